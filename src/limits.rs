@@ -1,0 +1,121 @@
+//! Every number that bounds memory or time, each with its reason.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// What one reactor and its connections may use.
+///
+/// The defaults suit a program that talks to servers it did not write. Every field can be set;
+/// a value is read when a connection is opened (or, for the reactor's own numbers, when the
+/// reactor is made), so a later change touches later connections only.
+///
+/// ```
+/// let limits = moonwire::Limits { message: 1024 * 1024, ..Default::default() };
+/// assert!(limits.message < moonwire::Limits::default().message);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one received message, put together from all its frames: 64 MiB.
+    /// More fails the connection with 1009. A single frame has the same bound.
+    pub message: usize,
+    /// Frames of one received message: 131,072. An empty one counts, since it costs time though
+    /// it adds no byte (the Autobahn suite sends 65,537). More fails with 1009.
+    pub fragments: u32,
+    /// Bytes of a response head: 64 KiB. Browsers and servers stay well below.
+    pub head: usize,
+    /// Fields of a response head: 128.
+    pub fields: usize,
+    /// Bytes of one line of a response head: 16 KiB, which a long cookie needs.
+    pub line: usize,
+    /// Interim (1xx) responses before the final one: 16.
+    pub interim: u32,
+    /// Bytes that may wait to be sent on one connection when another message is accepted: 16 MiB.
+    /// One message more than that fits; then sending is an error until the peer has read.
+    pub send_queue: usize,
+    /// While fewer bytes than this wait to be sent, every ping is answered at once; beyond it only
+    /// the latest is (RFC 6455 §5.5.3 allows that): 64 KiB. So a flood of pings costs no memory.
+    pub pong_queue: usize,
+    /// A frame that misses at least this many bytes is read straight into an allocation of its
+    /// own: 64 KiB, the first size of the shared receive buffer.
+    pub in_place: usize,
+    /// First size of the receive buffer that all connections of a reactor share: 64 KiB.
+    pub receive_buffer: usize,
+    /// Size up to which that buffer grows while reads fill it: 1 MiB, where system calls no
+    /// longer show.
+    pub receive_buffer_max: usize,
+    /// Bytes of messages that one turn hands over, give or take one read: 1 MiB. It bounds what
+    /// waits for slow handlers, and how long one fast peer can hold up the others.
+    pub turn: usize,
+    /// Bytes that wait for the end of a turn before they are written anyway: 64 KiB.
+    pub cork: usize,
+    /// Time for which bytes wait before the next send writes them: 1 ms.
+    pub cork_time: Duration,
+    /// From the URL to the 101 response (resolve, connect, TLS, handshake): 30 s.
+    pub opening: Duration,
+    /// The closing handshake, after which the socket is closed in any case: 5 s.
+    pub close: Duration,
+    /// After the final event, how long a socket is drained so that what we said last is not lost
+    /// to a reset: 2 s.
+    pub linger: Duration,
+    /// From a keep-alive ping to any byte from the peer: 20 s.
+    pub pong: Duration,
+    /// Opening handshakes at a time with one address and port: 1, as RFC 6455 §4.1 demands. The
+    /// others wait within their own time limit. A larger number is a deviation.
+    pub opening_per_peer: usize,
+    /// Addresses of one name that are tried: 16.
+    pub addresses: usize,
+    /// Head start of one connection attempt over the next: 250 ms (RFC 8305 §5).
+    pub attempt_delay: Duration,
+    /// Connections of one reactor: no limit by default, the system's own apply.
+    pub connections: usize,
+    /// Threads that resolve names: 4. They end when nothing is asked.
+    pub dns_helpers: usize,
+    /// Questions that wait for such a thread: 1,024; one more fails at once.
+    pub dns_queue: usize,
+    /// Bytes that a threaded reactor has handed over for one connection and that are not consumed
+    /// yet, past which its socket is not read: 2 MiB.
+    pub high_water: usize,
+    /// Where reading goes on: 512 KiB.
+    pub low_water: usize,
+    /// Luau: bytes of messages held for one connection until a listener exists: 1 MiB.
+    pub hold: usize,
+    /// Luau: the same over all connections: 16 MiB.
+    pub hold_total: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            message: 64 * MIB,
+            fragments: 131_072,
+            head: 64 * KIB,
+            fields: 128,
+            line: 16 * KIB,
+            interim: 16,
+            send_queue: 16 * MIB,
+            pong_queue: 64 * KIB,
+            in_place: 64 * KIB,
+            receive_buffer: 64 * KIB,
+            receive_buffer_max: MIB,
+            turn: MIB,
+            cork: 64 * KIB,
+            cork_time: Duration::from_millis(1),
+            opening: Duration::from_secs(30),
+            close: Duration::from_secs(5),
+            linger: Duration::from_secs(2),
+            pong: Duration::from_secs(20),
+            opening_per_peer: 1,
+            addresses: 16,
+            attempt_delay: Duration::from_millis(250),
+            connections: usize::MAX,
+            dns_helpers: 4,
+            dns_queue: 1024,
+            high_water: 2 * MIB,
+            low_water: 512 * KIB,
+            hold: MIB,
+            hold_total: 16 * MIB,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The send buffer: bytes with a cursor, bounded by whoever fills it.
+
+/// Bytes on their way out. What is sent leaves from the front.
+#[derive(Debug, Default)]
+pub(crate) struct SendBuf {
+    bytes: Vec<u8>,
+    /// INVARIANT: `start <= bytes.len()`, and both are 0 when everything was sent.
+    start: usize,
+}
+
+/// A buffer that was larger than this gives its memory back when it is empty, so that an idle
+/// connection owns little.
+const KEEP: usize = 256;
+
+impl SendBuf {
+    /// What is to be sent next.
+    pub(crate) fn pending(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    /// How many bytes wait.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    /// The end of the buffer, for appending.
+    pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
+        // Once more is sent than waits, moving the rest costs less than it frees.
+        if self.start > self.bytes.len() / 2 {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+        &mut self.bytes
+    }
+
+    /// Notes that the first `n` pending bytes are gone; more than there are counts as all.
+    pub(crate) fn sent(&mut self, n: usize) {
+        self.start += n.min(self.len());
+        if self.start == self.bytes.len() {
+            self.start = 0;
+            if self.bytes.capacity() > KEEP {
+                self.bytes = Vec::new();
+            } else {
+                self.bytes.clear();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_leave_in_order_whatever_the_kernel_takes() {
+        let data: Vec<u8> = (0..5000u32).map(|i| (i * 7) as u8).collect();
+        for take in [1, 3, 17, 1000, 5000] {
+            let (mut buf, mut got) = (SendBuf::default(), Vec::new());
+            for piece in data.chunks(100) {
+                buf.tail().extend_from_slice(piece);
+                let n = buf.len().min(take);
+                got.extend_from_slice(&buf.pending()[..n]);
+                buf.sent(n);
+            }
+            while buf.len() > 0 {
+                let n = buf.len().min(take);
+                got.extend_from_slice(&buf.pending()[..n]);
+                buf.sent(n);
+            }
+            assert_eq!(got, data, "{take} at a time");
+        }
+    }
+
+    #[test]
+    fn an_empty_buffer_gives_its_memory_back() {
+        let mut buf = SendBuf::default();
+        buf.tail().extend_from_slice(&[1; 100_000]);
+        buf.sent(100_000);
+        assert_eq!(buf.tail().capacity(), 0);
+    }
+}

@@ -1,0 +1,372 @@
+//! Response heads (RFC 9112 §4–§5), a line at a time, each byte looked at once.
+
+use std::fmt;
+
+use super::token::{escape, is_token, is_value_byte, trim};
+use crate::limits::Limits;
+
+/// The fields of a response, in their order, repeats kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields {
+    /// `Name: value\r\n` each; INVARIANT: a name is a token, a value holds neither CR nor LF.
+    raw: Vec<u8>,
+}
+
+impl Fields {
+    /// All fields as `Name: value\r\n`, with the case and order of the peer.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.raw
+    }
+
+    /// Name and value of each field.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.raw.split(|&b| b == b'\n').filter_map(|line| {
+            let line = line.strip_suffix(b"\r")?;
+            let colon = line.iter().position(|&b| b == b':')?;
+            Some((std::str::from_utf8(&line[..colon]).ok()?, trim(&line[colon + 1..])))
+        })
+    }
+
+    /// The values of the fields with this name, compared without case.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v)
+    }
+
+    fn push(&mut self, name: &[u8], value: &[u8]) {
+        for part in [name, b": ", value, b"\r\n"] {
+            self.raw.extend_from_slice(part);
+        }
+    }
+
+    /// Continues the last value after one space (RFC 9112 §5.2).
+    fn fold(&mut self, more: &[u8]) {
+        self.raw.truncate(self.raw.len().saturating_sub(2));
+        for part in [b" ", more, b"\r\n"] {
+            self.raw.extend_from_slice(part);
+        }
+    }
+}
+
+/// A response head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// 0 or 1: the `x` of `HTTP/1.x`.
+    pub minor: u8,
+    /// 100 to 599.
+    pub status: u16,
+    /// The reason phrase, escaped.
+    pub reason: String,
+    /// The fields.
+    pub fields: Fields,
+}
+
+/// Why bytes are no response head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HeadError {
+    /// The bytes do not begin with `HTTP/1.0` or `HTTP/1.1` (RFC 9112 §2.3); what they begin with.
+    NotHttp(String),
+    /// The rest of the status line is not a space, three digits from 100 to 599 and a space (§4).
+    StatusLine(String),
+    /// A LF without CR before it, or a CR without LF behind it (§2.2).
+    LineEnd,
+    /// A control character (RFC 9110 §5.5).
+    Control(u8),
+    /// A field line without a colon, with a name that is no token, or with space around it (§5.1).
+    Field(String),
+    /// A line longer than `Limits::line`.
+    LongLine,
+    /// A head longer than `Limits::head`.
+    LongHead,
+    /// More fields than `Limits::fields`.
+    ManyFields,
+}
+
+impl fmt::Display for HeadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HeadError::NotHttp(start) => {
+                write!(f, "the answer is not HTTP/1.1: it starts with \"{start}\"")
+            }
+            HeadError::StatusLine(line) => write!(f, "malformed status line \"{line}\""),
+            HeadError::LineEnd => f.write_str("a line of the response head does not end in CR LF"),
+            HeadError::Control(b) => {
+                write!(f, "control character 0x{b:02x} in the response head")
+            }
+            HeadError::Field(line) => write!(f, "malformed header line \"{line}\""),
+            HeadError::LongLine => f.write_str("a line of the response head is too long"),
+            HeadError::LongHead => f.write_str("the response head is too long"),
+            HeadError::ManyFields => f.write_str("the response head has too many fields"),
+        }
+    }
+}
+
+impl std::error::Error for HeadError {}
+
+/// Reads one head.
+#[derive(Debug, Default)]
+pub(crate) struct HeadParser {
+    /// Set by the status line.
+    head: Option<Head>,
+    fields: usize,
+    /// Bytes taken so far.
+    total: usize,
+    /// How much of the line that comes next was looked at already.
+    seen: usize,
+}
+
+/// How much of a peer's bytes an error shows.
+const SHOWN: usize = 60;
+
+impl HeadParser {
+    /// Takes whole lines off `input`; gives how many bytes they were and, when the empty line was
+    /// among them, the head. What is left has to be given again, with more behind it.
+    pub(crate) fn feed(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+    ) -> Result<(usize, Option<Head>), HeadError> {
+        let mut used = 0;
+        while let Some(len) = self.line(&input[used..], limits)? {
+            let line = &input[used..used + len];
+            used += len + 2;
+            self.total += len + 2;
+            self.seen = 0;
+            match &mut self.head {
+                None => self.head = Some(status_line(line)?),
+                Some(_) if line.is_empty() => {
+                    return Ok((used, std::mem::take(self).head));
+                }
+                Some(head) => {
+                    self.fields += 1;
+                    if self.fields > limits.fields {
+                        return Err(HeadError::ManyFields);
+                    }
+                    field(&mut head.fields, line)?;
+                }
+            }
+        }
+        Ok((used, None))
+    }
+
+    /// The length of the line at the start of `input` without its CR LF, once that is there.
+    fn line(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
+        if self.head.is_none() {
+            status_prefix(input)?;
+        }
+        while let Some(&b) = input.get(self.seen) {
+            if b == b'\r' {
+                match input.get(self.seen + 1) {
+                    None => break,
+                    Some(b'\n') => return Ok(Some(self.seen)),
+                    Some(_) => return Err(HeadError::LineEnd),
+                }
+            }
+            match b {
+                b'\n' => return Err(HeadError::LineEnd),
+                _ if !is_value_byte(b) => return Err(HeadError::Control(b)),
+                _ if self.seen >= limits.line => return Err(HeadError::LongLine),
+                _ if self.total + self.seen >= limits.head => return Err(HeadError::LongHead),
+                _ => self.seen += 1,
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Refuses what cannot become `HTTP/1.0` or `HTTP/1.1` at its first wrong byte.
+fn status_prefix(input: &[u8]) -> Result<(), HeadError> {
+    let want = b"HTTP/1.";
+    let n = input.len().min(want.len());
+    let minor = input.get(want.len());
+    if input[..n] != want[..n] || minor.is_some_and(|m| !matches!(m, b'0' | b'1')) {
+        return Err(HeadError::NotHttp(escape(input, SHOWN)));
+    }
+    Ok(())
+}
+
+/// status-line = HTTP-version SP status-code SP [ reason-phrase ] (RFC 9112 §4). The last space
+/// may be missing, as §4 lets a client accept.
+fn status_line(line: &[u8]) -> Result<Head, HeadError> {
+    let bad = || HeadError::StatusLine(escape(line, SHOWN));
+    let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor, b' ', a, b, c, rest @ ..] = line else {
+        return Err(bad());
+    };
+    let digits = [*a, *b, *c];
+    if !digits.iter().all(u8::is_ascii_digit) || !matches!(a, b'1'..=b'5') {
+        return Err(bad());
+    }
+    let status = digits.iter().fold(0, |n, d| n * 10 + u16::from(d - b'0'));
+    let reason = match rest {
+        [] => &[][..],
+        [b' ', reason @ ..] => reason,
+        _ => return Err(bad()),
+    };
+    let reason = escape(reason, SHOWN);
+    Ok(Head { minor: minor - b'0', status, reason, fields: Fields::default() })
+}
+
+/// field-line = field-name ":" OWS field-value OWS, or the continuation of the one before.
+fn field(fields: &mut Fields, line: &[u8]) -> Result<(), HeadError> {
+    let bad = || HeadError::Field(escape(line, SHOWN));
+    if let [b' ' | b'\t', ..] = line {
+        if fields.raw.is_empty() {
+            return Err(bad());
+        }
+        fields.fold(trim(line));
+        return Ok(());
+    }
+    let colon = line.iter().position(|&b| b == b':').ok_or_else(bad)?;
+    let (name, value) = (&line[..colon], trim(&line[colon + 1..]));
+    if !is_token(name) {
+        return Err(bad());
+    }
+    fields.push(name, value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Outcome = Result<Option<(usize, Head)>, HeadError>;
+
+    /// Feeds `bytes` as a driver would, `step` at a time, keeping what was not taken.
+    fn feed(bytes: &[u8], step: usize, limits: &Limits) -> Outcome {
+        let (mut parser, mut at, mut end) = (HeadParser::default(), 0, 0);
+        while end < bytes.len() {
+            end = (end + step).min(bytes.len());
+            let (used, head) = parser.feed(&bytes[at..end], limits).map_err(|e| match e {
+                // How much it shows depends on how much came with the deciding byte.
+                HeadError::NotHttp(_) => HeadError::NotHttp(String::new()),
+                e => e,
+            })?;
+            at += used;
+            if let Some(head) = head {
+                return Ok(Some((at, head)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whole, byte by byte and with trailing bytes give the same.
+    fn check(bytes: &[u8]) -> Outcome {
+        let limits = Limits::default();
+        let whole = feed(bytes, bytes.len().max(1), &limits);
+        assert_eq!(feed(bytes, 1, &limits), whole, "byte by byte");
+        if let Ok(Some((len, _))) = &whole {
+            let longer = [bytes, b"trailing"].concat();
+            assert_eq!(feed(&longer, longer.len(), &limits), whole);
+            for cut in 0..*len {
+                assert_eq!(feed(&bytes[..cut], cut.max(1), &limits), Ok(None), "prefix {cut}");
+            }
+        }
+        whole
+    }
+
+    fn head(bytes: &[u8]) -> Head {
+        let (len, head) = check(bytes).expect("good").expect("whole");
+        assert_eq!(len, bytes.len());
+        head
+    }
+
+    #[test]
+    fn fields_keep_case_order_and_repeats() {
+        let head = head(b"HTTP/1.1 101 Go\r\nA:1\r\nb:  two\t\r\nA: \r\nX: \xE9\r\n\r\n");
+        assert_eq!((head.minor, head.status, head.reason.as_str()), (1, 101, "Go"));
+        assert_eq!(head.fields.as_bytes(), b"A: 1\r\nb: two\r\nA: \r\nX: \xE9\r\n");
+        assert_eq!(head.fields.all("a").collect::<Vec<_>>(), [&b"1"[..], b""]);
+        assert_eq!(head.fields.all("B").next(), Some(&b"two"[..]));
+    }
+
+    #[test]
+    fn status_lines() {
+        for (line, want) in [
+            ("HTTP/1.1 200 OK", Some((1, 200, "OK"))),
+            ("HTTP/1.0 404 Not Found", Some((0, 404, "Not Found"))),
+            ("HTTP/1.1 200 ", Some((1, 200, ""))),
+            ("HTTP/1.1 200", Some((1, 200, ""))),
+            ("HTTP/1.1 200OK", None),
+            ("HTTP/1.1  200 OK", None),
+            ("HTTP/1.1 20 OK", None),
+            ("HTTP/1.1 099 Low", None),
+            ("HTTP/1.1 600 High", None),
+            ("HTTP/1.1 2x0 OK", None),
+            ("HTTP/1.1 +20 OK", None),
+            ("http/1.1 200 OK", None),
+            ("HTTP/2.0 200 OK", None),
+            ("HTTP/1.2 200 OK", None),
+            ("ICY 200 OK", None),
+            ("RTSP/1.0 200 OK", None),
+            ("", None),
+        ] {
+            let got = check(format!("{line}\r\n\r\n").as_bytes());
+            match (got, want) {
+                (Ok(Some((_, h))), Some(w)) => {
+                    assert_eq!((h.minor, h.status, h.reason.as_str()), w, "{line}");
+                }
+                (Err(_), None) => {}
+                (got, _) => panic!("{line}: {got:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn malformed_fields_are_refused() {
+        for (bytes, want) in [
+            (&b"A : 1\r\n"[..], HeadError::Field("A : 1".into())),
+            (b": 1\r\n", HeadError::Field(": 1".into())),
+            (b"no colon\r\n", HeadError::Field("no colon".into())),
+            (b" folded first\r\n", HeadError::Field(" folded first".into())),
+            (b"A: 1\n", HeadError::LineEnd),
+            (b"A: 1\rB: 2\r\n", HeadError::LineEnd),
+            (b"A: \0\r\n", HeadError::Control(0)),
+            (b"A: \x1b[2J\r\n", HeadError::Control(0x1b)),
+            (b"\r\rX", HeadError::LineEnd),
+        ] {
+            let bytes = [b"HTTP/1.1 101 Go\r\n", bytes, b"\r\n"].concat();
+            assert_eq!(check(&bytes), Err(want));
+        }
+    }
+
+    #[test]
+    fn a_folded_value_is_joined_by_one_space() {
+        let head = head(b"HTTP/1.1 101 Go\r\nA: 1 \r\n  2\r\n\t3\r\nB: x\r\n\r\n");
+        assert_eq!(head.fields.as_bytes(), b"A: 1 2 3\r\nB: x\r\n");
+    }
+
+    #[test]
+    fn what_is_not_http_is_refused_at_its_first_byte() {
+        for (bytes, at) in [(&b"SSH-2.0-x"[..], 1), (b"HTTX", 4), (b"HTTP/2", 6)] {
+            let limits = Limits::default();
+            assert_eq!(feed(&bytes[..at - 1], 1, &limits), Ok(None));
+            assert!(matches!(feed(&bytes[..at], 1, &limits), Err(HeadError::NotHttp(_))));
+        }
+    }
+
+    #[test]
+    fn limits_hold_at_n_and_break_at_n_plus_1() {
+        let start = "HTTP/1.1 101 Go\r\n";
+        let make = |n: usize| format!("{start}A: {}\r\n\r\n", "x".repeat(n)).into_bytes();
+        let limits = Limits { line: 100, ..Default::default() };
+        assert!(feed(&make(97), 1, &limits).is_ok_and(|h| h.is_some()));
+        assert_eq!(feed(&make(98), 1, &limits), Err(HeadError::LongLine));
+
+        let limits = Limits { head: 100, ..Default::default() };
+        let fit = 100 - start.len() - 3;
+        assert!(feed(&make(fit), 1, &limits).is_ok_and(|h| h.is_some()));
+        assert_eq!(feed(&make(fit + 1), 1, &limits), Err(HeadError::LongHead));
+
+        let limits = Limits { fields: 3, ..Default::default() };
+        let make = |n: usize| format!("{start}{}\r\n", "A: 1\r\n".repeat(n)).into_bytes();
+        assert!(feed(&make(3), 1, &limits).is_ok_and(|h| h.is_some()));
+        assert_eq!(feed(&make(4), 1, &limits), Err(HeadError::ManyFields));
+    }
+
+    #[test]
+    fn an_endless_head_in_one_byte_reads_ends_at_the_limit() {
+        let endless = [&b"HTTP/1.1 101 Go\r\n"[..], &b"A: b\r\n".repeat(200_000)].concat();
+        let limits = Limits { fields: usize::MAX, ..Default::default() };
+        assert_eq!(feed(&endless, 1, &limits), Err(HeadError::LongHead));
+    }
+}

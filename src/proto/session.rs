@@ -1,0 +1,234 @@
+//! The one type that a driver sees: a connection from its first byte to its final event.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::ws::close::{CloseFrame, Closed, Failure, Misuse};
+use super::ws::connection::Connection;
+use super::ws::frame::Opcode;
+use super::ws::handshake::{Handshake, HandshakeError, Request};
+use super::{Context, Direction, Event, Note, Space};
+use crate::limits::Limits;
+
+/// How a session behaves.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its bounds.
+    pub limits: Arc<Limits>,
+    /// Sends a keep-alive ping when nothing was received for so long; then something has to
+    /// arrive within [`Limits::pong`]. `None`: never.
+    pub ping_interval: Option<Duration>,
+    /// Leaves the answer to the peer's close frame to [`Session::answer_close`] (or to the
+    /// deadline [`Limits::close`]), so that the owner can still reply to what came before it.
+    pub hold_close: bool,
+    /// Keeps a [`Note`] of each frame for [`Session::notes`].
+    pub trace: bool,
+}
+
+impl Default for Settings {
+    /// Default limits, no pings, the answer at once, no notes.
+    fn default() -> Settings {
+        Settings { limits: Arc::default(), ping_interval: None, hold_close: false, trace: false }
+    }
+}
+
+/// A WebSocket connection as bytes and times in, events and bytes out.
+///
+/// The law and the loop that keeps it are in the documentation of [`crate::proto`].
+#[derive(Debug)]
+pub struct Session(State);
+
+// The large variant is the one that lives; the handshake is gone after one round trip.
+#[allow(clippy::large_enum_variant)]
+#[derive(Debug)]
+enum State {
+    Opening(Box<Opening>),
+    Open(Connection),
+    /// The handshake failed.
+    Refused,
+}
+
+#[derive(Debug)]
+struct Opening {
+    handshake: Handshake,
+    settings: Settings,
+    notes: Vec<Note>,
+}
+
+impl Session {
+    /// Starts with the opening handshake for `request`. `nonce` has to be random and fresh (RFC
+    /// 6455 §4.1); at `deadline` the handshake is given up.
+    pub fn new(
+        request: &Request,
+        settings: Settings,
+        nonce: [u8; 16],
+        deadline: Option<Instant>,
+    ) -> Session {
+        let limits = Arc::clone(&settings.limits);
+        let handshake = Handshake::new(request, nonce, deadline, limits);
+        let mut notes = Vec::new();
+        if settings.trace {
+            notes.push(Note::head(Direction::Out, handshake.out.pending()));
+        }
+        Session(State::Opening(Box::new(Opening { handshake, settings, notes })))
+    }
+
+    /// A session that starts open, for tests and fuzzing of what follows the handshake.
+    pub fn opened(settings: Settings, now: Instant) -> Session {
+        Session(State::Open(Connection::new(settings, now)))
+    }
+
+    /// Takes bytes from the peer: how many it took, and at most one event. `(n, None)` means that
+    /// more is needed; what was not taken has to be given again with more behind it.
+    pub fn receive<'b>(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &'b [u8],
+    ) -> (usize, Option<Event<'b>>) {
+        match &mut self.0 {
+            State::Open(connection) => connection.receive(cx, input),
+            State::Refused => (input.len(), None),
+            State::Opening(opening) => match opening.handshake.receive(input) {
+                Ok((used, None)) => (used, None),
+                Ok((used, Some(opened))) => {
+                    let (mut notes, settings) =
+                        (std::mem::take(&mut opening.notes), opening.settings.clone());
+                    let mut connection = Connection::new(settings, cx.now);
+                    if let Some(kept) = connection.notes() {
+                        notes.push(Note::head(Direction::In, opened.headers.as_bytes()));
+                        kept.append(&mut notes);
+                    }
+                    self.0 = State::Open(connection);
+                    (used, Some(Event::Opened(Box::new(opened))))
+                }
+                Err(error) => (input.len(), Some(self.refuse(error))),
+            },
+        }
+    }
+
+    /// The peer will send no more, or the stream broke.
+    pub fn receive_eof(&mut self) -> Option<Event<'static>> {
+        match &mut self.0 {
+            State::Open(connection) => connection.receive_eof(),
+            State::Opening(_) => Some(self.refuse(HandshakeError::Eof)),
+            State::Refused => None,
+        }
+    }
+
+    /// Where the bytes that come next may be read to without a copy, while a large frame is
+    /// under way. Tell with [`Session::filled`].
+    pub fn space(&mut self) -> Option<Space<'_>> {
+        match &mut self.0 {
+            State::Open(connection) => connection.space(),
+            _ => None,
+        }
+    }
+
+    /// `n` bytes were appended to what [`Session::space`] gave.
+    pub fn filled(&mut self, cx: &mut Context<'_>, n: usize) -> Option<Event<'static>> {
+        match &mut self.0 {
+            State::Open(connection) => connection.filled(cx, n),
+            _ => None,
+        }
+    }
+
+    /// The bytes to be written next.
+    pub fn outgoing(&self) -> &[u8] {
+        match &self.0 {
+            State::Open(connection) => connection.outgoing(),
+            State::Opening(opening) => opening.handshake.out.pending(),
+            State::Refused => &[],
+        }
+    }
+
+    /// The first `n` of them were written.
+    pub fn sent(&mut self, n: usize) {
+        match &mut self.0 {
+            State::Open(connection) => connection.sent(n),
+            State::Opening(opening) => opening.handshake.out.sent(n),
+            State::Refused => {}
+        }
+    }
+
+    /// When [`Session::on_deadline`] has to be called. Moves with every call that takes a time.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.0 {
+            State::Open(connection) => connection.deadline(),
+            State::Opening(opening) => opening.handshake.deadline,
+            State::Refused => None,
+        }
+    }
+
+    /// Time has passed. Bytes that have arrived have to be given first, so that they count.
+    pub fn on_deadline(&mut self, cx: &mut Context<'_>) -> Option<Event<'static>> {
+        match &mut self.0 {
+            State::Open(connection) => connection.on_deadline(cx),
+            State::Opening(opening) if opening.handshake.deadline.is_some_and(|d| d <= cx.now) => {
+                Some(self.refuse(HandshakeError::Timeout))
+            }
+            _ => None,
+        }
+    }
+
+    /// Queues a text message.
+    pub fn send_text(&mut self, cx: &mut Context<'_>, text: &str) -> Result<(), Misuse> {
+        self.open()?.send(cx, Opcode::Text, text.as_bytes())
+    }
+
+    /// Queues a binary message.
+    pub fn send_binary(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Result<(), Misuse> {
+        self.open()?.send(cx, Opcode::Binary, data)
+    }
+
+    /// Queues a ping with at most 125 bytes.
+    pub fn ping(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Result<(), Misuse> {
+        self.open()?.send(cx, Opcode::Ping, data)
+    }
+
+    /// Starts the closing handshake behind everything that was sent, or answers the peer's.
+    pub fn close(&mut self, cx: &mut Context<'_>, frame: &CloseFrame) -> Result<(), Misuse> {
+        frame.check()?;
+        self.open()?.close(cx, frame)
+    }
+
+    /// Answers the peer's close frame, where [`Settings::hold_close`] held the answer back.
+    pub fn answer_close(&mut self, cx: &mut Context<'_>) {
+        if let State::Open(connection) = &mut self.0 {
+            connection.answer_close(cx);
+        }
+    }
+
+    /// Whether messages can be sent.
+    pub fn is_open(&self) -> bool {
+        matches!(&self.0, State::Open(connection) if connection.may_send())
+    }
+
+    /// Bytes that were queued and not yet taken by [`Session::sent`].
+    pub fn buffered(&self) -> usize {
+        match &self.0 {
+            State::Open(connection) => connection.buffered(),
+            _ => 0,
+        }
+    }
+
+    /// The notes since they were last taken out, if any are kept.
+    pub fn notes(&mut self) -> Option<&mut Vec<Note>> {
+        match &mut self.0 {
+            State::Open(connection) => connection.notes(),
+            State::Opening(opening) => Some(&mut opening.notes),
+            State::Refused => None,
+        }
+    }
+
+    fn open(&mut self) -> Result<&mut Connection, Misuse> {
+        match &mut self.0 {
+            State::Open(connection) => Ok(connection),
+            _ => Err(Misuse::NotOpen),
+        }
+    }
+
+    fn refuse(&mut self, error: HandshakeError) -> Event<'static> {
+        self.0 = State::Refused;
+        Event::Closed(Closed::Failed(Failure::Handshake(error)))
+    }
+}

@@ -1,0 +1,69 @@
+//! Named deadlines in a table.
+
+use std::time::Instant;
+
+/// What a connection waits for, each with one deadline at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// From the URL to the 101 response; one deadline over all stages.
+    Opening,
+    /// The next keep-alive ping.
+    Ping,
+    /// A sign of life after a keep-alive ping.
+    Pong,
+    /// The end of the closing handshake.
+    Close,
+}
+
+const ALL: [Timer; 4] = [Timer::Opening, Timer::Ping, Timer::Pong, Timer::Close];
+
+/// The deadlines that are set.
+#[derive(Debug, Default)]
+pub(crate) struct Timers([Option<Instant>; ALL.len()]);
+
+impl Timers {
+    pub(crate) fn set(&mut self, timer: Timer, at: Option<Instant>) {
+        self.0[timer as usize] = at;
+    }
+
+    pub(crate) fn get(&self, timer: Timer) -> Option<Instant> {
+        self.0[timer as usize]
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0 = Default::default();
+    }
+
+    /// The earliest deadline.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.0.iter().flatten().min().copied()
+    }
+
+    /// A timer that is due at `now`, which it then no longer is.
+    pub(crate) fn expired(&mut self, now: Instant) -> Option<Timer> {
+        let timer = ALL.into_iter().find(|&t| self.get(t).is_some_and(|at| at <= now))?;
+        self.set(timer, None);
+        Some(timer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn each_timer_expires_once_and_the_earliest_is_next() {
+        let start = Instant::now();
+        let mut timers = Timers::default();
+        assert_eq!(timers.next(), None);
+        timers.set(Timer::Close, Some(start + Duration::from_secs(5)));
+        timers.set(Timer::Pong, Some(start + Duration::from_secs(2)));
+        assert_eq!(timers.next(), timers.get(Timer::Pong));
+        assert_eq!(timers.expired(start), None);
+        let late = start + Duration::from_secs(9);
+        assert_eq!(timers.expired(late), Some(Timer::Pong));
+        assert_eq!(timers.expired(late), Some(Timer::Close));
+        assert_eq!(timers.expired(late), None);
+    }
+}

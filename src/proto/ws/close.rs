@@ -1,0 +1,148 @@
+//! Closing: codes, reasons, and how a connection ends (RFC 6455 §5.5.1, §7).
+
+use std::fmt;
+
+use super::Violation;
+use super::frame::CONTROL_MAX;
+use super::handshake::HandshakeError;
+use crate::proto::timer::Timer;
+
+/// The content of a close frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CloseFrame {
+    /// The code, if the frame had one (an empty close frame is legal).
+    pub code: Option<u16>,
+    /// The reason; at most 123 bytes of UTF-8.
+    pub reason: String,
+}
+
+/// The longest reason in bytes: a control frame's payload less the code (§5.5.1).
+pub const REASON_MAX: usize = CONTROL_MAX - 2;
+
+/// Whether `code` may stand in a close frame (§7.4): 1000–1003, 1007–1014 and 3000–4999.
+/// 1004–1006 and 1015 never travel, the others are not assigned.
+pub fn is_close_code(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+impl CloseFrame {
+    /// A frame with a code and a reason.
+    pub fn new(code: u16, reason: impl Into<String>) -> CloseFrame {
+        CloseFrame { code: Some(code), reason: reason.into() }
+    }
+
+    /// Whether it may be sent: a legal code, a reason only behind a code and not too long.
+    pub(crate) fn check(&self) -> Result<(), Misuse> {
+        match self.code {
+            Some(code) if !is_close_code(code) => Err(Misuse::CloseCode(code)),
+            None if !self.reason.is_empty() => Err(Misuse::CloseReason),
+            _ if self.reason.len() > REASON_MAX => Err(Misuse::CloseReason),
+            _ => Ok(()),
+        }
+    }
+
+    /// The code as an owner sees it: 1005 stands for none (§7.4.1).
+    pub fn code_or_1005(&self) -> u16 {
+        self.code.unwrap_or(1005)
+    }
+
+    /// Reads the payload of a close frame.
+    pub(crate) fn decode(payload: &[u8]) -> Result<CloseFrame, Violation> {
+        let [a, b, reason @ ..] = payload else {
+            return if payload.is_empty() {
+                Ok(CloseFrame::default())
+            } else {
+                Err(Violation::CloseLength)
+            };
+        };
+        let code = u16::from_be_bytes([*a, *b]);
+        if !is_close_code(code) {
+            return Err(Violation::CloseCode(code));
+        }
+        let reason = std::str::from_utf8(reason).map_err(|_| Violation::CloseReason)?;
+        Ok(CloseFrame::new(code, reason))
+    }
+
+    /// The payload; nothing when there is no code.
+    pub(crate) fn payload(&self) -> Vec<u8> {
+        match self.code {
+            Some(code) => [&code.to_be_bytes()[..], self.reason.as_bytes()].concat(),
+            None => vec![],
+        }
+    }
+}
+
+impl fmt::Display for CloseFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            None => f.write_str("no code"),
+            Some(code) if self.reason.is_empty() => write!(f, "{code}"),
+            Some(code) => write!(f, "{code} \"{}\"", self.reason.escape_debug()),
+        }
+    }
+}
+
+/// The caller asked for what the protocol does not allow; nothing was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// Not a code that may be sent (§7.4).
+    CloseCode(u16),
+    /// A reason over 123 bytes, or one without a code (§5.5.1).
+    CloseReason,
+    /// The payload of a ping is over 125 bytes (§5.5).
+    LongPing,
+    /// The connection is not open (any more).
+    NotOpen,
+    /// More than `Limits::send_queue` bytes wait already; try again when the peer has read.
+    Full,
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Misuse::CloseCode(code) => write!(
+                f,
+                "{code} is no close code that may be sent (1000-1003, 1007-1014, 3000-4999)"
+            ),
+            Misuse::CloseReason => f.write_str("a close reason needs a code and at most 123 bytes"),
+            Misuse::LongPing => f.write_str("the payload of a ping has at most 125 bytes"),
+            Misuse::NotOpen => f.write_str("the connection is not open"),
+            Misuse::Full => {
+                f.write_str("the send queue is full: the peer does not read; try again later")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Misuse {}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The closing handshake was completed; what the peer's close frame said.
+    Clean(CloseFrame),
+    /// The handshake was refused or the peer broke a rule.
+    Failed(Failure),
+    /// The connection ended without a closing handshake.
+    Lost(Lost),
+}
+
+/// Why the protocol gave a connection up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Before it was open.
+    Handshake(HandshakeError),
+    /// Afterwards; a close frame with [`Violation::close_code`] was queued.
+    Violation(Violation),
+}
+
+/// How a connection was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lost {
+    /// The stream ended.
+    Eof,
+    /// A deadline passed.
+    Timeout(Timer),
+}

@@ -1,0 +1,472 @@
+//! An open connection: the state machine of RFC 6455 after the 101 response. All transitions are
+//! in this file.
+
+use std::borrow::Cow;
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Violation;
+use super::close::{CloseFrame, Closed, Failure, Lost, Misuse};
+use super::frame::{self, CONTROL_MAX, Opcode};
+use super::message::{Assembly, Message, Text};
+use crate::limits::Limits;
+use crate::proto::buf::SendBuf;
+use crate::proto::timer::{Timer, Timers};
+use crate::proto::utf8::Utf8;
+use crate::proto::{Context, Direction, Event, Note, Settings, Space};
+
+#[derive(Debug)]
+enum State {
+    /// Messages go both ways.
+    Open,
+    /// The peer has sent its close frame; the owner has not let it be answered yet and may send.
+    PeerClosed(CloseFrame),
+    /// Our close frame is sent or queued; `got` is the peer's.
+    Closing { got: Option<CloseFrame> },
+    /// The final event has been given.
+    Done,
+}
+
+/// What is missing of the data frame under way, the rest being in `message` already.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    missing: usize,
+    fin: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    state: State,
+    /// A message that does not stand in one place. INVARIANT: there while `rest` is.
+    message: Option<Box<Assembly>>,
+    rest: Option<Rest>,
+    /// Bytes of the payload of the frame at the start of the input that were found to be UTF-8.
+    checked: usize,
+    utf8: Utf8,
+    out: SendBuf,
+    /// The answer to the latest ping, encoded, while too much else waits.
+    late_pong: Option<Box<[u8]>>,
+    timers: Timers,
+    ping_interval: Option<Duration>,
+    hold_close: bool,
+    limits: Arc<Limits>,
+    notes: Option<Box<Vec<Note>>>,
+}
+
+/// What one frame, or as much of it as is there, came to.
+enum Step<'b> {
+    /// So many bytes were taken, and more are needed.
+    More(usize),
+    /// So many bytes were taken, and nothing is to be told.
+    Skip(usize),
+    Event(usize, Event<'b>),
+}
+
+impl Connection {
+    pub(crate) fn new(settings: Settings, now: Instant) -> Connection {
+        let Settings { limits, ping_interval, hold_close, trace } = settings;
+        let mut connection = Connection {
+            state: State::Open,
+            message: None,
+            rest: None,
+            checked: 0,
+            utf8: Utf8::default(),
+            out: SendBuf::default(),
+            late_pong: None,
+            timers: Timers::default(),
+            ping_interval,
+            hold_close,
+            limits,
+            notes: trace.then(Box::default),
+        };
+        connection.heard(now);
+        connection
+    }
+
+    pub(crate) fn receive<'b>(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &'b [u8],
+    ) -> (usize, Option<Event<'b>>) {
+        if !input.is_empty() {
+            self.heard(cx.now);
+        }
+        let mut used = 0;
+        loop {
+            match self.step(cx, &input[used..]) {
+                Ok(Step::More(n)) => return (used + n, None),
+                Ok(Step::Skip(n)) => used += n,
+                Ok(Step::Event(n, event)) => return (used + n, Some(event)),
+                Err(violation) => return (input.len(), Some(self.fail(cx, violation))),
+            }
+        }
+    }
+
+    pub(crate) fn receive_eof(&mut self) -> Option<Event<'static>> {
+        let closed = match mem::replace(&mut self.state, State::Done) {
+            State::Open | State::Closing { got: None } => Closed::Lost(Lost::Eof),
+            State::PeerClosed(frame) | State::Closing { got: Some(frame) } => Closed::Clean(frame),
+            State::Done => return None,
+        };
+        Some(self.end(closed))
+    }
+
+    pub(crate) fn space(&mut self) -> Option<Space<'_>> {
+        let Rest { missing, .. } = self.rest?;
+        if missing < self.limits.in_place {
+            return None;
+        }
+        let message = self.message.as_mut()?;
+        message.reserve(1, missing - 1);
+        let want = missing.min(message.data.capacity() - message.data.len());
+        Some(Space { buf: &mut message.data, want })
+    }
+
+    pub(crate) fn filled(&mut self, cx: &mut Context<'_>, n: usize) -> Option<Event<'static>> {
+        self.heard(cx.now);
+        let (Some(mut rest), Some(message)) = (self.rest, self.message.as_mut()) else {
+            return None;
+        };
+        let from = message.data.len().saturating_sub(n);
+        if let Err(violation) = message.check_from(from) {
+            return Some(self.fail(cx, violation));
+        }
+        rest.missing = rest.missing.saturating_sub(n);
+        match self.continue_with(rest) {
+            Ok(event) => event,
+            Err(violation) => Some(self.fail(cx, violation)),
+        }
+    }
+
+    pub(crate) fn outgoing(&self) -> &[u8] {
+        self.out.pending()
+    }
+
+    pub(crate) fn sent(&mut self, n: usize) {
+        self.out.sent(n);
+        if self.out.len() < self.limits.pong_queue && self.may_send() {
+            if let Some(pong) = self.late_pong.take() {
+                self.out.tail().extend_from_slice(&pong);
+            }
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    pub(crate) fn on_deadline(&mut self, cx: &mut Context<'_>) -> Option<Event<'static>> {
+        while let Some(timer) = self.timers.expired(cx.now) {
+            match timer {
+                Timer::Ping => {
+                    self.frame(cx, Opcode::Ping, &[]);
+                    self.timers.set(Timer::Pong, Some(cx.now + self.limits.pong));
+                }
+                Timer::Close => return Some(self.close_is_due(cx)),
+                Timer::Pong | Timer::Opening => {
+                    self.state = State::Done;
+                    return Some(self.end(Closed::Lost(Lost::Timeout(timer))));
+                }
+            }
+        }
+        None
+    }
+
+    pub(crate) fn send(
+        &mut self,
+        cx: &mut Context<'_>,
+        opcode: Opcode,
+        payload: &[u8],
+    ) -> Result<(), Misuse> {
+        if !self.may_send() {
+            return Err(Misuse::NotOpen);
+        }
+        if opcode.is_control() && payload.len() > CONTROL_MAX {
+            return Err(Misuse::LongPing);
+        }
+        if self.out.len() > self.limits.send_queue {
+            return Err(Misuse::Full);
+        }
+        self.frame(cx, opcode, payload);
+        Ok(())
+    }
+
+    /// Starts the closing handshake, or answers the peer's.
+    pub(crate) fn close(&mut self, cx: &mut Context<'_>, frame: &CloseFrame) -> Result<(), Misuse> {
+        frame.check()?;
+        self.state = match mem::replace(&mut self.state, State::Done) {
+            State::Open => State::Closing { got: None },
+            State::PeerClosed(got) => State::Closing { got: Some(got) },
+            other => {
+                self.state = other;
+                return Err(Misuse::NotOpen);
+            }
+        };
+        self.close_frame(cx, frame);
+        Ok(())
+    }
+
+    /// Sends the answer to the peer's close frame that was held back; else nothing.
+    pub(crate) fn answer_close(&mut self, cx: &mut Context<'_>) {
+        if let State::PeerClosed(got) = &self.state {
+            let echo = CloseFrame { code: got.code, reason: String::new() };
+            // Cannot fail: the state is right, and the code was found legal when it came.
+            let _ = self.close(cx, &echo);
+        }
+    }
+
+    pub(crate) fn may_send(&self) -> bool {
+        matches!(self.state, State::Open | State::PeerClosed(_))
+    }
+
+    /// Whether nothing that the peer sends matters any more.
+    fn discards(&self) -> bool {
+        !matches!(self.state, State::Open | State::Closing { got: None })
+    }
+
+    pub(crate) fn buffered(&self) -> usize {
+        self.out.len()
+    }
+
+    pub(crate) fn notes(&mut self) -> Option<&mut Vec<Note>> {
+        self.notes.as_deref_mut()
+    }
+
+    // Receiving.
+
+    fn step<'b>(&mut self, cx: &mut Context<'_>, input: &'b [u8]) -> Result<Step<'b>, Violation> {
+        if self.discards() {
+            return Ok(Step::More(input.len()));
+        }
+        if let Some(rest) = self.rest {
+            return self.rest_of_frame(input, rest);
+        }
+        let [b, behind @ ..] = input else { return Ok(Step::More(0)) };
+        let (fin, opcode) = frame::first(*b)?;
+        let room = self.room(opcode)?;
+        let Some((size, len)) = frame::length(behind, opcode, false, room as u64)? else {
+            return Ok(Step::More(0));
+        };
+        // `room` is a usize and bounds `len`.
+        let (payload, len) = (&input[size..], len as usize);
+        if !opcode.is_control() {
+            return self.data(fin, opcode, size, len, payload);
+        }
+        match payload.get(..len) {
+            None => Ok(Step::More(0)),
+            Some(payload) => self.control(cx, opcode, size + len, payload),
+        }
+    }
+
+    /// How many bytes a frame may have that starts here, if it may start here (§5.4).
+    fn room(&self, opcode: Opcode) -> Result<usize, Violation> {
+        match (opcode, &self.message) {
+            (Opcode::Continuation, None) => Err(Violation::ContinuationFirst),
+            (Opcode::Continuation, Some(message)) => {
+                Ok(self.limits.message.saturating_sub(message.data.len()))
+            }
+            (Opcode::Text | Opcode::Binary, Some(_)) => Err(Violation::MessageInMessage),
+            (Opcode::Text | Opcode::Binary, None) => Ok(self.limits.message),
+            // A control frame has its own bound.
+            _ => Ok(usize::MAX),
+        }
+    }
+
+    fn data<'b>(
+        &mut self,
+        fin: bool,
+        opcode: Opcode,
+        size: usize,
+        len: usize,
+        payload: &'b [u8],
+    ) -> Result<Step<'b>, Violation> {
+        let there = payload.len().min(len);
+        let (payload, missing) = (&payload[..there], len - there);
+        if fin && opcode != Opcode::Continuation {
+            if missing == 0 {
+                self.note(Direction::In, fin, opcode, len, payload);
+                return Ok(Step::Event(size + len, self.lend(opcode, payload)?));
+            }
+            if missing < self.limits.in_place {
+                if opcode == Opcode::Text {
+                    let new = payload.get(self.checked..).unwrap_or_default();
+                    self.utf8.feed(new).map_err(|_| Violation::NotUtf8)?;
+                    self.checked = there;
+                }
+                return Ok(Step::More(0));
+            }
+        }
+        self.note(Direction::In, fin, opcode, len, payload);
+        let (checked, utf8) = (mem::take(&mut self.checked), mem::take(&mut self.utf8));
+        let message = self.message.get_or_insert_with(|| Box::new(Assembly::new(opcode, utf8)));
+        message.frame(&self.limits)?;
+        message.push(payload, checked, missing)?;
+        self.after_piece(size + there, Rest { missing, fin })
+    }
+
+    /// A message that one frame holds, and that is all there.
+    fn lend<'b>(&mut self, opcode: Opcode, payload: &'b [u8]) -> Result<Event<'b>, Violation> {
+        let (checked, mut utf8) = (mem::take(&mut self.checked), mem::take(&mut self.utf8));
+        if opcode == Opcode::Binary {
+            return Ok(Event::Binary(Cow::Borrowed(payload)));
+        }
+        if checked == 0 {
+            let text = std::str::from_utf8(payload).map_err(|_| Violation::NotUtf8)?;
+            return Ok(Event::Text(Text::new(text)));
+        }
+        let rest = payload.get(checked..).unwrap_or_default();
+        utf8.feed(rest).and_then(|()| utf8.finish()).map_err(|_| Violation::NotUtf8)?;
+        Ok(Event::Text(Text::checked(Cow::Borrowed(payload))))
+    }
+
+    fn rest_of_frame<'b>(&mut self, input: &'b [u8], rest: Rest) -> Result<Step<'b>, Violation> {
+        let there = input.len().min(rest.missing);
+        let missing = rest.missing - there;
+        if let Some(message) = &mut self.message {
+            message.push(&input[..there], 0, missing)?;
+        }
+        self.after_piece(there, Rest { missing, ..rest })
+    }
+
+    /// `used` bytes were added to the message; `rest` is what its frame still lacks.
+    fn after_piece<'b>(&mut self, used: usize, rest: Rest) -> Result<Step<'b>, Violation> {
+        let waits = rest.missing > 0;
+        Ok(match self.continue_with(rest)? {
+            Some(event) => Step::Event(used, event),
+            None if waits => Step::More(used),
+            None => Step::Skip(used),
+        })
+    }
+
+    fn continue_with(&mut self, rest: Rest) -> Result<Option<Event<'static>>, Violation> {
+        self.rest = (rest.missing > 0).then_some(rest);
+        if self.rest.is_some() || !rest.fin {
+            return Ok(None);
+        }
+        let Some(message) = self.message.take() else { return Ok(None) };
+        Ok(Some(match message.finish()? {
+            Message::Text(text) => Event::Text(text),
+            Message::Binary(data) => Event::Binary(data),
+        }))
+    }
+
+    fn control<'b>(
+        &mut self,
+        cx: &mut Context<'_>,
+        opcode: Opcode,
+        used: usize,
+        payload: &'b [u8],
+    ) -> Result<Step<'b>, Violation> {
+        self.note(Direction::In, true, opcode, payload.len(), payload);
+        match opcode {
+            Opcode::Ping => {
+                self.answer_ping(cx, payload);
+                Ok(Step::Skip(used))
+            }
+            Opcode::Pong => Ok(Step::Event(used, Event::Pong(payload))),
+            _ => {
+                let frame = CloseFrame::decode(payload)?;
+                self.peer_close(cx, frame.clone());
+                Ok(Step::Event(used, Event::Closing(frame)))
+            }
+        }
+    }
+
+    /// §5.5.3: every ping is answered, or the latest when too much waits.
+    fn answer_ping(&mut self, cx: &mut Context<'_>, payload: &[u8]) {
+        if !self.may_send() {
+            return;
+        }
+        if self.out.len() < self.limits.pong_queue {
+            self.late_pong = None;
+            self.frame(cx, Opcode::Pong, payload);
+        } else {
+            let mut pong = Vec::new();
+            frame::encode(&mut pong, true, Opcode::Pong, payload, cx.random.key());
+            self.note(Direction::Out, true, Opcode::Pong, payload.len(), payload);
+            self.late_pong = Some(pong.into());
+        }
+    }
+
+    fn peer_close(&mut self, cx: &mut Context<'_>, got: CloseFrame) {
+        self.message = None;
+        self.timers.set(Timer::Ping, None);
+        self.timers.set(Timer::Pong, None);
+        match self.state {
+            State::Open => {
+                self.timers.set(Timer::Close, Some(cx.now + self.limits.close));
+                self.state = State::PeerClosed(got);
+                if !self.hold_close {
+                    self.answer_close(cx);
+                }
+            }
+            _ => self.state = State::Closing { got: Some(got) },
+        }
+    }
+
+    /// A sign of life: a keep-alive ping is due only when nothing came for the interval.
+    fn heard(&mut self, now: Instant) {
+        if let (Some(interval), State::Open) = (self.ping_interval, &self.state) {
+            self.timers.set(Timer::Ping, now.checked_add(interval));
+            self.timers.set(Timer::Pong, None);
+        }
+    }
+
+    // Sending.
+
+    fn frame(&mut self, cx: &mut Context<'_>, opcode: Opcode, payload: &[u8]) {
+        frame::encode(self.out.tail(), true, opcode, payload, cx.random.key());
+        self.note(Direction::Out, true, opcode, payload.len(), payload);
+    }
+
+    /// Queues our close frame, the last frame that is sent (§5.5.1).
+    fn close_frame(&mut self, cx: &mut Context<'_>, frame: &CloseFrame) {
+        self.late_pong = None;
+        self.frame(cx, Opcode::Close, &frame.payload());
+        self.timers.clear();
+        self.timers.set(Timer::Close, Some(cx.now + self.limits.close));
+    }
+
+    // Ending.
+
+    /// §7.1.7: fails the connection.
+    fn fail(&mut self, cx: &mut Context<'_>, violation: Violation) -> Event<'static> {
+        if self.may_send() {
+            self.close_frame(cx, &CloseFrame::new(violation.close_code(), violation.to_string()));
+        }
+        self.state = State::Done;
+        self.end(Closed::Failed(Failure::Violation(violation)))
+    }
+
+    fn close_is_due(&mut self, cx: &mut Context<'_>) -> Event<'static> {
+        self.answer_close(cx);
+        let closed = match mem::replace(&mut self.state, State::Done) {
+            State::Closing { got: Some(frame) } => Closed::Clean(frame),
+            _ => Closed::Lost(Lost::Timeout(Timer::Close)),
+        };
+        self.end(closed)
+    }
+
+    fn end(&mut self, closed: Closed) -> Event<'static> {
+        self.timers.clear();
+        self.message = None;
+        self.rest = None;
+        self.late_pong = None;
+        Event::Closed(closed)
+    }
+
+    fn note(
+        &mut self,
+        direction: Direction,
+        fin: bool,
+        opcode: Opcode,
+        len: usize,
+        payload: &[u8],
+    ) {
+        if let Some(notes) = &mut self.notes {
+            let start = payload[..payload.len().min(Note::START)].to_vec();
+            notes.push(Note::Frame { direction, fin, opcode, len, start });
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! RFC 6455: opening handshake, frames, messages, close.
+
+pub(crate) mod close;
+pub(crate) mod connection;
+pub(crate) mod frame;
+pub(crate) mod handshake;
+pub(crate) mod mask;
+pub(crate) mod message;
+
+use std::fmt;
+
+/// A rule that the peer broke: one variant each, with its section of RFC 6455.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Violation {
+    /// §5.2: reserved bits without an extension that gives them a meaning.
+    ReservedBits(u8),
+    /// §5.2: an opcode that is not assigned.
+    ReservedOpcode(u8),
+    /// §5.5: a control frame without FIN.
+    FragmentedControl,
+    /// §5.5: a control frame with more than 125 bytes.
+    LongControl,
+    /// §5.1: a masked frame from a server.
+    MaskedByServer,
+    /// §5.1: an unmasked frame from a client (seen by the small server only).
+    UnmaskedByClient,
+    /// §5.2: a length not in its shortest form.
+    LengthNotMinimal,
+    /// §5.2: a 64-bit length with the top bit set.
+    LengthTopBit,
+    /// §5.4: a continuation frame though no message is under way.
+    ContinuationFirst,
+    /// §5.4: a new message inside a fragmented one.
+    MessageInMessage,
+    /// §5.5.1: a close frame with one byte.
+    CloseLength,
+    /// §7.4: a close code that must not travel.
+    CloseCode(u16),
+    /// §5.5.1: a close reason that is not UTF-8.
+    CloseReason,
+    /// §8.1: a text message that is not UTF-8.
+    NotUtf8,
+    /// §7.4.1: a message over `Limits::message`.
+    MessageTooBig,
+    /// §7.4.1: a message of more frames than `Limits::fragments`.
+    TooManyFragments,
+}
+
+impl Violation {
+    /// The code that the close frame carries for it (§7.4.1).
+    pub fn close_code(self) -> u16 {
+        match self {
+            Violation::CloseReason | Violation::NotUtf8 => 1007,
+            Violation::MessageTooBig | Violation::TooManyFragments => 1009,
+            _ => 1002,
+        }
+    }
+
+    /// The section of RFC 6455 that holds the rule.
+    pub fn section(self) -> &'static str {
+        use Violation::*;
+        match self {
+            ReservedBits(_) | ReservedOpcode(_) | LengthNotMinimal | LengthTopBit => "5.2",
+            FragmentedControl | LongControl => "5.5",
+            MaskedByServer | UnmaskedByClient => "5.1",
+            ContinuationFirst | MessageInMessage => "5.4",
+            CloseLength | CloseReason => "5.5.1",
+            CloseCode(_) => "7.4",
+            NotUtf8 => "8.1",
+            MessageTooBig | TooManyFragments => "7.4.1",
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use Violation::*;
+        match self {
+            ReservedBits(bits) => write!(f, "reserved bits {bits:03b} without an extension"),
+            ReservedOpcode(opcode) => write!(f, "reserved opcode {opcode}"),
+            FragmentedControl => f.write_str("fragmented control frame"),
+            LongControl => f.write_str("control frame over 125 bytes"),
+            MaskedByServer => f.write_str("masked frame from a server"),
+            UnmaskedByClient => f.write_str("unmasked frame from a client"),
+            LengthNotMinimal => f.write_str("length not in its shortest form"),
+            LengthTopBit => f.write_str("length over 63 bits"),
+            ContinuationFirst => f.write_str("continuation frame without a message"),
+            MessageInMessage => f.write_str("new message inside a fragmented one"),
+            CloseLength => f.write_str("close frame of one byte"),
+            CloseCode(code) => write!(f, "close code {code} is not allowed"),
+            CloseReason => f.write_str("close reason is not UTF-8"),
+            NotUtf8 => f.write_str("text message is not UTF-8"),
+            MessageTooBig => f.write_str("message over the limit"),
+            TooManyFragments => f.write_str("message of too many fragments"),
+        }
+    }
+}
+
+impl std::error::Error for Violation {}

@@ -1,0 +1,35 @@
+//! The client under test of the Autobahn suite, blocking face: `autobahn_client URL AGENT`.
+
+use std::error::Error;
+
+use moonwire::Message;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let (Some(url), Some(agent)) = (args.next(), args.next()) else {
+        return Err("usage: autobahn_client URL AGENT".into());
+    };
+    for case in 1..=case_count(&url, &agent)? {
+        let mut ws = moonwire::connect(&format!("{url}/runCase?case={case}&agent={agent}"))?;
+        // Clean, failed or lost: each is an end, and the harness knows which one the case wants.
+        while let Ok(Some(message)) = ws.read() {
+            // A reply that cannot be sent means that the connection is over: `read` tells.
+            let _ = match &message {
+                Message::Text(text) => ws.send_text(text),
+                Message::Binary(bytes) => ws.send_binary(bytes),
+            };
+        }
+    }
+    let mut ws = moonwire::connect(&format!("{url}/updateReports?agent={agent}"))?;
+    while let Ok(Some(_)) = ws.read() {}
+    Ok(())
+}
+
+fn case_count(url: &str, agent: &str) -> Result<u32, Box<dyn Error>> {
+    let mut ws = moonwire::connect(&format!("{url}/getCaseCount?agent={agent}"))?;
+    let Some(Message::Text(count)) = ws.read()? else {
+        return Err("the harness gave no case count".into());
+    };
+    while let Ok(Some(_)) = ws.read() {}
+    Ok(count.parse()?)
+}

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Run the Autobahn suite, without its deflate cases, against the three ways to drive a
+# connection, and compare every case with expected.json.
+#
+#   run.sh MOONWIRE AUTOBAHN_CLIENT [DRIVER…]     drivers: inline poll-thread blocking (default: all)
+#
+# MOONWIRE is the command, AUTOBAHN_CLIENT the example of that name. The suite is installed
+# into AUTOBAHN_HOME (default: autobahn in the target folder) when it is not there; logs and
+# reports land in its folder "out". Exit 1 when a case is not as expected.
+set -uo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+[ $# -ge 2 ] || { sed -n 2,9p "$0"; exit 2; }
+moonwire=$(realpath -e -- "$1") && client=$(realpath -e -- "$2") || exit 2
+shift 2
+[ $# -gt 0 ] || set -- inline poll-thread blocking
+
+home=$(realpath -m -- "${AUTOBAHN_HOME:-${CARGO_TARGET_DIR:-$here/../../target}/autobahn}")
+if ! "$home/bin/wstest" --self-test >/dev/null 2>&1; then
+    bash "$here/setup.sh" "$home" || exit 2
+fi
+mkdir -p "$home/out"
+passed=0 failed=0
+
+# fuzz OUT AGENT COMMAND…: one run of the suite; AUTOBAHN_CASES narrows it.
+fuzz() {
+    local out=$1 agent=$2
+    shift 2
+    # A busy machine needs more than the suite's 1 s for a closing handshake.
+    python3 "$here/abrun.py" client "$agent" --home "$home" --out "$out" --exclude '12.*,13.*' \
+        --timeout 300 --options '{"closeHandshakeTimeout": 5}' \
+        -- sh -c 'exec "$@" "$AUTOBAHN_URL" "$AUTOBAHN_AGENT"' sh "$@" >"$out.log" 2>&1
+}
+
+# drive AGENT COMMAND…: COMMAND gets the URL and the agent's name as its last arguments.
+drive() {
+    local agent=$1 out=$home/out/$1 start=$SECONDS note='' result rc
+    rm -rf "$out" "$out-again" "$out-again.log"
+    echo "$agent: running"
+    unset AUTOBAHN_CASES
+    fuzz "$out" "$@"
+    rc=$?
+    if ! result=$(python3 "$here/compare.py" --differing "$out.cases" "$here/expected.json" "$agent" "$out/reports") \
+        && [ $rc != 2 ] && [ $rc != 4 ] && [ -s "$out.cases" ]; then
+        # A busy machine can turn octet-wise cases NON-STRICT: what differs twice counts.
+        echo "${result%$'\n'*}"
+        note="; second run for $(cat "$out.cases")"
+        echo "$agent: running once more: $(cat "$out.cases")"
+        AUTOBAHN_CASES=$(cat "$out.cases") fuzz "$out-again" "$@"
+        rc=$?
+        result=$(python3 "$here/compare.py" "$here/expected.json" "$agent" "$out/reports" "$out-again/reports")
+    fi
+    [[ $result =~ ([0-9]+)\ as\ expected,\ ([0-9]+)\ not$ ]] || { echo "$agent: no comparison: $result"; exit 2; }
+    local p=${BASH_REMATCH[1]} f=${BASH_REMATCH[2]}
+    if [ $rc = 2 ]; then
+        note="; the suite did not run"
+    elif [ $rc = 4 ]; then
+        f=$((f > 0 ? f : 1))
+        note="$note; the client itself failed"
+    fi
+    if [ "$f" != 0 ]; then
+        cat "$out.log"
+        [ ! -e "$out-again.log" ] || cat "$out-again.log"
+    fi
+    [[ $result != *$'\n'* ]] || echo "${result%$'\n'*}"
+    echo "$agent: $p as expected, $f not ($((SECONDS - start)) s$note)"
+    passed=$((passed + p)) failed=$((failed + f))
+}
+
+for driver; do
+    case $driver in
+    inline) drive inline "$moonwire" run "$here/client.luau" ;;
+    poll-thread) drive poll-thread "$moonwire" run --poll-thread "$here/client.luau" ;;
+    blocking) drive blocking "$client" ;;
+    *) echo "no driver $driver" && exit 2 ;;
+    esac
+done
+echo "autobahn: $passed passed, $failed failed"
+[ "$failed" = 0 ]
