@@ -2,7 +2,22 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-mod limits;
-pub mod proto;
+#[cfg(all(feature = "luau", panic = "abort"))]
+compile_error!(
+    "Luau reports errors by unwinding: with panic = \"abort\" a script's first wrong argument \
+     would end the process. Remove panic = \"abort\" from the profile."
+);
 
+mod error;
+mod limits;
+#[cfg(feature = "net")]
+mod net;
+pub mod proto;
+pub mod trace;
+
+pub use error::{Error, ErrorKind, Stage};
 pub use limits::Limits;
+#[cfg(feature = "net")]
+pub use net::*;
+#[cfg(feature = "tls")]
+pub use rustls;

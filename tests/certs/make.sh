@@ -9,7 +9,8 @@ trap 'rm -rf "$work"' EXIT       # with it go the keys of all three roots
 
 from=20200101000000Z until=21000101000000Z
 
-config() { # config SECTION-OF-EXTENSIONS, the rest of it from standard input
+# what `openssl ca` wants to know; the extensions come from standard input
+config() {
     printf '%s\n' '[ca]' 'default_ca = this' '[this]' "database = $work/index" "new_certs_dir = $work" \
         'rand_serial = yes' 'default_md = sha256' 'policy = any' 'unique_subject = no' \
         '[any]' 'commonName = supplied' '[extensions]'
@@ -18,6 +19,7 @@ config() { # config SECTION-OF-EXTENSIONS, the rest of it from standard input
 
 key() {
     openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1"
+    chmod 644 "$1" # public anyway
 }
 
 # sign CSR OUT FROM UNTIL CA-OPTIONS…, extensions from standard input
@@ -33,11 +35,12 @@ sign() {
     }
 }
 
-request() { # request KEY NAME OUT
+# request KEY NAME OUT
+request() {
     openssl req -new -config /dev/null -key "$1" -subj "/CN=$2" -out "$3"
 }
 
-# root FILE NAME: FILE.pem and FILE.key in the work folder
+# root FILE NAME: FILE.pem and FILE.key, in the work folder
 root() {
     key "$work/$1.key"
     request "$work/$1.key" "$2" "$work/csr"

@@ -1,0 +1,185 @@
+//! What failed, at which stage, and why.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::proto::{HandshakeError, Misuse, RequestError, Scheme, UrlError, Violation, escape};
+
+/// How far a connection had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Reading the URL and the options.
+    Url,
+    /// Asking for the addresses of the host.
+    Resolve,
+    /// Connecting by TCP.
+    Connect,
+    /// The TLS handshake.
+    Tls,
+    /// The opening handshake of RFC 6455.
+    Handshake,
+    /// Open.
+    Open,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Url => "URL",
+            Stage::Resolve => "DNS",
+            Stage::Connect => "connect",
+            Stage::Tls => "TLS",
+            Stage::Handshake => "handshake",
+            Stage::Open => "connection",
+        })
+    }
+}
+
+/// An error: the URL it is about, the stage it came at, and the reason.
+///
+/// Its text is one line, `URL: stage: reason`; bytes of the peer in it are escaped.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    url: String,
+    stage: Stage,
+    kind: ErrorKind,
+}
+
+/// The reason of an [`Error`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The URL is none for us.
+    Url(UrlError),
+    /// A header field or subprotocol cannot be sent.
+    Request(RequestError),
+    /// The protocol does not allow what was asked for.
+    Misuse(Misuse),
+    /// `wss://` in a build without feature `tls`.
+    NoTls,
+    /// More connections than [`crate::Limits::connections`].
+    TooManyConnections(usize),
+    /// The name has no address, or the resolver failed.
+    Resolve(io::Error),
+    /// No address accepted a connection; why not, each.
+    Connect(Vec<(SocketAddr, io::Error)>),
+    /// TLS failed; in words, and as the library says it.
+    Tls(String, Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// The answer to the opening handshake opens no connection.
+    Handshake(HandshakeError),
+    /// The time limit passed.
+    Timeout(Duration),
+    /// The peer sent nothing, not even an answer to a ping, for so long.
+    Silence(Duration),
+    /// The peer did not answer our close frame for so long.
+    NoCloseAnswer(Duration),
+    /// The peer broke a rule; the close frame that was sent carries its code.
+    Violation(Violation),
+    /// The stream ended without a close frame.
+    Eof,
+    /// The system reported an error on the socket, or on what the reactor waits with.
+    Io(io::Error),
+    /// The connection was given up by its owner.
+    Dropped,
+}
+
+impl Error {
+    pub(crate) fn new(url: &str, stage: Stage, kind: ErrorKind) -> Error {
+        Error(Box::new(Inner { url: url.to_owned(), stage, kind }))
+    }
+
+    /// The URL of the connection; empty for an error of the reactor itself.
+    pub fn url(&self) -> &str {
+        &self.0.url
+    }
+
+    /// The stage that failed.
+    pub fn stage(&self) -> Stage {
+        self.0.stage
+    }
+
+    /// The reason.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0.kind
+    }
+
+    /// The text without the URL: `stage: reason`.
+    pub fn reason(&self) -> String {
+        format!("{}: {}", self.0.stage, self.0.kind)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { url, stage, kind } = &*self.0;
+        if !url.is_empty() {
+            // The caller's own text, but a line break in it must not forge another line.
+            write!(f, "{}: ", escape(url.as_bytes(), 500))?;
+        }
+        write!(f, "{stage}: {kind}")
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ErrorKind::Url(e) => e.fmt(f),
+            ErrorKind::Request(e) => e.fmt(f),
+            ErrorKind::Misuse(e) => e.fmt(f),
+            ErrorKind::NoTls => write!(
+                f,
+                "{}:// needs TLS, which this build leaves out (feature `tls`)",
+                Scheme::Wss.as_str()
+            ),
+            ErrorKind::TooManyConnections(n) => {
+                write!(f, "{n} connections are open, the limit; close one first")
+            }
+            ErrorKind::Resolve(e) => write!(f, "cannot resolve the host: {e}"),
+            ErrorKind::Connect(attempts) => {
+                for (i, (address, e)) in attempts.iter().enumerate() {
+                    let comma = if i > 0 { "; " } else { "" };
+                    write!(f, "{comma}{address}: {e}")?;
+                }
+                Ok(())
+            }
+            ErrorKind::Tls(text, _) => f.write_str(text),
+            ErrorKind::Handshake(e) => e.fmt(f),
+            ErrorKind::Timeout(limit) => {
+                write!(f, "not open within the time limit of {limit:?}")
+            }
+            ErrorKind::Silence(limit) => {
+                write!(f, "the peer did not answer a keep-alive ping for {limit:?}")
+            }
+            ErrorKind::NoCloseAnswer(limit) => {
+                write!(f, "the server did not answer the close frame for {limit:?}")
+            }
+            ErrorKind::Violation(v) => {
+                write!(f, "the server broke RFC 6455 §{}: {v}", v.section())
+            }
+            ErrorKind::Eof => f.write_str("lost: the stream ended without a close frame"),
+            ErrorKind::Io(e) => write!(f, "lost: {e}"),
+            ErrorKind::Dropped => f.write_str("given up"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.0.kind {
+            ErrorKind::Url(e) => Some(e),
+            ErrorKind::Request(e) => Some(e),
+            ErrorKind::Misuse(e) => Some(e),
+            ErrorKind::Resolve(e) | ErrorKind::Io(e) => Some(e),
+            ErrorKind::Connect(all) => all.first().map(|(_, e)| e as _),
+            ErrorKind::Tls(_, e) => e.as_deref().map(|e| e as _),
+            ErrorKind::Handshake(e) => Some(e),
+            ErrorKind::Violation(v) => Some(v),
+            _ => None,
+        }
+    }
+}

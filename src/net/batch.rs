@@ -1,0 +1,136 @@
+//! Events that outlive the turn that told them: an arena of payload bytes and a list, recycled.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::{Closed, Conn, ConnId, Event, Sink};
+use crate::proto::{CloseFrame, Opened, Text};
+
+/// Keeps events for later. Small payloads are copied one behind the other; those that own their
+/// memory keep it.
+#[derive(Debug, Default)]
+pub struct Batch {
+    arena: Vec<u8>,
+    items: Vec<(ConnId, Item)>,
+}
+
+#[derive(Debug)]
+enum Item {
+    Opened(Box<Opened>),
+    /// INVARIANT: the range holds UTF-8, since a [`Text`] was copied there.
+    Text(Range<usize>),
+    OwnedText(Vec<u8>),
+    Binary(Range<usize>),
+    OwnedBinary(Vec<u8>),
+    Pong(Range<usize>),
+    Closing(CloseFrame),
+    Closed(Closed),
+}
+
+/// An arena that grew beyond this gives its memory back when it is emptied.
+const KEEP: usize = 2 * 1024 * 1024;
+
+impl Batch {
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// How many events are in it.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Takes all events out, in their order. What they lend lives as long as the iterator's
+    /// borrow; the memory is kept for the next batch.
+    pub fn drain(&mut self) -> Items<'_> {
+        Items { arena: &self.arena, items: self.items.drain(..) }
+    }
+
+    /// Forgets the payloads of events that were drained.
+    pub fn clear(&mut self) {
+        self.items.clear();
+        self.arena.clear();
+        if self.arena.capacity() > KEEP {
+            self.arena = Vec::new();
+        }
+    }
+
+    fn copy(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(bytes);
+        start..self.arena.len()
+    }
+}
+
+impl Sink for Batch {
+    fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
+        let item = match event {
+            Event::Opened(opened) => Item::Opened(opened),
+            Event::Text(text) => match text.into_bytes() {
+                Cow::Borrowed(bytes) => Item::Text(self.copy(bytes)),
+                Cow::Owned(bytes) => Item::OwnedText(bytes),
+            },
+            Event::Binary(Cow::Borrowed(bytes)) => Item::Binary(self.copy(bytes)),
+            Event::Binary(Cow::Owned(bytes)) => Item::OwnedBinary(bytes),
+            Event::Pong(bytes) => Item::Pong(self.copy(bytes)),
+            Event::Closing(frame) => Item::Closing(frame),
+            Event::Closed(closed) => Item::Closed(closed),
+        };
+        let cost = item.len() + size_of::<(ConnId, Item)>();
+        conn.hold(cost);
+        self.items.push((conn.id(), item));
+    }
+}
+
+impl Item {
+    fn len(&self) -> usize {
+        match self {
+            Item::Text(range) | Item::Binary(range) | Item::Pong(range) => range.len(),
+            Item::OwnedText(bytes) | Item::OwnedBinary(bytes) => bytes.len(),
+            Item::Opened(_) | Item::Closing(_) | Item::Closed(_) => 0,
+        }
+    }
+}
+
+/// The events of a batch.
+pub struct Items<'a> {
+    arena: &'a [u8],
+    items: std::vec::Drain<'a, (ConnId, Item)>,
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = (ConnId, Event<'a>);
+
+    fn next(&mut self) -> Option<(ConnId, Event<'a>)> {
+        let (id, item) = self.items.next()?;
+        // Every range was made by `copy` for this arena.
+        let lent = |range: Range<usize>| self.arena.get(range).unwrap_or_default();
+        let event = match item {
+            Item::Opened(opened) => Event::Opened(opened),
+            Item::Text(range) => Event::Text(Text::checked(Cow::Borrowed(lent(range)))),
+            Item::OwnedText(bytes) => Event::Text(Text::checked(Cow::Owned(bytes))),
+            Item::Binary(range) => Event::Binary(Cow::Borrowed(lent(range))),
+            Item::OwnedBinary(bytes) => Event::Binary(Cow::Owned(bytes)),
+            Item::Pong(range) => Event::Pong(lent(range)),
+            Item::Closing(frame) => Event::Closing(frame),
+            Item::Closed(closed) => Event::Closed(closed),
+        };
+        Some((id, event))
+    }
+}
+
+impl Batch {
+    /// What its events count with each connection: one entry for each run of events.
+    pub(super) fn costs(&self) -> Vec<(ConnId, usize)> {
+        let mut costs: Vec<(ConnId, usize)> = Vec::new();
+        for (id, item) in &self.items {
+            let cost = item.len() + size_of::<(ConnId, Item)>();
+            match costs.last_mut() {
+                Some((last, sum)) if last == id => *sum += cost,
+                _ => costs.push((*id, cost)),
+            }
+        }
+        costs
+    }
+}

@@ -1,0 +1,223 @@
+//! A WebSocket that blocks: the simple face, a reactor with one connection inside.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::reactor::{Conn, Reactor};
+use super::{Closed, Config, ConnId, Event, Options};
+use crate::error::{Error, ErrorKind, Stage};
+use crate::proto::{CloseFrame, Fields, Misuse, Opened};
+
+/// Opens a WebSocket connection and waits until it is open, at most [`crate::Limits::opening`].
+///
+/// ```no_run
+/// let mut ws = moonwire::connect("wss://example.com/chat")?;
+/// ws.send_text("hello")?;
+/// while let Some(message) = ws.read()? {
+///     println!("{message:?}");
+/// }
+/// # Ok::<(), moonwire::Error>(())
+/// ```
+pub fn connect(url: &str) -> Result<WebSocket, Error> {
+    Options::new(url)?.connect()
+}
+
+impl Options {
+    /// Opens the connection and waits until it is open.
+    pub fn connect(self) -> Result<WebSocket, Error> {
+        self.connect_with(Config::default())
+    }
+
+    /// The same with a configuration: TLS, limits, overrides, an observer.
+    pub fn connect_with(self, config: Config) -> Result<WebSocket, Error> {
+        let url = self.url().as_str().to_owned();
+        let io = |e| Error::new(&url, Stage::Connect, ErrorKind::Io(e));
+        let mut reactor = Reactor::new(config).map_err(io)?;
+        let id = reactor.open(self)?;
+        let mut ws = WebSocket { url, reactor, id, inbox: Inbox::default() };
+        while ws.inbox.opened.is_none() {
+            if let Some(closed) = ws.inbox.closed.take() {
+                return Err(match closed {
+                    Closed::Failed(e) | Closed::Lost(e) => e,
+                    Closed::Clean(_) => ws.error(ErrorKind::Dropped),
+                });
+            }
+            ws.turn(None)?;
+        }
+        Ok(ws)
+    }
+}
+
+/// A message of the blocking face.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Text.
+    Text(String),
+    /// Binary.
+    Binary(Vec<u8>),
+}
+
+/// What came within a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// A message.
+    Message(Message),
+    /// The connection was closed cleanly; what the server's close frame said.
+    Closed(CloseFrame),
+    /// Nothing.
+    Nothing,
+}
+
+/// An open connection whose calls block. Dropping it closes it.
+pub struct WebSocket {
+    url: String,
+    reactor: Reactor,
+    id: ConnId,
+    inbox: Inbox,
+}
+
+#[derive(Default)]
+struct Inbox {
+    opened: Option<Box<Opened>>,
+    messages: VecDeque<Message>,
+    /// The last event, taken out when it is an error that was given.
+    closed: Option<Closed>,
+    ended: bool,
+}
+
+impl WebSocket {
+    /// The subprotocol that the server chose.
+    pub fn protocol(&self) -> Option<&str> {
+        self.inbox.opened.as_ref()?.protocol.as_deref()
+    }
+
+    /// The fields of the server's 101 response.
+    pub fn headers(&self) -> Option<&Fields> {
+        self.inbox.opened.as_ref().map(|opened| &opened.headers)
+    }
+
+    /// Sends a text message; returns when the kernel has taken it. Pings are answered meanwhile,
+    /// and messages that come wait for [`WebSocket::read`].
+    pub fn send_text(&mut self, text: &str) -> Result<(), Error> {
+        let sent = self.reactor.send_text(self.id, text);
+        self.sent(sent)
+    }
+
+    /// Sends a binary message, as [`WebSocket::send_text`] does.
+    pub fn send_binary(&mut self, data: &[u8]) -> Result<(), Error> {
+        let sent = self.reactor.send_binary(self.id, data);
+        self.sent(sent)
+    }
+
+    /// Sends a message.
+    pub fn send(&mut self, message: &Message) -> Result<(), Error> {
+        match message {
+            Message::Text(text) => self.send_text(text),
+            Message::Binary(data) => self.send_binary(data),
+        }
+    }
+
+    /// Sends a ping with at most 125 bytes.
+    pub fn ping(&mut self, data: &[u8]) -> Result<(), Error> {
+        let sent = self.reactor.ping(self.id, data);
+        self.sent(sent)
+    }
+
+    /// The next message; `None` when the connection was closed cleanly. A connection that failed
+    /// or was lost is an error, once; afterwards `None`.
+    pub fn read(&mut self) -> Result<Option<Message>, Error> {
+        match self.receive(None)? {
+            Received::Message(message) => Ok(Some(message)),
+            Received::Closed(_) | Received::Nothing => Ok(None),
+        }
+    }
+
+    /// The next message, if it comes within `timeout`. Zero looks at what is there.
+    pub fn read_timeout(&mut self, timeout: Duration) -> Result<Received, Error> {
+        self.receive(Instant::now().checked_add(timeout))
+    }
+
+    /// Closes: sends the close frame behind everything else and waits for the server's, at most
+    /// [`crate::Limits::close`]. Messages that come meanwhile are kept for [`WebSocket::read`].
+    /// What the server's close frame said.
+    pub fn close(&mut self, code: u16, reason: &str) -> Result<CloseFrame, Error> {
+        match self.reactor.close(self.id, &CloseFrame::new(code, reason)) {
+            // It is being closed, or is closed, already.
+            Ok(()) | Err(Misuse::NotOpen) => {}
+            Err(e) => return Err(self.error(ErrorKind::Misuse(e))),
+        }
+        while !self.inbox.ended {
+            self.turn(None)?;
+        }
+        match self.end()? {
+            Received::Closed(frame) => Ok(frame),
+            _ => Ok(CloseFrame::default()),
+        }
+    }
+
+    fn receive(&mut self, until: Option<Instant>) -> Result<Received, Error> {
+        loop {
+            if let Some(message) = self.inbox.messages.pop_front() {
+                return Ok(Received::Message(message));
+            }
+            if self.inbox.ended {
+                return self.end();
+            }
+            let late = until.is_some_and(|u| u <= Instant::now());
+            self.turn(until)?;
+            if late && self.inbox.messages.is_empty() && !self.inbox.ended {
+                return Ok(Received::Nothing);
+            }
+        }
+    }
+
+    /// How it ended: an error once, and `Closed` as often as it is asked for.
+    fn end(&mut self) -> Result<Received, Error> {
+        match self.inbox.closed.take() {
+            Some(Closed::Clean(frame)) => {
+                self.inbox.closed = Some(Closed::Clean(frame.clone()));
+                Ok(Received::Closed(frame))
+            }
+            Some(Closed::Failed(e) | Closed::Lost(e)) => Err(e),
+            None => Ok(Received::Closed(CloseFrame::default())),
+        }
+    }
+
+    fn sent(&mut self, sent: Result<(), Misuse>) -> Result<(), Error> {
+        sent.map_err(|e| self.error(ErrorKind::Misuse(e)))?;
+        self.reactor.flush();
+        while self.reactor.buffered(self.id) > 0 {
+            self.turn(None)?;
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, until: Option<Instant>) -> Result<(), Error> {
+        let inbox = &mut self.inbox;
+        let mut sink = |_: &mut Conn<'_>, event: Event<'_>| match event {
+            Event::Text(text) => inbox.messages.push_back(Message::Text(text.into_string())),
+            Event::Binary(data) => inbox.messages.push_back(Message::Binary(data.into_owned())),
+            Event::Opened(opened) => inbox.opened = Some(opened),
+            Event::Closed(closed) => {
+                inbox.closed = Some(closed);
+                inbox.ended = true;
+            }
+            Event::Pong(_) | Event::Closing(_) => {}
+        };
+        let turned = self.reactor.turn(until, &mut sink);
+        turned.map_err(|e: io::Error| self.error(ErrorKind::Io(e)))
+    }
+
+    fn error(&self, kind: ErrorKind) -> Error {
+        Error::new(&self.url, Stage::Open, kind)
+    }
+}
+
+impl Drop for WebSocket {
+    /// Sends a close frame (1001) if none was sent, without waiting for the answer.
+    fn drop(&mut self) {
+        self.reactor.release(self.id, &CloseFrame::new(1001, ""));
+        self.reactor.flush();
+    }
+}

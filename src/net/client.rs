@@ -1,0 +1,220 @@
+//! The reactor on a thread of its own, with handles for any thread.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::batch::Batch;
+use super::reactor::Reactor;
+use super::shared::Shared;
+use super::{Config, ConnId, Event, Options};
+use crate::error::Error;
+use crate::proto::{CloseFrame, Misuse};
+
+/// A handle of a reactor that runs on a thread of its own. Clones share it; the thread ends, and
+/// closes what is open, when [`Events`] is dropped.
+///
+/// Sending encodes and writes on the calling thread: no hand-over.
+///
+/// ```no_run
+/// use moonwire::{Client, Config, Event, Options};
+///
+/// let (client, mut events) = Client::spawn(Config::default())?;
+/// let id = client.open(Options::new("wss://example.com/")?)?;
+/// events.wait(None, |conn, event| match event {
+///     Event::Opened(_) => client.send_text(conn, "hello").unwrap_or_default(),
+///     Event::Text(text) => println!("{}", text.as_str()),
+///     _ => {}
+/// });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Client(Arc<State>);
+
+/// The receiving end of a [`Client`]: all events of all its connections, in order.
+pub struct Events {
+    state: Arc<State>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    /// What is being worked off.
+    batch: Batch,
+}
+
+struct State {
+    shared: Shared,
+    queue: Mutex<Queue>,
+    filled: Condvar,
+    stop: AtomicBool,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// Batches that wait, oldest first: two at most, since a third is added to the second.
+    batches: Vec<Batch>,
+    /// An empty one for the poll thread.
+    spare: Option<Batch>,
+    woken: bool,
+    failed: Option<io::Error>,
+}
+
+impl State {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // No code that can panic runs while it is held.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Client {
+    /// Starts the thread.
+    pub fn spawn(config: Config) -> io::Result<(Client, Events)> {
+        let state = Arc::new(State {
+            shared: Shared::new(config)?,
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            stop: AtomicBool::new(false),
+        });
+        let its = Arc::clone(&state);
+        let thread = std::thread::Builder::new().name("moonwire-poll".into());
+        let thread = thread.spawn(move || poll(&its))?;
+        let events =
+            Events { state: Arc::clone(&state), thread: Some(thread), batch: Batch::default() };
+        Ok((Client(state), events))
+    }
+
+    /// Starts to open a connection; see [`Reactor::open`].
+    pub fn open(&self, options: Options) -> Result<ConnId, Error> {
+        self.with(|reactor| reactor.open(options))
+    }
+
+    /// Sends a text message: written at once, or as soon as the kernel takes it.
+    pub fn send_text(&self, id: ConnId, text: &str) -> Result<(), Misuse> {
+        self.with(|reactor| reactor.send_text(id, text).map(|()| reactor.flush()))
+    }
+
+    /// Sends a binary message.
+    pub fn send_binary(&self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
+        self.with(|reactor| reactor.send_binary(id, data).map(|()| reactor.flush()))
+    }
+
+    /// Sends a ping with at most 125 bytes.
+    pub fn ping(&self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
+        self.with(|reactor| reactor.ping(id, data).map(|()| reactor.flush()))
+    }
+
+    /// Starts the closing handshake behind everything that was sent.
+    pub fn close(&self, id: ConnId, code: u16, reason: &str) -> Result<(), Misuse> {
+        let frame = CloseFrame::new(code, reason);
+        self.with(|reactor| reactor.close(id, &frame).map(|()| reactor.flush()))
+    }
+
+    /// Bytes that were accepted and not yet handed to the kernel.
+    pub fn buffered(&self, id: ConnId) -> usize {
+        self.with(|reactor| reactor.buffered(id))
+    }
+
+    /// Ends a wait of [`Events`], or its next one.
+    pub fn wake(&self) {
+        self.0.queue().woken = true;
+        self.0.filled.notify_all();
+    }
+
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Reactor) -> R) -> R {
+        self.0.shared.with(act)
+    }
+}
+
+impl Events {
+    /// Waits for events until `until` (`None`: for as long as it takes) and gives all that are
+    /// there to `each`; how many they were. 0 after the time, or after [`Client::wake`].
+    pub fn wait(
+        &mut self,
+        until: Option<Instant>,
+        mut each: impl FnMut(ConnId, Event<'_>),
+    ) -> usize {
+        let mut batch = std::mem::take(&mut self.batch);
+        // An error of the system means that the thread has ended; there are no events any more.
+        let _ = self.take(until, &mut batch);
+        let count = batch.len();
+        for (id, event) in batch.drain() {
+            each(id, event);
+        }
+        batch.clear();
+        self.batch = batch;
+        count
+    }
+
+    /// The same as a batch, in exchange for an empty one. They count as consumed at once.
+    pub(crate) fn take(&mut self, until: Option<Instant>, batch: &mut Batch) -> io::Result<()> {
+        let mut queue = self.state.queue();
+        while queue.batches.is_empty() && !std::mem::take(&mut queue.woken) {
+            if let Some(error) = queue.failed.take() {
+                return Err(error);
+            }
+            let filled = &self.state.filled;
+            queue = match until {
+                None => filled.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Ok(());
+                    }
+                    filled.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        if queue.batches.is_empty() {
+            return Ok(());
+        }
+        let full = queue.batches.remove(0);
+        batch.clear();
+        queue.spare = Some(std::mem::replace(batch, full));
+        drop(queue);
+        let costs = batch.costs();
+        self.state.shared.with(|reactor| {
+            for (id, bytes) in costs {
+                reactor.consumed(id, bytes);
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.state.stop.store(true, Ordering::Release);
+        self.state.shared.with(|reactor| reactor.release_all(&CloseFrame::new(1001, "")));
+        self.state.shared.wake();
+        if let Some(thread) = self.thread.take() {
+            // It does not panic; and if it did, there would be nothing to do about it here.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn poll(state: &State) {
+    let mut ready = Vec::new();
+    let mut batch = Batch::default();
+    let mut end = None;
+    loop {
+        if state.stop.load(Ordering::Acquire) {
+            // What was sent last, and the close frames, get a moment to leave.
+            let limit = state.shared.with(|reactor| reactor.limits().linger);
+            let end = *end.get_or_insert_with(|| Instant::now() + limit);
+            if Instant::now() >= end || state.shared.with(|reactor| reactor.is_empty()) {
+                return;
+            }
+        }
+        if let Err(error) = state.shared.turn(end, &mut ready, &mut batch) {
+            state.queue().failed = Some(error);
+            state.filled.notify_all();
+            return;
+        }
+        if !batch.is_empty() {
+            let mut queue = state.queue();
+            let spare = queue.spare.take().unwrap_or_default();
+            queue.batches.push(std::mem::replace(&mut batch, spare));
+            drop(queue);
+            state.filled.notify_one();
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Which address to try when (RFC 8305): a plan without sockets and without a clock.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Try this address now.
+    Start(SocketAddr),
+    /// Wait for an attempt to end, or until the time.
+    Wait(Option<Instant>),
+    /// Every address has failed.
+    Exhausted,
+}
+
+/// The addresses that are still to be tried.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    addresses: VecDeque<SocketAddr>,
+    delay: Duration,
+    next: Option<Instant>,
+    under_way: usize,
+}
+
+impl Plan {
+    /// Takes addresses in the order of preference and interleaves the families (§4).
+    pub(crate) fn new(addresses: &[SocketAddr], max: usize, delay: Duration) -> Plan {
+        let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+        let (mut first, mut other): (VecDeque<_>, VecDeque<_>) =
+            addresses.iter().copied().partition(|a| a.is_ipv6() == first_is_v6);
+        let mut mixed = VecDeque::new();
+        while mixed.len() < max && !(first.is_empty() && other.is_empty()) {
+            mixed.extend(first.pop_front());
+            mixed.extend(other.pop_front());
+        }
+        mixed.truncate(max);
+        Plan { addresses: mixed, delay, next: None, under_way: 0 }
+    }
+
+    /// The next step; an address that is given counts as under way.
+    pub(crate) fn step(&mut self, now: Instant) -> Step {
+        let due = self.next.is_none_or(|at| at <= now);
+        if due || self.under_way == 0 {
+            if let Some(address) = self.addresses.pop_front() {
+                self.under_way += 1;
+                self.next = Some(now + self.delay);
+                return Step::Start(address);
+            }
+        }
+        match (self.under_way, self.addresses.is_empty()) {
+            (0, _) => Step::Exhausted,
+            (_, true) => Step::Wait(None),
+            (_, false) => Step::Wait(self.next),
+        }
+    }
+
+    /// An attempt has failed: the next may start at once (§5).
+    pub(crate) fn failed(&mut self) {
+        self.under_way = self.under_way.saturating_sub(1);
+        self.next = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn v4(n: u8) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, n], 80))
+    }
+
+    fn v6(n: u16) -> SocketAddr {
+        SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, n], 80))
+    }
+
+    const DELAY: Duration = Duration::from_millis(250);
+
+    #[test]
+    fn families_alternate_beginning_with_the_preferred_one() {
+        let plan = Plan::new(&[v6(1), v6(2), v6(3), v4(1)], 16, DELAY);
+        assert_eq!(plan.addresses, [v6(1), v4(1), v6(2), v6(3)]);
+        let plan = Plan::new(&[v4(1), v4(2), v6(1)], 2, DELAY);
+        assert_eq!(plan.addresses, [v4(1), v6(1)]);
+    }
+
+    #[test]
+    fn attempts_start_after_the_delay_or_a_failure() {
+        let now = Instant::now();
+        let mut plan = Plan::new(&[v4(1), v4(2), v4(3)], 16, DELAY);
+        assert_eq!(plan.step(now), Step::Start(v4(1)));
+        assert_eq!(plan.step(now), Step::Wait(Some(now + DELAY)));
+        assert_eq!(plan.step(now + DELAY), Step::Start(v4(2)));
+        plan.failed();
+        assert_eq!(plan.step(now + DELAY), Step::Start(v4(3)));
+        assert_eq!(plan.step(now + DELAY), Step::Wait(None));
+        plan.failed();
+        plan.failed();
+        assert_eq!(plan.step(now + DELAY), Step::Exhausted);
+        assert_eq!(Plan::new(&[], 16, DELAY).step(now), Step::Exhausted);
+    }
+}

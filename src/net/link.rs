@@ -1,0 +1,110 @@
+//! A socket with or without TLS: bytes in and out.
+
+use std::io;
+
+use super::sys::Sys;
+use super::tls::{Fed, Tls};
+use crate::error::ErrorKind;
+
+pub(crate) struct Link<S: Sys> {
+    pub(crate) socket: S::Socket,
+    pub(crate) tls: Option<Box<Tls>>,
+}
+
+/// What a read came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// Bytes came; `more` when it is worth to ask again at once.
+    Some { more: bool },
+    /// Nothing is there.
+    None,
+    /// The end of the stream.
+    Eof,
+}
+
+impl<S: Sys> Link<S> {
+    /// Reads once, to `buf[*end..]`. `cipher` is for the bytes before decryption.
+    pub(crate) fn read(
+        &mut self,
+        sys: &mut S,
+        cipher: &mut [u8],
+        buf: &mut Vec<u8>,
+        end: &mut usize,
+    ) -> Result<Read, ErrorKind> {
+        let Some(tls) = &mut self.tls else {
+            let room = buf.len() - *end;
+            return Ok(match retried(|| sys.read(&self.socket, &mut buf[*end..]))? {
+                None => Read::None,
+                Some(0) => Read::Eof,
+                Some(n) => {
+                    *end += n;
+                    Read::Some { more: n == room }
+                }
+            });
+        };
+        Ok(match retried(|| sys.read(&self.socket, cipher))? {
+            None => Read::None,
+            // Without close_notify. A close frame is what ends a WebSocket, so it is no truncation
+            // that could go unseen.
+            Some(0) => Read::Eof,
+            Some(n) => match tls.feed(&cipher[..n], buf, end)? {
+                Fed::Closed => Read::Eof,
+                Fed::Open => Read::Some { more: n == cipher.len() },
+            },
+        })
+    }
+
+    /// Writes what it can of `bytes`: how many are taken care of, and whether the kernel refused
+    /// more.
+    pub(crate) fn write(&mut self, sys: &mut S, bytes: &[u8]) -> Result<(usize, bool), ErrorKind> {
+        let mut done = 0;
+        let Some(tls) = &mut self.tls else {
+            while done < bytes.len() {
+                match retried(|| sys.write(&self.socket, &bytes[done..]))? {
+                    None => return Ok((done, true)),
+                    Some(n) => done += n,
+                }
+            }
+            return Ok((done, false));
+        };
+        loop {
+            done += tls.encrypt(&bytes[done..]);
+            if !tls.wants_write() {
+                // Nothing to be written: all is done, or the handshake has to come first.
+                return Ok((done, false));
+            }
+            let mut out = Out { sys, socket: &self.socket };
+            if retried(|| tls.write(&mut out))?.is_none() {
+                return Ok((done, true));
+            }
+        }
+    }
+}
+
+/// A call that is interrupted is made again; one that would block gives nothing.
+fn retried(mut call: impl FnMut() -> io::Result<usize>) -> Result<Option<usize>, ErrorKind> {
+    loop {
+        match call() {
+            Ok(n) => return Ok(Some(n)),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(e) => return Err(ErrorKind::Io(e)),
+        }
+    }
+}
+
+/// A socket as a writer.
+struct Out<'a, S: Sys> {
+    sys: &'a mut S,
+    socket: &'a S::Socket,
+}
+
+impl<S: Sys> io::Write for Out<'_, S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.sys.write(self.socket, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

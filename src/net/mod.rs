@@ -1,0 +1,101 @@
+//! Sockets, the poll loop and its three faces: [`Reactor`] (the embedder drives it), [`Client`]
+//! (a thread of its own) and [`WebSocket`] (blocking).
+
+mod batch;
+mod blocking;
+mod client;
+mod dial;
+mod driver;
+mod gate;
+mod keys;
+mod link;
+mod options;
+mod reactor;
+mod resolve;
+mod shared;
+pub(crate) mod sys;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
+mod tls;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
+
+use std::fmt;
+
+pub use batch::{Batch, Items};
+pub use blocking::{Message, Received, WebSocket, connect};
+pub use client::{Client, Events};
+pub use options::{Config, Options, Override};
+pub use reactor::{Conn, Reactor, Sink};
+pub use resolve::Answer;
+pub use sys::{Interest, Os, OsPoller, Poller, Ready, Socket, Sys};
+#[cfg(feature = "tls")]
+pub use tls::tls_config;
+
+use crate::error::Error;
+use crate::proto::{self, CloseFrame};
+
+/// What a reactor has to tell of a connection: `Opened? (Text | Binary | Pong)* Closing? Closed`.
+pub type Event<'b> = proto::Event<'b, Closed>;
+
+/// How a connection ended.
+#[derive(Debug)]
+pub enum Closed {
+    /// The closing handshake was completed; what the server's close frame said.
+    Clean(CloseFrame),
+    /// It could not be opened, or the server broke a rule.
+    Failed(Error),
+    /// It was open and ended without a closing handshake.
+    Lost(Error),
+}
+
+impl Closed {
+    /// The code as RFC 6455 §7.1.5 defines it: the server's, 1005 if its frame had none, 1006
+    /// without a closing handshake.
+    pub fn code(&self) -> u16 {
+        match self {
+            Closed::Clean(frame) => frame.code_or_1005(),
+            Closed::Failed(_) | Closed::Lost(_) => 1006,
+        }
+    }
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Closed::Clean(frame) => write!(f, "closed: {frame}"),
+            Closed::Failed(e) | Closed::Lost(e) => e.fmt(f),
+        }
+    }
+}
+
+/// A connection of a reactor. Never used for another one later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(u64);
+
+impl ConnId {
+    /// Bits of the place in the table; the others (29) count how often it was used.
+    const INDEX: u32 = 24;
+
+    pub(crate) fn new(index: usize, generation: u64) -> ConnId {
+        ConnId(generation << ConnId::INDEX | index as u64)
+    }
+
+    pub(crate) fn index(self) -> usize {
+        (self.0 & ((1 << ConnId::INDEX) - 1)) as usize
+    }
+
+    pub(crate) fn generation(self) -> u64 {
+        self.0 >> ConnId::INDEX
+    }
+
+    /// As a number below 2⁵³, exact as a Luau number.
+    pub fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// Back again.
+    pub fn from_bits(bits: u64) -> ConnId {
+        ConnId(bits)
+    }
+}

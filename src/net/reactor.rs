@@ -1,0 +1,602 @@
+//! The poll loop: wait, read, parse, tell, look at the timers, write.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::driver::{Driver, token_parts};
+use super::gate::Gates;
+use super::keys::Keys;
+use super::options::{Config, Options, Override};
+use super::sys::{Os, Poller, Ready, Sys};
+use super::tls::Tls;
+use super::{ConnId, Event};
+use crate::error::{Error, ErrorKind, Stage};
+use crate::limits::Limits;
+use crate::proto::{CloseFrame, Context, Misuse, Random, Session, Url};
+use crate::trace::{Observer, Trace};
+
+/// Receives the events of all connections of a reactor, in turn.
+///
+/// A closure `|conn: &mut Conn<'_>, event: Event<'_>|` is one. It runs inside the reactor: what an
+/// event lends is gone when it returns.
+pub trait Sink {
+    /// Something happened on a connection, which may be answered at once through `conn`.
+    fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>);
+}
+
+impl<F: FnMut(&mut Conn<'_>, Event<'_>)> Sink for F {
+    fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
+        self(conn, event);
+    }
+}
+
+/// A connection, as a sink may use it.
+pub struct Conn<'a> {
+    id: ConnId,
+    session: Option<&'a mut Session>,
+    held: &'a mut usize,
+    cx: Context<'a>,
+}
+
+impl<'a> Conn<'a> {
+    pub(super) fn new<S: Sys>(
+        id: ConnId,
+        session: Option<&'a mut Session>,
+        held: &'a mut usize,
+        core: &'a mut Core<S>,
+    ) -> Conn<'a> {
+        let now = core.now;
+        Conn { id, session, held, cx: Context { now, random: core } }
+    }
+
+    /// Which connection it is.
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// Queues a text message; it is written at the end of the turn.
+    pub fn send_text(&mut self, text: &str) -> Result<(), Misuse> {
+        let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };
+        session.send_text(&mut self.cx, text)
+    }
+
+    /// Queues a binary message.
+    pub fn send_binary(&mut self, data: &[u8]) -> Result<(), Misuse> {
+        let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };
+        session.send_binary(&mut self.cx, data)
+    }
+
+    /// Queues a ping with at most 125 bytes.
+    pub fn ping(&mut self, data: &[u8]) -> Result<(), Misuse> {
+        let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };
+        session.ping(&mut self.cx, data)
+    }
+
+    /// Starts the closing handshake, or answers the server's.
+    pub fn close(&mut self, code: u16, reason: &str) -> Result<(), Misuse> {
+        let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };
+        session.close(&mut self.cx, &CloseFrame::new(code, reason))
+    }
+
+    /// Counts bytes that are kept until [`Reactor::consumed`].
+    pub(super) fn hold(&mut self, bytes: usize) {
+        *self.held += bytes;
+    }
+}
+
+/// All connections of one thread, and what they share. `turn` does one round; whoever calls it is
+/// the poll thread.
+///
+/// ```no_run
+/// use moonwire::{Config, Conn, Event, Options, Reactor};
+///
+/// let mut reactor = Reactor::new(Config::default())?;
+/// reactor.open(Options::new("wss://example.com/")?)?;
+/// while !reactor.is_empty() {
+///     reactor.turn(None, &mut |conn: &mut Conn<'_>, event: Event<'_>| match event {
+///         Event::Opened(_) => conn.send_text("hello").unwrap_or_default(),
+///         Event::Text(text) => println!("{}", text.as_str()),
+///         Event::Closed(why) => println!("{why}"),
+///         _ => {}
+///     })?;
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Reactor<S: Sys = Os> {
+    core: Core<S>,
+    slots: Vec<Slot<S>>,
+    free: Vec<usize>,
+    open: usize,
+    timers: BTreeSet<(Instant, ConnId)>,
+    /// Opened since the last turn.
+    fresh: Vec<ConnId>,
+    /// Ready sockets that the last turn had no room for, after `ready_at`.
+    ready: Vec<Ready>,
+    ready_at: usize,
+}
+
+struct Slot<S: Sys> {
+    generation: u64,
+    driver: Option<Box<Driver<S>>>,
+}
+
+/// What the drivers of a reactor share.
+pub(super) struct Core<S: Sys> {
+    pub(super) sys: S,
+    pub(super) keys: Keys,
+    pub(super) limits: Arc<Limits>,
+    pub(super) resolve: Vec<Override>,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<rustls::ClientConfig>>,
+    pub(super) observer: Option<Box<dyn Observer>>,
+    /// Receive buffer; taken out while it is used.
+    pub(super) buf: Vec<u8>,
+    /// The same before decryption; empty until TLS is used.
+    pub(super) cipher: Vec<u8>,
+    pub(super) gates: Gates,
+    /// Connections that something happened to since they were settled.
+    dirty: Vec<ConnId>,
+    pub(super) now: Instant,
+    /// Bytes handed over in this turn.
+    pub(super) handed: usize,
+    /// Sends since the last look at the clock, and when bytes began to wait.
+    sends: u32,
+    corked: Option<Instant>,
+}
+
+impl<S: Sys> Random for Core<S> {
+    fn key(&mut self) -> [u8; 4] {
+        self.keys.with(&mut self.sys).bytes()
+    }
+}
+
+impl<S: Sys> Core<S> {
+    pub(super) fn touch(&mut self, driver: &mut Driver<S>) {
+        if !std::mem::replace(&mut driver.touched, true) {
+            self.dirty.push(driver.id);
+        }
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.handed < self.limits.turn
+    }
+
+    /// Tells the observer, if there is one.
+    pub(super) fn say(&mut self, id: ConnId, text: impl FnOnce() -> String) {
+        if let Some(observer) = &mut self.observer {
+            observer.observe(self.now, id.to_bits(), Trace::State(&text()));
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn tls(&mut self, url: &Url) -> Result<Option<Box<Tls>>, ErrorKind> {
+        if !url.scheme().is_secure() {
+            return Ok(None);
+        }
+        let config = match &self.tls {
+            Some(config) => config,
+            None => self.tls.insert(super::tls::default_config()?),
+        };
+        if self.cipher.is_empty() {
+            self.cipher.resize(self.limits.receive_buffer, 0);
+        }
+        Ok(Some(Box::new(Tls::client(config, url.host())?)))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    pub(super) fn tls(&mut self, url: &Url) -> Result<Option<Box<Tls>>, ErrorKind> {
+        if url.scheme().is_secure() { Err(ErrorKind::NoTls) } else { Ok(None) }
+    }
+}
+
+impl Reactor {
+    /// A reactor on the operating system. Fails when the system has no descriptor or no random
+    /// source for it.
+    pub fn new(config: Config) -> io::Result<Reactor> {
+        let os = Os::new(&config.limits)?;
+        Reactor::with_sys(os, config)
+    }
+
+    /// The sockets to wait for and what for, for an event loop of the embedder's that cannot wait
+    /// for an epoll descriptor. Valid until the next call of this reactor; on Linux, where
+    /// [`std::os::fd::AsFd`] gives one descriptor for all, it is empty.
+    pub fn interests(&self) -> Vec<(Arc<rustix::fd::OwnedFd>, super::Interest)> {
+        match &**self.core.sys.poller() {
+            #[cfg(target_os = "linux")]
+            super::OsPoller::Epoll(_) => Vec::new(),
+            super::OsPoller::Poll(set) => set.interests(),
+        }
+    }
+}
+
+/// The epoll descriptor: readable when a turn has something to do before [`Reactor::deadline`].
+#[cfg(target_os = "linux")]
+impl Reactor {
+    /// The descriptor to wait for; `None` for a reactor on poll.
+    pub fn epoll_fd(&self) -> Option<rustix::fd::BorrowedFd<'_>> {
+        use rustix::fd::AsFd as _;
+        match &**self.core.sys.poller() {
+            super::OsPoller::Epoll(epoll) => Some(epoll.as_fd()),
+            super::OsPoller::Poll(_) => None,
+        }
+    }
+}
+
+impl<S: Sys> Reactor<S> {
+    /// A reactor on a system of your own: a simulated network, say.
+    pub fn with_sys(mut sys: S, config: Config) -> io::Result<Reactor<S>> {
+        // So that a missing random source is an error here and not later.
+        sys.random(&mut [0; 4])?;
+        let now = sys.now();
+        let limits = Arc::new(config.limits);
+        let gates = Gates::new(limits.opening_per_peer);
+        Ok(Reactor {
+            core: Core {
+                sys,
+                keys: Keys::new(),
+                limits,
+                resolve: config.resolve,
+                #[cfg(feature = "tls")]
+                tls: config.tls,
+                observer: config.observer,
+                buf: Vec::new(),
+                cipher: Vec::new(),
+                gates,
+                dirty: Vec::new(),
+                now,
+                handed: 0,
+                sends: 0,
+                corked: None,
+            },
+            slots: Vec::new(),
+            free: Vec::new(),
+            open: 0,
+            timers: BTreeSet::new(),
+            fresh: Vec::new(),
+            ready: Vec::new(),
+            ready_at: 0,
+        })
+    }
+
+    /// The bounds it was made with.
+    pub fn limits(&self) -> &Limits {
+        &self.core.limits
+    }
+
+    /// What ends a wait of this reactor from another thread: [`Poller::wake`].
+    pub fn poller(&self) -> Arc<S::Poller> {
+        Arc::clone(self.core.sys.poller())
+    }
+
+    /// Connections that have not ended, and those that are still being drained.
+    pub fn len(&self) -> usize {
+        self.open
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.open == 0
+    }
+
+    /// Starts to open a connection. The work begins with the next turn; a failure comes as
+    /// [`Event::Closed`]. Only too many connections are an error here.
+    pub fn open(&mut self, options: Options) -> Result<ConnId, Error> {
+        let max = self.core.limits.connections.min(1 << ConnId::INDEX);
+        if self.open >= max {
+            let kind = ErrorKind::TooManyConnections(max);
+            return Err(Error::new(options.url().as_str(), Stage::Url, kind));
+        }
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, driver: None });
+            self.slots.len() - 1
+        });
+        let slot = &mut self.slots[index];
+        let id = ConnId::new(index, slot.generation);
+        self.core.now = self.core.sys.now();
+        let limit = options.timeout.unwrap_or(self.core.limits.opening);
+        let mut driver = Box::new(Driver::new(id, options, self.core.now, limit));
+        self.core.touch(&mut driver);
+        slot.driver = Some(driver);
+        self.open += 1;
+        self.fresh.push(id);
+        Ok(id)
+    }
+
+    /// Queues a text message. It is written by the next [`Reactor::flush`] or turn, or at once
+    /// when [`Limits::cork`] bytes wait or the first of them has waited for [`Limits::cork_time`].
+    pub fn send_text(&mut self, id: ConnId, text: &str) -> Result<(), Misuse> {
+        self.act(id, |session, cx| session.send_text(cx, text))
+    }
+
+    /// Queues a binary message, as [`Reactor::send_text`] does.
+    pub fn send_binary(&mut self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
+        self.act(id, |session, cx| session.send_binary(cx, data))
+    }
+
+    /// Queues a ping with at most 125 bytes.
+    pub fn ping(&mut self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
+        self.act(id, |session, cx| session.ping(cx, data))
+    }
+
+    /// Starts the closing handshake behind everything that was sent, or answers the server's.
+    pub fn close(&mut self, id: ConnId, frame: &CloseFrame) -> Result<(), Misuse> {
+        self.core.now = self.core.sys.now();
+        self.act(id, |session, cx| session.close(cx, frame))
+    }
+
+    /// Answers the server's close frame, where [`Options::hold_close`] held the answer back.
+    pub fn answer_close(&mut self, id: ConnId) {
+        self.core.now = self.core.sys.now();
+        let _ = self.act(id, |session, cx| {
+            session.answer_close(cx);
+            Ok(())
+        });
+    }
+
+    /// Gives a connection up: one that is open is closed with `frame`, one that is being opened is
+    /// dropped. Its events are not told any more.
+    pub fn release(&mut self, id: ConnId, frame: &CloseFrame) {
+        self.core.now = self.core.sys.now();
+        if let Some((core, driver)) = self.get(id) {
+            driver.release(core, frame);
+        }
+    }
+
+    /// [`Reactor::release`] for all connections.
+    pub fn release_all(&mut self, frame: &CloseFrame) {
+        self.core.now = self.core.sys.now();
+        for slot in &mut self.slots {
+            if let Some(driver) = &mut slot.driver {
+                driver.release(&mut self.core, frame);
+            }
+        }
+    }
+
+    /// Bytes that were accepted and not yet handed to the kernel.
+    pub fn buffered(&mut self, id: ConnId) -> usize {
+        let live = self.get(id).and_then(|(_, driver)| driver.live());
+        live.map_or(0, |live| live.session.buffered())
+    }
+
+    /// Whether messages can be sent.
+    pub fn is_open(&mut self, id: ConnId) -> bool {
+        let live = self.get(id).and_then(|(_, driver)| driver.live());
+        live.is_some_and(|live| live.session.is_open())
+    }
+
+    /// When the next turn has to be at the latest. Valid until the next call of this reactor.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.has_work() {
+            return Some(self.core.now);
+        }
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// One round: writes what waits, waits for sockets until `until` or the next timer, reads,
+    /// tells `sink`, writes what came of it. `until` in the past does not wait; `None` waits for
+    /// as long as it takes.
+    ///
+    /// An error means that the system cannot wait any more; what goes wrong with a connection is
+    /// an event.
+    pub fn turn(&mut self, until: Option<Instant>, sink: &mut dyn Sink) -> io::Result<()> {
+        if let Some(deadline) = self.before_wait(until, sink) {
+            let poller = Arc::clone(self.core.sys.poller());
+            poller.wait(self.core.now, deadline, &mut self.ready)?;
+        }
+        self.after_wait(sink);
+        Ok(())
+    }
+
+    /// Writes what waits, without waiting and without telling anything.
+    pub fn flush(&mut self) {
+        self.core.now = self.core.sys.now();
+        self.core.corked = None;
+        let mut dirty = std::mem::take(&mut self.core.dirty);
+        dirty.retain(|&id| {
+            let Some((core, driver)) = self.get(id) else { return false };
+            if driver.write(core).is_some() {
+                // The next turn comes to the same end and tells it.
+                return true;
+            }
+            driver.observe(core);
+            driver.touched = false;
+            self.arm(id);
+            false
+        });
+        self.core.dirty.append(&mut dirty);
+    }
+
+    /// The first half of a turn: what [`Poller::wait`] has to be given, or `None` if there is work
+    /// already.
+    pub(super) fn before_wait(
+        &mut self,
+        until: Option<Instant>,
+        sink: &mut dyn Sink,
+    ) -> Option<Option<Instant>> {
+        self.core.now = self.core.sys.now();
+        self.core.handed = 0;
+        let mut told = Counter { sink, told: false };
+        self.settle(&mut told);
+        let told = told.told;
+        if told || self.has_work() {
+            return None;
+        }
+        let timer = self.timers.first().map(|(at, _)| *at);
+        Some(match (until, timer) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        })
+    }
+
+    /// The second half: works off what is ready.
+    pub(super) fn after_wait(&mut self, sink: &mut dyn Sink) {
+        self.core.now = self.core.sys.now();
+        self.core.handed = 0;
+        for id in std::mem::take(&mut self.fresh) {
+            if let Some((core, driver)) = self.get(id) {
+                driver.start(core, sink);
+            }
+        }
+        while let Some((id, answer)) = self.core.sys.resolved() {
+            if let Some((core, driver)) = self.get(ConnId::from_bits(id)) {
+                driver.addresses(core, sink, answer);
+                core.touch(driver);
+            }
+        }
+        while self.ready_at < self.ready.len() && self.core.has_room() {
+            let ready = self.ready[self.ready_at];
+            self.ready_at += 1;
+            let (id, attempt) = token_parts(ready.token);
+            if let Some((core, driver)) = self.get(id) {
+                driver.ready(core, sink, attempt, ready);
+            }
+        }
+        if self.ready_at == self.ready.len() {
+            self.ready.clear();
+            self.ready_at = 0;
+        }
+        self.expire(sink);
+        self.settle(sink);
+    }
+
+    /// Adds what another thread has waited for.
+    pub(super) fn add_ready(&mut self, ready: &mut Vec<Ready>) {
+        self.ready.append(ready);
+    }
+
+    /// Of the bytes that were handed over for a connection, so many are consumed.
+    pub(super) fn consumed(&mut self, id: ConnId, bytes: usize) {
+        if let Some((core, driver)) = self.get(id) {
+            driver.held = driver.held.saturating_sub(bytes);
+            driver.balance(core);
+        }
+    }
+
+    /// Whether a turn need not wait.
+    pub(super) fn has_work(&self) -> bool {
+        !self.fresh.is_empty() || !self.core.dirty.is_empty() || self.ready_at < self.ready.len()
+    }
+
+    fn get(&mut self, id: ConnId) -> Option<(&mut Core<S>, &mut Driver<S>)> {
+        let slot = self.slots.get_mut(id.index())?;
+        let driver = slot.driver.as_deref_mut().filter(|d| d.id == id)?;
+        Some((&mut self.core, driver))
+    }
+
+    fn act(
+        &mut self,
+        id: ConnId,
+        act: impl FnOnce(&mut Session, &mut Context<'_>) -> Result<(), Misuse>,
+    ) -> Result<(), Misuse> {
+        let Some((core, driver)) = self.get(id) else { return Err(Misuse::NotOpen) };
+        let Some(live) = driver.live() else { return Err(Misuse::NotOpen) };
+        let now = core.now;
+        act(&mut live.session, &mut Context { now, random: core })?;
+        let buffered = live.session.buffered();
+        core.touch(driver);
+        self.cork(id, buffered);
+        Ok(())
+    }
+
+    /// Writes early when much waits, or for long.
+    fn cork(&mut self, id: ConnId, buffered: usize) {
+        /// The clock costs as much as a small send, so it is asked once in so many.
+        const LOOK: u32 = 8;
+        if buffered >= self.core.limits.cork {
+            if let Some((core, driver)) = self.get(id) {
+                // An error is found again, and told, by the next turn.
+                let _ = driver.write(core);
+            }
+            return;
+        }
+        self.core.sends = self.core.sends.wrapping_add(1);
+        if self.core.sends % LOOK == 0 {
+            let now = self.core.sys.now();
+            let since = *self.core.corked.get_or_insert(now);
+            if now.saturating_duration_since(since) > self.core.limits.cork_time {
+                self.flush();
+            }
+        }
+    }
+
+    fn settle(&mut self, sink: &mut dyn Sink) {
+        self.core.corked = None;
+        loop {
+            while let Some((to, who)) = self.core.gates.next() {
+                if let Some((core, driver)) = self.get(who) {
+                    driver.unpark(core, sink, to);
+                    core.touch(driver);
+                }
+            }
+            let Some(id) = self.core.dirty.pop() else { return };
+            if let Some((core, driver)) = self.get(id) {
+                driver.touched = false;
+                driver.settle(core, sink);
+            }
+            self.arm(id);
+        }
+    }
+
+    /// Puts a connection's deadline into the table, or removes the connection if it is gone.
+    fn arm(&mut self, id: ConnId) {
+        /// A keep-alive deadline moves with each message. It is left where it is, and looked at
+        /// again when it comes, unless it has moved to "never".
+        fn stays(armed: Instant, wanted: Instant) -> bool {
+            armed <= wanted && wanted.duration_since(armed) < Duration::from_secs(86_400)
+        }
+        let Some((core, driver)) = self.get(id) else { return };
+        let (gone, armed, wanted) = (driver.is_gone(), driver.armed, driver.deadline());
+        if !gone && matches!((armed, wanted), (Some(a), Some(w)) if stays(a, w)) {
+            return;
+        }
+        driver.armed = wanted.filter(|_| !gone);
+        let _ = core;
+        if let Some(at) = armed {
+            self.timers.remove(&(at, id));
+        }
+        if gone {
+            self.remove(id);
+        } else if let Some(at) = wanted {
+            self.timers.insert((at, id));
+        }
+    }
+
+    fn remove(&mut self, id: ConnId) {
+        let Some(slot) = self.slots.get_mut(id.index()) else { return };
+        slot.driver = None;
+        slot.generation = (id.generation() + 1) & ((1 << 29) - 1);
+        self.free.push(id.index());
+        self.open -= 1;
+    }
+
+    fn expire(&mut self, sink: &mut dyn Sink) {
+        while let Some(&(at, id)) = self.timers.first() {
+            if at > self.core.now {
+                return;
+            }
+            self.timers.pop_first();
+            if let Some((core, driver)) = self.get(id) {
+                driver.armed = None;
+                if driver.deadline().is_some_and(|d| d <= core.now) {
+                    driver.on_deadline(core, sink);
+                }
+            }
+            self.arm(id);
+        }
+    }
+}
+
+/// Notes whether anything was told.
+struct Counter<'a> {
+    sink: &'a mut dyn Sink,
+    told: bool,
+}
+
+impl Sink for Counter<'_> {
+    fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
+        self.told = true;
+        self.sink.event(conn, event);
+    }
+}

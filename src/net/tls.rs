@@ -1,0 +1,210 @@
+//! TLS: everything that knows rustls. Verification cannot be turned off; there is only a way to
+//! add roots, or to bring a whole configuration.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{CertificateError, ClientConfig, ClientConnection, Connection, RootCertStore};
+
+use crate::error::ErrorKind;
+use crate::proto::{Host, escape};
+
+/// A client configuration that trusts the roots of `webpki-roots` and those in `pem`: any number
+/// of certificates in PEM. TLS 1.2 and 1.3, rustls' ring provider.
+///
+/// An error says which part of `pem` cannot be read, or that it holds no certificate.
+pub fn tls_config(pem: &[u8]) -> io::Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let bad = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
+    let mut added = 0;
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        added += 1;
+        let certificate =
+            certificate.map_err(|e| bad(format!("certificate {added} cannot be read: {e}")))?;
+        roots
+            .add(certificate)
+            .map_err(|e| bad(format!("certificate {added} cannot be a root: {e}")))?;
+    }
+    if added == 0 && !pem.is_empty() {
+        return Err(bad("no certificate in it (PEM is expected)".into()));
+    }
+    config(roots).map_err(|e| bad(e.to_string()))
+}
+
+fn config(roots: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// The configuration of a reactor that was given none.
+pub(super) fn default_config() -> Result<Arc<ClientConfig>, ErrorKind> {
+    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    config(roots).map_err(failure)
+}
+
+/// A TLS connection without its socket.
+pub(crate) struct Tls(Connection);
+
+/// What came out of bytes that were fed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fed {
+    /// More may come.
+    Open,
+    /// The peer has said (`close_notify`) that no more will.
+    Closed,
+}
+
+impl Tls {
+    pub(crate) fn client(config: &Arc<ClientConfig>, host: &Host) -> Result<Tls, ErrorKind> {
+        let name = match host {
+            Host::Name(name) => ServerName::try_from(name.clone())
+                .map_err(|_| ErrorKind::Tls(format!("{name} is no name for TLS"), None))?,
+            Host::Address(IpAddr::V4(v4)) => ServerName::IpAddress((*v4).into()),
+            Host::Address(IpAddr::V6(v6)) => ServerName::IpAddress((*v6).into()),
+        };
+        let client = ClientConnection::new(Arc::clone(config), name).map_err(failure)?;
+        Ok(Tls(client.into()))
+    }
+
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.0.is_handshaking()
+    }
+
+    /// In words, once it is known: `TLSv1_3`.
+    pub(crate) fn version(&self) -> String {
+        self.0.protocol_version().map(|v| format!("{v:?}")).unwrap_or_default()
+    }
+
+    /// Takes bytes from the socket; what they hold goes to `buf[*end..]`, which grows as needed.
+    pub(crate) fn feed(
+        &mut self,
+        mut cipher: &[u8],
+        buf: &mut Vec<u8>,
+        end: &mut usize,
+    ) -> Result<Fed, ErrorKind> {
+        while !cipher.is_empty() {
+            if self.0.read_tls(&mut cipher).map_err(ErrorKind::Io)? == 0 {
+                break;
+            }
+            let state = self.0.process_new_packets().map_err(failure)?;
+            let mut plain = state.plaintext_bytes_to_read();
+            if buf.len() - *end < plain {
+                buf.resize(*end + plain, 0);
+            }
+            while plain > 0 {
+                let n =
+                    self.0.reader().read(&mut buf[*end..*end + plain]).map_err(ErrorKind::Io)?;
+                *end += n;
+                plain -= n;
+            }
+            if state.peer_has_closed() {
+                return Ok(Fed::Closed);
+            }
+        }
+        Ok(Fed::Open)
+    }
+
+    /// Gives back memory that a burst of records took (FACTS: a read that finds nothing does it).
+    pub(crate) fn shrink(&mut self) {
+        struct Nothing;
+        impl io::Read for Nothing {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+        }
+        let _ = self.0.read_tls(&mut Nothing);
+    }
+
+    /// Takes bytes to be encrypted; fewer than given when its buffer is full.
+    pub(crate) fn encrypt(&mut self, plain: &[u8]) -> usize {
+        self.0.writer().write(plain).unwrap_or_default()
+    }
+
+    pub(crate) fn wants_write(&self) -> bool {
+        self.0.wants_write()
+    }
+
+    /// Writes encrypted bytes.
+    pub(crate) fn write(&mut self, to: &mut dyn io::Write) -> io::Result<usize> {
+        self.0.write_tls(to)
+    }
+
+    /// Tells the peer that no more will come.
+    pub(crate) fn finish(&mut self) {
+        self.0.send_close_notify();
+    }
+}
+
+/// An error of rustls in our words, with the remedy where there is one.
+fn failure(error: rustls::Error) -> ErrorKind {
+    use CertificateError as Bad;
+    let text = match &error {
+        rustls::Error::InvalidCertificate(bad) => match bad {
+            Bad::NotValidForNameContext { expected, presented } => {
+                let names: Vec<_> = presented.iter().take(4).map(|n| shown_name(n)).collect();
+                let names = if names.is_empty() { "no name".into() } else { names.join(", ") };
+                format!("the certificate is for {names} (expected {})", expected.to_str())
+            }
+            Bad::NotValidForName => "the certificate is for another name".into(),
+            Bad::Expired | Bad::ExpiredContext { .. } => "the certificate has expired".into(),
+            Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
+                "the certificate is not valid yet".into()
+            }
+            Bad::UnknownIssuer => {
+                "the certificate is not signed by a trusted root; a root of your own can be added"
+                    .into()
+            }
+            other => format!("the certificate is not acceptable: {other}"),
+        },
+        rustls::Error::InvalidMessage(_) => "the server does not speak TLS on this port".into(),
+        rustls::Error::AlertReceived(alert) => format!("the server refused with alert {alert:?}"),
+        other => escape(other.to_string().as_bytes(), 200),
+    };
+    ErrorKind::Tls(text, Some(Box::new(error)))
+}
+
+/// `DnsName("a.example")`, as the library gives it, without its wrapping, escaped.
+fn shown_name(name: &str) -> String {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
+    escape(inner.trim_matches('"').as_bytes(), 100)
+}
+
+/// The server side, for the small server in `peer`.
+#[cfg(feature = "cli")]
+pub(crate) mod server {
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::{ServerConfig, ServerConnection};
+
+    use super::*;
+
+    /// A certificate chain and its key, both in PEM.
+    pub(crate) fn config(chain: &[u8], key: &[u8]) -> io::Result<Arc<ServerConfig>> {
+        let bad = |e: &dyn std::fmt::Display| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("certificate or key: {e}"))
+        };
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| bad(&e))?;
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .and_then(|b| {
+                let chain = chain.map_err(|e| rustls::Error::General(e.to_string()))?;
+                b.with_no_client_auth().with_single_cert(chain, key)
+            });
+        Ok(Arc::new(config.map_err(|e| bad(&e))?))
+    }
+
+    impl Tls {
+        /// The server's end of a connection.
+        pub(crate) fn server(config: &Arc<ServerConfig>) -> io::Result<Tls> {
+            let server = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
+            Ok(Tls(server.into()))
+        }
+    }
+}
