@@ -85,11 +85,11 @@ const SECRET: [&str; 7] = [
 /// A line of a head, escaped, without secrets.
 fn masked(line: &[u8]) -> String {
     let text = escape(line, 400);
-    if let Some((name, _)) = text.split_once(':') {
-        if is_token(name.as_bytes()) {
-            let secret = SECRET.iter().any(|s| name.eq_ignore_ascii_case(s));
-            return if secret { format!("{name}: ***") } else { text };
-        }
+    if let Some((name, _)) = text.split_once(':')
+        && is_token(name.as_bytes())
+    {
+        let secret = SECRET.iter().any(|s| name.eq_ignore_ascii_case(s));
+        return if secret { format!("{name}: ***") } else { text };
     }
     match text.split_once('?') {
         // The request line: the query may hold a token.

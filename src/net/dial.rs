@@ -42,12 +42,12 @@ impl Plan {
     /// The next step; an address that is given counts as under way.
     pub(crate) fn step(&mut self, now: Instant) -> Step {
         let due = self.next.is_none_or(|at| at <= now);
-        if due || self.under_way == 0 {
-            if let Some(address) = self.addresses.pop_front() {
-                self.under_way += 1;
-                self.next = Some(now + self.delay);
-                return Step::Start(address);
-            }
+        if (due || self.under_way == 0)
+            && let Some(address) = self.addresses.pop_front()
+        {
+            self.under_way += 1;
+            self.next = Some(now + self.delay);
+            return Step::Start(address);
         }
         match (self.under_way, self.addresses.is_empty()) {
             (0, _) => Step::Exhausted,

@@ -360,12 +360,12 @@ impl<S: Sys> Driver<S> {
         end: &mut usize,
     ) -> Result<Read, ErrorKind> {
         let Life::Live(live) = &mut self.life else { return Ok(Read::None) };
-        if live.link.tls.is_none() {
-            if let Some(space) = live.session.space() {
-                let want = space.want;
-                let read = core.sys.append(&live.link.socket, space.buf, want);
-                return self.filled(core, sink, want, read);
-            }
+        if live.link.tls.is_none()
+            && let Some(space) = live.session.space()
+        {
+            let want = space.want;
+            let read = core.sys.append(&live.link.socket, space.buf, want);
+            return self.filled(core, sink, want, read);
         }
         let read = live.link.read(&mut core.sys, &mut core.cipher, buf, end);
         self.parse(core, sink, buf, end);
@@ -456,10 +456,10 @@ impl<S: Sys> Driver<S> {
     }
 
     fn leave_gate(&mut self, core: &mut Core<S>) {
-        if let Life::Live(live) = &mut self.life {
-            if let Some(opening) = live.opening.take() {
-                core.gates.leave(opening.0);
-            }
+        if let Life::Live(live) = &mut self.life
+            && let Some(opening) = live.opening.take()
+        {
+            core.gates.leave(opening.0);
         }
     }
 

@@ -52,10 +52,10 @@ impl Gates {
     pub(crate) fn next(&mut self) -> Option<(SocketAddr, ConnId)> {
         while let Some(&to) = self.freed.last() {
             if let Some(gate) = self.gates.get_mut(&to) {
-                if gate.inside < self.max {
-                    if let Some(who) = gate.waiting.pop_front() {
-                        return Some((to, who));
-                    }
+                if gate.inside < self.max
+                    && let Some(who) = gate.waiting.pop_front()
+                {
+                    return Some((to, who));
                 }
                 if gate.inside == 0 && gate.waiting.is_empty() {
                     self.gates.remove(&to);

@@ -512,7 +512,7 @@ impl<S: Sys> Reactor<S> {
             return;
         }
         self.core.sends = self.core.sends.wrapping_add(1);
-        if self.core.sends % LOOK == 0 {
+        if self.core.sends.is_multiple_of(LOOK) {
             let now = self.core.sys.now();
             let since = *self.core.corked.get_or_insert(now);
             if now.saturating_duration_since(since) > self.core.limits.cork_time {

@@ -51,7 +51,7 @@ pub(crate) struct Connection {
     ping_interval: Option<Duration>,
     hold_close: bool,
     limits: Arc<Limits>,
-    notes: Option<Box<Vec<Note>>>,
+    notes: Option<Vec<Note>>,
 }
 
 /// What one frame, or as much of it as is there, came to.
@@ -78,7 +78,7 @@ impl Connection {
             ping_interval,
             hold_close,
             limits,
-            notes: trace.then(Box::default),
+            notes: trace.then(Vec::new),
         };
         connection.heard(now);
         connection
@@ -145,10 +145,11 @@ impl Connection {
 
     pub(crate) fn sent(&mut self, n: usize) {
         self.out.sent(n);
-        if self.out.len() < self.limits.pong_queue && self.may_send() {
-            if let Some(pong) = self.late_pong.take() {
-                self.out.tail().extend_from_slice(&pong);
-            }
+        if self.out.len() < self.limits.pong_queue
+            && self.may_send()
+            && let Some(pong) = self.late_pong.take()
+        {
+            self.out.tail().extend_from_slice(&pong);
         }
     }
 
@@ -230,7 +231,7 @@ impl Connection {
     }
 
     pub(crate) fn notes(&mut self) -> Option<&mut Vec<Note>> {
-        self.notes.as_deref_mut()
+        self.notes.as_mut()
     }
 
     // Receiving.
