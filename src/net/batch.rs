@@ -10,14 +10,15 @@ use crate::proto::{CloseFrame, Opened, Text};
 /// memory keep it.
 #[derive(Debug, Default)]
 pub struct Batch {
-    arena: Vec<u8>,
+    bytes: Vec<u8>,
+    /// Text, so that it can be lent as `str` without another look at it.
+    text: String,
     items: Vec<(ConnId, Item)>,
 }
 
 #[derive(Debug)]
 enum Item {
     Opened(Box<Opened>),
-    /// INVARIANT: the range holds UTF-8, since a [`Text`] was copied there.
     Text(Range<usize>),
     OwnedText(Vec<u8>),
     Binary(Range<usize>),
@@ -44,22 +45,29 @@ impl Batch {
     /// Takes all events out, in their order. What they lend lives as long as the iterator's
     /// borrow; the memory is kept for the next batch.
     pub fn drain(&mut self) -> Items<'_> {
-        Items { arena: &self.arena, items: self.items.drain(..) }
+        Items { bytes: &self.bytes, text: &self.text, items: self.items.drain(..) }
     }
 
     /// Forgets the payloads of events that were drained.
     pub fn clear(&mut self) {
         self.items.clear();
-        self.arena.clear();
-        if self.arena.capacity() > KEEP {
-            self.arena = Vec::new();
+        self.bytes.clear();
+        self.text.clear();
+        if self.bytes.capacity() + self.text.capacity() > KEEP {
+            *self = Batch::default();
         }
     }
 
     fn copy(&mut self, bytes: &[u8]) -> Range<usize> {
-        let start = self.arena.len();
-        self.arena.extend_from_slice(bytes);
-        start..self.arena.len()
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
+    }
+
+    fn copy_text(&mut self, text: &str) -> Range<usize> {
+        let start = self.text.len();
+        self.text.push_str(text);
+        start..self.text.len()
     }
 }
 
@@ -67,9 +75,9 @@ impl Sink for Batch {
     fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
         let item = match event {
             Event::Opened(opened) => Item::Opened(opened),
-            Event::Text(text) => match text.into_bytes() {
-                Cow::Borrowed(bytes) => Item::Text(self.copy(bytes)),
-                Cow::Owned(bytes) => Item::OwnedText(bytes),
+            Event::Text(text) => match text.into_owned() {
+                Ok(bytes) => Item::OwnedText(bytes),
+                Err(text) => Item::Text(self.copy_text(text.as_str())),
             },
             Event::Binary(Cow::Borrowed(bytes)) => Item::Binary(self.copy(bytes)),
             Event::Binary(Cow::Owned(bytes)) => Item::OwnedBinary(bytes),
@@ -95,7 +103,8 @@ impl Item {
 
 /// The events of a batch.
 pub struct Items<'a> {
-    arena: &'a [u8],
+    bytes: &'a [u8],
+    text: &'a str,
     items: std::vec::Drain<'a, (ConnId, Item)>,
 }
 
@@ -104,11 +113,11 @@ impl<'a> Iterator for Items<'a> {
 
     fn next(&mut self) -> Option<(ConnId, Event<'a>)> {
         let (id, item) = self.items.next()?;
-        // Every range was made by `copy` for this arena.
-        let lent = |range: Range<usize>| self.arena.get(range).unwrap_or_default();
+        // Every range was made by `copy` or `copy_text` for this batch.
+        let lent = |range: Range<usize>| self.bytes.get(range).unwrap_or_default();
         let event = match item {
             Item::Opened(opened) => Event::Opened(opened),
-            Item::Text(range) => Event::Text(Text::checked(Cow::Borrowed(lent(range)))),
+            Item::Text(range) => Event::Text(Text::new(self.text.get(range).unwrap_or_default())),
             Item::OwnedText(bytes) => Event::Text(Text::checked(Cow::Owned(bytes))),
             Item::Binary(range) => Event::Binary(Cow::Borrowed(lent(range))),
             Item::OwnedBinary(bytes) => Event::Binary(Cow::Owned(bytes)),

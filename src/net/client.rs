@@ -118,6 +118,11 @@ impl Client {
         self.0.filled.notify_all();
     }
 
+    /// See [`Shared::quietly`].
+    pub(crate) fn quietly<R>(&self, act: impl FnOnce(&mut Reactor) -> R) -> R {
+        self.0.shared.quietly(act)
+    }
+
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Reactor) -> R) -> R {
         self.0.shared.with(act)
     }

@@ -8,7 +8,7 @@ mod dial;
 mod driver;
 mod gate;
 mod keys;
-mod link;
+pub(crate) mod link;
 mod options;
 mod reactor;
 mod resolve;
@@ -16,7 +16,7 @@ mod shared;
 pub(crate) mod sys;
 #[cfg(not(feature = "tls"))]
 #[path = "no_tls.rs"]
-mod tls;
+pub(crate) mod tls;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 
@@ -28,6 +28,8 @@ pub use client::{Client, Events};
 pub use options::{Config, Options, Override};
 pub use reactor::{Conn, Reactor, Sink};
 pub use resolve::Answer;
+#[cfg(feature = "luau")]
+pub(crate) use shared::Shared;
 pub use sys::{Interest, Os, OsPoller, Poller, Ready, Socket, Sys};
 #[cfg(feature = "tls")]
 pub use tls::tls_config;

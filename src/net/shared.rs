@@ -46,6 +46,11 @@ impl Shared {
         result
     }
 
+    /// Uses the reactor and leaves the rest to a later [`Shared::with`], or to the next turn.
+    pub(crate) fn quietly<R>(&self, act: impl FnOnce(&mut Reactor) -> R) -> R {
+        act(&mut self.lock().reactor)
+    }
+
     /// One turn, without the lock while it waits. `ready` is scratch space.
     pub(crate) fn turn(
         &self,

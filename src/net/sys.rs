@@ -139,6 +139,8 @@ impl Os {
     pub(crate) fn listen(address: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
         let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
+        // The standard library's backlog is 128; more may come at once.
+        net::listen(&listener, 4096)?;
         let address = listener.local_addr()?;
         Ok((Socket(Arc::new(listener.into())), address))
     }

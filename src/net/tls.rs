@@ -184,26 +184,32 @@ pub(crate) mod server {
 
     use super::*;
 
-    /// A certificate chain and its key, both in PEM.
-    pub(crate) fn config(chain: &[u8], key: &[u8]) -> io::Result<Arc<ServerConfig>> {
-        let bad = |e: &dyn std::fmt::Display| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("certificate or key: {e}"))
-        };
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| bad(&e))?;
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .and_then(|b| {
-                let chain = chain.map_err(|e| rustls::Error::General(e.to_string()))?;
-                b.with_no_client_auth().with_single_cert(chain, key)
-            });
-        Ok(Arc::new(config.map_err(|e| bad(&e))?))
+    /// Who a server is.
+    pub(crate) struct Identity(Arc<ServerConfig>);
+
+    impl Identity {
+        /// A certificate chain and its key, both in PEM.
+        pub(crate) fn new(chain: &[u8], key: &[u8]) -> io::Result<Identity> {
+            let bad = |e: &dyn std::fmt::Display| {
+                io::Error::new(io::ErrorKind::InvalidData, format!("certificate or key: {e}"))
+            };
+            let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
+            let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| bad(&e))?;
+            let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .and_then(|b| {
+                    let chain = chain.map_err(|e| rustls::Error::General(e.to_string()))?;
+                    b.with_no_client_auth().with_single_cert(chain, key)
+                });
+            Ok(Identity(Arc::new(config.map_err(|e| bad(&e))?)))
+        }
     }
 
     impl Tls {
         /// The server's end of a connection.
-        pub(crate) fn server(config: &Arc<ServerConfig>) -> io::Result<Tls> {
-            let server = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
+        pub(crate) fn server(identity: &Identity) -> io::Result<Tls> {
+            let server =
+                ServerConnection::new(Arc::clone(&identity.0)).map_err(io::Error::other)?;
             Ok(Tls(server.into()))
         }
     }

@@ -47,9 +47,9 @@ pub(crate) mod buf;
 mod head;
 mod session;
 mod timer;
-mod token;
+pub(crate) mod token;
 mod url;
-mod utf8;
+pub(crate) mod utf8;
 pub(crate) mod ws;
 
 use std::borrow::Cow;

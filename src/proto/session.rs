@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::buf::SendBuf;
 use super::ws::close::{CloseFrame, Closed, Failure, Misuse};
 use super::ws::connection::Connection;
 use super::ws::frame::Opcode;
@@ -75,7 +76,7 @@ impl Session {
 
     /// A session that starts open, for tests and fuzzing of what follows the handshake.
     pub fn opened(settings: Settings, now: Instant) -> Session {
-        Session(State::Open(Connection::new(settings, now)))
+        Session(State::Open(Connection::new(settings, now, SendBuf::default())))
     }
 
     /// Takes bytes from the peer: how many it took, and at most one event. `(n, None)` means that
@@ -93,7 +94,9 @@ impl Session {
                 Ok((used, Some(opened))) => {
                     let (mut notes, settings) =
                         (std::mem::take(&mut opening.notes), opening.settings.clone());
-                    let mut connection = Connection::new(settings, cx.now);
+                    // A hasty server may answer before it has the whole request.
+                    let out = std::mem::take(&mut opening.handshake.out);
+                    let mut connection = Connection::new(settings, cx.now, out);
                     if let Some(kept) = connection.notes() {
                         notes.push(Note::head(Direction::In, opened.headers.as_bytes()));
                         kept.append(&mut notes);

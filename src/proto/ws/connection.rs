@@ -41,12 +41,14 @@ pub(crate) struct Connection {
     /// A message that does not stand in one place. INVARIANT: there while `rest` is.
     message: Option<Box<Assembly>>,
     rest: Option<Rest>,
+    /// Bytes of the input that were given and not taken, and so are given again.
+    left: usize,
     /// Bytes of the payload of the frame at the start of the input that were found to be UTF-8.
     checked: usize,
     utf8: Utf8,
     out: SendBuf,
-    /// The answer to the latest ping, encoded, while too much else waits.
-    late_pong: Option<Box<[u8]>>,
+    /// Payload and mask key of the answer to the latest ping, while too much else waits.
+    late_pong: Option<(Box<[u8]>, [u8; 4])>,
     timers: Timers,
     ping_interval: Option<Duration>,
     hold_close: bool,
@@ -64,15 +66,17 @@ enum Step<'b> {
 }
 
 impl Connection {
-    pub(crate) fn new(settings: Settings, now: Instant) -> Connection {
+    /// `out` is what still has to be sent of the request.
+    pub(crate) fn new(settings: Settings, now: Instant, out: SendBuf) -> Connection {
         let Settings { limits, ping_interval, hold_close, trace } = settings;
         let mut connection = Connection {
             state: State::Open,
             message: None,
             rest: None,
+            left: 0,
             checked: 0,
             utf8: Utf8::default(),
-            out: SendBuf::default(),
+            out,
             late_pong: None,
             timers: Timers::default(),
             ping_interval,
@@ -89,18 +93,12 @@ impl Connection {
         cx: &mut Context<'_>,
         input: &'b [u8],
     ) -> (usize, Option<Event<'b>>) {
-        if !input.is_empty() {
+        if input.len() > self.left {
             self.heard(cx.now);
         }
-        let mut used = 0;
-        loop {
-            match self.step(cx, &input[used..]) {
-                Ok(Step::More(n)) => return (used + n, None),
-                Ok(Step::Skip(n)) => used += n,
-                Ok(Step::Event(n, event)) => return (used + n, Some(event)),
-                Err(violation) => return (input.len(), Some(self.fail(cx, violation))),
-            }
-        }
+        let (used, event) = self.steps(cx, input);
+        self.left = input.len() - used;
+        (used, event)
     }
 
     pub(crate) fn receive_eof(&mut self) -> Option<Event<'static>> {
@@ -145,11 +143,11 @@ impl Connection {
 
     pub(crate) fn sent(&mut self, n: usize) {
         self.out.sent(n);
-        if self.out.len() < self.limits.pong_queue
+        if self.room_for_pong()
             && self.may_send()
-            && let Some(pong) = self.late_pong.take()
+            && let Some((payload, key)) = self.late_pong.take()
         {
-            self.out.tail().extend_from_slice(&pong);
+            self.encode(Opcode::Pong, &payload, key);
         }
     }
 
@@ -162,7 +160,7 @@ impl Connection {
             match timer {
                 Timer::Ping => {
                     self.frame(cx, Opcode::Ping, &[]);
-                    self.timers.set(Timer::Pong, Some(cx.now + self.limits.pong));
+                    self.timers.set(Timer::Pong, cx.now.checked_add(self.limits.pong));
                 }
                 Timer::Close => return Some(self.close_is_due(cx)),
                 Timer::Pong | Timer::Opening => {
@@ -235,6 +233,18 @@ impl Connection {
     }
 
     // Receiving.
+
+    fn steps<'b>(&mut self, cx: &mut Context<'_>, input: &'b [u8]) -> (usize, Option<Event<'b>>) {
+        let mut used = 0;
+        loop {
+            match self.step(cx, &input[used..]) {
+                Ok(Step::More(n)) => return (used + n, None),
+                Ok(Step::Skip(n)) => used += n,
+                Ok(Step::Event(n, event)) => return (used + n, Some(event)),
+                Err(violation) => return (input.len(), Some(self.fail(cx, violation))),
+            }
+        }
+    }
 
     fn step<'b>(&mut self, cx: &mut Context<'_>, input: &'b [u8]) -> Result<Step<'b>, Violation> {
         if self.discards() {
@@ -379,15 +389,17 @@ impl Connection {
         if !self.may_send() {
             return;
         }
-        if self.out.len() < self.limits.pong_queue {
+        if self.room_for_pong() {
             self.late_pong = None;
             self.frame(cx, Opcode::Pong, payload);
         } else {
-            let mut pong = Vec::new();
-            frame::encode(&mut pong, true, Opcode::Pong, payload, cx.random.key());
-            self.note(Direction::Out, true, Opcode::Pong, payload.len(), payload);
-            self.late_pong = Some(pong.into());
+            self.late_pong = Some((payload.into(), cx.random.key()));
         }
+    }
+
+    /// A bound of 0 still lets a pong be sent when nothing else waits.
+    fn room_for_pong(&self) -> bool {
+        self.out.len() < self.limits.pong_queue.max(1)
     }
 
     fn peer_close(&mut self, cx: &mut Context<'_>, got: CloseFrame) {
@@ -396,7 +408,7 @@ impl Connection {
         self.timers.set(Timer::Pong, None);
         match self.state {
             State::Open => {
-                self.timers.set(Timer::Close, Some(cx.now + self.limits.close));
+                self.timers.set(Timer::Close, cx.now.checked_add(self.limits.close));
                 self.state = State::PeerClosed(got);
                 if !self.hold_close {
                     self.answer_close(cx);
@@ -417,7 +429,11 @@ impl Connection {
     // Sending.
 
     fn frame(&mut self, cx: &mut Context<'_>, opcode: Opcode, payload: &[u8]) {
-        frame::encode(self.out.tail(), true, opcode, payload, cx.random.key());
+        self.encode(opcode, payload, cx.random.key());
+    }
+
+    fn encode(&mut self, opcode: Opcode, payload: &[u8], key: [u8; 4]) {
+        frame::encode(self.out.tail(), true, opcode, payload, key);
         self.note(Direction::Out, true, opcode, payload.len(), payload);
     }
 
@@ -426,7 +442,7 @@ impl Connection {
         self.late_pong = None;
         self.frame(cx, Opcode::Close, &frame.payload());
         self.timers.clear();
-        self.timers.set(Timer::Close, Some(cx.now + self.limits.close));
+        self.timers.set(Timer::Close, cx.now.checked_add(self.limits.close));
     }
 
     // Ending.

@@ -54,6 +54,14 @@ impl<'b> Text<'b> {
         }
     }
 
+    /// The bytes if they own their memory, else the text again.
+    pub(crate) fn into_owned(self) -> Result<Vec<u8>, Text<'b>> {
+        match self.0 {
+            Repr::Bytes(Cow::Owned(bytes)) => Ok(bytes),
+            lent => Err(Text(lent)),
+        }
+    }
+
     /// The bytes, lent or owned.
     pub fn into_bytes(self) -> Cow<'b, [u8]> {
         match self.0 {
@@ -116,11 +124,16 @@ impl Assembly {
     }
 
     /// Makes room for `now` bytes, and for those that follow as far as the peer has earned it:
-    /// a declared length alone gets 256 KiB, what has arrived counts three times.
+    /// a declared length alone gets 256 KiB, what has arrived counts three times. Fragments behind
+    /// the first do not tell how many follow, so for them the memory at least doubles.
     pub(crate) fn reserve(&mut self, now: usize, missing: usize) {
         if self.data.capacity() - self.data.len() < now {
             let ahead = missing.min(AHEAD.max(self.data.len().saturating_mul(3)));
-            self.data.reserve_exact(now + ahead);
+            if self.frames > 1 {
+                self.data.reserve(now + ahead);
+            } else {
+                self.data.reserve_exact(now + ahead);
+            }
         }
     }
 

@@ -1,0 +1,292 @@
+//! Arguments.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Failure;
+use crate::net::Override;
+
+const HELP: &str = "\
+moonwire: WebSocket scripts in Luau, without an async runtime
+
+Usage: moonwire run [OPTIONS] FILE [ARGS...]   run a Luau script
+       moonwire echo [OPTIONS]                 run the WebSocket echo server
+       moonwire --version | --help
+
+`moonwire run --help` and `moonwire echo --help` list the options.
+";
+
+const RUN_HELP: &str = "\
+Usage: moonwire run [OPTIONS] FILE [ARGS...]
+
+Runs a Luau script until none of its threads can run again. FILE is a path, or -
+for standard input; ARGS reach the script as `...`.
+
+  --echo[=ws|wss]         start an echo server on a free loopback port and pass
+                          its URL as first argument; wss: over TLS, with a
+                          certificate that only this run trusts
+  --ca FILE               trust the certificates in FILE (PEM) as well; so does
+                          the variable SSL_CERT_FILE
+  --resolve HOST:PORT:ADDRESS[:PORT]
+                          connect to ADDRESS for HOST:PORT; TLS still expects HOST
+  --connect-timeout S     time for resolve, connect, TLS and handshake (30)
+  --timeout S             end the run after S seconds, with status 124
+  --poll-thread           network on a thread of its own: pings are answered while
+                          the script computes
+  --trace                 each frame and change of state as a line on standard error
+  --help                  this text
+
+Exit status: 0 the script ended, 1 it raised at top level (its other threads go on
+first), 2 usage or a file that cannot be read, 124 --timeout, 130 Ctrl-C, 143 SIGTERM.
+";
+
+const ECHO_HELP: &str = "\
+Usage: moonwire echo [--port N] [--tls]
+
+Runs a WebSocket echo server on 127.0.0.1 until it is interrupted, and prints its URL.
+
+  --port N   listen on this port instead of a free one
+  --tls      over TLS, with the certificate that ships for tests; its root is printed
+             too, for `moonwire run --ca FILE`
+  --help     this text
+";
+
+pub(super) enum Command {
+    Help(&'static str),
+    Version,
+    Run(RunArgs),
+    Echo(EchoArgs),
+}
+
+/// The embedded server of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EchoKind {
+    Plain,
+    Tls,
+}
+
+#[derive(Default)]
+pub(super) struct RunArgs {
+    pub(super) echo: Option<EchoKind>,
+    pub(super) ca: Vec<PathBuf>,
+    pub(super) resolve: Vec<Override>,
+    pub(super) connect_timeout: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) poll_thread: bool,
+    pub(super) trace: bool,
+    pub(super) file: PathBuf,
+    pub(super) args: Vec<OsString>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct EchoArgs {
+    pub(super) port: u16,
+    pub(super) tls: bool,
+}
+
+pub(super) fn parse(args: Vec<OsString>) -> Result<Command, Failure> {
+    let mut args = args.into_iter();
+    let Some(first) = args.next() else {
+        return Err(Failure::usage(format!("a command is missing\n\n{HELP}")));
+    };
+    match first.to_str() {
+        Some("run") => run(Words(args)),
+        Some("echo") => echo(Words(args)),
+        Some("--help" | "-h" | "help") => Ok(Command::Help(HELP)),
+        Some("--version" | "-V") => Ok(Command::Version),
+        _ => {
+            let text = format!("there is no command {}; see moonwire --help", shown(&first));
+            Err(Failure::usage(text))
+        }
+    }
+}
+
+fn shown(word: &OsString) -> String {
+    format!("{word:?}")
+}
+
+/// The words after the command.
+struct Words(std::vec::IntoIter<OsString>);
+
+/// A word, taken apart.
+enum Word {
+    /// `--name` or `--name=value`.
+    Option(String, Option<OsString>),
+    /// Anything else; `-` too, and what follows `--`.
+    Plain(OsString),
+    End,
+}
+
+impl Words {
+    fn next(&mut self) -> Word {
+        let Some(word) = self.0.next() else { return Word::End };
+        match word.to_str() {
+            Some("--") => self.0.next().map_or(Word::End, Word::Plain),
+            Some(text) if text.len() > 1 && text.starts_with('-') => match text.split_once('=') {
+                Some((name, value)) => Word::Option(name.to_owned(), Some(value.into())),
+                None => Word::Option(text.to_owned(), None),
+            },
+            _ => Word::Plain(word),
+        }
+    }
+
+    /// The value of an option: behind its `=`, or the next word.
+    fn value(&mut self, name: &str, given: Option<OsString>) -> Result<OsString, Failure> {
+        let value = given.or_else(|| self.0.next());
+        value.ok_or_else(|| Failure::usage(format!("{name} needs a value")))
+    }
+
+    fn text(&mut self, name: &str, given: Option<OsString>) -> Result<String, Failure> {
+        let value = self.value(name, given)?;
+        value.into_string().map_err(|v| Failure::usage(format!("{name}: {}", shown(&v))))
+    }
+
+    fn seconds(&mut self, name: &str, given: Option<OsString>) -> Result<Duration, Failure> {
+        let text = self.text(name, given)?;
+        let seconds = text.parse().ok().filter(|s: &f64| *s > 0.0);
+        let time = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
+        time.ok_or_else(|| {
+            Failure::usage(format!("{name}: \"{text}\" is not a number of seconds above 0"))
+        })
+    }
+}
+
+fn without_value(name: &str, given: Option<OsString>) -> Result<(), Failure> {
+    match given {
+        None => Ok(()),
+        Some(_) => Err(Failure::usage(format!("{name} takes no value"))),
+    }
+}
+
+fn run(mut words: Words) -> Result<Command, Failure> {
+    let mut run = RunArgs::default();
+    loop {
+        match words.next() {
+            Word::End => {
+                return Err(Failure::usage("the script is missing; see moonwire run --help"));
+            }
+            Word::Plain(file) => {
+                run.file = file.into();
+                run.args = words.0.collect();
+                return Ok(Command::Run(run));
+            }
+            Word::Option(name, value) => match name.as_str() {
+                "--help" | "-h" => return Ok(Command::Help(RUN_HELP)),
+                "--echo" => run.echo = Some(echo_kind(value)?),
+                "--ca" => run.ca.push(words.value(&name, value)?.into()),
+                "--resolve" => {
+                    let text = words.text(&name, value)?;
+                    let entry = text.parse().map_err(|e| Failure::usage(format!("{name}: {e}")))?;
+                    run.resolve.push(entry);
+                }
+                "--connect-timeout" => run.connect_timeout = Some(words.seconds(&name, value)?),
+                "--timeout" => run.timeout = Some(words.seconds(&name, value)?),
+                "--poll-thread" => {
+                    without_value(&name, value)?;
+                    run.poll_thread = true;
+                }
+                "--trace" => {
+                    without_value(&name, value)?;
+                    run.trace = true;
+                }
+                _ => return Err(unknown(&name, "run")),
+            },
+        }
+    }
+}
+
+fn echo_kind(value: Option<OsString>) -> Result<EchoKind, Failure> {
+    match value.as_ref().map(|v| v.to_str()) {
+        None | Some(Some("ws")) => Ok(EchoKind::Plain),
+        Some(Some("wss")) => Ok(EchoKind::Tls),
+        Some(_) => Err(Failure::usage("--echo is ws or wss")),
+    }
+}
+
+fn echo(mut words: Words) -> Result<Command, Failure> {
+    let mut echo = EchoArgs::default();
+    loop {
+        match words.next() {
+            Word::End => return Ok(Command::Echo(echo)),
+            Word::Plain(word) => {
+                return Err(Failure::usage(format!("echo takes no argument {}", shown(&word))));
+            }
+            Word::Option(name, value) => match name.as_str() {
+                "--help" | "-h" => return Ok(Command::Help(ECHO_HELP)),
+                "--port" => {
+                    let text = words.text(&name, value)?;
+                    echo.port = text
+                        .parse()
+                        .map_err(|_| Failure::usage(format!("--port: \"{text}\" is no port")))?;
+                }
+                "--tls" => {
+                    without_value(&name, value)?;
+                    echo.tls = true;
+                }
+                _ => return Err(unknown(&name, "echo")),
+            },
+        }
+    }
+}
+
+fn unknown(name: &str, command: &str) -> Failure {
+    Failure::usage(format!("there is no option {name}; see moonwire {command} --help"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &[&str]) -> Result<Command, String> {
+        parse(words.iter().map(OsString::from).collect()).map_err(|f| f.text)
+    }
+
+    fn run_args(words: &[&str]) -> RunArgs {
+        match parsed(&[&["run"], words].concat()) {
+            Ok(Command::Run(run)) => run,
+            Ok(_) => panic!("{words:?} is something else"),
+            Err(e) => panic!("{words:?}: {e}"),
+        }
+    }
+
+    #[test]
+    fn options_come_before_the_script_and_the_rest_is_its() {
+        let run = run_args(&["--echo=wss", "--ca", "a.pem", "--ca=b.pem", "x.luau", "--echo", "-"]);
+        assert_eq!(run.echo, Some(EchoKind::Tls));
+        assert_eq!(run.ca, [PathBuf::from("a.pem"), PathBuf::from("b.pem")]);
+        assert_eq!(run.file, PathBuf::from("x.luau"));
+        assert_eq!(run.args, ["--echo", "-"]);
+    }
+
+    #[test]
+    fn standard_input_and_times() {
+        let run = run_args(&["--timeout", "1.5", "--connect-timeout=2", "--poll-thread", "-", "a"]);
+        assert_eq!(run.file, PathBuf::from("-"));
+        assert_eq!(run.timeout, Some(Duration::from_millis(1500)));
+        assert_eq!(run.connect_timeout, Some(Duration::from_secs(2)));
+        assert!(run.poll_thread && !run.trace);
+        assert_eq!(run_args(&["--", "--odd.luau", "b"]).file, PathBuf::from("--odd.luau"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (words, part) in [
+            (&[][..], "a command is missing"),
+            (&["walk"], "no command \"walk\""),
+            (&["run"], "the script is missing"),
+            (&["run", "--ech", "x"], "no option --ech"),
+            (&["run", "--echo=http", "x"], "ws or wss"),
+            (&["run", "--ca"], "--ca needs a value"),
+            (&["run", "--timeout", "0", "x"], "above 0"),
+            (&["run", "--timeout", "soon", "x"], "above 0"),
+            (&["run", "--resolve", "a", "x"], "HOST:PORT:ADDRESS"),
+            (&["run", "--trace=1", "x"], "takes no value"),
+            (&["echo", "x"], "no argument"),
+            (&["echo", "--port", "70000"], "no port"),
+        ] {
+            let Err(text) = parsed(words) else { panic!("{words:?} is accepted") };
+            assert!(text.contains(part), "{words:?}: {text}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `moonwire run`.
+
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::args::{EchoKind, RunArgs};
+use super::{Failure, complain, signals};
+use crate::luau::{self, Line, Options, Progress, Runtime, Stopper};
+use crate::net::sys::raise_open_files;
+use crate::peer::{self, Running, Server};
+use crate::trace::Lines;
+
+/// After a signal or `--timeout`, how long open connections have for their closing handshake.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+
+pub(super) fn run(mut args: RunArgs) -> Result<u8, Failure> {
+    raise_open_files();
+    let text = read(&args.file)?;
+    let server = args.echo.map(serve).transpose()?;
+    if let Some(server) = &server {
+        args.args.insert(0, server.url().into());
+    }
+    // Standard output may close while a script prints, and then the run has to be stopped.
+    let stopper: Arc<OnceLock<Stopper>> = Arc::default();
+    let its = Arc::clone(&stopper);
+    let mut options = Options::new(move |line: Line<'_>| show(line, its.get()));
+    configure(&mut options, &args)?;
+    let mut runtime = Runtime::new(options.poll_thread(args.poll_thread))
+        .map_err(|e| Failure::other(e.to_string()))?;
+    // The one place that sets it.
+    let stopper = stopper.get_or_init(|| runtime.stopper()).clone();
+    signals::listen(stopper.clone()).map_err(|e| Failure::other(format!("signals: {e}")))?;
+    if let Some(limit) = args.timeout {
+        signals::end_after(limit, stopper)
+            .map_err(|e| Failure::other(format!("--timeout: {e}")))?;
+    }
+    match drive(&mut runtime, &args, &text) {
+        Ok(Progress::Stopped) => signals::wait_for_exit(),
+        Ok(_) => Ok(u8::from(runtime.has_raised())),
+        Err(e) => Err(Failure::other(e.to_string())),
+    }
+}
+
+fn drive(runtime: &mut Runtime, args: &RunArgs, text: &[u8]) -> Result<Progress, luau::Error> {
+    let words: mlua::Variadic<mlua::LuaString> = args
+        .args
+        .iter()
+        .map(|word| runtime.lua().create_string(word.as_encoded_bytes()))
+        .collect::<mlua::Result<_>>()?;
+    let name =
+        if args.file == Path::new("-") { "stdin".into() } else { args.file.to_string_lossy() };
+    runtime.spawn(&name, text, words)?;
+    runtime.run()
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    let mut text = Vec::new();
+    let read = if file == Path::new("-") {
+        std::io::stdin().read_to_end(&mut text).map(drop)
+    } else {
+        std::fs::read(file).map(|bytes| text = bytes)
+    };
+    read.map_err(|e| Failure::usage(format!("{}: {e}", file.display())))?;
+    Ok(text)
+}
+
+fn serve(kind: EchoKind) -> Result<Running, Failure> {
+    let any = ([127, 0, 0, 1], 0).into();
+    let server = match kind {
+        EchoKind::Plain => Server::bind(any),
+        EchoKind::Tls => Server::bind_tls(any, peer::CHAIN_PEM, peer::KEY_PEM),
+    };
+    let running = server.and_then(Server::spawn);
+    running.map_err(|e| Failure::other(format!("the echo server does not start: {e}")))
+}
+
+fn configure(options: &mut Options, args: &RunArgs) -> Result<(), Failure> {
+    let config = options.config();
+    config.resolve.clone_from(&args.resolve);
+    if let Some(limit) = args.connect_timeout {
+        config.limits.opening = limit;
+    }
+    if args.trace {
+        config.observer = Some(Box::new(Lines::new(std::io::stderr())));
+    }
+    let mut roots = Vec::new();
+    let variable = std::env::var_os("SSL_CERT_FILE").filter(|v| !v.is_empty());
+    for file in args.ca.iter().cloned().chain(variable.map(Into::into)) {
+        let bad = |e: std::io::Error| Failure::usage(format!("{}: {e}", file.display()));
+        let pem = std::fs::read(&file).map_err(bad)?;
+        // Read one by one, so that an error names the file.
+        crate::tls_config(&pem).map_err(bad)?;
+        roots.extend_from_slice(&pem);
+        roots.push(b'\n');
+    }
+    if args.echo == Some(EchoKind::Tls) {
+        roots.extend_from_slice(peer::CA_PEM);
+    }
+    if !roots.is_empty() {
+        let tls = crate::tls_config(&roots).map_err(|e| Failure::other(e.to_string()))?;
+        config.tls = Some(tls);
+    }
+    Ok(())
+}
+
+/// What scripts print goes to standard output, everything else to standard error.
+fn show(line: Line<'_>, stopper: Option<&Stopper>) {
+    let Line::Print(text) = line else { return complain(&line.to_string()) };
+    let mut out = std::io::stdout().lock();
+    let written = writeln!(out, "{text}");
+    if written.is_err_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
+        // Whoever read it has seen enough.
+        if let Some(stopper) = stopper {
+            stopper.stop(1001, PATIENCE);
+        }
+        std::process::exit(0);
+    }
+}

@@ -1,0 +1,436 @@
+//! The natives: what the Luau side asks of Rust. None of them returns an error to Luau; what can
+//! go wrong is a value, and the prelude raises it with the script's position.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mlua::chunk::ChunkMode;
+use mlua::{Function, Lua, LuaString, Table, Value};
+
+use super::options::{Line, Options as Setup, Output};
+use crate::limits::Limits;
+use crate::net::{Client, ConnId, Options, Reactor, Shared};
+use crate::proto::{CloseFrame, Misuse};
+
+/// The way to the reactor.
+#[derive(Clone)]
+pub(super) enum Link {
+    /// Driven by the VM's thread.
+    Inline(Arc<Shared>),
+    /// On a thread of its own.
+    Threaded(Client),
+}
+
+impl Link {
+    /// Uses the reactor; what is sent leaves with the next [`Link::flush`] or turn.
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut Reactor) -> R) -> R {
+        match self {
+            Link::Inline(shared) => shared.quietly(act),
+            Link::Threaded(client) => client.quietly(act),
+        }
+    }
+
+    pub(super) fn flush(&self) {
+        match self {
+            Link::Inline(shared) => shared.with(Reactor::flush),
+            Link::Threaded(client) => client.with(Reactor::flush),
+        }
+    }
+
+    /// Ends the wait of the VM's thread, or its next one.
+    pub(super) fn wake(&self) {
+        match self {
+            Link::Inline(shared) => shared.wake(),
+            Link::Threaded(client) => client.wake(),
+        }
+    }
+}
+
+/// What the natives share with the pump.
+pub(super) struct Host {
+    pub(super) link: Link,
+    epoch: Instant,
+    output: Mutex<Box<dyn Output>>,
+    /// Connections of which a userdata was collected. The collector may run whenever a value is
+    /// made, so that is all a `Drop` may do.
+    dropped: Arc<Mutex<Vec<u64>>>,
+    /// Connections that want `buffer`s.
+    pub(super) buffers: Mutex<HashSet<ConnId>>,
+    /// Whether the main thread has raised.
+    pub(super) raised: Mutex<bool>,
+    pub(super) limits: Limits,
+    ping_interval: Option<Duration>,
+}
+
+/// Nothing that can panic runs under these locks but the embedder's output; after that, the value
+/// is as good as before.
+pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Host {
+    pub(super) fn new(link: Link, limits: Limits, setup: Setup) -> Host {
+        Host {
+            link,
+            epoch: Instant::now(),
+            output: Mutex::new(setup.output),
+            dropped: Arc::default(),
+            buffers: Mutex::default(),
+            raised: Mutex::new(false),
+            limits,
+            ping_interval: setup.ping_interval,
+        }
+    }
+
+    pub(super) fn say(&self, line: Line<'_>) {
+        lock(&self.output).line(line);
+    }
+
+    /// Seconds since the start: the clock of the Luau side.
+    pub(super) fn seconds(&self) -> f64 {
+        self.epoch.elapsed().as_secs_f64()
+    }
+
+    /// A time of that clock as an instant; `None` for one too far away to matter.
+    pub(super) fn instant(&self, seconds: f64) -> Option<Instant> {
+        self.epoch.checked_add(Duration::try_from_secs_f64(seconds.max(0.0)).ok()?)
+    }
+
+    pub(super) fn take_dropped(&self) -> Vec<u64> {
+        std::mem::take(&mut *lock(&self.dropped))
+    }
+}
+
+/// Stands in a script for a connection (or a signal of it), which lives while it does.
+struct Token {
+    id: u64,
+    dropped: Arc<Mutex<Vec<u64>>>,
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        lock(&self.dropped).push(self.id);
+    }
+}
+
+struct WebSocket(#[allow(dead_code)] Token);
+struct Signal(#[allow(dead_code)] Token);
+struct Connection;
+
+/// The table of natives. `env` is the table of globals that scripts share.
+pub(super) fn natives(lua: &Lua, host: &Arc<Host>, env: &Table) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    table.set("hold", host.limits.hold)?;
+    table.set("hold_total", host.limits.hold_total)?;
+    clock(lua, host, &table)?;
+    texts(lua, host, &table, env)?;
+    objects(lua, host, &table)?;
+    network(lua, host, &table)?;
+    Ok(table)
+}
+
+fn clock(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
+    let its = Arc::clone(host);
+    table.set("now", lua.create_function(move |_, ()| Ok(its.seconds()))?)?;
+    let unix = |_: &Lua, ()| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        Ok(now.map_or(0.0, |d| d.as_secs_f64()))
+    };
+    table.set("tick", lua.create_function(unix)?)
+}
+
+fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Result<()> {
+    let its = Arc::clone(host);
+    let print = move |_: &Lua, text: LuaString| {
+        its.say(Line::Print(&text.to_string_lossy()));
+        Ok(())
+    };
+    table.set("print", lua.create_function(print)?)?;
+    let its = Arc::clone(host);
+    let warn = move |_: &Lua, text: LuaString| {
+        its.say(Line::Warn(&text.to_string_lossy()));
+        Ok(())
+    };
+    table.set("warn", lua.create_function(warn)?)?;
+    let its = Arc::clone(host);
+    let report = move |_: &Lua, (message, trace, main): (LuaString, LuaString, bool)| {
+        let trace = trace.to_string_lossy();
+        // The prelude's own frames tell a script's author nothing.
+        let own = |line: &&str| !line.starts_with("[moonwire]");
+        let trace: Vec<&str> = trace.lines().filter(own).collect();
+        let (message, traceback) = (message.to_string_lossy(), trace.join("\n"));
+        its.say(Line::Raise { message: &message, traceback: &traceback });
+        if main {
+            *lock(&its.raised) = true;
+        }
+        Ok(())
+    };
+    table.set("report", lua.create_function(report)?)?;
+    let its = env.clone();
+    let getgenv = move |_: &Lua, ()| {
+        // A script may now replace what the compiler takes for granted.
+        its.set_safeenv(false);
+        Ok(its.clone())
+    };
+    table.set("getgenv", lua.create_function(getgenv)?)?;
+    let its = env.clone();
+    let load = move |lua: &Lua, (text, name): (LuaString, Option<LuaString>)| {
+        let name = name.map_or("=loadstring".into(), |n| n.to_string_lossy());
+        let text = text.as_bytes();
+        let chunk = lua.load(&*text).set_name(name).set_mode(ChunkMode::Text);
+        Ok(match chunk.set_environment(its.clone()).into_function() {
+            Ok(function) => (Some(function), None),
+            Err(e) => (None, Some(syntax(e))),
+        })
+    };
+    table.set("load", lua.create_function(load)?)
+}
+
+/// The text of a syntax error, without what wraps it.
+pub(super) fn syntax(e: mlua::Error) -> String {
+    match e {
+        mlua::Error::SyntaxError { message, .. } => message,
+        other => other.to_string(),
+    }
+}
+
+fn objects(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
+    fn define<T: 'static>(lua: &Lua, name: &'static str) -> mlua::Result<Function> {
+        lua.create_function(move |lua, metatable: Table| {
+            let pairs: Vec<(String, Value)> = metatable.pairs().collect::<mlua::Result<_>>()?;
+            lua.register_userdata_type::<T>(|registry| {
+                use mlua::UserDataFields as _;
+                for (key, value) in pairs {
+                    registry.add_meta_field(key, value);
+                }
+                registry.add_meta_field("__type", name);
+            })
+        })
+    }
+    table.set("define_websocket", define::<WebSocket>(lua, "WebSocket")?)?;
+    table.set("define_signal", define::<Signal>(lua, "RBXScriptSignal")?)?;
+    table.set("define_connection", define::<Connection>(lua, "RBXScriptConnection")?)?;
+
+    let dropped = Arc::clone(&host.dropped);
+    let token = move |id| Token { id, dropped: Arc::clone(&dropped) };
+    let its = token.clone();
+    let websocket = move |lua: &Lua, id: u64| lua.create_any_userdata(WebSocket(its(id)));
+    table.set("websocket", lua.create_function(websocket)?)?;
+    let signal = move |lua: &Lua, id: u64| lua.create_any_userdata(Signal(token(id)));
+    table.set("signal", lua.create_function(signal)?)?;
+    let connection = |lua: &Lua, ()| lua.create_any_userdata(Connection);
+    table.set("connection", lua.create_function(connection)?)
+}
+
+fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
+    let its = Arc::clone(host);
+    let open = move |_: &Lua, (url, options): (LuaString, Value)| {
+        Ok(match open(&its, &url, &options) {
+            Ok(id) => (Some(id.to_bits()), None, false),
+            Err(Refused::Url(text)) => (None, Some(text), false),
+            Err(Refused::Options(text)) => (None, Some(text), true),
+        })
+    };
+    table.set("open", lua.create_function(open)?)?;
+    let its = Arc::clone(host);
+    let send = move |_: &Lua, (id, message, binary): (u64, Value, bool)| {
+        Ok(problem(send(&its, ConnId::from_bits(id), &message, binary)))
+    };
+    table.set("send", lua.create_function(send)?)?;
+    let its = Arc::clone(host);
+    let ping = move |_: &Lua, (id, data): (u64, LuaString)| {
+        let id = ConnId::from_bits(id);
+        Ok(problem(its.link.with(|r| r.ping(id, &data.as_bytes()))))
+    };
+    table.set("ping", lua.create_function(ping)?)?;
+    let its = Arc::clone(host);
+    let close = move |_: &Lua, (id, code, reason): (u64, u16, LuaString)| {
+        let frame = CloseFrame::new(code, reason.to_string_lossy());
+        // The prelude has checked code and reason; a connection that is gone needs no close.
+        let _ = its.link.with(|r| r.close(ConnId::from_bits(id), &frame));
+        Ok(())
+    };
+    table.set("close", lua.create_function(close)?)?;
+    let its = Arc::clone(host);
+    let answer = move |_: &Lua, id: u64| {
+        its.link.with(|r| r.answer_close(ConnId::from_bits(id)));
+        Ok(())
+    };
+    table.set("answer_close", lua.create_function(answer)?)?;
+    let its = Arc::clone(host);
+    let release = move |_: &Lua, id: u64| {
+        let id = ConnId::from_bits(id);
+        lock(&its.buffers).remove(&id);
+        its.link.with(|r| r.release(id, &CloseFrame::new(1001, "")));
+        Ok(())
+    };
+    table.set("release", lua.create_function(release)?)?;
+    let its = Arc::clone(host);
+    let buffered = move |_: &Lua, id: u64| Ok(its.link.with(|r| r.buffered(ConnId::from_bits(id))));
+    table.set("buffered", lua.create_function(buffered)?)
+}
+
+/// Not being open is no problem: then there is nothing to do.
+fn problem(done: Result<(), Misuse>) -> Option<String> {
+    match done {
+        Ok(()) | Err(Misuse::NotOpen) => None,
+        Err(e) => Some(e.to_string()),
+    }
+}
+
+fn send(host: &Host, id: ConnId, message: &Value, binary: bool) -> Result<(), Misuse> {
+    match message {
+        Value::String(text) => {
+            let bytes = text.as_bytes();
+            host.link.with(|r| match std::str::from_utf8(&bytes) {
+                Ok(text) if !binary => r.send_text(id, text),
+                _ => r.send_binary(id, &bytes),
+            })
+        }
+        Value::Buffer(buffer) => {
+            let bytes = buffer.to_vec();
+            host.link.with(|r| r.send_binary(id, &bytes))
+        }
+        // The prelude lets nothing else through.
+        _ => Ok(()),
+    }
+}
+
+/// Why a connection was not even tried.
+enum Refused {
+    /// Its URL; reported as a failed connect.
+    Url(String),
+    /// Its options; a mistake of the script.
+    Options(String),
+}
+
+fn open(host: &Host, url: &LuaString, options: &Value) -> Result<ConnId, Refused> {
+    let url = url.to_string_lossy();
+    let plain = Options::new(&url).map_err(|e| Refused::Url(e.to_string()))?;
+    let mut wanted = Wanted {
+        options: plain.ping_interval(host.ping_interval).hold_close(true),
+        limits: None,
+        buffers: false,
+    };
+    match options {
+        Value::Nil => {}
+        Value::Table(table) => {
+            for pair in table.pairs::<Value, Value>() {
+                let (key, value) = pair.map_err(|e| Refused::Options(e.to_string()))?;
+                wanted = wanted.set(host, &key, &value).map_err(Refused::Options)?;
+            }
+        }
+        other => return Err(Refused::Options(expected("options", "table", other))),
+    }
+    let Wanted { mut options, limits, buffers } = wanted;
+    if let Some(limits) = limits {
+        options = options.limits(limits);
+    }
+    let id = host.link.with(|r| r.open(options)).map_err(|e| Refused::Url(e.to_string()))?;
+    if buffers {
+        lock(&host.buffers).insert(id);
+    }
+    Ok(id)
+}
+
+/// The options of `connect`, as far as they are read.
+struct Wanted {
+    options: Options,
+    limits: Option<Limits>,
+    buffers: bool,
+}
+
+impl Wanted {
+    fn set(mut self, host: &Host, key: &Value, value: &Value) -> Result<Wanted, String> {
+        let key = match key {
+            Value::String(key) => key.to_string_lossy(),
+            other => return Err(expected("option name", "string", other)),
+        };
+        let refused = |e: crate::Error| e.kind().to_string();
+        match (key.as_str(), value) {
+            ("Headers", Value::Table(headers)) => {
+                for pair in headers.pairs::<Value, Value>() {
+                    let (name, value) = pair.map_err(|e| e.to_string())?;
+                    let (name, value) = (text("Headers", &name)?, text("Headers", &value)?);
+                    self.options = self.options.header(&name, &value).map_err(refused)?;
+                }
+            }
+            ("Protocols", Value::String(_)) => {
+                let name = text("Protocols", value)?;
+                self.options = self.options.protocol(&name).map_err(refused)?;
+            }
+            ("Protocols", Value::Table(names)) => {
+                for name in names.sequence_values::<Value>() {
+                    let name = text("Protocols", &name.map_err(|e| e.to_string())?)?;
+                    self.options = self.options.protocol(&name).map_err(refused)?;
+                }
+            }
+            ("Timeout", _) => {
+                let limit = seconds("Timeout", value)?.filter(|d| !d.is_zero());
+                let limit = limit.ok_or("option Timeout has to be more than 0 seconds")?;
+                self.options = self.options.timeout(limit);
+            }
+            ("PingInterval", _) => {
+                let interval = seconds("PingInterval", value)?.filter(|d| !d.is_zero());
+                self.options = self.options.ping_interval(interval);
+            }
+            ("MaxMessageSize", _) => {
+                let size = number("MaxMessageSize", value)?;
+                if !(size >= 1.0 && size.fract() == 0.0 && size < 9e15) {
+                    return Err("option MaxMessageSize has to be a whole number above 0".into());
+                }
+                let limits = self.limits.get_or_insert_with(|| host.limits.clone());
+                limits.message = size as usize;
+            }
+            ("BinaryType", Value::String(kind)) => match &*kind.as_bytes() {
+                b"buffer" => self.buffers = true,
+                b"string" => self.buffers = false,
+                _ => return Err("option BinaryType has to be \"string\" or \"buffer\"".into()),
+            },
+            ("Compress", Value::Boolean(false)) => {}
+            ("Compress", _) => {
+                return Err("option Compress: permessage-deflate is not in this build".into());
+            }
+            ("Headers", other) => return Err(expected("Headers", "table", other)),
+            ("Protocols", other) => return Err(expected("Protocols", "string or table", other)),
+            ("BinaryType", other) => return Err(expected("BinaryType", "string", other)),
+            _ => {
+                let key = crate::proto::escape(key.as_bytes(), 40);
+                return Err(format!("there is no option \"{key}\""));
+            }
+        }
+        Ok(self)
+    }
+}
+
+fn expected(what: &str, kind: &str, got: &Value) -> String {
+    format!("option {what}: {kind} expected, got {}", got.type_name())
+}
+
+fn text(option: &str, value: &Value) -> Result<String, String> {
+    match value {
+        Value::String(text) => match text.to_str() {
+            Ok(text) => Ok(text.to_owned()),
+            Err(_) => Err(format!("option {option}: text that is not UTF-8")),
+        },
+        other => Err(expected(option, "string", other)),
+    }
+}
+
+fn number(option: &str, value: &Value) -> Result<f64, String> {
+    match value {
+        Value::Integer(n) => Ok(*n as f64),
+        Value::Number(n) => Ok(*n),
+        other => Err(expected(option, "number", other)),
+    }
+}
+
+/// A time; `None` for one that never comes.
+fn seconds(option: &str, value: &Value) -> Result<Option<Duration>, String> {
+    let n = number(option, value)?;
+    if n.is_nan() || n < 0.0 {
+        return Err(format!("option {option} has to be 0 or more seconds"));
+    }
+    Ok(Some(Duration::try_from_secs_f64(n).unwrap_or(Duration::MAX)))
+}

@@ -1,0 +1,83 @@
+//! Luau: signals, the `task` library and the script APIs, in a VM of the embedder's ([`install`])
+//! or of its own ([`Runtime::new`]).
+//!
+//! The signals, the scheduler and the objects are written in Luau (`prelude/`), since a Rust
+//! function cannot yield and an error that one returns carries no position. Rust gives them
+//! natives ([`host`]) and drives them ([`pump`]): bytes in, batches of events over, threads on.
+//!
+//! ```text
+//! scheduler.luau   threads, deadlines, steps, `task`
+//! signal.luau      RBXScriptSignal, RBXScriptConnection
+//! websocket.luau   WebSocket, websocket
+//! globals.luau     print, warn, loadstring, …
+//! ```
+
+mod host;
+mod options;
+mod pump;
+mod stopper;
+
+pub use options::{GLOBALS, Line, Options, Output};
+pub use pump::{Progress, Runtime};
+pub use stopper::Stopper;
+
+use mlua::Lua;
+
+/// An error of the script side that is not a script's: the VM could not be set up, or the system
+/// cannot wait any more.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The VM refused something: out of memory, a global that cannot be set.
+    Lua(mlua::Error),
+    /// A script that is no Luau; the message names script and line.
+    Syntax(String),
+    /// The reactor failed.
+    Io(std::io::Error),
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Error::Lua(e) => write!(f, "Luau: {e}"),
+            Error::Syntax(e) => f.write_str(e),
+            Error::Io(e) => write!(f, "poll loop: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<mlua::Error> for Error {
+    fn from(e: mlua::Error) -> Error {
+        Error::Lua(e)
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(e: std::io::Error) -> Error {
+        Error::Io(e)
+    }
+}
+
+/// Adds the script APIs to a VM that is there already, before or after `sandbox`.
+///
+/// It sets the globals of [`GLOBALS`], less those that the options leave out, and nothing else: no
+/// interrupt, no memory limit, no panic option, no app data. Scripts that use them have to run as
+/// threads (`Lua::create_thread`, or [`Runtime::spawn`]), since `connect` and `task.wait` yield.
+/// Drive it with [`Runtime::step`] or [`Runtime::run`].
+///
+/// ```
+/// use moonwire::luau::{Line, Options};
+/// use moonwire::mlua::Lua;
+///
+/// let lua = Lua::new();
+/// let options = Options::new(|line: Line<'_>| println!("{line}"));
+/// let mut runtime = moonwire::luau::install(&lua, options)?;
+/// runtime.spawn("hello", "task.wait() print('one step later')", ())?;
+/// while runtime.step(std::time::Duration::from_millis(2))?.is_alive() {}
+/// # Ok::<(), moonwire::luau::Error>(())
+/// ```
+pub fn install(lua: &Lua, options: Options) -> Result<Runtime, Error> {
+    Runtime::install(lua.clone(), options)
+}

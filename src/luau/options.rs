@@ -1,0 +1,119 @@
+//! What the script side is set up with, and where what it says goes.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::net::Config;
+
+/// The globals that are set.
+pub const GLOBALS: [&str; 15] = [
+    "WebSocket",
+    "websocket",
+    "task",
+    "coroutine",
+    "wait",
+    "delay",
+    "spawn",
+    "tick",
+    "time",
+    "elapsedTime",
+    "print",
+    "warn",
+    "getgenv",
+    "loadstring",
+    "shared",
+];
+
+/// Something a script says, or that is said about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// From `print`.
+    Print(&'a str),
+    /// From `warn`, or a warning of the runtime.
+    Warn(&'a str),
+    /// A raise that nobody caught.
+    Raise {
+        /// Script, line and text; what `tostring` gives for a value that is no string.
+        message: &'a str,
+        /// Where it came from, a line each.
+        traceback: &'a str,
+    },
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Line::Print(text) => f.write_str(text),
+            Line::Warn(text) => write!(f, "warning: {text}"),
+            Line::Raise { message, traceback } => {
+                write!(f, "error: {message}")?;
+                for line in traceback.lines() {
+                    write!(f, "\n  {line}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Where lines go; the library prints nothing itself. A closure `|line: Line<'_>|` is one.
+pub trait Output: Send {
+    /// A line, in the order in which they come.
+    fn line(&mut self, line: Line<'_>);
+}
+
+impl<F: FnMut(Line<'_>) + Send> Output for F {
+    fn line(&mut self, line: Line<'_>) {
+        self(line);
+    }
+}
+
+/// What the script side is set up with.
+pub struct Options {
+    pub(super) config: Config,
+    pub(super) output: Box<dyn Output>,
+    pub(super) poll_thread: bool,
+    pub(super) ping_interval: Option<Duration>,
+    pub(super) without: Vec<String>,
+}
+
+impl Options {
+    /// The defaults: the reactor on the VM's thread, keep-alive pings after 30 s of silence, at
+    /// most 8,192 connections, all globals.
+    pub fn new(output: impl Output + 'static) -> Options {
+        let mut options = Options {
+            config: Config::default(),
+            output: Box::new(output),
+            poll_thread: false,
+            ping_interval: Some(Duration::from_secs(30)),
+            without: Vec::new(),
+        };
+        // A script that opens more has lost count; Rust programs have no such limit.
+        options.config.limits.connections = 8192;
+        options
+    }
+
+    /// The reactor's configuration, to be changed in place.
+    pub fn config(&mut self) -> &mut Config {
+        &mut self.config
+    }
+
+    /// Whether the reactor runs on a thread of its own: pings are answered and messages read
+    /// while a script computes, for a thread switch per wake-up.
+    pub fn poll_thread(mut self, yes: bool) -> Options {
+        self.poll_thread = yes;
+        self
+    }
+
+    /// Keep-alive pings of connections whose script asks for none; `None`: never.
+    pub fn ping_interval(mut self, interval: Option<Duration>) -> Options {
+        self.ping_interval = interval;
+        self
+    }
+
+    /// Leaves a global of [`GLOBALS`] as it is.
+    pub fn without(mut self, global: &str) -> Options {
+        self.without.push(global.to_owned());
+        self
+    }
+}

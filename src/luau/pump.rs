@@ -1,0 +1,358 @@
+//! Drives the Luau side: events in, threads on, bytes out, and a wait when nothing is left to do.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mlua::chunk::ChunkMode;
+use mlua::{Function, IntoLuaMulti, Lua, LuaOptions, StdLib, Table, Value};
+
+use super::Error;
+use super::host::{self, Host, Link, lock};
+use super::options::{GLOBALS, Line, Options};
+use super::stopper::{Stopper, close_all};
+use crate::net::{Batch, Client, Closed, ConnId, Event, Events, Ready, Shared};
+use crate::proto::Text;
+
+/// A Luau VM with the script APIs, and the reactor behind them.
+///
+/// ```
+/// use moonwire::luau::{Line, Options, Runtime};
+///
+/// let mut runtime = Runtime::new(Options::new(|line: Line<'_>| println!("{line}")))?;
+/// runtime.spawn("hello.luau", "task.wait(0.01) print('hello', ...)", "world")?;
+/// runtime.run()?;
+/// assert!(!runtime.has_raised());
+/// # Ok::<(), moonwire::luau::Error>(())
+/// ```
+pub struct Runtime {
+    lua: Lua,
+    host: Arc<Host>,
+    prelude: Prelude,
+    source: Source,
+    batch: Batch,
+    stopper: Stopper,
+    /// The table of globals that scripts share.
+    env: Table,
+    /// When the last step was.
+    stepped: Instant,
+    /// Whether work is left of the last cycle.
+    unfinished: bool,
+}
+
+/// Where events come from.
+enum Source {
+    Inline(Arc<Shared>, Vec<Ready>),
+    Threaded(Events),
+}
+
+/// The functions of the Luau side that Rust calls.
+struct Prelude {
+    main: Function,
+    cycle: Function,
+    next: Function,
+    step: Function,
+    messages: Function,
+    event: Function,
+    dropped: Function,
+    is_idle: Function,
+    keeps: Function,
+}
+
+/// How a runtime stands after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Work is left: step again as soon as there is time.
+    Ready,
+    /// Nothing is to be done before the time (`None`: before the network says something).
+    Waiting(Option<Instant>),
+    /// No thread can ever run again.
+    Done,
+    /// A [`Stopper`] has ended it.
+    Stopped,
+}
+
+impl Progress {
+    /// Whether a thread can still run.
+    pub fn is_alive(self) -> bool {
+        matches!(self, Progress::Ready | Progress::Waiting(_))
+    }
+}
+
+/// The length of a step under [`Runtime::run`].
+const STEP: Duration = Duration::from_nanos(1_000_000_000 / 60);
+
+/// Pieces of work between two looks at the network under [`Runtime::run`], so that a script that
+/// keeps itself busy by deferring does not shut it out.
+const PIECES: u32 = 10_000;
+
+/// How long what is open at the end of a program has for its closing handshake.
+const END: Duration = Duration::from_secs(2);
+
+impl Runtime {
+    /// A VM of its own, sandboxed: the libraries are read-only, and scripts have `_G` and `shared`
+    /// to share things.
+    pub fn new(options: Options) -> Result<Runtime, Error> {
+        let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
+        lua.sandbox(true)?;
+        let runtime = Runtime::install(lua, options)?;
+        runtime.env.set("_G", runtime.lua.create_table()?)?;
+        Ok(runtime)
+    }
+
+    pub(super) fn install(lua: Lua, mut options: Options) -> Result<Runtime, Error> {
+        let config = std::mem::take(&mut options.config);
+        let limits = config.limits.clone();
+        let (link, source) = if options.poll_thread {
+            let (client, events) = Client::spawn(config)?;
+            (Link::Threaded(client), Source::Threaded(events))
+        } else {
+            let shared = Arc::new(Shared::new(config)?);
+            (Link::Inline(Arc::clone(&shared)), Source::Inline(shared, Vec::new()))
+        };
+        let without = std::mem::take(&mut options.without);
+        let host = Arc::new(Host::new(link.clone(), limits, options));
+        let env = lua.globals();
+        let (prelude, globals) = Prelude::load(&lua, &host, &env)?;
+        for name in GLOBALS.iter().filter(|name| !without.iter().any(|w| w == *name)) {
+            env.set(*name, globals.get::<Value>(*name)?)?;
+        }
+        Ok(Runtime {
+            lua,
+            host,
+            prelude,
+            source,
+            batch: Batch::default(),
+            stopper: Stopper::new(link),
+            env,
+            stepped: Instant::now(),
+            unfinished: false,
+        })
+    }
+
+    /// The VM.
+    pub fn lua(&self) -> &Lua {
+        &self.lua
+    }
+
+    /// Starts a script as a thread of its own, up to its first yield. `name` stands in its errors
+    /// (and is what `require` starts from, when it is a path); `args` reach it as `...`. The text
+    /// is never taken for bytecode.
+    ///
+    /// A raise at its top level is reported, and noted for [`Runtime::has_raised`].
+    pub fn spawn(
+        &mut self,
+        name: &str,
+        text: impl AsRef<[u8]>,
+        args: impl IntoLuaMulti,
+    ) -> Result<(), Error> {
+        let chunk = self.lua.load(text.as_ref()).set_name(format!("@{name}"));
+        let function = chunk.set_mode(ChunkMode::Text).into_function();
+        let function = function.map_err(|e| Error::Syntax(host::syntax(e)))?;
+        let thread = self.lua.create_thread(function)?;
+        let mut args = args.into_lua_multi(&self.lua)?;
+        args.push_front(Value::Thread(thread));
+        self.prelude.main.call::<()>(args)?;
+        self.host.link.flush();
+        Ok(())
+    }
+
+    /// Whether a script has raised at its top level.
+    pub fn has_raised(&self) -> bool {
+        *lock(&self.host.raised)
+    }
+
+    /// What stops it from another thread.
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Runs until no thread can ever run again, then closes what is still open (with 1001, in at
+    /// most 2 s). [`Progress::Done`], or [`Progress::Stopped`].
+    pub fn run(&mut self) -> Result<Progress, Error> {
+        loop {
+            self.step_if_due()?;
+            let progress = self.advance(None)?;
+            match progress {
+                Progress::Ready => self.turn(Some(Instant::now()))?,
+                Progress::Waiting(until) => self.turn(until)?,
+                Progress::Done => {
+                    self.finish();
+                    return Ok(progress);
+                }
+                Progress::Stopped => return Ok(progress),
+            }
+        }
+    }
+
+    /// One step, for a program that has a loop of its own: what is ready runs, for about `budget`.
+    /// It never waits. The time is looked at between two handlers, not inside one.
+    pub fn step(&mut self, budget: Duration) -> Result<Progress, Error> {
+        let end = Instant::now() + budget;
+        if !self.unfinished {
+            self.turn(Some(Instant::now()))?;
+            self.stepped = Instant::now();
+            self.prelude.step.call::<()>(())?;
+        }
+        self.advance(Some(end))
+    }
+
+    /// Closes what is open (with 1001), in at most 2 s; says so if that is not enough.
+    pub fn finish(&mut self) {
+        let left = close_all(&self.host.link, 1001, END);
+        if left > 0 {
+            let text = format!("{left} connections were not closed within {END:?}");
+            self.host.say(Line::Warn(&text));
+        }
+    }
+
+    /// Works off what is ready.
+    fn advance(&mut self, end: Option<Instant>) -> Result<Progress, Error> {
+        if self.stopper.is_stopped() {
+            return Ok(Progress::Stopped);
+        }
+        for id in self.host.take_dropped() {
+            self.prelude.dropped.call::<()>(id)?;
+        }
+        let limit = end.map(|end| {
+            let left = end.saturating_duration_since(Instant::now());
+            self.host.seconds() + left.as_secs_f64()
+        });
+        self.unfinished = self.prelude.cycle.call((PIECES, limit))?;
+        self.host.link.flush();
+        if self.unfinished {
+            return Ok(Progress::Ready);
+        }
+        let (at, steps, alive): (Option<f64>, bool, bool) = self.prelude.next.call(())?;
+        if !alive && !self.prelude.keeps.call::<bool>(())? {
+            return Ok(Progress::Done);
+        }
+        let at = at.and_then(|seconds| self.host.instant(seconds));
+        let step = steps.then(|| self.stepped + STEP);
+        Ok(Progress::Waiting(match (at, step) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }))
+    }
+
+    /// Under `run`, steps lie on a grid of 1/60 s, and happen only when a thread waits for one.
+    fn step_if_due(&mut self) -> Result<(), Error> {
+        let since = self.stepped.elapsed();
+        if since >= STEP {
+            let whole = since.as_nanos() / STEP.as_nanos() * STEP.as_nanos();
+            // Below the time that has passed since, so it fits.
+            self.stepped += Duration::from_nanos(whole as u64);
+            self.prelude.step.call::<()>(())?;
+        }
+        Ok(())
+    }
+
+    /// One turn of the reactor, unless events of the last one still wait.
+    fn turn(&mut self, until: Option<Instant>) -> Result<(), Error> {
+        if self.stopper.is_stopped() || !self.prelude.is_idle.call::<bool>(())? {
+            return Ok(());
+        }
+        match &mut self.source {
+            Source::Inline(shared, ready) => shared.turn(until, ready, &mut self.batch)?,
+            Source::Threaded(events) => events.take(until, &mut self.batch)?,
+        }
+        if !self.batch.is_empty() {
+            let mut batch = std::mem::take(&mut self.batch);
+            let fed = self.feed(&mut batch);
+            batch.clear();
+            self.batch = batch;
+            fed?;
+        }
+        Ok(())
+    }
+
+    /// Hands events to the Luau side: runs of messages of one connection in one call.
+    fn feed(&self, batch: &mut Batch) -> mlua::Result<()> {
+        let mut run: Vec<Text<'_>> = Vec::new();
+        let mut of = None;
+        for (id, event) in batch.drain() {
+            if of != Some(id) || !matches!(event, Event::Text(_)) {
+                self.feed_texts(of, &mut run)?;
+            }
+            of = Some(id);
+            match event {
+                Event::Text(text) => run.push(text),
+                event => self.feed_one(id, event)?,
+            }
+        }
+        self.feed_texts(of, &mut run)
+    }
+
+    fn feed_texts(&self, id: Option<ConnId>, run: &mut Vec<Text<'_>>) -> mlua::Result<()> {
+        let Some(id) = id.filter(|_| !run.is_empty()) else { return Ok(()) };
+        let list = self.lua.create_sequence_from(run.iter().map(Text::as_str))?;
+        run.clear();
+        self.prelude.messages.call((id.to_bits(), list, Value::Nil))
+    }
+
+    fn feed_one(&self, id: ConnId, event: Event<'_>) -> mlua::Result<()> {
+        let (lua, Prelude { messages, event: tell, .. }) = (&self.lua, &self.prelude);
+        let bits = id.to_bits();
+        match event {
+            Event::Text(_) => Ok(()),
+            Event::Binary(data) => {
+                let value = if lock(&self.host.buffers).contains(&id) {
+                    Value::Buffer(lua.create_buffer(&data)?)
+                } else {
+                    Value::String(lua.create_string(&data)?)
+                };
+                messages.call((bits, lua.create_sequence_from([value])?, true))
+            }
+            Event::Opened(opened) => {
+                let headers = lua.create_string(opened.headers.as_bytes())?;
+                tell.call((bits, "opened", headers, opened.protocol.as_deref()))
+            }
+            Event::Pong(data) => tell.call((bits, "pong", lua.create_string(data)?)),
+            Event::Closing(frame) => {
+                tell.call((bits, "closing", frame.code_or_1005(), frame.reason))
+            }
+            Event::Closed(closed) => {
+                lock(&self.host.buffers).remove(&id);
+                let reason = match &closed {
+                    Closed::Clean(frame) => frame.reason.clone(),
+                    // A script that opens hears all of it; one that loses a connection knows which.
+                    Closed::Failed(e) if e.stage() != crate::Stage::Open => e.to_string(),
+                    Closed::Failed(e) | Closed::Lost(e) => e.kind().to_string(),
+                };
+                tell.call((bits, "closed", closed.code(), reason))
+            }
+        }
+    }
+}
+
+impl Prelude {
+    /// Loads the Luau side; its functions and the globals it offers.
+    fn load(lua: &Lua, host: &Arc<Host>, env: &Table) -> mlua::Result<(Prelude, Table)> {
+        let natives = host::natives(lua, host, env)?;
+        let chunk = |name: &str, text: &'static str| {
+            lua.load(text)
+                .set_name(format!("=[moonwire] {name}"))
+                .set_mode(ChunkMode::Text)
+                .into_function()
+        };
+        let scheduler: Table =
+            chunk("scheduler", include_str!("prelude/scheduler.luau"))?.call(&natives)?;
+        let signal: Table =
+            chunk("signal", include_str!("prelude/signal.luau"))?.call((&natives, &scheduler))?;
+        let websocket: Table = chunk("websocket", include_str!("prelude/websocket.luau"))?
+            .call((&natives, &scheduler, &signal))?;
+        let globals: Table = chunk("globals", include_str!("prelude/globals.luau"))?
+            .call((&natives, &scheduler, &websocket))?;
+        let prelude = Prelude {
+            main: scheduler.get("main")?,
+            cycle: scheduler.get("cycle")?,
+            next: scheduler.get("next")?,
+            step: scheduler.get("step")?,
+            messages: websocket.get("messages")?,
+            event: websocket.get("event")?,
+            dropped: websocket.get("dropped")?,
+            is_idle: websocket.get("is_idle")?,
+            keeps: websocket.get("keeps")?,
+        };
+        Ok((prelude, globals))
+    }
+}

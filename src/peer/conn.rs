@@ -1,0 +1,354 @@
+//! One connection as the server sees it, without its socket: bytes in, bytes out.
+
+use super::request;
+use crate::limits::Limits;
+use crate::proto::CloseFrame;
+use crate::proto::Opcode;
+use crate::proto::Violation;
+use crate::proto::buf::SendBuf;
+use crate::proto::utf8::Utf8;
+use crate::proto::ws::message::{Assembly, Message};
+use crate::proto::ws::{frame, mask};
+
+/// A connection from its request to our last byte.
+#[derive(Debug, Default)]
+pub(super) struct Conn {
+    state: State,
+    out: SendBuf,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The request is not whole; so many of its bytes were searched for its end.
+    Request(usize),
+    Open(Echo),
+    /// Everything is said; what comes is thrown away.
+    Over,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State::Request(0)
+    }
+}
+
+/// The longest request head.
+const HEAD_MAX: usize = 16 * 1024;
+
+impl Conn {
+    /// Takes bytes from the client, unmasking them where they stand, and answers; how many it
+    /// took. What it did not take has to be given again with more behind it.
+    pub(super) fn receive(&mut self, input: &mut [u8], limits: &Limits) -> usize {
+        let mut used = 0;
+        loop {
+            let rest = &mut input[used..];
+            let taken = match &mut self.state {
+                State::Over => return input.len(),
+                State::Request(searched) => match whole_head(rest, searched) {
+                    Some(len) => {
+                        self.answer(len, &input[used..]);
+                        len.min(input.len() - used)
+                    }
+                    None => 0,
+                },
+                State::Open(echo) => match echo.step(rest, &mut self.out, limits) {
+                    Ok(Step::Taken(n)) => n,
+                    Ok(Step::Closed) => {
+                        self.state = State::Over;
+                        return input.len();
+                    }
+                    Err(violation) => {
+                        self.close(violation.close_code(), &violation.to_string());
+                        return input.len();
+                    }
+                },
+            };
+            if taken == 0 {
+                return used;
+            }
+            used += taken;
+        }
+    }
+
+    /// Answers the request at the start of `input`.
+    fn answer(&mut self, len: usize, input: &[u8]) {
+        let answer = match input.get(..len) {
+            Some(head) if len <= HEAD_MAX => request::judge(head),
+            _ => Err(request::Refusal::Bad),
+        };
+        self.state = match answer {
+            Ok(accepted) => {
+                accepted.write(self.out.tail());
+                State::Open(Echo::default())
+            }
+            Err(refusal) => {
+                refusal.write(self.out.tail());
+                State::Over
+            }
+        };
+    }
+
+    /// Sends a close frame, the last frame.
+    fn close(&mut self, code: u16, reason: &str) {
+        send(&mut self.out, Opcode::Close, &CloseFrame::new(code, reason).payload());
+        self.state = State::Over;
+    }
+
+    /// The server ends.
+    pub(super) fn go_away(&mut self) {
+        match self.state {
+            State::Open(_) => self.close(1001, ""),
+            _ => self.state = State::Over,
+        }
+    }
+
+    pub(super) fn outgoing(&self) -> &[u8] {
+        self.out.pending()
+    }
+
+    pub(super) fn sent(&mut self, n: usize) {
+        self.out.sent(n);
+    }
+
+    /// Whether the opening handshake is done and the closing one is not.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
+    }
+
+    /// Whether nothing will be sent beyond [`Conn::outgoing`].
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+}
+
+/// The length of the head at the start of `input`, once its end is there or can be no more.
+fn whole_head(input: &[u8], searched: &mut usize) -> Option<usize> {
+    let from = searched.saturating_sub(3);
+    if let Some(at) = input[from..].windows(4).position(|w| w == b"\r\n\r\n") {
+        return Some(from + at + 4);
+    }
+    *searched = input.len();
+    (input.len() > HEAD_MAX).then_some(input.len())
+}
+
+/// The open connection: messages come in and go out again.
+#[derive(Debug, Default)]
+struct Echo {
+    /// A message that does not stand in one place.
+    message: Option<Assembly>,
+    /// What is missing of the data frame under way, the rest being in `message` already.
+    rest: Option<Rest>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    missing: usize,
+    fin: bool,
+    key: [u8; 4],
+    /// Bytes of the frame that came before, modulo 4.
+    phase: usize,
+}
+
+enum Step {
+    /// So many bytes were taken; none means that more are needed.
+    Taken(usize),
+    Closed,
+}
+
+impl Echo {
+    /// Takes one frame, or what is there of it.
+    fn step(
+        &mut self,
+        input: &mut [u8],
+        out: &mut SendBuf,
+        limits: &Limits,
+    ) -> Result<Step, Violation> {
+        if let Some(rest) = self.rest.take() {
+            return self.piece(input, 0, rest, out);
+        }
+        let [b, behind @ ..] = &*input else { return Ok(Step::Taken(0)) };
+        let (fin, opcode) = frame::first(*b)?;
+        let room = self.room(opcode, limits)?;
+        let Some((size, len)) = frame::length(behind, opcode, true, room as u64)? else {
+            return Ok(Step::Taken(0));
+        };
+        let Some(&[a, b, c, d]) = input.get(size..size + 4) else { return Ok(Step::Taken(0)) };
+        // `room` is a usize and bounds `len`.
+        let (start, len) = (size + 4, len as usize);
+        let key = [a, b, c, d];
+        let whole = input.len() - start >= len;
+        if opcode.is_control() || (whole && fin && opcode != Opcode::Continuation) {
+            let Some(payload) = input.get_mut(start..start + len) else {
+                return Ok(Step::Taken(0));
+            };
+            mask::apply(payload, key, 0);
+            return Ok(match answer(opcode, payload, out)? {
+                true => Step::Taken(start + len),
+                false => Step::Closed,
+            });
+        }
+        let new = || Assembly::new(opcode, Utf8::default());
+        self.message.get_or_insert_with(new).frame(limits)?;
+        self.piece(input, start, Rest { missing: len, fin, key, phase: 0 }, out)
+    }
+
+    /// How many bytes a frame may have that starts here, if it may start here (§5.4).
+    fn room(&self, opcode: Opcode, limits: &Limits) -> Result<usize, Violation> {
+        match (opcode, &self.message) {
+            (Opcode::Continuation, None) => Err(Violation::ContinuationFirst),
+            (Opcode::Continuation, Some(message)) => Ok(limits.message - message.data.len()),
+            (Opcode::Text | Opcode::Binary, Some(_)) => Err(Violation::MessageInMessage),
+            _ => Ok(limits.message),
+        }
+    }
+
+    /// Takes what is there of a data frame, from `input[start..]` on.
+    fn piece(
+        &mut self,
+        input: &mut [u8],
+        start: usize,
+        rest: Rest,
+        out: &mut SendBuf,
+    ) -> Result<Step, Violation> {
+        let Rest { missing, fin, key, phase } = rest;
+        let there = missing.min(input.len() - start);
+        let piece = &mut input[start..start + there];
+        mask::apply(piece, key, phase);
+        let missing = missing - there;
+        if let Some(message) = &mut self.message {
+            message.push(piece, 0, missing)?;
+        }
+        if missing > 0 {
+            self.rest = Some(Rest { missing, fin, key, phase: (phase + there) % 4 });
+        } else if fin && let Some(message) = self.message.take() {
+            match message.finish()? {
+                Message::Text(text) => send(out, Opcode::Text, text.as_bytes()),
+                Message::Binary(data) => send(out, Opcode::Binary, &data),
+            }
+        }
+        Ok(Step::Taken(start + there))
+    }
+}
+
+/// Answers a frame that is whole; whether the connection stays open.
+fn answer(opcode: Opcode, payload: &[u8], out: &mut SendBuf) -> Result<bool, Violation> {
+    match opcode {
+        Opcode::Text if std::str::from_utf8(payload).is_err() => return Err(Violation::NotUtf8),
+        Opcode::Ping => send(out, Opcode::Pong, payload),
+        Opcode::Pong => {}
+        Opcode::Close => {
+            let frame = CloseFrame::decode(payload)?;
+            let echo = CloseFrame { code: frame.code, reason: String::new() };
+            send(out, Opcode::Close, &echo.payload());
+            return Ok(false);
+        }
+        _ => send(out, opcode, payload),
+    }
+    Ok(true)
+}
+
+fn send(out: &mut SendBuf, opcode: Opcode, payload: &[u8]) {
+    let out = out.tail();
+    out.reserve(10 + payload.len());
+    frame::header(out, true, opcode, payload.len(), 0);
+    out.extend_from_slice(payload);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
+
+    fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        frame::header(&mut out, true, Opcode::Text, payload.len(), 0x80);
+        out[0] = first;
+        out.extend_from_slice(&KEY);
+        mask::append(&mut out, payload, KEY);
+        out
+    }
+
+    fn open() -> Conn {
+        Conn { state: State::Open(Echo::default()), out: SendBuf::default() }
+    }
+
+    /// What comes back, the same whether `bytes` come whole or one by one.
+    fn exchange(bytes: &[u8], limits: &Limits) -> (Vec<u8>, bool) {
+        let mut whole = open();
+        let used = whole.receive(&mut bytes.to_vec(), limits);
+        assert_eq!(used, bytes.len());
+        let (mut single, mut tail) = (open(), Vec::new());
+        for &b in bytes {
+            tail.push(b);
+            let used = single.receive(&mut tail, limits);
+            tail.drain(..used);
+        }
+        assert_eq!(single.outgoing(), whole.outgoing(), "byte by byte");
+        assert_eq!(single.is_over(), whole.is_over());
+        (whole.outgoing().to_vec(), whole.is_over())
+    }
+
+    #[test]
+    fn messages_come_back_with_their_type_and_put_together() {
+        let bytes = [
+            masked(0x81, b"Hello"),
+            masked(0x01, b"a\xC3"),
+            masked(0x89, b"ping"),
+            masked(0x00, b""),
+            masked(0x8A, b"unasked"),
+            masked(0x80, b"\xA4z"),
+            masked(0x82, &[0xFF; 300]),
+        ]
+        .concat();
+        let mut want = b"\x81\x05Hello\x8A\x04ping\x81\x04a\xC3\xA4z\x82\x7E\x01\x2C".to_vec();
+        want.extend_from_slice(&[0xFF; 300]);
+        assert_eq!(exchange(&bytes, &Limits::default()), (want, false));
+    }
+
+    #[test]
+    fn a_close_is_echoed_and_is_the_last_frame() {
+        let limits = Limits::default();
+        let close = |payload: &[u8]| [masked(0x88, payload), masked(0x81, b"late")].concat();
+        assert_eq!(exchange(&close(b""), &limits), (b"\x88\x00".to_vec(), true));
+        let got = exchange(&close(b"\x0F\xA1bye"), &limits);
+        assert_eq!(got, (b"\x88\x02\x0F\xA1".to_vec(), true));
+    }
+
+    #[test]
+    fn broken_frames_are_refused_with_their_code() {
+        let limits = Limits { message: 1000, fragments: 3, ..Limits::default() };
+        for (bytes, code) in [
+            (b"\x81\x05Hello".to_vec(), 1002),
+            (masked(0xC1, b"x"), 1002),
+            (masked(0x83, b"x"), 1002),
+            (masked(0x09, b"x"), 1002),
+            (masked(0x80, b"x"), 1002),
+            ([masked(0x01, b"x"), masked(0x81, b"x")].concat(), 1002),
+            (masked(0x88, b"\x03"), 1002),
+            (masked(0x88, b"\x03\xED"), 1002),
+            (masked(0x88, b"\x03\xE8\xFF"), 1007),
+            (masked(0x81, b"\xFF"), 1007),
+            ([masked(0x01, b"\xC3"), masked(0x80, b"")].concat(), 1007),
+            (masked(0x82, &[0; 1001]), 1009),
+            ([masked(0x02, &[0; 600]), masked(0x80, &[0; 401])].concat(), 1009),
+            ([masked(0x02, b""), masked(0, b""), masked(0, b""), masked(0, b"")].concat(), 1009),
+        ] {
+            let (out, over) = exchange(&bytes, &limits);
+            assert!(over, "{bytes:x?}");
+            assert_eq!((out[0], &out[2..4]), (0x88, &u16::to_be_bytes(code)[..]), "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn a_head_that_does_not_end_is_refused_at_the_limit() {
+        let mut conn = Conn::default();
+        let mut head = b"GET / HTTP/1.1\r\nX: ".to_vec();
+        head.resize(HEAD_MAX, b'a');
+        assert_eq!(conn.receive(&mut head, &Limits::default()), 0);
+        assert!(conn.outgoing().is_empty());
+        head.push(b'a');
+        conn.receive(&mut head, &Limits::default());
+        assert!(conn.outgoing().starts_with(b"HTTP/1.1 400 ") && conn.is_over());
+    }
+}
