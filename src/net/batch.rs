@@ -85,13 +85,26 @@ impl Sink for Batch {
             Event::Closing(frame) => Item::Closing(frame),
             Event::Closed(closed) => Item::Closed(closed),
         };
-        let cost = item.len() + size_of::<(ConnId, Item)>();
-        conn.hold(cost);
         self.items.push((conn.id(), item));
     }
 }
 
+/// A batch whose events count as held until [`super::Reactor::consumed`].
+pub(super) struct Held<'a>(pub(super) &'a mut Batch);
+
+impl Sink for Held<'_> {
+    fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
+        self.0.event(conn, event);
+        let cost = self.0.items.last().map_or(0, |(_, item)| item.cost());
+        conn.hold(cost);
+    }
+}
+
 impl Item {
+    fn cost(&self) -> usize {
+        self.len() + size_of::<(ConnId, Item)>()
+    }
+
     fn len(&self) -> usize {
         match self {
             Item::Text(range) | Item::Binary(range) | Item::Pong(range) => range.len(),
@@ -134,7 +147,7 @@ impl Batch {
     pub(super) fn costs(&self) -> Vec<(ConnId, usize)> {
         let mut costs: Vec<(ConnId, usize)> = Vec::new();
         for (id, item) in &self.items {
-            let cost = item.len() + size_of::<(ConnId, Item)>();
+            let cost = item.cost();
             match costs.last_mut() {
                 Some((last, sum)) if last == id => *sum += cost,
                 _ => costs.push((*id, cost)),

@@ -34,7 +34,8 @@ impl Options {
         let url = self.url().as_str().to_owned();
         let io = |e| Error::new(&url, Stage::Connect, ErrorKind::Io(e));
         let mut reactor = Reactor::new(config).map_err(io)?;
-        let id = reactor.open(self)?;
+        // So that a message can be answered though a close frame came right behind it.
+        let id = reactor.open(self.hold_close(true))?;
         let mut ws = WebSocket { url, reactor, id, inbox: Inbox::default() };
         while ws.inbox.opened.is_none() {
             if let Some(closed) = ws.inbox.closed.take() {
@@ -81,6 +82,8 @@ pub struct WebSocket {
 struct Inbox {
     opened: Option<Box<Opened>>,
     messages: VecDeque<Message>,
+    /// Our close frame waits until the messages have been read.
+    closing: bool,
     /// The last event, taken out when it is an error that was given.
     closed: Option<Closed>,
     ended: bool,
@@ -161,7 +164,11 @@ impl WebSocket {
             if let Some(message) = self.inbox.messages.pop_front() {
                 return Ok(Received::Message(message));
             }
+            if std::mem::take(&mut self.inbox.closing) {
+                self.reactor.answer_close(self.id);
+            }
             if self.inbox.ended {
+                self.reactor.flush();
                 return self.end();
             }
             let late = until.is_some_and(|u| u <= Instant::now());
@@ -201,9 +208,11 @@ impl WebSocket {
             Event::Opened(opened) => inbox.opened = Some(opened),
             Event::Closed(closed) => {
                 inbox.closed = Some(closed);
+                inbox.closing = true;
                 inbox.ended = true;
             }
-            Event::Pong(_) | Event::Closing(_) => {}
+            Event::Closing(_) => inbox.closing = true,
+            Event::Pong(_) => {}
         };
         let turned = self.reactor.turn(until, &mut sink);
         turned.map_err(|e: io::Error| self.error(ErrorKind::Io(e)))
@@ -219,5 +228,8 @@ impl Drop for WebSocket {
     fn drop(&mut self) {
         self.reactor.release(self.id, &CloseFrame::new(1001, ""));
         self.reactor.flush();
+        // What has arrived is read away: unread, it would turn the end into a reset, which can
+        // take the close frame with it.
+        let _ = self.reactor.turn(Some(Instant::now()), &mut |_: &mut Conn<'_>, _: Event<'_>| {});
     }
 }

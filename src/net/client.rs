@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::batch::Batch;
+use super::batch::{Batch, Held};
 use super::reactor::Reactor;
 use super::shared::Shared;
 use super::{Config, ConnId, Event, Options};
@@ -105,6 +105,11 @@ impl Client {
     pub fn close(&self, id: ConnId, code: u16, reason: &str) -> Result<(), Misuse> {
         let frame = CloseFrame::new(code, reason);
         self.with(|reactor| reactor.close(id, &frame).map(|()| reactor.flush()))
+    }
+
+    /// Sends the close frame that [`Options::hold_close`] held back.
+    pub fn answer_close(&self, id: ConnId) {
+        self.with(|reactor| reactor.answer_close(id));
     }
 
     /// Bytes that were accepted and not yet handed to the kernel.
@@ -209,7 +214,7 @@ fn poll(state: &State) {
                 return;
             }
         }
-        if let Err(error) = state.shared.turn(end, &mut ready, &mut batch) {
+        if let Err(error) = state.shared.turn(end, &mut ready, &mut Held(&mut batch)) {
             state.queue().failed = Some(error);
             state.filled.notify_all();
             return;

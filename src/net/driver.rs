@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::dial::{Plan, Step};
@@ -11,6 +12,7 @@ use super::reactor::{Conn, Core, Sink};
 use super::sys::{Interest, Ready, Sys};
 use super::{Closed, ConnId, Event};
 use crate::error::{Error, ErrorKind, Stage};
+use crate::limits::Limits;
 use crate::proto::{self, Context, Failure, HandshakeError, Host, Lost, Session, Timer};
 use crate::trace::Trace;
 
@@ -25,14 +27,18 @@ pub(super) struct Driver<S: Sys> {
     pub(super) armed: Option<Instant>,
     /// Whether it stands in the reactor's list of those to be settled.
     pub(super) touched: bool,
-    /// Nobody wants its events any more.
+    /// Nobody wants its events any more: they were given up, or the final one has been told.
     pub(super) released: bool,
+    /// The final event is over; where the close frame is held back, the session lives on.
+    ended: bool,
     /// Bytes that were handed over and not yet consumed; counted by threads only.
     pub(super) held: usize,
     /// Its socket is not read until enough of them are consumed.
     paused: bool,
 }
 
+// The large variant is the one that lives.
+#[allow(clippy::large_enum_variant)]
 enum Life<S: Sys> {
     Opening(Box<Opening<S>>),
     Live(Live<S>),
@@ -70,6 +76,7 @@ struct Attempt<S: Sys> {
 pub(super) struct Live<S: Sys> {
     link: Link<S>,
     pub(super) session: Session,
+    limits: Arc<Limits>,
     token: Token,
     /// The gate that is held until the handshake is over, and the time limit of it all.
     opening: Option<Box<(SocketAddr, Duration)>>,
@@ -115,6 +122,7 @@ impl<S: Sys> Driver<S> {
             armed: None,
             touched: false,
             released: false,
+            ended: false,
             held: 0,
             paused: false,
         }
@@ -126,7 +134,7 @@ impl<S: Sys> Driver<S> {
 
     /// Whether the final event has been given.
     pub(super) fn is_over(&self) -> bool {
-        matches!(self.life, Life::Gone | Life::Draining { .. })
+        self.ended || matches!(self.life, Life::Gone | Life::Draining { .. })
     }
 
     pub(super) fn live(&mut self) -> Option<&mut Live<S>> {
@@ -271,14 +279,16 @@ impl<S: Sys> Driver<S> {
                 return self.fail(core, sink, Stage::Tls, kind);
             }
         };
-        let limit = options.timeout.unwrap_or(core.limits.opening);
+        let limit = options.opening(&core.limits);
         let settings = options.settings(&core.limits, core.observer.is_some());
+        let limits = Arc::clone(&settings.limits);
         let nonce = core.keys.with(&mut core.sys).bytes();
         let session = Session::new(&options.request, settings, nonce, Some(deadline));
         let number = Token::of(self.id, attempt.number);
         self.life = Life::Live(Live {
             link: Link { socket: attempt.socket, tls },
             session,
+            limits,
             token: Token { number, interest: Interest { read: false, write: true } },
             opening: Some(Box::new((attempt.to, limit))),
         });
@@ -308,7 +318,9 @@ impl<S: Sys> Driver<S> {
                         false,
                     );
                 }
-                if ready.read && !self.paused {
+                // One that is paused is reported when it broke: then what the kernel still has
+                // is read, so that its end is seen. Without that, the wait would not wait.
+                if ready.read {
                     self.read(core, sink);
                 }
             }
@@ -329,8 +341,12 @@ impl<S: Sys> Driver<S> {
             match self.read_once(core, sink, &mut buf, &mut end) {
                 Ok(Read::Some { more: true }) if core.has_room() && !self.is_over() => {
                     let max = core.limits.receive_buffer_max;
-                    if buf.len() < max {
-                        buf.resize((buf.len() * 2).min(max), 0);
+                    // A frame that lacks little may fill it all; a read of nothing would look
+                    // like the end of the stream.
+                    let least = end + core.limits.receive_buffer;
+                    let len = (buf.len() * 2).min(max).max(least);
+                    if buf.len() < len {
+                        buf.resize(len, 0);
                     }
                 }
                 outcome => break outcome,
@@ -369,8 +385,9 @@ impl<S: Sys> Driver<S> {
         }
         let read = live.link.read(&mut core.sys, &mut core.cipher, buf, end);
         self.parse(core, sink, buf, end);
-        if let (Ok(Read::Some { more: true }), true) = (&read, core.cipher.len() < buf.len()) {
-            core.cipher.resize(if self.is_secure() { buf.len() } else { 0 }, 0);
+        let full = matches!(read, Ok(Read::Some { more: true }));
+        if full && self.is_secure() && core.cipher.len() < buf.len() {
+            core.cipher.resize(buf.len(), 0);
         }
         read
     }
@@ -393,8 +410,8 @@ impl<S: Sys> Driver<S> {
             Ok(n) => {
                 let mut random = core.keys.with(&mut core.sys);
                 let mut cx = Context { now: core.now, random: &mut random };
+                core.handed += n;
                 if let Some(event) = live.session.filled(&mut cx, n) {
-                    core.handed += want;
                     self.event(core, sink, event);
                 }
                 Ok(Read::Some { more: n == want })
@@ -431,6 +448,7 @@ impl<S: Sys> Driver<S> {
         let event = match event {
             proto::Event::Closed(closed) => return self.closed(core, sink, closed, None),
             proto::Event::Opened(opened) => {
+                self.observe(core);
                 self.leave_gate(core);
                 let Life::Live(live) = &self.life else { return };
                 core.say(self.id, || match &live.link.tls {
@@ -440,6 +458,7 @@ impl<S: Sys> Driver<S> {
                 Event::Opened(opened)
             }
             proto::Event::Closing(frame) => {
+                self.observe(core);
                 core.say(self.id, || format!("the server closes: {frame}"));
                 Event::Closing(frame)
             }
@@ -481,7 +500,7 @@ impl<S: Sys> Driver<S> {
         match &mut self.life {
             Life::Opening(opening) if opening.deadline <= core.now => {
                 let stage = if opening.plan.is_none() { Stage::Resolve } else { Stage::Connect };
-                let limit = opening.options.timeout.unwrap_or(core.limits.opening);
+                let limit = opening.options.opening(&core.limits);
                 self.fail(core, sink, stage, ErrorKind::Timeout(limit));
             }
             Life::Opening(_) => self.dial(core, sink),
@@ -513,6 +532,10 @@ impl<S: Sys> Driver<S> {
         kind: Option<ErrorKind>,
     ) {
         let (stage, limit) = self.stage();
+        let (pong, close) = match &self.life {
+            Life::Live(live) => (live.limits.pong, live.limits.close),
+            _ => (core.limits.pong, core.limits.close),
+        };
         let error = |stage, kind| Error::new(&self.url, stage, kind);
         let closed = match closed {
             proto::Closed::Clean(frame) => Closed::Clean(frame),
@@ -531,10 +554,10 @@ impl<S: Sys> Driver<S> {
                 (_, None) => error(stage, ErrorKind::Handshake(e)),
             }),
             proto::Closed::Lost(Lost::Timeout(Timer::Pong)) => {
-                Closed::Lost(error(Stage::Open, ErrorKind::Silence(core.limits.pong)))
+                Closed::Lost(error(Stage::Open, ErrorKind::Silence(pong)))
             }
             proto::Closed::Lost(Lost::Timeout(_)) => {
-                Closed::Lost(error(Stage::Open, ErrorKind::NoCloseAnswer(core.limits.close)))
+                Closed::Lost(error(Stage::Open, ErrorKind::NoCloseAnswer(close)))
             }
             proto::Closed::Lost(_) => {
                 Closed::Lost(error(Stage::Open, kind.unwrap_or(ErrorKind::Eof)))
@@ -542,7 +565,13 @@ impl<S: Sys> Driver<S> {
         };
         self.observe(core);
         let refused = self.leave_gate_if_held(core);
-        self.drain_or_free(core, refused);
+        self.ended = true;
+        if self.released {
+            self.answer_close(core);
+        }
+        if !self.live().is_some_and(|live| live.session.is_open()) {
+            self.drain_or_free(core, refused);
+        }
         self.finally(core, sink, closed);
     }
 
@@ -558,6 +587,13 @@ impl<S: Sys> Driver<S> {
         let held = matches!(&self.life, Life::Live(live) if live.opening.is_some());
         self.leave_gate(core);
         held
+    }
+
+    fn answer_close(&mut self, core: &mut Core<S>) {
+        if let Life::Live(live) = &mut self.life {
+            let now = core.now;
+            live.session.answer_close(&mut Context { now, random: core });
+        }
     }
 
     /// What we said last has to arrive: a socket closed at once, with bytes of the peer unread,
@@ -674,11 +710,14 @@ impl<S: Sys> Driver<S> {
         if let Some(kind) = self.write(core) {
             // What the peer said before it went is still to be read; without that, this is the end.
             self.read(core, sink);
-            if !self.is_over() {
+            if self.live().is_some() {
                 self.ended(core, sink, Some(kind));
             }
         }
         self.observe(core);
+        if self.ended && self.live().is_some_and(|live| !live.session.is_open()) {
+            self.drain_or_free(core, false);
+        }
     }
 
     /// Hands the session's notes to the observer.

@@ -148,7 +148,7 @@ impl Options {
         self
     }
 
-    /// Leaves the answer to the server's close frame to the owner; see [`Settings::hold_close`].
+    /// Leaves our close frame to the owner when the server closes or breaks a rule; see [`Settings::hold_close`].
     pub fn hold_close(mut self, hold: bool) -> Options {
         self.hold_close = hold;
         self
@@ -158,6 +158,12 @@ impl Options {
     pub fn limits(mut self, limits: Limits) -> Options {
         self.limits = Some(Arc::new(limits));
         self
+    }
+
+    /// The time limit of the opening.
+    pub(crate) fn opening(&self, limits: &Limits) -> Duration {
+        let limits = self.limits.as_deref().unwrap_or(limits);
+        self.timeout.unwrap_or(limits.opening)
     }
 
     pub(crate) fn settings(&self, limits: &Arc<Limits>, trace: bool) -> Settings {

@@ -9,7 +9,7 @@ use super::driver::{Driver, token_parts};
 use super::gate::Gates;
 use super::keys::Keys;
 use super::options::{Config, Options, Override};
-use super::sys::{Os, Poller, Ready, Sys};
+use super::sys::{Os, OwnedFd, Poller, Ready, Sys};
 use super::tls::Tls;
 use super::{ConnId, Event};
 use crate::error::{Error, ErrorKind, Stage};
@@ -202,7 +202,7 @@ impl Reactor {
     /// The sockets to wait for and what for, for an event loop of the embedder's that cannot wait
     /// for an epoll descriptor. Valid until the next call of this reactor; on Linux, where
     /// [`std::os::fd::AsFd`] gives one descriptor for all, it is empty.
-    pub fn interests(&self) -> Vec<(Arc<rustix::fd::OwnedFd>, super::Interest)> {
+    pub fn interests(&self) -> Vec<(Arc<OwnedFd>, super::Interest)> {
         match &**self.core.sys.poller() {
             #[cfg(target_os = "linux")]
             super::OsPoller::Epoll(_) => Vec::new(),
@@ -215,8 +215,8 @@ impl Reactor {
 #[cfg(target_os = "linux")]
 impl Reactor {
     /// The descriptor to wait for; `None` for a reactor on poll.
-    pub fn epoll_fd(&self) -> Option<rustix::fd::BorrowedFd<'_>> {
-        use rustix::fd::AsFd as _;
+    pub fn epoll_fd(&self) -> Option<super::sys::BorrowedFd<'_>> {
+        use super::sys::AsFd as _;
         match &**self.core.sys.poller() {
             super::OsPoller::Epoll(epoll) => Some(epoll.as_fd()),
             super::OsPoller::Poll(_) => None,
@@ -295,7 +295,7 @@ impl<S: Sys> Reactor<S> {
         let slot = &mut self.slots[index];
         let id = ConnId::new(index, slot.generation);
         self.core.now = self.core.sys.now();
-        let limit = options.timeout.unwrap_or(self.core.limits.opening);
+        let limit = options.opening(&self.core.limits);
         let mut driver = Box::new(Driver::new(id, options, self.core.now, limit));
         self.core.touch(&mut driver);
         slot.driver = Some(driver);
@@ -326,7 +326,7 @@ impl<S: Sys> Reactor<S> {
         self.act(id, |session, cx| session.close(cx, frame))
     }
 
-    /// Answers the server's close frame, where [`Options::hold_close`] held the answer back.
+    /// Sends the close frame that [`Options::hold_close`] held back; else nothing.
     pub fn answer_close(&mut self, id: ConnId) {
         self.core.now = self.core.sys.now();
         let _ = self.act(id, |session, cx| {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+pub(super) use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketType, ipproto};
 
@@ -452,8 +452,9 @@ impl PollSet {
         for (fd, (_, token, interest)) in fds[1..].iter().zip(&entries) {
             let got = fd.revents();
             let both = got.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL);
-            let read = interest.read && (both || got.contains(PollFlags::IN));
-            let write = interest.write && (both || got.contains(PollFlags::OUT));
+            // As epoll does: an error is told even to one who waits for nothing.
+            let read = both || (interest.read && got.contains(PollFlags::IN));
+            let write = both || (interest.write && got.contains(PollFlags::OUT));
             if read || write {
                 ready.push(Ready { token: *token, read, write });
             }

@@ -49,6 +49,8 @@ pub struct Server {
     address: SocketAddr,
     tls: Option<Identity>,
     stop: Arc<AtomicBool>,
+    /// The time limit of the opening handshake.
+    patience: Duration,
 }
 
 impl Server {
@@ -56,7 +58,7 @@ impl Server {
     pub fn bind(address: SocketAddr) -> io::Result<Server> {
         let (listener, address) = Os::listen(address)?;
         let os = Os::new(&Limits::default())?;
-        Ok(Server { os, listener, address, tls: None, stop: Arc::default() })
+        Ok(Server { os, listener, address, tls: None, stop: Arc::default(), patience: HANDSHAKE })
     }
 
     /// Listens for `wss://` with a certificate chain and its key, both in PEM.
@@ -270,7 +272,7 @@ impl Serving {
             self.free.push(index);
             return;
         }
-        let deadline = self.now + HANDSHAKE;
+        let deadline = self.now + self.server.patience;
         self.timers.insert((deadline, index));
         self.peers[index] = Some(Box::new(Peer {
             link: Link { socket, tls },
@@ -378,5 +380,27 @@ impl Serving {
                 Some(())
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn a_handshake_that_drips_is_ended_at_its_limit() {
+        let mut server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        server.patience = Duration::from_millis(50);
+        let server = server.spawn().unwrap();
+        let mut silent = TcpStream::connect(server.address()).unwrap();
+        let mut drips = TcpStream::connect(server.address()).unwrap();
+        drips.write_all(b"GET / HTTP/1.1\r\nX: ").unwrap();
+        while drips.write_all(b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        assert_eq!(silent.read(&mut [0; 9]).unwrap(), 0);
     }
 }

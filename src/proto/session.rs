@@ -19,8 +19,9 @@ pub struct Settings {
     /// Sends a keep-alive ping when nothing was received for so long; then something has to
     /// arrive within [`Limits::pong`]. `None`: never.
     pub ping_interval: Option<Duration>,
-    /// Leaves the answer to the peer's close frame to [`Session::answer_close`] (or to the
-    /// deadline [`Limits::close`]), so that the owner can still reply to what came before it.
+    /// Leaves our close frame to [`Session::answer_close`] (or to the deadline
+    /// [`Limits::close`]) when the peer closes or breaks a rule, so that the owner can still reply
+    /// to what came before. For owners that work off events later than they are told.
     pub hold_close: bool,
     /// Keeps a [`Note`] of each frame for [`Session::notes`].
     pub trace: bool,
@@ -194,14 +195,14 @@ impl Session {
         self.open()?.close(cx, frame)
     }
 
-    /// Answers the peer's close frame, where [`Settings::hold_close`] held the answer back.
+    /// Sends the close frame that [`Settings::hold_close`] held back; else nothing.
     pub fn answer_close(&mut self, cx: &mut Context<'_>) {
         if let State::Open(connection) = &mut self.0 {
             connection.answer_close(cx);
         }
     }
 
-    /// Whether messages can be sent.
+    /// Whether messages can be sent: also after the final event, while a close frame is held back.
     pub fn is_open(&self) -> bool {
         matches!(&self.0, State::Open(connection) if connection.may_send())
     }

@@ -24,6 +24,9 @@ enum State {
     PeerClosed(CloseFrame),
     /// Our close frame is sent or queued; `got` is the peer's.
     Closing { got: Option<CloseFrame> },
+    /// The peer has broken a rule and the final event has been given; the close frame that says so
+    /// waits for the owner, who may still send.
+    Failing(Violation),
     /// The final event has been given.
     Done,
 }
@@ -105,7 +108,10 @@ impl Connection {
         let closed = match mem::replace(&mut self.state, State::Done) {
             State::Open | State::Closing { got: None } => Closed::Lost(Lost::Eof),
             State::PeerClosed(frame) | State::Closing { got: Some(frame) } => Closed::Clean(frame),
-            State::Done => return None,
+            State::Failing(_) | State::Done => {
+                self.timers.clear();
+                return None;
+            }
         };
         Some(self.end(closed))
     }
@@ -162,7 +168,7 @@ impl Connection {
                     self.frame(cx, Opcode::Ping, &[]);
                     self.timers.set(Timer::Pong, cx.now.checked_add(self.limits.pong));
                 }
-                Timer::Close => return Some(self.close_is_due(cx)),
+                Timer::Close => return self.close_is_due(cx),
                 Timer::Pong | Timer::Opening => {
                     self.state = State::Done;
                     return Some(self.end(Closed::Lost(Lost::Timeout(timer))));
@@ -191,12 +197,16 @@ impl Connection {
         Ok(())
     }
 
-    /// Starts the closing handshake, or answers the peer's.
+    /// Starts the closing handshake, or answers the peer's; a broken rule has its own code.
     pub(crate) fn close(&mut self, cx: &mut Context<'_>, frame: &CloseFrame) -> Result<(), Misuse> {
         frame.check()?;
         self.state = match mem::replace(&mut self.state, State::Done) {
             State::Open => State::Closing { got: None },
             State::PeerClosed(got) => State::Closing { got: Some(got) },
+            State::Failing(violation) => {
+                self.violation_frame(cx, violation);
+                return Ok(());
+            }
             other => {
                 self.state = other;
                 return Err(Misuse::NotOpen);
@@ -206,17 +216,19 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends the answer to the peer's close frame that was held back; else nothing.
+    /// Sends the close frame that was held back, if one was.
     pub(crate) fn answer_close(&mut self, cx: &mut Context<'_>) {
-        if let State::PeerClosed(got) = &self.state {
-            let echo = CloseFrame { code: got.code, reason: String::new() };
-            // Cannot fail: the state is right, and the code was found legal when it came.
-            let _ = self.close(cx, &echo);
-        }
+        let code = match &self.state {
+            State::PeerClosed(got) => got.code,
+            State::Failing(_) => None,
+            _ => return,
+        };
+        // Cannot fail: the state is right, and the code was found legal when it came.
+        let _ = self.close(cx, &CloseFrame { code, reason: String::new() });
     }
 
     pub(crate) fn may_send(&self) -> bool {
-        matches!(self.state, State::Open | State::PeerClosed(_))
+        matches!(self.state, State::Open | State::PeerClosed(_) | State::Failing(_))
     }
 
     /// Whether nothing that the peer sends matters any more.
@@ -449,20 +461,32 @@ impl Connection {
 
     /// §7.1.7: fails the connection.
     fn fail(&mut self, cx: &mut Context<'_>, violation: Violation) -> Event<'static> {
-        if self.may_send() {
-            self.close_frame(cx, &CloseFrame::new(violation.close_code(), violation.to_string()));
-        }
+        let event = self.end(Closed::Failed(Failure::Violation(violation)));
+        let says_so = self.may_send();
         self.state = State::Done;
-        self.end(Closed::Failed(Failure::Violation(violation)))
+        if says_so && self.hold_close {
+            self.state = State::Failing(violation);
+            self.timers.set(Timer::Close, cx.now.checked_add(self.limits.close));
+        } else if says_so {
+            self.violation_frame(cx, violation);
+        }
+        event
     }
 
-    fn close_is_due(&mut self, cx: &mut Context<'_>) -> Event<'static> {
+    fn violation_frame(&mut self, cx: &mut Context<'_>, violation: Violation) {
+        self.close_frame(cx, &CloseFrame::new(violation.close_code(), violation.to_string()));
+        self.timers.clear();
+    }
+
+    fn close_is_due(&mut self, cx: &mut Context<'_>) -> Option<Event<'static>> {
         self.answer_close(cx);
         let closed = match mem::replace(&mut self.state, State::Done) {
             State::Closing { got: Some(frame) } => Closed::Clean(frame),
-            _ => Closed::Lost(Lost::Timeout(Timer::Close)),
+            State::Closing { got: None } => Closed::Lost(Lost::Timeout(Timer::Close)),
+            // A held failure, told long ago.
+            _ => return None,
         };
-        self.end(closed)
+        Some(self.end(closed))
     }
 
     fn end(&mut self, closed: Closed) -> Event<'static> {

@@ -1,0 +1,345 @@
+//! Scripted servers, and clients whose events are written down.
+// Each test file uses its part.
+#![allow(dead_code, unreachable_pub)]
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use moonwire::proto::CloseFrame;
+use moonwire::rustls::pki_types::pem::PemObject as _;
+use moonwire::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use moonwire::rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring};
+use moonwire::{Closed, Config, Conn, Error, Event, Options, Reactor, Sys};
+
+/// After which a test that hangs fails. No test gets near it otherwise.
+pub const LONG: Duration = Duration::from_secs(20);
+
+pub fn soon() -> Instant {
+    Instant::now() + LONG
+}
+
+/// A server on a thread of its own that plays `script` with one client.
+pub struct Scripted<R> {
+    pub address: SocketAddr,
+    secure: bool,
+    thread: JoinHandle<R>,
+}
+
+impl<R: Send + 'static> Scripted<R> {
+    pub fn url(&self) -> String {
+        let scheme = if self.secure { "wss" } else { "ws" };
+        format!("{scheme}://{}/", self.address)
+    }
+
+    /// What the script came to; a failed assertion of it fails the test.
+    pub fn join(self) -> R {
+        match self.thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+pub fn loopback() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// Gives the listener to `script`.
+pub fn listen<R: Send + 'static>(
+    script: impl FnOnce(TcpListener) -> R + Send + 'static,
+) -> Scripted<R> {
+    let listener = TcpListener::bind(loopback()).unwrap();
+    let address = listener.local_addr().unwrap();
+    Scripted { address, secure: false, thread: std::thread::spawn(move || script(listener)) }
+}
+
+/// Plays `script` with the first client.
+pub fn serve<R: Send + 'static>(script: impl FnOnce(Peer) -> R + Send + 'static) -> Scripted<R> {
+    listen(move |listener| script(Peer::plain(listener.accept().unwrap().0)))
+}
+
+/// The same over TLS, with the certificate `name` of tests/certs.
+pub fn serve_tls<R: Send + 'static>(
+    name: &str,
+    script: impl FnOnce(Peer) -> R + Send + 'static,
+) -> Scripted<R> {
+    let config = server_config(name);
+    let start = move |l: TcpListener| script(Peer::tls(l.accept().unwrap().0, config));
+    Scripted { secure: true, ..listen(start) }
+}
+
+/// Plain or with the certificate that is good.
+pub fn serve_either<R: Send + 'static>(
+    secure: bool,
+    script: impl FnOnce(Peer) -> R + Send + 'static,
+) -> Scripted<R> {
+    if secure { serve_tls("good", script) } else { serve(script) }
+}
+
+pub fn pem(file: &str) -> Vec<u8> {
+    let path = format!("{}/tests/certs/{file}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+pub fn server_config(name: &str) -> Arc<ServerConfig> {
+    let chain = pem(&format!("{name}.pem"));
+    let chain = CertificateDer::pem_slice_iter(&chain).collect::<Result<_, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_slice(&pem(&format!("{name}.key"))).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    Arc::new(config)
+}
+
+/// A configuration that trusts the root of tests/certs.
+pub fn trusting() -> Config {
+    Config { tls: Some(moonwire::tls_config(&pem("ca.pem")).unwrap()), ..Config::default() }
+}
+
+trait Stream: Read + Write + Send {}
+impl<T: Read + Write + Send> Stream for T {}
+
+/// The server's end of a connection.
+pub struct Peer {
+    pub tcp: TcpStream,
+    stream: Box<dyn Stream>,
+    /// Request head, as far as it was read.
+    pub head: String,
+}
+
+impl Peer {
+    pub fn plain(tcp: TcpStream) -> Peer {
+        tcp.set_read_timeout(Some(LONG)).unwrap();
+        tcp.set_nonblocking(false).unwrap();
+        tcp.set_nodelay(true).unwrap();
+        let stream = Box::new(tcp.try_clone().unwrap());
+        Peer { tcp, stream, head: String::new() }
+    }
+
+    pub fn tls(tcp: TcpStream, config: Arc<ServerConfig>) -> Peer {
+        let mut peer = Peer::plain(tcp);
+        let session = ServerConnection::new(config).unwrap();
+        peer.stream = Box::new(StreamOwned::new(session, peer.tcp.try_clone().unwrap()));
+        peer
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.try_write(bytes).unwrap();
+    }
+
+    pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
+    }
+
+    pub fn read(&mut self, n: usize) -> Vec<u8> {
+        let mut bytes = vec![0; n];
+        self.stream.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// Reads one record of TLS, a client's greeting.
+    pub fn record(&mut self) {
+        let start = self.read(5);
+        self.read(usize::from(u16::from_be_bytes([start[3], start[4]])));
+    }
+
+    /// Reads the request.
+    pub fn request(&mut self) -> &str {
+        while !self.head.ends_with("\r\n\r\n") {
+            let byte = self.read(1);
+            self.head.push(byte[0].into());
+        }
+        &self.head
+    }
+
+    /// The correct 101 response to the request, with `more` fields.
+    pub fn answer(&mut self, more: &str) -> Vec<u8> {
+        let accept = accept(self.request());
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n{more}\r\n"
+        )
+        .into_bytes()
+    }
+
+    /// Reads the request and accepts it, with `glued` right behind the response.
+    pub fn accept(&mut self, glued: &[u8]) {
+        let mut answer = self.answer("");
+        answer.extend_from_slice(glued);
+        self.write(&answer);
+    }
+
+    /// The next frame: its first byte and its payload. It has to be masked.
+    pub fn frame(&mut self) -> (u8, Vec<u8>) {
+        let start = self.read(2);
+        assert_eq!(start[1] & 0x80, 0x80, "RFC 6455 §5.3: a client masks every frame");
+        let len = match start[1] & 0x7F {
+            126 => self.read(2).iter().fold(0, |n, &b| n << 8 | usize::from(b)),
+            127 => self.read(8).iter().fold(0, |n, &b| n << 8 | usize::from(b)),
+            n => n.into(),
+        };
+        let key = self.read(4);
+        let mut payload = self.read(len);
+        payload.iter_mut().enumerate().for_each(|(i, b)| *b ^= key[i % 4]);
+        (start[0], payload)
+    }
+
+    /// Reads up to the client's close frame and gives its payload.
+    pub fn close_frame(&mut self) -> Vec<u8> {
+        loop {
+            if let (0x88, payload) = self.frame() {
+                return payload;
+            }
+        }
+    }
+
+    /// The code of the close frame that comes.
+    pub fn close_code(&mut self) -> u16 {
+        let payload = self.close_frame();
+        u16::from_be_bytes([payload[0], payload[1]])
+    }
+
+    /// Reads until the client has closed; how many bytes that were.
+    pub fn rest(&mut self) -> usize {
+        let (mut buf, mut sum) = ([0; 4096], 0);
+        loop {
+            match self.stream.read(&mut buf) {
+                Ok(0) => return sum,
+                Ok(n) => sum += n,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => panic!("still open"),
+                // A reset, or TLS without its goodbye: closed, too.
+                Err(_) => return sum,
+            }
+        }
+    }
+
+    /// Ends the connection by a reset.
+    pub fn reset(self) {
+        rustix::net::sockopt::set_socket_linger(&self.tcp, Some(Duration::ZERO)).unwrap();
+    }
+}
+
+/// The value of a field of a request.
+pub fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|l| l.split_once(": ").filter(|(n, _)| *n == name).map(|(_, v)| v))
+}
+
+/// `Sec-WebSocket-Accept` for a request (RFC 6455 §4.2.2), by an implementation of its own.
+pub fn accept(head: &str) -> String {
+    let key = field(head, "Sec-WebSocket-Key").expect("a key");
+    let mut sha1 = sha1_smol::Sha1::new();
+    sha1.update(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11").as_bytes());
+    let bytes = sha1.digest().bytes();
+    let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let n = group.iter().fold(0u32, |n, &b| n << 8 | u32::from(b)) << (8 * (3 - group.len()));
+        for i in 0..4 {
+            let digit =
+                if i <= group.len() { digits[(n >> (18 - 6 * i) & 63) as usize] } else { b'=' };
+            text.push(digit.into());
+        }
+    }
+    text
+}
+
+/// A frame as servers send it.
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = vec![first];
+    match payload.len() {
+        n @ 0..=125 => out.push(n as u8),
+        n @ 126..=65_535 => {
+            out.push(126);
+            out.extend_from_slice(&(n as u16).to_be_bytes());
+        }
+        n => {
+            out.push(127);
+            out.extend_from_slice(&(n as u64).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(payload);
+    out
+}
+
+pub fn close(code: u16, reason: &str) -> Vec<u8> {
+    frame(0x88, &[&code.to_be_bytes()[..], reason.as_bytes()].concat())
+}
+
+/// An event, kept.
+#[derive(Debug)]
+pub enum Told {
+    Opened,
+    Text(String),
+    Binary(Vec<u8>),
+    Pong(Vec<u8>),
+    Closing(CloseFrame),
+    Closed(Closed),
+}
+
+pub fn keep(event: Event<'_>) -> Told {
+    match event {
+        Event::Opened(_) => Told::Opened,
+        Event::Text(text) => Told::Text(text.into_string()),
+        Event::Binary(data) => Told::Binary(data.into_owned()),
+        Event::Pong(data) => Told::Pong(data.to_vec()),
+        Event::Closing(frame) => Told::Closing(frame),
+        Event::Closed(closed) => Told::Closed(closed),
+    }
+}
+
+/// Everything that a connection tells until the reactor has nothing left to do. Checks the law:
+/// `Opened? Message* Closing? Closed`, the last exactly once.
+pub fn events(options: Options, config: Config) -> Vec<Told> {
+    let mut reactor = Reactor::new(config).unwrap();
+    reactor.open(options).unwrap();
+    run(&mut reactor, |_, _| {})
+}
+
+/// Runs a reactor with one connection to the end, with `each` before an event is kept.
+pub fn run<S: Sys>(
+    reactor: &mut Reactor<S>,
+    mut each: impl FnMut(&mut Conn<'_>, &Event<'_>),
+) -> Vec<Told> {
+    let (until, mut told) = (soon(), Vec::new());
+    while !reactor.is_empty() {
+        assert!(Instant::now() < until, "hangs after {told:?}");
+        let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| {
+            each(conn, &event);
+            told.push(keep(event));
+        };
+        reactor.turn(Some(until), &mut sink).unwrap();
+    }
+    check_law(&told);
+    told
+}
+
+fn check_law(told: &[Told]) {
+    let ends = told.iter().filter(|t| matches!(t, Told::Closed(_))).count();
+    assert_eq!(ends, 1, "{told:?}");
+    assert!(matches!(told.last(), Some(Told::Closed(_))), "{told:?}");
+    let late = |t: &Told| matches!(t, Told::Opened);
+    assert!(!told.iter().skip(1).any(late), "{told:?}");
+    if let Some(closing) = told.iter().position(|t| matches!(t, Told::Closing(_))) {
+        assert_eq!(closing, told.len() - 2, "{told:?}");
+    }
+}
+
+/// The error that a connection ended with, and whether it had been open.
+pub fn failure(told: &[Told]) -> (&Error, bool) {
+    let opened = matches!(told.first(), Some(Told::Opened));
+    match told.last() {
+        Some(Told::Closed(Closed::Failed(e) | Closed::Lost(e))) => (e, opened),
+        _ => panic!("no error: {told:?}"),
+    }
+}
+
+pub fn options(url: &str) -> Options {
+    Options::new(url).unwrap().timeout(LONG)
+}

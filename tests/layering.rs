@@ -1,0 +1,231 @@
+//! Who may know whom (DESIGN §1): reads the sources and fails on a word in the wrong folder.
+
+use std::path::Path;
+
+/// Words that must not stand in some of the files.
+struct Rule {
+    /// Files and folders below `src/`, and what of them is left out.
+    of: &'static [&'static str],
+    but: &'static [&'static str],
+    words: &'static [&'static str],
+    /// Phrases in which a word may stand all the same.
+    fine: &'static [&'static str],
+    why: &'static str,
+}
+
+const SOCKETS: &[&str] = &["TcpStream", "TcpListener", "UdpSocket", "UnixStream", "std::os"];
+
+const RULES: &[Rule] = &[
+    Rule {
+        of: &[""],
+        but: &[],
+        words: &["unsafe"],
+        fine: &[],
+        why: "the crate has no unsafe code of its own",
+    },
+    Rule {
+        of: &[""],
+        but: &["cli", "main.rs"],
+        words: &["println!", "eprintln!", "print!", "eprint!", "dbg!", "stdout", "stderr"],
+        fine: &[],
+        why: "a library prints nothing",
+    },
+    Rule {
+        of: &[""],
+        but: &["cli", "main.rs"],
+        words: &["env::", "std::env", "std::process", "process::exit"],
+        fine: &[],
+        why: "environment, arguments and exit codes belong to the command",
+    },
+    Rule {
+        of: &["proto"],
+        but: &[],
+        words: &[
+            "std::io",
+            "std::fs",
+            "std::thread",
+            "std::os",
+            "TcpStream",
+            "TcpListener",
+            "UdpSocket",
+            "ToSocketAddrs",
+            "Instant::now",
+            "SystemTime",
+            "getrandom",
+            "RandomState",
+            "crate::error",
+            "crate::net",
+            "crate::luau",
+            "crate::peer",
+            "crate::trace",
+            "rustix",
+            "rustls",
+            "mlua",
+        ],
+        fine: &[],
+        why: "the core does no I/O and has no clock, no thread and no randomness of its own",
+    },
+    Rule {
+        of: &["limits.rs"],
+        but: &[],
+        words: &["crate::"],
+        fine: &[],
+        why: "limits.rs knows std alone",
+    },
+    Rule {
+        of: &["error.rs", "trace.rs", "limits.rs"],
+        but: &[],
+        words: &["crate::net", "crate::luau", "rustix", "rustls", "mlua", "std::fs", "std::thread"],
+        fine: &[],
+        why: "root files use std and plain types of proto",
+    },
+    Rule {
+        of: &[""],
+        but: &["net/sys.rs"],
+        words: &["rustix"],
+        fine: &[],
+        why: "sys.rs holds every system call",
+    },
+    Rule {
+        of: &[""],
+        but: &["net/sys.rs"],
+        words: SOCKETS,
+        fine: &[],
+        why: "sockets are made in sys.rs, so that a simulated network can take their place",
+    },
+    Rule {
+        of: &[""],
+        but: &["net/tls.rs"],
+        words: &["rustls", "webpki_roots"],
+        fine: &["rustls::ClientConfig", "pub use rustls"],
+        why: "tls.rs alone knows rustls, but for the configuration that an embedder may bring",
+    },
+    Rule {
+        of: &["net"],
+        but: &[],
+        words: &["mlua", "crate::luau", "crate::cli", "crate::peer"],
+        fine: &[],
+        why: "net serves Luau and the command and knows neither",
+    },
+    Rule {
+        of: &["luau"],
+        but: &[],
+        words: &["crate::cli", "crate::peer", "ToSocketAddrs", "net::sys"],
+        fine: &[],
+        why: "luau sees connections through net's public types",
+    },
+    Rule {
+        of: &["peer"],
+        but: &[],
+        words: &["mlua", "crate::luau", "crate::cli"],
+        fine: &[],
+        why: "the echo server needs no Luau",
+    },
+    Rule {
+        of: &["main.rs", "cli"],
+        but: &[],
+        words: &["crate::proto::ws", "Session", "sha1_smol", "base64"],
+        fine: &[],
+        why: "the command has no protocol logic",
+    },
+];
+
+impl Rule {
+    fn covers(&self, file: &str) -> bool {
+        let inside = |place: &&str| {
+            let rest = file.strip_prefix(*place);
+            rest.is_some_and(|r| place.is_empty() || r.is_empty() || r.starts_with('/'))
+        };
+        self.of.iter().any(inside) && !self.but.iter().any(inside)
+    }
+
+    /// The first forbidden word of a line.
+    fn broken_by(&self, line: &str) -> Option<&'static str> {
+        let rest = self.fine.iter().fold(line.to_owned(), |l, phrase| l.replace(phrase, ""));
+        self.words.iter().copied().find(|word| has_word(&rest, word))
+    }
+}
+
+/// Whether `word` stands in `line` and is not a part of a longer name.
+fn has_word(line: &str, word: &str) -> bool {
+    let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(word).any(|(at, _)| {
+        let before = line[..at].chars().next_back().is_some_and(part_of_name);
+        let after = line[at + word.len()..].chars().next().is_some_and(part_of_name);
+        !before && (!after || word.ends_with(|c| !part_of_name(c)))
+    })
+}
+
+/// The lines of a source that are code, numbered; its unit tests are not looked at.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let end = text.find("#[cfg(test)]\nmod ").unwrap_or(text.len());
+    let lines = text[..end].lines().enumerate();
+    lines.filter(|(_, l)| !l.trim_start().starts_with("//")).map(|(i, line)| {
+        let comment = line.find(" // ").unwrap_or(line.len());
+        (i + 1, &line[..comment])
+    })
+}
+
+fn complaints(file: &str, text: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for rule in RULES.iter().filter(|rule| rule.covers(file)) {
+        for (number, line) in code(text) {
+            if let Some(word) = rule.broken_by(line) {
+                all.push(format!("src/{file}:{number}: `{word}`: {}", rule.why));
+            }
+        }
+    }
+    all
+}
+
+/// Every `.rs` file below `folder`, with its path from there.
+fn sources(folder: &Path, prefix: &str, into: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = format!("{prefix}{}", path.file_name().unwrap().to_str().unwrap());
+        if path.is_dir() {
+            sources(&path, &format!("{name}/"), into);
+        } else if name.ends_with(".rs") {
+            into.push((name, std::fs::read_to_string(&path).unwrap()));
+        }
+    }
+}
+
+#[test]
+fn nobody_knows_more_than_the_design_allows() {
+    let mut files = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut files);
+    let found: Vec<_> = files.iter().flat_map(|(file, text)| complaints(file, text)).collect();
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+    for place in RULES.iter().flat_map(|rule| rule.of.iter().chain(rule.but)) {
+        let exists = files.iter().any(|(f, _)| f == place || f.starts_with(*place));
+        assert!(exists, "src/{place} is gone: the rule about it guards nothing");
+    }
+}
+
+#[test]
+fn the_checker_sees_what_it_has_to_see() {
+    for (file, line, seen) in [
+        ("proto/ws/frame.rs", "let now = std::time::Instant::now();", true),
+        ("proto/ws/frame.rs", "use std::net::IpAddr;", false),
+        ("proto/url.rs", "use std::net::TcpStream;", true),
+        ("proto/url.rs", "// what rustls makes of it", false),
+        ("proto/url.rs", "let a = 1; // rustls", false),
+        ("net/sys.rs", "use rustix::event::poll;", false),
+        ("net/system.rs", "use rustix::event::poll;", true),
+        ("net/driver.rs", "use std::net::{SocketAddr, TcpStream};", true),
+        ("net/options.rs", "pub tls: Option<Arc<rustls::ClientConfig>>,", false),
+        ("net/options.rs", "pub tls: Option<Arc<rustls::ServerConfig>>,", true),
+        ("net/link.rs", "fn f(lua: &mlua::Lua) {}", true),
+        ("luau/mod.rs", "println!(\"x\");", true),
+        ("luau/mod.rs", "use std::{env, fs}; env::var(\"X\")", true),
+        ("luau/mod.rs", "env!(\"CARGO_PKG_VERSION\")", false),
+        ("cli/mod.rs", "println!(\"x\");", false),
+        ("cli_x/mod.rs", "println!(\"x\");", true),
+        ("lib.rs", "#![forbid(unsafe_code)]", false),
+        ("lib.rs", "unsafe { x() }", true),
+        ("proto/utf8.rs", "#[cfg(test)]\nmod tests { fn x() { Instant::now(); } }", false),
+    ] {
+        assert_eq!(!complaints(file, line).is_empty(), seen, "{file}: {line}");
+    }
+}

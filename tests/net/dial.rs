@@ -1,0 +1,209 @@
+//! From a URL to a TCP connection: names, addresses, who may open when.
+
+use std::io::ErrorKind as Io;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use moonwire::{Closed, Config, Conn, ConnId, ErrorKind, Event, Limits, Override, Reactor, Stage};
+
+use crate::common::*;
+
+fn override_to(host: &str, port: u16, to: SocketAddr) -> Override {
+    Override { host: host.into(), port, to }
+}
+
+/// A port where nothing listens.
+fn closed_port() -> SocketAddr {
+    TcpListener::bind(loopback()).unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn an_ipv6_address_in_the_url() {
+    let Ok(server) = moonwire::peer::Server::bind(SocketAddr::from((Ipv6Addr::LOCALHOST, 0)))
+    else {
+        return; // A machine without IPv6.
+    };
+    let url = server.url();
+    assert!(url.starts_with("ws://[::1]:"), "{url}");
+    let _server = server.spawn().unwrap();
+    let mut ws = options(&url).connect().unwrap();
+    ws.send_text("over IPv6").unwrap();
+    assert_eq!(ws.read().unwrap(), Some(moonwire::Message::Text("over IPv6".into())));
+}
+
+#[test]
+fn a_refused_connection_names_every_address() {
+    let (a, b) = (closed_port(), closed_port());
+    let mut config = trusting();
+    config.resolve = vec![override_to("two.example", 80, a), override_to("two.example", 80, b)];
+    let told = events(options("ws://two.example/"), config);
+    let (error, _) = failure(&told);
+    assert!(matches!(error.kind(), ErrorKind::Connect(all) if all.len() == 2));
+    let text = error.to_string();
+    let prefix = format!("ws://two.example/: connect: {a}: Connection refused");
+    assert!(text.starts_with(&prefix), "{text}");
+    assert!(text.contains(&format!("; {b}: Connection refused")), "{text}");
+}
+
+#[test]
+fn a_name_that_does_not_exist_fails_at_dns() {
+    // RFC 6761 §6.4: "invalid" has no addresses; without a name server it takes until the limit.
+    let told = events(options("ws://name.invalid/").timeout(Duration::from_secs(3)), trusting());
+    let (error, opened) = failure(&told);
+    assert!(!opened);
+    assert_eq!(error.stage(), Stage::Resolve, "{error}");
+    assert!(matches!(error.kind(), ErrorKind::Resolve(_) | ErrorKind::Timeout(_)), "{error}");
+    assert!(error.to_string().starts_with("ws://name.invalid/: DNS: "), "{error}");
+}
+
+#[test]
+fn localhost_where_one_family_listens() {
+    // RFC 8305: whatever the resolver prefers, the address that answers is found.
+    let server = moonwire::peer::Server::bind(loopback()).unwrap().spawn().unwrap();
+    let mut ws = options(&format!("ws://localhost:{}/", server.port())).connect().unwrap();
+    ws.send_text("x").unwrap();
+    assert!(ws.read().unwrap().is_some());
+    ws.close(1000, "").unwrap();
+    // The same with a set of addresses that is known: IPv6 first, and refused.
+    let dead = closed_port();
+    let resolve = vec![
+        override_to("both.example", 80, SocketAddr::from((Ipv6Addr::LOCALHOST, dead.port()))),
+        override_to("both.example", 80, dead),
+        override_to("both.example", 80, server.address()),
+    ];
+    let config = Config { resolve, ..Config::default() };
+    let mut ws = options("ws://both.example/").connect_with(config).unwrap();
+    ws.send_text("x").unwrap();
+    assert!(ws.read().unwrap().is_some());
+}
+
+/// A reactor and a listener on one thread, so that no step depends on time.
+struct Stage1 {
+    reactor: Reactor,
+    listener: TcpListener,
+    told: Vec<(ConnId, Told)>,
+}
+
+impl Stage1 {
+    fn new(config: Config) -> Stage1 {
+        let listener = TcpListener::bind(loopback()).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Stage1 { reactor: Reactor::new(config).unwrap(), listener, told: Vec::new() }
+    }
+
+    fn open(&mut self, limit: Duration) -> ConnId {
+        let url = format!("ws://{}/", self.listener.local_addr().unwrap());
+        self.reactor.open(options(&url).timeout(limit)).unwrap()
+    }
+
+    fn turn(&mut self, until: Option<Instant>) {
+        let told = &mut self.told;
+        let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| told.push((conn.id(), keep(event)));
+        self.reactor.turn(until, &mut sink).unwrap();
+    }
+
+    /// Turns that do not wait, more than any step needs.
+    fn turns(&mut self) {
+        for _ in 0..20 {
+            self.turn(Some(Instant::now()));
+        }
+    }
+
+    /// A connection that waits to be accepted, after turns.
+    fn accepted(&mut self) -> Option<Peer> {
+        self.turns();
+        match self.listener.accept() {
+            Ok((tcp, _)) => Some(Peer::plain(tcp)),
+            Err(e) if e.kind() == Io::WouldBlock => None,
+            Err(e) => panic!("{e}"),
+        }
+    }
+
+    /// Turns until a connection waits.
+    fn accept(&mut self) -> Peer {
+        let until = soon();
+        loop {
+            assert!(Instant::now() < until, "nobody connects");
+            if let Some(peer) = self.accepted() {
+                return peer;
+            }
+        }
+    }
+
+    fn until(&mut self, what: impl Fn(&(ConnId, Told)) -> bool) {
+        let until = soon();
+        while !self.told.iter().any(&what) {
+            assert!(Instant::now() < until, "{:?}", self.told);
+            self.turn(Some(until));
+        }
+    }
+}
+
+#[test]
+fn one_opening_handshake_at_a_time_with_one_address() {
+    // RFC 6455 §4.1, 2: the second waits until the first is open or has failed.
+    let mut stage = Stage1::new(Config::default());
+    let (a, b, c) = (stage.open(LONG), stage.open(LONG), stage.open(LONG));
+    let mut first = stage.accept();
+    assert!(stage.accepted().is_none(), "the second has to wait");
+    first.accept(b"");
+    stage.until(|t| t.0 == a && matches!(t.1, Told::Opened));
+    let second = stage.accept();
+    assert!(stage.accepted().is_none(), "the third has to wait");
+    // A handshake that fails lets the next one in as well.
+    drop(second);
+    stage.until(|t| t.0 == b && matches!(t.1, Told::Closed(Closed::Failed(_))));
+    stage.accept().accept(b"");
+    stage.until(|t| t.0 == c && matches!(t.1, Told::Opened));
+}
+
+#[test]
+fn the_limit_of_opening_handshakes_can_be_raised() {
+    let limits = Limits { opening_per_peer: 2, ..Limits::default() };
+    let mut stage = Stage1::new(Config { limits, ..Config::default() });
+    let _ = [stage.open(LONG), stage.open(LONG), stage.open(LONG)];
+    let _both = (stage.accept(), stage.accept());
+    assert!(stage.accepted().is_none(), "the third has to wait");
+}
+
+#[test]
+fn a_server_that_hangs_holds_others_up_within_their_own_limits() {
+    let short = Duration::from_millis(60);
+    let mut stage = Stage1::new(Config::default());
+    // The first hangs; the second waits for it and gives up at its own limit.
+    let (hung, waits) = (stage.open(LONG), stage.open(short));
+    let peer = stage.accept();
+    stage.until(|t| t.0 == waits);
+    let Told::Closed(Closed::Failed(error)) = &stage.told[0].1 else { panic!() };
+    assert!(matches!(error.kind(), ErrorKind::Timeout(d) if *d == short), "{error}");
+    assert_eq!(error.stage(), Stage::Connect);
+    // The first is given up by its owner, and one that waits gets its turn.
+    let next = stage.open(LONG);
+    assert!(stage.accepted().is_none(), "the first holds the gate");
+    stage.reactor.release(hung, &moonwire::proto::CloseFrame::new(1001, ""));
+    stage.accept().accept(b"");
+    stage.until(|t| t.0 == next && matches!(t.1, Told::Opened));
+    drop(peer);
+}
+
+#[test]
+fn an_opening_that_is_given_up_closes_its_socket_and_tells_nothing() {
+    let mut stage = Stage1::new(Config::default());
+    let id = stage.open(LONG);
+    let mut peer = stage.accept();
+    stage.reactor.release(id, &moonwire::proto::CloseFrame::new(1001, ""));
+    stage.turns();
+    assert!(stage.reactor.is_empty());
+    peer.request();
+    assert_eq!(peer.rest(), 0);
+    assert!(stage.told.is_empty());
+}
+
+#[test]
+fn more_connections_than_allowed_are_refused_at_once() {
+    let limits = Limits { connections: 2, ..Limits::default() };
+    let mut stage = Stage1::new(Config { limits, ..Config::default() });
+    let _ = (stage.open(LONG), stage.open(LONG));
+    let error = stage.reactor.open(options("ws://a.example/")).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::TooManyConnections(2)), "{error}");
+}

@@ -1,0 +1,375 @@
+//! The three faces against the echo server: the blocking one, the reactor, the threaded client.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use moonwire::peer::{self, Running, Server};
+use moonwire::proto::{CloseFrame, Misuse};
+use moonwire::{
+    Client, Closed, Config, Conn, ConnId, ErrorKind, Event, Limits, Message, Options, Os, Reactor,
+    Received,
+};
+
+use crate::common::*;
+
+fn echo(secure: bool) -> Running {
+    let server = match secure {
+        false => Server::bind(loopback()),
+        true => Server::bind_tls(loopback(), peer::CHAIN_PEM, peer::KEY_PEM),
+    };
+    server.unwrap().spawn().unwrap()
+}
+
+fn config() -> Config {
+    Config { tls: Some(moonwire::tls_config(peer::CA_PEM).unwrap()), ..Config::default() }
+}
+
+const MIB: usize = 1 << 20;
+const SIZES: [usize; 9] = [0, 1, 125, 126, 127, 65_535, 65_536, MIB, 20 * MIB];
+
+/// Text with characters of one to four bytes, or bytes of every value.
+fn message(text: bool, len: usize) -> Message {
+    if text {
+        let mut s = "aä€🙂".repeat(len / 10);
+        s.extend(std::iter::repeat_n('z', len % 10));
+        Message::Text(s)
+    } else {
+        Message::Binary((0..len).map(|i| (i * 7 + i / 251) as u8).collect())
+    }
+}
+
+#[test]
+fn every_size_comes_back_through_the_blocking_face() {
+    for secure in [false, true] {
+        let server = echo(secure);
+        let mut ws = options(server.url()).connect_with(config()).unwrap();
+        for len in SIZES {
+            for text in [false, true] {
+                let message = message(text, len);
+                ws.send(&message).unwrap();
+                assert!(ws.read().unwrap() == Some(message), "{len} bytes, text: {text}");
+            }
+        }
+        assert_eq!(ws.close(4000, "done").unwrap().code, Some(4000));
+    }
+}
+
+/// Echoes every size through a reactor.
+fn through<S: moonwire::Sys>(mut reactor: Reactor<S>, url: &str) {
+    reactor.open(options(url)).unwrap();
+    let mut left: Vec<Message> = SIZES.iter().map(|&n| message(n % 2 == 0, n)).collect();
+    let want = left.clone();
+    left.reverse();
+    let told = run(&mut reactor, |conn, event| match event {
+        Event::Opened(_) | Event::Text(_) | Event::Binary(_) => {
+            match left.pop() {
+                Some(Message::Text(text)) => conn.send_text(&text),
+                Some(Message::Binary(data)) => conn.send_binary(&data),
+                None => conn.close(1000, ""),
+            }
+            .unwrap();
+        }
+        _ => {}
+    });
+    let mut got = told.into_iter().filter_map(|t| match t {
+        Told::Text(text) => Some(Message::Text(text)),
+        Told::Binary(data) => Some(Message::Binary(data)),
+        _ => None,
+    });
+    assert!(want.into_iter().all(|m| got.next() == Some(m)));
+    assert!(got.next().is_none());
+}
+
+#[test]
+fn every_size_comes_back_through_the_reactor() {
+    for secure in [false, true] {
+        through(Reactor::new(config()).unwrap(), echo(secure).url());
+    }
+}
+
+#[test]
+fn every_size_comes_back_with_poll_instead_of_epoll() {
+    for secure in [false, true] {
+        let config = config();
+        let os = Os::with_poll(&config.limits).unwrap();
+        through(Reactor::with_sys(os, config).unwrap(), echo(secure).url());
+    }
+}
+
+/// Events by connection, until `enough`.
+fn collect(
+    events: &mut moonwire::Events,
+    mut enough: impl FnMut(ConnId, &Event<'_>) -> bool,
+) -> HashMap<ConnId, Vec<Told>> {
+    let (until, mut all, mut done) = (soon(), HashMap::<_, Vec<_>>::new(), false);
+    while !done {
+        assert!(Instant::now() < until, "hangs");
+        events.wait(Some(until), |id, event| {
+            done |= enough(id, &event);
+            all.entry(id).or_default().push(keep(event));
+        });
+    }
+    all
+}
+
+#[test]
+fn every_size_comes_back_through_the_client() {
+    for secure in [false, true] {
+        let server = echo(secure);
+        let (client, mut events) = Client::spawn(config()).unwrap();
+        let id = client.open(options(server.url())).unwrap();
+        let mut left: Vec<Message> = SIZES.iter().map(|&n| message(n % 2 == 1, n)).collect();
+        let mut want = left.clone();
+        left.reverse();
+        let mut told = collect(&mut events, |_, event| {
+            match event {
+                Event::Opened(_) | Event::Text(_) | Event::Binary(_) => match left.pop() {
+                    Some(Message::Text(text)) => client.send_text(id, &text),
+                    Some(Message::Binary(data)) => client.send_binary(id, &data),
+                    None => client.close(id, 1000, ""),
+                },
+                _ => Ok(()),
+            }
+            .unwrap();
+            matches!(event, Event::Closed(_))
+        });
+        let told = told.remove(&id).unwrap();
+        want.reverse();
+        for told in told {
+            match told {
+                Told::Text(text) => assert!(want.pop() == Some(Message::Text(text))),
+                Told::Binary(data) => assert!(want.pop() == Some(Message::Binary(data))),
+                _ => {}
+            }
+        }
+        assert!(want.is_empty());
+    }
+}
+
+#[test]
+fn several_threads_send_through_one_client() {
+    const THREADS: usize = 4;
+    const EACH: usize = 200;
+    let server = echo(false);
+    let (client, mut events) = Client::spawn(config()).unwrap();
+    let ids: Vec<_> = (0..8).map(|_| client.open(options(server.url())).unwrap()).collect();
+    let mut opened = 0;
+    let mut all = collect(&mut events, |_, event| {
+        opened += usize::from(matches!(event, Event::Opened(_)));
+        opened == ids.len()
+    });
+    let senders: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let (client, ids) = (client.clone(), ids.clone());
+            std::thread::spawn(move || {
+                for i in 0..EACH {
+                    for &id in &ids {
+                        client.send_text(id, &format!("{thread} {i}")).unwrap();
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut texts = 0;
+    let more = collect(&mut events, |_, event| {
+        texts += usize::from(matches!(event, Event::Text(_)));
+        texts == THREADS * EACH * ids.len()
+    });
+    senders.into_iter().for_each(|s| s.join().unwrap());
+    more.into_iter().for_each(|(id, told)| all.entry(id).or_default().extend(told));
+    for id in ids {
+        // Each thread's messages come back in its order.
+        let mut next = [0; THREADS];
+        for told in &all[&id] {
+            let Told::Text(text) = told else { continue };
+            let (thread, i) = text.split_once(' ').unwrap();
+            let next = &mut next[thread.parse::<usize>().unwrap()];
+            assert_eq!(i.parse::<usize>().unwrap(), *next);
+            *next += 1;
+        }
+        assert_eq!(next, [EACH; THREADS]);
+    }
+}
+
+#[test]
+fn wake_ends_a_wait_from_another_thread() {
+    let (client, mut events) = Client::spawn(Config::default()).unwrap();
+    let waker = std::thread::spawn(move || client.wake());
+    assert_eq!(events.wait(Some(soon()), |_, _| {}), 0);
+    waker.join().unwrap();
+}
+
+/// A server that reads everything: how many data bytes and which close code came.
+fn sponge(secure: bool) -> Scripted<(usize, u16)> {
+    serve_either(secure, |mut p| {
+        p.accept(b"");
+        let mut sum = 0;
+        loop {
+            match p.frame() {
+                (0x88, payload) => {
+                    let code = u16::from_be_bytes([payload[0], payload[1]]);
+                    let _ = p.try_write(&frame(0x88, &payload[..2]));
+                    // It may have gone already.
+                    let _ = p.tcp.shutdown(std::net::Shutdown::Write);
+                    return (sum, code);
+                }
+                (_, payload) => sum += payload.len(),
+            }
+        }
+    })
+}
+
+#[test]
+fn send_then_close_loses_nothing() {
+    let piece = vec![1; 300_000];
+    for secure in [false, true] {
+        let server = sponge(secure);
+        let mut reactor = Reactor::new(trusting()).unwrap();
+        reactor.open(options(&server.url())).unwrap();
+        let told = run(&mut reactor, |conn, event| {
+            if let Event::Opened(_) = event {
+                (0..10).for_each(|_| conn.send_binary(&piece).unwrap());
+                conn.close(4002, "").unwrap();
+                assert_eq!(conn.close(1000, ""), Err(Misuse::NotOpen));
+                assert_eq!(conn.send_text("late"), Err(Misuse::NotOpen));
+            }
+        });
+        assert!(matches!(told.last(), Some(Told::Closed(Closed::Clean(_)))), "{told:?}");
+        assert_eq!(server.join(), (3_000_000, 4002), "the reactor");
+
+        let server = sponge(secure);
+        let (client, mut events) = Client::spawn(trusting()).unwrap();
+        let id = client.open(options(&server.url())).unwrap();
+        collect(&mut events, |_, event| matches!(event, Event::Opened(_)));
+        (0..10).for_each(|_| client.send_binary(id, &piece).unwrap());
+        client.close(id, 4003, "").unwrap();
+        assert_eq!(client.close(id, 4003, ""), Err(Misuse::NotOpen));
+        collect(&mut events, |_, event| matches!(event, Event::Closed(Closed::Clean(_))));
+        assert_eq!(server.join(), (3_000_000, 4003), "the client");
+
+        let server = sponge(secure);
+        let mut ws = options(&server.url()).connect_with(trusting()).unwrap();
+        (0..10).for_each(|_| ws.send_binary(&piece).unwrap());
+        let frame = ws.close(4004, "").unwrap();
+        assert_eq!(frame.code, Some(4004));
+        // As often as one likes.
+        assert_eq!(ws.close(1000, "").unwrap(), frame);
+        assert_eq!(ws.read().unwrap(), None);
+        assert!(matches!(
+            ws.send_text("late").unwrap_err().kind(),
+            ErrorKind::Misuse(Misuse::NotOpen)
+        ));
+        assert_eq!(server.join(), (3_000_000, 4004), "the blocking face");
+    }
+}
+
+#[test]
+fn a_dropped_handle_closes_with_1001_and_what_was_sent_arrives() {
+    let piece = vec![1; 300_000];
+    for secure in [false, true] {
+        let server = sponge(secure);
+        let mut ws = options(&server.url()).connect_with(trusting()).unwrap();
+        ws.send_binary(&piece).unwrap();
+        drop(ws);
+        assert_eq!(server.join(), (300_000, 1001), "the blocking face");
+
+        let server = sponge(secure);
+        let (client, mut events) = Client::spawn(trusting()).unwrap();
+        let id = client.open(options(&server.url())).unwrap();
+        collect(&mut events, |_, event| matches!(event, Event::Opened(_)));
+        (0..20).for_each(|_| client.send_binary(id, &piece).unwrap());
+        drop(events);
+        assert_eq!(server.join(), (20 * 300_000, 1001), "the client");
+        // Nobody is there any more.
+        assert_eq!(client.send_text(id, "late"), Err(Misuse::NotOpen));
+
+        let server = sponge(secure);
+        let mut reactor = Reactor::new(trusting()).unwrap();
+        let id = reactor.open(options(&server.url())).unwrap();
+        let mut told = 0;
+        while !reactor.is_empty() {
+            let mut opened = false;
+            let mut sink = |_: &mut Conn<'_>, event: Event<'_>| {
+                told += 1;
+                opened = matches!(event, Event::Opened(_));
+            };
+            reactor.turn(Some(soon()), &mut sink).unwrap();
+            if opened {
+                (0..20).for_each(|_| reactor.send_binary(id, &piece).unwrap());
+                reactor.release(id, &CloseFrame::new(1001, ""));
+            }
+        }
+        assert_eq!((server.join(), told), ((20 * 300_000, 1001), 1), "the reactor");
+    }
+}
+
+#[test]
+fn a_full_send_queue_is_an_error_to_the_sender() {
+    // FAULTS 3: the peer never reads.
+    let (done, wait) = std::sync::mpsc::channel::<()>();
+    let server = serve(move |mut p| {
+        p.accept(b"");
+        let _ = wait.recv();
+    });
+    let limits = Limits { send_queue: MIB, ..Limits::default() };
+    let (client, mut events) = Client::spawn(Config { limits, ..Config::default() }).unwrap();
+    let id = client.open(options(&server.url())).unwrap();
+    collect(&mut events, |_, event| matches!(event, Event::Opened(_)));
+    let piece = vec![0; 100_000];
+    let refused = (0..10_000).find_map(|_| client.send_binary(id, &piece).err());
+    assert_eq!(refused, Some(Misuse::Full));
+    assert!(client.buffered(id) <= MIB + 2 * piece.len());
+    drop(done);
+    server.join();
+}
+
+#[test]
+fn read_timeout_looks_waits_and_ends() {
+    let server = echo(false);
+    let mut ws = options(server.url()).connect().unwrap();
+    assert_eq!(ws.read_timeout(Duration::ZERO).unwrap(), Received::Nothing);
+    assert_eq!(ws.read_timeout(Duration::from_millis(5)).unwrap(), Received::Nothing);
+    ws.send_text("x").unwrap();
+    assert_eq!(ws.read_timeout(LONG).unwrap(), Received::Message(Message::Text("x".into())));
+    // Nothing that came before the end of the closing handshake is lost.
+    ws.send_text("y").unwrap();
+    ws.close(1000, "").unwrap();
+    assert_eq!(ws.read().unwrap(), Some(Message::Text("y".into())));
+    assert!(matches!(ws.read_timeout(LONG).unwrap(), Received::Closed(f) if f.code == Some(1000)));
+}
+
+#[test]
+fn a_lost_connection_is_one_error_of_the_blocking_face() {
+    let server = serve(|mut p| p.accept(&frame(0x81, b"x")));
+    let mut ws = options(&server.url()).connect().unwrap();
+    server.join();
+    assert_eq!(ws.read().unwrap(), Some(Message::Text("x".into())));
+    let error = ws.read().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Eof | ErrorKind::Io(_)), "{error}");
+    assert_eq!(ws.read().unwrap(), None);
+    assert_eq!(ws.close(1000, "").unwrap(), CloseFrame::default());
+}
+
+#[test]
+fn a_wrong_url_or_header_is_an_error_before_anything_is_opened() {
+    for url in ["", "http://a/", "ws://", "ws://a/#b", "ws://u:p@a/", "ws://a b/"] {
+        let error = Options::new(url).unwrap_err();
+        assert!(error.to_string().contains("URL: "), "{error}");
+    }
+    let options = Options::new("ws://a/").unwrap();
+    assert!(options.clone().header("Host", "b").is_err());
+    assert!(options.clone().header("X", "a\r\nY: b").is_err());
+    assert!(options.protocol("a b").is_err());
+}
+
+#[test]
+fn the_server_says_goodbye_when_it_is_stopped() {
+    for secure in [false, true] {
+        let server = echo(secure);
+        let mut ws = options(server.url()).connect_with(config()).unwrap();
+        server.stop();
+        assert!(
+            matches!(ws.read_timeout(LONG).unwrap(), Received::Closed(f) if f.code == Some(1001))
+        );
+    }
+}

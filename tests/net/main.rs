@@ -1,0 +1,12 @@
+//! The three faces over real sockets, all on loopback.
+#![cfg(all(feature = "tls", feature = "cli"))]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod dial;
+mod faces;
+mod handshake;
+mod open;
+mod peer;
+mod tls;

@@ -1,0 +1,347 @@
+//! Connections that are open: broken frames, closing, pings, losing the connection.
+
+use std::time::{Duration, Instant};
+
+use moonwire::proto::CloseFrame;
+use moonwire::{Batch, Closed, Config, Conn, ConnId, ErrorKind, Event, Limits, Os, Reactor, Stage};
+
+use crate::common::*;
+
+#[test]
+fn a_broken_frame_fails_the_connection_with_the_right_code_on_the_wire() {
+    let cases: [(&str, Vec<u8>, u16, &str); 16] = [
+        ("masked", vec![0x81, 0x81, 1, 2, 3, 4, 5], 1002, "5.1: masked frame from a server"),
+        ("RSV1", vec![0xC1, 0], 1002, "5.2: reserved bits 100 without an extension"),
+        ("RSV3", vec![0x91, 0], 1002, "5.2: reserved bits 001 without an extension"),
+        ("opcode 3", vec![0x83, 0], 1002, "5.2: reserved opcode 3"),
+        ("opcode 11", vec![0x8B, 0], 1002, "5.2: reserved opcode 11"),
+        ("fragmented ping", vec![0x09, 0], 1002, "5.5: fragmented control frame"),
+        ("ping of 126 bytes", vec![0x89, 126], 1002, "5.5: control frame over 125 bytes"),
+        ("16-bit length", vec![0x82, 126, 0, 125], 1002, "5.2: length not in its shortest form"),
+        (
+            "64-bit length",
+            vec![0x82, 127, 0, 0, 0, 0, 0, 0, 255, 255],
+            1002,
+            "5.2: length not in its shortest form",
+        ),
+        ("top bit", vec![0x82, 127, 0x80], 1002, "5.2: length over 63 bits"),
+        // FAULTS 5: exactly that vector.
+        (
+            "over the limit",
+            vec![0x82, 0x7F, 0, 0x80, 0, 0, 0, 0, 0, 1],
+            1009,
+            "7.4.1: message over the limit",
+        ),
+        (
+            // FAULTS 17.
+            "over the limit in two",
+            [frame(0x02, &[0; 600]), frame(0x80, &[0; 401])].concat(),
+            1009,
+            "7.4.1: message over the limit",
+        ),
+        ("continuation first", vec![0x80, 0], 1002, "5.4: continuation frame without a message"),
+        ("UTF-8", vec![0x81, 3, 0xE2, 0x28], 1007, "8.1: text message is not UTF-8"),
+        ("close of one byte", vec![0x88, 1, 3], 1002, "5.5.1: close frame of one byte"),
+        ("close 1006", close(1006, ""), 1002, "7.4: close code 1006 is not allowed"),
+    ];
+    for secure in [false, true] {
+        for (name, bytes, code, reason) in &cases {
+            let bytes = bytes.clone();
+            // What was whole before is still told.
+            let server = serve_either(secure, move |mut p| {
+                p.accept(&[frame(0x81, b"before"), bytes].concat());
+                let code = p.close_code();
+                p.tcp.shutdown(std::net::Shutdown::Write).unwrap();
+                (code, p.rest())
+            });
+            let url = server.url();
+            let limits = Limits { message: 1000, ..Limits::default() };
+            let told = events(options(&url), Config { limits, ..trusting() });
+            let (error, opened) = failure(&told);
+            assert!(opened);
+            assert!(matches!(&told[1], Told::Text(t) if t == "before"), "{name}: {told:?}");
+            assert_eq!(told.len(), 3, "{name}: {told:?}");
+            let want = format!("{url}: connection: the server broke RFC 6455 §{reason}");
+            assert_eq!(error.to_string(), want, "{name}");
+            assert_eq!(server.join(), (*code, 0), "{name}: the code that the server sees");
+        }
+    }
+}
+
+#[test]
+fn the_server_ends_without_a_close_frame() {
+    for secure in [false, true] {
+        for (name, bytes) in [
+            ("after the head", vec![]),
+            ("after a message", frame(0x81, b"x")),
+            ("inside a header", vec![0x82]),
+            ("inside a small frame", frame(0x82, &[1; 100])[..50].to_vec()),
+            ("inside a large frame", frame(0x82, &[1; 300_000])[..200_000].to_vec()),
+            ("inside a message", frame(0x02, &[1; 10])),
+        ] {
+            let server = serve_either(secure, move |mut p| p.accept(&bytes));
+            let url = server.url();
+            let told = events(options(&url), trusting());
+            let (error, opened) = failure(&told);
+            assert!(opened, "{name}");
+            assert!(matches!(told.last(), Some(Told::Closed(Closed::Lost(_)))), "{name}");
+            let want = format!("{url}: connection: lost: the stream ended without a close frame");
+            assert_eq!(error.to_string(), want, "{name}");
+            server.join();
+        }
+    }
+}
+
+#[test]
+fn a_reset_is_a_lost_connection() {
+    let server = serve(|mut p| {
+        p.accept(b"");
+        assert_eq!(p.frame(), (0x81, b"go".to_vec()));
+        p.reset();
+    });
+    let url = server.url();
+    let mut reactor = Reactor::new(trusting()).unwrap();
+    reactor.open(options(&url)).unwrap();
+    let told = run(&mut reactor, |conn, event| {
+        if let Event::Opened(_) = event {
+            conn.send_text("go").unwrap();
+        }
+    });
+    let (error, _) = failure(&told);
+    assert!(
+        matches!(error.kind(), ErrorKind::Io(e) if e.kind() == std::io::ErrorKind::ConnectionReset)
+    );
+    assert_eq!(error.stage(), Stage::Open);
+    server.join();
+}
+
+#[test]
+fn the_servers_close_is_told_with_code_and_reason_and_echoed_without_one() {
+    for (bytes, code, reason, echo) in [
+        (vec![0x88, 0], None, "", &[][..]),
+        (close(1000, ""), Some(1000), "", &[0x03, 0xE8]),
+        (close(4001, "bye\u{e4}"), Some(4001), "bye\u{e4}", &[0x0F, 0xA1]),
+        (close(1014, &"x".repeat(123)), Some(1014), &"x".repeat(123), &[0x03, 0xF6]),
+    ] {
+        let server = serve(move |mut p| {
+            p.accept(&bytes);
+            let echo = p.close_frame();
+            p.tcp.shutdown(std::net::Shutdown::Both).unwrap();
+            echo
+        });
+        let told = events(options(&server.url()), trusting());
+        let want = CloseFrame { code, reason: reason.into() };
+        let [Told::Opened, Told::Closing(closing), Told::Closed(Closed::Clean(closed))] = &told[..]
+        else {
+            panic!("{told:?}")
+        };
+        assert_eq!((closing, closed), (&want, &want));
+        assert_eq!(server.join(), echo, "§5.5.1: the code comes back, or nothing");
+    }
+}
+
+#[test]
+fn a_held_back_close_lets_the_owner_answer_what_came_before_it() {
+    let server = serve(|mut p| {
+        p.accept(&[frame(0x81, b"question"), close(1000, "")].concat());
+        (p.frame(), p.close_frame(), p.tcp.shutdown(std::net::Shutdown::Both).is_ok())
+    });
+    let mut reactor = Reactor::new(trusting()).unwrap();
+    let id = reactor.open(options(&server.url()).hold_close(true)).unwrap();
+    let mut closing = false;
+    while !closing {
+        let mut sink = |_: &mut Conn<'_>, event: Event<'_>| {
+            closing |= matches!(event, Event::Closing(_));
+        };
+        reactor.turn(Some(soon()), &mut sink).unwrap();
+    }
+    reactor.send_text(id, "answer").unwrap();
+    reactor.answer_close(id);
+    let told = run(&mut reactor, |_, _| {});
+    assert!(matches!(&told[..], [Told::Closed(Closed::Clean(f))] if f.code == Some(1000)));
+    assert_eq!(server.join(), ((0x81, b"answer".to_vec()), vec![0x03, 0xE8], true));
+}
+
+#[test]
+fn a_server_that_does_not_answer_a_close_is_given_up() {
+    let server = serve(|mut p| {
+        p.accept(b"");
+        let code = p.close_code();
+        p.rest();
+        code
+    });
+    let limits = Limits {
+        close: Duration::from_millis(50),
+        linger: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let mut ws = options(&server.url()).limits(limits.clone()).connect().unwrap();
+    let error = ws.close(1000, "bye").unwrap_err().to_string();
+    assert!(error.ends_with("the server did not answer the close frame for 50ms"), "{error}");
+    drop(ws);
+    assert_eq!(server.join(), 1000);
+}
+
+#[test]
+fn pings_are_answered_with_their_payload_wherever_they_stand() {
+    for secure in [false, true] {
+        let server = serve_either(secure, |mut p| {
+            // Before any data, glued to the response; then inside a fragmented message.
+            p.accept(&frame(0x89, b"first"));
+            assert_eq!(p.frame(), (0x8A, b"first".to_vec()));
+            let payload = vec![7; 125];
+            let pieces = [frame(0x01, b"a\xC3"), frame(0x89, &payload), frame(0x80, b"\xA4")];
+            p.write(&pieces.concat());
+            assert_eq!(p.frame(), (0x8A, payload));
+            // FAULTS 21: ten in one read give ten answers, in order.
+            p.write(&(0..10).flat_map(|i| frame(0x89, &[i])).collect::<Vec<_>>());
+            for i in 0..10 {
+                assert_eq!(p.frame(), (0x8A, vec![i]));
+            }
+            p.write(&[frame(0x8A, b"unasked"), close(1000, "")].concat());
+            p.close_code()
+        });
+        let told = events(options(&server.url()), trusting());
+        let [Told::Opened, Told::Text(text), Told::Pong(pong), Told::Closing(_), Told::Closed(_)] =
+            &told[..]
+        else {
+            panic!("{told:?}")
+        };
+        assert_eq!((text.as_str(), &pong[..]), ("a\u{e4}", &b"unasked"[..]));
+        assert_eq!(server.join(), 1000);
+    }
+}
+
+#[test]
+fn a_ping_of_ours_is_told_back_as_a_pong() {
+    let server = moonwire::peer::Server::bind(loopback()).unwrap().spawn().unwrap();
+    let mut reactor = Reactor::new(trusting()).unwrap();
+    reactor.open(options(server.url())).unwrap();
+    let told = run(&mut reactor, |conn, event| match event {
+        Event::Opened(_) => conn.ping(b"are you there").unwrap(),
+        Event::Pong(_) => conn.close(1000, "").unwrap(),
+        _ => {}
+    });
+    assert!(matches!(&told[1], Told::Pong(data) if data == b"are you there"), "{told:?}");
+}
+
+#[test]
+fn a_silent_server_is_pinged_and_given_up_and_one_that_answers_is_kept() {
+    let limits = Limits { pong: Duration::from_millis(60), ..Limits::default() };
+    for of_the_connection in [false, true] {
+        let server = serve(|mut p| {
+            p.accept(b"");
+            for _ in 0..3 {
+                assert_eq!(p.frame(), (0x89, vec![]));
+                p.write(&frame(0x8A, b""));
+            }
+            // From here on, silence.
+            assert_eq!(p.frame(), (0x89, vec![]));
+            p.rest()
+        });
+        let options = options(&server.url()).ping_interval(Some(Duration::from_millis(20)));
+        let told = if of_the_connection {
+            events(options.limits(limits.clone()), trusting())
+        } else {
+            events(options, Config { limits: limits.clone(), ..trusting() })
+        };
+        let text = failure(&told).0.to_string();
+        assert!(text.ends_with("the peer did not answer a keep-alive ping for 60ms"), "{text}");
+        assert_eq!(told.iter().filter(|t| matches!(t, Told::Pong(_))).count(), 3);
+        assert_eq!(server.join(), 0);
+    }
+}
+
+#[test]
+fn messages_of_every_size_class_come_in_whole_split_and_glued() {
+    let sizes = [0, 1, 125, 126, 127, 65_535, 65_536, 1 << 20];
+    for secure in [false, true] {
+        let server = serve_either(secure, move |mut p| {
+            let mut all = Vec::new();
+            for n in sizes {
+                all.extend(frame(0x81, &vec![b'a'; n]));
+                all.extend(frame(0x82, &vec![0xFF; n]));
+                let (a, b) = (vec![b'b'; n / 2], vec![b'b'; n - n / 2]);
+                all.extend([frame(0x01, &a), frame(0x80, &b)].concat());
+            }
+            // The first of them in one piece with the 101 response.
+            p.accept(&all[..300]);
+            p.write(&all[300..]);
+            p.write(&close(1000, ""));
+            p.close_code()
+        });
+        let told = events(options(&server.url()), trusting());
+        assert!(matches!(told.last(), Some(Told::Closed(Closed::Clean(_)))), "{:?}", told.last());
+        assert_eq!(told.len(), 3 + 3 * sizes.len());
+        for (i, n) in sizes.into_iter().enumerate() {
+            let at = 1 + 3 * i;
+            assert!(matches!(&told[at], Told::Text(t) if *t == "a".repeat(n)), "{n}");
+            assert!(matches!(&told[at + 1], Told::Binary(b) if *b == vec![0xFF; n]), "{n}");
+            assert!(matches!(&told[at + 2], Told::Text(t) if *t == "b".repeat(n)), "{n}");
+        }
+        assert_eq!(server.join(), 1000);
+    }
+}
+
+#[test]
+fn plain_and_encrypted_connections_share_one_reactor() {
+    use moonwire::peer::{CA_PEM, CHAIN_PEM, KEY_PEM, Server};
+    let plain = Server::bind(loopback()).unwrap().spawn().unwrap();
+    let secure = Server::bind_tls(loopback(), CHAIN_PEM, KEY_PEM).unwrap().spawn().unwrap();
+    let tls = Some(moonwire::tls_config(CA_PEM).unwrap());
+    // Small, so that a read fills them and they have to grow.
+    let limits = Limits { receive_buffer: 1024, receive_buffer_max: 1 << 16, ..Limits::default() };
+    let mut reactor = Reactor::new(Config { tls, limits, ..Config::default() }).unwrap();
+    let ids = [secure.url(), plain.url()].map(|url| reactor.open(options(url)).unwrap());
+    let (end, mut opened) = (soon(), 0);
+    let turn = |reactor: &mut Reactor, each: &mut dyn FnMut(ConnId, &Event<'_>)| {
+        assert!(Instant::now() < end, "hangs");
+        let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| {
+            assert!(!matches!(event, Event::Closed(_)), "{event:?}");
+            each(conn.id(), &event);
+        };
+        reactor.turn(Some(end), &mut sink).unwrap();
+    };
+    while opened < 2 {
+        turn(&mut reactor, &mut |_, _| opened += 1);
+    }
+    for id in [ids[1], ids[0], ids[1], ids[0]] {
+        let (messages, mut echoes) = (400, 0);
+        (0..messages).for_each(|_| reactor.send_binary(id, &[7; 3000]).unwrap());
+        while echoes < messages {
+            turn(&mut reactor, &mut |from, event| {
+                assert_eq!(from, id);
+                echoes += usize::from(matches!(event, Event::Binary(data) if data.len() == 3000));
+            });
+        }
+    }
+}
+
+#[test]
+fn a_reset_of_a_connection_that_is_not_read_is_still_seen() {
+    for with_poll in [false, true] {
+        // The sink keeps everything, so the reactor stops to read; then the server is gone.
+        let server = serve(|mut p| {
+            p.accept(b"");
+            let piece = frame(0x82, &[1; 100_000]);
+            p.tcp.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+            while p.try_write(&piece).is_ok() {}
+            p.reset();
+        });
+        let config = Config::default();
+        let os = match with_poll {
+            false => Os::new(&config.limits),
+            true => Os::with_poll(&config.limits),
+        };
+        let mut reactor = Reactor::with_sys(os.unwrap(), config).unwrap();
+        reactor.open(options(&server.url())).unwrap();
+        let (mut batch, end) = (Batch::default(), soon());
+        while !reactor.is_empty() {
+            assert!(Instant::now() < end, "it spins, poll: {with_poll}");
+            reactor.turn(Some(end), &mut batch).unwrap();
+        }
+        let last = batch.drain().last();
+        assert!(matches!(last, Some((_, Event::Closed(Closed::Lost(_))))), "{last:?}");
+        server.join();
+    }
+}

@@ -1,0 +1,203 @@
+//! What connections cost: descriptors, memory, and how many fit. Each test counts for the whole
+//! process, so they run one at a time in a process of their own.
+#![cfg(all(feature = "tls", feature = "cli", target_os = "linux"))]
+
+mod common;
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use common::*;
+use moonwire::peer::{self, Running, Server};
+use moonwire::{Client, Config, Conn, Event, Limits, Reactor};
+
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn echo() -> Running {
+    Server::bind(loopback()).unwrap().spawn().unwrap()
+}
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Memory of this process in KiB.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn two_thousand_connections_one_after_another_leak_no_descriptor() {
+    let _alone = alone();
+    let server = echo();
+    let secure = Server::bind_tls(loopback(), peer::CHAIN_PEM, peer::KEY_PEM).unwrap();
+    let secure = secure.spawn().unwrap();
+    let tls = moonwire::tls_config(peer::CA_PEM).unwrap();
+    let mut reactor = Reactor::new(Config { tls: Some(tls), ..Config::default() }).unwrap();
+    let (mut before, mut texts, mut ends) = (0, 0, 0);
+    for i in 0..2000 {
+        if i == 20 {
+            before = descriptors();
+        }
+        // Of every five one over TLS, and one given up by its owner.
+        let url = if i % 5 == 0 { secure.url() } else { server.url() };
+        let id = reactor.open(options(url)).unwrap();
+        while !reactor.is_empty() {
+            let mut give_up = false;
+            let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| match event {
+                Event::Opened(_) if i % 5 == 2 => give_up = true,
+                Event::Opened(_) => conn.send_text("x").unwrap(),
+                Event::Text(_) => {
+                    texts += 1;
+                    conn.close(1000, "").unwrap();
+                }
+                Event::Closed(_) => ends += 1,
+                _ => {}
+            };
+            reactor.turn(Some(soon()), &mut sink).unwrap();
+            if give_up {
+                reactor.release(id, &moonwire::proto::CloseFrame::new(1001, ""));
+            }
+        }
+    }
+    assert_eq!((texts, ends), (1600, 1600));
+    let until = soon();
+    // The server closes its ends a moment later.
+    while descriptors() > before + 2 {
+        assert!(Instant::now() < until, "{} descriptors, {before} before", descriptors());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_thousand_connections_on_one_reactor_each_echo() {
+    let _alone = alone();
+    const CONNECTIONS: usize = 1000;
+    const ROUNDS: usize = 5;
+    // Both ends are in this process.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised);
+    let server = echo();
+    let mut reactor = Reactor::new(Config::default()).unwrap();
+    let ids: HashSet<_> =
+        (0..CONNECTIONS).map(|_| reactor.open(options(server.url())).unwrap()).collect();
+    assert_eq!(ids.len(), CONNECTIONS);
+    let (mut opened, mut echoes, mut ends) = (0, 0, 0);
+    // Nobody sends before all are open, so that all are open at once.
+    let until = soon();
+    while opened < CONNECTIONS {
+        assert!(Instant::now() < until, "{opened} are open");
+        let mut sink = |_: &mut Conn<'_>, event: Event<'_>| {
+            assert!(matches!(event, Event::Opened(_)), "{event:?}");
+            opened += 1;
+        };
+        reactor.turn(Some(until), &mut sink).unwrap();
+    }
+    ids.iter().for_each(|&id| reactor.send_text(id, &format!("{} 1", id.to_bits())).unwrap());
+    while !reactor.is_empty() {
+        assert!(Instant::now() < until, "{echoes} echoes, {ends} ends");
+        let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| match event {
+            Event::Text(text) => {
+                let (id, round) = text.as_str().split_once(' ').unwrap();
+                assert_eq!(id.parse(), Ok(conn.id().to_bits()), "each gets its own");
+                let round: usize = round.parse().unwrap();
+                echoes += 1;
+                match round {
+                    ROUNDS => conn.close(1000, "").unwrap(),
+                    _ => conn.send_text(&format!("{id} {}", round + 1)).unwrap(),
+                }
+            }
+            Event::Closed(_) => ends += 1,
+            _ => {}
+        };
+        reactor.turn(Some(until), &mut sink).unwrap();
+    }
+    assert_eq!((echoes, ends), (CONNECTIONS * ROUNDS, CONNECTIONS));
+}
+
+/// A server that sends `count` times `piece` as fast as it is read.
+fn flood(piece: Vec<u8>, count: usize) -> Scripted<()> {
+    serve(move |mut p| {
+        p.accept(b"");
+        for _ in 0..count {
+            p.write(&piece);
+        }
+        p.write(&close(1000, ""));
+        p.close_code();
+    })
+}
+
+#[test]
+fn a_flood_at_a_slow_client_stays_in_the_kernel() {
+    let _alone = alone();
+    const FLOOD: usize = 64 << 20;
+    let batch = frame(0x82, &[7; 1000]).repeat(64);
+    for (name, piece, message) in
+        [("small", batch, 1000), ("large", frame(0x82, &[7; 1 << 20]), 1 << 20)]
+    {
+        let count = FLOOD / piece.len();
+        let server = flood(piece, count);
+        let (_client, mut events) = {
+            let (client, events) = Client::spawn(Config::default()).unwrap();
+            client.open(options(&server.url())).unwrap();
+            (client, events)
+        };
+        let before = resident();
+        let (mut bytes, mut most, mut over) = (0, 0, false);
+        let until = soon();
+        while !over {
+            assert!(Instant::now() < until, "{name}: {bytes} bytes came");
+            // A consumer that is slow while the server is not.
+            if bytes < FLOOD / 4 {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            events.wait(Some(until), |_, event| match event {
+                Event::Binary(data) => {
+                    assert_eq!(data.len(), message);
+                    bytes += data.len();
+                }
+                Event::Closed(_) => over = true,
+                _ => {}
+            });
+            most = most.max(resident());
+        }
+        assert!(bytes >= FLOOD * 9 / 10, "{name}: {bytes}");
+        let grown = most.saturating_sub(before);
+        println!("{name}: {grown} KiB");
+        assert!(grown < 24 * 1024, "{name}: grew by {grown} KiB");
+        server.join();
+    }
+}
+
+#[test]
+fn a_flood_of_pings_at_a_full_socket_costs_no_memory() {
+    // FAULTS 20, 21: a server that sends pings and reads none of the answers.
+    let _alone = alone();
+    let pings = frame(0x89, &[7; 125]).repeat(500);
+    let (enough, wait) = std::sync::mpsc::channel::<()>();
+    let server = serve(move |mut p| {
+        p.accept(b"");
+        for _ in 0..500 {
+            p.write(&pings);
+        }
+        p.write(&frame(0x81, b"last"));
+        let _ = wait.recv();
+    });
+    let limits = Limits { linger: Duration::from_millis(1), ..Limits::default() };
+    let mut ws =
+        options(&server.url()).connect_with(Config { limits, ..Config::default() }).unwrap();
+    let before = resident();
+    assert_eq!(ws.read().unwrap(), Some(moonwire::Message::Text("last".into())));
+    let grown = resident().saturating_sub(before);
+    println!("pings: {grown} KiB");
+    assert!(grown < 8 * 1024, "grew by {grown} KiB");
+    drop(enough);
+    server.join();
+}
