@@ -177,6 +177,42 @@ fn a_flood_at_a_slow_client_stays_in_the_kernel() {
 }
 
 #[test]
+fn a_declared_length_costs_nothing_until_it_arrives() {
+    // FAULTS 2: 64 connections that each promise 60 MiB.
+    let _alone = alone();
+    const CONNECTIONS: usize = 64;
+    let server = listen(|listener| {
+        let start = frame(0x82, &[7; 1 << 20])[..1000].to_vec();
+        let promise = [&start[..2], &(60u64 << 20).to_be_bytes(), &start[10..]].concat();
+        let mut peers: Vec<Peer> = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut peer = Peer::plain(listener.accept().unwrap().0);
+            peer.accept(&promise);
+            peers.push(peer);
+        }
+        // Something to wait for, behind all promises.
+        peers.pop().unwrap().reset();
+        peers
+    });
+    let mut reactor = Reactor::new(Config::default()).unwrap();
+    for _ in 0..CONNECTIONS {
+        reactor.open(options(&server.url())).unwrap();
+    }
+    let before = resident();
+    let (until, mut over) = (soon(), false);
+    while !over {
+        assert!(Instant::now() < until, "hangs");
+        let mut sink =
+            |_: &mut Conn<'_>, event: Event<'_>| over |= matches!(event, Event::Closed(_));
+        reactor.turn(Some(until), &mut sink).unwrap();
+    }
+    let grown = resident().saturating_sub(before);
+    println!("promises: {grown} KiB");
+    assert!(grown < 8 * 1024, "grew by {grown} KiB");
+    server.join();
+}
+
+#[test]
 fn a_flood_of_pings_at_a_full_socket_costs_no_memory() {
     // FAULTS 20, 21: a server that sends pings and reads none of the answers.
     let _alone = alone();

@@ -156,3 +156,65 @@ impl Batch {
         costs
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::net::{Config, Options, Os, Reactor};
+    use crate::proto::ws::{frame, handshake};
+
+    /// Accepts one client, sends until nothing more is taken, and resets the connection.
+    fn flood_and_reset(listener: &TcpListener) {
+        let (mut tcp, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            tcp.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        let head = String::from_utf8(head).unwrap();
+        let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+        let answer = format!(
+            "HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\n\r\n",
+            handshake::accept(key)
+        );
+        let mut piece = answer.into_bytes();
+        tcp.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+        while tcp.write_all(&piece).is_ok() {
+            piece.clear();
+            frame::header(&mut piece, true, frame::Opcode::Binary, 100_000, 0);
+            piece.resize(piece.len() + 100_000, 7);
+        }
+        // The kernel may still take some more; a reset drops it.
+        rustix::net::sockopt::set_socket_linger(&tcp, Some(Duration::ZERO)).unwrap();
+    }
+
+    #[test]
+    fn a_connection_that_is_not_read_and_breaks_ends_and_does_not_spin() {
+        for with_poll in [false, true] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("ws://{}/", listener.local_addr().unwrap());
+            let server = std::thread::spawn(move || flood_and_reset(&listener));
+            let config = Config::default();
+            let os = match with_poll {
+                false => Os::new(&config.limits),
+                true => Os::with_poll(&config.limits),
+            };
+            let mut reactor = Reactor::with_sys(os.unwrap(), config).unwrap();
+            reactor.open(Options::new(&url).unwrap()).unwrap();
+            let (mut batch, end) = (Batch::default(), Instant::now() + Duration::from_secs(20));
+            while !reactor.is_empty() {
+                assert!(Instant::now() < end, "poll: {with_poll}");
+                reactor.turn(Some(end), &mut Held(&mut batch)).unwrap();
+            }
+            let last = batch.drain().last();
+            assert!(matches!(last, Some((_, Event::Closed(Closed::Lost(_))))), "{last:?}");
+            server.join().unwrap();
+        }
+    }
+}

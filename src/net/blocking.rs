@@ -196,6 +196,11 @@ impl WebSocket {
         self.reactor.flush();
         while self.reactor.buffered(self.id) > 0 {
             self.turn(None)?;
+            // It ended before the kernel took everything.
+            if self.inbox.ended && self.reactor.buffered(self.id) == 0 {
+                self.end()?;
+                return Err(self.error(ErrorKind::Misuse(Misuse::NotOpen)));
+            }
         }
         Ok(())
     }

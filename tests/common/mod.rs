@@ -111,6 +111,8 @@ pub struct Peer {
     stream: Box<dyn Stream>,
     /// Request head, as far as it was read.
     pub head: String,
+    /// The mask keys of the frames that were read.
+    pub keys: Vec<[u8; 4]>,
 }
 
 impl Peer {
@@ -119,7 +121,7 @@ impl Peer {
         tcp.set_nonblocking(false).unwrap();
         tcp.set_nodelay(true).unwrap();
         let stream = Box::new(tcp.try_clone().unwrap());
-        Peer { tcp, stream, head: String::new() }
+        Peer { tcp, stream, head: String::new(), keys: Vec::new() }
     }
 
     pub fn tls(tcp: TcpStream, config: Arc<ServerConfig>) -> Peer {
@@ -148,6 +150,16 @@ impl Peer {
     pub fn record(&mut self) {
         let start = self.read(5);
         self.read(usize::from(u16::from_be_bytes([start[3], start[4]])));
+    }
+
+    /// Whether the client begins its request: over TLS, whether it likes the certificate.
+    pub fn begins(&mut self) -> bool {
+        let mut byte = [0];
+        let begins = self.stream.read_exact(&mut byte).is_ok();
+        if begins {
+            self.head.push(byte[0].into());
+        }
+        begins
     }
 
     /// Reads the request.
@@ -186,6 +198,7 @@ impl Peer {
             n => n.into(),
         };
         let key = self.read(4);
+        self.keys.push([key[0], key[1], key[2], key[3]]);
         let mut payload = self.read(len);
         payload.iter_mut().enumerate().for_each(|(i, b)| *b ^= key[i % 4]);
         (start[0], payload)

@@ -55,29 +55,40 @@ fn every_size_comes_back_through_the_blocking_face() {
 }
 
 /// Echoes every size through a reactor.
-fn through<S: moonwire::Sys>(mut reactor: Reactor<S>, url: &str) {
+fn through<S: moonwire::Sys>(reactor: Reactor<S>, url: &str) {
+    let messages: Vec<_> = SIZES.iter().map(|&n| message(n % 2 == 0, n)).collect();
+    echoed(reactor, url, &messages, false);
+}
+
+/// Sends the messages and compares what comes back; `at_once` or each after the one before.
+fn echoed<S: moonwire::Sys>(
+    mut reactor: Reactor<S>,
+    url: &str,
+    messages: &[Message],
+    at_once: bool,
+) {
     reactor.open(options(url)).unwrap();
-    let mut left: Vec<Message> = SIZES.iter().map(|&n| message(n % 2 == 0, n)).collect();
-    let want = left.clone();
-    left.reverse();
+    let mut left = messages.iter();
+    let mut send = |conn: &mut Conn<'_>| {
+        let sent = match left.next() {
+            Some(Message::Text(text)) => conn.send_text(text),
+            Some(Message::Binary(data)) => conn.send_binary(data),
+            None => conn.close(1000, ""),
+        };
+        sent.unwrap();
+    };
     let told = run(&mut reactor, |conn, event| match event {
-        Event::Opened(_) | Event::Text(_) | Event::Binary(_) => {
-            match left.pop() {
-                Some(Message::Text(text)) => conn.send_text(&text),
-                Some(Message::Binary(data)) => conn.send_binary(&data),
-                None => conn.close(1000, ""),
-            }
-            .unwrap();
-        }
+        Event::Opened(_) if at_once => (0..=messages.len()).for_each(|_| send(conn)),
+        Event::Opened(_) => send(conn),
+        Event::Text(_) | Event::Binary(_) if !at_once => send(conn),
         _ => {}
     });
-    let mut got = told.into_iter().filter_map(|t| match t {
+    let got = told.into_iter().filter_map(|t| match t {
         Told::Text(text) => Some(Message::Text(text)),
         Told::Binary(data) => Some(Message::Binary(data)),
         _ => None,
     });
-    assert!(want.into_iter().all(|m| got.next() == Some(m)));
-    assert!(got.next().is_none());
+    assert!(got.eq(messages.iter().cloned()));
 }
 
 #[test]
@@ -93,6 +104,30 @@ fn every_size_comes_back_with_poll_instead_of_epoll() {
         let config = config();
         let os = Os::with_poll(&config.limits).unwrap();
         through(Reactor::with_sys(os, config).unwrap(), echo(secure).url());
+    }
+}
+
+#[test]
+fn buffers_of_any_size_change_nothing() {
+    // Every way in which a frame can stand across the end of a buffer.
+    for (first, most, in_place, turn) in
+        [(1, 1, 1, 1), (64, 100, 50, 10), (100, 1000, 1000, 500), (7, 300, 100_000, 1 << 20)]
+    {
+        let limits = Limits {
+            receive_buffer: first,
+            receive_buffer_max: most,
+            in_place,
+            turn,
+            ..Limits::default()
+        };
+        for secure in [false, true] {
+            let sizes = (90..130).chain([250, 300, 310, 990, 1000, 1010, 5000]);
+            let messages: Vec<_> = sizes.map(|n| message(n % 3 == 0, n)).collect();
+            for at_once in [false, true] {
+                let reactor = Reactor::new(Config { limits: limits.clone(), ..config() }).unwrap();
+                echoed(reactor, echo(secure).url(), &messages, at_once);
+            }
+        }
     }
 }
 
@@ -320,6 +355,21 @@ fn a_full_send_queue_is_an_error_to_the_sender() {
     assert_eq!(refused, Some(Misuse::Full));
     assert!(client.buffered(id) <= MIB + 2 * piece.len());
     drop(done);
+    server.join();
+}
+
+#[test]
+fn a_send_that_the_kernel_does_not_take_is_no_success() {
+    let server = serve(|mut p| {
+        p.accept(b"");
+        p.read(2);
+        p.reset();
+    });
+    let mut ws = options(&server.url()).connect().unwrap();
+    let error = ws.send_binary(&vec![0; 64 * MIB]).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Io(_) | ErrorKind::Eof), "{error}");
+    assert!(ws.send_text("late").is_err());
+    assert_eq!(ws.read().unwrap(), None);
     server.join();
 }
 
