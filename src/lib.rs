@@ -1,4 +1,8 @@
-//! moonwire
+#![cfg_attr(all(feature = "luau", feature = "tls"), doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(all(feature = "luau", feature = "tls")),
+    doc = "A WebSocket client without an async runtime; the README describes the whole."
+)]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -11,6 +15,7 @@ compile_error!(
 #[cfg(all(feature = "cli", feature = "luau", feature = "tls"))]
 #[doc(hidden)]
 pub mod cli;
+#[cfg(feature = "net")]
 mod error;
 mod limits;
 #[cfg(feature = "luau")]
@@ -23,6 +28,7 @@ pub mod peer;
 pub mod proto;
 pub mod trace;
 
+#[cfg(feature = "net")]
 pub use error::{Error, ErrorKind, Stage};
 pub use limits::Limits;
 #[cfg(feature = "luau")]

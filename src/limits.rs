@@ -40,7 +40,8 @@ pub struct Limits {
     /// A frame that misses at least this many bytes is read straight into an allocation of its
     /// own: 64 KiB, the first size of the shared receive buffer.
     pub in_place: usize,
-    /// First size of the receive buffer that all connections of a reactor share: 64 KiB.
+    /// First size of the receive buffer that all connections of a reactor share: 64 KiB (4 KiB at
+    /// least).
     pub receive_buffer: usize,
     /// Size up to which that buffer grows while reads fill it: 1 MiB, where system calls no
     /// longer show.
@@ -74,11 +75,14 @@ pub struct Limits {
     pub dns_helpers: usize,
     /// Questions that wait for such a thread: 1,024; one more fails at once.
     pub dns_queue: usize,
-    /// Bytes that a threaded reactor has handed over for one connection and that are not consumed
-    /// yet, past which its socket is not read: 2 MiB.
+    /// Bytes that were handed over for one connection and that are not consumed yet, past which
+    /// its socket is not read (by [`crate::Client`], and while a blocking send waits): 2 MiB.
     pub high_water: usize,
     /// Where reading goes on: 512 KiB.
     pub low_water: usize,
+    /// The same over all connections of a reactor: 64 MiB. Past it, each connection is stopped at
+    /// [`Limits::low_water`], so that many fast peers are bounded too.
+    pub high_water_total: usize,
     /// Luau: bytes of messages held for one connection until a listener exists: 1 MiB.
     pub hold: usize,
     /// Luau: the same over all connections: 16 MiB.
@@ -114,6 +118,7 @@ impl Default for Limits {
             dns_queue: 1024,
             high_water: 2 * MIB,
             low_water: 512 * KIB,
+            high_water_total: 64 * MIB,
             hold: MIB,
             hold_total: 16 * MIB,
         }

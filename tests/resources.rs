@@ -158,14 +158,16 @@ fn a_flood_at_a_slow_client_stays_in_the_kernel() {
             if bytes < FLOOD / 4 {
                 std::thread::sleep(Duration::from_millis(2));
             }
-            events.wait(Some(until), |_, event| match event {
-                Event::Binary(data) => {
-                    assert_eq!(data.len(), message);
-                    bytes += data.len();
-                }
-                Event::Closed(_) => over = true,
-                _ => {}
-            });
+            events
+                .wait(Some(until), |_, event| match event {
+                    Event::Binary(data) => {
+                        assert_eq!(data.len(), message);
+                        bytes += data.len();
+                    }
+                    Event::Closed(_) => over = true,
+                    _ => {}
+                })
+                .unwrap();
             most = most.max(resident());
         }
         assert!(bytes >= FLOOD * 9 / 10, "{name}: {bytes}");

@@ -87,6 +87,31 @@ struct Inbox {
     /// The last event, taken out when it is an error that was given.
     closed: Option<Closed>,
     ended: bool,
+    /// While it closes, reading goes on whatever comes, and so many bytes are still kept.
+    room: Option<usize>,
+}
+
+impl Inbox {
+    fn put(&mut self, conn: &mut Conn<'_>, message: Message) {
+        let cost = message.cost();
+        match &mut self.room {
+            None => conn.hold(cost),
+            Some(room) if *room >= cost => *room -= cost,
+            Some(_) => return,
+        }
+        self.messages.push_back(message);
+    }
+}
+
+impl Message {
+    /// What it counts against the high-water mark.
+    fn cost(&self) -> usize {
+        size_of::<Message>()
+            + match self {
+                Message::Text(text) => text.len(),
+                Message::Binary(data) => data.len(),
+            }
+    }
 }
 
 impl WebSocket {
@@ -101,7 +126,9 @@ impl WebSocket {
     }
 
     /// Sends a text message; returns when the kernel has taken it. Pings are answered meanwhile,
-    /// and messages that come wait for [`WebSocket::read`].
+    /// and messages that come wait for [`WebSocket::read`]; past [`crate::Limits::high_water`]
+    /// bytes of them the socket is not read, so a server that waits for that before it reads on
+    /// and a program that only sends wait for each other: read now and then.
     pub fn send_text(&mut self, text: &str) -> Result<(), Error> {
         let sent = self.reactor.send_text(self.id, text);
         self.sent(sent)
@@ -142,14 +169,18 @@ impl WebSocket {
     }
 
     /// Closes: sends the close frame behind everything else and waits for the server's, at most
-    /// [`crate::Limits::close`]. Messages that come meanwhile are kept for [`WebSocket::read`].
-    /// What the server's close frame said.
+    /// [`crate::Limits::close`]. Messages that come meanwhile are kept for [`WebSocket::read`] up
+    /// to [`crate::Limits::high_water`] bytes; the rest is thrown away. What the server's close
+    /// frame said.
     pub fn close(&mut self, code: u16, reason: &str) -> Result<CloseFrame, Error> {
         match self.reactor.close(self.id, &CloseFrame::new(code, reason)) {
             // It is being closed, or is closed, already.
             Ok(()) | Err(Misuse::NotOpen) => {}
             Err(e) => return Err(self.error(ErrorKind::Misuse(e))),
         }
+        self.inbox.room = Some(self.reactor.limits().high_water);
+        let held = self.inbox.messages.iter().map(Message::cost).sum();
+        self.reactor.consumed(self.id, held);
         while !self.inbox.ended {
             self.turn(None)?;
         }
@@ -162,6 +193,7 @@ impl WebSocket {
     fn receive(&mut self, until: Option<Instant>) -> Result<Received, Error> {
         loop {
             if let Some(message) = self.inbox.messages.pop_front() {
+                self.reactor.consumed(self.id, message.cost());
                 return Ok(Received::Message(message));
             }
             if std::mem::take(&mut self.inbox.closing) {
@@ -207,9 +239,9 @@ impl WebSocket {
 
     fn turn(&mut self, until: Option<Instant>) -> Result<(), Error> {
         let inbox = &mut self.inbox;
-        let mut sink = |_: &mut Conn<'_>, event: Event<'_>| match event {
-            Event::Text(text) => inbox.messages.push_back(Message::Text(text.into_string())),
-            Event::Binary(data) => inbox.messages.push_back(Message::Binary(data.into_owned())),
+        let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| match event {
+            Event::Text(text) => inbox.put(conn, Message::Text(text.into_string())),
+            Event::Binary(data) => inbox.put(conn, Message::Binary(data.into_owned())),
             Event::Opened(opened) => inbox.opened = Some(opened),
             Event::Closed(closed) => {
                 inbox.closed = Some(closed);

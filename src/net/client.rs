@@ -26,7 +26,7 @@ use crate::proto::{CloseFrame, Misuse};
 ///     Event::Opened(_) => client.send_text(conn, "hello").unwrap_or_default(),
 ///     Event::Text(text) => println!("{}", text.as_str()),
 ///     _ => {}
-/// });
+/// })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -49,12 +49,13 @@ struct State {
 
 #[derive(Default)]
 struct Queue {
-    /// Batches that wait, oldest first: two at most, since a third is added to the second.
+    /// Batches that wait, oldest first; what is in them counts against the high-water marks.
     batches: Vec<Batch>,
     /// An empty one for the poll thread.
     spare: Option<Batch>,
     woken: bool,
-    failed: Option<io::Error>,
+    /// Why the thread has ended.
+    failed: Option<(io::ErrorKind, String)>,
 }
 
 impl State {
@@ -124,6 +125,7 @@ impl Client {
     }
 
     /// See [`Shared::quietly`].
+    #[cfg(feature = "luau")]
     pub(crate) fn quietly<R>(&self, act: impl FnOnce(&mut Reactor) -> R) -> R {
         self.0.shared.quietly(act)
     }
@@ -136,29 +138,31 @@ impl Client {
 impl Events {
     /// Waits for events until `until` (`None`: for as long as it takes) and gives all that are
     /// there to `each`; how many they were. 0 after the time, or after [`Client::wake`].
+    ///
+    /// An error means that the system could not wait any more and the thread has ended: there
+    /// will be no events, and every call says so.
     pub fn wait(
         &mut self,
         until: Option<Instant>,
         mut each: impl FnMut(ConnId, Event<'_>),
-    ) -> usize {
+    ) -> io::Result<usize> {
         let mut batch = std::mem::take(&mut self.batch);
-        // An error of the system means that the thread has ended; there are no events any more.
-        let _ = self.take(until, &mut batch);
+        let taken = self.take(until, &mut batch);
         let count = batch.len();
         for (id, event) in batch.drain() {
             each(id, event);
         }
         batch.clear();
         self.batch = batch;
-        count
+        taken.map(|()| count)
     }
 
     /// The same as a batch, in exchange for an empty one. They count as consumed at once.
     pub(crate) fn take(&mut self, until: Option<Instant>, batch: &mut Batch) -> io::Result<()> {
         let mut queue = self.state.queue();
         while queue.batches.is_empty() && !std::mem::take(&mut queue.woken) {
-            if let Some(error) = queue.failed.take() {
-                return Err(error);
+            if let Some((kind, text)) = &queue.failed {
+                return Err(io::Error::new(*kind, text.clone()));
             }
             let filled = &self.state.filled;
             queue = match until {
@@ -215,7 +219,7 @@ fn poll(state: &State) {
             }
         }
         if let Err(error) = state.shared.turn(end, &mut ready, &mut Held(&mut batch)) {
-            state.queue().failed = Some(error);
+            state.queue().failed = Some((error.kind(), error.to_string()));
             state.filled.notify_all();
             return;
         }

@@ -31,8 +31,10 @@ pub(super) struct Driver<S: Sys> {
     pub(super) released: bool,
     /// The final event is over; where the close frame is held back, the session lives on.
     ended: bool,
-    /// Bytes that were handed over and not yet consumed; counted by threads only.
+    /// Bytes that were handed over and not yet consumed, where that is counted.
     pub(super) held: usize,
+    /// What of them is part of the reactor's sum.
+    pub(super) counted: usize,
     /// Its socket is not read until enough of them are consumed.
     paused: bool,
 }
@@ -124,6 +126,7 @@ impl<S: Sys> Driver<S> {
             released: false,
             ended: false,
             held: 0,
+            counted: 0,
             paused: false,
         }
     }
@@ -694,10 +697,11 @@ impl<S: Sys> Driver<S> {
 
     /// Stops reading while too much waits to be consumed, and goes on when it does not.
     pub(super) fn balance(&mut self, core: &mut Core<S>) {
-        let pause = match self.paused {
-            false => self.held > core.limits.high_water,
-            true => self.held > core.limits.low_water,
-        };
+        core.held = core.held - self.counted + self.held;
+        self.counted = self.held;
+        let limits = &core.limits;
+        let low = self.paused || core.held > limits.high_water_total;
+        let pause = self.held > if low { limits.low_water } else { limits.high_water };
         if pause != self.paused {
             self.paused = pause;
             core.touch(self);

@@ -141,6 +141,8 @@ pub(super) struct Core<S: Sys> {
     pub(super) now: Instant,
     /// Bytes handed over in this turn.
     pub(super) handed: usize,
+    /// Bytes handed over and not consumed, all connections.
+    pub(super) held: usize,
     /// Sends since the last look at the clock, and when bytes began to wait.
     sends: u32,
     corked: Option<Instant>,
@@ -201,7 +203,7 @@ impl Reactor {
 
     /// The sockets to wait for and what for, for an event loop of the embedder's that cannot wait
     /// for an epoll descriptor. Valid until the next call of this reactor; on Linux, where
-    /// [`std::os::fd::AsFd`] gives one descriptor for all, it is empty.
+    /// `epoll_fd` gives one descriptor for all, it is empty.
     pub fn interests(&self) -> Vec<(Arc<OwnedFd>, super::Interest)> {
         match &**self.core.sys.poller() {
             #[cfg(target_os = "linux")]
@@ -230,7 +232,9 @@ impl<S: Sys> Reactor<S> {
         // So that a missing random source is an error here and not later.
         sys.random(&mut [0; 4])?;
         let now = sys.now();
-        let limits = Arc::new(config.limits);
+        let mut limits = config.limits;
+        limits.receive_buffer = limits.receive_buffer.max(4096);
+        let limits = Arc::new(limits);
         let gates = Gates::new(limits.opening_per_peer);
         Ok(Reactor {
             core: Core {
@@ -247,6 +251,7 @@ impl<S: Sys> Reactor<S> {
                 dirty: Vec::new(),
                 now,
                 handed: 0,
+                held: 0,
                 sends: 0,
                 corked: None,
             },
@@ -565,7 +570,8 @@ impl<S: Sys> Reactor<S> {
 
     fn remove(&mut self, id: ConnId) {
         let Some(slot) = self.slots.get_mut(id.index()) else { return };
-        slot.driver = None;
+        let Some(driver) = slot.driver.take() else { return };
+        self.core.held -= driver.counted;
         slot.generation = (id.generation() + 1) & ((1 << 29) - 1);
         self.free.push(id.index());
         self.open -= 1;

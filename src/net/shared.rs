@@ -47,6 +47,7 @@ impl Shared {
     }
 
     /// Uses the reactor and leaves the rest to a later [`Shared::with`], or to the next turn.
+    #[cfg(feature = "luau")]
     pub(crate) fn quietly<R>(&self, act: impl FnOnce(&mut Reactor) -> R) -> R {
         act(&mut self.lock().reactor)
     }

@@ -470,7 +470,7 @@ impl PollSet {
 
 /// Raises the soft limit of open files to the hard one; gives the new limit, if there is one.
 #[cfg(feature = "cli")]
-pub(crate) fn raise_open_files() -> Option<u64> {
+pub fn raise_open_files() -> Option<u64> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

@@ -173,7 +173,11 @@ fn failure(error: rustls::Error) -> ErrorKind {
 /// `DnsName("a.example")`, as the library gives it, without its wrapping, escaped.
 fn shown_name(name: &str) -> String {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
-    escape(inner.trim_matches('"').as_bytes(), 100)
+    let inner = inner.trim_matches('"');
+    match inner.parse::<IpAddr>() {
+        Ok(address) => address.to_string(),
+        Err(_) => escape(inner.as_bytes(), 100),
+    }
 }
 
 /// The server side, for the small server in `peer`.

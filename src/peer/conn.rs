@@ -6,7 +6,6 @@ use crate::proto::CloseFrame;
 use crate::proto::Opcode;
 use crate::proto::Violation;
 use crate::proto::buf::SendBuf;
-use crate::proto::utf8::Utf8;
 use crate::proto::ws::message::{Assembly, Message};
 use crate::proto::ws::{frame, mask};
 
@@ -187,7 +186,7 @@ impl Echo {
                 false => Step::Closed,
             });
         }
-        let new = || Assembly::new(opcode, Utf8::default());
+        let new = || Assembly::new(opcode);
         self.message.get_or_insert_with(new).frame(limits)?;
         self.piece(input, start, Rest { missing: len, fin, key, phase: 0 }, out)
     }
@@ -216,7 +215,7 @@ impl Echo {
         mask::apply(piece, key, phase);
         let missing = missing - there;
         if let Some(message) = &mut self.message {
-            message.push(piece, 0, missing)?;
+            message.push(piece, missing)?;
         }
         if missing > 0 {
             self.rest = Some(Rest { missing, fin, key, phase: (phase + there) % 4 });

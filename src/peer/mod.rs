@@ -20,6 +20,8 @@ use crate::net::tls::server::Identity;
 use crate::net::{Interest, Os, OsPoller, Poller as _, Ready, Socket, Sys as _};
 use conn::Conn;
 
+pub use crate::net::sys::raise_open_files;
+
 /// The root that signed [`CHAIN_PEM`].
 pub const CA_PEM: &[u8] = include_bytes!("certs/ca.pem");
 /// A certificate for `localhost`, `127.0.0.1` and `::1`.

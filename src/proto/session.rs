@@ -46,8 +46,8 @@ pub struct Session(State);
 enum State {
     Opening(Box<Opening>),
     Open(Connection),
-    /// The handshake failed.
-    Refused,
+    /// The handshake failed; what there was to note.
+    Refused(Vec<Note>),
 }
 
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl Session {
     ) -> (usize, Option<Event<'b>>) {
         match &mut self.0 {
             State::Open(connection) => connection.receive(cx, input),
-            State::Refused => (input.len(), None),
+            State::Refused(_) => (input.len(), None),
             State::Opening(opening) => match opening.handshake.receive(input) {
                 Ok((used, None)) => (used, None),
                 Ok((used, Some(opened))) => {
@@ -115,7 +115,7 @@ impl Session {
         match &mut self.0 {
             State::Open(connection) => connection.receive_eof(),
             State::Opening(_) => Some(self.refuse(HandshakeError::Eof)),
-            State::Refused => None,
+            State::Refused(_) => None,
         }
     }
 
@@ -141,7 +141,7 @@ impl Session {
         match &self.0 {
             State::Open(connection) => connection.outgoing(),
             State::Opening(opening) => opening.handshake.out.pending(),
-            State::Refused => &[],
+            State::Refused(_) => &[],
         }
     }
 
@@ -150,7 +150,7 @@ impl Session {
         match &mut self.0 {
             State::Open(connection) => connection.sent(n),
             State::Opening(opening) => opening.handshake.out.sent(n),
-            State::Refused => {}
+            State::Refused(_) => {}
         }
     }
 
@@ -159,7 +159,7 @@ impl Session {
         match &self.0 {
             State::Open(connection) => connection.deadline(),
             State::Opening(opening) => opening.handshake.deadline,
-            State::Refused => None,
+            State::Refused(_) => None,
         }
     }
 
@@ -211,7 +211,8 @@ impl Session {
     pub fn buffered(&self) -> usize {
         match &self.0 {
             State::Open(connection) => connection.buffered(),
-            _ => 0,
+            State::Opening(opening) => opening.handshake.out.len(),
+            State::Refused(_) => 0,
         }
     }
 
@@ -220,7 +221,7 @@ impl Session {
         match &mut self.0 {
             State::Open(connection) => connection.notes(),
             State::Opening(opening) => Some(&mut opening.notes),
-            State::Refused => None,
+            State::Refused(notes) => Some(notes),
         }
     }
 
@@ -232,7 +233,8 @@ impl Session {
     }
 
     fn refuse(&mut self, error: HandshakeError) -> Event<'static> {
-        self.0 = State::Refused;
+        let notes = self.notes().map(std::mem::take).unwrap_or_default();
+        self.0 = State::Refused(notes);
         Event::Closed(Closed::Failed(Failure::Handshake(error)))
     }
 }

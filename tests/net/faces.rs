@@ -139,10 +139,12 @@ fn collect(
     let (until, mut all, mut done) = (soon(), HashMap::<_, Vec<_>>::new(), false);
     while !done {
         assert!(Instant::now() < until, "hangs");
-        events.wait(Some(until), |id, event| {
-            done |= enough(id, &event);
-            all.entry(id).or_default().push(keep(event));
-        });
+        events
+            .wait(Some(until), |id, event| {
+                done |= enough(id, &event);
+                all.entry(id).or_default().push(keep(event));
+            })
+            .unwrap();
     }
     all
 }
@@ -230,7 +232,7 @@ fn several_threads_send_through_one_client() {
 fn wake_ends_a_wait_from_another_thread() {
     let (client, mut events) = Client::spawn(Config::default()).unwrap();
     let waker = std::thread::spawn(move || client.wake());
-    assert_eq!(events.wait(Some(soon()), |_, _| {}), 0);
+    assert_eq!(events.wait(Some(soon()), |_, _| {}).unwrap(), 0);
     waker.join().unwrap();
 }
 

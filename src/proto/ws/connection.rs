@@ -314,17 +314,19 @@ impl Connection {
             if missing < self.limits.in_place {
                 if opcode == Opcode::Text {
                     let new = payload.get(self.checked..).unwrap_or_default();
-                    self.utf8.feed(new).map_err(|_| Violation::NotUtf8)?;
+                    if self.utf8.feed(new).is_err() {
+                        self.note(Direction::In, fin, opcode, len, payload);
+                        return Err(Violation::NotUtf8);
+                    }
                     self.checked = there;
                 }
                 return Ok(Step::More(0));
             }
         }
         self.note(Direction::In, fin, opcode, len, payload);
-        let (checked, utf8) = (mem::take(&mut self.checked), mem::take(&mut self.utf8));
-        let message = self.message.get_or_insert_with(|| Box::new(Assembly::new(opcode, utf8)));
+        let message = self.message.get_or_insert_with(|| Box::new(Assembly::new(opcode)));
         message.frame(&self.limits)?;
-        message.push(payload, checked, missing)?;
+        message.push(payload, missing)?;
         self.after_piece(size + there, Rest { missing, fin })
     }
 
@@ -347,7 +349,7 @@ impl Connection {
         let there = input.len().min(rest.missing);
         let missing = rest.missing - there;
         if let Some(message) = &mut self.message {
-            message.push(&input[..there], 0, missing)?;
+            message.push(&input[..there], missing)?;
         }
         self.after_piece(there, Rest { missing, ..rest })
     }

@@ -55,6 +55,7 @@ impl<'b> Text<'b> {
     }
 
     /// The bytes if they own their memory, else the text again.
+    #[cfg(feature = "net")]
     pub(crate) fn into_owned(self) -> Result<Vec<u8>, Text<'b>> {
         match self.0 {
             Repr::Bytes(Cow::Owned(bytes)) => Ok(bytes),
@@ -99,25 +100,22 @@ pub(crate) struct Assembly {
 const AHEAD: usize = 256 * 1024;
 
 impl Assembly {
-    pub(crate) fn new(opcode: Opcode, utf8: Utf8) -> Assembly {
-        Assembly { text: opcode == Opcode::Text, utf8, frames: 0, data: Vec::new() }
+    pub(crate) fn new(opcode: Opcode) -> Assembly {
+        let text = opcode == Opcode::Text;
+        Assembly { text, utf8: Utf8::default(), frames: 0, data: Vec::new() }
     }
 
     /// Counts a frame.
     pub(crate) fn frame(&mut self, limits: &Limits) -> Result<(), Violation> {
-        self.frames += 1;
-        if self.frames > limits.fragments { Err(Violation::TooManyFragments) } else { Ok(()) }
+        self.frames = self.frames.saturating_add(1);
+        // One frame is a message, whatever the limit is.
+        let many = self.frames > limits.fragments.max(1);
+        if many { Err(Violation::TooManyFragments) } else { Ok(()) }
     }
 
-    /// Takes `piece` of a frame of which `missing` bytes more are to come; its first `checked`
-    /// bytes were looked at before.
-    pub(crate) fn push(
-        &mut self,
-        piece: &[u8],
-        checked: usize,
-        missing: usize,
-    ) -> Result<(), Violation> {
-        self.check(&piece[checked.min(piece.len())..])?;
+    /// Takes `piece` of a frame of which `missing` bytes more are to come.
+    pub(crate) fn push(&mut self, piece: &[u8], missing: usize) -> Result<(), Violation> {
+        self.check(piece)?;
         self.reserve(piece.len(), missing);
         self.data.extend_from_slice(piece);
         Ok(())
@@ -138,7 +136,7 @@ impl Assembly {
     }
 
     /// Looks at bytes that are or will be part of the data.
-    pub(crate) fn check(&mut self, piece: &[u8]) -> Result<(), Violation> {
+    fn check(&mut self, piece: &[u8]) -> Result<(), Violation> {
         if self.text { self.utf8.feed(piece).map_err(|_| Violation::NotUtf8) } else { Ok(()) }
     }
 
