@@ -83,7 +83,8 @@ pub struct Limits {
     /// The same over all connections of a reactor: 64 MiB. Past it, each connection is stopped at
     /// [`Limits::low_water`], so that many fast peers are bounded too.
     pub high_water_total: usize,
-    /// Luau: bytes of messages held for one connection until a listener exists: 1 MiB.
+    /// Luau: bytes of messages held for one connection until a listener exists: 1 MiB. A short
+    /// message counts as 64 bytes, since it costs as much.
     pub hold: usize,
     /// Luau: the same over all connections: 16 MiB.
     pub hold_total: usize,

@@ -97,6 +97,10 @@ impl Host {
         self.epoch.checked_add(Duration::try_from_secs_f64(seconds.max(0.0)).ok()?)
     }
 
+    pub(super) fn has_dropped(&self) -> bool {
+        !lock(&self.dropped).is_empty()
+    }
+
     pub(super) fn take_dropped(&self) -> Vec<u64> {
         std::mem::take(&mut *lock(&self.dropped))
     }
@@ -168,10 +172,11 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
     };
     table.set("report", lua.create_function(report)?)?;
     let its = env.clone();
-    let getgenv = move |_: &Lua, ()| {
+    let getgenv = move |lua: &Lua, ()| {
+        let env = globals(lua, &its);
         // A script may now replace what the compiler takes for granted.
-        its.set_safeenv(false);
-        Ok(its.clone())
+        env.set_safeenv(false);
+        Ok(env)
     };
     table.set("getgenv", lua.create_function(getgenv)?)?;
     let its = env.clone();
@@ -179,12 +184,17 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
         let name = name.map_or("=loadstring".into(), |n| n.to_string_lossy());
         let text = text.as_bytes();
         let chunk = lua.load(&*text).set_name(name).set_mode(ChunkMode::Text);
-        Ok(match chunk.set_environment(its.clone()).into_function() {
+        Ok(match chunk.set_environment(globals(lua, &its)).into_function() {
             Ok(function) => (Some(function), None),
             Err(e) => (None, Some(syntax(e))),
         })
     };
     table.set("load", lua.create_function(load)?)
+}
+
+/// The table of globals that scripts share: `env`, unless `sandbox` has put another before it.
+fn globals(lua: &Lua, env: &Table) -> Table {
+    if env.is_readonly() { lua.globals() } else { env.clone() }
 }
 
 /// The text of a syntax error, without what wraps it.
@@ -321,7 +331,11 @@ fn open(host: &Host, url: &LuaString, options: &Value) -> Result<ConnId, Refused
                 wanted = wanted.set(host, &key, &value).map_err(Refused::Options)?;
             }
         }
-        other => return Err(Refused::Options(expected("options", "table", other))),
+        other => {
+            let got = type_name(other);
+            let text = format!("invalid argument #2 to 'connect' (table expected, got {got})");
+            return Err(Refused::Options(text));
+        }
     }
     let Wanted { mut options, limits, buffers } = wanted;
     if let Some(limits) = limits {
@@ -345,7 +359,9 @@ impl Wanted {
     fn set(mut self, host: &Host, key: &Value, value: &Value) -> Result<Wanted, String> {
         let key = match key {
             Value::String(key) => key.to_string_lossy(),
-            other => return Err(expected("option name", "string", other)),
+            other => {
+                return Err(format!("an option's name is a string, not a {}", type_name(other)));
+            }
         };
         let refused = |e: crate::Error| e.kind().to_string();
         match (key.as_str(), value) {
@@ -361,6 +377,9 @@ impl Wanted {
                 self.options = self.options.protocol(&name).map_err(refused)?;
             }
             ("Protocols", Value::Table(names)) => {
+                if names.pairs::<Value, Value>().count() != names.raw_len() {
+                    return Err("option Protocols: a list of names expected".into());
+                }
                 for name in names.sequence_values::<Value>() {
                     let name = text("Protocols", &name.map_err(|e| e.to_string())?)?;
                     self.options = self.options.protocol(&name).map_err(refused)?;
@@ -389,9 +408,10 @@ impl Wanted {
                 _ => return Err("option BinaryType has to be \"string\" or \"buffer\"".into()),
             },
             ("Compress", Value::Boolean(false)) => {}
-            ("Compress", _) => {
+            ("Compress", Value::Boolean(true)) => {
                 return Err("option Compress: permessage-deflate is not in this build".into());
             }
+            ("Compress", other) => return Err(expected("Compress", "boolean", other)),
             ("Headers", other) => return Err(expected("Headers", "table", other)),
             ("Protocols", other) => return Err(expected("Protocols", "string or table", other)),
             ("BinaryType", other) => return Err(expected("BinaryType", "string", other)),
@@ -404,8 +424,13 @@ impl Wanted {
     }
 }
 
-fn expected(what: &str, kind: &str, got: &Value) -> String {
-    format!("option {what}: {kind} expected, got {}", got.type_name())
+fn expected(option: &str, kind: &str, got: &Value) -> String {
+    format!("option {option}: {kind} expected, got {}", type_name(got))
+}
+
+/// As a script knows it: there is one type of numbers.
+fn type_name(value: &Value) -> &'static str {
+    if value.is_integer() { "number" } else { value.type_name() }
 }
 
 fn text(option: &str, value: &Value) -> Result<String, String> {

@@ -31,8 +31,8 @@ pub struct Runtime {
     source: Source,
     batch: Batch,
     stopper: Stopper,
-    /// The table of globals that scripts share.
-    env: Table,
+    /// The table `shared`, if it is ours.
+    shared: Option<Table>,
     /// When the last step was.
     stepped: Instant,
     /// Whether work is left of the last cycle.
@@ -95,7 +95,7 @@ impl Runtime {
         let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
         lua.sandbox(true)?;
         let runtime = Runtime::install(lua, options)?;
-        runtime.env.set("_G", runtime.lua.create_table()?)?;
+        runtime.lua.globals().set("_G", runtime.lua.create_table()?)?;
         Ok(runtime)
     }
 
@@ -113,9 +113,11 @@ impl Runtime {
         let host = Arc::new(Host::new(link.clone(), limits, options));
         let env = lua.globals();
         let (prelude, globals) = Prelude::load(&lua, &host, &env)?;
-        for name in GLOBALS.iter().filter(|name| !without.iter().any(|w| w == *name)) {
-            env.set(*name, globals.get::<Value>(*name)?)?;
+        let wanted = |name: &str| !without.iter().any(|w| w == name);
+        for name in GLOBALS.into_iter().filter(|name| wanted(name)) {
+            env.set(name, globals.get::<Value>(name)?)?;
         }
+        let shared = if wanted("shared") { Some(globals.get("shared")?) } else { None };
         Ok(Runtime {
             lua,
             host,
@@ -123,7 +125,7 @@ impl Runtime {
             source,
             batch: Batch::default(),
             stopper: Stopper::new(link),
-            env,
+            shared,
             stepped: Instant::now(),
             unfinished: false,
         })
@@ -145,9 +147,15 @@ impl Runtime {
         text: impl AsRef<[u8]>,
         args: impl IntoLuaMulti,
     ) -> Result<(), Error> {
+        self.thaw_shared();
         let chunk = self.lua.load(text.as_ref()).set_name(format!("@{name}"));
         let function = chunk.set_mode(ChunkMode::Text).into_function();
-        let function = function.map_err(|e| Error::Syntax(host::syntax(e)))?;
+        let function = function.map_err(|e| {
+            let text = host::syntax(e);
+            // Bytecode is refused without a word about where.
+            let named = text.starts_with(name) || text.starts_with("...");
+            Error::Syntax(if named { text } else { format!("{name}: {text}") })
+        })?;
         let thread = self.lua.create_thread(function)?;
         let mut args = args.into_lua_multi(&self.lua)?;
         args.push_front(Value::Thread(thread));
@@ -188,11 +196,9 @@ impl Runtime {
     /// It never waits. The time is looked at between two handlers, not inside one.
     pub fn step(&mut self, budget: Duration) -> Result<Progress, Error> {
         let end = Instant::now() + budget;
-        if !self.unfinished {
-            self.turn(Some(Instant::now()))?;
-            self.stepped = Instant::now();
-            self.prelude.step.call::<()>(())?;
-        }
+        self.turn(Some(Instant::now()))?;
+        self.stepped = Instant::now();
+        self.prelude.step.call::<()>(())?;
         self.advance(Some(end))
     }
 
@@ -202,6 +208,10 @@ impl Runtime {
         if left > 0 {
             let text = format!("{left} connections were not closed within {END:?}");
             self.host.say(Line::Warn(&text));
+            // They have had their time.
+            if let Source::Threaded(events) = &self.source {
+                events.hurry();
+            }
         }
     }
 
@@ -210,14 +220,16 @@ impl Runtime {
         if self.stopper.is_stopped() {
             return Ok(Progress::Stopped);
         }
-        for id in self.host.take_dropped() {
-            self.prelude.dropped.call::<()>(id)?;
-        }
+        self.thaw_shared();
         let limit = end.map(|end| {
             let left = end.saturating_duration_since(Instant::now());
             self.host.seconds() + left.as_secs_f64()
         });
-        self.unfinished = self.prelude.cycle.call((PIECES, limit))?;
+        self.cycle(limit)?;
+        // What was collected meanwhile would otherwise be let go of after the wait only.
+        while !self.unfinished && self.host.has_dropped() {
+            self.cycle(limit)?;
+        }
         self.host.link.flush();
         if self.unfinished {
             return Ok(Progress::Ready);
@@ -232,6 +244,22 @@ impl Runtime {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }))
+    }
+
+    /// What is ready, up to a time of the Luau side's clock.
+    fn cycle(&mut self, limit: Option<f64>) -> mlua::Result<()> {
+        for id in self.host.take_dropped() {
+            self.prelude.dropped.call::<()>(id)?;
+        }
+        self.unfinished = self.prelude.cycle.call((PIECES, limit))?;
+        Ok(())
+    }
+
+    /// `sandbox` makes every table among the globals read-only. This one is there to be written.
+    fn thaw_shared(&self) {
+        if let Some(shared) = self.shared.as_ref().filter(|shared| shared.is_readonly()) {
+            shared.set_readonly(false);
+        }
     }
 
     /// Under `run`, steps lie on a grid of 1/60 s, and happen only when a thread waits for one.

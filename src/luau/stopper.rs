@@ -31,6 +31,8 @@ impl Stopper {
         self.stopped.store(true, Ordering::Release);
         self.link.wake();
         close_all(&self.link, code, limit);
+        // Closing may have waited in the runtime's stead, and been woken in its stead.
+        self.link.wake();
     }
 }
 

@@ -30,7 +30,12 @@ impl Options {
     }
 
     /// The same with a configuration: TLS, limits, overrides, an observer.
-    pub fn connect_with(self, config: Config) -> Result<WebSocket, Error> {
+    pub fn connect_with(self, mut config: Config) -> Result<WebSocket, Error> {
+        // A message is owned here, and read soon: what one turn brings had better stay in the
+        // cache than be many megabytes of small allocations.
+        let limits = &mut config.limits;
+        limits.turn = limits.turn.min(TURN);
+        limits.receive_buffer_max = limits.receive_buffer_max.min(TURN);
         let url = self.url().as_str().to_owned();
         let io = |e| Error::new(&url, Stage::Connect, ErrorKind::Io(e));
         let mut reactor = Reactor::new(config).map_err(io)?;
@@ -49,6 +54,9 @@ impl Options {
         Ok(ws)
     }
 }
+
+/// The most that a turn of the blocking face hands over, whatever [`crate::Limits::turn`] allows.
+const TURN: usize = 64 * 1024;
 
 /// A message of the blocking face.
 #[derive(Clone, Debug, PartialEq, Eq)]

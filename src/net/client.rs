@@ -45,6 +45,8 @@ struct State {
     queue: Mutex<Queue>,
     filled: Condvar,
     stop: AtomicBool,
+    /// What is still open when it stops has had its time.
+    hurry: AtomicBool,
 }
 
 #[derive(Default)]
@@ -73,6 +75,7 @@ impl Client {
             queue: Mutex::default(),
             filled: Condvar::new(),
             stop: AtomicBool::new(false),
+            hurry: AtomicBool::new(false),
         });
         let its = Arc::clone(&state);
         let thread = std::thread::Builder::new().name("moonwire-poll".into());
@@ -193,6 +196,14 @@ impl Events {
     }
 }
 
+#[cfg(feature = "luau")]
+impl Events {
+    /// What is open when this is dropped gets no time to close.
+    pub(crate) fn hurry(&self) {
+        self.state.hurry.store(true, Ordering::Release);
+    }
+}
+
 impl Drop for Events {
     fn drop(&mut self) {
         self.state.stop.store(true, Ordering::Release);
@@ -214,7 +225,8 @@ fn poll(state: &State) {
             // What was sent last, and the close frames, get a moment to leave.
             let limit = state.shared.with(|reactor| reactor.limits().linger);
             let end = *end.get_or_insert_with(|| Instant::now() + limit);
-            if Instant::now() >= end || state.shared.with(|reactor| reactor.is_empty()) {
+            let over = state.hurry.load(Ordering::Acquire) || Instant::now() >= end;
+            if over || state.shared.with(|reactor| reactor.is_empty()) {
                 return;
             }
         }

@@ -47,6 +47,11 @@ impl Gates {
         }
     }
 
+    /// Whether [`Gates::next`] has something to look at.
+    pub(crate) fn is_freed(&self) -> bool {
+        !self.freed.is_empty()
+    }
+
     /// Who has waited longest for a gate that is free now. It need not want to enter any more; if
     /// it does, it calls [`Gates::enter`] again.
     pub(crate) fn next(&mut self) -> Option<(SocketAddr, ConnId)> {

@@ -481,7 +481,10 @@ impl<S: Sys> Reactor<S> {
 
     /// Whether a turn need not wait.
     pub(super) fn has_work(&self) -> bool {
-        !self.fresh.is_empty() || !self.core.dirty.is_empty() || self.ready_at < self.ready.len()
+        !self.fresh.is_empty()
+            || !self.core.dirty.is_empty()
+            || self.core.gates.is_freed()
+            || self.ready_at < self.ready.len()
     }
 
     fn get(&mut self, id: ConnId) -> Option<(&mut Core<S>, &mut Driver<S>)> {

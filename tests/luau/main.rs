@@ -1,0 +1,43 @@
+//! The script side as its contract describes it: `WebSocket` and `websocket`, signals, `task`, the
+//! command, and an embedder's VM. Every test that uses the network runs with the reactor on the
+//! VM's thread and on one of its own.
+
+#![cfg(all(feature = "luau", feature = "cli", feature = "tls"))]
+
+/// A test of both ways to drive the reactor: `both! { fn name(mode) { … } }`.
+macro_rules! both {
+    ($($(#[$note:meta])* fn $name:ident($mode:ident) $body:block)*) => {$(
+        $(#[$note])*
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            #[test]
+            fn inline() {
+                let $mode = Mode::Inline;
+                $body
+            }
+
+            #[test]
+            fn poll_thread() {
+                let $mode = Mode::Threaded;
+                $body
+            }
+        }
+    )*};
+}
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod command;
+mod connect;
+mod embed;
+mod faults;
+mod lifetime;
+mod messages;
+mod object;
+mod raw;
+mod scheduler;
+mod signals;
+mod support;
