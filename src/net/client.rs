@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::batch::{Batch, Held};
 use super::reactor::Reactor;
 use super::shared::Shared;
-use super::{Config, ConnId, Event, Options};
+use super::{Config, ConnId, Event, Options, after};
 use crate::error::Error;
 use crate::proto::{CloseFrame, Misuse};
 
@@ -224,7 +224,7 @@ fn poll(state: &State) {
         if state.stop.load(Ordering::Acquire) {
             // What was sent last, and the close frames, get a moment to leave.
             let limit = state.shared.with(|reactor| reactor.limits().linger);
-            let end = *end.get_or_insert_with(|| Instant::now() + limit);
+            let end = *end.get_or_insert_with(|| after(Instant::now(), limit));
             let over = state.hurry.load(Ordering::Acquire) || Instant::now() >= end;
             if over || state.shared.with(|reactor| reactor.is_empty()) {
                 return;

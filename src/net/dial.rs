@@ -46,7 +46,7 @@ impl Plan {
             && let Some(address) = self.addresses.pop_front()
         {
             self.under_way += 1;
-            self.next = Some(now + self.delay);
+            self.next = Some(super::after(now, self.delay));
             return Step::Start(address);
         }
         match (self.under_way, self.addresses.is_empty()) {

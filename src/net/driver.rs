@@ -10,7 +10,7 @@ use super::link::{Link, Read};
 use super::options::Options;
 use super::reactor::{Conn, Core, Sink};
 use super::sys::{Interest, Ready, Sys};
-use super::{Closed, ConnId, Event};
+use super::{Closed, ConnId, Event, after};
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::proto::{self, Context, Failure, HandshakeError, Host, Lost, Session, Timer};
@@ -37,6 +37,8 @@ pub(super) struct Driver<S: Sys> {
     pub(super) counted: usize,
     /// Its socket is not read until enough of them are consumed.
     paused: bool,
+    /// The peer sends no more, and has said goodbye; what we owe it is still to be sent.
+    deaf: bool,
 }
 
 // The large variant is the one that lives.
@@ -104,9 +106,7 @@ pub(super) fn token_parts(token: u64) -> (ConnId, u8) {
 
 impl<S: Sys> Driver<S> {
     pub(super) fn new(id: ConnId, options: Options, now: Instant, limit: Duration) -> Driver<S> {
-        // A time limit beyond what a clock can say is none; a century stands for it.
-        let far = Duration::from_secs(100 * 365 * 86_400);
-        let deadline = now + limit.min(far);
+        let deadline = after(now, limit);
         Driver {
             id,
             url: options.url().as_str().into(),
@@ -128,6 +128,7 @@ impl<S: Sys> Driver<S> {
             held: 0,
             counted: 0,
             paused: false,
+            deaf: false,
         }
     }
 
@@ -138,6 +139,13 @@ impl<S: Sys> Driver<S> {
     /// Whether the final event has been given.
     pub(super) fn is_over(&self) -> bool {
         self.ended || matches!(self.life, Life::Gone | Life::Draining { .. })
+    }
+
+    /// Whether the session is over, or all that is owed to a peer that sends no more is sent: then
+    /// [`Driver::settle`] has the rest to do.
+    pub(super) fn is_done(&self) -> bool {
+        let Life::Live(live) = &self.life else { return false };
+        (self.ended && !live.session.is_open()) || (self.deaf && !live.owes())
     }
 
     pub(super) fn live(&mut self) -> Option<&mut Live<S>> {
@@ -492,6 +500,12 @@ impl<S: Sys> Driver<S> {
         let Life::Live(live) = &mut self.life else {
             return self.free(core);
         };
+        // A peer that is done sending may read on.
+        if kind.is_none() && !self.deaf && live.session.peer_is_done() && live.owes() {
+            self.deaf = true;
+            core.touch(self);
+            return;
+        }
         if let Some(proto::Event::Closed(closed)) = live.session.receive_eof() {
             self.closed(core, sink, closed, kind);
         }
@@ -607,18 +621,13 @@ impl<S: Sys> Driver<S> {
             self.life = life;
             return;
         };
-        let Live { mut link, session, token, .. } = live;
-        let mut rest = session.outgoing().to_vec();
-        if let Some(tls) = &mut link.tls {
-            let taken = tls.encrypt(&rest);
-            rest.drain(..taken);
-            tls.finish();
-        }
+        let Live { link, session, token, .. } = live;
+        let rest = session.outgoing().to_vec();
         if refused && link.tls.is_none() {
             core.sys.forget(&link.socket);
             return;
         }
-        let until = core.now + core.limits.linger;
+        let until = after(core.now, core.limits.linger);
         self.life = Life::Draining { link, rest, until, half_closed: false, token };
         self.tail = Vec::new();
         self.drain(core);
@@ -628,14 +637,12 @@ impl<S: Sys> Driver<S> {
     fn drain(&mut self, core: &mut Core<S>) {
         let Life::Draining { link, rest, half_closed, token, .. } = &mut self.life else { return };
         if !*half_closed {
-            match link.write(&mut core.sys, rest) {
-                Ok((done, blocked)) => {
-                    rest.drain(..done);
-                    if !blocked && rest.is_empty() {
-                        core.sys.finish(&link.socket);
-                        *half_closed = true;
-                    }
+            match link.write_last(&mut core.sys, rest) {
+                Ok(true) => {
+                    core.sys.finish(&link.socket);
+                    *half_closed = true;
                 }
+                Ok(false) => {}
                 Err(_) => return self.free(core),
             }
         }
@@ -687,8 +694,11 @@ impl<S: Sys> Driver<S> {
                 let mut random = core.keys.with(&mut core.sys);
                 let mut cx = Context { now: core.now, random: &mut random };
                 live.session.answer_close(&mut cx);
-                // Refused only when it is being closed already.
-                let _ = live.session.close(&mut cx, frame);
+                // Refused when it is being closed already, which is as well; and when nobody may
+                // send such a frame, but then it has to end all the same.
+                if live.session.close(&mut cx, frame).is_err() {
+                    let _ = live.session.close(&mut cx, &proto::CloseFrame::new(1001, ""));
+                }
             }
             Life::Draining { .. } => {}
             _ => self.free(core),
@@ -701,7 +711,9 @@ impl<S: Sys> Driver<S> {
         self.counted = self.held;
         let limits = &core.limits;
         let low = self.paused || core.held > limits.high_water_total;
-        let pause = self.held > if low { limits.low_water } else { limits.high_water };
+        // A low-water mark above the high one would have it stop and go on for ever.
+        let low_water = limits.low_water.min(limits.high_water);
+        let pause = self.held > if low { low_water } else { limits.high_water };
         if pause != self.paused {
             self.paused = pause;
             core.touch(self);
@@ -719,8 +731,13 @@ impl<S: Sys> Driver<S> {
             }
         }
         self.observe(core);
-        if self.ended && self.live().is_some_and(|live| !live.session.is_open()) {
+        if !self.is_done() {
+            return;
+        }
+        if self.ended {
             self.drain_or_free(core, false);
+        } else {
+            self.ended(core, sink, None);
         }
     }
 
@@ -751,7 +768,7 @@ impl<S: Sys> Driver<S> {
                 Err(kind) => return Some(kind),
             }
         }
-        let interest = Interest { read: !self.paused, write: blocked };
+        let interest = Interest { read: !self.paused && !self.deaf, write: blocked };
         if live.token.interest != interest {
             live.token.interest = interest;
             let (socket, number) = (&live.link.socket, live.token.number);
@@ -760,6 +777,18 @@ impl<S: Sys> Driver<S> {
             }
         }
         None
+    }
+}
+
+impl<S: Sys> Live<S> {
+    /// Bytes that the kernel has not taken. How many TLS keeps it does not tell; at least one.
+    pub(super) fn buffered(&self) -> usize {
+        self.session.buffered().max(self.link.holds_back().into())
+    }
+
+    /// Whether the peer is to get anything more: what waits, or a close frame that is held back.
+    fn owes(&self) -> bool {
+        self.session.is_open() || self.buffered() > 0
     }
 }
 

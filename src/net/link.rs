@@ -81,6 +81,31 @@ impl<S: Sys> Link<S> {
     }
 }
 
+impl<S: Sys> Link<S> {
+    /// Whether bytes that [`Link::write`] took wait for the kernel still.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+    }
+
+    /// Writes the last bytes, and over TLS the goodbye behind them; whether the kernel has it all.
+    pub(crate) fn write_last(
+        &mut self,
+        sys: &mut S,
+        rest: &mut Vec<u8>,
+    ) -> Result<bool, ErrorKind> {
+        let (done, mut blocked) = self.write(sys, rest)?;
+        rest.drain(..done);
+        if !rest.is_empty() {
+            return Ok(false);
+        }
+        if let Some(tls) = &mut self.tls {
+            tls.finish();
+            blocked = self.write(sys, &[])?.1;
+        }
+        Ok(!blocked)
+    }
+}
+
 /// A call that is interrupted is made again; one that would block gives nothing.
 fn retried(mut call: impl FnMut() -> io::Result<usize>) -> Result<Option<usize>, ErrorKind> {
     loop {

@@ -21,6 +21,7 @@ pub(crate) mod tls;
 pub(crate) mod tls;
 
 use std::fmt;
+use std::time::{Duration, Instant};
 
 pub use batch::{Batch, Items};
 pub use blocking::{Message, Received, WebSocket, connect};
@@ -36,6 +37,11 @@ pub use tls::tls_config;
 
 use crate::error::Error;
 use crate::proto::{self, CloseFrame};
+
+/// `span` after `now`; one beyond what a clock can say is none, and a century stands for it.
+fn after(now: Instant, span: Duration) -> Instant {
+    now + span.min(Duration::from_secs(100 * 365 * 86_400))
+}
 
 /// What a reactor has to tell of a connection: `Opened? (Text | Binary | Pong)* Closing? Closed`.
 pub type Event<'b> = proto::Event<'b, Closed>;

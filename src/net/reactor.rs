@@ -234,6 +234,8 @@ impl<S: Sys> Reactor<S> {
         let now = sys.now();
         let mut limits = config.limits;
         limits.receive_buffer = limits.receive_buffer.max(4096);
+        // A turn without room for anything would be followed by the next for ever.
+        limits.turn = limits.turn.max(1);
         let limits = Arc::new(limits);
         let gates = Gates::new(limits.opening_per_peer);
         Ok(Reactor {
@@ -359,10 +361,11 @@ impl<S: Sys> Reactor<S> {
         }
     }
 
-    /// Bytes that were accepted and not yet handed to the kernel.
+    /// Bytes that were accepted and not yet handed to the kernel; over TLS without those that are
+    /// encrypted already, but above 0 while there are any.
     pub fn buffered(&mut self, id: ConnId) -> usize {
         let live = self.get(id).and_then(|(_, driver)| driver.live());
-        live.map_or(0, |live| live.session.buffered())
+        live.map_or(0, |live| live.buffered())
     }
 
     /// Whether messages can be sent.
@@ -406,6 +409,10 @@ impl<S: Sys> Reactor<S> {
                 return true;
             }
             driver.observe(core);
+            if driver.is_done() {
+                // The next turn ends it, and tells if there is something to tell.
+                return true;
+            }
             driver.touched = false;
             self.arm(id);
             false
@@ -422,10 +429,10 @@ impl<S: Sys> Reactor<S> {
     ) -> Option<Option<Instant>> {
         self.core.now = self.core.sys.now();
         self.core.handed = 0;
-        let mut told = Counter { sink, told: false };
+        let (mut told, open) = (Counter { sink, told: false }, self.open);
         self.settle(&mut told);
-        let told = told.told;
-        if told || self.has_work() {
+        // A connection may end without a word, and with the last of them the owner's reason to wait.
+        if told.told || self.open < open || self.has_work() {
             return None;
         }
         let timer = self.timers.first().map(|(at, _)| *at);
@@ -442,6 +449,7 @@ impl<S: Sys> Reactor<S> {
         for id in std::mem::take(&mut self.fresh) {
             if let Some((core, driver)) = self.get(id) {
                 driver.start(core, sink);
+                core.touch(driver);
             }
         }
         while let Some((id, answer)) = self.core.sys.resolved() {

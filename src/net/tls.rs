@@ -93,7 +93,13 @@ impl Tls {
             if self.0.read_tls(&mut cipher).map_err(ErrorKind::Io)? == 0 {
                 break;
             }
-            let state = self.0.process_new_packets().map_err(failure)?;
+            let state = match self.0.process_new_packets() {
+                Ok(state) => state,
+                Err(e) => {
+                    self.rescue(buf, end);
+                    return Err(failure(e));
+                }
+            };
             let mut plain = state.plaintext_bytes_to_read();
             if buf.len() - *end < plain {
                 buf.resize(*end + plain, 0);
@@ -109,6 +115,15 @@ impl Tls {
             }
         }
         Ok(Fed::Open)
+    }
+
+    /// What came before the record that broke the connection is good.
+    fn rescue(&mut self, buf: &mut Vec<u8>, end: &mut usize) {
+        let mut plain = Vec::new();
+        // It ends with an error, since more might have come.
+        let _ = self.0.reader().read_to_end(&mut plain);
+        buf.splice(*end.., plain.iter().copied());
+        *end = buf.len();
     }
 
     /// Gives back memory that a burst of records took (FACTS: a read that finds nothing does it).

@@ -207,6 +207,13 @@ impl Session {
         matches!(&self.0, State::Open(connection) if connection.may_send())
     }
 
+    /// Whether nothing that the peer may still send matters: it has sent its close frame, or has
+    /// broken a rule.
+    #[cfg(feature = "net")]
+    pub(crate) fn peer_is_done(&self) -> bool {
+        matches!(&self.0, State::Open(connection) if connection.discards())
+    }
+
     /// Bytes that were queued and not yet taken by [`Session::sent`].
     pub fn buffered(&self) -> usize {
         match &self.0 {

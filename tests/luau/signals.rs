@@ -39,6 +39,41 @@ both! {
         assert!(!rt.runtime.has_raised(), "only the top level counts");
     }
 
+    fn a_thread_serves_several_handlers_only_while_no_script_can_tell(mode) {
+        let server = echo();
+        // One that is known, or that waits, is never used for a later message.
+        let text = r#"local ws = WebSocket.connect(...)
+            local kept = {}
+            local n = 0
+            ws.OnMessage:Connect(function(m)
+                n += 1
+                if m == "known" then
+                    table.insert(kept, coroutine.running())
+                elseif m == "waits" then
+                    task.wait()
+                    table.insert(kept, coroutine.running())
+                    task.wait(60)
+                    print("not reached")
+                end
+                if n == 40 then
+                    task.wait(0.05)
+                    local seen = {}
+                    for _, thread in kept do
+                        assert(not seen[thread], "one thread for two")
+                        seen[thread] = true
+                        task.cancel(thread)
+                    end
+                    print(n, #kept)
+                    ws:Close()
+                end
+            end)
+            for i = 1, 39 do
+                ws:Send(({ "plain", "known", "waits" })[i % 3 + 1])
+            end
+            ws:Send("last")"#;
+        assert_eq!(says(mode, text, server.url()), ["40 26"]);
+    }
+
     fn connecting_no_function_is_reported_and_gives_a_dead_connection(mode) {
         let server = echo();
         let text = r#"local ws = WebSocket.connect(...)

@@ -200,10 +200,45 @@ fn an_opening_that_is_given_up_closes_its_socket_and_tells_nothing() {
 }
 
 #[test]
+fn a_turn_in_which_the_last_connection_ends_without_a_word_does_not_wait() {
+    // `while !reactor.is_empty() { reactor.turn(None, …) }` would never come back.
+    let mut stage = Stage1::new(Config::default());
+    let id = stage.open(LONG);
+    let _peer = stage.accept();
+    stage.reactor.release(id, &moonwire::proto::CloseFrame::new(1001, ""));
+    let start = Instant::now();
+    while !stage.reactor.is_empty() {
+        stage.turn(Some(soon()));
+    }
+    assert!(start.elapsed() < LONG / 2);
+}
+
+#[test]
 fn more_connections_than_allowed_are_refused_at_once() {
     let limits = Limits { connections: 2, ..Limits::default() };
     let mut stage = Stage1::new(Config { limits, ..Config::default() });
     let _ = (stage.open(LONG), stage.open(LONG));
     let error = stage.reactor.open(options("ws://a.example/")).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::TooManyConnections(2)), "{error}");
+}
+
+#[test]
+fn a_second_address_is_tried_after_the_delay_when_the_addresses_are_known() {
+    // RFC 8305 §5, with overrides, so that no resolver's answer comes in between. The first
+    // address is held up by another handshake.
+    let hung = TcpListener::bind(loopback()).unwrap();
+    let hung = hung.local_addr().map(|to| (hung, to)).unwrap();
+    let server = moonwire::peer::Server::bind(loopback()).unwrap().spawn().unwrap();
+    let resolve = vec![
+        override_to("two.example", 80, hung.1),
+        override_to("two.example", 80, server.address()),
+    ];
+    let mut reactor = Reactor::new(Config { resolve, ..Config::default() }).unwrap();
+    reactor.open(options(&format!("ws://{}/", hung.1))).unwrap();
+    let id = reactor.open(options("ws://two.example/")).unwrap();
+    let until = Instant::now() + LONG / 4;
+    while !reactor.is_open(id) {
+        assert!(Instant::now() < until, "the second address is not tried");
+        reactor.turn(Some(until), &mut |_: &mut Conn<'_>, _: Event<'_>| {}).unwrap();
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use moonwire::proto::CloseFrame;
-use moonwire::{Closed, Config, Conn, ConnId, ErrorKind, Event, Limits, Reactor, Stage};
+use moonwire::{Client, Closed, Config, Conn, ConnId, ErrorKind, Event, Limits, Reactor, Stage};
 
 use crate::common::*;
 
@@ -340,5 +340,148 @@ fn plain_and_encrypted_connections_share_one_reactor() {
                 echoes += usize::from(matches!(event, Event::Binary(data) if data.len() == 3000));
             });
         }
+    }
+}
+
+#[test]
+fn a_failed_connection_ends_though_its_answer_was_flushed() {
+    // The server broke a rule and stays; its owner lets the close frame go and flushes it: no
+    // timer and no socket would ever bring the connection up again.
+    let server = serve(|mut p| {
+        p.accept(b"\xFF\0");
+        let code = p.close_code();
+        p.rest();
+        code
+    });
+    let mut reactor = Reactor::new(Config::default()).unwrap();
+    let id = reactor.open(options(&server.url()).hold_close(true)).unwrap();
+    let until = Instant::now() + LONG / 4;
+    let mut answered = false;
+    while !reactor.is_empty() {
+        assert!(Instant::now() < until, "it stays for ever");
+        let mut closed = false;
+        let mut sink =
+            |_: &mut Conn<'_>, event: Event<'_>| closed |= matches!(event, Event::Closed(_));
+        reactor.turn(Some(until), &mut sink).unwrap();
+        if closed && !answered {
+            answered = true;
+            reactor.answer_close(id);
+            reactor.flush();
+        }
+    }
+    assert_eq!(server.join(), 1002);
+}
+
+#[test]
+fn a_server_that_ends_its_stream_behind_its_close_frame_still_gets_our_answer() {
+    // It may read on; so what the owner says late, and the close frame that waits for it, go out.
+    let server = serve(|mut p| {
+        p.accept(&[frame(0x81, b"question"), close(4000, "")].concat());
+        p.tcp.shutdown(std::net::Shutdown::Write).unwrap();
+        (p.frame(), p.close_code(), p.rest())
+    });
+    let (client, mut events) = Client::spawn(Config::default()).unwrap();
+    let id = client.open(options(&server.url()).hold_close(true)).unwrap();
+    let (until, mut told) = (soon(), Vec::new());
+    while !told.iter().any(|t| matches!(t, Told::Closed(_))) {
+        assert!(Instant::now() < until, "{told:?}");
+        let each = |_, event: Event<'_>| {
+            if let Event::Closing(_) = event {
+                // The poll thread sees the end of the stream meanwhile.
+                std::thread::sleep(Duration::from_millis(100));
+                client.send_text(id, "answer").unwrap();
+                client.answer_close(id);
+            }
+            told.push(keep(event));
+        };
+        events.wait(Some(until), each).unwrap();
+    }
+    let Some(Told::Closed(Closed::Clean(frame))) = told.last() else { panic!("{told:?}") };
+    assert_eq!(frame.code, Some(4000));
+    assert_eq!(server.join(), ((0x81, b"answer".to_vec()), 4000, 0));
+}
+
+#[test]
+fn a_connection_whose_peer_is_done_sending_does_not_wait_for_its_owner_for_ever() {
+    let server = serve(|mut p| {
+        p.accept(&close(1000, ""));
+        p.tcp.shutdown(std::net::Shutdown::Write).unwrap();
+        p.close_code()
+    });
+    let limits = Limits { close: Duration::from_millis(50), ..Limits::default() };
+    let config = Config { limits, ..Config::default() };
+    let told = events(options(&server.url()).hold_close(true), config);
+    assert!(matches!(told.last(), Some(Told::Closed(Closed::Clean(_)))), "{told:?}");
+    assert_eq!(server.join(), 1000);
+}
+
+#[test]
+fn a_release_with_a_frame_that_cannot_be_sent_closes_all_the_same() {
+    let server = serve(|mut p| {
+        p.accept(b"");
+        p.close_code()
+    });
+    let mut reactor = Reactor::new(Config::default()).unwrap();
+    let id = reactor.open(options(&server.url())).unwrap();
+    let until = soon();
+    let turn = |reactor: &mut Reactor| {
+        assert!(Instant::now() < until, "it stays open");
+        reactor.turn(Some(until), &mut |_: &mut Conn<'_>, _: Event<'_>| {}).unwrap();
+    };
+    while !reactor.is_open(id) {
+        turn(&mut reactor);
+    }
+    reactor.release(id, &CloseFrame::new(999, ""));
+    while !reactor.is_empty() {
+        turn(&mut reactor);
+    }
+    assert_eq!(server.join(), 1001);
+}
+
+#[test]
+fn a_low_water_mark_above_the_high_one_does_not_spin() {
+    // It would stop and go on, each after the other, without leaving the lock.
+    let server = serve(|mut p| {
+        p.accept(&frame(0x82, &[1; 100_000]));
+        p.rest();
+    });
+    let limits = Limits { high_water: 64 * 1024, ..Limits::default() };
+    assert!(limits.high_water < limits.low_water);
+    let (client, mut events) = Client::spawn(Config { limits, ..Config::default() }).unwrap();
+    let id = client.open(options(&server.url())).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let (sender, done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(client.buffered(id)));
+    assert!(done.recv_timeout(LONG / 4).is_ok(), "the lock is held for ever");
+    let (until, mut got) = (soon(), false);
+    while !got {
+        let each = |_, event: Event<'_>| got |= matches!(event, Event::Binary(_));
+        assert!(events.wait(Some(until), each).unwrap() > 0);
+    }
+    drop(events);
+    server.join();
+}
+
+#[test]
+fn limits_without_measure_neither_panic_nor_hang() {
+    let server = moonwire::peer::Server::bind(loopback()).unwrap().spawn().unwrap();
+    let normal = Limits::default;
+    for limits in [
+        Limits { linger: Duration::MAX, attempt_delay: Duration::MAX, ..normal() },
+        Limits { opening: Duration::MAX, close: Duration::MAX, pong: Duration::MAX, ..normal() },
+        Limits { turn: 0, cork: 0, send_queue: 0, ..normal() },
+        Limits { receive_buffer: 0, receive_buffer_max: 0, in_place: 0, ..normal() },
+    ] {
+        let config = Config { limits: limits.clone(), ..Config::default() };
+        let mut reactor = Reactor::new(config).unwrap();
+        reactor.open(moonwire::Options::new(server.url()).unwrap()).unwrap();
+        let told = run(&mut reactor, |conn, event| match event {
+            Event::Opened(_) => conn.send_text("x").unwrap(),
+            Event::Text(_) => conn.close(1000, "").unwrap(),
+            _ => {}
+        });
+        assert!(matches!(&told[1], Told::Text(t) if t == "x"), "{limits:?}");
+        // The thread of a client lingers, too.
+        drop(Client::spawn(Config { limits, ..Config::default() }).unwrap());
     }
 }

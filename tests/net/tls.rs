@@ -1,8 +1,10 @@
 //! TLS always verifies: certificates, names, and who speaks what on which port.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use moonwire::{ErrorKind, Override, Stage};
+use moonwire::{Conn, ErrorKind, Event, Override, Reactor, Stage};
 
 use crate::common::*;
 
@@ -164,4 +166,71 @@ fn an_address_in_the_url_is_verified_as_an_address() {
     let mut ws = options(&server.url()).connect_with(trusting()).unwrap();
     assert_eq!(ws.read().unwrap(), None);
     assert_eq!(server.join(), 1000);
+}
+
+/// Sends more than the kernel takes, to a server that reads later.
+const MUCH: usize = 8 << 20;
+
+#[test]
+fn the_goodbye_of_tls_comes_behind_everything_that_waits() {
+    // What is sent behind it does not count, so the close frame would be lost.
+    let server = serve_tls("good", |mut p| {
+        p.accept(b"\xFF\0");
+        std::thread::sleep(Duration::from_millis(200));
+        (p.frame().1.len(), p.close_code(), p.rest())
+    });
+    let mut reactor = Reactor::new(trusting()).unwrap();
+    reactor.open(options(&server.url())).unwrap();
+    run(&mut reactor, |conn, event| {
+        if let Event::Opened(_) = event {
+            conn.send_binary(&vec![7; MUCH]).unwrap();
+        }
+    });
+    assert_eq!(server.join(), (MUCH, 1002, 0));
+}
+
+#[test]
+fn a_blocking_send_returns_when_the_kernel_has_it_and_not_tls() {
+    let server = serve_tls("good", |mut p| {
+        p.accept(b"");
+        std::thread::sleep(Duration::from_millis(200));
+        p.frame().1.len()
+    });
+    let mut ws = options(&server.url()).connect_with(trusting()).unwrap();
+    ws.send_binary(&vec![7; MUCH]).unwrap();
+    // Nothing drives the connection from here on.
+    assert_eq!(server.join(), MUCH);
+}
+
+#[test]
+fn what_came_before_a_broken_record_is_told() {
+    let (sent, wait) = std::sync::mpsc::channel();
+    let server = serve_tls("good", move |mut p| {
+        p.accept(b"");
+        p.frame();
+        p.write(&frame(0x81, b"last words"));
+        p.tcp.write_all(b"\x17\x03\x03\0\x20no such record is a legal one...").unwrap();
+        sent.send(()).unwrap();
+        p.rest()
+    });
+    let mut reactor = Reactor::new(trusting()).unwrap();
+    let id = reactor.open(options(&server.url())).unwrap();
+    let mut told = Vec::new();
+    let mut turn = |reactor: &mut Reactor| {
+        let mut sink = |_: &mut Conn<'_>, event: Event<'_>| told.push(keep(event));
+        reactor.turn(Some(soon()), &mut sink).unwrap();
+    };
+    while !reactor.is_open(id) {
+        turn(&mut reactor);
+    }
+    reactor.send_text(id, "go").unwrap();
+    reactor.flush();
+    // So that one read brings both.
+    wait.recv().unwrap();
+    while !reactor.is_empty() {
+        turn(&mut reactor);
+    }
+    assert!(matches!(&told[1], Told::Text(t) if t == "last words"), "{told:?}");
+    assert!(matches!(failure(&told).0.kind(), ErrorKind::Tls(_, Some(_))), "{told:?}");
+    server.join();
 }

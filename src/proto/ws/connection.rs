@@ -232,7 +232,7 @@ impl Connection {
     }
 
     /// Whether nothing that the peer sends matters any more.
-    fn discards(&self) -> bool {
+    pub(crate) fn discards(&self) -> bool {
         !matches!(self.state, State::Open | State::Closing { got: None })
     }
 
