@@ -3,7 +3,6 @@
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use super::args::{EchoKind, RunArgs};
 use super::{Failure, complain, signals};
@@ -11,9 +10,6 @@ use crate::luau::{self, Line, Options, Progress, Runtime, Stopper};
 use crate::net::sys::raise_open_files;
 use crate::peer::{self, Running, Server};
 use crate::trace::Lines;
-
-/// After a signal or `--timeout`, how long open connections have for their closing handshake.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) fn run(mut args: RunArgs) -> Result<u8, Failure> {
     raise_open_files();
@@ -113,7 +109,7 @@ fn show(line: Line<'_>, stopper: Option<&Stopper>) {
     if written.is_err_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
         // Whoever read it has seen enough.
         if let Some(stopper) = stopper {
-            stopper.stop(1001, PATIENCE);
+            stopper.stop(1001, signals::PATIENCE);
         }
         std::process::exit(0);
     }

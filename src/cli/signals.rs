@@ -7,8 +7,10 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::run::PATIENCE;
 use crate::luau::Stopper;
+
+/// How long open connections have for their closing handshake when the run is ended.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Listens for signals from now on.
 pub(super) fn listen(stopper: Stopper) -> io::Result<()> {
