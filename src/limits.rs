@@ -46,8 +46,9 @@ pub struct Limits {
     /// Size up to which that buffer grows while reads fill it: 1 MiB, where system calls no
     /// longer show.
     pub receive_buffer_max: usize,
-    /// Bytes of messages that one turn hands over, give or take one read: 1 MiB. It bounds what
-    /// waits for slow handlers, and how long one fast peer can hold up the others.
+    /// Bytes of messages that one turn hands over, give or take a message: 1 MiB. Each event counts
+    /// a little more than its bytes. It bounds what waits for slow handlers, and how long one fast
+    /// peer can hold up the others.
     pub turn: usize,
     /// Bytes that wait for the end of a turn before they are written anyway: 64 KiB.
     pub cork: usize,

@@ -6,7 +6,8 @@
 //! natives (`host.rs`) and drives them (`pump.rs`): bytes in, batches of events over, threads on.
 //!
 //! ```text
-//! scheduler.luau   threads, deadlines, steps, `task`
+//! scheduler.luau   threads, deadlines, steps
+//! task.luau        `task`, its legacy forms, `coroutine`
 //! signal.luau      RBXScriptSignal, RBXScriptConnection
 //! websocket.luau   WebSocket, websocket
 //! globals.luau     print, warn, loadstring, …

@@ -10,7 +10,7 @@ use super::Error;
 use super::host::{self, Host, Link, lock};
 use super::options::{GLOBALS, Line, Options};
 use super::stopper::{Stopper, close_all};
-use crate::net::{Batch, Client, Closed, ConnId, Event, Events, Ready, Shared};
+use crate::net::{Batch, Client, Closed, ConnId, Event, Events, Ready, Shared, after};
 use crate::proto::Text;
 
 /// A Luau VM with the script APIs, and the reactor behind them.
@@ -195,7 +195,7 @@ impl Runtime {
     /// One step, for a program that has a loop of its own: what is ready runs, for about `budget`.
     /// It never waits. The time is looked at between two handlers, not inside one.
     pub fn step(&mut self, budget: Duration) -> Result<Progress, Error> {
-        let end = Instant::now() + budget;
+        let end = after(Instant::now(), budget);
         self.turn(Some(Instant::now()))?;
         self.stepped = Instant::now();
         self.prelude.step.call::<()>(())?;
@@ -356,20 +356,21 @@ impl Prelude {
     /// Loads the Luau side; its functions and the globals it offers.
     fn load(lua: &Lua, host: &Arc<Host>, env: &Table) -> mlua::Result<(Prelude, Table)> {
         let natives = host::natives(lua, host, env)?;
+        let own = own_globals(lua)?;
         let chunk = |name: &str, text: &'static str| {
-            lua.load(text)
-                .set_name(format!("=[moonwire] {name}"))
-                .set_mode(ChunkMode::Text)
-                .into_function()
+            let chunk = lua.load(text).set_name(format!("=[moonwire] {name}"));
+            chunk.set_mode(ChunkMode::Text).set_environment(own.clone()).into_function()
         };
         let scheduler: Table =
             chunk("scheduler", include_str!("prelude/scheduler.luau"))?.call(&natives)?;
+        let task: Table =
+            chunk("task", include_str!("prelude/task.luau"))?.call((&natives, &scheduler))?;
         let signal: Table =
             chunk("signal", include_str!("prelude/signal.luau"))?.call((&natives, &scheduler))?;
         let websocket: Table = chunk("websocket", include_str!("prelude/websocket.luau"))?
             .call((&natives, &scheduler, &signal))?;
         let globals: Table = chunk("globals", include_str!("prelude/globals.luau"))?
-            .call((&natives, &scheduler, &websocket))?;
+            .call((&natives, &task, &websocket))?;
         let prelude = Prelude {
             main: scheduler.get("main")?,
             cycle: scheduler.get("cycle")?,
@@ -383,4 +384,44 @@ impl Prelude {
         };
         Ok((prelude, globals))
     }
+}
+
+/// What the Luau side takes from the language: copies, since a script may change its globals, and
+/// where there is no sandbox the libraries, too.
+fn own_globals(lua: &Lua) -> mlua::Result<Table> {
+    const NAMES: [&str; 16] = [
+        "buffer",
+        "coroutine",
+        "debug",
+        "error",
+        "math",
+        "next",
+        "pcall",
+        "select",
+        "setmetatable",
+        "string",
+        "table",
+        "tonumber",
+        "tostring",
+        "type",
+        "typeof",
+        "utf8",
+    ];
+    let (globals, own) = (lua.globals(), lua.create_table()?);
+    for name in NAMES {
+        let mut value: Value = globals.get(name)?;
+        if let Value::Table(library) = &value {
+            let copy = lua.create_table()?;
+            for pair in library.pairs::<Value, Value>() {
+                let (key, value) = pair?;
+                copy.raw_set(key, value)?;
+            }
+            copy.set_readonly(true);
+            value = Value::Table(copy);
+        }
+        own.raw_set(name, value)?;
+    }
+    own.set_readonly(true);
+    own.set_safeenv(true);
+    Ok(own)
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::host::Link;
-use crate::net::Batch;
+use crate::net::{Batch, after};
 use crate::proto::CloseFrame;
 
 /// A handle that stops a [`super::Runtime`] from another thread. It interrupts no script: what
@@ -38,7 +38,7 @@ impl Stopper {
 
 /// Closes everything and waits until it is closed, or the time is over; how many are not.
 pub(super) fn close_all(link: &Link, code: u16, limit: Duration) -> usize {
-    let end = Instant::now() + limit;
+    let end = after(Instant::now(), limit);
     let frame = CloseFrame::new(code, "");
     link.with(|reactor| reactor.release_all(&frame));
     link.flush();

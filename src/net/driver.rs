@@ -21,8 +21,10 @@ pub(super) struct Driver<S: Sys> {
     pub(super) id: ConnId,
     url: Box<str>,
     life: Life<S>,
-    /// Input that the session has not taken: part of a frame.
+    /// Input that the session has not taken: part of a frame, or what the turn had no room for.
     tail: Vec<u8>,
+    /// Whether it is the latter; then it stands in the reactor's backlog, and nothing is read.
+    unparsed: bool,
     /// The deadline that stands in the reactor's table.
     pub(super) armed: Option<Instant>,
     /// Whether it stands in the reactor's list of those to be settled.
@@ -121,6 +123,7 @@ impl<S: Sys> Driver<S> {
                 count: 0,
             })),
             tail: Vec::new(),
+            unparsed: false,
             armed: None,
             touched: false,
             released: false,
@@ -331,7 +334,7 @@ impl<S: Sys> Driver<S> {
                 }
                 // One that is paused is reported when it broke: then what the kernel still has
                 // is read, so that its end is seen. Without that, the wait would not wait.
-                if ready.read {
+                if ready.read && !self.unparsed {
                     self.read(core, sink);
                 }
             }
@@ -370,10 +373,31 @@ impl<S: Sys> Driver<S> {
         if let Life::Live(Live { link: Link { tls: Some(tls), .. }, .. }) = &mut self.life {
             tls.shrink();
         }
-        match outcome {
-            Ok(Read::Eof) => self.ended(core, sink, None),
-            Ok(_) => {}
-            Err(kind) => self.ended(core, sink, Some(kind)),
+        if matches!(outcome, Ok(Read::Eof) | Err(_)) {
+            self.parse_all(core, sink);
+            self.ended(core, sink, outcome.err());
+        }
+    }
+
+    /// Goes on with what an earlier turn had no room for.
+    pub(super) fn parse_on(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        self.unparsed = false;
+        let mut buf = std::mem::take(&mut self.tail);
+        let mut end = buf.len();
+        self.parse(core, sink, &mut buf, &mut end);
+        if !self.is_over() {
+            buf.truncate(end);
+            buf.shrink_to_fit();
+            self.tail = buf;
+        }
+        core.touch(self);
+    }
+
+    /// The stream has ended: what has come is told, whatever the turn has room for.
+    fn parse_all(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        while self.unparsed {
+            core.handed = 0;
+            self.parse_on(core, sink);
         }
     }
 
@@ -448,7 +472,13 @@ impl<S: Sys> Driver<S> {
             at += used;
             core.handed += used;
             let Some(event) = event else { break };
+            core.handed += weight(&event);
             self.event(core, sink, event);
+            if !core.has_room() && at < *end && !self.is_over() {
+                self.unparsed = true;
+                core.backlog.push(self.id);
+                break;
+            }
         }
         buf.copy_within(at..*end, 0);
         *end -= at;
@@ -726,6 +756,7 @@ impl<S: Sys> Driver<S> {
         if let Some(kind) = self.write(core) {
             // What the peer said before it went is still to be read; without that, this is the end.
             self.read(core, sink);
+            self.parse_all(core, sink);
             if self.live().is_some() {
                 self.ended(core, sink, Some(kind));
             }
@@ -790,6 +821,12 @@ impl<S: Sys> Live<S> {
     fn owes(&self) -> bool {
         self.session.is_open() || self.buffered() > 0
     }
+}
+
+/// What an event costs its owner besides its bytes: frames can be empty, and texts are handed over
+/// in runs.
+fn weight(event: &proto::Event<'_>) -> usize {
+    if matches!(event, proto::Event::Text(_)) { 16 } else { 256 }
 }
 
 impl<S: Sys> Opening<S> {

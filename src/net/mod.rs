@@ -39,7 +39,7 @@ use crate::error::Error;
 use crate::proto::{self, CloseFrame};
 
 /// `span` after `now`; one beyond what a clock can say is none, and a century stands for it.
-fn after(now: Instant, span: Duration) -> Instant {
+pub(crate) fn after(now: Instant, span: Duration) -> Instant {
     now + span.min(Duration::from_secs(100 * 365 * 86_400))
 }
 

@@ -138,6 +138,8 @@ pub(super) struct Core<S: Sys> {
     pub(super) gates: Gates,
     /// Connections that something happened to since they were settled.
     dirty: Vec<ConnId>,
+    /// Connections with input that a turn had no room for.
+    pub(super) backlog: Vec<ConnId>,
     pub(super) now: Instant,
     /// Bytes handed over in this turn.
     pub(super) handed: usize,
@@ -251,6 +253,7 @@ impl<S: Sys> Reactor<S> {
                 cipher: Vec::new(),
                 gates,
                 dirty: Vec::new(),
+                backlog: Vec::new(),
                 now,
                 handed: 0,
                 held: 0,
@@ -458,6 +461,11 @@ impl<S: Sys> Reactor<S> {
                 core.touch(driver);
             }
         }
+        for id in std::mem::take(&mut self.core.backlog) {
+            if let Some((core, driver)) = self.get(id) {
+                driver.parse_on(core, sink);
+            }
+        }
         while self.ready_at < self.ready.len() && self.core.has_room() {
             let ready = self.ready[self.ready_at];
             self.ready_at += 1;
@@ -492,6 +500,7 @@ impl<S: Sys> Reactor<S> {
         !self.fresh.is_empty()
             || !self.core.dirty.is_empty()
             || self.core.gates.is_freed()
+            || !self.core.backlog.is_empty()
             || self.ready_at < self.ready.len()
     }
 

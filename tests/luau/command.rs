@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -100,15 +101,25 @@ fn run(args: &[&str]) -> Ended {
     Live::start(&mut command(&[&["run"], args].concat())).end()
 }
 
-/// Runs a script from a file, with the options before it and the arguments behind it.
+/// A folder of this process alone.
+fn folder() -> PathBuf {
+    let name = format!("luau-{}", std::process::id());
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+/// A script in a file, to be run with options before it and arguments behind it.
 struct Script(PathBuf);
+
+/// How many scripts there are; with the last one the folder goes.
+static SCRIPTS: Mutex<usize> = Mutex::new(0);
 
 impl Script {
     fn new(name: &str, text: &str) -> Script {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("luau-command");
-        std::fs::create_dir_all(&folder).unwrap();
-        let file = folder.join(format!("{name}.luau"));
+        let mut count = SCRIPTS.lock().unwrap();
+        let file = folder().join(format!("{name}.luau"));
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(&file, text).unwrap();
+        *count += 1;
         Script(file)
     }
 
@@ -127,6 +138,17 @@ impl Script {
     #[track_caller]
     fn run(&self, options: &[&str], args: &[&str]) -> Ended {
         self.start(options, args).end()
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        let mut count = SCRIPTS.lock().unwrap();
+        *count -= 1;
+        if *count == 0 {
+            // What cannot be removed does no harm.
+            let _ = std::fs::remove_dir_all(folder());
+        }
     }
 }
 
@@ -190,25 +212,21 @@ fn a_script_from_standard_input() {
 #[test]
 fn modules_next_to_the_script() {
     let server = echo();
-    let text = format!("getgenv().url = {:?}\n", server.url());
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("luau-require");
-    let from = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/luau/require");
-    std::fs::create_dir_all(folder.join("folder")).unwrap();
-    for name in ["module.luau", "folder/deep.luau", "raises.luau", "main.luau"] {
-        let mut file = std::fs::read_to_string(from.join(name)).unwrap();
-        if name == "main.luau" {
-            file.insert_str(0, &text);
+    let scripts = ["module", "folder/deep", "raises", "main"].map(|name| {
+        let from = format!("{}/tests/luau/require/{name}.luau", env!("CARGO_MANIFEST_DIR"));
+        let mut text = std::fs::read_to_string(from).unwrap();
+        if name == "main" {
+            text.insert_str(0, &format!("getgenv().url = {:?}\n", server.url()));
         }
-        std::fs::write(folder.join(name), file).unwrap();
-    }
-    let other = folder.join("other");
-    std::fs::create_dir_all(&other).unwrap();
-    let absolute = folder.join("main.luau");
+        Script::new(&format!("require/{name}"), &text)
+    });
+    let folder = folder().join("require");
+    let other = folder.join("folder");
     for (folder, path) in [
         (&folder, "main.luau"),
         (&folder, "./main.luau"),
         (&other, "../main.luau"),
-        (&other, absolute.to_str().unwrap()),
+        (&other, scripts[3].path()),
     ] {
         let ended = Live::start(command(&["run", path]).current_dir(folder)).end();
         assert_eq!(
@@ -408,7 +426,8 @@ fn open(name: &str, options: &[&str], then: &str) -> (Live, raw::Raw<Vec<String>
     let server = serve(|listener| Peer::open(listener).rest());
     let text =
         format!("ws = WebSocket.connect(...) ws.OnClose:Connect(print) print('open') {then}");
-    let live = Script::new(name, &text).start(options, &[&server.url()]);
+    let script = Script::new(name, &text);
+    let live = script.start(options, &[&server.url()]);
     assert_eq!(live.line(), "open");
     (live, server)
 }
@@ -437,7 +456,8 @@ fn the_second_signal_ends_it_at_once() {
             (peer.told(), peer.told())
         });
         let text = "ws = WebSocket.connect(...) print('open') ws.OnMessage:Wait()";
-        let live = Script::new(&format!("second{i}"), text).start(&[], &[&server.url()]);
+        let script = Script::new(&format!("second{i}"), text);
+        let live = script.start(&[], &[&server.url()]);
         assert_eq!(live.line(), "open");
         let begin = Instant::now();
         live.signal("INT");
@@ -546,7 +566,7 @@ fn the_echo_server_as_a_command() {
     while !root.contains("-----END CERTIFICATE-----") {
         root = root + &live.line() + "\n";
     }
-    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("luau-command/root.pem");
+    let file = folder().join("root.pem");
     std::fs::write(&file, root).unwrap();
     let ended = script.run(&["--ca", file.to_str().unwrap()], &[&url]);
     printed(&ended, &["hello nil nil", "closed 1000"]);

@@ -68,10 +68,63 @@ both! {
         }
     }
 
+    // A script may take away or change all that it sees; what it has connected goes on.
+    fn a_script_that_changes_its_globals_harms_nobody(mode) {
+        let server = echo();
+        let script = r#"local url, sandboxed = ...
+            local eq, print, WebSocket, task, websocket = assert, print, WebSocket, task, websocket
+            local time, rawequal, getgenv, error = time, rawequal, getgenv, error
+            local isfrozen = table.isfrozen
+            if not sandboxed then
+                for _, library in { table, string, math, coroutine, debug, utf8, buffer } do
+                    if not isfrozen(library) then
+                        for name in library do library[name] = print end
+                    end
+                end
+            end
+            local env = getgenv()
+            for _, name in {
+                "buffer", "coroutine", "debug", "error", "math", "next", "pcall", "select",
+                "setmetatable", "string", "table", "tonumber", "tostring", "type", "typeof", "utf8",
+                "task", "WebSocket", "websocket", "print", "ipairs", "pairs",
+            } do
+                env[name] = function() error("the script's own " .. name) end
+            end
+            local ws = WebSocket.connect(url)
+            local once = ws.OnMessage:Once(function(m) print("once", m) end)
+            local gone = ws.OnMessage:Connect(print)
+            gone:Disconnect()
+            ws.OnMessage:Connect(function(m)
+                print("message", m)
+                task.defer(function() error({ code = 5 }) end)
+                ws:Close(4000, "reason")
+            end)
+            ws.OnClose:Connect(function() print("closed", ws.CloseCode) end)
+            ws:Ping("p")
+            print("pong", ws.OnPong:Wait())
+            ws:Send("m")
+            ws.OnClose:Wait()
+            task.wait("0.01")
+            task.cancel(task.delay(1, print))
+            print(websocket.connect("ws://"))"#;
+        for sandboxed in [true, false] {
+            let (lua, said) = (Lua::new(), Said::default());
+            lua.sandbox(sandboxed).unwrap();
+            let mut runtime = install(&lua, options(mode, &said)).unwrap();
+            runtime.spawn("script", script, (server.url(), sandboxed)).unwrap();
+            step_to_the_end(&mut runtime, &said);
+            assert_eq!(said.take(), [
+                "pong p", "message m", "once m", "error: {code = 5}", "closed 4000",
+                "nil ws://: URL: the URL names no host",
+            ]);
+        }
+    }
+
     fn two_vms_at_once(mode) {
         let server = echo();
         let said = [Said::default(), Said::default()];
-        let mut runtimes = said.each_ref().map(|said| install(&Lua::new(), options(mode, said)).unwrap());
+        let start = |said: &Said| install(&Lua::new(), options(mode, said)).unwrap();
+        let mut runtimes = said.each_ref().map(start);
         let script = r#"mine = ...
             local ws = WebSocket.connect(select(2, ...))
             for i = 1, 20 do
@@ -366,6 +419,15 @@ fn options_errors_and_values_have_their_texts() {
     assert!(lua.to_string().contains("broken"));
     assert!(Progress::Ready.is_alive() && Progress::Waiting(None).is_alive());
     assert!(!Progress::Done.is_alive() && !Progress::Stopped.is_alive());
-    let mut options = Options::new(|_: Line<'_>| {});
+    let mut options = Options::new(|_: luau::Line<'_>| {});
     assert_eq!(options.config().limits.connections, 8192);
+}
+
+#[test]
+fn budgets_and_limits_without_measure_do_not_panic() {
+    let mut rt = Runtime::new(Options::new(|_: luau::Line<'_>| {})).unwrap();
+    rt.spawn("script", "task.wait(60)", ()).unwrap();
+    assert!(matches!(rt.step(Duration::MAX).unwrap(), Progress::Waiting(Some(_))));
+    rt.stopper().stop(1001, Duration::MAX);
+    assert_eq!(rt.step(Duration::MAX).unwrap(), Progress::Stopped);
 }

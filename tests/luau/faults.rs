@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+use moonwire::peer::Server;
+
+use super::common::{pem, trusting};
 use super::raw::{Peer, close, frame, serve, text};
 use super::support::*;
 
@@ -41,6 +44,58 @@ fn heard<const N: usize, const M: usize>(
     assert_eq!(got.0, said);
     assert_eq!(got.1, told);
 }
+
+const LENGTHS: &str = r#"local ws = WebSocket.connect(...)
+    local sizes = { 0, 1, 125, 126, 127, 65535, 65536, 70000, 1000000 }
+    for _, size in sizes do
+        local text = string.rep("x", size)
+        ws:Send(text)
+        eq(ws.OnMessage:Wait() == text, true, size)
+        local bytes = string.rep("\xFE", size)
+        ws:Send(bytes, true)
+        local back, binary = ws.OnMessage:Wait()
+        eq(back == bytes, true, size)
+        eq(binary, true)
+    end
+    -- And all at once.
+    local n = 0
+    ws.OnMessage:Connect(function(m)
+        n += 1
+        eq(#m, sizes[n])
+        if n == #sizes then ws:Close() end
+    end)
+    for _, size in sizes do
+        ws:Send(string.rep("y", size))
+    end
+    ws.OnClose:Wait()
+    eq(n, #sizes)
+    done()"#;
+
+const AT_ONCE: &str = r#"local url = ...
+    local ended = 0
+    for k = 1, 4 do
+        task.spawn(function()
+            local ws = WebSocket.connect(url)
+            local big, n, got = string.rep(tostring(k), 20000), 300, 0
+            ws.OnMessage:Connect(function(m)
+                got += 1
+                eq(#m, if got % 10 == 0 then 20000 else 1)
+                eq(string.sub(m, 1, 1), tostring(k))
+                if got == n then ws:Close() end
+            end)
+            task.spawn(function()
+                for i = 1, n do
+                    ws:Send(if i % 10 == 0 then big else tostring(k))
+                    if i % 50 == 0 then task.wait() end
+                end
+            end)
+            ws.OnClose:Wait()
+            eq(got, n)
+            ended += 1
+        end)
+    end
+    until_true(function() return ended == 4 end)
+    done()"#;
 
 both! {
     fn a_ping_before_any_data(mode) {
@@ -81,7 +136,8 @@ both! {
     }
 
     fn an_unsolicited_pong(mode) {
-        let got = hears(mode, &[&frame(0x8A, b"?"), &text("x"), &frame(0x8A, b""), &close(1000, "")]);
+        let (full, empty) = (frame(0x8A, b"?"), frame(0x8A, b""));
+        let got = hears(mode, &[&full, &text("x"), &empty, &close(1000, "")]);
         heard(got, ["pong ?", "text x", "pong ", "closed 1000 "], ["close 1000"]);
     }
 
@@ -105,32 +161,20 @@ both! {
 
     fn messages_of_every_kind_of_length(mode) {
         let server = echo();
-        let script = r#"local ws = WebSocket.connect(...)
-            local sizes = { 0, 1, 125, 126, 127, 65535, 65536, 70000, 1000000 }
-            for _, size in sizes do
-                local text = string.rep("x", size)
-                ws:Send(text)
-                eq(ws.OnMessage:Wait() == text, true, size)
-                local bytes = string.rep("\xFE", size)
-                ws:Send(bytes, true)
-                local back, binary = ws.OnMessage:Wait()
-                eq(back == bytes, true, size)
-                eq(binary, true)
-            end
-            -- And all at once.
-            local n = 0
-            ws.OnMessage:Connect(function(m)
-                n += 1
-                eq(#m, sizes[n])
-                if n == #sizes then ws:Close() end
-            end)
-            for _, size in sizes do
-                ws:Send(string.rep("y", size))
-            end
-            ws.OnClose:Wait()
-            eq(n, #sizes)
-            done()"#;
-        passes(mode, script, server.url());
+        passes(mode, LENGTHS, server.url());
+    }
+
+    fn messages_over_tls(mode) {
+        let any = ([127, 0, 0, 1], 0).into();
+        let server = Server::bind_tls(any, &pem("good.pem"), &pem("good.key")).unwrap();
+        let server = server.spawn().unwrap();
+        for script in [LENGTHS, AT_ONCE] {
+            let mut rt = Rt::with(mode, |mut options| {
+                options.config().tls = trusting().tls;
+                options
+            });
+            rt.passes(script, server.url());
+        }
     }
 
     fn a_close_without_a_code(mode) {
@@ -230,32 +274,7 @@ both! {
 
     fn sending_and_receiving_at_once(mode) {
         let server = echo();
-        let script = r#"local url = ...
-            local ended = 0
-            for k = 1, 4 do
-                task.spawn(function()
-                    local ws = WebSocket.connect(url)
-                    local big, n, got = string.rep(tostring(k), 20000), 300, 0
-                    ws.OnMessage:Connect(function(m)
-                        got += 1
-                        eq(#m, if got % 10 == 0 then 20000 else 1)
-                        eq(string.sub(m, 1, 1), tostring(k))
-                        if got == n then ws:Close() end
-                    end)
-                    task.spawn(function()
-                        for i = 1, n do
-                            ws:Send(if i % 10 == 0 then big else tostring(k))
-                            if i % 50 == 0 then task.wait() end
-                        end
-                    end)
-                    ws.OnClose:Wait()
-                    eq(got, n)
-                    ended += 1
-                end)
-            end
-            until_true(function() return ended == 4 end)
-            done()"#;
-        passes(mode, script, server.url());
+        passes(mode, AT_ONCE, server.url());
     }
 
     // Both sides talk without listening for as long as their buffers take it: nobody may block.
