@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::reactor::{Conn, Reactor};
+use super::conn::Conn;
+use super::reactor::Reactor;
 use super::{Closed, Config, ConnId, Event, Options};
 use crate::error::{Error, ErrorKind, Stage};
 use crate::proto::{CloseFrame, Fields, Misuse, Opened};

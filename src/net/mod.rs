@@ -4,6 +4,7 @@
 mod batch;
 mod blocking;
 mod client;
+mod conn;
 mod dial;
 mod driver;
 mod gate;
@@ -26,8 +27,9 @@ use std::time::{Duration, Instant};
 pub use batch::{Batch, Items};
 pub use blocking::{Message, Received, WebSocket, connect};
 pub use client::{Client, Events};
+pub use conn::{Conn, Sink};
 pub use options::{Config, Options, Override};
-pub use reactor::{Conn, Reactor, Sink};
+pub use reactor::Reactor;
 pub use resolve::Answer;
 #[cfg(feature = "luau")]
 pub(crate) use shared::Shared;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::reactor::Sink;
+use super::conn::Sink;
 use super::sys::{OsPoller, Poller, Ready};
 use super::{Config, Reactor};
 

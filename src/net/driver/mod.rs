@@ -1,0 +1,260 @@
+//! One connection's life: resolve → dial → TLS → session → drain.
+
+mod ending;
+mod live;
+mod opening;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::error::ErrorKind;
+use crate::limits::Limits;
+use crate::net::conn::{Core, Sink};
+use crate::net::dial::Plan;
+use crate::net::link::Link;
+use crate::net::options::Options;
+use crate::net::sys::{Interest, Sys};
+use crate::net::{ConnId, after};
+use crate::proto::Session;
+use crate::trace::Trace;
+
+/// A connection and its buffers.
+pub(super) struct Driver<S: Sys> {
+    pub(super) id: ConnId,
+    url: Box<str>,
+    life: Life<S>,
+    /// Input that the session has not taken: part of a frame, or what the turn had no room for.
+    tail: Vec<u8>,
+    /// Whether it is the latter; then it stands in the reactor's backlog, and nothing is read.
+    unparsed: bool,
+    /// The deadline that stands in the reactor's table.
+    pub(super) armed: Option<Instant>,
+    /// Whether it stands in the reactor's list of those to be settled.
+    pub(super) touched: bool,
+    /// Nobody wants its events any more: they were given up, or the final one has been told.
+    pub(super) released: bool,
+    /// The final event is over; where the close frame is held back, the session lives on.
+    ended: bool,
+    /// Bytes that were handed over and not yet consumed, where that is counted.
+    pub(super) held: usize,
+    /// What of them is part of the reactor's sum.
+    pub(super) counted: usize,
+    /// Its socket is not read until enough of them are consumed.
+    paused: bool,
+    /// The peer sends no more, and has said goodbye; what we owe it is still to be sent.
+    deaf: bool,
+}
+
+// The large variant is the one that lives.
+#[allow(clippy::large_enum_variant)]
+enum Life<S: Sys> {
+    Opening(Box<Opening<S>>),
+    Live(Live<S>),
+    /// The final event has been given; what we said last is still on its way.
+    Draining {
+        link: Link<S>,
+        rest: Vec<u8>,
+        until: Instant,
+        half_closed: bool,
+        token: Token,
+    },
+    Gone,
+}
+
+struct Opening<S: Sys> {
+    options: Options,
+    deadline: Instant,
+    /// `None` while the name is being resolved.
+    plan: Option<Plan>,
+    /// When the next address is to be tried.
+    next: Option<Instant>,
+    attempts: Vec<Attempt<S>>,
+    /// Addresses whose gate is busy.
+    parked: Vec<SocketAddr>,
+    failed: Vec<(SocketAddr, io::Error)>,
+    count: u8,
+}
+
+struct Attempt<S: Sys> {
+    number: u8,
+    to: SocketAddr,
+    socket: S::Socket,
+}
+
+pub(super) struct Live<S: Sys> {
+    link: Link<S>,
+    pub(super) session: Session,
+    limits: Arc<Limits>,
+    token: Token,
+    /// The gate that is held until the handshake is over, and the time limit of it all.
+    opening: Option<Box<(SocketAddr, Duration)>>,
+}
+
+/// How a socket is watched.
+#[derive(Clone, Copy)]
+struct Token {
+    number: u64,
+    interest: Interest,
+}
+
+impl Token {
+    fn of(id: ConnId, attempt: u8) -> u64 {
+        id.to_bits() << 8 | u64::from(attempt)
+    }
+}
+
+/// The connection and the attempt that a token stands for.
+pub(super) fn token_parts(token: u64) -> (ConnId, u8) {
+    (ConnId::from_bits(token >> 8), token as u8)
+}
+
+impl<S: Sys> Driver<S> {
+    pub(super) fn new(id: ConnId, options: Options, now: Instant, limit: Duration) -> Driver<S> {
+        let deadline = after(now, limit);
+        Driver {
+            id,
+            url: options.url().as_str().into(),
+            life: Life::Opening(Box::new(Opening {
+                options,
+                deadline,
+                plan: None,
+                next: None,
+                attempts: Vec::new(),
+                parked: Vec::new(),
+                failed: Vec::new(),
+                count: 0,
+            })),
+            tail: Vec::new(),
+            unparsed: false,
+            armed: None,
+            touched: false,
+            released: false,
+            ended: false,
+            held: 0,
+            counted: 0,
+            paused: false,
+            deaf: false,
+        }
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self.life, Life::Gone)
+    }
+
+    /// Whether the final event has been given.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended || matches!(self.life, Life::Gone | Life::Draining { .. })
+    }
+
+    /// Whether the session is over, or all that is owed to a peer that sends no more is sent: then
+    /// [`Driver::settle`] has the rest to do.
+    pub(super) fn is_done(&self) -> bool {
+        let Life::Live(live) = &self.life else { return false };
+        (self.ended && !live.session.is_open()) || (self.deaf && !live.owes())
+    }
+
+    pub(super) fn live(&mut self) -> Option<&mut Live<S>> {
+        match &mut self.life {
+            Life::Live(live) => Some(live),
+            _ => None,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match &self.life {
+            Life::Opening(o) => Some(o.next.map_or(o.deadline, |next| next.min(o.deadline))),
+            Life::Live(live) => live.session.deadline(),
+            Life::Draining { until, .. } => Some(*until),
+            Life::Gone => None,
+        }
+    }
+
+    /// Stops reading while too much waits to be consumed, and goes on when it does not.
+    pub(super) fn balance(&mut self, core: &mut Core<S>) {
+        core.held = core.held - self.counted + self.held;
+        self.counted = self.held;
+        let limits = &core.limits;
+        let low = self.paused || core.held > limits.high_water_total;
+        // A low-water mark above the high one would have it stop and go on for ever.
+        let low_water = limits.low_water.min(limits.high_water);
+        let pause = self.held > if low { low_water } else { limits.high_water };
+        if pause != self.paused {
+            self.paused = pause;
+            core.touch(self);
+        }
+    }
+
+    /// After anything has happened: writes what waits, and waits for what is needed.
+    pub(super) fn settle(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        self.balance(core);
+        if let Some(kind) = self.write(core) {
+            // What the peer said before it went is still to be read; without that, this is the end.
+            self.read(core, sink);
+            self.parse_all(core, sink);
+            if self.live().is_some() {
+                self.ended(core, sink, Some(kind));
+            }
+        }
+        self.observe(core);
+        if !self.is_done() {
+            return;
+        }
+        if self.ended {
+            self.drain_or_free(core, false);
+        } else {
+            self.ended(core, sink, None);
+        }
+    }
+
+    /// Hands the session's notes to the observer.
+    pub(super) fn observe(&mut self, core: &mut Core<S>) {
+        let Life::Live(live) = &mut self.life else { return };
+        let (Some(observer), Some(notes)) = (&mut core.observer, live.session.notes()) else {
+            return;
+        };
+        for note in notes.drain(..) {
+            observer.observe(core.now, self.id.to_bits(), Trace::Note(&note));
+        }
+    }
+
+    /// Writes what waits; gives the error, if the socket is broken.
+    pub(super) fn write(&mut self, core: &mut Core<S>) -> Option<ErrorKind> {
+        let Life::Live(live) = &mut self.life else { return None };
+        let (mut blocked, mut idle) = (false, false);
+        while !blocked && !idle {
+            let outgoing = live.session.outgoing();
+            match live.link.write(&mut core.sys, outgoing) {
+                Ok((done, is_blocked)) => {
+                    blocked = is_blocked;
+                    live.session.sent(done);
+                    // A late pong may have come forth; else all is written, or TLS has to read.
+                    idle = done == 0 || live.session.outgoing().is_empty();
+                }
+                Err(kind) => return Some(kind),
+            }
+        }
+        let interest = Interest { read: !self.paused && !self.deaf, write: blocked };
+        if live.token.interest != interest {
+            live.token.interest = interest;
+            let (socket, number) = (&live.link.socket, live.token.number);
+            if let Err(e) = core.sys.watch(socket, number, interest, false) {
+                return Some(ErrorKind::Io(e));
+            }
+        }
+        None
+    }
+}
+
+impl<S: Sys> Live<S> {
+    /// Bytes that the kernel has not taken. How many TLS keeps it does not tell; at least one.
+    pub(super) fn buffered(&self) -> usize {
+        self.session.buffered().max(self.link.holds_back().into())
+    }
+
+    /// Whether the peer is to get anything more: what waits, or a close frame that is held back.
+    fn owes(&self) -> bool {
+        self.session.is_open() || self.buffered() > 0
+    }
+}
