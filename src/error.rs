@@ -90,10 +90,11 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(url: &str, stage: Stage, kind: ErrorKind) -> Error {
-        Error(Box::new(Inner { url: url.to_owned(), stage, kind }))
+        Error(Box::new(Inner { url: without_user(url), stage, kind }))
     }
 
-    /// The URL of the connection; empty for an error of the reactor itself.
+    /// The URL of the connection, without a user name or password; empty for an error of the
+    /// reactor itself.
     pub fn url(&self) -> &str {
         &self.0.url
     }
@@ -111,6 +112,16 @@ impl Error {
     /// The text without the URL: `stage: reason`.
     pub fn reason(&self) -> String {
         format!("{}: {}", self.0.stage, self.0.kind)
+    }
+}
+
+/// A URL is refused for its password, too, and then its error must not spread it.
+fn without_user(url: &str) -> String {
+    let start = url.find("://").map_or(0, |i| i + 3);
+    let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |i| start + i);
+    match url[start..end].rfind('@') {
+        Some(at) => format!("{}***{}", &url[..start], &url[start + at..]),
+        None => url.to_owned(),
     }
 }
 
@@ -180,6 +191,26 @@ impl std::error::Error for Error {
             ErrorKind::Handshake(e) => Some(e),
             ErrorKind::Violation(v) => Some(v),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_url_without_its_password() {
+        for (url, shown) in [
+            ("ws://user:secret@host/p@th", "ws://***@host/p@th"),
+            ("ws://a:b@c@host", "ws://***@host"),
+            ("ws://host/?q=a@b", "ws://host/?q=a@b"),
+            ("secret@nowhere", "***@nowhere"),
+            ("", ""),
+        ] {
+            let error = Error::new(url, Stage::Url, ErrorKind::Url(UrlError::UserInfo));
+            assert_eq!(error.url(), shown);
+            assert!(!error.to_string().contains("secret"));
         }
     }
 }
