@@ -118,6 +118,7 @@ impl Drop for Token {
     }
 }
 
+// The tokens are never read; they are there to be dropped.
 struct WebSocket(#[allow(dead_code)] Token);
 struct Signal(#[allow(dead_code)] Token);
 struct Connection;
