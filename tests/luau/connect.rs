@@ -11,7 +11,8 @@ use super::support::*;
 /// Checks how both report a failure that is in the URL, at a stage: `part` is in the reason.
 fn fails(mode: Mode, url: &str, stage: &str, part: &str) {
     let text = r#"local url, stage, part = ...
-        local head = `{url}: {stage}: `
+        -- A password is not repeated.
+        local head = `{string.gsub(url, "//.*@", "//***@")}: {stage}: `
         local ok, problem = pcall(WebSocket.connect, url)
         eq(ok, false)
         eq(type(problem), "string")
