@@ -53,7 +53,7 @@ impl<S: Sys> Driver<S> {
         self.tail = Vec::new();
         let outcome = loop {
             match self.read_once(core, sink, &mut buf, &mut end) {
-                Ok(Read::Some { more: true }) if core.has_room() && !self.is_over() => {
+                Ok(Read::Some { more: true }) if self.has_room(core, buf.len() - end) => {
                     let max = core.limits.receive_buffer_max;
                     // A frame that lacks little may fill it all; a read of nothing would look
                     // like the end of the stream.
@@ -77,6 +77,14 @@ impl<S: Sys> Driver<S> {
             self.parse_all(core, sink);
             self.ended(core, sink, outcome.err());
         }
+    }
+
+    /// Whether the turn has room for another read of so many bytes: what it has none for would
+    /// have to be kept aside, and copied. A large message is read into its own place.
+    fn has_room(&mut self, core: &Core<S>, bytes: usize) -> bool {
+        let in_place = self.live().is_some_and(|live| live.session.space().is_some());
+        let fits = in_place || core.handed + bytes <= core.limits.turn;
+        fits && core.has_room() && !self.is_over()
     }
 
     /// Goes on with what an earlier turn had no room for.
