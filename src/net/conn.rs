@@ -45,8 +45,7 @@ impl<'a> Conn<'a> {
         held: &'a mut usize,
         core: &'a mut Core<S>,
     ) -> Conn<'a> {
-        let now = core.now;
-        Conn { id, session, held, cx: Context { now, random: core } }
+        Conn { id, session, held, cx: core.context() }
     }
 
     /// Which connection it is.
@@ -123,6 +122,11 @@ impl<S: Sys> Core<S> {
         if !std::mem::replace(&mut driver.touched, true) {
             self.dirty.push(driver.id);
         }
+    }
+
+    /// What a session needs from outside.
+    pub(super) fn context(&mut self) -> Context<'_> {
+        Context { now: self.now, random: self }
     }
 
     pub(super) fn has_room(&self) -> bool {

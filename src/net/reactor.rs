@@ -374,8 +374,7 @@ impl<S: Sys> Reactor<S> {
     ) -> Result<(), Misuse> {
         let Some((core, driver)) = self.get(id) else { return Err(Misuse::NotOpen) };
         let Some(live) = driver.live() else { return Err(Misuse::NotOpen) };
-        let now = core.now;
-        act(&mut live.session, &mut Context { now, random: core })?;
+        act(&mut live.session, &mut core.context())?;
         let buffered = live.session.buffered();
         core.touch(driver);
         self.cork(id, buffered);

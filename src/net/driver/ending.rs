@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Stage};
 use crate::net::conn::{Conn, Core, Sink};
 use crate::net::sys::{Interest, Sys};
 use crate::net::{Closed, Event, after};
-use crate::proto::{self, Context, Failure, HandshakeError, Lost, Timer};
+use crate::proto::{self, Failure, HandshakeError, Lost, Timer};
 
 impl<S: Sys> Driver<S> {
     /// The stream has ended, or broke.
@@ -43,8 +43,7 @@ impl<S: Sys> Driver<S> {
             }
             Life::Opening(_) => self.dial(core, sink),
             Life::Live(live) => {
-                let mut random = core.keys.with(&mut core.sys);
-                let mut cx = Context { now: core.now, random: &mut random };
+                let mut cx = core.context();
                 if let Some(event) = live.session.on_deadline(&mut cx) {
                     self.event(core, sink, event);
                 }
@@ -135,8 +134,7 @@ impl<S: Sys> Driver<S> {
 
     pub(super) fn answer_close(&mut self, core: &mut Core<S>) {
         if let Life::Live(live) = &mut self.life {
-            let now = core.now;
-            live.session.answer_close(&mut Context { now, random: core });
+            live.session.answer_close(&mut core.context());
         }
     }
 
@@ -218,8 +216,7 @@ impl<S: Sys> Driver<S> {
         core.touch(self);
         match &mut self.life {
             Life::Live(live) if live.opening.is_none() => {
-                let mut random = core.keys.with(&mut core.sys);
-                let mut cx = Context { now: core.now, random: &mut random };
+                let mut cx = core.context();
                 live.session.answer_close(&mut cx);
                 // Refused when it is being closed already, which is as well; and when nobody may
                 // send such a frame, but then it has to end all the same.

@@ -8,7 +8,7 @@ use crate::net::Event;
 use crate::net::conn::{Conn, Core, Sink};
 use crate::net::link::{Link, Read};
 use crate::net::sys::{Ready, Sys};
-use crate::proto::{self, Context};
+use crate::proto;
 
 impl<S: Sys> Driver<S> {
     pub(in crate::net) fn ready(
@@ -151,10 +151,8 @@ impl<S: Sys> Driver<S> {
         match read {
             Ok(0) => Ok(Read::Eof),
             Ok(n) => {
-                let mut random = core.keys.with(&mut core.sys);
-                let mut cx = Context { now: core.now, random: &mut random };
                 core.handed += n;
-                if let Some(event) = live.session.filled(&mut cx, n) {
+                if let Some(event) = live.session.filled(&mut core.context(), n) {
                     self.event(core, sink, event);
                 }
                 Ok(Read::Some { more: n == want })
@@ -180,8 +178,7 @@ impl<S: Sys> Driver<S> {
                 *end = 0;
                 return;
             };
-            let mut random = core.keys.with(&mut core.sys);
-            let mut cx = Context { now: core.now, random: &mut random };
+            let mut cx = core.context();
             let (used, event) = live.session.receive(&mut cx, &buf[at..*end]);
             at += used;
             core.handed += used;
