@@ -31,6 +31,21 @@ pub struct Limits {
     pub line: usize,
     /// Interim (1xx) responses before the final one: 16.
     pub interim: u32,
+    /// From a connection that is ready to the head of the response, for a stream whose request
+    /// has no time limit of its own: 60 s. A server that computes an answer before it says a word
+    /// needs longer than one that only upgrades.
+    pub response: Duration,
+    /// Redirects that one request follows: 10.
+    pub redirects: u32,
+    /// Bytes of a line that starts a chunk, with its extensions (RFC 9112 §7.1.1): 4 KiB.
+    pub chunk_line: usize,
+    /// What chunk framing may cost beyond 16 bytes a chunk and twice the data: 16 KiB over a whole
+    /// body, so that extensions cannot make one byte of data cost thousands (CVE-2023-39326).
+    pub chunk_overhead: usize,
+    /// Bytes of one line of an event stream: 1 MiB. WHATWG HTML names no bound.
+    pub sse_line: usize,
+    /// Bytes of one event of an event stream, over all its lines: 1 MiB.
+    pub sse_block: usize,
     /// Bytes that may wait to be sent on one connection when another message is accepted: 16 MiB.
     /// One message more than that fits; then sending is an error until the peer has read.
     pub send_queue: usize,
@@ -84,6 +99,10 @@ pub struct Limits {
     /// The same over all connections of a reactor: 64 MiB. Past it, each connection is stopped at
     /// [`Limits::low_water`], so that many fast peers are bounded too.
     pub high_water_total: usize,
+    /// Luau: `WebStreamClient`s that have not finished: 6, as Roblox documents.
+    pub stream_clients: usize,
+    /// Luau: how deep JSON may be nested: 100 arrays and objects, well below what the stack bears.
+    pub json_depth: usize,
     /// Luau: bytes of messages held for one connection until a listener exists: 1 MiB. A short
     /// message counts as 64 bytes, since it costs as much.
     pub hold: usize,
@@ -100,6 +119,12 @@ impl Default for Limits {
             fields: 128,
             line: 16 * KIB,
             interim: 16,
+            response: Duration::from_secs(60),
+            redirects: 10,
+            chunk_line: 4 * KIB,
+            chunk_overhead: 16 * KIB,
+            sse_line: MIB,
+            sse_block: MIB,
             send_queue: 16 * MIB,
             pong_queue: 64 * KIB,
             in_place: 64 * KIB,
@@ -121,6 +146,8 @@ impl Default for Limits {
             high_water: 2 * MIB,
             low_water: 512 * KIB,
             high_water_total: 64 * MIB,
+            stream_clients: 6,
+            json_depth: 100,
             hold: MIB,
             hold_total: 16 * MIB,
         }
