@@ -44,7 +44,7 @@ impl Sink for Listener {
                 self.open = false;
                 self.end = Some(why);
             }
-            Event::Binary(_) | Event::Pong(_) => {}
+            _ => {}
         }
     }
 }

@@ -66,7 +66,7 @@ fn run(url: Option<String>) -> Result<(), Box<dyn Error>> {
                     failed = Some(error);
                 }
             }
-            Event::Binary(_) | Event::Pong(_) | Event::Closing(_) => {}
+            _ => {}
         })?;
     }
     for talker in talkers {

@@ -5,7 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::proto::{HandshakeError, Misuse, RequestError, Scheme, UrlError, Violation, escape};
+use crate::proto::http::HttpError;
+use crate::proto::{HandshakeError, Misuse, RequestError, UrlError, Violation, escape};
 
 /// How far a connection had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,10 @@ pub enum Stage {
     Handshake,
     /// Open.
     Open,
+    /// Waiting for the response of a stream.
+    Response,
+    /// Within the body of a response.
+    Body,
 }
 
 impl fmt::Display for Stage {
@@ -33,6 +38,8 @@ impl fmt::Display for Stage {
             Stage::Tls => "TLS",
             Stage::Handshake => "handshake",
             Stage::Open => "connection",
+            Stage::Response => "response",
+            Stage::Body => "body",
         })
     }
 }
@@ -48,6 +55,7 @@ struct Inner {
     url: String,
     stage: Stage,
     kind: ErrorKind,
+    status: Option<u16>,
 }
 
 /// The reason of an [`Error`].
@@ -60,7 +68,7 @@ pub enum ErrorKind {
     Request(RequestError),
     /// The protocol does not allow what was asked for.
     Misuse(Misuse),
-    /// `wss://` in a build without feature `tls`.
+    /// `wss://` or `https://` in a build without feature `tls`.
     NoTls,
     /// More connections than [`crate::Limits::connections`].
     TooManyConnections(usize),
@@ -68,14 +76,20 @@ pub enum ErrorKind {
     Resolve(io::Error),
     /// No address accepted a connection; why not, each.
     Connect(Vec<(SocketAddr, io::Error)>),
-    /// TLS failed; in words, and as the library says it.
+    /// The server's certificate is not acceptable; in words, and as the library says it.
+    Certificate(String, Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// TLS failed otherwise; in words, and as the library says it.
     Tls(String, Option<Box<dyn std::error::Error + Send + Sync>>),
     /// The answer to the opening handshake opens no connection.
     Handshake(HandshakeError),
+    /// The response of a stream is of no use, or not whole.
+    Http(HttpError),
     /// The time limit passed.
     Timeout(Duration),
     /// The peer sent nothing, not even an answer to a ping, for so long.
     Silence(Duration),
+    /// Nothing came of a body for so long.
+    Idle(Duration),
     /// The peer did not answer our close frame for so long.
     NoCloseAnswer(Duration),
     /// The peer broke a rule; the close frame that was sent carries its code.
@@ -90,7 +104,17 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(url: &str, stage: Stage, kind: ErrorKind) -> Error {
-        Error(Box::new(Inner { url: without_user(url), stage, kind }))
+        let status = match &kind {
+            ErrorKind::Handshake(HandshakeError::Status { status, .. }) => Some(*status),
+            _ => None,
+        };
+        Error(Box::new(Inner { url: without_user(url), stage, kind, status }))
+    }
+
+    /// With the status of the response that it came after.
+    pub(crate) fn with_status(mut self, status: Option<u16>) -> Error {
+        self.0.status = status;
+        self
     }
 
     /// The URL of the connection, without a user name or password; empty for an error of the
@@ -107,6 +131,12 @@ impl Error {
     /// The reason.
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind
+    }
+
+    /// The status of the response, if its first line had come: for a stream, and for a WebSocket
+    /// whose handshake was answered with another status than 101.
+    pub fn status(&self) -> Option<u16> {
+        self.0.status
     }
 
     /// The text without the URL: `stage: reason`.
@@ -127,7 +157,7 @@ fn without_user(url: &str) -> String {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { url, stage, kind } = &*self.0;
+        let Inner { url, stage, kind, .. } = &*self.0;
         if !url.is_empty() {
             // The caller's own text, but a line break in it must not forge another line.
             write!(f, "{}: ", escape(url.as_bytes(), 500))?;
@@ -142,10 +172,8 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Url(e) => e.fmt(f),
             ErrorKind::Request(e) => e.fmt(f),
             ErrorKind::Misuse(e) => e.fmt(f),
-            ErrorKind::NoTls => write!(
-                f,
-                "{}:// needs TLS, which this build leaves out (feature `tls`)",
-                Scheme::Wss.as_str()
+            ErrorKind::NoTls => f.write_str(
+                "wss:// and https:// need TLS, which this build leaves out (feature `tls`)",
             ),
             ErrorKind::TooManyConnections(n) => {
                 write!(f, "{n} connections are open, the limit; close one first")
@@ -158,14 +186,16 @@ impl fmt::Display for ErrorKind {
                 }
                 Ok(())
             }
-            ErrorKind::Tls(text, _) => f.write_str(text),
+            ErrorKind::Certificate(text, _) | ErrorKind::Tls(text, _) => f.write_str(text),
             ErrorKind::Handshake(e) => e.fmt(f),
+            ErrorKind::Http(e) => e.fmt(f),
             ErrorKind::Timeout(limit) => {
                 write!(f, "not open within the time limit of {limit:?}")
             }
             ErrorKind::Silence(limit) => {
                 write!(f, "the peer did not answer a keep-alive ping for {limit:?}")
             }
+            ErrorKind::Idle(limit) => write!(f, "nothing came for {limit:?}, the idle limit"),
             ErrorKind::NoCloseAnswer(limit) => {
                 write!(f, "the server did not answer the close frame for {limit:?}")
             }
@@ -187,7 +217,8 @@ impl std::error::Error for Error {
             ErrorKind::Misuse(e) => Some(e),
             ErrorKind::Resolve(e) | ErrorKind::Io(e) => Some(e),
             ErrorKind::Connect(all) => all.first().map(|(_, e)| e as _),
-            ErrorKind::Tls(_, e) => e.as_deref().map(|e| e as _),
+            ErrorKind::Http(e) => Some(e),
+            ErrorKind::Certificate(_, e) | ErrorKind::Tls(_, e) => e.as_deref().map(|e| e as _),
             ErrorKind::Handshake(e) => Some(e),
             ErrorKind::Violation(v) => Some(v),
             _ => None,

@@ -62,6 +62,10 @@ fn line(note: &Note) -> String {
                 .collect();
             format!("{} head {}", arrow(direction), fields.join(" | "))
         }
+        Note::Body { len, start } => {
+            let more = if start.len() < *len { "…" } else { "" };
+            format!("<- body {len} \"{}{more}\"", escape(start, start.len()))
+        }
         Note::Frame { direction, fin, opcode, len, start } => {
             let fin = if *fin { " fin" } else { "" };
             let more = if start.len() < *len { "…" } else { "" };

@@ -85,6 +85,8 @@ fn told(event: &Event<'_>) -> Told {
         Event::Closed(Closed::Failed(Failure::Violation(v))) => {
             plain(format!("closed failed {} {v:?}", v.close_code()))
         }
+        // What streams tell.
+        other => panic!("{other:?}"),
     }
 }
 
@@ -693,7 +695,7 @@ fn notes(sim: &mut Sim) -> Vec<(Direction, bool, Opcode, usize)> {
     let notes = sim.session.notes().into_iter().flatten();
     let frame = |note: &mut Note| match *note {
         Note::Frame { direction, fin, opcode, len, .. } => Some((direction, fin, opcode, len)),
-        Note::Head { .. } => None,
+        Note::Head { .. } | Note::Body { .. } => None,
     };
     notes.filter_map(frame).collect()
 }

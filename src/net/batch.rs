@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::{Closed, Conn, ConnId, Event, Sink};
-use crate::proto::{CloseFrame, Opened, Text};
+use crate::proto::http::Response;
+use crate::proto::{CloseFrame, Opened, Text, sse};
 
 /// Keeps events for later. Small payloads are copied one behind the other; those that own their
 /// memory keep it.
@@ -25,6 +26,10 @@ enum Item {
     OwnedBinary(Vec<u8>),
     Pong(Range<usize>),
     Closing(CloseFrame),
+    Response(Box<Response>),
+    Chunk(Range<usize>),
+    OwnedChunk(Vec<u8>),
+    ServerSent(Box<sse::Event>),
     Closed(Closed),
 }
 
@@ -83,6 +88,10 @@ impl Sink for Batch {
             Event::Binary(Cow::Owned(bytes)) => Item::OwnedBinary(bytes),
             Event::Pong(bytes) => Item::Pong(self.copy(bytes)),
             Event::Closing(frame) => Item::Closing(frame),
+            Event::Response(response) => Item::Response(response),
+            Event::Chunk(Cow::Borrowed(bytes)) => Item::Chunk(self.copy(bytes)),
+            Event::Chunk(Cow::Owned(bytes)) => Item::OwnedChunk(bytes),
+            Event::ServerSent(event) => Item::ServerSent(event),
             Event::Closed(closed) => Item::Closed(closed),
         };
         self.items.push((conn.id(), item));
@@ -107,9 +116,14 @@ impl Item {
 
     fn len(&self) -> usize {
         match self {
-            Item::Text(range) | Item::Binary(range) | Item::Pong(range) => range.len(),
-            Item::OwnedText(bytes) | Item::OwnedBinary(bytes) => bytes.len(),
-            Item::Opened(_) | Item::Closing(_) | Item::Closed(_) => 0,
+            Item::Text(range) | Item::Binary(range) | Item::Pong(range) | Item::Chunk(range) => {
+                range.len()
+            }
+            Item::OwnedText(bytes) | Item::OwnedBinary(bytes) | Item::OwnedChunk(bytes) => {
+                bytes.len()
+            }
+            Item::ServerSent(event) => event.event.len() + event.data.len() + event.id.len(),
+            Item::Opened(_) | Item::Closing(_) | Item::Response(_) | Item::Closed(_) => 0,
         }
     }
 }
@@ -136,6 +150,10 @@ impl<'a> Iterator for Items<'a> {
             Item::OwnedBinary(bytes) => Event::Binary(Cow::Owned(bytes)),
             Item::Pong(range) => Event::Pong(lent(range)),
             Item::Closing(frame) => Event::Closing(frame),
+            Item::Response(response) => Event::Response(response),
+            Item::Chunk(range) => Event::Chunk(Cow::Borrowed(lent(range))),
+            Item::OwnedChunk(bytes) => Event::Chunk(Cow::Owned(bytes)),
+            Item::ServerSent(event) => Event::ServerSent(event),
             Item::Closed(closed) => Event::Closed(closed),
         };
         Some((id, event))

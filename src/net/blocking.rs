@@ -47,7 +47,7 @@ impl Options {
             if let Some(closed) = ws.inbox.closed.take() {
                 return Err(match closed {
                     Closed::Failed(e) | Closed::Lost(e) => e,
-                    Closed::Clean(_) => ws.error(ErrorKind::Dropped),
+                    Closed::Clean(_) | Closed::Complete => ws.error(ErrorKind::Dropped),
                 });
             }
             ws.turn(None)?;
@@ -228,7 +228,7 @@ impl WebSocket {
                 Ok(Received::Closed(frame))
             }
             Some(Closed::Failed(e) | Closed::Lost(e)) => Err(e),
-            None => Ok(Received::Closed(CloseFrame::default())),
+            Some(Closed::Complete) | None => Ok(Received::Closed(CloseFrame::default())),
         }
     }
 
@@ -258,7 +258,8 @@ impl WebSocket {
                 inbox.ended = true;
             }
             Event::Closing(_) => inbox.closing = true,
-            Event::Pong(_) => {}
+            // A pong; and what a stream would tell.
+            _ => {}
         };
         let turned = self.reactor.turn(until, &mut sink);
         turned.map_err(|e: io::Error| self.error(ErrorKind::Io(e)))

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+#[allow(unused_imports)] // Named in the documentation.
+use super::Options;
 use super::batch::{Batch, Held};
 use super::reactor::Reactor;
 use super::shared::Shared;
-use super::{Config, ConnId, Event, Options, after};
+use super::{Ask, Config, ConnId, Event, after};
 use crate::error::Error;
 use crate::proto::{CloseFrame, Misuse};
 
@@ -86,8 +88,9 @@ impl Client {
     }
 
     /// Starts to open a connection; see [`Reactor::open`].
-    pub fn open(&self, options: Options) -> Result<ConnId, Error> {
-        self.with(|reactor| reactor.open(options))
+    pub fn open(&self, ask: impl Into<Ask>) -> Result<ConnId, Error> {
+        let ask = ask.into();
+        self.with(|reactor| reactor.open(ask))
     }
 
     /// Sends a text message: written at once, or as soon as the kernel takes it.

@@ -97,6 +97,8 @@ pub(super) struct Core<S: Sys> {
     /// The same before decryption; empty until TLS is used.
     pub(super) cipher: Vec<u8>,
     pub(super) gates: Gates,
+    /// Connections that are to be opened, or opened elsewhere.
+    pub(super) fresh: Vec<ConnId>,
     /// Connections that something happened to since they were settled.
     pub(super) dirty: Vec<ConnId>,
     /// Connections with input that a turn had no room for.

@@ -18,8 +18,10 @@ pub(crate) enum Read {
     Some { more: bool },
     /// Nothing is there.
     None,
-    /// The end of the stream.
+    /// The end of the stream, said by the peer.
     Eof,
+    /// The end of the stream without the goodbye of TLS: it may be somebody else's doing.
+    Cut,
 }
 
 impl<S: Sys> Link<S> {
@@ -44,9 +46,7 @@ impl<S: Sys> Link<S> {
         };
         Ok(match retried(|| sys.read(&self.socket, cipher))? {
             None => Read::None,
-            // Without close_notify. A close frame is what ends a WebSocket, so it is no truncation
-            // that could go unseen.
-            Some(0) => Read::Eof,
+            Some(0) => Read::Cut,
             Some(n) => match tls.feed(&cipher[..n], buf, end)? {
                 Fed::Closed => Read::Eof,
                 Fed::Open => Read::Some { more: n == cipher.len() },

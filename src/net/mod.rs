@@ -1,6 +1,7 @@
 //! Sockets, the poll loop and its three faces: [`Reactor`] (the embedder drives it), [`Client`]
-//! (a thread of its own) and [`WebSocket`] (blocking).
+//! (a thread of its own), and [`WebSocket`] and [`Stream`] (blocking).
 
+mod ask;
 mod batch;
 mod blocking;
 mod client;
@@ -14,6 +15,8 @@ mod options;
 mod reactor;
 mod resolve;
 mod shared;
+mod stream;
+mod stream_options;
 pub(crate) mod sys;
 #[cfg(not(feature = "tls"))]
 #[path = "no_tls.rs"]
@@ -24,6 +27,7 @@ pub(crate) mod tls;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+pub use ask::Ask;
 pub use batch::{Batch, Items};
 pub use blocking::{Message, Received, WebSocket, connect};
 pub use client::{Client, Events};
@@ -33,6 +37,8 @@ pub use reactor::Reactor;
 pub use resolve::Answer;
 #[cfg(feature = "luau")]
 pub(crate) use shared::Shared;
+pub use stream::{Piece, Stream};
+pub use stream_options::StreamOptions;
 pub use sys::{Interest, Os, OsPoller, Poller, Ready, Socket, Sys};
 #[cfg(feature = "tls")]
 pub use tls::tls_config;
@@ -45,7 +51,8 @@ pub(crate) fn after(now: Instant, span: Duration) -> Instant {
     now + span.min(Duration::from_secs(100 * 365 * 86_400))
 }
 
-/// What a reactor has to tell of a connection: `Opened? (Text | Binary | Pong)* Closing? Closed`.
+/// What a reactor has to tell of a connection: `Opened? (Text | Binary | Pong)* Closing? Closed` of
+/// a WebSocket, `Response? (Chunk | ServerSent)* Closed` of a stream.
 pub type Event<'b> = proto::Event<'b, Closed>;
 
 /// How a connection ended.
@@ -55,16 +62,19 @@ pub enum Closed {
     Clean(CloseFrame),
     /// It could not be opened, or the server broke a rule.
     Failed(Error),
-    /// It was open and ended without a closing handshake.
+    /// It was open and ended without a closing handshake, or the body of a response is not whole.
     Lost(Error),
+    /// The response of a stream has been received whole.
+    Complete,
 }
 
 impl Closed {
     /// The code as RFC 6455 §7.1.5 defines it: the server's, 1005 if its frame had none, 1006
-    /// without a closing handshake.
+    /// without a closing handshake. A stream has no codes: 1000 if it is whole.
     pub fn code(&self) -> u16 {
         match self {
             Closed::Clean(frame) => frame.code_or_1005(),
+            Closed::Complete => 1000,
             Closed::Failed(_) | Closed::Lost(_) => 1006,
         }
     }
@@ -74,6 +84,7 @@ impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Closed::Clean(frame) => write!(f, "closed: {frame}"),
+            Closed::Complete => f.write_str("complete"),
             Closed::Failed(e) | Closed::Lost(e) => e.fmt(f),
         }
     }

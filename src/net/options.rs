@@ -124,6 +124,20 @@ impl Options {
         }
     }
 
+    /// Adds a header field that no trace shows.
+    pub fn secret_header(mut self, name: &str, value: &str) -> Result<Options, Error> {
+        match self.request.secret_header(name, value) {
+            Ok(_) => Ok(self),
+            Err(e) => Err(self.refused(e)),
+        }
+    }
+
+    /// Hides the URL from traces and errors.
+    pub fn secret_url(mut self) -> Options {
+        self.request.secret_url();
+        self
+    }
+
     /// Offers a subprotocol, after those offered before.
     pub fn protocol(mut self, name: &str) -> Result<Options, Error> {
         match self.request.protocol(name) {
@@ -133,7 +147,7 @@ impl Options {
     }
 
     fn refused(&self, e: RequestError) -> Error {
-        Error::new(self.url().as_str(), Stage::Url, ErrorKind::Request(e))
+        Error::new(self.request.shown_url(), Stage::Url, ErrorKind::Request(e))
     }
 
     /// Time for all of resolve, connect, TLS and handshake; without it [`Limits::opening`].
@@ -160,19 +174,8 @@ impl Options {
         self
     }
 
-    /// The time limit of the opening.
-    pub(crate) fn opening(&self, limits: &Limits) -> Duration {
-        let limits = self.limits.as_deref().unwrap_or(limits);
-        self.timeout.unwrap_or(limits.opening)
-    }
-
-    pub(crate) fn settings(&self, limits: &Arc<Limits>, trace: bool) -> Settings {
-        Settings {
-            limits: Arc::clone(self.limits.as_ref().unwrap_or(limits)),
-            ping_interval: self.ping_interval,
-            hold_close: self.hold_close,
-            trace,
-        }
+    pub(super) fn settings(&self, limits: Arc<Limits>, trace: bool) -> Settings {
+        Settings { limits, ping_interval: self.ping_interval, hold_close: self.hold_close, trace }
     }
 }
 

@@ -5,13 +5,16 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::ask::Ask;
 use super::conn::{Conn, Core, Sink};
 use super::driver::{Driver, token_parts};
 use super::gate::Gates;
 use super::keys::Keys;
-use super::options::{Config, Options};
+use super::options::Config;
 use super::sys::{Os, OwnedFd, Poller, Ready, Sys};
 use super::{ConnId, Event};
+#[allow(unused_imports)] // Named in the documentation.
+use super::{Options, StreamOptions};
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::proto::{CloseFrame, Context, Misuse, Session};
@@ -40,8 +43,6 @@ pub struct Reactor<S: Sys = Os> {
     free: Vec<usize>,
     open: usize,
     timers: BTreeSet<(Instant, ConnId)>,
-    /// Opened since the last turn.
-    fresh: Vec<ConnId>,
     /// Ready sockets that the last turn had no room for, after `ready_at`.
     ready: Vec<Ready>,
     ready_at: usize,
@@ -109,6 +110,7 @@ impl<S: Sys> Reactor<S> {
                 buf: Vec::new(),
                 cipher: Vec::new(),
                 gates,
+                fresh: Vec::new(),
                 dirty: Vec::new(),
                 backlog: Vec::new(),
                 now,
@@ -121,7 +123,6 @@ impl<S: Sys> Reactor<S> {
             free: Vec::new(),
             open: 0,
             timers: BTreeSet::new(),
-            fresh: Vec::new(),
             ready: Vec::new(),
             ready_at: 0,
         })
@@ -147,13 +148,18 @@ impl<S: Sys> Reactor<S> {
         self.open == 0
     }
 
-    /// Starts to open a connection. The work begins with the next turn; a failure comes as
-    /// [`Event::Closed`]. Only too many connections are an error here.
-    pub fn open(&mut self, options: Options) -> Result<ConnId, Error> {
+    /// Starts to open what [`Options`] (a WebSocket) or [`StreamOptions`] say. The work begins with
+    /// the next turn; a failure comes as [`Event::Closed`]. Only too many connections are an error
+    /// here.
+    pub fn open(&mut self, ask: impl Into<Ask>) -> Result<ConnId, Error> {
+        self.open_asked(ask.into())
+    }
+
+    fn open_asked(&mut self, ask: Ask) -> Result<ConnId, Error> {
         let max = self.core.limits.connections.min(1 << ConnId::INDEX);
         if self.open >= max {
             let kind = ErrorKind::TooManyConnections(max);
-            return Err(Error::new(options.url().as_str(), Stage::Url, kind));
+            return Err(Error::new(ask.shown_url(), Stage::Url, kind));
         }
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { generation: 0, driver: None });
@@ -162,12 +168,11 @@ impl<S: Sys> Reactor<S> {
         let slot = &mut self.slots[index];
         let id = ConnId::new(index, slot.generation);
         self.core.now = self.core.sys.now();
-        let limit = options.opening(&self.core.limits);
-        let mut driver = Box::new(Driver::new(id, options, self.core.now, limit));
+        let mut driver = Box::new(Driver::new(id, ask, &self.core));
         self.core.touch(&mut driver);
         slot.driver = Some(driver);
         self.open += 1;
-        self.fresh.push(id);
+        self.core.fresh.push(id);
         Ok(id)
     }
 
@@ -306,7 +311,7 @@ impl<S: Sys> Reactor<S> {
     pub(super) fn after_wait(&mut self, sink: &mut dyn Sink) {
         self.core.now = self.core.sys.now();
         self.core.handed = 0;
-        for id in std::mem::take(&mut self.fresh) {
+        for id in std::mem::take(&mut self.core.fresh) {
             if let Some((core, driver)) = self.get(id) {
                 driver.start(core, sink);
                 core.touch(driver);
@@ -354,7 +359,7 @@ impl<S: Sys> Reactor<S> {
 
     /// Whether a turn need not wait.
     pub(super) fn has_work(&self) -> bool {
-        !self.fresh.is_empty()
+        !self.core.fresh.is_empty()
             || !self.core.dirty.is_empty()
             || self.core.gates.is_freed()
             || !self.core.backlog.is_empty()

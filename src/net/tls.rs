@@ -182,7 +182,9 @@ fn failure(error: rustls::Error) -> ErrorKind {
         rustls::Error::AlertReceived(alert) => format!("the server refused with alert {alert:?}"),
         other => escape(other.to_string().as_bytes(), 200),
     };
-    ErrorKind::Tls(text, Some(Box::new(error)))
+    let verification = matches!(error, rustls::Error::InvalidCertificate(_));
+    let kind = if verification { ErrorKind::Certificate } else { ErrorKind::Tls };
+    kind(text, Some(Box::new(error)))
 }
 
 /// `DnsName("a.example")`, as the library gives it, without its wrapping, escaped.

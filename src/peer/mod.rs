@@ -319,7 +319,7 @@ impl Serving {
         peer.tail.extend_from_slice(&buf[used..end]);
         match read {
             Ok(Read::Some { .. } | Read::None) => Some(()),
-            Ok(Read::Eof) => None,
+            Ok(Read::Eof | Read::Cut) => None,
             Err(_) => {
                 // TLS may have an alert to send.
                 let _ = peer.link.write(&mut server.os, &[]);

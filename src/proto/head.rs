@@ -119,6 +119,17 @@ pub(crate) struct HeadParser {
 const SHOWN: usize = 60;
 
 impl HeadParser {
+    /// For the trailer section of a chunked body (RFC 9112 §7.1.2), which has fields alone.
+    pub(crate) fn of_trailers() -> HeadParser {
+        let head = Head { minor: 1, status: 200, reason: String::new(), fields: Fields::default() };
+        HeadParser { head: Some(head), ..HeadParser::default() }
+    }
+
+    /// The status, once its line is there.
+    pub(crate) fn status(&self) -> Option<u16> {
+        self.head.as_ref().map(|head| head.status)
+    }
+
     /// Takes whole lines off `input`; gives how many bytes they were and, when the empty line was
     /// among them, the head. What is left has to be given again, with more behind it.
     pub(crate) fn feed(

@@ -38,14 +38,20 @@
 //!
 //! ```text
 //! token, utf8, timer, buf        leaves
-//! url    head                    texts of HTTP
+//! url    head    headers         texts of HTTP
 //! ws/    frame mask close message → handshake, connection
-//! session                        handshake, then connection
+//! http/  chunked body request → exchange: one request, its response as it comes
+//! sse/   event streams
+//! closed, session                handshake, then connection; or an exchange
 //! ```
 
 pub(crate) mod buf;
+mod closed;
 mod head;
+mod headers;
+pub mod http;
 mod session;
+pub mod sse;
 mod timer;
 pub(crate) mod token;
 mod url;
@@ -55,15 +61,17 @@ pub(crate) mod ws;
 use std::borrow::Cow;
 use std::time::Instant;
 
+pub use closed::{Closed, Failure, Lost};
 pub use head::{Fields, Head, HeadError};
+pub use headers::RequestError;
 pub use session::{Session, Settings};
 pub use timer::Timer;
 pub use token::{escape, is_token};
 pub use url::{Host, Scheme, Url, UrlError};
 pub use ws::Violation;
-pub use ws::close::{CloseFrame, Closed, Failure, Lost, Misuse, REASON_MAX, is_close_code};
+pub use ws::close::{CloseFrame, Misuse, REASON_MAX, is_close_code};
 pub use ws::frame::Opcode;
-pub use ws::handshake::{HandshakeError, Opened, Request, RequestError};
+pub use ws::handshake::{HandshakeError, Opened, Request};
 pub use ws::message::Text;
 
 /// Where mask keys come from. RFC 6455 §10.3 needs them unpredictable: the system's CSPRNG, and
@@ -81,7 +89,8 @@ pub struct Context<'a> {
     pub random: &'a mut dyn Random,
 }
 
-/// What a session has to tell. The order is `Opened? (Text | Binary | Pong)* Closing? Closed`.
+/// What a session has to tell. The order is `Opened? (Text | Binary | Pong)* Closing? Closed` for
+/// a WebSocket and `Response? (Chunk | ServerSent)* Closed` for a stream.
 ///
 /// `C` is how the end is told: [`Closed`] here, with more to say where there are sockets.
 #[derive(Debug, PartialEq, Eq)]
@@ -97,6 +106,12 @@ pub enum Event<'b, C = Closed> {
     /// The peer's close frame. What the owner then sends reaches the peer only where
     /// [`Settings::hold_close`] is set.
     Closing(CloseFrame),
+    /// The head of a response, after redirects and interim responses; its body follows.
+    Response(Box<http::Response>),
+    /// A piece of the body, or one event of an event stream as text, as [`http::Delivery`] says.
+    Chunk(Cow<'b, [u8]>),
+    /// An event of an event stream.
+    ServerSent(Box<sse::Event>),
     /// The end; nothing follows.
     Closed(C),
 }
@@ -140,6 +155,13 @@ pub enum Note {
         /// Bytes of its payload.
         len: usize,
         /// The first of them, unmasked.
+        start: Vec<u8>,
+    },
+    /// A piece of a response's body, as it is handed over.
+    Body {
+        /// Its bytes.
+        len: usize,
+        /// The first of them.
         start: Vec<u8>,
     },
 }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::buf::SendBuf;
-use super::ws::close::{CloseFrame, Closed, Failure, Misuse};
+use super::http;
+use super::http::exchange::Exchange;
+use super::ws::close::{CloseFrame, Misuse};
 use super::ws::connection::Connection;
 use super::ws::frame::Opcode;
 use super::ws::handshake::{Handshake, HandshakeError, Request};
-use super::{Context, Direction, Event, Note, Space};
+use super::{Closed, Context, Direction, Event, Failure, Note, Space};
 use crate::limits::Limits;
 
 /// How a session behaves.
@@ -34,7 +36,8 @@ impl Default for Settings {
     }
 }
 
-/// A WebSocket connection as bytes and times in, events and bytes out.
+/// A WebSocket connection, or a request and its response, as bytes and times in, events and bytes
+/// out.
 ///
 /// The law and the loop that keeps it are in the documentation of [`crate::proto`].
 #[derive(Debug)]
@@ -48,6 +51,8 @@ enum State {
     Open(Connection),
     /// The handshake failed; what there was to note.
     Refused(Vec<Note>),
+    /// HTTP.
+    Stream(Box<Exchange>),
 }
 
 #[derive(Debug)]
@@ -67,12 +72,24 @@ impl Session {
         deadline: Option<Instant>,
     ) -> Session {
         let limits = Arc::clone(&settings.limits);
-        let handshake = Handshake::new(request, nonce, deadline, limits);
+        let mut handshake = Handshake::new(request, nonce, deadline, limits, settings.trace);
         let mut notes = Vec::new();
         if settings.trace {
-            notes.push(Note::head(Direction::Out, handshake.out.pending()));
+            let shown = std::mem::take(&mut handshake.shown);
+            notes.push(Note::head(Direction::Out, &shown));
         }
         Session(State::Opening(Box::new(Opening { handshake, settings, notes })))
+    }
+
+    /// One request and its response. Sends nothing else: what sends messages gives
+    /// [`Misuse::NotOpen`].
+    pub fn stream(
+        request: http::Request,
+        delivery: http::Delivery,
+        settings: &Settings,
+        timing: http::Timing,
+    ) -> Session {
+        Session(State::Stream(Box::new(Exchange::new(request, delivery, settings, timing))))
     }
 
     /// A session that starts open, for tests and fuzzing of what follows the handshake.
@@ -89,6 +106,7 @@ impl Session {
     ) -> (usize, Option<Event<'b>>) {
         match &mut self.0 {
             State::Open(connection) => connection.receive(cx, input),
+            State::Stream(exchange) => exchange.receive(cx, input),
             State::Refused(_) => (input.len(), None),
             State::Opening(opening) => match opening.handshake.receive(input) {
                 Ok((used, None)) => (used, None),
@@ -110,10 +128,21 @@ impl Session {
         }
     }
 
-    /// The peer will send no more, or the stream broke.
+    /// The peer has said that it will send no more.
     pub fn receive_eof(&mut self) -> Option<Event<'static>> {
+        self.eof(false)
+    }
+
+    /// The stream broke, or ended without the goodbye of TLS (`close_notify`): where only its end
+    /// would tell the end of a body, that is a truncation (RFC 9112 §9.8).
+    pub fn receive_cut(&mut self) -> Option<Event<'static>> {
+        self.eof(true)
+    }
+
+    fn eof(&mut self, cut: bool) -> Option<Event<'static>> {
         match &mut self.0 {
             State::Open(connection) => connection.receive_eof(),
+            State::Stream(exchange) => exchange.receive_eof(cut),
             State::Opening(_) => Some(self.refuse(HandshakeError::Eof)),
             State::Refused(_) => None,
         }
@@ -140,6 +169,7 @@ impl Session {
     pub fn outgoing(&self) -> &[u8] {
         match &self.0 {
             State::Open(connection) => connection.outgoing(),
+            State::Stream(exchange) => exchange.outgoing(),
             State::Opening(opening) => opening.handshake.out.pending(),
             State::Refused(_) => &[],
         }
@@ -149,6 +179,7 @@ impl Session {
     pub fn sent(&mut self, n: usize) {
         match &mut self.0 {
             State::Open(connection) => connection.sent(n),
+            State::Stream(exchange) => exchange.sent(n),
             State::Opening(opening) => opening.handshake.out.sent(n),
             State::Refused(_) => {}
         }
@@ -158,6 +189,7 @@ impl Session {
     pub fn deadline(&self) -> Option<Instant> {
         match &self.0 {
             State::Open(connection) => connection.deadline(),
+            State::Stream(exchange) => exchange.deadline(),
             State::Opening(opening) => opening.handshake.deadline,
             State::Refused(_) => None,
         }
@@ -167,6 +199,7 @@ impl Session {
     pub fn on_deadline(&mut self, cx: &mut Context<'_>) -> Option<Event<'static>> {
         match &mut self.0 {
             State::Open(connection) => connection.on_deadline(cx),
+            State::Stream(exchange) => exchange.on_deadline(cx.now),
             State::Opening(opening) if opening.handshake.deadline.is_some_and(|d| d <= cx.now) => {
                 Some(self.refuse(HandshakeError::Timeout))
             }
@@ -214,10 +247,28 @@ impl Session {
         matches!(&self.0, State::Open(connection) if connection.discards())
     }
 
+    /// For a stream: the connection is ready, and the time for the answer
+    /// ([`http::Timing::response`]) starts.
+    pub fn connected(&mut self, now: Instant) {
+        if let State::Stream(exchange) = &mut self.0 {
+            exchange.connected(now);
+        }
+    }
+
+    /// The exchange, if it is a stream.
+    #[cfg(feature = "net")]
+    pub(crate) fn exchange(&self) -> Option<&Exchange> {
+        match &self.0 {
+            State::Stream(exchange) => Some(exchange),
+            _ => None,
+        }
+    }
+
     /// Bytes that were queued and not yet taken by [`Session::sent`].
     pub fn buffered(&self) -> usize {
         match &self.0 {
             State::Open(connection) => connection.buffered(),
+            State::Stream(exchange) => exchange.buffered(),
             State::Opening(opening) => opening.handshake.out.len(),
             State::Refused(_) => 0,
         }
@@ -227,6 +278,7 @@ impl Session {
     pub fn notes(&mut self) -> Option<&mut Vec<Note>> {
         match &mut self.0 {
             State::Open(connection) => connection.notes(),
+            State::Stream(exchange) => exchange.notes(),
             State::Opening(opening) => Some(&mut opening.notes),
             State::Refused(notes) => Some(notes),
         }

@@ -36,6 +36,11 @@ pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&b| TOKEN[b as usize])
 }
 
+/// Whether `b` may stand in a token (RFC 9110 §5.6.2).
+pub(crate) fn is_token_byte(b: u8) -> bool {
+    TOKEN[b as usize]
+}
+
 /// Whether `b` may stand in a field value (RFC 9110 §5.5).
 pub(crate) fn is_value_byte(b: u8) -> bool {
     VALUE[b as usize]

@@ -1,5 +1,6 @@
-//! URLs: `ws` and `wss` (RFC 6455 §3), read strictly and with one normaliser, so that the resolver, the
-//! `Host` field and the TLS name always mean the same host.
+//! URLs: `ws` and `wss` (RFC 6455 §3), `http` and `https` (RFC 9110 §4.2), read strictly and with
+//! one normaliser, so that the resolver, the `Host` field and the TLS name always mean the same
+//! host.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,12 +14,19 @@ pub enum Scheme {
     Ws,
     /// WebSocket over TLS.
     Wss,
+    /// HTTP over plain TCP.
+    Http,
+    /// HTTP over TLS.
+    Https,
 }
+
+const WEBSOCKET: [Scheme; 2] = [Scheme::Ws, Scheme::Wss];
+const HTTP: [Scheme; 2] = [Scheme::Http, Scheme::Https];
 
 impl Scheme {
     /// Whether the connection is encrypted.
     pub fn is_secure(self) -> bool {
-        self == Scheme::Wss
+        matches!(self, Scheme::Wss | Scheme::Https)
     }
 
     /// The port of a URL that names none.
@@ -28,7 +36,12 @@ impl Scheme {
 
     /// The name in front of `://`.
     pub fn as_str(self) -> &'static str {
-        if self.is_secure() { "wss" } else { "ws" }
+        match self {
+            Scheme::Ws => "ws",
+            Scheme::Wss => "wss",
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
     }
 }
 
@@ -65,8 +78,10 @@ pub struct Url {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UrlError {
-    /// Neither `ws://` nor `wss://`.
+    /// Neither `ws://` nor `wss://`, where a WebSocket is to be opened.
     Scheme,
+    /// Neither `http://` nor `https://`, where a stream is to be opened.
+    HttpScheme,
     /// A space, a control character or something outside ASCII; the offset in bytes.
     Character(usize),
     /// A user name or password before the host.
@@ -75,7 +90,7 @@ pub enum UrlError {
     Host(String),
     /// The port is not a number from 1 to 65535.
     Port(String),
-    /// A fragment (RFC 6455 §3 forbids it).
+    /// A fragment on a WebSocket URL (RFC 6455 §3 forbids it).
     Fragment,
 }
 
@@ -83,6 +98,7 @@ impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             UrlError::Scheme => f.write_str("the URL has to start with ws:// or wss://"),
+            UrlError::HttpScheme => f.write_str("the URL has to start with http:// or https://"),
             UrlError::Character(at) => write!(
                 f,
                 "byte {} is a space, a control character or not ASCII; percent-encode it",
@@ -106,7 +122,7 @@ impl fmt::Display for UrlError {
 impl std::error::Error for UrlError {}
 
 impl Url {
-    /// Reads a URL.
+    /// Reads the URL of a WebSocket.
     ///
     /// The scheme is `ws` or `wss` in any case; the host is ASCII and is taken in lower case; a
     /// host whose last label is a number has to be an IPv4 address in four decimal parts (what
@@ -120,15 +136,28 @@ impl Url {
     /// # Ok::<(), moonwire::proto::UrlError>(())
     /// ```
     pub fn parse(text: &str) -> Result<Url, UrlError> {
-        let (scheme, rest) = scheme(text).ok_or(UrlError::Scheme)?;
-        if let Some(at) = text.bytes().position(|b| !b.is_ascii_graphic()) {
+        let (scheme, rest) = scheme(text, WEBSOCKET).ok_or(UrlError::Scheme)?;
+        if let Some(at) = not_graphic(text) {
             return Err(UrlError::Character(at));
         }
         if rest.contains('#') {
             return Err(UrlError::Fragment);
         }
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, tail) = rest.split_at(end);
+        Url::read(text, scheme, rest)
+    }
+
+    /// Reads the URL of a stream: `http` or `https`, and otherwise as [`Url::parse`] does. A
+    /// fragment is no part of the request (RFC 9110 §7.1) and is left out of the target.
+    pub fn parse_http(text: &str) -> Result<Url, UrlError> {
+        let (scheme, rest) = scheme(text, HTTP).ok_or(UrlError::HttpScheme)?;
+        if let Some(at) = not_graphic(text) {
+            return Err(UrlError::Character(at));
+        }
+        Url::read(text, scheme, rest.split('#').next().unwrap_or_default())
+    }
+
+    fn read(text: &str, scheme: Scheme, rest: &str) -> Result<Url, UrlError> {
+        let (authority, tail) = rest.split_at(authority_end(rest));
         if authority.contains('@') {
             return Err(UrlError::UserInfo);
         }
@@ -166,6 +195,45 @@ impl Url {
         &self.target
     }
 
+    /// What `reference` means on the page of this HTTP URL (RFC 3986 §5.2): a `Location`, say.
+    pub fn join(&self, reference: &str) -> Result<Url, UrlError> {
+        let reference = reference.split('#').next().unwrap_or_default();
+        if has_scheme(reference) {
+            return Url::parse_http(reference);
+        }
+        let scheme = self.scheme.as_str();
+        if reference.starts_with("//") {
+            return Url::parse_http(&format!("{scheme}:{reference}"));
+        }
+        let (path, query) = split_query(reference);
+        let (base_path, base_query) = split_query(&self.target);
+        let (path, query) = match (path, query) {
+            ("", None) => (base_path.to_owned(), base_query),
+            ("", query) => (base_path.to_owned(), query),
+            (path, query) if path.starts_with('/') => (without_dots(path), query),
+            (path, query) => {
+                let folder = base_path.rfind('/').map_or("/", |i| &base_path[..=i]);
+                (without_dots(&format!("{folder}{path}")), query)
+            }
+        };
+        let query = query.map_or(String::new(), |q| format!("?{q}"));
+        Url::parse_http(&format!("{scheme}://{}{path}{query}", self.authority()))
+    }
+
+    /// Whether both have the same scheme, port and host, the host compared as it was written: who
+    /// writes it in another case or with a final dot counts as somebody else, to be on the safe
+    /// side with credentials.
+    pub fn is_same_origin(&self, other: &Url) -> bool {
+        let host = |url: &'_ Url| split_port(url.authority()).0.to_owned();
+        self.scheme == other.scheme && self.port == other.port && host(self) == host(other)
+    }
+
+    /// Host and port as they were written.
+    fn authority(&self) -> &str {
+        let rest = self.text.split_once("://").map_or("", |(_, rest)| rest);
+        &rest[..authority_end(rest)]
+    }
+
     /// The value of the `Host` field (RFC 9110 §7.2): the port only if it is not the scheme's.
     pub fn host_field(&self) -> String {
         if self.port == self.scheme.default_port() {
@@ -182,12 +250,52 @@ impl fmt::Display for Url {
     }
 }
 
-fn scheme(text: &str) -> Option<(Scheme, &str)> {
+fn scheme(text: &str, among: [Scheme; 2]) -> Option<(Scheme, &str)> {
     let (name, rest) = text.split_once("://")?;
-    [Scheme::Ws, Scheme::Wss]
-        .into_iter()
-        .find(|s| name.eq_ignore_ascii_case(s.as_str()))
-        .map(|s| (s, rest))
+    among.into_iter().find(|s| name.eq_ignore_ascii_case(s.as_str())).map(|s| (s, rest))
+}
+
+fn not_graphic(text: &str) -> Option<usize> {
+    text.bytes().position(|b| !b.is_ascii_graphic())
+}
+
+/// Where the authority at the start of `rest` ends.
+fn authority_end(rest: &str) -> usize {
+    rest.find(['/', '?', '#']).unwrap_or(rest.len())
+}
+
+/// Whether a reference starts with a scheme and a colon (RFC 3986 §3.1).
+fn has_scheme(reference: &str) -> bool {
+    let name = reference.split(['/', '?']).next().unwrap_or_default().split_once(':');
+    name.is_some_and(|(name, _)| {
+        let more = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
+        name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.bytes().all(more)
+    })
+}
+
+fn split_query(target: &str) -> (&str, Option<&str>) {
+    target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)))
+}
+
+/// A path without `.` and `..` (RFC 3986 §5.2.4).
+fn without_dots(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut parts = path.split('/').skip(1).peekable();
+    while let Some(part) = parts.next() {
+        let last = parts.peek().is_none();
+        match part {
+            "." | ".." => {
+                if part == ".." {
+                    kept.pop();
+                }
+                if last {
+                    kept.push("");
+                }
+            }
+            part => kept.push(part),
+        }
+    }
+    format!("/{}", kept.join("/"))
 }
 
 /// The authority as host and, behind the last colon outside brackets, port.
@@ -282,6 +390,85 @@ mod tests {
             assert_eq!((url.port(), url.target()), (port, target), "{text}");
             assert_eq!(url.host_field(), field, "{text}");
             assert_eq!(url.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn http_urls() {
+        for (text, host, port, target, field) in [
+            ("http://a", "a", 80, "/", "a"),
+            ("HTTPS://A.Example/", "a.example", 443, "/", "a.example"),
+            ("https://a:80/x#y?z", "a", 80, "/x", "a:80"),
+            ("http://a#y", "a", 80, "/", "a"),
+            ("http://[::1]:8080/?a=b#", "[::1]", 8080, "/?a=b", "[::1]:8080"),
+        ] {
+            let url = Url::parse_http(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+            assert_eq!(url.host().to_string(), host, "{text}");
+            assert_eq!((url.port(), url.target()), (port, target), "{text}");
+            assert_eq!((url.host_field().as_str(), url.to_string().as_str()), (field, text));
+        }
+        for (text, want) in [
+            ("ws://a/", UrlError::HttpScheme),
+            ("file:///etc", UrlError::HttpScheme),
+            ("http:/a", UrlError::HttpScheme),
+            ("http://u:p@a/", UrlError::UserInfo),
+            ("http://a/ b", UrlError::Character(9)),
+            ("http:///x", UrlError::Host(String::new())),
+            ("http://a:99999/", UrlError::Port("99999".into())),
+        ] {
+            assert_eq!(Url::parse_http(text), Err(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn references_as_rfc_3986_section_5_4_resolves_them() {
+        let base = Url::parse_http("http://a:81/b/c/d?q#f").unwrap();
+        for (reference, want) in [
+            ("g", "http://a:81/b/c/g"),
+            ("./g", "http://a:81/b/c/g"),
+            ("g/", "http://a:81/b/c/g/"),
+            ("/g", "http://a:81/g"),
+            ("//g", "http://g"),
+            ("?y", "http://a:81/b/c/d?y"),
+            ("g?y", "http://a:81/b/c/g?y"),
+            ("#s", "http://a:81/b/c/d?q"),
+            ("g#s", "http://a:81/b/c/g"),
+            ("", "http://a:81/b/c/d?q"),
+            (".", "http://a:81/b/c/"),
+            ("..", "http://a:81/b/"),
+            ("../g", "http://a:81/b/g"),
+            ("../../../g", "http://a:81/g"),
+            ("/./g/../h", "http://a:81/h"),
+            ("g?y/./x", "http://a:81/b/c/g?y/./x"),
+            ("g;x=1/../y", "http://a:81/b/c/y"),
+            ("a:81/x", "scheme"),
+            ("https://b/", "https://b/"),
+            ("HTTP://B:8/x", "HTTP://B:8/x"),
+        ] {
+            match base.join(reference) {
+                Ok(url) => assert_eq!(url.as_str(), want, "{reference}"),
+                Err(e) => assert_eq!((e, want), (UrlError::HttpScheme, "scheme"), "{reference}"),
+            }
+        }
+        for bad in ["//", "http:g", "ws://a/", "//u@a/", "g\r\nX: y", "//a:0/", "data:,x", "\0"] {
+            assert!(base.join(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_as_written_and_port() {
+        let url = |text| Url::parse_http(text).unwrap();
+        for (a, b, same) in [
+            ("http://a/x", "http://a/y?z", true),
+            ("http://a/", "http://a:80/", true),
+            ("http://a/", "https://a/", false),
+            ("http://a/", "http://a:81/", false),
+            ("http://a/", "http://b/", false),
+            ("http://a/", "http://A/", false),
+            ("http://a/", "http://a./", false),
+            ("http://[::1]/", "http://[::1]:80/", true),
+        ] {
+            assert_eq!(url(a).is_same_origin(&url(b)), same, "{a} {b}");
         }
     }
 

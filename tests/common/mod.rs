@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use moonwire::proto::CloseFrame;
+use moonwire::proto::http::Response;
+use moonwire::proto::{CloseFrame, sse};
 use moonwire::rustls::pki_types::pem::PemObject as _;
 use moonwire::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use moonwire::rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring};
-use moonwire::{Closed, Config, Conn, Error, Event, Options, Reactor, Sys};
+use moonwire::{Ask, Closed, Config, Conn, Error, Event, Options, Reactor, Sys};
 
 /// After which a test that hangs fails. No test gets near it otherwise.
 pub const LONG: Duration = Duration::from_secs(20);
@@ -293,6 +294,9 @@ pub enum Told {
     Binary(Vec<u8>),
     Pong(Vec<u8>),
     Closing(CloseFrame),
+    Response(Box<Response>),
+    Chunk(Vec<u8>),
+    ServerSent(Box<sse::Event>),
     Closed(Closed),
 }
 
@@ -303,13 +307,16 @@ pub fn keep(event: Event<'_>) -> Told {
         Event::Binary(data) => Told::Binary(data.into_owned()),
         Event::Pong(data) => Told::Pong(data.to_vec()),
         Event::Closing(frame) => Told::Closing(frame),
+        Event::Response(response) => Told::Response(response),
+        Event::Chunk(data) => Told::Chunk(data.into_owned()),
+        Event::ServerSent(event) => Told::ServerSent(event),
         Event::Closed(closed) => Told::Closed(closed),
     }
 }
 
 /// Everything that a connection tells until the reactor has nothing left to do. Checks the law:
-/// `Opened? Message* Closing? Closed`, the last exactly once.
-pub fn events(options: Options, config: Config) -> Vec<Told> {
+/// `Opened? Message* Closing? Closed` or `Response? Piece* Closed`, the last exactly once.
+pub fn events(options: impl Into<Ask>, config: Config) -> Vec<Told> {
     let mut reactor = Reactor::new(config).unwrap();
     reactor.open(options).unwrap();
     run(&mut reactor, |_, _| {})
@@ -337,7 +344,7 @@ fn check_law(told: &[Told]) {
     let ends = told.iter().filter(|t| matches!(t, Told::Closed(_))).count();
     assert_eq!(ends, 1, "{told:?}");
     assert!(matches!(told.last(), Some(Told::Closed(_))), "{told:?}");
-    let late = |t: &Told| matches!(t, Told::Opened);
+    let late = |t: &Told| matches!(t, Told::Opened | Told::Response(_));
     assert!(!told.iter().skip(1).any(late), "{told:?}");
     if let Some(closing) = told.iter().position(|t| matches!(t, Told::Closing(_))) {
         assert_eq!(closing, told.len() - 2, "{told:?}");
@@ -346,7 +353,7 @@ fn check_law(told: &[Told]) {
 
 /// The error that a connection ended with, and whether it had been open.
 pub fn failure(told: &[Told]) -> (&Error, bool) {
-    let opened = matches!(told.first(), Some(Told::Opened));
+    let opened = matches!(told.first(), Some(Told::Opened | Told::Response(_)));
     match told.last() {
         Some(Told::Closed(Closed::Failed(e) | Closed::Lost(e))) => (e, opened),
         _ => panic!("no error: {told:?}"),

@@ -9,4 +9,5 @@ mod faces;
 mod handshake;
 mod open;
 mod peer;
+mod stream;
 mod tls;

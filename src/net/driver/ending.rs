@@ -1,25 +1,30 @@
 //! How a connection ends: the final event, what we said last, and the socket.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Driver, Life, Live};
 use crate::error::{Error, ErrorKind, Stage};
 use crate::net::conn::{Conn, Core, Sink};
 use crate::net::sys::{Interest, Sys};
 use crate::net::{Closed, Event, after};
+use crate::proto::http::HttpError;
 use crate::proto::{self, Failure, HandshakeError, Lost, Timer};
 
 impl<S: Sys> Driver<S> {
-    /// The stream has ended, or broke.
+    /// The stream has ended, or broke; `cut` if the peer did not say so.
     pub(super) fn ended(
         &mut self,
         core: &mut Core<S>,
         sink: &mut dyn Sink,
-        kind: Option<ErrorKind>,
+        cut: bool,
+        mut kind: Option<ErrorKind>,
     ) {
-        let Life::Live(live) = &mut self.life else {
-            return self.free(core);
+        let live = match &mut self.life {
+            Life::Live(live) => live,
+            // It was redirected meanwhile.
+            Life::Opening(_) => return,
+            _ => return self.free(core),
         };
         // A peer that is done sending may read on.
         if kind.is_none() && !self.deaf && live.session.peer_is_done() && live.owes() {
@@ -27,10 +32,17 @@ impl<S: Sys> Driver<S> {
             core.touch(self);
             return;
         }
-        if let Some(proto::Event::Closed(closed)) = live.session.receive_eof() {
-            self.closed(core, sink, closed, kind);
+        while let Life::Live(live) = &mut self.life {
+            let event = if cut { live.session.receive_cut() } else { live.session.receive_eof() };
+            match event {
+                Some(proto::Event::Closed(closed)) => self.closed(core, sink, closed, kind.take()),
+                Some(event) => self.event(core, sink, event),
+                None => break,
+            }
         }
-        self.free(core);
+        if !matches!(self.life, Life::Opening(_)) {
+            self.free(core);
+        }
     }
 
     pub(in crate::net) fn on_deadline(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
@@ -38,11 +50,14 @@ impl<S: Sys> Driver<S> {
         match &mut self.life {
             Life::Opening(opening) if opening.deadline <= core.now => {
                 let stage = if opening.plan.is_none() { Stage::Resolve } else { Stage::Connect };
-                let limit = opening.options.opening(&core.limits);
+                let limit = opening.ask.opening(&core.limits);
                 self.fail(core, sink, stage, ErrorKind::Timeout(limit));
             }
             Life::Opening(_) => self.dial(core, sink),
             Life::Live(live) => {
+                if let Some(limit) = live.late(core.now) {
+                    return self.fail(core, sink, Stage::Tls, ErrorKind::Timeout(limit));
+                }
                 let mut cx = core.context();
                 if let Some(event) = live.session.on_deadline(&mut cx) {
                     self.event(core, sink, event);
@@ -74,37 +89,12 @@ impl<S: Sys> Driver<S> {
         closed: proto::Closed,
         kind: Option<ErrorKind>,
     ) {
-        let (stage, limit) = self.stage();
-        let (pong, close) = match &self.life {
-            Life::Live(live) => (live.limits.pong, live.limits.close),
-            _ => (core.limits.pong, core.limits.close),
-        };
-        let error = |stage, kind| Error::new(&self.url, stage, kind);
         let closed = match closed {
+            proto::Closed::Redirected(to) => return self.redirect(core, *to),
             proto::Closed::Clean(frame) => Closed::Clean(frame),
-            proto::Closed::Failed(Failure::Violation(v)) => {
-                Closed::Failed(error(Stage::Open, ErrorKind::Violation(v)))
-            }
-            proto::Closed::Failed(Failure::Handshake(HandshakeError::Timeout)) => {
-                Closed::Failed(error(stage, ErrorKind::Timeout(limit)))
-            }
-            proto::Closed::Failed(Failure::Handshake(e)) => Closed::Failed(match (stage, kind) {
-                (_, Some(kind @ ErrorKind::Tls(..))) => error(Stage::Tls, kind),
-                (_, Some(kind)) => error(stage, kind),
-                (Stage::Tls, None) => {
-                    error(stage, ErrorKind::Tls("the server closed the connection".into(), None))
-                }
-                (_, None) => error(stage, ErrorKind::Handshake(e)),
-            }),
-            proto::Closed::Lost(Lost::Timeout(Timer::Pong)) => {
-                Closed::Lost(error(Stage::Open, ErrorKind::Silence(pong)))
-            }
-            proto::Closed::Lost(Lost::Timeout(_)) => {
-                Closed::Lost(error(Stage::Open, ErrorKind::NoCloseAnswer(close)))
-            }
-            proto::Closed::Lost(_) => {
-                Closed::Lost(error(Stage::Open, kind.unwrap_or(ErrorKind::Eof)))
-            }
+            proto::Closed::Complete => Closed::Complete,
+            proto::Closed::Failed(failure) => self.failed(failure, kind),
+            proto::Closed::Lost(lost) => Closed::Lost(self.lost(core, lost, kind)),
         };
         self.observe(core);
         let refused = self.leave_gate_if_held(core);
@@ -118,16 +108,82 @@ impl<S: Sys> Driver<S> {
         self.finally(core, sink, closed);
     }
 
-    /// The stage that a live connection is in, and the time limit of its opening.
+    fn lost(&self, core: &Core<S>, lost: Lost, kind: Option<ErrorKind>) -> Error {
+        let limits = match &self.life {
+            Life::Live(live) => &live.limits,
+            _ => &core.limits,
+        };
+        let kind = match lost {
+            Lost::Timeout(Timer::Pong) => ErrorKind::Silence(limits.pong),
+            Lost::Timeout(_) => ErrorKind::NoCloseAnswer(limits.close),
+            Lost::Eof => kind.unwrap_or(ErrorKind::Eof),
+        };
+        Error::new(&self.url, Stage::Open, kind)
+    }
+
+    fn failed(&self, failure: Failure, kind: Option<ErrorKind>) -> Closed {
+        let (stage, limit) = self.stage();
+        let error = |kind| Error::new(&self.url, stage, kind);
+        Closed::Failed(match failure {
+            Failure::Http(e) => return self.broken_off(e, kind),
+            Failure::Violation(v) => Error::new(&self.url, Stage::Open, ErrorKind::Violation(v)),
+            Failure::Handshake(HandshakeError::Timeout) => error(ErrorKind::Timeout(limit)),
+            Failure::Handshake(e) => match (stage, kind) {
+                (_, Some(kind)) => self.transport(kind),
+                (Stage::Tls, None) => error(tls_ended()),
+                (_, None) => error(ErrorKind::Handshake(e)),
+            },
+        })
+    }
+
+    /// A stream that ends in an error: lost if its body had begun, else failed.
+    fn broken_off(&self, e: HttpError, kind: Option<ErrorKind>) -> Closed {
+        let (stage, limit) = self.stage();
+        let Life::Live(live) = &self.life else {
+            return Closed::Failed(Error::new(&self.url, stage, ErrorKind::Http(e)));
+        };
+        let exchange = live.session.exchange();
+        let timing = exchange.map(|exchange| exchange.timing()).unwrap_or_default();
+        let error = match (e, kind) {
+            (HttpError::Timeout, _) => Error::new(&self.url, stage, ErrorKind::Timeout(limit)),
+            (HttpError::Idle, _) => {
+                let idle = timing.idle.unwrap_or_default();
+                Error::new(&self.url, stage, ErrorKind::Idle(idle))
+            }
+            (HttpError::Eof | HttpError::Truncated(_), Some(kind)) => self.transport(kind),
+            (HttpError::Eof, None) if stage == Stage::Tls => {
+                Error::new(&self.url, stage, tls_ended())
+            }
+            (e, _) => Error::new(&self.url, stage, ErrorKind::Http(e)),
+        };
+        let error = error.with_status(exchange.and_then(|exchange| exchange.status()));
+        if stage == Stage::Body { Closed::Lost(error) } else { Closed::Failed(error) }
+    }
+
+    /// What the transport said; TLS speaks for itself, whatever was waited for.
+    fn transport(&self, kind: ErrorKind) -> Error {
+        let tls = matches!(kind, ErrorKind::Tls(..) | ErrorKind::Certificate(..));
+        Error::new(&self.url, if tls { Stage::Tls } else { self.stage().0 }, kind)
+    }
+
+    /// The stage that a live connection is in, and the time limit of what is waited for.
     pub(super) fn stage(&self) -> (Stage, Duration) {
         let Life::Live(live) = &self.life else { return (Stage::Connect, Duration::ZERO) };
-        let Some(opening) = &live.opening else { return (Stage::Open, Duration::ZERO) };
-        let tls = live.link.tls.as_ref().is_some_and(|tls| tls.is_handshaking());
-        (if tls { Stage::Tls } else { Stage::Handshake }, opening.1)
+        let Some(entry) = &live.entry else {
+            let stage = if live.stream.is_some() { Stage::Body } else { Stage::Open };
+            return (stage, Duration::ZERO);
+        };
+        if live.link.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
+            (Stage::Tls, entry.limit)
+        } else if live.stream.is_some() {
+            (Stage::Response, entry.response)
+        } else {
+            (Stage::Handshake, entry.limit)
+        }
     }
 
     pub(super) fn leave_gate_if_held(&mut self, core: &mut Core<S>) -> bool {
-        let held = matches!(&self.life, Life::Live(live) if live.opening.is_some());
+        let held = matches!(&self.life, Life::Live(live) if live.entry.is_some());
         self.leave_gate(core);
         held
     }
@@ -146,6 +202,10 @@ impl<S: Sys> Driver<S> {
             self.life = life;
             return;
         };
+        if live.stream.is_some() {
+            live.part(core);
+            return;
+        }
         let Live { link, session, token, .. } = live;
         let rest = session.outgoing().to_vec();
         if refused && link.tls.is_none() {
@@ -201,6 +261,7 @@ impl<S: Sys> Driver<S> {
         self.leave_gate(core);
         match std::mem::replace(&mut self.life, Life::Gone) {
             Life::Opening(mut opening) => opening.leave(core),
+            Life::Live(live) if live.stream.is_some() => drop(live.part(core)),
             Life::Live(Live { link, .. }) | Life::Draining { link, .. } => {
                 core.sys.forget(&link.socket);
             }
@@ -215,7 +276,7 @@ impl<S: Sys> Driver<S> {
         self.released = true;
         core.touch(self);
         match &mut self.life {
-            Life::Live(live) if live.opening.is_none() => {
+            Life::Live(live) if live.entry.is_none() && live.stream.is_none() => {
                 let mut cx = core.context();
                 live.session.answer_close(&mut cx);
                 // Refused when it is being closed already, which is as well; and when nobody may
@@ -228,4 +289,16 @@ impl<S: Sys> Driver<S> {
             _ => self.free(core),
         }
     }
+}
+
+impl<S: Sys> Live<S> {
+    /// The time limit, if TLS has had its time.
+    fn late(&self, now: Instant) -> Option<Duration> {
+        let entry = self.entry.as_ref()?;
+        entry.until.is_some_and(|at| at <= now).then_some(entry.limit)
+    }
+}
+
+fn tls_ended() -> ErrorKind {
+    ErrorKind::Tls("the server closed the connection".into(), None)
 }

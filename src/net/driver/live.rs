@@ -73,9 +73,9 @@ impl<S: Sys> Driver<S> {
         if let Life::Live(Live { link: Link { tls: Some(tls), .. }, .. }) = &mut self.life {
             tls.shrink();
         }
-        if matches!(outcome, Ok(Read::Eof) | Err(_)) {
+        if matches!(outcome, Ok(Read::Eof | Read::Cut) | Err(_)) {
             self.parse_all(core, sink);
-            self.ended(core, sink, outcome.err());
+            self.ended(core, sink, !matches!(outcome, Ok(Read::Eof)), outcome.err());
         }
     }
 
@@ -214,6 +214,11 @@ impl<S: Sys> Driver<S> {
                 });
                 Event::Opened(opened)
             }
+            proto::Event::Response(response) => {
+                self.observe(core);
+                self.leave_gate(core);
+                Event::Response(response)
+            }
             proto::Event::Closing(frame) => {
                 self.observe(core);
                 core.say(self.id, || format!("the server closes: {frame}"));
@@ -222,6 +227,8 @@ impl<S: Sys> Driver<S> {
             proto::Event::Text(text) => Event::Text(text),
             proto::Event::Binary(data) => Event::Binary(data),
             proto::Event::Pong(data) => Event::Pong(data),
+            proto::Event::Chunk(data) => Event::Chunk(data),
+            proto::Event::ServerSent(event) => Event::ServerSent(event),
         };
         if !self.released {
             let id = self.id;
@@ -233,15 +240,16 @@ impl<S: Sys> Driver<S> {
 
     pub(super) fn leave_gate(&mut self, core: &mut Core<S>) {
         if let Life::Live(live) = &mut self.life
-            && let Some(opening) = live.opening.take()
+            && let Some(entry) = live.entry.take()
+            && let Some(gate) = entry.gate
         {
-            core.gates.leave(opening.0);
+            core.gates.leave(gate);
         }
     }
 }
 
-/// What an event costs its owner besides its bytes: frames can be empty, and texts are handed over
-/// in runs.
+/// What an event costs its owner besides its bytes: frames can be empty, and texts and pieces of a
+/// body are handed over in runs.
 fn weight(event: &proto::Event<'_>) -> usize {
-    if matches!(event, proto::Event::Text(_)) { 16 } else { 256 }
+    if matches!(event, proto::Event::Text(_) | proto::Event::Chunk(_)) { 16 } else { 256 }
 }

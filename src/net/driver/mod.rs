@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use crate::error::ErrorKind;
 use crate::limits::Limits;
+use crate::net::ConnId;
+use crate::net::ask::Ask;
 use crate::net::conn::{Core, Sink};
 use crate::net::dial::Plan;
 use crate::net::link::Link;
-use crate::net::options::Options;
+use crate::net::stream_options::StreamOptions;
 use crate::net::sys::{Interest, Sys};
-use crate::net::{ConnId, after};
 use crate::proto::Session;
 use crate::trace::Trace;
 
@@ -64,8 +65,11 @@ enum Life<S: Sys> {
 }
 
 struct Opening<S: Sys> {
-    options: Options,
+    ask: Ask,
+    /// When a connection has to be there, and of a WebSocket the 101 response.
     deadline: Instant,
+    /// When the head of a response has to be there, after all redirects.
+    total: Instant,
     /// `None` while the name is being resolved.
     plan: Option<Plan>,
     /// When the next address is to be tried.
@@ -88,8 +92,21 @@ pub(super) struct Live<S: Sys> {
     pub(super) session: Session,
     limits: Arc<Limits>,
     token: Token,
-    /// The gate that is held until the handshake is over, and the time limit of it all.
-    opening: Option<Box<(SocketAddr, Duration)>>,
+    /// Until it is open.
+    entry: Option<Box<Entry>>,
+    /// Of a stream, what it was opened with: a redirect goes on with it.
+    stream: Option<Box<StreamOptions>>,
+}
+
+/// A connection on its way from TCP to what its owner calls open.
+struct Entry {
+    /// The gate that it holds until the handshake is over.
+    gate: Option<SocketAddr>,
+    /// The time limit of it all, and of a stream's answer.
+    limit: Duration,
+    response: Duration,
+    /// Of a stream: TLS is under way, and has until then.
+    until: Option<Instant>,
 }
 
 /// How a socket is watched.
@@ -111,21 +128,12 @@ pub(super) fn token_parts(token: u64) -> (ConnId, u8) {
 }
 
 impl<S: Sys> Driver<S> {
-    pub(super) fn new(id: ConnId, options: Options, now: Instant, limit: Duration) -> Driver<S> {
-        let deadline = after(now, limit);
+    pub(super) fn new(id: ConnId, ask: Ask, core: &Core<S>) -> Driver<S> {
+        let total = ask.total(core.now, &core.limits);
         Driver {
             id,
-            url: options.url().as_str().into(),
-            life: Life::Opening(Box::new(Opening {
-                options,
-                deadline,
-                plan: None,
-                next: None,
-                attempts: Vec::new(),
-                parked: Vec::new(),
-                failed: Vec::new(),
-                count: 0,
-            })),
+            url: ask.shown_url().into(),
+            life: Life::Opening(Box::new(Opening::new(ask, core, total, 0))),
             tail: Vec::new(),
             unparsed: false,
             armed: None,
@@ -165,7 +173,7 @@ impl<S: Sys> Driver<S> {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.life {
             Life::Opening(o) => Some(o.next.map_or(o.deadline, |next| next.min(o.deadline))),
-            Life::Live(live) => live.session.deadline(),
+            Life::Live(live) => live.deadline(),
             Life::Draining { until, .. } => Some(*until),
             Life::Gone => None,
         }
@@ -189,12 +197,15 @@ impl<S: Sys> Driver<S> {
     /// After anything has happened: writes what waits, and waits for what is needed.
     pub(super) fn settle(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         self.balance(core);
+        if let Life::Live(live) = &mut self.life {
+            live.look_whether_ready(core.now);
+        }
         if let Some(kind) = self.write(core) {
             // What the peer said before it went is still to be read; without that, this is the end.
             self.read(core, sink);
             self.parse_all(core, sink);
             if self.live().is_some() {
-                self.ended(core, sink, Some(kind));
+                self.ended(core, sink, true, Some(kind));
             }
         }
         self.observe(core);
@@ -204,7 +215,7 @@ impl<S: Sys> Driver<S> {
         if self.ended {
             self.drain_or_free(core, false);
         } else {
-            self.ended(core, sink, None);
+            self.ended(core, sink, false, None);
         }
     }
 
@@ -248,6 +259,20 @@ impl<S: Sys> Driver<S> {
 }
 
 impl<S: Sys> Live<S> {
+    fn deadline(&self) -> Option<Instant> {
+        let tls = self.entry.as_ref().and_then(|entry| entry.until);
+        tls.or_else(|| self.session.deadline())
+    }
+
+    /// A stream's request can be sent from now on, and its answer has its own time.
+    fn look_whether_ready(&mut self, now: Instant) {
+        let Some(entry) = &mut self.entry else { return };
+        let handshaking = self.link.tls.as_ref().is_some_and(|tls| tls.is_handshaking());
+        if !handshaking && entry.until.take().is_some() {
+            self.session.connected(now);
+        }
+    }
+
     /// Bytes that the kernel has not taken. How many TLS keeps it does not tell; at least one.
     pub(super) fn buffered(&self) -> usize {
         self.session.buffered().max(self.link.holds_back().into())

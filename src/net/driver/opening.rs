@@ -3,28 +3,33 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::{Attempt, Driver, Life, Live, Opening, Token};
+use super::{Attempt, Driver, Entry, Life, Live, Opening, Token};
 use crate::error::{ErrorKind, Stage};
+use crate::net::after;
+use crate::net::ask::Ask;
 use crate::net::conn::{Core, Sink};
 use crate::net::dial::{Plan, Step};
 use crate::net::link::Link;
+use crate::net::stream_options::StreamOptions;
 use crate::net::sys::{Interest, Sys};
-use crate::proto::{Host, Session};
+use crate::proto::Host;
+use crate::proto::http::Redirect;
 
 impl<S: Sys> Driver<S> {
     /// Asks for the addresses, unless they are known.
     pub(in crate::net) fn start(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let Life::Opening(opening) = &self.life else { return };
-        let url = opening.options.url();
-        let (host, port) = (url.host().clone(), url.port());
+        let (host, port) = opening.ask.origin();
         let set: Vec<SocketAddr> =
             core.resolve.iter().filter(|o| o.is_for(&host, port)).map(|o| o.to).collect();
         match host {
             _ if !set.is_empty() => self.addresses(core, sink, Ok(set)),
             Host::Address(ip) => self.addresses(core, sink, Ok(vec![SocketAddr::new(ip, port)])),
             Host::Name(name) => {
-                core.say(self.id, || format!("resolving {name}"));
+                let shown = if opening.ask.is_secret() { "***" } else { &name };
+                core.say(self.id, || format!("resolving {shown}"));
                 if let Err(e) = core.sys.resolve(self.id.to_bits(), &name, port) {
                     self.addresses(core, sink, Err(e));
                 }
@@ -76,11 +81,12 @@ impl<S: Sys> Driver<S> {
     /// One attempt, as soon as its gate lets it.
     pub(super) fn attempt(&mut self, core: &mut Core<S>, to: SocketAddr) {
         let Life::Opening(opening) = &mut self.life else { return };
-        if !core.gates.enter(to, self.id) {
+        if opening.ask.is_gated() && !core.gates.enter(to, self.id) {
             opening.parked.push(to);
             return;
         }
-        core.say(self.id, || format!("connecting to {to}"));
+        let shown = opening.shown(to);
+        core.say(self.id, || format!("connecting to {shown}"));
         let number = opening.count;
         opening.count = opening.count.wrapping_add(1);
         let interest = Interest { read: false, write: true };
@@ -127,36 +133,105 @@ impl<S: Sys> Driver<S> {
     pub(super) fn go_live(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, attempt: Attempt<S>) {
         let Life::Opening(opening) = &mut self.life else { return };
         opening.leave(core);
-        core.say(self.id, || format!("connected to {}", attempt.to));
-        let (options, deadline) = (&opening.options, opening.deadline);
-        let tls = match core.tls(options.url()) {
+        let shown = opening.shown(attempt.to);
+        core.say(self.id, || format!("connected to {shown}"));
+        let ask = &opening.ask;
+        let tls = match core.tls(ask.url()) {
             Ok(tls) => tls,
             Err(kind) => {
-                core.gates.leave(attempt.to);
+                opening.leave_gate(core, attempt.to);
                 core.sys.forget(&attempt.socket);
                 return self.fail(core, sink, Stage::Tls, kind);
             }
         };
-        let limit = options.opening(&core.limits);
-        let settings = options.settings(&core.limits, core.observer.is_some());
-        let limits = Arc::clone(&settings.limits);
+        let trace = core.observer.is_some();
         let nonce = core.keys.with(&mut core.sys).bytes();
-        let session = Session::new(&options.request, settings, nonce, Some(deadline));
+        let session = ask.session(&core.limits, trace, nonce, opening.total);
+        let limits = Arc::clone(ask.limits(&core.limits));
         let number = Token::of(self.id, attempt.number);
+        let is_gated = ask.is_gated();
+        let entry = Entry {
+            gate: is_gated.then_some(attempt.to),
+            limit: ask.opening(&core.limits),
+            response: ask.response(&core.limits),
+            until: (!is_gated).then_some(opening.deadline),
+        };
+        let stream = match &mut opening.ask {
+            Ask::WebSocket(_) => None,
+            Ask::Stream(options) => Some(options.clone()),
+        };
         self.life = Life::Live(Live {
             link: Link { socket: attempt.socket, tls },
             session,
             limits,
             token: Token { number, interest: Interest { read: false, write: true } },
-            opening: Some(Box::new((attempt.to, limit))),
+            entry: Some(Box::new(entry)),
+            stream,
         });
         core.touch(self);
+    }
+
+    /// The answer is elsewhere: this connection ends, and the next turn opens another.
+    pub(super) fn redirect(&mut self, core: &mut Core<S>, to: Redirect) {
+        core.say(self.id, || format!("redirected: {}", to.shown()));
+        self.observe(core);
+        let Life::Live(live) = std::mem::replace(&mut self.life, Life::Gone) else { return };
+        let (token, total) = (live.token, live.session.exchange().and_then(|e| e.timing().total));
+        let options = live.part(core);
+        core.touch(self);
+        let (Some(mut options), false) = (options, self.released) else { return };
+        options.request = to.request;
+        self.url = options.request.shown_url().into();
+        (self.tail, self.unparsed, self.deaf) = (Vec::new(), false, false);
+        let total = total.unwrap_or(core.now);
+        // What the system still has to say of the old socket is not about the new one.
+        let count = (token.number as u8).wrapping_add(1);
+        self.life = Life::Opening(Box::new(Opening::new(Ask::Stream(options), core, total, count)));
+        core.fresh.push(self.id);
+    }
+}
+
+impl<S: Sys> Live<S> {
+    /// Ends a stream's connection: nothing that is left of the request matters to anybody. What
+    /// it was opened with.
+    pub(super) fn part(mut self, core: &mut Core<S>) -> Option<Box<StreamOptions>> {
+        // The goodbye of TLS, if the kernel takes it at once.
+        let _ = self.link.write_last(&mut core.sys, &mut Vec::new());
+        core.sys.forget(&self.link.socket);
+        self.stream
     }
 }
 
 impl<S: Sys> Opening<S> {
+    /// `count` is the number of the first attempt.
+    pub(super) fn new(ask: Ask, core: &Core<S>, total: Instant, count: u8) -> Opening<S> {
+        let deadline = after(core.now, ask.opening(&core.limits)).min(total);
+        Opening {
+            ask,
+            deadline,
+            total,
+            plan: None,
+            next: None,
+            attempts: Vec::new(),
+            parked: Vec::new(),
+            failed: Vec::new(),
+            count,
+        }
+    }
+
+    /// An address, unless the URL is secret.
+    fn shown(&self, to: SocketAddr) -> String {
+        if self.ask.is_secret() { "***".to_owned() } else { to.to_string() }
+    }
+
+    fn leave_gate(&self, core: &mut Core<S>, to: SocketAddr) {
+        if self.ask.is_gated() {
+            core.gates.leave(to);
+        }
+    }
+
     pub(super) fn missed(&mut self, core: &mut Core<S>, to: SocketAddr, e: io::Error) {
-        core.gates.leave(to);
+        self.leave_gate(core, to);
         self.failed.push((to, e));
         if let Some(plan) = &mut self.plan {
             plan.failed();
@@ -166,9 +241,9 @@ impl<S: Sys> Opening<S> {
     /// Ends all attempts that are under way.
     pub(super) fn leave(&mut self, core: &mut Core<S>) {
         self.parked.clear();
-        for attempt in self.attempts.drain(..) {
+        for attempt in std::mem::take(&mut self.attempts) {
             core.sys.forget(&attempt.socket);
-            core.gates.leave(attempt.to);
+            self.leave_gate(core, attempt.to);
         }
     }
 }

@@ -1,11 +1,9 @@
-//! Closing: codes, reasons, and how a connection ends (RFC 6455 §5.5.1, §7).
+//! Closing: codes and reasons (RFC 6455 §5.5.1, §7).
 
 use std::fmt;
 
 use super::Violation;
 use super::frame::CONTROL_MAX;
-use super::handshake::HandshakeError;
-use crate::proto::timer::Timer;
 
 /// The content of a close frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -116,33 +114,3 @@ impl fmt::Display for Misuse {
 }
 
 impl std::error::Error for Misuse {}
-
-/// How a connection ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Closed {
-    /// The closing handshake was completed; what the peer's close frame said.
-    Clean(CloseFrame),
-    /// The handshake was refused or the peer broke a rule.
-    Failed(Failure),
-    /// The connection ended without a closing handshake.
-    Lost(Lost),
-}
-
-/// Why the protocol gave a connection up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// Before it was open.
-    Handshake(HandshakeError),
-    /// Afterwards; a close frame with [`Violation::close_code`] was queued.
-    Violation(Violation),
-}
-
-/// How a connection was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Lost {
-    /// The stream ended.
-    Eof,
-    /// A deadline passed.
-    Timeout(Timer),
-}

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Violation;
-use super::close::{CloseFrame, Closed, Failure, Lost, Misuse};
+use super::close::{CloseFrame, Misuse};
 use super::frame::{self, CONTROL_MAX, Opcode};
 use super::message::{Assembly, Message, Text};
 use crate::limits::Limits;
 use crate::proto::buf::SendBuf;
 use crate::proto::timer::{Timer, Timers};
 use crate::proto::utf8::Utf8;
-use crate::proto::{Context, Direction, Event, Note, Settings, Space};
+use crate::proto::{Closed, Context, Direction, Event, Failure, Lost, Note, Settings, Space};
 
 #[derive(Debug)]
 enum State {

@@ -11,68 +11,23 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use crate::limits::Limits;
 use crate::proto::buf::SendBuf;
 use crate::proto::head::{Fields, Head, HeadError, HeadParser};
-use crate::proto::token::{escape, is_token, is_value_byte, list, trim};
+use crate::proto::headers::{Headers, PROTOCOL, RequestError, write_start};
+use crate::proto::token::{escape, is_token, list, trim};
 use crate::proto::url::Url;
 
 /// What a connection asks for: URL, header fields, subprotocols.
 #[derive(Clone, Debug)]
 pub struct Request {
     url: Url,
-    headers: Vec<(String, String)>,
+    headers: Headers,
     protocols: Vec<String>,
+    secret_url: bool,
 }
-
-/// Fields that frame the message or belong to the client (RFC 6455 §4.1, RFC 9112).
-const OWNED: [&str; 9] = [
-    "host",
-    "upgrade",
-    "connection",
-    "content-length",
-    "transfer-encoding",
-    "te",
-    "trailer",
-    "expect",
-    "proxy-authorization",
-];
-
-/// A header field or subprotocol that cannot be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RequestError {
-    /// The name is no token (RFC 9110 §5.1).
-    HeaderName(String),
-    /// The value holds a control character (CR and LF would start another field, §5.5).
-    HeaderValue(String),
-    /// The client sets this field itself.
-    HeaderOwned(String),
-    /// A subprotocol is no token (RFC 6455 §4.1), or is asked for twice.
-    Protocol(String),
-}
-
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RequestError::HeaderName(name) => write!(f, "\"{name}\" is no header name"),
-            RequestError::HeaderValue(name) => write!(
-                f,
-                "the value of header \"{name}\" holds a control character; line breaks cannot be sent"
-            ),
-            RequestError::HeaderOwned(name) => {
-                write!(f, "header \"{name}\" is set by the client itself")
-            }
-            RequestError::Protocol(name) => {
-                write!(f, "subprotocol \"{name}\" is no token, or asked for twice")
-            }
-        }
-    }
-}
-
-impl std::error::Error for RequestError {}
 
 impl Request {
     /// A request for `url` without further fields.
     pub fn new(url: Url) -> Request {
-        Request { url, headers: Vec::new(), protocols: Vec::new() }
+        Request { url, headers: Headers::default(), protocols: Vec::new(), secret_url: false }
     }
 
     /// The URL.
@@ -86,19 +41,32 @@ impl Request {
     /// belong to the client (`Host`, `Upgrade`, `Connection`, `Sec-WebSocket-*`, those that frame
     /// a message). Subprotocols go through [`Request::protocol`].
     pub fn header(&mut self, name: &str, value: &str) -> Result<&mut Request, RequestError> {
-        let shown = || escape(name.as_bytes(), 60);
-        if !is_token(name.as_bytes()) {
-            return Err(RequestError::HeaderName(shown()));
+        self.add(name, value, false)
+    }
+
+    /// Adds a header field that no trace shows.
+    pub fn secret_header(&mut self, name: &str, value: &str) -> Result<&mut Request, RequestError> {
+        self.add(name, value, true)
+    }
+
+    fn add(&mut self, name: &str, value: &str, secret: bool) -> Result<&mut Request, RequestError> {
+        if name.eq_ignore_ascii_case(PROTOCOL) {
+            return Err(RequestError::HeaderOwned(escape(name.as_bytes(), 60)));
         }
-        let lower = name.to_ascii_lowercase();
-        if OWNED.contains(&lower.as_str()) || lower.starts_with("sec-websocket-") {
-            return Err(RequestError::HeaderOwned(shown()));
-        }
-        if !value.bytes().all(is_value_byte) {
-            return Err(RequestError::HeaderValue(shown()));
-        }
-        self.headers.push((name.to_owned(), value.to_owned()));
+        self.headers.add(name, value, secret)?;
         Ok(self)
+    }
+
+    /// Hides the URL from traces.
+    pub fn secret_url(&mut self) -> &mut Request {
+        self.secret_url = true;
+        self
+    }
+
+    /// What may be shown of the URL.
+    #[cfg(feature = "net")]
+    pub(crate) fn shown_url(&self) -> &str {
+        if self.secret_url { "***" } else { self.url.as_str() }
     }
 
     /// Offers a subprotocol, after those offered before.
@@ -110,14 +78,14 @@ impl Request {
         Ok(self)
     }
 
-    /// The request head, `key` being the value of `Sec-WebSocket-Key`.
-    fn write(&self, out: &mut Vec<u8>, key: &str) {
+    /// The request head, `key` being the value of `Sec-WebSocket-Key`; without what is secret if
+    /// it is to be `shown`.
+    fn write(&self, out: &mut Vec<u8>, key: &str, shown: bool) {
+        write_start(out, "GET", &self.url, shown && self.secret_url);
         let mut line = |parts: [&str; 3]| {
             parts.iter().for_each(|p| out.extend_from_slice(p.as_bytes()));
             out.extend_from_slice(b"\r\n");
         };
-        line(["GET ", self.url.target(), " HTTP/1.1"]);
-        line(["Host: ", &self.url.host_field(), ""]);
         line(["Upgrade: websocket", "", ""]);
         line(["Connection: Upgrade", "", ""]);
         line(["Sec-WebSocket-Key: ", key, ""]);
@@ -125,13 +93,7 @@ impl Request {
         if !self.protocols.is_empty() {
             line(["Sec-WebSocket-Protocol: ", &self.protocols.join(", "), ""]);
         }
-        if !self.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case("user-agent")) {
-            line(["User-Agent: moonwire/", env!("CARGO_PKG_VERSION"), ""]);
-        }
-        for (name, value) in &self.headers {
-            line([name, ": ", value]);
-        }
-        line(["", "", ""]);
+        self.headers.write(out, shown);
     }
 }
 
@@ -234,6 +196,8 @@ pub(crate) struct Handshake {
     parser: HeadParser,
     interim: u32,
     pub(crate) out: SendBuf,
+    /// The request, as a trace may show it.
+    pub(crate) shown: Vec<u8>,
     pub(crate) deadline: Option<Instant>,
     limits: Arc<Limits>,
 }
@@ -245,16 +209,22 @@ impl Handshake {
         nonce: [u8; 16],
         deadline: Option<Instant>,
         limits: Arc<Limits>,
+        trace: bool,
     ) -> Handshake {
         let key = BASE64.encode(nonce);
         let mut out = SendBuf::default();
-        request.write(out.tail(), &key);
+        request.write(out.tail(), &key, false);
+        let mut shown = Vec::new();
+        if trace {
+            request.write(&mut shown, &key, true);
+        }
         Handshake {
             accept: accept(&key),
             offered: request.protocols.clone(),
             parser: HeadParser::default(),
             interim: 0,
             out,
+            shown,
             deadline,
             limits,
         }
@@ -345,7 +315,7 @@ mod tests {
     }
 
     fn handshake() -> Handshake {
-        Handshake::new(&request(), NONCE, None, Arc::default())
+        Handshake::new(&request(), NONCE, None, Arc::default(), false)
     }
 
     /// Whole and byte by byte, and what is glued on stays.
@@ -398,7 +368,7 @@ mod tests {
     fn the_request_has_each_field_once() {
         let mut request = request();
         request.header("Authorization", "Bearer x").unwrap();
-        let h = Handshake::new(&request, NONCE, None, Arc::default());
+        let h = Handshake::new(&request, NONCE, None, Arc::default(), false);
         let text = std::str::from_utf8(h.out.pending()).unwrap();
         assert_eq!(
             text,
@@ -435,10 +405,10 @@ mod tests {
         for bad in ["", "a b", "a,b", "chat", "a\r\n"] {
             assert!(matches!(r.protocol(bad), Err(RequestError::Protocol(_))), "{bad:?}");
         }
-        assert_eq!(r.headers, []);
+        assert_eq!(r.headers, Headers::default());
         // What would be cut down to CR LF elsewhere stays what it is: UTF-8 bytes.
         r.header("X", "\u{560D}\u{560A}").unwrap();
-        let h = Handshake::new(&r, NONCE, None, Arc::default());
+        let h = Handshake::new(&r, NONCE, None, Arc::default(), false);
         assert_eq!(h.out.pending().windows(2).filter(|w| w == b"\r\n").count(), 10);
     }
 

@@ -1,0 +1,126 @@
+//! What a reactor can be asked to open: a WebSocket or a stream.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::after;
+use super::options::Options;
+use super::stream_options::StreamOptions;
+use crate::limits::Limits;
+use crate::proto::http::Timing;
+use crate::proto::{Host, Session, Settings, Url};
+
+/// What is to be opened; made of [`Options`] or [`StreamOptions`].
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// A WebSocket.
+    WebSocket(Options),
+    /// A request whose response is read as it comes.
+    Stream(Box<StreamOptions>),
+}
+
+impl From<Options> for Ask {
+    fn from(options: Options) -> Ask {
+        Ask::WebSocket(options)
+    }
+}
+
+impl From<StreamOptions> for Ask {
+    fn from(options: StreamOptions) -> Ask {
+        Ask::Stream(Box::new(options))
+    }
+}
+
+impl Ask {
+    pub(super) fn url(&self) -> &Url {
+        match self {
+            Ask::WebSocket(options) => options.url(),
+            Ask::Stream(options) => options.url(),
+        }
+    }
+
+    /// What may be shown of the URL.
+    pub(super) fn shown_url(&self) -> &str {
+        match self {
+            Ask::WebSocket(options) => options.request.shown_url(),
+            Ask::Stream(options) => options.request.shown_url(),
+        }
+    }
+
+    /// Whether nothing of the URL may be shown.
+    pub(super) fn is_secret(&self) -> bool {
+        self.shown_url() != self.url().as_str()
+    }
+
+    pub(super) fn origin(&self) -> (Host, u16) {
+        (self.url().host().clone(), self.url().port())
+    }
+
+    fn own_limits(&self) -> Option<&Arc<Limits>> {
+        match self {
+            Ask::WebSocket(options) => options.limits.as_ref(),
+            Ask::Stream(options) => options.limits.as_ref(),
+        }
+    }
+
+    pub(super) fn limits<'a>(&'a self, limits: &'a Arc<Limits>) -> &'a Arc<Limits> {
+        self.own_limits().unwrap_or(limits)
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        match self {
+            Ask::WebSocket(options) => options.timeout,
+            Ask::Stream(options) => options.timeout,
+        }
+    }
+
+    /// The time limit of the opening: of a WebSocket as a whole, of a stream up to the request.
+    pub(super) fn opening(&self, limits: &Limits) -> Duration {
+        self.timeout().unwrap_or(self.own_limits().map_or(limits, |own| own).opening)
+    }
+
+    /// The time limit of the answer, once the connection is ready.
+    pub(super) fn response(&self, limits: &Limits) -> Duration {
+        self.timeout().unwrap_or(self.own_limits().map_or(limits, |own| own).response)
+    }
+
+    /// When all has to be there that comes before messages or a body. For a stream without a limit
+    /// of its own, over all redirects, as long as one request may take.
+    pub(super) fn total(&self, now: Instant, limits: &Limits) -> Instant {
+        let opening = self.opening(limits);
+        match self {
+            Ask::Stream(options) if options.timeout.is_none() => {
+                after(now, opening.saturating_add(self.response(limits)))
+            }
+            _ => after(now, opening),
+        }
+    }
+
+    /// Whether RFC 6455 §4.1 allows one at a time with one address.
+    pub(super) fn is_gated(&self) -> bool {
+        matches!(self, Ask::WebSocket(_))
+    }
+
+    /// The session that speaks for it, to be `total`ly open at a time.
+    pub(super) fn session(
+        &self,
+        limits: &Arc<Limits>,
+        trace: bool,
+        nonce: [u8; 16],
+        total: Instant,
+    ) -> Session {
+        let limits = Arc::clone(self.limits(limits));
+        match self {
+            Ask::WebSocket(options) => {
+                let settings = options.settings(limits, trace);
+                Session::new(&options.request, settings, nonce, Some(total))
+            }
+            Ask::Stream(options) => {
+                let response = options.timeout.is_none().then_some(limits.response);
+                let timing = Timing { total: Some(total), response, idle: options.idle };
+                let settings = Settings { limits, trace, ..Settings::default() };
+                Session::stream(options.request.clone(), options.delivery, &settings, timing)
+            }
+        }
+    }
+}

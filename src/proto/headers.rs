@@ -1,0 +1,152 @@
+//! Header fields of a request: a list that nothing can be injected into.
+
+use std::fmt;
+
+use super::token::{escape, is_token, is_value_byte};
+use super::url::Url;
+
+/// Fields that frame the message, are about the connection, or belong to the client (RFC 6455
+/// §4.1, RFC 9110 §7.6.1, RFC 9112). `Accept-Encoding` is one, since a coded body could not be read.
+const OWNED: [&str; 13] = [
+    "host",
+    "upgrade",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "expect",
+    "keep-alive",
+    "accept-encoding",
+    "proxy-authorization",
+    "proxy-authenticate",
+    "proxy-connection",
+];
+
+/// The one field of a WebSocket handshake that its owner has a say in.
+pub(crate) const PROTOCOL: &str = "sec-websocket-protocol";
+
+/// A request that cannot be sent as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The name is no token (RFC 9110 §5.1).
+    HeaderName(String),
+    /// The value holds a control character (CR and LF would start another field, §5.5).
+    HeaderValue(String),
+    /// The client sets this field itself.
+    HeaderOwned(String),
+    /// A subprotocol is no token (RFC 6455 §4.1), or is asked for twice.
+    Protocol(String),
+    /// The method is no token (RFC 9110 §9.1), or `CONNECT`, which asks for a tunnel.
+    Method(String),
+    /// A body with a method that has none: `GET`, `HEAD`, `TRACE`.
+    Body(String),
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RequestError::HeaderName(name) => write!(f, "\"{name}\" is no header name"),
+            RequestError::HeaderValue(name) => write!(
+                f,
+                "the value of header \"{name}\" holds a control character; line breaks cannot be sent"
+            ),
+            RequestError::HeaderOwned(name) => {
+                write!(f, "header \"{name}\" is set by the client itself")
+            }
+            RequestError::Protocol(name) => {
+                write!(f, "subprotocol \"{name}\" is no token, or asked for twice")
+            }
+            RequestError::Method(name) => write!(f, "\"{name}\" is no method that can be sent"),
+            RequestError::Body(method) => write!(f, "a {method} request has no body"),
+        }
+    }
+}
+
+impl std::error::Error for RequestError {}
+
+/// A field to be sent.
+#[derive(Clone, PartialEq, Eq)]
+struct Field {
+    name: String,
+    value: String,
+    /// Not to be shown, and not to be sent to anybody but the first server.
+    secret: bool,
+}
+
+/// The fields that the owner of a request adds, in their order.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Headers(Vec<Field>);
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|field| &field.name)).finish()
+    }
+}
+
+impl Headers {
+    /// Adds a field, unless its name is no token or belongs to the client, or its value holds a
+    /// control character. The value is sent as its UTF-8 bytes.
+    pub(crate) fn add(
+        &mut self,
+        name: &str,
+        value: &str,
+        secret: bool,
+    ) -> Result<(), RequestError> {
+        let shown = || escape(name.as_bytes(), 60);
+        if !is_token(name.as_bytes()) {
+            return Err(RequestError::HeaderName(shown()));
+        }
+        let lower = name.to_ascii_lowercase();
+        let handshake = lower.starts_with("sec-websocket-") && lower != PROTOCOL;
+        if OWNED.contains(&lower.as_str()) || handshake {
+            return Err(RequestError::HeaderOwned(shown()));
+        }
+        if !value.bytes().all(is_value_byte) {
+            return Err(RequestError::HeaderValue(shown()));
+        }
+        self.0.push(Field { name: name.to_owned(), value: value.to_owned(), secret });
+        Ok(())
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|field| field.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Takes out every field with one of these names.
+    pub(crate) fn remove(&mut self, names: &[&str]) {
+        let named = |field: &Field| names.iter().any(|n| field.name.eq_ignore_ascii_case(n));
+        self.0.retain(|field| !named(field));
+    }
+
+    /// Takes out every field that is secret.
+    pub(crate) fn remove_secret(&mut self) {
+        self.0.retain(|field| !field.secret);
+    }
+
+    /// Writes `User-Agent`, unless there is one, all fields, and the empty line that ends a head;
+    /// secrets masked if it is to be `shown`.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, shown: bool) {
+        if !self.has("user-agent") {
+            let agent = concat!("User-Agent: moonwire/", env!("CARGO_PKG_VERSION"), "\r\n");
+            out.extend_from_slice(agent.as_bytes());
+        }
+        for Field { name, value, secret } in &self.0 {
+            let value = if shown && *secret { "***" } else { value };
+            for part in [name, ": ", value, "\r\n"] {
+                out.extend_from_slice(part.as_bytes());
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Writes the request line and `Host`; without the URL if that is `hidden`.
+pub(crate) fn write_start(out: &mut Vec<u8>, method: &str, url: &Url, hidden: bool) {
+    let host = url.host_field();
+    let (target, host) = if hidden { ("***", "***") } else { (url.target(), host.as_str()) };
+    for part in [method, " ", target, " HTTP/1.1\r\nHost: ", host, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}

@@ -1,0 +1,328 @@
+//! The state machine of one request and its response.
+
+use std::borrow::Cow;
+use std::mem;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::body::{Body, Piece};
+use super::{Delivery, HttpError, Redirect, Request, Response, Timing};
+use crate::limits::Limits;
+use crate::proto::buf::SendBuf;
+use crate::proto::head::{Head, HeadParser};
+use crate::proto::sse::{Blocks, Events};
+use crate::proto::token::{escape, trim};
+use crate::proto::{Closed, Context, Direction, Event, Failure, Note, Settings};
+
+/// One request and its response.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    request: Request,
+    delivery: Delivery,
+    limits: Arc<Limits>,
+    out: SendBuf,
+    state: State,
+    /// Of the response, once its first line is there.
+    status: Option<u16>,
+    timing: Timing,
+    /// When the time for what is waited for is over.
+    deadline: Option<Instant>,
+    notes: Option<Vec<Note>>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Waiting for the head, after so many interim ones.
+    Head {
+        parser: HeadParser,
+        interim: u32,
+    },
+    Body {
+        body: Body,
+        output: Output,
+    },
+    /// The body is over; the end is still to be told.
+    Last,
+    Done,
+}
+
+/// How the body is handed over.
+#[derive(Debug)]
+enum Output {
+    Raw,
+    Events(Box<Events>),
+    Blocks(Box<Blocks>),
+}
+
+impl Exchange {
+    pub(crate) fn new(
+        request: Request,
+        delivery: Delivery,
+        settings: &Settings,
+        timing: Timing,
+    ) -> Exchange {
+        let mut out = SendBuf::default();
+        request.write_head(out.tail(), delivery, false);
+        if let Some(body) = &request.body {
+            out.tail().extend_from_slice(body);
+        }
+        let notes = settings.trace.then(|| {
+            let mut shown = Vec::new();
+            request.write_head(&mut shown, delivery, true);
+            vec![Note::head(Direction::Out, &shown)]
+        });
+        Exchange {
+            request,
+            delivery,
+            limits: Arc::clone(&settings.limits),
+            out,
+            state: State::Head { parser: HeadParser::default(), interim: 0 },
+            status: None,
+            timing,
+            deadline: timing.total,
+            notes,
+        }
+    }
+
+    /// The connection is ready: the time for the answer starts.
+    pub(crate) fn connected(&mut self, now: Instant) {
+        if matches!(self.state, State::Head { .. }) {
+            let limit = self.timing.response.and_then(|limit| now.checked_add(limit));
+            self.deadline = [limit, self.timing.total].into_iter().flatten().min();
+        }
+    }
+
+    pub(crate) fn receive<'b>(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &'b [u8],
+    ) -> (usize, Option<Event<'b>>) {
+        if !input.is_empty() && matches!(self.state, State::Body { .. }) {
+            self.deadline = self.timing.idle.and_then(|idle| cx.now.checked_add(idle));
+        }
+        let step = match &mut self.state {
+            State::Head { .. } => self.head(cx.now, input),
+            State::Body { .. } => self.body(input),
+            State::Last => return (input.len(), Some(self.end(Closed::Complete))),
+            State::Done => return (input.len(), None),
+        };
+        // What stands behind a response, or behind what broke it, is nobody's.
+        step.unwrap_or_else(|e| (input.len(), Some(self.fail(e))))
+    }
+
+    /// The stream has ended; it was `cut` if that may be somebody else's doing.
+    pub(crate) fn receive_eof(&mut self, cut: bool) -> Option<Event<'static>> {
+        let ended = match &self.state {
+            State::Head { .. } => Err(HttpError::Eof),
+            State::Body { body, .. } => body.finish(cut),
+            State::Last => Ok(()),
+            State::Done => return None,
+        };
+        Some(match ended {
+            Ok(()) => self.complete(),
+            Err(e) => self.fail(e),
+        })
+    }
+
+    pub(crate) fn outgoing(&self) -> &[u8] {
+        self.out.pending()
+    }
+
+    pub(crate) fn sent(&mut self, n: usize) {
+        self.out.sent(n);
+    }
+
+    pub(crate) fn buffered(&self) -> usize {
+        self.out.len()
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    pub(crate) fn on_deadline(&mut self, now: Instant) -> Option<Event<'static>> {
+        if self.deadline.is_none_or(|at| at > now) {
+            return None;
+        }
+        self.deadline = None;
+        match self.state {
+            State::Head { .. } => Some(self.fail(HttpError::Timeout)),
+            State::Body { .. } => Some(self.fail(HttpError::Idle)),
+            State::Last | State::Done => None,
+        }
+    }
+
+    /// Of the response, once its first line is there.
+    #[cfg(feature = "net")]
+    pub(crate) fn status(&self) -> Option<u16> {
+        match &self.state {
+            State::Head { parser, .. } => parser.status(),
+            _ => self.status,
+        }
+    }
+
+    /// The limits of time, for the error that says which one has passed.
+    #[cfg(feature = "net")]
+    pub(crate) fn timing(&self) -> Timing {
+        self.timing
+    }
+
+    pub(crate) fn notes(&mut self) -> Option<&mut Vec<Note>> {
+        self.notes.as_mut()
+    }
+
+    // The head.
+
+    fn head<'b>(&mut self, now: Instant, input: &'b [u8]) -> Stepped<'b> {
+        let mut used = 0;
+        loop {
+            let State::Head { parser, interim } = &mut self.state else { return Ok((used, None)) };
+            let fed = parser.feed(&input[used..], &self.limits);
+            if parser.status().is_some() {
+                self.status = parser.status();
+            }
+            let (n, head) = fed.map_err(HttpError::Head)?;
+            used += n;
+            let Some(head) = head else { return Ok((used, None)) };
+            self.status = Some(head.status);
+            if !matches!(head.status, 100 | 102..=199) {
+                let event = self.judge(now, head)?;
+                return Ok((used, Some(event)));
+            }
+            *interim += 1;
+            if *interim > self.limits.interim {
+                return Err(HttpError::ManyInterim);
+            }
+        }
+    }
+
+    /// The final head: another place, an error, or the start of the body.
+    fn judge(&mut self, now: Instant, head: Head) -> Result<Event<'static>, HttpError> {
+        if let Some(notes) = &mut self.notes {
+            let mut text = format!("HTTP/1.{} {} {}\r\n", head.minor, head.status, head.reason);
+            text.push_str(&String::from_utf8_lossy(head.fields.as_bytes()));
+            notes.push(Note::head(Direction::In, text.as_bytes()));
+        }
+        if head.status == 101 {
+            return Err(HttpError::Upgrade);
+        }
+        if let Some(redirect) = Redirect::of(&self.request, &head, self.limits.redirects)? {
+            return Ok(self.end(Closed::Redirected(Box::new(redirect))));
+        }
+        let body = Body::of(&self.request.method, &head)?;
+        if self.delivery.is_event_stream() {
+            check_type(&head)?;
+        }
+        let output = match self.delivery {
+            Delivery::Raw => Output::Raw,
+            Delivery::Events => Output::Events(Box::new(Events::new(&self.limits))),
+            Delivery::Blocks => Output::Blocks(Box::new(Blocks::new(&self.limits))),
+        };
+        self.state = State::Body { body, output };
+        self.deadline = self.timing.idle.and_then(|idle| now.checked_add(idle));
+        let Head { status, reason, fields, .. } = head;
+        let url = self.request.shown_url().to_owned();
+        Ok(Event::Response(Box::new(Response { status, reason, headers: fields, url })))
+    }
+
+    // The body.
+
+    fn body<'b>(&mut self, input: &'b [u8]) -> Stepped<'b> {
+        let mut used = 0;
+        loop {
+            let State::Body { body, output } = &mut self.state else { return Ok((used, None)) };
+            let (skipped, piece) = body.step(&input[used..], &self.limits)?;
+            used += skipped;
+            let n = match piece {
+                Piece::More => return Ok((used, None)),
+                Piece::Data(n) => n,
+                Piece::End => return Ok((input.len(), Some(self.complete()))),
+            };
+            let (taken, event) = output.receive(&input[used..used + n])?;
+            body.take(taken);
+            used += taken;
+            match event {
+                None => {}
+                Some(Event::Chunk(data)) => return Ok((used, Some(self.chunk(data)))),
+                Some(event) => return Ok((used, Some(event))),
+            }
+        }
+    }
+
+    /// A piece to be handed over, noted if notes are kept.
+    fn chunk<'b>(&mut self, data: Cow<'b, [u8]>) -> Event<'b> {
+        if let Some(notes) = &mut self.notes {
+            let start = data[..data.len().min(Note::START)].to_vec();
+            notes.push(Note::Body { len: data.len(), start });
+        }
+        Event::Chunk(data)
+    }
+
+    // The end.
+
+    /// The body is whole. What it leaves to be handed over comes first, and the end with the next
+    /// call.
+    fn complete(&mut self) -> Event<'static> {
+        let rest = match &mut self.state {
+            State::Body { output, .. } => output.finish(),
+            _ => None,
+        };
+        match rest {
+            None => self.end(Closed::Complete),
+            Some(rest) => {
+                self.state = State::Last;
+                self.chunk(Cow::Owned(rest))
+            }
+        }
+    }
+
+    fn fail(&mut self, error: HttpError) -> Event<'static> {
+        self.end(Closed::Failed(Failure::Http(error)))
+    }
+
+    fn end(&mut self, closed: Closed) -> Event<'static> {
+        self.state = State::Done;
+        self.deadline = None;
+        // Nothing that is left of the request matters to anybody.
+        mem::take(&mut self.out);
+        Event::Closed(closed)
+    }
+}
+
+/// Bytes taken and at most one event, or what ends it.
+type Stepped<'b> = Result<(usize, Option<Event<'b>>), HttpError>;
+
+impl Output {
+    fn receive<'b>(&mut self, data: &'b [u8]) -> Stepped<'b> {
+        Ok(match self {
+            Output::Raw => (data.len(), Some(Event::Chunk(Cow::Borrowed(data)))),
+            Output::Events(events) => {
+                let (n, event) = events.receive(data).map_err(HttpError::EventStream)?;
+                (n, event.map(|event| Event::ServerSent(Box::new(event))))
+            }
+            Output::Blocks(blocks) => {
+                let (n, block) = blocks.receive(data).map_err(HttpError::EventStream)?;
+                (n, block.map(Event::Chunk))
+            }
+        })
+    }
+
+    /// What the end of the body leaves to be handed over.
+    fn finish(&mut self) -> Option<Vec<u8>> {
+        match self {
+            Output::Blocks(blocks) => blocks.finish(),
+            // WHATWG HTML §9.2.6: an event that is not finished is thrown away.
+            Output::Raw | Output::Events(_) => None,
+        }
+    }
+}
+
+/// An event stream says that it is one (WHATWG HTML §9.2.2); parameters and case do not matter.
+fn check_type(head: &Head) -> Result<(), HttpError> {
+    let all: Vec<&[u8]> = head.fields.all("Content-Type").collect();
+    let essence = |v: &[u8]| trim(v.split(|&b| b == b';').next().unwrap_or_default()).to_vec();
+    match all[..] {
+        [one] if essence(one).eq_ignore_ascii_case(b"text/event-stream") => Ok(()),
+        _ => Err(HttpError::ContentType(escape(&all.join(&b", "[..]), 60))),
+    }
+}

@@ -1,0 +1,153 @@
+//! One HTTP/1.1 request and its response, read as it comes (RFC 9110, RFC 9112): for event streams
+//! and for bodies that are worked on while they arrive. A connection carries one exchange.
+//!
+//! ```text
+//! chunked             chunk lines, data, trailers
+//! body                how long a body is, and its pieces
+//! request, redirect   what is asked for, and where to ask next
+//! exchange            the state machine
+//! ```
+
+pub(crate) mod body;
+pub(crate) mod chunked;
+pub(crate) mod exchange;
+pub(crate) mod redirect;
+pub(crate) mod request;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::head::{Fields, HeadError};
+use super::sse::SseError;
+use super::url::UrlError;
+
+pub use redirect::Redirect;
+pub use request::{Delivery, Request};
+
+/// The head of the response whose body follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// 200 to 599.
+    pub status: u16,
+    /// The reason phrase, escaped; may be empty.
+    pub reason: String,
+    /// The fields.
+    pub headers: Fields,
+    /// The URL that gave it, which redirects may have led to.
+    pub url: String,
+}
+
+/// The time limits of an exchange; none by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// When the head has to be there, whatever was waited for.
+    pub total: Option<Instant>,
+    /// From a connection that is ready to the head.
+    pub response: Option<Duration>,
+    /// Behind the head, the longest silence.
+    pub idle: Option<Duration>,
+}
+
+/// Why a response is of no use, or its body not whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// No response head.
+    Head(HeadError),
+    /// More than `Limits::interim` responses before the final one.
+    ManyInterim,
+    /// 101, though no other protocol was asked for (RFC 9110 §15.2.2).
+    Upgrade,
+    /// Both `Transfer-Encoding` and `Content-Length` (RFC 9112 §6.1: an attack, maybe).
+    BothLengths,
+    /// `Transfer-Encoding` that is not exactly `chunked`, or in HTTP/1.0 (RFC 9112 §6.1).
+    TransferEncoding(String),
+    /// `Content-Length` that is no number, or several that differ (RFC 9112 §6.3).
+    ContentLength(String),
+    /// A coding of the content, though `identity` was asked for (RFC 9110 §12.5.3).
+    ContentEncoding(String),
+    /// A response that is no event stream, where one was asked for; its `Content-Type`.
+    ContentType(String),
+    /// The line before a chunk is no hexadecimal number and well-formed extensions
+    /// (RFC 9112 §7.1); what it starts with.
+    ChunkLine(String),
+    /// A chunk of 2⁶³ bytes or more.
+    ChunkSize,
+    /// The line before a chunk is longer than `Limits::chunk_line`.
+    LongChunkLine,
+    /// Chunk lines cost more than `Limits::chunk_overhead` beyond what data justifies.
+    ChunkOverhead,
+    /// The data of a chunk does not end in CR LF (RFC 9112 §7.1).
+    ChunkEnd,
+    /// A trailer section that is none (RFC 9112 §7.1.2).
+    Trailer(HeadError),
+    /// A line or an event of the event stream is too long.
+    EventStream(SseError),
+    /// The stream ended before the body did; how many bytes are missing, where that is known.
+    Truncated(Option<u64>),
+    /// The stream ended, or broke, before the head was complete.
+    Eof,
+    /// No head within the time limit.
+    Timeout,
+    /// Nothing came for the idle limit.
+    Idle,
+    /// More redirects than `Limits::redirects`.
+    ManyRedirects(u32),
+    /// From https to http, where others could read along.
+    Downgrade,
+    /// `Location` is missing twice over, or no URL that could be followed.
+    Location(UrlError),
+    /// More than one `Location`.
+    Locations,
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HttpError::Head(e) => e.fmt(f),
+            HttpError::ManyInterim => f.write_str("too many interim (1xx) responses"),
+            HttpError::Upgrade => {
+                f.write_str("the server answered 101 Switching Protocols, which was not asked for")
+            }
+            HttpError::BothLengths => {
+                f.write_str("the response has both Transfer-Encoding and Content-Length")
+            }
+            HttpError::TransferEncoding(value) => write!(
+                f,
+                "Transfer-Encoding \"{value}\" cannot be read; only \"chunked\" of HTTP/1.1 can"
+            ),
+            HttpError::ContentLength(value) => write!(f, "Content-Length \"{value}\" is no length"),
+            HttpError::ContentEncoding(value) => write!(
+                f,
+                "the body is coded as \"{value}\", though \"Accept-Encoding: identity\" was sent"
+            ),
+            HttpError::ContentType(value) => {
+                write!(f, "Content-Type \"{value}\" is not text/event-stream")
+            }
+            HttpError::ChunkLine(start) => write!(f, "malformed chunk line \"{start}\""),
+            HttpError::ChunkSize => f.write_str("a chunk of 2^63 bytes or more"),
+            HttpError::LongChunkLine => f.write_str("the line before a chunk is too long"),
+            HttpError::ChunkOverhead => {
+                f.write_str("chunk extensions outweigh the data of the body")
+            }
+            HttpError::ChunkEnd => f.write_str("the data of a chunk does not end in CR LF"),
+            HttpError::Trailer(e) => write!(f, "trailer section: {e}"),
+            HttpError::EventStream(e) => e.fmt(f),
+            HttpError::Truncated(Some(missing)) => {
+                write!(f, "truncated: the stream ended {missing} bytes before the body did")
+            }
+            HttpError::Truncated(None) => {
+                f.write_str("truncated: the stream ended before the body did")
+            }
+            HttpError::Eof => f.write_str("the server closed the connection without an answer"),
+            HttpError::Timeout => f.write_str("no answer within the time limit"),
+            HttpError::Idle => f.write_str("nothing came within the idle limit"),
+            HttpError::ManyRedirects(n) => write!(f, "more than {n} redirects"),
+            HttpError::Downgrade => f.write_str("a redirect from https to http is not followed"),
+            HttpError::Location(e) => write!(f, "a redirect to what is no URL: {e}"),
+            HttpError::Locations => f.write_str("a redirect to several places at once"),
+        }
+    }
+}
+
+impl std::error::Error for HttpError {}

@@ -1,0 +1,203 @@
+//! Where a redirect leads, and what may go there (RFC 9110 §15.4).
+
+use super::{HttpError, Request};
+use crate::proto::head::Head;
+use crate::proto::token::{escape, trim};
+use crate::proto::url::UrlError;
+
+/// A redirect to be followed: another connection, another request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+    /// What is to be asked now.
+    pub request: Request,
+}
+
+/// What says who the user is, and is meant for one origin.
+const CREDENTIALS: [&str; 4] = ["authorization", "cookie", "cookie2", "www-authenticate"];
+
+/// What describes a body that is not sent any more.
+const OF_A_BODY: [&str; 4] =
+    ["content-type", "content-encoding", "content-language", "content-location"];
+
+impl Redirect {
+    /// The redirect that a response is; `None` for any other. At most `max` hops.
+    pub(crate) fn of(
+        request: &Request,
+        head: &Head,
+        max: u32,
+    ) -> Result<Option<Redirect>, HttpError> {
+        let status = head.status;
+        if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+            return Ok(None);
+        }
+        let mut all = head.fields.all("Location").map(trim);
+        let Some(location) = all.next() else { return Ok(None) };
+        if all.next().is_some() {
+            return Err(HttpError::Locations);
+        }
+        if request.hops >= max {
+            return Err(HttpError::ManyRedirects(max));
+        }
+        let text = std::str::from_utf8(location)
+            .map_err(|e| HttpError::Location(UrlError::Character(e.valid_up_to())))?;
+        let to = request.url.join(text).map_err(HttpError::Location)?;
+        if request.url.scheme().is_secure() && !to.scheme().is_secure() {
+            return Err(HttpError::Downgrade);
+        }
+        let mut next = request.clone();
+        next.hops += 1;
+        if !request.url.is_same_origin(&to) {
+            // They do not come back on a later hop either, since that starts from this request.
+            next.headers.remove(&CREDENTIALS);
+            next.headers.remove_secret();
+        }
+        next.url = to;
+        next.change_method(status);
+        Ok(Some(Redirect { status, request: next }))
+    }
+
+    /// The hop in words, for a trace.
+    #[cfg(feature = "net")]
+    pub(crate) fn shown(&self) -> String {
+        format!("{} to {}", self.status, escape(self.request.shown_url().as_bytes(), 500))
+    }
+}
+
+impl Request {
+    /// 301 and 302 turn POST into GET, as browsers do; 303 turns all but HEAD into GET; 307 and
+    /// 308 change nothing.
+    fn change_method(&mut self, status: u16) {
+        let to_get = match status {
+            301 | 302 => self.method == "POST",
+            303 => self.method != "HEAD" && self.method != "GET",
+            _ => false,
+        };
+        if to_get {
+            self.method = "GET".to_owned();
+            self.body = None;
+            self.headers.remove(&OF_A_BODY);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+    use crate::proto::head::HeadParser;
+    use crate::proto::http::Delivery;
+    use crate::proto::url::Url;
+
+    fn request(method: &str, url: &str) -> Request {
+        let mut r = Request::new(method, Url::parse_http(url).unwrap()).unwrap();
+        r.header("Authorization", "Bearer abc").unwrap().header("cookie", "id=abc").unwrap();
+        r.header("X", "y").unwrap().secret_header("X-Key", "abc").unwrap();
+        r.header("Content-Type", "text/plain").unwrap();
+        if method != "GET" && method != "HEAD" {
+            r.body(&b"body"[..]).unwrap();
+        }
+        r
+    }
+
+    fn follow(from: &Request, status: u16, location: &str) -> Result<Option<Redirect>, HttpError> {
+        let text = format!("HTTP/1.1 {status} Go\r\nLocation: {location}\r\n\r\n");
+        let head = HeadParser::default().feed(text.as_bytes(), &Limits::default());
+        Redirect::of(from, &head.unwrap().1.unwrap(), 10)
+    }
+
+    fn hop(from: &Request, status: u16, location: &str) -> Request {
+        follow(from, status, location).unwrap().unwrap().request
+    }
+
+    fn text(request: &Request) -> String {
+        let mut out = Vec::new();
+        request.write_head(&mut out, Delivery::Raw, false);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_becomes_of_the_method_and_the_body() {
+        for (method, status, after, body) in [
+            ("GET", 301, "GET", false),
+            ("POST", 301, "GET", false),
+            ("PUT", 301, "PUT", true),
+            ("HEAD", 302, "HEAD", false),
+            ("POST", 302, "GET", false),
+            ("DELETE", 302, "DELETE", true),
+            ("POST", 303, "GET", false),
+            ("PUT", 303, "GET", false),
+            ("HEAD", 303, "HEAD", false),
+            ("POST", 307, "POST", true),
+            ("PUT", 308, "PUT", true),
+            ("post", 301, "post", true),
+        ] {
+            let next = hop(&request(method, "http://a/"), status, "/b");
+            assert_eq!((next.method(), next.body.is_some()), (after, body), "{method} {status}");
+            let typed = text(&next).contains("Content-Type");
+            assert_eq!(typed, after == method, "what describes the body goes with it");
+        }
+    }
+
+    #[test]
+    fn credentials_go_to_the_same_origin_only_and_never_come_back() {
+        let start = request("GET", "https://a/x");
+        let all = text(&start);
+        for same in ["/y", "https://a/", "//a:443/z", "?q"] {
+            assert_eq!(text(&hop(&start, 302, same)).matches("abc").count(), 3, "{same}");
+        }
+        for other in
+            ["https://b/", "https://a:444/", "https://A/", "https://a./", "//a.evil.example/"]
+        {
+            let next = hop(&start, 307, other);
+            assert!(!text(&next).contains("abc"), "{other}");
+            assert!(text(&next).contains("X: y\r\n"));
+            // a → b → b2 → a
+            let back = hop(&hop(&next, 307, "https://b2/"), 307, "https://a/x");
+            assert!(!text(&back).contains("abc"), "{other}: {}", text(&back));
+        }
+        assert_eq!(all.matches("abc").count(), 3);
+        // From http to https is another origin too.
+        assert!(!text(&hop(&request("GET", "http://a/"), 301, "https://a/")).contains("abc"));
+    }
+
+    #[test]
+    fn where_a_redirect_may_lead() {
+        let secure = request("GET", "https://a/x/y");
+        assert_eq!(follow(&secure, 302, "http://a/"), Err(HttpError::Downgrade));
+        for bad in ["ws://a/", "ftp://a/", "https://u:p@a/", "https://a b/", "//", "javascript:1"] {
+            let got = follow(&secure, 302, bad);
+            assert!(matches!(got, Err(HttpError::Location(_))), "{bad}: {got:?}");
+        }
+        for (status, location, to) in [
+            (301, "z", Some("https://a/x/z")),
+            (302, "../z?q#f", Some("https://a/z?q")),
+            (308, "https://b/", Some("https://b/")),
+            (300, "https://b/", None),
+            (304, "https://b/", None),
+            (200, "https://b/", None),
+        ] {
+            let next = follow(&secure, status, location).unwrap();
+            assert_eq!(next.as_ref().map(|r| r.request.url.as_str()), to, "{status} {location}");
+        }
+        let head = |text: &str| {
+            HeadParser::default().feed(text.as_bytes(), &Limits::default()).unwrap().1.unwrap()
+        };
+        let none = head("HTTP/1.1 302 Found\r\n\r\n");
+        assert_eq!(Redirect::of(&secure, &none, 10), Ok(None), "without a target it is an answer");
+        let two = head("HTTP/1.1 302 Found\r\nLocation: /a\r\nLocation: /b\r\n\r\n");
+        assert_eq!(Redirect::of(&secure, &two, 10), Err(HttpError::Locations));
+        let raw = head("HTTP/1.1 302 Found\r\nLocation: /a\r\n /b\r\n\r\n");
+        assert!(Redirect::of(&secure, &raw, 10).is_err(), "folded: a space is no URL");
+    }
+
+    #[test]
+    fn hops_are_counted_at_n_and_n_plus_1() {
+        let mut at = request("GET", "http://a/");
+        for _ in 0..10 {
+            at = hop(&at, 302, "/");
+        }
+        assert_eq!(follow(&at, 302, "/"), Err(HttpError::ManyRedirects(10)));
+    }
+}

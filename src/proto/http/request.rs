@@ -1,0 +1,256 @@
+//! A request for a response that is read as it comes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::proto::headers::{Headers, RequestError, write_start};
+use crate::proto::token::{escape, is_token};
+use crate::proto::url::Url;
+
+/// How the body of the response is handed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// As it arrives: each chunk of a chunked body by itself (in several pieces if it is cut by
+    /// reads), otherwise what each read brought.
+    #[default]
+    Raw,
+    /// An event stream (WHATWG HTML §9.2), parsed.
+    Events,
+    /// An event stream as text: each event with its field names and its blank line.
+    Blocks,
+}
+
+impl Delivery {
+    /// Whether the response has to be an event stream.
+    pub fn is_event_stream(self) -> bool {
+        self != Delivery::Raw
+    }
+}
+
+/// A request: method, URL, header fields, body.
+///
+/// ```
+/// use moonwire::proto::{Url, http::Request};
+///
+/// let mut request = Request::new("POST", Url::parse_http("https://example.com/v1/chat")?)?;
+/// request.header("Content-Type", "application/json")?.body(&b"{}"[..])?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Request {
+    pub(crate) method: String,
+    pub(crate) url: Url,
+    pub(crate) headers: Headers,
+    pub(crate) body: Option<Arc<[u8]>>,
+    pub(crate) secret_url: bool,
+    /// Redirects that led here.
+    pub(crate) hops: u32,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("url", &self.shown_url())
+            .field("headers", &self.headers)
+            .field("body", &self.body.as_ref().map(|body| body.len()))
+            .finish_non_exhaustive()
+    }
+}
+
+impl Request {
+    /// A request without further fields and without a body. The method is a token (RFC 9110 §9.1),
+    /// case-sensitive, and not `CONNECT`.
+    pub fn new(method: &str, url: Url) -> Result<Request, RequestError> {
+        if !is_token(method.as_bytes()) || method == "CONNECT" {
+            return Err(RequestError::Method(escape(method.as_bytes(), 40)));
+        }
+        Ok(Request {
+            method: method.to_owned(),
+            url,
+            headers: Headers::default(),
+            body: None,
+            secret_url: false,
+            hops: 0,
+        })
+    }
+
+    /// The URL.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The method.
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// Adds a header field. The value is sent as its UTF-8 bytes.
+    ///
+    /// Refused: a name that is no token, a value with control characters, and the fields that frame
+    /// a message or belong to the client (`Host`, `Content-Length`, `Accept-Encoding`, …).
+    pub fn header(&mut self, name: &str, value: &str) -> Result<&mut Request, RequestError> {
+        self.headers.add(name, value, false)?;
+        Ok(self)
+    }
+
+    /// Adds a header field that no trace shows, and that no other server is sent after a redirect.
+    pub fn secret_header(&mut self, name: &str, value: &str) -> Result<&mut Request, RequestError> {
+        self.headers.add(name, value, true)?;
+        Ok(self)
+    }
+
+    /// Sets the body, sent with its `Content-Length`. Refused for `GET`, `HEAD` and `TRACE`, in
+    /// which a body means nothing (RFC 9110 §9.3).
+    pub fn body(&mut self, body: impl Into<Arc<[u8]>>) -> Result<&mut Request, RequestError> {
+        if matches!(self.method.as_str(), "GET" | "HEAD" | "TRACE") {
+            return Err(RequestError::Body(self.method.clone()));
+        }
+        self.body = Some(body.into());
+        Ok(self)
+    }
+
+    /// Hides the URL from traces.
+    pub fn secret_url(&mut self) -> &mut Request {
+        self.secret_url = true;
+        self
+    }
+
+    /// What may be shown of the URL.
+    pub(crate) fn shown_url(&self) -> &str {
+        if self.secret_url { "***" } else { self.url.as_str() }
+    }
+
+    /// The head; without what is secret if it is to be `shown`.
+    pub(crate) fn write_head(&self, out: &mut Vec<u8>, delivery: Delivery, shown: bool) {
+        write_start(out, &self.method, &self.url, shown && self.secret_url);
+        // The connection is not used again: an answer nobody asked for cannot be taken for another.
+        out.extend_from_slice(b"Connection: close\r\nAccept-Encoding: identity\r\n");
+        let (accept, no_cache) = match delivery.is_event_stream() {
+            true => ("text/event-stream", true),
+            false => ("*/*", false),
+        };
+        if !self.headers.has("accept") {
+            out.extend_from_slice(format!("Accept: {accept}\r\n").as_bytes());
+        }
+        if no_cache && !self.headers.has("cache-control") {
+            out.extend_from_slice(b"Cache-Control: no-cache\r\n");
+        }
+        // RFC 9110 §8.6: 0 where a body would mean something.
+        let meant = matches!(self.method.as_str(), "POST" | "PUT" | "PATCH");
+        let length = self.body.as_ref().map(|body| body.len()).or(meant.then_some(0));
+        if let Some(length) = length {
+            out.extend_from_slice(format!("Content-Length: {length}\r\n").as_bytes());
+        }
+        self.headers.write(out, shown);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, url: &str) -> Request {
+        Request::new(method, Url::parse_http(url).unwrap()).unwrap()
+    }
+
+    fn written(request: &Request, delivery: Delivery) -> String {
+        let mut out = Vec::new();
+        request.write_head(&mut out, delivery, false);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn lines(lines: &[&str]) -> String {
+        lines.iter().map(|l| format!("{l}\r\n")).chain(["\r\n".to_owned()]).collect()
+    }
+
+    const AGENT: &str = concat!("User-Agent: moonwire/", env!("CARGO_PKG_VERSION"));
+
+    #[test]
+    fn each_field_stands_once() {
+        let get = request("GET", "http://a.example:81/x?y#z");
+        let want = [
+            "GET /x?y HTTP/1.1",
+            "Host: a.example:81",
+            "Connection: close",
+            "Accept-Encoding: identity",
+            "Accept: */*",
+            AGENT,
+        ];
+        assert_eq!(written(&get, Delivery::Raw), lines(&want));
+
+        let mut post = request("POST", "https://a/");
+        post.header("accept", "application/json").unwrap();
+        post.header("user-agent", "me").unwrap().body(&b"hello"[..]).unwrap();
+        let want = [
+            "POST / HTTP/1.1",
+            "Host: a",
+            "Connection: close",
+            "Accept-Encoding: identity",
+            "Cache-Control: no-cache",
+            "Content-Length: 5",
+            "accept: application/json",
+            "user-agent: me",
+        ];
+        assert_eq!(written(&post, Delivery::Events), lines(&want));
+    }
+
+    #[test]
+    fn a_length_of_zero_is_said_where_a_body_would_mean_something() {
+        for (method, said) in
+            [("GET", false), ("HEAD", false), ("DELETE", false), ("POST", true), ("PUT", true)]
+        {
+            let text = written(&request(method, "http://a/"), Delivery::Raw);
+            assert_eq!(text.contains("Content-Length: 0\r\n"), said, "{method}");
+        }
+    }
+
+    #[test]
+    fn nothing_can_be_injected() {
+        let url = || Url::parse_http("http://a/").unwrap();
+        for method in ["", "GET /", "G\r\nX: y", "CONNECT", "G\0", "Gé", "G\u{10A}"] {
+            assert!(
+                matches!(Request::new(method, url()), Err(RequestError::Method(_))),
+                "{method:?}"
+            );
+        }
+        assert!(Request::new("get", url()).is_ok(), "methods are case-sensitive tokens");
+        let mut r = request("POST", "http://a/");
+        for bad in ["a\r\nb: c", "a\nb", "a\rb", "a\0"] {
+            assert_eq!(r.header("X", bad).unwrap_err(), RequestError::HeaderValue("X".into()));
+            assert_eq!(
+                r.secret_header("X", bad).unwrap_err(),
+                RequestError::HeaderValue("X".into())
+            );
+        }
+        for owned in
+            ["Host", "content-length", "TE", "Sec-WebSocket-Key", "Accept-Encoding", "Expect"]
+        {
+            assert_eq!(r.header(owned, "v").unwrap_err(), RequestError::HeaderOwned(owned.into()));
+        }
+        r.header("X", "\u{560D}\u{560A}").unwrap();
+        assert_eq!(written(&r, Delivery::Raw).matches("\r\n").count(), 9);
+    }
+
+    #[test]
+    fn methods_without_a_body_get_none() {
+        for (method, fine) in [("GET", false), ("HEAD", false), ("TRACE", false), ("DELETE", true)]
+        {
+            assert_eq!(request(method, "http://a/").body(&b""[..]).is_ok(), fine, "{method}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let mut r = request("GET", "http://host.example/path?key=abc");
+        r.secret_header("X-Key", "abc").unwrap().secret_url();
+        let mut out = Vec::new();
+        r.write_head(&mut out, Delivery::Raw, true);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("GET *** HTTP/1.1\r\nHost: ***\r\n"), "{text}");
+        assert!(text.contains("X-Key: ***\r\n"));
+        for shown in [text, format!("{r:?}")] {
+            assert!(!shown.contains("abc") && !shown.contains("example"), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Events as text: whole blocks, with their field names.
+
+use std::borrow::Cow;
+use std::mem;
+
+use super::SseError;
+use super::line::{Between, line_end};
+use crate::limits::Limits;
+
+/// Takes the blocks out of the bytes of an event stream: one or more lines and the blank line that
+/// closes them, blocks of comments included.
+///
+/// Bytes stay as they are, UTF-8 or not, except that each line end becomes one LF and that a byte
+/// order mark at the very start of the stream is removed. A blank line that closes nothing gives
+/// nothing.
+///
+/// ```
+/// use moonwire::proto::sse::Blocks;
+///
+/// let mut blocks = Blocks::new(&moonwire::Limits::default());
+/// let input = b"event: x\r\ndata: y\r\n\r\n: and";
+/// let (used, block) = blocks.receive(input)?;
+/// assert_eq!(block.as_deref(), Some(&b"event: x\ndata: y\n\n"[..]));
+/// let (_, block) = blocks.receive(&input[used..])?;
+/// assert_eq!(block, None);
+/// assert_eq!(blocks.finish().as_deref(), Some(&b": and"[..]));
+/// # Ok::<(), moonwire::proto::sse::SseError>(())
+/// ```
+#[derive(Debug)]
+pub struct Blocks {
+    between: Between,
+    /// The block that is under way, its line ends made LF.
+    held: Vec<u8>,
+    /// Where its unfinished line starts, in bytes from the start of the block.
+    line: usize,
+    line_max: usize,
+    block_max: usize,
+    failed: bool,
+}
+
+impl Blocks {
+    /// At the start of a stream, with the bounds [`Limits::sse_line`] and [`Limits::sse_block`].
+    /// To the latter counts each byte of a block as it is given, its line ends included.
+    pub fn new(limits: &Limits) -> Blocks {
+        Blocks {
+            between: Between::default(),
+            held: Vec::new(),
+            line: 0,
+            line_max: limits.sse_line,
+            block_max: limits.sse_block,
+            failed: false,
+        }
+    }
+
+    /// Takes bytes up to the end of the next block; gives how many, and the block: lent if it
+    /// stands whole in `input` with LF line ends only. Without a block all were taken. What is
+    /// left has to be given again.
+    ///
+    /// # Errors
+    ///
+    /// A line or a block is longer than the limits allow, at the byte that passes them. Later
+    /// calls take everything and give nothing; the blocks before were given by the calls before.
+    pub fn receive<'b>(
+        &mut self,
+        input: &'b [u8],
+    ) -> Result<(usize, Option<Cow<'b, [u8]>>), SseError> {
+        if self.failed {
+            return Ok((input.len(), None));
+        }
+        let result = self.read(input);
+        if result.is_err() {
+            self.held = Vec::new();
+            self.failed = true;
+        }
+        result
+    }
+
+    /// The stream is over: the block that was not closed, as far as it came. Nothing is added to
+    /// it, so that its last line has no LF if none came. `None` where nothing is left, and after
+    /// an error.
+    pub fn finish(&mut self) -> Option<Vec<u8>> {
+        self.held.extend_from_slice(self.between.finish());
+        self.line = 0;
+        let rest = mem::take(&mut self.held);
+        if rest.is_empty() { None } else { Some(rest) }
+    }
+
+    fn read<'b>(&mut self, input: &'b [u8]) -> Result<(usize, Option<Cow<'b, [u8]>>), SseError> {
+        // `input[from..at]` belongs to the block and is not in `held`. Nothing is between lines
+        // but behind a CR and at the start, and there that part is empty.
+        let (mut from, mut at) = (0, 0);
+        while at < input.len() {
+            let between = self.between.skip(&input[at..], &mut self.held);
+            if between > 0 {
+                at += between;
+                from = at;
+                continue;
+            }
+            let start = self.held.len() + (at - from);
+            let Some(len) = line_end(&input[at..]) else {
+                self.check(start, input.len() - at)?;
+                break;
+            };
+            self.check(start, len)?;
+            at += len + 1;
+            match self.end_line(&input[from..at], start + len)? {
+                Line::Closing(kept) => return Ok((at, Some(self.give(&input[from + kept..at])))),
+                Line::Kept(kept) => from += kept,
+            }
+        }
+        self.held.extend_from_slice(&input[from..]);
+        Ok((input.len(), None))
+    }
+
+    /// Whether a line that goes on at byte `start` of the block may have `more` bytes. Of two
+    /// limits that are passed, the one counts that is passed first.
+    fn check(&self, start: usize, more: usize) -> Result<(), SseError> {
+        let line = self.line_max.saturating_sub(start - self.line);
+        let block = self.block_max.saturating_sub(start);
+        match more {
+            _ if more <= line.min(block) => Ok(()),
+            _ if block < line => Err(SseError::LongEvent),
+            _ => Err(SseError::LongLine),
+        }
+    }
+
+    /// A line has ended at byte `end` of the block; `part` ends with its line end and is not in
+    /// `held` yet. It goes there if it cannot be lent.
+    fn end_line(&mut self, part: &[u8], end: usize) -> Result<Line, SseError> {
+        let Some((&last, text)) = part.split_last() else { return Ok(Line::Kept(0)) };
+        self.between.ended_by(last);
+        if end == 0 {
+            return Ok(Line::Kept(part.len()));
+        }
+        if end >= self.block_max {
+            return Err(SseError::LongEvent);
+        }
+        let mut kept = 0;
+        if last == b'\r' {
+            self.held.extend_from_slice(text);
+            self.held.push(b'\n');
+            kept = part.len();
+        }
+        if end == self.line {
+            return Ok(Line::Closing(kept));
+        }
+        self.line = end + 1;
+        Ok(Line::Kept(kept))
+    }
+
+    /// The block, `rest` being what of it is not in `held`.
+    fn give<'b>(&mut self, rest: &'b [u8]) -> Cow<'b, [u8]> {
+        self.line = 0;
+        if self.held.is_empty() {
+            return Cow::Borrowed(rest);
+        }
+        let mut block = mem::take(&mut self.held);
+        block.extend_from_slice(rest);
+        Cow::Owned(block)
+    }
+
+    /// Bytes of memory that are kept for what is unfinished.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.held.capacity()
+    }
+}
+
+/// What a line end has brought, and how many bytes of the input need not be kept any more: they
+/// are in `held`, or they belong to no block.
+enum Line {
+    /// The block is complete.
+    Closing(usize),
+    /// It is not, or there is none.
+    Kept(usize),
+}

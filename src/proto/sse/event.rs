@@ -1,0 +1,228 @@
+//! Parsed events (WHATWG HTML §9.2.6).
+
+use std::mem;
+use std::time::Duration;
+
+use super::SseError;
+use super::line::Lines;
+use crate::limits::Limits;
+
+/// An event as `EventSource` dispatches it (WHATWG HTML §9.2.6).
+///
+/// Texts are decoded as UTF-8 whatever the response says of its charset; a sequence that is none
+/// becomes U+FFFD.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The last `event` field; `message` where there was none, or where it was empty.
+    pub event: String,
+    /// The `data` fields, joined by LF. It can be empty.
+    pub data: String,
+    /// The last event ID when the event was dispatched: of this event or of the latest one before
+    /// it that had an `id` field. Empty if there was none or if it was reset. It holds neither CR
+    /// nor LF nor NUL, though other control characters may stand in it.
+    pub id: String,
+    /// The time to wait before a reconnect, if this event had a `retry` field of digits.
+    pub retry: Option<Duration>,
+}
+
+/// Takes events out of the bytes of an event stream.
+///
+/// What is unfinished at the end of the stream is dropped, as §9.2.6 demands: there is no call for
+/// it.
+///
+/// ```
+/// use moonwire::proto::sse::Events;
+///
+/// let mut events = Events::new(&moonwire::Limits::default());
+/// let mut input = &b"event: tick\r\ndata: 1\r\n\r\nid: 7\ndata: 2\n"[..];
+/// let mut seen = Vec::new();
+/// loop {
+///     let (used, event) = events.receive(input)?;
+///     input = &input[used..];
+///     match event {
+///         Some(event) => seen.push((event.event, event.data)),
+///         None => break,
+///     }
+/// }
+/// assert_eq!(seen, [("tick".into(), "1".into())]);
+/// assert_eq!(events.last_event_id(), "", "the second event is not complete");
+/// # Ok::<(), moonwire::proto::sse::SseError>(())
+/// ```
+#[derive(Debug)]
+pub struct Events {
+    lines: Lines,
+    block: Block,
+    line_max: usize,
+    block_max: usize,
+    last_event_id: String,
+    /// Of the blocks that are complete.
+    retry: Option<Duration>,
+    failed: bool,
+}
+
+impl Events {
+    /// At the start of a stream, with the bounds [`Limits::sse_line`] and [`Limits::sse_block`].
+    /// To the latter count the bytes of `data` (with the LFs between its lines), `event` and `id`
+    /// as they arrive. Decoded, they can be three times as many, if none of them is UTF-8.
+    pub fn new(limits: &Limits) -> Events {
+        Events {
+            lines: Lines::new(limits.sse_line),
+            block: Block::default(),
+            line_max: limits.sse_line,
+            block_max: limits.sse_block,
+            last_event_id: String::new(),
+            retry: None,
+            failed: false,
+        }
+    }
+
+    /// Takes bytes up to the end of the next event; gives how many, and the event. Without an
+    /// event all were taken. What is left has to be given again.
+    ///
+    /// # Errors
+    ///
+    /// A line or an event is longer than the limits allow. Later calls take everything and give
+    /// nothing; the events before were given by the calls before.
+    pub fn receive(&mut self, input: &[u8]) -> Result<(usize, Option<Event>), SseError> {
+        if self.failed {
+            return Ok((input.len(), None));
+        }
+        let result = self.read(input);
+        if result.is_err() {
+            self.restart();
+            self.failed = true;
+        }
+        result
+    }
+
+    /// What a reconnect has to send as `Last-Event-ID`, unless it is empty. It changes when the
+    /// blank line of an event comes, also where that event has no data and is not given; what is
+    /// unfinished does not count.
+    pub fn last_event_id(&self) -> &str {
+        &self.last_event_id
+    }
+
+    /// How long to wait before a reconnect, as the latest `retry` field says; it counts as soon as
+    /// its line is complete, with or without data. A number beyond `u64` milliseconds stands for
+    /// `u64::MAX`, which can be added to an [`Instant`](std::time::Instant) without overflow; the
+    /// caller bounds it.
+    pub fn retry(&self) -> Option<Duration> {
+        self.block.retry.or(self.retry)
+    }
+
+    /// Begins a new stream, as after a reconnect: what is unfinished and an error are forgotten,
+    /// the last event ID and the reconnection time stay. So events without `id` on the new
+    /// connection still have the one from before.
+    pub fn restart(&mut self) {
+        self.retry = self.retry();
+        self.lines = Lines::new(self.line_max);
+        self.block = Block::default();
+        self.failed = false;
+    }
+
+    fn read(&mut self, input: &[u8]) -> Result<(usize, Option<Event>), SseError> {
+        let mut used = 0;
+        loop {
+            let (taken, line) = self.lines.next(&input[used..])?;
+            used += taken;
+            let Some(line) = line else { return Ok((used, None)) };
+            let blank = line.is_empty();
+            self.block.field(line, self.block_max)?;
+            self.lines.release();
+            if blank && let Some(event) = self.dispatch() {
+                return Ok((used, Some(event)));
+            }
+        }
+    }
+
+    /// A blank line. The last event ID is taken in any case, and nothing is dispatched without
+    /// data.
+    fn dispatch(&mut self) -> Option<Event> {
+        let block = mem::take(&mut self.block);
+        self.retry = block.retry.or(self.retry);
+        if let Some(id) = block.id {
+            self.last_event_id = decode(id);
+        }
+        let data = decode(block.data?);
+        let event = if block.event.is_empty() { "message".into() } else { decode(block.event) };
+        Some(Event { event, data, id: self.last_event_id.clone(), retry: block.retry })
+    }
+
+    /// Bytes of memory that are kept for what is unfinished.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        let block = &self.block;
+        let kept = [&block.event].into_iter().chain(&block.data).chain(&block.id);
+        self.lines.capacity() + kept.map(Vec::capacity).sum::<usize>()
+    }
+}
+
+/// The fields since the last blank line, not decoded: LF cuts no sequence, so the decoder gives
+/// the same for a text as for its lines, and it can wait until the event is complete.
+#[derive(Debug, Default)]
+struct Block {
+    /// `None` until there is a `data` field: an event with empty data is still an event.
+    data: Option<Vec<u8>>,
+    event: Vec<u8>,
+    /// `None` until there is an `id` field: an empty one resets the last event ID.
+    id: Option<Vec<u8>>,
+    retry: Option<Duration>,
+}
+
+impl Block {
+    /// Takes a line. A comment is a field without a name, and thus unknown, as is a blank line.
+    fn field(&mut self, line: &[u8], max: usize) -> Result<(), SseError> {
+        let (name, value) = split(line);
+        match name {
+            b"data" => self.add_data(value, max)?,
+            b"event" => self.event = value.to_vec(),
+            b"id" if !value.contains(&0) => self.id = Some(value.to_vec()),
+            b"retry" => self.retry = milliseconds(value).or(self.retry),
+            _ => {}
+        }
+        if self.len() > max { Err(SseError::LongEvent) } else { Ok(()) }
+    }
+
+    fn add_data(&mut self, value: &[u8], max: usize) -> Result<(), SseError> {
+        let Some(data) = &mut self.data else {
+            self.data = Some(value.to_vec());
+            return Ok(());
+        };
+        // Asked before the buffer grows, which may double it.
+        if data.len() + 1 + value.len() > max {
+            return Err(SseError::LongEvent);
+        }
+        data.push(b'\n');
+        data.extend_from_slice(value);
+        Ok(())
+    }
+
+    fn len(&self) -> usize {
+        let (data, id) = (self.data.as_ref(), self.id.as_ref());
+        data.map_or(0, Vec::len) + self.event.len() + id.map_or(0, Vec::len)
+    }
+}
+
+/// Name and value of a field: what stands before the first colon, and behind it without one space.
+fn split(line: &[u8]) -> (&[u8], &[u8]) {
+    let Some(colon) = line.iter().position(|&b| b == b':') else { return (line, b"") };
+    let value = &line[colon + 1..];
+    (&line[..colon], value.strip_prefix(b" ").unwrap_or(value))
+}
+
+/// A number of milliseconds: ASCII digits and nothing else. By hand, since `str::parse` takes a
+/// sign and refuses a number that is too large.
+fn milliseconds(value: &[u8]) -> Option<Duration> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let digits = value.iter().map(|b| u64::from(b - b'0'));
+    let number = digits.fold(0u64, |n, digit| n.saturating_mul(10).saturating_add(digit));
+    Some(Duration::from_millis(number))
+}
+
+/// UTF-8 with U+FFFD for what is none; without a copy if nothing is wrong.
+fn decode(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+}

@@ -1,0 +1,161 @@
+//! Lines of an event stream, and the bytes that are part of none.
+
+use super::SseError;
+
+/// U+FEFF in UTF-8.
+const MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// How many bytes one step of the search covers: enough that the compiler compares them at once.
+const STEP: usize = 32;
+
+/// Where the first CR or LF of `bytes` stands.
+pub(super) fn line_end(bytes: &[u8]) -> Option<usize> {
+    let ends = |&b: &u8| b == b'\n' || b == b'\r';
+    // No early exit within a step: a branch for each byte would cost more than it saves.
+    let without = |step: &&[u8]| !step.iter().fold(false, |any, b| any | ends(b));
+    let passed = bytes.chunks_exact(STEP).take_while(without).count() * STEP;
+    // `passed` counts whole steps of `bytes`, so it is within.
+    bytes[passed..].iter().position(ends).map(|n| passed + n)
+}
+
+/// The bytes that belong to no line: one byte order mark at the very start of the stream, and the
+/// LF of a CR LF, since the CR has ended its line already.
+#[derive(Debug, Default)]
+pub(super) struct Between {
+    /// How many bytes of a mark have come; all of them, too, once it is clear that there is none.
+    /// INVARIANT: `mark <= MARK.len()`.
+    mark: usize,
+    after_cr: bool,
+}
+
+impl Between {
+    /// How many bytes at the start of `input` belong to no line. Bytes of earlier pieces that
+    /// looked like a mark and are none go to `held`, in front of `input`.
+    pub(super) fn skip(&mut self, input: &[u8], held: &mut Vec<u8>) -> usize {
+        if self.mark < MARK.len() {
+            return self.skip_mark(input, held);
+        }
+        if !self.after_cr || input.is_empty() {
+            return 0;
+        }
+        self.after_cr = false;
+        usize::from(input.starts_with(b"\n"))
+    }
+
+    fn skip_mark(&mut self, input: &[u8], held: &mut Vec<u8>) -> usize {
+        let (seen, wanted) = MARK.split_at(self.mark);
+        let same = wanted.iter().zip(input).take_while(|(a, b)| a == b).count();
+        if same == input.len() && same < wanted.len() {
+            self.mark += same;
+            return same;
+        }
+        self.mark = MARK.len();
+        if same == wanted.len() {
+            return same;
+        }
+        held.extend_from_slice(seen);
+        0
+    }
+
+    /// Notes which byte has ended a line.
+    pub(super) fn ended_by(&mut self, end: u8) {
+        self.after_cr = end == b'\r';
+    }
+
+    /// The stream is over: the bytes of a mark that did not become one, which are data then.
+    pub(super) fn finish(&mut self) -> &'static [u8] {
+        match std::mem::replace(&mut self.mark, MARK.len()) {
+            whole if whole == MARK.len() => &[],
+            part => &MARK[..part],
+        }
+    }
+}
+
+/// A buffer with more bytes than this gives them back when its line is done: 64 KiB, so that an
+/// idle stream owns little whatever came before.
+const KEEP: usize = 64 * 1024;
+
+/// Takes lines out of pieces: lent where a line stands whole in the input, put together otherwise.
+#[derive(Debug)]
+pub(super) struct Lines {
+    between: Between,
+    /// The line that is cut, as far as it has come. It holds no line end.
+    held: Vec<u8>,
+    max: usize,
+}
+
+impl Lines {
+    /// Lines of `max` bytes at most, their ends not counted.
+    pub(super) fn new(max: usize) -> Lines {
+        Lines { between: Between::default(), held: Vec::new(), max }
+    }
+
+    /// Takes one line without its end, or all there is when the line is not over; gives how many
+    /// bytes that were. A line that was given has to be followed by [`Lines::release`].
+    pub(super) fn next<'a>(
+        &'a mut self,
+        input: &'a [u8],
+    ) -> Result<(usize, Option<&'a [u8]>), SseError> {
+        let start = self.between.skip(input, &mut self.held);
+        // Never more is skipped than was given.
+        let rest = &input[start..];
+        let (part, end) = match line_end(rest) {
+            Some(len) => (&rest[..len], rest.get(len)),
+            None => (rest, None),
+        };
+        if self.held.len() + part.len() > self.max {
+            return Err(SseError::LongLine);
+        }
+        let Some(&end) = end else {
+            self.held.extend_from_slice(part);
+            return Ok((input.len(), None));
+        };
+        self.between.ended_by(end);
+        let used = start + part.len() + 1;
+        if self.held.is_empty() {
+            return Ok((used, Some(part)));
+        }
+        self.held.extend_from_slice(part);
+        Ok((used, Some(&self.held)))
+    }
+
+    /// The line that [`Lines::next`] gave was used.
+    pub(super) fn release(&mut self) {
+        if self.held.capacity() > KEEP {
+            self.held = Vec::new();
+        } else {
+            self.held.clear();
+        }
+    }
+
+    /// Bytes of memory that are kept.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.held.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_end_is_found_wherever_it_stands() {
+        for len in 0..3 * STEP {
+            let mut bytes = vec![b'x'; len];
+            assert_eq!(line_end(&bytes), None, "{len} bytes without one");
+            for at in (0..len).rev() {
+                for end in [b'\n', b'\r'] {
+                    bytes[at] = end;
+                    assert_eq!(line_end(&bytes), Some(at), "{len} bytes, at {at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_next_to_cr_and_lf_end_no_line() {
+        let others: Vec<u8> = (0..=255).filter(|b| !b"\r\n".contains(b)).collect();
+        assert_eq!(line_end(&others), None);
+    }
+}

@@ -1,0 +1,44 @@
+//! Event streams, `text/event-stream` (WHATWG HTML §9.2.5–9.2.6), out of a body in any pieces.
+//!
+//! > **The law.** Call `receive` with what is left until it gives nothing; then all was taken.
+//! > No byte is looked for twice, a cut line is kept inside, and after an error everything is
+//! > taken and nothing given.
+//!
+//! * [`Events`] gives parsed events: what `EventSource` would dispatch.
+//! * [`Blocks`] gives the text of each event, field names and comments included.
+//!
+//! A line ends at CR LF, LF or CR. A CR ends it at once; a LF right behind is then swallowed, so
+//! that nobody waits for a byte that may come an hour later. One byte order mark at the very start
+//! of the stream is no part of it.
+
+mod block;
+mod event;
+mod line;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+pub use block::Blocks;
+pub use event::{Event, Events};
+
+/// Why an event stream is read no further. WHATWG HTML names no bounds; these are our own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SseError {
+    /// A line, comments included, with more bytes than `Limits::sse_line`, its end not counted.
+    LongLine,
+    /// An event with more bytes than `Limits::sse_block`.
+    LongEvent,
+}
+
+impl fmt::Display for SseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SseError::LongLine => "a line of the event stream is longer than Limits::sse_line",
+            SseError::LongEvent => "an event of the event stream is longer than Limits::sse_block",
+        })
+    }
+}
+
+impl std::error::Error for SseError {}
