@@ -102,6 +102,7 @@ pub struct Limits {
     /// Luau: `WebStreamClient`s that have not finished: 6, as Roblox documents.
     pub stream_clients: usize,
     /// Luau: how deep JSON may be nested: 100 arrays and objects, well below what the stack bears.
+    /// More than 127 counts as 127.
     pub json_depth: usize,
     /// Luau: bytes of messages held for one connection until a listener exists: 1 MiB. A short
     /// message counts as 64 bytes, since it costs as much.

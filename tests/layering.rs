@@ -101,6 +101,13 @@ const RULES: &[Rule] = &[
         why: "tls.rs alone knows rustls, but for the configuration that an embedder may bring",
     },
     Rule {
+        of: &[""],
+        but: &["luau/json.rs"],
+        words: &["serde_json", "serde_core", "serde"],
+        fine: &[],
+        why: "json.rs alone knows serde",
+    },
+    Rule {
         of: &["net"],
         but: &[],
         words: &["mlua", "crate::luau", "crate::cli", "crate::peer"],

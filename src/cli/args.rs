@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Failure;
+use super::secrets::Secret;
 use crate::net::Override;
 
 const HELP: &str = "\
@@ -30,6 +31,10 @@ for standard input; ARGS reach the script as `...`.
                           the variable SSL_CERT_FILE
   --resolve HOST:PORT:ADDRESS[:PORT]
                           connect to ADDRESS for HOST:PORT; TLS still expects HOST
+  --secret NAME=@FILE     what HttpService:GetSecret(NAME) gives: the text of FILE, less
+                          one line end at its end; without the option, the variable
+                          MOONWIRE_SECRET_NAME
+  --stream-clients N      WebStreamClients that may be unfinished at a time (6)
   --connect-timeout S     time for resolve, connect, TLS and handshake (30)
   --timeout S             end the run after S seconds, with status 124
   --poll-thread           network on a thread of its own: pings are answered while
@@ -71,6 +76,8 @@ pub(super) struct RunArgs {
     pub(super) echo: Option<EchoKind>,
     pub(super) ca: Vec<PathBuf>,
     pub(super) resolve: Vec<Override>,
+    pub(super) secrets: Vec<Secret>,
+    pub(super) stream_clients: Option<usize>,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) timeout: Option<Duration>,
     pub(super) poll_thread: bool,
@@ -142,6 +149,14 @@ impl Words {
         value.into_string().map_err(|v| Failure::usage(format!("{name}: {}", shown(&v))))
     }
 
+    fn count(&mut self, name: &str, given: Option<OsString>) -> Result<usize, Failure> {
+        let text = self.text(name, given)?;
+        let count = text.parse().ok().filter(|n| *n > 0);
+        count.ok_or_else(|| {
+            Failure::usage(format!("{name}: \"{text}\" is not a whole number above 0"))
+        })
+    }
+
     fn seconds(&mut self, name: &str, given: Option<OsString>) -> Result<Duration, Failure> {
         let text = self.text(name, given)?;
         let seconds = text.parse().ok().filter(|s: &f64| *s > 0.0);
@@ -180,6 +195,8 @@ fn run(mut words: Words) -> Result<Command, Failure> {
                     let entry = text.parse().map_err(|e| Failure::usage(format!("{name}: {e}")))?;
                     run.resolve.push(entry);
                 }
+                "--secret" => run.secrets.push(Secret::parse(&words.text(&name, value)?)?),
+                "--stream-clients" => run.stream_clients = Some(words.count(&name, value)?),
                 "--connect-timeout" => run.connect_timeout = Some(words.seconds(&name, value)?),
                 "--timeout" => run.timeout = Some(words.seconds(&name, value)?),
                 "--poll-thread" => {
@@ -270,6 +287,22 @@ mod tests {
     }
 
     #[test]
+    fn secrets_and_a_number_of_clients() {
+        let run = run_args(&["--secret=a=@f", "--secret", "b=@=@", "--stream-clients=1", "x"]);
+        let secret = |name: &str, file: &str| Secret { name: name.into(), file: file.into() };
+        assert_eq!(run.secrets, [secret("a", "f"), secret("b", "=@")]);
+        assert_eq!(run.stream_clients, Some(1));
+    }
+
+    #[test]
+    fn a_value_that_may_be_a_secret_is_not_repeated() {
+        for given in ["hunter2", "name=hunter2", "=hunter2", "=@hunter2"] {
+            let Err(text) = parsed(&["run", "--secret", given, "x"]) else { panic!("{given}") };
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         for (words, part) in [
             (&[][..], "a command is missing"),
@@ -282,6 +315,13 @@ mod tests {
             (&["run", "--timeout", "soon", "x"], "above 0"),
             (&["run", "--resolve", "a", "x"], "HOST:PORT:ADDRESS"),
             (&["run", "--trace=1", "x"], "takes no value"),
+            (&["run", "--secret", "a", "x"], "NAME=@FILE"),
+            (&["run", "--secret", "=@a", "x"], "NAME=@FILE"),
+            (&["run", "--secret", "a=@", "x"], "a file is expected"),
+            (&["run", "--secret=a=b", "x"], "can see the arguments"),
+            (&["run", "--stream-clients", "0", "x"], "whole number above 0"),
+            (&["run", "--stream-clients", "-1", "x"], "whole number above 0"),
+            (&["run", "--stream-clients", "1.5", "x"], "whole number above 0"),
             (&["echo", "x"], "no argument"),
             (&["echo", "--port", "70000"], "no port"),
         ] {

@@ -4,6 +4,7 @@
 mod args;
 mod echo;
 mod run;
+mod secrets;
 mod signals;
 
 use std::io::Write as _;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::args::{EchoKind, RunArgs};
-use super::{Failure, complain, signals};
+use super::{Failure, complain, secrets, signals};
 use crate::luau::{self, Line, Options, Progress, Runtime, Stopper};
 use crate::net::sys::raise_open_files;
 use crate::peer::{self, Running, Server};
@@ -23,8 +23,8 @@ pub(super) fn run(mut args: RunArgs) -> Result<u8, Failure> {
     let its = Arc::clone(&stopper);
     let mut options = Options::new(move |line: Line<'_>| show(line, its.get()));
     configure(&mut options, &args)?;
-    let mut runtime = Runtime::new(options.poll_thread(args.poll_thread))
-        .map_err(|e| Failure::other(e.to_string()))?;
+    let options = options.poll_thread(args.poll_thread).secrets(secrets::source(&args.secrets)?);
+    let mut runtime = Runtime::new(options).map_err(|e| Failure::other(e.to_string()))?;
     // The one place that sets it.
     let stopper = stopper.get_or_init(|| runtime.stopper()).clone();
     signals::listen(stopper.clone()).map_err(|e| Failure::other(format!("signals: {e}")))?;
@@ -77,6 +77,9 @@ fn configure(options: &mut Options, args: &RunArgs) -> Result<(), Failure> {
     config.resolve.clone_from(&args.resolve);
     if let Some(limit) = args.connect_timeout {
         config.limits.opening = limit;
+    }
+    if let Some(most) = args.stream_clients {
+        config.limits.stream_clients = most;
     }
     if args.trace {
         config.observer = Some(Box::new(Lines::new(std::io::stderr())));

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mlua::chunk::ChunkMode;
-use mlua::{Function, Lua, LuaString, Table, Value};
+use mlua::{Lua, LuaString, Table, Value};
 
 use super::options::{Line, Options as Setup, Output};
+use super::{streams, values};
 use crate::limits::Limits;
 use crate::net::{Client, ConnId, Options, Reactor, Shared};
 use crate::proto::{CloseFrame, Misuse};
@@ -60,11 +61,12 @@ pub(super) struct Host {
     /// Whether the main thread has raised.
     pub(super) raised: Mutex<bool>,
     pub(super) limits: Limits,
-    ping_interval: Option<Duration>,
+    pub(super) ping_interval: Option<Duration>,
+    pub(super) secrets: Mutex<Option<super::secret::Source>>,
 }
 
-/// Nothing that can panic runs under these locks but the embedder's output; after that, the value
-/// is as good as before.
+/// Nothing that can panic runs under these locks but the embedder's output and source of secrets;
+/// after that, the value is as good as before.
 pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -79,6 +81,7 @@ impl Host {
             buffers: Mutex::default(),
             raised: Mutex::new(false),
             limits,
+            secrets: Mutex::new(setup.secrets),
             ping_interval: setup.ping_interval,
         }
     }
@@ -120,6 +123,7 @@ impl Drop for Token {
 
 // The tokens are never read; they are there to be dropped.
 struct WebSocket(#[allow(dead_code)] Token);
+struct WebStreamClient(#[allow(dead_code)] Token);
 struct Signal(#[allow(dead_code)] Token);
 struct Connection;
 
@@ -128,10 +132,14 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, env: &Table) -> mlua::Result<
     let table = lua.create_table()?;
     table.set("hold", host.limits.hold)?;
     table.set("hold_total", host.limits.hold_total)?;
+    table.set("stream_clients", host.limits.stream_clients)?;
+    table.set("send_queue", host.limits.send_queue)?;
     clock(lua, host, &table)?;
     texts(lua, host, &table, env)?;
     objects(lua, host, &table)?;
+    values::natives(lua, host, &table)?;
     network(lua, host, &table)?;
+    streams::natives(lua, host, &table)?;
     Ok(table)
 }
 
@@ -207,27 +215,20 @@ pub(super) fn syntax(e: mlua::Error) -> String {
 }
 
 fn objects(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
-    fn define<T: 'static>(lua: &Lua, name: &'static str) -> mlua::Result<Function> {
-        lua.create_function(move |lua, metatable: Table| {
-            let pairs: Vec<(String, Value)> = metatable.pairs().collect::<mlua::Result<_>>()?;
-            lua.register_userdata_type::<T>(|registry| {
-                use mlua::UserDataFields as _;
-                for (key, value) in pairs {
-                    registry.add_meta_field(key, value);
-                }
-                registry.add_meta_field("__type", name);
-            })
-        })
-    }
-    table.set("define_websocket", define::<WebSocket>(lua, "WebSocket")?)?;
-    table.set("define_signal", define::<Signal>(lua, "RBXScriptSignal")?)?;
-    table.set("define_connection", define::<Connection>(lua, "RBXScriptConnection")?)?;
+    table.set("define_websocket", values::define::<WebSocket>(lua, "WebSocket")?)?;
+    // What `typeof` says of a Roblox object that is no Instance.
+    table.set("define_client", values::define::<WebStreamClient>(lua, "Object")?)?;
+    table.set("define_signal", values::define::<Signal>(lua, "RBXScriptSignal")?)?;
+    table.set("define_connection", values::define::<Connection>(lua, "RBXScriptConnection")?)?;
 
     let dropped = Arc::clone(&host.dropped);
     let token = move |id| Token { id, dropped: Arc::clone(&dropped) };
     let its = token.clone();
     let websocket = move |lua: &Lua, id: u64| lua.create_any_userdata(WebSocket(its(id)));
     table.set("websocket", lua.create_function(websocket)?)?;
+    let its = token.clone();
+    let client = move |lua: &Lua, id: u64| lua.create_any_userdata(WebStreamClient(its(id)));
+    table.set("client", lua.create_function(client)?)?;
     let signal = move |lua: &Lua, id: u64| lua.create_any_userdata(Signal(token(id)));
     table.set("signal", lua.create_function(signal)?)?;
     let connection = |lua: &Lua, ()| lua.create_any_userdata(Connection);
@@ -270,10 +271,10 @@ fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     };
     table.set("answer_close", lua.create_function(answer)?)?;
     let its = Arc::clone(host);
-    let release = move |_: &Lua, id: u64| {
+    let release = move |_: &Lua, (id, code): (u64, Option<u16>)| {
         let id = ConnId::from_bits(id);
         lock(&its.buffers).remove(&id);
-        its.link.with(|r| r.release(id, &CloseFrame::new(1001, "")));
+        its.link.with(|r| r.release(id, &CloseFrame::new(code.unwrap_or(1001), "")));
         Ok(())
     };
     table.set("release", lua.create_function(release)?)?;

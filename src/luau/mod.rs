@@ -6,17 +6,29 @@
 //! natives (`host.rs`) and drives them (`pump.rs`): bytes in, batches of events over, threads on.
 //!
 //! ```text
-//! scheduler.luau   threads, deadlines, steps
-//! task.luau        `task`, its legacy forms, `coroutine`
-//! signal.luau      RBXScriptSignal, RBXScriptConnection
-//! websocket.luau   WebSocket, websocket
-//! globals.luau     print, warn, loadstring, …
+//! scheduler.luau          threads, deadlines, steps
+//! task.luau               `task`, its legacy forms, `coroutine`
+//! signal.luau             RBXScriptSignal, RBXScriptConnection
+//! connections.luau        what the network says of connections, and who keeps them alive
+//! websocket.luau          WebSocket, websocket
+//! enums.luau              Enum
+//! web_stream_client.luau  WebStreamClient
+//! http_service.luau       game, HttpService, Secret
+//! globals.luau            print, warn, loadstring, …
 //! ```
 
 mod host;
+#[cfg(feature = "json")]
+mod json;
+#[cfg(not(feature = "json"))]
+#[path = "no_json.rs"]
+mod json;
 mod options;
 mod pump;
+mod secret;
 mod stopper;
+mod streams;
+mod values;
 
 pub use options::{GLOBALS, Line, Options, Output};
 pub use pump::{Progress, Runtime};

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::secret::Source;
 use crate::net::Config;
 
 /// The globals that are set.
-pub const GLOBALS: [&str; 15] = [
+pub const GLOBALS: [&str; 17] = [
     "WebSocket",
     "websocket",
     "task",
@@ -22,6 +23,8 @@ pub const GLOBALS: [&str; 15] = [
     "getgenv",
     "loadstring",
     "shared",
+    "game",
+    "Enum",
 ];
 
 /// Something a script says, or that is said about it.
@@ -75,6 +78,7 @@ pub struct Options {
     pub(super) poll_thread: bool,
     pub(super) ping_interval: Option<Duration>,
     pub(super) without: Vec<String>,
+    pub(super) secrets: Option<Source>,
 }
 
 impl Options {
@@ -87,6 +91,7 @@ impl Options {
             poll_thread: false,
             ping_interval: Some(Duration::from_secs(30)),
             without: Vec::new(),
+            secrets: None,
         };
         // A script that opens more has lost count; Rust programs have no such limit.
         options.config.limits.connections = 8192;
@@ -108,6 +113,13 @@ impl Options {
     /// Keep-alive pings of connections whose script asks for none; `None`: never.
     pub fn ping_interval(mut self, interval: Option<Duration>) -> Options {
         self.ping_interval = interval;
+        self
+    }
+
+    /// Where `HttpService:GetSecret` gets a secret by its name; `None` from it: there is none of
+    /// that name, as without a source. Scripts can send secrets and add to them, not read them.
+    pub fn secrets(mut self, source: impl Fn(&str) -> Option<String> + Send + 'static) -> Options {
+        self.secrets = Some(Box::new(source));
         self
     }
 

@@ -1,5 +1,6 @@
 //! Drives the Luau side: events in, threads on, bytes out, and a wait when nothing is left to do.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use super::Error;
 use super::host::{self, Host, Link, lock};
 use super::options::{GLOBALS, Line, Options};
 use super::stopper::{Stopper, close_all};
+use super::streams;
 use crate::net::{Batch, Client, Closed, ConnId, Event, Events, Ready, Shared, after};
 use crate::proto::Text;
 
@@ -298,13 +300,14 @@ impl Runtime {
         let mut run: Vec<Text<'_>> = Vec::new();
         let mut of = None;
         for (id, event) in batch.drain() {
-            if of != Some(id) || !matches!(event, Event::Text(_)) {
+            let event = text_of(event);
+            if of != Some(id) || event.is_err() {
                 self.feed_texts(of, &mut run)?;
             }
             of = Some(id);
             match event {
-                Event::Text(text) => run.push(text),
-                event => self.feed_one(id, event)?,
+                Ok(text) => run.push(text),
+                Err(event) => self.feed_one(id, event)?,
             }
         }
         self.feed_texts(of, &mut run)
@@ -321,7 +324,17 @@ impl Runtime {
         let (lua, Prelude { messages, event: tell, .. }) = (&self.lua, &self.prelude);
         let bits = id.to_bits();
         match event {
-            Event::Text(_) => Ok(()),
+            // Parsed events are not asked for.
+            Event::Text(_) | Event::ServerSent(_) => Ok(()),
+            Event::Chunk(data) => messages.call((
+                bits,
+                lua.create_sequence_from([lua.create_string(&data)?])?,
+                Value::Nil,
+            )),
+            Event::Response(response) => {
+                let headers = lua.create_string(response.headers.as_bytes())?;
+                tell.call((bits, "response", response.status, headers))
+            }
             Event::Binary(data) => {
                 let value = if lock(&self.host.buffers).contains(&id) {
                     Value::Buffer(lua.create_buffer(&data)?)
@@ -340,15 +353,37 @@ impl Runtime {
             }
             Event::Closed(closed) => {
                 lock(&self.host.buffers).remove(&id);
-                let reason = match &closed {
-                    Closed::Clean(frame) => frame.reason.clone(),
-                    // A script that opens hears all of it; one that loses a connection knows which.
-                    Closed::Failed(e) if e.stage() != crate::Stage::Open => e.to_string(),
-                    Closed::Failed(e) | Closed::Lost(e) => e.kind().to_string(),
-                };
-                tell.call((bits, "closed", closed.code(), reason))
+                let code = closed.code();
+                match &closed {
+                    Closed::Clean(frame) => tell.call((bits, "closed", code, &*frame.reason)),
+                    Closed::Complete => tell.call((bits, "closed", code, "")),
+                    Closed::Failed(e) | Closed::Lost(e) => {
+                        let why = e.kind().to_string();
+                        // A script that opens hears all of it; one that loses a connection knows
+                        // which.
+                        let open = e.stage() == crate::Stage::Open;
+                        let text = if open { why.clone() } else { e.to_string() };
+                        tell.call((bits, "closed", code, text, streams::name(e), e.status(), why))
+                    }
+                }
             }
         }
+    }
+}
+
+/// What can be handed over in a run: text, from a WebSocket or in a body.
+fn text_of(event: Event<'_>) -> Result<Text<'_>, Event<'_>> {
+    match event {
+        Event::Text(text) => Ok(text),
+        Event::Chunk(Cow::Borrowed(bytes)) => match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Text::new(text)),
+            Err(_) => Err(Event::Chunk(Cow::Borrowed(bytes))),
+        },
+        Event::Chunk(Cow::Owned(bytes)) => match std::str::from_utf8(&bytes) {
+            Ok(_) => Ok(Text::checked(Cow::Owned(bytes))),
+            Err(_) => Err(Event::Chunk(Cow::Owned(bytes))),
+        },
+        event => Err(event),
     }
 }
 
@@ -367,20 +402,29 @@ impl Prelude {
             chunk("task", include_str!("prelude/task.luau"))?.call((&natives, &scheduler))?;
         let signal: Table =
             chunk("signal", include_str!("prelude/signal.luau"))?.call((&natives, &scheduler))?;
-        let websocket: Table = chunk("websocket", include_str!("prelude/websocket.luau"))?
+        let connections: Table = chunk("connections", include_str!("prelude/connections.luau"))?
             .call((&natives, &scheduler, &signal))?;
+        let parts = (&natives, &scheduler, &signal, &connections);
+        let websocket: Table =
+            chunk("websocket", include_str!("prelude/websocket.luau"))?.call(parts)?;
+        let enums: Table = chunk("enums", include_str!("prelude/enums.luau"))?.call(&natives)?;
+        let parts = (&natives, &scheduler, &signal, &connections, &enums);
+        let client = include_str!("prelude/web_stream_client.luau");
+        let streams: Table = chunk("web_stream_client", client)?.call(parts)?;
+        let http: Table = chunk("http_service", include_str!("prelude/http_service.luau"))?
+            .call((&natives, &streams))?;
         let globals: Table = chunk("globals", include_str!("prelude/globals.luau"))?
-            .call((&natives, &task, &websocket))?;
+            .call((&natives, &task, &websocket, &enums, &http))?;
         let prelude = Prelude {
             main: scheduler.get("main")?,
             cycle: scheduler.get("cycle")?,
             next: scheduler.get("next")?,
             step: scheduler.get("step")?,
-            messages: websocket.get("messages")?,
-            event: websocket.get("event")?,
-            dropped: websocket.get("dropped")?,
-            is_idle: websocket.get("is_idle")?,
-            keeps: websocket.get("keeps")?,
+            messages: connections.get("messages")?,
+            event: connections.get("event")?,
+            dropped: connections.get("dropped")?,
+            is_idle: connections.get("is_idle")?,
+            keeps: connections.get("keeps")?,
         };
         Ok((prelude, globals))
     }

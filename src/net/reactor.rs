@@ -239,6 +239,12 @@ impl<S: Sys> Reactor<S> {
         live.is_some_and(|live| live.session.is_open())
     }
 
+    /// Bytes of the system's CSPRNG.
+    #[cfg(feature = "luau")]
+    pub(crate) fn random(&mut self) -> [u8; 16] {
+        self.core.keys.with(&mut self.core.sys).bytes()
+    }
+
     /// When the next turn has to be at the latest. Valid until the next call of this reactor.
     pub fn deadline(&self) -> Option<Instant> {
         if self.has_work() {

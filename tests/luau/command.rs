@@ -15,17 +15,17 @@ use super::raw::{self, LONG, Peer, close, serve, text};
 use super::support::*;
 
 /// A process under way. It is killed when it is dropped.
-struct Live {
+pub(crate) struct Live {
     child: Child,
     lines: Receiver<String>,
     errors: Option<JoinHandle<String>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Ended {
-    status: Option<i32>,
-    out: Vec<String>,
-    err: String,
+pub(crate) struct Ended {
+    pub(crate) status: Option<i32>,
+    pub(crate) out: Vec<String>,
+    pub(crate) err: String,
 }
 
 fn command(args: &[&str]) -> Command {
@@ -36,7 +36,7 @@ fn command(args: &[&str]) -> Command {
 }
 
 impl Live {
-    fn start(command: &mut Command) -> Live {
+    pub(crate) fn start(command: &mut Command) -> Live {
         let mut child = command.spawn().unwrap();
         let (out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let (sender, lines) = channel();
@@ -82,7 +82,7 @@ impl Live {
 
     /// Waits for its end.
     #[track_caller]
-    fn end(mut self) -> Ended {
+    pub(crate) fn end(mut self) -> Ended {
         let status = self.status();
         let out = self.lines.iter().collect();
         Ended { status, out, err: self.errors.take().unwrap().join().unwrap() }
@@ -108,13 +108,13 @@ fn folder() -> PathBuf {
 }
 
 /// A script in a file, to be run with options before it and arguments behind it.
-struct Script(PathBuf);
+pub(crate) struct Script(PathBuf);
 
 /// How many scripts there are; with the last one the folder goes.
 static SCRIPTS: Mutex<usize> = Mutex::new(0);
 
 impl Script {
-    fn new(name: &str, text: &str) -> Script {
+    pub(crate) fn new(name: &str, text: &str) -> Script {
         let mut count = SCRIPTS.lock().unwrap();
         let file = folder().join(format!("{name}.luau"));
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -127,7 +127,7 @@ impl Script {
         self.0.to_str().unwrap()
     }
 
-    fn command(&self, options: &[&str], args: &[&str]) -> Command {
+    pub(crate) fn command(&self, options: &[&str], args: &[&str]) -> Command {
         command(&[&["run"], options, &[self.path()], args].concat())
     }
 
@@ -136,7 +136,7 @@ impl Script {
     }
 
     #[track_caller]
-    fn run(&self, options: &[&str], args: &[&str]) -> Ended {
+    pub(crate) fn run(&self, options: &[&str], args: &[&str]) -> Ended {
         self.start(options, args).end()
     }
 }
@@ -153,13 +153,13 @@ impl Drop for Script {
 }
 
 #[track_caller]
-fn printed(ended: &Ended, lines: &[&str]) {
+pub(crate) fn printed(ended: &Ended, lines: &[&str]) {
     assert_eq!(ended.out, lines, "{ended:?}");
     assert_eq!((ended.status, &*ended.err), (Some(0), ""));
 }
 
 #[track_caller]
-fn failed(ended: &Ended, status: i32, text: &str) {
+pub(crate) fn failed(ended: &Ended, status: i32, text: &str) {
     assert_eq!(ended.status, Some(status), "{ended:?}");
     assert!(ended.err.contains(text), "{ended:?}");
 }

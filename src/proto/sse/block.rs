@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::mem;
 
-use super::SseError;
 use super::line::{Between, line_end};
+use super::{SseError, Taken};
 use crate::limits::Limits;
 
 /// Takes the blocks out of the bytes of an event stream: one or more lines and the blank line that
@@ -60,10 +60,7 @@ impl Blocks {
     ///
     /// A line or a block is longer than the limits allow, at the byte that passes them. Later
     /// calls take everything and give nothing; the blocks before were given by the calls before.
-    pub fn receive<'b>(
-        &mut self,
-        input: &'b [u8],
-    ) -> Result<(usize, Option<Cow<'b, [u8]>>), SseError> {
+    pub fn receive<'b>(&mut self, input: &'b [u8]) -> Taken<Cow<'b, [u8]>> {
         if self.failed {
             return Ok((input.len(), None));
         }
@@ -85,7 +82,7 @@ impl Blocks {
         if rest.is_empty() { None } else { Some(rest) }
     }
 
-    fn read<'b>(&mut self, input: &'b [u8]) -> Result<(usize, Option<Cow<'b, [u8]>>), SseError> {
+    fn read<'b>(&mut self, input: &'b [u8]) -> Taken<Cow<'b, [u8]>> {
         // `input[from..at]` belongs to the block and is not in `held`. Nothing is between lines
         // but behind a CR and at the start, and there that part is empty.
         let (mut from, mut at) = (0, 0);

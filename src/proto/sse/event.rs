@@ -3,8 +3,8 @@
 use std::mem;
 use std::time::Duration;
 
-use super::SseError;
 use super::line::Lines;
+use super::{SseError, Taken};
 use crate::limits::Limits;
 
 /// An event as `EventSource` dispatches it (WHATWG HTML §9.2.6).
@@ -83,7 +83,7 @@ impl Events {
     ///
     /// A line or an event is longer than the limits allow. Later calls take everything and give
     /// nothing; the events before were given by the calls before.
-    pub fn receive(&mut self, input: &[u8]) -> Result<(usize, Option<Event>), SseError> {
+    pub fn receive(&mut self, input: &[u8]) -> Taken<Event> {
         if self.failed {
             return Ok((input.len(), None));
         }
@@ -120,7 +120,7 @@ impl Events {
         self.failed = false;
     }
 
-    fn read(&mut self, input: &[u8]) -> Result<(usize, Option<Event>), SseError> {
+    fn read(&mut self, input: &[u8]) -> Taken<Event> {
         let mut used = 0;
         loop {
             let (taken, line) = self.lines.next(&input[used..])?;
@@ -223,6 +223,5 @@ fn milliseconds(value: &[u8]) -> Option<Duration> {
 
 /// UTF-8 with U+FFFD for what is none; without a copy if nothing is wrong.
 fn decode(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes)
-        .unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+    String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
 }

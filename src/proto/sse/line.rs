@@ -1,6 +1,6 @@
 //! Lines of an event stream, and the bytes that are part of none.
 
-use super::SseError;
+use super::{SseError, Taken};
 
 /// U+FEFF in UTF-8.
 const MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -92,10 +92,7 @@ impl Lines {
 
     /// Takes one line without its end, or all there is when the line is not over; gives how many
     /// bytes that were. A line that was given has to be followed by [`Lines::release`].
-    pub(super) fn next<'a>(
-        &'a mut self,
-        input: &'a [u8],
-    ) -> Result<(usize, Option<&'a [u8]>), SseError> {
+    pub(super) fn next<'a>(&'a mut self, input: &'a [u8]) -> Taken<&'a [u8]> {
         let start = self.between.skip(input, &mut self.held);
         // Never more is skipped than was given.
         let rest = &input[start..];

@@ -22,6 +22,9 @@ use std::fmt;
 pub use block::Blocks;
 pub use event::{Event, Events};
 
+/// How many bytes were taken, and what they completed.
+type Taken<T> = Result<(usize, Option<T>), SseError>;
+
 /// Why an event stream is read no further. WHATWG HTML names no bounds; these are our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

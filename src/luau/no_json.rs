@@ -1,0 +1,11 @@
+//! Stands in for `json.rs` in a build without it.
+
+use mlua::{Lua, Value};
+
+pub(super) fn encode(_: &Lua, _: &Value, _: usize, _: usize) -> Result<Vec<u8>, String> {
+    Err("JSONEncode is not in this build (feature json)".to_owned())
+}
+
+pub(super) fn decode(_: &Lua, _: &[u8], _: usize) -> Result<Value, String> {
+    Err("JSONDecode is not in this build (feature json)".to_owned())
+}

@@ -1,0 +1,208 @@
+//! The native behind `CreateWebStreamClient`: from its options to a connection, and from an error to
+//! the names that Roblox gives them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mlua::{Lua, LuaString, Table, Value};
+
+use super::host::Host;
+use super::secret;
+use crate::error::{Error, ErrorKind, Stage};
+use crate::net::{Ask, Options, StreamOptions};
+use crate::proto::RequestError;
+use crate::proto::http::{Delivery, HttpError};
+
+/// A text of a script, or a `Secret`.
+struct Word {
+    text: String,
+    secret: bool,
+}
+
+/// Why there is no connection.
+enum Refused {
+    /// A mistake of the script, to be raised.
+    Misuse(String),
+    /// A failure like one of the network, to be told as an event.
+    Failure(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(e: Error) -> Refused {
+        match e.kind() {
+            ErrorKind::Request(RequestError::HeaderOwned(name)) => {
+                Refused::Misuse(format!("Header \"{name}\" is not allowed!"))
+            }
+            ErrorKind::Request(e) => Refused::Misuse(e.to_string()),
+            _ => Refused::Failure(e),
+        }
+    }
+}
+
+/// `open_stream(kind, url, method, headers, body, timeout)`: the number of the connection; or nil
+/// and what to raise; or nil, nil, the name of the error and its reason.
+pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
+    type Args = (LuaString, Value, LuaString, Table, Option<LuaString>, Option<f64>);
+    let its = Arc::clone(host);
+    let open = move |_: &Lua, (kind, url, method, headers, body, timeout): Args| {
+        let wanted = Wanted { kind: &kind, url: &url, method, headers, body, timeout };
+        let opened = wanted.ask(&its).and_then(|ask| Ok(its.link.with(|r| r.open(ask))?));
+        Ok(match opened {
+            Ok(id) => (Some(id.to_bits()), None, None, None),
+            Err(Refused::Misuse(text)) => (None, Some(text), None, None),
+            Err(Refused::Failure(e)) => (None, None, Some(name(&e)), Some(e.kind().to_string())),
+        })
+    };
+    table.set("open_stream", lua.create_function(open)?)
+}
+
+/// The options, whose types the prelude has checked.
+struct Wanted<'a> {
+    kind: &'a LuaString,
+    url: &'a Value,
+    method: LuaString,
+    headers: Table,
+    body: Option<LuaString>,
+    timeout: Option<f64>,
+}
+
+impl Wanted<'_> {
+    fn ask(self, host: &Host) -> Result<Ask, Refused> {
+        let url = word(self.url)?;
+        check_scheme(&self.kind.as_bytes(), &url)?;
+        match &*self.kind.as_bytes() {
+            b"websocket" => self.websocket(host, &url),
+            b"events" => self.stream(&url, Delivery::Blocks),
+            _ => self.stream(&url, Delivery::Raw),
+        }
+    }
+
+    fn websocket(self, host: &Host, url: &Word) -> Result<Ask, Refused> {
+        let mut options = Options::new(&url.text)?.ping_interval(host.ping_interval);
+        options = options.hold_close(true);
+        if url.secret {
+            options = options.secret_url();
+        }
+        for (name, value) in self.header_pairs()? {
+            if name.eq_ignore_ascii_case("sec-websocket-protocol") {
+                for protocol in value.text.split(',') {
+                    options = options.protocol(protocol.trim_matches([' ', '\t']))?;
+                }
+                continue;
+            }
+            let add = if value.secret { Options::secret_header } else { Options::header };
+            options = add(options, &name, &value.text)?;
+        }
+        if let Some(limit) = self.time() {
+            options = options.timeout(limit);
+        }
+        Ok(options.into())
+    }
+
+    fn stream(self, url: &Word, delivery: Delivery) -> Result<Ask, Refused> {
+        let method = self.method.to_string_lossy();
+        let mut options = StreamOptions::new(&method, &url.text)?.delivery(delivery);
+        if url.secret {
+            options = options.secret_url();
+        }
+        for (name, value) in self.header_pairs()? {
+            let add =
+                if value.secret { StreamOptions::secret_header } else { StreamOptions::header };
+            options = add(options, &name, &value.text)?;
+        }
+        if let Some(body) = &self.body {
+            options = options.body(body.as_bytes())?;
+        }
+        if let Some(limit) = self.time() {
+            options = options.timeout(limit);
+        }
+        Ok(options.into())
+    }
+
+    fn time(&self) -> Option<Duration> {
+        // Beyond what a clock can say, it never ends.
+        self.timeout.map(|t| Duration::try_from_secs_f64(t).unwrap_or(Duration::MAX))
+    }
+
+    /// The list of names and values, sorted, so that a request does not depend on the order in
+    /// which a table gives them.
+    fn header_pairs(&self) -> Result<Vec<(String, Word)>, Refused> {
+        let wrong = |e: mlua::Error| Refused::Misuse(e.to_string());
+        let flat: Vec<Value> =
+            self.headers.sequence_values().collect::<mlua::Result<_>>().map_err(wrong)?;
+        let mut pairs = Vec::new();
+        for pair in flat.chunks_exact(2) {
+            pairs.push((word(&pair[0])?.text, word(&pair[1])?));
+        }
+        pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(pairs)
+    }
+}
+
+fn word(value: &Value) -> Result<Word, Refused> {
+    let not_utf8 = || Refused::Misuse("text that is not UTF-8 cannot be sent".into());
+    match value {
+        Value::String(text) => {
+            let text = text.to_str().map_err(|_| not_utf8())?.to_owned();
+            Ok(Word { text, secret: false })
+        }
+        Value::UserData(data) => match secret::reveal(data) {
+            Some(text) => Ok(Word { text, secret: true }),
+            None => Err(Refused::Misuse("a string or a Secret is expected".into())),
+        },
+        // The prelude lets nothing else through.
+        _ => Err(Refused::Misuse("a string or a Secret is expected".into())),
+    }
+}
+
+/// Another scheme is a mistake of the script; what else is wrong with a URL is told as an event.
+fn check_scheme(kind: &[u8], url: &Word) -> Result<(), Refused> {
+    let (schemes, what) = match kind {
+        b"websocket" => (["ws", "wss"], "a WebSocket"),
+        _ => (["http", "https"], "a stream"),
+    };
+    let scheme = url.text.split_once("://").map_or("", |(scheme, _)| scheme);
+    if schemes.iter().any(|s| scheme.eq_ignore_ascii_case(s)) {
+        return Ok(());
+    }
+    let [plain, secure] = schemes;
+    let text = format!("option Url: {what} has to start with {plain}:// or {secure}://");
+    Err(Refused::Misuse(text))
+}
+
+/// What Roblox (`Enum.HttpError`) calls an error; `ContentType` for a response that is no event
+/// stream.
+pub(super) fn name(error: &Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::Url(_) => "InvalidUrl",
+        ErrorKind::Resolve(_) => "DnsResolve",
+        ErrorKind::Connect(_) => "ConnectFail",
+        ErrorKind::Io(_) if error.stage() == Stage::Connect => "ConnectFail",
+        ErrorKind::Certificate(..) => "SslVerificationFail",
+        ErrorKind::Tls(..) if error.stage() == Stage::Tls => "SslConnectFail",
+        ErrorKind::NoTls => "SslConnectFail",
+        ErrorKind::Timeout(_) | ErrorKind::Idle(_) => "TimedOut",
+        ErrorKind::Dropped => "Aborted",
+        ErrorKind::Http(e) => http_name(e),
+        ErrorKind::Io(_)
+        | ErrorKind::Eof
+        | ErrorKind::Tls(..)
+        | ErrorKind::Silence(_)
+        | ErrorKind::NoCloseAnswer(_)
+        | ErrorKind::Violation(_)
+        | ErrorKind::Handshake(_) => "NetFail",
+        _ => "Unknown",
+    }
+}
+
+fn http_name(error: &HttpError) -> &'static str {
+    match error {
+        HttpError::ContentType(_) => "ContentType",
+        HttpError::ManyRedirects(_) => "TooManyRedirects",
+        HttpError::Location(_) | HttpError::Locations | HttpError::Downgrade => "InvalidRedirect",
+        HttpError::Timeout | HttpError::Idle => "TimedOut",
+        // The server speaks well, and of what cannot be read here.
+        HttpError::ContentEncoding(_) | HttpError::TransferEncoding(_) => "Unknown",
+        _ => "NetFail",
+    }
+}

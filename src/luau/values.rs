@@ -1,0 +1,88 @@
+//! The natives of values that have nothing to do with a connection: enums, secrets, `game` and its
+//! services, JSON.
+
+use std::sync::Arc;
+
+use mlua::{Function, Lua, LuaString, Table, Value};
+
+use super::host::{Host, lock};
+use super::{json, secret};
+use crate::limits::Limits;
+
+/// A userdata that says nothing itself; the prelude knows which is which.
+struct Enums;
+struct Enum;
+struct EnumItem;
+struct Instance;
+
+/// Adds them to the table of natives.
+pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
+    table.set("define_secret", define::<secret::Secret>(lua, "Secret")?)?;
+    table.set("define_enums", define::<Enums>(lua, "Enums")?)?;
+    table.set("define_enum", define::<Enum>(lua, "Enum")?)?;
+    table.set("define_enum_item", define::<EnumItem>(lua, "EnumItem")?)?;
+    table.set("define_instance", define::<Instance>(lua, "Instance")?)?;
+    table.set("enums", lua.create_function(|lua, ()| lua.create_any_userdata(Enums))?)?;
+    table.set("enum", lua.create_function(|lua, ()| lua.create_any_userdata(Enum))?)?;
+    table.set("enum_item", lua.create_function(|lua, ()| lua.create_any_userdata(EnumItem))?)?;
+    table.set("instance", lua.create_function(|lua, ()| lua.create_any_userdata(Instance))?)?;
+    let its = Arc::clone(host);
+    secret::natives(lua, table, move |name| lock(&its.secrets).as_ref()?(name))?;
+    let its = Arc::clone(host);
+    let guid = move |_: &Lua, ()| Ok(guid(its.link.with(|r| r.random())));
+    table.set("guid", lua.create_function(guid)?)?;
+    texts(lua, &host.limits, table)
+}
+
+/// A function that gives a type of userdata its metatable, which the prelude writes.
+pub(super) fn define<T: 'static>(lua: &Lua, name: &'static str) -> mlua::Result<Function> {
+    lua.create_function(move |lua, metatable: Table| {
+        let pairs: Vec<(String, Value)> = metatable.pairs().collect::<mlua::Result<_>>()?;
+        lua.register_userdata_type::<T>(|registry| {
+            use mlua::UserDataFields as _;
+            for (key, value) in pairs {
+                registry.add_meta_field(key, value);
+            }
+            registry.add_meta_field("__type", name);
+        })
+    })
+}
+
+/// JSON: the result, or nothing and what is wrong.
+fn texts(lua: &Lua, limits: &Limits, table: &Table) -> mlua::Result<()> {
+    // A text is made to be sent, so it is bounded as a message is.
+    let (depth, most) = (limits.json_depth, limits.message);
+    let encode = move |lua: &Lua, value: Value| {
+        let text = json::encode(lua, &value, depth, most);
+        let text = text.and_then(|text| lua.create_string(text).map_err(|e| e.to_string()));
+        Ok(text.map_or_else(|problem| (None, Some(problem)), |text| (Some(text), None)))
+    };
+    table.set("json_encode", lua.create_function(encode)?)?;
+    let decode = move |lua: &Lua, text: LuaString| {
+        let value = json::decode(lua, &text.as_bytes(), depth);
+        Ok(value.map_or_else(|problem| (Value::Nil, Some(problem)), |value| (value, None)))
+    };
+    table.set("json_decode", lua.create_function(decode)?)
+}
+
+/// A version 4 UUID of variant 1 (RFC 9562 §5.4).
+fn guid(mut bytes: [u8; 16]) -> String {
+    bytes[6] = bytes[6] & 0x0F | 0x40;
+    bytes[8] = bytes[8] & 0x3F | 0x80;
+    let hex = format!("{:032x}", u128::from_be_bytes(bytes));
+    // Digits alone, so any cut is one between characters.
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_and_variant_are_fixed_and_the_rest_is_random() {
+        assert_eq!(guid([0; 16]), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(guid([0xFF; 16]), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+        let bytes = std::array::from_fn(|i| i as u8 * 0x11);
+        assert_eq!(guid(bytes), "00112233-4455-4677-8899-aabbccddeeff");
+    }
+}
