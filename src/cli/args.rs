@@ -13,6 +13,8 @@ moonwire: WebSocket scripts in Luau, without an async runtime
 
 Usage: moonwire run [OPTIONS] FILE [ARGS...]   run a Luau script
        moonwire echo [OPTIONS]                 run the WebSocket echo server
+       moonwire types                          print the types of all a script sees,
+                                               for luau-lsp
        moonwire --version | --help
 
 `moonwire run --help` and `moonwire echo --help` list the options.
@@ -57,9 +59,17 @@ Runs a WebSocket echo server on 127.0.0.1 until it is interrupted, and prints it
   --help     this text
 ";
 
+const TYPES_HELP: &str = "\
+Usage: moonwire types > moonwire.d.luau
+
+Prints the types of everything that a script sees, as a definition file for luau-lsp:
+`--definitions=moonwire.d.luau`, or the setting `luau-lsp.types.definitionFiles`.
+";
+
 pub(super) enum Command {
     Help(&'static str),
     Version,
+    Types,
     Run(RunArgs),
     Echo(EchoArgs),
 }
@@ -100,6 +110,7 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Command, Failure> {
     match first.to_str() {
         Some("run") => run(Words(args)),
         Some("echo") => echo(Words(args)),
+        Some("types") => types(Words(args)),
         Some("--help" | "-h" | "help") => Ok(Command::Help(HELP)),
         Some("--version" | "-V") => Ok(Command::Version),
         _ => {
@@ -247,6 +258,19 @@ fn echo(mut words: Words) -> Result<Command, Failure> {
     }
 }
 
+fn types(mut words: Words) -> Result<Command, Failure> {
+    match words.next() {
+        Word::End => Ok(Command::Types),
+        Word::Option(name, _) if matches!(name.as_str(), "--help" | "-h") => {
+            Ok(Command::Help(TYPES_HELP))
+        }
+        Word::Option(name, _) => Err(unknown(&name, "types")),
+        Word::Plain(word) => {
+            Err(Failure::usage(format!("types takes no argument {}", shown(&word))))
+        }
+    }
+}
+
 fn unknown(name: &str, command: &str) -> Failure {
     Failure::usage(format!("there is no option {name}; see moonwire {command} --help"))
 }
@@ -323,6 +347,8 @@ mod tests {
             (&["run", "--stream-clients", "-1", "x"], "whole number above 0"),
             (&["run", "--stream-clients", "1.5", "x"], "whole number above 0"),
             (&["echo", "x"], "no argument"),
+            (&["types", "x"], "no argument"),
+            (&["types", "--x"], "no option --x"),
             (&["echo", "--port", "70000"], "no port"),
         ] {
             let Err(text) = parsed(words) else { panic!("{words:?} is accepted") };

@@ -42,6 +42,10 @@ pub fn main() -> ExitCode {
             say(concat!("moonwire ", env!("CARGO_PKG_VERSION"), "\n"));
             Ok(0)
         }
+        Command::Types => {
+            say(crate::luau::TYPES);
+            Ok(0)
+        }
         Command::Run(args) => run::run(args),
         Command::Echo(args) => echo::echo(args),
     });

@@ -36,6 +36,9 @@ pub use stopper::Stopper;
 
 use mlua::Lua;
 
+/// Everything that a script sees, as a definition file for luau-lsp; `moonwire types` prints it.
+pub const TYPES: &str = include_str!("moonwire.d.luau");
+
 /// An error of the script side that is not a script's: the VM could not be set up, or the system
 /// cannot wait any more.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Drives the Luau side: events in, threads on, bytes out, and a wait when nothing is left to do.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,8 @@ struct Prelude {
     dropped: Function,
     is_idle: Function,
     keeps: Function,
+    /// Type → tables whose keys are its members.
+    members: Table,
 }
 
 /// How a runtime stands after a step.
@@ -169,6 +172,20 @@ impl Runtime {
     /// Whether a script has raised at its top level.
     pub fn has_raised(&self) -> bool {
         *lock(&self.host.raised)
+    }
+
+    /// The members of each type of userdata that scripts see, for the test that compares them with
+    /// [`super::TYPES`].
+    #[doc(hidden)]
+    pub fn members(&self) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
+        let mut all = BTreeMap::new();
+        for pair in self.prelude.members.pairs::<String, Vec<Table>>() {
+            let (name, tables) = pair?;
+            let keys = tables.iter().flat_map(|table| table.pairs::<String, Value>());
+            let keys = keys.map(|pair| Ok(pair?.0)).collect::<mlua::Result<_>>()?;
+            all.insert(name, keys);
+        }
+        Ok(all)
     }
 
     /// What stops it from another thread.
@@ -415,7 +432,15 @@ impl Prelude {
             .call((&natives, &streams))?;
         let globals: Table = chunk("globals", include_str!("prelude/globals.luau"))?
             .call((&natives, &task, &websocket, &enums, &http))?;
+        let members = lua.create_table()?;
+        for part in [&signal, &websocket, &enums, &streams, &http] {
+            for pair in part.get::<Table>("members")?.pairs::<Value, Value>() {
+                let (name, tables) = pair?;
+                members.raw_set(name, tables)?;
+            }
+        }
         let prelude = Prelude {
+            members,
             main: scheduler.get("main")?,
             cycle: scheduler.get("cycle")?,
             next: scheduler.get("next")?,

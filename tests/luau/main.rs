@@ -43,3 +43,4 @@ mod scheduler;
 mod secrets;
 mod signals;
 mod support;
+mod types;

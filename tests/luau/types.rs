@@ -1,0 +1,122 @@
+//! `moonwire.d.luau` and the runtime say the same: every member that is declared exists, and every
+//! one that exists is declared.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use moonwire::luau::{GLOBALS, TYPES};
+
+use super::support::{Mode, Rt};
+
+type Names = BTreeSet<String>;
+
+/// What the file declares.
+#[derive(Default)]
+struct Declared {
+    globals: Names,
+    /// Global tables, and the types of userdata: their members, less those that are inherited.
+    members: BTreeMap<String, Names>,
+    extends: BTreeMap<String, String>,
+}
+
+/// The name at the start of a text.
+fn name(text: &str) -> &str {
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    &text[..end]
+}
+
+/// Reads the file line by line; it is written so that this suffices.
+fn declared() -> Declared {
+    let mut all = Declared::default();
+    // The table or type that is open.
+    let mut of: Option<String> = None;
+    for line in TYPES.lines().map(|line| line.split("--").next().unwrap().trim_end()) {
+        if let Some(rest) = line.strip_prefix("declare extern type ") {
+            of = Some(name(rest).to_owned());
+            all.members.entry(name(rest).to_owned()).or_default();
+            if let Some((_, base)) = rest.split_once(" extends ") {
+                all.extends.insert(name(rest).to_owned(), name(base).to_owned());
+            }
+        } else if let Some(rest) = line.strip_prefix("declare function ") {
+            all.globals.insert(name(rest).to_owned());
+        } else if let Some(rest) = line.strip_prefix("declare ") {
+            all.globals.insert(name(rest).to_owned());
+            of = rest.ends_with('{').then(|| format!("global {}", name(rest)));
+        } else if let Some(rest) = line.strip_prefix("export type ") {
+            of = Some(name(rest).to_owned());
+        } else if line == "end" || line == "}" {
+            of = None;
+        } else if let (Some(of), Some(member)) = (&of, line.strip_prefix('\t')) {
+            let member = member.strip_prefix("function ").unwrap_or(member);
+            all.members.entry(of.clone()).or_default().insert(name(member).to_owned());
+        }
+    }
+    for (name, base) in &all.extends {
+        let inherited = all.members[base].clone();
+        all.members.get_mut(name).unwrap().extend(inherited);
+    }
+    for names in all.members.values_mut() {
+        names.remove("");
+    }
+    all
+}
+
+#[test]
+fn every_global_is_declared_and_every_declared_one_exists() {
+    let exist: Names = GLOBALS.iter().map(|g| (*g).to_owned()).collect();
+    assert_eq!(declared().globals, exist);
+}
+
+#[test]
+fn every_member_of_a_userdata_is_declared_and_every_declared_one_exists() {
+    let declared = declared();
+    let exist = Rt::new(Mode::Inline).runtime.members().unwrap();
+    assert!(exist.len() >= 12, "{exist:#?}");
+    for (name, members) in &exist {
+        assert_eq!(declared.members.get(name), Some(members), "{name}");
+    }
+    let userdata = TYPES.lines().filter_map(|l| l.strip_prefix("declare extern type "));
+    for name in userdata.map(name) {
+        assert!(exist.contains_key(name), "{name} is declared and does not exist");
+    }
+}
+
+#[test]
+fn every_field_of_a_global_table_is_declared_and_every_declared_one_exists() {
+    let declared = declared();
+    for table in ["task", "coroutine", "WebSocket", "websocket"] {
+        let list = "local n = {} for k in (...) do table.insert(n, k) end table.sort(n) print(table.concat(n, ' '))";
+        let script = format!("local t = {table} {}", list.replace("(...)", "t"));
+        let said = Rt::new(Mode::Inline).says(&script, ());
+        let exist: Names = said[0].split(' ').map(str::to_owned).collect();
+        assert_eq!(declared.members[&format!("global {table}")], exist, "{table}");
+    }
+}
+
+/// Each member answers when it is asked for, in a script.
+#[test]
+fn every_declared_member_can_be_read() {
+    let declared = declared();
+    let objects = [
+        ("EnumHttpCompression", "Enum.HttpCompression"),
+        ("EnumWebStreamClientState", "Enum.WebStreamClientState"),
+        ("EnumWebStreamClientType", "Enum.WebStreamClientType"),
+        ("EnumItem", "Enum.HttpCompression.None"),
+        ("Enums", "Enum"),
+        ("DataModel", "game"),
+        ("HttpService", "game:GetService('HttpService')"),
+        ("WebStreamClient", "client"),
+        ("RBXScriptSignal", "client.Opened"),
+        ("RBXScriptConnection", "client.Opened:Connect(print)"),
+    ];
+    let mut script = String::from(
+        "local client = game:GetService('HttpService'):CreateWebStreamClient(\
+         Enum.WebStreamClientType.RawStream, { Url = 'http://127.0.0.1:1/' })\n",
+    );
+    for (name, object) in objects {
+        for member in &declared.members[name] {
+            script += &format!("assert({object}.{member} ~= nil, '{name}.{member}')\n");
+        }
+    }
+    script += "client:Close() print('all')";
+    assert_eq!(Rt::new(Mode::Inline).says(&script, ()), ["all"]);
+}
