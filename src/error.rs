@@ -72,6 +72,8 @@ pub enum ErrorKind {
     NoTls,
     /// More connections than [`crate::Limits::connections`].
     TooManyConnections(usize),
+    /// The policy ([`crate::Policy`]) does not allow to connect there; its reason.
+    Denied(String),
     /// The name has no address, or the resolver failed.
     Resolve(io::Error),
     /// No address accepted a connection; why not, each.
@@ -178,6 +180,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::TooManyConnections(n) => {
                 write!(f, "{n} connections are open, the limit; close one first")
             }
+            ErrorKind::Denied(why) => write!(f, "the policy does not allow it: {why}"),
             ErrorKind::Resolve(e) => write!(f, "cannot resolve the host: {e}"),
             ErrorKind::Connect(attempts) => {
                 for (i, (address, e)) in attempts.iter().enumerate() {

@@ -25,6 +25,8 @@ mod net;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod peer;
+#[cfg(feature = "net")]
+mod policy;
 pub mod proto;
 pub mod trace;
 
@@ -35,5 +37,7 @@ pub use limits::Limits;
 pub use mlua;
 #[cfg(feature = "net")]
 pub use net::*;
+#[cfg(feature = "net")]
+pub use policy::{Allowed, Destination, Policy};
 #[cfg(feature = "tls")]
 pub use rustls;

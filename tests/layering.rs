@@ -73,7 +73,7 @@ const RULES: &[Rule] = &[
         why: "limits.rs knows std alone",
     },
     Rule {
-        of: &["error.rs", "trace.rs", "limits.rs"],
+        of: &["error.rs", "policy.rs", "trace.rs", "limits.rs"],
         but: &[],
         words: &["crate::net", "crate::luau", "rustix", "rustls", "mlua", "std::fs", "std::thread"],
         fine: &[],

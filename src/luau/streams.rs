@@ -176,7 +176,7 @@ pub(super) fn name(error: &Error) -> &'static str {
     match error.kind() {
         ErrorKind::Url(_) => "InvalidUrl",
         ErrorKind::Resolve(_) => "DnsResolve",
-        ErrorKind::Connect(_) => "ConnectFail",
+        ErrorKind::Connect(_) | ErrorKind::Denied(_) => "ConnectFail",
         ErrorKind::Io(_) if error.stage() == Stage::Connect => "ConnectFail",
         ErrorKind::Certificate(..) => "SslVerificationFail",
         ErrorKind::Tls(..) if error.stage() == Stage::Tls => "SslConnectFail",

@@ -12,6 +12,7 @@ use super::tls::Tls;
 use super::{ConnId, Event};
 use crate::error::ErrorKind;
 use crate::limits::Limits;
+use crate::policy::Policy;
 use crate::proto::{CloseFrame, Context, Misuse, Random, Session, Url};
 use crate::trace::{Observer, Trace};
 
@@ -89,6 +90,7 @@ pub(super) struct Core<S: Sys> {
     pub(super) keys: Keys,
     pub(super) limits: Arc<Limits>,
     pub(super) resolve: Vec<Override>,
+    pub(super) policy: Policy,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
     pub(super) observer: Option<Box<dyn Observer>>,

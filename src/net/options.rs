@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
+use crate::policy::Policy;
 use crate::proto::{Host, Request, RequestError, Settings, Url};
 use crate::trace::Observer;
 
@@ -21,6 +22,8 @@ pub struct Config {
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// Where to connect to instead of asking the resolver.
     pub resolve: Vec<Override>,
+    /// Where connections may go; [`Policy::open`] by default.
+    pub policy: Policy,
     /// Is told every frame and change of state.
     pub observer: Option<Box<dyn Observer>>,
 }
@@ -30,6 +33,7 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("limits", &self.limits)
             .field("resolve", &self.resolve)
+            .field("policy", &self.policy)
             .finish_non_exhaustive()
     }
 }

@@ -104,6 +104,7 @@ impl<S: Sys> Reactor<S> {
                 keys: Keys::new(),
                 limits,
                 resolve: config.resolve,
+                policy: config.policy,
                 #[cfg(feature = "tls")]
                 tls: config.tls,
                 observer: config.observer,

@@ -1,7 +1,7 @@
 //! From a URL to a connected socket: resolve, dial, TLS.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ use crate::net::dial::{Plan, Step};
 use crate::net::link::Link;
 use crate::net::stream_options::StreamOptions;
 use crate::net::sys::{Interest, Sys};
+use crate::policy::Destination;
 use crate::proto::Host;
 use crate::proto::http::Redirect;
 
@@ -22,6 +23,9 @@ impl<S: Sys> Driver<S> {
     pub(in crate::net) fn start(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let Life::Opening(opening) = &self.life else { return };
         let (host, port) = opening.ask.origin();
+        if let Err(kind) = opening.allowed(core, None) {
+            return self.fail(core, sink, Stage::Url, kind);
+        }
         let set: Vec<SocketAddr> =
             core.resolve.iter().filter(|o| o.is_for(&host, port)).map(|o| o.to).collect();
         match host {
@@ -46,8 +50,12 @@ impl<S: Sys> Driver<S> {
     ) {
         let Life::Opening(opening) = &mut self.life else { return };
         match answer {
-            Ok(all) if !all.is_empty() => {
+            Ok(mut all) if !all.is_empty() => {
                 let limits = &core.limits;
+                all.truncate(limits.addresses);
+                if let Err(kind) = opening.keep_allowed(core, &mut all) {
+                    return self.fail(core, sink, Stage::Resolve, kind);
+                }
                 opening.plan = Some(Plan::new(&all, limits.addresses, limits.attempt_delay));
                 self.dial(core, sink);
             }
@@ -217,6 +225,35 @@ impl<S: Sys> Opening<S> {
             failed: Vec::new(),
             count,
         }
+    }
+
+    /// Whether it may go to its URL, or to an address.
+    fn allowed(&self, core: &Core<S>, address: Option<IpAddr>) -> Result<(), ErrorKind> {
+        let mut to = Destination::of(self.ask.url());
+        to.address = address.or(to.address);
+        core.policy.check(&to).map_err(|why| {
+            let secret = self.ask.is_secret();
+            ErrorKind::Denied(if secret { "its URL is secret".to_owned() } else { why })
+        })
+    }
+
+    /// Leaves the addresses that it may go to; an error if that is none.
+    fn keep_allowed(&mut self, core: &Core<S>, all: &mut Vec<SocketAddr>) -> Result<(), ErrorKind> {
+        let mut denied = Vec::new();
+        all.retain(|to| match self.allowed(core, Some(to.ip())) {
+            Ok(()) => true,
+            Err(kind) => {
+                denied.push((*to, kind));
+                false
+            }
+        });
+        if all.is_empty() {
+            return denied.into_iter().next().map_or(Ok(()), |(_, kind)| Err(kind));
+        }
+        let refused =
+            |kind: ErrorKind| io::Error::new(io::ErrorKind::PermissionDenied, kind.to_string());
+        self.failed.extend(denied.into_iter().map(|(to, kind)| (to, refused(kind))));
+        Ok(())
     }
 
     /// An address, unless the URL is secret.

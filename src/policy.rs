@@ -1,0 +1,418 @@
+//! Where connections may go: checked for the URL of every hop, and for every address after DNS.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::proto::{Host, Scheme, Url, escape};
+
+/// Where a connection wants to go.
+///
+/// A policy is asked twice: with the URL before its host is resolved (`address` is `None`, unless
+/// the URL names one), and with each address that is to be connected to. Since the connection goes
+/// to the address that was checked, an answer of DNS that changes meanwhile changes nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Destination<'a> {
+    /// The scheme.
+    pub scheme: Scheme,
+    /// Whom the URL names.
+    pub host: &'a Host,
+    /// The port of the URL.
+    pub port: u16,
+    /// The address, once it is known.
+    pub address: Option<IpAddr>,
+}
+
+impl<'a> Destination<'a> {
+    pub(crate) fn of(url: &'a Url) -> Destination<'a> {
+        let address = match url.host() {
+            Host::Address(ip) => Some(*ip),
+            Host::Name(_) => None,
+        };
+        Destination { scheme: url.scheme(), host: url.host(), port: url.port(), address }
+    }
+}
+
+/// A rule of one's own: `Err` with the reason for what it does not allow.
+type Rule = dyn Fn(&Destination<'_>) -> Result<(), String> + Send + Sync;
+
+/// Where connections may go. All rules that are there have to agree; without any, everything may.
+///
+/// ```
+/// use moonwire::{Config, Policy};
+///
+/// // No address of the own machine or network, whatever a name resolves to.
+/// let public = Config { policy: Policy::public(), ..Config::default() };
+/// // These hosts alone.
+/// let listed = Policy::list(["api.example.com:443".parse()?, "*.example.org".parse()?]);
+/// // TLS alone, and nothing private.
+/// let strict = Policy::public().and(|to| match to.scheme.is_secure() {
+///     true => Ok(()),
+///     false => Err("without TLS".to_owned()),
+/// });
+/// # Ok::<(), String>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Policy {
+    rules: Vec<Arc<Rule>>,
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Policy({} rules)", self.rules.len())
+    }
+}
+
+impl Policy {
+    /// Everything; the default.
+    pub fn open() -> Policy {
+        Policy::default()
+    }
+
+    /// The public internet: no address that is loopback, private, link-local, shared, reserved,
+    /// multicast or for documentation, nor one that stands for such an address (IPv4 within IPv6,
+    /// RFC 6890 and the registries that it describes).
+    pub fn public() -> Policy {
+        Policy::open().and(|to| match to.address.and_then(not_public) {
+            Some(what) => Err(format!("{what} is not on the public internet")),
+            None => Ok(()),
+        })
+    }
+
+    /// The own machine alone.
+    pub fn loopback() -> Policy {
+        Policy::open().and(|to| match to.address {
+            Some(address) if !plain(address).is_loopback() => {
+                Err(format!("{address} is not this machine"))
+            }
+            _ => Ok(()),
+        })
+    }
+
+    /// What matches one of these.
+    pub fn list(allowed: impl IntoIterator<Item = Allowed>) -> Policy {
+        let allowed: Vec<Allowed> = allowed.into_iter().collect();
+        Policy::open().and(move |to| {
+            if allowed.iter().any(|a| a.matches(to)) {
+                return Ok(());
+            }
+            Err(format!("{}:{} is not in the list", to.host, to.port))
+        })
+    }
+
+    /// This policy and a rule of one's own, which gives the reason for what it does not allow. It
+    /// runs inside the reactor: it has to be quick, and must not call the reactor.
+    pub fn and(
+        mut self,
+        rule: impl Fn(&Destination<'_>) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Policy {
+        self.rules.push(Arc::new(rule));
+        self
+    }
+
+    /// Whether a connection may go there; if not, why.
+    pub fn check(&self, to: &Destination<'_>) -> Result<(), String> {
+        self.rules.iter().try_for_each(|rule| rule(to))
+    }
+}
+
+/// A host and maybe a port that a list allows: a name, `*.` and a name for all below it, an
+/// address, or a network as `ADDRESS/BITS`; behind it `:PORT` (an IPv6 address then in brackets).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    what: What,
+    port: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum What {
+    Name(String),
+    Below(String),
+    Network(IpAddr, u8),
+}
+
+impl FromStr for Allowed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Allowed, String> {
+        let shown = escape(text.as_bytes(), 100);
+        let bad =
+            || format!("\"{shown}\" is not HOST, *.HOST, ADDRESS or ADDRESS/BITS, with :PORT");
+        let (host, port) = split_port(text);
+        let port = match port {
+            Some(digits) => Some(digits.parse().ok().filter(|&p| p > 0).ok_or_else(bad)?),
+            None => None,
+        };
+        let what = match host.strip_prefix("*.") {
+            Some(name) => What::Below(name_of(name).ok_or_else(bad)?),
+            None => match network(host) {
+                Some((address, bits)) => What::Network(address, bits),
+                None => What::Name(name_of(host).ok_or_else(bad)?),
+            },
+        };
+        Ok(Allowed { what, port })
+    }
+}
+
+impl Allowed {
+    fn matches(&self, to: &Destination<'_>) -> bool {
+        if self.port.is_some_and(|port| port != to.port) {
+            return false;
+        }
+        match (&self.what, to.host) {
+            (What::Name(name), Host::Name(host)) => name == host,
+            (What::Below(name), Host::Name(host)) => {
+                host.strip_suffix(name.as_str()).is_some_and(|rest| rest.ends_with('.'))
+            }
+            (What::Network(net, bits), Host::Address(ip)) => within(plain(*ip), *net, *bits),
+            // A name is allowed for where it leads; that is looked at when it is known.
+            (What::Network(net, bits), Host::Name(_)) => match to.address {
+                Some(address) => within(plain(address), *net, *bits),
+                None => true,
+            },
+            _ => false,
+        }
+    }
+}
+
+/// Host and port, an IPv6 address with or without brackets.
+fn split_port(text: &str) -> (&str, Option<&str>) {
+    if let Some(rest) = text.strip_prefix('[')
+        && let Some((inside, behind)) = rest.split_once(']')
+    {
+        return (inside, behind.strip_prefix(':'));
+    }
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') => (host, Some(port)),
+        _ => (text, None),
+    }
+}
+
+/// A name, by the one normaliser.
+fn name_of(text: &str) -> Option<String> {
+    match Url::parse(&format!("ws://{text}/")).ok()?.host() {
+        Host::Name(name) if !text.contains(['/', '?', ':']) => Some(name.clone()),
+        _ => None,
+    }
+}
+
+fn network(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
+    let address: IpAddr = address.parse().ok()?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let bits = bits.map_or(Some(most), |bits| bits.parse().ok().filter(|&b| b <= most))?;
+    Some((address, bits))
+}
+
+fn within(address: IpAddr, net: IpAddr, bits: u8) -> bool {
+    match (address, net) {
+        (IpAddr::V4(a), IpAddr::V4(n)) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+            a.to_bits() & mask == n.to_bits() & mask
+        }
+        (IpAddr::V6(a), IpAddr::V6(n)) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
+            a.to_bits() & mask == n.to_bits() & mask
+        }
+        _ => false,
+    }
+}
+
+/// An IPv4 address that is written as IPv6 is that address.
+fn plain(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}
+
+/// What an address is, if it is not on the public internet.
+fn not_public(address: IpAddr) -> Option<String> {
+    let what = match plain(address) {
+        IpAddr::V4(v4) => special_v4(v4),
+        IpAddr::V6(v6) => special_v6(v6),
+    };
+    what.map(|what| format!("{address} ({what})"))
+}
+
+/// The special-purpose IPv4 addresses (RFC 6890, as its registry stands).
+fn special_v4(address: Ipv4Addr) -> Option<&'static str> {
+    const SPECIAL: [(Ipv4Addr, u8, &str); 15] = [
+        (Ipv4Addr::new(0, 0, 0, 0), 8, "this network"),
+        (Ipv4Addr::new(10, 0, 0, 0), 8, "private"),
+        (Ipv4Addr::new(100, 64, 0, 0), 10, "shared"),
+        (Ipv4Addr::new(127, 0, 0, 0), 8, "loopback"),
+        (Ipv4Addr::new(169, 254, 0, 0), 16, "link-local"),
+        (Ipv4Addr::new(172, 16, 0, 0), 12, "private"),
+        (Ipv4Addr::new(192, 0, 0, 0), 24, "protocol assignments"),
+        (Ipv4Addr::new(192, 0, 2, 0), 24, "documentation"),
+        (Ipv4Addr::new(192, 88, 99, 0), 24, "6to4 relay"),
+        (Ipv4Addr::new(192, 168, 0, 0), 16, "private"),
+        (Ipv4Addr::new(198, 18, 0, 0), 15, "benchmarking"),
+        (Ipv4Addr::new(198, 51, 100, 0), 24, "documentation"),
+        (Ipv4Addr::new(203, 0, 113, 0), 24, "documentation"),
+        (Ipv4Addr::new(224, 0, 0, 0), 4, "multicast"),
+        (Ipv4Addr::new(240, 0, 0, 0), 4, "reserved"),
+    ];
+    let is = |(net, bits, _): &&(Ipv4Addr, u8, &str)| {
+        within(IpAddr::V4(address), IpAddr::V4(*net), *bits)
+    };
+    SPECIAL.iter().find(is).map(|(_, _, what)| *what)
+}
+
+/// IPv6: global unicast is 2000::/3, less what is special in it; and what carries an IPv4 address
+/// is what that is.
+fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
+    let [a, b, c, d, e, f, g, h] = address.segments();
+    let v4 = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
+    match (a, b) {
+        _ if address.is_loopback() => Some("loopback"),
+        _ if address.is_unspecified() => Some("unspecified"),
+        // NAT64 (RFC 6052), 6to4 (RFC 3056).
+        (0x64, 0xFF9B) if [c, d, e, f] == [0; 4] => special_v4(v4(g, h)),
+        (0x2002, _) => special_v4(v4(b, c)),
+        (0x2001, 0) => Some("Teredo"),
+        (0x2001, 0xDB8) | (0x3FFF, 0..=0x0FFF) => Some("documentation"),
+        (0x2001, 0x02..=0x1FF) => Some("protocol assignments"),
+        (0x2000..=0x3FFF, _) => None,
+        (0xFC00..=0xFDFF, _) => Some("private"),
+        (0xFE80..=0xFEBF, _) => Some("link-local"),
+        (0xFF00.., _) => Some("multicast"),
+        _ => Some("not global unicast"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn to(url: &str, address: Option<&str>) -> Result<(), String> {
+        check(&Policy::public(), url, address)
+    }
+
+    fn check(policy: &Policy, url: &str, address: Option<&str>) -> Result<(), String> {
+        let url = Url::parse(url).unwrap();
+        let mut to = Destination::of(&url);
+        to.address = address.map(|a| a.parse().unwrap()).or(to.address);
+        policy.check(&to)
+    }
+
+    #[test]
+    fn what_is_not_on_the_public_internet() {
+        for (address, public) in [
+            ("1.1.1.1", true),
+            ("8.8.8.8", true),
+            ("172.15.255.255", true),
+            ("172.32.0.0", true),
+            ("100.63.255.255", true),
+            ("100.128.0.0", true),
+            ("198.17.255.255", true),
+            ("223.255.255.255", true),
+            ("2606:4700::1111", true),
+            ("64:ff9b::8.8.8.8", true),
+            ("::ffff:8.8.8.8", true),
+            ("2002:808:808::1", true),
+            ("0.0.0.0", false),
+            ("0.1.2.3", false),
+            ("10.255.255.255", false),
+            ("100.64.0.0", false),
+            ("100.127.255.255", false),
+            ("127.0.0.1", false),
+            ("127.255.255.254", false),
+            ("169.254.169.254", false),
+            ("172.16.0.0", false),
+            ("172.31.255.255", false),
+            ("192.0.0.1", false),
+            ("192.0.2.1", false),
+            ("192.168.0.1", false),
+            ("198.18.0.1", false),
+            ("198.19.255.255", false),
+            ("198.51.100.1", false),
+            ("203.0.113.1", false),
+            ("224.0.0.1", false),
+            ("255.255.255.255", false),
+            ("::", false),
+            ("::1", false),
+            ("::ffff:127.0.0.1", false),
+            ("::ffff:169.254.169.254", false),
+            ("::127.0.0.1", false),
+            ("64:ff9b::10.0.0.1", false),
+            ("2002:7f00:1::", false),
+            ("2001::1", false),
+            ("2001:db8::1", false),
+            ("3fff::1", false),
+            ("fc00::1", false),
+            ("fd12:3456::1", false),
+            ("fe80::1", false),
+            ("fec0::1", false),
+            ("ff02::1", false),
+            ("100::1", false),
+            ("5f00::1", false),
+        ] {
+            let got = to("wss://host.example/", Some(address));
+            assert_eq!(got.is_ok(), public, "{address}: {got:?}");
+        }
+        assert!(to("wss://host.example/", None).is_ok(), "a name says nothing yet");
+        assert!(to("ws://127.0.0.1/", None).is_err(), "an address in the URL does");
+        assert!(to("ws://[::1]/", None).is_err());
+    }
+
+    #[test]
+    fn loopback_alone() {
+        for (address, fine) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.1", false),
+            ("1.1.1.1", false),
+        ] {
+            let got = check(&Policy::loopback(), "ws://a/", Some(address));
+            assert_eq!(got.is_ok(), fine, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_list_names_hosts_ports_and_networks() {
+        for (entry, url, address, fine) in [
+            ("a.example", "ws://A.Example./", None, true),
+            ("a.example", "wss://a.example:8443/", None, true),
+            ("a.example", "ws://b.example/", None, false),
+            ("a.example", "ws://x.a.example/", None, false),
+            ("a.example:443", "wss://a.example/", Some("10.0.0.1"), true),
+            ("a.example:443", "ws://a.example/", None, false),
+            ("*.a.example", "ws://x.a.example/", None, true),
+            ("*.a.example", "ws://y.x.a.example/", None, true),
+            ("*.a.example", "ws://a.example/", None, false),
+            ("*.a.example", "ws://evila.example/", None, false),
+            ("10.0.0.0/8", "ws://10.1.2.3/", None, true),
+            ("10.0.0.0/8", "ws://11.1.2.3/", None, false),
+            ("10.0.0.0/8", "ws://name/", None, true),
+            ("10.0.0.0/8", "ws://name/", Some("10.9.9.9"), true),
+            ("10.0.0.0/8", "ws://name/", Some("11.9.9.9"), false),
+            ("0.0.0.0/0", "ws://name/", Some("11.9.9.9"), true),
+            ("127.0.0.1", "ws://127.0.0.1:9/", None, true),
+            ("127.0.0.1:9", "ws://127.0.0.1/", None, false),
+            ("[::1]:9", "ws://[::1]:9/", None, true),
+            ("::1", "ws://[::1]:9/", None, true),
+            ("fc00::/7", "ws://[fd00::1]/", None, true),
+            ("fc00::/7", "ws://[::1]/", None, false),
+        ] {
+            let policy = Policy::list([entry.parse().unwrap()]);
+            assert_eq!(check(&policy, url, address).is_ok(), fine, "{entry}: {url} {address:?}");
+        }
+        for bad in ["", ":80", "a b", "*.", "*", "a.example:0", "a:x", "10.0.0.0/33", "u@a", "a/b"]
+        {
+            assert!(bad.parse::<Allowed>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn all_rules_have_to_agree() {
+        let policy = Policy::public().and(|to| match to.scheme.is_secure() {
+            true => Ok(()),
+            false => Err("without TLS".into()),
+        });
+        assert!(check(&policy, "wss://a/", Some("1.1.1.1")).is_ok());
+        assert_eq!(check(&policy, "ws://a/", Some("1.1.1.1")), Err("without TLS".into()));
+        assert!(check(&policy, "wss://a/", Some("10.0.0.1")).is_err());
+    }
+}
