@@ -42,7 +42,13 @@ fn each_luau_block_of_the_readme_runs() {
 
 #[test]
 fn each_luau_example_runs() {
-    for (file, last) in [("echo", "closed: 1000 "), ("chat_bot", "")] {
+    for (file, last) in [
+        ("echo", "closed: 1000 "),
+        ("chat_bot", ""),
+        ("token_stream", "whole: Tell me"),
+        ("ticker", "closed, and that is enough"),
+        ("plugin_socket", "that was enough"),
+    ] {
         let file = format!("{}/examples/{file}.luau", env!("CARGO_MANIFEST_DIR"));
         for echo in ["--echo", "--echo=wss"] {
             let printed = ends_well(&["run", "--timeout", "60", echo, &file], "");

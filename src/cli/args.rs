@@ -52,6 +52,7 @@ const ECHO_HELP: &str = "\
 Usage: moonwire echo [--port N] [--tls]
 
 Runs a WebSocket echo server on 127.0.0.1 until it is interrupted, and prints its URL.
+Over HTTP it has event streams and other answers to try a client on; GET / lists them.
 
   --port N   listen on this port instead of a free one
   --tls      over TLS, with the certificate that ships for tests; its root is printed

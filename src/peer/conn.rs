@@ -1,6 +1,10 @@
-//! One connection as the server sees it, without its socket: bytes in, bytes out.
+//! One connection as the server sees it, without its socket: bytes and times in, bytes out.
 
-use super::request;
+use std::time::Instant;
+
+use super::drip::Drip;
+use super::request::{self, Refusal, Wish};
+use super::route::Call;
 use crate::limits::Limits;
 use crate::proto::CloseFrame;
 use crate::proto::Opcode;
@@ -20,7 +24,11 @@ pub(super) struct Conn {
 enum State {
     /// The request is not whole; so many of its bytes were searched for its end.
     Request(usize),
+    /// The body of a request is not whole. INVARIANT: it is no longer than the head says.
+    Body(Box<Call>, Vec<u8>),
     Open(Echo),
+    /// An answer over HTTP that is made while it is sent; what comes is thrown away.
+    Answer(Box<Drip>),
     /// Everything is said; what comes is thrown away.
     Over,
 }
@@ -42,15 +50,26 @@ impl Conn {
         loop {
             let rest = &mut input[used..];
             let taken = match &mut self.state {
-                State::Over => return input.len(),
+                State::Over | State::Answer(_) => return input.len(),
                 State::Request(searched) => match whole_head(rest, searched) {
                     Some(len) => {
-                        self.answer(len, &input[used..]);
+                        self.head(len, &input[used..]);
                         len.min(input.len() - used)
                     }
                     None => 0,
                 },
+                State::Body(call, body) => {
+                    let there = rest.len().min(call.body - body.len());
+                    body.extend_from_slice(&rest[..there]);
+                    self.answer();
+                    there
+                }
                 State::Open(echo) => match echo.step(rest, &mut self.out, limits) {
+                    // Lost, as the client sees it: the end of the stream, and no close frame.
+                    Ok(Step::Taken(_)) if echo.left == Some(0) => {
+                        self.state = State::Over;
+                        return input.len();
+                    }
                     Ok(Step::Taken(n)) => n,
                     Ok(Step::Closed) => {
                         self.state = State::Over;
@@ -69,22 +88,64 @@ impl Conn {
         }
     }
 
-    /// Answers the request at the start of `input`.
-    fn answer(&mut self, len: usize, input: &[u8]) {
-        let answer = match input.get(..len) {
-            Some(head) if len <= HEAD_MAX => request::judge(head),
-            _ => Err(request::Refusal::Bad),
-        };
-        self.state = match answer {
-            Ok(accepted) => {
-                accepted.write(self.out.tail());
-                State::Open(Echo::default())
+    /// Judges the head at the start of `input`, and answers it if that is the whole request.
+    fn head(&mut self, len: usize, input: &[u8]) {
+        let head = input.get(..len).filter(|_| len <= HEAD_MAX);
+        let out = self.out.tail();
+        match head.map_or(Err(Refusal::Bad), request::judge) {
+            Ok(Wish::Socket(accepted)) => {
+                accepted.write(out);
+                let left = accepted.drop_after;
+                self.state = State::Open(Echo { left, ..Echo::default() });
+            }
+            Ok(Wish::Http(call)) => {
+                if call.waits && call.body > 0 {
+                    out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                }
+                self.state = State::Body(Box::new(call), Vec::new());
+                self.answer();
             }
             Err(refusal) => {
-                refusal.write(self.out.tail());
-                State::Over
+                refusal.write(out, input.starts_with(b"HEAD "));
+                self.state = State::Over;
             }
+        }
+    }
+
+    /// Answers over HTTP, if the body of the request is there.
+    fn answer(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Over) {
+            State::Body(call, body) if body.len() == call.body => {
+                match call.answer(body, self.out.tail()) {
+                    Some(drip) => State::Answer(Box::new(drip)),
+                    None => State::Over,
+                }
+            }
+            other => other,
         };
+    }
+
+    /// Makes what is due of an answer. To be called when [`Conn::deadline`] has passed, and after
+    /// anything else: it is what continues when the client has read.
+    pub(super) fn pump(&mut self, now: Instant) {
+        if let State::Answer(drip) = &mut self.state
+            && !drip.pour(now, &mut self.out)
+        {
+            self.state = State::Over;
+        }
+    }
+
+    /// When more of an answer is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Answer(drip) => drip.deadline(self.out.len()),
+            _ => None,
+        }
+    }
+
+    /// Whether [`Conn::pump`] is to be called as soon as the kernel takes bytes.
+    pub(super) fn is_hungry(&self) -> bool {
+        matches!(&self.state, State::Answer(drip) if drip.is_hungry(self.out.len()))
     }
 
     /// Sends a close frame, the last frame.
@@ -109,9 +170,9 @@ impl Conn {
         self.out.sent(n);
     }
 
-    /// Whether the opening handshake is done and the closing one is not.
+    /// Whether the request is whole and its answer, or the WebSocket, goes on.
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.state, State::Open(_))
+        matches!(self.state, State::Open(_) | State::Answer(_))
     }
 
     /// Whether nothing will be sent beyond [`Conn::outgoing`].
@@ -137,6 +198,8 @@ struct Echo {
     message: Option<Assembly>,
     /// What is missing of the data frame under way, the rest being in `message` already.
     rest: Option<Rest>,
+    /// Messages until the connection is cut, if it is to be.
+    left: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -181,6 +244,7 @@ impl Echo {
                 return Ok(Step::Taken(0));
             };
             mask::apply(payload, key, 0);
+            self.count(opcode);
             return Ok(match answer(opcode, payload, out)? {
                 true => Step::Taken(start + len),
                 false => Step::Closed,
@@ -189,6 +253,13 @@ impl Echo {
         let new = || Assembly::new(opcode);
         self.message.get_or_insert_with(new).frame(limits)?;
         self.piece(input, start, Rest { missing: len, fin, key, phase: 0 }, out)
+    }
+
+    /// A frame that is a message, or no message, is whole.
+    fn count(&mut self, opcode: Opcode) {
+        if !opcode.is_control() {
+            self.left = self.left.map(|n| n.saturating_sub(1));
+        }
     }
 
     /// How many bytes a frame may have that starts here, if it may start here (§5.4).
@@ -220,6 +291,7 @@ impl Echo {
         if missing > 0 {
             self.rest = Some(Rest { missing, fin, key, phase: (phase + there) % 4 });
         } else if fin && let Some(message) = self.message.take() {
+            self.count(Opcode::Text);
             match message.finish()? {
                 Message::Text(text) => send(out, Opcode::Text, text.as_bytes()),
                 Message::Binary(data) => send(out, Opcode::Binary, &data),
@@ -303,6 +375,18 @@ mod tests {
         let mut want = b"\x81\x05Hello\x8A\x04ping\x81\x04a\xC3\xA4z\x82\x7E\x01\x2C".to_vec();
         want.extend_from_slice(&[0xFF; 300]);
         assert_eq!(exchange(&bytes, &Limits::default()), (want, false));
+    }
+
+    #[test]
+    fn a_connection_can_be_cut_after_some_messages() {
+        let echo = Echo { left: Some(2), ..Echo::default() };
+        let mut conn = Conn { state: State::Open(echo), out: SendBuf::default() };
+        let (part, ping) = (masked(0x01, b"a"), masked(0x89, b""));
+        let mut input =
+            [part, ping, masked(0x80, b"b"), masked(0x82, b"c"), masked(0x81, b"late")].concat();
+        conn.receive(&mut input, &Limits::default());
+        assert_eq!(conn.outgoing(), b"\x8A\0\x81\x02ab\x82\x01c");
+        assert!(conn.is_over());
     }
 
     #[test]

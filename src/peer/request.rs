@@ -1,38 +1,59 @@
-//! The opening handshake, server side (RFC 6455 §4.2): whether a request is one, and the answer.
+//! The head of a request, and whether it opens a WebSocket (RFC 6455 §4.2).
 
+use super::http;
+use super::query::number;
+use super::route::{Call, ROUTES};
 use crate::proto::is_token;
 use crate::proto::token::{is_value_byte, list, trim};
 use crate::proto::ws::handshake::accept;
+
+/// What a good request asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    Socket(Accepted),
+    Http(Call),
+}
 
 /// A request that opens a WebSocket.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Accepted {
     accept: String,
     protocol: Option<String>,
+    /// After so many messages the connection is cut, without a close frame.
+    pub(super) drop_after: Option<u64>,
 }
 
-/// Why it opens none.
+/// Why a request is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// Not a request of HTTP/1.1, or a handshake with something missing.
+    /// Not a request of HTTP/1.1, a handshake with something missing, or numbers that are none.
     Bad,
-    /// Nothing is there for HTTP.
+    /// Nothing has this path.
     NotFound,
-    /// Another method than GET.
-    Method,
+    /// Another method than these.
+    Method(&'static str),
     /// HTTP where a WebSocket is, or another version of the protocol than 13.
     Upgrade,
+    /// A body whose length is not known before its end.
+    NoLength,
+    /// A body that is too long.
+    TooLarge,
 }
 
-/// Judges a whole head, as §4.2.1 demands. Any path is an echo.
-pub(super) fn judge(head: &[u8]) -> Result<Accepted, Refusal> {
+/// Judges a whole head. A WebSocket is on any path.
+pub(super) fn judge(head: &[u8]) -> Result<Wish, Refusal> {
     let head = Head::parse(head).ok_or(Refusal::Bad)?;
-    if head.method != b"GET" {
-        return Err(Refusal::Method);
-    }
     head.only("Host").ok_or(Refusal::Bad)?;
-    if !head.lists("Upgrade", b"websocket") {
-        return Err(route(head.path()));
+    match head.lists("Upgrade", b"websocket") {
+        true => upgrade(&head).map(Wish::Socket),
+        false => Call::new(&head).map(Wish::Http),
+    }
+}
+
+/// Judges an opening handshake, as §4.2.1 demands.
+fn upgrade(head: &Head<'_>) -> Result<Accepted, Refusal> {
+    if head.method != b"GET" {
+        return Err(Refusal::Method("GET"));
     }
     if !head.lists("Connection", b"upgrade") {
         return Err(Refusal::Bad);
@@ -50,15 +71,8 @@ pub(super) fn judge(head: &[u8]) -> Result<Accepted, Refusal> {
         Some(_) => return Err(Refusal::Bad),
         None => None,
     };
-    Ok(Accepted { accept: accept(key), protocol })
-}
-
-/// What answers a request that asks for no WebSocket.
-fn route(path: &[u8]) -> Refusal {
-    match path {
-        b"/" => Refusal::Upgrade,
-        _ => Refusal::NotFound,
-    }
+    let drop_after = head.path().strip_prefix(b"/drop/").and_then(number);
+    Ok(Accepted { accept: accept(key), protocol, drop_after })
 }
 
 /// Sixteen bytes in base64 (§4.2.1, 5).
@@ -84,24 +98,26 @@ impl Accepted {
 }
 
 impl Refusal {
-    pub(super) fn write(self, out: &mut Vec<u8>) {
-        let (status, more, text) = match self {
-            Refusal::Bad => ("400 Bad Request", "", "This is no opening handshake of RFC 6455."),
-            Refusal::NotFound => ("404 Not Found", "", "Only WebSockets are here."),
-            Refusal::Method => ("405 Method Not Allowed", "Allow: GET\r\n", "Only GET is here."),
-            Refusal::Upgrade => (
-                "426 Upgrade Required",
-                "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-                "This is a WebSocket echo server, version 13.",
-            ),
+    /// Appends the answer; without its body for HEAD.
+    pub(super) fn write(self, out: &mut Vec<u8>, bodyless: bool) {
+        let (status, field, text) = match self {
+            Refusal::Bad => (400, String::new(), "This is no request that is understood here."),
+            Refusal::NotFound => (404, String::new(), "Nothing has this path."),
+            Refusal::Method(methods) => {
+                (405, format!("Allow: {methods}\r\n"), "This method is not for this path.")
+            }
+            Refusal::Upgrade => {
+                (426, String::new(), "This is a WebSocket echo server, version 13.")
+            }
+            Refusal::NoLength => (411, String::new(), "A body needs a Content-Length here."),
+            Refusal::TooLarge => (413, String::new(), "A body has at most 1 MiB here."),
         };
-        let upgrade = if self == Refusal::Upgrade { "Upgrade, " } else { "" };
-        let answer = format!(
-            "HTTP/1.1 {status}\r\n{more}Connection: {upgrade}close\r\n\
-             Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n{text}\n",
-            text.len() + 1
-        );
-        out.extend_from_slice(answer.as_bytes());
+        let routes = match self {
+            Refusal::NotFound | Refusal::Upgrade => ROUTES,
+            _ => "",
+        };
+        let text = format!("{text}\n{routes}");
+        http::answer(out, status, &field, text.as_bytes(), bodyless);
     }
 }
 
@@ -118,17 +134,19 @@ fn origin_form(target: &[u8]) -> Option<&[u8]> {
 }
 
 /// A request head.
-struct Head<'a> {
-    method: &'a [u8],
+pub(super) struct Head<'a> {
+    /// As it came, with its empty line.
+    pub(super) raw: &'a [u8],
+    pub(super) method: &'a [u8],
     target: &'a [u8],
     fields: Vec<(&'a [u8], &'a [u8])>,
 }
 
 impl<'a> Head<'a> {
     /// Reads a head that ends in an empty line; `None` for what RFC 9112 §3 and §5 do not allow.
-    fn parse(head: &'a [u8]) -> Option<Head<'a>> {
+    fn parse(raw: &'a [u8]) -> Option<Head<'a>> {
         let mut lines = Vec::new();
-        for line in head.strip_suffix(b"\r\n")?.split_inclusive(|&b| b == b'\n') {
+        for line in raw.strip_suffix(b"\r\n")?.split_inclusive(|&b| b == b'\n') {
             let line = line.strip_suffix(b"\r\n")?;
             if !line.iter().all(|&b| is_value_byte(b)) {
                 return None;
@@ -147,27 +165,32 @@ impl<'a> Head<'a> {
             let (name, value) = (&line[..colon], trim(&line[colon + 1..]));
             is_token(name).then_some((name, value))
         });
-        Some(Head { method, target, fields: fields.collect::<Option<_>>()? })
+        Some(Head { raw, method, target, fields: fields.collect::<Option<_>>()? })
     }
 
     /// The target without its query.
-    fn path(&self) -> &'a [u8] {
+    pub(super) fn path(&self) -> &'a [u8] {
         self.target.split(|&b| b == b'?').next().unwrap_or_default()
     }
 
-    fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    /// The target behind the question mark.
+    pub(super) fn query(&self) -> &'a [u8] {
+        self.target.splitn(2, |&b| b == b'?').nth(1).unwrap_or_default()
+    }
+
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let same = move |n: &[u8]| n.eq_ignore_ascii_case(name.as_bytes());
         self.fields.iter().filter(move |(n, _)| same(n)).map(|(_, v)| *v)
     }
 
     /// The value of a field that has to be there exactly once.
-    fn only(&self, name: &str) -> Option<&'a [u8]> {
+    pub(super) fn only(&self, name: &str) -> Option<&'a [u8]> {
         let mut all = self.all(name);
         let value = all.next()?;
         all.next().is_none().then_some(value)
     }
 
-    fn lists(&self, name: &str, token: &[u8]) -> bool {
+    pub(super) fn lists(&self, name: &str, token: &[u8]) -> bool {
         self.all(name).flat_map(list).any(|item| item.eq_ignore_ascii_case(token))
     }
 }
@@ -185,7 +208,7 @@ mod tests {
         "Sec-WebSocket-Version: 13",
     ];
 
-    fn judged(lines: &[&str]) -> Result<Accepted, Refusal> {
+    fn judged(lines: &[&str]) -> Result<Wish, Refusal> {
         let text: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
         judge(format!("{text}\r\n").as_bytes())
     }
@@ -194,7 +217,8 @@ mod tests {
     fn the_answer_to_a_good_request() {
         let lines = [&GOOD[..], &["Sec-WebSocket-Protocol: chat, superchat"]].concat();
         let mut out = Vec::new();
-        judged(&lines).unwrap().write(&mut out);
+        let Ok(Wish::Socket(accepted)) = judged(&lines) else { panic!("refused") };
+        accepted.write(&mut out);
         let want = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
                     Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
                     Sec-WebSocket-Protocol: chat\r\n\r\n";
@@ -206,11 +230,12 @@ mod tests {
         use Refusal::*;
         for (line, with, want) in [
             (0, "GET http://server.example HTTP/1.1", None),
+            (0, "GET /sse?n=x HTTP/1.1", None),
             (0, "GET chat HTTP/1.1", Some(Bad)),
             (0, "GET / HTTP/1.0", Some(Bad)),
             (0, "GET /a b HTTP/1.1", Some(Bad)),
             (0, "GET /", Some(Bad)),
-            (0, "POST / HTTP/1.1", Some(Method)),
+            (0, "POST / HTTP/1.1", Some(Method("GET"))),
             (1, "X: y", Some(Bad)),
             (1, "Host : x", Some(Bad)),
             (1, "no colon", Some(Bad)),

@@ -1,0 +1,441 @@
+//! The poll loop: sockets, bytes and clocks of all connections.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::Server;
+use super::conn::Conn;
+use crate::limits::Limits;
+use crate::net::link::{Link, Read};
+use crate::net::tls::Tls;
+use crate::net::{Interest, Os, Poller as _, Ready, Socket, Sys as _};
+
+/// For the peer to read what was said last.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// For the peer to close its side, once everything was said.
+const LINGER: Duration = Duration::from_secs(2);
+/// How long no connection is accepted after the system had no descriptor for one.
+const BREATH: Duration = Duration::from_millis(100);
+/// A connection with more than this to be written is not read.
+const HIGH_WATER: usize = 1024 * 1024;
+/// The receive buffer that all connections share.
+const BUFFER: usize = 256 * 1024;
+/// The token of the listener; connections have their index.
+const LISTENER: u64 = u64::MAX - 1;
+
+/// The poll loop and its connections.
+pub(super) struct Serving {
+    server: Server,
+    peers: Vec<Option<Box<Peer>>>,
+    free: Vec<usize>,
+    timers: BTreeSet<(Instant, usize)>,
+    /// When to accept again, while the system has no descriptor left.
+    accept_at: Option<Instant>,
+    now: Instant,
+    limits: Limits,
+    buf: Vec<u8>,
+    /// The same before decryption.
+    cipher: Vec<u8>,
+}
+
+/// A connection with its socket.
+struct Peer {
+    link: Link<Os>,
+    conn: Conn,
+    /// Input that `conn` has not taken: part of a head or a frame.
+    tail: Vec<u8>,
+    interest: Interest,
+    stage: Stage,
+    /// When it is ended, whatever the peer does.
+    limit: Option<Instant>,
+    /// What stands in `Serving::timers` for it: the limit, or when more is due to be sent.
+    timer: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// The request is not whole.
+    Opening,
+    /// A WebSocket, or an answer that goes on.
+    Open,
+    /// Everything is said and waits to be written.
+    LastWords,
+    /// We have said that no more comes.
+    Finished,
+}
+
+const READ: Interest = Interest { read: true, write: false };
+const NOTHING: Interest = Interest { read: false, write: false };
+
+impl Serving {
+    pub(super) fn new(mut server: Server) -> io::Result<Serving> {
+        server.os.watch(&server.listener, LISTENER, READ, true)?;
+        let now = server.os.now();
+        let cipher = if server.tls.is_some() { BUFFER } else { 0 };
+        Ok(Serving {
+            server,
+            peers: Vec::new(),
+            free: Vec::new(),
+            timers: BTreeSet::new(),
+            accept_at: None,
+            now,
+            limits: Limits::default(),
+            buf: vec![0; BUFFER],
+            cipher: vec![0; cipher],
+        })
+    }
+
+    pub(super) fn run(&mut self) -> io::Result<()> {
+        let mut ready = Vec::new();
+        while !self.server.stop.load(Ordering::Acquire) {
+            self.turn(&mut ready)?;
+        }
+        self.say_goodbye();
+        Ok(())
+    }
+
+    /// Waits once, and serves whoever is ready. `ready` is empty before and after.
+    fn turn(&mut self, ready: &mut Vec<Ready>) -> io::Result<()> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        let next = [timer, self.accept_at].into_iter().flatten().min();
+        self.server.os.poller().wait(self.now, next, ready)?;
+        self.now = self.server.os.now();
+        for ready in ready.drain(..) {
+            if ready.token == LISTENER {
+                self.accept()?;
+            } else {
+                self.with(ready.token as usize, |serving, peer| serving.ready(peer, ready));
+            }
+        }
+        self.expire()
+    }
+
+    /// Takes what waits to be accepted, a few at a time.
+    fn accept(&mut self) -> io::Result<()> {
+        for _ in 0..64 {
+            match Os::accept(&self.server.listener) {
+                Ok(socket) => self.add(socket),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                // Gone before it was accepted.
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
+                    ) => {}
+                Err(_) => {
+                    // No descriptor left, say. The listener stays ready: without a pause this
+                    // loop would spin.
+                    self.accept_at = Some(self.now + BREATH);
+                    let Server { os, listener, .. } = &mut self.server;
+                    return os.watch(listener, LISTENER, NOTHING, false);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, socket: Socket) {
+        let tls = match &self.server.tls {
+            None => None,
+            Some(identity) => match Tls::server(identity) {
+                Ok(tls) => Some(Box::new(tls)),
+                Err(_) => return,
+            },
+        };
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.peers.push(None);
+            self.peers.len() - 1
+        });
+        if self.server.os.watch(&socket, index as u64, READ, true).is_err() {
+            self.free.push(index);
+            return;
+        }
+        let limit = self.now + self.server.patience;
+        self.timers.insert((limit, index));
+        self.peers[index] = Some(Box::new(Peer {
+            link: Link { socket, tls },
+            conn: Conn::default(),
+            tail: Vec::new(),
+            interest: READ,
+            stage: Stage::Opening,
+            limit: Some(limit),
+            timer: Some(limit),
+        }));
+    }
+
+    /// Works on a connection, which is closed if that gives `None`. Readiness of a socket that
+    /// had this index before it does no harm: reading finds nothing.
+    fn with(&mut self, index: usize, act: impl FnOnce(&mut Serving, &mut Peer) -> Option<()>) {
+        let Some(mut peer) = self.peers.get_mut(index).and_then(Option::take) else { return };
+        let alive = act(self, &mut peer).and_then(|()| self.settle(&mut peer, index)).is_some();
+        peer.timer.take().map(|at| self.timers.remove(&(at, index)));
+        if !alive {
+            self.server.os.forget(&peer.link.socket);
+            self.free.push(index);
+            return;
+        }
+        peer.timer = [peer.limit, peer.conn.deadline()].into_iter().flatten().min();
+        peer.timer.map(|at| self.timers.insert((at, index)));
+        self.peers[index] = Some(peer);
+    }
+
+    fn ready(&mut self, peer: &mut Peer, ready: Ready) -> Option<()> {
+        if !(ready.read && peer.interest.read) {
+            return Some(());
+        }
+        let Serving { server, buf, cipher, limits, .. } = self;
+        let mut end = peer.tail.len();
+        buf[..end].copy_from_slice(&peer.tail);
+        let read = peer.link.read(&mut server.os, cipher, buf, &mut end);
+        let used = peer.conn.receive(&mut buf[..end], limits);
+        peer.tail.clear();
+        peer.tail.extend_from_slice(&buf[used..end]);
+        match read {
+            Ok(Read::Some { .. } | Read::None) => Some(()),
+            Ok(Read::Eof | Read::Cut) => None,
+            Err(_) => {
+                // TLS may have an alert to send.
+                let _ = peer.link.write(&mut server.os, &[]);
+                None
+            }
+        }
+    }
+
+    /// Makes and writes what is due, and waits for what is needed.
+    fn settle(&mut self, peer: &mut Peer, index: usize) -> Option<()> {
+        let os = &mut self.server.os;
+        peer.conn.pump(self.now);
+        let (done, mut blocked) = peer.link.write(os, peer.conn.outgoing()).ok()?;
+        peer.conn.sent(done);
+        peer.advance(self.now);
+        let waits = peer.conn.outgoing().len();
+        if peer.stage == Stage::LastWords && waits == 0 && !blocked {
+            blocked = peer.finish(os, self.now)?;
+        }
+        // An answer as fast as the client reads is made a piece a turn, so that others have
+        // theirs; being writable is what brings the next turn.
+        let write = blocked || peer.conn.is_hungry();
+        let interest = Interest { read: waits <= HIGH_WATER, write };
+        if interest != peer.interest {
+            peer.interest = interest;
+            os.watch(&peer.link.socket, index as u64, interest, false).ok()?;
+        }
+        Some(())
+    }
+
+    fn expire(&mut self) -> io::Result<()> {
+        while let Some(&(at, index)) = self.timers.first() {
+            if at > self.now {
+                break;
+            }
+            self.timers.pop_first();
+            // What it is about if no limit has passed, `settle` makes.
+            self.with(index, |serving, peer| {
+                peer.limit.is_none_or(|limit| limit > serving.now).then_some(())
+            });
+        }
+        if self.accept_at.is_some_and(|at| at <= self.now) {
+            self.accept_at = None;
+            let Server { os, listener, .. } = &mut self.server;
+            os.watch(listener, LISTENER, READ, false)?;
+        }
+        Ok(())
+    }
+
+    /// The server ends: everybody is told, nobody is waited for.
+    fn say_goodbye(&mut self) {
+        for index in 0..self.peers.len() {
+            self.with(index, |_, peer| {
+                peer.conn.go_away();
+                Some(())
+            });
+        }
+    }
+}
+
+impl Peer {
+    /// Enters the stage that the connection has come to.
+    fn advance(&mut self, now: Instant) {
+        if self.stage < Stage::Open && self.conn.is_open() {
+            self.stage = Stage::Open;
+            self.limit = None;
+        }
+        if self.stage < Stage::LastWords && self.conn.is_over() {
+            self.stage = Stage::LastWords;
+            self.limit = Some(now + LAST_WORDS);
+        }
+    }
+
+    /// Says that no more comes; whether the kernel has yet to take that.
+    fn finish(&mut self, os: &mut Os, now: Instant) -> Option<bool> {
+        let mut blocked = false;
+        if let Some(tls) = &mut self.link.tls {
+            tls.finish();
+            blocked = self.link.write(os, &[]).ok()?.1;
+        }
+        if !blocked {
+            os.finish(&self.link.socket);
+            self.stage = Stage::Finished;
+            self.limit = Some(now + LINGER);
+        }
+        Some(blocked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{SocketAddr, TcpStream};
+
+    use super::super::Running;
+    use super::super::drip::PIECE;
+    use super::*;
+
+    fn bind() -> Server {
+        Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap()
+    }
+
+    /// Sends a GET.
+    fn get(address: SocketAddr, target: &str) -> TcpStream {
+        let mut tcp = TcpStream::connect(address).unwrap();
+        tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        write!(tcp, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        tcp
+    }
+
+    /// The whole body of the answer to a GET.
+    fn body(server: &Running, target: &str) -> String {
+        let mut answer = String::new();
+        get(server.address(), target).read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    /// A server whose loop the test turns itself, so that it can look inside.
+    struct Turned(Serving, Vec<Ready>);
+
+    impl Turned {
+        fn new() -> Turned {
+            Turned(Serving::new(bind()).unwrap(), Vec::new())
+        }
+
+        /// Turns without waiting until `done`.
+        fn until(&mut self, mut done: impl FnMut(&Serving) -> bool) {
+            let end = Instant::now() + Duration::from_secs(20);
+            while !done(&self.0) {
+                assert!(Instant::now() < end, "it does not come to that");
+                self.0.server.os.poller().wake();
+                self.0.turn(&mut self.1).unwrap();
+            }
+        }
+    }
+
+    fn peer(serving: &Serving) -> Option<&Peer> {
+        serving.peers.first()?.as_deref()
+    }
+
+    #[test]
+    fn a_request_that_drips_is_ended_at_its_limit() {
+        let mut server = bind();
+        server.patience = Duration::from_millis(50);
+        let server = server.spawn().unwrap();
+        let mut silent = TcpStream::connect(server.address()).unwrap();
+        for start in [
+            "GET / HTTP/1.1\r\nX: ",
+            "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n",
+        ] {
+            let mut drips = TcpStream::connect(server.address()).unwrap();
+            drips.write_all(start.as_bytes()).unwrap();
+            while drips.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        assert_eq!(silent.read(&mut [0; 9]).unwrap(), 0);
+    }
+
+    #[test]
+    fn an_answer_that_takes_longer_than_a_request_may_is_not_cut() {
+        let mut server = bind();
+        server.patience = Duration::from_millis(50);
+        let server = server.spawn().unwrap();
+        let events = body(&server, "/sse?n=20&ms=5");
+        let ids: Vec<_> = events.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+        assert_eq!(ids, (1..=20).map(|k| k.to_string()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn clocks_and_floods_of_many_clients_run_side_by_side() {
+        let server = bind().spawn().unwrap();
+        // It reads nothing before the others have everything.
+        let mut endless = get(server.address(), "/sse?n=0&ms=0");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| assert_eq!(body(&server, "/stream?ms=3").matches("say").count(), 1));
+                scope.spawn(|| {
+                    let events = body(&server, "/sse?n=50000&ms=0");
+                    assert!(events.ends_with("id: 50000\ndata: {\"tick\":50000}\n\n"));
+                    assert_eq!(events.matches("event: tick\n").count(), 50_000);
+                });
+            }
+        });
+        endless.read_exact(&mut vec![0; 1_000_000]).unwrap();
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_costs_a_piece_of_memory() {
+        let mut turned = Turned::new();
+        let mut client = get(turned.0.server.address(), "/sse?n=0&ms=0");
+        let (mut most, mut turns) = (0, 0);
+        turned.until(|serving| {
+            let waits = |peer: &Peer| peer.conn.outgoing().len();
+            most = most.max(peer(serving).map_or(0, waits));
+            turns += 1;
+            // 320 MB, if nobody minded.
+            turns == 5000
+        });
+        assert!(most < 2 * PIECE, "{most} bytes waited");
+        // As soon as it reads, it goes on, far beyond what a kernel keeps.
+        client.set_nonblocking(true).unwrap();
+        let (mut room, mut sum) = (vec![0; 1 << 20], 0);
+        turned.until(|_| {
+            while let Ok(n) = client.read(&mut room) {
+                sum += n;
+            }
+            sum > 64 << 20
+        });
+    }
+
+    #[test]
+    fn a_client_that_resets_or_closes_ends_its_stream() {
+        for target in ["/sse?n=0&ms=0", "/sse?n=0&ms=1"] {
+            for reads in [false, true] {
+                let mut turned = Turned::new();
+                let mut client = get(turned.0.server.address(), target);
+                turned.until(|serving| peer(serving).is_some_and(|p| p.stage == Stage::Open));
+                if reads {
+                    client.read_exact(&mut [0; 17]).unwrap();
+                }
+                // Bytes that it has not read make this a reset.
+                drop(client);
+                turned.until(|serving| peer(serving).is_none());
+                assert!(turned.0.timers.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn an_endless_stream_ends_with_the_server() {
+        for target in ["/sse?n=0&ms=0", "/sse?n=0&ms=1", "/sse?n=0&ms=0&chunked=1"] {
+            let server = bind().spawn().unwrap();
+            let mut reads = get(server.address(), target);
+            let silent = get(server.address(), target);
+            reads.read_exact(&mut [0; 200]).unwrap();
+            server.stop();
+            let mut rest = Vec::new();
+            reads.read_to_end(&mut rest).unwrap();
+            assert!(!rest.ends_with(b"0\r\n\r\n"), "cut off, which chunks can tell");
+            drop(silent);
+        }
+    }
+}
