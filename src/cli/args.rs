@@ -5,67 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Failure;
+use super::help::{ECHO_HELP, HELP, RUN_HELP, TYPES_HELP};
 use super::secrets::Secret;
 use crate::net::Override;
-
-const HELP: &str = "\
-moonwire: WebSocket scripts in Luau, without an async runtime
-
-Usage: moonwire run [OPTIONS] FILE [ARGS...]   run a Luau script
-       moonwire echo [OPTIONS]                 run the WebSocket echo server
-       moonwire types                          print the types of all a script sees,
-                                               for luau-lsp
-       moonwire --version | --help
-
-`moonwire run --help` and `moonwire echo --help` list the options.
-";
-
-const RUN_HELP: &str = "\
-Usage: moonwire run [OPTIONS] FILE [ARGS...]
-
-Runs a Luau script until none of its threads can run again. FILE is a path, or -
-for standard input; ARGS reach the script as `...`.
-
-  --echo[=ws|wss]         start an echo server on a free loopback port and pass
-                          its URL as first argument; wss: over TLS, with a
-                          certificate that only this run trusts
-  --ca FILE               trust the certificates in FILE (PEM) as well; so does
-                          the variable SSL_CERT_FILE
-  --resolve HOST:PORT:ADDRESS[:PORT]
-                          connect to ADDRESS for HOST:PORT; TLS still expects HOST
-  --secret NAME=@FILE     what HttpService:GetSecret(NAME) gives: the text of FILE, less
-                          one line end at its end; without the option, the variable
-                          MOONWIRE_SECRET_NAME
-  --stream-clients N      WebStreamClients that may be unfinished at a time (6)
-  --connect-timeout S     time for resolve, connect, TLS and handshake (30)
-  --timeout S             end the run after S seconds, with status 124
-  --poll-thread           network on a thread of its own: pings are answered while
-                          the script computes
-  --trace                 each frame and change of state as a line on standard error
-  --help                  this text
-
-Exit status: 0 the script ended, 1 it raised at top level (its other threads go on
-first), 2 usage or a file that cannot be read, 124 --timeout, 130 Ctrl-C, 143 SIGTERM.
-";
-
-const ECHO_HELP: &str = "\
-Usage: moonwire echo [--port N] [--tls]
-
-Runs a WebSocket echo server on 127.0.0.1 until it is interrupted, and prints its URL.
-Over HTTP it has event streams and other answers to try a client on; GET / lists them.
-
-  --port N   listen on this port instead of a free one
-  --tls      over TLS, with the certificate that ships for tests; its root is printed
-             too, for `moonwire run --ca FILE`
-  --help     this text
-";
-
-const TYPES_HELP: &str = "\
-Usage: moonwire types > moonwire.d.luau
-
-Prints the types of everything that a script sees, as a definition file for luau-lsp:
-`--definitions=moonwire.d.luau`, or the setting `luau-lsp.types.definitionFiles`.
-";
+use crate::policy::Allowed;
 
 pub(super) enum Command {
     Help(&'static str),
@@ -89,6 +32,12 @@ pub(super) struct RunArgs {
     pub(super) resolve: Vec<Override>,
     pub(super) secrets: Vec<Secret>,
     pub(super) stream_clients: Option<usize>,
+    pub(super) connections: Option<usize>,
+    pub(super) allow: Vec<Allowed>,
+    pub(super) deny_private: bool,
+    /// In MiB.
+    pub(super) memory: Option<usize>,
+    pub(super) time_limit: Option<Duration>,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) timeout: Option<Duration>,
     pub(super) poll_thread: bool,
@@ -209,6 +158,18 @@ fn run(mut words: Words) -> Result<Command, Failure> {
                 }
                 "--secret" => run.secrets.push(Secret::parse(&words.text(&name, value)?)?),
                 "--stream-clients" => run.stream_clients = Some(words.count(&name, value)?),
+                "--connections" => run.connections = Some(words.count(&name, value)?),
+                "--allow" => {
+                    let text = words.text(&name, value)?;
+                    let entry = text.parse().map_err(|e| Failure::usage(format!("{name}: {e}")))?;
+                    run.allow.push(entry);
+                }
+                "--deny-private" => {
+                    without_value(&name, value)?;
+                    run.deny_private = true;
+                }
+                "--memory" => run.memory = Some(words.count(&name, value)?),
+                "--time-limit" => run.time_limit = Some(words.seconds(&name, value)?),
                 "--connect-timeout" => run.connect_timeout = Some(words.seconds(&name, value)?),
                 "--timeout" => run.timeout = Some(words.seconds(&name, value)?),
                 "--poll-thread" => {
@@ -340,6 +301,11 @@ mod tests {
             (&["run", "--timeout", "soon", "x"], "above 0"),
             (&["run", "--resolve", "a", "x"], "HOST:PORT:ADDRESS"),
             (&["run", "--trace=1", "x"], "takes no value"),
+            (&["run", "--allow", "a b", "x"], "is not HOST"),
+            (&["run", "--deny-private=1", "x"], "takes no value"),
+            (&["run", "--memory", "0", "x"], "above 0"),
+            (&["run", "--time-limit", "0", "x"], "above 0"),
+            (&["run", "--connections", "many", "x"], "above 0"),
             (&["run", "--secret", "a", "x"], "NAME=@FILE"),
             (&["run", "--secret", "=@a", "x"], "NAME=@FILE"),
             (&["run", "--secret", "a=@", "x"], "a file is expected"),

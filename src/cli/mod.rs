@@ -3,6 +3,7 @@
 
 mod args;
 mod echo;
+mod help;
 mod run;
 mod secrets;
 mod signals;

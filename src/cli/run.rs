@@ -1,6 +1,7 @@
 //! `moonwire run`.
 
 use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -9,6 +10,8 @@ use super::{Failure, complain, secrets, signals};
 use crate::luau::{self, Line, Options, Progress, Runtime, Stopper};
 use crate::net::sys::raise_open_files;
 use crate::peer::{self, Running, Server};
+use crate::policy::Policy;
+use crate::proto::Host;
 use crate::trace::Lines;
 
 pub(super) fn run(mut args: RunArgs) -> Result<u8, Failure> {
@@ -23,7 +26,12 @@ pub(super) fn run(mut args: RunArgs) -> Result<u8, Failure> {
     let its = Arc::clone(&stopper);
     let mut options = Options::new(move |line: Line<'_>| show(line, its.get()));
     configure(&mut options, &args)?;
-    let options = options.poll_thread(args.poll_thread).secrets(secrets::source(&args.secrets)?);
+    options.config().policy = policy(&args, server.as_ref().map(Running::address));
+    let options = options
+        .poll_thread(args.poll_thread)
+        .secrets(secrets::source(&args.secrets)?)
+        .memory_limit(args.memory.map(|mib| mib.saturating_mul(1024 * 1024)))
+        .time_limit(args.time_limit);
     let mut runtime = Runtime::new(options).map_err(|e| Failure::other(e.to_string()))?;
     // The one place that sets it.
     let stopper = stopper.get_or_init(|| runtime.stopper()).clone();
@@ -81,6 +89,9 @@ fn configure(options: &mut Options, args: &RunArgs) -> Result<(), Failure> {
     if let Some(most) = args.stream_clients {
         config.limits.stream_clients = most;
     }
+    if let Some(most) = args.connections {
+        config.limits.connections = most;
+    }
     if args.trace {
         config.observer = Some(Box::new(Lines::new(std::io::stderr())));
     }
@@ -102,6 +113,23 @@ fn configure(options: &mut Options, args: &RunArgs) -> Result<(), Failure> {
         config.tls = Some(tls);
     }
     Ok(())
+}
+
+/// Where the script may connect to: what the options say, and the server of `--echo`.
+fn policy(args: &RunArgs, echo: Option<SocketAddr>) -> Policy {
+    let mut rules = Policy::open();
+    if !args.allow.is_empty() {
+        let list = Policy::list(args.allow.iter().cloned());
+        rules = rules.and(move |to| list.check(to));
+    }
+    if args.deny_private {
+        let public = Policy::public();
+        rules = rules.and(move |to| public.check(to));
+    }
+    Policy::open().and(move |to| match (echo, to.host) {
+        (Some(echo), Host::Address(ip)) if (*ip, to.port) == (echo.ip(), echo.port()) => Ok(()),
+        _ => rules.check(to),
+    })
 }
 
 /// What scripts print goes to standard output, everything else to standard error.

@@ -173,7 +173,9 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
         let own = |line: &&str| !line.starts_with("[moonwire]");
         let trace: Vec<&str> = trace.lines().filter(own).collect();
         let (message, traceback) = (message.to_string_lossy(), trace.join("\n"));
-        its.say(Line::Raise { message: &message, traceback: &traceback });
+        // How errors of ours that are no values of Luau begin.
+        let message = message.strip_prefix("runtime error: ").unwrap_or(&message);
+        its.say(Line::Raise { message, traceback: &traceback });
         if main {
             *lock(&its.raised) = true;
         }

@@ -29,6 +29,7 @@ mod secret;
 mod stopper;
 mod streams;
 mod values;
+mod watch;
 
 pub use options::{GLOBALS, Line, Options, Output};
 pub use pump::{Progress, Runtime};
@@ -55,6 +56,9 @@ pub enum Error {
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Error::Lua(mlua::Error::MemoryError(_)) => {
+                f.write_str("the scripts need more memory than the limit allows")
+            }
             Error::Lua(e) => write!(f, "Luau: {e}"),
             Error::Syntax(e) => f.write_str(e),
             Error::Io(e) => write!(f, "poll loop: {e}"),
@@ -79,7 +83,7 @@ impl From<std::io::Error> for Error {
 /// Adds the script APIs to a VM that is there already, before or after `sandbox`.
 ///
 /// It sets the globals of [`GLOBALS`], less those that the options leave out, and nothing else: no
-/// interrupt, no memory limit, no panic option, no app data. Scripts that use them have to run as
+/// interrupt and no memory limit that the options do not ask for, no panic option, no app data. Scripts that use them have to run as
 /// threads (`Lua::create_thread`, or [`Runtime::spawn`]), since `connect` and `task.wait` yield.
 /// Drive it with [`Runtime::step`] or [`Runtime::run`].
 ///

@@ -79,6 +79,8 @@ pub struct Options {
     pub(super) ping_interval: Option<Duration>,
     pub(super) without: Vec<String>,
     pub(super) secrets: Option<Source>,
+    pub(super) memory_limit: Option<usize>,
+    pub(super) time_limit: Option<Duration>,
 }
 
 impl Options {
@@ -92,6 +94,8 @@ impl Options {
             ping_interval: Some(Duration::from_secs(30)),
             without: Vec::new(),
             secrets: None,
+            memory_limit: None,
+            time_limit: None,
         };
         // A script that opens more has lost count; Rust programs have no such limit.
         options.config.limits.connections = 8192;
@@ -120,6 +124,22 @@ impl Options {
     /// that name, as without a source. Scripts can send secrets and add to them, not read them.
     pub fn secrets(mut self, source: impl Fn(&str) -> Option<String> + Send + 'static) -> Options {
         self.secrets = Some(Box::new(source));
+        self
+    }
+
+    /// Memory of the whole VM in bytes; `None`, the default: any. Luau does not collect garbage
+    /// early to stay below it, so leave room. What goes beyond raises `not enough memory` in the
+    /// script, or ends [`super::Runtime::run`] with an error.
+    pub fn memory_limit(mut self, bytes: Option<usize>) -> Options {
+        self.memory_limit = bytes;
+        self
+    }
+
+    /// Time for which a thread may run without a pause; `None`, the default: any. What takes
+    /// longer is raised at, again and again until it ends. Sets the VM's interrupt, which costs
+    /// every loop of a script a little. A call of the standard library is not interrupted.
+    pub fn time_limit(mut self, limit: Option<Duration>) -> Options {
+        self.time_limit = limit;
         self
     }
 

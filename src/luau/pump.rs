@@ -12,7 +12,7 @@ use super::Error;
 use super::host::{self, Host, Link, lock};
 use super::options::{GLOBALS, Line, Options};
 use super::stopper::{Stopper, close_all};
-use super::streams;
+use super::{streams, watch};
 use crate::net::{Batch, Client, Closed, ConnId, Event, Events, Ready, Shared, after};
 use crate::proto::Text;
 
@@ -59,6 +59,8 @@ struct Prelude {
     dropped: Function,
     is_idle: Function,
     keeps: Function,
+    /// How many times a thread was resumed.
+    beat: Table,
     /// Type → tables whose keys are its members.
     members: Table,
 }
@@ -82,6 +84,9 @@ impl Progress {
         matches!(self, Progress::Ready | Progress::Waiting(_))
     }
 }
+
+/// Begins the names of the prelude's chunks.
+pub(super) const CHUNK: &str = "=[moonwire]";
 
 /// The length of a step under [`Runtime::run`].
 const STEP: Duration = Duration::from_nanos(1_000_000_000 / 60);
@@ -115,9 +120,16 @@ impl Runtime {
             (Link::Inline(Arc::clone(&shared)), Source::Inline(shared, Vec::new()))
         };
         let without = std::mem::take(&mut options.without);
+        let (memory, time) = (options.memory_limit, options.time_limit);
         let host = Arc::new(Host::new(link.clone(), limits, options));
         let env = lua.globals();
         let (prelude, globals) = Prelude::load(&lua, &host, &env)?;
+        if let Some(limit) = time {
+            watch::watch(&lua, prelude.beat.clone(), limit);
+        }
+        if let Some(bytes) = memory {
+            lua.set_memory_limit(bytes)?;
+        }
         let wanted = |name: &str| !without.iter().any(|w| w == name);
         for name in GLOBALS.into_iter().filter(|name| wanted(name)) {
             env.set(name, globals.get::<Value>(name)?)?;
@@ -410,7 +422,7 @@ impl Prelude {
         let natives = host::natives(lua, host, env)?;
         let own = own_globals(lua)?;
         let chunk = |name: &str, text: &'static str| {
-            let chunk = lua.load(text).set_name(format!("=[moonwire] {name}"));
+            let chunk = lua.load(text).set_name(format!("{CHUNK} {name}"));
             chunk.set_mode(ChunkMode::Text).set_environment(own.clone()).into_function()
         };
         let scheduler: Table =
@@ -440,6 +452,7 @@ impl Prelude {
             }
         }
         let prelude = Prelude {
+            beat: scheduler.get("beat")?,
             members,
             main: scheduler.get("main")?,
             cycle: scheduler.get("cycle")?,

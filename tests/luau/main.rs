@@ -36,6 +36,7 @@ mod embed;
 mod faults;
 mod http_service;
 mod lifetime;
+mod limits;
 mod messages;
 mod object;
 mod raw;

@@ -1,0 +1,67 @@
+//! What `--help` prints.
+
+pub(super) const HELP: &str = "\
+moonwire: WebSocket scripts in Luau, without an async runtime
+
+Usage: moonwire run [OPTIONS] FILE [ARGS...]   run a Luau script
+       moonwire echo [OPTIONS]                 run the WebSocket echo server
+       moonwire types                          print the types of all a script sees,
+                                               for luau-lsp
+       moonwire --version | --help
+
+`moonwire run --help` and `moonwire echo --help` list the options.
+";
+
+pub(super) const RUN_HELP: &str = "\
+Usage: moonwire run [OPTIONS] FILE [ARGS...]
+
+Runs a Luau script until none of its threads can run again. FILE is a path, or -
+for standard input; ARGS reach the script as `...`.
+
+  --echo[=ws|wss]         start an echo server on a free loopback port and pass
+                          its URL as first argument; wss: over TLS, with a
+                          certificate that only this run trusts
+  --ca FILE               trust the certificates in FILE (PEM) as well; so does
+                          the variable SSL_CERT_FILE
+  --resolve HOST:PORT:ADDRESS[:PORT]
+                          connect to ADDRESS for HOST:PORT; TLS still expects HOST
+  --secret NAME=@FILE     what HttpService:GetSecret(NAME) gives: the text of FILE, less
+                          one line end at its end; without the option, the variable
+                          MOONWIRE_SECRET_NAME
+  --stream-clients N      WebStreamClients that may be unfinished at a time (6)
+  --connect-timeout S     time for resolve, connect, TLS and handshake (30)
+  --timeout S             end the run after S seconds, with status 124
+  --allow PLACE           let the script connect to PLACE only, and to further ones given
+                          so: HOST, *.HOST, ADDRESS or ADDRESS/BITS, with :PORT or without
+  --deny-private          no address of this machine or its networks, whatever a name
+                          resolves to; the server of --echo is excepted from both
+  --memory MIB            memory of the script; what goes beyond ends the run
+  --time-limit S          time for which a thread may run without a pause
+  --connections N         connections at a time (8192)
+  --poll-thread           network on a thread of its own: pings are answered while
+                          the script computes
+  --trace                 each frame and change of state as a line on standard error
+  --help                  this text
+
+Exit status: 0 the script ended, 1 it raised at top level (its other threads go on
+first), 2 usage or a file that cannot be read, 124 --timeout, 130 Ctrl-C, 143 SIGTERM.
+";
+
+pub(super) const ECHO_HELP: &str = "\
+Usage: moonwire echo [--port N] [--tls]
+
+Runs a WebSocket echo server on 127.0.0.1 until it is interrupted, and prints its URL.
+Over HTTP it has event streams and other answers to try a client on; GET / lists them.
+
+  --port N   listen on this port instead of a free one
+  --tls      over TLS, with the certificate that ships for tests; its root is printed
+             too, for `moonwire run --ca FILE`
+  --help     this text
+";
+
+pub(super) const TYPES_HELP: &str = "\
+Usage: moonwire types > moonwire.d.luau
+
+Prints the types of everything that a script sees, as a definition file for luau-lsp:
+`--definitions=moonwire.d.luau`, or the setting `luau-lsp.types.definitionFiles`.
+";

@@ -1,0 +1,180 @@
+//! What scripts may use: places, time, memory, connections.
+
+use std::time::Duration;
+
+use moonwire::luau::{self, Runtime};
+use moonwire::{Allowed, Policy};
+
+use super::support::{Mode, Rt, Said, echo, refused};
+
+const SHORT: Duration = Duration::from_millis(50);
+
+/// A runtime whose threads may run for a short time without a pause.
+fn hurried(mode: Mode) -> Rt {
+    Rt::with(mode, |options| options.time_limit(Some(SHORT)))
+}
+
+const LATE: &str = "error: the script ran for more than 50ms without a pause";
+
+both! {
+    fn a_thread_that_makes_no_pause_is_stopped_and_the_others_go_on(mode) {
+        let server = echo();
+        let said = hurried(mode).says(
+            r#"
+            task.spawn(function() while true do end end)
+            task.spawn(function() local n = 0 repeat n += 1 until n < 0 end)
+            local ws = WebSocket.connect((...))
+            ws.OnMessage:Connect(function(message)
+                print(message)
+                if message == "loop" then while true do end end
+                ws:Close()
+            end)
+            ws:Send("loop")
+            ws:Send("go on")
+            "#,
+            server.url(),
+        );
+        assert_eq!(said, [LATE, LATE, "loop", LATE, "go on"]);
+    }
+
+    fn pcall_does_not_save_a_thread_that_makes_no_pause(mode) {
+        let said = hurried(mode).says(
+            r#"
+            task.delay(0.01, print, "later")
+            while true do pcall(function() while true do end end) end
+            "#,
+            (),
+        );
+        assert_eq!(said, [LATE, "later"]);
+    }
+
+    fn many_short_resumptions_are_no_long_one(mode) {
+        let mut rt = hurried(mode);
+        rt.passes(
+            r#"
+            local start, n = os.clock(), 0
+            repeat
+                n += 1
+                for _ = 1, 1000 do end
+                task.wait()
+            until os.clock() - start > 0.1 and n > 5
+            local function again(left)
+                for _ = 1, 20000 do end
+                if left == 0 then return done() end
+                task.defer(again, left - 1)
+            end
+            again(200)
+            "#,
+            (),
+        );
+    }
+
+    fn a_script_connects_where_the_policy_allows(mode) {
+        let server = echo();
+        let url = server.url().to_owned();
+        let list = |entry: &str| Policy::list([entry.parse::<Allowed>().unwrap()]);
+        for (policy, reason) in [
+            (Policy::open(), None),
+            (Policy::loopback(), None),
+            (list("127.0.0.1"), None),
+            (Policy::public(), Some("127.0.0.1 (loopback) is not on the public internet")),
+            (list("other.example"), Some("is not in the list")),
+            (Policy::open().and(|_| Err("closed on Sundays".into())), Some("closed on Sundays")),
+        ] {
+            let mut rt = Rt::with(mode, |mut options| {
+                options.config().policy = policy.clone();
+                options
+            });
+            let said = rt.says(
+                r#"
+                local url = ...
+                local ws, problem = websocket.connect(url)
+                print(ws and "open" or problem)
+                if ws then ws:Close() end
+                local client = game:GetService("HttpService"):CreateWebStreamClient(
+                    Enum.WebStreamClientType.RawStream, { Url = url:gsub("^ws", "http") .. "status/200" })
+                client.Opened:Connect(function(status) print(status) end)
+                client.Error:Connect(print)
+                client.Closed:Wait()
+                "#,
+                url.as_str(),
+            );
+            match reason {
+                None => assert_eq!(said, ["open", "200"]),
+                Some(reason) => {
+                    let text = "URL: the policy does not allow it: ";
+                    assert!(said[0].contains(text) && said[0].ends_with(reason), "{said:?}");
+                    let text = "-1 HttpError: ConnectFail (the policy does not allow it: ";
+                    assert!(said[1].starts_with(text) && said[1].contains(reason), "{said:?}");
+                }
+            }
+        }
+    }
+
+    fn more_connections_than_the_limit_are_refused(mode) {
+        let server = echo();
+        let mut rt = Rt::with(mode, |mut options| {
+            options.config().limits.connections = 2;
+            options
+        });
+        rt.passes(
+            r#"
+            local a, b = WebSocket.connect((...)), WebSocket.connect((...))
+            local ok, problem = pcall(WebSocket.connect, (...))
+            assert(not ok and problem:find("2 connections are open, the limit"), problem)
+            a:Close() b:Close()
+            done()
+            "#,
+            server.url(),
+        );
+    }
+}
+
+/// The address that a name resolves to is what counts, on each hop (FAULTS 62).
+#[test]
+fn a_redirect_does_not_get_around_the_policy() {
+    let server = echo();
+    let (port, other) = (server.port(), refused());
+    let inner = other.replacen("ws", "http", 1);
+    let mut rt = Rt::with(Mode::Inline, |mut options| {
+        let config = options.config();
+        config.resolve = vec![format!("outer.example:{port}:127.0.0.1").parse().unwrap()];
+        config.policy = Policy::list([
+            format!("*.example:{port}").parse().unwrap(),
+            "outer.example".parse().unwrap(),
+        ]);
+        options
+    });
+    let said = rt.says(
+        r#"
+        local HttpService = game:GetService("HttpService")
+        local port, to = ...
+        local client = HttpService:CreateWebStreamClient(Enum.WebStreamClientType.RawStream, {
+            Url = `http://outer.example:{port}/redirect/1?to={HttpService:UrlEncode(to)}`,
+        })
+        client.Opened:Connect(function() print("opened") end)
+        client.Error:Connect(print)
+        client.Closed:Wait()
+        "#,
+        (port, inner),
+    );
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].starts_with("302 HttpError: ConnectFail (the policy does not allow it: ")
+            || said[0].starts_with("-1 HttpError: ConnectFail (the policy does not allow it: "),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn memory_beyond_the_limit_ends_the_script() {
+    let said = Said::default();
+    let options = luau::Options::new(said.output()).memory_limit(Some(32 * 1024 * 1024));
+    let mut runtime = Runtime::new(options).unwrap();
+    let script = "local t = {} for i = 1, 1e9 do t[i] = string.rep('x', 1000) .. i end";
+    runtime.spawn("hungry", script, ()).unwrap();
+    let ended = runtime.run();
+    assert!(ended.is_ok() || ended.unwrap_err().to_string().contains("memory"));
+    assert_eq!(said.take(), ["error: not enough memory"]);
+    assert!(runtime.has_raised());
+}
