@@ -178,3 +178,68 @@ fn memory_beyond_the_limit_ends_the_script() {
     assert_eq!(said.take(), ["error: not enough memory"]);
     assert!(runtime.has_raised());
 }
+
+/// The command, against the server of `--echo`: what it says, and its exit status.
+fn command(args: &[&str], script: &str) -> (String, Option<i32>) {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    let mut child = Command::new(env!("CARGO_BIN_EXE_moonwire"))
+        .args([&["run", "--timeout", "30"], args, &["-"]].concat())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (String::from_utf8(text).unwrap(), output.status.code())
+}
+
+#[test]
+fn the_command_bounds_a_script_as_it_is_told() {
+    let connect = "print(select('#', WebSocket.connect((...)))) ";
+    let other = "print(select(2, websocket.connect('ws://127.0.0.1:1/')))";
+    for (args, script, part, status) in [
+        (
+            &["--echo", "--deny-private"][..],
+            format!("{connect}{other}"),
+            "1\nws://127.0.0.1:1/: URL: the policy does not allow it: 127.0.0.1 (loopback)",
+            0,
+        ),
+        (
+            &["--echo", "--allow", "a.example"],
+            format!("{connect}{other}"),
+            "1\nws://127.0.0.1:1/: URL: the policy does not allow it: 127.0.0.1:1 is not in the list",
+            0,
+        ),
+        (
+            &["--allow", "127.0.0.1:1"],
+            other.to_owned(),
+            "connect: 127.0.0.1:1: Connection refused",
+            0,
+        ),
+        (&["--allow=127.0.0.0/8", "--deny-private"], other.to_owned(), "(loopback)", 0),
+        (
+            &["--time-limit", "0.05"],
+            "while true do end".to_owned(),
+            "error: the script ran for more than 50ms without a pause",
+            1,
+        ),
+        (
+            &["--memory", "16"],
+            "local t = {} for i = 1, 1e9 do t[i] = {i} end".to_owned(),
+            "error: not enough memory",
+            1,
+        ),
+        (
+            &["--echo", "--connections=1"],
+            format!("{connect}print(select(2, websocket.connect((...))))"),
+            "1 connections are open, the limit",
+            0,
+        ),
+    ] {
+        let (said, code) = command(args, &script);
+        assert!(said.contains(part) && code == Some(status), "{args:?}: {code:?} {said}");
+    }
+}
