@@ -14,7 +14,7 @@ pub(super) enum Command {
     Help(&'static str),
     Version,
     Types,
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     Echo(EchoArgs),
 }
 
@@ -145,7 +145,7 @@ fn run(mut words: Words) -> Result<Command, Failure> {
             Word::Plain(file) => {
                 run.file = file.into();
                 run.args = words.0.collect();
-                return Ok(Command::Run(run));
+                return Ok(Command::Run(Box::new(run)));
             }
             Word::Option(name, value) => match name.as_str() {
                 "--help" | "-h" => return Ok(Command::Help(RUN_HELP)),
@@ -247,7 +247,7 @@ mod tests {
 
     fn run_args(words: &[&str]) -> RunArgs {
         match parsed(&[&["run"], words].concat()) {
-            Ok(Command::Run(run)) => run,
+            Ok(Command::Run(run)) => *run,
             Ok(_) => panic!("{words:?} is something else"),
             Err(e) => panic!("{words:?}: {e}"),
         }

@@ -14,7 +14,7 @@ use crate::policy::Policy;
 use crate::proto::Host;
 use crate::trace::Lines;
 
-pub(super) fn run(mut args: RunArgs) -> Result<u8, Failure> {
+pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     raise_open_files();
     let text = read(&args.file)?;
     let server = args.echo.map(serve).transpose()?;

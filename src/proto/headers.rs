@@ -133,7 +133,7 @@ impl Headers {
             out.extend_from_slice(agent.as_bytes());
         }
         for Field { name, value, secret } in &self.0 {
-            let value = if shown && *secret { "***" } else { value };
+            let value = if shown && *secret { SECRET } else { value };
             for part in [name, ": ", value, "\r\n"] {
                 out.extend_from_slice(part.as_bytes());
             }
@@ -142,10 +142,13 @@ impl Headers {
     }
 }
 
+/// Stands for what must not be shown.
+pub(crate) const SECRET: &str = "***";
+
 /// Writes the request line and `Host`; without the URL if that is `hidden`.
 pub(crate) fn write_start(out: &mut Vec<u8>, method: &str, url: &Url, hidden: bool) {
     let host = url.host_field();
-    let (target, host) = if hidden { ("***", "***") } else { (url.target(), host.as_str()) };
+    let (target, host) = if hidden { (SECRET, SECRET) } else { (url.target(), host.as_str()) };
     for part in [method, " ", target, " HTTP/1.1\r\nHost: ", host, "\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }

@@ -64,6 +64,8 @@ use std::time::Instant;
 pub use closed::{Closed, Failure, Lost};
 pub use head::{Fields, Head, HeadError};
 pub use headers::RequestError;
+#[cfg(feature = "net")]
+pub(crate) use headers::SECRET;
 pub use session::{Session, Settings};
 pub use timer::Timer;
 pub use token::{escape, is_token};

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Stage};
 use crate::net::conn::{Conn, Core, Sink};
 use crate::net::sys::{Interest, Sys};
 use crate::net::{Closed, Event, after};
+use crate::proto::SECRET;
 use crate::proto::http::HttpError;
 use crate::proto::{self, Failure, HandshakeError, Lost, Timer};
 
@@ -249,7 +250,12 @@ impl<S: Sys> Driver<S> {
 
     /// The final event.
     pub(super) fn finally(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, closed: Closed) {
-        core.say(self.id, || format!("ended: {closed}"));
+        let url = &self.url;
+        core.say(self.id, || match &closed {
+            // The reason may name the host.
+            Closed::Failed(_) | Closed::Lost(_) if &**url == SECRET => format!("ended: {SECRET}"),
+            closed => format!("ended: {closed}"),
+        });
         if !std::mem::replace(&mut self.released, true) {
             let mut conn = Conn::new(self.id, None, &mut self.held, core);
             sink.event(&mut conn, Event::Closed(closed));

@@ -15,8 +15,8 @@ use crate::net::link::Link;
 use crate::net::stream_options::StreamOptions;
 use crate::net::sys::{Interest, Sys};
 use crate::policy::Destination;
-use crate::proto::Host;
 use crate::proto::http::Redirect;
+use crate::proto::{Host, SECRET};
 
 impl<S: Sys> Driver<S> {
     /// Asks for the addresses, unless they are known.
@@ -32,7 +32,7 @@ impl<S: Sys> Driver<S> {
             _ if !set.is_empty() => self.addresses(core, sink, Ok(set)),
             Host::Address(ip) => self.addresses(core, sink, Ok(vec![SocketAddr::new(ip, port)])),
             Host::Name(name) => {
-                let shown = if opening.ask.is_secret() { "***" } else { &name };
+                let shown = if opening.ask.is_secret() { SECRET } else { &name };
                 core.say(self.id, || format!("resolving {shown}"));
                 if let Err(e) = core.sys.resolve(self.id.to_bits(), &name, port) {
                     self.addresses(core, sink, Err(e));
@@ -181,8 +181,8 @@ impl<S: Sys> Driver<S> {
 
     /// The answer is elsewhere: this connection ends, and the next turn opens another.
     pub(super) fn redirect(&mut self, core: &mut Core<S>, to: Redirect) {
-        core.say(self.id, || format!("redirected: {}", to.shown()));
         self.observe(core);
+        core.say(self.id, || format!("redirected: {}", to.shown()));
         let Life::Live(live) = std::mem::replace(&mut self.life, Life::Gone) else { return };
         let (token, total) = (live.token, live.session.exchange().and_then(|e| e.timing().total));
         let options = live.part(core);
@@ -258,7 +258,7 @@ impl<S: Sys> Opening<S> {
 
     /// An address, unless the URL is secret.
     fn shown(&self, to: SocketAddr) -> String {
-        if self.ask.is_secret() { "***".to_owned() } else { to.to_string() }
+        if self.ask.is_secret() { SECRET.to_owned() } else { to.to_string() }
     }
 
     fn leave_gate(&self, core: &mut Core<S>, to: SocketAddr) {

@@ -2,7 +2,9 @@
 
 use super::{HttpError, Request};
 use crate::proto::head::Head;
-use crate::proto::token::{escape, trim};
+#[cfg(feature = "net")]
+use crate::proto::token::escape;
+use crate::proto::token::trim;
 use crate::proto::url::UrlError;
 
 /// A redirect to be followed: another connection, another request.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::proto::headers::{Headers, RequestError, write_start};
+use crate::proto::headers::{Headers, RequestError, SECRET, write_start};
 use crate::proto::token::{escape, is_token};
 use crate::proto::url::Url;
 
@@ -118,7 +118,7 @@ impl Request {
 
     /// What may be shown of the URL.
     pub(crate) fn shown_url(&self) -> &str {
-        if self.secret_url { "***" } else { self.url.as_str() }
+        if self.secret_url { SECRET } else { self.url.as_str() }
     }
 
     /// The head; without what is secret if it is to be `shown`.

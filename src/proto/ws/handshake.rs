@@ -11,6 +11,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use crate::limits::Limits;
 use crate::proto::buf::SendBuf;
 use crate::proto::head::{Fields, Head, HeadError, HeadParser};
+#[cfg(feature = "net")]
+use crate::proto::headers::SECRET;
 use crate::proto::headers::{Headers, PROTOCOL, RequestError, write_start};
 use crate::proto::token::{escape, is_token, list, trim};
 use crate::proto::url::Url;
@@ -66,7 +68,7 @@ impl Request {
     /// What may be shown of the URL.
     #[cfg(feature = "net")]
     pub(crate) fn shown_url(&self) -> &str {
-        if self.secret_url { "***" } else { self.url.as_str() }
+        if self.secret_url { SECRET } else { self.url.as_str() }
     }
 
     /// Offers a subprotocol, after those offered before.
