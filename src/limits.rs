@@ -92,7 +92,7 @@ pub struct Limits {
     /// Questions that wait for such a thread: 1,024; one more fails at once.
     pub dns_queue: usize,
     /// Bytes that were handed over for one connection and that are not consumed yet, past which
-    /// its socket is not read (by [`crate::Client`], and while a blocking send waits): 2 MiB.
+    /// its socket is not read (by `Client`, and while a blocking send waits): 2 MiB.
     pub high_water: usize,
     /// Where reading goes on: 512 KiB.
     pub low_water: usize,

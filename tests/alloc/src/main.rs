@@ -1,0 +1,260 @@
+//! Memory against a hostile peer: what a session allocates at most, whatever comes. Each row has a
+//! bound that follows from `Limits`; a peak beyond it ends the program with status 1.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
+
+use moonwire::Limits;
+use moonwire::proto::http::{Delivery, Request, Timing};
+use moonwire::proto::{Closed, Context, Event, Misuse, Random, Session, Settings, Url};
+
+/// The system's allocator, and a count of what is taken from it.
+struct Counting;
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+fn add(bytes: usize) {
+    PEAK.fetch_max(NOW.fetch_add(bytes, Relaxed) + bytes, Relaxed);
+}
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        add(layout.size());
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Relaxed);
+        unsafe { System.dealloc(ptr, layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new: usize) -> *mut u8 {
+        // As if the old one lived until the new one is there, which it may.
+        add(new);
+        NOW.fetch_sub(layout.size(), Relaxed);
+        unsafe { System.realloc(ptr, layout, new) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+/// What a session costs besides payloads, with the 64 KiB buffer that this program reads into.
+const SMALL: usize = 80 * KIB;
+
+struct Keys(u32);
+
+impl Random for Keys {
+    fn key(&mut self) -> [u8; 4] {
+        self.0 = self.0.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+        self.0.to_be_bytes()
+    }
+}
+
+/// A session and the one thing that is asked of it: how it ended, if it did.
+struct Peer {
+    session: Session,
+    keys: Keys,
+    now: Instant,
+    ended: Option<Closed>,
+    events: usize,
+}
+
+impl Peer {
+    fn new(session: Session) -> Peer {
+        Peer { session, keys: Keys(1), now: Instant::now(), ended: None, events: 0 }
+    }
+
+    fn open(limits: Limits) -> Peer {
+        let settings = Settings { limits: Arc::new(limits), ..Settings::default() };
+        Peer::new(Session::opened(settings, Instant::now()))
+    }
+
+    fn stream(delivery: Delivery) -> Peer {
+        let url = Url::parse_http("http://host.example/").unwrap();
+        let request = Request::new("GET", url).unwrap();
+        Peer::new(Session::stream(request, delivery, &Settings::default(), Timing::default()))
+    }
+
+    fn handshake() -> Peer {
+        let request = moonwire::proto::Request::new(Url::parse("ws://host.example/").unwrap());
+        Peer::new(Session::new(&request, Settings::default(), [7; 16], None))
+    }
+
+    /// Gives bytes as a driver does; what is not taken has to be short, and is given again.
+    fn give(&mut self, bytes: &[u8], tail: &mut Vec<u8>) {
+        tail.extend_from_slice(bytes);
+        let mut used = 0;
+        loop {
+            let mut cx = Context { now: self.now, random: &mut self.keys };
+            let (n, event) = self.session.receive(&mut cx, &tail[used..]);
+            used += n;
+            match event {
+                None => break,
+                Some(Event::Closed(closed)) => self.ended = Some(closed),
+                Some(_) => self.events += 1,
+            }
+        }
+        tail.drain(..used);
+    }
+
+    /// The same bytes again and again, until it ends or `most` times.
+    fn repeat(mut self, start: &[u8], bytes: &[u8], most: usize) -> Peer {
+        let mut tail = Vec::with_capacity(64 * KIB);
+        self.give(start, &mut tail);
+        for _ in 0..most {
+            if self.ended.is_some() {
+                break;
+            }
+            self.give(bytes, &mut tail);
+        }
+        self
+    }
+}
+
+fn failed(peer: &Peer) -> bool {
+    matches!(peer.ended, Some(Closed::Failed(_)))
+}
+
+/// Why a row did not come out as it has to.
+type Outcome = Result<(), String>;
+
+fn expect(what: bool, text: &str, peer: &Peer) -> Outcome {
+    if what { Ok(()) } else { Err(format!("{text}; ended: {:?}", peer.ended)) }
+}
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// Name, bound in bytes, and what happens. FAULTS rows in brackets.
+type Row = (&'static str, usize, fn() -> Outcome);
+
+const ROWS: &[Row] = &[
+    ("a frame that declares 2^62 bytes [2, 5]", SMALL, || {
+        let p = Peer::open(Limits::default()).repeat(b"\x82\x7f\x40\0\0\0\0\0\0\0", b"x", 10);
+        expect(failed(&p), "refused at its header", &p)
+    }),
+    ("a frame that declares 64 MiB and sends 1 KiB [2]", 256 * KIB + SMALL, || {
+        let p = Peer::open(Limits::default());
+        let p = p.repeat(b"\x82\x7f\0\0\0\0\x04\0\0\0", &[0; KIB], 1);
+        expect(p.ended.is_none(), "waits for the rest", &p)
+    }),
+    ("a frame that declares 64 MiB and sends half of it", 5 * 32 * MIB + SMALL, || {
+        let p = Peer::open(Limits::default());
+        let p = p.repeat(b"\x82\x7f\0\0\0\0\x04\0\0\0", &[0; 64 * KIB], 512);
+        expect(p.ended.is_none(), "waits for the rest", &p)
+    }),
+    ("endless fragments of one byte [15]", 4 * 131_072 + 64 * KIB + SMALL, || {
+        let p = Peer::open(Limits::default()).repeat(b"\x02\x01x", b"\0\x01x", 1_000_000);
+        expect(failed(&p), "refused at Limits::fragments", &p)
+    }),
+    ("endless empty fragments [16]", SMALL, || {
+        let p = Peer::open(Limits::default()).repeat(b"\x02\x00", b"\0\x00", 1_000_000);
+        expect(failed(&p), "refused at Limits::fragments", &p)
+    }),
+    ("two fragments that are too long together [17]", 4 * MIB + SMALL, || {
+        let limits = Limits { message: MIB, ..Limits::default() };
+        let half = [&b"\x7f\0\0\0\0\0\x08\0\x01"[..], &[0; 512 * KIB + 1]].concat();
+        let first = [b"\x02", &half[..]].concat();
+        let p = Peer::open(limits).repeat(&first, &[b"\x80", &half[..]].concat(), 1);
+        expect(failed(&p), "refused", &p)
+    }),
+    ("a million pings to a full socket [21]", 320 * KIB + SMALL, || {
+        let ping = [&b"\x89\x7d"[..], &[b'p'; 125]].concat();
+        let p = Peer::open(Limits::default()).repeat(b"", &ping, 1_000_000);
+        expect(p.ended.is_none() && p.session.buffered() <= 65 * KIB, "bounded", &p)
+    }),
+    ("a peer that does not read what is sent [3]", 3 * 17 * MIB + SMALL, || {
+        let mut p = Peer::open(Limits::default());
+        let payload = [0; 64 * KIB];
+        loop {
+            let mut cx = Context { now: p.now, random: &mut p.keys };
+            match p.session.send_binary(&mut cx, &payload) {
+                Ok(()) if p.session.buffered() <= 17 * MIB => {}
+                Err(Misuse::Full) => return Ok(()),
+                other => return Err(format!("{other:?} with {} bytes", p.session.buffered())),
+            }
+        }
+    }),
+    ("endless header fields in a handshake [24, 29]", 64 * KIB + SMALL, || {
+        let p = Peer::handshake().repeat(b"HTTP/1.1 101 Go\r\n", b"A: b\r\n", 1_000_000);
+        expect(failed(&p), "refused", &p)
+    }),
+    ("an endless header line [1]", SMALL, || {
+        let p = Peer::handshake().repeat(b"HTTP/1.1 101 Go\r\nA: ", b"x", 1_000_000);
+        expect(failed(&p), "refused", &p)
+    }),
+    ("endless interim responses [31]", SMALL, || {
+        let p = Peer::stream(Delivery::Raw).repeat(b"", b"HTTP/1.1 103 H\r\nA: b\r\n\r\n", 100_000);
+        expect(failed(&p), "refused", &p)
+    }),
+    ("a raw body of 1 GiB", SMALL, || {
+        let p = Peer::stream(Delivery::Raw).repeat(OK, &[b'x'; 64 * KIB], 16 * KIB);
+        expect(p.ended.is_none() && p.events > 16 * KIB, "passed on", &p)
+    }),
+    ("an endless chunk line [39]", SMALL, || {
+        let p = Peer::stream(Delivery::Raw).repeat(CHUNKED, b"0", 1_000_000);
+        expect(failed(&p), "refused", &p)
+    }),
+    ("chunk extensions without end [33]", SMALL, || {
+        let chunk = [&b"1;a="[..], &[b'x'; 2000], b"\r\nx\r\n"].concat();
+        let p = Peer::stream(Delivery::Raw).repeat(CHUNKED, &chunk, 1_000_000);
+        expect(failed(&p), "refused at Limits::chunk_overhead", &p)
+    }),
+    ("endless trailers", 64 * KIB + SMALL, || {
+        let start = [CHUNKED, b"0\r\n"].concat();
+        let p = Peer::stream(Delivery::Raw).repeat(&start, b"A: b\r\n", 1_000_000);
+        expect(failed(&p), "refused", &p)
+    }),
+    ("an endless line of an event stream, parsed [58]", 3 * MIB + SMALL, || {
+        let p = Peer::stream(Delivery::Events).repeat(OK, &[b'x'; KIB], 100_000);
+        expect(failed(&p), "refused at Limits::sse_line", &p)
+    }),
+    ("an endless line of an event stream, as text [58]", 3 * MIB + SMALL, || {
+        let p = Peer::stream(Delivery::Blocks).repeat(OK, &[b'x'; KIB], 100_000);
+        expect(failed(&p), "refused at Limits::sse_line", &p)
+    }),
+    ("a million short data lines, parsed [58]", 3 * MIB + SMALL, || {
+        let p = Peer::stream(Delivery::Events).repeat(OK, b"data: x\n", 1_000_000);
+        expect(failed(&p), "refused at Limits::sse_block", &p)
+    }),
+    ("a million comment lines, parsed", SMALL, || {
+        let p = Peer::stream(Delivery::Events).repeat(OK, b": x\n", 1_000_000);
+        expect(p.ended.is_none() && p.events == 1, "ignored", &p)
+    }),
+    ("a million comment lines, as text", 3 * MIB + SMALL, || {
+        let p = Peer::stream(Delivery::Blocks).repeat(OK, b": x\n", 1_000_000);
+        expect(failed(&p), "refused at Limits::sse_block", &p)
+    }),
+    ("a million small events, parsed", SMALL, || {
+        let p = Peer::stream(Delivery::Events).repeat(OK, b"id: 1\ndata: x\n\n", 1_000_000);
+        expect(p.ended.is_none() && p.events == 1_000_001, "passed on", &p)
+    }),
+];
+
+fn main() {
+    let mut bad = 0;
+    println!("{:>10}  {:>10}  what a peer does", "peak", "bound");
+    for (name, bound, run) in ROWS {
+        let before = NOW.load(Relaxed);
+        PEAK.store(before, Relaxed);
+        let outcome = run();
+        let peak = PEAK.load(Relaxed) - before;
+        println!("{peak:>10}  {bound:>10}  {name}");
+        if let Err(text) = outcome {
+            bad += 1;
+            println!("            FAILED: {text}");
+        }
+        if peak > *bound {
+            bad += 1;
+            println!("            FAILED: more than the bound");
+        }
+    }
+    std::process::exit(i32::from(bad > 0));
+}
