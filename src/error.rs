@@ -76,7 +76,8 @@ pub enum ErrorKind {
     Denied(String),
     /// The name has no address, or the resolver failed.
     Resolve(io::Error),
-    /// No address accepted a connection; why not, each.
+    /// No address accepted a connection; why not, each. Of a secret URL every address is
+    /// `0.0.0.0:0`.
     Connect(Vec<(SocketAddr, io::Error)>),
     /// The server's certificate is not acceptable; in words, and as the library says it.
     Certificate(String, Option<Box<dyn std::error::Error + Send + Sync>>),
@@ -185,7 +186,10 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Connect(attempts) => {
                 for (i, (address, e)) in attempts.iter().enumerate() {
                     let comma = if i > 0 { "; " } else { "" };
-                    write!(f, "{comma}{address}: {e}")?;
+                    match address.port() {
+                        0 => write!(f, "{comma}{e}")?,
+                        _ => write!(f, "{comma}{address}: {e}")?,
+                    }
                 }
                 Ok(())
             }

@@ -92,8 +92,14 @@ fn masked(line: &[u8]) -> String {
     if let Some((name, _)) = text.split_once(':')
         && is_token(name.as_bytes())
     {
-        let secret = SECRET.iter().any(|s| name.eq_ignore_ascii_case(s));
-        return if secret { format!("{name}: ***") } else { text };
+        let is_one_of = |names: &[&str]| names.iter().any(|n| name.eq_ignore_ascii_case(n));
+        return match text.split_once('?') {
+            _ if is_one_of(&SECRET) => format!("{name}: ***"),
+            Some((path, _)) if is_one_of(&["location", "content-location"]) => {
+                format!("{path}?***")
+            }
+            _ => text,
+        };
     }
     match text.split_once('?') {
         // The request line: the query may hold a token.

@@ -119,6 +119,13 @@ impl Client {
         self.with(|reactor| reactor.answer_close(id));
     }
 
+    /// Gives a connection up: a WebSocket that is open is closed with `code` and `reason`, a stream
+    /// or what is being opened is dropped. Its events are not told any more.
+    pub fn release(&self, id: ConnId, code: u16, reason: &str) {
+        let frame = CloseFrame::new(code, reason);
+        self.with(|reactor| reactor.release(id, &frame));
+    }
+
     /// Bytes that were accepted and not yet handed to the kernel.
     pub fn buffered(&self, id: ConnId) -> usize {
         self.with(|reactor| reactor.buffered(id))

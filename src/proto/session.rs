@@ -247,11 +247,23 @@ impl Session {
         matches!(&self.0, State::Open(connection) if connection.discards())
     }
 
-    /// For a stream: the connection is ready, and the time for the answer
-    /// ([`http::Timing::response`]) starts.
+    /// The connection is ready, and the time for a stream's answer ([`http::Timing::response`])
+    /// starts; or it was not read for a while, and is again: a peer that nobody read was not silent.
     pub fn connected(&mut self, now: Instant) {
-        if let State::Stream(exchange) = &mut self.0 {
-            exchange.connected(now);
+        match &mut self.0 {
+            State::Stream(exchange) => exchange.connected(now),
+            State::Open(connection) => connection.heard(now),
+            State::Opening(_) | State::Refused(_) => {}
+        }
+    }
+
+    /// When [`Session::on_deadline`] has to be called while nothing is read: silence does not count.
+    #[cfg(feature = "net")]
+    pub(crate) fn deadline_unread(&self) -> Option<Instant> {
+        match &self.0 {
+            State::Stream(exchange) if exchange.is_in_body() => None,
+            State::Open(connection) => connection.deadline_unread(),
+            _ => self.deadline(),
         }
     }
 

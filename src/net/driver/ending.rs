@@ -1,6 +1,7 @@
 //! How a connection ends: the final event, what we said last, and the socket.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::{Driver, Life, Live};
@@ -77,7 +78,7 @@ impl<S: Sys> Driver<S> {
         stage: Stage,
         kind: ErrorKind,
     ) {
-        let error = Error::new(&self.url, stage, kind);
+        let error = Error::new(&self.url, stage, self.discreet(kind));
         self.free(core);
         self.finally(core, sink, Closed::Failed(error));
     }
@@ -164,7 +165,27 @@ impl<S: Sys> Driver<S> {
     /// What the transport said; TLS speaks for itself, whatever was waited for.
     fn transport(&self, kind: ErrorKind) -> Error {
         let tls = matches!(kind, ErrorKind::Tls(..) | ErrorKind::Certificate(..));
-        Error::new(&self.url, if tls { Stage::Tls } else { self.stage().0 }, kind)
+        Error::new(&self.url, if tls { Stage::Tls } else { self.stage().0 }, self.discreet(kind))
+    }
+
+    /// What the library or the system said, without the host of a URL that is secret.
+    fn discreet(&self, kind: ErrorKind) -> ErrorKind {
+        match kind {
+            kind if &*self.url != SECRET => kind,
+            ErrorKind::Connect(all) => {
+                let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+                ErrorKind::Connect(all.into_iter().map(|(_, e)| (nowhere, e)).collect())
+            }
+            ErrorKind::Certificate(text, _) => {
+                let names = text.starts_with("the certificate is for ");
+                let other = || "the certificate is for another name".into();
+                ErrorKind::Certificate(if names { other() } else { text }, None)
+            }
+            ErrorKind::Tls(text, _) if text.ends_with(" is no name for TLS") => {
+                ErrorKind::Tls("the host is no name for TLS".into(), None)
+            }
+            kind => kind,
+        }
     }
 
     /// The stage that a live connection is in, and the time limit of what is waited for.
@@ -250,10 +271,9 @@ impl<S: Sys> Driver<S> {
 
     /// The final event.
     pub(super) fn finally(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, closed: Closed) {
-        let url = &self.url;
         core.say(self.id, || match &closed {
-            // The reason may name the host.
-            Closed::Failed(_) | Closed::Lost(_) if &**url == SECRET => format!("ended: {SECRET}"),
+            // The query of its URL may hold a token.
+            Closed::Failed(e) | Closed::Lost(e) => format!("ended: {}", e.reason()),
             closed => format!("ended: {closed}"),
         });
         if !std::mem::replace(&mut self.released, true) {

@@ -44,6 +44,19 @@ impl<S: Sys> Driver<S> {
     }
 
     pub(super) fn read(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        let outcome = self.read_some(core, sink);
+        if matches!(outcome, Ok(Read::Eof | Read::Cut) | Err(_)) {
+            self.parse_all(core, sink);
+            self.ended(core, sink, !matches!(outcome, Ok(Read::Eof)), outcome.err());
+        }
+    }
+
+    /// Reads while there is something, and room for it in this turn; the last outcome.
+    pub(super) fn read_some(
+        &mut self,
+        core: &mut Core<S>,
+        sink: &mut dyn Sink,
+    ) -> Result<Read, ErrorKind> {
         let mut buf = std::mem::take(&mut core.buf);
         let mut end = self.tail.len();
         if buf.len() < end + core.limits.receive_buffer {
@@ -73,10 +86,7 @@ impl<S: Sys> Driver<S> {
         if let Life::Live(Live { link: Link { tls: Some(tls), .. }, .. }) = &mut self.life {
             tls.shrink();
         }
-        if matches!(outcome, Ok(Read::Eof | Read::Cut) | Err(_)) {
-            self.parse_all(core, sink);
-            self.ended(core, sink, !matches!(outcome, Ok(Read::Eof)), outcome.err());
-        }
+        outcome
     }
 
     /// Whether the turn has room for another read of so many bytes: what it has none for would

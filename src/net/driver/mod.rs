@@ -173,7 +173,7 @@ impl<S: Sys> Driver<S> {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.life {
             Life::Opening(o) => Some(o.next.map_or(o.deadline, |next| next.min(o.deadline))),
-            Life::Live(live) => live.deadline(),
+            Life::Live(live) => live.deadline(self.paused),
             Life::Draining { until, .. } => Some(*until),
             Life::Gone => None,
         }
@@ -201,11 +201,12 @@ impl<S: Sys> Driver<S> {
             live.look_whether_ready(core.now);
         }
         if let Some(kind) = self.write(core) {
-            // What the peer said before it went is still to be read; without that, this is the end.
-            self.read(core, sink);
+            // What the peer said before it went is still to be read. Then this is the end, and no
+            // good one: the system tells the error once, and after it an end like any other.
+            let read = self.read_some(core, sink);
             self.parse_all(core, sink);
             if self.live().is_some() {
-                self.ended(core, sink, true, Some(kind));
+                self.ended(core, sink, true, Some(read.err().unwrap_or(kind)));
             }
         }
         self.observe(core);
@@ -248,6 +249,9 @@ impl<S: Sys> Driver<S> {
         }
         let interest = Interest { read: !self.paused && !self.deaf, write: blocked };
         if live.token.interest != interest {
+            if interest.read && !live.token.interest.read && live.entry.is_none() {
+                live.session.connected(core.now);
+            }
             live.token.interest = interest;
             let (socket, number) = (&live.link.socket, live.token.number);
             if let Err(e) = core.sys.watch(socket, number, interest, false) {
@@ -259,9 +263,13 @@ impl<S: Sys> Driver<S> {
 }
 
 impl<S: Sys> Live<S> {
-    fn deadline(&self) -> Option<Instant> {
+    /// A peer that is not read is not silent.
+    fn deadline(&self, paused: bool) -> Option<Instant> {
         let tls = self.entry.as_ref().and_then(|entry| entry.until);
-        tls.or_else(|| self.session.deadline())
+        tls.or_else(|| match paused {
+            true => self.session.deadline_unread(),
+            false => self.session.deadline(),
+        })
     }
 
     /// A stream's request can be sent from now on, and its answer has its own time.

@@ -2,8 +2,6 @@
 
 use super::{HttpError, Request};
 use crate::proto::head::Head;
-#[cfg(feature = "net")]
-use crate::proto::token::escape;
 use crate::proto::token::trim;
 use crate::proto::url::UrlError;
 
@@ -63,7 +61,10 @@ impl Redirect {
     /// The hop in words, for a trace.
     #[cfg(feature = "net")]
     pub(crate) fn shown(&self) -> String {
-        format!("{} to {}", self.status, escape(self.request.shown_url().as_bytes(), 500))
+        let url = self.request.shown_url();
+        // As in the request line: it may hold a token.
+        let url = url.split_once('?').map_or(url.to_owned(), |(path, _)| format!("{path}?***"));
+        format!("{} to {}", self.status, crate::proto::escape(url.as_bytes(), 500))
     }
 }
 

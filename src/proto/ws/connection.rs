@@ -161,6 +161,12 @@ impl Connection {
         self.timers.next()
     }
 
+    /// The same while nothing is read.
+    #[cfg(feature = "net")]
+    pub(crate) fn deadline_unread(&self) -> Option<Instant> {
+        self.timers.get(Timer::Close)
+    }
+
     pub(crate) fn on_deadline(&mut self, cx: &mut Context<'_>) -> Option<Event<'static>> {
         while let Some(timer) = self.timers.expired(cx.now) {
             match timer {
@@ -433,7 +439,7 @@ impl Connection {
     }
 
     /// A sign of life: a keep-alive ping is due only when nothing came for the interval.
-    fn heard(&mut self, now: Instant) {
+    pub(crate) fn heard(&mut self, now: Instant) {
         if let (Some(interval), State::Open) = (self.ping_interval, &self.state) {
             self.timers.set(Timer::Ping, now.checked_add(interval));
             self.timers.set(Timer::Pong, None);

@@ -1,0 +1,150 @@
+//! Requests with much to say, and servers that answer before they have heard it.
+
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use moonwire::proto::http::HttpError;
+use moonwire::{Closed, Config, Conn, ErrorKind, Event, Reactor, Stage};
+
+use crate::common::*;
+use crate::web::*;
+
+/// More than the kernel keeps between the two.
+const MUCH: usize = 16 << 20;
+
+/// How long a turn waits before the test looks around.
+const PAUSE: Duration = Duration::from_millis(10);
+
+#[test]
+fn a_large_body_arrives_as_it_is() {
+    const LEN: usize = 8 << 20;
+    for secure in [false, true] {
+        let server = serve_either(secure, |mut p| {
+            let n = length(p.request());
+            let body = p.read(n);
+            p.write(FINE.as_bytes());
+            (body, p.rest())
+        });
+        let data = pattern(LEN);
+        let options = ask("POST", &server.url()).body(&data).unwrap();
+        let told = events(options, trusting());
+        assert_eq!((body(&told), is_complete(&told)), (b"fine".to_vec(), true));
+        let (got, more) = server.join();
+        assert!(got == data && more == 0);
+    }
+}
+
+#[test]
+fn an_answer_before_the_request_is_out_ends_it() {
+    // The server has said all it wants to say, and does not read on.
+    for secure in [false, true] {
+        for stays in [false, true] {
+            let (done, wait) = channel::<()>();
+            let server = serve_either(secure, move |mut p| {
+                p.request();
+                p.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 5\r\n\r\nsorry");
+                // What it leaves unread makes its close a reset.
+                if stays {
+                    wait.recv_timeout(LONG).unwrap();
+                }
+            });
+            let options = ask("POST", &server.url()).body(vec![7; MUCH]).unwrap();
+            let told = events(options, trusting());
+            assert!(matches!(&told[0], Told::Response(r) if r.status == 413), "{told:?}");
+            assert_eq!((body(&told), is_complete(&told)), (b"sorry".to_vec(), true), "{told:?}");
+            let _ = done.send(());
+            server.join();
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_overlaps_the_request_is_read_while_that_is_written() {
+    // Neither side waits for the other: half, an answer, the other half, the rest of the answer.
+    for secure in [false, true] {
+        let server = serve_either(secure, |mut p| {
+            p.request();
+            let mut got = p.read(MUCH / 2);
+            p.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+            got.extend(p.read(MUCH / 2));
+            p.write(b"0\r\n\r\n");
+            got
+        });
+        let data = pattern(MUCH);
+        let told = events(ask("PUT", &server.url()).body(&data).unwrap(), trusting());
+        assert_eq!((body(&told), is_complete(&told)), (b"hello".to_vec(), true), "{told:?}");
+        assert!(server.join() == data);
+    }
+}
+
+#[test]
+fn a_reset_while_the_request_is_written_is_no_end_of_the_body() {
+    // A write that fails takes the error with it: what is read then looks like a good end.
+    for known in [false, true] {
+        for (start, missing) in [
+            ("HTTP/1.1 200 OK\r\n\r\nhello", "until the end"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", "by length"),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhello", "chunked"),
+        ] {
+            let ((go, wait), (done, is_done)) = (channel(), channel());
+            let server = serve(move |mut p| {
+                p.request();
+                if known {
+                    p.write(start.as_bytes());
+                }
+                // The client has read what was sent, or reads nothing from here on.
+                wait.recv_timeout(LONG).unwrap();
+                if !known {
+                    p.write(start.as_bytes());
+                }
+                p.reset();
+                done.send(()).unwrap();
+            });
+            let mut reactor = Reactor::new(Config::default()).unwrap();
+            let options = ask("POST", &server.url()).body(vec![7; MUCH]).unwrap();
+            let id = reactor.open(options).unwrap();
+            let (until, mut told, mut go) = (soon(), Vec::new(), Some(go));
+            while !reactor.is_empty() {
+                assert!(Instant::now() < until, "{told:?}");
+                let mut chunk = false;
+                let mut sink = |_: &mut Conn<'_>, event: Event<'_>| {
+                    chunk |= matches!(event, Event::Chunk(_));
+                    told.push(keep(event));
+                };
+                reactor.turn(Some(Instant::now() + PAUSE), &mut sink).unwrap();
+                let begun = (1..MUCH).contains(&reactor.buffered(id));
+                if (if known { chunk } else { begun })
+                    && let Some(go) = go.take()
+                {
+                    go.send(()).unwrap();
+                    is_done.recv_timeout(LONG).unwrap();
+                }
+            }
+            let (error, opened) = failure(&told);
+            assert!(opened, "{missing}: {told:?}");
+            assert!(matches!(told.last(), Some(Told::Closed(Closed::Lost(_)))), "{told:?}");
+            assert_eq!((error.stage(), error.status()), (Stage::Body, Some(200)), "{error}");
+            let fits = matches!(error.kind(), ErrorKind::Io(_))
+                || matches!(error.kind(), ErrorKind::Http(HttpError::Truncated(_)));
+            assert!(fits, "{missing}: {error}");
+            assert_eq!(body(&told), b"hello");
+            server.join();
+        }
+    }
+}
+
+#[test]
+fn a_server_that_hangs_up_on_the_request() {
+    for secure in [false, true] {
+        let server = serve_either(secure, |mut p| {
+            p.request();
+            p.reset();
+        });
+        let options = ask("POST", &server.url()).body(vec![7; MUCH]).unwrap();
+        let told = events(options, trusting());
+        let [Told::Closed(Closed::Failed(error))] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((error.stage(), error.status()), (Stage::Response, None), "{error}");
+        assert!(matches!(error.kind(), ErrorKind::Io(_)), "{error}");
+        server.join();
+    }
+}
