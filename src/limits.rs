@@ -46,6 +46,20 @@ pub struct Limits {
     pub sse_line: usize,
     /// Bytes of one event of an event stream, over all its lines: 1 MiB.
     pub sse_block: usize,
+    /// What an [`EventSource`](crate::EventSource) waits before it connects again, until the server
+    /// says how long: 3 s. WHATWG HTML §9.2.2 leaves it to the client ("a few seconds"); Chromium
+    /// takes 3 s, Firefox 5 s.
+    pub sse_retry: Duration,
+    /// The least it waits, whatever the server says: 500 ms, as in Firefox. A `retry: 0` and an
+    /// answer that ends at once would make a busy loop. Less than 1 ms counts as 1 ms.
+    pub sse_retry_floor: Duration,
+    /// The most that a server can make it wait: 1 h. A `retry` of years, by mistake or malice, would
+    /// look like an end that nobody told; one of minutes is a server's way to be polled.
+    pub sse_retry_ceiling: Duration,
+    /// Up to what the wait doubles while attempts fail in a row: 1 min. So a server that is down for
+    /// long is not overrun when it comes back, and not missed for long either. A server that asked
+    /// for more gets more.
+    pub sse_backoff: Duration,
     /// Bytes that may wait to be sent on one connection when another message is accepted: 16 MiB.
     /// One message more than that fits; then sending is an error until the peer has read.
     pub send_queue: usize,
@@ -126,6 +140,10 @@ impl Default for Limits {
             chunk_overhead: 16 * KIB,
             sse_line: MIB,
             sse_block: MIB,
+            sse_retry: Duration::from_secs(3),
+            sse_retry_floor: Duration::from_millis(500),
+            sse_retry_ceiling: Duration::from_secs(3600),
+            sse_backoff: Duration::from_secs(60),
             send_queue: 16 * MIB,
             pong_queue: 64 * KIB,
             in_place: 64 * KIB,

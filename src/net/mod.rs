@@ -1,5 +1,5 @@
 //! Sockets, the poll loop and its three faces: [`Reactor`] (the embedder drives it), [`Client`]
-//! (a thread of its own), and [`WebSocket`] and [`Stream`] (blocking).
+//! (a thread of its own), and [`WebSocket`], [`Stream`] and [`EventSource`] (blocking).
 
 mod ask;
 mod batch;
@@ -8,6 +8,7 @@ mod client;
 mod conn;
 mod dial;
 mod driver;
+mod event_source;
 mod gate;
 mod keys;
 pub(crate) mod link;
@@ -32,6 +33,7 @@ pub use batch::{Batch, Items};
 pub use blocking::{Message, Received, WebSocket, connect};
 pub use client::{Client, Events};
 pub use conn::{Conn, Sink};
+pub use event_source::{EventSource, Incoming};
 pub use options::{Config, Options, Override};
 pub use reactor::Reactor;
 pub use resolve::Answer;

@@ -241,7 +241,6 @@ impl<S: Sys> Reactor<S> {
     }
 
     /// Bytes of the system's CSPRNG.
-    #[cfg(feature = "luau")]
     pub(crate) fn random(&mut self) -> [u8; 16] {
         self.core.keys.with(&mut self.core.sys).bytes()
     }

@@ -5,6 +5,7 @@
 mod common;
 
 mod dial;
+mod event_source;
 mod faces;
 mod handshake;
 mod open;

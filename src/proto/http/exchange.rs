@@ -9,7 +9,7 @@ use super::body::{Body, Piece};
 use super::{Delivery, HttpError, Redirect, Request, Response, Timing};
 use crate::limits::Limits;
 use crate::proto::buf::SendBuf;
-use crate::proto::head::{Head, HeadParser};
+use crate::proto::head::{Fields, Head, HeadParser};
 use crate::proto::headers::SECRET;
 use crate::proto::sse::{Blocks, Events};
 use crate::proto::token::{escape, trim};
@@ -235,7 +235,7 @@ impl Exchange {
         }
         let body = Body::of(&self.request.method, &head)?;
         if self.delivery.is_event_stream() {
-            check_type(&head)?;
+            check_type(&head.fields)?;
         }
         let output = match self.delivery {
             Delivery::Raw => Output::Raw,
@@ -350,9 +350,9 @@ impl Output {
     }
 }
 
-/// An event stream says that it is one (WHATWG HTML §9.2.2); parameters and case do not matter.
-fn check_type(head: &Head) -> Result<(), HttpError> {
-    let all: Vec<&[u8]> = head.fields.all("Content-Type").collect();
+/// An event stream says that it is one (WHATWG HTML §9.2.3); parameters and case do not matter.
+pub(crate) fn check_type(fields: &Fields) -> Result<(), HttpError> {
+    let all: Vec<&[u8]> = fields.all("Content-Type").collect();
     let essence = |v: &[u8]| trim(v.split(|&b| b == b';').next().unwrap_or_default()).to_vec();
     match all[..] {
         [one] if essence(one).eq_ignore_ascii_case(b"text/event-stream") => Ok(()),

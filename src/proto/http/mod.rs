@@ -68,6 +68,8 @@ pub enum HttpError {
     ContentEncoding(String),
     /// A response that is no event stream, where one was asked for; its `Content-Type`.
     ContentType(String),
+    /// A response that opens no event stream, since its status is not 200 (WHATWG HTML §9.2.3).
+    Status(u16),
     /// The line before a chunk is no hexadecimal number and well-formed extensions
     /// (RFC 9112 §7.1); what it starts with.
     ChunkLine(String),
@@ -123,6 +125,9 @@ impl fmt::Display for HttpError {
             ),
             HttpError::ContentType(value) => {
                 write!(f, "Content-Type \"{value}\" is not text/event-stream")
+            }
+            HttpError::Status(status) => {
+                write!(f, "status {status} opens no event stream, only 200 does")
             }
             HttpError::ChunkLine(start) => write!(f, "malformed chunk line \"{start}\""),
             HttpError::ChunkSize => f.write_str("a chunk of 2^63 bytes or more"),

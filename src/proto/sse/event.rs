@@ -110,6 +110,20 @@ impl Events {
         self.block.retry.or(self.retry)
     }
 
+    /// Goes on from an ID that was stored, as if a block before had brought it. One that no stream
+    /// can bring, since it holds CR, LF or NUL, changes nothing.
+    pub fn set_last_event_id(&mut self, id: &str) {
+        if !id.contains(['\r', '\n', '\0']) {
+            self.last_event_id = id.to_owned();
+        }
+    }
+
+    /// Other bounds, for the stream that [`Events::restart`] begins.
+    #[cfg(feature = "net")]
+    pub(crate) fn set_limits(&mut self, limits: &Limits) {
+        (self.line_max, self.block_max) = (limits.sse_line, limits.sse_block);
+    }
+
     /// Begins a new stream, as after a reconnect: what is unfinished and an error are forgotten,
     /// the last event ID and the reconnection time stay. So events without `id` on the new
     /// connection still have the one from before.

@@ -6,6 +6,7 @@
 //!
 //! * [`Events`] gives parsed events: what `EventSource` would dispatch.
 //! * [`Blocks`] gives the text of each event, field names and comments included.
+//! * [`Reconnect`] says how long to wait before the next connection.
 //!
 //! A line ends at CR LF, LF or CR. A CR ends it at once; a LF right behind is then swallowed, so
 //! that nobody waits for a byte that may come an hour later. One byte order mark at the very start
@@ -14,6 +15,7 @@
 mod block;
 mod event;
 mod line;
+mod reconnect;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +23,7 @@ use std::fmt;
 
 pub use block::Blocks;
 pub use event::{Event, Events};
+pub use reconnect::Reconnect;
 
 /// How many bytes were taken, and what they completed.
 type Taken<T> = Result<(usize, Option<T>), SseError>;

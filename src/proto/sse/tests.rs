@@ -839,6 +839,20 @@ fn a_last_event_id_fits_into_a_header_line() {
 }
 
 #[test]
+fn a_stored_id_is_as_good_as_one_from_before() {
+    let mut events = Events::new(&Limits::default());
+    events.set_last_event_id("ü 1");
+    let (_, event) = events.receive(b"data: x\n\n").expect("good");
+    assert_eq!((event.expect("one").id.as_str(), events.last_event_id()), ("ü 1", "ü 1"));
+    for none in ["a\rb", "a\n", "\0"] {
+        events.set_last_event_id(none);
+        assert_eq!(events.last_event_id(), "ü 1", "{none:?}");
+    }
+    events.set_last_event_id("");
+    assert_eq!(events.last_event_id(), "");
+}
+
+#[test]
 fn errors_name_the_limit_that_can_be_raised() {
     assert!(SseError::LongLine.to_string().contains("Limits::sse_line"));
     assert!(SseError::LongEvent.to_string().contains("Limits::sse_block"));

@@ -1,0 +1,93 @@
+//! Server-sent events over as many connections as it takes: the source connects again behind the
+//! last event that it has given.
+//!
+//! ```sh
+//! cargo run --example event_source                              # against a server of its own
+//! cargo run --example event_source https://example.com/events   # until Ctrl-C
+//! ```
+
+use std::error::Error;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use moonwire::{EventSource, Incoming, StreamOptions};
+
+fn main() -> ExitCode {
+    match run(std::env::args().nth(1)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line: the URL, the stage that failed, the reason.
+            eprintln!("event_source: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(url: Option<String>) -> Result<(), Box<dyn Error>> {
+    let url = match url {
+        Some(url) => url,
+        None => start_server()?,
+    };
+    let mut source = EventSource::new(StreamOptions::get(&url)?)
+        .reconnect(true)
+        // The server below says how long to wait; others may not.
+        .retry(Duration::from_secs(2))
+        // Without a word for so long, not even a comment, a connection is given up.
+        .idle(Some(Duration::from_secs(60)));
+    loop {
+        match source.next_timeout(Duration::from_secs(1))? {
+            Incoming::Event(event) => println!("{} #{}: {}", event.event, event.id, event.data),
+            Incoming::Closed => break,
+            Incoming::Nothing => match source.last_error() {
+                Some(error) => println!("(not connected: {error})"),
+                None => println!("(nothing within 1 s)"),
+            },
+        }
+    }
+    println!("the server has no more");
+    Ok(())
+}
+
+const LAST: u32 = 8;
+
+/// A server that ends each connection after three events, goes on behind the ID that the client
+/// names, and says when there is no more.
+fn start_server() -> io::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("http://{}/events", listener.local_addr()?);
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            if let Err(error) = client.and_then(serve) {
+                eprintln!("server: {error}");
+            }
+        }
+    });
+    Ok(url)
+}
+
+fn serve(mut client: TcpStream) -> io::Result<()> {
+    let mut seen = 0;
+    for line in BufReader::new(&client).lines() {
+        let line = line?;
+        if line.is_empty() {
+            break;
+        }
+        if let Some(id) = line.strip_prefix("Last-Event-ID: ") {
+            println!("server: goes on behind #{id}");
+            seen = id.parse().unwrap_or(0);
+        }
+    }
+    if seen >= LAST {
+        return client.write_all(b"HTTP/1.1 204 No Content\r\n\r\n");
+    }
+    client
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nretry: 500\n\n")?;
+    for id in (seen + 1..=LAST).take(3) {
+        thread::sleep(Duration::from_millis(50));
+        client.write_all(format!("event: tick\nid: {id}\ndata: {id} of {LAST}\n\n").as_bytes())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,462 @@
+//! A source of events that blocks, and that connects again.
+
+use std::time::{Duration, Instant};
+
+use super::conn::Conn;
+use super::reactor::Reactor;
+use super::{Closed, Config, ConnId, Event, StreamOptions, after};
+use crate::error::{Error, ErrorKind, Stage};
+use crate::limits::Limits;
+use crate::proto::CloseFrame;
+use crate::proto::http::exchange::check_type;
+use crate::proto::http::{Delivery, HttpError, Response};
+use crate::proto::sse::{self, Reconnect};
+
+/// What came of an event source within a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    /// An event.
+    Event(sse::Event),
+    /// Nothing.
+    Nothing,
+    /// No event comes any more.
+    Closed,
+}
+
+/// Events of a server, over as many connections as it takes (WHATWG HTML §9.2); calls block.
+///
+/// ```no_run
+/// use moonwire::{EventSource, StreamOptions};
+///
+/// let options = StreamOptions::get("https://example.com/events")?;
+/// let mut source = EventSource::new(options).reconnect(true);
+/// while let Some(event) = source.next_event()? {
+///     println!("{}: {}", event.event, event.data);
+/// }
+/// # Ok::<(), moonwire::Error>(())
+/// ```
+///
+/// Nothing happens before the first event is asked for, and nothing between two calls: what a
+/// server sends meanwhile waits in the kernel, and then in the server. What is set later counts from
+/// the next connection on. Dropping the source ends its connection.
+///
+/// # What ends it, and what does not
+///
+/// * Status 200 and the type `text/event-stream` open a stream. 204 ends the source for good, and
+///   that is no error. Any other answer is one ([`HttpError::Status`], [`HttpError::ContentType`];
+///   [`Error::status`] tells the status), for good too.
+/// * The end of a body, and an error that may pass, end it unless [`EventSource::reconnect`] is set:
+///   a name that is not resolved, a connection that is refused or breaks off, TLS that fails, a body
+///   that is not whole or well framed, a time limit, the idle limit.
+/// * An error for good is also what would come again: a certificate that is not trusted, an answer
+///   that is not HTTP, a redirect that is not followed, an event beyond [`Limits::sse_block`].
+///
+/// An error is given once; afterwards the source is closed. [`EventSource::last_event_id`] still
+/// tells where a new one can go on.
+///
+/// # Each connection
+///
+/// It starts from the URL of the options, whatever redirects the one before had followed, and sends
+/// the same method, fields and body: a `POST`, too, is sent again. To them come
+/// `Accept: text/event-stream` and `Cache-Control: no-cache`, unless the options have such fields,
+/// and the last event ID as `Last-Event-ID`, unless it is empty. An ID with control characters is
+/// not sent, since no header can carry it (RFC 9110 §5.5); then the server does not learn where to
+/// go on. A field `Last-Event-ID` of the options is not sent. Where a redirect leads, the ID goes.
+///
+/// [`StreamOptions::timeout`] and the limits hold for each connection, [`StreamOptions::delivery`]
+/// is not looked at.
+pub struct EventSource {
+    options: StreamOptions,
+    /// What the next reactor is made with.
+    config: Option<Config>,
+    /// INVARIANT: there is one from the first connection on.
+    reactor: Option<Reactor>,
+    reconnect: bool,
+    retry: Option<Duration>,
+    retry_floor: Option<Duration>,
+    // Here and not in the session, which would give events only: an ID or a `retry` without data
+    // would be lost, and they have to outlive the connection. So the bodies come raw, and the parser
+    // stands exactly where the caller does.
+    parser: sse::Events,
+    plan: Reconnect,
+    state: State,
+    inbox: Inbox,
+    last_error: Option<Error>,
+}
+
+enum State {
+    /// No connection until then.
+    Waiting(Instant),
+    Connected {
+        id: ConnId,
+        /// The answer has come, and it is an event stream.
+        open: bool,
+    },
+    Over,
+}
+
+/// What a connection has brought and what was not looked at yet.
+#[derive(Default)]
+struct Inbox {
+    response: Option<Box<Response>>,
+    /// Of the body; the bytes before `at` are used.
+    bytes: Vec<u8>,
+    at: usize,
+    closed: Option<Closed>,
+}
+
+impl EventSource {
+    /// A source with the request and the limits of `options`. It does not connect yet.
+    pub fn new(mut options: StreamOptions) -> EventSource {
+        options.delivery = Delivery::Raw;
+        for (name, value) in [("Accept", "text/event-stream"), ("Cache-Control", "no-cache")] {
+            if !options.request.headers.has(name) {
+                // Neither the name nor the value is one that is refused.
+                let _ = options.request.header(name, value);
+            }
+        }
+        EventSource {
+            options,
+            config: Some(Config::default()),
+            reactor: None,
+            reconnect: false,
+            retry: None,
+            retry_floor: None,
+            parser: sse::Events::new(&Limits::default()),
+            plan: Reconnect::default(),
+            state: State::Waiting(Instant::now()),
+            inbox: Inbox::default(),
+            last_error: None,
+        }
+    }
+
+    /// Whether to connect again after the end of a body and after what may pass; `false` by default.
+    /// It goes on for as long as it is asked for events, after waits as [`Reconnect`] has them;
+    /// [`EventSource::last_error`] tells what is wrong meanwhile.
+    pub fn reconnect(mut self, reconnect: bool) -> EventSource {
+        self.reconnect = reconnect;
+        self
+    }
+
+    /// The time before it connects again, until the server says how long; without it
+    /// [`Limits::sse_retry`]. Bounded as the server's is.
+    pub fn retry(mut self, retry: Duration) -> EventSource {
+        self.retry = Some(retry);
+        self
+    }
+
+    /// The least time before it connects again, whatever the server says; without it
+    /// [`Limits::sse_retry_floor`]. At least 1 ms.
+    pub fn retry_floor(mut self, floor: Duration) -> EventSource {
+        self.retry_floor = Some(floor);
+        self
+    }
+
+    /// The longest silence of an open stream, after which it counts as broken off; `None`, the
+    /// default: any. Comments break the silence too, and servers send them for that: every 15 s, as
+    /// §9.2.7 advises. The same as [`StreamOptions::idle`].
+    pub fn idle(mut self, idle: Option<Duration>) -> EventSource {
+        self.options.idle = idle;
+        self
+    }
+
+    /// Goes on behind an event whose ID was stored. An ID that no event can have, since it holds CR,
+    /// LF or NUL, changes nothing.
+    pub fn resume(mut self, id: &str) -> EventSource {
+        self.parser.set_last_event_id(id);
+        self
+    }
+
+    /// TLS, limits, overrides, an observer.
+    pub fn config(mut self, config: Config) -> EventSource {
+        self.config = Some(config);
+        self
+    }
+
+    /// What the next connection would send as `Last-Event-ID`, and what a later source can go on
+    /// from: the ID as it stood behind the event that was given last, or behind what followed it
+    /// without data. Empty if there is none.
+    pub fn last_event_id(&self) -> &str {
+        self.parser.last_event_id()
+    }
+
+    /// Whether a stream is open at the moment, as far as the last call knew.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Connected { open: true, .. })
+    }
+
+    /// Why there is no open stream: what ended the latest one or kept it from being opened, where
+    /// that did not become the error of a call. `None` while one is open, after a body that ended
+    /// as it should, and before the first attempt has ended.
+    pub fn last_error(&self) -> Option<&Error> {
+        self.last_error.as_ref()
+    }
+
+    /// The next event; `None` when none comes any more.
+    ///
+    /// # Errors
+    ///
+    /// What ends the source, once; see [there](EventSource#what-ends-it-and-what-does-not).
+    pub fn next_event(&mut self) -> Result<Option<sse::Event>, Error> {
+        match self.next_until(None)? {
+            Incoming::Event(event) => Ok(Some(event)),
+            Incoming::Closed | Incoming::Nothing => Ok(None),
+        }
+    }
+
+    /// What comes next, if it comes within `timeout`, also while it waits or connects. Zero looks at
+    /// what is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventSource::next_event`].
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Incoming, Error> {
+        self.next_until(Some(after(Instant::now(), timeout)))
+    }
+
+    fn next_until(&mut self, until: Option<Instant>) -> Result<Incoming, Error> {
+        let result = self.wait(until);
+        if result.is_err() {
+            self.finish();
+        }
+        result
+    }
+
+    fn wait(&mut self, until: Option<Instant>) -> Result<Incoming, Error> {
+        let mut late = false;
+        loop {
+            if let Some(incoming) = self.look()? {
+                return Ok(incoming);
+            }
+            if late {
+                return Ok(Incoming::Nothing);
+            }
+            // Asked before, so that a timeout of zero does a step.
+            late = until.is_some_and(|until| until <= Instant::now());
+            self.work(until)?;
+        }
+    }
+
+    /// What there is to tell, of what has come.
+    fn look(&mut self) -> Result<Option<Incoming>, Error> {
+        if let Some(response) = self.inbox.response.take() {
+            self.accept(&response)?;
+        }
+        if let Some(event) = self.parse()? {
+            return Ok(Some(Incoming::Event(event)));
+        }
+        if let Some(closed) = self.inbox.closed.take() {
+            self.ended(closed)?;
+        }
+        Ok(matches!(self.state, State::Over).then_some(Incoming::Closed))
+    }
+
+    /// One step on: connects, if it is time, or waits for what comes, or for the time.
+    fn work(&mut self, until: Option<Instant>) -> Result<(), Error> {
+        let until = match self.state {
+            State::Waiting(at) if at <= Instant::now() => return self.connect(),
+            State::Waiting(at) => Some(until.map_or(at, |until| until.min(at))),
+            State::Connected { .. } => until,
+            State::Over => return Ok(()),
+        };
+        let (Some(reactor), inbox) = (&mut self.reactor, &mut self.inbox) else { return Ok(()) };
+        let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| inbox.put(conn, event);
+        let turned = reactor.turn(until, &mut sink);
+        turned.map_err(|e| self.error(Stage::Body, ErrorKind::Io(e)))
+    }
+
+    fn connect(&mut self) -> Result<(), Error> {
+        let mut options = self.options.clone();
+        options.request.headers.remove(&["last-event-id"]);
+        let id = self.parser.last_event_id();
+        if !id.is_empty() {
+            // What is refused is an ID that a header cannot carry: it is not sent then.
+            let _ = options.request.header("Last-Event-ID", id);
+        }
+        if let Some(config) = self.config.take() {
+            let made = Reactor::new(config);
+            self.reactor = Some(made.map_err(|e| self.error(Stage::Connect, ErrorKind::Io(e)))?);
+        }
+        self.parser.set_limits(&self.limits());
+        self.parser.restart();
+        if let Some(reactor) = &mut self.reactor {
+            self.state = State::Connected { id: reactor.open(options)?, open: false };
+        }
+        Ok(())
+    }
+
+    /// The head of an answer, which opens a stream or ends the source. 204 is the server's way to
+    /// say that there is nothing to wait for (§9.2.1).
+    fn accept(&mut self, response: &Response) -> Result<(), Error> {
+        let fine = match response.status {
+            200 => check_type(&response.headers),
+            204 => {
+                self.finish();
+                return Ok(());
+            }
+            status => Err(HttpError::Status(status)),
+        };
+        if let Err(e) = fine {
+            let error = self.error(Stage::Response, ErrorKind::Http(e));
+            return Err(error.with_status(Some(response.status)));
+        }
+        if let State::Connected { open, .. } = &mut self.state {
+            *open = true;
+        }
+        self.plan.opened();
+        self.last_error = None;
+        Ok(())
+    }
+
+    /// The next event of what has come.
+    fn parse(&mut self) -> Result<Option<sse::Event>, Error> {
+        let State::Connected { id, .. } = self.state else { return Ok(None) };
+        let input = self.inbox.unread();
+        if input.is_empty() {
+            return Ok(None);
+        }
+        match self.parser.receive(input) {
+            Ok((used, event)) => {
+                self.inbox.used(used);
+                if let Some(reactor) = &mut self.reactor {
+                    reactor.consumed(id, used);
+                }
+                Ok(event)
+            }
+            // It would come again: the server goes on behind the event before.
+            Err(e) => {
+                let kind = ErrorKind::Http(HttpError::EventStream(e));
+                Err(self.error(Stage::Body, kind).with_status(Some(200)))
+            }
+        }
+    }
+
+    /// A connection has ended, and all that it brought was looked at.
+    fn ended(&mut self, closed: Closed) -> Result<(), Error> {
+        let error = match closed {
+            Closed::Failed(e) | Closed::Lost(e) => Some(e),
+            Closed::Clean(_) | Closed::Complete => None,
+        };
+        let again = self.reconnect && error.as_ref().is_none_or(may_pass);
+        match error {
+            Some(e) if !again => return Err(e),
+            None if !again => self.finish(),
+            error => {
+                self.last_error = error;
+                let random = self.reactor.as_mut().map_or(0, |r| r.random()[0]);
+                let retry = self.parser.retry().or(self.retry);
+                let wait = self.plan.wait(&self.limits(), retry, random);
+                self.state = State::Waiting(after(Instant::now(), wait));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the source, and its connection.
+    fn finish(&mut self) {
+        self.release();
+        self.state = State::Over;
+        self.inbox = Inbox::default();
+    }
+
+    fn release(&mut self) {
+        if let (State::Connected { id, .. }, Some(reactor)) = (&self.state, &mut self.reactor) {
+            reactor.release(*id, &CloseFrame::new(1000, ""));
+        }
+    }
+
+    /// The bounds of its connections, with what was set here.
+    fn limits(&self) -> Limits {
+        let mut limits = match (&self.options.limits, &self.reactor) {
+            (Some(own), _) => (**own).clone(),
+            (None, Some(reactor)) => reactor.limits().clone(),
+            (None, None) => Limits::default(),
+        };
+        limits.sse_retry_floor = self.retry_floor.unwrap_or(limits.sse_retry_floor);
+        limits
+    }
+
+    fn error(&self, stage: Stage, kind: ErrorKind) -> Error {
+        Error::new(self.options.request.shown_url(), stage, kind)
+    }
+}
+
+/// Whether another attempt may end otherwise. §9.2.3 lets a client give up where it knows that none
+/// can.
+fn may_pass(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Resolve(_)
+        | ErrorKind::Connect(_)
+        | ErrorKind::Tls(..)
+        | ErrorKind::Timeout(_)
+        | ErrorKind::Idle(_)
+        | ErrorKind::Eof
+        | ErrorKind::Io(_)
+        | ErrorKind::Http(HttpError::Eof) => true,
+        // What speaks no proper HTTP at the start never will; but a body may be cut anywhere.
+        ErrorKind::Http(_) => error.stage() == Stage::Body,
+        _ => false,
+    }
+}
+
+impl Iterator for EventSource {
+    type Item = Result<sse::Event, Error>;
+
+    /// As [`EventSource::next_event`]; an error is the last item.
+    fn next(&mut self) -> Option<Result<sse::Event, Error>> {
+        self.next_event().transpose()
+    }
+}
+
+/// A buffer that is empty and has more bytes than this is given back: 64 KiB, so that a source that
+/// waits owns little whatever came before.
+const KEEP: usize = 64 * 1024;
+
+impl Inbox {
+    fn put(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
+        match event {
+            Event::Response(response) => self.response = Some(response),
+            Event::Chunk(data) => {
+                conn.hold(data.len());
+                self.bytes.extend_from_slice(&data);
+            }
+            Event::Closed(closed) => self.closed = Some(closed),
+            // What a WebSocket would tell.
+            _ => {}
+        }
+    }
+
+    fn unread(&self) -> &[u8] {
+        // Nobody uses more than is there.
+        &self.bytes[self.at..]
+    }
+
+    fn used(&mut self, n: usize) {
+        self.at += n;
+        if self.at >= self.bytes.len() {
+            self.at = 0;
+            self.bytes.clear();
+            self.bytes.shrink_to(KEEP);
+        }
+    }
+}
+
+impl Drop for EventSource {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_that_is_used_up_is_given_back() {
+        let mut inbox = Inbox { bytes: vec![1; 1 << 20], ..Inbox::default() };
+        inbox.used(10);
+        assert_eq!(inbox.unread().len(), (1 << 20) - 10);
+        inbox.used((1 << 20) - 10);
+        assert!(inbox.unread().is_empty() && inbox.bytes.capacity() <= KEEP);
+    }
+}

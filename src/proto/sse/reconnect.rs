@@ -1,0 +1,194 @@
+//! How long to wait before connecting again, without a clock.
+
+use std::time::Duration;
+
+use crate::limits::Limits;
+
+/// A wait of less would be none.
+const LEAST: Duration = Duration::from_millis(1);
+
+/// How long the owner of an event stream waits before it connects again (WHATWG HTML §9.2.3,
+/// "reestablish the connection").
+///
+/// > **The rule.** After a stream that was open, the reconnection time. After the n-th attempt in a
+/// > row that opened none, 2ⁿ⁻¹ times that, at most [`Limits::sse_backoff`], and of this a random
+/// > part between one half and all. Never less than the reconnection time, which is the server's
+/// > `retry` or else [`Limits::sse_retry`], between [`Limits::sse_retry_floor`] and
+/// > [`Limits::sse_retry_ceiling`].
+///
+/// The first wait is exact, since a server may count on what it asked for, and can spread its
+/// clients by what it tells each. The later ones are random: after a crash, which tells nothing to
+/// anybody, all clients would otherwise come back at the same instants, again and again.
+///
+/// ```
+/// use std::time::Duration;
+/// use moonwire::{Limits, proto::sse::Reconnect};
+///
+/// let (limits, mut plan) = (Limits::default(), Reconnect::default());
+/// plan.opened();
+/// assert_eq!(plan.wait(&limits, None, 7), Duration::from_secs(3));
+/// let retry = Some(Duration::from_secs(10));
+/// assert_eq!(plan.wait(&limits, retry, 7), Duration::from_secs(10));
+/// assert_eq!(plan.wait(&limits, retry, 255), Duration::from_secs(20));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Reconnect {
+    /// Attempts in a row that opened no stream.
+    failures: u32,
+    open: bool,
+}
+
+impl Reconnect {
+    /// The attempt that is under way has opened an event stream; its end is no failure.
+    pub fn opened(&mut self) {
+        self.open = true;
+    }
+
+    /// The attempt that was under way, or its stream, has ended: how long to wait. `retry` is what
+    /// [`Events::retry`](super::Events::retry) gives, `random` any byte. At least 1 ms.
+    pub fn wait(&mut self, limits: &Limits, retry: Option<Duration>, random: u8) -> Duration {
+        self.failures = if self.open { 0 } else { self.failures.saturating_add(1) };
+        self.open = false;
+        let floor = limits.sse_retry_floor.max(LEAST);
+        // Not `clamp`, which panics where the floor is above the ceiling: then the floor counts.
+        let time = retry.unwrap_or(limits.sse_retry).min(limits.sse_retry_ceiling).max(floor);
+        let factor = 2u32.saturating_pow(self.failures.saturating_sub(1));
+        let longest = time.saturating_mul(factor).min(limits.sse_backoff);
+        let half = longest / 2;
+        let part = half.saturating_mul(random.into()) / u32::from(u8::MAX);
+        time.max(half.saturating_add(part))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    fn limits() -> Limits {
+        Limits {
+            sse_retry: MS(1000),
+            sse_retry_floor: MS(100),
+            sse_retry_ceiling: MS(60_000),
+            sse_backoff: MS(10_000),
+            ..Limits::default()
+        }
+    }
+
+    #[test]
+    fn after_an_open_stream_the_wait_is_the_reconnection_time_exactly() {
+        for (retry, wait) in [
+            (None, 1000),
+            (Some(0), 100),
+            (Some(99), 100),
+            (Some(100), 100),
+            (Some(101), 101),
+            (Some(2500), 2500),
+            // Above the most that failures make it wait: the server wants it so.
+            (Some(20_000), 20_000),
+            (Some(60_000), 60_000),
+            (Some(60_001), 60_000),
+            (Some(u64::MAX), 60_000),
+        ] {
+            let mut plan = Reconnect::default();
+            for random in [0, 1, 127, 255] {
+                plan.opened();
+                assert_eq!(plan.wait(&limits(), retry.map(MS), random), MS(wait), "{retry:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn failures_in_a_row_double_the_wait_up_to_a_bound() {
+        let mut plan = Reconnect::default();
+        let mut waits = |random| plan.wait(&limits(), None, random);
+        assert_eq!(
+            [0, 255, 255, 255, 255, 255, 255].map(&mut waits),
+            [1, 2, 4, 8, 10, 10, 10].map(|s| MS(s * 1000))
+        );
+        // However many there are, and never less than half.
+        for _ in 0..100 {
+            assert_eq!(waits(0), MS(5000));
+        }
+        plan.failures = u32::MAX;
+        assert_eq!(plan.wait(&limits(), None, 255), MS(10_000));
+        // One that opens ends the row.
+        plan.opened();
+        assert_eq!(plan.wait(&limits(), None, 255), MS(1000));
+        assert_eq!(plan.wait(&limits(), None, 255), MS(1000), "the first failure");
+        assert_eq!(plan.wait(&limits(), None, 255), MS(2000));
+    }
+
+    #[test]
+    fn no_wait_is_shorter_than_the_reconnection_time_or_longer_than_both_bounds() {
+        for retry in [None, Some(0), Some(300), Some(5000), Some(30_000), Some(u64::MAX)] {
+            for random in 0..=255 {
+                let mut plan = Reconnect::default();
+                let first = plan.wait(&limits(), retry.map(MS), random);
+                let mut before = first;
+                for _ in 0..40 {
+                    let wait = plan.wait(&limits(), retry.map(MS), random);
+                    assert!(wait >= before && wait <= first.max(MS(10_000)), "{retry:?}: {wait:?}");
+                    before = wait;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_random_part_spreads_what_failed_together() {
+        let waits = |random| {
+            let mut plan = Reconnect::default();
+            (0..4).map(|_| plan.wait(&limits(), None, random)).collect::<Vec<_>>()
+        };
+        let (low, middle, high) = (waits(0), waits(128), waits(255));
+        assert_eq!(low, [1000, 1000, 2000, 4000].map(MS));
+        assert_eq!(high, [1000, 2000, 4000, 8000].map(MS));
+        assert!(low[2] < middle[2] && middle[2] < high[2]);
+    }
+
+    /// On virtual time: how often a server of the worst kind is asked within an hour.
+    #[test]
+    fn nothing_makes_a_busy_loop() {
+        let attempts = |limits: &Limits, opens: bool| {
+            let (mut plan, mut now, mut count) = (Reconnect::default(), Duration::ZERO, 0);
+            while now < MS(3_600_000) {
+                if opens {
+                    plan.opened();
+                }
+                now += plan.wait(limits, Some(Duration::ZERO), 0);
+                count += 1;
+            }
+            count
+        };
+        assert_eq!(attempts(&Limits::default(), true), 7200, "two a second");
+        assert!(attempts(&Limits::default(), false) <= 130, "one in half a minute");
+        let none = Limits { sse_retry_floor: Duration::ZERO, ..limits() };
+        assert_eq!(attempts(&none, true), 3_600_000, "1 ms at least");
+    }
+
+    #[test]
+    fn bounds_without_sense_do_no_harm() {
+        let zero = Duration::ZERO;
+        for (floor, ceiling, backoff, wait) in [
+            (MS(500), MS(100), MS(1), MS(500)),
+            (zero, zero, zero, LEAST),
+            (Duration::MAX, Duration::MAX, Duration::MAX, Duration::MAX),
+            (zero, Duration::MAX, Duration::MAX, Duration::MAX),
+        ] {
+            let limits = Limits {
+                sse_retry_floor: floor,
+                sse_retry_ceiling: ceiling,
+                sse_backoff: backoff,
+                ..Limits::default()
+            };
+            for random in [0, 255] {
+                let mut plan = Reconnect::default();
+                for _ in 0..70 {
+                    assert_eq!(plan.wait(&limits, Some(Duration::MAX), random), wait);
+                }
+            }
+        }
+    }
+}
