@@ -85,6 +85,11 @@ impl Wanted<'_> {
         }
         for (name, value) in self.header_pairs()? {
             if name.eq_ignore_ascii_case("sec-websocket-protocol") {
+                if value.secret {
+                    // The server's answer repeats it, and so would errors and traces.
+                    let text = format!("Header \"{name}\" cannot be a Secret");
+                    return Err(Refused::Misuse(text));
+                }
                 for protocol in value.text.split(',') {
                     options = options.protocol(protocol.trim_matches([' ', '\t']))?;
                 }
