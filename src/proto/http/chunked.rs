@@ -119,6 +119,9 @@ impl Chunked {
         if !extensions(&line[len..]) {
             return Err(bad(line.len()));
         }
+        if i64::try_from(size).is_err() {
+            return Err(HttpError::ChunkSize);
+        }
         self.pay(line.len() + 2, size, limits)?;
         self.seen = 0;
         self.state = match size {
@@ -154,14 +157,13 @@ impl Chunked {
 /// So many digits say every size below 2⁶³, and more are zeros in front.
 const MAX_DIGITS: usize = 16;
 
-/// chunk-size = 1*HEXDIG, below 2⁶³.
+/// chunk-size = 1*HEXDIG, as many digits as a size below 2⁶³ may need.
 fn size(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > MAX_DIGITS {
         return None;
     }
     let value = |b: &u8| char::from(*b).to_digit(16).map(u64::from);
-    let size = digits.iter().try_fold(0u64, |n, b| Some(n << 4 | value(b)?))?;
-    i64::try_from(size).is_ok().then_some(size)
+    digits.iter().try_fold(0u64, |n, b| Some(n << 4 | value(b)?))
 }
 
 /// chunk-ext = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] ), whose value is a
@@ -316,8 +318,9 @@ mod tests {
             ("5\rhello", line),
             ("10000000000000000\r\n", line),
             ("00000000000000005\r\n", line),
-            ("FFFFFFFFFFFFFFFF\r\n", line),
-            ("8000000000000000\r\n", line),
+            ("FFFFFFFFFFFFFFFF\r\n", "a chunk of 2^63 bytes or more"),
+            ("8000000000000000;a=b\r\n", "a chunk of 2^63 bytes or more"),
+            ("8000000000000000;\r\n", line),
             ("5\r\nhelloXX0\r\n\r\n", "the data of a chunk does not end in CR LF"),
             ("5\r\nhello\n0\r\n\r\n", "the data of a chunk does not end in CR LF"),
             ("5\r\nhello\rX0\r\n\r\n", "the data of a chunk does not end in CR LF"),

@@ -1,0 +1,406 @@
+//! The hostile server: plays one case with one client and writes down what it sees. Knows std and
+//! the hash of the accept key alone, since `tests/peers` uses it too.
+// Each of the two uses its part.
+#![allow(dead_code, unreachable_pub)]
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::script::{Case, Piece, Step, collapse, shown};
+
+/// A connection, with or without TLS.
+pub trait Link: Read + Write + Send {
+    fn tcp(&self) -> &TcpStream;
+
+    /// What TLS says at the end.
+    fn goodbye(&mut self) {}
+}
+
+impl Link for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+/// What the server saw.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// The requests; a connection that ended before it had sent one has none.
+    pub requests: Vec<String>,
+    /// The frames, `pong "x"` and the like, the close code among them.
+    pub frames: Vec<String>,
+    /// The code of the client's close frame; `empty` if it had none.
+    pub close: Option<String>,
+    /// Bytes behind that frame, or at all if none are due.
+    pub late: usize,
+    /// Whether the client closed the connection.
+    pub closed: bool,
+    /// What no client may do.
+    pub wrong: Option<String>,
+}
+
+impl Seen {
+    /// The frames in one line, as the cases write it; `none` if there are none.
+    pub fn wire(&self) -> String {
+        let all = collapse(self.frames.iter().cloned());
+        if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+    }
+}
+
+/// What a client is told that did not notice that it should have failed: a message, and if it does
+/// not close for a moment, a close.
+const PROBE: [&[u8]; 2] = [b"\x81\x07went on", b"\x88\x02\x03\xE8"];
+const MOMENT: Duration = Duration::from_millis(300);
+
+/// Plays `case` with whoever connects to `listener`. Whoever does nothing for the time of
+/// `patience` is given up; the connection is closed.
+pub fn play(
+    case: &Case,
+    listener: &TcpListener,
+    wrap: &dyn Fn(TcpStream) -> Box<dyn Link>,
+    patience: Duration,
+) -> Seen {
+    let mut seen = Seen::default();
+    for _ in 0..case.times {
+        let Some(link) = accept(listener, wrap, patience) else { break };
+        let mut player = Player::new(case, link, seen, patience);
+        player.greet();
+        for step in &case.steps {
+            if *step == Step::Next {
+                seen = player.finish();
+                let Some(link) = accept(listener, wrap, patience) else {
+                    seen.wrong = Some("the client did not come again".into());
+                    return seen;
+                };
+                player = Player::new(case, link, seen, patience);
+                player.greet();
+            } else if player.step(step).is_err() {
+                // The client has closed; what it said is still to be read.
+                break;
+            }
+        }
+        seen = player.finish();
+    }
+    seen
+}
+
+/// Plays `case` on a connection whose request was read already.
+pub fn play_on(case: &Case, tcp: TcpStream, request: String, patience: Duration) -> Seen {
+    let mut player = Player::new(case, Box::new(tcp), Seen::default(), patience);
+    player.seen.requests.push(request);
+    let _ = case.steps.iter().try_for_each(|step| player.step(step));
+    player.finish()
+}
+
+fn accept(
+    listener: &TcpListener,
+    wrap: &dyn Fn(TcpStream) -> Box<dyn Link>,
+    patience: Duration,
+) -> Option<Box<dyn Link>> {
+    // A process may take its time to start.
+    let until = Instant::now() + patience.max(Duration::from_secs(20));
+    listener.set_nonblocking(true).unwrap();
+    loop {
+        match listener.accept() {
+            Ok((tcp, _)) => {
+                tcp.set_nonblocking(false).unwrap();
+                return Some(wrap(tcp));
+            }
+            Err(_) if Instant::now() > until => return None,
+            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}
+
+struct Player<'a> {
+    case: &'a Case,
+    link: Box<dyn Link>,
+    seen: Seen,
+    /// Of the request that came last.
+    accept: String,
+    /// Not yet written.
+    out: Vec<u8>,
+    /// What came behind the request.
+    got: Vec<u8>,
+    patience: Duration,
+    over: bool,
+}
+
+impl Player<'_> {
+    fn new(case: &Case, link: Box<dyn Link>, seen: Seen, patience: Duration) -> Player<'_> {
+        let tcp = link.tcp();
+        tcp.set_read_timeout(Some(patience)).unwrap();
+        tcp.set_write_timeout(Some(patience)).unwrap();
+        tcp.set_nodelay(true).unwrap();
+        let (accept, out, got) = Default::default();
+        Player { case, link, seen, accept, out, got, patience, over: false }
+    }
+
+    /// Reads the request, or the greeting of TLS where TLS is not spoken.
+    fn greet(&mut self) {
+        if self.case.tls.as_deref() == Some("raw") {
+            let mut start = [0; 5];
+            if self.link.read_exact(&mut start).is_ok() {
+                let len = u16::from_be_bytes([start[3], start[4]]);
+                let _ = self.link.read_exact(&mut vec![0; len.into()]);
+            }
+            return;
+        }
+        // A socket that is closed with a byte unread is reset.
+        let end: &[u8] =
+            if self.case.steps.contains(&Step::Reset) { b"\r\n\r" } else { b"\r\n\r\n" };
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(end) {
+            match self.link.read(&mut byte) {
+                Ok(1) => head.push(byte[0]),
+                _ => {
+                    self.over = true;
+                    return;
+                }
+            }
+        }
+        self.seen.requests.push(String::from_utf8_lossy(&head).into_owned());
+    }
+
+    fn step(&mut self, step: &Step) -> io::Result<()> {
+        if self.over {
+            return Ok(());
+        }
+        match step {
+            Step::Say(pieces) => {
+                let bytes = self.bytes(pieces);
+                self.out.extend(bytes);
+            }
+            Step::Cut => {
+                self.flush()?;
+                std::thread::sleep(Duration::from_millis(3));
+            }
+            Step::Drip(pieces) => {
+                self.flush()?;
+                for byte in self.bytes(pieces) {
+                    self.out.push(byte);
+                    self.flush()?;
+                }
+            }
+            Step::Flood(pieces) => self.flood(pieces, None)?,
+            Step::Slow(pieces) => self.flood(pieces, Some(Duration::from_millis(5)))?,
+            Step::Await => {
+                self.flush()?;
+                while !self.client_closes() {
+                    if self.read()? == 0 {
+                        break;
+                    }
+                }
+            }
+            Step::Eof => {
+                self.flush()?;
+                self.link.goodbye();
+                self.link.tcp().shutdown(Shutdown::Write)?;
+            }
+            Step::CutOff => {
+                self.flush()?;
+                self.link.tcp().shutdown(Shutdown::Write)?;
+            }
+            Step::Reset => {
+                self.flush()?;
+                self.over = true;
+            }
+            Step::Hold | Step::Next => self.flush()?,
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let out = std::mem::take(&mut self.out);
+        self.link.write_all(&out)?;
+        self.link.flush()
+    }
+
+    fn bytes(&mut self, pieces: &[Piece]) -> Vec<u8> {
+        if self.accept.is_empty() {
+            self.accept = accept_value(self.seen.requests.last().map_or("", |r| r));
+        }
+        let mut all = Vec::new();
+        for piece in pieces {
+            match piece {
+                Piece::Bytes(bytes) => all.extend_from_slice(bytes),
+                Piece::Accept => all.extend(self.accept.bytes()),
+                Piece::Port => {
+                    let address = self.link.tcp().local_addr().unwrap();
+                    all.extend(address.port().to_string().bytes());
+                }
+                Piece::Answer => all.extend(
+                    format!(
+                        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                         Connection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n",
+                        self.accept
+                    )
+                    .bytes(),
+                ),
+            }
+        }
+        all
+    }
+
+    /// Says the same again and again until the client closes or says that it will.
+    fn flood(&mut self, pieces: &[Piece], pause: Option<Duration>) -> io::Result<()> {
+        self.flush()?;
+        let mut bytes = self.bytes(pieces);
+        if pause.is_none() {
+            bytes = bytes.repeat(1 + 16_384 / bytes.len());
+        }
+        self.link.tcp().set_read_timeout(Some(pause.unwrap_or(Duration::from_millis(1))))?;
+        let until = Instant::now() + self.patience;
+        while Instant::now() < until {
+            self.link.write_all(&bytes)?;
+            self.link.flush()?;
+            match self.read() {
+                Ok(0) => break,
+                Err(e) if !is_timeout(&e) => break,
+                _ if self.client_closes() => break,
+                _ => {}
+            }
+        }
+        self.link.tcp().set_read_timeout(Some(self.patience))
+    }
+
+    fn read(&mut self) -> io::Result<usize> {
+        let mut buf = [0; 16_384];
+        let n = self.link.read(&mut buf)?;
+        self.got.extend_from_slice(&buf[..n]);
+        Ok(n)
+    }
+
+    /// Whether the client's close frame is there.
+    fn client_closes(&self) -> bool {
+        self.case.is_websocket() && frames(&self.got).2.is_some()
+    }
+
+    /// Sends the rest, ends the stream behind the client's close frame, and reads to the end.
+    fn finish(mut self) -> Seen {
+        if !self.over {
+            let probes = self.case.probes();
+            if probes {
+                self.out.extend_from_slice(PROBE[0]);
+            }
+            let _ = self.flush();
+            self.seen.closed = (probes && self.read_to_end(MOMENT)) || {
+                if probes && !self.client_closes() {
+                    self.out.extend_from_slice(PROBE[1]);
+                    let _ = self.flush();
+                }
+                self.read_to_end(self.patience)
+            };
+        } else {
+            self.seen.closed = true;
+        }
+        if self.case.tls.as_deref() == Some("raw") {
+            // Alerts, maybe; no frame can be among them.
+        } else if self.case.is_websocket() {
+            let (frames, late, close, wrong) = frames(&self.got);
+            self.seen.wrong = self.seen.wrong.or(wrong);
+            (self.seen.frames, self.seen.late, self.seen.close) = (frames, late, close);
+        } else {
+            self.seen.late += self.got.len();
+        }
+        self.seen
+    }
+
+    /// Whether the client closed; given up when nothing comes for the time of `patience`.
+    fn read_to_end(&mut self, patience: Duration) -> bool {
+        let _ = self.link.tcp().set_read_timeout(Some(patience));
+        // One that waits for our answer to its close for nothing.
+        let mut answered = self.case.steps.ends_with(&[Step::Await, Step::Hold]);
+        loop {
+            if !answered && self.client_closes() {
+                answered = true;
+                self.link.goodbye();
+                let _ = self.link.tcp().shutdown(Shutdown::Write);
+            }
+            match self.read() {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(e) => return !is_timeout(&e),
+            }
+        }
+    }
+}
+
+fn is_timeout(e: &io::Error) -> bool {
+    matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+type Frames = (Vec<String>, usize, Option<String>, Option<String>);
+
+/// The frames of a client; what stands behind its close frame; its code; what is wrong with them.
+fn frames(mut bytes: &[u8]) -> Frames {
+    let mut all = Vec::new();
+    while let Some((first, masked, payload, size)) = frame(bytes) {
+        bytes = &bytes[size..];
+        let wrong = match first {
+            _ if !masked => Some("a frame without a mask"),
+            0x81 | 0x82 | 0x88 | 0x89 | 0x8A => None,
+            _ => Some("a frame that nobody asked for"),
+        };
+        match first {
+            0x88 => {
+                let code = match payload[..] {
+                    [] => "empty".to_owned(),
+                    [a, b, ..] => u16::from_be_bytes([a, b]).to_string(),
+                    [_] => "of one byte".to_owned(),
+                };
+                all.push(code.clone());
+                return (all, bytes.len(), Some(code), wrong.map(str::to_owned));
+            }
+            0x8A => all.push(format!("pong {}", shown(&payload))),
+            other => all.push(format!("{other:02X} {}", shown(&payload))),
+        }
+        if wrong.is_some() {
+            return (all, 0, None, wrong.map(str::to_owned));
+        }
+    }
+    let cut = (!bytes.is_empty()).then(|| format!("half a frame: {}", shown(bytes)));
+    (all, 0, None, cut)
+}
+
+/// First byte, whether it is masked, the payload, and the size of the whole frame.
+fn frame(bytes: &[u8]) -> Option<(u8, bool, Vec<u8>, usize)> {
+    let (first, second) = (*bytes.first()?, *bytes.get(1)?);
+    let number = |b: &[u8]| b.iter().fold(0, |n, &b| n << 8 | usize::from(b));
+    let (len, at) = match second & 0x7F {
+        126 => (number(bytes.get(2..4)?), 4),
+        127 => (number(bytes.get(2..10)?), 10),
+        n => (n.into(), 2),
+    };
+    let masked = second & 0x80 != 0;
+    let start = if masked { at + 4 } else { at };
+    let key = bytes.get(at..start)?;
+    let mut payload = bytes.get(start..start + len)?.to_vec();
+    if masked {
+        payload.iter_mut().enumerate().for_each(|(i, b)| *b ^= key[i % 4]);
+    }
+    Some((first, masked, payload, start + len))
+}
+
+/// `Sec-WebSocket-Accept` for a request (RFC 6455 §4.2.2).
+fn accept_value(request: &str) -> String {
+    let key = request.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("Sec-WebSocket-Key").then_some(value.trim())
+    });
+    let mut sha1 = sha1_smol::Sha1::new();
+    sha1.update(key.unwrap_or_default().as_bytes());
+    sha1.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    let mut bytes = sha1.digest().bytes().to_vec();
+    // 20 bytes are 27 digits, and the last of them has two bits of its own.
+    bytes.push(0);
+    let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let n = group.iter().fold(0, |n, &b| n << 8 | usize::from(b));
+        text.extend([18, 12, 6, 0].map(|shift| char::from(digits[n >> shift & 63])));
+    }
+    text.pop();
+    text + "="
+}
