@@ -297,6 +297,7 @@ mod tests {
 
     #[test]
     fn what_is_not_on_the_public_internet() {
+        // FAULTS 62.
         for (address, public) in [
             ("1.1.1.1", true),
             ("8.8.8.8", true),

@@ -118,6 +118,7 @@ mod tests {
 
     #[test]
     fn secrets_are_masked_and_bytes_escaped() {
+        // FAULTS 32.
         let bytes = b"GET /chat?token=abc HTTP/1.1\r\nHost: a\r\nauthorization: Bearer abc\r\n\
             Cookie: id=abc\r\nX: \x1b[2J\r\n\r\n"
             .to_vec();

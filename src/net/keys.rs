@@ -51,3 +51,31 @@ impl<S: Sys> Random for Source<'_, S> {
         self.bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+    use crate::net::sys::Os;
+
+    /// FAULTS 22, RFC 6455 §5.3: over several blocks, no key comes again, no bit prefers a value,
+    /// and what was given is not kept. The room is for chance, which does not use it up.
+    #[test]
+    fn keys_are_fresh_without_pattern_and_wiped() {
+        const KEYS: u32 = 10_000;
+        let (mut keys, mut sys) = (Keys::new(), Os::new(&Limits::default()).unwrap());
+        let mut all: Vec<u32> =
+            (0..KEYS).map(|_| u32::from_be_bytes(keys.with(&mut sys).key())).collect();
+        assert!(keys.block[..keys.at].iter().all(|&b| b == 0), "used bytes are kept");
+        for bit in 0..32 {
+            let set = all.iter().filter(|&key| key >> bit & 1 == 1).count();
+            assert!((4_500..5_500).contains(&set), "bit {bit} is set in {set} of {KEYS}");
+        }
+        // From one key to the next, too.
+        let flips: u32 = all.windows(2).map(|pair| (pair[0] ^ pair[1]).count_ones()).sum();
+        assert!((157_000..163_000).contains(&flips), "{flips} bits change");
+        all.sort_unstable();
+        all.dedup();
+        assert!(all.len() > KEYS as usize - 4, "{} of {KEYS} are distinct", all.len());
+    }
+}

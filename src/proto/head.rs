@@ -324,6 +324,7 @@ mod tests {
 
     #[test]
     fn malformed_fields_are_refused() {
+        // FAULTS 38.
         for (bytes, want) in [
             (&b"A : 1\r\n"[..], HeadError::Field("A : 1".into())),
             (b": 1\r\n", HeadError::Field(": 1".into())),
@@ -372,6 +373,33 @@ mod tests {
         let make = |n: usize| format!("{start}{}\r\n", "A: 1\r\n".repeat(n)).into_bytes();
         assert!(feed(&make(3), 1, &limits).is_ok_and(|h| h.is_some()));
         assert_eq!(feed(&make(4), 1, &limits), Err(HeadError::ManyFields));
+    }
+
+    /// FAULTS 1: what was looked at is not looked at again. Quadratic work would take hours.
+    #[test]
+    fn a_mebibyte_in_one_byte_reads_costs_a_step_for_each_byte() {
+        let all = usize::MAX;
+        let limits = Limits { line: all, head: all, fields: all, ..Default::default() };
+        for fields in [
+            format!("A: {}\r\n", "x".repeat(1 << 20)),
+            "A: b\r\n".repeat(1 << 18),
+            format!("A: b\r\n{}", " c\r\n".repeat(1 << 18)),
+        ] {
+            let bytes = format!("HTTP/1.1 101 Go\r\n{fields}\r\n").into_bytes();
+            assert!(feed(&bytes, 1, &limits).is_ok_and(|head| head.is_some()));
+        }
+    }
+
+    /// FAULTS 27 and 28: fields are a list and no map, and no name means anything to it.
+    #[test]
+    fn names_that_are_special_elsewhere_are_names() {
+        let names = ["__proto__", "constructor", "toString", "hasOwnProperty", "__index"];
+        let lines: String = names.iter().map(|name| format!("{name}: {name}\r\n")).collect();
+        let head = head(format!("HTTP/1.1 101 Go\r\n{lines}\r\n").as_bytes());
+        for name in names {
+            assert_eq!(head.fields.all(name).collect::<Vec<_>>(), [name.as_bytes()]);
+        }
+        assert_eq!(head.fields.all("valueOf").next(), None);
     }
 
     #[test]

@@ -369,6 +369,7 @@ mod tests {
 
     #[test]
     fn good_urls_and_what_they_mean() {
+        // FAULTS 51.
         for (text, host, port, target, field) in [
             ("ws://a", "a", 80, "/", "a"),
             ("WSS://A.Example/", "a.example", 443, "/", "a.example"),
@@ -457,6 +458,7 @@ mod tests {
 
     #[test]
     fn an_origin_is_scheme_host_as_written_and_port() {
+        // FAULTS 44.
         let url = |text| Url::parse_http(text).unwrap();
         for (a, b, same) in [
             ("http://a/x", "http://a/y?z", true),
@@ -472,6 +474,31 @@ mod tests {
         }
     }
 
+    /// FAULTS 47: a name has 253 bytes at most (RFC 1035 §3.1), a part of it 63.
+    #[test]
+    fn a_host_that_is_too_long_is_none() {
+        let label = "a".repeat(63);
+        let longest = format!("{label}.{label}.{label}.{}", "a".repeat(61));
+        assert_eq!(longest.len(), 253);
+        for (host, fine) in [
+            (label.clone(), true),
+            (format!("{label}a"), false),
+            (longest.clone(), true),
+            (format!("{longest}."), true),
+            (format!("{longest}a"), false),
+            ("a.".repeat(127), true),
+            ("a.".repeat(128), false),
+            ("a".repeat(65_536), false),
+        ] {
+            for url in
+                [Url::parse(&format!("ws://{host}/")), Url::parse_http(&format!("http://{host}/"))]
+            {
+                assert_eq!(url.is_ok(), fine, "{} bytes", host.len());
+            }
+        }
+    }
+
+    /// FAULTS 42, 45, 48, 51 and 65 among others.
     #[test]
     fn bad_urls_and_why() {
         let host = |h: &str| UrlError::Host(h.into());
@@ -491,6 +518,10 @@ mod tests {
             ("ws://a/\0", UrlError::Character(7)),
             ("ws://a/\x7f", UrlError::Character(7)),
             ("ws://a。b/", UrlError::Character(6)),
+            ("ws://a\0.b/", UrlError::Character(6)),
+            ("ws://\u{ff41}.b/", UrlError::Character(5)),
+            ("ws+unix:///tmp/socket", UrlError::Scheme),
+            ("ws+unix://tmp/socket:/x", UrlError::Scheme),
             ("ws://a/\u{10A}", UrlError::Character(7)),
             ("ws://a/\u{560A}", UrlError::Character(7)),
             ("ws://u@a/", UrlError::UserInfo),
@@ -506,6 +537,8 @@ mod tests {
             ("ws://::1/", host("")),
             ("ws://[::1/", host("[::1/").clone()),
             ("ws://[::1%25eth0]/", host("[::1%25eth0]")),
+            ("ws://[::1%25.example.com]/", host("[::1%25.example.com]")),
+            ("ws://[::1%.example.com]/", host("[::1%.example.com]")),
             ("ws://[v1.x]/", host("[v1.x]")),
             ("ws://[::1]x/", host("[::1]x")),
             ("ws://a..b/", host("a..b")),

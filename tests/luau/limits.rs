@@ -5,6 +5,7 @@ use std::time::Duration;
 use moonwire::luau::{self, Runtime};
 use moonwire::{Allowed, Policy};
 
+use super::command::Script;
 use super::support::{Mode, Rt, Said, echo, refused};
 
 const SHORT: Duration = Duration::from_millis(50);
@@ -184,23 +185,6 @@ fn memory_beyond_the_limit_ends_the_script() {
     assert!(runtime.has_raised());
 }
 
-/// The command, against the server of `--echo`: what it says, and its exit status.
-fn command(args: &[&str], script: &str) -> (String, Option<i32>) {
-    use std::io::Write as _;
-    use std::process::{Command, Stdio};
-    let mut child = Command::new(env!("CARGO_BIN_EXE_moonwire"))
-        .args([&["run", "--timeout", "30"], args, &["-"]].concat())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    (String::from_utf8(text).unwrap(), output.status.code())
-}
-
 #[test]
 fn the_command_bounds_a_script_as_it_is_told() {
     let connect = "print(select('#', WebSocket.connect((...)))) ";
@@ -244,7 +228,9 @@ fn the_command_bounds_a_script_as_it_is_told() {
             0,
         ),
     ] {
-        let (said, code) = command(args, &script);
-        assert!(said.contains(part) && code == Some(status), "{args:?}: {code:?} {said}");
+        let ended = Script::new(&format!("bounded-{}", args.join("").replace('/', "-")), &script)
+            .run(args, &[]);
+        let said = format!("{}\n{}", ended.out.join("\n"), ended.err);
+        assert!(said.contains(part) && ended.status == Some(status), "{args:?}: {ended:?}");
     }
 }

@@ -149,6 +149,7 @@ const CASES: [Case; 16] = [
 
 #[test]
 fn a_server_that_does_not_open_gives_one_error_with_url_stage_and_reason() {
+    // FAULTS 24 and 57.
     for secure in [false, true] {
         for (name, script, stage, reason) in CASES {
             let server = serve_either(secure, script);

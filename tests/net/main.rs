@@ -11,6 +11,7 @@ mod handshake;
 mod open;
 mod peer;
 mod redirect;
+mod rules;
 mod secrets;
 mod stream;
 mod stream_faces;

@@ -95,6 +95,7 @@ fn credentials_reach_nobody_else_and_do_not_come_back() {
 
 #[test]
 fn from_tls_to_plain_text_is_refused_and_the_other_way_followed() {
+    // FAULTS 44.
     let plain = TcpListener::bind(loopback()).unwrap();
     plain.set_nonblocking(true).unwrap();
     let location = format!("http://{}/", plain.local_addr().unwrap());
@@ -126,6 +127,7 @@ fn from_tls_to_plain_text_is_refused_and_the_other_way_followed() {
 
 #[test]
 fn a_certificate_is_verified_on_every_hop() {
+    // FAULTS 49.
     let secure = serve_tls("other", |mut p| p.begins());
     let location = http(&secure.url());
     let first = listen(move |l| answer_each(&l, &[found(302, &location)]));
@@ -158,6 +160,7 @@ fn a_loop_ends_after_ten() {
 
 #[test]
 fn what_is_no_place_to_go() {
+    // FAULTS 30.
     for location in [
         "ws://127.0.0.1/",
         "wss://127.0.0.1/",
@@ -206,6 +209,7 @@ fn line_breaks_in_a_location_are_never_decoded() {
 
 #[test]
 fn what_stands_behind_a_redirect_is_not_read_and_its_connection_closed() {
+    // FAULTS 41.
     // Whatever a turn has room for, and however the system waits.
     for (turn, with_poll) in [(1, false), (1 << 20, false), (1, true), (1 << 20, true)] {
         let second = listen(|l| answer_each(&l, &[FINE.to_owned()]).len());

@@ -113,6 +113,7 @@ fn a_body_that_says_its_length_needs_no_goodbye() {
 
 #[test]
 fn a_body_that_stops_early_is_lost() {
+    // FAULTS 61.
     for parting in [Parting::Plain, Parting::Cut, Parting::Goodbye] {
         for (start, missing) in [
             (format!("{LENGTH}hello"), Some(5)),

@@ -5,7 +5,9 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use moonwire::proto::http::{Delivery, HttpError};
-use moonwire::{Client, Closed, Config, Conn, ErrorKind, Event, Limits, Piece, Reactor, Stage};
+use moonwire::{
+    Client, Closed, Config, Conn, ErrorKind, Event, Events, Limits, Piece, Reactor, Stage,
+};
 
 use crate::common::*;
 use crate::web::*;
@@ -193,6 +195,23 @@ fn stuck_after(p: &mut Peer, most: usize) -> usize {
     sum
 }
 
+/// The bytes that come, and how it ends.
+fn to_the_end(events: &mut Events) -> (usize, Closed) {
+    let (until, mut sum, mut end) = (soon(), 0, None);
+    loop {
+        assert!(Instant::now() < until, "{sum} bytes");
+        let each = |_, event: Event<'_>| match event {
+            Event::Chunk(data) => sum += data.len(),
+            Event::Closed(closed) => end = Some(closed),
+            _ => {}
+        };
+        events.wait(Some(until), each).unwrap();
+        if let Some(end) = end {
+            return (sum, end);
+        }
+    }
+}
+
 #[test]
 fn a_client_that_does_not_read_pauses_the_socket_and_goes_on() {
     let (stuck, wait) = channel();
@@ -212,17 +231,8 @@ fn a_client_that_does_not_read_pauses_the_socket_and_goes_on() {
         taken < LARGE / 2,
         "{taken} bytes of {LARGE} were taken of a client that does not read"
     );
-    let (until, mut sum, mut end) = (soon(), 0, None);
-    while end.is_none() {
-        assert!(Instant::now() < until, "{sum} bytes");
-        let each = |_, event: Event<'_>| match event {
-            Event::Chunk(data) => sum += data.len(),
-            Event::Closed(closed) => end = Some(closed),
-            _ => {}
-        };
-        events.wait(Some(until), each).unwrap();
-    }
-    assert!(matches!(end, Some(Closed::Complete)), "{end:?}");
+    let (sum, end) = to_the_end(&mut events);
+    assert!(matches!(end, Closed::Complete), "{end:?}");
     assert_eq!(sum, server.join());
 }
 
@@ -244,17 +254,8 @@ fn a_client_that_does_not_read_is_no_silent_server() {
     wait.recv_timeout(LONG).unwrap();
     // Several times the limit.
     std::thread::sleep(IDLE * 4);
-    let (until, mut sum, mut end) = (soon(), 0, None);
-    while end.is_none() {
-        assert!(Instant::now() < until, "{sum} bytes");
-        let each = |_, event: Event<'_>| match event {
-            Event::Chunk(data) => sum += data.len(),
-            Event::Closed(closed) => end = Some(closed),
-            _ => {}
-        };
-        events.wait(Some(until), each).unwrap();
-    }
-    assert!(matches!(end, Some(Closed::Complete)), "{end:?}");
+    let (sum, end) = to_the_end(&mut events);
+    assert!(matches!(end, Closed::Complete), "{end:?}");
     assert_eq!(sum, server.join());
 }
 

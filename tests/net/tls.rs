@@ -41,6 +41,7 @@ fn outcome(host: &str, name: &str) -> Result<(), String> {
 
 #[test]
 fn the_certificate_matrix_is_red_but_for_the_good_one() {
+    // FAULTS 49.
     let refused =
         "the certificate is not signed by a trusted root; a root of your own can be added";
     for (host, name, want) in [

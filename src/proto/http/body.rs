@@ -150,6 +150,7 @@ mod tests {
 
     #[test]
     fn the_length_by_the_rules_of_section_6_3() {
+        // FAULTS 37 and 56.
         for (method, start, fields, want) in [
             // 1
             ("HEAD", "1.1 200 OK", "Content-Length: 5", "empty"),
@@ -202,6 +203,7 @@ mod tests {
 
     #[test]
     fn a_content_length_is_digits_and_nothing_else() {
+        // FAULTS 36.
         for bad in [
             "",
             "+5",

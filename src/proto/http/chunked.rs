@@ -294,6 +294,7 @@ mod tests {
 
     #[test]
     fn malformed_chunks() {
+        // FAULTS 34 and 35.
         let line = "chunk line";
         for (body, want) in [
             ("\r\n", line),
@@ -335,6 +336,7 @@ mod tests {
 
     #[test]
     fn the_largest_size_is_a_size() {
+        // FAULTS 35.
         assert_eq!(size(b"7FFFFFFFFFFFFFFF"), Some(i64::MAX as u64));
         let mut chunked = Chunked::new();
         let got = chunked.step(b"7fffffffffffffff\r\nabc", &Limits::default());
@@ -343,6 +345,7 @@ mod tests {
 
     #[test]
     fn limits_hold_at_n_and_break_at_n_plus_1() {
+        // FAULTS 33.
         let limits = Limits { chunk_line: 20, ..Default::default() };
         let body = |n: usize| format!("1;{}\r\nx\r\n0\r\n\r\n", "a".repeat(n - 2)).into_bytes();
         assert!(read(&body(20), 1, &limits).is_ok());
@@ -369,6 +372,7 @@ mod tests {
 
     #[test]
     fn an_endless_chunk_line_ends_at_its_limit() {
+        // FAULTS 7 and 39.
         for start in ["5;a=", "0"] {
             let endless = [start.as_bytes(), &[b'0'; 1_000_000]].concat();
             assert!(read(&endless, 1, &Limits::default()).is_err());

@@ -145,6 +145,7 @@ mod tests {
 
     #[test]
     fn credentials_go_to_the_same_origin_only_and_never_come_back() {
+        // FAULTS 44.
         let start = request("GET", "https://a/x");
         let all = text(&start);
         for same in ["/y", "https://a/", "//a:443/z", "?q"] {
@@ -167,6 +168,7 @@ mod tests {
 
     #[test]
     fn where_a_redirect_may_lead() {
+        // FAULTS 45.
         let secure = request("GET", "https://a/x/y");
         assert_eq!(follow(&secure, 302, "http://a/"), Err(HttpError::Downgrade));
         for bad in ["ws://a/", "ftp://a/", "https://u:p@a/", "https://a b/", "//", "javascript:1"] {

@@ -168,6 +168,7 @@ mod tests {
 
     #[test]
     fn each_field_stands_once() {
+        // FAULTS 56.
         let get = request("GET", "http://a.example:81/x?y#z");
         let want = [
             "GET /x?y HTTP/1.1",
@@ -205,6 +206,7 @@ mod tests {
         }
     }
 
+    /// FAULTS 42, 59 and 46: there is no proxy that its credentials could be meant for.
     #[test]
     fn nothing_can_be_injected() {
         let url = || Url::parse_http("http://a/").unwrap();
@@ -223,9 +225,15 @@ mod tests {
                 RequestError::HeaderValue("X".into())
             );
         }
-        for owned in
-            ["Host", "content-length", "TE", "Sec-WebSocket-Key", "Accept-Encoding", "Expect"]
-        {
+        for owned in [
+            "Host",
+            "content-length",
+            "TE",
+            "Sec-WebSocket-Key",
+            "Accept-Encoding",
+            "Expect",
+            "proxy-authorization",
+        ] {
             assert_eq!(r.header(owned, "v").unwrap_err(), RequestError::HeaderOwned(owned.into()));
         }
         r.header("X", "\u{560D}\u{560A}").unwrap();

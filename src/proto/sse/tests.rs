@@ -416,6 +416,7 @@ fn contract_tests_of_sizes() {
 
 #[test]
 fn rules_that_other_suites_leave_open() {
+    // FAULTS 60.
     let m = "message";
     check_rows(&[
         ("nothing", b"", &[], ""),
@@ -682,6 +683,7 @@ fn limits_do_not_depend_on_the_pieces() {
 
 #[test]
 fn limits_hold_at_n_and_break_at_n_plus_1() {
+    // FAULTS 58.
     let limits = Limits { sse_line: 20, sse_block: 50, ..Default::default() };
     let x = |n: usize| "x".repeat(n);
     let (line, event) = (Some(SseError::LongLine), Some(SseError::LongEvent));
@@ -764,6 +766,7 @@ fn after_an_error_everything_is_taken_and_nothing_given() {
 /// parser that did would need hours.
 #[test]
 fn an_endless_stream_in_one_byte_pieces_ends_at_the_limit() {
+    // FAULTS 58.
     let (line, event) = (Some(SseError::LongLine), Some(SseError::LongEvent));
     let (large, small) = (1 << 20, 1 << 17);
     for (max, start, part, parsed, raw) in [
@@ -831,6 +834,7 @@ fn a_large_event_leaves_no_memory_behind() {
 
 #[test]
 fn a_last_event_id_fits_into_a_header_line() {
+    // FAULTS 59.
     for bytes in [&b"id: a\rb\n\n"[..], b"id: a\nb\n\n", b"id: a\r\nX: b\n\n", b"id: a\nid: \0\n\n"]
     {
         let parsed = check_events(bytes);

@@ -114,3 +114,35 @@ impl fmt::Display for Misuse {
 }
 
 impl std::error::Error for Misuse {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FAULTS 32: a reason is the peer's text, and traces and errors show it.
+    #[test]
+    fn a_reason_that_is_shown_moves_no_cursor_and_turns_no_text_around() {
+        for reason in [
+            "\x1b[2J",
+            "a\r\nb",
+            "\0",
+            "\x7f",
+            "\u{85}",
+            "\u{9b}31m",
+            "\u{ad}",
+            "\u{61c}",
+            "\u{200b}",
+            "\u{200f}",
+            "\u{202e}gpj",
+            "\u{2028}",
+            "\u{2066}",
+            "\u{feff}",
+            "\u{e0041}",
+        ] {
+            let text = CloseFrame::new(1000, reason).to_string();
+            let harms = |c: char| c.is_control() || (!c.is_ascii() && reason.contains(c));
+            assert!(!text.contains(harms), "{reason:?}: {text}");
+        }
+        assert_eq!(CloseFrame::new(1000, "käse \"x\"").to_string(), "1000 \"käse \\\"x\\\"\"");
+    }
+}

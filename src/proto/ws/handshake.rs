@@ -388,6 +388,7 @@ mod tests {
         );
     }
 
+    /// FAULTS 42 and 46: there is no proxy that its credentials could be meant for.
     #[test]
     fn no_header_can_inject_another() {
         let mut r = request();
@@ -401,7 +402,14 @@ mod tests {
         for bad in ["", "a b", "a:", "a\r\n", "ä", "a\0"] {
             assert!(matches!(r.header(bad, "v"), Err(RequestError::HeaderName(_))), "{bad:?}");
         }
-        for owned in ["Host", "upgrade", "CONNECTION", "Sec-WebSocket-Key", "Transfer-Encoding"] {
+        for owned in [
+            "Host",
+            "upgrade",
+            "CONNECTION",
+            "Sec-WebSocket-Key",
+            "Transfer-Encoding",
+            "Proxy-Authorization",
+        ] {
             assert!(matches!(r.header(owned, "v"), Err(RequestError::HeaderOwned(_))), "{owned}");
         }
         for bad in ["", "a b", "a,b", "chat", "a\r\n"] {
@@ -435,6 +443,7 @@ mod tests {
 
     #[test]
     fn interim_responses_are_skipped_up_to_the_limit() {
+        // FAULTS 31.
         let interim = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n";
         let good = lines(&GOOD);
         assert!(answer(&format!("{}{good}", interim.repeat(16))).unwrap().is_some());
@@ -495,6 +504,62 @@ mod tests {
                 (got, want) => assert_eq!(got, Err(want.clone()), "{text}"),
             }
         }
+    }
+
+    /// FAULTS 14, 25, 26, 27 and 30: values that crashed others or took them hours. Each is refused
+    /// by its name, and its bytes are looked at once: quadratic work would not come to an end.
+    #[test]
+    fn values_that_hurt_others_are_refused() {
+        const LONG: usize = 1 << 20;
+        let long = Limits { line: usize::MAX, head: usize::MAX, ..Limits::default() };
+        let long = Arc::new(long);
+        let judged = |name: &str, value: &str| {
+            let more = format!("{name}: {value}");
+            let text = lines(&[&GOOD[..], &[&more]].concat());
+            let mut h = Handshake::new(&request(), NONCE, None, Arc::clone(&long), false);
+            h.receive(text.as_bytes()).map(|(_, opened)| opened.is_some())
+        };
+        let window = ["", "=", "=0", "=7", "=16", "=20", "=010", "=-1", "=1e1", "=\"15\"", "=\"\""];
+        let mut extensions: Vec<String> = window
+            .iter()
+            .map(|value| format!("permessage-deflate; server_max_window_bits{value}"))
+            .collect();
+        for name in ["__proto__", "constructor", "toString", "hasOwnProperty"] {
+            extensions.extend([name.to_owned(), format!("x; {name}"), format!("x; a={name}")]);
+        }
+        let spaces = format!("b{}x", " ".repeat(LONG));
+        extensions.extend([
+            format!("x; a=\"{}", "b".repeat(LONG)),
+            format!("x; a=\"{}", "\\".repeat(LONG)),
+            format!("x; a=\"{}", "\",\"".repeat(LONG / 3)),
+            spaces.clone(),
+            "=".to_owned(),
+            ";".to_owned(),
+        ]);
+        for value in &extensions {
+            let got = judged("Sec-WebSocket-Extensions", value);
+            let Err(e @ HandshakeError::Extension(_)) = got else { panic!("{got:?}") };
+            assert!(e.to_string().len() < 200);
+        }
+        for (name, value, want) in [
+            ("Sec-WebSocket-Protocol", &*spaces, None),
+            ("Sec-WebSocket-Protocol", &",".repeat(LONG), None),
+            ("Upgrade", &spaces, Some(HandshakeError::Upgrade)),
+            ("Sec-WebSocket-Accept", &spaces, Some(HandshakeError::Accept)),
+            ("Sec-WebSocket-Accept", "\u{e9}", Some(HandshakeError::Accept)),
+        ] {
+            match (judged(name, value), want) {
+                (Err(HandshakeError::Protocol(_)), None) => {}
+                (got, want) => assert_eq!(got, Err(want.expect(name)), "{name}"),
+            }
+        }
+        // A further list that names other things changes nothing.
+        for value in [&*spaces, &",".repeat(LONG), &" ,\t".repeat(LONG / 3)] {
+            assert_eq!(judged("Connection", value), Ok(true));
+        }
+        // RFC 6455 §11.3.4: one field, whatever both say.
+        let two = lines(&[&GOOD[..], &["Sec-WebSocket-Protocol: chat"; 2]].concat());
+        assert!(matches!(answer(&two), Err(HandshakeError::Protocol(_))));
     }
 
     /// Like `answer`, for texts whose error shows more of the input when it comes whole.

@@ -1,0 +1,420 @@
+//! The documents say what is so: every test, function and file that they name exists, no row is
+//! missing or twice, and no link leads nowhere. How names are written: docs/README.md.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// What is written elsewhere and not merged yet: file and test, or file and "" for a script or a
+/// document. Each is looked at as soon as its file is here.
+const PENDING: &[(&str, &str)] = &[];
+
+const ROWS: usize = 65;
+const NOT: &str = "does not apply: ";
+
+fn path(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
+}
+
+fn read(file: &str) -> Result<String, String> {
+    std::fs::read_to_string(path(file)).map_err(|e| format!("{file}: {e}"))
+}
+
+/// All documents with rules of their own, and others that link.
+fn documents() -> Vec<String> {
+    let mut all: Vec<String> = std::fs::read_dir(path("docs"))
+        .unwrap()
+        .map(|entry| format!("docs/{}", entry.unwrap().file_name().to_str().unwrap()))
+        .collect();
+    let others = ["README.md", "SECURITY.md", "CHANGELOG.md"];
+    let notes = ["tests/autobahn/NOTES.md", "tests/autobahn/README.md", "tests/certs/README.md"];
+    all.extend(others.iter().chain(&notes).map(|&file| file.to_owned()));
+    all.retain(|file| file.ends_with(".md"));
+    all
+}
+
+/// `file` · `name` · `name`.
+#[derive(Debug, PartialEq, Eq)]
+struct Link {
+    file: String,
+    names: Vec<String>,
+}
+
+impl Link {
+    fn is_pending(&self) -> bool {
+        let here = path(&self.file).exists();
+        let mut names = self.names.iter().map(String::as_str).collect::<Vec<_>>();
+        if names.is_empty() {
+            names.push("");
+        }
+        !here && names.iter().all(|name| PENDING.contains(&(&*self.file, name)))
+    }
+
+    fn is_script(&self) -> bool {
+        self.file.starts_with("tests/scripts/") && self.file.ends_with(".txt")
+    }
+}
+
+/// The names in backticks that are paths of files here, with the names behind them.
+fn links(text: &str) -> Vec<Link> {
+    let mut all: Vec<Link> = Vec::new();
+    let mut last = false;
+    for (i, part) in text.split('`').enumerate() {
+        if i % 2 == 0 {
+            last = last && part == " · ";
+            continue;
+        }
+        let folder =
+            ["src/", "tests/", "examples/", "fuzz/", "docs/"].iter().any(|f| part.starts_with(f));
+        let is_file = folder && !part.contains(['*', ' ']) && part.contains('.');
+        match all.last_mut() {
+            Some(link) if last => link.names.push(part.to_owned()),
+            _ if is_file => all.push(Link { file: part.to_owned(), names: vec![] }),
+            _ => continue,
+        }
+        last = true;
+    }
+    all
+}
+
+/// The lines of a document outside blocks of code.
+fn prose(text: &str) -> Vec<&str> {
+    let mut code = false;
+    let outside = |line: &&str| {
+        code ^= line.starts_with("```");
+        !code
+    };
+    text.lines().filter(outside).collect()
+}
+
+/// The cells of a row of a table.
+fn cells(line: &str) -> Option<Vec<&str>> {
+    let inside = line.strip_prefix("| ")?.trim_end().strip_suffix('|')?;
+    Some(inside.split(" | ").map(str::trim).map(|cell| cell.trim_end_matches('|').trim()).collect())
+}
+
+/// Where in `text` the function `name` begins.
+fn function(text: &str, name: &str) -> Option<usize> {
+    let start = format!("fn {name}");
+    let mut found = text.match_indices(&start).map(|(at, _)| at);
+    found.find(|&at| text[at + start.len()..].starts_with(['(', '<']))
+}
+
+/// A function with the comments and attributes above it.
+fn region(text: &str, at: usize) -> &str {
+    let mut start = text[..at].rfind('\n').map_or(0, |i| i + 1);
+    let indent = &text[start..at];
+    let depth = indent.len() - indent.trim_start().len();
+    while start > 0 {
+        let above = text[..start - 1].rfind('\n').map_or(0, |i| i + 1);
+        let line = text[above..start - 1].trim_start();
+        if !line.starts_with("//") && !line.starts_with("#[") {
+            break;
+        }
+        start = above;
+    }
+    let close = format!("\n{}}}", &indent[..depth]);
+    let end = text[at..].find(&close).map_or(text.len(), |i| at + i);
+    &text[start..end]
+}
+
+/// What of `file` is the test `name`: a function, or a row of a table.
+fn test(file: &str, name: &str) -> Result<String, String> {
+    let text = read(file)?;
+    let missing = || format!("{file}: no test `{name}`");
+    if file.ends_with(".rs")
+        && let Some(at) = function(&text, name)
+    {
+        let region = region(&text, at);
+        let of_both =
+            text[..at].contains("both! {") && region.contains(&format!("fn {name}(mode)"));
+        return match region.contains("#[test]") || of_both {
+            true => Ok(region.to_owned()),
+            false => Err(missing()),
+        };
+    }
+    let row = |line: &&str| match file.ends_with(".rs") {
+        true => line.contains(&format!("(\"{name}\",")),
+        false => line.starts_with(&format!("{name} ")),
+    };
+    text.lines().find(row).map(str::to_owned).ok_or_else(missing)
+}
+
+fn is_defined(file: &str, name: &str) -> Result<(), String> {
+    let text = read(file)?;
+    let kinds = ["const", "static", "struct", "enum", "trait", "type"];
+    let named = |kind: &str| {
+        let whole = format!("{kind} {name}");
+        text.match_indices(&whole).any(|(at, _)| {
+            let behind = text[at + whole.len()..].chars().next();
+            !behind.is_some_and(|c| c.is_alphanumeric() || c == '_')
+        })
+    };
+    match function(&text, name).is_some() || kinds.iter().any(|kind| named(kind)) {
+        true => Ok(()),
+        false => Err(format!("{file}: nothing is called `{name}`")),
+    }
+}
+
+/// Whether a link leads to something that exists: a test, if it `proves` something.
+fn check(link: &Link, proves: bool) -> Vec<String> {
+    if link.is_pending() {
+        return vec![];
+    }
+    if link.names.is_empty() {
+        return match (path(&link.file).exists(), !proves || link.is_script()) {
+            (true, true) => vec![],
+            (false, _) => vec![format!("{}: no such file", link.file)],
+            (true, false) => vec![format!("{}: names no test", link.file)],
+        };
+    }
+    let one = |name: &String| match proves {
+        true => test(&link.file, name).map(drop),
+        false => is_defined(&link.file, name),
+    };
+    link.names.iter().filter_map(|name| one(name).err()).collect()
+}
+
+/// Rows of FAULTS that a text names: "FAULTS 4, 6 and 7", "faults of others, row 4", "[4, 6]".
+fn rows_named(text: &str) -> BTreeSet<usize> {
+    let keys = ["FAULTS", "aults of others"];
+    let mut named = BTreeSet::new();
+    for (at, key) in keys.iter().flat_map(|key| text.match_indices(key)) {
+        let list = text[at + key.len()..].split([':', '.', ')', '\n', ';']).next().unwrap_or("");
+        let words = list.split([' ', ',']).filter(|word| !word.is_empty());
+        let words =
+            words.take_while(|w| w.parse::<usize>().is_ok() || ["row", "rows", "and"].contains(w));
+        named.extend(words.filter_map(|word| word.parse::<usize>().ok()));
+    }
+    for list in text.split('[').skip(1).filter_map(|rest| rest.split(']').next()) {
+        let list = list.trim_start_matches("FAULTS ");
+        let numbers: Result<Vec<usize>, _> = list.split(", ").map(str::parse).collect();
+        named.extend(numbers.unwrap_or_default());
+    }
+    named
+}
+
+/// What is wrong with a row of FAULTS.
+fn wrong_with_fault(number: usize, cell: &str) -> Vec<String> {
+    let links = links(cell);
+    if links.is_empty() && !(cell.starts_with(NOT) && cell.len() > NOT.len()) {
+        return vec!["neither a test nor a reason".to_owned()];
+    }
+    let mut wrong: Vec<String> = links.iter().flat_map(|link| check(link, true)).collect();
+    for link in links.iter().filter(|link| !link.is_pending() && !cell.starts_with(NOT)) {
+        let mut texts: Vec<(&str, Result<String, String>)> = Vec::new();
+        if link.names.is_empty() {
+            let text = read(&link.file).map(|text| {
+                text.lines().filter(|l| l.starts_with('#')).collect::<Vec<_>>().join("\n")
+            });
+            texts.push(("", text));
+        }
+        texts.extend(link.names.iter().map(|name| (name.as_str(), test(&link.file, name))));
+        for (name, text) in texts {
+            if text.is_ok_and(|text| !rows_named(&text).contains(&number)) {
+                wrong.push(format!("{} {name}: does not name the row", link.file));
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn every_fault_has_a_row_and_every_row_a_test_or_a_reason() {
+    let text = read("docs/FAULTS.md").unwrap();
+    let (mut wrong, mut numbers, mut without) = (Vec::new(), Vec::new(), 0);
+    for cells in prose(&text).into_iter().filter_map(cells) {
+        let Ok(number) = cells[0].parse::<usize>() else { continue };
+        assert_eq!(cells.len(), 4, "row {number}: {cells:?}");
+        assert!(cells.iter().all(|cell| !cell.is_empty()), "row {number}: {cells:?}");
+        numbers.push(number);
+        without += usize::from(cells[3].starts_with(NOT));
+        let of_row = wrong_with_fault(number, cells[3]);
+        wrong.extend(of_row.into_iter().map(|w| format!("row {number}: {w}")));
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    assert_eq!(numbers, (1..=ROWS).collect::<Vec<_>>());
+    println!("{} rows with a test, {without} that do not apply", ROWS - without);
+}
+
+/// Checks a table of rules and gives the number of them.
+fn rules(file: &str, prefixes: &[&str]) -> usize {
+    let text = read(file).unwrap();
+    let (mut wrong, mut last) = (Vec::new(), BTreeMap::new());
+    let mut rules = 0;
+    for cells in prose(&text).into_iter().filter_map(cells) {
+        let id = cells[0];
+        if !prefixes.iter().any(|prefix| id.starts_with(prefix)) {
+            continue;
+        }
+        rules += 1;
+        let mut say = |what: String| wrong.push(format!("{id}: {what}"));
+        let (section, number) = id.rsplit_once('-').unwrap();
+        let before = last.entry(section.to_owned()).or_insert(0);
+        if number.parse::<usize>() != Ok(*before + 1) {
+            say(format!("the number behind {before} is {number}"));
+        }
+        *before += 1;
+        let [_, rule, held, proved] = cells[..] else {
+            say(format!("{} cells", cells.len()));
+            continue;
+        };
+        let (held, proved, applies) = (links(held), links(proved), !held.starts_with(NOT));
+        if rule.is_empty() || (applies && (held.is_empty() || proved.is_empty())) {
+            say("is not complete".to_owned());
+        }
+        held.iter().flat_map(|link| check(link, false)).for_each(&mut say);
+        proved.iter().flat_map(|link| check(link, true)).for_each(&mut say);
+    }
+    // The choices beside them: every test they name exists.
+    let choices = text.split("## Choices").nth(1).unwrap();
+    for cells in choices.lines().filter_map(cells) {
+        if cells.len() != 4 || cells[..3].iter().any(|cell| cell.is_empty()) {
+            wrong.push(format!("a choice is not complete: {cells:?}"));
+        }
+        for link in links(&cells.join(" | ")) {
+            wrong.extend(check(&link, link.is_script() || !link.names.is_empty()));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    rules
+}
+
+#[test]
+fn every_rule_of_the_rfcs_is_held_and_proved_by_something_that_exists() {
+    let websocket = rules("docs/RFC6455.md", &["6455-"]);
+    let http = rules("docs/RFC9112.md", &["9112-", "9110-"]);
+    println!("{websocket} rules of RFC 6455, {http} of RFC 9112 and 9110");
+    assert!(websocket >= 90 && http >= 50, "{websocket}, {http}");
+}
+
+#[test]
+fn what_other_documents_name_exists() {
+    let mut wrong = Vec::new();
+    for file in
+        documents().iter().filter(|file| !file.contains("/RFC") && !file.ends_with("FAULTS.md"))
+    {
+        let text = read(file).unwrap();
+        for link in prose(&text).into_iter().flat_map(links) {
+            let proves = !link.names.is_empty();
+            wrong.extend(check(&link, proves).into_iter().map(|w| format!("{file}: {w}")));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// The anchor that a heading gets.
+fn anchor(heading: &str) -> String {
+    let keep = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    let kept: String = heading.trim().to_lowercase().chars().filter(|&c| keep(c)).collect();
+    kept.replace(' ', "-")
+}
+
+fn has_anchor(text: &str, wanted: &str) -> bool {
+    let headings = prose(text).into_iter().filter(|line| line.starts_with('#'));
+    headings.map(|line| anchor(line.trim_start_matches('#'))).any(|a| a == wanted)
+}
+
+/// Targets of links, `[text](target)`, outside code.
+fn targets(text: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for line in prose(text) {
+        let outside: Vec<&str> = line.split('`').step_by(2).collect();
+        for rest in outside.join("`").split("](").skip(1) {
+            all.extend(rest.split(')').next().map(str::to_owned));
+        }
+    }
+    all
+}
+
+#[test]
+fn no_link_leads_nowhere() {
+    let mut seen = BTreeSet::new();
+    for file in documents() {
+        let text = read(&file).unwrap();
+        for target in targets(&text) {
+            if target.starts_with("https://") || target.starts_with("http://") {
+                continue;
+            }
+            let (to, wanted) = target.split_once('#').unwrap_or((&target, ""));
+            let folder = Path::new(&file).parent().unwrap().to_str().unwrap();
+            let to = match (to, folder) {
+                ("", _) => file.clone(),
+                (to, "") => to.to_owned(),
+                (to, folder) => format!("{folder}/{to}"),
+            };
+            if PENDING.contains(&(&to, "")) && !path(&to).exists() {
+                continue;
+            }
+            assert!(path(&to).exists(), "{file}: {target}");
+            if !wanted.is_empty() {
+                assert!(has_anchor(&read(&to).unwrap(), wanted), "{file}: {target}");
+            }
+            seen.insert(path(&to).canonicalize().unwrap());
+        }
+    }
+    // Every document in docs is linked by another or by the list of them.
+    for file in documents().iter().filter(|f| f.starts_with("docs/") && !f.ends_with("/README.md"))
+    {
+        assert!(seen.contains(&path(file).canonicalize().unwrap()), "{file} is linked by nothing");
+    }
+}
+
+#[test]
+fn the_checker_sees_what_it_has_to_see() {
+    let link = |file: &str, names: &[&str]| Link {
+        file: file.to_owned(),
+        names: names.iter().map(|&name| name.to_owned()).collect(),
+    };
+    for (text, want) in [
+        (
+            "`tests/a.rs` · `b` · `c`; `tests/d.txt`",
+            vec![link("tests/a.rs", &["b", "c"]), link("tests/d.txt", &[])],
+        ),
+        ("`x` · `y`, and `src/a.rs` or `b`", vec![link("src/a.rs", &[])]),
+        ("`tests/scripts/*.txt` and `tests/alloc`", vec![]),
+    ] {
+        assert_eq!(links(text), want);
+    }
+    for (file, names, proves, fine) in [
+        ("tests/docs.rs", &["the_checker_sees_what_it_has_to_see"][..], true, true),
+        ("tests/docs.rs", &["the_checker_sees"], true, false),
+        ("tests/docs.rs", &["rows_named"], true, false),
+        ("tests/docs.rs", &["rows_named"], false, true),
+        ("tests/docs.rs", &["Link"], false, true),
+        ("tests/docs.rs", &["Lin"], false, false),
+        ("tests/docs.rs", &["ROWS"], false, true),
+        ("tests/docs.rs", &[], true, false),
+        ("tests/docs.rs", &[], false, true),
+        ("tests/nothing.rs", &["x"], true, false),
+        ("tests/luau/signals.rs", &["everything_about_signals"], true, true),
+        ("tests/alloc/src/main.rs", &["endless empty fragments [16]"], true, true),
+        ("tests/alloc/src/main.rs", &["endless empty fragments"], true, false),
+        ("tests/scripts/fragments.txt", &[], true, true),
+        ("tests/scripts/nothing.txt", &[], true, false),
+    ] {
+        assert_eq!(check(&link(file, names), proves).is_empty(), fine, "{file} {names:?}");
+    }
+    for (text, want) in [
+        ("// FAULTS 4, 6 and 17: why", &[4, 6, 17][..]),
+        ("# RFC 6455 §5.2; faults of others, rows 5 and 6", &[5, 6]),
+        ("/// FAULTS 22, RFC 6455 §10.3.", &[22]),
+        ("(\"endless [2, 5]\", x[7])", &[2, 5, 7]),
+        ("H-1 [FAULTS 27, 28] title", &[27, 28]),
+        ("nothing 5", &[]),
+    ] {
+        assert_eq!(rows_named(text), want.iter().copied().collect(), "{text}");
+    }
+    assert!(wrong_with_fault(1, "does not apply: there is none").is_empty());
+    for bad in [
+        "",
+        "does not apply: ",
+        "nobody knows",
+        "`tests/scripts/fragments.txt`",
+        "`tests/x.rs` · `y`",
+    ] {
+        assert!(!wrong_with_fault(1, bad).is_empty(), "{bad}");
+    }
+    assert_eq!(anchor(" What is not there yet "), "what-is-not-there-yet");
+    assert_eq!(targets("a [b](c#d) `[x](y)`\n```\n[e](f)\n```\n[g](h)"), ["c#d", "h"]);
+    assert_eq!(cells("| a | b | |"), Some(vec!["a", "b", ""]));
+}

@@ -1,0 +1,181 @@
+//! What comes with the crates: licences, versions, origins. Which crates these are is the matter of
+//! footprint.rs; what the advisory database says of them needs the network, and is a step by hand
+//! (SECURITY.md).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+/// Licences that ask for nothing but their text.
+const LICENCES: [&str; 8] = [
+    "Apache-2.0",
+    "BSD-3-Clause",
+    // Of webpki-roots, which is data.
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+];
+
+/// Systems whose tree is looked at by itself: a crate for one of them only costs the others nothing.
+const TARGETS: [&str; 5] = [
+    "x86_64-unknown-linux-gnu",
+    "aarch64-unknown-linux-gnu",
+    "i686-unknown-linux-gnu",
+    "aarch64-apple-darwin",
+    "x86_64-pc-windows-msvc",
+];
+
+/// Advisories ask for so much at least: those of rows 54 and 55 in docs/FAULTS.md.
+const AT_LEAST: [(&str, [u32; 3]); 2] = [("rustls", [0, 23, 5]), ("rustls-webpki", [0, 103, 13])];
+
+struct Crate {
+    name: String,
+    version: String,
+    licence: String,
+}
+
+/// The crates that a build for `target` takes, build scripts included.
+fn tree(target: &str) -> Vec<Crate> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["tree", "--locked", "--offline", "--all-features", "--edges=normal,build"])
+        .args(["--prefix=none", "--format={p}|{l}", "--target", target])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let crates: Vec<Crate> = text
+        .lines()
+        .map(|line| {
+            let (package, licence) = line.split_once('|').expect(line);
+            let mut words = package.split_whitespace();
+            Crate {
+                name: words.next().unwrap().to_owned(),
+                version: words.next().unwrap().trim_start_matches('v').to_owned(),
+                licence: licence.trim_end_matches(" (*)").trim().to_owned(),
+            }
+        })
+        .collect();
+    assert!(crates.len() > 20, "{target}: {} crates", crates.len());
+    crates
+}
+
+/// Whether an expression of SPDX can be met by the list.
+fn may_be_used(licence: &str) -> bool {
+    let spaced = licence.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
+    let words: Vec<&str> = spaced.split_whitespace().collect();
+    let mut at = 0;
+    let fine = any(&words, &mut at);
+    fine && at == words.len()
+}
+
+fn any(words: &[&str], at: &mut usize) -> bool {
+    let mut fine = all(words, at);
+    while words.get(*at) == Some(&"OR") {
+        *at += 1;
+        fine |= all(words, at);
+    }
+    fine
+}
+
+fn all(words: &[&str], at: &mut usize) -> bool {
+    let mut fine = one(words, at);
+    while words.get(*at) == Some(&"AND") {
+        *at += 1;
+        fine &= one(words, at);
+    }
+    fine
+}
+
+fn one(words: &[&str], at: &mut usize) -> bool {
+    let Some(&word) = words.get(*at) else { return false };
+    *at += 1;
+    if word == "(" {
+        let fine = any(words, at);
+        *at += 1;
+        return fine && words.get(*at - 1) == Some(&")");
+    }
+    // An exception only ever allows more.
+    if words.get(*at) == Some(&"WITH") {
+        *at += 2;
+    }
+    LICENCES.contains(&word)
+}
+
+#[test]
+fn every_licence_is_on_the_list() {
+    for c in tree("all") {
+        assert!(may_be_used(&c.licence), "{} {}: \"{}\"", c.name, c.version, c.licence);
+    }
+}
+
+#[test]
+fn the_checker_of_licences_sees_what_it_has_to_see() {
+    for (licence, fine) in [
+        ("MIT", true),
+        ("MIT OR Apache-2.0", true),
+        ("MIT/Apache-2.0", true),
+        ("GPL-3.0-only OR MIT", true),
+        ("GPL-3.0-only", false),
+        ("MIT AND GPL-3.0-only", false),
+        ("Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT", true),
+        ("GPL-2.0-only WITH Classpath-exception-2.0", false),
+        ("(MIT OR Apache-2.0) AND Unicode-3.0", true),
+        ("(MIT OR GPL-3.0-only) AND (GPL-3.0-only OR ISC)", true),
+        ("(MIT OR Apache-2.0) AND LGPL-2.1-or-later", false),
+        ("(MIT", false),
+        ("MIT Apache-2.0", false),
+        ("", false),
+    ] {
+        assert_eq!(may_be_used(licence), fine, "{licence}");
+    }
+}
+
+#[test]
+fn no_crate_is_there_in_two_versions() {
+    for target in TARGETS {
+        let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for c in tree(target) {
+            versions.entry(c.name).or_default().insert(c.version);
+        }
+        versions.retain(|_, versions| versions.len() > 1);
+        assert!(versions.is_empty(), "{target}: {versions:?}");
+    }
+}
+
+/// The packages of the lock file: what each line says, by its key.
+fn locked() -> Vec<BTreeMap<String, String>> {
+    let text = include_str!("../Cargo.lock");
+    let packages = text.split("[[package]]").skip(1).map(|package| {
+        let pairs = package.lines().filter_map(|line| line.split_once(" = "));
+        pairs.map(|(key, value)| (key.to_owned(), value.trim_matches('"').to_owned())).collect()
+    });
+    packages.collect()
+}
+
+#[test]
+fn what_verifies_certificates_is_new_enough() {
+    // FAULTS 55.
+    for (name, least) in AT_LEAST {
+        let all: Vec<_> = locked().into_iter().filter(|p| p["name"] == name).collect();
+        assert_eq!(all.len(), 1, "{name}");
+        let version = &all[0]["version"];
+        let numbers: Vec<u32> = version.split('.').map(|n| n.parse().expect(version)).collect();
+        assert!(numbers[..] >= least[..], "{name} {version}, at least {least:?}");
+    }
+}
+
+#[test]
+fn all_crates_come_from_the_registry_with_a_checksum() {
+    let packages = locked();
+    assert!(packages.len() > 20);
+    for p in packages.iter().filter(|p| p["name"] != env!("CARGO_PKG_NAME")) {
+        let source = p.get("source").map(String::as_str);
+        let registry = "registry+https://github.com/rust-lang/crates.io-index";
+        assert_eq!(source, Some(registry), "{}", p["name"]);
+        assert_eq!(p.get("checksum").map(String::len), Some(64), "{}", p["name"]);
+    }
+}
