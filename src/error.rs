@@ -17,7 +17,7 @@ pub enum Stage {
     Resolve,
     /// Connecting by TCP.
     Connect,
-    /// The TLS handshake.
+    /// The TLS handshake, or TLS itself later on: an alert, a broken record.
     Tls,
     /// The opening handshake of RFC 6455.
     Handshake,

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{CertificateError, ClientConfig, ClientConnection, Connection, RootCertStore};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, Connection, RootCertStore,
+};
 
 use crate::error::ErrorKind;
 use crate::proto::{Host, escape};
@@ -46,7 +48,7 @@ fn config(roots: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {
 /// The configuration of a reactor that was given none.
 pub(super) fn default_config() -> Result<Arc<ClientConfig>, ErrorKind> {
     let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    config(roots).map_err(failure)
+    config(roots).map_err(|e| failure(e, Phase::Greeting))
 }
 
 /// A TLS connection without its socket.
@@ -69,12 +71,21 @@ impl Tls {
             Host::Address(IpAddr::V4(v4)) => ServerName::IpAddress((*v4).into()),
             Host::Address(IpAddr::V6(v6)) => ServerName::IpAddress((*v6).into()),
         };
-        let client = ClientConnection::new(Arc::clone(config), name).map_err(failure)?;
+        let client = ClientConnection::new(Arc::clone(config), name);
+        let client = client.map_err(|e| failure(e, Phase::Greeting))?;
         Ok(Tls(client.into()))
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
         self.0.is_handshaking()
+    }
+
+    fn phase(&self) -> Phase {
+        match self.0.protocol_version() {
+            None => Phase::Greeting,
+            Some(_) if self.is_handshaking() => Phase::Handshake,
+            Some(_) => Phase::Open,
+        }
     }
 
     /// In words, once it is known: `TLSv1_3`.
@@ -90,14 +101,16 @@ impl Tls {
         end: &mut usize,
     ) -> Result<Fed, ErrorKind> {
         while !cipher.is_empty() {
-            if self.0.read_tls(&mut cipher).map_err(ErrorKind::Io)? == 0 {
+            // Memory cannot fail to be read; what is refused is a message that is too long.
+            let read = self.0.read_tls(&mut cipher);
+            if read.map_err(|e| ErrorKind::Tls(TOO_LONG.into(), Some(Box::new(e))))? == 0 {
                 break;
             }
             let state = match self.0.process_new_packets() {
                 Ok(state) => state,
                 Err(e) => {
                     self.rescue(buf, end);
-                    return Err(failure(e));
+                    return Err(failure(e, self.phase()));
                 }
             };
             let mut plain = state.plaintext_bytes_to_read();
@@ -157,34 +170,116 @@ impl Tls {
     }
 }
 
+const TOO_LONG: &str =
+    "the server's part of the handshake, its certificates maybe, is longer than 64 KiB";
+
+/// How far a connection had come when it failed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The server has not said which version it speaks.
+    Greeting,
+    Handshake,
+    Open,
+}
+
 /// An error of rustls in our words, with the remedy where there is one.
-fn failure(error: rustls::Error) -> ErrorKind {
-    use CertificateError as Bad;
+fn failure(error: rustls::Error, phase: Phase) -> ErrorKind {
+    use rustls::{InvalidMessage, PeerIncompatible as Incompatible};
     let text = match &error {
-        rustls::Error::InvalidCertificate(bad) => match bad {
-            Bad::NotValidForNameContext { expected, presented } => {
-                let names: Vec<_> = presented.iter().take(4).map(|n| shown_name(n)).collect();
-                let names = if names.is_empty() { "no name".into() } else { names.join(", ") };
-                format!("the certificate is for {names} (expected {})", expected.to_str())
-            }
-            Bad::NotValidForName => "the certificate is for another name".into(),
-            Bad::Expired | Bad::ExpiredContext { .. } => "the certificate has expired".into(),
-            Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
-                "the certificate is not valid yet".into()
-            }
-            Bad::UnknownIssuer => {
-                "the certificate is not signed by a trusted root; a root of your own can be added"
-                    .into()
-            }
-            other => format!("the certificate is not acceptable: {other}"),
-        },
-        rustls::Error::InvalidMessage(_) => "the server does not speak TLS on this port".into(),
-        rustls::Error::AlertReceived(alert) => format!("the server refused with alert {alert:?}"),
-        other => escape(other.to_string().as_bytes(), 200),
+        rustls::Error::InvalidCertificate(bad) => refusal(bad),
+        rustls::Error::InvalidMessage(
+            InvalidMessage::CertificatePayloadTooLarge | InvalidMessage::HandshakePayloadTooLarge,
+        ) => TOO_LONG.into(),
+        rustls::Error::InvalidMessage(
+            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+        ) if phase == Phase::Greeting => {
+            "the server does not speak TLS on this port; it may be one for ws:// or http://".into()
+        }
+        rustls::Error::PeerIncompatible(
+            Incompatible::ServerDoesNotSupportTls12Or13
+            | Incompatible::ServerTlsVersionIsDisabledByOurConfig,
+        ) => "the server speaks no version of TLS that is accepted here (1.2 and 1.3)".into(),
+        rustls::Error::AlertReceived(alert) => {
+            let did = if phase == Phase::Open { "broke off" } else { "refused" };
+            format!("the server {did} with alert {alert:?}{}", remedy(*alert))
+        }
+        other => escaped(other),
     };
     let verification = matches!(error, rustls::Error::InvalidCertificate(_));
     let kind = if verification { ErrorKind::Certificate } else { ErrorKind::Tls };
     kind(text, Some(Box::new(error)))
+}
+
+/// What is wrong with a certificate.
+fn refusal(bad: &CertificateError) -> String {
+    use CertificateError as Bad;
+    let text = match bad {
+        Bad::NotValidForNameContext { expected, presented } => {
+            let names: Vec<_> = presented.iter().take(4).map(|n| shown_name(n)).collect();
+            let names = if names.is_empty() {
+                "no name (only a subjectAltName counts)".into()
+            } else {
+                names.join(", ")
+            };
+            return format!("the certificate is for {names} (expected {})", expected.to_str());
+        }
+        Bad::NotValidForName => "the certificate is for another name",
+        Bad::Expired | Bad::ExpiredContext { .. } => {
+            "the certificate has expired, or one that it rests on, or the clock here is wrong"
+        }
+        Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
+            "the certificate is not valid yet, or the clock here is wrong"
+        }
+        Bad::UnknownIssuer => {
+            "the certificate is not signed by a trusted root; a root of your own can be added (or \
+             the server leaves out an intermediate certificate)"
+        }
+        Bad::InvalidPurpose | Bad::InvalidPurposeContext { .. } => {
+            "the certificate is not for servers (its extended key usage)"
+        }
+        Bad::BadSignature => {
+            "a signature is wrong: the server has not the certificate's key, or a certificate was \
+             changed"
+        }
+        #[allow(deprecated)]
+        Bad::UnsupportedSignatureAlgorithm
+        | Bad::UnsupportedSignatureAlgorithmContext { .. }
+        | Bad::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "the certificate is signed in a way that is not accepted, such as SHA-1; the server \
+             needs another"
+        }
+        Bad::Other(why) => {
+            return format!("the chain of certificates breaks a rule: {}", escaped(why));
+        }
+        other => return format!("the certificate is not acceptable: {}", escaped(other)),
+    };
+    text.into()
+}
+
+/// What may help against an alert of the server.
+fn remedy(alert: AlertDescription) -> &'static str {
+    use AlertDescription as Alert;
+    match alert {
+        Alert::CertificateRequired => {
+            "; it wants a client certificate, which a TLS configuration of your own can hold"
+        }
+        Alert::UnknownCA
+        | Alert::BadCertificate
+        | Alert::CertificateUnknown
+        | Alert::CertificateExpired
+        | Alert::UnsupportedCertificate
+        | Alert::AccessDenied => "; it does not accept the client certificate",
+        Alert::ProtocolVersion => {
+            "; it speaks another version of TLS (1.2 and 1.3 are spoken here)"
+        }
+        Alert::NoApplicationProtocol => "; it speaks another protocol than HTTP/1.1 here (ALPN)",
+        Alert::UnrecognisedName => "; it does not know the host's name",
+        _ => "",
+    }
+}
+
+fn escaped(text: &dyn std::fmt::Display) -> String {
+    escape(text.to_string().as_bytes(), 200)
 }
 
 /// `DnsName("a.example")`, as the library gives it, without its wrapping, escaped.

@@ -2,6 +2,8 @@
 // Each test file uses its part.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod tls;
+
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -10,9 +12,7 @@ use std::time::{Duration, Instant};
 
 use moonwire::proto::http::Response;
 use moonwire::proto::{CloseFrame, sse};
-use moonwire::rustls::pki_types::pem::PemObject as _;
-use moonwire::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use moonwire::rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring};
+use moonwire::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use moonwire::{Ask, Closed, Config, Conn, Error, Event, Options, Reactor, Sys};
 
 /// After which a test that hangs fails. No test gets near it otherwise.
@@ -86,16 +86,7 @@ pub fn pem(file: &str) -> Vec<u8> {
 }
 
 pub fn server_config(name: &str) -> Arc<ServerConfig> {
-    let chain = pem(&format!("{name}.pem"));
-    let chain = CertificateDer::pem_slice_iter(&chain).collect::<Result<_, _>>().unwrap();
-    let key = PrivateKeyDer::from_pem_slice(&pem(&format!("{name}.key"))).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    Arc::new(config)
+    Arc::new(tls::Server::new(name).config())
 }
 
 /// A configuration that trusts the root of tests/certs.
@@ -103,13 +94,28 @@ pub fn trusting() -> Config {
     Config { tls: Some(moonwire::tls_config(&pem("ca.pem")).unwrap()), ..Config::default() }
 }
 
-trait Stream: Read + Write + Send {}
-impl<T: Read + Write + Send> Stream for T {}
+/// A server's socket, with or without TLS.
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
+}
+
+impl Wire {
+    fn stream(&mut self) -> &mut dyn Stream {
+        match self {
+            Wire::Plain(tcp) => tcp,
+            Wire::Tls(stream) => &mut **stream,
+        }
+    }
+}
+
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
 
 /// The server's end of a connection.
 pub struct Peer {
     pub tcp: TcpStream,
-    stream: Box<dyn Stream>,
+    wire: Wire,
     /// Request head, as far as it was read.
     pub head: String,
     /// The mask keys of the frames that were read.
@@ -121,15 +127,13 @@ impl Peer {
         tcp.set_read_timeout(Some(LONG)).unwrap();
         tcp.set_nonblocking(false).unwrap();
         tcp.set_nodelay(true).unwrap();
-        let stream = Box::new(tcp.try_clone().unwrap());
-        Peer { tcp, stream, head: String::new(), keys: Vec::new() }
+        let wire = Wire::Plain(tcp.try_clone().unwrap());
+        Peer { tcp, wire, head: String::new(), keys: Vec::new() }
     }
 
     pub fn tls(tcp: TcpStream, config: Arc<ServerConfig>) -> Peer {
-        let mut peer = Peer::plain(tcp);
-        let session = ServerConnection::new(config).unwrap();
-        peer.stream = Box::new(StreamOwned::new(session, peer.tcp.try_clone().unwrap()));
-        peer
+        let peer = Peer::plain(tcp);
+        peer.with(ServerConnection::new(config).unwrap())
     }
 
     pub fn write(&mut self, bytes: &[u8]) {
@@ -137,13 +141,13 @@ impl Peer {
     }
 
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)?;
-        self.stream.flush()
+        self.wire.stream().write_all(bytes)?;
+        self.wire.stream().flush()
     }
 
     pub fn read(&mut self, n: usize) -> Vec<u8> {
         let mut bytes = vec![0; n];
-        self.stream.read_exact(&mut bytes).unwrap();
+        self.wire.stream().read_exact(&mut bytes).unwrap();
         bytes
     }
 
@@ -156,7 +160,7 @@ impl Peer {
     /// Whether the client begins its request: over TLS, whether it likes the certificate.
     pub fn begins(&mut self) -> bool {
         let mut byte = [0];
-        let begins = self.stream.read_exact(&mut byte).is_ok();
+        let begins = self.wire.stream().read_exact(&mut byte).is_ok();
         if begins {
             self.head.push(byte[0].into());
         }
@@ -224,7 +228,7 @@ impl Peer {
     pub fn rest(&mut self) -> usize {
         let (mut buf, mut sum) = ([0; 4096], 0);
         loop {
-            match self.stream.read(&mut buf) {
+            match self.wire.stream().read(&mut buf) {
                 Ok(0) => return sum,
                 Ok(n) => sum += n,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => panic!("still open"),
@@ -232,6 +236,14 @@ impl Peer {
                 Err(_) => return sum,
             }
         }
+    }
+
+    /// Reads until the client has closed; what that was.
+    pub fn rest_bytes(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // A reset: closed, too.
+        let _ = self.wire.stream().read_to_end(&mut bytes);
+        bytes
     }
 
     /// Ends the connection by a reset.

@@ -15,6 +15,5 @@ mod rules;
 mod secrets;
 mod stream;
 mod stream_faces;
-mod tls;
 mod upload;
 mod web;

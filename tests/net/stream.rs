@@ -236,7 +236,7 @@ fn tls_that_does_not_come_about() {
         ("127.0.0.1", "other", false),
         ("127.0.0.1", "expired", false),
         ("127.0.0.1", "self-signed", false),
-        ("a.example.test", "wildcard", true),
+        ("x.a.test", "wildcard", true),
         ("a.example.test", "good", false),
     ] {
         let server = serve_tls(name, |mut p| {

@@ -118,7 +118,7 @@ impl<S: Sys> Driver<S> {
         let kind = match lost {
             Lost::Timeout(Timer::Pong) => ErrorKind::Silence(limits.pong),
             Lost::Timeout(_) => ErrorKind::NoCloseAnswer(limits.close),
-            Lost::Eof => kind.unwrap_or(ErrorKind::Eof),
+            Lost::Eof => return self.transport(kind.unwrap_or(ErrorKind::Eof)),
         };
         Error::new(&self.url, Stage::Open, kind)
     }

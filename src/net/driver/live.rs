@@ -227,6 +227,9 @@ impl<S: Sys> Driver<S> {
             proto::Event::Response(response) => {
                 self.observe(core);
                 self.leave_gate(core);
+                if let Life::Live(Live { link: Link { tls: Some(tls), .. }, .. }) = &self.life {
+                    core.say(self.id, || format!("answered over {}", tls.version()));
+                }
                 Event::Response(response)
             }
             proto::Event::Closing(frame) => {

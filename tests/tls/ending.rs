@@ -1,0 +1,278 @@
+//! How a connection over TLS ends: with a goodbye (`close_notify`), without one, with an alert.
+//! RFC 8446 §6.1: without a goodbye the end may be somebody else's doing.
+
+use std::io::Write as _;
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moonwire::proto::http::HttpError;
+use moonwire::rustls::AlertDescription;
+use moonwire::{Closed, Conn, ErrorKind, Event, Reactor, Stage};
+
+use crate::common::tls::*;
+use crate::common::*;
+
+/// How a server leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leave {
+    Goodbye,
+    /// TCP says that it is the end, TLS does not.
+    Cut,
+    /// A fatal alert.
+    Alert,
+}
+
+const WAYS: [Leave; 3] = [Leave::Goodbye, Leave::Cut, Leave::Alert];
+
+impl Leave {
+    fn run(self, peer: &mut Peer) {
+        match self {
+            Leave::Goodbye => peer.goodbye(),
+            Leave::Cut => {}
+            Leave::Alert => peer.alert(),
+        }
+    }
+}
+
+/// A server that does as `script` says once the handshake is over.
+fn scripted(
+    version: &'static moonwire::rustls::SupportedProtocolVersion,
+    script: impl Fn(&mut Peer) + Send + 'static,
+) -> Scripted<Vec<()>> {
+    let config = Arc::new(Server::new("good").only(version).config());
+    serving(1, move |tcp| {
+        let (_, mut peer) = meet(tcp, &config);
+        peer.request();
+        script(&mut peer);
+    })
+}
+
+const ALERT: &str = "TLS: the server broke off with alert BadRecordMac";
+const NO_CLOSE: &str = "connection: lost: the stream ended without a close frame";
+
+#[test]
+fn a_websocket_is_closed_by_its_close_frame_and_lost_without_one() {
+    let text = || frame(0x81, b"x");
+    for version in VERSIONS {
+        for leave in WAYS {
+            for half in [&b""[..], &[0x81], &[0x81, 5, b'h']] {
+                let server = scripted(version, move |p| {
+                    p.accept(&[&text()[..], half].concat());
+                    leave.run(p);
+                });
+                let tried = Face::WebSocket.open_at(server.address, &Arc::new(client()));
+                server.join();
+                let what = format!("{version:?}, {leave:?}, {half:?}: {tried:?}");
+                assert!(matches!(&tried.told[1], Told::Text(t) if t == "x"), "{what}");
+                assert!(matches!(tried.told[2], Told::Closed(Closed::Lost(_))), "{what}");
+                let want = if leave == Leave::Alert { ALERT } else { NO_CLOSE };
+                assert_eq!(tried.reason().unwrap(), want, "{what}");
+            }
+            // After the close frames nothing is left that anybody could cut off.
+            let server = scripted(version, move |p| {
+                p.accept(&[text(), close(4000, "bye")].concat());
+                assert_eq!(p.close_code(), 4000);
+                leave.run(p);
+            });
+            let tried = Face::WebSocket.open_at(server.address, &Arc::new(client()));
+            server.join();
+            assert_eq!(tried.reason(), None, "{version:?}, {leave:?}: {tried:?}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_leaves_before_it_answers() {
+    for (face, version) in all() {
+        for leave in WAYS {
+            for half in ["", "HTTP/1.1 200", "HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n"] {
+                let server = scripted(version, move |p| {
+                    p.write(half.as_bytes());
+                    leave.run(p);
+                });
+                let tried = face.open_at(server.address, &Arc::new(client()));
+                server.join();
+                let want = match leave {
+                    Leave::Alert => ALERT.to_owned(),
+                    _ => {
+                        let stage = face.stage();
+                        format!("{stage}: the server closed the connection without an answer")
+                    }
+                };
+                assert_eq!(tried.refused(), want, "{face:?}, {version:?}, {leave:?}, {half:?}");
+            }
+        }
+    }
+}
+
+/// What a body comes to when the server leaves behind `0`: with a goodbye, without, by an alert.
+#[derive(Clone, Copy, Debug)]
+enum Body {
+    /// Its end is known, and was there.
+    Whole,
+    /// Its end is known, and was not there.
+    Short(Option<u64>),
+    /// The end of the stream is its end, if the server says so.
+    UntilEnd,
+}
+
+#[test]
+fn a_body_is_whole_if_its_length_says_so_or_the_goodbye() {
+    // FAULTS 61; RFC 9112 §9.8.
+    for (response, body) in [
+        ("Content-Length: 5\r\n\r\nhello", Body::Whole),
+        ("Content-Length: 0\r\n\r\n", Body::Whole),
+        ("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", Body::Whole),
+        ("Content-Length: 7\r\n\r\nhello", Body::Short(Some(2))),
+        ("Content-Length: 7\r\n\r\n", Body::Short(Some(7))),
+        ("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", Body::Short(None)),
+        ("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n", Body::Short(None)),
+        ("Transfer-Encoding: chunked\r\n\r\n9\r\nhello", Body::Short(None)),
+        ("\r\nhello", Body::UntilEnd),
+        ("\r\n", Body::UntilEnd),
+    ] {
+        for version in VERSIONS {
+            for leave in WAYS {
+                let server = scripted(version, move |p| {
+                    p.write(format!("HTTP/1.1 200 OK\r\n{response}").as_bytes());
+                    leave.run(p);
+                });
+                let tried = Face::Stream.open_at(server.address, &Arc::new(client()));
+                server.join();
+                let what = format!("{version:?}, {leave:?}, {response:?}: {tried:?}");
+                assert!(matches!(tried.told[0], Told::Response(_)), "{what}");
+                check_body(&tried, body, leave, &what);
+            }
+        }
+    }
+}
+
+fn check_body(tried: &Tried, body: Body, leave: Leave, what: &str) {
+    let missing = match (body, leave) {
+        (Body::Whole, _) | (Body::UntilEnd, Leave::Goodbye) => {
+            let end = tried.told.last();
+            return assert!(matches!(end, Some(Told::Closed(Closed::Complete))), "{what}");
+        }
+        (Body::Short(missing), _) => missing,
+        (Body::UntilEnd, _) => None,
+    };
+    assert!(matches!(tried.told.last(), Some(Told::Closed(Closed::Lost(_)))), "{what}");
+    let error = tried.error().unwrap();
+    assert_eq!(error.status(), Some(200), "{what}");
+    if leave == Leave::Alert {
+        return assert_eq!(error.reason(), ALERT, "{what}");
+    }
+    assert_eq!(error.stage(), Stage::Body, "{what}");
+    let ErrorKind::Http(HttpError::Truncated(got)) = error.kind() else { panic!("{what}") };
+    assert_eq!(*got, missing, "{what}");
+}
+
+#[test]
+fn a_client_says_goodbye_too() {
+    for (face, version) in all() {
+        let config = Arc::new(Server::new("good").only(version).config());
+        let server = serving(1, move |tcp| {
+            let (_, mut peer) = meet(tcp, &config);
+            peer.answer_any();
+            if face == Face::WebSocket {
+                // RFC 6455 §7.1.1: the server ends it first.
+                peer.goodbye();
+                peer.tcp.shutdown(Shutdown::Write).unwrap();
+            }
+            peer.hears_goodbye()
+        });
+        let tried = face.open_at(server.address, &Arc::new(client()));
+        assert_eq!((tried.reason(), &server.join()[..]), (None, &[true][..]), "{face:?}");
+    }
+}
+
+#[test]
+fn an_alert_in_the_handshake_is_named_with_what_may_help() {
+    for (alert, want) in [
+        (AlertDescription::HandshakeFailure, "HandshakeFailure"),
+        (AlertDescription::InternalError, "InternalError"),
+        (AlertDescription::UnrecognisedName, "UnrecognisedName; it does not know the host's name"),
+        (AlertDescription::Unknown(199), "AlertDescription(0xc7)"),
+    ] {
+        for face in FACES {
+            let server = serving(1, move |tcp| {
+                let mut peer = Peer::plain(tcp);
+                peer.record();
+                peer.write(&[21, 3, 3, 0, 2, 2, u8::from(alert)]);
+                peer.rest()
+            });
+            let tried = face.open_at(server.address, &Arc::new(client()));
+            assert!(tried.is_tls());
+            assert_eq!(tried.refused(), format!("TLS: the server refused with alert {want}"));
+            server.join();
+        }
+    }
+}
+
+/// Sends more than the kernel takes, to a server that reads later.
+const MUCH: usize = 8 << 20;
+
+#[test]
+fn the_goodbye_of_tls_comes_behind_everything_that_waits() {
+    // What is sent behind it does not count, so the close frame would be lost.
+    let server = serve_tls("good", |mut p| {
+        p.accept(b"\xFF\0");
+        std::thread::sleep(Duration::from_millis(200));
+        (p.frame().1.len(), p.close_code(), p.rest())
+    });
+    let mut reactor = Reactor::new(trusting()).unwrap();
+    reactor.open(options(&server.url())).unwrap();
+    run(&mut reactor, |conn, event| {
+        if let Event::Opened(_) = event {
+            conn.send_binary(&vec![7; MUCH]).unwrap();
+        }
+    });
+    assert_eq!(server.join(), (MUCH, 1002, 0));
+}
+
+#[test]
+fn a_blocking_send_returns_when_the_kernel_has_it_and_not_tls() {
+    let server = serve_tls("good", |mut p| {
+        p.accept(b"");
+        std::thread::sleep(Duration::from_millis(200));
+        p.frame().1.len()
+    });
+    let mut ws = options(&server.url()).connect_with(trusting()).unwrap();
+    ws.send_binary(&vec![7; MUCH]).unwrap();
+    // Nothing drives the connection from here on.
+    assert_eq!(server.join(), MUCH);
+}
+
+#[test]
+fn what_came_before_a_broken_record_is_told() {
+    let (sent, wait) = std::sync::mpsc::channel();
+    let server = serve_tls("good", move |mut p| {
+        p.accept(b"");
+        p.frame();
+        p.write(&frame(0x81, b"last words"));
+        p.tcp.write_all(b"\x17\x03\x03\0\x20no such record is a legal one...").unwrap();
+        sent.send(()).unwrap();
+        p.rest()
+    });
+    let mut reactor = Reactor::new(trusting()).unwrap();
+    let id = reactor.open(options(&server.url())).unwrap();
+    let mut told = Vec::new();
+    let mut turn = |reactor: &mut Reactor| {
+        let mut sink = |_: &mut Conn<'_>, event: Event<'_>| told.push(keep(event));
+        reactor.turn(Some(soon()), &mut sink).unwrap();
+    };
+    while !reactor.is_open(id) {
+        turn(&mut reactor);
+    }
+    reactor.send_text(id, "go").unwrap();
+    reactor.flush();
+    // So that one read brings both.
+    wait.recv().unwrap();
+    while !reactor.is_empty() {
+        turn(&mut reactor);
+    }
+    assert!(matches!(&told[1], Told::Text(t) if t == "last words"), "{told:?}");
+    assert!(matches!(failure(&told).0.kind(), ErrorKind::Tls(_, Some(_))), "{told:?}");
+    server.join();
+}

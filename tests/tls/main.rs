@@ -1,0 +1,14 @@
+//! TLS on loopback: certificates, names, trust, versions, and how it ends. The certificates are
+//! those of tests/certs.
+#![cfg(all(feature = "tls", feature = "cli"))]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod certificates;
+mod client;
+mod ending;
+mod names;
+mod records;
+mod trust;
+mod versions;
