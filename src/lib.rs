@@ -17,6 +17,9 @@ compile_error!(
 pub mod cli;
 #[cfg(feature = "net")]
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod limits;
 #[cfg(feature = "luau")]
 pub mod luau;

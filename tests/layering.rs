@@ -66,6 +66,27 @@ const RULES: &[Rule] = &[
         why: "the core does no I/O and has no clock, no thread and no randomness of its own",
     },
     Rule {
+        of: &["fuzzing"],
+        but: &[],
+        words: &[
+            "std::io",
+            "std::fs",
+            "std::thread",
+            "std::os",
+            "SystemTime",
+            "RandomState",
+            "crate::error",
+            "crate::net",
+            "crate::luau",
+            "crate::peer",
+            "crate::trace",
+            "rustls",
+            "mlua",
+        ],
+        fine: &[],
+        why: "the fuzz targets know std, limits.rs and proto; a run depends on its bytes alone",
+    },
+    Rule {
         of: &["limits.rs"],
         but: &[],
         words: &["crate::"],
@@ -231,6 +252,8 @@ fn the_checker_sees_what_it_has_to_see() {
         ("cli_x/mod.rs", "println!(\"x\");", true),
         ("lib.rs", "#![forbid(unsafe_code)]", false),
         ("lib.rs", "unsafe { x() }", true),
+        ("fuzzing/mod.rs", "use crate::net::Client;", true),
+        ("fuzzing/mod.rs", "use crate::proto::Url;", false),
         ("proto/utf8.rs", "#[cfg(test)]\nmod tests { fn x() { Instant::now(); } }", false),
     ] {
         assert_eq!(!complaints(file, line).is_empty(), seen, "{file}: {line}");

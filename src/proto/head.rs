@@ -163,7 +163,9 @@ impl HeadParser {
     /// The length of the line at the start of `input` without its CR LF, once that is there.
     fn line(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
         if self.head.is_none() {
-            status_prefix(input)?;
+            // A limit that small comes first, however the bytes arrive.
+            let most = limits.line.min(limits.head);
+            status_prefix(&input[..input.len().min(most)])?;
         }
         while let Some(&b) = input.get(self.seen) {
             if b == b'\r' {

@@ -47,7 +47,7 @@
 
 pub(crate) mod buf;
 mod closed;
-mod head;
+pub(crate) mod head;
 mod headers;
 pub mod http;
 mod session;

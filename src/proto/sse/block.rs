@@ -112,10 +112,10 @@ impl Blocks {
     /// Whether a line that goes on at byte `start` of the block may have `more` bytes. Of two
     /// limits that are passed, the one counts that is passed first.
     fn check(&self, start: usize, more: usize) -> Result<(), SseError> {
-        let line = self.line_max.saturating_sub(start - self.line);
-        let block = self.block_max.saturating_sub(start);
-        match more {
-            _ if more <= line.min(block) => Ok(()),
+        // Where each limit is passed. `start` can be behind it: bytes that looked like a mark.
+        let (line, block) = (self.line.saturating_add(self.line_max), self.block_max);
+        match start + more {
+            end if end <= line.min(block) => Ok(()),
             _ if block < line => Err(SseError::LongEvent),
             _ => Err(SseError::LongLine),
         }
