@@ -213,7 +213,7 @@ fn sources(folder: &Path, prefix: &str, into: &mut Vec<(String, String)>) {
         let name = format!("{prefix}{}", path.file_name().unwrap().to_str().unwrap());
         if path.is_dir() {
             sources(&path, &format!("{name}/"), into);
-        } else if name.ends_with(".rs") {
+        } else if name.ends_with(".rs") && !name.ends_with("/tests.rs") {
             into.push((name, std::fs::read_to_string(&path).unwrap()));
         }
     }

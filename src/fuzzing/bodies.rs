@@ -9,8 +9,8 @@ use super::heads::request_head;
 use super::input::{Cut, Input, feed};
 use super::texts;
 use crate::limits::Limits;
-use crate::proto::http::body::Piece;
 use crate::proto::http::chunked::Chunked;
+use crate::proto::http::chunked::Piece;
 use crate::proto::http::{Delivery, HttpError, Redirect, Request, Response, Timing};
 use crate::proto::{Closed, Failure, Host, Scheme, Session, Settings, Url, is_token};
 

@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mlua::chunk::ChunkMode;
-use mlua::{Lua, LuaString, Table, Value};
+use mlua::{Function, Lua, LuaString, Table, Value};
 
 use super::options::{Line, Options as Setup, Output};
-use super::{streams, values};
 use crate::limits::Limits;
 use crate::net::{Client, ConnId, Options, Reactor, Shared};
 use crate::proto::{CloseFrame, Misuse};
@@ -137,9 +136,7 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, env: &Table) -> mlua::Result<
     clock(lua, host, &table)?;
     texts(lua, host, &table, env)?;
     objects(lua, host, &table)?;
-    values::natives(lua, host, &table)?;
     network(lua, host, &table)?;
-    streams::natives(lua, host, &table)?;
     Ok(table)
 }
 
@@ -216,12 +213,26 @@ pub(super) fn syntax(e: mlua::Error) -> String {
     }
 }
 
+/// A function that gives a type of userdata its metatable, which the prelude writes.
+pub(super) fn define<T: 'static>(lua: &Lua, name: &'static str) -> mlua::Result<Function> {
+    lua.create_function(move |lua, metatable: Table| {
+        let pairs: Vec<(String, Value)> = metatable.pairs().collect::<mlua::Result<_>>()?;
+        lua.register_userdata_type::<T>(|registry| {
+            use mlua::UserDataFields as _;
+            for (key, value) in pairs {
+                registry.add_meta_field(key, value);
+            }
+            registry.add_meta_field("__type", name);
+        })
+    })
+}
+
 fn objects(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
-    table.set("define_websocket", values::define::<WebSocket>(lua, "WebSocket")?)?;
+    table.set("define_websocket", define::<WebSocket>(lua, "WebSocket")?)?;
     // What `typeof` says of a Roblox object that is no Instance.
-    table.set("define_client", values::define::<WebStreamClient>(lua, "Object")?)?;
-    table.set("define_signal", values::define::<Signal>(lua, "RBXScriptSignal")?)?;
-    table.set("define_connection", values::define::<Connection>(lua, "RBXScriptConnection")?)?;
+    table.set("define_client", define::<WebStreamClient>(lua, "Object")?)?;
+    table.set("define_signal", define::<Signal>(lua, "RBXScriptSignal")?)?;
+    table.set("define_connection", define::<Connection>(lua, "RBXScriptConnection")?)?;
 
     let dropped = Arc::clone(&host.dropped);
     let token = move |id| Token { id, dropped: Arc::clone(&dropped) };

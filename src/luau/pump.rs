@@ -12,7 +12,8 @@ use super::Error;
 use super::host::{self, Host, Link, lock};
 use super::options::{GLOBALS, Line, Options};
 use super::stopper::{Stopper, close_all};
-use super::{streams, watch};
+use super::watch::{self, CHUNK};
+use super::{streams, values};
 use crate::net::{Batch, Client, Closed, ConnId, Event, Events, Ready, Shared, after};
 use crate::proto::Text;
 
@@ -84,9 +85,6 @@ impl Progress {
         matches!(self, Progress::Ready | Progress::Waiting(_))
     }
 }
-
-/// Begins the names of the prelude's chunks.
-pub(super) const CHUNK: &str = "=[moonwire]";
 
 /// The length of a step under [`Runtime::run`].
 const STEP: Duration = Duration::from_nanos(1_000_000_000 / 60);
@@ -420,6 +418,8 @@ impl Prelude {
     /// Loads the Luau side; its functions and the globals it offers.
     fn load(lua: &Lua, host: &Arc<Host>, env: &Table) -> mlua::Result<(Prelude, Table)> {
         let natives = host::natives(lua, host, env)?;
+        values::natives(lua, host, &natives)?;
+        streams::natives(lua, host, &natives)?;
         let own = own_globals(lua)?;
         let chunk = |name: &str, text: &'static str| {
             let chunk = lua.load(text).set_name(format!("{CHUNK} {name}"));

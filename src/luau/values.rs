@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use mlua::{Function, Lua, LuaString, Table, Value};
+use mlua::{Lua, LuaString, Table, Value};
 
-use super::host::{Host, lock};
+use super::host::{Host, define, lock};
 use super::{json, secret};
 use crate::limits::Limits;
 
@@ -32,20 +32,6 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Resul
     let guid = move |_: &Lua, ()| Ok(guid(its.link.with(|r| r.random())));
     table.set("guid", lua.create_function(guid)?)?;
     texts(lua, &host.limits, table)
-}
-
-/// A function that gives a type of userdata its metatable, which the prelude writes.
-pub(super) fn define<T: 'static>(lua: &Lua, name: &'static str) -> mlua::Result<Function> {
-    lua.create_function(move |lua, metatable: Table| {
-        let pairs: Vec<(String, Value)> = metatable.pairs().collect::<mlua::Result<_>>()?;
-        lua.register_userdata_type::<T>(|registry| {
-            use mlua::UserDataFields as _;
-            for (key, value) in pairs {
-                registry.add_meta_field(key, value);
-            }
-            registry.add_meta_field("__type", name);
-        })
-    })
 }
 
 /// JSON: the result, or nothing and what is wrong.

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use mlua::{Lua, Table, VmState};
 
 use super::host::lock;
-use super::pump::CHUNK;
+
+/// Begins the names of the prelude's chunks.
+pub(super) const CHUNK: &str = "=[moonwire]";
 
 /// So many safepoints pass between two looks at the clock, which costs more than they do.
 const LOOK: u32 = 256;

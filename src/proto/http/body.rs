@@ -1,7 +1,7 @@
 //! How long a body is (RFC 9112 §6.3), and its pieces.
 
 use super::HttpError;
-use super::chunked::Chunked;
+use super::chunked::{Chunked, Piece};
 use crate::limits::Limits;
 use crate::proto::head::Head;
 use crate::proto::token::{escape, list, trim};
@@ -16,17 +16,6 @@ pub(crate) enum Body {
     Chunked(Chunked),
     /// All until the stream ends.
     UntilEof,
-}
-
-/// What comes next of a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Piece {
-    /// More input is needed.
-    More,
-    /// So many bytes of data, at least one.
-    Data(usize),
-    /// The end.
-    End,
 }
 
 /// How much of a peer's bytes an error shows.

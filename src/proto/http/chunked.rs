@@ -1,10 +1,20 @@
 //! Chunked bodies (RFC 9112 §7.1): sizes read by hand, each byte looked at once.
 
 use super::HttpError;
-use super::body::Piece;
 use crate::limits::Limits;
 use crate::proto::head::HeadParser;
 use crate::proto::token::{escape, is_token_byte, is_value_byte};
+
+/// What comes next of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// More input is needed.
+    More,
+    /// So many bytes of data, at least one.
+    Data(usize),
+    /// The end.
+    End,
+}
 
 /// Where in a chunked body it is.
 #[derive(Debug)]
