@@ -406,7 +406,8 @@ both! {
             eq(#marks, 10)
             for i = 2, 10 do
                 local grown = marks[i] - marks[1]
-                check(grown < 256 * 1024, `{grown} bytes more after {i} tenths`)
+                -- A batch under way may take some MiB; a tenth that kept 40 bytes an event, 4 MB.
+                check(grown < 3 * 1024 * 1024, `{grown} bytes more after {i} tenths`)
             end
             times_of_tenths = table.concat(times, " ")
             done()"#;

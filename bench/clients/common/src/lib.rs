@@ -1,0 +1,227 @@
+//! What the Rust clients share: the command line, the cases, the clock, and the line of JSON.
+//!
+//! A client is `CLIENT CASE URL COUNT SIZE [OPEN]`. The cases ask a peer for nothing but what it
+//! does best in its own way: [`Peer`].
+
+mod meter;
+
+use std::error::Error;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+pub use meter::{Meter, Report, cpu, percentile, rss, rss_peak};
+
+pub use rustls;
+
+/// The root that signed the server's certificate.
+pub const CA_PEM: &[u8] = include_bytes!("../../../../src/peer/certs/ca.pem");
+
+/// Why a client gives up.
+pub type Failure = Box<dyn Error>;
+
+/// The words of the command line.
+#[derive(Clone, Debug)]
+pub struct Args {
+    pub case: String,
+    pub url: String,
+    pub count: u64,
+    pub size: usize,
+    /// Connections that are open beside the one that is measured, with it.
+    pub open: u64,
+}
+
+impl Args {
+    /// Reads what is left of the command line.
+    pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, Failure> {
+        let mut next = |name| words.next().ok_or(format!("{name} is missing"));
+        let (case, url) = (next("CASE")?, next("URL")?);
+        let (count, size) = (next("COUNT")?.parse()?, next("SIZE")?.parse()?);
+        let open = words.next().map_or(Ok(1), |word| word.parse())?;
+        Ok(Args { case, url, count, size, open })
+    }
+}
+
+/// A WebSocket library. Libraries that block are asked through the same functions, whose futures
+/// are ready at once.
+#[allow(async_fn_in_trait)]
+pub trait Peer {
+    type Conn;
+
+    /// Opens a connection.
+    async fn open(&mut self, url: &str) -> Result<Self::Conn, Failure>;
+    /// Sends a text, and has written it when it returns.
+    async fn send(&mut self, conn: &mut Self::Conn, text: &str) -> Result<(), Failure>;
+    /// Sends a text, which may be written later, as far as the library can do that.
+    async fn queue(&mut self, conn: &mut Self::Conn, text: &str) -> Result<(), Failure>;
+    /// Has written what was queued when it returns.
+    async fn flush(&mut self, conn: &mut Self::Conn) -> Result<(), Failure>;
+    /// Receives `n` text messages; the bytes of all.
+    async fn receive(&mut self, conn: &mut Self::Conn, n: u64) -> Result<u64, Failure>;
+    /// Receives one.
+    async fn text(&mut self, conn: &mut Self::Conn) -> Result<String, Failure>;
+    /// The closing handshake, to its end.
+    async fn close(&mut self, conn: Self::Conn) -> Result<(), Failure>;
+}
+
+/// Runs a case.
+pub async fn drive<P: Peer>(mut peer: P, args: &Args) -> Result<Report, Failure> {
+    let peer = &mut peer;
+    match args.case.as_str() {
+        "receive" => receive(peer, args).await,
+        "rt" => round_trips(peer, args).await,
+        "send" | "burst" => send(peer, args).await,
+        "idle" => idle(peer, args).await,
+        "open-close" => open_close(peer, args).await,
+        other => Err(format!("there is no case {other} here").into()),
+    }
+}
+
+/// Part of the work, to be done before the clock starts.
+pub fn warm_up(count: u64) -> u64 {
+    (count / 10).clamp(1, 20_000)
+}
+
+async fn receive<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
+    let mut conn = peer.open(&args.url).await?;
+    let mut report = None;
+    for count in [warm_up(args.count), args.count] {
+        peer.send(&mut conn, &format!("prepare {count} {}", args.size)).await?;
+        let answer = peer.text(&mut conn).await?;
+        if answer != "ready" {
+            return Err(format!("the server says {answer}").into());
+        }
+        let meter = Meter::start();
+        peer.send(&mut conn, "go").await?;
+        let bytes = peer.receive(&mut conn, count).await?;
+        report = Some(meter.stop(count, bytes));
+    }
+    peer.close(conn).await?;
+    report.ok_or_else(|| "nothing was measured".into())
+}
+
+async fn round_trips<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
+    let mut others = Vec::new();
+    for _ in 1..args.open {
+        others.push(peer.open(&args.url).await?);
+    }
+    let mut conn = peer.open(&args.url).await?;
+    let text = "r".repeat(args.size);
+    for _ in 0..warm_up(args.count) {
+        peer.send(&mut conn, &text).await?;
+        peer.receive(&mut conn, 1).await?;
+    }
+    let mut times = Vec::with_capacity(args.count as usize);
+    let mut bytes = 0;
+    let meter = Meter::start();
+    for _ in 0..args.count {
+        let start = Instant::now();
+        peer.send(&mut conn, &text).await?;
+        bytes += peer.receive(&mut conn, 1).await?;
+        times.push(start.elapsed().as_nanos() as u64);
+    }
+    let report = meter.stop(args.count, bytes);
+    peer.close(conn).await?;
+    Ok(report.with_times(&mut times))
+}
+
+async fn send<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
+    let mut conn = peer.open(&args.url).await?;
+    let text = "s".repeat(args.size);
+    let mut report = None;
+    for count in [warm_up(args.count), args.count] {
+        let meter = Meter::start();
+        if args.case == "send" {
+            for _ in 0..count {
+                peer.send(&mut conn, &text).await?;
+            }
+        } else {
+            for _ in 0..count {
+                peer.queue(&mut conn, &text).await?;
+            }
+            peer.flush(&mut conn).await?;
+        }
+        let stopped = meter.stop(count, count * args.size as u64);
+        // It counts what has arrived.
+        peer.send(&mut conn, "?").await?;
+        let answer = peer.text(&mut conn).await?;
+        let expected = format!("{count} {}", count * args.size as u64);
+        if answer != expected {
+            return Err(format!("the server has got {answer} and not {expected}").into());
+        }
+        report = Some(stopped);
+    }
+    peer.close(conn).await?;
+    report.ok_or_else(|| "nothing was measured".into())
+}
+
+/// Memory of `count` connections beyond the first. With a size, each has received so much.
+async fn idle<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
+    let mut conns = Vec::with_capacity(args.count as usize + 1);
+    let (mut before, mut bytes, meter) = (0, 0, Meter::start());
+    for i in 0..=args.count {
+        let mut conn = peer.open(&args.url).await?;
+        if args.size > 0 {
+            bytes += peer.receive(&mut conn, 1).await?;
+        }
+        conns.push(conn);
+        if i == 0 {
+            (before, bytes) = (rss(), 0);
+        }
+    }
+    let after = rss();
+    let report = meter.stop(args.count, bytes);
+    Ok(report.with_each(before, after))
+}
+
+async fn open_close<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
+    for _ in 0..warm_up(args.count).min(100) {
+        let conn = peer.open(&args.url).await?;
+        peer.close(conn).await?;
+    }
+    let meter = Meter::start();
+    for _ in 0..args.count {
+        let conn = peer.open(&args.url).await?;
+        peer.close(conn).await?;
+    }
+    Ok(meter.stop(args.count, 0))
+}
+
+/// Runs a future that never waits: the calls below it block.
+pub fn now<F: Future>(future: F) -> F::Output {
+    let future = std::pin::pin!(future);
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => unreachable!("a peer that blocks does not wait"),
+    }
+}
+
+/// Trusts the bench's root alone, by the provider that moonwire uses.
+pub fn tls_config() -> Result<Arc<rustls::ClientConfig>, Failure> {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject as _;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(CA_PEM)?)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider);
+    let config = config.with_safe_default_protocol_versions()?;
+    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+}
+
+/// `HOST:PORT` of a URL, and whether it is over TLS.
+pub fn address(url: &str) -> Result<(&str, bool), Failure> {
+    let (scheme, rest) = url.split_once("://").ok_or("a URL is expected")?;
+    let authority = rest.split('/').next().unwrap_or(rest);
+    Ok((authority, matches!(scheme, "wss" | "https")))
+}
+
+/// The request of an opening handshake, for clients that do it by hand.
+pub fn handshake(url: &str) -> Result<String, Failure> {
+    let (authority, _) = address(url)?;
+    let path = url.split_once(authority).map_or("/", |(_, path)| path);
+    Ok(format!(
+        "GET {path} HTTP/1.1\r\nHost: {authority}\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ))
+}

@@ -1,0 +1,74 @@
+//! The Luau runtime as `moonwire run` sets it up, with a clock for the script.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use common::{Args, Failure, Meter, Report, rss};
+use moonwire::luau::{Line, Options, Runtime};
+
+const SCRIPT: &str = include_str!("../luau/cases.luau");
+
+/// What the script has started and stopped.
+#[derive(Default)]
+struct Bench {
+    meter: Option<Meter>,
+    report: Option<Report>,
+}
+
+pub(crate) fn run(args: &Args, poll_thread: bool) -> Result<Report, Failure> {
+    let mut options = Options::new(|line: Line<'_>| eprintln!("{line}")).poll_thread(poll_thread);
+    *options.config() = crate::config()?;
+    let mut runtime = Runtime::new(options)?;
+    let bench = Arc::new(Mutex::new(Bench::default()));
+    natives(&runtime, &bench)?;
+    let words = (args.case.as_str(), args.url.as_str(), args.count, args.size, args.open);
+    runtime.spawn("cases.luau", SCRIPT, words)?;
+    runtime.run()?;
+    if runtime.has_raised() {
+        return Err("the script has failed".into());
+    }
+    let report = lock(&bench).report.take();
+    report.ok_or_else(|| "nothing was measured".into())
+}
+
+fn lock(bench: &Mutex<Bench>) -> std::sync::MutexGuard<'_, Bench> {
+    bench.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn natives(runtime: &Runtime, bench: &Arc<Mutex<Bench>>) -> Result<(), Failure> {
+    let lua = runtime.lua();
+    let table = lua.create_table()?;
+    let its = Arc::clone(bench);
+    let start = lua.create_function(move |_, ()| {
+        lock(&its).meter = Some(Meter::start());
+        Ok(())
+    })?;
+    let its = Arc::clone(bench);
+    let stop = lua.create_function(move |_, (messages, bytes): (u64, u64)| {
+        let mut bench = lock(&its);
+        bench.report = bench.meter.take().map(|meter| meter.stop(messages, bytes));
+        Ok(())
+    })?;
+    let its = Arc::clone(bench);
+    let times = lua.create_function(move |_, seconds: Vec<f64>| {
+        let mut times: Vec<u64> = seconds.into_iter().map(|s| (s * 1e9) as u64).collect();
+        let mut bench = lock(&its);
+        bench.report = bench.report.take().map(|report| report.with_times(&mut times));
+        Ok(())
+    })?;
+    let its = Arc::clone(bench);
+    let memory = lua.create_function(move |_, (before, after): (u64, u64)| {
+        if let Some(report) = lock(&its).report.take() {
+            report.with_each(before, after).print();
+        }
+        std::process::exit(0);
+        #[allow(unreachable_code)]
+        Ok(())
+    })?;
+    table.set("start", start)?;
+    table.set("stop", stop)?;
+    table.set("times", times)?;
+    table.set("memory", memory)?;
+    table.set("rss", lua.create_function(|_, ()| Ok(rss()))?)?;
+    lua.globals().set("bench", table)?;
+    Ok(())
+}

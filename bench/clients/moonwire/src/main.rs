@@ -1,0 +1,37 @@
+//! moonwire's faces: `bench-moonwire FACE CASE URL COUNT SIZE [OPEN]`, where FACE is `reactor`,
+//! `owned` (a reactor whose sink copies every message), `blocking`, `threaded`, `luau` or
+//! `luau-poll`.
+
+mod blocking;
+mod luau;
+mod reactor;
+mod threaded;
+
+use common::{Args, Failure, Report, drive, now};
+use moonwire::Config;
+
+fn main() -> Result<(), Failure> {
+    let mut words = std::env::args().skip(1);
+    let face = words.next().ok_or("FACE is missing")?;
+    let args = Args::parse(words)?;
+    run(&face, &args)?.print();
+    Ok(())
+}
+
+fn run(face: &str, args: &Args) -> Result<Report, Failure> {
+    match face {
+        "reactor" if matches!(args.case.as_str(), "sse" | "raw") => reactor::stream(args),
+        "reactor" => now(drive(reactor::World::new(false)?, args)),
+        "owned" => now(drive(reactor::World::new(true)?, args)),
+        "blocking" => now(drive(blocking::World, args)),
+        "threaded" => now(drive(threaded::World::new()?, args)),
+        "luau" => luau::run(args, false),
+        "luau-poll" => luau::run(args, true),
+        _ => Err(format!("there is no face {face}").into()),
+    }
+}
+
+/// The defaults, and trust in the server of the bench.
+fn config() -> Result<Config, Failure> {
+    Ok(Config { tls: Some(moonwire::tls_config(common::CA_PEM)?), ..Config::default() })
+}

@@ -1,0 +1,172 @@
+//! A `Reactor` that this program turns.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use common::{Args, Failure, Meter, Peer, Report, warm_up};
+use moonwire::proto::CloseFrame;
+use moonwire::proto::http::Delivery;
+use moonwire::{Closed, Conn, ConnId, Event, Options, Reactor, Sink, StreamOptions};
+
+pub(crate) struct World {
+    reactor: Reactor,
+    heard: Heard,
+    /// Of what was heard, messages and bytes that were asked for; they may come early.
+    taken: (u64, u64),
+    queued: u32,
+}
+
+#[derive(Default)]
+struct Heard {
+    /// Copies each message.
+    owned: bool,
+    /// Keeps the next.
+    keep: bool,
+    kept: String,
+    messages: u64,
+    bytes: u64,
+    opened: u64,
+    closed: u64,
+    failed: Option<String>,
+}
+
+impl Sink for Heard {
+    fn event(&mut self, _: &mut Conn<'_>, event: Event<'_>) {
+        match event {
+            Event::Text(text) => {
+                self.messages += 1;
+                self.bytes += text.as_str().len() as u64;
+                if self.owned {
+                    black_box(text.as_str().to_owned());
+                } else {
+                    black_box(text.as_str());
+                }
+                if self.keep {
+                    self.kept = text.as_str().to_owned();
+                }
+            }
+            Event::Chunk(data) => {
+                self.messages += 1;
+                self.bytes += data.len() as u64;
+                black_box(&*data);
+            }
+            Event::Opened(_) | Event::Response(_) => self.opened += 1,
+            Event::Closed(closed) => {
+                self.closed += 1;
+                if let Closed::Failed(e) | Closed::Lost(e) = closed {
+                    self.failed = Some(e.to_string());
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl World {
+    pub(crate) fn new(owned: bool) -> Result<World, Failure> {
+        let reactor = Reactor::new(crate::config()?)?;
+        Ok(World { reactor, heard: Heard { owned, ..Heard::default() }, taken: (0, 0), queued: 0 })
+    }
+
+    fn turn(&mut self, until: Option<Instant>) -> Result<(), Failure> {
+        self.reactor.turn(until, &mut self.heard)?;
+        match self.heard.failed.take() {
+            Some(why) => Err(why.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Turns until no more than `most` bytes wait to be sent.
+    fn drain(&mut self, conn: ConnId, most: usize) -> Result<(), Failure> {
+        self.reactor.flush();
+        while self.reactor.buffered(conn) > most {
+            self.turn(None)?;
+        }
+        Ok(())
+    }
+}
+
+impl Peer for World {
+    type Conn = ConnId;
+
+    async fn open(&mut self, url: &str) -> Result<ConnId, Failure> {
+        let id = self.reactor.open(Options::new(url)?)?;
+        let opened = self.heard.opened;
+        while self.heard.opened == opened {
+            self.turn(None)?;
+        }
+        Ok(id)
+    }
+
+    async fn send(&mut self, conn: &mut ConnId, text: &str) -> Result<(), Failure> {
+        self.reactor.send_text(*conn, text)?;
+        self.reactor.flush();
+        if self.reactor.buffered(*conn) > 0 {
+            self.drain(*conn, 0)?;
+        }
+        Ok(())
+    }
+
+    async fn queue(&mut self, conn: &mut ConnId, text: &str) -> Result<(), Failure> {
+        self.reactor.send_text(*conn, text)?;
+        self.queued += 1;
+        if self.queued.is_multiple_of(512) && self.reactor.buffered(*conn) > 1024 * 1024 {
+            self.drain(*conn, 256 * 1024)?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self, conn: &mut ConnId) -> Result<(), Failure> {
+        self.drain(*conn, 0)
+    }
+
+    async fn receive(&mut self, _: &mut ConnId, n: u64) -> Result<u64, Failure> {
+        let wanted = self.taken.0 + n;
+        while self.heard.messages < wanted {
+            self.turn(None)?;
+        }
+        let before = std::mem::replace(&mut self.taken, (wanted, self.heard.bytes));
+        Ok(self.heard.bytes - before.1)
+    }
+
+    async fn text(&mut self, conn: &mut ConnId) -> Result<String, Failure> {
+        self.heard.keep = true;
+        self.receive(conn, 1).await?;
+        self.heard.keep = false;
+        Ok(std::mem::take(&mut self.heard.kept))
+    }
+
+    async fn close(&mut self, conn: ConnId) -> Result<(), Failure> {
+        let closed = self.heard.closed;
+        self.reactor.close(conn, &CloseFrame::new(1000, ""))?;
+        while self.heard.closed == closed {
+            self.turn(None)?;
+        }
+        Ok(())
+    }
+}
+
+/// An event stream, or the same bytes as they come.
+pub(crate) fn stream(args: &Args) -> Result<Report, Failure> {
+    let mut world = World::new(false)?;
+    let mut report = None;
+    for count in [warm_up(args.count), args.count] {
+        let url = format!("{}?n={count}&size={}", args.url, args.size);
+        let delivery = if args.case == "sse" { Delivery::Blocks } else { Delivery::Raw };
+        world.reactor.open(StreamOptions::get(&url)?.delivery(delivery))?;
+        let (messages, bytes) = (world.heard.messages, world.heard.bytes);
+        let (opened, closed) = (world.heard.opened, world.heard.closed);
+        while world.heard.opened == opened {
+            world.turn(None)?;
+        }
+        let meter = Meter::start();
+        while world.heard.closed == closed {
+            world.turn(None)?;
+        }
+        let got = world.heard.messages - messages;
+        // Pieces are as large as they come, so they are counted as the events that are in them.
+        let got = if args.case == "sse" { got } else { count };
+        report = Some(meter.stop(got, world.heard.bytes - bytes));
+    }
+    report.ok_or_else(|| "nothing was measured".into())
+}

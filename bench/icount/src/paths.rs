@@ -1,0 +1,293 @@
+//! The paths. Each prepares everything, then does its work once within the counted function.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use moonwire::luau::{Line, Options as LuauOptions, Runtime};
+use moonwire::proto::{Context, Event, Random, Session, Settings, sse};
+use moonwire::{Config, Conn, Limits, Options, Reactor};
+
+use crate::server::Server;
+use crate::{Failure, icount_measured};
+
+/// What is counted.
+pub type Work<'a> = dyn FnMut() + 'a;
+
+pub const NAMES: [&str; 17] = [
+    "parse-16x1000",
+    "parse-128x1000",
+    "message-1m",
+    "message-1m-in-place",
+    "mask-1m",
+    "mask-20x1000",
+    "utf8-ascii-1m",
+    "utf8-mixed-1m",
+    "utf8-mixed-fragments",
+    "sse-events-1000",
+    "sse-blocks-1000",
+    "reactor-16x1000",
+    "reactor-128x400",
+    "luau-16x1000",
+    "luau-128x400",
+    "luau-step-16x1000",
+    "luau-handlers-yield-1000",
+];
+
+const MIB: usize = 1024 * 1024;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+
+pub fn run(path: &str) -> Result<(), Failure> {
+    match path {
+        "parse-16x1000" => parse(&numbered(1000, 16), 1000),
+        "parse-128x1000" => parse(&numbered(1000, 128), 1000),
+        "message-1m" => parse(&frame(0x80 | BINARY, &vec![7; MIB]), 1),
+        "message-1m-in-place" => in_place(),
+        "mask-1m" => send(&vec![7; MIB], 1),
+        "mask-20x1000" => send(&[7; 20], 1000),
+        "utf8-ascii-1m" => parse(&frame(0x80 | TEXT, &vec![b'a'; MIB]), 1),
+        "utf8-mixed-1m" => parse(&frame(0x80 | TEXT, mixed().as_bytes()), 1),
+        "utf8-mixed-fragments" => parse(&fragments(mixed().as_bytes(), 4093), 1),
+        "sse-events-1000" => events(),
+        "sse-blocks-1000" => blocks(),
+        "reactor-16x1000" => reactor(1000, 16)?,
+        "reactor-128x400" => reactor(400, 128)?,
+        "luau-16x1000" => luau(1000, 16, COUNTS, false)?,
+        "luau-128x400" => luau(400, 128, COUNTS, false)?,
+        "luau-step-16x1000" => luau(1000, 16, COUNTS, true)?,
+        "luau-handlers-yield-1000" => luau(1000, 16, YIELDS, false)?,
+        _ => return Err(format!("there is no path {path}").into()),
+    }
+    Ok(())
+}
+
+struct Keys;
+
+impl Random for Keys {
+    fn key(&mut self) -> [u8; 4] {
+        [0x37, 0xFA, 0x21, 0x3D]
+    }
+}
+
+/// A frame of a server; `first` is its first byte.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        len @ 0..=125 => frame.push(len as u8),
+        len @ 126..=0xFFFF => {
+            frame.push(126);
+            frame.extend_from_slice(&(len as u16).to_be_bytes());
+        }
+        len => {
+            frame.push(127);
+            frame.extend_from_slice(&(len as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// Text messages, no two alike.
+fn numbered(count: usize, size: usize) -> Vec<u8> {
+    let text = |i| format!("{i:0>12}{}", "x".repeat(size - 12));
+    (0..count).flat_map(|i| frame(0x80 | TEXT, text(i).as_bytes())).collect()
+}
+
+/// 1 MiB in four scripts.
+fn mixed() -> String {
+    let text = "plain text, größer, Привет, 日本語, 🙂 ".repeat(MIB / 40);
+    let end = (0..=MIB.min(text.len())).rev().find(|i| text.is_char_boundary(*i));
+    text[..end.unwrap_or(0)].to_owned()
+}
+
+/// One message in frames that cut characters.
+fn fragments(text: &[u8], size: usize) -> Vec<u8> {
+    let pieces: Vec<&[u8]> = text.chunks(size).collect();
+    let last = pieces.len() - 1;
+    let first = |i: usize| if i == last { 0x80 } else { 0 } | if i == 0 { TEXT } else { 0 };
+    pieces.iter().enumerate().flat_map(|(i, piece)| frame(first(i), piece)).collect()
+}
+
+fn session() -> Session {
+    Session::opened(Settings::default(), Instant::now())
+}
+
+fn parse(input: &[u8], messages: usize) {
+    let (mut session, now) = (session(), Instant::now());
+    let mut got = 0;
+    icount_measured(&mut || {
+        let mut cx = Context { now, random: &mut Keys };
+        let mut rest = input;
+        loop {
+            let (used, event) = session.receive(&mut cx, rest);
+            rest = &rest[used..];
+            match event {
+                Some(Event::Text(_) | Event::Binary(_)) => got += 1,
+                Some(other) => panic!("{other:?}"),
+                None => break,
+            }
+        }
+    });
+    assert_eq!(got, messages);
+}
+
+/// The way of a large frame: the first read brings its head, the others go to where it stays.
+fn in_place() {
+    let input = frame(0x80 | BINARY, &vec![7; MIB]);
+    let (mut session, now) = (session(), Instant::now());
+    let mut got = 0;
+    icount_measured(&mut || {
+        let mut cx = Context { now, random: &mut Keys };
+        let (mut at, event) = session.receive(&mut cx, &input[..64 * 1024]);
+        assert!(event.is_none());
+        while let Some(space) = session.space() {
+            let n = space.want.min(256 * 1024).min(input.len() - at);
+            space.buf.extend_from_slice(&input[at..at + n]);
+            at += n;
+            match session.filled(&mut cx, n) {
+                Some(Event::Binary(data)) => got = data.len(),
+                Some(other) => panic!("{other:?}"),
+                None => {}
+            }
+        }
+    });
+    assert_eq!(got, MIB);
+}
+
+fn send(payload: &[u8], messages: usize) {
+    let (mut session, now) = (session(), Instant::now());
+    icount_measured(&mut || {
+        let mut cx = Context { now, random: &mut Keys };
+        for _ in 0..messages {
+            session.send_binary(&mut cx, payload).expect("it is open, and there is room");
+        }
+        let n = session.outgoing().len();
+        session.sent(n);
+    });
+    assert_eq!(session.buffered(), 0);
+}
+
+/// 1,000 events of 100 bytes and more.
+fn stream() -> Vec<u8> {
+    let event = |i| format!("event: tick\nid: {i}\ndata: {i:0>40}\ndata: {}\n\n", "x".repeat(40));
+    (0..1000).map(event).collect::<String>().into_bytes()
+}
+
+fn events() {
+    let (input, mut parser) = (stream(), sse::Events::new(&Limits::default()));
+    let mut got = 0;
+    icount_measured(&mut || {
+        let mut rest = &input[..];
+        while let Ok((used, Some(_))) = parser.receive(rest) {
+            rest = &rest[used..];
+            got += 1;
+        }
+    });
+    assert_eq!(got, 1000);
+}
+
+fn blocks() {
+    let (input, mut parser) = (stream(), sse::Blocks::new(&Limits::default()));
+    let mut got = 0;
+    icount_measured(&mut || {
+        let mut rest = &input[..];
+        while let Ok((used, Some(_))) = parser.receive(rest) {
+            rest = &rest[used..];
+            got += 1;
+        }
+    });
+    assert_eq!(got, 1000);
+}
+
+/// All messages lie in the socket before the first is read, so that the reads are always the same.
+fn reactor(count: usize, size: usize) -> Result<(), Failure> {
+    let server = Server::start(numbered(count, size))?;
+    let mut reactor = Reactor::new(Config::default())?;
+    reactor.open(Options::new(server.url())?)?;
+    let (mut open, mut got) = (false, 0);
+    while !open {
+        reactor.turn(None, &mut |_: &mut Conn<'_>, event: moonwire::Event<'_>| {
+            open |= matches!(event, moonwire::Event::Opened(_));
+        })?;
+    }
+    server.go();
+    icount_measured(&mut || {
+        while got < count {
+            let mut sink = |_: &mut Conn<'_>, event: moonwire::Event<'_>| {
+                got += usize::from(matches!(event, moonwire::Event::Text(_)));
+            };
+            reactor.turn(None, &mut sink).expect("it can wait");
+        }
+    });
+    assert_eq!(got, count);
+    Ok(())
+}
+
+const COUNTS: &str = "
+local url, count = ...
+local ws = WebSocket.connect(url)
+local got, bytes = 0, 0
+ws.OnMessage:Connect(function(message)
+    got += 1
+    bytes += #message
+    if got == count then
+        told()
+    end
+end)
+told()
+";
+
+const YIELDS: &str = "
+local url, count = ...
+local ws = WebSocket.connect(url)
+local got = 0
+ws.OnMessage:Connect(function(message)
+    task.defer(coroutine.running())
+    coroutine.yield()
+    got += 1
+    if got == count then
+        told()
+    end
+end)
+told()
+";
+
+/// A script says `told` when it is ready, and again when it has heard everything.
+fn luau(count: usize, size: usize, script: &str, stepped: bool) -> Result<(), Failure> {
+    let server = Server::start(numbered(count, size))?;
+    let mut runtime = Runtime::new(LuauOptions::new(|line: Line<'_>| eprintln!("{line}")))?;
+    let (ready, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (its, last, stopper) = (Arc::clone(&ready), Arc::clone(&done), runtime.stopper());
+    let lua = runtime.lua();
+    let tell = lua.create_function(move |_, ()| {
+        if its.swap(true, Ordering::Relaxed) {
+            last.store(true, Ordering::Relaxed);
+            // Ends `run`, and waits for nothing.
+            stopper.stop(1001, Duration::ZERO);
+        }
+        Ok(())
+    })?;
+    lua.globals().set("told", tell)?;
+    runtime.spawn("icount", script, (server.url(), count))?;
+    let long = Duration::from_secs(3600);
+    while !ready.load(Ordering::Relaxed) {
+        runtime.step(long)?;
+    }
+    // What is left of the opening is done, and no timer is near.
+    for _ in 0..3 {
+        runtime.step(long)?;
+    }
+    server.go();
+    icount_measured(&mut || {
+        if stepped {
+            while !done.load(Ordering::Relaxed) {
+                runtime.step(long).expect("it runs");
+            }
+        } else {
+            runtime.run().expect("it runs");
+        }
+    });
+    assert!(done.load(Ordering::Relaxed) && !runtime.has_raised());
+    Ok(())
+}

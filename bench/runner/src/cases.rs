@@ -1,0 +1,409 @@
+//! The cases: what is run, who runs it, and what is to be reached.
+
+/// The number that a case is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Metric {
+    CpuPerMessage,
+    CpuPerOpen,
+    Median,
+    Peak,
+    Each,
+}
+
+impl Metric {
+    pub fn name(self) -> &'static str {
+        match self {
+            Metric::CpuPerMessage => "CPU per message",
+            Metric::CpuPerOpen => "CPU per connection",
+            Metric::Median => "round trip, median",
+            Metric::Peak => "memory, peak",
+            Metric::Each => "memory per connection",
+        }
+    }
+
+    pub fn unit(self) -> &'static str {
+        match self {
+            Metric::CpuPerMessage => "ns",
+            Metric::CpuPerOpen | Metric::Median => "µs",
+            Metric::Peak => "MiB",
+            Metric::Each => "KiB",
+        }
+    }
+}
+
+/// One row of a case.
+pub struct Entry {
+    pub label: &'static str,
+    pub peer: &'static str,
+    /// The CASE that the client is told.
+    pub kind: &'static str,
+    pub scheme: &'static str,
+    pub path: &'static str,
+    pub open: u64,
+    /// Instead of the case's.
+    pub count: Option<u64>,
+    pub size: Option<u64>,
+}
+
+pub struct Target {
+    pub of: &'static str,
+    /// A ratio to this entry; without it, a value.
+    pub against: Option<&'static str>,
+    pub at_most: f64,
+}
+
+pub struct Case {
+    pub name: &'static str,
+    /// Stands for several: `receive` for all that begin with it.
+    pub group: &'static str,
+    pub title: &'static str,
+    pub metric: Metric,
+    pub count: u64,
+    pub size: u64,
+    /// What the count is divided by in the short form.
+    pub shrink: f64,
+    pub entries: Vec<Entry>,
+    /// The columns of ratios.
+    pub against: &'static [&'static str],
+    pub targets: Vec<Target>,
+}
+
+impl Case {
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name == name || self.group == name
+    }
+}
+
+const TUNGSTENITE: &str = "tungstenite";
+const LUNE: &str = "Lune";
+const REACTOR: &str = "moonwire, reactor";
+const BLOCKING: &str = "moonwire, blocking";
+const THREADED: &str = "moonwire, threaded";
+const LUAU: &str = "moonwire, Luau";
+const POLL: &str = "moonwire, Luau, --poll-thread";
+
+/// Labels are those of `peers.rs`.
+const FACES: [(&str, &str); 6] = [
+    (REACTOR, "moonwire-reactor"),
+    ("moonwire, reactor, copied", "moonwire-owned"),
+    (BLOCKING, "moonwire-blocking"),
+    (THREADED, "moonwire-threaded"),
+    (LUAU, "moonwire-luau"),
+    (POLL, "moonwire-luau-poll"),
+];
+const RUST: [(&str, &str); 4] = [
+    (TUNGSTENITE, "tungstenite"),
+    ("tokio-tungstenite", "tokio-tungstenite"),
+    ("fastwebsockets", "fastwebsockets"),
+    ("tokio-websockets", "tokio-websockets"),
+];
+const OTHERS: [(&str, &str); 4] =
+    [(LUNE, "lune"), ("ws (Node)", "ws"), ("Bun", "bun"), ("websockets (Python)", "websockets")];
+const FLOORS: [(&str, &str); 6] = [
+    ("floor: reads of 64 KiB", "floor-read-64k"),
+    ("floor: reads of 1 MiB", "floor-read-1m"),
+    ("floor: a parser, nothing else", "floor-parse"),
+    ("floor: moonwire's core, nothing else", "floor-session"),
+    ("floor: Luau, a call each", "floor-luau-call"),
+    ("floor: Luau, 64 at a time", "floor-luau-batch"),
+];
+
+fn rows(
+    peers: &[&[(&'static str, &'static str)]],
+    without: &[&str],
+    kind: &'static str,
+    scheme: &'static str,
+    path: &'static str,
+) -> Vec<Entry> {
+    let peers = peers.iter().flat_map(|list| list.iter());
+    let peers = peers.filter(|(_, peer)| !without.contains(peer));
+    let row = |&(label, peer)| Entry {
+        label,
+        peer,
+        kind,
+        scheme,
+        path,
+        open: 1,
+        count: None,
+        size: None,
+    };
+    peers.map(row).collect()
+}
+
+fn ratio(of: &'static str, against: &'static str, at_most: f64) -> Target {
+    Target { of, against: Some(against), at_most }
+}
+
+fn value(of: &'static str, at_most: f64) -> Target {
+    Target { of, against: None, at_most }
+}
+
+const BOTH: &[&str] = &[TUNGSTENITE, LUNE];
+
+pub fn all() -> Vec<Case> {
+    let mut all = receive();
+    all.extend(round_trip());
+    all.extend(send());
+    all.extend(secure());
+    all.extend(memory());
+    all.extend(rest());
+    all
+}
+
+fn receive() -> Vec<Case> {
+    let case = |name, title, count, size, targets| Case {
+        name,
+        group: "receive",
+        title,
+        metric: Metric::CpuPerMessage,
+        count,
+        size,
+        shrink: if size >= 16_384 { 20.0 } else { 100.0 },
+        entries: rows(&[&FACES, &RUST, &OTHERS, &FLOORS], &[], "receive", "ws", "/flood"),
+        against: BOTH,
+        targets,
+    };
+    vec![
+        case(
+            "receive-16",
+            "text of 16 B, received",
+            1_000_000,
+            16,
+            vec![ratio(REACTOR, TUNGSTENITE, 0.50), ratio(LUAU, LUNE, 0.25)],
+        ),
+        case(
+            "receive-128",
+            "text of 128 B, received",
+            500_000,
+            128,
+            vec![
+                ratio(REACTOR, TUNGSTENITE, 0.50),
+                ratio(BLOCKING, TUNGSTENITE, 0.65),
+                ratio(THREADED, TUNGSTENITE, 0.90),
+                ratio(LUAU, LUNE, 0.30),
+            ],
+        ),
+        case(
+            "receive-1k",
+            "text of 1 KiB, received",
+            200_000,
+            1024,
+            vec![ratio(REACTOR, TUNGSTENITE, 0.65), ratio(LUAU, LUNE, 0.62)],
+        ),
+        case(
+            "receive-16k",
+            "text of 16 KiB, received",
+            20_000,
+            16 * 1024,
+            vec![ratio(REACTOR, TUNGSTENITE, 0.60), ratio(LUAU, LUNE, 0.85)],
+        ),
+        case(
+            "receive-1m",
+            "text of 1 MiB, received",
+            400,
+            1024 * 1024,
+            vec![ratio(REACTOR, TUNGSTENITE, 0.70), ratio(LUAU, LUNE, 0.90)],
+        ),
+    ]
+}
+
+fn round_trip() -> Vec<Case> {
+    let entries = || {
+        let floor = [("floor: write and read", "floor-read-64k")];
+        rows(&[&FACES, &RUST, &OTHERS, &floor], &["moonwire-owned"], "rt", "ws", "/echo")
+    };
+    let case = |name, title, size| Case {
+        name,
+        group: "rt",
+        title,
+        metric: Metric::Median,
+        count: 20_000,
+        size,
+        shrink: 100.0,
+        entries: entries(),
+        against: BOTH,
+        targets: vec![
+            ratio(LUAU, TUNGSTENITE, 1.00),
+            ratio(LUAU, LUNE, 0.93),
+            ratio(POLL, TUNGSTENITE, 1.45),
+        ],
+    };
+    let mut many = rows(&[&[("1 open", "moonwire-reactor")]], &[], "rt", "ws", "/echo");
+    many.extend(rows(&[&[("5,000 open", "moonwire-reactor")]], &[], "rt", "ws", "/echo"));
+    many.extend(rows(&[&[("Luau, 1 open", "moonwire-luau")]], &[], "rt", "ws", "/echo"));
+    many.extend(rows(&[&[("Luau, 5,000 open", "moonwire-luau")]], &[], "rt", "ws", "/echo"));
+    for entry in many.iter_mut().filter(|entry| entry.label.ends_with("5,000 open")) {
+        entry.open = 5000;
+    }
+    vec![
+        case("rt-32", "round trip of 32 B", 32),
+        case("rt-1k", "round trip of 1 KiB", 1024),
+        Case {
+            name: "rt-5000",
+            group: "rt",
+            title: "round trip of 32 B on one of many open connections of a reactor",
+            metric: Metric::Median,
+            count: 20_000,
+            size: 32,
+            shrink: 100.0,
+            entries: many,
+            against: &["1 open"],
+            targets: vec![ratio("5,000 open", "1 open", 1.05)],
+        },
+    ]
+}
+
+fn send() -> Vec<Case> {
+    let luau = ["moonwire-owned", "moonwire-luau", "moonwire-luau-poll"];
+    vec![
+        Case {
+            name: "send-128",
+            group: "send",
+            title: "text of 128 B, sent one at a time",
+            metric: Metric::CpuPerMessage,
+            count: 200_000,
+            size: 128,
+            shrink: 100.0,
+            entries: rows(&[&FACES, &RUST], &luau, "send", "ws", "/sink"),
+            against: &[TUNGSTENITE],
+            targets: vec![ratio(REACTOR, TUNGSTENITE, 1.00), ratio(BLOCKING, TUNGSTENITE, 1.00)],
+        },
+        Case {
+            name: "burst-128",
+            group: "send",
+            title: "text of 128 B, sent in a burst",
+            metric: Metric::CpuPerMessage,
+            count: 400_000,
+            size: 128,
+            shrink: 100.0,
+            entries: rows(&[&FACES, &RUST, &OTHERS], &["moonwire-owned"], "burst", "ws", "/sink"),
+            against: BOTH,
+            targets: vec![ratio(LUAU, LUNE, 0.07)],
+        },
+    ]
+}
+
+/// Lune trusts no roots but its own, so it is not there.
+fn secure() -> Vec<Case> {
+    let case = |name, title, count, size| Case {
+        name,
+        group: "wss",
+        title,
+        metric: Metric::CpuPerMessage,
+        count,
+        size,
+        shrink: 50.0,
+        entries: rows(&[&FACES, &RUST, &OTHERS], &["lune"], "receive", "wss", "/flood"),
+        against: &[TUNGSTENITE],
+        targets: vec![ratio(REACTOR, TUNGSTENITE, 0.68)],
+    };
+    vec![
+        case("wss-1k", "text of 1 KiB, received over TLS", 100_000, 1024),
+        case("wss-64k", "text of 64 KiB, received over TLS", 2_000, 64 * 1024),
+    ]
+}
+
+fn memory() -> Vec<Case> {
+    let faces = [FACES[0], FACES[2], FACES[3], FACES[4]];
+    let mut slow = rows(&[&OTHERS], &[], "idle", "ws", "/idle");
+    slow.iter_mut().for_each(|entry| entry.count = Some(1000));
+    let mut plain = rows(&[&faces, &RUST], &["moonwire-blocking"], "idle", "ws", "/idle");
+    plain.append(&mut slow);
+    let tls = rows(
+        &[&faces, &RUST, &OTHERS],
+        &["moonwire-blocking", "lune"],
+        "idle",
+        "wss",
+        "/idle?bytes=65536",
+    );
+    let without = ["moonwire-owned", "websockets"];
+    vec![
+        Case {
+            name: "idle",
+            group: "memory",
+            title: "memory of an idle connection (Luau: with an object, a listener and a waiting thread)",
+            metric: Metric::Each,
+            count: 4000,
+            size: 0,
+            shrink: 100.0,
+            entries: plain,
+            against: &[TUNGSTENITE],
+            targets: vec![value(REACTOR, 1.0), value(LUAU, 4.0)],
+        },
+        Case {
+            name: "idle-wss",
+            group: "memory",
+            title: "memory of an idle connection over TLS that has received 64 KiB",
+            metric: Metric::Each,
+            count: 500,
+            size: 65_536,
+            shrink: 50.0,
+            entries: tls,
+            against: &[TUNGSTENITE],
+            targets: vec![value(REACTOR, 14.0)],
+        },
+        Case {
+            name: "flood",
+            group: "memory",
+            title: "memory during a flood of 2,000,000 messages of 128 B",
+            metric: Metric::Peak,
+            count: 2_000_000,
+            size: 128,
+            shrink: 400.0,
+            entries: rows(&[&FACES, &RUST, &OTHERS], &without, "receive", "ws", "/flood"),
+            against: BOTH,
+            targets: vec![
+                value(REACTOR, 20.0),
+                value(BLOCKING, 20.0),
+                value(THREADED, 20.0),
+                value(LUAU, 20.0),
+                value(POLL, 20.0),
+            ],
+        },
+    ]
+}
+
+fn rest() -> Vec<Case> {
+    let stream = |label, peer, kind, path| Entry {
+        label,
+        peer,
+        kind,
+        scheme: "http",
+        path,
+        open: 1,
+        count: None,
+        size: None,
+    };
+    let without = ["moonwire-owned", "moonwire-luau-poll", "ws", "bun", "websockets", "lune"];
+    vec![
+        Case {
+            name: "open-close",
+            group: "open-close",
+            title: "10,000 connections, opened and closed one after another",
+            metric: Metric::CpuPerOpen,
+            count: 10_000,
+            size: 0,
+            shrink: 100.0,
+            entries: rows(&[&FACES, &RUST], &without, "open-close", "ws", "/idle"),
+            against: &[TUNGSTENITE],
+            targets: vec![ratio(REACTOR, TUNGSTENITE, 1.05)],
+        },
+        Case {
+            name: "sse",
+            group: "sse",
+            title: "event stream, events of 100 B, against the same bytes as a RawStream",
+            metric: Metric::CpuPerMessage,
+            count: 500_000,
+            size: 100,
+            shrink: 100.0,
+            entries: vec![
+                stream("Luau, SSE", "moonwire-luau", "sse", "/sse"),
+                stream("Luau, RawStream", "moonwire-luau", "raw", "/raw"),
+                stream("reactor, blocks", "moonwire-reactor", "sse", "/sse"),
+                stream("reactor, raw", "moonwire-reactor", "raw", "/raw"),
+            ],
+            against: &["Luau, RawStream", "reactor, raw"],
+            targets: vec![ratio("Luau, SSE", "Luau, RawStream", 2.0)],
+        },
+    ]
+}

@@ -1,0 +1,181 @@
+//! Runs clients against the load server, interleaved, and writes what came of it.
+//!
+//! `bench-runner [--short] [--rounds K] [--pin same|apart|none] [--out DIR] [CASE…]`; `bench/run.sh`
+//! builds everything and calls it.
+
+mod cases;
+mod chart;
+mod machine;
+mod measure;
+mod peers;
+mod process;
+mod report;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use cases::Case;
+use measure::{Measured, Run};
+use peers::Peer;
+use process::{Pin, Server};
+use serde_json::{Value, json};
+
+type Failure = Box<dyn std::error::Error>;
+
+pub struct Options {
+    short: bool,
+    rounds: usize,
+    pin: Pin,
+    out: PathBuf,
+    only: Vec<String>,
+}
+
+impl Options {
+    fn parse() -> Result<Options, Failure> {
+        let mut words = std::env::args().skip(1);
+        let mut options = Options {
+            short: false,
+            rounds: 0,
+            pin: Pin::Same,
+            out: machine::bench_dir().join("results"),
+            only: Vec::new(),
+        };
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or(format!("{word} needs a value"));
+            match word.as_str() {
+                "--short" => options.short = true,
+                "--rounds" => options.rounds = value()?.parse()?,
+                "--pin" => options.pin = value()?.parse()?,
+                "--out" => options.out = value()?.into(),
+                "--list" => {
+                    cases::all()
+                        .iter()
+                        .for_each(|case| println!("{:14} {}", case.name, case.title));
+                    std::process::exit(0);
+                }
+                _ if word.starts_with('-') => return Err(format!("no option {word}").into()),
+                _ => options.only.push(word),
+            }
+        }
+        if options.rounds == 0 {
+            options.rounds = if options.short { 1 } else { 7 };
+        }
+        Ok(options)
+    }
+}
+
+fn main() -> Result<(), Failure> {
+    let options = Options::parse()?;
+    let cases = chosen(&options)?;
+    process::raise_open_files();
+    let peers = peers::all();
+    for peer in peers.iter().filter(|peer| peer.missing.is_some()) {
+        println!("left out: {}: {}", peer.label, peer.missing.as_deref().unwrap_or_default());
+    }
+    let mut random = Random::new();
+    let (mut results, mut failures) = (Vec::new(), 0);
+    for case in &cases {
+        let (result, failed) = run_case(case, &peers, &options, &mut random)?;
+        results.push(result);
+        failures += failed;
+    }
+    let all = report::write(&options, &peers, results)?;
+    if !options.short {
+        println!("\n{}", report::targets(&all));
+    }
+    println!("results in {}", options.out.display());
+    // What cannot be installed is missing without harm; what is there has to work.
+    if options.short && failures > 0 {
+        return Err(format!("{failures} runs have failed, see above").into());
+    }
+    Ok(())
+}
+
+fn chosen(options: &Options) -> Result<Vec<Case>, Failure> {
+    let mut all = cases::all();
+    for name in &options.only {
+        if !all.iter().any(|case| case.is_named(name)) {
+            let names: Vec<_> = all.iter().map(|case| case.name).collect();
+            return Err(format!("no case {name}; there are {}", names.join(", ")).into());
+        }
+    }
+    if !options.only.is_empty() {
+        all.retain(|case| options.only.iter().any(|name| case.is_named(name)));
+    }
+    Ok(all)
+}
+
+/// All rounds of a case, as JSON, and how many runs failed.
+fn run_case(
+    case: &Case,
+    peers: &[Peer],
+    options: &Options,
+    random: &mut Random,
+) -> Result<(Value, usize), Failure> {
+    println!("\n{} – {}", case.name, case.title);
+    let server = Server::start(options.pin)?;
+    let mut runs: BTreeMap<usize, Vec<Option<Run>>> = BTreeMap::new();
+    let mut failures = 0;
+    for round in 0..options.rounds {
+        let mut order: Vec<usize> = (0..case.entries.len()).collect();
+        random.shuffle(&mut order);
+        for at in order {
+            let entry = &case.entries[at];
+            let peer = peers.iter().find(|peer| peer.name == entry.peer).ok_or("no such peer")?;
+            let of = runs.entry(at).or_default();
+            // One failure is enough: the others would be the same, and take their time.
+            let failed = of.iter().any(Option::is_none);
+            if peer.missing.is_some() || failed {
+                of.push(None);
+                continue;
+            }
+            match measure::run(case, entry, peer, &server, options) {
+                Ok(run) => of.push(Some(run)),
+                Err(why) => {
+                    println!("  {}: {why}", entry.label);
+                    failures += 1;
+                    of.push(None);
+                }
+            }
+        }
+        println!("  round {} of {}", round + 1, options.rounds);
+    }
+    let measured: Vec<Measured> =
+        case.entries.iter().zip(runs.into_values()).map(|(e, r)| Measured::new(e, r)).collect();
+    let value = json!({
+        "name": case.name,
+        "title": case.title,
+        "unit": case.metric.unit(),
+        "metric": case.metric.name(),
+        "rounds": options.rounds,
+        "pin": options.pin.name(),
+        "short": options.short,
+        "entries": measure::entries(case, &measured),
+        "targets": measure::targets(case, &measured),
+    });
+    Ok((value, failures))
+}
+
+/// SplitMix64, seeded by the clock.
+struct Random(u64);
+
+impl Random {
+    fn new() -> Random {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Random(now.map_or(1, |time| time.as_nanos() as u64))
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn shuffle<T>(&mut self, list: &mut [T]) {
+        for i in (1..list.len()).rev() {
+            list.swap(i, (self.next() % (i as u64 + 1)) as usize);
+        }
+    }
+}

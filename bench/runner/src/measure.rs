@@ -1,0 +1,193 @@
+//! One run, and the numbers that many runs of one case give.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::cases::{Case, Entry, Metric, Target};
+use crate::peers::Peer;
+use crate::process::{self, Server};
+use crate::{Failure, Options};
+
+/// What one client has printed, and the number that its case is about.
+pub struct Run {
+    pub value: f64,
+    pub line: Value,
+}
+
+pub fn run(
+    case: &Case,
+    entry: &Entry,
+    peer: &Peer,
+    server: &Server,
+    options: &Options,
+) -> Result<Run, Failure> {
+    let size = entry.size.unwrap_or(case.size);
+    let mut count = entry.count.unwrap_or(case.count) as f64 * peer.scale;
+    let mut open = entry.open;
+    if options.short {
+        count /= case.shrink;
+        open = open.min(50);
+    }
+    let count = (count as u64).max(3);
+    let mut words = peer.command.clone();
+    words.push(entry.kind.to_owned());
+    words.push(server.url(entry.scheme, entry.path));
+    words.extend([count, size, open].map(|number| number.to_string()));
+    let limit = Duration::from_secs(if options.short { 60 } else { 120 });
+    let line = process::client(&words, options.pin, limit)?;
+    check(&line, entry, count, size)?;
+    let value = case.metric.of(&line).ok_or("the line lacks a number")?;
+    Ok(Run { value, line })
+}
+
+/// Whether a client did what it was asked to do.
+fn check(line: &Value, entry: &Entry, count: u64, size: u64) -> Result<(), Failure> {
+    for name in ["messages", "bytes", "wall_ns", "cpu_ns", "rss_peak_kib"] {
+        if line[name].as_f64().is_none() {
+            return Err(format!("{name} is missing in {line}").into());
+        }
+    }
+    // Numbers of JavaScript and Luau may be written with a fraction.
+    let number = |name: &str| line[name].as_f64().unwrap_or(-1.0) as u64;
+    if number("messages") != count {
+        return Err(format!("{} messages and not {count}", number("messages")).into());
+    }
+    let bytes = match entry.kind {
+        "open-close" => 0,
+        // Events are told without the empty line behind them.
+        "sse" => count * (size - 1),
+        _ => count * size,
+    };
+    let got = number("bytes");
+    let near = entry.kind == "sse" && got <= count * size && got >= count * (size - 10);
+    if got != bytes && !near {
+        return Err(format!("{got} bytes and not {bytes}").into());
+    }
+    Ok(())
+}
+
+/// All rounds of one entry; `None` for a round in which it did not run.
+pub struct Measured<'a> {
+    pub entry: &'a Entry,
+    pub runs: Vec<Option<Run>>,
+}
+
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(sorted[middle]),
+        _ => Some((sorted[middle - 1] + sorted[middle]) / 2.0),
+    }
+}
+
+impl<'a> Measured<'a> {
+    pub fn new(entry: &'a Entry, runs: Vec<Option<Run>>) -> Measured<'a> {
+        Measured { entry, runs }
+    }
+
+    fn values(&self) -> Vec<f64> {
+        self.runs.iter().flatten().map(|run| run.value).collect()
+    }
+
+    /// The median of another number of its lines, per message if asked.
+    fn median_of(&self, name: &str, per_message: bool) -> Option<f64> {
+        let numbers = self.runs.iter().flatten().filter_map(|run| {
+            let by = if per_message { run.line["messages"].as_f64()? } else { 1.0 };
+            Some(run.line[name].as_f64()? / by)
+        });
+        median(&numbers.collect::<Vec<_>>())
+    }
+
+    /// Round by round against another, where both have run.
+    fn ratios(&self, other: &Measured<'_>) -> Vec<f64> {
+        let pairs = self.runs.iter().zip(&other.runs);
+        pairs.filter_map(|(a, b)| Some(a.as_ref()?.value / b.as_ref()?.value)).collect()
+    }
+}
+
+fn find<'a, 'b>(measured: &'a [Measured<'b>], label: &str) -> Option<&'a Measured<'b>> {
+    measured.iter().find(|m| m.entry.label == label)
+}
+
+fn rounded(value: Option<f64>) -> Value {
+    match value {
+        Some(v) if v.is_finite() => json!((v * 10_000.0).round() / 10_000.0),
+        _ => Value::Null,
+    }
+}
+
+fn ratio(ratios: &[f64]) -> Value {
+    let least = ratios.iter().copied().reduce(f64::min);
+    let most = ratios.iter().copied().reduce(f64::max);
+    json!({ "median": rounded(median(ratios)), "min": rounded(least), "max": rounded(most) })
+}
+
+pub fn entries(case: &Case, measured: &[Measured<'_>]) -> Value {
+    let each = measured.iter().map(|m| {
+        let mut ratios = Map::new();
+        for reference in case.against {
+            if let Some(other) = find(measured, reference) {
+                ratios.insert((*reference).to_owned(), ratio(&m.ratios(other)));
+            }
+        }
+        json!({
+            "label": m.entry.label,
+            "peer": m.entry.peer,
+            "value": rounded(median(&m.values())),
+            "values": m.values().into_iter().map(|v| rounded(Some(v))).collect::<Vec<_>>(),
+            "ratios": ratios,
+            "cpu_ns": rounded(m.median_of("cpu_ns", true)),
+            "wall_ns": rounded(m.median_of("wall_ns", true)),
+            "p99_ns": rounded(m.median_of("p99_ns", false)),
+            "rss_peak_kib": rounded(m.median_of("rss_peak_kib", false)),
+        })
+    });
+    each.collect()
+}
+
+/// What is to be reached, and what was.
+pub fn targets(case: &Case, measured: &[Measured<'_>]) -> Value {
+    let each = case.targets.iter().map(|target| {
+        let Target { of, against, at_most } = *target;
+        let mine = find(measured, of);
+        let (got, missing) = match against {
+            None => (mine.map(Measured::values).unwrap_or_default(), of),
+            Some(against) => match (mine, find(measured, against)) {
+                (Some(a), Some(b)) => (a.ratios(b), against),
+                _ => (Vec::new(), against),
+            },
+        };
+        let median = median(&got);
+        json!({
+            "of": of,
+            "against": against,
+            "at_most": at_most,
+            "unit": if against.is_none() { case.metric.unit() } else { "" },
+            "measured": ratio(&got),
+            "met": median.map(|m| m <= at_most),
+            "missing": median.is_none().then(|| format!("{missing} has not run")),
+        })
+    });
+    each.collect()
+}
+
+impl Metric {
+    /// The number out of a client's line.
+    fn of(self, line: &Value) -> Option<f64> {
+        let number = |name: &str| line[name].as_f64();
+        let messages = number("messages")?;
+        match self {
+            Metric::CpuPerMessage => Some(number("cpu_ns")? / messages),
+            Metric::CpuPerOpen => Some(number("cpu_ns")? / messages / 1e3),
+            Metric::Median => Some(number("p50_ns")? / 1e3),
+            Metric::Peak => Some(number("rss_peak_kib")? / 1024.0),
+            Metric::Each => {
+                Some((number("rss_after_kib")? - number("rss_before_kib")?).max(0.0) / messages)
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Who is compared, how each is started, and which of them are there.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::machine::{self, bench_dir, bin_dir, locked_version, tools_dir};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Moonwire,
+    Rust,
+    Other,
+    Floor,
+}
+
+pub struct Peer {
+    pub name: &'static str,
+    /// As tables show it.
+    pub label: &'static str,
+    pub kind: Kind,
+    /// The words before CASE.
+    pub command: Vec<String>,
+    /// A part of the messages that the others get, for slow ones: costs are per message.
+    pub scale: f64,
+    pub version: String,
+    /// Why it is left out.
+    pub missing: Option<String>,
+}
+
+pub fn all() -> Vec<Peer> {
+    let mut all = Vec::new();
+    for (name, label, face) in [
+        ("moonwire-reactor", "moonwire, reactor", "reactor"),
+        ("moonwire-owned", "moonwire, reactor, copied", "owned"),
+        ("moonwire-blocking", "moonwire, blocking", "blocking"),
+        ("moonwire-threaded", "moonwire, threaded", "threaded"),
+        ("moonwire-luau", "moonwire, Luau", "luau"),
+        ("moonwire-luau-poll", "moonwire, Luau, --poll-thread", "luau-poll"),
+    ] {
+        all.push(built(name, label, Kind::Moonwire, "moonwire", Some(face)));
+    }
+    for name in ["tungstenite", "tokio-tungstenite", "fastwebsockets", "tokio-websockets"] {
+        all.push(built(name, name, Kind::Rust, name, None));
+    }
+    for (name, label, floor) in [
+        ("floor-read-64k", "floor: reads of 64 KiB", "read-64k"),
+        ("floor-read-1m", "floor: reads of 1 MiB", "read-1m"),
+        ("floor-parse", "floor: a parser, nothing else", "parse"),
+        ("floor-session", "floor: moonwire's core, nothing else", "session"),
+        ("floor-luau-call", "floor: Luau, a call each", "luau-call"),
+        ("floor-luau-batch", "floor: Luau, 64 at a time", "luau-batch"),
+    ] {
+        all.push(built(name, label, Kind::Floor, "floors", Some(floor)));
+    }
+    all.push(lune());
+    all.push(node());
+    all.push(bun());
+    all.push(python());
+    all
+}
+
+/// A client of this workspace.
+fn built(
+    name: &'static str,
+    label: &'static str,
+    kind: Kind,
+    of: &str,
+    face: Option<&str>,
+) -> Peer {
+    let program = bin_dir().join(format!("bench-{of}"));
+    let missing = (!program.is_file()).then(|| "it was not built".to_owned());
+    let mut command = vec![program.display().to_string()];
+    command.extend(face.map(str::to_owned));
+    let version = match kind {
+        Kind::Rust => locked_version(of).unwrap_or_default(),
+        _ => machine::moonwire_version(),
+    };
+    Peer { name, label, kind, command, scale: 1.0, version, missing }
+}
+
+/// A client outside Rust.
+struct Other {
+    name: &'static str,
+    label: &'static str,
+    scale: f64,
+    command: Vec<String>,
+    /// What prints its version.
+    version: Vec<String>,
+    /// What it needs, if that has to be installed.
+    needs: Option<std::path::PathBuf>,
+}
+
+impl Other {
+    fn peer(self) -> Peer {
+        let Other { name, label, scale, command, version, needs } = self;
+        let absent = needs.filter(|path| !path.exists());
+        let (version, missing) = match absent {
+            Some(path) => (String::new(), Some(format!("{} is not there", path.display()))),
+            None => match output(&version) {
+                Ok(version) => (version, None),
+                Err(why) => (String::new(), Some(why)),
+            },
+        };
+        Peer { name, label, kind: Kind::Other, command, scale, version, missing }
+    }
+}
+
+fn output(command: &[String]) -> Result<String, String> {
+    let output = Command::new(&command[0]).args(&command[1..]).output();
+    let output = output.map_err(|e| format!("{}: {e}", command[0]))?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{}: {}", command[0], text.lines().last().unwrap_or("it fails")));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().trim_start_matches("lune ").to_owned())
+}
+
+fn words(list: &[&str]) -> Vec<String> {
+    list.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn script(name: &str) -> String {
+    bench_dir().join("clients/other").join(name).display().to_string()
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn lune() -> Peer {
+    let installed = tools_dir().join("lune/bin/lune");
+    let program = if installed.exists() { text(&installed) } else { "lune".to_owned() };
+    let peer = Other {
+        name: "lune",
+        label: "Lune",
+        scale: 0.5,
+        command: vec![program.clone(), "run".into(), script("lune.luau")],
+        version: vec![program, "--version".into()],
+        needs: None,
+    };
+    peer.peer()
+}
+
+fn node() -> Peer {
+    let package = tools_dir().join("node/node_modules/ws/package.json");
+    let print = format!(
+        "console.log('ws ' + require({:?}).version + ', Node ' + process.version)",
+        text(&package)
+    );
+    let peer = Other {
+        name: "ws",
+        label: "ws (Node)",
+        scale: 0.5,
+        command: vec!["node".into(), script("ws.mjs")],
+        version: words(&["node", "-e", &print]),
+        needs: Some(package),
+    };
+    peer.peer()
+}
+
+fn bun() -> Peer {
+    let program = tools_dir().join("node/node_modules/.bin/bun");
+    let peer = Other {
+        name: "bun",
+        label: "Bun",
+        scale: 0.5,
+        command: vec![text(&program), script("bun.ts")],
+        version: vec![text(&program), "--version".into()],
+        needs: Some(program),
+    };
+    peer.peer()
+}
+
+fn python() -> Peer {
+    let program = tools_dir().join("python/bin/python");
+    let print = "import sys, websockets.version as v; print(f'websockets {v.version}, Python {sys.version.split()[0]}')";
+    let peer = Other {
+        name: "websockets",
+        label: "websockets (Python)",
+        scale: 0.1,
+        command: vec![text(&program), script("websockets_client.py")],
+        version: vec![text(&program), "-c".into(), print.into()],
+        needs: Some(program),
+    };
+    peer.peer()
+}

@@ -1,0 +1,250 @@
+//! Results: JSON, Markdown, pictures.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::peers::{Kind, Peer};
+use crate::{Failure, Options, cases, chart, machine};
+
+/// Merges with what is there already, if that is of the same machine; writes everything anew.
+pub fn write(options: &Options, peers: &[Peer], results: Vec<Value>) -> Result<Value, Failure> {
+    std::fs::create_dir_all(&options.out)?;
+    let file = options.out.join("results.json");
+    let machine = machine::describe();
+    let old = std::fs::read_to_string(&file).ok();
+    let old: Option<Value> = old.and_then(|text| serde_json::from_str(&text).ok());
+    let same =
+        |old: &Value| ["cpu", "cores", "kernel"].iter().all(|k| old["machine"][k] == machine[k]);
+    let old = old.filter(|old| !options.only.is_empty() && same(old));
+    let old = old.and_then(|old| old["cases"].as_array().cloned()).unwrap_or_default();
+    let find = |list: &[Value], name: &str| list.iter().find(|case| case["name"] == name).cloned();
+    let merged: Vec<Value> = cases::all()
+        .iter()
+        .filter_map(|case| find(&results, case.name).or_else(|| find(&old, case.name)))
+        .collect();
+    let all = json!({ "machine": machine, "peers": versions(peers), "cases": merged });
+    std::fs::write(&file, serde_json::to_string_pretty(&all)? + "\n")?;
+    std::fs::write(options.out.join("table.md"), table(&all))?;
+    pictures(&all, &options.out)?;
+    Ok(all)
+}
+
+fn versions(peers: &[Peer]) -> Value {
+    let listed = peers.iter().filter(|peer| peer.kind != Kind::Floor);
+    let each = listed.map(
+        |peer| json!({ "label": peer.label, "version": peer.version, "missing": peer.missing }),
+    );
+    each.collect()
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("–")
+}
+
+/// Three significant digits, with commas.
+pub fn number(value: &Value) -> String {
+    let Some(v) = value.as_f64() else { return "–".into() };
+    let digits = match v.abs() {
+        a if a >= 100.0 => 0,
+        a if a >= 10.0 => 1,
+        _ => 2,
+    };
+    let plain = format!("{v:.digits$}");
+    let (whole, rest) = plain.split_once('.').map_or((plain.as_str(), ""), |(w, r)| (w, r));
+    let mut out = String::new();
+    for (i, digit) in whole.chars().enumerate() {
+        if i > 0 && (whole.len() - i).is_multiple_of(3) && !out.ends_with('-') {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    if !rest.is_empty() {
+        let _ = write!(out, ".{rest}");
+    }
+    out
+}
+
+/// With three decimals: what misses by a hair should look like it.
+fn exact(value: &Value) -> String {
+    value.as_f64().map_or("–".into(), |v| format!("{v:.3}"))
+}
+
+fn table(all: &Value) -> String {
+    let machine = &all["machine"];
+    let mut out = String::from("# Results\n\n");
+    let _ = writeln!(
+        out,
+        "{}, {} cores, {}, {}; {}. Written by `bench/run.sh`; how to read it is in \
+         [the README](../README.md).\n",
+        text(&machine["cpu"]),
+        machine["cores"],
+        text(&machine["kernel"]),
+        text(&machine["rustc"]),
+        text(&machine["date"]),
+    );
+    if list(&all["cases"]).iter().any(|case| case["short"] == true) {
+        out.push_str("**From the short form: too few messages to mean anything.**\n\n");
+    }
+    out.push_str("## What was to be reached\n\n");
+    out.push_str(&targets(all));
+    out.push_str("\n## Receiving text, client CPU, ns per message\n\n");
+    out.push_str(&receiving(all));
+    out.push_str("\n## Every case\n");
+    for case in list(&all["cases"]) {
+        one(&mut out, case);
+    }
+    out.push_str("\n## Versions\n\n| | |\n|---|---|\n");
+    for peer in list(&all["peers"]) {
+        let version = match peer["missing"].as_str() {
+            Some(why) => format!("left out: {why}"),
+            None => text(&peer["version"]).to_owned(),
+        };
+        let _ = writeln!(out, "| {} | {version} |", text(&peer["label"]));
+    }
+    let _ = writeln!(out, "| rustls (ring), all Rust clients | {} |", text(&machine["rustls"]));
+    let _ = writeln!(out, "| mlua | {} |", text(&machine["mlua"]));
+    out
+}
+
+/// The table of goals; also what the runner prints at its end.
+pub fn targets(all: &Value) -> String {
+    let mut out = String::from(
+        "| case | of | against | at most | measured (min – max) | |\n|---|---|---|--:|--:|---|\n",
+    );
+    for case in list(&all["cases"]) {
+        for target in list(&case["targets"]) {
+            let measured = &target["measured"];
+            let spread = match target["missing"].as_str() {
+                Some(why) => why.to_owned(),
+                None => format!(
+                    "{} ({} – {})",
+                    exact(&measured["median"]),
+                    exact(&measured["min"]),
+                    exact(&measured["max"])
+                ),
+            };
+            let met = match target["met"].as_bool() {
+                Some(true) => "met",
+                Some(false) => "**missed**",
+                None => "",
+            };
+            let unit = text(&target["unit"]);
+            let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
+            let _ = writeln!(
+                out,
+                "| {} | {} | {} | {}{unit} | {spread} | {met} |",
+                text(&case["name"]),
+                text(&target["of"]),
+                text(&target["against"]),
+                number(&target["at_most"]),
+            );
+        }
+    }
+    out
+}
+
+/// All sizes side by side.
+fn receiving(all: &Value) -> String {
+    let cases: Vec<&Value> = list(&all["cases"])
+        .iter()
+        .filter(|case| text(&case["name"]).starts_with("receive-"))
+        .collect();
+    let mut labels: Vec<&str> = Vec::new();
+    for entry in cases.iter().flat_map(|case| list(&case["entries"])) {
+        if !labels.contains(&text(&entry["label"])) {
+            labels.push(text(&entry["label"]));
+        }
+    }
+    let mut out = String::from("| |");
+    for case in &cases {
+        let _ = write!(out, " {} |", text(&case["name"]).trim_start_matches("receive-"));
+    }
+    let _ = write!(out, "\n|---|{}\n", "--:|".repeat(cases.len()));
+    for label in labels {
+        let _ = write!(out, "| {label} |");
+        for case in &cases {
+            let entry = list(&case["entries"]).iter().find(|entry| entry["label"] == label);
+            let _ = write!(out, " {} |", number(entry.map_or(&Value::Null, |e| &e["value"])));
+        }
+        out.push('\n');
+    }
+    out
+}
+
+fn one(out: &mut String, case: &Value) {
+    let entries = list(&case["entries"]);
+    let references: Vec<&String> = entries
+        .first()
+        .and_then(|e| e["ratios"].as_object())
+        .map_or(Vec::new(), |r| r.keys().collect());
+    let _ = write!(
+        out,
+        "\n### {}: {}\n\n{} rounds, {}.\n\n| | {}, {} |",
+        text(&case["name"]),
+        text(&case["title"]),
+        case["rounds"],
+        text(&case["pin"]),
+        text(&case["metric"]),
+        text(&case["unit"]),
+    );
+    for reference in &references {
+        let _ = write!(out, " × {reference} |");
+    }
+    let tail = entries.iter().any(|entry| !entry["p99_ns"].is_null());
+    out.push_str(" wall, ns |");
+    out.push_str(if tail { " 99 %, µs |" } else { "" });
+    let _ = write!(out, " peak, MiB |\n|---|--:|{}--:|--:|", "--:|".repeat(references.len()));
+    out.push_str(if tail { "--:|\n" } else { "\n" });
+    for entry in entries {
+        let _ = write!(out, "| {} | {} |", text(&entry["label"]), number(&entry["value"]));
+        for reference in &references {
+            let _ = write!(out, " {} |", number(&entry["ratios"][*reference]["median"]));
+        }
+        let _ = write!(out, " {} |", number(&entry["wall_ns"]));
+        if tail {
+            let _ = write!(out, " {} |", number(&scaled(&entry["p99_ns"], 1e-3)));
+        }
+        let _ = writeln!(out, " {} |", number(&scaled(&entry["rss_peak_kib"], 1.0 / 1024.0)));
+    }
+}
+
+fn scaled(value: &Value, by: f64) -> Value {
+    value.as_f64().map_or(Value::Null, |v| json!(v * by))
+}
+
+fn pictures(all: &Value, out: &Path) -> Result<(), Failure> {
+    for (file, title, names) in [
+        (
+            "receive.svg",
+            "Receiving text: CPU time of the client per message (less is better)",
+            &["receive-16", "receive-128", "receive-1k", "receive-16k", "receive-1m"][..],
+        ),
+        ("round-trip.svg", "Round trip, median (less is better)", &["rt-32", "rt-1k"]),
+        (
+            "send.svg",
+            "Sending text: CPU time of the client per message (less is better)",
+            &["send-128", "burst-128"],
+        ),
+        (
+            "wss.svg",
+            "Receiving over TLS: CPU time of the client per message (less is better)",
+            &["wss-1k", "wss-64k"],
+        ),
+        ("memory.svg", "Memory (less is better)", &["idle", "idle-wss", "flood"]),
+    ] {
+        let cases: Vec<&Value> = names
+            .iter()
+            .filter_map(|name| list(&all["cases"]).iter().find(|case| case["name"] == *name))
+            .collect();
+        if !cases.is_empty() {
+            std::fs::write(out.join(file), chart::bars(title, &cases))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! Messages to be received: no two alike, and encoded before the clock starts.
+
+use std::io::{self, Write as _};
+
+use crate::frame::{self, TEXT};
+use crate::io::Io;
+
+/// So much is kept encoded; beyond it the same memory is used again, with other numbers in it.
+const RING: usize = 64 * 1024 * 1024;
+/// Bytes of one write.
+const PIECE: usize = 256 * 1024;
+/// Digits of the number at the start of each message.
+const DIGITS: usize = 12;
+
+pub enum Load {
+    Plain(Ring),
+    /// Encrypted.
+    Tls(Vec<u8>),
+}
+
+impl Load {
+    /// Encodes `count` messages of `size` bytes, then sends `ready`.
+    pub fn new(io: &mut Io, ready: Vec<u8>, count: usize, size: usize) -> io::Result<Load> {
+        let mut ring = Ring::new(count, size);
+        let Io::Tls(tls) = io else {
+            io.write_all(&ready)?;
+            return Ok(Load::Plain(ring));
+        };
+        // TLS numbers its records, so `ready` is encrypted first and sent last.
+        let (mut first, mut rest) = (Vec::new(), Vec::new());
+        tls.conn.writer().write_all(&ready)?;
+        while tls.conn.wants_write() {
+            tls.conn.write_tls(&mut first)?;
+        }
+        tls.conn.set_buffer_limit(None);
+        let conn = &mut tls.conn;
+        ring.each_piece(|piece| {
+            conn.writer().write_all(piece)?;
+            while conn.wants_write() {
+                conn.write_tls(&mut rest)?;
+            }
+            Ok(())
+        })?;
+        tls.sock.write_all(&first)?;
+        Ok(Load::Tls(rest))
+    }
+
+    pub fn send(self, io: &mut Io) -> io::Result<()> {
+        match (self, io) {
+            (Load::Plain(mut ring), io) => ring.each_piece(|piece| io.write_all(piece)),
+            (Load::Tls(bytes), Io::Tls(tls)) => {
+                bytes.chunks(PIECE).try_for_each(|piece| tls.sock.write_all(piece))
+            }
+            (Load::Tls(_), Io::Plain(_)) => unreachable!("it was encrypted for another connection"),
+        }
+    }
+}
+
+pub struct Ring {
+    bytes: Vec<u8>,
+    /// Of a frame with its header.
+    frame: usize,
+    /// Where the number is in a frame.
+    digits: std::ops::Range<usize>,
+    count: usize,
+}
+
+impl Ring {
+    fn new(count: usize, size: usize) -> Ring {
+        let mut one = Vec::new();
+        frame::header(&mut one, TEXT, size);
+        let head = one.len();
+        one.extend((0..size).map(|i| b'a' + (i % 26) as u8));
+        let kept = count.min((RING / one.len()).max(1));
+        let digits = head..head + size.min(DIGITS);
+        let mut ring = Ring { bytes: one.repeat(kept), frame: one.len(), digits, count };
+        ring.number(0, 0, kept);
+        ring
+    }
+
+    /// Numbers `n` messages from place `at`, from `first` on.
+    fn number(&mut self, at: usize, first: usize, n: usize) {
+        for i in 0..n {
+            let mut value = first + i;
+            let start = (at + i) * self.frame;
+            let place = start + self.digits.start..start + self.digits.end;
+            for digit in self.bytes[place].iter_mut().rev() {
+                *digit = b'0' + (value % 10) as u8;
+                value /= 10;
+            }
+        }
+    }
+
+    fn each_piece(&mut self, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let kept = self.bytes.len() / self.frame;
+        let step = (PIECE / self.frame).max(1);
+        let mut sent = 0;
+        while sent < self.count {
+            let at = sent % kept;
+            let n = step.min(kept - at).min(self.count - sent);
+            if sent >= kept {
+                self.number(at, sent, n);
+            }
+            each(&self.bytes[at * self.frame..(at + n) * self.frame])?;
+            sent += n;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! The little of HTTP/1.1 that is needed: requests without a body, the answer to an upgrade, and
+//! bodies of event streams.
+
+use std::io::{Read as _, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::Failure;
+use crate::io::Io;
+
+pub struct Request {
+    pub path: String,
+    query: String,
+    /// Of a WebSocket.
+    pub key: Option<String>,
+}
+
+impl Request {
+    /// Reads up to the empty line. Nothing may follow it before the answer.
+    pub fn read(io: &mut Io) -> Result<Request, Failure> {
+        let mut head = Vec::new();
+        let mut piece = [0; 2048];
+        while !head.ends_with(b"\r\n\r\n") {
+            let n = io.read(&mut piece)?;
+            if n == 0 || head.len() > 64 * 1024 {
+                return Err("no request".into());
+            }
+            head.extend_from_slice(&piece[..n]);
+        }
+        let head = String::from_utf8(head)?;
+        let mut lines = head.lines();
+        let target = lines.next().and_then(|l| l.split(' ').nth(1)).ok_or("no target")?;
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let key = lines.filter_map(|line| line.split_once(':')).find_map(|(name, value)| {
+            name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim().to_owned())
+        });
+        Ok(Request { path: path.to_owned(), query: query.to_owned(), key })
+    }
+
+    /// A number out of the query.
+    pub fn number(&self, name: &str) -> Option<usize> {
+        let mut pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(n, _)| *n == name)?.1.parse().ok()
+    }
+}
+
+/// The answer to an upgrade.
+pub fn accepted(key: &str) -> String {
+    let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    let accept = STANDARD.encode(sha1_smol::Sha1::from(text).digest().bytes());
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    )
+}
+
+/// An event stream, or the same bytes as something else.
+pub fn stream(io: &mut Io, request: &Request) -> Result<(), Failure> {
+    let kind = match request.path.as_str() {
+        "/sse" => "text/event-stream",
+        "/raw" => "application/octet-stream",
+        _ => {
+            io.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")?;
+            return Ok(io.end()?);
+        }
+    };
+    let number = |name| request.number(name).ok_or("a number is missing in the query");
+    let body = events(number("n")?, number("size")?);
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n",
+        body.len()
+    );
+    io.write_all(head.as_bytes())?;
+    for piece in body.chunks(256 * 1024) {
+        io.write_all(piece)?;
+    }
+    Ok(io.end()?)
+}
+
+/// `n` events of `size` bytes each, with the lines around them.
+fn events(n: usize, size: usize) -> Arc<Vec<u8>> {
+    type Kept = Option<((usize, usize), Arc<Vec<u8>>)>;
+    static LAST: Mutex<Kept> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*last {
+        Some((of, body)) if *of == (n, size) => Arc::clone(body),
+        _ => {
+            let fill = "x".repeat(size.saturating_sub("data: 000000000000 \n\n".len()));
+            let text: String = (0..n).map(|i| format!("data: {i:012} {fill}\n\n")).collect();
+            let body = Arc::new(text.into_bytes());
+            *last = Some(((n, size), Arc::clone(&body)));
+            body
+        }
+    }
+}
