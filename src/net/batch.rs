@@ -178,15 +178,16 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::limits::Limits;
     use crate::net::{Config, Options, Os, Reactor};
     use crate::proto::ws::{frame, handshake};
 
-    /// Accepts one client, sends until nothing more is taken, and resets the connection.
-    fn flood_and_reset(listener: &TcpListener) {
+    /// Accepts one client and sends until nothing more is taken.
+    fn flood(listener: &TcpListener) -> TcpStream {
         let (mut tcp, _) = listener.accept().unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -208,7 +209,12 @@ mod tests {
             frame::header(&mut piece, true, frame::Opcode::Binary, 100_000, 0);
             piece.resize(piece.len() + 100_000, 7);
         }
-        // The kernel may still take some more; a reset drops it.
+        tcp
+    }
+
+    /// Then resets the connection; the kernel may still take some more, which that drops.
+    fn flood_and_reset(listener: &TcpListener) {
+        let tcp = flood(listener);
         rustix::net::sockopt::set_socket_linger(&tcp, Some(Duration::ZERO)).unwrap();
     }
 
@@ -234,5 +240,27 @@ mod tests {
             assert!(matches!(last, Some((_, Event::Closed(Closed::Lost(_))))), "{last:?}");
             server.join().unwrap();
         }
+    }
+
+    #[test]
+    fn a_connection_that_is_not_read_is_not_silent() {
+        // Its pong stands behind what nobody has consumed yet.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ws://{}/", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || flood(&listener));
+        let pong = Duration::from_millis(40);
+        let limits = Limits { high_water: 100_000, low_water: 0, pong, ..Limits::default() };
+        let mut reactor = Reactor::new(Config { limits, ..Config::default() }).unwrap();
+        let options = Options::new(&url).unwrap().ping_interval(Some(pong));
+        reactor.open(options).unwrap();
+        let (mut batch, end) = (Batch::default(), Instant::now() + 10 * pong);
+        while Instant::now() < end {
+            reactor.turn(Some(end), &mut Held(&mut batch)).unwrap();
+        }
+        let bytes = batch.bytes.len();
+        let last = batch.drain().last();
+        assert!(matches!(last, Some((_, Event::Binary(_)))), "{last:?}");
+        assert!(bytes < 3_000_000, "{bytes} bytes are held");
+        drop(server.join().unwrap());
     }
 }

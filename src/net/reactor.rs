@@ -275,8 +275,8 @@ impl<S: Sys> Reactor<S> {
         let mut dirty = std::mem::take(&mut self.core.dirty);
         dirty.retain(|&id| {
             let Some((core, driver)) = self.get(id) else { return false };
-            if driver.write(core).is_some() {
-                // The next turn comes to the same end and tells it.
+            if !driver.write_early(core) {
+                // The next turn ends it and tells why.
                 return true;
             }
             driver.observe(core);
@@ -398,8 +398,8 @@ impl<S: Sys> Reactor<S> {
         const LOOK: u32 = 8;
         if buffered >= self.core.limits.cork {
             if let Some((core, driver)) = self.get(id) {
-                // An error is found again, and told, by the next turn.
-                let _ = driver.write(core);
+                // An error is told by the next turn.
+                let _ = driver.write_early(core);
             }
             return;
         }
@@ -465,17 +465,31 @@ impl<S: Sys> Reactor<S> {
     }
 
     fn expire(&mut self, sink: &mut dyn Sink) {
+        // Those that would have to be read first, in a turn that has no room: the next looks again,
+        // without waiting. One of them has its turn in any case.
+        let (mut put_off, mut one) = (Vec::new(), true);
         while let Some(&(at, id)) = self.timers.first() {
             if at > self.core.now {
-                return;
+                break;
             }
             self.timers.pop_first();
-            if let Some((core, driver)) = self.get(id) {
-                driver.armed = None;
-                if driver.deadline().is_some_and(|d| d <= core.now) {
+            let Some((core, driver)) = self.get(id) else { continue };
+            driver.armed = None;
+            if driver.is_due(core.now) {
+                let reads = driver.live().is_some();
+                if reads && !core.has_room() && !std::mem::take(&mut one) {
+                    put_off.push(id);
+                    continue;
+                }
+                // This turn may not have asked for what came in time.
+                driver.catch_up(core, sink);
+                if driver.is_due(core.now) {
                     driver.on_deadline(core, sink);
                 }
             }
+            self.arm(id);
+        }
+        for id in put_off {
             self.arm(id);
         }
     }

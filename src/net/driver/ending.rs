@@ -91,6 +91,7 @@ impl<S: Sys> Driver<S> {
         closed: proto::Closed,
         kind: Option<ErrorKind>,
     ) {
+        let broken = matches!(kind, Some(ErrorKind::Io(_)));
         let closed = match closed {
             proto::Closed::Redirected(to) => return self.redirect(core, *to),
             proto::Closed::Clean(frame) => Closed::Clean(frame),
@@ -104,7 +105,10 @@ impl<S: Sys> Driver<S> {
         if self.released {
             self.answer_close(core);
         }
-        if !self.live().is_some_and(|live| live.session.is_open()) {
+        if broken {
+            // Nothing more is written: how much of the last write went out nobody knows.
+            self.free(core);
+        } else if !self.live().is_some_and(|live| live.session.is_open()) {
             self.drain_or_free(core, refused);
         }
         self.finally(core, sink, closed);
@@ -256,13 +260,16 @@ impl<S: Sys> Driver<S> {
         let interest = Interest { read: true, write: !*half_closed };
         if token.interest != interest {
             token.interest = interest;
-            let _ = core.sys.watch(&link.socket, token.number, interest, false);
+            if core.sys.watch(&link.socket, token.number, interest, false).is_err() {
+                return self.free(core);
+            }
         }
         let mut scratch = [0; 4096];
         // A peer that never stops does not hold up the others.
         for _ in 0..16 {
             match core.sys.read(&link.socket, &mut scratch) {
                 Ok(n) if n > 0 => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 _ => return self.free(core),
             }

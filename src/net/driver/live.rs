@@ -43,6 +43,20 @@ impl<S: Sys> Driver<S> {
         }
     }
 
+    /// Reads what the system has before a time limit counts: a turn that had other work has not
+    /// waited, and a wait reports some of the sockets only. One that is paused reads once, since a
+    /// slow owner is no silent peer.
+    pub(in crate::net) fn catch_up(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        self.parse_all(core, sink);
+        if matches!(self.life, Life::Live(_)) && !self.deaf {
+            if self.paused {
+                core.handed = core.limits.turn;
+            }
+            core.touch(self);
+            self.read(core, sink);
+        }
+    }
+
     pub(super) fn read(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let outcome = self.read_some(core, sink);
         if matches!(outcome, Ok(Read::Eof | Read::Cut) | Err(_)) {

@@ -46,6 +46,8 @@ pub(super) struct Driver<S: Sys> {
     paused: bool,
     /// The peer sends no more, and has said goodbye; what we owe it is still to be sent.
     deaf: bool,
+    /// What an early write came to; [`Driver::settle`] ends the connection with it.
+    broken: Option<Box<ErrorKind>>,
 }
 
 // The large variant is the one that lives.
@@ -144,6 +146,7 @@ impl<S: Sys> Driver<S> {
             counted: 0,
             paused: false,
             deaf: false,
+            broken: None,
         }
     }
 
@@ -179,6 +182,10 @@ impl<S: Sys> Driver<S> {
         }
     }
 
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.deadline().is_some_and(|at| at <= now)
+    }
+
     /// Stops reading while too much waits to be consumed, and goes on when it does not.
     pub(super) fn balance(&mut self, core: &mut Core<S>) {
         core.held = core.held - self.counted + self.held;
@@ -200,7 +207,8 @@ impl<S: Sys> Driver<S> {
         if let Life::Live(live) = &mut self.life {
             live.look_whether_ready(core.now);
         }
-        if let Some(kind) = self.write(core) {
+        let broken = self.broken.take().map(|kind| *kind);
+        if let Some(kind) = broken.or_else(|| self.write(core)) {
             // What the peer said before it went is still to be read. Then this is the end, and no
             // good one: the system tells the error once, and after it an end like any other.
             let read = self.read_some(core, sink);
@@ -231,8 +239,17 @@ impl<S: Sys> Driver<S> {
         }
     }
 
+    /// Writes what waits, between turns; whether the socket is good. If not, nothing is written any
+    /// more, though a later try might go well: how much of the last one went out nobody knows.
+    pub(super) fn write_early(&mut self, core: &mut Core<S>) -> bool {
+        if self.broken.is_none() {
+            self.broken = self.write(core).map(Box::new);
+        }
+        self.broken.is_none()
+    }
+
     /// Writes what waits; gives the error, if the socket is broken.
-    pub(super) fn write(&mut self, core: &mut Core<S>) -> Option<ErrorKind> {
+    fn write(&mut self, core: &mut Core<S>) -> Option<ErrorKind> {
         let Life::Live(live) = &mut self.life else { return None };
         let (mut blocked, mut idle) = (false, false);
         while !blocked && !idle {

@@ -49,6 +49,10 @@ impl<S: Sys> Driver<S> {
         answer: io::Result<Vec<SocketAddr>>,
     ) {
         let Life::Opening(opening) = &mut self.life else { return };
+        // A second answer would forget what is under way.
+        if opening.plan.is_some() {
+            return;
+        }
         match answer {
             Ok(mut all) if !all.is_empty() => {
                 let limits = &core.limits;

@@ -1,0 +1,161 @@
+//! What both sides of every connection were to say and what they heard: laws about messages are
+//! checked here, as each arrives.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::http::HttpPlan;
+use crate::rng::Rng;
+use crate::ws::WsPlan;
+
+/// A message: whether it is a text, and its payload.
+#[derive(Clone, PartialEq)]
+pub struct Msg {
+    pub text: bool,
+    pub data: Vec<u8>,
+}
+
+impl Msg {
+    /// The `number`th of somebody, with a seeded size up to `max`, found again by its content.
+    pub fn new(rng: &mut Rng, who: &str, number: usize, max: usize) -> Msg {
+        let edges = [0, 1, 125, 126, 127, 4096, 65_535, 65_536, 65_537];
+        let len = match rng.below(10) {
+            0..=4 => rng.below(300),
+            5 | 6 => rng.pick(&edges),
+            7 | 8 => rng.below(20_000),
+            _ => rng.below(200 * 1024),
+        };
+        Msg::sized(rng.chance(60), who, number, len.min(max))
+    }
+
+    pub fn sized(text: bool, who: &str, number: usize, len: usize) -> Msg {
+        let start = format!("{who} {number}: ");
+        let pattern = if text {
+            "aé✓𝄞 0123456789 ".as_bytes()
+        } else {
+            b"\x00\xFF\x80\x7E\xC0 abcdefg"
+        };
+        let mut data = start.into_bytes();
+        data.extend_from_slice(&pattern.repeat(len / pattern.len() + 1));
+        let mut len = len;
+        while text && data.get(len).is_some_and(|b| b & 0xC0 == 0x80) {
+            len -= 1;
+        }
+        data.truncate(len);
+        Msg { text, data }
+    }
+
+    /// For complaints.
+    fn shown(&self) -> String {
+        let start = &self.data[..self.data.len().min(40)];
+        let kind = if self.text { "text" } else { "binary" };
+        format!("{kind} of {} {:?}", self.data.len(), String::from_utf8_lossy(start))
+    }
+}
+
+/// Messages in one direction: those that were sent, and how many of them have arrived.
+#[derive(Default)]
+pub struct Way {
+    pub sent: Vec<Msg>,
+    pub got: usize,
+    /// Pings sent and not yet answered, and how many were answered.
+    pub pings: VecDeque<Vec<u8>>,
+    pub pongs: usize,
+}
+
+impl Way {
+    /// The next message has to be the next that was sent.
+    fn arrives(&mut self, msg: &Msg) -> Result<(), String> {
+        let want = self.sent.get(self.got);
+        if want != Some(msg) {
+            let want = want.map_or("none".to_owned(), Msg::shown);
+            return Err(format!("message {}: {} instead of {want}", self.got, msg.shown()));
+        }
+        self.got += 1;
+        Ok(())
+    }
+
+    /// A pong answers a ping, in order; earlier ones may go without (RFC 6455 §5.5.3).
+    fn pong(&mut self, data: &[u8]) -> Result<(), String> {
+        while let Some(ping) = self.pings.pop_front() {
+            if ping == data {
+                self.pongs += 1;
+                return Ok(());
+            }
+        }
+        Err(format!("pong {data:?} answers no ping"))
+    }
+}
+
+/// One thing that was asked for: a WebSocket or a stream.
+#[derive(Default)]
+pub struct Entry {
+    pub ws: Option<WsPlan>,
+    pub http: Option<HttpPlan>,
+    /// From the client, and from the server.
+    pub up: Way,
+    pub down: Way,
+    /// The close frames that were sent.
+    pub server_close: Option<Option<u16>>,
+    pub client_close: Option<Option<u16>>,
+    /// The server has broken a rule on purpose, or something cut the connection.
+    pub broke: bool,
+    pub violated: bool,
+    /// Requests that reached a server.
+    pub requests: usize,
+    /// Bytes of the body, or events, that the client has.
+    pub body: Vec<u8>,
+    pub events: usize,
+}
+
+/// All of them.
+#[derive(Default)]
+pub struct Book {
+    pub entries: Vec<Entry>,
+    pub complaint: Option<String>,
+}
+
+pub type SharedBook = Arc<Mutex<Book>>;
+
+pub fn open(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
+    book.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Book {
+    pub fn complain(&mut self, text: impl Into<String>) {
+        self.complaint.get_or_insert_with(|| text.into());
+    }
+
+    pub fn server_hears(&mut self, k: usize, msg: &Msg) {
+        if let Err(e) = self.entries[k].up.arrives(msg) {
+            self.complain(format!("ask {k}: the server got {e}"));
+        }
+    }
+
+    pub fn client_hears(&mut self, k: usize, msg: &Msg) {
+        if let Err(e) = self.entries[k].down.arrives(msg) {
+            self.complain(format!("ask {k}: the client got {e}"));
+        }
+    }
+
+    pub fn server_pong(&mut self, k: usize, data: &[u8]) {
+        if let Err(e) = self.entries[k].down.pong(data) {
+            self.complain(format!("ask {k}: the server got {e}"));
+        }
+    }
+
+    pub fn client_pong(&mut self, k: usize, data: &[u8]) {
+        // A server may send one unasked (§5.5.3), and this one's are empty.
+        if !data.is_empty()
+            && let Err(e) = self.entries[k].up.pong(data)
+        {
+            self.complain(format!("ask {k}: the client got {e}"));
+        }
+    }
+}
+
+/// `n` milliseconds.
+pub fn ms(n: usize) -> Duration {
+    Duration::from_millis(n as u64)
+}

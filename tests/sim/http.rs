@@ -1,0 +1,163 @@
+//! An HTTP/1.1 server of its own: redirects, framings, event streams.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::book::{SharedBook, open};
+use crate::net::{Io, Service};
+use crate::ws::wake;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Framing {
+    Length,
+    Chunked,
+    UntilClose,
+}
+
+/// One answer of the way to the last.
+#[derive(Clone, Debug)]
+pub struct Hop {
+    pub status: u16,
+    pub location: String,
+    pub after: Duration,
+    /// Keeps its end of the connection open.
+    pub lingers: bool,
+}
+
+/// What becomes of a request.
+#[derive(Clone)]
+pub struct HttpPlan {
+    pub hops: Vec<Hop>,
+    pub after: Duration,
+    pub interim: usize,
+    pub framing: Framing,
+    pub event_stream: bool,
+    /// The body, each piece so long after the one before.
+    pub pieces: Vec<(Duration, Vec<u8>)>,
+    /// Stops after so many of them, without an end.
+    pub stops: Option<usize>,
+    /// Ends the stream when all is said.
+    pub finishes: bool,
+    /// Bytes behind the response, which are nobody's.
+    pub more: bool,
+}
+
+impl HttpPlan {
+    pub fn body(&self) -> Vec<u8> {
+        self.pieces.iter().flat_map(|(_, piece)| piece.iter().copied()).collect()
+    }
+}
+
+pub struct HttpServer {
+    book: SharedBook,
+    taken: Vec<u8>,
+    state: State,
+}
+
+enum State {
+    Head,
+    /// Until the time, then these bytes, each piece after its span.
+    Saying(Option<Duration>, VecDeque<(Duration, Vec<u8>)>, bool),
+    Over,
+}
+
+impl HttpServer {
+    pub fn new(book: SharedBook) -> HttpServer {
+        HttpServer { book, taken: Vec::new(), state: State::Head }
+    }
+
+    fn head(&mut self) -> bool {
+        let Some(end) = self.taken.windows(4).position(|w| w == b"\r\n\r\n") else { return false };
+        let head = String::from_utf8_lossy(&self.taken[..end]).into_owned();
+        let length = head.lines().find_map(|l| l.strip_prefix("Content-Length: "));
+        let length = length.and_then(|l| l.parse().ok()).unwrap_or(0);
+        if self.taken.len() < end + 4 + length {
+            return false;
+        }
+        let path = head.split(' ').nth(1).unwrap_or_default();
+        let mut parts = path.trim_start_matches('/').split('/').map(|p| p.parse::<usize>());
+        let mut book = open(&self.book);
+        let (Some(Ok(k)), Some(Ok(hop))) = (parts.next(), parts.next()) else {
+            book.complain(format!("not a request of ours: {head:?}"));
+            return false;
+        };
+        let entry = &mut book.entries[k];
+        if entry.requests != hop {
+            let text = format!("ask {k}: request {hop} after {}", entry.requests);
+            book.complain(text);
+            return false;
+        }
+        entry.requests += 1;
+        let Some(plan) = &entry.http else { return false };
+        self.state = say(plan, hop);
+        true
+    }
+}
+
+/// What is said to the request number `hop`.
+fn say(plan: &HttpPlan, hop: usize) -> State {
+    if let Some(Hop { status, location, after, lingers }) = plan.hops.get(hop).cloned() {
+        let text = format!(
+            "HTTP/1.1 {status} Elsewhere\r\nLocation: {location}\r\nContent-Length: 5\r\n\r\nthere"
+        );
+        return State::Saying(None, [(after, text.into_bytes())].into(), !lingers);
+    }
+    let mut head = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(plan.interim);
+    head.push_str("HTTP/1.1 200 OK\r\n");
+    if plan.event_stream {
+        head.push_str("Content-Type: text/event-stream; charset=utf-8\r\n");
+    }
+    match plan.framing {
+        Framing::Length => head.push_str(&format!("Content-Length: {}\r\n", plan.body().len())),
+        Framing::Chunked => head.push_str("Transfer-Encoding: chunked\r\n"),
+        Framing::UntilClose => {}
+    }
+    head.push_str("\r\n");
+    let mut all = VecDeque::from([(plan.after, head.into_bytes())]);
+    for (after, piece) in plan.pieces.iter().take(plan.stops.unwrap_or(usize::MAX)) {
+        let bytes = if plan.framing == Framing::Chunked && !piece.is_empty() {
+            let size = format!("{:x};x=\"y\"\r\n", piece.len());
+            [size.as_bytes(), piece, b"\r\n"].concat()
+        } else {
+            piece.clone()
+        };
+        all.push_back((*after, bytes));
+    }
+    if plan.stops.is_none() && plan.framing == Framing::Chunked {
+        all.push_back((Duration::ZERO, b"0\r\nTrailer: x\r\n\r\n".to_vec()));
+    }
+    if plan.more && plan.stops.is_none() && plan.framing != Framing::UntilClose {
+        all.push_back((Duration::ZERO, b"HTTP/1.1 200 OK\r\n".to_vec()));
+    }
+    State::Saying(None, all, plan.finishes)
+}
+
+impl Service for HttpServer {
+    fn step(&mut self, io: &mut Io<'_>) {
+        self.taken.append(io.input);
+        if matches!(self.state, State::Head) {
+            self.head();
+        }
+        if let State::Saying(due, rest, finishes) = &mut self.state {
+            loop {
+                let Some((after, _)) = rest.front() else {
+                    io.finish |= *finishes;
+                    self.state = State::Over;
+                    break;
+                };
+                let at = *due.get_or_insert(io.now + *after);
+                if at > io.now {
+                    wake(io, at);
+                    break;
+                }
+                if let Some((_, bytes)) = rest.pop_front() {
+                    io.out.extend_from_slice(&bytes);
+                    *due = None;
+                }
+            }
+        }
+        if io.end.is_some() {
+            io.finish = true;
+        }
+    }
+}

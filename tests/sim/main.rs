@@ -1,0 +1,170 @@
+//! The reactor in a simulated network, driven by seeds, on virtual time.
+//!
+//! A seed is a network with its delays and faults, servers, and an owner who opens, sends, closes
+//! and gives up. The laws: one final event each and nothing behind it; every message that arrives
+//! is the next that was sent; after a clean end none is missing; every descriptor is closed, and
+//! forgotten before; one opening handshake at a time with one address; no turn without work; every
+//! time limit holds, and none passes while the bytes that it waits for can be read.
+//!
+//! `MOONWIRE_SEEDS=10000 cargo test --test sim` plays so many seeds of each scenario, and
+//! `MOONWIRE_SEED=123:closing` one seed, with a trace.
+#![cfg(feature = "tls")]
+#![allow(unreachable_pub)]
+
+mod book;
+mod http;
+mod net;
+mod owner;
+mod pipe;
+mod rng;
+mod scenarios;
+mod sink;
+mod streams;
+mod sys;
+mod tls;
+mod torture;
+mod world;
+mod ws;
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+
+use book::SharedBook;
+use net::{Cut, Inject, Shared, lock};
+use owner::Tally;
+use scenarios::ALL;
+use torture::TORTURED;
+use world::World;
+
+/// What a run has come to, and in how many ways each of its system calls can fail.
+struct Played {
+    tally: Tally,
+    flavours: Vec<usize>,
+    trace: Vec<String>,
+}
+
+/// Plays a world: what came of it, or what went wrong, with a trace if wanted.
+fn play(make: &dyn Fn() -> World, inject: Option<Inject>, traced: bool) -> Result<Played, String> {
+    let world = make();
+    let book = SharedBook::default();
+    let net: Shared = Arc::new(Mutex::new(owner::network(&world, &book)));
+    lock(&net).trace = traced.then(VecDeque::new);
+    let played = catch_unwind(AssertUnwindSafe(|| owner::play(world, &net, &book, inject)));
+    let mut net = lock(&net);
+    let trace: Vec<String> = net.trace.take().into_iter().flatten().collect();
+    match played {
+        Ok(tally) => Ok(Played { tally, flavours: std::mem::take(&mut net.flavours), trace }),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
+            Err(format!("{}\n{}", trace.join("\n"), text.unwrap_or_default()))
+        }
+    }
+}
+
+/// The same; a failure is played again, with a trace, and told with how to find it again.
+fn check(make: &dyn Fn() -> World, inject: Option<Inject>, again: &dyn Fn() -> String) -> Played {
+    match play(make, inject, false) {
+        Ok(played) => played,
+        Err(first) => {
+            let traced = play(make, inject, true).err();
+            panic!("{}\n{}", traced.unwrap_or(first), again());
+        }
+    }
+}
+
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn seeds_of(name: &str) {
+    let (_, scenario, usual, outcomes) =
+        *ALL.iter().find(|(other, ..)| *other == name).expect("a scenario");
+    if let Some(text) = setting("MOONWIRE_SEED") {
+        let (seed, which) = text.split_once(':').expect("MOONWIRE_SEED=123:scenario");
+        if which == name {
+            let seed = seed.parse().expect("a number");
+            match play(&move || scenario(seed), None, true) {
+                Ok(played) => println!("{}\n{:?}", played.trace.join("\n"), played.tally),
+                Err(text) => panic!("{text}"),
+            }
+        }
+        return;
+    }
+    let count = setting("MOONWIRE_SEEDS").and_then(|n| n.parse().ok()).unwrap_or(usual);
+    let mut all = Tally::default();
+    for seed in 0..count {
+        let again = || format!("again: MOONWIRE_SEED={seed}:{name} cargo test --test sim {name}");
+        all.sum(&check(&move || scenario(seed), None, &again).tally);
+    }
+    println!("{count} seeds of {name}: {all:?}");
+    for outcome in outcomes {
+        assert!(count < usual || all.of(*outcome) > 0, "none of it ended as {outcome:?}");
+    }
+}
+
+macro_rules! scenarios {
+    ($($name:ident)*) => {
+        $(#[test]
+        fn $name() {
+            seeds_of(stringify!($name));
+        })*
+
+        #[test]
+        fn every_scenario_is_played() {
+            assert_eq!(ALL.map(|(name, ..)| name), [$(stringify!($name)),*]);
+        }
+    };
+}
+
+scenarios! {
+    echo closing faults opening pings release dial many stream redirects tls tls_stream dropped
+}
+
+#[test]
+fn the_nth_system_call_fails() {
+    for (name, make) in TORTURED {
+        let flavours = check(&make, None, &|| format!("{name}, and no call fails")).flavours;
+        for (call, flavours) in flavours.into_iter().enumerate() {
+            for flavour in 0..flavours {
+                let inject = Inject { call: call as u64, flavour };
+                check(&make, Some(inject), &|| format!("{name}, {inject:?}"));
+            }
+        }
+    }
+}
+
+fn cut_at_every_byte(secure: bool, step: usize) {
+    for up in [false, true] {
+        for cut in [Cut::Reset, Cut::Finish, Cut::Stall, Cut::TimedOut] {
+            let most = if secure { 3200 } else { 420 };
+            for at in (0..most).step_by(step) {
+                let make = move || torture::short(secure, up, at, cut);
+                check(&make, None, &|| format!("secure: {secure}, up: {up}, {cut:?} at {at}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_connection_is_cut_at_every_byte() {
+    cut_at_every_byte(false, 1);
+}
+
+#[test]
+fn a_tls_connection_is_cut_at_many_bytes() {
+    cut_at_every_byte(true, if setting("MOONWIRE_SEEDS").is_some() { 1 } else { 61 });
+}
+
+#[test]
+fn a_seed_is_played_the_same_way_twice() {
+    for (name, scenario, ..) in ALL {
+        for seed in 0..4 {
+            let make = move || scenario(seed);
+            let again = || format!("seed {seed} of {name}");
+            let [once, twice] = [(); 2].map(|()| check(&make, None, &again).tally);
+            assert_eq!(once, twice, "{}", again());
+        }
+    }
+}

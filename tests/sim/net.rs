@@ -1,0 +1,392 @@
+//! A network in one process, with a clock of its own: names, addresses, connections, servers.
+//!
+//! Time is virtual. It moves only while somebody waits, from one event to the next; what happens at
+//! which time is drawn from the seed. Sockets are ready as epoll's are when they are not
+//! edge-triggered, and what Linux does after a reset is done here: what had come can still be
+//! read, then the error comes once, whoever asks first, then the end.
+
+mod calls;
+mod end;
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use moonwire::{Answer, Interest, Ready};
+
+use end::Server;
+pub use end::{Io, Service};
+
+use crate::pipe::Pipe;
+use crate::rng::Rng;
+
+/// What becomes of a connection attempt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Dial {
+    Accepts(Duration),
+    Refuses(Duration),
+    Never,
+    /// `connect` itself fails.
+    Unreachable,
+}
+
+/// What becomes of a question for addresses.
+#[derive(Clone, Debug)]
+pub struct Name {
+    pub after: Option<Duration>,
+    /// `Err` at the question itself is `refused`.
+    pub answer: Result<Vec<SocketAddr>, io::ErrorKind>,
+    pub refused: bool,
+    /// The answer comes again, so much later.
+    pub again: Option<Duration>,
+}
+
+/// What a stream does at a byte.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cut {
+    Reset,
+    TimedOut,
+    Finish,
+    /// Nothing comes any more, and nobody says so.
+    Stall,
+}
+
+/// How one connection's bytes travel.
+#[derive(Clone, Debug, Default)]
+pub struct Path {
+    pub latency: Duration,
+    /// Added to it, up to so much.
+    pub jitter: Duration,
+    /// Bytes that fit in each direction.
+    pub window: usize,
+    /// A segment has at most so many bytes.
+    pub segment: usize,
+    /// Of the first bytes, a system call takes at most so many; then any number.
+    pub sip: usize,
+    pub sips: u64,
+    /// A fault in the server's bytes, and one in the client's.
+    pub down: Option<(u64, Cut)>,
+    pub up: Option<(u64, Cut)>,
+}
+
+/// How often what, in percent, while `budget` lasts.
+#[derive(Clone, Debug, Default)]
+pub struct Noise {
+    pub budget: usize,
+    pub would_block: usize,
+    pub interrupted: usize,
+    pub spurious: usize,
+    /// At most so many sockets are reported by one wait; 0 for all.
+    pub few: usize,
+    /// The clock moves by up to so much whenever it is read.
+    pub tick: Duration,
+    /// A wait that ends by its deadline ends up to so much later.
+    pub oversleep: Duration,
+}
+
+/// A system call that is to fail.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Inject {
+    /// Its number, from 0.
+    pub call: u64,
+    /// Which of the errors that it can fail with.
+    pub flavour: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Call {
+    Random,
+    Connect,
+    Connected,
+    Read,
+    Write,
+    Watch,
+    Resolve,
+    Wait,
+}
+
+type Make = dyn Fn(&mut Rng, u16) -> (Path, Box<dyn Service>) + Send;
+
+enum Happening {
+    Arrive { tcp: usize, up: bool },
+    Dialled(usize),
+    Pump(usize),
+    Named(u64, Name),
+}
+
+/// A connection.
+pub struct Tcp {
+    to: SocketAddr,
+    up_and_running: bool,
+    /// Which connection of the reactor it is, once it was watched.
+    conn: Option<u64>,
+    /// What is told once.
+    error: Option<io::ErrorKind>,
+    /// Reset, or never there.
+    dead: bool,
+    watched: Option<(u64, Interest)>,
+    forgotten: bool,
+    dropped: bool,
+    finished: bool,
+    up: Pipe,
+    down: Pipe,
+    path: Path,
+    rng: Rng,
+    server: Option<Server>,
+    /// A storm has hidden what is there, at that time.
+    hidden: Option<Duration>,
+}
+
+pub struct Net {
+    base: Instant,
+    pub now: Duration,
+    rng: Rng,
+    seq: u64,
+    events: BTreeMap<(Duration, u64), Happening>,
+    pub tcps: Vec<Tcp>,
+    pub places: HashMap<SocketAddr, (Vec<Dial>, usize)>,
+    pub names: HashMap<String, Name>,
+    pub make: Option<Box<Make>>,
+    answers: VecDeque<Answer>,
+    pub woken: bool,
+    pub noise: Noise,
+    pub inject: Option<Inject>,
+    pub calls: u64,
+    /// Calls that came to nothing, and all that moved something on.
+    pub wasted: u64,
+    pub progress: u64,
+    turn_calls: u64,
+    /// In how many ways each call can fail.
+    pub flavours: Vec<usize>,
+    /// Opening handshakes at a time with one address, and who has ended his.
+    pub gate: usize,
+    opened: HashSet<u64>,
+    /// A law that was broken.
+    pub broken: Option<String>,
+    pub trace: Option<VecDeque<String>>,
+}
+
+pub type Shared = Arc<Mutex<Net>>;
+
+pub fn lock(net: &Mutex<Net>) -> MutexGuard<'_, Net> {
+    net.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Net {
+    pub fn new(seed: u64) -> Net {
+        Net {
+            base: Instant::now(),
+            now: Duration::ZERO,
+            rng: Rng::new(seed),
+            seq: 0,
+            events: BTreeMap::new(),
+            tcps: Vec::new(),
+            places: HashMap::new(),
+            names: HashMap::new(),
+            make: None,
+            answers: VecDeque::new(),
+            woken: false,
+            noise: Noise::default(),
+            inject: None,
+            calls: 0,
+            wasted: 0,
+            progress: 0,
+            turn_calls: 0,
+            flavours: Vec::new(),
+            gate: usize::MAX,
+            opened: HashSet::new(),
+            broken: None,
+            trace: None,
+        }
+    }
+
+    pub fn instant(&self) -> Instant {
+        self.base + self.now
+    }
+
+    pub fn since(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.base)
+    }
+
+    pub fn say(&mut self, text: impl FnOnce() -> String) {
+        /// Events that a trace keeps.
+        const KEPT: usize = 120;
+        if let Some(trace) = &mut self.trace {
+            if trace.len() == KEPT {
+                trace.pop_front();
+            }
+            trace.push_back(format!("{:>12.6} {}", self.now.as_secs_f64(), text()));
+        }
+    }
+
+    /// Notes that a law was broken; the first counts.
+    pub fn complain(&mut self, text: impl FnOnce() -> String) {
+        if self.broken.is_none() {
+            let text = text();
+            self.say(|| format!("BROKEN: {text}"));
+            self.broken = Some(text);
+        }
+    }
+
+    pub fn start_turn(&mut self) {
+        self.turn_calls = 0;
+    }
+
+    fn later(&mut self, after: Duration, what: Happening) {
+        self.seq += 1;
+        self.events.insert((self.now + after, self.seq), what);
+    }
+
+    // Time.
+
+    /// Waits as epoll does. `None` when nothing will ever happen.
+    pub fn wait(&mut self, deadline: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        self.enter(Call::Wait)?;
+        let deadline = deadline.map(|d| self.since(d));
+        self.sleep(deadline, true);
+        self.woken = false;
+        self.collect(ready);
+        Ok(())
+    }
+
+    /// Time passes until `deadline`, or until something is ready if that is of interest.
+    pub fn sleep(&mut self, deadline: Option<Duration>, until_ready: bool) {
+        loop {
+            self.run_due();
+            if until_ready && (self.woken || self.is_anything_ready()) {
+                return;
+            }
+            if deadline.is_some_and(|d| d <= self.now) {
+                return;
+            }
+            let next = self.events.first_key_value().map(|((at, _), _)| *at);
+            self.progress += 1;
+            match (next, deadline) {
+                (Some(at), d) if d.is_none_or(|d| at <= d) => self.now = self.now.max(at),
+                (_, Some(d)) => {
+                    let late = self.rng.range(0, self.noise.oversleep.as_nanos() as usize);
+                    self.now = d + Duration::from_nanos(late as u64);
+                }
+                _ => {
+                    self.complain(|| "waits for ever, and nothing will happen".into());
+                    self.now += Duration::from_secs(1);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn run_due(&mut self) {
+        while let Some(entry) = self.events.first_entry() {
+            if entry.key().0 > self.now {
+                return;
+            }
+            match entry.remove() {
+                Happening::Arrive { tcp, up: true } => self.arrive_up(tcp),
+                Happening::Arrive { tcp, up: false } => self.arrive_down(tcp),
+                Happening::Dialled(id) => self.dialled(id),
+                Happening::Pump(id) => self.pump(id),
+                Happening::Named(id, mut name) => {
+                    if let Some(again) = name.again.take() {
+                        self.later(again, Happening::Named(id, name.clone()));
+                    }
+                    self.answers.push_back((id, name.answer.map_err(io::Error::from)));
+                    self.woken = true;
+                }
+            }
+        }
+    }
+
+    fn dialled(&mut self, id: usize) {
+        let tcp = &mut self.tcps[id];
+        if tcp.dropped || tcp.dead {
+            return;
+        }
+        if tcp.server.is_none() {
+            (tcp.dead, tcp.error) = (true, Some(io::ErrorKind::ConnectionRefused));
+            return;
+        }
+        tcp.up_and_running = true;
+        self.say(|| format!("#{id} is accepted"));
+        self.pump(id);
+    }
+
+    fn is_anything_ready(&self) -> bool {
+        self.tcps.iter().any(|tcp| tcp.readiness().is_some())
+    }
+
+    fn collect(&mut self, ready: &mut Vec<Ready>) {
+        let spurious = self.noisy(self.noise.spurious);
+        let start = self.rng.below(self.tcps.len());
+        let few = if self.noise.few == 0 { usize::MAX } else { self.noise.few };
+        let before = ready.len();
+        for i in 0..self.tcps.len() {
+            let tcp = &self.tcps[(start + i) % self.tcps.len()];
+            let what = tcp.readiness().or_else(|| {
+                let (token, interest) = tcp.watched.filter(|_| spurious && tcp.up_and_running)?;
+                let Interest { read, write } = interest;
+                (read || write).then_some(Ready { token, read, write })
+            });
+            if ready.len() - before < few {
+                ready.extend(what);
+            }
+        }
+        if !ready.is_empty() {
+            let text = format!("ready: {:?}", &ready[before..]);
+            self.say(|| text);
+        }
+    }
+
+    // For the laws.
+
+    /// Descriptors that are open, and those that were never told to be forgotten.
+    pub fn leaks(&self) -> Vec<String> {
+        let open = self.tcps.iter().enumerate().filter(|(_, tcp)| !tcp.dropped);
+        open.map(|(i, tcp)| format!("#{i} to {}", tcp.to)).collect()
+    }
+
+    /// A connection has its opening handshake behind it.
+    pub fn opened(&mut self, conn: u64) {
+        self.opened.insert(conn);
+    }
+
+    /// How many addresses were tried for a connection with this id.
+    pub fn attempts(&self, conn: u64) -> usize {
+        self.tcps.iter().filter(|tcp| tcp.conn == Some(conn)).count()
+    }
+
+    /// Bytes that the connection with this id could have read at once, though no fault hid them.
+    pub fn unread(&self, conn: u64) -> usize {
+        let of = |tcp: &&Tcp| tcp.watched.is_some_and(|(token, _)| token >> 8 == conn);
+        let seen = self.tcps.iter().filter(of).filter(|tcp| tcp.hidden != Some(self.now));
+        seen.map(|tcp| tcp.down.there()).sum()
+    }
+}
+
+impl Tcp {
+    fn has_opened(&self, opened: &HashSet<u64>) -> bool {
+        self.conn.is_some_and(|conn| opened.contains(&conn))
+    }
+
+    fn room_up(&self) -> usize {
+        let unread = self.server.as_ref().map_or(0, |server| server.input.len());
+        self.up.room().saturating_sub(unread)
+    }
+
+    /// As epoll sees it.
+    fn readiness(&self) -> Option<Ready> {
+        let (token, interest) = self.watched?;
+        let (read, write);
+        if self.dead || (self.finished && self.down.end.is_some()) {
+            // ERR or HUP, which come unasked.
+            (read, write) = (true, true);
+        } else {
+            let there = self.down.there() > 0 || self.down.end.is_some();
+            read = interest.read && there;
+            write = interest.write && self.up_and_running && self.room_up() > 0;
+        }
+        (read || write).then_some(Ready { token, read, write })
+    }
+}

@@ -1,0 +1,338 @@
+//! The client's system calls.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use moonwire::{Answer, Interest};
+
+use super::end::Server;
+use super::{Call, Dial, Happening, Net, Tcp};
+use crate::pipe::{End, Piece, Pipe};
+use crate::world::WS;
+
+/// More calls than this in one turn are a loop without end.
+const CALLS: u64 = 200_000;
+
+impl Net {
+    /// Counts a system call, and fails it if it is the one that is to fail.
+    pub(super) fn enter(&mut self, call: Call) -> io::Result<()> {
+        let number = self.calls;
+        self.calls += 1;
+        self.turn_calls += 1;
+        assert!(self.turn_calls < CALLS, "a turn that does not end: {call:?}");
+        use io::ErrorKind as E;
+        let kinds: &[io::ErrorKind] = match call {
+            Call::Random | Call::Wait => &[E::Other],
+            Call::Connect => &[E::NetworkUnreachable, E::Interrupted, E::OutOfMemory],
+            Call::Connected => &[E::ConnectionRefused, E::TimedOut],
+            Call::Read => &[E::ConnectionReset, E::Interrupted, E::WouldBlock, E::OutOfMemory],
+            Call::Write => &[E::BrokenPipe, E::Interrupted, E::WouldBlock, E::OutOfMemory],
+            Call::Watch => &[E::OutOfMemory],
+            Call::Resolve => &[E::Other],
+        };
+        self.flavours.push(kinds.len());
+        let wanted = self.inject.filter(|inject| inject.call == number);
+        let Some(kind) = wanted.and_then(|inject| kinds.get(inject.flavour)) else {
+            return Ok(());
+        };
+        self.progress += 1;
+        self.say(|| format!("call {number}: {call:?} is made to fail: {kind:?}"));
+        Err((*kind).into())
+    }
+
+    /// Whether a fault of so many percent is to happen now.
+    pub(super) fn noisy(&mut self, percent: usize) -> bool {
+        let happens = percent > 0 && self.noise.budget > 0 && self.rng.chance(percent);
+        if happens {
+            self.noise.budget -= 1;
+            self.progress += 1;
+        }
+        happens
+    }
+
+    pub fn clock(&mut self) -> Instant {
+        if !self.noise.tick.is_zero() {
+            let tick = self.rng.range(0, self.noise.tick.as_nanos() as usize);
+            self.now += Duration::from_nanos(tick as u64);
+        }
+        self.instant()
+    }
+
+    pub fn random(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        // A reactor gives up when the source fails later; no system's does.
+        if self.calls == 0 {
+            self.enter(Call::Random)?;
+        }
+        self.rng.fill(bytes);
+        Ok(())
+    }
+
+    pub fn connect(&mut self, to: SocketAddr) -> io::Result<usize> {
+        self.enter(Call::Connect)?;
+        self.progress += 1;
+        let dial = match self.places.get_mut(&to) {
+            None => Dial::Refuses(Duration::from_millis(1)),
+            Some((dials, next)) => {
+                *next += 1;
+                dials[(*next - 1) % dials.len()]
+            }
+        };
+        let id = self.tcps.len();
+        self.say(|| format!("#{id} connect {to}: {dial:?}"));
+        if dial == Dial::Unreachable {
+            return Err(io::ErrorKind::NetworkUnreachable.into());
+        }
+        // RFC 6455 §4.1, 2.
+        let opening = |tcp: &&Tcp| {
+            let gone = tcp.forgotten || tcp.dropped || tcp.has_opened(&self.opened);
+            tcp.to == to && !gone
+        };
+        if to.port() == WS && self.tcps.iter().filter(opening).count() >= self.gate {
+            self.complain(|| format!("another opening handshake with {to}"));
+        }
+        let mut make = self.make.take();
+        let made = make.as_mut().map(|make| make(&mut self.rng, to.port()));
+        self.make = make;
+        let (path, service) = made.expect("a world with servers");
+        let mut rng = self.rng.fork();
+        let (up, down) = (Pipe::new(&path, &mut rng), Pipe::new(&path, &mut rng));
+        let accepts = matches!(dial, Dial::Accepts(_));
+        self.tcps.push(Tcp {
+            to,
+            up_and_running: false,
+            conn: None,
+            error: None,
+            dead: false,
+            watched: None,
+            forgotten: false,
+            dropped: false,
+            finished: false,
+            up,
+            down,
+            path,
+            rng,
+            server: accepts.then(|| Server::new(service)),
+            hidden: None,
+        });
+        if let Dial::Accepts(after) | Dial::Refuses(after) = dial {
+            self.later(after, Happening::Dialled(id));
+        }
+        Ok(id)
+    }
+
+    pub fn connected(&mut self, id: usize) -> io::Result<()> {
+        self.used(id, "connected");
+        self.progress += 1;
+        if let Err(e) = self.enter(Call::Connected) {
+            self.reset(id, e.kind());
+            return Err(e);
+        }
+        let error = self.tcps[id].error.take();
+        self.say(|| format!("#{id} connected: {error:?}"));
+        error.map_or(Ok(()), |kind| Err(kind.into()))
+    }
+
+    pub fn read(&mut self, id: usize, buf: &mut [u8]) -> io::Result<usize> {
+        self.used(id, "read");
+        if buf.is_empty() {
+            self.complain(|| format!("#{id} is read with no room: looks like the end"));
+        }
+        if let Err(e) = self.enter(Call::Read) {
+            if e.kind() == io::ErrorKind::ConnectionReset {
+                self.reset(id, e.kind());
+                self.tcps[id].error = None;
+            } else {
+                self.tcps[id].hidden = Some(self.now);
+            }
+            return Err(e);
+        }
+        if let Some(e) = self.stormy() {
+            self.tcps[id].hidden = Some(self.now);
+            return Err(e);
+        }
+        let tcp = &mut self.tcps[id];
+        let n = buf.len().min(tcp.down.there()).min(tcp.down.sip(&mut tcp.rng));
+        if n > 0 {
+            let was_full = tcp.down.room() == 0;
+            tcp.down.read(&mut buf[..n]);
+            self.progress += 1;
+            if was_full {
+                self.later(Duration::ZERO, Happening::Pump(id));
+            }
+            self.say(|| format!("#{id} read {n}"));
+            return Ok(n);
+        }
+        if let Some(kind) = tcp.error.take() {
+            self.progress += 1;
+            self.say(|| format!("#{id} read: {kind:?}"));
+            return Err(kind.into());
+        }
+        if tcp.dead || tcp.down.end.is_some() {
+            self.wasted += 1;
+            self.say(|| format!("#{id} read: end"));
+            return Ok(0);
+        }
+        self.wasted += 1;
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn stormy(&mut self) -> Option<io::Error> {
+        if self.noisy(self.noise.interrupted) {
+            return Some(io::ErrorKind::Interrupted.into());
+        }
+        self.noisy(self.noise.would_block).then(|| io::ErrorKind::WouldBlock.into())
+    }
+
+    pub fn write(&mut self, id: usize, bytes: &[u8]) -> io::Result<usize> {
+        self.used(id, "write");
+        if let Err(e) = self.enter(Call::Write) {
+            if e.kind() == io::ErrorKind::BrokenPipe {
+                self.reset(id, e.kind());
+                self.tcps[id].error = None;
+            }
+            return Err(e);
+        }
+        if let Some(e) = self.stormy() {
+            return Err(e);
+        }
+        let tcp = &mut self.tcps[id];
+        if let Some(kind) = tcp.error.take() {
+            self.progress += 1;
+            self.say(|| format!("#{id} write: {kind:?}"));
+            return Err(kind.into());
+        }
+        if tcp.finished {
+            self.complain(|| format!("#{id} is written after its end"));
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if tcp.dead {
+            self.wasted += 1;
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let room = if tcp.up_and_running { tcp.room_up() } else { 0 };
+        let n = bytes.len().min(room).min(tcp.up.sip(&mut tcp.rng));
+        if n == 0 {
+            self.wasted += 1;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let after = tcp.up.send(self.now, Piece::Bytes(bytes[..n].to_vec()), &mut tcp.rng);
+        self.progress += 1;
+        self.later(after, Happening::Arrive { tcp: id, up: true });
+        self.say(|| format!("#{id} write {n} of {}", bytes.len()));
+        Ok(n)
+    }
+
+    pub fn finish(&mut self, id: usize) {
+        self.used(id, "finish");
+        let tcp = &mut self.tcps[id];
+        if tcp.dead || std::mem::replace(&mut tcp.finished, true) {
+            return;
+        }
+        let after = tcp.up.send(self.now, Piece::End(End::Finished), &mut tcp.rng);
+        self.progress += 1;
+        self.later(after, Happening::Arrive { tcp: id, up: true });
+        self.say(|| format!("#{id} shutdown"));
+    }
+
+    pub fn watch(
+        &mut self,
+        id: usize,
+        token: u64,
+        interest: Interest,
+        new: bool,
+    ) -> io::Result<()> {
+        self.used(id, "watch");
+        self.wasted += 1;
+        self.enter(Call::Watch)?;
+        self.say(|| format!("#{id} watch {interest:?} new: {new}"));
+        let tcp = &mut self.tcps[id];
+        let was = tcp.watched.replace((token, interest));
+        tcp.conn = Some(token >> 8);
+        if was.is_some() == new {
+            self.complain(|| format!("#{id} watched with new: {new}, before: {was:?}"));
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        Ok(())
+    }
+
+    pub fn forget(&mut self, id: usize) {
+        self.used(id, "forget");
+        self.say(|| format!("#{id} forget"));
+        self.tcps[id].watched = None;
+        self.tcps[id].forgotten = true;
+    }
+
+    fn used(&mut self, id: usize, what: &str) {
+        if self.tcps[id].forgotten {
+            self.complain(|| format!("#{id} is used after it was forgotten: {what}"));
+        }
+    }
+
+    pub fn resolve(&mut self, id: u64, name: &str, port: u16) -> io::Result<()> {
+        self.enter(Call::Resolve)?;
+        self.progress += 1;
+        let name = self.names.get(name).cloned();
+        let mut name = name.expect("a world that knows the name");
+        name.answer.iter_mut().flatten().for_each(|address| address.set_port(port));
+        self.say(|| format!("resolve: {name:?}"));
+        if name.refused {
+            return Err(io::Error::other("no resolver"));
+        }
+        if let Some(after) = name.after {
+            self.later(after, Happening::Named(id, name));
+        }
+        Ok(())
+    }
+
+    pub fn resolved(&mut self) -> Option<Answer> {
+        let answer = self.answers.pop_front();
+        self.progress += u64::from(answer.is_some());
+        answer
+    }
+
+    /// The client's descriptor is closed.
+    pub fn dropped(&mut self, id: usize) {
+        self.progress += 1;
+        self.say(|| format!("#{id} closed"));
+        let tcp = &mut self.tcps[id];
+        tcp.dropped = true;
+        if tcp.watched.take().is_some() {
+            self.complain(|| format!("#{id} is closed and still waited for"));
+        }
+        let tcp = &mut self.tcps[id];
+        if tcp.dead || !tcp.up_and_running {
+            return;
+        }
+        if tcp.down.there() > 0 {
+            self.reset_server(id);
+        } else if !std::mem::replace(&mut tcp.finished, true) {
+            let after = tcp.up.send(self.now, Piece::End(End::Finished), &mut tcp.rng);
+            self.later(after, Happening::Arrive { tcp: id, up: true });
+        }
+    }
+
+    /// A reset on its way to the server; what is under way to it is lost.
+    pub(super) fn reset_server(&mut self, id: usize) {
+        self.say(|| format!("#{id} resets: the client closed with bytes unread, or to come"));
+        let tcp = &mut self.tcps[id];
+        tcp.dead = true;
+        tcp.up.lose();
+        let after = tcp.up.send(self.now, Piece::End(End::Broken), &mut tcp.rng);
+        self.later(after, Happening::Arrive { tcp: id, up: true });
+    }
+
+    /// The connection is broken for the client, at once.
+    fn reset(&mut self, id: usize, kind: io::ErrorKind) {
+        let tcp = &mut self.tcps[id];
+        if !tcp.dead {
+            (tcp.dead, tcp.error) = (true, Some(kind));
+            tcp.down.lose();
+            tcp.up.lose();
+            if tcp.server.is_some() {
+                let after = tcp.up.send(self.now, Piece::End(End::Broken), &mut tcp.rng);
+                self.later(after, Happening::Arrive { tcp: id, up: true });
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The servers' ends of connections.
+
+use std::io;
+use std::time::Duration;
+
+use super::{Cut, Happening, Net};
+use crate::pipe::{End, Piece};
+
+/// What a server's end of a connection runs.
+pub trait Service: Send {
+    /// Something came, or `wake` is due, or there is room again.
+    fn step(&mut self, io: &mut Io<'_>);
+}
+
+/// A server's end of a connection, as its service sees it.
+pub struct Io<'a> {
+    pub now: Duration,
+    /// What came and was not taken yet. While it is not taken, the client's window is smaller.
+    pub input: &'a mut Vec<u8>,
+    /// The client sends no more, and how that came.
+    pub end: Option<End>,
+    /// What is to be sent.
+    pub out: &'a mut Vec<u8>,
+    /// No more than `out` will be sent.
+    pub finish: bool,
+    /// Reset the connection, now.
+    pub abort: bool,
+    /// When to be called again, whatever happens.
+    pub wake: Option<Duration>,
+}
+
+pub struct Server {
+    pub(super) service: Box<dyn Service>,
+    pub(super) input: Vec<u8>,
+    pub(super) out: Vec<u8>,
+    pub(super) end: Option<End>,
+    pub(super) finish: bool,
+    pub(super) finished: bool,
+    /// A fault has cut it off.
+    pub(super) mute: bool,
+    pub(super) deaf: bool,
+    pub(super) wake: Option<Duration>,
+}
+
+impl Net {
+    pub(super) fn arrive_up(&mut self, id: usize) {
+        let tcp = &mut self.tcps[id];
+        tcp.up.arrive(self.now);
+        let Some(server) = &mut tcp.server else { return };
+        let n = tcp.up.there();
+        let at = server.input.len();
+        server.input.resize(at + n, 0);
+        tcp.up.read(&mut server.input[at..]);
+        if let Some(end) = tcp.up.end {
+            server.end = Some(end);
+        }
+        if let Some((at, cut)) = tcp.path.up
+            && tcp.up.taken >= at
+        {
+            tcp.path.up = None;
+            let over = (tcp.up.taken - at) as usize;
+            server.input.truncate(server.input.len().saturating_sub(over));
+            server.deaf = true;
+            self.cut(id, cut);
+        }
+        self.pump(id);
+    }
+
+    pub(super) fn arrive_down(&mut self, id: usize) {
+        let tcp = &mut self.tcps[id];
+        tcp.down.arrive(self.now);
+        if tcp.dropped {
+            // The client is gone: bytes that still come are answered with a reset.
+            if tcp.down.there() > 0 && !tcp.dead {
+                self.reset_server(id);
+            }
+            return;
+        }
+        if let Some(End::Broken | End::TimedOut) = tcp.down.end
+            && !tcp.dead
+        {
+            let timed_out = tcp.down.end == Some(End::TimedOut);
+            let kind =
+                if timed_out { io::ErrorKind::TimedOut } else { io::ErrorKind::ConnectionReset };
+            (tcp.dead, tcp.error, tcp.server) = (true, Some(kind), None);
+            tcp.up.lose();
+            self.say(|| format!("#{id} is reset: {kind:?}"));
+        }
+    }
+
+    /// A fault: the server's last word.
+    fn cut(&mut self, id: usize, cut: Cut) {
+        self.say(|| format!("#{id} is cut: {cut:?}"));
+        let tcp = &mut self.tcps[id];
+        let Some(server) = &mut tcp.server else { return };
+        server.mute = true;
+        let end = match cut {
+            Cut::Reset => End::Broken,
+            Cut::TimedOut => End::TimedOut,
+            Cut::Finish => End::Finished,
+            Cut::Stall => return,
+        };
+        let after = tcp.down.send(self.now, Piece::End(end), &mut tcp.rng);
+        self.later(after, Happening::Arrive { tcp: id, up: false });
+    }
+
+    /// Lets the server do what it can.
+    pub(super) fn pump(&mut self, id: usize) {
+        let now = self.now;
+        let tcp = &mut self.tcps[id];
+        let Some(mut server) = tcp.server.take() else { return };
+        let step = server.step(now);
+        if let Some(at) = step.wake.filter(|at| Some(*at) != server.wake) {
+            server.wake = Some(at);
+            self.later(at.saturating_sub(now), Happening::Pump(id));
+        }
+        if step.abort && !server.mute {
+            (server.mute, server.finished) = (true, true);
+            self.say(|| format!("#{id} the server resets"));
+            let tcp = &mut self.tcps[id];
+            let after = tcp.down.send(now, Piece::End(End::Broken), &mut tcp.rng);
+            self.later(after, Happening::Arrive { tcp: id, up: false });
+        }
+        self.send_down(id, &mut server);
+        self.tcps[id].server = Some(server);
+        self.cut_down(id);
+    }
+
+    fn send_down(&mut self, id: usize, server: &mut Server) {
+        let now = self.now;
+        loop {
+            let tcp = &mut self.tcps[id];
+            let left = tcp.path.down.map_or(u64::MAX, |(at, _)| at - tcp.down.sent);
+            let left = usize::try_from(left).unwrap_or(usize::MAX);
+            let segment = tcp.rng.range(1, tcp.path.segment.max(1));
+            let n = segment.min(tcp.down.room()).min(server.out.len()).min(left);
+            if n == 0 || server.mute {
+                break;
+            }
+            let piece = Piece::Bytes(server.out.drain(..n).collect());
+            let after = tcp.down.send(now, piece, &mut tcp.rng);
+            self.later(after, Happening::Arrive { tcp: id, up: false });
+        }
+        if server.finish && server.out.is_empty() && !server.finished && !server.mute {
+            server.finished = true;
+            let tcp = &mut self.tcps[id];
+            let after = tcp.down.send(now, Piece::End(End::Finished), &mut tcp.rng);
+            self.later(after, Happening::Arrive { tcp: id, up: false });
+            self.say(|| format!("#{id} the server sends its end"));
+        }
+    }
+
+    fn cut_down(&mut self, id: usize) {
+        let tcp = &mut self.tcps[id];
+        if let Some((at, cut)) = tcp.path.down
+            && tcp.down.sent >= at
+        {
+            tcp.path.down = None;
+            self.cut(id, cut);
+        }
+    }
+}
+
+/// What a step of a service asks for.
+struct Step {
+    wake: Option<Duration>,
+    abort: bool,
+}
+
+impl Server {
+    pub(super) fn new(service: Box<dyn Service>) -> Server {
+        Server {
+            service,
+            input: Vec::new(),
+            out: Vec::new(),
+            end: None,
+            finish: false,
+            finished: false,
+            mute: false,
+            deaf: false,
+            wake: None,
+        }
+    }
+
+    fn step(&mut self, now: Duration) -> Step {
+        if self.wake.is_some_and(|at| at <= now) {
+            self.wake = None;
+        }
+        if self.deaf {
+            return Step { wake: None, abort: false };
+        }
+        let mut io = Io {
+            now,
+            input: &mut self.input,
+            end: self.end,
+            out: &mut self.out,
+            finish: self.finish,
+            abort: false,
+            wake: None,
+        };
+        self.service.step(&mut io);
+        let step = Step { wake: io.wake, abort: io.abort };
+        self.finish = io.finish;
+        step
+    }
+}

@@ -1,0 +1,434 @@
+//! Who owns the reactor: does what the scenario says, and checks the laws after every turn.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use moonwire::proto::CloseFrame;
+use moonwire::{Config, Conn, ConnId, Options, Reactor, Sink, StreamOptions};
+
+use crate::book::{Book, Entry, Msg, SharedBook, ms, open};
+use crate::http::HttpServer;
+use crate::net::{Inject, Net, Service, Shared, lock};
+use crate::sink::{Ended, State, Teller};
+use crate::sys::Sim;
+use crate::tls::{self, TlsService};
+use crate::world::{Ask, Deed, Drive, HTTP, HTTPS, WSS, World};
+use crate::ws::WsServer;
+
+/// Turns in a row that come back at once and have done nothing.
+const IDLE: usize = 6;
+/// No scenario takes so long.
+const AGES: Duration = Duration::from_secs(120);
+
+pub struct Owner {
+    net: Shared,
+    book: SharedBook,
+    reactor: Reactor<Sim>,
+    asks: Vec<Ask>,
+    states: Vec<State>,
+    ids: HashMap<ConnId, usize>,
+    deeds: Vec<(Duration, usize, Deed)>,
+    stalls: Vec<(Duration, Duration)>,
+    dropped: Option<Duration>,
+    drive: Drive,
+    calm: bool,
+    whole: bool,
+    rude: bool,
+    /// What may be late, and by how much.
+    slack: Duration,
+    idle: usize,
+    failing: bool,
+}
+
+/// Makes the network of a world.
+pub fn network(world: &World, book: &SharedBook) -> Net {
+    let mut net = Net::new(world.rng.clone().next());
+    net.noise = world.noise.clone();
+    net.gate = world.limits.opening_per_peer;
+    net.places = world.places.iter().map(|(to, dials)| (*to, (dials.clone(), 0))).collect();
+    net.names = world.names.iter().cloned().collect();
+    let (path, cuts, plan) = (world.path.clone(), world.cuts, world.tls);
+    let (book, config) = (Arc::clone(book), tls::server(plan));
+    net.make = Some(Box::new(move |rng, port| {
+        let plain: Box<dyn Service> = match port {
+            HTTP | HTTPS => Box::new(HttpServer::new(Arc::clone(&book))),
+            _ => Box::new(WsServer::new(Arc::clone(&book))),
+        };
+        let service = match port {
+            WSS | HTTPS => Box::new(TlsService::new(plan, &config, plain)),
+            _ => plain,
+        };
+        (World::draw_path(&path, cuts, rng), service)
+    }));
+    net
+}
+
+/// Plays a world to its end.
+pub fn play(mut world: World, net: &Shared, book: &SharedBook, inject: Option<Inject>) -> Tally {
+    open(book).entries = world.entries();
+    lock(net).inject = inject;
+    let config = Config {
+        limits: world.limits.clone(),
+        tls: Some(tls::client()),
+        resolve: Vec::new(),
+        observer: world.observed.then(|| Box::new(Watcher(Arc::clone(net))) as _),
+        ..Config::default()
+    };
+    let Ok(reactor) = Reactor::with_sys(Sim::new(net), config) else {
+        assert!(inject.is_some_and(|inject| inject.call == 0), "no reactor");
+        return Tally { calls: 1, ..Tally::default() };
+    };
+    world.deeds.sort_by_key(|(at, ..)| *at);
+    world.deeds.reverse();
+    world.stalls.sort();
+    world.stalls.reverse();
+    let stalled: Duration = world.stalls.iter().map(|(_, span)| *span).sum();
+    // Without room for more, a turn looks at one time limit.
+    let frames = match world.drive {
+        Drive::Frames(span) => span * world.asks.len() as u32,
+        _ => Duration::ZERO,
+    };
+    let mut owner = Owner {
+        net: Arc::clone(net),
+        book: Arc::clone(book),
+        reactor,
+        states: world.asks.iter().map(|_| State::default()).collect(),
+        asks: world.asks,
+        ids: HashMap::new(),
+        deeds: world.deeds,
+        stalls: world.stalls,
+        dropped: world.dropped,
+        drive: world.drive,
+        calm: world.calm && world.cuts.is_none(),
+        whole: world.path.sip == 0 && world.noise.would_block == 0,
+        rude: world.tls.rude,
+        slack: stalled + frames + ms(200),
+        idle: 0,
+        failing: inject.is_some(),
+    };
+    owner.work();
+    let calls = lock(net).calls;
+    Tally { calls, ..owner.finish() }
+}
+
+impl Owner {
+    fn now(&self) -> Duration {
+        lock(&self.net).now
+    }
+
+    fn at(&self, at: Duration) -> Instant {
+        let net = lock(&self.net);
+        net.instant() - net.now + at
+    }
+
+    fn work(&mut self) {
+        loop {
+            let now = self.now();
+            assert!(now < AGES, "it does not end: {:?} are left", self.reactor.len());
+            if self.dropped.is_some_and(|at| at <= now) {
+                return;
+            }
+            if let Some((at, span)) = self.stalls.pop_if(|(at, _)| *at <= now) {
+                lock(&self.net).say(|| format!("the owner is busy since {at:?}, for {span:?}"));
+                lock(&self.net).sleep(Some(now + span), false);
+            }
+            let now = self.now();
+            while let Some((_, k, deed)) = self.deeds.pop_if(|(at, ..)| *at <= now) {
+                self.act(k, deed);
+                self.idle = 0;
+            }
+            if self.deeds.is_empty() && self.reactor.is_empty() {
+                return;
+            }
+            let before = {
+                let net = lock(&self.net);
+                (net.progress, net.wasted)
+            };
+            let until = self.deeds.last().map(|(at, ..)| *at);
+            let until = [until, self.stalls.last().map(|(at, _)| *at), self.dropped];
+            let until = until.into_iter().flatten().min();
+            if !self.round(until) {
+                return;
+            }
+            self.check_round(before);
+        }
+    }
+
+    /// One turn, and the wait for it; whether there may be another.
+    fn round(&mut self, until: Option<Duration>) -> bool {
+        match self.drive {
+            Drive::Waits => {
+                let until = until.map(|at| self.at(at));
+                self.turn(until)
+            }
+            Drive::Elsewhere => {
+                let due = self.reactor.deadline().map(|at| lock(&self.net).since(at));
+                let deadline = [until, due].into_iter().flatten().min();
+                lock(&self.net).sleep(deadline, true);
+                let now = self.at(self.now());
+                self.turn(Some(now))
+            }
+            Drive::Frames(span) => {
+                let now = self.now();
+                lock(&self.net).sleep(Some(now + span), false);
+                let now = self.at(self.now());
+                self.turn(Some(now))
+            }
+        }
+    }
+
+    fn turn(&mut self, until: Option<Instant>) -> bool {
+        lock(&self.net).start_turn();
+        let mut teller = Teller {
+            net: &self.net,
+            book: &self.book,
+            asks: &self.asks,
+            states: &mut self.states,
+            ids: &self.ids,
+            slack: self.slack,
+            limits: self.reactor.limits().clone(),
+            whole: self.whole,
+            rude: self.rude,
+        };
+        let sink: &mut dyn Sink = &mut teller;
+        match self.reactor.turn(until, sink) {
+            Ok(()) => true,
+            Err(e) => {
+                assert!(self.failing, "a turn fails: {e}");
+                false
+            }
+        }
+    }
+
+    fn check_round(&mut self, (progress, wasted): (u64, u64)) {
+        let net = lock(&self.net);
+        let complaint = open(&self.book).complaint.take();
+        if let Some(text) = net.broken.clone().or(complaint) {
+            drop(net);
+            panic!("{text}");
+        }
+        let (moved, wasted) = (net.progress - progress, net.wasted - wasted);
+        let open = self.reactor.len() as u64;
+        drop(net);
+        assert!(wasted <= 40 + 12 * moved + 8 * open, "{wasted} calls for {moved} steps");
+        self.idle = if moved == 0 { self.idle + 1 } else { 0 };
+        // Where a turn has room for one event, those that nobody is told take a turn each.
+        let most = if self.reactor.limits().turn == 1 { 100 } else { IDLE };
+        assert!(self.idle < most, "it spins: {} turns without anything", self.idle);
+        self.check_gone();
+    }
+
+    /// What was given up or has ended is gone after its time.
+    fn check_gone(&self) {
+        let open = self.reactor.len();
+        let now = self.now();
+        let limits = self.reactor.limits();
+        let most = limits.close * 2 + limits.linger * 2 + self.slack;
+        let since = |s: &State| s.ended_at.is_none_or(|at| at + most < now);
+        let all_over = self.states.iter().all(|s| s.id.is_none() || since(s) && s.is_over());
+        let asked = self.states.iter().any(|s| s.id.is_some());
+        assert!(!asked || !all_over || open == 0, "{open} connections never go");
+    }
+
+    fn act(&mut self, k: usize, deed: Deed) {
+        let now = self.now();
+        lock(&self.net).progress += 1;
+        let Some(id) = self.states[k].id else {
+            if matches!(deed, Deed::Open) {
+                self.open(k, now);
+            }
+            return;
+        };
+        let told = |what: &str| lock(&self.net).say(|| format!("ask {k}: {what}"));
+        match deed {
+            Deed::Open => {}
+            Deed::Send(msg) => {
+                let sent = match std::str::from_utf8(&msg.data) {
+                    Ok(text) if msg.text => self.reactor.send_text(id, text),
+                    _ => self.reactor.send_binary(id, &msg.data),
+                };
+                told(&format!("send {}: {sent:?}", msg.data.len()));
+                if sent.is_ok() {
+                    self.states[k].may_send("send");
+                    open(&self.book).entries[k].up.sent.push(msg);
+                }
+            }
+            Deed::Ping(data) => {
+                if self.reactor.ping(id, &data).is_ok() {
+                    open(&self.book).entries[k].up.pings.push_back(data);
+                }
+            }
+            Deed::Close(code) => {
+                let closed = self.reactor.close(id, &CloseFrame::new(code, "over"));
+                told(&format!("close {code}: {closed:?}"));
+            }
+            Deed::AnswerClose => self.reactor.answer_close(id),
+            Deed::Release => {
+                told("release");
+                self.reactor.release(id, &CloseFrame::new(1001, ""));
+                self.states[k].release(now);
+            }
+            Deed::Flush => self.reactor.flush(),
+            Deed::Turn => {
+                let past = self.at(Duration::ZERO);
+                self.turn(Some(past));
+            }
+        }
+    }
+
+    fn open(&mut self, k: usize, now: Duration) {
+        let ask = &self.asks[k];
+        let id = match ask.stream {
+            None => {
+                let mut options = Options::new(&ask.url).expect("a URL");
+                options = options.hold_close(ask.hold).ping_interval(ask.ping);
+                if let Some(timeout) = ask.timeout {
+                    options = options.timeout(timeout);
+                }
+                self.reactor.open(options)
+            }
+            Some(delivery) => {
+                let method = if ask.post.is_some() { "POST" } else { "GET" };
+                let mut options = StreamOptions::new(method, &ask.url).expect("a URL");
+                options = options.delivery(delivery).idle(ask.idle);
+                if let Some(body) = &ask.post {
+                    options = options.body(body).expect("a body");
+                }
+                if let Some(timeout) = ask.timeout {
+                    options = options.timeout(timeout);
+                }
+                self.reactor.open(options)
+            }
+        };
+        let id = id.expect("room for another connection");
+        lock(&self.net).say(|| format!("ask {k}: open {} as {}", ask.url, id.to_bits()));
+        self.ids.insert(id, k);
+        (self.states[k].id, self.states[k].asked_at) = (Some(id), now);
+    }
+
+    /// The laws of the end.
+    fn finish(mut self) -> Tally {
+        let over = self.dropped.is_none() && !self.failing;
+        if over || self.reactor.is_empty() {
+            // What it noted of connections that are gone is thrown away by one more turn.
+            let past = self.at(Duration::ZERO);
+            self.turn(Some(past));
+            assert_eq!(self.reactor.deadline(), None, "an empty reactor has nothing to wait for");
+            let leaks = lock(&self.net).leaks();
+            assert!(leaks.is_empty(), "sockets of an empty reactor: {leaks:?}");
+        }
+        let ended = self.reactor.is_empty();
+        drop(self.reactor);
+        // What is under way still arrives.
+        {
+            let mut net = lock(&self.net);
+            let now = net.now;
+            net.broken = net.broken.take().filter(|text| !text.contains("still waited for"));
+            net.sleep(Some(now + AGES), false);
+            let leaks = net.leaks();
+            assert!(leaks.is_empty(), "open descriptors: {leaks:?}");
+            assert_eq!(net.broken, None);
+        }
+        let book = open(&self.book);
+        assert_eq!(book.complaint, None);
+        let mut tally = Tally::default();
+        for (k, state) in self.states.iter().enumerate().filter(|_| ended) {
+            assert!(state.id.is_none() || state.is_over(), "ask {k} never ended");
+            check_delivery(&book, k, state, self.calm && !self.failing);
+            tally.add(state, &book.entries[k]);
+        }
+        tally
+    }
+}
+
+/// What came of one or more worlds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Tally {
+    pub calls: u64,
+    pub released: u64,
+    pub clean: u64,
+    pub complete: u64,
+    pub failed: u64,
+    pub lost: u64,
+    /// Messages that arrived, at either side.
+    pub messages: u64,
+}
+
+impl Tally {
+    fn add(&mut self, state: &State, entry: &Entry) {
+        match state.ended {
+            Some(Ended::Clean) => self.clean += 1,
+            Some(Ended::Complete) => self.complete += 1,
+            Some(Ended::Failed) => self.failed += 1,
+            Some(Ended::Lost) => self.lost += 1,
+            None => self.released += 1,
+        }
+        self.messages += (entry.up.got + entry.down.got + entry.events) as u64;
+    }
+
+    /// What of an outcome there was.
+    pub fn of(&self, outcome: Ended) -> u64 {
+        match outcome {
+            Ended::Clean => self.clean,
+            Ended::Complete => self.complete,
+            Ended::Failed => self.failed,
+            Ended::Lost => self.lost,
+        }
+    }
+
+    pub fn sum(&mut self, other: &Tally) {
+        self.calls += other.calls;
+        self.released += other.released;
+        self.clean += other.clean;
+        self.complete += other.complete;
+        self.failed += other.failed;
+        self.lost += other.lost;
+        self.messages += other.messages;
+    }
+}
+
+/// After a clean end nothing is missing.
+fn check_delivery(book: &Book, k: usize, state: &State, calm: bool) {
+    let entry = &book.entries[k];
+    if calm && entry.violated && state.opened && state.ended == Some(Ended::Failed) {
+        // Unless we had closed already, with a code of our own.
+        let code = entry.client_close.flatten();
+        let heard = matches!(code, Some(1000 | 1002));
+        assert!(heard, "ask {k}: the server has to hear what it did, not {code:?}");
+    }
+    if !state.is_clean() {
+        return;
+    }
+    let down = &entry.down;
+    assert_eq!(down.got, down.sent.len(), "ask {k}: messages to the client, after a clean end");
+    if calm && !entry.broke {
+        let up = &entry.up;
+        assert_eq!(up.got, up.sent.len(), "ask {k}: messages to the server, after a clean end");
+        assert!(entry.client_close.is_some(), "ask {k}: our close frame never arrived");
+    }
+}
+
+/// Puts what an observer sees into the trace.
+struct Watcher(Shared);
+
+impl moonwire::trace::Observer for Watcher {
+    fn observe(&mut self, _: Instant, connection: u64, trace: moonwire::trace::Trace<'_>) {
+        lock(&self.0).say(|| match trace {
+            moonwire::trace::Trace::State(text) => format!("({connection}) -- {text}"),
+            moonwire::trace::Trace::Note(note) => {
+                let text = format!("({connection}) {note:?}");
+                text.chars().take(120).collect()
+            }
+            _ => String::new(),
+        });
+    }
+}
+
+/// Sends within the sink.
+pub fn send(conn: &mut Conn<'_>, msg: &Msg) -> bool {
+    match std::str::from_utf8(&msg.data) {
+        Ok(text) if msg.text => conn.send_text(text).is_ok(),
+        _ => conn.send_binary(&msg.data).is_ok(),
+    }
+}

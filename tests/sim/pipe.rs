@@ -1,0 +1,125 @@
+//! One direction of a connection: bytes under way and bytes that have come.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::net::Path;
+use crate::rng::Rng;
+
+/// How a direction ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum End {
+    Finished,
+    Broken,
+    TimedOut,
+}
+
+pub enum Piece {
+    Bytes(Vec<u8>),
+    End(End),
+}
+
+pub struct Pipe {
+    window: usize,
+    latency: Duration,
+    jitter: Duration,
+    sip: usize,
+    sips: u64,
+    flying: VecDeque<(Duration, Piece)>,
+    flying_bytes: usize,
+    /// Nothing overtakes.
+    last: Duration,
+    /// What has come, from `at`.
+    come: Vec<u8>,
+    at: usize,
+    /// It ends behind `come`.
+    pub end: Option<End>,
+    /// Bytes since the start.
+    pub sent: u64,
+    pub taken: u64,
+}
+
+impl Pipe {
+    pub fn new(path: &Path, rng: &mut Rng) -> Pipe {
+        Pipe {
+            window: path.window.max(1),
+            latency: path.latency,
+            jitter: path.jitter,
+            sip: path.sip,
+            sips: if path.sips == 0 { 0 } else { rng.range(0, path.sips as usize) as u64 },
+            flying: VecDeque::new(),
+            flying_bytes: 0,
+            last: Duration::ZERO,
+            come: Vec::new(),
+            at: 0,
+            end: None,
+            sent: 0,
+            taken: 0,
+        }
+    }
+
+    /// Bytes that can be read.
+    pub fn there(&self) -> usize {
+        self.come.len() - self.at
+    }
+
+    /// Bytes that can be sent.
+    pub fn room(&self) -> usize {
+        self.window.saturating_sub(self.flying_bytes + self.there())
+    }
+
+    /// How many bytes a system call may move now; at least one.
+    pub fn sip(&self, rng: &mut Rng) -> usize {
+        if self.sip == 0 || self.sent.max(self.taken) > self.sips {
+            return usize::MAX;
+        }
+        rng.range(1, self.sip)
+    }
+
+    /// Puts a piece on its way; gives how long it takes.
+    pub fn send(&mut self, now: Duration, piece: Piece, rng: &mut Rng) -> Duration {
+        let jitter = rng.range(0, self.jitter.as_nanos() as usize);
+        let at = (now + self.latency + Duration::from_nanos(jitter as u64)).max(self.last);
+        self.last = at;
+        if let Piece::Bytes(bytes) = &piece {
+            self.flying_bytes += bytes.len();
+            self.sent += bytes.len() as u64;
+        }
+        self.flying.push_back((at, piece));
+        at - now
+    }
+
+    /// What is due arrives.
+    pub fn arrive(&mut self, now: Duration) {
+        while let Some((at, _)) = self.flying.front() {
+            if *at > now {
+                return;
+            }
+            match self.flying.pop_front() {
+                Some((_, Piece::Bytes(bytes))) => {
+                    self.flying_bytes -= bytes.len();
+                    self.come.extend_from_slice(&bytes);
+                }
+                Some((_, Piece::End(end))) => self.end = Some(end),
+                None => {}
+            }
+        }
+    }
+
+    /// What is under way is lost.
+    pub fn lose(&mut self) {
+        self.flying.clear();
+        self.flying_bytes = 0;
+        self.last = Duration::ZERO;
+    }
+
+    pub fn read(&mut self, buf: &mut [u8]) {
+        buf.copy_from_slice(&self.come[self.at..self.at + buf.len()]);
+        self.at += buf.len();
+        self.taken += buf.len() as u64;
+        if self.at == self.come.len() {
+            self.come.clear();
+            self.at = 0;
+        }
+    }
+}

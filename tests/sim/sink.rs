@@ -1,0 +1,284 @@
+//! What the owner is told, and the laws about it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use moonwire::proto::CloseFrame;
+use moonwire::{Closed, Conn, ConnId, Error, ErrorKind, Event, Limits, Sink, Stage};
+
+use crate::book::{Entry, Msg, SharedBook, open};
+use crate::http::Framing;
+use crate::net::{Shared, lock};
+use crate::owner::send;
+use crate::world::Ask;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Ended {
+    Clean,
+    Failed,
+    Lost,
+    Complete,
+}
+
+/// How far something that was asked for has come.
+#[derive(Debug, Default)]
+pub struct State {
+    pub id: Option<ConnId>,
+    pub asked_at: Duration,
+    pub opened: bool,
+    messages: usize,
+    closing: bool,
+    pub ended: Option<Ended>,
+    released: bool,
+    /// When it ended or was given up.
+    pub ended_at: Option<Duration>,
+}
+
+impl State {
+    pub fn is_over(&self) -> bool {
+        self.ended.is_some() || self.released
+    }
+
+    pub fn is_clean(&self) -> bool {
+        self.ended == Some(Ended::Clean)
+    }
+
+    pub fn release(&mut self, now: Duration) {
+        self.released = true;
+        self.ended_at.get_or_insert(now);
+    }
+
+    pub fn may_send(&self, what: &str) {
+        let open = self.opened && !self.released;
+        assert!(open, "{what} is accepted by a connection that is not open");
+    }
+}
+
+pub struct Teller<'a> {
+    pub net: &'a Shared,
+    pub book: &'a SharedBook,
+    pub asks: &'a [Ask],
+    pub states: &'a mut Vec<State>,
+    pub ids: &'a HashMap<ConnId, usize>,
+    pub slack: Duration,
+    pub limits: Limits,
+    /// Reads bring all that is there.
+    pub whole: bool,
+    /// TLS ends without its goodbye.
+    pub rude: bool,
+}
+
+impl Sink for Teller<'_> {
+    fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
+        let k = self.ids[&conn.id()];
+        let now = {
+            let mut net = lock(self.net);
+            net.progress += 1;
+            net.say(|| format!("ask {k}: {}", shown(&event)));
+            net.now
+        };
+        let state = &self.states[k];
+        assert!(!state.released, "ask {k} was given up: {}", shown(&event));
+        assert!(state.ended.is_none(), "ask {k} has ended: {}", shown(&event));
+        match event {
+            Event::Opened(_) => self.opened(conn, k, now),
+            Event::Text(text) => self.message(conn, k, true, text.as_bytes()),
+            Event::Binary(data) => self.message(conn, k, false, &data),
+            Event::Pong(data) => {
+                assert!(self.states[k].opened && !self.states[k].closing);
+                open(self.book).client_pong(k, data);
+            }
+            Event::Closing(frame) => self.closing(conn, k, &frame),
+            Event::Response(response) => {
+                assert_eq!(response.status, 200);
+                self.begin(k, now);
+            }
+            Event::Chunk(data) => self.chunk(k, &data),
+            Event::ServerSent(event) => self.server_sent(k, &event),
+            Event::Closed(closed) => self.closed(k, now, &closed),
+        }
+    }
+}
+
+impl Teller<'_> {
+    /// It is open, or its response begins: once, and in time.
+    fn begin(&mut self, k: usize, now: Duration) {
+        assert!(!std::mem::replace(&mut self.states[k].opened, true), "ask {k} opens twice");
+        self.in_time(k, now);
+    }
+
+    fn in_time(&self, k: usize, now: Duration) {
+        let ask = &self.asks[k];
+        let mut most = ask.timeout.unwrap_or(self.limits.opening);
+        if ask.stream.is_some() && ask.timeout.is_none() {
+            most += self.limits.response;
+        }
+        let took = now - self.states[k].asked_at;
+        assert!(took <= most + self.slack, "ask {k} took {took:?} of {most:?} to open or fail");
+    }
+
+    fn opened(&mut self, conn: &mut Conn<'_>, k: usize, now: Duration) {
+        self.begin(k, now);
+        lock(self.net).opened(conn.id().to_bits());
+        for i in 0..self.asks[k].reflex.hello {
+            self.send(conn, k, &Msg::sized(i % 2 == 0, "hello", i, i * 50));
+        }
+    }
+
+    fn send(&self, conn: &mut Conn<'_>, k: usize, msg: &Msg) {
+        if send(conn, msg) {
+            open(self.book).entries[k].up.sent.push(msg.clone());
+        }
+    }
+
+    fn message(&mut self, conn: &mut Conn<'_>, k: usize, text: bool, data: &[u8]) {
+        assert!(self.states[k].opened && !self.states[k].closing, "ask {k}: a message out of turn");
+        open(self.book).client_hears(k, &Msg { text, data: data.to_vec() });
+        self.states[k].messages += 1;
+        let (reflex, n) = (self.asks[k].reflex, self.states[k].messages);
+        // An echo of a reply is a message as well: it has to end some time.
+        if reflex.reply > 0 && n <= 20 && n.is_multiple_of(reflex.reply) {
+            self.send(conn, k, &Msg::sized(text, "reply", n, data.len().min(3000)));
+        }
+        if reflex.enough == Some(n) {
+            let _ = conn.close(1000, "enough");
+        }
+    }
+
+    fn closing(&mut self, conn: &mut Conn<'_>, k: usize, frame: &CloseFrame) {
+        assert!(self.states[k].opened);
+        assert!(!std::mem::replace(&mut self.states[k].closing, true), "ask {k} closes twice");
+        let said = open(self.book).entries[k].server_close;
+        assert_eq!(said, Some(frame.code), "ask {k}: another close frame than was sent");
+        let reflex = self.asks[k].reflex;
+        for i in 0..reflex.last_words {
+            self.send(conn, k, &Msg::sized(true, "last", i, 30));
+        }
+        if reflex.closes_back {
+            let _ = conn.close(3000, "");
+        }
+    }
+
+    fn chunk(&mut self, k: usize, data: &[u8]) {
+        assert!(self.states[k].opened, "ask {k}: a body without a head");
+        assert!(!data.is_empty(), "ask {k}: a piece of nothing");
+        let mut book = open(self.book);
+        let entry = &mut book.entries[k];
+        entry.body.extend_from_slice(data);
+        let body = entry.http.as_ref().map(|plan| plan.body()).unwrap_or_default();
+        assert!(body.starts_with(&entry.body), "ask {k}: the body is mangled");
+    }
+
+    fn server_sent(&mut self, k: usize, event: &moonwire::proto::sse::Event) {
+        let mut book = open(self.book);
+        let entry = &mut book.entries[k];
+        let i = entry.events;
+        entry.events += 1;
+        let want = (format!("e{i}"), event_data(i), i.to_string());
+        let got = (event.event.clone(), event.data.clone(), event.id.clone());
+        assert_eq!(got, want, "ask {k}: event {i}");
+    }
+
+    fn closed(&mut self, k: usize, now: Duration, closed: &Closed) {
+        let book = open(self.book);
+        let entry = &book.entries[k];
+        let ended = match closed {
+            Closed::Clean(frame) => {
+                assert!(self.states[k].closing, "ask {k}: a clean end without a close frame");
+                assert_eq!(entry.server_close, Some(frame.code));
+                Ended::Clean
+            }
+            Closed::Complete => {
+                self.check_whole(k, entry);
+                Ended::Complete
+            }
+            Closed::Failed(error) | Closed::Lost(error) => {
+                self.check_error(k, now, error);
+                if matches!(closed, Closed::Lost(_)) { Ended::Lost } else { Ended::Failed }
+            }
+        };
+        drop(book);
+        self.check_attempts(k);
+        let state = &mut self.states[k];
+        (state.ended, state.ended_at) = (Some(ended), Some(now));
+    }
+
+    /// No address is tried more often than the answer has it.
+    fn check_attempts(&self, k: usize) {
+        let (ask, net) = (&self.asks[k], lock(self.net));
+        if ask.http.as_ref().is_some_and(|plan| !plan.hops.is_empty()) {
+            return;
+        }
+        let name = ask.url.split('/').nth(2).and_then(|host| host.split(':').next());
+        let name = name.and_then(|name| net.names.get(name));
+        let most = name.and_then(|name| name.answer.as_ref().ok()).map_or(0, Vec::len);
+        let tried = net.attempts(self.states[k].id.map_or(0, ConnId::to_bits));
+        assert!(tried <= most.min(self.limits.addresses), "ask {k}: {tried} of {most} addresses");
+    }
+
+    /// A stream that is complete has all of its body; only where the end of a plain connection is
+    /// the end of the body could somebody have cut it.
+    fn check_whole(&self, k: usize, entry: &Entry) {
+        let Some(plan) = &entry.http else { panic!("ask {k} is no stream") };
+        let could_be_cut =
+            plan.framing == Framing::UntilClose && entry_is_plain(&self.asks[k], plan.hops.last());
+        if could_be_cut {
+            return;
+        }
+        let cut = plan.framing == Framing::UntilClose && self.rude;
+        assert!(!cut, "ask {k}: complete without the goodbye of TLS");
+        let all = plan.stops.is_none() || plan.framing == Framing::UntilClose;
+        assert!(all, "ask {k}: complete without an end");
+        let said: usize =
+            plan.pieces.iter().take(plan.stops.unwrap_or(usize::MAX)).map(|p| p.1.len()).sum();
+        match self.asks[k].stream {
+            Some(moonwire::proto::http::Delivery::Events) => {
+                let body = plan.body();
+                let blocks = body[..said].windows(2).filter(|w| w == b"\n\n").count();
+                assert_eq!(entry.events, blocks, "ask {k}: events of a whole stream");
+            }
+            _ => assert_eq!(entry.body.len(), said, "ask {k}: the body of a whole stream"),
+        }
+    }
+
+    fn check_error(&self, k: usize, now: Duration, error: &Error) {
+        let unread = || lock(self.net).unread(self.states[k].id.map_or(0, ConnId::to_bits));
+        match error.kind() {
+            // Bytes are read before timers are looked at.
+            ErrorKind::Silence(_) | ErrorKind::Idle(_) => {
+                assert_eq!(unread(), 0, "ask {k}: {error}, with bytes to be read");
+            }
+            ErrorKind::Timeout(_)
+                if self.whole && matches!(error.stage(), Stage::Handshake | Stage::Response) =>
+            {
+                assert_eq!(unread(), 0, "ask {k}: {error}, with bytes to be read");
+            }
+            _ => {}
+        }
+        if !self.states[k].opened {
+            self.in_time(k, now);
+        }
+    }
+}
+
+fn entry_is_plain(ask: &Ask, last: Option<&crate::http::Hop>) -> bool {
+    let url = last.map_or(ask.url.as_str(), |hop| hop.location.as_str());
+    url.starts_with("http:")
+}
+
+/// What event number `i` of an event stream says.
+pub fn event_data(i: usize) -> String {
+    format!("{i} {}", "é".repeat(i * 37 % 200))
+}
+
+fn shown(event: &Event<'_>) -> String {
+    match event {
+        Event::Text(text) => format!("Text {}", text.as_bytes().len()),
+        Event::Binary(data) => format!("Binary {}", data.len()),
+        Event::Chunk(data) => format!("Chunk {}", data.len()),
+        Event::Closed(closed) => format!("Closed: {closed}"),
+        Event::Opened(_) => "Opened".to_owned(),
+        Event::Response(response) => format!("Response {}", response.status),
+        other => format!("{other:?}"),
+    }
+}

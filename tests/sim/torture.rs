@@ -1,0 +1,135 @@
+//! What is tortured: small, and without faults of its own, so that each system call of it can fail
+//! and each of its bytes can be the last.
+
+use crate::book::{Msg, ms};
+use crate::http::Hop;
+use crate::net::{Cut, Dial};
+use crate::scenarios::{AT_ONCE, plan, quiet, talk, url};
+use crate::streams::fetch;
+use crate::world::{Cuts, Deed, HTTP, World};
+use crate::ws::{Act, OnClose};
+
+/// A world in which all is well.
+fn well(seed: u64) -> World {
+    let mut world = World::new(seed);
+    world.noise = Default::default();
+    world.path.sip = 0;
+    world.limits.turn = 1 << 20;
+    world.calm = false;
+    world
+}
+
+pub type Torture = (&'static str, fn() -> World);
+
+/// What is tortured.
+pub const TORTURED: [Torture; 8] = [
+    ("two that race and talk", || {
+        let mut world = well(1);
+        world.host(0, &[Dial::Refuses(ms(2)), Dial::Accepts(ms(3)), Dial::Accepts(ms(20))]);
+        for i in 0..2 {
+            let k = talk(&mut world, ms(i), false, 0, 5000);
+            plan(&mut world, k).echo = true;
+            world.deed(ms(900), k, Deed::Close(1000));
+        }
+        world
+    }),
+    ("a narrow window and large messages", || {
+        let mut world = well(2);
+        (world.path.window, world.limits.in_place) = (1000, 1);
+        world.host(0, &[AT_ONCE]);
+        let k = world.ask(ms(0), |_, k| quiet(k, false, 0));
+        for i in 0..4 {
+            world.deed(ms(100 + i), k, Deed::Send(Msg::sized(true, "client", i, 3000)));
+            let act = Act::Send(Msg::sized(false, "server", i, 3000), 1 + i);
+            plan(&mut world, k).acts.push((ms(10), act));
+        }
+        world.limits.cork = 2000;
+        world.deed(ms(102), k, Deed::Flush);
+        world.deed(ms(700), k, Deed::Close(1000));
+        world
+    }),
+    ("a close that is held back", || {
+        let mut world = well(3);
+        world.host(0, &[AT_ONCE]);
+        let k = world.ask(ms(0), |_, k| quiet(k, false, 0));
+        world.asks[k].hold = true;
+        world.asks[k].reflex.last_words = 2;
+        plan(&mut world, k).acts = vec![(ms(5), Act::Close(Some(1000)))];
+        world.deed(ms(400), k, Deed::AnswerClose);
+        world
+    }),
+    ("a rule that is broken, and a release", || {
+        let mut world = well(4);
+        world.host(0, &[AT_ONCE]);
+        for i in 0..2 {
+            let k = world.ask(ms(i), |_, k| quiet(k, false, 0));
+            let act = if i == 0 { Act::Break } else { Act::Pong };
+            plan(&mut world, k).acts = vec![(ms(5), act)];
+            plan(&mut world, k).on_close = OnClose::Ignores;
+            world.deed(ms(50), k, Deed::Release);
+        }
+        world
+    }),
+    ("the last words to a slow reader", || {
+        let mut world = well(9);
+        world.path.window = 1000;
+        world.host(0, &[AT_ONCE]);
+        let k = world.ask(ms(0), |_, k| quiet(k, false, 0));
+        world.deed(ms(100), k, Deed::Send(Msg::sized(true, "client", 0, 4000)));
+        plan(&mut world, k).rate = 50;
+        plan(&mut world, k).acts = vec![(ms(120), Act::Break)];
+        world
+    }),
+    ("a stream that is sent elsewhere", || {
+        let mut world = well(5);
+        world.host(0, &[AT_ONCE]);
+        world.host(1, &[Dial::Unreachable, Dial::Accepts(ms(5))]);
+        let k = fetch(&mut world, ms(0), false, 0);
+        let location = url("http", 1, HTTP, &format!("{k}/1"));
+        let hop = Hop { status: 307, location, after: ms(0), lingers: true };
+        world.asks[k].post = Some(vec![b'b'; 5000]);
+        if let Some(plan) = &mut world.asks[k].http {
+            plan.hops.push(hop);
+        }
+        world
+    }),
+    ("TLS", || {
+        let mut world = well(6);
+        (world.path.segment, world.path.window) = (1460, 1 << 20);
+        world.host(0, &[AT_ONCE]);
+        let k = world.ask(ms(0), |_, k| quiet(k, true, 0));
+        for i in 0..3 {
+            world.deed(ms(100 + i), k, Deed::Send(Msg::sized(true, "client", i, 2000)));
+            let act = Act::Send(Msg::sized(false, "server", i, 3000), 2);
+            plan(&mut world, k).acts.push((ms(5), act));
+        }
+        world.deed(ms(102), k, Deed::Flush);
+        world.deed(ms(300), k, Deed::Close(1000));
+        world.deed(ms(3000), k, Deed::Release);
+        world
+    }),
+    ("an event stream over TLS", || {
+        let mut world = well(7);
+        (world.path.segment, world.path.window) = (1460, 1 << 20);
+        world.host(0, &[AT_ONCE]);
+        fetch(&mut world, ms(0), true, 0);
+        world
+    }),
+];
+
+/// The conversation that is cut at every byte: short, and everything is in it.
+pub fn short(secure: bool, up: bool, at: u64, cut: Cut) -> World {
+    let mut world = well(8);
+    (world.path.segment, world.path.window) = (1460, 65_536);
+    world.cuts = Some(Cuts { percent: 0, within: 0, fixed: Some((up, at, cut)) });
+    world.host(0, &[AT_ONCE]);
+    let k = world.ask(ms(0), |_, k| quiet(k, secure, 0));
+    world.asks[k].reflex.hello = 3;
+    plan(&mut world, k).echo = true;
+    let acts = &mut plan(&mut world, k).acts;
+    acts.push((ms(5), Act::Send(Msg::sized(true, "server", 0, 150), 3)));
+    acts.push((ms(5), Act::Ping(vec![1])));
+    acts.push((ms(5), Act::Close(Some(1000))));
+    world.deed(ms(8000), k, Deed::Release);
+    world
+}

@@ -1,0 +1,248 @@
+//! What a seed makes of a scenario: a network, servers, and what an owner asks for.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use moonwire::Limits;
+use moonwire::proto::http::Delivery;
+
+use crate::book::{Entry, Msg, ms};
+use crate::http::HttpPlan;
+use crate::net::{Cut, Dial, Name, Noise, Path};
+use crate::rng::Rng;
+use crate::tls::TlsPlan;
+use crate::ws::WsPlan;
+
+/// Ports say what a server speaks.
+pub const WS: u16 = 80;
+pub const WSS: u16 = 443;
+pub const HTTP: u16 = 8080;
+pub const HTTPS: u16 = 8443;
+
+/// What an owner does, and when.
+#[derive(Clone)]
+pub enum Deed {
+    Open,
+    Send(Msg),
+    Ping(Vec<u8>),
+    Close(u16),
+    AnswerClose,
+    Release,
+    Flush,
+    /// A turn that does not wait.
+    Turn,
+}
+
+/// What the sink does at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reflex {
+    /// Messages when it opens.
+    pub hello: usize,
+    /// Answers every so-manieth message.
+    pub reply: usize,
+    /// Closes at so many messages.
+    pub enough: Option<usize>,
+    /// At the server's close frame: last words, and our own close.
+    pub last_words: usize,
+    pub closes_back: bool,
+}
+
+/// Something that is asked for.
+#[derive(Clone)]
+pub struct Ask {
+    pub url: String,
+    pub stream: Option<Delivery>,
+    pub post: Option<Vec<u8>>,
+    pub hold: bool,
+    pub ping: Option<Duration>,
+    pub timeout: Option<Duration>,
+    pub idle: Option<Duration>,
+    pub reflex: Reflex,
+    pub ws: Option<WsPlan>,
+    pub http: Option<HttpPlan>,
+}
+
+/// How the owner lets the reactor work.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Drive {
+    /// `turn` waits.
+    Waits,
+    /// Somebody else waits, for the poller and for `deadline()`.
+    Elsewhere,
+    /// A turn each frame.
+    Frames(Duration),
+}
+
+pub struct World {
+    pub rng: Rng,
+    pub limits: Limits,
+    pub noise: Noise,
+    /// Of every connection; each has its own faults.
+    pub path: Path,
+    /// Faults of connections: none, or up to so many bytes from the start.
+    pub cuts: Option<Cuts>,
+    pub tls: TlsPlan,
+    pub places: Vec<(SocketAddr, Vec<Dial>)>,
+    pub names: Vec<(String, Name)>,
+    pub asks: Vec<Ask>,
+    pub deeds: Vec<(Duration, usize, Deed)>,
+    pub drive: Drive,
+    /// The owner is busy elsewhere: when, and how long.
+    pub stalls: Vec<(Duration, Duration)>,
+    /// The reactor is dropped with all it has.
+    pub dropped: Option<Duration>,
+    pub observed: bool,
+    /// Nothing is lost: what was sent before a clean end has to arrive.
+    pub calm: bool,
+}
+
+/// Where a connection's faults lie.
+#[derive(Clone, Copy, Debug)]
+pub struct Cuts {
+    pub percent: usize,
+    pub within: usize,
+    /// Exactly this one, for each connection.
+    pub fixed: Option<(bool, u64, Cut)>,
+}
+
+impl World {
+    pub fn new(seed: u64) -> World {
+        let mut rng = Rng::new(seed);
+        let limits = limits(&mut rng);
+        let noise = noise(&mut rng);
+        let path = path(&mut rng);
+        let drive = match rng.below(10) {
+            0..=6 => Drive::Waits,
+            7 | 8 => Drive::Elsewhere,
+            _ => Drive::Frames(ms(rng.range(1, 40))),
+        };
+        let observed = rng.chance(20);
+        World {
+            rng,
+            limits,
+            noise,
+            path,
+            cuts: None,
+            tls: TlsPlan::default(),
+            places: Vec::new(),
+            names: Vec::new(),
+            asks: Vec::new(),
+            deeds: Vec::new(),
+            drive,
+            stalls: Vec::new(),
+            dropped: None,
+            observed,
+            calm: true,
+        }
+    }
+
+    /// A name with addresses that answer, mostly: `NAME.a.test`.
+    pub fn host(&mut self, number: usize, dials: &[Dial]) {
+        let addresses: Vec<IpAddr> = (0..dials.len()).map(|i| address(number, i)).collect();
+        for (ip, dial) in addresses.iter().zip(dials) {
+            for port in [WS, WSS, HTTP, HTTPS] {
+                self.places.push((SocketAddr::new(*ip, port), vec![*dial]));
+            }
+        }
+        let after = Some(ms(self.rng.below(30)));
+        let all = addresses.iter().map(|ip| SocketAddr::new(*ip, 0)).collect();
+        let name = Name { after, answer: Ok(all), refused: false, again: None };
+        self.names.push((host(number), name));
+    }
+
+    /// Asks for something at a time; the number of it.
+    pub fn ask(&mut self, at: Duration, make: impl FnOnce(&mut Rng, usize) -> Ask) -> usize {
+        let k = self.asks.len();
+        let ask = make(&mut self.rng, k);
+        self.asks.push(ask);
+        self.deed(at, k, Deed::Open);
+        k
+    }
+
+    pub fn deed(&mut self, at: Duration, k: usize, deed: Deed) {
+        self.deeds.push((at, k, deed));
+    }
+
+    pub fn entries(&self) -> Vec<Entry> {
+        let entry =
+            |ask: &Ask| Entry { ws: ask.ws.clone(), http: ask.http.clone(), ..Entry::default() };
+        self.asks.iter().map(entry).collect()
+    }
+
+    /// One connection's way, with its faults.
+    pub fn draw_path(path: &Path, cuts: Option<Cuts>, rng: &mut Rng) -> Path {
+        let mut path = path.clone();
+        let Some(cuts) = cuts else { return path };
+        if let Some((up, at, cut)) = cuts.fixed {
+            *(if up { &mut path.up } else { &mut path.down }) = Some((at, cut));
+            return path;
+        }
+        let all = [Cut::Reset, Cut::Reset, Cut::TimedOut, Cut::Finish, Cut::Finish, Cut::Stall];
+        for side in [&mut path.down, &mut path.up] {
+            if rng.chance(cuts.percent) {
+                let within = if rng.chance(50) { cuts.within.min(400) } else { cuts.within };
+                *side = Some((rng.below(within) as u64, rng.pick(&all)));
+            }
+        }
+        path
+    }
+}
+
+pub fn host(number: usize) -> String {
+    format!("h{number}.a.test")
+}
+
+fn address(number: usize, i: usize) -> IpAddr {
+    let (number, i) = (number as u8, i as u8);
+    if i.is_multiple_of(2) {
+        Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, number.into(), i.into()).into()
+    } else {
+        Ipv4Addr::new(10, 0, number, i).into()
+    }
+}
+
+/// Limits of time that are short, and of memory that are sometimes tiny.
+fn limits(rng: &mut Rng) -> Limits {
+    Limits {
+        opening: ms(3000),
+        response: ms(2000),
+        close: ms(1500),
+        linger: ms(700),
+        pong: ms(1000),
+        attempt_delay: ms(rng.pick(&[10, 250])),
+        receive_buffer: rng.pick(&[4096, 10_000, 65_536]),
+        receive_buffer_max: rng.pick(&[4096, 65_536, 1 << 20]),
+        in_place: rng.pick(&[1, 1000, 65_536, 1 << 20]),
+        turn: rng.pick(&[1, 5000, 65_536, 1 << 20, 1 << 20]),
+        cork: rng.pick(&[1, 3000, 65_536]),
+        pong_queue: rng.pick(&[0, 200, 65_536]),
+        ..Limits::default()
+    }
+}
+
+fn noise(rng: &mut Rng) -> Noise {
+    let often = rng.pick(&[0, 0, 3, 30]);
+    Noise {
+        budget: rng.pick(&[20, 200]),
+        would_block: rng.pick(&[0, often]),
+        interrupted: rng.pick(&[0, often]),
+        spurious: rng.pick(&[0, often]),
+        few: rng.pick(&[0, 0, 1, 2]),
+        tick: Duration::from_micros(rng.pick(&[0, 0, 50]) as u64),
+        oversleep: Duration::from_micros(rng.pick(&[0, 1500]) as u64),
+    }
+}
+
+fn path(rng: &mut Rng) -> Path {
+    let sip = rng.pick(&[0, 0, 1, 3, 100]);
+    Path {
+        latency: Duration::from_micros(rng.pick(&[0, 200, 20_000]) as u64),
+        jitter: Duration::from_micros(rng.pick(&[0, 100, 30_000]) as u64),
+        window: rng.pick(&[2000, 65_536, 1 << 20]),
+        segment: rng.pick(&[700, 1460, 65_536]),
+        sip,
+        sips: if sip == 0 { 0 } else { 3000 },
+        down: None,
+        up: None,
+    }
+}
