@@ -56,15 +56,13 @@ impl Ask {
         (self.url().host().clone(), self.url().port())
     }
 
-    fn own_limits(&self) -> Option<&Arc<Limits>> {
-        match self {
-            Ask::WebSocket(options) => options.limits.as_ref(),
-            Ask::Stream(options) => options.limits.as_ref(),
-        }
-    }
-
+    /// Its own limits, or the reactor's.
     pub(super) fn limits<'a>(&'a self, limits: &'a Arc<Limits>) -> &'a Arc<Limits> {
-        self.own_limits().unwrap_or(limits)
+        let own = match self {
+            Ask::WebSocket(options) => &options.limits,
+            Ask::Stream(options) => &options.limits,
+        };
+        own.as_ref().unwrap_or(limits)
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -75,23 +73,21 @@ impl Ask {
     }
 
     /// The time limit of the opening: of a WebSocket as a whole, of a stream up to the request.
-    pub(super) fn opening(&self, limits: &Limits) -> Duration {
-        self.timeout().unwrap_or(self.own_limits().map_or(limits, |own| own).opening)
+    pub(super) fn opening(&self, limits: &Arc<Limits>) -> Duration {
+        self.timeout().unwrap_or(self.limits(limits).opening)
     }
 
     /// The time limit of the answer, once the connection is ready.
-    pub(super) fn response(&self, limits: &Limits) -> Duration {
-        self.timeout().unwrap_or(self.own_limits().map_or(limits, |own| own).response)
+    pub(super) fn response(&self, limits: &Arc<Limits>) -> Duration {
+        self.timeout().unwrap_or(self.limits(limits).response)
     }
 
     /// When all has to be there that comes before messages or a body. For a stream without a limit
     /// of its own, over all redirects, as long as one request may take.
-    pub(super) fn total(&self, now: Instant, limits: &Limits) -> Instant {
+    pub(super) fn total(&self, now: Instant, limits: &Arc<Limits>) -> Instant {
         let opening = self.opening(limits);
-        match self {
-            Ask::Stream(options) if options.timeout.is_none() => {
-                after(now, opening.saturating_add(self.response(limits)))
-            }
+        match (self, self.timeout()) {
+            (Ask::Stream(_), None) => after(now, opening.saturating_add(self.response(limits))),
             _ => after(now, opening),
         }
     }

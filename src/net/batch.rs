@@ -122,7 +122,7 @@ impl Item {
             Item::OwnedText(bytes) | Item::OwnedBinary(bytes) | Item::OwnedChunk(bytes) => {
                 bytes.len()
             }
-            Item::ServerSent(event) => event.event.len() + event.data.len() + event.id.len(),
+            Item::ServerSent(event) => event.len(),
             Item::Opened(_) | Item::Closing(_) | Item::Response(_) | Item::Closed(_) => 0,
         }
     }

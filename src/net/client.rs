@@ -5,8 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-#[allow(unused_imports)] // Named in the documentation.
-use super::Options;
 use super::batch::{Batch, Held};
 use super::reactor::Reactor;
 use super::shared::Shared;
@@ -114,7 +112,7 @@ impl Client {
         self.with(|reactor| reactor.close(id, &frame).map(|()| reactor.flush()))
     }
 
-    /// Sends the close frame that [`Options::hold_close`] held back.
+    /// Sends the close frame that [`Options::hold_close`](crate::Options::hold_close) held back.
     pub fn answer_close(&self, id: ConnId) {
         self.with(|reactor| reactor.answer_close(id));
     }

@@ -13,8 +13,6 @@ use super::keys::Keys;
 use super::options::Config;
 use super::sys::{Os, OwnedFd, Poller, Ready, Sys};
 use super::{ConnId, Event};
-#[allow(unused_imports)] // Named in the documentation.
-use super::{Options, StreamOptions};
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::proto::{CloseFrame, Context, Misuse, Session};
@@ -149,9 +147,9 @@ impl<S: Sys> Reactor<S> {
         self.open == 0
     }
 
-    /// Starts to open what [`Options`] (a WebSocket) or [`StreamOptions`] say. The work begins with
-    /// the next turn; a failure comes as [`Event::Closed`]. Only too many connections are an error
-    /// here.
+    /// Starts to open what [`Options`](crate::Options) (a WebSocket) or
+    /// [`StreamOptions`](crate::StreamOptions) say. The work begins with the next turn; a failure
+    /// comes as [`Event::Closed`]. Only too many connections are an error here.
     pub fn open(&mut self, ask: impl Into<Ask>) -> Result<ConnId, Error> {
         self.open_asked(ask.into())
     }
@@ -199,7 +197,7 @@ impl<S: Sys> Reactor<S> {
         self.act(id, |session, cx| session.close(cx, frame))
     }
 
-    /// Sends the close frame that [`Options::hold_close`] held back; else nothing.
+    /// Sends the close frame that [`Options::hold_close`](crate::Options::hold_close) held back; else nothing.
     pub fn answer_close(&mut self, id: ConnId) {
         self.core.now = self.core.sys.now();
         let _ = self.act(id, |session, cx| {

@@ -162,7 +162,7 @@ impl Piece {
         size_of::<Piece>()
             + match self {
                 Piece::Chunk(data) => data.len(),
-                Piece::Event(event) => event.event.len() + event.data.len() + event.id.len(),
+                Piece::Event(event) => event.len(),
                 Piece::End | Piece::Nothing => 0,
             }
     }

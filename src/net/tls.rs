@@ -241,6 +241,7 @@ fn refusal(bad: &CertificateError) -> String {
             "a signature is wrong: the server has not the certificate's key, or a certificate was \
              changed"
         }
+        // The one without context is old, and some paths of the library still give it.
         #[allow(deprecated)]
         Bad::UnsupportedSignatureAlgorithm
         | Bad::UnsupportedSignatureAlgorithmContext { .. }

@@ -195,6 +195,12 @@ fn stuck_after(p: &mut Peer, most: usize) -> usize {
     sum
 }
 
+/// A client that stops reading early.
+fn soon_paused(limits: Limits) -> (Client, Events) {
+    let limits = Limits { high_water: 64 * 1024, low_water: 16 * 1024, ..limits };
+    Client::spawn(Config { limits, ..Config::default() }).unwrap()
+}
+
 /// The bytes that come, and how it ends.
 fn to_the_end(events: &mut Events) -> (usize, Closed) {
     let (until, mut sum, mut end) = (soon(), 0, None);
@@ -248,8 +254,7 @@ fn a_client_that_does_not_read_is_no_silent_server() {
         stuck.send(taken).unwrap();
         taken
     });
-    let limits = Limits { high_water: 64 * 1024, low_water: 16 * 1024, ..Limits::default() };
-    let (client, mut events) = Client::spawn(Config { limits, ..Config::default() }).unwrap();
+    let (client, mut events) = soon_paused(Limits::default());
     client.open(get(&server.url()).idle(Some(IDLE))).unwrap();
     wait.recv_timeout(LONG).unwrap();
     // Several times the limit.
@@ -287,9 +292,8 @@ fn a_websocket_that_is_not_read_is_no_silent_server() {
         p.write(&[rest, close(1000, "")].concat());
         whole + 1
     });
-    let limits =
-        Limits { high_water: 64 * 1024, low_water: 16 * 1024, pong: INTERVAL, ..Limits::default() };
-    let (client, mut events) = Client::spawn(Config { limits, ..Config::default() }).unwrap();
+    let limits = Limits { pong: INTERVAL, ..Limits::default() };
+    let (client, mut events) = soon_paused(limits);
     client.open(options(&server.url()).ping_interval(Some(INTERVAL))).unwrap();
     wait.recv_timeout(LONG).unwrap();
     // Several times what a silent peer is given.
@@ -318,8 +322,7 @@ fn the_silence_counts_again_when_reading_goes_on() {
         stuck.send(stuck_after(&mut p, LARGE)).unwrap();
         p.rest();
     });
-    let limits = Limits { high_water: 64 * 1024, low_water: 16 * 1024, ..Limits::default() };
-    let (client, mut events) = Client::spawn(Config { limits, ..Config::default() }).unwrap();
+    let (client, mut events) = soon_paused(Limits::default());
     client.open(get(&server.url()).idle(Some(IDLE))).unwrap();
     let taken = wait.recv_timeout(LONG).unwrap();
     let (until, mut sum, mut end) = (soon(), 0, None);

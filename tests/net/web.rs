@@ -1,4 +1,5 @@
 //! What the tests of streams share.
+// As in tests/common: what a module of a test offers is reached from the others alone.
 #![allow(unreachable_pub)]
 
 use std::io::{self, Read as _, Write as _};

@@ -9,6 +9,7 @@
 //! `MOONWIRE_SEEDS=10000 cargo test --test sim` plays so many seeds of each scenario, and
 //! `MOONWIRE_SEED=123:closing` one seed, with a trace.
 #![cfg(feature = "tls")]
+// What its modules offer is reached from each other alone.
 #![allow(unreachable_pub)]
 
 mod book;

@@ -44,8 +44,8 @@ impl<S: Sys> Driver<S> {
     }
 
     /// Reads what the system has before a time limit counts: a turn that had other work has not
-    /// waited, and a wait reports some of the sockets only. One that is paused reads once, since a
-    /// slow owner is no silent peer.
+    /// waited, and a wait reports some of the sockets only. One that is paused, whose silence does
+    /// not count anyway, reads once: the answer to a close frame may be there.
     pub(in crate::net) fn catch_up(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         self.parse_all(core, sink);
         if matches!(self.life, Life::Live(_)) && !self.deaf {

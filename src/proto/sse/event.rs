@@ -25,6 +25,14 @@ pub struct Event {
     pub retry: Option<Duration>,
 }
 
+#[cfg(feature = "net")]
+impl Event {
+    /// Bytes of its texts, for those who count what waits.
+    pub(crate) fn len(&self) -> usize {
+        self.event.len() + self.data.len() + self.id.len()
+    }
+}
+
 /// Takes events out of the bytes of an event stream.
 ///
 /// What is unfinished at the end of the stream is dropped, as §9.2.6 demands: there is no call for

@@ -44,7 +44,7 @@ impl Args {
 
 /// A WebSocket library. Libraries that block are asked through the same functions, whose futures
 /// are ready at once.
-#[allow(async_fn_in_trait)]
+#[allow(async_fn_in_trait)] // No thread but the runtime's one polls it.
 pub trait Peer {
     type Conn;
 

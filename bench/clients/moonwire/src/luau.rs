@@ -56,14 +56,13 @@ fn natives(runtime: &Runtime, bench: &Arc<Mutex<Bench>>) -> Result<(), Failure> 
         Ok(())
     })?;
     let its = Arc::clone(bench);
-    let memory = lua.create_function(move |_, (before, after): (u64, u64)| {
-        if let Some(report) = lock(&its).report.take() {
-            report.with_each(before, after).print();
-        }
-        std::process::exit(0);
-        #[allow(unreachable_code)]
-        Ok(())
-    })?;
+    let memory =
+        lua.create_function(move |_, (before, after): (u64, u64)| -> moonwire::mlua::Result<()> {
+            if let Some(report) = lock(&its).report.take() {
+                report.with_each(before, after).print();
+            }
+            std::process::exit(0)
+        })?;
     table.set("start", start)?;
     table.set("stop", stop)?;
     table.set("times", times)?;
