@@ -17,6 +17,7 @@
 //! globals.luau            print, warn, loadstring, …
 //! ```
 
+mod feed;
 mod host;
 #[cfg(feature = "json")]
 mod json;

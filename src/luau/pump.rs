@@ -1,6 +1,5 @@
 //! Drives the Luau side: events in, threads on, bytes out, and a wait when nothing is left to do.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,8 +13,7 @@ use super::options::{GLOBALS, Line, Options};
 use super::stopper::{Stopper, close_all};
 use super::watch::{self, CHUNK};
 use super::{streams, values};
-use crate::net::{Batch, Client, Closed, ConnId, Event, Events, Ready, Shared, after};
-use crate::proto::Text;
+use crate::net::{Batch, Client, Events, Ready, Shared, after};
 
 /// A Luau VM with the script APIs, and the reactor behind them.
 ///
@@ -39,8 +37,8 @@ pub struct Runtime {
     shared: Option<Table>,
     /// When the last step was.
     stepped: Instant,
-    /// Whether work is left of the last cycle.
-    unfinished: bool,
+    /// How things stood after the last round.
+    stand: Stand,
 }
 
 /// Where events come from.
@@ -52,14 +50,11 @@ enum Source {
 /// The functions of the Luau side that Rust calls.
 struct Prelude {
     main: Function,
-    cycle: Function,
-    next: Function,
     step: Function,
-    messages: Function,
-    event: Function,
+    round: Function,
+    round_with: Function,
+    feed: super::feed::Feed,
     dropped: Function,
-    is_idle: Function,
-    keeps: Function,
     /// How many times a thread was resumed.
     beat: Table,
     /// Type → tables whose keys are its members.
@@ -89,10 +84,6 @@ impl Progress {
 /// The length of a step under [`Runtime::run`].
 const STEP: Duration = Duration::from_nanos(1_000_000_000 / 60);
 
-/// Pieces of work between two looks at the network under [`Runtime::run`], so that a script that
-/// keeps itself busy by deferring does not shut it out.
-const PIECES: u32 = 10_000;
-
 /// How long what is open at the end of a program has for its closing handshake.
 const END: Duration = Duration::from_secs(2);
 
@@ -121,7 +112,7 @@ impl Runtime {
         let (memory, time) = (options.memory_limit, options.time_limit);
         let host = Arc::new(Host::new(link.clone(), limits, options));
         let env = lua.globals();
-        let (prelude, globals) = Prelude::load(&lua, &host, &env)?;
+        let (prelude, globals) = Prelude::load(&lua, &host, &env, time.is_some())?;
         if let Some(limit) = time {
             watch::watch(&lua, prelude.beat.clone(), limit);
         }
@@ -142,7 +133,7 @@ impl Runtime {
             stopper: Stopper::new(link),
             shared,
             stepped: Instant::now(),
-            unfinished: false,
+            stand: Stand::default(),
         })
     }
 
@@ -228,7 +219,9 @@ impl Runtime {
         self.turn(Some(Instant::now()))?;
         self.stepped = Instant::now();
         self.prelude.step.call::<()>(())?;
-        self.advance(Some(end))
+        let progress = self.advance(Some(end));
+        self.host.link.flush();
+        progress
     }
 
     /// Closes what is open (with 1001), in at most 2 s; says so if that is not enough.
@@ -254,33 +247,63 @@ impl Runtime {
             let left = end.saturating_duration_since(Instant::now());
             self.host.seconds() + left.as_secs_f64()
         });
-        self.cycle(limit)?;
+        let mut due = self.first_round(limit)?;
         // What was collected meanwhile would otherwise be let go of after the wait only.
-        while !self.unfinished && self.host.has_dropped() {
-            self.cycle(limit)?;
+        while !self.stand.has(Stand::LEFT) && self.host.has_dropped() {
+            due = self.round(limit)?;
         }
-        self.host.link.flush();
-        if self.unfinished {
+        if self.stand.has(Stand::LEFT) {
             return Ok(Progress::Ready);
         }
-        let (at, steps, alive): (Option<f64>, bool, bool) = self.prelude.next.call(())?;
-        if !alive && !self.prelude.keeps.call::<bool>(())? {
+        if !self.stand.has(Stand::ALIVE) {
             return Ok(Progress::Done);
         }
-        let at = at.and_then(|seconds| self.host.instant(seconds));
-        let step = steps.then(|| self.stepped + STEP);
+        let at = due.and_then(|seconds| self.host.instant(seconds));
+        let step = self.stand.has(Stand::STEPS).then(|| self.stepped + STEP);
         Ok(Progress::Waiting(match (at, step) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }))
     }
 
-    /// What is ready, up to a time of the Luau side's clock.
-    fn cycle(&mut self, limit: Option<f64>) -> mlua::Result<()> {
+    /// A round with what the last turn has brought.
+    fn first_round(&mut self, limit: Option<f64>) -> mlua::Result<Option<f64>> {
+        if self.batch.is_empty() {
+            return self.round(limit);
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        let done = self.round_with(limit, &mut batch);
+        batch.clear();
+        self.batch = batch;
+        done
+    }
+
+    /// The same. Most turns bring one text, for which one call does.
+    fn round_with(&mut self, limit: Option<f64>, batch: &mut Batch) -> mlua::Result<Option<f64>> {
+        if let Some((id, text)) = batch.only_text() {
+            self.let_go()?;
+            let arguments = (self.host.seconds(), limit, id.to_bits(), text);
+            let (stand, due) = self.prelude.round_with.call(arguments)?;
+            self.stand = Stand(stand);
+            return Ok(due);
+        }
+        self.prelude.feed.events(&self.lua, &self.host, limit, batch.drain())?;
+        self.round(limit)
+    }
+
+    /// Does what is ready, up to a time of the Luau side's clock; when something is due next.
+    fn round(&mut self, limit: Option<f64>) -> mlua::Result<Option<f64>> {
+        self.let_go()?;
+        let (stand, due) = self.prelude.round.call((self.host.seconds(), limit))?;
+        self.stand = Stand(stand);
+        Ok(due)
+    }
+
+    /// Of connections of which userdata was collected.
+    fn let_go(&self) -> mlua::Result<()> {
         for id in self.host.take_dropped() {
             self.prelude.dropped.call::<()>(id)?;
         }
-        self.unfinished = self.prelude.cycle.call((PIECES, limit))?;
         Ok(())
     }
 
@@ -305,119 +328,50 @@ impl Runtime {
 
     /// One turn of the reactor, unless events of the last one still wait.
     fn turn(&mut self, until: Option<Instant>) -> Result<(), Error> {
-        if self.stopper.is_stopped() || !self.prelude.is_idle.call::<bool>(())? {
+        if self.stopper.is_stopped() || self.stand.has(Stand::BUSY) {
             return Ok(());
         }
         match &mut self.source {
+            // It writes what the scripts have sent.
             Source::Inline(shared, ready) => shared.turn(until, ready, &mut self.batch)?,
-            Source::Threaded(events) => events.take(until, &mut self.batch)?,
-        }
-        if !self.batch.is_empty() {
-            let mut batch = std::mem::take(&mut self.batch);
-            let fed = self.feed(&mut batch);
-            batch.clear();
-            self.batch = batch;
-            fed?;
+            Source::Threaded(events) => {
+                self.host.link.flush();
+                events.take(until, &mut self.batch)?;
+            }
         }
         Ok(())
     }
-
-    /// Hands events to the Luau side: runs of messages of one connection in one call.
-    fn feed(&self, batch: &mut Batch) -> mlua::Result<()> {
-        let mut run: Vec<Text<'_>> = Vec::new();
-        let mut of = None;
-        for (id, event) in batch.drain() {
-            let event = text_of(event);
-            if of != Some(id) || event.is_err() {
-                self.feed_texts(of, &mut run)?;
-            }
-            of = Some(id);
-            match event {
-                Ok(text) => run.push(text),
-                Err(event) => self.feed_one(id, event)?,
-            }
-        }
-        self.feed_texts(of, &mut run)
-    }
-
-    fn feed_texts(&self, id: Option<ConnId>, run: &mut Vec<Text<'_>>) -> mlua::Result<()> {
-        let Some(id) = id.filter(|_| !run.is_empty()) else { return Ok(()) };
-        let list = self.lua.create_sequence_from(run.iter().map(Text::as_str))?;
-        run.clear();
-        self.prelude.messages.call((id.to_bits(), list, Value::Nil))
-    }
-
-    fn feed_one(&self, id: ConnId, event: Event<'_>) -> mlua::Result<()> {
-        let (lua, Prelude { messages, event: tell, .. }) = (&self.lua, &self.prelude);
-        let bits = id.to_bits();
-        match event {
-            // Parsed events are not asked for.
-            Event::Text(_) | Event::ServerSent(_) => Ok(()),
-            Event::Chunk(data) => messages.call((
-                bits,
-                lua.create_sequence_from([lua.create_string(&data)?])?,
-                Value::Nil,
-            )),
-            Event::Response(response) => {
-                let headers = lua.create_string(response.headers.as_bytes())?;
-                tell.call((bits, "response", response.status, headers))
-            }
-            Event::Binary(data) => {
-                let value = if lock(&self.host.buffers).contains(&id) {
-                    Value::Buffer(lua.create_buffer(&data)?)
-                } else {
-                    Value::String(lua.create_string(&data)?)
-                };
-                messages.call((bits, lua.create_sequence_from([value])?, true))
-            }
-            Event::Opened(opened) => {
-                let headers = lua.create_string(opened.headers.as_bytes())?;
-                tell.call((bits, "opened", headers, opened.protocol.as_deref()))
-            }
-            Event::Pong(data) => tell.call((bits, "pong", lua.create_string(data)?)),
-            Event::Closing(frame) => {
-                tell.call((bits, "closing", frame.code_or_1005(), frame.reason))
-            }
-            Event::Closed(closed) => {
-                lock(&self.host.buffers).remove(&id);
-                let code = closed.code();
-                match &closed {
-                    Closed::Clean(frame) => tell.call((bits, "closed", code, &*frame.reason)),
-                    Closed::Complete => tell.call((bits, "closed", code, "")),
-                    Closed::Failed(e) | Closed::Lost(e) => {
-                        let why = e.kind().to_string();
-                        // A script that opens hears all of it; one that loses a connection knows
-                        // which.
-                        let open = e.stage() == crate::Stage::Open;
-                        let text = if open { why.clone() } else { e.to_string() };
-                        tell.call((bits, "closed", code, text, streams::name(e), e.status(), why))
-                    }
-                }
-            }
-        }
-    }
 }
 
-/// What can be handed over in a run: text, from a WebSocket or in a body.
-fn text_of(event: Event<'_>) -> Result<Text<'_>, Event<'_>> {
-    match event {
-        Event::Text(text) => Ok(text),
-        Event::Chunk(Cow::Borrowed(bytes)) => match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(Text::new(text)),
-            Err(_) => Err(Event::Chunk(Cow::Borrowed(bytes))),
-        },
-        Event::Chunk(Cow::Owned(bytes)) => match std::str::from_utf8(&bytes) {
-            Ok(_) => Ok(Text::checked(Cow::Owned(bytes))),
-            Err(_) => Err(Event::Chunk(Cow::Owned(bytes))),
-        },
-        event => Err(event),
+/// How the Luau side stands, in the bits of `connections.luau`.
+#[derive(Clone, Copy, Default)]
+struct Stand(u8);
+
+impl Stand {
+    /// Work is left.
+    const LEFT: u8 = 1;
+    /// Some of it is events.
+    const BUSY: u8 = 2;
+    /// A thread waits for a step.
+    const STEPS: u8 = 4;
+    /// A thread can still run.
+    const ALIVE: u8 = 8;
+
+    fn has(self, bit: u8) -> bool {
+        self.0 & bit != 0
     }
 }
 
 impl Prelude {
     /// Loads the Luau side; its functions and the globals it offers.
-    fn load(lua: &Lua, host: &Arc<Host>, env: &Table) -> mlua::Result<(Prelude, Table)> {
+    fn load(
+        lua: &Lua,
+        host: &Arc<Host>,
+        env: &Table,
+        watched: bool,
+    ) -> mlua::Result<(Prelude, Table)> {
         let natives = host::natives(lua, host, env)?;
+        natives.set("watched", watched)?;
         values::natives(lua, host, &natives)?;
         streams::natives(lua, host, &natives)?;
         let own = own_globals(lua)?;
@@ -455,14 +409,11 @@ impl Prelude {
             beat: scheduler.get("beat")?,
             members,
             main: scheduler.get("main")?,
-            cycle: scheduler.get("cycle")?,
-            next: scheduler.get("next")?,
             step: scheduler.get("step")?,
-            messages: connections.get("messages")?,
-            event: connections.get("event")?,
+            round: connections.get("round")?,
+            round_with: connections.get("round_with")?,
+            feed: super::feed::Feed::new(&connections)?,
             dropped: connections.get("dropped")?,
-            is_idle: connections.get("is_idle")?,
-            keeps: connections.get("keeps")?,
         };
         Ok((prelude, globals))
     }

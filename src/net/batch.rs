@@ -47,6 +47,15 @@ impl Batch {
         self.items.len()
     }
 
+    /// The event, if it is only one and a text that lies in the arena.
+    #[cfg(feature = "luau")]
+    pub(crate) fn only_text(&self) -> Option<(ConnId, &str)> {
+        match &self.items[..] {
+            [(id, Item::Text(range))] => Some((*id, self.text.get(range.clone())?)),
+            _ => None,
+        }
+    }
+
     /// Takes all events out, in their order. What they lend lives as long as the iterator's
     /// borrow; the memory is kept for the next batch.
     pub fn drain(&mut self) -> Items<'_> {
