@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mlua::chunk::ChunkMode;
+use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, IntoLuaMulti, Lua, LuaOptions, StdLib, Table, Value};
 
 use super::Error;
@@ -376,8 +376,12 @@ impl Prelude {
         streams::natives(lua, host, &natives)?;
         let own = own_globals(lua)?;
         let chunk = |name: &str, text: &'static str| {
+            // Level 2 inlines local functions, which `error` with a level would miss.
+            let inlines = matches!(name, "scheduler" | "connections");
+            let compiler = Compiler::new().set_optimization_level(if inlines { 2 } else { 1 });
             let chunk = lua.load(text).set_name(format!("{CHUNK} {name}"));
-            chunk.set_mode(ChunkMode::Text).set_environment(own.clone()).into_function()
+            let chunk = chunk.set_mode(ChunkMode::Text).set_compiler(compiler);
+            chunk.set_environment(own.clone()).into_function()
         };
         let scheduler: Table =
             chunk("scheduler", include_str!("prelude/scheduler.luau"))?.call(&natives)?;
