@@ -1,11 +1,9 @@
 //! Events that outlive the turn that told them: an arena of payload bytes and a list, recycled.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
-use super::{Closed, Conn, ConnId, Event, Sink};
-use crate::proto::http::Response;
-use crate::proto::{CloseFrame, Opened, Text, sse};
+use super::{Conn, ConnId, Event, Sink};
+use crate::proto::Text;
 
 /// Keeps events for later. Small payloads are copied one behind the other; those that own their
 /// memory keep it.
@@ -15,22 +13,19 @@ pub struct Batch {
     /// Text, so that it can be lent as `str` without another look at it.
     text: String,
     items: Vec<(ConnId, Item)>,
+    /// What its events count with each connection: one entry for each run of events.
+    costs: Vec<(ConnId, usize)>,
 }
 
+/// Small, since there is one for each message: what is long or rare is boxed, and of a payload
+/// that stands in the arena only its length is kept, since they are taken out in their order.
 #[derive(Debug)]
 enum Item {
-    Opened(Box<Opened>),
-    Text(Range<usize>),
-    OwnedText(Vec<u8>),
-    Binary(Range<usize>),
-    OwnedBinary(Vec<u8>),
-    Pong(Range<usize>),
-    Closing(CloseFrame),
-    Response(Box<Response>),
-    Chunk(Range<usize>),
-    OwnedChunk(Vec<u8>),
-    ServerSent(Box<sse::Event>),
-    Closed(Closed),
+    Text(usize),
+    Binary(usize),
+    Pong(usize),
+    Chunk(usize),
+    Other(Box<Event<'static>>),
 }
 
 /// An arena that grew beyond this gives its memory back when it is emptied.
@@ -65,6 +60,7 @@ impl Batch {
     /// Forgets the payloads of events that were drained.
     pub fn clear(&mut self) {
         self.items.clear();
+        self.costs.clear();
         self.bytes.clear();
         self.text.clear();
         if self.bytes.capacity() + self.text.capacity() > KEEP {
@@ -72,38 +68,75 @@ impl Batch {
         }
     }
 
-    fn copy(&mut self, bytes: &[u8]) -> Range<usize> {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        start..self.bytes.len()
+    /// What its events count with each connection until they are consumed.
+    pub(super) fn costs(&self) -> &[(ConnId, usize)] {
+        &self.costs
     }
 
-    fn copy_text(&mut self, text: &str) -> Range<usize> {
-        let start = self.text.len();
-        self.text.push_str(text);
-        start..self.text.len()
+    fn copy(&mut self, bytes: &[u8]) -> usize {
+        self.bytes.extend_from_slice(bytes);
+        bytes.len()
+    }
+
+    /// The event, and the bytes of its payload.
+    fn item(&mut self, event: Event<'_>) -> (Item, usize) {
+        match event {
+            Event::Text(text) => match text.into_owned() {
+                Ok(bytes) => {
+                    let len = bytes.len();
+                    (Item::other(Event::Text(Text::checked(Cow::Owned(bytes)))), len)
+                }
+                Err(text) => {
+                    let text = text.as_str();
+                    self.text.push_str(text);
+                    (Item::Text(text.len()), text.len())
+                }
+            },
+            Event::Binary(Cow::Borrowed(bytes)) => (Item::Binary(self.copy(bytes)), bytes.len()),
+            Event::Chunk(Cow::Borrowed(bytes)) => (Item::Chunk(self.copy(bytes)), bytes.len()),
+            Event::Pong(bytes) => (Item::Pong(self.copy(bytes)), bytes.len()),
+            Event::Binary(Cow::Owned(bytes)) => {
+                let len = bytes.len();
+                (Item::other(Event::Binary(Cow::Owned(bytes))), len)
+            }
+            Event::Chunk(Cow::Owned(bytes)) => {
+                let len = bytes.len();
+                (Item::other(Event::Chunk(Cow::Owned(bytes))), len)
+            }
+            Event::ServerSent(event) => {
+                let len = event.len();
+                (Item::other(Event::ServerSent(event)), len)
+            }
+            Event::Opened(opened) => (Item::other(Event::Opened(opened)), 0),
+            Event::Closing(frame) => (Item::other(Event::Closing(frame)), 0),
+            Event::Response(response) => (Item::other(Event::Response(response)), 0),
+            Event::Closed(closed) => (Item::other(Event::Closed(closed)), 0),
+        }
+    }
+
+    /// Keeps an event; what it counts.
+    #[inline]
+    fn put(&mut self, id: ConnId, event: Event<'_>) -> usize {
+        let (item, len) = self.item(event);
+        let cost = len + size_of::<(ConnId, Item)>();
+        self.items.push((id, item));
+        match self.costs.last_mut() {
+            Some((last, sum)) if *last == id => *sum += cost,
+            _ => self.costs.push((id, cost)),
+        }
+        cost
+    }
+}
+
+impl Item {
+    fn other(event: Event<'static>) -> Item {
+        Item::Other(Box::new(event))
     }
 }
 
 impl Sink for Batch {
     fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
-        let item = match event {
-            Event::Opened(opened) => Item::Opened(opened),
-            Event::Text(text) => match text.into_owned() {
-                Ok(bytes) => Item::OwnedText(bytes),
-                Err(text) => Item::Text(self.copy_text(text.as_str())),
-            },
-            Event::Binary(Cow::Borrowed(bytes)) => Item::Binary(self.copy(bytes)),
-            Event::Binary(Cow::Owned(bytes)) => Item::OwnedBinary(bytes),
-            Event::Pong(bytes) => Item::Pong(self.copy(bytes)),
-            Event::Closing(frame) => Item::Closing(frame),
-            Event::Response(response) => Item::Response(response),
-            Event::Chunk(Cow::Borrowed(bytes)) => Item::Chunk(self.copy(bytes)),
-            Event::Chunk(Cow::Owned(bytes)) => Item::OwnedChunk(bytes),
-            Event::ServerSent(event) => Item::ServerSent(event),
-            Event::Closed(closed) => Item::Closed(closed),
-        };
-        self.items.push((conn.id(), item));
+        self.put(conn.id(), event);
     }
 }
 
@@ -112,75 +145,46 @@ pub(super) struct Held<'a>(pub(super) &'a mut Batch);
 
 impl Sink for Held<'_> {
     fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
-        self.0.event(conn, event);
-        let cost = self.0.items.last().map_or(0, |(_, item)| item.cost());
+        let cost = self.0.put(conn.id(), event);
         conn.hold(cost);
-    }
-}
-
-impl Item {
-    fn cost(&self) -> usize {
-        self.len() + size_of::<(ConnId, Item)>()
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Item::Text(range) | Item::Binary(range) | Item::Pong(range) | Item::Chunk(range) => {
-                range.len()
-            }
-            Item::OwnedText(bytes) | Item::OwnedBinary(bytes) | Item::OwnedChunk(bytes) => {
-                bytes.len()
-            }
-            Item::ServerSent(event) => event.len(),
-            Item::Opened(_) | Item::Closing(_) | Item::Response(_) | Item::Closed(_) => 0,
-        }
     }
 }
 
 /// The events of a batch.
 pub struct Items<'a> {
+    /// What of the arena has not been taken out.
     bytes: &'a [u8],
     text: &'a str,
     items: std::vec::Drain<'a, (ConnId, Item)>,
 }
 
-impl<'a> Iterator for Items<'a> {
-    type Item = (ConnId, Event<'a>);
-
-    fn next(&mut self) -> Option<(ConnId, Event<'a>)> {
-        let (id, item) = self.items.next()?;
-        // Every range was made by `copy` or `copy_text` for this batch.
-        let lent = |range: Range<usize>| self.bytes.get(range).unwrap_or_default();
-        let event = match item {
-            Item::Opened(opened) => Event::Opened(opened),
-            Item::Text(range) => Event::Text(Text::new(self.text.get(range).unwrap_or_default())),
-            Item::OwnedText(bytes) => Event::Text(Text::checked(Cow::Owned(bytes))),
-            Item::Binary(range) => Event::Binary(Cow::Borrowed(lent(range))),
-            Item::OwnedBinary(bytes) => Event::Binary(Cow::Owned(bytes)),
-            Item::Pong(range) => Event::Pong(lent(range)),
-            Item::Closing(frame) => Event::Closing(frame),
-            Item::Response(response) => Event::Response(response),
-            Item::Chunk(range) => Event::Chunk(Cow::Borrowed(lent(range))),
-            Item::OwnedChunk(bytes) => Event::Chunk(Cow::Owned(bytes)),
-            Item::ServerSent(event) => Event::ServerSent(event),
-            Item::Closed(closed) => Event::Closed(closed),
-        };
-        Some((id, event))
+impl<'a> Items<'a> {
+    /// Every length was put down when the bytes were.
+    fn next_bytes(&mut self, len: usize) -> &'a [u8] {
+        let (bytes, rest) = self.bytes.split_at_checked(len).unwrap_or_default();
+        self.bytes = rest;
+        bytes
     }
 }
 
-impl Batch {
-    /// What its events count with each connection: one entry for each run of events.
-    pub(super) fn costs(&self) -> Vec<(ConnId, usize)> {
-        let mut costs: Vec<(ConnId, usize)> = Vec::new();
-        for (id, item) in &self.items {
-            let cost = item.cost();
-            match costs.last_mut() {
-                Some((last, sum)) if last == id => *sum += cost,
-                _ => costs.push((*id, cost)),
+impl<'a> Iterator for Items<'a> {
+    type Item = (ConnId, Event<'a>);
+
+    #[inline]
+    fn next(&mut self) -> Option<(ConnId, Event<'a>)> {
+        let (id, item) = self.items.next()?;
+        let event = match item {
+            Item::Text(len) => {
+                let (text, rest) = self.text.split_at_checked(len).unwrap_or_default();
+                self.text = rest;
+                Event::Text(Text::new(text))
             }
-        }
-        costs
+            Item::Binary(len) => Event::Binary(Cow::Borrowed(self.next_bytes(len))),
+            Item::Pong(len) => Event::Pong(self.next_bytes(len)),
+            Item::Chunk(len) => Event::Chunk(Cow::Borrowed(self.next_bytes(len))),
+            Item::Other(event) => *event,
+        };
+        Some((id, event))
     }
 }
 
@@ -192,8 +196,57 @@ mod tests {
 
     use super::*;
     use crate::limits::Limits;
-    use crate::net::{Config, Options, Os, Reactor};
+    use crate::net::{Closed, Config, Options, Os, Reactor};
     use crate::proto::ws::{frame, handshake};
+
+    /// What an event holds, in words.
+    fn told(event: &Event<'_>) -> String {
+        match event {
+            Event::Text(text) => format!("text {}", text.as_str()),
+            Event::Binary(data) => format!("binary {data:?}"),
+            Event::Chunk(data) => format!("chunk {data:?}"),
+            Event::Pong(data) => format!("pong {data:?}"),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn events_come_out_as_they_went_in_and_count_what_they_hold() {
+        let owned = || Cow::Owned(vec![9; 300]);
+        let events = || {
+            vec![
+                Event::Text(Text::new("ä")),
+                Event::Binary(Cow::Borrowed(&[1, 2][..])),
+                Event::Text(Text::new("")),
+                Event::Chunk(Cow::Borrowed(&[3][..])),
+                Event::Text(Text::checked(Cow::Owned("größer".into()))),
+                Event::Pong(&[4, 5, 6]),
+                Event::Binary(owned()),
+                Event::Closing(crate::proto::CloseFrame::new(1000, "done")),
+                Event::Text(Text::new("🙂 and more")),
+                Event::Chunk(owned()),
+                Event::Binary(Cow::Borrowed(&[][..])),
+                Event::Closed(Closed::Complete),
+            ]
+        };
+        let (a, b) = (ConnId::new(1, 0), ConnId::new(2, 0));
+        let mut batch = Batch::default();
+        for _ in 0..3 {
+            let mut sums = [0, 0];
+            for (i, event) in events().into_iter().enumerate() {
+                sums[i / 6] += batch.put(if i < 6 { a } else { b }, event);
+            }
+            assert_eq!(batch.costs(), [(a, sums[0]), (b, sums[1])]);
+            let bytes = 12 * size_of::<(ConnId, Item)>() + 2 + 2 + 1 + 8 + 3 + 300 + 13 + 300;
+            assert_eq!(sums[0] + sums[1], bytes);
+            let out: Vec<_> = batch.drain().map(|(id, event)| (id, told(&event))).collect();
+            for (i, ((id, got), want)) in out.iter().zip(events()).enumerate() {
+                assert_eq!((*id, got), (if i < 6 { a } else { b }, &told(&want)));
+            }
+            batch.clear();
+            assert!(out.len() == 12 && batch.costs().is_empty());
+        }
+    }
 
     /// Accepts one client and sends until nothing more is taken.
     fn flood(listener: &TcpListener) -> TcpStream {

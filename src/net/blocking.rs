@@ -8,6 +8,7 @@ use super::conn::Conn;
 use super::reactor::Reactor;
 use super::{Closed, Config, ConnId, Event, Options};
 use crate::error::{Error, ErrorKind, Stage};
+use crate::proto::ws::message::Message as Lent;
 use crate::proto::{CloseFrame, Fields, Misuse, Opened};
 
 /// Opens a WebSocket connection and waits until it is open, at most [`crate::Limits::opening`].
@@ -34,9 +35,7 @@ impl Options {
     pub fn connect_with(self, mut config: Config) -> Result<WebSocket, Error> {
         // A message is owned here, and read soon: what one turn brings had better stay in the
         // cache than be many megabytes of small allocations.
-        let limits = &mut config.limits;
-        limits.turn = limits.turn.min(TURN);
-        limits.receive_buffer_max = limits.receive_buffer_max.min(TURN);
+        config.limits.turn = config.limits.turn.min(TURN);
         let url = self.url().as_str().to_owned();
         let io = |e| Error::new(&url, Stage::Connect, ErrorKind::Io(e));
         let mut reactor = Reactor::new(config).map_err(io)?;
@@ -205,6 +204,16 @@ impl WebSocket {
                 self.reactor.consumed(self.id, message.cost());
                 return Ok(Received::Message(message));
             }
+            // Straight out of the receive buffer, as most messages are.
+            match self.reactor.pull(self.id) {
+                Some(Lent::Text(text)) => {
+                    return Ok(Received::Message(Message::Text(text.into_string())));
+                }
+                Some(Lent::Binary(data)) => {
+                    return Ok(Received::Message(Message::Binary(data.into_owned())));
+                }
+                None => {}
+            }
             if std::mem::take(&mut self.inbox.closing) {
                 self.reactor.answer_close(self.id);
             }
@@ -213,7 +222,11 @@ impl WebSocket {
                 return self.end();
             }
             let late = until.is_some_and(|u| u <= Instant::now());
-            self.turn(until)?;
+            // There is time for another turn, if what this one reads is no message.
+            self.reactor.be_lazy(!late);
+            let turned = self.turn(until);
+            self.reactor.be_lazy(false);
+            turned?;
             if late && self.inbox.messages.is_empty() && !self.inbox.ended {
                 return Ok(Received::Nothing);
             }

@@ -55,6 +55,10 @@ struct Queue {
     batches: Vec<Batch>,
     /// An empty one for the poll thread.
     spare: Option<Batch>,
+    /// What was taken of them, and does not count any more as soon as the poll thread hears of it.
+    consumed: Vec<(ConnId, usize)>,
+    /// Whether a connection may wait for that, unread.
+    stopped: bool,
     woken: bool,
     /// Why the thread has ended.
     failed: Option<(io::ErrorKind, String)>,
@@ -64,6 +68,32 @@ impl State {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         // No code that can panic runs while it is held.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Tells the reactor what was consumed; whether a connection may still be unread because of
+    /// what was not.
+    fn consume(&self) -> bool {
+        let consumed = std::mem::take(&mut self.queue().consumed);
+        self.shared.with(|reactor| {
+            for (id, bytes) in consumed {
+                reactor.consumed(id, bytes);
+            }
+            reactor.may_be_stopped()
+        })
+    }
+
+    /// Hands a batch over in exchange for an empty one.
+    fn hand_over(&self, batch: &mut Batch) {
+        // Whoever takes this batch, or one behind it, sees whether the reactor has to hear of it.
+        let stopped = self.consume();
+        let mut queue = self.queue();
+        let spare = queue.spare.take().unwrap_or_default();
+        queue.batches.push(std::mem::replace(batch, spare));
+        queue.stopped = stopped;
+        drop(queue);
+        self.filled.notify_one();
     }
 }
 
@@ -193,13 +223,12 @@ impl Events {
         let full = queue.batches.remove(0);
         batch.clear();
         queue.spare = Some(std::mem::replace(batch, full));
+        queue.consumed.extend_from_slice(batch.costs());
+        let stopped = queue.stopped;
         drop(queue);
-        let costs = batch.costs();
-        self.state.shared.with(|reactor| {
-            for (id, bytes) in costs {
-                reactor.consumed(id, bytes);
-            }
-        });
+        if stopped {
+            self.state.consume();
+        }
         Ok(())
     }
 }
@@ -244,11 +273,7 @@ fn poll(state: &State) {
             return;
         }
         if !batch.is_empty() {
-            let mut queue = state.queue();
-            let spare = queue.spare.take().unwrap_or_default();
-            queue.batches.push(std::mem::replace(&mut batch, spare));
-            drop(queue);
-            state.filled.notify_one();
+            state.hand_over(&mut batch);
         }
     }
 }

@@ -13,6 +13,7 @@ use super::{ConnId, Event};
 use crate::error::ErrorKind;
 use crate::limits::Limits;
 use crate::policy::Policy;
+use crate::proto::ws::message::Message;
 use crate::proto::{CloseFrame, Context, Misuse, Random, Session, Url};
 use crate::trace::{Observer, Trace};
 
@@ -78,6 +79,12 @@ impl<'a> Conn<'a> {
         session.close(&mut self.cx, &CloseFrame::new(code, reason))
     }
 
+    /// The message that stands whole at the start of `input`, where that is the next thing.
+    #[inline]
+    pub(super) fn receive_whole<'b>(&mut self, input: &'b [u8]) -> Option<(usize, Message<'b>)> {
+        self.session.as_mut()?.receive_whole(self.cx.now, input)
+    }
+
     /// Counts bytes that are kept until [`Reactor::consumed`].
     pub(super) fn hold(&mut self, bytes: usize) {
         *self.held += bytes;
@@ -105,6 +112,8 @@ pub(super) struct Core<S: Sys> {
     pub(super) dirty: Vec<ConnId>,
     /// Connections with input that a turn had no room for.
     pub(super) backlog: Vec<ConnId>,
+    /// What is read of an open connection waits for [`super::Reactor::pull`], or for the next turn.
+    pub(super) lazy: bool,
     pub(super) now: Instant,
     /// Bytes handed over in this turn.
     pub(super) handed: usize,
@@ -125,6 +134,13 @@ impl<S: Sys> Core<S> {
     pub(super) fn touch(&mut self, driver: &mut Driver<S>) {
         if !std::mem::replace(&mut driver.touched, true) {
             self.dirty.push(driver.id);
+        }
+    }
+
+    /// Receive buffer that a connection had taken along.
+    pub(super) fn take_back(&mut self, buf: Vec<u8>) {
+        if self.buf.is_empty() && buf.len() >= self.limits.receive_buffer {
+            self.buf = buf;
         }
     }
 

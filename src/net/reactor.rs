@@ -15,6 +15,7 @@ use super::sys::{Os, OwnedFd, Poller, Ready, Sys};
 use super::{ConnId, Event};
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
+use crate::proto::ws::message::Message;
 use crate::proto::{CloseFrame, Context, Misuse, Session};
 
 /// All connections of one thread, and what they share. `turn` does one round; whoever calls it is
@@ -112,6 +113,7 @@ impl<S: Sys> Reactor<S> {
                 fresh: Vec::new(),
                 dirty: Vec::new(),
                 backlog: Vec::new(),
+                lazy: false,
                 now,
                 handed: 0,
                 held: 0,
@@ -268,7 +270,10 @@ impl<S: Sys> Reactor<S> {
 
     /// Writes what waits, without waiting and without telling anything.
     pub fn flush(&mut self) {
-        self.core.now = self.core.sys.now();
+        if self.core.observer.is_some() {
+            // Nobody else asks when it was.
+            self.core.now = self.core.sys.now();
+        }
         self.core.corked = None;
         let mut dirty = std::mem::take(&mut self.core.dirty);
         dirty.retain(|&id| {
@@ -286,7 +291,8 @@ impl<S: Sys> Reactor<S> {
             self.arm(id);
             false
         });
-        self.core.dirty.append(&mut dirty);
+        dirty.append(&mut self.core.dirty);
+        self.core.dirty = dirty;
     }
 
     /// The first half of a turn: what [`Poller::wait`] has to be given, or `None` if there is work
@@ -359,6 +365,23 @@ impl<S: Sys> Reactor<S> {
             driver.held = driver.held.saturating_sub(bytes);
             driver.balance(core);
         }
+    }
+
+    /// While `lazy`, a turn only reads what an open connection has to say: [`Reactor::pull`] takes
+    /// the messages one by one, and what is none is left to the next turn.
+    pub(super) fn be_lazy(&mut self, lazy: bool) {
+        self.core.lazy = lazy;
+    }
+
+    /// The next message of a connection, if it was read and stands there whole.
+    pub(super) fn pull(&mut self, id: ConnId) -> Option<Message<'_>> {
+        let (core, driver) = self.get(id)?;
+        driver.pull(core)
+    }
+
+    /// Whether a connection may be unread until more is consumed: none is where little waits.
+    pub(super) fn may_be_stopped(&self) -> bool {
+        self.core.held > self.core.limits.low_water.min(self.core.limits.high_water)
     }
 
     /// Whether a turn need not wait.

@@ -155,6 +155,7 @@ impl Os {
 }
 
 /// Non-blocking, closed in child processes, without Nagle's delay and without SIGPIPE.
+#[cfg(any(not(target_os = "linux"), feature = "cli"))]
 fn prepare(fd: &OwnedFd) -> io::Result<()> {
     rustix::io::ioctl_fionbio(fd, true)?;
     rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
@@ -162,6 +163,23 @@ fn prepare(fd: &OwnedFd) -> io::Result<()> {
     net::sockopt::set_socket_nosigpipe(fd, true)?;
     net::sockopt::set_tcp_nodelay(fd, true)?;
     Ok(())
+}
+
+/// A TCP socket, as [`prepare`] leaves it.
+#[cfg(target_os = "linux")]
+fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
+    let flags = net::SocketFlags::NONBLOCK | net::SocketFlags::CLOEXEC;
+    let fd = net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    net::sockopt::set_tcp_nodelay(&fd, true)?;
+    Ok(fd)
+}
+
+/// A TCP socket, as [`prepare`] leaves it.
+#[cfg(not(target_os = "linux"))]
+fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
+    let fd = net::socket(family, SocketType::STREAM, Some(ipproto::TCP))?;
+    prepare(&fd)?;
+    Ok(fd)
 }
 
 /// macOS has no flag for it; [`prepare`] sets the option there.
@@ -204,8 +222,7 @@ impl Sys for Os {
 
     fn connect(&mut self, to: SocketAddr) -> io::Result<Socket> {
         let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let fd = net::socket(family, SocketType::STREAM, Some(ipproto::TCP))?;
-        prepare(&fd)?;
+        let fd = socket(family)?;
         match net::connect(&fd, &to) {
             Ok(()) | Err(Errno::INPROGRESS | Errno::INTR | Errno::WOULDBLOCK) => {
                 Ok(Socket(Arc::new(fd)))
@@ -323,6 +340,8 @@ fn timespec(d: Duration) -> Timespec {
 
 #[cfg(target_os = "linux")]
 pub(crate) mod epoll {
+    use std::mem::MaybeUninit;
+
     use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
     use rustix::event::{EventfdFlags, eventfd};
 
@@ -367,10 +386,10 @@ pub(crate) mod epoll {
             timeout: Option<&Timespec>,
             ready: &mut Vec<Ready>,
         ) -> rustix::io::Result<()> {
-            let none = Event { flags: EventFlags::empty(), data: EventData::new_u64(WAKER) };
-            let mut events = [none; 256];
-            let n = epoll::wait(&self.fd, &mut events, timeout)?;
-            for event in &events[..n] {
+            // Left as it is until the system has written to it: it would cost more than the rest.
+            let mut events = [const { MaybeUninit::<Event>::uninit() }; 256];
+            let (events, _) = epoll::wait(&self.fd, &mut events[..], timeout)?;
+            for event in events {
                 let (flags, data) = (event.flags, event.data);
                 if data.u64() == WAKER {
                     let _ = rustix::io::read(&self.waker, &mut [0; 8]);

@@ -14,16 +14,19 @@ const KEEP: usize = 256;
 
 impl SendBuf {
     /// What is to be sent next.
+    #[inline]
     pub(crate) fn pending(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
 
     /// How many bytes wait.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.start
     }
 
     /// The end of the buffer, for appending.
+    #[inline]
     pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
         // Once more is sent than waits, moving the rest costs less than it frees.
         if self.start > self.bytes.len() / 2 {
@@ -34,6 +37,7 @@ impl SendBuf {
     }
 
     /// Notes that the first `n` pending bytes are gone; more than there are counts as all.
+    #[inline]
     pub(crate) fn sent(&mut self, n: usize) {
         self.start += n.min(self.len());
         if self.start == self.bytes.len() {

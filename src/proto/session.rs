@@ -10,6 +10,8 @@ use super::ws::close::{CloseFrame, Misuse};
 use super::ws::connection::Connection;
 use super::ws::frame::Opcode;
 use super::ws::handshake::{Handshake, HandshakeError, Request};
+#[cfg(feature = "net")]
+use super::ws::message::Message;
 use super::{Closed, Context, Direction, Event, Failure, Note, Space};
 use crate::limits::Limits;
 
@@ -128,6 +130,21 @@ impl Session {
         }
     }
 
+    /// The same for a message that stands whole and in one frame at the start of the input, as most
+    /// do. `None`: [`Session::receive`] has to look.
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(crate) fn receive_whole<'b>(
+        &mut self,
+        now: Instant,
+        input: &'b [u8],
+    ) -> Option<(usize, Message<'b>)> {
+        match &mut self.0 {
+            State::Open(connection) => connection.receive_whole(now, input),
+            _ => None,
+        }
+    }
+
     /// The peer has said that it will send no more.
     pub fn receive_eof(&mut self) -> Option<Event<'static>> {
         self.eof(false)
@@ -166,6 +183,7 @@ impl Session {
     }
 
     /// The bytes to be written next.
+    #[inline]
     pub fn outgoing(&self) -> &[u8] {
         match &self.0 {
             State::Open(connection) => connection.outgoing(),
@@ -176,6 +194,7 @@ impl Session {
     }
 
     /// The first `n` of them were written.
+    #[inline]
     pub fn sent(&mut self, n: usize) {
         match &mut self.0 {
             State::Open(connection) => connection.sent(n),
@@ -236,6 +255,7 @@ impl Session {
     }
 
     /// Whether messages can be sent: also after the final event, while a close frame is held back.
+    #[inline]
     pub fn is_open(&self) -> bool {
         matches!(&self.0, State::Open(connection) if connection.may_send())
     }
@@ -277,6 +297,7 @@ impl Session {
     }
 
     /// Bytes that were queued and not yet taken by [`Session::sent`].
+    #[inline]
     pub fn buffered(&self) -> usize {
         match &self.0 {
             State::Open(connection) => connection.buffered(),

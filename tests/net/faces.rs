@@ -390,6 +390,62 @@ fn read_timeout_looks_waits_and_ends() {
     assert!(matches!(ws.read_timeout(LONG).unwrap(), Received::Closed(f) if f.code == Some(1000)));
 }
 
+/// Whole frames, fragments, pings between them, frames larger than any buffer: in one piece, and
+/// then cut anywhere.
+#[test]
+fn however_messages_arrive_and_are_asked_for_they_are_the_same() {
+    let mut wire = Vec::new();
+    for i in 0..3000usize {
+        let text = format!("{i} ä€🙂 ").repeat(1 + i % 7);
+        wire.extend(match i % 50 {
+            0 => [frame(0x89, b"ping"), frame(0x82, text.as_bytes())].concat(),
+            7 => {
+                // A fragment cuts a character.
+                let (a, b) = text.as_bytes().split_at(text.find('€').unwrap() + 1);
+                [frame(0x01, a), frame(0x89, b""), frame(0x80, b)].concat()
+            }
+            33 if i % 1000 == 33 => frame(0x81, text.repeat(8000).as_bytes()),
+            _ => frame(0x81, text.as_bytes()),
+        });
+    }
+    for secure in [false, true] {
+        for piece in [usize::MAX, 4099] {
+            let mut all: Vec<Vec<Message>> = Vec::new();
+            // Waiting for each, and looking what is there.
+            for wait in [LONG, Duration::ZERO] {
+                let wire = wire.clone();
+                let server = serve_either(secure, move |mut p| {
+                    p.accept(b"");
+                    wire.chunks(piece.min(wire.len())).for_each(|piece| p.write(piece));
+                    p.write(&frame(0x88, &1000u16.to_be_bytes()));
+                    let pongs = (0..).map(|_| p.frame()).take_while(|f| f.0 != 0x88).count();
+                    assert_eq!(pongs, 120);
+                });
+                let mut ws = options(&server.url()).connect_with(trusting()).unwrap();
+                let mut got = Vec::new();
+                loop {
+                    match ws.read_timeout(wait).unwrap() {
+                        Received::Message(message) => got.push(message),
+                        Received::Closed(frame) => break assert_eq!(frame.code, Some(1000)),
+                        Received::Nothing => std::thread::yield_now(),
+                    }
+                }
+                server.join();
+                assert_eq!(got.len(), 3000);
+                all.push(got);
+            }
+            assert!(all[0] == all[1]);
+            for (i, message) in all[0].iter().enumerate() {
+                let bytes = match message {
+                    Message::Text(text) => text.as_bytes(),
+                    Message::Binary(data) => data,
+                };
+                assert!(bytes.starts_with(format!("{i} ä").as_bytes()), "{i}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_lost_connection_is_one_error_of_the_blocking_face() {
     let server = serve(|mut p| p.accept(&frame(0x81, b"x")));

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::tail::Tail;
 use super::{Driver, Life, Live};
 use crate::error::{Error, ErrorKind, Stage};
 use crate::net::conn::{Conn, Core, Sink};
@@ -34,6 +35,7 @@ impl<S: Sys> Driver<S> {
             core.touch(self);
             return;
         }
+        self.deaf = true;
         while let Life::Live(live) = &mut self.life {
             let event = if cut { live.session.receive_cut() } else { live.session.receive_eof() };
             match event {
@@ -240,7 +242,7 @@ impl<S: Sys> Driver<S> {
         }
         let until = after(core.now, core.limits.linger);
         self.life = Life::Draining { link, rest, until, half_closed: false, token };
-        self.tail = Vec::new();
+        self.tail = Tail::default();
         self.drain(core);
     }
 
@@ -249,6 +251,8 @@ impl<S: Sys> Driver<S> {
         let Life::Draining { link, rest, half_closed, token, .. } = &mut self.life else { return };
         if !*half_closed {
             match link.write_last(&mut core.sys, rest) {
+                // Nothing is left to be read, so closing says what a shutdown would.
+                Ok(_) if self.deaf => return self.free(core),
                 Ok(true) => {
                     core.sys.finish(&link.socket);
                     *half_closed = true;
@@ -300,7 +304,7 @@ impl<S: Sys> Driver<S> {
             }
             Life::Gone => {}
         }
-        self.tail = Vec::new();
+        self.tail = Tail::default();
         core.touch(self);
     }
 

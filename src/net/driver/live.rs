@@ -2,13 +2,16 @@
 
 use std::io;
 
+use super::tail::Tail;
 use super::{Driver, Life, Live, Token};
 use crate::error::ErrorKind;
+use crate::limits::Limits;
 use crate::net::Event;
 use crate::net::conn::{Conn, Core, Sink};
 use crate::net::link::{Link, Read};
 use crate::net::sys::{Ready, Sys};
 use crate::proto;
+use crate::proto::ws::message::Message;
 
 impl<S: Sys> Driver<S> {
     pub(in crate::net) fn ready(
@@ -53,7 +56,10 @@ impl<S: Sys> Driver<S> {
                 core.handed = core.limits.turn;
             }
             core.touch(self);
+            // What is there has to count before the time does.
+            let lazy = std::mem::take(&mut core.lazy);
             self.read(core, sink);
+            core.lazy = lazy;
         }
     }
 
@@ -72,31 +78,32 @@ impl<S: Sys> Driver<S> {
         sink: &mut dyn Sink,
     ) -> Result<Read, ErrorKind> {
         let mut buf = std::mem::take(&mut core.buf);
-        let mut end = self.tail.len();
+        let tail = std::mem::take(&mut self.tail);
+        let mut end = tail.rest().len();
         if buf.len() < end + core.limits.receive_buffer {
             buf.resize(end + core.limits.receive_buffer, 0);
         }
-        buf[..end].copy_from_slice(&self.tail);
-        self.tail = Vec::new();
+        buf[..end].copy_from_slice(tail.rest());
         let outcome = loop {
-            match self.read_once(core, sink, &mut buf, &mut end) {
-                Ok(Read::Some { more: true }) if self.has_room(core, buf.len() - end) => {
-                    let max = core.limits.receive_buffer_max;
-                    // A frame that lacks little may fill it all; a read of nothing would look
-                    // like the end of the stream.
-                    let least = end + core.limits.receive_buffer;
-                    let len = (buf.len() * 2).min(max).max(least);
-                    if buf.len() < len {
-                        buf.resize(len, 0);
-                    }
-                }
-                outcome => break outcome,
+            let outcome = self.read_once(core, sink, &mut buf, &mut end);
+            let full = matches!(outcome, Ok(Read::Some { more: true }));
+            let again = full && !self.unparsed && self.has_room(core, buf.len() - end);
+            // What TLS decrypts finds its room itself.
+            if full && (again || core.lazy) && !self.is_secure() {
+                grow(&mut buf, end, &core.limits);
+            }
+            if !again {
+                break outcome;
             }
         };
-        if !self.is_over() {
-            self.tail = buf[..end].to_vec();
+        if self.unparsed && core.lazy && !self.is_over() {
+            self.tail = Tail::lent(buf, end);
+        } else {
+            if !self.is_over() {
+                self.tail = Tail::copy(&buf[..end]);
+            }
+            core.buf = buf;
         }
-        core.buf = buf;
         if let Life::Live(Live { link: Link { tls: Some(tls), .. }, .. }) = &mut self.life {
             tls.shrink();
         }
@@ -114,15 +121,38 @@ impl<S: Sys> Driver<S> {
     /// Goes on with what an earlier turn had no room for.
     pub(in crate::net) fn parse_on(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         self.unparsed = false;
-        let mut buf = std::mem::take(&mut self.tail);
-        let mut end = buf.len();
-        self.parse(core, sink, &mut buf, &mut end);
-        if !self.is_over() {
-            buf.truncate(end);
-            buf.shrink_to_fit();
-            self.tail = buf;
+        let mut tail = std::mem::take(&mut self.tail);
+        let used = self.parse(core, sink, tail.rest());
+        tail.skip(used);
+        if self.unparsed {
+            self.tail = tail;
+        } else {
+            if !self.is_over() {
+                self.tail = Tail::copy(tail.rest());
+            }
+            core.take_back(tail.into_buffer());
         }
         core.touch(self);
+    }
+
+    /// The next message out of input that waits because its owner asks for one at a time
+    /// ([`Core::lazy`]). `None` means that a turn has to look: it is no whole message, or there is
+    /// nothing.
+    pub(in crate::net) fn pull(&mut self, core: &mut Core<S>) -> Option<Message<'_>> {
+        let Life::Live(live) = &mut self.life else { return None };
+        if !self.unparsed {
+            return None;
+        }
+        if self.tail.rest().is_empty() {
+            self.unparsed = false;
+            core.backlog.retain(|id| *id != self.id);
+            core.take_back(std::mem::take(&mut self.tail).into_buffer());
+            return None;
+        }
+        let (rest, at) = self.tail.parts();
+        let (used, message) = live.session.receive_whole(core.now, rest)?;
+        *at += used;
+        Some(message)
     }
 
     /// The stream has ended: what has come is told, whatever the turn has room for.
@@ -151,10 +181,17 @@ impl<S: Sys> Driver<S> {
             return self.filled(core, sink, want, read);
         }
         let read = live.link.read(&mut core.sys, &mut core.cipher, buf, end);
-        self.parse(core, sink, buf, end);
+        if core.lazy && matches!(read, Ok(Read::Some { .. })) && live.entry.is_none() {
+            self.put_off(core);
+        } else {
+            let used = self.parse(core, sink, &buf[..*end]);
+            buf.copy_within(used..*end, 0);
+            *end -= used;
+        }
         let full = matches!(read, Ok(Read::Some { more: true }));
-        if full && self.is_secure() && core.cipher.len() < buf.len() {
-            core.cipher.resize(buf.len(), 0);
+        if full && self.is_secure() {
+            let len = (core.cipher.len() * 2).min(core.limits.receive_buffer_max);
+            core.cipher.resize(len.max(core.cipher.len()), 0);
         }
         read
     }
@@ -189,34 +226,63 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    pub(super) fn parse(
-        &mut self,
-        core: &mut Core<S>,
-        sink: &mut dyn Sink,
-        buf: &mut [u8],
-        end: &mut usize,
-    ) {
-        let mut at = 0;
+    /// Passes on the events of what was read, as far as the turn has room; the bytes that are done.
+    fn parse(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, input: &[u8]) -> usize {
+        let mut rest = input;
         loop {
-            let Life::Live(live) = &mut self.life else {
-                *end = 0;
-                return;
-            };
-            let mut cx = core.context();
-            let (used, event) = live.session.receive(&mut cx, &buf[at..*end]);
-            at += used;
+            let whole = self.whole_messages(core, sink, rest);
+            rest = &rest[whole..];
+            if whole > 0 && self.puts_off(core, rest) {
+                break;
+            }
+            let Life::Live(live) = &mut self.life else { return input.len() };
+            let (used, event) = live.session.receive(&mut core.context(), rest);
+            rest = &rest[used..];
             core.handed += used;
             let Some(event) = event else { break };
             core.handed += weight(&event);
             self.event(core, sink, event);
-            if !core.has_room() && at < *end && !self.is_over() {
-                self.unparsed = true;
-                core.backlog.push(self.id);
+            if self.puts_off(core, rest) {
                 break;
             }
         }
-        buf.copy_within(at..*end, 0);
-        *end -= at;
+        input.len() - rest.len()
+    }
+
+    /// Whether the `rest` that is there has to wait: the turn has no room for it, or the owner asks
+    /// for it.
+    fn puts_off(&mut self, core: &mut Core<S>, rest: &[u8]) -> bool {
+        let full = (core.lazy || !core.has_room()) && !rest.is_empty() && !self.is_over();
+        if full {
+            self.put_off(core);
+        }
+        full
+    }
+
+    fn put_off(&mut self, core: &mut Core<S>) {
+        self.unparsed = true;
+        core.backlog.push(self.id);
+    }
+
+    /// Passes on the messages that stand at the start of `input`, one behind the other, each whole
+    /// and in one frame: what all messages of a read share is done once. Gives the bytes of all.
+    fn whole_messages(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, input: &[u8]) -> usize {
+        let Life::Live(live) = &mut self.life else { return 0 };
+        if self.released || core.lazy {
+            return 0;
+        }
+        let (mut rest, mut handed, room) = (input, core.handed, core.limits.turn);
+        let mut conn = Conn::new(self.id, Some(&mut live.session), &mut self.held, core);
+        while handed < room
+            && let Some((used, message)) = conn.receive_whole(rest)
+        {
+            let event = message.into();
+            handed += used + weight(&event);
+            rest = &rest[used..];
+            sink.event(&mut conn, event);
+        }
+        core.handed = handed;
+        input.len() - rest.len()
     }
 
     /// Passes an event on.
@@ -275,8 +341,20 @@ impl<S: Sys> Driver<S> {
     }
 }
 
+/// Makes room in a receive buffer that a read has filled up to `end`.
+fn grow(buf: &mut Vec<u8>, end: usize, limits: &Limits) {
+    // A frame that lacks little may fill it all; a read of nothing would look like the end of the
+    // stream.
+    let least = end + limits.receive_buffer;
+    let len = (buf.len() * 2).min(limits.receive_buffer_max).max(least);
+    if buf.len() < len {
+        buf.resize(len, 0);
+    }
+}
+
 /// What an event costs its owner besides its bytes: frames can be empty, and texts and pieces of a
 /// body are handed over in runs.
-fn weight(event: &proto::Event<'_>) -> usize {
+#[inline]
+fn weight<C>(event: &proto::Event<'_, C>) -> usize {
     if matches!(event, proto::Event::Text(_) | proto::Event::Chunk(_)) { 16 } else { 256 }
 }

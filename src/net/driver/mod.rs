@@ -3,12 +3,14 @@
 mod ending;
 mod live;
 mod opening;
+mod tail;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::tail::Tail;
 use crate::error::ErrorKind;
 use crate::limits::Limits;
 use crate::net::ConnId;
@@ -27,7 +29,7 @@ pub(super) struct Driver<S: Sys> {
     url: Box<str>,
     life: Life<S>,
     /// Input that the session has not taken: part of a frame, or what the turn had no room for.
-    tail: Vec<u8>,
+    tail: Tail,
     /// Whether it is the latter; then it stands in the reactor's backlog, and nothing is read.
     unparsed: bool,
     /// The deadline that stands in the reactor's table.
@@ -44,7 +46,7 @@ pub(super) struct Driver<S: Sys> {
     pub(super) counted: usize,
     /// Its socket is not read until enough of them are consumed.
     paused: bool,
-    /// The peer sends no more, and has said goodbye; what we owe it is still to be sent.
+    /// The peer sends no more; what we owe it is still to be sent.
     deaf: bool,
     /// What an early write came to; [`Driver::settle`] ends the connection with it.
     broken: Option<Box<ErrorKind>>,
@@ -136,7 +138,7 @@ impl<S: Sys> Driver<S> {
             id,
             url: ask.shown_url().into(),
             life: Life::Opening(Box::new(Opening::new(ask, core, total, 0))),
-            tail: Vec::new(),
+            tail: Tail::default(),
             unparsed: false,
             armed: None,
             touched: false,
@@ -230,10 +232,9 @@ impl<S: Sys> Driver<S> {
 
     /// Hands the session's notes to the observer.
     pub(super) fn observe(&mut self, core: &mut Core<S>) {
+        let Some(observer) = &mut core.observer else { return };
         let Life::Live(live) = &mut self.life else { return };
-        let (Some(observer), Some(notes)) = (&mut core.observer, live.session.notes()) else {
-            return;
-        };
+        let Some(notes) = live.session.notes() else { return };
         for note in notes.drain(..) {
             observer.observe(core.now, self.id.to_bits(), Trace::Note(&note));
         }
@@ -267,6 +268,7 @@ impl<S: Sys> Driver<S> {
         let interest = Interest { read: !self.paused && !self.deaf, write: blocked };
         if live.token.interest != interest {
             if interest.read && !live.token.interest.read && live.entry.is_none() {
+                core.now = core.sys.now();
                 live.session.connected(core.now);
             }
             live.token.interest = interest;

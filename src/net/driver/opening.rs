@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::tail::Tail;
 use super::{Attempt, Driver, Entry, Life, Live, Opening, Token};
 use crate::error::{ErrorKind, Stage};
 use crate::net::after;
@@ -194,7 +195,7 @@ impl<S: Sys> Driver<S> {
         let (Some(mut options), false) = (options, self.released) else { return };
         options.request = to.request;
         self.url = options.request.shown_url().into();
-        (self.tail, self.unparsed, self.deaf) = (Vec::new(), false, false);
+        (self.tail, self.unparsed, self.deaf) = (Tail::default(), false, false);
         let total = total.unwrap_or(core.now);
         // What the system still has to say of the old socket is not about the new one.
         let count = (token.number as u8).wrapping_add(1);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::Violation;
 use super::close::{CloseFrame, Misuse};
 use super::frame::{self, CONTROL_MAX, Opcode};
-use super::message::{Assembly, Message, Text};
+use super::message::{self, Assembly, Message, Text};
 use crate::limits::Limits;
 use crate::proto::buf::SendBuf;
 use crate::proto::timer::{Timer, Timers};
@@ -96,12 +96,45 @@ impl Connection {
         cx: &mut Context<'_>,
         input: &'b [u8],
     ) -> (usize, Option<Event<'b>>) {
+        if let Some((used, message)) = self.receive_whole(cx.now, input) {
+            return (used, Some(message.into()));
+        }
+        self.receive_any(cx, input)
+    }
+
+    /// The general way.
+    fn receive_any<'b>(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &'b [u8],
+    ) -> (usize, Option<Event<'b>>) {
         if input.len() > self.left {
             self.heard(cx.now);
         }
         let (used, event) = self.steps(cx, input);
         self.left = input.len() - used;
         (used, event)
+    }
+
+    /// The same for a message that stands whole and unfragmented at the start of the input, as most
+    /// do; `None` means that [`Connection::receive`] has to look, which would say the same of such
+    /// a message.
+    #[inline]
+    pub(crate) fn receive_whole<'b>(
+        &mut self,
+        now: Instant,
+        input: &'b [u8],
+    ) -> Option<(usize, Message<'b>)> {
+        let is_between = self.message.is_none() && self.checked == 0 && self.notes.is_none();
+        if !is_between || self.discards() {
+            return None;
+        }
+        let (used, message) = message::whole(input, self.limits.message)?;
+        if input.len() > self.left {
+            self.heard(now);
+        }
+        self.left = input.len() - used;
+        Some((used, message))
     }
 
     pub(crate) fn receive_eof(&mut self) -> Option<Event<'static>> {
@@ -143,10 +176,12 @@ impl Connection {
         }
     }
 
+    #[inline]
     pub(crate) fn outgoing(&self) -> &[u8] {
         self.out.pending()
     }
 
+    #[inline]
     pub(crate) fn sent(&mut self, n: usize) {
         self.out.sent(n);
         if self.room_for_pong()
@@ -233,15 +268,18 @@ impl Connection {
         let _ = self.close(cx, &CloseFrame { code, reason: String::new() });
     }
 
+    #[inline]
     pub(crate) fn may_send(&self) -> bool {
         matches!(self.state, State::Open | State::PeerClosed(_) | State::Failing(_))
     }
 
     /// Whether nothing that the peer sends matters any more.
+    #[inline]
     pub(crate) fn discards(&self) -> bool {
         !matches!(self.state, State::Open | State::Closing { got: None })
     }
 
+    #[inline]
     pub(crate) fn buffered(&self) -> usize {
         self.out.len()
     }
@@ -376,10 +414,7 @@ impl Connection {
             return Ok(None);
         }
         let Some(message) = self.message.take() else { return Ok(None) };
-        Ok(Some(match message.finish()? {
-            Message::Text(text) => Event::Text(text),
-            Message::Binary(data) => Event::Binary(data),
-        }))
+        Ok(Some(message.finish()?.into()))
     }
 
     fn control<'b>(
@@ -439,6 +474,7 @@ impl Connection {
     }
 
     /// A sign of life: a keep-alive ping is due only when nothing came for the interval.
+    #[inline]
     pub(crate) fn heard(&mut self, now: Instant) {
         if let (Some(interval), State::Open) = (self.ping_interval, &self.state) {
             self.timers.set(Timer::Ping, now.checked_add(interval));

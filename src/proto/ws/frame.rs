@@ -115,16 +115,17 @@ pub(crate) fn encode(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8
 }
 
 /// Appends the header of a frame up to the mask key; `mask` is 0x80 or 0.
+#[inline]
 pub(crate) fn header(out: &mut Vec<u8>, fin: bool, opcode: Opcode, len: usize, mask: u8) {
-    out.push(u8::from(fin) << 7 | opcode as u8);
+    let first = u8::from(fin) << 7 | opcode as u8;
     match (u8::try_from(len), u16::try_from(len)) {
-        (Ok(n @ ..=125), _) => out.push(mask | n),
+        (Ok(n @ ..=125), _) => out.extend_from_slice(&[first, mask | n]),
         (_, Ok(n)) => {
-            out.push(mask | 126);
-            out.extend_from_slice(&n.to_be_bytes());
+            let [a, b] = n.to_be_bytes();
+            out.extend_from_slice(&[first, mask | 126, a, b]);
         }
         _ => {
-            out.push(mask | 127);
+            out.extend_from_slice(&[first, mask | 127]);
             out.extend_from_slice(&(len as u64).to_be_bytes());
         }
     }

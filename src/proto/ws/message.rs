@@ -7,6 +7,7 @@ use std::str;
 use super::Violation;
 use super::frame::Opcode;
 use crate::limits::Limits;
+use crate::proto::Event;
 use crate::proto::utf8::Utf8;
 
 /// A text message: bytes that are known to be UTF-8.
@@ -21,15 +22,18 @@ enum Repr<'b> {
 }
 
 impl<'b> Text<'b> {
+    #[inline]
     pub(crate) fn new(text: &'b str) -> Text<'b> {
         Text(Repr::Str(text))
     }
 
+    #[inline]
     pub(crate) fn checked(bytes: Cow<'b, [u8]>) -> Text<'b> {
         Text(Repr::Bytes(bytes))
     }
 
     /// The bytes; free.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Repr::Str(text) => text.as_bytes(),
@@ -39,6 +43,7 @@ impl<'b> Text<'b> {
 
     /// The text. Free for a message that arrived in one piece. For any other, one more look at
     /// its bytes: safe Rust knows no other way from checked bytes to `str`.
+    #[inline]
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Repr::Str(text) => text,
@@ -47,6 +52,7 @@ impl<'b> Text<'b> {
     }
 
     /// The text, owned; without a copy if the message was put together from several reads.
+    #[inline]
     pub fn into_string(self) -> String {
         match self.0 {
             Repr::Str(text) => text.to_owned(),
@@ -162,4 +168,129 @@ impl Assembly {
 pub(crate) enum Message<'b> {
     Text(Text<'b>),
     Binary(Cow<'b, [u8]>),
+}
+
+impl<'b, C> From<Message<'b>> for Event<'b, C> {
+    #[inline]
+    fn from(message: Message<'b>) -> Event<'b, C> {
+        match message {
+            Message::Text(text) => Event::Text(text),
+            Message::Binary(data) => Event::Binary(data),
+        }
+    }
+}
+
+/// The message that the frame at the start of `input` holds, if it is all there, in one frame and
+/// without fault; and the bytes of the frame. For everything else there is the general way, which
+/// knows what is wrong: this one is short, since most of what arrives is like that.
+#[inline]
+pub(crate) fn whole(input: &[u8], max: usize) -> Option<(usize, Message<'_>)> {
+    let (&[first, short], behind) = input.split_first_chunk()?;
+    // The least length that may be told in this way: a shorter one has a shorter form (§5.2).
+    let (size, least, len) = match short {
+        0..=125 => (2, 0, usize::from(short)),
+        126 => (4, 126, usize::from(u16::from_be_bytes(*behind.first_chunk()?))),
+        127 => (10, 1 << 16, usize::try_from(u64::from_be_bytes(*behind.first_chunk()?)).ok()?),
+        // Masked.
+        _ => return None,
+    };
+    if len < least || len > max {
+        return None;
+    }
+    let payload = input.get(size..)?.get(..len)?;
+    let message = match first {
+        0x81 => Message::Text(Text::new(str::from_utf8(payload).ok()?)),
+        0x82 => Message::Binary(Cow::Borrowed(payload)),
+        _ => return None,
+    };
+    Some((size + len, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::proto::{Context, Random, Session, Settings};
+
+    struct Key;
+
+    impl Random for Key {
+        fn key(&mut self) -> [u8; 4] {
+            [1, 2, 3, 4]
+        }
+    }
+
+    /// All that a session says of an input. One that keeps notes knows the general way only.
+    fn said(input: &[u8], max: usize, general: bool) -> String {
+        let limits = Arc::new(Limits { message: max, in_place: 300, ..Limits::default() });
+        let now = Instant::now();
+        let settings = Settings { limits, trace: general, ..Settings::default() };
+        let mut session = Session::opened(settings, now);
+        let mut cx = Context { now, random: &mut Key };
+        let (mut said, mut rest) = (String::new(), input);
+        loop {
+            let (used, event) = session.receive(&mut cx, rest);
+            said += &format!("{used} {event:?}\n");
+            rest = &rest[used..];
+            if event.is_none() {
+                return said + &format!("{:x?}", session.outgoing());
+            }
+        }
+    }
+
+    /// A frame with its length in a short form or in a longer one.
+    fn frame(first: u8, form: u8, payload: &[u8]) -> Vec<u8> {
+        let len = payload.len();
+        let mut frame = vec![first];
+        match form & 0x7F {
+            126 => frame.extend([&[form][..], &(len as u16).to_be_bytes()].concat()),
+            127 => frame.extend([&[form][..], &(len as u64).to_be_bytes()].concat()),
+            _ => frame.push(form & 0x80 | (len as u8 & 0x7F)),
+        }
+        frame.extend_from_slice(payload);
+        frame
+    }
+
+    #[test]
+    fn the_short_way_says_what_the_general_one_says() {
+        let texts: [&[u8]; 5] = [b"", b"plain", "ä€🙂".as_bytes(), b"cut \xE2\x82", b"bad \xFF."];
+        let mut count = 0;
+        for first in 0..=255 {
+            for form in [0, 126, 127, 0x80, 0xFE, 0xFF] {
+                for text in texts {
+                    for max in [4, 5, 1000] {
+                        let bytes = frame(first, form, text);
+                        // With another behind it, and cut anywhere.
+                        let two = [&bytes[..], &frame(0x81, 0, b"next")].concat();
+                        for input in (0..bytes.len()).map(|n| &bytes[..n]).chain([&two[..]]) {
+                            count += 1;
+                            let (short, general) =
+                                (said(input, max, false), said(input, max, true));
+                            assert_eq!(short, general, "{input:x?}, at most {max}");
+                        }
+                    }
+                }
+            }
+        }
+        assert!(count > 100_000, "{count}");
+    }
+
+    #[test]
+    fn and_of_lengths_at_every_edge() {
+        for len in [124, 125, 126, 127, 128, 299, 300, 301, 65_534, 65_535, 65_536, 65_537] {
+            for form in [0, 126, 127] {
+                for max in [len - 1, len, usize::MAX] {
+                    let bytes = frame(0x82, form, &vec![7; len]);
+                    let two = [&bytes[..], &frame(0x81, 0, b"next")].concat();
+                    for cut in [2, 3, 4, 9, 10, 11, bytes.len() - 1, bytes.len(), two.len()] {
+                        let input = &two[..cut];
+                        let (short, general) = (said(input, max, false), said(input, max, true));
+                        assert_eq!(short, general, "{len} bytes told by {form}, cut at {cut}");
+                    }
+                }
+            }
+        }
+    }
 }

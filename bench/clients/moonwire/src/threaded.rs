@@ -28,11 +28,12 @@ impl Heard {
     fn event(&mut self, event: Event<'_>) {
         match event {
             Event::Text(text) => {
+                let text = text.as_str();
                 self.messages += 1;
-                self.bytes += text.as_str().len() as u64;
-                black_box(text.as_str());
+                self.bytes += text.len() as u64;
+                black_box(text);
                 if self.keep {
-                    self.kept = text.as_str().to_owned();
+                    self.kept = text.to_owned();
                 }
             }
             Event::Opened(_) => self.opened += 1,
