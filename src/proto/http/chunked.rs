@@ -380,6 +380,25 @@ mod tests {
         }
     }
 
+    /// The short way against the long one: lines of up to ten bytes that are cut, whole, with
+    /// bytes behind, and next to the limit.
+    #[test]
+    fn a_plain_line_is_what_every_line_is() {
+        let digits =
+            ["0", "5", "aF", "00", "FFFFFFFF", "fffffffff", "1234567", "12345678", "g", ""];
+        let ends = ["", "\r", "\r\n", "\r\nhello", "\n", "\rx", ";a\r\n", " \r\n", "\0\r\n"];
+        for (digits, end) in digits.iter().flat_map(|d| ends.map(|end| (d, end))) {
+            for chunk_line in [0, 1, 2, 7, 8, 9, 100] {
+                let limits = Limits { chunk_line, chunk_overhead: 0, ..Default::default() };
+                let line = format!("{digits}{end}");
+                let (mut short, mut long) = (Chunked::new(), Chunked::new());
+                let got = short.line(line.as_bytes(), &limits);
+                assert_eq!(got, long.any_line(line.as_bytes(), &limits), "{line:?}");
+                assert_eq!(format!("{short:?}"), format!("{long:?}"), "{line:?}");
+            }
+        }
+    }
+
     #[test]
     fn the_largest_size_is_a_size() {
         // FAULTS 35.

@@ -124,7 +124,7 @@ impl Blocks {
                 Line::Kept(kept) => from += kept,
             }
         }
-        self.held.extend_from_slice(&input[from..]);
+        self.hold(&input[from..]);
         Ok((input.len(), None))
     }
 
@@ -153,7 +153,7 @@ impl Blocks {
         }
         let mut kept = 0;
         if last == b'\r' {
-            self.held.extend_from_slice(text);
+            self.hold(text);
             self.held.push(b'\n');
             kept = part.len();
         }
@@ -162,6 +162,14 @@ impl Blocks {
         }
         self.line = end + 1;
         Ok(Line::Kept(kept))
+    }
+
+    /// Keeps bytes of the block, with room for a small one from the start.
+    fn hold(&mut self, bytes: &[u8]) {
+        if self.held.capacity() == 0 && !bytes.is_empty() {
+            self.held.reserve_exact(bytes.len().max(SMALL));
+        }
+        self.held.extend_from_slice(bytes);
     }
 
     /// The block, `rest` being what of it is not in `held`.
@@ -181,6 +189,9 @@ impl Blocks {
         self.held.capacity()
     }
 }
+
+/// Most blocks that are put together have no more bytes: their buffer never grows.
+const SMALL: usize = 128;
 
 /// What a line end has brought, and how many bytes of the input need not be kept any more: they
 /// are in `held`, or they belong to no block.
