@@ -97,7 +97,14 @@ impl Events {
         if self.failed {
             return Ok((input.len(), None));
         }
-        let result = self.read(input);
+        let mut used = 0;
+        while let Some((taken, block)) = self.whole(&input[used..]) {
+            used += taken;
+            if let Some(event) = self.dispatch(block) {
+                return Ok((used, Some(event)));
+            }
+        }
+        let result = self.read(input, used);
         if result.is_err() {
             self.restart();
             self.failed = true;
@@ -144,34 +151,11 @@ impl Events {
         self.failed = false;
     }
 
-    fn read(&mut self, input: &[u8]) -> Taken<Event> {
-        let mut used = 0;
-        while let Some((taken, event)) = self.whole(&input[used..]) {
-            used += taken;
-            if event.is_some() {
-                return Ok((used, event));
-            }
-        }
-        loop {
-            let (taken, line) = self.lines.next(&input[used..])?;
-            used += taken;
-            let Some(line) = line else { return Ok((used, None)) };
-            let blank = line.is_empty();
-            self.block.field(line, |value| Cow::Owned(value.to_vec()), self.block_max)?;
-            self.lines.release();
-            if blank {
-                let block = mem::take(&mut self.block);
-                if let Some(event) = self.dispatch(block) {
-                    return Ok((used, Some(event)));
-                }
-            }
-        }
-    }
-
     /// The block that stands whole at the start of `input` with LF line ends only: how many bytes,
-    /// and its event. One that is not longer than both limits passes neither. Nothing of another
-    /// changes anything, so its lines are looked at once more, but that is the last time.
-    fn whole(&mut self, input: &[u8]) -> Option<(usize, Option<Event>)> {
+    /// and what is in it. One that is not longer than both limits passes neither. Nothing of
+    /// another changes anything, so its lines are looked at once more, but that is the last time.
+    #[inline]
+    fn whole<'b>(&self, input: &'b [u8]) -> Option<(usize, Block<'b>)> {
         if !self.lines.at_start() || !self.block.is_empty() {
             return None;
         }
@@ -186,9 +170,28 @@ impl Events {
             }
             at += len + 1;
             if len == 0 {
-                return Some((at, self.dispatch(block)));
+                return Some((at, block));
             }
-            block.field(&rest[..len], Cow::Borrowed, max).ok()?;
+            block.field(&rest[..len], Cow::Borrowed, usize::MAX).ok()?;
+        }
+    }
+
+    /// Every other block, line by line, behind `used` bytes. Apart, so that it is not in the way.
+    #[inline(never)]
+    fn read(&mut self, input: &[u8], mut used: usize) -> Taken<Event> {
+        loop {
+            let (taken, line) = self.lines.next(&input[used..])?;
+            used += taken;
+            let Some(line) = line else { return Ok((used, None)) };
+            let blank = line.is_empty();
+            self.block.field(line, |value| Cow::Owned(value.to_vec()), self.block_max)?;
+            self.lines.release();
+            if blank {
+                let block = mem::take(&mut self.block);
+                if let Some(event) = self.dispatch(block) {
+                    return Ok((used, Some(event)));
+                }
+            }
         }
     }
 
@@ -246,6 +249,7 @@ struct Block<'b> {
 
 impl<'b> Block<'b> {
     /// Takes a line, whose value `keep` lends or copies.
+    #[inline]
     fn field<'l>(
         &mut self,
         line: &'l [u8],

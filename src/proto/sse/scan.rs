@@ -1,8 +1,9 @@
 //! Where lines and blocks end, many bytes at a time.
 //!
-//! First steps that the compiler compares at once, without an exit within, since a branch for each
-//! byte would cost more than it saves; then the words of the step that holds the end. What is left
-//! behind the last step goes by words and bytes.
+//! Steps that the compiler compares at once, without an exit within, since a branch for each byte
+//! would cost more than it saves, lead to the one that holds the end; there it is found by words.
+//! Where no whole step holds it, the last bytes are looked at as a step, together with some before
+//! them: those are no end, so the first end in it is the first of all.
 
 /// Bytes of one step: what every machine compares at once.
 const STEP: usize = 16;
@@ -34,44 +35,39 @@ const fn stops(word: &[u8; WORD], behind: &[u8; WORD]) -> u64 {
     pairs | zeros(differs(word, b'\r'))
 }
 
-/// The byte in which the lowest bit of a mask is; `WORD` if there is none.
-const fn byte_of(mask: u64) -> usize {
-    // At most 64, and then divided.
-    (mask.trailing_zeros() / 8) as usize
+/// The byte in which the lowest bit of two masks in a row is.
+fn byte_of(masks: [u64; 2]) -> Option<usize> {
+    // At most 63, and then divided.
+    let byte = |mask: u64| (mask.trailing_zeros() / 8) as usize;
+    match masks {
+        [0, 0] => None,
+        [0, mask] => Some(WORD + byte(mask)),
+        [mask, _] => Some(byte(mask)),
+    }
+}
+
+/// The two words of the step at the start of `bytes`.
+fn words(bytes: &[u8]) -> Option<[&[u8; WORD]; 2]> {
+    Some([bytes.first_chunk()?, bytes.get(WORD..)?.first_chunk()?])
 }
 
 /// Where the first CR or LF of `bytes` stands.
 #[inline]
 pub(super) fn line_end(bytes: &[u8]) -> Option<usize> {
-    let (steps, rest) = bytes.as_chunks::<STEP>();
-    for (i, step) in steps.iter().enumerate() {
-        // Each by itself: both in one pass are not compared at once.
-        let any = |end: u8| step.iter().fold(false, |any, &b| any | (b == end));
-        if any(b'\n') | any(b'\r') {
-            let masks = step.as_chunks().0.iter().map(ends);
-            return Some(i * STEP + first(masks));
-        }
-    }
-    let (words, bytes) = rest.as_chunks();
-    let words_end = first(words.iter().map(ends));
-    let found = if words_end < words.len() * WORD {
-        Some(words_end)
-    } else {
-        bytes.iter().position(|b| b"\r\n".contains(b)).map(|n| words_end + n)
-    };
-    found.map(|n| steps.len() * STEP + n)
-}
-
-/// The first byte that masks of words have found; the end of all words if there is none.
-fn first(masks: impl Iterator<Item = u64>) -> usize {
+    // Each by itself: both in one pass are not compared at once.
+    let any = |step: &[u8; STEP], end: u8| step.iter().fold(false, |any, &b| any | (b == end));
     let mut at = 0;
-    for mask in masks {
-        at += byte_of(mask);
-        if mask != 0 {
+    for step in bytes.as_chunks().0 {
+        if any(step, b'\n') | any(step, b'\r') {
             break;
         }
+        at += STEP;
     }
-    at
+    let Some(last) = bytes.len().checked_sub(STEP) else {
+        return bytes.iter().position(|b| b"\r\n".contains(b));
+    };
+    let at = at.min(last);
+    byte_of(words(&bytes[at..])?.map(ends)).map(|n| at + n)
 }
 
 /// How long the block at the start of `bytes` is with its blank line, if it is all there and has
@@ -79,41 +75,32 @@ fn first(masks: impl Iterator<Item = u64>) -> usize {
 #[inline]
 pub(super) fn whole_block(bytes: &[u8]) -> Option<usize> {
     let (&start, behind) = bytes.split_first()?;
-    let stop = first_stop(bytes, behind)?;
+    // Each byte meets its next at the same place.
+    let stop = first_stop(&bytes[..behind.len()], behind)?;
     (start != b'\n' && bytes[stop] == b'\n').then_some(stop + 2)
 }
 
-/// Where the first CR stands, or the first LF with another right behind it. `behind` is `bytes`
-/// without the first, so that each byte meets its next at the same place.
+/// Where the first CR of `bytes` stands, or the first LF with another at its place in `behind`,
+/// which is as long.
 #[inline]
 fn first_stop(bytes: &[u8], behind: &[u8]) -> Option<usize> {
-    let steps = bytes.as_chunks::<STEP>().0.iter().zip(behind.as_chunks::<STEP>().0);
-    let mut passed = 0;
-    for (a, b) in steps {
+    let mut at = 0;
+    for (a, b) in bytes.as_chunks::<STEP>().0.iter().zip(behind.as_chunks::<STEP>().0) {
         if a.iter().zip(b).fold(false, |any, pair| any | stop(pair)) {
-            let words = a.as_chunks().0.iter().zip(b.as_chunks().0);
-            return Some(passed + first(words.map(|(a, b)| stops(a, b))));
+            break;
         }
-        passed += STEP;
+        at += STEP;
     }
-    // Whole steps of both, so it is within.
-    stop_behind_steps(&bytes[passed..], &behind[passed..]).map(|n| passed + n)
+    let Some(last) = bytes.len().checked_sub(STEP) else {
+        return bytes.iter().zip(behind).position(stop);
+    };
+    let at = at.min(last);
+    let ([a0, a1], [b0, b1]) = (words(&bytes[at..])?, words(&behind[at..])?);
+    byte_of([stops(a0, b0), stops(a1, b1)]).map(|n| at + n)
 }
 
 fn stop((&a, &b): (&u8, &u8)) -> bool {
     (a == b'\r') | ((a == b'\n') & (b == b'\n'))
-}
-
-/// Apart, so that what most blocks never need is not in their way.
-#[inline(never)]
-fn stop_behind_steps(bytes: &[u8], behind: &[u8]) -> Option<usize> {
-    let (words, rest) = behind.as_chunks();
-    let masks = bytes.as_chunks().0.iter().zip(words).map(|(a, b)| stops(a, b));
-    let at = first(masks);
-    if at < words.len() * WORD {
-        return Some(at);
-    }
-    bytes[at..].iter().zip(rest).position(stop).map(|n| at + n)
 }
 
 #[cfg(test)]
