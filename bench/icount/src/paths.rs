@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use moonwire::luau::{Line, Options as LuauOptions, Runtime};
-use moonwire::proto::{Context, Event, Random, Session, Settings, sse};
+use moonwire::proto::http::{Delivery, Request, Timing};
+use moonwire::proto::{Context, Event, Random, Session, Settings, Url, sse};
 use moonwire::{Config, Conn, Limits, Options, Reactor};
 
 use crate::server::Server;
@@ -14,7 +15,7 @@ use crate::{Failure, icount_measured};
 /// What is counted.
 pub type Work<'a> = dyn FnMut() + 'a;
 
-pub const NAMES: [&str; 17] = [
+pub const NAMES: [&str; 21] = [
     "parse-16x1000",
     "parse-128x1000",
     "message-1m",
@@ -26,6 +27,10 @@ pub const NAMES: [&str; 17] = [
     "utf8-mixed-fragments",
     "sse-events-1000",
     "sse-blocks-1000",
+    "sse-blocks-crlf-1000",
+    "stream-raw-1000",
+    "stream-blocks-1000",
+    "stream-blocks-length-1000",
     "reactor-16x1000",
     "reactor-128x400",
     "luau-16x1000",
@@ -50,7 +55,11 @@ pub fn run(path: &str) -> Result<(), Failure> {
         "utf8-mixed-1m" => parse(&frame(0x80 | TEXT, mixed().as_bytes()), 1),
         "utf8-mixed-fragments" => parse(&fragments(mixed().as_bytes(), 4093), 1),
         "sse-events-1000" => events(),
-        "sse-blocks-1000" => blocks(),
+        "sse-blocks-1000" => blocks(&stream()),
+        "sse-blocks-crlf-1000" => blocks(&crlf(&stream())),
+        "stream-raw-1000" => exchange(Delivery::Raw, &chunked(&stream()))?,
+        "stream-blocks-1000" => exchange(Delivery::Blocks, &chunked(&stream()))?,
+        "stream-blocks-length-1000" => exchange(Delivery::Blocks, &with_length(&stream()))?,
         "reactor-16x1000" => reactor(1000, 16)?,
         "reactor-128x400" => reactor(400, 128)?,
         "luau-16x1000" => luau(1000, 16, COUNTS, false)?,
@@ -187,17 +196,68 @@ fn events() {
     assert_eq!(got, 1000);
 }
 
-fn blocks() {
-    let (input, mut parser) = (stream(), sse::Blocks::new(&Limits::default()));
+fn crlf(stream: &[u8]) -> Vec<u8> {
+    stream
+        .split_inclusive(|&b| b == b'\n')
+        .flat_map(|l| [&l[..l.len() - 1], b"\r\n"].concat())
+        .collect()
+}
+
+fn blocks(input: &[u8]) {
+    let mut parser = sse::Blocks::new(&Limits::default());
     let mut got = 0;
     icount_measured(&mut || {
-        let mut rest = &input[..];
+        let mut rest = input;
         while let Ok((used, Some(_))) = parser.receive(rest) {
             rest = &rest[used..];
             got += 1;
         }
     });
     assert_eq!(got, 1000);
+}
+
+/// A response whose body has each event in a chunk of its own.
+fn chunked(stream: &[u8]) -> Vec<u8> {
+    let mut response = head("Transfer-Encoding: chunked");
+    let mut parser = sse::Blocks::new(&Limits::default());
+    let mut rest = stream;
+    while let Ok((used, Some(event))) = parser.receive(rest) {
+        let chunk = [format!("{used:x}\r\n").as_bytes(), &event, b"\r\n"].concat();
+        response.extend_from_slice(&chunk);
+        rest = &rest[used..];
+    }
+    response
+}
+
+fn with_length(stream: &[u8]) -> Vec<u8> {
+    // One byte is missing, so that the end is no event.
+    [head(&format!("Content-Length: {}", stream.len() + 1)), stream.to_vec()].concat()
+}
+
+fn head(length: &str) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{length}\r\n\r\n").into_bytes()
+}
+
+/// The body of a response by `Session::receive`, under a limit of silence.
+fn exchange(delivery: Delivery, response: &[u8]) -> Result<(), Failure> {
+    let request = Request::new("GET", Url::parse_http("http://bench.test/")?)?;
+    let timing = Timing { idle: Some(Duration::from_secs(60)), ..Timing::default() };
+    let mut session = Session::stream(request, delivery, &Settings::default(), timing);
+    let now = Instant::now();
+    let (used, event) = session.receive(&mut Context { now, random: &mut Keys }, response);
+    assert!(matches!(event, Some(Event::Response(_))), "{event:?}");
+    let mut got = 0;
+    icount_measured(&mut || {
+        let mut cx = Context { now, random: &mut Keys };
+        let mut rest = &response[used..];
+        while let (used, Some(event)) = session.receive(&mut cx, rest) {
+            assert!(matches!(event, Event::Chunk(_)), "{event:?}");
+            rest = &rest[used..];
+            got += 1;
+        }
+    });
+    assert_eq!(got, 1000);
+    Ok(())
 }
 
 /// All messages lie in the socket before the first is read, so that the reads are always the same.

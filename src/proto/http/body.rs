@@ -70,6 +70,7 @@ impl Body {
     }
 
     /// `n` bytes of the data were taken.
+    #[inline]
     pub(crate) fn take(&mut self, n: usize) {
         match self {
             Body::Length(left) => {

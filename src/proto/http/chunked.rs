@@ -98,6 +98,18 @@ impl Chunked {
 
     /// chunk-size [ chunk-ext ] CRLF; how many bytes, once they are all there.
     fn line(&mut self, input: &[u8], limits: &Limits) -> Result<usize, HttpError> {
+        if self.seen == 0
+            && let Some((digits, size)) = plain(input)
+            && digits <= limits.chunk_line
+        {
+            return self.chunk(digits + 2, size, limits);
+        }
+        self.any_line(input, limits)
+    }
+
+    /// A line byte by byte: it may be cut, have an extension, or be none.
+    #[inline(never)]
+    fn any_line(&mut self, input: &[u8], limits: &Limits) -> Result<usize, HttpError> {
         let bad = |end: usize| HttpError::ChunkLine(escape(&input[..end], SHOWN));
         let digits = |n: usize| input[..n].iter().all(u8::is_ascii_hexdigit);
         while let Some(&b) = input.get(self.seen) {
@@ -132,13 +144,18 @@ impl Chunked {
         if i64::try_from(size).is_err() {
             return Err(HttpError::ChunkSize);
         }
-        self.pay(line.len() + 2, size, limits)?;
+        self.chunk(line.len() + 2, size, limits)
+    }
+
+    /// A line of so many bytes, its end included, has named a size.
+    fn chunk(&mut self, cost: usize, size: u64, limits: &Limits) -> Result<usize, HttpError> {
+        self.pay(cost, size, limits)?;
         self.seen = 0;
         self.state = match size {
             0 => State::Trailers(Box::new(HeadParser::of_trailers())),
             size => State::Data(size),
         };
-        Ok(line.len() + 2)
+        Ok(cost)
     }
 
     /// The CR LF behind the data.
@@ -166,6 +183,25 @@ impl Chunked {
 
 /// So many digits say every size below 2⁶³, and more are zeros in front.
 const MAX_DIGITS: usize = 16;
+
+/// What nearly every line is: few digits and its end, all there. How many, and the size.
+fn plain(input: &[u8]) -> Option<(usize, u64)> {
+    let mut size = 0u64;
+    for (n, &b) in input.iter().take(PLAIN_DIGITS + 1).enumerate() {
+        let digit = match b {
+            b'0'..=b'9' => b - b'0',
+            b'a'..=b'f' => b - b'a' + 10,
+            b'A'..=b'F' => b - b'A' + 10,
+            b'\r' if n > 0 && input.get(n + 1) == Some(&b'\n') => return Some((n, size)),
+            _ => return None,
+        };
+        size = size << 4 | u64::from(digit);
+    }
+    None
+}
+
+/// Sizes of so many digits are below 2³².
+const PLAIN_DIGITS: usize = 8;
 
 /// chunk-size = 1*HEXDIG, as many digits as a size below 2⁶³ may need.
 fn size(digits: &[u8]) -> Option<u64> {
@@ -341,6 +377,25 @@ mod tests {
         for trailer in ["X : 1\r\n\r\n", "no colon\r\n\r\n", "X: 1\n\r\n", "X: \0\r\n\r\n"] {
             let e = check(format!("0\r\n{trailer}").as_bytes()).unwrap_err();
             assert!(e.starts_with("trailer section: "), "{trailer:?}: {e}");
+        }
+    }
+
+    /// The short way against the long one: lines of up to ten bytes that are cut, whole, with
+    /// bytes behind, and next to the limit.
+    #[test]
+    fn a_plain_line_is_what_every_line_is() {
+        let digits =
+            ["0", "5", "aF", "00", "FFFFFFFF", "fffffffff", "1234567", "12345678", "g", ""];
+        let ends = ["", "\r", "\r\n", "\r\nhello", "\n", "\rx", ";a\r\n", " \r\n", "\0\r\n"];
+        for (digits, end) in digits.iter().flat_map(|d| ends.map(|end| (d, end))) {
+            for chunk_line in [0, 1, 2, 7, 8, 9, 100] {
+                let limits = Limits { chunk_line, chunk_overhead: 0, ..Default::default() };
+                let line = format!("{digits}{end}");
+                let (mut short, mut long) = (Chunked::new(), Chunked::new());
+                let got = short.line(line.as_bytes(), &limits);
+                assert_eq!(got, long.any_line(line.as_bytes(), &limits), "{line:?}");
+                assert_eq!(format!("{short:?}"), format!("{long:?}"), "{line:?}");
+            }
         }
     }
 

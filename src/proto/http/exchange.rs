@@ -29,6 +29,9 @@ pub(crate) struct Exchange {
     timing: Timing,
     /// When the time for what is waited for is over.
     deadline: Option<Instant>,
+    /// When something of the body came last. The events of one read all have one time, and the
+    /// deadline is counted once for them.
+    heard: Option<Instant>,
     notes: Option<Vec<Note>>,
 }
 
@@ -85,6 +88,7 @@ impl Exchange {
             status: None,
             timing,
             deadline: timing.total,
+            heard: None,
             notes,
         }
     }
@@ -108,17 +112,21 @@ impl Exchange {
         cx: &mut Context<'_>,
         input: &'b [u8],
     ) -> (usize, Option<Event<'b>>) {
-        if !input.is_empty() && matches!(self.state, State::Body { .. }) {
-            self.deadline = self.timing.idle.and_then(|idle| cx.now.checked_add(idle));
+        match self.state {
+            State::Body { .. } => {
+                if !input.is_empty() && self.heard != Some(cx.now) {
+                    self.heard = Some(cx.now);
+                    self.deadline = self.timing.idle.and_then(|idle| cx.now.checked_add(idle));
+                }
+                self.body(input)
+            }
+            State::Head { .. } => {
+                let step = self.head(cx.now, input);
+                step.unwrap_or_else(|e| self.broken(input, e))
+            }
+            State::Last => (input.len(), Some(self.end(Closed::Complete))),
+            State::Done => (input.len(), None),
         }
-        let step = match &mut self.state {
-            State::Head { .. } => self.head(cx.now, input),
-            State::Body { .. } => self.body(input),
-            State::Last => return (input.len(), Some(self.end(Closed::Complete))),
-            State::Done => return (input.len(), None),
-        };
-        // What stands behind a response, or behind what broke it, is nobody's.
-        step.unwrap_or_else(|e| (input.len(), Some(self.fail(e))))
     }
 
     /// The stream has ended; it was `cut` if that may be somebody else's doing.
@@ -190,7 +198,13 @@ impl Exchange {
 
     // The head.
 
-    fn head<'b>(&mut self, now: Instant, input: &'b [u8]) -> Stepped<'b> {
+    // Apart, as is `judge` with it, so that it is not in the way of every piece of the body.
+    #[inline(never)]
+    fn head<'b>(
+        &mut self,
+        now: Instant,
+        input: &'b [u8],
+    ) -> Result<(usize, Option<Event<'b>>), HttpError> {
         let mut used = 0;
         loop {
             let State::Head { parser, interim } = &mut self.state else { return Ok((used, None)) };
@@ -252,43 +266,61 @@ impl Exchange {
 
     // The body.
 
-    fn body<'b>(&mut self, input: &'b [u8]) -> Stepped<'b> {
+    // Each event is made where it is given back: on a way through a `Result` it would be copied
+    // several times.
+    fn body<'b>(&mut self, input: &'b [u8]) -> (usize, Option<Event<'b>>) {
         let mut used = 0;
         loop {
-            let State::Body { body, output } = &mut self.state else { return Ok((used, None)) };
-            let (skipped, piece) = body.step(&input[used..], &self.limits)?;
+            let State::Body { body, output } = &mut self.state else { return (used, None) };
+            let (skipped, piece) = match body.step(&input[used..], &self.limits) {
+                Ok(step) => step,
+                Err(e) => return self.broken(input, e),
+            };
             used += skipped;
             let n = match piece {
-                Piece::More => return Ok((used, None)),
+                Piece::More => return (used, None),
                 Piece::Data(n) => n,
-                Piece::End => return Ok((input.len(), Some(self.complete()))),
+                Piece::End => return (input.len(), Some(self.complete())),
             };
-            let (taken, event) = output.receive(&input[used..used + n])?;
+            let data = &input[used..used + n];
+            let taken = match output {
+                Output::Raw => {
+                    body.take(n);
+                    return self.chunk(used + n, Cow::Borrowed(data));
+                }
+                Output::Blocks(blocks) => match blocks.receive(data) {
+                    Ok((taken, Some(block))) => {
+                        body.take(taken);
+                        return self.chunk(used + taken, block);
+                    }
+                    Ok((taken, None)) => taken,
+                    Err(e) => return self.broken(input, HttpError::EventStream(e)),
+                },
+                Output::Events(events) => match events.receive(data) {
+                    Ok((taken, Some(event))) => {
+                        body.take(taken);
+                        self.note(event.data.as_bytes());
+                        return (used + taken, Some(Event::ServerSent(Box::new(event))));
+                    }
+                    Ok((taken, None)) => taken,
+                    Err(e) => return self.broken(input, HttpError::EventStream(e)),
+                },
+            };
             body.take(taken);
             used += taken;
-            match event {
-                None => {}
-                Some(Event::Chunk(data)) => return Ok((used, Some(self.chunk(data)))),
-                Some(event) => {
-                    if let Event::ServerSent(event) = &event {
-                        self.note(event.data.as_bytes());
-                    }
-                    return Ok((used, Some(event)));
-                }
-            }
         }
     }
 
-    /// A piece to be handed over.
-    fn chunk<'b>(&mut self, data: Cow<'b, [u8]>) -> Event<'b> {
+    /// A piece to be handed over, which ends behind `used` bytes.
+    fn chunk<'b>(&mut self, used: usize, data: Cow<'b, [u8]>) -> (usize, Option<Event<'b>>) {
         self.note(&data);
-        Event::Chunk(data)
+        (used, Some(Event::Chunk(data)))
     }
 
+    #[inline]
     fn note(&mut self, data: &[u8]) {
         if let Some(notes) = &mut self.notes {
-            let start = data[..data.len().min(Note::START)].to_vec();
-            notes.push(Note::Body { len: data.len(), start });
+            note_body(notes, data);
         }
     }
 
@@ -305,9 +337,16 @@ impl Exchange {
             None => self.end(Closed::Complete),
             Some(rest) => {
                 self.state = State::Last;
-                self.chunk(Cow::Owned(rest))
+                self.note(&rest);
+                Event::Chunk(Cow::Owned(rest))
             }
         }
+    }
+
+    /// What stands behind what broke it is nobody's.
+    #[cold]
+    fn broken(&mut self, input: &[u8], error: HttpError) -> (usize, Option<Event<'static>>) {
+        (input.len(), Some(self.fail(error)))
     }
 
     fn fail(&mut self, error: HttpError) -> Event<'static> {
@@ -323,24 +362,14 @@ impl Exchange {
     }
 }
 
-/// Bytes taken and at most one event, or what ends it.
-type Stepped<'b> = Result<(usize, Option<Event<'b>>), HttpError>;
+/// Apart, since hardly anybody wants notes.
+#[cold]
+fn note_body(notes: &mut Vec<Note>, data: &[u8]) {
+    let start = data[..data.len().min(Note::START)].to_vec();
+    notes.push(Note::Body { len: data.len(), start });
+}
 
 impl Output {
-    fn receive<'b>(&mut self, data: &'b [u8]) -> Stepped<'b> {
-        Ok(match self {
-            Output::Raw => (data.len(), Some(Event::Chunk(Cow::Borrowed(data)))),
-            Output::Events(events) => {
-                let (n, event) = events.receive(data).map_err(HttpError::EventStream)?;
-                (n, event.map(|event| Event::ServerSent(Box::new(event))))
-            }
-            Output::Blocks(blocks) => {
-                let (n, block) = blocks.receive(data).map_err(HttpError::EventStream)?;
-                (n, block.map(Event::Chunk))
-            }
-        })
-    }
-
     /// What the end of the body leaves to be handed over.
     fn finish(&mut self) -> Option<Vec<u8>> {
         match self {

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::mem;
 
-use super::line::{Between, line_end};
+use super::line::Between;
+use super::scan::{line_end, whole_block};
 use super::{SseError, Taken};
 use crate::limits::Limits;
 
@@ -61,6 +62,24 @@ impl Blocks {
     /// A line or a block is longer than the limits allow, at the byte that passes them. Later
     /// calls take everything and give nothing; the blocks before were given by the calls before.
     pub fn receive<'b>(&mut self, input: &'b [u8]) -> Taken<Cow<'b, [u8]>> {
+        if let Some(block) = self.lend(input) {
+            return Ok((block.len(), Some(Cow::Borrowed(block))));
+        }
+        self.copy(input)
+    }
+
+    /// The block that stands whole at the start of `input` with LF line ends only. One that is not
+    /// longer than both limits passes neither, so its lines need not be found.
+    fn lend<'b>(&self, input: &'b [u8]) -> Option<&'b [u8]> {
+        let at_start = self.held.is_empty() && self.between.is_over() && !self.failed;
+        let room = self.line_max.min(self.block_max).min(input.len());
+        let len = at_start.then(|| whole_block(&input[..room])).flatten()?;
+        Some(&input[..len])
+    }
+
+    /// Every other block, line by line. Apart, so that it is not in the way of those.
+    #[inline(never)]
+    fn copy<'b>(&mut self, input: &'b [u8]) -> Taken<Cow<'b, [u8]>> {
         if self.failed {
             return Ok((input.len(), None));
         }
@@ -105,7 +124,7 @@ impl Blocks {
                 Line::Kept(kept) => from += kept,
             }
         }
-        self.held.extend_from_slice(&input[from..]);
+        self.hold(&input[from..]);
         Ok((input.len(), None))
     }
 
@@ -134,7 +153,7 @@ impl Blocks {
         }
         let mut kept = 0;
         if last == b'\r' {
-            self.held.extend_from_slice(text);
+            self.hold(text);
             self.held.push(b'\n');
             kept = part.len();
         }
@@ -143,6 +162,14 @@ impl Blocks {
         }
         self.line = end + 1;
         Ok(Line::Kept(kept))
+    }
+
+    /// Keeps bytes of the block, with room for a small one from the start.
+    fn hold(&mut self, bytes: &[u8]) {
+        if self.held.capacity() == 0 && !bytes.is_empty() {
+            self.held.reserve_exact(bytes.len().max(SMALL));
+        }
+        self.held.extend_from_slice(bytes);
     }
 
     /// The block, `rest` being what of it is not in `held`.
@@ -162,6 +189,9 @@ impl Blocks {
         self.held.capacity()
     }
 }
+
+/// Most blocks that are put together have no more bytes: their buffer never grows.
+const SMALL: usize = 128;
 
 /// What a line end has brought, and how many bytes of the input need not be kept any more: they
 /// are in `held`, or they belong to no block.

@@ -1,9 +1,11 @@
 //! Parsed events (WHATWG HTML §9.2.6).
 
+use std::borrow::Cow;
 use std::mem;
 use std::time::Duration;
 
 use super::line::Lines;
+use super::scan::line_end;
 use super::{SseError, Taken};
 use crate::limits::Limits;
 
@@ -59,7 +61,7 @@ impl Event {
 #[derive(Debug)]
 pub struct Events {
     lines: Lines,
-    block: Block,
+    block: Block<'static>,
     line_max: usize,
     block_max: usize,
     last_event_id: String,
@@ -95,7 +97,14 @@ impl Events {
         if self.failed {
             return Ok((input.len(), None));
         }
-        let result = self.read(input);
+        let mut used = 0;
+        while let Some((taken, block)) = self.whole(&input[used..]) {
+            used += taken;
+            if let Some(event) = self.dispatch(block) {
+                return Ok((used, Some(event)));
+            }
+        }
+        let result = self.read(input, used);
         if result.is_err() {
             self.restart();
             self.failed = true;
@@ -142,32 +151,70 @@ impl Events {
         self.failed = false;
     }
 
-    fn read(&mut self, input: &[u8]) -> Taken<Event> {
-        let mut used = 0;
+    /// The block that stands whole at the start of `input` with LF line ends only: how many bytes,
+    /// and what is in it. One that is not longer than both limits passes neither. Nothing of
+    /// another changes anything, so its lines are looked at once more, but that is the last time.
+    #[inline]
+    fn whole<'b>(&self, input: &'b [u8]) -> Option<(usize, Block<'b>)> {
+        if !self.lines.at_start() || !self.block.is_empty() {
+            return None;
+        }
+        let max = self.lines.max().min(self.block_max);
+        let input = &input[..max.min(input.len())];
+        let (mut at, mut block) = (0, Block::default());
+        loop {
+            let rest = &input[at..];
+            let len = line_end(rest)?;
+            if rest[len] == b'\r' {
+                return None;
+            }
+            at += len + 1;
+            if len == 0 {
+                return Some((at, block));
+            }
+            block.field(&rest[..len], Cow::Borrowed, usize::MAX).ok()?;
+        }
+    }
+
+    /// Every other block, line by line, behind `used` bytes. Apart, so that it is not in the way.
+    #[inline(never)]
+    fn read(&mut self, input: &[u8], mut used: usize) -> Taken<Event> {
         loop {
             let (taken, line) = self.lines.next(&input[used..])?;
             used += taken;
             let Some(line) = line else { return Ok((used, None)) };
             let blank = line.is_empty();
-            self.block.field(line, self.block_max)?;
+            self.block.field(line, |value| Cow::Owned(value.to_vec()), self.block_max)?;
             self.lines.release();
-            if blank && let Some(event) = self.dispatch() {
-                return Ok((used, Some(event)));
+            if blank {
+                let block = mem::take(&mut self.block);
+                if let Some(event) = self.dispatch(block) {
+                    return Ok((used, Some(event)));
+                }
             }
         }
     }
 
     /// A blank line. The last event ID is taken in any case, and nothing is dispatched without
     /// data.
-    fn dispatch(&mut self) -> Option<Event> {
-        let block = mem::take(&mut self.block);
+    fn dispatch(&mut self, block: Block<'_>) -> Option<Event> {
         self.retry = block.retry.or(self.retry);
         if let Some(id) = block.id {
-            self.last_event_id = decode(id);
+            self.take_id(id);
         }
         let data = decode(block.data?);
         let event = if block.event.is_empty() { "message".into() } else { decode(block.event) };
         Some(Event { event, data, id: self.last_event_id.clone(), retry: block.retry })
+    }
+
+    /// Where the one before stood, if that is small: with every event comes another.
+    fn take_id(&mut self, id: Cow<'_, [u8]>) {
+        match str::from_utf8(&id) {
+            Ok(text) if self.last_event_id.capacity() <= KEEP => {
+                text.clone_into(&mut self.last_event_id);
+            }
+            _ => self.last_event_id = decode(id),
+        }
     }
 
     /// Bytes of memory that are kept for what is unfinished.
@@ -175,61 +222,108 @@ impl Events {
     pub(super) fn capacity(&self) -> usize {
         let block = &self.block;
         let kept = [&block.event].into_iter().chain(&block.data).chain(&block.id);
-        self.lines.capacity() + kept.map(Vec::capacity).sum::<usize>()
+        let capacity = |kept: &Cow<'_, [u8]>| match kept {
+            Cow::Borrowed(_) => 0,
+            Cow::Owned(bytes) => bytes.capacity(),
+        };
+        self.lines.capacity() + kept.map(capacity).sum::<usize>()
     }
 }
 
+/// An ID whose buffer is larger than this gives it back with the next: 256 B, so that an idle
+/// stream owns little.
+const KEEP: usize = 256;
+
 /// The fields since the last blank line, not decoded: LF cuts no sequence, so the decoder gives
-/// the same for a text as for its lines, and it can wait until the event is complete.
+/// the same for a text as for its lines, and it can wait until the event is complete. Lent as long
+/// as the block stands in one piece, which for most is all the time.
 #[derive(Debug, Default)]
-struct Block {
+struct Block<'b> {
     /// `None` until there is a `data` field: an event with empty data is still an event.
-    data: Option<Vec<u8>>,
-    event: Vec<u8>,
+    data: Option<Cow<'b, [u8]>>,
+    event: Cow<'b, [u8]>,
     /// `None` until there is an `id` field: an empty one resets the last event ID.
-    id: Option<Vec<u8>>,
+    id: Option<Cow<'b, [u8]>>,
     retry: Option<Duration>,
 }
 
-impl Block {
-    /// Takes a line. A comment is a field without a name, and thus unknown, as is a blank line.
-    fn field(&mut self, line: &[u8], max: usize) -> Result<(), SseError> {
-        let (name, value) = split(line);
-        match name {
-            b"data" => self.add_data(value, max)?,
-            b"event" => self.event = value.to_vec(),
-            b"id" if !value.contains(&0) => self.id = Some(value.to_vec()),
-            b"retry" => self.retry = milliseconds(value).or(self.retry),
-            _ => {}
+impl<'b> Block<'b> {
+    /// Takes a line, whose value `keep` lends or copies.
+    #[inline]
+    fn field<'l>(
+        &mut self,
+        line: &'l [u8],
+        keep: impl Fn(&'l [u8]) -> Cow<'b, [u8]>,
+        max: usize,
+    ) -> Result<(), SseError> {
+        match named(line) {
+            Some((Name::Data, value)) => match &mut self.data {
+                None => self.data = Some(keep(value)),
+                Some(data) => add_line(data, value, max)?,
+            },
+            Some((Name::Event, value)) => self.event = keep(value),
+            Some((Name::Id, value)) if !value.contains(&0) => self.id = Some(keep(value)),
+            Some((Name::Retry, value)) => self.retry = milliseconds(value).or(self.retry),
+            Some((Name::Id, _)) | None => {}
         }
         if self.len() > max { Err(SseError::LongEvent) } else { Ok(()) }
     }
 
-    fn add_data(&mut self, value: &[u8], max: usize) -> Result<(), SseError> {
-        let Some(data) = &mut self.data else {
-            self.data = Some(value.to_vec());
-            return Ok(());
-        };
-        // Asked before the buffer grows, which may double it.
-        if data.len() + 1 + value.len() > max {
-            return Err(SseError::LongEvent);
-        }
-        data.push(b'\n');
-        data.extend_from_slice(value);
-        Ok(())
+    /// Whether it is as before its first line.
+    fn is_empty(&self) -> bool {
+        let none = self.data.is_none() && self.id.is_none() && self.retry.is_none();
+        none && self.event.is_empty()
     }
 
     fn len(&self) -> usize {
-        let (data, id) = (self.data.as_ref(), self.id.as_ref());
-        data.map_or(0, Vec::len) + self.event.len() + id.map_or(0, Vec::len)
+        let len = |text: &Option<Cow<'_, [u8]>>| text.as_ref().map_or(0, |text| text.len());
+        len(&self.data) + self.event.len() + len(&self.id)
     }
 }
 
+/// One more line of `data`.
+fn add_line(data: &mut Cow<'_, [u8]>, value: &[u8], max: usize) -> Result<(), SseError> {
+    let len = data.len() + 1 + value.len();
+    // Asked before the buffer grows, which may double it.
+    if len > max {
+        return Err(SseError::LongEvent);
+    }
+    if let Cow::Borrowed(first) = *data {
+        // Room for both from the start: `to_mut` would make it for the first.
+        let mut both = Vec::with_capacity(len);
+        both.extend_from_slice(first);
+        *data = Cow::Owned(both);
+    }
+    let data = data.to_mut();
+    data.push(b'\n');
+    data.extend_from_slice(value);
+    Ok(())
+}
+
+/// The names that mean something. A comment is a field without a name.
+#[derive(Clone, Copy)]
+enum Name {
+    Data,
+    Event,
+    Id,
+    Retry,
+}
+
 /// Name and value of a field: what stands before the first colon, and behind it without one space.
-fn split(line: &[u8]) -> (&[u8], &[u8]) {
-    let Some(colon) = line.iter().position(|&b| b == b':') else { return (line, b"") };
-    let value = &line[colon + 1..];
-    (&line[..colon], value.strip_prefix(b" ").unwrap_or(value))
+/// The names are asked for instead of the colon being looked for: it may be far away.
+#[inline]
+fn named(line: &[u8]) -> Option<(Name, &[u8])> {
+    let (name, rest) = match line {
+        [b'd', b'a', b't', b'a', rest @ ..] => (Name::Data, rest),
+        [b'i', b'd', rest @ ..] => (Name::Id, rest),
+        [b'e', b'v', b'e', b'n', b't', rest @ ..] => (Name::Event, rest),
+        [b'r', b'e', b't', b'r', b'y', rest @ ..] => (Name::Retry, rest),
+        _ => return None,
+    };
+    match rest {
+        [b':', b' ', value @ ..] | [b':', value @ ..] | value @ [] => Some((name, value)),
+        _ => None,
+    }
 }
 
 /// A number of milliseconds: ASCII digits and nothing else. By hand, since `str::parse` takes a
@@ -243,7 +337,14 @@ fn milliseconds(value: &[u8]) -> Option<Duration> {
     Some(Duration::from_millis(number))
 }
 
-/// UTF-8 with U+FFFD for what is none; without a copy if nothing is wrong.
-fn decode(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+/// UTF-8 with U+FFFD for what is none; text that was copied already is not copied again if nothing
+/// is wrong. Asked first, since the search for errors goes byte by byte.
+fn decode(bytes: Cow<'_, [u8]>) -> String {
+    let text = match bytes {
+        Cow::Borrowed(text) => {
+            str::from_utf8(text).map(str::to_owned).map_err(|_| Cow::Borrowed(text))
+        }
+        Cow::Owned(text) => String::from_utf8(text).map_err(|e| Cow::Owned(e.into_bytes())),
+    };
+    text.unwrap_or_else(|bytes: Cow<'_, [u8]>| String::from_utf8_lossy(&bytes).into_owned())
 }

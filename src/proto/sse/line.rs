@@ -1,22 +1,10 @@
 //! Lines of an event stream, and the bytes that are part of none.
 
+use super::scan::line_end;
 use super::{SseError, Taken};
 
 /// U+FEFF in UTF-8.
 const MARK: &[u8] = b"\xEF\xBB\xBF";
-
-/// How many bytes one step of the search covers: enough that the compiler compares them at once.
-const STEP: usize = 32;
-
-/// Where the first CR or LF of `bytes` stands.
-pub(super) fn line_end(bytes: &[u8]) -> Option<usize> {
-    let ends = |&b: &u8| b == b'\n' || b == b'\r';
-    // No early exit within a step: a branch for each byte would cost more than it saves.
-    let without = |step: &&[u8]| !step.iter().fold(false, |any, b| any | ends(b));
-    let passed = bytes.chunks_exact(STEP).take_while(without).count() * STEP;
-    // `passed` counts whole steps of `bytes`, so it is within.
-    bytes[passed..].iter().position(ends).map(|n| passed + n)
-}
 
 /// The bytes that belong to no line: one byte order mark at the very start of the stream, and the
 /// LF of a CR LF, since the CR has ended its line already.
@@ -29,6 +17,11 @@ pub(super) struct Between {
 }
 
 impl Between {
+    /// Whether the next byte is the first of a line for sure.
+    pub(super) fn is_over(&self) -> bool {
+        self.mark == MARK.len() && !self.after_cr
+    }
+
     /// How many bytes at the start of `input` belong to no line. Bytes of earlier pieces that
     /// looked like a mark and are none go to `held`, in front of `input`.
     pub(super) fn skip(&mut self, input: &[u8], held: &mut Vec<u8>) -> usize {
@@ -90,6 +83,16 @@ impl Lines {
         Lines { between: Between::default(), held: Vec::new(), max }
     }
 
+    /// Whether the next byte is the first of a line for sure.
+    pub(super) fn at_start(&self) -> bool {
+        self.held.is_empty() && self.between.is_over()
+    }
+
+    /// How many bytes a line may have.
+    pub(super) fn max(&self) -> usize {
+        self.max
+    }
+
     /// Takes one line without its end, or all there is when the line is not over; gives how many
     /// bytes that were. A line that was given has to be followed by [`Lines::release`].
     pub(super) fn next<'a>(&'a mut self, input: &'a [u8]) -> Taken<&'a [u8]> {
@@ -129,30 +132,5 @@ impl Lines {
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.held.capacity()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_line_end_is_found_wherever_it_stands() {
-        for len in 0..3 * STEP {
-            let mut bytes = vec![b'x'; len];
-            assert_eq!(line_end(&bytes), None, "{len} bytes without one");
-            for at in (0..len).rev() {
-                for end in [b'\n', b'\r'] {
-                    bytes[at] = end;
-                    assert_eq!(line_end(&bytes), Some(at), "{len} bytes, at {at}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn bytes_next_to_cr_and_lf_end_no_line() {
-        let others: Vec<u8> = (0..=255).filter(|b| !b"\r\n".contains(b)).collect();
-        assert_eq!(line_end(&others), None);
     }
 }

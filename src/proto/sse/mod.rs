@@ -16,6 +16,7 @@ mod block;
 mod event;
 mod line;
 mod reconnect;
+mod scan;
 #[cfg(test)]
 mod tests;
 
