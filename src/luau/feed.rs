@@ -3,23 +3,22 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 
-use mlua::{Function, IntoLua, Lua, Table, Value};
+use mlua::{Function, IntoLua, IntoLuaMulti, Lua, Table, Value};
 
 use super::host::{Host, lock};
 use super::streams;
-use crate::net::{Closed, ConnId, Event};
+use crate::net::{Closed, ConnId, Event, Items, Run};
 use crate::proto::Text;
 
-/// So many messages at a time, which is as many as are handled in a row.
-const GROUP: usize = 64;
-
-/// So many bytes at a time: those of a group lie in the cache when they are handled.
+/// So many messages at a time, and so many bytes: those of a group lie in the cache when they are
+/// handled, and nothing but what comes before the next message is looked at between two of them.
+const GROUP: usize = 256;
 const GROUP_BYTES: usize = 64 * 1024;
 
-/// Messages up to this size travel in one string for the whole group, each behind a byte that tells
-/// its length: what Luau then cuts out costs less than a value handed over. The number is what fits
-/// into that byte; beyond it, hashing the string of the group would cost more than that saves.
-const PACKED: usize = u8::MAX as usize;
+/// Short messages travel in one string, and their lengths in another with a byte for each, if so many
+/// come in a row: what Luau then cuts out costs less than a value handed over. Beyond the 255 bytes
+/// that such a byte can tell, hashing the string of the group would cost more than that saves.
+const LEAST: usize = 4;
 
 /// From here on, a look at whether bytes are UTF-8 costs more than what is handed over in another
 /// way when they are not known to be.
@@ -31,7 +30,8 @@ pub(super) struct Feed {
     event: Function,
     /// Works off what has come, up to a limit; whether that was reached.
     soon: Function,
-    scratch: RefCell<Vec<u8>>,
+    /// Lengths of a run.
+    lengths: RefCell<Vec<u8>>,
 }
 
 /// A message that may travel with others.
@@ -65,7 +65,6 @@ struct Group<'a> {
     of: Option<(ConnId, bool)>,
     pieces: Vec<Piece<'a>>,
     bytes: usize,
-    longest: usize,
 }
 
 impl<'a> Group<'a> {
@@ -77,13 +76,12 @@ impl<'a> Group<'a> {
         let len = piece.bytes().len();
         self.of = Some(of);
         self.bytes += len;
-        self.longest = self.longest.max(len);
         self.pieces.push(piece);
     }
 
     fn clear(&mut self) {
         self.pieces.clear();
-        (self.of, self.bytes, self.longest) = (None, 0, 0);
+        (self.of, self.bytes) = (None, 0);
     }
 }
 
@@ -93,66 +91,44 @@ impl Feed {
             messages: connections.get("messages")?,
             event: connections.get("event")?,
             soon: connections.get("soon")?,
-            scratch: RefCell::default(),
+            lengths: RefCell::default(),
         })
     }
 
     /// Hands all events over. A group is worked off before the next one is made, so that its strings
     /// are short-lived; after `limit`, a time of the Luau side's clock, groups are only put there.
-    pub(super) fn events<'a>(
+    pub(super) fn events(
         &self,
         lua: &Lua,
         host: &Host,
         limit: Option<f64>,
-        events: impl Iterator<Item = (ConnId, Event<'a>)>,
+        mut items: Items<'_>,
     ) -> mlua::Result<()> {
-        let mut group = Group::default();
-        let mut late = false;
-        for (id, event) in events {
-            let piece = match event {
-                Event::Text(text) => Ok((Piece::Text(text), false)),
-                Event::Chunk(bytes) => Ok((Piece::Bytes(bytes), false)),
-                Event::Binary(bytes) if !lock(&host.buffers).contains(&id) => {
-                    Ok((Piece::Bytes(bytes), true))
+        let mut lengths = self.lengths.take();
+        let mut feeding = Feeding { feed: self, lua, limit, group: Group::default(), late: false };
+        let strings = |id| !lock(&host.buffers).contains(&id);
+        loop {
+            if let Some(run) = items.run((LEAST, GROUP), &mut lengths, strings) {
+                feeding.group()?;
+                feeding.run(&run, &lengths)?;
+                continue;
+            }
+            let Some((id, event)) = items.next() else { break };
+            match event {
+                Event::Text(text) => feeding.piece((id, false), Piece::Text(text))?,
+                Event::Chunk(bytes) => feeding.piece((id, false), Piece::Bytes(bytes))?,
+                Event::Binary(bytes) if strings(id) => {
+                    feeding.piece((id, true), Piece::Bytes(bytes))?;
                 }
-                event => Err(event),
-            };
-            let fits = piece.as_ref().is_ok_and(|(_, binary)| group.takes((id, *binary)));
-            if !fits && !group.pieces.is_empty() {
-                self.hand_over(lua, &mut group)?;
-                late = late || self.soon.call(limit)?;
-            }
-            match piece {
-                Ok((piece, binary)) => group.push((id, binary), piece),
-                Err(event) => self.event(lua, host, id, event)?,
+                event => {
+                    feeding.group()?;
+                    self.event(lua, host, id, event)?;
+                }
             }
         }
-        self.hand_over(lua, &mut group)
-    }
-
-    fn hand_over(&self, lua: &Lua, group: &mut Group<'_>) -> mlua::Result<()> {
-        let Some((id, binary)) = group.of else { return Ok(()) };
-        let count = group.pieces.len();
-        let is_packed = count > 1 && group.longest <= PACKED;
-        let what = match &group.pieces[..] {
-            [piece] => lua.create_string(piece.bytes())?.into_lua(lua)?,
-            pieces if is_packed => self.packed(lua, pieces)?,
-            pieces => list(lua, pieces)?,
-        };
-        group.clear();
-        self.messages.call((id.to_bits(), what, count, is_packed, binary.then_some(true)))
-    }
-
-    fn packed(&self, lua: &Lua, pieces: &[Piece<'_>]) -> mlua::Result<Value> {
-        let mut scratch = self.scratch.borrow_mut();
-        scratch.clear();
-        for piece in pieces {
-            let bytes = piece.bytes();
-            // No longer than `PACKED`.
-            scratch.push(bytes.len() as u8);
-            scratch.extend_from_slice(bytes);
-        }
-        lua.create_string(&*scratch)?.into_lua(lua)
+        feeding.group()?;
+        *self.lengths.borrow_mut() = lengths;
+        Ok(())
     }
 
     fn event(&self, lua: &Lua, host: &Host, id: ConnId, event: Event<'_>) -> mlua::Result<()> {
@@ -167,7 +143,7 @@ impl Feed {
             }
             Event::Binary(data) => {
                 let value = Value::Buffer(lua.create_buffer(&data)?);
-                messages.call((bits, value, 1, false, true))
+                messages.call((bits, value, 1, Value::Nil, true))
             }
             Event::Opened(opened) => {
                 let headers = lua.create_string(opened.headers.as_bytes())?;
@@ -194,6 +170,53 @@ impl Feed {
                 }
             }
         }
+    }
+}
+
+/// The groups of one turn.
+struct Feeding<'f, 'a> {
+    feed: &'f Feed,
+    lua: &'f Lua,
+    limit: Option<f64>,
+    group: Group<'a>,
+    /// The limit was reached.
+    late: bool,
+}
+
+impl<'a> Feeding<'_, 'a> {
+    /// Adds to the group, or begins the next one.
+    fn piece(&mut self, of: (ConnId, bool), piece: Piece<'a>) -> mlua::Result<()> {
+        if !self.group.takes(of) {
+            self.group()?;
+        }
+        self.group.push(of, piece);
+        Ok(())
+    }
+
+    /// Hands the group over, if there is one.
+    fn group(&mut self) -> mlua::Result<()> {
+        let Some((id, binary)) = self.group.of else { return Ok(()) };
+        let count = self.group.pieces.len();
+        let what = match &self.group.pieces[..] {
+            [piece] => self.lua.create_string(piece.bytes())?.into_lua(self.lua)?,
+            pieces => list(self.lua, pieces)?,
+        };
+        self.group.clear();
+        self.hand_over((id.to_bits(), what, count, Value::Nil, binary.then_some(true)))
+    }
+
+    fn run(&mut self, run: &Run<'_>, lengths: &[u8]) -> mlua::Result<()> {
+        let texts = self.lua.create_string(run.bytes)?;
+        let lengths_in_lua = self.lua.create_string(lengths)?;
+        let binary = run.binary.then_some(true);
+        self.hand_over((run.id.to_bits(), texts, lengths.len(), lengths_in_lua, binary))
+    }
+
+    fn hand_over(&mut self, group: impl IntoLuaMulti) -> mlua::Result<()> {
+        if !self.late {
+            self.late = self.feed.soon.call(self.limit)?;
+        }
+        self.feed.messages.call(group)
     }
 }
 
