@@ -1,24 +1,18 @@
 //! Hands the events of a turn to the Luau side: messages in groups, each in one call.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 
-use mlua::{Function, IntoLua, IntoLuaMulti, Lua, Table, Value};
+use mlua::{Function, IntoLua, Lua, Table, Value};
 
 use super::host::{Host, lock};
 use super::streams;
-use crate::net::{Closed, ConnId, Event, Items, Run};
+use crate::net::{Closed, ConnId, Event, Items};
 use crate::proto::Text;
 
 /// So many messages at a time, and so many bytes: those of a group lie in the cache when they are
 /// handled, and nothing but what comes before the next message is looked at between two of them.
-const GROUP: usize = 256;
+const GROUP: usize = 64;
 const GROUP_BYTES: usize = 64 * 1024;
-
-/// Short messages travel in one string, and their lengths in another with a byte for each, if so many
-/// come in a row: what Luau then cuts out costs less than a value handed over. Beyond the 255 bytes
-/// that such a byte can tell, hashing the string of the group would cost more than that saves.
-const LEAST: usize = 4;
 
 /// From here on, a look at whether bytes are UTF-8 costs more than what is handed over in another
 /// way when they are not known to be.
@@ -30,8 +24,6 @@ pub(super) struct Feed {
     event: Function,
     /// Works off what has come, up to a limit; whether that was reached.
     soon: Function,
-    /// Lengths of a run.
-    lengths: RefCell<Vec<u8>>,
 }
 
 /// A message that may travel with others.
@@ -91,7 +83,6 @@ impl Feed {
             messages: connections.get("messages")?,
             event: connections.get("event")?,
             soon: connections.get("soon")?,
-            lengths: RefCell::default(),
         })
     }
 
@@ -102,18 +93,11 @@ impl Feed {
         lua: &Lua,
         host: &Host,
         limit: Option<f64>,
-        mut items: Items<'_>,
+        items: Items<'_>,
     ) -> mlua::Result<()> {
-        let mut lengths = self.lengths.take();
         let mut feeding = Feeding { feed: self, lua, limit, group: Group::default(), late: false };
         let strings = |id| !lock(&host.buffers).contains(&id);
-        loop {
-            if let Some(run) = items.run((LEAST, GROUP), &mut lengths, strings) {
-                feeding.group()?;
-                feeding.run(&run, &lengths)?;
-                continue;
-            }
-            let Some((id, event)) = items.next() else { break };
+        for (id, event) in items {
             match event {
                 Event::Text(text) => feeding.piece((id, false), Piece::Text(text))?,
                 Event::Chunk(bytes) => feeding.piece((id, false), Piece::Bytes(bytes))?,
@@ -127,7 +111,6 @@ impl Feed {
             }
         }
         feeding.group()?;
-        *self.lengths.borrow_mut() = lengths;
         Ok(())
     }
 
@@ -143,7 +126,7 @@ impl Feed {
             }
             Event::Binary(data) => {
                 let value = Value::Buffer(lua.create_buffer(&data)?);
-                messages.call((bits, value, 1, Value::Nil, true))
+                messages.call((bits, value, 1, true))
             }
             Event::Opened(opened) => {
                 let headers = lua.create_string(opened.headers.as_bytes())?;
@@ -202,21 +185,10 @@ impl<'a> Feeding<'_, 'a> {
             pieces => list(self.lua, pieces)?,
         };
         self.group.clear();
-        self.hand_over((id.to_bits(), what, count, Value::Nil, binary.then_some(true)))
-    }
-
-    fn run(&mut self, run: &Run<'_>, lengths: &[u8]) -> mlua::Result<()> {
-        let texts = self.lua.create_string(run.bytes)?;
-        let lengths_in_lua = self.lua.create_string(lengths)?;
-        let binary = run.binary.then_some(true);
-        self.hand_over((run.id.to_bits(), texts, lengths.len(), lengths_in_lua, binary))
-    }
-
-    fn hand_over(&mut self, group: impl IntoLuaMulti) -> mlua::Result<()> {
         if !self.late {
             self.late = self.feed.soon.call(self.limit)?;
         }
-        self.feed.messages.call(group)
+        self.feed.messages.call((id.to_bits(), what, count, binary.then_some(true)))
     }
 }
 

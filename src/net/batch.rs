@@ -158,70 +158,7 @@ pub struct Items<'a> {
     items: std::vec::Drain<'a, (ConnId, Item)>,
 }
 
-/// Short payloads that stand one behind the other.
-#[cfg(feature = "luau")]
-pub(crate) struct Run<'a> {
-    pub(crate) id: ConnId,
-    /// Whether they were binary messages.
-    pub(crate) binary: bool,
-    pub(crate) bytes: &'a [u8],
-}
-
-#[cfg(feature = "luau")]
 impl<'a> Items<'a> {
-    /// Takes the next payloads out, if they are `least` to `most` in a row of one connection and one
-    /// kind, none of them longer than a byte can tell; their lengths go to `lengths`. Binary messages
-    /// only of connections that `takes_binary` names.
-    pub(crate) fn run(
-        &mut self,
-        (least, most): (usize, usize),
-        lengths: &mut Vec<u8>,
-        takes_binary: impl Fn(ConnId) -> bool,
-    ) -> Option<Run<'a>> {
-        let (id, first) = self.items.as_slice().first()?;
-        let (id, kind) = (*id, std::mem::discriminant(first));
-        let binary = matches!(first, Item::Binary(_));
-        lengths.clear();
-        let mut sum = 0;
-        for (of, item) in self.items.as_slice().iter().take(most) {
-            let Some(len) = item.short() else { break };
-            if *of != id || std::mem::discriminant(item) != kind {
-                break;
-            }
-            lengths.push(len);
-            sum += usize::from(len);
-        }
-        if lengths.len() < least.max(1) || (binary && !takes_binary(id)) {
-            return None;
-        }
-        let bytes = match first {
-            Item::Text(_) => self.next_text(sum).as_bytes(),
-            _ => self.next_bytes(sum),
-        };
-        self.items.by_ref().take(lengths.len()).for_each(drop);
-        Some(Run { id, binary, bytes })
-    }
-}
-
-#[cfg(feature = "luau")]
-impl Item {
-    /// The length of what may be part of a run, if a byte can tell it.
-    fn short(&self) -> Option<u8> {
-        match self {
-            Item::Text(len) | Item::Binary(len) | Item::Chunk(len) => u8::try_from(*len).ok(),
-            Item::Pong(_) | Item::Other(_) => None,
-        }
-    }
-}
-
-impl<'a> Items<'a> {
-    /// The same of text.
-    fn next_text(&mut self, len: usize) -> &'a str {
-        let (text, rest) = self.text.split_at_checked(len).unwrap_or_default();
-        self.text = rest;
-        text
-    }
-
     /// Every length was put down when the bytes were.
     fn next_bytes(&mut self, len: usize) -> &'a [u8] {
         let (bytes, rest) = self.bytes.split_at_checked(len).unwrap_or_default();
@@ -237,7 +174,11 @@ impl<'a> Iterator for Items<'a> {
     fn next(&mut self) -> Option<(ConnId, Event<'a>)> {
         let (id, item) = self.items.next()?;
         let event = match item {
-            Item::Text(len) => Event::Text(Text::new(self.next_text(len))),
+            Item::Text(len) => {
+                let (text, rest) = self.text.split_at_checked(len).unwrap_or_default();
+                self.text = rest;
+                Event::Text(Text::new(text))
+            }
             Item::Binary(len) => Event::Binary(Cow::Borrowed(self.next_bytes(len))),
             Item::Pong(len) => Event::Pong(self.next_bytes(len)),
             Item::Chunk(len) => Event::Chunk(Cow::Borrowed(self.next_bytes(len))),
@@ -305,34 +246,6 @@ mod tests {
             batch.clear();
             assert!(out.len() == 12 && batch.costs().is_empty());
         }
-    }
-
-    #[cfg(feature = "luau")]
-    #[test]
-    fn runs_are_of_one_connection_and_one_kind_and_short() {
-        let long = "x".repeat(256);
-        let (a, b) = (ConnId::new(1, 0), ConnId::new(2, 0));
-        let mut batch = Batch::default();
-        for (id, text) in [(a, "1"), (a, ""), (a, &long[1..]), (a, &long), (b, "ä"), (b, "3")] {
-            batch.put(id, Event::Text(Text::new(text)));
-        }
-        for bytes in [&b"4"[..], b"56"] {
-            batch.put(b, Event::Binary(Cow::Borrowed(bytes)));
-        }
-        let (mut items, mut lengths) = (batch.drain(), Vec::new());
-        let run = items.run((2, 9), &mut lengths, |_| true).unwrap();
-        assert!(run.id == a && !run.binary && lengths == [1, 0, 255]);
-        assert_eq!(run.bytes, [b"1", &long.as_bytes()[1..]].concat());
-        assert!(items.run((1, 9), &mut lengths, |_| true).is_none(), "256 bytes");
-        assert!(matches!(items.next(), Some((_, Event::Text(text))) if text.as_str() == long));
-        assert!(items.run((3, 9), &mut lengths, |_| true).is_none(), "two are too few");
-        let run = items.run((1, 1), &mut lengths, |_| true).unwrap();
-        assert_eq!((run.id, run.bytes, &lengths[..]), (b, "ä".as_bytes(), &[2][..]));
-        assert!(matches!(items.next(), Some((_, Event::Text(text))) if text.as_str() == "3"));
-        assert!(items.run((2, 9), &mut lengths, |id| id != b).is_none(), "as it is asked for");
-        let run = items.run((2, 9), &mut lengths, |_| true).unwrap();
-        assert!(run.binary && run.bytes == b"456" && lengths == [1, 2]);
-        assert!(items.run((0, 9), &mut lengths, |_| true).is_none() && items.next().is_none());
     }
 
     /// Accepts one client and sends until nothing more is taken.

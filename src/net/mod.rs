@@ -29,8 +29,6 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 pub use ask::Ask;
-#[cfg(feature = "luau")]
-pub(crate) use batch::Run;
 pub use batch::{Batch, Items};
 pub use blocking::{Message, Received, WebSocket, connect};
 pub use client::{Client, Events};
