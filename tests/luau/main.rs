@@ -43,6 +43,7 @@ mod raw;
 mod scheduler;
 mod secrets;
 mod signals;
+mod stand_in;
 mod stream_creation;
 mod stream_errors;
 mod stream_input;
