@@ -329,9 +329,12 @@ impl Owner {
             turned?;
         }
         if let Some(left) = self.batches.pop_front() {
-            let costs = left.costs();
             self.seat.shared.with(|reactor| {
-                costs.into_iter().for_each(|(id, bytes)| reactor.consumed(id, bytes));
+                for (id, bytes) in left.costs().iter().copied() {
+                    reactor.consumed(id, bytes);
+                }
+                // A turn would have written what waits.
+                reactor.flush();
             });
             *batch = left;
             return Ok(());
