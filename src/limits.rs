@@ -106,13 +106,20 @@ pub struct Limits {
     /// Questions that wait for such a thread: 1,024; one more fails at once.
     pub dns_queue: usize,
     /// Bytes that were handed over for one connection and that are not consumed yet, past which
-    /// its socket is not read (by `Client`, and while a blocking send waits): 2 MiB.
+    /// its socket is not read (by `Client`, by the stand-in, and while a blocking send waits):
+    /// 2 MiB.
     pub high_water: usize,
     /// Where reading goes on: 512 KiB.
     pub low_water: usize,
     /// The same over all connections of a reactor: 64 MiB. Past it, each connection is stopped at
     /// [`Limits::low_water`], so that many fast peers are bounded too.
     pub high_water_total: usize,
+    /// Luau: between two looks of the stand-in, the thread that takes over the network from a script
+    /// that computes: 20 ms. It takes over at the second look at the same piece of work, so after
+    /// 20 to 40 ms: short enough for any ping, and long enough that 50 looks a second do not show
+    /// and that handlers which are merely slow stay inline. What such a script sends leaves after
+    /// so long at the latest. Less than 1 ms counts as 1 ms.
+    pub stand_in: Duration,
     /// Luau: `WebStreamClient`s that have not finished: 6, as Roblox documents.
     pub stream_clients: usize,
     /// Luau: how deep JSON may be nested: 100 arrays and objects, well below what the stack bears.
@@ -165,6 +172,7 @@ impl Default for Limits {
             high_water: 2 * MIB,
             low_water: 512 * KIB,
             high_water_total: 64 * MIB,
+            stand_in: Duration::from_millis(20),
             stream_clients: 6,
             json_depth: 100,
             hold: MIB,

@@ -41,6 +41,7 @@ pub(super) struct RunArgs {
     pub(super) connect_timeout: Option<Duration>,
     pub(super) timeout: Option<Duration>,
     pub(super) poll_thread: bool,
+    pub(super) no_stand_in: bool,
     pub(super) trace: bool,
     pub(super) file: PathBuf,
     pub(super) args: Vec<OsString>,
@@ -176,6 +177,10 @@ fn run(mut words: Words) -> Result<Command, Failure> {
                     without_value(&name, value)?;
                     run.poll_thread = true;
                 }
+                "--no-stand-in" => {
+                    without_value(&name, value)?;
+                    run.no_stand_in = true;
+                }
                 "--trace" => {
                     without_value(&name, value)?;
                     run.trace = true;
@@ -268,7 +273,8 @@ mod tests {
         assert_eq!(run.file, PathBuf::from("-"));
         assert_eq!(run.timeout, Some(Duration::from_millis(1500)));
         assert_eq!(run.connect_timeout, Some(Duration::from_secs(2)));
-        assert!(run.poll_thread && !run.trace);
+        assert!(run.poll_thread && !run.no_stand_in && !run.trace);
+        assert!(run_args(&["--no-stand-in", "x"]).no_stand_in);
         assert_eq!(run_args(&["--", "--odd.luau", "b"]).file, PathBuf::from("--odd.luau"));
     }
 
@@ -301,6 +307,7 @@ mod tests {
             (&["run", "--timeout", "soon", "x"], "above 0"),
             (&["run", "--resolve", "a", "x"], "HOST:PORT:ADDRESS"),
             (&["run", "--trace=1", "x"], "takes no value"),
+            (&["run", "--no-stand-in=1", "x"], "takes no value"),
             (&["run", "--allow", "a b", "x"], "is not HOST"),
             (&["run", "--deny-private=1", "x"], "takes no value"),
             (&["run", "--memory", "0", "x"], "above 0"),

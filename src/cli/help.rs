@@ -38,8 +38,9 @@ for standard input; ARGS reach the script as `...`.
   --memory MIB            memory of the script; what goes beyond ends the run
   --time-limit S          time for which a thread may run without a pause
   --connections N         connections at a time (8192)
-  --poll-thread           network on a thread of its own: pings are answered while
-                          the script computes
+  --poll-thread           network on a thread of its own all the time
+  --no-stand-in           no thread that takes over the network while the script
+                          computes for longer than 20 ms: pings wait then
   --trace                 each frame and change of state as a line on standard error
   --help                  this text
 

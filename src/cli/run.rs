@@ -29,6 +29,7 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     options.config().policy = policy(&args, server.as_ref().map(Running::address));
     let options = options
         .poll_thread(args.poll_thread)
+        .stand_in(!args.no_stand_in)
         .secrets(secrets::source(&args.secrets)?)
         .memory_limit(args.memory.map(|mib| mib.saturating_mul(1024 * 1024)))
         .time_limit(args.time_limit);

@@ -8,44 +8,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, LuaString, Table, Value};
 
+use super::link::Link;
 use super::options::{Line, Options as Setup, Output};
 use crate::limits::Limits;
-use crate::net::{Client, ConnId, Options, Reactor, Shared};
+use crate::net::{Ask, ConnId, Options};
 use crate::proto::{CloseFrame, Misuse};
-
-/// The way to the reactor.
-#[derive(Clone)]
-pub(super) enum Link {
-    /// Driven by the VM's thread.
-    Inline(Arc<Shared>),
-    /// On a thread of its own.
-    Threaded(Client),
-}
-
-impl Link {
-    /// Uses the reactor; what is sent leaves with the next [`Link::flush`] or turn.
-    pub(super) fn with<R>(&self, act: impl FnOnce(&mut Reactor) -> R) -> R {
-        match self {
-            Link::Inline(shared) => shared.quietly(act),
-            Link::Threaded(client) => client.quietly(act),
-        }
-    }
-
-    pub(super) fn flush(&self) {
-        match self {
-            Link::Inline(shared) => shared.with(Reactor::flush),
-            Link::Threaded(client) => client.with(Reactor::flush),
-        }
-    }
-
-    /// Ends the wait of the VM's thread, or its next one.
-    pub(super) fn wake(&self) {
-        match self {
-            Link::Inline(shared) => shared.wake(),
-            Link::Threaded(client) => client.wake(),
-        }
-    }
-}
 
 /// What the natives share with the pump.
 pub(super) struct Host {
@@ -97,6 +64,23 @@ impl Host {
     /// A time of that clock as an instant; `None` for one too far away to matter.
     pub(super) fn instant(&self, seconds: f64) -> Option<Instant> {
         self.epoch.checked_add(Duration::try_from_secs_f64(seconds.max(0.0)).ok()?)
+    }
+
+    /// Starts to open a connection, and with the first one the stand-in.
+    pub(super) fn open(&self, ask: impl Into<Ask>) -> Result<ConnId, crate::Error> {
+        let ask = ask.into();
+        let id = self.link.with(|r| r.open(ask))?;
+        self.stand_by();
+        Ok(id)
+    }
+
+    /// Starts the stand-in if there is to be one. Without it the program is as good as with
+    /// `stand_in(false)`, so that is a warning.
+    pub(super) fn stand_by(&self) {
+        if let Err(e) = self.link.stand_by() {
+            let text = format!("no stand-in ({e}): the network waits while a script computes");
+            self.say(Line::Warn(&text));
+        }
     }
 
     pub(super) fn has_dropped(&self) -> bool {
@@ -356,7 +340,7 @@ fn open(host: &Host, url: &LuaString, options: &Value) -> Result<ConnId, Refused
     if let Some(limits) = limits {
         options = options.limits(limits);
     }
-    let id = host.link.with(|r| r.open(options)).map_err(|e| Refused::Url(e.to_string()))?;
+    let id = host.open(options).map_err(|e| Refused::Url(e.to_string()))?;
     if buffers {
         lock(&host.buffers).insert(id);
     }

@@ -24,6 +24,7 @@ mod json;
 #[cfg(not(feature = "json"))]
 #[path = "no_json.rs"]
 mod json;
+mod link;
 mod options;
 mod pump;
 mod secret;

@@ -76,6 +76,7 @@ pub struct Options {
     pub(super) config: Config,
     pub(super) output: Box<dyn Output>,
     pub(super) poll_thread: bool,
+    pub(super) stand_in: Option<bool>,
     pub(super) ping_interval: Option<Duration>,
     pub(super) without: Vec<String>,
     pub(super) secrets: Option<Source>,
@@ -91,6 +92,7 @@ impl Options {
             config: Config::default(),
             output: Box::new(output),
             poll_thread: false,
+            stand_in: None,
             ping_interval: Some(Duration::from_secs(30)),
             without: Vec::new(),
             secrets: None,
@@ -111,6 +113,28 @@ impl Options {
     /// while a script computes, for a thread switch per wake-up.
     pub fn poll_thread(mut self, yes: bool) -> Options {
         self.poll_thread = yes;
+        self
+    }
+
+    /// Whether a thread stands in for the VM's while a script computes: from 20 to 40 ms on
+    /// ([`Limits::stand_in`](crate::Limits::stand_in)) it answers pings, keeps time limits,
+    /// completes closes, sends what the script sends, and receives what then waits for the script
+    /// in its order, up to [`Limits::high_water`](crate::Limits::high_water). It sleeps without
+    /// ticking while nothing happens, and a message that a handler answers at once costs no thread
+    /// switch.
+    ///
+    /// Not said, it is there from the first call of [`Runtime::run`](super::Runtime::run) on, and a
+    /// program that only calls [`Runtime::step`](super::Runtime::step) gets no thread. With `true`
+    /// it is there in any case, also while [`Runtime::spawn`](super::Runtime::spawn) starts a
+    /// script; what the program does between two steps then counts as computing, too. Before the
+    /// first connection there is no thread, with [`Options::poll_thread`] there is none at all, and
+    /// it ends with the runtime. If the system has no thread for it, a warning says so, and the
+    /// network waits as with `false`.
+    ///
+    /// An [`Observer`](crate::trace::Observer) and a [`Policy`](crate::policy::Policy) are called on whichever
+    /// thread drives the reactor.
+    pub fn stand_in(mut self, yes: bool) -> Options {
+        self.stand_in = Some(yes);
         self
     }
 

@@ -8,12 +8,13 @@ use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, IntoLuaMulti, Lua, LuaOptions, StdLib, Table, Value};
 
 use super::Error;
-use super::host::{self, Host, Link, lock};
+use super::host::{self, Host, lock};
+use super::link::Link;
 use super::options::{GLOBALS, Line, Options};
 use super::stopper::{Stopper, close_all};
 use super::watch::{self, CHUNK};
 use super::{streams, values};
-use crate::net::{Batch, Client, Events, Ready, Shared, after};
+use crate::net::{Batch, Client, Events, Owner, after};
 
 /// A Luau VM with the script APIs, and the reactor behind them.
 ///
@@ -39,11 +40,13 @@ pub struct Runtime {
     stepped: Instant,
     /// How things stood after the last round.
     stand: Stand,
+    /// As in [`Options::stand_in`]; `None`: not said.
+    stand_in: Option<bool>,
 }
 
 /// Where events come from.
 enum Source {
-    Inline(Arc<Shared>, Vec<Ready>),
+    Inline(Owner),
     Threaded(Events),
 }
 
@@ -115,10 +118,11 @@ impl Runtime {
             let (client, events) = Client::spawn(config)?;
             (Link::Threaded(client), Source::Threaded(events))
         } else {
-            let shared = Arc::new(Shared::new(config)?);
-            (Link::Inline(Arc::clone(&shared)), Source::Inline(shared, Vec::new()))
+            let owner = Owner::new(config, options.stand_in == Some(true))?;
+            (Link::Inline(Arc::clone(owner.seat())), Source::Inline(owner))
         };
         let without = std::mem::take(&mut options.without);
+        let stand_in = options.stand_in;
         let (memory, time) = (options.memory_limit, options.time_limit);
         let host = Arc::new(Host::new(link.clone(), limits, options));
         let env = lua.globals();
@@ -144,6 +148,7 @@ impl Runtime {
             shared,
             stepped: Instant::now(),
             stand: Stand::default(),
+            stand_in,
         })
     }
 
@@ -199,6 +204,15 @@ impl Runtime {
         Ok(all)
     }
 
+    /// How often the stand-in has taken over, and how often it has looked whether to; for tests.
+    #[doc(hidden)]
+    pub fn stood_in(&self) -> [u64; 2] {
+        match &self.source {
+            Source::Inline(owner) => owner.seat().counts(),
+            Source::Threaded(_) => [0; 2],
+        }
+    }
+
     /// What stops it from another thread.
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()
@@ -206,7 +220,14 @@ impl Runtime {
 
     /// Runs until no thread can ever run again, then closes what is still open (with 1001, in at
     /// most 2 s). [`Progress::Done`], or [`Progress::Stopped`].
+    ///
+    /// While a script computes for longer than [`Limits::stand_in`](crate::Limits::stand_in), a
+    /// thread of its own stands in for this one: see [`Options::stand_in`].
     pub fn run(&mut self) -> Result<Progress, Error> {
+        if let (Source::Inline(owner), None) = (&self.source, self.stand_in) {
+            owner.seat().allow();
+            self.host.stand_by();
+        }
         loop {
             self.step_if_due()?;
             let progress = self.advance(None)?;
@@ -236,7 +257,11 @@ impl Runtime {
 
     /// Closes what is open (with 1001), in at most 2 s; says so if that is not enough.
     pub fn finish(&mut self) {
-        let left = close_all(&self.host.link, 1001, END);
+        let close = || close_all(&self.host.link, 1001, END);
+        let left = match &mut self.source {
+            Source::Inline(owner) => owner.alone(close),
+            Source::Threaded(_) => close(),
+        };
         if left > 0 {
             let text = format!("{left} connections were not closed within {END:?}");
             self.host.say(Line::Warn(&text));
@@ -262,7 +287,8 @@ impl Runtime {
         while !self.stand.has(Stand::LEFT) && self.host.has_dropped() {
             due = self.round(limit)?;
         }
-        if self.stand.has(Stand::LEFT) {
+        let more = matches!(&self.source, Source::Inline(owner) if owner.has_more());
+        if self.stand.has(Stand::LEFT) || more {
             return Ok(Progress::Ready);
         }
         if !self.stand.has(Stand::ALIVE) {
@@ -343,7 +369,7 @@ impl Runtime {
         }
         match &mut self.source {
             // It writes what the scripts have sent.
-            Source::Inline(shared, ready) => shared.turn(until, ready, &mut self.batch)?,
+            Source::Inline(owner) => owner.turn(until, &mut self.batch)?,
             Source::Threaded(events) => {
                 self.host.link.flush();
                 events.take(until, &mut self.batch)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::host::Link;
+use super::link::Link;
 use crate::net::{Batch, after};
 use crate::proto::CloseFrame;
 
@@ -29,6 +29,8 @@ impl Stopper {
     /// calls return [`super::Progress::Stopped`] from now on, and start no more connections.
     pub fn stop(&self, code: u16, limit: Duration) {
         self.stopped.store(true, Ordering::Release);
+        // It would open what the script asks for from now on.
+        self.link.retire();
         self.link.wake();
         close_all(&self.link, code, limit);
         // Closing may have waited in the runtime's stead, and been woken in its stead.
@@ -50,8 +52,8 @@ pub(super) fn close_all(link: &Link, code: u16, limit: Duration) -> usize {
             return left;
         }
         match link {
-            Link::Inline(shared) => {
-                if shared.turn(Some(end), &mut ready, &mut batch).is_err() {
+            Link::Inline(seat) => {
+                if seat.shared().turn(Some(end), &mut ready, &mut batch).is_err() {
                     return left;
                 }
                 batch.clear();

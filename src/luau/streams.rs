@@ -46,7 +46,7 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Resul
     let its = Arc::clone(host);
     let open = move |_: &Lua, (kind, url, method, headers, body, timeout): Args| {
         let wanted = Wanted { kind: &kind, url: &url, method, headers, body, timeout };
-        let opened = wanted.ask(&its).and_then(|ask| Ok(its.link.with(|r| r.open(ask))?));
+        let opened = wanted.ask(&its).and_then(|ask| Ok(its.open(ask)?));
         Ok(match opened {
             Ok(id) => (Some(id.to_bits()), None, None, None),
             Err(Refused::Misuse(text)) => (None, Some(text), None, None),

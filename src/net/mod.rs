@@ -16,6 +16,8 @@ mod options;
 mod reactor;
 mod resolve;
 mod shared;
+#[cfg(feature = "luau")]
+mod stand_in;
 mod stream;
 mod stream_options;
 pub(crate) mod sys;
@@ -38,7 +40,7 @@ pub use options::{Config, Options, Override};
 pub use reactor::Reactor;
 pub use resolve::Answer;
 #[cfg(feature = "luau")]
-pub(crate) use shared::Shared;
+pub(crate) use stand_in::{Owner, Seat};
 pub use stream::{Piece, Stream};
 pub use stream_options::StreamOptions;
 pub use sys::{Interest, Os, OsPoller, Poller, Ready, Socket, Sys};

@@ -623,23 +623,25 @@ ws:Send("ready")"#;
     }
 }
 
-// While a script computes for long, only the thread of its own answers the server.
+// While a script computes for long, the stand-in answers the server, or the thread of its own.
 #[test]
-fn a_poll_thread_answers_while_the_script_computes() {
-    let server = serve(|listener| {
-        let mut peer = Peer::open(listener);
-        assert_eq!(peer.told(), "computing");
-        peer.send(&raw::frame(0x89, b"still there?"));
-        let pong = peer.told();
-        peer.send(&[text("x"), close(1000, "")].concat());
-        pong
-    });
-    let script = Script::new(
-        "pong",
-        "local ws = WebSocket.connect(...) ws:Send('computing') task.wait() while true do end",
-    );
-    let live = script.start(&["--poll-thread"], &[&server.url()]);
-    assert_eq!(server.end(), "pong still there?");
-    live.signal("INT");
-    assert_eq!(live.end().status, Some(130));
+fn the_server_is_answered_while_the_script_computes() {
+    for options in [&[][..], &["--poll-thread"][..]] {
+        let server = serve(|listener| {
+            let mut peer = Peer::open(listener);
+            assert_eq!(peer.told(), "computing");
+            peer.send(&raw::frame(0x89, b"still there?"));
+            let pong = peer.told();
+            peer.send(&[text("x"), close(1000, "")].concat());
+            pong
+        });
+        let script = Script::new(
+            &format!("pong{}", options.concat()),
+            "local ws = WebSocket.connect(...) ws:Send('computing') task.wait() while true do end",
+        );
+        let live = script.start(options, &[&server.url()]);
+        assert_eq!(server.end(), "pong still there?");
+        live.signal("INT");
+        assert_eq!(live.end().status, Some(130));
+    }
 }

@@ -43,6 +43,8 @@ mod raw;
 mod scheduler;
 mod secrets;
 mod signals;
+mod stand_in;
+mod stand_in_order;
 mod stream_creation;
 mod stream_errors;
 mod stream_input;

@@ -80,6 +80,7 @@ const REACTOR: &str = "moonwire, reactor";
 const BLOCKING: &str = "moonwire, blocking";
 const THREADED: &str = "moonwire, threaded";
 const LUAU: &str = "moonwire, Luau";
+const ALONE: &str = "moonwire, Luau, no stand-in";
 const POLL: &str = "moonwire, Luau, --poll-thread";
 
 /// Labels are those of `peers.rs`.
@@ -210,7 +211,8 @@ fn receive() -> Vec<Case> {
 fn round_trip() -> Vec<Case> {
     let entries = || {
         let floor = [("floor: write and read", "floor-read-64k")];
-        rows(&[&FACES, &RUST, &OTHERS, &floor], &["moonwire-owned"], "rt", "ws", "/echo")
+        let alone = [(ALONE, "moonwire-luau-alone")];
+        rows(&[&FACES, &alone, &RUST, &OTHERS, &floor], &["moonwire-owned"], "rt", "ws", "/echo")
     };
     let case = |name, title, size| Case {
         name,
@@ -221,10 +223,12 @@ fn round_trip() -> Vec<Case> {
         size,
         shrink: 100.0,
         entries: entries(),
-        against: BOTH,
+        against: &[TUNGSTENITE, LUNE, ALONE],
         targets: vec![
-            ratio(LUAU, TUNGSTENITE, 1.00),
+            ratio(ALONE, TUNGSTENITE, 1.00),
+            ratio(LUAU, TUNGSTENITE, 1.03),
             ratio(LUAU, LUNE, 0.93),
+            ratio(LUAU, ALONE, 1.03),
             ratio(POLL, TUNGSTENITE, 1.45),
         ],
     };

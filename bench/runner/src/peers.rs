@@ -35,6 +35,7 @@ pub fn all() -> Vec<Peer> {
         ("moonwire-blocking", "moonwire, blocking", "blocking"),
         ("moonwire-threaded", "moonwire, threaded", "threaded"),
         ("moonwire-luau", "moonwire, Luau", "luau"),
+        ("moonwire-luau-alone", "moonwire, Luau, no stand-in", "luau-alone"),
         ("moonwire-luau-poll", "moonwire, Luau, --poll-thread", "luau-poll"),
     ] {
         all.push(built(name, label, Kind::Moonwire, "moonwire", Some(face)));

@@ -14,8 +14,8 @@ struct Bench {
     report: Option<Report>,
 }
 
-pub(crate) fn run(args: &Args, poll_thread: bool) -> Result<Report, Failure> {
-    let mut options = Options::new(|line: Line<'_>| eprintln!("{line}")).poll_thread(poll_thread);
+pub(crate) fn run(args: &Args, change: fn(Options) -> Options) -> Result<Report, Failure> {
+    let mut options = change(Options::new(|line: Line<'_>| eprintln!("{line}")));
     *options.config() = crate::config()?;
     let mut runtime = Runtime::new(options)?;
     let bench = Arc::new(Mutex::new(Bench::default()));

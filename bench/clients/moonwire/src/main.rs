@@ -1,6 +1,6 @@
 //! moonwire's faces: `bench-moonwire FACE CASE URL COUNT SIZE [OPEN]`, where FACE is `reactor`,
-//! `owned` (a reactor whose sink copies every message), `blocking`, `threaded`, `luau` or
-//! `luau-poll`.
+//! `owned` (a reactor whose sink copies every message), `blocking`, `threaded`, `luau`,
+//! `luau-alone` (without the stand-in) or `luau-poll`.
 
 mod blocking;
 mod luau;
@@ -25,8 +25,9 @@ fn run(face: &str, args: &Args) -> Result<Report, Failure> {
         "owned" => now(drive(reactor::World::new(true)?, args)),
         "blocking" => now(drive(blocking::World, args)),
         "threaded" => now(drive(threaded::World::new()?, args)),
-        "luau" => luau::run(args, false),
-        "luau-poll" => luau::run(args, true),
+        "luau" => luau::run(args, |options| options),
+        "luau-alone" => luau::run(args, |options| options.stand_in(false)),
+        "luau-poll" => luau::run(args, |options| options.poll_thread(true)),
         _ => Err(format!("there is no face {face}").into()),
     }
 }

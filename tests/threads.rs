@@ -1,0 +1,180 @@
+//! Which threads the script side has, and that the one that stands in sleeps while nothing happens.
+//! A process of its own, so that no other test's threads are counted.
+#![cfg(all(feature = "luau", feature = "cli", feature = "tls", target_os = "linux"))]
+
+use std::sync::mpsc::channel;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use moonwire::luau::{Line, Options, Progress, Runtime};
+use moonwire::peer::{Running, Server};
+
+/// No test gets near it.
+const LONG: Duration = Duration::from_secs(20);
+
+/// The tests of this file run one after another.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn echo() -> Running {
+    Server::bind(([127, 0, 0, 1], 0).into()).and_then(Server::spawn).unwrap()
+}
+
+/// How often each thread of a name has gone to sleep by itself.
+fn threads(name: &str) -> Vec<u64> {
+    let mut all = Vec::new();
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        let path = task.unwrap().path();
+        // One that has ended meanwhile is none.
+        let Ok(comm) = std::fs::read_to_string(path.join("comm")) else { continue };
+        let Ok(status) = std::fs::read_to_string(path.join("status")) else { continue };
+        let count = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
+        if let (Some(count), true) = (count, comm.trim() == name) {
+            all.push(count.trim().parse().unwrap());
+        }
+    }
+    all
+}
+
+const NAME: &str = "moonwire-stand";
+
+/// Whether there are so many of that name, now or soon: a thread names itself, and the system takes
+/// a moment to forget one that was joined.
+fn are(wanted: usize) -> bool {
+    let until = Instant::now() + LONG / 2;
+    while threads(NAME).len() != wanted {
+        if Instant::now() > until {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
+
+/// A runtime whose scripts can ask whether there are so many stand-ins.
+fn runtime(change: impl FnOnce(Options) -> Options) -> Runtime {
+    let options = Options::new(|line: Line<'_>| panic!("{line}"));
+    let runtime = Runtime::new(change(options)).unwrap();
+    let lua = runtime.lua();
+    let are = lua.create_function(|_, wanted| Ok(are(wanted))).unwrap();
+    lua.globals().set("are", are).unwrap();
+    runtime
+}
+
+/// Says how many it expects before, with and after a connection.
+const SCRIPT: &str = r#"
+    local url, before, with = ...
+    local function expect(n, when)
+        if not are(n) then error(`not {n} {when}`) end
+    end
+    expect(before, "before")
+    task.wait()
+    expect(before, "still before")
+    local ws = WebSocket.connect(url)
+    expect(with, "with")
+    ws:Send("x")
+    ws.OnMessage:Wait()
+    expect(with, "still with")
+    ws:Close()
+    ws.OnClose:Wait()
+"#;
+
+fn run(mut runtime: Runtime, url: &str, with: usize) {
+    runtime.spawn("script", SCRIPT, (url, 0, with)).unwrap();
+    assert_eq!(runtime.run().unwrap(), Progress::Done);
+    assert!(!runtime.has_raised());
+}
+
+#[test]
+fn it_comes_with_the_first_connection_and_goes_with_the_runtime() {
+    let _alone = alone();
+    let server = echo();
+    run(runtime(|options| options), server.url(), 1);
+    assert!(are(0));
+    run(runtime(|options| options.stand_in(true)), server.url(), 1);
+    assert!(are(0));
+    run(runtime(|options| options.stand_in(false)), server.url(), 0);
+    run(runtime(|options| options.stand_in(true).poll_thread(true)), server.url(), 0);
+}
+
+#[test]
+fn steps_start_none_unless_asked() {
+    let _alone = alone();
+    let server = echo();
+    let step = |change: fn(Options) -> Options, with: usize| {
+        let mut runtime = runtime(change);
+        runtime.spawn("script", SCRIPT, (server.url(), 0, with)).unwrap();
+        let until = Instant::now() + LONG;
+        while runtime.step(Duration::from_millis(2)).unwrap().is_alive() {
+            assert!(Instant::now() < until);
+        }
+        assert!(!runtime.has_raised());
+    };
+    step(|options| options, 0);
+    step(|options| options.stand_in(true), 1);
+    assert!(are(0));
+}
+
+// A runtime that is dropped while its script has a connection open, and while others hold on to
+// its VM.
+#[test]
+fn it_ends_with_a_runtime_that_is_dropped_early() {
+    let _alone = alone();
+    let server = echo();
+    let mut runtime = runtime(|options| options.stand_in(true));
+    let script = "local ws = WebSocket.connect((...)) ws.OnMessage:Wait()";
+    runtime.spawn("script", script, server.url()).unwrap();
+    assert!(are(1));
+    let (lua, stopper) = (runtime.lua().clone(), runtime.stopper());
+    drop(runtime);
+    assert!(are(0));
+    // What the VM still opens has none.
+    lua.load("task.spawn(WebSocket.connect, ...)").call::<()>(server.url()).unwrap();
+    assert!(are(0));
+    stopper.stop(1001, Duration::ZERO);
+}
+
+// A while in which one that ticks would wake up fifty times.
+#[test]
+fn it_sleeps_while_the_program_does() {
+    let _alone = alone();
+    let server = echo();
+    let (ready, wait) = channel();
+    let (runs, stopper) = channel();
+    let url = server.url().to_owned();
+    let thread = std::thread::spawn(move || {
+        let mut runtime = runtime(|options| options);
+        let ready = move |_: &moonwire::mlua::Lua, ()| {
+            ready.send(()).unwrap();
+            Ok(())
+        };
+        let ready = runtime.lua().create_function(ready).unwrap();
+        runtime.lua().globals().set("ready", ready).unwrap();
+        let script = r#"
+            local ws = WebSocket.connect(..., { PingInterval = 0 })
+            for i = 1, 100 do
+                ws:Send("x")
+                ws.OnMessage:Wait()
+            end
+            ready()
+            ws.OnMessage:Wait()"#;
+        runtime.spawn("script", script, url).unwrap();
+        runs.send(runtime.stopper()).unwrap();
+        runtime.run().unwrap()
+    });
+    wait.recv_timeout(LONG).unwrap();
+    let until = Instant::now() + LONG;
+    loop {
+        let before = threads(NAME);
+        std::thread::sleep(Duration::from_secs(1));
+        // On its way to sleep the first time, at most.
+        if before.len() == 1 && threads(NAME) == before {
+            break;
+        }
+        assert!(Instant::now() < until, "it does not sleep");
+    }
+    stopper.recv_timeout(LONG).unwrap().stop(1001, LONG);
+    assert_eq!(thread.join().unwrap(), Progress::Stopped);
+}
