@@ -661,6 +661,24 @@ fn memory_follows_what_arrived() {
     }
 }
 
+/// What a frame lacks is read in place from `Limits::in_place` bytes on, and kept by the caller
+/// below it.
+#[test]
+fn a_frame_is_read_in_place_from_so_many_missing_bytes_on() {
+    for (missing, in_place) in [(999, false), (1000, true), (1001, true)] {
+        let limits = Limits { in_place: 1000, ..Default::default() };
+        let mut sim = Sim::new(Settings { limits: Arc::new(limits), ..Default::default() });
+        let mut frame = vec![0x82, 126];
+        frame.extend((missing as u16 + 10).to_be_bytes());
+        frame.extend([7; 10]);
+        sim.feed(&frame, false);
+        assert_eq!(sim.session.space().is_some(), in_place, "{missing}");
+        assert_eq!(sim.tail.len(), if in_place { 0 } else { frame.len() }, "{missing}");
+        sim.feed(&vec![7; missing], in_place);
+        assert_eq!(sim.events.pop_front().unwrap(), ("binary".to_owned(), vec![7; missing + 10]));
+    }
+}
+
 /// Faults of others, row 15: memory for a message of many small fragments is not moved for each.
 #[test]
 fn many_fragments_move_memory_seldom() {

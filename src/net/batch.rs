@@ -161,6 +161,10 @@ impl<'a> Iterator for Items<'a> {
 }
 
 impl Batch {
+    /// What an event counts that has no bytes.
+    #[cfg(test)]
+    pub(super) const EVENT: usize = size_of::<(ConnId, Item)>();
+
     /// What its events count with each connection: one entry for each run of events.
     pub(super) fn costs(&self) -> Vec<(ConnId, usize)> {
         let mut costs: Vec<(ConnId, usize)> = Vec::new();

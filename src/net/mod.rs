@@ -4,6 +4,8 @@
 mod ask;
 mod batch;
 mod blocking;
+#[cfg(test)]
+mod bounds;
 mod client;
 mod conn;
 mod dial;

@@ -108,12 +108,9 @@ impl Exchange {
         cx: &mut Context<'_>,
         input: &'b [u8],
     ) -> (usize, Option<Event<'b>>) {
-        if !input.is_empty() && matches!(self.state, State::Body { .. }) {
-            self.deadline = self.timing.idle.and_then(|idle| cx.now.checked_add(idle));
-        }
         let step = match &mut self.state {
             State::Head { .. } => self.head(cx.now, input),
-            State::Body { .. } => self.body(input),
+            State::Body { .. } => self.body(cx.now, input),
             State::Last => return (input.len(), Some(self.end(Closed::Complete))),
             State::Done => return (input.len(), None),
         };
@@ -252,7 +249,7 @@ impl Exchange {
 
     // The body.
 
-    fn body<'b>(&mut self, input: &'b [u8]) -> Stepped<'b> {
+    fn body<'b>(&mut self, now: Instant, input: &'b [u8]) -> Stepped<'b> {
         let mut used = 0;
         loop {
             let State::Body { body, output } = &mut self.state else { return Ok((used, None)) };
@@ -263,6 +260,8 @@ impl Exchange {
                 Piece::Data(n) => n,
                 Piece::End => return Ok((input.len(), Some(self.complete()))),
             };
+            // Data alone: chunk lines and trailers could drip for hours.
+            self.deadline = self.timing.idle.and_then(|idle| now.checked_add(idle));
             let (taken, event) = output.receive(&input[used..used + n])?;
             body.take(taken);
             used += taken;
