@@ -281,8 +281,10 @@ impl Drop for WebSocket {
     }
 }
 
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
 mod tests {
+    #![cfg(feature = "cli")]
+
     use super::*;
     use crate::net::Client;
     use crate::peer::Server;

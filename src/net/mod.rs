@@ -4,8 +4,6 @@
 mod ask;
 mod batch;
 mod blocking;
-#[cfg(test)]
-mod bounds;
 mod client;
 mod conn;
 mod dial;
@@ -124,3 +122,6 @@ impl ConnId {
         ConnId(bits)
     }
 }
+
+#[cfg(test)]
+mod tests;
