@@ -584,3 +584,37 @@ fn all_connections_together_are_read_up_to_a_mark() {
     flood.hold(0, 100);
     assert_eq!([0, 1, 2].map(|k| flood.is_read(k)), [false, true, false]);
 }
+
+/// What a connection still held when it went counts no more.
+#[test]
+fn a_connection_that_is_gone_leaves_nothing_that_counts() {
+    let limits =
+        Limits { high_water: 9000, low_water: 1000, high_water_total: 4000, ..Limits::default() };
+    let mut flood = Flood::new(limits.clone(), 2);
+    flood.hold(0, 3000);
+    flood.bench.reactor.release(flood.open[0].0, &CloseFrame::new(1001, ""));
+    flood.bench.world.lock().now += limits.close + limits.linger;
+    flood.turns();
+    flood.bench.world.lock().now += limits.linger;
+    flood.turns();
+    assert!(flood.bench.is_dropped(flood.open[0].1));
+    flood.hold(1, 2000);
+    assert!(flood.is_read(1), "2000 in all, above the low mark");
+}
+
+/// `Limits::opening`, where the next address would be tried later than it.
+#[test]
+fn the_limit_comes_before_an_attempt_that_would_be_later() {
+    let limits = Limits { opening: 100 * MS, attempt_delay: 250 * MS, ..Limits::default() };
+    let mut bench = Bench::new(limits);
+    bench.world.lock().accepts = false;
+    bench.start(Options::new("ws://name.example/").unwrap());
+    let (id, port) = bench.world.lock().asked[0];
+    let all = (1..=3).map(|i| SocketAddr::new(IpAddr::from([10, 0, 0, i]), port)).collect();
+    bench.world.lock().answers.push_back((id, Ok(all)));
+    bench.turns();
+    let start = bench.world.lock().now;
+    assert_eq!(bench.reactor.deadline(), Some(start + 100 * MS));
+    assert_eq!(bench.pass(100 * MS - NS), Vec::<String>::new());
+    assert_eq!(bench.pass(NS), ["failed Connect: 100ms are over"]);
+}
