@@ -283,15 +283,14 @@ impl Drop for WebSocket {
 
 #[cfg(test)]
 mod tests {
-    #![cfg(feature = "cli")]
-
-    use super::*;
-    use crate::net::Client;
-    use crate::peer::Server;
-
     /// Without a message under way, an open connection waits for its keep-alive ping alone.
     #[test]
+    #[cfg(feature = "cli")]
     fn a_face_whose_owner_waits_pings_unless_it_is_told_not_to() {
+        use super::*;
+        use crate::net::Client;
+        use crate::peer::Server;
+
         let server = Server::bind(([127, 0, 0, 1], 0).into()).unwrap().spawn().unwrap();
         let options = || Options::new(server.url()).unwrap();
         let second = Some(Duration::from_secs(1));
