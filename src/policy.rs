@@ -141,7 +141,7 @@ impl FromStr for Allowed {
             || format!("\"{shown}\" is not HOST, *.HOST, ADDRESS or ADDRESS/BITS, with :PORT");
         let (host, port) = split_port(text);
         let port = match port {
-            Some(digits) => Some(digits.parse().ok().filter(|&p| p > 0).ok_or_else(bad)?),
+            Some(digits) => Some(number::<u16>(digits).filter(|&p| p > 0).ok_or_else(bad)?),
             None => None,
         };
         let what = match host.strip_prefix("*.") {
@@ -201,8 +201,13 @@ fn network(text: &str) -> Option<(IpAddr, u8)> {
     let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
     let address: IpAddr = address.parse().ok()?;
     let most = if address.is_ipv4() { 32 } else { 128 };
-    let bits = bits.map_or(Some(most), |bits| bits.parse().ok().filter(|&b| b <= most))?;
+    let bits = bits.map_or(Some(most), |bits| number(bits).filter(|&b| b <= most))?;
     Some((address, bits))
+}
+
+/// Digits and nothing else: `parse` takes a sign, too.
+fn number<T: FromStr>(digits: &str) -> Option<T> {
+    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
 
 fn within(address: IpAddr, net: IpAddr, bits: u8) -> bool {
@@ -271,7 +276,7 @@ fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
         (0x2002, _) => special_v4(v4(b, c)),
         (0x2001, 0) => Some("Teredo"),
         (0x2001, 0xDB8) | (0x3FFF, 0..=0x0FFF) => Some("documentation"),
-        (0x2001, 0x02..=0x1FF) => Some("protocol assignments"),
+        (0x2001, 0x01..=0x1FF) => Some("protocol assignments"),
         (0x2000..=0x3FFF, _) => None,
         (0xFC00..=0xFDFF, _) => Some("private"),
         (0xFE80..=0xFEBF, _) => Some("link-local"),
@@ -338,7 +343,12 @@ mod tests {
             ("64:ff9b::10.0.0.1", false),
             ("2002:7f00:1::", false),
             ("2001::1", false),
+            ("2001:1::5", false),
+            ("2001:1ff::1", false),
+            ("2001:200::1", true),
             ("2001:db8::1", false),
+            ("64:ff9b:1::7f00:1", false),
+            ("::ffff:0:127.0.0.1", false),
             ("3fff::1", false),
             ("fc00::1", false),
             ("fd12:3456::1", false),
@@ -386,6 +396,11 @@ mod tests {
             ("*.a.example", "ws://evila.example/", None, false),
             ("10.0.0.0/8", "ws://10.1.2.3/", None, true),
             ("10.0.0.0/8", "ws://11.1.2.3/", None, false),
+            ("10.0.0.0/8", "ws://[::ffff:10.1.2.3]/", None, true),
+            ("10.0.0.0/8", "ws://[::ffff:11.1.2.3]/", None, false),
+            ("10.0.0.0/8", "ws://name/", Some("::ffff:10.9.9.9"), true),
+            ("10.0.0.0/8", "ws://name/", Some("::ffff:11.9.9.9"), false),
+            ("::/0", "ws://10.1.2.3/", None, false),
             ("10.0.0.0/8", "ws://name/", None, true),
             ("10.0.0.0/8", "ws://name/", Some("10.9.9.9"), true),
             ("10.0.0.0/8", "ws://name/", Some("11.9.9.9"), false),
@@ -400,8 +415,26 @@ mod tests {
             let policy = Policy::list([entry.parse().unwrap()]);
             assert_eq!(check(&policy, url, address).is_ok(), fine, "{entry}: {url} {address:?}");
         }
-        for bad in ["", ":80", "a b", "*.", "*", "a.example:0", "a:x", "10.0.0.0/33", "u@a", "a/b"]
-        {
+        for bad in [
+            "",
+            ":80",
+            "a b",
+            "*.",
+            "*",
+            "a.example:0",
+            "a:x",
+            "a:",
+            "a:+80",
+            "a:65536",
+            "10.0.0.0/33",
+            "10.0.0.0/+8",
+            "10.0.0.0/",
+            "::/129",
+            "[::1",
+            "[::1]:+9",
+            "u@a",
+            "a/b",
+        ] {
             assert!(bad.parse::<Allowed>().is_err(), "{bad:?}");
         }
     }

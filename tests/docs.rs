@@ -287,6 +287,71 @@ fn every_rule_of_the_rfcs_is_held_and_proved_by_something_that_exists() {
     assert!(websocket >= 90 && http >= 50, "{websocket}, {http}");
 }
 
+/// The fields of `Limits`, in their order.
+fn fields_of_limits() -> Vec<String> {
+    let text = read("src/limits.rs").unwrap();
+    let fields = text.lines().filter_map(|l| l.strip_prefix("    pub ")?.split_once(": "));
+    fields.map(|(name, _)| name.to_owned()).collect()
+}
+
+/// A default as the table writes it: 65,536 or 30s.
+fn default_of(field: &str) -> String {
+    let all = format!("{:?}", moonwire::Limits::default());
+    let start = all.find(&format!(" {field}: ")).unwrap() + field.len() + 3;
+    let value = all[start..].split([',', ' ']).next().unwrap();
+    if value == usize::MAX.to_string() {
+        return "no limit".to_owned();
+    }
+    if value.ends_with('s') {
+        return value.to_owned();
+    }
+    let digits: Vec<char> = value.chars().collect();
+    let mut groups: Vec<String> = digits.rchunks(3).map(|group| group.iter().collect()).collect();
+    groups.reverse();
+    groups.join(",")
+}
+
+#[test]
+fn every_limit_has_a_row_its_default_and_a_test_that_names_it() {
+    let text = read("docs/LIMITS.md").unwrap();
+    let (mut wrong, mut rows) = (Vec::new(), Vec::new());
+    for cells in prose(&text).into_iter().filter_map(cells).filter(|c| c[0].starts_with('`')) {
+        let field = cells[0].trim_matches('`').to_owned();
+        let mut say = |what: String| wrong.push(format!("{field}: {what}"));
+        let [_, default, at, _, tests] = cells[..] else {
+            say(format!("{} cells", cells.len()));
+            continue;
+        };
+        let (want, links) = (default_of(&field), links(tests));
+        if default != want {
+            say(format!("the default is {want}"));
+        }
+        if at.is_empty() || links.is_empty() {
+            say("is not complete".to_owned());
+        }
+        for link in &links {
+            check(link, true).into_iter().for_each(&mut say);
+            let named = match link.names.is_empty() {
+                true => read(&link.file).is_ok_and(|text| text.contains(&format!(" {field}="))),
+                false => link.names.iter().all(|name| {
+                    let names = |text: String| {
+                        let word = |c: char| !(c.is_alphanumeric() || c == '_');
+                        text.split(word).any(|w| w == field)
+                    };
+                    test(&link.file, name).is_ok_and(names)
+                }),
+            };
+            let default = link.file.contains("-default");
+            if !named && !default {
+                say(format!("{}: does not name it", link.file));
+            }
+        }
+        rows.push(field);
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    assert_eq!(rows, fields_of_limits());
+}
+
 #[test]
 fn what_other_documents_name_exists() {
     let mut wrong = Vec::new();

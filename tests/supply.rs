@@ -18,6 +18,9 @@ const LICENCES: [&str; 8] = [
     "Zlib",
 ];
 
+/// The system that this runs on.
+const HOST: &str = "";
+
 /// Systems whose tree is looked at by itself: a crate for one of them only costs the others nothing.
 const TARGETS: [&str; 5] = [
     "x86_64-unknown-linux-gnu",
@@ -36,16 +39,24 @@ struct Crate {
     licence: String,
 }
 
-/// The crates that a build for `target` takes, build scripts included.
-fn tree(target: &str) -> Vec<Crate> {
+/// The crates that a build for `target` takes, build scripts included. `None` where some were never
+/// downloaded: a build fetches what it needs for its own system, `cargo fetch` (and so `.ci/run`)
+/// all of them, and no test uses the network.
+fn tree(target: &str) -> Option<Vec<Crate>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["tree", "--locked", "--offline", "--all-features", "--edges=normal,build"])
-        .args(["--prefix=none", "--format={p}|{l}", "--target", target])
+        .args(["--prefix=none", "--format={p}|{l}"])
+        .args((target != HOST).then(|| format!("--target={target}")))
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(target != HOST && text.contains("failed to download"), "{target}: {text}");
+        println!("{target}: not looked at, since not all of its crates are here: cargo fetch");
+        return None;
+    }
     let text = String::from_utf8(output.stdout).unwrap();
     let crates: Vec<Crate> = text
         .lines()
@@ -60,7 +71,7 @@ fn tree(target: &str) -> Vec<Crate> {
         })
         .collect();
     assert!(crates.len() > 20, "{target}: {} crates", crates.len());
-    crates
+    Some(crates)
 }
 
 /// Whether an expression of SPDX can be met by the list.
@@ -107,7 +118,8 @@ fn one(words: &[&str], at: &mut usize) -> bool {
 
 #[test]
 fn every_licence_is_on_the_list() {
-    for c in tree("all") {
+    let all = tree("all").or_else(|| tree(HOST)).unwrap();
+    for c in all {
         assert!(may_be_used(&c.licence), "{} {}: \"{}\"", c.name, c.version, c.licence);
     }
 }
@@ -136,9 +148,9 @@ fn the_checker_of_licences_sees_what_it_has_to_see() {
 
 #[test]
 fn no_crate_is_there_in_two_versions() {
-    for target in TARGETS {
+    for target in [HOST].into_iter().chain(TARGETS) {
         let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for c in tree(target) {
+        for c in tree(target).into_iter().flatten() {
             versions.entry(c.name).or_default().insert(c.version);
         }
         versions.retain(|_, versions| versions.len() > 1);

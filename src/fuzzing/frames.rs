@@ -10,9 +10,12 @@ use crate::limits::Limits;
 use crate::proto::ws::frame;
 use crate::proto::{Closed, Failure, Opcode, Session, Settings, Violation};
 
+/// 2⁶² where there are 64 bits.
+const HUGE: usize = 1 << (usize::BITS - 2);
+
 /// Lengths at which something changes.
 const EDGES: [usize; 10] =
-    [0, 1, 125, 126, 65_535, 65_536, 1 << 31, 1 << 62, usize::MAX >> 1, usize::MAX];
+    [0, 1, 125, 126, 65_535, 65_536, 1 << 31, HUGE, usize::MAX >> 1, usize::MAX];
 
 /// A frame header: a byte of choices, then its bytes. Each prefix says "more" or gives the final
 /// verdict, what follows changes nothing, and what is legal is encoded to the same bytes.
@@ -71,7 +74,7 @@ fn broken_start(first: u8) {
 pub fn message(data: &[u8]) {
     let mut input = Input(data);
     let (message, fragments) =
-        (input.pick(&[300, 0, 1, 125, 126, 5, 1 << 62, usize::MAX, 70_000]), input.byte());
+        (input.pick(&[300, 0, 1, 125, 126, 5, HUGE, usize::MAX, 70_000]), input.byte());
     let limits = Limits {
         message,
         fragments: [3, 0, 1, u32::MAX][usize::from(fragments & 3)],

@@ -134,6 +134,9 @@ fn clock(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     table.set("tick", lua.create_function(unix)?)
 }
 
+/// Frames of a traceback that are shown from either end.
+const ENDS: usize = 20;
+
 fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Result<()> {
     let its = Arc::clone(host);
     let print = move |_: &Lua, text: LuaString| {
@@ -152,7 +155,12 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
         let trace = trace.to_string_lossy();
         // The prelude's own frames tell a script's author nothing.
         let own = |line: &&str| !line.starts_with("[moonwire]");
-        let trace: Vec<&str> = trace.lines().filter(own).collect();
+        let mut trace: Vec<&str> = trace.lines().filter(own).collect();
+        // A stack that overflowed has 20,000 frames, and what matters is at its ends.
+        let left_out = format!("… {} more", trace.len().saturating_sub(2 * ENDS));
+        if trace.len() > 2 * ENDS + 1 {
+            trace.splice(ENDS..trace.len() - ENDS, [&*left_out]);
+        }
         let (message, traceback) = (message.to_string_lossy(), trace.join("\n"));
         // How errors of ours that are no values of Luau begin.
         let message = message.strip_prefix("runtime error: ").unwrap_or(&message);

@@ -173,3 +173,16 @@ impl Options {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_get_keep_alive_pings_and_a_bound_of_connections_unless_told_otherwise() {
+        let options = Options::new(|_: super::super::Line<'_>| {});
+        assert_eq!(options.ping_interval, Some(Duration::from_secs(30)));
+        assert_eq!(options.config.limits.connections, 8192);
+        assert_eq!(options.ping_interval(None).ping_interval, None);
+    }
+}

@@ -52,6 +52,15 @@ impl Ask {
         self.shown_url() != self.url().as_str()
     }
 
+    /// With the keep-alive pings of a face whose owner waits. A stream has none; see
+    /// [`StreamOptions::idle`].
+    pub(super) fn kept_alive(self) -> Ask {
+        match self {
+            Ask::WebSocket(options) => Ask::WebSocket(options.kept_alive()),
+            stream => stream,
+        }
+    }
+
     pub(super) fn origin(&self) -> (Host, u16) {
         (self.url().host().clone(), self.url().port())
     }

@@ -68,6 +68,10 @@ impl Batch {
         }
     }
 
+    /// What an event counts that has no bytes.
+    #[cfg(test)]
+    pub(super) const EVENT: usize = size_of::<(ConnId, Item)>();
+
     /// What its events count with each connection until they are consumed.
     pub(super) fn costs(&self) -> &[(ConnId, usize)] {
         &self.costs

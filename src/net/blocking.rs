@@ -40,7 +40,7 @@ impl Options {
         let io = |e| Error::new(&url, Stage::Connect, ErrorKind::Io(e));
         let mut reactor = Reactor::new(config).map_err(io)?;
         // So that a message can be answered though a close frame came right behind it.
-        let id = reactor.open(self.hold_close(true))?;
+        let id = reactor.open(self.kept_alive().hold_close(true))?;
         let mut ws = WebSocket { url, reactor, id, inbox: Inbox::default() };
         while ws.inbox.opened.is_none() {
             if let Some(closed) = ws.inbox.closed.take() {
@@ -291,5 +291,45 @@ impl Drop for WebSocket {
         // What has arrived is read away: unread, it would turn the end into a reset, which can
         // take the close frame with it.
         let _ = self.reactor.turn(Some(Instant::now()), &mut |_: &mut Conn<'_>, _: Event<'_>| {});
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// Without a message under way, an open connection waits for its keep-alive ping alone.
+    #[test]
+    #[cfg(feature = "cli")]
+    fn a_face_whose_owner_waits_pings_unless_it_is_told_not_to() {
+        use super::*;
+        use crate::net::Client;
+        use crate::peer::Server;
+
+        let server = Server::bind(([127, 0, 0, 1], 0).into()).unwrap().spawn().unwrap();
+        let options = || Options::new(server.url()).unwrap();
+        let second = Some(Duration::from_secs(1));
+        for (options, pings) in [
+            (options(), true),
+            (options().ping_interval(second), true),
+            (options().ping_interval(None), false),
+        ] {
+            let ws = options.clone().connect().unwrap();
+            assert_eq!(ws.reactor.deadline().is_some(), pings, "{options:?}");
+
+            let (client, mut events) = Client::spawn(Config::default()).unwrap();
+            let id = client.open(options.clone()).unwrap();
+            events.wait(None, |_, event| assert!(matches!(event, Event::Opened(_)))).unwrap();
+            let deadline = client.with(|reactor| reactor.deadline());
+            assert_eq!(deadline.is_some(), pings, "{options:?}");
+            assert!(client.with(|reactor| reactor.is_open(id)));
+
+            // A loop of its own pings when it is told to.
+            let mut reactor = Reactor::new(Config::default()).unwrap();
+            let id = reactor.open(options.clone()).unwrap();
+            while !reactor.is_open(id) {
+                reactor.turn(None, &mut |_: &mut Conn<'_>, _: Event<'_>| {}).unwrap();
+            }
+            let asked = options.ping_interval == Some(second);
+            assert_eq!(reactor.deadline().is_some(), asked, "{options:?}");
+        }
     }
 }

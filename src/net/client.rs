@@ -115,9 +115,10 @@ impl Client {
         Ok((Client(state), events))
     }
 
-    /// Starts to open a connection; see [`Reactor::open`].
+    /// Starts to open a connection; see [`Reactor::open`]. A WebSocket gets keep-alive pings unless
+    /// [`Options::ping_interval`](crate::Options::ping_interval) says otherwise.
     pub fn open(&self, ask: impl Into<Ask>) -> Result<ConnId, Error> {
-        let ask = ask.into();
+        let ask = ask.into().kept_alive();
         self.with(|reactor| reactor.open(ask))
     }
 

@@ -83,6 +83,8 @@ mod tests {
         assert_eq!(plan.addresses, [v6(1), v4(1), v6(2), v6(3)]);
         let plan = Plan::new(&[v4(1), v4(2), v6(1)], 2, DELAY);
         assert_eq!(plan.addresses, [v4(1), v6(1)]);
+        let plan = Plan::new(&[v4(1), v4(2), v6(1), v6(2)], 3, DELAY);
+        assert_eq!(plan.addresses, [v4(1), v6(1), v4(2)]);
     }
 
     #[test]

@@ -124,3 +124,6 @@ impl ConnId {
         ConnId(bits)
     }
 }
+
+#[cfg(test)]
+mod tests;

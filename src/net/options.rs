@@ -85,6 +85,9 @@ impl std::str::FromStr for Override {
     }
 }
 
+/// Well below the minute after which the first proxies and routers forget a silent connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
 /// What a connection is opened with: URL, header fields, subprotocols, limits, times.
 ///
 /// ```
@@ -101,7 +104,8 @@ impl std::str::FromStr for Override {
 pub struct Options {
     pub(crate) request: Request,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) ping_interval: Option<Duration>,
+    /// Unset: what fits the face.
+    pub(crate) ping_interval: Option<Option<Duration>>,
     pub(crate) hold_close: bool,
     pub(crate) limits: Option<Arc<Limits>>,
 }
@@ -160,9 +164,22 @@ impl Options {
         self
     }
 
-    /// Keep-alive pings after so long a silence; `None`, the default: never.
+    /// Keep-alive pings after so long a silence, each to be answered by any byte within
+    /// [`Limits::pong`]; `None`: never.
+    ///
+    /// Where it is not set, a [`WebSocket`](crate::WebSocket) and a [`Client`](crate::Client) ping
+    /// after 30 s: their owners wait for a server, and one that is gone without a word (a cable, a
+    /// router that forgot the connection) would be waited for for ever. A
+    /// [`Reactor`](crate::Reactor) does not: what wakes its loop is the loop's own choice, and it
+    /// may know better signs of life.
     pub fn ping_interval(mut self, interval: Option<Duration>) -> Options {
-        self.ping_interval = interval;
+        self.ping_interval = Some(interval);
+        self
+    }
+
+    /// For a face whose owner waits.
+    pub(super) fn kept_alive(mut self) -> Options {
+        self.ping_interval.get_or_insert(Some(KEEP_ALIVE));
         self
     }
 
@@ -179,7 +196,8 @@ impl Options {
     }
 
     pub(super) fn settings(&self, limits: Arc<Limits>, trace: bool) -> Settings {
-        Settings { limits, ping_interval: self.ping_interval, hold_close: self.hold_close, trace }
+        let ping_interval = self.ping_interval.flatten();
+        Settings { limits, ping_interval, hold_close: self.hold_close, trace }
     }
 }
 

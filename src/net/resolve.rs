@@ -112,9 +112,35 @@ mod tests {
         assert!(addresses.unwrap().iter().all(|a| a.ip().is_loopback() && a.port() == 80));
     }
 
+    /// A helper that has answered is kept busy by a waker that does not come back.
     #[test]
-    fn the_queue_is_bounded() {
-        let limits = Limits { dns_queue: 0, ..Limits::default() };
-        assert!(Resolver::new(&limits, || {}).ask(1, "localhost", 80).is_err());
+    fn so_many_helpers_ask_and_so_many_names_wait_and_no_more() {
+        for (dns_helpers, dns_queue) in [(1, 1), (1, 2), (3, 1), (3, 4)] {
+            let limits = Limits { dns_helpers, dns_queue, ..Limits::default() };
+            let (sender, woken) = mpsc::channel();
+            let (release, gate) = mpsc::channel::<()>();
+            let gate = Mutex::new(gate);
+            let resolver = Resolver::new(&limits, move || {
+                sender.send(()).unwrap();
+                let _ = gate.lock().map(|gate| gate.recv());
+            });
+            for id in 0..dns_helpers {
+                resolver.ask(id as u64, "127.0.0.1", 80).unwrap();
+                woken.recv().unwrap();
+            }
+            for id in 0..dns_queue {
+                resolver.ask(100 + id as u64, "127.0.0.1", 80).unwrap();
+            }
+            assert!(resolver.ask(200, "127.0.0.1", 80).is_err(), "{limits:?}");
+            let state = lock(&resolver.shared);
+            assert_eq!((state.helpers, state.questions.len()), (dns_helpers, dns_queue));
+            drop(state);
+            drop(release);
+            // Those that waited are answered.
+            (0..dns_queue).for_each(|_| woken.recv().unwrap());
+            assert_eq!(std::iter::from_fn(|| resolver.answer()).count(), dns_helpers + dns_queue);
+        }
+        let none = Limits { dns_queue: 0, ..Limits::default() };
+        assert!(Resolver::new(&none, || {}).ask(1, "localhost", 80).is_err());
     }
 }

@@ -98,7 +98,8 @@ impl StreamOptions {
         self
     }
 
-    /// The longest silence within the body; `None`, the default: any.
+    /// The longest time within the body without a byte of data; `None`, the default: any. Chunk
+    /// lines and trailers do not count, so that a server cannot make it last by dripping them.
     pub fn idle(mut self, idle: Option<Duration>) -> StreamOptions {
         self.idle = idle;
         self

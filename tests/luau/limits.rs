@@ -1,5 +1,6 @@
 //! What scripts may use: places, time, memory, connections.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use moonwire::luau::{self, Runtime};
@@ -183,6 +184,23 @@ fn memory_beyond_the_limit_ends_the_script() {
     assert!(ended.is_ok() || ended.unwrap_err().to_string().contains("memory"));
     assert_eq!(said.take(), ["error: not enough memory"]);
     assert!(runtime.has_raised());
+}
+
+#[test]
+fn a_stack_that_overflows_is_an_error_of_a_page() {
+    // Without a bound, its traceback has 20,000 lines.
+    let said = Arc::new(Mutex::new(String::new()));
+    let its = Arc::clone(&said);
+    let output = move |line: luau::Line<'_>| its.lock().unwrap().push_str(&line.to_string());
+    let mut runtime = Runtime::new(luau::Options::new(output)).unwrap();
+    runtime.spawn("deep", "local function f() return 1 + f() end\nf()", ()).unwrap();
+    runtime.run().unwrap();
+    let text = said.lock().unwrap();
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    assert!(lines[0].starts_with("error: ") && lines[0].contains("stack overflow"), "{text}");
+    assert_eq!(lines.len(), 1 + 20 + 1 + 20, "{text}");
+    assert!(lines[1].starts_with("deep:1") && lines[21].starts_with("… "), "{text}");
+    assert_eq!(lines[41], "deep:2");
 }
 
 #[test]

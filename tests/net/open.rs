@@ -253,6 +253,37 @@ fn a_silent_server_is_pinged_and_given_up_and_one_that_answers_is_kept() {
 }
 
 #[test]
+fn a_silent_server_is_noticed_by_the_faces_that_wait() {
+    let pinged = || {
+        serve(|mut p| {
+            p.accept(b"");
+            assert_eq!(p.frame(), (0x89, vec![]));
+            p.rest()
+        })
+    };
+    let short = Duration::from_millis(30);
+    let limits = Limits { pong: short, ..Limits::default() };
+    let options = |url: &str| options(url).ping_interval(Some(short)).limits(limits.clone());
+    let reason = "the peer did not answer a keep-alive ping for 30ms";
+
+    let server = pinged();
+    let error = options(&server.url()).connect().unwrap().read().unwrap_err();
+    assert!(error.to_string().ends_with(reason), "{error}");
+    server.join();
+
+    let server = pinged();
+    let (client, mut events) = Client::spawn(Config::default()).unwrap();
+    client.open(options(&server.url())).unwrap();
+    let (until, mut told) = (soon(), Vec::new());
+    while !told.iter().any(|t| matches!(t, Told::Closed(_))) {
+        assert!(Instant::now() < until, "{told:?}");
+        events.wait(Some(until), |_, event| told.push(keep(event))).unwrap();
+    }
+    assert!(failure(&told).0.to_string().ends_with(reason), "{told:?}");
+    server.join();
+}
+
+#[test]
 fn every_frame_has_a_key_of_its_own() {
     // FAULTS 22, RFC 6455 §10.3. That three of 1,000 random keys repeat does not happen.
     let server = serve(|mut p| {

@@ -113,13 +113,7 @@ impl Exchange {
         input: &'b [u8],
     ) -> (usize, Option<Event<'b>>) {
         match self.state {
-            State::Body { .. } => {
-                if !input.is_empty() && self.heard != Some(cx.now) {
-                    self.heard = Some(cx.now);
-                    self.deadline = self.timing.idle.and_then(|idle| cx.now.checked_add(idle));
-                }
-                self.body(input)
-            }
+            State::Body { .. } => self.body(cx.now, input),
             State::Head { .. } => {
                 let step = self.head(cx.now, input);
                 step.unwrap_or_else(|e| self.broken(input, e))
@@ -268,7 +262,7 @@ impl Exchange {
 
     // Each event is made where it is given back: on a way through a `Result` it would be copied
     // several times.
-    fn body<'b>(&mut self, input: &'b [u8]) -> (usize, Option<Event<'b>>) {
+    fn body<'b>(&mut self, now: Instant, input: &'b [u8]) -> (usize, Option<Event<'b>>) {
         let mut used = 0;
         loop {
             let State::Body { body, output } = &mut self.state else { return (used, None) };
@@ -282,6 +276,11 @@ impl Exchange {
                 Piece::Data(n) => n,
                 Piece::End => return (input.len(), Some(self.complete())),
             };
+            // Data alone counts: chunk lines and trailers could drip for hours.
+            if self.heard != Some(now) {
+                self.heard = Some(now);
+                self.deadline = self.timing.idle.and_then(|idle| now.checked_add(idle));
+            }
             let data = &input[used..used + n];
             let taken = match output {
                 Output::Raw => {

@@ -76,6 +76,7 @@ mod tests {
         }
     }
 
+    /// `sse_retry`, and `sse_retry_floor` and `sse_retry_ceiling` at the bound and one beyond.
     #[test]
     fn after_an_open_stream_the_wait_is_the_reconnection_time_exactly() {
         for (retry, wait) in [
@@ -99,6 +100,7 @@ mod tests {
         }
     }
 
+    /// `sse_backoff` is that bound.
     #[test]
     fn failures_in_a_row_double_the_wait_up_to_a_bound() {
         let mut plan = Reconnect::default();

@@ -492,20 +492,28 @@ fn the_limits_of_time() {
     sim.late();
     assert_eq!(sim.text(), "200 OK");
 
-    // The silence counts from the head, and from all bytes, framing included.
+    // The silence counts from the head, and from each byte of data. What frames them is none: a
+    // chunk line or a trailer could drip for hours (FAULTS 57).
     let mut sim = Sim::timed(|_| Timing { idle: Some(seconds(5)), ..Timing::default() });
     sim.exchange.connected(sim.now);
     assert_eq!(sim.exchange.deadline(), None);
     sim.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-    for byte in b"4;a=b\r\nab" {
-        assert_eq!(sim.exchange.deadline(), at(&sim, 5));
-        sim.now += seconds(4);
+    sim.now += seconds(4);
+    for (bytes, left) in
+        [("4;a=b", 1), ("\r\n", 1), ("a", 5), ("b", 5), ("cd", 5), ("\r\n1\r\n", 1), ("x", 5)]
+    {
+        bytes.bytes().for_each(|byte| sim.feed(&[byte]));
+        assert_eq!(sim.exchange.deadline(), at(&sim, left), "{bytes:?}");
+        sim.now += seconds(left - 1);
         sim.late();
+    }
+    for byte in b"\r\n0;a=b\r\nTrailer: x\r\n" {
         sim.feed(&[*byte]);
     }
-    sim.now += seconds(5);
+    assert_eq!(sim.exchange.deadline(), at(&sim, 1));
+    sim.now += seconds(1);
     sim.late();
-    assert_eq!(sim.text(), "200 OK <a> <b> = Idle");
+    assert_eq!(sim.text(), "200 OK <a> <b> <c> <d> <x> = Idle");
 
     // While its owner does not read, a server cannot be heard; then it starts anew.
     let mut sim = Sim::timed(|_| Timing { idle: Some(seconds(5)), ..Timing::default() });
@@ -513,6 +521,18 @@ fn the_limits_of_time() {
     sim.now += seconds(1000);
     sim.exchange.connected(sim.now);
     assert_eq!(sim.exchange.deadline(), at(&sim, 5));
+}
+
+#[test]
+fn interim_responses_are_skipped_up_to_the_limit() {
+    // FAULTS 31.
+    for (n, want) in [(2, "200 OK = complete"), (3, "= ManyInterim")] {
+        let limits = Limits { interim: 2, ..Limits::default() };
+        let mut sim = Sim::new("GET", Delivery::Raw, limits, Timing::default());
+        sim.feed("HTTP/1.1 103 Hints\r\n\r\n".repeat(n).as_bytes());
+        sim.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(sim.text(), want, "{n}");
+    }
 }
 
 #[test]

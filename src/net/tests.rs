@@ -1,0 +1,620 @@
+//! The numbers of [`Limits`] that this folder holds, each at the bound and one beyond it, on a
+//! system whose clock and sockets belong to the test (docs/LIMITS.md).
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::batch::Held;
+use super::sys::{Interest, Poller, Ready, Sys};
+use super::{
+    Answer, Ask, Batch, Closed, Config, Conn, ConnId, Event, Options, Reactor, StreamOptions,
+};
+use crate::error::{Error, ErrorKind, Stage};
+use crate::limits::Limits;
+use crate::proto::CloseFrame;
+use crate::proto::ws::handshake;
+
+const MS: Duration = Duration::from_millis(1);
+const NS: Duration = Duration::from_nanos(1);
+const URL: &str = "ws://127.0.0.1/";
+const HTTP_URL: &str = "http://127.0.0.1/";
+
+/// A connection, as its server sees it.
+struct Tcp {
+    to: SocketAddr,
+    at: Instant,
+    watched: Option<(u64, Interest)>,
+    accepted: bool,
+    dropped: bool,
+    input: VecDeque<u8>,
+    output: Vec<u8>,
+    /// Bytes that the system takes before it says no.
+    room: usize,
+    /// How much each read asked for.
+    reads: Vec<usize>,
+}
+
+struct State {
+    now: Instant,
+    tcps: Vec<Tcp>,
+    asked: Vec<(u64, u16)>,
+    answers: VecDeque<Answer>,
+    /// Connections are accepted by themselves.
+    accepts: bool,
+}
+
+#[derive(Clone)]
+struct World(Arc<Mutex<State>>);
+
+impl World {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Toy(World, Arc<World>);
+
+struct Fd(World, usize);
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        self.0.lock().tcps[self.1].dropped = true;
+    }
+}
+
+impl Sys for Toy {
+    type Socket = Fd;
+    type Poller = World;
+
+    fn poller(&self) -> &Arc<World> {
+        &self.1
+    }
+
+    fn now(&self) -> Instant {
+        self.0.lock().now
+    }
+
+    fn random(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        bytes.fill(0);
+        Ok(())
+    }
+
+    fn connect(&mut self, to: SocketAddr) -> io::Result<Fd> {
+        let mut state = self.0.lock();
+        let (at, accepted, id) = (state.now, state.accepts, state.tcps.len());
+        let (watched, dropped, room) = (None, false, usize::MAX);
+        let (input, output, reads) = Default::default();
+        let tcp = Tcp { to, at, watched, accepted, dropped, input, output, room, reads };
+        state.tcps.push(tcp);
+        Ok(Fd(self.0.clone(), id))
+    }
+
+    fn connected(&mut self, _: &Fd) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn read(&mut self, socket: &Fd, buf: &mut [u8]) -> io::Result<usize> {
+        let tcp = &mut self.0.lock().tcps[socket.1];
+        tcp.reads.push(buf.len());
+        let n = tcp.input.len().min(buf.len());
+        buf.iter_mut().zip(tcp.input.drain(..n)).for_each(|(to, byte)| *to = byte);
+        if n == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
+    }
+
+    fn write(&mut self, socket: &Fd, bytes: &[u8]) -> io::Result<usize> {
+        let tcp = &mut self.0.lock().tcps[socket.1];
+        let n = bytes.len().min(tcp.room);
+        tcp.output.extend_from_slice(&bytes[..n]);
+        tcp.room -= n;
+        if n == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
+    }
+
+    fn finish(&mut self, _: &Fd) {}
+
+    fn watch(&mut self, socket: &Fd, token: u64, what: Interest, _: bool) -> io::Result<()> {
+        self.0.lock().tcps[socket.1].watched = Some((token, what));
+        Ok(())
+    }
+
+    fn forget(&mut self, socket: &Fd) {
+        self.0.lock().tcps[socket.1].watched = None;
+    }
+
+    fn resolve(&mut self, id: u64, _: &str, port: u16) -> io::Result<()> {
+        self.0.lock().asked.push((id, port));
+        Ok(())
+    }
+
+    fn resolved(&mut self) -> Option<Answer> {
+        self.0.lock().answers.pop_front()
+    }
+}
+
+impl Poller for World {
+    /// The clock is moved by the test alone.
+    fn wait(&self, _: Instant, _: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        for tcp in &self.lock().tcps {
+            let Some((token, interest)) = tcp.watched else { continue };
+            let read = interest.read && !tcp.input.is_empty();
+            let write = interest.write && tcp.accepted && tcp.room > 0;
+            if read || write {
+                ready.push(Ready { token, read, write });
+            }
+        }
+        Ok(())
+    }
+
+    fn wake(&self) {}
+}
+
+/// A reactor, its servers, and what it has told.
+struct Bench {
+    world: World,
+    reactor: Reactor<Toy>,
+    told: Vec<String>,
+}
+
+fn shown(event: Event<'_>) -> String {
+    let error = |e: &Error| match e.kind() {
+        ErrorKind::Timeout(limit) => format!("{:?}: {limit:?} are over", e.stage()),
+        _ => format!("{:?}: {e}", e.stage()),
+    };
+    match event {
+        Event::Opened(_) => "opened".into(),
+        Event::Binary(data) => format!("binary {}", data.len()),
+        Event::Response(response) => format!("response {}", response.status),
+        Event::Chunk(data) => format!("chunk {}", data.len()),
+        Event::Closing(frame) => format!("closing {frame}"),
+        Event::Closed(Closed::Failed(e)) => format!("failed {}", error(&e)),
+        Event::Closed(Closed::Lost(e)) => format!("lost {}", error(&e)),
+        Event::Closed(closed) => closed.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+impl Bench {
+    fn new(limits: Limits) -> Bench {
+        let (tcps, asked, answers) = Default::default();
+        let state = State { now: Instant::now(), tcps, asked, answers, accepts: true };
+        let world = World(Arc::new(Mutex::new(state)));
+        let toy = Toy(world.clone(), Arc::new(world.clone()));
+        let reactor = Reactor::with_sys(toy, Config { limits, ..Config::default() }).unwrap();
+        Bench { world, reactor, told: Vec::new() }
+    }
+
+    fn turn(&mut self) {
+        let (now, told) = (self.world.lock().now, &mut self.told);
+        let mut sink = |_: &mut Conn<'_>, event: Event<'_>| told.push(shown(event));
+        self.reactor.turn(Some(now), &mut sink).unwrap();
+    }
+
+    /// More turns than any step needs, and what they told.
+    fn turns(&mut self) -> Vec<String> {
+        (0..10).for_each(|_| self.turn());
+        std::mem::take(&mut self.told)
+    }
+
+    /// Time passes, and then a turn sees it.
+    fn pass(&mut self, span: Duration) -> Vec<String> {
+        self.world.lock().now += span;
+        self.turns()
+    }
+
+    fn gives(&self, tcp: usize, bytes: &[u8]) {
+        self.world.lock().tcps[tcp].input.extend(bytes);
+    }
+
+    fn wrote(&self, tcp: usize) -> Vec<u8> {
+        std::mem::take(&mut self.world.lock().tcps[tcp].output)
+    }
+
+    fn start(&mut self, ask: impl Into<Ask>) -> ConnId {
+        let id = self.reactor.open(ask).unwrap();
+        assert_eq!(self.turns(), Vec::<String>::new());
+        id
+    }
+
+    /// What a server answers the request of a connection with.
+    fn answer(&self, tcp: usize) -> String {
+        let head = String::from_utf8(self.wrote(tcp)).unwrap();
+        let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+        format!(
+            "HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\n\r\n",
+            handshake::accept(key)
+        )
+    }
+
+    /// The next connection, open: its id, and its number here.
+    fn open(&mut self, options: Options) -> (ConnId, usize) {
+        let tcp = self.world.lock().tcps.len();
+        let id = self.start(options);
+        self.gives(tcp, self.answer(tcp).as_bytes());
+        assert_eq!(self.turns(), ["opened"]);
+        (id, tcp)
+    }
+
+    fn is_dropped(&self, tcp: usize) -> bool {
+        self.world.lock().tcps[tcp].dropped
+    }
+}
+
+fn ws() -> Options {
+    Options::new(URL).unwrap()
+}
+
+fn get() -> StreamOptions {
+    StreamOptions::get(HTTP_URL).unwrap()
+}
+
+/// A binary message of `n` bytes from the server.
+fn binary(n: usize) -> Vec<u8> {
+    let mut bytes = vec![0x82];
+    match n {
+        0..126 => bytes.push(n as u8),
+        126..65_536 => bytes.extend([126, (n >> 8) as u8, n as u8]),
+        _ => bytes.extend([&[127][..], &(n as u64).to_be_bytes()].concat()),
+    }
+    bytes.resize(bytes.len() + n, 7);
+    bytes
+}
+
+/// FAULTS 57: the limit is a total. A server drips a byte of what it owes every 100 ms, and the
+/// limit of one second comes all the same: nothing a nanosecond before, the end at it.
+#[test]
+fn bytes_that_drip_move_no_limit_of_any_phase() {
+    let second = Duration::from_secs(1);
+    let name = |scheme: &str| format!("{scheme}://name.example/");
+    let opening = || Limits { opening: second, ..Limits::default() };
+    let waits = |stage: Stage| format!("failed {stage:?}: 1s are over");
+    let head = "HTTP/1.1 101 Go\r\nUpgrade: websocket\r\n";
+    let interim = "HTTP/1.1 103 Hints\r\n\r\n".repeat(2);
+    // A handshake record of TLS, a long one.
+    #[cfg(feature = "tls")]
+    let (tls, record) =
+        ("wss://127.0.0.1/", [&[22, 3, 3, 0x40, 0, 2, 0, 0x3F, 0xF0][..], &[3; 99]]);
+
+    type Row = (&'static str, Ask, Limits, Vec<u8>, String);
+    let ws = |url: &str| Ask::from(Options::new(url).unwrap());
+    let http = |url: &str| Ask::from(StreamOptions::get(url).unwrap());
+    let response = || Limits { response: second, ..Limits::default() };
+    let rows: Vec<Row> = vec![
+        ("DNS", ws(&name("ws")), opening(), vec![], waits(Stage::Resolve)),
+        ("DNS of a stream", http(&name("http")), opening(), vec![], waits(Stage::Resolve)),
+        ("connecting", ws(URL), opening(), vec![], waits(Stage::Connect)),
+        #[cfg(feature = "tls")]
+        ("TLS", ws(tls), opening(), record.concat(), waits(Stage::Tls)),
+        ("the head of a 101", ws(URL), opening(), head.into(), waits(Stage::Handshake)),
+        ("interim responses", ws(URL), opening(), interim.clone().into(), waits(Stage::Handshake)),
+        ("the head of a response", http(HTTP_URL), response(), head.into(), waits(Stage::Response)),
+        (
+            "its interim responses",
+            http(HTTP_URL),
+            response(),
+            interim.into(),
+            waits(Stage::Response),
+        ),
+        (
+            "the limit of a request",
+            Ask::from(get().timeout(second)),
+            Limits::default(),
+            head.into(),
+            waits(Stage::Response),
+        ),
+    ];
+    for (phase, ask, limits, drip, want) in rows {
+        let mut bench = Bench::new(limits);
+        bench.world.lock().accepts = phase != "connecting";
+        bench.start(ask);
+        for i in 0..10 {
+            if let Some(byte) = drip.get(i) {
+                bench.gives(0, &[*byte]);
+            }
+            let span = if i < 9 { 100 * MS } else { 100 * MS - NS };
+            assert_eq!(bench.pass(span), Vec::<String>::new(), "{phase}");
+        }
+        assert_eq!(bench.pass(NS), [want], "{phase}");
+        // Over TLS an alert may have to arrive first.
+        bench.pass(Limits::default().linger);
+        assert!(bench.world.lock().tcps.iter().all(|tcp| tcp.dropped), "{phase}");
+    }
+}
+
+/// FAULTS 57, after the opening: `Limits::close` and `Limits::linger` under messages and single
+/// bytes that go on, to the nanosecond.
+#[test]
+fn bytes_that_drip_do_not_put_off_the_end() {
+    let limits = Limits { close: 1000 * MS, linger: 500 * MS, ..Limits::default() };
+    let mut bench = Bench::new(limits);
+    let (id, tcp) = bench.open(ws());
+    bench.reactor.close(id, &CloseFrame::new(1000, "")).unwrap();
+    for i in 0..9 {
+        bench.gives(tcp, &binary(i));
+        assert_eq!(bench.pass(100 * MS), [format!("binary {i}")]);
+    }
+    bench.gives(tcp, &[0x82]);
+    assert_eq!(bench.pass(100 * MS - NS), Vec::<String>::new());
+    let told = bench.pass(NS);
+    assert!(told[0].ends_with(": the server did not answer the close frame for 1s"), "{told:?}");
+
+    // A server that has broken a rule, and goes on: it may still read our close frame.
+    let (_, tcp) = bench.open(ws());
+    bench.gives(tcp, &[0xFF]);
+    assert!(bench.turns()[0].starts_with("failed "));
+    for _ in 0..5 {
+        assert!(!bench.is_dropped(tcp));
+        bench.gives(tcp, &[0xFF]);
+        bench.pass(100 * MS - NS);
+    }
+    assert!(!bench.is_dropped(tcp));
+    bench.pass(5 * NS);
+    assert!(bench.is_dropped(tcp));
+}
+
+/// FAULTS 57: what frames a body is no sign of life, however it drips; its data are.
+#[test]
+fn framing_that_drips_does_not_put_off_the_idle_limit() {
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for drip in [&b"5;name=value-of-it\r\n"[..], b"\r\n0;a=b\r\nTrailer: value"] {
+        let mut bench = Bench::new(Limits::default());
+        bench.start(get().idle(Some(1000 * MS)));
+        bench.gives(0, head.as_bytes());
+        assert_eq!(bench.turns(), ["response 200"]);
+        if drip[0] == b'\r' {
+            assert_eq!(bench.pass(999 * MS), Vec::<String>::new());
+            bench.gives(0, b"1\r\nx");
+            assert_eq!(bench.turns(), ["chunk 1"]);
+        }
+        for byte in &drip[..9] {
+            bench.gives(0, &[*byte]);
+            assert_eq!(bench.pass(100 * MS), Vec::<String>::new(), "{drip:?}");
+        }
+        bench.gives(0, &drip[9..10]);
+        assert_eq!(bench.pass(100 * MS - NS), Vec::<String>::new(), "{drip:?}");
+        let told = bench.pass(NS);
+        assert!(told.len() == 1 && told[0].starts_with("lost Body: "), "{told:?}");
+    }
+}
+
+/// `Limits::pong`, and the interval of the keep-alive ping before it.
+#[test]
+fn a_keep_alive_ping_has_its_time_and_no_more() {
+    let mut bench = Bench::new(Limits { pong: 300 * MS, ..Limits::default() });
+    let (_, tcp) = bench.open(ws().ping_interval(Some(1000 * MS)));
+    bench.pass(1000 * MS - NS);
+    assert_eq!(bench.wrote(tcp), b"");
+    bench.pass(NS);
+    assert_eq!(bench.wrote(tcp), [0x89, 0x80, 0, 0, 0, 0]);
+    // Any byte in time is an answer.
+    bench.pass(300 * MS - NS);
+    bench.gives(tcp, &[0x82]);
+    assert_eq!(bench.pass(NS), Vec::<String>::new());
+    bench.pass(1000 * MS);
+    assert_eq!(bench.wrote(tcp), [0x89, 0x80, 0, 0, 0, 0]);
+    assert_eq!(bench.pass(300 * MS - NS), Vec::<String>::new());
+    let told = bench.pass(NS);
+    assert!(told.len() == 1 && told[0].starts_with("lost Open: "), "{told:?}");
+}
+
+/// `Limits::addresses` and `Limits::attempt_delay`.
+#[test]
+fn so_many_addresses_are_tried_each_so_much_after_the_other() {
+    let limits = Limits { addresses: 3, attempt_delay: 250 * MS, ..Limits::default() };
+    let mut bench = Bench::new(limits);
+    bench.world.lock().accepts = false;
+    bench.start(Options::new("ws://name.example/").unwrap());
+    let (id, port) = bench.world.lock().asked[0];
+    let all = (1..=4).map(|i| SocketAddr::new(IpAddr::from([10, 0, 0, i]), port)).collect();
+    bench.world.lock().answers.push_back((id, Ok(all)));
+    bench.turns();
+    let start = bench.world.lock().now;
+    let tried = |bench: &Bench| {
+        let state = bench.world.lock();
+        state.tcps.iter().map(|tcp| (tcp.to.to_string(), tcp.at - start)).collect::<Vec<_>>()
+    };
+    let want = [("10.0.0.1:80", 0), ("10.0.0.2:80", 250), ("10.0.0.3:80", 500)];
+    let want = want.map(|(to, at)| (to.to_owned(), at * MS));
+    assert_eq!(tried(&bench), want[..1]);
+    for n in [2, 3] {
+        bench.pass(250 * MS - NS);
+        assert_eq!(tried(&bench), want[..n - 1]);
+        bench.pass(NS);
+        assert_eq!(tried(&bench), want[..n]);
+    }
+    bench.pass(5000 * MS);
+    assert_eq!(tried(&bench), want, "the fourth is one too many");
+}
+
+/// `Limits::cork`: what a send makes at least so many bytes is written by it.
+#[test]
+fn bytes_wait_for_the_end_of_the_turn_up_to_the_cork() {
+    let mut bench = Bench::new(Limits { cork: 100, ..Limits::default() });
+    let (id, tcp) = bench.open(ws());
+    // Two bytes of header and four of the key.
+    bench.reactor.send_binary(id, &[1; 99 - 6]).unwrap();
+    assert_eq!(bench.wrote(tcp).len(), 0);
+    bench.turn();
+    assert_eq!(bench.wrote(tcp).len(), 99);
+    bench.reactor.send_binary(id, &[1; 100 - 6]).unwrap();
+    assert_eq!(bench.wrote(tcp).len(), 100);
+}
+
+/// `Limits::cork_time`: one of the sends after so much time writes; none up to it does.
+#[test]
+fn bytes_wait_for_the_next_send_up_to_the_cork_time() {
+    let mut bench = Bench::new(Limits { cork_time: MS, ..Limits::default() });
+    let (id, tcp) = bench.open(ws());
+    let sends = |bench: &mut Bench| {
+        (0..20).for_each(|_| bench.reactor.send_binary(id, b"x").unwrap());
+        bench.wrote(tcp).len()
+    };
+    assert_eq!(sends(&mut bench), 0);
+    bench.world.lock().now += MS;
+    assert_eq!(sends(&mut bench), 0);
+    bench.world.lock().now += NS;
+    assert!(sends(&mut bench) > 0);
+}
+
+/// `Limits::turn`: a turn goes on below it, and stops at it.
+#[test]
+fn a_turn_hands_over_so_much_give_or_take_a_message() {
+    // How many messages of 1,000 bytes one turn tells where the limit is so much.
+    let told = |turn: usize| {
+        let mut bench = Bench::new(Limits { turn, ..Limits::default() });
+        let (_, tcp) = bench.open(ws());
+        bench.gives(tcp, &binary(1000).repeat(20));
+        bench.turn();
+        let first = std::mem::take(&mut bench.told).len();
+        let rest: usize = (0..2).map(|_| bench.turns().len()).sum();
+        assert_eq!(first + rest, 20, "none is lost");
+        first
+    };
+    // An event counts its bytes on the wire and its weight.
+    let one = (1..2000).rev().find(|&turn| told(turn) == 1).unwrap();
+    assert!((1004..1300).contains(&one), "{one}");
+    assert_eq!([told(one), told(one + 1), told(3 * one), told(3 * one + 1)], [1, 2, 3, 4]);
+    assert_eq!(told(usize::MAX), 20);
+}
+
+/// `Limits::receive_buffer` and `Limits::receive_buffer_max`: the sizes of the reads.
+#[test]
+fn the_receive_buffer_starts_and_ends_where_it_is_told_to() {
+    let reads = |receive_buffer: usize, receive_buffer_max: usize, waits: usize| {
+        let turn = usize::MAX;
+        let limits = Limits { receive_buffer, receive_buffer_max, turn, ..Limits::default() };
+        let mut bench = Bench::new(limits);
+        let (_, tcp) = bench.open(ws());
+        bench.world.lock().tcps[tcp].reads.clear();
+        // Frames of two bytes, so that nothing is kept between two reads.
+        bench.gives(tcp, &[0x89, 0].repeat(waits / 2));
+        bench.turn();
+        std::mem::take(&mut bench.world.lock().tcps[tcp].reads)
+    };
+    // One byte less than fills it: no second read. What fills it: the next is as large as allowed.
+    assert_eq!(reads(5000, 20_000, 4998), [5000]);
+    assert_eq!(reads(5000, 20_000, 5000)[..2], [5000, 10_000]);
+    let most = |max| reads(5000, max, 60_000).into_iter().max().unwrap();
+    assert_eq!([most(20_000), most(20_001), most(5000), most(0)], [20_000, 20_001, 5000, 5000]);
+    assert_eq!([reads(4096, 4096, 2), reads(4095, 4095, 2)], [[4096], [4096]], "the least");
+}
+
+/// What is handed over and not consumed, in bytes, of each of these connections; whether a socket
+/// is read is seen by the ping that it brings.
+struct Flood {
+    bench: Bench,
+    batch: Batch,
+    open: Vec<(ConnId, usize)>,
+}
+
+impl Flood {
+    fn new(limits: Limits, connections: usize) -> Flood {
+        let mut bench = Bench::new(limits);
+        let open = (0..connections).map(|_| bench.open(ws())).collect();
+        Flood { bench, batch: Batch::default(), open }
+    }
+
+    fn turns(&mut self) {
+        let now = self.bench.world.lock().now;
+        for _ in 0..10 {
+            self.bench.reactor.turn(Some(now), &mut Held(&mut self.batch)).unwrap();
+        }
+    }
+
+    /// Hands over exactly so many bytes of this connection.
+    fn hold(&mut self, k: usize, bytes: usize) {
+        let before = self.held(k);
+        self.bench.gives(self.open[k].1, &binary(bytes - Batch::EVENT));
+        self.turns();
+        assert_eq!(self.held(k), before + bytes);
+    }
+
+    fn held(&self, k: usize) -> usize {
+        let of = |(id, _): &&(ConnId, usize)| *id == self.open[k].0;
+        self.batch.costs().iter().filter(of).map(|(_, cost)| cost).sum()
+    }
+
+    fn consume(&mut self, k: usize, bytes: usize) {
+        self.bench.reactor.consumed(self.open[k].0, bytes);
+        self.turns();
+    }
+
+    fn is_read(&mut self, k: usize) -> bool {
+        let tcp = self.open[k].1;
+        self.bench.gives(tcp, &[0x89, 0]);
+        self.turns();
+        !self.bench.wrote(tcp).is_empty()
+    }
+}
+
+/// `Limits::high_water` and `Limits::low_water`.
+#[test]
+fn a_connection_is_read_up_to_the_high_mark_and_again_from_the_low_one() {
+    let limits = Limits { high_water: 3000, low_water: 1000, ..Limits::default() };
+    let mut flood = Flood::new(limits, 2);
+    flood.hold(0, 1500);
+    flood.hold(0, 1500);
+    assert!(flood.is_read(0), "3000, which is the bound");
+    flood.consume(0, 1);
+    flood.hold(0, 1000);
+    flood.consume(0, 998);
+    assert!(!flood.is_read(0), "3001, which was read; then nothing is, above the low mark");
+    assert!(flood.is_read(1), "the other has its own");
+    flood.consume(0, 3001 - 1000 - 1);
+    assert!(!flood.is_read(0), "1001");
+    flood.consume(0, 1);
+    assert!(flood.is_read(0), "1000");
+}
+
+/// `Limits::high_water_total`: past it, each connection is stopped at its low mark.
+#[test]
+fn all_connections_together_are_read_up_to_a_mark() {
+    let limits =
+        Limits { high_water: 9000, low_water: 1000, high_water_total: 4000, ..Limits::default() };
+    let mut flood = Flood::new(limits, 3);
+    flood.hold(0, 2000);
+    flood.hold(1, 1000);
+    flood.hold(2, 1000);
+    assert!((0..3).all(|k| flood.is_read(k)), "4000 in all");
+    flood.consume(2, 1000);
+    flood.hold(2, 1001);
+    // 4001: those above their low mark stop when they bring something more.
+    flood.hold(0, 100);
+    assert_eq!([0, 1, 2].map(|k| flood.is_read(k)), [false, true, false]);
+}
+
+/// What a connection still held when it went counts no more.
+#[test]
+fn a_connection_that_is_gone_leaves_nothing_that_counts() {
+    let limits =
+        Limits { high_water: 9000, low_water: 1000, high_water_total: 4000, ..Limits::default() };
+    let mut flood = Flood::new(limits.clone(), 2);
+    flood.hold(0, 3000);
+    flood.bench.reactor.release(flood.open[0].0, &CloseFrame::new(1001, ""));
+    flood.bench.world.lock().now += limits.close + limits.linger;
+    flood.turns();
+    flood.bench.world.lock().now += limits.linger;
+    flood.turns();
+    assert!(flood.bench.is_dropped(flood.open[0].1));
+    flood.hold(1, 2000);
+    assert!(flood.is_read(1), "2000 in all, above the low mark");
+}
+
+/// `Limits::opening`, where the next address would be tried later than it.
+#[test]
+fn the_limit_comes_before_an_attempt_that_would_be_later() {
+    let limits = Limits { opening: 100 * MS, attempt_delay: 250 * MS, ..Limits::default() };
+    let mut bench = Bench::new(limits);
+    bench.world.lock().accepts = false;
+    bench.start(Options::new("ws://name.example/").unwrap());
+    let (id, port) = bench.world.lock().asked[0];
+    let all = (1..=3).map(|i| SocketAddr::new(IpAddr::from([10, 0, 0, i]), port)).collect();
+    bench.world.lock().answers.push_back((id, Ok(all)));
+    bench.turns();
+    let start = bench.world.lock().now;
+    assert_eq!(bench.reactor.deadline(), Some(start + 100 * MS));
+    assert_eq!(bench.pass(100 * MS - NS), Vec::<String>::new());
+    assert_eq!(bench.pass(NS), ["failed Connect: 100ms are over"]);
+}
