@@ -2,6 +2,7 @@
 //! go wrong is a value, and the prelude raises it with the script's position.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,7 +22,7 @@ pub(super) struct Host {
     output: Mutex<Box<dyn Output>>,
     /// Connections of which a userdata was collected. The collector may run whenever a value is
     /// made, so that is all a `Drop` may do.
-    dropped: Arc<Mutex<Vec<u64>>>,
+    dropped: Arc<Dropped>,
     /// Connections that want `buffer`s.
     pub(super) buffers: Mutex<HashSet<ConnId>>,
     /// Whether the main thread has raised.
@@ -84,23 +85,34 @@ impl Host {
     }
 
     pub(super) fn has_dropped(&self) -> bool {
-        !lock(&self.dropped).is_empty()
+        self.dropped.any.load(Ordering::Relaxed)
     }
 
     pub(super) fn take_dropped(&self) -> Vec<u64> {
-        std::mem::take(&mut *lock(&self.dropped))
+        self.dropped.any.store(false, Ordering::Relaxed);
+        std::mem::take(&mut *lock(&self.dropped.ids))
     }
+}
+
+/// Connections of which a userdata was collected.
+#[derive(Default)]
+struct Dropped {
+    ids: Mutex<Vec<u64>>,
+    /// Whether there are some. All of it happens on the thread of the VM; with a lock for the list,
+    /// and this for a look that costs nothing, it would not have to.
+    any: AtomicBool,
 }
 
 /// Stands in a script for a connection (or a signal of it), which lives while it does.
 struct Token {
     id: u64,
-    dropped: Arc<Mutex<Vec<u64>>>,
+    dropped: Arc<Dropped>,
 }
 
 impl Drop for Token {
     fn drop(&mut self) {
-        lock(&self.dropped).push(self.id);
+        lock(&self.dropped.ids).push(self.id);
+        self.dropped.any.store(true, Ordering::Relaxed);
     }
 }
 
@@ -251,8 +263,9 @@ fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     };
     table.set("open", lua.create_function(open)?)?;
     let its = Arc::clone(host);
-    let send = move |_: &Lua, (id, message, binary): (u64, Value, bool)| {
-        Ok(problem(send(&its, ConnId::from_bits(id), &message, binary)))
+    // Numbers are doubles here, and a connection's is whole and below 2⁵³.
+    let send = move |_: &Lua, (id, message, binary): (f64, Value, bool)| {
+        Ok(problem(send(&its, ConnId::from_bits(id as u64), &message, binary)))
     };
     table.set("send", lua.create_function(send)?)?;
     let its = Arc::clone(host);

@@ -38,8 +38,9 @@ pub struct Runtime {
     shared: Option<Table>,
     /// When the last step was.
     stepped: Instant,
-    /// How things stood after the last round.
+    /// How things stood after the last round, and when something is due on the Luau side's clock.
     stand: Stand,
+    due: Option<f64>,
     /// As in [`Options::stand_in`]; `None`: not said.
     stand_in: Option<bool>,
 }
@@ -148,6 +149,7 @@ impl Runtime {
             shared,
             stepped: Instant::now(),
             stand: Stand::default(),
+            due: None,
             stand_in,
         })
     }
@@ -228,6 +230,7 @@ impl Runtime {
             owner.seat().allow();
             self.host.stand_by();
         }
+        self.thaw_shared();
         loop {
             self.step_if_due()?;
             let progress = self.advance(None)?;
@@ -247,6 +250,7 @@ impl Runtime {
     /// It never waits. The time is looked at between two handlers, not inside one.
     pub fn step(&mut self, budget: Duration) -> Result<Progress, Error> {
         let end = after(Instant::now(), budget);
+        self.thaw_shared();
         self.turn(Some(Instant::now()))?;
         self.stepped = Instant::now();
         self.prelude.step.call::<()>(())?;
@@ -277,15 +281,14 @@ impl Runtime {
         if self.stopper.is_stopped() {
             return Ok(Progress::Stopped);
         }
-        self.thaw_shared();
         let limit = end.map(|end| {
             let left = end.saturating_duration_since(Instant::now());
             self.host.seconds() + left.as_secs_f64()
         });
-        let mut due = self.first_round(limit)?;
+        self.first_round(limit)?;
         // What was collected meanwhile would otherwise be let go of after the wait only.
         while !self.stand.has(Stand::LEFT) && self.host.has_dropped() {
-            due = self.round(limit)?;
+            self.round(limit)?;
         }
         let more = matches!(&self.source, Source::Inline(owner) if owner.has_more());
         if self.stand.has(Stand::LEFT) || more {
@@ -294,7 +297,7 @@ impl Runtime {
         if !self.stand.has(Stand::ALIVE) {
             return Ok(Progress::Done);
         }
-        let at = due.and_then(|seconds| self.host.instant(seconds));
+        let at = self.due.and_then(|seconds| self.host.instant(seconds));
         let step = self.stand.has(Stand::STEPS).then(|| self.stepped + STEP);
         Ok(Progress::Waiting(match (at, step) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -303,7 +306,7 @@ impl Runtime {
     }
 
     /// A round with what the last turn has brought.
-    fn first_round(&mut self, limit: Option<f64>) -> mlua::Result<Option<f64>> {
+    fn first_round(&mut self, limit: Option<f64>) -> mlua::Result<()> {
         if self.batch.is_empty() {
             return self.round(limit);
         }
@@ -315,28 +318,48 @@ impl Runtime {
     }
 
     /// The same. Most turns bring one text, for which one call does.
-    fn round_with(&mut self, limit: Option<f64>, batch: &mut Batch) -> mlua::Result<Option<f64>> {
+    fn round_with(&mut self, limit: Option<f64>, batch: &mut Batch) -> mlua::Result<()> {
         if let Some((id, text)) = batch.only_text() {
             self.let_go()?;
-            let arguments = (self.host.seconds(), limit, id.to_bits(), text);
-            let (stand, due) = self.prelude.round_with.call(arguments)?;
-            self.stand = Stand(stand);
-            return Ok(due);
+            let arguments = (self.time(), limit, id.to_bits(), text);
+            return self.note(self.prelude.round_with.call(arguments)?);
         }
         self.prelude.feed.events(&self.lua, &self.host, limit, batch.drain())?;
         self.round(limit)
     }
 
-    /// Does what is ready, up to a time of the Luau side's clock; when something is due next.
-    fn round(&mut self, limit: Option<f64>) -> mlua::Result<Option<f64>> {
+    /// Does what is ready, up to a time of the Luau side's clock.
+    fn round(&mut self, limit: Option<f64>) -> mlua::Result<()> {
         self.let_go()?;
-        let (stand, due) = self.prelude.round.call((self.host.seconds(), limit))?;
-        self.stand = Stand(stand);
-        Ok(due)
+        self.note(self.prelude.round.call((self.time(), limit))?)
+    }
+
+    /// The time by which a deadline may have passed. Without one, nobody need ask the clock: a
+    /// deadline that the round itself sets is looked at by the next.
+    fn time(&self) -> f64 {
+        if self.due.is_some() { self.host.seconds() } else { 0.0 }
+    }
+
+    fn note(&mut self, (stand, due): (u8, Option<f64>)) -> mlua::Result<()> {
+        let waited = self.may_wait_for_step();
+        (self.stand, self.due) = (Stand(stand), due);
+        if self.may_wait_for_step() && !waited {
+            // Lines of the grid that passed before are nothing to it.
+            self.whole_steps();
+        }
+        Ok(())
+    }
+
+    /// While work is left, it is not known.
+    fn may_wait_for_step(&self) -> bool {
+        self.stand.has(Stand::STEPS) || self.stand.has(Stand::LEFT)
     }
 
     /// Of connections of which userdata was collected.
     fn let_go(&self) -> mlua::Result<()> {
+        if !self.host.has_dropped() {
+            return Ok(());
+        }
         for id in self.host.take_dropped() {
             self.prelude.dropped.call::<()>(id)?;
         }
@@ -352,14 +375,18 @@ impl Runtime {
 
     /// Under `run`, steps lie on a grid of 1/60 s, and happen only when a thread waits for one.
     fn step_if_due(&mut self) -> Result<(), Error> {
-        let since = self.stepped.elapsed();
-        if since >= STEP {
-            let whole = since.as_nanos() / STEP.as_nanos() * STEP.as_nanos();
-            // Below the time that has passed since, so it fits.
-            self.stepped += Duration::from_nanos(whole as u64);
+        if self.may_wait_for_step() && self.whole_steps() {
             self.prelude.step.call::<()>(())?;
         }
         Ok(())
+    }
+
+    /// Goes to the last line of the grid; whether that is another than before.
+    fn whole_steps(&mut self) -> bool {
+        let whole = self.stepped.elapsed().as_nanos() / STEP.as_nanos() * STEP.as_nanos();
+        // Below the time that has passed since, so it fits.
+        self.stepped += Duration::from_nanos(whole as u64);
+        whole > 0
     }
 
     /// One turn of the reactor, unless events of the last one still wait.

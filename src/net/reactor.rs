@@ -354,6 +354,11 @@ impl<S: Sys> Reactor<S> {
         self.settle(sink);
     }
 
+    /// The time as this reactor last saw it.
+    pub(super) fn now(&self) -> Instant {
+        self.core.now
+    }
+
     /// Adds what another thread has waited for.
     pub(super) fn add_ready(&mut self, ready: &mut Vec<Ready>) {
         self.ready.append(ready);

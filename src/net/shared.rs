@@ -62,8 +62,10 @@ impl Shared {
         let mut inner = self.lock();
         if let Some(deadline) = inner.reactor.before_wait(until, sink) {
             inner.waiting = Some(deadline);
+            // Just looked at.
+            let now = inner.reactor.now();
             drop(inner);
-            let waited = self.poller.wait(Instant::now(), deadline, ready);
+            let waited = self.poller.wait(now, deadline, ready);
             inner = self.lock();
             inner.waiting = None;
             inner.reactor.add_ready(ready);
