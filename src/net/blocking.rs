@@ -35,7 +35,9 @@ impl Options {
     pub fn connect_with(self, mut config: Config) -> Result<WebSocket, Error> {
         // A message is owned here, and read soon: what one turn brings had better stay in the
         // cache than be many megabytes of small allocations.
-        config.limits.turn = config.limits.turn.min(TURN);
+        let limits = &mut config.limits;
+        limits.turn = limits.turn.min(TURN);
+        limits.receive_buffer_max = limits.receive_buffer_max.min(READ);
         let url = self.url().as_str().to_owned();
         let io = |e| Error::new(&url, Stage::Connect, ErrorKind::Io(e));
         let mut reactor = Reactor::new(config).map_err(io)?;
@@ -57,6 +59,10 @@ impl Options {
 
 /// The most that a turn of the blocking face hands over, whatever [`crate::Limits::turn`] allows.
 const TURN: usize = 64 * 1024;
+
+/// The most that it reads at once: the buffer serves one connection alone, of which there may be
+/// many, and beyond this little is gained.
+const READ: usize = 256 * 1024;
 
 /// A message of the blocking face.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -290,7 +296,11 @@ impl Drop for WebSocket {
         self.reactor.flush();
         // What has arrived is read away: unread, it would turn the end into a reset, which can
         // take the close frame with it.
-        let _ = self.reactor.turn(Some(Instant::now()), &mut |_: &mut Conn<'_>, _: Event<'_>| {});
+        let mut nobody = |_: &mut Conn<'_>, _: Event<'_>| {};
+        while self.reactor.is_behind() {
+            let _ = self.reactor.turn(Some(Instant::now()), &mut nobody);
+        }
+        let _ = self.reactor.turn(Some(Instant::now()), &mut nobody);
     }
 }
 

@@ -384,6 +384,11 @@ impl<S: Sys> Reactor<S> {
         driver.pull(core)
     }
 
+    /// Whether input waits that was read.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.core.backlog.is_empty()
+    }
+
     /// Whether a connection may be unread until more is consumed: none is where little waits.
     pub(super) fn may_be_stopped(&self) -> bool {
         self.core.held > self.core.limits.low_water.min(self.core.limits.high_water)
@@ -442,7 +447,9 @@ impl<S: Sys> Reactor<S> {
     fn settle(&mut self, sink: &mut dyn Sink) {
         self.core.corked = None;
         loop {
-            while let Some((to, who)) = self.core.gates.next() {
+            while self.core.gates.is_freed()
+                && let Some((to, who)) = self.core.gates.next()
+            {
                 if let Some((core, driver)) = self.get(who) {
                     driver.unpark(core, sink, to);
                     core.touch(driver);

@@ -30,6 +30,11 @@ pub trait Sys: Send {
     fn random(&mut self, bytes: &mut [u8]) -> io::Result<()>;
     /// Starts to connect; when the socket becomes writable, ask [`Sys::connected`].
     fn connect(&mut self, to: SocketAddr) -> io::Result<Self::Socket>;
+    /// Whether the socket is connected as soon as [`Sys::connect`] has returned, as it can be where
+    /// the peer is on this machine: then nothing is waited for. `false` is always right.
+    fn is_connected(&mut self, _socket: &Self::Socket) -> bool {
+        false
+    }
     /// Whether connecting has succeeded.
     fn connected(&mut self, socket: &Self::Socket) -> io::Result<()>;
     /// Reads; 0 is the end of the stream, `WouldBlock` means later.
@@ -229,6 +234,10 @@ impl Sys for Os {
             }
             Err(e) => Err(e.into()),
         }
+    }
+
+    fn is_connected(&mut self, socket: &Socket) -> bool {
+        net::getpeername(&*socket.0).is_ok()
     }
 
     fn connected(&mut self, socket: &Socket) -> io::Result<()> {

@@ -340,6 +340,27 @@ fn a_dropped_handle_closes_with_1001_and_what_was_sent_arrives() {
     }
 }
 
+/// What was read and not asked for, and what was not read, would turn the end into a reset.
+#[test]
+fn a_handle_that_is_dropped_amid_messages_still_says_1001() {
+    for secure in [false, true] {
+        let (written, all_is_written) = std::sync::mpsc::channel();
+        let server = serve_either(secure, move |mut p| {
+            p.accept(b"");
+            p.write(&frame(0x81, &[b'x'; 100]).repeat(500));
+            written.send(()).unwrap();
+            p.frame()
+        });
+        let mut ws = options(&server.url()).connect_with(trusting()).unwrap();
+        all_is_written.recv().unwrap();
+        for _ in 0..10 {
+            assert!(ws.read().unwrap().is_some());
+        }
+        drop(ws);
+        assert_eq!(server.join(), (0x88, 1001u16.to_be_bytes().to_vec()));
+    }
+}
+
 #[test]
 fn a_full_send_queue_is_an_error_to_the_sender() {
     // FAULTS 3: the peer never reads.

@@ -157,10 +157,12 @@ impl<S: Sys> Driver<S> {
 
     /// The stream has ended: what has come is told, whatever the turn has room for.
     pub(super) fn parse_all(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        let lazy = std::mem::take(&mut core.lazy);
         while self.unparsed {
             core.handed = 0;
             self.parse_on(core, sink);
         }
+        core.lazy = lazy;
     }
 
     /// One system call, and all events that come of it. `buf[..end]` is what the session has not
@@ -232,7 +234,7 @@ impl<S: Sys> Driver<S> {
         loop {
             let whole = self.whole_messages(core, sink, rest);
             rest = &rest[whole..];
-            if whole > 0 && self.puts_off(core, rest) {
+            if whole > 0 && (rest.is_empty() || self.puts_off(core, rest)) {
                 break;
             }
             let Life::Live(live) = &mut self.life else { return input.len() };
@@ -252,7 +254,9 @@ impl<S: Sys> Driver<S> {
     /// Whether the `rest` that is there has to wait: the turn has no room for it, or the owner asks
     /// for it.
     fn puts_off(&mut self, core: &mut Core<S>, rest: &[u8]) -> bool {
-        let full = (core.lazy || !core.has_room()) && !rest.is_empty() && !self.is_over();
+        // What stands behind a redirect is nobody's: the next connection may be there already.
+        let goes_on = matches!(self.life, Life::Live(_)) && !self.is_over();
+        let full = (core.lazy || !core.has_room()) && !rest.is_empty() && goes_on;
         if full {
             self.put_off(core);
         }

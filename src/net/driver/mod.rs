@@ -89,6 +89,7 @@ struct Attempt<S: Sys> {
     number: u8,
     to: SocketAddr,
     socket: S::Socket,
+    interest: Interest,
 }
 
 pub(super) struct Live<S: Sys> {
@@ -252,7 +253,9 @@ impl<S: Sys> Driver<S> {
     /// Writes what waits; gives the error, if the socket is broken.
     fn write(&mut self, core: &mut Core<S>) -> Option<ErrorKind> {
         let Life::Live(live) = &mut self.life else { return None };
-        let (mut blocked, mut idle) = (false, false);
+        // TLS may have something to say by itself.
+        let idle = live.link.tls.is_none() && live.session.outgoing().is_empty();
+        let (mut blocked, mut idle) = (false, idle);
         while !blocked && !idle {
             let outgoing = live.session.outgoing();
             match live.link.write(&mut core.sys, outgoing) {

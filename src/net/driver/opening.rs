@@ -78,7 +78,7 @@ impl<S: Sys> Driver<S> {
             let Life::Opening(opening) = &mut self.life else { return };
             let Some(plan) = &mut opening.plan else { return };
             match plan.step(core.now) {
-                Step::Start(to) => self.attempt(core, to),
+                Step::Start(to) => self.attempt(core, sink, to),
                 Step::Wait(next) => {
                     opening.next = next;
                     return;
@@ -92,7 +92,7 @@ impl<S: Sys> Driver<S> {
     }
 
     /// One attempt, as soon as its gate lets it.
-    pub(super) fn attempt(&mut self, core: &mut Core<S>, to: SocketAddr) {
+    pub(super) fn attempt(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, to: SocketAddr) {
         let Life::Opening(opening) = &mut self.life else { return };
         if opening.ask.is_gated() && !core.gates.enter(to, self.id) {
             opening.parked.push(to);
@@ -102,13 +102,15 @@ impl<S: Sys> Driver<S> {
         core.say(self.id, || format!("connecting to {shown}"));
         let number = opening.count;
         opening.count = opening.count.wrapping_add(1);
-        let interest = Interest { read: false, write: true };
         let started = core.sys.connect(to).and_then(|socket| {
+            let is_there = core.sys.is_connected(&socket);
+            let interest = Interest { read: is_there, write: !is_there };
             core.sys.watch(&socket, Token::of(self.id, number), interest, true)?;
-            Ok(socket)
+            Ok(Attempt { number, to, socket, interest })
         });
         match started {
-            Ok(socket) => opening.attempts.push(Attempt { number, to, socket }),
+            Ok(attempt) if attempt.interest.read => self.go_live(core, sink, attempt),
+            Ok(attempt) => opening.attempts.push(attempt),
             Err(e) => opening.missed(core, to, e),
         }
     }
@@ -123,7 +125,7 @@ impl<S: Sys> Driver<S> {
         let Life::Opening(opening) = &mut self.life else { return false };
         let Some(i) = opening.parked.iter().position(|p| *p == to) else { return false };
         opening.parked.swap_remove(i);
-        self.attempt(core, to);
+        self.attempt(core, sink, to);
         self.dial(core, sink);
         true
     }
@@ -177,7 +179,7 @@ impl<S: Sys> Driver<S> {
             link: Link { socket: attempt.socket, tls },
             session,
             limits,
-            token: Token { number, interest: Interest { read: false, write: true } },
+            token: Token { number, interest: attempt.interest },
             entry: Some(Box::new(entry)),
             stream,
         });
