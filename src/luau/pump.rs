@@ -70,7 +70,7 @@ struct Prelude {
 /// enough to be mapped by itself, and is freed, moves that bound to twice its size. It is not touched,
 /// so it costs two system calls and no memory. Elsewhere it does nothing.
 fn keep_freed_memory() {
-    const BLOCK: usize = 4 * 1024 * 1024;
+    const BLOCK: usize = 16 * 1024 * 1024;
     drop(std::hint::black_box(Vec::<u8>::with_capacity(BLOCK)));
 }
 

@@ -25,17 +25,19 @@ pub(crate) enum Read {
 }
 
 impl<S: Sys> Link<S> {
-    /// Reads once, to `buf[*end..]`. `cipher` is for the bytes before decryption.
+    /// Reads once, to `buf[*end..]`, at most `most` bytes unless they are encrypted. `cipher` is for
+    /// the bytes before decryption.
     pub(crate) fn read(
         &mut self,
         sys: &mut S,
         cipher: &mut [u8],
         buf: &mut Vec<u8>,
         end: &mut usize,
+        most: usize,
     ) -> Result<Read, ErrorKind> {
         let Some(tls) = &mut self.tls else {
-            let room = buf.len() - *end;
-            return Ok(match retried(|| sys.read(&self.socket, &mut buf[*end..]))? {
+            let room = (buf.len() - *end).min(most);
+            return Ok(match retried(|| sys.read(&self.socket, &mut buf[*end..*end + room]))? {
                 None => Read::None,
                 Some(0) => Read::Eof,
                 Some(n) => {

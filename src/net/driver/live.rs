@@ -182,7 +182,10 @@ impl<S: Sys> Driver<S> {
             let read = core.sys.append(&live.link.socket, space.buf, want);
             return self.filled(core, sink, want, read);
         }
-        let read = live.link.read(&mut core.sys, &mut core.cipher, buf, end);
+        // What is read beyond its start would have to be copied to its own place.
+        let most = if self.large { core.limits.receive_buffer } else { usize::MAX };
+        self.large = false;
+        let read = live.link.read(&mut core.sys, &mut core.cipher, buf, end, most);
         if core.lazy && matches!(read, Ok(Read::Some { .. })) && live.entry.is_none() {
             self.put_off(core);
         } else {
@@ -216,6 +219,7 @@ impl<S: Sys> Driver<S> {
             Ok(n) => {
                 core.handed += n;
                 if let Some(event) = live.session.filled(&mut core.context(), n) {
+                    self.large = true;
                     self.event(core, sink, event);
                 }
                 Ok(Read::Some { more: n == want })

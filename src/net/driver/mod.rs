@@ -48,6 +48,8 @@ pub(super) struct Driver<S: Sys> {
     paused: bool,
     /// The peer sends no more; what we owe it is still to be sent.
     deaf: bool,
+    /// The last message was read to its own place; the next may be as large.
+    large: bool,
     /// What an early write came to; [`Driver::settle`] ends the connection with it.
     broken: Option<Box<ErrorKind>>,
 }
@@ -149,6 +151,7 @@ impl<S: Sys> Driver<S> {
             counted: 0,
             paused: false,
             deaf: false,
+            large: false,
             broken: None,
         }
     }

@@ -151,10 +151,11 @@ impl Connection {
 
     pub(crate) fn space(&mut self) -> Option<Space<'_>> {
         let Rest { missing, .. } = self.rest?;
-        if missing < self.limits.in_place {
+        let message = self.message.as_mut()?;
+        // What of a large message is left is read there too: behind it comes the next one.
+        if missing.max(message.data.len()) < self.limits.in_place {
             return None;
         }
-        let message = self.message.as_mut()?;
         message.reserve(1, missing - 1);
         let want = missing.min(message.data.capacity() - message.data.len());
         Some(Space { buf: &mut message.data, want })
