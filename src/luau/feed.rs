@@ -1,22 +1,15 @@
 //! Hands the events of a turn to the Luau side: messages in groups, each in one call.
 
-use std::borrow::Cow;
-
-use mlua::{Function, IntoLua, Lua, Table, Value};
+use mlua::{Function, Lua, Table, Value};
 
 use super::host::{Host, lock};
 use super::streams;
-use crate::net::{Closed, ConnId, Event, Items};
-use crate::proto::Text;
+use crate::net::{Closed, ConnId, Event, Items, Payloads, Run};
 
 /// So many messages at a time, and so many bytes: those of a group lie in the cache when they are
 /// handled, and nothing but what comes before the next message is looked at between two of them.
 const GROUP: usize = 64;
 const GROUP_BYTES: usize = 64 * 1024;
-
-/// From here on, a look at whether bytes are UTF-8 costs more than what is handed over in another
-/// way when they are not known to be.
-const LARGE: usize = 4096;
 
 /// The functions of the Luau side that take events.
 pub(super) struct Feed {
@@ -24,57 +17,6 @@ pub(super) struct Feed {
     event: Function,
     /// Works off what has come, up to a limit; whether that was reached.
     soon: Function,
-}
-
-/// A message that may travel with others.
-enum Piece<'a> {
-    Text(Text<'a>),
-    /// A binary message, or a piece of a body: any bytes.
-    Bytes(Cow<'a, [u8]>),
-}
-
-impl Piece<'_> {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Piece::Text(text) => text.as_bytes(),
-            Piece::Bytes(bytes) => bytes,
-        }
-    }
-
-    /// As text, where that is known or found out cheaply.
-    fn text(&self) -> Option<&str> {
-        match self {
-            _ if self.bytes().len() > LARGE => None,
-            Piece::Text(text) => Some(text.as_str()),
-            Piece::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
-        }
-    }
-}
-
-/// Messages of one connection in a row, all of them said to be binary or none.
-#[derive(Default)]
-struct Group<'a> {
-    of: Option<(ConnId, bool)>,
-    pieces: Vec<Piece<'a>>,
-    bytes: usize,
-}
-
-impl<'a> Group<'a> {
-    fn takes(&self, of: (ConnId, bool)) -> bool {
-        self.of == Some(of) && self.pieces.len() < GROUP && self.bytes < GROUP_BYTES
-    }
-
-    fn push(&mut self, of: (ConnId, bool), piece: Piece<'a>) {
-        let len = piece.bytes().len();
-        self.of = Some(of);
-        self.bytes += len;
-        self.pieces.push(piece);
-    }
-
-    fn clear(&mut self) {
-        self.pieces.clear();
-        (self.of, self.bytes) = (None, 0);
-    }
 }
 
 impl Feed {
@@ -93,39 +35,65 @@ impl Feed {
         lua: &Lua,
         host: &Host,
         limit: Option<f64>,
-        items: Items<'_>,
+        mut items: Items<'_>,
     ) -> mlua::Result<()> {
-        let mut feeding = Feeding { feed: self, lua, limit, group: Group::default(), late: false };
-        let strings = |id| !lock(&host.buffers).contains(&id);
-        for (id, event) in items {
-            match event {
-                Event::Text(text) => feeding.piece((id, false), Piece::Text(text))?,
-                Event::Chunk(bytes) => feeding.piece((id, false), Piece::Bytes(bytes))?,
-                Event::Binary(bytes) if strings(id) => {
-                    feeding.piece((id, true), Piece::Bytes(bytes))?;
-                }
-                event => {
-                    feeding.group()?;
-                    self.event(lua, host, id, event)?;
-                }
+        let (mut lengths, mut late) = (Vec::new(), false);
+        loop {
+            let run = items.run(GROUP, GROUP_BYTES, &mut lengths);
+            let next = if run.is_none() { items.next() } else { None };
+            if run.is_none() && next.is_none() {
+                return Ok(());
+            }
+            late = late || self.soon.call(limit)?;
+            if let Some(run) = run {
+                self.run(lua, host, &run, &lengths)?;
+            }
+            if let Some((id, event)) = next {
+                self.event(lua, host, id, event)?;
             }
         }
-        feeding.group()?;
-        Ok(())
+    }
+
+    fn run(&self, lua: &Lua, host: &Host, run: &Run<'_>, lengths: &[usize]) -> mlua::Result<()> {
+        let bits = run.id.to_bits();
+        let binary = run.binary.then_some(true);
+        match run.payloads {
+            Payloads::Bytes(bytes) if run.binary && wants_buffers(host, run.id) => {
+                for payload in cut(bytes, lengths) {
+                    let buffer = lua.create_buffer(payload)?;
+                    self.messages.call::<()>((bits, buffer, 1, true))?;
+                }
+                Ok(())
+            }
+            Payloads::Bytes(bytes) => {
+                let list = byte_strings(lua, bytes, lengths)?;
+                self.messages.call((bits, list, lengths.len(), binary))
+            }
+            Payloads::Text(text) if lengths.len() == 1 => self.messages.call((bits, text, 1)),
+            Payloads::Text(text) => {
+                let list = lua.create_sequence_from(cut_text(text, lengths))?;
+                self.messages.call((bits, list, lengths.len()))
+            }
+        }
     }
 
     fn event(&self, lua: &Lua, host: &Host, id: ConnId, event: Event<'_>) -> mlua::Result<()> {
         let Feed { messages, event: tell, .. } = self;
         let bits = id.to_bits();
         match event {
-            // Messages; and parsed events, which are not asked for.
-            Event::Text(_) | Event::Chunk(_) | Event::ServerSent(_) => Ok(()),
+            // Parsed events are not asked for.
+            Event::ServerSent(_) => Ok(()),
+            Event::Text(text) => messages.call((bits, lua.create_string(text.as_bytes())?, 1)),
+            Event::Chunk(data) => messages.call((bits, lua.create_string(&data)?, 1)),
             Event::Response(response) => {
                 let headers = lua.create_string(response.headers.as_bytes())?;
                 tell.call((bits, "response", response.status, headers))
             }
             Event::Binary(data) => {
-                let value = Value::Buffer(lua.create_buffer(&data)?);
+                let value = match wants_buffers(host, id) {
+                    true => Value::Buffer(lua.create_buffer(&data)?),
+                    false => Value::String(lua.create_string(&data)?),
+                };
                 messages.call((bits, value, 1, true))
             }
             Event::Opened(opened) => {
@@ -156,51 +124,47 @@ impl Feed {
     }
 }
 
-/// The groups of one turn.
-struct Feeding<'f, 'a> {
-    feed: &'f Feed,
-    lua: &'f Lua,
-    limit: Option<f64>,
-    group: Group<'a>,
-    /// The limit was reached.
-    late: bool,
+fn wants_buffers(host: &Host, id: ConnId) -> bool {
+    lock(&host.buffers).contains(&id)
 }
 
-impl<'a> Feeding<'_, 'a> {
-    /// Adds to the group, or begins the next one.
-    fn piece(&mut self, of: (ConnId, bool), piece: Piece<'a>) -> mlua::Result<()> {
-        if !self.group.takes(of) {
-            self.group()?;
-        }
-        self.group.push(of, piece);
-        Ok(())
-    }
-
-    /// Hands the group over, if there is one.
-    fn group(&mut self) -> mlua::Result<()> {
-        let Some((id, binary)) = self.group.of else { return Ok(()) };
-        let count = self.group.pieces.len();
-        let what = match &self.group.pieces[..] {
-            [piece] => self.lua.create_string(piece.bytes())?.into_lua(self.lua)?,
-            pieces => list(self.lua, pieces)?,
-        };
-        self.group.clear();
-        if !self.late {
-            self.late = self.feed.soon.call(self.limit)?;
-        }
-        self.feed.messages.call((id.to_bits(), what, count, binary.then_some(true)))
-    }
+/// What stands one behind the other, by lengths.
+fn cut<'a>(mut bytes: &'a [u8], lengths: &[usize]) -> impl Iterator<Item = &'a [u8]> {
+    lengths.iter().map(move |len| {
+        let (payload, rest) = bytes.split_at_checked(*len).unwrap_or_default();
+        bytes = rest;
+        payload
+    })
 }
 
-/// A table of strings.
-fn list(lua: &Lua, pieces: &[Piece<'_>]) -> mlua::Result<Value> {
-    let texts: Option<Vec<&str>> = pieces.iter().map(Piece::text).collect();
-    let table = match texts {
-        Some(texts) => lua.create_sequence_from(texts)?,
+/// The same of text; each ends where a character does, since it is a text by itself.
+fn cut_text<'a>(mut text: &'a str, lengths: &[usize]) -> impl Iterator<Item = &'a str> {
+    lengths.iter().map(move |len| {
+        let (payload, rest) = text.split_at_checked(*len).unwrap_or_default();
+        text = rest;
+        payload
+    })
+}
+
+/// Strings of any bytes: a list, or the string itself if it is only one. What is UTF-8 after all is
+/// handed over as such, which costs less; a character that two payloads share makes all of it bytes.
+fn byte_strings(lua: &Lua, bytes: &[u8], lengths: &[usize]) -> mlua::Result<Value> {
+    if lengths.len() == 1 {
+        return Ok(Value::String(lua.create_string(bytes)?));
+    }
+    let mut end = 0;
+    let text = std::str::from_utf8(bytes).ok().filter(|text| {
+        lengths.iter().all(|len| {
+            end += len;
+            text.is_char_boundary(end)
+        })
+    });
+    let list = match text {
+        Some(text) => lua.create_sequence_from(cut_text(text, lengths))?,
         None => {
-            let strings = pieces.iter().map(|piece| lua.create_string(piece.bytes()));
+            let strings = cut(bytes, lengths).map(|payload| lua.create_string(payload));
             lua.create_sequence_from(strings.collect::<mlua::Result<Vec<_>>>()?)?
         }
     };
-    Ok(Value::Table(table))
+    Ok(Value::Table(list))
 }

@@ -162,7 +162,64 @@ pub struct Items<'a> {
     items: std::vec::Drain<'a, (ConnId, Item)>,
 }
 
+/// Payloads that stand one behind the other.
+#[cfg(feature = "luau")]
+pub(crate) struct Run<'a> {
+    pub(crate) id: ConnId,
+    /// Whether they were binary messages.
+    pub(crate) binary: bool,
+    pub(crate) payloads: Payloads<'a>,
+}
+
+#[cfg(feature = "luau")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Payloads<'a> {
+    Text(&'a str),
+    Bytes(&'a [u8]),
+}
+
+#[cfg(feature = "luau")]
 impl<'a> Items<'a> {
+    /// Takes the next payloads out: as many as are of one connection and one kind, `most` of them,
+    /// until they have `bytes`. Their lengths replace what is in `lengths`. `None` if what comes
+    /// next is another event, or nothing.
+    pub(crate) fn run(
+        &mut self,
+        most: usize,
+        bytes: usize,
+        lengths: &mut Vec<usize>,
+    ) -> Option<Run<'a>> {
+        let (id, first) = self.items.as_slice().first()?;
+        let (id, kind) = (*id, std::mem::discriminant(first));
+        lengths.clear();
+        let mut sum = 0;
+        for (of, item) in self.items.as_slice().iter().take(most) {
+            let (Item::Text(len) | Item::Binary(len) | Item::Chunk(len)) = item else { break };
+            if *of != id || std::mem::discriminant(item) != kind || sum >= bytes {
+                break;
+            }
+            lengths.push(*len);
+            sum += len;
+        }
+        let payloads = match self.items.as_slice() {
+            _ if lengths.is_empty() => return None,
+            [(_, Item::Text(_)), ..] => Payloads::Text(self.next_text(sum)),
+            _ => Payloads::Bytes(self.next_bytes(sum)),
+        };
+        let binary = matches!(self.items.as_slice(), [(_, Item::Binary(_)), ..]);
+        self.items.by_ref().take(lengths.len()).for_each(drop);
+        Some(Run { id, binary, payloads })
+    }
+}
+
+impl<'a> Items<'a> {
+    /// The same of text.
+    fn next_text(&mut self, len: usize) -> &'a str {
+        let (text, rest) = self.text.split_at_checked(len).unwrap_or_default();
+        self.text = rest;
+        text
+    }
+
     /// Every length was put down when the bytes were.
     fn next_bytes(&mut self, len: usize) -> &'a [u8] {
         let (bytes, rest) = self.bytes.split_at_checked(len).unwrap_or_default();
@@ -178,11 +235,7 @@ impl<'a> Iterator for Items<'a> {
     fn next(&mut self) -> Option<(ConnId, Event<'a>)> {
         let (id, item) = self.items.next()?;
         let event = match item {
-            Item::Text(len) => {
-                let (text, rest) = self.text.split_at_checked(len).unwrap_or_default();
-                self.text = rest;
-                Event::Text(Text::new(text))
-            }
+            Item::Text(len) => Event::Text(Text::new(self.next_text(len))),
             Item::Binary(len) => Event::Binary(Cow::Borrowed(self.next_bytes(len))),
             Item::Pong(len) => Event::Pong(self.next_bytes(len)),
             Item::Chunk(len) => Event::Chunk(Cow::Borrowed(self.next_bytes(len))),
@@ -250,6 +303,39 @@ mod tests {
             batch.clear();
             assert!(out.len() == 12 && batch.costs().is_empty());
         }
+    }
+
+    #[cfg(feature = "luau")]
+    #[test]
+    fn runs_are_of_one_connection_and_one_kind() {
+        let (a, b) = (ConnId::new(1, 0), ConnId::new(2, 0));
+        let mut batch = Batch::default();
+        for (id, text) in [(a, "1"), (a, ""), (a, "größer"), (b, "ä"), (b, "3")] {
+            batch.put(id, Event::Text(Text::new(text)));
+        }
+        for bytes in [&b"4"[..], b"56", b"7"] {
+            batch.put(b, Event::Binary(Cow::Borrowed(bytes)));
+        }
+        batch.put(b, Event::Closing(crate::proto::CloseFrame::default()));
+        batch.put(b, Event::Chunk(Cow::Borrowed(&b"8"[..])));
+        batch.put(b, Event::Text(Text::checked(Cow::Owned(b"9".to_vec()))));
+        let (mut items, mut lengths) = (batch.drain(), vec![7]);
+        let mut next = |most, bytes| {
+            let run = items.run(most, bytes, &mut lengths)?;
+            Some((run.id, run.binary, run.payloads, lengths.clone()))
+        };
+        let (text, raw) = (Payloads::Text, |bytes| Payloads::Bytes(bytes));
+        assert_eq!(next(9, 99), Some((a, false, text("1größer"), vec![1, 0, 8])));
+        assert_eq!(next(1, 99), Some((b, false, text("ä"), vec![2])), "one at a time");
+        assert_eq!(next(9, 99), Some((b, false, text("3"), vec![1])));
+        assert_eq!(next(9, 2), Some((b, true, raw(b"456"), vec![1, 2])), "two bytes or more");
+        assert_eq!(next(9, 2), Some((b, true, raw(b"7"), vec![1])));
+        assert_eq!(next(9, 99), None);
+        assert!(matches!(items.next(), Some((_, Event::Closing(_)))));
+        let run = items.run(9, 99, &mut lengths).map(|run| (run.binary, run.payloads));
+        assert_eq!(run, Some((false, raw(b"8"))));
+        assert!(items.run(9, 99, &mut lengths).is_none(), "it owns its memory");
+        assert!(items.next().is_some() && items.run(9, 99, &mut lengths).is_none());
     }
 
     /// Accepts one client and sends until nothing more is taken.

@@ -32,6 +32,8 @@ use std::time::{Duration, Instant};
 
 pub use ask::Ask;
 pub use batch::{Batch, Items};
+#[cfg(feature = "luau")]
+pub(crate) use batch::{Payloads, Run};
 pub use blocking::{Message, Received, WebSocket, connect};
 pub use client::{Client, Events};
 pub use conn::{Conn, Sink};

@@ -188,7 +188,7 @@ impl Serving {
         let Serving { server, buf, cipher, limits, .. } = self;
         let mut end = peer.tail.len();
         buf[..end].copy_from_slice(&peer.tail);
-        let read = peer.link.read(&mut server.os, cipher, buf, &mut end);
+        let read = peer.link.read(&mut server.os, cipher, buf, &mut end, usize::MAX);
         let used = peer.conn.receive(&mut buf[..end], limits);
         peer.tail.clear();
         peer.tail.extend_from_slice(&buf[used..end]);
