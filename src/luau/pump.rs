@@ -334,10 +334,11 @@ impl Runtime {
         self.note(self.prelude.round.call((self.time(), limit))?)
     }
 
-    /// The time by which a deadline may have passed. Without one, nobody need ask the clock: a
-    /// deadline that the round itself sets is looked at by the next.
+    /// The time by which a deadline may have passed. Where there is none, nobody need ask the clock:
+    /// one that the round itself sets is looked at by the next.
     fn time(&self) -> f64 {
-        if self.due.is_some() { self.host.seconds() } else { 0.0 }
+        let may_be_due = self.due.is_some() || self.stand.has(Stand::LEFT);
+        if may_be_due { self.host.seconds() } else { 0.0 }
     }
 
     fn note(&mut self, (stand, due): (u8, Option<f64>)) -> mlua::Result<()> {
