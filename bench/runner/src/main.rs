@@ -9,6 +9,7 @@ mod machine;
 mod measure;
 mod peers;
 mod process;
+mod readme;
 mod report;
 
 use std::collections::BTreeMap;
@@ -82,6 +83,10 @@ fn main() -> Result<(), Failure> {
     let all = report::write(&options, &peers, results)?;
     if !options.short {
         println!("\n{}", report::targets(&all));
+    }
+    // What is tried out elsewhere is no result.
+    if options.out == machine::bench_dir().join("results") {
+        readme::write(&machine::bench_dir().join("../README.md"), &all)?;
     }
     println!("results in {}", options.out.display());
     // What cannot be installed is missing without harm; what is there has to work.

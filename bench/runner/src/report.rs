@@ -75,18 +75,26 @@ fn exact(value: &Value) -> String {
     value.as_f64().map_or("–".into(), |v| format!("{v:.3}"))
 }
 
-fn table(all: &Value) -> String {
+/// Which machine it was, and when.
+pub fn machine_line(all: &Value) -> String {
     let machine = &all["machine"];
-    let mut out = String::from("# Results\n\n");
-    let _ = writeln!(
-        out,
-        "{}, {} cores, {}, {}; {}. Written by `bench/run.sh`; how to read it is in \
-         [the README](../README.md).\n",
+    format!(
+        "{}, {} cores, {}, {}; {}",
         text(&machine["cpu"]),
         machine["cores"],
         text(&machine["kernel"]),
         text(&machine["rustc"]),
         text(&machine["date"]),
+    )
+}
+
+fn table(all: &Value) -> String {
+    let machine = &all["machine"];
+    let mut out = String::from("# Results\n\n");
+    let _ = writeln!(
+        out,
+        "{}. Written by `bench/run.sh`; how to read it is in [the README](../README.md).\n",
+        machine_line(all),
     );
     if list(&all["cases"]).iter().any(|case| case["short"] == true) {
         out.push_str("**From the short form: too few messages to mean anything.**\n\n");
