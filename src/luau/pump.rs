@@ -65,15 +65,6 @@ struct Prelude {
     members: Table,
 }
 
-/// Strings come and go here by the megabyte. Where glibc allocates, what is freed at the end of its
-/// heap goes back to the system from 128 KiB on, and comes again page by page; a block that was large
-/// enough to be mapped by itself, and is freed, moves that bound to twice its size. It is not touched,
-/// so it costs two system calls and no memory. Elsewhere it does nothing.
-fn keep_freed_memory() {
-    const BLOCK: usize = 16 * 1024 * 1024;
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(BLOCK)));
-}
-
 /// How a runtime stands after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -104,7 +95,6 @@ impl Runtime {
     /// A VM of its own, sandboxed: the libraries are read-only, and scripts have `_G` and `shared`
     /// to share things.
     pub fn new(options: Options) -> Result<Runtime, Error> {
-        keep_freed_memory();
         let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
         lua.sandbox(true)?;
         let runtime = Runtime::install(lua, options)?;
@@ -321,7 +311,7 @@ impl Runtime {
     fn round_with(&mut self, limit: Option<f64>, batch: &mut Batch) -> mlua::Result<()> {
         if let Some((id, text)) = batch.only_text() {
             self.let_go()?;
-            let arguments = (self.time(), limit, id.to_bits(), text);
+            let arguments = (self.time(limit), limit, id.to_bits(), text);
             return self.note(self.prelude.round_with.call(arguments)?);
         }
         self.prelude.feed.events(&self.lua, &self.host, limit, batch.drain())?;
@@ -331,13 +321,13 @@ impl Runtime {
     /// Does what is ready, up to a time of the Luau side's clock.
     fn round(&mut self, limit: Option<f64>) -> mlua::Result<()> {
         self.let_go()?;
-        self.note(self.prelude.round.call((self.time(), limit))?)
+        self.note(self.prelude.round.call((self.time(limit), limit))?)
     }
 
-    /// The time by which a deadline may have passed. Where there is none, nobody need ask the clock:
-    /// one that the round itself sets is looked at by the next.
-    fn time(&self) -> f64 {
-        let may_be_due = self.due.is_some() || self.stand.has(Stand::LEFT);
+    /// The time by which a deadline may have passed. Where there is none, `run`, which has no limit,
+    /// need not ask the clock: one that was set meanwhile is looked at by the next round, at once.
+    fn time(&self, limit: Option<f64>) -> f64 {
+        let may_be_due = limit.is_some() || self.due.is_some() || self.stand.has(Stand::LEFT);
         if may_be_due { self.host.seconds() } else { 0.0 }
     }
 

@@ -121,6 +121,10 @@ impl Batch {
     /// Keeps an event; what it counts.
     #[inline]
     fn put(&mut self, id: ConnId, event: Event<'_>) -> usize {
+        if self.items.is_empty() {
+            // Of events that were drained, only what they lent is left.
+            self.clear();
+        }
         let (item, len) = self.item(event);
         let cost = len + size_of::<(ConnId, Item)>();
         self.items.push((id, item));
@@ -147,10 +151,18 @@ impl Sink for Batch {
 /// A batch whose events count as held until [`super::Reactor::consumed`].
 pub(super) struct Held<'a>(pub(super) &'a mut Batch);
 
-impl Sink for Held<'_> {
-    fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
+impl Held<'_> {
+    /// Keeps an event; what it counts.
+    pub(super) fn keep(&mut self, conn: &mut Conn<'_>, event: Event<'_>) -> usize {
         let cost = self.0.put(conn.id(), event);
         conn.hold(cost);
+        cost
+    }
+}
+
+impl Sink for Held<'_> {
+    fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
+        self.keep(conn, event);
     }
 }
 
@@ -305,6 +317,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_batch_that_was_drained_begins_anew() {
+        let (id, mut batch) = (ConnId::new(1, 0), Batch::default());
+        for text in ["AAAA", "größer", "B"] {
+            let cost = batch.put(id, Event::Text(Text::new(text)));
+            assert_eq!(batch.costs(), [(id, cost)]);
+            let out: Vec<_> = batch.drain().map(|(_, event)| told(&event)).collect();
+            assert_eq!(out, [format!("text {text}")]);
+        }
+        assert_eq!(batch.text, "B");
+    }
+
     #[cfg(feature = "luau")]
     #[test]
     fn runs_are_of_one_connection_and_one_kind() {
@@ -338,8 +362,8 @@ mod tests {
         assert!(items.next().is_some() && items.run(9, 99, &mut lengths).is_none());
     }
 
-    /// Accepts one client and sends until nothing more is taken.
-    fn flood(listener: &TcpListener) -> TcpStream {
+    /// Accepts one client and sends until nothing more is taken; what of the last frame is left.
+    fn flood(listener: &TcpListener) -> (TcpStream, Vec<u8>) {
         let (mut tcp, _) = listener.accept().unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -354,19 +378,21 @@ mod tests {
              Sec-WebSocket-Accept: {}\r\n\r\n",
             handshake::accept(key)
         );
-        let mut piece = answer.into_bytes();
+        let mut rest = answer.into_bytes();
         tcp.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
-        while tcp.write_all(&piece).is_ok() {
-            piece.clear();
-            frame::header(&mut piece, true, frame::Opcode::Binary, 100_000, 0);
-            piece.resize(piece.len() + 100_000, 7);
+        while let Ok(n) = tcp.write(&rest) {
+            rest.drain(..n);
+            if rest.is_empty() {
+                frame::header(&mut rest, true, frame::Opcode::Binary, 100_000, 0);
+                rest.resize(rest.len() + 100_000, 7);
+            }
         }
-        tcp
+        (tcp, rest)
     }
 
     /// Then resets the connection; the kernel may still take some more, which that drops.
     fn flood_and_reset(listener: &TcpListener) {
-        let tcp = flood(listener);
+        let (tcp, _) = flood(listener);
         rustix::net::sockopt::set_socket_linger(&tcp, Some(Duration::ZERO)).unwrap();
     }
 
@@ -392,6 +418,40 @@ mod tests {
             assert!(matches!(last, Some((_, Event::Closed(Closed::Lost(_))))), "{last:?}");
             server.join().unwrap();
         }
+    }
+
+    /// Nobody will consume what a released connection holds: it is read all the same, to the end of
+    /// its closing handshake.
+    #[test]
+    fn a_connection_that_is_not_read_and_let_go_of_is_closed() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ws://{}/", listener.local_addr().unwrap());
+        let (full, is_full) = std::sync::mpsc::channel();
+        let server = std::thread::spawn(move || {
+            let (mut tcp, rest) = flood(&listener);
+            full.send(()).unwrap();
+            let mut frame = [0; 8];
+            tcp.read_exact(&mut frame).unwrap();
+            tcp.set_write_timeout(None).unwrap();
+            tcp.write_all(&[&rest[..], b"\x88\x02\x03\xE9"].concat()).unwrap();
+            frame[0]
+        });
+        let hour = Duration::from_secs(3600);
+        let limits = Limits { high_water: 100_000, low_water: 0, close: hour, ..Limits::default() };
+        let mut reactor = Reactor::new(Config { limits, ..Config::default() }).unwrap();
+        let id = reactor.open(Options::new(&url).unwrap()).unwrap();
+        let (mut batch, end) = (Batch::default(), Instant::now() + Duration::from_secs(20));
+        while is_full.try_recv().is_err() {
+            assert!(Instant::now() < end, "it is read without end");
+            let soon = Instant::now() + Duration::from_millis(20);
+            reactor.turn(Some(soon), &mut Held(&mut batch)).unwrap();
+        }
+        reactor.release(id, &crate::proto::CloseFrame::new(1001, ""));
+        while !reactor.is_empty() {
+            assert!(Instant::now() < end, "its socket is not read");
+            reactor.turn(Some(end), &mut batch).unwrap();
+        }
+        assert_eq!(server.join().unwrap(), 0x88);
     }
 
     #[test]

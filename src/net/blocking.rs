@@ -300,9 +300,18 @@ impl Drop for WebSocket {
         while self.reactor.is_behind() {
             let _ = self.reactor.turn(Some(Instant::now()), &mut nobody);
         }
-        let _ = self.reactor.turn(Some(Instant::now()), &mut nobody);
+        for _ in 0..READS_AT_END {
+            let turned = self.reactor.turn(Some(Instant::now()), &mut nobody);
+            if turned.is_err() || self.reactor.handed() == 0 {
+                break;
+            }
+        }
     }
 }
+
+/// Reads at the end of a handle, of at most [`READ`] bytes each: more than a socket holds by default,
+/// and an end where the server never stops.
+const READS_AT_END: usize = 32;
 
 #[cfg(test)]
 mod tests {

@@ -354,6 +354,11 @@ impl<S: Sys> Reactor<S> {
         self.settle(sink);
     }
 
+    /// Bytes that the last turn has worked off.
+    pub(super) fn handed(&self) -> usize {
+        self.core.handed
+    }
+
     /// The time as this reactor last saw it.
     pub(super) fn now(&self) -> Instant {
         self.core.now

@@ -242,13 +242,7 @@ impl Charge<'_> {
 
 impl Sink for Charge<'_> {
     fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
-        self.bytes += size_of::<Event<'_>>();
-        self.bytes += match &event {
-            Event::Text(text) => text.as_str().len(),
-            Event::Binary(data) | Event::Chunk(data) => data.len(),
-            _ => 0,
-        };
-        Held(&mut self.batch).event(conn, event);
+        self.bytes += Held(&mut self.batch).keep(conn, event);
     }
 }
 
@@ -321,6 +315,8 @@ impl Owner {
     pub(crate) fn turn(&mut self, until: Option<Instant>, batch: &mut Batch) -> io::Result<()> {
         if !self.has_more() {
             self.come();
+            // The wake-up that went with it may have been the stand-in's.
+            let until = if self.seat.is_retired() { Some(Instant::now()) } else { until };
             let turned = match self.has_more() {
                 true => Ok(()),
                 false => self.seat.shared.turn(until, &mut self.ready, batch),

@@ -311,6 +311,9 @@ impl<S: Sys> Driver<S> {
     /// Its owner has gone: an open connection is closed, one that is being opened dropped.
     pub(in crate::net) fn release(&mut self, core: &mut Core<S>, frame: &proto::CloseFrame) {
         self.released = true;
+        // Nobody will consume what it holds, and the answer to our close frame is to be read.
+        self.held = 0;
+        self.balance(core);
         core.touch(self);
         match &mut self.life {
             Life::Live(live) if live.entry.is_none() && live.stream.is_none() => {

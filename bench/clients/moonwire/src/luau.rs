@@ -15,6 +15,8 @@ struct Bench {
 }
 
 pub(crate) fn run(args: &Args, change: fn(Options) -> Options) -> Result<Report, Failure> {
+    // As `moonwire run` does, which says why.
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(16 * 1024 * 1024)));
     let mut options = change(Options::new(|line: Line<'_>| eprintln!("{line}")));
     *options.config() = crate::config()?;
     let mut runtime = Runtime::new(options)?;
