@@ -67,7 +67,8 @@ pub struct Limits {
     /// the latest is (RFC 6455 §5.5.3 allows that): 64 KiB. So a flood of pings costs no memory.
     pub pong_queue: usize,
     /// A frame that misses at least this many bytes is read straight into an allocation of its
-    /// own, to its end: 64 KiB, the first size of the shared receive buffer.
+    /// own, and so is what is missing of a frame once its message has this many: 64 KiB, the first
+    /// size of the shared receive buffer.
     pub in_place: usize,
     /// First size of the receive buffer that all connections of a reactor share: 64 KiB (4 KiB at
     /// least).

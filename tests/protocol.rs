@@ -677,6 +677,19 @@ fn a_frame_is_read_in_place_from_so_many_missing_bytes_on() {
         sim.feed(&vec![7; missing], in_place);
         assert_eq!(sim.events.pop_front().unwrap(), ("binary".to_owned(), vec![7; missing + 10]));
     }
+    // What is missing of a frame, however little, once its message has so many bytes.
+    for (there, in_place) in [(999, false), (1000, true)] {
+        let limits = Limits { in_place: 1000, ..Default::default() };
+        let mut sim = Sim::new(Settings { limits: Arc::new(limits), ..Default::default() });
+        let mut frames = vec![0x02, 126];
+        frames.extend((there as u16 - 1).to_be_bytes());
+        frames.extend(vec![7; there - 1]);
+        frames.extend([0x80, 2, 7]);
+        sim.feed(&frames, false);
+        assert_eq!(sim.session.space().map(|space| space.want), in_place.then_some(1), "{there}");
+        sim.feed(&[7], in_place);
+        assert_eq!(sim.events.pop_front().unwrap(), ("binary".to_owned(), vec![7; there + 1]));
+    }
 }
 
 /// Faults of others, row 15: memory for a message of many small fragments is not moved for each.

@@ -3,7 +3,8 @@
 //!
 //! The signals, the scheduler and the objects are written in Luau (`prelude/`), since a Rust
 //! function cannot yield and an error that one returns carries no position. Rust gives them
-//! natives (`host.rs`) and drives them (`pump.rs`): bytes in, batches of events over, threads on.
+//! natives (`host.rs`; `link.rs` is their way to the reactor) and drives them (`pump.rs`): bytes in,
+//! events over in groups (`feed.rs`), threads on.
 //!
 //! ```text
 //! scheduler.luau          threads, deadlines, steps

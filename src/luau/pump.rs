@@ -237,7 +237,9 @@ impl Runtime {
     }
 
     /// One step, for a program that has a loop of its own: what is ready runs, for about `budget`.
-    /// It never waits. The time is looked at between two handlers, not inside one.
+    /// It never waits for the network; with [`Options::stand_in`] set, for the end of a turn of the
+    /// stand-in, at most [`Limits::turn`](crate::Limits::turn) bytes. The time is looked at between
+    /// two handlers, not inside one.
     pub fn step(&mut self, budget: Duration) -> Result<Progress, Error> {
         let end = after(Instant::now(), budget);
         self.thaw_shared();

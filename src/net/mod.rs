@@ -1,5 +1,6 @@
 //! Sockets, the poll loop and its three faces: [`Reactor`] (the embedder drives it), [`Client`]
-//! (a thread of its own), and [`WebSocket`], [`Stream`] and [`EventSource`] (blocking).
+//! (a thread of its own), and [`WebSocket`], [`Stream`] and [`EventSource`] (blocking). For the Luau
+//! side there is a fourth way, which `stand_in.rs` describes.
 
 mod ask;
 mod batch;

@@ -167,8 +167,8 @@ impl Options {
     /// Keep-alive pings after so long a silence, each to be answered by any byte within
     /// [`Limits::pong`]; `None`: never.
     ///
-    /// Where it is not set, a [`WebSocket`](crate::WebSocket) and a [`Client`](crate::Client) ping
-    /// after 30 s: their owners wait for a server, and one that is gone without a word (a cable, a
+    /// Where it is not set, a [`WebSocket`](crate::WebSocket), while one of its calls waits, and a
+    /// [`Client`](crate::Client) ping after 30 s: their owners wait for a server, and one that is gone without a word (a cable, a
     /// router that forgot the connection) would be waited for for ever. A
     /// [`Reactor`](crate::Reactor) does not: what wakes its loop is the loop's own choice, and it
     /// may know better signs of life.

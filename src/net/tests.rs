@@ -501,6 +501,30 @@ fn the_receive_buffer_starts_and_ends_where_it_is_told_to() {
     assert_eq!([reads(4096, 4096, 2), reads(4095, 4095, 2)], [[4096], [4096]], "the least");
 }
 
+/// A large message is read to its own place, to its end; of the next one only so much is read to the
+/// shared buffer as that has at first, and the buffer does not grow for it.
+#[test]
+fn a_large_message_is_followed_by_a_short_read() {
+    let (turn, receive_buffer_max) = (usize::MAX, 64_000);
+    let limits = Limits {
+        receive_buffer: 5000,
+        receive_buffer_max,
+        in_place: 5000,
+        turn,
+        ..Limits::default()
+    };
+    let mut bench = Bench::new(limits);
+    let (_, tcp) = bench.open(ws());
+    bench.world.lock().tcps[tcp].reads.clear();
+    let large = [&[0x82, 126, 0x9C, 0x40][..], &[7; 40_000]].concat();
+    bench.gives(tcp, &large.repeat(3));
+    bench.turn();
+    let reads = std::mem::take(&mut bench.world.lock().tcps[tcp].reads);
+    let message = [5000, 40_004 - 5000];
+    assert_eq!(reads[..6], [message; 3].concat(), "{reads:?}");
+    assert_eq!(bench.told.iter().filter(|told| told.contains("binary")).count(), 3);
+}
+
 /// What is handed over and not consumed, in bytes, of each of these connections; whether a socket
 /// is read is seen by the ping that it brings.
 struct Flood {
