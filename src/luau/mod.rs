@@ -27,6 +27,7 @@ mod json;
 mod json;
 mod link;
 mod options;
+mod prelude;
 mod pump;
 mod secret;
 mod stopper;

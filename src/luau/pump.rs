@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mlua::chunk::{ChunkMode, Compiler};
-use mlua::{Function, IntoLuaMulti, Lua, LuaOptions, StdLib, Table, Value};
+use mlua::chunk::ChunkMode;
+use mlua::{IntoLuaMulti, Lua, LuaOptions, StdLib, Table, Value};
 
 use super::Error;
 use super::host::{self, Host, lock};
 use super::link::Link;
 use super::options::{GLOBALS, Line, Options};
+use super::prelude::Prelude;
 use super::stopper::{Stopper, close_all};
-use super::watch::{self, CHUNK};
-use super::{streams, values};
+use super::watch;
 use crate::net::{Batch, Client, Events, Owner, after};
 
 /// A Luau VM with the script APIs, and the reactor behind them.
@@ -49,20 +49,6 @@ pub struct Runtime {
 enum Source {
     Inline(Owner),
     Threaded(Events),
-}
-
-/// The functions of the Luau side that Rust calls.
-struct Prelude {
-    main: Function,
-    step: Function,
-    round: Function,
-    round_with: Function,
-    feed: super::feed::Feed,
-    dropped: Function,
-    /// How many times a thread was resumed.
-    beat: Table,
-    /// Type → tables whose keys are its members.
-    members: Table,
 }
 
 /// How a runtime stands after a step.
@@ -416,105 +402,4 @@ impl Stand {
     fn has(self, bit: u8) -> bool {
         self.0 & bit != 0
     }
-}
-
-impl Prelude {
-    /// Loads the Luau side; its functions and the globals it offers.
-    fn load(
-        lua: &Lua,
-        host: &Arc<Host>,
-        env: &Table,
-        watched: bool,
-    ) -> mlua::Result<(Prelude, Table)> {
-        let natives = host::natives(lua, host, env)?;
-        natives.set("watched", watched)?;
-        values::natives(lua, host, &natives)?;
-        streams::natives(lua, host, &natives)?;
-        let own = own_globals(lua)?;
-        let chunk = |name: &str, text: &'static str| {
-            // Level 2 inlines local functions, which `error` with a level would miss.
-            let inlines = matches!(name, "scheduler" | "connections");
-            let compiler = Compiler::new().set_optimization_level(if inlines { 2 } else { 1 });
-            let chunk = lua.load(text).set_name(format!("{CHUNK} {name}"));
-            let chunk = chunk.set_mode(ChunkMode::Text).set_compiler(compiler);
-            chunk.set_environment(own.clone()).into_function()
-        };
-        let scheduler: Table =
-            chunk("scheduler", include_str!("prelude/scheduler.luau"))?.call(&natives)?;
-        let task: Table =
-            chunk("task", include_str!("prelude/task.luau"))?.call((&natives, &scheduler))?;
-        let signal: Table =
-            chunk("signal", include_str!("prelude/signal.luau"))?.call((&natives, &scheduler))?;
-        let connections: Table = chunk("connections", include_str!("prelude/connections.luau"))?
-            .call((&natives, &scheduler, &signal))?;
-        let parts = (&natives, &scheduler, &signal, &connections);
-        let websocket: Table =
-            chunk("websocket", include_str!("prelude/websocket.luau"))?.call(parts)?;
-        let enums: Table = chunk("enums", include_str!("prelude/enums.luau"))?.call(&natives)?;
-        let parts = (&natives, &scheduler, &signal, &connections, &enums);
-        let client = include_str!("prelude/web_stream_client.luau");
-        let streams: Table = chunk("web_stream_client", client)?.call(parts)?;
-        let http: Table = chunk("http_service", include_str!("prelude/http_service.luau"))?
-            .call((&natives, &streams))?;
-        let globals: Table = chunk("globals", include_str!("prelude/globals.luau"))?
-            .call((&natives, &task, &websocket, &enums, &http))?;
-        let members = lua.create_table()?;
-        for part in [&signal, &websocket, &enums, &streams, &http] {
-            for pair in part.get::<Table>("members")?.pairs::<Value, Value>() {
-                let (name, tables) = pair?;
-                members.raw_set(name, tables)?;
-            }
-        }
-        let prelude = Prelude {
-            beat: scheduler.get("beat")?,
-            members,
-            main: scheduler.get("main")?,
-            step: scheduler.get("step")?,
-            round: connections.get("round")?,
-            round_with: connections.get("round_with")?,
-            feed: super::feed::Feed::new(&connections)?,
-            dropped: connections.get("dropped")?,
-        };
-        Ok((prelude, globals))
-    }
-}
-
-/// What the Luau side takes from the language: copies, since a script may change its globals, and
-/// where there is no sandbox the libraries, too.
-fn own_globals(lua: &Lua) -> mlua::Result<Table> {
-    const NAMES: [&str; 16] = [
-        "buffer",
-        "coroutine",
-        "debug",
-        "error",
-        "math",
-        "next",
-        "pcall",
-        "select",
-        "setmetatable",
-        "string",
-        "table",
-        "tonumber",
-        "tostring",
-        "type",
-        "typeof",
-        "utf8",
-    ];
-    let (globals, own) = (lua.globals(), lua.create_table()?);
-    for name in NAMES {
-        let mut value: Value = globals.get(name)?;
-        if let Value::Table(library) = &value {
-            let copy = lua.create_table()?;
-            for pair in library.pairs::<Value, Value>() {
-                let (key, value) = pair?;
-                copy.raw_set(key, value)?;
-            }
-            copy.set_readonly(true);
-            value = Value::Table(copy);
-        }
-        own.raw_set(name, value)?;
-    }
-    own.set_readonly(true);
-    own.set_safeenv(true);
-    Ok(own)
 }

@@ -1,0 +1,127 @@
+//! The part that is written in Luau: loaded into a VM, with what it takes from the language, and its
+//! functions for Rust.
+
+use std::sync::Arc;
+
+use mlua::chunk::{ChunkMode, Compiler};
+use mlua::{Function, Lua, Table, Value};
+
+use super::feed::Feed;
+use super::host::{self, Host};
+use super::watch::CHUNK;
+use super::{streams, values};
+
+/// The functions of the Luau side that Rust calls.
+pub(super) struct Prelude {
+    pub(super) main: Function,
+    pub(super) step: Function,
+    pub(super) round: Function,
+    pub(super) round_with: Function,
+    pub(super) feed: Feed,
+    pub(super) dropped: Function,
+    /// How many times a thread was resumed.
+    pub(super) beat: Table,
+    /// Type → tables whose keys are its members.
+    pub(super) members: Table,
+}
+
+impl Prelude {
+    /// Loads the Luau side; its functions and the globals it offers.
+    pub(super) fn load(
+        lua: &Lua,
+        host: &Arc<Host>,
+        env: &Table,
+        watched: bool,
+    ) -> mlua::Result<(Prelude, Table)> {
+        let natives = host::natives(lua, host, env)?;
+        natives.set("watched", watched)?;
+        values::natives(lua, host, &natives)?;
+        streams::natives(lua, host, &natives)?;
+        let own = own_globals(lua)?;
+        let chunk = |name: &str, text: &'static str| {
+            // Level 2 inlines local functions, which `error` with a level would miss.
+            let inlines = matches!(name, "scheduler" | "connections");
+            let compiler = Compiler::new().set_optimization_level(if inlines { 2 } else { 1 });
+            let chunk = lua.load(text).set_name(format!("{CHUNK} {name}"));
+            let chunk = chunk.set_mode(ChunkMode::Text).set_compiler(compiler);
+            chunk.set_environment(own.clone()).into_function()
+        };
+        let scheduler: Table =
+            chunk("scheduler", include_str!("prelude/scheduler.luau"))?.call(&natives)?;
+        let task: Table =
+            chunk("task", include_str!("prelude/task.luau"))?.call((&natives, &scheduler))?;
+        let signal: Table =
+            chunk("signal", include_str!("prelude/signal.luau"))?.call((&natives, &scheduler))?;
+        let connections: Table = chunk("connections", include_str!("prelude/connections.luau"))?
+            .call((&natives, &scheduler, &signal))?;
+        let parts = (&natives, &scheduler, &signal, &connections);
+        let websocket: Table =
+            chunk("websocket", include_str!("prelude/websocket.luau"))?.call(parts)?;
+        let enums: Table = chunk("enums", include_str!("prelude/enums.luau"))?.call(&natives)?;
+        let parts = (&natives, &scheduler, &signal, &connections, &enums);
+        let client = include_str!("prelude/web_stream_client.luau");
+        let streams: Table = chunk("web_stream_client", client)?.call(parts)?;
+        let http: Table = chunk("http_service", include_str!("prelude/http_service.luau"))?
+            .call((&natives, &streams))?;
+        let globals: Table = chunk("globals", include_str!("prelude/globals.luau"))?
+            .call((&natives, &task, &websocket, &enums, &http))?;
+        let members = lua.create_table()?;
+        for part in [&signal, &websocket, &enums, &streams, &http] {
+            for pair in part.get::<Table>("members")?.pairs::<Value, Value>() {
+                let (name, tables) = pair?;
+                members.raw_set(name, tables)?;
+            }
+        }
+        let prelude = Prelude {
+            beat: scheduler.get("beat")?,
+            members,
+            main: scheduler.get("main")?,
+            step: scheduler.get("step")?,
+            round: connections.get("round")?,
+            round_with: connections.get("round_with")?,
+            feed: Feed::new(&connections)?,
+            dropped: connections.get("dropped")?,
+        };
+        Ok((prelude, globals))
+    }
+}
+
+/// What the Luau side takes from the language: copies, since a script may change its globals, and
+/// where there is no sandbox the libraries, too.
+fn own_globals(lua: &Lua) -> mlua::Result<Table> {
+    const NAMES: [&str; 16] = [
+        "buffer",
+        "coroutine",
+        "debug",
+        "error",
+        "math",
+        "next",
+        "pcall",
+        "select",
+        "setmetatable",
+        "string",
+        "table",
+        "tonumber",
+        "tostring",
+        "type",
+        "typeof",
+        "utf8",
+    ];
+    let (globals, own) = (lua.globals(), lua.create_table()?);
+    for name in NAMES {
+        let mut value: Value = globals.get(name)?;
+        if let Value::Table(library) = &value {
+            let copy = lua.create_table()?;
+            for pair in library.pairs::<Value, Value>() {
+                let (key, value) = pair?;
+                copy.raw_set(key, value)?;
+            }
+            copy.set_readonly(true);
+            value = Value::Table(copy);
+        }
+        own.raw_set(name, value)?;
+    }
+    own.set_readonly(true);
+    own.set_safeenv(true);
+    Ok(own)
+}
