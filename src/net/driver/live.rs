@@ -85,13 +85,14 @@ impl<S: Sys> Driver<S> {
         }
         buf[..end].copy_from_slice(tail.rest());
         let outcome = loop {
-            // It was asked for less than the buffer holds.
+            // It may be asked for less than the buffer holds.
             let partial = self.large;
             let outcome = self.read_once(core, sink, &mut buf, &mut end);
             let full = matches!(outcome, Ok(Read::Some { more: true }));
             let again = full && !self.unparsed && self.has_room(core, buf.len() - end);
             // What TLS decrypts finds its room itself.
-            if full && (again || core.lazy) && !partial && !self.is_secure() {
+            let filled = full && (!partial || end == buf.len());
+            if filled && (again || core.lazy) && !self.is_secure() {
                 grow(&mut buf, end, &core.limits);
             }
             if !again {
