@@ -17,7 +17,8 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % n
     }
 }
@@ -162,8 +163,8 @@ fn play(listener: &TcpListener, way: Write, seed: u64, gate: &Gate, seen: &Flag)
             first.extend(&end);
         }
     }
-    let mut peer = Peer::open_with(listener, "", &first);
     let mut other = (seed % 4 == 2).then(|| Peer::open(listener));
+    let mut peer = Peer::open_with(listener, "", &first);
     let mut heard = Vec::new();
     match way {
         Write::OneByOne => {
@@ -258,8 +259,7 @@ struct Log {
 impl Log {
     fn new(lines: Vec<String>, heard: Vec<String>) -> Log {
         let is_late = |line: &String| line.starts_with('~');
-        let is_other =
-            |line: &String| line.starts_with("b ") || line.starts_with("error: b ");
+        let is_other = |line: &String| line.starts_with("b ") || line.starts_with("error: b ");
         let (mut late, lines): (Vec<_>, Vec<_>) = lines.into_iter().partition(is_late);
         let (other, said) = lines.into_iter().partition(is_other);
         late.sort();
@@ -270,8 +270,8 @@ impl Log {
     #[track_caller]
     fn check(&self, what: &str) {
         for line in self.said.iter().chain(&self.other) {
-            let bad = line.starts_with("TOLD AFTER") || line.starts_with("known before ")
-                && line != "known before nil";
+            let bad = line.starts_with("TOLD AFTER")
+                || line.starts_with("known before ") && line != "known before nil";
             assert!(!bad, "{what}: {line} in {:#?}", self.said);
         }
     }
@@ -327,44 +327,41 @@ fn drive(rt: &mut Rt, drive: Drive) {
             let until = Instant::now() + LONG;
             while rt.runtime.step(budget).unwrap().is_alive() {
                 assert!(Instant::now() < until, "so far: {:#?}", rt.said.all());
+                std::thread::yield_now();
             }
             rt.runtime.finish();
         }
     }
 }
 
-/// The programs of some seeds, one after another in one VM.
-fn logs(
-    seeds: &[u64],
-    mode: Mode,
-    way: Write,
-    how: Drive,
-    time_limit: bool,
-) -> Vec<Log> {
+/// The programs of some seeds, some of them one after another in one VM.
+fn logs(seeds: &[u64], mode: Mode, way: Write, how: Drive, time_limit: bool) -> Vec<Log> {
     let stand_in = way == Write::WhileItComputes;
-    let (mut rt, gate) = runtime(mode, time_limit, stand_in);
-    let all = seeds.iter().map(|&seed| {
-        gate.change(|told| *told = Told::default());
-        let (its, flag) = (Arc::clone(&gate), Flag::default());
-        let seen = flag.clone();
-        let server = serve(move |listener| play(listener, way, seed, &its, &seen));
-        rt.flag("seen", &flag);
-        let other = (seed % 4 == 2).then(|| server.url());
-        let count = count(&mut Dice(seed));
-        rt.spawn(PROGRAM, ("WebSocket", server.url(), other, seed, count));
-        drive(&mut rt, how);
-        let log = Log::new(rt.said.take(), server.end());
-        log.check(&format!("seed {seed} {mode:?} {way:?} {how:?}"));
-        log
-    });
-    let all = all.collect();
-    if stand_in {
-        assert!(rt.runtime.stood_in()[0] > 0, "nobody has stood in");
+    let mut all = Vec::new();
+    for seeds in seeds.chunks(10) {
+        let (mut rt, gate) = runtime(mode, time_limit, stand_in);
+        for &seed in seeds {
+            gate.change(|told| *told = Told::default());
+            let (its, flag) = (Arc::clone(&gate), Flag::default());
+            let seen = flag.clone();
+            let server = serve(move |listener| play(listener, way, seed, &its, &seen));
+            rt.flag("seen", &flag);
+            let other = (seed % 4 == 2).then(|| server.url());
+            let count = count(&mut Dice(seed));
+            rt.spawn(PROGRAM, ("WebSocket", server.url(), other, seed, count));
+            drive(&mut rt, how);
+            let log = Log::new(rt.said.take(), server.end());
+            log.check(&format!("seed {seed} {mode:?} {way:?} {how:?}"));
+            all.push(log);
+        }
+        if stand_in {
+            assert!(rt.runtime.stood_in()[0] > 0, "nobody has stood in");
+        }
     }
     all
 }
 
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 120;
 
 /// What each program says if every message is a turn of its own.
 fn one_by_one() -> &'static [Log] {
@@ -391,8 +388,14 @@ fn same(part: u64, mode: Mode, way: Write, how: Drive, time_limit: bool) {
         panic!(
             "seed {seed} {mode:?} {way:?} {how:?}: at line {at} it says {:#?}, one by one {:#?}; \
              besides {:?} {:?} {:?}, one by one {:?} {:?} {:?}",
-            around(&got.said), around(&want.said),
-            got.other, got.late, got.heard, want.other, want.late, want.heard,
+            around(&got.said),
+            around(&want.said),
+            got.other,
+            got.late,
+            got.heard,
+            want.other,
+            want.late,
+            want.heard,
         );
     }
 }
@@ -476,9 +479,8 @@ fn stream(kind: &str, dice: &mut Dice, count: usize) -> (Vec<Vec<u8>>, &'static 
 }
 
 fn stream_logs(mode: Mode, at_once: bool, how: Drive, seeds: std::ops::Range<u64>) -> Vec<Log> {
-    let (mut rt, gate) = runtime(mode, false, false);
     let all = seeds.map(|seed| {
-        gate.change(|told| *told = Told::default());
+        let (mut rt, gate) = runtime(mode, false, false);
         let kind = ["SSE", "RawStream", "Client"][seed as usize % 3];
         let count = count(&mut Dice(seed)).min(130);
         let its = Arc::clone(&gate);
@@ -521,7 +523,7 @@ fn stream_logs(mode: Mode, at_once: bool, how: Drive, seeds: std::ops::Range<u64
 
 #[test]
 fn a_program_of_a_stream_says_the_same_however_it_comes() {
-    const SEEDS: std::ops::Range<u64> = 1000..1090;
+    const SEEDS: std::ops::Range<u64> = 1000..1036;
     let want = stream_logs(Mode::Inline, false, Drive::Run, SEEDS);
     for (mode, at_once, how) in [
         (Mode::Inline, true, Drive::Run),
@@ -560,7 +562,11 @@ fn everywhere(script: &str, messages: &[Vec<u8>], want: &[&str]) {
                 for message in all {
                     // It has read it when it answers; so they rarely share a turn.
                     write(&mut peer, &[message, frame(0x89, b"")].concat());
-                    while !matches!(&*peer.told(), "pong " | "EOF") {}
+                    match peer.told() {
+                        told if told == "pong " => {}
+                        // It may have closed, and then waits for the same of us.
+                        _ => return write(&mut peer, &close(1000, "")),
+                    }
                 }
             }
             peer.rest();
@@ -648,8 +654,13 @@ fn a_deferred_thread_runs_before_the_next_message() {
 #[test]
 fn a_thread_that_was_left_behind_delivers_nothing_when_it_is_resumed() {
     let want = [
-        "resumed at 10: true, dead", "resumed at 66: true, dead", "resumed at 66: true, dead",
-        "closed 130", "at the end: true, dead", "at the end: true, dead", "at the end: true, dead",
+        "resumed at 10: true, dead",
+        "resumed at 66: true, dead",
+        "resumed at 66: true, dead",
+        "closed 130",
+        "at the end: true, dead",
+        "at the end: true, dead",
+        "at the end: true, dead",
     ];
     let script = r#"
         if at[n] then
@@ -714,8 +725,6 @@ fn a_handler_may_be_any_function() {
     everywhere(&wait("coroutine.running"), &numbers(70), &["closed"]);
     everywhere(&wait("pcall"), &numbers(70), &["closed"]);
     everywhere(&wait("print"), &numbers(3), &["1", "2", "3", "closed"]);
-    let raised = ["error: 1", "error: 2", "error: 3", "closed"];
-    everywhere(&wait("error"), &numbers(3), &raised);
     // One thread of the script's own that takes a message at a time.
     let own = r#"coroutine.wrap(function(m)
             local sum = 0
@@ -752,18 +761,39 @@ fn listeners_that_come_and_go_in_the_middle_of_a_group() {
     );
     each_once(
         "if at[n] then ws.OnMessage:Once(function(m) print(n, 'once', m, calls) end) end",
-        &["1 once 2 1", "2 once 3 2", "63 once 64 63", "64 once 65 64", "65 once 66 65", "closed 130"],
+        &[
+            "1 once 2 1",
+            "2 once 3 2",
+            "63 once 64 63",
+            "64 once 65 64",
+            "65 once 66 65",
+            "closed 130",
+        ],
     );
     each_once(
         r#"if at[n] then task.spawn(function()
             print(n, "waited", ws.OnMessage:Wait(), calls)
         end) end"#,
-        &["1 waited 2 1", "2 waited 3 2", "63 waited 64 63", "64 waited 65 64", "65 waited 66 65", "closed 130"],
+        &[
+            "1 waited 2 1",
+            "2 waited 3 2",
+            "63 waited 64 63",
+            "64 waited 65 64",
+            "65 waited 66 65",
+            "closed 130",
+        ],
     );
     // A handler that itself waits for the next message.
     each_once(
         "if at[n] then print(n, 'waited', ws.OnMessage:Wait(), calls) end",
-        &["1 waited 2 1", "2 waited 3 2", "63 waited 64 63", "64 waited 65 64", "65 waited 66 65", "closed 130"],
+        &[
+            "1 waited 2 1",
+            "2 waited 3 2",
+            "63 waited 64 63",
+            "64 waited 65 64",
+            "65 waited 66 65",
+            "closed 130",
+        ],
     );
 }
 
@@ -847,9 +877,8 @@ fn messages_without_end_shut_no_deadline_and_no_step_out() {
 #[test]
 fn a_step_without_time_calls_one_handler() {
     for time_limit in [false, true] {
-        let server = serve(|listener| {
-            Peer::open_with(listener, "", &numbers(70).concat()).frames()
-        });
+        let server =
+            serve(|listener| Peer::open_with(listener, "", &numbers(70).concat()).frames());
         let (mut rt, _) = runtime(Mode::Inline, time_limit, false);
         rt.spawn("WebSocket.connect((...)).OnMessage:Connect(print)", server.url());
         let (until, mut n) = (Instant::now() + LONG, 0);
@@ -933,27 +962,28 @@ fn what_a_handler_closes_elsewhere_is_told_nothing_more() {
 // The traceback of a raise says where it was, and not how the message came.
 #[test]
 fn a_raise_in_a_row_is_reported_as_any_other() {
-    let traces: Vec<Vec<String>> = [1, 130].map(|n| {
-        let server = serve(move |listener| {
-            Peer::open_with(listener, "", &numbers(n).concat()).rest()
-        });
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let its = Arc::clone(&lines);
-        let options = moonwire::luau::Options::new(move |line: moonwire::luau::Line<'_>| {
-            its.lock().unwrap().push(line.to_string());
-        });
-        let mut runtime = moonwire::luau::Runtime::new(options).unwrap();
-        let script = r#"WebSocket.connect((...)).OnMessage:Connect(function(m)
+    let traces: Vec<Vec<String>> = [1, 130]
+        .map(|n| {
+            let server =
+                serve(move |listener| Peer::open_with(listener, "", &numbers(n).concat()).rest());
+            let lines = Arc::new(Mutex::new(Vec::new()));
+            let its = Arc::clone(&lines);
+            let options = moonwire::luau::Options::new(move |line: moonwire::luau::Line<'_>| {
+                its.lock().unwrap().push(line.to_string());
+            });
+            let mut runtime = moonwire::luau::Runtime::new(options).unwrap();
+            let script = r#"WebSocket.connect((...)).OnMessage:Connect(function(m)
                 local function inner() error("here") end
                 inner()
             end)"#;
-        runtime.spawn(SCRIPT, script, server.url()).unwrap();
-        runtime.run().unwrap();
-        server.end();
-        let lines = std::mem::take(&mut *lines.lock().unwrap());
-        assert_eq!(lines.len(), n);
-        lines
-    }).into();
+            runtime.spawn(SCRIPT, script, server.url()).unwrap();
+            runtime.run().unwrap();
+            server.end();
+            let lines = std::mem::take(&mut *lines.lock().unwrap());
+            assert_eq!(lines.len(), n);
+            lines
+        })
+        .into();
     assert!(traces[0][0].contains("inner"), "{traces:?}");
     assert!(traces[1].iter().all(|line| *line == traces[0][0]), "{:?}", traces[1]);
 }
