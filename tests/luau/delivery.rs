@@ -559,8 +559,13 @@ fn everywhere(script: &str, messages: &[Vec<u8>], want: &[&str]) {
             if at_once {
                 write(&mut peer, &all.concat());
             } else {
-                for message in all {
-                    // It has read it when it answers; so they rarely share a turn.
+                for (i, message) in all.into_iter().enumerate() {
+                    // Around the edges each is a turn of its own, nearly always: when the client
+                    // answers, it has read it.
+                    if !matches!(i, 0..4 | 60..67 | 127..) {
+                        write(&mut peer, &message);
+                        continue;
+                    }
                     write(&mut peer, &[message, frame(0x89, b"")].concat());
                     match peer.told() {
                         told if told == "pong " => {}
