@@ -32,6 +32,7 @@ mod common;
 
 mod command;
 mod connect;
+mod delivery;
 mod embed;
 mod faults;
 mod http_service;
