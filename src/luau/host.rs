@@ -176,6 +176,9 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
         let (message, traceback) = (message.to_string_lossy(), trace.join("\n"));
         // How errors of ours that are no values of Luau begin.
         let message = message.strip_prefix("runtime error: ").unwrap_or(&message);
+        // A C function that is a handler raises at the line of ours that called it.
+        let place = message.strip_prefix("[moonwire] ").and_then(|text| text.split_once(": "));
+        let message = place.map_or(message, |(_, text)| text);
         its.say(Line::Raise { message, traceback: &traceback });
         if main {
             *lock(&its.raised) = true;
