@@ -229,7 +229,7 @@ fn play(listener: &TcpListener, way: Write, seed: u64, gate: &Gate, seen: &Flag)
     if late {
         gate.wait_for_listener();
     }
-    if !(matches!(way, Write::AtOnce | Write::Glued) && !late) {
+    if late || !matches!(way, Write::AtOnce | Write::Glued) {
         write(&mut peer, &end);
     }
     if let Some(other) = &mut other {
