@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::body::Body;
 use super::chunked::Piece;
@@ -96,13 +96,12 @@ impl Exchange {
     /// The connection is ready, or is read again after a pause: the time for what is waited for
     /// starts.
     pub(crate) fn connected(&mut self, now: Instant) {
-        let after = |limit: Option<Duration>| limit.and_then(|limit| now.checked_add(limit));
         match self.state {
             State::Head { .. } => {
-                let limit = after(self.timing.response);
+                let limit = self.timing.response.and_then(|limit| now.checked_add(limit));
                 self.deadline = [limit, self.timing.total].into_iter().flatten().min();
             }
-            State::Body { .. } => self.deadline = after(self.timing.idle),
+            State::Body { .. } => self.deadline = self.timing.idle_end(now),
             State::Last | State::Done => {}
         }
     }
@@ -252,7 +251,7 @@ impl Exchange {
             Delivery::Blocks => Output::Blocks(Box::new(Blocks::new(&self.limits))),
         };
         self.state = State::Body { body, output };
-        self.deadline = self.timing.idle.and_then(|idle| now.checked_add(idle));
+        self.deadline = self.timing.idle_end(now);
         let Head { status, reason, fields, .. } = head;
         let url = self.request.shown_url().to_owned();
         Ok(Event::Response(Box::new(Response { status, reason, headers: fields, url })))
@@ -279,7 +278,7 @@ impl Exchange {
             // Data alone counts: chunk lines and trailers could drip for hours.
             if self.heard != Some(now) {
                 self.heard = Some(now);
-                self.deadline = self.timing.idle.and_then(|idle| now.checked_add(idle));
+                self.deadline = self.timing.idle_end(now);
             }
             let data = &input[used..used + n];
             let taken = match output {

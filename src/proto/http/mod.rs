@@ -48,6 +48,13 @@ pub struct Timing {
     pub idle: Option<Duration>,
 }
 
+impl Timing {
+    /// When a silence that begins now has lasted too long.
+    fn idle_end(&self, now: Instant) -> Option<Instant> {
+        self.idle.and_then(|idle| now.checked_add(idle))
+    }
+}
+
 /// Why a response is of no use, or its body not whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
