@@ -9,6 +9,8 @@ mod client;
 mod conn;
 mod dial;
 mod driver;
+#[cfg(target_os = "linux")]
+mod epoll;
 mod event_source;
 mod gate;
 mod keys;

@@ -1,5 +1,5 @@
-//! Every system call of `net`, and the clock, behind one trait: so that a simulated network can
-//! take the system's place.
+//! Every system call of `net` (those of epoll are in `epoll.rs`), and the clock, behind one trait:
+//! so that a simulated network can take the system's place.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,6 +12,8 @@ pub(super) use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketType, ipproto};
 
+#[cfg(target_os = "linux")]
+use super::epoll;
 use super::resolve::{Answer, Resolver};
 use crate::limits::Limits;
 
@@ -56,7 +58,8 @@ pub trait Sys: Send {
     fn write(&mut self, socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize>;
     /// Sends no more.
     fn finish(&mut self, socket: &Self::Socket);
-    /// Waits for `interest` from now on, reported with `token`; `new`: for the first time.
+    /// Waits for `interest` from now on, reported with `token`; `new`: for the first time. The two
+    /// highest tokens belong to the system.
     fn watch(
         &mut self,
         socket: &Self::Socket,
@@ -75,7 +78,7 @@ pub trait Sys: Send {
 /// The waiting half of a system.
 pub trait Poller: Send + Sync {
     /// Waits until something is ready, [`Poller::wake`] was called or `deadline` has passed, and
-    /// appends what is ready. `now` is the present.
+    /// appends what is ready. It may end earlier, with nothing. `now` is the present.
     fn wait(
         &self,
         now: Instant,
@@ -105,9 +108,6 @@ pub struct Ready {
     /// Writing will not block.
     pub write: bool,
 }
-
-/// The token of the waker; no connection has it.
-const WAKER: u64 = u64::MAX;
 
 /// The operating system.
 pub struct Os {
@@ -320,11 +320,11 @@ impl Poller for OsPoller {
         deadline: Option<Instant>,
         ready: &mut Vec<Ready>,
     ) -> io::Result<()> {
-        let timeout = deadline.map(|d| timespec(d.saturating_duration_since(now)));
+        let left = deadline.map(|d| left(now, d));
         let waited = match self {
             #[cfg(target_os = "linux")]
-            OsPoller::Epoll(epoll) => epoll.wait(timeout.as_ref(), ready),
-            OsPoller::Poll(set) => set.wait(timeout.as_ref(), ready),
+            OsPoller::Epoll(epoll) => epoll.wait(now, left, ready),
+            OsPoller::Poll(set) => set.wait(left.map(timespec).as_ref(), ready),
         };
         match waited {
             Err(Errno::INTR) => Ok(()),
@@ -341,90 +341,13 @@ impl Poller for OsPoller {
     }
 }
 
-/// A wait longer than a day becomes one: whoever waits looks at its deadline again.
-fn timespec(d: Duration) -> Timespec {
-    let d = d.min(Duration::from_secs(86_400));
-    Timespec { tv_sec: d.as_secs() as i64, tv_nsec: d.subsec_nanos().into() }
+/// How long to wait. More than a day becomes one: whoever waits looks at its deadline again.
+fn left(now: Instant, deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(now).min(Duration::from_secs(86_400))
 }
 
-#[cfg(target_os = "linux")]
-pub(crate) mod epoll {
-    use std::mem::MaybeUninit;
-
-    use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-    use rustix::event::{EventfdFlags, eventfd};
-
-    use super::*;
-
-    /// An epoll descriptor and an eventfd that wakes it.
-    pub struct Epoll {
-        fd: OwnedFd,
-        waker: OwnedFd,
-    }
-
-    impl Epoll {
-        pub(super) fn new() -> io::Result<Epoll> {
-            let fd = epoll::create(CreateFlags::CLOEXEC)?;
-            let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-            epoll::add(&fd, &waker, EventData::new_u64(WAKER), EventFlags::IN)?;
-            Ok(Epoll { fd, waker })
-        }
-
-        pub(super) fn watch(
-            &self,
-            socket: &OwnedFd,
-            token: u64,
-            interest: Interest,
-            new: bool,
-        ) -> io::Result<()> {
-            let mut flags = EventFlags::empty();
-            flags.set(EventFlags::IN | EventFlags::RDHUP, interest.read);
-            flags.set(EventFlags::OUT, interest.write);
-            let data = EventData::new_u64(token);
-            let change = if new { epoll::add } else { epoll::modify };
-            Ok(change(&self.fd, socket, data, flags)?)
-        }
-
-        pub(super) fn forget(&self, socket: &OwnedFd) {
-            // Closing the descriptor would do it too.
-            let _ = epoll::delete(&self.fd, socket);
-        }
-
-        pub(super) fn wait(
-            &self,
-            timeout: Option<&Timespec>,
-            ready: &mut Vec<Ready>,
-        ) -> rustix::io::Result<()> {
-            // Left as it is until the system has written to it: it would cost more than the rest.
-            let mut events = [const { MaybeUninit::<Event>::uninit() }; 256];
-            let (events, _) = epoll::wait(&self.fd, &mut events[..], timeout)?;
-            for event in events {
-                let (flags, data) = (event.flags, event.data);
-                if data.u64() == WAKER {
-                    let _ = rustix::io::read(&self.waker, &mut [0; 8]);
-                    continue;
-                }
-                let both = flags.intersects(EventFlags::ERR | EventFlags::HUP);
-                ready.push(Ready {
-                    token: data.u64(),
-                    read: both || flags.intersects(EventFlags::IN | EventFlags::RDHUP),
-                    write: both || flags.contains(EventFlags::OUT),
-                });
-            }
-            Ok(())
-        }
-
-        pub(super) fn wake(&self) {
-            // It fails only when the counter is full, and then a wake-up is pending.
-            let _ = rustix::io::write(&self.waker, &1u64.to_ne_bytes());
-        }
-    }
-
-    impl AsFd for Epoll {
-        fn as_fd(&self) -> BorrowedFd<'_> {
-            self.fd.as_fd()
-        }
-    }
+pub(super) fn timespec(d: Duration) -> Timespec {
+    Timespec { tv_sec: d.as_secs() as i64, tv_nsec: d.subsec_nanos().into() }
 }
 
 /// What poll waits for: a list, copied for each wait, since another thread may change it

@@ -22,8 +22,8 @@ const BREATH: Duration = Duration::from_millis(100);
 const HIGH_WATER: usize = 1024 * 1024;
 /// The receive buffer that all connections share.
 const BUFFER: usize = 256 * 1024;
-/// The token of the listener; connections have their index.
-const LISTENER: u64 = u64::MAX - 1;
+/// The token of the listener; connections have their index, and the system the two highest ones.
+const LISTENER: u64 = u64::MAX - 2;
 
 /// The poll loop and its connections.
 pub(super) struct Serving {

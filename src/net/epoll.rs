@@ -1,0 +1,269 @@
+//! Waiting with epoll, whose cost does not grow with the number of sockets.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::read;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
+
+use super::sys::{AsFd, BorrowedFd, Interest, OwnedFd, Ready, timespec};
+
+/// The token of the waker; see [`Sys::watch`](super::Sys::watch).
+const WAKER: u64 = u64::MAX;
+/// The token of the timer.
+const TIMER: u64 = WAKER - 1;
+
+/// An epoll descriptor, an eventfd that wakes it, and a timer.
+pub struct Epoll {
+    fd: OwnedFd,
+    waker: OwnedFd,
+    timer: Mutex<Timer>,
+}
+
+/// A wait with a timeout makes the kernel start and stop a timer of its own, which a round trip
+/// feels. So what is far away, as a keep-alive ping is, stands in a descriptor that outlives the
+/// wait: it is set once for many waits whose deadlines move on. When it fires too early for what is
+/// wanted by then, the wait ends without anything, and the next one sets it again.
+enum Timer {
+    /// Nobody has waited for so long.
+    Unused,
+    /// The system has none for us: each wait has its own timeout.
+    Denied,
+    Made {
+        fd: OwnedFd,
+        /// When it fires, unless it has.
+        armed: Option<Instant>,
+    },
+}
+
+/// What is nearer is left to the timeout of the wait: it moves too much to be kept.
+const FAR: Duration = Duration::from_secs(1);
+
+impl Epoll {
+    pub(super) fn new() -> io::Result<Epoll> {
+        let fd = epoll::create(CreateFlags::CLOEXEC)?;
+        let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(&fd, &waker, EventData::new_u64(WAKER), EventFlags::IN)?;
+        Ok(Epoll { fd, waker, timer: Mutex::new(Timer::Unused) })
+    }
+
+    pub(super) fn watch(
+        &self,
+        socket: &OwnedFd,
+        token: u64,
+        interest: Interest,
+        new: bool,
+    ) -> io::Result<()> {
+        let mut flags = EventFlags::empty();
+        flags.set(EventFlags::IN | EventFlags::RDHUP, interest.read);
+        flags.set(EventFlags::OUT, interest.write);
+        let data = EventData::new_u64(token);
+        let change = if new { epoll::add } else { epoll::modify };
+        Ok(change(&self.fd, socket, data, flags)?)
+    }
+
+    pub(super) fn forget(&self, socket: &OwnedFd) {
+        // Closing the descriptor would do it too.
+        let _ = epoll::delete(&self.fd, socket);
+    }
+
+    /// Waits until something is ready, and for `left` at the most; `now` is the present.
+    pub(super) fn wait(
+        &self,
+        now: Instant,
+        left: Option<Duration>,
+        ready: &mut Vec<Ready>,
+    ) -> rustix::io::Result<()> {
+        let timeout = left.filter(|&left| left < FAR || !self.arm(now, left)).map(timespec);
+        // Left as it is until the system has written to it: it would cost more than the rest.
+        let mut events = [const { MaybeUninit::<Event>::uninit() }; 256];
+        let (events, _) = epoll::wait(&self.fd, &mut events[..], timeout.as_ref())?;
+        for event in events {
+            let (flags, data) = (event.flags, event.data);
+            match data.u64() {
+                WAKER => {
+                    let _ = read(&self.waker, &mut [0; 8]);
+                    continue;
+                }
+                TIMER => {
+                    self.timer().fired();
+                    continue;
+                }
+                _ => {}
+            }
+            let both = flags.intersects(EventFlags::ERR | EventFlags::HUP);
+            ready.push(Ready {
+                token: data.u64(),
+                read: both || flags.intersects(EventFlags::IN | EventFlags::RDHUP),
+                write: both || flags.contains(EventFlags::OUT),
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn wake(&self) {
+        // It fails only when the counter is full, and then a wake-up is pending.
+        let _ = rustix::io::write(&self.waker, &1u64.to_ne_bytes());
+    }
+
+    fn timer(&self) -> std::sync::MutexGuard<'_, Timer> {
+        // No code that can panic runs while it is held.
+        self.timer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the timer ends a wait when `left` has passed, or before.
+    fn arm(&self, now: Instant, left: Duration) -> bool {
+        let mut timer = self.timer();
+        if let Timer::Unused = *timer {
+            *timer = match self.make_timer() {
+                Ok(fd) => Timer::Made { fd, armed: None },
+                Err(_) => Timer::Denied,
+            };
+        }
+        timer.arm(now, left)
+    }
+
+    fn make_timer(&self) -> rustix::io::Result<OwnedFd> {
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        // The clock of `Instant`, and of the timeout of a wait.
+        let fd = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        epoll::add(&self.fd, &fd, EventData::new_u64(TIMER), EventFlags::IN)?;
+        Ok(fd)
+    }
+}
+
+impl Timer {
+    /// See [`Epoll::arm`].
+    fn arm(&mut self, now: Instant, left: Duration) -> bool {
+        let Timer::Made { fd, armed } = self else { return false };
+        let until = super::after(now, left);
+        if armed.is_some_and(|at| at <= until) {
+            return true;
+        }
+        let once = Itimerspec { it_interval: timespec(Duration::ZERO), it_value: timespec(left) };
+        let set = timerfd_settime(fd, TimerfdTimerFlags::empty(), &once).is_ok();
+        if set {
+            *armed = Some(until);
+        }
+        set
+    }
+
+    /// Its descriptor was reported.
+    fn fired(&mut self) {
+        if let Timer::Made { fd, armed } = self
+            // Until it is read, no wait waits; and somebody else may have set it again meanwhile.
+            && read(fd, &mut [0; 8]).is_ok()
+        {
+            *armed = None;
+        }
+    }
+}
+
+impl AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::time::timerfd_gettime;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn armed(epoll: &Epoll) -> Option<Instant> {
+        match &*epoll.timer() {
+            Timer::Made { armed, .. } => *armed,
+            Timer::Unused | Timer::Denied => None,
+        }
+    }
+
+    fn is_unused(epoll: &Epoll) -> bool {
+        matches!(*epoll.timer(), Timer::Unused)
+    }
+
+    /// Whether the system would report the timer some time.
+    fn ticks(epoll: &Epoll) -> bool {
+        let Timer::Made { fd, .. } = &*epoll.timer() else { return false };
+        let left = timerfd_gettime(fd).unwrap();
+        assert_eq!((left.it_interval.tv_sec, left.it_interval.tv_nsec), (0, 0));
+        (left.it_value.tv_sec, left.it_value.tv_nsec) != (0, 0)
+    }
+
+    /// A wait that was ended before it began.
+    fn pass(epoll: &Epoll, now: Instant, left: Option<Duration>) {
+        let mut ready = Vec::new();
+        epoll.wake();
+        epoll.wait(now, left, &mut ready).unwrap();
+        assert_eq!(ready, []);
+    }
+
+    #[test]
+    fn a_far_deadline_is_set_once_for_many_waits_and_again_when_it_is_nearer() {
+        let (epoll, now) = (Epoll::new().unwrap(), Instant::now());
+        for left in [None, Some(Duration::ZERO), Some(SECOND - Duration::from_nanos(1))] {
+            pass(&epoll, now, left);
+            assert!(is_unused(&epoll), "{left:?}");
+        }
+        pass(&epoll, now, Some(30 * SECOND));
+        let first = armed(&epoll);
+        assert_eq!(first, Some(now + 30 * SECOND));
+        for later in [1, 7, 20] {
+            pass(&epoll, now + later * SECOND, Some(30 * SECOND));
+            pass(&epoll, now + later * SECOND, None);
+            assert_eq!(armed(&epoll), first);
+        }
+        // Near ones leave it alone.
+        pass(&epoll, now, Some(SECOND / 2));
+        assert_eq!(armed(&epoll), first);
+        pass(&epoll, now + SECOND, Some(5 * SECOND));
+        assert_eq!(armed(&epoll), Some(now + 6 * SECOND));
+        assert!(ticks(&epoll));
+    }
+
+    #[test]
+    fn a_timer_that_fires_ends_one_wait_with_nothing() {
+        let (epoll, now) = (Epoll::new().unwrap(), Instant::now());
+        for wanted in [Some(3600 * SECOND), None] {
+            // What was wanted before has changed meanwhile.
+            assert!(epoll.arm(now, Duration::from_nanos(1)));
+            let mut ready = Vec::new();
+            epoll.wait(now, wanted, &mut ready).unwrap();
+            assert_eq!((ready, armed(&epoll)), (Vec::new(), None));
+            assert!(!ticks(&epoll));
+            // The next wait waits: what ends it is the waker.
+            pass(&epoll, now, Some(Duration::ZERO));
+            let mut events = [const { MaybeUninit::<Event>::uninit() }; 4];
+            let none = timespec(Duration::ZERO);
+            assert!(epoll::wait(&epoll.fd, &mut events[..], Some(&none)).unwrap().0.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_timer_that_was_set_again_before_it_was_read_stays_set() {
+        let (epoll, now) = (Epoll::new().unwrap(), Instant::now());
+        assert!(epoll.arm(now, 60 * SECOND));
+        epoll.timer().fired();
+        assert_eq!(armed(&epoll), Some(now + 60 * SECOND));
+        assert!(ticks(&epoll));
+    }
+
+    #[test]
+    fn without_a_timer_a_wait_has_its_own_timeout() {
+        let (epoll, now) = (Epoll::new().unwrap(), Instant::now());
+        *epoll.timer() = Timer::Denied;
+        assert!(!epoll.arm(now, 30 * SECOND));
+        pass(&epoll, now, Some(30 * SECOND));
+        let mut ready = Vec::new();
+        epoll.wait(now, Some(Duration::from_millis(1)), &mut ready).unwrap();
+        assert_eq!(ready, []);
+    }
+}
