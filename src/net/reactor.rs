@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::ask::Ask;
 use super::conn::{Conn, Core, Sink};
@@ -288,7 +288,9 @@ impl<S: Sys> Reactor<S> {
                 return true;
             }
             driver.touched = false;
-            self.arm(id);
+            if !driver.is_armed() {
+                self.arm(id);
+            }
             false
         });
         dirty.append(&mut self.core.dirty);
@@ -464,25 +466,21 @@ impl<S: Sys> Reactor<S> {
             if let Some((core, driver)) = self.get(id) {
                 driver.touched = false;
                 driver.settle(core, sink);
+                if !driver.is_armed() {
+                    self.arm(id);
+                }
             }
-            self.arm(id);
         }
     }
 
     /// Puts a connection's deadline into the table, or removes the connection if it is gone.
     fn arm(&mut self, id: ConnId) {
-        /// A keep-alive deadline moves with each message. It is left where it is, and looked at
-        /// again when it comes, unless it has moved to "never".
-        fn stays(armed: Instant, wanted: Instant) -> bool {
-            armed <= wanted && wanted.duration_since(armed) < Duration::from_secs(86_400)
-        }
-        let Some((core, driver)) = self.get(id) else { return };
-        let (gone, armed, wanted) = (driver.is_gone(), driver.armed, driver.deadline());
-        if !gone && matches!((armed, wanted), (Some(a), Some(w)) if stays(a, w)) {
+        let Some((_, driver)) = self.get(id) else { return };
+        if driver.is_armed() {
             return;
         }
-        driver.armed = wanted.filter(|_| !gone);
-        let _ = core;
+        let (gone, armed, wanted) = (driver.is_gone(), driver.armed, driver.deadline());
+        driver.armed = wanted;
         if let Some(at) = armed {
             self.timers.remove(&(at, id));
         }

@@ -18,6 +18,8 @@ pub(crate) struct Resolver {
     wake: Arc<Wake>,
     helpers: usize,
     queue: usize,
+    /// Answers that are to come: every turn asks, and mostly there is nothing to ask.
+    due: usize,
 }
 
 #[derive(Default)]
@@ -40,10 +42,11 @@ impl Resolver {
             wake: Arc::new(wake),
             helpers: limits.dns_helpers.max(1),
             queue: limits.dns_queue,
+            due: 0,
         }
     }
 
-    pub(crate) fn ask(&self, id: u64, name: &str, port: u16) -> io::Result<()> {
+    pub(crate) fn ask(&mut self, id: u64, name: &str, port: u16) -> io::Result<()> {
         let mut shared = lock(&self.shared);
         if shared.questions.len() >= self.queue {
             return Err(io::Error::other("too many names wait to be resolved; try again later"));
@@ -62,11 +65,17 @@ impl Resolver {
                 }
             }
         }
+        self.due += 1;
         Ok(())
     }
 
-    pub(crate) fn answer(&self) -> Option<Answer> {
-        lock(&self.shared).answers.pop_front()
+    pub(crate) fn answer(&mut self) -> Option<Answer> {
+        if self.due == 0 {
+            return None;
+        }
+        let answer = lock(&self.shared).answers.pop_front()?;
+        self.due -= 1;
+        Some(answer)
     }
 }
 
@@ -104,7 +113,7 @@ mod tests {
     #[test]
     fn localhost_is_resolved_and_the_waker_called() {
         let (sender, woken) = mpsc::channel();
-        let resolver = Resolver::new(&Limits::default(), move || sender.send(()).unwrap());
+        let mut resolver = Resolver::new(&Limits::default(), move || sender.send(()).unwrap());
         resolver.ask(7, "localhost", 80).unwrap();
         woken.recv().unwrap();
         let (id, addresses) = resolver.answer().unwrap();
@@ -120,7 +129,7 @@ mod tests {
             let (sender, woken) = mpsc::channel();
             let (release, gate) = mpsc::channel::<()>();
             let gate = Mutex::new(gate);
-            let resolver = Resolver::new(&limits, move || {
+            let mut resolver = Resolver::new(&limits, move || {
                 sender.send(()).unwrap();
                 let _ = gate.lock().map(|gate| gate.recv());
             });

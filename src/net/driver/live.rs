@@ -21,7 +21,6 @@ impl<S: Sys> Driver<S> {
         attempt: u8,
         ready: Ready,
     ) {
-        core.touch(self);
         match &mut self.life {
             Life::Opening(_) => self.attempt_ready(core, sink, attempt),
             Life::Live(live) if live.token.number == Token::of(self.id, attempt) => {
@@ -43,6 +42,9 @@ impl<S: Sys> Driver<S> {
             }
             Life::Draining { .. } => self.drain(core),
             _ => {}
+        }
+        if ready.write || !self.is_settled(core) {
+            core.touch(self);
         }
     }
 

@@ -234,6 +234,31 @@ impl<S: Sys> Driver<S> {
         }
     }
 
+    /// Whether [`Driver::settle`] would find nothing to do, as after most reads.
+    fn is_settled(&self, core: &Core<S>) -> bool {
+        let Life::Live(live) = &self.life else { return false };
+        live.entry.is_none()
+            && live.link.tls.is_none()
+            && live.session.outgoing().is_empty()
+            && self.held == self.counted
+            && !(self.ended || self.deaf)
+            && self.broken.is_none()
+            && core.observer.is_none()
+            && self.is_armed()
+    }
+
+    /// Whether the deadline may stand in the reactor's table as it does. That of a keep-alive ping
+    /// moves with each message: it is left where it is, and looked at again when it comes, unless
+    /// it has moved to "never".
+    pub(super) fn is_armed(&self) -> bool {
+        match (self.armed, self.deadline()) {
+            (Some(armed), Some(wanted)) => {
+                armed <= wanted && wanted.duration_since(armed) < Duration::from_secs(86_400)
+            }
+            (armed, wanted) => armed == wanted && !self.is_gone(),
+        }
+    }
+
     /// Hands the session's notes to the observer.
     pub(super) fn observe(&mut self, core: &mut Core<S>) {
         let Some(observer) = &mut core.observer else { return };
