@@ -29,7 +29,13 @@ impl Fields {
 
     /// The values of the fields with this name, compared without case.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v)
+        let name = name.as_bytes();
+        self.raw.split(|&b| b == b'\n').filter_map(move |line| {
+            let (start, rest) = line.strip_suffix(b"\r")?.split_at_checked(name.len())?;
+            // The first colon ends the name, and a name has none.
+            let value = rest.strip_prefix(b":")?;
+            (start.eq_ignore_ascii_case(name) && !name.contains(&b':')).then(|| trim(value))
+        })
     }
 
     fn push(&mut self, name: &[u8], value: &[u8]) {
@@ -290,6 +296,7 @@ mod tests {
         assert_eq!(head.fields.as_bytes(), b"A: 1\r\nb: two\r\nA: \r\nX: \xE9\r\n");
         assert_eq!(head.fields.all("a").collect::<Vec<_>>(), [&b"1"[..], b""]);
         assert_eq!(head.fields.all("B").next(), Some(&b"two"[..]));
+        assert_eq!(head.fields.all("").next(), None);
     }
 
     #[test]

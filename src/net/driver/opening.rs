@@ -98,8 +98,7 @@ impl<S: Sys> Driver<S> {
             opening.parked.push(to);
             return;
         }
-        let shown = opening.shown(to);
-        core.say(self.id, || format!("connecting to {shown}"));
+        core.say(self.id, || format!("connecting to {}", opening.shown(to)));
         let number = opening.count;
         opening.count = opening.count.wrapping_add(1);
         let started = core.sys.connect(to).and_then(|socket| {
@@ -148,8 +147,7 @@ impl<S: Sys> Driver<S> {
     pub(super) fn go_live(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, attempt: Attempt<S>) {
         let Life::Opening(opening) = &mut self.life else { return };
         opening.leave(core);
-        let shown = opening.shown(attempt.to);
-        core.say(self.id, || format!("connected to {shown}"));
+        core.say(self.id, || format!("connected to {}", opening.shown(attempt.to)));
         let ask = &opening.ask;
         let tls = match core.tls(ask.url()) {
             Ok(tls) => tls,
