@@ -72,22 +72,17 @@ impl State {
 }
 
 impl State {
-    /// Tells the reactor what was consumed; whether a connection may still be unread because of
-    /// what was not.
-    fn consume(&self) -> bool {
+    /// Tells the reactor what was consumed.
+    fn consume(&self, reactor: &mut Reactor) {
         let consumed = std::mem::take(&mut self.queue().consumed);
-        self.shared.with(|reactor| {
-            for (id, bytes) in consumed {
-                reactor.consumed(id, bytes);
-            }
-            reactor.may_be_stopped()
-        })
+        for (id, bytes) in consumed {
+            reactor.consumed(id, bytes);
+        }
     }
 
-    /// Hands a batch over in exchange for an empty one.
-    fn hand_over(&self, batch: &mut Batch) {
-        // Whoever takes this batch, or one behind it, sees whether the reactor has to hear of it.
-        let stopped = self.consume();
+    /// Hands a batch over in exchange for an empty one. Whoever takes it, or one behind it, sees
+    /// whether the reactor has to hear of that.
+    fn hand_over(&self, batch: &mut Batch, stopped: bool) {
         let mut queue = self.queue();
         let spare = queue.spare.take().unwrap_or_default();
         queue.batches.push(std::mem::replace(batch, spare));
@@ -228,7 +223,7 @@ impl Events {
         let stopped = queue.stopped;
         drop(queue);
         if stopped {
-            self.state.consume();
+            self.state.shared.with(|reactor| self.state.consume(reactor));
         }
         Ok(())
     }
@@ -258,6 +253,7 @@ fn poll(state: &State) {
     let mut ready = Vec::new();
     let mut batch = Batch::default();
     let mut end = None;
+    let mut wait = state.shared.begin(end, &mut Held(&mut batch));
     loop {
         if state.stop.load(Ordering::Acquire) {
             // What was sent last, and the close frames, get a moment to leave.
@@ -268,13 +264,18 @@ fn poll(state: &State) {
                 return;
             }
         }
-        if let Err(error) = state.shared.turn(end, &mut ready, &mut Held(&mut batch)) {
-            state.queue().failed = Some((error.kind(), error.to_string()));
-            state.filled.notify_all();
-            return;
-        }
+        let consume = |reactor: &mut Reactor| state.consume(reactor);
+        let stopped;
+        (wait, stopped) = match state.shared.go_on(wait, end, &mut ready, &mut batch, consume) {
+            Ok(next) => next,
+            Err(error) => {
+                state.queue().failed = Some((error.kind(), error.to_string()));
+                state.filled.notify_all();
+                return;
+            }
+        };
         if !batch.is_empty() {
-            state.hand_over(&mut batch);
+            state.hand_over(&mut batch, stopped);
         }
     }
 }

@@ -362,6 +362,7 @@ impl<S: Sys> Reactor<S> {
     }
 
     /// The time as this reactor last saw it.
+    #[cfg(feature = "luau")]
     pub(super) fn now(&self) -> Instant {
         self.core.now
     }

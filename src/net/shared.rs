@@ -1,8 +1,10 @@
 //! A reactor that several threads use: one waits, without holding the lock; the others act.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
+use super::batch::{Batch, Held};
 use super::conn::Sink;
 use super::sys::{OsPoller, Poller, Ready};
 use super::{Config, Reactor};
@@ -15,12 +17,22 @@ pub(crate) struct Shared {
 
 struct Inner {
     reactor: Reactor,
-    /// Until when somebody waits, while somebody does.
+    /// Until when somebody waits, while somebody does or is about to.
     waiting: Option<Option<Instant>>,
 }
 
+/// What [`Reactor::before_wait`] has said.
+pub(super) struct Wait(Option<Option<Instant>>);
+
+impl Inner {
+    fn begin(&mut self, until: Option<Instant>, sink: &mut dyn Sink) -> Wait {
+        self.waiting = self.reactor.before_wait(until, sink);
+        Wait(self.waiting)
+    }
+}
+
 impl Shared {
-    pub(crate) fn new(config: Config) -> std::io::Result<Shared> {
+    pub(crate) fn new(config: Config) -> io::Result<Shared> {
         let reactor = Reactor::new(config)?;
         let poller = reactor.poller();
         Ok(Shared { inner: Mutex::new(Inner { reactor, waiting: None }), poller })
@@ -29,6 +41,20 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A sink that panics leaves the reactor between two events, which is a valid state.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lock after a wait. What was waited for may be the answer to what another thread is still
+    /// about to have sent, on the same core: it is let go on, which costs less than to fall asleep
+    /// and have it wake us.
+    fn lock_soon(&self) -> MutexGuard<'_, Inner> {
+        for _ in 0..3 {
+            match self.inner.try_lock() {
+                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+                Err(TryLockError::Poisoned(inner)) => return inner.into_inner(),
+                Ok(inner) => return inner,
+            }
+        }
+        self.lock()
     }
 
     /// Uses the reactor, and ends the wait of the poll thread if that would last too long now.
@@ -53,30 +79,93 @@ impl Shared {
     }
 
     /// One turn, without the lock while it waits. `ready` is scratch space.
+    #[cfg(feature = "luau")]
     pub(crate) fn turn(
         &self,
         until: Option<Instant>,
         ready: &mut Vec<Ready>,
         sink: &mut dyn Sink,
-    ) -> std::io::Result<()> {
+    ) -> io::Result<()> {
         let mut inner = self.lock();
-        if let Some(deadline) = inner.reactor.before_wait(until, sink) {
-            inner.waiting = Some(deadline);
-            // Just looked at.
-            let now = inner.reactor.now();
-            drop(inner);
-            let waited = self.poller.wait(now, deadline, ready);
-            inner = self.lock();
-            inner.waiting = None;
-            inner.reactor.add_ready(ready);
-            waited?;
+        let wait = inner.begin(until, sink);
+        // Just looked at.
+        let now = inner.reactor.now();
+        drop(inner);
+        self.finish(wait, now, ready, sink).map(drop)
+    }
+
+    /// The first half of a turn, up to the wait.
+    pub(super) fn begin(&self, until: Option<Instant>, sink: &mut dyn Sink) -> Wait {
+        self.lock().begin(until, sink)
+    }
+
+    /// The second half of a turn and the first half of the next, so that a thread that hands over
+    /// what it was told does not need the lock afterwards, when others do. `consume` is called
+    /// between the two, if there is something to be handed over.
+    ///
+    /// How to go on, and whether a connection may be unread until more is consumed.
+    pub(super) fn go_on(
+        &self,
+        wait: Wait,
+        until: Option<Instant>,
+        ready: &mut Vec<Ready>,
+        batch: &mut Batch,
+        consume: impl FnOnce(&mut Reactor),
+    ) -> io::Result<(Wait, bool)> {
+        // The time of its first half may be long past.
+        let mut inner = self.finish(wait, Instant::now(), ready, &mut Held(batch))?;
+        if !batch.is_empty() {
+            consume(&mut inner.reactor);
         }
+        let wait = inner.begin(until, &mut Held(batch));
+        Ok((wait, inner.reactor.may_be_stopped()))
+    }
+
+    /// Waits without the lock, and works off what is ready.
+    fn finish(
+        &self,
+        wait: Wait,
+        now: Instant,
+        ready: &mut Vec<Ready>,
+        sink: &mut dyn Sink,
+    ) -> io::Result<MutexGuard<'_, Inner>> {
+        let waited = wait.0.map_or(Ok(()), |deadline| self.poller.wait(now, deadline, ready));
+        let mut inner = self.lock_soon();
+        inner.waiting = None;
+        inner.reactor.add_ready(ready);
+        waited?;
         inner.reactor.after_wait(sink);
-        Ok(())
+        Ok(inner)
     }
 
     /// Ends a wait, or the next one.
     pub(crate) fn wake(&self) {
         self.poller.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Options;
+    use crate::proto::CloseFrame;
+
+    /// The poll thread gives the lock up when a turn has begun, and hands over before it waits.
+    #[test]
+    fn what_is_done_between_the_halves_of_a_turn_ends_the_wait() {
+        let shared = Shared::new(Config::default()).unwrap();
+        let (mut ready, mut batch) = (Vec::new(), Batch::default());
+        let mut wait = shared.begin(None, &mut Held(&mut batch));
+        assert_eq!(wait.0, Some(None), "it would wait for ever");
+        let options = Options::new("ws://127.0.0.1:1/").unwrap();
+        let id = shared.with(|reactor| reactor.open(options)).unwrap();
+        shared.with(|reactor| reactor.release(id, &CloseFrame::default()));
+        // The first ends the wait, and what both have left to do is done.
+        while !shared.with(|reactor| reactor.is_empty()) {
+            let next = shared.go_on(wait, None, &mut ready, &mut batch, |_| {});
+            wait = next.unwrap().0;
+        }
+        assert!(batch.is_empty());
+        assert_eq!(wait.0, Some(None));
     }
 }
