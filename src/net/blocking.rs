@@ -144,13 +144,13 @@ impl WebSocket {
     /// bytes of them the socket is not read, so a server that waits for that before it reads on
     /// and a program that only sends wait for each other: read now and then.
     pub fn send_text(&mut self, text: &str) -> Result<(), Error> {
-        let sent = self.reactor.send_text(self.id, text);
+        let sent = self.reactor.act_now(self.id, |session, cx| session.send_text(cx, text));
         self.sent(sent)
     }
 
     /// Sends a binary message, as [`WebSocket::send_text`] does.
     pub fn send_binary(&mut self, data: &[u8]) -> Result<(), Error> {
-        let sent = self.reactor.send_binary(self.id, data);
+        let sent = self.reactor.act_now(self.id, |session, cx| session.send_binary(cx, data));
         self.sent(sent)
     }
 
@@ -164,7 +164,7 @@ impl WebSocket {
 
     /// Sends a ping with at most 125 bytes.
     pub fn ping(&mut self, data: &[u8]) -> Result<(), Error> {
-        let sent = self.reactor.ping(self.id, data);
+        let sent = self.reactor.act_now(self.id, |session, cx| session.ping(cx, data));
         self.sent(sent)
     }
 
@@ -251,9 +251,10 @@ impl WebSocket {
         }
     }
 
-    fn sent(&mut self, sent: Result<(), Misuse>) -> Result<(), Error> {
-        sent.map_err(|e| self.error(ErrorKind::Misuse(e)))?;
-        self.reactor.flush();
+    fn sent(&mut self, sent: Result<bool, Misuse>) -> Result<(), Error> {
+        if sent.map_err(|e| self.error(ErrorKind::Misuse(e)))? {
+            return Ok(());
+        }
         while self.reactor.buffered(self.id) > 0 {
             self.turn(None)?;
             // It ended before the kernel took everything.

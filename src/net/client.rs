@@ -10,7 +10,7 @@ use super::reactor::Reactor;
 use super::shared::Shared;
 use super::{Ask, Config, ConnId, Event, after};
 use crate::error::Error;
-use crate::proto::{CloseFrame, Misuse};
+use crate::proto::{CloseFrame, Context, Misuse, Session};
 
 /// A handle of a reactor that runs on a thread of its own. Clones share it; the thread ends, and
 /// closes what is open, when [`Events`] is dropped.
@@ -119,17 +119,17 @@ impl Client {
 
     /// Sends a text message: written at once, or as soon as the kernel takes it.
     pub fn send_text(&self, id: ConnId, text: &str) -> Result<(), Misuse> {
-        self.with(|reactor| reactor.send_text(id, text).map(|()| reactor.flush()))
+        self.act(id, |session, cx| session.send_text(cx, text))
     }
 
     /// Sends a binary message.
     pub fn send_binary(&self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
-        self.with(|reactor| reactor.send_binary(id, data).map(|()| reactor.flush()))
+        self.act(id, |session, cx| session.send_binary(cx, data))
     }
 
     /// Sends a ping with at most 125 bytes.
     pub fn ping(&self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
-        self.with(|reactor| reactor.ping(id, data).map(|()| reactor.flush()))
+        self.act(id, |session, cx| session.ping(cx, data))
     }
 
     /// Starts the closing handshake behind everything that was sent.
@@ -165,6 +165,15 @@ impl Client {
     #[cfg(feature = "luau")]
     pub(crate) fn quietly<R>(&self, act: impl FnOnce(&mut Reactor) -> R) -> R {
         self.0.shared.quietly(act)
+    }
+
+    /// The error is the caller's; what becomes of a message is told by events.
+    fn act(
+        &self,
+        id: ConnId,
+        act: impl FnOnce(&mut Session, &mut Context<'_>) -> Result<(), Misuse>,
+    ) -> Result<(), Misuse> {
+        self.with(|reactor| reactor.act_now(id, act)).map(drop)
     }
 
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Reactor) -> R) -> R {

@@ -91,6 +91,19 @@ impl<'a> Conn<'a> {
     }
 }
 
+/// Notes whether anything was told.
+pub(super) struct Counter<'a> {
+    pub(super) sink: &'a mut dyn Sink,
+    pub(super) told: bool,
+}
+
+impl Sink for Counter<'_> {
+    fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
+        self.told = true;
+        self.sink.event(conn, event);
+    }
+}
+
 /// What the drivers of a reactor share.
 pub(super) struct Core<S: Sys> {
     pub(super) sys: S,

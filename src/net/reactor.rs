@@ -5,14 +5,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::ConnId;
 use super::ask::Ask;
-use super::conn::{Conn, Core, Sink};
+use super::conn::{Core, Counter, Sink};
 use super::driver::{Driver, token_parts};
 use super::gate::Gates;
 use super::keys::Keys;
 use super::options::Config;
 use super::sys::{Os, OwnedFd, Poller, Ready, Sys};
-use super::{ConnId, Event};
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::proto::ws::message::Message;
@@ -151,7 +151,7 @@ impl<S: Sys> Reactor<S> {
 
     /// Starts to open what [`Options`](crate::Options) (a WebSocket) or
     /// [`StreamOptions`](crate::StreamOptions) say. The work begins with the next turn; a failure
-    /// comes as [`Event::Closed`]. Only too many connections are an error here.
+    /// comes as [`Event::Closed`](super::Event::Closed). Only too many connections are an error here.
     pub fn open(&mut self, ask: impl Into<Ask>) -> Result<ConnId, Error> {
         self.open_asked(ask.into())
     }
@@ -431,6 +431,24 @@ impl<S: Sys> Reactor<S> {
         Ok(())
     }
 
+    /// Does something with an open connection and writes at once what comes of it; whether that is
+    /// all there is to do. Else the next turn has to.
+    pub(super) fn act_now(
+        &mut self,
+        id: ConnId,
+        act: impl FnOnce(&mut Session, &mut Context<'_>) -> Result<(), Misuse>,
+    ) -> Result<bool, Misuse> {
+        let Some((core, driver)) = self.get(id) else { return Err(Misuse::NotOpen) };
+        let Some(live) = driver.live() else { return Err(Misuse::NotOpen) };
+        act(&mut live.session, &mut core.context())?;
+        if driver.write_early(core) && driver.is_settled(core) {
+            return Ok(true);
+        }
+        core.touch(driver);
+        self.flush();
+        Ok(false)
+    }
+
     /// Writes early when much waits, or for long.
     fn cork(&mut self, id: ConnId, buffered: usize) {
         /// The clock costs as much as a small send, so it is asked once in so many.
@@ -529,18 +547,5 @@ impl<S: Sys> Reactor<S> {
         for id in put_off {
             self.arm(id);
         }
-    }
-}
-
-/// Notes whether anything was told.
-struct Counter<'a> {
-    sink: &'a mut dyn Sink,
-    told: bool,
-}
-
-impl Sink for Counter<'_> {
-    fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
-        self.told = true;
-        self.sink.event(conn, event);
     }
 }

@@ -235,7 +235,7 @@ impl<S: Sys> Driver<S> {
     }
 
     /// Whether [`Driver::settle`] would find nothing to do, as after most reads.
-    fn is_settled(&self, core: &Core<S>) -> bool {
+    pub(super) fn is_settled(&self, core: &Core<S>) -> bool {
         let Life::Live(live) = &self.life else { return false };
         live.entry.is_none()
             && live.link.tls.is_none()
