@@ -14,7 +14,7 @@ use crate::error::ErrorKind;
 use crate::limits::Limits;
 use crate::policy::Policy;
 use crate::proto::ws::message::Message;
-use crate::proto::{CloseFrame, Context, Misuse, Random, Session, Url};
+use crate::proto::{self, CloseFrame, Context, Misuse, Random, Session, Url};
 use crate::trace::{Observer, Trace};
 
 /// Receives the events of all connections of a reactor, in turn.
@@ -83,6 +83,15 @@ impl<'a> Conn<'a> {
     #[inline]
     pub(super) fn receive_whole<'b>(&mut self, input: &'b [u8]) -> Option<(usize, Message<'b>)> {
         self.session.as_mut()?.receive_whole(self.cx.now, input)
+    }
+
+    /// What comes next of `input`.
+    #[inline]
+    pub(super) fn receive<'b>(&mut self, input: &'b [u8]) -> (usize, Option<proto::Event<'b>>) {
+        match &mut self.session {
+            Some(session) => session.receive(&mut self.cx, input),
+            None => (input.len(), None),
+        }
     }
 
     /// Counts bytes that are kept until [`Reactor::consumed`].

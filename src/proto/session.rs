@@ -287,6 +287,12 @@ impl Session {
         }
     }
 
+    /// Whether it is a stream whose head is there and whose end is not.
+    #[cfg(feature = "net")]
+    pub(crate) fn is_in_body(&self) -> bool {
+        matches!(&self.0, State::Stream(exchange) if exchange.is_in_body())
+    }
+
     /// The exchange, if it is a stream.
     #[cfg(feature = "net")]
     pub(crate) fn exchange(&self) -> Option<&Exchange> {

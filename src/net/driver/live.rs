@@ -247,11 +247,15 @@ impl<S: Sys> Driver<S> {
                 break;
             }
             let Life::Live(live) = &mut self.life else { return input.len() };
-            let (used, event) = live.session.receive(&mut core.context(), rest);
+            let (used, event) = if live.session.is_in_body() && !self.released && !core.lazy {
+                self.pieces(core, sink, rest)
+            } else {
+                let (used, event) = live.session.receive(&mut core.context(), rest);
+                core.handed += used + event.as_ref().map_or(0, weight);
+                (used, event)
+            };
             rest = &rest[used..];
-            core.handed += used;
             let Some(event) = event else { break };
-            core.handed += weight(&event);
             self.event(core, sink, event);
             if self.puts_off(core, rest) {
                 break;
@@ -296,6 +300,39 @@ impl<S: Sys> Driver<S> {
         }
         core.handed = handed;
         input.len() - rest.len()
+    }
+
+    /// The same for the pieces of a body; and what else the session says behind them.
+    fn pieces<'b>(
+        &mut self,
+        core: &mut Core<S>,
+        sink: &mut dyn Sink,
+        input: &'b [u8],
+    ) -> (usize, Option<proto::Event<'b>>) {
+        let Life::Live(live) = &mut self.life else { return (0, None) };
+        let (mut at, mut handed, room) = (0, core.handed, core.limits.turn);
+        let mut conn = Conn::new(self.id, Some(&mut live.session), &mut self.held, core);
+        let (said, full) = loop {
+            let (used, event) = conn.receive(&input[at..]);
+            at += used;
+            handed += used + event.as_ref().map_or(0, weight);
+            match event {
+                Some(proto::Event::Chunk(data)) => sink.event(&mut conn, Event::Chunk(data)),
+                Some(proto::Event::ServerSent(event)) => {
+                    sink.event(&mut conn, Event::ServerSent(event));
+                }
+                other => break (other, false),
+            }
+            // Where nothing is left, the end may be told without another byte.
+            if handed >= room && at < input.len() {
+                break (None, true);
+            }
+        };
+        core.handed = handed;
+        if full {
+            self.put_off(core);
+        }
+        (at, said)
     }
 
     /// Passes an event on.
