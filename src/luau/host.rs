@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mlua::chunk::ChunkMode;
-use mlua::{Function, Lua, LuaString, Table, Value};
+use mlua::{BString, Function, Lua, LuaString, Table, Value};
 
 use super::link::Link;
 use super::options::{Line, Options as Setup, Output};
@@ -272,6 +272,11 @@ fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     };
     table.set("send", lua.create_function(send)?)?;
     let its = Arc::clone(host);
+    let send_short = move |_: &Lua, (id, text): (f64, BString)| {
+        Ok(problem(send_string(&its, ConnId::from_bits(id as u64), &text, false)))
+    };
+    table.set("send_short", lua.create_function(send_short)?)?;
+    let its = Arc::clone(host);
     let ping = move |_: &Lua, (id, data): (u64, LuaString)| {
         let id = ConnId::from_bits(id);
         Ok(problem(its.link.with(|r| r.ping(id, &data.as_bytes()))))
@@ -314,19 +319,21 @@ fn problem(done: Result<(), Misuse>) -> Option<String> {
 
 fn send(host: &Host, id: ConnId, message: &Value, binary: bool) -> Result<(), Misuse> {
     match message {
-        Value::String(text) => {
-            let bytes = text.as_bytes();
-            host.link.with(|r| match std::str::from_utf8(&bytes) {
-                Ok(text) if !binary => r.send_text(id, text),
-                _ => r.send_binary(id, &bytes),
-            })
-        }
+        Value::String(text) => send_string(host, id, &text.as_bytes(), binary),
         Value::Buffer(buffer) => {
             let bytes = buffer.to_vec();
             host.link.with(|r| r.send_binary(id, &bytes))
         }
         // The prelude lets nothing else through.
         _ => Ok(()),
+    }
+}
+
+/// A text message if it is one, unless it is to be `binary`.
+fn send_string(host: &Host, id: ConnId, bytes: &[u8], binary: bool) -> Result<(), Misuse> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !binary => host.link.with(|r| r.send_text(id, text)),
+        _ => host.link.with(|r| r.send_binary(id, bytes)),
     }
 }
 
