@@ -699,6 +699,15 @@ fn a_thread_that_was_asked_for_is_its_handlers_alone() {
         kept[1] = coroutine.running()"#,
         &["closed 130"],
     );
+    // The same if it is asked for behind a wait.
+    each_once(
+        r#"task.wait()
+        local thread = coroutine.running()
+        task.defer(function()
+            if coroutine.status(thread) ~= "dead" then print("alive at", n) end
+        end)"#,
+        &["closed 130"],
+    );
     // None is seen twice, as long as it is held.
     each_once(
         r#"local thread = coroutine.running()
