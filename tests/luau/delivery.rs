@@ -888,6 +888,67 @@ fn messages_without_end_shut_no_deadline_and_no_step_out() {
     }
 }
 
+// The next message comes only when what the handler has put off is done.
+#[test]
+fn what_the_handler_of_a_single_message_puts_off_is_done() {
+    for how in [Drive::Run, AT_ALL, LONG_STEPS] {
+        let server = echo();
+        let (mut rt, _) = runtime(Mode::Inline, false, false);
+        let script = r#"local ws, calls = WebSocket.connect((...)), 0
+            local ways = {
+                task.defer,
+                task.spawn,
+                function(f) task.delay(0, f) end,
+                function(f) task.delay(0.001, f) end,
+                function(f) task.spawn(function() task.wait() f() end) end,
+                function(f) task.defer(task.defer, f) end,
+                function(f) task.wait() f() end,
+            }
+            ws.OnMessage:Connect(function(m)
+                calls += 1
+                local way = ways[calls]
+                if way then way(function() ws:Send(m) end) else ws:Close() end
+            end)
+            ws:Send("ball")
+            ws.OnClose:Wait()
+            print(calls)"#;
+        rt.spawn(script, server.url());
+        drive(&mut rt, how);
+        assert_eq!(rt.said.take(), ["8"]);
+    }
+}
+
+// A single message that finds earlier work undone waits for it.
+#[test]
+fn what_was_deferred_comes_before_a_message_that_comes_later() {
+    let (sent, is_sent) = std::sync::mpsc::channel();
+    let server = serve(move |listener| {
+        let mut peer = Peer::open_with(listener, "", &text("1"));
+        assert_eq!(peer.next().unwrap().shown(), "go");
+        peer.send(&text("2"));
+        sent.send(()).unwrap();
+        peer.rest();
+    });
+    let (mut rt, _) = runtime(Mode::Inline, false, false);
+    let script = r#"local ws = WebSocket.connect((...))
+        ws.OnMessage:Connect(function(m)
+            print(m)
+            if m == "2" then return ws:Close() end
+            for i = 1, 5 do task.defer(print, "deferred", i) end
+            ws:Send("go")
+        end)"#;
+    rt.spawn(script, server.url());
+    while rt.said.all().is_empty() {
+        assert!(rt.runtime.step(Duration::ZERO).unwrap().is_alive());
+    }
+    is_sent.recv_timeout(LONG).unwrap();
+    drive(&mut rt, AT_ALL);
+    let deferred: Vec<String> = (1..=5).map(|i| format!("deferred {i}")).collect();
+    let want = [&["1".to_owned()], &deferred[..], &["2".to_owned()]].concat();
+    assert_eq!(rt.said.take(), want);
+    server.end();
+}
+
 #[test]
 fn a_step_without_time_calls_one_handler() {
     for time_limit in [false, true] {
