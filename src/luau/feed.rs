@@ -1,5 +1,7 @@
 //! Hands the events of a turn to the Luau side: messages in groups, each in one call.
 
+use std::cell::Cell;
+
 use mlua::{Function, Lua, Table, Value};
 
 use super::host::{Host, lock};
@@ -11,12 +13,20 @@ use crate::net::{Closed, ConnId, Event, Items, Payloads, Run};
 const GROUP: usize = 64;
 const GROUP_BYTES: usize = 64 * 1024;
 
+/// Luau's collector does the same little work at each allocation, however large that is, so large
+/// strings would pile up, and memory that is cold costs more than the work. A string of so many bytes
+/// counts, and for so many bytes of them there is one more step.
+const LARGE: usize = 8 * 1024;
+const STEP_BYTES: usize = 64 * 1024;
+
 /// The functions of the Luau side that take events.
 pub(super) struct Feed {
     messages: Function,
     event: Function,
     /// Works off what has come, up to a limit; whether that was reached.
     soon: Function,
+    /// Bytes of large strings since the last step of the collector.
+    large: Cell<usize>,
 }
 
 impl Feed {
@@ -25,6 +35,7 @@ impl Feed {
             messages: connections.get("messages")?,
             event: connections.get("event")?,
             soon: connections.get("soon")?,
+            large: Cell::new(0),
         })
     }
 
@@ -47,11 +58,26 @@ impl Feed {
             late = late || self.soon.call(limit)?;
             if let Some(run) = run {
                 self.run(lua, host, &run, &lengths)?;
+                self.collect(lua, &lengths)?;
             }
             if let Some((id, event)) = next {
                 self.event(lua, host, id, event)?;
             }
         }
+    }
+
+    /// Strings of these lengths were made.
+    fn collect(&self, lua: &Lua, lengths: &[usize]) -> mlua::Result<()> {
+        let bytes: usize = lengths.iter().filter(|len| **len >= LARGE).sum();
+        if bytes == 0 || !lua.gc_is_running() {
+            return Ok(());
+        }
+        let large = self.large.get() + bytes;
+        self.large.set(large % STEP_BYTES);
+        for _ in 0..large / STEP_BYTES {
+            lua.gc_step()?;
+        }
+        Ok(())
     }
 
     fn run(&self, lua: &Lua, host: &Host, run: &Run<'_>, lengths: &[usize]) -> mlua::Result<()> {
@@ -83,8 +109,14 @@ impl Feed {
         match event {
             // Parsed events are not asked for.
             Event::ServerSent(_) => Ok(()),
-            Event::Text(text) => messages.call((bits, lua.create_string(text.as_bytes())?, 1)),
-            Event::Chunk(data) => messages.call((bits, lua.create_string(&data)?, 1)),
+            Event::Text(text) => {
+                messages.call::<()>((bits, lua.create_string(text.as_bytes())?, 1))?;
+                self.collect(lua, &[text.as_bytes().len()])
+            }
+            Event::Chunk(data) => {
+                messages.call::<()>((bits, lua.create_string(&data)?, 1))?;
+                self.collect(lua, &[data.len()])
+            }
             Event::Response(response) => {
                 let headers = lua.create_string(response.headers.as_bytes())?;
                 tell.call((bits, "response", response.status, headers))
@@ -94,7 +126,8 @@ impl Feed {
                     true => Value::Buffer(lua.create_buffer(&data)?),
                     false => Value::String(lua.create_string(&data)?),
                 };
-                messages.call((bits, value, 1, true))
+                messages.call::<()>((bits, value, 1, true))?;
+                self.collect(lua, &[data.len()])
             }
             Event::Opened(opened) => {
                 let headers = lua.create_string(opened.headers.as_bytes())?;

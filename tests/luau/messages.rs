@@ -543,3 +543,32 @@ both! {
         assert_eq!(said, [server.end().to_string()]);
     }
 }
+
+both! {
+    // Luau's collector does not look at how large an allocation is.
+    fn large_messages_do_not_pile_up(mode) {
+        for (kind, size, count) in [(0x81, 1 << 20, 60), (0x82, 1 << 20, 60), (0x81, 1 << 14, 4000)] {
+            let server = serve(move |listener| {
+                let mut peer = Peer::open(listener);
+                // No two alike: equal strings are one in Luau.
+                let mut payload = vec![b'm'; size];
+                for i in 0..count {
+                    payload[..8].copy_from_slice(format!("{i:08}").as_bytes());
+                    peer.send(&frame(kind, &payload));
+                }
+                peer.send(&close(1000, ""));
+                peer.rest()
+            });
+            let script = r#"local ws, peak, bytes = WebSocket.connect((...)), 0, 0
+                ws.OnMessage:Connect(function(m)
+                    bytes += #m
+                    peak = math.max(peak, gcinfo())
+                end)
+                ws.OnClose:Wait()
+                print(bytes, peak < 16 * 1024 or peak)"#;
+            let want = format!("{} true", size * count);
+            assert_eq!(says(mode, script, server.url()), [want]);
+            server.end();
+        }
+    }
+}
