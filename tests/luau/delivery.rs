@@ -888,6 +888,29 @@ fn messages_without_end_shut_no_deadline_and_no_step_out() {
     }
 }
 
+// The same where a turn brings one message of many.
+#[test]
+fn messages_that_come_singly_shut_no_deadline_out() {
+    // All of them come in one read, so that no turn finds nothing.
+    let all = [numbers(3000).concat(), close(1000, "")].concat();
+    let server = serve(move |listener| Peer::open_with(listener, "", &all).rest());
+    let mut rt = Rt::with(Mode::Inline, |mut options| {
+        options.config().limits.turn = 1;
+        options
+    });
+    let script = r#"local ws, calls = WebSocket.connect((...)), 0
+        ws.OnMessage:Connect(function()
+            calls += 1
+            local begin = os.clock()
+            repeat until os.clock() > begin + 0.00001
+        end)
+        task.delay(0.001, function() print(calls < 3000) end)
+        ws.OnClose:Wait()
+        print(calls)"#;
+    assert_eq!(rt.says(script, server.url()), ["true", "3000"]);
+    server.end();
+}
+
 // The next message comes only when what the handler has put off is done.
 #[test]
 fn what_the_handler_of_a_single_message_puts_off_is_done() {
@@ -990,6 +1013,31 @@ fn the_time_limit_raises_in_one_handler_of_a_row() {
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(said[0].contains("without a pause"), "{said:?}");
     assert_eq!(said[1], "closed 130");
+    server.end();
+}
+
+// What counts is the time since the handler was called, not since the one before it was.
+#[test]
+fn the_time_limit_begins_anew_with_a_single_message() {
+    let limit = Duration::from_millis(400);
+    let server = serve(move |listener| {
+        let mut peer = Peer::open_with(listener, "", &text("1"));
+        assert_eq!(peer.next().unwrap().shown(), "1");
+        std::thread::sleep(limit + limit / 2);
+        peer.send(&text("2"));
+        assert_eq!(peer.next().unwrap().shown(), "2");
+        peer.send(&close(1000, ""));
+        peer.rest();
+    });
+    let mut rt = Rt::with(Mode::Inline, |options| options.time_limit(Some(limit)));
+    // Long enough for a look at the clock.
+    let script = r#"local ws = WebSocket.connect((...))
+        ws.OnMessage:Connect(function(m)
+            for i = 1, 10000 do end
+            ws:Send(m)
+        end)
+        ws.OnClose:Wait()"#;
+    assert_eq!(rt.says(script, server.url()), [""; 0]);
     server.end();
 }
 
