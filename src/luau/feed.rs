@@ -1,7 +1,5 @@
 //! Hands the events of a turn to the Luau side: messages in groups, each in one call.
 
-use std::cell::Cell;
-
 use mlua::{Function, Lua, Table, Value};
 
 use super::host::{Host, lock};
@@ -26,7 +24,7 @@ pub(super) struct Feed {
     /// Works off what has come, up to a limit; whether that was reached.
     soon: Function,
     /// Bytes of large strings since the last step of the collector.
-    large: Cell<usize>,
+    large: usize,
 }
 
 impl Feed {
@@ -35,14 +33,14 @@ impl Feed {
             messages: connections.get("messages")?,
             event: connections.get("event")?,
             soon: connections.get("soon")?,
-            large: Cell::new(0),
+            large: 0,
         })
     }
 
     /// Hands all events over. A group is worked off before the next one is made, so that its strings
     /// are short-lived; after `limit`, a time of the Luau side's clock, groups are only put there.
     pub(super) fn events(
-        &self,
+        &mut self,
         lua: &Lua,
         host: &Host,
         limit: Option<f64>,
@@ -67,13 +65,13 @@ impl Feed {
     }
 
     /// Strings of these lengths were made.
-    fn collect(&self, lua: &Lua, lengths: &[usize]) -> mlua::Result<()> {
+    pub(super) fn collect(&mut self, lua: &Lua, lengths: &[usize]) -> mlua::Result<()> {
         let bytes: usize = lengths.iter().filter(|len| **len >= LARGE).sum();
         if bytes == 0 || !lua.gc_is_running() {
             return Ok(());
         }
-        let large = self.large.get() + bytes;
-        self.large.set(large % STEP_BYTES);
+        let large = self.large + bytes;
+        self.large = large % STEP_BYTES;
         for _ in 0..large / STEP_BYTES {
             lua.gc_step()?;
         }
@@ -103,7 +101,7 @@ impl Feed {
         }
     }
 
-    fn event(&self, lua: &Lua, host: &Host, id: ConnId, event: Event<'_>) -> mlua::Result<()> {
+    fn event(&mut self, lua: &Lua, host: &Host, id: ConnId, event: Event<'_>) -> mlua::Result<()> {
         let Feed { messages, event: tell, .. } = self;
         let bits = id.to_bits();
         match event {

@@ -105,3 +105,10 @@ impl From<std::io::Error> for Error {
 pub fn install(lua: &Lua, options: Options) -> Result<Runtime, Error> {
     Runtime::install(lua.clone(), options)
 }
+
+// A runtime may be moved to another thread, and looked at from there, where Luau's values may.
+#[cfg(mlua_send)]
+const _: () = {
+    const fn may<T: Send + Sync>() {}
+    may::<Runtime>();
+};

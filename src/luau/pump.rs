@@ -300,7 +300,9 @@ impl Runtime {
         if let Some((id, text)) = batch.only_text() {
             self.let_go()?;
             let arguments = (self.time(limit), limit, id.to_bits(), text);
-            return self.note(self.prelude.round_with.call(arguments)?);
+            let stand = self.prelude.round_with.call(arguments)?;
+            self.prelude.feed.collect(&self.lua, &[text.len()])?;
+            return self.note(stand);
         }
         self.prelude.feed.events(&self.lua, &self.host, limit, batch.drain())?;
         self.round(limit)

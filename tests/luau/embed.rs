@@ -65,7 +65,42 @@ both! {
             assert_eq!(runtime.run().unwrap(), Progress::Done);
             assert_eq!(said.take(), ["hello", "closed WebSocket"], "sandbox {sandbox}");
             assert!(!runtime.has_raised());
+            // A handler that is called later has the scripts' globals, too.
+            let script = r#"local ws = WebSocket.connect((...))
+                ws.OnMessage:Connect(function(m)
+                    getgenv().from_handler = m
+                    loadstring("from_text = 'text'")()
+                    ws:Close()
+                end)
+                ws:Send("handler")"#;
+            runtime.spawn("script", script, server.url()).unwrap();
+            assert_eq!(runtime.run().unwrap(), Progress::Done);
+            runtime.spawn("script", "print(from_handler, from_text)", ()).unwrap();
+            assert_eq!(said.take(), ["handler text"], "sandbox {sandbox}");
         }
+    }
+
+    // It is reported as a raise of the handler, however the message came, and the next one is told.
+    fn a_panic_of_the_embedders_function_in_a_handler(mode) {
+        let server = echo();
+        let (lua, said) = (Lua::new(), Said::default());
+        let boom = lua.create_function(|_, ()| -> moonwire::mlua::Result<()> { panic!("boom") });
+        lua.globals().set("boom", boom.unwrap()).unwrap();
+        let mut runtime = install(&lua, options(mode, &said)).unwrap();
+        let script = r#"local ws, n = WebSocket.connect((...)), 0
+            ws.OnMessage:Connect(function(m)
+                n += 1
+                print(m)
+                if n == 5 then return ws:Close() end
+                if n ~= 2 then ws:Send("one") ws:Send("two") end
+                boom()
+            end)
+            ws:Send("single")"#;
+        runtime.spawn("script", script, server.url()).unwrap();
+        assert_eq!(runtime.run().unwrap(), Progress::Done);
+        let said = said.take();
+        let raises = said.iter().filter(|line| line.contains("boom")).count();
+        assert_eq!((said.len(), raises), (9, 4), "{said:?}");
     }
 
     // A script may take away or change all that it sees; what it has connected goes on.

@@ -176,6 +176,28 @@ both! {
         assert_eq!(server.end(), ["close 1001"]);
     }
 
+    // Not even the thread that has called it.
+    fn a_handler_that_has_left_is_kept_by_nobody(mode) {
+        let server = echo();
+        let script = r#"local url = ...
+            local weak = setmetatable({}, { __mode = "kv" })
+            task.spawn(function()
+                local ws, thing, conn = WebSocket.connect(url), {}, nil
+                weak.ws, weak.thing = ws, thing
+                conn = ws.OnMessage:Connect(function(m)
+                    thing.m = m
+                    conn:Disconnect()
+                end)
+                ws:Send("bye")
+            end)
+            until_true(function()
+                collect()
+                return not (weak.ws or weak.thing)
+            end)
+            done()"#;
+        with_collect(mode).passes(script, server.url());
+    }
+
     fn what_has_a_listener_or_a_reference_is_not_collected(mode) {
         for keep in [
             "local ws = WebSocket.connect(url) kept = ws",
