@@ -352,4 +352,35 @@ mod tests {
             assert_eq!(reactor.deadline().is_some(), asked, "{options:?}");
         }
     }
+
+    /// A send is over when the kernel has all of it, over TLS too, which may hold something back.
+    #[test]
+    #[cfg(all(feature = "cli", feature = "tls"))]
+    fn a_send_that_is_over_has_left_nothing_behind() {
+        use super::*;
+        use crate::peer::{self, Server};
+
+        for secure in [false, true] {
+            let to = ([127, 0, 0, 1], 0).into();
+            let server = match secure {
+                false => Server::bind(to),
+                true => Server::bind_tls(to, peer::CHAIN_PEM, peer::KEY_PEM),
+            };
+            let server = server.unwrap().spawn().unwrap();
+            let tls = Some(crate::tls_config(peer::CA_PEM).unwrap());
+            let config = Config { tls, ..Config::default() };
+            let mut ws = Options::new(server.url()).unwrap().connect_with(config).unwrap();
+            // Nothing is read, so that the server, which echoes, ceases to read as well.
+            let data = [7; 3000];
+            for _ in 0..20_000 {
+                let sent = ws.reactor.act_now(ws.id, |session, cx| session.send_binary(cx, &data));
+                let left = ws.reactor.buffered(ws.id);
+                assert!(sent == Ok(false) || left == 0, "{left} bytes are left");
+                if left > 0 {
+                    break;
+                }
+            }
+            assert!(ws.reactor.buffered(ws.id) > 0);
+        }
+    }
 }

@@ -270,7 +270,8 @@ fn poll(state: &State) {
             let end = *end.get_or_insert_with(|| after(Instant::now(), limit));
             let over = state.hurry.load(Ordering::Acquire) || Instant::now() >= end;
             if over || state.shared.with(|reactor| reactor.is_empty()) {
-                return;
+                // Handles that are left keep the reactor, and would keep its sockets.
+                return state.shared.with(Reactor::abandon_all);
             }
         }
         let consume = |reactor: &mut Reactor| state.consume(reactor);

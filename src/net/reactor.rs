@@ -72,7 +72,8 @@ impl Reactor {
     }
 }
 
-/// The epoll descriptor: readable when a turn has something to do before [`Reactor::deadline`].
+/// The epoll descriptor: readable when a turn has something to do before [`Reactor::deadline`]; and,
+/// once each, when a time comes that an earlier turn has waited for. Then a turn finds nothing.
 #[cfg(target_os = "linux")]
 impl Reactor {
     /// The descriptor to wait for; `None` for a reactor on poll.
@@ -223,6 +224,17 @@ impl<S: Sys> Reactor<S> {
         for slot in &mut self.slots {
             if let Some(driver) = &mut slot.driver {
                 driver.release(&mut self.core, frame);
+            }
+        }
+    }
+
+    /// Closes every socket, whatever is under way, and tells nothing.
+    pub(super) fn abandon_all(&mut self) {
+        for index in 0..self.slots.len() {
+            if let Some(driver) = &mut self.slots[index].driver {
+                driver.free(&mut self.core);
+                let id = driver.id;
+                self.arm(id);
             }
         }
     }
@@ -432,7 +444,7 @@ impl<S: Sys> Reactor<S> {
     }
 
     /// Does something with an open connection and writes at once what comes of it; whether that is
-    /// all there is to do. Else the next turn has to.
+    /// known to be all there is to do. Else a turn looks, which has to wait if bytes are buffered.
     pub(super) fn act_now(
         &mut self,
         id: ConnId,

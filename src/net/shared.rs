@@ -24,6 +24,16 @@ struct Inner {
 /// What [`Reactor::before_wait`] has said.
 pub(super) struct Wait(Option<Option<Instant>>);
 
+impl Wait {
+    fn at_most(self, until: Option<Instant>) -> Wait {
+        let earlier = |deadline: Option<Instant>| match (deadline, until) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        Wait(self.0.map(earlier))
+    }
+}
+
 impl Inner {
     fn begin(&mut self, until: Option<Instant>, sink: &mut dyn Sink) -> Wait {
         self.waiting = self.reactor.before_wait(until, sink);
@@ -112,6 +122,8 @@ impl Shared {
         batch: &mut Batch,
         consume: impl FnOnce(&mut Reactor),
     ) -> io::Result<(Wait, bool)> {
+        // What the wait was begun with may not have known of `until`.
+        let wait = wait.at_most(until);
         // The time of its first half may be long past.
         let mut inner = self.finish(wait, Instant::now(), ready, &mut Held(batch))?;
         if !batch.is_empty() {

@@ -78,7 +78,8 @@ pub trait Sys: Send {
 /// The waiting half of a system.
 pub trait Poller: Send + Sync {
     /// Waits until something is ready, [`Poller::wake`] was called or `deadline` has passed, and
-    /// appends what is ready. It may end earlier, with nothing. `now` is the present.
+    /// appends what is ready. It may end earlier, with nothing. `now` is the present. One thread at a
+    /// time may wait: of several, a wake-up or a deadline ends one wait only.
     fn wait(
         &self,
         now: Instant,

@@ -17,6 +17,8 @@ use crate::limits::Limits;
 use crate::proto::CloseFrame;
 use crate::proto::ws::handshake;
 
+mod at_once;
+
 const MS: Duration = Duration::from_millis(1);
 const NS: Duration = Duration::from_nanos(1);
 const URL: &str = "ws://127.0.0.1/";
@@ -35,6 +37,10 @@ struct Tcp {
     room: usize,
     /// How much each read asked for.
     reads: Vec<usize>,
+    /// How often it was written to.
+    writes: usize,
+    /// Writing fails.
+    broken: bool,
 }
 
 struct State {
@@ -87,7 +93,9 @@ impl Sys for Toy {
         let (at, accepted, id) = (state.now, state.accepts, state.tcps.len());
         let (watched, dropped, room) = (None, false, usize::MAX);
         let (input, output, reads) = Default::default();
-        let tcp = Tcp { to, at, watched, accepted, dropped, input, output, room, reads };
+        let (writes, broken) = Default::default();
+        let tcp =
+            Tcp { to, at, watched, accepted, dropped, input, output, room, reads, writes, broken };
         state.tcps.push(tcp);
         Ok(Fd(self.0.clone(), id))
     }
@@ -106,6 +114,10 @@ impl Sys for Toy {
 
     fn write(&mut self, socket: &Fd, bytes: &[u8]) -> io::Result<usize> {
         let tcp = &mut self.0.lock().tcps[socket.1];
+        tcp.writes += 1;
+        if tcp.broken {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
         let n = bytes.len().min(tcp.room);
         tcp.output.extend_from_slice(&bytes[..n]);
         tcp.room -= n;
@@ -641,4 +653,49 @@ fn the_limit_comes_before_an_attempt_that_would_be_later() {
     assert_eq!(bench.reactor.deadline(), Some(start + 100 * MS));
     assert_eq!(bench.pass(100 * MS - NS), Vec::<String>::new());
     assert_eq!(bench.pass(NS), ["failed Connect: 100ms are over"]);
+}
+
+/// An external loop that waits for the descriptor is woken by what an earlier wait has set, once.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_an_earlier_wait_has_set_makes_the_descriptor_readable_once() {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let mut reactor = Reactor::new(Config::default()).unwrap();
+    let nobody = &mut |_: &mut Conn<'_>, _: Event<'_>| panic!("an event");
+    reactor.poller().wake();
+    reactor.turn(Some(Instant::now() + 1050 * MS), nobody).unwrap();
+    assert_eq!(reactor.deadline(), None);
+    let readable = |reactor: &Reactor| {
+        let mut fds = [PollFd::from_borrowed_fd(reactor.epoll_fd().unwrap(), PollFlags::IN)];
+        let most = rustix::event::Timespec { tv_sec: 2, tv_nsec: 0 };
+        poll(&mut fds, Some(&most)).unwrap() > 0
+    };
+    // Nothing is there and no deadline has passed.
+    assert!(readable(&reactor));
+    reactor.turn(Some(Instant::now()), nobody).unwrap();
+    assert!(!readable(&reactor), "once only");
+}
+
+/// A turn that is full at the last byte of a body tells the end with it: no byte is left to wait for.
+#[test]
+fn the_end_of_a_body_comes_with_its_last_piece_however_full_the_turn_is() {
+    let mut bench = Bench::new(Limits { turn: 1, ..Limits::default() });
+    bench.start(get());
+    bench.gives(0, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+    bench.turn();
+    assert_eq!(bench.told, ["response 200"]);
+    bench.turn();
+    assert_eq!(bench.told[1..], ["chunk 5", "complete"]);
+}
+
+/// What a flush has written may have a time limit, which a wait has to know at once.
+#[test]
+fn a_close_that_is_flushed_has_its_deadline() {
+    let mut bench = Bench::new(Limits { close: 1000 * MS, ..Limits::default() });
+    let (id, _) = bench.open(ws());
+    assert_eq!(bench.reactor.deadline(), None);
+    bench.reactor.close(id, &CloseFrame::new(1000, "")).unwrap();
+    bench.reactor.flush();
+    let now = bench.world.lock().now;
+    assert_eq!(bench.reactor.deadline(), Some(now + 1000 * MS));
 }

@@ -499,3 +499,52 @@ fn the_server_says_goodbye_when_it_is_stopped() {
         );
     }
 }
+
+/// A server that never answers a close frame holds up the end of a client for the linger alone.
+#[test]
+fn the_end_of_a_client_takes_the_linger_at_most() {
+    let server = serve(|mut peer| {
+        peer.accept(b"");
+        let code = peer.close_code();
+        peer.rest();
+        code
+    });
+    let limits = Limits {
+        close: Duration::from_secs(20),
+        linger: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let (client, mut events) = Client::spawn(Config { limits, ..Config::default() }).unwrap();
+    let id = client.open(options(&server.url())).unwrap();
+    collect(&mut events, |_, event| matches!(event, Event::Opened(_)));
+    let start = Instant::now();
+    drop(events);
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    // A handle holds the reactor, but no socket.
+    assert_eq!(server.join(), 1001);
+    assert_eq!(client.send_text(id, "late"), Err(Misuse::NotOpen));
+}
+
+/// What is pulled out of the receive buffer moves the keep-alive ping, nearer too.
+#[test]
+fn a_message_instead_of_a_pong_is_followed_by_a_ping_in_time() {
+    let server = serve(|mut peer| {
+        peer.accept(b"");
+        assert_eq!(peer.frame().0, 0x89);
+        peer.write(&frame(0x81, b"x"));
+        let start = Instant::now();
+        assert_eq!(peer.frame().0, 0x89);
+        let took = start.elapsed();
+        peer.write(&close(1000, ""));
+        peer.rest();
+        took
+    });
+    let limits = Limits { pong: Duration::from_secs(5), ..Limits::default() };
+    let options = options(&server.url()).ping_interval(Some(Duration::from_millis(300)));
+    let mut ws = options.connect_with(Config { limits, ..Config::default() }).unwrap();
+    assert_eq!(ws.read().unwrap(), Some(Message::Text("x".into())));
+    assert_eq!(ws.read().unwrap(), None);
+    let took = server.join();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}

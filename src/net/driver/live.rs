@@ -152,6 +152,10 @@ impl<S: Sys> Driver<S> {
             self.unparsed = false;
             core.backlog.retain(|id| *id != self.id);
             core.take_back(std::mem::take(&mut self.tail).into_buffer());
+            // The messages were signs of life, and no turn has looked at the deadline since.
+            if !self.is_armed() {
+                core.touch(self);
+            }
             return None;
         }
         let (rest, at) = self.tail.parts();
