@@ -14,7 +14,7 @@ const GROUP_BYTES: usize = 64 * 1024;
 /// Luau's collector does the same little work at each allocation, however large that is, so large
 /// strings would pile up, and memory that is cold costs more than the work. A string of so many bytes
 /// counts, and for so many bytes of them there is one more step.
-const LARGE: usize = 8 * 1024;
+const LARGE: usize = 32 * 1024;
 const STEP_BYTES: usize = 48 * 1024;
 
 /// The functions of the Luau side that take events.
