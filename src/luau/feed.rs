@@ -101,19 +101,32 @@ impl Feed {
         }
     }
 
+    /// A message by itself, of `len` bytes.
+    fn message(
+        &mut self,
+        lua: &Lua,
+        bits: u64,
+        value: Value,
+        len: usize,
+        binary: Option<bool>,
+    ) -> mlua::Result<()> {
+        self.messages.call::<()>((bits, value, 1, binary))?;
+        self.collect(lua, &[len])
+    }
+
     fn event(&mut self, lua: &Lua, host: &Host, id: ConnId, event: Event<'_>) -> mlua::Result<()> {
-        let Feed { messages, event: tell, .. } = self;
+        let tell = &self.event;
         let bits = id.to_bits();
         match event {
             // Parsed events are not asked for.
             Event::ServerSent(_) => Ok(()),
             Event::Text(text) => {
-                messages.call::<()>((bits, lua.create_string(text.as_bytes())?, 1))?;
-                self.collect(lua, &[text.as_bytes().len()])
+                let value = Value::String(lua.create_string(text.as_bytes())?);
+                self.message(lua, bits, value, text.as_bytes().len(), None)
             }
             Event::Chunk(data) => {
-                messages.call::<()>((bits, lua.create_string(&data)?, 1))?;
-                self.collect(lua, &[data.len()])
+                let value = Value::String(lua.create_string(&data)?);
+                self.message(lua, bits, value, data.len(), None)
             }
             Event::Response(response) => {
                 let headers = lua.create_string(response.headers.as_bytes())?;
@@ -124,8 +137,7 @@ impl Feed {
                     true => Value::Buffer(lua.create_buffer(&data)?),
                     false => Value::String(lua.create_string(&data)?),
                 };
-                messages.call::<()>((bits, value, 1, true))?;
-                self.collect(lua, &[data.len()])
+                self.message(lua, bits, value, data.len(), Some(true))
             }
             Event::Opened(opened) => {
                 let headers = lua.create_string(opened.headers.as_bytes())?;

@@ -14,7 +14,7 @@ use super::options::{GLOBALS, Line, Options};
 use super::prelude::Prelude;
 use super::stopper::{Stopper, close_all};
 use super::watch;
-use crate::net::{Batch, Client, Events, Owner, after};
+use crate::net::{Batch, Client, Events, Owner, after, earlier};
 
 /// A Luau VM with the script APIs, and the reactor behind them.
 ///
@@ -277,10 +277,7 @@ impl Runtime {
         }
         let at = self.due.and_then(|seconds| self.host.instant(seconds));
         let step = self.stand.has(Stand::STEPS).then(|| self.stepped + STEP);
-        Ok(Progress::Waiting(match (at, step) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }))
+        Ok(Progress::Waiting(earlier(at, step)))
     }
 
     /// A round with what the last turn has brought.

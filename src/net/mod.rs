@@ -60,6 +60,14 @@ pub(crate) fn after(now: Instant, span: Duration) -> Instant {
     now + span.min(Duration::from_secs(100 * 365 * 86_400))
 }
 
+/// The earlier of two times; `None` never comes.
+pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
 /// What a reactor has to tell of a connection: `Opened? (Text | Binary | Pong)* Closing? Closed` of
 /// a WebSocket, `Response? (Chunk | ServerSent)* Closed` of a stream.
 pub type Event<'b> = proto::Event<'b, Closed>;

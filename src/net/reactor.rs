@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::ConnId;
 use super::ask::Ask;
 use super::conn::{Core, Counter, Sink};
 use super::driver::{Driver, token_parts};
@@ -13,6 +12,7 @@ use super::gate::Gates;
 use super::keys::Keys;
 use super::options::Config;
 use super::sys::{Os, OwnedFd, Poller, Ready, Sys};
+use super::{ConnId, earlier};
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::proto::ws::message::Message;
@@ -325,10 +325,7 @@ impl<S: Sys> Reactor<S> {
             return None;
         }
         let timer = self.timers.first().map(|(at, _)| *at);
-        Some(match (until, timer) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        })
+        Some(earlier(until, timer))
     }
 
     /// The second half: works off what is ready.
@@ -507,9 +504,6 @@ impl<S: Sys> Reactor<S> {
     /// Puts a connection's deadline into the table, or removes the connection if it is gone.
     fn arm(&mut self, id: ConnId) {
         let Some((_, driver)) = self.get(id) else { return };
-        if driver.is_armed() {
-            return;
-        }
         let (gone, armed, wanted) = (driver.is_gone(), driver.armed, driver.deadline());
         driver.armed = wanted;
         if let Some(at) = armed {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::batch::{Batch, Held};
 use super::conn::Sink;
 use super::sys::{OsPoller, Poller, Ready};
-use super::{Config, Reactor};
+use super::{Config, Reactor, earlier};
 
 /// A reactor behind a lock that nobody holds while waiting.
 pub(crate) struct Shared {
@@ -26,11 +26,7 @@ pub(super) struct Wait(Option<Option<Instant>>);
 
 impl Wait {
     fn at_most(self, until: Option<Instant>) -> Wait {
-        let earlier = |deadline: Option<Instant>| match (deadline, until) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        Wait(self.0.map(earlier))
+        Wait(self.0.map(|deadline| earlier(deadline, until)))
     }
 }
 

@@ -18,10 +18,13 @@ impl Fields {
         &self.raw
     }
 
+    fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.raw.split(|&b| b == b'\n').filter_map(|line| line.strip_suffix(b"\r"))
+    }
+
     /// Name and value of each field.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.raw.split(|&b| b == b'\n').filter_map(|line| {
-            let line = line.strip_suffix(b"\r")?;
+        self.lines().filter_map(|line| {
             let colon = line.iter().position(|&b| b == b':')?;
             Some((std::str::from_utf8(&line[..colon]).ok()?, trim(&line[colon + 1..])))
         })
@@ -30,8 +33,8 @@ impl Fields {
     /// The values of the fields with this name, compared without case.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let name = name.as_bytes();
-        self.raw.split(|&b| b == b'\n').filter_map(move |line| {
-            let (start, rest) = line.strip_suffix(b"\r")?.split_at_checked(name.len())?;
+        self.lines().filter_map(move |line| {
+            let (start, rest) = line.split_at_checked(name.len())?;
             // The first colon ends the name, and a name has none.
             let value = rest.strip_prefix(b":")?;
             (start.eq_ignore_ascii_case(name) && !name.contains(&b':')).then(|| trim(value))
