@@ -193,6 +193,14 @@ impl Peer {
         self.write(&answer);
     }
 
+    /// Opens it and never answers the close frame, of which it gives the code.
+    pub fn ignore_the_close(mut self, glued: &[u8]) -> u16 {
+        self.accept(glued);
+        let code = self.close_code();
+        self.rest();
+        code
+    }
+
     /// The next frame: its first byte and its payload. It has to be masked.
     pub fn frame(&mut self) -> (u8, Vec<u8>) {
         let start = self.read(2);

@@ -859,13 +859,21 @@ fn a_deadline_that_passes_in_the_middle_of_a_group_is_kept() {
     everywhere(script, &numbers(130), &["130 2"]);
 }
 
+/// What a script says that talks to an echo server.
+#[track_caller]
+fn talk(how: Drive, script: &str) -> Vec<String> {
+    let server = echo();
+    let (mut rt, _) = runtime(Mode::Inline, false, false);
+    rt.spawn(script, server.url());
+    drive(&mut rt, how);
+    rt.said.take()
+}
+
 // Each message is a turn of its own, and the next one comes when this one is answered: nothing else
 // would give the deadline its time.
 #[test]
 fn messages_without_end_shut_no_deadline_and_no_step_out() {
     for how in [Drive::Run, AT_ALL] {
-        let server = echo();
-        let (mut rt, _) = runtime(Mode::Inline, false, false);
         let script = r#"local ws, late = WebSocket.connect((...)), 0
             task.delay(0.002, function() late += 1 end)
             task.spawn(function() task.wait() late += 1 end)
@@ -882,9 +890,7 @@ fn messages_without_end_shut_no_deadline_and_no_step_out() {
             ws:Send("ball")
             ws.OnClose:Wait()
             print(late)"#;
-        rt.spawn(script, server.url());
-        drive(&mut rt, how);
-        assert_eq!(rt.said.take(), ["3"]);
+        assert_eq!(talk(how, script), ["3"]);
     }
 }
 
@@ -915,8 +921,6 @@ fn messages_that_come_singly_shut_no_deadline_out() {
 #[test]
 fn what_the_handler_of_a_single_message_puts_off_is_done() {
     for how in [Drive::Run, AT_ALL, LONG_STEPS] {
-        let server = echo();
-        let (mut rt, _) = runtime(Mode::Inline, false, false);
         let script = r#"local ws, calls = WebSocket.connect((...)), 0
             local ways = {
                 task.defer,
@@ -935,9 +939,7 @@ fn what_the_handler_of_a_single_message_puts_off_is_done() {
             ws:Send("ball")
             ws.OnClose:Wait()
             print(calls)"#;
-        rt.spawn(script, server.url());
-        drive(&mut rt, how);
-        assert_eq!(rt.said.take(), ["8"]);
+        assert_eq!(talk(how, script), ["8"]);
     }
 }
 

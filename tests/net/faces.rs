@@ -503,12 +503,7 @@ fn the_server_says_goodbye_when_it_is_stopped() {
 /// A server that never answers a close frame holds up the end of a client for the linger alone.
 #[test]
 fn the_end_of_a_client_takes_the_linger_at_most() {
-    let server = serve(|mut peer| {
-        peer.accept(b"");
-        let code = peer.close_code();
-        peer.rest();
-        code
-    });
+    let server = serve(|peer| peer.ignore_the_close(b""));
     let limits = Limits {
         close: Duration::from_secs(20),
         linger: Duration::from_millis(200),

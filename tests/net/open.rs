@@ -164,12 +164,7 @@ fn a_held_back_close_lets_the_owner_answer_what_came_before_it() {
 
 #[test]
 fn a_server_that_does_not_answer_a_close_is_given_up() {
-    let server = serve(|mut p| {
-        p.accept(b"");
-        let code = p.close_code();
-        p.rest();
-        code
-    });
+    let server = serve(|peer| peer.ignore_the_close(b""));
     let limits = Limits {
         close: Duration::from_millis(50),
         linger: Duration::from_millis(50),
@@ -378,12 +373,7 @@ fn plain_and_encrypted_connections_share_one_reactor() {
 fn a_failed_connection_ends_though_its_answer_was_flushed() {
     // The server broke a rule and stays; its owner lets the close frame go and flushes it: no
     // timer and no socket would ever bring the connection up again.
-    let server = serve(|mut p| {
-        p.accept(b"\xFF\0");
-        let code = p.close_code();
-        p.rest();
-        code
-    });
+    let server = serve(|peer| peer.ignore_the_close(b"\xFF\0"));
     let mut reactor = Reactor::new(Config::default()).unwrap();
     let id = reactor.open(options(&server.url()).hold_close(true)).unwrap();
     let until = Instant::now() + LONG / 4;
