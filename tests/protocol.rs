@@ -156,6 +156,8 @@ impl Sim {
             let event = self.with(|session, cx| session.filled(cx, n));
             self.tell(event);
         }
+        let event = self.with(|session, cx| session.drained(cx));
+        self.tell(event);
         self.tail.extend_from_slice(bytes);
         self.pump();
     }
@@ -690,6 +692,76 @@ fn a_frame_is_read_in_place_from_so_many_missing_bytes_on() {
         sim.feed(&[7], in_place);
         assert_eq!(sim.events.pop_front().unwrap(), ("binary".to_owned(), vec![7; there + 1]));
     }
+}
+
+/// RFC 6455 §8.1: a text that is read in place is looked at with its last byte, or when nothing more
+/// is there. Told the same whether it was looked at before, in part, or not at all.
+#[test]
+fn a_text_that_is_read_in_place_is_looked_at_when_it_ends_or_nothing_more_is_there() {
+    let good = "\u{e4}\u{20ac}\u{1f642}.".repeat(120).into_bytes();
+    let cases: Vec<(Vec<u8>, bool)> = [None, Some(21), Some(700), Some(good.len() - 1)]
+        .into_iter()
+        .map(|bad: Option<usize>| {
+            let mut text = good.clone();
+            if let Some(at) = bad {
+                text[at] = 0xFF;
+            }
+            (text, bad.is_none())
+        })
+        .collect();
+    let limits = Limits { in_place: 1, ..Default::default() };
+    let settings = Settings { limits: Arc::new(limits), ..Default::default() };
+    for (text, right) in cases {
+        let mut head = vec![0x81, 126];
+        head.extend((text.len() as u16).to_be_bytes());
+        // The head comes with `first` bytes, then reads bring at most so many, and after every
+        // `pause` of them nothing more is there (0: that never happens).
+        for first in [0, 1, 9, 400, 1_100] {
+            for most in [1, 7, 333, 2_000] {
+                for pause in [0, 1, 3] {
+                    let name = format!("{right} {first} {most} {pause}");
+                    let mut sim = Sim::new(settings.clone());
+                    let start = [&head[..], &text[..first]].concat();
+                    sim.feed(&start, false);
+                    let (mut at, mut reads) = (first, 0);
+                    while at < text.len() && sim.events.is_empty() {
+                        let space = sim.session.space().unwrap();
+                        let n = space.want.min(most).min(text.len() - at);
+                        space.buf.extend_from_slice(&text[at..at + n]);
+                        (at, reads) = (at + n, reads + 1);
+                        let event = sim.with(|session, cx| session.filled(cx, n));
+                        let told = event.is_some();
+                        sim.tell(event);
+                        assert!(!told || at == text.len(), "{name}: told at {at}");
+                        if pause > 0 && reads % pause == 0 {
+                            let event = sim.with(|session, cx| session.drained(cx));
+                            sim.tell(event);
+                            let broken = std::str::from_utf8(&text[..at]);
+                            let broken = broken.is_err_and(|e| e.error_len().is_some());
+                            assert!(broken != sim.events.is_empty() || at == text.len(), "{name}");
+                        }
+                    }
+                    let (kind, payload) = sim.events.pop_front().unwrap();
+                    if right {
+                        assert_eq!((&*kind, &payload), ("text", &text), "{name}");
+                    } else {
+                        assert!(kind.contains("NotUtf8"), "{name}: {kind}");
+                    }
+                    assert!(sim.events.is_empty(), "{name}");
+                }
+            }
+        }
+    }
+    // What is wrong in a fragment is found before what is wrong behind it.
+    let mut sim = Sim::new(settings);
+    sim.feed(b"\x01\x02a", false);
+    let space = sim.session.space().unwrap();
+    space.buf.push(0xFF);
+    let event = sim.with(|session, cx| session.filled(cx, 1));
+    sim.tell(event);
+    sim.tail.push(0xFF);
+    sim.pump();
+    assert!(sim.events.pop_front().unwrap().0.contains("NotUtf8"));
 }
 
 /// Faults of others, row 15: memory for a message of many small fragments is not moved for each.

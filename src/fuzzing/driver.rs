@@ -197,6 +197,8 @@ impl Driver {
                 let event = self.with(|session, cx| session.filled(cx, n));
                 self.tell(event);
             }
+            let event = self.with(|session, cx| session.drained(cx));
+            self.tell(event);
             self.tail.extend_from_slice(piece);
             self.pump();
         }

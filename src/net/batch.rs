@@ -86,9 +86,9 @@ impl Batch {
     fn item(&mut self, event: Event<'_>) -> (Item, usize) {
         match event {
             Event::Text(text) => match text.into_owned() {
-                Ok(bytes) => {
-                    let len = bytes.len();
-                    (Item::other(Event::Text(Text::checked(Cow::Owned(bytes)))), len)
+                Ok(text) => {
+                    let len = text.as_bytes().len();
+                    (Item::other(Event::Text(text)), len)
                 }
                 Err(text) => {
                     let text = text.as_str();

@@ -33,7 +33,9 @@
 //!   holds them. They are owned only when a message was put together from several pieces.
 //! * `receive` cannot fail. A broken rule becomes one [`Violation`], a queued close frame, a
 //!   parser that discards, and exactly one final event: [`Event::Closed`].
-//! * No byte is looked at twice, and an error is found at the byte that decides it.
+//! * No byte is looked at twice, and an error is found at the byte that decides it; of a large
+//!   message that is read in place, the start may be looked at twice, and what is not UTF-8 is found
+//!   when there is nothing more to read.
 //! * Time and random numbers come in with the [`Context`]; nothing here has a clock.
 //!
 //! ```text

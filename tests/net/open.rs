@@ -69,6 +69,32 @@ fn a_broken_frame_fails_the_connection_with_the_right_code_on_the_wire() {
 }
 
 #[test]
+fn a_large_text_that_turns_out_wrong_is_refused_though_nothing_follows() {
+    // RFC 6455 §8.1. Where a read in place ends is the kernel's to say, so the byte stands at every
+    // place by which one can.
+    let mut head = vec![0x81, 127];
+    head.extend(1_000_000u64.to_be_bytes());
+    for len in [70_000, 65_526 + 262_144, 400_000] {
+        for ends in [false, true] {
+            let text = [&head[..], &vec![b'a'; len - 1], b"\xFF"].concat();
+            let server = serve(move |mut p| {
+                p.accept(&text);
+                if ends {
+                    p.tcp.shutdown(std::net::Shutdown::Write).unwrap();
+                }
+                p.close_code()
+            });
+            let url = server.url();
+            let told = events(options(&url), trusting());
+            let (error, _) = failure(&told);
+            let want = "the server broke RFC 6455 §8.1: text message is not UTF-8";
+            assert_eq!(error.to_string(), format!("{url}: connection: {want}"), "{len} {ends}");
+            assert_eq!(server.join(), 1007, "{len} {ends}");
+        }
+    }
+}
+
+#[test]
 fn the_server_ends_without_a_close_frame() {
     for secure in [false, true] {
         for (name, bytes) in [

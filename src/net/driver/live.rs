@@ -98,6 +98,7 @@ impl<S: Sys> Driver<S> {
                 grow(&mut buf, end, &core.limits);
             }
             if !again {
+                self.drained(core, sink);
                 break outcome;
             }
         };
@@ -113,6 +114,14 @@ impl<S: Sys> Driver<S> {
             tls.shrink();
         }
         outcome
+    }
+
+    /// After the last read of this turn.
+    fn drained(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        let Life::Live(live) = &mut self.life else { return };
+        if let Some(event) = live.session.drained(&mut core.context()) {
+            self.event(core, sink, event);
+        }
     }
 
     /// Whether the turn has room for another read of so many bytes: what it has none for would

@@ -166,15 +166,21 @@ impl Connection {
         let (Some(mut rest), Some(message)) = (self.rest, self.message.as_mut()) else {
             return None;
         };
-        let from = message.data.len().saturating_sub(n);
-        if let Err(violation) = message.check_from(from) {
+        rest.missing = rest.missing.saturating_sub(n);
+        // The end of a message has its own look, and what may come at once is waited for.
+        let ends_fragment = rest.missing == 0 && !rest.fin;
+        if ends_fragment && let Err(violation) = message.look() {
             return Some(self.fail(cx, violation));
         }
-        rest.missing = rest.missing.saturating_sub(n);
         match self.continue_with(rest) {
             Ok(event) => event,
             Err(violation) => Some(self.fail(cx, violation)),
         }
+    }
+
+    pub(crate) fn drained(&mut self, cx: &mut Context<'_>) -> Option<Event<'static>> {
+        let violation = self.message.as_mut()?.look().err()?;
+        Some(self.fail(cx, violation))
     }
 
     #[inline]

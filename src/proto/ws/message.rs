@@ -17,6 +17,7 @@ pub struct Text<'b>(Repr<'b>);
 #[derive(Clone)]
 enum Repr<'b> {
     Str(&'b str),
+    String(String),
     /// INVARIANT: checked piece by piece as it arrived.
     Bytes(Cow<'b, [u8]>),
 }
@@ -37,16 +38,19 @@ impl<'b> Text<'b> {
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Repr::Str(text) => text.as_bytes(),
+            Repr::String(text) => text.as_bytes(),
             Repr::Bytes(bytes) => bytes,
         }
     }
 
-    /// The text. Free for a message that arrived in one piece. For any other, one more look at
-    /// its bytes: safe Rust knows no other way from checked bytes to `str`.
+    /// The text. Free for a message that arrived in one piece, and for a large one that was there
+    /// faster than it was read. For any other, one more look at its bytes: safe Rust knows no other
+    /// way from checked bytes to `str`.
     #[inline]
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Repr::Str(text) => text,
+            Repr::String(text) => text,
             Repr::Bytes(bytes) => str::from_utf8(bytes).unwrap_or_default(),
         }
     }
@@ -56,15 +60,17 @@ impl<'b> Text<'b> {
     pub fn into_string(self) -> String {
         match self.0 {
             Repr::Str(text) => text.to_owned(),
+            Repr::String(text) => text,
             Repr::Bytes(bytes) => String::from_utf8(bytes.into_owned()).unwrap_or_default(),
         }
     }
 
-    /// The bytes if they own their memory, else the text again.
+    /// The text if it owns its memory, else it is lent.
     #[cfg(feature = "net")]
-    pub(crate) fn into_owned(self) -> Result<Vec<u8>, Text<'b>> {
+    pub(crate) fn into_owned(self) -> Result<Text<'static>, Text<'b>> {
         match self.0 {
-            Repr::Bytes(Cow::Owned(bytes)) => Ok(bytes),
+            Repr::Bytes(Cow::Owned(bytes)) => Ok(Text(Repr::Bytes(Cow::Owned(bytes)))),
+            Repr::String(text) => Ok(Text(Repr::String(text))),
             lent => Err(Text(lent)),
         }
     }
@@ -73,6 +79,7 @@ impl<'b> Text<'b> {
     pub fn into_bytes(self) -> Cow<'b, [u8]> {
         match self.0 {
             Repr::Str(text) => Cow::Borrowed(text.as_bytes()),
+            Repr::String(text) => Cow::Owned(text.into_bytes()),
             Repr::Bytes(bytes) => bytes,
         }
     }
@@ -97,6 +104,8 @@ impl Eq for Text<'_> {}
 #[derive(Debug)]
 pub(crate) struct Assembly {
     text: bool,
+    /// How far a text was looked at, and where that ended.
+    looked: usize,
     utf8: Utf8,
     frames: u32,
     pub(crate) data: Vec<u8>,
@@ -108,7 +117,7 @@ const AHEAD: usize = 256 * 1024;
 impl Assembly {
     pub(crate) fn new(opcode: Opcode) -> Assembly {
         let text = opcode == Opcode::Text;
-        Assembly { text, utf8: Utf8::default(), frames: 0, data: Vec::new() }
+        Assembly { text, utf8: Utf8::default(), looked: 0, frames: 0, data: Vec::new() }
     }
 
     /// Counts a frame.
@@ -121,10 +130,9 @@ impl Assembly {
 
     /// Takes `piece` of a frame of which `missing` bytes more are to come.
     pub(crate) fn push(&mut self, piece: &[u8], missing: usize) -> Result<(), Violation> {
-        self.check(piece)?;
         self.reserve(piece.len(), missing);
         self.data.extend_from_slice(piece);
-        Ok(())
+        self.look()
     }
 
     /// Makes room for `now` bytes, and for those that follow as far as the peer has earned it:
@@ -141,24 +149,27 @@ impl Assembly {
         }
     }
 
-    /// Looks at bytes that are or will be part of the data.
-    fn check(&mut self, piece: &[u8]) -> Result<(), Violation> {
-        if self.text { self.utf8.feed(piece).map_err(|_| Violation::NotUtf8) } else { Ok(()) }
-    }
-
-    /// The same for what was read straight behind `data[from..]`.
-    pub(crate) fn check_from(&mut self, from: usize) -> Result<(), Violation> {
+    /// Looks at the bytes of a text that have come since the last look.
+    pub(crate) fn look(&mut self) -> Result<(), Violation> {
         if !self.text {
             return Ok(());
         }
-        self.utf8.feed(&self.data[from..]).map_err(|_| Violation::NotUtf8)
+        let new = self.data.get(self.looked..).unwrap_or_default();
+        self.looked = self.data.len();
+        self.utf8.feed(new).map_err(|_| Violation::NotUtf8)
     }
 
     /// The message, its last frame being complete: text or binary.
-    pub(crate) fn finish(self) -> Result<Message<'static>, Violation> {
+    pub(crate) fn finish(mut self) -> Result<Message<'static>, Violation> {
         if !self.text {
             return Ok(Message::Binary(Cow::Owned(self.data)));
         }
+        // One look at all of it gives a `str`, which another look at the rest would not.
+        if self.looked <= self.data.len() / 2 {
+            let text = String::from_utf8(self.data).map_err(|_| Violation::NotUtf8)?;
+            return Ok(Message::Text(Text(Repr::String(text))));
+        }
+        self.look()?;
         self.utf8.finish().map_err(|_| Violation::NotUtf8)?;
         Ok(Message::Text(Text::checked(Cow::Owned(self.data))))
     }
@@ -275,6 +286,21 @@ mod tests {
             }
         }
         assert!(count > 100_000, "{count}");
+    }
+
+    #[test]
+    fn one_look_at_a_text_is_enough_if_most_of_it_was_put_off() {
+        for (text, looked, once) in
+            [("", 0, true), ("0123456789", 5, true), ("0123456789", 6, false), ("0123", 4, false)]
+        {
+            let mut message = Assembly::new(Opcode::Text);
+            message.data.extend(&text.as_bytes()[..looked]);
+            message.look().unwrap();
+            message.data.extend(&text.as_bytes()[looked..]);
+            let Ok(Message::Text(got)) = message.finish() else { panic!("{text}") };
+            assert_eq!(got.as_str(), text);
+            assert_eq!(matches!(got.0, Repr::String(_)), once, "{text}, {looked}");
+        }
     }
 
     #[test]
