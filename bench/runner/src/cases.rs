@@ -368,16 +368,6 @@ fn memory() -> Vec<Case> {
 }
 
 fn rest() -> Vec<Case> {
-    let stream = |label, peer, kind, path| Entry {
-        label,
-        peer,
-        kind,
-        scheme: "http",
-        path,
-        open: 1,
-        count: None,
-        size: None,
-    };
     let without = ["moonwire-owned", "moonwire-luau-poll", "ws", "bun", "websockets", "lune"];
     vec![
         Case {
@@ -392,22 +382,48 @@ fn rest() -> Vec<Case> {
             against: &[TUNGSTENITE],
             targets: vec![ratio(REACTOR, TUNGSTENITE, 1.05)],
         },
-        Case {
-            name: "sse",
-            group: "sse",
-            title: "event stream, events of 100 B, against the same bytes as a RawStream",
-            metric: Metric::CpuPerMessage,
-            count: 500_000,
-            size: 100,
-            shrink: 100.0,
-            entries: vec![
-                stream("Luau, SSE", "moonwire-luau", "sse", "/sse"),
-                stream("Luau, RawStream", "moonwire-luau", "raw", "/raw"),
-                stream("reactor, blocks", "moonwire-reactor", "sse", "/sse"),
-                stream("reactor, raw", "moonwire-reactor", "raw", "/raw"),
-            ],
-            against: &["Luau, RawStream", "reactor, raw"],
-            targets: vec![ratio("Luau, SSE", "Luau, RawStream", 2.0)],
-        },
+        streams("sse", "event stream, events of 100 B, as one body", "/sse", "/raw"),
+        streams(
+            "sse-chunked",
+            "event stream, events of 100 B, each in a chunk of its own",
+            "/sse-chunked",
+            "/raw-chunked",
+        ),
     ]
+}
+
+/// Events of 100 B from `events`, against the same bytes as a `RawStream` from `bytes`.
+fn streams(
+    name: &'static str,
+    title: &'static str,
+    events: &'static str,
+    bytes: &'static str,
+) -> Case {
+    let stream = |label, peer, kind, path| Entry {
+        label,
+        peer,
+        kind,
+        scheme: "http",
+        path,
+        open: 1,
+        count: None,
+        size: None,
+    };
+    Case {
+        name,
+        group: "sse",
+        title,
+        metric: Metric::CpuPerMessage,
+        count: 500_000,
+        size: 100,
+        shrink: 100.0,
+        entries: vec![
+            stream("Luau, SSE", "moonwire-luau", "sse", events),
+            stream("Luau, RawStream", "moonwire-luau", "raw", bytes),
+            stream("reactor, blocks", "moonwire-reactor", "sse", events),
+            stream("reactor, raw", "moonwire-reactor", "raw", bytes),
+        ],
+        against: &["Luau, RawStream", "reactor, raw"],
+        targets: vec![ratio("Luau, SSE", "Luau, RawStream", 2.0)],
+    }
 }

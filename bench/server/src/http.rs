@@ -58,20 +58,24 @@ pub fn accepted(key: &str) -> String {
 
 /// An event stream, or the same bytes as something else.
 pub fn stream(io: &mut Io, request: &Request) -> Result<(), Failure> {
-    let kind = match request.path.as_str() {
-        "/sse" => "text/event-stream",
-        "/raw" => "application/octet-stream",
+    let (kind, chunked) = match request.path.as_str() {
+        "/sse" => ("text/event-stream", false),
+        "/raw" => ("application/octet-stream", false),
+        "/sse-chunked" => ("text/event-stream", true),
+        "/raw-chunked" => ("application/octet-stream", true),
         _ => {
             io.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")?;
             return Ok(io.end()?);
         }
     };
     let number = |name| request.number(name).ok_or("a number is missing in the query");
-    let body = events(number("n")?, number("size")?);
+    let body = events(number("n")?, number("size")?, chunked);
+    let framing = match chunked {
+        true => "Transfer-Encoding: chunked".to_owned(),
+        false => format!("Content-Length: {}", body.len()),
+    };
     let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n",
-        body.len()
+        "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n{framing}\r\nConnection: close\r\n\r\n"
     );
     io.write_all(head.as_bytes())?;
     for piece in body.chunks(256 * 1024) {
@@ -80,18 +84,26 @@ pub fn stream(io: &mut Io, request: &Request) -> Result<(), Failure> {
     Ok(io.end()?)
 }
 
-/// `n` events of `size` bytes each, with the lines around them.
-fn events(n: usize, size: usize) -> Arc<Vec<u8>> {
-    type Kept = Option<((usize, usize), Arc<Vec<u8>>)>;
+/// `n` events of `size` bytes each, with the lines around them; each in a chunk of its own, as a
+/// server that sends them one by one frames them, or in a row.
+fn events(n: usize, size: usize, chunked: bool) -> Arc<Vec<u8>> {
+    type Kept = Option<((usize, usize, bool), Arc<Vec<u8>>)>;
     static LAST: Mutex<Kept> = Mutex::new(None);
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     match &*last {
-        Some((of, body)) if *of == (n, size) => Arc::clone(body),
+        Some((of, body)) if *of == (n, size, chunked) => Arc::clone(body),
         _ => {
             let fill = "x".repeat(size.saturating_sub("data: 000000000000 \n\n".len()));
-            let text: String = (0..n).map(|i| format!("data: {i:012} {fill}\n\n")).collect();
+            let event = |i| format!("data: {i:012} {fill}\n\n");
+            let text: String = match chunked {
+                true => {
+                    let chunks = (0..n).map(event).map(|e| format!("{:x}\r\n{e}\r\n", e.len()));
+                    chunks.chain(["0\r\n\r\n".to_owned()]).collect()
+                }
+                false => (0..n).map(event).collect(),
+            };
             let body = Arc::new(text.into_bytes());
-            *last = Some(((n, size), Arc::clone(&body)));
+            *last = Some(((n, size, chunked), Arc::clone(&body)));
             body
         }
     }

@@ -10,6 +10,7 @@
 //! | `/idle?bytes=N` | sends one message of N bytes, then nothing |
 //! | `/sse?n=N&size=S` | HTTP: an event stream of N events of S bytes each |
 //! | `/raw?n=N&size=S` | HTTP: the same bytes as `application/octet-stream` |
+//! | `/sse-chunked`, `/raw-chunked` | the same with each event in a chunk of its own |
 
 mod flood;
 mod frame;
