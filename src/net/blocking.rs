@@ -37,7 +37,6 @@ impl Options {
         // cache than be many megabytes of small allocations.
         let limits = &mut config.limits;
         limits.turn = limits.turn.min(TURN);
-        limits.receive_buffer_max = limits.receive_buffer_max.min(READ);
         let url = self.url().as_str().to_owned();
         let io = |e| Error::new(&url, Stage::Connect, ErrorKind::Io(e));
         let mut reactor = Reactor::new(config).map_err(io)?;
@@ -59,10 +58,6 @@ impl Options {
 
 /// The most that a turn of the blocking face hands over, whatever [`crate::Limits::turn`] allows.
 const TURN: usize = 64 * 1024;
-
-/// The most that it reads at once: the buffer serves one connection alone, of which there may be
-/// many, and beyond this little is gained.
-const READ: usize = 256 * 1024;
 
 /// A message of the blocking face.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -310,8 +305,8 @@ impl Drop for WebSocket {
     }
 }
 
-/// Reads at the end of a handle, of at most [`READ`] bytes each: more than a socket holds by default,
-/// and an end where the server never stops.
+/// Reads at the end of a handle, of [`crate::Limits::receive_buffer_max`] bytes each at most: more
+/// than a socket holds by default, and an end where the server never stops.
 const READS_AT_END: usize = 32;
 
 #[cfg(test)]

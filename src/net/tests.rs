@@ -494,23 +494,45 @@ fn a_turn_hands_over_so_much_give_or_take_a_message() {
 /// `Limits::receive_buffer` and `Limits::receive_buffer_max`: the sizes of the reads.
 #[test]
 fn the_receive_buffer_starts_and_ends_where_it_is_told_to() {
-    let reads = |receive_buffer: usize, receive_buffer_max: usize, waits: usize| {
-        let turn = usize::MAX;
+    let all = |receive_buffer, receive_buffer_max, turn, bytes: &[u8]| {
         let limits = Limits { receive_buffer, receive_buffer_max, turn, ..Limits::default() };
         let mut bench = Bench::new(limits);
         let (_, tcp) = bench.open(ws());
         bench.world.lock().tcps[tcp].reads.clear();
-        // Frames of two bytes, so that nothing is kept between two reads.
-        bench.gives(tcp, &[0x89, 0].repeat(waits / 2));
-        bench.turn();
+        bench.gives(tcp, bytes);
+        for _ in 0..=bytes.len() / turn {
+            bench.turn();
+        }
         std::mem::take(&mut bench.world.lock().tcps[tcp].reads)
     };
+    // Frames of two bytes, so that nothing is kept between two reads.
+    let reads =
+        |first, most, waits: usize| all(first, most, usize::MAX, &[0x89, 0].repeat(waits / 2));
     // One byte less than fills it: no second read. What fills it: the next is as large as allowed.
     assert_eq!(reads(5000, 20_000, 4998), [5000]);
     assert_eq!(reads(5000, 20_000, 5000)[..2], [5000, 10_000]);
     let most = |max| reads(5000, max, 60_000).into_iter().max().unwrap();
     assert_eq!([most(20_000), most(20_001), most(5000), most(0)], [20_000, 20_001, 5000, 5000]);
     assert_eq!([reads(4096, 4096, 2), reads(4095, 4095, 2)], [[4096], [4096]], "the least");
+    // Though a turn has no room for another read of that size.
+    let texts = [&b"\x81\x7E\x03\xE4"[..], &[b'a'; 996]].concat().repeat(200);
+    assert_eq!(all(5000, 20_000, 20_000, &texts).into_iter().max(), Some(20_000));
+    // And no larger where messages wait in it, to be pulled.
+    let limits = Limits { receive_buffer: 5000, receive_buffer_max: 20_000, ..Limits::default() };
+    let mut bench = Bench::new(limits);
+    let (id, tcp) = bench.open(ws());
+    bench.world.lock().tcps[tcp].reads.clear();
+    bench.gives(tcp, &b"\x81\0".repeat(100_000));
+    bench.reactor.be_lazy(true);
+    let mut got = 0;
+    while got < 100_000 {
+        bench.turn();
+        while bench.reactor.pull(id).is_some() {
+            got += 1;
+        }
+    }
+    let reads = std::mem::take(&mut bench.world.lock().tcps[tcp].reads);
+    assert_eq!(reads.into_iter().max(), Some(20_000));
 }
 
 /// A large message is read to its own place, to its end; of the next one only so much is read to the

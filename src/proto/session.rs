@@ -166,7 +166,8 @@ impl Session {
     }
 
     /// Where the bytes that come next may be read to without a copy, while a large frame is
-    /// under way. Tell with [`Session::filled`], and at the end with [`Session::drained`].
+    /// under way. Tell with [`Session::filled`], and when nothing more is there with
+    /// [`Session::drained`].
     pub fn space(&mut self) -> Option<Space<'_>> {
         match &mut self.0 {
             State::Open(connection) => connection.space(),
@@ -175,7 +176,8 @@ impl Session {
     }
 
     /// `n` bytes were appended to what [`Session::space`] gave. Whether they are UTF-8 is looked at
-    /// with the last of the message: then one look is enough for [`Text::as_str`](super::Text::as_str), too.
+    /// with the last of the message: then one look is enough for
+    /// [`Text::as_str`](crate::proto::Text::as_str), too.
     pub fn filled(&mut self, cx: &mut Context<'_>, n: usize) -> Option<Event<'static>> {
         match &mut self.0 {
             State::Open(connection) => connection.filled(cx, n),
@@ -183,8 +185,8 @@ impl Session {
         }
     }
 
-    /// Nothing more is there to be read for now: what [`Session::filled`] has not looked at is
-    /// looked at, so that a peer that breaks a rule and then waits is told.
+    /// Nothing more is there to be read for now: what [`Session::filled`] has put off is looked at
+    /// (RFC 6455 §8.1), so that a peer that breaks a rule and then waits is told.
     #[inline]
     pub fn drained(&mut self, cx: &mut Context<'_>) -> Option<Event<'static>> {
         match &mut self.0 {

@@ -94,8 +94,10 @@ impl<S: Sys> Driver<S> {
             let again = full && !self.unparsed && self.has_room(core, buf.len() - end);
             // What TLS decrypts finds its room itself.
             let filled = full && (!partial || end == buf.len());
-            if filled && (again || core.lazy) && !self.is_secure() {
-                grow(&mut buf, end, &core.limits);
+            if filled && !self.is_secure() {
+                // What waits for its owner is taken out before the next read.
+                let kept = if self.unparsed && core.lazy { 0 } else { end };
+                grow(&mut buf, kept, &core.limits);
             }
             if !again {
                 self.drained(core, sink);
@@ -404,7 +406,7 @@ impl<S: Sys> Driver<S> {
     }
 }
 
-/// Makes room in a receive buffer that a read has filled up to `end`.
+/// Makes room in a receive buffer that a read has filled, and of which `end` bytes are kept.
 fn grow(buf: &mut Vec<u8>, end: usize, limits: &Limits) {
     // A frame that lacks little may fill it all; a read of nothing would look like the end of the
     // stream.
