@@ -95,8 +95,8 @@ impl<S: Sys> Driver<S> {
             // What TLS decrypts finds its room itself.
             let filled = full && (!partial || end == buf.len());
             if filled && !self.is_secure() {
-                // What waits for its owner is taken out before the next read.
-                let kept = if self.unparsed && core.lazy { 0 } else { end };
+                // What waits, for its owner or for another turn, is taken out before the next read.
+                let kept = if self.unparsed { 0 } else { end };
                 grow(&mut buf, kept, &core.limits);
             }
             if !again {
