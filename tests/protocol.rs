@@ -150,16 +150,28 @@ impl Sim {
     fn feed(&mut self, mut bytes: &[u8], in_place: bool) {
         while let Some(space) = self.session.space().filter(|_| in_place && !bytes.is_empty()) {
             let n = space.want.min(bytes.len());
-            assert!(n > 0 && space.buf.capacity() - space.buf.len() >= space.want);
-            space.buf.extend_from_slice(&bytes[..n]);
+            self.fill(&bytes[..n]);
             bytes = &bytes[n..];
-            let event = self.with(|session, cx| session.filled(cx, n));
-            self.tell(event);
         }
-        let event = self.with(|session, cx| session.drained(cx));
-        self.tell(event);
+        self.drained();
         self.tail.extend_from_slice(bytes);
         self.pump();
+    }
+
+    /// Bytes from the peer that the session wants in its own memory.
+    fn fill(&mut self, bytes: &[u8]) {
+        let space = self.session.space().unwrap();
+        assert!((1..=space.want).contains(&bytes.len()));
+        assert!(space.buf.capacity() - space.buf.len() >= space.want);
+        space.buf.extend_from_slice(bytes);
+        let event = self.with(|session, cx| session.filled(cx, bytes.len()));
+        self.tell(event);
+    }
+
+    /// Nothing more is there.
+    fn drained(&mut self) {
+        let event = self.with(|session, cx| session.drained(cx));
+        self.tell(event);
     }
 
     fn eof(&mut self) {
@@ -725,17 +737,14 @@ fn a_text_that_is_read_in_place_is_looked_at_when_it_ends_or_nothing_more_is_the
                     sim.feed(&start, false);
                     let (mut at, mut reads) = (first, 0);
                     while at < text.len() && sim.events.is_empty() {
-                        let space = sim.session.space().unwrap();
-                        let n = space.want.min(most).min(text.len() - at);
-                        space.buf.extend_from_slice(&text[at..at + n]);
+                        let want = sim.session.space().unwrap().want;
+                        let n = want.min(most).min(text.len() - at);
+                        sim.fill(&text[at..at + n]);
                         (at, reads) = (at + n, reads + 1);
-                        let event = sim.with(|session, cx| session.filled(cx, n));
-                        let told = event.is_some();
-                        sim.tell(event);
+                        let told = !sim.events.is_empty();
                         assert!(!told || at == text.len(), "{name}: told at {at}");
                         if pause > 0 && reads % pause == 0 {
-                            let event = sim.with(|session, cx| session.drained(cx));
-                            sim.tell(event);
+                            sim.drained();
                             let broken = std::str::from_utf8(&text[..at]);
                             let broken = broken.is_err_and(|e| e.error_len().is_some());
                             assert!(broken != sim.events.is_empty() || at == text.len(), "{name}");
@@ -755,10 +764,7 @@ fn a_text_that_is_read_in_place_is_looked_at_when_it_ends_or_nothing_more_is_the
     // What is wrong in a fragment is found before what is wrong behind it.
     let mut sim = Sim::new(settings);
     sim.feed(b"\x01\x02a", false);
-    let space = sim.session.space().unwrap();
-    space.buf.push(0xFF);
-    let event = sim.with(|session, cx| session.filled(cx, 1));
-    sim.tell(event);
+    sim.fill(&[0xFF]);
     sim.tail.push(0xFF);
     sim.pump();
     assert!(sim.events.pop_front().unwrap().0.contains("NotUtf8"));

@@ -35,8 +35,7 @@ impl Options {
     pub fn connect_with(self, mut config: Config) -> Result<WebSocket, Error> {
         // A message is owned here, and read soon: what one turn brings had better stay in the
         // cache than be many megabytes of small allocations.
-        let limits = &mut config.limits;
-        limits.turn = limits.turn.min(TURN);
+        config.limits.turn = config.limits.turn.min(TURN);
         let url = self.url().as_str().to_owned();
         let io = |e| Error::new(&url, Stage::Connect, ErrorKind::Io(e));
         let mut reactor = Reactor::new(config).map_err(io)?;

@@ -1,6 +1,6 @@
 //! One opening handshake at a time with one address and port (RFC 6455 §4.1, 2).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use super::ConnId;
@@ -8,7 +8,7 @@ use super::ConnId;
 /// Who may open a connection to where.
 pub(crate) struct Gates {
     max: usize,
-    gates: HashMap<SocketAddr, Gate>,
+    gates: BTreeMap<SocketAddr, Gate>,
     /// Gates that someone left while others wait.
     freed: Vec<SocketAddr>,
 }
@@ -21,7 +21,7 @@ struct Gate {
 
 impl Gates {
     pub(crate) fn new(max: usize) -> Gates {
-        Gates { max: max.max(1), gates: HashMap::new(), freed: Vec::new() }
+        Gates { max: max.max(1), gates: BTreeMap::new(), freed: Vec::new() }
     }
 
     /// Whether `who` may go ahead; if not, it waits for [`Gates::next`].

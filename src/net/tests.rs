@@ -538,6 +538,23 @@ fn the_receive_buffer_starts_and_ends_where_it_is_told_to() {
     assert_eq!(reads.into_iter().max(), Some(20_000));
 }
 
+/// RFC 6455 §7.1.1: the server closes first, so its end comes with or right behind its last frame.
+#[test]
+fn what_comes_behind_the_last_word_is_read_in_the_same_turn() {
+    let mut bench = Bench::new(Limits::default());
+    let (id, tcp) = bench.open(ws());
+    let reads = |bench: &mut Bench, bytes: &[u8]| {
+        bench.world.lock().tcps[tcp].reads.clear();
+        bench.gives(tcp, bytes);
+        bench.turn();
+        bench.world.lock().tcps[tcp].reads.len()
+    };
+    assert_eq!(reads(&mut bench, &binary(5)), 1, "more is to be waited for");
+    bench.reactor.close(id, &CloseFrame::new(1000, "")).unwrap();
+    assert_eq!(reads(&mut bench, &binary(5)), 1, "the server has not answered");
+    assert_eq!(reads(&mut bench, b"\x88\x02\x03\xE8"), 2);
+}
+
 /// A large message is read to its own place, to its end; of the next one only so much is read to the
 /// shared buffer as that has at first, and the buffer does not grow for it.
 #[test]

@@ -42,6 +42,10 @@ impl Fields {
     }
 
     fn push(&mut self, name: &[u8], value: &[u8]) {
+        // Most heads fit, so that they take one allocation.
+        if self.raw.capacity() == 0 {
+            self.raw.reserve(FIRST);
+        }
         for part in [name, b": ", value, b"\r\n"] {
             self.raw.extend_from_slice(part);
         }
@@ -55,6 +59,9 @@ impl Fields {
         }
     }
 }
+
+/// First size of the memory for fields.
+const FIRST: usize = 256;
 
 /// A response head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,23 +183,19 @@ impl HeadParser {
             let most = limits.line.min(limits.head);
             status_prefix(&input[..input.len().min(most)])?;
         }
-        while let Some(&b) = input.get(self.seen) {
-            if b == b'\r' {
-                match input.get(self.seen + 1) {
-                    None => break,
-                    Some(b'\n') => return Ok(Some(self.seen)),
-                    Some(_) => return Err(HeadError::LineEnd),
-                }
-            }
-            match b {
-                b'\n' => return Err(HeadError::LineEnd),
-                _ if !is_value_byte(b) => return Err(HeadError::Control(b)),
-                _ if self.seen >= limits.line => return Err(HeadError::LongLine),
-                _ if self.total + self.seen >= limits.head => return Err(HeadError::LongHead),
-                _ => self.seen += 1,
-            }
+        let fresh = input.get(self.seen..).unwrap_or_default();
+        self.seen += fresh.iter().position(|&b| !is_value_byte(b)).unwrap_or(fresh.len());
+        let most = limits.line.min(limits.head.saturating_sub(self.total));
+        if self.seen > most {
+            let long = if most == limits.line { HeadError::LongLine } else { HeadError::LongHead };
+            return Err(long);
         }
-        Ok(None)
+        match input.get(self.seen..).unwrap_or_default() {
+            [] | [b'\r'] => Ok(None),
+            [b'\r', b'\n', ..] => Ok(Some(self.seen)),
+            [b'\r' | b'\n', ..] => Err(HeadError::LineEnd),
+            [b, ..] => Err(HeadError::Control(*b)),
+        }
     }
 }
 
@@ -300,6 +303,45 @@ mod tests {
         assert_eq!(head.fields.all("a").collect::<Vec<_>>(), [&b"1"[..], b""]);
         assert_eq!(head.fields.all("B").next(), Some(&b"two"[..]));
         assert_eq!(head.fields.all("").next(), None);
+    }
+
+    /// A byte at a time, with each limit looked at for each byte.
+    fn naive_line(input: &[u8], total: usize, limits: &Limits) -> Result<Option<usize>, HeadError> {
+        for (i, &b) in input.iter().enumerate() {
+            match (b, input.get(i + 1)) {
+                (b'\r', None) => return Ok(None),
+                (b'\r', Some(b'\n')) => return Ok(Some(i)),
+                (b'\r' | b'\n', _) => return Err(HeadError::LineEnd),
+                _ if !is_value_byte(b) => return Err(HeadError::Control(b)),
+                _ if i >= limits.line => return Err(HeadError::LongLine),
+                _ if total + i >= limits.head => return Err(HeadError::LongHead),
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    #[test]
+    fn a_line_ends_where_a_look_at_each_byte_says() {
+        let inputs: [&[u8]; 9] =
+            [b"", b"\r", b"\r\n", b"abcdef", b"abc\r", b"abc\r\nd", b"ab\rc", b"a\nb", b"ab\0c"];
+        for (input, n) in inputs.iter().flat_map(|input| (0..6 * 9 * 9).map(move |n| (*input, n))) {
+            let (line, head, total) = (n / 81, n / 9 % 9, n % 9);
+            let limits = Limits { line, head, ..Limits::default() };
+            for step in [1, 2, 9] {
+                let mut parser = HeadParser { total, ..HeadParser::of_trailers() };
+                let mut got = Ok(None);
+                for end in (step..input.len() + step).step_by(step) {
+                    let there = &input[..end.min(input.len())];
+                    got = parser.line(there, &limits);
+                    assert_eq!(got, naive_line(there, total, &limits), "{input:?} {limits:?}");
+                    if got != Ok(None) {
+                        break;
+                    }
+                }
+                assert_eq!(got, naive_line(input, total, &limits), "{input:?}");
+            }
+        }
     }
 
     #[test]

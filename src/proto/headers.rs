@@ -145,8 +145,13 @@ impl Headers {
 /// Stands for what must not be shown.
 pub(crate) const SECRET: &str = "***";
 
+/// First size of the memory for a head.
+const FIRST: usize = 512;
+
 /// Writes the request line and `Host`; without the URL if that is `hidden`.
 pub(crate) fn write_start(out: &mut Vec<u8>, method: &str, url: &Url, hidden: bool) {
+    // Most heads fit, so that they take one allocation.
+    out.reserve(FIRST);
     let host = url.host_field();
     let (target, host) = if hidden { (SECRET, SECRET) } else { (url.target(), host.as_str()) };
     for part in [method, " ", target, " HTTP/1.1\r\nHost: ", host, "\r\n"] {

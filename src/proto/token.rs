@@ -71,9 +71,13 @@ pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// assert_eq!(moonwire::proto::escape(b"abcdef", 3), "abc…");
 /// ```
 pub fn escape(bytes: &[u8], max: usize) -> String {
-    let mut text = String::with_capacity(bytes.len().min(max) + 4);
-    for &b in &bytes[..bytes.len().min(max)] {
-        text.extend(std::ascii::escape_default(b).map(char::from));
+    let shown = &bytes[..bytes.len().min(max)];
+    let mut text = String::with_capacity(shown.len() + 4);
+    for &b in shown {
+        match b {
+            b' '..=b'~' if !matches!(b, b'"' | b'\'' | b'\\') => text.push(char::from(b)),
+            _ => text.extend(std::ascii::escape_default(b).map(char::from)),
+        }
     }
     if bytes.len() > max {
         text.push('…');

@@ -91,7 +91,8 @@ impl<S: Sys> Driver<S> {
             let partial = self.large;
             let outcome = self.read_once(core, sink, &mut buf, &mut end);
             let full = matches!(outcome, Ok(Read::Some { more: true }));
-            let again = full && !self.unparsed && self.has_room(core, buf.len() - end);
+            let more = full || matches!(outcome, Ok(Read::Some { .. })) && self.peer_is_done();
+            let again = more && !self.unparsed && self.has_room(core, buf.len() - end);
             // What TLS decrypts finds its room itself.
             let filled = full && (!partial || end == buf.len());
             if filled && !self.is_secure() {
@@ -116,6 +117,12 @@ impl<S: Sys> Driver<S> {
             tls.shrink();
         }
         outcome
+    }
+
+    /// Whether the end is all that may still come. It is usually there with the last frame, since a
+    /// server that has heard and said the last word closes at once (RFC 6455 §7.1.1).
+    fn peer_is_done(&mut self) -> bool {
+        self.live().is_some_and(|live| live.session.peer_is_done())
     }
 
     /// After the last read of this turn.
