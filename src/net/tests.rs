@@ -37,6 +37,8 @@ struct Tcp {
     room: usize,
     /// How much each read asked for.
     reads: Vec<usize>,
+    /// Bytes that a read brings at most.
+    most: usize,
     /// How often it was written to.
     writes: usize,
     /// Writing fails.
@@ -91,11 +93,23 @@ impl Sys for Toy {
     fn connect(&mut self, to: SocketAddr) -> io::Result<Fd> {
         let mut state = self.0.lock();
         let (at, accepted, id) = (state.now, state.accepts, state.tcps.len());
-        let (watched, dropped, room) = (None, false, usize::MAX);
+        let (watched, dropped, room, most) = (None, false, usize::MAX, usize::MAX);
         let (input, output, reads) = Default::default();
         let (writes, broken) = Default::default();
-        let tcp =
-            Tcp { to, at, watched, accepted, dropped, input, output, room, reads, writes, broken };
+        let tcp = Tcp {
+            to,
+            at,
+            watched,
+            accepted,
+            dropped,
+            input,
+            output,
+            room,
+            reads,
+            most,
+            writes,
+            broken,
+        };
         state.tcps.push(tcp);
         Ok(Fd(self.0.clone(), id))
     }
@@ -107,7 +121,7 @@ impl Sys for Toy {
     fn read(&mut self, socket: &Fd, buf: &mut [u8]) -> io::Result<usize> {
         let tcp = &mut self.0.lock().tcps[socket.1];
         tcp.reads.push(buf.len());
-        let n = tcp.input.len().min(buf.len());
+        let n = tcp.input.len().min(buf.len()).min(tcp.most);
         buf.iter_mut().zip(tcp.input.drain(..n)).for_each(|(to, byte)| *to = byte);
         if n == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
     }
@@ -217,6 +231,11 @@ impl Bench {
 
     fn gives(&self, tcp: usize, bytes: &[u8]) {
         self.world.lock().tcps[tcp].input.extend(bytes);
+    }
+
+    /// The sizes of the reads since this was last asked.
+    fn reads(&self, tcp: usize) -> Vec<usize> {
+        std::mem::take(&mut self.world.lock().tcps[tcp].reads)
     }
 
     fn wrote(&self, tcp: usize) -> Vec<u8> {
@@ -498,12 +517,12 @@ fn the_receive_buffer_starts_and_ends_where_it_is_told_to() {
         let limits = Limits { receive_buffer, receive_buffer_max, turn, ..Limits::default() };
         let mut bench = Bench::new(limits);
         let (_, tcp) = bench.open(ws());
-        bench.world.lock().tcps[tcp].reads.clear();
+        bench.reads(tcp);
         bench.gives(tcp, bytes);
         for _ in 0..=bytes.len() / turn.min(100) {
             bench.turn();
         }
-        std::mem::take(&mut bench.world.lock().tcps[tcp].reads)
+        bench.reads(tcp)
     };
     // Frames of two bytes, so that nothing is kept between two reads.
     let reads =
@@ -524,7 +543,7 @@ fn the_receive_buffer_starts_and_ends_where_it_is_told_to() {
     let limits = Limits { receive_buffer: 5000, receive_buffer_max: 20_000, ..Limits::default() };
     let mut bench = Bench::new(limits);
     let (id, tcp) = bench.open(ws());
-    bench.world.lock().tcps[tcp].reads.clear();
+    bench.reads(tcp);
     bench.gives(tcp, &b"\x81\0".repeat(100_000));
     bench.reactor.be_lazy(true);
     let mut got = 0;
@@ -534,8 +553,7 @@ fn the_receive_buffer_starts_and_ends_where_it_is_told_to() {
             got += 1;
         }
     }
-    let reads = std::mem::take(&mut bench.world.lock().tcps[tcp].reads);
-    assert_eq!(reads.into_iter().max(), Some(20_000));
+    assert_eq!(bench.reads(tcp).into_iter().max(), Some(20_000));
 }
 
 /// RFC 6455 §7.1.1: the server closes first, so its end comes with or right behind its last frame.
@@ -544,15 +562,18 @@ fn what_comes_behind_the_last_word_is_read_in_the_same_turn() {
     let mut bench = Bench::new(Limits::default());
     let (id, tcp) = bench.open(ws());
     let reads = |bench: &mut Bench, bytes: &[u8]| {
-        bench.world.lock().tcps[tcp].reads.clear();
+        bench.reads(tcp);
         bench.gives(tcp, bytes);
         bench.turn();
-        bench.world.lock().tcps[tcp].reads.len()
+        bench.reads(tcp).len()
     };
     assert_eq!(reads(&mut bench, &binary(5)), 1, "more is to be waited for");
     bench.reactor.close(id, &CloseFrame::new(1000, "")).unwrap();
     assert_eq!(reads(&mut bench, &binary(5)), 1, "the server has not answered");
     assert_eq!(reads(&mut bench, b"\x88\x02\x03\xE8"), 2);
+    // One that goes on all the same gets no more of a turn.
+    bench.world.lock().tcps[tcp].most = 1;
+    assert_eq!(reads(&mut bench, &[0; 100]), 2);
 }
 
 /// A large message is read to its own place, to its end; of the next one only so much is read to the
@@ -569,11 +590,11 @@ fn a_large_message_is_followed_by_a_short_read() {
     };
     let mut bench = Bench::new(limits);
     let (_, tcp) = bench.open(ws());
-    bench.world.lock().tcps[tcp].reads.clear();
+    bench.reads(tcp);
     let large = [&[0x82, 126, 0x9C, 0x40][..], &[7; 40_000]].concat();
     bench.gives(tcp, &large.repeat(3));
     bench.turn();
-    let reads = std::mem::take(&mut bench.world.lock().tcps[tcp].reads);
+    let reads = bench.reads(tcp);
     let message = [5000, 40_004 - 5000];
     assert_eq!(reads[..6], [message; 3].concat(), "{reads:?}");
     assert_eq!(bench.told.iter().filter(|told| told.contains("binary")).count(), 3);

@@ -86,12 +86,16 @@ impl<S: Sys> Driver<S> {
             buf.resize(end + core.limits.receive_buffer, 0);
         }
         buf[..end].copy_from_slice(tail.rest());
+        let mut once_more = true;
         let outcome = loop {
             // It may be asked for less than the buffer holds.
             let partial = self.large;
             let outcome = self.read_once(core, sink, &mut buf, &mut end);
             let full = matches!(outcome, Ok(Read::Some { more: true }));
-            let more = full || matches!(outcome, Ok(Read::Some { .. })) && self.peer_is_done();
+            let more = full
+                || matches!(outcome, Ok(Read::Some { .. }))
+                    && std::mem::take(&mut once_more)
+                    && self.peer_is_done();
             let again = more && !self.unparsed && self.has_room(core, buf.len() - end);
             // What TLS decrypts finds its room itself.
             let filled = full && (!partial || end == buf.len());
@@ -120,7 +124,8 @@ impl<S: Sys> Driver<S> {
     }
 
     /// Whether the end is all that may still come. It is usually there with the last frame, since a
-    /// server that has heard and said the last word closes at once (RFC 6455 §7.1.1).
+    /// server that has heard and said the last word closes at once (RFC 6455 §7.1.1). One that goes
+    /// on all the same does not hold up the others, so it is looked for once.
     fn peer_is_done(&mut self) -> bool {
         self.live().is_some_and(|live| live.session.peer_is_done())
     }
