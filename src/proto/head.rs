@@ -42,10 +42,6 @@ impl Fields {
     }
 
     fn push(&mut self, name: &[u8], value: &[u8]) {
-        // Most heads fit, so that they take one allocation.
-        if self.raw.capacity() == 0 {
-            self.raw.reserve(FIRST);
-        }
         for part in [name, b": ", value, b"\r\n"] {
             self.raw.extend_from_slice(part);
         }
@@ -60,7 +56,7 @@ impl Fields {
     }
 }
 
-/// First size of the memory for fields.
+/// First size of the memory for the fields of a head: most fit, so that they take one allocation.
 const FIRST: usize = 256;
 
 /// A response head.
@@ -184,13 +180,14 @@ impl HeadParser {
             status_prefix(&input[..input.len().min(most)])?;
         }
         let fresh = input.get(self.seen..).unwrap_or_default();
-        self.seen += fresh.iter().position(|&b| !is_value_byte(b)).unwrap_or(fresh.len());
+        let plain = fresh.iter().position(|&b| !is_value_byte(b)).unwrap_or(fresh.len());
+        self.seen += plain;
         let most = limits.line.min(limits.head.saturating_sub(self.total));
         if self.seen > most {
             let long = if most == limits.line { HeadError::LongLine } else { HeadError::LongHead };
             return Err(long);
         }
-        match input.get(self.seen..).unwrap_or_default() {
+        match &fresh[plain..] {
             [] | [b'\r'] => Ok(None),
             [b'\r', b'\n', ..] => Ok(Some(self.seen)),
             [b'\r' | b'\n', ..] => Err(HeadError::LineEnd),
@@ -227,8 +224,8 @@ fn status_line(line: &[u8]) -> Result<Head, HeadError> {
         [b' ', reason @ ..] => reason,
         _ => return Err(bad()),
     };
-    let reason = escape(reason, SHOWN);
-    Ok(Head { minor: minor - b'0', status, reason, fields: Fields::default() })
+    let (reason, fields) = (escape(reason, SHOWN), Fields { raw: Vec::with_capacity(FIRST) });
+    Ok(Head { minor: minor - b'0', status, reason, fields })
 }
 
 /// field-line = field-name ":" OWS field-value OWS, or the continuation of the one before.

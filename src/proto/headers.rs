@@ -145,12 +145,11 @@ impl Headers {
 /// Stands for what must not be shown.
 pub(crate) const SECRET: &str = "***";
 
-/// First size of the memory for a head.
+/// First size of the memory for a head: most fit, so that they take one allocation.
 const FIRST: usize = 512;
 
 /// Writes the request line and `Host`; without the URL if that is `hidden`.
 pub(crate) fn write_start(out: &mut Vec<u8>, method: &str, url: &Url, hidden: bool) {
-    // Most heads fit, so that they take one allocation.
     out.reserve(FIRST);
     let host = url.host_field();
     let (target, host) = if hidden { (SECRET, SECRET) } else { (url.target(), host.as_str()) };

@@ -1,5 +1,7 @@
 //! The byte classes of HTTP's grammar as tables, and what peers' bytes look like in our texts.
 
+use std::fmt::Write as _;
+
 /// A class of bytes as a table of 256 answers.
 const fn class(ranges: &[(u8, u8)]) -> [bool; 256] {
     let mut table = [false; 256];
@@ -73,12 +75,8 @@ pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub fn escape(bytes: &[u8], max: usize) -> String {
     let shown = &bytes[..bytes.len().min(max)];
     let mut text = String::with_capacity(shown.len() + 4);
-    for &b in shown {
-        match b {
-            b' '..=b'~' if !matches!(b, b'"' | b'\'' | b'\\') => text.push(char::from(b)),
-            _ => text.extend(std::ascii::escape_default(b).map(char::from)),
-        }
-    }
+    // A `String` takes all that is written to it.
+    let _ = write!(text, "{}", shown.escape_ascii());
     if bytes.len() > max {
         text.push('…');
     }
