@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::batch::Held;
+use super::faces::Held;
 use super::sys::{Interest, Poller, Ready, Sys};
 use super::{
     Answer, Ask, Batch, Closed, Config, Conn, ConnId, Event, Options, Reactor, StreamOptions,

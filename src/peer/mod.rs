@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use crate::limits::Limits;
 #[cfg(feature = "tls")]
-use crate::net::tls;
-use crate::net::tls::server::Identity;
+use crate::net::wire::tls;
+use crate::net::wire::tls::server::Identity;
 use crate::net::{Os, OsPoller, Poller as _, Socket, Sys as _};
 use serve::Serving;
 

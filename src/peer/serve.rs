@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::Server;
 use super::conn::Conn;
 use crate::limits::Limits;
-use crate::net::link::{Link, Read};
-use crate::net::tls::Tls;
+use crate::net::wire::link::{Link, Read};
+use crate::net::wire::tls::Tls;
 use crate::net::{Interest, Os, Poller as _, Ready, Socket, Sys as _};
 
 /// For the peer to read what was said last.

@@ -8,13 +8,13 @@ use std::time::Instant;
 use super::tail::Tail;
 use super::{Attempt, Driver, Entry, Life, Live, Opening, Token};
 use crate::error::{ErrorKind, Stage};
-use crate::net::after;
-use crate::net::ask::Ask;
-use crate::net::conn::{Core, Sink};
-use crate::net::dial::{Plan, Step};
-use crate::net::link::Link;
-use crate::net::stream_options::StreamOptions;
+use crate::net::ask::{Ask, StreamOptions};
+use crate::net::reactor::conn::Sink;
+use crate::net::reactor::core::Core;
 use crate::net::sys::{Interest, Sys};
+use crate::net::time::after;
+use crate::net::wire::dial::{Plan, Step};
+use crate::net::wire::link::Link;
 use crate::policy::Destination;
 use crate::proto::http::Redirect;
 use crate::proto::{Host, SECRET};
@@ -181,7 +181,7 @@ impl<S: Sys> Driver<S> {
             entry: Some(Box::new(entry)),
             stream,
         });
-        core.touch(self);
+        self.touch(core);
     }
 
     /// The answer is elsewhere: this connection ends, and the next turn opens another.
@@ -191,7 +191,7 @@ impl<S: Sys> Driver<S> {
         let Life::Live(live) = std::mem::replace(&mut self.life, Life::Gone) else { return };
         let (token, total) = (live.token, live.session.exchange().and_then(|e| e.timing().total));
         let options = live.part(core);
-        core.touch(self);
+        self.touch(core);
         let (Some(mut options), false) = (options, self.released) else { return };
         options.request = to.request;
         self.url = options.request.shown_url().into();

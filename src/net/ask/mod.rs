@@ -1,14 +1,20 @@
 //! What a reactor can be asked to open: a WebSocket or a stream.
 
+mod config;
+mod options;
+mod stream;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::after;
-use super::options::Options;
-use super::stream_options::StreamOptions;
+use super::time::after;
 use crate::limits::Limits;
 use crate::proto::http::Timing;
 use crate::proto::{Host, Session, Settings, Url};
+
+pub use config::{Config, Override};
+pub use options::Options;
+pub use stream::StreamOptions;
 
 /// What is to be opened; made of [`Options`] or [`StreamOptions`].
 #[derive(Clone, Debug)]
@@ -32,7 +38,7 @@ impl From<StreamOptions> for Ask {
 }
 
 impl Ask {
-    pub(super) fn url(&self) -> &Url {
+    pub(in crate::net) fn url(&self) -> &Url {
         match self {
             Ask::WebSocket(options) => options.url(),
             Ask::Stream(options) => options.url(),
@@ -40,7 +46,7 @@ impl Ask {
     }
 
     /// What may be shown of the URL.
-    pub(super) fn shown_url(&self) -> &str {
+    pub(in crate::net) fn shown_url(&self) -> &str {
         match self {
             Ask::WebSocket(options) => options.request.shown_url(),
             Ask::Stream(options) => options.request.shown_url(),
@@ -48,25 +54,25 @@ impl Ask {
     }
 
     /// Whether nothing of the URL may be shown.
-    pub(super) fn is_secret(&self) -> bool {
+    pub(in crate::net) fn is_secret(&self) -> bool {
         self.shown_url() != self.url().as_str()
     }
 
     /// With the keep-alive pings of a face whose owner waits. A stream has none; see
     /// [`StreamOptions::idle`].
-    pub(super) fn kept_alive(self) -> Ask {
+    pub(in crate::net) fn kept_alive(self) -> Ask {
         match self {
             Ask::WebSocket(options) => Ask::WebSocket(options.kept_alive()),
             stream => stream,
         }
     }
 
-    pub(super) fn origin(&self) -> (Host, u16) {
+    pub(in crate::net) fn origin(&self) -> (Host, u16) {
         (self.url().host().clone(), self.url().port())
     }
 
     /// Its own limits, or the reactor's.
-    pub(super) fn limits<'a>(&'a self, limits: &'a Arc<Limits>) -> &'a Arc<Limits> {
+    pub(in crate::net) fn limits<'a>(&'a self, limits: &'a Arc<Limits>) -> &'a Arc<Limits> {
         let own = match self {
             Ask::WebSocket(options) => &options.limits,
             Ask::Stream(options) => &options.limits,
@@ -82,18 +88,18 @@ impl Ask {
     }
 
     /// The time limit of the opening: of a WebSocket as a whole, of a stream up to the request.
-    pub(super) fn opening(&self, limits: &Arc<Limits>) -> Duration {
+    pub(in crate::net) fn opening(&self, limits: &Arc<Limits>) -> Duration {
         self.timeout().unwrap_or(self.limits(limits).opening)
     }
 
     /// The time limit of the answer, once the connection is ready.
-    pub(super) fn response(&self, limits: &Arc<Limits>) -> Duration {
+    pub(in crate::net) fn response(&self, limits: &Arc<Limits>) -> Duration {
         self.timeout().unwrap_or(self.limits(limits).response)
     }
 
     /// When all has to be there that comes before messages or a body. For a stream without a limit
     /// of its own, over all redirects, as long as one request may take.
-    pub(super) fn total(&self, now: Instant, limits: &Arc<Limits>) -> Instant {
+    pub(in crate::net) fn total(&self, now: Instant, limits: &Arc<Limits>) -> Instant {
         let opening = self.opening(limits);
         match (self, self.timeout()) {
             (Ask::Stream(_), None) => after(now, opening.saturating_add(self.response(limits))),
@@ -102,12 +108,12 @@ impl Ask {
     }
 
     /// Whether RFC 6455 §4.1 allows one at a time with one address.
-    pub(super) fn is_gated(&self) -> bool {
+    pub(in crate::net) fn is_gated(&self) -> bool {
         matches!(self, Ask::WebSocket(_))
     }
 
     /// The session that speaks for it, to be `total`ly open at a time.
-    pub(super) fn session(
+    pub(in crate::net) fn session(
         &self,
         limits: &Arc<Limits>,
         trace: bool,

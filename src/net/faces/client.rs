@@ -6,10 +6,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::batch::{Batch, Held};
-use super::reactor::Reactor;
 use super::shared::Shared;
-use super::{Ask, Config, ConnId, Event, after};
 use crate::error::Error;
+use crate::net::ask::{Ask, Config};
+use crate::net::event::{ConnId, Event};
+use crate::net::reactor::Reactor;
+use crate::net::time::after;
 use crate::proto::{CloseFrame, Context, Misuse, Session};
 
 /// A handle of a reactor that runs on a thread of its own. Clones share it; the thread ends, and

@@ -46,7 +46,7 @@ fn config(roots: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {
 }
 
 /// The configuration of a reactor that was given none.
-pub(super) fn default_config() -> Result<Arc<ClientConfig>, ErrorKind> {
+pub(in crate::net) fn default_config() -> Result<Arc<ClientConfig>, ErrorKind> {
     let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     config(roots).map_err(|e| failure(e, Phase::Greeting))
 }

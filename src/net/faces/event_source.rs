@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::conn::Conn;
-use super::reactor::Reactor;
-use super::{Closed, Config, ConnId, Event, StreamOptions, after};
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
+use crate::net::ask::{Config, StreamOptions};
+use crate::net::event::{Closed, ConnId, Event};
+use crate::net::reactor::{Conn, Reactor};
+use crate::net::time::after;
 use crate::proto::CloseFrame;
 use crate::proto::http::exchange::check_type;
 use crate::proto::http::{Delivery, HttpError, Response};

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::net::time::after;
+
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -46,7 +48,7 @@ impl Plan {
             && let Some(address) = self.addresses.pop_front()
         {
             self.under_way += 1;
-            self.next = Some(super::after(now, self.delay));
+            self.next = Some(after(now, self.delay));
             return Step::Start(address);
         }
         match (self.under_way, self.addresses.is_empty()) {

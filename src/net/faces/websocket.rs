@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::conn::Conn;
-use super::reactor::Reactor;
-use super::{Closed, Config, ConnId, Event, Options};
 use crate::error::{Error, ErrorKind, Stage};
+use crate::net::ask::{Config, Options};
+use crate::net::event::{Closed, ConnId, Event};
+use crate::net::reactor::{Conn, Reactor};
 use crate::proto::ws::message::Message as Lent;
 use crate::proto::{CloseFrame, Fields, Misuse, Opened};
 

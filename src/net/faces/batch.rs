@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{Conn, ConnId, Event, Sink};
+use crate::net::event::{ConnId, Event};
+use crate::net::reactor::{Conn, Sink};
 use crate::proto::Text;
 
 /// Keeps events for later. Small payloads are copied one behind the other; those that own their
@@ -70,10 +71,10 @@ impl Batch {
 
     /// What an event counts that has no bytes.
     #[cfg(test)]
-    pub(super) const EVENT: usize = size_of::<(ConnId, Item)>();
+    pub(in crate::net) const EVENT: usize = size_of::<(ConnId, Item)>();
 
     /// What its events count with each connection until they are consumed.
-    pub(super) fn costs(&self) -> &[(ConnId, usize)] {
+    pub(in crate::net) fn costs(&self) -> &[(ConnId, usize)] {
         &self.costs
     }
 
@@ -148,12 +149,12 @@ impl Sink for Batch {
     }
 }
 
-/// A batch whose events count as held until [`super::Reactor::consumed`].
-pub(super) struct Held<'a>(pub(super) &'a mut Batch);
+/// A batch whose events count as held until [`crate::net::Reactor::consumed`].
+pub(in crate::net) struct Held<'a>(pub(in crate::net) &'a mut Batch);
 
 impl Held<'_> {
     /// Keeps an event; what it counts.
-    pub(super) fn keep(&mut self, conn: &mut Conn<'_>, event: Event<'_>) -> usize {
+    pub(in crate::net) fn keep(&mut self, conn: &mut Conn<'_>, event: Event<'_>) -> usize {
         let cost = self.0.put(conn.id(), event);
         conn.hold(cost);
         cost

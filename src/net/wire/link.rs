@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::sys::Sys;
 use super::tls::{Fed, Tls};
 use crate::error::ErrorKind;
+use crate::net::sys::Sys;
 
 pub(crate) struct Link<S: Sys> {
     pub(crate) socket: S::Socket,

@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use self::tail::Tail;
 use crate::error::ErrorKind;
 use crate::limits::Limits;
-use crate::net::ConnId;
-use crate::net::ask::Ask;
-use crate::net::conn::{Core, Sink};
-use crate::net::dial::Plan;
-use crate::net::link::Link;
-use crate::net::stream_options::StreamOptions;
+use crate::net::ask::{Ask, StreamOptions};
+use crate::net::event::ConnId;
+use crate::net::reactor::conn::Sink;
+use crate::net::reactor::core::Core;
 use crate::net::sys::{Interest, Sys};
+use crate::net::wire::dial::Plan;
+use crate::net::wire::link::Link;
 use crate::proto::Session;
 use crate::trace::Trace;
 
@@ -156,6 +156,13 @@ impl<S: Sys> Driver<S> {
         }
     }
 
+    /// Something has happened to it: [`Driver::settle`] is to look at it before the next wait.
+    pub(super) fn touch(&mut self, core: &mut Core<S>) {
+        if !std::mem::replace(&mut self.touched, true) {
+            core.dirty.push(self.id);
+        }
+    }
+
     pub(super) fn is_gone(&self) -> bool {
         matches!(self.life, Life::Gone)
     }
@@ -203,7 +210,7 @@ impl<S: Sys> Driver<S> {
         let pause = self.held > if low { low_water } else { limits.high_water };
         if pause != self.paused {
             self.paused = pause;
-            core.touch(self);
+            self.touch(core);
         }
     }
 

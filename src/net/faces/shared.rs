@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 use super::batch::{Batch, Held};
-use super::conn::Sink;
-use super::sys::{OsPoller, Poller, Ready};
-use super::{Config, Reactor, earlier};
+use crate::net::ask::Config;
+use crate::net::reactor::{Reactor, Sink};
+use crate::net::sys::{OsPoller, Poller, Ready};
+use crate::net::time::earlier;
 
 /// A reactor behind a lock that nobody holds while waiting.
 pub(crate) struct Shared {

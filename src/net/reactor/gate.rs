@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
-use super::ConnId;
+use crate::net::event::ConnId;
 
 /// Who may open a connection to where.
 pub(crate) struct Gates {

@@ -1,22 +1,31 @@
 //! The poll loop: wait, read, parse, tell, look at the timers, write.
 
+mod conn;
+mod core;
+mod driver;
+mod gate;
+mod keys;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::ask::Ask;
-use super::conn::{Core, Counter, Sink};
-use super::driver::{Driver, token_parts};
-use super::gate::Gates;
-use super::keys::Keys;
-use super::options::Config;
-use super::sys::{Os, OwnedFd, Poller, Ready, Sys};
-use super::{ConnId, earlier};
+use self::conn::Counter;
+use self::core::Core;
+use self::driver::{Driver, token_parts};
+use self::gate::Gates;
+use self::keys::Keys;
+use super::ask::{Ask, Config};
+use super::event::ConnId;
+use super::sys::{Interest, Os, OsPoller, OwnedFd, Poller, Ready, Sys};
+use super::time::earlier;
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::proto::ws::message::Message;
 use crate::proto::{CloseFrame, Context, Misuse, Session};
+
+pub use conn::{Conn, Sink};
 
 /// All connections of one thread, and what they share. `turn` does one round; whoever calls it is
 /// the poll thread.
@@ -63,11 +72,11 @@ impl Reactor {
     /// The sockets to wait for and what for, for an event loop of the embedder's that cannot wait
     /// for an epoll descriptor. Valid until the next call of this reactor; on Linux, where
     /// `epoll_fd` gives one descriptor for all, it is empty.
-    pub fn interests(&self) -> Vec<(Arc<OwnedFd>, super::Interest)> {
+    pub fn interests(&self) -> Vec<(Arc<OwnedFd>, Interest)> {
         match &**self.core.sys.poller() {
             #[cfg(target_os = "linux")]
-            super::OsPoller::Epoll(_) => Vec::new(),
-            super::OsPoller::Poll(set) => set.interests(),
+            OsPoller::Epoll(_) => Vec::new(),
+            OsPoller::Poll(set) => set.interests(),
         }
     }
 }
@@ -80,8 +89,8 @@ impl Reactor {
     pub fn epoll_fd(&self) -> Option<super::sys::BorrowedFd<'_>> {
         use super::sys::AsFd as _;
         match &**self.core.sys.poller() {
-            super::OsPoller::Epoll(epoll) => Some(epoll.as_fd()),
-            super::OsPoller::Poll(_) => None,
+            OsPoller::Epoll(epoll) => Some(epoll.as_fd()),
+            OsPoller::Poll(_) => None,
         }
     }
 }
@@ -171,7 +180,7 @@ impl<S: Sys> Reactor<S> {
         let id = ConnId::new(index, slot.generation);
         self.core.now = self.core.sys.now();
         let mut driver = Box::new(Driver::new(id, ask, &self.core));
-        self.core.touch(&mut driver);
+        driver.touch(&mut self.core);
         slot.driver = Some(driver);
         self.open += 1;
         self.core.fresh.push(id);
@@ -229,7 +238,7 @@ impl<S: Sys> Reactor<S> {
     }
 
     /// Closes every socket, whatever is under way, and tells nothing.
-    pub(super) fn abandon_all(&mut self) {
+    pub(in crate::net) fn abandon_all(&mut self) {
         for index in 0..self.slots.len() {
             if let Some(driver) = &mut self.slots[index].driver {
                 driver.free(&mut self.core);
@@ -311,7 +320,7 @@ impl<S: Sys> Reactor<S> {
 
     /// The first half of a turn: what [`Poller::wait`] has to be given, or `None` if there is work
     /// already.
-    pub(super) fn before_wait(
+    pub(in crate::net) fn before_wait(
         &mut self,
         until: Option<Instant>,
         sink: &mut dyn Sink,
@@ -329,19 +338,19 @@ impl<S: Sys> Reactor<S> {
     }
 
     /// The second half: works off what is ready.
-    pub(super) fn after_wait(&mut self, sink: &mut dyn Sink) {
+    pub(in crate::net) fn after_wait(&mut self, sink: &mut dyn Sink) {
         self.core.now = self.core.sys.now();
         self.core.handed = 0;
         for id in std::mem::take(&mut self.core.fresh) {
             if let Some((core, driver)) = self.get(id) {
                 driver.start(core, sink);
-                core.touch(driver);
+                driver.touch(core);
             }
         }
         while let Some((id, answer)) = self.core.sys.resolved() {
             if let Some((core, driver)) = self.get(ConnId::from_bits(id)) {
                 driver.addresses(core, sink, answer);
-                core.touch(driver);
+                driver.touch(core);
             }
         }
         for id in std::mem::take(&mut self.core.backlog) {
@@ -366,23 +375,23 @@ impl<S: Sys> Reactor<S> {
     }
 
     /// Bytes that the last turn has worked off.
-    pub(super) fn handed(&self) -> usize {
+    pub(in crate::net) fn handed(&self) -> usize {
         self.core.handed
     }
 
     /// The time as this reactor last saw it.
     #[cfg(feature = "luau")]
-    pub(super) fn now(&self) -> Instant {
+    pub(in crate::net) fn now(&self) -> Instant {
         self.core.now
     }
 
     /// Adds what another thread has waited for.
-    pub(super) fn add_ready(&mut self, ready: &mut Vec<Ready>) {
+    pub(in crate::net) fn add_ready(&mut self, ready: &mut Vec<Ready>) {
         self.ready.append(ready);
     }
 
     /// Of the bytes that were handed over for a connection, so many are consumed.
-    pub(super) fn consumed(&mut self, id: ConnId, bytes: usize) {
+    pub(in crate::net) fn consumed(&mut self, id: ConnId, bytes: usize) {
         if let Some((core, driver)) = self.get(id) {
             driver.held = driver.held.saturating_sub(bytes);
             driver.balance(core);
@@ -391,28 +400,28 @@ impl<S: Sys> Reactor<S> {
 
     /// While `lazy`, a turn only reads what an open connection has to say: [`Reactor::pull`] takes
     /// the messages one by one, and what is none is left to the next turn.
-    pub(super) fn be_lazy(&mut self, lazy: bool) {
+    pub(in crate::net) fn be_lazy(&mut self, lazy: bool) {
         self.core.lazy = lazy;
     }
 
     /// The next message of a connection, if it was read and stands there whole.
-    pub(super) fn pull(&mut self, id: ConnId) -> Option<Message<'_>> {
+    pub(in crate::net) fn pull(&mut self, id: ConnId) -> Option<Message<'_>> {
         let (core, driver) = self.get(id)?;
         driver.pull(core)
     }
 
     /// Whether input waits that was read.
-    pub(super) fn is_behind(&self) -> bool {
+    pub(in crate::net) fn is_behind(&self) -> bool {
         !self.core.backlog.is_empty()
     }
 
     /// Whether a connection may be unread until more is consumed: none is where little waits.
-    pub(super) fn may_be_stopped(&self) -> bool {
+    pub(in crate::net) fn may_be_stopped(&self) -> bool {
         self.core.held > self.core.limits.low_water.min(self.core.limits.high_water)
     }
 
     /// Whether a turn need not wait.
-    pub(super) fn has_work(&self) -> bool {
+    pub(in crate::net) fn has_work(&self) -> bool {
         !self.core.fresh.is_empty()
             || !self.core.dirty.is_empty()
             || self.core.gates.is_freed()
@@ -435,14 +444,14 @@ impl<S: Sys> Reactor<S> {
         let Some(live) = driver.live() else { return Err(Misuse::NotOpen) };
         act(&mut live.session, &mut core.context())?;
         let buffered = live.session.buffered();
-        core.touch(driver);
+        driver.touch(core);
         self.cork(id, buffered);
         Ok(())
     }
 
     /// Does something with an open connection and writes at once what comes of it; whether that is
     /// known to be all there is to do. Else a turn looks, which has to wait if bytes are buffered.
-    pub(super) fn act_now(
+    pub(in crate::net) fn act_now(
         &mut self,
         id: ConnId,
         act: impl FnOnce(&mut Session, &mut Context<'_>) -> Result<(), Misuse>,
@@ -453,7 +462,7 @@ impl<S: Sys> Reactor<S> {
         if driver.write_early(core) && driver.is_settled(core) {
             return Ok(true);
         }
-        core.touch(driver);
+        driver.touch(core);
         self.flush();
         Ok(false)
     }
@@ -487,7 +496,7 @@ impl<S: Sys> Reactor<S> {
             {
                 if let Some((core, driver)) = self.get(who) {
                     driver.unpark(core, sink, to);
-                    core.touch(driver);
+                    driver.touch(core);
                 }
             }
             let Some(id) = self.core.dirty.pop() else { return };

@@ -6,10 +6,11 @@ use super::tail::Tail;
 use super::{Driver, Life, Live, Token};
 use crate::error::ErrorKind;
 use crate::limits::Limits;
-use crate::net::Event;
-use crate::net::conn::{Conn, Core, Sink};
-use crate::net::link::{Link, Read};
+use crate::net::event::Event;
+use crate::net::reactor::conn::{Conn, Sink};
+use crate::net::reactor::core::Core;
 use crate::net::sys::{Ready, Sys};
+use crate::net::wire::link::{Link, Read};
 use crate::proto;
 use crate::proto::ws::message::Message;
 
@@ -44,7 +45,7 @@ impl<S: Sys> Driver<S> {
             _ => {}
         }
         if ready.write || !self.is_settled(core) {
-            core.touch(self);
+            self.touch(core);
         }
     }
 
@@ -57,7 +58,7 @@ impl<S: Sys> Driver<S> {
             if self.paused {
                 core.handed = core.limits.turn;
             }
-            core.touch(self);
+            self.touch(core);
             // What is there has to count before the time does.
             let lazy = std::mem::take(&mut core.lazy);
             self.read(core, sink);
@@ -160,7 +161,7 @@ impl<S: Sys> Driver<S> {
             }
             core.take_back(tail.into_buffer());
         }
-        core.touch(self);
+        self.touch(core);
     }
 
     /// The next message out of input that waits because its owner asks for one at a time
@@ -177,7 +178,7 @@ impl<S: Sys> Driver<S> {
             core.take_back(std::mem::take(&mut self.tail).into_buffer());
             // The messages were signs of life, and no turn has looked at the deadline since.
             if !self.is_armed() {
-                core.touch(self);
+                self.touch(core);
             }
             return None;
         }

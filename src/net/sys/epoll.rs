@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::read;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
 
-use super::sys::{AsFd, BorrowedFd, Interest, OwnedFd, Ready, timespec};
+use super::timespec::timespec;
+use super::{Interest, Ready};
+use crate::net::time::after;
 
 /// The token of the waker; see [`Sys::watch`](super::Sys::watch).
 const WAKER: u64 = u64::MAX;
@@ -142,7 +145,7 @@ impl Timer {
     /// See [`Epoll::arm`].
     fn arm(&mut self, now: Instant, left: Duration) -> bool {
         let Timer::Made { fd, armed } = self else { return false };
-        let until = super::after(now, left);
+        let until = after(now, left);
         if armed.is_some_and(|at| at <= until) {
             return true;
         }

@@ -1,6 +1,6 @@
 //! Mask keys and nonces: from the system's CSPRNG in blocks, wiped as they are used.
 
-use super::sys::Sys;
+use crate::net::sys::Sys;
 use crate::proto::Random;
 
 const BLOCK: usize = 4096;

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use super::tail::Tail;
 use super::{Driver, Life, Live};
 use crate::error::{Error, ErrorKind, Stage};
-use crate::net::conn::{Conn, Core, Sink};
+use crate::net::event::{Closed, Event};
+use crate::net::reactor::conn::{Conn, Sink};
+use crate::net::reactor::core::Core;
 use crate::net::sys::{Interest, Sys};
-use crate::net::{Closed, Event, after};
+use crate::net::time::after;
 use crate::proto::SECRET;
 use crate::proto::http::HttpError;
 use crate::proto::{self, Failure, HandshakeError, Lost, Timer};
@@ -32,7 +34,7 @@ impl<S: Sys> Driver<S> {
         // A peer that is done sending may read on.
         if kind.is_none() && !self.deaf && live.session.peer_is_done() && live.owes() {
             self.deaf = true;
-            core.touch(self);
+            self.touch(core);
             return;
         }
         self.deaf = true;
@@ -50,7 +52,7 @@ impl<S: Sys> Driver<S> {
     }
 
     pub(in crate::net) fn on_deadline(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
-        core.touch(self);
+        self.touch(core);
         match &mut self.life {
             Life::Opening(opening) if opening.deadline <= core.now => {
                 let stage = if opening.plan.is_none() { Stage::Resolve } else { Stage::Connect };
@@ -305,7 +307,7 @@ impl<S: Sys> Driver<S> {
             Life::Gone => {}
         }
         self.tail = Tail::default();
-        core.touch(self);
+        self.touch(core);
     }
 
     /// Its owner has gone: an open connection is closed, one that is being opened dropped.
@@ -314,7 +316,7 @@ impl<S: Sys> Driver<S> {
         // Nobody will consume what it holds, and the answer to our close frame is to be read.
         self.held = 0;
         self.balance(core);
-        core.touch(self);
+        self.touch(core);
         match &mut self.life {
             Life::Live(live) if live.entry.is_none() && live.stream.is_none() => {
                 let mut cx = core.context();

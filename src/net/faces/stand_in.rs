@@ -34,10 +34,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::batch::{Batch, Held};
-use super::conn::{Conn, Sink};
 use super::shared::Shared;
-use super::sys::Ready;
-use super::{Config, Event, after};
+use crate::net::ask::Config;
+use crate::net::event::Event;
+use crate::net::reactor::{Conn, Sink};
+use crate::net::sys::Ready;
+use crate::net::time::after;
 
 /// The owner does something else than to drive the reactor.
 const BUSY: u64 = 1;

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::conn::Conn;
-use super::reactor::Reactor;
-use super::{Closed, Config, ConnId, Event, StreamOptions};
 use crate::error::{Error, ErrorKind, Stage};
+use crate::net::ask::{Config, StreamOptions};
+use crate::net::event::{Closed, ConnId, Event};
+use crate::net::reactor::{Conn, Reactor};
+use crate::net::time::after;
 use crate::proto::http::Response;
 use crate::proto::{CloseFrame, sse};
 
@@ -109,7 +110,7 @@ impl Stream {
 
     /// What comes next, if it comes within `timeout`. Zero looks at what is there.
     pub fn read_timeout(&mut self, timeout: Duration) -> Result<Piece, Error> {
-        self.next(Some(super::after(Instant::now(), timeout)))
+        self.next(Some(after(Instant::now(), timeout)))
     }
 
     fn next(&mut self, until: Option<Instant>) -> Result<Piece, Error> {

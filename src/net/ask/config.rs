@@ -1,0 +1,114 @@
+//! What a reactor is made with.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+#[cfg(feature = "tls")]
+use std::sync::Arc;
+
+use crate::limits::Limits;
+use crate::policy::Policy;
+use crate::proto::{Host, Url};
+use crate::trace::Observer;
+
+/// What a reactor is made with; the default suits most.
+#[derive(Default)]
+pub struct Config {
+    /// Its bounds, and those of its connections.
+    pub limits: Limits,
+    /// TLS for `wss://`; without it, the roots of `webpki-roots` (made at the first use).
+    /// [`crate::tls_config`] makes one with further roots.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// Where to connect to instead of asking the resolver.
+    pub resolve: Vec<Override>,
+    /// Where connections may go; [`Policy::open`] by default.
+    pub policy: Policy,
+    /// Is told every frame and change of state.
+    pub observer: Option<Box<dyn Observer>>,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("limits", &self.limits)
+            .field("resolve", &self.resolve)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A host and port whose connections go elsewhere. The TLS name and the `Host` field stay those
+/// of the URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// In lower case, without a final dot.
+    pub host: String,
+    /// The port of the URL.
+    pub port: u16,
+    /// Where to connect to.
+    pub to: SocketAddr,
+}
+
+impl std::str::FromStr for Override {
+    type Err = String;
+
+    /// Reads `HOST:PORT:ADDRESS` or `HOST:PORT:ADDRESS:PORT`; an IPv6 address may stand in
+    /// brackets, and has to if a port follows.
+    ///
+    /// ```
+    /// let o: moonwire::Override = "echo.example:443:[::1]:8443".parse()?;
+    /// assert_eq!((o.host.as_str(), o.port, o.to.port()), ("echo.example", 443, 8443));
+    /// # Ok::<(), String>(())
+    /// ```
+    fn from_str(text: &str) -> Result<Override, String> {
+        let bad = || format!("\"{text}\" is not HOST:PORT:ADDRESS[:PORT]");
+        let (host, rest) = match text.strip_prefix('[').and_then(|t| t.split_once(']')) {
+            Some((v6, rest)) => (format!("[{v6}]"), rest.strip_prefix(':').ok_or_else(bad)?),
+            None => {
+                let (host, rest) = text.split_once(':').ok_or_else(bad)?;
+                (host.to_owned(), rest)
+            }
+        };
+        let (port, address) = rest.split_once(':').ok_or_else(bad)?;
+        // The one normaliser decides what a host and a port are.
+        let url = Url::parse(&format!("ws://{host}:{port}/")).map_err(|_| bad())?;
+        let to = match address.parse::<SocketAddr>() {
+            Ok(to) => to,
+            Err(_) => {
+                let bare = address.strip_prefix('[').and_then(|a| a.strip_suffix(']'));
+                let ip: IpAddr = bare.unwrap_or(address).parse().map_err(|_| bad())?;
+                SocketAddr::new(ip, url.port())
+            }
+        };
+        Ok(Override { host: url.host().to_string(), port: url.port(), to })
+    }
+}
+
+impl Override {
+    pub(crate) fn is_for(&self, host: &Host, port: u16) -> bool {
+        self.port == port && self.host == host.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overrides_as_curl_writes_them() {
+        for (text, host, port, to) in [
+            ("a.example:443:127.0.0.1", "a.example", 443, "127.0.0.1:443"),
+            ("A.Example:443:127.0.0.1:8443", "a.example", 443, "127.0.0.1:8443"),
+            ("a:80:[::1]:8080", "a", 80, "[::1]:8080"),
+            ("a:80:[::1]", "a", 80, "[::1]:80"),
+            ("a:80:::1", "a", 80, "[::1]:80"),
+            ("[::2]:80:127.0.0.1", "[::2]", 80, "127.0.0.1:80"),
+        ] {
+            let o: Override = text.parse().unwrap();
+            assert_eq!((o.host.as_str(), o.port, o.to.to_string().as_str()), (host, port, to));
+        }
+        for bad in ["", "a", "a:80", "a:80:b", "a:0:127.0.0.1", "a:x:127.0.0.1", ":80:127.0.0.1"] {
+            assert!(bad.parse::<Override>().is_err(), "{bad}");
+        }
+    }
+}

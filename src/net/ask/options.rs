@@ -1,0 +1,124 @@
+//! What a WebSocket is opened with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Stage};
+use crate::limits::Limits;
+use crate::proto::{Request, RequestError, Settings, Url};
+
+/// Well below the minute after which the first proxies and routers forget a silent connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// What a connection is opened with: URL, header fields, subprotocols, limits, times.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let options = moonwire::Options::new("wss://example.com/chat")?
+///     .header("Authorization", "Bearer …")?
+///     .protocol("chat")?
+///     .timeout(Duration::from_secs(10))
+///     .ping_interval(Some(Duration::from_secs(30)));
+/// # Ok::<(), moonwire::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(crate) request: Request,
+    pub(crate) timeout: Option<Duration>,
+    /// Unset: what fits the face.
+    pub(crate) ping_interval: Option<Option<Duration>>,
+    pub(crate) hold_close: bool,
+    pub(crate) limits: Option<Arc<Limits>>,
+}
+
+impl Options {
+    /// Reads the URL.
+    pub fn new(url: &str) -> Result<Options, Error> {
+        let parsed = Url::parse(url);
+        let parsed = parsed.map_err(|e| Error::new(url, Stage::Url, ErrorKind::Url(e)))?;
+        let request = Request::new(parsed);
+        Ok(Options { request, timeout: None, ping_interval: None, hold_close: false, limits: None })
+    }
+
+    /// The URL.
+    pub fn url(&self) -> &Url {
+        self.request.url()
+    }
+
+    /// Adds a header field; see [`Request::header`] for what is refused.
+    pub fn header(mut self, name: &str, value: &str) -> Result<Options, Error> {
+        match self.request.header(name, value) {
+            Ok(_) => Ok(self),
+            Err(e) => Err(self.refused(e)),
+        }
+    }
+
+    /// Adds a header field that no trace shows.
+    pub fn secret_header(mut self, name: &str, value: &str) -> Result<Options, Error> {
+        match self.request.secret_header(name, value) {
+            Ok(_) => Ok(self),
+            Err(e) => Err(self.refused(e)),
+        }
+    }
+
+    /// Hides the URL from traces and errors.
+    pub fn secret_url(mut self) -> Options {
+        self.request.secret_url();
+        self
+    }
+
+    /// Offers a subprotocol, after those offered before.
+    pub fn protocol(mut self, name: &str) -> Result<Options, Error> {
+        match self.request.protocol(name) {
+            Ok(_) => Ok(self),
+            Err(e) => Err(self.refused(e)),
+        }
+    }
+
+    fn refused(&self, e: RequestError) -> Error {
+        Error::new(self.request.shown_url(), Stage::Url, ErrorKind::Request(e))
+    }
+
+    /// Time for all of resolve, connect, TLS and handshake; without it [`Limits::opening`].
+    pub fn timeout(mut self, timeout: Duration) -> Options {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Keep-alive pings after so long a silence, each to be answered by any byte within
+    /// [`Limits::pong`]; `None`: never.
+    ///
+    /// Where it is not set, a [`WebSocket`](crate::WebSocket), while one of its calls waits, and a
+    /// [`Client`](crate::Client) ping after 30 s: their owners wait for a server, and one that is gone without a word (a cable, a
+    /// router that forgot the connection) would be waited for for ever. A
+    /// [`Reactor`](crate::Reactor) does not: what wakes its loop is the loop's own choice, and it
+    /// may know better signs of life.
+    pub fn ping_interval(mut self, interval: Option<Duration>) -> Options {
+        self.ping_interval = Some(interval);
+        self
+    }
+
+    /// For a face whose owner waits.
+    pub(in crate::net) fn kept_alive(mut self) -> Options {
+        self.ping_interval.get_or_insert(Some(KEEP_ALIVE));
+        self
+    }
+
+    /// Leaves our close frame to the owner when the server closes or breaks a rule; see [`Settings::hold_close`].
+    pub fn hold_close(mut self, hold: bool) -> Options {
+        self.hold_close = hold;
+        self
+    }
+
+    /// Limits of this connection, instead of the reactor's.
+    pub fn limits(mut self, limits: Limits) -> Options {
+        self.limits = Some(Arc::new(limits));
+        self
+    }
+
+    pub(in crate::net) fn settings(&self, limits: Arc<Limits>, trace: bool) -> Settings {
+        let ping_interval = self.ping_interval.flatten();
+        Settings { limits, ping_interval, hold_close: self.hold_close, trace }
+    }
+}

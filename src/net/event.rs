@@ -1,0 +1,76 @@
+//! What is told of a connection, and its number.
+
+use std::fmt;
+
+use crate::error::Error;
+use crate::proto::{self, CloseFrame};
+
+/// What a reactor has to tell of a connection: `Opened? (Text | Binary | Pong)* Closing? Closed` of
+/// a WebSocket, `Response? (Chunk | ServerSent)* Closed` of a stream.
+pub type Event<'b> = proto::Event<'b, Closed>;
+
+/// How a connection ended.
+#[derive(Debug)]
+pub enum Closed {
+    /// The closing handshake was completed; what the server's close frame said.
+    Clean(CloseFrame),
+    /// It could not be opened, or the server broke a rule.
+    Failed(Error),
+    /// It was open and ended without a closing handshake, or the body of a response is not whole.
+    Lost(Error),
+    /// The response of a stream has been received whole.
+    Complete,
+}
+
+impl Closed {
+    /// The code as RFC 6455 §7.1.5 defines it: the server's, 1005 if its frame had none, 1006
+    /// without a closing handshake. A stream has no codes: 1000 if it is whole.
+    pub fn code(&self) -> u16 {
+        match self {
+            Closed::Clean(frame) => frame.code_or_1005(),
+            Closed::Complete => 1000,
+            Closed::Failed(_) | Closed::Lost(_) => 1006,
+        }
+    }
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Closed::Clean(frame) => write!(f, "closed: {frame}"),
+            Closed::Complete => f.write_str("complete"),
+            Closed::Failed(e) | Closed::Lost(e) => e.fmt(f),
+        }
+    }
+}
+
+/// A connection of a reactor. Never used for another one later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(u64);
+
+impl ConnId {
+    /// Bits of the place in the table; the others (29) count how often it was used.
+    pub(super) const INDEX: u32 = 24;
+
+    pub(crate) fn new(index: usize, generation: u64) -> ConnId {
+        ConnId(generation << ConnId::INDEX | index as u64)
+    }
+
+    pub(crate) fn index(self) -> usize {
+        (self.0 & ((1 << ConnId::INDEX) - 1)) as usize
+    }
+
+    pub(crate) fn generation(self) -> u64 {
+        self.0 >> ConnId::INDEX
+    }
+
+    /// As a number below 2⁵³, exact as a Luau number.
+    pub fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// Back again.
+    pub fn from_bits(bits: u64) -> ConnId {
+        ConnId(bits)
+    }
+}

@@ -1,0 +1,23 @@
+//! What a program holds: handles that block, that run on a thread of their own, or that the Luau
+//! side drives.
+
+mod batch;
+mod client;
+mod event_source;
+mod shared;
+#[cfg(feature = "luau")]
+mod stand_in;
+mod stream;
+mod websocket;
+
+#[cfg(test)]
+pub(super) use batch::Held;
+pub use batch::{Batch, Items};
+#[cfg(feature = "luau")]
+pub(crate) use batch::{Payloads, Run};
+pub use client::{Client, Events};
+pub use event_source::{EventSource, Incoming};
+#[cfg(feature = "luau")]
+pub(crate) use stand_in::{Owner, Seat};
+pub use stream::{Piece, Stream};
+pub use websocket::{Message, Received, WebSocket, connect};

@@ -1,0 +1,109 @@
+//! How a sink sees a connection.
+
+use super::core::Core;
+use crate::net::event::{ConnId, Event};
+use crate::net::sys::Sys;
+use crate::proto::ws::message::Message;
+use crate::proto::{self, CloseFrame, Context, Misuse, Session};
+
+/// Receives the events of all connections of a reactor, in turn.
+///
+/// A closure `|conn: &mut Conn<'_>, event: Event<'_>|` is one. It runs inside the reactor: what an
+/// event lends is gone when it returns.
+pub trait Sink {
+    /// Something happened on a connection, which may be answered at once through `conn`.
+    fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>);
+}
+
+impl<F: FnMut(&mut Conn<'_>, Event<'_>)> Sink for F {
+    fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
+        self(conn, event);
+    }
+}
+
+/// A connection, as a sink may use it.
+pub struct Conn<'a> {
+    id: ConnId,
+    session: Option<&'a mut Session>,
+    held: &'a mut usize,
+    cx: Context<'a>,
+}
+
+impl<'a> Conn<'a> {
+    pub(in crate::net) fn new<S: Sys>(
+        id: ConnId,
+        session: Option<&'a mut Session>,
+        held: &'a mut usize,
+        core: &'a mut Core<S>,
+    ) -> Conn<'a> {
+        Conn { id, session, held, cx: core.context() }
+    }
+
+    /// Which connection it is.
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// Queues a text message; it is written at the end of the turn.
+    pub fn send_text(&mut self, text: &str) -> Result<(), Misuse> {
+        let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };
+        session.send_text(&mut self.cx, text)
+    }
+
+    /// Queues a binary message.
+    pub fn send_binary(&mut self, data: &[u8]) -> Result<(), Misuse> {
+        let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };
+        session.send_binary(&mut self.cx, data)
+    }
+
+    /// Queues a ping with at most 125 bytes.
+    pub fn ping(&mut self, data: &[u8]) -> Result<(), Misuse> {
+        let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };
+        session.ping(&mut self.cx, data)
+    }
+
+    /// Starts the closing handshake, or answers the server's.
+    pub fn close(&mut self, code: u16, reason: &str) -> Result<(), Misuse> {
+        let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };
+        session.close(&mut self.cx, &CloseFrame::new(code, reason))
+    }
+
+    /// The message that stands whole at the start of `input`, where that is the next thing.
+    #[inline]
+    pub(in crate::net) fn receive_whole<'b>(
+        &mut self,
+        input: &'b [u8],
+    ) -> Option<(usize, Message<'b>)> {
+        self.session.as_mut()?.receive_whole(self.cx.now, input)
+    }
+
+    /// What comes next of `input`.
+    #[inline]
+    pub(in crate::net) fn receive<'b>(
+        &mut self,
+        input: &'b [u8],
+    ) -> (usize, Option<proto::Event<'b>>) {
+        match &mut self.session {
+            Some(session) => session.receive(&mut self.cx, input),
+            None => (input.len(), None),
+        }
+    }
+
+    /// Counts bytes that are kept until [`Reactor::consumed`].
+    pub(in crate::net) fn hold(&mut self, bytes: usize) {
+        *self.held += bytes;
+    }
+}
+
+/// Notes whether anything was told.
+pub(in crate::net) struct Counter<'a> {
+    pub(in crate::net) sink: &'a mut dyn Sink,
+    pub(in crate::net) told: bool,
+}
+
+impl Sink for Counter<'_> {
+    fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
+        self.told = true;
+        self.sink.event(conn, event);
+    }
+}

@@ -1,0 +1,102 @@
+//! What the connections of a reactor share.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::gate::Gates;
+use super::keys::Keys;
+use crate::error::ErrorKind;
+use crate::limits::Limits;
+use crate::net::ask::Override;
+use crate::net::event::ConnId;
+use crate::net::sys::Sys;
+#[cfg(feature = "tls")]
+use crate::net::wire::tls;
+use crate::net::wire::tls::Tls;
+use crate::policy::Policy;
+use crate::proto::{Context, Random, Url};
+use crate::trace::{Observer, Trace};
+
+/// What the drivers of a reactor share.
+pub(in crate::net) struct Core<S: Sys> {
+    pub(in crate::net) sys: S,
+    pub(in crate::net) keys: Keys,
+    pub(in crate::net) limits: Arc<Limits>,
+    pub(in crate::net) resolve: Vec<Override>,
+    pub(in crate::net) policy: Policy,
+    #[cfg(feature = "tls")]
+    pub(in crate::net) tls: Option<Arc<rustls::ClientConfig>>,
+    pub(in crate::net) observer: Option<Box<dyn Observer>>,
+    /// Receive buffer; taken out while it is used.
+    pub(in crate::net) buf: Vec<u8>,
+    /// The same before decryption; empty until TLS is used.
+    pub(in crate::net) cipher: Vec<u8>,
+    pub(in crate::net) gates: Gates,
+    /// Connections that are to be opened, or opened elsewhere.
+    pub(in crate::net) fresh: Vec<ConnId>,
+    /// Connections that something happened to since they were settled.
+    pub(in crate::net) dirty: Vec<ConnId>,
+    /// Connections with input that a turn had no room for.
+    pub(in crate::net) backlog: Vec<ConnId>,
+    /// What is read of an open connection waits for [`super::Reactor::pull`], or for the next turn.
+    pub(in crate::net) lazy: bool,
+    pub(in crate::net) now: Instant,
+    /// Bytes handed over in this turn.
+    pub(in crate::net) handed: usize,
+    /// Bytes handed over and not consumed, all connections.
+    pub(in crate::net) held: usize,
+    /// Sends since the last look at the clock, and when bytes began to wait.
+    pub(in crate::net) sends: u32,
+    pub(in crate::net) corked: Option<Instant>,
+}
+
+impl<S: Sys> Random for Core<S> {
+    fn key(&mut self) -> [u8; 4] {
+        self.keys.with(&mut self.sys).bytes()
+    }
+}
+
+impl<S: Sys> Core<S> {
+    /// Receive buffer that a connection had taken along.
+    pub(in crate::net) fn take_back(&mut self, buf: Vec<u8>) {
+        if self.buf.is_empty() && buf.len() >= self.limits.receive_buffer {
+            self.buf = buf;
+        }
+    }
+
+    /// What a session needs from outside.
+    pub(in crate::net) fn context(&mut self) -> Context<'_> {
+        Context { now: self.now, random: self }
+    }
+
+    pub(in crate::net) fn has_room(&self) -> bool {
+        self.handed < self.limits.turn
+    }
+
+    /// Tells the observer, if there is one.
+    pub(in crate::net) fn say(&mut self, id: ConnId, text: impl FnOnce() -> String) {
+        if let Some(observer) = &mut self.observer {
+            observer.observe(self.now, id.to_bits(), Trace::State(&text()));
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(in crate::net) fn tls(&mut self, url: &Url) -> Result<Option<Box<Tls>>, ErrorKind> {
+        if !url.scheme().is_secure() {
+            return Ok(None);
+        }
+        let config = match &self.tls {
+            Some(config) => config,
+            None => self.tls.insert(tls::default_config()?),
+        };
+        if self.cipher.is_empty() {
+            self.cipher.resize(self.limits.receive_buffer, 0);
+        }
+        Ok(Some(Box::new(Tls::client(config, url.host())?)))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    pub(in crate::net) fn tls(&mut self, url: &Url) -> Result<Option<Box<Tls>>, ErrorKind> {
+        if url.scheme().is_secure() { Err(ErrorKind::NoTls) } else { Ok(None) }
+    }
+}

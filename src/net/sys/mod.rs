@@ -1,0 +1,114 @@
+//! Every system call of `net`, and the clock, behind one trait: so that a simulated network can take
+//! the system's place.
+
+#[cfg(target_os = "linux")]
+mod epoll;
+mod poll;
+mod random;
+mod resolve;
+mod timespec;
+mod unix;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub use resolve::Answer;
+#[cfg(feature = "cli")]
+pub use unix::raise_open_files;
+pub(super) use unix::{AsFd, BorrowedFd, OwnedFd};
+pub use unix::{Os, OsPoller, Socket};
+
+/// What a reactor needs of a system.
+pub trait Sys: Send {
+    /// A stream socket; closed when dropped.
+    type Socket: Send;
+    /// What waits.
+    type Poller: Poller;
+
+    /// What waits for the sockets of this system; may be used by another thread meanwhile.
+    fn poller(&self) -> &Arc<Self::Poller>;
+    /// The time.
+    fn now(&self) -> Instant;
+    /// Fills `bytes` from a CSPRNG.
+    fn random(&mut self, bytes: &mut [u8]) -> io::Result<()>;
+    /// Starts to connect; when the socket becomes writable, ask [`Sys::connected`].
+    fn connect(&mut self, to: SocketAddr) -> io::Result<Self::Socket>;
+    /// Whether the socket is connected as soon as [`Sys::connect`] has returned, as it can be where
+    /// the peer is on this machine: then nothing is waited for. `false` is always right.
+    fn is_connected(&mut self, _socket: &Self::Socket) -> bool {
+        false
+    }
+    /// Whether connecting has succeeded.
+    fn connected(&mut self, socket: &Self::Socket) -> io::Result<()>;
+    /// Reads; 0 is the end of the stream, `WouldBlock` means later.
+    fn read(&mut self, socket: &Self::Socket, buf: &mut [u8]) -> io::Result<usize>;
+    /// Appends at most `max` bytes to `buf`, which has the capacity for them.
+    fn append(
+        &mut self,
+        socket: &Self::Socket,
+        buf: &mut Vec<u8>,
+        max: usize,
+    ) -> io::Result<usize> {
+        let len = buf.len();
+        buf.resize(len + max, 0);
+        let read = self.read(socket, &mut buf[len..]);
+        buf.truncate(len + read.as_ref().map_or(0, |n| *n.min(&max)));
+        read
+    }
+    /// Writes; `WouldBlock` means later.
+    fn write(&mut self, socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize>;
+    /// Sends no more.
+    fn finish(&mut self, socket: &Self::Socket);
+    /// Waits for `interest` from now on, reported with `token`; `new`: for the first time. The two
+    /// highest tokens belong to the system.
+    fn watch(
+        &mut self,
+        socket: &Self::Socket,
+        token: u64,
+        interest: Interest,
+        new: bool,
+    ) -> io::Result<()>;
+    /// Waits for the socket no more.
+    fn forget(&mut self, socket: &Self::Socket);
+    /// Asks for the addresses of a name. The answer wakes the poller.
+    fn resolve(&mut self, id: u64, name: &str, port: u16) -> io::Result<()>;
+    /// The next answer.
+    fn resolved(&mut self) -> Option<Answer>;
+}
+
+/// The waiting half of a system.
+pub trait Poller: Send + Sync {
+    /// Waits until something is ready, [`Poller::wake`] was called or `deadline` has passed, and
+    /// appends what is ready. It may end earlier, with nothing. `now` is the present. One thread at a
+    /// time may wait: of several, a wake-up or a deadline ends one wait only.
+    fn wait(
+        &self,
+        now: Instant,
+        deadline: Option<Instant>,
+        ready: &mut Vec<Ready>,
+    ) -> io::Result<()>;
+    /// Ends a wait, or the next one if none is under way.
+    fn wake(&self);
+}
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interest {
+    /// Bytes, or the end.
+    pub read: bool,
+    /// Room for bytes.
+    pub write: bool,
+}
+
+/// A socket that is ready. An error or the end makes it ready for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// As given to [`Sys::watch`].
+    pub token: u64,
+    /// Reading will not block.
+    pub read: bool,
+    /// Writing will not block.
+    pub write: bool,
+}

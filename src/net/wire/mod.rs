@@ -1,0 +1,9 @@
+//! A socket and what lies on it: bytes in and out, TLS, and which address is tried when.
+
+pub(super) mod dial;
+pub(crate) mod link;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
+pub(crate) mod tls;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
