@@ -241,7 +241,7 @@ impl<S: Sys> Reactor<S> {
     pub(in crate::net) fn abandon_all(&mut self) {
         for index in 0..self.slots.len() {
             if let Some(driver) = &mut self.slots[index].driver {
-                driver.free(&mut self.core);
+                driver.release_socket(&mut self.core);
                 let id = driver.id;
                 self.arm(id);
             }
@@ -393,7 +393,7 @@ impl<S: Sys> Reactor<S> {
     /// Of the bytes that were handed over for a connection, so many are consumed.
     pub(in crate::net) fn consumed(&mut self, id: ConnId, bytes: usize) {
         if let Some((core, driver)) = self.get(id) {
-            driver.held = driver.held.saturating_sub(bytes);
+            driver.flow.held = driver.flow.held.saturating_sub(bytes);
             driver.balance(core);
         }
     }
@@ -528,7 +528,7 @@ impl<S: Sys> Reactor<S> {
     fn remove(&mut self, id: ConnId) {
         let Some(slot) = self.slots.get_mut(id.index()) else { return };
         let Some(driver) = slot.driver.take() else { return };
-        self.core.held -= driver.counted;
+        self.core.held -= driver.flow.counted;
         slot.generation = (id.generation() + 1) & ((1 << 29) - 1);
         self.free.push(id.index());
         self.open -= 1;

@@ -1,438 +1,185 @@
-//! A connected socket: what it has to read, and the events that come of it.
+//! A connected socket and the session on it: its two sides, and what it waits for.
 
-use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use super::errors::Known;
 use super::tail::Tail;
-use super::{Driver, Life, Live, Token};
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Stage};
 use crate::limits::Limits;
-use crate::net::event::Event;
-use crate::net::reactor::conn::{Conn, Sink};
+use crate::net::ask::StreamOptions;
+use crate::net::event::ConnId;
 use crate::net::reactor::core::Core;
-use crate::net::sys::{Ready, Sys};
-use crate::net::wire::link::{Link, Read};
-use crate::proto;
-use crate::proto::ws::message::Message;
+use crate::net::sys::{Interest, Sys};
+use crate::net::wire::link::Link;
+use crate::proto::Session;
 
-impl<S: Sys> Driver<S> {
-    pub(in crate::net) fn ready(
-        &mut self,
-        core: &mut Core<S>,
-        sink: &mut dyn Sink,
-        attempt: u8,
-        ready: Ready,
-    ) {
-        match &mut self.life {
-            Life::Opening(_) => self.attempt_ready(core, sink, attempt),
-            Life::Live(live) if live.token.number == Token::of(self.id, attempt) => {
-                if ready.write {
-                    live.token.interest.write = false;
-                    // `settle` writes, and asks again for what the kernel refuses.
-                    let _ = core.sys.watch(
-                        &live.link.socket,
-                        live.token.number,
-                        live.token.interest,
-                        false,
-                    );
-                }
-                // One that is paused is reported when it broke: then what the kernel still has
-                // is read, so that its end is seen. Without that, the wait would not wait.
-                if ready.read && !self.unparsed {
-                    self.read(core, sink);
-                }
-            }
-            Life::Draining { .. } => self.drain(core),
-            _ => {}
-        }
-        if ready.write || !self.is_settled(core) {
-            self.touch(core);
-        }
-    }
+pub(in crate::net) struct Live<S: Sys> {
+    pub(super) link: Link<S>,
+    pub(in crate::net) session: Session,
+    pub(super) limits: Arc<Limits>,
+    pub(super) token: Token,
+    /// Until it is open.
+    pub(super) entry: Option<Box<Entry>>,
+    /// Of a stream, what it was opened with: a redirect goes on with it.
+    pub(super) stream: Option<Box<StreamOptions>>,
+    pub(super) reading: Reading,
+    pub(super) writing: Writing,
+}
 
-    /// Reads what the system has before a time limit counts: a turn that had other work has not
-    /// waited, and a wait reports some of the sockets only. One that is paused, whose silence does
-    /// not count anyway, reads once: the answer to a close frame may be there.
-    pub(in crate::net) fn catch_up(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
-        self.parse_all(core, sink);
-        if matches!(self.life, Life::Live(_)) && !self.deaf {
-            if self.paused {
-                core.handed = core.limits.turn;
-            }
-            self.touch(core);
-            // What is there has to count before the time does.
-            let lazy = std::mem::take(&mut core.lazy);
-            self.read(core, sink);
-            core.lazy = lazy;
-        }
-    }
+/// What is done with what the peer sends.
+pub(super) enum Reading {
+    /// The socket is read when it is ready, `most` bytes at a time. `tail`: the part of a frame that
+    /// has come.
+    Ready { tail: Tail, most: usize },
+    /// Input waits that a turn had no room for, or that the owner takes out message by message. It
+    /// stands in the reactor's backlog, and the socket is not read.
+    Behind(Tail),
+    /// The peer sends no more.
+    Over,
+}
 
-    pub(super) fn read(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
-        let outcome = self.read_some(core, sink);
-        if matches!(outcome, Ok(Read::Eof | Read::Cut) | Err(_)) {
-            self.parse_all(core, sink);
-            self.ended(core, sink, !matches!(outcome, Ok(Read::Eof)), outcome.err());
-        }
-    }
+/// What is done with what the peer is sent.
+pub(super) enum Writing {
+    Ready,
+    /// A write between two turns has failed with this; [`Driver::settle`] ends the connection with
+    /// it. Nothing is written any more, though a later try might go well: how much of the last one
+    /// went out nobody knows.
+    Broken(Box<ErrorKind>),
+}
 
-    /// Reads while there is something, and room for it in this turn; the last outcome.
-    pub(super) fn read_some(
-        &mut self,
-        core: &mut Core<S>,
-        sink: &mut dyn Sink,
-    ) -> Result<Read, ErrorKind> {
-        let mut buf = std::mem::take(&mut core.buf);
-        let tail = std::mem::take(&mut self.tail);
-        let mut end = tail.rest().len();
-        if buf.len() < end + core.limits.receive_buffer {
-            buf.resize(end + core.limits.receive_buffer, 0);
-        }
-        buf[..end].copy_from_slice(tail.rest());
-        let mut once_more = true;
-        let outcome = loop {
-            // It may be asked for less than the buffer holds.
-            let partial = self.large;
-            let outcome = self.read_once(core, sink, &mut buf, &mut end);
-            let full = matches!(outcome, Ok(Read::Some { more: true }));
-            let more = full
-                || matches!(outcome, Ok(Read::Some { .. }))
-                    && std::mem::take(&mut once_more)
-                    && self.peer_is_done();
-            let again = more && !self.unparsed && self.has_room(core, buf.len() - end);
-            // What TLS decrypts finds its room itself.
-            let filled = full && (!partial || end == buf.len());
-            if filled && !self.is_secure() {
-                // What waits, for its owner or for another turn, is taken out before the next read.
-                let kept = if self.unparsed { 0 } else { end };
-                grow(&mut buf, kept, &core.limits);
-            }
-            if !again {
-                self.drained(core, sink);
-                break outcome;
-            }
-        };
-        if self.unparsed && core.lazy && !self.is_over() {
-            self.tail = Tail::lent(buf, end);
-        } else {
-            if !self.is_over() {
-                self.tail = Tail::copy(&buf[..end]);
-            }
-            core.buf = buf;
-        }
-        if let Life::Live(Live { link: Link { tls: Some(tls), .. }, .. }) = &mut self.life {
-            tls.shrink();
-        }
-        outcome
-    }
+/// A connection on its way from TCP to what its owner calls open.
+pub(super) struct Entry {
+    /// The gate that it holds until the handshake is over.
+    pub(super) gate: Option<SocketAddr>,
+    /// The time limit of it all, and of a stream's answer.
+    pub(super) limit: Duration,
+    pub(super) response: Duration,
+    /// Of a stream: TLS is under way, and has until then.
+    pub(super) until: Option<Instant>,
+}
 
-    /// Whether the end is all that may still come. It is usually there with the last frame, since a
-    /// server that has heard and said the last word closes at once (RFC 6455 §7.1.1). One that goes
-    /// on all the same does not hold up the others, so it is looked for once.
-    fn peer_is_done(&mut self) -> bool {
-        self.live().is_some_and(|live| live.session.peer_is_done())
-    }
+/// How a socket is watched.
+#[derive(Clone, Copy)]
+pub(super) struct Token {
+    pub(super) number: u64,
+    pub(super) interest: Interest,
+}
 
-    /// After the last read of this turn.
-    fn drained(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
-        let Life::Live(live) = &mut self.life else { return };
-        if let Some(event) = live.session.drained(&mut core.context()) {
-            self.event(core, sink, event);
-        }
-    }
-
-    /// Whether the turn has room for another read of so many bytes: what it has none for would
-    /// have to be kept aside, and copied. A large message is read into its own place.
-    fn has_room(&mut self, core: &Core<S>, bytes: usize) -> bool {
-        let in_place = self.live().is_some_and(|live| live.session.space().is_some());
-        let fits = in_place || core.handed + bytes <= core.limits.turn;
-        fits && core.has_room() && !self.is_over()
-    }
-
-    /// Goes on with what an earlier turn had no room for.
-    pub(in crate::net) fn parse_on(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
-        self.unparsed = false;
-        let mut tail = std::mem::take(&mut self.tail);
-        let used = self.parse(core, sink, tail.rest());
-        tail.skip(used);
-        if self.unparsed {
-            self.tail = tail;
-        } else {
-            if !self.is_over() {
-                self.tail = Tail::copy(tail.rest());
-            }
-            core.take_back(tail.into_buffer());
-        }
-        self.touch(core);
-    }
-
-    /// The next message out of input that waits because its owner asks for one at a time
-    /// ([`Core::lazy`]). `None` means that a turn has to look: it is no whole message, or there is
-    /// nothing.
-    pub(in crate::net) fn pull(&mut self, core: &mut Core<S>) -> Option<Message<'_>> {
-        let Life::Live(live) = &mut self.life else { return None };
-        if !self.unparsed {
-            return None;
-        }
-        if self.tail.rest().is_empty() {
-            self.unparsed = false;
-            core.backlog.retain(|id| *id != self.id);
-            core.take_back(std::mem::take(&mut self.tail).into_buffer());
-            // The messages were signs of life, and no turn has looked at the deadline since.
-            if !self.is_armed() {
-                self.touch(core);
-            }
-            return None;
-        }
-        let (rest, at) = self.tail.parts();
-        let (used, message) = live.session.receive_whole(core.now, rest)?;
-        *at += used;
-        Some(message)
-    }
-
-    /// The stream has ended: what has come is told, whatever the turn has room for.
-    pub(super) fn parse_all(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
-        let lazy = std::mem::take(&mut core.lazy);
-        while self.unparsed {
-            core.handed = 0;
-            self.parse_on(core, sink);
-        }
-        core.lazy = lazy;
-    }
-
-    /// One system call, and all events that come of it. `buf[..end]` is what the session has not
-    /// taken, before and after.
-    pub(super) fn read_once(
-        &mut self,
-        core: &mut Core<S>,
-        sink: &mut dyn Sink,
-        buf: &mut Vec<u8>,
-        end: &mut usize,
-    ) -> Result<Read, ErrorKind> {
-        let Life::Live(live) = &mut self.life else { return Ok(Read::None) };
-        if live.link.tls.is_none()
-            && let Some(space) = live.session.space()
-        {
-            let want = space.want;
-            let read = core.sys.append(&live.link.socket, space.buf, want);
-            return self.filled(core, sink, want, read);
-        }
-        // What is read beyond its start would have to be copied to its own place.
-        let most = if self.large { core.limits.receive_buffer } else { usize::MAX };
-        self.large = false;
-        let read = live.link.read(&mut core.sys, &mut core.cipher, buf, end, most);
-        if core.lazy && matches!(read, Ok(Read::Some { .. })) && live.entry.is_none() {
-            self.put_off(core);
-        } else {
-            let used = self.parse(core, sink, &buf[..*end]);
-            buf.copy_within(used..*end, 0);
-            *end -= used;
-        }
-        let full = matches!(read, Ok(Read::Some { more: true }));
-        if full && self.is_secure() {
-            let len = (core.cipher.len() * 2).min(core.limits.receive_buffer_max);
-            core.cipher.resize(len.max(core.cipher.len()), 0);
-        }
-        read
-    }
-
-    pub(super) fn is_secure(&self) -> bool {
-        matches!(&self.life, Life::Live(live) if live.link.tls.is_some())
-    }
-
-    /// After a read straight into a message.
-    pub(super) fn filled(
-        &mut self,
-        core: &mut Core<S>,
-        sink: &mut dyn Sink,
-        want: usize,
-        read: io::Result<usize>,
-    ) -> Result<Read, ErrorKind> {
-        let Life::Live(live) = &mut self.life else { return Ok(Read::None) };
-        match read {
-            Ok(0) => Ok(Read::Eof),
-            Ok(n) => {
-                core.handed += n;
-                if let Some(event) = live.session.filled(&mut core.context(), n) {
-                    self.large = true;
-                    self.event(core, sink, event);
-                }
-                Ok(Read::Some { more: n == want })
-            }
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock) => Ok(Read::None),
-            Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted) => {
-                Ok(Read::Some { more: true })
-            }
-            Err(e) => Err(ErrorKind::Io(e)),
-        }
-    }
-
-    /// Passes on the events of what was read, as far as the turn has room; the bytes that are done.
-    fn parse(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, input: &[u8]) -> usize {
-        let mut rest = input;
-        loop {
-            let whole = self.whole_messages(core, sink, rest);
-            rest = &rest[whole..];
-            if whole > 0 && (rest.is_empty() || self.puts_off(core, rest)) {
-                break;
-            }
-            let Life::Live(live) = &mut self.life else { return input.len() };
-            let (used, event) = if live.session.is_in_body() && !self.released && !core.lazy {
-                self.pieces(core, sink, rest)
-            } else {
-                let (used, event) = live.session.receive(&mut core.context(), rest);
-                core.handed += used + event.as_ref().map_or(0, weight);
-                (used, event)
-            };
-            rest = &rest[used..];
-            let Some(event) = event else { break };
-            self.event(core, sink, event);
-            if self.puts_off(core, rest) {
-                break;
-            }
-        }
-        input.len() - rest.len()
-    }
-
-    /// Whether the `rest` that is there has to wait: the turn has no room for it, or the owner asks
-    /// for it.
-    fn puts_off(&mut self, core: &mut Core<S>, rest: &[u8]) -> bool {
-        // What stands behind a redirect is nobody's: the next connection may be there already.
-        let goes_on = matches!(self.life, Life::Live(_)) && !self.is_over();
-        let full = (core.lazy || !core.has_room()) && !rest.is_empty() && goes_on;
-        if full {
-            self.put_off(core);
-        }
-        full
-    }
-
-    fn put_off(&mut self, core: &mut Core<S>) {
-        self.unparsed = true;
-        core.backlog.push(self.id);
-    }
-
-    /// Passes on the messages that stand at the start of `input`, one behind the other, each whole
-    /// and in one frame: what all messages of a read share is done once. Gives the bytes of all.
-    fn whole_messages(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, input: &[u8]) -> usize {
-        let Life::Live(live) = &mut self.life else { return 0 };
-        if self.released || core.lazy {
-            return 0;
-        }
-        let (mut rest, mut handed, room) = (input, core.handed, core.limits.turn);
-        let mut conn = Conn::new(self.id, Some(&mut live.session), &mut self.held, core);
-        while handed < room
-            && let Some((used, message)) = conn.receive_whole(rest)
-        {
-            let event = message.into();
-            handed += used + weight(&event);
-            rest = &rest[used..];
-            sink.event(&mut conn, event);
-        }
-        core.handed = handed;
-        input.len() - rest.len()
-    }
-
-    /// The same for the pieces of a body; and what else the session says behind them.
-    fn pieces<'b>(
-        &mut self,
-        core: &mut Core<S>,
-        sink: &mut dyn Sink,
-        input: &'b [u8],
-    ) -> (usize, Option<proto::Event<'b>>) {
-        let Life::Live(live) = &mut self.life else { return (0, None) };
-        let (mut at, mut handed, room) = (0, core.handed, core.limits.turn);
-        let mut conn = Conn::new(self.id, Some(&mut live.session), &mut self.held, core);
-        let (said, full) = loop {
-            let (used, event) = conn.receive(&input[at..]);
-            at += used;
-            handed += used + event.as_ref().map_or(0, weight);
-            match event {
-                Some(proto::Event::Chunk(data)) => sink.event(&mut conn, Event::Chunk(data)),
-                Some(proto::Event::ServerSent(event)) => {
-                    sink.event(&mut conn, Event::ServerSent(event));
-                }
-                other => break (other, false),
-            }
-            // Where nothing is left, the end may be told without another byte.
-            if handed >= room && at < input.len() {
-                break (None, true);
-            }
-        };
-        core.handed = handed;
-        if full {
-            self.put_off(core);
-        }
-        (at, said)
-    }
-
-    /// Passes an event on.
-    pub(super) fn event(
-        &mut self,
-        core: &mut Core<S>,
-        sink: &mut dyn Sink,
-        event: proto::Event<'_>,
-    ) {
-        let event = match event {
-            proto::Event::Closed(closed) => return self.closed(core, sink, closed, None),
-            proto::Event::Opened(opened) => {
-                self.observe(core);
-                self.leave_gate(core);
-                let Life::Live(live) = &self.life else { return };
-                core.say(self.id, || match &live.link.tls {
-                    Some(tls) => format!("open over {}", tls.version()),
-                    None => "open".to_owned(),
-                });
-                Event::Opened(opened)
-            }
-            proto::Event::Response(response) => {
-                self.observe(core);
-                self.leave_gate(core);
-                if let Life::Live(Live { link: Link { tls: Some(tls), .. }, .. }) = &self.life {
-                    core.say(self.id, || format!("answered over {}", tls.version()));
-                }
-                Event::Response(response)
-            }
-            proto::Event::Closing(frame) => {
-                self.observe(core);
-                core.say(self.id, || format!("the server closes: {frame}"));
-                Event::Closing(frame)
-            }
-            proto::Event::Text(text) => Event::Text(text),
-            proto::Event::Binary(data) => Event::Binary(data),
-            proto::Event::Pong(data) => Event::Pong(data),
-            proto::Event::Chunk(data) => Event::Chunk(data),
-            proto::Event::ServerSent(event) => Event::ServerSent(event),
-        };
-        if !self.released {
-            let id = self.id;
-            let Life::Live(live) = &mut self.life else { return };
-            let mut conn = Conn::new(id, Some(&mut live.session), &mut self.held, core);
-            sink.event(&mut conn, event);
-        }
-    }
-
-    pub(super) fn leave_gate(&mut self, core: &mut Core<S>) {
-        if let Life::Live(live) = &mut self.life
-            && let Some(entry) = live.entry.take()
-            && let Some(gate) = entry.gate
-        {
-            core.gates.leave(gate);
-        }
+impl Token {
+    pub(super) fn of(id: ConnId, attempt: u8) -> u64 {
+        id.to_bits() << 8 | u64::from(attempt)
     }
 }
 
-/// Makes room in a receive buffer that a read has filled, and of which `end` bytes are kept.
-fn grow(buf: &mut Vec<u8>, end: usize, limits: &Limits) {
-    // A frame that lacks little may fill it all; a read of nothing would look like the end of the
-    // stream.
-    let least = end + limits.receive_buffer;
-    let len = (buf.len() * 2).min(limits.receive_buffer_max).max(least);
-    if buf.len() < len {
-        buf.resize(len, 0);
-    }
+/// The connection and the attempt that a token stands for.
+pub(in crate::net) fn token_parts(token: u64) -> (ConnId, u8) {
+    (ConnId::from_bits(token >> 8), token as u8)
 }
 
-/// What an event costs its owner besides its bytes: frames can be empty, and texts and pieces of a
-/// body are handed over in runs.
-#[inline]
-fn weight<C>(event: &proto::Event<'_, C>) -> usize {
-    if matches!(event, proto::Event::Text(_) | proto::Event::Chunk(_)) { 16 } else { 256 }
+impl<S: Sys> Live<S> {
+    /// A peer that is not read (`stopped`) is not silent: its pong may be in the kernel's buffer.
+    pub(super) fn deadline(&self, stopped: bool) -> Option<Instant> {
+        let tls = self.entry.as_ref().and_then(|entry| entry.until);
+        tls.or_else(|| match stopped {
+            true => self.session.deadline_unread(),
+            false => self.session.deadline(),
+        })
+    }
+
+    /// The time limit, if TLS has had its time.
+    pub(super) fn late(&self, now: Instant) -> Option<Duration> {
+        let entry = self.entry.as_ref()?;
+        entry.until.is_some_and(|at| at <= now).then_some(entry.limit)
+    }
+
+    /// Whether the peer sends no more.
+    pub(super) fn is_deaf(&self) -> bool {
+        matches!(self.reading, Reading::Over)
+    }
+
+    /// Bytes that the kernel has not taken. How many TLS keeps it does not tell; at least one.
+    pub(in crate::net) fn buffered(&self) -> usize {
+        self.session.buffered().max(self.link.holds_back().into())
+    }
+
+    /// Whether the peer is to get anything more: what waits, or a close frame that is held back.
+    pub(super) fn owes(&self) -> bool {
+        self.session.is_open() || self.buffered() > 0
+    }
+
+    /// Ends a stream's connection: nothing that is left of the request matters to anybody. What
+    /// it was opened with.
+    pub(super) fn end_stream(mut self, core: &mut Core<S>) -> Option<Box<StreamOptions>> {
+        // The goodbye of TLS, if the kernel takes it at once.
+        let _ = self.link.write_last(&mut core.sys, &mut Vec::new());
+        core.sys.forget(&self.link.socket);
+        self.stream
+    }
+
+    pub(super) fn known<'a>(&'a self, url: &'a str) -> Known<'a> {
+        let stage = self.stage();
+        let exchange = self.session.exchange();
+        let limit = match &self.entry {
+            None => Duration::ZERO,
+            Some(entry) if stage == Stage::Response => entry.response,
+            Some(entry) => entry.limit,
+        };
+        Known {
+            limit,
+            idle: exchange.and_then(|e| e.timing().idle).unwrap_or_default(),
+            status: exchange.and_then(|exchange| exchange.status()),
+            ..Known::new(url, stage, &self.limits)
+        }
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        let is_stream = self.stream.is_some();
+        if self.entry.is_none() {
+            return if is_stream { Stage::Body } else { Stage::Open };
+        }
+        if self.link.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
+            Stage::Tls
+        } else if is_stream {
+            Stage::Response
+        } else {
+            Stage::Handshake
+        }
+    }
+
+    /// Bytes that the next read asks for at most.
+    pub(super) fn most(&self) -> usize {
+        match self.reading {
+            Reading::Ready { most, .. } => most,
+            Reading::Behind(_) | Reading::Over => usize::MAX,
+        }
+    }
+
+    pub(super) fn expect(&mut self, bytes: usize) {
+        if let Reading::Ready { most, .. } = &mut self.reading {
+            *most = bytes;
+        }
+    }
+
+    /// The input that was kept. It is looked at now, so the socket may be read again.
+    pub(super) fn take_tail(&mut self) -> Tail {
+        match &mut self.reading {
+            Reading::Ready { tail, .. } => std::mem::take(tail),
+            Reading::Behind(tail) => {
+                let tail = std::mem::take(tail);
+                self.reading = Reading::Ready { tail: Tail::default(), most: usize::MAX };
+                tail
+            }
+            Reading::Over => Tail::default(),
+        }
+    }
+
+    /// Keeps what the session has not taken.
+    pub(super) fn keep_tail(&mut self, rest: &[u8]) {
+        match &mut self.reading {
+            Reading::Ready { tail, .. } | Reading::Behind(tail) => *tail = Tail::copy(rest),
+            Reading::Over => {}
+        }
+    }
 }

@@ -1,0 +1,139 @@
+//! Names to addresses to attempts, until one of them is a connected socket.
+
+use std::io;
+use std::net::SocketAddr;
+
+use super::live::Token;
+use super::opening::Attempt;
+use super::state::{Driver, State};
+use crate::error::{ErrorKind, Stage};
+use crate::net::reactor::conn::Sink;
+use crate::net::reactor::core::Core;
+use crate::net::sys::{Interest, Sys};
+use crate::net::wire::dial::{Plan, Step};
+use crate::proto::{Host, SECRET};
+
+impl<S: Sys> Driver<S> {
+    /// Asks for the addresses, unless they are known.
+    pub(in crate::net) fn start(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        let State::Opening(opening) = &self.state else { return };
+        let (host, port) = opening.ask.origin();
+        if let Err(kind) = opening.allowed(core, None) {
+            return self.fail(core, sink, Stage::Url, kind);
+        }
+        let set: Vec<SocketAddr> =
+            core.resolve.iter().filter(|o| o.is_for(&host, port)).map(|o| o.to).collect();
+        match host {
+            _ if !set.is_empty() => self.addresses(core, sink, Ok(set)),
+            Host::Address(ip) => self.addresses(core, sink, Ok(vec![SocketAddr::new(ip, port)])),
+            Host::Name(name) => {
+                let shown = if opening.ask.is_secret() { SECRET } else { &name };
+                core.say(self.id, || format!("resolving {shown}"));
+                if let Err(e) = core.sys.resolve(self.id.to_bits(), &name, port) {
+                    self.addresses(core, sink, Err(e));
+                }
+            }
+        }
+    }
+
+    /// The addresses, or why there are none.
+    pub(in crate::net) fn addresses(
+        &mut self,
+        core: &mut Core<S>,
+        sink: &mut dyn Sink,
+        answer: io::Result<Vec<SocketAddr>>,
+    ) {
+        let State::Opening(opening) = &mut self.state else { return };
+        // A second answer would forget what is under way.
+        if opening.plan.is_some() {
+            return;
+        }
+        match answer {
+            Ok(mut all) if !all.is_empty() => {
+                let limits = &core.limits;
+                all.truncate(limits.addresses);
+                if let Err(kind) = opening.keep_allowed(core, &mut all) {
+                    return self.fail(core, sink, Stage::Resolve, kind);
+                }
+                opening.plan = Some(Plan::new(&all, limits.addresses, limits.attempt_delay));
+                self.dial(core, sink);
+            }
+            Ok(_) => {
+                let none = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+                self.fail(core, sink, Stage::Resolve, ErrorKind::Resolve(none));
+            }
+            Err(e) => self.fail(core, sink, Stage::Resolve, ErrorKind::Resolve(e)),
+        }
+    }
+
+    /// Starts what the plan wants started.
+    pub(super) fn dial(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        loop {
+            let State::Opening(opening) = &mut self.state else { return };
+            let Some(plan) = &mut opening.plan else { return };
+            match plan.step(core.now) {
+                Step::Start(to) => self.attempt(core, sink, to),
+                Step::Wait(next) => {
+                    opening.next = next;
+                    return;
+                }
+                Step::Exhausted => {
+                    let failed = std::mem::take(&mut opening.failed);
+                    return self.fail(core, sink, Stage::Connect, ErrorKind::Connect(failed));
+                }
+            }
+        }
+    }
+
+    /// One attempt, as soon as its gate lets it.
+    fn attempt(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, to: SocketAddr) {
+        let State::Opening(opening) = &mut self.state else { return };
+        if opening.ask.is_gated() && !core.gates.enter(to, self.id) {
+            opening.parked.push(to);
+            return;
+        }
+        core.say(self.id, || format!("connecting to {}", opening.shown(to)));
+        let number = opening.count;
+        opening.count = opening.count.wrapping_add(1);
+        let started = core.sys.connect(to).and_then(|socket| {
+            let is_there = core.sys.is_connected(&socket);
+            let interest = Interest { read: is_there, write: !is_there };
+            core.sys.watch(&socket, Token::of(self.id, number), interest, true)?;
+            Ok(Attempt { number, to, socket, interest })
+        });
+        match started {
+            Ok(attempt) if attempt.interest.read => self.connected(core, sink, attempt),
+            Ok(attempt) => opening.attempts.push(attempt),
+            Err(e) => opening.missed(core, to, e),
+        }
+    }
+
+    /// A gate that it waited for may be free; whether it still wants it.
+    pub(in crate::net) fn unpark(
+        &mut self,
+        core: &mut Core<S>,
+        sink: &mut dyn Sink,
+        to: SocketAddr,
+    ) -> bool {
+        let State::Opening(opening) = &mut self.state else { return false };
+        let Some(i) = opening.parked.iter().position(|p| *p == to) else { return false };
+        opening.parked.swap_remove(i);
+        self.attempt(core, sink, to);
+        self.dial(core, sink);
+        true
+    }
+
+    pub(super) fn attempt_ready(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, number: u8) {
+        let State::Opening(opening) = &mut self.state else { return };
+        let Some(i) = opening.attempts.iter().position(|a| a.number == number) else { return };
+        let attempt = opening.attempts.swap_remove(i);
+        match core.sys.connected(&attempt.socket) {
+            Ok(()) => self.connected(core, sink, attempt),
+            Err(e) => {
+                core.sys.forget(&attempt.socket);
+                opening.missed(core, attempt.to, e);
+                self.dial(core, sink);
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! After the final event: what was said last is written, and the socket read to its end.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use super::live::{Live, Token};
+use crate::net::reactor::core::Core;
+use crate::net::sys::{Interest, Sys};
+use crate::net::time::after;
+use crate::net::wire::link::Link;
+
+pub(super) struct Draining<S: Sys> {
+    pub(super) link: Link<S>,
+    rest: Vec<u8>,
+    pub(super) until: Instant,
+    half_closed: bool,
+    /// The peer sends no more.
+    is_deaf: bool,
+    token: Token,
+}
+
+impl<S: Sys> Draining<S> {
+    pub(super) fn new(live: Live<S>, core: &Core<S>) -> Draining<S> {
+        let until = after(core.now, core.limits.linger);
+        let (rest, is_deaf) = (live.session.outgoing().to_vec(), live.is_deaf());
+        let Live { link, token, .. } = live;
+        Draining { link, rest, until, half_closed: false, is_deaf, token }
+    }
+
+    /// Writes what is left, says that no more comes, and reads until the peer is done too. Breaks
+    /// when the socket is of no more use.
+    pub(super) fn step(&mut self, core: &mut Core<S>) -> ControlFlow<()> {
+        if !self.half_closed {
+            match self.link.write_last(&mut core.sys, &mut self.rest) {
+                // Nothing is left to be read, so closing says what a shutdown would.
+                Ok(_) if self.is_deaf => return ControlFlow::Break(()),
+                Ok(true) => {
+                    core.sys.finish(&self.link.socket);
+                    self.half_closed = true;
+                }
+                Ok(false) => {}
+                Err(_) => return ControlFlow::Break(()),
+            }
+        }
+        let interest = Interest { read: true, write: !self.half_closed };
+        if self.token.interest != interest {
+            self.token.interest = interest;
+            let (socket, number) = (&self.link.socket, self.token.number);
+            if core.sys.watch(socket, number, interest, false).is_err() {
+                return ControlFlow::Break(());
+            }
+        }
+        let mut scratch = [0; 4096];
+        // A peer that never stops does not hold up the others.
+        for _ in 0..16 {
+            match core.sys.read(&self.link.socket, &mut scratch) {
+                Ok(n) if n > 0 => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return ControlFlow::Continue(()),
+                _ => return ControlFlow::Break(()),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}

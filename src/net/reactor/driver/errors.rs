@@ -1,0 +1,114 @@
+//! Makes errors: what ended a connection, in the words that its owner is told. Nothing is changed
+//! here; what a secret URL must not show is taken out here.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Stage};
+use crate::limits::Limits;
+use crate::net::event::Closed;
+use crate::proto::http::HttpError;
+use crate::proto::{self, Failure, HandshakeError, Lost, SECRET, Timer};
+
+/// What is known of the connection that ended.
+pub(super) struct Known<'a> {
+    /// As it may be shown.
+    pub(super) url: &'a str,
+    pub(super) stage: Stage,
+    pub(super) limits: &'a Limits,
+    /// The time limit of what was waited for.
+    pub(super) limit: Duration,
+    /// The idle limit of a stream's body.
+    pub(super) idle: Duration,
+    /// Of the response of a stream.
+    pub(super) status: Option<u16>,
+}
+
+impl<'a> Known<'a> {
+    pub(super) fn new(url: &'a str, stage: Stage, limits: &'a Limits) -> Known<'a> {
+        Known { url, stage, limits, limit: Duration::ZERO, idle: Duration::ZERO, status: None }
+    }
+
+    /// `kind` at the stage that it was at.
+    pub(super) fn error(&self, kind: ErrorKind) -> Error {
+        Error::new(self.url, self.stage, self.discreet(kind))
+    }
+
+    /// How it ended; `kind` is what the transport said, if that was the cause. A redirect is no end.
+    pub(super) fn closed(&self, closed: proto::Closed, kind: Option<ErrorKind>) -> Closed {
+        match closed {
+            proto::Closed::Clean(frame) => Closed::Clean(frame),
+            proto::Closed::Complete | proto::Closed::Redirected(_) => Closed::Complete,
+            proto::Closed::Failed(Failure::Http(e)) => self.stream(e, kind),
+            proto::Closed::Failed(failure) => Closed::Failed(self.failed(failure, kind)),
+            proto::Closed::Lost(lost) => Closed::Lost(self.lost(lost, kind)),
+        }
+    }
+
+    fn lost(&self, lost: Lost, kind: Option<ErrorKind>) -> Error {
+        let kind = match lost {
+            Lost::Timeout(Timer::Pong) => ErrorKind::Silence(self.limits.pong),
+            Lost::Timeout(_) => ErrorKind::NoCloseAnswer(self.limits.close),
+            Lost::Eof => return self.transport(kind.unwrap_or(ErrorKind::Eof)),
+        };
+        Error::new(self.url, Stage::Open, kind)
+    }
+
+    fn failed(&self, failure: Failure, kind: Option<ErrorKind>) -> Error {
+        let error = |kind| Error::new(self.url, self.stage, kind);
+        match failure {
+            Failure::Violation(v) => Error::new(self.url, Stage::Open, ErrorKind::Violation(v)),
+            Failure::Handshake(HandshakeError::Timeout) => error(ErrorKind::Timeout(self.limit)),
+            Failure::Handshake(e) => match (self.stage, kind) {
+                (_, Some(kind)) => self.transport(kind),
+                (Stage::Tls, None) => error(tls_ended()),
+                (_, None) => error(ErrorKind::Handshake(e)),
+            },
+            Failure::Http(e) => error(ErrorKind::Http(e)),
+        }
+    }
+
+    /// A stream that ends in an error: lost if its body had begun, else failed.
+    fn stream(&self, e: HttpError, kind: Option<ErrorKind>) -> Closed {
+        let error = |kind| Error::new(self.url, self.stage, kind);
+        let error = match (e, kind) {
+            (HttpError::Timeout, _) => error(ErrorKind::Timeout(self.limit)),
+            (HttpError::Idle, _) => error(ErrorKind::Idle(self.idle)),
+            (HttpError::Eof | HttpError::Truncated(_), Some(kind)) => self.transport(kind),
+            (HttpError::Eof, None) if self.stage == Stage::Tls => error(tls_ended()),
+            (e, _) => error(ErrorKind::Http(e)),
+        };
+        let error = error.with_status(self.status);
+        if self.stage == Stage::Body { Closed::Lost(error) } else { Closed::Failed(error) }
+    }
+
+    /// What the transport said; TLS speaks for itself, whatever was waited for.
+    fn transport(&self, kind: ErrorKind) -> Error {
+        let tls = matches!(kind, ErrorKind::Tls(..) | ErrorKind::Certificate(..));
+        Error::new(self.url, if tls { Stage::Tls } else { self.stage }, self.discreet(kind))
+    }
+
+    /// What the library or the system said, without the host of a URL that is secret.
+    fn discreet(&self, kind: ErrorKind) -> ErrorKind {
+        match kind {
+            kind if self.url != SECRET => kind,
+            ErrorKind::Connect(all) => {
+                let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+                ErrorKind::Connect(all.into_iter().map(|(_, e)| (nowhere, e)).collect())
+            }
+            ErrorKind::Certificate(text, _) => {
+                let names = text.starts_with("the certificate is for ");
+                let other = || "the certificate is for another name".into();
+                ErrorKind::Certificate(if names { other() } else { text }, None)
+            }
+            ErrorKind::Tls(text, _) if text.ends_with(" is no name for TLS") => {
+                ErrorKind::Tls("the host is no name for TLS".into(), None)
+            }
+            kind => kind,
+        }
+    }
+}
+
+fn tls_ended() -> ErrorKind {
+    ErrorKind::Tls("the server closed the connection".into(), None)
+}

@@ -1,0 +1,445 @@
+//! What the peer sends: read, and the events that come of it.
+
+use std::io;
+
+use super::live::{Live, Reading, Token};
+use super::state::{Driver, End, Listener, State};
+use super::tail::Tail;
+use crate::error::ErrorKind;
+use crate::limits::Limits;
+use crate::net::event::Event;
+use crate::net::reactor::conn::{Conn, Sink};
+use crate::net::reactor::core::Core;
+use crate::net::sys::{Ready, Sys};
+use crate::net::wire::link::{Link, Read};
+use crate::proto;
+use crate::proto::ws::message::Message;
+
+impl<S: Sys> Driver<S> {
+    pub(in crate::net) fn ready(
+        &mut self,
+        core: &mut Core<S>,
+        sink: &mut dyn Sink,
+        attempt: u8,
+        ready: Ready,
+    ) {
+        match &mut self.state {
+            State::Opening(_) => self.attempt_ready(core, sink, attempt),
+            State::Open(live) | State::Told(live)
+                if live.token.number == Token::of(self.id, attempt) =>
+            {
+                if ready.write {
+                    live.token.interest.write = false;
+                    // `settle` writes, and asks again for what the kernel refuses.
+                    let (socket, Token { number, interest }) = (&live.link.socket, live.token);
+                    let _ = core.sys.watch(socket, number, interest, false);
+                }
+                // epoll reports a failed socket even if we asked for nothing. Read it, so that the
+                // failure is handled; otherwise `wait` returns at once for ever.
+                if ready.read && !matches!(live.reading, Reading::Behind(_)) {
+                    self.read(core, sink);
+                }
+            }
+            State::Draining(_) => self.drain(core),
+            _ => {}
+        }
+        if ready.write || !self.is_settled(core) {
+            self.touch(core);
+        }
+    }
+
+    /// Reads what the system has before a time limit counts: a turn that had other work has not
+    /// waited, and a wait reports some of the sockets only. One that is stopped, whose silence does
+    /// not count anyway, reads once: the answer to a close frame may be there.
+    pub(in crate::net) fn catch_up(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        self.parse_all(core, sink);
+        let stopped = self.flow.is_stopped();
+        if self.live().is_some_and(|live| !live.is_deaf()) {
+            if stopped {
+                core.handed = core.limits.turn;
+            }
+            self.touch(core);
+            // What is there has to count before the time does.
+            let lazy = std::mem::take(&mut core.lazy);
+            self.read(core, sink);
+            core.lazy = lazy;
+        }
+    }
+
+    fn read(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        let outcome = self.read_some(core, sink);
+        let end = match &outcome {
+            Ok(Read::Eof) => End::Said,
+            Ok(Read::Cut) | Err(_) => End::Cut,
+            Ok(Read::Some { .. } | Read::None) => return,
+        };
+        self.parse_all(core, sink);
+        self.peer_ended(core, sink, end, outcome.err());
+    }
+
+    /// Reads while there is something, and room for it in this turn; the last outcome.
+    pub(super) fn read_some(
+        &mut self,
+        core: &mut Core<S>,
+        sink: &mut dyn Sink,
+    ) -> Result<Read, ErrorKind> {
+        let mut buf = std::mem::take(&mut core.buf);
+        let tail = self.live().map(Live::take_tail).unwrap_or_default();
+        let mut end = tail.rest().len();
+        if buf.len() < end + core.limits.receive_buffer {
+            buf.resize(end + core.limits.receive_buffer, 0);
+        }
+        buf[..end].copy_from_slice(tail.rest());
+        let mut once_more = true;
+        let outcome = loop {
+            // It may be asked for less than the buffer holds.
+            let partial = self.live().is_some_and(|live| live.most() < usize::MAX);
+            let outcome = self.read_once(core, sink, &mut buf, &mut end);
+            let full = matches!(outcome, Ok(Read::Some { more: true }));
+            let more = full
+                || matches!(outcome, Ok(Read::Some { .. }))
+                    && std::mem::take(&mut once_more)
+                    && self.peer_is_done();
+            let behind = self.is_behind();
+            let again = more && !behind && self.has_room(core, buf.len() - end);
+            // What TLS decrypts finds its room itself.
+            let filled = full && (!partial || end == buf.len());
+            if filled && !self.is_secure() {
+                // What waits, for its owner or for another turn, is taken out before the next read.
+                grow(&mut buf, if behind { 0 } else { end }, &core.limits);
+            }
+            if !again {
+                self.drained(core, sink);
+                break outcome;
+            }
+        };
+        match &mut self.state {
+            State::Open(Live { reading: Reading::Behind(tail), .. }) if core.lazy => {
+                *tail = Tail::lent(buf, end);
+            }
+            State::Open(live) => {
+                live.keep_tail(&buf[..end]);
+                core.buf = buf;
+            }
+            _ => core.buf = buf,
+        }
+        if let Some(Live { link: Link { tls: Some(tls), .. }, .. }) = self.live() {
+            tls.shrink();
+        }
+        outcome
+    }
+
+    /// Whether the end is all that may still come. It is usually there with the last frame, since a
+    /// server that has heard and said the last word closes at once (RFC 6455 §7.1.1). One that goes
+    /// on all the same does not hold up the others, so it is looked for once.
+    fn peer_is_done(&mut self) -> bool {
+        self.live().is_some_and(|live| live.session.peer_is_done())
+    }
+
+    /// Whether input waits for another turn.
+    fn is_behind(&mut self) -> bool {
+        self.live().is_some_and(|live| matches!(live.reading, Reading::Behind(_)))
+    }
+
+    fn is_secure(&mut self) -> bool {
+        self.live().is_some_and(|live| live.link.tls.is_some())
+    }
+
+    /// After the last read of this turn.
+    fn drained(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        let Some(live) = self.live() else { return };
+        if let Some(event) = live.session.drained(&mut core.context()) {
+            self.event(core, sink, event);
+        }
+    }
+
+    /// Whether the turn has room for another read of so many bytes: what it has none for would
+    /// have to be kept aside, and copied. A large message is read into its own place.
+    fn has_room(&mut self, core: &Core<S>, bytes: usize) -> bool {
+        let in_place = self.live().is_some_and(|live| live.session.space().is_some());
+        let fits = in_place || core.handed + bytes <= core.limits.turn;
+        fits && core.has_room() && !self.is_over()
+    }
+
+    /// Goes on with what an earlier turn had no room for.
+    pub(in crate::net) fn parse_on(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        let Some(live) = self.live() else { return };
+        let mut tail = live.take_tail();
+        let used = self.parse(core, sink, tail.rest());
+        tail.skip(used);
+        match &mut self.state {
+            State::Open(Live { reading: Reading::Behind(kept), .. }) => *kept = tail,
+            State::Open(live) => {
+                live.keep_tail(tail.rest());
+                core.take_back(tail.into_buffer());
+            }
+            _ => core.take_back(tail.into_buffer()),
+        }
+        self.touch(core);
+    }
+
+    /// The next message out of input that waits because its owner asks for one at a time
+    /// ([`Core::lazy`]). `None` means that a turn has to look: it is no whole message, or there is
+    /// nothing.
+    pub(in crate::net) fn pull(&mut self, core: &mut Core<S>) -> Option<Message<'_>> {
+        let State::Open(live) = &mut self.state else { return None };
+        let Reading::Behind(tail) = &mut live.reading else { return None };
+        if tail.rest().is_empty() {
+            core.take_back(live.take_tail().into_buffer());
+            core.backlog.retain(|id| *id != self.id);
+            // The messages were signs of life, and no turn has looked at the deadline since.
+            if !self.is_armed() {
+                self.touch(core);
+            }
+            return None;
+        }
+        // Only what borrows the connection may be given back.
+        let State::Open(Live { reading: Reading::Behind(tail), session, .. }) = &mut self.state
+        else {
+            return None;
+        };
+        let (rest, at) = tail.parts();
+        let (used, message) = session.receive_whole(core.now, rest)?;
+        *at += used;
+        Some(message)
+    }
+
+    /// The stream has ended: what has come is told, whatever the turn has room for.
+    pub(super) fn parse_all(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        let lazy = std::mem::take(&mut core.lazy);
+        while self.is_behind() {
+            core.handed = 0;
+            self.parse_on(core, sink);
+        }
+        core.lazy = lazy;
+    }
+
+    /// One system call, and all events that come of it. `buf[..end]` is what the session has not
+    /// taken, before and after.
+    fn read_once(
+        &mut self,
+        core: &mut Core<S>,
+        sink: &mut dyn Sink,
+        buf: &mut Vec<u8>,
+        end: &mut usize,
+    ) -> Result<Read, ErrorKind> {
+        let Some(live) = self.live() else { return Ok(Read::None) };
+        if live.link.tls.is_none()
+            && let Some(space) = live.session.space()
+        {
+            let want = space.want;
+            let read = core.sys.append(&live.link.socket, space.buf, want);
+            return self.filled(core, sink, want, read);
+        }
+        let most = live.most();
+        live.expect(usize::MAX);
+        let read = live.link.read(&mut core.sys, &mut core.cipher, buf, end, most);
+        let is_open = live.entry.is_none();
+        if core.lazy && is_open && matches!(read, Ok(Read::Some { .. })) {
+            self.put_off(core);
+        } else {
+            let used = self.parse(core, sink, &buf[..*end]);
+            buf.copy_within(used..*end, 0);
+            *end -= used;
+        }
+        let full = matches!(read, Ok(Read::Some { more: true }));
+        if full && self.is_secure() {
+            let len = (core.cipher.len() * 2).min(core.limits.receive_buffer_max);
+            core.cipher.resize(len.max(core.cipher.len()), 0);
+        }
+        read
+    }
+
+    /// After a read straight into a message.
+    fn filled(
+        &mut self,
+        core: &mut Core<S>,
+        sink: &mut dyn Sink,
+        want: usize,
+        read: io::Result<usize>,
+    ) -> Result<Read, ErrorKind> {
+        let Some(live) = self.live() else { return Ok(Read::None) };
+        match read {
+            Ok(0) => Ok(Read::Eof),
+            Ok(n) => {
+                core.handed += n;
+                if let Some(event) = live.session.filled(&mut core.context(), n) {
+                    // The next may be as large: what would be read beyond its start would have to
+                    // be copied to its own place.
+                    live.expect(core.limits.receive_buffer);
+                    self.event(core, sink, event);
+                }
+                Ok(Read::Some { more: n == want })
+            }
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock) => Ok(Read::None),
+            Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted) => {
+                Ok(Read::Some { more: true })
+            }
+            Err(e) => Err(ErrorKind::Io(e)),
+        }
+    }
+
+    /// Passes on the events of what was read, as far as the turn has room; the bytes that are done.
+    fn parse(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, input: &[u8]) -> usize {
+        let mut rest = input;
+        loop {
+            let whole = self.whole_messages(core, sink, rest);
+            rest = &rest[whole..];
+            if whole > 0 && (rest.is_empty() || self.puts_off(core, rest)) {
+                break;
+            }
+            let listened = self.listener == Listener::Owner;
+            let Some(live) = self.live() else { return input.len() };
+            let (used, event) = if live.session.is_in_body() && listened && !core.lazy {
+                self.pieces(core, sink, rest)
+            } else {
+                let (used, event) = live.session.receive(&mut core.context(), rest);
+                core.handed += used + event.as_ref().map_or(0, weight);
+                (used, event)
+            };
+            rest = &rest[used..];
+            let Some(event) = event else { break };
+            self.event(core, sink, event);
+            if self.puts_off(core, rest) {
+                break;
+            }
+        }
+        input.len() - rest.len()
+    }
+
+    /// Whether the `rest` that is there has to wait: the turn has no room for it, or the owner asks
+    /// for it.
+    fn puts_off(&mut self, core: &mut Core<S>, rest: &[u8]) -> bool {
+        // What stands behind a redirect is nobody's: the next connection may be there already.
+        let goes_on = matches!(self.state, State::Open(_));
+        let full = (core.lazy || !core.has_room()) && !rest.is_empty() && goes_on;
+        if full {
+            self.put_off(core);
+        }
+        full
+    }
+
+    fn put_off(&mut self, core: &mut Core<S>) {
+        if let Some(live) = self.live() {
+            live.reading = Reading::Behind(Tail::default());
+            core.backlog.push(self.id);
+        }
+    }
+
+    /// Passes on the messages that stand at the start of `input`, one behind the other, each whole
+    /// and in one frame: what all messages of a read share is done once. Gives the bytes of all.
+    fn whole_messages(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, input: &[u8]) -> usize {
+        let State::Open(live) = &mut self.state else { return 0 };
+        if self.listener == Listener::Nobody || core.lazy {
+            return 0;
+        }
+        let (mut rest, mut handed, room) = (input, core.handed, core.limits.turn);
+        let mut conn = Conn::new(self.id, Some(&mut live.session), &mut self.flow, core);
+        while handed < room
+            && let Some((used, message)) = conn.receive_whole(rest)
+        {
+            let event = message.into();
+            handed += used + weight(&event);
+            rest = &rest[used..];
+            sink.event(&mut conn, event);
+        }
+        core.handed = handed;
+        input.len() - rest.len()
+    }
+
+    /// The same for the pieces of a body; and what else the session says behind them.
+    fn pieces<'b>(
+        &mut self,
+        core: &mut Core<S>,
+        sink: &mut dyn Sink,
+        input: &'b [u8],
+    ) -> (usize, Option<proto::Event<'b>>) {
+        let State::Open(live) = &mut self.state else { return (0, None) };
+        let (mut at, mut handed, room) = (0, core.handed, core.limits.turn);
+        let mut conn = Conn::new(self.id, Some(&mut live.session), &mut self.flow, core);
+        let (said, full) = loop {
+            let (used, event) = conn.receive(&input[at..]);
+            at += used;
+            handed += used + event.as_ref().map_or(0, weight);
+            match event {
+                Some(proto::Event::Chunk(data)) => sink.event(&mut conn, Event::Chunk(data)),
+                Some(proto::Event::ServerSent(event)) => {
+                    sink.event(&mut conn, Event::ServerSent(event));
+                }
+                other => break (other, false),
+            }
+            // Where nothing is left, the end may be told without another byte.
+            if handed >= room && at < input.len() {
+                break (None, true);
+            }
+        };
+        core.handed = handed;
+        if full {
+            self.put_off(core);
+        }
+        (at, said)
+    }
+
+    /// Passes an event on.
+    pub(super) fn event(
+        &mut self,
+        core: &mut Core<S>,
+        sink: &mut dyn Sink,
+        event: proto::Event<'_>,
+    ) {
+        let event = match event {
+            proto::Event::Closed(closed) => return self.session_ended(core, sink, closed, None),
+            proto::Event::Opened(opened) => {
+                self.observe(core);
+                self.leave_gate(core);
+                let Some(live) = self.live_ref() else { return };
+                core.say(self.id, || match &live.link.tls {
+                    Some(tls) => format!("open over {}", tls.version()),
+                    None => "open".to_owned(),
+                });
+                Event::Opened(opened)
+            }
+            proto::Event::Response(response) => {
+                self.observe(core);
+                self.leave_gate(core);
+                if let Some(Live { link: Link { tls: Some(tls), .. }, .. }) = self.live_ref() {
+                    core.say(self.id, || format!("answered over {}", tls.version()));
+                }
+                Event::Response(response)
+            }
+            proto::Event::Closing(frame) => {
+                self.observe(core);
+                core.say(self.id, || format!("the server closes: {frame}"));
+                Event::Closing(frame)
+            }
+            proto::Event::Text(text) => Event::Text(text),
+            proto::Event::Binary(data) => Event::Binary(data),
+            proto::Event::Pong(data) => Event::Pong(data),
+            proto::Event::Chunk(data) => Event::Chunk(data),
+            proto::Event::ServerSent(event) => Event::ServerSent(event),
+        };
+        if self.listener == Listener::Owner {
+            let State::Open(live) = &mut self.state else { return };
+            let mut conn = Conn::new(self.id, Some(&mut live.session), &mut self.flow, core);
+            sink.event(&mut conn, event);
+        }
+    }
+}
+
+/// Makes room in a receive buffer that a read has filled, and of which `end` bytes are kept.
+fn grow(buf: &mut Vec<u8>, end: usize, limits: &Limits) {
+    // A frame that lacks little may fill it all; a read of nothing would look like the end of the
+    // stream.
+    let least = end + limits.receive_buffer;
+    let len = (buf.len() * 2).min(limits.receive_buffer_max).max(least);
+    if buf.len() < len {
+        buf.resize(len, 0);
+    }
+}
+
+/// What an event costs its owner besides its bytes: frames can be empty, and texts and pieces of a
+/// body are handed over in runs.
+#[inline]
+fn weight<C>(event: &proto::Event<'_, C>) -> usize {
+    if matches!(event, proto::Event::Text(_) | proto::Event::Chunk(_)) { 16 } else { 256 }
+}

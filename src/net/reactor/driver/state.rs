@@ -1,0 +1,412 @@
+//! One connection's life, as a state machine. Every change of [`State`] is made in this file.
+//!
+//! ```text
+//! from      what happens                                      to         is told
+//!           the owner asks for it                             Opening
+//! Opening   a socket is connected                             Open
+//! Opening   no address, no time, refused by the policy        Gone       Failed
+//! Open      the answer is elsewhere (a redirect)              Opening
+//! Open      the session ends, its owner may still send        Told       Closed
+//! Open      the session ends                                  Draining   Closed
+//! Told      the owner has sent what it had to say             Draining
+//! Draining  the peer ends too, or Limits::linger has passed   Gone
+//! any       the socket breaks                                 Gone       Closed, if nobody was told
+//! any       its owner gives up what is not open, or all       Gone
+//! ```
+//!
+//! A stream and a refused handshake owe the peer nothing: they go from Open to Gone. Open and Told
+//! have a reading and a writing side of their own:
+//!
+//! ```text
+//! Ready     the turn has no room for what was read            Behind
+//! Behind    a later turn has                                  Ready
+//! Ready     the peer sends no more, and we owe it something   Over
+//! ```
+
+use std::mem;
+use std::time::Instant;
+
+use super::draining::Draining;
+use super::errors::Known;
+use super::live::{Live, Reading};
+use super::opening::{Attempt, Opening};
+use crate::error::{ErrorKind, Stage};
+use crate::net::ask::Ask;
+use crate::net::event::{Closed, ConnId, Event};
+use crate::net::reactor::conn::{Conn, Flow, Sink};
+use crate::net::reactor::core::Core;
+use crate::net::sys::Sys;
+use crate::proto::http::Redirect;
+use crate::proto::{self, CloseFrame};
+
+/// A connection and its buffers.
+pub(in crate::net) struct Driver<S: Sys> {
+    pub(in crate::net) id: ConnId,
+    url: Box<str>,
+    pub(super) state: State<S>,
+    pub(super) listener: Listener,
+    pub(in crate::net) flow: Flow,
+    /// The deadline that stands in the reactor's table.
+    pub(in crate::net) armed: Option<Instant>,
+    /// Whether it stands in the reactor's list of those to be settled.
+    pub(in crate::net) touched: bool,
+}
+
+// The large variant is the one that lives.
+#[allow(clippy::large_enum_variant)]
+pub(super) enum State<S: Sys> {
+    /// On its way to a connected socket.
+    Opening(Box<Opening<S>>),
+    /// There is a socket; TLS, the opening handshake and a request are under way, or behind it.
+    Open(Live<S>),
+    /// The final event has been given; the close frame is held back, and the owner may send.
+    Told(Live<S>),
+    /// The final event has been given; what was said last is still on its way.
+    Draining(Draining<S>),
+    Gone,
+}
+
+/// Who is told what happens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listener {
+    Owner,
+    /// The owner has given the connection up, or has received the final event.
+    Nobody,
+}
+
+/// How the stream of the peer's bytes has ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The peer said so.
+    Said,
+    /// It broke, or ended without the goodbye of TLS: it may be somebody else's doing.
+    Cut,
+}
+
+impl<S: Sys> Driver<S> {
+    pub(in crate::net) fn new(id: ConnId, ask: Ask, core: &Core<S>) -> Driver<S> {
+        let total = ask.total(core.now, &core.limits);
+        Driver {
+            id,
+            url: ask.shown_url().into(),
+            state: State::Opening(Box::new(Opening::new(ask, core, total, 0))),
+            listener: Listener::Owner,
+            flow: Flow::default(),
+            armed: None,
+            touched: false,
+        }
+    }
+
+    // What state it is in.
+
+    pub(in crate::net) fn is_gone(&self) -> bool {
+        matches!(self.state, State::Gone)
+    }
+
+    /// Whether the final event has been given.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.state, State::Told(_) | State::Draining(_) | State::Gone)
+    }
+
+    /// Whether the next state is due: the session is over, or all that is owed to a peer that sends
+    /// no more is sent.
+    pub(in crate::net) fn is_done(&self) -> bool {
+        match &self.state {
+            State::Open(live) => live.is_deaf() && !live.owes(),
+            State::Told(live) => !live.session.is_open() || live.is_deaf() && !live.owes(),
+            _ => false,
+        }
+    }
+
+    pub(in crate::net) fn live(&mut self) -> Option<&mut Live<S>> {
+        match &mut self.state {
+            State::Open(live) | State::Told(live) => Some(live),
+            _ => None,
+        }
+    }
+
+    pub(super) fn live_ref(&self) -> Option<&Live<S>> {
+        match &self.state {
+            State::Open(live) | State::Told(live) => Some(live),
+            _ => None,
+        }
+    }
+
+    pub(in crate::net) fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Opening(opening) => Some(opening.deadline()),
+            State::Open(live) | State::Told(live) => live.deadline(self.flow.is_stopped()),
+            State::Draining(draining) => Some(draining.until),
+            State::Gone => None,
+        }
+    }
+
+    pub(in crate::net) fn is_due(&self, now: Instant) -> bool {
+        self.deadline().is_some_and(|at| at <= now)
+    }
+
+    /// Something has happened to it: [`Driver::settle`] is to look at it before the next wait.
+    pub(in crate::net) fn touch(&mut self, core: &mut Core<S>) {
+        if !mem::replace(&mut self.touched, true) {
+            core.dirty.push(self.id);
+        }
+    }
+
+    /// What errors are made of.
+    pub(super) fn known<'a>(&'a self, core: &'a Core<S>) -> Known<'a> {
+        match self.live_ref() {
+            Some(live) => live.known(&self.url),
+            None => Known::new(&self.url, Stage::Connect, &core.limits),
+        }
+    }
+
+    // How it changes.
+
+    /// TCP is there: the other attempts end, TLS and the handshake begin.
+    pub(super) fn connected(
+        &mut self,
+        core: &mut Core<S>,
+        sink: &mut dyn Sink,
+        attempt: Attempt<S>,
+    ) {
+        let State::Opening(opening) = &mut self.state else { return };
+        opening.end_attempts(core);
+        core.say(self.id, || format!("connected to {}", opening.shown(attempt.to)));
+        match opening.live(core, self.id, attempt) {
+            Ok(live) => {
+                self.state = State::Open(live);
+                self.touch(core);
+            }
+            Err(kind) => self.fail(core, sink, Stage::Tls, kind),
+        }
+    }
+
+    /// The answer is elsewhere: this connection ends, and the next turn opens another.
+    pub(super) fn redirect(&mut self, core: &mut Core<S>, to: Redirect) {
+        self.observe(core);
+        core.say(self.id, || format!("redirected: {}", to.shown()));
+        let Some(live) = self.take_live() else { return };
+        let (token, total) = (live.token, live.session.exchange().and_then(|e| e.timing().total));
+        let options = live.end_stream(core);
+        self.touch(core);
+        let (Some(mut options), Listener::Owner) = (options, self.listener) else { return };
+        options.request = to.request;
+        self.url = options.request.shown_url().into();
+        let total = total.unwrap_or(core.now);
+        // What the system still has to say of the old socket is not about the new one.
+        let count = (token.number as u8).wrapping_add(1);
+        let opening = Opening::new(Ask::Stream(options), core, total, count);
+        self.state = State::Opening(Box::new(opening));
+        core.fresh.push(self.id);
+    }
+
+    /// It could not be opened.
+    pub(super) fn fail(
+        &mut self,
+        core: &mut Core<S>,
+        sink: &mut dyn Sink,
+        stage: Stage,
+        kind: ErrorKind,
+    ) {
+        let error = Known::new(&self.url, stage, &core.limits).error(kind);
+        self.release_socket(core);
+        self.emit_closed(core, sink, Closed::Failed(error));
+    }
+
+    /// The peer's bytes have ended, or the socket is broken.
+    pub(super) fn peer_ended(
+        &mut self,
+        core: &mut Core<S>,
+        sink: &mut dyn Sink,
+        end: End,
+        mut kind: Option<ErrorKind>,
+    ) {
+        let live = match &mut self.state {
+            State::Open(live) | State::Told(live) => live,
+            // It was redirected meanwhile.
+            State::Opening(_) => return,
+            State::Draining(_) | State::Gone => return self.release_socket(core),
+        };
+        // A peer that is done sending may read on.
+        let goes_on = kind.is_none() && !live.is_deaf();
+        let goes_on = goes_on && live.session.peer_is_done() && live.owes();
+        live.reading = Reading::Over;
+        if goes_on {
+            return self.touch(core);
+        }
+        while let Some(live) = self.live() {
+            let event = match end {
+                End::Cut => live.session.receive_cut(),
+                End::Said => live.session.receive_eof(),
+            };
+            match event {
+                Some(proto::Event::Closed(closed)) => {
+                    self.session_ended(core, sink, closed, kind.take());
+                }
+                Some(event) => self.event(core, sink, event),
+                None => break,
+            }
+        }
+        if !matches!(self.state, State::Opening(_)) {
+            self.release_socket(core);
+        }
+    }
+
+    /// The session's last event; `kind` is what the transport said, if that was the cause.
+    pub(super) fn session_ended(
+        &mut self,
+        core: &mut Core<S>,
+        sink: &mut dyn Sink,
+        closed: proto::Closed,
+        kind: Option<ErrorKind>,
+    ) {
+        let closed = match closed {
+            proto::Closed::Redirected(to) => return self.redirect(core, *to),
+            closed => closed,
+        };
+        let broken = matches!(kind, Some(ErrorKind::Io(_)));
+        let closed = self.known(core).closed(closed, kind);
+        self.observe(core);
+        let refused = self.live_ref().is_some_and(|live| live.entry.is_some());
+        self.leave_gate(core);
+        self.state = match mem::replace(&mut self.state, State::Gone) {
+            State::Open(live) => State::Told(live),
+            other => other,
+        };
+        if self.listener == Listener::Nobody {
+            self.answer_close(core);
+        }
+        if broken {
+            // Nothing more is written: how much of the last write went out nobody knows.
+            self.release_socket(core);
+        } else if !self.live().is_some_and(|live| live.session.is_open()) {
+            self.drain_or_release(core, refused);
+        }
+        self.emit_closed(core, sink, closed);
+    }
+
+    /// What was said last has to arrive: a socket closed at once, with bytes of the peer unread,
+    /// would reset the connection and could take our close frame with it.
+    pub(super) fn drain_or_release(&mut self, core: &mut Core<S>, refused: bool) {
+        let Some(live) = self.take_live() else { return };
+        if live.stream.is_some() {
+            live.end_stream(core);
+        } else if refused && live.link.tls.is_none() {
+            core.sys.forget(&live.link.socket);
+        } else {
+            self.state = State::Draining(Draining::new(live, core));
+            self.drain(core);
+        }
+    }
+
+    /// Goes on with what was said last.
+    pub(super) fn drain(&mut self, core: &mut Core<S>) {
+        if let State::Draining(draining) = &mut self.state
+            && draining.step(core).is_break()
+        {
+            self.release_socket(core);
+        }
+    }
+
+    /// Closes every socket.
+    pub(in crate::net) fn release_socket(&mut self, core: &mut Core<S>) {
+        self.leave_gate(core);
+        match mem::replace(&mut self.state, State::Gone) {
+            State::Opening(mut opening) => opening.end_attempts(core),
+            State::Open(live) | State::Told(live) if live.stream.is_some() => {
+                drop(live.end_stream(core));
+            }
+            State::Open(Live { link, .. })
+            | State::Told(Live { link, .. })
+            | State::Draining(Draining { link, .. }) => core.sys.forget(&link.socket),
+            State::Gone => {}
+        }
+        self.touch(core);
+    }
+
+    /// Its owner has gone: an open connection is closed, one that is being opened dropped.
+    pub(in crate::net) fn release(&mut self, core: &mut Core<S>, frame: &CloseFrame) {
+        self.listener = Listener::Nobody;
+        // Nobody will consume what it holds, and the answer to our close frame is to be read.
+        self.flow.held = 0;
+        self.balance(core);
+        self.touch(core);
+        match &mut self.state {
+            State::Open(live) | State::Told(live)
+                if live.entry.is_none() && live.stream.is_none() =>
+            {
+                let mut cx = core.context();
+                live.session.answer_close(&mut cx);
+                // Refused when it is being closed already, which is as well; and when nobody may
+                // send such a frame, but then it has to end all the same.
+                if live.session.close(&mut cx, frame).is_err() {
+                    let _ = live.session.close(&mut cx, &CloseFrame::new(1001, ""));
+                }
+            }
+            State::Draining(_) => {}
+            _ => self.release_socket(core),
+        }
+    }
+
+    /// Open or Told become Gone, with the connection in the caller's hands.
+    pub(super) fn take_live(&mut self) -> Option<Live<S>> {
+        match mem::replace(&mut self.state, State::Gone) {
+            State::Open(live) | State::Told(live) => Some(live),
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
+    // What goes with it.
+
+    pub(in crate::net) fn on_deadline(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        self.touch(core);
+        match &mut self.state {
+            State::Opening(opening) => match opening.late(core) {
+                Some((stage, kind)) => self.fail(core, sink, stage, kind),
+                None => self.dial(core, sink),
+            },
+            State::Open(live) | State::Told(live) => {
+                if let Some(limit) = live.late(core.now) {
+                    return self.fail(core, sink, Stage::Tls, ErrorKind::Timeout(limit));
+                }
+                let mut cx = core.context();
+                if let Some(event) = live.session.on_deadline(&mut cx) {
+                    self.event(core, sink, event);
+                }
+            }
+            State::Draining(_) => self.release_socket(core),
+            State::Gone => {}
+        }
+    }
+
+    /// The final event.
+    pub(super) fn emit_closed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, closed: Closed) {
+        core.say(self.id, || match &closed {
+            // The query of its URL may hold a token.
+            Closed::Failed(e) | Closed::Lost(e) => format!("ended: {}", e.reason()),
+            closed => format!("ended: {closed}"),
+        });
+        if mem::replace(&mut self.listener, Listener::Nobody) == Listener::Owner {
+            let mut conn = Conn::new(self.id, None, &mut self.flow, core);
+            sink.event(&mut conn, Event::Closed(closed));
+        }
+    }
+
+    pub(super) fn answer_close(&mut self, core: &mut Core<S>) {
+        if let Some(live) = self.live() {
+            live.session.answer_close(&mut core.context());
+        }
+    }
+
+    pub(super) fn leave_gate(&mut self, core: &mut Core<S>) {
+        if let Some(live) = self.live()
+            && let Some(entry) = live.entry.take()
+            && let Some(gate) = entry.gate
+        {
+            core.gates.leave(gate);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What the peer is sent: written at the end of a turn, or between turns.
+
+use std::mem;
+use std::time::{Duration, Instant};
+
+use super::live::{Live, Writing};
+use super::state::{Driver, End, State};
+use crate::error::ErrorKind;
+use crate::net::reactor::conn::Sink;
+use crate::net::reactor::core::Core;
+use crate::net::sys::{Interest, Sys};
+use crate::trace::Trace;
+
+impl<S: Sys> Driver<S> {
+    /// Stops reading while too much waits to be consumed, and goes on when it does not.
+    pub(in crate::net) fn balance(&mut self, core: &mut Core<S>) {
+        if self.flow.balance(&mut core.held, &core.limits) {
+            self.touch(core);
+        }
+    }
+
+    /// After anything has happened: writes what waits, and waits for what is needed.
+    pub(in crate::net) fn settle(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        self.balance(core);
+        if let Some(live) = self.live() {
+            live.look_whether_ready(core.now);
+        }
+        if let Some(kind) = self.write(core) {
+            // What the peer said before it went is still to be read. Then this is the end, and no
+            // good one: the system tells the error once, and after it an end like any other.
+            let read = self.read_some(core, sink);
+            self.parse_all(core, sink);
+            if self.live().is_some() {
+                self.peer_ended(core, sink, End::Cut, Some(read.err().unwrap_or(kind)));
+            }
+        }
+        self.observe(core);
+        if !self.is_done() {
+            return;
+        }
+        match self.state {
+            State::Told(_) => self.drain_or_release(core, false),
+            _ => self.peer_ended(core, sink, End::Said, None),
+        }
+    }
+
+    /// Whether [`Driver::settle`] would find nothing to do, as after most reads.
+    pub(in crate::net) fn is_settled(&self, core: &Core<S>) -> bool {
+        let State::Open(live) = &self.state else { return false };
+        live.entry.is_none()
+            && live.link.tls.is_none()
+            && live.session.outgoing().is_empty()
+            && self.flow.is_balanced()
+            && !live.is_deaf()
+            && matches!(live.writing, Writing::Ready)
+            && core.observer.is_none()
+            && self.is_armed()
+    }
+
+    /// Whether the deadline may stand in the reactor's table as it does. That of a keep-alive ping
+    /// moves with each message: it is left where it is, and looked at again when it comes, unless
+    /// it has moved to "never".
+    pub(in crate::net) fn is_armed(&self) -> bool {
+        match (self.armed, self.deadline()) {
+            (Some(armed), Some(wanted)) => {
+                armed <= wanted && wanted.duration_since(armed) < Duration::from_secs(86_400)
+            }
+            (armed, wanted) => armed == wanted && !self.is_gone(),
+        }
+    }
+
+    /// Hands the session's notes to the observer.
+    pub(in crate::net) fn observe(&mut self, core: &mut Core<S>) {
+        let Some(observer) = &mut core.observer else { return };
+        let id = self.id.to_bits();
+        let Some(live) = self.live() else { return };
+        let Some(notes) = live.session.notes() else { return };
+        for note in notes.drain(..) {
+            observer.observe(core.now, id, Trace::Note(&note));
+        }
+    }
+
+    /// Writes what waits, between turns; whether the socket is good. If not, [`Driver::settle`]
+    /// ends the connection.
+    pub(in crate::net) fn write_early(&mut self, core: &mut Core<S>) -> bool {
+        let broken = self.write(core);
+        let is_good = broken.is_none();
+        if let (Some(kind), Some(live)) = (broken, self.live()) {
+            live.writing = Writing::Broken(Box::new(kind));
+        }
+        is_good
+    }
+
+    /// Writes what waits; gives the error, if the socket is broken.
+    fn write(&mut self, core: &mut Core<S>) -> Option<ErrorKind> {
+        let stopped = self.flow.is_stopped();
+        let live = self.live()?;
+        if let Writing::Broken(kind) = mem::replace(&mut live.writing, Writing::Ready) {
+            return Some(*kind);
+        }
+        live.write(core, stopped).err()
+    }
+}
+
+impl<S: Sys> Live<S> {
+    /// Writes what waits, and watches the socket for what is needed next.
+    fn write(&mut self, core: &mut Core<S>, stopped: bool) -> Result<(), ErrorKind> {
+        // rustls may hold handshake or alert records although the session has no output.
+        let idle = self.link.tls.is_none() && self.session.outgoing().is_empty();
+        let (mut blocked, mut idle) = (false, idle);
+        while !blocked && !idle {
+            let (done, is_blocked) = self.link.write(&mut core.sys, self.session.outgoing())?;
+            blocked = is_blocked;
+            self.session.sent(done);
+            // A late pong may have come forth; else all is written, or TLS has to read.
+            idle = done == 0 || self.session.outgoing().is_empty();
+        }
+        let interest = Interest { read: !stopped && !self.is_deaf(), write: blocked };
+        if self.token.interest != interest {
+            if interest.read && !self.token.interest.read && self.entry.is_none() {
+                core.now = core.sys.now();
+                self.session.connected(core.now);
+            }
+            self.token.interest = interest;
+            let (socket, number) = (&self.link.socket, self.token.number);
+            core.sys.watch(socket, number, interest, false).map_err(ErrorKind::Io)?;
+        }
+        Ok(())
+    }
+
+    /// A stream's request can be sent from now on, and its answer has its own time.
+    fn look_whether_ready(&mut self, now: Instant) {
+        let Some(entry) = &mut self.entry else { return };
+        let handshaking = self.link.tls.as_ref().is_some_and(|tls| tls.is_handshaking());
+        if !handshaking && entry.until.take().is_some() {
+            self.session.connected(now);
+        }
+    }
+}
