@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::drip::Drip;
-use super::request::{self, Refusal, Wish};
+use super::refusal::Refusal;
+use super::request::{self, Wish};
 use super::route::Call;
 use crate::limits::Limits;
 use crate::proto::CloseFrame;

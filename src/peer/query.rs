@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::request::Refusal;
+use super::refusal::Refusal;
 
 /// The longest pause between two pieces, a day: far from where a clock overflows.
 const PAUSE_MAX: u64 = 24 * 60 * 60 * 1000;

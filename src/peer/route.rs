@@ -3,25 +3,12 @@
 use std::time::Duration;
 
 use super::drip::{Drip, Source};
+use super::head::Head;
 use super::http;
 use super::query::{Query, decode, number};
-use super::request::{Head, Refusal};
+use super::refusal::Refusal;
 use super::sse::Sse;
 use crate::proto::token::list;
-
-/// What the pages of errors tell.
-pub(super) const ROUTES: &str = "\
-What is here:
-  /                     a WebSocket that echoes, and so is every other path
-  /drop/N               the same, cut without a close frame after N messages
-  /sse                  an event stream: n=10 events (0: endless), one every ms=100
-                        (0: as fast as they are read), from=1, retry=MS, comment=1, chunked=1
-  /stream               the request's body, a word at a time: ms=20
-  /chunked              n=3 chunks with extensions, and a trailer section
-  /status/NNN           that status, 200 to 599
-  /redirect/N           N redirects: status=302, to=URL for the last one
-  /echo                 the request itself
-";
 
 /// The methods of every route but `/`.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";

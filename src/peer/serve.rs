@@ -5,8 +5,8 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::Server;
 use super::conn::Conn;
+use super::server::Server;
 use crate::limits::Limits;
 use crate::net::wire::link::{Link, Read};
 use crate::net::wire::tls::Tls;
@@ -289,8 +289,8 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::{SocketAddr, TcpStream};
 
-    use super::super::Running;
     use super::super::drip::PIECE;
+    use super::super::running::Running;
     use super::*;
 
     fn bind() -> Server {

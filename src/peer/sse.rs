@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::drip::{Drip, Source};
+use super::head::Head;
 use super::http;
 use super::query::{Query, number};
-use super::request::{Head, Refusal};
+use super::refusal::Refusal;
 
 /// An event stream.
 #[derive(Debug, PartialEq, Eq)]

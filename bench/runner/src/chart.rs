@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::report::number;
+use crate::decimal::number;
 
 const WIDTH: usize = 440;
 const LABEL: usize = 170;

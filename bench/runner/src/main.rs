@@ -5,65 +5,25 @@
 
 mod cases;
 mod chart;
+mod decimal;
+mod failure;
 mod machine;
 mod measure;
+mod options;
 mod peers;
 mod process;
 mod readme;
 mod report;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use cases::Case;
+use failure::Failure;
 use measure::{Measured, Run};
+use options::Options;
 use peers::Peer;
-use process::{Pin, Server};
+use process::Server;
 use serde_json::{Value, json};
-
-type Failure = Box<dyn std::error::Error>;
-
-pub struct Options {
-    short: bool,
-    rounds: usize,
-    pin: Pin,
-    out: PathBuf,
-    only: Vec<String>,
-}
-
-impl Options {
-    fn parse() -> Result<Options, Failure> {
-        let mut words = std::env::args().skip(1);
-        let mut options = Options {
-            short: false,
-            rounds: 0,
-            pin: Pin::Same,
-            out: machine::bench_dir().join("results"),
-            only: Vec::new(),
-        };
-        while let Some(word) = words.next() {
-            let mut value = || words.next().ok_or(format!("{word} needs a value"));
-            match word.as_str() {
-                "--short" => options.short = true,
-                "--rounds" => options.rounds = value()?.parse()?,
-                "--pin" => options.pin = value()?.parse()?,
-                "--out" => options.out = value()?.into(),
-                "--list" => {
-                    cases::all()
-                        .iter()
-                        .for_each(|case| println!("{:14} {}", case.name, case.title));
-                    std::process::exit(0);
-                }
-                _ if word.starts_with('-') => return Err(format!("no option {word}").into()),
-                _ => options.only.push(word),
-            }
-        }
-        if options.rounds == 0 {
-            options.rounds = if options.short { 1 } else { 7 };
-        }
-        Ok(options)
-    }
-}
 
 fn main() -> Result<(), Failure> {
     let options = Options::parse()?;

@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::cases::{Case, Entry, Metric, Target};
+use crate::failure::Failure;
+use crate::options::Options;
 use crate::peers::Peer;
 use crate::process::{self, Server};
-use crate::{Failure, Options};
 
 /// What one client has printed, and the number that its case is about.
 pub struct Run {

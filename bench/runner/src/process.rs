@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::Failure;
+use crate::failure::Failure;
 use crate::machine::{bench_dir, bin_dir, tools_dir};
 
 /// Where server and client run.

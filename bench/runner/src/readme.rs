@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::{Failure, report};
+use crate::failure::Failure;
+use crate::report;
 
 const BEGIN: &str = "<!-- written by bench/run.sh -->\n";
 const END: &str = "<!-- end -->\n";

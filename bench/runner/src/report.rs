@@ -5,8 +5,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::decimal::{exact, number};
+use crate::failure::Failure;
+use crate::options::Options;
 use crate::peers::{Kind, Peer};
-use crate::{Failure, Options, cases, chart, machine};
+use crate::{cases, chart, machine};
 
 /// Merges with what is there already, if that is of the same machine; writes everything anew.
 pub fn write(options: &Options, peers: &[Peer], results: Vec<Value>) -> Result<Value, Failure> {
@@ -45,34 +48,6 @@ fn list(value: &Value) -> &[Value] {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("–")
-}
-
-/// Three significant digits, with commas.
-pub fn number(value: &Value) -> String {
-    let Some(v) = value.as_f64() else { return "–".into() };
-    let digits = match v.abs() {
-        a if a >= 100.0 => 0,
-        a if a >= 10.0 => 1,
-        _ => 2,
-    };
-    let plain = format!("{v:.digits$}");
-    let (whole, rest) = plain.split_once('.').map_or((plain.as_str(), ""), |(w, r)| (w, r));
-    let mut out = String::new();
-    for (i, digit) in whole.chars().enumerate() {
-        if i > 0 && (whole.len() - i).is_multiple_of(3) && !out.ends_with('-') {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    if !rest.is_empty() {
-        let _ = write!(out, ".{rest}");
-    }
-    out
-}
-
-/// With three decimals: what misses by a hair should look like it.
-fn exact(value: &Value) -> String {
-    value.as_f64().map_or("–".into(), |v| format!("{v:.3}"))
 }
 
 /// Which machine it was, and when.

@@ -1,0 +1,69 @@
+//! A server at work: on the thread of its caller, or on one of its own.
+
+use std::io;
+use std::net::SocketAddr;
+
+use super::serve::Serving;
+use super::server::{Server, Stopper};
+
+// Here and not in `server.rs`: these two need the poll loop, which needs `Server`.
+impl Server {
+    /// Serves until it is stopped.
+    pub fn run(self) -> io::Result<()> {
+        Serving::new(self)?.run()
+    }
+
+    /// Serves on a thread of its own until the result is dropped.
+    pub fn spawn(self) -> io::Result<Running> {
+        let (url, http_url) = (self.url(), self.http_url());
+        let (address, stopper) = (self.address(), self.stopper());
+        let mut serving = Serving::new(self)?;
+        let thread = std::thread::Builder::new().name("moonwire-peer".into());
+        let thread = Some(thread.spawn(move || serving.run())?);
+        Ok(Running { url, http_url, address, stopper, thread })
+    }
+}
+
+/// A server on a thread of its own. Dropping it ends it.
+pub struct Running {
+    url: String,
+    http_url: String,
+    address: SocketAddr,
+    stopper: Stopper,
+    thread: Option<std::thread::JoinHandle<io::Result<()>>>,
+}
+
+impl Running {
+    /// A URL that reaches it from this machine.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The same for HTTP: `http://127.0.0.1:1234/`.
+    pub fn http_url(&self) -> &str {
+        &self.http_url
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Ends it and waits until it has ended.
+    pub fn stop(self) {}
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stopper.stop();
+        if let Some(thread) = self.thread.take() {
+            // Its error, or its panic, has nobody to go to here.
+            let _ = thread.join();
+        }
+    }
+}
