@@ -56,6 +56,7 @@ struct Inner {
     stage: Stage,
     kind: ErrorKind,
     status: Option<u16>,
+    unsent: usize,
 }
 
 /// The reason of an [`Error`].
@@ -89,6 +90,21 @@ pub enum ErrorKind {
     Http(HttpError),
     /// The time limit passed.
     Timeout(Duration),
+    /// The time limit of waiting for one's turn passed (RFC 6455 §4.1): nobody has tried to connect.
+    Waited {
+        /// [`crate::Limits::opening_wait`].
+        limit: Duration,
+        /// Opening handshakes that came before.
+        others: usize,
+        /// With whom; `0.0.0.0:0` for a secret URL.
+        address: SocketAddr,
+    },
+    /// No byte left for so long ([`crate::Limits::stall`]), though some waited: the peer, or the
+    /// line, takes nothing.
+    Stalled(Duration),
+    /// The server ended the connection before all had left that was accepted; see
+    /// [`Error::unsent`].
+    Unsent,
     /// The peer sent nothing, not even an answer to a ping, for so long.
     Silence(Duration),
     /// Nothing came of a body for so long.
@@ -111,12 +127,18 @@ impl Error {
             ErrorKind::Handshake(HandshakeError::Status { status, .. }) => Some(*status),
             _ => None,
         };
-        Error(Box::new(Inner { url: without_user(url), stage, kind, status }))
+        Error(Box::new(Inner { url: without_user(url), stage, kind, status, unsent: 0 }))
     }
 
     /// With the status of the response that it came after.
     pub(crate) fn with_status(mut self, status: Option<u16>) -> Error {
         self.0.status = status;
+        self
+    }
+
+    /// With the number of bytes that were accepted and did not leave.
+    pub(crate) fn with_unsent(mut self, bytes: usize) -> Error {
+        self.0.unsent = bytes;
         self
     }
 
@@ -142,9 +164,24 @@ impl Error {
         self.0.status
     }
 
+    /// Bytes that were accepted for sending and were not handed to the kernel before the connection
+    /// ended: messages with their frames, or what was left of a request. Over TLS it may be up to
+    /// 64 KiB too many, since some of them may have left in a record that was not whole.
+    pub fn unsent(&self) -> usize {
+        self.0.unsent
+    }
+
     /// The text without the URL: `stage: reason`.
     pub fn reason(&self) -> String {
-        format!("{}: {}", self.0.stage, self.0.kind)
+        format!("{}: {}", self.0.stage, self.what())
+    }
+
+    /// The text of the reason, with the bytes that are lost.
+    pub(crate) fn what(&self) -> String {
+        match self.0.unsent {
+            0 => self.0.kind.to_string(),
+            n => format!("{}; {n} bytes that were accepted did not leave", self.0.kind),
+        }
     }
 }
 
@@ -160,12 +197,12 @@ fn without_user(url: &str) -> String {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { url, stage, kind, .. } = &*self.0;
+        let Inner { url, stage, .. } = &*self.0;
         if !url.is_empty() {
             // The caller's own text, but a line break in it must not forge another line.
             write!(f, "{}: ", escape(url.as_bytes(), 500))?;
         }
-        write!(f, "{stage}: {kind}")
+        write!(f, "{stage}: {}", self.what())
     }
 }
 
@@ -198,6 +235,21 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Http(e) => e.fmt(f),
             ErrorKind::Timeout(limit) => {
                 write!(f, "not open within the time limit of {limit:?}")
+            }
+            ErrorKind::Waited { limit, others, address } => {
+                let plural = if *others == 1 { "" } else { "s" };
+                write!(f, "waited {limit:?} for {others} other handshake{plural} with ")?;
+                match address.port() {
+                    0 => f.write_str("its address")?,
+                    _ => write!(f, "{address}")?,
+                }
+                f.write_str(" (one at a time; Limits::opening_per_peer, --opening N)")
+            }
+            ErrorKind::Stalled(limit) => {
+                write!(f, "lost: the peer has taken no byte for {limit:?}, though some wait")
+            }
+            ErrorKind::Unsent => {
+                f.write_str("lost: the server ended the connection before it had taken everything")
             }
             ErrorKind::Silence(limit) => {
                 write!(f, "the peer did not answer a keep-alive ping for {limit:?}")

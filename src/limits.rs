@@ -31,7 +31,7 @@ pub struct Limits {
     pub line: usize,
     /// Interim (1xx) responses before the final one: 16.
     pub interim: u32,
-    /// From a connection that is ready to the head of the response, for a stream whose request
+    /// From the last byte of the request to the head of the response, for a stream whose request
     /// has no time limit of its own: 60 s. A server that computes an answer before it says a word
     /// needs longer than one that only upgrades.
     pub response: Duration,
@@ -84,18 +84,31 @@ pub struct Limits {
     pub cork: usize,
     /// Time for which bytes wait before the next send writes them: 1 ms.
     pub cork_time: Duration,
-    /// From the URL to the 101 response (resolve, connect, TLS, handshake): 30 s.
+    /// From the URL to the 101 response (resolve, connect, TLS, handshake): 30 s. Waiting for one's
+    /// turn does not count.
     pub opening: Duration,
-    /// The closing handshake, after which the socket is closed in any case: 5 s.
+    /// The longest time in which no byte leaves though some wait to be sent: 60 s. A slow line is
+    /// slow, not dead, as long as it moves; this is what ends one that does not. TCP itself gives up
+    /// after some 15 minutes.
+    pub stall: Duration,
+    /// From our close frame, when its last byte has left, to the server's: 5 s. Also how long an
+    /// owner may hold back the answer to the server's.
     pub close: Duration,
     /// After the final event, how long a socket is drained so that what we said last is not lost
     /// to a reset: 2 s.
     pub linger: Duration,
-    /// From a keep-alive ping to any byte from the peer: 20 s.
+    /// From a keep-alive ping, when its last byte has left, to any byte from the peer: 20 s.
     pub pong: Duration,
+    /// The least interval of keep-alive pings: 100 ms. No proxy wants more, and an interval of zero
+    /// would be a flood.
+    pub ping_floor: Duration,
     /// Opening handshakes at a time with one address and port: 1, as RFC 6455 §4.1 demands. The
-    /// others wait within their own time limit. A larger number is a deviation.
+    /// others wait for their turn, in the order in which they were asked for. A larger number is a
+    /// deviation.
     pub opening_per_peer: usize,
+    /// The longest wait for such a turn, apart from the time limit of the opening, which starts with
+    /// the turn: 2 min, as long as four handshakes that hang take.
+    pub opening_wait: Duration,
     /// Addresses of one name that are tried: 16.
     pub addresses: usize,
     /// Head start of one connection attempt over the next: 250 ms (RFC 8305 §5).
@@ -161,10 +174,13 @@ impl Default for Limits {
             cork: 64 * KIB,
             cork_time: Duration::from_millis(1),
             opening: Duration::from_secs(30),
+            stall: Duration::from_secs(60),
             close: Duration::from_secs(5),
             linger: Duration::from_secs(2),
             pong: Duration::from_secs(20),
+            ping_floor: Duration::from_millis(100),
             opening_per_peer: 1,
+            opening_wait: Duration::from_secs(120),
             addresses: 16,
             attempt_delay: Duration::from_millis(250),
             connections: usize::MAX,

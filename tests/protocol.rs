@@ -185,7 +185,7 @@ impl Sim {
         while n > 0 && !self.session.outgoing().is_empty() {
             let part = self.session.outgoing().len().min(step).min(n);
             self.written.extend_from_slice(&self.session.outgoing()[..part]);
-            self.session.sent(part);
+            self.session.sent(self.now, part);
             n -= part;
         }
     }

@@ -220,9 +220,11 @@ impl Driver {
             self.wire.extend_from_slice(&self.session.outgoing()[..part]);
             let all = part == self.session.outgoing().len();
             // More than there is counts as all.
-            self.session.sent(if all { usize::MAX } else { part });
+            self.session.sent(self.now, if all { usize::MAX } else { part });
             left -= part;
         }
+        // The rest, if there is one, is refused.
+        self.session.sent(self.now, 0);
         self.check();
     }
 

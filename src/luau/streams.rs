@@ -186,11 +186,15 @@ pub(super) fn name(error: &Error) -> &'static str {
         ErrorKind::Certificate(..) => "SslVerificationFail",
         ErrorKind::Tls(..) if error.stage() == Stage::Tls => "SslConnectFail",
         ErrorKind::NoTls => "SslConnectFail",
-        ErrorKind::Timeout(_) | ErrorKind::Idle(_) => "TimedOut",
+        ErrorKind::Timeout(_)
+        | ErrorKind::Idle(_)
+        | ErrorKind::Stalled(_)
+        | ErrorKind::Waited { .. } => "TimedOut",
         ErrorKind::Dropped => "Aborted",
         ErrorKind::Http(e) => http_name(e),
         ErrorKind::Io(_)
         | ErrorKind::Eof
+        | ErrorKind::Unsent
         | ErrorKind::Tls(..)
         | ErrorKind::Silence(_)
         | ErrorKind::NoCloseAnswer(_)
@@ -205,7 +209,7 @@ fn http_name(error: &HttpError) -> &'static str {
         HttpError::ContentType(_) => "ContentType",
         HttpError::ManyRedirects(_) => "TooManyRedirects",
         HttpError::Location(_) | HttpError::Locations | HttpError::Downgrade => "InvalidRedirect",
-        HttpError::Timeout | HttpError::Idle => "TimedOut",
+        HttpError::Timeout | HttpError::Idle | HttpError::Stalled => "TimedOut",
         // The server speaks well, and of what cannot be read here.
         HttpError::ContentEncoding(_) | HttpError::TransferEncoding(_) => "Unknown",
         _ => "NetFail",

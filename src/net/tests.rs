@@ -362,6 +362,7 @@ fn bytes_that_drip_do_not_put_off_the_end() {
     let mut bench = Bench::new(limits);
     let (id, tcp) = bench.open(ws());
     bench.reactor.close(id, &CloseFrame::new(1000, "")).unwrap();
+    bench.reactor.flush();
     for i in 0..9 {
         bench.gives(tcp, &binary(i));
         assert_eq!(bench.pass(100 * MS), [format!("binary {i}")]);
@@ -692,6 +693,7 @@ fn a_connection_that_is_gone_leaves_nothing_that_counts() {
     let mut flood = Flood::new(limits.clone(), 2);
     flood.hold(0, 3000);
     flood.bench.reactor.release(flood.open[0].0, &CloseFrame::new(1001, ""));
+    flood.turns();
     flood.bench.world.lock().now += limits.close + limits.linger;
     flood.turns();
     flood.bench.world.lock().now += limits.linger;

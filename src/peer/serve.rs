@@ -155,7 +155,7 @@ impl Serving {
         let limit = self.now + self.server.patience;
         self.timers.insert((limit, index));
         self.peers[index] = Some(Box::new(Peer {
-            link: Link { socket, tls },
+            link: Link::new(socket, tls),
             conn: Conn::default(),
             tail: Vec::new(),
             interest: READ,

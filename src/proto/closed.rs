@@ -40,4 +40,7 @@ pub enum Lost {
     Eof,
     /// A deadline passed.
     Timeout(Timer),
+    /// Both close frames passed, but the peer ended before it had taken all that was accepted:
+    /// [`Session::unsent`](super::Session::unsent) bytes did not leave.
+    Unsent,
 }

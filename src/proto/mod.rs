@@ -13,7 +13,7 @@
 //! let mut cx = Context { now: std::time::Instant::now(), random: &mut random };
 //! // Write what is to be written …
 //! let n = session.outgoing().len();
-//! session.sent(n);
+//! session.sent(cx.now, n);
 //! // … and give what was read, until no event comes back.
 //! let mut input = &b"HTTP/1.1 403 Forbidden\r\n\r\n"[..];
 //! loop {
@@ -37,9 +37,13 @@
 //!   message that is read in place, the start may be looked at twice, and what is not UTF-8 is found
 //!   when there is nothing more to read.
 //! * Time and random numbers come in with the [`Context`]; nothing here has a clock.
+//! * Time counts from the wire: the limits of a pong, of the answer to a close frame and of a
+//!   response start when [`Session::sent`] has been told of the last byte that they wait for. While
+//!   bytes leave, the peer is alive; when none does for [`Limits::stall`](crate::Limits::stall), it
+//!   is lost.
 //!
 //! ```text
-//! token, utf8, timer, buf        leaves
+//! token, utf8, timer, buf, pace  leaves
 //! url    head    headers         texts of HTTP
 //! ws/    frame mask close message → handshake, connection
 //! http/  chunked body request → exchange: one request, its response as it comes
@@ -52,6 +56,7 @@ mod closed;
 pub(crate) mod head;
 mod headers;
 pub mod http;
+mod pace;
 mod session;
 pub mod sse;
 mod timer;

@@ -21,7 +21,7 @@ pub struct Settings {
     /// Its bounds.
     pub limits: Arc<Limits>,
     /// Sends a keep-alive ping when nothing was received for so long; then something has to
-    /// arrive within [`Limits::pong`]. `None`: never.
+    /// arrive within [`Limits::pong`]. At least [`Limits::ping_floor`]; `None`: never.
     pub ping_interval: Option<Duration>,
     /// Leaves our close frame to [`Session::answer_close`] (or to the deadline
     /// [`Limits::close`]) when the peer closes or breaks a rule, so that the owner can still reply
@@ -206,12 +206,13 @@ impl Session {
         }
     }
 
-    /// The first `n` of them were written.
+    /// The kernel has taken the first `n` of them at `now`: 0 if it took none. Time limits count from
+    /// here.
     #[inline]
-    pub fn sent(&mut self, n: usize) {
+    pub fn sent(&mut self, now: Instant, n: usize) {
         match &mut self.0 {
-            State::Open(connection) => connection.sent(n),
-            State::Stream(exchange) => exchange.sent(n),
+            State::Open(connection) => connection.sent(now, n),
+            State::Stream(exchange) => exchange.sent(now, n),
             State::Opening(opening) => opening.handshake.out.sent(n),
             State::Refused(_) => {}
         }
@@ -323,6 +324,29 @@ impl Session {
             State::Stream(exchange) => exchange.buffered(),
             State::Opening(opening) => opening.handshake.out.len(),
             State::Refused(_) => 0,
+        }
+    }
+
+    /// Whether [`Session::sent`] needs to know the time even if the kernel takes all: something is
+    /// timed from there.
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(crate) fn is_timed(&self) -> bool {
+        match &self.0 {
+            State::Open(connection) => connection.is_timed(),
+            State::Stream(_) => true,
+            State::Opening(_) | State::Refused(_) => false,
+        }
+    }
+
+    /// Bytes that were accepted, by `send_*` and `ping` or as a request, and have not left; what the
+    /// session sends by itself counts only where it stands between them. Also after the final event,
+    /// when they are lost.
+    pub fn unsent(&self) -> usize {
+        match &self.0 {
+            State::Open(connection) => connection.unsent(),
+            State::Stream(exchange) => exchange.unsent(),
+            State::Opening(_) | State::Refused(_) => 0,
         }
     }
 

@@ -13,9 +13,11 @@ pub enum Timer {
     Pong,
     /// The end of the closing handshake.
     Close,
+    /// The next byte that the kernel takes, while some wait.
+    Stall,
 }
 
-const ALL: [Timer; 4] = [Timer::Opening, Timer::Ping, Timer::Pong, Timer::Close];
+const ALL: [Timer; 5] = [Timer::Opening, Timer::Ping, Timer::Pong, Timer::Close, Timer::Stall];
 
 /// The deadlines that are set.
 #[derive(Debug, Default)]
@@ -37,6 +39,12 @@ impl Timers {
     /// The earliest deadline.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.0.iter().flatten().min().copied()
+    }
+
+    /// The earliest of some.
+    #[cfg(feature = "net")]
+    pub(crate) fn first_of(&self, timers: &[Timer]) -> Option<Instant> {
+        timers.iter().filter_map(|timer| self.get(*timer)).min()
     }
 
     /// A timer that is due at `now`, which it then no longer is.

@@ -172,7 +172,7 @@ fn send(payload: &[u8], messages: usize) {
             session.send_binary(&mut cx, payload).expect("it is open, and there is room");
         }
         let n = session.outgoing().len();
-        session.sent(n);
+        session.sent(now, n);
     });
     assert_eq!(session.buffered(), 0);
 }

@@ -9,6 +9,8 @@ use crate::net::sys::Sys;
 pub(crate) struct Link<S: Sys> {
     pub(crate) socket: S::Socket,
     pub(crate) tls: Option<Box<Tls>>,
+    /// Of the bytes that are to be written, so many at the start are encrypted and have not left.
+    sealed: usize,
 }
 
 /// What a read came to.
@@ -25,6 +27,10 @@ pub(crate) enum Read {
 }
 
 impl<S: Sys> Link<S> {
+    pub(crate) fn new(socket: S::Socket, tls: Option<Box<Tls>>) -> Link<S> {
+        Link { socket, tls, sealed: 0 }
+    }
+
     /// Reads once, to `buf[*end..]`, at most `most` bytes unless they are encrypted. `cipher` is for
     /// the bytes before decryption.
     pub(crate) fn read(
@@ -56,8 +62,8 @@ impl<S: Sys> Link<S> {
         })
     }
 
-    /// Writes what it can of `bytes`: how many are taken care of, and whether the kernel refused
-    /// more.
+    /// Writes what it can of `bytes`: how many the kernel has taken, and whether it refused more.
+    /// What it has not taken has to be given again.
     pub(crate) fn write(&mut self, sys: &mut S, bytes: &[u8]) -> Result<(usize, bool), ErrorKind> {
         let mut done = 0;
         let Some(tls) = &mut self.tls else {
@@ -70,25 +76,27 @@ impl<S: Sys> Link<S> {
             return Ok((done, false));
         };
         loop {
-            done += tls.encrypt(&bytes[done..]);
-            if !tls.wants_write() {
-                // Nothing to be written: all is done, or the handshake has to come first.
-                return Ok((done, false));
+            if !tls.is_handshaking() {
+                let rest = bytes.get(done + self.sealed..).unwrap_or_default();
+                self.sealed += tls.encrypt(rest);
             }
-            let mut out = Out { sys, socket: &self.socket };
-            if retried(|| tls.write(&mut out))?.is_none() {
-                return Ok((done, true));
+            while tls.wants_write() {
+                let mut out = Out { sys, socket: &self.socket };
+                if retried(|| tls.write(&mut out))?.is_none() {
+                    return Ok((done, true));
+                }
+            }
+            let sealed = std::mem::take(&mut self.sealed);
+            done = bytes.len().min(done + sealed);
+            // All is done, or the handshake has to come first.
+            if sealed == 0 {
+                return Ok((done, false));
             }
         }
     }
 }
 
 impl<S: Sys> Link<S> {
-    /// Whether bytes that [`Link::write`] took wait for the kernel still.
-    pub(crate) fn holds_back(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.wants_write())
-    }
-
     /// Writes the last bytes, and over TLS the goodbye behind them; whether the kernel has it all.
     pub(crate) fn write_last(
         &mut self,

@@ -12,6 +12,7 @@ use crate::limits::Limits;
 use crate::proto::buf::SendBuf;
 use crate::proto::head::{Fields, Head, HeadParser};
 use crate::proto::headers::SECRET;
+use crate::proto::pace::Pace;
 use crate::proto::sse::{Blocks, Events};
 use crate::proto::token::{escape, trim};
 use crate::proto::{Closed, Context, Direction, Event, Failure, Note, Settings};
@@ -27,8 +28,15 @@ pub(crate) struct Exchange {
     /// Of the response, once its first line is there.
     status: Option<u16>,
     timing: Timing,
-    /// When the time for what is waited for is over.
+    /// When the time for what is waited for is over, and when that for the next byte of the request
+    /// to leave is.
     deadline: Option<Instant>,
+    stall: Option<Instant>,
+    pace: Pace,
+    /// When the request could be sent; unset when it has left.
+    started: Option<Instant>,
+    /// Bytes of the request that were left when it ended.
+    unsent: usize,
     /// When something of the body came last. The events of one read all have one time, and the
     /// deadline is counted once for them.
     heard: Option<Instant>,
@@ -88,6 +96,10 @@ impl Exchange {
             status: None,
             timing,
             deadline: timing.total,
+            stall: None,
+            pace: Pace::default(),
+            started: None,
+            unsent: 0,
             heard: None,
             notes,
         }
@@ -97,13 +109,29 @@ impl Exchange {
     /// starts.
     pub(crate) fn connected(&mut self, now: Instant) {
         match self.state {
+            State::Head { .. } if self.out.len() == 0 => self.await_head(now),
             State::Head { .. } => {
-                let limit = self.timing.response.and_then(|limit| now.checked_add(limit));
-                self.deadline = [limit, self.timing.total].into_iter().flatten().min();
+                self.started = Some(now);
+                self.stall = now.checked_add(self.limits.stall);
+                // A request that moves may take its time, unless its owner has said how long.
+                if self.timing.response.is_some() {
+                    self.deadline = None;
+                }
             }
             State::Body { .. } => self.deadline = self.timing.idle_end(now),
             State::Last | State::Done => {}
         }
+    }
+
+    /// The request has left, and reaches the server then: the time of the response starts.
+    fn await_head(&mut self, reaches: Instant) {
+        if let (Some(started), Some(_)) = (self.started.take(), self.timing.response) {
+            // The sum over all redirects is one of waiting.
+            let took = reaches.saturating_duration_since(started);
+            self.timing.total = self.timing.total.and_then(|total| total.checked_add(took));
+        }
+        let limit = self.timing.response.and_then(|limit| reaches.checked_add(limit));
+        self.deadline = [limit, self.timing.total].into_iter().flatten().min();
     }
 
     pub(crate) fn receive<'b>(
@@ -140,8 +168,28 @@ impl Exchange {
         self.out.pending()
     }
 
-    pub(crate) fn sent(&mut self, n: usize) {
+    pub(crate) fn sent(&mut self, now: Instant, n: usize) {
+        let (waited, n) = (self.out.len() > 0, n.min(self.out.len()));
         self.out.sent(n);
+        let moved = self.pace.sent(now, n, self.out.len(), self.limits.stall);
+        if moved && matches!(self.state, State::Body { .. }) {
+            self.deadline = self.timing.idle_end(now);
+        }
+        // A server that has answered need not read on.
+        let State::Head { .. } = self.state else { return };
+        if self.out.len() > 0 {
+            if n > 0 || self.stall.is_none() {
+                self.stall = now.checked_add(self.limits.stall);
+            }
+        } else if waited {
+            self.stall = None;
+            self.await_head(self.pace.reaches(now, self.limits.stall));
+        }
+    }
+
+    /// See [`Session::unsent`](crate::proto::Session::unsent).
+    pub(crate) fn unsent(&self) -> usize {
+        self.out.len().max(self.unsent)
     }
 
     pub(crate) fn buffered(&self) -> usize {
@@ -149,10 +197,13 @@ impl Exchange {
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        [self.deadline, self.stall].into_iter().flatten().min()
     }
 
     pub(crate) fn on_deadline(&mut self, now: Instant) -> Option<Event<'static>> {
+        if self.stall.is_some_and(|at| at <= now) {
+            return Some(self.fail(HttpError::Stalled));
+        }
         if self.deadline.is_none_or(|at| at > now) {
             return None;
         }
@@ -251,7 +302,7 @@ impl Exchange {
             Delivery::Blocks => Output::Blocks(Box::new(Blocks::new(&self.limits))),
         };
         self.state = State::Body { body, output };
-        self.deadline = self.timing.idle_end(now);
+        (self.deadline, self.stall) = (self.timing.idle_end(now), None);
         let Head { status, reason, fields, .. } = head;
         let url = self.request.shown_url().to_owned();
         Ok(Event::Response(Box::new(Response { status, reason, headers: fields, url })))
@@ -353,7 +404,10 @@ impl Exchange {
 
     fn end(&mut self, closed: Closed) -> Event<'static> {
         self.state = State::Done;
-        self.deadline = None;
+        (self.deadline, self.stall) = (None, None);
+        if let Closed::Failed(_) = closed {
+            self.unsent = self.out.len();
+        }
         // Nothing that is left of the request matters to anybody.
         mem::take(&mut self.out);
         Event::Closed(closed)

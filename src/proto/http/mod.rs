@@ -42,7 +42,8 @@ pub struct Response {
 pub struct Timing {
     /// When the head has to be there, whatever was waited for.
     pub total: Option<Instant>,
-    /// From a connection that is ready to the head.
+    /// From the last byte of the request to the head. Where it is set, `total` is no limit of the
+    /// owner's, and is put off by the time that the request takes to leave.
     pub response: Option<Duration>,
     /// Behind the head, the longest silence.
     pub idle: Option<Duration>,
@@ -98,6 +99,8 @@ pub enum HttpError {
     Eof,
     /// No head within the time limit.
     Timeout,
+    /// No byte of the request has left for [`Limits::stall`](crate::Limits::stall), though some wait.
+    Stalled,
     /// Nothing came for the idle limit.
     Idle,
     /// More redirects than `Limits::redirects`.
@@ -153,6 +156,7 @@ impl fmt::Display for HttpError {
             }
             HttpError::Eof => f.write_str("the server closed the connection without an answer"),
             HttpError::Timeout => f.write_str("no answer within the time limit"),
+            HttpError::Stalled => f.write_str("the server takes no more of the request"),
             HttpError::Idle => f.write_str("nothing came within the idle limit"),
             HttpError::ManyRedirects(n) => write!(f, "more than {n} redirects"),
             HttpError::Downgrade => f.write_str("a redirect from https to http is not followed"),

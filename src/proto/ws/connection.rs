@@ -12,6 +12,7 @@ use super::frame::{self, CONTROL_MAX, Opcode};
 use super::message::{self, Assembly, Message, Text};
 use crate::limits::Limits;
 use crate::proto::buf::SendBuf;
+use crate::proto::pace::Pace;
 use crate::proto::timer::{Timer, Timers};
 use crate::proto::utf8::Utf8;
 use crate::proto::{Closed, Context, Direction, Event, Failure, Lost, Note, Settings, Space};
@@ -52,6 +53,11 @@ pub(crate) struct Connection {
     out: SendBuf,
     /// Payload and mask key of the answer to the latest ping, while too much else waits.
     late_pong: Option<(Box<[u8]>, [u8; 4])>,
+    pace: Pace,
+    /// Where the last frame that the owner has queued ends, counted as `pace` does.
+    accepted: u64,
+    /// Where a keep-alive ping ends that has not left.
+    ping: Option<u64>,
     timers: Timers,
     ping_interval: Option<Duration>,
     hold_close: bool,
@@ -81,8 +87,11 @@ impl Connection {
             utf8: Utf8::default(),
             out,
             late_pong: None,
+            pace: Pace::default(),
+            accepted: 0,
+            ping: None,
             timers: Timers::default(),
-            ping_interval,
+            ping_interval: ping_interval.map(|interval| interval.max(limits.ping_floor)),
             hold_close,
             limits,
             notes: trace.then(Vec::new),
@@ -138,8 +147,12 @@ impl Connection {
     }
 
     pub(crate) fn receive_eof(&mut self) -> Option<Event<'static>> {
+        let is_whole = self.unsent() == 0;
         let closed = match mem::replace(&mut self.state, State::Done) {
             State::Open | State::Closing { got: None } => Closed::Lost(Lost::Eof),
+            State::PeerClosed(_) | State::Closing { got: Some(_) } if !is_whole => {
+                Closed::Lost(Lost::Unsent)
+            }
             State::PeerClosed(frame) | State::Closing { got: Some(frame) } => Closed::Clean(frame),
             State::Failing(_) | State::Done => {
                 self.timers.clear();
@@ -189,14 +202,65 @@ impl Connection {
     }
 
     #[inline]
-    pub(crate) fn sent(&mut self, n: usize) {
+    pub(crate) fn sent(&mut self, now: Instant, n: usize) {
+        let n = n.min(self.out.len());
         self.out.sent(n);
+        let timed = self.is_timed();
+        let moved = self.pace.sent(now, n, self.out.len(), self.limits.stall);
+        if timed || self.pace.is_blocked() {
+            self.time(now, n, moved);
+        }
         if self.room_for_pong()
             && self.may_send()
             && let Some((payload, key)) = self.late_pong.take()
         {
             self.encode(Opcode::Pong, &payload, key);
         }
+    }
+
+    /// Whether a time limit starts, or ends, with bytes that leave.
+    #[inline]
+    pub(crate) fn is_timed(&self) -> bool {
+        self.ping.is_some() || self.pace.is_blocked() || matches!(self.state, State::Closing { .. })
+    }
+
+    /// `n` bytes have left, for which the peer has made room if it `moved`. Starts the time limits
+    /// that waited for them.
+    #[cold]
+    fn time(&mut self, now: Instant, n: usize, moved: bool) {
+        if matches!(self.state, State::Done) {
+            return;
+        }
+        if moved {
+            self.heard(now);
+        }
+        let stall = self.timers.get(Timer::Stall);
+        self.timers.set(
+            Timer::Stall,
+            match self.out.len() {
+                0 => None,
+                _ if n > 0 || stall.is_none() => now.checked_add(self.limits.stall),
+                _ => stall,
+            },
+        );
+        let reaches = self.pace.reaches(now, self.limits.stall);
+        let is_open = matches!(self.state, State::Open);
+        if self.ping.take_if(|end| *end <= self.pace.left()).is_some() && is_open {
+            self.timers.set(Timer::Ping, None);
+            self.timers.set(Timer::Pong, reaches.checked_add(self.limits.pong));
+        }
+        // Our close frame is the last that is sent.
+        let is_closing = matches!(self.state, State::Closing { .. });
+        if is_closing && self.out.len() == 0 && self.timers.get(Timer::Close).is_none() {
+            self.timers.set(Timer::Close, reaches.checked_add(self.limits.close));
+        }
+    }
+
+    /// See [`Session::unsent`](crate::proto::Session::unsent).
+    pub(crate) fn unsent(&self) -> usize {
+        let waits = self.accepted.saturating_sub(self.pace.left());
+        // The buffer holds all of it.
+        (waits as usize).min(self.out.len())
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -206,21 +270,20 @@ impl Connection {
     /// The same while nothing is read.
     #[cfg(feature = "net")]
     pub(crate) fn deadline_unread(&self) -> Option<Instant> {
-        self.timers.get(Timer::Close)
+        self.timers.first_of(&[Timer::Close, Timer::Stall])
     }
 
     pub(crate) fn on_deadline(&mut self, cx: &mut Context<'_>) -> Option<Event<'static>> {
         while let Some(timer) = self.timers.expired(cx.now) {
             match timer {
-                Timer::Ping => {
+                // Its time starts when it has left. One that waits to leave needs no other.
+                Timer::Ping if self.ping.is_none() => {
                     self.frame(cx, Opcode::Ping, &[]);
-                    self.timers.set(Timer::Pong, cx.now.checked_add(self.limits.pong));
+                    self.ping = Some(self.queued());
                 }
+                Timer::Ping => {}
                 Timer::Close => return self.close_is_due(cx),
-                Timer::Pong | Timer::Opening => {
-                    self.state = State::Done;
-                    return Some(self.end(Closed::Lost(Lost::Timeout(timer))));
-                }
+                Timer::Pong | Timer::Opening | Timer::Stall => return self.give_up(timer),
             }
         }
         None
@@ -242,6 +305,7 @@ impl Connection {
             return Err(Misuse::Full);
         }
         self.frame(cx, opcode, payload);
+        self.accepted = self.queued();
         Ok(())
     }
 
@@ -273,6 +337,12 @@ impl Connection {
         };
         // Cannot fail: the state is right, and the code was found legal when it came.
         let _ = self.close(cx, &CloseFrame { code, reason: String::new() });
+    }
+
+    /// Where the output ends, counted as [`Pace::left`] does.
+    #[inline]
+    fn queued(&self) -> u64 {
+        self.pace.left() + self.out.len() as u64
     }
 
     #[inline]
@@ -468,6 +538,7 @@ impl Connection {
         self.message = None;
         self.timers.set(Timer::Ping, None);
         self.timers.set(Timer::Pong, None);
+        self.ping = None;
         match self.state {
             State::Open => {
                 self.timers.set(Timer::Close, cx.now.checked_add(self.limits.close));
@@ -504,8 +575,11 @@ impl Connection {
     fn close_frame(&mut self, cx: &mut Context<'_>, frame: &CloseFrame) {
         self.late_pong = None;
         self.frame(cx, Opcode::Close, &frame.payload());
+        // The time for its answer starts when it has left; that it leaves has its own.
+        let stall = self.timers.get(Timer::Stall);
         self.timers.clear();
-        self.timers.set(Timer::Close, cx.now.checked_add(self.limits.close));
+        self.timers.set(Timer::Stall, stall);
+        self.ping = None;
     }
 
     // Ending.
@@ -531,6 +605,10 @@ impl Connection {
 
     fn close_is_due(&mut self, cx: &mut Context<'_>) -> Option<Event<'static>> {
         self.answer_close(cx);
+        if self.unsent() > 0 && matches!(self.state, State::Closing { .. }) {
+            // The answer waits behind it.
+            return None;
+        }
         let closed = match mem::replace(&mut self.state, State::Done) {
             State::Closing { got: Some(frame) } => Closed::Clean(frame),
             State::Closing { got: None } => Closed::Lost(Lost::Timeout(Timer::Close)),
@@ -538,6 +616,13 @@ impl Connection {
             _ => return None,
         };
         Some(self.end(closed))
+    }
+
+    fn give_up(&mut self, timer: Timer) -> Option<Event<'static>> {
+        let told = matches!(self.state, State::Failing(_) | State::Done);
+        self.state = State::Done;
+        let event = self.end(Closed::Lost(Lost::Timeout(timer)));
+        (!told).then_some(event)
     }
 
     fn end(&mut self, closed: Closed) -> Event<'static> {

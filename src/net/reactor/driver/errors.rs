@@ -22,11 +22,14 @@ pub(super) struct Known<'a> {
     pub(super) idle: Duration,
     /// Of the response of a stream.
     pub(super) status: Option<u16>,
+    /// Bytes that were accepted and did not leave.
+    pub(super) unsent: usize,
 }
 
 impl<'a> Known<'a> {
     pub(super) fn new(url: &'a str, stage: Stage, limits: &'a Limits) -> Known<'a> {
-        Known { url, stage, limits, limit: Duration::ZERO, idle: Duration::ZERO, status: None }
+        let (limit, idle) = (Duration::ZERO, Duration::ZERO);
+        Known { url, stage, limits, limit, idle, status: None, unsent: 0 }
     }
 
     /// `kind` at the stage that it was at.
@@ -36,20 +39,27 @@ impl<'a> Known<'a> {
 
     /// How it ended; `kind` is what the transport said, if that was the cause. A redirect is no end.
     pub(super) fn closed(&self, closed: proto::Closed, kind: Option<ErrorKind>) -> Closed {
-        match closed {
+        let closed = match closed {
             proto::Closed::Clean(frame) => Closed::Clean(frame),
             proto::Closed::Complete | proto::Closed::Redirected(_) => Closed::Complete,
             proto::Closed::Failed(Failure::Http(e)) => self.stream(e, kind),
             proto::Closed::Failed(failure) => Closed::Failed(self.failed(failure, kind)),
             proto::Closed::Lost(lost) => Closed::Lost(self.lost(lost, kind)),
+        };
+        match closed {
+            Closed::Lost(error) => Closed::Lost(error.with_unsent(self.unsent)),
+            Closed::Failed(error) => Closed::Failed(error.with_unsent(self.unsent)),
+            closed => closed,
         }
     }
 
     fn lost(&self, lost: Lost, kind: Option<ErrorKind>) -> Error {
         let kind = match lost {
             Lost::Timeout(Timer::Pong) => ErrorKind::Silence(self.limits.pong),
+            Lost::Timeout(Timer::Stall) => ErrorKind::Stalled(self.limits.stall),
             Lost::Timeout(_) => ErrorKind::NoCloseAnswer(self.limits.close),
             Lost::Eof => return self.transport(kind.unwrap_or(ErrorKind::Eof)),
+            Lost::Unsent => return self.transport(kind.unwrap_or(ErrorKind::Unsent)),
         };
         Error::new(self.url, Stage::Open, kind)
     }
@@ -74,6 +84,7 @@ impl<'a> Known<'a> {
         let error = match (e, kind) {
             (HttpError::Timeout, _) => error(ErrorKind::Timeout(self.limit)),
             (HttpError::Idle, _) => error(ErrorKind::Idle(self.idle)),
+            (HttpError::Stalled, _) => error(ErrorKind::Stalled(self.limits.stall)),
             (HttpError::Eof | HttpError::Truncated(_), Some(kind)) => self.transport(kind),
             (HttpError::Eof, None) if self.stage == Stage::Tls => error(tls_ended()),
             (e, _) => error(ErrorKind::Http(e)),

@@ -99,9 +99,9 @@ impl<S: Sys> Live<S> {
         matches!(self.reading, Reading::Over)
     }
 
-    /// Bytes that the kernel has not taken. How many TLS keeps it does not tell; at least one.
+    /// Bytes that the kernel has not taken.
     pub(in crate::net) fn buffered(&self) -> usize {
-        self.session.buffered().max(self.link.holds_back().into())
+        self.session.buffered()
     }
 
     /// Whether the peer is to get anything more: what waits, or a close frame that is held back.
@@ -130,6 +130,7 @@ impl<S: Sys> Live<S> {
             limit,
             idle: exchange.and_then(|e| e.timing().idle).unwrap_or_default(),
             status: exchange.and_then(|exchange| exchange.status()),
+            unsent: self.session.unsent(),
             ..Known::new(url, stage, &self.limits)
         }
     }

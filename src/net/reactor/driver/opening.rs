@@ -104,7 +104,7 @@ impl<S: Sys> Opening<S> {
             Ask::Stream(options) => Some(options.clone()),
         };
         Ok(Live {
-            link: Link { socket: attempt.socket, tls },
+            link: Link::new(attempt.socket, tls),
             session,
             limits: Arc::clone(ask.limits(&core.limits)),
             token: Token { number: Token::of(id, attempt.number), interest: attempt.interest },

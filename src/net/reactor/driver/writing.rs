@@ -111,7 +111,10 @@ impl<S: Sys> Live<S> {
         while !blocked && !idle {
             let (done, is_blocked) = self.link.write(&mut core.sys, self.session.outgoing())?;
             blocked = is_blocked;
-            self.session.sent(done);
+            if blocked || self.session.is_timed() {
+                core.now = core.sys.now();
+            }
+            self.session.sent(core.now, done);
             // A late pong may have come forth; else all is written, or TLS has to read.
             idle = done == 0 || self.session.outgoing().is_empty();
         }

@@ -88,6 +88,12 @@ impl Sim {
         }
     }
 
+    /// The connection is ready, and the kernel takes the request at once.
+    fn connected(&mut self) {
+        self.exchange.connected(self.now);
+        self.exchange.sent(self.now, usize::MAX);
+    }
+
     fn late(&mut self) {
         if let Some(event) = self.exchange.on_deadline(self.now) {
             self.tell(&event);
@@ -453,7 +459,7 @@ fn the_limits_of_time() {
     let at = |sim: &Sim, n| Some(sim.now + seconds(n));
     // None at all by default.
     let mut sim = Sim::get(Delivery::Raw);
-    sim.exchange.connected(sim.now);
+    sim.connected();
     sim.feed(b"HTTP/1.1 200 OK\r\n\r\nx");
     assert_eq!(sim.exchange.deadline(), None);
 
@@ -465,7 +471,7 @@ fn the_limits_of_time() {
             idle: None,
         });
         assert_eq!(sim.exchange.deadline(), at(&sim, total));
-        sim.exchange.connected(sim.now);
+        sim.connected();
         assert_eq!(sim.exchange.deadline(), at(&sim, want));
         // FAULTS 57: bytes do not move it, nor do interim responses.
         let end = sim.exchange.deadline();
@@ -485,7 +491,7 @@ fn the_limits_of_time() {
         response: Some(seconds(60)),
         idle: None,
     });
-    sim.exchange.connected(sim.now);
+    sim.connected();
     sim.feed(b"HTTP/1.1 200 OK\r\n\r\n");
     assert_eq!(sim.exchange.deadline(), None);
     sim.now += seconds(1000);
@@ -495,7 +501,7 @@ fn the_limits_of_time() {
     // The silence counts from the head, and from each byte of data. What frames them is none: a
     // chunk line or a trailer could drip for hours (FAULTS 57).
     let mut sim = Sim::timed(|_| Timing { idle: Some(seconds(5)), ..Timing::default() });
-    sim.exchange.connected(sim.now);
+    sim.connected();
     assert_eq!(sim.exchange.deadline(), None);
     sim.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
     sim.now += seconds(4);
@@ -519,7 +525,7 @@ fn the_limits_of_time() {
     let mut sim = Sim::timed(|_| Timing { idle: Some(seconds(5)), ..Timing::default() });
     sim.feed(b"HTTP/1.1 200 OK\r\n\r\nx");
     sim.now += seconds(1000);
-    sim.exchange.connected(sim.now);
+    sim.connected();
     assert_eq!(sim.exchange.deadline(), at(&sim, 5));
 }
 
@@ -605,7 +611,7 @@ fn the_request_goes_out_as_it_is_taken_and_ends_with_the_exchange() {
     let (mut exchange, mut sent) = (make(), Vec::new());
     while !exchange.outgoing().is_empty() {
         sent.push(exchange.outgoing()[0]);
-        exchange.sent(1);
+        exchange.sent(Instant::now(), 1);
     }
     let text = String::from_utf8(sent).unwrap();
     assert!(text.ends_with("\r\n\r\n0123456789"), "{text}");

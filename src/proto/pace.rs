@@ -1,0 +1,130 @@
+//! How far the output has come: a time limit counts from the byte that it waits for, which may leave
+//! long after it was queued, and bytes that leave are a sign of life.
+
+use std::time::{Duration, Instant};
+
+/// Follows the bytes of a [`SendBuf`](super::buf::SendBuf) to the kernel.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    /// Bytes that have left, in all.
+    left: u64,
+    /// Since the kernel refused some; none wait otherwise.
+    blocked: Option<Blocked>,
+    /// When what the kernel holds has reached the peer, about; unset if that was not long.
+    clear: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Blocked {
+    since: Instant,
+    /// Bytes that have left since.
+    taken: u64,
+    /// Bytes that the kernel may hold.
+    held: u64,
+}
+
+/// What the kernel holds at most for one socket: the largest send buffer that Linux gives by itself
+/// (`net.ipv4.tcp_wmem`). Other systems give less.
+const KERNEL: u64 = 4 * 1024 * 1024;
+
+impl Pace {
+    /// Bytes that have left.
+    #[inline]
+    pub(crate) fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// `n` bytes have left, and `rest` wait: whether the peer has made room for them. A kernel that
+    /// had room says nothing about the peer.
+    #[inline]
+    pub(crate) fn sent(&mut self, now: Instant, n: usize, rest: usize, most: Duration) -> bool {
+        self.left += n as u64;
+        if self.blocked.is_none() && rest == 0 {
+            return false;
+        }
+        self.sent_slowly(now, n, rest, most)
+    }
+
+    #[cold]
+    fn sent_slowly(&mut self, now: Instant, n: usize, rest: usize, most: Duration) -> bool {
+        let Some(blocked) = &mut self.blocked else {
+            let held = self.left.min(KERNEL);
+            self.blocked = Some(Blocked { since: now, taken: 0, held });
+            return false;
+        };
+        // What is taken at once, in however many pieces, the kernel had room for.
+        let moved = n > 0 && now > blocked.since;
+        match moved {
+            true => blocked.taken += n as u64,
+            false => blocked.held = self.left.min(KERNEL),
+        }
+        if rest == 0 {
+            self.clear = Some(self.reaches(now, most));
+            self.blocked = None;
+        }
+        moved
+    }
+
+    /// Whether the kernel has refused bytes, which wait.
+    #[inline]
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.is_some()
+    }
+
+    /// When a byte that leaves now reaches the peer, about. What the kernel holds leaves at the pace
+    /// at which it has taken more of late; after `most` at the latest.
+    pub(crate) fn reaches(&self, now: Instant, most: Duration) -> Instant {
+        let before = self.clear.map_or(now, |at| at.max(now));
+        let Some(blocked) = self.blocked.as_ref().filter(|blocked| blocked.taken > 0) else {
+            return before;
+        };
+        let pace = blocked.held as f64 / blocked.taken as f64;
+        let span = now.saturating_duration_since(blocked.since).as_secs_f64() * pace;
+        let span = Duration::try_from_secs_f64(span).unwrap_or(most).min(most);
+        before.max(now + span)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn only_a_byte_that_the_peer_made_room_for_is_a_sign_of_life() {
+        let now = Instant::now();
+        let mut pace = Pace::default();
+        assert!(!pace.sent(now, 1000, 0, MOST), "all of it was taken at once");
+        assert!(!pace.sent(now, 1000, 500, MOST), "the kernel was not full before");
+        assert!(pace.is_blocked());
+        assert!(!pace.sent(now, 100, 400, MOST), "it is the same moment");
+        let later = now + Duration::from_millis(1);
+        assert!(!pace.sent(later, 0, 400, MOST));
+        assert!(pace.sent(later, 1, 399, MOST));
+        assert!(pace.sent(later, 399, 0, MOST));
+        assert!(!pace.is_blocked() && pace.left() == 2500);
+    }
+
+    #[test]
+    fn what_the_kernel_holds_leaves_at_the_pace_seen() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let mut pace = Pace::default();
+        pace.sent(now, 1_000_000, 0, MOST);
+        assert_eq!(pace.reaches(now, MOST), now, "nothing is known to be slow");
+        // A million waits in the kernel, and 100,000 bytes a second leave.
+        pace.sent(now, 0, 300_000, MOST);
+        pace.sent(now + second, 100_000, 200_000, MOST);
+        assert_eq!(pace.reaches(now + second, MOST), now + 11 * second);
+        pace.sent(now + 3 * second, 200_000, 0, MOST);
+        assert_eq!(pace.reaches(now + 3 * second, MOST), now + 13 * second);
+        // What is queued right behind it is no faster, and later on nothing is left of it.
+        pace.sent(now + 4 * second, 10, 0, MOST);
+        assert_eq!(pace.reaches(now + 4 * second, MOST), now + 13 * second);
+        assert_eq!(pace.reaches(now + 20 * second, MOST), now + 20 * second);
+        // It is bounded, whatever was seen.
+        pace.sent(now + 20 * second, 0, 1, MOST);
+        pace.sent(now + 80 * second, 1, 0, MOST);
+        assert_eq!(pace.reaches(now + 80 * second, MOST), now + 140 * second);
+    }
+}
