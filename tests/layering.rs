@@ -1,4 +1,8 @@
-//! Who may know whom (DESIGN §1): reads the sources and fails on a word in the wrong folder.
+//! Who may know whom (DESIGN §1): reads the sources and fails on a word in the wrong folder, on an
+//! import that runs up and on files that import each other.
+
+#[path = "layering/mod.rs"]
+mod imports;
 
 use std::path::Path;
 
@@ -245,4 +249,14 @@ fn the_checker_sees_what_it_has_to_see() {
     ] {
         assert_eq!(!complaints(file, line).is_empty(), seen, "{file}: {line}");
     }
+}
+
+#[test]
+fn no_import_runs_up_or_in_a_circle() {
+    let mut files = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut files);
+    // `tests.rs` is not among them; what stands in a folder `tests` is.
+    let files = files.into_iter().filter(|(file, _)| !file.contains("tests/")).collect();
+    let found = imports::complaints(&files, imports::FLOORS);
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
 }

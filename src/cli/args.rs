@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Failure;
 use super::help::{ECHO_HELP, HELP, RUN_HELP, TYPES_HELP};
 use super::secrets::Secret;
+use super::tell::Failure;
 use crate::net::Override;
 use crate::policy::Allowed;
 

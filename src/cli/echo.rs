@@ -1,7 +1,7 @@
 //! `moonwire echo`.
 
 use super::args::EchoArgs;
-use super::{Failure, say};
+use super::tell::{Failure, say};
 use crate::net::sys::raise_open_files;
 use crate::peer::{self, Server};
 

@@ -7,29 +7,12 @@ mod help;
 mod run;
 mod secrets;
 mod signals;
+mod tell;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use args::Command;
-
-/// What went wrong, and the exit status for it.
-struct Failure {
-    status: u8,
-    text: String,
-}
-
-impl Failure {
-    /// Usage, or a file that cannot be read.
-    fn usage(text: impl Into<String>) -> Failure {
-        Failure { status: 2, text: text.into() }
-    }
-
-    /// Everything else.
-    fn other(text: impl Into<String>) -> Failure {
-        Failure { status: 1, text: text.into() }
-    }
-}
+use tell::{Failure, complain, say};
 
 /// Runs the command with the arguments of the process.
 pub fn main() -> ExitCode {
@@ -57,14 +40,4 @@ pub fn main() -> ExitCode {
             ExitCode::from(status)
         }
     }
-}
-
-/// Writes to standard output. If that is closed, nobody wants to know.
-fn say(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
-}
-
-/// Writes a line to standard error.
-fn complain(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::args::{EchoKind, RunArgs};
-use super::{Failure, complain, secrets, signals};
+use super::tell::{Failure, complain};
+use super::{secrets, signals};
 use crate::luau::{self, Line, Options, Progress, Runtime, Stopper};
 use crate::net::sys::raise_open_files;
 use crate::peer::{self, Running, Server};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::Failure;
+use super::tell::Failure;
 
 /// Begins the names of the variables.
 const VARIABLE: &str = "MOONWIRE_SECRET_";

@@ -18,6 +18,7 @@
 //! globals.luau            print, warn, loadstring, …
 //! ```
 
+mod error;
 mod feed;
 mod host;
 #[cfg(feature = "json")]
@@ -35,6 +36,7 @@ mod streams;
 mod values;
 mod watch;
 
+pub use error::Error;
 pub use options::{GLOBALS, Line, Options, Output};
 pub use pump::{Progress, Runtime};
 pub use stopper::Stopper;
@@ -43,46 +45,6 @@ use mlua::Lua;
 
 /// Everything that a script sees, as a definition file for luau-lsp; `moonwire types` prints it.
 pub const TYPES: &str = include_str!("moonwire.d.luau");
-
-/// An error of the script side that is not a script's: the VM could not be set up, or the system
-/// cannot wait any more.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Error {
-    /// The VM refused something: out of memory, a global that cannot be set.
-    Lua(mlua::Error),
-    /// A script that is no Luau; the message names script and line.
-    Syntax(String),
-    /// The reactor failed.
-    Io(std::io::Error),
-}
-
-impl std::fmt::Display for Error {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Error::Lua(mlua::Error::MemoryError(_)) => {
-                f.write_str("the scripts need more memory than the limit allows")
-            }
-            Error::Lua(e) => write!(f, "Luau: {e}"),
-            Error::Syntax(e) => f.write_str(e),
-            Error::Io(e) => write!(f, "poll loop: {e}"),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl From<mlua::Error> for Error {
-    fn from(e: mlua::Error) -> Error {
-        Error::Lua(e)
-    }
-}
-
-impl From<std::io::Error> for Error {
-    fn from(e: std::io::Error) -> Error {
-        Error::Io(e)
-    }
-}
 
 /// Adds the script APIs to a VM that is there already, before or after `sandbox`.
 ///

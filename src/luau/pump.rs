@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mlua::chunk::ChunkMode;
 use mlua::{IntoLuaMulti, Lua, LuaOptions, StdLib, Table, Value};
 
-use super::Error;
+use super::error::Error;
 use super::host::{self, Host, lock};
 use super::link::Link;
 use super::options::{GLOBALS, Line, Options};

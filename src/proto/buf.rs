@@ -1,4 +1,4 @@
-//! The send buffer: bytes with a cursor, bounded by whoever fills it.
+//! The send buffer: bytes with a cursor, bounded by whoever fills it; and room to read to.
 
 /// Bytes on their way out. What is sent leaves from the front.
 #[derive(Debug, Default)]
@@ -49,6 +49,15 @@ impl SendBuf {
             }
         }
     }
+}
+
+/// Room for the bytes that come next.
+#[derive(Debug)]
+pub struct Space<'a> {
+    /// Append here.
+    pub buf: &'a mut Vec<u8>,
+    /// At most so many bytes; there is capacity for them.
+    pub want: usize,
 }
 
 #[cfg(test)]

@@ -1,42 +1,22 @@
 //! The one type that a driver sees: a connection from its first byte to its final event.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::buf::SendBuf;
+use super::buf::{SendBuf, Space};
+use super::closed::{Closed, Failure};
+use super::context::Context;
+use super::event::Event;
 use super::http;
 use super::http::exchange::Exchange;
+use super::note::{Direction, Note};
+use super::settings::Settings;
 use super::ws::close::{CloseFrame, Misuse};
 use super::ws::connection::Connection;
 use super::ws::frame::Opcode;
 use super::ws::handshake::{Handshake, HandshakeError, Request};
 #[cfg(feature = "net")]
 use super::ws::message::Message;
-use super::{Closed, Context, Direction, Event, Failure, Note, Space};
-use crate::limits::Limits;
-
-/// How a session behaves.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Its bounds.
-    pub limits: Arc<Limits>,
-    /// Sends a keep-alive ping when nothing was received for so long; then something has to
-    /// arrive within [`Limits::pong`]. At least [`Limits::ping_floor`]; `None`: never.
-    pub ping_interval: Option<Duration>,
-    /// Leaves our close frame to [`Session::answer_close`] (or to the deadline
-    /// [`Limits::close`]) when the peer closes or breaks a rule, so that the owner can still reply
-    /// to what came before. For owners that work off events later than they are told.
-    pub hold_close: bool,
-    /// Keeps a [`Note`] of each frame for [`Session::notes`].
-    pub trace: bool,
-}
-
-impl Default for Settings {
-    /// Default limits, no pings, the answer at once, no notes.
-    fn default() -> Settings {
-        Settings { limits: Arc::default(), ping_interval: None, hold_close: false, trace: false }
-    }
-}
 
 /// A WebSocket connection, or a request and its response, as bytes and times in, events and bytes
 /// out.

@@ -7,7 +7,6 @@ use std::str;
 use super::Violation;
 use super::frame::Opcode;
 use crate::limits::Limits;
-use crate::proto::Event;
 use crate::proto::utf8::Utf8;
 
 /// A text message: bytes that are known to be UTF-8.
@@ -179,16 +178,6 @@ impl Assembly {
 pub(crate) enum Message<'b> {
     Text(Text<'b>),
     Binary(Cow<'b, [u8]>),
-}
-
-impl<'b, C> From<Message<'b>> for Event<'b, C> {
-    #[inline]
-    fn from(message: Message<'b>) -> Event<'b, C> {
-        match message {
-            Message::Text(text) => Event::Text(text),
-            Message::Binary(data) => Event::Binary(data),
-        }
-    }
 }
 
 /// The message that the frame at the start of `input` holds, if it is all there, in one frame and

@@ -1,0 +1,43 @@
+//! What goes wrong beside the scripts.
+
+use std::fmt;
+
+/// An error of the script side that is not a script's: the VM could not be set up, or the system
+/// cannot wait any more.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The VM refused something: out of memory, a global that cannot be set.
+    Lua(mlua::Error),
+    /// A script that is no Luau; the message names script and line.
+    Syntax(String),
+    /// The reactor failed.
+    Io(std::io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Lua(mlua::Error::MemoryError(_)) => {
+                f.write_str("the scripts need more memory than the limit allows")
+            }
+            Error::Lua(e) => write!(f, "Luau: {e}"),
+            Error::Syntax(e) => f.write_str(e),
+            Error::Io(e) => write!(f, "poll loop: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<mlua::Error> for Error {
+    fn from(e: mlua::Error) -> Error {
+        Error::Lua(e)
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(e: std::io::Error) -> Error {
+        Error::Io(e)
+    }
+}

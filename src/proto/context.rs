@@ -1,0 +1,18 @@
+//! What comes from outside: time and random numbers.
+
+use std::time::Instant;
+
+/// Where mask keys come from. RFC 6455 §10.3 needs them unpredictable: the system's CSPRNG, and
+/// a fresh key for each frame.
+pub trait Random {
+    /// The next key.
+    fn key(&mut self) -> [u8; 4];
+}
+
+/// What a session cannot know by itself.
+pub struct Context<'a> {
+    /// The time.
+    pub now: Instant,
+    /// The source of mask keys.
+    pub random: &'a mut dyn Random,
+}

@@ -1,0 +1,151 @@
+//! Where each file stands, and what is wrong with the arrows between them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::arrows::{Arrows, arrows};
+use super::tree::Files;
+
+/// Files and folders below `src`, from the bottom up: nothing names what stands on a floor above
+/// its own. A file stands where its longest entry is.
+pub(crate) const FLOORS: &[&[&str]] = &[
+    &["limits.rs"],
+    // The core.
+    &[
+        "proto/buf.rs",
+        "proto/context.rs",
+        "proto/timer.rs",
+        "proto/token.rs",
+        "proto/pace.rs",
+        "proto/utf8.rs",
+    ],
+    &["proto/head.rs", "proto/headers.rs", "proto/url.rs"],
+    &["proto/sse"],
+    &["proto/ws"],
+    &["proto/http"],
+    &["proto/closed.rs", "proto/note.rs", "proto/settings.rs"],
+    &["proto/event.rs"],
+    &["proto/ws/connection.rs", "proto/http/exchange.rs"],
+    &["proto/session.rs"],
+    &["proto/mod.rs"],
+    &["fuzzing"],
+    // Plain types of the crate, then sockets.
+    &["error.rs", "policy.rs", "trace.rs"],
+    &["net/time.rs"],
+    &["net/event.rs", "net/ask"],
+    &["net/sys"],
+    &["net/wire"],
+    &["net/reactor"],
+    &["net/faces"],
+    &["net/mod.rs"],
+    &["peer"],
+    // Scripts: what natives need, the natives, what drives them.
+    &["luau/error.rs", "luau/link.rs", "luau/secret.rs", "luau/json.rs", "luau/no_json.rs"],
+    &["luau/options.rs", "luau/stopper.rs"],
+    &["luau/host.rs"],
+    &["luau"],
+    &["luau/prelude.rs"],
+    &["luau/pump.rs"],
+    &["luau/mod.rs"],
+    // The command.
+    &["cli/help.rs", "cli/signals.rs", "cli/tell.rs"],
+    &["cli/secrets.rs"],
+    &["cli/args.rs"],
+    &["cli"],
+    &["cli/mod.rs"],
+    &["lib.rs", "main.rs"],
+];
+
+/// Everything that is wrong with the imports of `files`.
+pub(crate) fn complaints(files: &Files, floors: &[&[&str]]) -> Vec<String> {
+    let (arrows, mut all) = arrows(files);
+    all.extend(uncovered(files, floors));
+    all.extend(upward(&arrows, floors));
+    all.extend(circles(&arrows));
+    all
+}
+
+/// The floor of a file, and the entry that says so.
+fn floor<'a>(file: &str, floors: &[&[&'a str]]) -> Option<(usize, &'a str)> {
+    let covers = |entry: &str| {
+        file.strip_prefix(entry).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let entries = floors.iter().enumerate().flat_map(|(i, row)| row.iter().map(move |&e| (i, e)));
+    entries.filter(|(_, entry)| covers(entry)).max_by_key(|(_, entry)| entry.len())
+}
+
+/// Files that stand nowhere, and entries that hold nothing or stand twice.
+fn uncovered(files: &Files, floors: &[&[&str]]) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut used = BTreeSet::new();
+    for file in files.keys() {
+        match floor(file, floors) {
+            Some((_, entry)) => _ = used.insert(entry),
+            None => all.push(format!("src/{file} is on no floor")),
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for entry in floors.iter().copied().flatten() {
+        if !seen.insert(entry) {
+            all.push(format!("src/{entry} is on two floors"));
+        } else if !used.contains(entry) {
+            all.push(format!("src/{entry} has a floor, and no file"));
+        }
+    }
+    all
+}
+
+fn upward(arrows: &Arrows, floors: &[&[&str]]) -> Vec<String> {
+    let height = |file: &str| floor(file, floors).map(|(height, _)| height);
+    let runs_up = |(from, to): (&str, &str)| match (height(from), height(to)) {
+        (Some(low), Some(high)) => low < high,
+        // Told already: on no floor.
+        _ => false,
+    };
+    let up = arrows.iter().filter(|((from, to), _)| runs_up((from, to)));
+    up.map(|((from, to), names)| format!("up: src/{from} -> src/{to} {}", list(names))).collect()
+}
+
+fn list(names: &BTreeSet<String>) -> String {
+    format!("({})", names.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
+}
+
+/// The shortest circle through each file that stands on one, each told once.
+fn circles(arrows: &Arrows) -> Vec<String> {
+    let mut nexts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (from, to) in arrows.keys() {
+        nexts.entry(from).or_default().push(to);
+    }
+    let mut told = BTreeSet::new();
+    let mut all = Vec::new();
+    for path in nexts.keys().filter_map(|&file| circle(file, &nexts)) {
+        if !told.insert(path.iter().copied().collect::<BTreeSet<_>>()) {
+            continue;
+        }
+        let mut text = format!("circle: src/{}", path[0]);
+        for step in path.windows(2) {
+            let names = &arrows[&(step[0].to_owned(), step[1].to_owned())];
+            text += &format!(" -> src/{} {}", step[1], list(names));
+        }
+        all.push(text);
+    }
+    all
+}
+
+/// The shortest way from a file back to itself.
+fn circle<'a>(start: &'a str, nexts: &BTreeMap<&'a str, Vec<&'a str>>) -> Option<Vec<&'a str>> {
+    let mut ways = VecDeque::from([vec![start]]);
+    let mut seen = BTreeSet::new();
+    while let Some(way) = ways.pop_front() {
+        let last = way[way.len() - 1];
+        for &next in nexts.get(last).into_iter().flatten() {
+            let longer = [way.as_slice(), &[next]].concat();
+            if next == start {
+                return Some(longer);
+            }
+            if seen.insert(next) {
+                ways.push_back(longer);
+            }
+        }
+    }
+    None
+}
