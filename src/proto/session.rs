@@ -287,6 +287,15 @@ impl Session {
         matches!(&self.0, State::Stream(exchange) if exchange.is_in_body())
     }
 
+    /// Bytes that a message of which a part has come takes.
+    #[cfg(feature = "net")]
+    pub(crate) fn unfinished(&self) -> usize {
+        match &self.0 {
+            State::Open(connection) => connection.unfinished(),
+            _ => 0,
+        }
+    }
+
     /// The exchange, if it is a stream.
     #[cfg(feature = "net")]
     pub(crate) fn exchange(&self) -> Option<&Exchange> {

@@ -152,6 +152,17 @@ impl Client {
         self.with(|reactor| reactor.release(id, &frame));
     }
 
+    /// Tells no events of a connection until [`Client::resume`], but for those that are under way; see
+    /// [`Reactor::pause`].
+    pub fn pause(&self, id: ConnId) {
+        self.with(|reactor| reactor.pause(id));
+    }
+
+    /// Goes on with a connection that was paused.
+    pub fn resume(&self, id: ConnId) {
+        self.with(|reactor| reactor.resume(id));
+    }
+
     /// Bytes that were accepted and not yet handed to the kernel.
     pub fn buffered(&self, id: ConnId) -> usize {
         self.with(|reactor| reactor.buffered(id))

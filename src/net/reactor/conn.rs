@@ -1,7 +1,7 @@
 //! How a sink sees a connection.
 
 use super::core::Core;
-use crate::limits::Limits;
+use super::flow::Flow;
 use crate::net::event::{ConnId, Event};
 use crate::net::sys::Sys;
 use crate::proto::ws::message::Message;
@@ -90,43 +90,21 @@ impl<'a> Conn<'a> {
         }
     }
 
-    /// Counts bytes that are kept until [`Reactor::consumed`].
-    pub(in crate::net) fn hold(&mut self, bytes: usize) {
+    /// Counts bytes that the owner keeps, until it tells [`Reactor::consumed`](crate::Reactor::consumed):
+    /// past [`Limits::high_water`](crate::Limits::high_water) of them the socket is not read.
+    pub fn hold(&mut self, bytes: usize) {
         self.flow.held += bytes;
     }
-}
 
-/// What was handed over for a connection and is not consumed yet.
-#[derive(Default)]
-pub(in crate::net) struct Flow {
-    /// Its bytes, where they are counted.
-    pub(in crate::net) held: usize,
-    /// What of them is part of the reactor's sum.
-    pub(in crate::net) counted: usize,
-    /// The socket is not read until enough of them are consumed.
-    stopped: bool,
-}
-
-impl Flow {
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stopped
+    /// As [`Reactor::pause`](crate::Reactor::pause): this event is the last until
+    /// [`Reactor::resume`](crate::Reactor::resume).
+    pub fn pause(&mut self) {
+        self.flow.paused = true;
     }
 
-    /// Whether the reactor's sum is right.
-    pub(super) fn is_balanced(&self) -> bool {
-        self.held == self.counted
-    }
-
-    /// Corrects the reactor's sum and looks whether the socket is to be read; whether that has
-    /// changed.
-    pub(super) fn balance(&mut self, sum: &mut usize, limits: &Limits) -> bool {
-        *sum = *sum - self.counted + self.held;
-        self.counted = self.held;
-        let low = self.stopped || *sum > limits.high_water_total;
-        // A low-water mark above the high one would have it stop and go on for ever.
-        let low_water = limits.low_water.min(limits.high_water);
-        let stop = self.held > if low { low_water } else { limits.high_water };
-        std::mem::replace(&mut self.stopped, stop) != stop
+    #[inline]
+    pub(in crate::net) fn is_paused(&self) -> bool {
+        self.flow.paused
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::flow::Sum;
 use super::gate::Gates;
 use super::keys::Keys;
 use crate::error::ErrorKind;
@@ -43,8 +44,10 @@ pub(in crate::net) struct Core<S: Sys> {
     pub(in crate::net) now: Instant,
     /// Bytes handed over in this turn.
     pub(in crate::net) handed: usize,
-    /// Bytes handed over and not consumed, all connections.
-    pub(in crate::net) held: usize,
+    /// What all connections hold.
+    pub(in crate::net) held: Sum,
+    /// Bytes that were accepted for connections that were then given up, and that did not leave.
+    pub(in crate::net) lost: u64,
     /// Sends since the last look at the clock, and when bytes began to wait.
     pub(in crate::net) sends: u32,
     pub(in crate::net) corked: Option<Instant>,

@@ -1,43 +1,51 @@
-//! One opening handshake at a time with one address and port (RFC 6455 §4.1, 2).
+//! One opening handshake at a time with one address and port (RFC 6455 §4.1, 2); who comes first is
+//! served first.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::net::event::ConnId;
 
 /// Who may open a connection to where.
-pub(crate) struct Gates {
+pub(in crate::net) struct Gates {
     max: usize,
     gates: BTreeMap<SocketAddr, Gate>,
     /// Gates that someone left while others wait.
     freed: Vec<SocketAddr>,
+    tickets: u64,
 }
 
 #[derive(Default)]
 struct Gate {
     inside: usize,
-    waiting: VecDeque<ConnId>,
+    /// By their tickets, which are given out in order.
+    waiting: BTreeMap<u64, ConnId>,
 }
 
+/// A place in the line before a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::net) struct Ticket(u64);
+
 impl Gates {
-    pub(crate) fn new(max: usize) -> Gates {
-        Gates { max: max.max(1), gates: BTreeMap::new(), freed: Vec::new() }
+    pub(in crate::net) fn new(max: usize) -> Gates {
+        Gates { max: max.max(1), gates: BTreeMap::new(), freed: Vec::new(), tickets: 0 }
     }
 
-    /// Whether `who` may go ahead; if not, it waits for [`Gates::next`].
-    pub(crate) fn enter(&mut self, to: SocketAddr, who: ConnId) -> bool {
+    /// Lets `who` in, or gives it a ticket: then [`Gates::next`] lets it in.
+    pub(in crate::net) fn enter(&mut self, to: SocketAddr, who: ConnId) -> Option<Ticket> {
         let gate = self.gates.entry(to).or_default();
-        let free = gate.inside < self.max;
-        if free {
+        // Nobody overtakes those that wait.
+        if gate.inside < self.max && gate.waiting.is_empty() {
             gate.inside += 1;
-        } else {
-            gate.waiting.push_back(who);
+            return None;
         }
-        free
+        self.tickets += 1;
+        gate.waiting.insert(self.tickets, who);
+        Some(Ticket(self.tickets))
     }
 
     /// Someone inside is done.
-    pub(crate) fn leave(&mut self, to: SocketAddr) {
+    pub(in crate::net) fn leave(&mut self, to: SocketAddr) {
         let Some(gate) = self.gates.get_mut(&to) else { return };
         gate.inside = gate.inside.saturating_sub(1);
         if !gate.waiting.is_empty() {
@@ -47,24 +55,34 @@ impl Gates {
         }
     }
 
+    /// Someone who waits does not want to enter any more.
+    pub(in crate::net) fn give_up(&mut self, to: SocketAddr, ticket: Ticket) {
+        let Some(gate) = self.gates.get_mut(&to) else { return };
+        gate.waiting.remove(&ticket.0);
+        if gate.inside == 0 && gate.waiting.is_empty() {
+            self.gates.remove(&to);
+        }
+    }
+
+    /// How many have to be done, or to give up, before `ticket` has its turn.
+    pub(in crate::net) fn before(&self, to: SocketAddr, ticket: Ticket) -> usize {
+        self.gates.get(&to).map_or(0, |gate| gate.inside + gate.waiting.range(..ticket.0).count())
+    }
+
     /// Whether [`Gates::next`] has something to look at.
-    pub(crate) fn is_freed(&self) -> bool {
+    pub(in crate::net) fn is_freed(&self) -> bool {
         !self.freed.is_empty()
     }
 
-    /// Who has waited longest for a gate that is free now. It need not want to enter any more; if
-    /// it does, it calls [`Gates::enter`] again.
-    pub(crate) fn next(&mut self) -> Option<(SocketAddr, ConnId)> {
+    /// Lets the one in who has waited longest for a gate that is free now.
+    pub(in crate::net) fn next(&mut self) -> Option<(SocketAddr, ConnId)> {
         while let Some(&to) = self.freed.last() {
-            if let Some(gate) = self.gates.get_mut(&to) {
-                if gate.inside < self.max
-                    && let Some(who) = gate.waiting.pop_front()
-                {
-                    return Some((to, who));
-                }
-                if gate.inside == 0 && gate.waiting.is_empty() {
-                    self.gates.remove(&to);
-                }
+            if let Some(gate) = self.gates.get_mut(&to)
+                && gate.inside < self.max
+                && let Some((_, who)) = gate.waiting.pop_first()
+            {
+                gate.inside += 1;
+                return Some((to, who));
             }
             self.freed.pop();
         }
@@ -81,17 +99,35 @@ mod tests {
         let to = SocketAddr::from(([127, 0, 0, 1], 80));
         let id = |n| ConnId::new(n, 0);
         let mut gates = Gates::new(1);
-        assert!(gates.enter(to, id(1)));
-        assert!(!gates.enter(to, id(2)));
-        assert!(!gates.enter(to, id(3)));
+        assert_eq!(gates.enter(to, id(1)), None);
+        let tickets = [2, 3, 4].map(|n| gates.enter(to, id(n)).unwrap());
+        assert_eq!(tickets.map(|ticket| gates.before(to, ticket)), [1, 2, 3]);
         assert_eq!(gates.next(), None);
+        // Who has lost interest is not waited for.
+        gates.give_up(to, tickets[0]);
+        assert_eq!(gates.before(to, tickets[2]), 2);
         gates.leave(to);
-        // The second has lost interest, so the third is asked too.
-        assert_eq!(gates.next(), Some((to, id(2))));
+        // Nor does anybody slip in before those that wait.
+        let last = gates.enter(to, id(5)).unwrap();
         assert_eq!(gates.next(), Some((to, id(3))));
-        assert!(gates.enter(to, id(3)));
         assert_eq!(gates.next(), None);
         gates.leave(to);
-        assert!(gates.gates.is_empty());
+        assert_eq!(gates.next(), Some((to, id(4))));
+        assert_eq!(gates.before(to, last), 1);
+        gates.give_up(to, last);
+        gates.leave(to);
+        assert!(gates.next().is_none() && gates.gates.is_empty());
+    }
+
+    #[test]
+    fn so_many_are_inside_as_the_limit_says() {
+        let to = SocketAddr::from(([127, 0, 0, 1], 80));
+        let mut gates = Gates::new(2);
+        let mut enter = |n| gates.enter(to, ConnId::new(n, 0)).is_none();
+        assert_eq!([enter(1), enter(2), enter(3)], [true, true, false]);
+        gates.leave(to);
+        gates.leave(to);
+        assert_eq!(gates.next(), Some((to, ConnId::new(3, 0))));
+        assert_eq!(gates.enter(to, ConnId::new(4, 0)), None, "a second place was free");
     }
 }

@@ -3,6 +3,7 @@
 mod conn;
 mod core;
 mod driver;
+mod flow;
 mod gate;
 mod keys;
 
@@ -14,6 +15,7 @@ use std::time::Instant;
 use self::conn::Counter;
 use self::core::Core;
 use self::driver::{Driver, token_parts};
+use self::flow::Sum;
 use self::gate::Gates;
 use self::keys::Keys;
 use super::ask::{Ask, Config};
@@ -126,7 +128,8 @@ impl<S: Sys> Reactor<S> {
                 lazy: false,
                 now,
                 handed: 0,
-                held: 0,
+                held: Sum::default(),
+                lost: 0,
                 sends: 0,
                 corked: None,
             },
@@ -248,11 +251,54 @@ impl<S: Sys> Reactor<S> {
         }
     }
 
-    /// Bytes that were accepted and not yet handed to the kernel; over TLS without those that are
-    /// encrypted already, but above 0 while there are any.
+    /// Tells no events of a connection until [`Reactor::resume`], and does not read its socket:
+    /// TCP makes the server wait. What was read already waits, too. Sending goes on, and the silence
+    /// does not count against the server; but a close that we have begun has
+    /// [`Limits::close`](crate::Limits::close) all the same, so resume to see its answer.
+    ///
+    /// A connection that breaks, or whose time is over, is not held: what came before is told, and
+    /// the end.
+    pub fn pause(&mut self, id: ConnId) {
+        if let Some((core, driver)) = self.get(id) {
+            driver.pause(core);
+        }
+    }
+
+    /// Goes on with a connection that was paused, in the next turn.
+    pub fn resume(&mut self, id: ConnId) {
+        self.core.now = self.core.sys.now();
+        if let Some((core, driver)) = self.get(id) {
+            driver.resume(core);
+        }
+    }
+
+    /// Bytes of a connection that wait to be handed to the kernel.
     pub fn buffered(&mut self, id: ConnId) -> usize {
-        let live = self.get(id).and_then(|(_, driver)| driver.live());
-        live.map_or(0, |live| live.buffered())
+        self.get(id).map_or(0, |(_, driver)| driver.buffered())
+    }
+
+    /// Bytes that were accepted for sending, all connections, and that have not left. While it is
+    /// above 0, a program that ends loses some.
+    pub fn unsent(&self) -> u64 {
+        self.drivers().map(|driver| driver.unsent() as u64).sum()
+    }
+
+    /// Bytes that were accepted for connections that were then given up ([`Reactor::release`]), and
+    /// that did not leave. Of others [`Error::unsent`] tells.
+    pub fn lost(&self) -> u64 {
+        self.core.lost
+    }
+
+    /// Connections for which something is still to be done: something is to be sent, or the server
+    /// to be heard. Of those that [`Reactor::len`] counts besides, all that is left is that the
+    /// server closes the TCP connection (RFC 6455 §7.1.1), which a program that ends need not wait
+    /// for.
+    pub fn pending(&self) -> usize {
+        self.drivers().filter(|driver| driver.is_pending()).count()
+    }
+
+    fn drivers(&self) -> impl Iterator<Item = &Driver<S>> {
+        self.slots.iter().filter_map(|slot| slot.driver.as_deref())
     }
 
     /// Whether messages can be sent.
@@ -390,8 +436,8 @@ impl<S: Sys> Reactor<S> {
         self.ready.append(ready);
     }
 
-    /// Of the bytes that were handed over for a connection, so many are consumed.
-    pub(in crate::net) fn consumed(&mut self, id: ConnId, bytes: usize) {
+    /// Of the bytes that [`Conn::hold`] has counted for a connection, so many are consumed.
+    pub fn consumed(&mut self, id: ConnId, bytes: usize) {
         if let Some((core, driver)) = self.get(id) {
             driver.flow.held = driver.flow.held.saturating_sub(bytes);
             driver.balance(core);
@@ -417,7 +463,7 @@ impl<S: Sys> Reactor<S> {
 
     /// Whether a connection may be unread until more is consumed: none is where little waits.
     pub(in crate::net) fn may_be_stopped(&self) -> bool {
-        self.core.held > self.core.limits.low_water.min(self.core.limits.high_water)
+        self.core.held.bytes() > self.core.limits.low_water.min(self.core.limits.high_water)
     }
 
     /// Whether a turn need not wait.
@@ -494,9 +540,19 @@ impl<S: Sys> Reactor<S> {
             while self.core.gates.is_freed()
                 && let Some((to, who)) = self.core.gates.next()
             {
-                if let Some((core, driver)) = self.get(who) {
-                    driver.unpark(core, sink, to);
-                    driver.touch(core);
+                match self.get(who) {
+                    Some((core, driver)) => {
+                        driver.unpark(core, sink, to);
+                        driver.touch(core);
+                    }
+                    None => self.core.gates.leave(to),
+                }
+            }
+            if self.core.held.is_waited_for() {
+                for id in self.core.held.woken(&self.core.limits) {
+                    if let Some((core, driver)) = self.get(id) {
+                        driver.touch(core);
+                    }
                 }
             }
             let Some(id) = self.core.dirty.pop() else { return };
@@ -527,8 +583,8 @@ impl<S: Sys> Reactor<S> {
 
     fn remove(&mut self, id: ConnId) {
         let Some(slot) = self.slots.get_mut(id.index()) else { return };
-        let Some(driver) = slot.driver.take() else { return };
-        self.core.held -= driver.flow.counted;
+        let Some(mut driver) = slot.driver.take() else { return };
+        driver.forget_held(&mut self.core);
         slot.generation = (id.generation() + 1) & ((1 << 29) - 1);
         self.free.push(id.index());
         self.open -= 1;

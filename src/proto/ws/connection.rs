@@ -356,6 +356,12 @@ impl Connection {
         !matches!(self.state, State::Open | State::Closing { got: None })
     }
 
+    /// See [`Session::unfinished`](crate::proto::Session::unfinished).
+    #[cfg(feature = "net")]
+    pub(crate) fn unfinished(&self) -> usize {
+        self.message.as_ref().map_or(0, |message| message.data.capacity())
+    }
+
     #[inline]
     pub(crate) fn buffered(&self) -> usize {
         self.out.len()

@@ -75,7 +75,7 @@ impl<S: Sys> Driver<S> {
                 Step::Start(to) => self.attempt(core, sink, to),
                 Step::Wait(next) => {
                     opening.next = next;
-                    return;
+                    return opening.look_at_clock(core, self.id);
                 }
                 Step::Exhausted => {
                     let failed = std::mem::take(&mut opening.failed);
@@ -88,10 +88,17 @@ impl<S: Sys> Driver<S> {
     /// One attempt, as soon as its gate lets it.
     fn attempt(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, to: SocketAddr) {
         let State::Opening(opening) = &mut self.state else { return };
-        if opening.ask.is_gated() && !core.gates.enter(to, self.id) {
-            opening.parked.push(to);
-            return;
+        if opening.ask.is_gated()
+            && let Some(ticket) = core.gates.enter(to, self.id)
+        {
+            return opening.parked.push((to, ticket));
         }
+        self.connect(core, sink, to);
+    }
+
+    /// One attempt, whose gate has let it in.
+    fn connect(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, to: SocketAddr) {
+        let State::Opening(opening) = &mut self.state else { return };
         core.say(self.id, || format!("connecting to {}", opening.shown(to)));
         let number = opening.count;
         opening.count = opening.count.wrapping_add(1);
@@ -108,19 +115,19 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// A gate that it waited for may be free; whether it still wants it.
+    /// A gate that it waited for has let it in.
     pub(in crate::net) fn unpark(
         &mut self,
         core: &mut Core<S>,
         sink: &mut dyn Sink,
         to: SocketAddr,
-    ) -> bool {
-        let State::Opening(opening) = &mut self.state else { return false };
-        let Some(i) = opening.parked.iter().position(|p| *p == to) else { return false };
-        opening.parked.swap_remove(i);
-        self.attempt(core, sink, to);
+    ) {
+        let State::Opening(opening) = &mut self.state else { return core.gates.leave(to) };
+        opening.parked.retain(|(parked, _)| *parked != to);
+        // A clock that stood goes on with the time of this turn.
+        core.now = core.sys.now();
+        self.connect(core, sink, to);
         self.dial(core, sink);
-        true
     }
 
     pub(super) fn attempt_ready(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, number: u8) {

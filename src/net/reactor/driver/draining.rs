@@ -28,6 +28,11 @@ impl<S: Sys> Draining<S> {
         Draining { link, rest, until, half_closed: false, is_deaf, token }
     }
 
+    /// Bytes that wait to be handed to the kernel.
+    pub(super) fn buffered(&self) -> usize {
+        self.rest.len()
+    }
+
     /// Writes what is left, says that no more comes, and reads until the peer is done too. Breaks
     /// when the socket is of no more use.
     pub(super) fn step(&mut self, core: &mut Core<S>) -> ControlFlow<()> {

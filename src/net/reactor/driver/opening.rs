@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::live::{Entry, Live, Reading, Token, Writing};
 use super::tail::Tail;
@@ -11,6 +11,7 @@ use crate::error::{ErrorKind, Stage};
 use crate::net::ask::Ask;
 use crate::net::event::ConnId;
 use crate::net::reactor::core::Core;
+use crate::net::reactor::gate::Ticket;
 use crate::net::sys::{Interest, Sys};
 use crate::net::time::after;
 use crate::net::wire::dial::Plan;
@@ -21,8 +22,7 @@ use crate::proto::SECRET;
 /// On its way to a connected socket.
 pub(super) struct Opening<S: Sys> {
     pub(super) ask: Ask,
-    /// When a connection has to be there, and of a WebSocket the 101 response.
-    pub(super) deadline: Instant,
+    clock: Clock,
     /// When the head of a response has to be there, after all redirects.
     pub(super) total: Instant,
     /// `None` while the name is being resolved.
@@ -30,10 +30,17 @@ pub(super) struct Opening<S: Sys> {
     /// When the next address is to be tried.
     pub(super) next: Option<Instant>,
     pub(super) attempts: Vec<Attempt<S>>,
-    /// Addresses whose gate is busy.
-    pub(super) parked: Vec<SocketAddr>,
+    /// Addresses whose gate is busy, with our place in the line before it.
+    pub(super) parked: Vec<(SocketAddr, Ticket)>,
     pub(super) failed: Vec<(SocketAddr, io::Error)>,
     pub(super) count: u8,
+}
+
+/// The time for which it may take to have a connection, and of a WebSocket the 101 response. Waiting
+/// for one's turn is not connecting: meanwhile the clock stands, and the wait has its own limit.
+enum Clock {
+    Runs { until: Instant },
+    Stands { left: Duration, until: Instant },
 }
 
 pub(super) struct Attempt<S: Sys> {
@@ -46,10 +53,10 @@ pub(super) struct Attempt<S: Sys> {
 impl<S: Sys> Opening<S> {
     /// `count` is the number of the first attempt.
     pub(super) fn new(ask: Ask, core: &Core<S>, total: Instant, count: u8) -> Opening<S> {
-        let deadline = after(core.now, ask.opening(&core.limits)).min(total);
+        let until = after(core.now, ask.opening(&core.limits)).min(total);
         Opening {
             ask,
-            deadline,
+            clock: Clock::Runs { until },
             total,
             plan: None,
             next: None,
@@ -61,16 +68,55 @@ impl<S: Sys> Opening<S> {
     }
 
     pub(super) fn deadline(&self) -> Instant {
-        self.next.map_or(self.deadline, |next| next.min(self.deadline))
+        let (Clock::Runs { until } | Clock::Stands { until, .. }) = self.clock;
+        self.next.map_or(until, |next| next.min(until))
     }
 
     /// The stage and the error, if it has had its time.
     pub(super) fn late(&self, core: &Core<S>) -> Option<(Stage, ErrorKind)> {
-        if self.deadline > core.now {
-            return None;
+        match self.clock {
+            Clock::Runs { until } if until <= core.now => {
+                let stage = if self.plan.is_none() { Stage::Resolve } else { Stage::Connect };
+                Some((stage, ErrorKind::Timeout(self.ask.opening(&core.limits))))
+            }
+            Clock::Stands { until, .. } if until <= core.now => {
+                let limit = self.ask.limits(&core.limits).opening_wait;
+                let (address, others) = self.turn(core)?;
+                Some((Stage::Connect, ErrorKind::Waited { limit, others, address }))
+            }
+            _ => None,
         }
-        let stage = if self.plan.is_none() { Stage::Resolve } else { Stage::Connect };
-        Some((stage, ErrorKind::Timeout(self.ask.opening(&core.limits))))
+    }
+
+    /// For which address it waits to have its turn, and how many are before it: where it is soonest.
+    fn turn(&self, core: &Core<S>) -> Option<(SocketAddr, usize)> {
+        let each = self.parked.iter().map(|(to, ticket)| (*to, core.gates.before(*to, *ticket)));
+        each.min_by_key(|(_, others)| *others)
+    }
+
+    /// Whether it waits for its turn may have changed.
+    pub(super) fn look_at_clock(&mut self, core: &mut Core<S>, id: ConnId) {
+        let waits = self.attempts.is_empty() && !self.parked.is_empty();
+        self.clock = match &self.clock {
+            Clock::Runs { until } if waits => {
+                let limit = self.ask.limits(&core.limits).opening_wait;
+                if let Some((address, others)) = self.turn(core) {
+                    core.say(id, || format!("waiting for {others} with {}", self.shown(address)));
+                }
+                let left = until.saturating_duration_since(core.now);
+                Clock::Stands { left, until: after(core.now, limit) }
+            }
+            Clock::Stands { left, .. } if !waits => Clock::Runs { until: after(core.now, *left) },
+            _ => return,
+        };
+    }
+
+    /// When the opening has to be done, if it goes on now.
+    fn end(&self, now: Instant) -> Instant {
+        match self.clock {
+            Clock::Runs { until } => until,
+            Clock::Stands { left, .. } => after(now, left),
+        }
     }
 
     /// What comes of it with a connected socket.
@@ -91,13 +137,15 @@ impl<S: Sys> Opening<S> {
         };
         let trace = core.observer.is_some();
         let nonce = core.keys.with(&mut core.sys).bytes();
-        let session = ask.session(&core.limits, trace, nonce, self.total);
-        let is_gated = ask.is_gated();
+        let (is_gated, end) = (ask.is_gated(), self.end(core.now));
+        // A WebSocket has one limit for all of it, which stands still while it waits.
+        let total = if is_gated { end } else { self.total };
+        let session = ask.session(&core.limits, trace, nonce, total);
         let entry = Entry {
             gate: is_gated.then_some(attempt.to),
             limit: ask.opening(&core.limits),
             response: ask.response(&core.limits),
-            until: (!is_gated).then_some(self.deadline),
+            until: (!is_gated).then_some(end),
         };
         let stream = match ask {
             Ask::WebSocket(_) => None,
@@ -169,7 +217,9 @@ impl<S: Sys> Opening<S> {
 
     /// Ends all attempts that are under way.
     pub(super) fn end_attempts(&mut self, core: &mut Core<S>) {
-        self.parked.clear();
+        for (to, ticket) in std::mem::take(&mut self.parked) {
+            core.gates.give_up(to, ticket);
+        }
         for attempt in std::mem::take(&mut self.attempts) {
             core.sys.forget(&attempt.socket);
             self.leave_gate(core, attempt.to);

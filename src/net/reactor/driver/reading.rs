@@ -36,7 +36,8 @@ impl<S: Sys> Driver<S> {
                 }
                 // epoll reports a failed socket even if we asked for nothing. Read it, so that the
                 // failure is handled; otherwise `wait` returns at once for ever.
-                if ready.read && !matches!(live.reading, Reading::Behind(_)) {
+                let failed = !live.token.interest.read;
+                if ready.read && (failed || !matches!(live.reading, Reading::Behind(_))) {
                     self.read(core, sink);
                 }
             }
@@ -101,7 +102,8 @@ impl<S: Sys> Driver<S> {
                     && std::mem::take(&mut once_more)
                     && self.peer_is_done();
             let behind = self.is_behind();
-            let again = more && !behind && self.has_room(core, buf.len() - end);
+            let again =
+                more && !behind && !self.flow.paused && self.has_room(core, buf.len() - end);
             // What TLS decrypts finds its room itself.
             let filled = full && (!partial || end == buf.len());
             if filled && !self.is_secure() {
@@ -137,7 +139,7 @@ impl<S: Sys> Driver<S> {
     }
 
     /// Whether input waits for another turn.
-    fn is_behind(&mut self) -> bool {
+    pub(super) fn is_behind(&mut self) -> bool {
         self.live().is_some_and(|live| matches!(live.reading, Reading::Behind(_)))
     }
 
@@ -163,6 +165,10 @@ impl<S: Sys> Driver<S> {
 
     /// Goes on with what an earlier turn had no room for.
     pub(in crate::net) fn parse_on(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        if self.flow.paused {
+            // It comes to the backlog again when it is resumed.
+            return;
+        }
         let Some(live) = self.live() else { return };
         let mut tail = live.take_tail();
         let used = self.parse(core, sink, tail.rest());
@@ -209,6 +215,8 @@ impl<S: Sys> Driver<S> {
         let lazy = std::mem::take(&mut core.lazy);
         while self.is_behind() {
             core.handed = 0;
+            // Its owner cannot keep an end from coming.
+            self.flow.paused = false;
             self.parse_on(core, sink);
         }
         core.lazy = lazy;
@@ -282,6 +290,9 @@ impl<S: Sys> Driver<S> {
     /// Passes on the events of what was read, as far as the turn has room; the bytes that are done.
     fn parse(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, input: &[u8]) -> usize {
         let mut rest = input;
+        if self.flow.paused && self.puts_off(core, rest) {
+            return 0;
+        }
         loop {
             let whole = self.whole_messages(core, sink, rest);
             rest = &rest[whole..];
@@ -312,7 +323,8 @@ impl<S: Sys> Driver<S> {
     fn puts_off(&mut self, core: &mut Core<S>, rest: &[u8]) -> bool {
         // What stands behind a redirect is nobody's: the next connection may be there already.
         let goes_on = matches!(self.state, State::Open(_));
-        let full = (core.lazy || !core.has_room()) && !rest.is_empty() && goes_on;
+        let waits = core.lazy || self.flow.paused || !core.has_room();
+        let full = waits && !rest.is_empty() && goes_on;
         if full {
             self.put_off(core);
         }
@@ -320,9 +332,12 @@ impl<S: Sys> Driver<S> {
     }
 
     fn put_off(&mut self, core: &mut Core<S>) {
+        let (id, paused) = (self.id, self.flow.paused);
         if let Some(live) = self.live() {
             live.reading = Reading::Behind(Tail::default());
-            core.backlog.push(self.id);
+            if !paused {
+                core.backlog.push(id);
+            }
         }
     }
 
@@ -336,6 +351,7 @@ impl<S: Sys> Driver<S> {
         let (mut rest, mut handed, room) = (input, core.handed, core.limits.turn);
         let mut conn = Conn::new(self.id, Some(&mut live.session), &mut self.flow, core);
         while handed < room
+            && !conn.is_paused()
             && let Some((used, message)) = conn.receive_whole(rest)
         {
             let event = message.into();
@@ -369,7 +385,7 @@ impl<S: Sys> Driver<S> {
                 other => break (other, false),
             }
             // Where nothing is left, the end may be told without another byte.
-            if handed >= room && at < input.len() {
+            if (handed >= room || conn.is_paused()) && at < input.len() {
                 break (None, true);
             }
         };

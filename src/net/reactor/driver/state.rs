@@ -33,9 +33,11 @@ use super::opening::{Attempt, Opening};
 use crate::error::{ErrorKind, Stage};
 use crate::net::ask::Ask;
 use crate::net::event::{Closed, ConnId, Event};
-use crate::net::reactor::conn::{Conn, Flow, Sink};
+use crate::net::reactor::conn::{Conn, Sink};
 use crate::net::reactor::core::Core;
+use crate::net::reactor::flow::Flow;
 use crate::net::sys::Sys;
+use crate::net::time::earlier;
 use crate::proto::http::Redirect;
 use crate::proto::{self, CloseFrame};
 
@@ -118,6 +120,18 @@ impl<S: Sys> Driver<S> {
         }
     }
 
+    /// Whether something is still to be done; else all that is left is that the server closes the
+    /// TCP connection.
+    pub(in crate::net) fn is_pending(&self) -> bool {
+        match &self.state {
+            State::Opening(_) => true,
+            State::Open(live) => !live.session.peer_is_done() || live.owes(),
+            State::Told(live) => live.owes(),
+            State::Draining(draining) => draining.buffered() > 0,
+            State::Gone => false,
+        }
+    }
+
     pub(in crate::net) fn live(&mut self) -> Option<&mut Live<S>> {
         match &mut self.state {
             State::Open(live) | State::Told(live) => Some(live),
@@ -135,7 +149,9 @@ impl<S: Sys> Driver<S> {
     pub(in crate::net) fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Opening(opening) => Some(opening.deadline()),
-            State::Open(live) | State::Told(live) => live.deadline(self.flow.is_stopped()),
+            State::Open(live) | State::Told(live) => {
+                earlier(live.deadline(self.flow.is_stopped()), self.flow.deadline())
+            }
             State::Draining(draining) => Some(draining.until),
             State::Gone => None,
         }
@@ -266,6 +282,8 @@ impl<S: Sys> Driver<S> {
         };
         let broken = matches!(kind, Some(ErrorKind::Io(_)));
         let closed = self.known(core).closed(closed, kind);
+        // What was told to be lost is not sent after all.
+        let lost = matches!(&closed, Closed::Lost(error) if error.unsent() > 0);
         self.observe(core);
         let refused = self.live_ref().is_some_and(|live| live.entry.is_some());
         self.leave_gate(core);
@@ -276,7 +294,7 @@ impl<S: Sys> Driver<S> {
         if self.listener == Listener::Nobody {
             self.answer_close(core);
         }
-        if broken {
+        if broken || lost {
             // Nothing more is written: how much of the last write went out nobody knows.
             self.release_socket(core);
         } else if !self.live().is_some_and(|live| live.session.is_open()) {
@@ -329,6 +347,7 @@ impl<S: Sys> Driver<S> {
         self.listener = Listener::Nobody;
         // Nobody will consume what it holds, and the answer to our close frame is to be read.
         self.flow.held = 0;
+        self.resume(core);
         self.balance(core);
         self.touch(core);
         match &mut self.state {
@@ -392,6 +411,8 @@ impl<S: Sys> Driver<S> {
         if mem::replace(&mut self.listener, Listener::Nobody) == Listener::Owner {
             let mut conn = Conn::new(self.id, None, &mut self.flow, core);
             sink.event(&mut conn, Event::Closed(closed));
+        } else if let Closed::Failed(e) | Closed::Lost(e) = &closed {
+            core.lost += e.unsent() as u64;
         }
     }
 

@@ -14,8 +14,51 @@ use crate::trace::Trace;
 impl<S: Sys> Driver<S> {
     /// Stops reading while too much waits to be consumed, and goes on when it does not.
     pub(in crate::net) fn balance(&mut self, core: &mut Core<S>) {
-        if self.flow.balance(&mut core.held, &core.limits) {
+        let (now, unfinished) = (core.now, self.unfinished());
+        if self.flow.balance(self.id, unfinished, now, &mut core.held, &core.limits) {
             self.touch(core);
+        }
+    }
+
+    /// It is gone: what it holds counts no more.
+    pub(in crate::net) fn forget_held(&mut self, core: &mut Core<S>) {
+        self.flow.clear(self.id, &mut core.held);
+    }
+
+    /// No events, and no reads, until [`Driver::resume`].
+    pub(in crate::net) fn pause(&mut self, core: &mut Core<S>) {
+        self.flow.paused = true;
+        self.touch(core);
+    }
+
+    pub(in crate::net) fn resume(&mut self, core: &mut Core<S>) {
+        if !std::mem::take(&mut self.flow.paused) {
+            return;
+        }
+        if self.is_behind() {
+            core.backlog.push(self.id);
+        }
+        self.touch(core);
+    }
+
+    /// Bytes of a message that is not whole.
+    fn unfinished(&self) -> usize {
+        self.live_ref().map_or(0, |live| live.session.unfinished())
+    }
+
+    pub(in crate::net) fn buffered(&self) -> usize {
+        match &self.state {
+            State::Open(live) | State::Told(live) => live.buffered(),
+            State::Draining(draining) => draining.buffered(),
+            State::Opening(_) | State::Gone => 0,
+        }
+    }
+
+    /// Bytes that were accepted and have not left, unless that they are lost has been told.
+    pub(in crate::net) fn unsent(&self) -> usize {
+        match &self.state {
+            State::Open(live) => live.session.unsent(),
+            _ => 0,
         }
     }
 
@@ -50,7 +93,7 @@ impl<S: Sys> Driver<S> {
         live.entry.is_none()
             && live.link.tls.is_none()
             && live.session.outgoing().is_empty()
-            && self.flow.is_balanced()
+            && self.flow.is_balanced(live.session.unfinished())
             && !live.is_deaf()
             && matches!(live.writing, Writing::Ready)
             && core.observer.is_none()

@@ -1,0 +1,179 @@
+//! Back-pressure: what was handed over for a connection and is not consumed yet, what of a message
+//! has come, and whether the socket is read meanwhile.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use crate::limits::Limits;
+use crate::net::event::ConnId;
+use crate::net::time::after;
+
+/// What one connection holds.
+#[derive(Default)]
+pub(in crate::net) struct Flow {
+    /// Bytes that were handed over and not consumed, where that is counted.
+    pub(in crate::net) held: usize,
+    /// What of it, and of an unfinished message, is part of the reactor's sum.
+    counted: usize,
+    /// Too much is held: the socket is not read until enough of it is consumed.
+    stopped: bool,
+    /// Its owner has paused it.
+    pub(super) paused: bool,
+    crowd: Crowd,
+}
+
+/// Whether an unfinished message waits for room in the reactor's sum.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Crowd {
+    #[default]
+    No,
+    /// Its socket is not read until others are done, or until then.
+    Waits(Instant),
+    /// It has waited long enough. One peer that does not finish its message holds up the others for
+    /// so long, and no longer.
+    Waited,
+}
+
+/// What all connections of a reactor hold.
+#[derive(Default)]
+pub(in crate::net) struct Sum {
+    bytes: usize,
+    /// The connection whose message is finished though there is no room, and its bytes: the largest
+    /// that was seen.
+    first: Option<(ConnId, usize)>,
+    /// Those that wait for room.
+    waiting: BTreeSet<ConnId>,
+}
+
+impl Sum {
+    pub(in crate::net) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether `id` may go on with a message of which `bytes` are there.
+    fn admits(&mut self, id: ConnId, bytes: usize) -> bool {
+        match self.first {
+            Some((first, most)) if first != id && most >= bytes => false,
+            _ => {
+                self.first = Some((id, bytes));
+                true
+            }
+        }
+    }
+
+    /// Those that may find room now.
+    pub(in crate::net) fn woken(&mut self, limits: &Limits) -> BTreeSet<ConnId> {
+        let room = self.first.is_none() || self.bytes <= limits.high_water_total;
+        if room { std::mem::take(&mut self.waiting) } else { BTreeSet::new() }
+    }
+
+    /// Whether [`Sum::woken`] has something to look at.
+    pub(in crate::net) fn is_waited_for(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+}
+
+impl Flow {
+    /// The socket is not read.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped || self.paused || matches!(self.crowd, Crowd::Waits(_))
+    }
+
+    /// Whether the reactor's sum is right, an unfinished message having `unfinished` bytes.
+    pub(super) fn is_balanced(&self, unfinished: usize) -> bool {
+        self.held + unfinished == self.counted
+    }
+
+    /// When it is to be looked at again though nothing happens.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self.crowd {
+            Crowd::Waits(until) => Some(until),
+            Crowd::No | Crowd::Waited => None,
+        }
+    }
+
+    /// Corrects the reactor's sum and looks whether the socket is to be read; whether that has
+    /// changed.
+    pub(super) fn balance(
+        &mut self,
+        id: ConnId,
+        unfinished: usize,
+        now: Instant,
+        sum: &mut Sum,
+        limits: &Limits,
+    ) -> bool {
+        let was_stopped = self.is_stopped();
+        let counted = self.held + unfinished;
+        sum.bytes = sum.bytes - self.counted + counted;
+        self.counted = counted;
+        let full = sum.bytes > limits.high_water_total;
+        // A low-water mark above the high one would have it stop and go on for ever.
+        let low_water = limits.low_water.min(limits.high_water);
+        let mark = if self.stopped || full { low_water } else { limits.high_water };
+        self.stopped = self.held > mark;
+        let waits = full && unfinished > 0 && !sum.admits(id, unfinished);
+        if unfinished == 0 && sum.first.is_some_and(|(first, _)| first == id) {
+            sum.first = None;
+        }
+        self.crowd = match self.crowd {
+            _ if unfinished == 0 => Crowd::No,
+            Crowd::No if waits => {
+                sum.waiting.insert(id);
+                Crowd::Waits(after(now, limits.stall))
+            }
+            Crowd::Waits(until) if until <= now => Crowd::Waited,
+            Crowd::Waits(until) if waits => {
+                sum.waiting.insert(id);
+                Crowd::Waits(until)
+            }
+            Crowd::Waits(_) => Crowd::No,
+            other => other,
+        };
+        was_stopped != self.is_stopped()
+    }
+
+    /// It is gone: nothing of it counts.
+    pub(super) fn clear(&mut self, id: ConnId, sum: &mut Sum) {
+        sum.bytes -= self.counted;
+        (self.counted, self.held) = (0, 0);
+        if sum.first.is_some_and(|(first, _)| first == id) {
+            sum.first = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn unfinished_messages_beyond_the_sum_are_finished_one_after_the_other() {
+        let (now, limits) = (Instant::now(), Limits { high_water_total: 100, ..Limits::default() });
+        let (mut sum, mut flows) = (Sum::default(), [(); 3].map(|()| Flow::default()));
+        let ids = [0, 1, 2].map(|n| ConnId::new(n, 0));
+        let mut look = |sum: &mut Sum, k: usize, bytes, now| {
+            flows[k].balance(ids[k], bytes, now, sum, &limits);
+            flows[k].is_stopped()
+        };
+        assert_eq!([0, 1].map(|k| look(&mut sum, k, 50, now)), [false, false], "there is room");
+        assert!(!look(&mut sum, 0, 60, now), "the first beyond it goes on");
+        assert!(look(&mut sum, 1, 55, now));
+        assert!(look(&mut sum, 2, 10, now));
+        assert!(sum.woken(&limits).is_empty());
+        // It is done, and there is room.
+        assert!(!look(&mut sum, 0, 0, now));
+        assert_eq!(Vec::from_iter(sum.woken(&limits)), [ids[1], ids[2]]);
+        assert!(!look(&mut sum, 1, 55, now) && !look(&mut sum, 2, 10, now));
+        // The larger one goes first, whoever was seen first.
+        assert!(!look(&mut sum, 2, 50, now));
+        assert!(!look(&mut sum, 1, 56, now));
+        assert!(look(&mut sum, 2, 51, now));
+        // One that does not go on does not hold up the others for ever.
+        let later = now + limits.stall;
+        assert!(!look(&mut sum, 2, 51, later));
+        assert!(!look(&mut sum, 2, 52, later + Duration::from_secs(1)));
+        assert_eq!(sum.bytes(), 56 + 52);
+    }
+}
