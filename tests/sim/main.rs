@@ -17,6 +17,7 @@ mod http;
 mod net;
 mod owner;
 mod pipe;
+mod reader;
 mod rng;
 mod scenarios;
 mod sink;

@@ -171,7 +171,7 @@ pub fn closing(seed: u64) -> World {
             let act = if place.is_multiple_of(2) { Act::Break } else { Act::Finish };
             acts.insert(place.min(acts.len()), (ms(place), act));
         }
-        4 => plan(&mut world, k).rate = 50,
+        4 => plan(&mut world, k).pace.rate = 50,
         _ => patient(&mut world),
     }
     world.calm = world.limits.close > ms(2000);

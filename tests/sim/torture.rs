@@ -76,7 +76,7 @@ pub const TORTURED: [Torture; 8] = [
         world.host(0, &[AT_ONCE]);
         let k = world.ask(ms(0), |_, k| quiet(k, false, 0));
         world.deed(ms(100), k, Deed::Send(Msg::sized(true, "client", 0, 4000)));
-        plan(&mut world, k).rate = 50;
+        plan(&mut world, k).pace.rate = 50;
         plan(&mut world, k).acts = vec![(ms(120), Act::Break)];
         world
     }),

@@ -238,6 +238,7 @@ fn path(rng: &mut Rng) -> Path {
     Path {
         latency: Duration::from_micros(rng.pick(&[0, 200, 20_000]) as u64),
         jitter: Duration::from_micros(rng.pick(&[0, 100, 30_000]) as u64),
+        bandwidth: [0, 0],
         window: rng.pick(&[2000, 65_536, 1 << 20]),
         segment: rng.pick(&[700, 1460, 65_536]),
         sip,
