@@ -14,6 +14,7 @@
 
 mod book;
 mod http;
+mod laws;
 mod net;
 mod owner;
 mod pipe;

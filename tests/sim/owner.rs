@@ -251,12 +251,12 @@ impl Owner {
                 told(&format!("send {}: {sent:?}", msg.data.len()));
                 if sent.is_ok() {
                     self.states[k].may_send("send");
-                    open(&self.book).entries[k].up.sent.push(msg);
+                    open(&self.book).entries[k].up.accepts(msg);
                 }
             }
             Deed::Ping(data) => {
                 if self.reactor.ping(id, &data).is_ok() {
-                    open(&self.book).entries[k].up.pings.push_back(data);
+                    open(&self.book).entries[k].up.accepts_ping(data);
                 }
             }
             Deed::Close(code) => {

@@ -127,7 +127,7 @@ impl Teller<'_> {
 
     fn send(&self, conn: &mut Conn<'_>, k: usize, msg: &Msg) {
         if send(conn, msg) {
-            open(self.book).entries[k].up.sent.push(msg.clone());
+            open(self.book).entries[k].up.accepts(msg.clone());
         }
     }
 
@@ -186,6 +186,7 @@ impl Teller<'_> {
             Closed::Clean(frame) => {
                 assert!(self.states[k].closing, "ask {k}: a clean end without a close frame");
                 assert_eq!(entry.server_close, Some(frame.code));
+                self.check_all_taken(k, entry);
                 Ended::Clean
             }
             Closed::Complete => {
@@ -242,6 +243,7 @@ impl Teller<'_> {
     }
 
     fn check_error(&self, k: usize, now: Duration, error: &Error) {
+        self.check_still(k, now, error);
         let unread = || lock(self.net).unread(self.states[k].id.map_or(0, ConnId::to_bits));
         match error.kind() {
             // Bytes are read before timers are looked at.

@@ -1,0 +1,102 @@
+//! Laws about limits of time and about what was accepted, asked of the network itself.
+//!
+//! **No limit ends a connection that makes progress.** With a limit `L` (less one round trip of an
+//! idle line, which is the line's own part of every limit, and a few milliseconds for the clock):
+//!
+//! * `Silence`: within the last `L` the end of the keep-alive ping was not handed over, no byte up to
+//!   that end arrived at the server or was read by its program, and nothing came to the client.
+//! * `NoCloseAnswer`: the same for the end of the close frame; what comes to the client does not
+//!   count, since a server that goes on sending need not be heard out.
+//! * `Timeout` at the response, where the owner has set no limit and nobody redirects: the same for the last byte that the
+//!   system took of the request.
+//! * `Idle`: nothing came to the client.
+//!
+//! A byte moves when the link has carried it, and when the program behind it reads it. Those that
+//! the system took without ever refusing one are told from delivered ones by nobody; they count only
+//! once it has refused.
+//!
+//! **Accepted = delivered, or told.** At a clean end the system has taken every byte of the owner's
+//! messages and pings. Over TLS, where frames cannot be seen, at least as many bytes.
+
+use std::time::Duration;
+
+use moonwire::{Error, ErrorKind, Stage};
+
+use crate::book::Entry;
+use crate::net::{Line, Net, TURN, lock};
+use crate::sink::Teller;
+use crate::world::Ask;
+
+impl Teller<'_> {
+    /// An error that is a limit of time: nothing has moved for so long.
+    pub fn check_still(&self, k: usize, now: Duration, error: &Error) {
+        let (ask, net) = (&self.asks[k], lock(self.net));
+        let Some((limit, since)) = self.last_progress(k, &net, error) else { return };
+        let line = self.line(k, &net);
+        let round_trip = line.map_or(Duration::ZERO, |line| line.round_trip);
+        let still = now.saturating_sub(since);
+        let url = &ask.url;
+        assert!(
+            still + round_trip + TURN >= limit,
+            "ask {k} to {url}: {error}, though something moved {still:?} ago"
+        );
+    }
+
+    fn line<'n>(&self, k: usize, net: &'n Net) -> Option<&'n Line> {
+        net.line(self.states[k].id?.to_bits())
+    }
+
+    /// The limit of an error, and when what it waited for moved last.
+    fn last_progress(&self, k: usize, net: &Net, error: &Error) -> Option<(Duration, Duration)> {
+        let (ask, line) = (&self.asks[k], self.line(k, net)?);
+        let all_taken = Some((u64::MAX, line.taken(net.now, is_plain(ask))));
+        let (limit, end, came) = match error.kind() {
+            ErrorKind::Silence(limit) => {
+                (*limit, if is_plain(ask) { line.frames.ping } else { None }, line.came)
+            }
+            ErrorKind::NoCloseAnswer(limit) => {
+                let end = if is_plain(ask) { line.frames.close } else { all_taken };
+                (*limit, end, Duration::ZERO)
+            }
+            ErrorKind::Timeout(limit)
+                if error.stage() == Stage::Response
+                    && ask.timeout.is_none()
+                    && ask.http.as_ref().is_none_or(|plan| plan.hops.is_empty()) =>
+            {
+                (*limit, all_taken, Duration::ZERO)
+            }
+            ErrorKind::Idle(limit) => return Some((*limit, line.came)),
+            _ => return None,
+        };
+        assert!(end.is_some() || !is_plain(ask), "ask {k}: {error}, and it was never handed over");
+        let (end, taken) = end.unwrap_or_default();
+        let moved = if line.has_refused { line.moved(end) } else { Duration::ZERO };
+        Some((limit, taken.max(moved).max(came)))
+    }
+
+    /// At a clean end.
+    pub fn check_all_taken(&self, k: usize, entry: &Entry) {
+        let net = lock(self.net);
+        let Some(line) = self.line(k, &net) else { return };
+        let (accepted, taken) = (entry.up.accepted, line.owned(is_plain(&self.asks[k])));
+        assert!(
+            taken >= accepted,
+            "ask {k}: a clean end, and {} of {accepted} bytes never left",
+            accepted - taken
+        );
+    }
+}
+
+pub fn is_plain(ask: &Ask) -> bool {
+    ask.url.starts_with("ws:") || ask.url.starts_with("http:")
+}
+
+/// Bytes of a frame of the client's, which is masked (RFC 6455 §5.2).
+pub fn wire_len(payload: usize) -> u64 {
+    let header = match payload {
+        0..=125 => 2,
+        126..=65_535 => 4,
+        _ => 10,
+    };
+    (header + 4 + payload) as u64
+}
