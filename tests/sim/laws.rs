@@ -42,7 +42,7 @@ impl Teller<'_> {
         );
     }
 
-    fn line<'n>(&self, k: usize, net: &'n Net) -> Option<&'n Line> {
+    pub fn line<'n>(&self, k: usize, net: &'n Net) -> Option<&'n Line> {
         net.line(self.states[k].id?.to_bits())
     }
 

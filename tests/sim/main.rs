@@ -22,6 +22,7 @@ mod reader;
 mod rng;
 mod scenarios;
 mod sink;
+mod slow;
 mod streams;
 mod sys;
 mod tls;
@@ -123,6 +124,7 @@ macro_rules! scenarios {
 
 scenarios! {
     echo closing faults opening pings release dial many stream redirects tls tls_stream dropped
+    slow_upload slow_close slow_post zero_window
 }
 
 #[test]

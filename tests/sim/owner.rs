@@ -14,7 +14,7 @@ use crate::sink::{Ended, State, Teller};
 use crate::sys::Sim;
 use crate::tls::{self, TlsService};
 use crate::world::{Ask, Deed, Drive, HTTP, HTTPS, WSS, World};
-use crate::ws::WsServer;
+use crate::ws::{Act, WsServer};
 
 /// Turns in a row that come back at once and have done nothing.
 const IDLE: usize = 6;
@@ -219,13 +219,21 @@ impl Owner {
         self.check_gone();
     }
 
-    /// What was given up or has ended is gone after its time.
+    /// What was given up or has ended is gone after its time, which counts from the last byte that
+    /// moved.
     fn check_gone(&self) {
         let open = self.reactor.len();
         let now = self.now();
         let limits = self.reactor.limits();
-        let most = limits.close * 2 + limits.linger * 2 + self.slack;
-        let since = |s: &State| s.ended_at.is_none_or(|at| at + most < now);
+        let net = lock(&self.net);
+        let since = |s: &State| {
+            let Some(at) = s.ended_at else { return true };
+            let moved = s.id.and_then(|id| net.line(id.to_bits())).map_or(at, |l| l.last_moved());
+            // What the system still has of it is guessed from how long the rest has taken.
+            let guess = moved.saturating_sub(at) * 3;
+            let most = limits.close * 2 + limits.linger * 2 + self.slack + guess;
+            at.max(moved) + most < now
+        };
         let all_over = self.states.iter().all(|s| s.id.is_none() || since(s) && s.is_over());
         let asked = self.states.iter().any(|s| s.id.is_some());
         assert!(!asked || !all_over || open == 0, "{open} connections never go");
@@ -336,6 +344,9 @@ impl Owner {
         for (k, state) in self.states.iter().enumerate().filter(|_| ended) {
             assert!(state.id.is_none() || state.is_over(), "ask {k} never ended");
             check_delivery(&book, k, state, self.calm && !self.failing);
+            if self.calm && !self.failing {
+                check_given_up(&self.net, &book, k, state);
+            }
             tally.add(state, &book.entries[k]);
         }
         tally
@@ -406,6 +417,20 @@ fn check_delivery(book: &Book, k: usize, state: &State, calm: bool) {
         let up = &entry.up;
         assert_eq!(up.got, up.sent.len(), "ask {k}: messages to the server, after a clean end");
         assert!(entry.client_close.is_some(), "ask {k}: our close frame never arrived");
+    }
+}
+
+/// What was accepted before a connection was given up arrives, as long as the line moves and the
+/// server listens. Whether the line moves can be told of one that has refused something.
+fn check_given_up(net: &Shared, book: &Book, k: usize, state: &State) {
+    let (entry, net) = (&book.entries[k], lock(net));
+    let Some(line) = state.id.and_then(|id| net.line(id.to_bits())) else { return };
+    let listens = |act: &(Duration, Act)| !matches!(act.1, Act::Close(_) | Act::Break);
+    let listens = entry.ws.as_ref().is_some_and(|plan| plan.acts.iter().all(listens));
+    let given_up = state.opened && state.ended.is_none();
+    if given_up && listens && !entry.broke && line.has_refused {
+        let up = &entry.up;
+        assert_eq!(up.got, up.sent.len(), "ask {k}: messages to the server, after it was given up");
     }
 }
 

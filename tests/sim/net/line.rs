@@ -73,6 +73,10 @@ impl Line {
         if plain { self.frames.owned() } else { self.frames.seen }
     }
 
+    pub fn last_moved(&self) -> Duration {
+        self.taken.max(self.moved(u64::MAX))
+    }
+
     /// When one of the first `end` bytes from the client last moved: arrived, or was read.
     pub fn moved(&self, end: u64) -> Duration {
         let last = |log: &[(Duration, u64)]| {
