@@ -55,6 +55,8 @@ pub struct HttpServer {
     book: SharedBook,
     taken: Vec<u8>,
     state: State,
+    /// Bytes of the request, as far as its head has said.
+    want: usize,
     /// Once a head has said whose plan it is.
     reader: Option<Reader>,
 }
@@ -79,16 +81,20 @@ impl HttpServer {
     }
 
     pub fn new(book: SharedBook) -> HttpServer {
-        HttpServer { book, taken: Vec::new(), state: State::Head, reader: None }
+        HttpServer { book, taken: Vec::new(), state: State::Head, want: 0, reader: None }
     }
 
     fn head(&mut self, now: Duration) -> bool {
+        if self.taken.len() < self.want {
+            return false;
+        }
         let Some(end) = self.taken.windows(4).position(|w| w == b"\r\n\r\n") else { return false };
         let head = String::from_utf8_lossy(&self.taken[..end]).into_owned();
         self.find_pace(&head, now);
         let length = head.lines().find_map(|l| l.strip_prefix("Content-Length: "));
         let length = length.and_then(|l| l.parse().ok()).unwrap_or(0);
-        if self.taken.len() < end + 4 + length {
+        self.want = end + 4 + length;
+        if self.taken.len() < self.want {
             return false;
         }
         let path = head.split(' ').nth(1).unwrap_or_default();

@@ -77,6 +77,8 @@ fn speed(world: &World, pace: &Pace) -> usize {
 /// What takes the line some seconds, and how long about.
 fn much(world: &mut World, pace: &Pace) -> (usize, Duration) {
     let speed = speed(world, pace);
+    // What the system holds leaves within a few seconds, too.
+    world.path.window = world.path.window.min(speed * 3);
     let more = speed * world.rng.range(1500, 8000) / 1000;
     let total = (world.path.window + more).min(2_000_000);
     (total, ms(total * 1000 / speed))
@@ -151,10 +153,11 @@ pub fn slow_close(seed: u64) -> World {
             world.deed(later + ms(50), k, Deed::AnswerClose);
         }
         _ => {
-            // It hangs up with what we sent on its way.
+            // It is gone while what we sent is on its way.
+            let end = if world.rng.chance(30) { Act::Finish } else { Act::Reset };
             let acts = &mut plan(&mut world, k).acts;
             acts.push((span / 2, Act::Close(Some(1001))));
-            acts.push((ms(0), Act::Finish));
+            acts.push((ms(0), end));
         }
     }
     world.deed(at + span * 4 + ms(10_000), k, Deed::Release);

@@ -116,7 +116,8 @@ impl Net {
         let Some(mut server) = tcp.server.take() else { return };
         let step = server.step(now);
         tcp.line.read(now, tcp.up.taken - server.input.len() as u64);
-        if let Some(at) = step.wake.filter(|at| Some(*at) != server.wake) {
+        // One that is due earlier comes to ask again.
+        if let Some(at) = step.wake.filter(|at| server.wake.is_none_or(|due| *at < due)) {
             server.wake = Some(at);
             self.later(at.saturating_sub(now), Happening::Pump(id));
         }

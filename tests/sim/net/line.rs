@@ -80,8 +80,8 @@ impl Line {
     /// When one of the first `end` bytes from the client last moved: arrived, or was read.
     pub fn moved(&self, end: u64) -> Duration {
         let last = |log: &[(Duration, u64)]| {
-            let all = log.iter().find(|(_, count)| *count >= end).or(log.last());
-            all.map_or(Duration::ZERO, |(at, _)| *at)
+            let i = log.partition_point(|(_, count)| *count < end);
+            log.get(i).or(log.last()).map_or(Duration::ZERO, |(at, _)| *at)
         };
         last(&self.arrived).max(last(&self.read))
     }
