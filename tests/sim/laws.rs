@@ -15,12 +15,16 @@
 //! the system took without ever refusing one are told from delivered ones by nobody; they count only
 //! once it has refused.
 //!
+//! **Waiting for one's turn is not opening.** Who waits for an address does not fail by the opening
+//! limit, and whoever gets its turn has all of that limit from there. (That turns come in the order
+//! of asking is looked at by the network, at each connection that is made.)
+//!
 //! **Accepted = delivered, or told.** At a clean end the system has taken every byte of the owner's
 //! messages and pings. Over TLS, where frames cannot be seen, at least as many bytes.
 
 use std::time::Duration;
 
-use moonwire::{Error, ErrorKind, Stage};
+use moonwire::{ConnId, Error, ErrorKind, Stage};
 
 use crate::book::Entry;
 use crate::net::{Line, Net, TURN, lock};
@@ -40,6 +44,21 @@ impl Teller<'_> {
             still + round_trip + TURN >= limit,
             "ask {k} to {url}: {error}, though something moved {still:?} ago"
         );
+    }
+
+    /// The opening limit counts from one's turn.
+    pub fn check_turn(&self, k: usize, now: Duration, error: &Error) {
+        let opening = matches!(error.stage(), Stage::Connect | Stage::Tls | Stage::Handshake);
+        let (ErrorKind::Timeout(limit), true) = (error.kind(), opening) else { return };
+        let net = lock(self.net);
+        let conn = self.states[k].id.map_or(0, ConnId::to_bits);
+        let Some(waiting) = net.waiting(conn).filter(|_| self.asks[k].timeout.is_none()) else {
+            return;
+        };
+        let Some(turn) = waiting.turn else { panic!("ask {k}: {error}, and it had no turn") };
+        let waited = turn > waiting.since + TURN;
+        let had = now.saturating_sub(turn);
+        assert!(!waited || had + TURN >= *limit, "ask {k}: {error}, {had:?} after its turn came");
     }
 
     pub fn line<'n>(&self, k: usize, net: &'n Net) -> Option<&'n Line> {

@@ -18,6 +18,7 @@ mod laws;
 mod net;
 mod owner;
 mod pipe;
+mod queue;
 mod reader;
 mod rng;
 mod scenarios;
@@ -25,6 +26,7 @@ mod sink;
 mod slow;
 mod streams;
 mod sys;
+mod tally;
 mod tls;
 mod torture;
 mod world;
@@ -36,8 +38,8 @@ use std::sync::{Arc, Mutex};
 
 use book::SharedBook;
 use net::{Cut, Inject, Shared, lock};
-use owner::Tally;
 use scenarios::ALL;
+use tally::Tally;
 use torture::TORTURED;
 use world::World;
 
@@ -124,7 +126,7 @@ macro_rules! scenarios {
 
 scenarios! {
     echo closing faults opening pings release dial many stream redirects tls tls_stream dropped
-    slow_upload slow_close slow_post zero_window
+    slow_upload slow_close slow_post zero_window queue
 }
 
 #[test]

@@ -8,6 +8,7 @@
 mod calls;
 mod end;
 mod line;
+mod queue;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
@@ -20,6 +21,7 @@ use moonwire::{Answer, Interest, Ready};
 use end::Server;
 pub use end::{Io, Service};
 pub use line::{Line, TURN};
+use queue::Waiting;
 
 use crate::pipe::{Piece, Pipe};
 use crate::rng::Rng;
@@ -169,6 +171,8 @@ pub struct Net {
     /// Opening handshakes at a time with one address, and who has ended his.
     pub gate: usize,
     opened: HashSet<u64>,
+    queue: Vec<Waiting>,
+    gone: HashSet<u64>,
     /// A law that was broken.
     pub broken: Option<String>,
     pub trace: Option<VecDeque<String>>,
@@ -203,6 +207,8 @@ impl Net {
             flavours: Vec::new(),
             gate: usize::MAX,
             opened: HashSet::new(),
+            queue: Vec::new(),
+            gone: HashSet::new(),
             broken: None,
             trace: None,
         }

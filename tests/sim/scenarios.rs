@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::book::{Msg, ms};
 use crate::net::{Cut, Dial, Name};
+use crate::queue::queue;
 use crate::rng::Rng;
 use crate::sink::Ended::{self, Clean, Complete, Failed, Lost};
 use crate::slow::{slow_close, slow_post, slow_upload, zero_window};
@@ -16,7 +17,7 @@ pub type Scenario = fn(u64) -> World;
 
 /// Name, what it is, how many seeds of it one run of the tests plays, and how some of what is asked
 /// for has to end in them: else it would be played for nothing.
-pub const ALL: [(&str, Scenario, u64, &[Ended]); 17] = [
+pub const ALL: [(&str, Scenario, u64, &[Ended]); 18] = [
     ("echo", echo, 120, &[Clean]),
     ("closing", closing, 300, &[Clean, Failed, Lost]),
     ("faults", faults, 300, &[Clean, Failed, Lost]),
@@ -34,6 +35,7 @@ pub const ALL: [(&str, Scenario, u64, &[Ended]); 17] = [
     ("slow_close", slow_close, 80, &[Clean, Lost]),
     ("slow_post", slow_post, 60, &[Complete, Failed]),
     ("zero_window", zero_window, 60, &[Clean]),
+    ("queue", queue, 150, &[Clean, Failed]),
 ];
 
 pub const AT_ONCE: Dial = Dial::Accepts(Duration::ZERO);

@@ -203,6 +203,7 @@ impl Teller<'_> {
             }
         };
         drop(book);
+        lock(self.net).gone(self.states[k].id.map_or(0, ConnId::to_bits));
         self.check_attempts(k);
         let state = &mut self.states[k];
         (state.ended, state.ended_at) = (Some(ended), Some(now));
@@ -248,6 +249,7 @@ impl Teller<'_> {
 
     fn check_error(&self, k: usize, now: Duration, error: &Error) {
         self.check_still(k, now, error);
+        self.check_turn(k, now, error);
         let unread = || lock(self.net).unread(self.states[k].id.map_or(0, ConnId::to_bits));
         match error.kind() {
             // Bytes are read before timers are looked at.

@@ -252,9 +252,13 @@ impl Net {
         let tcp = &mut self.tcps[id];
         let was = tcp.watched.replace((token, interest));
         tcp.conn = Some(token >> 8);
+        let to = tcp.to;
         if was.is_some() == new {
             self.complain(|| format!("#{id} watched with new: {new}, before: {was:?}"));
             return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if new {
+            self.has_turn(token >> 8, to);
         }
         Ok(())
     }
@@ -291,6 +295,9 @@ impl Net {
     pub fn resolved(&mut self) -> Option<Answer> {
         let answer = self.answers.pop_front();
         self.progress += u64::from(answer.is_some());
+        if let Some((conn, Ok(addresses))) = &answer {
+            self.asks(*conn, addresses);
+        }
         answer
     }
 
