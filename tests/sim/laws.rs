@@ -10,17 +10,22 @@
 //! * `Timeout` at the response, where the owner has set no limit and nobody redirects: the same for the last byte that the
 //!   system took of the request.
 //! * `Idle`: nothing came to the client.
+//! * `Stalled`: the system has refused for all of `L`, and would still.
 //!
+//! Before an owner resumes what it has paused, neither silence nor idling counts.
 //! A byte moves when the link has carried it, and when the program behind it reads it. Those that
 //! the system took without ever refusing one are told from delivered ones by nobody; they count only
 //! once it has refused.
 //!
 //! **Waiting for one's turn is not opening.** Who waits for an address does not fail by the opening
-//! limit, and whoever gets its turn has all of that limit from there. (That turns come in the order
+//! limit, and whoever gets its turn has all of that limit from there; the waiting has a limit of its own. (That turns come in the order
 //! of asking is looked at by the network, at each connection that is made.)
 //!
 //! **Accepted = delivered, or told.** At a clean end the system has taken every byte of the owner's
-//! messages and pings. Over TLS, where frames cannot be seen, at least as many bytes.
+//! messages and pings. Over TLS, where frames cannot be seen, at least as many bytes. At any other
+//! end [`Error::unsent`] says how many it has not taken. It counts from the first byte that did not
+//! leave to the end of the owner's last frame; pongs and keep-alive pings may lie between, so that it
+//! can be more by all of those. Over TLS it is a bound that may be 64 KiB too high.
 
 use std::time::Duration;
 
@@ -30,6 +35,7 @@ use crate::book::Entry;
 use crate::net::{Line, Net, TURN, lock};
 use crate::sink::Teller;
 use crate::world::Ask;
+use crate::ws::Act;
 
 impl Teller<'_> {
     /// An error that is a limit of time: nothing has moved for so long.
@@ -38,6 +44,10 @@ impl Teller<'_> {
         let Some((limit, since)) = self.last_progress(k, &net, error) else { return };
         let line = self.line(k, &net);
         let round_trip = line.map_or(Duration::ZERO, |line| line.round_trip);
+        let since = match error.kind() {
+            ErrorKind::Silence(_) | ErrorKind::Idle(_) => since.max(self.states[k].resumed_at),
+            _ => since,
+        };
         let still = now.saturating_sub(since);
         let url = &ask.url;
         assert!(
@@ -46,8 +56,14 @@ impl Teller<'_> {
         );
     }
 
-    /// The opening limit counts from one's turn.
+    /// The opening limit counts from one's turn, and the waiting has its own.
     pub fn check_turn(&self, k: usize, now: Duration, error: &Error) {
+        if let ErrorKind::Waited { limit, others, .. } = error.kind() {
+            assert_eq!(error.stage(), Stage::Connect);
+            assert!(*others > 0 && *others < self.asks.len(), "ask {k}: {error}");
+            let took = now - self.states[k].asked_at;
+            assert!(took + TURN >= *limit, "ask {k}: {error}, after {took:?}");
+        }
         let opening = matches!(error.stage(), Stage::Connect | Stage::Tls | Stage::Handshake);
         let (ErrorKind::Timeout(limit), true) = (error.kind(), opening) else { return };
         let net = lock(self.net);
@@ -85,12 +101,50 @@ impl Teller<'_> {
                 (*limit, all_taken, Duration::ZERO)
             }
             ErrorKind::Idle(limit) => return Some((*limit, line.came)),
+            ErrorKind::Stalled(limit) => return Some((*limit, self.check_stalled(k, net, line))),
             _ => return None,
         };
         assert!(end.is_some() || !is_plain(ask), "ask {k}: {error}, and it was never handed over");
         let (end, taken) = end.unwrap_or_default();
         let moved = if line.has_refused { line.moved(end) } else { Duration::ZERO };
         Some((limit, taken.max(moved).max(came)))
+    }
+
+    /// Since when the system has refused, as it would now.
+    fn check_stalled(&self, k: usize, net: &Net, line: &Line) -> Duration {
+        let stormed = line.stormed.is_some_and(|at| at + TURN >= net.now);
+        let conn = self.states[k].id.map_or(0, ConnId::to_bits);
+        assert!(stormed || !net.would_take(conn), "ask {k} is stalled, and there is room");
+        let since = line.refused.or(line.stormed);
+        // A round trip has no part in this limit.
+        since.unwrap_or(net.now) + line.round_trip
+    }
+
+    /// What an error says of bytes that were accepted.
+    pub fn check_unsent(&self, k: usize, entry: &Entry, error: &Error) {
+        let (plain, net) = (is_plain(&self.asks[k]), lock(self.net));
+        let Some(plan) = &entry.ws else { return };
+        let taken = self.line(k, &net).map_or(0, |line| line.owned(plain));
+        let (up, said) = (&entry.up, error.unsent() as u64);
+        let least = up.accepted.saturating_sub(taken);
+        let pong = |act: &(Duration, Act)| match &act.1 {
+            Act::Ping(data) => wire_len(data.len()),
+            _ => 0,
+        };
+        let others = plan.acts.iter().map(pong).sum::<u64>() + KEEP_ALIVE * wire_len(0);
+        let most = match plain {
+            true if least == 0 => 0,
+            true => least + others,
+            false => {
+                let there = up.sent[..up.got].iter().map(|msg| wire_len(msg.data.len()));
+                up.accepted - there.sum::<u64>() + others + 65_536
+            }
+        };
+        // One byte of a ping does not tell whose it is.
+        assert!(
+            (least.saturating_sub(1)..=most).contains(&said),
+            "ask {k}: {error}, and {said} bytes are said to be unsent, not {least} to {most}"
+        );
     }
 
     /// At a clean end.
@@ -105,6 +159,9 @@ impl Teller<'_> {
         );
     }
 }
+
+/// Keep-alive pings that may wait to be sent: one, and a few whose answer has come early.
+const KEEP_ALIVE: u64 = 8;
 
 pub fn is_plain(ask: &Ask) -> bool {
     ask.url.starts_with("ws:") || ask.url.starts_with("http:")

@@ -126,7 +126,7 @@ macro_rules! scenarios {
 
 scenarios! {
     echo closing faults opening pings release dial many stream redirects tls tls_stream dropped
-    slow_upload slow_close slow_post zero_window queue
+    slow_upload slow_close slow_post zero_window queue slow_owner
 }
 
 #[test]

@@ -232,7 +232,7 @@ impl Owner {
             let moved = s.id.and_then(|id| net.line(id.to_bits())).map_or(at, |l| l.last_moved());
             // What the system still has of it is guessed from how long the rest has taken.
             let guess = moved.saturating_sub(at) * 3;
-            let most = limits.close * 2 + limits.linger * 2 + self.slack + guess;
+            let most = (limits.close + limits.linger) * 2 + limits.stall + self.slack + guess;
             at.max(moved) + most < now
         };
         let all_over = self.states.iter().all(|s| s.id.is_none() || since(s) && s.is_over());
@@ -283,6 +283,33 @@ impl Owner {
             Deed::Turn => {
                 let past = self.at(Duration::ZERO);
                 self.turn(Some(past));
+            }
+            Deed::Pause | Deed::Resume | Deed::Consume => self.take_time(k, id, now, &deed),
+        }
+    }
+
+    /// What an owner does that is slow.
+    fn take_time(&mut self, k: usize, id: ConnId, now: Duration, deed: &Deed) {
+        let state = &mut self.states[k];
+        if !state.opened || state.is_over() {
+            return;
+        }
+        let told = |what: &str| lock(&self.net).say(|| format!("ask {k}: {what}"));
+        match deed {
+            Deed::Pause => {
+                told("pause");
+                state.paused = true;
+                self.reactor.pause(id);
+            }
+            Deed::Resume => {
+                told("resume");
+                (state.paused, state.resumed_at) = (false, now);
+                self.reactor.resume(id);
+            }
+            _ => {
+                let held = std::mem::take(&mut state.held);
+                told(&format!("consumed {held}"));
+                self.reactor.consumed(id, held);
             }
         }
     }

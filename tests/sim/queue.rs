@@ -12,6 +12,7 @@ pub fn queue(seed: u64) -> World {
     let mut world = World::new(seed);
     world.limits.opening_per_peer = world.rng.pick(&[1, 1, 1, 2]);
     world.limits.opening = ms(world.rng.pick(&[800, 1500]));
+    world.limits.opening_wait = ms(world.rng.pick(&[700, 3000, 40_000]));
     world.host(0, &[AT_ONCE]);
     let dials = [
         AT_ONCE,

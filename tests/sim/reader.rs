@@ -6,6 +6,9 @@ use crate::book::ms;
 use crate::net::Io;
 use crate::ws::wake;
 
+/// A nap from which nobody wakes.
+pub const FOR_EVER: Duration = ms(3_600_000);
+
 /// At its own pace, and not while it naps: the receive window closes meanwhile.
 #[derive(Clone, Debug, Default)]
 pub struct Pace {

@@ -8,9 +8,10 @@ use moonwire::proto::http::Delivery;
 use crate::book::{Msg, ms};
 use crate::http::{Framing, HttpPlan};
 use crate::net::Path;
-use crate::reader::Pace;
+use crate::reader::{FOR_EVER, Pace};
 use crate::rng::Rng;
 use crate::scenarios::{AT_ONCE, plan, quiet, url};
+use crate::sink::LARGEST;
 use crate::world::{Ask, Deed, Drive, HTTP, World};
 use crate::ws::{Act, OnClose};
 
@@ -50,6 +51,7 @@ fn set_limits(world: &mut World, limit: Duration) {
     let limits = &mut world.limits;
     (limits.pong, limits.close, limits.linger, limits.response) = (limit, limit, limit, limit);
     limits.opening = ms(3000) + limit * 4;
+    limits.stall = limit;
 }
 
 fn round_trip(world: &World) -> Duration {
@@ -201,14 +203,18 @@ pub fn slow_post(seed: u64) -> World {
     world
 }
 
-/// The server reads nothing for a while, time and again: shorter than any limit.
+/// The server reads nothing for a while, time and again: shorter than any limit. Or it never reads
+/// again, which is an end.
 pub fn zero_window(seed: u64) -> World {
     let mut world = slow(seed);
     let limit = round_trip(&world) + ms(3000);
     set_limits(&mut world, limit);
     let naps = world.rng.range(1, 3);
     let nap = |rng: &mut Rng| (ms(rng.range(200, 2000)), ms(rng.range(500, 2500)));
-    let naps = (0..naps).map(|_| nap(&mut world.rng)).collect();
+    let mut naps: Vec<_> = (0..naps).map(|_| nap(&mut world.rng)).collect();
+    if world.rng.chance(25) {
+        naps.push((ms(300), FOR_EVER));
+    }
     let pace = Pace { naps, ..any_pace(&mut world.rng) };
     let (k, at, span) = upload(&mut world, false, pace);
     pings_of_server(&mut world, k, span);
@@ -217,4 +223,56 @@ pub fn zero_window(seed: u64) -> World {
     world.deed(when, k, deed);
     world.deed(at + span * 4 + ms(20_000), k, Deed::Release);
     world
+}
+
+/// Owners that pause, hold what they were given, and are busy elsewhere, for longer than a peer may
+/// be silent.
+pub fn slow_owner(seed: u64) -> World {
+    let mut world = World::new(seed);
+    let mut largest = LARGEST;
+    if Rng::new(seed ^ 0x51).chance(50) {
+        world = slow(seed);
+        let speed = speed(&world, &Pace::default()).min(world.path.bandwidth[1]);
+        largest = (speed / 20).clamp(100, LARGEST);
+    } else {
+        world.host(0, &[AT_ONCE]);
+    }
+    world.limits.high_water = world.rng.pick(&[3000, 50_000]);
+    world.limits.low_water = world.limits.high_water / 4;
+    world.limits.high_water_total = world.rng.pick(&[5000, 1 << 20]);
+    for i in 0..world.rng.range(1, 3) {
+        let k = world.ask(ms(i), |_, k| quiet(k, false, 0));
+        world.asks[k].ping = world.rng.pick(&[None, Some(ms(200)), Some(ms(1000))]);
+        world.asks[k].reflex.pauses = world.rng.pick(&[None, Some(1), Some(3)]);
+        world.asks[k].reflex.holds = world.rng.chance(60);
+        for i in 0..world.rng.below(25) {
+            let msg = Msg::new(&mut world.rng, "server", i, largest);
+            let after = ms(world.rng.pick(&[0, 0, 0, 30, 400]));
+            plan(&mut world, k).acts.push((after, Act::Send(msg, 1)));
+        }
+        plan(&mut world, k).acts.push((ms(5), Act::Close(Some(1000))));
+        pauses(&mut world, k);
+    }
+    if world.rng.chance(40) {
+        let (at, span) = (ms(world.rng.below(5000)), ms(world.rng.below(3000)));
+        world.stalls.push((at, span));
+    }
+    world
+}
+
+fn pauses(world: &mut World, k: usize) {
+    let mut at = opened(world, false);
+    for _ in 0..50 {
+        at += ms(world.rng.pick(&[50, 300, 300, 2500]));
+        for deed in [Deed::Resume, Deed::Consume, Deed::Pause] {
+            let chance = if matches!(deed, Deed::Pause) { 10 } else { 80 };
+            if world.rng.chance(chance) {
+                world.deed(at, k, deed);
+            }
+        }
+    }
+    at += ms(100);
+    world.deed(at, k, Deed::Resume);
+    world.deed(at, k, Deed::Consume);
+    world.deed(at + ms(5000), k, Deed::Release);
 }

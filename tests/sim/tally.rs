@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::book::{Book, Entry};
 use crate::net::{Shared, lock};
+use crate::reader::FOR_EVER;
 use crate::sink::{Ended, State};
 use crate::ws::Act;
 
@@ -80,7 +81,11 @@ pub fn check_given_up(net: &Shared, book: &Book, k: usize, state: &State) {
     let (entry, net) = (&book.entries[k], lock(net));
     let Some(line) = state.id.and_then(|id| net.line(id.to_bits())) else { return };
     let listens = |act: &(Duration, Act)| !matches!(act.1, Act::Close(_) | Act::Break);
-    let listens = entry.ws.as_ref().is_some_and(|plan| plan.acts.iter().all(listens));
+    let wakes = |(_, span): &(Duration, Duration)| *span < FOR_EVER;
+    let listens = entry
+        .ws
+        .as_ref()
+        .is_some_and(|plan| plan.acts.iter().all(listens) && plan.pace.naps.iter().all(wakes));
     let given_up = state.opened && state.ended.is_none();
     if given_up && listens && !entry.broke && line.has_refused {
         let up = &entry.up;
