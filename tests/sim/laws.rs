@@ -25,7 +25,7 @@
 //! messages and pings. Over TLS, where frames cannot be seen, at least as many bytes. At any other
 //! end [`Error::unsent`] says how many it has not taken. It counts from the first byte that did not
 //! leave to the end of the owner's last frame; pongs and keep-alive pings may lie between, so that it
-//! can be more by all of those. Over TLS it is a bound that may be 64 KiB too high.
+//! can be more by all of those, and by what left with the last words in the turn of the end. Over TLS it is a bound that may be 64 KiB too high.
 
 use std::time::Duration;
 
@@ -124,7 +124,8 @@ impl Teller<'_> {
     pub fn check_unsent(&self, k: usize, entry: &Entry, error: &Error) {
         let (plain, net) = (is_plain(&self.asks[k]), lock(self.net));
         let Some(plan) = &entry.ws else { return };
-        let taken = self.line(k, &net).map_or(0, |line| line.owned(plain));
+        let line = self.line(k, &net);
+        let taken = line.map_or(0, |line| line.owned(plain));
         let (up, said) = (&entry.up, error.unsent() as u64);
         let least = up.accepted.saturating_sub(taken);
         let pong = |act: &(Duration, Act)| match &act.1 {
@@ -132,9 +133,14 @@ impl Teller<'_> {
             _ => 0,
         };
         let others = plan.acts.iter().map(pong).sum::<u64>() + KEEP_ALIVE * wire_len(0);
+        // What is said last is written before the end is told, unless the socket is broken.
+        let drained = match error.kind() {
+            ErrorKind::Io(_) => 0,
+            _ => taken - line.map_or(0, |line| line.owned_before[usize::from(plain)]),
+        };
         let most = match plain {
-            true if least == 0 => 0,
-            true => least + others,
+            true if least + drained == 0 => 0,
+            true => least + drained + others,
             false => {
                 let there = up.sent[..up.got].iter().map(|msg| wire_len(msg.data.len()));
                 up.accepted - there.sum::<u64>() + others + 65_536

@@ -244,6 +244,7 @@ impl Net {
 
     pub fn start_turn(&mut self) {
         self.turn_calls = 0;
+        self.tcps.iter_mut().filter(|tcp| !tcp.dropped).for_each(|tcp| tcp.line.start_turn());
     }
 
     /// Puts bytes on the way to a server, or from it.

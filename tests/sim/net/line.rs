@@ -23,6 +23,8 @@ pub struct Line {
     pub refused: Option<Duration>,
     /// It has refused at least once: before, nobody can tell what it took from what has arrived.
     pub has_refused: bool,
+    /// Of the owner's bytes, those that were taken before this turn.
+    pub owned_before: [u64; 2],
     /// A fault, and not a full buffer, refused at that time.
     pub stormed: Option<Duration>,
     /// A round trip of an idle link.
@@ -66,6 +68,10 @@ impl Line {
     /// When a byte was taken, but for what is said on the way out.
     pub fn taken(&self, now: Duration, plain: bool) -> Duration {
         if !plain && self.taken + TURN >= now { self.taken_before } else { self.taken }
+    }
+
+    pub fn start_turn(&mut self) {
+        self.owned_before = [self.owned(false), self.owned(true)];
     }
 
     /// Bytes of the owner's frames that were taken; of a line with TLS, any bytes.
