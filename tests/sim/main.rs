@@ -3,8 +3,9 @@
 //! A seed is a network with its delays and faults, servers, and an owner who opens, sends, closes
 //! and gives up. The laws: one final event each and nothing behind it; every message that arrives
 //! is the next that was sent; after a clean end none is missing; every descriptor is closed, and
-//! forgotten before; one opening handshake at a time with one address; no turn without work; every
-//! time limit holds, and none passes while the bytes that it waits for can be read.
+//! forgotten before; one opening handshake at a time with one address, in the order of asking; no turn
+//! without work; every time limit holds, and none passes while the bytes that it waits for can be read
+//! or still move; what was accepted is delivered, or the end says how much of it is not (`laws.rs`).
 //!
 //! `MOONWIRE_SEEDS=10000 cargo test --test sim` plays so many seeds of each scenario, and
 //! `MOONWIRE_SEED=123:closing` one seed, with a trace.

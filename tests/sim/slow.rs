@@ -207,10 +207,12 @@ pub fn slow_post(seed: u64) -> World {
 /// again, which is an end.
 pub fn zero_window(seed: u64) -> World {
     let mut world = slow(seed);
-    let limit = round_trip(&world) + ms(3000);
+    // All of them may fall into the time that the last bytes need.
+    let limit = round_trip(&world) + ms(4000);
     set_limits(&mut world, limit);
+    world.limits.stall = round_trip(&world) + ms(2000);
     let naps = world.rng.range(1, 3);
-    let nap = |rng: &mut Rng| (ms(rng.range(200, 2000)), ms(rng.range(500, 2500)));
+    let nap = |rng: &mut Rng| (ms(rng.range(200, 2000)), ms(rng.range(400, 1300)));
     let mut naps: Vec<_> = (0..naps).map(|_| nap(&mut world.rng)).collect();
     if world.rng.chance(25) {
         naps.push((ms(300), FOR_EVER));
