@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::http::HttpPlan;
+use crate::laws::wire_len;
 use crate::rng::Rng;
 use crate::ws::WsPlan;
 
@@ -59,12 +60,25 @@ impl Msg {
 pub struct Way {
     pub sent: Vec<Msg>,
     pub got: usize,
+    /// Bytes on the wire of the messages and pings of the owner.
+    pub accepted: u64,
     /// Pings sent and not yet answered, and how many were answered.
     pub pings: VecDeque<Vec<u8>>,
     pub pongs: usize,
 }
 
 impl Way {
+    /// The client has accepted a message.
+    pub fn accepts(&mut self, msg: Msg) {
+        self.accepted += wire_len(msg.data.len());
+        self.sent.push(msg);
+    }
+
+    pub fn accepts_ping(&mut self, data: Vec<u8>) {
+        self.accepted += wire_len(data.len());
+        self.pings.push_back(data);
+    }
+
     /// The next message has to be the next that was sent.
     fn arrives(&mut self, msg: &Msg) -> Result<(), String> {
         let want = self.sent.get(self.got);
@@ -156,6 +170,6 @@ impl Book {
 }
 
 /// `n` milliseconds.
-pub fn ms(n: usize) -> Duration {
+pub const fn ms(n: usize) -> Duration {
     Duration::from_millis(n as u64)
 }

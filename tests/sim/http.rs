@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::book::{SharedBook, open};
 use crate::net::{Io, Service};
+use crate::reader::{Pace, Reader};
 use crate::ws::wake;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,6 +41,8 @@ pub struct HttpPlan {
     pub finishes: bool,
     /// Bytes behind the response, which are nobody's.
     pub more: bool,
+    /// How it reads the bodies of requests.
+    pub pace: Pace,
 }
 
 impl HttpPlan {
@@ -52,6 +55,10 @@ pub struct HttpServer {
     book: SharedBook,
     taken: Vec<u8>,
     state: State,
+    /// Bytes of the request, as far as its head has said.
+    want: usize,
+    /// Once a head has said whose plan it is.
+    reader: Option<Reader>,
 }
 
 enum State {
@@ -62,16 +69,32 @@ enum State {
 }
 
 impl HttpServer {
-    pub fn new(book: SharedBook) -> HttpServer {
-        HttpServer { book, taken: Vec::new(), state: State::Head }
+    /// From the first head on, the rest of its body is read at the plan's pace.
+    fn find_pace(&mut self, head: &str, now: Duration) {
+        let number = head.split('/').nth(1).and_then(|k| k.parse::<usize>().ok());
+        if self.reader.is_none()
+            && let Some(k) = number
+            && let Some(plan) = &open(&self.book).entries[k].http
+        {
+            self.reader = Some(Reader::new(&plan.pace, now));
+        }
     }
 
-    fn head(&mut self) -> bool {
+    pub fn new(book: SharedBook) -> HttpServer {
+        HttpServer { book, taken: Vec::new(), state: State::Head, want: 0, reader: None }
+    }
+
+    fn head(&mut self, now: Duration) -> bool {
+        if self.taken.len() < self.want {
+            return false;
+        }
         let Some(end) = self.taken.windows(4).position(|w| w == b"\r\n\r\n") else { return false };
         let head = String::from_utf8_lossy(&self.taken[..end]).into_owned();
+        self.find_pace(&head, now);
         let length = head.lines().find_map(|l| l.strip_prefix("Content-Length: "));
         let length = length.and_then(|l| l.parse().ok()).unwrap_or(0);
-        if self.taken.len() < end + 4 + length {
+        self.want = end + 4 + length;
+        if self.taken.len() < self.want {
             return false;
         }
         let path = head.split(' ').nth(1).unwrap_or_default();
@@ -134,9 +157,12 @@ fn say(plan: &HttpPlan, hop: usize) -> State {
 
 impl Service for HttpServer {
     fn step(&mut self, io: &mut Io<'_>) {
-        self.taken.append(io.input);
+        match &mut self.reader {
+            Some(reader) => reader.take(io, &mut self.taken),
+            None => self.taken.append(io.input),
+        }
         if matches!(self.state, State::Head) {
-            self.head();
+            self.head(io.now);
         }
         if let State::Saying(due, rest, finishes) = &mut self.state {
             loop {

@@ -3,8 +3,9 @@
 //! A seed is a network with its delays and faults, servers, and an owner who opens, sends, closes
 //! and gives up. The laws: one final event each and nothing behind it; every message that arrives
 //! is the next that was sent; after a clean end none is missing; every descriptor is closed, and
-//! forgotten before; one opening handshake at a time with one address; no turn without work; every
-//! time limit holds, and none passes while the bytes that it waits for can be read.
+//! forgotten before; one opening handshake at a time with one address, in the order of asking; no turn
+//! without work; every time limit holds, and none passes while the bytes that it waits for can be read
+//! or still move; what was accepted is delivered, or the end says how much of it is not (`laws.rs`).
 //!
 //! `MOONWIRE_SEEDS=10000 cargo test --test sim` plays so many seeds of each scenario, and
 //! `MOONWIRE_SEED=123:closing` one seed, with a trace.
@@ -14,14 +15,19 @@
 
 mod book;
 mod http;
+mod laws;
 mod net;
 mod owner;
 mod pipe;
+mod queue;
+mod reader;
 mod rng;
 mod scenarios;
 mod sink;
+mod slow;
 mod streams;
 mod sys;
+mod tally;
 mod tls;
 mod torture;
 mod world;
@@ -33,8 +39,8 @@ use std::sync::{Arc, Mutex};
 
 use book::SharedBook;
 use net::{Cut, Inject, Shared, lock};
-use owner::Tally;
 use scenarios::ALL;
+use tally::Tally;
 use torture::TORTURED;
 use world::World;
 
@@ -121,6 +127,7 @@ macro_rules! scenarios {
 
 scenarios! {
     echo closing faults opening pings release dial many stream redirects tls tls_stream dropped
+    slow_upload slow_close slow_post zero_window queue slow_owner
 }
 
 #[test]

@@ -7,6 +7,8 @@
 
 mod calls;
 mod end;
+mod line;
+mod queue;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
@@ -18,8 +20,10 @@ use moonwire::{Answer, Interest, Ready};
 
 use end::Server;
 pub use end::{Io, Service};
+pub use line::{Line, TURN};
+use queue::Waiting;
 
-use crate::pipe::Pipe;
+use crate::pipe::{Piece, Pipe};
 use crate::rng::Rng;
 
 /// What becomes of a connection attempt.
@@ -59,7 +63,10 @@ pub struct Path {
     pub latency: Duration,
     /// Added to it, up to so much.
     pub jitter: Duration,
-    /// Bytes that fit in each direction.
+    /// What the link carries, in bytes a second, to the server and from it; 0 for any number.
+    pub bandwidth: [usize; 2],
+    /// Bytes that fit in each direction: in the sender's buffer, on the link, and in the receiver's
+    /// buffer until its program has read them.
     pub window: usize,
     /// A segment has at most so many bytes.
     pub segment: usize,
@@ -133,6 +140,7 @@ pub struct Tcp {
     up: Pipe,
     down: Pipe,
     path: Path,
+    line: Line,
     rng: Rng,
     server: Option<Server>,
     /// A storm has hidden what is there, at that time.
@@ -163,6 +171,8 @@ pub struct Net {
     /// Opening handshakes at a time with one address, and who has ended his.
     pub gate: usize,
     opened: HashSet<u64>,
+    queue: Vec<Waiting>,
+    gone: HashSet<u64>,
     /// A law that was broken.
     pub broken: Option<String>,
     pub trace: Option<VecDeque<String>>,
@@ -197,6 +207,8 @@ impl Net {
             flavours: Vec::new(),
             gate: usize::MAX,
             opened: HashSet::new(),
+            queue: Vec::new(),
+            gone: HashSet::new(),
             broken: None,
             trace: None,
         }
@@ -232,6 +244,21 @@ impl Net {
 
     pub fn start_turn(&mut self) {
         self.turn_calls = 0;
+        self.tcps.iter_mut().filter(|tcp| !tcp.dropped).for_each(|tcp| tcp.line.start_turn());
+    }
+
+    /// Puts bytes on the way to a server, or from it.
+    fn ship(&mut self, id: usize, up: bool, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let now = self.now;
+            let tcp = &mut self.tcps[id];
+            let pipe = if up { &mut tcp.up } else { &mut tcp.down };
+            let (piece, behind) = rest.split_at(pipe.segment(rest.len()));
+            let after = pipe.send(now, Piece::Bytes(piece.to_vec()), &mut tcp.rng);
+            self.later(after, Happening::Arrive { tcp: id, up });
+            rest = behind;
+        }
     }
 
     fn later(&mut self, after: Duration, what: Happening) {
@@ -341,6 +368,12 @@ impl Net {
 
     // For the laws.
 
+    /// Whether the system would take a byte of the connection with this id.
+    pub fn would_take(&self, conn: u64) -> bool {
+        let mut all = self.tcps.iter().filter(|tcp| tcp.conn == Some(conn) && !tcp.forgotten);
+        all.any(|tcp| tcp.up_and_running && !tcp.dead && tcp.room_up() > 0)
+    }
+
     /// Descriptors that are open, and those that were never told to be forgotten.
     pub fn leaks(&self) -> Vec<String> {
         let open = self.tcps.iter().enumerate().filter(|(_, tcp)| !tcp.dropped);
@@ -385,7 +418,8 @@ impl Tcp {
         } else {
             let there = self.down.there() > 0 || self.down.end.is_some();
             read = interest.read && there;
-            write = interest.write && self.up_and_running && self.room_up() > 0;
+            let tells = self.up.is_worth_telling(self.room_up());
+            write = interest.write && self.up_and_running && tells;
         }
         (read || write).then_some(Ready { token, read, write })
     }

@@ -23,6 +23,11 @@ pub struct Pipe {
     window: usize,
     latency: Duration,
     jitter: Duration,
+    /// Bytes a second that the link takes; 0 for any number.
+    pace: usize,
+    /// The link is busy until then.
+    free_at: Duration,
+    segment: usize,
     sip: usize,
     sips: u64,
     flying: VecDeque<(Duration, Piece)>,
@@ -40,11 +45,15 @@ pub struct Pipe {
 }
 
 impl Pipe {
-    pub fn new(path: &Path, rng: &mut Rng) -> Pipe {
+    pub fn new(path: &Path, pace: usize, rng: &mut Rng) -> Pipe {
         Pipe {
             window: path.window.max(1),
             latency: path.latency,
             jitter: path.jitter,
+            pace,
+            free_at: Duration::ZERO,
+            // A fast link's segments are put together, so that a second of it is a few hundred.
+            segment: path.segment.clamp(1, 1460).max(pace / 400),
             sip: path.sip,
             sips: if path.sips == 0 { 0 } else { rng.range(0, path.sips as usize) as u64 },
             flying: VecDeque::new(),
@@ -63,6 +72,16 @@ impl Pipe {
         self.come.len() - self.at
     }
 
+    /// How many of `bytes` travel as one. What no link delays stays together.
+    pub fn segment(&self, bytes: usize) -> usize {
+        if self.pace == 0 { bytes } else { bytes.min(self.segment) }
+    }
+
+    /// Whether so much is free that epoll tells of it: Linux waits for a third.
+    pub fn is_worth_telling(&self, room: usize) -> bool {
+        room > 0 && (self.pace == 0 || room * 3 >= self.window)
+    }
+
     /// Bytes that can be sent.
     pub fn room(&self) -> usize {
         self.window.saturating_sub(self.flying_bytes + self.there())
@@ -76,15 +95,21 @@ impl Pipe {
         rng.range(1, self.sip)
     }
 
-    /// Puts a piece on its way; gives how long it takes.
+    /// Puts a piece on its way; gives how long it takes. The link carries one at a time; then each
+    /// travels for the latency.
     pub fn send(&mut self, now: Duration, piece: Piece, rng: &mut Rng) -> Duration {
         let jitter = rng.range(0, self.jitter.as_nanos() as usize);
-        let at = (now + self.latency + Duration::from_nanos(jitter as u64)).max(self.last);
-        self.last = at;
         if let Piece::Bytes(bytes) = &piece {
             self.flying_bytes += bytes.len();
             self.sent += bytes.len() as u64;
+            if let Some(nanos) = (bytes.len() as u64 * 1_000_000_000).checked_div(self.pace as u64)
+            {
+                self.free_at = self.free_at.max(now) + Duration::from_nanos(nanos);
+            }
         }
+        let start = self.free_at.max(now);
+        let at = (start + self.latency + Duration::from_nanos(jitter as u64)).max(self.last);
+        self.last = at;
         self.flying.push_back((at, piece));
         at - now
     }
@@ -111,6 +136,7 @@ impl Pipe {
         self.flying.clear();
         self.flying_bytes = 0;
         self.last = Duration::ZERO;
+        self.free_at = Duration::ZERO;
     }
 
     pub fn read(&mut self, buf: &mut [u8]) {

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use crate::book::{Msg, ms};
 use crate::net::{Cut, Dial, Name};
+use crate::queue::queue;
 use crate::rng::Rng;
 use crate::sink::Ended::{self, Clean, Complete, Failed, Lost};
+use crate::slow::{slow_close, slow_owner, slow_post, slow_upload, zero_window};
 use crate::streams::{fetch, redirects, stream, tls, tls_stream};
 use crate::world::{Ask, Cuts, Deed, Reflex, WS, WSS, World, host};
 use crate::ws::{Act, Answer, OnClose, WsPlan};
@@ -15,7 +17,7 @@ pub type Scenario = fn(u64) -> World;
 
 /// Name, what it is, how many seeds of it one run of the tests plays, and how some of what is asked
 /// for has to end in them: else it would be played for nothing.
-pub const ALL: [(&str, Scenario, u64, &[Ended]); 13] = [
+pub const ALL: [(&str, Scenario, u64, &[Ended]); 19] = [
     ("echo", echo, 120, &[Clean]),
     ("closing", closing, 300, &[Clean, Failed, Lost]),
     ("faults", faults, 300, &[Clean, Failed, Lost]),
@@ -29,6 +31,12 @@ pub const ALL: [(&str, Scenario, u64, &[Ended]); 13] = [
     ("tls", tls, 100, &[Clean, Failed, Lost]),
     ("tls_stream", tls_stream, 60, &[Complete, Failed, Lost]),
     ("dropped", dropped, 80, &[Clean]),
+    ("slow_upload", slow_upload, 60, &[Clean]),
+    ("slow_close", slow_close, 80, &[Clean, Lost]),
+    ("slow_post", slow_post, 60, &[Complete, Failed]),
+    ("zero_window", zero_window, 60, &[Clean, Lost]),
+    ("queue", queue, 150, &[Clean, Failed]),
+    ("slow_owner", slow_owner, 80, &[Clean]),
 ];
 
 pub const AT_ONCE: Dial = Dial::Accepts(Duration::ZERO);
@@ -171,7 +179,7 @@ pub fn closing(seed: u64) -> World {
             let act = if place.is_multiple_of(2) { Act::Break } else { Act::Finish };
             acts.insert(place.min(acts.len()), (ms(place), act));
         }
-        4 => plan(&mut world, k).rate = 50,
+        4 => plan(&mut world, k).pace.rate = 50,
         _ => patient(&mut world),
     }
     world.calm = world.limits.close > ms(2000);

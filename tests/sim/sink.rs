@@ -12,6 +12,9 @@ use crate::net::{Shared, lock};
 use crate::owner::send;
 use crate::world::Ask;
 
+/// No message of a scenario with slow owners is larger.
+pub const LARGEST: usize = 20_000;
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Ended {
     Clean,
@@ -27,9 +30,16 @@ pub struct State {
     pub asked_at: Duration,
     pub opened: bool,
     messages: usize,
+    /// The same with pieces of bodies.
+    pieces: usize,
     closing: bool,
     pub ended: Option<Ended>,
     released: bool,
+    /// The owner wants no events, and since when it does again.
+    pub paused: bool,
+    pub resumed_at: Duration,
+    /// Bytes that it holds.
+    pub held: usize,
     /// When it ended or was given up.
     pub ended_at: Option<Duration>,
 }
@@ -80,6 +90,7 @@ impl Sink for Teller<'_> {
         let state = &self.states[k];
         assert!(!state.released, "ask {k} was given up: {}", shown(&event));
         assert!(state.ended.is_none(), "ask {k} has ended: {}", shown(&event));
+        assert!(!state.paused, "ask {k} is paused: {}", shown(&event));
         match event {
             Event::Opened(_) => self.opened(conn, k, now),
             Event::Text(text) => self.message(conn, k, true, text.as_bytes()),
@@ -93,7 +104,10 @@ impl Sink for Teller<'_> {
                 assert_eq!(response.status, 200);
                 self.begin(k, now);
             }
-            Event::Chunk(data) => self.chunk(k, &data),
+            Event::Chunk(data) => {
+                self.chunk(k, &data);
+                self.takes(conn, k, data.len());
+            }
             Event::ServerSent(event) => self.server_sent(k, &event),
             Event::Closed(closed) => self.closed(k, now, &closed),
         }
@@ -109,9 +123,13 @@ impl Teller<'_> {
 
     fn in_time(&self, k: usize, now: Duration) {
         let ask = &self.asks[k];
-        let mut most = ask.timeout.unwrap_or(self.limits.opening);
+        let mut most = ask.timeout.unwrap_or(self.limits.opening) + self.limits.opening_wait;
         if ask.stream.is_some() && ask.timeout.is_none() {
-            most += self.limits.response;
+            // From the end of the request, with an allowance for what the system still has of it.
+            let net = lock(self.net);
+            let uploads = self.line(k, &net).map_or(Duration::ZERO, |line| line.taken);
+            let span = uploads.saturating_sub(self.states[k].asked_at);
+            most += self.limits.response + span * 3;
         }
         let took = now - self.states[k].asked_at;
         assert!(took <= most + self.slack, "ask {k} took {took:?} of {most:?} to open or fail");
@@ -127,7 +145,7 @@ impl Teller<'_> {
 
     fn send(&self, conn: &mut Conn<'_>, k: usize, msg: &Msg) {
         if send(conn, msg) {
-            open(self.book).entries[k].up.sent.push(msg.clone());
+            open(self.book).entries[k].up.accepts(msg.clone());
         }
     }
 
@@ -142,6 +160,25 @@ impl Teller<'_> {
         }
         if reflex.enough == Some(n) {
             let _ = conn.close(1000, "enough");
+        }
+        self.takes(conn, k, data.len());
+    }
+
+    /// An owner that is slow holds what it was given, or wants no more for now.
+    fn takes(&mut self, conn: &mut Conn<'_>, k: usize, bytes: usize) {
+        let (reflex, state) = (self.asks[k].reflex, &mut self.states[k]);
+        if reflex.holds {
+            let limits = &self.limits;
+            // Whether to read on is decided before a read, and a turn may have room for more.
+            let most = limits.high_water + limits.turn + limits.receive_buffer_max + LARGEST;
+            assert!(state.held <= most, "ask {k}: {} bytes are held, and more come", state.held);
+            conn.hold(bytes);
+            state.held += bytes;
+        }
+        state.pieces += 1;
+        if reflex.pauses.is_some_and(|n| state.pieces.is_multiple_of(n)) {
+            conn.pause();
+            state.paused = true;
         }
     }
 
@@ -186,6 +223,7 @@ impl Teller<'_> {
             Closed::Clean(frame) => {
                 assert!(self.states[k].closing, "ask {k}: a clean end without a close frame");
                 assert_eq!(entry.server_close, Some(frame.code));
+                self.check_all_taken(k, entry);
                 Ended::Clean
             }
             Closed::Complete => {
@@ -194,10 +232,12 @@ impl Teller<'_> {
             }
             Closed::Failed(error) | Closed::Lost(error) => {
                 self.check_error(k, now, error);
+                self.check_unsent(k, entry, error);
                 if matches!(closed, Closed::Lost(_)) { Ended::Lost } else { Ended::Failed }
             }
         };
         drop(book);
+        lock(self.net).gone(self.states[k].id.map_or(0, ConnId::to_bits));
         self.check_attempts(k);
         let state = &mut self.states[k];
         (state.ended, state.ended_at) = (Some(ended), Some(now));
@@ -242,6 +282,8 @@ impl Teller<'_> {
     }
 
     fn check_error(&self, k: usize, now: Duration, error: &Error) {
+        self.check_still(k, now, error);
+        self.check_turn(k, now, error);
         let unread = || lock(self.net).unread(self.states[k].id.map_or(0, ConnId::to_bits));
         match error.kind() {
             // Bytes are read before timers are looked at.

@@ -7,6 +7,7 @@ use moonwire::proto::http::Delivery;
 use crate::book::{Msg, ms};
 use crate::http::{Framing, Hop, HttpPlan};
 use crate::net::Dial;
+use crate::reader::Pace;
 use crate::rng::Rng;
 use crate::scenarios::{AT_ONCE, any_dial, end, quiet, strange_name, talk, url};
 use crate::sink::event_data;
@@ -37,6 +38,7 @@ pub fn fetch(world: &mut World, at: Duration, secure: bool, h: usize) -> usize {
                 stops,
                 finishes: framing == Framing::UntilClose || rng.chance(70),
                 more: rng.chance(20),
+                pace: Pace::default(),
             }),
             ..quiet_stream(url(scheme, h, port, &format!("{k}/0")))
         }

@@ -76,8 +76,10 @@ impl TlsService {
     }
 
     fn feed(&mut self, io: &mut Io<'_>) {
+        /// What was decrypted and not read: past it, what comes is left to the system.
+        const AHEAD: usize = 16_384;
         let mut bytes = &io.input[..];
-        while !bytes.is_empty() && !self.failed {
+        while !bytes.is_empty() && !self.failed && self.input.len() < AHEAD {
             let read = self.tls.read_tls(&mut bytes);
             if read.is_err() || self.tls.process_new_packets().is_err() {
                 self.failed = true;
@@ -85,7 +87,8 @@ impl TlsService {
             // Ends with an error, since more may come.
             let _ = self.tls.reader().read_to_end(&mut self.input);
         }
-        io.input.clear();
+        let left = if self.failed { 0 } else { bytes.len() };
+        io.input.drain(..io.input.len() - left);
     }
 }
 
@@ -123,7 +126,7 @@ impl Service for TlsService {
             self.tls.send_close_notify();
         }
         self.flush(io);
-        if finish || io.end.is_some() {
+        if finish || (io.end.is_some() && io.input.is_empty()) {
             io.finish = true;
         }
     }

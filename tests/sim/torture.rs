@@ -22,7 +22,7 @@ fn well(seed: u64) -> World {
 pub type Torture = (&'static str, fn() -> World);
 
 /// What is tortured.
-pub const TORTURED: [Torture; 8] = [
+pub const TORTURED: [Torture; 9] = [
     ("two that race and talk", || {
         let mut world = well(1);
         world.host(0, &[Dial::Refuses(ms(2)), Dial::Accepts(ms(3)), Dial::Accepts(ms(20))]);
@@ -76,7 +76,7 @@ pub const TORTURED: [Torture; 8] = [
         world.host(0, &[AT_ONCE]);
         let k = world.ask(ms(0), |_, k| quiet(k, false, 0));
         world.deed(ms(100), k, Deed::Send(Msg::sized(true, "client", 0, 4000)));
-        plan(&mut world, k).rate = 50;
+        plan(&mut world, k).pace.rate = 50;
         plan(&mut world, k).acts = vec![(ms(120), Act::Break)];
         world
     }),
@@ -106,6 +106,21 @@ pub const TORTURED: [Torture; 8] = [
         world.deed(ms(102), k, Deed::Flush);
         world.deed(ms(300), k, Deed::Close(1000));
         world.deed(ms(3000), k, Deed::Release);
+        world
+    }),
+    ("a slow line, and a close behind much", || {
+        let mut world = well(10);
+        (world.path.latency, world.path.window) = (ms(20), 4000);
+        (world.path.bandwidth, world.path.segment) = ([20_000, 20_000], 700);
+        (world.limits.pong, world.limits.close) = (ms(300), ms(300));
+        world.host(0, &[AT_ONCE]);
+        let k = world.ask(ms(0), |_, k| quiet(k, false, 0));
+        world.asks[k].ping = Some(ms(100));
+        for i in 0..3 {
+            world.deed(ms(200), k, Deed::Send(Msg::sized(true, "client", i, 5000)));
+        }
+        plan(&mut world, k).acts = vec![(ms(300), Act::Ping(vec![1]))];
+        world.deed(ms(350), k, Deed::Close(1000));
         world
     }),
     ("an event stream over TLS", || {

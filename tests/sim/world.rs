@@ -31,6 +31,11 @@ pub enum Deed {
     Flush,
     /// A turn that does not wait.
     Turn,
+    /// Wants no events for now.
+    Pause,
+    Resume,
+    /// Has used what it held.
+    Consume,
 }
 
 /// What the sink does at once.
@@ -45,6 +50,10 @@ pub struct Reflex {
     /// At the server's close frame: last words, and our own close.
     pub last_words: usize,
     pub closes_back: bool,
+    /// Every so-manieth message is enough for now; [`Deed::Resume`] asks for more.
+    pub pauses: Option<usize>,
+    /// What comes is held until [`Deed::Consume`].
+    pub holds: bool,
 }
 
 /// Something that is asked for.
@@ -209,6 +218,9 @@ fn limits(rng: &mut Rng) -> Limits {
         close: ms(1500),
         linger: ms(700),
         pong: ms(1000),
+        stall: ms(2500),
+        opening_wait: ms(6000),
+        ping_floor: ms(1),
         attempt_delay: ms(rng.pick(&[10, 250])),
         receive_buffer: rng.pick(&[4096, 10_000, 65_536]),
         receive_buffer_max: rng.pick(&[4096, 65_536, 1 << 20]),
@@ -238,6 +250,7 @@ fn path(rng: &mut Rng) -> Path {
     Path {
         latency: Duration::from_micros(rng.pick(&[0, 200, 20_000]) as u64),
         jitter: Duration::from_micros(rng.pick(&[0, 100, 30_000]) as u64),
+        bandwidth: [0, 0],
         window: rng.pick(&[2000, 65_536, 1 << 20]),
         segment: rng.pick(&[700, 1460, 65_536]),
         sip,

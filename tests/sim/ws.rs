@@ -6,8 +6,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::book::{Msg, SharedBook, ms, open};
+use crate::book::{Msg, SharedBook, open};
 use crate::net::{Io, Service};
+use crate::reader::{Pace, Reader};
 
 /// How the opening handshake is answered.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,8 +63,8 @@ pub struct WsPlan {
     /// What it does, each so long after the one before.
     pub acts: Vec<(Duration, Act)>,
     pub on_close: OnClose,
-    /// Reads so many bytes a millisecond; 0 for all.
-    pub rate: usize,
+    /// How it reads once it is open.
+    pub pace: Pace,
 }
 
 impl Default for WsPlan {
@@ -76,7 +77,7 @@ impl Default for WsPlan {
             echo: false,
             acts: Vec::new(),
             on_close: OnClose::Answers(Duration::ZERO),
-            rate: 0,
+            pace: Pace::default(),
         }
     }
 }
@@ -93,7 +94,7 @@ pub struct WsServer {
     end: Option<Duration>,
     /// Read, of what came.
     taken: Vec<u8>,
-    read_at: Duration,
+    reader: Reader,
     /// A message in fragments.
     partial: Option<Msg>,
     got_close: bool,
@@ -120,7 +121,7 @@ impl WsServer {
             due: None,
             end: None,
             taken: Vec::new(),
-            read_at: Duration::ZERO,
+            reader: Reader::default(),
             partial: None,
             got_close: false,
             sent_close: false,
@@ -128,18 +129,10 @@ impl WsServer {
     }
 
     fn read(&mut self, io: &mut Io<'_>) {
-        if self.plan.rate == 0 || !matches!(self.state, State::Open) {
+        if matches!(self.state, State::Open) {
+            self.reader.take(io, &mut self.taken);
+        } else {
             self.taken.append(io.input);
-            return;
-        }
-        let span = io.now.saturating_sub(self.read_at);
-        let n = (span.as_micros() as usize * self.plan.rate / 1000).min(io.input.len());
-        if n > 0 {
-            self.taken.extend(io.input.drain(..n));
-            self.read_at = io.now;
-        }
-        if !io.input.is_empty() {
-            wake(io, io.now + ms(1));
         }
     }
 
@@ -191,7 +184,7 @@ impl WsServer {
                 self.state = State::Open;
                 let first = self.acts.front().map_or(Duration::ZERO, |(after, _)| *after);
                 self.due = Some(if self.plan.glued { io.now } else { io.now + first });
-                self.read_at = io.now;
+                self.reader = Reader::new(&self.plan.pace, io.now);
             }
             Answer::Forbids => {
                 let text = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 4\r\n\r\nnope";

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use moonwire::{Answer, Interest};
 
 use super::end::Server;
-use super::{Call, Dial, Happening, Net, Tcp};
+use super::{Call, Dial, Happening, Line, Net, Tcp};
 use crate::pipe::{End, Piece, Pipe};
 use crate::world::WS;
 
@@ -96,7 +96,7 @@ impl Net {
         self.make = make;
         let (path, service) = made.expect("a world with servers");
         let mut rng = self.rng.fork();
-        let (up, down) = (Pipe::new(&path, &mut rng), Pipe::new(&path, &mut rng));
+        let [up, down] = path.bandwidth.map(|pace| Pipe::new(&path, pace, &mut rng));
         let accepts = matches!(dial, Dial::Accepts(_));
         self.tcps.push(Tcp {
             to,
@@ -110,6 +110,7 @@ impl Net {
             finished: false,
             up,
             down,
+            line: Line::new(&path),
             path,
             rng,
             server: accepts.then(|| Server::new(service)),
@@ -194,6 +195,7 @@ impl Net {
             return Err(e);
         }
         if let Some(e) = self.stormy() {
+            self.tcps[id].line.stormed = Some(self.now);
             return Err(e);
         }
         let tcp = &mut self.tcps[id];
@@ -214,11 +216,12 @@ impl Net {
         let n = bytes.len().min(room).min(tcp.up.sip(&mut tcp.rng));
         if n == 0 {
             self.wasted += 1;
+            tcp.line.refuses(self.now);
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let after = tcp.up.send(self.now, Piece::Bytes(bytes[..n].to_vec()), &mut tcp.rng);
+        tcp.line.takes(self.now, &bytes[..n]);
         self.progress += 1;
-        self.later(after, Happening::Arrive { tcp: id, up: true });
+        self.ship(id, true, &bytes[..n]);
         self.say(|| format!("#{id} write {n} of {}", bytes.len()));
         Ok(n)
     }
@@ -249,9 +252,13 @@ impl Net {
         let tcp = &mut self.tcps[id];
         let was = tcp.watched.replace((token, interest));
         tcp.conn = Some(token >> 8);
+        let to = tcp.to;
         if was.is_some() == new {
             self.complain(|| format!("#{id} watched with new: {new}, before: {was:?}"));
             return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if new {
+            self.has_turn(token >> 8, to);
         }
         Ok(())
     }
@@ -288,6 +295,9 @@ impl Net {
     pub fn resolved(&mut self) -> Option<Answer> {
         let answer = self.answers.pop_front();
         self.progress += u64::from(answer.is_some());
+        if let Some((conn, Ok(addresses))) = &answer {
+            self.asks(*conn, addresses);
+        }
         answer
     }
 

@@ -51,6 +51,7 @@ impl Net {
         let at = server.input.len();
         server.input.resize(at + n, 0);
         tcp.up.read(&mut server.input[at..]);
+        tcp.line.arrived(self.now, tcp.up.taken);
         if let Some(end) = tcp.up.end {
             server.end = Some(end);
         }
@@ -68,7 +69,11 @@ impl Net {
 
     pub(super) fn arrive_down(&mut self, id: usize) {
         let tcp = &mut self.tcps[id];
+        let before = tcp.down.there();
         tcp.down.arrive(self.now);
+        if tcp.down.there() > before {
+            tcp.line.came = self.now;
+        }
         if tcp.dropped {
             // The client is gone: bytes that still come are answered with a reset.
             if tcp.down.there() > 0 && !tcp.dead {
@@ -110,7 +115,9 @@ impl Net {
         let tcp = &mut self.tcps[id];
         let Some(mut server) = tcp.server.take() else { return };
         let step = server.step(now);
-        if let Some(at) = step.wake.filter(|at| Some(*at) != server.wake) {
+        tcp.line.read(now, tcp.up.taken - server.input.len() as u64);
+        // One that is due earlier comes to ask again.
+        if let Some(at) = step.wake.filter(|at| server.wake.is_none_or(|due| *at < due)) {
             server.wake = Some(at);
             self.later(at.saturating_sub(now), Happening::Pump(id));
         }
@@ -137,9 +144,8 @@ impl Net {
             if n == 0 || server.mute {
                 break;
             }
-            let piece = Piece::Bytes(server.out.drain(..n).collect());
-            let after = tcp.down.send(now, piece, &mut tcp.rng);
-            self.later(after, Happening::Arrive { tcp: id, up: false });
+            let piece: Vec<u8> = server.out.drain(..n).collect();
+            self.ship(id, false, &piece);
         }
         if server.finish && server.out.is_empty() && !server.finished && !server.mute {
             server.finished = true;

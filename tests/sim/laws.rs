@@ -1,0 +1,184 @@
+//! Laws about limits of time and about what was accepted, asked of the network itself.
+//!
+//! **No limit ends a connection that makes progress.** With a limit `L` (less one round trip of an
+//! idle line, which is the line's own part of every limit, and a few milliseconds for the clock):
+//!
+//! * `Silence`: within the last `L` the end of the keep-alive ping was not handed over, no byte up to
+//!   that end arrived at the server or was read by its program, and nothing came to the client.
+//! * `NoCloseAnswer`: the same for the end of the close frame; what comes to the client does not
+//!   count, since a server that goes on sending need not be heard out.
+//! * `Timeout` at the response, where the owner has set no limit and nobody redirects: the same for the last byte that the
+//!   system took of the request.
+//! * `Idle`: nothing came to the client.
+//! * `Stalled`: the system has refused for all of `L`, and would still.
+//!
+//! Before an owner resumes what it has paused, neither silence nor idling counts.
+//! A byte moves when the link has carried it, and when the program behind it reads it. Those that
+//! the system took without ever refusing one are told from delivered ones by nobody; they count only
+//! once it has refused.
+//!
+//! **Waiting for one's turn is not opening.** Who waits for an address does not fail by the opening
+//! limit, and whoever gets its turn has all of that limit from there; the waiting has a limit of its own. (That turns come in the order
+//! of asking is looked at by the network, at each connection that is made.)
+//!
+//! **Accepted = delivered, or told.** At a clean end the system has taken every byte of the owner's
+//! messages and pings. Over TLS, where frames cannot be seen, at least as many bytes. At any other
+//! end [`Error::unsent`] says how many it has not taken. It counts from the first byte that did not
+//! leave to the end of the owner's last frame; pongs and keep-alive pings may lie between, so that it
+//! can be more by all of those, and by what left with the last words in the turn of the end. Over TLS it is a bound that may be 64 KiB too high.
+
+use std::time::Duration;
+
+use moonwire::{ConnId, Error, ErrorKind, Stage};
+
+use crate::book::Entry;
+use crate::net::{Line, Net, TURN, lock};
+use crate::sink::Teller;
+use crate::world::Ask;
+use crate::ws::Act;
+
+impl Teller<'_> {
+    /// An error that is a limit of time: nothing has moved for so long.
+    pub fn check_still(&self, k: usize, now: Duration, error: &Error) {
+        let (ask, net) = (&self.asks[k], lock(self.net));
+        let Some((limit, since)) = self.last_progress(k, &net, error) else { return };
+        let line = self.line(k, &net);
+        let round_trip = line.map_or(Duration::ZERO, |line| line.round_trip);
+        let since = match error.kind() {
+            ErrorKind::Silence(_) | ErrorKind::Idle(_) => since.max(self.states[k].resumed_at),
+            _ => since,
+        };
+        let still = now.saturating_sub(since);
+        let url = &ask.url;
+        assert!(
+            still + round_trip + TURN >= limit,
+            "ask {k} to {url}: {error}, though something moved {still:?} ago"
+        );
+    }
+
+    /// The opening limit counts from one's turn, and the waiting has its own.
+    pub fn check_turn(&self, k: usize, now: Duration, error: &Error) {
+        if let ErrorKind::Waited { limit, others, .. } = error.kind() {
+            assert_eq!(error.stage(), Stage::Connect);
+            assert!(*others > 0 && *others < self.asks.len(), "ask {k}: {error}");
+            let took = now - self.states[k].asked_at;
+            assert!(took + TURN >= *limit, "ask {k}: {error}, after {took:?}");
+        }
+        let opening = matches!(error.stage(), Stage::Connect | Stage::Tls | Stage::Handshake);
+        let (ErrorKind::Timeout(limit), true) = (error.kind(), opening) else { return };
+        let net = lock(self.net);
+        let conn = self.states[k].id.map_or(0, ConnId::to_bits);
+        let Some(waiting) = net.waiting(conn).filter(|_| self.asks[k].timeout.is_none()) else {
+            return;
+        };
+        let Some(turn) = waiting.turn else { panic!("ask {k}: {error}, and it had no turn") };
+        let waited = turn > waiting.since + TURN;
+        let had = now.saturating_sub(turn);
+        assert!(!waited || had + TURN >= *limit, "ask {k}: {error}, {had:?} after its turn came");
+    }
+
+    pub fn line<'n>(&self, k: usize, net: &'n Net) -> Option<&'n Line> {
+        net.line(self.states[k].id?.to_bits())
+    }
+
+    /// The limit of an error, and when what it waited for moved last.
+    fn last_progress(&self, k: usize, net: &Net, error: &Error) -> Option<(Duration, Duration)> {
+        let (ask, line) = (&self.asks[k], self.line(k, net)?);
+        let all_taken = Some((u64::MAX, line.taken(net.now, is_plain(ask))));
+        let (limit, end, came) = match error.kind() {
+            ErrorKind::Silence(limit) => {
+                (*limit, if is_plain(ask) { line.frames.ping } else { None }, line.came)
+            }
+            ErrorKind::NoCloseAnswer(limit) => {
+                let end = if is_plain(ask) { line.frames.close } else { all_taken };
+                (*limit, end, Duration::ZERO)
+            }
+            ErrorKind::Timeout(limit)
+                if error.stage() == Stage::Response
+                    && ask.timeout.is_none()
+                    && ask.http.as_ref().is_none_or(|plan| plan.hops.is_empty()) =>
+            {
+                (*limit, all_taken, Duration::ZERO)
+            }
+            ErrorKind::Idle(limit) => return Some((*limit, line.came)),
+            ErrorKind::Stalled(limit) => return Some((*limit, self.check_stalled(k, net, line))),
+            _ => return None,
+        };
+        assert!(end.is_some() || !is_plain(ask), "ask {k}: {error}, and it was never handed over");
+        let (end, taken) = end.unwrap_or_default();
+        let moved = if line.has_refused { line.moved(end) } else { Duration::ZERO };
+        Some((limit, taken.max(moved).max(came)))
+    }
+
+    /// Since when the system has refused, as it would now.
+    fn check_stalled(&self, k: usize, net: &Net, line: &Line) -> Duration {
+        let stormed = line.stormed.is_some_and(|at| at + TURN >= net.now);
+        let conn = self.states[k].id.map_or(0, ConnId::to_bits);
+        assert!(stormed || !net.would_take(conn), "ask {k} is stalled, and there is room");
+        let since = line.refused.or(line.stormed);
+        // A round trip has no part in this limit.
+        since.unwrap_or(net.now) + line.round_trip
+    }
+
+    /// What an error says of bytes that were accepted.
+    pub fn check_unsent(&self, k: usize, entry: &Entry, error: &Error) {
+        let (plain, net) = (is_plain(&self.asks[k]), lock(self.net));
+        let Some(plan) = &entry.ws else { return };
+        let line = self.line(k, &net);
+        let taken = line.map_or(0, |line| line.owned(plain));
+        let (up, said) = (&entry.up, error.unsent() as u64);
+        let least = up.accepted.saturating_sub(taken);
+        let pong = |act: &(Duration, Act)| match &act.1 {
+            Act::Ping(data) => wire_len(data.len()),
+            _ => 0,
+        };
+        let others = plan.acts.iter().map(pong).sum::<u64>() + KEEP_ALIVE * wire_len(0);
+        // What is said last is written before the end is told, unless the socket is broken.
+        let drained = match error.kind() {
+            ErrorKind::Io(_) => 0,
+            _ => taken - line.map_or(0, |line| line.owned_before[usize::from(plain)]),
+        };
+        let most = match plain {
+            true if least + drained == 0 => 0,
+            true => least + drained + others,
+            false => {
+                let there = up.sent[..up.got].iter().map(|msg| wire_len(msg.data.len()));
+                up.accepted - there.sum::<u64>() + others + 65_536
+            }
+        };
+        // One byte of a ping does not tell whose it is.
+        assert!(
+            (least.saturating_sub(1)..=most).contains(&said),
+            "ask {k}: {error}, and {said} bytes are said to be unsent, not {least} to {most}"
+        );
+    }
+
+    /// At a clean end.
+    pub fn check_all_taken(&self, k: usize, entry: &Entry) {
+        let net = lock(self.net);
+        let Some(line) = self.line(k, &net) else { return };
+        let (accepted, taken) = (entry.up.accepted, line.owned(is_plain(&self.asks[k])));
+        assert!(
+            taken >= accepted,
+            "ask {k}: a clean end, and {} of {accepted} bytes never left",
+            accepted - taken
+        );
+    }
+}
+
+/// Keep-alive pings that may wait to be sent: one, and a few whose answer has come early.
+const KEEP_ALIVE: u64 = 8;
+
+pub fn is_plain(ask: &Ask) -> bool {
+    ask.url.starts_with("ws:") || ask.url.starts_with("http:")
+}
+
+/// Bytes of a frame of the client's, which is masked (RFC 6455 §5.2).
+pub fn wire_len(payload: usize) -> u64 {
+    let header = match payload {
+        0..=125 => 2,
+        126..=65_535 => 4,
+        _ => 10,
+    };
+    (header + 4 + payload) as u64
+}

@@ -1,0 +1,71 @@
+//! How a server's program takes what its system has received for it.
+
+use std::time::Duration;
+
+use crate::book::ms;
+use crate::net::Io;
+use crate::ws::wake;
+
+/// A nap from which nobody wakes.
+pub const FOR_EVER: Duration = ms(3_600_000);
+
+/// At its own pace, and not while it naps: the receive window closes meanwhile.
+#[derive(Clone, Debug, Default)]
+pub struct Pace {
+    /// Bytes a millisecond; 0 for all that is there.
+    pub rate: usize,
+    /// It reads nothing for so long, each so long after the end of the one before.
+    pub naps: Vec<(Duration, Duration)>,
+}
+
+#[derive(Default)]
+pub struct Reader {
+    pace: Pace,
+    read_at: Duration,
+    /// When the next nap begins, and the number of it.
+    nap_at: Option<Duration>,
+    nap: usize,
+}
+
+impl Reader {
+    pub fn new(pace: &Pace, now: Duration) -> Reader {
+        let nap_at = pace.naps.first().map(|(after, _)| now + *after);
+        Reader { pace: pace.clone(), read_at: now, nap_at, nap: 0 }
+    }
+
+    /// Until when it naps.
+    fn asleep(&mut self, now: Duration) -> Option<Duration> {
+        loop {
+            let (from, (_, span)) = (self.nap_at?, *self.pace.naps.get(self.nap)?);
+            if now < from {
+                return None;
+            }
+            if now < from + span {
+                return Some(from + span);
+            }
+            self.nap += 1;
+            let next = self.pace.naps.get(self.nap);
+            self.nap_at = next.map(|(after, _)| from + span + *after);
+            self.read_at = self.read_at.max(from + span);
+        }
+    }
+
+    pub fn take(&mut self, io: &mut Io<'_>, into: &mut Vec<u8>) {
+        if let Some(until) = self.asleep(io.now) {
+            return wake(io, until);
+        }
+        if self.pace.rate == 0 {
+            into.append(io.input);
+            return;
+        }
+        let span = io.now.saturating_sub(self.read_at);
+        let n = (span.as_micros() as usize * self.pace.rate / 1000).min(io.input.len());
+        if n > 0 {
+            into.extend(io.input.drain(..n));
+            self.read_at = io.now;
+        }
+        if !io.input.is_empty() {
+            wake(io, io.now + ms(if self.pace.rate < 50 { 10 } else { 1 }));
+        }
+    }
+}
