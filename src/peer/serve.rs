@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::conn::Conn;
 use super::server::Server;
 use crate::limits::Limits;
-use crate::net::wire::link::{Link, Read};
+use crate::net::wire::link::{Link, Read, Written};
 use crate::net::wire::tls::Tls;
 use crate::net::{Interest, Os, Poller as _, Ready, Socket, Sys as _};
 
@@ -207,7 +207,7 @@ impl Serving {
     fn settle(&mut self, peer: &mut Peer, index: usize) -> Option<()> {
         let os = &mut self.server.os;
         peer.conn.pump(self.now);
-        let (done, mut blocked) = peer.link.write(os, peer.conn.outgoing()).ok()?;
+        let Written { done, mut blocked, .. } = peer.link.write(os, peer.conn.outgoing()).ok()?;
         peer.conn.sent(done);
         peer.advance(self.now);
         let waits = peer.conn.outgoing().len();
@@ -273,7 +273,7 @@ impl Peer {
         let mut blocked = false;
         if let Some(tls) = &mut self.link.tls {
             tls.finish();
-            blocked = self.link.write(os, &[]).ok()?.1;
+            blocked = self.link.write(os, &[]).ok()?.blocked;
         }
         if !blocked {
             os.finish(&self.link.socket);

@@ -8,11 +8,16 @@ use std::time::{Duration, Instant};
 pub(crate) struct Pace {
     /// Bytes that have left, in all.
     left: u64,
+    /// Bytes that the kernel has taken for them: over TLS others, and some of them earlier.
+    taken: u64,
     /// Since the kernel refused some; none wait otherwise.
     blocked: Option<Blocked>,
     /// When what the kernel holds has reached the peer, about; unset if that was not long.
     clear: Option<Instant>,
 }
+
+/// No estimate reaches further: a line on which one byte moves now and then tells little of the next.
+const MOST: Duration = Duration::from_secs(3600);
 
 #[derive(Debug)]
 struct Blocked {
@@ -34,32 +39,33 @@ impl Pace {
         self.left
     }
 
-    /// `n` bytes have left, and `rest` wait: whether the peer has made room for them. A kernel that
-    /// had room says nothing about the peer.
+    /// `n` bytes have left, and `rest` wait; the kernel has taken `taken` bytes. Whether the peer has
+    /// made room for them: a kernel that had room says nothing about the peer.
     #[inline]
-    pub(crate) fn sent(&mut self, now: Instant, n: usize, rest: usize, most: Duration) -> bool {
+    pub(crate) fn sent(&mut self, now: Instant, n: usize, taken: usize, rest: usize) -> bool {
         self.left += n as u64;
+        self.taken += taken as u64;
         if self.blocked.is_none() && rest == 0 {
             return false;
         }
-        self.sent_slowly(now, n, rest, most)
+        self.sent_slowly(now, taken, rest)
     }
 
     #[cold]
-    fn sent_slowly(&mut self, now: Instant, n: usize, rest: usize, most: Duration) -> bool {
+    fn sent_slowly(&mut self, now: Instant, taken: usize, rest: usize) -> bool {
+        let held = self.taken.min(KERNEL);
         let Some(blocked) = &mut self.blocked else {
-            let held = self.left.min(KERNEL);
             self.blocked = Some(Blocked { since: now, taken: 0, held });
             return false;
         };
         // What is taken at once, in however many pieces, the kernel had room for.
-        let moved = n > 0 && now > blocked.since;
+        let moved = taken > 0 && now > blocked.since;
         match moved {
-            true => blocked.taken += n as u64,
-            false => blocked.held = self.left.min(KERNEL),
+            true => blocked.taken += taken as u64,
+            false => blocked.held = held,
         }
         if rest == 0 {
-            self.clear = Some(self.reaches(now, most));
+            self.clear = Some(self.reaches(now));
             self.blocked = None;
         }
         moved
@@ -72,15 +78,15 @@ impl Pace {
     }
 
     /// When a byte that leaves now reaches the peer, about. What the kernel holds leaves at the pace
-    /// at which it has taken more of late; after `most` at the latest.
-    pub(crate) fn reaches(&self, now: Instant, most: Duration) -> Instant {
+    /// at which it has taken more of late.
+    pub(crate) fn reaches(&self, now: Instant) -> Instant {
         let before = self.clear.map_or(now, |at| at.max(now));
         let Some(blocked) = self.blocked.as_ref().filter(|blocked| blocked.taken > 0) else {
             return before;
         };
         let pace = blocked.held as f64 / blocked.taken as f64;
         let span = now.saturating_duration_since(blocked.since).as_secs_f64() * pace;
-        let span = Duration::try_from_secs_f64(span).unwrap_or(most).min(most);
+        let span = Duration::try_from_secs_f64(span).unwrap_or(MOST).min(MOST);
         before.max(now + span)
     }
 }
@@ -89,20 +95,18 @@ impl Pace {
 mod tests {
     use super::*;
 
-    const MOST: Duration = Duration::from_secs(60);
-
     #[test]
     fn only_a_byte_that_the_peer_made_room_for_is_a_sign_of_life() {
         let now = Instant::now();
         let mut pace = Pace::default();
-        assert!(!pace.sent(now, 1000, 0, MOST), "all of it was taken at once");
-        assert!(!pace.sent(now, 1000, 500, MOST), "the kernel was not full before");
+        assert!(!pace.sent(now, 1000, 1000, 0), "all of it was taken at once");
+        assert!(!pace.sent(now, 1000, 1000, 500), "the kernel was not full before");
         assert!(pace.is_blocked());
-        assert!(!pace.sent(now, 100, 400, MOST), "it is the same moment");
+        assert!(!pace.sent(now, 100, 100, 400), "it is the same moment");
         let later = now + Duration::from_millis(1);
-        assert!(!pace.sent(later, 0, 400, MOST));
-        assert!(pace.sent(later, 1, 399, MOST));
-        assert!(pace.sent(later, 399, 0, MOST));
+        assert!(!pace.sent(later, 0, 0, 400));
+        assert!(pace.sent(later, 1, 1, 399));
+        assert!(pace.sent(later, 399, 399, 0));
         assert!(!pace.is_blocked() && pace.left() == 2500);
     }
 
@@ -110,21 +114,21 @@ mod tests {
     fn what_the_kernel_holds_leaves_at_the_pace_seen() {
         let (now, second) = (Instant::now(), Duration::from_secs(1));
         let mut pace = Pace::default();
-        pace.sent(now, 1_000_000, 0, MOST);
-        assert_eq!(pace.reaches(now, MOST), now, "nothing is known to be slow");
+        pace.sent(now, 1_000_000, 1_000_000, 0);
+        assert_eq!(pace.reaches(now), now, "nothing is known to be slow");
         // A million waits in the kernel, and 100,000 bytes a second leave.
-        pace.sent(now, 0, 300_000, MOST);
-        pace.sent(now + second, 100_000, 200_000, MOST);
-        assert_eq!(pace.reaches(now + second, MOST), now + 11 * second);
-        pace.sent(now + 3 * second, 200_000, 0, MOST);
-        assert_eq!(pace.reaches(now + 3 * second, MOST), now + 13 * second);
+        pace.sent(now, 0, 0, 300_000);
+        pace.sent(now + second, 100_000, 100_000, 200_000);
+        assert_eq!(pace.reaches(now + second), now + 11 * second);
+        pace.sent(now + 3 * second, 200_000, 200_000, 0);
+        assert_eq!(pace.reaches(now + 3 * second), now + 13 * second);
         // What is queued right behind it is no faster, and later on nothing is left of it.
-        pace.sent(now + 4 * second, 10, 0, MOST);
-        assert_eq!(pace.reaches(now + 4 * second, MOST), now + 13 * second);
-        assert_eq!(pace.reaches(now + 20 * second, MOST), now + 20 * second);
+        pace.sent(now + 4 * second, 10, 10, 0);
+        assert_eq!(pace.reaches(now + 4 * second), now + 13 * second);
+        assert_eq!(pace.reaches(now + 20 * second), now + 20 * second);
         // It is bounded, whatever was seen.
-        pace.sent(now + 20 * second, 0, 1, MOST);
-        pace.sent(now + 80 * second, 1, 0, MOST);
-        assert_eq!(pace.reaches(now + 80 * second, MOST), now + 140 * second);
+        pace.sent(now + 20 * second, 0, 0, 1);
+        pace.sent(now + 80 * second, 1, 1, 0);
+        assert_eq!(pace.reaches(now + 80 * second), now + 80 * second + MOST);
     }
 }

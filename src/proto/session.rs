@@ -190,9 +190,16 @@ impl Session {
     /// here.
     #[inline]
     pub fn sent(&mut self, now: Instant, n: usize) {
+        self.sent_as(now, n, n);
+    }
+
+    /// The same where the kernel has taken `taken` bytes for it: over TLS others, and it may have
+    /// taken some of a record, of which no byte counts as sent.
+    #[inline]
+    pub(crate) fn sent_as(&mut self, now: Instant, n: usize, taken: usize) {
         match &mut self.0 {
-            State::Open(connection) => connection.sent(now, n),
-            State::Stream(exchange) => exchange.sent(now, n),
+            State::Open(connection) => connection.sent(now, n, taken),
+            State::Stream(exchange) => exchange.sent(now, n, taken),
             State::Opening(opening) => opening.handshake.out.sent(n),
             State::Refused(_) => {}
         }

@@ -13,6 +13,18 @@ pub(crate) struct Link<S: Sys> {
     sealed: usize,
 }
 
+/// What a write came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Bytes that have left.
+    pub(crate) done: usize,
+    /// The kernel refused more.
+    pub(crate) blocked: bool,
+    /// Bytes that the kernel has taken: over TLS other ones, and it may have taken a part of a record,
+    /// of which no byte counts as left.
+    pub(crate) taken: usize,
+}
+
 /// What a read came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Read {
@@ -62,19 +74,23 @@ impl<S: Sys> Link<S> {
         })
     }
 
-    /// Writes what it can of `bytes`: how many the kernel has taken, and whether it refused more.
-    /// What it has not taken has to be given again.
-    pub(crate) fn write(&mut self, sys: &mut S, bytes: &[u8]) -> Result<(usize, bool), ErrorKind> {
+    /// Writes what it can of `bytes`. What the kernel has not taken has to be given again.
+    pub(crate) fn write(&mut self, sys: &mut S, bytes: &[u8]) -> Result<Written, ErrorKind> {
         let mut done = 0;
         let Some(tls) = &mut self.tls else {
             while done < bytes.len() {
-                match retried(|| sys.write(&self.socket, &bytes[done..]))? {
-                    None => return Ok((done, true)),
-                    Some(n) => done += n,
+                match retried(|| sys.write(&self.socket, &bytes[done..])) {
+                    Ok(Some(n)) => done += n,
+                    // What was taken counts; the next write tells the error.
+                    Err(kind) if done == 0 => return Err(kind),
+                    Ok(None) | Err(_) => {
+                        return Ok(Written { done, blocked: true, taken: done });
+                    }
                 }
             }
-            return Ok((done, false));
+            return Ok(Written { done, blocked: false, taken: done });
         };
+        let mut taken = 0;
         loop {
             if !tls.is_handshaking() {
                 let rest = bytes.get(done + self.sealed..).unwrap_or_default();
@@ -82,15 +98,17 @@ impl<S: Sys> Link<S> {
             }
             while tls.wants_write() {
                 let mut out = Out { sys, socket: &self.socket };
-                if retried(|| tls.write(&mut out))?.is_none() {
-                    return Ok((done, true));
+                match retried(|| tls.write(&mut out)) {
+                    Ok(Some(n)) => taken += n,
+                    Err(kind) if taken == 0 => return Err(kind),
+                    Ok(None) | Err(_) => return Ok(Written { done, blocked: true, taken }),
                 }
             }
             let sealed = std::mem::take(&mut self.sealed);
             done = bytes.len().min(done + sealed);
             // All is done, or the handshake has to come first.
             if sealed == 0 {
-                return Ok((done, false));
+                return Ok(Written { done, blocked: false, taken });
             }
         }
     }
@@ -103,14 +121,14 @@ impl<S: Sys> Link<S> {
         sys: &mut S,
         rest: &mut Vec<u8>,
     ) -> Result<bool, ErrorKind> {
-        let (done, mut blocked) = self.write(sys, rest)?;
+        let Written { done, mut blocked, .. } = self.write(sys, rest)?;
         rest.drain(..done);
         if !rest.is_empty() {
             return Ok(false);
         }
         if let Some(tls) = &mut self.tls {
             tls.finish();
-            blocked = self.write(sys, &[])?.1;
+            blocked = self.write(sys, &[])?.blocked;
         }
         Ok(!blocked)
     }

@@ -168,22 +168,22 @@ impl Exchange {
         self.out.pending()
     }
 
-    pub(crate) fn sent(&mut self, now: Instant, n: usize) {
+    pub(crate) fn sent(&mut self, now: Instant, n: usize, taken: usize) {
         let (waited, n) = (self.out.len() > 0, n.min(self.out.len()));
         self.out.sent(n);
-        let moved = self.pace.sent(now, n, self.out.len(), self.limits.stall);
+        let moved = self.pace.sent(now, n, taken, self.out.len());
         if moved && matches!(self.state, State::Body { .. }) {
             self.deadline = self.timing.idle_end(now);
         }
         // A server that has answered need not read on.
         let State::Head { .. } = self.state else { return };
         if self.out.len() > 0 {
-            if n > 0 || self.stall.is_none() {
+            if taken > 0 || self.stall.is_none() {
                 self.stall = now.checked_add(self.limits.stall);
             }
         } else if waited {
             self.stall = None;
-            self.await_head(self.pace.reaches(now, self.limits.stall));
+            self.await_head(self.pace.reaches(now));
         }
     }
 

@@ -202,13 +202,13 @@ impl Connection {
     }
 
     #[inline]
-    pub(crate) fn sent(&mut self, now: Instant, n: usize) {
+    pub(crate) fn sent(&mut self, now: Instant, n: usize, taken: usize) {
         let n = n.min(self.out.len());
         self.out.sent(n);
         let timed = self.is_timed();
-        let moved = self.pace.sent(now, n, self.out.len(), self.limits.stall);
+        let moved = self.pace.sent(now, n, taken, self.out.len());
         if timed || self.pace.is_blocked() {
-            self.time(now, n, moved);
+            self.time(now, taken, moved);
         }
         if self.room_for_pong()
             && self.may_send()
@@ -224,10 +224,10 @@ impl Connection {
         self.ping.is_some() || self.pace.is_blocked() || matches!(self.state, State::Closing { .. })
     }
 
-    /// `n` bytes have left, for which the peer has made room if it `moved`. Starts the time limits
-    /// that waited for them.
+    /// The kernel has `taken` bytes, for which the peer has made room if it `moved`. Starts the time
+    /// limits that waited for them.
     #[cold]
-    fn time(&mut self, now: Instant, n: usize, moved: bool) {
+    fn time(&mut self, now: Instant, taken: usize, moved: bool) {
         if matches!(self.state, State::Done) {
             return;
         }
@@ -239,11 +239,11 @@ impl Connection {
             Timer::Stall,
             match self.out.len() {
                 0 => None,
-                _ if n > 0 || stall.is_none() => now.checked_add(self.limits.stall),
+                _ if taken > 0 || stall.is_none() => now.checked_add(self.limits.stall),
                 _ => stall,
             },
         );
-        let reaches = self.pace.reaches(now, self.limits.stall);
+        let reaches = self.pace.reaches(now);
         let is_open = matches!(self.state, State::Open);
         if self.ping.take_if(|end| *end <= self.pace.left()).is_some() && is_open {
             self.timers.set(Timer::Ping, None);

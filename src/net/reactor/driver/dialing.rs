@@ -124,7 +124,7 @@ impl<S: Sys> Driver<S> {
     ) {
         let State::Opening(opening) = &mut self.state else { return core.gates.leave(to) };
         opening.parked.retain(|(parked, _)| *parked != to);
-        // A clock that stood goes on with the time of this turn.
+        // Its time starts now, not where this turn did.
         core.now = core.sys.now();
         self.connect(core, sink, to);
         self.dial(core, sink);

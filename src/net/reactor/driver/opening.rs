@@ -23,6 +23,8 @@ use crate::proto::SECRET;
 pub(super) struct Opening<S: Sys> {
     pub(super) ask: Ask,
     clock: Clock,
+    /// How long it may still wait for its turn.
+    patience: Duration,
     /// When the head of a response has to be there, after all redirects.
     pub(super) total: Instant,
     /// `None` while the name is being resolved.
@@ -37,10 +39,17 @@ pub(super) struct Opening<S: Sys> {
 }
 
 /// The time for which it may take to have a connection, and of a WebSocket the 101 response. Waiting
-/// for one's turn is not connecting: meanwhile the clock stands, and the wait has its own limit.
+/// for one's turn is not connecting: the wait has a limit of its own, and the time starts with the
+/// turn.
 enum Clock {
-    Runs { until: Instant },
-    Stands { left: Duration, until: Instant },
+    Runs {
+        until: Instant,
+    },
+    /// It waits since then, and has so much time when its turn comes.
+    Waits {
+        since: Instant,
+        left: Duration,
+    },
 }
 
 pub(super) struct Attempt<S: Sys> {
@@ -54,9 +63,11 @@ impl<S: Sys> Opening<S> {
     /// `count` is the number of the first attempt.
     pub(super) fn new(ask: Ask, core: &Core<S>, total: Instant, count: u8) -> Opening<S> {
         let until = after(core.now, ask.opening(&core.limits)).min(total);
+        let patience = ask.limits(&core.limits).opening_wait;
         Opening {
             ask,
             clock: Clock::Runs { until },
+            patience,
             total,
             plan: None,
             next: None,
@@ -68,7 +79,10 @@ impl<S: Sys> Opening<S> {
     }
 
     pub(super) fn deadline(&self) -> Instant {
-        let (Clock::Runs { until } | Clock::Stands { until, .. }) = self.clock;
+        let until = match self.clock {
+            Clock::Runs { until } => until,
+            Clock::Waits { since, .. } => after(since, self.patience),
+        };
         self.next.map_or(until, |next| next.min(until))
     }
 
@@ -79,7 +93,7 @@ impl<S: Sys> Opening<S> {
                 let stage = if self.plan.is_none() { Stage::Resolve } else { Stage::Connect };
                 Some((stage, ErrorKind::Timeout(self.ask.opening(&core.limits))))
             }
-            Clock::Stands { until, .. } if until <= core.now => {
+            Clock::Waits { since, .. } if after(since, self.patience) <= core.now => {
                 let limit = self.ask.limits(&core.limits).opening_wait;
                 let (address, others) = self.turn(core)?;
                 Some((Stage::Connect, ErrorKind::Waited { limit, others, address }))
@@ -97,16 +111,23 @@ impl<S: Sys> Opening<S> {
     /// Whether it waits for its turn may have changed.
     pub(super) fn look_at_clock(&mut self, core: &mut Core<S>, id: ConnId) {
         let waits = self.attempts.is_empty() && !self.parked.is_empty();
-        self.clock = match &self.clock {
+        self.clock = match self.clock {
             Clock::Runs { until } if waits => {
-                let limit = self.ask.limits(&core.limits).opening_wait;
                 if let Some((address, others)) = self.turn(core) {
                     core.say(id, || format!("waiting for {others} with {}", self.shown(address)));
                 }
-                let left = until.saturating_duration_since(core.now);
-                Clock::Stands { left, until: after(core.now, limit) }
+                // One that was never tried has all of its time.
+                let left = match self.failed.is_empty() {
+                    true => self.ask.opening(&core.limits),
+                    false => until.saturating_duration_since(core.now),
+                };
+                Clock::Waits { since: core.now, left }
             }
-            Clock::Stands { left, .. } if !waits => Clock::Runs { until: after(core.now, *left) },
+            Clock::Waits { since, .. } if !waits => {
+                let waited = core.now.saturating_duration_since(since);
+                self.patience = self.patience.saturating_sub(waited);
+                Clock::Runs { until: self.end(core.now) }
+            }
             _ => return,
         };
     }
@@ -115,7 +136,7 @@ impl<S: Sys> Opening<S> {
     fn end(&self, now: Instant) -> Instant {
         match self.clock {
             Clock::Runs { until } => until,
-            Clock::Stands { left, .. } => after(now, left),
+            Clock::Waits { left, .. } => after(now, left),
         }
     }
 
@@ -138,7 +159,7 @@ impl<S: Sys> Opening<S> {
         let trace = core.observer.is_some();
         let nonce = core.keys.with(&mut core.sys).bytes();
         let (is_gated, end) = (ask.is_gated(), self.end(core.now));
-        // A WebSocket has one limit for all of it, which stands still while it waits.
+        // A WebSocket has one limit for all of it, from its turn.
         let total = if is_gated { end } else { self.total };
         let session = ask.session(&core.limits, trace, nonce, total);
         let entry = Entry {

@@ -60,7 +60,9 @@ impl<S: Sys> Driver<S> {
                 core.handed = core.limits.turn;
             }
             self.touch(core);
-            // What is there has to count before the time does.
+            // What is there has to count before the time does, and so has what the kernel takes now:
+            // it tells of room only when there is much.
+            self.write_early(core);
             let lazy = std::mem::take(&mut core.lazy);
             self.read(core, sink);
             core.lazy = lazy;

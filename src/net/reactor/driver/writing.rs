@@ -95,6 +95,7 @@ impl<S: Sys> Driver<S> {
             && live.session.outgoing().is_empty()
             && self.flow.is_balanced(live.session.unfinished())
             && !live.is_deaf()
+            && live.token.interest.read != self.flow.is_stopped()
             && matches!(live.writing, Writing::Ready)
             && core.observer.is_none()
             && self.is_armed()
@@ -152,12 +153,13 @@ impl<S: Sys> Live<S> {
         let idle = self.link.tls.is_none() && self.session.outgoing().is_empty();
         let (mut blocked, mut idle) = (false, idle);
         while !blocked && !idle {
-            let (done, is_blocked) = self.link.write(&mut core.sys, self.session.outgoing())?;
-            blocked = is_blocked;
+            let written = self.link.write(&mut core.sys, self.session.outgoing())?;
+            let done = written.done;
+            blocked = written.blocked;
             if blocked || self.session.is_timed() {
                 core.now = core.sys.now();
             }
-            self.session.sent(core.now, done);
+            self.session.sent_as(core.now, done, written.taken);
             // A late pong may have come forth; else all is written, or TLS has to read.
             idle = done == 0 || self.session.outgoing().is_empty();
         }

@@ -91,7 +91,7 @@ impl Sim {
     /// The connection is ready, and the kernel takes the request at once.
     fn connected(&mut self) {
         self.exchange.connected(self.now);
-        self.exchange.sent(self.now, usize::MAX);
+        self.exchange.sent(self.now, usize::MAX, 0);
     }
 
     fn late(&mut self) {
@@ -611,7 +611,7 @@ fn the_request_goes_out_as_it_is_taken_and_ends_with_the_exchange() {
     let (mut exchange, mut sent) = (make(), Vec::new());
     while !exchange.outgoing().is_empty() {
         sent.push(exchange.outgoing()[0]);
-        exchange.sent(Instant::now(), 1);
+        exchange.sent(Instant::now(), 1, 1);
     }
     let text = String::from_utf8(sent).unwrap();
     assert!(text.ends_with("\r\n\r\n0123456789"), "{text}");
