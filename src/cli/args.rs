@@ -40,6 +40,8 @@ pub(super) struct RunArgs {
     pub(super) time_limit: Option<Duration>,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) timeout: Option<Duration>,
+    pub(super) exit_timeout: Option<Duration>,
+    pub(super) opening: Option<usize>,
     pub(super) poll_thread: bool,
     pub(super) no_stand_in: bool,
     pub(super) trace: bool,
@@ -173,6 +175,8 @@ fn run(mut words: Words) -> Result<Command, Failure> {
                 "--time-limit" => run.time_limit = Some(words.seconds(&name, value)?),
                 "--connect-timeout" => run.connect_timeout = Some(words.seconds(&name, value)?),
                 "--timeout" => run.timeout = Some(words.seconds(&name, value)?),
+                "--exit-timeout" => run.exit_timeout = Some(words.seconds(&name, value)?),
+                "--opening" => run.opening = Some(words.count(&name, value)?),
                 "--poll-thread" => {
                     without_value(&name, value)?;
                     run.poll_thread = true;

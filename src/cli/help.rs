@@ -30,7 +30,12 @@ for standard input; ARGS reach the script as `...`.
                           MOONWIRE_SECRET_NAME
   --stream-clients N      WebStreamClients that may be unfinished at a time (6)
   --connect-timeout S     time for resolve, connect, TLS and handshake (30)
+  --opening N             opening handshakes at a time with one address (1, as RFC 6455
+                          demands); the others wait for their turn, which does not
+                          count against their time
   --timeout S             end the run after S seconds, with status 124
+  --exit-timeout S        when the script has ended, wait at most S seconds for what it
+                          has sent to leave; otherwise as long as the line moves
   --allow PLACE           let the script connect to PLACE only, and to further ones given
                           so: HOST, *.HOST, ADDRESS or ADDRESS/BITS, with :PORT or without
   --deny-private          no address of this machine or its networks, whatever a name
@@ -45,7 +50,7 @@ for standard input; ARGS reach the script as `...`.
   --help                  this text
 
 Exit status: 0 the script ended, 1 it raised at top level (its other threads go on
-first), 2 usage or a file that cannot be read, 124 --timeout, 130 Ctrl-C, 143 SIGTERM.
+first) or bytes that it had sent did not leave, 2 usage or a file that cannot be read, 124 --timeout, 130 Ctrl-C, 143 SIGTERM.
 ";
 
 pub(super) const ECHO_HELP: &str = "\

@@ -42,6 +42,7 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     let options = options
         .poll_thread(args.poll_thread)
         .stand_in(!args.no_stand_in)
+        .exit_timeout(args.exit_timeout)
         .secrets(secrets::source(&args.secrets)?)
         .memory_limit(args.memory.map(|mib| mib.saturating_mul(1024 * 1024)))
         .time_limit(args.time_limit);
@@ -55,7 +56,7 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     }
     match drive(&mut runtime, &args, &text) {
         Ok(Progress::Stopped) => signals::wait_for_exit(),
-        Ok(_) => Ok(u8::from(runtime.has_raised())),
+        Ok(_) => Ok(u8::from(runtime.has_raised() || runtime.lost() > 0)),
         Err(e) => Err(Failure::other(e.to_string())),
     }
 }
@@ -98,6 +99,9 @@ fn configure(options: &mut Options, args: &RunArgs) -> Result<(), Failure> {
     config.resolve.clone_from(&args.resolve);
     if let Some(limit) = args.connect_timeout {
         config.limits.opening = limit;
+    }
+    if let Some(most) = args.opening {
+        config.limits.opening_per_peer = most;
     }
     if let Some(most) = args.stream_clients {
         config.limits.stream_clients = most;

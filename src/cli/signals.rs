@@ -7,6 +7,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::tell::complain;
 use crate::luau::Stopper;
 
 /// How long open connections have for their closing handshake when the run is ended.
@@ -35,10 +36,18 @@ pub(super) fn listen(stopper: Stopper) -> io::Result<()> {
 fn end(stopper: Stopper, status: i32) -> io::Result<()> {
     let thread = std::thread::Builder::new().name("moonwire-end".into());
     thread.spawn(move || {
-        stopper.stop(1001, PATIENCE);
+        stop(&stopper);
         std::process::exit(status);
     })?;
     Ok(())
+}
+
+/// Closes everything, and says what that costs.
+pub(super) fn stop(stopper: &Stopper) {
+    let lost = stopper.stop(1001, PATIENCE);
+    if lost > 0 {
+        complain(&format!("warning: {lost} bytes that were sent did not leave"));
+    }
 }
 
 /// Ends the run after a time, as `timeout` of coreutils does.
@@ -46,7 +55,7 @@ pub(super) fn end_after(limit: Duration, stopper: Stopper) -> io::Result<()> {
     let thread = std::thread::Builder::new().name("moonwire-timeout".into());
     thread.spawn(move || {
         std::thread::sleep(limit);
-        stopper.stop(1001, PATIENCE);
+        stop(&stopper);
         std::process::exit(124);
     })?;
     Ok(())

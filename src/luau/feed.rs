@@ -154,12 +154,24 @@ impl Feed {
                     Closed::Clean(frame) => tell.call((bits, "closed", code, &*frame.reason)),
                     Closed::Complete => tell.call((bits, "closed", code, "")),
                     Closed::Failed(e) | Closed::Lost(e) => {
-                        let why = e.kind().to_string();
+                        let (why, all) = (e.what(), e.to_string());
                         // A script that opens hears all of it; one that loses a connection knows
                         // which.
                         let open = e.stage() == crate::Stage::Open;
-                        let text = if open { why.clone() } else { e.to_string() };
-                        tell.call((bits, "closed", code, text, streams::name(e), e.status(), why))
+                        let text = if open { &why } else { &all };
+                        let (name, status) = (streams::name(e), e.status());
+                        // For the case that nobody is there any more to be told.
+                        let lost = (e.unsent() > 0).then_some((e.unsent(), &*all));
+                        tell.call((
+                            bits,
+                            "closed",
+                            code,
+                            &**text,
+                            name,
+                            status,
+                            &*why,
+                            lost.unzip(),
+                        ))
                     }
                 }
             }

@@ -27,6 +27,8 @@ pub(super) struct Host {
     pub(super) buffers: Mutex<HashSet<ConnId>>,
     /// Whether the main thread has raised.
     pub(super) raised: Mutex<bool>,
+    /// Bytes that did not leave of connections that scripts had closed.
+    pub(super) lost: Mutex<u64>,
     pub(super) limits: Limits,
     pub(super) ping_interval: Option<Duration>,
     pub(super) secrets: Mutex<Option<super::secret::Source>>,
@@ -47,6 +49,7 @@ impl Host {
             dropped: Arc::default(),
             buffers: Mutex::default(),
             raised: Mutex::new(false),
+            lost: Mutex::new(0),
             limits,
             secrets: Mutex::new(setup.secrets),
             ping_interval: setup.ping_interval,
@@ -304,6 +307,25 @@ fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
         Ok(())
     };
     table.set("release", lua.create_function(release)?)?;
+    let its = Arc::clone(host);
+    let pause = move |_: &Lua, id: u64| {
+        its.link.with(|r| r.pause(ConnId::from_bits(id)));
+        Ok(())
+    };
+    table.set("pause", lua.create_function(pause)?)?;
+    let its = Arc::clone(host);
+    let resume = move |_: &Lua, id: u64| {
+        its.link.with(|r| r.resume(ConnId::from_bits(id)));
+        Ok(())
+    };
+    table.set("resume", lua.create_function(resume)?)?;
+    let its = Arc::clone(host);
+    let lost = move |_: &Lua, (bytes, text): (u64, LuaString)| {
+        *lock(&its.lost) += bytes;
+        its.say(Line::Warn(&text.to_string_lossy()));
+        Ok(())
+    };
+    table.set("lost", lua.create_function(lost)?)?;
     let its = Arc::clone(host);
     let buffered = move |_: &Lua, id: u64| Ok(its.link.with(|r| r.buffered(ConnId::from_bits(id))));
     table.set("buffered", lua.create_function(buffered)?)

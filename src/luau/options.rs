@@ -78,6 +78,7 @@ pub struct Options {
     pub(super) poll_thread: bool,
     pub(super) stand_in: Option<bool>,
     pub(super) ping_interval: Option<Duration>,
+    pub(super) exit_timeout: Option<Duration>,
     pub(super) without: Vec<String>,
     pub(super) secrets: Option<Source>,
     pub(super) memory_limit: Option<usize>,
@@ -94,6 +95,7 @@ impl Options {
             poll_thread: false,
             stand_in: None,
             ping_interval: Some(Duration::from_secs(30)),
+            exit_timeout: None,
             without: Vec::new(),
             secrets: None,
             memory_limit: None,
@@ -141,6 +143,22 @@ impl Options {
     /// Keep-alive pings of connections whose script asks for none; `None`: never.
     pub fn ping_interval(mut self, interval: Option<Duration>) -> Options {
         self.ping_interval = interval;
+        self
+    }
+
+    /// How many opening handshakes are under way at a time with one address and port: 1, as RFC 6455
+    /// §4.1 demands, unless it is said here. The others wait for their turn, which does not count
+    /// against their time limit, at most [`Limits::opening_wait`](crate::Limits::opening_wait).
+    pub fn opening(mut self, at_a_time: usize) -> Options {
+        self.config.limits.opening_per_peer = at_a_time;
+        self
+    }
+
+    /// How long [`Runtime::finish`](super::Runtime::finish), and the end of
+    /// [`Runtime::run`](super::Runtime::run), may wait for what scripts have sent to leave; `None`,
+    /// the default: as long as it moves.
+    pub fn exit_timeout(mut self, limit: Option<Duration>) -> Options {
+        self.exit_timeout = limit;
         self
     }
 

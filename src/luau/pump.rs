@@ -12,7 +12,7 @@ use super::host::{self, Host, lock};
 use super::link::Link;
 use super::options::{GLOBALS, Line, Options};
 use super::prelude::Prelude;
-use super::stopper::{Stopper, close_all};
+use super::stopper::{Closing, Left, Stopper};
 use super::watch;
 use crate::net::{Batch, Client, Events, Owner, after, earlier};
 
@@ -43,6 +43,9 @@ pub struct Runtime {
     due: Option<f64>,
     /// As in [`Options::stand_in`]; `None`: not said.
     stand_in: Option<bool>,
+    exit_timeout: Option<Duration>,
+    /// Bytes that were told to be lost at an end.
+    lost: u64,
 }
 
 /// Where events come from.
@@ -74,7 +77,8 @@ impl Progress {
 /// The length of a step under [`Runtime::run`].
 const STEP: Duration = Duration::from_nanos(1_000_000_000 / 60);
 
-/// How long what is open at the end of a program has for its closing handshake.
+/// How long what is open at the end of a program has for its closing handshake, once all that was
+/// sent has left.
 const END: Duration = Duration::from_secs(2);
 
 impl Runtime {
@@ -99,7 +103,7 @@ impl Runtime {
             (Link::Inline(Arc::clone(owner.seat())), Source::Inline(owner))
         };
         let without = std::mem::take(&mut options.without);
-        let stand_in = options.stand_in;
+        let (stand_in, exit_timeout) = (options.stand_in, options.exit_timeout);
         let (memory, time) = (options.memory_limit, options.time_limit);
         let host = Arc::new(Host::new(link.clone(), limits, options));
         let env = lua.globals();
@@ -127,6 +131,8 @@ impl Runtime {
             stand: Stand::default(),
             due: None,
             stand_in,
+            exit_timeout,
+            lost: 0,
         })
     }
 
@@ -182,6 +188,12 @@ impl Runtime {
         Ok(all)
     }
 
+    /// Bytes that scripts have sent and that did not leave, where no script could be told any more:
+    /// after `Close`, or at the end. Each of these losses was said in a warning.
+    pub fn lost(&self) -> u64 {
+        self.lost + *lock(&self.host.lost)
+    }
+
     /// How often the stand-in has taken over, and how often it has looked whether to; for tests.
     #[doc(hidden)]
     pub fn stood_in(&self) -> [u64; 2] {
@@ -196,8 +208,8 @@ impl Runtime {
         self.stopper.clone()
     }
 
-    /// Runs until no thread can ever run again, then closes what is still open (with 1001, in at
-    /// most 2 s). [`Progress::Done`], or [`Progress::Stopped`].
+    /// Runs until no thread can ever run again, then closes what is still open, as
+    /// [`Runtime::finish`] does. [`Progress::Done`], or [`Progress::Stopped`].
     ///
     /// While a script computes for longer than [`Limits::stand_in`](crate::Limits::stand_in), a
     /// thread of its own stands in for this one: see [`Options::stand_in`].
@@ -237,20 +249,38 @@ impl Runtime {
         progress
     }
 
-    /// Closes what is open (with 1001), in at most 2 s; says so if that is not enough.
+    /// Closes what is open, with 1001. What was sent leaves first, for as long as the line moves
+    /// ([`Limits::stall`](crate::Limits::stall)) and [`Options::exit_timeout`] allows; then the
+    /// servers have 2 s for their answers. Says so if that is not enough, and what is lost; see
+    /// [`Runtime::lost`].
     pub fn finish(&mut self) {
-        let close = || close_all(&self.host.link, 1001, END);
+        let closing = Closing { code: 1001, answers: END, limit: self.exit_timeout };
+        let host = &self.host;
+        let waits = |left: Left| {
+            let text = format!("{} bytes that were sent are still on their way", left.unsent);
+            host.say(Line::Warn(&text));
+        };
+        let close = || closing.close_all(&host.link, waits);
         let left = match &mut self.source {
             Source::Inline(owner) => owner.alone(close),
             Source::Threaded(_) => close(),
         };
-        if left > 0 {
-            let text = format!("{left} connections were not closed within {END:?}");
+        let lost = left.unsent + left.lost;
+        if lost > self.lost {
+            let why = match self.exit_timeout {
+                Some(limit) if left.unsent > 0 => format!(" within {limit:?}, the exit timeout"),
+                _ => String::new(),
+            };
+            let text = format!("{} bytes that were sent did not leave{why}", lost - self.lost);
             self.host.say(Line::Warn(&text));
-            // They have had their time.
-            if let Source::Threaded(events) = &self.source {
-                events.hurry();
-            }
+            self.lost = lost;
+        } else if left.open > 0 {
+            let text = format!("{} connections were not closed within {END:?}", left.open);
+            self.host.say(Line::Warn(&text));
+        }
+        // They have had their time.
+        if let Source::Threaded(events) = &self.source {
+            events.hurry();
         }
     }
 

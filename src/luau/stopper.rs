@@ -1,11 +1,11 @@
-//! Ends a runtime from another thread, also while its script computes.
+//! Ends a runtime: closes what is open, and waits for what was sent to leave.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::link::Link;
-use crate::net::{Batch, after};
+use crate::net::{Batch, Reactor, after, earlier};
 use crate::proto::CloseFrame;
 
 /// A handle that stops a [`super::Runtime`] from another thread. It interrupts no script: what
@@ -26,40 +26,88 @@ impl Stopper {
     }
 
     /// Closes all connections with `code`, and waits for that at most `limit`. The runtime's own
-    /// calls return [`super::Progress::Stopped`] from now on, and start no more connections.
-    pub fn stop(&self, code: u16, limit: Duration) {
+    /// calls return [`super::Progress::Stopped`] from now on, and start no more connections. Bytes
+    /// that were sent and did not leave in that time.
+    pub fn stop(&self, code: u16, limit: Duration) -> u64 {
         self.stopped.store(true, Ordering::Release);
         // It would open what the script asks for from now on.
         self.link.retire();
         self.link.wake();
-        close_all(&self.link, code, limit);
+        let end =
+            Closing { code, answers: limit, limit: Some(limit) }.close_all(&self.link, |_| {});
         // Closing may have waited in the runtime's stead, and been woken in its stead.
         self.link.wake();
+        end.unsent + end.lost
     }
 }
 
-/// Closes everything and waits until it is closed, or the time is over; how many are not.
-pub(super) fn close_all(link: &Link, code: u16, limit: Duration) -> usize {
-    let end = after(Instant::now(), limit);
-    let frame = CloseFrame::new(code, "");
-    link.with(|reactor| reactor.release_all(&frame));
-    link.flush();
-    let (mut batch, mut ready) = (Batch::default(), Vec::new());
-    loop {
-        let left = link.with(|reactor| reactor.len());
-        let now = Instant::now();
-        if left == 0 || now >= end {
-            return left;
-        }
-        match link {
-            Link::Inline(seat) => {
-                if seat.shared().turn(Some(end), &mut ready, &mut batch).is_err() {
-                    return left;
-                }
-                batch.clear();
+/// How everything is closed.
+pub(super) struct Closing {
+    pub(super) code: u16,
+    /// How long the servers have for their answers once all has left.
+    pub(super) answers: Duration,
+    /// How long all of it may take; `None`: as long as something leaves.
+    pub(super) limit: Option<Duration>,
+}
+
+/// What is left when everything was closed, or its time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Left {
+    /// Connections that are not closed.
+    pub(super) open: usize,
+    /// Bytes of theirs that were sent and have not left.
+    pub(super) unsent: u64,
+    /// Bytes of others that did not leave.
+    pub(super) lost: u64,
+}
+
+impl Left {
+    fn of(reactor: &mut Reactor) -> Left {
+        Left { open: reactor.pending(), unsent: reactor.unsent(), lost: reactor.lost() }
+    }
+}
+
+/// After so long, whoever waits is told what for.
+const LONG: Duration = Duration::from_secs(10);
+
+impl Closing {
+    /// Closes everything and waits until it is closed, or the time is over. What was sent leaves
+    /// first, for as long as it moves ([`Limits::stall`](crate::Limits::stall)); `waits` is told
+    /// once if that takes long.
+    pub(super) fn close_all(&self, link: &Link, waits: impl FnOnce(Left)) -> Left {
+        let (start, frame) = (Instant::now(), CloseFrame::new(self.code, ""));
+        let limit = self.limit.map(|limit| after(start, limit));
+        link.with(|reactor| reactor.release_all(&frame));
+        link.flush();
+        let (mut batch, mut ready) = (Batch::default(), Vec::new());
+        let (mut answers, mut waits) = (None, Some(waits));
+        loop {
+            let (left, now) = (link.with(Left::of), Instant::now());
+            if left.unsent == 0 {
+                answers.get_or_insert(after(now, self.answers));
             }
-            // Its thread does the work; this one only looks, a few times.
-            Link::Threaded(_) => std::thread::sleep(Duration::from_millis(2).min(end - now)),
+            let end = earlier(limit, answers);
+            if left.open == 0 || end.is_some_and(|end| end <= now) {
+                return left;
+            }
+            let long = after(start, LONG);
+            if long <= now
+                && let Some(waits) = waits.take()
+            {
+                waits(left);
+            }
+            let until = waits.as_ref().map(|_| long);
+            match link {
+                Link::Inline(seat) => {
+                    let until = earlier(end, until);
+                    if seat.shared().turn(until, &mut ready, &mut batch).is_err() {
+                        return left;
+                    }
+                    batch.clear();
+                }
+                // Its thread does the work; this one only looks.
+                Link::Threaded(_) => std::thread::sleep(Duration::from_millis(2)),
+            }
         }
     }
 }

@@ -244,6 +244,7 @@ impl<S: Sys> Reactor<S> {
     pub(in crate::net) fn abandon_all(&mut self) {
         for index in 0..self.slots.len() {
             if let Some(driver) = &mut self.slots[index].driver {
+                self.core.lost += driver.unsent() as u64;
                 driver.release_socket(&mut self.core);
                 let id = driver.id;
                 self.arm(id);
