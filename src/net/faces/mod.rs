@@ -4,6 +4,7 @@
 mod batch;
 mod client;
 mod event_source;
+mod queue;
 mod shared;
 #[cfg(feature = "luau")]
 mod stand_in;
