@@ -9,6 +9,7 @@ mod shared;
 #[cfg(feature = "luau")]
 mod stand_in;
 mod stream;
+mod sync;
 mod websocket;
 
 #[cfg(test)]
@@ -22,3 +23,6 @@ pub use event_source::{EventSource, Incoming};
 pub(crate) use stand_in::{Owner, Seat};
 pub use stream::{Piece, Stream};
 pub use websocket::{Message, Received, WebSocket, connect};
+
+#[cfg(test)]
+mod tests;

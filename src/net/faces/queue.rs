@@ -1,11 +1,10 @@
 //! What a poll thread was told, on its way to another thread.
 
 use std::io;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use super::batch::Batch;
 use super::shared::{Shared, Wait};
+use super::sync::{Condvar, Instant, Mutex, MutexGuard, PoisonError};
 use crate::net::event::ConnId;
 use crate::net::reactor::Reactor;
 use crate::net::sys::Ready;
