@@ -26,8 +26,9 @@ fn documents() -> Vec<String> {
         .map(|entry| format!("docs/{}", entry.unwrap().file_name().to_str().unwrap()))
         .collect();
     let others = ["README.md", "SECURITY.md", "CHANGELOG.md"];
-    let notes = ["tests/autobahn/NOTES.md", "tests/autobahn/README.md", "tests/certs/README.md"];
-    all.extend(others.iter().chain(&notes).map(|&file| file.to_owned()));
+    let notes = ["autobahn/NOTES.md", "autobahn/README.md", "certs/README.md", "loom/README.md"];
+    all.extend(others.map(str::to_owned));
+    all.extend(notes.map(|file| format!("tests/{file}")));
     all.retain(|file| file.ends_with(".md"));
     all
 }

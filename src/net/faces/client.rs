@@ -1,11 +1,12 @@
 //! The reactor on a thread of its own, with handles for any thread.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::batch::{Batch, Held};
+use super::queue::Queue;
 use super::shared::Shared;
 use crate::error::Error;
 use crate::net::ask::{Ask, Config};
@@ -44,54 +45,10 @@ pub struct Events {
 
 struct State {
     shared: Shared,
-    queue: Mutex<Queue>,
-    filled: Condvar,
+    queue: Queue,
     stop: AtomicBool,
     /// What is still open when it stops has had its time.
     hurry: AtomicBool,
-}
-
-#[derive(Default)]
-struct Queue {
-    /// Batches that wait, oldest first; what is in them counts against the high-water marks.
-    batches: Vec<Batch>,
-    /// An empty one for the poll thread.
-    spare: Option<Batch>,
-    /// What was taken of them, and does not count any more as soon as the poll thread hears of it.
-    consumed: Vec<(ConnId, usize)>,
-    /// Whether a connection may wait for that, unread.
-    stopped: bool,
-    woken: bool,
-    /// Why the thread has ended.
-    failed: Option<(io::ErrorKind, String)>,
-}
-
-impl State {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        // No code that can panic runs while it is held.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// Tells the reactor what was consumed.
-    fn consume(&self, reactor: &mut Reactor) {
-        let consumed = std::mem::take(&mut self.queue().consumed);
-        for (id, bytes) in consumed {
-            reactor.consumed(id, bytes);
-        }
-    }
-
-    /// Hands a batch over in exchange for an empty one. Whoever takes it, or one behind it, sees
-    /// whether the reactor has to hear of that.
-    fn hand_over(&self, batch: &mut Batch, stopped: bool) {
-        let mut queue = self.queue();
-        let spare = queue.spare.take().unwrap_or_default();
-        queue.batches.push(std::mem::replace(batch, spare));
-        queue.stopped = stopped;
-        drop(queue);
-        self.filled.notify_one();
-    }
 }
 
 impl Client {
@@ -99,8 +56,7 @@ impl Client {
     pub fn spawn(config: Config) -> io::Result<(Client, Events)> {
         let state = Arc::new(State {
             shared: Shared::new(config)?,
-            queue: Mutex::default(),
-            filled: Condvar::new(),
+            queue: Queue::default(),
             stop: AtomicBool::new(false),
             hurry: AtomicBool::new(false),
         });
@@ -170,8 +126,7 @@ impl Client {
 
     /// Ends a wait of [`Events`], or its next one.
     pub fn wake(&self) {
-        self.0.queue().woken = true;
-        self.0.filled.notify_all();
+        self.0.queue.wake();
     }
 
     /// See [`Shared::quietly`].
@@ -218,36 +173,7 @@ impl Events {
 
     /// The same as a batch, in exchange for an empty one. They count as consumed at once.
     pub(crate) fn take(&mut self, until: Option<Instant>, batch: &mut Batch) -> io::Result<()> {
-        let mut queue = self.state.queue();
-        while queue.batches.is_empty() && !std::mem::take(&mut queue.woken) {
-            if let Some((kind, text)) = &queue.failed {
-                return Err(io::Error::new(*kind, text.clone()));
-            }
-            let filled = &self.state.filled;
-            queue = match until {
-                None => filled.wait(queue).unwrap_or_else(PoisonError::into_inner),
-                Some(until) => {
-                    let left = until.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Ok(());
-                    }
-                    filled.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-        }
-        if queue.batches.is_empty() {
-            return Ok(());
-        }
-        let full = queue.batches.remove(0);
-        batch.clear();
-        queue.spare = Some(std::mem::replace(batch, full));
-        queue.consumed.extend_from_slice(batch.costs());
-        let stopped = queue.stopped;
-        drop(queue);
-        if stopped {
-            self.state.shared.with(|reactor| self.state.consume(reactor));
-        }
-        Ok(())
+        self.state.queue.take(&self.state.shared, until, batch)
     }
 }
 
@@ -287,18 +213,8 @@ fn poll(state: &State) {
                 return state.shared.with(Reactor::abandon_all);
             }
         }
-        let consume = |reactor: &mut Reactor| state.consume(reactor);
-        let stopped;
-        (wait, stopped) = match state.shared.go_on(wait, end, &mut ready, &mut batch, consume) {
-            Ok(next) => next,
-            Err(error) => {
-                state.queue().failed = Some((error.kind(), error.to_string()));
-                state.filled.notify_all();
-                return;
-            }
-        };
-        if !batch.is_empty() {
-            state.hand_over(&mut batch, stopped);
-        }
+        let next = state.queue.go_on(&state.shared, wait, end, &mut ready, &mut batch);
+        let Some(next) = next else { return };
+        wait = next;
     }
 }

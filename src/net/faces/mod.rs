@@ -4,10 +4,12 @@
 mod batch;
 mod client;
 mod event_source;
+mod queue;
 mod shared;
 #[cfg(feature = "luau")]
 mod stand_in;
 mod stream;
+mod sync;
 mod websocket;
 
 #[cfg(test)]
@@ -21,3 +23,6 @@ pub use event_source::{EventSource, Incoming};
 pub(crate) use stand_in::{Owner, Seat};
 pub use stream::{Piece, Stream};
 pub use websocket::{Message, Received, WebSocket, connect};
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,10 @@
 //! A reactor that several threads use: one waits, without holding the lock; the others act.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Instant;
+use std::sync::Arc;
 
 use super::batch::{Batch, Held};
+use super::sync::{Instant, Mutex, MutexGuard, PoisonError, TryLockError, thread};
 use crate::net::ask::Config;
 use crate::net::reactor::{Reactor, Sink};
 use crate::net::sys::{OsPoller, Poller, Ready};
@@ -28,6 +28,12 @@ pub(super) struct Wait(Option<Option<Instant>>);
 impl Wait {
     fn at_most(self, until: Option<Instant>) -> Wait {
         Wait(self.0.map(|deadline| earlier(deadline, until)))
+    }
+
+    /// Whether only a wake-up would end it.
+    #[cfg(test)]
+    pub(super) fn is_endless(&self) -> bool {
+        self.0 == Some(None)
     }
 }
 
@@ -56,7 +62,7 @@ impl Shared {
     fn lock_soon(&self) -> MutexGuard<'_, Inner> {
         for _ in 0..3 {
             match self.inner.try_lock() {
-                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+                Err(TryLockError::WouldBlock) => thread::yield_now(),
                 Err(TryLockError::Poisoned(inner)) => return inner.into_inner(),
                 Ok(inner) => return inner,
             }
@@ -150,31 +156,5 @@ impl Shared {
     /// Ends a wait, or the next one.
     pub(crate) fn wake(&self) {
         self.poller.wake();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::net::Options;
-    use crate::proto::CloseFrame;
-
-    /// The poll thread gives the lock up when a turn has begun, and hands over before it waits.
-    #[test]
-    fn what_is_done_between_the_halves_of_a_turn_ends_the_wait() {
-        let shared = Shared::new(Config::default()).unwrap();
-        let (mut ready, mut batch) = (Vec::new(), Batch::default());
-        let mut wait = shared.begin(None, &mut Held(&mut batch));
-        assert_eq!(wait.0, Some(None), "it would wait for ever");
-        let options = Options::new("ws://127.0.0.1:1/").unwrap();
-        let id = shared.with(|reactor| reactor.open(options)).unwrap();
-        shared.with(|reactor| reactor.release(id, &CloseFrame::default()));
-        // The first ends the wait, and what both have left to do is done.
-        while !shared.with(|reactor| reactor.is_empty()) {
-            let next = shared.go_on(wait, None, &mut ready, &mut batch, |_| {});
-            wait = next.unwrap().0;
-        }
-        assert!(batch.is_empty());
-        assert_eq!(wait.0, Some(None));
     }
 }

@@ -28,13 +28,14 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::batch::{Batch, Held};
 use super::shared::Shared;
+use super::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst};
+use super::sync::thread::{self, JoinHandle};
+use super::sync::{Condvar, Instant, Mutex, MutexGuard, PoisonError};
 use crate::net::ask::Config;
 use crate::net::event::Event;
 use crate::net::reactor::{Conn, Sink};
@@ -117,7 +118,7 @@ impl Seat {
             return Ok(());
         }
         let its = Arc::clone(self);
-        let builder = std::thread::Builder::new().name("moonwire-stand".into());
+        let builder = thread::Builder::new().name("moonwire-stand".into());
         *thread = Some(builder.spawn(move || its.watch()).inspect_err(|_| {
             self.allowed.store(false, SeqCst);
         })?);
@@ -184,7 +185,7 @@ impl Seat {
             if left.is_zero() || self.is_retired() {
                 return;
             }
-            std::thread::park_timeout(left);
+            thread::park_timeout(left);
         }
     }
 
@@ -192,7 +193,7 @@ impl Seat {
     fn park(&self, how: u8, still: impl Fn() -> bool) {
         self.asleep.store(how, SeqCst);
         while self.asleep.load(SeqCst) == how && still() && !self.is_retired() {
-            std::thread::park();
+            thread::park();
         }
         self.asleep.store(AWAKE, SeqCst);
     }
@@ -252,7 +253,7 @@ impl Drop for Charge<'_> {
     fn drop(&mut self) {
         self.put();
         let mut failed = self.failed.take();
-        if std::thread::panicking() {
+        if thread::panicking() {
             failed = Some(io::Error::other("an observer or a policy has panicked"));
         }
         let mut left = lock(&self.seat.left);

@@ -1,0 +1,135 @@
+//! What a poll thread was told, on its way to another thread.
+
+use std::io;
+
+use super::batch::Batch;
+use super::shared::{Shared, Wait};
+use super::sync::{Condvar, Instant, Mutex, MutexGuard, PoisonError};
+use crate::net::event::ConnId;
+use crate::net::reactor::Reactor;
+use crate::net::sys::Ready;
+
+/// The batches of one poll thread, for one that takes them.
+#[derive(Default)]
+pub(super) struct Queue {
+    inner: Mutex<Inner>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Batches that wait, oldest first; what is in them counts against the high-water marks.
+    batches: Vec<Batch>,
+    /// An empty one for the poll thread.
+    spare: Option<Batch>,
+    /// What was taken of them, and does not count any more as soon as the poll thread hears of it.
+    consumed: Vec<(ConnId, usize)>,
+    /// Whether a connection may wait for that, unread.
+    stopped: bool,
+    woken: bool,
+    /// Why the thread has ended.
+    failed: Option<(io::ErrorKind, String)>,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // No code that can panic runs while it is held.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the reactor what was consumed.
+    fn consume(&self, reactor: &mut Reactor) {
+        let consumed = std::mem::take(&mut self.lock().consumed);
+        for (id, bytes) in consumed {
+            reactor.consumed(id, bytes);
+        }
+    }
+}
+
+/// The poll thread's side.
+impl Queue {
+    /// [`Shared::go_on`], and hands over what that told. `None` if the system cannot wait any more:
+    /// then there will be nothing else, and whoever takes is told why.
+    pub(super) fn go_on(
+        &self,
+        shared: &Shared,
+        wait: Wait,
+        until: Option<Instant>,
+        ready: &mut Vec<Ready>,
+        batch: &mut Batch,
+    ) -> Option<Wait> {
+        match shared.go_on(wait, until, ready, batch, |reactor| self.consume(reactor)) {
+            Ok((wait, stopped)) => {
+                if !batch.is_empty() {
+                    self.hand_over(batch, stopped);
+                }
+                Some(wait)
+            }
+            Err(error) => {
+                self.lock().failed = Some((error.kind(), error.to_string()));
+                self.filled.notify_all();
+                None
+            }
+        }
+    }
+
+    /// Hands a batch over in exchange for an empty one. Whoever takes it, or one behind it, sees
+    /// whether the reactor has to hear of that.
+    fn hand_over(&self, batch: &mut Batch, stopped: bool) {
+        let mut inner = self.lock();
+        let spare = inner.spare.take().unwrap_or_default();
+        inner.batches.push(std::mem::replace(batch, spare));
+        inner.stopped = stopped;
+        drop(inner);
+        self.filled.notify_one();
+    }
+}
+
+/// The other side.
+impl Queue {
+    /// The next batch in exchange for an empty one, waiting for it until `until`; nothing after the
+    /// time, or after [`Queue::wake`]. What is in it counts as consumed at once.
+    pub(super) fn take(
+        &self,
+        shared: &Shared,
+        until: Option<Instant>,
+        batch: &mut Batch,
+    ) -> io::Result<()> {
+        let mut inner = self.lock();
+        while inner.batches.is_empty() && !std::mem::take(&mut inner.woken) {
+            if let Some((kind, text)) = &inner.failed {
+                return Err(io::Error::new(*kind, text.clone()));
+            }
+            inner = match until {
+                None => self.filled.wait(inner).unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Ok(());
+                    }
+                    let waited = self.filled.wait_timeout(inner, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        if inner.batches.is_empty() {
+            return Ok(());
+        }
+        let full = inner.batches.remove(0);
+        batch.clear();
+        inner.spare = Some(std::mem::replace(batch, full));
+        inner.consumed.extend_from_slice(batch.costs());
+        let stopped = inner.stopped;
+        drop(inner);
+        if stopped {
+            shared.with(|reactor| self.consume(reactor));
+        }
+        Ok(())
+    }
+
+    /// Ends a wait, or the next one.
+    pub(super) fn wake(&self) {
+        self.lock().woken = true;
+        self.filled.notify_all();
+    }
+}

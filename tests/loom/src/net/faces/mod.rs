@@ -1,0 +1,12 @@
+//! The files that are checked, and what they need beside them.
+
+mod batch;
+mod models;
+pub(crate) mod sync;
+
+#[path = "../../../../../src/net/faces/queue.rs"]
+mod queue;
+#[path = "../../../../../src/net/faces/shared.rs"]
+mod shared;
+#[path = "../../../../../src/net/faces/stand_in.rs"]
+mod stand_in;

@@ -1,0 +1,239 @@
+//! `stand_in.rs`: who drives the reactor.
+
+use std::io;
+use std::sync::Arc;
+
+use super::super::batch::Batch;
+use super::super::stand_in::{Owner, Seat};
+use super::super::sync::thread::{spawn, yield_now};
+use super::super::sync::{Instant, LONG};
+use super::{SOON, Seen, check, check_within, config};
+use crate::net::ask::{Break, Config};
+use crate::net::sys::OsPoller;
+
+/// With a connection, and a stand-in by its side.
+fn owner(config: Config) -> Owner {
+    let owner = Owner::new(config, false).unwrap();
+    owner.seat().allow();
+    owner.seat().stand_by().unwrap();
+    owner
+}
+
+fn poller(owner: &Owner) -> Arc<OsPoller> {
+    owner.seat().shared().quietly(|reactor| reactor.poller())
+}
+
+/// The owner computes. When this ends, the stand-in may have started and taken the reactor, or not.
+fn compute() {
+    yield_now();
+}
+
+fn turn(owner: &mut Owner, until: Option<Instant>) -> io::Result<Vec<u32>> {
+    let mut batch = Batch::default();
+    owner.turn(until, &mut batch)?;
+    Ok(batch.drain())
+}
+
+fn soon() -> Option<Instant> {
+    Some(Instant::now() + SOON)
+}
+
+fn takes(seat: &Seat) -> u64 {
+    seat.counts()[0]
+}
+
+/// The reactor itself looks whether two are in it; what tells is between the halves of a turn.
+#[test]
+fn one_drives_at_a_time() {
+    static TAKEN: Seen = Seen::new();
+    check(|| {
+        let mut owner = owner(config());
+        compute();
+        turn(&mut owner, soon()).unwrap();
+        TAKEN.note(takes(owner.seat()) > 0);
+    });
+    TAKEN.assert();
+}
+
+#[test]
+fn nobody_drives_while_the_owner_acts_alone() {
+    static TAKEN: Seen = Seen::new();
+    check(|| {
+        let mut owner = owner(config());
+        compute();
+        let poller = poller(&owner);
+        owner.alone(|| {
+            poller.enter();
+            yield_now();
+            poller.leave();
+        });
+        TAKEN.note(takes(owner.seat()) > 0);
+    });
+    TAKEN.assert();
+}
+
+/// Nothing but the owner would end the wait of the stand-in.
+#[test]
+fn an_owner_that_comes_back_is_not_left_waiting() {
+    static TAKEN: Seen = Seen::new();
+    check(|| {
+        let mut owner = owner(Config { patient: true, ..config() });
+        compute();
+        let seat = Arc::clone(owner.seat());
+        owner.alone(|| TAKEN.note(takes(&seat) > 0));
+    });
+    TAKEN.assert();
+}
+
+#[test]
+fn what_the_stand_in_was_told_comes_first_once_and_in_order() {
+    static LEFT: [Seen; 4] = [Seen::new(), Seen::new(), Seen::new(), Seen::new()];
+    check(|| {
+        let mut config = Config { arrived: vec![1, 2, 3], ..config() };
+        config.limits.turn = 2;
+        let mut owner = owner(config);
+        compute();
+        let mut told = turn(&mut owner, soon()).unwrap();
+        while owner.has_more() {
+            told.extend(turn(&mut owner, None).unwrap());
+        }
+        LEFT[told.len().min(3)].note(takes(owner.seat()) > 0);
+        while told.len() < 3 {
+            told.extend(turn(&mut owner, soon()).unwrap());
+        }
+        assert_eq!(told, [1, 2, 3]);
+    });
+    LEFT[1..].iter().for_each(Seen::assert);
+}
+
+/// Behind a turn that has ended by time, or else by what has arrived, the owner computes until
+/// something has happened that only the stand-in sees.
+#[test]
+fn a_stand_in_that_parks_is_roused_when_the_owner_goes() {
+    for arrived in [vec![], vec![1]] {
+        check(move || {
+            let mut owner = owner(Config { arrived: arrived.clone(), ..config() });
+            let poller = poller(&owner);
+            let mut told = turn(&mut owner, soon()).unwrap();
+            poller.arrive(2);
+            poller.until_told(u32::try_from(arrived.len()).unwrap() + 1);
+            while told.last() != Some(&2) {
+                told.extend(turn(&mut owner, None).unwrap());
+            }
+            assert_eq!(told, [&arrived[..], &[2]].concat());
+        });
+    }
+}
+
+#[test]
+fn a_stand_in_that_parks_until_a_connection_is_opened_is_roused_by_it() {
+    check(|| {
+        let mut owner = owner(config());
+        let poller = poller(&owner);
+        owner.seat().shared().quietly(|reactor| reactor.set_open(false));
+        compute();
+        owner.seat().shared().quietly(|reactor| reactor.set_open(true));
+        owner.seat().stand_by().unwrap();
+        poller.arrive(1);
+        poller.until_told(1);
+        assert_eq!(turn(&mut owner, None).unwrap(), [1]);
+    });
+}
+
+#[test]
+fn retiring_ends_a_stand_in_that_sleeps_for_long() {
+    check(|| {
+        let mut config = config();
+        config.limits.stand_in = LONG;
+        drop(owner(config));
+    });
+}
+
+#[test]
+fn retiring_ends_a_stand_in_that_waits_or_parks() {
+    static TAKEN: Seen = Seen::new();
+    check(|| {
+        let owner = owner(Config { patient: true, ..config() });
+        compute();
+        TAKEN.note(takes(owner.seat()) > 0);
+        drop(owner);
+    });
+    TAKEN.assert();
+    check(|| {
+        let mut owner = owner(config());
+        turn(&mut owner, soon()).unwrap();
+        compute();
+        drop(owner);
+    });
+    check(|| {
+        let owner = owner(config());
+        owner.seat().shared().quietly(|reactor| reactor.set_open(false));
+        compute();
+        drop(owner);
+    });
+}
+
+/// The wake-up that goes with it may end a wait of the stand-in's.
+#[test]
+fn retiring_ends_the_owners_next_wait_too() {
+    static TAKEN: Seen = Seen::new();
+    check_within(3, || {
+        let mut owner = owner(config());
+        let seat = Arc::clone(owner.seat());
+        let other = spawn(move || seat.retire());
+        compute();
+        assert_eq!(turn(&mut owner, None).unwrap(), []);
+        TAKEN.note(takes(owner.seat()) > 0);
+        other.join().unwrap();
+    });
+    TAKEN.assert();
+}
+
+/// Turns until the failure of the stand-in is told, or it has done nothing for a while.
+fn failure(owner: &mut Owner) -> (Vec<u32>, Option<String>) {
+    let mut told = Vec::new();
+    compute();
+    owner.alone(|| {});
+    while owner.has_more() {
+        match turn(owner, None) {
+            Ok(batch) => told.extend(batch),
+            Err(error) => return (told, Some(error.to_string())),
+        }
+    }
+    (told, None)
+}
+
+#[test]
+fn a_failure_of_the_stand_in_is_told_once_behind_what_it_has_left() {
+    static FAILED: Seen = Seen::new();
+    check(|| {
+        let breaks = Some(Break::Fails);
+        let mut owner = owner(Config { arrived: vec![1, 2], breaks, ..config() });
+        let (told, failed) = failure(&mut owner);
+        if let Some(failed) = failed {
+            FAILED.note(true);
+            assert_eq!((&told[..], &failed[..]), (&[1, 2][..], "it cannot wait"));
+            assert!(!owner.has_more());
+        }
+    });
+    FAILED.assert();
+}
+
+#[test]
+fn a_panic_gives_the_reactor_back_and_is_told_once() {
+    static PANICKED: Seen = Seen::new();
+    check(|| {
+        let breaks = Some(Break::Panics);
+        let mut owner = owner(Config { arrived: vec![1], breaks, ..config() });
+        let (told, failed) = failure(&mut owner);
+        poller(&owner).calm();
+        if let Some(failed) = failed {
+            PANICKED.note(true);
+            assert_eq!(told, [1]);
+            assert_eq!(failed, "an observer or a policy has panicked");
+            assert!(!owner.has_more());
+            turn(&mut owner, soon()).unwrap();
+        }
+    });
+    PANICKED.assert();
+}

@@ -1,0 +1,141 @@
+//! What waits.
+
+use std::io;
+use std::sync::{Mutex as Untracked, MutexGuard as UntrackedGuard};
+
+use loom::thread::{ThreadId, current};
+
+use super::ask::{Break, Config};
+use super::faces::sync::thread::{Deliberate, yield_now};
+use super::faces::sync::{Condvar, Instant, LONG, Mutex, advance};
+
+/// As in the crate.
+pub(crate) trait Poller {
+    fn wait(&self, now: Instant, until: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()>;
+    fn wake(&self);
+}
+
+/// A number that has arrived.
+pub(crate) struct Ready {
+    pub(crate) number: u32,
+}
+
+/// The system, as far as several threads see it.
+pub(crate) struct OsPoller {
+    kernel: Mutex<Kernel>,
+    stirred: Condvar,
+    patient: bool,
+    /// How many events were told, for a thread that waits until then.
+    told: Mutex<u32>,
+    rung: Condvar,
+    /// Who is between the halves of a turn, or alone. Unknown to loom, which has no more orders to
+    /// try for it: what is done to it is done in the reactor's lock or by the one who drives.
+    turning: Untracked<Option<ThreadId>>,
+}
+
+struct Kernel {
+    arrived: Vec<u32>,
+    woken: bool,
+    waiting: bool,
+    breaks: Option<Break>,
+}
+
+impl OsPoller {
+    pub(super) fn new(config: Config) -> OsPoller {
+        let Config { arrived, breaks, patient, .. } = config;
+        OsPoller {
+            kernel: Mutex::new(Kernel { arrived, woken: false, waiting: false, breaks }),
+            stirred: Condvar::default(),
+            patient,
+            told: Mutex::new(0),
+            rung: Condvar::default(),
+            turning: Untracked::new(None),
+        }
+    }
+
+    /// A number arrives from the network.
+    pub(crate) fn arrive(&self, number: u32) {
+        self.kernel.lock().unwrap().arrived.push(number);
+        self.stirred.notify_all();
+    }
+
+    /// Does something else until so many events were told to whoever drives.
+    pub(crate) fn until_told(&self, count: u32) {
+        let mut told = self.told.lock().unwrap();
+        while *told < count {
+            told = self.rung.wait(told).unwrap();
+        }
+    }
+
+    pub(super) fn ring(&self) {
+        *self.told.lock().unwrap() += 1;
+        self.rung.notify_all();
+    }
+
+    /// From now on nobody panics.
+    pub(super) fn calm(&self) {
+        let breaks = &mut self.kernel.lock().unwrap().breaks;
+        *breaks = breaks.filter(|breaks| !matches!(breaks, Break::Panics));
+    }
+
+    /// Begins what nobody else may be at.
+    pub(crate) fn enter(&self) {
+        let other = self.turning().replace(current().id());
+        assert!(other.is_none(), "two drive: {other:?} and {:?}", current().id());
+    }
+
+    pub(crate) fn leave(&self) {
+        let mine = self.turning().take();
+        assert_eq!(mine, Some(current().id()), "another has driven meanwhile");
+    }
+
+    fn turning(&self) -> UntrackedGuard<'_, Option<ThreadId>> {
+        self.turning.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Poller for OsPoller {
+    fn wait(&self, now: Instant, until: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        let mut kernel = self.kernel.lock().unwrap();
+        assert!(!kernel.waiting, "two wait");
+        kernel.waiting = true;
+        let left = until.map(|until| until.saturating_duration_since(now));
+        if !kernel.woken && kernel.arrived.is_empty() {
+            match kernel.breaks {
+                None => {}
+                Some(Break::Fails) => {
+                    kernel.waiting = false;
+                    return Err(io::Error::other("it cannot wait"));
+                }
+                Some(Break::Panics) => {
+                    (kernel.waiting, kernel.breaks) = (false, None);
+                    drop(kernel);
+                    self.turning().take();
+                    std::panic::resume_unwind(Box::new(Deliberate));
+                }
+            }
+        }
+        while !kernel.woken && kernel.arrived.is_empty() {
+            match left {
+                Some(left) if left.is_zero() => break,
+                Some(left) if left < LONG && !self.patient => {
+                    drop(kernel);
+                    yield_now();
+                    advance(left);
+                    kernel = self.kernel.lock().unwrap();
+                    break;
+                }
+                _ => kernel = self.stirred.wait(kernel).unwrap(),
+            }
+        }
+        kernel.woken = false;
+        kernel.waiting = false;
+        ready.extend(kernel.arrived.drain(..).map(|number| Ready { number }));
+        Ok(())
+    }
+
+    fn wake(&self) {
+        self.kernel.lock().unwrap().woken = true;
+        self.stirred.notify_all();
+    }
+}
