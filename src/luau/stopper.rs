@@ -71,10 +71,17 @@ impl Left {
 const LONG: Duration = Duration::from_secs(10);
 
 impl Closing {
-    /// Closes everything and waits until it is closed, or the time is over. What was sent leaves
-    /// first, for as long as it moves ([`Limits::stall`](crate::Limits::stall)); `waits` is told
-    /// once if that takes long.
+    /// Closes everything and waits until it is closed, or the time is over; then no socket is left.
+    /// What was sent leaves first, for as long as it moves
+    /// ([`Limits::stall`](crate::Limits::stall)); `waits` is told once if that takes long.
     pub(super) fn close_all(&self, link: &Link, waits: impl FnOnce(Left)) -> Left {
+        let left = self.close_and_wait(link, waits);
+        link.with(Reactor::abandon_all);
+        link.flush();
+        left
+    }
+
+    fn close_and_wait(&self, link: &Link, waits: impl FnOnce(Left)) -> Left {
         let (start, frame) = (Instant::now(), CloseFrame::new(self.code, ""));
         let limit = self.limit.map(|limit| after(start, limit));
         link.with(|reactor| reactor.release_all(&frame));

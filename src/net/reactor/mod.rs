@@ -241,7 +241,7 @@ impl<S: Sys> Reactor<S> {
     }
 
     /// Closes every socket, whatever is under way, and tells nothing.
-    pub(in crate::net) fn abandon_all(&mut self) {
+    pub(crate) fn abandon_all(&mut self) {
         for index in 0..self.slots.len() {
             if let Some(driver) = &mut self.slots[index].driver {
                 self.core.lost += driver.unsent() as u64;
