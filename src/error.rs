@@ -102,6 +102,9 @@ pub enum ErrorKind {
     /// No byte left for so long ([`crate::Limits::stall`]), though some waited: the peer, or the
     /// line, takes nothing.
     Stalled(Duration),
+    /// A call that sends, with a time limit of its own, took longer; see
+    /// [`WebSocket::set_write_timeout`](crate::WebSocket::set_write_timeout).
+    WriteTimeout(Duration),
     /// The server ended the connection before all had left that was accepted; see
     /// [`Error::unsent`].
     Unsent,
@@ -180,6 +183,9 @@ impl Error {
     pub(crate) fn what(&self) -> String {
         match self.0.unsent {
             0 => self.0.kind.to_string(),
+            n if matches!(self.0.kind, ErrorKind::WriteTimeout(_)) => {
+                format!("{} ({n} bytes)", self.0.kind)
+            }
             n => format!("{}; {n} bytes that were accepted did not leave", self.0.kind),
         }
     }
@@ -247,6 +253,12 @@ impl fmt::Display for ErrorKind {
             }
             ErrorKind::Stalled(limit) => {
                 write!(f, "lost: the peer has taken no byte for {limit:?}, though some wait")
+            }
+            ErrorKind::WriteTimeout(limit) => {
+                write!(
+                    f,
+                    "not all was taken within {limit:?}, the write timeout; the rest is queued"
+                )
             }
             ErrorKind::Unsent => {
                 f.write_str("lost: the server ended the connection before it had taken everything")

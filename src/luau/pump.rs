@@ -275,7 +275,8 @@ impl Runtime {
             self.host.say(Line::Warn(&text));
             self.lost = lost;
         } else if left.open > 0 {
-            let text = format!("{} connections were not closed within {END:?}", left.open);
+            let connections = if left.open == 1 { "connection was" } else { "connections were" };
+            let text = format!("{} {connections} not closed within {END:?}", left.open);
             self.host.say(Line::Warn(&text));
         }
         // They have had their time.

@@ -189,6 +189,7 @@ pub(super) fn name(error: &Error) -> &'static str {
         ErrorKind::Timeout(_)
         | ErrorKind::Idle(_)
         | ErrorKind::Stalled(_)
+        | ErrorKind::WriteTimeout(_)
         | ErrorKind::Waited { .. } => "TimedOut",
         ErrorKind::Dropped => "Aborted",
         ErrorKind::Http(e) => http_name(e),

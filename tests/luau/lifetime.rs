@@ -108,7 +108,7 @@ both! {
         });
         let begin = Instant::now();
         let said = says(mode, "WebSocket.connect(...):Send('x')", server.url());
-        assert_eq!(said, ["warning: 1 connections were not closed within 2s"]);
+        assert_eq!(said, ["warning: 1 connection was not closed within 2s"]);
         assert!(begin.elapsed() >= Duration::from_secs(2));
         assert_eq!(server.end(), ["x", "close 1001", "EOF"]);
     }

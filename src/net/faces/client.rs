@@ -1,9 +1,9 @@
 //! The reactor on a thread of its own, with handles for any thread.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use super::batch::{Batch, Held};
 use super::queue::Queue;
@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::net::ask::{Ask, Config};
 use crate::net::event::{ConnId, Event};
 use crate::net::reactor::Reactor;
-use crate::net::time::after;
+use crate::net::time::{after, earlier};
 use crate::proto::{CloseFrame, Context, Misuse, Session};
 
 /// A handle of a reactor that runs on a thread of its own. Clones share it; the thread ends, and
@@ -36,6 +36,11 @@ use crate::proto::{CloseFrame, Context, Misuse, Session};
 pub struct Client(Arc<State>);
 
 /// The receiving end of a [`Client`]: all events of all its connections, in order.
+///
+/// Dropping it closes what is open, and waits for what was accepted to leave: as long as the line
+/// moves, and no longer than [`Limits::stall`](crate::Limits::stall) if it does not. Then the servers
+/// have [`Limits::linger`](crate::Limits::linger) for their answers. [`Events::finish`] does the same
+/// within a time, and tells what is lost.
 pub struct Events {
     state: Arc<State>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -49,6 +54,8 @@ struct State {
     stop: AtomicBool,
     /// What is still open when it stops has had its time.
     hurry: AtomicBool,
+    /// When all has to be over, once it stops.
+    limit: OnceLock<Instant>,
 }
 
 impl Client {
@@ -59,6 +66,7 @@ impl Client {
             queue: Queue::default(),
             stop: AtomicBool::new(false),
             hurry: AtomicBool::new(false),
+            limit: OnceLock::new(),
         });
         let its = Arc::clone(&state);
         let thread = std::thread::Builder::new().name("moonwire-poll".into());
@@ -177,6 +185,21 @@ impl Events {
     }
 }
 
+impl Events {
+    /// Ends the thread as dropping this does, after `limit` at the latest (`None`: as long as the
+    /// line moves). Bytes that were accepted for sending and did not leave, less those of which an
+    /// event has told.
+    pub fn finish(self, limit: Option<Duration>) -> u64 {
+        if let Some(limit) = limit {
+            // Nobody else sets it.
+            let _ = self.state.limit.set(after(Instant::now(), limit));
+        }
+        let state = Arc::clone(&self.state);
+        drop(self);
+        state.shared.with(|reactor| reactor.lost())
+    }
+}
+
 #[cfg(feature = "luau")]
 impl Events {
     /// What is open when this is dropped gets no time to close.
@@ -200,15 +223,22 @@ impl Drop for Events {
 fn poll(state: &State) {
     let mut ready = Vec::new();
     let mut batch = Batch::default();
-    let mut end = None;
+    let (mut end, mut answers) = (None, None);
     let mut wait = state.shared.begin(end, &mut Held(&mut batch));
     loop {
         if state.stop.load(Ordering::Acquire) {
-            // What was sent last, and the close frames, get a moment to leave.
-            let limit = state.shared.with(|reactor| reactor.limits().linger);
-            let end = *end.get_or_insert_with(|| after(Instant::now(), limit));
-            let over = state.hurry.load(Ordering::Acquire) || Instant::now() >= end;
-            if over || state.shared.with(|reactor| reactor.is_empty()) {
+            let now = Instant::now();
+            let left = |reactor: &mut Reactor| {
+                (reactor.pending(), reactor.unsent(), reactor.limits().linger)
+            };
+            let (pending, unsent, linger) = state.shared.with(left);
+            if unsent == 0 {
+                // The close frames have left, too, and get a moment to be answered.
+                answers.get_or_insert(after(now, linger));
+            }
+            end = earlier(state.limit.get().copied(), answers);
+            let over = pending == 0 || end.is_some_and(|end| end <= now);
+            if over || state.hurry.load(Ordering::Acquire) {
                 // Handles that are left keep the reactor, and would keep its sockets.
                 return state.shared.with(Reactor::abandon_all);
             }

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Stage};
 use crate::net::ask::{Config, Options};
 use crate::net::event::{Closed, ConnId, Event};
 use crate::net::reactor::{Conn, Reactor};
+use crate::net::time::after;
 use crate::proto::ws::message::Message as Lent;
 use crate::proto::{CloseFrame, Fields, Misuse, Opened};
 
@@ -41,7 +42,8 @@ impl Options {
         let mut reactor = Reactor::new(config).map_err(io)?;
         // So that a message can be answered though a close frame came right behind it.
         let id = reactor.open(self.kept_alive().hold_close(true))?;
-        let mut ws = WebSocket { url, reactor, id, inbox: Inbox::default() };
+        let inbox = Inbox::default();
+        let mut ws = WebSocket { url, reactor, id, inbox, write_timeout: None };
         while ws.inbox.opened.is_none() {
             if let Some(closed) = ws.inbox.closed.take() {
                 return Err(match closed {
@@ -84,6 +86,7 @@ pub struct WebSocket {
     reactor: Reactor,
     id: ConnId,
     inbox: Inbox,
+    write_timeout: Option<Duration>,
 }
 
 #[derive(Default)]
@@ -133,10 +136,31 @@ impl WebSocket {
         self.inbox.opened.as_ref().map(|opened| &opened.headers)
     }
 
-    /// Sends a text message; returns when the kernel has taken it. Pings are answered meanwhile,
-    /// and messages that come wait for [`WebSocket::read`]; past [`crate::Limits::high_water`]
-    /// bytes of them the socket is not read, so a server that waits for that before it reads on
-    /// and a program that only sends wait for each other: read now and then.
+    /// How long a call that sends may take at most; `None`, the default: as long as the line moves,
+    /// and [`crate::Limits::stall`] if it does not, after which the connection is lost.
+    ///
+    /// After a call that took too long ([`ErrorKind::WriteTimeout`]) the message is in the queue, whole:
+    /// do not send it again. What has not left ([`Error::unsent`]) leaves in later calls, those that
+    /// read or close among them.
+    pub fn set_write_timeout(&mut self, timeout: Option<Duration>) {
+        self.write_timeout = timeout;
+    }
+
+    /// As it was set.
+    pub fn write_timeout(&self) -> Option<Duration> {
+        self.write_timeout
+    }
+
+    /// Bytes that wait to be handed to the kernel: none, unless a call that sends took too long.
+    pub fn buffered(&mut self) -> usize {
+        self.reactor.buffered(self.id)
+    }
+
+    /// Sends a text message; returns when the kernel has taken it, or see
+    /// [`WebSocket::set_write_timeout`]. Pings are answered meanwhile, and messages that come wait for
+    /// [`WebSocket::read`]; past [`crate::Limits::high_water`] bytes of them the socket is not read, so
+    /// a server that waits for that before it reads on and a program that only sends wait for each
+    /// other: read now and then.
     pub fn send_text(&mut self, text: &str) -> Result<(), Error> {
         let sent = self.reactor.act_now(self.id, |session, cx| session.send_text(cx, text));
         self.sent(sent)
@@ -177,7 +201,7 @@ impl WebSocket {
     }
 
     /// Closes: sends the close frame behind everything else and waits for the server's, at most
-    /// [`crate::Limits::close`]. Messages that come meanwhile are kept for [`WebSocket::read`] up
+    /// [`crate::Limits::close`] from when it has left. Messages that come meanwhile are kept for [`WebSocket::read`] up
     /// to [`crate::Limits::high_water`] bytes; the rest is thrown away. What the server's close
     /// frame said.
     pub fn close(&mut self, code: u16, reason: &str) -> Result<CloseFrame, Error> {
@@ -249,8 +273,15 @@ impl WebSocket {
         if sent.map_err(|e| self.error(ErrorKind::Misuse(e)))? {
             return Ok(());
         }
+        let until = self.write_timeout.map(|limit| (limit, after(Instant::now(), limit)));
         while self.reactor.buffered(self.id) > 0 {
-            self.turn(None)?;
+            if let Some((limit, until)) = until
+                && until <= Instant::now()
+            {
+                let error = self.error(ErrorKind::WriteTimeout(limit));
+                return Err(error.with_unsent(self.reactor.unsent() as usize));
+            }
+            self.turn(until.map(|(_, until)| until))?;
             // It ended before the kernel took everything.
             if self.inbox.ended && self.reactor.buffered(self.id) == 0 {
                 self.end()?;
