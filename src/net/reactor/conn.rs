@@ -27,6 +27,8 @@ pub struct Conn<'a> {
     id: ConnId,
     session: Option<&'a mut Session>,
     flow: &'a mut Flow,
+    /// So many bytes may be handed over in one go: none, once it is paused.
+    room: usize,
     cx: Context<'a>,
 }
 
@@ -37,7 +39,8 @@ impl<'a> Conn<'a> {
         flow: &'a mut Flow,
         core: &'a mut Core<S>,
     ) -> Conn<'a> {
-        Conn { id, session, flow, cx: core.context() }
+        let room = core.limits.turn;
+        Conn { id, session, flow, room, cx: core.context() }
     }
 
     /// Which connection it is.
@@ -100,11 +103,13 @@ impl<'a> Conn<'a> {
     /// [`Reactor::resume`](crate::Reactor::resume).
     pub fn pause(&mut self) {
         self.flow.paused = true;
+        self.room = 0;
     }
 
+    /// Bytes that the turn may hand over, all that it has handed over already included.
     #[inline]
-    pub(in crate::net) fn is_paused(&self) -> bool {
-        self.flow.paused
+    pub(in crate::net) fn room(&self) -> usize {
+        self.room
     }
 }
 

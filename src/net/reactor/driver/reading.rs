@@ -350,10 +350,9 @@ impl<S: Sys> Driver<S> {
         if self.listener == Listener::Nobody || core.lazy {
             return 0;
         }
-        let (mut rest, mut handed, room) = (input, core.handed, core.limits.turn);
+        let (mut rest, mut handed) = (input, core.handed);
         let mut conn = Conn::new(self.id, Some(&mut live.session), &mut self.flow, core);
-        while handed < room
-            && !conn.is_paused()
+        while handed < conn.room()
             && let Some((used, message)) = conn.receive_whole(rest)
         {
             let event = message.into();
@@ -373,7 +372,7 @@ impl<S: Sys> Driver<S> {
         input: &'b [u8],
     ) -> (usize, Option<proto::Event<'b>>) {
         let State::Open(live) = &mut self.state else { return (0, None) };
-        let (mut at, mut handed, room) = (0, core.handed, core.limits.turn);
+        let (mut at, mut handed) = (0, core.handed);
         let mut conn = Conn::new(self.id, Some(&mut live.session), &mut self.flow, core);
         let (said, full) = loop {
             let (used, event) = conn.receive(&input[at..]);
@@ -387,7 +386,7 @@ impl<S: Sys> Driver<S> {
                 other => break (other, false),
             }
             // Where nothing is left, the end may be told without another byte.
-            if (handed >= room || conn.is_paused()) && at < input.len() {
+            if handed >= conn.room() && at < input.len() {
                 break (None, true);
             }
         };
