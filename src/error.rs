@@ -120,6 +120,11 @@ pub enum ErrorKind {
     Eof,
     /// The system reported an error on the socket, or on what the reactor waits with.
     Io(io::Error),
+    /// The sink, the policy or the observer has panicked while the connection was worked on.
+    Panicked,
+    /// The [`Client`](crate::Client) has ended: its [`Events`](crate::Events) is gone, or the thread
+    /// has failed.
+    Ended,
     /// The connection was given up by its owner.
     Dropped,
 }
@@ -275,6 +280,10 @@ impl fmt::Display for ErrorKind {
             }
             ErrorKind::Eof => f.write_str("lost: the stream ended without a close frame"),
             ErrorKind::Io(e) => write!(f, "lost: {e}"),
+            ErrorKind::Panicked => f.write_str("lost: the program's own code panicked over it"),
+            ErrorKind::Ended => f.write_str(
+                "the client has ended: its Events was dropped, or its thread has failed",
+            ),
             ErrorKind::Dropped => f.write_str("given up"),
         }
     }

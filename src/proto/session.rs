@@ -186,10 +186,11 @@ impl Session {
         }
     }
 
-    /// The kernel has taken the first `n` of them at `now`: 0 if it took none. Time limits count from
-    /// here.
+    /// The kernel has taken the first `n` of them at `now`: 0 if it took none, all if `n` is more.
+    /// Time limits count from here.
     #[inline]
     pub fn sent(&mut self, now: Instant, n: usize) {
+        let n = n.min(self.outgoing().len());
         self.sent_as(now, n, n);
     }
 

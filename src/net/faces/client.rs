@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::batch::{Batch, Held};
 use super::queue::Queue;
 use super::shared::Shared;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, Stage};
 use crate::net::ask::{Ask, Config};
 use crate::net::event::{ConnId, Event};
 use crate::net::reactor::Reactor;
@@ -76,10 +76,14 @@ impl Client {
         Ok((Client(state), events))
     }
 
-    /// Starts to open a connection; see [`Reactor::open`]. A WebSocket gets keep-alive pings unless
+    /// Starts to open a connection; see [`Reactor::open`]. Refused ([`ErrorKind::Ended`]) when
+    /// [`Events`] is gone or its thread has ended. A WebSocket gets keep-alive pings unless
     /// [`Options::ping_interval`](crate::Options::ping_interval) says otherwise.
     pub fn open(&self, ask: impl Into<Ask>) -> Result<ConnId, Error> {
         let ask = ask.into().kept_alive();
+        if self.0.stop.load(Ordering::Acquire) {
+            return Err(Error::new(ask.shown_url(), Stage::Connect, ErrorKind::Ended));
+        }
         self.with(|reactor| reactor.open(ask))
     }
 
@@ -220,11 +224,28 @@ impl Drop for Events {
     }
 }
 
+/// What the thread was told and has not handed over. The thread may end by a panic of the embedder's
+/// policy or observer, which whoever waits has to hear of.
+struct Told<'a> {
+    state: &'a State,
+    batch: Batch,
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.state.stop.store(true, Ordering::Release);
+        if std::thread::panicking() {
+            let error = io::Error::other("the policy or the observer has panicked");
+            self.state.queue.fail(&error, &mut self.batch);
+        }
+    }
+}
+
 fn poll(state: &State) {
+    let mut told = Told { state, batch: Batch::default() };
     let mut ready = Vec::new();
-    let mut batch = Batch::default();
     let (mut end, mut answers) = (None, None);
-    let mut wait = state.shared.begin(end, &mut Held(&mut batch));
+    let mut wait = state.shared.begin(end, &mut Held(&mut told.batch));
     loop {
         if state.stop.load(Ordering::Acquire) {
             let now = Instant::now();
@@ -243,7 +264,7 @@ fn poll(state: &State) {
                 return state.shared.with(Reactor::abandon_all);
             }
         }
-        let next = state.queue.go_on(&state.shared, wait, end, &mut ready, &mut batch);
+        let next = state.queue.go_on(&state.shared, wait, end, &mut ready, &mut told.batch);
         let Some(next) = next else { return };
         wait = next;
     }

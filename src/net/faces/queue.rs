@@ -66,11 +66,19 @@ impl Queue {
                 Some(wait)
             }
             Err(error) => {
-                self.lock().failed = Some((error.kind(), error.to_string()));
-                self.filled.notify_all();
+                self.fail(&error, batch);
                 None
             }
         }
+    }
+
+    /// The thread ends, having told `batch` last.
+    pub(super) fn fail(&self, error: &io::Error, batch: &mut Batch) {
+        if !batch.is_empty() {
+            self.hand_over(batch, false);
+        }
+        self.lock().failed = Some((error.kind(), error.to_string()));
+        self.filled.notify_all();
     }
 
     /// Hands a batch over in exchange for an empty one. Whoever takes it, or one behind it, sees

@@ -1,5 +1,6 @@
 //! What the connections of a reactor share.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,11 +35,14 @@ pub(in crate::net) struct Core<S: Sys> {
     pub(in crate::net) cipher: Vec<u8>,
     pub(in crate::net) gates: Gates,
     /// Connections that are to be opened, or opened elsewhere.
-    pub(in crate::net) fresh: Vec<ConnId>,
+    pub(in crate::net) fresh: VecDeque<ConnId>,
     /// Connections that something happened to since they were settled.
     pub(in crate::net) dirty: Vec<ConnId>,
     /// Connections with input that a turn had no room for.
-    pub(in crate::net) backlog: Vec<ConnId>,
+    pub(in crate::net) backlog: VecDeque<ConnId>,
+    /// The connection for which the embedder's code may be running. There between two turns only if
+    /// that has panicked.
+    pub(in crate::net) at: Option<ConnId>,
     /// What is read of an open connection waits for [`super::Reactor::pull`], or for the next turn.
     pub(in crate::net) lazy: bool,
     pub(in crate::net) now: Instant,

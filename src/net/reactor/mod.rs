@@ -6,22 +6,21 @@ mod driver;
 mod flow;
 mod gate;
 mod keys;
+mod turn;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use self::conn::Counter;
 use self::core::Core;
-use self::driver::{Driver, token_parts};
+use self::driver::Driver;
 use self::flow::Sum;
 use self::gate::Gates;
 use self::keys::Keys;
 use super::ask::{Ask, Config};
 use super::event::ConnId;
 use super::sys::{Interest, Os, OsPoller, OwnedFd, Poller, Ready, Sys};
-use super::time::earlier;
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::proto::ws::message::Message;
@@ -122,9 +121,10 @@ impl<S: Sys> Reactor<S> {
                 buf: Vec::new(),
                 cipher: Vec::new(),
                 gates,
-                fresh: Vec::new(),
+                fresh: VecDeque::new(),
                 dirty: Vec::new(),
-                backlog: Vec::new(),
+                backlog: VecDeque::new(),
+                at: None,
                 lazy: false,
                 now,
                 handed: 0,
@@ -186,7 +186,7 @@ impl<S: Sys> Reactor<S> {
         driver.touch(&mut self.core);
         slot.driver = Some(driver);
         self.open += 1;
-        self.core.fresh.push(id);
+        self.core.fresh.push_back(id);
         Ok(id)
     }
 
@@ -327,6 +327,11 @@ impl<S: Sys> Reactor<S> {
     ///
     /// An error means that the system cannot wait any more; what goes wrong with a connection is
     /// an event.
+    ///
+    /// A panic of the sink, of the policy or of the observer passes through. Where it is caught, the
+    /// reactor is in order: the connection that it came at is lost
+    /// ([`ErrorKind::Panicked`](crate::ErrorKind::Panicked), told by the next turn), and the others go
+    /// on.
     pub fn turn(&mut self, until: Option<Instant>, sink: &mut dyn Sink) -> io::Result<()> {
         if let Some(deadline) = self.before_wait(until, sink) {
             let poller = Arc::clone(self.core.sys.poller());
@@ -334,91 +339,6 @@ impl<S: Sys> Reactor<S> {
         }
         self.after_wait(sink);
         Ok(())
-    }
-
-    /// Writes what waits, without waiting and without telling anything.
-    pub fn flush(&mut self) {
-        if self.core.observer.is_some() {
-            // Nobody else asks when it was.
-            self.core.now = self.core.sys.now();
-        }
-        self.core.corked = None;
-        let mut dirty = std::mem::take(&mut self.core.dirty);
-        dirty.retain(|&id| {
-            let Some((core, driver)) = self.get(id) else { return false };
-            if !driver.write_early(core) {
-                // The next turn ends it and tells why.
-                return true;
-            }
-            driver.observe(core);
-            if driver.is_done() {
-                // The next turn ends it, and tells if there is something to tell.
-                return true;
-            }
-            driver.touched = false;
-            if !driver.is_armed() {
-                self.arm(id);
-            }
-            false
-        });
-        dirty.append(&mut self.core.dirty);
-        self.core.dirty = dirty;
-    }
-
-    /// The first half of a turn: what [`Poller::wait`] has to be given, or `None` if there is work
-    /// already.
-    pub(in crate::net) fn before_wait(
-        &mut self,
-        until: Option<Instant>,
-        sink: &mut dyn Sink,
-    ) -> Option<Option<Instant>> {
-        self.core.now = self.core.sys.now();
-        self.core.handed = 0;
-        let (mut told, open) = (Counter { sink, told: false }, self.open);
-        self.settle(&mut told);
-        // A connection may end without a word, and with the last of them the owner's reason to wait.
-        if told.told || self.open < open || self.has_work() {
-            return None;
-        }
-        let timer = self.timers.first().map(|(at, _)| *at);
-        Some(earlier(until, timer))
-    }
-
-    /// The second half: works off what is ready.
-    pub(in crate::net) fn after_wait(&mut self, sink: &mut dyn Sink) {
-        self.core.now = self.core.sys.now();
-        self.core.handed = 0;
-        for id in std::mem::take(&mut self.core.fresh) {
-            if let Some((core, driver)) = self.get(id) {
-                driver.start(core, sink);
-                driver.touch(core);
-            }
-        }
-        while let Some((id, answer)) = self.core.sys.resolved() {
-            if let Some((core, driver)) = self.get(ConnId::from_bits(id)) {
-                driver.addresses(core, sink, answer);
-                driver.touch(core);
-            }
-        }
-        for id in std::mem::take(&mut self.core.backlog) {
-            if let Some((core, driver)) = self.get(id) {
-                driver.parse_on(core, sink);
-            }
-        }
-        while self.ready_at < self.ready.len() && self.core.has_room() {
-            let ready = self.ready[self.ready_at];
-            self.ready_at += 1;
-            let (id, attempt) = token_parts(ready.token);
-            if let Some((core, driver)) = self.get(id) {
-                driver.ready(core, sink, attempt, ready);
-            }
-        }
-        if self.ready_at == self.ready.len() {
-            self.ready.clear();
-            self.ready_at = 0;
-        }
-        self.expire(sink);
-        self.settle(sink);
     }
 
     /// Bytes that the last turn has worked off.
@@ -532,92 +452,6 @@ impl<S: Sys> Reactor<S> {
             if now.saturating_duration_since(since) > self.core.limits.cork_time {
                 self.flush();
             }
-        }
-    }
-
-    fn settle(&mut self, sink: &mut dyn Sink) {
-        self.core.corked = None;
-        loop {
-            while self.core.gates.is_freed()
-                && let Some((to, who)) = self.core.gates.next()
-            {
-                match self.get(who) {
-                    Some((core, driver)) => {
-                        driver.unpark(core, sink, to);
-                        driver.touch(core);
-                    }
-                    None => self.core.gates.leave(to),
-                }
-            }
-            if self.core.held.is_waited_for() {
-                for id in self.core.held.woken(&self.core.limits) {
-                    if let Some((core, driver)) = self.get(id) {
-                        driver.touch(core);
-                    }
-                }
-            }
-            let Some(id) = self.core.dirty.pop() else { return };
-            if let Some((core, driver)) = self.get(id) {
-                driver.touched = false;
-                driver.settle(core, sink);
-                if !driver.is_armed() {
-                    self.arm(id);
-                }
-            }
-        }
-    }
-
-    /// Puts a connection's deadline into the table, or removes the connection if it is gone.
-    fn arm(&mut self, id: ConnId) {
-        let Some((_, driver)) = self.get(id) else { return };
-        let (gone, armed, wanted) = (driver.is_gone(), driver.armed, driver.deadline());
-        driver.armed = wanted;
-        if let Some(at) = armed {
-            self.timers.remove(&(at, id));
-        }
-        if gone {
-            self.remove(id);
-        } else if let Some(at) = wanted {
-            self.timers.insert((at, id));
-        }
-    }
-
-    fn remove(&mut self, id: ConnId) {
-        let Some(slot) = self.slots.get_mut(id.index()) else { return };
-        let Some(mut driver) = slot.driver.take() else { return };
-        driver.forget_held(&mut self.core);
-        slot.generation = (id.generation() + 1) & ((1 << 29) - 1);
-        self.free.push(id.index());
-        self.open -= 1;
-    }
-
-    fn expire(&mut self, sink: &mut dyn Sink) {
-        // Those that would have to be read first, in a turn that has no room: the next looks again,
-        // without waiting. One of them has its turn in any case.
-        let (mut put_off, mut one) = (Vec::new(), true);
-        while let Some(&(at, id)) = self.timers.first() {
-            if at > self.core.now {
-                break;
-            }
-            self.timers.pop_first();
-            let Some((core, driver)) = self.get(id) else { continue };
-            driver.armed = None;
-            if driver.is_due(core.now) {
-                let reads = driver.live().is_some();
-                if reads && !core.has_room() && !std::mem::take(&mut one) {
-                    put_off.push(id);
-                    continue;
-                }
-                // This turn may not have asked for what came in time.
-                driver.catch_up(core, sink);
-                if driver.is_due(core.now) {
-                    driver.on_deadline(core, sink);
-                }
-            }
-            self.arm(id);
-        }
-        for id in put_off {
-            self.arm(id);
         }
     }
 }

@@ -12,7 +12,8 @@ use super::{Interest, Ready};
 /// meanwhile. The copy keeps its descriptors open.
 pub struct PollSet {
     entries: Mutex<Vec<(Arc<OwnedFd>, u64, Interest)>>,
-    waker: (OwnedFd, OwnedFd),
+    /// The end that is waited for, and the one that wakes it.
+    waker: (Arc<OwnedFd>, OwnedFd),
 }
 
 impl PollSet {
@@ -20,13 +21,16 @@ impl PollSet {
         let (a, b) = std::os::unix::net::UnixStream::pair()?;
         a.set_nonblocking(true)?;
         b.set_nonblocking(true)?;
-        Ok(PollSet { entries: Mutex::default(), waker: (a.into(), b.into()) })
+        Ok(PollSet { entries: Mutex::default(), waker: (Arc::new(a.into()), b.into()) })
     }
 
-    /// The sockets that are waited for, for an event loop that waits itself.
+    /// What is waited for, for an event loop that waits itself: the sockets, and the waker, by which
+    /// answers of the resolver and other threads are heard.
     pub(crate) fn interests(&self) -> Vec<(Arc<OwnedFd>, Interest)> {
+        let waker = (Arc::clone(&self.waker.0), Interest { read: true, write: false });
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.iter().map(|(fd, _, interest)| (Arc::clone(fd), *interest)).collect()
+        let sockets = entries.iter().map(|(fd, _, interest)| (Arc::clone(fd), *interest));
+        std::iter::once(waker).chain(sockets).collect()
     }
 
     pub(super) fn watch(&self, socket: &Arc<OwnedFd>, token: u64, interest: Interest) {
@@ -42,6 +46,9 @@ impl PollSet {
     pub(super) fn forget(&self, socket: &Arc<OwnedFd>) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|(fd, _, _)| !Arc::ptr_eq(fd, socket));
+        drop(entries);
+        // A wait that is under way has a copy, which would keep the socket open.
+        self.wake();
     }
 
     pub(super) fn wait(

@@ -338,7 +338,7 @@ impl<S: Sys> Driver<S> {
         if let Some(live) = self.live() {
             live.reading = Reading::Behind(Tail::default());
             if !paused {
-                core.backlog.push(id);
+                core.backlog.push_back(id);
             }
         }
     }

@@ -10,7 +10,7 @@
 //! Open      the session ends                                  Draining   Closed
 //! Told      the owner has sent what it had to say             Draining
 //! Draining  the peer ends too, or Limits::linger has passed   Gone
-//! any       the socket breaks                                 Gone       Closed, if nobody was told
+//! any       the socket breaks, the embedder's code panics     Gone       Closed, if nobody was told
 //! any       its owner gives up what is not open, or all       Gone
 //! ```
 //!
@@ -213,7 +213,7 @@ impl<S: Sys> Driver<S> {
         let count = (token.number as u8).wrapping_add(1);
         let opening = Opening::new(Ask::Stream(options), core, total, count);
         self.state = State::Opening(Box::new(opening));
-        core.fresh.push(self.id);
+        core.fresh.push_back(self.id);
     }
 
     /// It could not be opened.
@@ -227,6 +227,14 @@ impl<S: Sys> Driver<S> {
         let error = Known::new(&self.url, stage, &core.limits).error(kind);
         self.release_socket(core);
         self.emit_closed(core, sink, Closed::Failed(error));
+    }
+
+    /// The embedder's code has panicked while this connection was worked on.
+    pub(in crate::net) fn panicked(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        let known = self.known(core);
+        let error = known.error(ErrorKind::Panicked).with_unsent(known.unsent);
+        self.release_socket(core);
+        self.emit_closed(core, sink, Closed::Lost(error));
     }
 
     /// The peer's bytes have ended, or the socket is broken.

@@ -36,7 +36,7 @@ impl<S: Sys> Driver<S> {
             return;
         }
         if self.is_behind() {
-            core.backlog.push(self.id);
+            core.backlog.push_back(self.id);
         }
         self.touch(core);
     }

@@ -1,0 +1,216 @@
+//! One round: write, wait, read, tell, look at the timers, write.
+
+use std::time::Instant;
+
+use super::Reactor;
+use super::conn::{Counter, Sink};
+use super::core::Core;
+use super::driver::{Driver, token_parts};
+use crate::net::event::ConnId;
+use crate::net::sys::Sys;
+use crate::net::time::earlier;
+
+impl<S: Sys> Reactor<S> {
+    /// Writes what waits, without waiting and without telling anything.
+    pub fn flush(&mut self) {
+        if self.core.observer.is_some() {
+            // Nobody else asks when it was.
+            self.core.now = self.core.sys.now();
+        }
+        self.core.corked = None;
+        let mut next = 0;
+        while let Some(&id) = self.core.dirty.get(next) {
+            if self.flush_one(id) {
+                self.core.dirty.swap_remove(next);
+            } else {
+                next += 1;
+            }
+        }
+    }
+
+    /// Whether nothing is left to be done for it.
+    fn flush_one(&mut self, id: ConnId) -> bool {
+        let Some((core, driver)) = self.get(id) else { return true };
+        core.at = Some(id);
+        let is_good = driver.write_early(core);
+        driver.observe(core);
+        core.at = None;
+        // The next turn ends it, and tells if there is something to tell.
+        if !is_good || driver.is_done() {
+            return false;
+        }
+        driver.touched = false;
+        if !driver.is_armed() {
+            self.arm(id);
+        }
+        true
+    }
+
+    /// The first half of a turn: what [`Poller::wait`] has to be given, or `None` if there is work
+    /// already.
+    pub(in crate::net) fn before_wait(
+        &mut self,
+        until: Option<Instant>,
+        sink: &mut dyn Sink,
+    ) -> Option<Option<Instant>> {
+        self.core.now = self.core.sys.now();
+        self.core.handed = 0;
+        let (mut told, open) = (Counter { sink, told: false }, self.open);
+        self.recover(&mut told);
+        self.settle(&mut told);
+        // A connection may end without a word, and with the last of them the owner's reason to wait.
+        if told.told || self.open < open || self.has_work() {
+            return None;
+        }
+        let timer = self.timers.first().map(|(at, _)| *at);
+        Some(earlier(until, timer))
+    }
+
+    /// The second half: works off what is ready.
+    pub(in crate::net) fn after_wait(&mut self, sink: &mut dyn Sink) {
+        self.core.now = self.core.sys.now();
+        self.core.handed = 0;
+        self.recover(sink);
+        // What is put there meanwhile is for the next turn.
+        for _ in 0..self.core.fresh.len() {
+            let Some(id) = self.core.fresh.pop_front() else { break };
+            self.work(id, |core, driver| {
+                driver.start(core, sink);
+                driver.touch(core);
+            });
+        }
+        while let Some((id, answer)) = self.core.sys.resolved() {
+            self.work(ConnId::from_bits(id), |core, driver| {
+                driver.addresses(core, sink, answer);
+                driver.touch(core);
+            });
+        }
+        for _ in 0..self.core.backlog.len() {
+            let Some(id) = self.core.backlog.pop_front() else { break };
+            self.work(id, |core, driver| driver.parse_on(core, sink));
+        }
+        while self.ready_at < self.ready.len() && self.core.has_room() {
+            let ready = self.ready[self.ready_at];
+            self.ready_at += 1;
+            let (id, attempt) = token_parts(ready.token);
+            self.work(id, |core, driver| driver.ready(core, sink, attempt, ready));
+        }
+        if self.ready_at == self.ready.len() {
+            self.ready.clear();
+            self.ready_at = 0;
+        }
+        self.expire(sink);
+        self.settle(sink);
+    }
+
+    /// Does something with a connection for which the embedder's code may be called: its sink, its
+    /// policy, its observer. Whether there is such a connection.
+    fn work(&mut self, id: ConnId, work: impl FnOnce(&mut Core<S>, &mut Driver<S>)) -> bool {
+        let Some((core, driver)) = self.get(id) else { return false };
+        core.at = Some(id);
+        work(core, driver);
+        core.at = None;
+        true
+    }
+
+    /// Ends the connection at which the embedder's code has panicked: what of it was read and
+    /// written, and what was told, nobody knows.
+    fn recover(&mut self, sink: &mut dyn Sink) {
+        let Some(id) = self.core.at.take() else { return };
+        if let Some((core, driver)) = self.get(id) {
+            driver.panicked(core, sink);
+            driver.touched = false;
+            driver.touch(core);
+        }
+    }
+
+    fn settle(&mut self, sink: &mut dyn Sink) {
+        self.core.corked = None;
+        loop {
+            while self.core.gates.is_freed()
+                && let Some((to, who)) = self.core.gates.next()
+            {
+                let there = self.work(who, |core, driver| {
+                    driver.unpark(core, sink, to);
+                    driver.touch(core);
+                });
+                if !there {
+                    self.core.gates.leave(to);
+                }
+            }
+            if self.core.held.is_waited_for() {
+                for id in self.core.held.woken(&self.core.limits) {
+                    if let Some((core, driver)) = self.get(id) {
+                        driver.touch(core);
+                    }
+                }
+            }
+            let Some(id) = self.core.dirty.pop() else { return };
+            let mut armed = true;
+            self.work(id, |core, driver| {
+                driver.touched = false;
+                driver.settle(core, sink);
+                armed = driver.is_armed();
+            });
+            if !armed {
+                self.arm(id);
+            }
+        }
+    }
+
+    /// Puts a connection's deadline into the table, or removes the connection if it is gone.
+    pub(super) fn arm(&mut self, id: ConnId) {
+        let Some((_, driver)) = self.get(id) else { return };
+        let (gone, armed, wanted) = (driver.is_gone(), driver.armed, driver.deadline());
+        driver.armed = wanted;
+        if let Some(at) = armed {
+            self.timers.remove(&(at, id));
+        }
+        if gone {
+            self.remove(id);
+        } else if let Some(at) = wanted {
+            self.timers.insert((at, id));
+        }
+    }
+
+    fn remove(&mut self, id: ConnId) {
+        let Some(slot) = self.slots.get_mut(id.index()) else { return };
+        let Some(mut driver) = slot.driver.take() else { return };
+        driver.forget_held(&mut self.core);
+        slot.generation = (id.generation() + 1) & ((1 << 29) - 1);
+        self.free.push(id.index());
+        self.open -= 1;
+    }
+
+    fn expire(&mut self, sink: &mut dyn Sink) {
+        // Those that would have to be read first, in a turn that has no room: the next looks again,
+        // without waiting. One of them has its turn in any case.
+        let (mut put_off, mut one) = (Vec::new(), true);
+        while let Some(&(at, id)) = self.timers.first() {
+            if at > self.core.now {
+                break;
+            }
+            self.timers.pop_first();
+            let Some((core, driver)) = self.get(id) else { continue };
+            driver.armed = None;
+            if driver.is_due(core.now) {
+                let reads = driver.live().is_some();
+                if reads && !core.has_room() && !std::mem::take(&mut one) {
+                    put_off.push(id);
+                    continue;
+                }
+                core.at = Some(id);
+                // This turn may not have asked for what came in time.
+                driver.catch_up(core, sink);
+                if driver.is_due(core.now) {
+                    driver.on_deadline(core, sink);
+                }
+                core.at = None;
+            }
+            self.arm(id);
+        }
+        for id in put_off {
+            self.arm(id);
+        }
+    }
+}
