@@ -117,6 +117,11 @@ pub struct Limits {
     pub connections: usize,
     /// Threads that resolve names: 4. They end when nothing is asked.
     pub dns_helpers: usize,
+    /// How long a name waits for them before it gets a thread of its own: 250 ms. They are all busy
+    /// with names that are slow then, which are not to stop those that are fast.
+    pub dns_patience: Duration,
+    /// Threads that resolve names, those included: 32. So many slow names at a time stop the others.
+    pub dns_helpers_max: usize,
     /// Questions that wait for such a thread: 1,024; one more fails at once.
     pub dns_queue: usize,
     /// Bytes that were handed over for one connection and that are not consumed yet, past which
@@ -185,6 +190,8 @@ impl Default for Limits {
             attempt_delay: Duration::from_millis(250),
             connections: usize::MAX,
             dns_helpers: 4,
+            dns_patience: Duration::from_millis(250),
+            dns_helpers_max: 32,
             dns_queue: 1024,
             high_water: 2 * MIB,
             low_water: 512 * KIB,

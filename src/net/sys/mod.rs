@@ -74,6 +74,8 @@ pub trait Sys: Send {
     fn forget(&mut self, socket: &Self::Socket);
     /// Asks for the addresses of a name. The answer wakes the poller.
     fn resolve(&mut self, id: u64, name: &str, port: u16) -> io::Result<()>;
+    /// Nobody waits for the answer to a question any more. Doing nothing is right.
+    fn give_up(&mut self, _id: u64) {}
     /// The next answer.
     fn resolved(&mut self) -> Option<Answer>;
 }

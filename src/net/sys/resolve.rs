@@ -1,10 +1,11 @@
 //! Names to addresses: the system's resolver blocks, so it runs on helper threads, few, that end
 //! when nothing is asked.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::limits::Limits;
 
@@ -14,66 +15,113 @@ pub type Answer = (u64, io::Result<Vec<SocketAddr>>);
 type Wake = dyn Fn() + Send + Sync;
 
 pub(crate) struct Resolver {
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Shared>,
     wake: Arc<Wake>,
-    helpers: usize,
-    queue: usize,
-    /// Answers that are to come: every turn asks, and mostly there is nothing to ask.
+    limits: Bounds,
+    /// Connections that wait for an answer: every turn asks, and mostly there is nothing to ask.
     due: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Bounds {
+    helpers: usize,
+    all: usize,
+    patience: Duration,
+    queue: usize,
 }
 
 #[derive(Default)]
 struct Shared {
-    questions: VecDeque<(u64, String, u16)>,
+    state: Mutex<State>,
+    /// Told when the last question has been taken, and at the end.
+    calm: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// In the order in which they were asked.
+    waiting: VecDeque<Name>,
+    /// Who waits for a name, whether a helper has it or not.
+    asked: BTreeMap<Name, Vec<u64>>,
     answers: VecDeque<Answer>,
+    /// Helpers that there are; those of them that take what waits at once; and those that have
+    /// patience and wait.
     helpers: usize,
+    prompt: usize,
+    patient: usize,
     gone: bool,
 }
 
-fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
-    // No code that can panic runs while it is held.
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
+type Name = (String, u16);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code that can panic runs while it is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Resolver {
     pub(crate) fn new(limits: &Limits, wake: impl Fn() + Send + Sync + 'static) -> Resolver {
-        Resolver {
-            shared: Arc::default(),
-            wake: Arc::new(wake),
-            helpers: limits.dns_helpers.max(1),
+        let helpers = limits.dns_helpers.max(1);
+        let limits = Bounds {
+            helpers,
+            all: limits.dns_helpers_max.max(helpers),
+            patience: limits.dns_patience,
             queue: limits.dns_queue,
-            due: 0,
-        }
+        };
+        Resolver { shared: Arc::default(), wake: Arc::new(wake), limits, due: 0 }
     }
 
     pub(crate) fn ask(&mut self, id: u64, name: &str, port: u16) -> io::Result<()> {
-        let mut shared = lock(&self.shared);
-        if shared.questions.len() >= self.queue {
+        let mut state = self.shared.lock();
+        let name = (name.to_owned(), port);
+        if let Some(who) = state.asked.get_mut(&name) {
+            // The answer to one is the answer to all.
+            who.push(id);
+            self.due += 1;
+            return Ok(());
+        }
+        if state.waiting.len() >= self.limits.queue {
             return Err(io::Error::other("too many names wait to be resolved; try again later"));
         }
-        shared.questions.push_back((id, name.to_owned(), port));
-        if shared.helpers < self.helpers {
-            let (state, wake) = (Arc::clone(&self.shared), Arc::clone(&self.wake));
-            let thread = std::thread::Builder::new().name("moonwire-dns".into());
-            match thread.spawn(move || help(&state, &*wake)) {
-                Ok(_) => shared.helpers += 1,
-                // Another helper will come to it.
-                Err(_) if shared.helpers > 0 => {}
-                Err(e) => {
-                    shared.questions.pop_back();
-                    return Err(e);
-                }
-            }
+        state.waiting.push_back(name.clone());
+        state.asked.insert(name.clone(), vec![id]);
+        if let Err(e) = start(&self.shared, &self.wake, self.limits, &mut state)
+            && state.helpers == 0
+        {
+            state.waiting.pop_back();
+            state.asked.remove(&name);
+            return Err(e);
         }
         self.due += 1;
         Ok(())
+    }
+
+    /// Nobody waits for the answer to `id` any more. A question that no helper has is not asked then.
+    pub(crate) fn give_up(&mut self, id: u64) {
+        if self.due == 0 {
+            return;
+        }
+        let mut state = self.shared.lock();
+        let found = state.asked.iter_mut().find_map(|(name, who)| {
+            let at = who.iter().position(|other| *other == id)?;
+            who.swap_remove(at);
+            Some((name.clone(), who.is_empty()))
+        });
+        let Some((name, is_empty)) = found else { return };
+        self.due -= 1;
+        if is_empty && let Some(at) = state.waiting.iter().position(|other| *other == name) {
+            state.waiting.remove(at);
+            state.asked.remove(&name);
+        }
     }
 
     pub(crate) fn answer(&mut self) -> Option<Answer> {
         if self.due == 0 {
             return None;
         }
-        let answer = lock(&self.shared).answers.pop_front()?;
+        let answer = self.shared.lock().answers.pop_front()?;
         self.due -= 1;
         Some(answer)
     }
@@ -81,27 +129,74 @@ impl Resolver {
 
 impl Drop for Resolver {
     fn drop(&mut self) {
-        let mut shared = lock(&self.shared);
-        shared.gone = true;
-        shared.questions.clear();
+        let mut state = self.shared.lock();
+        state.gone = true;
+        state.waiting.clear();
+        self.shared.calm.notify_all();
     }
 }
 
-fn help(shared: &Mutex<Shared>, wake: &Wake) {
+/// Starts a helper for what waits, if there may be one more: one that takes it at once, or else one
+/// that has patience.
+fn start(
+    shared: &Arc<Shared>,
+    wake: &Arc<Wake>,
+    limits: Bounds,
+    state: &mut State,
+) -> io::Result<()> {
+    let is_prompt = state.prompt < limits.helpers;
+    if state.helpers >= limits.all || (!is_prompt && state.patient > 0) {
+        return Ok(());
+    }
+    let (its, wakes) = (Arc::clone(shared), Arc::clone(wake));
+    let thread = std::thread::Builder::new().name("moonwire-dns".into());
+    thread.spawn(move || help(&its, &wakes, limits, is_prompt))?;
+    state.helpers += 1;
+    state.prompt += usize::from(is_prompt);
+    state.patient += usize::from(!is_prompt);
+    Ok(())
+}
+
+/// A helper's life. One that has patience takes a question only after a while: then all others are
+/// busy with names that are slow, which must not hold up the rest.
+fn help(shared: &Arc<Shared>, wake: &Arc<Wake>, limits: Bounds, is_prompt: bool) {
+    let mut state = shared.lock();
     loop {
-        let mut state = lock(shared);
-        let Some((id, name, port)) = state.questions.pop_front() else {
+        if !is_prompt {
+            let waits = |state: &mut State| !state.waiting.is_empty();
+            let waited = shared.calm.wait_timeout_while(state, limits.patience, waits);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state.patient -= 1;
+        }
+        let Some(name) = state.waiting.pop_front() else {
             state.helpers -= 1;
+            state.prompt -= usize::from(is_prompt);
             return;
         };
+        match state.waiting.is_empty() {
+            true => shared.calm.notify_all(),
+            // If there is no thread for it, those that are there come to it.
+            false => drop(start(shared, wake, limits, &mut state)),
+        }
         drop(state);
-        let answer = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
-        let mut state = lock(shared);
-        if !state.gone {
-            state.answers.push_back((id, answer));
+        let answer = (name.0.as_str(), name.1).to_socket_addrs().map(Iterator::collect);
+        state = shared.lock();
+        let who = state.asked.remove(&name).unwrap_or_default();
+        if !state.gone && !who.is_empty() {
+            state.answers.extend(who.into_iter().map(|id| (id, copied(&answer))));
             drop(state);
             wake();
+            state = shared.lock();
         }
+        state.patient += usize::from(!is_prompt);
+    }
+}
+
+/// An answer for one of several.
+fn copied(answer: &io::Result<Vec<SocketAddr>>) -> io::Result<Vec<SocketAddr>> {
+    match answer {
+        Ok(addresses) => Ok(addresses.clone()),
+        Err(e) => Err(io::Error::new(e.kind(), e.to_string())),
     }
 }
 
@@ -125,7 +220,8 @@ mod tests {
     #[test]
     fn so_many_helpers_ask_and_so_many_names_wait_and_no_more() {
         for (dns_helpers, dns_queue) in [(1, 1), (1, 2), (3, 1), (3, 4)] {
-            let limits = Limits { dns_helpers, dns_queue, ..Limits::default() };
+            let dns_patience = Duration::from_secs(3600);
+            let limits = Limits { dns_helpers, dns_queue, dns_patience, ..Limits::default() };
             let (sender, woken) = mpsc::channel();
             let (release, gate) = mpsc::channel::<()>();
             let gate = Mutex::new(gate);
@@ -133,16 +229,17 @@ mod tests {
                 sender.send(()).unwrap();
                 let _ = gate.lock().map(|gate| gate.recv());
             });
+            // By the port, each is a question of its own.
             for id in 0..dns_helpers {
-                resolver.ask(id as u64, "127.0.0.1", 80).unwrap();
+                resolver.ask(id as u64, "127.0.0.1", 80 + id as u16).unwrap();
                 woken.recv().unwrap();
             }
             for id in 0..dns_queue {
-                resolver.ask(100 + id as u64, "127.0.0.1", 80).unwrap();
+                resolver.ask(100 + id as u64, "127.0.0.1", 180 + id as u16).unwrap();
             }
-            assert!(resolver.ask(200, "127.0.0.1", 80).is_err(), "{limits:?}");
-            let state = lock(&resolver.shared);
-            assert_eq!((state.helpers, state.questions.len()), (dns_helpers, dns_queue));
+            assert!(resolver.ask(200, "127.0.0.1", 280).is_err(), "{limits:?}");
+            let state = resolver.shared.lock();
+            assert_eq!((state.prompt, state.waiting.len()), (dns_helpers, dns_queue));
             drop(state);
             drop(release);
             // Those that waited are answered.
@@ -151,5 +248,63 @@ mod tests {
         }
         let none = Limits { dns_queue: 0, ..Limits::default() };
         assert!(Resolver::new(&none, || {}).ask(1, "localhost", 80).is_err());
+    }
+
+    /// Helpers that are kept busy, as by names that are slow; then asks for one more.
+    fn behind_slow_names(limits: &Limits) -> (Resolver, mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let (sender, woken) = mpsc::channel();
+        let (release, gate) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        let mut resolver = Resolver::new(limits, move || {
+            let _ = sender.send(());
+            let _ = gate.lock().map(|gate| gate.recv());
+        });
+        for id in 0..limits.dns_helpers {
+            resolver.ask(id as u64, "127.0.0.1", 80 + id as u16).unwrap();
+        }
+        // The first has answered and waits for the gate, the others for the first.
+        woken.recv().unwrap();
+        (resolver, woken, release)
+    }
+
+    #[test]
+    fn slow_names_hold_their_own_helpers_and_no_others() {
+        let dns_patience = Duration::from_millis(5);
+        let limits =
+            Limits { dns_helpers: 1, dns_helpers_max: 3, dns_patience, ..Limits::default() };
+        let (mut resolver, woken, release) = behind_slow_names(&limits);
+        for port in [300, 301] {
+            resolver.ask(port.into(), "127.0.0.1", port).unwrap();
+            // Its helper has answered, and is busy from now on.
+            woken.recv().unwrap();
+        }
+        // There are as many as there may be: one of them has to come back.
+        resolver.ask(302, "127.0.0.1", 302).unwrap();
+        assert!(woken.recv_timeout(20 * dns_patience).is_err());
+        assert_eq!(resolver.shared.lock().helpers, 3);
+        drop(release);
+        woken.recv().unwrap();
+        assert_eq!(std::iter::from_fn(|| resolver.answer()).count(), 4);
+    }
+
+    #[test]
+    fn a_question_is_asked_once_and_goes_with_those_who_ask_it() {
+        let dns_patience = Duration::from_secs(3600);
+        let limits = Limits { dns_helpers: 1, dns_patience, ..Limits::default() };
+        let (mut resolver, woken, release) = behind_slow_names(&limits);
+        for (id, port) in [(1, 81), (2, 81), (3, 82), (4, 81)] {
+            resolver.ask(id, "127.0.0.1", port).unwrap();
+        }
+        assert_eq!(resolver.shared.lock().waiting.len(), 2, "by name and port");
+        resolver.give_up(3);
+        resolver.give_up(2);
+        assert_eq!(resolver.shared.lock().waiting.len(), 1);
+        assert!(resolver.answer().is_some_and(|(id, _)| id == 0));
+        drop(release);
+        woken.recv().unwrap();
+        let mut answered: Vec<_> = std::iter::from_fn(|| resolver.answer().map(|a| a.0)).collect();
+        answered.sort();
+        assert_eq!(answered, [1, 4]);
+        assert_eq!((resolver.due, resolver.shared.lock().asked.len()), (0, 0));
     }
 }

@@ -191,6 +191,10 @@ impl Sys for Os {
         self.resolver.ask(id, name, port)
     }
 
+    fn give_up(&mut self, id: u64) {
+        self.resolver.give_up(id);
+    }
+
     fn resolved(&mut self) -> Option<Answer> {
         self.resolver.answer()
     }

@@ -338,7 +338,12 @@ impl<S: Sys> Driver<S> {
     pub(in crate::net) fn release_socket(&mut self, core: &mut Core<S>) {
         self.leave_gate(core);
         match mem::replace(&mut self.state, State::Gone) {
-            State::Opening(mut opening) => opening.end_attempts(core),
+            State::Opening(mut opening) => {
+                if opening.plan.is_none() {
+                    core.sys.give_up(self.id.to_bits());
+                }
+                opening.end_attempts(core);
+            }
             State::Open(live) | State::Told(live) if live.stream.is_some() => {
                 drop(live.end_stream(core));
             }
