@@ -95,6 +95,8 @@ struct Inbox {
     messages: VecDeque<Message>,
     /// Our close frame waits until the messages have been read.
     closing: bool,
+    /// The server's close frame.
+    got: Option<CloseFrame>,
     /// The last event, taken out when it is an error that was given.
     closed: Option<Closed>,
     ended: bool,
@@ -213,7 +215,7 @@ impl WebSocket {
         self.inbox.room = Some(self.reactor.limits().high_water);
         let held = self.inbox.messages.iter().map(Message::cost).sum();
         self.reactor.consumed(self.id, held);
-        while !self.inbox.ended {
+        while !self.is_over() {
             self.turn(None)?;
         }
         match self.end()? {
@@ -240,8 +242,9 @@ impl WebSocket {
             }
             if std::mem::take(&mut self.inbox.closing) {
                 self.reactor.answer_close(self.id);
+                self.reactor.flush();
             }
-            if self.inbox.ended {
+            if self.is_over() {
                 self.reactor.flush();
                 return self.end();
             }
@@ -251,14 +254,25 @@ impl WebSocket {
             let turned = self.turn(until);
             self.reactor.be_lazy(false);
             turned?;
-            if late && self.inbox.messages.is_empty() && !self.inbox.ended {
+            if late && self.inbox.messages.is_empty() && !self.is_over() {
                 return Ok(Received::Nothing);
             }
         }
     }
 
+    /// Whether it has ended, or will as soon as the server closes the TCP connection: both close
+    /// frames have passed, and nothing waits. Some servers leave that to the client.
+    fn is_over(&self) -> bool {
+        self.inbox.ended || (self.inbox.got.is_some() && self.reactor.pending() == 0)
+    }
+
     /// How it ended: an error once, and `Closed` as often as it is asked for.
     fn end(&mut self) -> Result<Received, Error> {
+        if !self.inbox.ended
+            && let Some(got) = &self.inbox.got
+        {
+            return Ok(Received::Closed(got.clone()));
+        }
         match self.inbox.closed.take() {
             Some(Closed::Clean(frame)) => {
                 self.inbox.closed = Some(Closed::Clean(frame.clone()));
@@ -302,7 +316,10 @@ impl WebSocket {
                 inbox.closing = true;
                 inbox.ended = true;
             }
-            Event::Closing(_) => inbox.closing = true,
+            Event::Closing(frame) => {
+                inbox.closing = true;
+                inbox.got = Some(frame);
+            }
             // A pong; and what a stream would tell.
             _ => {}
         };
