@@ -207,7 +207,10 @@ impl Serving {
     fn settle(&mut self, peer: &mut Peer, index: usize) -> Option<()> {
         let os = &mut self.server.os;
         peer.conn.pump(self.now);
-        let Written { done, mut blocked, .. } = peer.link.write(os, peer.conn.outgoing()).ok()?;
+        let Written { done, mut blocked, broken, .. } = peer.link.write(os, peer.conn.outgoing());
+        if broken.is_some() {
+            return None;
+        }
         peer.conn.sent(done);
         peer.advance(self.now);
         let waits = peer.conn.outgoing().len();
@@ -273,7 +276,11 @@ impl Peer {
         let mut blocked = false;
         if let Some(tls) = &mut self.link.tls {
             tls.finish();
-            blocked = self.link.write(os, &[]).ok()?.blocked;
+            let written = self.link.write(os, &[]);
+            if written.broken.is_some() {
+                return None;
+            }
+            blocked = written.blocked;
         }
         if !blocked {
             os.finish(&self.link.socket);

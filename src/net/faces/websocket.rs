@@ -271,7 +271,9 @@ impl WebSocket {
         if !self.inbox.ended
             && let Some(got) = &self.inbox.got
         {
-            return Ok(Received::Closed(got.clone()));
+            let got = got.clone();
+            self.reactor.abandon_all();
+            return Ok(Received::Closed(got));
         }
         match self.inbox.closed.take() {
             Some(Closed::Clean(frame)) => {

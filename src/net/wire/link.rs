@@ -14,7 +14,6 @@ pub(crate) struct Link<S: Sys> {
 }
 
 /// What a write came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Written {
     /// Bytes that have left.
     pub(crate) done: usize,
@@ -23,6 +22,8 @@ pub(crate) struct Written {
     /// Bytes that the kernel has taken: over TLS other ones, and it may have taken a part of a record,
     /// of which no byte counts as left.
     pub(crate) taken: usize,
+    /// Then the socket broke. The system tells that once, and what was taken before counts.
+    pub(crate) broken: Option<ErrorKind>,
 }
 
 /// What a read came to.
@@ -75,40 +76,63 @@ impl<S: Sys> Link<S> {
     }
 
     /// Writes what it can of `bytes`. What the kernel has not taken has to be given again.
-    pub(crate) fn write(&mut self, sys: &mut S, bytes: &[u8]) -> Result<Written, ErrorKind> {
-        let mut done = 0;
-        let Some(tls) = &mut self.tls else {
-            while done < bytes.len() {
-                match retried(|| sys.write(&self.socket, &bytes[done..])) {
-                    Ok(Some(n)) => done += n,
-                    // What was taken counts; the next write tells the error.
-                    Err(kind) if done == 0 => return Err(kind),
-                    Ok(None) | Err(_) => {
-                        return Ok(Written { done, blocked: true, taken: done });
+    pub(crate) fn write(&mut self, sys: &mut S, bytes: &[u8]) -> Written {
+        let mut written = Written { done: 0, blocked: false, taken: 0, broken: None };
+        match &mut self.tls {
+            Some(tls) => {
+                let socket = &self.socket;
+                written.seal(sys, socket, tls, &mut self.sealed, bytes);
+            }
+            None => {
+                while written.done < bytes.len() {
+                    let rest = &bytes[written.done..];
+                    if !written.took(retried(|| sys.write(&self.socket, rest))) {
+                        break;
                     }
+                    written.done = written.taken;
                 }
             }
-            return Ok(Written { done, blocked: false, taken: done });
-        };
-        let mut taken = 0;
+        }
+        written
+    }
+}
+
+impl Written {
+    /// What one call came to; whether there may be another.
+    fn took(&mut self, wrote: Result<Option<usize>, ErrorKind>) -> bool {
+        match wrote {
+            Ok(Some(n)) => self.taken += n,
+            Ok(None) => self.blocked = true,
+            Err(kind) => self.broken = Some(kind),
+        }
+        !self.blocked && self.broken.is_none()
+    }
+
+    /// Encrypts and writes.
+    fn seal<S: Sys>(
+        &mut self,
+        sys: &mut S,
+        socket: &S::Socket,
+        tls: &mut Tls,
+        sealed: &mut usize,
+        bytes: &[u8],
+    ) {
         loop {
             if !tls.is_handshaking() {
-                let rest = bytes.get(done + self.sealed..).unwrap_or_default();
-                self.sealed += tls.encrypt(rest);
+                let rest = bytes.get(self.done + *sealed..).unwrap_or_default();
+                *sealed += tls.encrypt(rest);
             }
             while tls.wants_write() {
-                let mut out = Out { sys, socket: &self.socket };
-                match retried(|| tls.write(&mut out)) {
-                    Ok(Some(n)) => taken += n,
-                    Err(kind) if taken == 0 => return Err(kind),
-                    Ok(None) | Err(_) => return Ok(Written { done, blocked: true, taken }),
+                let mut out = Out { sys, socket };
+                if !self.took(retried(|| tls.write(&mut out))) {
+                    return;
                 }
             }
-            let sealed = std::mem::take(&mut self.sealed);
-            done = bytes.len().min(done + sealed);
+            let done = std::mem::take(sealed);
+            self.done = bytes.len().min(self.done + done);
             // All is done, or the handshake has to come first.
-            if sealed == 0 {
-                return Ok(Written { done, blocked: false, taken });
+            if done == 0 {
+                return;
             }
         }
     }
@@ -121,16 +145,22 @@ impl<S: Sys> Link<S> {
         sys: &mut S,
         rest: &mut Vec<u8>,
     ) -> Result<bool, ErrorKind> {
-        let Written { done, mut blocked, .. } = self.write(sys, rest)?;
-        rest.drain(..done);
+        let mut written = self.write(sys, rest);
+        rest.drain(..written.done);
+        if let Some(kind) = written.broken {
+            return Err(kind);
+        }
         if !rest.is_empty() {
             return Ok(false);
         }
         if let Some(tls) = &mut self.tls {
             tls.finish();
-            blocked = self.write(sys, &[])?.blocked;
+            written = self.write(sys, &[]);
         }
-        Ok(!blocked)
+        match written.broken {
+            Some(kind) => Err(kind),
+            None => Ok(!written.blocked),
+        }
     }
 }
 

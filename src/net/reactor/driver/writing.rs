@@ -153,13 +153,16 @@ impl<S: Sys> Live<S> {
         let idle = self.link.tls.is_none() && self.session.outgoing().is_empty();
         let (mut blocked, mut idle) = (false, idle);
         while !blocked && !idle {
-            let written = self.link.write(&mut core.sys, self.session.outgoing())?;
+            let written = self.link.write(&mut core.sys, self.session.outgoing());
             let done = written.done;
             blocked = written.blocked;
             if blocked || self.session.is_timed() {
                 core.now = core.sys.now();
             }
             self.session.sent_as(core.now, done, written.taken);
+            if let Some(kind) = written.broken {
+                return Err(kind);
+            }
             // A late pong may have come forth; else all is written, or TLS has to read.
             idle = done == 0 || self.session.outgoing().is_empty();
         }
