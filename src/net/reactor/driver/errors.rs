@@ -1,7 +1,7 @@
 //! Makes errors: what ended a connection, in the words that its owner is told. Nothing is changed
 //! here; what a secret URL must not show is taken out here.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Stage};
@@ -104,8 +104,10 @@ impl<'a> Known<'a> {
         match kind {
             kind if self.url != SECRET => kind,
             ErrorKind::Connect(all) => {
-                let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-                ErrorKind::Connect(all.into_iter().map(|(_, e)| (nowhere, e)).collect())
+                ErrorKind::Connect(all.into_iter().map(|(_, e)| (NOWHERE, e)).collect())
+            }
+            ErrorKind::Waited { limit, others, .. } => {
+                ErrorKind::Waited { limit, others, address: NOWHERE }
             }
             ErrorKind::Certificate(text, _) => {
                 let names = text.starts_with("the certificate is for ");
@@ -119,6 +121,9 @@ impl<'a> Known<'a> {
         }
     }
 }
+
+/// Stands for an address that is not to be shown.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 fn tls_ended() -> ErrorKind {
     ErrorKind::Tls("the server closed the connection".into(), None)

@@ -114,7 +114,10 @@ impl<S: Sys> Opening<S> {
         self.clock = match self.clock {
             Clock::Runs { until } if waits => {
                 if let Some((address, others)) = self.turn(core) {
-                    core.say(id, || format!("waiting for {others} with {}", self.shown(address)));
+                    let shown = self.shown(address);
+                    core.say(id, || {
+                        format!("waiting for its turn with {shown}: {others} before it")
+                    });
                 }
                 // One that was never tried has all of its time.
                 let left = match self.failed.is_empty() {
