@@ -327,7 +327,7 @@ impl Runtime {
     fn round_with(&mut self, limit: Option<f64>, batch: &mut Batch) -> mlua::Result<()> {
         if let Some((id, text)) = batch.only_text() {
             self.let_go()?;
-            let arguments = (self.time(limit), limit, id.to_bits(), text);
+            let arguments = (self.host.seconds(), limit, id.to_bits(), text);
             let stand = self.prelude.round_with.call(arguments)?;
             self.prelude.feed.collect(&self.lua, &[text.len()])?;
             return self.note(stand);
@@ -339,14 +339,7 @@ impl Runtime {
     /// Does what is ready, up to a time of the Luau side's clock.
     fn round(&mut self, limit: Option<f64>) -> mlua::Result<()> {
         self.let_go()?;
-        self.note(self.prelude.round.call((self.time(limit), limit))?)
-    }
-
-    /// The time by which a deadline may have passed. Where there is none, `run`, which has no limit,
-    /// need not ask the clock: one that was set meanwhile is looked at by the next round, at once.
-    fn time(&self, limit: Option<f64>) -> f64 {
-        let may_be_due = limit.is_some() || self.due.is_some() || self.stand.has(Stand::LEFT);
-        if may_be_due { self.host.seconds() } else { 0.0 }
+        self.note(self.prelude.round.call((self.host.seconds(), limit))?)
     }
 
     fn note(&mut self, (stand, due): (u8, Option<f64>)) -> mlua::Result<()> {

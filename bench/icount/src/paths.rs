@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use moonwire::luau::{Line, Options as LuauOptions, Runtime};
 use moonwire::proto::http::{Delivery, Request, Timing};
 use moonwire::proto::{Context, Event, Random, Session, Settings, Url, sse};
-use moonwire::{Config, Conn, Limits, Options, Reactor};
+use moonwire::{Config, Conn, Event as NetEvent, Limits, Options, Reactor, StreamOptions};
 
 use crate::server::Server;
 use crate::{Failure, icount_measured};
@@ -15,9 +15,11 @@ use crate::{Failure, icount_measured};
 /// What is counted.
 pub type Work<'a> = dyn FnMut() + 'a;
 
-pub const NAMES: [&str; 21] = [
+pub const NAMES: [&str; 35] = [
     "parse-16x1000",
     "parse-128x1000",
+    "parse-cut-1000",
+    "parse-cut-15000",
     "message-1m",
     "message-1m-in-place",
     "mask-1m",
@@ -25,18 +27,30 @@ pub const NAMES: [&str; 21] = [
     "utf8-ascii-1m",
     "utf8-mixed-1m",
     "utf8-mixed-fragments",
+    "utf8-mixed-in-place",
+    "utf8-ascii-fragments",
     "sse-events-1000",
     "sse-blocks-1000",
     "sse-blocks-crlf-1000",
     "stream-raw-1000",
     "stream-blocks-1000",
     "stream-blocks-length-1000",
+    "stream-raw-8x1000",
     "reactor-16x1000",
     "reactor-128x400",
+    "reactor-chunks-400",
+    "reactor-events-400",
     "luau-16x1000",
     "luau-128x400",
     "luau-step-16x1000",
     "luau-handlers-yield-1000",
+    "luau-binary-16x1000",
+    "luau-bytes-16x1000",
+    "luau-blocks-400",
+    "luau-each-of-100",
+    "luau-trips-300",
+    "luau-binary-trips-300",
+    "luau-sends-20x1000",
 ];
 
 const MIB: usize = 1024 * 1024;
@@ -47,25 +61,41 @@ pub fn run(path: &str) -> Result<(), Failure> {
     match path {
         "parse-16x1000" => parse(&numbered(1000, 16), 1000),
         "parse-128x1000" => parse(&numbered(1000, 128), 1000),
+        "parse-cut-1000" => cut(1000),
+        "parse-cut-15000" => cut(15_000),
         "message-1m" => parse(&frame(0x80 | BINARY, &vec![7; MIB]), 1),
-        "message-1m-in-place" => in_place(),
+        "message-1m-in-place" => in_place(BINARY, &vec![7; MIB]),
         "mask-1m" => send(&vec![7; MIB], 1),
         "mask-20x1000" => send(&[7; 20], 1000),
         "utf8-ascii-1m" => parse(&frame(0x80 | TEXT, &vec![b'a'; MIB]), 1),
         "utf8-mixed-1m" => parse(&frame(0x80 | TEXT, mixed().as_bytes()), 1),
         "utf8-mixed-fragments" => parse(&fragments(mixed().as_bytes(), 4093), 1),
+        "utf8-mixed-in-place" => in_place(TEXT, mixed().as_bytes()),
+        "utf8-ascii-fragments" => parse(&fragments(&vec![b'a'; MIB], 4093), 1),
         "sse-events-1000" => events(),
         "sse-blocks-1000" => blocks(&stream()),
         "sse-blocks-crlf-1000" => blocks(&crlf(&stream())),
         "stream-raw-1000" => exchange(Delivery::Raw, &chunked(&stream()))?,
         "stream-blocks-1000" => exchange(Delivery::Blocks, &chunked(&stream()))?,
         "stream-blocks-length-1000" => exchange(Delivery::Blocks, &with_length(&stream()))?,
+        "stream-raw-8x1000" => exchange(Delivery::Raw, &small_chunks(1000))?,
         "reactor-16x1000" => reactor(1000, 16)?,
         "reactor-128x400" => reactor(400, 128)?,
-        "luau-16x1000" => luau(1000, 16, COUNTS, false)?,
-        "luau-128x400" => luau(400, 128, COUNTS, false)?,
-        "luau-step-16x1000" => luau(1000, 16, COUNTS, true)?,
-        "luau-handlers-yield-1000" => luau(1000, 16, YIELDS, false)?,
+        "reactor-chunks-400" => reactor_stream(Delivery::Raw)?,
+        "reactor-events-400" => reactor_stream(Delivery::Events)?,
+        "luau-16x1000" => luau(&numbers(1000, 16)?, 1000, COUNTS, false)?,
+        "luau-128x400" => luau(&numbers(400, 128)?, 400, COUNTS, false)?,
+        "luau-step-16x1000" => luau(&numbers(1000, 16)?, 1000, COUNTS, true)?,
+        "luau-handlers-yield-1000" => luau(&numbers(1000, 16)?, 1000, YIELDS, false)?,
+        "luau-binary-16x1000" => luau(&binaries(b"")?, 1000, COUNTS, false)?,
+        "luau-bytes-16x1000" => luau(&binaries(b"\xFF")?, 1000, COUNTS, false)?,
+        "luau-blocks-400" => luau(&streams(400)?, 400, BLOCKS, false)?,
+        "luau-each-of-100" => {
+            luau(&Server::for_each(100, &[], numbered(1, 16))?, 100, EACH, false)?;
+        }
+        "luau-trips-300" => luau(&trips(TEXT, 300)?, 300, TRIPS, false)?,
+        "luau-binary-trips-300" => luau(&trips(BINARY, 300)?, 300, TRIPS, false)?,
+        "luau-sends-20x1000" => luau(&numbers(1, 16)?, 1000, SENDS, false)?,
         _ => return Err(format!("there is no path {path}").into()),
     }
     Ok(())
@@ -141,9 +171,38 @@ fn parse(input: &[u8], messages: usize) {
     assert_eq!(got, messages);
 }
 
+/// Texts of 1 MiB together out of reads of 64 KiB. What a read has cut is kept aside, and stands in
+/// front of the next one.
+fn cut(size: usize) {
+    let count = MIB / size;
+    let input = numbered(count, size);
+    let (mut session, now) = (session(), Instant::now());
+    let (mut tail, mut buf) = (Vec::new(), vec![0; size + 14]);
+    let (mut at, mut end, mut got) = (0, 0, 0);
+    icount_measured(&mut || {
+        let mut cx = Context { now, random: &mut Keys };
+        while end < input.len() {
+            end = input.len().min(end + 64 * 1024);
+            loop {
+                let (used, event) = session.receive(&mut cx, &input[at..end]);
+                at += used;
+                match event {
+                    Some(Event::Text(text)) => got += usize::from(text.as_str().len() == size),
+                    Some(other) => panic!("{other:?}"),
+                    None => break,
+                }
+            }
+            tail.clear();
+            tail.extend_from_slice(&input[at..end]);
+            buf[..tail.len()].copy_from_slice(std::hint::black_box(&tail));
+        }
+    });
+    assert_eq!(got, count);
+}
+
 /// The way of a large frame: the first read brings its head, the others go to where it stays.
-fn in_place() {
-    let input = frame(0x80 | BINARY, &vec![7; MIB]);
+fn in_place(opcode: u8, payload: &[u8]) {
+    let input = frame(0x80 | opcode, payload);
     let (mut session, now) = (session(), Instant::now());
     let mut got = 0;
     icount_measured(&mut || {
@@ -156,12 +215,13 @@ fn in_place() {
             at += n;
             match session.filled(&mut cx, n) {
                 Some(Event::Binary(data)) => got = data.len(),
+                Some(Event::Text(text)) => got = text.as_str().len(),
                 Some(other) => panic!("{other:?}"),
                 None => {}
             }
         }
     });
-    assert_eq!(got, MIB);
+    assert_eq!(got, payload.len());
 }
 
 fn send(payload: &[u8], messages: usize) {
@@ -179,8 +239,12 @@ fn send(payload: &[u8], messages: usize) {
 
 /// 1,000 events of 100 bytes and more.
 fn stream() -> Vec<u8> {
+    stream_of(1000)
+}
+
+fn stream_of(events: usize) -> Vec<u8> {
     let event = |i| format!("event: tick\nid: {i}\ndata: {i:0>40}\ndata: {}\n\n", "x".repeat(40));
-    (0..1000).map(event).collect::<String>().into_bytes()
+    (0..events).map(event).collect::<String>().into_bytes()
 }
 
 fn events() {
@@ -229,6 +293,15 @@ fn chunked(stream: &[u8]) -> Vec<u8> {
     response
 }
 
+/// A response whose body is chunks of 8 bytes.
+fn small_chunks(count: usize) -> Vec<u8> {
+    let chunks = (0..count).map(|i| format!("8\r\n{i:0>8}\r\n"));
+    head("Transfer-Encoding: chunked")
+        .into_iter()
+        .chain(chunks.collect::<String>().into_bytes())
+        .collect()
+}
+
 fn with_length(stream: &[u8]) -> Vec<u8> {
     // One byte is missing, so that the end is no event.
     [head(&format!("Content-Length: {}", stream.len() + 1)), stream.to_vec()].concat()
@@ -260,22 +333,69 @@ fn exchange(delivery: Delivery, response: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
+fn numbers(count: usize, size: usize) -> Result<Server, Failure> {
+    Server::start(&[], numbered(count, size))
+}
+
+/// 1,000 binary messages of 16 bytes.
+fn binaries(end: &[u8]) -> Result<Server, Failure> {
+    let bytes = |i| [format!("{i:0>0$}", 16 - end.len()).as_bytes(), end].concat();
+    Server::start(&[], (0..1000).flat_map(|i| frame(0x80 | BINARY, &bytes(i))).collect())
+}
+
+fn trips(opcode: u8, count: usize) -> Result<Server, Failure> {
+    let message = |i| frame(0x80 | opcode, format!("{i:0>32}").as_bytes());
+    Server::one_by_one((0..count).map(message).collect())
+}
+
+/// Events, each in a chunk of its own.
+fn streams(count: usize) -> Result<Server, Failure> {
+    let head = head("Transfer-Encoding: chunked");
+    let body = chunked(&stream_of(count)).split_off(head.len());
+    Server::start(&head, body)
+}
+
 /// All messages lie in the socket before the first is read, so that the reads are always the same.
 fn reactor(count: usize, size: usize) -> Result<(), Failure> {
-    let server = Server::start(numbered(count, size))?;
+    let server = numbers(count, size)?;
     let mut reactor = Reactor::new(Config::default())?;
-    reactor.open(Options::new(server.url())?)?;
+    reactor.open(Options::new(&server.url())?)?;
     let (mut open, mut got) = (false, 0);
     while !open {
-        reactor.turn(None, &mut |_: &mut Conn<'_>, event: moonwire::Event<'_>| {
-            open |= matches!(event, moonwire::Event::Opened(_));
+        reactor.turn(None, &mut |_: &mut Conn<'_>, event: NetEvent<'_>| {
+            open |= matches!(event, NetEvent::Opened(_));
         })?;
     }
     server.go();
     icount_measured(&mut || {
         while got < count {
-            let mut sink = |_: &mut Conn<'_>, event: moonwire::Event<'_>| {
-                got += usize::from(matches!(event, moonwire::Event::Text(_)));
+            let mut sink = |_: &mut Conn<'_>, event: NetEvent<'_>| {
+                got += usize::from(matches!(event, NetEvent::Text(_)));
+            };
+            reactor.turn(None, &mut sink).expect("it can wait");
+        }
+    });
+    assert_eq!(got, count);
+    Ok(())
+}
+
+/// The same of the pieces of a body.
+fn reactor_stream(delivery: Delivery) -> Result<(), Failure> {
+    let (count, server) = (400, streams(400)?);
+    let mut reactor = Reactor::new(Config::default())?;
+    reactor.open(StreamOptions::new("GET", &server.http_url())?.delivery(delivery))?;
+    let (mut open, mut got) = (false, 0);
+    while !open {
+        reactor.turn(None, &mut |_: &mut Conn<'_>, event: NetEvent<'_>| {
+            open |= matches!(event, NetEvent::Response(_));
+        })?;
+    }
+    server.go();
+    icount_measured(&mut || {
+        while got < count {
+            let mut sink = |_: &mut Conn<'_>, event: NetEvent<'_>| {
+                let is_piece = matches!(event, NetEvent::Chunk(_) | NetEvent::ServerSent(_));
+                got += usize::from(is_piece);
             };
             reactor.turn(None, &mut sink).expect("it can wait");
         }
@@ -313,9 +433,67 @@ end)
 told()
 ";
 
+const BLOCKS: &str = "
+local _, count, url = ...
+local HttpService = game:GetService('HttpService')
+local client = HttpService:CreateWebStreamClient(Enum.WebStreamClientType.SSE, { Url = url })
+local got, bytes = 0, 0
+client.MessageReceived:Connect(function(message)
+    got += 1
+    bytes += #message
+    if got == count then
+        told()
+    end
+end)
+client.Opened:Wait()
+told()
+";
+
+const EACH: &str = "
+local url, count = ...
+local got, all = 0, {}
+for i = 1, count do
+    local ws = WebSocket.connect(url)
+    ws.OnMessage:Connect(function(message)
+        got += 1
+        if got == count then
+            told()
+        end
+    end)
+    all[i] = ws
+end
+told()
+";
+
+const TRIPS: &str = "
+local url, count = ...
+local ws = WebSocket.connect(url)
+local got = 0
+ws.OnMessage:Connect(function(message)
+    got += 1
+    if got == count then
+        told()
+    else
+        ws:Send(message)
+    end
+end)
+told()
+";
+
+const SENDS: &str = "
+local url, count = ...
+local ws = WebSocket.connect(url)
+ws.OnMessage:Connect(function(message)
+    for i = 1, count do
+        ws:Send('a text of 20 bytes..')
+    end
+    told()
+end)
+told()
+";
+
 /// A script says `told` when it is ready, and again when it has heard everything.
-fn luau(count: usize, size: usize, script: &str, stepped: bool) -> Result<(), Failure> {
-    let server = Server::start(numbered(count, size))?;
+fn luau(server: &Server, count: usize, script: &str, stepped: bool) -> Result<(), Failure> {
     let options = LuauOptions::new(|line: Line<'_>| eprintln!("{line}"));
     // Under callgrind everything takes long enough for one, and the counts would hang on chance.
     let mut runtime = Runtime::new(options.stand_in(false))?;
@@ -331,7 +509,7 @@ fn luau(count: usize, size: usize, script: &str, stepped: bool) -> Result<(), Fa
         Ok(())
     })?;
     lua.globals().set("told", tell)?;
-    runtime.spawn("icount", script, (server.url(), count))?;
+    runtime.spawn("icount", script, (server.url(), count, server.http_url()))?;
     let long = Duration::from_secs(3600);
     while !ready.load(Ordering::Relaxed) {
         runtime.step(long)?;

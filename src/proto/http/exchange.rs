@@ -28,8 +28,8 @@ pub(crate) struct Exchange {
     /// Of the response, once its first line is there.
     status: Option<u16>,
     timing: Timing,
-    /// When the time for what is waited for is over, and when that for the next byte of the request
-    /// to leave is.
+    /// When the time for the head is over, and when that for the next byte of the request to leave
+    /// is.
     deadline: Option<Instant>,
     stall: Option<Instant>,
     pace: Pace,
@@ -37,9 +37,6 @@ pub(crate) struct Exchange {
     started: Option<Instant>,
     /// Bytes of the request that were left when it ended.
     unsent: usize,
-    /// When something of the body came last. The events of one read all have one time, and the
-    /// deadline is counted once for them.
-    heard: Option<Instant>,
     notes: Option<Vec<Note>>,
 }
 
@@ -53,6 +50,8 @@ enum State {
     Body {
         body: Body,
         output: Output,
+        /// When its silence began, if it is silent.
+        heard: Instant,
     },
     /// The body is over; the end is still to be told.
     Last,
@@ -100,7 +99,6 @@ impl Exchange {
             pace: Pace::default(),
             started: None,
             unsent: 0,
-            heard: None,
             notes,
         }
     }
@@ -108,7 +106,7 @@ impl Exchange {
     /// The connection is ready, or is read again after a pause: the time for what is waited for
     /// starts.
     pub(crate) fn connected(&mut self, now: Instant) {
-        match self.state {
+        match &mut self.state {
             State::Head { .. } if self.out.len() == 0 => self.await_head(now),
             State::Head { .. } => {
                 self.started = Some(now);
@@ -118,7 +116,7 @@ impl Exchange {
                     self.deadline = None;
                 }
             }
-            State::Body { .. } => self.deadline = self.timing.idle_end(now),
+            State::Body { heard, .. } => *heard = now,
             State::Last | State::Done => {}
         }
     }
@@ -172,8 +170,10 @@ impl Exchange {
         let (waited, n) = (self.out.len() > 0, n.min(self.out.len()));
         self.out.sent(n);
         let moved = self.pace.sent(now, n, taken, self.out.len());
-        if moved && matches!(self.state, State::Body { .. }) {
-            self.deadline = self.timing.idle_end(now);
+        if let State::Body { heard, .. } = &mut self.state
+            && moved
+        {
+            *heard = now;
         }
         // A server that has answered need not read on.
         let State::Head { .. } = self.state else { return };
@@ -197,17 +197,24 @@ impl Exchange {
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        [self.deadline, self.stall].into_iter().flatten().min()
+        [self.awaited(), self.stall].into_iter().flatten().min()
+    }
+
+    /// When the time for what is waited for is over.
+    fn awaited(&self) -> Option<Instant> {
+        match self.state {
+            State::Body { heard, .. } => self.timing.idle_end(heard),
+            _ => self.deadline,
+        }
     }
 
     pub(crate) fn on_deadline(&mut self, now: Instant) -> Option<Event<'static>> {
         if self.stall.is_some_and(|at| at <= now) {
             return Some(self.fail(HttpError::Stalled));
         }
-        if self.deadline.is_none_or(|at| at > now) {
+        if self.awaited().is_none_or(|at| at > now) {
             return None;
         }
-        self.deadline = None;
         match self.state {
             State::Head { .. } => Some(self.fail(HttpError::Timeout)),
             State::Body { .. } => Some(self.fail(HttpError::Idle)),
@@ -301,8 +308,8 @@ impl Exchange {
             Delivery::Events => Output::Events(Box::new(Events::new(&self.limits))),
             Delivery::Blocks => Output::Blocks(Box::new(Blocks::new(&self.limits))),
         };
-        self.state = State::Body { body, output };
-        (self.deadline, self.stall) = (self.timing.idle_end(now), None);
+        self.state = State::Body { body, output, heard: now };
+        (self.deadline, self.stall) = (None, None);
         let Head { status, reason, fields, .. } = head;
         let url = self.request.shown_url().to_owned();
         Ok(Event::Response(Box::new(Response { status, reason, headers: fields, url })))
@@ -315,7 +322,7 @@ impl Exchange {
     fn body<'b>(&mut self, now: Instant, input: &'b [u8]) -> (usize, Option<Event<'b>>) {
         let mut used = 0;
         loop {
-            let State::Body { body, output } = &mut self.state else { return (used, None) };
+            let State::Body { body, output, heard } = &mut self.state else { return (used, None) };
             let (skipped, piece) = match body.step(&input[used..], &self.limits) {
                 Ok(step) => step,
                 Err(e) => return self.broken(input, e),
@@ -327,10 +334,7 @@ impl Exchange {
                 Piece::End => return (input.len(), Some(self.complete())),
             };
             // Data alone counts: chunk lines and trailers could drip for hours.
-            if self.heard != Some(now) {
-                self.heard = Some(now);
-                self.deadline = self.timing.idle_end(now);
-            }
+            *heard = now;
             let data = &input[used..used + n];
             let taken = match output {
                 Output::Raw => {
