@@ -53,20 +53,36 @@ impl<S: Sys> Driver<S> {
     /// waited, and a wait reports some of the sockets only. One that is stopped, whose silence does
     /// not count anyway, reads once: the answer to a close frame may be there.
     pub(in crate::net) fn catch_up(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
-        self.parse_all(core, sink);
-        let stopped = self.flow.is_stopped();
+        if !self.session_is_due(core) {
+            return;
+        }
+        if !self.flow.paused {
+            self.parse_all(core, sink);
+        }
         if self.live().is_some_and(|live| !live.is_deaf()) {
-            if stopped {
+            if self.flow.is_stopped() {
                 core.handed = core.limits.turn;
             }
             self.touch(core);
             // What is there has to count before the time does, and so has what the kernel takes now:
             // it tells of room only when there is much.
             self.write_early(core);
-            let lazy = std::mem::take(&mut core.lazy);
-            self.read(core, sink);
-            core.lazy = lazy;
+            if !self.is_behind() {
+                let lazy = std::mem::take(&mut core.lazy);
+                self.read(core, sink);
+                core.lazy = lazy;
+            }
         }
+        // A pause does not keep an end from coming, nor what came before it.
+        if self.flow.paused && self.session_is_due(core) {
+            self.parse_all(core, sink);
+        }
+    }
+
+    fn session_is_due(&self, core: &Core<S>) -> bool {
+        let live = self.live_ref();
+        let at = live.and_then(|live| live.deadline(self.flow.is_stopped()));
+        at.is_some_and(|at| at <= core.now)
     }
 
     fn read(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {

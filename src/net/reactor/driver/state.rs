@@ -395,6 +395,8 @@ impl<S: Sys> Driver<S> {
 
     pub(in crate::net) fn on_deadline(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         self.touch(core);
+        // It may have waited long enough for room.
+        self.balance(core);
         match &mut self.state {
             State::Opening(opening) => match opening.late(core) {
                 Some((stage, kind)) => self.fail(core, sink, stage, kind),
