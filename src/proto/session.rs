@@ -190,7 +190,7 @@ impl Session {
     /// here.
     #[inline]
     pub fn sent(&mut self, now: Instant, n: usize) {
-        self.sent_as(now, n, n);
+        self.sent_as(now, n, n.min(self.outgoing().len()));
     }
 
     /// The same where the kernel has taken `taken` bytes for it: over TLS others, and it may have
