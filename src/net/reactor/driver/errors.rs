@@ -107,6 +107,10 @@ impl<'a> Known<'a> {
                 let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
                 ErrorKind::Connect(all.into_iter().map(|(_, e)| (nowhere, e)).collect())
             }
+            ErrorKind::Waited { limit, others, .. } => {
+                let address = SocketAddr::from(([0, 0, 0, 0], 0));
+                ErrorKind::Waited { limit, others, address }
+            }
             ErrorKind::Certificate(text, _) => {
                 let names = text.starts_with("the certificate is for ");
                 let other = || "the certificate is for another name".into();
