@@ -387,7 +387,7 @@ impl<S: Sys> Driver<S> {
                 other => break (other, false),
             }
             // Where nothing is left, the end may be told without another byte.
-            if (handed >= room || conn.is_paused()) && at < input.len() {
+            if conn.is_paused() || handed >= room && at < input.len() {
                 break (None, true);
             }
         };
