@@ -253,9 +253,10 @@ fn what_an_owner_holds_stops_the_reading_until_it_is_consumed() {
     let mut wire = Wire::new(limits);
     let (id, tcp) = wire.open(ws());
     let turn = |wire: &mut Wire| {
-        let mut hold = |conn: &mut Conn<'_>, event: &Event<'_>| match event {
-            Event::Binary(data) => conn.hold(data.len()),
-            _ => {}
+        let mut hold = |conn: &mut Conn<'_>, event: &Event<'_>| {
+            if let Event::Binary(data) = event {
+                conn.hold(data.len());
+            }
         };
         (0..10).for_each(|_| wire.turn_with(&mut hold));
         std::mem::take(&mut wire.told)

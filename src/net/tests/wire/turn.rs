@@ -141,10 +141,10 @@ fn so_many_are_let_in_as_the_limit_says() {
         let mut bench = Bench::new(Limits { opening_per_peer, ..limits() });
         let inside = opening_per_peer.max(1);
         let ids: Vec<_> = (0..6).map(|_| bench.start(patient())).collect();
-        for n in 0..6 {
+        for (n, id) in ids.into_iter().enumerate() {
             assert_eq!(bench.tcps(), 6.min(inside + n));
             bench.opens(n);
-            assert!(bench.reactor.is_open(ids[n]));
+            assert!(bench.reactor.is_open(id));
         }
     }
     // A failure makes room as well.
