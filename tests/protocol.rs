@@ -294,6 +294,8 @@ fn options(words: &str, mode: Mode) -> Result<(Settings, Option<&str>, Option<Du
             "interim" => limits.interim = number()? as u32,
             "close" => limits.close = time(value)?,
             "pong" => limits.pong = time(value)?,
+            "stall" => limits.stall = time(value)?,
+            "ping_floor" => limits.ping_floor = time(value)?,
             "protocol" => protocol = Some(value),
             "deadline" => deadline = Some(time(value)?),
             _ => return Err(format!("{word}?")),
@@ -350,7 +352,7 @@ impl Run<'_> {
             }
             _ => {}
         }
-        let was_closed = self.sim.closed;
+        let (was_closed, waited) = (self.sim.closed, self.sim.session.buffered());
         let garbage = self.mode == Mode::Garbage && self.ends.contains(&at);
         match word {
             "open" => (self.sim, self.stalled) = (Sim::new(options(rest, self.mode)?.0), false),
@@ -373,6 +375,9 @@ impl Run<'_> {
         self.sim.pump();
         if !self.stalled {
             self.sim.take(usize::MAX, self.step());
+        } else if self.sim.session.buffered() > waited {
+            // A driver tries to write what is new.
+            self.sim.session.sent(self.sim.now, 0);
         }
         if self.mode == Mode::Whole && self.sim.closed && !was_closed {
             self.ends.insert(at);

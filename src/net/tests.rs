@@ -18,6 +18,7 @@ use crate::proto::CloseFrame;
 use crate::proto::ws::handshake;
 
 mod at_once;
+mod wire;
 
 const MS: Duration = Duration::from_millis(1);
 const NS: Duration = Duration::from_nanos(1);

@@ -13,6 +13,7 @@ mod peer;
 mod redirect;
 mod rules;
 mod secrets;
+mod slow;
 mod stream;
 mod stream_faces;
 mod upload;

@@ -106,6 +106,11 @@ impl<'a> Conn<'a> {
         self.room = 0;
     }
 
+    #[inline]
+    pub(in crate::net) fn is_paused(&self) -> bool {
+        self.room == 0
+    }
+
     /// Bytes that the turn may hand over, all that it has handed over already included.
     #[inline]
     pub(in crate::net) fn room(&self) -> usize {

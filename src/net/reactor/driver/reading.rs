@@ -402,7 +402,7 @@ impl<S: Sys> Driver<S> {
                 other => break (other, false),
             }
             // Where nothing is left, the end may be told without another byte.
-            if handed >= conn.room() && at < input.len() {
+            if conn.is_paused() || handed >= conn.room() && at < input.len() {
                 break (None, true);
             }
         };

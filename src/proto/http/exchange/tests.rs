@@ -529,6 +529,199 @@ fn the_limits_of_time() {
     assert_eq!(sim.exchange.deadline(), at(&sim, 5));
 }
 
+/// A POST whose bytes the kernel takes as the test says, with the limits of its owner or of all.
+fn upload(limits: Limits, timing: impl FnOnce(Instant) -> Timing) -> Sim {
+    let mut request = Request::new("POST", Url::parse_http("http://a.example/x").unwrap()).unwrap();
+    request.body(vec![7; 10_000]).unwrap();
+    let now = Instant::now();
+    let settings = Settings { limits: Arc::new(limits), ..Settings::default() };
+    let exchange = Exchange::new(request, Delivery::Raw, &settings, timing(now));
+    Sim { exchange, now, input: Vec::new(), told: Vec::new() }
+}
+
+impl Sim {
+    /// The connection is ready, and the kernel has no room.
+    fn refused(&mut self) {
+        self.exchange.connected(self.now);
+        self.exchange.sent(self.now, 0, 0);
+    }
+
+    /// So many seconds later the kernel takes so many bytes.
+    fn takes(&mut self, later: u64, n: usize) {
+        self.now += seconds(later);
+        self.late();
+        self.exchange.sent(self.now, n, n);
+    }
+
+    /// Seconds up to the deadline.
+    fn left(&self) -> Option<u64> {
+        self.exchange.deadline().map(|at| at.saturating_duration_since(self.now).as_secs())
+    }
+
+    fn rest(&self) -> usize {
+        self.exchange.buffered()
+    }
+}
+
+#[test]
+fn the_time_of_the_response_starts_with_the_last_byte_of_the_request() {
+    let timing = |now: Instant| Timing {
+        total: Some(now + seconds(1000)),
+        response: Some(seconds(20)),
+        idle: None,
+    };
+    let limits = || Limits { stall: seconds(60), ..Limits::default() };
+    let mut sim = upload(limits(), timing);
+    assert_eq!(sim.left(), Some(1000), "while it is being connected");
+    sim.refused();
+    for _ in 0..10 {
+        assert_eq!(sim.left(), Some(60), "the next byte has its own");
+        sim.takes(50, 1000);
+    }
+    let rest = sim.rest();
+    sim.takes(50, rest - 1);
+    assert_eq!(sim.left(), Some(60));
+    sim.takes(50, 1);
+    assert_eq!(sim.left(), Some(20));
+    sim.now += seconds(20) - Duration::from_nanos(1);
+    sim.late();
+    assert_eq!(sim.text(), "");
+    sim.now += Duration::from_nanos(1);
+    sim.late();
+    assert_eq!((sim.text().as_str(), sim.exchange.unsent()), ("= Timeout", 0));
+
+    // What the kernel holds is on its way: 2,000 bytes where it took the rest in 10 s.
+    let mut sim = upload(limits(), timing);
+    sim.exchange.connected(sim.now);
+    sim.exchange.sent(sim.now, 2000, 2000);
+    sim.takes(5, sim.rest() - 2000);
+    sim.takes(5, 2000);
+    let taken = sim.exchange.pace.left() - 2000;
+    assert_eq!(sim.left(), Some(20 + 10 * 2000 / taken), "{taken}");
+
+    // Over TLS bytes are taken before they count as sent; none of them is the last.
+    let mut sim = upload(limits(), timing);
+    sim.refused();
+    sim.now += seconds(50);
+    sim.exchange.sent(sim.now, 0, 5000);
+    assert_eq!(sim.left(), Some(60));
+}
+
+#[test]
+fn an_upload_puts_off_what_is_not_the_limit_of_its_owner() {
+    // A limit of the owner's is one of it all.
+    let mut sim = upload(Limits::default(), |now| Timing {
+        total: Some(now + seconds(70)),
+        ..Timing::default()
+    });
+    sim.refused();
+    assert_eq!(sim.left(), Some(60), "nothing has left yet");
+    sim.takes(50, 1000);
+    assert_eq!(sim.left(), Some(20));
+    sim.takes(19, sim.rest());
+    assert_eq!(sim.left(), Some(1));
+    sim.now += seconds(1);
+    sim.late();
+    assert_eq!(sim.text(), "= Timeout");
+
+    // That of all redirects together counts what is waited for.
+    let mut sim = upload(Limits::default(), |now| Timing {
+        total: Some(now + seconds(70)),
+        response: Some(seconds(60)),
+        idle: None,
+    });
+    // It took 30 s to connect, and 100 s to upload.
+    sim.now += seconds(30);
+    let total = sim.exchange.timing.total.unwrap();
+    sim.refused();
+    sim.takes(50, 1000);
+    sim.takes(50, sim.rest());
+    assert_eq!(sim.exchange.timing.total, Some(total + seconds(100)));
+    assert_eq!(sim.left(), Some(40), "70 less the 30");
+    // Later calls do not put it off again.
+    sim.exchange.sent(sim.now + seconds(10), 0, 0);
+    assert_eq!(sim.left(), Some(40));
+    sim.now += seconds(40);
+    sim.late();
+    assert_eq!(sim.text(), "= Timeout");
+}
+
+#[test]
+fn an_upload_of_which_no_byte_leaves_is_stalled() {
+    let make = || {
+        let limits = Limits { stall: seconds(10), ..Limits::default() };
+        let response = Some(seconds(1));
+        upload(limits, |_| Timing { response, ..Timing::default() })
+    };
+    let mut sim = make();
+    sim.refused();
+    sim.takes(9, 1);
+    assert_eq!(sim.left(), Some(10));
+    // A look at the socket is no byte.
+    sim.takes(9, 0);
+    assert_eq!(sim.left(), Some(1));
+    let rest = sim.rest();
+    sim.now += seconds(1);
+    sim.late();
+    assert_eq!((sim.text().as_str(), sim.exchange.unsent()), ("= Stalled", rest));
+
+    // Interim responses are no byte of the request either.
+    let mut sim = make();
+    sim.refused();
+    sim.now += seconds(9);
+    sim.feed(b"HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(sim.left(), Some(1));
+    sim.now += seconds(1);
+    sim.late();
+    assert_eq!(sim.text(), "= Stalled");
+
+    // A server that has answered need not read on.
+    let mut sim = make();
+    sim.refused();
+    sim.now += seconds(9);
+    sim.feed(b"HTTP/1.1 413 Big\r\nContent-Length: 9\r\n\r\n");
+    assert_eq!(sim.left(), None);
+    sim.takes(9, 5);
+    sim.takes(9, 0);
+    assert_eq!(sim.left(), None);
+    sim.now += seconds(1000);
+    sim.late();
+    assert_eq!(sim.text(), "413 Big");
+    assert!(sim.exchange.unsent() > 0);
+    sim.feed(b"too large");
+    assert_eq!(sim.text(), "413 Big <too large> = complete");
+    assert_eq!(sim.exchange.unsent(), 0, "it was not wanted");
+}
+
+#[test]
+fn a_server_that_reads_on_behind_its_head_is_not_idle() {
+    let idle = Some(seconds(5));
+    let mut sim = upload(Limits::default(), |_| Timing { idle, ..Timing::default() });
+    sim.refused();
+    sim.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n");
+    assert_eq!(sim.left(), Some(5));
+    for _ in 0..10 {
+        sim.takes(4, 100);
+        assert_eq!(sim.left(), Some(5));
+    }
+    // What is refused tells nothing, and neither does what the kernel takes at once.
+    sim.takes(4, 0);
+    assert_eq!(sim.left(), Some(1));
+    let (rest, now) = (sim.rest(), sim.now);
+    sim.takes(0, rest);
+    assert_eq!(sim.left(), Some(5), "it has made room meanwhile");
+    sim.now = now + seconds(5);
+    sim.late();
+    assert_eq!(sim.text(), "200 OK = Idle");
+
+    let mut sim = upload(Limits::default(), |_| Timing { idle, ..Timing::default() });
+    sim.exchange.connected(sim.now);
+    sim.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n");
+    sim.takes(4, 5000);
+    sim.takes(0, sim.rest());
+    assert_eq!(sim.left(), Some(1), "the kernel had room");
+}
+
 #[test]
 fn interim_responses_are_skipped_up_to_the_limit() {
     // FAULTS 31.

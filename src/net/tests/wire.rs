@@ -1,0 +1,261 @@
+//! Time counts from the wire, and what was accepted arrives or is told to be lost: with servers that
+//! read when the test says, and that end.
+
+mod backlog;
+mod crowd;
+mod pause;
+mod turn;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const NOTHING: [&str; 0] = [];
+
+/// How a server ends a connection, once what it has sent is read and what it has room for written.
+#[derive(Clone, Copy)]
+enum End {
+    /// It sends no more.
+    Eof,
+    /// It is gone.
+    Reset,
+    /// It is gone, and writing tells it first.
+    Deaf,
+    /// It neither sends nor reads any more, without an error.
+    Over,
+}
+
+/// The system of the [`Bench`], with ends.
+struct Line(Toy, Arc<Ear>);
+
+struct Ear {
+    world: World,
+    /// By the numbers of the connections.
+    ends: Mutex<BTreeMap<usize, End>>,
+    /// A socket has no room as soon as it is connected.
+    full: AtomicBool,
+}
+
+impl Ear {
+    fn end(&self, tcp: usize) -> Option<End> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).get(&tcp).copied()
+    }
+}
+
+fn reset() -> io::Error {
+    io::ErrorKind::ConnectionReset.into()
+}
+
+impl Sys for Line {
+    type Socket = Fd;
+    type Poller = Ear;
+
+    fn poller(&self) -> &Arc<Ear> {
+        &self.1
+    }
+
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    fn random(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.0.random(bytes)
+    }
+
+    fn connect(&mut self, to: SocketAddr) -> io::Result<Fd> {
+        self.0.connect(to)
+    }
+
+    fn connected(&mut self, socket: &Fd) -> io::Result<()> {
+        self.0.connected(socket)
+    }
+
+    fn read(&mut self, socket: &Fd, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.read(socket, buf);
+        match self.1.end(socket.1) {
+            Some(End::Eof | End::Over) if read.is_err() => Ok(0),
+            Some(End::Reset) if read.is_err() => Err(reset()),
+            _ => read,
+        }
+    }
+
+    fn append(&mut self, socket: &Fd, buf: &mut Vec<u8>, max: usize) -> io::Result<usize> {
+        let mut piece = vec![0; max.min(crowd::PIECE)];
+        let n = self.read(socket, &mut piece)?;
+        buf.extend_from_slice(&piece[..n]);
+        Ok(n)
+    }
+
+    fn write(&mut self, socket: &Fd, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.0.write(socket, bytes);
+        match self.1.end(socket.1) {
+            Some(End::Reset | End::Deaf) if written.is_err() => Err(reset()),
+            _ => written,
+        }
+    }
+
+    fn finish(&mut self, socket: &Fd) {
+        self.0.finish(socket);
+    }
+
+    fn watch(&mut self, socket: &Fd, token: u64, what: Interest, new: bool) -> io::Result<()> {
+        self.0.watch(socket, token, what, new)
+    }
+
+    fn forget(&mut self, socket: &Fd) {
+        self.0.forget(socket);
+    }
+
+    fn resolve(&mut self, id: u64, name: &str, port: u16) -> io::Result<()> {
+        self.0.resolve(id, name, port)
+    }
+
+    fn resolved(&mut self) -> Option<Answer> {
+        self.0.resolved()
+    }
+}
+
+impl Poller for Ear {
+    /// A socket that has failed is ready for all, whatever is waited for.
+    fn wait(&self, now: Instant, until: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        self.world.wait(now, until, ready)?;
+        let full = self.full.load(Ordering::Relaxed);
+        for (number, tcp) in self.world.lock().tcps.iter_mut().enumerate() {
+            if full && tcp.writes == 0 {
+                tcp.room = 0;
+            }
+            let Some((token, interest)) = tcp.watched else { continue };
+            match self.end(number) {
+                Some(End::Eof) if interest.read && tcp.input.is_empty() => {
+                    ready.push(Ready { token, read: true, write: false });
+                }
+                Some(End::Reset | End::Deaf | End::Over) => {
+                    ready.retain(|other| other.token != token);
+                    ready.push(Ready { token, read: true, write: true });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn wake(&self) {}
+}
+
+/// As the [`Bench`]: a reactor, its servers, and what it has told.
+struct Wire {
+    ear: Arc<Ear>,
+    reactor: Reactor<Line>,
+    told: Vec<String>,
+}
+
+/// As [`shown`]; an error by its kind, and with the bytes that are lost.
+fn said(event: Event<'_>) -> String {
+    match event {
+        Event::Closed(Closed::Failed(e)) => format!("failed {:?}, {} unsent", e.kind(), e.unsent()),
+        Event::Closed(Closed::Lost(e)) => format!("lost {:?}, {} unsent", e.kind(), e.unsent()),
+        other => shown(other),
+    }
+}
+
+impl Wire {
+    fn new(limits: Limits) -> Wire {
+        let Bench { world, .. } = Bench::new(Limits::default());
+        let ear =
+            Arc::new(Ear { world: world.clone(), ends: Mutex::default(), full: false.into() });
+        let line = Line(Toy(world.clone(), Arc::new(world)), Arc::clone(&ear));
+        let reactor = Reactor::with_sys(line, Config { limits, ..Config::default() }).unwrap();
+        Wire { ear, reactor, told: Vec::new() }
+    }
+
+    /// What a server's end of a connection is, or is to be.
+    fn tcp<R>(&self, tcp: usize, look: impl FnOnce(&mut Tcp) -> R) -> R {
+        look(&mut self.ear.world.lock().tcps[tcp])
+    }
+
+    /// So much is taken from now on.
+    fn room(&self, tcp: usize, bytes: usize) {
+        self.tcp(tcp, |tcp| tcp.room = bytes);
+    }
+
+    fn ends(&self, tcp: usize, end: End) {
+        self.ear.ends.lock().unwrap().insert(tcp, end);
+    }
+
+    fn gives(&self, tcp: usize, bytes: &[u8]) {
+        self.tcp(tcp, |tcp| tcp.input.extend(bytes));
+    }
+
+    fn wrote(&self, tcp: usize) -> Vec<u8> {
+        self.tcp(tcp, |tcp| std::mem::take(&mut tcp.output))
+    }
+
+    /// One turn, with `act` for each event before it is written down.
+    fn turn_with(&mut self, act: &mut dyn FnMut(&mut Conn<'_>, &Event<'_>)) {
+        let (now, told) = (self.ear.world.lock().now, &mut self.told);
+        let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| {
+            act(conn, &event);
+            told.push(said(event));
+        };
+        self.reactor.turn(Some(now), &mut sink).unwrap();
+    }
+
+    /// More turns than any step needs, and what they told.
+    fn turns(&mut self) -> Vec<String> {
+        (0..10).for_each(|_| self.turn_with(&mut |_, _| {}));
+        std::mem::take(&mut self.told)
+    }
+
+    /// Time passes, and then a turn sees it.
+    fn pass(&mut self, span: Duration) -> Vec<String> {
+        self.ear.world.lock().now += span;
+        self.turns()
+    }
+
+    /// Until `limit`, and not a nanosecond earlier.
+    fn ends_after(&mut self, limit: Duration) -> Vec<String> {
+        assert_eq!(self.pass(limit - NS), NOTHING);
+        self.pass(NS)
+    }
+
+    /// The next connection, open: its id, and its number here.
+    fn open(&mut self, options: Options) -> (ConnId, usize) {
+        let tcp = self.ear.world.lock().tcps.len();
+        let id = self.reactor.open(options).unwrap();
+        assert_eq!(self.turns(), NOTHING);
+        let head = String::from_utf8(self.wrote(tcp)).unwrap();
+        let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+        let answer = format!(
+            "HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\n\r\n",
+            handshake::accept(key)
+        );
+        self.gives(tcp, answer.as_bytes());
+        assert_eq!(self.turns(), ["opened"]);
+        (id, tcp)
+    }
+
+    /// A request of which nothing has left, and so many bytes of it wait.
+    fn ask(&mut self, options: StreamOptions) -> (ConnId, usize, usize) {
+        let tcp = self.ear.world.lock().tcps.len();
+        let id = self.reactor.open(options).unwrap();
+        self.ear.full.store(true, Ordering::Relaxed);
+        assert_eq!(self.turns(), NOTHING);
+        self.ear.full.store(false, Ordering::Relaxed);
+        (id, tcp, self.reactor.buffered(id))
+    }
+}
+
+/// A frame with the mask key 0, as this client sends it.
+fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match payload.len() {
+        n @ 0..126 => bytes.push(0x80 | n as u8),
+        n => bytes.extend([0x80 | 126, (n >> 8) as u8, n as u8]),
+    }
+    bytes.extend([0; 4]);
+    bytes.extend(payload);
+    bytes
+}

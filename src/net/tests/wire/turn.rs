@@ -1,0 +1,158 @@
+//! Waiting for one's turn is not connecting (RFC 6455 §4.1, 2).
+
+use super::*;
+
+fn limits() -> Limits {
+    Limits { opening: SECOND, opening_wait: 60 * SECOND, ..Limits::default() }
+}
+
+/// With a time limit of the opening that no test reaches.
+fn patient() -> Options {
+    ws().timeout(1000 * SECOND)
+}
+
+impl Bench {
+    fn tcps(&self) -> usize {
+        self.world.lock().tcps.len()
+    }
+
+    /// Which of these are open.
+    fn open_of(&mut self, ids: &[ConnId]) -> Vec<bool> {
+        ids.iter().map(|&id| self.reactor.is_open(id)).collect()
+    }
+
+    /// The handshake of this connection is over.
+    fn opens(&mut self, tcp: usize) {
+        self.gives(tcp, self.answer(tcp).as_bytes());
+        assert_eq!(self.turns(), ["opened"]);
+    }
+}
+
+#[test]
+fn the_time_of_an_opening_starts_with_its_turn() {
+    let mut bench = Bench::new(limits());
+    for _ in 0..3 {
+        bench.start(ws());
+    }
+    // Each hangs, has all of its time, and fails alone.
+    for n in 1..=3 {
+        assert_eq!(bench.tcps(), n);
+        assert_eq!(bench.pass(SECOND - NS), NOTHING);
+        assert_eq!(bench.pass(NS), ["failed Handshake: 1s are over"]);
+    }
+    assert!(bench.reactor.is_empty());
+    // Also where connecting is what hangs; and a limit of one's own is as good as that of all.
+    bench.world.lock().accepts = false;
+    bench.start(ws());
+    bench.start(ws().timeout(2 * SECOND));
+    assert_eq!(bench.pass(SECOND), ["failed Connect: 1s are over"]);
+    assert_eq!(bench.pass(2 * SECOND - NS), NOTHING);
+    assert_eq!(bench.pass(NS), ["failed Connect: 2s are over"]);
+    // Neither does one that waited have more.
+    bench.world.lock().accepts = true;
+    bench.start(patient());
+    let id = bench.start(ws());
+    assert_eq!(bench.pass(50 * SECOND), NOTHING);
+    let tcp = bench.tcps() - 1;
+    bench.opens(tcp);
+    assert_eq!(bench.pass(SECOND - NS), NOTHING);
+    bench.opens(tcp + 1);
+    assert!(bench.reactor.is_open(id));
+}
+
+#[test]
+fn a_wait_has_its_own_limit_and_its_own_words() {
+    let mut bench = Bench::new(limits());
+    let first = bench.start(patient());
+    let own = Limits { opening_wait: 100 * SECOND, ..limits() };
+    bench.start(ws());
+    bench.start(ws().limits(own.clone()));
+    bench.start(ws().limits(own).secret_url());
+    assert_eq!(bench.pass(60 * SECOND - NS), NOTHING);
+    let waited = |limit: u32, others: &str| {
+        format!(
+            "failed Connect: {URL}: connect: waited {limit}s for {others} with 127.0.0.1:80 \
+             (one at a time; Limits::opening_per_peer, --opening N)"
+        )
+    };
+    let told = bench.pass(NS);
+    assert_eq!(told, [waited(60, "1 other handshake")]);
+    assert_eq!(bench.pass(40 * SECOND - NS), NOTHING);
+    let told = bench.pass(NS);
+    // Whose limit is looked at first is of no matter.
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.contains(&waited(100, "1 other handshake")), "{told:?}");
+    let secret = told.iter().find(|text| text.contains("1 other handshake with its address ("));
+    assert!(secret.is_some_and(|text| !text.contains("127.0.0.1")), "{told:?}");
+    // Nobody has tried to connect, and the first is as it was.
+    assert_eq!(bench.tcps(), 1);
+    bench.opens(0);
+    assert!(bench.reactor.is_open(first));
+
+    // Those before are counted, and so is the one inside.
+    let mut bench = Bench::new(limits());
+    for wait in [100, 100, 100, 60] {
+        let own = Limits { opening_wait: wait * SECOND, ..limits() };
+        bench.start(patient().limits(own));
+    }
+    let told = bench.pass(60 * SECOND);
+    assert_eq!(told, [waited(60, "3 other handshakes")]);
+}
+
+#[test]
+fn who_asks_first_is_served_first_and_who_gives_up_is_passed_over() {
+    let mut bench = Bench::new(limits());
+    let ids: Vec<_> = (0..6).map(|_| bench.start(patient())).collect();
+    let bye = CloseFrame::new(1001, "");
+    bench.opens(0);
+    assert_eq!(bench.open_of(&ids), [true, false, false, false, false, false]);
+    // The second has its turn; the third and the last one wait, and cease to.
+    bench.reactor.release(ids[2], &bye);
+    bench.reactor.release(ids[5], &bye);
+    assert_eq!((bench.turns().len(), bench.tcps()), (0, 2));
+    bench.opens(1);
+    assert_eq!(bench.open_of(&ids), [true, true, false, false, false, false]);
+    // One whose turn it is gives up: the next is let in.
+    assert_eq!(bench.tcps(), 3);
+    bench.reactor.release(ids[3], &bye);
+    assert_eq!((bench.turns().len(), bench.tcps()), (0, 4));
+    assert!(bench.is_dropped(2));
+    // Who comes now is behind all the others.
+    let late = bench.start(patient());
+    assert_eq!(bench.tcps(), 4);
+    bench.opens(3);
+    assert_eq!(bench.open_of(&ids), [true, true, false, false, true, false]);
+    assert_eq!(bench.tcps(), 5);
+    bench.opens(4);
+    assert!(bench.reactor.is_open(late));
+    assert_eq!(bench.tcps(), 5);
+    // Another address has a line of its own, and a stream stands in none.
+    bench.start(patient());
+    assert_eq!(bench.tcps(), 6);
+    bench.start(Options::new("ws://127.0.0.2/").unwrap());
+    bench.start(get());
+    assert_eq!(bench.tcps(), 8);
+}
+
+/// `Limits::opening_per_peer`.
+#[test]
+fn so_many_are_let_in_as_the_limit_says() {
+    for opening_per_peer in [0, 1, 3] {
+        let mut bench = Bench::new(Limits { opening_per_peer, ..limits() });
+        let inside = opening_per_peer.max(1);
+        let ids: Vec<_> = (0..6).map(|_| bench.start(patient())).collect();
+        for (n, id) in ids.into_iter().enumerate() {
+            assert_eq!(bench.tcps(), 6.min(inside + n));
+            bench.opens(n);
+            assert!(bench.reactor.is_open(id));
+        }
+    }
+    // A failure makes room as well.
+    let mut bench = Bench::new(Limits { opening_per_peer: 3, ..limits() });
+    for _ in 0..4 {
+        bench.start(patient());
+    }
+    assert_eq!(bench.tcps(), 3);
+    bench.gives(1, b"HTTP/1.1 503 No\r\n\r\n");
+    assert_eq!((bench.turns().len(), bench.tcps()), (1, 4));
+}
