@@ -189,7 +189,11 @@ impl Exchange {
 
     /// See [`Session::unsent`](crate::proto::Session::unsent).
     pub(crate) fn unsent(&self) -> usize {
-        self.out.len().max(self.unsent)
+        match self.started {
+            Some(_) => self.out.len(),
+            // It has left, or was never to be sent; or has ended before it had.
+            None => self.unsent,
+        }
     }
 
     pub(crate) fn buffered(&self) -> usize {
@@ -409,7 +413,7 @@ impl Exchange {
     fn end(&mut self, closed: Closed) -> Event<'static> {
         self.state = State::Done;
         (self.deadline, self.stall) = (None, None);
-        if let Closed::Failed(_) = closed {
+        if let (Closed::Failed(_), Some(_)) = (&closed, self.started.take()) {
             self.unsent = self.out.len();
         }
         // Nothing that is left of the request matters to anybody.

@@ -109,10 +109,6 @@ impl<'a> Known<'a> {
             ErrorKind::Waited { limit, others, .. } => {
                 ErrorKind::Waited { limit, others, address: NOWHERE }
             }
-            ErrorKind::Waited { limit, others, .. } => {
-                let address = SocketAddr::from(([0, 0, 0, 0], 0));
-                ErrorKind::Waited { limit, others, address }
-            }
             ErrorKind::Certificate(text, _) => {
                 let names = text.starts_with("the certificate is for ");
                 let other = || "the certificate is for another name".into();

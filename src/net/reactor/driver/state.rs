@@ -395,8 +395,9 @@ impl<S: Sys> Driver<S> {
 
     pub(in crate::net) fn on_deadline(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         self.touch(core);
-        // It may have waited long enough for room.
-        self.balance(core);
+        if self.flow.deadline().is_some_and(|at| at <= core.now) {
+            self.waited_for_room(core);
+        }
         match &mut self.state {
             State::Opening(opening) => match opening.late(core) {
                 Some((stage, kind)) => self.fail(core, sink, stage, kind),
@@ -413,6 +414,15 @@ impl<S: Sys> Driver<S> {
             }
             State::Draining(_) => self.release_socket(core),
             State::Gone => {}
+        }
+    }
+
+    /// It has waited long enough for room, and is read again: its silence counts from now on.
+    fn waited_for_room(&mut self, core: &mut Core<S>) {
+        self.balance(core);
+        let now = core.now;
+        if let Some(live) = self.live() {
+            live.session.connected(now);
         }
     }
 
