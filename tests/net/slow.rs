@@ -87,6 +87,7 @@ fn closed(events: &mut Events) -> Closed {
     end.unwrap()
 }
 
+/// FAULTS 68.
 #[test]
 fn a_server_that_reads_slowly_and_says_nothing_is_alive() {
     for secure in [false, true] {
@@ -103,6 +104,7 @@ fn a_server_that_reads_slowly_and_says_nothing_is_alive() {
     }
 }
 
+/// FAULTS 66.
 #[test]
 fn a_close_right_behind_much_comes_behind_all_of_it() {
     let limits = || Limits { close: 700 * MS, linger: 700 * MS, ..Limits::default() };
@@ -122,6 +124,7 @@ fn a_close_right_behind_much_comes_behind_all_of_it() {
     }
 }
 
+/// FAULTS 66.
 #[test]
 fn a_close_right_behind_much_comes_behind_all_of_it_with_the_other_faces_too() {
     let limits = || Limits { close: 700 * MS, linger: 700 * MS, ..Limits::default() };
@@ -294,6 +297,7 @@ fn an_interval_of_zero_is_no_flood_of_pings() {
     assert!((1..=20).contains(&count), "{count} pings");
 }
 
+/// FAULTS 67.
 #[test]
 fn the_end_of_a_client_loses_nothing_as_long_as_the_line_moves() {
     // The linger is no limit of it, nor is that of a close.
@@ -413,6 +417,7 @@ fn opened(reactor: &mut Reactor, url: &str, count: usize, limit: Duration) -> Ve
     told.into_iter().map(|(_, told)| told).collect()
 }
 
+/// FAULTS 69.
 #[test]
 fn a_queue_before_a_server_takes_longer_than_each_may_and_nobody_fails() {
     const COUNT: usize = 60;
@@ -435,6 +440,7 @@ fn a_queue_before_a_server_takes_longer_than_each_may_and_nobody_fails() {
     }
 }
 
+/// FAULTS 69.
 #[test]
 fn a_handshake_that_hangs_fails_alone() {
     let server = listen(|listener| {

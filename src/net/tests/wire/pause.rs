@@ -247,6 +247,7 @@ fn a_pause_holds_though_its_socket_was_found_ready_before() {
     }
 }
 
+/// FAULTS 70.
 #[test]
 fn what_an_owner_holds_stops_the_reading_until_it_is_consumed() {
     let limits = Limits { high_water: 3000, low_water: 1000, ..Limits::default() };

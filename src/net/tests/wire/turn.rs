@@ -99,6 +99,7 @@ fn a_wait_has_its_own_limit_and_its_own_words() {
     assert_eq!(told, [waited(60, "3 other handshakes")]);
 }
 
+/// FAULTS 69.
 #[test]
 fn who_asks_first_is_served_first_and_who_gives_up_is_passed_over() {
     let mut bench = Bench::new(limits());
