@@ -9,6 +9,8 @@ mod event_source;
 mod faces;
 mod handshake;
 mod open;
+mod outside;
+mod panics;
 mod peer;
 mod redirect;
 mod rules;

@@ -1,0 +1,65 @@
+//! A loop of the embedder's waits for the sockets itself, as `Reactor::interests` lists them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use moonwire::{Config, Conn, Event, Limits, Os, Poller as _, Reactor};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::common::*;
+
+/// Waits for exactly what `interests` says, until `deadline`.
+fn wait(reactor: &Reactor, most: Instant) {
+    let interests = reactor.interests();
+    let mut fds: Vec<PollFd<'_>> = interests
+        .iter()
+        .map(|(fd, interest)| {
+            let mut flags = PollFlags::empty();
+            flags.set(PollFlags::IN, interest.read);
+            flags.set(PollFlags::OUT, interest.write);
+            PollFd::new(fd, flags)
+        })
+        .collect();
+    let until = reactor.deadline().map_or(most, |at| at.min(most));
+    let left = until.saturating_duration_since(Instant::now());
+    let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+    poll(&mut fds, Some(&left)).unwrap();
+}
+
+fn on_poll() -> Reactor {
+    Reactor::with_sys(Os::with_poll(&Limits::default()).unwrap(), Config::default()).unwrap()
+}
+
+/// The answer of the resolver comes from another thread.
+#[test]
+fn a_name_is_resolved_for_a_loop_that_waits_for_what_is_listed() {
+    for host in ["127.0.0.1", "localhost"] {
+        let server = serve(|mut p| {
+            p.accept(&close(1000, ""));
+            p.close_frame();
+        });
+        let mut reactor = on_poll();
+        let url = format!("ws://{host}:{}/", server.address.port());
+        reactor.open(options(&url)).unwrap();
+        let (until, mut opened) = (soon(), false);
+        while !reactor.is_empty() {
+            assert!(Instant::now() < until, "{host}: hangs");
+            let mut sink = |_: &mut Conn<'_>, e: Event<'_>| opened |= matches!(e, Event::Opened(_));
+            reactor.turn(Some(Instant::now()), &mut sink).unwrap();
+            wait(&reactor, until);
+        }
+        assert!(opened, "{host}");
+        server.join();
+    }
+}
+
+#[test]
+fn a_wake_up_of_another_thread_ends_the_wait_of_such_a_loop() {
+    let reactor = on_poll();
+    let poller = Arc::clone(&reactor.poller());
+    let other = std::thread::spawn(move || poller.wake());
+    let until = soon();
+    wait(&reactor, until);
+    assert!(Instant::now() < until, "it was not woken");
+    other.join().unwrap();
+}

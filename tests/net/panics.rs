@@ -1,0 +1,192 @@
+//! The embedder's own code panics: its sink, its policy, its observer. Where that is caught, one
+//! connection is lost, and everything else goes on.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use moonwire::trace::{Observer, Trace};
+use moonwire::{
+    Client, Closed, Config, Conn, ConnId, ErrorKind, Event, Options, Policy, Reactor, Stage,
+};
+
+use crate::common::*;
+
+/// Sends three messages, half of a fourth, and when it has heard a word the rest; then it closes.
+fn talks() -> Scripted<()> {
+    serve(|mut p| {
+        p.accept(b"");
+        let whole: Vec<u8> = [b"a", b"b", b"c"].iter().flat_map(|t| frame(0x81, *t)).collect();
+        let last = frame(0x81, b"hello");
+        p.write(&[&whole[..], &last[..4]].concat());
+        // The client of the panic hangs up instead.
+        if p.tcp.peek(&mut [0]).is_ok_and(|n| n > 0) {
+            p.frame();
+            p.write(&[&last[4..], &close(1000, "")].concat());
+            p.close_frame();
+        }
+    })
+}
+
+/// Turns until nothing is open; a panic of the embedder's code is caught, and the next turn follows.
+/// What was told, and how many panics there were.
+fn turns(
+    reactor: &mut Reactor,
+    mut sink: impl FnMut(&mut Conn<'_>, &Event<'_>),
+) -> (Vec<(ConnId, Told)>, usize) {
+    let (until, mut told, mut panics) = (soon(), Vec::new(), 0);
+    while !reactor.is_empty() {
+        assert!(Instant::now() < until, "{told:?}");
+        let turn = AssertUnwindSafe(|| {
+            let mut each = |conn: &mut Conn<'_>, event: Event<'_>| {
+                sink(conn, &event);
+                told.push((conn.id(), keep(event)));
+            };
+            reactor.turn(Some(until), &mut each).unwrap();
+        });
+        panics += usize::from(catch_unwind(turn).is_err());
+    }
+    (told, panics)
+}
+
+/// Each connection's last event is that it was lost to a panic, or a clean end behind its messages.
+fn check(told: &[(ConnId, Told)], ids: &[ConnId], lost: usize) {
+    for (i, id) in ids.iter().enumerate() {
+        let mine: Vec<&Told> = told.iter().filter(|(of, _)| of == id).map(|(_, t)| t).collect();
+        if i == lost {
+            let Some(Told::Closed(Closed::Lost(error))) = mine.last() else { panic!("{mine:?}") };
+            assert!(matches!(error.kind(), ErrorKind::Panicked), "{error}");
+            continue;
+        }
+        let texts = ["a", "b", "c", "hello"].map(|text| format!("{:?}", Told::Text(text.into())));
+        let got: Vec<String> = mine.iter().map(|told| format!("{told:?}")).collect();
+        assert!(texts.iter().all(|text| got.contains(text)), "{got:?}");
+        assert!(matches!(mine.last(), Some(Told::Closed(Closed::Clean(_)))), "{mine:?}");
+    }
+}
+
+fn answers(conn: &mut Conn<'_>, event: &Event<'_>) {
+    if matches!(event, Event::Text(text) if text.as_str() == "c") {
+        conn.send_text("go on").unwrap();
+    }
+}
+
+#[test]
+fn a_sink_that_panics_costs_the_connection_that_it_was_told_of() {
+    let servers = [(); 3].map(|()| talks());
+    let mut reactor = Reactor::new(Config::default()).unwrap();
+    let ids = servers.each_ref().map(|s| reactor.open(options(&s.url())).unwrap());
+    let mut first = true;
+    let (told, panics) = turns(&mut reactor, |conn, event| {
+        let mine = conn.id() == ids[1] && matches!(event, Event::Text(_));
+        assert!(!(mine && std::mem::take(&mut first)), "the sink's own fault");
+        answers(conn, event);
+    });
+    assert_eq!(panics, 1);
+    check(&told, &ids, 1);
+    servers.into_iter().for_each(Scripted::join);
+}
+
+/// Those that were asked for behind it, too, which wait in a list for their first turn.
+#[test]
+fn a_policy_that_panics_costs_the_connection_that_it_was_asked_about() {
+    let servers = [(); 3].map(|()| talks());
+    let bad = listen(|listener| drop(listener));
+    let port = bad.address.port();
+    let policy = Policy::open().and(move |to| {
+        assert_ne!(to.port, port, "the policy's own fault");
+        Ok(())
+    });
+    let mut reactor = Reactor::new(Config { policy, ..Config::default() }).unwrap();
+    let mut ids = vec![reactor.open(options(&bad.url())).unwrap()];
+    ids.extend(servers.iter().map(|s| reactor.open(options(&s.url())).unwrap()));
+    let (told, panics) = turns(&mut reactor, answers);
+    assert_eq!(panics, 1);
+    check(&told, &ids, 0);
+    bad.join();
+    servers.into_iter().for_each(Scripted::join);
+}
+
+/// Panics at the so-manieth word.
+struct Touchy {
+    at: usize,
+    words: Arc<AtomicUsize>,
+}
+
+impl Observer for Touchy {
+    fn observe(&mut self, _: Instant, _: u64, _: Trace<'_>) {
+        let word = self.words.fetch_add(1, Ordering::Relaxed);
+        assert_ne!(word, self.at, "the observer's own fault");
+    }
+}
+
+#[test]
+fn an_observer_that_panics_at_any_word_costs_one_connection_at_most() {
+    for at in 0..40 {
+        let words = Arc::default();
+        let observer = Touchy { at, words: Arc::clone(&words) };
+        let config = Config { observer: Some(Box::new(observer)), ..Config::default() };
+        let servers = [(); 2].map(|()| talks());
+        let mut reactor = Reactor::new(config).unwrap();
+        let ids = servers.each_ref().map(|s| reactor.open(options(&s.url())).unwrap());
+        let (told, panics) = turns(&mut reactor, answers);
+        let ends = |told: &Told| matches!(told, Told::Closed(_));
+        for id in ids {
+            let count = told.iter().filter(|(of, t)| *of == id && ends(t)).count();
+            // The panic may come over the final event itself.
+            assert!(count == 1 || panics == 1, "{at}: {told:?}");
+        }
+        let clean = |t: &Told| matches!(t, Told::Closed(Closed::Clean(_)));
+        let clean = told.iter().filter(|(_, t)| clean(t)).count();
+        assert!(clean + panics >= 2, "{at}: {told:?}");
+        let was_reached = words.load(Ordering::Relaxed) > at;
+        assert_eq!(panics, usize::from(was_reached), "{at}");
+        // A server that nobody came to waits on.
+        drop(servers);
+    }
+}
+
+#[test]
+fn whoever_waits_for_a_client_hears_of_a_panic_behind_what_was_told() {
+    let server = talks();
+    let bad = listen(|listener| drop(listener));
+    let port = bad.address.port();
+    let policy = Policy::open().and(move |to| {
+        assert_ne!(to.port, port, "the policy's own fault");
+        Ok(())
+    });
+    let (client, mut events) = Client::spawn(Config { policy, ..Config::default() }).unwrap();
+    client.open(options(&server.url())).unwrap();
+    let (mut texts, mut asked) = (0, false);
+    let error = loop {
+        match events.wait(Some(soon()), |_, e| texts += usize::from(matches!(e, Event::Text(_)))) {
+            Ok(count) => assert!(count > 0),
+            Err(error) => break error,
+        }
+        if texts == 3 && !std::mem::replace(&mut asked, true) {
+            client.open(options(&bad.url())).unwrap();
+        }
+    };
+    assert!(error.to_string().contains("panicked"), "{error}");
+    assert!(events.wait(None, |_, _| ()).is_err(), "and every call says so");
+    is_over(&client, &options(&bad.url()));
+    drop(client);
+    drop(events);
+    bad.join();
+    server.join();
+}
+
+fn is_over(client: &Client, options: &Options) {
+    let error = client.open(options.clone()).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Ended), "{error}");
+    assert_eq!(error.stage(), Stage::Connect);
+}
+
+#[test]
+fn a_client_whose_events_are_gone_opens_nothing() {
+    let (client, events) = Client::spawn(Config::default()).unwrap();
+    drop(events);
+    is_over(&client, &options("ws://127.0.0.1:1/"));
+    is_over(&client.clone(), &options("ws://127.0.0.1:1/"));
+}
