@@ -98,6 +98,14 @@ fn a_message_that_is_never_finished_holds_up_the_others_for_the_limit_and_no_lon
     assert_eq!(crowd.pass(10 * SECOND - NS), NOTHING);
     assert_eq!(crowd.pass(NS), [WHOLE]);
 
+    // So long once, and then there is nothing to be looked at.
+    let mut crowd = stuck(10 * SECOND);
+    crowd.wire.tcp(0, |tcp| tcp.input.truncate(MIB));
+    assert_eq!(crowd.pass(10 * SECOND), NOTHING);
+    assert_eq!((crowd.unread(0), crowd.wire.reactor.deadline()), (0, None));
+    crowd.wire.gives(0, &[7; MIB / 2]);
+    assert_eq!((crowd.turns().len(), crowd.unread(0)), (0, 0));
+
     // Whoever sends what is whole at once is not held up at all.
     let mut crowd = stuck(10 * SECOND);
     crowd.wire.gives(2, &binary(1000).repeat(20));

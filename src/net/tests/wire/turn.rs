@@ -41,6 +41,18 @@ fn the_time_of_an_opening_starts_with_its_turn() {
         assert_eq!(bench.pass(NS), ["failed Handshake: 1s are over"]);
     }
     assert!(bench.reactor.is_empty());
+    // What it took to know the address does not count, for the turn comes later.
+    let hung = bench.start(patient());
+    bench.start(Options::new("ws://name.example/").unwrap());
+    assert_eq!(bench.pass(SECOND / 2), NOTHING);
+    let (id, port) = bench.world.lock().asked[0];
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    bench.world.lock().answers.push_back((id, Ok(vec![address])));
+    assert_eq!(bench.pass(10 * SECOND), NOTHING);
+    bench.reactor.release(hung, &CloseFrame::new(1001, ""));
+    assert_eq!(bench.turns(), NOTHING);
+    assert_eq!(bench.pass(SECOND - NS), NOTHING);
+    assert_eq!(bench.pass(NS), ["failed Handshake: 1s are over"]);
     // Also where connecting is what hangs; and a limit of one's own is as good as that of all.
     bench.world.lock().accepts = false;
     bench.start(ws());
