@@ -44,6 +44,8 @@ mod raw;
 mod scheduler;
 mod secrets;
 mod signals;
+mod slow;
+mod slow_end;
 mod stand_in;
 mod stand_in_order;
 mod stream_creation;
