@@ -40,6 +40,8 @@ mod lifetime;
 mod limits;
 mod messages;
 mod object;
+mod paused;
+mod put_off;
 mod raw;
 mod scheduler;
 mod secrets;
