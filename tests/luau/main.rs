@@ -57,5 +57,6 @@ mod stream_life;
 mod stream_order;
 mod streams;
 mod support;
+mod turns;
 mod types;
 mod web_stream_client;
