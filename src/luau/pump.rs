@@ -14,7 +14,7 @@ use super::options::{GLOBALS, Line, Options};
 use super::prelude::Prelude;
 use super::stopper::{Closing, Left, Stopper};
 use super::watch;
-use crate::net::{Batch, Client, Events, Owner, after, earlier};
+use crate::net::{Batch, Client, Closed, Event, Events, Owner, after, earlier};
 
 /// A Luau VM with the script APIs, and the reactor behind them.
 ///
@@ -44,8 +44,9 @@ pub struct Runtime {
     /// As in [`Options::stand_in`]; `None`: not said.
     stand_in: Option<bool>,
     exit_timeout: Option<Duration>,
-    /// Bytes that were told to be lost at an end.
+    /// Bytes that were told to be lost at an end, and how many of them the reactor has counted.
     lost: u64,
+    counted: u64,
 }
 
 /// Where events come from.
@@ -133,6 +134,7 @@ impl Runtime {
             stand_in,
             exit_timeout,
             lost: 0,
+            counted: 0,
         })
     }
 
@@ -188,8 +190,9 @@ impl Runtime {
         Ok(all)
     }
 
-    /// Bytes that scripts have sent and that did not leave, where no script could be told any more:
-    /// after `Close`, or at the end. Each of these losses was said in a warning.
+    /// Bytes that scripts have sent and that did not leave, where no script was told: after `Close`,
+    /// at the end, or because none listened for the end of the connection. Each of these losses was
+    /// said in a warning.
     pub fn lost(&self) -> u64 {
         self.lost + *lock(&self.host.lost)
     }
@@ -255,7 +258,7 @@ impl Runtime {
     /// [`Runtime::lost`].
     pub fn finish(&mut self) {
         let closing = Closing { code: 1001, answers: END, limit: self.exit_timeout };
-        let host = &self.host;
+        let (host, start) = (&self.host, Instant::now());
         let waits = |left: Left| {
             let text = format!("{} bytes that were sent are still on their way", left.unsent);
             host.say(Line::Warn(&text));
@@ -265,23 +268,51 @@ impl Runtime {
             Source::Inline(owner) => owner.alone(close),
             Source::Threaded(_) => close(),
         };
-        let lost = left.unsent + left.lost;
-        if lost > self.lost {
-            let why = match self.exit_timeout {
+        let limit = self.exit_timeout.filter(|limit| *limit <= start.elapsed());
+        let counted = left.unsent + left.lost;
+        let lost = counted - self.counted + self.untold();
+        self.counted = counted;
+        self.lost += lost;
+        if lost > 0 {
+            let why = match limit {
                 Some(limit) if left.unsent > 0 => format!(" within {limit:?}, the exit timeout"),
                 _ => String::new(),
             };
-            let text = format!("{} bytes that were sent did not leave{why}", lost - self.lost);
+            let text = format!("{lost} bytes that were sent did not leave{why}");
             self.host.say(Line::Warn(&text));
-            self.lost = lost;
         } else if left.open > 0 {
             let connections = if left.open == 1 { "connection was" } else { "connections were" };
-            let text = format!("{} {connections} not closed within {END:?}", left.open);
+            let within = match limit {
+                Some(limit) => format!("{limit:?}, the exit timeout"),
+                None => format!("{END:?}"),
+            };
+            let text = format!("{} {connections} not closed within {within}", left.open);
             self.host.say(Line::Warn(&text));
         }
         // They have had their time.
         if let Source::Threaded(events) = &self.source {
             events.hurry();
+        }
+    }
+
+    /// Bytes that are lost by events which came while the last thread ran, and that nobody will
+    /// handle.
+    fn untold(&mut self) -> u64 {
+        let (now, mut batch, mut bytes) = (Some(Instant::now()), Batch::default(), 0);
+        loop {
+            let taken = match &mut self.source {
+                Source::Inline(owner) => owner.turn(now, &mut batch),
+                Source::Threaded(events) => events.take(now, &mut batch),
+            };
+            if taken.is_err() || batch.is_empty() {
+                return bytes;
+            }
+            for (_, event) in batch.drain() {
+                if let Event::Closed(Closed::Lost(e) | Closed::Failed(e)) = event {
+                    bytes += e.unsent() as u64;
+                }
+            }
+            batch.clear();
         }
     }
 

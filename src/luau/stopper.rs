@@ -75,13 +75,18 @@ impl Closing {
     /// What was sent leaves first, for as long as it moves
     /// ([`Limits::stall`](crate::Limits::stall)); `waits` is told once if that takes long.
     pub(super) fn close_all(&self, link: &Link, waits: impl FnOnce(Left)) -> Left {
-        let left = self.close_and_wait(link, waits);
-        link.with(Reactor::abandon_all);
+        self.close_and_wait(link, waits);
+        // At once, so that nothing leaves after it was counted.
+        let left = link.with(|reactor| {
+            let left = Left::of(reactor);
+            reactor.abandon_all();
+            left
+        });
         link.flush();
         left
     }
 
-    fn close_and_wait(&self, link: &Link, waits: impl FnOnce(Left)) -> Left {
+    fn close_and_wait(&self, link: &Link, waits: impl FnOnce(Left)) {
         let (start, frame) = (Instant::now(), CloseFrame::new(self.code, ""));
         let limit = self.limit.map(|limit| after(start, limit));
         link.with(|reactor| reactor.release_all(&frame));
@@ -95,20 +100,21 @@ impl Closing {
             }
             let end = earlier(limit, answers);
             if left.open == 0 || end.is_some_and(|end| end <= now) {
-                return left;
+                return;
             }
             let long = after(start, LONG);
             if long <= now
+                && left.unsent > 0
                 && let Some(waits) = waits.take()
             {
                 waits(left);
             }
-            let until = waits.as_ref().map(|_| long);
+            let until = waits.as_ref().filter(|_| left.unsent > 0).map(|_| long);
             match link {
                 Link::Inline(seat) => {
                     let until = earlier(end, until);
                     if seat.shared().turn(until, &mut ready, &mut batch).is_err() {
-                        return left;
+                        return;
                     }
                     batch.clear();
                 }

@@ -58,11 +58,11 @@ impl Live {
 
     /// The next line that it prints.
     #[track_caller]
-    fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         self.lines.recv_timeout(LONG).expect("a line")
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let done = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
         assert!(done.success());
@@ -97,7 +97,7 @@ impl Drop for Live {
 }
 
 #[track_caller]
-fn run(args: &[&str]) -> Ended {
+pub(crate) fn run(args: &[&str]) -> Ended {
     Live::start(&mut command(&[&["run"], args].concat())).end()
 }
 
@@ -131,7 +131,7 @@ impl Script {
         command(&[&["run"], options, &[self.path()], args].concat())
     }
 
-    fn start(&self, options: &[&str], args: &[&str]) -> Live {
+    pub(crate) fn start(&self, options: &[&str], args: &[&str]) -> Live {
         Live::start(&mut self.command(options, args))
     }
 
