@@ -274,17 +274,18 @@ impl Session {
     pub fn connected(&mut self, now: Instant) {
         match &mut self.0 {
             State::Stream(exchange) => exchange.connected(now),
-            State::Open(connection) => connection.heard(now),
+            State::Open(connection) => connection.read_again(now),
             State::Opening(_) | State::Refused(_) => {}
         }
     }
 
-    /// When [`Session::on_deadline`] has to be called while nothing is read: silence does not count.
+    /// When [`Session::on_deadline`] has to be called while nothing is read: silence does not count,
+    /// and if the owner has `paused` it, nor does that the peer takes nothing.
     #[cfg(feature = "net")]
-    pub(crate) fn deadline_unread(&self) -> Option<Instant> {
+    pub(crate) fn deadline_unread(&self, paused: bool) -> Option<Instant> {
         match &self.0 {
             State::Stream(exchange) if exchange.is_in_body() => None,
-            State::Open(connection) => connection.deadline_unread(),
+            State::Open(connection) => connection.deadline_unread(paused),
             _ => self.deadline(),
         }
     }

@@ -269,8 +269,17 @@ impl Connection {
 
     /// The same while nothing is read.
     #[cfg(feature = "net")]
-    pub(crate) fn deadline_unread(&self) -> Option<Instant> {
-        self.timers.first_of(&[Timer::Close, Timer::Stall])
+    pub(crate) fn deadline_unread(&self, paused: bool) -> Option<Instant> {
+        let counts: &[Timer] = if paused { &[Timer::Close] } else { &[Timer::Close, Timer::Stall] };
+        self.timers.first_of(counts)
+    }
+
+    /// It was not read for a while, and is again: the times of what its owner has held up start anew.
+    pub(crate) fn read_again(&mut self, now: Instant) {
+        self.heard(now);
+        if self.timers.get(Timer::Stall).is_some() {
+            self.timers.set(Timer::Stall, now.checked_add(self.limits.stall));
+        }
     }
 
     pub(crate) fn on_deadline(&mut self, cx: &mut Context<'_>) -> Option<Event<'static>> {

@@ -48,6 +48,7 @@ impl<'a> Known<'a> {
         };
         match closed {
             Closed::Lost(error) => Closed::Lost(error.with_unsent(self.unsent)),
+            // Where a rule was broken, what is counted here may still leave, before our close frame.
             Closed::Failed(error) => Closed::Failed(error.with_unsent(self.unsent)),
             closed => closed,
         }

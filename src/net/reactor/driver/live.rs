@@ -11,6 +11,7 @@ use crate::limits::Limits;
 use crate::net::ask::StreamOptions;
 use crate::net::event::ConnId;
 use crate::net::reactor::core::Core;
+use crate::net::reactor::flow::Flow;
 use crate::net::sys::{Interest, Sys};
 use crate::net::wire::link::Link;
 use crate::proto::Session;
@@ -79,11 +80,12 @@ pub(in crate::net) fn token_parts(token: u64) -> (ConnId, u8) {
 }
 
 impl<S: Sys> Live<S> {
-    /// A peer that is not read (`stopped`) is not silent: its pong may be in the kernel's buffer.
-    pub(super) fn deadline(&self, stopped: bool) -> Option<Instant> {
+    /// A peer that is not read is not silent: its pong may be in the kernel's buffer. And one whose
+    /// owner has paused it may take nothing because it is not read.
+    pub(super) fn deadline(&self, flow: &Flow) -> Option<Instant> {
         let tls = self.entry.as_ref().and_then(|entry| entry.until);
-        tls.or_else(|| match stopped {
-            true => self.session.deadline_unread(),
+        tls.or_else(|| match flow.is_stopped() {
+            true => self.session.deadline_unread(flow.paused),
             false => self.session.deadline(),
         })
     }

@@ -34,9 +34,9 @@ impl<S: Sys> Driver<S> {
                     let (socket, Token { number, interest }) = (&live.link.socket, live.token);
                     let _ = core.sys.watch(socket, number, interest, false);
                 }
-                // epoll reports a failed socket even if we asked for nothing. Read it, so that the
-                // failure is handled; otherwise `wait` returns at once for ever.
-                let failed = !live.token.interest.read;
+                // epoll reports a failed socket, for both, even if we asked for nothing. Read it, so
+                // that the failure is handled; otherwise `wait` returns at once for ever.
+                let failed = ready.write && !live.token.interest.read;
                 if ready.read && (failed || !matches!(live.reading, Reading::Behind(_))) {
                     self.read(core, sink);
                 }
@@ -81,7 +81,7 @@ impl<S: Sys> Driver<S> {
 
     fn session_is_due(&self, core: &Core<S>) -> bool {
         let live = self.live_ref();
-        let at = live.and_then(|live| live.deadline(self.flow.is_stopped()));
+        let at = live.and_then(|live| live.deadline(&self.flow));
         at.is_some_and(|at| at <= core.now)
     }
 

@@ -150,7 +150,7 @@ impl<S: Sys> Driver<S> {
         match &self.state {
             State::Opening(opening) => Some(opening.deadline()),
             State::Open(live) | State::Told(live) => {
-                earlier(live.deadline(self.flow.is_stopped()), self.flow.deadline())
+                earlier(live.deadline(&self.flow), self.flow.deadline())
             }
             State::Draining(draining) => Some(draining.until),
             State::Gone => None,
