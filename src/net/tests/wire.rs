@@ -3,6 +3,7 @@
 
 mod backlog;
 mod crowd;
+mod ends;
 mod pause;
 mod turn;
 
@@ -25,6 +26,8 @@ enum End {
     Deaf,
     /// It neither sends nor reads any more, without an error.
     Over,
+    /// It is gone: the next call tells it, and those behind it see an end, as a system does it.
+    Once,
 }
 
 /// The system of the [`Bench`], with ends.
@@ -90,6 +93,10 @@ impl Sys for Line {
 
     fn write(&mut self, socket: &Fd, bytes: &[u8]) -> io::Result<usize> {
         let written = self.0.write(socket, bytes);
+        if written.is_err() && matches!(self.1.end(socket.1), Some(End::Once)) {
+            self.1.ends.lock().unwrap().insert(socket.1, End::Over);
+            return Err(reset());
+        }
         match self.1.end(socket.1) {
             Some(End::Reset | End::Deaf) if written.is_err() => Err(reset()),
             _ => written,
@@ -131,7 +138,7 @@ impl Poller for Ear {
                 Some(End::Eof) if interest.read && tcp.input.is_empty() => {
                     ready.push(Ready { token, read: true, write: false });
                 }
-                Some(End::Reset | End::Deaf | End::Over) => {
+                Some(End::Reset | End::Deaf | End::Over | End::Once) => {
                     ready.retain(|other| other.token != token);
                     ready.push(Ready { token, read: true, write: true });
                 }

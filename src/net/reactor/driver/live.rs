@@ -72,6 +72,12 @@ impl Token {
     pub(super) fn of(id: ConnId, attempt: u8) -> u64 {
         id.to_bits() << 8 | u64::from(attempt)
     }
+
+    /// The same socket under another number.
+    pub(super) fn next(self) -> Token {
+        let (id, attempt) = token_parts(self.number);
+        Token { number: Token::of(id, attempt.wrapping_add(1)), ..self }
+    }
 }
 
 /// The connection and the attempt that a token stands for.

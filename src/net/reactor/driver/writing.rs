@@ -172,6 +172,10 @@ impl<S: Sys> Live<S> {
                 core.now = core.sys.now();
                 self.session.connected(core.now);
             }
+            if !interest.read {
+                // What was found ready before is not about a socket that nobody reads.
+                self.token = self.token.next();
+            }
             self.token.interest = interest;
             let (socket, number) = (&self.link.socket, self.token.number);
             core.sys.watch(socket, number, interest, false).map_err(ErrorKind::Io)?;

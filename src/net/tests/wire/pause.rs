@@ -8,17 +8,17 @@ fn text(byte: u8) -> [u8; 3] {
     [0x81, 1, byte]
 }
 
-fn texts(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn texts(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().flat_map(|&byte| text(byte)).collect()
 }
 
-fn told(bytes: &[u8]) -> Vec<String> {
+pub(super) fn told(bytes: &[u8]) -> Vec<String> {
     bytes.iter().map(|&byte| format!("Text({:?})", char::from(byte).to_string())).collect()
 }
 
 impl Wire {
     /// Turns in which the sink pauses after each event.
-    fn turns_and_pauses(&mut self) -> Vec<String> {
+    pub(super) fn turns_and_pauses(&mut self) -> Vec<String> {
         (0..10).for_each(|_| self.turn_with(&mut |conn, _| conn.pause()));
         std::mem::take(&mut self.told)
     }

@@ -1,0 +1,90 @@
+//! Ends and time limits that meet a pause, and writes that fail.
+
+use super::pause::*;
+use super::*;
+
+/// A time limit that is looked at, and that has not passed after all, ends no pause.
+#[test]
+fn a_time_limit_that_is_put_off_at_the_last_moment_ends_no_pause() {
+    for behind in [false, true] {
+        let mut wire = Wire::new(Limits { stall: 10 * SECOND, ..Limits::default() });
+        let (id, tcp) = wire.open(ws());
+        if behind {
+            wire.gives(tcp, &texts(b"abc"));
+            assert_eq!(wire.turns_and_pauses(), told(b"a"));
+        } else {
+            wire.reactor.pause(id);
+            wire.gives(tcp, &texts(b"bc"));
+        }
+        wire.room(tcp, 0);
+        wire.reactor.send_text(id, "Hello").unwrap();
+        assert_eq!(wire.turns(), NOTHING);
+        assert_eq!(wire.pass(10 * SECOND - NS), NOTHING);
+        wire.room(tcp, usize::MAX);
+        assert_eq!(wire.pass(NS), NOTHING, "behind: {behind}");
+        wire.reactor.resume(id);
+        assert_eq!(wire.turns(), told(b"bc"));
+    }
+}
+
+/// What has come before a time limit passed is told, and counts.
+#[test]
+fn the_answer_to_a_close_counts_though_nobody_wants_to_hear_it() {
+    for behind in [false, true] {
+        let mut wire = Wire::new(Limits { close: SECOND, ..Limits::default() });
+        let (id, tcp) = wire.open(ws());
+        let answer = [&texts(b"bc")[..], b"\x88\x02\x03\xE8"].concat();
+        if behind {
+            wire.gives(tcp, &[&texts(b"a")[..], &answer].concat());
+            assert_eq!(wire.turns_and_pauses(), told(b"a"));
+        } else {
+            wire.reactor.pause(id);
+            wire.gives(tcp, &answer);
+        }
+        wire.reactor.close(id, &CloseFrame::new(1000, "")).unwrap();
+        assert_eq!(wire.turns(), NOTHING);
+        wire.ends(tcp, End::Eof);
+        let told = wire.ends_after(SECOND);
+        assert_eq!(told, [r#"Text("b")"#, r#"Text("c")"#, "closing 1000", "closed: 1000"]);
+    }
+}
+
+/// A wait that has reported a socket may be worked off behind the pause.
+#[test]
+fn an_end_that_was_found_before_a_pause_waits_as_well() {
+    let mut wire = Wire::new(Limits { turn: 1, ..Limits::default() });
+    let (a, b) = (wire.open(ws()), wire.open(ws()));
+    wire.gives(a.1, &texts(b"x"));
+    wire.ends(b.1, End::Eof);
+    wire.turn_with(&mut |_, _| {});
+    wire.reactor.pause(b.0);
+    assert_eq!(wire.turns(), told(b"x"));
+    wire.reactor.resume(b.0);
+    assert_eq!(wire.turns(), ["lost Eof, 0 unsent"]);
+}
+
+/// An error of the system's is told once: a write that takes a part and then fails has seen it, and
+/// what is read behind it looks like a good end.
+#[test]
+fn an_error_of_a_write_that_took_a_part_is_not_forgotten() {
+    let mut wire = Wire::new(Limits::default());
+    let body = vec![7; 1000];
+    let post = StreamOptions::new("POST", HTTP_URL).unwrap().body(body).unwrap();
+    let (_, tcp, all) = wire.ask(post);
+    wire.gives(tcp, b"HTTP/1.1 200 OK\r\n\r\nhello");
+    assert_eq!(wire.turns(), ["response 200", "chunk 5"]);
+    wire.room(tcp, 300);
+    wire.ends(tcp, End::Once);
+    let told = wire.turns();
+    assert_eq!(told, [format!("lost Io(Kind(ConnectionReset)), {} unsent", all - 300)]);
+}
+
+#[test]
+fn an_error_of_a_write_that_took_a_part_is_the_reason() {
+    let mut wire = Wire::new(Limits::default());
+    let (id, tcp) = wire.open(ws());
+    wire.room(tcp, 300);
+    wire.ends(tcp, End::Once);
+    wire.reactor.send_binary(id, &[7; 994]).unwrap();
+    assert_eq!(wire.turns(), ["lost Io(Kind(ConnectionReset)), 702 unsent"]);
+}
