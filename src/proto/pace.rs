@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 /// Follows the bytes of a [`SendBuf`](super::buf::SendBuf) to the kernel.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pace {
     /// Bytes that have left, in all.
     left: u64,
@@ -14,6 +14,10 @@ pub(crate) struct Pace {
     blocked: Option<Blocked>,
     /// When what the kernel holds has reached the peer, about; unset if that was not long.
     clear: Option<Instant>,
+    /// The longest time in which a peer that is there makes no room: [`Limits::stall`].
+    ///
+    /// [`Limits::stall`]: crate::limits::Limits::stall
+    stall: Duration,
 }
 
 /// No estimate reaches further: a line on which one byte moves now and then tells little of the next.
@@ -26,6 +30,8 @@ struct Blocked {
     taken: u64,
     /// Bytes that the kernel may hold.
     held: u64,
+    /// It was full again since, after so many bytes that they tell the pace.
+    tells: bool,
 }
 
 /// What the kernel holds at most for one socket: the largest send buffer that Linux gives by itself
@@ -33,6 +39,10 @@ struct Blocked {
 const KERNEL: u64 = 4 * 1024 * 1024;
 
 impl Pace {
+    pub(crate) fn new(stall: Duration) -> Pace {
+        Pace { left: 0, taken: 0, blocked: None, clear: None, stall }
+    }
+
     /// Bytes that have left.
     #[inline]
     pub(crate) fn left(&self) -> u64 {
@@ -55,20 +65,27 @@ impl Pace {
     fn sent_slowly(&mut self, now: Instant, taken: usize, rest: usize) -> bool {
         let held = self.taken.min(KERNEL);
         let Some(blocked) = &mut self.blocked else {
-            self.blocked = Some(Blocked { since: now, taken: 0, held });
+            self.blocked = Some(Blocked { since: now, taken: 0, held, tells: false });
             return false;
         };
         // What is taken at once, in however many pieces, the kernel had room for.
         let moved = taken > 0 && now > blocked.since;
-        match moved {
-            true => blocked.taken += taken as u64,
-            false => blocked.held = held,
+        if moved {
+            blocked.taken += taken as u64;
+            blocked.tells |= rest > 0 && blocked.taken >= blocked.held / 8;
+        } else if taken > 0 {
+            blocked.held = held;
         }
         if rest == 0 {
             self.clear = Some(self.reaches(now));
             self.blocked = None;
         }
         moved
+    }
+
+    /// What waits may leave from now on: until then it was not the kernel that refused it.
+    pub(crate) fn starts(&mut self) {
+        self.blocked = None;
     }
 
     /// Whether the kernel has refused bytes, which wait.
@@ -86,7 +103,10 @@ impl Pace {
         };
         let pace = blocked.held as f64 / blocked.taken as f64;
         let span = now.saturating_duration_since(blocked.since).as_secs_f64() * pace;
-        let span = Duration::try_from_secs_f64(span).unwrap_or(MOST).min(MOST);
+        // For a few last bytes there may have been much more room: then it is bounded by how slow a
+        // peer may be.
+        let most = if blocked.tells { MOST } else { self.stall.min(MOST) };
+        let span = Duration::try_from_secs_f64(span).unwrap_or(most).min(most);
         before.max(now + span)
     }
 }
@@ -98,7 +118,7 @@ mod tests {
     #[test]
     fn only_a_byte_that_the_peer_made_room_for_is_a_sign_of_life() {
         let now = Instant::now();
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(Duration::from_secs(60));
         assert!(!pace.sent(now, 1000, 1000, 0), "all of it was taken at once");
         assert!(!pace.sent(now, 1000, 1000, 500), "the kernel was not full before");
         assert!(pace.is_blocked());
@@ -113,12 +133,13 @@ mod tests {
     #[test]
     fn what_the_kernel_holds_leaves_at_the_pace_seen() {
         let (now, second) = (Instant::now(), Duration::from_secs(1));
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(60 * second);
         pace.sent(now, 1_000_000, 1_000_000, 0);
         assert_eq!(pace.reaches(now), now, "nothing is known to be slow");
         // A million waits in the kernel, and 100,000 bytes a second leave.
         pace.sent(now, 0, 0, 300_000);
         pace.sent(now + second, 100_000, 100_000, 200_000);
+        pace.sent(now + second, 0, 0, 200_000);
         assert_eq!(pace.reaches(now + second), now + 11 * second);
         pace.sent(now + 3 * second, 200_000, 200_000, 0);
         assert_eq!(pace.reaches(now + 3 * second), now + 13 * second);
@@ -127,8 +148,31 @@ mod tests {
         assert_eq!(pace.reaches(now + 4 * second), now + 13 * second);
         assert_eq!(pace.reaches(now + 20 * second), now + 20 * second);
         // It is bounded, whatever was seen.
-        pace.sent(now + 20 * second, 0, 0, 1);
-        pace.sent(now + 80 * second, 1, 1, 0);
-        assert_eq!(pace.reaches(now + 80 * second), now + 80 * second + MOST);
+        pace.sent(now + 20 * second, 0, 0, 1_000_000);
+        pace.sent(now + 2020 * second, 200_000, 200_000, 800_000);
+        let span = pace.reaches(now + 2020 * second) - (now + 2020 * second);
+        assert_eq!(span, MOST);
+    }
+
+    #[test]
+    fn what_waited_for_tls_was_not_refused() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let mut pace = Pace::new(60 * second);
+        pace.sent(now, 0, 300, 2_000_000);
+        pace.starts();
+        assert!(!pace.is_blocked());
+        pace.sent(now + second, 1_000_000, 1_000_000, 1_000_000);
+        pace.sent(now + 2 * second, 200_000, 200_000, 800_000);
+        assert_eq!((pace.reaches(now + 2 * second) - now).as_secs(), 2 + 5);
+    }
+
+    #[test]
+    fn a_few_last_bytes_do_not_tell_how_slow_a_peer_is() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let mut pace = Pace::new(60 * second);
+        // A million waits in the kernel, and a pong behind it.
+        pace.sent(now, 1_000_000, 1_000_000, 10);
+        pace.sent(now + second, 10, 10, 0);
+        assert_eq!(pace.reaches(now + second), now + 61 * second);
     }
 }

@@ -124,20 +124,25 @@ impl<S: Sys> Reactor<S> {
         }
     }
 
+    /// Lets in who has its turn before a gate.
+    fn admit(&mut self, sink: &mut dyn Sink) {
+        while self.core.gates.is_freed()
+            && let Some((to, who)) = self.core.gates.next()
+        {
+            let there = self.work(who, |core, driver| {
+                driver.unpark(core, sink, to);
+                driver.touch(core);
+            });
+            if !there {
+                self.core.gates.leave(to);
+            }
+        }
+    }
+
     fn settle(&mut self, sink: &mut dyn Sink) {
         self.core.corked = None;
         loop {
-            while self.core.gates.is_freed()
-                && let Some((to, who)) = self.core.gates.next()
-            {
-                let there = self.work(who, |core, driver| {
-                    driver.unpark(core, sink, to);
-                    driver.touch(core);
-                });
-                if !there {
-                    self.core.gates.leave(to);
-                }
-            }
+            self.admit(sink);
             if self.core.held.is_waited_for() {
                 for id in self.core.held.woken(&self.core.limits) {
                     if let Some((core, driver)) = self.get(id) {
@@ -191,6 +196,8 @@ impl<S: Sys> Reactor<S> {
                 break;
             }
             self.timers.pop_first();
+            // Whose turn has come, maybe since the last one was late, does not wait any more.
+            self.admit(sink);
             let Some((core, driver)) = self.get(id) else { continue };
             driver.armed = None;
             if driver.is_due(core.now) {

@@ -118,9 +118,10 @@ impl Written {
         bytes: &[u8],
     ) {
         loop {
-            if !tls.is_handshaking() {
-                let rest = bytes.get(self.done + *sealed..).unwrap_or_default();
-                *sealed += tls.encrypt(rest);
+            // What is sealed leaves before more is: else none of it would count as left for as long as
+            // the kernel does not take it all.
+            if !tls.is_handshaking() && *sealed == 0 {
+                *sealed = tls.encrypt(bytes.get(self.done..).unwrap_or_default());
             }
             while tls.wants_write() {
                 let mut out = Out { sys, socket };

@@ -96,7 +96,7 @@ impl Exchange {
             timing,
             deadline: timing.total,
             stall: None,
-            pace: Pace::default(),
+            pace: Pace::new(settings.limits.stall),
             started: None,
             unsent: 0,
             notes,
@@ -109,6 +109,7 @@ impl Exchange {
         match &mut self.state {
             State::Head { .. } if self.out.len() == 0 => self.await_head(now),
             State::Head { .. } => {
+                self.pace.starts();
                 self.started = Some(now);
                 self.stall = now.checked_add(self.limits.stall);
                 // A request that moves may take its time, unless its owner has said how long.

@@ -87,7 +87,7 @@ impl Connection {
             utf8: Utf8::default(),
             out,
             late_pong: None,
-            pace: Pace::default(),
+            pace: Pace::new(limits.stall),
             accepted: 0,
             ping: None,
             timers: Timers::default(),

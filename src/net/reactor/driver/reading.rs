@@ -59,7 +59,8 @@ impl<S: Sys> Driver<S> {
         if !self.flow.paused {
             self.parse_all(core, sink);
         }
-        if self.live().is_some_and(|live| !live.is_deaf()) {
+        if let Some(live) = self.live() {
+            let is_deaf = live.is_deaf();
             if self.flow.is_stopped() {
                 core.handed = core.limits.turn;
             }
@@ -67,7 +68,7 @@ impl<S: Sys> Driver<S> {
             // What is there has to count before the time does, and so has what the kernel takes now:
             // it tells of room only when there is much.
             self.write_early(core);
-            if !self.is_behind() {
+            if !is_deaf && !self.is_behind() {
                 let lazy = std::mem::take(&mut core.lazy);
                 self.read(core, sink);
                 core.lazy = lazy;
@@ -249,8 +250,11 @@ impl<S: Sys> Driver<S> {
         buf: &mut Vec<u8>,
         end: &mut usize,
     ) -> Result<Read, ErrorKind> {
+        let paused = self.flow.paused;
         let Some(live) = self.live() else { return Ok(Read::None) };
+        // What is read into its place there is told if that completes it.
         if live.link.tls.is_none()
+            && !paused
             && let Some(space) = live.session.space()
         {
             let want = space.want;
