@@ -92,7 +92,7 @@ fn a_sink_that_panics_costs_the_connection_that_it_was_told_of() {
 #[test]
 fn a_policy_that_panics_costs_the_connection_that_it_was_asked_about() {
     let servers = [(); 3].map(|()| talks());
-    let bad = listen(|listener| drop(listener));
+    let bad = listen(drop);
     let port = bad.address.port();
     let policy = Policy::open().and(move |to| {
         assert_ne!(to.port, port, "the policy's own fault");
@@ -150,7 +150,7 @@ fn an_observer_that_panics_at_any_word_costs_one_connection_at_most() {
 #[test]
 fn whoever_waits_for_a_client_hears_of_a_panic_behind_what_was_told() {
     let server = talks();
-    let bad = listen(|listener| drop(listener));
+    let bad = listen(drop);
     let port = bad.address.port();
     let policy = Policy::open().and(move |to| {
         assert_ne!(to.port, port, "the policy's own fault");
