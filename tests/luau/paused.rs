@@ -393,6 +393,7 @@ both! {
 }
 
 // With all defaults, a script that stores what it gets.
+/// FAULTS 70.
 #[test]
 fn a_reader_with_pauses_gets_each_large_message() {
     let script = Script::new(

@@ -44,8 +44,8 @@ fn after_gate<T: Send + 'static>(
     (go, server)
 }
 
-// FAULTS 67. The server begins to read long after the script has ended: longer than a server has for
-// its answer to the close frame.
+/// FAULTS 67. The server begins to read long after the script has ended: longer than a server has for
+/// its answer to the close frame.
 #[test]
 fn what_a_script_has_sent_leaves_after_its_end() {
     let runs = WAYS.map(|options| {

@@ -139,6 +139,7 @@ both! {
     }
 }
 
+/// FAULTS 69.
 #[test]
 fn the_command_opens_as_many_at_a_time_as_it_is_told() {
     let script = Script::new("opens", OPENS);
