@@ -87,8 +87,7 @@ pub fn message(data: &[u8]) {
     let mut driver = in_all_cuts(bytes, |cut| {
         let trace = cut == Cut::Random;
         let settings = Settings { limits: Arc::clone(&limits), trace, ..Default::default() };
-        let kept = kept(&limits, cut);
-        let mut driver = Driver::new(Session::opened(settings, now), now, cut, kept);
+        let mut driver = Driver::new(Session::opened(settings, now), now, cut, KEPT);
         driver.feed(bytes);
         bounded(&mut driver, &limits);
         driver
@@ -99,12 +98,8 @@ pub fn message(data: &[u8]) {
     assert_eq!(driver.session.outgoing(), b"");
 }
 
-/// How many bytes an open session may leave for the next call: a control frame, or a frame that
-/// misses fewer than `in_place` bytes.
-pub(super) fn kept(limits: &Limits, cut: Cut) -> usize {
-    let frame = if cut == Cut::Bytewise { limits.in_place } else { limits.message };
-    frame.saturating_add(10).max(127)
-}
+/// How many bytes an open session may leave for the next call: a control frame.
+pub(super) const KEPT: usize = 127;
 
 /// A message under way takes the memory of what has arrived and a little more.
 fn bounded(driver: &mut Driver, limits: &Limits) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::driver::{Driver, Told, in_all_cuts};
-use super::frames::{from_server, kept};
+use super::frames::{KEPT, from_server};
 use super::heads::NONCE;
 use super::input::{Cut, Input};
 use super::wire::{self, Sent};
@@ -56,7 +56,7 @@ impl Start {
     fn driver(&self, now: Instant, cut: Cut) -> Driver {
         let mut settings = self.settings.clone();
         settings.trace ^= cut != Cut::Whole;
-        let limits = Arc::clone(&settings.limits);
+        let line = settings.limits.line;
         let session = if self.handshake {
             let mut request = Request::new(Url::parse("ws://server.example/chat").expect("a URL"));
             request.protocol("chat").expect("a token");
@@ -64,8 +64,7 @@ impl Start {
         } else {
             Session::opened(settings, now)
         };
-        let kept = kept(&limits, cut).max(limits.line + 1);
-        Driver::new(session, now, cut, kept)
+        Driver::new(session, now, cut, KEPT.max(line + 1))
     }
 }
 

@@ -14,7 +14,6 @@ use crate::limits::Limits;
 use crate::proto::buf::SendBuf;
 use crate::proto::pace::Pace;
 use crate::proto::timer::{Timer, Timers};
-use crate::proto::utf8::Utf8;
 use crate::proto::{Closed, Context, Direction, Event, Failure, Lost, Note, Settings, Space};
 
 #[derive(Debug)]
@@ -47,9 +46,6 @@ pub(crate) struct Connection {
     rest: Option<Rest>,
     /// Bytes of the input that were given and not taken, and so are given again.
     left: usize,
-    /// Bytes of the payload of the frame at the start of the input that were found to be UTF-8.
-    checked: usize,
-    utf8: Utf8,
     out: SendBuf,
     /// Payload and mask key of the answer to the latest ping, while too much else waits.
     late_pong: Option<(Box<[u8]>, [u8; 4])>,
@@ -83,8 +79,6 @@ impl Connection {
             message: None,
             rest: None,
             left: 0,
-            checked: 0,
-            utf8: Utf8::default(),
             out,
             late_pong: None,
             pace: Pace::new(limits.stall),
@@ -134,7 +128,7 @@ impl Connection {
         now: Instant,
         input: &'b [u8],
     ) -> Option<(usize, Message<'b>)> {
-        let is_between = self.message.is_none() && self.checked == 0 && self.notes.is_none();
+        let is_between = self.message.is_none() && self.notes.is_none();
         if !is_between || self.discards() {
             return None;
         }
@@ -442,43 +436,18 @@ impl Connection {
     ) -> Result<Step<'b>, Violation> {
         let there = payload.len().min(len);
         let (payload, missing) = (&payload[..there], len - there);
-        if fin && opcode != Opcode::Continuation {
-            if missing == 0 {
-                self.note(Direction::In, fin, opcode, len, payload);
-                return Ok(Step::Event(size + len, self.lend(opcode, payload)?));
-            }
-            if missing < self.limits.in_place {
-                if opcode == Opcode::Text {
-                    let new = payload.get(self.checked..).unwrap_or_default();
-                    if self.utf8.feed(new).is_err() {
-                        self.note(Direction::In, fin, opcode, len, payload);
-                        return Err(Violation::NotUtf8);
-                    }
-                    self.checked = there;
-                }
-                return Ok(Step::More(0));
-            }
+        if there == 0 && self.message.is_none() && (1..self.limits.in_place).contains(&len) {
+            // Many servers write the head by itself: all the rest may come with the next read.
+            return Ok(Step::More(0));
         }
         self.note(Direction::In, fin, opcode, len, payload);
+        if fin && opcode != Opcode::Continuation && missing == 0 {
+            return Ok(Step::Event(size + len, lend(opcode, payload)?));
+        }
         let message = self.message.get_or_insert_with(|| Box::new(Assembly::new(opcode)));
         message.frame(&self.limits)?;
         message.push(payload, missing)?;
         self.after_piece(size + there, Rest { missing, fin })
-    }
-
-    /// A message that one frame holds, and that is all there.
-    fn lend<'b>(&mut self, opcode: Opcode, payload: &'b [u8]) -> Result<Event<'b>, Violation> {
-        let (checked, mut utf8) = (mem::take(&mut self.checked), mem::take(&mut self.utf8));
-        if opcode == Opcode::Binary {
-            return Ok(Event::Binary(Cow::Borrowed(payload)));
-        }
-        if checked == 0 {
-            let text = std::str::from_utf8(payload).map_err(|_| Violation::NotUtf8)?;
-            return Ok(Event::Text(Text::new(text)));
-        }
-        let rest = payload.get(checked..).unwrap_or_default();
-        utf8.feed(rest).and_then(|()| utf8.finish()).map_err(|_| Violation::NotUtf8)?;
-        Ok(Event::Text(Text::checked(Cow::Borrowed(payload))))
     }
 
     fn rest_of_frame<'b>(&mut self, input: &'b [u8], rest: Rest) -> Result<Step<'b>, Violation> {
@@ -661,4 +630,13 @@ impl Connection {
             notes.push(Note::Frame { direction, fin, opcode, len, start });
         }
     }
+}
+
+/// A message that one frame holds, and that is all there.
+fn lend(opcode: Opcode, payload: &[u8]) -> Result<Event<'_>, Violation> {
+    if opcode == Opcode::Binary {
+        return Ok(Event::Binary(Cow::Borrowed(payload)));
+    }
+    let text = std::str::from_utf8(payload).map_err(|_| Violation::NotUtf8)?;
+    Ok(Event::Text(Text::new(text)))
 }
