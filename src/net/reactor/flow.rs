@@ -39,7 +39,7 @@ enum Crowd {
 pub(in crate::net) struct Sum {
     bytes: usize,
     /// The connection whose message is finished though there is no room, and its bytes: the largest
-    /// that was seen.
+    /// that was seen, which makes the most room.
     first: Option<(ConnId, usize)>,
     /// Those that wait for room.
     waiting: BTreeSet<ConnId>,
@@ -50,8 +50,8 @@ impl Sum {
         self.bytes
     }
 
-    /// Whether `id` may go on with a message of which `bytes` are there.
-    fn admits(&mut self, id: ConnId, bytes: usize) -> bool {
+    /// `bytes` of a message of `id` are there; whether it goes first.
+    fn is_first(&mut self, id: ConnId, bytes: usize) -> bool {
         match self.first {
             Some((first, most)) if first != id && most >= bytes => false,
             _ => {
@@ -111,7 +111,7 @@ impl Flow {
         let low_water = limits.low_water.min(limits.high_water);
         let mark = if self.stopped || full { low_water } else { limits.high_water };
         self.stopped = self.held > mark;
-        let waits = full && unfinished > 0 && !sum.admits(id, unfinished);
+        let waits = unfinished > 0 && !sum.is_first(id, unfinished) && full;
         if unfinished == 0 && sum.first.is_some_and(|(first, _)| first == id) {
             sum.first = None;
         }
@@ -158,7 +158,7 @@ mod tests {
             flows[k].is_stopped()
         };
         assert_eq!([0, 1].map(|k| look(&mut sum, k, 50, now)), [false, false], "there is room");
-        assert!(!look(&mut sum, 0, 60, now), "the first beyond it goes on");
+        assert!(!look(&mut sum, 0, 60, now), "the largest beyond it goes on");
         assert!(look(&mut sum, 1, 55, now));
         assert!(look(&mut sum, 2, 10, now));
         assert!(sum.woken(&limits).is_empty());
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(Vec::from_iter(sum.woken(&limits)), [ids[1], ids[2]]);
         assert!(!look(&mut sum, 1, 55, now) && !look(&mut sum, 2, 10, now));
         // The larger one goes first, whoever was seen first.
-        assert!(!look(&mut sum, 2, 50, now));
+        assert!(look(&mut sum, 2, 50, now));
         assert!(!look(&mut sum, 1, 56, now));
         assert!(look(&mut sum, 2, 51, now));
         // One that does not go on does not hold up the others for ever.

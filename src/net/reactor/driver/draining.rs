@@ -22,7 +22,7 @@ pub(super) struct Draining<S: Sys> {
 
 impl<S: Sys> Draining<S> {
     pub(super) fn new(live: Live<S>, core: &Core<S>) -> Draining<S> {
-        let until = after(core.now, core.limits.linger);
+        let until = after(core.now, live.limits.linger);
         let (rest, is_deaf) = (live.session.outgoing().to_vec(), live.is_deaf());
         let Live { link, token, .. } = live;
         Draining { link, rest, until, half_closed: false, is_deaf, token }
