@@ -254,7 +254,7 @@ impl fmt::Display for ErrorKind {
                     0 => f.write_str("its address")?,
                     _ => write!(f, "{address}")?,
                 }
-                f.write_str(" (Limits::opening_per_peer and --opening let more in at a time)")
+                f.write_str("; Limits::opening_per_peer and --opening let more in at a time")
             }
             ErrorKind::Stalled(limit) => {
                 write!(f, "lost: the peer has taken no byte for {limit:?}, though some wait")

@@ -83,8 +83,8 @@ fn a_wait_has_its_own_limit_and_its_own_words() {
     assert_eq!(bench.pass(60 * SECOND - NS), NOTHING);
     let waited = |limit: u32, others: &str| {
         format!(
-            "failed Connect: {URL}: connect: waited {limit}s for {others} with 127.0.0.1:80 \
-             (Limits::opening_per_peer and --opening let more in at a time)"
+            "failed Connect: {URL}: connect: waited {limit}s for {others} with 127.0.0.1:80; \
+             Limits::opening_per_peer and --opening let more in at a time"
         )
     };
     let told = bench.pass(NS);
