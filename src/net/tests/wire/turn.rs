@@ -94,7 +94,7 @@ fn a_wait_has_its_own_limit_and_its_own_words() {
     // Whose limit is looked at first is of no matter.
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told.contains(&waited(100, "1 other handshake")), "{told:?}");
-    let secret = told.iter().find(|text| text.contains("1 other handshake with its address ("));
+    let secret = told.iter().find(|text| text.contains("1 other handshake with its address; "));
     assert!(secret.is_some_and(|text| !text.contains("127.0.0.1")), "{told:?}");
     // Nobody has tried to connect, and the first is as it was.
     assert_eq!(bench.tcps(), 1);
