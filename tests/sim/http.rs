@@ -30,6 +30,8 @@ pub struct Hop {
 pub struct HttpPlan {
     pub hops: Vec<Hop>,
     pub after: Duration,
+    /// Answers as soon as there is a head, and says the rest when the whole request has come.
+    pub early: bool,
     pub interim: usize,
     pub framing: Framing,
     pub event_stream: bool,
@@ -57,6 +59,8 @@ pub struct HttpServer {
     state: State,
     /// Bytes of the request, as far as its head has said.
     want: usize,
+    /// Some of the answer is said.
+    begun: bool,
     /// Once a head has said whose plan it is.
     reader: Option<Reader>,
 }
@@ -80,8 +84,24 @@ impl HttpServer {
         }
     }
 
+    /// The first head alone, which says whose plan it is.
+    fn take_head(&mut self, input: &mut Vec<u8>) {
+        let rest = self.taken.len().saturating_sub(3);
+        self.taken.append(input);
+        if let Some(end) = self.taken[rest..].windows(4).position(|w| w == b"\r\n\r\n") {
+            *input = self.taken.split_off(rest + end + 4);
+        }
+    }
+
     pub fn new(book: SharedBook) -> HttpServer {
-        HttpServer { book, taken: Vec::new(), state: State::Head, want: 0, reader: None }
+        HttpServer {
+            book,
+            taken: Vec::new(),
+            state: State::Head,
+            want: 0,
+            begun: false,
+            reader: None,
+        }
     }
 
     fn head(&mut self, now: Duration) -> bool {
@@ -94,9 +114,6 @@ impl HttpServer {
         let length = head.lines().find_map(|l| l.strip_prefix("Content-Length: "));
         let length = length.and_then(|l| l.parse().ok()).unwrap_or(0);
         self.want = end + 4 + length;
-        if self.taken.len() < self.want {
-            return false;
-        }
         let path = head.split(' ').nth(1).unwrap_or_default();
         let mut parts = path.trim_start_matches('/').split('/').map(|p| p.parse::<usize>());
         let mut book = open(&self.book);
@@ -105,6 +122,10 @@ impl HttpServer {
             return false;
         };
         let entry = &mut book.entries[k];
+        let is_early = entry.http.as_ref().is_some_and(|plan| plan.early);
+        if self.taken.len() < self.want && !is_early {
+            return false;
+        }
         if entry.requests != hop {
             let text = format!("ask {k}: request {hop} after {}", entry.requests);
             book.complain(text);
@@ -157,15 +178,21 @@ fn say(plan: &HttpPlan, hop: usize) -> State {
 
 impl Service for HttpServer {
     fn step(&mut self, io: &mut Io<'_>) {
-        match &mut self.reader {
-            Some(reader) => reader.take(io, &mut self.taken),
-            None => self.taken.append(io.input),
+        if self.reader.is_none() {
+            self.take_head(io.input);
+            self.head(io.now);
+        }
+        if let Some(reader) = &mut self.reader {
+            reader.take(io, &mut self.taken);
         }
         if matches!(self.state, State::Head) {
             self.head(io.now);
         }
         if let State::Saying(due, rest, finishes) = &mut self.state {
             loop {
+                if self.begun && self.taken.len() < self.want {
+                    break;
+                }
                 let Some((after, _)) = rest.front() else {
                     io.finish |= *finishes;
                     self.state = State::Over;
@@ -178,7 +205,7 @@ impl Service for HttpServer {
                 }
                 if let Some((_, bytes)) = rest.pop_front() {
                     io.out.extend_from_slice(&bytes);
-                    *due = None;
+                    (*due, self.begun) = (None, true);
                 }
             }
         }

@@ -9,13 +9,15 @@
 //!   count, since a server that goes on sending need not be heard out.
 //! * `Timeout` at the response, where the owner has set no limit and nobody redirects: the same for the last byte that the
 //!   system took of the request.
-//! * `Idle`: nothing came to the client.
-//! * `Stalled`: the system has refused for all of `L`, and would still.
+//! * `Idle`: nothing came to the client, but for the lines between chunks, and the system took nothing
+//!   for which it had had no room before.
+//! * `Stalled`: every write of all of `L` was refused, by the system or by a fault that looks like it,
+//!   and another would be.
 //!
 //! Before an owner resumes what it has paused, neither silence nor idling counts.
 //! A byte moves when the link has carried it, and when the program behind it reads it. Those that
 //! the system took without ever refusing one are told from delivered ones by nobody; they count only
-//! once it has refused.
+//! once it has refused, and as long as no fault has refused what it had room for.
 //!
 //! **Waiting for one's turn is not opening.** Who waits for an address does not fail by the opening
 //! limit, and whoever gets its turn has all of that limit from there; the waiting has a limit of its own. (That turns come in the order
@@ -31,8 +33,9 @@ use std::time::Duration;
 
 use moonwire::{ConnId, Error, ErrorKind, Stage};
 
-use crate::book::Entry;
+use crate::book::{Entry, ms};
 use crate::net::{Line, Net, TURN, lock};
+use crate::reader::FOR_EVER;
 use crate::sink::Teller;
 use crate::world::Ask;
 use crate::ws::Act;
@@ -48,12 +51,20 @@ impl Teller<'_> {
             ErrorKind::Silence(_) | ErrorKind::Idle(_) => since.max(self.states[k].resumed_at),
             _ => since,
         };
-        let still = now.saturating_sub(since);
+        let still = now.saturating_sub(since) + self.unforeseen(k);
         let url = &ask.url;
         assert!(
             still + round_trip + TURN >= limit,
             "ask {k} to {url}: {error}, though something moved {still:?} ago"
         );
+    }
+
+    /// How far the guess of when the last bytes reach a server may be off: one that reads some more of
+    /// them after a nap, and then nothing for ever, is not waited for once more.
+    fn unforeseen(&self, k: usize) -> Duration {
+        let naps = self.asks[k].ws.as_ref().map_or(&[][..], |plan| &plan.pace.naps);
+        let finite = naps.iter().filter(|(_, span)| *span < FOR_EVER);
+        if naps.len() > finite.clone().count() { finite.map(|nap| nap.1).sum() } else { ms(0) }
     }
 
     /// The opening limit counts from one's turn, and the waiting has its own.
@@ -84,10 +95,13 @@ impl Teller<'_> {
     /// The limit of an error, and when what it waited for moved last.
     fn last_progress(&self, k: usize, net: &Net, error: &Error) -> Option<(Duration, Duration)> {
         let (ask, line) = (&self.asks[k], self.line(k, net)?);
-        let all_taken = Some((u64::MAX, line.taken(net.now, is_plain(ask))));
+        // The last records are the server's own long before its program reads them.
+        let end = if is_plain(ask) { u64::MAX } else { line.owned(false).saturating_sub(AHEAD) };
+        let all_taken = Some((end, line.taken(net.now, is_plain(ask))));
         let (limit, end, came) = match error.kind() {
             ErrorKind::Silence(limit) => {
-                (*limit, if is_plain(ask) { line.frames.ping } else { None }, line.came)
+                let end = if is_plain(ask) { line.frames.ping } else { None };
+                (*limit, end, line.came(net.now, unseen(ask)))
             }
             ErrorKind::NoCloseAnswer(limit) => {
                 let end = if is_plain(ask) { line.frames.close } else { all_taken };
@@ -100,24 +114,29 @@ impl Teller<'_> {
             {
                 (*limit, all_taken, Duration::ZERO)
             }
-            ErrorKind::Idle(limit) => return Some((*limit, line.came)),
-            ErrorKind::Stalled(limit) => return Some((*limit, self.check_stalled(k, net, line))),
+            ErrorKind::Idle(limit) => {
+                let came = line.came(net.now, CHUNK_LINE + unseen(ask));
+                return Some((*limit, came.max(line.room_made(net.now, is_plain(ask)))));
+            }
+            ErrorKind::Stalled(limit) => {
+                return Some((*limit, self.check_stalled(k, net, line, error)));
+            }
             _ => return None,
         };
         assert!(end.is_some() || !is_plain(ask), "ask {k}: {error}, and it was never handed over");
         let (end, taken) = end.unwrap_or_default();
-        let moved = if line.has_refused { line.moved(end) } else { Duration::ZERO };
+        let moved = if line.tells(taken) { line.moved(end) } else { Duration::ZERO };
         Some((limit, taken.max(moved).max(came)))
     }
 
-    /// Since when the system has refused, as it would now.
-    fn check_stalled(&self, k: usize, net: &Net, line: &Line) -> Duration {
+    /// Since when every write was refused, as it would be now.
+    fn check_stalled(&self, k: usize, net: &Net, line: &Line, error: &Error) -> Duration {
         let stormed = line.stormed.is_some_and(|at| at + TURN >= net.now);
         let conn = self.states[k].id.map_or(0, ConnId::to_bits);
         assert!(stormed || !net.would_take(conn), "ask {k} is stalled, and there is room");
-        let since = line.refused.or(line.stormed);
-        // A round trip has no part in this limit.
-        since.unwrap_or(net.now) + line.round_trip
+        // What is said last is written before the end is told. A round trip has no part in this limit.
+        let says_more = error.unsent() == 0 || !is_plain(&self.asks[k]);
+        line.refused(net.now, says_more).unwrap_or(net.now) + line.round_trip
     }
 
     /// What an error says of bytes that were accepted.
@@ -165,6 +184,17 @@ impl Teller<'_> {
         );
     }
 }
+
+/// A line between two chunks, and the end of the one before. It could drip for ever.
+const CHUNK_LINE: u64 = 16;
+
+/// Of a record of TLS nothing can be seen before all of it has come.
+fn unseen(ask: &Ask) -> u64 {
+    if is_plain(ask) { 0 } else { 16_500 }
+}
+
+/// Bytes that a server has decrypted and not read.
+const AHEAD: u64 = 2 * 16_500;
 
 /// Keep-alive pings that may wait to be sent: one, and a few whose answer has come early.
 const KEEP_ALIVE: u64 = 8;

@@ -127,7 +127,7 @@ macro_rules! scenarios {
 
 scenarios! {
     echo closing faults opening pings release dial many stream redirects tls tls_stream dropped
-    slow_upload slow_close slow_post zero_window queue slow_owner
+    slow_upload doze slow_close slow_post zero_window queue slow_owner
 }
 
 #[test]

@@ -143,8 +143,6 @@ pub struct Tcp {
     line: Line,
     rng: Rng,
     server: Option<Server>,
-    /// A storm has hidden what is there, at that time.
-    hidden: Option<Duration>,
 }
 
 pub struct Net {
@@ -224,7 +222,7 @@ impl Net {
 
     pub fn say(&mut self, text: impl FnOnce() -> String) {
         /// Events that a trace keeps.
-        const KEPT: usize = 120;
+        const KEPT: usize = 300;
         if let Some(trace) = &mut self.trace {
             if trace.len() == KEPT {
                 trace.pop_front();
@@ -393,7 +391,7 @@ impl Net {
     /// Bytes that the connection with this id could have read at once, though no fault hid them.
     pub fn unread(&self, conn: u64) -> usize {
         let of = |tcp: &&Tcp| tcp.watched.is_some_and(|(token, _)| token >> 8 == conn);
-        let seen = self.tcps.iter().filter(of).filter(|tcp| tcp.hidden != Some(self.now));
+        let seen = self.tcps.iter().filter(of).filter(|tcp| !tcp.line.is_hidden(self.now));
         seen.map(|tcp| tcp.down.there()).sum()
     }
 }

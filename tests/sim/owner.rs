@@ -19,6 +19,8 @@ use crate::ws::WsServer;
 
 /// Turns in a row that come back at once and have done nothing.
 const IDLE: usize = 6;
+/// What may be sealed and on its way to the system, with a few frames that are not the owner's.
+const SEALED: u64 = 65_536 + 16_384;
 /// No scenario takes so long.
 const AGES: Duration = Duration::from_secs(120);
 
@@ -38,6 +40,8 @@ pub struct Owner {
     rude: bool,
     /// What may be late, and by how much.
     slack: Duration,
+    /// How long the owner is busy elsewhere, in all.
+    busy: Duration,
     idle: usize,
     failing: bool,
 }
@@ -105,6 +109,7 @@ pub fn play(mut world: World, net: &Shared, book: &SharedBook, inject: Option<In
         whole: world.path.sip == 0 && world.noise.would_block == 0,
         rude: world.tls.rude,
         slack: stalled + frames + ms(200),
+        busy: stalled,
         idle: 0,
         failing: inject.is_some(),
     };
@@ -217,7 +222,30 @@ impl Owner {
         // Where a turn has room for one event, those that nobody is told take a turn each.
         let most = if self.reactor.limits().turn == 1 { 100 } else { IDLE };
         assert!(self.idle < most, "it spins: {} turns without anything", self.idle);
+        for (k, state) in self.states.iter().enumerate().filter(|(_, state)| state.ended.is_none())
+        {
+            if let Some(event) = &state.told {
+                panic!("ask {k} is paused: {event}");
+            }
+        }
+        self.check_left();
         self.check_gone();
+    }
+
+    /// Over TLS, too, what the system has taken waits no more.
+    fn check_left(&mut self) {
+        for (k, state) in self.states.iter().enumerate() {
+            let Some(id) = state.id.filter(|_| state.opened && !state.is_over()) else { continue };
+            if !self.asks[k].url.starts_with("wss:") {
+                continue;
+            }
+            let waits = self.reactor.buffered(id) as u64;
+            let taken = lock(&self.net).line(id.to_bits()).map_or(0, |line| line.owned(false));
+            // Less what TLS adds to it, and the handshake.
+            let left = (taken - taken / 10).saturating_sub(4000);
+            let most = (open(&self.book).entries[k].up.accepted + SEALED).saturating_sub(left);
+            assert!(waits <= most, "ask {k}: {waits} bytes wait, {taken} were taken");
+        }
     }
 
     /// What was given up or has ended is gone after its time, which counts from the last byte that
@@ -230,8 +258,9 @@ impl Owner {
         let since = |s: &State| {
             let Some(at) = s.ended_at else { return true };
             let moved = s.id.and_then(|id| net.line(id.to_bits())).map_or(at, |l| l.last_moved());
-            // What the system still has of it is guessed from how long the rest has taken.
-            let guess = moved.saturating_sub(at) * 3;
+            // What the system still has of it is guessed from how long the rest has taken; one that
+            // is busy elsewhere takes its own time for the line's.
+            let guess = moved.saturating_sub(at) * 3 + self.busy * 8;
             let most = (limits.close + limits.linger) * 2 + limits.stall + self.slack + guess;
             at.max(moved) + most < now
         };
@@ -356,6 +385,7 @@ impl Owner {
             assert!(leaks.is_empty(), "sockets of an empty reactor: {leaks:?}");
         }
         let ended = self.reactor.is_empty();
+        let stall = self.reactor.limits().stall;
         drop(self.reactor);
         // What is under way still arrives.
         {
@@ -374,7 +404,7 @@ impl Owner {
             assert!(state.id.is_none() || state.is_over(), "ask {k} never ended");
             check_delivery(&book, k, state, self.calm && !self.failing);
             if self.calm && !self.failing {
-                check_given_up(&self.net, &book, k, state);
+                check_given_up(&self.net, &book, k, state, stall);
             }
             tally.add(state, &book.entries[k]);
         }

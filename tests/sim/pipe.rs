@@ -79,7 +79,7 @@ impl Pipe {
 
     /// Whether so much is free that epoll tells of it: Linux waits for a third.
     pub fn is_worth_telling(&self, room: usize) -> bool {
-        room > 0 && (self.pace == 0 || room * 3 >= self.window)
+        room > 0 && room * 3 >= self.window
     }
 
     /// Bytes that can be sent.

@@ -12,7 +12,9 @@ pub fn queue(seed: u64) -> World {
     let mut world = World::new(seed);
     world.limits.opening_per_peer = world.rng.pick(&[1, 1, 1, 2]);
     world.limits.opening = ms(world.rng.pick(&[800, 1500]));
-    world.limits.opening_wait = ms(world.rng.pick(&[700, 3000, 40_000]));
+    // With some luck the one before and the wait for it are late in one moment.
+    let equal = world.limits.opening;
+    world.limits.opening_wait = world.rng.pick(&[equal, equal, ms(700), ms(3000), ms(40_000)]);
     world.host(0, &[AT_ONCE]);
     let dials = [
         AT_ONCE,

@@ -60,8 +60,9 @@ impl Reader {
         }
         let span = io.now.saturating_sub(self.read_at);
         let n = (span.as_micros() as usize * self.pace.rate / 1000).min(io.input.len());
-        if n > 0 {
-            into.extend(io.input.drain(..n));
+        into.extend(io.input.drain(..n));
+        // What there was nothing for is not made up for.
+        if n > 0 || io.input.is_empty() {
             self.read_at = io.now;
         }
         if !io.input.is_empty() {

@@ -8,7 +8,7 @@ use crate::net::{Cut, Dial, Name};
 use crate::queue::queue;
 use crate::rng::Rng;
 use crate::sink::Ended::{self, Clean, Complete, Failed, Lost};
-use crate::slow::{slow_close, slow_owner, slow_post, slow_upload, zero_window};
+use crate::slow::{doze, slow_close, slow_owner, slow_post, slow_upload, zero_window};
 use crate::streams::{fetch, redirects, stream, tls, tls_stream};
 use crate::world::{Ask, Cuts, Deed, Reflex, WS, WSS, World, host};
 use crate::ws::{Act, Answer, OnClose, WsPlan};
@@ -17,7 +17,7 @@ pub type Scenario = fn(u64) -> World;
 
 /// Name, what it is, how many seeds of it one run of the tests plays, and how some of what is asked
 /// for has to end in them: else it would be played for nothing.
-pub const ALL: [(&str, Scenario, u64, &[Ended]); 19] = [
+pub const ALL: [(&str, Scenario, u64, &[Ended]); 20] = [
     ("echo", echo, 120, &[Clean]),
     ("closing", closing, 300, &[Clean, Failed, Lost]),
     ("faults", faults, 300, &[Clean, Failed, Lost]),
@@ -32,10 +32,11 @@ pub const ALL: [(&str, Scenario, u64, &[Ended]); 19] = [
     ("tls_stream", tls_stream, 60, &[Complete, Failed, Lost]),
     ("dropped", dropped, 80, &[Clean]),
     ("slow_upload", slow_upload, 60, &[Clean]),
-    ("slow_close", slow_close, 80, &[Clean, Lost]),
+    ("doze", doze, 20, &[Clean]),
+    ("slow_close", slow_close, 120, &[Clean, Lost]),
     ("slow_post", slow_post, 60, &[Complete, Failed]),
     ("zero_window", zero_window, 60, &[Clean, Lost]),
-    ("queue", queue, 150, &[Clean, Failed]),
+    ("queue", queue, 250, &[Clean, Failed]),
     ("slow_owner", slow_owner, 80, &[Clean]),
 ];
 

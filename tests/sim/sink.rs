@@ -38,6 +38,8 @@ pub struct State {
     /// The owner wants no events, and since when it does again.
     pub paused: bool,
     pub resumed_at: Duration,
+    /// What it was told nevertheless: then the end has to come in the same turn.
+    pub told: Option<String>,
     /// Bytes that it holds.
     pub held: usize,
     /// When it ended or was given up.
@@ -90,9 +92,9 @@ impl Sink for Teller<'_> {
         let state = &self.states[k];
         assert!(!state.released, "ask {k} was given up: {}", shown(&event));
         assert!(state.ended.is_none(), "ask {k} has ended: {}", shown(&event));
-        // An end does not wait.
-        let waits = state.paused && !matches!(event, Event::Closed(_));
-        assert!(!waits, "ask {k} is paused: {}", shown(&event));
+        if state.paused && self.states[k].told.is_none() {
+            self.states[k].told = Some(shown(&event));
+        }
         match event {
             Event::Opened(_) => self.opened(conn, k, now),
             Event::Text(text) => self.message(conn, k, true, text.as_bytes()),
@@ -172,7 +174,8 @@ impl Teller<'_> {
         if reflex.holds {
             let limits = &self.limits;
             // Whether to read on is decided before a read, and a turn may have room for more.
-            let most = limits.high_water + limits.turn + limits.receive_buffer_max + LARGEST;
+            let buffer = limits.receive_buffer.max(limits.receive_buffer_max);
+            let most = limits.high_water + limits.turn + buffer + LARGEST;
             assert!(state.held <= most, "ask {k}: {} bytes are held, and more come", state.held);
             conn.hold(bytes);
             state.held += bytes;

@@ -12,7 +12,7 @@ use crate::reader::{FOR_EVER, Pace};
 use crate::rng::Rng;
 use crate::scenarios::{AT_ONCE, plan, quiet, url};
 use crate::sink::LARGEST;
-use crate::world::{Ask, Deed, Drive, HTTP, World};
+use crate::world::{Ask, Deed, Drive, HTTP, HTTPS, World};
 use crate::ws::{Act, OnClose};
 
 /// What a limit allows beyond a round trip.
@@ -118,6 +118,36 @@ fn pings_of_server(world: &mut World, k: usize, span: Duration) {
     }
 }
 
+/// A server that reads slowly for some seconds, in the middle of what comes at a steady pace, with
+/// keep-alive pings in between: what it has of them it answers late, but it goes on reading.
+pub fn doze(seed: u64) -> World {
+    let mut world = slow(seed);
+    world.path.bandwidth = [10_000_000; 2];
+    world.path.window = world.rng.pick(&[16_000, 65_536]);
+    world.path.latency = ms(world.rng.pick(&[0, 5]));
+    world.path.jitter = ms(0);
+    let limit = round_trip(&world) + ms(LITTLE);
+    set_limits(&mut world, limit);
+    let rate = 100;
+    let (awake, asleep) = (ms(10), ms(world.rng.pick(&[60, 90])));
+    let mut naps = vec![(awake, asleep); 40];
+    naps[0].0 = ms(world.rng.range(500, 2500));
+    let k = world.ask(ms(0), |_, k| quiet(k, false, 0));
+    plan(&mut world, k).pace = Pace { rate, naps };
+    world.asks[k].ping = Some(ms(100));
+    let at = opened(&world, false);
+    // A little more than it reads while it is awake, for longer than it takes to make up for the nap.
+    let full = Msg::sized(false, "client", 0, 100_000);
+    world.deed(at, k, Deed::Send(full));
+    let steps = world.rng.range(80, 120);
+    for i in 0..steps {
+        let msg = Msg::sized(false, "client", i, world.rng.range(7000, 9000));
+        world.deed(at + ms(80 * i), k, Deed::Send(msg));
+    }
+    world.deed(at + ms(80 * steps + 30_000), k, Deed::Close(1000));
+    world
+}
+
 /// Much is sent at once, over a line or to a server that takes long for it.
 pub fn slow_upload(seed: u64) -> World {
     let mut world = slow(seed);
@@ -144,7 +174,7 @@ pub fn slow_close(seed: u64) -> World {
     let later = at + ms(world.rng.below(span.as_millis() as usize));
     let on_close = [OnClose::Answers(ms(0)), OnClose::Answers(ms(30)), OnClose::Waits];
     plan(&mut world, k).on_close = world.rng.pick(&on_close);
-    match world.rng.below(5) {
+    match world.rng.below(6) {
         0 => world.deed(at, k, Deed::Close(1000)),
         1 => world.deed(later, k, Deed::Close(1000)),
         2 => world.deed(later, k, Deed::Release),
@@ -156,7 +186,7 @@ pub fn slow_close(seed: u64) -> World {
         }
         _ => {
             // It is gone while what we sent is on its way.
-            let end = if world.rng.chance(30) { Act::Finish } else { Act::Reset };
+            let end = if world.rng.chance(50) { Act::Finish } else { Act::Reset };
             let acts = &mut plan(&mut world, k).acts;
             acts.push((span / 2, Act::Close(Some(1001))));
             acts.push((ms(0), end));
@@ -171,17 +201,20 @@ pub fn slow_post(seed: u64) -> World {
     let mut world = slow(seed);
     let pace = any_pace(&mut world.rng);
     let (total, span) = much(&mut world, &pace);
+    let secure = world.rng.chance(15);
+    let (scheme, port) = if secure { ("https", HTTPS) } else { ("http", HTTP) };
     let k = world.ask(ms(0), |rng, k| {
         let body = Msg::sized(false, "body", k, rng.pick(&[0, 300, 20_000])).data;
         let framing = rng.pick(&[Framing::Length, Framing::Chunked, Framing::UntilClose]);
         Ask {
-            url: url("http", 0, HTTP, &format!("{k}/0")),
+            url: url(scheme, 0, port, &format!("{k}/0")),
             stream: Some(Delivery::Raw),
             post: Some(vec![b'b'; total]),
             ws: None,
             http: Some(HttpPlan {
                 hops: Vec::new(),
                 after: ms(rng.pick(&[0, 50])),
+                early: rng.chance(30),
                 interim: rng.pick(&[0, 0, 1]),
                 framing,
                 event_stream: false,
@@ -191,15 +224,15 @@ pub fn slow_post(seed: u64) -> World {
                 more: false,
                 pace,
             }),
-            ..quiet(k, false, 0)
+            ..quiet(k, secure, 0)
         }
     });
     world.asks[k].idle = world.rng.pick(&[None, Some(round_trip(&world) + ms(LITTLE))]);
     if world.rng.chance(20) {
         // A limit of the owner's own is one of everything.
-        world.asks[k].timeout = Some(opened(&world, false) + span / 2);
+        world.asks[k].timeout = Some(opened(&world, secure) + span / 2);
     }
-    world.deed(span * 4 + opened(&world, false) + ms(10_000), k, Deed::Release);
+    world.deed(span * 4 + opened(&world, secure) + ms(10_000), k, Deed::Release);
     world
 }
 
@@ -253,6 +286,11 @@ pub fn slow_owner(seed: u64) -> World {
             plan(&mut world, k).acts.push((after, Act::Send(msg, 1)));
         }
         plan(&mut world, k).acts.push((ms(5), Act::Close(Some(1000))));
+        for i in 0..world.rng.pick(&[0, 0, 3]) {
+            let (at, size) =
+                (opened(&world, false) + ms(i * 700), much(&mut world, &Pace::default()).0);
+            world.deed(at, k, Deed::Send(Msg::sized(false, "client", i, size.min(100_000))));
+        }
         pauses(&mut world, k);
     }
     if world.rng.chance(40) {

@@ -31,6 +31,7 @@ pub fn fetch(world: &mut World, at: Duration, secure: bool, h: usize) -> usize {
             http: Some(HttpPlan {
                 hops: Vec::new(),
                 after: ms(rng.pick(&[0, 0, 50, 1500])),
+                early: false,
                 interim: rng.pick(&[0, 0, 1]),
                 framing,
                 event_stream: delivery != Delivery::Raw || rng.chance(20),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::book::{Book, Entry};
-use crate::net::{Shared, lock};
+use crate::net::{Shared, TURN, lock};
 use crate::reader::FOR_EVER;
 use crate::sink::{Ended, State};
 use crate::ws::Act;
@@ -76,8 +76,9 @@ pub fn check_delivery(book: &Book, k: usize, state: &State, calm: bool) {
 }
 
 /// What was accepted before a connection was given up arrives, as long as the line moves and the
-/// server listens. Whether the line moves can be told of one that has refused something.
-pub fn check_given_up(net: &Shared, book: &Book, k: usize, state: &State) {
+/// server listens. Whether the line moves can be told of one that has refused something; one that
+/// has refused all for as long as [`Limits::stall`](moonwire::Limits::stall) does not.
+pub fn check_given_up(net: &Shared, book: &Book, k: usize, state: &State, stall: Duration) {
     let (entry, net) = (&book.entries[k], lock(net));
     let Some(line) = state.id.and_then(|id| net.line(id.to_bits())) else { return };
     let listens = |act: &(Duration, Act)| !matches!(act.1, Act::Close(_) | Act::Break);
@@ -86,8 +87,9 @@ pub fn check_given_up(net: &Shared, book: &Book, k: usize, state: &State) {
         .ws
         .as_ref()
         .is_some_and(|plan| plan.acts.iter().all(listens) && plan.pace.naps.iter().all(wakes));
-    let given_up = state.opened && state.ended.is_none();
-    if given_up && listens && !entry.broke && line.has_refused {
+    let still = |at| line.refused(at, false).is_some_and(|since| since + stall <= at + TURN);
+    let given_up = state.opened && state.ended.is_none() && !line.done.is_some_and(still);
+    if given_up && listens && !entry.broke && line.tells(line.taken) {
         let up = &entry.up;
         assert_eq!(up.got, up.sent.len(), "ask {k}: messages to the server, after it was given up");
     }

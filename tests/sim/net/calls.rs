@@ -114,7 +114,6 @@ impl Net {
             path,
             rng,
             server: accepts.then(|| Server::new(service)),
-            hidden: None,
         });
         if let Dial::Accepts(after) | Dial::Refuses(after) = dial {
             self.later(after, Happening::Dialled(id));
@@ -139,17 +138,17 @@ impl Net {
         if buf.is_empty() {
             self.complain(|| format!("#{id} is read with no room: looks like the end"));
         }
-        if let Err(e) = self.enter(Call::Read) {
-            if e.kind() == io::ErrorKind::ConnectionReset {
-                self.reset(id, e.kind());
-                self.tcps[id].error = None;
-            } else {
-                self.tcps[id].hidden = Some(self.now);
+        if let Err(e) = self.enter(Call::Read).and_then(|()| self.stormy().map_or(Ok(()), Err)) {
+            match e.kind() {
+                io::ErrorKind::ConnectionReset => {
+                    self.reset(id, e.kind());
+                    self.tcps[id].error = None;
+                }
+                // It is asked again at once.
+                io::ErrorKind::Interrupted => {}
+                _ => self.tcps[id].line.hides(self.now),
             }
-            return Err(e);
-        }
-        if let Some(e) = self.stormy() {
-            self.tcps[id].hidden = Some(self.now);
+            self.say(|| format!("#{id} read, in a storm: {:?}", e.kind()));
             return Err(e);
         }
         let tcp = &mut self.tcps[id];
@@ -157,6 +156,7 @@ impl Net {
         if n > 0 {
             let was_full = tcp.down.room() == 0;
             tcp.down.read(&mut buf[..n]);
+            tcp.line.heard = self.now;
             self.progress += 1;
             if was_full {
                 self.later(Duration::ZERO, Happening::Pump(id));
@@ -187,15 +187,20 @@ impl Net {
 
     pub fn write(&mut self, id: usize, bytes: &[u8]) -> io::Result<usize> {
         self.used(id, "write");
-        if let Err(e) = self.enter(Call::Write) {
-            if e.kind() == io::ErrorKind::BrokenPipe {
-                self.reset(id, e.kind());
-                self.tcps[id].error = None;
+        if let Err(e) = self.enter(Call::Write).and_then(|()| self.stormy().map_or(Ok(()), Err)) {
+            match e.kind() {
+                io::ErrorKind::BrokenPipe => {
+                    self.reset(id, e.kind());
+                    self.tcps[id].error = None;
+                }
+                io::ErrorKind::WouldBlock => {
+                    let tcp = &mut self.tcps[id];
+                    let room = if tcp.up_and_running { tcp.room_up() } else { 0 };
+                    tcp.line.storms(self.now, room);
+                }
+                _ => {}
             }
-            return Err(e);
-        }
-        if let Some(e) = self.stormy() {
-            self.tcps[id].line.stormed = Some(self.now);
+            self.say(|| format!("#{id} write, in a storm: {:?}", e.kind()));
             return Err(e);
         }
         let tcp = &mut self.tcps[id];
@@ -217,6 +222,7 @@ impl Net {
         if n == 0 {
             self.wasted += 1;
             tcp.line.refuses(self.now);
+            self.say(|| format!("#{id} refuses {}", bytes.len()));
             return Err(io::ErrorKind::WouldBlock.into());
         }
         tcp.line.takes(self.now, &bytes[..n]);
@@ -268,6 +274,7 @@ impl Net {
         self.say(|| format!("#{id} forget"));
         self.tcps[id].watched = None;
         self.tcps[id].forgotten = true;
+        self.tcps[id].line.done = Some(self.now);
     }
 
     fn used(&mut self, id: usize, what: &str) {

@@ -69,11 +69,8 @@ impl Net {
 
     pub(super) fn arrive_down(&mut self, id: usize) {
         let tcp = &mut self.tcps[id];
-        let before = tcp.down.there();
         tcp.down.arrive(self.now);
-        if tcp.down.there() > before {
-            tcp.line.came = self.now;
-        }
+        tcp.line.comes(self.now, tcp.down.taken + tcp.down.there() as u64);
         if tcp.dropped {
             // The client is gone: bytes that still come are answered with a reset.
             if tcp.down.there() > 0 && !tcp.dead {

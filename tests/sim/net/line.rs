@@ -14,18 +14,28 @@ pub struct Line {
     /// How many of the client's bytes had arrived, and were read by the server's program, when.
     arrived: Vec<(Duration, u64)>,
     read: Vec<(Duration, u64)>,
-    /// When something last came to the client.
-    pub came: Duration,
-    /// When the system last took a byte of the client's, and since when it has refused.
+    /// How many bytes had come to the client's system, when; and when the client read some last.
+    came: Vec<(Duration, u64)>,
+    pub heard: Duration,
+    /// A storm has hidden what is there, and when the client had read some before.
+    hidden: Option<(Duration, Duration)>,
+    /// When the system last took a byte of the client's.
     pub taken: Duration,
     /// The same, if it was not just now: a goodbye of TLS is sent on the way out.
     taken_before: Duration,
-    pub refused: Option<Duration>,
-    /// It has refused at least once: before, nobody can tell what it took from what has arrived.
-    pub has_refused: bool,
+    /// When it last took what it had refused, and before.
+    room_made: [Duration; 2],
+    /// Since when it has refused, or a storm has: the client cannot tell one from the other.
+    refused: Option<Duration>,
+    /// When the client was done with it.
+    pub done: Option<Duration>,
+    /// When it refused last, and since when it did so just then: the last words may be taken still.
+    last_refusal: Option<(Duration, Duration)>,
+    first_refused: Option<Duration>,
+    is_misleading: bool,
     /// Of the owner's bytes, those that were taken before this turn.
     pub owned_before: [u64; 2],
-    /// A fault, and not a full buffer, refused at that time.
+    /// When a fault refused last, whatever room there was.
     pub stormed: Option<Duration>,
     /// A round trip of an idle link.
     pub round_trip: Duration,
@@ -56,18 +66,80 @@ impl Line {
         if self.taken + TURN < now {
             self.taken_before = self.taken;
         }
-        (self.taken, self.refused, self.stormed) = (now, None, None);
+        if self.refused.take().is_some_and(|since| since < now) {
+            let [before, last] = self.room_made;
+            self.room_made = [if last + TURN < now { last } else { before }, now];
+        }
+        self.taken = now;
         self.frames.feed(now, bytes);
     }
 
     pub fn refuses(&mut self, now: Duration) {
-        self.refused.get_or_insert(now);
-        self.has_refused = true;
+        self.first_refused.get_or_insert(now);
+        self.turns_down(now);
+    }
+
+    /// A fault refuses, though there may be `room`: then nobody can tell any more how much the system
+    /// holds when it is full, and when that is.
+    pub fn storms(&mut self, now: Duration, room: usize) {
+        self.stormed = Some(now);
+        self.is_misleading |= room > 0;
+        self.turns_down(now);
+    }
+
+    fn turns_down(&mut self, now: Duration) {
+        let since = *self.refused.get_or_insert(now);
+        if self.last_refusal.is_none_or(|(at, _)| at + TURN < now) {
+            self.last_refusal = Some((now, since));
+        }
+    }
+
+    /// Whether one can tell what it took by then from what has arrived: it had refused at least once.
+    pub fn tells(&self, taken: Duration) -> bool {
+        self.first_refused.is_some_and(|at| at <= taken) && !self.is_misleading
+    }
+
+    /// Since when every write was refused, or was before the last words were written.
+    pub fn refused(&self, now: Duration, says_more: bool) -> Option<Duration> {
+        let before = self.last_refusal.filter(|(at, _)| says_more && *at + TURN >= now);
+        before.map(|(_, since)| since).or(self.refused)
+    }
+
+    pub fn comes(&mut self, now: Duration, count: u64) {
+        Line::note(&mut self.came, now, count);
+    }
+
+    /// When something last came that the client could see. The last `but` bytes may be nothing yet.
+    pub fn came(&self, now: Duration, but: u64) -> Duration {
+        let count = self.came.last().map_or(0, |(_, all)| all.saturating_sub(but));
+        let i = self.came.partition_point(|(_, all)| *all < count);
+        let came = self.came.get(i).map_or(Duration::ZERO, |(at, _)| *at);
+        match self.hidden {
+            // What is read of it behind the end is not for the owner.
+            Some((at, heard)) if at == now => came.min(heard),
+            _ => came,
+        }
+    }
+
+    pub fn hides(&mut self, now: Duration) {
+        if !self.is_hidden(now) {
+            self.hidden = Some((now, self.heard));
+        }
+    }
+
+    pub fn is_hidden(&self, now: Duration) -> bool {
+        self.hidden.is_some_and(|(at, _)| at == now)
     }
 
     /// When a byte was taken, but for what is said on the way out.
     pub fn taken(&self, now: Duration, plain: bool) -> Duration {
         if !plain && self.taken + TURN >= now { self.taken_before } else { self.taken }
+    }
+
+    /// When it took what it had refused, but for what is said on the way out.
+    pub fn room_made(&self, now: Duration, plain: bool) -> Duration {
+        let [before, last] = self.room_made;
+        if !plain && last + TURN >= now { before } else { last }
     }
 
     pub fn start_turn(&mut self) {

@@ -183,6 +183,13 @@ fn a_server_that_has_ended_may_still_read_and_only_what_it_does_not_read_is_lost
     closes(&mut wire, id, tcp);
     assert_eq!(wire.ends_after(SECOND), ["lost Stalled(10s), 702 unsent"]);
 
+    // What it makes room for in the last moment is seen before the limit counts.
+    let (mut wire, id, tcp) = stuck(ws());
+    closes(&mut wire, id, tcp);
+    wire.room(tcp, 1);
+    assert_eq!(wire.pass(SECOND), NOTHING);
+    assert_eq!(wire.ends_after(10 * SECOND), ["lost Stalled(10s), 701 unsent"]);
+
     // Both ways it has ended, and nothing tells why.
     let (mut wire, id, tcp) = stuck(ws());
     closes(&mut wire, id, tcp);

@@ -94,6 +94,26 @@ fn a_sink_that_pauses_gets_one_event_of_a_read_and_the_others_in_order() {
 }
 
 #[test]
+fn a_pause_holds_for_what_a_time_limit_reads_into_its_own_place() {
+    let limits = Limits { in_place: 1, stall: 10 * SECOND, ..Limits::default() };
+    let mut wire = Wire::new(limits);
+    let (id, tcp) = wire.open(ws());
+    let message = binary(1000);
+    wire.gives(tcp, &message[..500]);
+    assert_eq!(wire.turns(), NOTHING);
+    wire.reactor.pause(id);
+    wire.room(tcp, 0);
+    wire.reactor.send_text(id, "x").unwrap();
+    assert_eq!(wire.turns(), NOTHING);
+    // A byte leaves just when none has for too long: it is no end.
+    wire.gives(tcp, &message[500..]);
+    wire.room(tcp, 1);
+    assert_eq!(wire.pass(10 * SECOND), NOTHING);
+    wire.reactor.resume(id);
+    assert_eq!(wire.turns(), ["binary 1000"]);
+}
+
+#[test]
 fn a_sink_that_pauses_stops_the_pieces_of_a_body_too() {
     let pieces = "1\r\na\r\n2\r\nbc\r\n3\r\ndef\r\n0\r\n\r\n";
     let raw = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{pieces}");
