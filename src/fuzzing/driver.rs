@@ -90,6 +90,8 @@ pub(super) struct Driver {
     /// Whether adjacent pieces of a body count as one.
     merge: bool,
     pub(super) wire: Vec<u8>,
+    /// Something has waited since the kernel took the last.
+    refused: bool,
     pub(super) closed: bool,
     /// When that was.
     pub(super) ended: Instant,
@@ -115,6 +117,7 @@ impl Driver {
             told: Vec::new(),
             merge: false,
             wire: Vec::new(),
+            refused: false,
             closed: false,
             ended: now,
             wakes: 0,
@@ -212,11 +215,12 @@ impl Driver {
         self.pump();
     }
 
-    /// The kernel takes up to `n` bytes; one by one unless all is whole.
+    /// The kernel takes up to `n` bytes; one by one unless all is whole. After a refusal in one
+    /// piece: the pace is guessed from the pieces.
     pub(super) fn take(&mut self, n: usize) {
         let mut left = n.min(self.session.outgoing().len());
         while left > 0 {
-            let part = if self.cut == Cut::Whole { left } else { 1 };
+            let part = if self.cut == Cut::Whole || self.refused { left } else { 1 };
             self.wire.extend_from_slice(&self.session.outgoing()[..part]);
             let all = part == self.session.outgoing().len();
             // More than there is counts as all.
@@ -225,6 +229,7 @@ impl Driver {
         }
         // The rest, if there is one, is refused.
         self.session.sent(self.now, 0);
+        self.refused = !self.session.outgoing().is_empty();
         self.check();
     }
 
