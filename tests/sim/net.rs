@@ -366,10 +366,12 @@ impl Net {
 
     // For the laws.
 
-    /// Whether the system would take a byte of the connection with this id.
+    /// Whether the system would take a byte of the connection with this id, or would have: it is
+    /// forgotten before its owner is told.
     pub fn would_take(&self, conn: u64) -> bool {
-        let mut all = self.tcps.iter().filter(|tcp| tcp.conn == Some(conn) && !tcp.forgotten);
-        all.any(|tcp| tcp.up_and_running && !tcp.dead && tcp.room_up() > 0)
+        let mut all = self.tcps.iter().filter(|tcp| tcp.conn == Some(conn));
+        let used = all.rfind(|tcp| tcp.up.sent > 0);
+        used.is_some_and(|tcp| tcp.up_and_running && !tcp.dead && tcp.room_up() > 0)
     }
 
     /// Descriptors that are open, and those that were never told to be forgotten.

@@ -22,6 +22,8 @@ pub struct Pace {
 pub struct Reader {
     pace: Pace,
     read_at: Duration,
+    /// It had read all that was there.
+    idle: bool,
     /// When the next nap begins, and the number of it.
     nap_at: Option<Duration>,
     nap: usize,
@@ -30,7 +32,7 @@ pub struct Reader {
 impl Reader {
     pub fn new(pace: &Pace, now: Duration) -> Reader {
         let nap_at = pace.naps.first().map(|(after, _)| now + *after);
-        Reader { pace: pace.clone(), read_at: now, nap_at, nap: 0 }
+        Reader { pace: pace.clone(), read_at: now, idle: true, nap_at, nap: 0 }
     }
 
     /// Until when it naps.
@@ -58,13 +60,17 @@ impl Reader {
             into.append(io.input);
             return;
         }
+        if self.idle {
+            // The time in which there was nothing is not made up for.
+            self.read_at = io.now;
+        }
         let span = io.now.saturating_sub(self.read_at);
         let n = (span.as_micros() as usize * self.pace.rate / 1000).min(io.input.len());
         into.extend(io.input.drain(..n));
-        // What there was nothing for is not made up for.
-        if n > 0 || io.input.is_empty() {
+        if n > 0 {
             self.read_at = io.now;
         }
+        self.idle = io.input.is_empty();
         if !io.input.is_empty() {
             wake(io, io.now + ms(if self.pace.rate < 50 { 10 } else { 1 }));
         }
