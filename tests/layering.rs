@@ -96,14 +96,14 @@ const RULES: &[Rule] = &[
         but: &["net/sys"],
         words: &["rustix"],
         fine: &[],
-        why: "sys.rs holds every system call, with epoll.rs as a part of it",
+        why: "net/sys holds every system call",
     },
     Rule {
         of: &[""],
         but: &["net/sys"],
         words: SOCKETS,
         fine: &[],
-        why: "sockets are made in sys.rs, so that a simulated network can take their place",
+        why: "sockets are made in net/sys, so that a simulated network can take their place",
     },
     Rule {
         of: &[""],

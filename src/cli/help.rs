@@ -50,7 +50,8 @@ for standard input; ARGS reach the script as `...`.
   --help                  this text
 
 Exit status: 0 the script ended, 1 it raised at top level (its other threads go on
-first) or bytes that it had sent did not leave, 2 usage or a file that cannot be read, 124 --timeout, 130 Ctrl-C, 143 SIGTERM.
+first) or bytes that it had sent did not leave, 2 usage or a file that cannot be read,
+124 --timeout, 130 Ctrl-C, 143 SIGTERM.
 ";
 
 pub(super) const ECHO_HELP: &str = "\

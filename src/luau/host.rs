@@ -12,7 +12,7 @@ use mlua::{BString, Function, Lua, LuaString, Table, Value};
 use super::link::Link;
 use super::options::{Line, Options as Setup, Output};
 use crate::limits::Limits;
-use crate::net::{Ask, ConnId, Options};
+use crate::net::{Ask, ConnId, Options, Reactor};
 use crate::proto::{CloseFrame, Misuse};
 
 /// What the natives share with the pump.
@@ -293,12 +293,20 @@ fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
         Ok(())
     };
     table.set("close", lua.create_function(close)?)?;
-    let its = Arc::clone(host);
-    let answer = move |_: &Lua, id: u64| {
-        its.link.with(|r| r.answer_close(ConnId::from_bits(id)));
-        Ok(())
-    };
-    table.set("answer_close", lua.create_function(answer)?)?;
+    type Act = fn(&mut Reactor, ConnId);
+    let plain: [(&str, Act); 3] = [
+        ("answer_close", Reactor::answer_close),
+        ("pause", Reactor::pause),
+        ("resume", Reactor::resume),
+    ];
+    for (name, act) in plain {
+        let its = Arc::clone(host);
+        let act = move |_: &Lua, id: u64| {
+            its.link.with(|r| act(r, ConnId::from_bits(id)));
+            Ok(())
+        };
+        table.set(name, lua.create_function(act)?)?;
+    }
     let its = Arc::clone(host);
     let release = move |_: &Lua, (id, code): (u64, Option<u16>)| {
         let id = ConnId::from_bits(id);
@@ -307,18 +315,6 @@ fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
         Ok(())
     };
     table.set("release", lua.create_function(release)?)?;
-    let its = Arc::clone(host);
-    let pause = move |_: &Lua, id: u64| {
-        its.link.with(|r| r.pause(ConnId::from_bits(id)));
-        Ok(())
-    };
-    table.set("pause", lua.create_function(pause)?)?;
-    let its = Arc::clone(host);
-    let resume = move |_: &Lua, id: u64| {
-        its.link.with(|r| r.resume(ConnId::from_bits(id)));
-        Ok(())
-    };
-    table.set("resume", lua.create_function(resume)?)?;
     let its = Arc::clone(host);
     let lost = move |_: &Lua, (bytes, text): (u64, LuaString)| {
         *lock(&its.lost) += bytes;

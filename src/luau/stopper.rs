@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::link::Link;
-use crate::net::{Batch, Reactor, after, earlier};
+use crate::net::{Batch, Ending, Reactor, after, earlier};
 use crate::proto::CloseFrame;
 
 /// A handle that stops a [`super::Runtime`] from another thread. It interrupts no script: what
@@ -89,17 +89,14 @@ impl Closing {
     fn close_and_wait(&self, link: &Link, waits: impl FnOnce(Left)) {
         let (start, frame) = (Instant::now(), CloseFrame::new(self.code, ""));
         let limit = self.limit.map(|limit| after(start, limit));
+        let mut ending = Ending::new(limit, self.answers);
         link.with(|reactor| reactor.release_all(&frame));
         link.flush();
         let (mut batch, mut ready) = (Batch::default(), Vec::new());
-        let (mut answers, mut waits) = (None, Some(waits));
+        let mut waits = Some(waits);
         loop {
             let (left, now) = (link.with(Left::of), Instant::now());
-            if left.unsent == 0 {
-                answers.get_or_insert(after(now, self.answers));
-            }
-            let end = earlier(limit, answers);
-            if left.open == 0 || end.is_some_and(|end| end <= now) {
+            if ending.is_over(left.open, left.unsent, now) {
                 return;
             }
             let long = after(start, LONG);
@@ -112,7 +109,7 @@ impl Closing {
             let until = waits.as_ref().filter(|_| left.unsent > 0).map(|_| long);
             match link {
                 Link::Inline(seat) => {
-                    let until = earlier(end, until);
+                    let until = earlier(ending.until(), until);
                     if seat.shared().turn(until, &mut ready, &mut batch).is_err() {
                         return;
                     }

@@ -27,7 +27,7 @@ pub use faces::{
     WebSocket, connect,
 };
 #[cfg(feature = "luau")]
-pub(crate) use faces::{Owner, Payloads, Run, Seat};
+pub(crate) use faces::{Ending, Owner, Payloads, Run, Seat};
 pub use reactor::{Conn, Reactor, Sink};
 pub use sys::{Answer, Interest, Os, OsPoller, Poller, Ready, Socket, Sys};
 #[cfg(feature = "luau")]

@@ -273,15 +273,7 @@ impl Peer {
 
     /// Says that no more comes; whether the kernel has yet to take that.
     fn finish(&mut self, os: &mut Os, now: Instant) -> Option<bool> {
-        let mut blocked = false;
-        if let Some(tls) = &mut self.link.tls {
-            tls.finish();
-            let written = self.link.write(os, &[]);
-            if written.broken.is_some() {
-                return None;
-            }
-            blocked = written.blocked;
-        }
+        let blocked = !self.link.write_last(os, &mut Vec::new()).ok()?;
         if !blocked {
             os.finish(&self.link.socket);
             self.stage = Stage::Finished;

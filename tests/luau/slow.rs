@@ -8,7 +8,7 @@ use std::time::Duration;
 use moonwire::luau::Options;
 use moonwire::mlua::Lua;
 
-use super::raw::{LONG, Peer, close, frame, serve};
+use super::raw::{LONG, Peer, Raw, close, frame, serve};
 use super::streams;
 use super::support::*;
 
@@ -65,6 +65,17 @@ pub(crate) fn runtime(mode: Mode, go: Sender<()>, change: impl FnOnce(Options) -
     rt.runtime.lua().globals().set("much", much()).unwrap();
     give(rt.runtime.lua(), "go", go);
     rt
+}
+
+/// A server that reads nothing, and goes when a script opens its gate.
+fn goes_away(mode: Mode) -> (Raw<()>, Rt) {
+    let (go, gate) = gate();
+    let server = serve(move |listener| {
+        let peer = Peer::open(listener);
+        gate.wait();
+        drop(peer);
+    });
+    (server, runtime(mode, go, |options| options))
 }
 
 /// The bytes that come until the end of the stream, or until it breaks.
@@ -210,13 +221,7 @@ both! {
 
     // A script that has heard OnClose has gone on.
     fn bytes_lost_after_close_are_a_warning_that_names_the_url(mode) {
-        let (go, gate) = gate();
-        let server = serve(move |listener| {
-            let peer = Peer::open(listener);
-            gate.wait();
-            drop(peer);
-        });
-        let mut rt = runtime(mode, go, |options| options);
+        let (server, mut rt) = goes_away(mode);
         let script = r#"local ws = WebSocket.connect(...)
             ws:Send(much)
             ws:Close()
@@ -241,13 +246,7 @@ both! {
 
     fn bytes_lost_while_open_are_in_the_reason_or_in_a_warning(mode) {
         for listens in [true, false] {
-            let (go, gate) = gate();
-            let server = serve(move |listener| {
-                let peer = Peer::open(listener);
-                gate.wait();
-                drop(peer);
-            });
-            let mut rt = runtime(mode, go, |options| options);
+            let (server, mut rt) = goes_away(mode);
             let script = r#"local url, listens = ...
                 local ws = WebSocket.connect(url)
                 -- Whoever listens to messages only does not hear of it.
@@ -278,13 +277,7 @@ both! {
     // Before its second is over, a script that listens is told.
     fn bytes_lost_soon_after_close_are_in_the_reason_or_in_a_warning(mode) {
         for listens in [true, false] {
-            let (go, gate) = gate();
-            let server = serve(move |listener| {
-                let peer = Peer::open(listener);
-                gate.wait();
-                drop(peer);
-            });
-            let mut rt = runtime(mode, go, |options| options);
+            let (server, mut rt) = goes_away(mode);
             let script = r#"local url, listens = ...
                 local ws = WebSocket.connect(url)
                 ws:Send(much)
@@ -329,13 +322,7 @@ both! {
 
     fn bytes_that_a_client_loses_are_in_its_error_or_in_a_warning(mode) {
         for (listens, closes) in [(true, false), (false, false), (true, true)] {
-            let (go, gate) = gate();
-            let server = serve(move |listener| {
-                let peer = Peer::open(listener);
-                gate.wait();
-                drop(peer);
-            });
-            let mut rt = runtime(mode, go, |options| options);
+            let (server, mut rt) = goes_away(mode);
             let script = r#"local url, listens, closes = ...
                 local c = create("WebSocket", url)
                 if listens then c.Error:Connect(print) end

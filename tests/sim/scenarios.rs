@@ -88,16 +88,21 @@ pub fn talk(world: &mut World, at: Duration, secure: bool, h: usize, max: usize)
     for i in 0..count {
         let when = at + ms(world.rng.below(400));
         let msg = Msg::new(&mut world.rng, "client", i, max);
-        world.deed(when, k, Deed::Send(msg));
-        match world.rng.below(8) {
-            0 => world.deed(when, k, Deed::Flush),
-            1 => world.deed(when, k, Deed::Turn),
-            2 => world.deed(when, k, Deed::Ping(vec![b'p', i as u8])),
-            _ => {}
-        }
+        send(world, when, k, i, msg);
     }
     world.deed(at + ms(8000), k, Deed::Release);
     k
+}
+
+/// Sends the `i`th message, and now and then does something else right behind it.
+pub fn send(world: &mut World, at: Duration, k: usize, i: usize, msg: Msg) {
+    world.deed(at, k, Deed::Send(msg));
+    match world.rng.below(8) {
+        0 => world.deed(at, k, Deed::Flush),
+        1 => world.deed(at, k, Deed::Turn),
+        2 => world.deed(at, k, Deed::Ping(vec![b'p', i as u8])),
+        _ => {}
+    }
 }
 
 fn server_acts(rng: &mut Rng, k: usize, max: usize) -> Vec<(Duration, Act)> {

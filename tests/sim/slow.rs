@@ -10,7 +10,7 @@ use crate::http::{Framing, HttpPlan};
 use crate::net::Path;
 use crate::reader::{FOR_EVER, Pace};
 use crate::rng::Rng;
-use crate::scenarios::{AT_ONCE, plan, quiet, url};
+use crate::scenarios::{AT_ONCE, plan, quiet, send, url};
 use crate::sink::LARGEST;
 use crate::world::{Ask, Deed, Drive, HTTP, HTTPS, World};
 use crate::ws::{Act, OnClose};
@@ -99,13 +99,7 @@ fn upload(world: &mut World, secure: bool, pace: Pace) -> (usize, Duration, Dura
     let count = world.rng.pick(&[1, 3, 20]);
     for i in 0..count {
         let msg = Msg::sized(world.rng.chance(20), "client", i, total / count);
-        world.deed(at, k, Deed::Send(msg));
-        match world.rng.below(8) {
-            0 => world.deed(at, k, Deed::Flush),
-            1 => world.deed(at, k, Deed::Turn),
-            2 => world.deed(at, k, Deed::Ping(vec![b'p', i as u8])),
-            _ => {}
-        }
+        send(world, at, k, i, msg);
     }
     world.asks[k].ping = world.rng.pick(&[None, Some(ms(100)), Some(ms(700))]);
     (k, at, span)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use moonwire::luau::{Line, Options as LuauOptions, Runtime};
 use moonwire::proto::http::{Delivery, Request, Timing};
 use moonwire::proto::{Context, Event, Random, Session, Settings, Url, sse};
-use moonwire::{Config, Conn, Event as NetEvent, Limits, Options, Reactor, StreamOptions};
+use moonwire::{Ask, Config, Conn, Event as NetEvent, Limits, Options, Reactor, StreamOptions};
 
 use crate::server::Server;
 use crate::{Failure, icount_measured};
@@ -358,44 +358,40 @@ fn streams(count: usize) -> Result<Server, Failure> {
 /// All messages lie in the socket before the first is read, so that the reads are always the same.
 fn reactor(count: usize, size: usize) -> Result<(), Failure> {
     let server = numbers(count, size)?;
-    let mut reactor = Reactor::new(Config::default())?;
-    reactor.open(Options::new(&server.url())?)?;
-    let (mut open, mut got) = (false, 0);
-    while !open {
-        reactor.turn(None, &mut |_: &mut Conn<'_>, event: NetEvent<'_>| {
-            open |= matches!(event, NetEvent::Opened(_));
-        })?;
-    }
-    server.go();
-    icount_measured(&mut || {
-        while got < count {
-            let mut sink = |_: &mut Conn<'_>, event: NetEvent<'_>| {
-                got += usize::from(matches!(event, NetEvent::Text(_)));
-            };
-            reactor.turn(None, &mut sink).expect("it can wait");
-        }
-    });
-    assert_eq!(got, count);
-    Ok(())
+    let ask = Options::new(&server.url())?;
+    let opens = |event: &NetEvent<'_>| matches!(event, NetEvent::Opened(_));
+    told(&server, ask, count, opens, |event| matches!(event, NetEvent::Text(_)))
 }
 
 /// The same of the pieces of a body.
 fn reactor_stream(delivery: Delivery) -> Result<(), Failure> {
     let (count, server) = (400, streams(400)?);
+    let ask = StreamOptions::new("GET", &server.http_url())?.delivery(delivery);
+    let opens = |event: &NetEvent<'_>| matches!(event, NetEvent::Response(_));
+    told(&server, ask, count, opens, |event| {
+        matches!(event, NetEvent::Chunk(_) | NetEvent::ServerSent(_))
+    })
+}
+
+/// Opens a connection, and then is told `count` events of it.
+fn told(
+    server: &Server,
+    ask: impl Into<Ask>,
+    count: usize,
+    opens: impl Fn(&NetEvent<'_>) -> bool,
+    counts: impl Fn(&NetEvent<'_>) -> bool,
+) -> Result<(), Failure> {
     let mut reactor = Reactor::new(Config::default())?;
-    reactor.open(StreamOptions::new("GET", &server.http_url())?.delivery(delivery))?;
+    reactor.open(ask)?;
     let (mut open, mut got) = (false, 0);
     while !open {
-        reactor.turn(None, &mut |_: &mut Conn<'_>, event: NetEvent<'_>| {
-            open |= matches!(event, NetEvent::Response(_));
-        })?;
+        reactor.turn(None, &mut |_: &mut Conn<'_>, event: NetEvent<'_>| open |= opens(&event))?;
     }
     server.go();
     icount_measured(&mut || {
         while got < count {
             let mut sink = |_: &mut Conn<'_>, event: NetEvent<'_>| {
-                let is_piece = matches!(event, NetEvent::Chunk(_) | NetEvent::ServerSent(_));
-                got += usize::from(is_piece);
+                got += usize::from(counts(&event));
             };
             reactor.turn(None, &mut sink).expect("it can wait");
         }

@@ -6,13 +6,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::batch::{Batch, Held};
+use super::ending::Ending;
 use super::queue::Queue;
 use super::shared::Shared;
 use crate::error::{Error, ErrorKind, Stage};
 use crate::net::ask::{Ask, Config};
 use crate::net::event::{ConnId, Event};
 use crate::net::reactor::Reactor;
-use crate::net::time::{after, earlier};
+use crate::net::time::after;
 use crate::proto::{CloseFrame, Context, Misuse, Session};
 
 /// A handle of a reactor that runs on a thread of its own. Clones share it; the thread ends, and
@@ -244,7 +245,7 @@ impl Drop for Told<'_> {
 fn poll(state: &State) {
     let mut told = Told { state, batch: Batch::default() };
     let mut ready = Vec::new();
-    let (mut end, mut answers) = (None, None);
+    let (mut ending, mut end) = (None, None);
     let mut wait = state.shared.begin(end, &mut Held(&mut told.batch));
     loop {
         if state.stop.load(Ordering::Acquire) {
@@ -253,12 +254,10 @@ fn poll(state: &State) {
                 (reactor.pending(), reactor.unsent(), reactor.limits().linger)
             };
             let (pending, unsent, linger) = state.shared.with(left);
-            if unsent == 0 {
-                // The close frames have left, too, and get a moment to be answered.
-                answers.get_or_insert(after(now, linger));
-            }
-            end = earlier(state.limit.get().copied(), answers);
-            let over = pending == 0 || end.is_some_and(|end| end <= now);
+            let ending =
+                ending.get_or_insert_with(|| Ending::new(state.limit.get().copied(), linger));
+            let over = ending.is_over(pending, unsent, now);
+            end = ending.until();
             if over || state.hurry.load(Ordering::Acquire) {
                 // Handles that are left keep the reactor, and would keep its sockets.
                 return state.shared.with(Reactor::abandon_all);

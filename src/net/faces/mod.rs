@@ -3,6 +3,7 @@
 
 mod batch;
 mod client;
+mod ending;
 mod event_source;
 mod queue;
 mod shared;
@@ -18,6 +19,8 @@ pub use batch::{Batch, Items};
 #[cfg(feature = "luau")]
 pub(crate) use batch::{Payloads, Run};
 pub use client::{Client, Events};
+#[cfg(feature = "luau")]
+pub(crate) use ending::Ending;
 pub use event_source::{EventSource, Incoming};
 #[cfg(feature = "luau")]
 pub(crate) use stand_in::{Owner, Seat};

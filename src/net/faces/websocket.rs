@@ -203,9 +203,9 @@ impl WebSocket {
     }
 
     /// Closes: sends the close frame behind everything else and waits for the server's, at most
-    /// [`crate::Limits::close`] from when it has left. Messages that come meanwhile are kept for [`WebSocket::read`] up
-    /// to [`crate::Limits::high_water`] bytes; the rest is thrown away. What the server's close
-    /// frame said.
+    /// [`crate::Limits::close`] from when it has left. Messages that come meanwhile are kept for
+    /// [`WebSocket::read`] up to [`crate::Limits::high_water`] bytes; the rest is thrown away. What
+    /// the server's close frame said.
     pub fn close(&mut self, code: u16, reason: &str) -> Result<CloseFrame, Error> {
         match self.reactor.close(self.id, &CloseFrame::new(code, reason)) {
             // It is being closed, or is closed, already.

@@ -254,8 +254,8 @@ impl<S: Sys> Reactor<S> {
 
     /// Tells no events of a connection until [`Reactor::resume`], and does not read its socket:
     /// TCP makes the server wait. What was read already waits, too. Sending goes on, and the silence
-    /// does not count against the server, nor does that it takes nothing; but a close that we have begun has
-    /// [`Limits::close`](crate::Limits::close) all the same, so resume to see its answer.
+    /// does not count against the server, nor does that it takes nothing; but a close that we have
+    /// begun has [`Limits::close`](crate::Limits::close) all the same, so resume to see its answer.
     ///
     /// A connection that breaks, or whose time is over, is not held: what came before is told, and
     /// the end.

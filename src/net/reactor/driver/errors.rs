@@ -39,18 +39,14 @@ impl<'a> Known<'a> {
 
     /// How it ended; `kind` is what the transport said, if that was the cause. A redirect is no end.
     pub(super) fn closed(&self, closed: proto::Closed, kind: Option<ErrorKind>) -> Closed {
-        let closed = match closed {
+        let unsent = |error: Error| error.with_unsent(self.unsent);
+        match closed {
             proto::Closed::Clean(frame) => Closed::Clean(frame),
             proto::Closed::Complete | proto::Closed::Redirected(_) => Closed::Complete,
             proto::Closed::Failed(Failure::Http(e)) => self.stream(e, kind),
-            proto::Closed::Failed(failure) => Closed::Failed(self.failed(failure, kind)),
-            proto::Closed::Lost(lost) => Closed::Lost(self.lost(lost, kind)),
-        };
-        match closed {
-            Closed::Lost(error) => Closed::Lost(error.with_unsent(self.unsent)),
             // Where a rule was broken, what is counted here may still leave, before our close frame.
-            Closed::Failed(error) => Closed::Failed(error.with_unsent(self.unsent)),
-            closed => closed,
+            proto::Closed::Failed(failure) => Closed::Failed(unsent(self.failed(failure, kind))),
+            proto::Closed::Lost(lost) => Closed::Lost(unsent(self.lost(lost, kind))),
         }
     }
 
@@ -90,7 +86,7 @@ impl<'a> Known<'a> {
             (HttpError::Eof, None) if self.stage == Stage::Tls => error(tls_ended()),
             (e, _) => error(ErrorKind::Http(e)),
         };
-        let error = error.with_status(self.status);
+        let error = error.with_status(self.status).with_unsent(self.unsent);
         if self.stage == Stage::Body { Closed::Lost(error) } else { Closed::Failed(error) }
     }
 

@@ -153,17 +153,17 @@ impl<S: Sys> Driver<S> {
     /// Whether the end is all that may still come. It is usually there with the last frame, since a
     /// server that has heard and said the last word closes at once (RFC 6455 §7.1.1). One that goes
     /// on all the same does not hold up the others, so it is looked for once.
-    fn peer_is_done(&mut self) -> bool {
-        self.live().is_some_and(|live| live.session.peer_is_done())
+    fn peer_is_done(&self) -> bool {
+        self.live_ref().is_some_and(|live| live.session.peer_is_done())
     }
 
     /// Whether input waits for another turn.
-    pub(super) fn is_behind(&mut self) -> bool {
-        self.live().is_some_and(|live| matches!(live.reading, Reading::Behind(_)))
+    pub(super) fn is_behind(&self) -> bool {
+        self.live_ref().is_some_and(|live| matches!(live.reading, Reading::Behind(_)))
     }
 
-    fn is_secure(&mut self) -> bool {
-        self.live().is_some_and(|live| live.link.tls.is_some())
+    fn is_secure(&self) -> bool {
+        self.live_ref().is_some_and(|live| live.link.tls.is_some())
     }
 
     /// After the last read of this turn.

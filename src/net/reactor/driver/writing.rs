@@ -32,7 +32,7 @@ impl<S: Sys> Driver<S> {
     }
 
     pub(in crate::net) fn resume(&mut self, core: &mut Core<S>) {
-        if !std::mem::take(&mut self.flow.paused) {
+        if !mem::take(&mut self.flow.paused) {
             return;
         }
         if self.is_behind() {

@@ -22,6 +22,7 @@ macro_rules! atomic {
         #[derive(Default)]
         pub(crate) struct $name(loom::sync::atomic::$name);
 
+        // Not every one of the three needs every call.
         #[allow(dead_code)]
         impl $name {
             pub(crate) fn new(value: $of) -> $name {
