@@ -3,9 +3,10 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use crate::proto::http::HttpError;
+use crate::proto::http::{HttpError, Response};
+use crate::proto::secret::shown_url;
 use crate::proto::{HandshakeError, Misuse, RequestError, UrlError, Violation, escape};
 
 /// How far a connection had come.
@@ -46,7 +47,8 @@ impl fmt::Display for Stage {
 
 /// An error: the URL it is about, the stage it came at, and the reason.
 ///
-/// Its text is one line, `URL: stage: reason`; bytes of the peer in it are escaped.
+/// Its text is one line, `URL: stage: reason`; bytes of the peer in it are escaped. Neither it nor
+/// `Debug` shows the query of the URL, or anything of a URL or value that was called secret.
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
 
@@ -130,12 +132,15 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    pub(crate) fn new(url: &str, stage: Stage, kind: ErrorKind) -> Error {
-        let status = match &kind {
-            ErrorKind::Handshake(HandshakeError::Status { status, .. }) => Some(*status),
-            _ => None,
-        };
-        Error(Box::new(Inner { url: without_user(url), stage, kind, status, unsent: 0 }))
+    /// `url` is a [`Url`](crate::proto::Url), or nothing for an error of the reactor itself.
+    pub(crate) fn new(url: impl fmt::Display, stage: Stage, kind: ErrorKind) -> Error {
+        let url = url.to_string();
+        Error(Box::new(Inner { url, stage, kind, status: None, unsent: 0 }))
+    }
+
+    /// Of a text that is no URL for us.
+    pub(crate) fn of_text(url: &str, kind: ErrorKind) -> Error {
+        Error::new(shown_url(url), Stage::Url, kind)
     }
 
     /// With the status of the response that it came after.
@@ -150,8 +155,8 @@ impl Error {
         self
     }
 
-    /// The URL of the connection, without a user name or password; empty for an error of the
-    /// reactor itself.
+    /// The URL of the connection, without its query and without a user name or password, and `***` if
+    /// it is secret; empty for an error of the reactor itself.
     pub fn url(&self) -> &str {
         &self.0.url
     }
@@ -169,7 +174,60 @@ impl Error {
     /// The status of the response, if its first line had come: for a stream, and for a WebSocket
     /// whose handshake was answered with another status than 101.
     pub fn status(&self) -> Option<u16> {
-        self.0.status
+        self.0.status.or(self.response().map(|response| response.status))
+    }
+
+    /// The answer that was none of what was asked for: of a handshake another status than 101
+    /// ([`HandshakeError::Status`]), of an event stream another status than 200 or another type
+    /// ([`HttpError::Status`], [`HttpError::ContentType`]). With all its fields and the start of its
+    /// body.
+    pub fn response(&self) -> Option<&Response> {
+        match &self.0.kind {
+            ErrorKind::Handshake(HandshakeError::Status(response))
+            | ErrorKind::Http(HttpError::Status(response) | HttpError::ContentType(response)) => {
+                Some(response)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the same may go well when it is tried again later, as far as a client can know: the
+    /// name, the network or the server failed or was too slow, or the answer was one of those that
+    /// [`Response::is_transient`] names. What the program, the protocol, a certificate or a policy does
+    /// not allow stays so.
+    ///
+    /// Wait between two tries ([`Reconnect`](crate::proto::sse::Reconnect)), and at least for
+    /// [`Error::retry_after`].
+    pub fn is_transient(&self) -> bool {
+        match &self.0.kind {
+            ErrorKind::Resolve(_)
+            | ErrorKind::Connect(_)
+            | ErrorKind::Tls(..)
+            | ErrorKind::Timeout(_)
+            | ErrorKind::Waited { .. }
+            | ErrorKind::Stalled(_)
+            | ErrorKind::Unsent
+            | ErrorKind::Silence(_)
+            | ErrorKind::Idle(_)
+            | ErrorKind::NoCloseAnswer(_)
+            | ErrorKind::Eof
+            | ErrorKind::Io(_)
+            | ErrorKind::Handshake(HandshakeError::Eof)
+            | ErrorKind::Http(HttpError::Eof) => true,
+            ErrorKind::Handshake(HandshakeError::Status(r)) => r.is_transient(),
+            ErrorKind::Http(HttpError::Status(r)) => r.is_transient(),
+            ErrorKind::Http(HttpError::EventStream(_)) => false,
+            // What speaks no proper HTTP at the start never will; but a body may be cut anywhere.
+            ErrorKind::Http(_) => self.0.stage == Stage::Body,
+            _ => false,
+        }
+    }
+
+    /// How long the server asks to wait before another try ([`Response::retry_after`]); it is not
+    /// bounded here.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.response()?.retry_after(now.as_secs())
     }
 
     /// Bytes that were accepted for sending and were not handed to the kernel before the connection
@@ -193,16 +251,6 @@ impl Error {
             }
             n => format!("{}; {n} bytes that were accepted did not leave", self.0.kind),
         }
-    }
-}
-
-/// A URL is refused for its password, too, and then its error must not spread it.
-fn without_user(url: &str) -> String {
-    let start = url.find("://").map_or(0, |i| i + 3);
-    let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |i| start + i);
-    match url[start..end].rfind('@') {
-        Some(at) => format!("{}***{}", &url[..start], &url[start + at..]),
-        None => url.to_owned(),
     }
 }
 
@@ -311,17 +359,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_names_the_url_without_its_password() {
+    fn an_error_of_a_text_names_neither_its_password_nor_its_query() {
         for (url, shown) in [
-            ("ws://user:secret@host/p@th", "ws://***@host/p@th"),
-            ("ws://a:b@c@host", "ws://***@host"),
-            ("ws://host/?q=a@b", "ws://host/?q=a@b"),
-            ("secret@nowhere", "***@nowhere"),
+            ("ws://user:hidden@host/p@th", "ws://***@host/p@th"),
+            ("ws://host/?q=hidden", "ws://host/?***"),
+            ("hidden@nowhere", "***@nowhere"),
             ("", ""),
         ] {
-            let error = Error::new(url, Stage::Url, ErrorKind::Url(UrlError::UserInfo));
+            let error = Error::of_text(url, ErrorKind::Url(UrlError::UserInfo));
             assert_eq!(error.url(), shown);
-            assert!(!error.to_string().contains("secret"));
+            assert!(!format!("{error} {error:?}").contains("hidden"));
         }
     }
 }

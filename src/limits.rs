@@ -37,6 +37,12 @@ pub struct Limits {
     pub response: Duration,
     /// Redirects that one request follows: 10.
     pub redirects: u32,
+    /// Bytes of the body of an answer that is refused which are kept with its error: 8 KiB. What says
+    /// why is short; a page of markup is cut.
+    pub refusal: usize,
+    /// How long that body is waited for behind its head: 2 s, and no longer than the time limit of
+    /// what was asked for. It mostly comes with the head, and the error is worth more than its end.
+    pub refusal_time: Duration,
     /// Bytes of a line that starts a chunk, with its extensions (RFC 9112 §7.1.1): 4 KiB.
     pub chunk_line: usize,
     /// What chunk framing may cost beyond 16 bytes a chunk and twice the data: 16 KiB over a whole
@@ -162,6 +168,8 @@ impl Default for Limits {
             interim: 16,
             response: Duration::from_secs(60),
             redirects: 10,
+            refusal: 8 * KIB,
+            refusal_time: Duration::from_secs(2),
             chunk_line: 4 * KIB,
             chunk_overhead: 16 * KIB,
             sse_line: MIB,

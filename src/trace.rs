@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::Instant;
 
+use crate::proto::secret::{SECRET, shown_value};
 use crate::proto::{Direction, Note, escape, is_token};
 
 /// Something to look at, of one connection.
@@ -24,7 +25,8 @@ pub trait Observer: Send {
 
 /// An observer that writes one line each: seconds since its start, connection, direction, what.
 ///
-/// Values of fields that carry secrets (`Authorization`, `Cookie`, …) and of the query are masked.
+/// Values of fields that say who somebody is (`Authorization`, `Cookie`, and what ends in `-key`,
+/// `-token` or `-secret`) are masked, and the queries and fragments of URLs.
 #[derive(Debug)]
 pub struct Lines<W> {
     to: W,
@@ -75,40 +77,32 @@ fn line(note: &Note) -> String {
     }
 }
 
-/// Fields whose values are nobody's business.
-const SECRET: [&str; 7] = [
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "set-cookie",
-    "sec-websocket-key",
-    "x-api-key",
-    "x-auth-token",
-];
+/// How much of a line of a head is shown.
+const LINE: usize = 400;
 
 /// A line of a head, escaped, without secrets.
 fn masked(line: &[u8]) -> String {
-    let text = escape(line, 400);
-    if let Some((name, _)) = text.split_once(':')
+    let colon = line.iter().position(|&b| b == b':').unwrap_or(0);
+    let (name, value) = line.split_at(colon);
+    if let Ok(name) = std::str::from_utf8(name)
         && is_token(name.as_bytes())
     {
-        let is_one_of = |names: &[&str]| names.iter().any(|n| name.eq_ignore_ascii_case(n));
-        return match text.split_once('?') {
-            _ if is_one_of(&SECRET) => format!("{name}: ***"),
-            Some((path, _)) if is_one_of(&["location", "content-location"]) => {
-                format!("{path}?***")
-            }
-            _ => text,
-        };
+        return format!("{name}:{}", masked_value(name, &value[1..]));
     }
+    let text = escape(line, LINE);
     match text.split_once('?') {
         // The request line: the query may hold a token.
-        Some((path, rest)) => {
+        Some((path, rest)) if !line.starts_with(b"HTTP/") => {
             let version = rest.rsplit_once(' ').map_or("", |(_, v)| v);
-            format!("{path}?*** {version}")
+            format!("{path}?{SECRET} {version}")
         }
-        None => text,
+        _ => text,
     }
+}
+
+fn masked_value(name: &str, value: &[u8]) -> String {
+    let (space, value) = value.split_at(usize::from(value.starts_with(b" ")));
+    format!("{}{}", escape(space, 1), shown_value(name, value, LINE))
 }
 
 #[cfg(test)]

@@ -82,6 +82,10 @@ fn told(event: &Event<'_>) -> Told {
         Event::Closing(f) => plain(format!("closing {}", frame(f))),
         Event::Closed(Closed::Clean(f)) => plain(format!("closed clean {}", frame(f))),
         Event::Closed(Closed::Lost(lost)) => plain(format!("closed lost {lost:?}")),
+        Event::Closed(Closed::Failed(Failure::Handshake(HandshakeError::Status(r)))) => {
+            let body = String::from_utf8_lossy(&r.body);
+            plain(format!("closed no {} {} {body:?}", r.status, r.reason))
+        }
         Event::Closed(Closed::Failed(Failure::Handshake(e))) => plain(format!("closed no {e:?}")),
         Event::Closed(Closed::Failed(Failure::Violation(v))) => {
             plain(format!("closed failed {} {v:?}", v.close_code()))
@@ -295,6 +299,7 @@ fn options(words: &str, mode: Mode) -> Result<(Settings, Option<&str>, Option<Du
             "close" => limits.close = time(value)?,
             "pong" => limits.pong = time(value)?,
             "stall" => limits.stall = time(value)?,
+            "refusal" => limits.refusal = number()?,
             "ping_floor" => limits.ping_floor = time(value)?,
             "protocol" => protocol = Some(value),
             "deadline" => deadline = Some(time(value)?),

@@ -203,7 +203,7 @@ fn behind_quote(text: &str) -> Option<&str> {
 pub fn stream(data: &[u8]) {
     let mut input = Input(data);
     let (how, sizes, method) = (input.byte(), input.byte(), input.byte());
-    let delivery = [Delivery::Raw, Delivery::Events, Delivery::Blocks, Delivery::Raw];
+    let delivery = [Delivery::Raw, Delivery::Events, Delivery::Blocks, Delivery::EventBytes];
     let exchange = Trial {
         delivery: delivery[usize::from(how & 3)],
         end: how >> 2 & 3,
@@ -217,6 +217,7 @@ pub fn stream(data: &[u8]) {
             chunk_overhead: [1000, 0, 30, 200][usize::from(sizes & 3)],
             sse_line: [1000, 0, 10, 50][usize::from(sizes >> 2 & 3)],
             sse_block: [2000, 0, 15, 90][usize::from(sizes >> 4 & 3)],
+            refusal: 20,
             ..Default::default()
         }),
         timing: Timing {
@@ -294,13 +295,21 @@ impl Trial {
                 assert!(!shown.chars().any(char::is_control), "{shown:?}");
                 let timeout = matches!(e, HttpError::Timeout | HttpError::Idle);
                 assert!(!timeout || self.end == 3);
+                if let HttpError::Status(refused) | HttpError::ContentType(refused) = e {
+                    assert!(response.is_none() && self.delivery.is_event_stream());
+                    assert!(refused.body.len() <= self.limits.refusal);
+                }
             }
             Some(Told::Closed(Closed::Redirected(_))) => assert!(response.is_none()),
             Some(Told::Closed(other)) => panic!("no stream ends like that: {other:?}"),
             Some(_) | None => {
                 assert!(matches!(self.end, 0 | 3), "the stream ended, and nobody said so");
-                let limit =
-                    if response.is_some() { self.timing.idle } else { self.timing.response };
+                let refusal =
+                    Some(self.limits.refusal_time).filter(|_| driver.session.is_refused());
+                let limit = match response {
+                    Some(_) => self.timing.idle,
+                    None => refusal.or(self.timing.response),
+                };
                 assert!(self.end == 0 || limit.is_none(), "time passed, and nobody said so");
                 assert_eq!(driver.session.deadline(), limit.map(|limit| self.now + limit));
             }
@@ -331,9 +340,27 @@ impl Trial {
 
     /// The events are those of the raw body.
     fn compare(&self, driver: &Driver, raw: &Driver) {
+        let body = body_of(raw);
+        if let Some(Told::Closed(Closed::Failed(Failure::Http(
+            HttpError::Status(refused) | HttpError::ContentType(refused),
+        )))) = driver.told.last()
+        {
+            match raw.told.first() {
+                Some(Told::Response(head)) => {
+                    assert_eq!((refused.status, &refused.headers), (head.status, &head.headers));
+                    assert_eq!(refused.body, body[..body.len().min(self.limits.refusal)]);
+                }
+                // Its framing is none.
+                _ => assert!(refused.body.is_empty()),
+            }
+            return;
+        }
         let Some(Told::Response(_)) = driver.told.first() else { return };
         assert_eq!(driver.told.first(), raw.told.first());
-        let body = body_of(raw);
+        if self.delivery == Delivery::EventBytes {
+            assert_eq!(driver.told, raw.told);
+            return;
+        }
         let limited = matches!(
             driver.told.last(),
             Some(Told::Closed(Closed::Failed(Failure::Http(HttpError::EventStream(_)))))

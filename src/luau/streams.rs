@@ -85,13 +85,9 @@ impl Wanted<'_> {
         }
         for (name, value) in self.header_pairs()? {
             if name.eq_ignore_ascii_case("sec-websocket-protocol") {
-                if value.secret {
-                    // The server's answer repeats it, and so would errors and traces.
-                    let text = format!("Header \"{name}\" cannot be a Secret");
-                    return Err(Refused::Misuse(text));
-                }
+                let offer = if value.secret { Options::secret_protocol } else { Options::protocol };
                 for protocol in value.text.split(',') {
-                    options = options.protocol(protocol.trim_matches([' ', '\t']))?;
+                    options = offer(options, protocol.trim_matches([' ', '\t']))?;
                 }
                 continue;
             }
@@ -207,7 +203,7 @@ pub(super) fn name(error: &Error) -> &'static str {
 
 fn http_name(error: &HttpError) -> &'static str {
     match error {
-        HttpError::ContentType(_) => "ContentType",
+        HttpError::ContentType(_) | HttpError::Status(_) => "ContentType",
         HttpError::ManyRedirects(_) => "TooManyRedirects",
         HttpError::Location(_) | HttpError::Locations | HttpError::Downgrade => "InvalidRedirect",
         HttpError::Timeout | HttpError::Idle | HttpError::Stalled => "TimedOut",

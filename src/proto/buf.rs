@@ -1,11 +1,20 @@
 //! The send buffer: bytes with a cursor, bounded by whoever fills it; and room to read to.
 
+use std::fmt;
+
 /// Bytes on their way out. What is sent leaves from the front.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct SendBuf {
     bytes: Vec<u8>,
     /// INVARIANT: `start <= bytes.len()`, and both are 0 when everything was sent.
     start: usize,
+}
+
+/// It may hold what nobody is to see.
+impl fmt::Debug for SendBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SendBuf({} bytes)", self.len())
+    }
 }
 
 /// A buffer that was larger than this gives its memory back when it is empty, so that an idle

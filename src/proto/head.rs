@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use super::secret::shown_value;
 use super::token::{escape, is_token, is_value_byte, trim};
 use crate::limits::Limits;
 
-/// The fields of a response, in their order, repeats kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The fields of a response, in their order, repeats kept. `Debug` masks the values of those that say
+/// who somebody is, as `Set-Cookie` does, and the queries of URLs.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Fields {
     /// `Name: value\r\n` each; INVARIANT: a name is a token, a value holds neither CR nor LF.
     raw: Vec<u8>,
@@ -56,6 +58,16 @@ impl Fields {
     }
 }
 
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |(name, value)| (name, shown_value(name, value, DEBUG));
+        f.debug_map().entries(self.iter().map(shown)).finish()
+    }
+}
+
+/// How much of a value `Debug` shows.
+const DEBUG: usize = 400;
+
 /// First size of the memory for the fields of a head: most fit, so that they take one allocation.
 const FIRST: usize = 256;
 
@@ -64,7 +76,7 @@ const FIRST: usize = 256;
 pub struct Head {
     /// 0 or 1: the `x` of `HTTP/1.x`.
     pub minor: u8,
-    /// 100 to 599.
+    /// 100 to 999. Those from 600 on are no class of RFC 9110 §15, and are treated as 500.
     pub status: u16,
     /// The reason phrase, escaped.
     pub reason: String,
@@ -78,7 +90,7 @@ pub struct Head {
 pub enum HeadError {
     /// The bytes do not begin with `HTTP/1.0` or `HTTP/1.1` (RFC 9112 §2.3); what they begin with.
     NotHttp(String),
-    /// The rest of the status line is not a space, three digits from 100 to 599 and a space (§4).
+    /// The rest of the status line is not a space, three digits from 100 on and a space (§4).
     StatusLine(String),
     /// A LF without CR before it, or a CR without LF behind it (§2.2).
     LineEnd,
@@ -215,7 +227,7 @@ fn status_line(line: &[u8]) -> Result<Head, HeadError> {
         return Err(bad());
     };
     let digits = [*a, *b, *c];
-    if !digits.iter().all(u8::is_ascii_digit) || !matches!(a, b'1'..=b'5') {
+    if !digits.iter().all(u8::is_ascii_digit) || *a == b'0' {
         return Err(bad());
     }
     let status = digits.iter().fold(0, |n, d| n * 10 + u16::from(d - b'0'));
@@ -352,7 +364,10 @@ mod tests {
             ("HTTP/1.1  200 OK", None),
             ("HTTP/1.1 20 OK", None),
             ("HTTP/1.1 099 Low", None),
-            ("HTTP/1.1 600 High", None),
+            // Any three digits from 100 on are a status.
+            ("HTTP/1.1 600 High", Some((1, 600, "High"))),
+            ("HTTP/1.1 999 Request denied", Some((1, 999, "Request denied"))),
+            ("HTTP/1.1 1000 High", None),
             ("HTTP/1.1 2x0 OK", None),
             ("HTTP/1.1 +20 OK", None),
             ("http/1.1 200 OK", None),

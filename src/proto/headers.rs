@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::secret::{Guarded, SECRET, is_secret_field};
 use super::token::{escape, is_token, is_value_byte};
 use super::url::Url;
 
@@ -70,9 +71,8 @@ impl std::error::Error for RequestError {}
 #[derive(Clone, PartialEq, Eq)]
 struct Field {
     name: String,
-    value: String,
-    /// Not to be shown, and not to be sent to anybody but the first server.
-    secret: bool,
+    /// A secret one is sent to nobody but the first server.
+    value: Guarded,
 }
 
 /// The fields that the owner of a request adds, in their order.
@@ -106,7 +106,7 @@ impl Headers {
         if !value.bytes().all(is_value_byte) {
             return Err(RequestError::HeaderValue(shown()));
         }
-        self.0.push(Field { name: name.to_owned(), value: value.to_owned(), secret });
+        self.0.push(Field { name: name.to_owned(), value: Guarded::new(value, secret) });
         Ok(())
     }
 
@@ -120,9 +120,17 @@ impl Headers {
         self.0.retain(|field| !named(field));
     }
 
-    /// Takes out every field that is secret.
+    /// Takes out every field that is secret, by its value or by its name.
     pub(crate) fn remove_secret(&mut self) {
-        self.0.retain(|field| !field.secret);
+        self.0.retain(|field| !field.value.is_secret() && !is_secret_field(&field.name));
+    }
+
+    /// Whether `bytes`, which the peer has sent, repeat the value of a field that is secret.
+    pub(crate) fn are_repeated_in(&self, bytes: &[u8]) -> bool {
+        self.0.iter().any(|field| {
+            let by_name = || Guarded::new(field.value.sent(), true).is_repeated_in(bytes);
+            field.value.is_repeated_in(bytes) || is_secret_field(&field.name) && by_name()
+        })
     }
 
     /// Writes `User-Agent`, unless there is one, all fields, and the empty line that ends a head;
@@ -132,9 +140,8 @@ impl Headers {
             let agent = concat!("User-Agent: moonwire/", env!("CARGO_PKG_VERSION"), "\r\n");
             out.extend_from_slice(agent.as_bytes());
         }
-        for Field { name, value, secret } in &self.0 {
-            let value = if shown && *secret { SECRET } else { value };
-            for part in [name, ": ", value, "\r\n"] {
+        for Field { name, value } in &self.0 {
+            for part in [name, ": ", value.text(shown), "\r\n"] {
                 out.extend_from_slice(part.as_bytes());
             }
         }
@@ -142,17 +149,15 @@ impl Headers {
     }
 }
 
-/// Stands for what must not be shown.
-pub(crate) const SECRET: &str = "***";
-
 /// First size of the memory for a head: most fit, so that they take one allocation.
 const FIRST: usize = 512;
 
-/// Writes the request line and `Host`; without the URL if that is `hidden`.
-pub(crate) fn write_start(out: &mut Vec<u8>, method: &str, url: &Url, hidden: bool) {
+/// Writes the request line and `Host`; without a URL that is secret if it is to be `shown`.
+pub(crate) fn write_start(out: &mut Vec<u8>, method: &str, url: &Url, shown: bool) {
     out.reserve(FIRST);
     let host = url.host_field();
-    let (target, host) = if hidden { (SECRET, SECRET) } else { (url.target(), host.as_str()) };
+    let (target, host) =
+        if shown && url.is_secret() { (SECRET, SECRET) } else { (url.target(), host.as_str()) };
     for part in [method, " ", target, " HTTP/1.1\r\nHost: ", host, "\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }

@@ -44,10 +44,11 @@
 //!
 //! ```text
 //! token, utf8, timer, buf, pace, context   leaves
+//! secret                                   what of a request may be shown
 //! url, head, headers                       texts of HTTP
 //! sse/                                     event streams
 //! ws/                                      RFC 6455: frame, mask, close, message, handshake
-//! http/                                    RFC 9112: chunked, body, request, redirect
+//! http/                                    RFC 9112: chunked, body, request, redirect, refusal
 //! closed, note, event, settings            what is told, and how to behave
 //! ws/connection, http/exchange             the state machines
 //! session                                  handshake, then connection; or an exchange
@@ -64,6 +65,7 @@ mod headers;
 pub mod http;
 mod note;
 mod pace;
+pub(crate) mod secret;
 mod session;
 mod settings;
 pub mod sse;
@@ -79,8 +81,6 @@ pub use context::{Context, Random};
 pub use event::Event;
 pub use head::{Fields, Head, HeadError};
 pub use headers::RequestError;
-#[cfg(feature = "net")]
-pub(crate) use headers::SECRET;
 pub use note::{Direction, Note};
 pub use session::Session;
 pub use settings::Settings;

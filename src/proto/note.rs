@@ -1,5 +1,8 @@
 //! What an observer is told.
 
+use super::head::Head;
+use super::secret::{SECRET, names_a_url};
+use super::url::Url;
 use super::ws::frame::Opcode;
 
 /// Which way bytes went.
@@ -14,11 +17,12 @@ pub enum Direction {
 /// What an observer is told of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// The head of a request, or the fields of the response that opened the connection.
+    /// The head of a request or of its final response.
     Head {
         /// Which way.
         direction: Direction,
-        /// The bytes as they travelled, secrets included.
+        /// The bytes as they travelled, but for what the owner of the request has called secret: that
+        /// is `***`. What is secret by the name of its field is not masked here.
         bytes: Vec<u8>,
     },
     /// A frame.
@@ -47,7 +51,24 @@ impl Note {
     /// How many bytes of a payload a note shows at most.
     pub const START: usize = 64;
 
-    pub(crate) fn head(direction: Direction, bytes: &[u8]) -> Note {
-        Note::Head { direction, bytes: bytes.to_vec() }
+    /// A request, as it may be shown.
+    pub(crate) fn request(shown: Vec<u8>) -> Note {
+        Note::Head { direction: Direction::Out, bytes: shown }
+    }
+
+    /// A response to a request for `url`, without the values of fields that repeat what is secret in
+    /// the request.
+    pub(crate) fn response(head: &Head, url: &Url, is_repeated: impl Fn(&[u8]) -> bool) -> Note {
+        let is_hidden = |name: &str, value: &[u8]| {
+            let leads = url.is_secret() && names_a_url(name);
+            leads || url.is_repeated_in(value) || is_repeated(value)
+        };
+        let reason = if is_hidden("", head.reason.as_bytes()) { SECRET } else { &head.reason };
+        let mut bytes = format!("HTTP/1.{} {} {reason}\r\n", head.minor, head.status).into_bytes();
+        for (name, value) in head.fields.iter() {
+            let value = if is_hidden(name, value) { SECRET.as_bytes() } else { value };
+            bytes.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+        }
+        Note::Head { direction: Direction::In, bytes }
     }
 }

@@ -7,14 +7,17 @@ use super::buf::{SendBuf, Space};
 use super::closed::{Closed, Failure};
 use super::context::Context;
 use super::event::Event;
+use super::head::Head;
 use super::http;
+use super::http::body::Body;
 use super::http::exchange::Exchange;
-use super::note::{Direction, Note};
+use super::http::refusal::Refusal;
+use super::note::Note;
 use super::settings::Settings;
 use super::ws::close::{CloseFrame, Misuse};
 use super::ws::connection::Connection;
 use super::ws::frame::Opcode;
-use super::ws::handshake::{Handshake, HandshakeError, Request};
+use super::ws::handshake::{Answer, Handshake, HandshakeError, Request};
 #[cfg(feature = "net")]
 use super::ws::message::Message;
 
@@ -31,8 +34,10 @@ pub struct Session(State);
 enum State {
     Opening(Box<Opening>),
     Open(Connection),
+    /// The handshake was answered by something else, which is read.
+    Refusing(Box<Refusing>),
     /// The handshake failed; what there was to note.
-    Refused(Vec<Note>),
+    Refused(Option<Vec<Note>>),
     /// HTTP.
     Stream(Box<Exchange>),
 }
@@ -41,7 +46,12 @@ enum State {
 struct Opening {
     handshake: Handshake,
     settings: Settings,
-    notes: Vec<Note>,
+}
+
+#[derive(Debug)]
+struct Refusing {
+    handshake: Handshake,
+    refusal: Refusal,
 }
 
 impl Session {
@@ -54,13 +64,8 @@ impl Session {
         deadline: Option<Instant>,
     ) -> Session {
         let limits = Arc::clone(&settings.limits);
-        let mut handshake = Handshake::new(request, nonce, deadline, limits, settings.trace);
-        let mut notes = Vec::new();
-        if settings.trace {
-            let shown = std::mem::take(&mut handshake.shown);
-            notes.push(Note::head(Direction::Out, &shown));
-        }
-        Session(State::Opening(Box::new(Opening { handshake, settings, notes })))
+        let handshake = Handshake::new(request, nonce, deadline, limits, settings.trace);
+        Session(State::Opening(Box::new(Opening { handshake, settings })))
     }
 
     /// One request and its response. Sends nothing else: what sends messages gives
@@ -90,24 +95,61 @@ impl Session {
             State::Open(connection) => connection.receive(cx, input),
             State::Stream(exchange) => exchange.receive(cx, input),
             State::Refused(_) => (input.len(), None),
+            State::Refusing(_) => self.read_refusal(input),
             State::Opening(opening) => match opening.handshake.receive(input) {
                 Ok((used, None)) => (used, None),
-                Ok((used, Some(opened))) => {
-                    let (mut notes, settings) =
-                        (std::mem::take(&mut opening.notes), opening.settings.clone());
+                Ok((used, Some(Answer::Opened(opened)))) => {
+                    let settings = opening.settings.clone();
+                    let handshake = &mut opening.handshake;
                     // A hasty server may answer before it has the whole request.
-                    let out = std::mem::take(&mut opening.handshake.out);
+                    let out = std::mem::take(&mut handshake.out);
                     let mut connection = Connection::new(settings, cx.now, out);
-                    if let Some(kept) = connection.notes() {
-                        notes.push(Note::head(Direction::In, opened.headers.as_bytes()));
-                        kept.append(&mut notes);
+                    if let (Some(kept), Some(notes)) = (connection.notes(), &mut handshake.notes) {
+                        kept.append(notes);
                     }
                     self.0 = State::Open(connection);
                     (used, Some(Event::Opened(Box::new(opened))))
                 }
+                Ok((used, Some(Answer::Refused(head)))) => {
+                    self.refused(cx.now, head);
+                    let (more, event) = self.read_refusal(&input[used..]);
+                    (used + more, event)
+                }
                 Err(error) => (input.len(), Some(self.refuse(error))),
             },
         }
+    }
+
+    /// The handshake is answered by something else; its body says why, maybe.
+    fn refused(&mut self, now: Instant, head: Head) {
+        let State::Opening(opening) = std::mem::replace(&mut self.0, State::Refused(None)) else {
+            return;
+        };
+        let handshake = opening.handshake;
+        let body = Body::of("GET", &head);
+        let (response, until) = (handshake.refused(head), handshake.deadline);
+        let refusal = Refusal::new(response, body, handshake.limits(), now, until);
+        self.0 = State::Refusing(Box::new(Refusing { handshake, refusal }));
+    }
+
+    fn read_refusal(&mut self, input: &[u8]) -> (usize, Option<Event<'static>>) {
+        let State::Refusing(refusing) = &mut self.0 else { return (input.len(), None) };
+        match refusing.refusal.receive(input, refusing.handshake.limits()) {
+            (used, false) => (used, None),
+            (_, true) => (input.len(), self.end_refusal()),
+        }
+    }
+
+    /// As much of the answer has come as is waited for.
+    fn end_refusal(&mut self) -> Option<Event<'static>> {
+        let State::Refusing(refusing) = std::mem::replace(&mut self.0, State::Refused(None)) else {
+            return None;
+        };
+        let Refusing { handshake, refusal } = *refusing;
+        let response = refusal.finish(|bytes| handshake.is_repeated_in(bytes));
+        self.0 = State::Refused(handshake.notes);
+        let failure = Failure::Handshake(HandshakeError::Status(response));
+        Some(Event::Closed(Closed::Failed(failure)))
     }
 
     /// The same for a message that stands whole and in one frame at the start of the input, as most
@@ -141,6 +183,7 @@ impl Session {
             State::Open(connection) => connection.receive_eof(),
             State::Stream(exchange) => exchange.receive_eof(cut),
             State::Opening(_) => Some(self.refuse(HandshakeError::Eof)),
+            State::Refusing(_) => self.end_refusal(),
             State::Refused(_) => None,
         }
     }
@@ -182,7 +225,8 @@ impl Session {
             State::Open(connection) => connection.outgoing(),
             State::Stream(exchange) => exchange.outgoing(),
             State::Opening(opening) => opening.handshake.out.pending(),
-            State::Refused(_) => &[],
+            // A server that has answered need not read on.
+            State::Refusing(_) | State::Refused(_) => &[],
         }
     }
 
@@ -202,7 +246,7 @@ impl Session {
             State::Open(connection) => connection.sent(now, n, taken),
             State::Stream(exchange) => exchange.sent(now, n, taken),
             State::Opening(opening) => opening.handshake.out.sent(n),
-            State::Refused(_) => {}
+            State::Refusing(_) | State::Refused(_) => {}
         }
     }
 
@@ -212,6 +256,7 @@ impl Session {
             State::Open(connection) => connection.deadline(),
             State::Stream(exchange) => exchange.deadline(),
             State::Opening(opening) => opening.handshake.deadline,
+            State::Refusing(refusing) => refusing.refusal.deadline,
             State::Refused(_) => None,
         }
     }
@@ -223,6 +268,9 @@ impl Session {
             State::Stream(exchange) => exchange.on_deadline(cx.now),
             State::Opening(opening) if opening.handshake.deadline.is_some_and(|d| d <= cx.now) => {
                 Some(self.refuse(HandshakeError::Timeout))
+            }
+            State::Refusing(refusing) if refusing.refusal.deadline.is_some_and(|d| d <= cx.now) => {
+                self.end_refusal()
             }
             _ => None,
         }
@@ -262,6 +310,16 @@ impl Session {
         matches!(&self.0, State::Open(connection) if connection.may_send())
     }
 
+    /// Whether the answer is none of what was asked for, and more of it may be read.
+    #[cfg(feature = "net")]
+    pub(crate) fn is_refused(&self) -> bool {
+        match &self.0 {
+            State::Refusing(_) => true,
+            State::Stream(exchange) => exchange.is_refused(),
+            _ => false,
+        }
+    }
+
     /// Whether nothing that the peer may still send matters: it has sent its close frame, or has
     /// broken a rule.
     #[cfg(feature = "net")]
@@ -275,7 +333,7 @@ impl Session {
         match &mut self.0 {
             State::Stream(exchange) => exchange.connected(now),
             State::Open(connection) => connection.read_again(now),
-            State::Opening(_) | State::Refused(_) => {}
+            State::Opening(_) | State::Refusing(_) | State::Refused(_) => {}
         }
     }
 
@@ -321,7 +379,7 @@ impl Session {
             State::Open(connection) => connection.buffered(),
             State::Stream(exchange) => exchange.buffered(),
             State::Opening(opening) => opening.handshake.out.len(),
-            State::Refused(_) => 0,
+            State::Refusing(_) | State::Refused(_) => 0,
         }
     }
 
@@ -333,7 +391,7 @@ impl Session {
         match &self.0 {
             State::Open(connection) => connection.is_timed(),
             State::Stream(_) => true,
-            State::Opening(_) | State::Refused(_) => false,
+            State::Opening(_) | State::Refusing(_) | State::Refused(_) => false,
         }
     }
 
@@ -344,7 +402,7 @@ impl Session {
         match &self.0 {
             State::Open(connection) => connection.unsent(),
             State::Stream(exchange) => exchange.unsent(),
-            State::Opening(_) | State::Refused(_) => 0,
+            State::Opening(_) | State::Refusing(_) | State::Refused(_) => 0,
         }
     }
 
@@ -353,8 +411,9 @@ impl Session {
         match &mut self.0 {
             State::Open(connection) => connection.notes(),
             State::Stream(exchange) => exchange.notes(),
-            State::Opening(opening) => Some(&mut opening.notes),
-            State::Refused(notes) => Some(notes),
+            State::Opening(opening) => opening.handshake.notes.as_mut(),
+            State::Refusing(refusing) => refusing.handshake.notes.as_mut(),
+            State::Refused(notes) => notes.as_mut(),
         }
     }
 
@@ -366,7 +425,7 @@ impl Session {
     }
 
     fn refuse(&mut self, error: HandshakeError) -> Event<'static> {
-        let notes = self.notes().map(std::mem::take).unwrap_or_default();
+        let notes = self.notes().map(std::mem::take);
         self.0 = State::Refused(notes);
         Event::Closed(Closed::Failed(Failure::Handshake(error)))
     }

@@ -4,7 +4,9 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
+use super::secret::{SECRET, TELLING, contains, shown_url};
 use super::token::escape;
 
 /// What a URL asks for.
@@ -65,8 +67,17 @@ impl fmt::Display for Host {
 }
 
 /// A URL that was read and found good.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// `Display` and `Debug` show it without its query and fragment, which may hold a token, and not at
+/// all once it is [secret](Url::into_secret). [`Url::as_str`] gives the whole text. Clones share it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Url {
+    parts: Arc<Parts>,
+    secret: bool,
+}
+
+#[derive(PartialEq, Eq)]
+struct Parts {
     text: String,
     scheme: Scheme,
     host: Host,
@@ -82,8 +93,10 @@ pub enum UrlError {
     Scheme,
     /// Neither `http://` nor `https://`, where a stream is to be opened.
     HttpScheme,
-    /// A space, a control character or something outside ASCII; the offset in bytes.
+    /// A space, a control character or something outside ASCII behind the host; the offset in bytes.
     Character(usize),
+    /// A host with letters beyond ASCII: its ASCII form (RFC 5890) is what DNS and certificates know.
+    HostNotAscii(String),
     /// A user name or password before the host.
     UserInfo,
     /// No host, or one that is neither a DNS name nor an address.
@@ -103,6 +116,11 @@ impl fmt::Display for UrlError {
                 f,
                 "byte {} is a space, a control character or not ASCII; percent-encode it",
                 at + 1
+            ),
+            UrlError::HostNotAscii(host) => write!(
+                f,
+                "host \"{host}\" has letters beyond ASCII; write its ASCII form, in which each such \
+                 part begins with xn-- (IDNA, RFC 5890)"
             ),
             UrlError::UserInfo => f.write_str(
                 "a user name or password in the URL is not sent; set an Authorization header",
@@ -137,9 +155,6 @@ impl Url {
     /// ```
     pub fn parse(text: &str) -> Result<Url, UrlError> {
         let (scheme, rest) = scheme(text, WEBSOCKET).ok_or(UrlError::Scheme)?;
-        if let Some(at) = not_graphic(text) {
-            return Err(UrlError::Character(at));
-        }
         if rest.contains('#') {
             return Err(UrlError::Fragment);
         }
@@ -150,9 +165,6 @@ impl Url {
     /// fragment is no part of the request (RFC 9110 §7.1) and is left out of the target.
     pub fn parse_http(text: &str) -> Result<Url, UrlError> {
         let (scheme, rest) = scheme(text, HTTP).ok_or(UrlError::HttpScheme)?;
-        if let Some(at) = not_graphic(text) {
-            return Err(UrlError::Character(at));
-        }
         Url::read(text, scheme, rest.split('#').next().unwrap_or_default())
     }
 
@@ -162,51 +174,82 @@ impl Url {
             return Err(UrlError::UserInfo);
         }
         let (host, port) = split_port(authority);
+        if !host.is_ascii() {
+            return Err(UrlError::HostNotAscii(shown_host(host)));
+        }
         let host = parse_host(host)?;
         let port = match port {
             None | Some("") => scheme.default_port(),
             Some(digits) => parse_port(digits)?,
         };
-        Ok(Url { text: text.to_owned(), scheme, host, port, target: target(tail) })
+        if let Some(at) = not_graphic(text) {
+            return Err(UrlError::Character(at));
+        }
+        let parts = Parts { text: text.to_owned(), scheme, host, port, target: target(tail) };
+        Ok(Url { parts: Arc::new(parts), secret: false })
     }
 
-    /// The text that was read.
+    /// The text that was read, secret or not.
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.parts.text
+    }
+
+    /// The same URL, of which nothing is shown from now on, nor of one that it leads to.
+    pub fn into_secret(self) -> Url {
+        Url { secret: true, ..self }
+    }
+
+    /// Whether nothing of it is shown.
+    pub fn is_secret(&self) -> bool {
+        self.secret
+    }
+
+    /// Whether `bytes`, which the peer has sent, may repeat a part of it that is not to be shown.
+    pub(crate) fn is_repeated_in(&self, bytes: &[u8]) -> bool {
+        let host = self.host().to_string();
+        let parts = self.target().split(['/', '?', '&', '=']).chain([&*host]);
+        let mut telling = parts.filter(|part| part.len() >= TELLING);
+        self.secret && telling.any(|part| contains(bytes, part.as_bytes()))
     }
 
     /// The scheme.
     pub fn scheme(&self) -> Scheme {
-        self.scheme
+        self.parts.scheme
     }
 
     /// The host.
     pub fn host(&self) -> &Host {
-        &self.host
+        &self.parts.host
     }
 
     /// The port, given or by the scheme; never 0.
     pub fn port(&self) -> u16 {
-        self.port
+        self.parts.port
     }
 
     /// The request target in origin form (RFC 9112 §3.2.1): path and query.
     pub fn target(&self) -> &str {
-        &self.target
+        &self.parts.target
     }
 
-    /// What `reference` means on the page of this HTTP URL (RFC 3986 §5.2): a `Location`, say.
+    /// What `reference` means on the page of this HTTP URL (RFC 3986 §5.2): a `Location`, say. It is
+    /// secret if this one is.
     pub fn join(&self, reference: &str) -> Result<Url, UrlError> {
+        let joined = self.joined(reference)?;
+        Ok(if self.secret { joined.into_secret() } else { joined })
+    }
+
+    fn joined(&self, reference: &str) -> Result<Url, UrlError> {
         let reference = reference.split('#').next().unwrap_or_default();
         if has_scheme(reference) {
             return Url::parse_http(reference);
         }
-        let scheme = self.scheme.as_str();
+        let scheme = self.scheme().as_str();
         if reference.starts_with("//") {
             return Url::parse_http(&format!("{scheme}:{reference}"));
         }
         let (path, query) = split_query(reference);
-        let (base_path, base_query) = split_query(&self.target);
+        let (base_path, base_query) = split_query(self.target());
         let (path, query) = match (path, query) {
             ("", None) => (base_path.to_owned(), base_query),
             ("", query) => (base_path.to_owned(), query),
@@ -225,28 +268,34 @@ impl Url {
     /// side with credentials.
     pub fn is_same_origin(&self, other: &Url) -> bool {
         let host = |url: &'_ Url| split_port(url.authority()).0.to_owned();
-        self.scheme == other.scheme && self.port == other.port && host(self) == host(other)
+        self.scheme() == other.scheme() && self.port() == other.port() && host(self) == host(other)
     }
 
     /// Host and port as they were written.
     fn authority(&self) -> &str {
-        let rest = self.text.split_once("://").map_or("", |(_, rest)| rest);
+        let rest = self.parts.text.split_once("://").map_or("", |(_, rest)| rest);
         &rest[..authority_end(rest)]
     }
 
     /// The value of the `Host` field (RFC 9110 §7.2): the port only if it is not the scheme's.
     pub fn host_field(&self) -> String {
-        if self.port == self.scheme.default_port() {
-            self.host.to_string()
+        if self.port() == self.scheme().default_port() {
+            self.host().to_string()
         } else {
-            format!("{}:{}", self.host, self.port)
+            format!("{}:{}", self.host(), self.port())
         }
     }
 }
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        if self.secret { f.write_str(SECRET) } else { f.write_str(&shown_url(self.as_str())) }
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Url(\"{self}\")")
     }
 }
 
@@ -341,6 +390,16 @@ fn parse_host(host: &str) -> Result<Host, UrlError> {
     Ok(Host::Name(name))
 }
 
+/// A host with letters beyond ASCII as an error shows it: what is no letter could change how the line
+/// looks, and is escaped with all the rest.
+fn shown_host(host: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.' | '_');
+    match host.chars().all(is_plain) {
+        true => host.chars().take(100).collect(),
+        false => escape(host.as_bytes(), 100),
+    }
+}
+
 fn is_number(label: &str) -> bool {
     let hex = label.strip_prefix("0x");
     (!label.is_empty() && label.bytes().all(|b| b.is_ascii_digit()))
@@ -390,8 +449,28 @@ mod tests {
             assert_eq!(url.host().to_string(), host, "{text}");
             assert_eq!((url.port(), url.target()), (port, target), "{text}");
             assert_eq!(url.host_field(), field, "{text}");
-            assert_eq!(url.to_string(), text);
+            assert_eq!(url.as_str(), text);
         }
+    }
+
+    #[test]
+    fn a_url_shows_no_query_and_a_secret_one_nothing() {
+        let url = Url::parse_http("http://a.example/b?hidden#hidden").unwrap();
+        assert_eq!(
+            format!("{url} {url:?}"),
+            "http://a.example/b?*** Url(\"http://a.example/b?***\")"
+        );
+        let secret = url.into_secret();
+        let joined = secret.join("//b.example/").unwrap();
+        for url in [&secret, &secret.clone(), &joined, &joined.join("x").unwrap()] {
+            assert_eq!(format!("{url} {url:?}"), "*** Url(\"***\")");
+        }
+        assert_eq!(secret.as_str(), "http://a.example/b?hidden#hidden", "its owner may read it");
+        assert!(secret.is_repeated_in(b"no hidden here") && secret.is_repeated_in(b"a.example"));
+        assert!(
+            !secret.is_repeated_in(b"b?")
+                && !Url::parse("ws://a.b/").unwrap().is_repeated_in(b"a.b")
+        );
     }
 
     #[test]
@@ -406,7 +485,7 @@ mod tests {
             let url = Url::parse_http(text).unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!(url.host().to_string(), host, "{text}");
             assert_eq!((url.port(), url.target()), (port, target), "{text}");
-            assert_eq!((url.host_field().as_str(), url.to_string().as_str()), (field, text));
+            assert_eq!((url.host_field().as_str(), url.as_str()), (field, text));
         }
         for (text, want) in [
             ("ws://a/", UrlError::HttpScheme),
@@ -512,14 +591,15 @@ mod tests {
             ("ws://", host("")),
             ("ws:///x", host("")),
             ("ws://:80/", host("")),
-            ("ws://a b/", UrlError::Character(6)),
+            ("ws://a b/", UrlError::Host("a b".into())),
             ("ws://a/x y", UrlError::Character(8)),
             ("ws://a/\r\nX: y", UrlError::Character(7)),
             ("ws://a/\0", UrlError::Character(7)),
             ("ws://a/\x7f", UrlError::Character(7)),
-            ("ws://a。b/", UrlError::Character(6)),
-            ("ws://a\0.b/", UrlError::Character(6)),
-            ("ws://\u{ff41}.b/", UrlError::Character(5)),
+            ("ws://a。b/", UrlError::HostNotAscii("a\\xe3\\x80\\x82b".into())),
+            ("ws://a\0.b/", UrlError::Host("a\\x00.b".into())),
+            ("ws://\u{ff41}.b/", UrlError::HostNotAscii("\u{ff41}.b".into())),
+            ("ws://b\u{fc}cher.example/", UrlError::HostNotAscii("b\u{fc}cher.example".into())),
             ("ws+unix:///tmp/socket", UrlError::Scheme),
             ("ws+unix://tmp/socket:/x", UrlError::Scheme),
             ("ws://a/\u{10A}", UrlError::Character(7)),

@@ -289,10 +289,11 @@ fn close(frame: &CloseFrame) -> String {
 fn kind(kind: &ErrorKind) -> String {
     match kind {
         ErrorKind::Violation(v) => format!("{v:?}"),
-        ErrorKind::Handshake(HandshakeError::Status { status, .. }) => format!("Status {status}"),
+        ErrorKind::Handshake(HandshakeError::Status(r)) => format!("Status {}", r.status),
         ErrorKind::Handshake(HandshakeError::Head(e)) => name(e),
         ErrorKind::Handshake(e) => name(e),
         ErrorKind::Http(HttpError::Head(e)) => name(e),
+        ErrorKind::Http(HttpError::Status(r)) => format!("Status {}", r.status),
         ErrorKind::Http(HttpError::Truncated(Some(n))) => format!("Truncated {n}"),
         ErrorKind::Http(HttpError::Trailer(e)) => format!("Trailer {}", name(e)),
         ErrorKind::Http(HttpError::EventStream(e)) => format!("EventStream {}", name(e)),

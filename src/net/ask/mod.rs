@@ -45,19 +45,6 @@ impl Ask {
         }
     }
 
-    /// What may be shown of the URL.
-    pub(in crate::net) fn shown_url(&self) -> &str {
-        match self {
-            Ask::WebSocket(options) => options.request.shown_url(),
-            Ask::Stream(options) => options.request.shown_url(),
-        }
-    }
-
-    /// Whether nothing of the URL may be shown.
-    pub(in crate::net) fn is_secret(&self) -> bool {
-        self.shown_url() != self.url().as_str()
-    }
-
     /// With the keep-alive pings of a face whose owner waits. A stream has none; see
     /// [`StreamOptions::idle`].
     pub(in crate::net) fn kept_alive(self) -> Ask {

@@ -36,7 +36,7 @@ impl Options {
     /// Reads the URL.
     pub fn new(url: &str) -> Result<Options, Error> {
         let parsed = Url::parse(url);
-        let parsed = parsed.map_err(|e| Error::new(url, Stage::Url, ErrorKind::Url(e)))?;
+        let parsed = parsed.map_err(|e| Error::of_text(url, ErrorKind::Url(e)))?;
         let request = Request::new(parsed);
         Ok(Options { request, timeout: None, ping_interval: None, hold_close: false, limits: None })
     }
@@ -62,7 +62,7 @@ impl Options {
         }
     }
 
-    /// Hides the URL from traces and errors.
+    /// Hides the URL from traces, errors and `Debug`.
     pub fn secret_url(mut self) -> Options {
         self.request.secret_url();
         self
@@ -76,8 +76,16 @@ impl Options {
         }
     }
 
+    /// Offers a subprotocol that is a secret; see [`Request::secret_protocol`].
+    pub fn secret_protocol(mut self, name: &str) -> Result<Options, Error> {
+        match self.request.secret_protocol(name) {
+            Ok(_) => Ok(self),
+            Err(e) => Err(self.refused(e)),
+        }
+    }
+
     fn refused(&self, e: RequestError) -> Error {
-        Error::new(self.request.shown_url(), Stage::Url, ErrorKind::Request(e))
+        Error::new(self.url(), Stage::Url, ErrorKind::Request(e))
     }
 
     /// Time for all of resolve, connect, TLS and handshake; without it [`Limits::opening`].

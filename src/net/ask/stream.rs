@@ -33,7 +33,7 @@ pub struct StreamOptions {
 impl StreamOptions {
     /// Reads the URL (`http` or `https`) and checks the method, which is case-sensitive.
     pub fn new(method: &str, url: &str) -> Result<StreamOptions, Error> {
-        let bad = |kind| Error::new(url, Stage::Url, kind);
+        let bad = |kind| Error::of_text(url, kind);
         let parsed = Url::parse_http(url).map_err(|e| bad(ErrorKind::Url(e)))?;
         let request = Request::new(method, parsed).map_err(|e| bad(ErrorKind::Request(e)))?;
         let delivery = Delivery::Raw;
@@ -60,7 +60,7 @@ impl StreamOptions {
         self.with(|request| request.secret_header(name, value).map(drop))
     }
 
-    /// Hides the URL from traces and errors.
+    /// Hides the URL, and those that redirects lead to, from traces, errors and `Debug`.
     pub fn secret_url(mut self) -> StreamOptions {
         self.request.secret_url();
         self
@@ -77,15 +77,13 @@ impl StreamOptions {
     ) -> Result<StreamOptions, Error> {
         match change(&mut self.request) {
             Ok(()) => Ok(self),
-            Err(e) => {
-                let url = self.request.shown_url();
-                Err(Error::new(url, Stage::Url, ErrorKind::Request(e)))
-            }
+            Err(e) => Err(Error::new(self.url(), Stage::Url, ErrorKind::Request(e))),
         }
     }
 
     /// How the body is handed over; [`Delivery::Raw`] by default. The others ask for an event
-    /// stream, and a response of another type fails.
+    /// stream, and another answer is an error, with what the server said
+    /// ([`Error::response`](crate::Error::response)).
     pub fn delivery(mut self, delivery: Delivery) -> StreamOptions {
         self.delivery = delivery;
         self

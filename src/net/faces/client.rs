@@ -83,7 +83,7 @@ impl Client {
     pub fn open(&self, ask: impl Into<Ask>) -> Result<ConnId, Error> {
         let ask = ask.into().kept_alive();
         if self.0.stop.load(Ordering::Acquire) {
-            return Err(Error::new(ask.shown_url(), Stage::Connect, ErrorKind::Ended));
+            return Err(Error::new(ask.url(), Stage::Connect, ErrorKind::Ended));
         }
         self.with(|reactor| reactor.open(ask))
     }

@@ -9,8 +9,7 @@ use crate::net::event::{Closed, ConnId, Event};
 use crate::net::reactor::{Conn, Reactor};
 use crate::net::time::after;
 use crate::proto::CloseFrame;
-use crate::proto::http::exchange::check_type;
-use crate::proto::http::{Delivery, HttpError, Response};
+use crate::proto::http::{Delivery, HttpError};
 use crate::proto::sse::{self, Reconnect};
 
 /// What came of an event source within a time.
@@ -99,7 +98,8 @@ enum State {
 /// What a connection has brought and what was not looked at yet.
 #[derive(Default)]
 struct Inbox {
-    response: Option<Box<Response>>,
+    /// The answer has come, and it is an event stream.
+    open: bool,
     /// Of the body; the bytes before `at` are used.
     bytes: Vec<u8>,
     at: usize,
@@ -109,13 +109,7 @@ struct Inbox {
 impl EventSource {
     /// A source with the request and the limits of `options`. It does not connect yet.
     pub fn new(mut options: StreamOptions) -> EventSource {
-        options.delivery = Delivery::Raw;
-        for (name, value) in [("Accept", "text/event-stream"), ("Cache-Control", "no-cache")] {
-            if !options.request.headers.has(name) {
-                // Neither the name nor the value is one that is refused.
-                let _ = options.request.header(name, value);
-            }
-        }
+        options.delivery = Delivery::EventBytes;
         EventSource {
             options,
             config: Some(Config::default()),
@@ -240,8 +234,8 @@ impl EventSource {
 
     /// What there is to tell, of what has come.
     fn look(&mut self) -> Result<Option<Incoming>, Error> {
-        if let Some(response) = self.inbox.response.take() {
-            self.accept(&response)?;
+        if std::mem::take(&mut self.inbox.open) {
+            self.opened();
         }
         if let Some(event) = self.parse()? {
             return Ok(Some(Incoming::Event(event)));
@@ -286,27 +280,13 @@ impl EventSource {
         Ok(())
     }
 
-    /// The head of an answer, which opens a stream or ends the source. 204 is the server's way to
-    /// say that there is nothing to wait for (§9.2.1).
-    fn accept(&mut self, response: &Response) -> Result<(), Error> {
-        let fine = match response.status {
-            200 => check_type(&response.headers),
-            204 => {
-                self.finish();
-                return Ok(());
-            }
-            status => Err(HttpError::Status(status)),
-        };
-        if let Err(e) = fine {
-            let error = self.error(Stage::Response, ErrorKind::Http(e));
-            return Err(error.with_status(Some(response.status)));
-        }
+    /// A stream is open.
+    fn opened(&mut self) {
         if let State::Connected { open, .. } = &mut self.state {
             *open = true;
         }
         self.plan.opened();
         self.last_error = None;
-        Ok(())
     }
 
     /// The next event of what has come.
@@ -338,6 +318,8 @@ impl EventSource {
             Closed::Failed(e) | Closed::Lost(e) => Some(e),
             Closed::Clean(_) | Closed::Complete => None,
         };
+        // 204 is the server's way to say that there is nothing to wait for (§9.2.1).
+        let error = error.filter(|e| e.status() != Some(204));
         let again = self.reconnect && error.as_ref().is_none_or(may_pass);
         match error {
             Some(e) if !again => return Err(e),
@@ -378,26 +360,14 @@ impl EventSource {
     }
 
     fn error(&self, stage: Stage, kind: ErrorKind) -> Error {
-        Error::new(self.options.request.shown_url(), stage, kind)
+        Error::new(self.options.url(), stage, kind)
     }
 }
 
 /// Whether another attempt may end otherwise. §9.2.3 lets a client give up where it knows that none
-/// can.
+/// can; an answer that opens no stream ends a source for good.
 fn may_pass(error: &Error) -> bool {
-    match error.kind() {
-        ErrorKind::Resolve(_)
-        | ErrorKind::Connect(_)
-        | ErrorKind::Tls(..)
-        | ErrorKind::Timeout(_)
-        | ErrorKind::Idle(_)
-        | ErrorKind::Eof
-        | ErrorKind::Io(_)
-        | ErrorKind::Http(HttpError::Eof) => true,
-        // What speaks no proper HTTP at the start never will; but a body may be cut anywhere.
-        ErrorKind::Http(_) => error.stage() == Stage::Body,
-        _ => false,
-    }
+    error.is_transient() && error.response().is_none()
 }
 
 impl Iterator for EventSource {
@@ -416,7 +386,7 @@ const KEEP: usize = 64 * 1024;
 impl Inbox {
     fn put(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
         match event {
-            Event::Response(response) => self.response = Some(response),
+            Event::Response(_) => self.open = true,
             Event::Chunk(data) => {
                 conn.hold(data.len());
                 self.bytes.extend_from_slice(&data);

@@ -10,7 +10,7 @@ use crate::net::event::{Closed, ConnId, Event};
 use crate::net::reactor::{Conn, Reactor};
 use crate::net::time::after;
 use crate::proto::http::Response;
-use crate::proto::{CloseFrame, sse};
+use crate::proto::{CloseFrame, Url, sse};
 
 /// What came of a stream within a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub enum Piece {
 /// # Ok::<(), moonwire::Error>(())
 /// ```
 pub struct Stream {
-    url: String,
+    url: Url,
     reactor: Reactor,
     id: ConnId,
     response: Box<Response>,
@@ -62,7 +62,7 @@ impl StreamOptions {
 
     /// The same with a configuration: TLS, limits, overrides, an observer.
     pub fn open_with(self, config: Config) -> Result<Stream, Error> {
-        let url = self.request.shown_url().to_owned();
+        let url = self.url().clone();
         let io = |e| Error::new(&url, Stage::Connect, ErrorKind::Io(e));
         let mut reactor = Reactor::new(config).map_err(io)?;
         let id = reactor.open(self)?;

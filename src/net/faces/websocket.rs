@@ -10,7 +10,7 @@ use crate::net::event::{Closed, ConnId, Event};
 use crate::net::reactor::{Conn, Reactor};
 use crate::net::time::after;
 use crate::proto::ws::message::Message as Lent;
-use crate::proto::{CloseFrame, Fields, Misuse, Opened};
+use crate::proto::{CloseFrame, Fields, Misuse, Opened, Url};
 
 /// Opens a WebSocket connection and waits until it is open, at most [`crate::Limits::opening`].
 ///
@@ -37,7 +37,7 @@ impl Options {
         // A message is owned here, and read soon: what one turn brings had better stay in the
         // cache than be many megabytes of small allocations.
         config.limits.turn = config.limits.turn.min(TURN);
-        let url = self.url().as_str().to_owned();
+        let url = self.url().clone();
         let io = |e| Error::new(&url, Stage::Connect, ErrorKind::Io(e));
         let mut reactor = Reactor::new(config).map_err(io)?;
         // So that a message can be answered though a close frame came right behind it.
@@ -82,7 +82,7 @@ pub enum Received {
 
 /// An open connection whose calls block. Dropping it closes it.
 pub struct WebSocket {
-    url: String,
+    url: Url,
     reactor: Reactor,
     id: ConnId,
     inbox: Inbox,

@@ -173,7 +173,7 @@ impl<S: Sys> Reactor<S> {
         let max = self.core.limits.connections.min(1 << ConnId::INDEX);
         if self.open >= max {
             let kind = ErrorKind::TooManyConnections(max);
-            return Err(Error::new(ask.shown_url(), Stage::Url, kind));
+            return Err(Error::new(ask.url(), Stage::Url, kind));
         }
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { generation: 0, driver: None });

@@ -1,7 +1,7 @@
 //! How long a body is (RFC 9112 §6.3), and its pieces.
 
-use super::HttpError;
 use super::chunked::{Chunked, Piece};
+use super::{HttpError, SHOWN};
 use crate::limits::Limits;
 use crate::proto::head::Head;
 use crate::proto::token::{escape, list, trim};
@@ -18,9 +18,6 @@ pub(crate) enum Body {
     UntilEof,
 }
 
-/// How much of a peer's bytes an error shows.
-const SHOWN: usize = 60;
-
 impl Body {
     /// The rules of §6.3, in their order. What is ambiguous there is an error here.
     pub(crate) fn of(method: &str, head: &Head) -> Result<Body, HttpError> {
@@ -28,8 +25,13 @@ impl Body {
             return Ok(Body::Empty);
         }
         let fields = &head.fields;
-        let coded = fields.all("Content-Encoding").flat_map(list);
-        if let Some(coding) = coded.into_iter().find(|c| !c.eq_ignore_ascii_case(b"identity")) {
+        // `none` is no coding of any registry; many servers of event streams send it to keep proxies
+        // from compressing (FAULTS 72).
+        let is_none = |coding: &&[u8]| {
+            [&b"identity"[..], b"none"].iter().any(|none| coding.eq_ignore_ascii_case(none))
+        };
+        let mut coded = fields.all("Content-Encoding").flat_map(list);
+        if let Some(coding) = coded.find(|coding| !is_none(coding)) {
             return Err(HttpError::ContentEncoding(escape(coding, SHOWN)));
         }
         let length = content_length(head)?;

@@ -7,15 +7,15 @@ use std::time::Instant;
 
 use super::body::Body;
 use super::chunked::Piece;
+use super::refusal::Refusal;
 use super::{Delivery, HttpError, Redirect, Request, Response, Timing};
 use crate::limits::Limits;
 use crate::proto::buf::SendBuf;
 use crate::proto::head::{Fields, Head, HeadParser};
-use crate::proto::headers::SECRET;
 use crate::proto::pace::Pace;
 use crate::proto::sse::{Blocks, Events};
-use crate::proto::token::{escape, trim};
-use crate::proto::{Closed, Context, Direction, Event, Failure, Note, Settings};
+use crate::proto::token::trim;
+use crate::proto::{Closed, Context, Event, Failure, Note, Settings};
 
 /// One request and its response.
 #[derive(Debug)]
@@ -53,18 +53,20 @@ enum State {
         /// When its silence began, if it is silent.
         heard: Instant,
     },
+    /// An answer that is none of what was asked for, and why not.
+    Refused {
+        refusal: Box<Refusal>,
+        why: fn(Box<Response>) -> HttpError,
+    },
     /// The body is over; the end is still to be told.
     Last,
     Done,
 }
 
-/// Fields whose value is a URL, or holds one.
-const NAMES_A_URL: [&str; 4] = ["location", "content-location", "link", "refresh"];
-
 /// How the body is handed over.
 #[derive(Debug)]
 enum Output {
-    Raw,
+    Bytes,
     Events(Box<Events>),
     Blocks(Box<Blocks>),
 }
@@ -84,7 +86,7 @@ impl Exchange {
         let notes = settings.trace.then(|| {
             let mut shown = Vec::new();
             request.write_head(&mut shown, delivery, true);
-            vec![Note::head(Direction::Out, &shown)]
+            vec![Note::request(shown)]
         });
         Exchange {
             request,
@@ -118,7 +120,7 @@ impl Exchange {
                 }
             }
             State::Body { heard, .. } => *heard = now,
-            State::Last | State::Done => {}
+            State::Refused { .. } | State::Last | State::Done => {}
         }
     }
 
@@ -144,6 +146,7 @@ impl Exchange {
                 let step = self.head(cx.now, input);
                 step.unwrap_or_else(|e| self.broken(input, e))
             }
+            State::Refused { .. } => self.refused(input),
             State::Last => (input.len(), Some(self.end(Closed::Complete))),
             State::Done => (input.len(), None),
         }
@@ -154,6 +157,7 @@ impl Exchange {
         let ended = match &self.state {
             State::Head { .. } => Err(HttpError::Eof),
             State::Body { body, .. } => body.finish(cut),
+            State::Refused { .. } => return Some(self.end_refusal()),
             State::Last => Ok(()),
             State::Done => return None,
         };
@@ -209,6 +213,7 @@ impl Exchange {
     fn awaited(&self) -> Option<Instant> {
         match self.state {
             State::Body { heard, .. } => self.timing.idle_end(heard),
+            State::Refused { ref refusal, .. } => refusal.deadline,
             _ => self.deadline,
         }
     }
@@ -223,6 +228,7 @@ impl Exchange {
         match self.state {
             State::Head { .. } => Some(self.fail(HttpError::Timeout)),
             State::Body { .. } => Some(self.fail(HttpError::Idle)),
+            State::Refused { .. } => Some(self.end_refusal()),
             State::Last | State::Done => None,
         }
     }
@@ -240,6 +246,12 @@ impl Exchange {
     #[cfg(feature = "net")]
     pub(crate) fn is_in_body(&self) -> bool {
         matches!(self.state, State::Body { .. } | State::Last)
+    }
+
+    /// Whether it is refused and read.
+    #[cfg(feature = "net")]
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self.state, State::Refused { .. })
     }
 
     /// The limits of time, for the error that says which one has passed.
@@ -273,8 +285,11 @@ impl Exchange {
             let Some(head) = head else { return Ok((used, None)) };
             self.status = Some(head.status);
             if !matches!(head.status, 100 | 102..=199) {
-                let event = self.judge(now, head)?;
-                return Ok((used, Some(event)));
+                if let Some(event) = self.judge(now, head)? {
+                    return Ok((used, Some(event)));
+                }
+                let (more, event) = self.refused(&input[used..]);
+                return Ok((used + more, event));
             }
             *interim += 1;
             self.status = None;
@@ -285,39 +300,56 @@ impl Exchange {
     }
 
     /// The final head: another place, an error, or the start of the body.
-    fn judge(&mut self, now: Instant, head: Head) -> Result<Event<'static>, HttpError> {
+    fn judge(&mut self, now: Instant, head: Head) -> Result<Option<Event<'static>>, HttpError> {
         if let Some(notes) = &mut self.notes {
-            let start = format!("HTTP/1.{} {} {}\r\n", head.minor, head.status, head.reason);
-            let mut text = start.into_bytes();
-            for (name, value) in head.fields.iter() {
-                // A server may well repeat a URL that nobody is to see.
-                let hidden =
-                    self.request.secret_url && NAMES_A_URL.contains(&&*name.to_lowercase());
-                let value = if hidden { SECRET.as_bytes() } else { value };
-                text.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
-            }
-            notes.push(Note::head(Direction::In, &text));
+            let request = &self.request;
+            let is_repeated = |bytes: &[u8]| request.is_repeated_in(bytes);
+            notes.push(Note::response(&head, &request.url, is_repeated));
         }
         if head.status == 101 {
             return Err(HttpError::Upgrade);
         }
         if let Some(redirect) = Redirect::of(&self.request, &head, self.limits.redirects)? {
-            return Ok(self.end(Closed::Redirected(Box::new(redirect))));
+            return Ok(Some(self.end(Closed::Redirected(Box::new(redirect)))));
         }
-        let body = Body::of(&self.request.method, &head)?;
-        if self.delivery.is_event_stream() {
-            check_type(&head.fields)?;
+        let body = Body::of(&self.request.method, &head);
+        if let Some(why) = self.delivery.refuses(&head) {
+            let until = [self.deadline, self.timing.total].into_iter().flatten().min();
+            let response = Response::of(head, self.request.url.clone());
+            let refusal = Refusal::new(response, body, &self.limits, now, until);
+            (self.deadline, self.stall) = (None, None);
+            self.state = State::Refused { refusal: Box::new(refusal), why };
+            return Ok(None);
         }
         let output = match self.delivery {
-            Delivery::Raw => Output::Raw,
+            Delivery::Raw | Delivery::EventBytes => Output::Bytes,
             Delivery::Events => Output::Events(Box::new(Events::new(&self.limits))),
             Delivery::Blocks => Output::Blocks(Box::new(Blocks::new(&self.limits))),
         };
-        self.state = State::Body { body, output, heard: now };
+        self.state = State::Body { body: body?, output, heard: now };
         (self.deadline, self.stall) = (None, None);
-        let Head { status, reason, fields, .. } = head;
-        let url = self.request.shown_url().to_owned();
-        Ok(Event::Response(Box::new(Response { status, reason, headers: fields, url })))
+        let response = Response::of(head, self.request.url.clone());
+        Ok(Some(Event::Response(Box::new(response))))
+    }
+
+    /// The body of an answer that is refused.
+    fn refused<'b>(&mut self, input: &'b [u8]) -> (usize, Option<Event<'b>>) {
+        let State::Refused { refusal, .. } = &mut self.state else { return (input.len(), None) };
+        match refusal.receive(input, &self.limits) {
+            (used, false) => (used, None),
+            (_, true) => (input.len(), Some(self.end_refusal())),
+        }
+    }
+
+    /// As much of it has come as is waited for.
+    fn end_refusal(&mut self) -> Event<'static> {
+        let error = match mem::replace(&mut self.state, State::Done) {
+            State::Refused { refusal, why } => {
+                why(refusal.finish(|bytes| self.request.is_repeated_in(bytes)))
+            }
+            _ => HttpError::Eof,
+        };
+        self.fail(error)
     }
 
     // The body.
@@ -342,7 +374,7 @@ impl Exchange {
             *heard = now;
             let data = &input[used..used + n];
             let taken = match output {
-                Output::Raw => {
+                Output::Bytes => {
                     body.take(n);
                     return self.chunk(used + n, Cow::Borrowed(data));
                 }
@@ -436,19 +468,33 @@ impl Output {
         match self {
             Output::Blocks(blocks) => blocks.finish(),
             // WHATWG HTML §9.2.6: an event that is not finished is thrown away.
-            Output::Raw | Output::Events(_) => None,
+            Output::Bytes | Output::Events(_) => None,
+        }
+    }
+}
+
+impl Delivery {
+    /// Why an answer is none of what it stands for, if it is not.
+    fn refuses(self, head: &Head) -> Option<fn(Box<Response>) -> HttpError> {
+        let must_be_200 = matches!(self, Delivery::Events | Delivery::EventBytes);
+        match self {
+            Delivery::Raw => None,
+            _ if must_be_200 && head.status != 200 => Some(HttpError::Status),
+            _ if !is_event_stream(&head.fields) => {
+                // What says that it is an error is that before it is of another type.
+                let is_error = !matches!(head.status, 200..=299);
+                Some(if is_error { HttpError::Status } else { HttpError::ContentType })
+            }
+            _ => None,
         }
     }
 }
 
 /// An event stream says that it is one (WHATWG HTML §9.2.3); parameters and case do not matter.
-pub(crate) fn check_type(fields: &Fields) -> Result<(), HttpError> {
+fn is_event_stream(fields: &Fields) -> bool {
     let all: Vec<&[u8]> = fields.all("Content-Type").collect();
     let essence = |v: &[u8]| trim(v.split(|&b| b == b';').next().unwrap_or_default()).to_vec();
-    match all[..] {
-        [one] if essence(one).eq_ignore_ascii_case(b"text/event-stream") => Ok(()),
-        _ => Err(HttpError::ContentType(escape(&all.join(&b", "[..]), 60))),
-    }
+    matches!(all[..], [one] if essence(one).eq_ignore_ascii_case(b"text/event-stream"))
 }
 
 #[cfg(test)]

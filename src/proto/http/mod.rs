@@ -2,40 +2,37 @@
 //! and for bodies that are worked on while they arrive. A connection carries one exchange.
 //!
 //! ```text
+//! response, date      what is answered, and when to ask again
 //! chunked             chunk lines, data, trailers
 //! body                how long a body is, and its pieces
 //! request, redirect   what is asked for, and where to ask next
+//! refusal             an answer that is none of what was asked for
 //! exchange            the state machine
 //! ```
 
 pub(crate) mod body;
 pub(crate) mod chunked;
+mod date;
 pub(crate) mod exchange;
 pub(crate) mod redirect;
+pub(crate) mod refusal;
 pub(crate) mod request;
+mod response;
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::head::{Fields, HeadError};
+use super::head::HeadError;
 use super::sse::SseError;
+use super::token::escape;
 use super::url::UrlError;
 
 pub use redirect::Redirect;
 pub use request::{Delivery, Request};
+pub use response::Response;
 
-/// The head of the response whose body follows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Response {
-    /// 200 to 599.
-    pub status: u16,
-    /// The reason phrase, escaped; may be empty.
-    pub reason: String,
-    /// The fields.
-    pub headers: Fields,
-    /// The URL that gave it, which redirects may have led to.
-    pub url: String,
-}
+/// How much of a peer's bytes an error shows.
+const SHOWN: usize = 60;
 
 /// The time limits of an exchange; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,10 +71,10 @@ pub enum HttpError {
     ContentLength(String),
     /// A coding of the content, though `identity` was asked for (RFC 9110 §12.5.3).
     ContentEncoding(String),
-    /// A response that is no event stream, where one was asked for; its `Content-Type`.
-    ContentType(String),
+    /// A response that is no event stream, where one was asked for.
+    ContentType(Box<Response>),
     /// A response that opens no event stream, since its status is not 200 (WHATWG HTML §9.2.3).
-    Status(u16),
+    Status(Box<Response>),
     /// The line before a chunk is no hexadecimal number and well-formed extensions
     /// (RFC 9112 §7.1); what it starts with.
     ChunkLine(String),
@@ -133,11 +130,15 @@ impl fmt::Display for HttpError {
                 f,
                 "the body is coded as \"{value}\", though \"Accept-Encoding: identity\" was sent"
             ),
-            HttpError::ContentType(value) => {
-                write!(f, "Content-Type \"{value}\" is not text/event-stream")
+            HttpError::ContentType(response) => {
+                let all: Vec<&[u8]> = response.headers.all("Content-Type").collect();
+                let value = escape(&all.join(&b", "[..]), SHOWN);
+                write!(f, "Content-Type \"{value}\" is not text/event-stream")?;
+                response.explain(f)
             }
-            HttpError::Status(status) => {
-                write!(f, "status {status} opens no event stream, only 200 does")
+            HttpError::Status(response) => {
+                write!(f, "status {}, which opens no event stream", response.line())?;
+                response.explain(f)
             }
             HttpError::ChunkLine(start) => write!(f, "malformed chunk line \"{start}\""),
             HttpError::ChunkSize => f.write_str("a chunk of 2^63 bytes or more"),

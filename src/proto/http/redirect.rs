@@ -2,6 +2,9 @@
 
 use super::{HttpError, Request};
 use crate::proto::head::Head;
+use crate::proto::secret::SECRET;
+#[cfg(feature = "net")]
+use crate::proto::token::escape;
 use crate::proto::token::trim;
 use crate::proto::url::UrlError;
 
@@ -13,9 +16,6 @@ pub struct Redirect {
     /// What is to be asked now.
     pub request: Request,
 }
-
-/// What says who the user is, and is meant for one origin.
-const CREDENTIALS: [&str; 4] = ["authorization", "cookie", "cookie2", "www-authenticate"];
 
 /// What describes a body that is not sent any more.
 const OF_A_BODY: [&str; 4] =
@@ -40,9 +40,11 @@ impl Redirect {
         if request.hops >= max {
             return Err(HttpError::ManyRedirects(max));
         }
-        let text = std::str::from_utf8(location)
-            .map_err(|e| HttpError::Location(UrlError::Character(e.valid_up_to())))?;
-        let to = request.url.join(text).map_err(HttpError::Location)?;
+        let to = request.url.join(&encoded(location)).map_err(|e| {
+            // What the server has made of it may be what nobody is to see.
+            let hidden = request.is_repeated_in(location) || request.url.is_secret();
+            HttpError::Location(if hidden { UrlError::Host(SECRET.to_owned()) } else { e })
+        })?;
         if request.url.scheme().is_secure() && !to.scheme().is_secure() {
             return Err(HttpError::Downgrade);
         }
@@ -50,7 +52,6 @@ impl Redirect {
         next.hops += 1;
         if !request.url.is_same_origin(&to) {
             // They do not come back on a later hop either, since that starts from this request.
-            next.headers.remove(&CREDENTIALS);
             next.headers.remove_secret();
         }
         next.url = to;
@@ -61,11 +62,22 @@ impl Redirect {
     /// The hop in words, for a trace.
     #[cfg(feature = "net")]
     pub(crate) fn shown(&self) -> String {
-        let url = self.request.shown_url();
-        // As in the request line: it may hold a token.
-        let url = url.split_once('?').map_or(url.to_owned(), |(path, _)| format!("{path}?***"));
-        format!("{} to {}", self.status, crate::proto::escape(url.as_bytes(), 500))
+        let url = self.request.url.to_string();
+        format!("{} to {}", self.status, escape(url.as_bytes(), 500))
     }
+}
+
+/// A `Location` as browsers read one that is not percent-encoded (WHATWG URL §4.4): without tabs, and
+/// with spaces and all that is not ASCII encoded, byte by byte. A host does not get better by that.
+fn encoded(location: &[u8]) -> String {
+    let mut text = String::with_capacity(location.len());
+    for &b in location.iter().filter(|&&b| b != b'\t') {
+        match b.is_ascii_graphic() {
+            true => text.push(b.into()),
+            false => text.push_str(&format!("%{b:02X}")),
+        }
+    }
+    text
 }
 
 impl Request {
@@ -171,7 +183,15 @@ mod tests {
         // FAULTS 45.
         let secure = request("GET", "https://a/x/y");
         assert_eq!(follow(&secure, 302, "http://a/"), Err(HttpError::Downgrade));
-        for bad in ["ws://a/", "ftp://a/", "https://u:p@a/", "https://a b/", "//", "javascript:1"] {
+        for bad in [
+            "ws://a/",
+            "ftp://a/",
+            "https://u:p@a/",
+            "https://a b/",
+            "//",
+            "javascript:1",
+            "https://b\u{fc}cher/",
+        ] {
             let got = follow(&secure, 302, bad);
             assert!(matches!(got, Err(HttpError::Location(_))), "{bad}: {got:?}");
         }
@@ -179,6 +199,14 @@ mod tests {
             (301, "z", Some("https://a/x/z")),
             (302, "../z?q#f", Some("https://a/z?q")),
             (308, "https://b/", Some("https://b/")),
+            // FAULTS 74.
+            (
+                302,
+                "/caf\u{e9}/two words?q=\u{fc}",
+                Some("https://a/caf%C3%A9/two%20words?q=%C3%BC"),
+            ),
+            (302, "/a\tb", Some("https://a/ab")),
+            (302, "/100%/%20", Some("https://a/100%/%20")),
             (300, "https://b/", None),
             (304, "https://b/", None),
             (200, "https://b/", None),
@@ -194,7 +222,12 @@ mod tests {
         let two = head("HTTP/1.1 302 Found\r\nLocation: /a\r\nLocation: /b\r\n\r\n");
         assert_eq!(Redirect::of(&secure, &two, 10), Err(HttpError::Locations));
         let raw = head("HTTP/1.1 302 Found\r\nLocation: /a\r\n /b\r\n\r\n");
-        assert!(Redirect::of(&secure, &raw, 10).is_err(), "folded: a space is no URL");
+        let to = Redirect::of(&secure, &raw, 10).unwrap().unwrap().request.url;
+        assert_eq!(to.as_str(), "https://a/a%20/b", "folded: a space (RFC 9112 §5.2)");
+        let raw = b"HTTP/1.1 302 Found\r\nLocation: /\xE9\r\n\r\n";
+        let raw = HeadParser::default().feed(raw, &Limits::default()).unwrap().1.unwrap();
+        let to = Redirect::of(&secure, &raw, 10).unwrap().unwrap().request.url;
+        assert_eq!(to.as_str(), "https://a/%E9", "in no encoding that is known");
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::proto::headers::{Headers, RequestError, SECRET, write_start};
+use crate::proto::headers::{Headers, RequestError, write_start};
 use crate::proto::token::{escape, is_token};
 use crate::proto::url::Url;
 
 /// How the body of the response is handed over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Delivery {
     /// As it arrives: each chunk of a chunked body by itself (in several pieces if it is cut by
     /// reads), otherwise what each read brought.
@@ -16,8 +17,12 @@ pub enum Delivery {
     Raw,
     /// An event stream (WHATWG HTML §9.2), parsed.
     Events,
-    /// An event stream as text: each event with its field names and its blank line.
+    /// An event stream as text: each event with its field names and its blank line. The type alone
+    /// opens it, whatever the status.
     Blocks,
+    /// The bytes of an event stream as they arrive, for a parser that outlives the connection, as
+    /// [`sse::Events`](crate::proto::sse::Events) does.
+    EventBytes,
 }
 
 impl Delivery {
@@ -42,7 +47,6 @@ pub struct Request {
     pub(crate) url: Url,
     pub(crate) headers: Headers,
     pub(crate) body: Option<Arc<[u8]>>,
-    pub(crate) secret_url: bool,
     /// Redirects that led here.
     pub(crate) hops: u32,
 }
@@ -51,7 +55,7 @@ impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
             .field("method", &self.method)
-            .field("url", &self.shown_url())
+            .field("url", &self.url)
             .field("headers", &self.headers)
             .field("body", &self.body.as_ref().map(|body| body.len()))
             .finish_non_exhaustive()
@@ -70,7 +74,6 @@ impl Request {
             url,
             headers: Headers::default(),
             body: None,
-            secret_url: false,
             hops: 0,
         })
     }
@@ -110,20 +113,20 @@ impl Request {
         Ok(self)
     }
 
-    /// Hides the URL from traces.
+    /// Hides the URL, and those that redirects lead to, from traces, errors and `Debug`.
     pub fn secret_url(&mut self) -> &mut Request {
-        self.secret_url = true;
+        self.url = self.url.clone().into_secret();
         self
     }
 
-    /// What may be shown of the URL.
-    pub(crate) fn shown_url(&self) -> &str {
-        if self.secret_url { SECRET } else { self.url.as_str() }
+    /// Whether `bytes`, which the peer has sent, may repeat what of this request is not to be shown.
+    pub(crate) fn is_repeated_in(&self, bytes: &[u8]) -> bool {
+        self.url.is_repeated_in(bytes) || self.headers.are_repeated_in(bytes)
     }
 
     /// The head; without what is secret if it is to be `shown`.
     pub(crate) fn write_head(&self, out: &mut Vec<u8>, delivery: Delivery, shown: bool) {
-        write_start(out, &self.method, &self.url, shown && self.secret_url);
+        write_start(out, &self.method, &self.url, shown);
         // The connection is not used again: an answer nobody asked for cannot be taken for another.
         out.extend_from_slice(b"Connection: close\r\nAccept-Encoding: identity\r\n");
         let (accept, no_cache) = match delivery.is_event_stream() {

@@ -11,9 +11,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use crate::limits::Limits;
 use crate::proto::buf::SendBuf;
 use crate::proto::head::{Fields, Head, HeadError, HeadParser};
-#[cfg(feature = "net")]
-use crate::proto::headers::SECRET;
 use crate::proto::headers::{Headers, PROTOCOL, RequestError, write_start};
+use crate::proto::http::Response;
+use crate::proto::note::Note;
+use crate::proto::secret::{Guarded, shown_url};
 use crate::proto::token::{escape, is_token, list, trim};
 use crate::proto::url::Url;
 
@@ -22,14 +23,13 @@ use crate::proto::url::Url;
 pub struct Request {
     url: Url,
     headers: Headers,
-    protocols: Vec<String>,
-    secret_url: bool,
+    protocols: Vec<Guarded>,
 }
 
 impl Request {
     /// A request for `url` without further fields.
     pub fn new(url: Url) -> Request {
-        Request { url, headers: Headers::default(), protocols: Vec::new(), secret_url: false }
+        Request { url, headers: Headers::default(), protocols: Vec::new() }
     }
 
     /// The URL.
@@ -59,31 +59,42 @@ impl Request {
         Ok(self)
     }
 
-    /// Hides the URL from traces.
+    /// Hides the URL from traces, errors and `Debug`.
     pub fn secret_url(&mut self) -> &mut Request {
-        self.secret_url = true;
+        self.url = self.url.clone().into_secret();
         self
-    }
-
-    /// What may be shown of the URL.
-    #[cfg(feature = "net")]
-    pub(crate) fn shown_url(&self) -> &str {
-        if self.secret_url { SECRET } else { self.url.as_str() }
     }
 
     /// Offers a subprotocol, after those offered before.
     pub fn protocol(&mut self, name: &str) -> Result<&mut Request, RequestError> {
-        if !is_token(name.as_bytes()) || self.protocols.iter().any(|p| p == name) {
-            return Err(RequestError::Protocol(escape(name.as_bytes(), 60)));
+        self.offer(name, false)
+    }
+
+    /// Offers a subprotocol that is a secret, as some services have it: browsers can send a token in
+    /// no other field. No trace, error or `Debug` shows it; [`Opened::protocol`] is the whole text.
+    pub fn secret_protocol(&mut self, name: &str) -> Result<&mut Request, RequestError> {
+        self.offer(name, true)
+    }
+
+    fn offer(&mut self, name: &str, secret: bool) -> Result<&mut Request, RequestError> {
+        if !is_token(name.as_bytes()) || self.protocols.iter().any(|p| p.sent() == name) {
+            let shown = Guarded::new(&escape(name.as_bytes(), 60), secret);
+            return Err(RequestError::Protocol(shown.to_string()));
         }
-        self.protocols.push(name.to_owned());
+        self.protocols.push(Guarded::new(name, secret));
         Ok(self)
+    }
+
+    /// Whether `bytes`, which the peer has sent, may repeat what of this request is not to be shown.
+    fn is_repeated_in(&self, bytes: &[u8]) -> bool {
+        let protocol = self.protocols.iter().any(|p| p.is_repeated_in(bytes));
+        protocol || self.headers.are_repeated_in(bytes) || self.url.is_repeated_in(bytes)
     }
 
     /// The request head, `key` being the value of `Sec-WebSocket-Key`; without what is secret if
     /// it is to be `shown`.
     fn write(&self, out: &mut Vec<u8>, key: &str, shown: bool) {
-        write_start(out, "GET", &self.url, shown && self.secret_url);
+        write_start(out, "GET", &self.url, shown);
         let mut line = |parts: [&str; 3]| {
             parts.iter().for_each(|p| out.extend_from_slice(p.as_bytes()));
             out.extend_from_slice(b"\r\n");
@@ -93,7 +104,8 @@ impl Request {
         line(["Sec-WebSocket-Key: ", key, ""]);
         line(["Sec-WebSocket-Version: 13", "", ""]);
         if !self.protocols.is_empty() {
-            line(["Sec-WebSocket-Protocol: ", &self.protocols.join(", "), ""]);
+            let all: Vec<&str> = self.protocols.iter().map(|p| p.text(shown)).collect();
+            line(["Sec-WebSocket-Protocol: ", &all.join(", "), ""]);
         }
         self.headers.write(out, shown);
     }
@@ -108,12 +120,27 @@ pub(crate) fn accept(key: &str) -> String {
 }
 
 /// A connection has been opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Opened {
     /// The subprotocol that the server chose among those offered.
     pub protocol: Option<String>,
     /// The fields of the 101 response.
     pub headers: Fields,
+    /// They repeat, or may repeat, what is secret in the request.
+    quiet: bool,
+}
+
+/// Shows no secret, as [`Response`] does.
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Opened");
+        if self.quiet {
+            let names: Vec<&str> = self.headers.iter().map(|(name, _)| name).collect();
+            return out.field("headers", &names).finish();
+        }
+        out.field("protocol", &self.protocol).field("headers", &self.headers).finish()
+    }
 }
 
 /// Why the answer opens no connection. Nothing is sent about it; the socket is closed.
@@ -124,15 +151,8 @@ pub enum HandshakeError {
     Head(HeadError),
     /// HTTP/1.0 cannot be upgraded (§4.1).
     OldHttp,
-    /// A status other than 101; with the target of a redirection, which is not followed.
-    Status {
-        /// 100 to 599.
-        status: u16,
-        /// Escaped reason phrase.
-        reason: String,
-        /// Escaped value of `Location`.
-        location: Option<String>,
-    },
+    /// A status other than 101. A redirection is not followed.
+    Status(Box<Response>),
     /// More than `Limits::interim` responses before the final one.
     ManyInterim,
     /// `Upgrade` is missing or not exactly `websocket` (§4.1, 2).
@@ -156,15 +176,19 @@ impl fmt::Display for HandshakeError {
         match self {
             HandshakeError::Head(e) => e.fmt(f),
             HandshakeError::OldHttp => f.write_str("the server answered with HTTP/1.0"),
-            HandshakeError::Status { status, reason, location } => {
-                write!(f, "the server answered {status}")?;
-                if !reason.is_empty() {
-                    write!(f, " {reason}")?;
+            HandshakeError::Status(response) => {
+                write!(f, "the server answered {}", response.line())?;
+                let redirect = matches!(response.status, 300..=399);
+                match response.headers.all("Location").next().filter(|_| redirect) {
+                    Some(_) if response.quiet => f.write_str(" to elsewhere, which is secret")?,
+                    Some(to) => {
+                        let to = escape(to, 200);
+                        let to = shown_url(&to);
+                        write!(f, " to {to}; redirects are not followed, connect there")?;
+                    }
+                    None => f.write_str(" instead of 101 Switching Protocols")?,
                 }
-                match location {
-                    Some(to) => write!(f, " to {to}; redirects are not followed, connect there"),
-                    None => f.write_str(" instead of 101 Switching Protocols"),
-                }
+                response.explain(f)
             }
             HandshakeError::ManyInterim => f.write_str("too many interim (1xx) responses"),
             HandshakeError::Upgrade => {
@@ -194,14 +218,22 @@ impl std::error::Error for HandshakeError {}
 #[derive(Debug)]
 pub(crate) struct Handshake {
     accept: String,
-    offered: Vec<String>,
+    request: Request,
     parser: HeadParser,
     interim: u32,
     pub(crate) out: SendBuf,
-    /// The request, as a trace may show it.
-    pub(crate) shown: Vec<u8>,
     pub(crate) deadline: Option<Instant>,
     limits: Arc<Limits>,
+    /// The request, and then the answer, as a trace may show them; if one is kept.
+    pub(crate) notes: Option<Vec<Note>>,
+}
+
+/// What came of a handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Opened(Opened),
+    /// Another answer, whose body follows.
+    Refused(Head),
 }
 
 impl Handshake {
@@ -216,27 +248,28 @@ impl Handshake {
         let key = BASE64.encode(nonce);
         let mut out = SendBuf::default();
         request.write(out.tail(), &key, false);
-        let mut shown = Vec::new();
-        if trace {
+        let notes = trace.then(|| {
+            let mut shown = Vec::new();
             request.write(&mut shown, &key, true);
-        }
+            vec![Note::request(shown)]
+        });
         Handshake {
             accept: accept(&key),
-            offered: request.protocols.clone(),
+            request: request.clone(),
             parser: HeadParser::default(),
             interim: 0,
             out,
-            shown,
             deadline,
             limits,
+            notes,
         }
     }
 
-    /// Takes response bytes: how many it took and, at the end, what was opened.
+    /// Takes response bytes: how many it took and, at the end, what they answer.
     pub(crate) fn receive(
         &mut self,
         input: &[u8],
-    ) -> Result<(usize, Option<Opened>), HandshakeError> {
+    ) -> Result<(usize, Option<Answer>), HandshakeError> {
         let mut used = 0;
         loop {
             let (n, head) =
@@ -244,7 +277,16 @@ impl Handshake {
             used += n;
             let Some(head) = head else { return Ok((used, None)) };
             if !matches!(head.status, 100 | 102..=199) {
-                return Ok((used, Some(self.judge(head)?)));
+                if let Some(notes) = &mut self.notes {
+                    let request = &self.request;
+                    let is_repeated = |bytes: &[u8]| request.is_repeated_in(bytes);
+                    notes.push(Note::response(&head, &request.url, is_repeated));
+                }
+                let answer = match head.status {
+                    101 => Answer::Opened(self.judge(head)?),
+                    _ => Answer::Refused(head),
+                };
+                return Ok((used, Some(answer)));
             }
             self.interim += 1;
             if self.interim > self.limits.interim {
@@ -255,13 +297,7 @@ impl Handshake {
 
     /// The checks of §4.1, in its order.
     fn judge(&self, head: Head) -> Result<Opened, HandshakeError> {
-        let Head { minor, status, reason, fields } = head;
-        if status != 101 {
-            let redirect = matches!(status, 300..=399);
-            let location = fields.all("Location").next().filter(|_| redirect);
-            let location = location.map(|to| escape(to, 200));
-            return Err(HandshakeError::Status { status, reason, location });
-        }
+        let Head { minor, fields, .. } = head;
         if minor == 0 {
             return Err(HandshakeError::OldHttp);
         }
@@ -279,19 +315,42 @@ impl Handshake {
             return Err(HandshakeError::Extension(escape(name, 60)));
         }
         let protocol = self.protocol(&fields)?;
-        Ok(Opened { protocol, headers: fields })
+        let quiet = self.is_repeated_in(fields.as_bytes());
+        Ok(Opened { protocol, headers: fields, quiet })
+    }
+
+    /// The body of another answer is read by it.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// An answer as it is told, once its body is there.
+    pub(crate) fn refused(&self, head: Head) -> Response {
+        Response::of(head, self.request.url.clone())
+    }
+
+    /// See [`Response`].
+    pub(crate) fn is_repeated_in(&self, bytes: &[u8]) -> bool {
+        self.request.is_repeated_in(bytes)
     }
 
     fn protocol(&self, fields: &Fields) -> Result<Option<String>, HandshakeError> {
         let chosen: Vec<_> = fields.all("Sec-WebSocket-Protocol").map(trim).collect();
         match chosen[..] {
             [] => Ok(None),
-            [one] => match self.offered.iter().find(|p| p.as_bytes() == one) {
-                Some(p) => Ok(Some(p.clone())),
-                None => Err(HandshakeError::Protocol(escape(one, 60))),
+            [one] => match self.request.protocols.iter().find(|p| p.sent().as_bytes() == one) {
+                Some(p) => Ok(Some(p.sent().to_owned())),
+                None => Err(self.not_offered(one)),
             },
-            [..] => Err(HandshakeError::Protocol(escape(&chosen.concat(), 60))),
+            [..] => Err(self.not_offered(&chosen.join(&b", "[..]))),
         }
+    }
+}
+
+impl Handshake {
+    fn not_offered(&self, chosen: &[u8]) -> HandshakeError {
+        let shown = Guarded::new(&escape(chosen, 60), self.is_repeated_in(chosen));
+        HandshakeError::Protocol(shown.to_string())
     }
 }
 
@@ -321,7 +380,7 @@ mod tests {
     }
 
     /// Whole and byte by byte, and what is glued on stays.
-    fn answer(text: &str) -> Result<Option<Opened>, HandshakeError> {
+    fn answer(text: &str) -> Result<Option<Answer>, HandshakeError> {
         let whole = handshake().receive(format!("{text}glued").as_bytes());
         let (mut single, mut at, mut got) = (handshake(), 0, Ok(None));
         for end in 0..=text.len() {
@@ -347,6 +406,13 @@ mod tests {
                 assert_eq!(got, Err(e.clone()));
                 Err(e)
             }
+        }
+    }
+
+    fn opened(text: &str) -> Opened {
+        match answer(text) {
+            Ok(Some(Answer::Opened(opened))) => opened,
+            other => panic!("{other:?}"),
         }
     }
 
@@ -424,17 +490,17 @@ mod tests {
 
     #[test]
     fn a_good_answer_opens() {
-        let opened = answer(&lines(&GOOD)).unwrap().unwrap();
-        assert_eq!(opened.protocol, None);
-        assert!(opened.headers.as_bytes().starts_with(b"Upgrade: websocket\r\n"));
+        let got = opened(&lines(&GOOD));
+        assert_eq!(got.protocol, None);
+        assert!(got.headers.as_bytes().starts_with(b"Upgrade: websocket\r\n"));
         for more in [
             &["Sec-WebSocket-Protocol: superchat"][..],
             &["Connection: keep-alive"],
             &["Sec-WebSocket-Extensions:"],
             &["X: 1", "Y:"],
         ] {
-            let opened = answer(&lines(&[&GOOD[..], more].concat())).unwrap().unwrap();
-            assert_eq!(opened.protocol.is_some(), more[0].ends_with("superchat"));
+            let got = opened(&lines(&[&GOOD[..], more].concat()));
+            assert_eq!(got.protocol.is_some(), more[0].ends_with("superchat"));
         }
         let loose =
             lines(&[GOOD[0], "upgrade: WebSocket", "connection: keep-alive, UPGRADE", GOOD[3]]);
@@ -459,21 +525,21 @@ mod tests {
             lines(&all)
         };
         let plus = |line: &'static str| lines(&[&GOOD[..], &[line]].concat());
-        let status = |status, reason: &str, location: Option<&str>| HandshakeError::Status {
-            status,
-            reason: reason.into(),
-            location: location.map(Into::into),
-        };
+        for (text, status, reason) in [
+            (with(0, "HTTP/1.1 404 Not Found"), 404, "Not Found"),
+            (with(0, "HTTP/1.1 200 OK"), 200, "OK"),
+            (with(0, "HTTP/1.1 999 No"), 999, "No"),
+            (with(0, "HTTP/1.0 403 No"), 403, "No"),
+            (lines(&["HTTP/1.1 302 Found", "Location: ws://b/"]), 302, "Found"),
+        ] {
+            match answer(&text) {
+                Ok(Some(Answer::Refused(head))) => {
+                    assert_eq!((head.status, &*head.reason), (status, reason));
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
         for (text, want) in [
-            (with(0, "HTTP/1.1 404 Not Found"), status(404, "Not Found", None)),
-            (with(0, "HTTP/1.1 200 OK"), status(200, "OK", None)),
-            (
-                lines(&[
-                    "HTTP/1.1 302 Found",
-                    "Location: ws://b/\u{1b}".trim_end_matches('\u{1b}'),
-                ]),
-                status(302, "Found", Some("ws://b/")),
-            ),
             (with(0, "HTTP/1.0 101 Go"), HandshakeError::OldHttp),
             (with(1, "X: y"), HandshakeError::Upgrade),
             (with(1, "Upgrade: h2c"), HandshakeError::Upgrade),
@@ -503,6 +569,40 @@ mod tests {
                 (Err(HandshakeError::Head(_)), HandshakeError::Head(_)) => {}
                 (got, want) => assert_eq!(got, Err(want.clone()), "{text}"),
             }
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let mut r = Request::new(Url::parse("ws://hidden.example/hidden?hidden").unwrap());
+        r.secret_header("X", "hidden").unwrap().secret_url();
+        r.protocol("chat").unwrap().secret_protocol("bearer.hidden").unwrap();
+        assert!(!r.secret_protocol("bearer.hidden").unwrap_err().to_string().contains("hidden"));
+        let new = || Handshake::new(&r, NONCE, None, Arc::default(), true);
+        let mut h = new();
+        let sent = String::from_utf8(h.out.pending().to_vec()).unwrap();
+        assert_eq!(sent.matches("hidden").count(), 5, "{sent}");
+        let more = ["Sec-WebSocket-Protocol: bearer.hidden", "X-Echo: /hidden", "X: y"];
+        let good = lines(&[&GOOD[..], &more].concat());
+        let (_, got) = h.receive(good.as_bytes()).unwrap();
+        let Some(Answer::Opened(opened)) = got else { panic!("{got:?}") };
+        assert_eq!(opened.protocol.as_deref(), Some("bearer.hidden"), "its owner may read it");
+        let notes: Vec<String> = h
+            .notes
+            .iter()
+            .flatten()
+            .map(|note| match note {
+                Note::Head { bytes, .. } => String::from_utf8(bytes.clone()).unwrap(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert!(notes[0].contains("Sec-WebSocket-Protocol: chat, ***\r\n"), "{notes:?}");
+        assert!(notes[1].starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{notes:?}");
+        assert!(notes[1].contains("Sec-WebSocket-Protocol: ***\r\nX-Echo: ***\r\nX: y\r\n"));
+        let bad = [&GOOD[..], &["Sec-WebSocket-Protocol: bearer.hidden, hidden"]].concat();
+        let error = new().receive(lines(&bad).as_bytes()).unwrap_err();
+        for shown in [format!("{r:?} {h:?} {opened:?} {error} {error:?}"), notes.concat()] {
+            assert!(!shown.contains("hidden"), "{shown}");
         }
     }
 
@@ -563,7 +663,7 @@ mod tests {
     }
 
     /// Like `answer`, for texts whose error shows more of the input when it comes whole.
-    fn answer_kind(text: &str) -> Result<Option<Opened>, HandshakeError> {
+    fn answer_kind(text: &str) -> Result<Option<Answer>, HandshakeError> {
         match handshake().receive(text.as_bytes()) {
             Err(HandshakeError::Head(e)) => Err(HandshakeError::Head(e)),
             _ => answer(text),

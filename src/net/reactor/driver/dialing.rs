@@ -11,7 +11,8 @@ use crate::net::reactor::conn::Sink;
 use crate::net::reactor::core::Core;
 use crate::net::sys::{Interest, Sys};
 use crate::net::wire::dial::{Plan, Step};
-use crate::proto::{Host, SECRET};
+use crate::proto::Host;
+use crate::proto::secret::SECRET;
 
 impl<S: Sys> Driver<S> {
     /// Asks for the addresses, unless they are known.
@@ -27,7 +28,7 @@ impl<S: Sys> Driver<S> {
             _ if !set.is_empty() => self.addresses(core, sink, Ok(set)),
             Host::Address(ip) => self.addresses(core, sink, Ok(vec![SocketAddr::new(ip, port)])),
             Host::Name(name) => {
-                let shown = if opening.ask.is_secret() { SECRET } else { &name };
+                let shown = if opening.ask.url().is_secret() { SECRET } else { &name };
                 core.say(self.id, || format!("resolving {shown}"));
                 if let Err(e) = core.sys.resolve(self.id.to_bits(), &name, port) {
                     self.addresses(core, sink, Err(e));

@@ -8,12 +8,11 @@ use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::net::event::Closed;
 use crate::proto::http::HttpError;
-use crate::proto::{self, Failure, HandshakeError, Lost, SECRET, Timer};
+use crate::proto::{self, Failure, HandshakeError, Lost, Timer, Url};
 
 /// What is known of the connection that ended.
 pub(super) struct Known<'a> {
-    /// As it may be shown.
-    pub(super) url: &'a str,
+    pub(super) url: &'a Url,
     pub(super) stage: Stage,
     pub(super) limits: &'a Limits,
     /// The time limit of what was waited for.
@@ -27,7 +26,7 @@ pub(super) struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    pub(super) fn new(url: &'a str, stage: Stage, limits: &'a Limits) -> Known<'a> {
+    pub(super) fn new(url: &'a Url, stage: Stage, limits: &'a Limits) -> Known<'a> {
         let (limit, idle) = (Duration::ZERO, Duration::ZERO);
         Known { url, stage, limits, limit, idle, status: None, unsent: 0 }
     }
@@ -66,6 +65,8 @@ impl<'a> Known<'a> {
         match failure {
             Failure::Violation(v) => Error::new(self.url, Stage::Open, ErrorKind::Violation(v)),
             Failure::Handshake(HandshakeError::Timeout) => error(ErrorKind::Timeout(self.limit)),
+            // An answer is one, whatever has become of the rest of it.
+            Failure::Handshake(e @ HandshakeError::Status(_)) => error(ErrorKind::Handshake(e)),
             Failure::Handshake(e) => match (self.stage, kind) {
                 (_, Some(kind)) => self.transport(kind),
                 (Stage::Tls, None) => error(tls_ended()),
@@ -99,7 +100,7 @@ impl<'a> Known<'a> {
     /// What the library or the system said, without the host of a URL that is secret.
     fn discreet(&self, kind: ErrorKind) -> ErrorKind {
         match kind {
-            kind if self.url != SECRET => kind,
+            kind if !self.url.is_secret() => kind,
             ErrorKind::Connect(all) => {
                 ErrorKind::Connect(all.into_iter().map(|(_, e)| (NOWHERE, e)).collect())
             }

@@ -14,7 +14,7 @@ use crate::net::reactor::core::Core;
 use crate::net::reactor::flow::Flow;
 use crate::net::sys::{Interest, Sys};
 use crate::net::wire::link::Link;
-use crate::proto::Session;
+use crate::proto::{Session, Url};
 
 pub(in crate::net) struct Live<S: Sys> {
     pub(super) link: Link<S>,
@@ -126,7 +126,7 @@ impl<S: Sys> Live<S> {
         self.stream
     }
 
-    pub(super) fn known<'a>(&'a self, url: &'a str) -> Known<'a> {
+    pub(super) fn known<'a>(&'a self, url: &'a Url) -> Known<'a> {
         let stage = self.stage();
         let exchange = self.session.exchange();
         let limit = match &self.entry {

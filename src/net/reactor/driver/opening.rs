@@ -17,7 +17,7 @@ use crate::net::time::after;
 use crate::net::wire::dial::Plan;
 use crate::net::wire::link::Link;
 use crate::policy::Destination;
-use crate::proto::SECRET;
+use crate::proto::secret::SECRET;
 
 /// On its way to a connected socket.
 pub(super) struct Opening<S: Sys> {
@@ -192,7 +192,7 @@ impl<S: Sys> Opening<S> {
         let mut to = Destination::of(self.ask.url());
         to.address = address.or(to.address);
         core.policy.check(&to).map_err(|why| {
-            let secret = self.ask.is_secret();
+            let secret = self.ask.url().is_secret();
             ErrorKind::Denied(if secret { "its URL is secret".to_owned() } else { why })
         })
     }
@@ -222,7 +222,7 @@ impl<S: Sys> Opening<S> {
 
     /// An address, unless the URL is secret.
     pub(super) fn shown(&self, to: SocketAddr) -> String {
-        if self.ask.is_secret() { SECRET.to_owned() } else { to.to_string() }
+        if self.ask.url().is_secret() { SECRET.to_owned() } else { to.to_string() }
     }
 
     pub(super) fn leave_gate(&self, core: &mut Core<S>, to: SocketAddr) {

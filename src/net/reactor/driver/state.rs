@@ -39,12 +39,12 @@ use crate::net::reactor::flow::Flow;
 use crate::net::sys::Sys;
 use crate::net::time::earlier;
 use crate::proto::http::Redirect;
-use crate::proto::{self, CloseFrame};
+use crate::proto::{self, CloseFrame, Url};
 
 /// A connection and its buffers.
 pub(in crate::net) struct Driver<S: Sys> {
     pub(in crate::net) id: ConnId,
-    url: Box<str>,
+    url: Url,
     pub(super) state: State<S>,
     pub(super) listener: Listener,
     pub(in crate::net) flow: Flow,
@@ -90,7 +90,7 @@ impl<S: Sys> Driver<S> {
         let total = ask.total(core.now, &core.limits);
         Driver {
             id,
-            url: ask.shown_url().into(),
+            url: ask.url().clone(),
             state: State::Opening(Box::new(Opening::new(ask, core, total, 0))),
             listener: Listener::Owner,
             flow: Flow::default(),
@@ -207,7 +207,7 @@ impl<S: Sys> Driver<S> {
         self.touch(core);
         let (Some(mut options), Listener::Owner) = (options, self.listener) else { return };
         options.request = to.request;
-        self.url = options.request.shown_url().into();
+        self.url = options.url().clone();
         let total = total.unwrap_or(core.now);
         // What the system still has to say of the old socket is not about the new one.
         let count = (token.number as u8).wrapping_add(1);

@@ -67,6 +67,12 @@ impl<S: Sys> Driver<S> {
         self.balance(core);
         if let Some(live) = self.live() {
             live.look_whether_ready(core.now);
+            if live.session.is_refused()
+                && let Some(gate) = live.entry.as_mut().and_then(|entry| entry.gate.take())
+            {
+                // This handshake has failed (RFC 6455 §4.1); its answer is still read.
+                core.gates.leave(gate);
+            }
         }
         if let Some(kind) = self.write(core) {
             // What the peer said before it went is still to be read. Then this is the end, and no

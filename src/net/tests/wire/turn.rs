@@ -166,6 +166,8 @@ fn so_many_are_let_in_as_the_limit_says() {
         bench.start(patient());
     }
     assert_eq!(bench.tcps(), 3);
-    bench.gives(1, b"HTTP/1.1 503 No\r\n\r\n");
+    bench.gives(1, b"HTTP/1.1 503 No\r\nContent-Length: 3\r\n\r\n");
+    assert_eq!((bench.turns().len(), bench.tcps()), (0, 4), "and what it says is still read");
+    bench.gives(1, b"why");
     assert_eq!((bench.turns().len(), bench.tcps()), (1, 4));
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::proto::Random;
+use crate::proto::token::escape;
 use crate::proto::url::Url;
 
 struct Zero;
@@ -108,7 +109,7 @@ impl Sim {
             Event::Chunk(data) => format!("<{}>", escape(data, usize::MAX)),
             Event::ServerSent(e) => format!("({} {} {})", e.event, e.data, e.id),
             Event::Closed(Closed::Complete) => "= complete".into(),
-            Event::Closed(Closed::Redirected(to)) => format!("= {}", to.request.url()),
+            Event::Closed(Closed::Redirected(to)) => format!("= {}", to.request.url().as_str()),
             Event::Closed(Closed::Failed(Failure::Http(e))) => format!("= {}", unquoted(e)),
             other => panic!("{other:?}"),
         });
@@ -125,7 +126,13 @@ impl Sim {
 /// An error without the peer's bytes in it: how much it shows of them depends on how much had
 /// come.
 fn unquoted(e: &HttpError) -> String {
-    let text = format!("{e:?}");
+    let text = match e {
+        HttpError::Status(r) => return format!("Status {} <{}>", r.line(), escape(&r.body, 99)),
+        HttpError::ContentType(r) => {
+            return format!("ContentType {} <{}>", r.line(), escape(&r.body, 99));
+        }
+        other => format!("{other:?}"),
+    };
     match text.split_once('"') {
         None => text,
         Some((name, _)) => format!("{name}_{}", ")".repeat(name.matches('(').count())),
@@ -186,7 +193,8 @@ fn heads() {
         ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n 2\r\n\r\nhi", "= ContentLength(_)"),
         ("HTTP/1.1 200 OK\r\n Content-Length: 2\r\n\r\nhi", "= Head(Field(_))"),
         ("HTTP/1.1 200OK\r\n\r\n", "= Head(StatusLine(_))"),
-        ("HTTP/1.1 600 OK\r\n\r\n", "= Head(StatusLine(_))"),
+        ("HTTP/1.1 999 No\r\nContent-Length: 0\r\n\r\n", "999 No = complete"),
+        ("HTTP/1.1 099 OK\r\n\r\n", "= Head(StatusLine(_))"),
         ("http/1.1 200 OK\r\n\r\n", "= Head(NotHttp(_))"),
         ("HTTP/2.0 200 OK\r\n\r\n", "= Head(NotHttp(_))"),
         ("ICY 200 OK\r\n\r\n", "= Head(NotHttp(_))"),
@@ -377,14 +385,19 @@ fn content_types_of_event_streams() {
         ("Content-Type: text/event-stream\r\nContent-Type: text/event-stream\r\n", false),
         ("Content-Type: text/html\r\nContent-Type: text/event-stream\r\n", false),
     ] {
-        for delivery in [Delivery::Events, Delivery::Blocks] {
+        for delivery in [Delivery::Events, Delivery::Blocks, Delivery::EventBytes] {
             for status in [200, 404, 503] {
                 let bytes = format!("HTTP/1.1 {status} X\r\n{fields}\r\ndata: y\n\n");
                 let got = check("GET", delivery, bytes.as_bytes(), Eof);
                 let want = match (fine, delivery) {
-                    (true, Delivery::Events) => format!("{status} X (message y ) = complete"),
-                    (true, _) => format!("{status} X <data: y\\n\\n> = complete"),
-                    (false, _) => "= ContentType(_)".to_owned(),
+                    (true, Delivery::Blocks) => format!("{status} X <data: y\\n\\n> = complete"),
+                    (true, Delivery::Events) if status == 200 => {
+                        "200 X (message y ) = complete".to_owned()
+                    }
+                    (true, _) if status == 200 => "200 X <data: y\\n\\n> = complete".to_owned(),
+                    // WHATWG HTML §9.2.3. What says that it is an error is that first.
+                    (false, _) if status == 200 => "= ContentType 200 X <data: y\\n\\n>".to_owned(),
+                    _ => format!("= Status {status} X <data: y\\n\\n>"),
                 };
                 assert_eq!(got, want, "{bytes:?}");
             }

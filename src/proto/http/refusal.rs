@@ -1,0 +1,70 @@
+//! An answer that is none of what was asked for: its head, and the start of its body, which says why.
+
+use std::time::Instant;
+
+use super::body::Body;
+use super::chunked::Piece;
+use super::{HttpError, Response};
+use crate::limits::Limits;
+
+/// A refused answer while the start of its body is read.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    response: Box<Response>,
+    body: Body,
+    /// Bytes of the body that are still kept.
+    room: usize,
+    /// What has come by then is all of it.
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Refusal {
+    /// `until` is when the answer as a whole had to be there. A body that is not well framed is none.
+    pub(crate) fn new(
+        response: Response,
+        body: Result<Body, HttpError>,
+        limits: &Limits,
+        now: Instant,
+        until: Option<Instant>,
+    ) -> Refusal {
+        let own = now.checked_add(limits.refusal_time);
+        Refusal {
+            response: Box::new(response),
+            body: body.unwrap_or(Body::Empty),
+            room: limits.refusal,
+            deadline: [own, until].into_iter().flatten().min(),
+        }
+    }
+
+    /// Takes bytes of the body: how many, and whether no more is wanted. What is left has to be given
+    /// again.
+    pub(crate) fn receive(&mut self, input: &[u8], limits: &Limits) -> (usize, bool) {
+        let mut used = 0;
+        loop {
+            if self.room == 0 {
+                return (used, true);
+            }
+            let Ok((skipped, piece)) = self.body.step(&input[used..], limits) else {
+                return (used, true);
+            };
+            used += skipped;
+            let n = match piece {
+                Piece::More => return (used, false),
+                Piece::End => return (used, true),
+                Piece::Data(n) => n.min(self.room),
+            };
+            self.response.body.extend_from_slice(&input[used..used + n]);
+            self.body.take(n);
+            self.room -= n;
+            used += n;
+        }
+    }
+
+    /// What has come.
+    pub(crate) fn finish(self, is_repeated: impl Fn(&[u8]) -> bool) -> Box<Response> {
+        let mut response = self.response;
+        let parts = [response.reason.as_bytes(), response.headers.as_bytes(), &response.body];
+        response.quiet |= parts.into_iter().any(is_repeated);
+        response
+    }
+}
