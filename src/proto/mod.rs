@@ -47,10 +47,11 @@
 //! secret                                   what of a request may be shown
 //! url, head, headers                       texts of HTTP
 //! sse/                                     event streams
-//! ws/                                      RFC 6455: frame, mask, close, message, handshake
+//! ws/                                      RFC 6455: frame, mask, close, message
 //! http/                                    RFC 9112: chunked, body, request, redirect, refusal
 //! closed, note, event, settings            what is told, and how to behave
-//! ws/connection, http/exchange             the state machines
+//! ws/handshake, ws/connection,
+//! http/exchange                            the state machines
 //! session                                  handshake, then connection; or an exchange
 //! ```
 //!

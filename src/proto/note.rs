@@ -1,7 +1,7 @@
 //! What an observer is told.
 
 use super::head::Head;
-use super::secret::{SECRET, names_a_url};
+use super::secret::{SECRET, names_a_url, shown_url};
 use super::url::Url;
 use super::ws::frame::Opcode;
 
@@ -57,11 +57,13 @@ impl Note {
     }
 
     /// A response to a request for `url`, without the values of fields that repeat what is secret in
-    /// the request.
+    /// the request, as `is_repeated` knows.
     pub(crate) fn response(head: &Head, url: &Url, is_repeated: impl Fn(&[u8]) -> bool) -> Note {
-        let is_hidden = |name: &str, value: &[u8]| {
-            let leads = url.is_secret() && names_a_url(name);
-            leads || url.is_repeated_in(value) || is_repeated(value)
+        let is_hidden = |name: &str, value: &[u8]| match names_a_url(name) {
+            true if url.is_secret() => true,
+            // What stands in its query is not shown in any case.
+            true => is_repeated(shown_url(&String::from_utf8_lossy(value)).as_bytes()),
+            false => is_repeated(value),
         };
         let reason = if is_hidden("", head.reason.as_bytes()) { SECRET } else { &head.reason };
         let mut bytes = format!("HTTP/1.{} {} {reason}\r\n", head.minor, head.status).into_bytes();

@@ -314,7 +314,7 @@ fn any_other_answer_is_an_error_for_good() {
         assert_eq!(next(&mut source).as_deref(), Some("7|a"));
         let error = fails(&mut source);
         let found = match error.kind() {
-            ErrorKind::Http(HttpError::Status(n)) if Some(*n) == status => "status",
+            ErrorKind::Http(HttpError::Status(r)) if Some(r.status) == status => "status",
             ErrorKind::Http(HttpError::ContentType(_)) => "type",
             ErrorKind::Http(_) => "http",
             _ => "other",

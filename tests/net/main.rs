@@ -13,6 +13,7 @@ mod outside;
 mod panics;
 mod peer;
 mod redirect;
+mod refusals;
 mod rules;
 mod secrets;
 mod slow;

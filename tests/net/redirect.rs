@@ -60,7 +60,7 @@ fn what_the_second_server_is_asked() {
         assert_eq!(second.contains("Content-Type"), with_body, "{second}");
         assert_eq!(second.contains("Content-Length"), with_body, "{second}");
         let Told::Response(response) = &told[0] else { panic!("{told:?}") };
-        assert_eq!((response.status, &response.url), (200, &location));
+        assert_eq!((response.status, response.url.as_str()), (200, &*location));
         assert_eq!(body(&told), if method == "HEAD" { &b""[..] } else { b"fine" });
         assert!(is_complete(&told));
     }
@@ -177,8 +177,7 @@ fn what_is_no_place_to_go() {
         "http://0x7f.1/",
         "http://a b/",
         "http://[::1/",
-        "/caf\u{e9}",
-        "/a\u{202e}b",
+        "http://caf\u{e9}.example/",
     ] {
         let server = listen(move |l| answer_each(&l, &[found(302, location)]).len());
         let told = events(get(&server.url()), Config::default());

@@ -24,7 +24,7 @@ fn a_blocking_stream_reads_to_the_end() {
         });
         let mut stream = get(&server.url()).open_with(trusting()).unwrap();
         assert_eq!(stream.response().status, 200);
-        assert_eq!(stream.response().url, http(&server.url()));
+        assert_eq!(stream.response().url.as_str(), http(&server.url()));
         assert_eq!(stream.read().unwrap().as_deref(), Some(&b"hello"[..]));
         assert_eq!(stream.read().unwrap().as_deref(), Some(&b"!"[..]));
         for _ in 0..3 {

@@ -319,7 +319,10 @@ impl EventSource {
             Closed::Clean(_) | Closed::Complete => None,
         };
         // 204 is the server's way to say that there is nothing to wait for (§9.2.1).
-        let error = error.filter(|e| e.status() != Some(204));
+        if error.as_ref().and_then(Error::response).is_some_and(|r| r.status == 204) {
+            self.finish();
+            return Ok(());
+        }
         let again = self.reconnect && error.as_ref().is_none_or(may_pass);
         match error {
             Some(e) if !again => return Err(e),
