@@ -214,7 +214,7 @@ impl Sim {
         self.eof();
         self.advance(Duration::from_secs(3600));
         assert!(self.tail.is_empty(), "garbage is not taken");
-        assert_eq!([self.text("late"), self.close(1000)], [Err(Misuse::NotOpen); 2]);
+        assert_eq!([self.text("late"), self.close(1000)], [const { Err(Misuse::NotOpen) }; 2]);
         self.with(|session, cx| session.answer_close(cx));
         assert_eq!((self.session.deadline(), self.session.is_open()), (None, false));
     }

@@ -330,7 +330,7 @@ fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
 /// Not being open is no problem: then there is nothing to do.
 fn problem(done: Result<(), Misuse>) -> Option<String> {
     match done {
-        Ok(()) | Err(Misuse::NotOpen) => None,
+        Ok(()) | Err(Misuse::NotOpen | Misuse::Ended(_)) => None,
         Err(e) => Some(e.to_string()),
     }
 }

@@ -292,10 +292,9 @@ fn send_then_close_loses_nothing() {
         // As often as one likes.
         assert_eq!(ws.close(1000, "").unwrap(), frame);
         assert_eq!(ws.read().unwrap(), None);
-        assert!(matches!(
-            ws.send_text("late").unwrap_err().kind(),
-            ErrorKind::Misuse(Misuse::NotOpen)
-        ));
+        let error = ws.send_text("late").unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Misuse(Misuse::Ended(_))), "{error:?}");
+        assert!(error.to_string().ends_with("the connection is not open: closed: 4004"), "{error}");
         assert_eq!(server.join(), (3_000_000, 4004), "the blocking face");
     }
 }
@@ -318,7 +317,7 @@ fn a_dropped_handle_closes_with_1001_and_what_was_sent_arrives() {
         drop(events);
         assert_eq!(server.join(), (20 * 300_000, 1001), "the client");
         // Nobody is there any more.
-        assert_eq!(client.send_text(id, "late"), Err(Misuse::NotOpen));
+        assert!(matches!(client.send_text(id, "late"), Err(Misuse::Ended(_))));
 
         let server = sponge(secure);
         let mut reactor = Reactor::new(trusting()).unwrap();
@@ -518,7 +517,8 @@ fn the_end_of_a_client_takes_the_linger_at_most() {
     assert!(took < Duration::from_secs(10), "{took:?}");
     // A handle holds the reactor, but no socket.
     assert_eq!(server.join(), 1001);
-    assert_eq!(client.send_text(id, "late"), Err(Misuse::NotOpen));
+    let given_up = Misuse::Ended("given up by its owner".into());
+    assert_eq!(client.send_text(id, "late"), Err(given_up));
 }
 
 /// What is pulled out of the receive buffer moves the keep-alive ping, nearer too.
@@ -542,4 +542,64 @@ fn a_message_instead_of_a_pong_is_followed_by_a_ping_in_time() {
     assert_eq!(ws.read().unwrap(), None);
     let took = server.join();
     assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+/// FAULTS 82: a program that only sends learns from the error of a send why there is no connection, and
+/// as often as it tries; until another one takes the place.
+#[test]
+fn a_send_to_what_has_ended_says_how() {
+    let end = |how: &'static str| {
+        serve(move |mut p| {
+            p.accept(b"");
+            match how {
+                "closes" => p.write(&close(4008, "too slow")),
+                "breaks a rule" => p.write(&frame(0xC1, b"x")),
+                "resets" => return p.reset(),
+                _ => {}
+            }
+            p.rest();
+        })
+    };
+    for (how, says) in [
+        ("closes", "closed: 4008 \"too slow\""),
+        ("breaks a rule", "the server broke RFC 6455 §5.2"),
+        ("resets", "lost: Connection reset by peer"),
+    ] {
+        // The handle that only sends: the end itself is one of its errors, once, unless it is a clean
+        // one; and every later one says how it was.
+        let server = end(how);
+        let mut ws = options(&server.url()).connect().unwrap();
+        let until = soon();
+        let mut errors = Vec::new();
+        while errors.len() < 3 {
+            assert!(Instant::now() < until, "{how}: {errors:?}");
+            // A program that only sends hears of the end when it looks, or when a send fails.
+            let _ = ws.read_timeout(Duration::from_millis(5));
+            errors.extend(ws.send_text("x").map_err(|e| e.to_string()).err());
+        }
+        assert!(errors.iter().all(|e| e.contains(says)), "{how}: {errors:?}");
+        drop(ws);
+        server.join();
+
+        let server = end(how);
+        let (client, mut events) = Client::spawn(Config::default()).unwrap();
+        let id = client.open(options(&server.url())).unwrap();
+        collect(&mut events, |_, event| matches!(event, Event::Closed(_)));
+        for _ in 0..3 {
+            let Err(Misuse::Ended(text)) = client.send_text(id, "x") else { panic!("{how}") };
+            assert!(text.contains(says), "{how}: {text}");
+        }
+        assert!(client.close(id, 1000, "").unwrap_err().to_string().contains(says));
+        server.join();
+    }
+    // Nobody keeps it for ever.
+    let server = end("closes");
+    let mut reactor: Reactor = Reactor::new(Config::default()).unwrap();
+    let first = reactor.open(options(&server.url())).unwrap();
+    run(&mut reactor, |_, _| {});
+    assert!(matches!(reactor.send_text(first, "x"), Err(Misuse::Ended(_))));
+    let second = reactor.open(options(&server.url())).unwrap();
+    assert_eq!(reactor.send_text(first, "x"), Err(Misuse::NotOpen));
+    assert_eq!(reactor.send_text(second, "x"), Err(Misuse::NotOpen), "not yet");
+    server.join();
 }

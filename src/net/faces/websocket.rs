@@ -209,7 +209,7 @@ impl WebSocket {
     pub fn close(&mut self, code: u16, reason: &str) -> Result<CloseFrame, Error> {
         match self.reactor.close(self.id, &CloseFrame::new(code, reason)) {
             // It is being closed, or is closed, already.
-            Ok(()) | Err(Misuse::NotOpen) => {}
+            Ok(()) | Err(Misuse::NotOpen | Misuse::Ended(_)) => {}
             Err(e) => return Err(self.error(ErrorKind::Misuse(e))),
         }
         self.inbox.room = Some(self.reactor.limits().high_water);
@@ -301,7 +301,8 @@ impl WebSocket {
             // It ended before the kernel took everything.
             if self.inbox.ended && self.reactor.buffered(self.id) == 0 {
                 self.end()?;
-                return Err(self.error(ErrorKind::Misuse(Misuse::NotOpen)));
+                let nothing = self.reactor.act_now(self.id, |_, _| Err(Misuse::NotOpen));
+                return self.sent(nothing);
             }
         }
         Ok(())

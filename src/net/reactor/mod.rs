@@ -60,6 +60,8 @@ pub struct Reactor<S: Sys = Os> {
 struct Slot<S: Sys> {
     generation: u64,
     driver: Option<Box<Driver<S>>>,
+    /// How the one before ended, for those who still send to it.
+    ended: Option<Arc<str>>,
 }
 
 impl Reactor {
@@ -176,7 +178,7 @@ impl<S: Sys> Reactor<S> {
             return Err(Error::new(ask.url(), Stage::Url, kind));
         }
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, driver: None });
+            self.slots.push(Slot { generation: 0, driver: None, ended: None });
             self.slots.len() - 1
         });
         let slot = &mut self.slots[index];
@@ -407,9 +409,11 @@ impl<S: Sys> Reactor<S> {
         id: ConnId,
         act: impl FnOnce(&mut Session, &mut Context<'_>) -> Result<(), Misuse>,
     ) -> Result<(), Misuse> {
-        let Some((core, driver)) = self.get(id) else { return Err(Misuse::NotOpen) };
-        let Some(live) = driver.live() else { return Err(Misuse::NotOpen) };
-        act(&mut live.session, &mut core.context())?;
+        let Some((core, driver)) = self.get(id) else { return Err(self.ended(id)) };
+        let Some(live) = driver.live() else { return Err(self.ended(id)) };
+        if let Err(e) = act(&mut live.session, &mut core.context()) {
+            return Err(self.explained(id, e));
+        }
         let buffered = live.session.buffered();
         driver.touch(core);
         self.cork(id, buffered);
@@ -423,15 +427,35 @@ impl<S: Sys> Reactor<S> {
         id: ConnId,
         act: impl FnOnce(&mut Session, &mut Context<'_>) -> Result<(), Misuse>,
     ) -> Result<bool, Misuse> {
-        let Some((core, driver)) = self.get(id) else { return Err(Misuse::NotOpen) };
-        let Some(live) = driver.live() else { return Err(Misuse::NotOpen) };
-        act(&mut live.session, &mut core.context())?;
+        let Some((core, driver)) = self.get(id) else { return Err(self.ended(id)) };
+        let Some(live) = driver.live() else { return Err(self.ended(id)) };
+        if let Err(e) = act(&mut live.session, &mut core.context()) {
+            return Err(self.explained(id, e));
+        }
         if driver.write_early(core) && driver.is_settled(core) {
             return Ok(true);
         }
         driver.touch(core);
         self.flush();
         Ok(false)
+    }
+
+    /// Why nothing can be sent: how the connection has ended, where that is known.
+    #[cold]
+    fn ended(&self, id: ConnId) -> Misuse {
+        let Some(slot) = self.slots.get(id.index()) else { return Misuse::NotOpen };
+        let how = match &slot.driver {
+            Some(driver) if driver.id == id => driver.ended.as_ref(),
+            // The place is not used again yet.
+            None if slot.generation == next_generation(id) => slot.ended.as_ref(),
+            _ => None,
+        };
+        how.map_or(Misuse::NotOpen, |how| Misuse::Ended(Arc::clone(how)))
+    }
+
+    #[cold]
+    fn explained(&self, id: ConnId, misuse: Misuse) -> Misuse {
+        if misuse == Misuse::NotOpen { self.ended(id) } else { misuse }
     }
 
     /// Writes early when much waits, or for long.
@@ -454,4 +478,9 @@ impl<S: Sys> Reactor<S> {
             }
         }
     }
+}
+
+/// What the place of a connection counts when it is used again.
+fn next_generation(id: ConnId) -> u64 {
+    (id.generation() + 1) & ((1 << 29) - 1)
 }

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::Reactor;
 use super::conn::{Counter, Sink};
 use super::core::Core;
 use super::driver::{Driver, token_parts};
+use super::{Reactor, next_generation};
 use crate::net::event::ConnId;
 use crate::net::sys::Sys;
 use crate::net::time::earlier;
@@ -182,7 +182,8 @@ impl<S: Sys> Reactor<S> {
         let Some(slot) = self.slots.get_mut(id.index()) else { return };
         let Some(mut driver) = slot.driver.take() else { return };
         driver.forget_held(&mut self.core);
-        slot.generation = (id.generation() + 1) & ((1 << 29) - 1);
+        slot.generation = next_generation(id);
+        slot.ended = driver.ended.take();
         self.free.push(id.index());
         self.open -= 1;
     }

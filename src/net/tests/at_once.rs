@@ -49,6 +49,8 @@ fn an_error_of_what_is_sent_at_once_is_told_once_by_the_next_turn() {
     let told = bench.turns();
     assert!(told.len() == 2 && told[0] == "binary 3" && told[1].starts_with("lost"), "{told:?}");
     assert_eq!(bench.world.lock().tcps[tcp].writes, 1);
-    assert_eq!(bench.sends_now(id, "z"), Err(Misuse::NotOpen));
+    // What is sent to it from now on says how it ended (FAULTS 82).
+    let how = "connection: lost: connection reset; 14 bytes that were accepted did not leave";
+    assert_eq!(bench.sends_now(id, "z"), Err(Misuse::Ended(how.into())));
     assert!(bench.is_dropped(tcp));
 }

@@ -1,6 +1,7 @@
 //! Closing: codes and reasons (RFC 6455 §5.5.1, §7).
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::Violation;
 use super::frame::CONTROL_MAX;
@@ -81,7 +82,7 @@ impl fmt::Display for CloseFrame {
 }
 
 /// The caller asked for what the protocol does not allow; nothing was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Misuse {
     /// Not a code that may be sent (§7.4).
@@ -90,8 +91,11 @@ pub enum Misuse {
     CloseReason,
     /// The payload of a ping is over 125 bytes (§5.5).
     LongPing,
-    /// The connection is not open (any more).
+    /// The connection is not open: not yet, or it is being closed, or it has ended and nobody knows
+    /// how any more.
     NotOpen,
+    /// The connection has ended; how, in the words of its last event.
+    Ended(Arc<str>),
     /// More than `Limits::send_queue` bytes wait already; try again when the peer has read.
     Full,
 }
@@ -106,6 +110,7 @@ impl fmt::Display for Misuse {
             Misuse::CloseReason => f.write_str("a close reason needs a code and at most 123 bytes"),
             Misuse::LongPing => f.write_str("the payload of a ping has at most 125 bytes"),
             Misuse::NotOpen => f.write_str("the connection is not open"),
+            Misuse::Ended(how) => write!(f, "the connection is not open: {how}"),
             Misuse::Full => {
                 f.write_str("the send queue is full: the peer does not read; try again later")
             }

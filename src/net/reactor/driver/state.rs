@@ -24,6 +24,7 @@
 //! ```
 
 use std::mem;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::draining::Draining;
@@ -48,6 +49,9 @@ pub(in crate::net) struct Driver<S: Sys> {
     pub(super) state: State<S>,
     pub(super) listener: Listener,
     pub(in crate::net) flow: Flow,
+    /// How it has ended, or will: as its last event says, or the server's close frame, or that it was
+    /// given up.
+    pub(in crate::net) ended: Option<Arc<str>>,
     /// The deadline that stands in the reactor's table.
     pub(in crate::net) armed: Option<Instant>,
     /// Whether it stands in the reactor's list of those to be settled.
@@ -94,6 +98,7 @@ impl<S: Sys> Driver<S> {
             state: State::Opening(Box::new(Opening::new(ask, core, total, 0))),
             listener: Listener::Owner,
             flow: Flow::default(),
+            ended: None,
             armed: None,
             touched: false,
         }
@@ -358,6 +363,7 @@ impl<S: Sys> Driver<S> {
     /// Its owner has gone: an open connection is closed, one that is being opened dropped.
     pub(in crate::net) fn release(&mut self, core: &mut Core<S>, frame: &CloseFrame) {
         self.listener = Listener::Nobody;
+        self.ended.get_or_insert_with(|| "given up by its owner".into());
         // Nobody will consume what it holds, and the answer to our close frame is to be read.
         self.flow.held = 0;
         self.resume(core);
@@ -428,11 +434,12 @@ impl<S: Sys> Driver<S> {
 
     /// The final event.
     pub(super) fn emit_closed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, closed: Closed) {
-        core.say(self.id, || match &closed {
-            // The query of its URL may hold a token.
-            Closed::Failed(e) | Closed::Lost(e) => format!("ended: {}", e.reason()),
-            closed => format!("ended: {closed}"),
-        });
+        let how = match &closed {
+            Closed::Failed(e) | Closed::Lost(e) => e.reason(),
+            closed => closed.to_string(),
+        };
+        core.say(self.id, || format!("ended: {how}"));
+        self.ended = Some(how.into());
         if mem::replace(&mut self.listener, Listener::Nobody) == Listener::Owner {
             let mut conn = Conn::new(self.id, None, &mut self.flow, core);
             sink.event(&mut conn, Event::Closed(closed));
