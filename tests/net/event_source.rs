@@ -1,5 +1,7 @@
 //! Event sources against servers that end, break off, refuse and redirect (WHATWG HTML §9.2).
 
+mod told;
+
 use std::net::TcpListener;
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
