@@ -250,7 +250,7 @@ fn to_begin_again_forgets_the_attempts_that_failed() {
     }
 }
 
-/// WHATWG HTML §9.2.2 lets any status but 200 end a source for good; FAULTS 81: a proxy's 502 while
+/// WHATWG HTML §9.2.3 has any status but 200 end a source for good; FAULTS 81: a proxy's 502 while
 /// a backend restarts is a choice to go on.
 #[test]
 fn a_refusal_that_may_pass_is_a_failed_attempt_if_that_is_chosen() {
@@ -332,6 +332,11 @@ fn what_a_refusal_says_of_the_wait_makes_it_longer() {
         ("Retry-After: 3600", HOUR),
         ("Retry-After: 3601", HOUR),
         ("Retry-After: 99999999999999999999999", HOUR),
+        (
+            "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: Sun, 06 Nov 1994 08:49:39 GMT",
+            seconds(2),
+        ),
+        ("Retry-After: Sun, 06 Nov 1994 08:49:37 GMT", SHORT),
         ("Retry-After: 0", SHORT),
         ("Retry-After: ", SHORT),
         ("Retry-After: -2", SHORT),
