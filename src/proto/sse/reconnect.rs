@@ -35,32 +35,33 @@ const LEAST: Duration = Duration::from_millis(1);
 /// assert_eq!(plan.wait(&limits, retry, 255), Duration::from_secs(90));
 /// ```
 ///
-/// A program with a WebSocket that connects again. What `Limits` calls a reconnection time of event
-/// streams holds here too; another is given to [`Reconnect::wait`] as `retry`, or set in `Limits`.
+/// A program with a WebSocket that connects again. What [`Limits`] calls times of event streams holds
+/// for it too: 3 s after a connection that was open, twice as long after each attempt that fails, up
+/// to 1 min. Other times are set in `Limits`, or the first given as `retry`.
 ///
 #[cfg_attr(feature = "net", doc = "```no_run")]
 #[cfg_attr(not(feature = "net"), doc = "```ignore")]
-/// use moonwire::{Limits, Message, Options, proto::sse::Reconnect, random_byte};
+/// use moonwire::{Limits, Options, proto::sse::Reconnect, random_byte};
 ///
 /// let options = Options::new("wss://example.com/feed")?;
 /// let (limits, mut plan) = (Limits::default(), Reconnect::default());
-/// loop {
-///     let mut run = || {
-///         let mut socket = options.clone().connect()?;
-///         plan.opened();
-///         socket.send_text("subscribe")?; // whatever the server has to hear again
-///         while let Some(Message::Text(text)) = socket.read()? {
-///             println!("{text}");
+/// let error = loop {
+///     match options.clone().connect() {
+///         Ok(mut socket) => {
+///             plan.opened();
+///             socket.send_text("subscribe")?; // what the server has to hear again
+///             while let Ok(Some(message)) = socket.read() {
+///                 println!("{message:?}");
+///             }
 ///         }
-///         Ok::<_, moonwire::Error>("closed".to_owned())
-///     };
-///     let why = run().unwrap_or_else(|error| error.to_string());
-///     let wait = plan.wait(&limits, None, random_byte());
-///     println!("{why}; again in {wait:?}");
-///     std::thread::sleep(wait);
-/// }
-/// # #[allow(unreachable_code)]
-/// # Ok::<(), moonwire::Error>(())
+///         Err(error) if error.is_transient() => {
+///             plan.at_least(error.retry_after().unwrap_or_default());
+///         }
+///         Err(error) => break error,
+///     }
+///     std::thread::sleep(plan.wait(&limits, None, random_byte()));
+/// };
+/// # Err::<(), moonwire::Error>(error)
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Reconnect {
