@@ -43,13 +43,14 @@ const LEAST: Duration = Duration::from_millis(1);
 #[cfg_attr(not(feature = "net"), doc = "```ignore")]
 /// use moonwire::{Limits, Options, proto::sse::Reconnect, random_byte};
 ///
+/// # fn run() -> Result<(), moonwire::Error> {
 /// let options = Options::new("wss://example.com/feed")?;
 /// let (limits, mut plan) = (Limits::default(), Reconnect::default());
-/// let error = loop {
+/// loop {
 ///     match options.clone().connect() {
 ///         Ok(mut socket) => {
 ///             plan.opened();
-///             socket.send_text("subscribe")?; // what the server has to hear again
+///             // Until it breaks, or the server closes it.
 ///             while let Ok(Some(message)) = socket.read() {
 ///                 println!("{message:?}");
 ///             }
@@ -57,11 +58,11 @@ const LEAST: Duration = Duration::from_millis(1);
 ///         Err(error) if error.is_transient() => {
 ///             plan.at_least(error.retry_after().unwrap_or_default());
 ///         }
-///         Err(error) => break error,
+///         Err(error) => return Err(error),
 ///     }
 ///     std::thread::sleep(plan.wait(&limits, None, random_byte()));
-/// };
-/// # Err::<(), moonwire::Error>(error)
+/// }
+/// # }
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Reconnect {
