@@ -25,11 +25,13 @@ fn read<'b>(pieces: impl IntoIterator<Item = &'b [u8]>, limits: &Limits) -> Seen
 }
 
 fn comments(items: &[EventOrComment]) -> Vec<&str> {
-    let text = |item| match item {
-        &EventOrComment::Comment(ref text) => Some(&text[..]),
-        &EventOrComment::Event(_) => None,
-    };
-    items.iter().filter_map(text).collect()
+    let mut texts = Vec::new();
+    for item in items {
+        if let EventOrComment::Comment(text) = item {
+            texts.push(&text[..]);
+        }
+    }
+    texts
 }
 
 fn events(items: &[EventOrComment]) -> Vec<Event> {
