@@ -13,8 +13,10 @@ fn three() -> Raw<Vec<String>> {
 }
 
 /// When a script attaches: with everything still to come, or after the end.
-const WHEN: [(&str, &str); 2] =
-    [("before the end", ""), ("after it", "until_true(function() return ws.State == 'Closed' end)")];
+const WHEN: [(&str, &str); 2] = [
+    ("before the end", ""),
+    ("after it", "until_true(function() return ws.State == 'Closed' end)"),
+];
 
 /// Listeners that take all three.
 const TAKE: [(&str, &str); 6] = [

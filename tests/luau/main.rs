@@ -58,6 +58,7 @@ mod stream_life;
 mod stream_order;
 mod streams;
 mod support;
+mod too_big;
 mod turns;
 mod types;
 mod web_stream_client;
