@@ -41,6 +41,7 @@ mod lifetime;
 mod limits;
 mod messages;
 mod object;
+mod output;
 mod paused;
 mod put_off;
 mod raw;
