@@ -6,6 +6,7 @@ use super::raw::{self, Peer, serve};
 use super::support::*;
 
 both! {
+    // FAULTS 75: among the options.
     fn everything_about_the_object(mode) {
         let server = echo();
         passes(mode, include_str!("object.luau"), server.url());

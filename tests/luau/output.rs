@@ -29,6 +29,7 @@ fn into(command: &mut Command, out: impl Into<Stdio>) -> (Option<i32>, String) {
 #[cfg(target_os = "linux")]
 const FULL: &str = "moonwire: standard output: No space left on device (os error 28)\n";
 
+/// FAULTS 78.
 #[cfg(target_os = "linux")]
 #[test]
 fn each_answer_of_the_command_that_cannot_be_written_is_an_error() {
@@ -46,6 +47,7 @@ fn each_answer_of_the_command_that_cannot_be_written_is_an_error() {
     }
 }
 
+/// FAULTS 78.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_print_that_cannot_be_written_ends_the_run_with_an_error() {
@@ -69,7 +71,7 @@ fn a_print_that_cannot_be_written_ends_the_run_with_an_error() {
     }
 }
 
-// Nothing is left to tell it, except the status. A bot does not stop for it.
+/// FAULTS 78: nothing is left to tell it, except the status. A bot does not stop for it.
 #[cfg(target_os = "linux")]
 #[test]
 fn without_standard_error_a_run_goes_on_and_its_status_tells() {

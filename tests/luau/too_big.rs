@@ -38,6 +38,7 @@ const SIZES: &str = r#"local kind, url, most = ...
     c.Closed:Wait()"#;
 
 both! {
+    // FAULTS 73.
     fn an_event_and_its_lines_are_bounded_by_the_option(mode) {
         for lines in [1, 3] {
             let server = streams(&[event(100, lines), event(101, lines), event(50, 1)].concat());
@@ -49,7 +50,7 @@ both! {
         }
     }
 
-    // What image generation sends. See goclaw #1348.
+    // FAULTS 73: what image generation sends.
     fn an_event_over_the_default_is_told_where_the_option_says_so(mode) {
         let why = "line of the event stream too long: the limit here is 1,048,576 bytes \
                    (MaxMessageSize)";
@@ -62,6 +63,7 @@ both! {
         }
     }
 
+    // FAULTS 80.
     fn a_message_is_bounded_by_the_option(mode) {
         for bytes in [text("123456"), [frame(0x01, b"123"), frame(0x80, b"456")].concat()] {
             let server = serve(move |listener| {
@@ -77,7 +79,7 @@ both! {
         }
     }
 
-    // What the host allows, where the script says nothing; the script may ask for more.
+    // FAULTS 80: what the host allows, where the script says nothing; the script may ask for more.
     fn the_option_goes_before_the_limits_of_the_host(mode) {
         for (most, last) in [
             (None, "message too big: the limit here is 1,000 bytes (MaxMessageSize)"),
@@ -139,6 +141,7 @@ both! {
     }
 }
 
+/// FAULTS 73.
 #[test]
 fn the_command_sets_the_limit_of_all_that_say_nothing() {
     let script = Script::new(
