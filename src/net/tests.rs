@@ -14,6 +14,7 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
+use crate::policy::Policy;
 use crate::proto::CloseFrame;
 use crate::proto::ws::handshake;
 
@@ -50,6 +51,8 @@ struct State {
     now: Instant,
     tcps: Vec<Tcp>,
     asked: Vec<(u64, u16)>,
+    /// The names of these questions.
+    names: Vec<String>,
     answers: VecDeque<Answer>,
     /// Connections are accepted by themselves.
     accepts: bool,
@@ -150,8 +153,10 @@ impl Sys for Toy {
         self.0.lock().tcps[socket.1].watched = None;
     }
 
-    fn resolve(&mut self, id: u64, _: &str, port: u16) -> io::Result<()> {
-        self.0.lock().asked.push((id, port));
+    fn resolve(&mut self, id: u64, name: &str, port: u16) -> io::Result<()> {
+        let mut state = self.0.lock();
+        state.asked.push((id, port));
+        state.names.push(name.to_owned());
         Ok(())
     }
 
@@ -204,11 +209,15 @@ fn shown(event: Event<'_>) -> String {
 
 impl Bench {
     fn new(limits: Limits) -> Bench {
-        let (tcps, asked, answers) = Default::default();
-        let state = State { now: Instant::now(), tcps, asked, answers, accepts: true };
+        Bench::with(Config { limits, ..Config::default() })
+    }
+
+    fn with(config: Config) -> Bench {
+        let (tcps, asked, names, answers) = Default::default();
+        let state = State { now: Instant::now(), tcps, asked, names, answers, accepts: true };
         let world = World(Arc::new(Mutex::new(state)));
         let toy = Toy(world.clone(), Arc::new(world.clone()));
-        let reactor = Reactor::with_sys(toy, Config { limits, ..Config::default() }).unwrap();
+        let reactor = Reactor::with_sys(toy, config).unwrap();
         Bench { world, reactor, told: Vec::new() }
     }
 
@@ -719,6 +728,55 @@ fn the_limit_comes_before_an_attempt_that_would_be_later() {
     assert_eq!(bench.reactor.deadline(), Some(start + 100 * MS));
     assert_eq!(bench.pass(100 * MS - NS), Vec::<String>::new());
     assert_eq!(bench.pass(NS), ["failed Connect: 100ms are over"]);
+}
+
+/// RFC 1034 §3.1: a name with a final dot is absolute, so the resolver has to see the dot; an
+/// override and the `Host` field are about the same host with and without it.
+#[test]
+fn a_final_dot_of_the_url_reaches_the_resolver_and_nobody_else() {
+    for (url, asked) in [
+        ("ws://Name.example./", "name.example."),
+        ("ws://name.example/", "name.example"),
+        ("ws://name./", "name."),
+    ] {
+        let mut bench = Bench::new(Limits::default());
+        bench.start(Options::new(url).unwrap());
+        assert_eq!(bench.world.lock().names, [asked], "{url}");
+        let (id, port) = bench.world.lock().asked[0];
+        let to = Ok(vec![SocketAddr::new(IpAddr::from([10, 0, 0, 1]), port)]);
+        bench.world.lock().answers.push_back((id, to));
+        assert_eq!(bench.turns(), Vec::<String>::new(), "{url}");
+        let head = String::from_utf8(bench.wrote(0)).unwrap();
+        let host = asked.trim_end_matches('.');
+        assert!(head.contains(&format!("Host: {host}\r\n")), "{head}");
+
+        for host in [host, asked] {
+            let resolve = vec![format!("{host}:80:10.0.0.9").parse().unwrap()];
+            let mut bench = Bench::with(Config { resolve, ..Config::default() });
+            bench.start(Options::new(url).unwrap());
+            let world = bench.world.lock();
+            assert_eq!((world.names.len(), world.tcps.len()), (0, 1), "{url} as {host}");
+        }
+    }
+}
+
+/// A name that no list allows by itself is not asked of DNS, which would tell others of it.
+#[test]
+fn a_list_by_url_keeps_names_from_the_resolver() {
+    let allowed = || ["10.0.0.0/8", "a.example"].map(|entry| entry.parse().unwrap());
+    let url = "ws://stolen-data.evil.example/";
+    let policy = Policy::list_by_url(allowed());
+    let mut bench = Bench::with(Config { policy, ..Config::default() });
+    bench.reactor.open(Options::new(url).unwrap()).unwrap();
+    let told = bench.turns();
+    assert!(told[0].contains("is not in the list"), "{told:?}");
+    assert!(bench.world.lock().names.is_empty());
+    bench.start(Options::new("ws://a.example/").unwrap());
+    assert_eq!(bench.world.lock().names, ["a.example"]);
+    // The other list lets a name be asked for, since it may lead into the network.
+    let mut bench = Bench::with(Config { policy: Policy::list(allowed()), ..Config::default() });
+    bench.start(Options::new(url).unwrap());
+    assert_eq!(bench.world.lock().names.len(), 1);
 }
 
 /// An external loop that waits for the descriptor is woken by what an earlier wait has set, once.

@@ -70,6 +70,8 @@ pub struct Url {
     text: String,
     scheme: Scheme,
     host: Host,
+    /// The host was written with a final dot.
+    is_rooted: bool,
     port: u16,
     target: String,
 }
@@ -162,12 +164,13 @@ impl Url {
             return Err(UrlError::UserInfo);
         }
         let (host, port) = split_port(authority);
+        let is_rooted = host.ends_with('.');
         let host = parse_host(host)?;
         let port = match port {
             None | Some("") => scheme.default_port(),
             Some(digits) => parse_port(digits)?,
         };
-        Ok(Url { text: text.to_owned(), scheme, host, port, target: target(tail) })
+        Ok(Url { text: text.to_owned(), scheme, host, is_rooted, port, target: target(tail) })
     }
 
     /// The text that was read.
@@ -183,6 +186,15 @@ impl Url {
     /// The host.
     pub fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// What the resolver is asked for, unless the host is an address: the name with the final dot that
+    /// the URL may have. Such a name is absolute, so no search domain is appended to it (RFC 1034 §3.1).
+    /// The `Host` field and TLS have it without the dot.
+    #[cfg_attr(not(feature = "net"), allow(dead_code))]
+    pub(crate) fn resolver_name(&self) -> Option<String> {
+        let Host::Name(name) = &self.host else { return None };
+        Some(if self.is_rooted { format!("{name}.") } else { name.clone() })
     }
 
     /// The port, given or by the scheme; never 0.
@@ -392,6 +404,27 @@ mod tests {
             assert_eq!(url.host_field(), field, "{text}");
             assert_eq!(url.to_string(), text);
         }
+    }
+
+    /// A name with a final dot is absolute for the resolver, and the same host for everybody else.
+    #[test]
+    fn a_final_dot_is_for_the_resolver_alone() {
+        for (text, host, asked) in [
+            ("wss://a.example./", "a.example", Some("a.example.")),
+            ("wss://A.Example.:443/", "a.example", Some("a.example.")),
+            ("wss://a./", "a", Some("a.")),
+            ("wss://a.example/", "a.example", Some("a.example")),
+            ("wss://a.example/x.", "a.example", Some("a.example")),
+            ("wss://127.0.0.1./", "127.0.0.1", None),
+            ("wss://[::1]/", "[::1]", None),
+        ] {
+            let url = Url::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+            assert_eq!(url.host().to_string(), host, "{text}");
+            assert_eq!(url.host_field(), host, "{text}");
+            assert_eq!(url.resolver_name().as_deref(), asked, "{text}");
+        }
+        let page = Url::parse_http("http://a.example./x").unwrap();
+        assert_eq!(page.join("/y").unwrap().resolver_name().as_deref(), Some("a.example."));
     }
 
     #[test]

@@ -27,6 +27,7 @@ impl<S: Sys> Driver<S> {
             _ if !set.is_empty() => self.addresses(core, sink, Ok(set)),
             Host::Address(ip) => self.addresses(core, sink, Ok(vec![SocketAddr::new(ip, port)])),
             Host::Name(name) => {
+                let name = opening.ask.url().resolver_name().unwrap_or(name);
                 let shown = if opening.ask.is_secret() { SECRET } else { &name };
                 core.say(self.id, || format!("resolving {shown}"));
                 if let Err(e) = core.sys.resolve(self.id.to_bits(), &name, port) {
