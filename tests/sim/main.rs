@@ -48,6 +48,8 @@ use world::World;
 struct Played {
     tally: Tally,
     flavours: Vec<usize>,
+    /// Calls that wrote something.
+    writes: u64,
     trace: Vec<String>,
 }
 
@@ -61,7 +63,10 @@ fn play(make: &dyn Fn() -> World, inject: Option<Inject>, traced: bool) -> Resul
     let mut net = lock(&net);
     let trace: Vec<String> = net.trace.take().into_iter().flatten().collect();
     match played {
-        Ok(tally) => Ok(Played { tally, flavours: std::mem::take(&mut net.flavours), trace }),
+        Ok(tally) => {
+            let (flavours, writes) = (std::mem::take(&mut net.flavours), net.writes);
+            Ok(Played { tally, flavours, writes, trace })
+        }
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
@@ -163,6 +168,20 @@ fn a_connection_is_cut_at_every_byte() {
 #[test]
 fn a_tls_connection_is_cut_at_many_bytes() {
     cut_at_every_byte(true, if setting("MOONWIRE_SEEDS").is_some() { 1 } else { 61 });
+}
+
+/// A record of TLS has 16 KiB at the most; the system is given several at once.
+#[test]
+fn a_large_message_takes_few_system_calls_with_and_without_tls() {
+    for (secure, most) in [(false, 1), (true, 5)] {
+        let writes = |len: usize| {
+            let make = move || torture::large(secure, len);
+            check(&make, None, &|| format!("secure: {secure}, {len} bytes")).writes
+        };
+        let (small, large) = (writes(1), writes(256 * 1024));
+        // The small one takes a call, too.
+        assert!(small <= large && large < small + most, "secure: {secure}, {small} and {large}");
+    }
 }
 
 #[test]

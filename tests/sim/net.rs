@@ -160,6 +160,8 @@ pub struct Net {
     pub noise: Noise,
     pub inject: Option<Inject>,
     pub calls: u64,
+    /// Those that wrote something.
+    pub writes: u64,
     /// Calls that came to nothing, and all that moved something on.
     pub wasted: u64,
     pub progress: u64,
@@ -199,6 +201,7 @@ impl Net {
             noise: Noise::default(),
             inject: None,
             calls: 0,
+            writes: 0,
             wasted: 0,
             progress: 0,
             turn_calls: 0,

@@ -9,7 +9,7 @@ mod resolve;
 mod timespec;
 mod unix;
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -59,6 +59,16 @@ pub trait Sys: Send {
     }
     /// Writes; `WouldBlock` means later.
     fn write(&mut self, socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize>;
+    /// Writes pieces, one behind the other, as if they were one: how many bytes of all of them it
+    /// took. One that takes of the first piece alone is right, too.
+    fn write_vectored(
+        &mut self,
+        socket: &Self::Socket,
+        pieces: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        let first = pieces.iter().find(|piece| !piece.is_empty());
+        first.map_or(Ok(0), |bytes| self.write(socket, bytes))
+    }
     /// Sends no more.
     fn finish(&mut self, socket: &Self::Socket);
     /// Waits for `interest` from now on, reported with `token`; `new`: for the first time. The two

@@ -1,6 +1,6 @@
 //! The system calls of a Unix.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -101,6 +101,9 @@ const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 const NO_SIGNAL: SendFlags = SendFlags::empty();
 
+/// Pieces that one call may be given on every system (`_XOPEN_IOV_MAX` of POSIX).
+const PIECES: usize = 16;
+
 impl Sys for Os {
     type Socket = Socket;
     type Poller = OsPoller;
@@ -155,6 +158,16 @@ impl Sys for Os {
 
     fn write(&mut self, socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
         Ok(net::send(&*socket.0, bytes, NO_SIGNAL)?)
+    }
+
+    fn write_vectored(&mut self, socket: &Socket, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        // `sendmsg` has to be given a header and a list, which one piece does not need.
+        if let [one] = pieces {
+            return self.write(socket, one);
+        }
+        let pieces = &pieces[..pieces.len().min(PIECES)];
+        let mut none = net::SendAncillaryBuffer::default();
+        Ok(net::sendmsg(&*socket.0, pieces, &mut none, NO_SIGNAL)?)
     }
 
     fn finish(&mut self, socket: &Socket) {
