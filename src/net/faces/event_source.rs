@@ -275,7 +275,7 @@ impl EventSource {
             let _ = options.request.header("Last-Event-ID", id);
         }
         if let Some(config) = self.config.take() {
-            let made = Reactor::new(config);
+            let made = Reactor::of_one(config);
             self.reactor = Some(made.map_err(|e| self.error(Stage::Connect, ErrorKind::Io(e)))?);
         }
         self.parser.set_limits(&self.limits());

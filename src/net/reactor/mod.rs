@@ -70,6 +70,12 @@ impl Reactor {
         Reactor::with_sys(os, config)
     }
 
+    /// A reactor for a face with one connection, which costs as few descriptors as possible.
+    pub(in crate::net) fn of_one(config: Config) -> io::Result<Reactor> {
+        let os = Os::with_poll(&config.limits)?;
+        Reactor::with_sys(os, config)
+    }
+
     /// The sockets to wait for and what for, for an event loop of the embedder's that cannot wait
     /// for an epoll descriptor. Valid until the next call of this reactor; on Linux, where
     /// `epoll_fd` gives one descriptor for all, it is empty.

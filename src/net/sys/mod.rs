@@ -2,12 +2,16 @@
 //! the system's place.
 
 #[cfg(target_os = "linux")]
+#[cfg_attr(moonwire_poll, allow(dead_code))]
 mod epoll;
 mod poll;
 mod random;
 mod resolve;
+#[cfg(target_os = "linux")]
+mod timer;
 mod timespec;
 mod unix;
+mod waker;
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
