@@ -39,6 +39,7 @@ use std::sync::{Arc, Mutex};
 
 use book::SharedBook;
 use net::{Cut, Inject, Shared, lock};
+use rng::Rng;
 use scenarios::ALL;
 use tally::Tally;
 use torture::TORTURED;
@@ -50,6 +51,10 @@ struct Played {
     flavours: Vec<usize>,
     /// Calls that wrote something.
     writes: u64,
+    /// Calls of the embedder's code.
+    embedder: u64,
+    /// One of them has panicked.
+    blown: bool,
     trace: Vec<String>,
 }
 
@@ -65,7 +70,8 @@ fn play(make: &dyn Fn() -> World, inject: Option<Inject>, traced: bool) -> Resul
     match played {
         Ok(tally) => {
             let (flavours, writes) = (std::mem::take(&mut net.flavours), net.writes);
-            Ok(Played { tally, flavours, writes, trace })
+            let (embedder, blown) = (net.embedder, net.blown.is_some());
+            Ok(Played { tally, flavours, writes, embedder, blown, trace })
         }
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
@@ -144,6 +150,39 @@ fn the_nth_system_call_fails() {
                 let inject = Inject { call: call as u64, flavour };
                 check(&make, Some(inject), &|| format!("{name}, {inject:?}"));
             }
+        }
+    }
+}
+
+/// The embedder's code panics at one of its calls, which is caught: one connection is lost to it, and
+/// all other laws hold. Of each scenario at calls that the seed draws, and of what is tortured at every
+/// call.
+#[test]
+fn the_embedders_code_panics_at_any_call() {
+    let touchy = |make: &dyn Fn() -> World, at: Option<u64>| {
+        let mut world = make();
+        (world.observed, world.fuse) = (true, at);
+        world
+    };
+    let counted = |make: &dyn Fn() -> World, name: &str| {
+        check(&|| touchy(make, None), None, &|| format!("{name}, observed")).embedder
+    };
+    for (name, scenario, usual, _) in ALL {
+        let count = setting("MOONWIRE_SEEDS").and_then(|n| n.parse().ok()).unwrap_or(usual / 4);
+        for seed in 0..count {
+            let make = move || scenario(seed);
+            let calls = counted(&make, name);
+            if calls > 0 {
+                let at = Rng::new(seed ^ 0xFACE).below(calls as usize) as u64;
+                let again = || format!("seed {seed} of {name}, a panic at {at} of {calls}");
+                assert!(check(&|| touchy(&make, Some(at)), None, &again).blown, "{}", again());
+            }
+        }
+    }
+    for (name, make) in TORTURED {
+        for at in 0..counted(&make, name) {
+            let again = || format!("{name}, a panic at {at}");
+            assert!(check(&|| touchy(&make, Some(at)), None, &again).blown, "{}", again());
         }
     }
 }

@@ -168,6 +168,12 @@ pub struct Net {
     turn_calls: u64,
     /// In how many ways each call can fail.
     pub flavours: Vec<usize>,
+    /// Calls of the embedder's code: its sink, its policy, its observer.
+    pub embedder: u64,
+    /// The one of them that panics.
+    pub fuse: Option<u64>,
+    /// It has; the connection that it was about, unless it was not told.
+    pub blown: Option<Option<u64>>,
     /// Opening handshakes at a time with one address, and who has ended his.
     pub gate: usize,
     opened: HashSet<u64>,
@@ -182,6 +188,18 @@ pub type Shared = Arc<Mutex<Net>>;
 
 pub fn lock(net: &Mutex<Net>) -> MutexGuard<'_, Net> {
     net.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the embedder's code panics with.
+pub struct Blown;
+
+/// The embedder's code is called, and may panic.
+pub fn burn(net: &Mutex<Net>, conn: Option<u64>) {
+    let burns = lock(net).burns(conn);
+    if burns {
+        // Not `panic!`, whose hook would print it.
+        std::panic::resume_unwind(Box::new(Blown));
+    }
 }
 
 impl Net {
@@ -206,6 +224,9 @@ impl Net {
             progress: 0,
             turn_calls: 0,
             flavours: Vec::new(),
+            embedder: 0,
+            fuse: None,
+            blown: None,
             gate: usize::MAX,
             opened: HashSet::new(),
             queue: Vec::new(),
@@ -241,6 +262,17 @@ impl Net {
             self.say(|| format!("BROKEN: {text}"));
             self.broken = Some(text);
         }
+    }
+
+    /// The embedder's code is called, about this connection: whether that is the call that panics.
+    fn burns(&mut self, conn: Option<u64>) -> bool {
+        let burns = self.fuse == Some(self.embedder);
+        self.embedder += 1;
+        if burns {
+            self.say(|| format!("({conn:?}) the embedder's code panics"));
+            (self.blown, self.progress) = (Some(conn), self.progress + 1);
+        }
+        burns
     }
 
     pub fn start_turn(&mut self) {

@@ -101,6 +101,8 @@ pub struct World {
     /// The reactor is dropped with all it has.
     pub dropped: Option<Duration>,
     pub observed: bool,
+    /// The call of the embedder's code that panics.
+    pub fuse: Option<u64>,
     /// Nothing is lost: what was sent before a clean end has to arrive.
     pub calm: bool,
 }
@@ -141,6 +143,7 @@ impl World {
             stalls: Vec::new(),
             dropped: None,
             observed,
+            fuse: None,
             calm: true,
         }
     }

@@ -52,6 +52,8 @@ pub struct Reactor<S: Sys = Os> {
     free: Vec<usize>,
     open: usize,
     timers: BTreeSet<(Instant, ConnId)>,
+    /// Those that are taken out of it while a turn has no room for them.
+    late: Vec<ConnId>,
     /// Ready sockets that the last turn had no room for, after `ready_at`.
     ready: Vec<Ready>,
     ready_at: usize,
@@ -131,6 +133,7 @@ impl<S: Sys> Reactor<S> {
                 dirty: Vec::new(),
                 backlog: VecDeque::new(),
                 at: None,
+                fallen: Vec::new(),
                 lazy: false,
                 now,
                 handed: 0,
@@ -143,6 +146,7 @@ impl<S: Sys> Reactor<S> {
             free: Vec::new(),
             open: 0,
             timers: BTreeSet::new(),
+            late: Vec::new(),
             ready: Vec::new(),
             ready_at: 0,
         })
@@ -400,6 +404,8 @@ impl<S: Sys> Reactor<S> {
             || self.core.gates.is_freed()
             || !self.core.backlog.is_empty()
             || self.ready_at < self.ready.len()
+            || self.core.at.is_some()
+            || !self.core.fallen.is_empty()
     }
 
     fn get(&mut self, id: ConnId) -> Option<(&mut Core<S>, &mut Driver<S>)> {
