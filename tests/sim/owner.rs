@@ -233,7 +233,7 @@ impl Owner {
         };
         let (plain, net) = (is_plain(&self.asks[k]), lock(&self.net));
         let state = &mut self.states[k];
-        state.panicked = !state.is_over();
+        (state.fell, state.panicked) = (true, !state.is_over());
         let line = about.and_then(|id| net.line(id));
         state.owned_then = line.map_or(0, |line| line.owned_before[usize::from(plain)]);
     }
@@ -449,7 +449,7 @@ impl Owner {
         let mut tally = Tally::default();
         for (k, state) in self.states.iter().enumerate().filter(|_| ended) {
             assert!(state.id.is_none() || state.is_over(), "ask {k} never ended");
-            let calm = self.calm && !self.failing && !state.panicked;
+            let calm = self.calm && !self.failing && !state.fell;
             check_delivery(&book, k, state, calm);
             if calm {
                 check_given_up(&self.net, &book, k, state, stall);

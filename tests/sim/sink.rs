@@ -44,7 +44,8 @@ pub struct State {
     pub held: usize,
     /// When it ended or was given up.
     pub ended_at: Option<Duration>,
-    /// The embedder's code has panicked over it, before it had ended.
+    /// The embedder's code has panicked over it, and before it had ended.
+    pub fell: bool,
     pub panicked: bool,
     /// What the system had taken of it before that turn; see [`Line::owned`](crate::net::Line::owned).
     pub owned_then: u64,
@@ -71,7 +72,8 @@ impl State {
     }
 
     pub fn may_send(&self, what: &str) {
-        let open = self.opened && !self.released;
+        // Until the next turn has ended it, it may be open though its owner was never told.
+        let open = (self.opened || self.panicked) && !self.released;
         assert!(open, "{what} is accepted by a connection that is not open");
     }
 }
