@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use crate::limits::Limits;
 use crate::policy::Policy;
 use crate::proto::CloseFrame;
 use crate::proto::ws::handshake;
+use crate::trace::{Observer, Trace};
 
 mod at_once;
 mod wire;
@@ -728,6 +730,90 @@ fn the_limit_comes_before_an_attempt_that_would_be_later() {
     assert_eq!(bench.reactor.deadline(), Some(start + 100 * MS));
     assert_eq!(bench.pass(100 * MS - NS), Vec::<String>::new());
     assert_eq!(bench.pass(NS), ["failed Connect: 100ms are over"]);
+}
+
+/// A stream that says nothing any more, and whose time is over in 100 ms.
+fn idle(bench: &mut Bench) -> ConnId {
+    let tcp = bench.world.lock().tcps.len();
+    let id = bench.start(get().idle(Some(100 * MS)));
+    bench.gives(tcp, b"HTTP/1.1 200 OK\r\n\r\n");
+    assert_eq!(bench.turns(), ["response 200"]);
+    id
+}
+
+/// A deadline that a turn has no room for is put off; a panic later in that turn does not lose it.
+#[test]
+fn a_panic_does_not_lose_the_time_limits_that_a_full_turn_has_put_off() {
+    let mut bench = Bench::new(Limits { turn: 1, ..Limits::default() });
+    let [_, put_off, talks] = [(); 3].map(|()| idle(&mut bench));
+    bench.world.lock().accepts = false;
+    let panics = bench.start(ws().timeout(100 * MS));
+    bench.world.lock().now += 100 * MS;
+    bench.gives(talks.index(), b"x");
+    let (now, mut told) = (bench.world.lock().now, Vec::new());
+    let turn = AssertUnwindSafe(|| {
+        let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| {
+            told.push(conn.id());
+            if conn.id() == panics {
+                resume_unwind(Box::new("the sink's own fault"));
+            }
+            drop(event);
+        };
+        bench.reactor.turn(Some(now), &mut sink).unwrap();
+    });
+    assert!(catch_unwind(turn).is_err());
+    assert!(told.contains(&panics) && !told.contains(&put_off), "{told:?}");
+    assert_eq!(bench.reactor.deadline(), Some(now), "there is work");
+    let told = bench.turns();
+    assert_eq!(told.iter().filter(|text| text.contains("100ms")).count(), 1, "{told:?}");
+}
+
+/// Panics at whatever is said of one connection.
+struct Touchy(Arc<Mutex<Option<u64>>>);
+
+impl Observer for Touchy {
+    fn observe(&mut self, _: Instant, connection: u64, _: Trace<'_>) {
+        if *self.0.lock().unwrap() == Some(connection) {
+            resume_unwind(Box::new("the observer's own fault"));
+        }
+    }
+}
+
+/// The first panic loses the connection; the second is at the word of that end.
+#[test]
+fn an_observer_that_panics_at_every_word_does_not_keep_an_end_from_being_told() {
+    let about = Arc::new(Mutex::new(None));
+    let observer = Box::new(Touchy(Arc::clone(&about)));
+    let mut bench = Bench::with(Config { observer: Some(observer), ..Config::default() });
+    let id = bench.reactor.open(ws()).unwrap();
+    *about.lock().unwrap() = Some(id.to_bits());
+    for panics in [true, true, false, false] {
+        let turn = AssertUnwindSafe(|| bench.turn());
+        assert_eq!(catch_unwind(turn).is_err(), panics, "{:?}", bench.told);
+    }
+    assert!(matches!(&bench.told[..], [told] if told.contains("panicked")), "{:?}", bench.told);
+    assert!(bench.reactor.is_empty());
+}
+
+/// Whose turn comes while time limits are looked at may be the one over whom the observer panics.
+#[test]
+fn a_panic_over_one_does_not_lose_the_time_limit_of_another() {
+    let about = Arc::new(Mutex::new(None));
+    let observer = Box::new(Touchy(Arc::clone(&about)));
+    let mut bench = Bench::with(Config { observer: Some(observer), ..Config::default() });
+    bench.world.lock().accepts = false;
+    bench.start(ws().timeout(100 * MS));
+    bench.world.lock().accepts = true;
+    idle(&mut bench);
+    let waits = bench.start(ws());
+    *about.lock().unwrap() = Some(waits.to_bits());
+    bench.world.lock().now += 100 * MS;
+    assert!(catch_unwind(AssertUnwindSafe(|| bench.turn())).is_err());
+    *about.lock().unwrap() = None;
+    let told = bench.turns();
+    let said = |what: &str| told.iter().filter(|text| text.contains(what)).count();
+    assert_eq!((said("failed"), said("idle"), said("panicked")), (1, 1, 1), "{told:?}");
+    assert!(bench.reactor.is_empty());
 }
 
 /// RFC 1034 §3.1: a name with a final dot is absolute, so the resolver has to see the dot; an

@@ -2,7 +2,7 @@
 //!
 //! Time is virtual. It moves only while somebody waits, from one event to the next; what happens at
 //! which time is drawn from the seed. Sockets are ready as epoll's are when they are not
-//! edge-triggered, and what Linux does after a reset is done here: what had come can still be
+//! edge-triggered, or as those of a poll(2) that is not Linux's ([`Noise::poll`]); what Linux does after a reset is done here: what had come can still be
 //! read, then the error comes once, whoever asks first, then the end.
 
 mod calls;
@@ -87,6 +87,9 @@ pub struct Noise {
     pub spurious: usize,
     /// At most so many sockets are reported by one wait; 0 for all.
     pub few: usize,
+    /// Sockets are reported in the order of their list, always from its start; room for a byte is
+    /// told; and a wait may end with nothing, as it does when another thread changes the list.
+    pub poll: bool,
     /// The clock moves by up to so much whenever it is read.
     pub tick: Duration,
     /// A wait that ends by its deadline ends up to so much later.
@@ -301,9 +304,13 @@ impl Net {
 
     // Time.
 
-    /// Waits as epoll does. `None` when nothing will ever happen.
+    /// Waits as epoll or poll does. `None` when nothing will ever happen.
     pub fn wait(&mut self, deadline: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
         self.enter(Call::Wait)?;
+        if self.noise.poll && self.noisy(10) {
+            self.say(|| "a wait ends with nothing".into());
+            return Ok(());
+        }
         let deadline = deadline.map(|d| self.since(d));
         self.sleep(deadline, true);
         self.woken = false;
@@ -374,17 +381,17 @@ impl Net {
     }
 
     fn is_anything_ready(&self) -> bool {
-        self.tcps.iter().any(|tcp| tcp.readiness().is_some())
+        self.tcps.iter().any(|tcp| tcp.readiness(self.noise.poll).is_some())
     }
 
     fn collect(&mut self, ready: &mut Vec<Ready>) {
         let spurious = self.noisy(self.noise.spurious);
-        let start = self.rng.below(self.tcps.len());
+        let start = if self.noise.poll { 0 } else { self.rng.below(self.tcps.len()) };
         let few = if self.noise.few == 0 { usize::MAX } else { self.noise.few };
         let before = ready.len();
         for i in 0..self.tcps.len() {
             let tcp = &self.tcps[(start + i) % self.tcps.len()];
-            let what = tcp.readiness().or_else(|| {
+            let what = tcp.readiness(self.noise.poll).or_else(|| {
                 let (token, interest) = tcp.watched.filter(|_| spurious && tcp.up_and_running)?;
                 let Interest { read, write } = interest;
                 (read || write).then_some(Ready { token, read, write })
@@ -443,8 +450,8 @@ impl Tcp {
         self.up.room().saturating_sub(unread)
     }
 
-    /// As epoll sees it.
-    fn readiness(&self) -> Option<Ready> {
+    /// As epoll sees it, or poll.
+    fn readiness(&self, poll: bool) -> Option<Ready> {
         let (token, interest) = self.watched?;
         let (read, write);
         if self.dead || (self.finished && self.down.end.is_some()) {
@@ -453,7 +460,8 @@ impl Tcp {
         } else {
             let there = self.down.there() > 0 || self.down.end.is_some();
             read = interest.read && there;
-            let tells = self.up.is_worth_telling(self.room_up());
+            let room = self.room_up();
+            let tells = if poll { room > 0 } else { self.up.is_worth_telling(room) };
             write = interest.write && self.up_and_running && tells;
         }
         (read || write).then_some(Ready { token, read, write })
