@@ -177,6 +177,47 @@ fn whoever_waits_for_a_client_hears_of_a_panic_behind_what_was_told() {
     server.join();
 }
 
+/// Panics at what is said outside the poll thread.
+struct Stranger(Arc<AtomicUsize>);
+
+impl Observer for Stranger {
+    fn observe(&mut self, _: Instant, _: u64, _: Trace<'_>) {
+        let is_poll_thread = std::thread::current().name() == Some("moonwire-poll");
+        if !is_poll_thread && self.0.load(Ordering::Relaxed) > 0 {
+            panic!("the observer's own fault");
+        }
+    }
+}
+
+/// The thread that waits for the network has nothing to wait for but its word.
+#[test]
+fn whoever_waits_for_a_client_hears_of_a_panic_in_somebody_elses_call() {
+    let server = serve(|mut p| {
+        p.accept(b"");
+        p.rest();
+    });
+    let armed = Arc::default();
+    let observer = Some(Box::new(Stranger(Arc::clone(&armed))) as _);
+    let (client, mut events) = Client::spawn(Config { observer, ..Config::default() }).unwrap();
+    let id = client.open(options(&server.url()).ping_interval(None)).unwrap();
+    let mut told = Vec::new();
+    while told.is_empty() {
+        events.wait(Some(soon()), |_, event| told.push(keep(event))).unwrap();
+    }
+    assert!(matches!(told[..], [Told::Opened]), "{told:?}");
+    // It waits now, most likely.
+    events.wait(Some(Instant::now() + std::time::Duration::from_millis(20)), |_, _| ()).unwrap();
+    armed.store(1, Ordering::Relaxed);
+    assert!(catch_unwind(AssertUnwindSafe(|| client.send_text(id, "x"))).is_err());
+    let until = soon();
+    events.wait(Some(until), |_, event| told.push(keep(event))).unwrap();
+    assert!(Instant::now() < until, "it was not woken");
+    let Some(Told::Closed(Closed::Lost(error))) = told.last() else { panic!("{told:?}") };
+    assert!(matches!(error.kind(), ErrorKind::Panicked), "{error}");
+    drop(events);
+    server.join();
+}
+
 fn is_over(client: &Client, options: &Options) {
     let error = client.open(options.clone()).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Ended), "{error}");
