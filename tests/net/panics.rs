@@ -4,11 +4,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use moonwire::trace::{Observer, Trace};
 use moonwire::{
-    Client, Closed, Config, Conn, ConnId, ErrorKind, Event, Options, Policy, Reactor, Stage,
+    Client, Closed, Config, Conn, ConnId, ErrorKind, Event, Limits, Options, Policy, Reactor, Stage,
 };
 
 use crate::common::*;
@@ -198,7 +198,10 @@ fn whoever_waits_for_a_client_hears_of_a_panic_in_somebody_elses_call() {
     });
     let armed = Arc::default();
     let observer = Some(Box::new(Stranger(Arc::clone(&armed))) as _);
-    let (client, mut events) = Client::spawn(Config { observer, ..Config::default() }).unwrap();
+    // A wait may end when this would have, though it was open long before.
+    let limits = Limits { opening: Duration::from_secs(3600), ..Limits::default() };
+    let config = Config { limits, observer, ..Config::default() };
+    let (client, mut events) = Client::spawn(config).unwrap();
     let id = client.open(options(&server.url()).ping_interval(None)).unwrap();
     let mut told = Vec::new();
     while told.is_empty() {
@@ -206,7 +209,7 @@ fn whoever_waits_for_a_client_hears_of_a_panic_in_somebody_elses_call() {
     }
     assert!(matches!(told[..], [Told::Opened]), "{told:?}");
     // It waits now, most likely.
-    events.wait(Some(Instant::now() + std::time::Duration::from_millis(20)), |_, _| ()).unwrap();
+    events.wait(Some(Instant::now() + Duration::from_millis(20)), |_, _| ()).unwrap();
     armed.store(1, Ordering::Relaxed);
     assert!(catch_unwind(AssertUnwindSafe(|| client.send_text(id, "x"))).is_err());
     let until = soon();
