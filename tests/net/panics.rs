@@ -202,7 +202,8 @@ fn whoever_waits_for_a_client_hears_of_a_panic_in_somebody_elses_call() {
     let limits = Limits { opening: Duration::from_secs(3600), ..Limits::default() };
     let config = Config { limits, observer, ..Config::default() };
     let (client, mut events) = Client::spawn(config).unwrap();
-    let id = client.open(options(&server.url()).ping_interval(None)).unwrap();
+    let options = Options::new(&server.url()).unwrap();
+    let id = client.open(options.ping_interval(None)).unwrap();
     let mut told = Vec::new();
     while told.is_empty() {
         events.wait(Some(soon()), |_, event| told.push(keep(event))).unwrap();
