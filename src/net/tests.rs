@@ -816,7 +816,7 @@ fn a_panic_over_one_does_not_lose_the_time_limit_of_another() {
     assert!(bench.reactor.is_empty());
 }
 
-/// RFC 1034 §3.1: a name with a final dot is absolute, so the resolver has to see the dot; an
+/// FAULTS 51, RFC 1034 §3.1: a name with a final dot is absolute, so the resolver has to see the dot; an
 /// override and the `Host` field are about the same host with and without it.
 #[test]
 fn a_final_dot_of_the_url_reaches_the_resolver_and_nobody_else() {
@@ -846,7 +846,7 @@ fn a_final_dot_of_the_url_reaches_the_resolver_and_nobody_else() {
     }
 }
 
-/// A name that no list allows by itself is not asked of DNS, which would tell others of it.
+/// FAULTS 62: a name that no list allows by itself is not asked of DNS, which would tell others of it.
 #[test]
 fn a_list_by_url_keeps_names_from_the_resolver() {
     let allowed = || ["10.0.0.0/8", "a.example"].map(|entry| entry.parse().unwrap());

@@ -78,17 +78,17 @@ pub fn play(mut world: World, net: &Shared, book: &SharedBook, inject: Option<In
     open(book).entries = world.entries();
     (lock(net).inject, lock(net).fuse) = (inject, world.fuse);
     let asked = Arc::clone(net);
-    let config = Config {
-        policy: Policy::open().and(move |_| {
-            burn(&asked, None);
-            Ok(())
-        }),
+    let mut config = Config {
         limits: world.limits.clone(),
         tls: Some(tls::client()),
         resolve: Vec::new(),
         observer: world.observed.then(|| Box::new(Watcher(Arc::clone(net))) as _),
         ..Config::default()
     };
+    config.policy = Policy::open().and(move |_| {
+        burn(&asked, None);
+        Ok(())
+    });
     let Ok(reactor) = Reactor::with_sys(Sim::new(net), config) else {
         assert!(inject.is_some_and(|inject| inject.call == 0), "no reactor");
         return Tally { calls: 1, ..Tally::default() };

@@ -80,7 +80,8 @@ impl Reactor {
 
     /// The sockets to wait for and what for, for an event loop of the embedder's that cannot wait
     /// for an epoll descriptor. Valid until the next call of this reactor; on Linux, where
-    /// `epoll_fd` gives one descriptor for all, it is empty.
+    /// `epoll_fd` gives one descriptor for all, it is empty. The first is what wakes a wait; it may be
+    /// readable besides, once each, when a time comes that an earlier turn has waited for.
     pub fn interests(&self) -> Vec<(Arc<OwnedFd>, Interest)> {
         match &**self.core.sys.poller() {
             #[cfg(target_os = "linux")]

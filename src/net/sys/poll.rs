@@ -140,7 +140,7 @@ fn ready_of((fd, (_, token, interest)): (&PollFd<'_>, &Entry)) -> Option<Ready> 
 fn emptied<'a>(mut fds: Vec<PollFd<'_>>) -> Vec<PollFd<'a>> {
     fds.clear();
     // Collected in place, since both types are laid out alike. There is none, so none is mapped.
-    fds.into_iter().filter_map(|_| None).collect()
+    fds.into_iter().map_while(|_| None).collect()
 }
 
 #[cfg(test)]
