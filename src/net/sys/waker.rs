@@ -104,7 +104,7 @@ impl Waker {
                 alarm.woken || alarm.timer.arm(now, left)
             }
             _ => {
-                let _ = now;
+                let _ = (now, left);
                 false
             }
         }
