@@ -43,7 +43,7 @@ struct Heard<'a>(&'a OsPoller);
 
 impl Drop for Heard<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if thread::panicking() {
             self.0.wake();
         }
     }
