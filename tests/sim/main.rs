@@ -6,6 +6,7 @@
 //! forgotten before; one opening handshake at a time with one address, in the order of asking; no turn
 //! without work; every time limit holds, and none passes while the bytes that it waits for can be read
 //! or still move; what was accepted is delivered, or the end says how much of it is not (`laws.rs`).
+//! Where the embedder's code panics, one connection is lost to that, and the laws hold all the same.
 //!
 //! `MOONWIRE_SEEDS=10000 cargo test --test sim` plays so many seeds of each scenario, and
 //! `MOONWIRE_SEED=123:closing` one seed, with a trace.
