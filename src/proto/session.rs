@@ -321,7 +321,7 @@ impl Session {
     }
 
     /// Whether the answer is none of what was asked for, and more of it may be read.
-    #[cfg(feature = "net")]
+    #[cfg(any(feature = "net", test, fuzzing))]
     pub(crate) fn is_refused(&self) -> bool {
         match &self.0 {
             State::Refusing(_) => true,

@@ -262,7 +262,7 @@ impl Exchange {
     }
 
     /// Whether it is refused and read.
-    #[cfg(feature = "net")]
+    #[cfg(any(feature = "net", test, fuzzing))]
     pub(crate) fn is_refused(&self) -> bool {
         matches!(self.state, State::Refused { .. })
     }
