@@ -49,6 +49,7 @@ mod raw;
 mod refusals;
 mod scheduler;
 mod secrets;
+mod short_paths;
 mod signals;
 mod slow;
 mod slow_end;
