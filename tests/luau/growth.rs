@@ -6,9 +6,9 @@ use moonwire::mlua::{Function, Lua};
 
 use super::support::*;
 
-/// How often a number of programs is run: by default for some seconds.
+/// How many programs are generated: by default for some seconds, or `MOONWIRE_SEEDS`.
 fn programs(default: u32) -> u32 {
-    std::env::var("MOONWIRE_PROGRAMS").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+    std::env::var("MOONWIRE_SEEDS").ok().map_or(default, |n| n.parse().unwrap())
 }
 
 /// The parts of the prelude by themselves, in a VM of their own.
@@ -24,7 +24,7 @@ fn part(lua: &Lua, name: &str) -> Function {
 }
 
 // §3: newest first; one that comes meanwhile is not called, nor one that has left before its turn; and
-// `Once` leaves before it is called.
+// `Once` leaves before it is called. [FAULTS 84]
 #[test]
 fn handlers_are_called_as_a_plain_model_has_it() {
     let lua = Lua::new();
@@ -37,6 +37,7 @@ fn handlers_are_called_as_a_plain_model_has_it() {
 }
 
 // §4: by time, and equal times in the order in which they were set; what is given up leaves at once.
+// [FAULTS 84]
 #[test]
 fn timers_come_up_as_a_plain_model_has_it() {
     let lua = Lua::new();
@@ -105,7 +106,7 @@ fn allocated(text: &str, args: impl moonwire::mlua::IntoLuaMulti) -> usize {
     finish.saturating_sub(begin)
 }
 
-// A handler that left had copied all others: the bytes grew with the square.
+// A handler that left had copied all others: the bytes grew with the square. [FAULTS 84]
 #[test]
 fn handlers_leave_at_a_cost_that_grows_as_their_number() {
     let server = echo();
@@ -131,7 +132,7 @@ fn with_live() -> Rt {
     rt
 }
 
-// Memory stays what those take that are there.
+// Memory stays what those take that are there. [FAULTS 84]
 #[test]
 fn handlers_that_left_leave_nothing_behind() {
     let server = echo();
@@ -196,6 +197,7 @@ print(kind, if more < 1024 * 1024 then "is flat" else `{more} bytes more`)
 task.cancel(other)"#;
 
 // A timer that was cancelled kept its thread until its time. And the program ends, since nothing is left.
+// [FAULTS 84]
 #[test]
 fn timers_that_are_given_up_leave_nothing_behind() {
     for kind in ["delay", "step", "sleep", "close", "for ever", "never", "ended", "one"] {
@@ -204,7 +206,7 @@ fn timers_that_are_given_up_leave_nothing_behind() {
 }
 
 // §4: a thread that waits is not let through by anyone else, however often that is tried; it died after
-// 19,994 times, of its stack.
+// 19,994 times, of its stack. [FAULTS 84]
 #[test]
 fn resuming_a_thread_that_waits_costs_it_nothing() {
     let text = r#"local result

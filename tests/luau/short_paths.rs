@@ -2,10 +2,12 @@
 //! `connections.luau` names them). No script can tell: programs that a number draws, of tasks, signals and
 //! sockets of the embedded server, print the same with none of those paths taken.
 //!
-//! `MOONWIRE_PROGRAMS` is how many are run, from `MOONWIRE_FIRST` on.
+//! `MOONWIRE_SEEDS` is how many are run, and `MOONWIRE_SEED` the first of them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+use moonwire::mlua::{Function, Lua};
 
 use super::raw::LONG;
 use super::support::*;
@@ -81,7 +83,7 @@ fn number(name: &str, default: u64) -> u64 {
 fn no_script_can_tell_by_which_path_its_messages_come() {
     let server = echo();
     let url = server.url();
-    let (first, programs) = (number("MOONWIRE_FIRST", 1), number("MOONWIRE_PROGRAMS", 12));
+    let (first, programs) = (number("MOONWIRE_SEED", 1), number("MOONWIRE_SEEDS", 12));
     let (mut lines, mut raised) = (0, 0);
     for seed in first..first + programs {
         let want = run(seed, PLAIN, &url);
@@ -96,11 +98,39 @@ fn no_script_can_tell_by_which_path_its_messages_come() {
             assert!(want.keys().eq(got.keys()), "program {seed}, {way:?}: {got:#?}");
             for (lane, lines) in &want {
                 let differ = difference(lines, &got[lane]);
-                assert!(*lines == got[lane], "program {seed}, {way:?}, lane {lane}: {differ}");
+                assert!(
+                    *lines == got[lane],
+                    "program {seed}, {way:?}, lane {lane}: {differ}\n\
+                    again: MOONWIRE_SEED={seed} cargo test --test luau short_paths"
+                );
             }
         }
     }
     println!("{programs} programs, {lines} lines, {raised} raised");
     assert!(lines > programs as usize * 50, "{lines} lines");
     assert!(raised > 0);
+}
+
+// The same with a clock and a network that are played, so that times and the order of all are compared,
+// too, and timers come between messages.
+#[test]
+fn nor_when_timers_come_between() {
+    let lua = Lua::new();
+    let load = lua.create_function(|lua, name: String| {
+        let text = match &*name {
+            "timers" => include_str!("../../src/luau/prelude/timers.luau"),
+            "scheduler" => include_str!("../../src/luau/prelude/scheduler.luau"),
+            "task" => include_str!("../../src/luau/prelude/task.luau"),
+            "signal" => include_str!("../../src/luau/prelude/signal.luau"),
+            "connections" => include_str!("../../src/luau/prelude/connections.luau"),
+            _ => include_str!("../../src/luau/prelude/websocket.luau"),
+        };
+        lua.load(text).set_name(format!("={name}")).into_function()
+    });
+    let play = lua.load(include_str!("virtual.luau")).set_name("=virtual");
+    let play: Function = play.into_function().unwrap();
+    let (first, programs) = (number("MOONWIRE_SEED", 1), number("MOONWIRE_SEEDS", 60));
+    let lines: u64 = play.call((load.unwrap(), first, first + programs - 1)).unwrap();
+    println!("{programs} programs, {lines} lines");
+    assert!(lines > programs * 50, "{lines} lines");
 }
