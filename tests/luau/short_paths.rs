@@ -86,7 +86,7 @@ fn no_script_can_tell_by_which_path_its_messages_come() {
     let (first, programs) = (number("MOONWIRE_SEED", 1), number("MOONWIRE_SEEDS", 12));
     let (mut lines, mut raised) = (0, 0);
     for seed in first..first + programs {
-        let want = run(seed, PLAIN, &url);
+        let want = run(seed, PLAIN, url);
         assert!(!want.contains_key(""), "program {seed}: {:?}", want[""]);
         for lane in want.values() {
             assert!(lane.iter().any(|l| l.contains("| end ")), "program {seed}: {lane:#?}");
@@ -94,7 +94,7 @@ fn no_script_can_tell_by_which_path_its_messages_come() {
             raised += lane.iter().filter(|line| line.starts_with("error: ")).count();
         }
         for way in ways(seed) {
-            let got = run(seed, way, &url);
+            let got = run(seed, way, url);
             assert!(want.keys().eq(got.keys()), "program {seed}, {way:?}: {got:#?}");
             for (lane, lines) in &want {
                 let differ = difference(lines, &got[lane]);
