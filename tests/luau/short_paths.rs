@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use moonwire::luau::Progress;
 use moonwire::mlua::{Function, Lua};
 
 use super::raw::LONG;
@@ -59,10 +60,13 @@ fn run(seed: u64, way: Way, url: &str) -> BTreeMap<String, Vec<String>> {
         None => rt.run(),
         Some(budget) => {
             let until = Instant::now() + LONG;
-            while rt.runtime.step(budget).unwrap().is_alive() {
+            let mut progress = Progress::Ready;
+            while progress.is_alive() {
                 assert!(Instant::now() < until, "program {seed}, so far: {:#?}", rt.said.all());
+                progress = rt.runtime.step(budget).unwrap();
                 std::thread::yield_now();
             }
+            assert_eq!(progress, Progress::Done, "program {seed}, so far: {:#?}", rt.said.all());
         }
     }
     lanes(rt.said.take())
