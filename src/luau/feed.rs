@@ -26,15 +26,19 @@ pub(super) struct Feed {
     soon: Function,
     /// Bytes of large strings since the last step of the collector.
     large: usize,
+    /// Messages of a group at most.
+    group: usize,
 }
 
 impl Feed {
-    pub(super) fn new(connections: &Table) -> mlua::Result<Feed> {
+    /// `plain`: each message is a group of its own.
+    pub(super) fn new(connections: &Table, plain: bool) -> mlua::Result<Feed> {
         Ok(Feed {
             messages: connections.get("messages")?,
             event: connections.get("event")?,
             soon: connections.get("soon")?,
             large: 0,
+            group: if plain { 1 } else { GROUP },
         })
     }
 
@@ -49,7 +53,7 @@ impl Feed {
     ) -> mlua::Result<()> {
         let (mut lengths, mut late) = (Vec::new(), false);
         loop {
-            let run = items.run(GROUP, GROUP_BYTES, &mut lengths);
+            let run = items.run(self.group, GROUP_BYTES, &mut lengths);
             let next = if run.is_none() { items.next() } else { None };
             if run.is_none() && next.is_none() {
                 return Ok(());
@@ -185,15 +189,15 @@ impl Feed {
     }
 }
 
-/// An answer that is refused, as a list.
+/// An answer that is refused, as `Answer` of `connections.luau`.
 fn answer(lua: &Lua, response: &Response) -> mlua::Result<Table> {
     let (headers, body) = (response.headers.as_bytes(), &response.body);
-    let list = lua.create_table()?;
-    list.push(response.status)?;
-    list.push(&*response.reason)?;
-    list.push(lua.create_string(headers)?)?;
-    list.push(lua.create_string(body)?)?;
-    Ok(list)
+    let answer = lua.create_table()?;
+    answer.raw_set("status", response.status)?;
+    answer.raw_set("reason", &*response.reason)?;
+    answer.raw_set("headers", lua.create_string(headers)?)?;
+    answer.raw_set("body", lua.create_string(body)?)?;
+    Ok(answer)
 }
 
 fn wants_buffers(host: &Host, id: ConnId) -> bool {

@@ -32,22 +32,25 @@ impl Prelude {
         host: &Arc<Host>,
         env: &Table,
         watched: bool,
+        plain: bool,
     ) -> mlua::Result<(Prelude, Table)> {
         let natives = host::natives(lua, host, env)?;
         natives.set("watched", watched)?;
+        natives.set("plain", plain)?;
         values::natives(lua, host, &natives)?;
         streams::natives(lua, host, &natives)?;
         let own = own_globals(lua)?;
         let chunk = |name: &str, text: &'static str| {
             // Level 2 inlines local functions, which `error` with a level would miss.
-            let inlines = matches!(name, "scheduler" | "connections");
+            let inlines = matches!(name, "timers" | "scheduler" | "connections");
             let compiler = Compiler::new().set_optimization_level(if inlines { 2 } else { 1 });
             let chunk = lua.load(text).set_name(format!("{CHUNK} {name}"));
             let chunk = chunk.set_mode(ChunkMode::Text).set_compiler(compiler);
             chunk.set_environment(own.clone()).into_function()
         };
-        let scheduler: Table =
-            chunk("scheduler", include_str!("prelude/scheduler.luau"))?.call(&natives)?;
+        let timers: Table = chunk("timers", include_str!("prelude/timers.luau"))?.call(())?;
+        let scheduler: Table = chunk("scheduler", include_str!("prelude/scheduler.luau"))?
+            .call((&natives, &timers))?;
         let task: Table =
             chunk("task", include_str!("prelude/task.luau"))?.call((&natives, &scheduler))?;
         let signal: Table =
@@ -79,7 +82,7 @@ impl Prelude {
             step: scheduler.get("step")?,
             round: connections.get("round")?,
             round_with: connections.get("round_with")?,
-            feed: Feed::new(&connections)?,
+            feed: Feed::new(&connections, plain)?,
             dropped: connections.get("dropped")?,
         };
         Ok((prelude, globals))

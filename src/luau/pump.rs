@@ -43,6 +43,8 @@ pub struct Runtime {
     due: Option<f64>,
     /// As in [`Options::stand_in`]; `None`: not said.
     stand_in: Option<bool>,
+    /// As in [`Options::plain`].
+    plain: bool,
     exit_timeout: Option<Duration>,
     /// Bytes that were told to be lost at an end, and how many of them the reactor has counted.
     lost: u64,
@@ -106,9 +108,10 @@ impl Runtime {
         let without = std::mem::take(&mut options.without);
         let (stand_in, exit_timeout) = (options.stand_in, options.exit_timeout);
         let (memory, time) = (options.memory_limit, options.time_limit);
+        let plain = options.plain;
         let host = Arc::new(Host::new(link.clone(), limits, options));
         let env = lua.globals();
-        let (prelude, globals) = Prelude::load(&lua, &host, &env, time.is_some())?;
+        let (prelude, globals) = Prelude::load(&lua, &host, &env, time.is_some(), plain)?;
         if let Some(limit) = time {
             watch::watch(&lua, prelude.beat.clone(), limit);
         }
@@ -132,6 +135,7 @@ impl Runtime {
             stand: Stand::default(),
             due: None,
             stand_in,
+            plain,
             exit_timeout,
             lost: 0,
             counted: 0,
@@ -356,7 +360,7 @@ impl Runtime {
 
     /// The same. Most turns bring one text, for which one call does.
     fn round_with(&mut self, limit: Option<f64>, batch: &mut Batch) -> mlua::Result<()> {
-        if let Some((id, text)) = batch.only_text() {
+        if let Some((id, text)) = batch.only_text().filter(|_| !self.plain) {
             self.let_go()?;
             let arguments = (self.host.seconds(), limit, id.to_bits(), text);
             let stand = self.prelude.round_with.call(arguments)?;
