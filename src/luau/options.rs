@@ -7,7 +7,7 @@ use super::secret::Source;
 use crate::net::Config;
 
 /// The globals that are set.
-pub const GLOBALS: [&str; 17] = [
+pub const GLOBALS: [&str; 20] = [
     "WebSocket",
     "websocket",
     "task",
@@ -25,6 +25,9 @@ pub const GLOBALS: [&str; 17] = [
     "shared",
     "game",
     "Enum",
+    "debug",
+    "getfenv",
+    "setfenv",
 ];
 
 /// Something a script says, or that is said about it.

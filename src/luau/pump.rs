@@ -13,7 +13,6 @@ use super::link::Link;
 use super::options::{GLOBALS, Line, Options};
 use super::prelude::Prelude;
 use super::stopper::{Closing, Left, Stopper};
-use super::watch;
 use crate::net::{Batch, Client, Closed, Event, Events, Owner, after, earlier};
 
 /// A Luau VM with the script APIs, and the reactor behind them.
@@ -105,19 +104,17 @@ impl Runtime {
         };
         let without = std::mem::take(&mut options.without);
         let (stand_in, exit_timeout) = (options.stand_in, options.exit_timeout);
-        let (memory, time) = (options.memory_limit, options.time_limit);
+        let memory = options.memory_limit;
         let host = Arc::new(Host::new(link.clone(), limits, options));
         let env = lua.globals();
-        let (prelude, globals) = Prelude::load(&lua, &host, &env, time.is_some())?;
-        if let Some(limit) = time {
-            watch::watch(&lua, prelude.beat.clone(), limit);
-        }
+        let (prelude, globals) = Prelude::load(&lua, &host, &env)?;
         if let Some(bytes) = memory {
             lua.set_memory_limit(bytes)?;
         }
         let wanted = |name: &str| !without.iter().any(|w| w == name);
         for name in GLOBALS.into_iter().filter(|name| wanted(name)) {
             env.set(name, globals.get::<Value>(name)?)?;
+            cover(&env, name, globals.get(name)?)?;
         }
         let shared = if wanted("shared") { Some(globals.get("shared")?) } else { None };
         Ok(Runtime {
@@ -166,6 +163,7 @@ impl Runtime {
         let thread = self.lua.create_thread(function)?;
         let mut args = args.into_lua_multi(&self.lua)?;
         args.push_front(Value::Thread(thread));
+        let _watched = self.host.watch.enter();
         self.prelude.main.call::<()>(args)?;
         self.host.link.flush();
         Ok(())
@@ -318,6 +316,7 @@ impl Runtime {
 
     /// Works off what is ready.
     fn advance(&mut self, end: Option<Instant>) -> Result<Progress, Error> {
+        let _watched = self.host.watch.enter();
         if self.stopper.is_stopped() {
             return Ok(Progress::Stopped);
         }
@@ -437,6 +436,21 @@ impl Runtime {
         }
         Ok(())
     }
+}
+
+/// Where a sandbox has put a table before that of the globals, which scripts reach by its metatable:
+/// a global that is replaced is replaced there, too.
+fn cover(env: &Table, name: &str, value: Value) -> mlua::Result<()> {
+    let Some(Value::Table(base)) = env.metatable().map(|m| m.raw_get("__index")).transpose()? else {
+        return Ok(());
+    };
+    if !base.is_readonly() || base.raw_get::<Value>(name)?.is_nil() {
+        return Ok(());
+    }
+    base.set_readonly(false);
+    let done = base.raw_set(name, value);
+    base.set_readonly(true);
+    done
 }
 
 /// How the Luau side stands, in the bits of `connections.luau`.
