@@ -20,7 +20,6 @@ pub(super) struct Prelude {
     pub(super) feed: Feed,
     pub(super) dropped: Function,
     /// That of all its functions: empty, and out of reach of scripts.
-    #[allow(dead_code)]
     pub(super) environment: Table,
     /// Type → tables whose keys are its members.
     pub(super) members: Table,
@@ -38,7 +37,12 @@ impl Prelude {
         streams::natives(lua, host, &natives)?;
         let own = own_globals(lua)?;
         let environment = own.to_pointer() as usize;
-        let is_own = move |_: &Lua, f: Function| Ok(is_in(&f, environment));
+        // mlua's `require`, which all scripts share as well, is written in Luau.
+        let require: Value = lua.globals().get("require")?;
+        let require = require.as_function().map(|f| f.to_pointer() as usize);
+        let is_own = move |_: &Lua, f: Function| {
+            Ok(is_in(&f, environment) || require == Some(f.to_pointer() as usize))
+        };
         natives.set("is_own", lua.create_function(is_own)?)?;
         let chunk = |name: &str, text: &'static str| {
             // Level 2 inlines local functions, which `error` with a level would miss.
@@ -73,6 +77,8 @@ impl Prelude {
         own.set_readonly(false);
         own.clear()?;
         own.set_readonly(true);
+        // Clearing has ended it; without it, calls of the language's functions are slow.
+        own.set_safeenv(true);
         let beat: Table = scheduler.get("beat")?;
         host.watch.start(lua, beat, own.to_pointer());
         let members = lua.create_table()?;

@@ -188,6 +188,12 @@ impl Runtime {
         Ok(all)
     }
 
+    /// The environment of the prelude's functions, for the test that none of them looks there.
+    #[doc(hidden)]
+    pub fn environment(&self) -> &Table {
+        &self.prelude.environment
+    }
+
     /// Bytes that scripts have sent and that did not leave, where no script was told: after `Close`,
     /// at the end, or because none listened for the end of the connection. Each of these losses was
     /// said in a warning.

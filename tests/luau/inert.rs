@@ -1,0 +1,151 @@
+//! What scripts reach is inert: no token, no table that others share and that can be written, no
+//! environment that matters (LUAU_API §7).
+
+use moonwire::luau::{Options, Runtime, install};
+use moonwire::mlua::{Function, Lua, Table, Value};
+
+use super::support::{Mode, Rt, Said, echo, refused};
+
+const WALK: &str = include_str!("inert.luau");
+
+/// Type of userdata → names of its members.
+fn members(runtime: &Runtime) -> Table {
+    let lua = runtime.lua();
+    let all = lua.create_table().unwrap();
+    for (name, members) in runtime.members().unwrap() {
+        let names = lua.create_table().unwrap();
+        for member in members {
+            names.set(member, true).unwrap();
+        }
+        all.set(name, names).unwrap();
+    }
+    all
+}
+
+both! {
+    fn everything_in_reach_is_inert(mode) {
+        let server = echo();
+        let mut rt = Rt::new(mode);
+        let members = members(&rt.runtime);
+        rt.passes(WALK, (server.url(), members, true));
+    }
+
+    fn a_time_limit_puts_nothing_more_in_reach(mode) {
+        let server = echo();
+        let limit = std::time::Duration::from_secs(60);
+        let mut rt = Rt::with(mode, |options| options.time_limit(Some(limit)));
+        let members = members(&rt.runtime);
+        rt.passes(WALK, (server.url(), members, true));
+    }
+
+    // d01: whoever yielded what `serve` yields was taken for the thread that waits for the next handler.
+    fn no_thread_is_given_the_handlers_of_others(mode) {
+        let server = echo();
+        Rt::new(mode).passes(
+            r##"
+            local ws, victim = WebSocket.connect((...)), WebSocket.connect((...))
+            local got = {}
+            victim.OnMessage:Connect(function(m) got[#got + 1] = m end)
+            ws.OnMessage:Once(function()
+                for level = 0, 50 do
+                    local f, s = debug.info(level, "fs")
+                    if f and s == "[C]" and level > 0 then
+                        error("a function of the prelude at level " .. level)
+                    end
+                end
+                for _ = 1, 10 do
+                    eq(select("#", coroutine.yield()), 0)
+                end
+            end)
+            ws:Send("x")
+            task.wait(0.05)
+            for i = 1, 3 do victim:Send(i) end
+            until_true(function() return #got == 3 end)
+            eq(table.concat(got, " "), "1 2 3")
+            ws:Close() victim:Close()
+            done()
+            "##,
+            server.url(),
+        );
+    }
+
+    // d07: with `running` as it was, the thread of a handler was had, and closed with what it served later.
+    fn a_thread_that_was_given_an_environment_serves_no_other_handler(mode) {
+        let server = echo();
+        Rt::new(mode).passes(
+            r#"
+            local ws, globals = WebSocket.connect((...)), getfenv()
+            local n = 0
+            ws.OnMessage:Connect(function(m)
+                eq(getfenv(0), globals)
+                n += 1
+                if n == 2 then setfenv(0, {}) end
+            end)
+            for i = 1, 5 do ws:Send(i) end
+            until_true(function() return n == 5 end)
+            ws:Close()
+            done()
+            "#,
+            server.url(),
+        );
+    }
+}
+
+#[test]
+fn debug_and_environments() {
+    Rt::new(Mode::Inline).passes(include_str!("debug.luau"), ());
+}
+
+/// d06 in the VM of an embedder, whose sandbox comes before, after, or never.
+#[test]
+fn it_is_so_in_the_vm_of_an_embedder() {
+    for (before, after) in [(false, false), (true, false), (false, true)] {
+        let (lua, said, server) = (Lua::new(), Said::default(), echo());
+        if before {
+            lua.sandbox(true).unwrap();
+        }
+        let mut runtime = install(&lua, Options::new(said.output())).unwrap();
+        if after {
+            lua.sandbox(true).unwrap();
+        }
+        lua.globals().set("_G", lua.create_table().unwrap()).unwrap();
+        let helpers: Function =
+            lua.load(include_str!("helpers.luau")).set_name("=test").into_function().unwrap();
+        helpers.call::<()>(()).unwrap();
+        let members = members(&runtime);
+        runtime.spawn("script", WALK, (server.url(), members, before || after)).unwrap();
+        runtime.run().unwrap();
+        assert_eq!(said.take(), ["done"], "sandbox before: {before}, after: {after}");
+    }
+}
+
+/// Whatever stands in the environment of the prelude's functions, none of them looks there.
+#[test]
+fn nothing_is_looked_up_at_the_time_of_a_call() {
+    let server = echo();
+    let scripts: [(&str, Vec<String>); 7] = [
+        (include_str!("scheduler.luau"), vec![]),
+        (include_str!("globals.luau"), vec![]),
+        (include_str!("debug.luau"), vec![]),
+        (include_str!("http_service.luau"), vec![]),
+        (include_str!("enums.luau"), vec![]),
+        (include_str!("object.luau"), vec![server.url().to_owned()]),
+        (include_str!("connect.luau"), vec![server.url().to_owned(), refused()]),
+    ];
+    for (script, args) in scripts {
+        let mut rt = Rt::new(Mode::Inline);
+        let (lua, environment) = (rt.runtime.lua().clone(), rt.runtime.environment().clone());
+        assert!(environment.is_empty() && environment.is_readonly());
+        environment.set_readonly(false);
+        // Else what was looked up when the functions were loaded is used.
+        environment.set_safeenv(false);
+        let poison = lua.create_table().unwrap();
+        let look = |_: &Lua, (_, name): (Value, String)| -> moonwire::mlua::Result<Value> {
+            Err(moonwire::mlua::Error::runtime(format!("{name} was looked up")))
+        };
+        poison.set("__index", lua.create_function(look).unwrap()).unwrap();
+        environment.set_metatable(Some(poison)).unwrap();
+        let values = args.into_iter().map(|a| Value::String(lua.create_string(a).unwrap()));
+        rt.passes(script, values.collect::<moonwire::mlua::MultiValue>());
+    }
+}
