@@ -508,7 +508,10 @@ mod tests {
         let lua = Lua::new();
         let nested = |n| ["[".repeat(n), "]".repeat(n)].concat();
         let value = decode(&lua, nested(127).as_bytes(), usize::MAX, &free).unwrap();
-        assert_eq!(encode(&lua, &value, usize::MAX, usize::MAX, &free).unwrap(), nested(127).as_bytes());
+        assert_eq!(
+            encode(&lua, &value, usize::MAX, usize::MAX, &free).unwrap(),
+            nested(127).as_bytes()
+        );
         let problem = decode(&lua, nested(128).as_bytes(), usize::MAX, &free).unwrap_err();
         assert_eq!(problem, "Can't parse JSON: recursion limit exceeded at line 1 column 128");
         assert!(decode(&lua, b"{}", 0, &free).is_err() && decode(&lua, b"1", 0, &free).is_ok());

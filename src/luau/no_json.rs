@@ -5,7 +5,13 @@ use mlua::{Lua, Value};
 /// As in `json.rs`.
 pub(super) type Look<'a> = &'a dyn Fn(usize) -> Result<(), String>;
 
-pub(super) fn encode(_: &Lua, _: &Value, _: usize, _: usize, _: Look<'_>) -> Result<Vec<u8>, String> {
+pub(super) fn encode(
+    _: &Lua,
+    _: &Value,
+    _: usize,
+    _: usize,
+    _: Look<'_>,
+) -> Result<Vec<u8>, String> {
     Err("JSONEncode is not in this build (feature json)".to_owned())
 }
 

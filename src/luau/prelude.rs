@@ -27,11 +27,7 @@ pub(super) struct Prelude {
 
 impl Prelude {
     /// Loads the Luau side; its functions and the globals it offers.
-    pub(super) fn load(
-        lua: &Lua,
-        host: &Arc<Host>,
-        env: &Table,
-    ) -> mlua::Result<(Prelude, Table)> {
+    pub(super) fn load(lua: &Lua, host: &Arc<Host>, env: &Table) -> mlua::Result<(Prelude, Table)> {
         let natives = host::natives(lua, host, env)?;
         values::natives(lua, host, &natives)?;
         streams::natives(lua, host, &natives)?;
@@ -69,8 +65,8 @@ impl Prelude {
         let streams: Table = chunk("web_stream_client", client)?.call(parts)?;
         let http: Table = chunk("http_service", include_str!("prelude/http_service.luau"))?
             .call((&natives, &streams))?;
-        let inspect: Table = chunk("inspect", include_str!("prelude/inspect.luau"))?
-            .call((&natives, &scheduler))?;
+        let inspect: Table =
+            chunk("inspect", include_str!("prelude/inspect.luau"))?.call((&natives, &scheduler))?;
         let globals: Table = chunk("globals", include_str!("prelude/globals.luau"))?
             .call((&natives, &task, &websocket, &enums, &http, &inspect))?;
         // All have taken what they need: what is looked up later is nothing.

@@ -447,7 +447,8 @@ impl Runtime {
 /// Where a sandbox has put a table before that of the globals, which scripts reach by its metatable:
 /// a global that is replaced is replaced there, too.
 fn cover(env: &Table, name: &str, value: Value) -> mlua::Result<()> {
-    let Some(Value::Table(base)) = env.metatable().map(|m| m.raw_get("__index")).transpose()? else {
+    let Some(Value::Table(base)) = env.metatable().map(|m| m.raw_get("__index")).transpose()?
+    else {
         return Ok(());
     };
     if !base.is_readonly() || base.raw_get::<Value>(name)?.is_nil() {
