@@ -73,7 +73,7 @@ impl Host {
         if self.memory_limit.is_some_and(|limit| lua.used_memory().saturating_add(bytes) > limit) {
             return Err("not enough memory".to_owned());
         }
-        self.watch.check()
+        self.watch.check(lua)
     }
 
     /// Seconds since the start: the clock of the Luau side.
@@ -153,7 +153,7 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, env: &Table) -> mlua::Result<
     table.set("send_queue", host.limits.send_queue)?;
     table.set("watched", host.watch.is_set())?;
     let its = Arc::clone(host);
-    table.set("late", lua.create_function(move |_, ()| Ok(its.watch.check().err()))?)?;
+    table.set("late", lua.create_function(move |lua, ()| Ok(its.watch.check(lua).err()))?)?;
     clock(lua, host, &table)?;
     texts(lua, host, &table, env)?;
     objects(lua, host, &table)?;
@@ -285,8 +285,8 @@ fn objects(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
 
 fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     let its = Arc::clone(host);
-    let open = move |_: &Lua, (url, options): (LuaString, Value)| {
-        Ok(match open(&its, &url, &options) {
+    let open = move |lua: &Lua, (url, options): (LuaString, Value)| {
+        Ok(match open(lua, &its, &url, &options) {
             Ok(id) => (Some(id.to_bits()), None, false),
             Err(Refused::Url(text)) => (None, Some(text), false),
             Err(Refused::Options(text)) => (None, Some(text), true),
@@ -388,7 +388,7 @@ enum Refused {
     Options(String),
 }
 
-fn open(host: &Host, url: &LuaString, options: &Value) -> Result<ConnId, Refused> {
+fn open(lua: &Lua, host: &Host, url: &LuaString, options: &Value) -> Result<ConnId, Refused> {
     let url = url.to_string_lossy();
     let plain = Options::new(&url).map_err(|e| Refused::Url(e.to_string()))?;
     let mut wanted = Wanted {
@@ -401,7 +401,7 @@ fn open(host: &Host, url: &LuaString, options: &Value) -> Result<ConnId, Refused
         Value::Table(table) => {
             for pair in table.pairs::<Value, Value>() {
                 let (key, value) = pair.map_err(|e| Refused::Options(e.to_string()))?;
-                wanted = wanted.set(host, &key, &value).map_err(Refused::Options)?;
+                wanted = wanted.set(lua, host, &key, &value).map_err(Refused::Options)?;
             }
         }
         other => {
@@ -432,7 +432,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn set(mut self, host: &Host, key: &Value, value: &Value) -> Result<Wanted, String> {
+    fn set(mut self, lua: &Lua, host: &Host, key: &Value, value: &Value) -> Result<Wanted, String> {
         let key = match key {
             Value::String(key) => key.to_string_lossy(),
             other => {
@@ -445,7 +445,7 @@ impl Wanted {
                 let mut fields = Vec::new();
                 for pair in headers.pairs::<Value, Value>() {
                     if fields.len().is_multiple_of(LOOK) {
-                        host.watch.check()?;
+                        host.watch.check(lua)?;
                     }
                     let (name, value) = pair.map_err(|e| e.to_string())?;
                     fields.push((text("Headers", &name)?, text("Headers", &value)?));
@@ -465,7 +465,7 @@ impl Wanted {
                 let mut count: usize = 0;
                 for _ in names.pairs::<Value, Value>() {
                     if count.is_multiple_of(LOOK) {
-                        host.watch.check()?;
+                        host.watch.check(lua)?;
                     }
                     count += 1;
                 }

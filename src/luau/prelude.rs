@@ -76,7 +76,7 @@ impl Prelude {
         // Clearing has ended it; without it, calls of the language's functions are slow.
         own.set_safeenv(true);
         let beat: Table = scheduler.get("beat")?;
-        host.watch.start(lua, beat, own.to_pointer());
+        host.watch.start(lua, beat, own.to_pointer())?;
         let members = lua.create_table()?;
         for part in [&signal, &websocket, &enums, &streams, &http] {
             for pair in part.get::<Table>("members")?.pairs::<Value, Value>() {

@@ -27,7 +27,7 @@ pub(super) type Source = Box<dyn Fn(&str) -> Option<String> + Send>;
 pub(super) fn natives(
     lua: &Lua,
     table: &Table,
-    get: impl Fn(&str) -> Option<String> + mlua::MaybeSend + 'static,
+    get: impl Fn(&str) -> Option<String> + Send + 'static,
 ) -> mlua::Result<()> {
     let secret = move |lua: &Lua, name: LuaString| {
         let text = name.to_str().ok().and_then(|name| get(&name));

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use mlua::debug::Debug;
-use mlua::{Function, Lua, Table, VmState};
+use mlua::{Function, Lua, RegistryKey, Table, VmState};
 
 /// Begins the names of the prelude's chunks.
 pub(super) const CHUNK: &str = "=[moonwire]";
@@ -42,9 +42,15 @@ pub(super) struct Watch {
 /// What belongs to the prelude.
 struct Own {
     /// `beat[1]` is another number for each piece of work of the scheduler's.
-    beat: Table,
+    beat: RegistryKey,
     /// The environment of all its functions, as an address.
     environment: usize,
+}
+
+impl Own {
+    fn beat(&self, lua: &Lua) -> mlua::Result<f64> {
+        lua.registry_value::<Table>(&self.beat)?.raw_get(1)
+    }
 }
 
 impl Watch {
@@ -67,15 +73,21 @@ impl Watch {
     }
 
     /// Begins to watch, if there is a limit.
-    pub(super) fn start(self: &Arc<Self>, lua: &Lua, beat: Table, environment: *const c_void) {
+    pub(super) fn start(
+        self: &Arc<Self>,
+        lua: &Lua,
+        beat: Table,
+        environment: *const c_void,
+    ) -> mlua::Result<()> {
         if !self.is_set() {
-            return;
+            return Ok(());
         }
+        let beat = lua.create_registry_value(beat)?;
         // It is started once, so it was not there.
         let _ = self.own.set(Own { beat, environment: environment as usize });
         let its = Arc::clone(self);
         lua.set_interrupt(move |lua| {
-            if its.is_late()
+            if its.is_late(lua)
                 && let Some(place) = its.place(lua)
             {
                 let late = Late { place, text: its.text() };
@@ -83,6 +95,7 @@ impl Watch {
             }
             Ok(VmState::Continue)
         });
+        Ok(())
     }
 
     /// The runtime runs scripts until the guard is dropped.
@@ -107,8 +120,8 @@ impl Watch {
     }
 
     /// Why the script has to stop, if it has to: for natives that may take long.
-    pub(super) fn check(&self) -> Result<(), String> {
-        if self.is_late() { Err(self.text()) } else { Ok(()) }
+    pub(super) fn check(&self, lua: &Lua) -> Result<(), String> {
+        if self.is_late(lua) { Err(self.text()) } else { Ok(()) }
     }
 
     fn text(&self) -> String {
@@ -121,7 +134,7 @@ impl Watch {
         time.as_secs() * 1_000_000_000 + u64::from(time.subsec_nanos())
     }
 
-    fn is_late(&self) -> bool {
+    fn is_late(&self, lua: &Lua) -> bool {
         let (true, Some(limit)) = (self.on.load(Relaxed), self.limit) else { return false };
         let now = self.now();
         let apart = u128::from(now - self.looked.load(Relaxed));
@@ -129,8 +142,7 @@ impl Watch {
             return false;
         }
         self.looked.store(now, Relaxed);
-        let beat = self.own.get().and_then(|own| own.beat.raw_get::<f64>(1).ok());
-        let beat = beat.unwrap_or_default().to_bits();
+        let beat = self.own.get().and_then(|own| own.beat(lua).ok()).unwrap_or_default().to_bits();
         if self.beat.swap(beat, Relaxed) != beat {
             self.began.store(now, Relaxed);
         }

@@ -123,12 +123,13 @@ fn it_is_so_in_the_vm_of_an_embedder() {
 #[test]
 fn nothing_is_looked_up_at_the_time_of_a_call() {
     let server = echo();
-    let scripts: [(&str, Vec<String>); 7] = [
+    let scripts: [(&str, Vec<String>); 8] = [
         (include_str!("scheduler.luau"), vec![]),
         (include_str!("globals.luau"), vec![]),
         (include_str!("debug.luau"), vec![]),
         (include_str!("http_service.luau"), vec![]),
         (include_str!("enums.luau"), vec![]),
+        (include_str!("signals.luau"), vec![server.url().to_owned()]),
         (include_str!("object.luau"), vec![server.url().to_owned()]),
         (include_str!("connect.luau"), vec![server.url().to_owned(), refused()]),
     ];
@@ -148,4 +149,55 @@ fn nothing_is_looked_up_at_the_time_of_a_call() {
         let values = args.into_iter().map(|a| Value::String(lua.create_string(a).unwrap()));
         rt.passes(script, values.collect::<moonwire::mlua::MultiValue>());
     }
+}
+
+/// Words of a line of code, without comments and texts; each with the characters around it.
+fn words(line: &str) -> Vec<(char, &str, char)> {
+    let line = line.split("--").next().unwrap();
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut all = Vec::new();
+    for (i, code) in line.split('"').enumerate().filter(|(i, _)| i % 2 == 0) {
+        let mut at = 0;
+        while let Some(start) = code[at..].find(is_word).map(|n| at + n) {
+            let end = code[start..].find(|c| !is_word(c)).map_or(code.len(), |n| start + n);
+            let before =
+                code[..start].chars().next_back().unwrap_or(if i == 0 { ' ' } else { '"' });
+            all.push((before, &code[start..end], code[end..].chars().next().unwrap_or(' ')));
+            at = end;
+        }
+    }
+    all
+}
+
+/// The same of the text, so that it holds for what no test calls: inside of a function, a name of the
+/// language's stands for a local of the file.
+#[test]
+fn the_prelude_takes_what_it_needs_when_it_is_loaded() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/luau/prelude");
+    let lua = Lua::new();
+    let globals: Vec<String> =
+        lua.globals().pairs::<String, Value>().map(|pair| pair.unwrap().0).collect();
+    let (mut files, mut uses) = (0, 0);
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        files += 1;
+        let top = text.lines().filter_map(|line| line.strip_prefix("local "));
+        let locals: Vec<&str> = top
+            .flat_map(|line| words(line.split('=').next().unwrap()))
+            .map(|(_, word, _)| word)
+            .collect();
+        for (i, line) in text.lines().enumerate().filter(|(_, line)| line.starts_with('\t')) {
+            for (before, word, after) in words(line) {
+                let field = before == '.' || before == ':';
+                let used = !field && (after == '.' || after == '(');
+                if used && globals.iter().any(|name| name == word) {
+                    uses += 1;
+                    let (path, n) = (path.display(), i + 1);
+                    assert!(locals.contains(&word), "{path}:{n}: {word} is looked up");
+                }
+            }
+        }
+    }
+    assert!(files >= 10 && uses > 50, "{files} files, {uses} uses");
 }

@@ -112,7 +112,7 @@ fn nothing_evades_it() {
 #[cfg(feature = "json")]
 fn json_looks_at_it_and_at_the_memory() {
     let run = |change: &dyn Fn(Options) -> Options, script: &str| {
-        let mut rt = Rt::with(Mode::Inline, |options| change(options));
+        let mut rt = Rt::with(Mode::Inline, change);
         rt.says(script, ())
     };
     // d13: sixty tables that stand for 2⁶⁰.
