@@ -69,7 +69,7 @@ both! {
         );
     }
 
-    // d07: with `running` as it was, the thread of a handler was had, and closed with what it served later.
+    // As with one of which `coroutine.running` was asked for (d07): it would be seen by the others.
     fn a_thread_that_was_given_an_environment_serves_no_other_handler(mode) {
         let server = echo();
         Rt::new(mode).passes(
@@ -91,12 +91,35 @@ both! {
     }
 }
 
+/// The text of an error value is made by a script's `__tostring`, which is called by the scheduler.
+#[test]
+fn the_thread_of_the_scheduler_is_not_to_be_had() {
+    let said = Rt::new(Mode::Inline).says(
+        r#"
+        local thread
+        task.spawn(error, setmetatable({}, { __tostring = function()
+            thread = coroutine.running()
+            for level = 0, 20 do
+                local source, f = debug.info(level, "sf")
+                if source == "[C]" and f and level > 0 then print(f == tostring) end
+            end
+            return "mine"
+        end }))
+        print(coroutine.status(thread))
+        task.wait()
+        print(coroutine.status(thread), (coroutine.close(thread)))
+        "#,
+        (),
+    );
+    assert_eq!(said, ["true", "error: mine", "dead", "dead true"]);
+}
+
 #[test]
 fn debug_and_environments() {
     Rt::new(Mode::Inline).passes(include_str!("debug.luau"), ());
 }
 
-/// d06 in the VM of an embedder, whose sandbox comes before, after, or never.
+/// In the VM of an embedder, whose sandbox comes before, after, or never.
 #[test]
 fn it_is_so_in_the_vm_of_an_embedder() {
     for (before, after) in [(false, false), (true, false), (false, true)] {

@@ -77,7 +77,7 @@ const EVASIONS: [(&str, &str); 30] = [
         "local function f() while true do end end setfenv(f, getfenv(task.wait)) f()",
     ),
     ("errors", "while true do pcall(error, 'x') end"),
-    ("defers", "while true do task.cancel(task.defer(print)) end"),
+    ("defers", "while true do task.cancel(task.defer(function() end)) end"),
     ("signals", "local c = game:GetService('HttpService') while true do c:GenerateGUID() end"),
     ("a long URL", "game:GetService('HttpService'):UrlEncode(string.rep('/', 3e8))"),
     (
@@ -194,6 +194,17 @@ fn it_touches_nothing_of_the_embedders() {
     runtime.spawn("script", "print('work') while true do end", ()).unwrap();
     assert_eq!(said.take(), ["work".to_owned(), format!("error: script:1: {LATE}")]);
     assert_eq!(runtime.step(Duration::ZERO).unwrap(), Progress::Done);
+}
+
+// It is asked for its text when it was raised, by the scheduler.
+#[test]
+fn an_error_value_that_computes_for_ever_ends() {
+    let said = hurried(Mode::Inline).says(
+        "task.delay(0, print, 'later')
+        error(setmetatable({}, { __tostring = function() while true do end end }))",
+        (),
+    );
+    assert_eq!(said, ["error: {}", "later"]);
 }
 
 #[test]
