@@ -79,7 +79,7 @@ const EVASIONS: [(&str, &str); 30] = [
     ("errors", "while true do pcall(error, 'x') end"),
     ("defers", "while true do task.cancel(task.defer(function() end)) end"),
     ("signals", "local c = game:GetService('HttpService') while true do c:GenerateGUID() end"),
-    ("a long URL", "game:GetService('HttpService'):UrlEncode(string.rep('/', 3e8))"),
+    ("a long URL", "game:GetService('HttpService'):UrlEncode(string.rep('/', 3e7))"),
     (
         "headers",
         "local h = table.create(4e6, 'x') while true do pcall(WebSocket.connect, 'ws://x', { Headers = h }) end",
