@@ -43,7 +43,8 @@ for standard input; ARGS reach the script as `...`.
   --deny-private          no address of this machine or its networks, whatever a name
                           resolves to; the server of --echo is excepted from both
   --memory MIB            memory of the script; what goes beyond ends the run
-  --time-limit S          time for which a thread may run without a pause
+  --time-limit S          time for which the script may run without a pause; what it
+                          spawns meanwhile counts, and what takes longer is raised at
   --connections N         connections at a time (8192)
   --max-message BYTES     bytes of a message, or of an event of an event stream, unless the
                           script says so itself (MaxMessageSize); K, M or G behind the

@@ -11,6 +11,7 @@ use mlua::{BString, Function, Lua, LuaString, Table, Value};
 
 use super::link::Link;
 use super::options::{Line, Options as Setup, Output};
+use super::watch::Watch;
 use crate::limits::Limits;
 use crate::net::{Ask, ConnId, Options, Reactor};
 use crate::proto::secret::shown_url;
@@ -33,6 +34,8 @@ pub(super) struct Host {
     pub(super) limits: Limits,
     pub(super) ping_interval: Option<Duration>,
     pub(super) secrets: Mutex<Option<super::secret::Source>>,
+    pub(super) watch: Arc<Watch>,
+    memory_limit: Option<usize>,
 }
 
 /// Nothing that can panic runs under these locks but the embedder's output and source of secrets;
@@ -54,11 +57,23 @@ impl Host {
             limits,
             secrets: Mutex::new(setup.secrets),
             ping_interval: setup.ping_interval,
+            watch: Watch::new(setup.time_limit),
+            memory_limit: setup.memory_limit,
         }
     }
 
     pub(super) fn say(&self, line: Line<'_>) {
+        let _embedder = self.watch.leave();
         lock(&self.output).line(line);
+    }
+
+    /// What a native that may take long asks now and then; `bytes` of its own are no memory of the VM
+    /// yet. An error says why the script has to stop.
+    pub(super) fn look(&self, lua: &Lua, bytes: usize) -> Result<(), String> {
+        if self.memory_limit.is_some_and(|limit| lua.used_memory().saturating_add(bytes) > limit) {
+            return Err("not enough memory".to_owned());
+        }
+        self.watch.check(lua)
     }
 
     /// Seconds since the start: the clock of the Luau side.
@@ -74,7 +89,10 @@ impl Host {
     /// Starts to open a connection, and with the first one the stand-in.
     pub(super) fn open(&self, ask: impl Into<Ask>) -> Result<ConnId, crate::Error> {
         let ask = ask.into();
+        // It asks the embedder's policy.
+        let embedder = self.watch.leave();
         let id = self.link.with(|r| r.open(ask))?;
+        drop(embedder);
         self.stand_by();
         Ok(id)
     }
@@ -133,6 +151,9 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, env: &Table) -> mlua::Result<
     table.set("hold_total", host.limits.hold_total)?;
     table.set("stream_clients", host.limits.stream_clients)?;
     table.set("send_queue", host.limits.send_queue)?;
+    table.set("watched", host.watch.is_set())?;
+    let its = Arc::clone(host);
+    table.set("late", lua.create_function(move |lua, ()| Ok(its.watch.check(lua).err()))?)?;
     clock(lua, host, &table)?;
     texts(lua, host, &table, env)?;
     objects(lua, host, &table)?;
@@ -264,8 +285,8 @@ fn objects(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
 
 fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     let its = Arc::clone(host);
-    let open = move |_: &Lua, (url, options): (LuaString, Value)| {
-        Ok(match open(&its, &url, &options) {
+    let open = move |lua: &Lua, (url, options): (LuaString, Value)| {
+        Ok(match open(lua, &its, &url, &options) {
             Ok(id) => (Some(id.to_bits()), None, false),
             Err(Refused::Url(text)) => (None, Some(text), false),
             Err(Refused::Options(text)) => (None, Some(text), true),
@@ -367,7 +388,7 @@ enum Refused {
     Options(String),
 }
 
-fn open(host: &Host, url: &LuaString, options: &Value) -> Result<ConnId, Refused> {
+fn open(lua: &Lua, host: &Host, url: &LuaString, options: &Value) -> Result<ConnId, Refused> {
     let url = url.to_string_lossy();
     let plain = Options::new(&url).map_err(|e| Refused::Url(e.to_string()))?;
     let mut wanted = Wanted {
@@ -380,7 +401,7 @@ fn open(host: &Host, url: &LuaString, options: &Value) -> Result<ConnId, Refused
         Value::Table(table) => {
             for pair in table.pairs::<Value, Value>() {
                 let (key, value) = pair.map_err(|e| Refused::Options(e.to_string()))?;
-                wanted = wanted.set(host, &key, &value).map_err(Refused::Options)?;
+                wanted = wanted.set(lua, host, &key, &value).map_err(Refused::Options)?;
             }
         }
         other => {
@@ -400,6 +421,9 @@ fn open(host: &Host, url: &LuaString, options: &Value) -> Result<ConnId, Refused
     Ok(id)
 }
 
+/// So many entries of a script's table pass between two looks at the time limit.
+const LOOK: usize = 256;
+
 /// The options of `connect`, as far as they are read.
 struct Wanted {
     options: Options,
@@ -408,7 +432,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn set(mut self, host: &Host, key: &Value, value: &Value) -> Result<Wanted, String> {
+    fn set(mut self, lua: &Lua, host: &Host, key: &Value, value: &Value) -> Result<Wanted, String> {
         let key = match key {
             Value::String(key) => key.to_string_lossy(),
             other => {
@@ -420,6 +444,9 @@ impl Wanted {
             ("Headers", Value::Table(headers)) => {
                 let mut fields = Vec::new();
                 for pair in headers.pairs::<Value, Value>() {
+                    if fields.len().is_multiple_of(LOOK) {
+                        host.watch.check(lua)?;
+                    }
                     let (name, value) = pair.map_err(|e| e.to_string())?;
                     fields.push((text("Headers", &name)?, text("Headers", &value)?));
                 }
@@ -435,7 +462,14 @@ impl Wanted {
                 self.options = self.options.protocol(&name).map_err(refused)?;
             }
             ("Protocols", Value::Table(names)) => {
-                if names.pairs::<Value, Value>().count() != names.raw_len() {
+                let mut count: usize = 0;
+                for _ in names.pairs::<Value, Value>() {
+                    if count.is_multiple_of(LOOK) {
+                        host.watch.check(lua)?;
+                    }
+                    count += 1;
+                }
+                if count != names.raw_len() {
                     return Err("option Protocols: a list of names expected".into());
                 }
                 for name in names.sequence_values::<Value>() {

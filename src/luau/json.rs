@@ -4,6 +4,7 @@
 //! Tables are read raw, so no script runs meanwhile. No more Luau values are held at a time than
 //! the nesting is deep, since what Rust can hold of them is bounded.
 
+use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::fmt;
 
@@ -18,6 +19,41 @@ const DEEPEST: usize = 127;
 /// Whole numbers up to here are written as such: each of them is a double.
 const WHOLE: f64 = 9_007_199_254_740_992.0;
 
+/// Asked now and then whether to go on; the number is of bytes that were made. An error says why not,
+/// and is what is given then.
+pub(super) type Look<'a> = &'a dyn Fn(usize) -> Result<(), String>;
+
+/// So many values pass between two looks.
+const LOOK: u32 = 256;
+
+/// Looks now and then.
+struct Lookout<'a> {
+    look: Look<'a>,
+    steps: Cell<u32>,
+    /// Why it has ended.
+    stopped: RefCell<Option<String>>,
+}
+
+impl<'a> Lookout<'a> {
+    fn new(look: Look<'a>) -> Lookout<'a> {
+        Lookout { look, steps: Cell::new(0), stopped: RefCell::new(None) }
+    }
+
+    /// Another value; an error has to end all of it.
+    fn step(&self, bytes: usize) -> Result<(), String> {
+        self.steps.set(self.steps.get().wrapping_add(1));
+        if !self.steps.get().is_multiple_of(LOOK) {
+            return Ok(());
+        }
+        (self.look)(bytes).inspect_err(|why| *self.stopped.borrow_mut() = Some(why.clone()))
+    }
+
+    /// Why it has ended: what the look said, or else what was wrong.
+    fn or(self, problem: String) -> String {
+        self.stopped.into_inner().unwrap_or(problem)
+    }
+}
+
 /// A value as JSON: at most `depth` tables inside each other, about `most` bytes in all. (Tables
 /// that share tables can stand for more text than any memory holds.)
 pub(super) fn encode(
@@ -25,11 +61,14 @@ pub(super) fn encode(
     value: &Value,
     depth: usize,
     most: usize,
+    look: Look<'_>,
 ) -> Result<Vec<u8>, String> {
-    let (out, parents) = (Vec::new(), Vec::new());
-    let mut encoder = Encoder { lua, out, parents, depth: depth.min(DEEPEST), most };
-    encoder.value(value).map_err(|problem| problem.to_string())?;
-    Ok(encoder.out)
+    let (out, parents, lookout) = (Vec::new(), Vec::new(), Lookout::new(look));
+    let mut encoder = Encoder { lua, out, parents, depth: depth.min(DEEPEST), most, lookout };
+    match encoder.value(value) {
+        Ok(()) => Ok(encoder.out),
+        Err(problem) => Err(encoder.lookout.or(problem.to_string())),
+    }
 }
 
 struct Encoder<'a> {
@@ -39,6 +78,7 @@ struct Encoder<'a> {
     parents: Vec<*const c_void>,
     depth: usize,
     most: usize,
+    lookout: Lookout<'a>,
 }
 
 /// Why something cannot be encoded, and where it is: steps from the inside out.
@@ -56,6 +96,7 @@ struct Key {
 
 impl Encoder<'_> {
     fn value(&mut self, value: &Value) -> Result<(), Problem> {
+        self.lookout.step(self.out.len())?;
         match value {
             Value::Nil => self.push("null"),
             Value::Boolean(true) => self.push("true"),
@@ -147,7 +188,10 @@ impl Encoder<'_> {
     fn keys(&self, table: &Table) -> Result<Vec<Key>, Problem> {
         let (mut keys, mut problem) = (Vec::new(), None);
         let all = table.for_each(|key: Value, _: Value| {
-            match Key::new(self.lua, key) {
+            if problem.is_some() {
+                return Ok(());
+            }
+            match self.lookout.step(self.out.len()).and_then(|()| Key::new(self.lua, key)) {
                 Ok(key) => keys.push(key),
                 Err(text) => problem = problem.take().or(Some(text)),
             }
@@ -244,12 +288,19 @@ fn type_name(value: &Value) -> String {
 }
 
 /// The value of a JSON text; at most `depth` arrays and objects inside each other.
-pub(super) fn decode(lua: &Lua, text: &[u8], depth: usize) -> Result<Value, String> {
+pub(super) fn decode(
+    lua: &Lua,
+    text: &[u8],
+    depth: usize,
+    look: Look<'_>,
+) -> Result<Value, String> {
     let depth = depth.min(DEEPEST);
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let value = Decoder { lua, depth, left: depth }.deserialize(&mut reader);
+    let lookout = Lookout::new(look);
+    let decoder = Decoder { lua, depth, left: depth, lookout: &lookout };
+    let value = decoder.deserialize(&mut reader);
     let value = value.and_then(|value| reader.end().map(|()| value));
-    value.map_err(|e| format!("Can't parse JSON: {e}"))
+    value.map_err(|e| lookout.or(format!("Can't parse JSON: {e}")))
 }
 
 /// Makes one value.
@@ -259,6 +310,7 @@ struct Decoder<'a> {
     depth: usize,
     /// How many more arrays and objects it may be inside of.
     left: usize,
+    lookout: &'a Lookout<'a>,
 }
 
 impl Decoder<'_> {
@@ -274,6 +326,7 @@ impl<'de> DeserializeSeed<'de> for Decoder<'_> {
     type Value = Value;
 
     fn deserialize<D: serde_core::Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
+        self.lookout.step(0).map_err(D::Error::custom)?;
         reader.deserialize_any(self)
     }
 }
@@ -337,6 +390,10 @@ impl<'de> Visitor<'de> for Decoder<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn free(_: usize) -> Result<(), String> {
+        Ok(())
+    }
 
     /// xorshift64: the same values in each run.
     struct Dice(u64);
@@ -413,11 +470,11 @@ mod tests {
         let (lua, mut dice) = (Lua::new(), Dice(0x9E37_79B9_7F4A_7C15));
         for i in 0..3000 {
             let value = dice.value(&lua, 4);
-            let text = encode(&lua, &value, 100, usize::MAX).unwrap();
+            let text = encode(&lua, &value, 100, usize::MAX, &free).unwrap();
             let shown = String::from_utf8_lossy(&text);
-            let back = decode(&lua, &text, 100).unwrap();
+            let back = decode(&lua, &text, 100, &free).unwrap();
             assert!(same(&value, &back), "{i}: {shown}");
-            assert_eq!(encode(&lua, &back, 100, usize::MAX).unwrap(), text, "{i}: {shown}");
+            assert_eq!(encode(&lua, &back, 100, usize::MAX, &free).unwrap(), text, "{i}: {shown}");
         }
     }
 
@@ -427,12 +484,12 @@ mod tests {
         let (lua, mut dice) = (Lua::new(), Dice(0xD1B5_4A32_D192_ED03));
         for _ in 0..2000 {
             let value = dice.value(&lua, 3);
-            let mut text = encode(&lua, &value, 100, usize::MAX).unwrap();
+            let mut text = encode(&lua, &value, 100, usize::MAX, &free).unwrap();
             for _ in 0..=dice.below(3) {
                 let at = dice.below(text.len() as u64) as usize;
                 text[at] = ODD[dice.below(ODD.len() as u64) as usize];
             }
-            if let Err(problem) = decode(&lua, &text, 100) {
+            if let Err(problem) = decode(&lua, &text, 100, &free) {
                 assert!(problem.contains(" at line "), "{problem}");
             }
         }
@@ -442,7 +499,7 @@ mod tests {
     fn tables_that_share_tables_end_at_the_bound() {
         let lua = Lua::new();
         let shared = lua.load("local t = {} for i = 1, 90 do t = { t, t } end return t");
-        let problem = encode(&lua, &shared.eval().unwrap(), 100, 10_000).unwrap_err();
+        let problem = encode(&lua, &shared.eval().unwrap(), 100, 10_000, &free).unwrap_err();
         assert!(problem.starts_with("cannot encode more than 10000 bytes"), "{problem}");
     }
 
@@ -450,10 +507,13 @@ mod tests {
     fn no_limit_goes_deeper_than_the_parser() {
         let lua = Lua::new();
         let nested = |n| ["[".repeat(n), "]".repeat(n)].concat();
-        let value = decode(&lua, nested(127).as_bytes(), usize::MAX).unwrap();
-        assert_eq!(encode(&lua, &value, usize::MAX, usize::MAX).unwrap(), nested(127).as_bytes());
-        let problem = decode(&lua, nested(128).as_bytes(), usize::MAX).unwrap_err();
+        let value = decode(&lua, nested(127).as_bytes(), usize::MAX, &free).unwrap();
+        assert_eq!(
+            encode(&lua, &value, usize::MAX, usize::MAX, &free).unwrap(),
+            nested(127).as_bytes()
+        );
+        let problem = decode(&lua, nested(128).as_bytes(), usize::MAX, &free).unwrap_err();
         assert_eq!(problem, "Can't parse JSON: recursion limit exceeded at line 1 column 128");
-        assert!(decode(&lua, b"{}", 0).is_err() && decode(&lua, b"1", 0).is_ok());
+        assert!(decode(&lua, b"{}", 0, &free).is_err() && decode(&lua, b"1", 0, &free).is_ok());
     }
 }

@@ -7,7 +7,7 @@ use super::secret::Source;
 use crate::net::Config;
 
 /// The globals that are set.
-pub const GLOBALS: [&str; 17] = [
+pub const GLOBALS: [&str; 20] = [
     "WebSocket",
     "websocket",
     "task",
@@ -25,6 +25,9 @@ pub const GLOBALS: [&str; 17] = [
     "shared",
     "game",
     "Enum",
+    "debug",
+    "getfenv",
+    "setfenv",
 ];
 
 /// Something a script says, or that is said about it.
@@ -172,16 +175,23 @@ impl Options {
     }
 
     /// Memory of the whole VM in bytes; `None`, the default: any. Luau does not collect garbage
-    /// early to stay below it, so leave room. What goes beyond raises `not enough memory` in the
+    /// early to stay below it, so leave room. The text that `JSONEncode` makes counts, too. What goes beyond raises `not enough memory` in the
     /// script, or ends [`super::Runtime::run`] with an error.
     pub fn memory_limit(mut self, bytes: Option<usize>) -> Options {
         self.memory_limit = bytes;
         self
     }
 
-    /// Time for which a thread may run without a pause; `None`, the default: any. What takes
-    /// longer is raised at, again and again until it ends. Sets the VM's interrupt, which costs
-    /// every loop of a script a little. A call of the standard library is not interrupted.
+    /// Time for which a script may run without a pause; `None`, the default: any. It counts from
+    /// where the runtime calls or resumes the script, and what that resumes, spawns or requires runs
+    /// on the same time. What takes longer is raised at with its place, again and again until it
+    /// ends: at the latest 10 ms, and a call of the language's library, after the limit. (The value
+    /// that a script can catch is no string; `tostring` gives its text.)
+    ///
+    /// Sets the VM's interrupt, which looks at the clock: that costs each loop and call of a script
+    /// some 50 ns. Lua that the embedder calls itself is not touched, nor what its output, policy
+    /// and source of secrets call; a function of the embedder's that a script calls runs on the
+    /// script's time.
     pub fn time_limit(mut self, limit: Option<Duration>) -> Options {
         self.time_limit = limit;
         self

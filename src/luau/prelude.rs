@@ -8,7 +8,7 @@ use mlua::{Function, Lua, Table, Value};
 
 use super::feed::Feed;
 use super::host::{self, Host};
-use super::watch::CHUNK;
+use super::watch::{CHUNK, is_in};
 use super::{streams, values};
 
 /// The functions of the Luau side that Rust calls.
@@ -19,8 +19,8 @@ pub(super) struct Prelude {
     pub(super) round_with: Function,
     pub(super) feed: Feed,
     pub(super) dropped: Function,
-    /// How many times a thread was resumed.
-    pub(super) beat: Table,
+    /// That of all its functions: empty, and out of reach of scripts.
+    pub(super) environment: Table,
     /// Type → tables whose keys are its members.
     pub(super) members: Table,
 }
@@ -31,15 +31,21 @@ impl Prelude {
         lua: &Lua,
         host: &Arc<Host>,
         env: &Table,
-        watched: bool,
         plain: bool,
     ) -> mlua::Result<(Prelude, Table)> {
         let natives = host::natives(lua, host, env)?;
-        natives.set("watched", watched)?;
         natives.set("plain", plain)?;
         values::natives(lua, host, &natives)?;
         streams::natives(lua, host, &natives)?;
         let own = own_globals(lua)?;
+        let environment = own.to_pointer() as usize;
+        // mlua's `require`, which all scripts share as well, is written in Luau.
+        let require: Value = lua.globals().get("require")?;
+        let require = require.as_function().map(|f| f.to_pointer() as usize);
+        let is_own = move |_: &Lua, f: Function| {
+            Ok(is_in(&f, environment) || require == Some(f.to_pointer() as usize))
+        };
+        natives.set("is_own", lua.create_function(is_own)?)?;
         let chunk = |name: &str, text: &'static str| {
             // Level 2 inlines local functions, which `error` with a level would miss.
             let inlines = matches!(name, "timers" | "scheduler" | "connections");
@@ -66,8 +72,18 @@ impl Prelude {
         let streams: Table = chunk("web_stream_client", client)?.call(parts)?;
         let http: Table = chunk("http_service", include_str!("prelude/http_service.luau"))?
             .call((&natives, &streams))?;
+        let inspect: Table =
+            chunk("inspect", include_str!("prelude/inspect.luau"))?.call((&natives, &scheduler))?;
         let globals: Table = chunk("globals", include_str!("prelude/globals.luau"))?
-            .call((&natives, &task, &websocket, &enums, &http))?;
+            .call((&natives, &task, &websocket, &enums, &http, &inspect))?;
+        // All have taken what they need: what is looked up later is nothing.
+        own.set_readonly(false);
+        own.clear()?;
+        own.set_readonly(true);
+        // Clearing has ended it; without it, calls of the language's functions are slow.
+        own.set_safeenv(true);
+        let beat: Table = scheduler.get("beat")?;
+        host.watch.start(lua, beat, own.to_pointer())?;
         let members = lua.create_table()?;
         for part in [&signal, &websocket, &enums, &streams, &http] {
             for pair in part.get::<Table>("members")?.pairs::<Value, Value>() {
@@ -76,7 +92,7 @@ impl Prelude {
             }
         }
         let prelude = Prelude {
-            beat: scheduler.get("beat")?,
+            environment: own,
             members,
             main: scheduler.get("main")?,
             step: scheduler.get("step")?,
@@ -92,15 +108,17 @@ impl Prelude {
 /// What the Luau side takes from the language: copies, since a script may change its globals, and
 /// where there is no sandbox the libraries, too.
 fn own_globals(lua: &Lua) -> mlua::Result<Table> {
-    const NAMES: [&str; 16] = [
+    const NAMES: [&str; 18] = [
         "buffer",
         "coroutine",
         "debug",
         "error",
+        "getfenv",
         "math",
         "next",
         "pcall",
         "select",
+        "setfenv",
         "setmetatable",
         "string",
         "table",

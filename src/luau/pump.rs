@@ -13,7 +13,6 @@ use super::link::Link;
 use super::options::{GLOBALS, Line, Options};
 use super::prelude::Prelude;
 use super::stopper::{Closing, Left, Stopper};
-use super::watch;
 use crate::net::{Batch, Client, Closed, Event, Events, Owner, after, earlier};
 
 /// A Luau VM with the script APIs, and the reactor behind them.
@@ -107,20 +106,18 @@ impl Runtime {
         };
         let without = std::mem::take(&mut options.without);
         let (stand_in, exit_timeout) = (options.stand_in, options.exit_timeout);
-        let (memory, time) = (options.memory_limit, options.time_limit);
+        let memory = options.memory_limit;
         let plain = options.plain;
         let host = Arc::new(Host::new(link.clone(), limits, options));
         let env = lua.globals();
-        let (prelude, globals) = Prelude::load(&lua, &host, &env, time.is_some(), plain)?;
-        if let Some(limit) = time {
-            watch::watch(&lua, prelude.beat.clone(), limit);
-        }
+        let (prelude, globals) = Prelude::load(&lua, &host, &env, plain)?;
         if let Some(bytes) = memory {
             lua.set_memory_limit(bytes)?;
         }
         let wanted = |name: &str| !without.iter().any(|w| w == name);
         for name in GLOBALS.into_iter().filter(|name| wanted(name)) {
             env.set(name, globals.get::<Value>(name)?)?;
+            cover(&env, name, globals.get(name)?)?;
         }
         let shared = if wanted("shared") { Some(globals.get("shared")?) } else { None };
         Ok(Runtime {
@@ -170,6 +167,7 @@ impl Runtime {
         let thread = self.lua.create_thread(function)?;
         let mut args = args.into_lua_multi(&self.lua)?;
         args.push_front(Value::Thread(thread));
+        let _watched = self.host.watch.enter();
         self.prelude.main.call::<()>(args)?;
         self.host.link.flush();
         Ok(())
@@ -192,6 +190,12 @@ impl Runtime {
             all.insert(name, keys);
         }
         Ok(all)
+    }
+
+    /// The environment of the prelude's functions, for the test that none of them looks there.
+    #[doc(hidden)]
+    pub fn environment(&self) -> &Table {
+        &self.prelude.environment
     }
 
     /// Bytes that scripts have sent and that did not leave, where no script was told: after `Close`,
@@ -322,6 +326,7 @@ impl Runtime {
 
     /// Works off what is ready.
     fn advance(&mut self, end: Option<Instant>) -> Result<Progress, Error> {
+        let _watched = self.host.watch.enter();
         if self.stopper.is_stopped() {
             return Ok(Progress::Stopped);
         }
@@ -441,6 +446,22 @@ impl Runtime {
         }
         Ok(())
     }
+}
+
+/// Where a sandbox has put a table before that of the globals, which scripts reach by its metatable:
+/// a global that is replaced is replaced there, too.
+fn cover(env: &Table, name: &str, value: Value) -> mlua::Result<()> {
+    let Some(Value::Table(base)) = env.metatable().map(|m| m.raw_get("__index")).transpose()?
+    else {
+        return Ok(());
+    };
+    if !base.is_readonly() || base.raw_get::<Value>(name)?.is_nil() {
+        return Ok(());
+    }
+    base.set_readonly(false);
+    let done = base.raw_set(name, value);
+    base.set_readonly(true);
+    done
 }
 
 /// How the Luau side stands, in the bits of `connections.luau`.

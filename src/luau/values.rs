@@ -7,7 +7,6 @@ use mlua::{Lua, LuaString, Table, Value};
 
 use super::host::{Host, define, lock};
 use super::{json, secret};
-use crate::limits::Limits;
 
 /// A userdata that says nothing itself; the prelude knows which is which.
 struct Enums;
@@ -27,25 +26,32 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Resul
     table.set("enum_item", lua.create_function(|lua, ()| lua.create_any_userdata(EnumItem))?)?;
     table.set("instance", lua.create_function(|lua, ()| lua.create_any_userdata(Instance))?)?;
     let its = Arc::clone(host);
-    secret::natives(lua, table, move |name| lock(&its.secrets).as_ref()?(name))?;
+    secret::natives(lua, table, move |name| {
+        let _embedder = its.watch.leave();
+        lock(&its.secrets).as_ref()?(name)
+    })?;
     let its = Arc::clone(host);
     let guid = move |_: &Lua, ()| Ok(guid(its.link.with(|r| r.random())));
     table.set("guid", lua.create_function(guid)?)?;
-    texts(lua, &host.limits, table)
+    texts(lua, host, table)
 }
 
 /// JSON: the result, or nothing and what is wrong.
-fn texts(lua: &Lua, limits: &Limits, table: &Table) -> mlua::Result<()> {
+fn texts(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     // A text is made to be sent, so it is bounded as a message is.
-    let (depth, most) = (limits.json_depth, limits.message);
+    let (depth, most) = (host.limits.json_depth, host.limits.message);
+    let its = Arc::clone(host);
     let encode = move |lua: &Lua, value: Value| {
-        let text = json::encode(lua, &value, depth, most);
+        let look = |bytes: usize| its.look(lua, bytes);
+        let text = json::encode(lua, &value, depth, most, &look);
         let text = text.and_then(|text| lua.create_string(text).map_err(|e| e.to_string()));
         Ok(text.map_or_else(|problem| (None, Some(problem)), |text| (Some(text), None)))
     };
     table.set("json_encode", lua.create_function(encode)?)?;
+    let its = Arc::clone(host);
     let decode = move |lua: &Lua, text: LuaString| {
-        let value = json::decode(lua, &text.as_bytes(), depth);
+        let look = |bytes: usize| its.look(lua, bytes);
+        let value = json::decode(lua, &text.as_bytes(), depth, &look);
         Ok(value.map_or_else(|problem| (Value::Nil, Some(problem)), |value| (value, None)))
     };
     table.set("json_decode", lua.create_function(decode)?)

@@ -1,48 +1,210 @@
 //! Stops a script that runs for too long without a pause.
+//!
+//! What counts is the time since the scheduler has called or resumed a script: what that resumes or
+//! spawns itself runs on the same time, however often. The clock is read at every safepoint, since
+//! between two of them there may be a call of a library that takes as long as it likes. Watched is
+//! only what the runtime itself runs ([`Watch::enter`]): what an embedder calls, or has called by its
+//! output or source of secrets ([`Watch::leave`]), is the embedder's. Functions of the prelude are
+//! told apart by their environment, which no script can get; never by a name, which it can choose.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::ffi::c_void;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use mlua::{Lua, Table, VmState};
-
-use super::host::lock;
+use mlua::debug::Debug;
+use mlua::{Function, Lua, RegistryKey, Table, VmState};
 
 /// Begins the names of the prelude's chunks.
 pub(super) const CHUNK: &str = "=[moonwire]";
 
-/// So many safepoints pass between two looks at the clock, which costs more than they do.
-const LOOK: u32 = 256;
+/// So often, at least, it is looked whether the scheduler has gone on to something else; so much
+/// later than at the limit a script is stopped at the latest, but for a call of a library.
+const LATEST: Duration = Duration::from_millis(10);
 
-/// Watches the scheduler's count of resumptions (`beat[1]`): one that stays the same for longer
-/// than `limit` is raised at, at every safepoint until it changes.
-pub(super) fn watch(lua: &Lua, beat: Table, limit: Duration) {
-    let (calls, over) = (AtomicU32::new(0), AtomicBool::new(false));
-    let seen = Mutex::new((f64::NAN, Instant::now()));
-    lua.set_interrupt(move |lua| {
-        let due = calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOK);
-        if !due && !over.load(Ordering::Relaxed) {
-            return Ok(VmState::Continue);
-        }
-        let now: f64 = beat.raw_get(1)?;
-        let mut seen = lock(&seen);
-        if seen.0 != now {
-            *seen = (now, Instant::now());
-        }
-        let late = seen.1.elapsed() > limit;
-        over.store(late, Ordering::Relaxed);
-        if late && !in_prelude(lua) {
-            let text = format!("the script ran for more than {limit:?} without a pause");
-            return Err(mlua::Error::runtime(text));
-        }
-        Ok(VmState::Continue)
-    });
+/// The watch over the scripts of a VM. Only the VM's thread uses it.
+pub(super) struct Watch {
+    limit: Option<Duration>,
+    epoch: Instant,
+    own: OnceLock<Own>,
+    /// Whether the runtime runs scripts.
+    on: AtomicBool,
+    /// Whether the limit was exceeded at the last look.
+    late: AtomicBool,
+    /// Nanoseconds since `epoch`: when the script that runs has begun, and the last look.
+    began: AtomicU64,
+    looked: AtomicU64,
+    /// The scheduler's count at the last look, as bits of a double.
+    beat: AtomicU64,
 }
 
-/// Whether the code that runs is our own, which a raise in the middle could leave half done.
-fn in_prelude(lua: &Lua) -> bool {
-    let own = |debug: &mlua::debug::Debug<'_>| {
-        debug.source().source.is_some_and(|source| source.starts_with(CHUNK))
-    };
-    lua.inspect_stack(0, own).unwrap_or(true)
+/// What belongs to the prelude.
+struct Own {
+    /// `beat[1]` is another number for each piece of work of the scheduler's.
+    beat: RegistryKey,
+    /// The environment of all its functions, as an address.
+    environment: usize,
 }
+
+impl Own {
+    fn beat(&self, lua: &Lua) -> mlua::Result<f64> {
+        lua.registry_value::<Table>(&self.beat)?.raw_get(1)
+    }
+}
+
+impl Watch {
+    pub(super) fn new(limit: Option<Duration>) -> Arc<Watch> {
+        Arc::new(Watch {
+            limit,
+            epoch: Instant::now(),
+            own: OnceLock::new(),
+            on: AtomicBool::new(false),
+            late: AtomicBool::new(false),
+            began: AtomicU64::new(0),
+            looked: AtomicU64::new(0),
+            beat: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether there is a limit.
+    pub(super) fn is_set(&self) -> bool {
+        self.limit.is_some()
+    }
+
+    /// Begins to watch, if there is a limit.
+    pub(super) fn start(
+        self: &Arc<Self>,
+        lua: &Lua,
+        beat: Table,
+        environment: *const c_void,
+    ) -> mlua::Result<()> {
+        if !self.is_set() {
+            return Ok(());
+        }
+        let beat = lua.create_registry_value(beat)?;
+        // It is started once, so it was not there.
+        let _ = self.own.set(Own { beat, environment: environment as usize });
+        let its = Arc::clone(self);
+        lua.set_interrupt(move |lua| {
+            if its.is_late(lua)
+                && let Some(place) = its.place(lua)
+            {
+                let late = Late { place, text: its.text() };
+                return Err(mlua::Error::external(late));
+            }
+            Ok(VmState::Continue)
+        });
+        Ok(())
+    }
+
+    /// The runtime runs scripts until the guard is dropped.
+    pub(super) fn enter(self: &Arc<Self>) -> Option<Guard> {
+        let guard = self.turn(true);
+        if guard.is_some() {
+            let now = self.now();
+            self.began.store(now, Relaxed);
+            self.looked.store(now, Relaxed);
+            self.late.store(false, Relaxed);
+        }
+        guard
+    }
+
+    /// Until the guard is dropped, code of the embedder's runs, which may use the VM.
+    pub(super) fn leave(self: &Arc<Self>) -> Option<Guard> {
+        self.turn(false)
+    }
+
+    fn turn(self: &Arc<Self>, on: bool) -> Option<Guard> {
+        self.is_set().then(|| Guard { was: self.on.swap(on, Relaxed), watch: Arc::clone(self) })
+    }
+
+    /// Why the script has to stop, if it has to: for natives that may take long.
+    pub(super) fn check(&self, lua: &Lua) -> Result<(), String> {
+        if self.is_late(lua) { Err(self.text()) } else { Ok(()) }
+    }
+
+    fn text(&self) -> String {
+        let limit = self.limit.unwrap_or_default();
+        format!("the script ran for more than {limit:?} without a pause")
+    }
+
+    fn now(&self) -> u64 {
+        let time = self.epoch.elapsed();
+        time.as_secs() * 1_000_000_000 + u64::from(time.subsec_nanos())
+    }
+
+    fn is_late(&self, lua: &Lua) -> bool {
+        let (true, Some(limit)) = (self.on.load(Relaxed), self.limit) else { return false };
+        let now = self.now();
+        let apart = u128::from(now - self.looked.load(Relaxed));
+        if apart < LATEST.min(limit / 8).as_nanos() && !self.late.load(Relaxed) {
+            return false;
+        }
+        self.looked.store(now, Relaxed);
+        let beat = self.own.get().and_then(|own| own.beat(lua).ok()).unwrap_or_default().to_bits();
+        if self.beat.swap(beat, Relaxed) != beat {
+            self.began.store(now, Relaxed);
+        }
+        let late = u128::from(now - self.began.load(Relaxed)) > limit.as_nanos();
+        self.late.store(late, Relaxed);
+        late
+    }
+
+    /// Where the script is, to stand before an error; `None` while a function of the prelude runs,
+    /// which a raise in the middle could leave half done.
+    fn place(&self, lua: &Lua) -> Option<String> {
+        // A C function is whose it was called by.
+        let frame = |debug: &Debug<'_>| {
+            let source = debug.source();
+            if source.what == "C" {
+                return None;
+            }
+            let line = debug.current_line().unwrap_or_default();
+            let place = format!("{}:{line}: ", source.short_src.unwrap_or_default());
+            Some((debug.function(), place))
+        };
+        let mut level = 0;
+        while let Some(frame) = lua.inspect_stack(level, frame) {
+            if let Some((function, place)) = frame {
+                let own = self.own.get().is_some_and(|own| is_in(&function, own.environment));
+                return (!own).then_some(place);
+            }
+            level += 1;
+        }
+        // A thread of C functions alone is a script's.
+        Some(String::new())
+    }
+}
+
+/// Whether a function has the environment of that address.
+pub(super) fn is_in(function: &Function, environment: usize) -> bool {
+    function.environment().is_some_and(|env| env.to_pointer() as usize == environment)
+}
+
+/// Goes back to what was before.
+pub(super) struct Guard {
+    watch: Arc<Watch>,
+    was: bool,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.watch.on.store(self.was, Relaxed);
+    }
+}
+
+/// What is raised.
+#[derive(Debug)]
+struct Late {
+    place: String,
+    text: String,
+}
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.place, self.text)
+    }
+}
+
+impl std::error::Error for Late {}

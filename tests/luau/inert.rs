@@ -1,0 +1,226 @@
+//! What scripts reach is inert: no token, no table that others share and that can be written, no
+//! environment that matters (LUAU_API §7).
+
+use moonwire::luau::{Options, Runtime, install};
+use moonwire::mlua::{Function, Lua, Table, Value};
+
+use super::support::{Mode, Rt, Said, echo, refused};
+
+const WALK: &str = include_str!("inert.luau");
+
+/// Type of userdata → names of its members.
+fn members(runtime: &Runtime) -> Table {
+    let lua = runtime.lua();
+    let all = lua.create_table().unwrap();
+    for (name, members) in runtime.members().unwrap() {
+        let names = lua.create_table().unwrap();
+        for member in members {
+            names.set(member, true).unwrap();
+        }
+        all.set(name, names).unwrap();
+    }
+    all
+}
+
+both! {
+    fn everything_in_reach_is_inert(mode) {
+        let server = echo();
+        let mut rt = Rt::new(mode);
+        let members = members(&rt.runtime);
+        rt.passes(WALK, (server.url(), members, true));
+    }
+
+    fn a_time_limit_puts_nothing_more_in_reach(mode) {
+        let server = echo();
+        let limit = std::time::Duration::from_secs(60);
+        let mut rt = Rt::with(mode, |options| options.time_limit(Some(limit)));
+        let members = members(&rt.runtime);
+        rt.passes(WALK, (server.url(), members, true));
+    }
+
+    // d01: whoever yielded what `serve` yields was taken for the thread that waits for the next handler.
+    fn no_thread_is_given_the_handlers_of_others(mode) {
+        let server = echo();
+        Rt::new(mode).passes(
+            r##"
+            local ws, victim = WebSocket.connect((...)), WebSocket.connect((...))
+            local got = {}
+            victim.OnMessage:Connect(function(m) got[#got + 1] = m end)
+            ws.OnMessage:Once(function()
+                for level = 0, 50 do
+                    local f, s = debug.info(level, "fs")
+                    if f and s == "[C]" and level > 0 then
+                        error("a function of the prelude at level " .. level)
+                    end
+                end
+                for _ = 1, 10 do
+                    eq(select("#", coroutine.yield()), 0)
+                end
+            end)
+            ws:Send("x")
+            task.wait(0.05)
+            for i = 1, 3 do victim:Send(i) end
+            until_true(function() return #got == 3 end)
+            eq(table.concat(got, " "), "1 2 3")
+            ws:Close() victim:Close()
+            done()
+            "##,
+            server.url(),
+        );
+    }
+
+    // As with one of which `coroutine.running` was asked for (d07): it would be seen by the others.
+    fn a_thread_that_was_given_an_environment_serves_no_other_handler(mode) {
+        let server = echo();
+        Rt::new(mode).passes(
+            r#"
+            local ws, globals = WebSocket.connect((...)), getfenv()
+            local n = 0
+            ws.OnMessage:Connect(function(m)
+                eq(getfenv(0), globals)
+                n += 1
+                if n == 2 then setfenv(0, {}) end
+            end)
+            for i = 1, 5 do ws:Send(i) end
+            until_true(function() return n == 5 end)
+            ws:Close()
+            done()
+            "#,
+            server.url(),
+        );
+    }
+}
+
+/// The text of an error value is made by a script's `__tostring`, which is called by the scheduler.
+#[test]
+fn the_thread_of_the_scheduler_is_not_to_be_had() {
+    let said = Rt::new(Mode::Inline).says(
+        r#"
+        local thread
+        task.spawn(error, setmetatable({}, { __tostring = function()
+            thread = coroutine.running()
+            for level = 0, 20 do
+                local source, f = debug.info(level, "sf")
+                if source == "[C]" and f and level > 0 then print(f == tostring) end
+            end
+            return "mine"
+        end }))
+        print(coroutine.status(thread))
+        task.wait()
+        print(coroutine.status(thread), (coroutine.close(thread)))
+        "#,
+        (),
+    );
+    assert_eq!(said, ["true", "error: mine", "dead", "dead true"]);
+}
+
+#[test]
+fn debug_and_environments() {
+    Rt::new(Mode::Inline).passes(include_str!("debug.luau"), ());
+}
+
+/// In the VM of an embedder, whose sandbox comes before, after, or never.
+#[test]
+fn it_is_so_in_the_vm_of_an_embedder() {
+    for (before, after) in [(false, false), (true, false), (false, true)] {
+        let (lua, said, server) = (Lua::new(), Said::default(), echo());
+        if before {
+            lua.sandbox(true).unwrap();
+        }
+        let mut runtime = install(&lua, Options::new(said.output())).unwrap();
+        if after {
+            lua.sandbox(true).unwrap();
+        }
+        lua.globals().set("_G", lua.create_table().unwrap()).unwrap();
+        let helpers: Function =
+            lua.load(include_str!("helpers.luau")).set_name("=test").into_function().unwrap();
+        helpers.call::<()>(()).unwrap();
+        let members = members(&runtime);
+        runtime.spawn("script", WALK, (server.url(), members, before || after)).unwrap();
+        runtime.run().unwrap();
+        assert_eq!(said.take(), ["done"], "sandbox before: {before}, after: {after}");
+    }
+}
+
+/// Whatever stands in the environment of the prelude's functions, none of them looks there.
+#[test]
+fn nothing_is_looked_up_at_the_time_of_a_call() {
+    let server = echo();
+    let scripts: [(&str, Vec<String>); 8] = [
+        (include_str!("scheduler.luau"), vec![]),
+        (include_str!("globals.luau"), vec![]),
+        (include_str!("debug.luau"), vec![]),
+        (include_str!("http_service.luau"), vec![]),
+        (include_str!("enums.luau"), vec![]),
+        (include_str!("signals.luau"), vec![server.url().to_owned()]),
+        (include_str!("object.luau"), vec![server.url().to_owned()]),
+        (include_str!("connect.luau"), vec![server.url().to_owned(), refused()]),
+    ];
+    for (script, args) in scripts {
+        let mut rt = Rt::new(Mode::Inline);
+        let (lua, environment) = (rt.runtime.lua().clone(), rt.runtime.environment().clone());
+        assert!(environment.is_empty() && environment.is_readonly());
+        environment.set_readonly(false);
+        // Else what was looked up when the functions were loaded is used.
+        environment.set_safeenv(false);
+        let poison = lua.create_table().unwrap();
+        let look = |_: &Lua, (_, name): (Value, String)| -> moonwire::mlua::Result<Value> {
+            Err(moonwire::mlua::Error::runtime(format!("{name} was looked up")))
+        };
+        poison.set("__index", lua.create_function(look).unwrap()).unwrap();
+        environment.set_metatable(Some(poison)).unwrap();
+        let values = args.into_iter().map(|a| Value::String(lua.create_string(a).unwrap()));
+        rt.passes(script, values.collect::<moonwire::mlua::MultiValue>());
+    }
+}
+
+/// Words of a line of code, without comments and texts; each with the characters around it.
+fn words(line: &str) -> Vec<(char, &str, char)> {
+    let line = line.split("--").next().unwrap();
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut all = Vec::new();
+    for (i, code) in line.split('"').enumerate().filter(|(i, _)| i % 2 == 0) {
+        let mut at = 0;
+        while let Some(start) = code[at..].find(is_word).map(|n| at + n) {
+            let end = code[start..].find(|c| !is_word(c)).map_or(code.len(), |n| start + n);
+            let before =
+                code[..start].chars().next_back().unwrap_or(if i == 0 { ' ' } else { '"' });
+            all.push((before, &code[start..end], code[end..].chars().next().unwrap_or(' ')));
+            at = end;
+        }
+    }
+    all
+}
+
+/// The same of the text, so that it holds for what no test calls: inside of a function, a name of the
+/// language's stands for a local of the file.
+#[test]
+fn the_prelude_takes_what_it_needs_when_it_is_loaded() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/luau/prelude");
+    let lua = Lua::new();
+    let globals: Vec<String> =
+        lua.globals().pairs::<String, Value>().map(|pair| pair.unwrap().0).collect();
+    let (mut files, mut uses) = (0, 0);
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        files += 1;
+        let top = text.lines().filter_map(|line| line.strip_prefix("local "));
+        let locals: Vec<&str> = top
+            .flat_map(|line| words(line.split('=').next().unwrap()))
+            .map(|(_, word, _)| word)
+            .collect();
+        for (i, line) in text.lines().enumerate().filter(|(_, line)| line.starts_with('\t')) {
+            for (before, word, after) in words(line) {
+                let field = before == '.' || before == ':';
+                let used = !field && (after == '.' || after == '(');
+                if used && globals.iter().any(|name| name == word) {
+                    uses += 1;
+                    let (path, n) = (path.display(), i + 1);
+                    assert!(locals.contains(&word), "{path}:{n}: {word} is looked up");
+                }
+            }
+        }
+    }
+    assert!(files >= 10 && uses > 50, "{files} files, {uses} uses");
+}
