@@ -360,7 +360,7 @@ impl Runtime {
             self.let_go()?;
             let arguments = (self.host.seconds(), limit, id.to_bits(), text);
             let stand = self.prelude.round_with.call(arguments)?;
-            self.prelude.feed.collect(&self.lua, &[text.len()])?;
+            self.prelude.feed.collector.made(&self.lua, &[text.len()])?;
             return self.note(stand);
         }
         self.prelude.feed.events(&self.lua, &self.host, limit, batch.drain())?;
