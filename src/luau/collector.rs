@@ -10,11 +10,11 @@ use mlua::Lua;
 /// A string of so many bytes counts: below, the one step at its allocation is about what it owes.
 const LARGE: usize = 4 * 1024;
 
-/// So many bytes of garbage are left alone whatever lives, and so many parts of 8 of what lives. With
-/// the half of what lives that comes while a cycle marks it, memory stays below twice what lives and
-/// a little. The first is small enough for a cache, where new strings are cheaper than in memory that
+/// So many bytes of garbage are left alone whatever lives, and so many eighths of what lives. With the
+/// half of what lives that comes while a cycle marks it, memory stays below twice what lives and a
+/// little. The first is small enough for a cache: new strings are cheaper there than in memory that
 /// is touched for the first time.
-const SPARED: usize = 8 * 1024 * 1024;
+const SPARED: usize = 2 * 1024 * 1024;
 const SPARED_EIGHTHS: usize = 3;
 
 /// For so many bytes there is a step once a cycle runs: each does 2 KiB, twice as much, as Luau's own

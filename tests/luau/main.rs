@@ -35,6 +35,7 @@ mod connect;
 mod delivery;
 mod embed;
 mod faults;
+mod garbage;
 mod held;
 mod http_service;
 mod lifetime;
