@@ -21,6 +21,11 @@ const SPARED_EIGHTHS: usize = 3;
 /// pace is at its defaults (`LUAI_GCSTEPMUL`).
 const STEP: usize = 1024;
 
+/// Where memory is limited and so many eighths of it are in use, all garbage is collected at once, but
+/// not for less than so many bytes of it: that marks all that lives.
+const NEAR_EIGHTHS: usize = 7;
+const FLOOR: usize = 1024 * 1024;
+
 /// What large strings owe the collector of one VM.
 #[derive(Debug, Default)]
 pub(super) struct Collector {
@@ -29,6 +34,9 @@ pub(super) struct Collector {
     /// Bytes of large strings since then, but no more than had come into use when it was paid for.
     garbage: usize,
     stage: Stage,
+    /// Bytes that the VM may use, where that is limited: garbage counts, and Luau does not collect
+    /// before it refuses memory.
+    pub(super) limit: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,11 +56,20 @@ impl Collector {
         let bytes: usize = lengths.iter().filter(|len| **len >= LARGE).sum();
         self.garbage = self.garbage.saturating_add(bytes);
         let waits = self.stage == Stage::Waits && self.garbage < self.spared();
-        if bytes == 0 || waits { Ok(()) } else { self.pay(lua, bytes) }
+        if bytes == 0 || waits && !self.is_near_the_limit(lua) {
+            return Ok(());
+        }
+        self.pay(lua, bytes)
     }
 
     fn spared(&self) -> usize {
         SPARED.saturating_add(self.live / 8 * SPARED_EIGHTHS)
+    }
+
+    /// Whether the limit of memory is so near that there may be no time for steps.
+    fn is_near_the_limit(&self, lua: &Lua) -> bool {
+        let near = |limit: usize| lua.used_memory() > limit / 8 * NEAR_EIGHTHS;
+        self.garbage >= FLOOR && self.limit.is_some_and(near)
     }
 
     #[cold]
@@ -62,13 +79,18 @@ impl Collector {
             let used = lua.used_memory();
             self.live = self.live.min(used);
             self.garbage = self.garbage.min(used - self.live);
-            if self.garbage < self.spared() {
+            if self.garbage < self.spared() && !self.is_near_the_limit(lua) {
                 return Ok(());
             }
             self.stage = Stage::Runs;
         }
         // A step would start a collector again that an embedder has stopped.
         if !lua.gc_is_running() {
+            return Ok(());
+        }
+        if self.is_near_the_limit(lua) {
+            lua.gc_collect()?;
+            (self.live, self.garbage, self.stage) = (lua.used_memory(), 0, Stage::Waits);
             return Ok(());
         }
         for _ in 0..bytes.div_ceil(STEP) {

@@ -108,10 +108,11 @@ impl Runtime {
         let (memory, time) = (options.memory_limit, options.time_limit);
         let host = Arc::new(Host::new(link.clone(), limits, options));
         let env = lua.globals();
-        let (prelude, globals) = Prelude::load(&lua, &host, &env, time.is_some())?;
+        let (mut prelude, globals) = Prelude::load(&lua, &host, &env, time.is_some())?;
         if let Some(limit) = time {
             watch::watch(&lua, prelude.beat.clone(), limit);
         }
+        prelude.feed.collector.limit = memory;
         if let Some(bytes) = memory {
             lua.set_memory_limit(bytes)?;
         }

@@ -57,8 +57,11 @@ const SCRIPT: &str = r#"local url, kind, bytes = ...
 
 /// What the script has printed.
 fn run(mode: Mode, kind: &str, live: usize, count: usize, size: usize) -> [usize; 5] {
+    run_in(Rt::new(mode), kind, live, count, size)
+}
+
+fn run_in(mut rt: Rt, kind: &str, live: usize, count: usize, size: usize) -> [usize; 5] {
     let server = flood(count, size);
-    let mut rt = Rt::new(mode);
     let lua = rt.runtime.lua();
     let used = lua.create_function(|lua: &Lua, ()| Ok(lua.used_memory())).unwrap();
     let full = lua.create_function(|lua: &Lua, ()| lua.gc_collect()).unwrap();
@@ -85,6 +88,17 @@ both! {
             assert_eq!(messages, count, "{case}");
             assert!(before >= live && after >= before, "{case}");
             assert!(most < 2 * after + 32 * MIB, "{case}");
+        }
+    }
+
+    /// Garbage counts against the limit, and Luau refuses memory without collecting it.
+    fn large_messages_fit_beside_a_heap_that_nearly_fills_the_limit(mode) {
+        for (kind, live) in [("flat", 48 * MIB), ("tables", 24 * MIB), ("buffers", 32 * MIB)] {
+            let limit = live + live / 8 + 8 * MIB;
+            let rt = Rt::with(mode, |options| options.memory_limit(Some(limit)));
+            let [before, _, most, _, messages] = run_in(rt, kind, live, 64, MIB);
+            let case = format!("{kind}: {before}, most {most}, limit {limit}");
+            assert!(messages == 64 && most <= limit, "{case}");
         }
     }
 
