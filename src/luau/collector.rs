@@ -52,14 +52,16 @@ enum Stage {
 
 impl Collector {
     /// Strings or buffers of these lengths were made.
+    #[inline]
     pub(super) fn made(&mut self, lua: &Lua, lengths: &[usize]) -> mlua::Result<()> {
         let bytes: usize = lengths.iter().filter(|len| **len >= LARGE).sum();
+        if bytes == 0 { Ok(()) } else { self.owe(lua, bytes) }
+    }
+
+    fn owe(&mut self, lua: &Lua, bytes: usize) -> mlua::Result<()> {
         self.garbage = self.garbage.saturating_add(bytes);
         let waits = self.stage == Stage::Waits && self.garbage < self.spared();
-        if bytes == 0 || waits && !self.is_near_the_limit(lua) {
-            return Ok(());
-        }
-        self.pay(lua, bytes)
+        if waits && !self.is_near_the_limit(lua) { Ok(()) } else { self.pay(lua, bytes) }
     }
 
     fn spared(&self) -> usize {
@@ -72,7 +74,6 @@ impl Collector {
         self.garbage >= FLOOR && self.limit.is_some_and(near)
     }
 
-    #[cold]
     fn pay(&mut self, lua: &Lua, bytes: usize) -> mlua::Result<()> {
         if self.stage == Stage::Waits {
             // A cycle of Luau's own may have freed something since, or a script have let go of it.
