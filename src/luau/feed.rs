@@ -2,6 +2,7 @@
 
 use mlua::{Function, Lua, Table, Value};
 
+use super::collector::Collector;
 use super::host::{Host, lock};
 use super::streams;
 use crate::net::{Closed, ConnId, Event, Items, Payloads, Run};
@@ -12,22 +13,16 @@ use crate::proto::http::Response;
 const GROUP: usize = 64;
 const GROUP_BYTES: usize = 64 * 1024;
 
-/// Luau's collector does the same little work at each allocation, however large that is, so large
-/// strings would pile up, and memory that is cold costs more than the work. A string of so many bytes
-/// counts, and for so many bytes of them there is one more step.
-const LARGE: usize = 32 * 1024;
-const STEP_BYTES: usize = 48 * 1024;
-
 /// The functions of the Luau side that take events.
 pub(super) struct Feed {
     messages: Function,
     event: Function,
     /// Works off what has come, up to a limit; whether that was reached.
     soon: Function,
-    /// Bytes of large strings since the last step of the collector.
-    large: usize,
     /// Messages of a group at most.
     group: usize,
+    /// What the strings that were made owe it.
+    pub(super) collector: Collector,
 }
 
 impl Feed {
@@ -37,8 +32,8 @@ impl Feed {
             messages: connections.get("messages")?,
             event: connections.get("event")?,
             soon: connections.get("soon")?,
-            large: 0,
             group: if plain { 1 } else { GROUP },
+            collector: Collector::default(),
         })
     }
 
@@ -61,26 +56,12 @@ impl Feed {
             late = late || self.soon.call(limit)?;
             if let Some(run) = run {
                 self.run(lua, host, &run, &lengths)?;
-                self.collect(lua, &lengths)?;
+                self.collector.made(lua, &lengths)?;
             }
             if let Some((id, event)) = next {
                 self.event(lua, host, id, event)?;
             }
         }
-    }
-
-    /// Strings of these lengths were made.
-    pub(super) fn collect(&mut self, lua: &Lua, lengths: &[usize]) -> mlua::Result<()> {
-        let bytes: usize = lengths.iter().filter(|len| **len >= LARGE).sum();
-        if bytes == 0 || !lua.gc_is_running() {
-            return Ok(());
-        }
-        let large = self.large + bytes;
-        self.large = large % STEP_BYTES;
-        for _ in 0..large / STEP_BYTES {
-            lua.gc_step()?;
-        }
-        Ok(())
     }
 
     fn run(&self, lua: &Lua, host: &Host, run: &Run<'_>, lengths: &[usize]) -> mlua::Result<()> {
@@ -116,7 +97,7 @@ impl Feed {
         binary: Option<bool>,
     ) -> mlua::Result<()> {
         self.messages.call::<()>((bits, value, 1, binary))?;
-        self.collect(lua, &[len])
+        self.collector.made(lua, &[len])
     }
 
     fn event(&mut self, lua: &Lua, host: &Host, id: ConnId, event: Event<'_>) -> mlua::Result<()> {

@@ -18,6 +18,7 @@
 //! globals.luau            print, warn, loadstring, …
 //! ```
 
+mod collector;
 mod error;
 mod feed;
 mod host;

@@ -110,7 +110,8 @@ impl Runtime {
         let plain = options.plain;
         let host = Arc::new(Host::new(link.clone(), limits, options));
         let env = lua.globals();
-        let (prelude, globals) = Prelude::load(&lua, &host, &env, plain)?;
+        let (mut prelude, globals) = Prelude::load(&lua, &host, &env, plain)?;
+        prelude.feed.collector.limit = memory;
         if let Some(bytes) = memory {
             lua.set_memory_limit(bytes)?;
         }
@@ -369,7 +370,7 @@ impl Runtime {
             self.let_go()?;
             let arguments = (self.host.seconds(), limit, id.to_bits(), text);
             let stand = self.prelude.round_with.call(arguments)?;
-            self.prelude.feed.collect(&self.lua, &[text.len()])?;
+            self.prelude.feed.collector.made(&self.lua, &[text.len()])?;
             return self.note(stand);
         }
         self.prelude.feed.events(&self.lua, &self.host, limit, batch.drain())?;

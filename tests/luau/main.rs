@@ -36,6 +36,7 @@ mod delivery;
 mod embed;
 mod faults;
 mod growth;
+mod garbage;
 mod held;
 mod http_service;
 mod inert;

@@ -147,6 +147,7 @@ pub fn all() -> Vec<Case> {
     all.extend(send());
     all.extend(secure());
     all.extend(memory());
+    all.extend(heaps());
     all.extend(rest());
     all
 }
@@ -364,6 +365,78 @@ fn memory() -> Vec<Case> {
                 value(POLL, 20.0),
             ],
         },
+    ]
+}
+
+/// What lives in a script while it receives: the label, who, the CASE, and MiB in the place of OPEN.
+const HEAPS: [(&str, &str, &str, u64); 14] = [
+    ("Luau, nothing", "moonwire-luau", "heap-flat", 0),
+    ("Luau, 16 MiB flat", "moonwire-luau", "heap-flat", 16),
+    ("Luau, 64 MiB flat", "moonwire-luau", "heap-flat", 64),
+    ("Luau, 256 MiB flat", "moonwire-luau", "heap-flat", 256),
+    ("Luau, 16 MiB of tables", "moonwire-luau", "heap-tables", 16),
+    ("Luau, 64 MiB of tables", "moonwire-luau", "heap-tables", 64),
+    ("Luau, 256 MiB of tables", "moonwire-luau", "heap-tables", 256),
+    ("Lune, nothing", "lune", "heap-flat", 0),
+    ("Lune, 16 MiB flat", "lune", "heap-flat", 16),
+    ("Lune, 64 MiB flat", "lune", "heap-flat", 64),
+    ("Lune, 256 MiB flat", "lune", "heap-flat", 256),
+    ("Lune, 16 MiB of tables", "lune", "heap-tables", 16),
+    ("Lune, 64 MiB of tables", "lune", "heap-tables", 64),
+    ("Lune, 256 MiB of tables", "lune", "heap-tables", 256),
+];
+
+/// Large messages into a script that keeps a heap, which the collector has to mark.
+fn heaps() -> Vec<Case> {
+    let entries = || {
+        let row = |&(label, peer, kind, open)| Entry {
+            label,
+            peer,
+            kind,
+            scheme: "ws",
+            path: "/flood",
+            open,
+            count: None,
+            size: None,
+        };
+        HEAPS.iter().map(row).collect()
+    };
+    // At each heap, what the other has.
+    let level = || {
+        let (ours, lune) = HEAPS.split_at(HEAPS.len() / 2);
+        ours.iter().zip(lune).map(|(our, lune)| ratio(our.0, lune.0, 1.30)).collect()
+    };
+    // Twice what lives and 32 MiB.
+    let bound = || {
+        let ours = HEAPS.iter().take(HEAPS.len() / 2);
+        ours.map(|&(label, _, _, live)| value(label, (2 * live + 32) as f64)).collect()
+    };
+    let case = |name, title, metric, count, size, targets| Case {
+        name,
+        group: "luau-heap",
+        title,
+        metric,
+        count,
+        size,
+        shrink: 20.0,
+        entries: entries(),
+        against: &["Luau, nothing", "Lune, nothing"],
+        targets,
+    };
+    let cpu = Metric::CpuPerMessage;
+    vec![
+        case("luau-heap-16k", "text of 16 KiB beside a heap", cpu, 40_000, 16 * 1024, level()),
+        case("luau-heap-32k", "text of 32 KiB beside a heap", cpu, 20_000, 32 * 1024, level()),
+        case("luau-heap-128k", "text of 128 KiB beside a heap", cpu, 5_000, 128 * 1024, level()),
+        case("luau-heap-1m", "text of 1 MiB beside a heap", cpu, 600, 1024 * 1024, level()),
+        case(
+            "luau-heap-flood",
+            "memory during a flood of 2,000 messages of 1 MiB beside a heap",
+            Metric::Peak,
+            2000,
+            1024 * 1024,
+            bound(),
+        ),
     ]
 }
 

@@ -1,0 +1,178 @@
+//! What `moonwire types` prints, as Luau's own checker takes it: strict, by the old solver and by the
+//! new one. That it says the same as the runtime is checked in `tests/luau/types.rs`.
+
+#![cfg(test)]
+
+mod solver;
+
+use std::path::{Path, PathBuf};
+
+use solver::Solver;
+
+const BOTH: [Solver; 2] = [Solver::Old, Solver::New];
+const TYPES: &str = include_str!("../../../src/luau/moonwire.d.luau");
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The errors of a script, each with its line.
+fn errors(solver: Solver, script: &str) -> Vec<String> {
+    let mut checker = solver.checker(TYPES).unwrap();
+    let result = checker.check(script).unwrap();
+    assert!(!result.timed_out && !result.cancelled, "{solver:?}: {script}");
+    let errors = result.errors();
+    errors.iter().map(|e| format!("{}: {}", e.line + 1, e.message)).collect()
+}
+
+#[track_caller]
+fn passes(name: &str, script: &str) {
+    for solver in BOTH {
+        let errors = errors(solver, script);
+        assert!(errors.is_empty(), "{solver:?}: {name}: {errors:#?}\n{script}");
+    }
+}
+
+/// The checker and both solvers are there, so that what passes below says something.
+#[test]
+fn each_solver_finds_what_it_alone_finds() {
+    let script = "local t: { read x: number } = { x = 1 } print(t.x)";
+    assert_eq!(errors(Solver::Old, script)[0], "1: read keyword is illegal here");
+    assert_eq!(errors(Solver::New, script), [""; 0]);
+}
+
+#[test]
+fn what_scripts_write_passes() {
+    for script in [
+        // An optional parameter would not pass through `pcall` in the new solver.
+        "local url: string = ... \
+         local ok, ws = pcall(WebSocket.connect, url) if ok then ws:Send('x') end",
+        "local ok, ws, why, response = pcall(websocket.connect, 'ws://a') print(ok, ws, why, response)",
+        "local ok, ws = pcall(WebSocket.connect, 'ws://a', { Headers = { Accept = 'x' } }) \
+         print(ok, ws)",
+        "local ws = WebSocket.connect('ws://a') ws:Send('a') ws:Send(1) ws:Send(buffer.create(1), true)",
+        "WebSocket.connect('ws://a', { Headers = { Accept = 'x' } })",
+        "WebSocket.connect('ws://a', { Protocols = 'a', Timeout = 1, BinaryType = 'buffer' })",
+        "WebSocket.connect('ws://a', { Protocols = { 'a', 'b' }, PingInterval = 0 })",
+        "local ws = WebSocket.connect('ws://a') local close: number = ws.CloseCode or 0 \
+         print(ws.State == 'Open', close, ws.URL .. ws.Url)",
+        "local ws = WebSocket.connect('ws://a') \
+         ws.OnMessage:Connect(function(message, binary) print(#message, binary) end) \
+         local made = ws.OnClose:Once(function() end) made:Disconnect() \
+         local message: string = ws.OnMessage:Wait() print(message)",
+        // The third result: what the server has answered.
+        "local ws, why, response = websocket.connect('ws://a') \
+         if ws then ws:Close(1000, 'x') elseif response then \
+         local status: number = response.StatusCode \
+         print(status, response.StatusMessage, response.Headers['retry-after'], response.Body) \
+         else warn(why) end",
+        "local h = game:GetService('HttpService') local kind = Enum.WebStreamClientType.SSE \
+         h:CreateWebStreamClient(kind, { Url = 'http://a', Headers = { Accept = 'x' } }) \
+         h:CreateWebStreamClient(kind, { Url = h:GetSecret('a'):AddPrefix('http://') }) \
+         h:CreateWebStreamClient(kind, { Url = 'a', Headers = { Authorization = h:GetSecret('a') } }) \
+         local headers: { [string]: string | Secret } = { Accept = 'x', A = h:GetSecret('a') } \
+         h:CreateWebStreamClient(kind, { Url = 'a', Headers = headers })",
+        "local h = game.HttpService local kind = Enum.WebStreamClientType:FromName('SSE') \
+         local options: WebStreamClientOptions = { Url = 'http://a' } \
+         local ok, c = pcall(h.CreateWebStreamClient, h, Enum.WebStreamClientType.RawStream, \
+         options) print(ok, c, kind and h:CreateWebStreamClient(kind, { Url = 'a' }))",
+        "local h = game:GetService('HttpService') \
+         local c = h:CreateWebStreamClient(Enum.WebStreamClientType.RawStream, \
+         { Url = 'http://a', Method = 'POST', Body = 'x', Compress = Enum.HttpCompression.None }) \
+         c.Opened:Connect(function(status, headers) print(status + 1, #headers) end) \
+         c.Error:Connect(function(status, message) print(status + 1, #message) end) \
+         local response = c.Response if response then print(response.StatusCode + 1) end \
+         print(c.ConnectionState == Enum.WebStreamClientState.Open, c.ConnectionState.Name)",
+        "local t = task.delay(1, print, 'x') task.cancel(t) \
+         task.spawn(function(a: number) print(a) end, 1) local n: number = task.wait() print(n)",
+        "for _, item in Enum.WebStreamClientState:GetEnumItems() do print(item.Name, item.Value) end",
+    ] {
+        passes("script", script);
+    }
+}
+
+#[test]
+fn what_would_raise_does_not_pass() {
+    let create = |kind: &str, options: &str| {
+        format!("game:GetService('HttpService'):CreateWebStreamClient({kind}, {options})")
+    };
+    let on = |what: &str| format!("local ws = WebSocket.connect('ws://a') {what}");
+    for script in [
+        create("Enum.HttpCompression.None", "{ Url = 'a' }"),
+        create("Enum.WebStreamClientState.Open", "{ Url = 'a' }"),
+        create("Enum.WebStreamClientType.Sse", "{ Url = 'a' }"),
+        create("Enum.WebStreamClientType:FromName('SSE')", "{ Url = 'a' }"),
+        create("'SSE'", "{ Url = 'a' }"),
+        create("Enum.WebStreamClientType.SSE", "{ url = 'a' }"),
+        create(
+            "Enum.WebStreamClientType.SSE",
+            "{ Url = 'a', Compress = Enum.WebStreamClientType.SSE }",
+        ),
+        create("Enum.WebStreamClientType.SSE", "{ Url = 'a', Timeout = 'x' }"),
+        "WebSocket.connect(5)".to_owned(),
+        "WebSocket.connect('ws://a', 5)".to_owned(),
+        "WebSocket.connect('ws://a', { Headers = { A = 5 } })".to_owned(),
+        "WebSocket.connect('ws://a', { BinaryType = 'table' })".to_owned(),
+        "print(Enum.HttpCompresion)".to_owned(),
+        "game:GetService('Players')".to_owned(),
+        on("print(ws.Nope)"),
+        on("ws.Nope = 1"),
+        on("ws:Send({})"),
+        on("ws:Send()"),
+        on("ws.OnMessage:Connect(5)"),
+        on("local n: number = ws.CloseCode print(n)"),
+        on("print(ws.State == 'open' and ws.Send == nil or ws.Stat)"),
+    ] {
+        for solver in BOTH {
+            assert!(!errors(solver, &script).is_empty(), "{solver:?} takes {script}");
+        }
+    }
+}
+
+/// Each property of each extern type. The old solver knows none that are read-only: it takes them.
+#[test]
+fn no_property_of_an_object_can_be_written() {
+    let (mut of, mut count) = (None, 0);
+    for line in TYPES.lines() {
+        if let Some(rest) = line.strip_prefix("declare extern type ") {
+            of = rest.split(' ').next();
+        } else if line == "end" {
+            of = None;
+        }
+        let (Some(of), Some(member)) = (of, line.strip_prefix('\t')) else { continue };
+        if member.starts_with("function ") || member.starts_with("--") {
+            continue;
+        }
+        let name = member.split(':').next().unwrap();
+        let name =
+            name.strip_prefix("read ").unwrap_or_else(|| panic!("{of}.{name} is not `read`"));
+        let script = format!("local function f(x: {of}) x.{name} = x.{name} end f(nil :: any)");
+        let errors = errors(Solver::New, &script);
+        assert!(errors.len() == 1 && errors[0].contains("is read-only"), "{script}: {errors:?}");
+        count += 1;
+    }
+    assert!(count >= 40, "{count} properties");
+}
+
+#[test]
+fn each_example_passes() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(root().join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "luau") {
+            passes(&path.display().to_string(), &std::fs::read_to_string(&path).unwrap());
+            count += 1;
+        }
+    }
+    assert!(count >= 5, "{count} examples");
+}
+
+#[test]
+fn each_luau_block_of_the_readme_passes() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let blocks: Vec<_> = readme.split("```luau\n").skip(1).collect();
+    assert!(blocks.len() >= 3, "{} blocks", blocks.len());
+    for (i, block) in blocks.iter().enumerate() {
+        passes(&format!("block {}", i + 1), block.split("```").next().unwrap());
+    }
+}
