@@ -10,7 +10,9 @@ use mlua::chunk::ChunkMode;
 use mlua::{BString, Function, Lua, LuaString, Table, Value};
 
 use super::link::Link;
+use super::modules::Modules;
 use super::options::{Line, Options as Setup, Output};
+use super::source::code;
 use crate::limits::Limits;
 use crate::net::{Ask, ConnId, Options, Reactor};
 use crate::proto::secret::shown_url;
@@ -33,6 +35,7 @@ pub(super) struct Host {
     pub(super) limits: Limits,
     pub(super) ping_interval: Option<Duration>,
     pub(super) secrets: Mutex<Option<super::secret::Source>>,
+    pub(super) modules: Mutex<Box<dyn Modules>>,
 }
 
 /// Nothing that can panic runs under these locks but the embedder's output and source of secrets;
@@ -53,6 +56,7 @@ impl Host {
             lost: Mutex::new(0),
             limits,
             secrets: Mutex::new(setup.secrets),
+            modules: Mutex::new(setup.modules),
             ping_interval: setup.ping_interval,
         }
     }
@@ -205,7 +209,7 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
     let load = move |lua: &Lua, (text, name): (LuaString, Option<LuaString>)| {
         let name = name.map_or("=loadstring".into(), |n| n.to_string_lossy());
         let text = text.as_bytes();
-        let chunk = lua.load(&*text).set_name(name).set_mode(ChunkMode::Text);
+        let chunk = lua.load(code(&text)).set_name(name).set_mode(ChunkMode::Text);
         Ok(match chunk.set_environment(globals(lua, &its)).into_function() {
             Ok(function) => (Some(function), None),
             Err(e) => (None, Some(syntax(e))),

@@ -15,6 +15,7 @@
 //! enums.luau              Enum
 //! web_stream_client.luau  WebStreamClient
 //! http_service.luau       game, HttpService, Secret
+//! require.luau            require
 //! globals.luau            print, warn, loadstring, …
 //! ```
 
@@ -27,16 +28,21 @@ mod json;
 #[path = "no_json.rs"]
 mod json;
 mod link;
+mod luaurc;
+mod modules;
 mod options;
 mod prelude;
 mod pump;
+mod require;
 mod secret;
+mod source;
 mod stopper;
 mod streams;
 mod values;
 mod watch;
 
 pub use error::Error;
+pub use modules::{Files, Modules};
 pub use options::{GLOBALS, Line, Options, Output};
 pub use pump::{Progress, Runtime};
 pub use stopper::Stopper;

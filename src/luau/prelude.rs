@@ -9,7 +9,7 @@ use mlua::{Function, Lua, Table, Value};
 use super::feed::Feed;
 use super::host::{self, Host};
 use super::watch::CHUNK;
-use super::{streams, values};
+use super::{require, streams, values};
 
 /// The functions of the Luau side that Rust calls.
 pub(super) struct Prelude {
@@ -37,6 +37,7 @@ impl Prelude {
         natives.set("watched", watched)?;
         values::natives(lua, host, &natives)?;
         streams::natives(lua, host, &natives)?;
+        require::natives(lua, host, &natives)?;
         let own = own_globals(lua)?;
         let chunk = |name: &str, text: &'static str| {
             // Level 2 inlines local functions, which `error` with a level would miss.
@@ -63,8 +64,10 @@ impl Prelude {
         let streams: Table = chunk("web_stream_client", client)?.call(parts)?;
         let http: Table = chunk("http_service", include_str!("prelude/http_service.luau"))?
             .call((&natives, &streams))?;
+        let modules: Table =
+            chunk("require", include_str!("prelude/require.luau"))?.call((&natives, &scheduler))?;
         let globals: Table = chunk("globals", include_str!("prelude/globals.luau"))?
-            .call((&natives, &task, &websocket, &enums, &http))?;
+            .call((&natives, &task, &websocket, &enums, &http, &modules))?;
         let members = lua.create_table()?;
         for part in [&signal, &websocket, &enums, &streams, &http] {
             for pair in part.get::<Table>("members")?.pairs::<Value, Value>() {

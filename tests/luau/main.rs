@@ -40,6 +40,7 @@ mod http_service;
 mod lifetime;
 mod limits;
 mod messages;
+mod modules;
 mod object;
 mod output;
 mod paused;
