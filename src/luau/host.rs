@@ -197,6 +197,8 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
     // As errors show it.
     let shown = |_: &Lua, url: LuaString| Ok(shown_url(&url.to_string_lossy()).into_owned());
     table.set("shown_url", lua.create_function(shown)?)?;
+    let shown = |_: &Lua, name: LuaString| Ok(crate::proto::escape(&name.as_bytes(), 40));
+    table.set("shown_name", lua.create_function(shown)?)?;
     let its = env.clone();
     let getgenv = move |lua: &Lua, ()| {
         let env = globals(lua, &its);
@@ -382,6 +384,11 @@ fn open(host: &Host, url: &LuaString, options: &Value) -> Result<ConnId, Refused
     match options {
         Value::Nil => {}
         Value::Table(table) => {
+            // Before anything is said of others: a table gives them in any order.
+            for pair in table.pairs::<Value, Value>() {
+                let (key, _) = pair.map_err(|e| Refused::Options(e.to_string()))?;
+                known(&key).map_err(Refused::Options)?;
+            }
             for pair in table.pairs::<Value, Value>() {
                 let (key, value) = pair.map_err(|e| Refused::Options(e.to_string()))?;
                 wanted = wanted.set(host, &key, &value).map_err(Refused::Options)?;
@@ -477,13 +484,40 @@ impl Wanted {
             ("Headers", other) => return Err(expected("Headers", "table", other)),
             ("Protocols", other) => return Err(expected("Protocols", "string or table", other)),
             ("BinaryType", other) => return Err(expected("BinaryType", "string", other)),
-            _ => {
-                let key = crate::proto::escape(key.as_bytes(), 40);
-                return Err(format!("there is no option \"{key}\""));
-            }
+            // Names were checked before.
+            _ => return Err(no_option(&key)),
         }
         Ok(self)
     }
+}
+
+/// The options of `connect`.
+const OPTIONS: [&str; 7] =
+    ["Headers", "Protocols", "Timeout", "PingInterval", "MaxMessageSize", "BinaryType", "Compress"];
+
+/// Whether there is an option of this name, and what is said if there is none.
+fn known(key: &Value) -> Result<(), String> {
+    let Value::String(key) = key else {
+        return Err(format!("an option's name is a string, not a {}", type_name(key)));
+    };
+    let key = key.to_string_lossy();
+    if OPTIONS.contains(&key.as_str()) { Ok(()) } else { Err(no_option(&key)) }
+}
+
+fn no_option(key: &str) -> String {
+    // As the prelude compares those of `CreateWebStreamClient`.
+    let plain = |name: &str| {
+        let letters: String = name.chars().filter(|c| !"_- ".contains(*c)).collect();
+        let letters = letters.to_ascii_lowercase();
+        letters.strip_suffix('s').map_or(letters.clone(), str::to_owned)
+    };
+    let meant = OPTIONS.iter().find(|name| plain(name) == plain(key));
+    let hint = match meant {
+        Some(name) => format!(" (did you mean {name}?)"),
+        None if plain(key) == "url" => " (the URL is argument #1)".to_owned(),
+        None => String::new(),
+    };
+    format!("connect: there is no option {}{hint}", crate::proto::escape(key.as_bytes(), 40))
 }
 
 fn expected(option: &str, kind: &str, got: &Value) -> String {

@@ -28,6 +28,8 @@ mod json;
 #[path = "no_json.rs"]
 mod json;
 mod link;
+#[cfg(feature = "json")]
+mod loose;
 mod luaurc;
 mod modules;
 mod options;

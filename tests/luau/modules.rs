@@ -346,8 +346,7 @@ fn mluas_own_require_and_loadstring_are_nowhere() {
         });
         lua.globals().set("print", print.unwrap()).unwrap();
         lua.load(look).exec().unwrap();
-        let found = found.lock().unwrap().clone();
-        found
+        std::mem::take(&mut *found.lock().unwrap())
     };
     // In a VM of its own, in one that has a sandbox already, and in one without.
     let own = Runtime::new(all()).unwrap();
