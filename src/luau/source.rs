@@ -18,6 +18,7 @@ mod tests {
 
     #[test]
     fn a_mark_and_a_first_line_for_the_system_are_no_code() {
+        // FAULTS 77.
         for (text, left) in [
             ("", ""),
             ("print(1)", "print(1)"),

@@ -58,7 +58,7 @@ both! {
 
 #[test]
 fn bytecode_is_no_module() {
-    // The first three bytes of each ended the process; the second ran.
+    // FAULTS 85. The first three bytes of each ended the process; the second ran.
     let mut rt = with(
         Mode::Inline,
         &[
@@ -322,6 +322,7 @@ fn a_loaded_module_is_looked_for_once() {
 
 #[test]
 fn mluas_own_require_and_loadstring_are_nowhere() {
+    // FAULTS 85: that require took bytecode.
     let look = r#"
         local seen = {}
         local function walk(t)
@@ -395,6 +396,7 @@ const STARTS: [(&str, u32); 5] = [
 
 #[test]
 fn a_byte_order_mark_and_a_line_for_the_system_are_no_code() {
+    // FAULTS 77.
     for (start, line) in STARTS {
         let module = format!("{start}error('here')");
         let mut rt = with(Mode::Inline, &[("m.luau", module.as_bytes())]);
