@@ -56,7 +56,8 @@ pub const TYPES: &str = include_str!("moonwire.d.luau");
 
 /// Adds the script APIs to a VM that is there already, before or after `sandbox`.
 ///
-/// It sets the globals of [`GLOBALS`], less those that the options leave out, and nothing else: no
+/// It sets the globals of [`GLOBALS`], less those that the options leave out, takes away the
+/// `loadstring` and `require` of mlua ([`Options::without`]), and does nothing else: no
 /// interrupt and no memory limit that the options do not ask for, no panic option, no app data. Scripts that use them have to run as
 /// threads (`Lua::create_thread`, or [`Runtime::spawn`]), since `connect` and `task.wait` yield.
 /// Drive it with [`Runtime::step`] or [`Runtime::run`].

@@ -43,8 +43,8 @@ pub(super) fn take_away(env: &Table) -> mlua::Result<()> {
 
 /// Adds the natives:
 ///
-/// * `requirer()`: the chunk name of the script that asks, if that can be told, and its position
-///   as errors begin with it;
+/// * `requirer()`: the chunk name of the script that asks (`=` for all that are no files), if that
+///   can be told, and its position as errors begin with it;
 /// * `registered(path)`: what the embedder registered under that name;
 /// * `find(chunk_name, path)`: what a module is known by, its name and its text; or nil and why not;
 /// * `load_module(text, name)`: its function; or nil and the syntax error.
@@ -115,7 +115,12 @@ fn requirer(lua: &Lua) -> (Option<String>, String) {
             // A function that is not Luau's, `pcall` for one.
             Some(None) => {}
             Some(Some((name, _))) if name.starts_with(CHUNK) => break,
-            Some(Some((name, place))) => return (Some(name), place),
+            // Those that are no files all start from the base; names that a script makes up are not
+            // to be kept each.
+            Some(Some((name, place))) => {
+                let name = if name.starts_with('@') { name } else { "=".to_owned() };
+                return (Some(name), place);
+            }
         }
     }
     (None, String::new())
