@@ -181,6 +181,40 @@ fn an_error_is_a_string_with_the_modules_position_and_the_next_runs_it_again() {
 }
 
 #[test]
+fn the_traceback_of_an_error_goes_through_the_modules() {
+    let said = Arc::new(Mutex::new(String::new()));
+    let its = Arc::clone(&said);
+    let output = move |line: moonwire::luau::Line<'_>| {
+        its.lock().unwrap().push_str(&format!("{line}\n"));
+    };
+    let options = Options::new(output).modules(|path: &str| {
+        Ok(match path {
+            "a.luau" => {
+                Some(b"local function outer()\n  return require('./b')\nend\nreturn outer()".into())
+            }
+            "b.luau" => {
+                Some(b"task.wait()\nlocal function inner()\n  error('oh')\nend\ninner()".into())
+            }
+            _ => None,
+        })
+    });
+    let mut runtime = Runtime::new(options).unwrap();
+    runtime.spawn("main", "\nrequire('./a')", ()).unwrap();
+    runtime.run().unwrap();
+    let text = said.lock().unwrap().clone();
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let want = [
+        "error: ./b:3: oh",
+        "./b:3 function inner",
+        "./b:5",
+        "./a:2 function outer",
+        "./a:4",
+        "main:2",
+    ];
+    assert_eq!(lines, want, "{text}");
+}
+
+#[test]
 fn who_gives_up_keeps_nobody_else_from_it() {
     let files = [
         (
