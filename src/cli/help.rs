@@ -42,7 +42,9 @@ for standard input; ARGS reach the script as `...`.
                           where it leads
   --deny-private          no address of this machine or its networks, whatever a name
                           resolves to; the server of --echo is excepted from both
-  --memory MIB            memory of the script; what goes beyond ends the run
+  --memory MIB            memory of the script, with the texts of its secrets; what goes
+                          beyond ends the run. What it has sent and the network has not
+                          taken is not counted: at most 16 MiB a connection
   --time-limit S          time for which the script may run without a pause; what it
                           spawns meanwhile counts, and what takes longer is raised at
   --connections N         connections at a time (8192)

@@ -11,6 +11,9 @@ pub enum Error {
     Lua(mlua::Error),
     /// A script that is no Luau; the message names script and line.
     Syntax(String),
+    /// [`Options::without`](super::Options::without) names a global that is none of
+    /// [`GLOBALS`](super::GLOBALS).
+    NoGlobal(String),
     /// The reactor failed.
     Io(std::io::Error),
 }
@@ -23,6 +26,9 @@ impl fmt::Display for Error {
             }
             Error::Lua(e) => write!(f, "Luau: {e}"),
             Error::Syntax(e) => f.write_str(e),
+            Error::NoGlobal(name) => {
+                write!(f, "without {name:?}: there is no global of this name to leave out")
+            }
             Error::Io(e) => write!(f, "poll loop: {e}"),
         }
     }

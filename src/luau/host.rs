@@ -10,7 +10,9 @@ use mlua::chunk::ChunkMode;
 use mlua::{BString, Function, Lua, LuaString, Table, Value};
 
 use super::link::Link;
+use super::modules::Modules;
 use super::options::{Line, Options as Setup, Output};
+use super::source::code;
 use super::watch::Watch;
 use crate::limits::Limits;
 use crate::net::{Ask, ConnId, Options, Reactor};
@@ -36,6 +38,7 @@ pub(super) struct Host {
     pub(super) secrets: Mutex<Option<super::secret::Source>>,
     pub(super) watch: Arc<Watch>,
     memory_limit: Option<usize>,
+    pub(super) modules: Mutex<Box<dyn Modules>>,
 }
 
 /// Nothing that can panic runs under these locks but the embedder's output and source of secrets;
@@ -56,6 +59,7 @@ impl Host {
             lost: Mutex::new(0),
             limits,
             secrets: Mutex::new(setup.secrets),
+            modules: Mutex::new(setup.modules),
             ping_interval: setup.ping_interval,
             watch: Watch::new(setup.time_limit),
             memory_limit: setup.memory_limit,
@@ -214,6 +218,8 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
     // As errors show it.
     let shown = |_: &Lua, url: LuaString| Ok(shown_url(&url.to_string_lossy()).into_owned());
     table.set("shown_url", lua.create_function(shown)?)?;
+    let shown = |_: &Lua, name: LuaString| Ok(crate::proto::escape(&name.as_bytes(), 40));
+    table.set("shown_name", lua.create_function(shown)?)?;
     let its = env.clone();
     let getgenv = move |lua: &Lua, ()| {
         let env = globals(lua, &its);
@@ -226,7 +232,7 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
     let load = move |lua: &Lua, (text, name): (LuaString, Option<LuaString>)| {
         let name = name.map_or("=loadstring".into(), |n| n.to_string_lossy());
         let text = text.as_bytes();
-        let chunk = lua.load(&*text).set_name(name).set_mode(ChunkMode::Text);
+        let chunk = lua.load(code(&text)).set_name(name).set_mode(ChunkMode::Text);
         Ok(match chunk.set_environment(globals(lua, &its)).into_function() {
             Ok(function) => (Some(function), None),
             Err(e) => (None, Some(syntax(e))),
@@ -399,6 +405,11 @@ fn open(lua: &Lua, host: &Host, url: &LuaString, options: &Value) -> Result<Conn
     match options {
         Value::Nil => {}
         Value::Table(table) => {
+            // Before anything is said of others: a table gives them in any order.
+            for pair in table.pairs::<Value, Value>() {
+                let (key, _) = pair.map_err(|e| Refused::Options(e.to_string()))?;
+                known(&key).map_err(Refused::Options)?;
+            }
             for pair in table.pairs::<Value, Value>() {
                 let (key, value) = pair.map_err(|e| Refused::Options(e.to_string()))?;
                 wanted = wanted.set(lua, host, &key, &value).map_err(Refused::Options)?;
@@ -507,13 +518,40 @@ impl Wanted {
             ("Headers", other) => return Err(expected("Headers", "table", other)),
             ("Protocols", other) => return Err(expected("Protocols", "string or table", other)),
             ("BinaryType", other) => return Err(expected("BinaryType", "string", other)),
-            _ => {
-                let key = crate::proto::escape(key.as_bytes(), 40);
-                return Err(format!("there is no option \"{key}\""));
-            }
+            // Names were checked before.
+            _ => return Err(no_option(&key)),
         }
         Ok(self)
     }
+}
+
+/// The options of `connect`.
+const OPTIONS: [&str; 7] =
+    ["Headers", "Protocols", "Timeout", "PingInterval", "MaxMessageSize", "BinaryType", "Compress"];
+
+/// Whether there is an option of this name, and what is said if there is none.
+fn known(key: &Value) -> Result<(), String> {
+    let Value::String(key) = key else {
+        return Err(format!("an option's name is a string, not a {}", type_name(key)));
+    };
+    let key = key.to_string_lossy();
+    if OPTIONS.contains(&key.as_str()) { Ok(()) } else { Err(no_option(&key)) }
+}
+
+fn no_option(key: &str) -> String {
+    // As the prelude compares those of `CreateWebStreamClient`.
+    let plain = |name: &str| {
+        let letters: String = name.chars().filter(|c| !"_- ".contains(*c)).collect();
+        let letters = letters.to_ascii_lowercase();
+        letters.strip_suffix('s').map_or(letters.clone(), str::to_owned)
+    };
+    let meant = OPTIONS.iter().find(|name| plain(name) == plain(key));
+    let hint = match meant {
+        Some(name) => format!(" (did you mean {name}?)"),
+        None if plain(key) == "url" => " (the URL is argument #1)".to_owned(),
+        None => String::new(),
+    };
+    format!("connect: there is no option {}{hint}", crate::proto::escape(key.as_bytes(), 40))
 }
 
 fn expected(option: &str, kind: &str, got: &Value) -> String {

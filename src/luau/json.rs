@@ -8,9 +8,12 @@ use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use mlua::{Lua, Table, Value};
 use serde_core::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 
+use super::loose::{self, Meant};
 use crate::proto::escape;
 
 /// The deepest nesting that `serde_json` reads, whatever the limit.
@@ -109,6 +112,7 @@ impl Encoder<'_> {
                 Err(_) => Err("a string that is not UTF-8".into()),
             },
             Value::Table(table) => self.table(table),
+            Value::Buffer(buffer) => self.buffer(buffer),
             other => Err(format!("a value of type {}", type_name(other)).into()),
         }
     }
@@ -125,12 +129,25 @@ impl Encoder<'_> {
         serde_json::to_writer(&mut self.out, text).map_err(|e| Problem::from(e.to_string()))
     }
 
-    fn number(&mut self, n: f64) -> Result<(), Problem> {
-        if !n.is_finite() {
-            let name = if n.is_nan() { "nan" } else { "inf" };
-            return Err(format!("{name}, which is no number in JSON").into());
+    /// As Roblox writes one: base64, in an object that says so. (It often compresses, and then says
+    /// `zbase64`; what it has not compressed it reads as well.)
+    fn buffer(&mut self, buffer: &mlua::Buffer) -> Result<(), Problem> {
+        // Refused before it is copied.
+        if buffer.len() / 3 * 4 > self.most {
+            return Err(format!("more than {} bytes", self.most).into());
         }
-        if n == 0.0 && n.is_sign_negative() {
+        self.push("{\"m\":null,\"t\":\"buffer\",\"base64\":\"")?;
+        self.push(&BASE64.encode(buffer.to_vec()))?;
+        self.push("\"}")
+    }
+
+    fn number(&mut self, n: f64) -> Result<(), Problem> {
+        // Words that are not JSON, as Roblox documents it.
+        if n.is_nan() {
+            self.push("nan")
+        } else if n.is_infinite() {
+            self.push(if n > 0.0 { "inf" } else { "-inf" })
+        } else if n == 0.0 && n.is_sign_negative() {
             self.push("-0")
         } else if n.fract() == 0.0 && n.abs() <= WHOLE {
             self.push(&(n as i64).to_string())
@@ -295,12 +312,23 @@ pub(super) fn decode(
     look: Look<'_>,
 ) -> Result<Value, String> {
     let depth = depth.min(DEEPEST);
-    let mut reader = serde_json::Deserializer::from_slice(text);
     let lookout = Lookout::new(look);
-    let decoder = Decoder { lua, depth, left: depth, lookout: &lookout };
-    let value = decoder.deserialize(&mut reader);
-    let value = value.and_then(|value| reader.end().map(|()| value));
-    value.map_err(|e| lookout.or(format!("Can't parse JSON: {e}")))
+    let decoder = Decoder { lua, depth, left: depth, marked: false, lookout: &lookout };
+    let problem = match decoder.decode(text) {
+        Ok(value) => return Ok(value),
+        Err(e) => e,
+    };
+    let Some(marked) = loose::mark(text) else {
+        return Err(lookout.or(format!("Can't parse JSON: {problem}")));
+    };
+    let value = Decoder { marked: true, ..decoder }.decode(&marked.text);
+    value.map_err(|e| {
+        let (line, column) = (e.line(), e.column());
+        let (text, place) = (e.to_string(), format!(" at line {line} column {column}"));
+        let text = text.strip_suffix(&place).unwrap_or(&text);
+        let column = marked.column(line, column);
+        lookout.or(format!("Can't parse JSON: {text} at line {line} column {column}"))
+    })
 }
 
 /// Makes one value.
@@ -311,9 +339,33 @@ struct Decoder<'a> {
     /// How many more arrays and objects it may be inside of.
     left: usize,
     lookout: &'a Lookout<'a>,
+    /// Whether the text has marks of [`loose`].
+    marked: bool,
 }
 
 impl Decoder<'_> {
+    fn decode(self, text: &[u8]) -> Result<Value, serde_json::Error> {
+        let mut reader = serde_json::Deserializer::from_slice(text);
+        let value = self.deserialize(&mut reader)?;
+        reader.end().map(|()| value)
+    }
+
+    /// The buffer that a table with two fields stands for, if it does.
+    fn buffer(self, table: &Table) -> mlua::Result<Option<Value>> {
+        let kind: Value = table.raw_get("t")?;
+        let text: Value = table.raw_get("base64")?;
+        let (Value::String(kind), Value::String(text)) = (kind, text) else {
+            return Ok(None);
+        };
+        if *kind.as_bytes() != *b"buffer" {
+            return Ok(None);
+        }
+        match BASE64.decode(&*text.as_bytes()) {
+            Ok(bytes) => self.lua.create_buffer(bytes).map(|buffer| Some(Value::Buffer(buffer))),
+            Err(_) => Ok(None),
+        }
+    }
+
     fn inner<E: serde_core::de::Error>(self) -> Result<Self, E> {
         match self.left.checked_sub(1) {
             Some(left) => Ok(Decoder { left, ..self }),
@@ -359,6 +411,13 @@ impl<'de> Visitor<'de> for Decoder<'_> {
     }
 
     fn visit_str<E: serde_core::de::Error>(self, text: &str) -> Result<Value, E> {
+        if self.marked {
+            return match loose::meant(text) {
+                Meant::Bytes(bytes) => self.lua.create_string(bytes).map(Value::String),
+                Meant::Number(number) => Ok(Value::Number(number)),
+            }
+            .map_err(E::custom);
+        }
         self.lua.create_string(text).map(Value::String).map_err(E::custom)
     }
 
@@ -379,9 +438,22 @@ impl<'de> Visitor<'de> for Decoder<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
         let inner = self.inner()?;
         let table = self.lua.create_table().map_err(A::Error::custom)?;
+        let (mut count, mut has_m) = (0, false);
         while let Some(key) = fields.next_key_seed(inner)? {
+            // A word for a number is none of a field.
+            let Value::String(name) = &key else {
+                return Err(A::Error::custom("key must be a string"));
+            };
+            let is_m = *name.as_bytes() == *b"m";
             let value = fields.next_value_seed(inner)?;
+            (count, has_m) = (count + 1, has_m || is_m && value.is_nil());
             table.raw_set(key, value).map_err(A::Error::custom)?;
+        }
+        if count == 3
+            && has_m
+            && let Some(buffer) = self.buffer(&table).map_err(A::Error::custom)?
+        {
+            return Ok(buffer);
         }
         Ok(Value::Table(table))
     }
@@ -411,6 +483,9 @@ mod tests {
         }
 
         fn number(&mut self) -> f64 {
+            if self.below(40) == 0 {
+                return [f64::INFINITY, f64::NEG_INFINITY, f64::NAN][self.below(3) as usize];
+            }
             let shift = self.below(64);
             let whole = (self.next() >> shift) as f64;
             let bits = f64::from_bits(self.next());
@@ -428,7 +503,11 @@ mod tests {
         }
 
         fn value(&mut self, lua: &Lua, depth: u64) -> Value {
-            match self.below(if depth == 0 { 3 } else { 5 }) {
+            match self.below(if depth == 0 { 3 } else { 6 }) {
+                5 => {
+                    let bytes: Vec<u8> = (0..self.below(9)).map(|_| self.next() as u8).collect();
+                    Value::Buffer(lua.create_buffer(bytes).unwrap())
+                }
                 0 => Value::Boolean(self.below(2) == 1),
                 1 => Value::Number(self.number()),
                 2 => Value::String(lua.create_string(self.text()).unwrap()),
@@ -453,6 +532,9 @@ mod tests {
     }
 
     fn same(a: &Value, b: &Value) -> bool {
+        if let (Value::Buffer(a), Value::Buffer(b)) = (a, b) {
+            return a.to_vec() == b.to_vec();
+        }
         let (Value::Table(x), Value::Table(y)) = (a, b) else {
             return bits(a) == bits(b) && (bits(a).is_some() || a == b);
         };

@@ -15,6 +15,7 @@
 //! enums.luau              Enum
 //! web_stream_client.luau  WebStreamClient
 //! http_service.luau       game, HttpService, Secret
+//! require.luau            require
 //! globals.luau            print, warn, loadstring, …
 //! ```
 
@@ -28,16 +29,23 @@ mod json;
 #[path = "no_json.rs"]
 mod json;
 mod link;
+#[cfg(feature = "json")]
+mod loose;
+mod luaurc;
+mod modules;
 mod options;
 mod prelude;
 mod pump;
+mod require;
 mod secret;
+mod source;
 mod stopper;
 mod streams;
 mod values;
 mod watch;
 
 pub use error::Error;
+pub use modules::{Files, Modules};
 pub use options::{GLOBALS, Line, Options, Output};
 pub use pump::{Progress, Runtime};
 pub use stopper::Stopper;
@@ -49,7 +57,8 @@ pub const TYPES: &str = include_str!("moonwire.d.luau");
 
 /// Adds the script APIs to a VM that is there already, before or after `sandbox`.
 ///
-/// It sets the globals of [`GLOBALS`], less those that the options leave out, and nothing else: no
+/// It sets the globals of [`GLOBALS`], less those that the options leave out, takes away the
+/// `loadstring` and `require` of mlua ([`Options::without`]), and does nothing else: no
 /// interrupt and no memory limit that the options do not ask for, no panic option, no app data. Scripts that use them have to run as
 /// threads (`Lua::create_thread`, or [`Runtime::spawn`]), since `connect` and `task.wait` yield.
 /// Drive it with [`Runtime::step`] or [`Runtime::run`].

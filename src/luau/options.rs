@@ -3,11 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::modules::{Files, Modules};
 use super::secret::Source;
 use crate::net::Config;
 
 /// The globals that are set.
-pub const GLOBALS: [&str; 20] = [
+pub const GLOBALS: [&str; 21] = [
     "WebSocket",
     "websocket",
     "task",
@@ -22,6 +23,7 @@ pub const GLOBALS: [&str; 20] = [
     "warn",
     "getgenv",
     "loadstring",
+    "require",
     "shared",
     "game",
     "Enum",
@@ -84,6 +86,7 @@ pub struct Options {
     pub(super) exit_timeout: Option<Duration>,
     pub(super) without: Vec<String>,
     pub(super) secrets: Option<Source>,
+    pub(super) modules: Box<dyn Modules>,
     pub(super) memory_limit: Option<usize>,
     pub(super) time_limit: Option<Duration>,
     pub(super) plain: bool,
@@ -102,6 +105,7 @@ impl Options {
             exit_timeout: None,
             without: Vec::new(),
             secrets: None,
+            modules: Box::new(Files),
             memory_limit: None,
             time_limit: None,
             plain: false,
@@ -174,9 +178,28 @@ impl Options {
         self
     }
 
+    /// Where `require` gets modules: from the files of the system ([`Files`], the default), from
+    /// memory, from an archive ([`Modules`] has an example), or nowhere:
+    ///
+    /// ```
+    /// # use moonwire::luau::{Line, Options};
+    /// let options = Options::new(|_: Line<'_>| {}).modules(|_: &str| Ok(None));
+    /// ```
+    ///
+    /// [`Options::without`]`("require")` leaves scripts without the function as well. Whatever a
+    /// module is read from, it is text: bytecode is refused.
+    pub fn modules(mut self, modules: impl Modules + 'static) -> Options {
+        self.modules = Box::new(modules);
+        self
+    }
+
     /// Memory of the whole VM in bytes; `None`, the default: any. Luau does not collect garbage
     /// early to stay below it, so leave room. The text that `JSONEncode` makes counts, too. What goes beyond raises `not enough memory` in the
     /// script, or ends [`super::Runtime::run`] with an error.
+    ///
+    /// The texts of secrets are in the VM and count. What a script has sent and the network has not
+    /// taken yet does not: [`Limits::send_queue`](crate::Limits::send_queue) bounds that for each
+    /// connection, and [`Limits::connections`](crate::Limits::connections) how many there are.
     pub fn memory_limit(mut self, bytes: Option<usize>) -> Options {
         self.memory_limit = bytes;
         self
@@ -205,7 +228,12 @@ impl Options {
         self
     }
 
-    /// Leaves a global of [`GLOBALS`] as it is.
+    /// Leaves a global of [`GLOBALS`] as it is. Any other name is an error of
+    /// [`install`](super::install) and [`Runtime::new`](super::Runtime::new).
+    ///
+    /// `loadstring` and `require`, which mlua puts into every VM, are taken away from there in any
+    /// case: scripts have those of this crate, or none. An embedder who has others for them sets
+    /// them afterwards.
     pub fn without(mut self, global: &str) -> Options {
         self.without.push(global.to_owned());
         self

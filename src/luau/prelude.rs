@@ -9,7 +9,7 @@ use mlua::{Function, Lua, Table, Value};
 use super::feed::Feed;
 use super::host::{self, Host};
 use super::watch::{CHUNK, is_in};
-use super::{streams, values};
+use super::{require, streams, values};
 
 /// The functions of the Luau side that Rust calls.
 pub(super) struct Prelude {
@@ -37,14 +37,10 @@ impl Prelude {
         natives.set("plain", plain)?;
         values::natives(lua, host, &natives)?;
         streams::natives(lua, host, &natives)?;
+        require::natives(lua, host, &natives)?;
         let own = own_globals(lua)?;
         let environment = own.to_pointer() as usize;
-        // mlua's `require`, which all scripts share as well, is written in Luau.
-        let require: Value = lua.globals().get("require")?;
-        let require = require.as_function().map(|f| f.to_pointer() as usize);
-        let is_own = move |_: &Lua, f: Function| {
-            Ok(is_in(&f, environment) || require == Some(f.to_pointer() as usize))
-        };
+        let is_own = move |_: &Lua, f: Function| Ok(is_in(&f, environment));
         natives.set("is_own", lua.create_function(is_own)?)?;
         let chunk = |name: &str, text: &'static str| {
             // Level 2 inlines local functions, which `error` with a level would miss.
@@ -74,8 +70,10 @@ impl Prelude {
             .call((&natives, &streams))?;
         let inspect: Table =
             chunk("inspect", include_str!("prelude/inspect.luau"))?.call((&natives, &scheduler))?;
+        let modules: Table =
+            chunk("require", include_str!("prelude/require.luau"))?.call((&natives, &scheduler))?;
         let globals: Table = chunk("globals", include_str!("prelude/globals.luau"))?
-            .call((&natives, &task, &websocket, &enums, &http, &inspect))?;
+            .call((&natives, &task, &websocket, &enums, &http, &inspect, &modules))?;
         // All have taken what they need: what is looked up later is nothing.
         own.set_readonly(false);
         own.clear()?;

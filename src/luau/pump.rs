@@ -12,6 +12,8 @@ use super::host::{self, Host, lock};
 use super::link::Link;
 use super::options::{GLOBALS, Line, Options};
 use super::prelude::Prelude;
+use super::require;
+use super::source::code;
 use super::stopper::{Closing, Left, Stopper};
 use crate::net::{Batch, Client, Closed, Event, Events, Owner, after, earlier};
 
@@ -105,6 +107,9 @@ impl Runtime {
             (Link::Inline(Arc::clone(owner.seat())), Source::Inline(owner))
         };
         let without = std::mem::take(&mut options.without);
+        if let Some(name) = without.iter().find(|name| !GLOBALS.contains(&name.as_str())) {
+            return Err(Error::NoGlobal(name.clone()));
+        }
         let (stand_in, exit_timeout) = (options.stand_in, options.exit_timeout);
         let memory = options.memory_limit;
         let plain = options.plain;
@@ -115,6 +120,7 @@ impl Runtime {
         if let Some(bytes) = memory {
             lua.set_memory_limit(bytes)?;
         }
+        require::take_away(&env)?;
         let wanted = |name: &str| !without.iter().any(|w| w == name);
         for name in GLOBALS.into_iter().filter(|name| wanted(name)) {
             env.set(name, globals.get::<Value>(name)?)?;
@@ -146,8 +152,10 @@ impl Runtime {
     }
 
     /// Starts a script as a thread of its own, up to its first yield. `name` stands in its errors
-    /// (and is what `require` starts from, when it is a path); `args` reach it as `...`. The text
-    /// is never taken for bytecode.
+    /// and is what `require` starts from: the place of the script among the modules
+    /// ([`Options::modules`]). A name that is no file's stands for one in the base of these.
+    /// `args` reach it as `...`. The text is never taken for bytecode; it may start with a byte
+    /// order mark and a line `#!`.
     ///
     /// A raise at its top level is reported, and noted for [`Runtime::has_raised`].
     pub fn spawn(
@@ -157,14 +165,10 @@ impl Runtime {
         args: impl IntoLuaMulti,
     ) -> Result<(), Error> {
         self.thaw_shared();
-        let chunk = self.lua.load(text.as_ref()).set_name(format!("@{name}"));
+        let chunk = self.lua.load(code(text.as_ref())).set_name(format!("@{name}"));
         let function = chunk.set_mode(ChunkMode::Text).into_function();
-        let function = function.map_err(|e| {
-            let text = host::syntax(e);
-            // Bytecode is refused without a word about where.
-            let named = text.starts_with(name) || text.starts_with("...");
-            Error::Syntax(if named { text } else { format!("{name}: {text}") })
-        })?;
+        let function =
+            function.map_err(|e| Error::Syntax(require::named(name, host::syntax(e))))?;
         let thread = self.lua.create_thread(function)?;
         let mut args = args.into_lua_multi(&self.lua)?;
         args.push_front(Value::Thread(thread));

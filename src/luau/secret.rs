@@ -1,29 +1,39 @@
 //! Secrets: text that a script can send and cannot read.
 
-use std::fmt;
-
 use mlua::{AnyUserData, Lua, LuaString, Table, Value};
 
-/// Stands in a script for its text. There is no way from the one to the other but [`reveal`].
-pub(super) struct Secret(String);
+/// Stands in a script for its text. There is no way from the one to the other but [`reveal`]. The
+/// text is a string of the VM, so that its limit of memory and its collector know of it: the user
+/// value of the userdata, which only Rust can get at.
+#[derive(Debug)]
+pub(super) struct Secret;
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
+fn make(lua: &Lua, text: &str) -> mlua::Result<AnyUserData> {
+    let secret = lua.create_any_userdata(Secret)?;
+    secret.set_user_value(lua.create_string(text)?)?;
+    Ok(secret)
 }
 
 /// The text of a `Secret`, for a request; `None` for any other userdata. It must get into nothing
 /// that is shown: no error, no trace, no warning.
 pub(super) fn reveal(value: &AnyUserData) -> Option<String> {
-    value.borrow::<Secret>().ok().map(|secret| secret.0.clone())
+    if !value.is::<Secret>() {
+        return None;
+    }
+    let text: LuaString = value.user_value().ok()?;
+    text.to_str().ok().map(|text| text.to_owned())
 }
+
+/// What Luau says where a script makes a string that is too large.
+const NO_MEMORY: &str = "not enough memory";
 
 /// Where secrets come from.
 pub(super) type Source = Box<dyn Fn(&str) -> Option<String> + Send>;
 
-/// Adds the natives: `secret(name)`, and `secret_join(secret, text, in_front)`, which gives a new
-/// one, or what is wrong with the text, or nothing for a value that is no `Secret`.
+/// Adds the natives: `secret(name)`, the secret or nothing, or that there is no memory for it; and
+/// `secret_join(secret, text, in_front)`, which gives a new one, or nothing and what is wrong with
+/// the text, or nothing, nothing and that there is no memory for it, or nothing at all for a value
+/// that is no `Secret`.
 pub(super) fn natives(
     lua: &Lua,
     table: &Table,
@@ -31,20 +41,25 @@ pub(super) fn natives(
 ) -> mlua::Result<()> {
     let secret = move |lua: &Lua, name: LuaString| {
         let text = name.to_str().ok().and_then(|name| get(&name));
-        text.map(|text| lua.create_any_userdata(Secret(text))).transpose()
+        Ok(match text.map(|text| make(lua, &text)).transpose() {
+            Ok(secret) => (secret, None),
+            Err(_) => (None, Some(NO_MEMORY)),
+        })
     };
     table.set("secret", lua.create_function(secret)?)?;
     let join = |lua: &Lua, (secret, text, in_front): (Value, LuaString, bool)| {
-        let Some(secret) = secret.as_userdata().and_then(|data| data.borrow::<Secret>().ok())
-        else {
-            return Ok((None, None));
+        let Some(secret) = secret.as_userdata().and_then(reveal) else {
+            return Ok((None, None, None));
         };
         let Ok(text) = text.to_str() else {
-            return Ok((None, Some("text that is not UTF-8")));
+            return Ok((None, Some("text that is not UTF-8"), None));
         };
-        let (secret, text) = (&secret.0[..], &text[..]);
+        let (secret, text) = (&secret[..], &text[..]);
         let joined = if in_front { [text, secret].concat() } else { [secret, text].concat() };
-        Ok((Some(lua.create_any_userdata(Secret(joined))?), None))
+        Ok(match make(lua, &joined) {
+            Ok(joined) => (Some(joined), None, None),
+            Err(_) => (None, None, Some(NO_MEMORY)),
+        })
     };
     table.set("secret_join", lua.create_function(join)?)
 }
@@ -56,9 +71,8 @@ mod tests {
     #[test]
     fn its_text_is_for_requests_alone() {
         let lua = Lua::new();
-        let data = lua.create_any_userdata(Secret("hunter2".into())).unwrap();
+        let data = make(&lua, "hunter2").unwrap();
         assert_eq!(reveal(&data).as_deref(), Some("hunter2"));
-        assert_eq!(format!("{:?}", Secret("hunter2".into())), "Secret");
         assert!(!format!("{data:?} {:?}", Value::UserData(data.clone())).contains("hunter2"));
         let other = lua.create_any_userdata(String::from("hunter2")).unwrap();
         assert_eq!(reveal(&other), None);

@@ -1,7 +1,7 @@
 //! The command `moonwire`, as a child process.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
@@ -101,8 +101,17 @@ pub(crate) fn run(args: &[&str]) -> Ended {
     Live::start(&mut command(&[&["run"], args].concat())).end()
 }
 
+/// Runs the command in a folder, with a text as its standard input.
+#[track_caller]
+pub(crate) fn piped(folder: &Path, args: &[&str], text: &str) -> Ended {
+    let mut command = command(args);
+    let mut live = Live::start(command.current_dir(folder).stdin(Stdio::piped()));
+    live.child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    live.end()
+}
+
 /// A folder of this process alone.
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     let name = format!("luau-{}", std::process::id());
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
@@ -198,12 +207,8 @@ fn an_echo_server_of_its_own() {
 
 #[test]
 fn a_script_from_standard_input() {
-    let pipe = |text: &str, args: &[&str]| {
-        let mut command = command(&[&["run", "-"], args].concat());
-        let mut live = Live::start(command.stdin(Stdio::piped()));
-        live.child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-        live.end()
-    };
+    let pipe =
+        |text: &str, args: &[&str]| piped(Path::new("."), &[&["run", "-"], args].concat(), text);
     printed(&pipe("print(...) task.wait() print('end')", &["a", "b"]), &["a b", "end"]);
     failed(&pipe("\nerror('oh')", &[]), 1, "error: stdin:2: oh\n  stdin:2\n");
     failed(&pipe("\n\nlocal x = (", &[]), 1, "stdin:3: ");

@@ -191,6 +191,40 @@ fn memory_beyond_the_limit_ends_the_script() {
 }
 
 #[test]
+fn texts_of_secrets_count_as_memory() {
+    const MIB: usize = 1024 * 1024;
+    let said = Said::default();
+    let options = luau::Options::new(said.output())
+        .secrets(|name| {
+            (name == "key")
+                .then(|| "x".repeat(MIB))
+                .or((name == "big").then(|| "x".repeat(80 * MIB)))
+        })
+        .memory_limit(Some(64 * MIB));
+    let mut runtime = Runtime::new(options).unwrap();
+    // The collector sees those that nobody holds: they were 2 GB under this limit.
+    let script = r#"
+        local service = game:GetService("HttpService")
+        local secret, mib = service:GetSecret("key"), string.rep("x", 1024 * 1024)
+        for i = 1, 300 do secret:AddSuffix(mib) end
+        print("made", gcinfo() < 64 * 1024)
+        -- Those that are held meet the limit, as strings would, and what raises is a string.
+        local held = {}
+        local ok, problem = pcall(function()
+            for i = 1, 64 do held[i] = secret:AddPrefix(i .. mib) end
+        end)
+        print(ok, (string.gsub(problem, "^script:%d+: ", "")), #held > 10, #held < 32)
+        print(pcall(service.GetSecret, service, "big"))"#;
+    runtime.spawn("script", script, ()).unwrap();
+    runtime.run().unwrap();
+    assert_eq!(
+        said.take(),
+        ["made true", "false not enough memory true true", "false not enough memory",]
+    );
+    assert!(!runtime.has_raised());
+}
+
+#[test]
 fn a_stack_that_overflows_is_an_error_of_a_page() {
     // Without a bound, its traceback has 20,000 lines.
     let said = Arc::new(Mutex::new(String::new()));

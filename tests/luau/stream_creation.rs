@@ -219,15 +219,18 @@ both! {
             local gzip = Enum.HttpCompression.Gzip
             ask("RawStream", { Method = "PUT", Body = "", Compress = gzip, Headers = {} })
             headers = { Accept = "mine", ["User-Agent"] = "me" }
-            ask("SSE", { Timeout = 1e300, Headers = headers, Typo = 1, [5] = 1 })
+            ask("SSE", { Timeout = 1e300, Headers = headers, Typo = 1, [5] = 1, header = 1, ["\n"] = 1 })
             done()"#;
         let mut rt = runtime(mode);
         let mut said = rt.says(script, url_for("RawStream", &server));
         said.sort();
         assert_eq!(said, [
             "done",
-            "warning: CreateWebStreamClient: there is no option \"5\"; it is ignored",
-            "warning: CreateWebStreamClient: there is no option \"Typo\"; it is ignored",
+            "warning: CreateWebStreamClient: there is no option 5; it is ignored",
+            "warning: CreateWebStreamClient: there is no option Typo; it is ignored",
+            "warning: CreateWebStreamClient: there is no option \\n; it is ignored",
+            "warning: CreateWebStreamClient: there is no option header (did you mean Headers?); \
+             it is ignored",
         ]);
         let all = server.join();
         let head = |i: usize| all[i].0.as_str();

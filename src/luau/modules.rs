@@ -1,0 +1,75 @@
+//! Where `require` gets the texts of modules.
+
+use std::io;
+
+/// A tree of files in which `require` looks for modules ([`Options::modules`](super::Options::modules)).
+///
+/// A closure `|path: &str| -> io::Result<Option<Vec<u8>>>` is one: modules from memory, from an
+/// archive, or none at all.
+///
+/// ```
+/// use std::collections::HashMap;
+///
+/// use moonwire::luau::{Line, Options, Runtime};
+///
+/// let files = HashMap::from([
+///     ("lib/greet.luau", "return function(name) return 'hello ' .. name end"),
+///     (".luaurc", r#"{ "aliases": { "lib": "./lib" } }"#),
+/// ]);
+/// let options = Options::new(|line: Line<'_>| assert_eq!(line.to_string(), "hello world"))
+///     .modules(move |path: &str| Ok(files.get(path).map(|text| text.as_bytes().to_vec())));
+/// let mut runtime = Runtime::new(options)?;
+/// // The name of a script is its place in the tree.
+/// runtime.spawn("main.luau", "print(require('@lib/greet')('world'))", ())?;
+/// runtime.run()?;
+/// assert!(!runtime.has_raised());
+/// # Ok::<(), moonwire::luau::Error>(())
+/// ```
+pub trait Modules: Send {
+    /// The bytes of the file `path`, or `None` if there is no such file. It is asked for
+    /// `name.luau`, `name.lua`, `name/init.luau` and `name/init.lua` of a module, and for `.luaurc`
+    /// in the folders from the script upwards when a path starts with an alias.
+    ///
+    /// Parts of a path are separated by `/`; none of them is empty, `.` or `..`. A path starts with
+    /// [`Modules::base`] if that is absolute. An error is raised in the script.
+    fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>>;
+
+    /// The folder in which scripts are whose names are no absolute paths; `""`, the default, is
+    /// the root of the tree.
+    fn base(&self) -> io::Result<String> {
+        Ok(String::new())
+    }
+}
+
+impl<F: Fn(&str) -> io::Result<Option<Vec<u8>>> + Send> Modules for F {
+    fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        self(path)
+    }
+}
+
+/// The files of the system, relative to the working directory: what `require` uses unless
+/// [`Options::modules`](super::Options::modules) says otherwise.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Files;
+
+impl Modules for Files {
+    fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        // A pipe or a device of that name is no module; reading it might never end.
+        match std::fs::metadata(path) {
+            Ok(about) if about.is_file() => std::fs::read(path).map(Some),
+            Ok(_) => Ok(None),
+            Err(e) if is_absent(&e) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn base(&self) -> io::Result<String> {
+        Ok(std::path::absolute(".")?.to_string_lossy().into_owned())
+    }
+}
+
+/// A file is absent as well where a folder of its path is a file, and where a name cannot be one.
+fn is_absent(e: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidFilename, InvalidInput, NotADirectory, NotFound};
+    matches!(e.kind(), NotFound | NotADirectory | InvalidInput | InvalidFilename)
+}

@@ -1,0 +1,479 @@
+//! The natives behind `require`: who asks, which file a path means, and its text as a function. What
+//! runs when, and who waits for it, is the prelude's (`prelude/require.luau`).
+//!
+//! Paths are those of Luau's require by string: `./` and `../` from the file that asks, `@self` from
+//! the folder of a module's own, and aliases of the nearest `.luaurc` upwards that has them.
+
+use std::io;
+use std::sync::{Arc, TryLockError};
+
+use mlua::chunk::ChunkMode;
+use mlua::{Lua, LuaString, Table, Value};
+
+use super::host::{Host, syntax};
+use super::luaurc;
+use super::modules::Modules;
+use super::source::code;
+use super::watch::CHUNK;
+use crate::proto::escape;
+
+/// The table in the registry in which mlua keeps what an embedder registered as a module.
+const REGISTERED: &str = "_REGISTEREDMODULES";
+
+/// Globals that mlua gives every VM and that stand for ours. They are taken away also where a script
+/// is to have neither: this `require` takes bytecode, and errors of both are no strings.
+const MLUAS_OWN: [&str; 2] = ["loadstring", "require"];
+
+/// Takes away what mlua put into the globals, also below a sandbox.
+pub(super) fn take_away(env: &Table) -> mlua::Result<()> {
+    let below: Option<Table> = match env.metatable() {
+        Some(metatable) => metatable.raw_get("__index").ok(),
+        None => None,
+    };
+    for table in [Some(env.clone()), below].into_iter().flatten() {
+        let readonly = table.is_readonly();
+        table.set_readonly(false);
+        for name in MLUAS_OWN {
+            table.raw_set(name, Value::Nil)?;
+        }
+        table.set_readonly(readonly);
+    }
+    Ok(())
+}
+
+/// Adds the natives:
+///
+/// * `requirer()`: the chunk name of the script that asks (`=` for all that are no files), if that
+///   can be told, and its position as errors begin with it;
+/// * `registered(path)`: what the embedder registered under that name;
+/// * `find(chunk_name, path)`: what a module is known by, its name and its text; or nil and why not;
+/// * `load_module(text, name)`: its function; or nil and the syntax error.
+pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
+    let requirer = |lua: &Lua, ()| Ok(requirer(lua));
+    table.set("requirer", lua.create_function(requirer)?)?;
+    let registered = |lua: &Lua, path: LuaString| {
+        let all: Option<Table> = lua.named_registry_value(REGISTERED)?;
+        // mlua keeps the names in lower case.
+        let name = path.to_string_lossy().to_ascii_lowercase();
+        all.map_or(Ok(Value::Nil), |all| all.raw_get(name))
+    };
+    table.set("registered", lua.create_function(registered)?)?;
+    let its = Arc::clone(host);
+    let find = move |lua: &Lua, (chunk, path): (LuaString, LuaString)| {
+        let modules = match its.modules.try_lock() {
+            Ok(modules) => modules,
+            Err(TryLockError::Poisoned(e)) => e.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                let problem = "the embedder's modules cannot be read while they are being read";
+                return Ok((None, Some(problem.to_owned()), None));
+            }
+        };
+        let found = find(&**modules, &chunk.to_string_lossy(), &path.to_string_lossy());
+        // The text may be larger than the memory that is left.
+        let found = found.and_then(|module| {
+            let text = lua.create_string(&module.text).map_err(|e| e.to_string())?;
+            Ok((module.key, module.name, text))
+        });
+        Ok(match found {
+            Ok((key, name, text)) => (Some(key), Some(name), Some(text)),
+            Err(problem) => (None, Some(problem), None),
+        })
+    };
+    table.set("find", lua.create_function(find)?)?;
+    let load = |lua: &Lua, (text, name): (LuaString, LuaString)| {
+        let text = text.as_bytes();
+        let chunk = lua.load(code(&text)).set_name(format!("@{}", name.to_string_lossy()));
+        Ok(match chunk.set_mode(ChunkMode::Text).into_function() {
+            Ok(function) => (Some(function), None),
+            Err(e) => (None, Some(named(&name.to_string_lossy(), syntax(e)))),
+        })
+    };
+    table.set("load_module", lua.create_function(load)?)
+}
+
+/// A syntax error of a chunk with its name: bytecode is refused without a word about where.
+pub(super) fn named(name: &str, problem: String) -> String {
+    let has_name = problem.starts_with(name) || problem.starts_with("...");
+    if has_name { problem } else { format!("{name}: {problem}") }
+}
+
+/// The chunk name of the nearest function of a script below `require`, and its position.
+fn requirer(lua: &Lua) -> (Option<String>, String) {
+    // This native and the prelude's `require` come first.
+    for level in 2.. {
+        let frame = lua.inspect_stack(level, |debug| {
+            let source = debug.source();
+            let name = source.source.filter(|_| source.what != "C")?;
+            let place = match (source.short_src, debug.current_line()) {
+                (Some(short), Some(line)) => format!("{short}:{line}: "),
+                _ => String::new(),
+            };
+            Some((name.into_owned(), place))
+        });
+        match frame {
+            None => break,
+            // A function that is not Luau's, `pcall` for one.
+            Some(None) => {}
+            Some(Some((name, _))) if name.starts_with(CHUNK) => break,
+            // Those that are no files all start from the base; names that a script makes up are not
+            // to be kept each.
+            Some(Some((name, place))) => {
+                let name = if name.starts_with('@') { name } else { "=".to_owned() };
+                return (Some(name), place);
+            }
+        }
+    }
+    (None, String::new())
+}
+
+/// A module that was found.
+struct Found {
+    /// Its file: what it is known by.
+    key: String,
+    /// As errors show it, and the name of its chunk: without the ending, and for a folder with an
+    /// `init.luau` that folder.
+    name: String,
+    text: Vec<u8>,
+}
+
+/// The files that a module may be: one beside it, or one in the folder of its name.
+fn candidates(place: &[String]) -> Vec<Place> {
+    let mut files = Vec::new();
+    // The file `init` of a folder is asked for by the folder's name.
+    if let Some((last, folder)) = place.split_last().filter(|(last, _)| *last != "init") {
+        files.extend(["luau", "lua"].map(|ending| {
+            let mut file = folder.to_vec();
+            file.push(format!("{last}.{ending}"));
+            file
+        }));
+    }
+    files.extend(["init.luau", "init.lua"].map(|name| {
+        let mut file = place.to_vec();
+        file.push(name.to_owned());
+        file
+    }));
+    files
+}
+
+fn find(modules: &dyn Modules, chunk: &str, path: &str) -> Result<Found, String> {
+    let asked = escape(path.as_bytes(), 200);
+    let base = modules.base().map_err(|e| format!("there is no working directory: {e}"))?;
+    let tree = Tree::new(modules, &base);
+    let place = tree.resolve(chunk, path).map_err(|e| format!("module \"{asked}\": {e}"))?;
+    let (mut found, mut tried) = (None, Vec::new());
+    for file in candidates(&place) {
+        let (key, shown) = (tree.path(&file), tree.shown(&file));
+        let text = modules.read(&key).map_err(|e| format!("{shown} cannot be read: {e}"))?;
+        if let Some(text) = text {
+            if let Some((_, other)) = found {
+                return Err(format!("module \"{asked}\" could be {other} or {shown}"));
+            }
+            found = Some((Found { key, name: tree.shown(&place), text }, shown));
+        } else {
+            tried.push(shown);
+        }
+    }
+    let module = found.map(|(module, _)| module);
+    module.ok_or_else(|| format!("there is no module \"{asked}\" ({})", tried.join(", ")))
+}
+
+/// A place in the tree: the names from the root on.
+type Place = Vec<String>;
+
+struct Tree<'a> {
+    modules: &'a dyn Modules,
+    /// Where scripts are whose names are no absolute paths.
+    base: Place,
+    /// Whether paths start with a `/`.
+    rooted: bool,
+}
+
+impl Tree<'_> {
+    fn new<'a>(modules: &'a dyn Modules, base: &str) -> Tree<'a> {
+        let base = slashed(base);
+        let rooted = base.starts_with('/');
+        let names = base.split('/').filter(|name| !matches!(*name, "" | "."));
+        Tree { modules, base: names.map(str::to_owned).collect(), rooted }
+    }
+
+    fn path(&self, place: &[String]) -> String {
+        let path = place.join("/");
+        if self.rooted { format!("/{path}") } else { path }
+    }
+
+    /// As errors show it: from the base, if it is below that.
+    fn shown(&self, place: &[String]) -> String {
+        match place.strip_prefix(&*self.base) {
+            Some([]) => ".".to_owned(),
+            Some(below) => format!("./{}", below.join("/")),
+            None => self.path(place),
+        }
+    }
+
+    fn walk(&self, mut from: Place, path: &str) -> Result<Place, String> {
+        for name in path.split('/') {
+            match name {
+                "" | "." => {}
+                ".." if from.pop().is_none() => {
+                    return Err("the path leads out of the folders there are".to_owned());
+                }
+                ".." => {}
+                name => from.push(name.to_owned()),
+            }
+        }
+        Ok(from)
+    }
+
+    /// The place of a chunk's file, whether there is one or not.
+    fn chunk(&self, chunk: &str) -> Result<Place, String> {
+        // A text that has no name of a file is in the base.
+        let name = chunk.strip_prefix('@').unwrap_or("text");
+        let name = if cfg!(windows) { slashed(name) } else { name.to_owned() };
+        let from = if is_absolute(&name) { Place::new() } else { self.base.clone() };
+        self.walk(from, &name)
+    }
+
+    fn resolve(&self, chunk: &str, path: &str) -> Result<Place, String> {
+        let path = slashed(path);
+        let chunk = self.chunk(chunk)?;
+        let folder = chunk.split_last().map_or(&[][..], |(_, folder)| folder);
+        if let Some(aliased) = path.strip_prefix('@') {
+            let (alias, rest) = aliased.split_once('/').unwrap_or((aliased, ""));
+            let alias = alias.to_ascii_lowercase();
+            let place = match &*alias {
+                "self" => own(&chunk),
+                _ => self.alias(folder, &alias, &mut Vec::new())?,
+            };
+            return self.walk(place, rest);
+        }
+        match path.split('/').next() {
+            Some("." | "..") => self.walk(folder.to_vec(), &path),
+            _ => Err("a path starts with ./, ../ or @".to_owned()),
+        }
+    }
+
+    /// What an alias stands for, seen from a folder. `under_way`: aliases that led here.
+    fn alias(
+        &self,
+        folder: &[String],
+        alias: &str,
+        under_way: &mut Vec<String>,
+    ) -> Result<Place, String> {
+        for depth in (0..=folder.len()).rev() {
+            let folder = &folder[..depth];
+            let Some(path) = self.aliases(folder)?.remove(alias) else {
+                continue;
+            };
+            let path = slashed(&path);
+            let Some(next) = path.strip_prefix('@') else {
+                let from = if is_absolute(&path) { Place::new() } else { folder.to_vec() };
+                return self.walk(from, &path);
+            };
+            under_way.push(alias.to_owned());
+            let (next, rest) = next.split_once('/').unwrap_or((next, ""));
+            let next = next.to_ascii_lowercase();
+            if under_way.contains(&next) {
+                return Err(format!("alias \"@{alias}\" stands for itself"));
+            }
+            let place = self.alias(folder, &next, under_way)?;
+            return self.walk(place, rest);
+        }
+        let alias = escape(alias.as_bytes(), 200);
+        let folder = self.shown(folder);
+        Err(format!("there is no alias \"@{alias}\" in a .luaurc from {folder} upwards"))
+    }
+
+    fn aliases(&self, folder: &[String]) -> Result<luaurc::Aliases, String> {
+        let mut file = folder.to_vec();
+        file.push(".luaurc".to_owned());
+        let name = self.shown(&file);
+        let text = self.modules.read(&self.path(&file));
+        match text.map_err(|e: io::Error| format!("{name} cannot be read: {e}"))? {
+            Some(text) => luaurc::aliases(&text).map_err(|e| format!("{name}: {e}")),
+            None => Ok(luaurc::Aliases::new()),
+        }
+    }
+}
+
+/// The folder of a module's own: its name without the ending, and of an `init.luau` where it is.
+fn own(chunk: &[String]) -> Place {
+    let mut place = chunk.to_vec();
+    if let Some(name) = place.pop() {
+        let stem = name.strip_suffix(".luau").or(name.strip_suffix(".lua"));
+        if stem != Some("init") {
+            place.push(stem.unwrap_or(&name).to_owned());
+        }
+    }
+    place
+}
+
+fn slashed(path: &str) -> String {
+    path.replace('\\', "/")
+}
+
+fn is_absolute(path: &str) -> bool {
+    path.starts_with('/') || (cfg!(windows) && path.as_bytes().get(1) == Some(&b':'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files by name, each with its own name as text, or with what is behind a `=`.
+    struct Files(&'static [&'static str], &'static str);
+
+    impl Modules for Files {
+        fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+            let names = path.strip_prefix('/').unwrap_or(path).split('/');
+            assert!(names.clone().all(|name| !matches!(name, "" | "." | "..")), "{path}");
+            if path.contains("broken") {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
+            let text = |file: &&str| match file.split_once('=') {
+                Some((name, text)) => (name == path).then(|| text.into()),
+                None => (*file == path).then(|| path.into()),
+            };
+            Ok(self.0.iter().find_map(text))
+        }
+
+        fn base(&self) -> io::Result<String> {
+            Ok(self.1.to_owned())
+        }
+    }
+
+    fn found(files: &Files, chunk: &str, path: &str) -> Result<String, String> {
+        let found = find(files, chunk, path)?;
+        assert_eq!(String::from_utf8(found.text).unwrap(), found.key);
+        Ok(format!("{} {}", found.name, found.key))
+    }
+
+    const TREE: &[&str] = &[
+        "a.luau",
+        "b.lua",
+        "c.d.luau",
+        "sub/a.luau",
+        "sub/init.luau",
+        "sub/in/x.luau",
+        "sub/in/init.lua",
+        "two.luau",
+        "two.lua",
+        "three.lua",
+        "three/init.luau",
+        "init.luau",
+        "x/init/init.luau",
+        "x/init.lua",
+        ".luaurc={\"aliases\":{\"Top\":\"./\",\"sub\":\"./sub\",\"abs\":\"/sub/in\",\"bare\":\"sub\"}}",
+        "sub/.luaurc={\"aliases\":{\"in\":\"@sub/in\",\"up\":\"../\",\"sub\":\"./in\",\"r\":\"@s\",\"s\":\"@R/x\",\"no\":\"@none\",\"out\":\"../..\"}}",
+        "bad/.luaurc={\n1}",
+    ];
+
+    #[test]
+    fn a_path_means_a_file_as_luau_has_it() {
+        let tree = Files(TREE, "");
+        for (chunk, path, want) in [
+            ("@main.luau", "./a", "./a a.luau"),
+            ("@main", "./b", "./b b.lua"),
+            ("@main.luau", "./c.d", "./c.d c.d.luau"),
+            ("@main.luau", "././/a", "./a a.luau"),
+            ("@main.luau", ".\\sub\\a", "./sub/a sub/a.luau"),
+            ("@main.luau", "./sub/../a", "./a a.luau"),
+            ("@main.luau", "./sub", "./sub sub/init.luau"),
+            ("@main.luau", "./sub/", "./sub sub/init.luau"),
+            ("@main.luau", "./sub/in", "./sub/in sub/in/init.lua"),
+            ("@./main.luau", "./sub/in/x", "./sub/in/x sub/in/x.luau"),
+            ("@/main.luau", "./a", "./a a.luau"),
+            ("@sub/a", "./a", "./sub/a sub/a.luau"),
+            ("@sub/a", "../a", "./a a.luau"),
+            ("@sub/a", "..", ". init.luau"),
+            ("@sub/a", ".", "./sub sub/init.luau"),
+            // A folder with an init is a module of that name: its neighbours are the folder's.
+            ("@./sub", "./a", "./a a.luau"),
+            ("@./sub", "@self/a", "./sub/a sub/a.luau"),
+            ("@sub/init.luau", "@self/a", "./sub/a sub/a.luau"),
+            ("@sub.luau", "@SELF/in/x", "./sub/in/x sub/in/x.luau"),
+            ("@main.luau", "./x/init", "./x/init x/init/init.luau"),
+            // Names that are no files: from the base.
+            ("=text", "./a", "./a a.luau"),
+            ("local x = 1", "./a", "./a a.luau"),
+            ("=/sub/text", "./a", "./a a.luau"),
+            ("@stdin", "./a", "./a a.luau"),
+            ("@no/such/file", "../../a", "./a a.luau"),
+            // Aliases have no case, and the nearest file that has one counts.
+            ("@main.luau", "@top/a", "./a a.luau"),
+            ("@main.luau", "@TOP", ". init.luau"),
+            ("@main.luau", "@sub", "./sub sub/init.luau"),
+            ("@main.luau", "@abs/x", "./sub/in/x sub/in/x.luau"),
+            ("@main.luau", "@bare/a", "./sub/a sub/a.luau"),
+            ("@sub/in/x", "@top/a", "./a a.luau"),
+            ("@sub/in/x", "@sub/x", "./sub/in/x sub/in/x.luau"),
+            ("@sub/a", "@up/b", "./b b.lua"),
+        ] {
+            assert_eq!(found(&tree, chunk, path).as_deref(), Ok(want), "{chunk} {path}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_found_says_what_was_looked_for() {
+        let tree = Files(TREE, "");
+        for (chunk, path, want) in [
+            (
+                "@main.luau",
+                "./missing",
+                "there is no module \"./missing\" (./missing.luau, ./missing.lua, \
+                 ./missing/init.luau, ./missing/init.lua)",
+            ),
+            ("@main.luau", "./\n", "there is no module \"./\\n\" (./"),
+            ("@main.luau", "./two", "module \"./two\" could be ./two.luau or ./two.lua"),
+            ("@main.luau", "./three", "could be ./three.lua or ./three/init.luau"),
+            ("@main.luau", "a", "module \"a\": a path starts with ./, ../ or @"),
+            ("@main.luau", "", "module \"\": a path starts with"),
+            ("@main.luau", "/a", "a path starts with"),
+            ("@main.luau", ".../a", "a path starts with"),
+            ("@main.luau", "../a", "module \"../a\": the path leads out of the folders"),
+            ("@sub/a", "@out", "the path leads out of the folders"),
+            ("@main.luau", "@none/x", "there is no alias \"@none\" in a .luaurc from . upwards"),
+            ("@main.luau", "@", "there is no alias \"@\" in a .luaurc"),
+            (
+                "@sub/in/x",
+                "@none",
+                "there is no alias \"@none\" in a .luaurc from ./sub/in upwards",
+            ),
+            ("@sub/x", "@no/x", "there is no alias \"@none\" in a .luaurc from ./sub upwards"),
+            ("@sub/x", "@r", "alias \"@s\" stands for itself"),
+            ("@sub/x", "@s", "alias \"@r\" stands for itself"),
+            ("@bad/x", "@top", "module \"@top\": ./bad/.luaurc: line 2: a string expected, got 1}"),
+            ("@main.luau", "./broken", "./broken.luau cannot be read: permission denied"),
+            ("@broken/x", "@x", "./broken/.luaurc cannot be read: permission denied"),
+        ] {
+            let problem = found(&tree, chunk, path).unwrap_err();
+            assert!(problem.contains(want), "{chunk} {path}: {problem}");
+        }
+        // An alias that begins with another of the same file.
+        let problem = found(&tree, "@sub/x", "@in").unwrap_err();
+        assert!(problem.contains("./sub/in/in.luau"), "{problem}");
+    }
+
+    #[test]
+    fn the_base_is_where_relative_names_are() {
+        let tree = Files(
+            &[
+                "/work/a.luau",
+                "/work/sub/b.luau",
+                "/c.luau",
+                "/work/.luaurc={\"aliases\":{\"c\":\"/c\"}}",
+            ],
+            "/work",
+        );
+        for (chunk, path, want) in [
+            ("@main.luau", "./a", "./a /work/a.luau"),
+            ("=text", "./sub/b", "./sub/b /work/sub/b.luau"),
+            ("@/work/sub/main.luau", "./b", "./sub/b /work/sub/b.luau"),
+            ("@/work/sub/main.luau", "../../c", "/c /c.luau"),
+            ("@../main.luau", "./c", "/c /c.luau"),
+            ("@/main.luau", "./c", "/c /c.luau"),
+            ("@main.luau", "@c", "/c /c.luau"),
+        ] {
+            assert_eq!(found(&tree, chunk, path).as_deref(), Ok(want), "{chunk} {path}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The text of a script as the compiler takes it.
+
+/// The text without what is for others than the compiler: a byte order mark, which editors write,
+/// and a first line `#!…`, which the system reads. The line end of that line stays, so that errors
+/// name the lines of the file.
+pub(super) fn code(text: &[u8]) -> &[u8] {
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    if !text.starts_with(b"#!") {
+        return text;
+    }
+    let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
+    &text[end..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::code;
+
+    #[test]
+    fn a_mark_and_a_first_line_for_the_system_are_no_code() {
+        // FAULTS 77.
+        for (text, left) in [
+            ("", ""),
+            ("print(1)", "print(1)"),
+            ("\u{FEFF}print(1)", "print(1)"),
+            ("#!/usr/bin/env moonwire\nprint(1)", "\nprint(1)"),
+            ("#!x\r\nprint(1)", "\nprint(1)"),
+            ("\u{FEFF}#!x\nprint(1)", "\nprint(1)"),
+            ("#!x", ""),
+            ("#!", ""),
+            // What looks so in another place is the compiler's.
+            (" #!x\n", " #!x\n"),
+            ("\n#!x", "\n#!x"),
+            ("#x\n", "#x\n"),
+            ("\u{FEFF}\u{FEFF}x", "\u{FEFF}x"),
+            ("#!a\n#!b\n", "\n#!b\n"),
+        ] {
+            assert_eq!(code(text.as_bytes()), left.as_bytes(), "{text:?}");
+        }
+        assert_eq!(code(b"\xEF\xBB"), b"\xEF\xBB");
+        assert_eq!(code(b"\xFF"), b"\xFF");
+    }
+}
