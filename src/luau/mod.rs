@@ -16,6 +16,7 @@
 //! web_stream_client.luau  WebStreamClient
 //! http_service.luau       game, HttpService, Secret
 //! require.luau            require
+//! inspect.luau            debug, getfenv, setfenv
 //! globals.luau            print, warn, loadstring, …
 //! ```
 
@@ -59,7 +60,9 @@ pub const TYPES: &str = include_str!("moonwire.d.luau");
 ///
 /// It sets the globals of [`GLOBALS`], less those that the options leave out, takes away the
 /// `loadstring` and `require` of mlua ([`Options::without`]), and does nothing else: no
-/// interrupt and no memory limit that the options do not ask for, no panic option, no app data. Scripts that use them have to run as
+/// interrupt and no memory limit that the options do not ask for, no panic option, no app data. After
+/// `sandbox`, those that the VM had already are replaced in the frozen table, too, which scripts reach
+/// by the metatable of theirs. Scripts that use them have to run as
 /// threads (`Lua::create_thread`, or [`Runtime::spawn`]), since `connect` and `task.wait` yield.
 /// Drive it with [`Runtime::step`] or [`Runtime::run`].
 ///

@@ -212,7 +212,7 @@ impl Options {
     /// that a script can catch is no string; `tostring` gives its text.)
     ///
     /// Sets the VM's interrupt, which looks at the clock: that costs each loop and call of a script
-    /// some 50 ns. Lua that the embedder calls itself is not touched, nor what its output, policy
+    /// some 60 ns. Lua that the embedder calls itself is not touched, nor what its output, policy
     /// and source of secrets call; a function of the embedder's that a script calls runs on the
     /// script's time.
     pub fn time_limit(mut self, limit: Option<Duration>) -> Options {
