@@ -10,16 +10,16 @@ use mlua::Lua;
 /// A string of so many bytes counts: below, the one step at its allocation is about what it owes.
 const LARGE: usize = 4 * 1024;
 
-/// So many bytes of garbage are left alone whatever lives, and so many eighths of what lives. With the
-/// half of what lives that comes while a cycle marks it, memory stays below twice what lives and a
-/// little. The first is small enough for a cache: new strings are cheaper there than in memory that
-/// is touched for the first time.
+/// So many bytes of garbage are left alone whatever lives, and so many eighths of what lives. With what
+/// comes while a cycle marks that, memory stays below twice what lives and a little. The first is
+/// small enough for a cache: new strings are cheaper there than in memory that is touched for the
+/// first time.
 const SPARED: usize = 2 * 1024 * 1024;
-const SPARED_EIGHTHS: usize = 3;
+const SPARED_EIGHTHS: usize = 2;
 
-/// For so many bytes there is a step once a cycle runs: each does 2 KiB, twice as much, as Luau's own
-/// pace is at its defaults (`LUAI_GCSTEPMUL`).
-const STEP: usize = 1024;
+/// For so many bytes there is a step of 2 KiB once a cycle runs: twice the pace that Luau means by its
+/// defaults (`LUAI_GCSTEPMUL`), so that a quarter of what lives comes while that is marked.
+const STEP: usize = 512;
 
 /// Where memory is limited and so many eighths of it are in use, all garbage is collected at once, but
 /// not for less than so many bytes of it: that marks all that lives.

@@ -111,7 +111,7 @@ both! {
         ] {
             let [before, _, most, cycles, _] = run(mode, kind, live, count, size);
             // Half of what is spared, since Luau has cycles of its own beside.
-            let at_most = 2 + 2 * count * size / (2 * MIB + live * 3 / 8);
+            let at_most = 2 + 2 * count * size / (2 * MIB + live / 4);
             let case = format!("{kind} {live} {count}×{size}: {before}, most {most}");
             assert!((1..=at_most).contains(&cycles), "{cycles} cycles, {at_most} at most: {case}");
         }
