@@ -10,6 +10,7 @@ use std::error::Error;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ fn run(url: Option<String>) -> Result<(), Box<dyn Error>> {
     };
     let mut source = EventSource::new(StreamOptions::get(&url)?)
         .reconnect(true)
+        // A proxy whose server restarts says 502 or 503 for a while.
+        .reconnect_when_refused(true)
         // The server below says how long to wait; others may not.
         .retry(Duration::from_secs(2))
         // Without a word for so long, not even a comment, a connection is given up.
@@ -40,11 +43,14 @@ fn run(url: Option<String>) -> Result<(), Box<dyn Error>> {
     loop {
         match source.next_timeout(Duration::from_secs(1))? {
             Incoming::Event(event) => println!("{} #{}: {}", event.event, event.id, event.data),
-            Incoming::Closed => break,
-            Incoming::Nothing => match source.last_error() {
-                Some(error) => println!("(not connected: {error})"),
-                None => println!("(nothing within 1 s)"),
+            Incoming::Comment(text) => println!("(the server says: {text})"),
+            Incoming::Opened => println!("(connected)"),
+            Incoming::Reconnecting { after } => match source.last_error() {
+                Some(error) => println!("({error}; again in {after:?})"),
+                None => println!("(the stream has ended; again in {after:?})"),
             },
+            Incoming::Closed => break,
+            _ => println!("(nothing within 1 s)"),
         }
     }
     println!("the server has no more");
@@ -53,8 +59,11 @@ fn run(url: Option<String>) -> Result<(), Box<dyn Error>> {
 
 const LAST: u32 = 8;
 
+/// Whether the server has sent somebody away already.
+static BUSY: AtomicBool = AtomicBool::new(false);
+
 /// A server that ends each connection after three events, goes on behind the ID that the client
-/// names, and says when there is no more.
+/// names, has no time once, and says when there is no more.
 fn start_server() -> io::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("http://{}/events", listener.local_addr()?);
@@ -83,8 +92,12 @@ fn serve(mut client: TcpStream) -> io::Result<()> {
     if seen >= LAST {
         return client.write_all(b"HTTP/1.1 204 No Content\r\n\r\n");
     }
+    if seen == 3 && !BUSY.swap(true, Ordering::Relaxed) {
+        return client.write_all(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\r\n");
+    }
     client
         .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nretry: 500\n\n")?;
+    client.write_all(b": three at a time\n")?;
     for id in (seen + 1..=LAST).take(3) {
         thread::sleep(Duration::from_millis(50));
         client.write_all(format!("event: tick\nid: {id}\ndata: {id} of {LAST}\n\n").as_bytes())?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::input::{Cut, Input, feed};
 use crate::limits::Limits;
-use crate::proto::sse::{Blocks, Event, Events, SseError};
+use crate::proto::sse::{Blocks, Event, EventOrComment, Events, SseError};
 
 /// The lines of a stream that are whole, as bytes, the byte order mark left out; and the rest.
 fn lines(bytes: &[u8]) -> (Vec<Vec<u8>>, Vec<u8>) {
@@ -23,6 +23,19 @@ fn lines(bytes: &[u8]) -> (Vec<Vec<u8>>, Vec<u8>) {
 
 /// The events of a stream.
 pub(super) fn events(bytes: &[u8]) -> Vec<Event> {
+    only_events(all(bytes))
+}
+
+fn only_events(all: Vec<EventOrComment>) -> Vec<Event> {
+    let event = |item| match item {
+        EventOrComment::Event(event) => Some(event),
+        EventOrComment::Comment(_) => None,
+    };
+    all.into_iter().filter_map(event).collect()
+}
+
+/// The events and the comments of a stream, in order.
+fn all(bytes: &[u8]) -> Vec<EventOrComment> {
     let (mut all, mut id) = (Vec::new(), String::new());
     let (mut event, mut data, mut retry) = (String::new(), None::<String>, None);
     for line in lines(bytes).0 {
@@ -30,7 +43,7 @@ pub(super) fn events(bytes: &[u8]) -> Vec<Event> {
         if line.is_empty() {
             if let Some(data) = data.take() {
                 let event = if event.is_empty() { "message" } else { &event }.to_owned();
-                all.push(Event { event, data, id: id.clone(), retry });
+                all.push(EventOrComment::Event(Event { event, data, id: id.clone(), retry }));
             }
             (event, retry) = (String::new(), None);
             continue;
@@ -38,6 +51,7 @@ pub(super) fn events(bytes: &[u8]) -> Vec<Event> {
         let (name, value) = line.split_once(':').unwrap_or((&line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match name {
+            "" if line.starts_with(':') => all.push(EventOrComment::Comment(value.to_owned())),
             "event" => event = value.to_owned(),
             "data" => data = Some(data.map_or(value.to_owned(), |d| d + "\n" + value)),
             "id" if !value.contains('\0') => id = value.to_owned(),
@@ -69,7 +83,7 @@ pub(super) fn blocks(bytes: &[u8]) -> (Vec<Vec<u8>>, Option<Vec<u8>>) {
 }
 
 /// A byte of choices, then an event stream: both parsers give what a second reading finds, for any
-/// cut, and keep their bounds.
+/// cut, and keep their bounds. With comments the events are the same as without.
 pub fn sse(data: &[u8]) {
     let mut input = Input(data);
     let choice = input.byte();
@@ -83,10 +97,24 @@ pub fn sse(data: &[u8]) {
     let (must_fail, must_not) =
         (longest > limits.sse_line, bytes.len() < limits.sse_line.min(limits.sse_block));
 
-    let parsed = Cut::ALL.map(|cut| parse(bytes, cut, &limits));
+    let parsed = Cut::ALL.map(|cut| parse(bytes, cut, &limits, Events::receive_with_comments));
+    assert!(parsed[0] == parsed[1] && parsed[0] == parsed[2], "{parsed:?}");
+    let [(with_comments, failed_too), ..] = parsed;
+    let want = all(bytes);
+    assert!(want.starts_with(&with_comments), "{with_comments:?} for {want:?}");
+    assert!(failed_too.is_some() || want.len() == with_comments.len());
+    for item in &with_comments {
+        // A byte that is no UTF-8 becomes three.
+        let fits = |text: &str| text.len() <= 3 * limits.sse_line;
+        assert!(!matches!(item, EventOrComment::Comment(text) if !fits(text)));
+    }
+
+    let parsed = Cut::ALL.map(|cut| parse(bytes, cut, &limits, events_only));
     assert!(parsed[0] == parsed[1] && parsed[0] == parsed[2], "{parsed:?}");
     let [(got, failed), ..] = parsed;
-    let want = events(bytes);
+    let got = only_events(got);
+    assert_eq!((&got, failed), (&only_events(with_comments), failed_too));
+    let want = only_events(want);
     assert!(want.starts_with(&got), "{got:?} for {want:?}");
     assert!(failed.is_some() || want.len() == got.len(), "{got:?} for {want:?}");
     assert!(failed.is_some() || !must_fail);
@@ -113,29 +141,44 @@ pub fn sse(data: &[u8]) {
     }
 }
 
-fn parse(bytes: &[u8], cut: Cut, limits: &Limits) -> (Vec<Event>, Option<SseError>) {
+type Given = Result<(usize, Option<EventOrComment>), SseError>;
+
+/// One of the two calls of the parser.
+fn events_only(events: &mut Events, input: &[u8]) -> Given {
+    events.receive(input).map(|(used, event)| (used, event.map(EventOrComment::Event)))
+}
+
+fn parse(
+    bytes: &[u8],
+    cut: Cut,
+    limits: &Limits,
+    receive: fn(&mut Events, &[u8]) -> Given,
+) -> (Vec<EventOrComment>, Option<SseError>) {
     let (mut events, mut all) = (Events::new(limits), Vec::new());
     let (_, failed) = feed(bytes, cut, |input| {
         let mut at = 0;
         loop {
-            match events.receive(&input[at..]) {
+            match receive(&mut events, &input[at..]) {
                 Err(e) => return (input.len(), Break(e)),
                 Ok((used, None)) => {
                     assert_eq!(at + used, input.len(), "all is taken");
                     return (input.len(), Continue(()));
                 }
-                Ok((used, Some(event))) => {
+                Ok((used, Some(item))) => {
                     assert!(used > 0, "an event out of nothing");
-                    assert_eq!(event.id, events.last_event_id());
-                    assert!(event.retry.is_none() || event.retry == events.retry());
+                    if let EventOrComment::Event(event) = &item {
+                        assert_eq!(event.id, events.last_event_id());
+                        assert!(event.retry.is_none() || event.retry == events.retry());
+                    }
                     at += used;
-                    all.push(event);
+                    all.push(item);
                 }
             }
         }
     });
     if failed.is_some() {
-        assert_eq!(events.receive(b"data: x\n\n"), Ok((9, None)), "read on after an error");
+        let again = receive(&mut events, b":x\ndata: x\n\n");
+        assert_eq!(again, Ok((12, None)), "read on after an error");
     }
     (all, failed)
 }

@@ -29,7 +29,7 @@ pub use faces::{
 #[cfg(feature = "luau")]
 pub(crate) use faces::{Ending, Owner, Payloads, Run, Seat};
 pub use reactor::{Conn, Reactor, Sink};
-pub use sys::{Answer, Interest, Os, OsPoller, Poller, Ready, Socket, Sys};
+pub use sys::{Answer, Interest, Os, OsPoller, Poller, Ready, Socket, Sys, random_byte};
 #[cfg(feature = "luau")]
 pub(crate) use time::{after, earlier};
 #[cfg(feature = "tls")]

@@ -15,7 +15,7 @@ use crate::{Failure, icount_measured};
 /// What is counted.
 pub type Work<'a> = dyn FnMut() + 'a;
 
-pub const NAMES: [&str; 35] = [
+pub const NAMES: [&str; 36] = [
     "parse-16x1000",
     "parse-128x1000",
     "parse-cut-1000",
@@ -30,6 +30,7 @@ pub const NAMES: [&str; 35] = [
     "utf8-mixed-in-place",
     "utf8-ascii-fragments",
     "sse-events-1000",
+    "sse-comments-1000",
     "sse-blocks-1000",
     "sse-blocks-crlf-1000",
     "stream-raw-1000",
@@ -73,6 +74,7 @@ pub fn run(path: &str) -> Result<(), Failure> {
         "utf8-mixed-in-place" => in_place(TEXT, mixed().as_bytes()),
         "utf8-ascii-fragments" => parse(&fragments(&vec![b'a'; MIB], 4093), 1),
         "sse-events-1000" => events(),
+        "sse-comments-1000" => comments(),
         "sse-blocks-1000" => blocks(&stream()),
         "sse-blocks-crlf-1000" => blocks(&crlf(&stream())),
         "stream-raw-1000" => exchange(Delivery::Raw, &chunked(&stream()))?,
@@ -258,6 +260,23 @@ fn events() {
         }
     });
     assert_eq!(got, 1000);
+}
+
+/// The same with a sign of life before every tenth event, and all of it is given.
+fn comments() {
+    let text = String::from_utf8(stream()).expect("it is ASCII");
+    let alive = |i| if i % 10 == 0 { ": alive\n\n" } else { "" };
+    let with = |(i, event): (usize, _)| format!("{}{event}", alive(i));
+    let input: String = text.split_inclusive("\n\n").enumerate().map(with).collect();
+    let (mut parser, mut got) = (sse::Events::new(&Limits::default()), 0);
+    icount_measured(&mut || {
+        let mut rest = input.as_bytes();
+        while let Ok((used, Some(_))) = parser.receive_with_comments(rest) {
+            rest = &rest[used..];
+            got += 1;
+        }
+    });
+    assert_eq!(got, 1100);
 }
 
 fn crlf(stream: &[u8]) -> Vec<u8> {

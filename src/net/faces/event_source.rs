@@ -1,5 +1,6 @@
 //! A source of events that blocks, and that connects again.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Stage};
@@ -7,16 +8,31 @@ use crate::limits::Limits;
 use crate::net::ask::{Config, StreamOptions};
 use crate::net::event::{Closed, ConnId, Event};
 use crate::net::reactor::{Conn, Reactor};
+use crate::net::sys::Os;
 use crate::net::time::after;
 use crate::proto::CloseFrame;
 use crate::proto::http::{Delivery, HttpError};
-use crate::proto::sse::{self, Reconnect};
+use crate::proto::sse::{self, EventOrComment, Reconnect};
 
 /// What came of an event source within a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Incoming {
     /// An event.
     Event(sse::Event),
+    /// A comment: what stands behind the colon of its line, without one space in front. It comes
+    /// before the event in whose lines it stands. Servers send empty ones as a sign of life.
+    Comment(String),
+    /// A stream is open: the first, and each after a [`Incoming::Reconnecting`] or an
+    /// [`EventSource::restart`].
+    Opened,
+    /// A stream, or an attempt to open one, has ended, and the next attempt starts `after` so long,
+    /// or with the first call behind that. [`EventSource::last_error`] tells why until a stream is
+    /// open. Each end is told, however seldom a call is made: nothing happens between two calls.
+    Reconnecting {
+        /// The wait, from the call that has told it.
+        after: Duration,
+    },
     /// Nothing.
     Nothing,
     /// No event comes any more.
@@ -44,7 +60,8 @@ pub enum Incoming {
 ///
 /// * Status 200 and the type `text/event-stream` open a stream. 204 ends the source for good, and
 ///   that is no error. Any other answer is one ([`HttpError::Status`], [`HttpError::ContentType`];
-///   [`Error::status`] tells the status), for good too.
+///   [`Error::status`] tells the status), for good too, but for those by which a server says "not
+///   now", if [`EventSource::reconnect_when_refused`] is set.
 /// * The end of a body, and an error that may pass, end it unless [`EventSource::reconnect`] is set:
 ///   a name that is not resolved, a connection that is refused or breaks off, TLS that fails, a body
 ///   that is not whole or well framed, a time limit, the idle limit.
@@ -52,7 +69,7 @@ pub enum Incoming {
 ///   that is not HTTP, a redirect that is not followed, an event beyond [`Limits::sse_block`].
 ///
 /// An error is given once; afterwards the source is closed. [`EventSource::last_event_id`] still
-/// tells where a new one can go on.
+/// tells where a new one can go on, and [`EventSource::restart`] makes this one go on there.
 ///
 /// # Each connection
 ///
@@ -72,6 +89,7 @@ pub struct EventSource {
     /// INVARIANT: there is one from the first connection on.
     reactor: Option<Reactor>,
     reconnect: bool,
+    reconnect_when_refused: bool,
     retry: Option<Duration>,
     retry_floor: Option<Duration>,
     // Here and not in the session, which would give events only: an ID or a `retry` without data
@@ -115,6 +133,7 @@ impl EventSource {
             config: Some(Config::default()),
             reactor: None,
             reconnect: false,
+            reconnect_when_refused: false,
             retry: None,
             retry_floor: None,
             parser: sse::Events::new(&Limits::default()),
@@ -130,6 +149,18 @@ impl EventSource {
     /// [`EventSource::last_error`] tells what is wrong meanwhile.
     pub fn reconnect(mut self, reconnect: bool) -> EventSource {
         self.reconnect = reconnect;
+        self
+    }
+
+    /// With [`EventSource::reconnect`]: whether an answer by which a server says "not now"
+    /// ([`Response::is_transient`]: 429, 502, 503 and a few more, such as a proxy gives while what is
+    /// behind it restarts) is a failed attempt instead of an error for good; `false` by default, as
+    /// WHATWG HTML §9.2.3 has it. The wait is at least what the answer asks for
+    /// ([`Error::retry_after`]), up to [`Limits::sse_retry_ceiling`].
+    ///
+    /// [`Response::is_transient`]: crate::proto::http::Response::is_transient
+    pub fn reconnect_when_refused(mut self, reconnect: bool) -> EventSource {
+        self.reconnect_when_refused = reconnect;
         self
     }
 
@@ -187,15 +218,30 @@ impl EventSource {
         self.last_error.as_ref()
     }
 
-    /// The next event; `None` when none comes any more.
+    /// Ends the connection that is there, if there is one, and connects again with the next call,
+    /// without a wait: with the last event ID, and as if no attempt had failed. A source that has
+    /// ended, with an error or without, begins again too.
+    ///
+    /// What had come and was not given is thrown away: a server that gives IDs sends it again.
+    pub fn restart(&mut self) {
+        self.end_connection();
+        self.plan = Reconnect::default();
+        self.last_error = None;
+        self.state = State::Waiting(Instant::now());
+    }
+
+    /// The next event; `None` when none comes any more. Whatever else is [`Incoming`] is skipped.
     ///
     /// # Errors
     ///
     /// What ends the source, once; see [there](EventSource#what-ends-it-and-what-does-not).
     pub fn next_event(&mut self) -> Result<Option<sse::Event>, Error> {
-        match self.next_until(None)? {
-            Incoming::Event(event) => Ok(Some(event)),
-            Incoming::Closed | Incoming::Nothing => Ok(None),
+        loop {
+            match self.next_until(None)? {
+                Incoming::Event(event) => return Ok(Some(event)),
+                Incoming::Closed => return Ok(None),
+                _ => {}
+            }
         }
     }
 
@@ -235,13 +281,13 @@ impl EventSource {
     /// What there is to tell, of what has come.
     fn look(&mut self) -> Result<Option<Incoming>, Error> {
         if std::mem::take(&mut self.inbox.open) {
-            self.opened();
+            return Ok(Some(self.opened()));
         }
-        if let Some(event) = self.parse()? {
-            return Ok(Some(Incoming::Event(event)));
+        if let Some(incoming) = self.parse()? {
+            return Ok(Some(incoming));
         }
         if let Some(closed) = self.inbox.closed.take() {
-            self.ended(closed)?;
+            return self.ended(closed).map(Some);
         }
         Ok(matches!(self.state, State::Over).then_some(Incoming::Closed))
     }
@@ -268,10 +314,8 @@ impl EventSource {
             // What is refused is an ID that a header cannot carry: it is not sent then.
             let _ = options.request.header("Last-Event-ID", id);
         }
-        if let Some(config) = self.config.take() {
-            let made = Reactor::new(config);
-            self.reactor = Some(made.map_err(|e| self.error(Stage::Connect, ErrorKind::Io(e)))?);
-        }
+        let made = self.make_reactor();
+        made.map_err(|e| self.error(Stage::Connect, ErrorKind::Io(e)))?;
         self.parser.set_limits(&self.limits());
         self.parser.restart();
         if let Some(reactor) = &mut self.reactor {
@@ -280,29 +324,56 @@ impl EventSource {
         Ok(())
     }
 
+    /// A reactor of the configuration that was set last, unless it has made one already. What the
+    /// system has too few of is asked for first: a configuration cannot be used twice, and
+    /// [`EventSource::restart`] may find more.
+    fn make_reactor(&mut self) -> io::Result<()> {
+        if let Some(config) = self.config.take() {
+            match Os::new(&config.limits) {
+                Ok(os) => {
+                    // The one before has other rules: it is no stand-in if this fails.
+                    self.reactor = None;
+                    self.reactor = Some(Reactor::with_sys(os, config)?);
+                }
+                Err(e) => {
+                    self.config = Some(config);
+                    return Err(e);
+                }
+            }
+        }
+        match self.reactor {
+            Some(_) => Ok(()),
+            None => Err(io::Error::other("no reactor could be made of the configuration before")),
+        }
+    }
+
     /// A stream is open.
-    fn opened(&mut self) {
+    fn opened(&mut self) -> Incoming {
         if let State::Connected { open, .. } = &mut self.state {
             *open = true;
         }
         self.plan.opened();
         self.last_error = None;
+        Incoming::Opened
     }
 
-    /// The next event of what has come.
-    fn parse(&mut self) -> Result<Option<sse::Event>, Error> {
+    /// The next event or comment of what has come.
+    fn parse(&mut self) -> Result<Option<Incoming>, Error> {
         let State::Connected { id, .. } = self.state else { return Ok(None) };
         let input = self.inbox.unread();
         if input.is_empty() {
             return Ok(None);
         }
-        match self.parser.receive(input) {
-            Ok((used, event)) => {
+        match self.parser.receive_with_comments(input) {
+            Ok((used, item)) => {
                 self.inbox.used(used);
                 if let Some(reactor) = &mut self.reactor {
                     reactor.consumed(id, used);
                 }
-                Ok(event)
+                Ok(item.map(|item| match item {
+                    EventOrComment::Event(event) => Incoming::Event(event),
+                    EventOrComment::Comment(text) => Incoming::Comment(text),
+                }))
             }
             // It would come again: the server goes on behind the event before.
             Err(e) => {
@@ -313,7 +384,7 @@ impl EventSource {
     }
 
     /// A connection has ended, and all that it brought was looked at.
-    fn ended(&mut self, closed: Closed) -> Result<(), Error> {
+    fn ended(&mut self, closed: Closed) -> Result<Incoming, Error> {
         let error = match closed {
             Closed::Failed(e) | Closed::Lost(e) => Some(e),
             Closed::Clean(_) | Closed::Complete => None,
@@ -321,28 +392,48 @@ impl EventSource {
         // 204 is the server's way to say that there is nothing to wait for (§9.2.1).
         if error.as_ref().and_then(Error::response).is_some_and(|r| r.status == 204) {
             self.finish();
-            return Ok(());
+            return Ok(Incoming::Closed);
         }
-        let again = self.reconnect && error.as_ref().is_none_or(may_pass);
+        let again = self.reconnect && error.as_ref().is_none_or(|e| self.may_go_on_after(e));
         match error {
             Some(e) if !again => return Err(e),
-            None if !again => self.finish(),
-            error => {
-                self.last_error = error;
-                let random = self.reactor.as_mut().map_or(0, |r| r.random()[0]);
-                let retry = self.parser.retry().or(self.retry);
-                let wait = self.plan.wait(&self.limits(), retry, random);
-                self.state = State::Waiting(after(Instant::now(), wait));
+            None if !again => {
+                self.finish();
+                return Ok(Incoming::Closed);
             }
+            error => self.last_error = error,
         }
-        Ok(())
+        let random = self.reactor.as_mut().map_or(0, |r| r.random()[0]);
+        let retry = self.parser.retry().or(self.retry);
+        let asked = self.last_error.as_ref().and_then(Error::retry_after);
+        self.plan.at_least(asked.unwrap_or_default());
+        let wait = self.plan.wait(&self.limits(), retry, random);
+        self.state = State::Waiting(after(Instant::now(), wait));
+        Ok(Incoming::Reconnecting { after: wait })
+    }
+
+    /// Whether another attempt may end otherwise. §9.2.3 lets a client give up where it knows that
+    /// none can; an answer that opens no stream ends a source for good, unless that was chosen
+    /// otherwise.
+    fn may_go_on_after(&self, error: &Error) -> bool {
+        error.is_transient() && (error.response().is_none() || self.reconnect_when_refused)
     }
 
     /// Ends the source, and its connection.
     fn finish(&mut self) {
-        self.release();
+        self.end_connection();
         self.state = State::Over;
+    }
+
+    /// Ends the connection, and forgets what it brought.
+    fn end_connection(&mut self) {
+        self.release();
         self.inbox = Inbox::default();
+        // Its place is free for the next only behind a turn. A system that cannot wait says so
+        // when there is something to wait for.
+        if let (State::Connected { .. }, Some(reactor)) = (&self.state, &mut self.reactor) {
+            let _ = reactor.turn(Some(Instant::now()), &mut |_: &mut Conn<'_>, _: Event<'_>| {});
+        }
     }
 
     fn release(&mut self) {
@@ -365,12 +456,6 @@ impl EventSource {
     fn error(&self, stage: Stage, kind: ErrorKind) -> Error {
         Error::new(self.options.url(), stage, kind)
     }
-}
-
-/// Whether another attempt may end otherwise. §9.2.3 lets a client give up where it knows that none
-/// can; an answer that opens no stream ends a source for good.
-fn may_pass(error: &Error) -> bool {
-    error.is_transient() && error.response().is_none()
 }
 
 impl Iterator for EventSource {

@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use random::random_byte;
 pub use resolve::Answer;
 #[cfg(feature = "cli")]
 pub use unix::raise_open_files;

@@ -35,7 +35,52 @@ impl Event {
     }
 }
 
-/// Takes events out of the bytes of an event stream.
+/// What [`Events::receive_with_comments`] gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventOrComment {
+    /// An event.
+    Event(Event),
+    /// A line that starts with a colon: what stands behind the colon, without one space in front,
+    /// as for the value of a field. Decoded as texts of events are; it can be empty.
+    Comment(String),
+}
+
+/// What one call of the parser gives: both, or events only. A type for each, so that who wants no
+/// comments does not pay for them.
+trait Wanted: Sized {
+    const COMMENTS: bool;
+
+    fn event(event: Event) -> Self;
+
+    /// `text` is not decoded.
+    fn comment(text: &[u8]) -> Option<Self>;
+}
+
+impl Wanted for Event {
+    const COMMENTS: bool = false;
+
+    fn event(event: Event) -> Event {
+        event
+    }
+
+    fn comment(_: &[u8]) -> Option<Event> {
+        None
+    }
+}
+
+impl Wanted for EventOrComment {
+    const COMMENTS: bool = true;
+
+    fn event(event: Event) -> EventOrComment {
+        EventOrComment::Event(event)
+    }
+
+    fn comment(text: &[u8]) -> Option<EventOrComment> {
+        Some(EventOrComment::Comment(decode(Cow::Borrowed(text))))
+    }
+}
+
+/// Takes events, and comments where they are asked for, out of the bytes of an event stream.
 ///
 /// What is unfinished at the end of the stream is dropped, as §9.2.6 demands: there is no call for
 /// it.
@@ -94,14 +139,49 @@ impl Events {
     /// A line or an event is longer than the limits allow. Later calls take everything and give
     /// nothing; the events before were given by the calls before.
     pub fn receive(&mut self, input: &[u8]) -> Taken<Event> {
+        self.take(input)
+    }
+
+    /// The same with comments: each as soon as its line has ended, so before the event in whose
+    /// lines it stands. The events, the last event ID and the errors are those of
+    /// [`Events::receive`], and a stream may be read with both in turn.
+    ///
+    /// Comments are what servers send so that nobody takes a line for dead (WHATWG HTML §9.2.7),
+    /// and now and then say what belongs to no event. No event depends on them.
+    ///
+    /// ```
+    /// use moonwire::proto::sse::{EventOrComment, Events};
+    ///
+    /// let mut events = Events::new(&moonwire::Limits::default());
+    /// let (mut input, mut seen) = (&b"data: 1\n: alive\n\n:\n"[..], Vec::new());
+    /// while let (used, Some(item)) = events.receive_with_comments(input)? {
+    ///     input = &input[used..];
+    ///     seen.push(match item {
+    ///         EventOrComment::Event(event) => event.data,
+    ///         EventOrComment::Comment(text) => format!("comment {text:?}"),
+    ///     });
+    /// }
+    /// assert_eq!(seen, [r#"comment "alive""#, "1", r#"comment """#]);
+    /// # Ok::<(), moonwire::proto::sse::SseError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Events::receive`]. A comment counts to [`Limits::sse_line`] and to no event.
+    pub fn receive_with_comments(&mut self, input: &[u8]) -> Taken<EventOrComment> {
+        self.take(input)
+    }
+
+    #[inline]
+    fn take<T: Wanted>(&mut self, input: &[u8]) -> Taken<T> {
         if self.failed {
             return Ok((input.len(), None));
         }
         let mut used = 0;
-        while let Some((taken, block)) = self.whole(&input[used..]) {
+        while let Some((taken, block)) = self.whole::<T>(&input[used..]) {
             used += taken;
             if let Some(event) = self.dispatch(block) {
-                return Ok((used, Some(event)));
+                return Ok((used, Some(T::event(event))));
             }
         }
         let result = self.read(input, used);
@@ -154,8 +234,9 @@ impl Events {
     /// The block that stands whole at the start of `input` with LF line ends only: how many bytes,
     /// and what is in it. One that is not longer than both limits passes neither. Nothing of
     /// another changes anything, so its lines are looked at once more, but that is the last time.
+    /// One with comments is another where those are wanted.
     #[inline]
-    fn whole<'b>(&self, input: &'b [u8]) -> Option<(usize, Block<'b>)> {
+    fn whole<'b, T: Wanted>(&self, input: &'b [u8]) -> Option<(usize, Block<'b>)> {
         if !self.lines.at_start() || !self.block.is_empty() {
             return None;
         }
@@ -165,7 +246,7 @@ impl Events {
         loop {
             let rest = &input[at..];
             let len = line_end(rest)?;
-            if rest[len] == b'\r' {
+            if rest[len] == b'\r' || (T::COMMENTS && rest[0] == b':') {
                 return None;
             }
             at += len + 1;
@@ -178,18 +259,24 @@ impl Events {
 
     /// Every other block, line by line, behind `used` bytes. Apart, so that it is not in the way.
     #[inline(never)]
-    fn read(&mut self, input: &[u8], mut used: usize) -> Taken<Event> {
+    fn read<T: Wanted>(&mut self, input: &[u8], mut used: usize) -> Taken<T> {
         loop {
             let (taken, line) = self.lines.next(&input[used..])?;
             used += taken;
             let Some(line) = line else { return Ok((used, None)) };
+            if let [b':', b' ', text @ ..] | [b':', text @ ..] = line
+                && let Some(comment) = T::comment(text)
+            {
+                self.lines.release();
+                return Ok((used, Some(comment)));
+            }
             let blank = line.is_empty();
             self.block.field(line, |value| Cow::Owned(value.to_vec()), self.block_max)?;
             self.lines.release();
             if blank {
                 let block = mem::take(&mut self.block);
                 if let Some(event) = self.dispatch(block) {
-                    return Ok((used, Some(event)));
+                    return Ok((used, Some(T::event(event))));
                 }
             }
         }
@@ -248,8 +335,9 @@ struct Block<'b> {
 }
 
 impl<'b> Block<'b> {
-    /// Takes a line, whose value `keep` lends or copies.
-    #[inline]
+    /// Takes a line, whose value `keep` lends or copies. Inlined by force, since there are two paths,
+    /// with comments and without, and a call for each line costs 3 % of either.
+    #[inline(always)]
     fn field<'l>(
         &mut self,
         line: &'l [u8],

@@ -4,9 +4,10 @@
 //! > No byte is looked for twice, a cut line is kept inside, and after an error everything is
 //! > taken and nothing given.
 //!
-//! * [`Events`] gives parsed events: what `EventSource` would dispatch.
+//! * [`Events`] gives parsed events: what `EventSource` would dispatch, and comments if asked to.
 //! * [`Blocks`] gives the text of each event, field names and comments included.
-//! * [`Reconnect`] says how long to wait before the next connection.
+//! * [`Reconnect`] says how long to wait before the next connection, of an event stream or of
+//!   anything else.
 //!
 //! A line ends at CR LF, LF or CR. A CR ends it at once; a LF right behind is then swallowed, so
 //! that nobody waits for a byte that may come an hour later. One byte order mark at the very start
@@ -23,7 +24,7 @@ mod tests;
 use std::fmt;
 
 pub use block::Blocks;
-pub use event::{Event, Events};
+pub use event::{Event, EventOrComment, Events};
 pub use reconnect::Reconnect;
 
 /// How many bytes were taken, and what they completed.

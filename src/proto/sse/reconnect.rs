@@ -7,14 +7,15 @@ use crate::limits::Limits;
 /// A wait of less would be none.
 const LEAST: Duration = Duration::from_millis(1);
 
-/// How long the owner of an event stream waits before it connects again (WHATWG HTML §9.2.3,
-/// "reestablish the connection").
+/// How long to wait before connecting again: for an event stream, as WHATWG HTML §9.2.3 has it
+/// ("reestablish the connection"), and for anything else that connects again, such as a program with
+/// a WebSocket (RFC 6455 §7.2.3).
 ///
-/// > **The rule.** After a stream that was open, the reconnection time. After the n-th attempt in a
-/// > row that opened none, 2ⁿ⁻¹ times that, at most [`Limits::sse_backoff`], and of this a random
-/// > part between one half and all. Never less than the reconnection time, which is the server's
-/// > `retry` or else [`Limits::sse_retry`], between [`Limits::sse_retry_floor`] and
-/// > [`Limits::sse_retry_ceiling`].
+/// > **The rule.** After a connection that was open, the reconnection time. After the n-th attempt
+/// > in a row that opened none, 2ⁿ⁻¹ times that, at most [`Limits::sse_backoff`], and of this a
+/// > random part between one half and all. Never less than the reconnection time, which is the
+/// > server's `retry` or else [`Limits::sse_retry`], between [`Limits::sse_retry_floor`] and
+/// > [`Limits::sse_retry_ceiling`]; nor less than the server has asked for, up to the latter.
 ///
 /// The first wait is exact, since a server may count on what it asked for, and can spread its
 /// clients by what it tells each. The later ones are random: after a crash, which tells nothing to
@@ -30,22 +31,64 @@ const LEAST: Duration = Duration::from_millis(1);
 /// let retry = Some(Duration::from_secs(10));
 /// assert_eq!(plan.wait(&limits, retry, 7), Duration::from_secs(10));
 /// assert_eq!(plan.wait(&limits, retry, 255), Duration::from_secs(20));
+/// plan.at_least(Duration::from_secs(90));
+/// assert_eq!(plan.wait(&limits, retry, 255), Duration::from_secs(90));
+/// ```
+///
+/// A program with a WebSocket that connects again. What [`Limits`] calls times of event streams holds
+/// for it too: 3 s after a connection that was open, twice as long after each attempt that fails, up
+/// to 1 min. Other times are set in `Limits`, or the first given as `retry`.
+///
+#[cfg_attr(feature = "net", doc = "```no_run")]
+#[cfg_attr(not(feature = "net"), doc = "```ignore")]
+/// use moonwire::{Limits, Options, proto::sse::Reconnect, random_byte};
+///
+/// # fn run() -> Result<(), moonwire::Error> {
+/// let options = Options::new("wss://example.com/feed")?;
+/// let (limits, mut plan) = (Limits::default(), Reconnect::default());
+/// loop {
+///     match options.clone().connect() {
+///         Ok(mut socket) => {
+///             plan.opened();
+///             // Until it breaks, or the server closes it.
+///             while let Ok(Some(message)) = socket.read() {
+///                 println!("{message:?}");
+///             }
+///         }
+///         Err(error) if error.is_transient() => {
+///             plan.at_least(error.retry_after().unwrap_or_default());
+///         }
+///         Err(error) => return Err(error),
+///     }
+///     std::thread::sleep(plan.wait(&limits, None, random_byte()));
+/// }
+/// # }
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Reconnect {
-    /// Attempts in a row that opened no stream.
+    /// Attempts in a row that opened no connection.
     failures: u32,
     open: bool,
+    /// What the server has asked for, for the next wait.
+    least: Duration,
 }
 
 impl Reconnect {
-    /// The attempt that is under way has opened an event stream; its end is no failure.
+    /// The attempt that is under way has opened its connection (an answer of status 200 and the
+    /// right type, an opening handshake that went well); its end is no failure.
     pub fn opened(&mut self) {
         self.open = true;
     }
 
-    /// The attempt that was under way, or its stream, has ended: how long to wait. `retry` is what
-    /// [`Events::retry`](super::Events::retry) gives, `random` any byte. At least 1 ms.
+    /// The server wants to be left alone for `time` (`Retry-After`, RFC 9110 §10.2.3): the next wait
+    /// is not shorter, up to [`Limits::sse_retry_ceiling`].
+    pub fn at_least(&mut self, time: Duration) {
+        self.least = self.least.max(time);
+    }
+
+    /// The attempt that was under way, or its connection, has ended: how long to wait. `retry` is
+    /// what [`Events::retry`](super::Events::retry) gives, `None` where there is no event stream;
+    /// `random` is any byte. At least 1 ms.
     pub fn wait(&mut self, limits: &Limits, retry: Option<Duration>, random: u8) -> Duration {
         self.failures = if self.open { 0 } else { self.failures.saturating_add(1) };
         self.open = false;
@@ -56,7 +99,8 @@ impl Reconnect {
         let longest = time.saturating_mul(factor).min(limits.sse_backoff);
         let half = longest / 2;
         let part = half.saturating_mul(random.into()) / u32::from(u8::MAX);
-        time.max(half.saturating_add(part))
+        let asked = std::mem::take(&mut self.least).min(limits.sse_retry_ceiling);
+        time.max(half.saturating_add(part)).max(asked)
     }
 }
 
@@ -135,6 +179,32 @@ mod tests {
                     before = wait;
                 }
             }
+        }
+    }
+
+    /// `sse_retry_ceiling` at the bound and one beyond.
+    #[test]
+    fn what_the_server_asks_for_makes_one_wait_longer() {
+        for (opens, asked, wait) in [
+            (true, 0, 1000),
+            (true, 999, 1000),
+            (true, 1001, 1001),
+            (false, 1001, 1001),
+            (false, 60_000, 60_000),
+            (false, 60_001, 60_000),
+            (false, u64::MAX, 60_000),
+        ] {
+            let mut plan = Reconnect::default();
+            plan.at_least(MS(asked));
+            // The longest counts, and opening a connection takes nothing back.
+            plan.at_least(MS(0));
+            if opens {
+                plan.opened();
+            }
+            assert_eq!(plan.wait(&limits(), None, 0), MS(wait), "{opens}, {asked}");
+            // Once, and the row of failures goes on as without.
+            let next = if opens { 1000 } else { 2000 };
+            assert_eq!(plan.wait(&limits(), None, 255), MS(next), "{opens}, {asked}");
         }
     }
 

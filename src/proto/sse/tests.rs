@@ -1,6 +1,7 @@
 //! Both parsers against tables, an oracle and their limits. Every input goes in whole and in pieces.
 
 mod borders;
+mod comments;
 
 use std::borrow::Cow;
 use std::time::Duration;
