@@ -5,8 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
+use crate::limits::Limits;
 use crate::proto::http::{HttpError, Response};
 use crate::proto::secret::shown_url;
+use crate::proto::sse::SseError;
 use crate::proto::{HandshakeError, Misuse, RequestError, UrlError, Violation, escape};
 
 /// How far a connection had come.
@@ -59,6 +61,7 @@ struct Inner {
     kind: ErrorKind,
     status: Option<u16>,
     unsent: usize,
+    exceeded: Option<Exceeded>,
 }
 
 /// The reason of an [`Error`].
@@ -135,7 +138,7 @@ impl Error {
     /// `url` is a [`Url`](crate::proto::Url), or nothing for an error of the reactor itself.
     pub(crate) fn new(url: impl fmt::Display, stage: Stage, kind: ErrorKind) -> Error {
         let url = url.to_string();
-        Error(Box::new(Inner { url, stage, kind, status: None, unsent: 0 }))
+        Error(Box::new(Inner { url, stage, kind, status: None, unsent: 0, exceeded: None }))
     }
 
     /// Of a text that is no URL for us.
@@ -153,6 +156,28 @@ impl Error {
     pub(crate) fn with_unsent(mut self, bytes: usize) -> Error {
         self.0.unsent = bytes;
         self
+    }
+
+    /// With the number of the limit of ours that is the reason, if one is.
+    pub(crate) fn with_limits(mut self, limits: &Limits) -> Error {
+        self.0.exceeded = Exceeded::of(&self.0.kind, limits);
+        self
+    }
+
+    /// Calls that limit by the name of the option that sets it where the error is shown.
+    #[cfg(feature = "luau")]
+    pub(crate) fn name_option(&mut self, option: &'static str) {
+        if let Some(exceeded) = &mut self.0.exceeded
+            && exceeded.unit == BYTES
+        {
+            exceeded.option = Some(option);
+        }
+    }
+
+    /// The limit of ours that a message, or an event of an event stream, goes beyond, if that is the
+    /// reason: the name of the field of [`Limits`], and its number.
+    pub fn limit(&self) -> Option<(&'static str, u64)> {
+        self.0.exceeded.as_ref().map(|exceeded| (exceeded.field, exceeded.most))
     }
 
     /// The URL of the connection, without its query and without a user name or password, and `***` if
@@ -244,12 +269,12 @@ impl Error {
 
     /// The text of the reason, with the bytes that are lost.
     pub(crate) fn what(&self) -> String {
-        match self.0.unsent {
-            0 => self.0.kind.to_string(),
-            n if matches!(self.0.kind, ErrorKind::WriteTimeout(_)) => {
-                format!("{} ({n} bytes)", self.0.kind)
-            }
-            n => format!("{}; {n} bytes that were accepted did not leave", self.0.kind),
+        let Inner { kind, unsent, exceeded, .. } = &*self.0;
+        let why = exceeded.as_ref().map_or_else(|| kind.to_string(), Exceeded::to_string);
+        match unsent {
+            0 => why,
+            n if matches!(kind, ErrorKind::WriteTimeout(_)) => format!("{why} ({n} bytes)"),
+            n => format!("{why}; {n} bytes that were accepted did not leave"),
         }
     }
 }
@@ -323,6 +348,10 @@ impl fmt::Display for ErrorKind {
             ErrorKind::NoCloseAnswer(limit) => {
                 write!(f, "the server did not answer the close frame for {limit:?}")
             }
+            // Limits are ours, and no rule of the server's; see [`Error::limit`].
+            ErrorKind::Violation(v @ (Violation::MessageTooBig | Violation::TooManyFragments)) => {
+                v.fmt(f)
+            }
             ErrorKind::Violation(v) => {
                 write!(f, "the server broke RFC 6455 §{}: {v}", v.section())
             }
@@ -354,9 +383,125 @@ impl std::error::Error for Error {
     }
 }
 
+/// A limit of ours that is the reason of an error.
+#[derive(Debug)]
+struct Exceeded {
+    /// What goes beyond it.
+    thing: &'static str,
+    most: u64,
+    unit: &'static str,
+    /// Of [`Limits`].
+    field: &'static str,
+    /// What sets it elsewhere.
+    option: Option<&'static str>,
+}
+
+const BYTES: &str = "bytes";
+
+impl Exceeded {
+    fn of(kind: &ErrorKind, limits: &Limits) -> Option<Exceeded> {
+        let bytes = |n: usize| (n as u64, BYTES);
+        let (thing, (most, unit), field) = match kind {
+            ErrorKind::Violation(Violation::MessageTooBig) => {
+                ("message too big", bytes(limits.message), "message")
+            }
+            ErrorKind::Violation(Violation::TooManyFragments) => {
+                ("message of too many frames", (limits.fragments.into(), "frames"), "fragments")
+            }
+            ErrorKind::Http(HttpError::EventStream(SseError::LongLine)) => {
+                ("line of the event stream too long", bytes(limits.sse_line), "sse_line")
+            }
+            ErrorKind::Http(HttpError::EventStream(SseError::LongEvent)) => {
+                ("event of the event stream too big", bytes(limits.sse_block), "sse_block")
+            }
+            _ => return None,
+        };
+        Some(Exceeded { thing, most, unit, field, option: None })
+    }
+}
+
+impl fmt::Display for Exceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Exceeded { thing, most, unit, field, option } = self;
+        write!(f, "{thing}: the limit here is {} {unit} (", grouped(*most))?;
+        match option {
+            Some(option) => write!(f, "{option})"),
+            None => write!(f, "Limits::{field})"),
+        }
+    }
+}
+
+/// A number with a comma before each three digits.
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// FAULTS 80: whose limit it is, and how large.
+    #[test]
+    fn an_error_of_a_limit_names_its_number_and_its_field() {
+        use Violation::{MessageTooBig, NotUtf8, TooManyFragments};
+        let limits = Limits { message: 67_108_864, sse_line: 999, ..Limits::default() };
+        let stream = |e| ErrorKind::Http(HttpError::EventStream(e));
+        for (kind, text, limit) in [
+            (
+                ErrorKind::Violation(MessageTooBig),
+                "message too big: the limit here is 67,108,864 bytes (Limits::message)",
+                Some(("message", 67_108_864)),
+            ),
+            (
+                ErrorKind::Violation(TooManyFragments),
+                "message of too many frames: the limit here is 131,072 frames (Limits::fragments)",
+                Some(("fragments", 131_072)),
+            ),
+            (
+                stream(SseError::LongLine),
+                "line of the event stream too long: the limit here is 999 bytes (Limits::sse_line)",
+                Some(("sse_line", 999)),
+            ),
+            (
+                stream(SseError::LongEvent),
+                "event of the event stream too big: the limit here is 1,048,576 bytes \
+                 (Limits::sse_block)",
+                Some(("sse_block", 1_048_576)),
+            ),
+            (
+                ErrorKind::Violation(NotUtf8),
+                "the server broke RFC 6455 §8.1: text message is not UTF-8",
+                None,
+            ),
+        ] {
+            let error = Error::new("ws://a/", Stage::Open, kind).with_limits(&limits);
+            assert_eq!(error.to_string(), format!("ws://a/: connection: {text}"));
+            assert_eq!(error.limit(), limit);
+            let lost = "; 5 bytes that were accepted did not leave";
+            assert_eq!(error.with_unsent(5).what(), format!("{text}{lost}"));
+        }
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        for (n, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_048_576, "1,048,576"),
+            (u64::MAX, "18,446,744,073,709,551,615"),
+        ] {
+            assert_eq!(grouped(n), text);
+        }
+    }
 
     #[test]
     fn an_error_of_a_text_names_neither_its_password_nor_its_query() {

@@ -33,6 +33,8 @@ pub(super) struct RunArgs {
     pub(super) secrets: Vec<Secret>,
     pub(super) stream_clients: Option<usize>,
     pub(super) connections: Option<usize>,
+    /// In bytes.
+    pub(super) max_message: Option<usize>,
     pub(super) allow: Vec<Allowed>,
     pub(super) deny_private: bool,
     /// In MiB.
@@ -121,6 +123,21 @@ impl Words {
         })
     }
 
+    fn bytes(&mut self, name: &str, given: Option<OsString>) -> Result<usize, Failure> {
+        let text = self.text(name, given)?;
+        let (digits, unit) = match text.to_ascii_uppercase().as_bytes() {
+            [.., b'K'] => (&text[..text.len() - 1], 1 << 10),
+            [.., b'M'] => (&text[..text.len() - 1], 1 << 20),
+            [.., b'G'] => (&text[..text.len() - 1], 1 << 30),
+            _ => (&*text, 1),
+        };
+        let count = digits.parse().ok().filter(|n: &usize| *n > 0 && !digits.starts_with('+'));
+        count.and_then(|n| n.checked_mul(unit)).ok_or_else(|| {
+            let what = "a number of bytes above 0, or one of KiB, MiB, GiB with K, M, G behind it";
+            Failure::usage(format!("{name}: \"{text}\" is not {what}"))
+        })
+    }
+
     fn seconds(&mut self, name: &str, given: Option<OsString>) -> Result<Duration, Failure> {
         let text = self.text(name, given)?;
         let seconds = text.parse().ok().filter(|s: &f64| *s > 0.0);
@@ -162,6 +179,7 @@ fn run(mut words: Words) -> Result<Command, Failure> {
                 "--secret" => run.secrets.push(Secret::parse(&words.text(&name, value)?)?),
                 "--stream-clients" => run.stream_clients = Some(words.count(&name, value)?),
                 "--connections" => run.connections = Some(words.count(&name, value)?),
+                "--max-message" => run.max_message = Some(words.bytes(&name, value)?),
                 "--allow" => {
                     let text = words.text(&name, value)?;
                     let entry = text.parse().map_err(|e| Failure::usage(format!("{name}: {e}")))?;
@@ -288,6 +306,27 @@ mod tests {
         let secret = |name: &str, file: &str| Secret { name: name.into(), file: file.into() };
         assert_eq!(run.secrets, [secret("a", "f"), secret("b", "=@")]);
         assert_eq!(run.stream_clients, Some(1));
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [
+            ("1", 1),
+            ("1048576", 1 << 20),
+            ("3K", 3 << 10),
+            ("64M", 64 << 20),
+            ("64m", 64 << 20),
+            ("1G", 1 << 30),
+        ] {
+            let run = run_args(&["--max-message", text, "x"]);
+            assert_eq!(run.max_message, Some(bytes), "{text}");
+        }
+        for text in ["", "0", "0K", "K", "-1", "+1", "1.5M", "1T", "1KB", "é", "99999999999999G"] {
+            let Err(said) = parsed(&["run", "--max-message", text, "x"]) else {
+                panic!("{text} is accepted")
+            };
+            assert!(said.contains(&format!("--max-message: \"{text}\" is not")), "{said}");
+        }
     }
 
     #[test]

@@ -14,9 +14,9 @@ pub(super) fn echo(args: EchoArgs) -> Result<u8, Failure> {
         Server::bind(address)
     };
     let server = server.map_err(|e| Failure::other(format!("cannot listen on {address}: {e}")))?;
-    say(&format!("{}\n", server.url()));
+    say(&format!("{}\n", server.url()))?;
     if args.tls {
-        say(&String::from_utf8_lossy(peer::CA_PEM));
+        say(&String::from_utf8_lossy(peer::CA_PEM))?;
     }
     server.run().map_err(|e| Failure::other(format!("echo server: {e}")))?;
     Ok(0)

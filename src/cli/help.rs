@@ -43,6 +43,9 @@ for standard input; ARGS reach the script as `...`.
   --memory MIB            memory of the script; what goes beyond ends the run
   --time-limit S          time for which a thread may run without a pause
   --connections N         connections at a time (8192)
+  --max-message BYTES     bytes of a message, or of an event of an event stream, unless the
+                          script says so itself (MaxMessageSize); K, M or G behind the
+                          number: KiB, MiB, GiB (64M, and 1M of an event stream)
   --poll-thread           network on a thread of its own all the time
   --no-stand-in           no thread that takes over the network while the script
                           computes for longer than 20 ms: pings wait then
@@ -50,8 +53,10 @@ for standard input; ARGS reach the script as `...`.
   --help                  this text
 
 Exit status: 0 the script ended, 1 it raised at top level (its other threads go on
-first) or bytes that it had sent did not leave, 2 usage or a file that cannot be read,
-124 --timeout, 130 Ctrl-C, 143 SIGTERM.
+first), bytes that it had sent did not leave, or something could not be written, 2 usage
+or a file that cannot be read, 124 --timeout, 130 Ctrl-C, 143 SIGTERM. Standard output
+that cannot be written (a full disk) ends the run, and so does a pipe that nobody reads
+any more, which is status 0; without standard error it goes on.
 ";
 
 pub(super) const ECHO_HELP: &str = "\

@@ -12,28 +12,21 @@ mod tell;
 use std::process::ExitCode;
 
 use args::Command;
-use tell::{Failure, complain, say};
+use tell::{Failure, complain, is_unheard, say};
 
 /// Runs the command with the arguments of the process.
 pub fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     let done = args::parse(args).and_then(|command| match command {
-        Command::Help(text) => {
-            say(text);
-            Ok(0)
-        }
-        Command::Version => {
-            say(concat!("moonwire ", env!("CARGO_PKG_VERSION"), "\n"));
-            Ok(0)
-        }
-        Command::Types => {
-            say(crate::luau::TYPES);
-            Ok(0)
-        }
+        Command::Help(text) => say(text).map(|()| 0),
+        Command::Version => say(concat!("moonwire ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| 0),
+        Command::Types => say(crate::luau::TYPES).map(|()| 0),
         Command::Run(args) => run::run(args),
         Command::Echo(args) => echo::echo(args),
     });
     match done {
+        // What was lost on standard error was lost, whatever else went well.
+        Ok(0) if is_unheard() => ExitCode::FAILURE,
         Ok(status) => ExitCode::from(status),
         Err(Failure { status, text }) => {
             complain(&format!("moonwire: {text}"));

@@ -1,12 +1,12 @@
 //! `moonwire run`.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::args::{EchoKind, RunArgs};
-use super::tell::{Failure, complain};
+use super::tell::{Complaints, Failure, complain};
 use super::{secrets, signals};
 use crate::luau::{self, Line, Options, Progress, Runtime, Stopper};
 use crate::net::sys::raise_open_files;
@@ -109,8 +109,13 @@ fn configure(options: &mut Options, args: &RunArgs) -> Result<(), Failure> {
     if let Some(most) = args.connections {
         config.limits.connections = most;
     }
+    if let Some(bytes) = args.max_message {
+        // A line is part of an event.
+        let limits = &mut config.limits;
+        (limits.message, limits.sse_block, limits.sse_line) = (bytes, bytes, bytes);
+    }
     if args.trace {
-        config.observer = Some(Box::new(Lines::new(std::io::stderr())));
+        config.observer = Some(Box::new(Lines::new(Complaints)));
     }
     let mut roots = Vec::new();
     let variable = std::env::var_os("SSL_CERT_FILE").filter(|v| !v.is_empty());
@@ -152,13 +157,18 @@ fn policy(args: &RunArgs, echo: Option<SocketAddr>) -> Policy {
 /// What scripts print goes to standard output, everything else to standard error.
 fn show(line: Line<'_>, stopper: Option<&Stopper>) {
     let Line::Print(text) = line else { return complain(&line.to_string()) };
-    let mut out = std::io::stdout().lock();
-    let written = writeln!(out, "{text}");
-    if written.is_err_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
+    let Err(e) = writeln!(std::io::stdout().lock(), "{text}") else { return };
+    // What cannot be written ends the run, as it ends other commands: the rest would be lost, too.
+    let status = if e.kind() == ErrorKind::BrokenPipe {
         // Whoever read it has seen enough.
-        if let Some(stopper) = stopper {
-            stopper.stop(1001, signals::PATIENCE);
-        }
-        std::process::exit(0);
+        0
+    } else {
+        let Failure { status, text } = Failure::output(&e);
+        complain(&format!("moonwire: {text}"));
+        status
+    };
+    if let Some(stopper) = stopper {
+        signals::stop(stopper);
     }
+    std::process::exit(status.into());
 }

@@ -43,7 +43,7 @@ fn end(stopper: Stopper, status: i32) -> io::Result<()> {
 }
 
 /// Closes everything, and says what that costs.
-fn stop(stopper: &Stopper) {
+pub(super) fn stop(stopper: &Stopper) {
     let lost = stopper.stop(1001, PATIENCE);
     if lost > 0 {
         complain(&format!("warning: {lost} bytes that were sent did not leave"));

@@ -1,6 +1,7 @@
 //! What the command says: its answers, its complaints and its exit status.
 
-use std::io::Write as _;
+use std::io::{self, ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What went wrong, and the exit status for it.
 pub(super) struct Failure {
@@ -14,18 +15,59 @@ impl Failure {
         Failure { status: 2, text: text.into() }
     }
 
+    /// Standard output cannot be written: a disk that is full, say.
+    pub(super) fn output(e: &io::Error) -> Failure {
+        Failure::other(format!("standard output: {e}"))
+    }
+
     /// Everything else.
     pub(super) fn other(text: impl Into<String>) -> Failure {
         Failure { status: 1, text: text.into() }
     }
 }
 
-/// Writes to standard output. If that is closed, nobody wants to know.
-pub(super) fn say(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+/// Writes to standard output. If whoever read it has gone, nobody wants to know.
+pub(super) fn say(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Failure::output(&e)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether something could not be written to standard error, which nothing is left to tell.
+static UNHEARD: AtomicBool = AtomicBool::new(false);
+
+pub(super) fn is_unheard() -> bool {
+    UNHEARD.load(Ordering::Relaxed)
 }
 
 /// Writes a line to standard error.
 pub(super) fn complain(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(Complaints, "{line}");
+}
+
+/// Standard error, with a note of what could not be written.
+pub(super) struct Complaints;
+
+impl Write for Complaints {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        noted(io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        noted(io::stderr().flush())
+    }
+
+    /// As a whole: lines of two threads do not get mixed.
+    fn write_fmt(&mut self, text: std::fmt::Arguments<'_>) -> io::Result<()> {
+        noted(io::stderr().write_fmt(text))
+    }
+}
+
+fn noted<T>(done: io::Result<T>) -> io::Result<T> {
+    if done.as_ref().is_err_and(|e| e.kind() != ErrorKind::Interrupted) {
+        UNHEARD.store(true, Ordering::Relaxed);
+    }
+    done
 }

@@ -147,7 +147,10 @@ impl Feed {
             Event::Closing(frame) => {
                 tell.call((bits, "closing", frame.code_or_1005(), frame.reason))
             }
-            Event::Closed(closed) => {
+            Event::Closed(mut closed) => {
+                if let Closed::Failed(e) | Closed::Lost(e) = &mut closed {
+                    e.name_option("MaxMessageSize");
+                }
                 lock(&host.buffers).remove(&id);
                 let code = closed.code();
                 match &closed {

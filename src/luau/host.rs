@@ -414,9 +414,15 @@ impl Wanted {
         let refused = |e: crate::Error| e.kind().to_string();
         match (key.as_str(), value) {
             ("Headers", Value::Table(headers)) => {
+                let mut fields = Vec::new();
                 for pair in headers.pairs::<Value, Value>() {
                     let (name, value) = pair.map_err(|e| e.to_string())?;
-                    let (name, value) = (text("Headers", &name)?, text("Headers", &value)?);
+                    fields.push((text("Headers", &name)?, text("Headers", &value)?));
+                }
+                // So that a request, or what is wrong with it, does not depend on the order in which
+                // a table gives them.
+                fields.sort();
+                for (name, value) in fields {
                     self.options = self.options.header(&name, &value).map_err(refused)?;
                 }
             }

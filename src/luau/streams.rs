@@ -9,6 +9,7 @@ use mlua::{Lua, LuaString, Table, Value};
 use super::host::Host;
 use super::secret;
 use crate::error::{Error, ErrorKind, Stage};
+use crate::limits::Limits;
 use crate::net::{Ask, Options, StreamOptions};
 use crate::proto::RequestError;
 use crate::proto::http::{Delivery, HttpError};
@@ -39,13 +40,17 @@ impl From<Error> for Refused {
     }
 }
 
-/// `open_stream(kind, url, method, headers, body, timeout)`: the number of the connection; or nil
-/// and what to raise; or nil, nil, the name of the error and its reason.
+/// `open_stream(kind, url, method, headers, body, timeout, max_message, ping_interval)`: the number of
+/// the connection; or nil and what to raise; or nil, nil, the name of the error and its reason.
 pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
-    type Args = (LuaString, Value, LuaString, Table, Option<LuaString>, Option<f64>);
+    type Numbers = (Option<f64>, Option<f64>, Option<f64>);
+    type Args = (LuaString, Value, LuaString, Table, Option<LuaString>, Numbers);
     let its = Arc::clone(host);
-    let open = move |_: &Lua, (kind, url, method, headers, body, timeout): Args| {
-        let wanted = Wanted { kind: &kind, url: &url, method, headers, body, timeout };
+    let open = move |_: &Lua, (kind, url, method, headers, body, numbers): Args| {
+        let (timeout, max_message, ping_interval) = numbers;
+        let (kind, url) = (&kind, &url);
+        let wanted =
+            Wanted { kind, url, method, headers, body, timeout, max_message, ping_interval };
         let opened = wanted.ask(&its).and_then(|ask| Ok(its.open(ask)?));
         Ok(match opened {
             Ok(id) => (Some(id.to_bits()), None, None, None),
@@ -64,6 +69,8 @@ struct Wanted<'a> {
     headers: Table,
     body: Option<LuaString>,
     timeout: Option<f64>,
+    max_message: Option<f64>,
+    ping_interval: Option<f64>,
 }
 
 impl Wanted<'_> {
@@ -72,19 +79,31 @@ impl Wanted<'_> {
         check_scheme(&self.kind.as_bytes(), &url)?;
         match &*self.kind.as_bytes() {
             b"websocket" => self.websocket(host, &url),
-            b"events" => self.stream(&url, Delivery::Blocks),
-            _ => self.stream(&url, Delivery::Raw),
+            b"events" => self.stream(host, &url, Delivery::Blocks),
+            _ => self.stream(host, &url, Delivery::Raw),
         }
     }
 
     fn websocket(self, host: &Host, url: &Word) -> Result<Ask, Refused> {
-        let mut options = Options::new(&url.text)?.ping_interval(host.ping_interval);
-        options = options.hold_close(true);
+        let ping = match self.ping_interval {
+            Some(seconds) => time(seconds).filter(|interval| !interval.is_zero()),
+            None => host.ping_interval,
+        };
+        let mut options = Options::new(&url.text)?.ping_interval(ping).hold_close(true);
+        if let Some(most) = self.max_message {
+            options = options.limits(Limits { message: most as usize, ..host.limits.clone() });
+        }
         if url.secret {
             options = options.secret_url();
         }
+        let mut offered: Option<String> = None;
         for (name, value) in self.header_pairs()? {
             if name.eq_ignore_ascii_case("sec-websocket-protocol") {
+                if let Some(first) = offered.replace(name.clone()) {
+                    return Err(Refused::Misuse(
+                        RequestError::HeaderTwice { name, first }.to_string(),
+                    ));
+                }
                 let offer = if value.secret { Options::secret_protocol } else { Options::protocol };
                 for protocol in value.text.split(',') {
                     options = offer(options, protocol.trim_matches([' ', '\t']))?;
@@ -94,15 +113,21 @@ impl Wanted<'_> {
             let add = if value.secret { Options::secret_header } else { Options::header };
             options = add(options, &name, &value.text)?;
         }
-        if let Some(limit) = self.time() {
-            options = options.timeout(limit);
+        if let Some(limit) = self.timeout {
+            // Beyond what a clock can say, it never ends.
+            options = options.timeout(time(limit).unwrap_or(Duration::MAX));
         }
         Ok(options.into())
     }
 
-    fn stream(self, url: &Word, delivery: Delivery) -> Result<Ask, Refused> {
+    fn stream(self, host: &Host, url: &Word, delivery: Delivery) -> Result<Ask, Refused> {
         let method = self.method.to_string_lossy();
         let mut options = StreamOptions::new(&method, &url.text)?.delivery(delivery);
+        if let Some(most) = self.max_message {
+            // A line is part of an event.
+            let (sse_line, sse_block) = (most as usize, most as usize);
+            options = options.limits(Limits { sse_line, sse_block, ..host.limits.clone() });
+        }
         if url.secret {
             options = options.secret_url();
         }
@@ -114,15 +139,11 @@ impl Wanted<'_> {
         if let Some(body) = &self.body {
             options = options.body(body.as_bytes())?;
         }
-        if let Some(limit) = self.time() {
-            options = options.timeout(limit);
+        if let Some(limit) = self.timeout {
+            // Beyond what a clock can say, it never ends.
+            options = options.timeout(time(limit).unwrap_or(Duration::MAX));
         }
         Ok(options.into())
-    }
-
-    fn time(&self) -> Option<Duration> {
-        // Beyond what a clock can say, it never ends.
-        self.timeout.map(|t| Duration::try_from_secs_f64(t).unwrap_or(Duration::MAX))
     }
 
     /// The list of names and values, sorted, so that a request does not depend on the order in
@@ -138,6 +159,11 @@ impl Wanted<'_> {
         pairs.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(pairs)
     }
+}
+
+/// Seconds of a script; `None` for more than a clock can say.
+fn time(seconds: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 fn word(value: &Value) -> Result<Word, Refused> {

@@ -24,6 +24,27 @@ const OWNED: [&str; 13] = [
     "proxy-connection",
 ];
 
+/// Fields that hold one value and no list, and so stand once at most (RFC 9110 §5.3; `Origin`: RFC 6454
+/// §7; `Last-Event-ID`: WHATWG HTML §9.2.4). Of two, each server takes another.
+const SINGLE: [&str; 16] = [
+    "authorization",
+    "content-location",
+    "content-range",
+    "content-type",
+    "date",
+    "from",
+    "if-modified-since",
+    "if-range",
+    "if-unmodified-since",
+    "last-event-id",
+    "last-modified",
+    "max-forwards",
+    "origin",
+    "range",
+    "referer",
+    "user-agent",
+];
+
 /// The one field of a WebSocket handshake that its owner has a say in.
 pub(crate) const PROTOCOL: &str = "sec-websocket-protocol";
 
@@ -37,6 +58,14 @@ pub enum RequestError {
     HeaderValue(String),
     /// The client sets this field itself.
     HeaderOwned(String),
+    /// A field of that name is there already: in another spelling, though names have no case (RFC 9110
+    /// §5.1), or in the same one, and it holds one value (§5.3).
+    HeaderTwice {
+        /// The name of the second, which is refused.
+        name: String,
+        /// As the first one is spelled.
+        first: String,
+    },
     /// A subprotocol is no token (RFC 6455 §4.1), or is asked for twice.
     Protocol(String),
     /// The method is no token (RFC 9110 §9.1), or `CONNECT`, which asks for a tunnel.
@@ -56,6 +85,13 @@ impl fmt::Display for RequestError {
             RequestError::HeaderOwned(name) => {
                 write!(f, "header \"{name}\" is set by the client itself")
             }
+            RequestError::HeaderTwice { name, first } if name == first => {
+                write!(f, "header \"{name}\" is there already, and can be sent once only")
+            }
+            RequestError::HeaderTwice { name, first } => write!(
+                f,
+                "header \"{name}\" is there already, as \"{first}\": names have no case; leave one out"
+            ),
             RequestError::Protocol(name) => {
                 write!(f, "subprotocol \"{name}\" is no token, or asked for twice")
             }
@@ -86,8 +122,9 @@ impl fmt::Debug for Headers {
 }
 
 impl Headers {
-    /// Adds a field, unless its name is no token or belongs to the client, or its value holds a
-    /// control character. The value is sent as its UTF-8 bytes.
+    /// Adds a field, unless its name is no token, belongs to the client or is there already (the same
+    /// spelling of a list is fine), or its value holds a control character. The value is sent as its
+    /// UTF-8 bytes.
     pub(crate) fn add(
         &mut self,
         name: &str,
@@ -105,6 +142,13 @@ impl Headers {
         }
         if !value.bytes().all(is_value_byte) {
             return Err(RequestError::HeaderValue(shown()));
+        }
+        // The first spelling is that of all that are there.
+        if let Some(field) = self.0.iter().find(|field| field.name.eq_ignore_ascii_case(name))
+            && (field.name != name || SINGLE.contains(&lower.as_str()))
+        {
+            let first = escape(field.name.as_bytes(), 60);
+            return Err(RequestError::HeaderTwice { name: shown(), first });
         }
         self.0.push(Field { name: name.to_owned(), value: Guarded::new(value, secret) });
         Ok(())
@@ -160,5 +204,70 @@ pub(crate) fn write_start(out: &mut Vec<u8>, method: &str, url: &Url, shown: boo
         if shown && url.is_secret() { (SECRET, SECRET) } else { (url.target(), host.as_str()) };
     for part in [method, " ", target, " HTTP/1.1\r\nHost: ", host, "\r\n"] {
         out.extend_from_slice(part.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FAULTS 75: two fields whose names differ in case only are one field to a server, with the value
+    /// of either.
+    #[test]
+    fn a_name_in_another_case_is_there_already() {
+        for (first, name, fine) in [
+            // Lists (RFC 9110 §5.3): as often as the caller likes, in one spelling.
+            ("Accept", "Accept", true),
+            ("Cookie", "Cookie", true),
+            ("x-own", "x-own", true),
+            ("Accept", "accept", false),
+            ("X-Own", "x-own", false),
+            ("cookie", "COOKIE", false),
+            // One value, and no list.
+            ("Authorization", "authorization", false),
+            ("content-type", "Content-Type", false),
+            ("Authorization", "Authorization", false),
+            ("Content-Type", "Content-Type", false),
+            ("User-Agent", "User-Agent", false),
+            ("Origin", "Origin", false),
+            ("Referer", "Referer", false),
+            ("Last-Event-ID", "Last-Event-ID", false),
+            // Not the same name.
+            ("X-Own", "X-Own2", true),
+            ("X-Own2", "X-Own", true),
+        ] {
+            for secret in [false, true] {
+                let mut headers = Headers::default();
+                headers.add("Other", "0", false).unwrap();
+                headers.add(first, "1", secret).unwrap();
+                let added = headers.add(name, "2", !secret);
+                let refused = RequestError::HeaderTwice { name: name.into(), first: first.into() };
+                assert_eq!(added, if fine { Ok(()) } else { Err(refused) }, "{first}, {name}");
+                let mut out = Vec::new();
+                headers.write(&mut out, false);
+                let text = String::from_utf8(out).unwrap();
+                assert!(text.contains(&format!("{first}: 1\r\n")), "{text}");
+                assert_eq!(text.contains(": 2\r\n"), fine, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_names_both_spellings() {
+        let mut headers = Headers::default();
+        headers.add("Authorization", "Bearer s3cret", true).unwrap();
+        for (name, text) in [
+            (
+                "AUTHORIZATION",
+                "header \"AUTHORIZATION\" is there already, as \"Authorization\": names have no case; \
+                 leave one out",
+            ),
+            (
+                "Authorization",
+                "header \"Authorization\" is there already, and can be sent once only",
+            ),
+        ] {
+            assert_eq!(headers.add(name, "Bearer t0ken", true).unwrap_err().to_string(), text);
+        }
     }
 }

@@ -77,7 +77,7 @@ pub(crate) fn is_secret_field(name: &str) -> bool {
         let from = name.len().checked_sub(word.len());
         from.and_then(|from| name.get(from..)).is_some_and(|end| end.eq_ignore_ascii_case(word))
     };
-    WORDS.iter().any(|word| ends_in(word)) || NAMES.iter().any(|n| name.eq_ignore_ascii_case(n))
+    WORDS.iter().any(ends_in) || NAMES.iter().any(|n| name.eq_ignore_ascii_case(n))
 }
 
 /// Fields whose value is a URL, or holds one.

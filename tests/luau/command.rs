@@ -28,7 +28,7 @@ pub(crate) struct Ended {
     pub(crate) err: String,
 }
 
-fn command(args: &[&str]) -> Command {
+pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_moonwire"));
     command.args(args).env_remove("SSL_CERT_FILE").stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());

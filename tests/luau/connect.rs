@@ -245,11 +245,42 @@ both! {
     }
 }
 
+both! {
+    // RFC 3986 §3.1, FAULTS 76. `URL` stays the text that was given.
+    fn a_scheme_has_no_case(mode) {
+        let server = echo();
+        let script = r#"for _, scheme in { "ws", "WS", "Ws", "wS" } do
+                local url = string.gsub(..., "^ws", scheme)
+                for _, connect in { WebSocket.connect, websocket.connect } do
+                    local ws = connect(url)
+                    eq(ws.URL, url)
+                    ws:Send("hello")
+                    eq(ws.OnMessage:Wait(), "hello")
+                    ws:Close()
+                end
+                local H = game:GetService("HttpService")
+                local client = H:CreateWebStreamClient(Enum.WebStreamClientType.WebSocket, { Url = url })
+                client.Opened:Wait()
+                client:Close()
+            end
+            -- It is tried: what is no WebSocket URL would be told otherwise.
+            for _, scheme in { "wss", "WSS", "wSs", "WS" } do
+                local url = string.gsub(select(2, ...), "^ws", scheme)
+                local ws, problem = websocket.connect(url)
+                eq(ws, nil)
+                check(string.find(problem, ": connect: ", 1, true), problem)
+                raises(": connect: ", WebSocket.connect, url)
+            end
+            done()"#;
+        passes(mode, script, (server.url(), refused()));
+    }
+}
+
 #[test]
 fn a_url_with_another_scheme() {
     let text = r#"local urls = {
-            "", "x", "http://a/", "https://a/", "wsx://a/", "ws:/a", "ws//a", "WS://a/", "WSS://a/",
-            " ws://a/", "\nws://a/", "tcp://ws://a/", "file:///ws://", "w", "wss:/", "ws:",
+            "", "x", "http://a/", "https://a/", "wsx://a/", "ws:/a", "ws//a", "WSX://a/",
+            "HTTP://a/", " ws://a/", "\nws://a/", "tcp://ws://a/", "file:///ws://", "w", "wss:/", "ws:",
         }
         for _, connect in { WebSocket.connect, websocket.connect } do
             for _, url in urls do

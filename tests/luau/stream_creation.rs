@@ -90,6 +90,7 @@ fn told_in_secret(
 const CREATE: &str = include_str!("stream_creation.luau");
 
 both! {
+    // FAULTS 75: among it.
     fn what_creation_refuses(mode) {
         runtime(mode).passes(CREATE, ());
     }

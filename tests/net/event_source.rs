@@ -436,6 +436,7 @@ fn limits_come_from_the_configuration_too() {
     let error = fails(&mut source);
     let kind = error.kind();
     assert!(matches!(kind, ErrorKind::Http(HttpError::EventStream(SseError::LongLine))), "{error}");
+    assert_eq!(error.limit(), Some(("sse_line", 15)));
     assert_eq!(error.status(), Some(200));
     heads(server);
 }

@@ -378,7 +378,8 @@ impl EventSource {
             // It would come again: the server goes on behind the event before.
             Err(e) => {
                 let kind = ErrorKind::Http(HttpError::EventStream(e));
-                Err(self.error(Stage::Body, kind).with_status(Some(200)))
+                let error = self.error(Stage::Body, kind).with_status(Some(200));
+                Err(error.with_limits(&self.limits()))
             }
         }
     }

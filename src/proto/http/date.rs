@@ -42,7 +42,7 @@ fn number(text: &str, digits: usize) -> Option<u64> {
 
 /// The days from 1970 to a day of the Gregorian calendar.
 fn days(year: u64, month: u64, day: u64) -> Option<u64> {
-    let leap = |y: u64| y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
+    let leap = |y: u64| y.is_multiple_of(4) && (!y.is_multiple_of(100) || y.is_multiple_of(400));
     let of_month = |m: u64| match m {
         2 => 28 + u64::from(leap(year)),
         4 | 6 | 9 | 11 => 30,

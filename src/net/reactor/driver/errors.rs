@@ -63,7 +63,10 @@ impl<'a> Known<'a> {
     fn failed(&self, failure: Failure, kind: Option<ErrorKind>) -> Error {
         let error = |kind| Error::new(self.url, self.stage, kind);
         match failure {
-            Failure::Violation(v) => Error::new(self.url, Stage::Open, ErrorKind::Violation(v)),
+            Failure::Violation(v) => {
+                let kind = ErrorKind::Violation(v);
+                Error::new(self.url, Stage::Open, kind).with_limits(self.limits)
+            }
             Failure::Handshake(HandshakeError::Timeout) => error(ErrorKind::Timeout(self.limit)),
             // An answer is one, whatever has become of the rest of it.
             Failure::Handshake(e @ HandshakeError::Status(_)) => error(ErrorKind::Handshake(e)),
@@ -85,7 +88,7 @@ impl<'a> Known<'a> {
             (HttpError::Stalled, _) => error(ErrorKind::Stalled(self.limits.stall)),
             (HttpError::Eof | HttpError::Truncated(_), Some(kind)) => self.transport(kind),
             (HttpError::Eof, None) if self.stage == Stage::Tls => error(tls_ended()),
-            (e, _) => error(ErrorKind::Http(e)),
+            (e, _) => error(ErrorKind::Http(e)).with_limits(self.limits),
         };
         let error = error.with_status(self.status).with_unsent(self.unsent);
         if self.stage == Stage::Body { Closed::Lost(error) } else { Closed::Failed(error) }
