@@ -5,6 +5,7 @@ use mlua::{Function, Lua, Table, Value};
 use super::host::{Host, lock};
 use super::streams;
 use crate::net::{Closed, ConnId, Event, Items, Payloads, Run};
+use crate::proto::http::Response;
 
 /// So many messages at a time, and so many bytes: those of a group lie in the cache when they are
 /// handled, and nothing but what comes before the next message is looked at between two of them.
@@ -130,7 +131,7 @@ impl Feed {
             }
             Event::Response(response) => {
                 let headers = lua.create_string(response.headers.as_bytes())?;
-                tell.call((bits, "response", response.status, headers))
+                tell.call((bits, "response", response.status, headers, response.reason))
             }
             Event::Binary(data) => {
                 let value = match wants_buffers(host, id) {
@@ -141,7 +142,7 @@ impl Feed {
             }
             Event::Opened(opened) => {
                 let headers = lua.create_string(opened.headers.as_bytes())?;
-                tell.call((bits, "opened", headers, opened.protocol.as_deref()))
+                tell.call((bits, "opened", headers, opened.protocol.as_deref(), opened.reason))
             }
             Event::Pong(data) => tell.call((bits, "pong", lua.create_string(data)?)),
             Event::Closing(frame) => {
@@ -165,6 +166,8 @@ impl Feed {
                         let (name, status) = (streams::name(e), e.status());
                         // For the case that nobody is there any more to be told.
                         let lost = (e.unsent() > 0).then_some((e.unsent(), &*all));
+                        let (bytes, of) = lost.unzip();
+                        let answer = e.response().map(|r| answer(lua, r)).transpose()?;
                         tell.call((
                             bits,
                             "closed",
@@ -173,13 +176,24 @@ impl Feed {
                             name,
                             status,
                             &*why,
-                            lost.unzip(),
+                            (bytes, of, answer),
                         ))
                     }
                 }
             }
         }
     }
+}
+
+/// An answer that is refused, as a list.
+fn answer(lua: &Lua, response: &Response) -> mlua::Result<Table> {
+    let (headers, body) = (response.headers.as_bytes(), &response.body);
+    let list = lua.create_table()?;
+    list.push(response.status)?;
+    list.push(&*response.reason)?;
+    list.push(lua.create_string(headers)?)?;
+    list.push(lua.create_string(body)?)?;
+    Ok(list)
 }
 
 fn wants_buffers(host: &Host, id: ConnId) -> bool {

@@ -13,6 +13,7 @@ use super::link::Link;
 use super::options::{Line, Options as Setup, Output};
 use crate::limits::Limits;
 use crate::net::{Ask, ConnId, Options, Reactor};
+use crate::proto::secret::shown_url;
 use crate::proto::{CloseFrame, Misuse};
 
 /// What the natives share with the pump.
@@ -189,6 +190,9 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
         Ok(())
     };
     table.set("report", lua.create_function(report)?)?;
+    // As errors show it.
+    let shown = |_: &Lua, url: LuaString| Ok(shown_url(&url.to_string_lossy()).into_owned());
+    table.set("shown_url", lua.create_function(shown)?)?;
     let its = env.clone();
     let getgenv = move |lua: &Lua, ()| {
         let env = globals(lua, &its);

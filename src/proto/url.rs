@@ -93,7 +93,7 @@ pub enum UrlError {
     Scheme,
     /// Neither `http://` nor `https://`, where a stream is to be opened.
     HttpScheme,
-    /// A space, a control character or something outside ASCII behind the host; the offset in bytes.
+    /// A space, a control character, or behind the host something outside ASCII; the offset in bytes.
     Character(usize),
     /// A host with letters beyond ASCII: its ASCII form (RFC 5890) is what DNS and certificates know.
     HostNotAscii(String),
@@ -114,7 +114,8 @@ impl fmt::Display for UrlError {
             UrlError::HttpScheme => f.write_str("the URL has to start with http:// or https://"),
             UrlError::Character(at) => write!(
                 f,
-                "byte {} is a space, a control character or not ASCII; percent-encode it",
+                "byte {} is a space, a control character or not ASCII; percent-encode it in a path or \
+                 query, and leave it out of a host",
                 at + 1
             ),
             UrlError::HostNotAscii(host) => write!(
@@ -177,14 +178,14 @@ impl Url {
         if !host.is_ascii() {
             return Err(UrlError::HostNotAscii(shown_host(host)));
         }
+        if let Some(at) = not_graphic(text) {
+            return Err(UrlError::Character(at));
+        }
         let host = parse_host(host)?;
         let port = match port {
             None | Some("") => scheme.default_port(),
             Some(digits) => parse_port(digits)?,
         };
-        if let Some(at) = not_graphic(text) {
-            return Err(UrlError::Character(at));
-        }
         let parts = Parts { text: text.to_owned(), scheme, host, port, target: target(tail) };
         Ok(Url { parts: Arc::new(parts), secret: false })
     }
@@ -591,13 +592,13 @@ mod tests {
             ("ws://", host("")),
             ("ws:///x", host("")),
             ("ws://:80/", host("")),
-            ("ws://a b/", UrlError::Host("a b".into())),
+            ("ws://a b/", UrlError::Character(6)),
             ("ws://a/x y", UrlError::Character(8)),
             ("ws://a/\r\nX: y", UrlError::Character(7)),
             ("ws://a/\0", UrlError::Character(7)),
             ("ws://a/\x7f", UrlError::Character(7)),
             ("ws://a。b/", UrlError::HostNotAscii("a\\xe3\\x80\\x82b".into())),
-            ("ws://a\0.b/", UrlError::Host("a\\x00.b".into())),
+            ("ws://a\0.b/", UrlError::Character(6)),
             ("ws://\u{ff41}.b/", UrlError::HostNotAscii("\u{ff41}.b".into())),
             ("ws://b\u{fc}cher.example/", UrlError::HostNotAscii("b\u{fc}cher.example".into())),
             ("ws+unix:///tmp/socket", UrlError::Scheme),

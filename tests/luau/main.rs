@@ -45,6 +45,7 @@ mod output;
 mod paused;
 mod put_off;
 mod raw;
+mod refusals;
 mod scheduler;
 mod secrets;
 mod signals;

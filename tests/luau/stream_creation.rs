@@ -354,10 +354,9 @@ both! {
             try("SSE", "http://127.0.0.1:9/", { A = injected })
             try("WebSocket", "ws://127.0.0.1:9/", { A = injected })
             try("WebSocket", "ws://127.0.0.1:9/", { Host = key })
-            -- The server's answer would repeat it.
             local name = "Sec-WebSocket-Protocol"
             try("WebSocket", "ws://127.0.0.1:9/", { [name] = key:AddPrefix("a ") })
-            try("WebSocket", "ws://127.0.0.1:9/", { [name] = key })
+            try("WebSocket", "ws://127.0.0.1:9/", { [name] = injected })
             try("SSE", "http://127.0.0.1:9/", { [key] = "x" })
             watch("RawStream", H:GetSecret("broken"))"#;
         let said = rt.says(script, ());

@@ -113,7 +113,8 @@ fn every_declared_member_can_be_read() {
          Enum.WebStreamClientType.RawStream, { Url = 'http://127.0.0.1:1/' })\n",
     );
     for (name, object) in objects {
-        for member in &declared.members[name] {
+        // Nil until there is one: tests/luau/refusals.rs reads it.
+        for member in declared.members[name].iter().filter(|member| *member != "Response") {
             script += &format!("assert({object}.{member} ~= nil, '{name}.{member}')\n");
         }
     }

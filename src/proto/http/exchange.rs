@@ -315,6 +315,12 @@ impl Exchange {
         let body = Body::of(&self.request.method, &head);
         if let Some(why) = self.delivery.refuses(&head) {
             let until = [self.deadline, self.timing.total].into_iter().flatten().min();
+            // What is not well framed may be no answer to this request at all, unless it says that it
+            // is an error.
+            let body = match head.status {
+                200..=299 => Ok(body?),
+                _ => body,
+            };
             let response = Response::of(head, self.request.url.clone());
             let refusal = Refusal::new(response, body, &self.limits, now, until);
             (self.deadline, self.stall) = (None, None);

@@ -125,7 +125,9 @@ pub(crate) fn accept(key: &str) -> String {
 pub struct Opened {
     /// The subprotocol that the server chose among those offered.
     pub protocol: Option<String>,
-    /// The fields of the 101 response.
+    /// The reason phrase of the 101 response, escaped; may be empty.
+    pub reason: String,
+    /// Its fields.
     pub headers: Fields,
     /// They repeat, or may repeat, what is secret in the request.
     quiet: bool,
@@ -297,7 +299,7 @@ impl Handshake {
 
     /// The checks of §4.1, in its order.
     fn judge(&self, head: Head) -> Result<Opened, HandshakeError> {
-        let Head { minor, fields, .. } = head;
+        let Head { minor, reason, fields, .. } = head;
         if minor == 0 {
             return Err(HandshakeError::OldHttp);
         }
@@ -316,7 +318,7 @@ impl Handshake {
         }
         let protocol = self.protocol(&fields)?;
         let quiet = self.is_repeated_in(fields.as_bytes());
-        Ok(Opened { protocol, headers: fields, quiet })
+        Ok(Opened { protocol, reason, headers: fields, quiet })
     }
 
     /// The body of another answer is read by it.
