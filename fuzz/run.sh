@@ -15,7 +15,7 @@ options=()
 
 dictionary() {
     case $1 in
-        head | handshake | stream | redirect | diff_head) echo head ;;
+        head | handshake | stream | redirect | secrets | diff_head) echo head ;;
         frame | message | session | operations | diff_frame) echo frame ;;
         url | join) echo url ;;
         chunked | sse) echo "$1" ;;

@@ -260,7 +260,7 @@ impl Trial {
         let session = Session::stream(request, delivery, &settings, self.timing);
         let kept = self.limits.line.max(self.limits.chunk_line) + 1;
         let mut driver = Driver::of_stream(session, self.now, cut, kept);
-        if delivery.is_event_stream() {
+        if matches!(delivery, Delivery::Events | Delivery::Blocks) {
             driver = driver.pieces_apart();
         }
         driver.session.connected(self.now);

@@ -6,7 +6,8 @@
 //! input                                      choices, cuts, numbers
 //! driver                                     keeps and checks the law of a session
 //! wire                                       RFC 6455 a second time, for comparison
-//! texts heads frames sessions bodies events  the targets
+//! texts heads frames sessions bodies events
+//! secrets                                    the targets
 //! ```
 
 mod bodies;
@@ -15,6 +16,7 @@ mod events;
 mod frames;
 mod heads;
 mod input;
+mod secrets;
 mod sessions;
 mod texts;
 mod wire;
@@ -23,6 +25,7 @@ pub use bodies::{chunked, redirect, stream};
 pub use events::sse;
 pub use frames::{frame, message};
 pub use heads::{handshake, head, read_head};
+pub use secrets::secrets;
 pub use sessions::{operations, session};
 pub use texts::{join, url, utf8};
 
@@ -44,6 +47,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("sse", sse),
     ("stream", stream),
     ("redirect", redirect),
+    ("secrets", secrets),
 ];
 
 #[cfg(test)]

@@ -106,6 +106,18 @@ pub enum HeadError {
     ManyFields,
 }
 
+impl HeadError {
+    /// The peer's bytes in it, if it has some, for those who look whether they may be shown.
+    pub(crate) fn text(&mut self) -> Option<&mut String> {
+        match self {
+            HeadError::NotHttp(text) | HeadError::StatusLine(text) | HeadError::Field(text) => {
+                Some(text)
+            }
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for HeadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -128,7 +140,7 @@ impl fmt::Display for HeadError {
 impl std::error::Error for HeadError {}
 
 /// Reads one head.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct HeadParser {
     /// Set by the status line.
     head: Option<Head>,
@@ -137,6 +149,13 @@ pub(crate) struct HeadParser {
     total: usize,
     /// How much of the line that comes next was looked at already.
     seen: usize,
+}
+
+/// What has come may repeat what nobody is to see.
+impl fmt::Debug for HeadParser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HeadParser({} bytes, status {:?})", self.total, self.status())
+    }
 }
 
 /// How much of a peer's bytes an error shows.

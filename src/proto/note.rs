@@ -1,5 +1,7 @@
 //! What an observer is told.
 
+use std::fmt;
+
 use super::head::Head;
 use super::secret::{SECRET, names_a_url, shown_url};
 use super::url::Url;
@@ -14,8 +16,9 @@ pub enum Direction {
     Out,
 }
 
-/// What an observer is told of the protocol.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What an observer is told of the protocol. `Debug` shows lengths and no bytes:
+/// [`Lines`](crate::trace::Lines) knows what of them may be shown.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Note {
     /// The head of a request or of its final response.
     Head {
@@ -47,6 +50,18 @@ pub enum Note {
     },
 }
 
+impl fmt::Debug for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Note::Head { direction, bytes } => write!(f, "Head({direction:?}, {})", bytes.len()),
+            Note::Frame { direction, opcode, len, .. } => {
+                write!(f, "Frame({direction:?}, {opcode:?}, {len})")
+            }
+            Note::Body { len, .. } => write!(f, "Body({len})"),
+        }
+    }
+}
+
 impl Note {
     /// How many bytes of a payload a note shows at most.
     pub const START: usize = 64;
@@ -69,6 +84,7 @@ impl Note {
         let mut bytes = format!("HTTP/1.{} {} {reason}\r\n", head.minor, head.status).into_bytes();
         for (name, value) in head.fields.iter() {
             let value = if is_hidden(name, value) { SECRET.as_bytes() } else { value };
+            let name = if is_repeated(name.as_bytes()) { SECRET } else { name };
             bytes.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
         }
         Note::Head { direction: Direction::In, bytes }

@@ -55,6 +55,15 @@ impl fmt::Debug for Guarded {
     }
 }
 
+/// A peer's bytes in an error, which may repeat what is secret in the request.
+pub(crate) fn hide(text: Option<&mut String>, is_repeated: impl Fn(&[u8]) -> bool) {
+    if let Some(text) = text
+        && is_repeated(text.as_bytes())
+    {
+        *text = SECRET.to_owned();
+    }
+}
+
 /// So many bytes are not the same by chance.
 pub(crate) const TELLING: usize = 4;
 

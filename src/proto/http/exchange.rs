@@ -13,6 +13,7 @@ use crate::limits::Limits;
 use crate::proto::buf::SendBuf;
 use crate::proto::head::{Fields, Head, HeadParser};
 use crate::proto::pace::Pace;
+use crate::proto::secret::hide;
 use crate::proto::sse::{Blocks, Events};
 use crate::proto::token::trim;
 use crate::proto::{Closed, Context, Event, Failure, Note, Settings};
@@ -321,7 +322,7 @@ impl Exchange {
                 200..=299 => Ok(body?),
                 _ => body,
             };
-            let response = Response::of(head, self.request.url.clone());
+            let response = self.response(head);
             let refusal = Refusal::new(response, body, &self.limits, now, until);
             (self.deadline, self.stall) = (None, None);
             self.state = State::Refused { refusal: Box::new(refusal), why };
@@ -334,8 +335,13 @@ impl Exchange {
         };
         self.state = State::Body { body: body?, output, heard: now };
         (self.deadline, self.stall) = (None, None);
-        let response = Response::of(head, self.request.url.clone());
+        let response = self.response(head);
         Ok(Some(Event::Response(Box::new(response))))
+    }
+
+    fn response(&self, head: Head) -> Response {
+        let request = &self.request;
+        Response::of(head, request.url.clone(), |bytes| request.is_repeated_in(bytes))
     }
 
     /// The body of an answer that is refused.
@@ -445,7 +451,8 @@ impl Exchange {
         (input.len(), Some(self.fail(error)))
     }
 
-    fn fail(&mut self, error: HttpError) -> Event<'static> {
+    fn fail(&mut self, mut error: HttpError) -> Event<'static> {
+        hide(error.text(), |text| self.request.is_repeated_in(text));
         self.end(Closed::Failed(Failure::Http(error)))
     }
 

@@ -110,6 +110,21 @@ pub enum HttpError {
     Locations,
 }
 
+impl HttpError {
+    /// The peer's bytes in it, if it has some, for those who look whether they may be shown. A
+    /// [`Response`] looks itself, and a `Location` is looked at where it is read.
+    pub(crate) fn text(&mut self) -> Option<&mut String> {
+        match self {
+            HttpError::Head(e) | HttpError::Trailer(e) => e.text(),
+            HttpError::TransferEncoding(text)
+            | HttpError::ContentLength(text)
+            | HttpError::ContentEncoding(text)
+            | HttpError::ChunkLine(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -130,6 +145,9 @@ impl fmt::Display for HttpError {
                 f,
                 "the body is coded as \"{value}\", though \"Accept-Encoding: identity\" was sent"
             ),
+            HttpError::ContentType(response) if response.quiet => {
+                f.write_str("Content-Type is not text/event-stream")
+            }
             HttpError::ContentType(response) => {
                 let all: Vec<&[u8]> = response.headers.all("Content-Type").collect();
                 let value = escape(&all.join(&b", "[..]), SHOWN);

@@ -2,7 +2,7 @@
 
 use super::{HttpError, Request};
 use crate::proto::head::Head;
-use crate::proto::secret::SECRET;
+use crate::proto::secret::{SECRET, shown_url};
 #[cfg(feature = "net")]
 use crate::proto::token::escape;
 use crate::proto::token::trim;
@@ -40,11 +40,15 @@ impl Redirect {
         if request.hops >= max {
             return Err(HttpError::ManyRedirects(max));
         }
-        let to = request.url.join(&encoded(location)).map_err(|e| {
-            // What the server has made of it may be what nobody is to see.
-            let hidden = request.is_repeated_in(location) || request.url.is_secret();
-            HttpError::Location(if hidden { UrlError::Host(SECRET.to_owned()) } else { e })
-        })?;
+        let text = encoded(location);
+        // What the server has made of it may be what nobody is to see.
+        let hidden = request.url.is_secret() || request.is_repeated_in(shown_url(&text).as_bytes());
+        let to = match request.url.join(&text) {
+            Ok(to) if hidden => to.into_secret(),
+            Ok(to) => to,
+            Err(_) if hidden => return Err(HttpError::Location(UrlError::Host(SECRET.to_owned()))),
+            Err(e) => return Err(HttpError::Location(e)),
+        };
         if request.url.scheme().is_secure() && !to.scheme().is_secure() {
             return Err(HttpError::Downgrade);
         }

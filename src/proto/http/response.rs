@@ -12,7 +12,7 @@ use crate::proto::url::Url;
 /// the start of the body is here ([`Error::response`](crate::Error::response)).
 ///
 /// `Debug` shows no secret: not the values of fields such as `Set-Cookie`, and of an answer that
-/// repeats what is secret in the request nothing but its status and the names of its fields.
+/// repeats what is secret in the request nothing but its status and how much there is.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Response {
@@ -39,10 +39,12 @@ const LINE: usize = 200;
 const DEBUG: usize = 1024;
 
 impl Response {
-    /// The answer that a head is, from `url`.
-    pub(crate) fn of(head: Head, url: Url) -> Response {
+    /// The answer that a head is, from `url`; `is_repeated` tells whether bytes of it repeat what is
+    /// secret in the request.
+    pub(crate) fn of(head: Head, url: Url, is_repeated: impl Fn(&[u8]) -> bool) -> Response {
         let Head { status, reason, fields: headers, .. } = head;
-        let quiet = url.is_secret();
+        let parts = [reason.as_bytes(), headers.as_bytes()];
+        let quiet = url.is_secret() || parts.into_iter().any(is_repeated);
         Response { status, reason, headers, url, body: Vec::new(), quiet }
     }
 
@@ -149,8 +151,7 @@ impl fmt::Debug for Response {
         let mut out = f.debug_struct("Response");
         out.field("status", &self.status).field("url", &self.url);
         if self.quiet {
-            let names: Vec<&str> = self.headers.iter().map(|(name, _)| name).collect();
-            out.field("headers", &names).field("body", &self.body.len());
+            out.field("headers", &self.headers.iter().count()).field("body", &self.body.len());
         } else {
             out.field("reason", &self.reason).field("headers", &self.headers);
             match self.body.len() {

@@ -14,7 +14,7 @@ use crate::proto::head::{Fields, Head, HeadError, HeadParser};
 use crate::proto::headers::{Headers, PROTOCOL, RequestError, write_start};
 use crate::proto::http::Response;
 use crate::proto::note::Note;
-use crate::proto::secret::{Guarded, shown_url};
+use crate::proto::secret::{Guarded, hide, shown_url};
 use crate::proto::token::{escape, is_token, list, trim};
 use crate::proto::url::Url;
 
@@ -138,8 +138,7 @@ impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Opened");
         if self.quiet {
-            let names: Vec<&str> = self.headers.iter().map(|(name, _)| name).collect();
-            return out.field("headers", &names).finish();
+            return out.field("headers", &self.headers.iter().count()).finish();
         }
         out.field("protocol", &self.protocol).field("headers", &self.headers).finish()
     }
@@ -274,8 +273,13 @@ impl Handshake {
     ) -> Result<(usize, Option<Answer>), HandshakeError> {
         let mut used = 0;
         loop {
-            let (n, head) =
-                self.parser.feed(&input[used..], &self.limits).map_err(HandshakeError::Head)?;
+            let (n, head) = match self.parser.feed(&input[used..], &self.limits) {
+                Ok(fed) => fed,
+                Err(mut e) => {
+                    hide(e.text(), |text| self.is_repeated_in(text));
+                    return Err(HandshakeError::Head(e));
+                }
+            };
             used += n;
             let Some(head) = head else { return Ok((used, None)) };
             if !matches!(head.status, 100 | 102..=199) {
@@ -314,7 +318,7 @@ impl Handshake {
             return Err(HandshakeError::Accept);
         }
         if let Some(name) = fields.all("Sec-WebSocket-Extensions").flat_map(list).next() {
-            return Err(HandshakeError::Extension(escape(name, 60)));
+            return Err(HandshakeError::Extension(self.shown(name)));
         }
         let protocol = self.protocol(&fields)?;
         let quiet = self.is_repeated_in(fields.as_bytes());
@@ -328,7 +332,12 @@ impl Handshake {
 
     /// An answer as it is told, once its body is there.
     pub(crate) fn refused(&self, head: Head) -> Response {
-        Response::of(head, self.request.url.clone())
+        Response::of(head, self.request.url.clone(), |bytes| self.is_repeated_in(bytes))
+    }
+
+    /// The server's bytes as an error may show them.
+    fn shown(&self, bytes: &[u8]) -> String {
+        Guarded::new(&escape(bytes, 60), self.is_repeated_in(bytes)).to_string()
     }
 
     /// See [`Response`].
@@ -342,17 +351,10 @@ impl Handshake {
             [] => Ok(None),
             [one] => match self.request.protocols.iter().find(|p| p.sent().as_bytes() == one) {
                 Some(p) => Ok(Some(p.sent().to_owned())),
-                None => Err(self.not_offered(one)),
+                None => Err(HandshakeError::Protocol(self.shown(one))),
             },
-            [..] => Err(self.not_offered(&chosen.join(&b", "[..]))),
+            [..] => Err(HandshakeError::Protocol(self.shown(&chosen.join(&b", "[..])))),
         }
-    }
-}
-
-impl Handshake {
-    fn not_offered(&self, chosen: &[u8]) -> HandshakeError {
-        let shown = Guarded::new(&escape(chosen, 60), self.is_repeated_in(chosen));
-        HandshakeError::Protocol(shown.to_string())
     }
 }
 
