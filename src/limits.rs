@@ -7,6 +7,10 @@ const MIB: usize = 1024 * KIB;
 
 /// What one reactor and its connections may use.
 ///
+/// What begins with *Reactor* or *Luau* is shared by all connections, and counts where the reactor or
+/// the host of scripts is made. All else is a connection's, and can be set for one alone
+/// ([`Options::limits`](crate::Options::limits), [`StreamOptions::limits`](crate::StreamOptions::limits)).
+///
 /// The defaults suit a program that talks to servers it did not write. Every field can be set;
 /// a value is read when a connection is opened (or, for the reactor's own numbers, when the
 /// reactor is made), so a later change touches later connections only.
@@ -76,19 +80,19 @@ pub struct Limits {
     /// own, and so is what is missing of a frame once its message has this many: 64 KiB, the first
     /// size of the shared receive buffer.
     pub in_place: usize,
-    /// First size of the receive buffer that all connections of a reactor share: 64 KiB (4 KiB at
+    /// Reactor: first size of the receive buffer that all connections of a reactor share: 64 KiB (4 KiB at
     /// least).
     pub receive_buffer: usize,
-    /// Size up to which that buffer grows while reads fill it: 1 MiB, where system calls no
+    /// Reactor: size up to which that buffer grows while reads fill it: 1 MiB, where system calls no
     /// longer show.
     pub receive_buffer_max: usize,
-    /// Bytes of messages that one turn hands over, give or take a message: 1 MiB. Each event counts
+    /// Reactor: bytes of messages that one turn hands over, give or take a message: 1 MiB. Each event counts
     /// a little more than its bytes. It bounds what waits for slow handlers, and how long one fast
     /// peer can hold up the others.
     pub turn: usize,
-    /// Bytes that wait for the end of a turn before they are written anyway: 64 KiB.
+    /// Reactor: bytes that wait for the end of a turn before they are written anyway: 64 KiB.
     pub cork: usize,
-    /// Time for which bytes wait before the next send writes them: 1 ms.
+    /// Reactor: time for which bytes wait before the next send writes them: 1 ms.
     pub cork_time: Duration,
     /// From the URL to the 101 response (resolve, connect, TLS, handshake): 30 s. Waiting for one's
     /// turn does not count.
@@ -108,7 +112,7 @@ pub struct Limits {
     /// The least interval of keep-alive pings: 100 ms. No proxy wants more, and an interval of zero
     /// would be a flood.
     pub ping_floor: Duration,
-    /// Opening handshakes at a time with one address and port: 1, as RFC 6455 §4.1 demands. The
+    /// Reactor: opening handshakes at a time with one address and port: 1, as RFC 6455 §4.1 demands. The
     /// others wait for their turn, in the order in which they were asked for. A larger number is a
     /// deviation.
     pub opening_per_peer: usize,
@@ -119,24 +123,24 @@ pub struct Limits {
     pub addresses: usize,
     /// Head start of one connection attempt over the next: 250 ms (RFC 8305 §5).
     pub attempt_delay: Duration,
-    /// Connections of one reactor: no limit by default, the system's own apply.
+    /// Reactor: connections of one reactor: no limit by default, the system's own apply.
     pub connections: usize,
-    /// Threads that resolve names: 4. They end when nothing is asked.
+    /// Reactor: threads that resolve names: 4. They end when nothing is asked.
     pub dns_helpers: usize,
-    /// How long a name waits for them before it gets a thread of its own: 250 ms. They are all busy
+    /// Reactor: how long a name waits for them before it gets a thread of its own: 250 ms. They are all busy
     /// with names that are slow then, which are not to stop those that are fast.
     pub dns_patience: Duration,
-    /// Threads that resolve names, those included: 32. So many slow names at a time stop the others.
+    /// Reactor: threads that resolve names, those included: 32. So many slow names at a time stop the others.
     pub dns_helpers_max: usize,
-    /// Questions that wait for such a thread: 1,024; one more fails at once.
+    /// Reactor: questions that wait for such a thread: 1,024; one more fails at once.
     pub dns_queue: usize,
-    /// Bytes that were handed over for one connection and that are not consumed yet, past which
+    /// Reactor: bytes that were handed over for one connection and that are not consumed yet, past which
     /// its socket is not read (by `Client`, by the stand-in, and while a blocking send waits):
     /// 2 MiB.
     pub high_water: usize,
-    /// Where reading goes on: 512 KiB.
+    /// Reactor: where reading goes on: 512 KiB.
     pub low_water: usize,
-    /// The same over all connections of a reactor: 64 MiB. Past it, each connection is stopped at
+    /// Reactor: the same over all connections of a reactor: 64 MiB. Past it, each connection is stopped at
     /// [`Limits::low_water`], so that many fast peers are bounded too.
     pub high_water_total: usize,
     /// Luau: between two looks of the stand-in, the thread that takes over the network from a script

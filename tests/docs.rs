@@ -487,3 +487,70 @@ fn the_checker_sees_what_it_has_to_see() {
     assert_eq!(targets("a [b](c#d) `[x](y)`\n```\n[e](f)\n```\n[g](h)"), ["c#d", "h"]);
     assert_eq!(cells("| a | b | |"), Some(vec!["a", "b", ""]));
 }
+
+/// What the documentation of `Limits` calls a connection's is read from the connection's own limits
+/// (`Options::limits`), and what it calls the reactor's from the reactor's.
+#[test]
+fn whose_a_limit_is_is_what_its_documentation_says() {
+    let source = read("src/limits.rs").unwrap();
+    let (mut shared, mut doc) = (BTreeSet::new(), String::new());
+    for line in source.lines().map(str::trim) {
+        match line.strip_prefix("/// ") {
+            Some(text) if doc.is_empty() => doc = text.to_owned(),
+            Some(_) => {}
+            None if line == "///" => {}
+            None => {
+                if let Some(field) = line.strip_prefix("pub ").and_then(|l| l.split_once(':'))
+                    && ["Reactor: ", "Luau: "].iter().any(|whose| doc.starts_with(whose))
+                {
+                    shared.insert(field.0.to_owned());
+                }
+                doc.clear();
+            }
+        }
+    }
+    assert!(shared.contains("turn") && shared.contains("hold") && !shared.contains("linger"));
+    let all: BTreeSet<String> = fields_of_limits().into_iter().collect();
+    let (mut of_all, mut of_one) = (BTreeSet::new(), BTreeSet::new());
+    for file in sources("src/net/reactor").into_iter().chain(sources("src/proto")) {
+        let text = read(&file).unwrap();
+        for (at, _) in text.match_indices("limits.") {
+            let rest = &text[at + "limits.".len()..];
+            let field: String =
+                rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if !all.contains(&field) {
+                continue;
+            }
+            match text[..at].ends_with("core.") {
+                true => of_all.insert((field, file.clone())),
+                false if file.contains("proto/") => of_one.insert((field, file.clone())),
+                false => false,
+            };
+        }
+    }
+    assert!(of_all.len() > 5 && of_one.len() > 20, "{of_all:?} {of_one:?}");
+    let wrong: Vec<_> = of_all
+        .iter()
+        .filter(|(field, _)| !shared.contains(field))
+        .chain(of_one.iter().filter(|(field, _)| shared.contains(field)))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+/// The files of Rust below a folder.
+fn sources(folder: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for entry in std::fs::read_dir(root.join(&folder)).unwrap() {
+            let path = format!("{folder}/{}", entry.unwrap().file_name().to_str().unwrap());
+            match path.ends_with(".rs") {
+                true => all.push(path),
+                false => folders.push(path),
+            }
+        }
+    }
+    all.sort();
+    all
+}

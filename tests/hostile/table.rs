@@ -37,7 +37,7 @@ a limit is everybody's own, and nobody has to decide at the first byte that deci
 ";
 
 /// Public faults of others that cases come from, by the number that they have in this project.
-const FAULTS: [(u32, &str); 42] = [
+const FAULTS: [(u32, &str); 45] = [
     (2, "CVE-2022-35922 websocket (Rust): memory for a declared length"),
     (4, "CVE-2020-27813 gorilla: the length of a message overflows"),
     (5, "CVE-2026-1528 undici: the halves of a 64-bit length, added"),
@@ -80,6 +80,9 @@ const FAULTS: [(u32, &str); 42] = [
     (60, "eventsource-parser 3.1.1: an ID with NUL"),
     (61, "TLS truncation, RFC 9112 §9.8"),
     (65, "CVE-2022-32212 Node: an address in a form of its own"),
+    (71, "postman #10399, httpx-sse #33: of a refusal its body is lost"),
+    (72, "vercel/ai #17007: `Content-Encoding: none`"),
+    (74, "isahc #315, netty #10831: a `Location` that is not percent-encoded"),
 ];
 
 /// Clients in the order of their columns.

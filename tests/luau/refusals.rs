@@ -21,6 +21,7 @@ fn answering(n: usize, answer: &'static str) -> common::Scripted<()> {
 }
 
 both! {
+    // FAULTS 71.
     fn connect_raises_or_returns_what_the_server_said(mode) {
         let server = answering(3, BUSY);
         passes(mode, r#"local url = ...
@@ -71,6 +72,7 @@ both! {
         server.join();
     }
 
+    // FAULTS 71.
     fn a_client_keeps_what_the_server_said(mode) {
         let server = answering(2, BUSY);
         let script = r#"local http, ws = ...

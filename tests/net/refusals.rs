@@ -45,6 +45,7 @@ fn is_busy(error: &Error) {
     assert!(format!("{error:?}").contains("Retry-After"), "{error:?}");
 }
 
+/// FAULTS 71.
 #[test]
 fn a_refused_handshake_keeps_what_the_server_said() {
     for secure in [false, true] {
@@ -79,6 +80,7 @@ fn a_refused_handshake_keeps_what_the_server_said() {
     server.join();
 }
 
+/// FAULTS 71.
 #[test]
 fn a_refused_event_stream_keeps_what_the_server_said() {
     for delivery in [Delivery::Events, Delivery::Blocks, Delivery::EventBytes] {
@@ -190,6 +192,7 @@ fn so_much_of_a_body_is_kept_and_no_more() {
 }
 
 /// An answer is one, whatever becomes of the connection behind its head.
+/// FAULTS 71.
 #[test]
 fn a_body_that_breaks_off_does_not_hide_the_answer() {
     for stream in [false, true] {
@@ -246,6 +249,7 @@ fn the_first_line_of_a_text_is_shown() {
 }
 
 /// RFC 9110 §10.2.3.
+/// FAULTS 71.
 #[test]
 fn when_to_try_again() {
     for (fields, seconds) in [

@@ -119,7 +119,8 @@ impl Options {
         self
     }
 
-    /// Limits of this connection, instead of the reactor's.
+    /// Limits of this connection, instead of the reactor's. What the connections of a reactor share
+    /// stays the reactor's; the fields of [`Limits`] say which those are.
     pub fn limits(mut self, limits: Limits) -> Options {
         self.limits = Some(Arc::new(limits));
         self

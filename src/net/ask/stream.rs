@@ -103,7 +103,7 @@ impl StreamOptions {
         self
     }
 
-    /// Limits of this stream, instead of the reactor's.
+    /// Limits of this stream, instead of the reactor's; see [`Options::limits`](crate::Options::limits).
     pub fn limits(mut self, limits: Limits) -> StreamOptions {
         self.limits = Some(Arc::new(limits));
         self

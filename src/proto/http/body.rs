@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_length_by_the_rules_of_section_6_3() {
-        // FAULTS 37 and 56.
+        // FAULTS 37, 56 and 72.
         for (method, start, fields, want) in [
             // 1
             ("HEAD", "1.1 200 OK", "Content-Length: 5", "empty"),
@@ -185,6 +185,9 @@ mod tests {
             ("GET", "1.1 404 Not Found", "X: y", "until eof"),
             // RFC 9110 §8.4
             ("GET", "1.1 200 OK", "Content-Encoding: gzip", "gzip"),
+            ("GET", "1.1 200 OK", "Content-Encoding: none", "until eof"),
+            ("GET", "1.1 200 OK", "Content-Encoding: Identity, NONE", "until eof"),
+            ("GET", "1.1 200 OK", "Content-Encoding: none, br", "br"),
             ("GET", "1.1 200 OK", "Content-Encoding: identity, br", "br"),
             ("GET", "1.1 200 OK", "Content-Encoding: identity\r\nContent-Length: 1", "1"),
             ("GET", "1.1 304 Not Modified", "Content-Encoding: gzip", "empty"),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::live::Token;
 use super::opening::Attempt;
@@ -51,7 +52,7 @@ impl<S: Sys> Driver<S> {
         }
         match answer {
             Ok(mut all) if !all.is_empty() => {
-                let limits = &core.limits;
+                let limits = Arc::clone(opening.ask.limits(&core.limits));
                 all.truncate(limits.addresses);
                 if let Err(kind) = opening.keep_allowed(core, &mut all) {
                     return self.fail(core, sink, Stage::Resolve, kind);
