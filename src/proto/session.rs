@@ -95,28 +95,38 @@ impl Session {
             State::Open(connection) => connection.receive(cx, input),
             State::Stream(exchange) => exchange.receive(cx, input),
             State::Refused(_) => (input.len(), None),
-            State::Refusing(_) => self.read_refusal(input),
-            State::Opening(opening) => match opening.handshake.receive(input) {
-                Ok((used, None)) => (used, None),
-                Ok((used, Some(Answer::Opened(opened)))) => {
-                    let settings = opening.settings.clone();
-                    let handshake = &mut opening.handshake;
-                    // A hasty server may answer before it has the whole request.
-                    let out = std::mem::take(&mut handshake.out);
-                    let mut connection = Connection::new(settings, cx.now, out);
-                    if let (Some(kept), Some(notes)) = (connection.notes(), &mut handshake.notes) {
-                        kept.append(notes);
-                    }
-                    self.0 = State::Open(connection);
-                    (used, Some(Event::Opened(Box::new(opened))))
+            State::Opening(_) | State::Refusing(_) => self.receive_answer(cx, input),
+        }
+    }
+
+    /// The answer to the handshake. Apart, so that it is not in the way of what comes behind it.
+    #[inline(never)]
+    fn receive_answer<'b>(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &'b [u8],
+    ) -> (usize, Option<Event<'b>>) {
+        let State::Opening(opening) = &mut self.0 else { return self.read_refusal(input) };
+        match opening.handshake.receive(input) {
+            Ok((used, None)) => (used, None),
+            Ok((used, Some(Answer::Opened(opened)))) => {
+                let settings = opening.settings.clone();
+                let handshake = &mut opening.handshake;
+                // A hasty server may answer before it has the whole request.
+                let out = std::mem::take(&mut handshake.out);
+                let mut connection = Connection::new(settings, cx.now, out);
+                if let (Some(kept), Some(notes)) = (connection.notes(), &mut handshake.notes) {
+                    kept.append(notes);
                 }
-                Ok((used, Some(Answer::Refused(head)))) => {
-                    self.refused(cx.now, head);
-                    let (more, event) = self.read_refusal(&input[used..]);
-                    (used + more, event)
-                }
-                Err(error) => (input.len(), Some(self.refuse(error))),
-            },
+                self.0 = State::Open(connection);
+                (used, Some(Event::Opened(Box::new(opened))))
+            }
+            Ok((used, Some(Answer::Refused(head)))) => {
+                self.refused(cx.now, head);
+                let (more, event) = self.read_refusal(&input[used..]);
+                (used + more, event)
+            }
+            Err(error) => (input.len(), Some(self.refuse(error))),
         }
     }
 

@@ -143,13 +143,25 @@ impl Exchange {
     ) -> (usize, Option<Event<'b>>) {
         match self.state {
             State::Body { .. } => self.body(cx.now, input),
+            _ => self.around_the_body(cx, input),
+        }
+    }
+
+    /// Apart, so that it is not in the way of every piece of the body.
+    #[inline(never)]
+    fn around_the_body<'b>(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &'b [u8],
+    ) -> (usize, Option<Event<'b>>) {
+        match self.state {
             State::Head { .. } => {
                 let step = self.head(cx.now, input);
                 step.unwrap_or_else(|e| self.broken(input, e))
             }
             State::Refused { .. } => self.refused(input),
             State::Last => (input.len(), Some(self.end(Closed::Complete))),
-            State::Done => (input.len(), None),
+            State::Body { .. } | State::Done => (input.len(), None),
         }
     }
 
@@ -267,8 +279,6 @@ impl Exchange {
 
     // The head.
 
-    // Apart, as is `judge` with it, so that it is not in the way of every piece of the body.
-    #[inline(never)]
     fn head<'b>(
         &mut self,
         now: Instant,
@@ -345,6 +355,8 @@ impl Exchange {
     }
 
     /// The body of an answer that is refused.
+    #[cold]
+    #[inline(never)]
     fn refused<'b>(&mut self, input: &'b [u8]) -> (usize, Option<Event<'b>>) {
         let State::Refused { refusal, .. } = &mut self.state else { return (input.len(), None) };
         match refusal.receive(input, &self.limits) {
@@ -354,6 +366,7 @@ impl Exchange {
     }
 
     /// As much of it has come as is waited for.
+    #[cold]
     fn end_refusal(&mut self) -> Event<'static> {
         let error = match mem::replace(&mut self.state, State::Done) {
             State::Refused { refusal, why } => {
@@ -451,6 +464,7 @@ impl Exchange {
         (input.len(), Some(self.fail(error)))
     }
 
+    #[cold]
     fn fail(&mut self, mut error: HttpError) -> Event<'static> {
         hide(error.text(), |text| self.request.is_repeated_in(text));
         self.end(Closed::Failed(Failure::Http(error)))
