@@ -51,6 +51,8 @@ impl Chunked {
     }
 
     /// What comes next, and how many bytes of framing stand before it.
+    // As `Body::step`, which calls it.
+    #[inline(always)]
     pub(crate) fn step(
         &mut self,
         input: &[u8],
