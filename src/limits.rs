@@ -95,7 +95,9 @@ pub struct Limits {
     /// Reactor: time for which bytes wait before the next send writes them: 1 ms.
     pub cork_time: Duration,
     /// From the URL to the 101 response (resolve, connect, TLS, handshake): 30 s. Waiting for one's
-    /// turn does not count.
+    /// turn does not count. The system's resolver answers for IPv4 and IPv6 at once, so a name server
+    /// that is slow about one of them takes of it (RFC 8305 §3 would go on with the other); an
+    /// override (`Config::resolve`) or an address in the URL asks no resolver.
     pub opening: Duration,
     /// The longest time in which no byte leaves though some wait to be sent: 60 s. A slow line is
     /// slow, not dead, as long as it moves; this is what ends one that does not. TCP itself gives up

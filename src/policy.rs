@@ -91,10 +91,29 @@ impl Policy {
     }
 
     /// What matches one of these.
+    ///
+    /// A network allows the names that lead into it, too. Where a name leads is known when DNS has
+    /// answered: with a network in the list, any name at all is asked of the resolver, on ports that
+    /// its entry allows. A question is itself a message, to whoever serves that name's zone; where the
+    /// one who chooses the URLs (a script, a redirect) must not send any, use [`Policy::list_by_url`].
+    /// With names alone in the list, no other name is asked for.
     pub fn list(allowed: impl IntoIterator<Item = Allowed>) -> Policy {
+        Policy::of_list(allowed, Allowed::matches)
+    }
+
+    /// What matches one of these by what the URL says: a name has to be in the list itself, and an
+    /// address or a network allows URLs that name an address. Nothing else is asked of DNS.
+    pub fn list_by_url(allowed: impl IntoIterator<Item = Allowed>) -> Policy {
+        Policy::of_list(allowed, Allowed::matches_url)
+    }
+
+    fn of_list(
+        allowed: impl IntoIterator<Item = Allowed>,
+        matches: fn(&Allowed, &Destination<'_>) -> bool,
+    ) -> Policy {
         let allowed: Vec<Allowed> = allowed.into_iter().collect();
         Policy::open().and(move |to| {
-            if allowed.iter().any(|a| a.matches(to)) {
+            if allowed.iter().any(|a| matches(a, to)) {
                 return Ok(());
             }
             Err(format!("{}:{} is not in the list", to.host, to.port))
@@ -118,7 +137,8 @@ impl Policy {
 }
 
 /// A host and maybe a port that a list allows: a name, `*.` and a name for all below it, an
-/// address, or a network as `ADDRESS/BITS`; behind it `:PORT` (an IPv6 address then in brackets).
+/// address, or a network as `ADDRESS/BITS`; behind it `:PORT` (an IPv6 address or network then in
+/// brackets, which hold nothing else).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowed {
     what: What,
@@ -137,9 +157,13 @@ impl FromStr for Allowed {
 
     fn from_str(text: &str) -> Result<Allowed, String> {
         let shown = escape(text.as_bytes(), 100);
-        let bad =
-            || format!("\"{shown}\" is not HOST, *.HOST, ADDRESS or ADDRESS/BITS, with :PORT");
-        let (host, port) = split_port(text);
+        let bad = || {
+            format!(
+                "\"{shown}\" is not HOST, *.HOST, ADDRESS or ADDRESS/BITS, with or without :PORT \
+                 behind it ([IPV6]:PORT)"
+            )
+        };
+        let (host, port) = split_port(text).ok_or_else(bad)?;
         let port = match port {
             Some(digits) => Some(number::<u16>(digits).filter(|&p| p > 0).ok_or_else(bad)?),
             None => None,
@@ -174,19 +198,30 @@ impl Allowed {
             _ => false,
         }
     }
+
+    /// The same, but where a name leads does not count.
+    fn matches_url(&self, to: &Destination<'_>) -> bool {
+        let by_address = matches!((&self.what, to.host), (What::Network(..), Host::Name(_)));
+        !by_address && self.matches(to)
+    }
 }
 
-/// Host and port, an IPv6 address with or without brackets.
-fn split_port(text: &str) -> (&str, Option<&str>) {
-    if let Some(rest) = text.strip_prefix('[')
-        && let Some((inside, behind)) = rest.split_once(']')
-    {
-        return (inside, behind.strip_prefix(':'));
+/// Host and port, an IPv6 address with or without brackets. `None`: what is in brackets is none, or
+/// something else than a port stands behind them.
+fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (inside, behind) = rest.split_once(']')?;
+        let is_v6 = network(inside).is_some_and(|(address, _)| address.is_ipv6());
+        let port = match behind {
+            "" => None,
+            _ => Some(behind.strip_prefix(':')?),
+        };
+        return is_v6.then_some((inside, port));
     }
-    match text.rsplit_once(':') {
+    Some(match text.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') => (host, Some(port)),
         _ => (text, None),
-    }
+    })
 }
 
 /// A name, by the one normaliser.
@@ -411,6 +446,9 @@ mod tests {
             ("::1", "ws://[::1]:9/", None, true),
             ("fc00::/7", "ws://[fd00::1]/", None, true),
             ("fc00::/7", "ws://[::1]/", None, false),
+            ("[fc00::/7]:9", "ws://[fd00::1]:9/", None, true),
+            ("[fc00::/7]:9", "ws://[fd00::1]/", None, false),
+            ("[::1]", "ws://[::1]:9/", None, true),
         ] {
             let policy = Policy::list([entry.parse().unwrap()]);
             assert_eq!(check(&policy, url, address).is_ok(), fine, "{entry}: {url} {address:?}");
@@ -432,10 +470,53 @@ mod tests {
             "::/129",
             "[::1",
             "[::1]:+9",
+            "[::1]:",
+            "[::1]8443",
+            "[::1]junk",
+            "[::1]]:9",
+            "[fc00::]/7",
+            "[fc00::]/7:9",
+            "[]",
+            "[]:9",
+            "[10.0.0.1]",
+            "[10.0.0.1]:9",
+            "[10.0.0.1]x:9",
+            "[10.0.0.0/8]:9",
+            "[a.example]",
+            "[a.example]zzz",
+            "[*.a.example]:9",
             "u@a",
             "a/b",
         ] {
             assert!(bad.parse::<Allowed>().is_err(), "{bad:?}");
+        }
+    }
+
+    /// Before DNS is asked, no address is known: what is refused then is not asked.
+    #[test]
+    fn a_list_by_url_lets_no_other_name_be_asked_for() {
+        for (entry, url, address, fine) in [
+            ("10.0.0.0/8", "ws://10.1.2.3/", None, true),
+            ("10.0.0.0/8", "ws://11.1.2.3/", None, false),
+            ("10.0.0.0/8", "ws://stolen-data.evil.example/", None, false),
+            ("10.0.0.0/8", "ws://name/", Some("10.9.9.9"), false),
+            ("0.0.0.0/0", "ws://name/", None, false),
+            ("10.0.0.0/8:9", "ws://10.1.2.3/", None, false),
+            ("10.0.0.0/8:9", "ws://10.1.2.3:9/", None, true),
+            ("a.example", "ws://a.example./", None, true),
+            ("a.example", "ws://a.example/", Some("10.9.9.9"), true),
+            ("*.a.example", "ws://x.a.example/", None, true),
+            ("*.a.example", "ws://b.example/", None, false),
+        ] {
+            let policy = Policy::list_by_url([entry.parse().unwrap()]);
+            assert_eq!(check(&policy, url, address).is_ok(), fine, "{entry}: {url} {address:?}");
+        }
+        let both = ["a.example", "10.0.0.0/8"].map(|entry| entry.parse().unwrap());
+        let policy = Policy::list_by_url(both);
+        for (url, fine) in
+            [("ws://a.example/", true), ("ws://10.0.0.1/", true), ("ws://b.example/", false)]
+        {
+            assert_eq!(check(&policy, url, None).is_ok(), fine, "{url}");
         }
     }
 

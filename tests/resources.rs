@@ -75,6 +75,49 @@ fn two_thousand_connections_one_after_another_leak_no_descriptor() {
     }
 }
 
+/// The socket, and one for the time of its keep-alive ping and the answers of the resolver; two where
+/// there is no timer.
+#[test]
+fn a_blocking_connection_has_two_descriptors() {
+    let _alone = alone();
+    let own = if cfg!(moonwire_poll) { 3 } else { 2 };
+    let check = |answer: &'static [u8], open: &dyn Fn(&str) -> Box<dyn std::any::Any>| {
+        let server = serve(move |mut p| {
+            match answer {
+                b"" => p.accept(&frame(0x81, b"x")),
+                answer => {
+                    p.request();
+                    p.write(answer);
+                }
+            }
+            p.rest();
+        });
+        let before = descriptors();
+        let opened = open(&server.url());
+        // The server's end is in this process, and there twice.
+        assert_eq!(descriptors(), before + own + 2, "{answer:?}");
+        drop(opened);
+        server.join();
+    };
+    check(b"", &|url| {
+        let mut ws = options(url).connect().unwrap();
+        // It waits, with the time of a ping that is far away.
+        ws.read().unwrap().unwrap();
+        Box::new(ws)
+    });
+    check(b"HTTP/1.1 200 OK\r\n\r\n", &|url| {
+        let options = moonwire::StreamOptions::get(&url.replace("ws:", "http:")).unwrap();
+        Box::new(options.open().unwrap())
+    });
+    let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: x\n\n";
+    check(head, &|url| {
+        let options = moonwire::StreamOptions::get(&url.replace("ws:", "http:")).unwrap();
+        let mut source = moonwire::EventSource::new(options);
+        source.next_event().unwrap().unwrap();
+        Box::new(source)
+    });
+}
+
 #[test]
 fn a_thousand_connections_on_one_reactor_each_echo() {
     let _alone = alone();

@@ -37,7 +37,9 @@ for standard input; ARGS reach the script as `...`.
   --exit-timeout S        when the script has ended, wait at most S seconds for what it
                           has sent to leave; otherwise as long as the line moves
   --allow PLACE           let the script connect to PLACE only, and to further ones given
-                          so: HOST, *.HOST, ADDRESS or ADDRESS/BITS, with :PORT or without
+                          so: HOST, *.HOST, ADDRESS or ADDRESS/BITS, with :PORT or without.
+                          With an address among them any name is asked of DNS, to see
+                          where it leads
   --deny-private          no address of this machine or its networks, whatever a name
                           resolves to; the server of --echo is excepted from both
   --memory MIB            memory of the script; what goes beyond ends the run

@@ -110,7 +110,6 @@ fn lines(session: &mut Session) -> String {
     for note in notes.iter().filter(|note| matches!(note, Note::Head { .. })) {
         lines.observe(now, 0, Trace::Note(note));
     }
-    drop(lines);
     String::from_utf8_lossy(&out).into_owned()
 }
 

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,10 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
+use crate::policy::Policy;
 use crate::proto::CloseFrame;
 use crate::proto::ws::handshake;
+use crate::trace::{Observer, Trace};
 
 mod at_once;
 mod wire;
@@ -50,6 +53,8 @@ struct State {
     now: Instant,
     tcps: Vec<Tcp>,
     asked: Vec<(u64, u16)>,
+    /// The names of these questions.
+    names: Vec<String>,
     answers: VecDeque<Answer>,
     /// Connections are accepted by themselves.
     accepts: bool,
@@ -150,8 +155,10 @@ impl Sys for Toy {
         self.0.lock().tcps[socket.1].watched = None;
     }
 
-    fn resolve(&mut self, id: u64, _: &str, port: u16) -> io::Result<()> {
-        self.0.lock().asked.push((id, port));
+    fn resolve(&mut self, id: u64, name: &str, port: u16) -> io::Result<()> {
+        let mut state = self.0.lock();
+        state.asked.push((id, port));
+        state.names.push(name.to_owned());
         Ok(())
     }
 
@@ -204,11 +211,15 @@ fn shown(event: Event<'_>) -> String {
 
 impl Bench {
     fn new(limits: Limits) -> Bench {
-        let (tcps, asked, answers) = Default::default();
-        let state = State { now: Instant::now(), tcps, asked, answers, accepts: true };
+        Bench::with(Config { limits, ..Config::default() })
+    }
+
+    fn with(config: Config) -> Bench {
+        let (tcps, asked, names, answers) = Default::default();
+        let state = State { now: Instant::now(), tcps, asked, names, answers, accepts: true };
         let world = World(Arc::new(Mutex::new(state)));
         let toy = Toy(world.clone(), Arc::new(world.clone()));
-        let reactor = Reactor::with_sys(toy, Config { limits, ..Config::default() }).unwrap();
+        let reactor = Reactor::with_sys(toy, config).unwrap();
         Bench { world, reactor, told: Vec::new() }
     }
 
@@ -721,8 +732,142 @@ fn the_limit_comes_before_an_attempt_that_would_be_later() {
     assert_eq!(bench.pass(NS), ["failed Connect: 100ms are over"]);
 }
 
-/// An external loop that waits for the descriptor is woken by what an earlier wait has set, once.
-#[cfg(target_os = "linux")]
+/// A stream that says nothing any more, and whose time is over in 100 ms.
+fn idle(bench: &mut Bench) -> ConnId {
+    let tcp = bench.world.lock().tcps.len();
+    let id = bench.start(get().idle(Some(100 * MS)));
+    bench.gives(tcp, b"HTTP/1.1 200 OK\r\n\r\n");
+    assert_eq!(bench.turns(), ["response 200"]);
+    id
+}
+
+/// A deadline that a turn has no room for is put off; a panic later in that turn does not lose it.
+#[test]
+fn a_panic_does_not_lose_the_time_limits_that_a_full_turn_has_put_off() {
+    let mut bench = Bench::new(Limits { turn: 1, ..Limits::default() });
+    let [_, put_off, talks] = [(); 3].map(|()| idle(&mut bench));
+    bench.world.lock().accepts = false;
+    let panics = bench.start(ws().timeout(100 * MS));
+    bench.world.lock().now += 100 * MS;
+    bench.gives(talks.index(), b"x");
+    let (now, mut told) = (bench.world.lock().now, Vec::new());
+    let turn = AssertUnwindSafe(|| {
+        let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| {
+            told.push(conn.id());
+            if conn.id() == panics {
+                resume_unwind(Box::new("the sink's own fault"));
+            }
+            drop(event);
+        };
+        bench.reactor.turn(Some(now), &mut sink).unwrap();
+    });
+    assert!(catch_unwind(turn).is_err());
+    assert!(told.contains(&panics) && !told.contains(&put_off), "{told:?}");
+    assert_eq!(bench.reactor.deadline(), Some(now), "there is work");
+    let told = bench.turns();
+    assert_eq!(told.iter().filter(|text| text.contains("100ms")).count(), 1, "{told:?}");
+}
+
+/// Panics at whatever is said of one connection.
+struct Touchy(Arc<Mutex<Option<u64>>>);
+
+impl Observer for Touchy {
+    fn observe(&mut self, _: Instant, connection: u64, _: Trace<'_>) {
+        if *self.0.lock().unwrap() == Some(connection) {
+            resume_unwind(Box::new("the observer's own fault"));
+        }
+    }
+}
+
+/// The first panic loses the connection; the second is at the word of that end.
+#[test]
+fn an_observer_that_panics_at_every_word_does_not_keep_an_end_from_being_told() {
+    let about = Arc::new(Mutex::new(None));
+    let observer = Box::new(Touchy(Arc::clone(&about)));
+    let mut bench = Bench::with(Config { observer: Some(observer), ..Config::default() });
+    let id = bench.reactor.open(ws()).unwrap();
+    *about.lock().unwrap() = Some(id.to_bits());
+    for panics in [true, true, false, false] {
+        let turn = AssertUnwindSafe(|| bench.turn());
+        assert_eq!(catch_unwind(turn).is_err(), panics, "{:?}", bench.told);
+    }
+    assert!(matches!(&bench.told[..], [told] if told.contains("panicked")), "{:?}", bench.told);
+    assert!(bench.reactor.is_empty());
+}
+
+/// Whose turn comes while time limits are looked at may be the one over whom the observer panics.
+#[test]
+fn a_panic_over_one_does_not_lose_the_time_limit_of_another() {
+    let about = Arc::new(Mutex::new(None));
+    let observer = Box::new(Touchy(Arc::clone(&about)));
+    let mut bench = Bench::with(Config { observer: Some(observer), ..Config::default() });
+    bench.world.lock().accepts = false;
+    bench.start(ws().timeout(100 * MS));
+    bench.world.lock().accepts = true;
+    idle(&mut bench);
+    let waits = bench.start(ws());
+    *about.lock().unwrap() = Some(waits.to_bits());
+    bench.world.lock().now += 100 * MS;
+    assert!(catch_unwind(AssertUnwindSafe(|| bench.turn())).is_err());
+    *about.lock().unwrap() = None;
+    let told = bench.turns();
+    let said = |what: &str| told.iter().filter(|text| text.contains(what)).count();
+    assert_eq!((said("failed"), said("idle"), said("panicked")), (1, 1, 1), "{told:?}");
+    assert!(bench.reactor.is_empty());
+}
+
+/// FAULTS 51, RFC 1034 §3.1: a name with a final dot is absolute, so the resolver has to see the dot; an
+/// override and the `Host` field are about the same host with and without it.
+#[test]
+fn a_final_dot_of_the_url_reaches_the_resolver_and_nobody_else() {
+    for (url, asked) in [
+        ("ws://Name.example./", "name.example."),
+        ("ws://name.example/", "name.example"),
+        ("ws://name./", "name."),
+    ] {
+        let mut bench = Bench::new(Limits::default());
+        bench.start(Options::new(url).unwrap());
+        assert_eq!(bench.world.lock().names, [asked], "{url}");
+        let (id, port) = bench.world.lock().asked[0];
+        let to = Ok(vec![SocketAddr::new(IpAddr::from([10, 0, 0, 1]), port)]);
+        bench.world.lock().answers.push_back((id, to));
+        assert_eq!(bench.turns(), Vec::<String>::new(), "{url}");
+        let head = String::from_utf8(bench.wrote(0)).unwrap();
+        let host = asked.trim_end_matches('.');
+        assert!(head.contains(&format!("Host: {host}\r\n")), "{head}");
+
+        for host in [host, asked] {
+            let resolve = vec![format!("{host}:80:10.0.0.9").parse().unwrap()];
+            let mut bench = Bench::with(Config { resolve, ..Config::default() });
+            bench.start(Options::new(url).unwrap());
+            let world = bench.world.lock();
+            assert_eq!((world.names.len(), world.tcps.len()), (0, 1), "{url} as {host}");
+        }
+    }
+}
+
+/// FAULTS 62: a name that no list allows by itself is not asked of DNS, which would tell others of it.
+#[test]
+fn a_list_by_url_keeps_names_from_the_resolver() {
+    let allowed = || ["10.0.0.0/8", "a.example"].map(|entry| entry.parse().unwrap());
+    let url = "ws://stolen-data.evil.example/";
+    let policy = Policy::list_by_url(allowed());
+    let mut bench = Bench::with(Config { policy, ..Config::default() });
+    bench.reactor.open(Options::new(url).unwrap()).unwrap();
+    let told = bench.turns();
+    assert!(told[0].contains("is not in the list"), "{told:?}");
+    assert!(bench.world.lock().names.is_empty());
+    bench.start(Options::new("ws://a.example/").unwrap());
+    assert_eq!(bench.world.lock().names, ["a.example"]);
+    // The other list lets a name be asked for, since it may lead into the network.
+    let mut bench = Bench::with(Config { policy: Policy::list(allowed()), ..Config::default() });
+    bench.start(Options::new(url).unwrap());
+    assert_eq!(bench.world.lock().names.len(), 1);
+}
+
+/// An external loop that waits for the descriptor is woken by what an earlier wait has set, once. A
+/// reactor on poll has no such descriptor.
+#[cfg(all(target_os = "linux", not(moonwire_poll)))]
 #[test]
 fn what_an_earlier_wait_has_set_makes_the_descriptor_readable_once() {
     use rustix::event::{PollFd, PollFlags, poll};

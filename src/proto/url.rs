@@ -81,6 +81,8 @@ struct Parts {
     text: String,
     scheme: Scheme,
     host: Host,
+    /// The host was written with a final dot.
+    is_rooted: bool,
     port: u16,
     target: String,
 }
@@ -181,12 +183,14 @@ impl Url {
         if let Some(at) = not_graphic(text) {
             return Err(UrlError::Character(at));
         }
+        let is_rooted = host.ends_with('.');
         let host = parse_host(host)?;
         let port = match port {
             None | Some("") => scheme.default_port(),
             Some(digits) => parse_port(digits)?,
         };
-        let parts = Parts { text: text.to_owned(), scheme, host, port, target: target(tail) };
+        let parts =
+            Parts { text: text.to_owned(), scheme, host, is_rooted, port, target: target(tail) };
         Ok(Url { parts: Arc::new(parts), secret: false })
     }
 
@@ -207,10 +211,13 @@ impl Url {
 
     /// Whether `bytes`, which the peer has sent, may repeat a part of it that is not to be shown.
     pub(crate) fn is_repeated_in(&self, bytes: &[u8]) -> bool {
+        if !self.secret {
+            return false;
+        }
         let host = self.host().to_string();
         let parts = self.target().split(['/', '?', '&', '=']).chain([&*host]);
         let mut telling = parts.filter(|part| part.len() >= TELLING);
-        self.secret && telling.any(|part| contains(bytes, part.as_bytes()))
+        telling.any(|part| contains(bytes, part.as_bytes()))
     }
 
     /// The scheme.
@@ -221,6 +228,15 @@ impl Url {
     /// The host.
     pub fn host(&self) -> &Host {
         &self.parts.host
+    }
+
+    /// What the resolver is asked for, unless the host is an address: the name with the final dot that
+    /// the URL may have. Such a name is absolute, so no search domain is appended to it (RFC 1034 §3.1).
+    /// The `Host` field and TLS have it without the dot.
+    #[cfg_attr(not(feature = "net"), allow(dead_code))]
+    pub(crate) fn resolver_name(&self) -> Option<String> {
+        let Host::Name(name) = self.host() else { return None };
+        Some(if self.parts.is_rooted { format!("{name}.") } else { name.clone() })
     }
 
     /// The port, given or by the scheme; never 0.
@@ -452,6 +468,27 @@ mod tests {
             assert_eq!(url.host_field(), field, "{text}");
             assert_eq!(url.as_str(), text);
         }
+    }
+
+    /// A name with a final dot is absolute for the resolver, and the same host for everybody else.
+    #[test]
+    fn a_final_dot_is_for_the_resolver_alone() {
+        for (text, host, asked) in [
+            ("wss://a.example./", "a.example", Some("a.example.")),
+            ("wss://A.Example.:443/", "a.example", Some("a.example.")),
+            ("wss://a./", "a", Some("a.")),
+            ("wss://a.example/", "a.example", Some("a.example")),
+            ("wss://a.example/x.", "a.example", Some("a.example")),
+            ("wss://127.0.0.1./", "127.0.0.1", None),
+            ("wss://[::1]/", "[::1]", None),
+        ] {
+            let url = Url::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+            assert_eq!(url.host().to_string(), host, "{text}");
+            assert_eq!(url.host_field(), host, "{text}");
+            assert_eq!(url.resolver_name().as_deref(), asked, "{text}");
+        }
+        let page = Url::parse_http("http://a.example./x").unwrap();
+        assert_eq!(page.join("/y").unwrap().resolver_name().as_deref(), Some("a.example."));
     }
 
     #[test]

@@ -129,7 +129,9 @@ both! {
             done()"#;
         let urls = (http_url(&raw.url()), http_url(&events.url()), ws.url());
         passes(mode, &with_create(script), urls);
-        (raw.join(), events.join(), ws.join());
+        raw.join();
+        events.join();
+        ws.join();
     }
 
     // FAULTS 72: `none` is no coding.

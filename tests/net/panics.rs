@@ -4,11 +4,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use moonwire::trace::{Observer, Trace};
 use moonwire::{
-    Client, Closed, Config, Conn, ConnId, ErrorKind, Event, Options, Policy, Reactor, Stage,
+    Client, Closed, Config, Conn, ConnId, ErrorKind, Event, Limits, Options, Policy, Reactor, Stage,
 };
 
 use crate::common::*;
@@ -174,6 +174,51 @@ fn whoever_waits_for_a_client_hears_of_a_panic_behind_what_was_told() {
     drop(client);
     drop(events);
     bad.join();
+    server.join();
+}
+
+/// Panics at what is said outside the poll thread.
+struct Stranger(Arc<AtomicUsize>);
+
+impl Observer for Stranger {
+    fn observe(&mut self, _: Instant, _: u64, _: Trace<'_>) {
+        let is_poll_thread = std::thread::current().name() == Some("moonwire-poll");
+        if !is_poll_thread && self.0.load(Ordering::Relaxed) > 0 {
+            panic!("the observer's own fault");
+        }
+    }
+}
+
+/// The thread that waits for the network has nothing to wait for but its word.
+#[test]
+fn whoever_waits_for_a_client_hears_of_a_panic_in_somebody_elses_call() {
+    let server = serve(|mut p| {
+        p.accept(b"");
+        p.rest();
+    });
+    let armed = Arc::default();
+    let observer = Some(Box::new(Stranger(Arc::clone(&armed))) as _);
+    // A wait may end when this would have, though it was open long before.
+    let limits = Limits { opening: Duration::from_secs(3600), ..Limits::default() };
+    let config = Config { limits, observer, ..Config::default() };
+    let (client, mut events) = Client::spawn(config).unwrap();
+    let options = Options::new(&server.url()).unwrap();
+    let id = client.open(options.ping_interval(None)).unwrap();
+    let mut told = Vec::new();
+    while told.is_empty() {
+        events.wait(Some(soon()), |_, event| told.push(keep(event))).unwrap();
+    }
+    assert!(matches!(told[..], [Told::Opened]), "{told:?}");
+    // It waits now, most likely.
+    events.wait(Some(Instant::now() + Duration::from_millis(20)), |_, _| ()).unwrap();
+    armed.store(1, Ordering::Relaxed);
+    assert!(catch_unwind(AssertUnwindSafe(|| client.send_text(id, "x"))).is_err());
+    let until = soon();
+    events.wait(Some(until), |_, event| told.push(keep(event))).unwrap();
+    assert!(Instant::now() < until, "it was not woken");
+    let Some(Told::Closed(Closed::Lost(error))) = told.last() else { panic!("{told:?}") };
+    assert!(matches!(error.kind(), ErrorKind::Panicked), "{error}");
+    drop(events);
     server.join();
 }
 

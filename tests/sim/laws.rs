@@ -155,6 +155,8 @@ impl Teller<'_> {
         // What is said last is written before the end is told, unless the socket is broken.
         let drained = match error.kind() {
             ErrorKind::Io(_) => 0,
+            // It was told in the turn behind that of the end.
+            ErrorKind::Panicked => taken - self.states[k].owned_then,
             _ => taken - line.map_or(0, |line| line.owned_before[usize::from(plain)]),
         };
         let most = match plain {

@@ -6,6 +6,7 @@
 //! forgotten before; one opening handshake at a time with one address, in the order of asking; no turn
 //! without work; every time limit holds, and none passes while the bytes that it waits for can be read
 //! or still move; what was accepted is delivered, or the end says how much of it is not (`laws.rs`).
+//! Where the embedder's code panics, one connection is lost to that, and the laws hold all the same.
 //!
 //! `MOONWIRE_SEEDS=10000 cargo test --test sim` plays so many seeds of each scenario, and
 //! `MOONWIRE_SEED=123:closing` one seed, with a trace.
@@ -39,6 +40,7 @@ use std::sync::{Arc, Mutex};
 
 use book::SharedBook;
 use net::{Cut, Inject, Shared, lock};
+use rng::Rng;
 use scenarios::ALL;
 use tally::Tally;
 use torture::TORTURED;
@@ -48,6 +50,12 @@ use world::World;
 struct Played {
     tally: Tally,
     flavours: Vec<usize>,
+    /// Calls that wrote something.
+    writes: u64,
+    /// Calls of the embedder's code.
+    embedder: u64,
+    /// One of them has panicked.
+    blown: bool,
     trace: Vec<String>,
 }
 
@@ -61,7 +69,11 @@ fn play(make: &dyn Fn() -> World, inject: Option<Inject>, traced: bool) -> Resul
     let mut net = lock(&net);
     let trace: Vec<String> = net.trace.take().into_iter().flatten().collect();
     match played {
-        Ok(tally) => Ok(Played { tally, flavours: std::mem::take(&mut net.flavours), trace }),
+        Ok(tally) => {
+            let (flavours, writes) = (std::mem::take(&mut net.flavours), net.writes);
+            let (embedder, blown) = (net.embedder, net.blown.is_some());
+            Ok(Played { tally, flavours, writes, embedder, blown, trace })
+        }
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
@@ -143,6 +155,39 @@ fn the_nth_system_call_fails() {
     }
 }
 
+/// The embedder's code panics at one of its calls, which is caught: one connection is lost to it, and
+/// all other laws hold. Of each scenario at calls that the seed draws, and of what is tortured at every
+/// call.
+#[test]
+fn the_embedders_code_panics_at_any_call() {
+    let touchy = |make: &dyn Fn() -> World, at: Option<u64>| {
+        let mut world = make();
+        (world.observed, world.fuse) = (true, at);
+        world
+    };
+    let counted = |make: &dyn Fn() -> World, name: &str| {
+        check(&|| touchy(make, None), None, &|| format!("{name}, observed")).embedder
+    };
+    for (name, scenario, usual, _) in ALL {
+        let count = setting("MOONWIRE_SEEDS").and_then(|n| n.parse().ok()).unwrap_or(usual / 4);
+        for seed in 0..count {
+            let make = move || scenario(seed);
+            let calls = counted(&make, name);
+            if calls > 0 {
+                let at = Rng::new(seed ^ 0xFACE).below(calls as usize) as u64;
+                let again = || format!("seed {seed} of {name}, a panic at {at} of {calls}");
+                assert!(check(&|| touchy(&make, Some(at)), None, &again).blown, "{}", again());
+            }
+        }
+    }
+    for (name, make) in TORTURED {
+        for at in 0..counted(&make, name) {
+            let again = || format!("{name}, a panic at {at}");
+            assert!(check(&|| touchy(&make, Some(at)), None, &again).blown, "{}", again());
+        }
+    }
+}
+
 fn cut_at_every_byte(secure: bool, step: usize) {
     for up in [false, true] {
         for cut in [Cut::Reset, Cut::Finish, Cut::Stall, Cut::TimedOut] {
@@ -163,6 +208,20 @@ fn a_connection_is_cut_at_every_byte() {
 #[test]
 fn a_tls_connection_is_cut_at_many_bytes() {
     cut_at_every_byte(true, if setting("MOONWIRE_SEEDS").is_some() { 1 } else { 61 });
+}
+
+/// A record of TLS has 16 KiB at the most; the system is given several at once.
+#[test]
+fn a_large_message_takes_few_system_calls_with_and_without_tls() {
+    for (secure, most) in [(false, 1), (true, 5)] {
+        let writes = |len: usize| {
+            let make = move || torture::large(secure, len);
+            check(&make, None, &|| format!("secure: {secure}, {len} bytes")).writes
+        };
+        let (small, large) = (writes(1), writes(256 * 1024));
+        // The small one takes a call, too.
+        assert!(small <= large && large < small + most, "secure: {secure}, {small} and {large}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Time is virtual. It moves only while somebody waits, from one event to the next; what happens at
 //! which time is drawn from the seed. Sockets are ready as epoll's are when they are not
-//! edge-triggered, and what Linux does after a reset is done here: what had come can still be
+//! edge-triggered, or as those of a poll(2) that is not Linux's ([`Noise::poll`]); what Linux does after a reset is done here: what had come can still be
 //! read, then the error comes once, whoever asks first, then the end.
 
 mod calls;
@@ -87,6 +87,9 @@ pub struct Noise {
     pub spurious: usize,
     /// At most so many sockets are reported by one wait; 0 for all.
     pub few: usize,
+    /// Sockets are reported in the order of their list, always from its start; room for a byte is
+    /// told; and a wait may end with nothing, as it does when another thread changes the list.
+    pub poll: bool,
     /// The clock moves by up to so much whenever it is read.
     pub tick: Duration,
     /// A wait that ends by its deadline ends up to so much later.
@@ -160,12 +163,20 @@ pub struct Net {
     pub noise: Noise,
     pub inject: Option<Inject>,
     pub calls: u64,
+    /// Those that wrote something.
+    pub writes: u64,
     /// Calls that came to nothing, and all that moved something on.
     pub wasted: u64,
     pub progress: u64,
     turn_calls: u64,
     /// In how many ways each call can fail.
     pub flavours: Vec<usize>,
+    /// Calls of the embedder's code: its sink, its policy, its observer.
+    pub embedder: u64,
+    /// The one of them that panics.
+    pub fuse: Option<u64>,
+    /// It has; the connection that it was about, unless it was not told.
+    pub blown: Option<Option<u64>>,
     /// Opening handshakes at a time with one address, and who has ended his.
     pub gate: usize,
     opened: HashSet<u64>,
@@ -180,6 +191,18 @@ pub type Shared = Arc<Mutex<Net>>;
 
 pub fn lock(net: &Mutex<Net>) -> MutexGuard<'_, Net> {
     net.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the embedder's code panics with.
+pub struct Blown;
+
+/// The embedder's code is called, and may panic.
+pub fn burn(net: &Mutex<Net>, conn: Option<u64>) {
+    let burns = lock(net).burns(conn);
+    if burns {
+        // Not `panic!`, whose hook would print it.
+        std::panic::resume_unwind(Box::new(Blown));
+    }
 }
 
 impl Net {
@@ -199,10 +222,14 @@ impl Net {
             noise: Noise::default(),
             inject: None,
             calls: 0,
+            writes: 0,
             wasted: 0,
             progress: 0,
             turn_calls: 0,
             flavours: Vec::new(),
+            embedder: 0,
+            fuse: None,
+            blown: None,
             gate: usize::MAX,
             opened: HashSet::new(),
             queue: Vec::new(),
@@ -240,6 +267,17 @@ impl Net {
         }
     }
 
+    /// The embedder's code is called, about this connection: whether that is the call that panics.
+    fn burns(&mut self, conn: Option<u64>) -> bool {
+        let burns = self.fuse == Some(self.embedder);
+        self.embedder += 1;
+        if burns {
+            self.say(|| format!("({conn:?}) the embedder's code panics"));
+            (self.blown, self.progress) = (Some(conn), self.progress + 1);
+        }
+        burns
+    }
+
     pub fn start_turn(&mut self) {
         self.turn_calls = 0;
         self.tcps.iter_mut().filter(|tcp| !tcp.dropped).for_each(|tcp| tcp.line.start_turn());
@@ -266,9 +304,13 @@ impl Net {
 
     // Time.
 
-    /// Waits as epoll does. `None` when nothing will ever happen.
+    /// Waits as epoll or poll does. `None` when nothing will ever happen.
     pub fn wait(&mut self, deadline: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
         self.enter(Call::Wait)?;
+        if self.noise.poll && self.noisy(10) {
+            self.say(|| "a wait ends with nothing".into());
+            return Ok(());
+        }
         let deadline = deadline.map(|d| self.since(d));
         self.sleep(deadline, true);
         self.woken = false;
@@ -339,17 +381,17 @@ impl Net {
     }
 
     fn is_anything_ready(&self) -> bool {
-        self.tcps.iter().any(|tcp| tcp.readiness().is_some())
+        self.tcps.iter().any(|tcp| tcp.readiness(self.noise.poll).is_some())
     }
 
     fn collect(&mut self, ready: &mut Vec<Ready>) {
         let spurious = self.noisy(self.noise.spurious);
-        let start = self.rng.below(self.tcps.len());
+        let start = if self.noise.poll { 0 } else { self.rng.below(self.tcps.len()) };
         let few = if self.noise.few == 0 { usize::MAX } else { self.noise.few };
         let before = ready.len();
         for i in 0..self.tcps.len() {
             let tcp = &self.tcps[(start + i) % self.tcps.len()];
-            let what = tcp.readiness().or_else(|| {
+            let what = tcp.readiness(self.noise.poll).or_else(|| {
                 let (token, interest) = tcp.watched.filter(|_| spurious && tcp.up_and_running)?;
                 let Interest { read, write } = interest;
                 (read || write).then_some(Ready { token, read, write })
@@ -408,8 +450,8 @@ impl Tcp {
         self.up.room().saturating_sub(unread)
     }
 
-    /// As epoll sees it.
-    fn readiness(&self) -> Option<Ready> {
+    /// As epoll sees it, or poll.
+    fn readiness(&self, poll: bool) -> Option<Ready> {
         let (token, interest) = self.watched?;
         let (read, write);
         if self.dead || (self.finished && self.down.end.is_some()) {
@@ -418,7 +460,8 @@ impl Tcp {
         } else {
             let there = self.down.there() > 0 || self.down.end.is_some();
             read = interest.read && there;
-            let tells = self.up.is_worth_telling(self.room_up());
+            let room = self.room_up();
+            let tells = if poll { room > 0 } else { self.up.is_worth_telling(room) };
             write = interest.write && self.up_and_running && tells;
         }
         (read || write).then_some(Ready { token, read, write })

@@ -1,15 +1,17 @@
 //! Who owns the reactor: does what the scenario says, and checks the laws after every turn.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use moonwire::proto::CloseFrame;
-use moonwire::{Config, Conn, ConnId, Options, Reactor, Sink, StreamOptions};
+use moonwire::{Config, Conn, ConnId, Options, Policy, Reactor, Sink, StreamOptions};
 
 use crate::book::{Msg, SharedBook, ms, open};
 use crate::http::HttpServer;
-use crate::net::{Inject, Net, Service, Shared, lock};
+use crate::laws::is_plain;
+use crate::net::{Blown, Inject, Net, Service, Shared, burn, lock};
 use crate::sink::{State, Teller};
 use crate::sys::Sim;
 use crate::tally::{Tally, check_delivery, check_given_up};
@@ -44,6 +46,8 @@ pub struct Owner {
     busy: Duration,
     idle: usize,
     failing: bool,
+    /// Some call of the embedder's code panics.
+    touchy: bool,
 }
 
 /// Makes the network of a world.
@@ -72,14 +76,19 @@ pub fn network(world: &World, book: &SharedBook) -> Net {
 /// Plays a world to its end.
 pub fn play(mut world: World, net: &Shared, book: &SharedBook, inject: Option<Inject>) -> Tally {
     open(book).entries = world.entries();
-    lock(net).inject = inject;
-    let config = Config {
+    (lock(net).inject, lock(net).fuse) = (inject, world.fuse);
+    let asked = Arc::clone(net);
+    let mut config = Config {
         limits: world.limits.clone(),
         tls: Some(tls::client()),
         resolve: Vec::new(),
         observer: world.observed.then(|| Box::new(Watcher(Arc::clone(net))) as _),
         ..Config::default()
     };
+    config.policy = Policy::open().and(move |_| {
+        burn(&asked, None);
+        Ok(())
+    });
     let Ok(reactor) = Reactor::with_sys(Sim::new(net), config) else {
         assert!(inject.is_some_and(|inject| inject.call == 0), "no reactor");
         return Tally { calls: 1, ..Tally::default() };
@@ -112,6 +121,7 @@ pub fn play(mut world: World, net: &Shared, book: &SharedBook, inject: Option<In
         busy: stalled,
         idle: 0,
         failing: inject.is_some(),
+        touchy: world.fuse.is_some(),
     };
     owner.work();
     let calls = lock(net).calls;
@@ -142,6 +152,7 @@ impl Owner {
             let now = self.now();
             while let Some((_, k, deed)) = self.deeds.pop_if(|(at, ..)| *at <= now) {
                 self.act(k, deed);
+                self.note_panic();
                 self.idle = 0;
             }
             if self.deeds.is_empty() && self.reactor.is_empty() {
@@ -198,13 +209,33 @@ impl Owner {
             rude: self.rude,
         };
         let sink: &mut dyn Sink = &mut teller;
-        match self.reactor.turn(until, sink) {
-            Ok(()) => true,
-            Err(e) => {
+        match caught(|| self.reactor.turn(until, sink)) {
+            Some(Ok(())) => true,
+            Some(Err(e)) => {
                 assert!(self.failing, "a turn fails: {e}");
                 false
             }
+            None => {
+                self.note_panic();
+                true
+            }
         }
+    }
+
+    /// Looks, once, over which connection the embedder's code has panicked.
+    fn note_panic(&mut self) {
+        let Some(about) = lock(&self.net).blown.filter(|_| std::mem::take(&mut self.touchy)) else {
+            return;
+        };
+        let is_it = |state: &State| state.id.map(ConnId::to_bits) == about;
+        let Some(k) = self.states.iter().position(is_it).filter(|_| about.is_some()) else {
+            return;
+        };
+        let (plain, net) = (is_plain(&self.asks[k]), lock(&self.net));
+        let state = &mut self.states[k];
+        (state.fell, state.panicked) = (true, !state.is_over());
+        let line = about.and_then(|id| net.line(id));
+        state.owned_then = line.map_or(0, |line| line.owned_before[usize::from(plain)]);
     }
 
     fn check_round(&mut self, (progress, wasted): (u64, u64)) {
@@ -282,10 +313,12 @@ impl Owner {
         match deed {
             Deed::Open => {}
             Deed::Send(msg) => {
-                let sent = match std::str::from_utf8(&msg.data) {
+                let sent = caught(|| match std::str::from_utf8(&msg.data) {
                     Ok(text) if msg.text => self.reactor.send_text(id, text),
                     _ => self.reactor.send_binary(id, &msg.data),
-                };
+                });
+                // After a panic it was accepted: the observer is told when what waits is written.
+                let sent = sent.unwrap_or(Ok(()));
                 told(&format!("send {}: {sent:?}", msg.data.len()));
                 if sent.is_ok() {
                     self.states[k].may_send("send");
@@ -293,22 +326,23 @@ impl Owner {
                 }
             }
             Deed::Ping(data) => {
-                if self.reactor.ping(id, &data).is_ok() {
+                let sent = caught(|| self.reactor.ping(id, &data));
+                if sent.is_none_or(|sent| sent.is_ok()) {
                     open(&self.book).entries[k].up.accepts_ping(data);
                 }
             }
             Deed::Close(code) => {
-                let closed = self.reactor.close(id, &CloseFrame::new(code, "over"));
+                let closed = caught(|| self.reactor.close(id, &CloseFrame::new(code, "over")));
                 told(&format!("close {code}: {closed:?}"));
             }
-            Deed::AnswerClose => self.reactor.answer_close(id),
+            Deed::AnswerClose => drop(caught(|| self.reactor.answer_close(id))),
             Deed::Release => {
                 told("release");
                 self.reactor.release(id, &CloseFrame::new(1001, ""));
                 self.states[k].release(now);
                 lock(&self.net).gone(id.to_bits());
             }
-            Deed::Flush => self.reactor.flush(),
+            Deed::Flush => drop(caught(|| self.reactor.flush())),
             Deed::Turn => {
                 let past = self.at(Duration::ZERO);
                 self.turn(Some(past));
@@ -373,9 +407,22 @@ impl Owner {
         (self.states[k].id, self.states[k].asked_at) = (Some(id), now);
     }
 
+    /// One connection is lost to the panic: that which the embedder's code was called for.
+    fn check_panic(&self) {
+        let lost = |k: &usize| self.states[*k].lost_to_panic;
+        let all: Vec<usize> = (0..self.states.len()).filter(lost).collect();
+        assert!(all.len() <= 1, "asks {all:?} are lost to one panic");
+        for (k, state) in self.states.iter().enumerate().filter(|(_, state)| state.panicked) {
+            assert!(state.is_released() || all == [k], "ask {k} is not lost, over which it was");
+        }
+    }
+
     /// The laws of the end.
     fn finish(mut self) -> Tally {
         let over = self.dropped.is_none() && !self.failing;
+        if over {
+            self.check_panic();
+        }
         if over || self.reactor.is_empty() {
             // What it noted of connections that are gone is thrown away by one more turn.
             let past = self.at(Duration::ZERO);
@@ -402,13 +449,23 @@ impl Owner {
         let mut tally = Tally::default();
         for (k, state) in self.states.iter().enumerate().filter(|_| ended) {
             assert!(state.id.is_none() || state.is_over(), "ask {k} never ended");
-            check_delivery(&book, k, state, self.calm && !self.failing);
-            if self.calm && !self.failing {
+            let calm = self.calm && !self.failing && !state.fell;
+            check_delivery(&book, k, state, calm);
+            if calm {
                 check_given_up(&self.net, &book, k, state, stall);
             }
             tally.add(state, &book.entries[k]);
         }
         tally
+    }
+}
+
+/// What a call of the reactor gives, or `None` if the embedder's code has panicked in it.
+fn caught<R>(call: impl FnOnce() -> R) -> Option<R> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => Some(result),
+        Err(panic) if panic.is::<Blown>() => None,
+        Err(panic) => resume_unwind(panic),
     }
 }
 
@@ -425,6 +482,7 @@ impl moonwire::trace::Observer for Watcher {
             }
             _ => String::new(),
         });
+        burn(&self.0, Some(connection));
     }
 }
 

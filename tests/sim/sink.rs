@@ -8,7 +8,7 @@ use moonwire::{Closed, Conn, ConnId, Error, ErrorKind, Event, Limits, Sink, Stag
 
 use crate::book::{Entry, Msg, SharedBook, open};
 use crate::http::Framing;
-use crate::net::{Shared, lock};
+use crate::net::{Shared, burn, lock};
 use crate::owner::send;
 use crate::world::Ask;
 
@@ -44,11 +44,22 @@ pub struct State {
     pub held: usize,
     /// When it ended or was given up.
     pub ended_at: Option<Duration>,
+    /// The embedder's code has panicked over it, and before it had ended.
+    pub fell: bool,
+    pub panicked: bool,
+    /// What the system had taken of it before that turn; see [`Line::owned`](crate::net::Line::owned).
+    pub owned_then: u64,
+    /// It is what was lost to that.
+    pub lost_to_panic: bool,
 }
 
 impl State {
     pub fn is_over(&self) -> bool {
         self.ended.is_some() || self.released
+    }
+
+    pub fn is_released(&self) -> bool {
+        self.released
     }
 
     pub fn is_clean(&self) -> bool {
@@ -61,7 +72,8 @@ impl State {
     }
 
     pub fn may_send(&self, what: &str) {
-        let open = self.opened && !self.released;
+        // Until the next turn has ended it, it may be open though its owner was never told.
+        let open = (self.opened || self.panicked) && !self.released;
         assert!(open, "{what} is accepted by a connection that is not open");
     }
 }
@@ -82,6 +94,13 @@ pub struct Teller<'a> {
 
 impl Sink for Teller<'_> {
     fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
+        self.hear(conn, event);
+        burn(self.net, Some(conn.id().to_bits()));
+    }
+}
+
+impl Teller<'_> {
+    fn hear(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
         let k = self.ids[&conn.id()];
         let now = {
             let mut net = lock(self.net);
@@ -224,6 +243,7 @@ impl Teller<'_> {
     fn closed(&mut self, k: usize, now: Duration, closed: &Closed) {
         let book = open(self.book);
         let entry = &book.entries[k];
+        let mut to_panic = false;
         let ended = match closed {
             Closed::Clean(frame) => {
                 assert!(self.states[k].closing, "ask {k}: a clean end without a close frame");
@@ -236,6 +256,10 @@ impl Teller<'_> {
                 Ended::Complete
             }
             Closed::Failed(error) | Closed::Lost(error) => {
+                if matches!(error.kind(), ErrorKind::Panicked) {
+                    self.check_panicked(k, closed);
+                    to_panic = true;
+                }
                 self.check_error(k, now, error);
                 self.check_unsent(k, entry, error);
                 if matches!(closed, Closed::Lost(_)) { Ended::Lost } else { Ended::Failed }
@@ -246,6 +270,19 @@ impl Teller<'_> {
         self.check_attempts(k);
         let state = &mut self.states[k];
         (state.ended, state.ended_at) = (Some(ended), Some(now));
+        state.lost_to_panic = to_panic;
+    }
+
+    /// It is lost to a panic of the embedder's code: one that was about this connection.
+    fn check_panicked(&self, k: usize, closed: &Closed) {
+        assert!(matches!(closed, Closed::Lost(_)), "ask {k}: {closed}");
+        let id = self.states[k].id.map(ConnId::to_bits);
+        match lock(self.net).blown {
+            None => panic!("ask {k}: {closed}, and nothing panicked"),
+            // The policy is not told for which connection it is asked.
+            Some(None) => assert!(!self.states[k].opened, "ask {k}: {closed}"),
+            Some(about) => assert_eq!(about, id, "ask {k}: {closed}"),
+        }
     }
 
     /// No address is tried more often than the answer has it.

@@ -1,6 +1,6 @@
 //! The simulated network as a reactor's system.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -65,6 +65,11 @@ impl Sys for Sim {
 
     fn write(&mut self, socket: &Fd, bytes: &[u8]) -> io::Result<usize> {
         lock(&self.net).write(socket.id, bytes)
+    }
+
+    fn write_vectored(&mut self, socket: &Fd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let whole: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+        self.write(socket, &whole)
     }
 
     fn finish(&mut self, socket: &Fd) {

@@ -148,3 +148,17 @@ pub fn short(secure: bool, up: bool, at: u64, cut: Cut) -> World {
     world.deed(ms(8000), k, Deed::Release);
     world
 }
+
+/// One message of so many bytes, to a server that takes all of it at once.
+pub fn large(secure: bool, len: usize) -> World {
+    let mut world = well(11);
+    (world.path.window, world.path.segment) = (1 << 22, 65_536);
+    world.limits.cork = 1 << 22;
+    world.host(0, &[AT_ONCE]);
+    let k = world.ask(ms(0), |_, k| quiet(k, secure, 0));
+    world.deed(ms(500), k, Deed::Send(Msg::sized(false, "client", 0, len)));
+    world.deed(ms(900), k, Deed::Close(1000));
+    world.deed(ms(3000), k, Deed::Release);
+    world.calm = true;
+    world
+}

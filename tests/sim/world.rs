@@ -101,6 +101,8 @@ pub struct World {
     /// The reactor is dropped with all it has.
     pub dropped: Option<Duration>,
     pub observed: bool,
+    /// The call of the embedder's code that panics.
+    pub fuse: Option<u64>,
     /// Nothing is lost: what was sent before a clean end has to arrive.
     pub calm: bool,
 }
@@ -118,7 +120,9 @@ impl World {
     pub fn new(seed: u64) -> World {
         let mut rng = Rng::new(seed);
         let limits = limits(&mut rng);
-        let noise = noise(&mut rng);
+        let mut noise = noise(&mut rng);
+        // Every third seed; all of them where the rest of the tests waits with poll, too.
+        noise.poll = cfg!(moonwire_poll) || seed % 3 == 1;
         let path = path(&mut rng);
         let drive = match rng.below(10) {
             0..=6 => Drive::Waits,
@@ -141,6 +145,7 @@ impl World {
             stalls: Vec::new(),
             dropped: None,
             observed,
+            fuse: None,
             calm: true,
         }
     }
@@ -240,6 +245,7 @@ fn noise(rng: &mut Rng) -> Noise {
         interrupted: rng.pick(&[0, often]),
         spurious: rng.pick(&[0, often]),
         few: rng.pick(&[0, 0, 1, 2]),
+        poll: false,
         tick: Duration::from_micros(rng.pick(&[0, 0, 50]) as u64),
         oversleep: Duration::from_micros(rng.pick(&[0, 1500]) as u64),
     }

@@ -329,7 +329,8 @@ impl EventSource {
     /// [`EventSource::restart`] may find more.
     fn make_reactor(&mut self) -> io::Result<()> {
         if let Some(config) = self.config.take() {
-            match Os::new(&config.limits) {
+            // As `Reactor::of_one` has it.
+            match Os::with_poll(&config.limits) {
                 Ok(os) => {
                     // The one before has other rules: it is no stand-in if this fails.
                     self.reactor = None;

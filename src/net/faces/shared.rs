@@ -37,6 +37,18 @@ impl Wait {
     }
 }
 
+/// The embedder's observer may panic in whoever uses the reactor. What that ends is told by the poll
+/// thread, which would wait on.
+struct Heard<'a>(&'a OsPoller);
+
+impl Drop for Heard<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.wake();
+        }
+    }
+}
+
 impl Inner {
     fn begin(&mut self, until: Option<Instant>, sink: &mut dyn Sink) -> Wait {
         self.waiting = self.reactor.before_wait(until, sink);
@@ -72,6 +84,7 @@ impl Shared {
 
     /// Uses the reactor, and ends the wait of the poll thread if that would last too long now.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Reactor) -> R) -> R {
+        let _heard = Heard(&self.poller);
         let mut inner = self.lock();
         let result = act(&mut inner.reactor);
         let Some(until) = inner.waiting else { return result };

@@ -64,7 +64,7 @@ impl StreamOptions {
     pub fn open_with(self, config: Config) -> Result<Stream, Error> {
         let url = self.url().clone();
         let io = |e| Error::new(&url, Stage::Connect, ErrorKind::Io(e));
-        let mut reactor = Reactor::new(config).map_err(io)?;
+        let mut reactor = Reactor::of_one(config).map_err(io)?;
         let id = reactor.open(self)?;
         let mut inbox = Inbox::default();
         loop {

@@ -39,7 +39,7 @@ impl Options {
         config.limits.turn = config.limits.turn.min(TURN);
         let url = self.url().clone();
         let io = |e| Error::new(&url, Stage::Connect, ErrorKind::Io(e));
-        let mut reactor = Reactor::new(config).map_err(io)?;
+        let mut reactor = Reactor::of_one(config).map_err(io)?;
         // So that a message can be answered though a close frame came right behind it.
         let id = reactor.open(self.kept_alive().hold_close(true))?;
         let inbox = Inbox::default();

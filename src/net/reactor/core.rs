@@ -43,6 +43,8 @@ pub(in crate::net) struct Core<S: Sys> {
     /// The connection for which the embedder's code may be running. There between two turns only if
     /// that has panicked.
     pub(in crate::net) at: Option<ConnId>,
+    /// Those for which it has panicked and that have not been ended since.
+    pub(in crate::net) fallen: Vec<ConnId>,
     /// What is read of an open connection waits for [`super::Reactor::pull`], or for the next turn.
     pub(in crate::net) lazy: bool,
     pub(in crate::net) now: Instant,
@@ -74,6 +76,12 @@ impl<S: Sys> Core<S> {
     /// What a session needs from outside.
     pub(in crate::net) fn context(&mut self) -> Context<'_> {
         Context { now: self.now, random: self }
+    }
+
+    /// The embedder's code may be called for this connection from now on, until `at` is none.
+    pub(in crate::net) fn begin(&mut self, id: ConnId) {
+        let fallen = self.at.replace(id);
+        self.fallen.extend(fallen);
     }
 
     pub(in crate::net) fn has_room(&self) -> bool {

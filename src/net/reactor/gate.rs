@@ -69,20 +69,25 @@ impl Gates {
         self.gates.get(&to).map_or(0, |gate| gate.inside + gate.waiting.range(..ticket.0).count())
     }
 
+    /// Whether nobody is inside, and nobody waits.
+    pub(in crate::net) fn is_empty(&self) -> bool {
+        self.gates.is_empty()
+    }
+
     /// Whether [`Gates::next`] has something to look at.
     pub(in crate::net) fn is_freed(&self) -> bool {
         !self.freed.is_empty()
     }
 
     /// Lets the one in who has waited longest for a gate that is free now.
-    pub(in crate::net) fn next(&mut self) -> Option<(SocketAddr, ConnId)> {
+    pub(in crate::net) fn next(&mut self) -> Option<(SocketAddr, Ticket, ConnId)> {
         while let Some(&to) = self.freed.last() {
             if let Some(gate) = self.gates.get_mut(&to)
                 && gate.inside < self.max
-                && let Some((_, who)) = gate.waiting.pop_first()
+                && let Some((ticket, who)) = gate.waiting.pop_first()
             {
                 gate.inside += 1;
-                return Some((to, who));
+                return Some((to, Ticket(ticket), who));
             }
             self.freed.pop();
         }
@@ -109,10 +114,10 @@ mod tests {
         gates.leave(to);
         // Nor does anybody slip in before those that wait.
         let last = gates.enter(to, id(5)).unwrap();
-        assert_eq!(gates.next(), Some((to, id(3))));
+        assert_eq!(gates.next(), Some((to, tickets[1], id(3))));
         assert_eq!(gates.next(), None);
         gates.leave(to);
-        assert_eq!(gates.next(), Some((to, id(4))));
+        assert_eq!(gates.next(), Some((to, tickets[2], id(4))));
         assert_eq!(gates.before(to, last), 1);
         gates.give_up(to, last);
         gates.leave(to);
@@ -123,11 +128,12 @@ mod tests {
     fn so_many_are_inside_as_the_limit_says() {
         let to = SocketAddr::from(([127, 0, 0, 1], 80));
         let mut gates = Gates::new(2);
-        let mut enter = |n| gates.enter(to, ConnId::new(n, 0)).is_none();
-        assert_eq!([enter(1), enter(2), enter(3)], [true, true, false]);
+        let mut enter = |n| gates.enter(to, ConnId::new(n, 0));
+        assert_eq!([enter(1), enter(2)], [None; 2]);
+        let third = enter(3).unwrap();
         gates.leave(to);
         gates.leave(to);
-        assert_eq!(gates.next(), Some((to, ConnId::new(3, 0))));
+        assert_eq!(gates.next(), Some((to, third, ConnId::new(3, 0))));
         assert_eq!(gates.enter(to, ConnId::new(4, 0)), None, "a second place was free");
     }
 }

@@ -52,6 +52,8 @@ pub struct Reactor<S: Sys = Os> {
     free: Vec<usize>,
     open: usize,
     timers: BTreeSet<(Instant, ConnId)>,
+    /// Those that are taken out of it while a turn has no room for them.
+    late: Vec<ConnId>,
     /// Ready sockets that the last turn had no room for, after `ready_at`.
     ready: Vec<Ready>,
     ready_at: usize,
@@ -72,9 +74,16 @@ impl Reactor {
         Reactor::with_sys(os, config)
     }
 
+    /// A reactor for a face with one connection, which costs as few descriptors as possible.
+    pub(in crate::net) fn of_one(config: Config) -> io::Result<Reactor> {
+        let os = Os::with_poll(&config.limits)?;
+        Reactor::with_sys(os, config)
+    }
+
     /// The sockets to wait for and what for, for an event loop of the embedder's that cannot wait
     /// for an epoll descriptor. Valid until the next call of this reactor; on Linux, where
-    /// `epoll_fd` gives one descriptor for all, it is empty.
+    /// `epoll_fd` gives one descriptor for all, it is empty. The first is what wakes a wait; it may be
+    /// readable besides, once each, when a time comes that an earlier turn has waited for.
     pub fn interests(&self) -> Vec<(Arc<OwnedFd>, Interest)> {
         match &**self.core.sys.poller() {
             #[cfg(target_os = "linux")]
@@ -127,6 +136,7 @@ impl<S: Sys> Reactor<S> {
                 dirty: Vec::new(),
                 backlog: VecDeque::new(),
                 at: None,
+                fallen: Vec::new(),
                 lazy: false,
                 now,
                 handed: 0,
@@ -139,6 +149,7 @@ impl<S: Sys> Reactor<S> {
             free: Vec::new(),
             open: 0,
             timers: BTreeSet::new(),
+            late: Vec::new(),
             ready: Vec::new(),
             ready_at: 0,
         })
@@ -396,6 +407,8 @@ impl<S: Sys> Reactor<S> {
             || self.core.gates.is_freed()
             || !self.core.backlog.is_empty()
             || self.ready_at < self.ready.len()
+            || self.core.at.is_some()
+            || !self.core.fallen.is_empty()
     }
 
     fn get(&mut self, id: ConnId) -> Option<(&mut Core<S>, &mut Driver<S>)> {

@@ -31,7 +31,7 @@ impl<S: Sys> Reactor<S> {
     /// Whether nothing is left to be done for it.
     fn flush_one(&mut self, id: ConnId) -> bool {
         let Some((core, driver)) = self.get(id) else { return true };
-        core.at = Some(id);
+        core.begin(id);
         let is_good = driver.write_early(core);
         driver.observe(core);
         core.at = None;
@@ -107,30 +107,43 @@ impl<S: Sys> Reactor<S> {
     /// policy, its observer. Whether there is such a connection.
     fn work(&mut self, id: ConnId, work: impl FnOnce(&mut Core<S>, &mut Driver<S>)) -> bool {
         let Some((core, driver)) = self.get(id) else { return false };
-        core.at = Some(id);
+        core.begin(id);
         work(core, driver);
         core.at = None;
         true
     }
 
-    /// Ends the connection at which the embedder's code has panicked: what of it was read and
+    /// Ends the connections at which the embedder's code has panicked: what of them was read and
     /// written, and what was told, nobody knows.
     fn recover(&mut self, sink: &mut dyn Sink) {
-        let Some(id) = self.core.at.take() else { return };
-        if let Some((core, driver)) = self.get(id) {
-            driver.panicked(core, sink);
-            driver.touched = false;
-            driver.touch(core);
+        let at = self.core.at.take();
+        self.core.fallen.extend(at);
+        // It may panic again, at this very event. Then the next turn goes on here.
+        while let Some(&id) = self.core.fallen.last() {
+            if let Some((core, driver)) = self.get(id) {
+                driver.panicked(core, sink);
+                driver.touched = false;
+                driver.touch(core);
+            }
+            self.core.fallen.pop();
+        }
+        self.arm_late();
+    }
+
+    /// What a turn had no room to look at when its time came.
+    fn arm_late(&mut self) {
+        for id in std::mem::take(&mut self.late) {
+            self.arm(id);
         }
     }
 
     /// Lets in who has its turn before a gate.
     fn admit(&mut self, sink: &mut dyn Sink) {
         while self.core.gates.is_freed()
-            && let Some((to, who)) = self.core.gates.next()
+            && let Some((to, ticket, who)) = self.core.gates.next()
         {
             let there = self.work(who, |core, driver| {
-                driver.unpark(core, sink, to);
+                driver.unpark(core, sink, to, ticket);
                 driver.touch(core);
             });
             if !there {
@@ -186,28 +199,32 @@ impl<S: Sys> Reactor<S> {
         slot.ended = driver.ended.take();
         self.free.push(id.index());
         self.open -= 1;
+        // However each has ended, by a panic of the embedder's code too.
+        debug_assert!(self.open > 0 || self.core.gates.is_empty(), "a gate is left");
+        debug_assert!(self.open > 0 || self.core.held.bytes() == 0, "bytes are left in the sum");
     }
 
     fn expire(&mut self, sink: &mut dyn Sink) {
         // Those that would have to be read first, in a turn that has no room: the next looks again,
         // without waiting. One of them has its turn in any case.
-        let (mut put_off, mut one) = (Vec::new(), true);
+        let mut one = true;
         while let Some(&(at, id)) = self.timers.first() {
             if at > self.core.now {
                 break;
             }
-            self.timers.pop_first();
-            // Whose turn has come, maybe since the last one was late, does not wait any more.
+            // Whose turn has come, maybe since the last one was late, does not wait any more. The
+            // table stays as it is meanwhile, whatever the embedder's code does.
             self.admit(sink);
+            self.timers.pop_first();
             let Some((core, driver)) = self.get(id) else { continue };
             driver.armed = None;
             if driver.is_due(core.now) {
                 let reads = driver.live().is_some();
                 if reads && !core.has_room() && !std::mem::take(&mut one) {
-                    put_off.push(id);
+                    self.late.push(id);
                     continue;
                 }
-                core.at = Some(id);
+                core.begin(id);
                 // This turn may not have asked for what came in time.
                 driver.catch_up(core, sink);
                 if driver.is_due(core.now) {
@@ -217,8 +234,6 @@ impl<S: Sys> Reactor<S> {
             }
             self.arm(id);
         }
-        for id in put_off {
-            self.arm(id);
-        }
+        self.arm_late();
     }
 }

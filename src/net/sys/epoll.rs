@@ -9,13 +9,10 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::read;
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
-};
 
+use super::timer::{self, FAR};
 use super::timespec::timespec;
 use super::{Interest, Ready};
-use crate::net::time::after;
 
 /// The token of the waker; see [`Sys::watch`](super::Sys::watch).
 const WAKER: u64 = u64::MAX;
@@ -29,24 +26,14 @@ pub struct Epoll {
     timer: Mutex<Timer>,
 }
 
-/// A wait with a timeout makes the kernel start and stop a timer of its own, which a round trip
-/// feels. So what is far away, as a keep-alive ping is, stands in a descriptor that outlives the
-/// wait: it is set once for many waits whose deadlines move on. When it fires too early for what is
-/// wanted by then, the wait ends without anything, and the next one sets it again.
+/// See [`timer::Timer`].
 enum Timer {
     /// Nobody has waited for so long.
     Unused,
     /// The system has none for us: each wait has its own timeout.
     Denied,
-    Made {
-        fd: OwnedFd,
-        /// When it fires, unless it has.
-        armed: Option<Instant>,
-    },
+    Made(timer::Timer),
 }
-
-/// What is nearer is left to the timeout of the wait: it moves too much to be kept.
-const FAR: Duration = Duration::from_secs(1);
 
 impl Epoll {
     pub(super) fn new() -> io::Result<Epoll> {
@@ -125,45 +112,33 @@ impl Epoll {
         let mut timer = self.timer();
         if let Timer::Unused = *timer {
             *timer = match self.make_timer() {
-                Ok(fd) => Timer::Made { fd, armed: None },
+                Ok(made) => Timer::Made(made),
                 Err(_) => Timer::Denied,
             };
         }
         timer.arm(now, left)
     }
 
-    fn make_timer(&self) -> rustix::io::Result<OwnedFd> {
-        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        // The clock of `Instant`, and of the timeout of a wait.
-        let fd = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        epoll::add(&self.fd, &fd, EventData::new_u64(TIMER), EventFlags::IN)?;
-        Ok(fd)
+    fn make_timer(&self) -> rustix::io::Result<timer::Timer> {
+        let timer = timer::Timer::new()?;
+        epoll::add(&self.fd, &**timer.fd(), EventData::new_u64(TIMER), EventFlags::IN)?;
+        Ok(timer)
     }
 }
 
 impl Timer {
     /// See [`Epoll::arm`].
     fn arm(&mut self, now: Instant, left: Duration) -> bool {
-        let Timer::Made { fd, armed } = self else { return false };
-        let until = after(now, left);
-        if armed.is_some_and(|at| at <= until) {
-            return true;
+        match self {
+            Timer::Made(timer) => timer.arm(now, left),
+            Timer::Unused | Timer::Denied => false,
         }
-        let once = Itimerspec { it_interval: timespec(Duration::ZERO), it_value: timespec(left) };
-        let set = timerfd_settime(fd, TimerfdTimerFlags::empty(), &once).is_ok();
-        if set {
-            *armed = Some(until);
-        }
-        set
     }
 
     /// Its descriptor was reported.
     fn fired(&mut self) {
-        if let Timer::Made { fd, armed } = self
-            // Until it is read, no wait waits; and somebody else may have set it again meanwhile.
-            && read(fd, &mut [0; 8]).is_ok()
-        {
-            *armed = None;
+        if let Timer::Made(timer) = self {
+            timer.fired();
         }
     }
 }
@@ -176,15 +151,13 @@ impl AsFd for Epoll {
 
 #[cfg(test)]
 mod tests {
-    use rustix::time::timerfd_gettime;
-
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn armed(epoll: &Epoll) -> Option<Instant> {
         match &*epoll.timer() {
-            Timer::Made { armed, .. } => *armed,
+            Timer::Made(timer) => timer.armed(),
             Timer::Unused | Timer::Denied => None,
         }
     }
@@ -193,12 +166,8 @@ mod tests {
         matches!(*epoll.timer(), Timer::Unused)
     }
 
-    /// Whether the system would report the timer some time.
     fn ticks(epoll: &Epoll) -> bool {
-        let Timer::Made { fd, .. } = &*epoll.timer() else { return false };
-        let left = timerfd_gettime(fd).unwrap();
-        assert_eq!((left.it_interval.tv_sec, left.it_interval.tv_nsec), (0, 0));
-        (left.it_value.tv_sec, left.it_value.tv_nsec) != (0, 0)
+        matches!(&*epoll.timer(), Timer::Made(timer) if timer.ticks())
     }
 
     /// A wait that was ended before it began.

@@ -2,14 +2,18 @@
 //! the system's place.
 
 #[cfg(target_os = "linux")]
+#[cfg_attr(moonwire_poll, allow(dead_code))]
 mod epoll;
 mod poll;
 mod random;
 mod resolve;
+#[cfg(target_os = "linux")]
+mod timer;
 mod timespec;
 mod unix;
+mod waker;
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -60,6 +64,16 @@ pub trait Sys: Send {
     }
     /// Writes; `WouldBlock` means later.
     fn write(&mut self, socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize>;
+    /// Writes pieces, one behind the other, as if they were one: how many bytes of all of them it
+    /// took. One that takes of the first piece alone is right, too.
+    fn write_vectored(
+        &mut self,
+        socket: &Self::Socket,
+        pieces: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        let first = pieces.iter().find(|piece| !piece.is_empty());
+        first.map_or(Ok(0), |bytes| self.write(socket, bytes))
+    }
     /// Sends no more.
     fn finish(&mut self, socket: &Self::Socket);
     /// Waits for `interest` from now on, reported with `token`; `new`: for the first time. The two

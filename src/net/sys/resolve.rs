@@ -1,5 +1,9 @@
 //! Names to addresses: the system's resolver blocks, so it runs on helper threads, few, that end
 //! when nothing is asked.
+//!
+//! It is asked for both families at once, and answers when it has both. RFC 8305 §3 would have IPv4
+//! addresses tried while the question for IPv6 is still open; but the standard library has no other
+//! question, rustix has none at all, and `getaddrinfo` for one family takes unsafe code.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

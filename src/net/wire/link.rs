@@ -1,6 +1,6 @@
 //! A socket with or without TLS: bytes in and out.
 
-use std::io;
+use std::io::{self, IoSlice};
 
 use super::tls::{Fed, Tls};
 use crate::error::ErrorKind;
@@ -186,6 +186,11 @@ struct Out<'a, S: Sys> {
 impl<S: Sys> io::Write for Out<'_, S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.sys.write(self.socket, bytes)
+    }
+
+    /// rustls gives all the records that it has: one call for many of them.
+    fn write_vectored(&mut self, records: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.sys.write_vectored(self.socket, records)
     }
 
     fn flush(&mut self) -> io::Result<()> {

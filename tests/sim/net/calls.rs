@@ -227,6 +227,7 @@ impl Net {
         }
         tcp.line.takes(self.now, &bytes[..n]);
         self.progress += 1;
+        self.writes += 1;
         self.ship(id, true, &bytes[..n]);
         self.say(|| format!("#{id} write {n} of {}", bytes.len()));
         Ok(n)

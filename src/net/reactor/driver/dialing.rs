@@ -10,6 +10,7 @@ use super::state::{Driver, State};
 use crate::error::{ErrorKind, Stage};
 use crate::net::reactor::conn::Sink;
 use crate::net::reactor::core::Core;
+use crate::net::reactor::gate::Ticket;
 use crate::net::sys::{Interest, Sys};
 use crate::net::wire::dial::{Plan, Step};
 use crate::proto::Host;
@@ -29,6 +30,7 @@ impl<S: Sys> Driver<S> {
             _ if !set.is_empty() => self.addresses(core, sink, Ok(set)),
             Host::Address(ip) => self.addresses(core, sink, Ok(vec![SocketAddr::new(ip, port)])),
             Host::Name(name) => {
+                let name = opening.ask.url().resolver_name().unwrap_or(name);
                 let shown = if opening.ask.url().is_secret() { SECRET } else { &name };
                 core.say(self.id, || format!("resolving {shown}"));
                 if let Err(e) = core.sys.resolve(self.id.to_bits(), &name, port) {
@@ -101,7 +103,10 @@ impl<S: Sys> Driver<S> {
     /// One attempt, whose gate has let it in.
     fn connect(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, to: SocketAddr) {
         let State::Opening(opening) = &mut self.state else { return };
+        // The observer may panic, and then the gate has to be left.
+        opening.entered = Some(to);
         core.say(self.id, || format!("connecting to {}", opening.shown(to)));
+        opening.entered = None;
         let number = opening.count;
         opening.count = opening.count.wrapping_add(1);
         let started = core.sys.connect(to).and_then(|socket| {
@@ -111,8 +116,13 @@ impl<S: Sys> Driver<S> {
             Ok(Attempt { number, to, socket, interest })
         });
         match started {
-            Ok(attempt) if attempt.interest.read => self.connected(core, sink, attempt),
-            Ok(attempt) => opening.attempts.push(attempt),
+            Ok(attempt) => {
+                let is_there = attempt.interest.read;
+                opening.attempts.push(attempt);
+                if is_there {
+                    self.connected(core, sink, number);
+                }
+            }
             Err(e) => opening.missed(core, to, e),
         }
     }
@@ -123,9 +133,11 @@ impl<S: Sys> Driver<S> {
         core: &mut Core<S>,
         sink: &mut dyn Sink,
         to: SocketAddr,
+        ticket: Ticket,
     ) {
         let State::Opening(opening) = &mut self.state else { return core.gates.leave(to) };
-        opening.parked.retain(|(parked, _)| *parked != to);
+        // An address may stand in an answer twice, and then it waits twice.
+        opening.parked.retain(|(_, parked)| *parked != ticket);
         // Its time starts now, not where this turn did.
         core.now = core.sys.now();
         self.connect(core, sink, to);
@@ -135,10 +147,10 @@ impl<S: Sys> Driver<S> {
     pub(super) fn attempt_ready(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, number: u8) {
         let State::Opening(opening) = &mut self.state else { return };
         let Some(i) = opening.attempts.iter().position(|a| a.number == number) else { return };
-        let attempt = opening.attempts.swap_remove(i);
-        match core.sys.connected(&attempt.socket) {
-            Ok(()) => self.connected(core, sink, attempt),
+        match core.sys.connected(&opening.attempts[i].socket) {
+            Ok(()) => self.connected(core, sink, number),
             Err(e) => {
+                let attempt = opening.attempts.swap_remove(i);
                 core.sys.forget(&attempt.socket);
                 opening.missed(core, attempt.to, e);
                 self.dial(core, sink);

@@ -35,6 +35,8 @@ pub(super) struct Opening<S: Sys> {
     /// Addresses whose gate is busy, with our place in the line before it.
     pub(super) parked: Vec<(SocketAddr, Ticket)>,
     pub(super) failed: Vec<(SocketAddr, io::Error)>,
+    /// A gate that has let it in, while no attempt stands for that.
+    pub(super) entered: Option<SocketAddr>,
     pub(super) count: u8,
 }
 
@@ -74,6 +76,7 @@ impl<S: Sys> Opening<S> {
             attempts: Vec::new(),
             parked: Vec::new(),
             failed: Vec::new(),
+            entered: None,
             count,
         }
     }
@@ -241,6 +244,9 @@ impl<S: Sys> Opening<S> {
 
     /// Ends all attempts that are under way.
     pub(super) fn end_attempts(&mut self, core: &mut Core<S>) {
+        if let Some(to) = self.entered.take() {
+            self.leave_gate(core, to);
+        }
         for (to, ticket) in std::mem::take(&mut self.parked) {
             core.gates.give_up(to, ticket);
         }

@@ -30,7 +30,7 @@ use std::time::Instant;
 use super::draining::Draining;
 use super::errors::Known;
 use super::live::{Live, Reading};
-use super::opening::{Attempt, Opening};
+use super::opening::Opening;
 use crate::error::{ErrorKind, Stage};
 use crate::net::ask::Ask;
 use crate::net::event::{Closed, ConnId, Event};
@@ -56,6 +56,9 @@ pub(in crate::net) struct Driver<S: Sys> {
     pub(in crate::net) armed: Option<Instant>,
     /// Whether it stands in the reactor's list of those to be settled.
     pub(in crate::net) touched: bool,
+    /// While the final event is about to be told: where it came, and the bytes that it says did not
+    /// leave.
+    ending: Option<(Stage, usize)>,
 }
 
 // The large variant is the one that lives.
@@ -101,6 +104,7 @@ impl<S: Sys> Driver<S> {
             ended: None,
             armed: None,
             touched: false,
+            ending: None,
         }
     }
 
@@ -184,15 +188,14 @@ impl<S: Sys> Driver<S> {
     // How it changes.
 
     /// TCP is there: the other attempts end, TLS and the handshake begin.
-    pub(super) fn connected(
-        &mut self,
-        core: &mut Core<S>,
-        sink: &mut dyn Sink,
-        attempt: Attempt<S>,
-    ) {
+    pub(super) fn connected(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, number: u8) {
         let State::Opening(opening) = &mut self.state else { return };
+        let Some(i) = opening.attempts.iter().position(|a| a.number == number) else { return };
+        // Said while it is still one of them: the observer may panic, and then all have to end.
+        let to = opening.attempts[i].to;
+        core.say(self.id, || format!("connected to {}", opening.shown(to)));
+        let attempt = opening.attempts.swap_remove(i);
         opening.end_attempts(core);
-        core.say(self.id, || format!("connected to {}", opening.shown(attempt.to)));
         match opening.live(core, self.id, attempt) {
             Ok(live) => {
                 self.state = State::Open(live);
@@ -236,10 +239,20 @@ impl<S: Sys> Driver<S> {
 
     /// The embedder's code has panicked while this connection was worked on.
     pub(in crate::net) fn panicked(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
-        let known = self.known(core);
-        let error = known.error(ErrorKind::Panicked).with_unsent(known.unsent);
-        self.release_socket(core);
-        self.emit_closed(core, sink, Closed::Lost(error));
+        let (stage, unsent) = match self.ending {
+            Some(ending) => ending,
+            None => (self.known(core).stage, self.unsent()),
+        };
+        let error = Known::new(&self.url, stage, &core.limits).error(ErrorKind::Panicked);
+        let closed = Closed::Lost(error.with_unsent(unsent));
+        // An observer that panics over the end of a connection is not told of it again.
+        match self.is_gone() {
+            true => self.tell_closed(core, sink, closed),
+            false => {
+                self.release_socket(core);
+                self.emit_closed(core, sink, closed);
+            }
+        }
     }
 
     /// The peer's bytes have ended, or the socket is broken.
@@ -434,12 +447,22 @@ impl<S: Sys> Driver<S> {
 
     /// The final event.
     pub(super) fn emit_closed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, closed: Closed) {
+        self.ending = Some(match &closed {
+            Closed::Failed(e) | Closed::Lost(e) => (e.stage(), e.unsent()),
+            Closed::Clean(_) => (Stage::Open, 0),
+            Closed::Complete => (Stage::Body, 0),
+        });
         let how = match &closed {
             Closed::Failed(e) | Closed::Lost(e) => e.reason(),
             closed => closed.to_string(),
         };
         core.say(self.id, || format!("ended: {how}"));
         self.ended = Some(how.into());
+        self.tell_closed(core, sink, closed);
+    }
+
+    fn tell_closed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, closed: Closed) {
+        self.ending = None;
         if mem::replace(&mut self.listener, Listener::Nobody) == Listener::Owner {
             let mut conn = Conn::new(self.id, None, &mut self.flow, core);
             sink.event(&mut conn, Event::Closed(closed));

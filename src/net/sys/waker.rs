@@ -1,0 +1,118 @@
+//! What ends a wait with poll from another thread: a descriptor that is readable then.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+#[cfg(target_os = "linux")]
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::fd::OwnedFd;
+use rustix::io::{read, write};
+
+#[cfg(target_os = "linux")]
+use super::timer::{FAR, Timer};
+
+/// A descriptor that is readable from a call of [`Waker::wake`] until [`Waker::calm`].
+pub(super) enum Waker {
+    /// A timer, which keeps a time that is far away besides: one descriptor for both.
+    #[cfg(target_os = "linux")]
+    Timer { fd: Arc<OwnedFd>, alarm: Mutex<Alarm> },
+    /// Everywhere else, and where there is no timer for us.
+    Pair { read: Arc<OwnedFd>, write: OwnedFd },
+}
+
+#[cfg(target_os = "linux")]
+pub(super) struct Alarm {
+    pub(super) timer: Timer,
+    /// It was made to fire, and nobody has read that it has.
+    woken: bool,
+}
+
+impl Waker {
+    pub(super) fn new() -> io::Result<Waker> {
+        // With `moonwire_poll` all is as on a system without timers of this kind.
+        #[cfg(all(target_os = "linux", not(moonwire_poll)))]
+        if let Ok(waker) = Waker::timer() {
+            return Ok(waker);
+        }
+        Waker::pair()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[cfg_attr(all(moonwire_poll, not(test)), allow(dead_code))]
+    pub(super) fn timer() -> io::Result<Waker> {
+        let timer = Timer::new()?;
+        let fd = Arc::clone(timer.fd());
+        Ok(Waker::Timer { fd, alarm: Mutex::new(Alarm { timer, woken: false }) })
+    }
+
+    pub(super) fn pair() -> io::Result<Waker> {
+        let (read, write) = UnixStream::pair()?;
+        read.set_nonblocking(true)?;
+        write.set_nonblocking(true)?;
+        Ok(Waker::Pair { read: Arc::new(read.into()), write: write.into() })
+    }
+
+    /// What is to be waited for.
+    pub(super) fn fd(&self) -> &Arc<OwnedFd> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Waker::Timer { fd, .. } => fd,
+            Waker::Pair { read, .. } => read,
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        match self {
+            #[cfg(target_os = "linux")]
+            Waker::Timer { alarm, .. } => {
+                let mut alarm = lock(alarm);
+                if !alarm.woken {
+                    alarm.woken = alarm.timer.fire();
+                }
+            }
+            // It fails only when the pair is full, and then a wake-up is pending.
+            Waker::Pair { write: to, .. } => drop(write(to, &[1])),
+        }
+    }
+
+    /// It was reported. Whoever wakes from now on ends another wait.
+    pub(super) fn calm(&self) {
+        match self {
+            #[cfg(target_os = "linux")]
+            Waker::Timer { alarm, .. } => {
+                let mut alarm = lock(alarm);
+                // What was reported may have been an earlier time than that of the wake-up, which
+                // has set the timer again and is still to be reported.
+                if alarm.timer.fired() {
+                    alarm.woken = false;
+                }
+            }
+            Waker::Pair { read: from, .. } => {
+                while read(from, &mut [0; 64]).is_ok_and(|n| n == 64) {}
+            }
+        }
+    }
+
+    /// Whether it ends a wait when `left` has passed, or before, so that the wait needs no timeout.
+    pub(super) fn arm(&self, now: Instant, left: Duration) -> bool {
+        match self {
+            #[cfg(target_os = "linux")]
+            Waker::Timer { alarm, .. } if left >= FAR => {
+                let mut alarm = lock(alarm);
+                alarm.woken || alarm.timer.arm(now, left)
+            }
+            _ => {
+                let _ = (now, left);
+                false
+            }
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn lock(alarm: &Mutex<Alarm>) -> MutexGuard<'_, Alarm> {
+    // No code that can panic runs while it is held.
+    alarm.lock().unwrap_or_else(PoisonError::into_inner)
+}
