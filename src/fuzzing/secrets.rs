@@ -9,7 +9,6 @@ use super::input::{Cut, Input};
 use crate::limits::Limits;
 use crate::proto::http::{self, Delivery, Timing};
 use crate::proto::{Closed, Failure, Note, Request, Session, Settings, Url};
-use crate::trace::{Lines, Observer, Trace};
 
 /// Where it stands in what the server sends, there is this byte.
 const HERE: u8 = 0xFE;
@@ -104,13 +103,9 @@ fn stream(choice: u8, secret: &str) -> (Session, String) {
 
 /// The lines of a trace, but for those of data.
 fn lines(session: &mut Session) -> String {
-    let (mut out, now) = (Vec::new(), Instant::now());
     let notes = session.notes().map(std::mem::take).unwrap_or_default();
-    let mut lines = Lines::new(&mut out);
-    for note in notes.iter().filter(|note| matches!(note, Note::Head { .. })) {
-        lines.observe(now, 0, Trace::Note(note));
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    let heads = notes.iter().filter(|note| matches!(note, Note::Head { .. }));
+    heads.map(|note| format!("{note} {note:?}\n")).collect()
 }
 
 /// What a program prints of an event that is no data.

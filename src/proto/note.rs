@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::head::Head;
-use super::secret::{SECRET, names_a_url, shown_url};
+use super::secret::{SECRET, names_a_url, shown_url, shown_value};
+use super::token::{escape, is_token};
 use super::url::Url;
 use super::ws::frame::Opcode;
 
@@ -16,8 +17,8 @@ pub enum Direction {
     Out,
 }
 
-/// What an observer is told of the protocol. `Debug` shows lengths and no bytes:
-/// [`Lines`](crate::trace::Lines) knows what of them may be shown.
+/// What an observer is told of the protocol. `Display` is a line of a trace, in which values of fields
+/// that say who somebody is and the queries of URLs are masked; `Debug` shows lengths and no bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Note {
     /// The head of a request or of its final response.
@@ -60,6 +61,58 @@ impl fmt::Debug for Note {
             Note::Body { len, .. } => write!(f, "Body({len})"),
         }
     }
+}
+
+/// One line without secrets: the direction, what it is, and how it begins.
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let arrow = |direction: &Direction| if *direction == Direction::In { "<-" } else { "->" };
+        match self {
+            Note::Head { direction, bytes } => {
+                let lines = bytes.split(|&b| b == b'\n').filter_map(|l| l.strip_suffix(b"\r"));
+                let fields: Vec<String> = lines.filter(|l| !l.is_empty()).map(masked).collect();
+                write!(f, "{} head {}", arrow(direction), fields.join(" | "))
+            }
+            Note::Body { len, start } => {
+                let more = if start.len() < *len { "…" } else { "" };
+                write!(f, "<- body {len} \"{}{more}\"", escape(start, start.len()))
+            }
+            Note::Frame { direction, fin, opcode, len, start } => {
+                let fin = if *fin { " fin" } else { "" };
+                let more = if start.len() < *len { "…" } else { "" };
+                let start = escape(start, start.len());
+                write!(f, "{} {}{fin} {len} \"{start}{more}\"", arrow(direction), opcode.name())
+            }
+        }
+    }
+}
+
+/// How much of a line of a head is shown.
+const LINE: usize = 400;
+
+/// A line of a head, escaped, without secrets.
+fn masked(line: &[u8]) -> String {
+    let colon = line.iter().position(|&b| b == b':').unwrap_or(0);
+    let (name, value) = line.split_at(colon);
+    if let Ok(name) = std::str::from_utf8(name)
+        && is_token(name.as_bytes())
+    {
+        return format!("{name}:{}", masked_value(name, &value[1..]));
+    }
+    let text = escape(line, LINE);
+    match text.split_once('?') {
+        // The request line: the query may hold a token.
+        Some((path, rest)) if !line.starts_with(b"HTTP/") => {
+            let version = rest.rsplit_once(' ').map_or("", |(_, v)| v);
+            format!("{path}?{SECRET} {version}")
+        }
+        _ => text,
+    }
+}
+
+fn masked_value(name: &str, value: &[u8]) -> String {
+    let (space, value) = value.split_at(usize::from(value.starts_with(b" ")));
+    format!("{}{}", escape(space, 1), shown_value(name, value, LINE))
 }
 
 impl Note {
