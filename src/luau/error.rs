@@ -11,6 +11,10 @@ pub enum Error {
     Lua(mlua::Error),
     /// A script that is no Luau; the message names script and line.
     Syntax(String),
+    /// Options that contradict each other or what is there; the message says which.
+    Options(String),
+    /// The VM has the script APIs already.
+    Installed,
     /// The reactor failed.
     Io(std::io::Error),
 }
@@ -22,7 +26,10 @@ impl fmt::Display for Error {
                 f.write_str("the scripts need more memory than the limit allows")
             }
             Error::Lua(e) => write!(f, "Luau: {e}"),
-            Error::Syntax(e) => f.write_str(e),
+            Error::Syntax(e) | Error::Options(e) => f.write_str(e),
+            Error::Installed => f.write_str(
+                "install: this VM has the script APIs already; a second Runtime needs a second VM",
+            ),
             Error::Io(e) => write!(f, "poll loop: {e}"),
         }
     }

@@ -8,6 +8,7 @@
 //!
 //! ```text
 //! scheduler.luau          threads, deadlines, steps
+//! scripts.luau            what belongs to which script, and how one is ended
 //! task.luau               `task`, its legacy forms, `coroutine`
 //! signal.luau             RBXScriptSignal, RBXScriptConnection
 //! connections.luau        what the network says of connections, and who keeps them alive
@@ -27,9 +28,11 @@ mod json;
 #[path = "no_json.rs"]
 mod json;
 mod link;
+mod offer;
 mod options;
 mod prelude;
 mod pump;
+mod script;
 mod secret;
 mod stopper;
 mod streams;
@@ -37,8 +40,9 @@ mod values;
 mod watch;
 
 pub use error::Error;
-pub use options::{GLOBALS, Line, Options, Output};
+pub use options::{GLOBALS, Line, LineKind, Options, Output, ScriptOptions};
 pub use pump::{Progress, Runtime};
+pub use script::Script;
 pub use stopper::Stopper;
 
 use mlua::Lua;
@@ -52,6 +56,13 @@ pub const TYPES: &str = include_str!("moonwire.d.luau");
 /// interrupt and no memory limit that the options do not ask for, no panic option, no app data. Scripts that use them have to run as
 /// threads (`Lua::create_thread`, or [`Runtime::spawn`]), since `connect` and `task.wait` yield.
 /// Drive it with [`Runtime::step`] or [`Runtime::run`].
+///
+/// Where `sandbox` is on, Luau looks up `shared.x` or `player.x` once, when it loads a text, unless the
+/// compiler knows that the global's fields change: name those in `Compiler::set_mutable_globals`
+/// (`Lua::set_compiler`), as [`Runtime::new`] does with `_G`, `shared`, `game` and what
+/// [`Options::global`] adds.
+///
+/// A VM takes it once: a second time is [`Error::Installed`], also after the first runtime was dropped.
 ///
 /// ```
 /// use moonwire::luau::{Line, Options};

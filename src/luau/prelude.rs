@@ -8,12 +8,14 @@ use mlua::{Function, Lua, Table, Value};
 
 use super::feed::Feed;
 use super::host::{self, Host};
+use super::offer::Made;
 use super::watch::CHUNK;
 use super::{streams, values};
 
 /// The functions of the Luau side that Rust calls.
 pub(super) struct Prelude {
     pub(super) main: Function,
+    pub(super) scripts: Scripts,
     pub(super) step: Function,
     pub(super) round: Function,
     pub(super) round_with: Function,
@@ -25,6 +27,16 @@ pub(super) struct Prelude {
     pub(super) members: Table,
 }
 
+/// Those of them that are about scripts as a whole.
+#[derive(Clone)]
+pub(super) struct Scripts {
+    pub(super) new: Function,
+    pub(super) kill: Function,
+    pub(super) is_alive: Function,
+    /// Globals for a script that has a table of its own.
+    pub(super) own: Function,
+}
+
 impl Prelude {
     /// Loads the Luau side; its functions and the globals it offers.
     pub(super) fn load(
@@ -32,9 +44,12 @@ impl Prelude {
         host: &Arc<Host>,
         env: &Table,
         watched: bool,
+        made: &Made,
     ) -> mlua::Result<(Prelude, Table)> {
         let natives = host::natives(lua, host, env)?;
         natives.set("watched", watched)?;
+        natives.set("services", &made.services)?;
+        natives.set("more_enums", &made.enums)?;
         values::natives(lua, host, &natives)?;
         streams::natives(lua, host, &natives)?;
         let own = own_globals(lua)?;
@@ -48,6 +63,8 @@ impl Prelude {
         };
         let scheduler: Table =
             chunk("scheduler", include_str!("prelude/scheduler.luau"))?.call(&natives)?;
+        let scripts: Table =
+            chunk("scripts", include_str!("prelude/scripts.luau"))?.call(&scheduler)?;
         let task: Table =
             chunk("task", include_str!("prelude/task.luau"))?.call((&natives, &scheduler))?;
         let signal: Table =
@@ -63,8 +80,10 @@ impl Prelude {
         let streams: Table = chunk("web_stream_client", client)?.call(parts)?;
         let http: Table = chunk("http_service", include_str!("prelude/http_service.luau"))?
             .call((&natives, &streams))?;
-        let globals: Table = chunk("globals", include_str!("prelude/globals.luau"))?
-            .call((&natives, &task, &websocket, &enums, &http))?;
+        let parts: Table = chunk("globals", include_str!("prelude/globals.luau"))?
+            .call((&natives, &scheduler, &task, &websocket, &enums, &http))?;
+        let scripts: Table =
+            scripts.get::<Function>("with")?.call((&task, &signal, &connections))?;
         let members = lua.create_table()?;
         for part in [&signal, &websocket, &enums, &streams, &http] {
             for pair in part.get::<Table>("members")?.pairs::<Value, Value>() {
@@ -76,13 +95,19 @@ impl Prelude {
             beat: scheduler.get("beat")?,
             members,
             main: scheduler.get("main")?,
+            scripts: Scripts {
+                new: scripts.get("new")?,
+                kill: scripts.get("kill")?,
+                is_alive: scripts.get("is_alive")?,
+                own: parts.get("own")?,
+            },
             step: scheduler.get("step")?,
             round: connections.get("round")?,
             round_with: connections.get("round_with")?,
             feed: Feed::new(&connections)?,
             dropped: connections.get("dropped")?,
         };
-        Ok((prelude, globals))
+        Ok((prelude, parts.get("globals")?))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use mlua::{AnyUserData, Lua, LuaString, Table, Value};
+use mlua::{AnyUserData, Lua, LuaString, MaybeSend, Table, Value};
 
 /// Stands in a script for its text. There is no way from the one to the other but [`reveal`].
 pub(super) struct Secret(String);
@@ -19,15 +19,25 @@ pub(super) fn reveal(value: &AnyUserData) -> Option<String> {
     value.borrow::<Secret>().ok().map(|secret| secret.0.clone())
 }
 
-/// Where secrets come from.
-pub(super) type Source = Box<dyn Fn(&str) -> Option<String> + Send>;
+/// Where secrets come from: a function. (A trait object has one trait that is no auto trait.)
+pub(super) trait Lookup: MaybeSend {
+    fn get(&self, name: &str) -> Option<String>;
+}
+
+impl<F: Fn(&str) -> Option<String> + MaybeSend> Lookup for F {
+    fn get(&self, name: &str) -> Option<String> {
+        self(name)
+    }
+}
+
+pub(super) type Source = Box<dyn Lookup>;
 
 /// Adds the natives: `secret(name)`, and `secret_join(secret, text, in_front)`, which gives a new
 /// one, or what is wrong with the text, or nothing for a value that is no `Secret`.
 pub(super) fn natives(
     lua: &Lua,
     table: &Table,
-    get: impl Fn(&str) -> Option<String> + Send + 'static,
+    get: impl Fn(&str) -> Option<String> + MaybeSend + 'static,
 ) -> mlua::Result<()> {
     let secret = move |lua: &Lua, name: LuaString| {
         let text = name.to_str().ok().and_then(|name| get(&name));

@@ -27,7 +27,7 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Resul
     table.set("enum_item", lua.create_function(|lua, ()| lua.create_any_userdata(EnumItem))?)?;
     table.set("instance", lua.create_function(|lua, ()| lua.create_any_userdata(Instance))?)?;
     let its = Arc::clone(host);
-    secret::natives(lua, table, move |name| lock(&its.secrets).as_ref()?(name))?;
+    secret::natives(lua, table, move |name| lock(&its.secrets).as_ref()?.get(name))?;
     let its = Arc::clone(host);
     let guid = move |_: &Lua, ()| Ok(guid(its.link.with(|r| r.random())));
     table.set("guid", lua.create_function(guid)?)?;

@@ -47,6 +47,7 @@ mod put_off;
 mod raw;
 mod refusals;
 mod scheduler;
+mod scripts;
 mod secrets;
 mod signals;
 mod slow;
