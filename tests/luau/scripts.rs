@@ -630,3 +630,20 @@ fn fields_of_what_scripts_share_are_read_when_they_are_read() {
         assert_eq!(said.take(), ["2 2 2 2", "3 3 3 3", "12"], "per script: {per_script}");
     }
 }
+
+#[test]
+fn a_module_belongs_to_the_script_that_required_it_first() {
+    let name = format!("{}/tests/luau/require/main.luau", env!("CARGO_MANIFEST_DIR"));
+    let (mut runtime, said) = named(|options| options);
+    let text =
+        "local module = require('./timer') module.used = (module.used or 0) + 1 print(module.used)";
+    let first = runtime.spawn(&name, text, ()).unwrap();
+    let second = runtime.spawn(&name, text, ()).unwrap();
+    assert!(first.is_alive() && !second.is_alive());
+    first.kill().unwrap();
+    // It stays loaded, and its timer is gone.
+    runtime.spawn(&name, text, ()).unwrap();
+    runtime.run().unwrap();
+    let of: Vec<String> = ["loaded", "1", "2", "3"].map(|text| format!("{name}: {text}")).into();
+    assert_eq!(*said.borrow(), of);
+}
