@@ -314,6 +314,8 @@ fn a_hot_reload_leaves_nothing() {
         Ok(())
     });
     runtime.lua().globals().set("ready", set.unwrap()).unwrap();
+    // Its timer is due before those of the killed ones.
+    runtime.spawn("neighbour", "task.wait(1800)", ()).unwrap();
     let (before, mut memory) = (descriptors(), Vec::new());
     for i in 0..1000 {
         let script = runtime.spawn("script", text, server.url()).unwrap();

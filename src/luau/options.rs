@@ -333,7 +333,7 @@ impl Options {
 /// stops one that takes no pause is [`Options::time_limit`].
 #[derive(Clone, Debug, Default)]
 pub struct ScriptOptions {
-    pub(super) policy: Policy,
+    pub(super) policy: Option<Policy>,
     pub(super) connections: Option<usize>,
 }
 
@@ -345,7 +345,7 @@ impl ScriptOptions {
 
     /// Where it may connect to, of what [`Config::policy`] allows.
     pub fn policy(mut self, policy: Policy) -> ScriptOptions {
-        self.policy = policy;
+        self.policy = Some(policy);
         self
     }
 

@@ -51,7 +51,8 @@ impl Script {
         name: &str,
         options: ScriptOptions,
     ) -> mlua::Result<Script> {
-        let policy = lua.create_any_userdata(ScriptPolicy(options.policy))?;
+        let policy = options.policy.map(|policy| lua.create_any_userdata(ScriptPolicy(policy)));
+        let policy = policy.transpose()?;
         // Numbers are doubles here.
         let most = options.connections.map_or(f64::INFINITY, |most| most as f64);
         Ok(Script {
