@@ -49,6 +49,7 @@ pub(crate) const FLOORS: &[&[&str]] = &[
     &["luau/host.rs"],
     &["luau"],
     &["luau/prelude.rs"],
+    &["luau/script.rs"],
     &["luau/pump.rs"],
     &["luau/mod.rs"],
     // The command.

@@ -444,11 +444,11 @@ fn an_error_of_the_embedders_own_function_is_reported_with_its_text() {
 #[test]
 fn options_errors_and_values_have_their_texts() {
     use luau::Line;
-    assert_eq!(Line::Print("a").to_string(), "a");
-    assert_eq!(Line::Warn("a").to_string(), "warning: a");
-    let raise = Line::Raise { message: "m", traceback: "a:1\nb:2" };
+    assert_eq!(Line::print("a").to_string(), "a");
+    assert_eq!(Line::warn("a").to_string(), "warning: a");
+    let raise = Line::raise("m", "a:1\nb:2");
     assert_eq!(raise.to_string(), "error: m\n  a:1\n  b:2");
-    let raise = Line::Raise { message: "m", traceback: "" };
+    let raise = Line::raise("m", "");
     assert_eq!(raise.to_string(), "error: m");
     let io = luau::Error::from(std::io::Error::other("broken"));
     assert_eq!(io.to_string(), "poll loop: broken");
