@@ -156,7 +156,7 @@ impl Runtime {
             env.set(&*name, &value)?;
             cover(&env, &name, value)?;
         }
-        let own = ["getgenv", "loadstring"].into_iter().filter(|name| wanted(name));
+        let own = ["getfenv", "getgenv", "loadstring"].into_iter().filter(|name| wanted(name));
         let own_globals = per_script.then(|| own.collect());
         Ok(Runtime {
             lua,
