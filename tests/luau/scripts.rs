@@ -647,3 +647,71 @@ fn a_module_belongs_to_the_script_that_required_it_first() {
     let of: Vec<String> = ["loaded", "1", "2", "3"].map(|text| format!("{name}: {text}")).into();
     assert_eq!(*said.borrow(), of);
 }
+
+/// Modules from memory.
+fn modules(options: Options, files: &'static [(&str, &str)]) -> Options {
+    options.modules(move |path: &str| {
+        let file = files.iter().find(|(name, _)| *name == path);
+        Ok(file.map(|(_, text)| text.as_bytes().to_vec()))
+    })
+}
+
+#[test]
+fn who_waits_for_a_module_of_another_script_lives_as_long_as_that_can_load() {
+    let files = &[
+        ("slow.luau", "print('loads') task.wait(0.02) print('loaded') return 'slow'"),
+        ("never.luau", "coroutine.yield() return 1"),
+    ];
+    let (mut runtime, said) = named(|options| modules(options, files));
+    let text = "print(pcall(require, './slow'))";
+    let [a, b] = ["a", "b"].map(|name| runtime.spawn(name, text, ()).unwrap());
+    assert!(a.is_alive() && b.is_alive());
+    a.kill().unwrap();
+    // It is told, which is something that can still run, and then asks again.
+    assert!(!a.is_alive() && b.is_alive());
+    runtime.run_until(&b).unwrap();
+    assert!(!b.is_alive());
+    let cancelled = "b: false ./slow: the module was cancelled while it loaded";
+    assert_eq!(said.take(), ["a: loads", cancelled]);
+    let [c, d] = ["c", "d"].map(|name| runtime.spawn(name, text, ()).unwrap());
+    runtime.run_until(&d).unwrap();
+    assert!(!c.is_alive() && !d.is_alive());
+    assert_eq!(said.take(), ["c: loads", "c: loaded", "c: true slow", "d: true slow"]);
+    // A module that nothing wakes keeps nobody alive.
+    let text = "require('./never')";
+    let [e, f] = ["e", "f"].map(|name| runtime.spawn(name, text, ()).unwrap());
+    assert!(!e.is_alive() && !f.is_alive());
+    assert_eq!(runtime.run().unwrap(), Progress::Done);
+}
+
+#[test]
+fn a_module_sees_no_globals_of_the_script_that_requires_it() {
+    let files = &[("module.luau", "return function() return mine, both, shared.x end")];
+    for per_script in [false, true] {
+        let (mut runtime, said) =
+            named(|options| modules(options, files).globals_per_script(per_script));
+        runtime.lua().globals().set("both", "both").unwrap();
+        let text = "mine = 'mine' shared.x = 'x' print(require('./module')())";
+        runtime.spawn("a", text, ()).unwrap();
+        runtime.spawn("b", "print(require('./module')())", ()).unwrap();
+        let mine = if per_script { "nil" } else { "mine" };
+        let want = ["a", "b"].map(|name| format!("{name}: {mine} both x"));
+        assert_eq!(*said.borrow(), want, "per script: {per_script}");
+    }
+}
+
+#[test]
+fn what_an_error_value_does_when_it_is_shown_is_its_scripts() {
+    let (mut runtime, said) = named(|options| options);
+    let text = "error(setmetatable({}, { __tostring = function()
+            task.delay(0.01, print, 'late')
+            print('shown')
+            return 'its text'
+        end }))";
+    let script = runtime.spawn("a", text, ()).unwrap();
+    assert!(script.has_raised() && script.is_alive());
+    assert_eq!(said.take(), ["a: shown", "a: its text"]);
+    script.kill().unwrap();
+    assert_eq!(runtime.run().unwrap(), Progress::Done);
+    assert_eq!(*said.borrow(), [""; 0]);
+}
