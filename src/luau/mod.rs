@@ -7,7 +7,8 @@
 //! events over in groups (`feed.rs`), threads on.
 //!
 //! ```text
-//! scheduler.luau          threads, deadlines, steps
+//! timers.luau             deadlines, steps
+//! scheduler.luau          threads, what they wait for, the cycle
 //! scripts.luau            what belongs to which script, and how one is ended
 //! task.luau               `task`, its legacy forms, `coroutine`
 //! signal.luau             RBXScriptSignal, RBXScriptConnection
