@@ -91,6 +91,8 @@ both! {
             print(coroutine.status(shared.suspended), shared.ws.State)
             ws:Close()
         "#, echo.url());
+        // Before the other one begins, so that no step comes between its last line and the kill.
+        until_said(&mut rt, 1);
         let doomed = start(&mut rt, "doomed", &format!("{DOOMED} print('ready')"), &server.url());
         until_said(&mut rt, 2);
         assert!(doomed.is_alive() && other.is_alive());
