@@ -36,25 +36,32 @@ pub fn secrets(data: &[u8]) {
         _ => stream(choice, &secret),
     };
     let mut shown = vec![request, format!("{session:?}"), lines(&mut session)];
+    // As `Debug` shows a list of bytes; a server could send that text, but nothing has come yet.
+    let numbers: Vec<String> = secret.bytes().map(|b| b.to_string()).collect();
+    let numbers = numbers.join(", ");
+    assert!(shown.iter().all(|text| !text.contains(&numbers)), "{shown:?}");
     let cut = if choice & 64 == 0 { Cut::Whole } else { Cut::Bytewise };
     let mut driver = Driver::new(session, Instant::now(), cut, usize::MAX);
     driver.session.connected(driver.now);
     driver.take(usize::MAX);
     driver.feed(&answer);
-    shown.extend([format!("{:?}", driver.session), lines(&mut driver.session)]);
+    shown.extend([of_head(&driver), lines(&mut driver.session)]);
     match choice >> 7 {
         0 => driver.eof(false),
         _ => driver.advance(Duration::from_secs(100)),
     }
-    shown.extend([format!("{:?}", driver.session), lines(&mut driver.session)]);
+    shown.extend([of_head(&driver), lines(&mut driver.session)]);
     shown.extend(driver.told.iter().map(telling));
-    // As `Debug` shows a list of bytes.
-    let numbers: Vec<String> = secret.bytes().map(|b| b.to_string()).collect();
-    let numbers = numbers.join(", ");
     for text in &shown {
-        assert!(!text.contains(&secret) && !text.contains(&numbers), "{text}");
+        assert!(!text.contains(&secret), "{text}");
         assert!(!of_url || !text.contains("hidden.example"), "{text}");
     }
+}
+
+/// `Debug` of a session that has had a head and no data.
+fn of_head(driver: &Driver) -> String {
+    let is_open = |told: &Told| matches!(told, Told::Opened(_) | Told::Response(_));
+    if driver.told.iter().any(is_open) { String::new() } else { format!("{:?}", driver.session) }
 }
 
 fn settings() -> Settings {

@@ -454,19 +454,14 @@ mod tests {
     #[test]
     fn the_base_is_where_relative_names_are() {
         let tree = Files(
-            &[
-                "/work/a.luau",
-                "/work/sub/b.luau",
-                "/c.luau",
-                "/work/.luaurc={\"aliases\":{\"c\":\"/c\"}}",
-            ],
-            "/work",
+            &["/p/a.luau", "/p/sub/b.luau", "/c.luau", "/p/.luaurc={\"aliases\":{\"c\":\"/c\"}}"],
+            "/p",
         );
         for (chunk, path, want) in [
-            ("@main.luau", "./a", "./a /work/a.luau"),
-            ("=text", "./sub/b", "./sub/b /work/sub/b.luau"),
-            ("@/work/sub/main.luau", "./b", "./sub/b /work/sub/b.luau"),
-            ("@/work/sub/main.luau", "../../c", "/c /c.luau"),
+            ("@main.luau", "./a", "./a /p/a.luau"),
+            ("=text", "./sub/b", "./sub/b /p/sub/b.luau"),
+            ("@/p/sub/main.luau", "./b", "./sub/b /p/sub/b.luau"),
+            ("@/p/sub/main.luau", "../../c", "/c /c.luau"),
             ("@../main.luau", "./c", "/c /c.luau"),
             ("@/main.luau", "./c", "/c /c.luau"),
             ("@main.luau", "@c", "/c /c.luau"),
