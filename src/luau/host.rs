@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mlua::chunk::ChunkMode;
 use mlua::{BString, Function, Lua, LuaString, Table, UserDataRef, Value};
 
+use super::globals;
 use super::link::Link;
 use super::modules::Modules;
 use super::options::{Line, Options as Setup, Output};
@@ -235,7 +236,7 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
     table.set("shown_name", lua.create_function(shown)?)?;
     let its = env.clone();
     let getgenv = move |lua: &Lua, ()| {
-        let env = globals(lua, &its);
+        let env = globals::shared(lua, &its);
         // A script may now replace what the compiler takes for granted.
         env.set_safeenv(false);
         Ok(env)
@@ -251,16 +252,11 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
     type Load = (LuaString, Option<LuaString>, Option<Table>);
     let load = move |lua: &Lua, (text, name, own): Load| {
         let name = name.map_or("=loadstring".into(), |n| n.to_string_lossy());
-        let env = own.unwrap_or_else(|| globals(lua, &its));
+        let env = own.unwrap_or_else(|| globals::shared(lua, &its));
         let loaded = load(lua, &text.as_bytes(), &name, Some(env));
         Ok(loaded.map_or_else(|problem| (None, Some(problem)), |f| (Some(f), None)))
     };
     table.set("load", lua.create_function(load)?)
-}
-
-/// The table of globals that scripts share: `env`, unless `sandbox` has put another before it.
-pub(super) fn globals(lua: &Lua, env: &Table) -> Table {
-    if env.is_readonly() { lua.globals() } else { env.clone() }
 }
 
 /// Compiles a text, which is never taken for bytecode, without what is for others than the compiler

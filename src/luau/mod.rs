@@ -25,6 +25,7 @@
 mod collector;
 mod error;
 mod feed;
+mod globals;
 mod host;
 #[cfg(feature = "json")]
 mod json;

@@ -8,6 +8,7 @@ use mlua::chunk::Compiler;
 use mlua::{IntoLuaMulti, Lua, LuaOptions, StdLib, Table, Value};
 
 use super::error::Error;
+use super::globals;
 use super::host::{self, Host, lock};
 use super::link::Link;
 use super::offer::Made;
@@ -134,12 +135,12 @@ impl Runtime {
         lua.set_named_registry_value(INSTALLED, true)?;
         let made = Made::new(&lua, offer)?;
         let env = lua.globals();
-        let (mut prelude, globals) = Prelude::load(&lua, &host, &env, plain, per_script, &made)?;
+        let (mut prelude, ours) = Prelude::load(&lua, &host, &env, plain, per_script, &made)?;
         prelude.feed.collector.limit = memory;
         if let Some(bytes) = memory {
             lua.set_memory_limit(bytes)?;
         }
-        require::take_away(&env)?;
+        globals::take_away(&env)?;
         let wanted = |name: &str| !without.iter().any(|w| w == name);
         for (name, _) in &made.globals {
             if wanted(name) && GLOBALS.contains(&&**name) {
@@ -148,13 +149,11 @@ impl Runtime {
             }
         }
         for name in GLOBALS.into_iter().filter(|name| wanted(name)) {
-            env.set(name, globals.get::<Value>(name)?)?;
-            cover(&env, name, globals.get(name)?)?;
+            globals::set(&env, name, &ours.get(name)?)?;
         }
-        let shared = if wanted("shared") { Some(globals.get("shared")?) } else { None };
+        let shared = if wanted("shared") { Some(ours.get("shared")?) } else { None };
         for (name, value) in made.globals {
-            env.set(&*name, &value)?;
-            cover(&env, &name, value)?;
+            globals::set(&env, &name, &value)?;
         }
         let own = ["getfenv", "getgenv", "loadstring"].into_iter().filter(|name| wanted(name));
         let own_globals = per_script.then(|| own.collect());
@@ -517,22 +516,6 @@ impl Runtime {
         }
         Ok(())
     }
-}
-
-/// Where a sandbox has put a table before that of the globals, which scripts reach by its metatable:
-/// a global that is replaced is replaced there, too.
-fn cover(env: &Table, name: &str, value: Value) -> mlua::Result<()> {
-    let Some(Value::Table(base)) = env.metatable().map(|m| m.raw_get("__index")).transpose()?
-    else {
-        return Ok(());
-    };
-    if !base.is_readonly() || base.raw_get::<Value>(name)?.is_nil() {
-        return Ok(());
-    }
-    base.set_readonly(false);
-    let done = base.raw_set(name, value);
-    base.set_readonly(true);
-    done
 }
 
 /// How the Luau side stands, in the bits of `connections.luau`.

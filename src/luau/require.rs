@@ -9,6 +9,7 @@ use std::sync::{Arc, TryLockError};
 
 use mlua::{Lua, LuaString, Table, Value};
 
+use super::globals;
 use super::host::{self, Host};
 use super::luaurc;
 use super::modules::Modules;
@@ -17,27 +18,6 @@ use crate::proto::escape;
 
 /// The table in the registry in which mlua keeps what an embedder registered as a module.
 const REGISTERED: &str = "_REGISTEREDMODULES";
-
-/// Globals that mlua gives every VM and that stand for ours. They are taken away also where a script
-/// is to have neither: this `require` takes bytecode, and errors of both are no strings.
-const MLUAS_OWN: [&str; 2] = ["loadstring", "require"];
-
-/// Takes away what mlua put into the globals, also below a sandbox.
-pub(super) fn take_away(env: &Table) -> mlua::Result<()> {
-    let below: Option<Table> = match env.metatable() {
-        Some(metatable) => metatable.raw_get("__index").ok(),
-        None => None,
-    };
-    for table in [Some(env.clone()), below].into_iter().flatten() {
-        let readonly = table.is_readonly();
-        table.set_readonly(false);
-        for name in MLUAS_OWN {
-            table.raw_set(name, Value::Nil)?;
-        }
-        table.set_readonly(readonly);
-    }
-    Ok(())
-}
 
 /// Adds the natives:
 ///
@@ -80,7 +60,7 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, env: &Table, table: &Table) -
     table.set("find", lua.create_function(find)?)?;
     let its = env.clone();
     let load = move |lua: &Lua, (text, name): (LuaString, LuaString)| {
-        let (name, env) = (name.to_string_lossy(), host::globals(lua, &its));
+        let (name, env) = (name.to_string_lossy(), globals::shared(lua, &its));
         Ok(match host::load(lua, &text.as_bytes(), &format!("@{name}"), Some(env)) {
             Ok(function) => (Some(function), None),
             Err(problem) => (None, Some(named(&name, problem))),
