@@ -282,3 +282,61 @@ fn a_flood_of_pings_at_a_full_socket_costs_no_memory() {
     drop(enough);
     server.join();
 }
+
+/// A script is killed and started again, a thousand times: nothing of it stays.
+#[cfg(feature = "luau")]
+#[test]
+fn a_hot_reload_leaves_nothing() {
+    use moonwire::luau::{Line, Options, Runtime};
+
+    let _alone = alone();
+    let server = echo();
+    let text = r#"
+        local ws = WebSocket.connect((...))
+        ws.OnMessage:Connect(function(m)
+            task.delay(3600, print)
+            task.wait(3600)
+        end)
+        task.spawn(function() while true do ws.OnMessage:Wait() end end)
+        task.spawn(task.wait, 3600)
+        task.delay(3600, print)
+        coroutine.wrap(function() coroutine.yield(ws) end)()
+        big = table.create(1000, ws)
+        ws:Send("hello")
+        ws.OnMessage:Wait()
+        task.defer(function() ready() end)
+    "#;
+    let mut runtime = Runtime::new(Options::new(|line: Line<'_>| panic!("{line}"))).unwrap();
+    let ready = std::rc::Rc::new(std::cell::Cell::new(false));
+    let its = ready.clone();
+    let set = runtime.lua().create_function(move |_, ()| {
+        its.set(true);
+        Ok(())
+    });
+    runtime.lua().globals().set("ready", set.unwrap()).unwrap();
+    // Its timer is due before those of the killed ones.
+    runtime.spawn("neighbour", "task.wait(1800)", ()).unwrap();
+    let (before, mut memory) = (descriptors(), Vec::new());
+    for i in 0..1000 {
+        let script = runtime.spawn("script", text, server.url()).unwrap();
+        let until = soon();
+        while !ready.replace(false) {
+            assert!(Instant::now() < until, "{i}: it hangs");
+            runtime.step(Duration::from_millis(2)).unwrap();
+        }
+        script.kill().unwrap();
+        if i % 250 == 249 {
+            // Closes that are under way.
+            let until = soon();
+            while descriptors() > before + 2 {
+                assert!(Instant::now() < until, "{} descriptors, {before} before", descriptors());
+                runtime.step(Duration::from_millis(2)).unwrap();
+            }
+            runtime.lua().gc_collect().unwrap();
+            runtime.lua().gc_collect().unwrap();
+            memory.push(runtime.lua().used_memory());
+        }
+    }
+    // A script that stayed would be 8 KB; tables of the VM are now and then twice as large.
+    assert!(memory[3] < memory[0] + 256 * 1024, "{memory:?}");
+}

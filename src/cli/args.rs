@@ -47,6 +47,9 @@ pub(super) struct RunArgs {
     pub(super) poll_thread: bool,
     pub(super) no_stand_in: bool,
     pub(super) trace: bool,
+    /// Scripts that run beside it.
+    pub(super) also: Vec<PathBuf>,
+    pub(super) prefix: bool,
     pub(super) file: PathBuf,
     pub(super) args: Vec<OsString>,
 }
@@ -203,6 +206,11 @@ fn run(mut words: Words) -> Result<Command, Failure> {
                     without_value(&name, value)?;
                     run.no_stand_in = true;
                 }
+                "--also" => run.also.push(words.value(&name, value)?.into()),
+                "--prefix" => {
+                    without_value(&name, value)?;
+                    run.prefix = true;
+                }
                 "--trace" => {
                     without_value(&name, value)?;
                     run.trace = true;
@@ -301,6 +309,15 @@ mod tests {
     }
 
     #[test]
+    fn further_scripts_stand_before_the_first_so_that_arguments_stay_its() {
+        let run = run_args(&["--also", "b.luau", "--also=c.luau", "--prefix", "a.luau", "--also"]);
+        assert_eq!(run.also, [PathBuf::from("b.luau"), PathBuf::from("c.luau")]);
+        assert_eq!(run.file, PathBuf::from("a.luau"));
+        assert_eq!(run.args, ["--also"]);
+        assert!(run.prefix && !run_args(&["a.luau", "--prefix"]).prefix);
+    }
+
+    #[test]
     fn secrets_and_a_number_of_clients() {
         let run = run_args(&["--secret=a=@f", "--secret", "b=@=@", "--stream-clients=1", "x"]);
         let secret = |name: &str, file: &str| Secret { name: name.into(), file: file.into() };
@@ -350,6 +367,8 @@ mod tests {
             (&["run", "--timeout", "soon", "x"], "above 0"),
             (&["run", "--resolve", "a", "x"], "HOST:PORT:ADDRESS"),
             (&["run", "--trace=1", "x"], "takes no value"),
+            (&["run", "--prefix=1", "x"], "takes no value"),
+            (&["run", "--also"], "--also needs a value"),
             (&["run", "--no-stand-in=1", "x"], "takes no value"),
             (&["run", "--allow", "a b", "x"], "is not HOST"),
             (&["run", "--deny-private=1", "x"], "takes no value"),

@@ -51,6 +51,10 @@ for standard input; ARGS reach the script as `...`.
   --max-message BYTES     bytes of a message, or of an event of an event stream, unless the
                           script says so itself (MaxMessageSize); K, M or G behind the
                           number: KiB, MiB, GiB (64M, and 1M of an event stream)
+  --also FILE             run FILE, too, beside the script, with the same ARGS; given
+                          several times, several. Each has globals of its own
+  --prefix                the name of a script before each line that it prints, or that
+                          is said of it
   --poll-thread           network on a thread of its own all the time
   --no-stand-in           no thread that takes over the network while the script
                           computes for longer than 20 ms: pings wait then

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use super::args::{EchoKind, RunArgs};
 use super::tell::{Complaints, Failure, complain};
 use super::{secrets, signals};
-use crate::luau::{self, Line, Options, Progress, Runtime, Stopper};
+use crate::luau::{self, Line, LineKind, Options, Progress, Runtime, Stopper};
 use crate::net::sys::raise_open_files;
 use crate::peer::{self, Running, Server};
 use crate::policy::Policy;
@@ -28,7 +28,10 @@ fn keep_freed_memory() {
 pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     raise_open_files();
     keep_freed_memory();
-    let text = read(&args.file)?;
+    let mut scripts = Vec::new();
+    for file in [&args.file].into_iter().chain(&args.also) {
+        scripts.push((name(file), read(file)?));
+    }
     let server = args.echo.map(serve).transpose()?;
     if let Some(server) = &server {
         args.args.insert(0, server.url().into());
@@ -36,7 +39,8 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     // Standard output may close while a script prints, and then the run has to be stopped.
     let stopper: Arc<OnceLock<Stopper>> = Arc::default();
     let its = Arc::clone(&stopper);
-    let mut options = Options::new(move |line: Line<'_>| show(line, its.get()));
+    let prefix = args.prefix;
+    let mut options = Options::new(move |line: Line<'_>| show(line, prefix, its.get()));
     configure(&mut options, &args)?;
     options.config().policy = policy(&args, server.as_ref().map(Running::address));
     let options = options
@@ -45,7 +49,8 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
         .exit_timeout(args.exit_timeout)
         .secrets(secrets::source(&args.secrets)?)
         .memory_limit(args.memory.map(|mib| mib.saturating_mul(1024 * 1024)))
-        .time_limit(args.time_limit);
+        .time_limit(args.time_limit)
+        .globals_per_script(!args.also.is_empty());
     let mut runtime = Runtime::new(options).map_err(|e| Failure::other(e.to_string()))?;
     // The one place that sets it.
     let stopper = stopper.get_or_init(|| runtime.stopper()).clone();
@@ -54,23 +59,32 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
         signals::end_after(limit, stopper)
             .map_err(|e| Failure::other(format!("--timeout: {e}")))?;
     }
-    match drive(&mut runtime, &args, &text) {
+    match drive(&mut runtime, &args, &scripts) {
         Ok(Progress::Stopped) => signals::wait_for_exit(),
         Ok(_) => Ok(u8::from(runtime.has_raised() || runtime.lost() > 0)),
         Err(e) => Err(Failure::other(e.to_string())),
     }
 }
 
-fn drive(runtime: &mut Runtime, args: &RunArgs, text: &[u8]) -> Result<Progress, luau::Error> {
+fn drive(
+    runtime: &mut Runtime,
+    args: &RunArgs,
+    scripts: &[(String, Vec<u8>)],
+) -> Result<Progress, luau::Error> {
     let words: mlua::Variadic<mlua::LuaString> = args
         .args
         .iter()
         .map(|word| runtime.lua().create_string(word.as_encoded_bytes()))
         .collect::<mlua::Result<_>>()?;
-    let name =
-        if args.file == Path::new("-") { "stdin".into() } else { args.file.to_string_lossy() };
-    runtime.spawn(&name, text, words)?;
+    for (name, text) in scripts {
+        runtime.spawn(name, text, words.clone())?;
+    }
     runtime.run()
+}
+
+/// What a script is called in errors.
+fn name(file: &Path) -> String {
+    if file == Path::new("-") { "stdin".into() } else { file.to_string_lossy().into_owned() }
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
@@ -155,8 +169,10 @@ fn policy(args: &RunArgs, echo: Option<SocketAddr>) -> Policy {
 }
 
 /// What scripts print goes to standard output, everything else to standard error.
-fn show(line: Line<'_>, stopper: Option<&Stopper>) {
-    let Line::Print(text) = line else { return complain(&line.to_string()) };
+fn show(line: Line<'_>, prefix: bool, stopper: Option<&Stopper>) {
+    let script = line.script.filter(|_| prefix);
+    let text = script.map_or_else(|| line.to_string(), |script| format!("{script}: {line}"));
+    let LineKind::Print = line.kind else { return complain(&text) };
     let Err(e) = writeln!(std::io::stdout().lock(), "{text}") else { return };
     // What cannot be written ends the run, as it ends other commands: the rest would be lost, too.
     let status = if e.kind() == ErrorKind::BrokenPipe {

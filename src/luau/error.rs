@@ -14,6 +14,10 @@ pub enum Error {
     /// [`Options::without`](super::Options::without) names a global that is none of
     /// [`GLOBALS`](super::GLOBALS).
     NoGlobal(String),
+    /// Options that contradict each other or what is there; the message says which.
+    Options(String),
+    /// The VM has the script APIs already.
+    Installed,
     /// The reactor failed.
     Io(std::io::Error),
 }
@@ -25,10 +29,13 @@ impl fmt::Display for Error {
                 f.write_str("the scripts need more memory than the limit allows")
             }
             Error::Lua(e) => write!(f, "Luau: {e}"),
-            Error::Syntax(e) => f.write_str(e),
+            Error::Syntax(e) | Error::Options(e) => f.write_str(e),
             Error::NoGlobal(name) => {
                 write!(f, "without {name:?}: there is no global of this name to leave out")
             }
+            Error::Installed => f.write_str(
+                "install: this VM has the script APIs already; a second Runtime needs a second VM",
+            ),
             Error::Io(e) => write!(f, "poll loop: {e}"),
         }
     }

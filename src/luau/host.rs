@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mlua::chunk::ChunkMode;
-use mlua::{BString, Function, Lua, LuaString, Table, Value};
+use mlua::{BString, Function, Lua, LuaString, Table, UserDataRef, Value};
 
+use super::globals;
 use super::link::Link;
 use super::modules::Modules;
 use super::options::{Line, Options as Setup, Output};
@@ -16,6 +17,7 @@ use super::source::code;
 use super::watch::Watch;
 use crate::limits::Limits;
 use crate::net::{Ask, ConnId, Options, Reactor};
+use crate::policy::Policy;
 use crate::proto::secret::shown_url;
 use crate::proto::{CloseFrame, Misuse};
 
@@ -106,7 +108,7 @@ impl Host {
     pub(super) fn stand_by(&self) {
         if let Err(e) = self.link.stand_by() {
             let text = format!("no stand-in ({e}): the network waits while a script computes");
-            self.say(Line::Warn(&text));
+            self.say(Line::warn(&text));
         }
     }
 
@@ -148,6 +150,17 @@ struct WebStreamClient(#[allow(dead_code)] Token);
 struct Signal(#[allow(dead_code)] Token);
 struct Connection;
 
+/// The rules of a script, as the prelude keeps them.
+pub(super) struct ScriptPolicy(pub(super) Policy);
+
+/// As natives take them.
+pub(super) type Rules = Option<UserDataRef<ScriptPolicy>>;
+
+/// The name of a script, as natives take it.
+fn named(script: &Option<LuaString>) -> Option<String> {
+    script.as_ref().map(LuaString::to_string_lossy)
+}
+
 /// The table of natives. `env` is the table of globals that scripts share.
 pub(super) fn natives(lua: &Lua, host: &Arc<Host>, env: &Table) -> mlua::Result<Table> {
     let table = lua.create_table()?;
@@ -180,19 +193,20 @@ const ENDS: usize = 20;
 
 fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Result<()> {
     let its = Arc::clone(host);
-    let print = move |_: &Lua, text: LuaString| {
-        its.say(Line::Print(&text.to_string_lossy()));
+    let print = move |_: &Lua, (text, script): (LuaString, Option<LuaString>)| {
+        its.say(Line::print(&text.to_string_lossy()).of(named(&script).as_deref()));
         Ok(())
     };
     table.set("print", lua.create_function(print)?)?;
     let its = Arc::clone(host);
-    let warn = move |_: &Lua, text: LuaString| {
-        its.say(Line::Warn(&text.to_string_lossy()));
+    let warn = move |_: &Lua, (text, script): (LuaString, Option<LuaString>)| {
+        its.say(Line::warn(&text.to_string_lossy()).of(named(&script).as_deref()));
         Ok(())
     };
     table.set("warn", lua.create_function(warn)?)?;
     let its = Arc::clone(host);
-    let report = move |_: &Lua, (message, trace, main): (LuaString, LuaString, bool)| {
+    type Report = (LuaString, LuaString, bool, Option<LuaString>);
+    let report = move |_: &Lua, (message, trace, main, script): Report| {
         let trace = trace.to_string_lossy();
         // The prelude's own frames tell a script's author nothing.
         let own = |line: &&str| !line.starts_with("[moonwire]");
@@ -208,7 +222,7 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
         // A C function that is a handler raises at the line of ours that called it.
         let place = message.strip_prefix("[moonwire] ").and_then(|text| text.split_once(": "));
         let message = place.map_or(message, |(_, text)| text);
-        its.say(Line::Raise { message, traceback: &traceback });
+        its.say(Line::raise(message, &traceback).of(named(&script).as_deref()));
         if main {
             *lock(&its.raised) = true;
         }
@@ -222,32 +236,52 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
     table.set("shown_name", lua.create_function(shown)?)?;
     let its = env.clone();
     let getgenv = move |lua: &Lua, ()| {
-        let env = globals(lua, &its);
+        let env = globals::shared(lua, &its);
         // A script may now replace what the compiler takes for granted.
         env.set_safeenv(false);
         Ok(env)
     };
     table.set("getgenv", lua.create_function(getgenv)?)?;
+    // A script may now replace what the compiler takes for granted.
+    let open_up = |_: &Lua, env: Table| {
+        env.set_safeenv(false);
+        Ok(())
+    };
+    table.set("open_up", lua.create_function(open_up)?)?;
     let its = env.clone();
-    let load = move |lua: &Lua, (text, name): (LuaString, Option<LuaString>)| {
+    type Load = (LuaString, Option<LuaString>, Option<Table>);
+    let load = move |lua: &Lua, (text, name, own): Load| {
         let name = name.map_or("=loadstring".into(), |n| n.to_string_lossy());
-        let text = text.as_bytes();
-        let chunk = lua.load(code(&text)).set_name(name).set_mode(ChunkMode::Text);
-        Ok(match chunk.set_environment(globals(lua, &its)).into_function() {
-            Ok(function) => (Some(function), None),
-            Err(e) => (None, Some(syntax(e))),
-        })
+        let env = own.unwrap_or_else(|| globals::shared(lua, &its));
+        let loaded = load(lua, &text.as_bytes(), &name, Some(env));
+        Ok(loaded.map_or_else(|problem| (None, Some(problem)), |f| (Some(f), None)))
     };
     table.set("load", lua.create_function(load)?)
 }
 
-/// The table of globals that scripts share: `env`, unless `sandbox` has put another before it.
-fn globals(lua: &Lua, env: &Table) -> Table {
-    if env.is_readonly() { lua.globals() } else { env.clone() }
+/// Compiles a text, which is never taken for bytecode, without what is for others than the compiler
+/// ([`code`]); what is wrong with it otherwise.
+pub(super) fn load(
+    lua: &Lua,
+    text: &[u8],
+    name: &str,
+    env: Option<Table>,
+) -> Result<Function, String> {
+    let text = code(text);
+    // Luau takes what begins so for bytecode, and refuses it as text. With a compiler of the VM's, mlua
+    // compiles first, and of a text that begins with NUL makes an empty one.
+    if text.first().is_some_and(|first| *first < b'\t') {
+        return Err("this is bytecode, and no text of Luau".into());
+    }
+    let mut chunk = lua.load(text).set_name(name).set_mode(ChunkMode::Text);
+    if let Some(env) = env {
+        chunk = chunk.set_environment(env);
+    }
+    chunk.into_function().map_err(syntax)
 }
 
 /// The text of a syntax error, without what wraps it.
-pub(super) fn syntax(e: mlua::Error) -> String {
+fn syntax(e: mlua::Error) -> String {
     match e {
         mlua::Error::SyntaxError { message, .. } => message,
         other => other.to_string(),
@@ -291,8 +325,9 @@ fn objects(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
 
 fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     let its = Arc::clone(host);
-    let open = move |lua: &Lua, (url, options): (LuaString, Value)| {
-        Ok(match open(lua, &its, &url, &options) {
+    type Open = (LuaString, Value, Rules);
+    let open = move |lua: &Lua, (url, options, rules): Open| {
+        Ok(match open(lua, &its, &url, &options, rules) {
             Ok(id) => (Some(id.to_bits()), None, false),
             Err(Refused::Url(text)) => (None, Some(text), false),
             Err(Refused::Options(text)) => (None, Some(text), true),
@@ -347,9 +382,9 @@ fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     };
     table.set("release", lua.create_function(release)?)?;
     let its = Arc::clone(host);
-    let lost = move |_: &Lua, (bytes, text): (u64, LuaString)| {
+    let lost = move |_: &Lua, (bytes, text, script): (u64, LuaString, Option<LuaString>)| {
         *lock(&its.lost) += bytes;
-        its.say(Line::Warn(&text.to_string_lossy()));
+        its.say(Line::warn(&text.to_string_lossy()).of(named(&script).as_deref()));
         Ok(())
     };
     table.set("lost", lua.create_function(lost)?)?;
@@ -394,7 +429,13 @@ enum Refused {
     Options(String),
 }
 
-fn open(lua: &Lua, host: &Host, url: &LuaString, options: &Value) -> Result<ConnId, Refused> {
+fn open(
+    lua: &Lua,
+    host: &Host,
+    url: &LuaString,
+    options: &Value,
+    rules: Rules,
+) -> Result<ConnId, Refused> {
     let url = url.to_string_lossy();
     let plain = Options::new(&url).map_err(|e| Refused::Url(e.to_string()))?;
     let mut wanted = Wanted {
@@ -422,6 +463,9 @@ fn open(lua: &Lua, host: &Host, url: &LuaString, options: &Value) -> Result<Conn
         }
     }
     let Wanted { mut options, limits, buffers } = wanted;
+    if let Some(rules) = rules {
+        options = options.policy(rules.0.clone());
+    }
     if let Some(limits) = limits {
         options = options.limits(limits);
     }

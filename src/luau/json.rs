@@ -24,7 +24,7 @@ const WHOLE: f64 = 9_007_199_254_740_992.0;
 
 /// Asked now and then whether to go on; the number is of bytes that were made. An error says why not,
 /// and is what is given then.
-pub(super) type Look<'a> = &'a dyn Fn(usize) -> Result<(), String>;
+type Look<'a> = &'a dyn Fn(usize) -> Result<(), String>;
 
 /// So many values pass between two looks.
 const LOOK: u32 = 256;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::source::unmarked;
 use crate::proto::escape;
 
 /// What an alias stands for, by its name in lower case: aliases have no case.
@@ -12,7 +13,7 @@ const DEEPEST: usize = 64;
 
 /// The aliases of a file, or what is wrong with it and in which line.
 pub(super) fn aliases(text: &[u8]) -> Result<Aliases, String> {
-    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    let text = unmarked(text);
     let mut reader = Reader { text, at: 0, aliases: Aliases::new() };
     let read = reader.file();
     read.map(|()| std::mem::take(&mut reader.aliases)).map_err(|problem| {

@@ -7,7 +7,9 @@
 //! events over in groups (`feed.rs`), threads on.
 //!
 //! ```text
-//! scheduler.luau          threads, deadlines, steps
+//! timers.luau             deadlines, steps
+//! scheduler.luau          threads, what they wait for, the cycle
+//! scripts.luau            what belongs to which script, and how one is ended
 //! task.luau               `task`, its legacy forms, `coroutine`
 //! signal.luau             RBXScriptSignal, RBXScriptConnection
 //! connections.luau        what the network says of connections, and who keeps them alive
@@ -23,6 +25,7 @@
 mod collector;
 mod error;
 mod feed;
+mod globals;
 mod host;
 #[cfg(feature = "json")]
 mod json;
@@ -34,10 +37,12 @@ mod link;
 mod loose;
 mod luaurc;
 mod modules;
+mod offer;
 mod options;
 mod prelude;
 mod pump;
 mod require;
+mod script;
 mod secret;
 mod source;
 mod stopper;
@@ -47,8 +52,9 @@ mod watch;
 
 pub use error::Error;
 pub use modules::{Files, Modules};
-pub use options::{GLOBALS, Line, Options, Output};
+pub use options::{GLOBALS, Line, LineKind, Options, Output, ScriptOptions};
 pub use pump::{Progress, Runtime};
+pub use script::Script;
 pub use stopper::Stopper;
 
 use mlua::Lua;
@@ -65,6 +71,13 @@ pub const TYPES: &str = include_str!("moonwire.d.luau");
 /// by the metatable of theirs. Scripts that use them have to run as
 /// threads (`Lua::create_thread`, or [`Runtime::spawn`]), since `connect` and `task.wait` yield.
 /// Drive it with [`Runtime::step`] or [`Runtime::run`].
+///
+/// Where `sandbox` is on, Luau looks up `shared.x` or `player.x` once, when it loads a text, unless the
+/// compiler knows that the global's fields change: name those in `Compiler::set_mutable_globals`
+/// (`Lua::set_compiler`), as [`Runtime::new`] does with `_G`, `shared`, `game` and what
+/// [`Options::global`] adds.
+///
+/// A VM takes it once: a second time is [`Error::Installed`], also after the first runtime was dropped.
 ///
 /// ```
 /// use moonwire::luau::{Line, Options};

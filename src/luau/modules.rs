@@ -2,6 +2,8 @@
 
 use std::io;
 
+use mlua::MaybeSend;
+
 /// A tree of files in which `require` looks for modules ([`Options::modules`](super::Options::modules)).
 ///
 /// A closure `|path: &str| -> io::Result<Option<Vec<u8>>>` is one: modules from memory, from an
@@ -25,7 +27,7 @@ use std::io;
 /// assert!(!runtime.has_raised());
 /// # Ok::<(), moonwire::luau::Error>(())
 /// ```
-pub trait Modules: Send {
+pub trait Modules: MaybeSend {
     /// The bytes of the file `path`, or `None` if there is no such file. It is asked for
     /// `name.luau`, `name.lua`, `name/init.luau` and `name/init.lua` of a module, and for `.luaurc`
     /// in the folders from the script upwards when a path starts with an alias.
@@ -41,7 +43,7 @@ pub trait Modules: Send {
     }
 }
 
-impl<F: Fn(&str) -> io::Result<Option<Vec<u8>>> + Send> Modules for F {
+impl<F: Fn(&str) -> io::Result<Option<Vec<u8>>> + MaybeSend> Modules for F {
     fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
         self(path)
     }

@@ -2,19 +2,10 @@
 
 use mlua::{Lua, Value};
 
-/// As in `json.rs`.
-pub(super) type Look<'a> = &'a dyn Fn(usize) -> Result<(), String>;
-
-pub(super) fn encode(
-    _: &Lua,
-    _: &Value,
-    _: usize,
-    _: usize,
-    _: Look<'_>,
-) -> Result<Vec<u8>, String> {
+pub(super) fn encode<L>(_: &Lua, _: &Value, _: usize, _: usize, _: L) -> Result<Vec<u8>, String> {
     Err("JSONEncode is not in this build (feature json)".to_owned())
 }
 
-pub(super) fn decode(_: &Lua, _: &[u8], _: usize, _: Look<'_>) -> Result<Value, String> {
+pub(super) fn decode<L>(_: &Lua, _: &[u8], _: usize, _: L) -> Result<Value, String> {
     Err("JSONDecode is not in this build (feature json)".to_owned())
 }

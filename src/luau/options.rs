@@ -3,9 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use mlua::{IntoLua, Lua, MaybeSend, Value};
+
 use super::modules::{Files, Modules};
 use super::secret::Source;
 use crate::net::Config;
+use crate::policy::Policy;
 
 /// The globals that are set.
 pub const GLOBALS: [&str; 21] = [
@@ -32,48 +35,89 @@ pub const GLOBALS: [&str; 21] = [
     "setfenv",
 ];
 
-/// Something a script says, or that is said about it.
+/// What a [`Line`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line<'a> {
+pub enum LineKind {
     /// From `print`.
-    Print(&'a str),
+    Print,
     /// From `warn`, or a warning of the runtime.
-    Warn(&'a str),
+    Warn,
     /// A raise that nobody caught.
-    Raise {
-        /// Script, line and text; what `tostring` gives for a value that is no string.
-        message: &'a str,
-        /// Where it came from, a line each.
-        traceback: &'a str,
-    },
+    Raise,
 }
 
+/// Something a script says, or that is said about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Line<'a> {
+    /// What it is.
+    pub kind: LineKind,
+    /// The name of the script that has said it, that has raised, or whose connection a warning is about:
+    /// the one that was given to [`Runtime::spawn`](super::Runtime::spawn). `None`: it is of the runtime
+    /// itself, or of code that no script has started.
+    pub script: Option<&'a str>,
+    /// What is said. Of a raise: script, line and text; what `tostring` gives for a value that is no
+    /// string.
+    pub text: &'a str,
+    /// Of a raise, where it came from, a line each; otherwise empty.
+    pub traceback: &'a str,
+}
+
+impl<'a> Line<'a> {
+    /// As `print` says it.
+    pub fn print(text: &'a str) -> Line<'a> {
+        Line { kind: LineKind::Print, script: None, text, traceback: "" }
+    }
+
+    /// As `warn` says it.
+    pub fn warn(text: &'a str) -> Line<'a> {
+        Line { kind: LineKind::Warn, script: None, text, traceback: "" }
+    }
+
+    /// A raise.
+    pub fn raise(text: &'a str, traceback: &'a str) -> Line<'a> {
+        Line { kind: LineKind::Raise, script: None, text, traceback }
+    }
+
+    /// The same, of a script.
+    pub fn of(self, script: Option<&'a str>) -> Line<'a> {
+        Line { script, ..self }
+    }
+}
+
+/// As the command shows it, without the name of the script.
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Line::Print(text) => f.write_str(text),
-            Line::Warn(text) => write!(f, "warning: {text}"),
-            Line::Raise { message, traceback } => {
-                write!(f, "error: {message}")?;
-                for line in traceback.lines() {
-                    write!(f, "\n  {line}")?;
-                }
-                Ok(())
-            }
-        }
+        let mark = match self.kind {
+            LineKind::Print => "",
+            LineKind::Warn => "warning: ",
+            LineKind::Raise => "error: ",
+        };
+        write!(f, "{mark}{}", self.text)?;
+        self.traceback.lines().try_for_each(|line| write!(f, "\n  {line}"))
     }
 }
 
 /// Where lines go; the library prints nothing itself. A closure `|line: Line<'_>|` is one.
-pub trait Output: Send {
+///
+/// It is called on the thread of the VM and on no other, so it may hold an `Rc`. Only where `mlua` is
+/// built with its feature `send`, so that a VM may be moved to another thread, it has to be `Send`.
+pub trait Output: MaybeSend {
     /// A line, in the order in which they come.
     fn line(&mut self, line: Line<'_>);
 }
 
-impl<F: FnMut(Line<'_>) + Send> Output for F {
+impl<F: FnMut(Line<'_>) + MaybeSend> Output for F {
     fn line(&mut self, line: Line<'_>) {
         self(line);
     }
+}
+
+/// Makes a value in the VM.
+pub(super) type Maker = Box<dyn FnOnce(&Lua) -> mlua::Result<Value>>;
+
+fn maker<V: IntoLua>(make: impl FnOnce(&Lua) -> mlua::Result<V> + 'static) -> Maker {
+    Box::new(|lua| make(lua)?.into_lua(lua))
 }
 
 /// What the script side is set up with.
@@ -90,6 +134,17 @@ pub struct Options {
     pub(super) memory_limit: Option<usize>,
     pub(super) time_limit: Option<Duration>,
     pub(super) plain: bool,
+    pub(super) offer: Offer,
+    pub(super) globals_per_script: bool,
+}
+
+/// What the embedder adds to what scripts find.
+#[derive(Default)]
+pub(super) struct Offer {
+    pub(super) services: Vec<(String, Maker)>,
+    pub(super) globals: Vec<(String, Maker)>,
+    /// Name and items, whose values count from 0.
+    pub(super) enums: Vec<(String, Vec<String>)>,
 }
 
 impl Options {
@@ -109,6 +164,8 @@ impl Options {
             memory_limit: None,
             time_limit: None,
             plain: false,
+            offer: Offer::default(),
+            globals_per_script: false,
         };
         // A script that opens more has lost count; Rust programs have no such limit.
         options.config.limits.connections = 8192;
@@ -173,7 +230,10 @@ impl Options {
 
     /// Where `HttpService:GetSecret` gets a secret by its name; `None` from it: there is none of
     /// that name, as without a source. Scripts can send secrets and add to them, not read them.
-    pub fn secrets(mut self, source: impl Fn(&str) -> Option<String> + Send + 'static) -> Options {
+    pub fn secrets(
+        mut self,
+        source: impl Fn(&str) -> Option<String> + MaybeSend + 'static,
+    ) -> Options {
         self.secrets = Some(Box::new(source));
         self
     }
@@ -228,6 +288,79 @@ impl Options {
         self
     }
 
+    /// Adds a service: `game:GetService(name)` and `game.<name>` give what `make` has made, which is
+    /// called once, by [`install`](super::install) or [`Runtime::new`](super::Runtime::new).
+    ///
+    /// All scripts get the same value. What they must not change is made read-only
+    /// ([`Table::set_readonly`](mlua::Table::set_readonly)) or is a userdata. A name that there is
+    /// already is an error of `install`.
+    ///
+    /// ```
+    /// use moonwire::luau::{Line, Options, Runtime};
+    ///
+    /// let options = Options::new(|line: Line<'_>| assert_eq!(line.text, "Ada North"))
+    ///     .service("Players", |lua| {
+    ///         let players = lua.create_table()?;
+    ///         players.set("First", lua.create_function(|_, ()| Ok("Ada"))?)?;
+    ///         players.set_readonly(true);
+    ///         Ok(players)
+    ///     })
+    ///     .global("heading", |_| Ok("North"))
+    ///     .enumeration("Heading", ["North", "South"]);
+    /// let mut runtime = Runtime::new(options)?;
+    /// let script = r#"
+    ///     assert(Enum.Heading.South.Value == 1)
+    ///     print(game:GetService("Players").First(), heading)
+    /// "#;
+    /// runtime.spawn("script", script, ())?;
+    /// assert!(!runtime.has_raised());
+    /// # Ok::<(), moonwire::luau::Error>(())
+    /// ```
+    pub fn service<V: IntoLua>(
+        mut self,
+        name: &str,
+        make: impl FnOnce(&Lua) -> mlua::Result<V> + 'static,
+    ) -> Options {
+        self.offer.services.push((name.to_owned(), maker(make)));
+        self
+    }
+
+    /// Adds a global, a function for example (`|lua| lua.create_function(…)`); see
+    /// [`Options::service`]. One of [`GLOBALS`] can be replaced only if it is left out with
+    /// [`Options::without`]; otherwise that is an error of `install`.
+    pub fn global<V: IntoLua>(
+        mut self,
+        name: &str,
+        make: impl FnOnce(&Lua) -> mlua::Result<V> + 'static,
+    ) -> Options {
+        self.offer.globals.push((name.to_owned(), maker(make)));
+        self
+    }
+
+    /// Adds an enum, `Enum.<name>`, whose items have the values 0, 1, … in their order. A name that
+    /// there is already, or an item that is named twice, is an error of `install`.
+    pub fn enumeration<S: Into<String>>(
+        mut self,
+        name: &str,
+        items: impl IntoIterator<Item = S>,
+    ) -> Options {
+        let items = items.into_iter().map(Into::into).collect();
+        self.offer.enums.push((name.to_owned(), items));
+        self
+    }
+
+    /// Whether each script has a table of globals of its own: what it sets as a global, by `getgenv()`
+    /// or in a text of `loadstring`, no other script sees, and it is gone with the script. What stands
+    /// in the shared table is seen by all, and so are `shared` and `_G`, which are there to share
+    /// things; `require` gives all scripts the same module, which has the shared table.
+    ///
+    /// By default, `false`, all scripts have one table: a global that one sets, another sees and may
+    /// overwrite.
+    pub fn globals_per_script(mut self, yes: bool) -> Options {
+        self.globals_per_script = yes;
+        self
+    }
+
     /// Leaves a global of [`GLOBALS`] as it is. Any other name is an error of
     /// [`install`](super::install) and [`Runtime::new`](super::Runtime::new).
     ///
@@ -236,6 +369,38 @@ impl Options {
     /// them afterwards.
     pub fn without(mut self, global: &str) -> Options {
         self.without.push(global.to_owned());
+        self
+    }
+}
+
+/// What a script may, besides what [`Options`] say of all; for
+/// [`Runtime::spawn_with`](super::Runtime::spawn_with).
+///
+/// Memory has no share per script: there is one heap, in which a value belongs to whoever refers to it,
+/// so [`Options::memory_limit`] is that of all. Nor has time: scripts take turns on one thread, and what
+/// stops one that takes no pause is [`Options::time_limit`].
+#[derive(Clone, Debug, Default)]
+pub struct ScriptOptions {
+    pub(super) policy: Option<Policy>,
+    pub(super) connections: Option<usize>,
+}
+
+impl ScriptOptions {
+    /// Nothing besides what is said of all.
+    pub fn new() -> ScriptOptions {
+        ScriptOptions::default()
+    }
+
+    /// Where it may connect to, of what [`Config::policy`] allows.
+    pub fn policy(mut self, policy: Policy) -> ScriptOptions {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// How many connections it may have at a time that are open or being opened; `None`, the default: as
+    /// many as are left of [`Limits::connections`](crate::Limits::connections).
+    pub fn connections(mut self, most: Option<usize>) -> ScriptOptions {
+        self.connections = most;
         self
     }
 }

@@ -8,12 +8,14 @@ use mlua::{Function, Lua, Table, Value};
 
 use super::feed::Feed;
 use super::host::{self, Host};
+use super::offer::Made;
 use super::watch::{CHUNK, is_in};
 use super::{require, streams, values};
 
 /// The functions of the Luau side that Rust calls.
 pub(super) struct Prelude {
     pub(super) main: Function,
+    pub(super) scripts: Scripts,
     pub(super) step: Function,
     pub(super) round: Function,
     pub(super) round_with: Function,
@@ -25,6 +27,16 @@ pub(super) struct Prelude {
     pub(super) members: Table,
 }
 
+/// Those of them that are about scripts as a whole.
+#[derive(Clone)]
+pub(super) struct Scripts {
+    pub(super) new: Function,
+    pub(super) kill: Function,
+    pub(super) is_alive: Function,
+    /// Globals for a script that has a table of its own.
+    pub(super) own: Function,
+}
+
 impl Prelude {
     /// Loads the Luau side; its functions and the globals it offers.
     pub(super) fn load(
@@ -32,12 +44,17 @@ impl Prelude {
         host: &Arc<Host>,
         env: &Table,
         plain: bool,
+        per_script: bool,
+        made: &Made,
     ) -> mlua::Result<(Prelude, Table)> {
         let natives = host::natives(lua, host, env)?;
         natives.set("plain", plain)?;
+        natives.set("per_script", per_script)?;
+        natives.set("services", &made.services)?;
+        natives.set("more_enums", &made.enums)?;
         values::natives(lua, host, &natives)?;
         streams::natives(lua, host, &natives)?;
-        require::natives(lua, host, &natives)?;
+        require::natives(lua, host, env, &natives)?;
         let own = own_globals(lua)?;
         let environment = own.to_pointer() as usize;
         let is_own = move |_: &Lua, f: Function| Ok(is_in(&f, environment));
@@ -53,6 +70,8 @@ impl Prelude {
         let timers: Table = chunk("timers", include_str!("prelude/timers.luau"))?.call(())?;
         let scheduler: Table = chunk("scheduler", include_str!("prelude/scheduler.luau"))?
             .call((&natives, &timers))?;
+        let scripts: Table =
+            chunk("scripts", include_str!("prelude/scripts.luau"))?.call(&scheduler)?;
         let task: Table =
             chunk("task", include_str!("prelude/task.luau"))?.call((&natives, &scheduler))?;
         let signal: Table =
@@ -72,8 +91,10 @@ impl Prelude {
             chunk("inspect", include_str!("prelude/inspect.luau"))?.call((&natives, &scheduler))?;
         let modules: Table =
             chunk("require", include_str!("prelude/require.luau"))?.call((&natives, &scheduler))?;
-        let globals: Table = chunk("globals", include_str!("prelude/globals.luau"))?
-            .call((&natives, &task, &websocket, &enums, &http, &inspect, &modules))?;
+        let parts = (&natives, &scheduler, &task, &websocket, &enums, &http, &inspect, &modules);
+        let parts: Table = chunk("globals", include_str!("prelude/globals.luau"))?.call(parts)?;
+        let scripts: Table =
+            scripts.get::<Function>("with")?.call((&task, &signal, &connections))?;
         // All have taken what they need: what is looked up later is nothing.
         own.set_readonly(false);
         own.clear()?;
@@ -93,13 +114,19 @@ impl Prelude {
             environment: own,
             members,
             main: scheduler.get("main")?,
+            scripts: Scripts {
+                new: scripts.get("new")?,
+                kill: scripts.get("kill")?,
+                is_alive: scripts.get("is_alive")?,
+                own: parts.get("own")?,
+            },
             step: scheduler.get("step")?,
             round: connections.get("round")?,
             round_with: connections.get("round_with")?,
             feed: Feed::new(&connections, plain)?,
             dropped: connections.get("dropped")?,
         };
-        Ok((prelude, globals))
+        Ok((prelude, parts.get("globals")?))
     }
 }
 

@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mlua::chunk::ChunkMode;
+use mlua::chunk::Compiler;
 use mlua::{IntoLuaMulti, Lua, LuaOptions, StdLib, Table, Value};
 
 use super::error::Error;
+use super::globals;
 use super::host::{self, Host, lock};
 use super::link::Link;
-use super::options::{GLOBALS, Line, Options};
+use super::offer::Made;
+use super::options::{GLOBALS, Line, Options, ScriptOptions};
 use super::prelude::Prelude;
 use super::require;
-use super::source::code;
+use super::script::Script;
 use super::stopper::{Closing, Left, Stopper};
 use crate::net::{Batch, Client, Closed, Event, Events, Owner, after, earlier};
 
@@ -35,6 +37,8 @@ pub struct Runtime {
     source: Source,
     batch: Batch,
     stopper: Stopper,
+    /// With globals per script: which of ours each has in its own.
+    own_globals: Option<Vec<&'static str>>,
     /// The table `shared`, if it is ours.
     shared: Option<Table>,
     /// When the last step was.
@@ -51,6 +55,9 @@ pub struct Runtime {
     lost: u64,
     counted: u64,
 }
+
+/// Where the registry of a VM notes that it has the script APIs.
+const INSTALLED: &str = "moonwire";
 
 /// Where events come from.
 enum Source {
@@ -91,6 +98,10 @@ impl Runtime {
     pub fn new(options: Options) -> Result<Runtime, Error> {
         let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
         lua.sandbox(true)?;
+        // In a sandbox, what a text reads of the fields of a global is looked up once, when it is loaded.
+        let changing = ["_G", "game", "shared"].into_iter();
+        let changing = changing.chain(options.offer.globals.iter().map(|(name, _)| &**name));
+        lua.set_compiler(Compiler::new().set_mutable_globals(changing));
         let runtime = Runtime::install(lua, options)?;
         runtime.lua.globals().set("_G", runtime.lua.create_table()?)?;
         Ok(runtime)
@@ -113,23 +124,43 @@ impl Runtime {
         let (stand_in, exit_timeout) = (options.stand_in, options.exit_timeout);
         let memory = options.memory_limit;
         let plain = options.plain;
+        let (offer, per_script) = (std::mem::take(&mut options.offer), options.globals_per_script);
+        // An `Rc` would do but where `mlua` has its feature `send`.
+        #[allow(clippy::arc_with_non_send_sync)]
         let host = Arc::new(Host::new(link.clone(), limits, options));
+        // From here on the VM is not as it was.
+        if lua.named_registry_value::<Value>(INSTALLED)? != Value::Nil {
+            return Err(Error::Installed);
+        }
+        lua.set_named_registry_value(INSTALLED, true)?;
+        let made = Made::new(&lua, offer)?;
         let env = lua.globals();
-        let (mut prelude, globals) = Prelude::load(&lua, &host, &env, plain)?;
+        let (mut prelude, ours) = Prelude::load(&lua, &host, &env, plain, per_script, &made)?;
         prelude.feed.collector.limit = memory;
         if let Some(bytes) = memory {
             lua.set_memory_limit(bytes)?;
         }
-        require::take_away(&env)?;
+        globals::take_away(&env)?;
         let wanted = |name: &str| !without.iter().any(|w| w == name);
-        for name in GLOBALS.into_iter().filter(|name| wanted(name)) {
-            env.set(name, globals.get::<Value>(name)?)?;
-            cover(&env, name, globals.get(name)?)?;
+        for (name, _) in &made.globals {
+            if wanted(name) && GLOBALS.contains(&&**name) {
+                let text = "is a global of moonwire: leave that out with Options::without first";
+                return Err(Error::Options(format!("Options::global: {name} {text}")));
+            }
         }
-        let shared = if wanted("shared") { Some(globals.get("shared")?) } else { None };
+        for name in GLOBALS.into_iter().filter(|name| wanted(name)) {
+            globals::set(&env, name, &ours.get(name)?)?;
+        }
+        let shared = if wanted("shared") { Some(ours.get("shared")?) } else { None };
+        for (name, value) in made.globals {
+            globals::set(&env, &name, &value)?;
+        }
+        let own = ["getfenv", "getgenv", "loadstring"].into_iter().filter(|name| wanted(name));
+        let own_globals = per_script.then(|| own.collect());
         Ok(Runtime {
             lua,
             host,
+            own_globals,
             prelude,
             source,
             batch: Batch::default(),
@@ -157,25 +188,40 @@ impl Runtime {
     /// `args` reach it as `...`. The text is never taken for bytecode; it may start with a byte
     /// order mark and a line `#!`.
     ///
-    /// A raise at its top level is reported, and noted for [`Runtime::has_raised`].
+    /// A raise at its top level is reported, and noted for [`Runtime::has_raised`] and
+    /// [`Script::has_raised`]. The script can be dropped: that ends nothing.
     pub fn spawn(
         &mut self,
         name: &str,
         text: impl AsRef<[u8]>,
         args: impl IntoLuaMulti,
-    ) -> Result<(), Error> {
+    ) -> Result<Script, Error> {
+        self.spawn_with(name, text, args, ScriptOptions::new())
+    }
+
+    /// The same, with what this script may.
+    pub fn spawn_with(
+        &mut self,
+        name: &str,
+        text: impl AsRef<[u8]>,
+        args: impl IntoLuaMulti,
+        options: ScriptOptions,
+    ) -> Result<Script, Error> {
         self.thaw_shared();
-        let chunk = self.lua.load(code(text.as_ref())).set_name(format!("@{name}"));
-        let function = chunk.set_mode(ChunkMode::Text).into_function();
-        let function =
-            function.map_err(|e| Error::Syntax(require::named(name, host::syntax(e))))?;
+        let script = Script::new(&self.lua, &self.host, &self.prelude.scripts, name, options)?;
+        let function = match &self.own_globals {
+            Some(own) => script.load_apart(text.as_ref(), own)?,
+            None => host::load(&self.lua, text.as_ref(), &format!("@{name}"), None),
+        };
+        let function = function.map_err(|text| Error::Syntax(require::named(name, text)))?;
         let thread = self.lua.create_thread(function)?;
         let mut args = args.into_lua_multi(&self.lua)?;
         args.push_front(Value::Thread(thread));
+        args.push_front(Value::Table(script.record().clone()));
         let _watched = self.host.watch.enter();
         self.prelude.main.call::<()>(args)?;
         self.host.link.flush();
-        Ok(())
+        Ok(script)
     }
 
     /// Whether a script has raised at its top level.
@@ -230,22 +276,41 @@ impl Runtime {
     /// While a script computes for longer than [`Limits::stand_in`](crate::Limits::stand_in), a
     /// thread of its own stands in for this one: see [`Options::stand_in`].
     pub fn run(&mut self) -> Result<Progress, Error> {
+        self.begin_run();
+        let progress = self.run_while(|| true)?;
+        if progress == Progress::Done {
+            self.finish();
+        }
+        Ok(progress)
+    }
+
+    /// Runs, as [`Runtime::run`] does, until `script` is not alive any more ([`Script::is_alive`]), and
+    /// closes nothing: the others are where they are, and can be run on. [`Progress::Done`] if none of
+    /// them can ever run again.
+    pub fn run_until(&mut self, script: &Script) -> Result<Progress, Error> {
+        self.begin_run();
+        self.run_while(|| script.is_alive())
+    }
+
+    /// A thread is there to stand in from now on, unless that was chosen otherwise.
+    fn begin_run(&mut self) {
         if let (Source::Inline(owner), None) = (&self.source, self.stand_in) {
             owner.seat().allow();
             self.host.stand_by();
         }
         self.thaw_shared();
+    }
+
+    fn run_while(&mut self, goes_on: impl Fn() -> bool) -> Result<Progress, Error> {
         loop {
             self.step_if_due()?;
             let progress = self.advance(None)?;
+            if !progress.is_alive() || !goes_on() {
+                return Ok(progress);
+            }
             match progress {
-                Progress::Ready => self.turn(Some(Instant::now()))?,
                 Progress::Waiting(until) => self.turn(until)?,
-                Progress::Done => {
-                    self.finish();
-                    return Ok(progress);
-                }
-                Progress::Stopped => return Ok(progress),
+                _ => self.turn(Some(Instant::now()))?,
             }
         }
     }
@@ -274,7 +339,7 @@ impl Runtime {
         let (host, start) = (&self.host, Instant::now());
         let waits = |left: Left| {
             let text = format!("{} bytes that were sent are still on their way", left.unsent);
-            host.say(Line::Warn(&text));
+            host.say(Line::warn(&text));
         };
         let close = || closing.close_all(&host.link, waits);
         let left = match &mut self.source {
@@ -292,7 +357,7 @@ impl Runtime {
                 _ => String::new(),
             };
             let text = format!("{lost} bytes that were sent did not leave{why}");
-            self.host.say(Line::Warn(&text));
+            self.host.say(Line::warn(&text));
         } else if left.open > 0 {
             let connections = if left.open == 1 { "connection was" } else { "connections were" };
             let within = match limit {
@@ -300,7 +365,7 @@ impl Runtime {
                 None => format!("{END:?}"),
             };
             let text = format!("{} {connections} not closed within {within}", left.open);
-            self.host.say(Line::Warn(&text));
+            self.host.say(Line::warn(&text));
         }
         // They have had their time.
         if let Source::Threaded(events) = &self.source {
@@ -451,22 +516,6 @@ impl Runtime {
         }
         Ok(())
     }
-}
-
-/// Where a sandbox has put a table before that of the globals, which scripts reach by its metatable:
-/// a global that is replaced is replaced there, too.
-fn cover(env: &Table, name: &str, value: Value) -> mlua::Result<()> {
-    let Some(Value::Table(base)) = env.metatable().map(|m| m.raw_get("__index")).transpose()?
-    else {
-        return Ok(());
-    };
-    if !base.is_readonly() || base.raw_get::<Value>(name)?.is_nil() {
-        return Ok(());
-    }
-    base.set_readonly(false);
-    let done = base.raw_set(name, value);
-    base.set_readonly(true);
-    done
 }
 
 /// How the Luau side stands, in the bits of `connections.luau`.

@@ -7,39 +7,17 @@
 use std::io;
 use std::sync::{Arc, TryLockError};
 
-use mlua::chunk::ChunkMode;
 use mlua::{Lua, LuaString, Table, Value};
 
-use super::host::{Host, syntax};
+use super::globals;
+use super::host::{self, Host};
 use super::luaurc;
 use super::modules::Modules;
-use super::source::code;
 use super::watch::CHUNK;
 use crate::proto::escape;
 
 /// The table in the registry in which mlua keeps what an embedder registered as a module.
 const REGISTERED: &str = "_REGISTEREDMODULES";
-
-/// Globals that mlua gives every VM and that stand for ours. They are taken away also where a script
-/// is to have neither: this `require` takes bytecode, and errors of both are no strings.
-const MLUAS_OWN: [&str; 2] = ["loadstring", "require"];
-
-/// Takes away what mlua put into the globals, also below a sandbox.
-pub(super) fn take_away(env: &Table) -> mlua::Result<()> {
-    let below: Option<Table> = match env.metatable() {
-        Some(metatable) => metatable.raw_get("__index").ok(),
-        None => None,
-    };
-    for table in [Some(env.clone()), below].into_iter().flatten() {
-        let readonly = table.is_readonly();
-        table.set_readonly(false);
-        for name in MLUAS_OWN {
-            table.raw_set(name, Value::Nil)?;
-        }
-        table.set_readonly(readonly);
-    }
-    Ok(())
-}
 
 /// Adds the natives:
 ///
@@ -48,7 +26,7 @@ pub(super) fn take_away(env: &Table) -> mlua::Result<()> {
 /// * `registered(path)`: what the embedder registered under that name;
 /// * `find(chunk_name, path)`: what a module is known by, its name and its text; or nil and why not;
 /// * `load_module(text, name)`: its function; or nil and the syntax error.
-pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
+pub(super) fn natives(lua: &Lua, host: &Arc<Host>, env: &Table, table: &Table) -> mlua::Result<()> {
     let requirer = |lua: &Lua, ()| Ok(requirer(lua));
     table.set("requirer", lua.create_function(requirer)?)?;
     let registered = |lua: &Lua, path: LuaString| {
@@ -80,12 +58,12 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Resul
         })
     };
     table.set("find", lua.create_function(find)?)?;
-    let load = |lua: &Lua, (text, name): (LuaString, LuaString)| {
-        let text = text.as_bytes();
-        let chunk = lua.load(code(&text)).set_name(format!("@{}", name.to_string_lossy()));
-        Ok(match chunk.set_mode(ChunkMode::Text).into_function() {
+    let its = env.clone();
+    let load = move |lua: &Lua, (text, name): (LuaString, LuaString)| {
+        let (name, env) = (name.to_string_lossy(), globals::shared(lua, &its));
+        Ok(match host::load(lua, &text.as_bytes(), &format!("@{name}"), Some(env)) {
             Ok(function) => (Some(function), None),
-            Err(e) => (None, Some(named(&name.to_string_lossy(), syntax(e)))),
+            Err(problem) => (None, Some(named(&name, problem))),
         })
     };
     table.set("load_module", lua.create_function(load)?)

@@ -1,6 +1,6 @@
 //! Secrets: text that a script can send and cannot read.
 
-use mlua::{AnyUserData, Lua, LuaString, Table, Value};
+use mlua::{AnyUserData, Lua, LuaString, MaybeSend, Table, Value};
 
 /// Stands in a script for its text. There is no way from the one to the other but [`reveal`]. The
 /// text is a string of the VM, so that its limit of memory and its collector know of it: the user
@@ -27,8 +27,18 @@ pub(super) fn reveal(value: &AnyUserData) -> Option<String> {
 /// What Luau says where a script makes a string that is too large.
 const NO_MEMORY: &str = "not enough memory";
 
-/// Where secrets come from.
-pub(super) type Source = Box<dyn Fn(&str) -> Option<String> + Send>;
+/// Where secrets come from: a function. (A trait object has one trait that is no auto trait.)
+pub(super) trait Lookup: MaybeSend {
+    fn get(&self, name: &str) -> Option<String>;
+}
+
+impl<F: Fn(&str) -> Option<String> + MaybeSend> Lookup for F {
+    fn get(&self, name: &str) -> Option<String> {
+        self(name)
+    }
+}
+
+pub(super) type Source = Box<dyn Lookup>;
 
 /// Adds the natives: `secret(name)`, the secret or nothing, or that there is no memory for it; and
 /// `secret_join(secret, text, in_front)`, which gives a new one, or nothing and what is wrong with
@@ -37,7 +47,7 @@ pub(super) type Source = Box<dyn Fn(&str) -> Option<String> + Send>;
 pub(super) fn natives(
     lua: &Lua,
     table: &Table,
-    get: impl Fn(&str) -> Option<String> + Send + 'static,
+    get: impl Fn(&str) -> Option<String> + MaybeSend + 'static,
 ) -> mlua::Result<()> {
     let secret = move |lua: &Lua, name: LuaString| {
         let text = name.to_str().ok().and_then(|name| get(&name));

@@ -1,10 +1,14 @@
-//! The text of a script as the compiler takes it.
+//! Texts of scripts, and of what stands beside them, as those take them that read them.
 
-/// The text without what is for others than the compiler: a byte order mark, which editors write,
-/// and a first line `#!…`, which the system reads. The line end of that line stays, so that errors
-/// name the lines of the file.
+/// The text without a byte order mark, which editors write.
+pub(super) fn unmarked(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
+}
+
+/// The text without what is for others than the compiler: such a mark, and a first line `#!…`, which
+/// the system reads. The line end of that line stays, so that errors name the lines of the file.
 pub(super) fn code(text: &[u8]) -> &[u8] {
-    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    let text = unmarked(text);
     if !text.starts_with(b"#!") {
         return text;
     }

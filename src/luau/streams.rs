@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use mlua::{Lua, LuaString, Table, Value};
 
-use super::host::Host;
+use super::host::{Host, Rules};
 use super::secret;
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::net::{Ask, Options, StreamOptions};
+use crate::policy::Policy;
 use crate::proto::RequestError;
 use crate::proto::http::{Delivery, HttpError};
 
@@ -40,18 +41,19 @@ impl From<Error> for Refused {
     }
 }
 
-/// `open_stream(kind, url, method, headers, body, timeout, max_message, ping_interval)`: the number of
-/// the connection; or nil and what to raise; or nil, nil, the name of the error and its reason.
+/// `open_stream(kind, url, method, headers, body, timeout, max_message, ping_interval, rules)`: the number
+/// of the connection; or nil and what to raise; or nil, nil, the name of the error and its reason.
 pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
-    type Numbers = (Option<f64>, Option<f64>, Option<f64>);
+    type Numbers = (Option<f64>, Option<f64>, Option<f64>, Rules);
     type Args = (LuaString, Value, LuaString, Table, Option<LuaString>, Numbers);
     let its = Arc::clone(host);
     let open = move |_: &Lua, (kind, url, method, headers, body, numbers): Args| {
-        let (timeout, max_message, ping_interval) = numbers;
+        let (timeout, max_message, ping_interval, rules) = numbers;
+        let rules = rules.map_or_else(Policy::open, |rules| rules.0.clone());
         let (kind, url) = (&kind, &url);
         let wanted =
             Wanted { kind, url, method, headers, body, timeout, max_message, ping_interval };
-        let opened = wanted.ask(&its).and_then(|ask| Ok(its.open(ask)?));
+        let opened = wanted.ask(&its).and_then(|ask| Ok(its.open(under(ask, rules))?));
         Ok(match opened {
             Ok(id) => (Some(id.to_bits()), None, None, None),
             Err(Refused::Misuse(text)) => (None, Some(text), None, None),
@@ -59,6 +61,14 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Resul
         })
     };
     table.set("open_stream", lua.create_function(open)?)
+}
+
+/// With the rules of its script.
+fn under(ask: Ask, rules: Policy) -> Ask {
+    match ask {
+        Ask::WebSocket(options) => options.policy(rules).into(),
+        Ask::Stream(options) => options.policy(rules).into(),
+    }
 }
 
 /// The options, whose types the prelude has checked.

@@ -28,7 +28,7 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Resul
     let its = Arc::clone(host);
     secret::natives(lua, table, move |name| {
         let _embedder = its.watch.leave();
-        lock(&its.secrets).as_ref()?(name)
+        lock(&its.secrets).as_ref()?.get(name)
     })?;
     let its = Arc::clone(host);
     let guid = move |_: &Lua, ()| Ok(guid(its.link.with(|r| r.random())));

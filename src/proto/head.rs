@@ -43,6 +43,16 @@ impl Fields {
         })
     }
 
+    /// Type and subtype of the body in lower case, without parameters (RFC 9110 §8.3): `None` if none is
+    /// said, and empty if several are.
+    pub(crate) fn media_type(&self) -> Option<Vec<u8>> {
+        let mut all = self.all("Content-Type");
+        let value = all.next()?;
+        let only = if all.next().is_none() { value } else { b"" };
+        let end = only.iter().position(|&b| b == b';').unwrap_or(only.len());
+        Some(trim(&only[..end]).to_ascii_lowercase())
+    }
+
     fn push(&mut self, name: &[u8], value: &[u8]) {
         for part in [name, b": ", value, b"\r\n"] {
             self.raw.extend_from_slice(part);

@@ -41,14 +41,15 @@ pub(crate) const FLOORS: &[&[&str]] = &[
     &["net/mod.rs"],
     &["peer"],
     // Scripts: what natives need, the natives, what drives them.
-    &["luau/loose.rs"],
+    &["luau/globals.rs", "luau/loose.rs", "luau/source.rs"],
     &["luau/error.rs", "luau/link.rs", "luau/secret.rs", "luau/json.rs", "luau/no_json.rs"],
-    &["luau/luaurc.rs", "luau/modules.rs", "luau/source.rs"],
+    &["luau/luaurc.rs", "luau/modules.rs"],
     &["luau/watch.rs"],
     &["luau/options.rs", "luau/stopper.rs"],
     &["luau/host.rs"],
     &["luau"],
     &["luau/prelude.rs"],
+    &["luau/script.rs"],
     &["luau/pump.rs"],
     &["luau/mod.rs"],
     // The command.

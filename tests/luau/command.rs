@@ -650,3 +650,28 @@ fn the_server_is_answered_while_the_script_computes() {
         assert_eq!(live.end().status, Some(130));
     }
 }
+
+#[test]
+fn several_scripts_run_beside_each_other_and_can_be_told_apart() {
+    let ask =
+        Script::new("also_ask", "x = 'ask' print(#... > 0, x) task.wait(0.05) print(x) warn('w')");
+    let other = Script::new("also_other", "x = 'other' print(#... > 0, x) task.wait() print(x)");
+    let (first, second) = (ask.path(), other.path());
+    let said = |line: &str| {
+        let (first, second) = (format!("{first}: "), format!("{second}: "));
+        line.replace(&first, "A: ").replace(&second, "B: ")
+    };
+    let ended = ask.run(&["--prefix", "--also", second], &["word"]);
+    assert_eq!(ended.status, Some(0));
+    let out: Vec<String> = ended.out.iter().map(|line| said(line)).collect();
+    assert_eq!(out, ["A: true ask", "B: true other", "B: other", "A: ask"]);
+    assert_eq!(said(&ended.err), "A: warning: w\n");
+    // Without the option nothing stands before them.
+    let ended = ask.run(&["--also", second], &["word"]);
+    assert_eq!(ended.out, ["true ask", "true other", "other", "ask"]);
+    assert_eq!(ended.err, "warning: w\n");
+    // One that cannot be read keeps all from running.
+    let ended = ask.run(&["--also", "no/such.luau"], &[]);
+    assert_eq!((ended.status, ended.out.len()), (Some(2), 0));
+    assert!(ended.err.contains("no/such.luau"), "{}", ended.err);
+}

@@ -38,6 +38,13 @@ both! {
         rt.passes(WALK, (server.url(), members, true));
     }
 
+    fn so_it_is_where_each_script_has_globals_of_its_own(mode) {
+        let server = echo();
+        let mut rt = Rt::with(mode, |options| options.globals_per_script(true));
+        let members = members(&rt.runtime);
+        rt.passes(WALK, (server.url(), members, true));
+    }
+
     // d01: whoever yielded what `serve` yields was taken for the thread that waits for the next handler.
     fn no_thread_is_given_the_handlers_of_others(mode) {
         let server = echo();

@@ -51,6 +51,7 @@ mod put_off;
 mod raw;
 mod refusals;
 mod scheduler;
+mod scripts;
 mod secrets;
 mod short_paths;
 mod signals;

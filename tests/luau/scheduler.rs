@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use moonwire::luau::{Line, Options, Runtime};
+use moonwire::luau::{Line, LineKind, Options, Runtime};
 
 use super::support::*;
 
@@ -145,8 +145,8 @@ fn a_report_has_script_line_and_traceback() {
     let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let its = lines.clone();
     let mut runtime = Runtime::new(Options::new(move |line: Line<'_>| {
-        if let Line::Raise { message, traceback } = line {
-            its.lock().unwrap().push((message.to_owned(), traceback.to_owned()));
+        if line.kind == LineKind::Raise {
+            its.lock().unwrap().push((line.text.to_owned(), line.traceback.to_owned()));
         }
     }))
     .unwrap();

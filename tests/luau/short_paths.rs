@@ -124,6 +124,7 @@ fn nor_when_timers_come_between() {
         let text = match &*name {
             "timers" => include_str!("../../src/luau/prelude/timers.luau"),
             "scheduler" => include_str!("../../src/luau/prelude/scheduler.luau"),
+            "scripts" => include_str!("../../src/luau/prelude/scripts.luau"),
             "task" => include_str!("../../src/luau/prelude/task.luau"),
             "signal" => include_str!("../../src/luau/prelude/signal.luau"),
             "connections" => include_str!("../../src/luau/prelude/connections.luau"),

@@ -5,7 +5,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use moonwire::luau::{Line, Options, Progress, Runtime, Stopper};
+use moonwire::luau::{Line, LineKind, Options, Progress, Runtime, Stopper};
 use moonwire::mlua::{Function, IntoLuaMulti};
 use moonwire::peer::{Running, Server};
 
@@ -29,13 +29,13 @@ impl Said {
     pub(crate) fn output(&self) -> impl FnMut(Line<'_>) + Send + 'static {
         let its = self.clone();
         move |line: Line<'_>| {
-            if let (Line::Raise { .. }, Some(stopper)) = (line, its.strict.get()) {
+            if let (LineKind::Raise, Some(stopper)) = (line.kind, its.strict.get()) {
                 let stopper = stopper.clone();
                 std::thread::spawn(move || stopper.stop(1001, Duration::ZERO));
             }
-            its.lines.lock().unwrap().push(match line {
-                Line::Raise { message, .. } => format!("error: {message}"),
-                line => line.to_string(),
+            its.lines.lock().unwrap().push(match line.kind {
+                LineKind::Raise => format!("error: {}", line.text),
+                _ => line.to_string(),
             });
         }
     }

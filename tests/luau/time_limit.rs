@@ -163,15 +163,10 @@ fn it_touches_nothing_of_the_embedders() {
         repeat s += 1 until os.clock() > begin + 0.2 return s";
     let lua = Lua::new();
     let said = Said::default();
-    // An output may be called on another thread where Luau's values may, so it cannot hold them.
-    thread_local! {
-        static ITS: std::cell::RefCell<Option<Lua>> = const { std::cell::RefCell::new(None) };
-    }
-    ITS.set(Some(lua.clone()));
-    let mut line = said.output();
+    let (its, mut line) = (lua.clone(), said.output());
     let output = move |text: Line<'_>| {
-        if text == Line::Print("work") {
-            ITS.with_borrow(|lua| lua.as_ref().unwrap().load(WORK).eval::<f64>()).unwrap();
+        if text.text == "work" {
+            its.load(WORK).eval::<f64>().unwrap();
         }
         line(text);
     };

@@ -229,7 +229,9 @@ fn the_policy_is_asked_for_the_address_of_every_hop() {
             2,
         ),
     ];
-    for (host, way, stage, count) in ways {
+    // Rules of the reactor's, and of one request.
+    let both = ways.iter().flat_map(|way| [(way, false), (way, true)]);
+    for (&(host, way, stage, count), own) in both {
         let server = listen(move |listener| {
             let port = listener.local_addr().unwrap().port();
             answer_each(&listener, &way(port)).len()
@@ -249,9 +251,11 @@ fn the_policy_is_asked_for_the_address_of_every_hop() {
         });
         let sys = Watched::new();
         let begun = Arc::clone(&sys.begun);
-        let config = Config { resolve: resolve.chain(c).collect(), policy, ..Config::default() };
+        let (all, its) = if own { (Policy::open(), policy) } else { (policy, Policy::open()) };
+        let resolve = resolve.chain(c).collect();
+        let config = Config { resolve, policy: all, ..Config::default() };
         let mut reactor = Reactor::with_sys(sys, config).unwrap();
-        reactor.open(get(&format!("http://{host}.example:{port}/"))).unwrap();
+        reactor.open(get(&format!("http://{host}.example:{port}/")).policy(its)).unwrap();
         let told = run(&mut reactor, |_, _| {});
         match stage {
             None => assert!(is_complete(&told), "{told:?}"),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::time::after;
 use crate::limits::Limits;
+use crate::policy::Policy;
 use crate::proto::http::Timing;
 use crate::proto::{Host, Session, Settings, Url};
 
@@ -65,6 +66,14 @@ impl Ask {
             Ask::Stream(options) => &options.limits,
         };
         own.as_ref().unwrap_or(limits)
+    }
+
+    /// Its own rules, besides those of the reactor.
+    pub(in crate::net) fn policy(&self) -> &Policy {
+        match self {
+            Ask::WebSocket(options) => &options.policy,
+            Ask::Stream(options) => &options.policy,
+        }
     }
 
     fn timeout(&self) -> Option<Duration> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
+use crate::policy::Policy;
 use crate::proto::{Request, RequestError, Settings, Url};
 
 /// Well below the minute after which the first proxies and routers forget a silent connection.
@@ -30,6 +31,7 @@ pub struct Options {
     pub(crate) ping_interval: Option<Option<Duration>>,
     pub(crate) hold_close: bool,
     pub(crate) limits: Option<Arc<Limits>>,
+    pub(crate) policy: Policy,
 }
 
 impl Options {
@@ -38,7 +40,21 @@ impl Options {
         let parsed = Url::parse(url);
         let parsed = parsed.map_err(|e| Error::of_text(url, ErrorKind::Url(e)))?;
         let request = Request::new(parsed);
-        Ok(Options { request, timeout: None, ping_interval: None, hold_close: false, limits: None })
+        Ok(Options {
+            request,
+            timeout: None,
+            ping_interval: None,
+            hold_close: false,
+            limits: None,
+            policy: Policy::open(),
+        })
+    }
+
+    /// Rules of this connection, on top of those of its reactor
+    /// ([`Config::policy`](crate::Config::policy)), which are asked first.
+    pub fn policy(mut self, policy: Policy) -> Options {
+        self.policy = policy;
+        self
     }
 
     /// The URL.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
+use crate::policy::Policy;
 use crate::proto::http::{Delivery, Request};
 use crate::proto::{RequestError, Url};
 
@@ -28,6 +29,7 @@ pub struct StreamOptions {
     pub(crate) timeout: Option<Duration>,
     pub(crate) idle: Option<Duration>,
     pub(crate) limits: Option<Arc<Limits>>,
+    pub(crate) policy: Policy,
 }
 
 impl StreamOptions {
@@ -37,7 +39,15 @@ impl StreamOptions {
         let parsed = Url::parse_http(url).map_err(|e| bad(ErrorKind::Url(e)))?;
         let request = Request::new(method, parsed).map_err(|e| bad(ErrorKind::Request(e)))?;
         let delivery = Delivery::Raw;
-        Ok(StreamOptions { request, delivery, timeout: None, idle: None, limits: None })
+        let (limits, policy) = (None, Policy::open());
+        Ok(StreamOptions { request, delivery, timeout: None, idle: None, limits, policy })
+    }
+
+    /// Rules of this request and of what it is redirected to, on top of those of its reactor
+    /// ([`Config::policy`](crate::Config::policy)), which are asked first.
+    pub fn policy(mut self, policy: Policy) -> StreamOptions {
+        self.policy = policy;
+        self
     }
 
     /// A `GET` request.

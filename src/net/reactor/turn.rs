@@ -127,7 +127,9 @@ impl<S: Sys> Reactor<S> {
             }
             self.core.fallen.pop();
         }
-        self.arm_late();
+        if !self.late.is_empty() {
+            self.arm_late();
+        }
     }
 
     /// What a turn had no room to look at when its time came.

@@ -11,11 +11,10 @@ use super::refusal::Refusal;
 use super::{Delivery, HttpError, Redirect, Request, Response, Timing};
 use crate::limits::Limits;
 use crate::proto::buf::SendBuf;
-use crate::proto::head::{Fields, Head, HeadParser};
+use crate::proto::head::{Head, HeadParser};
 use crate::proto::pace::Pace;
 use crate::proto::secret::hide;
 use crate::proto::sse::{Blocks, Events};
-use crate::proto::token::trim;
 use crate::proto::{Closed, Context, Event, Failure, Note, Settings};
 
 /// One request and its response.
@@ -507,7 +506,8 @@ impl Delivery {
         match self {
             Delivery::Raw => None,
             _ if must_be_200 && head.status != 200 => Some(HttpError::Status),
-            _ if !is_event_stream(&head.fields) => {
+            // An event stream says that it is one (WHATWG HTML §9.2.3).
+            _ if head.fields.media_type().as_deref() != Some(b"text/event-stream") => {
                 // What says that it is an error is that before it is of another type.
                 let is_error = !matches!(head.status, 200..=299);
                 Some(if is_error { HttpError::Status } else { HttpError::ContentType })
@@ -515,13 +515,6 @@ impl Delivery {
             _ => None,
         }
     }
-}
-
-/// An event stream says that it is one (WHATWG HTML §9.2.3); parameters and case do not matter.
-fn is_event_stream(fields: &Fields) -> bool {
-    let all: Vec<&[u8]> = fields.all("Content-Type").collect();
-    let essence = |v: &[u8]| trim(v.split(|&b| b == b';').next().unwrap_or_default()).to_vec();
-    matches!(all[..], [one] if essence(one).eq_ignore_ascii_case(b"text/event-stream"))
 }
 
 #[cfg(test)]

@@ -60,16 +60,13 @@ impl Response {
     /// Whether its body says that it is text of some kind, for people or programs. Markup is none
     /// that a line could show.
     fn is_text(&self) -> bool {
-        let mut all = self.headers.all("Content-Type");
-        let (Some(value), None) = (all.next(), all.next()) else {
+        let Some(media) = self.headers.media_type() else {
             // What does not say what it is says so itself.
-            return self.headers.all("Content-Type").next().is_none();
+            return true;
         };
-        let essence = trim(value.split(|&b| b == b';').next().unwrap_or_default());
-        let essence = essence.to_ascii_lowercase();
-        let data = [&b"application/json"[..], b"application/problem+json"].contains(&&essence[..]);
-        data || essence.ends_with(b"+json")
-            || essence.starts_with(b"text/") && essence != b"text/html"
+        media == b"application/json"
+            || media.ends_with(b"+json")
+            || media.starts_with(b"text/") && media != b"text/html"
     }
 
     /// The first line of a text body that is not blank, as an error may show it.

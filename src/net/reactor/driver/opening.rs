@@ -194,7 +194,7 @@ impl<S: Sys> Opening<S> {
     pub(super) fn allowed(&self, core: &Core<S>, address: Option<IpAddr>) -> Result<(), ErrorKind> {
         let mut to = Destination::of(self.ask.url());
         to.address = address.or(to.address);
-        core.policy.check(&to).map_err(|why| {
+        core.policy.check(&to).and_then(|()| self.ask.policy().check(&to)).map_err(|why| {
             let secret = self.ask.url().is_secret();
             ErrorKind::Denied(if secret { "its URL is secret".to_owned() } else { why })
         })

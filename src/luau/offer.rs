@@ -1,0 +1,67 @@
+//! What an embedder adds to what scripts find: services, globals, enums.
+
+use mlua::{Lua, Table, Value};
+
+use super::error::Error;
+use super::options::Offer;
+
+/// It, made in the VM.
+pub(super) struct Made {
+    /// Name → service.
+    pub(super) services: Table,
+    pub(super) globals: Vec<(String, Value)>,
+    /// As `enums.luau` has its own: the items in a list, and the `name`.
+    pub(super) enums: Table,
+}
+
+/// Members of `game` that are no service, and the service that is ours.
+const TAKEN: [&str; 6] = ["ClassName", "GetService", "HttpService", "IsA", "IsLoaded", "Name"];
+/// Our enums, and what else `Enum` has.
+const TAKEN_ENUMS: [&str; 4] =
+    ["GetEnums", "HttpCompression", "WebStreamClientState", "WebStreamClientType"];
+/// Members of each enum.
+const TAKEN_ITEMS: [&str; 3] = ["FromName", "FromValue", "GetEnumItems"];
+
+impl Made {
+    /// Checks the names, then makes everything.
+    pub(super) fn new(lua: &Lua, offer: Offer) -> Result<Made, Error> {
+        unique("Options::service", offer.services.iter().map(|(name, _)| &**name), &TAKEN)?;
+        unique("Options::global", offer.globals.iter().map(|(name, _)| &**name), &[])?;
+        unique("Options::enumeration", offer.enums.iter().map(|(name, _)| &**name), &TAKEN_ENUMS)?;
+        let enums = lua.create_table()?;
+        for (name, items) in offer.enums {
+            let what = format!("Options::enumeration: {name}");
+            unique(&what, items.iter().map(|item| &**item), &TAKEN_ITEMS)?;
+            let list = lua.create_sequence_from(items)?;
+            list.raw_set("name", name)?;
+            enums.raw_push(list)?;
+        }
+        let services = lua.create_table()?;
+        for (name, make) in offer.services {
+            match make(lua)? {
+                Value::Nil => {
+                    return Err(Error::Options(format!("Options::service: {name} is nil")));
+                }
+                value => services.raw_set(name, value)?,
+            }
+        }
+        let globals = offer.globals.into_iter().map(|(name, make)| Ok((name, make(lua)?)));
+        Ok(Made { services, globals: globals.collect::<mlua::Result<_>>()?, enums })
+    }
+}
+
+/// Refuses a name that is there already.
+fn unique<'a>(
+    what: &str,
+    names: impl Iterator<Item = &'a str>,
+    taken: &[&str],
+) -> Result<(), Error> {
+    let mut seen = std::collections::HashSet::new();
+    for name in names {
+        if taken.contains(&name) || !seen.insert(name) {
+            let name = name.escape_debug();
+            return Err(Error::Options(format!("{what}: there is a \"{name}\" already")));
+        }
+    }
+    Ok(())
+}

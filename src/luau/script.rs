@@ -1,0 +1,150 @@
+//! A script as a thing: what it has started can be asked for, and ended, as a whole.
+
+use std::fmt;
+use std::sync::Arc;
+
+use mlua::{Function, Lua, LuaString, Table, Value};
+
+use super::error::Error;
+use super::host::{self, Host, ScriptPolicy};
+use super::options::ScriptOptions;
+use super::prelude::Scripts;
+
+/// A script that [`Runtime::spawn`](super::Runtime::spawn) has started, and what belongs to it: its
+/// threads with their timers, its handlers and its connections.
+///
+/// A thread belongs to the script of the thread that made it, a handler and a connection to the script
+/// that ran when it was made, and what a handler starts to the script that has connected it. A module
+/// belongs to the script that first required it. Threads that the embedder makes belong to nobody.
+///
+/// It is a handle: copies stand for the same script, and dropping them ends nothing. Like a value of the
+/// VM it keeps the VM, and is used on the VM's thread.
+///
+/// ```
+/// use moonwire::luau::{Line, Options, Runtime};
+///
+/// let mut runtime = Runtime::new(Options::new(|line: Line<'_>| println!("{line}")))?;
+/// let mut script = runtime.spawn("bot", "while true do task.wait(1) end", ())?;
+/// assert!(script.is_alive());
+/// // The file has changed.
+/// script.kill()?;
+/// script = runtime.spawn("bot", "task.wait(0.01) print('new')", ())?;
+/// runtime.run_until(&script)?;
+/// assert!(!script.is_alive() && !script.has_raised());
+/// # Ok::<(), moonwire::luau::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Script {
+    // It goes last: a value of a VM that is gone cannot be dropped.
+    record: Table,
+    scripts: Scripts,
+    host: Arc<Host>,
+    name: Arc<str>,
+    lua: Lua,
+}
+
+impl Script {
+    pub(super) fn new(
+        lua: &Lua,
+        host: &Arc<Host>,
+        scripts: &Scripts,
+        name: &str,
+        options: ScriptOptions,
+    ) -> mlua::Result<Script> {
+        let policy = options.policy.map(|policy| lua.create_any_userdata(ScriptPolicy(policy)));
+        let policy = policy.transpose()?;
+        // Numbers are doubles here.
+        let most = options.connections.map_or(f64::INFINITY, |most| most as f64);
+        Ok(Script {
+            record: scripts.new.call((name, most, policy))?,
+            scripts: scripts.clone(),
+            host: Arc::clone(host),
+            name: name.into(),
+            lua: lua.clone(),
+        })
+    }
+
+    /// What stands for it on the Luau side.
+    pub(super) fn record(&self) -> &Table {
+        &self.record
+    }
+
+    /// Its name, as it was given.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it can still run: a thread of its waits for a time, a step, an event or a connection to
+    /// open, or a handler that it has connected may be called. Never again once it was killed.
+    ///
+    /// Usually that is one look; after the last thing that was found has gone, a search through what all
+    /// scripts wait for.
+    pub fn is_alive(&self) -> bool {
+        // Only memory can be short, and then nothing was found out.
+        self.scripts.is_alive.call(&self.record).unwrap_or(true)
+    }
+
+    /// Whether it has raised at its top level.
+    pub fn has_raised(&self) -> bool {
+        self.record.raw_get("raised").unwrap_or(false)
+    }
+
+    /// Whether [`Script::kill`] has ended it.
+    pub fn was_killed(&self) -> bool {
+        self.record.raw_get("killed").unwrap_or(false)
+    }
+
+    /// Ends all that it has started: its threads are closed, its timers and deferred calls are gone, its
+    /// handlers are not called again, and its connections are closed with 1001, behind what it has sent.
+    /// Another script that listens to one of these is told by `OnClose` or `Closed`.
+    ///
+    /// Tables, functions and globals that others refer to stay. A thread of its that runs at this moment
+    /// (the script has called a function of the embedder's that kills it) goes on up to its next pause.
+    /// It interrupts nothing: what computes without a pause is stopped by
+    /// [`Options::time_limit`](super::Options::time_limit). A second time does nothing.
+    pub fn kill(&self) -> Result<(), Error> {
+        self.scripts.kill.call::<()>(&self.record)?;
+        self.host.link.flush();
+        Ok(())
+    }
+
+    /// Compiles its text with a table of globals of its own, of which `own` are ours and what it has
+    /// not comes from the shared one. The error is that of its syntax.
+    ///
+    /// Luau looks up what a text reads of globals when it loads it, in the table of the thread that
+    /// loads. So that has to be the same table: only a thread can be given one.
+    pub(super) fn load_apart(
+        &self,
+        text: &[u8],
+        own: &[&'static str],
+    ) -> mlua::Result<Result<Function, String>> {
+        let (make, name, own) = (self.scripts.own.clone(), format!("@{}", self.name), own.to_vec());
+        let load = move |lua: &Lua, text: LuaString| {
+            let env = lua.globals();
+            let made: Table = make.call(&env)?;
+            for name in &own {
+                env.raw_set(*name, made.raw_get::<Value>(*name)?)?;
+            }
+            // The one that it has leads to the shared table, which is not for it to change.
+            let shared = env.metatable().map_or(Ok(Value::Nil), |its| its.raw_get("__index"))?;
+            let metatable = lua.create_table()?;
+            metatable.raw_set("__index", shared)?;
+            metatable.raw_set("__metatable", "The metatable is locked")?;
+            metatable.set_readonly(true);
+            env.set_metatable(Some(metatable))?;
+            let loaded = host::load(lua, &text.as_bytes(), &name, Some(env));
+            Ok(loaded.map_or_else(|problem| (None, Some(problem)), |f| (Some(f), None)))
+        };
+        let thread = self.lua.create_thread(self.lua.create_function(load)?)?;
+        thread.sandbox()?;
+        let (function, problem): (Option<Function>, Option<String>) =
+            thread.resume(self.lua.create_string(text)?)?;
+        Ok(function.ok_or(problem.unwrap_or_default()))
+    }
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Script").field("name", &self.name).finish_non_exhaustive()
+    }
+}
