@@ -22,7 +22,7 @@ fn wait(reactor: &Reactor, most: Instant) {
         .collect();
     let until = reactor.deadline().map_or(most, |at| at.min(most));
     let left = until.saturating_duration_since(Instant::now());
-    let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+    let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos() as _ };
     poll(&mut fds, Some(&left)).unwrap();
 }
 
