@@ -169,9 +169,10 @@ struct Tree<'a> {
 impl Tree<'_> {
     fn new<'a>(modules: &'a dyn Modules, base: &str) -> Tree<'a> {
         let base = slashed(base);
-        let rooted = base.starts_with('/');
-        let names = base.split('/').filter(|name| !matches!(*name, "" | "."));
-        Tree { modules, base: names.map(str::to_owned).collect(), rooted }
+        let (root, rest) = root(&base);
+        let names = rest.split('/').filter(|name| !matches!(*name, "" | "."));
+        let rooted = root.is_none() && rest.starts_with('/');
+        Tree { modules, base: root.into_iter().chain(names).map(str::to_owned).collect(), rooted }
     }
 
     fn path(&self, place: &[String]) -> String {
@@ -188,14 +189,26 @@ impl Tree<'_> {
         }
     }
 
+    /// Where a path leads that is seen from a place, unless it is absolute.
+    fn from(&self, place: &[String], path: &str) -> Result<Place, String> {
+        let (root, rest) = root(path);
+        let from = match root {
+            Some(root) => vec![root.to_owned()],
+            // On Windows it is of the drive that the base is on.
+            None if rest.starts_with('/') => self.base[..roots(&self.base)].to_vec(),
+            None => place.to_vec(),
+        };
+        self.walk(from, rest)
+    }
+
     fn walk(&self, mut from: Place, path: &str) -> Result<Place, String> {
         for name in path.split('/') {
             match name {
                 "" | "." => {}
-                ".." if from.pop().is_none() => {
+                ".." if from.len() <= roots(&from) => {
                     return Err("the path leads out of the folders there are".to_owned());
                 }
-                ".." => {}
+                ".." => drop(from.pop()),
                 name => from.push(name.to_owned()),
             }
         }
@@ -207,8 +220,7 @@ impl Tree<'_> {
         // A text that has no name of a file is in the base.
         let name = chunk.strip_prefix('@').unwrap_or("text");
         let name = if cfg!(windows) { slashed(name) } else { name.to_owned() };
-        let from = if is_absolute(&name) { Place::new() } else { self.base.clone() };
-        self.walk(from, &name)
+        self.from(&self.base, &name)
     }
 
     fn resolve(&self, chunk: &str, path: &str) -> Result<Place, String> {
@@ -244,8 +256,7 @@ impl Tree<'_> {
             };
             let path = slashed(&path);
             let Some(next) = path.strip_prefix('@') else {
-                let from = if is_absolute(&path) { Place::new() } else { folder.to_vec() };
-                return self.walk(from, &path);
+                return self.from(folder, &path);
             };
             under_way.push(alias.to_owned());
             let (next, rest) = next.split_once('/').unwrap_or((next, ""));
@@ -289,8 +300,21 @@ fn slashed(path: &str) -> String {
     path.replace('\\', "/")
 }
 
-fn is_absolute(path: &str) -> bool {
-    path.starts_with('/') || (cfg!(windows) && path.as_bytes().get(1) == Some(&b':'))
+/// The drive or the server that a path of Windows starts with, if it does, and what follows.
+fn root(path: &str) -> (Option<&str>, &str) {
+    let end = match path.strip_prefix("//") {
+        _ if !cfg!(windows) => 0,
+        Some(rest) => rest.find('/').map_or(path.len(), |end| end + 2),
+        None if path.as_bytes().get(1) == Some(&b':') => 2,
+        None => 0,
+    };
+    let (root, rest) = path.split_at(end);
+    ((end > 0).then_some(root), rest)
+}
+
+/// How many names of a place no `..` leads out of.
+fn roots(place: &[String]) -> usize {
+    usize::from(place.first().is_some_and(|first| root(first).0.is_some()))
 }
 
 #[cfg(test)]
@@ -302,7 +326,8 @@ mod tests {
 
     impl Modules for Files {
         fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
-            let names = path.strip_prefix('/').unwrap_or(path).split('/');
+            let names = root(path).1;
+            let names = names.strip_prefix('/').unwrap_or(names).split('/');
             assert!(names.clone().all(|name| !matches!(name, "" | "." | "..")), "{path}");
             if path.contains("broken") {
                 return Err(io::ErrorKind::PermissionDenied.into());
@@ -344,6 +369,36 @@ mod tests {
         "sub/.luaurc={\"aliases\":{\"in\":\"@sub/in\",\"up\":\"../\",\"sub\":\"./in\",\"r\":\"@s\",\"s\":\"@R/x\",\"no\":\"@none\",\"out\":\"../..\"}}",
         "bad/.luaurc={\n1}",
     ];
+
+    /// Drives and servers, which no `..` leaves, and both kinds of slashes.
+    #[cfg(windows)]
+    #[test]
+    fn a_path_of_windows_means_a_file() {
+        let files: &[&str] = &[
+            "C:/w/a.luau",
+            "C:/b.luau",
+            "D:/b.luau",
+            "//host/share/a.luau",
+            "C:/w/.luaurc={\"aliases\":{\"d\":\"D:\\\\\",\"net\":\"//host/share\",\"top\":\"/\"}}",
+        ];
+        for (base, chunk, path, want) in [
+            ("C:\\w", "@main.luau", "./a", Some("C:/w/a.luau")),
+            ("C:\\w", "@C:\\w\\main.luau", "..\\b", Some("C:/b.luau")),
+            ("C:\\w", "@sub\\main.luau", "../a", Some("C:/w/a.luau")),
+            ("C:\\w", "@D:/main.luau", "./b", Some("D:/b.luau")),
+            ("C:\\w", "@\\main.luau", "./b", Some("C:/b.luau")),
+            ("C:\\w", "@\\\\host\\share\\main.luau", "./a", Some("//host/share/a.luau")),
+            ("\\\\host\\share", "@main.luau", "./a", Some("//host/share/a.luau")),
+            ("C:\\w", "@main.luau", "@d/b", Some("D:/b.luau")),
+            ("C:\\w", "@main.luau", "@net/a", Some("//host/share/a.luau")),
+            ("C:\\w", "@main.luau", "@top/b", Some("C:/b.luau")),
+            ("C:\\w", "@main.luau", "../../b", None),
+        ] {
+            let found = find(&Files(files, base), chunk, path);
+            let key = found.as_ref().map(|found| &*found.key);
+            assert_eq!(key.ok(), want, "{base} {chunk} {path}: {:?}", key.err());
+        }
+    }
 
     #[test]
     fn a_path_means_a_file_as_luau_has_it() {
