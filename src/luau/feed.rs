@@ -170,7 +170,7 @@ impl Feed {
     }
 }
 
-/// An answer that is refused, as `Answer` of `connections.luau`.
+/// An answer that is refused, as `Answer` of `types.d.luau`.
 fn answer(lua: &Lua, response: &Response) -> mlua::Result<Table> {
     let (headers, body) = (response.headers.as_bytes(), &response.body);
     let answer = lua.create_table()?;

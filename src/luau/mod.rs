@@ -20,6 +20,7 @@
 //! require.luau            require
 //! inspect.luau            debug, getfenv, setfenv
 //! globals.luau            print, warn, loadstring, …
+//! types.d.luau            the types that they share, for the checker alone (tests/types)
 //! ```
 
 mod collector;

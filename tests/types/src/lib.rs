@@ -1,8 +1,10 @@
 //! What `moonwire types` prints, as Luau's own checker takes it: strict, by the old solver and by the
-//! new one. That it says the same as the runtime is checked in `tests/luau/types.rs`.
+//! new one. That it says the same as the runtime is checked in `tests/luau/types.rs`. And the part of
+//! the crate that is written in Luau (`prelude.rs` here).
 
 #![cfg(test)]
 
+mod prelude;
 mod solver;
 
 use std::path::{Path, PathBuf};
@@ -18,7 +20,12 @@ fn root() -> PathBuf {
 
 /// The errors of a script, each with its line.
 fn errors(solver: Solver, script: &str) -> Vec<String> {
-    let mut checker = solver.checker(TYPES).unwrap();
+    errors_under(solver, TYPES, script)
+}
+
+/// The same with other definitions than what `moonwire types` prints.
+fn errors_under(solver: Solver, definitions: &str, script: &str) -> Vec<String> {
+    let mut checker = solver.checker(definitions).unwrap();
     let result = checker.check(script).unwrap();
     assert!(!result.timed_out && !result.cancelled, "{solver:?}: {script}");
     let errors = result.errors();
