@@ -30,33 +30,44 @@ def ticks(pid):
 
 
 def server():
-    """The descriptors of Wine's servers."""
+    """The descriptors of the Wine server of this kit's programs."""
+    kit = os.path.dirname(os.path.dirname(os.path.realpath(wine)))
+    prefix = os.environ.get("WINEPREFIX", os.path.join(kit, "prefix"))
     count = 0
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/comm") as file:
-                if file.read().startswith("wineserver"):
-                    count += len(os.listdir(f"/proc/{pid}/fd"))
+                is_server = file.read().startswith("wineserver")
+            with open(f"/proc/{pid}/environ") as file:
+                is_server = is_server and f"WINEPREFIX={prefix}" in file.read().split("\0")
+            if is_server:
+                count += len(os.listdir(f"/proc/{pid}/fd"))
         except OSError:
             pass
+    assert count > 0, f"there is no wineserver for {prefix}"
     return count
 
 
 process = start("idle.luau")
-ready(process)
-before = ticks(process.pid)
-time.sleep(3)
-took = ticks(process.pid) - before
-process.kill()
-process.wait()
+try:
+    ready(process)
+    before = ticks(process.pid)
+    time.sleep(3)
+    took = ticks(process.pid) - before
+finally:
+    process.kill()
+    process.wait()
 print(f"idle: {took} ticks in 3 s")
 assert took <= 1, "it computes while it waits"
 
 process = start("connections.luau")
-ready(process)
-before = server()
-ready(process)
-after = server()
-assert process.wait() == 0
+try:
+    ready(process)
+    before = server()
+    ready(process)
+    after = server()
+    assert process.wait() == 0
+finally:
+    process.kill()
 print(f"connections: {before} descriptors after 200, {after} after 2,000")
 assert 0 < after <= before + 10, "handles are left behind"

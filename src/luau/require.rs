@@ -164,15 +164,27 @@ struct Tree<'a> {
     base: Place,
     /// Whether paths start with a `/`.
     rooted: bool,
+    /// Whether they are those of Windows, as the base is one.
+    drives: bool,
 }
 
 impl Tree<'_> {
     fn new<'a>(modules: &'a dyn Modules, base: &str) -> Tree<'a> {
         let base = slashed(base);
-        let (root, rest) = root(&base);
+        let (root, rest) = split_root(&base);
         let names = rest.split('/').filter(|name| !matches!(*name, "" | "."));
-        let rooted = root.is_none() && rest.starts_with('/');
-        Tree { modules, base: root.into_iter().chain(names).map(str::to_owned).collect(), rooted }
+        let (drives, rooted) = (root.is_some(), root.is_none() && rest.starts_with('/'));
+        let base = root.into_iter().chain(names).map(str::to_owned).collect();
+        Tree { modules, base, rooted, drives }
+    }
+
+    fn root<'a>(&self, path: &'a str) -> (Option<&'a str>, &'a str) {
+        if self.drives { split_root(path) } else { (None, path) }
+    }
+
+    /// How many names of a place no `..` leads out of.
+    fn roots(&self, place: &[String]) -> usize {
+        usize::from(place.first().is_some_and(|first| self.root(first).0.is_some()))
     }
 
     fn path(&self, place: &[String]) -> String {
@@ -191,11 +203,11 @@ impl Tree<'_> {
 
     /// Where a path leads that is seen from a place, unless it is absolute.
     fn from(&self, place: &[String], path: &str) -> Result<Place, String> {
-        let (root, rest) = root(path);
+        let (root, rest) = self.root(path);
         let from = match root {
             Some(root) => vec![root.to_owned()],
-            // On Windows it is of the drive that the base is on.
-            None if rest.starts_with('/') => self.base[..roots(&self.base)].to_vec(),
+            // Of the drive that the base is on.
+            None if rest.starts_with('/') => self.base[..self.roots(&self.base)].to_vec(),
             None => place.to_vec(),
         };
         self.walk(from, rest)
@@ -205,7 +217,7 @@ impl Tree<'_> {
         for name in path.split('/') {
             match name {
                 "" | "." => {}
-                ".." if from.len() <= roots(&from) => {
+                ".." if from.len() <= self.roots(&from) => {
                     return Err("the path leads out of the folders there are".to_owned());
                 }
                 ".." => drop(from.pop()),
@@ -219,7 +231,7 @@ impl Tree<'_> {
     fn chunk(&self, chunk: &str) -> Result<Place, String> {
         // A text that has no name of a file is in the base.
         let name = chunk.strip_prefix('@').unwrap_or("text");
-        let name = if cfg!(windows) { slashed(name) } else { name.to_owned() };
+        let name = if self.drives { slashed(name) } else { name.to_owned() };
         self.from(&self.base, &name)
     }
 
@@ -249,7 +261,7 @@ impl Tree<'_> {
         alias: &str,
         under_way: &mut Vec<String>,
     ) -> Result<Place, String> {
-        for depth in (0..=folder.len()).rev() {
+        for depth in (self.roots(folder)..=folder.len()).rev() {
             let folder = &folder[..depth];
             let Some(path) = self.aliases(folder)?.remove(alias) else {
                 continue;
@@ -300,21 +312,15 @@ fn slashed(path: &str) -> String {
     path.replace('\\', "/")
 }
 
-/// The drive or the server that a path of Windows starts with, if it does, and what follows.
-fn root(path: &str) -> (Option<&str>, &str) {
-    let end = match path.strip_prefix("//") {
-        _ if !cfg!(windows) => 0,
-        Some(rest) => rest.find('/').map_or(path.len(), |end| end + 2),
-        None if path.as_bytes().get(1) == Some(&b':') => 2,
-        None => 0,
+/// The drive, or the share of a server, that a path of Windows starts with, if it does, and what follows.
+fn split_root(path: &str) -> (Option<&str>, &str) {
+    let end = match (path.strip_prefix("//"), path.as_bytes()) {
+        (Some(rest), _) => rest.match_indices('/').nth(1).map_or(path.len(), |(end, _)| end + 2),
+        (None, [letter, b':', ..]) if letter.is_ascii_alphabetic() => 2,
+        _ => 0,
     };
     let (root, rest) = path.split_at(end);
     ((end > 0).then_some(root), rest)
-}
-
-/// How many names of a place no `..` leads out of.
-fn roots(place: &[String]) -> usize {
-    usize::from(place.first().is_some_and(|first| root(first).0.is_some()))
 }
 
 #[cfg(test)]
@@ -326,7 +332,7 @@ mod tests {
 
     impl Modules for Files {
         fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
-            let names = root(path).1;
+            let names = split_root(path).1;
             let names = names.strip_prefix('/').unwrap_or(names).split('/');
             assert!(names.clone().all(|name| !matches!(name, "" | "." | "..")), "{path}");
             if path.contains("broken") {
@@ -371,7 +377,6 @@ mod tests {
     ];
 
     /// Drives and servers, which no `..` leaves, and both kinds of slashes.
-    #[cfg(windows)]
     #[test]
     fn a_path_of_windows_means_a_file() {
         let files: &[&str] = &[
@@ -379,6 +384,7 @@ mod tests {
             "C:/b.luau",
             "D:/b.luau",
             "//host/share/a.luau",
+            ".luaurc={\"aliases\":{\"d\":\"C:/\",\"top\":\"C:/\"}}",
             "C:/w/.luaurc={\"aliases\":{\"d\":\"D:\\\\\",\"net\":\"//host/share\",\"top\":\"/\"}}",
         ];
         for (base, chunk, path, want) in [
@@ -393,6 +399,10 @@ mod tests {
             ("C:\\w", "@main.luau", "@net/a", Some("//host/share/a.luau")),
             ("C:\\w", "@main.luau", "@top/b", Some("C:/b.luau")),
             ("C:\\w", "@main.luau", "../../b", None),
+            ("\\\\host\\share", "@main.luau", "../share/a", None),
+            // Those of a working directory are not those of another drive.
+            ("C:\\w", "@D:/main.luau", "@d/b", None),
+            ("\\\\host\\share", "@main.luau", "@top/b", None),
         ] {
             let found = find(&Files(files, base), chunk, path);
             let key = found.as_ref().map(|found| &*found.key);

@@ -21,6 +21,7 @@ use self::keys::Keys;
 use super::ask::{Ask, Config};
 use super::event::ConnId;
 use super::sys::{BorrowedFd, Interest, Os, OwnedFd, Poller, Ready, Sys};
+use super::time::earlier;
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::proto::ws::message::Message;
@@ -320,7 +321,8 @@ impl<S: Sys> Reactor<S> {
         if self.has_work() {
             return Some(self.core.now);
         }
-        self.timers.first().map(|(at, _)| *at)
+        let timer = self.timers.first().map(|(at, _)| *at);
+        earlier(timer, self.core.sys.poller().look_again(self.core.now))
     }
 
     /// One round: writes what waits, waits for sockets until `until` or the next timer, reads,

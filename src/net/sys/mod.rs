@@ -114,6 +114,11 @@ pub trait Poller: Send + Sync {
         deadline: Option<Instant>,
         ready: &mut Vec<Ready>,
     ) -> io::Result<()>;
+    /// When a loop that waits by itself, and not by [`Poller::wait`], has to look again though nothing was
+    /// told it: `None`, unless the system cannot tell something.
+    fn look_again(&self, _now: Instant) -> Option<Instant> {
+        None
+    }
     /// Ends a wait, or the next one if none is under way.
     fn wake(&self);
 }

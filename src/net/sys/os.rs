@@ -49,12 +49,15 @@ impl Os {
         Os { poller, resolver: Resolver::new(limits, move || waker.wake()) }
     }
 
-    /// What a read that took `read` bytes of `room` says. An error that poll has told and that no call
-    /// gives is a reset, which Wine does not tell from an end.
+    /// What a read that took `read` bytes of `room` says.
     fn unless_reset(&self, socket: &Socket, read: usize, room: usize) -> io::Result<usize> {
         match &*self.poller {
-            OsPoller::Poll(set) if read == 0 && room > 0 && set.has_failed(&socket.0) => {
-                Err(io::ErrorKind::ConnectionReset.into())
+            OsPoller::Poll(set) if system::HIDES_RESETS && read == 0 && room > 0 => {
+                if set.has_failed(&socket.0) {
+                    Err(io::ErrorKind::ConnectionReset.into())
+                } else {
+                    Ok(0)
+                }
             }
             _ => Ok(read),
         }
@@ -234,6 +237,13 @@ impl Poller for OsPoller {
         match waited {
             Err(Errno::INTR) => Ok(()),
             other => Ok(other?),
+        }
+    }
+
+    fn look_again(&self, now: Instant) -> Option<Instant> {
+        match self {
+            OsPoller::Poll(set) if system::HANGS_UP_BY_HALF => set.look_again(now),
+            _ => None,
         }
     }
 

@@ -73,8 +73,17 @@ impl PollSet {
     pub(super) fn interests(&self) -> Vec<(Arc<OwnedFd>, Interest)> {
         let waker = (Arc::clone(self.waker.fd()), Interest { read: true, write: false });
         let state = self.lock();
-        let sockets = state.entries.iter().map(|entry| (Arc::clone(&entry.fd), entry.interest));
+        let asked = state.entries.iter().filter(|entry| !state.is_unasked(entry));
+        let sockets = asked.map(|entry| (Arc::clone(&entry.fd), entry.interest));
         std::iter::once(waker).chain(sockets).collect()
+    }
+
+    /// When such a loop looks again whether there is room, where it is not told.
+    pub(super) fn look_again(&self, now: Instant) -> Option<Instant> {
+        let state = self.lock();
+        let waits = |entry: &Entry| entry.interest.write && state.is_unasked(entry);
+        let waits = !state.hung_up.is_empty() && state.entries.iter().any(waits);
+        waits.then(|| now + AGAIN)
     }
 
     pub(super) fn watch(&self, socket: &Arc<OwnedFd>, token: u64, interest: Interest) {
@@ -135,7 +144,7 @@ impl PollSet {
         let mut unasked = Vec::new();
         for (place, entry) in entries.iter().enumerate() {
             let Entry { fd, token, interest } = entry;
-            if !interest.read && state.hung_up.contains(&fd.as_raw_fd()) {
+            if state.is_unasked(entry) {
                 unasked.extend(interest.write.then_some(*token));
                 continue;
             }
@@ -164,7 +173,7 @@ impl PollSet {
             for (fd, &place) in told.take(left) {
                 let (got, entry) = (fd.revents(), &entries[place]);
                 ready.extend(entry.ready(got));
-                if got.intersects(PollFlags::ERR) {
+                if got.intersects(PollFlags::ERR) && system::HIDES_RESETS {
                     failed.push(entry.fd.as_raw_fd());
                 } else if got.intersects(PollFlags::HUP) && system::HANGS_UP_BY_HALF {
                     hung_up.push(entry.fd.as_raw_fd());
@@ -173,20 +182,29 @@ impl PollSet {
             ready.extend(unasked.iter().map(|&token| Ready { token, read: false, write: true }));
         }
         let spare = listed.emptied();
-        drop(entries);
         let mut state = self.lock();
         state.waits -= 1;
         state.spare = spare;
-        // A descriptor that was forgotten meanwhile may be another's by now.
+        // Not of one that was forgotten meanwhile. (Its number is not another's yet: `entries` keep it.)
         let State { hung_up: all_hung_up, failed: all_failed, places, .. } = &mut *state;
         all_hung_up.extend(hung_up.into_iter().filter(|fd| places.contains_key(fd)));
         all_failed.extend(failed.into_iter().filter(|fd| places.contains_key(fd)));
         drop(state);
+        drop(entries);
         polled.map(drop)
     }
 
     pub(super) fn wake(&self) {
         self.waker.wake();
+    }
+}
+
+impl State {
+    /// Whether the system would tell a hang-up of it that nobody wants to hear, and nothing else.
+    fn is_unasked(&self, entry: &Entry) -> bool {
+        !self.hung_up.is_empty()
+            && !entry.interest.read
+            && self.hung_up.contains(&entry.fd.as_raw_fd())
     }
 }
 

@@ -7,9 +7,13 @@ use rustix::fd::OwnedFd;
 use rustix::io::read;
 use rustix::net::{self, AddressFamily, SendFlags, SocketType, ipproto};
 
-/// Whether poll tells a hang-up as soon as the peer has ended its half. Linux tells it when both halves
-/// have ended; macOS and FreeBSD do so to those only who wait to read.
+/// Whether poll tells a hang-up as soon as the peer has ended its half, to whoever waits. Linux and
+/// FreeBSD tell it when both halves have ended, macOS to those only who wait to read.
 pub(super) const HANGS_UP_BY_HALF: bool = false;
+
+/// Whether a read may give an end where poll has told an error: then it was a reset. Elsewhere a read
+/// gives the reset itself, and an end that came before it is one.
+pub(super) const HIDES_RESETS: bool = false;
 
 /// macOS has no flag for it; [`prepare`] sets the option there.
 #[cfg(not(target_vendor = "apple"))]

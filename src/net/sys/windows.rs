@@ -7,8 +7,12 @@ use rustix::fd::OwnedFd;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-/// Whether poll tells a hang-up as soon as the peer has ended its half.
+/// Whether poll tells a hang-up as soon as the peer has ended its half, to whoever waits.
 pub(super) const HANGS_UP_BY_HALF: bool = true;
+
+/// Whether a read may give an end where poll has told an error: then it was a reset. So it is under
+/// Wine; Windows says that a read gives the reset itself.
+pub(super) const HIDES_RESETS: bool = true;
 
 /// There are no signals.
 pub(super) const NO_SIGNAL: SendFlags = SendFlags::empty();
