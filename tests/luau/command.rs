@@ -677,6 +677,12 @@ fn several_scripts_run_beside_each_other_and_can_be_told_apart() {
     let out: Vec<String> = ended.out.iter().map(|line| said(line)).collect();
     assert_eq!(out, ["A: true ask", "B: true other", "B: other", "A: ask"]);
     assert_eq!(said(&ended.err), "A: warning: w\n");
+    // Nor can one speak for another.
+    let forges = Script::new("also_forges", r"print('a\nb: c') error('x\ny')");
+    let ended = forges.run(&["--prefix"], &[]);
+    assert_eq!(ended.out.len(), 2);
+    let lines = ended.out.iter().map(String::as_str).chain(ended.err.lines());
+    assert!(lines.clone().all(|line| line.starts_with(&*forges.path())), "{ended:?}");
     // Without the option nothing stands before them.
     let ended = ask.run(&["--also", second], &["word"]);
     assert_eq!(ended.out, ["true ask", "true other", "other", "ask"]);
