@@ -682,7 +682,7 @@ fn several_scripts_run_beside_each_other_and_can_be_told_apart() {
     let ended = forges.run(&["--prefix"], &[]);
     assert_eq!(ended.out.len(), 2);
     let lines = ended.out.iter().map(String::as_str).chain(ended.err.lines());
-    assert!(lines.clone().all(|line| line.starts_with(&*forges.path())), "{ended:?}");
+    assert!(lines.clone().all(|line| line.starts_with(forges.path())), "{ended:?}");
     // Without the option nothing stands before them.
     let ended = ask.run(&["--also", second], &["word"]);
     assert_eq!(ended.out, ["true ask", "true other", "other", "ask"]);

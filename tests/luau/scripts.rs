@@ -676,7 +676,7 @@ both! {
             end)
             ws:Send("go")
         "#;
-        *slot.borrow_mut() = Some(start(&mut rt, "b", text, &server.url()));
+        *slot.borrow_mut() = Some(start(&mut rt, "b", text, server.url()));
         rt.run();
         assert_eq!(rt.said.take(), ["go true false"]);
         slot.borrow_mut().take();

@@ -1,11 +1,10 @@
 //! Requests with much to say, and servers that answer before they have heard it.
 
-use std::net::Shutdown;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use moonwire::proto::http::HttpError;
-use moonwire::{Closed, Config, Conn, ErrorKind, Event, Os, Reactor, Stage};
+use moonwire::{Closed, Config, Conn, ErrorKind, Event, Reactor, Stage};
 
 use crate::common::*;
 use crate::web::*;
@@ -42,14 +41,16 @@ fn a_large_body_arrives_as_it_is() {
 fn an_end_that_came_before_a_reset_is_an_end() {
     let ways = [
         |config| Reactor::new(config).unwrap(),
-        |config: Config| Reactor::with_sys(Os::with_poll(&config.limits).unwrap(), config).unwrap(),
+        |config: Config| {
+            Reactor::with_sys(moonwire::Os::with_poll(&config.limits).unwrap(), config).unwrap()
+        },
     ];
     for way in 0..=ways.len() {
         let server = serve(|mut p| {
             let head = p.request();
             assert!(length(head) == 100_000);
             p.write(b"HTTP/1.1 200 OK\r\n\r\nhello");
-            p.tcp.shutdown(Shutdown::Write).unwrap();
+            p.tcp.shutdown(std::net::Shutdown::Write).unwrap();
         });
         let options = ask("POST", &server.url()).body(vec![7; 100_000]).unwrap();
         let Some(make) = ways.get(way) else {
