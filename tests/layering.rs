@@ -94,7 +94,7 @@ const RULES: &[Rule] = &[
     Rule {
         of: &[""],
         but: &["net/sys"],
-        words: &["rustix"],
+        words: &["rustix", "socket2", "getrandom"],
         fine: &[],
         why: "net/sys holds every system call",
     },

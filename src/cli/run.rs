@@ -171,7 +171,11 @@ fn policy(args: &RunArgs, echo: Option<SocketAddr>) -> Policy {
 /// What scripts print goes to standard output, everything else to standard error.
 fn show(line: Line<'_>, prefix: bool, stopper: Option<&Stopper>) {
     let script = line.script.filter(|_| prefix);
-    let text = script.map_or_else(|| line.to_string(), |script| format!("{script}: {line}"));
+    let mut text = line.to_string();
+    if let Some(script) = script {
+        // Before each line of it: one script cannot speak for another.
+        text = format!("{script}: {}", text.replace('\n', &format!("\n{script}: ")));
+    }
     let LineKind::Print = line.kind else { return complain(&text) };
     let Err(e) = writeln!(std::io::stdout().lock(), "{text}") else { return };
     // What cannot be written ends the run, as it ends other commands: the rest would be lost, too.

@@ -4,32 +4,53 @@
 use std::io;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-
 use super::tell::complain;
 use crate::luau::Stopper;
 
 /// How long open connections have for their closing handshake when the run is ended.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Listens for signals from now on.
+/// Listens for SIGINT (Ctrl-C) and SIGTERM from now on.
+#[cfg(unix)]
 pub(super) fn listen(stopper: Stopper) -> io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::iterator::Signals;
+
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let thread = std::thread::Builder::new().name("moonwire-signals".into());
     thread.spawn(move || {
-        let mut closing = false;
+        let mut ending = Ending { stopper, begun: false };
         for signal in &mut signals {
             // 130 and 143, as shells count.
-            let status = 128 + signal;
-            // The second one, or no thread to be had: at once.
-            if closing || end(stopper.clone(), status).is_err() {
-                std::process::exit(status);
-            }
-            closing = true;
+            ending.signal(128 + signal);
         }
     })?;
     Ok(())
+}
+
+/// Listens for Ctrl-C and Ctrl-Break from now on. Which of them it was is not told. When the window
+/// is closed, this is called as well, but Windows ends the process as soon as the handler of `ctrlc`
+/// returns, which is at once: there is no time for a closing handshake.
+#[cfg(windows)]
+pub(super) fn listen(stopper: Stopper) -> io::Result<()> {
+    let mut ending = Ending { stopper, begun: false };
+    // As on other systems.
+    ctrlc::set_handler(move || ending.signal(130)).map_err(io::Error::other)
+}
+
+struct Ending {
+    stopper: Stopper,
+    begun: bool,
+}
+
+impl Ending {
+    /// The first one ends the run with `status`; the second one, or if no thread is to be had, at once.
+    fn signal(&mut self, status: i32) {
+        if self.begun || end(self.stopper.clone(), status).is_err() {
+            std::process::exit(status);
+        }
+        self.begun = true;
+    }
 }
 
 /// Closes everything on a thread of its own, then exits.

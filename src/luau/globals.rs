@@ -30,6 +30,11 @@ pub(super) fn set(env: &Table, name: &str, value: &Value) -> mlua::Result<()> {
     }
 }
 
+/// Whether a sandbox stands before the table.
+pub(super) fn is_sandboxed(env: &Table) -> mlua::Result<bool> {
+    Ok(below(env)?.is_some())
+}
+
 /// What a sandbox has frozen and put below the table that scripts write to, whose metatable leads there.
 fn below(env: &Table) -> mlua::Result<Option<Table>> {
     let below = env.metatable().map(|metatable| metatable.raw_get("__index")).transpose()?;

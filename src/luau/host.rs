@@ -1,9 +1,9 @@
 //! The natives: what the Luau side asks of Rust. None of them returns an error to Luau; what can
 //! go wrong is a value, and the prelude raises it with the script's position.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mlua::chunk::ChunkMode;
@@ -12,7 +12,7 @@ use mlua::{BString, Function, Lua, LuaString, Table, UserDataRef, Value};
 use super::globals;
 use super::link::Link;
 use super::modules::Modules;
-use super::options::{Line, Options as Setup, Output};
+use super::options::{Line, LineKind, Options as Setup, Output};
 use super::source::code;
 use super::watch::Watch;
 use crate::limits::Limits;
@@ -26,6 +26,8 @@ pub(super) struct Host {
     pub(super) link: Link,
     epoch: Instant,
     output: Mutex<Box<dyn Output>>,
+    /// Lines that its output has led to.
+    unsaid: Mutex<VecDeque<Unsaid>>,
     /// Connections of which a userdata was collected. The collector may run whenever a value is
     /// made, so that is all a `Drop` may do.
     dropped: Arc<Dropped>,
@@ -43,6 +45,32 @@ pub(super) struct Host {
     pub(super) modules: Mutex<Box<dyn Modules>>,
 }
 
+/// A line that is to be told.
+struct Unsaid {
+    kind: LineKind,
+    script: Option<String>,
+    text: String,
+    traceback: String,
+}
+
+impl From<Line<'_>> for Unsaid {
+    fn from(line: Line<'_>) -> Unsaid {
+        Unsaid {
+            kind: line.kind,
+            script: line.script.map(str::to_owned),
+            text: line.text.to_owned(),
+            traceback: line.traceback.to_owned(),
+        }
+    }
+}
+
+impl Unsaid {
+    fn line(&self) -> Line<'_> {
+        let Unsaid { kind, script, text, traceback } = self;
+        Line { kind: *kind, script: script.as_deref(), text, traceback }
+    }
+}
+
 /// Nothing that can panic runs under these locks but the embedder's output and source of secrets;
 /// after that, the value is as good as before.
 pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -55,6 +83,7 @@ impl Host {
             link,
             epoch: Instant::now(),
             output: Mutex::new(setup.output),
+            unsaid: Mutex::default(),
             dropped: Arc::default(),
             buffers: Mutex::default(),
             raised: Mutex::new(false),
@@ -68,9 +97,34 @@ impl Host {
         }
     }
 
+    /// Tells the embedder a line. What its output does may make another line: that comes behind it.
     pub(super) fn say(&self, line: Line<'_>) {
         let _embedder = self.watch.leave();
-        lock(&self.output).line(line);
+        let mut first = Some(line);
+        loop {
+            let mut output = match self.output.try_lock() {
+                Ok(output) => output,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => {
+                    // Whoever tells a line now finds it, or does so in the next round here.
+                    let Some(line) = first.take() else { return };
+                    lock(&self.unsaid).push_back(line.into());
+                    continue;
+                }
+            };
+            if let Some(line) = first.take() {
+                output.line(line);
+            }
+            loop {
+                let next = lock(&self.unsaid).pop_front();
+                let Some(next) = next else { break };
+                output.line(next.line());
+            }
+            drop(output);
+            if lock(&self.unsaid).is_empty() {
+                return;
+            }
+        }
     }
 
     /// What a native that may take long asks now and then; `bytes` of its own are no memory of the VM

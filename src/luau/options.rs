@@ -100,6 +100,9 @@ impl fmt::Display for Line<'_> {
 
 /// Where lines go; the library prints nothing itself. A closure `|line: Line<'_>|` is one.
 ///
+/// Where it makes another line, by [`Script::kill`](super::Script::kill) say, that comes behind the one
+/// that it was called with.
+///
 /// It is called on the thread of the VM and on no other, so it may hold an `Rc`. Only where `mlua` is
 /// built with its feature `send`, so that a VM may be moved to another thread, it has to be `Send`.
 pub trait Output: MaybeSend {
@@ -366,7 +369,9 @@ impl Options {
     ///
     /// `loadstring` and `require`, which mlua puts into every VM, are taken away from there in any
     /// case: scripts have those of this crate, or none. An embedder who has others for them sets
-    /// them afterwards.
+    /// them afterwards. Without `coroutine`, threads that a script makes by Luau's own belong to no
+    /// script: what [`ScriptOptions`] forbid would be allowed to them, so these are an error then, and
+    /// [`Script::kill`](super::Script::kill) does not end them.
     pub fn without(mut self, global: &str) -> Options {
         self.without.push(global.to_owned());
         self
@@ -402,6 +407,11 @@ impl ScriptOptions {
     pub fn connections(mut self, most: Option<usize>) -> ScriptOptions {
         self.connections = most;
         self
+    }
+
+    /// Whether it may less than others.
+    pub(super) fn forbids(&self) -> bool {
+        self.policy.is_some() || self.connections.is_some()
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Runtime {
     stopper: Stopper,
     /// With globals per script: which of ours each has in its own.
     own_globals: Option<Vec<&'static str>>,
+    /// Whether threads that scripts make by `coroutine` are known to be theirs.
+    knows_threads: bool,
     /// The table `shared`, if it is ours.
     shared: Option<Table>,
     /// When the last step was.
@@ -161,6 +163,7 @@ impl Runtime {
             lua,
             host,
             own_globals,
+            knows_threads: wanted("coroutine"),
             prelude,
             source,
             batch: Batch::default(),
@@ -207,6 +210,11 @@ impl Runtime {
         args: impl IntoLuaMulti,
         options: ScriptOptions,
     ) -> Result<Script, Error> {
+        if !self.knows_threads && options.forbids() {
+            let text = "ScriptOptions: a script can get around them without moonwire's coroutine, \
+                        which Options::without leaves out";
+            return Err(Error::Options(text.into()));
+        }
         self.thaw_shared();
         let script = Script::new(&self.lua, &self.host, &self.prelude.scripts, name, options)?;
         let function = match &self.own_globals {

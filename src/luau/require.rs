@@ -164,14 +164,27 @@ struct Tree<'a> {
     base: Place,
     /// Whether paths start with a `/`.
     rooted: bool,
+    /// Whether they are those of Windows, as the base is one.
+    drives: bool,
 }
 
 impl Tree<'_> {
     fn new<'a>(modules: &'a dyn Modules, base: &str) -> Tree<'a> {
         let base = slashed(base);
-        let rooted = base.starts_with('/');
-        let names = base.split('/').filter(|name| !matches!(*name, "" | "."));
-        Tree { modules, base: names.map(str::to_owned).collect(), rooted }
+        let (root, rest) = split_root(&base);
+        let names = rest.split('/').filter(|name| !matches!(*name, "" | "."));
+        let (drives, rooted) = (root.is_some(), root.is_none() && rest.starts_with('/'));
+        let base = root.into_iter().chain(names).map(str::to_owned).collect();
+        Tree { modules, base, rooted, drives }
+    }
+
+    fn root<'a>(&self, path: &'a str) -> (Option<&'a str>, &'a str) {
+        if self.drives { split_root(path) } else { (None, path) }
+    }
+
+    /// How many names of a place no `..` leads out of.
+    fn roots(&self, place: &[String]) -> usize {
+        usize::from(place.first().is_some_and(|first| self.root(first).0.is_some()))
     }
 
     fn path(&self, place: &[String]) -> String {
@@ -188,14 +201,26 @@ impl Tree<'_> {
         }
     }
 
+    /// Where a path leads that is seen from a place, unless it is absolute.
+    fn from(&self, place: &[String], path: &str) -> Result<Place, String> {
+        let (root, rest) = self.root(path);
+        let from = match root {
+            Some(root) => vec![root.to_owned()],
+            // Of the drive that the base is on.
+            None if rest.starts_with('/') => self.base[..self.roots(&self.base)].to_vec(),
+            None => place.to_vec(),
+        };
+        self.walk(from, rest)
+    }
+
     fn walk(&self, mut from: Place, path: &str) -> Result<Place, String> {
         for name in path.split('/') {
             match name {
                 "" | "." => {}
-                ".." if from.pop().is_none() => {
+                ".." if from.len() <= self.roots(&from) => {
                     return Err("the path leads out of the folders there are".to_owned());
                 }
-                ".." => {}
+                ".." => drop(from.pop()),
                 name => from.push(name.to_owned()),
             }
         }
@@ -206,9 +231,8 @@ impl Tree<'_> {
     fn chunk(&self, chunk: &str) -> Result<Place, String> {
         // A text that has no name of a file is in the base.
         let name = chunk.strip_prefix('@').unwrap_or("text");
-        let name = if cfg!(windows) { slashed(name) } else { name.to_owned() };
-        let from = if is_absolute(&name) { Place::new() } else { self.base.clone() };
-        self.walk(from, &name)
+        let name = if self.drives { slashed(name) } else { name.to_owned() };
+        self.from(&self.base, &name)
     }
 
     fn resolve(&self, chunk: &str, path: &str) -> Result<Place, String> {
@@ -237,15 +261,14 @@ impl Tree<'_> {
         alias: &str,
         under_way: &mut Vec<String>,
     ) -> Result<Place, String> {
-        for depth in (0..=folder.len()).rev() {
+        for depth in (self.roots(folder)..=folder.len()).rev() {
             let folder = &folder[..depth];
             let Some(path) = self.aliases(folder)?.remove(alias) else {
                 continue;
             };
             let path = slashed(&path);
             let Some(next) = path.strip_prefix('@') else {
-                let from = if is_absolute(&path) { Place::new() } else { folder.to_vec() };
-                return self.walk(from, &path);
+                return self.from(folder, &path);
             };
             under_way.push(alias.to_owned());
             let (next, rest) = next.split_once('/').unwrap_or((next, ""));
@@ -289,8 +312,15 @@ fn slashed(path: &str) -> String {
     path.replace('\\', "/")
 }
 
-fn is_absolute(path: &str) -> bool {
-    path.starts_with('/') || (cfg!(windows) && path.as_bytes().get(1) == Some(&b':'))
+/// The drive, or the share of a server, that a path of Windows starts with, if it does, and what follows.
+fn split_root(path: &str) -> (Option<&str>, &str) {
+    let end = match (path.strip_prefix("//"), path.as_bytes()) {
+        (Some(rest), _) => rest.match_indices('/').nth(1).map_or(path.len(), |(end, _)| end + 2),
+        (None, [letter, b':', ..]) if letter.is_ascii_alphabetic() => 2,
+        _ => 0,
+    };
+    let (root, rest) = path.split_at(end);
+    ((end > 0).then_some(root), rest)
 }
 
 #[cfg(test)]
@@ -302,7 +332,8 @@ mod tests {
 
     impl Modules for Files {
         fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
-            let names = path.strip_prefix('/').unwrap_or(path).split('/');
+            let names = split_root(path).1;
+            let names = names.strip_prefix('/').unwrap_or(names).split('/');
             assert!(names.clone().all(|name| !matches!(name, "" | "." | "..")), "{path}");
             if path.contains("broken") {
                 return Err(io::ErrorKind::PermissionDenied.into());
@@ -344,6 +375,40 @@ mod tests {
         "sub/.luaurc={\"aliases\":{\"in\":\"@sub/in\",\"up\":\"../\",\"sub\":\"./in\",\"r\":\"@s\",\"s\":\"@R/x\",\"no\":\"@none\",\"out\":\"../..\"}}",
         "bad/.luaurc={\n1}",
     ];
+
+    /// Drives and servers, which no `..` leaves, and both kinds of slashes.
+    #[test]
+    fn a_path_of_windows_means_a_file() {
+        let files: &[&str] = &[
+            "C:/w/a.luau",
+            "C:/b.luau",
+            "D:/b.luau",
+            "//host/share/a.luau",
+            ".luaurc={\"aliases\":{\"d\":\"C:/\",\"top\":\"C:/\"}}",
+            "C:/w/.luaurc={\"aliases\":{\"d\":\"D:\\\\\",\"net\":\"//host/share\",\"top\":\"/\"}}",
+        ];
+        for (base, chunk, path, want) in [
+            ("C:\\w", "@main.luau", "./a", Some("C:/w/a.luau")),
+            ("C:\\w", "@C:\\w\\main.luau", "..\\b", Some("C:/b.luau")),
+            ("C:\\w", "@sub\\main.luau", "../a", Some("C:/w/a.luau")),
+            ("C:\\w", "@D:/main.luau", "./b", Some("D:/b.luau")),
+            ("C:\\w", "@\\main.luau", "./b", Some("C:/b.luau")),
+            ("C:\\w", "@\\\\host\\share\\main.luau", "./a", Some("//host/share/a.luau")),
+            ("\\\\host\\share", "@main.luau", "./a", Some("//host/share/a.luau")),
+            ("C:\\w", "@main.luau", "@d/b", Some("D:/b.luau")),
+            ("C:\\w", "@main.luau", "@net/a", Some("//host/share/a.luau")),
+            ("C:\\w", "@main.luau", "@top/b", Some("C:/b.luau")),
+            ("C:\\w", "@main.luau", "../../b", None),
+            ("\\\\host\\share", "@main.luau", "../share/a", None),
+            // Those of a working directory are not those of another drive.
+            ("C:\\w", "@D:/main.luau", "@d/b", None),
+            ("\\\\host\\share", "@main.luau", "@top/b", None),
+        ] {
+            let found = find(&Files(files, base), chunk, path);
+            let key = found.as_ref().map(|found| &*found.key);
+            assert_eq!(key.ok(), want, "{base} {chunk} {path}: {:?}", key.err());
+        }
+    }
 
     #[test]
     fn a_path_means_a_file_as_luau_has_it() {

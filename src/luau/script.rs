@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mlua::{Function, Lua, LuaString, Table, Value};
 
 use super::error::Error;
+use super::globals;
 use super::host::{self, Host, ScriptPolicy};
 use super::options::ScriptOptions;
 use super::prelude::Scripts;
@@ -15,7 +16,9 @@ use super::prelude::Scripts;
 ///
 /// A thread belongs to the script of the thread that made it, a handler and a connection to the script
 /// that ran when it was made, and what a handler starts to the script that has connected it. A module
-/// belongs to the script that first required it. Threads that the embedder makes belong to nobody.
+/// belongs to the script that first required it. Threads that the embedder makes belong to nobody, and
+/// so do those that scripts make where [`Options::without`](super::Options::without) has left them Luau's
+/// own `coroutine`.
 ///
 /// It is a handle: copies stand for the same script, and dropping them ends nothing. Like a value of the
 /// VM it keeps the VM, and is used on the VM's thread.
@@ -103,7 +106,16 @@ impl Script {
     /// It interrupts nothing: what computes without a pause is stopped by
     /// [`Options::time_limit`](super::Options::time_limit). A second time does nothing.
     pub fn kill(&self) -> Result<(), Error> {
-        self.scripts.kill.call::<()>(&self.record)?;
+        let kill = || self.scripts.kill.call::<()>(&self.record);
+        let mut done = kill();
+        if let Err(mlua::Error::MemoryError(_)) = done {
+            // What is at the limit of memory is what one wants to end.
+            self.lua.gc_collect()?;
+            let limit = self.lua.set_memory_limit(0)?;
+            done = kill();
+            self.lua.set_memory_limit(limit)?;
+        }
+        done?;
         self.host.link.flush();
         Ok(())
     }
@@ -119,6 +131,8 @@ impl Script {
         own: &[&'static str],
     ) -> mlua::Result<Result<Function, String>> {
         let (make, name, own) = (self.scripts.own.clone(), format!("@{}", self.name), own.to_vec());
+        // Else fields of globals would be looked up once, of which nobody has told the compiler.
+        let is_sandboxed = globals::is_sandboxed(&self.lua.globals())?;
         let load = move |lua: &Lua, text: LuaString| {
             let env = lua.globals();
             let made: Table = make.call(&env)?;
@@ -132,6 +146,7 @@ impl Script {
             metatable.raw_set("__metatable", "The metatable is locked")?;
             metatable.set_readonly(true);
             env.set_metatable(Some(metatable))?;
+            env.set_safeenv(is_sandboxed);
             let loaded = host::load(lua, &text.as_bytes(), &name, Some(env));
             Ok(loaded.map_or_else(|problem| (None, Some(problem)), |f| (Some(f), None)))
         };

@@ -112,6 +112,11 @@ impl Wire {
 trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
+/// Whether a read or a write has had its time. Windows has another word for it.
+pub fn is_timeout(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
 /// The server's end of a connection.
 pub struct Peer {
     pub tcp: TcpStream,
@@ -239,7 +244,7 @@ impl Peer {
             match self.wire.stream().read(&mut buf) {
                 Ok(0) => return sum,
                 Ok(n) => sum += n,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => panic!("still open"),
+                Err(e) if is_timeout(&e) => panic!("still open"),
                 // A reset, or TLS without its goodbye: closed, too.
                 Err(_) => return sum,
             }

@@ -3,10 +3,11 @@
 // Each of the two uses its part.
 #![allow(dead_code, unreachable_pub)]
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::common::is_timeout;
 use crate::script::{Case, Piece, Step, collapse, shown};
 
 /// A connection, with or without TLS.
@@ -325,10 +326,6 @@ impl Player<'_> {
             }
         }
     }
-}
-
-fn is_timeout(e: &io::Error) -> bool {
-    matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 type Frames = (Vec<String>, usize, Option<String>, Option<String>);

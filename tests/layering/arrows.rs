@@ -10,6 +10,8 @@ const OUTSIDE: &[&str] = &[
     "alloc",
     "base64",
     "core",
+    "ctrlc",
+    "getrandom",
     "mlua",
     "rustix",
     "rustls",
@@ -17,6 +19,7 @@ const OUTSIDE: &[&str] = &[
     "serde_json",
     "sha1_smol",
     "signal_hook",
+    "socket2",
     "std",
     "webpki_roots",
 ];

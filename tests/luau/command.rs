@@ -62,10 +62,18 @@ impl Live {
         self.lines.recv_timeout(LONG).expect("a line")
     }
 
+    /// Windows has no program that sends one, and none of its own kind without a terminal.
+    #[cfg(unix)]
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let done = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
         assert!(done.success());
+    }
+
+    /// Ends it by force.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.status();
     }
 
     #[track_caller]
@@ -427,6 +435,7 @@ fn a_syntax_error_names_script_and_line() {
 }
 
 /// A script that has said that it is open, and a server that reports what it hears.
+#[cfg(unix)]
 fn open(name: &str, options: &[&str], then: &str) -> (Live, raw::Raw<Vec<String>>) {
     let server = serve(|listener| Peer::open(listener).rest());
     let text =
@@ -437,6 +446,7 @@ fn open(name: &str, options: &[&str], then: &str) -> (Live, raw::Raw<Vec<String>
     (live, server)
 }
 
+#[cfg(unix)]
 #[test]
 fn signals_close_what_is_open() {
     for (i, (signal, status)) in [("INT", 130), ("TERM", 143)].into_iter().enumerate() {
@@ -452,6 +462,7 @@ fn signals_close_what_is_open() {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn the_second_signal_ends_it_at_once() {
     // The server never answers, so that the first takes a second.
@@ -510,6 +521,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn lines_come_as_they_are_said() {
     let (live, server) =
@@ -646,8 +658,7 @@ fn the_server_is_answered_while_the_script_computes() {
         );
         let live = script.start(options, &[&server.url()]);
         assert_eq!(server.end(), "pong still there?");
-        live.signal("INT");
-        assert_eq!(live.end().status, Some(130));
+        live.kill();
     }
 }
 
@@ -666,6 +677,12 @@ fn several_scripts_run_beside_each_other_and_can_be_told_apart() {
     let out: Vec<String> = ended.out.iter().map(|line| said(line)).collect();
     assert_eq!(out, ["A: true ask", "B: true other", "B: other", "A: ask"]);
     assert_eq!(said(&ended.err), "A: warning: w\n");
+    // Nor can one speak for another.
+    let forges = Script::new("also_forges", r"print('a\nb: c') error('x\ny')");
+    let ended = forges.run(&["--prefix"], &[]);
+    assert_eq!(ended.out.len(), 2);
+    let lines = ended.out.iter().map(String::as_str).chain(ended.err.lines());
+    assert!(lines.clone().all(|line| line.starts_with(forges.path())), "{ended:?}");
     // Without the option nothing stands before them.
     let ended = ask.run(&["--also", second], &["word"]);
     assert_eq!(ended.out, ["true ask", "true other", "other", "ask"]);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use moonwire::luau::Progress;
 
-use super::raw::{LONG, Peer, close, serve, text};
+use super::raw::{LONG, Peer, close, is_timeout, serve, text};
 use super::support::*;
 
 /// A runtime whose scripts can call `collect()`, which the sandbox keeps from them.
@@ -60,7 +60,7 @@ both! {
                 // Long enough for a program that ends to be seen.
                 peer.stream.set_read_timeout(Some(Duration::from_millis(30))).unwrap();
                 let early = std::io::Read::read(&mut peer.stream, &mut [0; 9]);
-                assert!(early.is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock));
+                assert!(early.is_err_and(|e| is_timeout(&e)));
                 peer.stream.set_read_timeout(Some(LONG)).unwrap();
                 peer.send(&[text("x"), close(4000, "")].concat());
                 peer.frames()

@@ -482,7 +482,7 @@ both! {
             if close then ws:Close(4000) end"#;
         for (with_close, last) in [(true, "close 4000"), (false, "close 1001")] {
             let server = serve(|listener| Peer::open(listener).rest());
-            assert!(says(mode, script, (server.url(), with_close)).is_empty());
+            assert_eq!(says(mode, script, (server.url(), with_close)), [""; 0]);
             let told = server.end();
             assert_eq!(told.len(), 2002);
             for (i, message) in told[..2000].iter().enumerate() {

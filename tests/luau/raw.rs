@@ -6,7 +6,7 @@ use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 
-pub(crate) use super::common::{LONG, close, frame};
+pub(crate) use super::common::{LONG, close, frame, is_timeout};
 use super::common::{accept, field, loopback};
 
 /// A server under way; its thread gives a `T`.

@@ -607,7 +607,7 @@ fn threads_of_the_embedders_are_nobodys() {
 /// Luau looks fields of globals up when it loads a text, and keeps them.
 #[test]
 fn fields_of_what_scripts_share_are_read_when_they_are_read() {
-    for per_script in [false, true] {
+    for (per_script, sandbox) in [(false, true), (true, true), (false, false), (true, false)] {
         let table = |lua: &Lua| {
             let table = lua.create_table()?;
             table.set("n", 1)?;
@@ -618,7 +618,11 @@ fn fields_of_what_scripts_share_are_read_when_they_are_read() {
             .globals_per_script(per_script)
             .service("Board", table)
             .global("mine", table);
-        let mut runtime = Runtime::new(options).unwrap();
+        let mut runtime = if sandbox {
+            Runtime::new(options).unwrap()
+        } else {
+            luau::install(&Lua::new(), options).unwrap()
+        };
         let text = "shared.n, _G.n = 1, 1";
         runtime.spawn("first", text, ()).unwrap();
         let text = r#"
@@ -631,6 +635,153 @@ fn fields_of_what_scripts_share_are_read_when_they_are_read() {
         runtime.spawn("second", text, ()).unwrap();
         assert_eq!(said.take(), ["2 2 2 2", "3 3 3 3", "12"], "per script: {per_script}");
     }
+}
+
+/// What is written to the table that they give is seen, with globals per script as without.
+#[test]
+fn getfenv_gives_the_globals_that_are_read() {
+    for per_script in [false, true] {
+        let (mut runtime, said) = named(|options| options.globals_per_script(per_script));
+        for f in ["0", "print", "1"] {
+            let text = format!("getfenv({f}).tick = function() return 'mine' end print(tick())");
+            runtime.spawn("a", text, ()).unwrap();
+        }
+        assert_eq!(said.take(), ["a: mine"; 3], "per script: {per_script}");
+    }
+}
+
+both! {
+    /// Its handler has called a coroutine of another script's, which is what runs.
+    fn a_handler_below_another_scripts_coroutine_is_alive_and_can_be_killed(mode) {
+        let server = echo();
+        let mut rt = Rt::new(mode);
+        let slot: Rc<RefCell<Option<Script>>> = Rc::default();
+        let its = Rc::clone(&slot);
+        let kill = rt.runtime.lua().create_function(move |_, ()| {
+            let script = its.borrow().clone().unwrap();
+            let before = script.is_alive();
+            script.kill().unwrap();
+            Ok((before, script.is_alive()))
+        });
+        rt.runtime.lua().globals().set("kill", kill.unwrap()).unwrap();
+        start(&mut rt, "a", "shared.next = coroutine.wrap(function() \
+            while true do coroutine.yield(kill()) end end)", "");
+        let text = r#"
+            local ws = WebSocket.connect((...))
+            ws.OnMessage:Connect(function(m)
+                print(m, shared.next())
+                task.delay(0.01, print, "a timer after the kill")
+                task.wait(0.01)
+                print("still runs")
+            end)
+            ws:Send("go")
+        "#;
+        *slot.borrow_mut() = Some(start(&mut rt, "b", text, server.url()));
+        rt.run();
+        assert_eq!(rt.said.take(), ["go true false"]);
+        slot.borrow_mut().take();
+    }
+}
+
+/// What is said of a connection that ends with its script comes behind the line that has led to it.
+#[test]
+fn an_output_may_kill_the_script_whose_line_it_is_told() {
+    let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", deaf.local_addr().unwrap());
+    let said: Rc<RefCell<Vec<String>>> = Rc::default();
+    let slot: Rc<RefCell<Option<Script>>> = Rc::default();
+    let (its, script) = (Rc::clone(&said), Rc::clone(&slot));
+    let options = Options::new(move |line: Line<'_>| {
+        its.borrow_mut().push(format!("{}: {}", line.script.unwrap_or("-"), line.text));
+        if line.text.contains("go away") {
+            script.borrow().as_ref().unwrap().kill().unwrap();
+            its.borrow_mut().push("killed".to_owned());
+        }
+    });
+    let mut runtime = Runtime::new(options).unwrap();
+    let text = r#"
+        local kind = Enum.WebStreamClientType.WebSocket
+        game.HttpService:CreateWebStreamClient(kind, { Url = (...) }):Send("x")
+        task.wait(0.01)
+        error("go away")
+    "#;
+    *slot.borrow_mut() = Some(runtime.spawn("a", text, &*url).unwrap());
+    runtime.run().unwrap();
+    let lost = format!("a: {url}: its script was killed; 1 bytes that were accepted did not leave");
+    assert_eq!(*said.borrow(), ["a: a:5: go away", "killed", &lost]);
+    slot.borrow_mut().take();
+}
+
+/// At its limit of memory a script can be killed, and what it could not set leaves no hole for others.
+#[test]
+fn a_script_that_is_short_of_memory_can_be_killed_and_harms_nobody() {
+    let fills = [
+        "local l pcall(function() while true do l = {l} end end) pcall(task.wait, 0.01)",
+        "local l pcall(function() while true do l = {l} end end) \
+         for _ = 1, 99 do pcall(task.defer, print) pcall(task.delay, 1, print) end \
+         for _ = 1, 99 do pcall(task.wait) end",
+        "local kept = {} for i = 1, 9000 do kept[i] = task.spawn(coroutine.yield) end \
+         local all = {} while true do local ok, b = pcall(buffer.create, 10000) \
+         if not ok then break end table.insert(all, b) end \
+         while true do task.wait(0.01) ticks += 1 if ticks < 0 then print(kept, all) end end",
+    ];
+    for fill in fills {
+        let said = Said::default();
+        let options = Options::new(said.output()).memory_limit(Some(16 << 20));
+        let mut runtime = Runtime::new(options).unwrap();
+        let globals = runtime.lua().globals();
+        globals.set("ticks", 0).unwrap();
+        let hostile = runtime.spawn("hostile", fill, ());
+        for _ in 0..3 {
+            let _ = runtime.step(std::time::Duration::from_millis(5));
+        }
+        if let Ok(hostile) = hostile {
+            hostile.kill().unwrap();
+            assert!(!hostile.is_alive() && hostile.was_killed());
+        }
+        runtime.lua().gc_collect().unwrap();
+        let ticks: f64 = globals.get("ticks").unwrap();
+        said.take();
+        let text = "for i = 1, 3 do task.wait(0.01) end task.wait() task.defer(print, 'done')";
+        let neighbour = runtime.spawn("neighbour", text, ()).unwrap();
+        runtime.run_until(&neighbour).unwrap();
+        assert_eq!(said.take(), ["done"], "{fill}");
+        assert_eq!(globals.get::<f64>("ticks").unwrap(), ticks, "{fill}");
+    }
+}
+
+#[test]
+fn what_forbids_a_script_something_needs_its_threads_to_be_known() {
+    let runtime = || Runtime::new(Options::new(Said::default().output()).without("coroutine"));
+    let none = || Policy::open().and(|_| Err("not this one".into()));
+    for options in [ScriptOptions::new().policy(none()), ScriptOptions::new().connections(Some(1))]
+    {
+        let refused = runtime().unwrap().spawn_with("a", "", (), options);
+        let text = "ScriptOptions: a script can get around them without moonwire's coroutine, \
+                    which Options::without leaves out";
+        assert_eq!(refused.err().unwrap().to_string(), text);
+    }
+    runtime().unwrap().spawn("a", "coroutine.wrap(print)()", ()).unwrap();
+}
+
+/// Nobody can say when code that is not a script's goes on.
+#[test]
+fn who_waits_for_a_module_that_the_embedder_loads_is_alive() {
+    let files = &[("slow.luau", "task.wait(0.01) return 'slow'")];
+    let (mut runtime, said) = named(|options| modules(options, files));
+    let lua = runtime.lua().clone();
+    let f: Function = lua
+        .load("return function(require) require('./slow') end")
+        .set_name("@mine")
+        .eval()
+        .unwrap();
+    let thread = lua.create_thread(f).unwrap();
+    thread.resume::<()>(lua.globals().get::<Value>("require").unwrap()).unwrap();
+    let script = runtime.spawn("b", "print(require('./slow'))", ()).unwrap();
+    assert!(script.is_alive());
+    runtime.run_until(&script).unwrap();
+    assert!(!script.is_alive());
+    assert_eq!(said.take(), ["b: slow"]);
 }
 
 #[test]

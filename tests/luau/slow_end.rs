@@ -132,7 +132,8 @@ fn a_server_that_cuts_the_connection_before_the_end_is_told() {
     }
 }
 
-// Ctrl-C has its own patience, and says what it cost.
+// Ctrl-C has its own patience, and says what it cost. (On Windows nobody can send it without a terminal.)
+#[cfg(unix)]
 #[test]
 fn what_a_signal_costs_is_said() {
     for way in WAYS {

@@ -1,9 +1,9 @@
 //! What comes while a script computes waits for it: in order, whole, and bounded.
 
-use std::io::{ErrorKind, Write as _};
+use std::io::Write as _;
 use std::time::Duration;
 
-use super::common::{self, close, frame, listen, serve_either};
+use super::common::{self, close, frame, is_timeout, listen, serve_either};
 use super::stand_in::{leave, limits, ping, runtime, text, told};
 use super::support::*;
 
@@ -121,7 +121,7 @@ fn what_waits_for_the_script_is_bounded() {
         loop {
             match peer.tcp.write(&piece[at..]) {
                 Ok(n) => at += n,
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+                Err(e) if is_timeout(&e) => break,
                 Err(e) => panic!("{e}"),
             }
             if at == piece.len() {

@@ -6,10 +6,12 @@ use super::streams::*;
 use super::support::*;
 
 /// A WebSocket server that says "1" and closes after a while, if the client is still there.
-fn late() -> raw::Raw<bool> {
-    serve(|listener| {
+fn late(stays: bool) -> raw::Raw<bool> {
+    serve(move |listener| {
         let mut peer = raw::Peer::open(listener);
-        peer.stream.set_read_timeout(Some(std::time::Duration::from_millis(40))).unwrap();
+        // Long enough for a program that ends to be seen; and one that ends has its time.
+        let wait = if stays { std::time::Duration::from_millis(40) } else { raw::LONG };
+        peer.stream.set_read_timeout(Some(wait)).unwrap();
         let early = std::io::Read::read(&mut peer.stream, &mut [0; 99]).is_ok();
         peer.stream.set_read_timeout(Some(raw::LONG)).unwrap();
         if early {
@@ -100,7 +102,7 @@ both! {
             (false, "c.Opened:Wait() error('oh', 0)"),
             (false, "c:Send('x')"),
         ] {
-            let server = late();
+            let server = late(listens);
             let text = format!("c = create('WebSocket', ...) {script}");
             runtime(mode).says(&text, server.url());
             assert_eq!(server.end(), !listens, "{script}");

@@ -22,7 +22,7 @@ fn wait(reactor: &Reactor, most: Instant) {
         .collect();
     let until = reactor.deadline().map_or(most, |at| at.min(most));
     let left = until.saturating_duration_since(Instant::now());
-    let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+    let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos() as _ };
     poll(&mut fds, Some(&left)).unwrap();
 }
 
@@ -42,10 +42,13 @@ fn a_name_is_resolved_for_a_loop_that_waits_for_what_is_listed() {
         let url = format!("ws://{host}:{}/", server.address.port());
         reactor.open(options(&url)).unwrap();
         let (until, mut opened) = (soon(), false);
-        while !reactor.is_empty() {
+        loop {
             assert!(Instant::now() < until, "{host}: hangs");
             let mut sink = |_: &mut Conn<'_>, e: Event<'_>| opened |= matches!(e, Event::Opened(_));
             reactor.turn(Some(Instant::now()), &mut sink).unwrap();
+            if reactor.is_empty() {
+                break;
+            }
             wait(&reactor, until);
         }
         assert!(opened, "{host}");
@@ -62,4 +65,35 @@ fn a_wake_up_of_another_thread_ends_the_wait_of_such_a_loop() {
     wait(&reactor, until);
     assert!(Instant::now() < until, "it was not woken");
     other.join().unwrap();
+}
+
+/// A paused connection whose peer has ended its half has nothing to tell, however the system tells that.
+#[test]
+fn such_a_loop_waits_while_nothing_is_wanted_of_a_peer_that_has_ended_its_half() {
+    let server = serve(|mut p| {
+        p.accept(b"");
+        p.tcp.shutdown(std::net::Shutdown::Write).unwrap();
+        p.rest();
+    });
+    let mut reactor = on_poll();
+    let id = reactor.open(options(&server.url())).unwrap();
+    let mut paused = false;
+    let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| {
+        if matches!(event, Event::Opened(_)) {
+            conn.pause();
+            paused = true;
+        }
+    };
+    let (begin, mut turns) = (Instant::now(), 0);
+    while begin.elapsed() < std::time::Duration::from_millis(500) {
+        let until = begin + std::time::Duration::from_millis(500);
+        reactor.turn(Some(Instant::now()), &mut sink).unwrap();
+        wait(&reactor, until);
+        turns += 1;
+    }
+    assert!(paused);
+    assert!(turns < 100, "{turns} turns");
+    drop(reactor);
+    let _ = id;
+    server.join();
 }

@@ -34,6 +34,59 @@ fn a_large_body_arrives_as_it_is() {
     }
 }
 
+/// What the server leaves unread makes its close a reset, behind the end of its answer. (Wine tells an
+/// end and a reset apart only by what poll says.)
+#[cfg(unix)]
+#[test]
+fn an_end_that_came_before_a_reset_is_an_end() {
+    let ways = [
+        |config| Reactor::new(config).unwrap(),
+        |config: Config| {
+            Reactor::with_sys(moonwire::Os::with_poll(&config.limits).unwrap(), config).unwrap()
+        },
+    ];
+    for way in 0..=ways.len() {
+        let server = serve(|mut p| {
+            let head = p.request();
+            assert!(length(head) == 100_000);
+            p.write(b"HTTP/1.1 200 OK\r\n\r\nhello");
+            p.tcp.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        let options = ask("POST", &server.url()).body(vec![7; 100_000]).unwrap();
+        let Some(make) = ways.get(way) else {
+            let mut stream = options.open().unwrap();
+            server.join();
+            std::thread::sleep(PAUSE);
+            assert_eq!(stream.read().unwrap().as_deref(), Some(&b"hello"[..]));
+            assert_eq!(stream.read().unwrap(), None);
+            continue;
+        };
+        let mut reactor = make(Config::default());
+        let id = reactor.open(options).unwrap();
+        let (mut told, until) = (Vec::new(), soon());
+        let mut server = Some(server);
+        while !reactor.is_empty() {
+            assert!(Instant::now() < until, "{told:?}");
+            let mut responded = false;
+            let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| match event {
+                Event::Response(_) => {
+                    conn.pause();
+                    responded = true;
+                }
+                Event::Closed(closed) => told.push(format!("{closed:?}")),
+                _ => {}
+            };
+            reactor.turn(Some(Instant::now() + PAUSE), &mut sink).unwrap();
+            if responded {
+                server.take().unwrap().join();
+                std::thread::sleep(PAUSE);
+                reactor.resume(id);
+            }
+        }
+        assert_eq!(told, ["Complete"]);
+    }
+}
+
 #[test]
 fn an_answer_before_the_request_is_out_ends_it() {
     // The server has said all it wants to say, and does not read on.

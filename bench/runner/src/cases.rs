@@ -82,6 +82,9 @@ const THREADED: &str = "moonwire, threaded";
 const LUAU: &str = "moonwire, Luau";
 const ALONE: &str = "moonwire, Luau, no stand-in";
 const POLL: &str = "moonwire, Luau, --poll-thread";
+/// Where the system has nothing better, a wait costs what poll does.
+const ON_POLL: &str = "poll, 5,000 open";
+const POLLED: &str = "floor: poll, 5,000 open";
 
 /// Labels are those of `peers.rs`.
 const FACES: [(&str, &str); 6] = [
@@ -235,6 +238,8 @@ fn round_trip() -> Vec<Case> {
     };
     let mut many = rows(&[&[("1 open", "moonwire-reactor")]], &[], "rt", "ws", "/echo");
     many.extend(rows(&[&[("5,000 open", "moonwire-reactor")]], &[], "rt", "ws", "/echo"));
+    many.extend(rows(&[&[(ON_POLL, "moonwire-reactor-poll")]], &[], "rt", "ws", "/echo"));
+    many.extend(rows(&[&[(POLLED, "floor-poll")]], &[], "rt", "ws", "/echo"));
     many.extend(rows(&[&[("Luau, 1 open", "moonwire-luau")]], &[], "rt", "ws", "/echo"));
     many.extend(rows(&[&[("Luau, 5,000 open", "moonwire-luau")]], &[], "rt", "ws", "/echo"));
     for entry in many.iter_mut().filter(|entry| entry.label.ends_with("5,000 open")) {
@@ -252,8 +257,8 @@ fn round_trip() -> Vec<Case> {
             size: 32,
             shrink: 100.0,
             entries: many,
-            against: &["1 open"],
-            targets: vec![ratio("5,000 open", "1 open", 1.05)],
+            against: &["1 open", POLLED],
+            targets: vec![ratio("5,000 open", "1 open", 1.05), ratio(ON_POLL, POLLED, 1.20)],
         },
     ]
 }

@@ -31,6 +31,7 @@ pub fn all() -> Vec<Peer> {
     let mut all = Vec::new();
     for (name, label, face) in [
         ("moonwire-reactor", "moonwire, reactor", "reactor"),
+        ("moonwire-reactor-poll", "moonwire, reactor, poll", "reactor-poll"),
         ("moonwire-owned", "moonwire, reactor, copied", "owned"),
         ("moonwire-blocking", "moonwire, blocking", "blocking"),
         ("moonwire-threaded", "moonwire, threaded", "threaded"),
@@ -48,6 +49,7 @@ pub fn all() -> Vec<Peer> {
         ("floor-read-1m", "floor: reads of 1 MiB", "read-1m"),
         ("floor-parse", "floor: a parser, nothing else", "parse"),
         ("floor-session", "floor: moonwire's core, nothing else", "session"),
+        ("floor-poll", "floor: poll", "poll"),
         ("floor-luau-call", "floor: Luau, a call each", "luau-call"),
         ("floor-luau-batch", "floor: Luau, 64 at a time", "luau-batch"),
     ] {

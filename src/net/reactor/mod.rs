@@ -20,7 +20,8 @@ use self::gate::Gates;
 use self::keys::Keys;
 use super::ask::{Ask, Config};
 use super::event::ConnId;
-use super::sys::{Interest, Os, OsPoller, OwnedFd, Poller, Ready, Sys};
+use super::sys::{BorrowedFd, Interest, Os, OwnedFd, Poller, Ready, Sys};
+use super::time::earlier;
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::proto::ws::message::Message;
@@ -85,25 +86,14 @@ impl Reactor {
     /// `epoll_fd` gives one descriptor for all, it is empty. The first is what wakes a wait; it may be
     /// readable besides, once each, when a time comes that an earlier turn has waited for.
     pub fn interests(&self) -> Vec<(Arc<OwnedFd>, Interest)> {
-        match &**self.core.sys.poller() {
-            #[cfg(target_os = "linux")]
-            OsPoller::Epoll(_) => Vec::new(),
-            OsPoller::Poll(set) => set.interests(),
-        }
+        self.core.sys.poller().interests()
     }
-}
 
-/// The epoll descriptor: readable when a turn has something to do before [`Reactor::deadline`]; and,
-/// once each, when a time comes that an earlier turn has waited for. Then a turn finds nothing.
-#[cfg(target_os = "linux")]
-impl Reactor {
-    /// The descriptor to wait for; `None` for a reactor on poll.
-    pub fn epoll_fd(&self) -> Option<super::sys::BorrowedFd<'_>> {
-        use super::sys::AsFd as _;
-        match &**self.core.sys.poller() {
-            OsPoller::Epoll(epoll) => Some(epoll.as_fd()),
-            OsPoller::Poll(_) => None,
-        }
+    /// The epoll descriptor: readable when a turn has something to do before [`Reactor::deadline`]; and,
+    /// once each, when a time comes that an earlier turn has waited for. Then a turn finds nothing. `None`
+    /// for a reactor on poll, and on every system but Linux.
+    pub fn epoll_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.core.sys.poller().epoll_fd()
     }
 }
 
@@ -331,7 +321,8 @@ impl<S: Sys> Reactor<S> {
         if self.has_work() {
             return Some(self.core.now);
         }
-        self.timers.first().map(|(at, _)| *at)
+        let timer = self.timers.first().map(|(at, _)| *at);
+        earlier(timer, self.core.sys.poller().look_again(self.core.now))
     }
 
     /// One round: writes what waits, waits for sockets until `until` or the next timer, reads,

@@ -4,26 +4,34 @@
 #[cfg(target_os = "linux")]
 #[cfg_attr(moonwire_poll, allow(dead_code))]
 mod epoll;
+mod os;
 mod poll;
 mod random;
 mod resolve;
 #[cfg(target_os = "linux")]
 mod timer;
 mod timespec;
+#[cfg(unix)]
 mod unix;
 mod waker;
+#[cfg(windows)]
+mod windows;
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub(super) use os::{BorrowedFd, OwnedFd};
+pub use os::{Os, OsPoller, Socket};
 pub use random::random_byte;
 pub use resolve::Answer;
 #[cfg(feature = "cli")]
-pub use unix::raise_open_files;
-pub(super) use unix::{AsFd, BorrowedFd, OwnedFd};
-pub use unix::{Os, OsPoller, Socket};
+pub use system::raise_open_files;
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
 
 /// What a reactor needs of a system.
 pub trait Sys: Send {
@@ -106,6 +114,11 @@ pub trait Poller: Send + Sync {
         deadline: Option<Instant>,
         ready: &mut Vec<Ready>,
     ) -> io::Result<()>;
+    /// When a loop that waits by itself, and not by [`Poller::wait`], has to look again though nothing was
+    /// told it: `None`, unless the system cannot tell something.
+    fn look_again(&self, _now: Instant) -> Option<Instant> {
+        None
+    }
     /// Ends a wait, or the next one if none is under way.
     fn wake(&self);
 }

@@ -1,16 +1,17 @@
 //! poll, for systems without epoll, and for a reactor with one connection: on Linux it has one
 //! descriptor of its own, where epoll has three.
 
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsRawFd as _, OwnedFd, RawFd};
 
 use super::timespec::timespec;
 use super::waker::Waker;
-use super::{Interest, Ready};
+use super::{Interest, Ready, system};
 
 /// What poll waits for.
 pub struct PollSet {
@@ -20,22 +21,38 @@ pub struct PollSet {
 
 #[derive(Default)]
 struct State {
-    entries: Vec<Entry>,
-    /// Waits that are under way. Each has a copy of the entries.
+    /// Shared with a wait that is under way, so that another thread may change them meanwhile: then
+    /// they are copied, once. Where the thread that waits changes things itself, they never are.
+    entries: Arc<Vec<Entry>>,
+    /// Where each stands among them.
+    places: HashMap<RawFd, usize>,
+    /// Where a hang-up says that the peer has ended its half alone: those who were told.
+    hung_up: BTreeSet<RawFd>,
+    /// Those of which an error was told.
+    failed: BTreeSet<RawFd>,
+    /// Waits that are under way.
     waits: usize,
     /// Without content, between two waits: so that a wait allocates nothing.
-    spare: Copied,
+    spare: Listed<'static>,
 }
 
-type Entry = (Arc<OwnedFd>, u64, Interest);
+#[derive(Clone)]
+struct Entry {
+    fd: Arc<OwnedFd>,
+    token: u64,
+    interest: Interest,
+}
 
-/// What one wait has: copied, since another thread may change the entries meanwhile. It keeps their
-/// descriptors open.
+/// What one wait gives the system: the waker, then entries, and where each of these stands.
 #[derive(Default)]
-struct Copied {
-    entries: Vec<Entry>,
-    fds: Vec<PollFd<'static>>,
+struct Listed<'a> {
+    fds: Vec<PollFd<'a>>,
+    places: Vec<usize>,
 }
+
+/// Where the system tells a hang-up at once and for ever to one who waits to write only, it is not asked
+/// about that, and whether there is room is found out by trying, so often.
+const AGAIN: Duration = Duration::from_millis(20);
 
 impl PollSet {
     pub(super) fn new() -> io::Result<PollSet> {
@@ -53,36 +70,63 @@ impl PollSet {
 
     /// What is waited for, for an event loop that waits itself: the sockets, and the waker, by which
     /// answers of the resolver and other threads are heard.
-    pub(crate) fn interests(&self) -> Vec<(Arc<OwnedFd>, Interest)> {
+    pub(super) fn interests(&self) -> Vec<(Arc<OwnedFd>, Interest)> {
         let waker = (Arc::clone(self.waker.fd()), Interest { read: true, write: false });
         let state = self.lock();
-        let sockets = state.entries.iter().map(|(fd, _, interest)| (Arc::clone(fd), *interest));
+        let asked = state.entries.iter().filter(|entry| !state.is_unasked(entry));
+        let sockets = asked.map(|entry| (Arc::clone(&entry.fd), entry.interest));
         std::iter::once(waker).chain(sockets).collect()
+    }
+
+    /// When such a loop looks again whether there is room, where it is not told.
+    pub(super) fn look_again(&self, now: Instant) -> Option<Instant> {
+        let state = self.lock();
+        let waits = |entry: &Entry| entry.interest.write && state.is_unasked(entry);
+        let waits = !state.hung_up.is_empty() && state.entries.iter().any(waits);
+        waits.then(|| now + AGAIN)
     }
 
     pub(super) fn watch(&self, socket: &Arc<OwnedFd>, token: u64, interest: Interest) {
         let mut state = self.lock();
-        match state.entries.iter_mut().find(|(fd, _, _)| Arc::ptr_eq(fd, socket)) {
-            Some(entry) => (entry.1, entry.2) = (token, interest),
-            None => state.entries.push((Arc::clone(socket), token, interest)),
+        let State { entries, places, .. } = &mut *state;
+        let entries = Arc::make_mut(entries);
+        let place = *places.entry(socket.as_raw_fd()).or_insert(entries.len());
+        let entry = Entry { fd: Arc::clone(socket), token, interest };
+        match entries.get_mut(place) {
+            Some(there) => *there = entry,
+            None => entries.push(entry),
         }
         self.changed(state);
     }
 
     pub(super) fn forget(&self, socket: &Arc<OwnedFd>) {
         let mut state = self.lock();
-        state.entries.retain(|(fd, _, _)| !Arc::ptr_eq(fd, socket));
+        let fd = socket.as_raw_fd();
+        if let Some(place) = state.places.remove(&fd) {
+            let entries = Arc::make_mut(&mut state.entries);
+            entries.swap_remove(place);
+            if let Some(moved) = entries.get(place).map(|entry| entry.fd.as_raw_fd()) {
+                state.places.insert(moved, place);
+            }
+            state.hung_up.remove(&fd);
+            state.failed.remove(&fd);
+        }
         self.changed(state);
     }
 
-    /// A wait that is under way has a copy of what was, which would keep a forgotten socket open, too.
-    /// Who waits in the thread that changes things does not wait meanwhile, and needs no call.
+    /// A wait that is under way has the entries as they were, which would keep a forgotten socket open,
+    /// too. Who waits in the thread that changes things does not wait meanwhile, and needs no call.
     fn changed(&self, state: MutexGuard<'_, State>) {
         let is_waited_for = state.waits > 0;
         drop(state);
         if is_waited_for {
             self.wake();
         }
+    }
+
+    /// Whether an error of the socket was told.
+    pub(super) fn has_failed(&self, socket: &Arc<OwnedFd>) -> bool {
+        self.lock().failed.contains(&socket.as_raw_fd())
     }
 
     /// Waits until something is ready, and for `left` at the most; `now` is the present.
@@ -94,31 +138,59 @@ impl PollSet {
     ) -> rustix::io::Result<()> {
         let mut state = self.lock();
         state.waits += 1;
-        let Copied { mut entries, fds } = std::mem::take(&mut state.spare);
-        entries.extend_from_slice(&state.entries);
-        drop(state);
-        let mut fds = emptied(fds);
-        fds.push(PollFd::new(self.waker.fd(), PollFlags::IN));
-        fds.extend(entries.iter().map(|(fd, _, interest)| {
+        let entries = Arc::clone(&state.entries);
+        let mut listed = std::mem::take(&mut state.spare).emptied();
+        listed.fds.push(PollFd::new(self.waker.fd(), PollFlags::IN));
+        let mut unasked = Vec::new();
+        for (place, entry) in entries.iter().enumerate() {
+            let Entry { fd, token, interest } = entry;
+            if state.is_unasked(entry) {
+                unasked.extend(interest.write.then_some(*token));
+                continue;
+            }
             let mut flags = PollFlags::empty();
             flags.set(PollFlags::IN, interest.read);
             flags.set(PollFlags::OUT, interest.write);
-            PollFd::new(fd, flags)
-        }));
-        let timeout = left.filter(|&left| !self.waker.arm(now, left)).map(timespec);
-        let polled = poll(&mut fds, timeout.as_ref());
-        if polled.is_ok() {
-            if !fds[0].revents().is_empty() {
-                self.waker.calm();
-            }
-            ready.extend(fds[1..].iter().zip(&entries).filter_map(ready_of));
+            listed.fds.push(PollFd::new(fd, flags));
+            listed.places.push(place);
         }
-        let fds = emptied(fds);
-        entries.clear();
+        drop(state);
+        let left = match unasked[..] {
+            [] => left,
+            _ => Some(left.map_or(AGAIN, |left| left.min(AGAIN))),
+        };
+        let timeout = left.filter(|&left| !self.waker.arm(now, left)).map(timespec);
+        let polled = poll(&mut listed.fds, timeout.as_ref());
+        let (mut hung_up, mut failed) = (Vec::new(), Vec::new());
+        if let Ok(count) = polled {
+            let (waker, asked) = listed.fds.split_at(1);
+            let mut left = count;
+            if !waker[0].revents().is_empty() {
+                self.waker.calm();
+                left -= 1;
+            }
+            let told = asked.iter().zip(&listed.places).filter(|(fd, _)| !fd.revents().is_empty());
+            for (fd, &place) in told.take(left) {
+                let (got, entry) = (fd.revents(), &entries[place]);
+                ready.extend(entry.ready(got));
+                if got.intersects(PollFlags::ERR) && system::HIDES_RESETS {
+                    failed.push(entry.fd.as_raw_fd());
+                } else if got.intersects(PollFlags::HUP) && system::HANGS_UP_BY_HALF {
+                    hung_up.push(entry.fd.as_raw_fd());
+                }
+            }
+            ready.extend(unasked.iter().map(|&token| Ready { token, read: false, write: true }));
+        }
+        let spare = listed.emptied();
         let mut state = self.lock();
         state.waits -= 1;
-        state.spare = Copied { entries, fds };
+        state.spare = spare;
+        // Not of one that was forgotten meanwhile. (Its number is not another's yet: `entries` keep it.)
+        let State { hung_up: all_hung_up, failed: all_failed, places, .. } = &mut *state;
+        all_hung_up.extend(hung_up.into_iter().filter(|fd| places.contains_key(fd)));
+        all_failed.extend(failed.into_iter().filter(|fd| places.contains_key(fd)));
         drop(state);
+        drop(entries);
         polled.map(drop)
     }
 
@@ -127,25 +199,44 @@ impl PollSet {
     }
 }
 
-/// What poll says of an entry. As with epoll, an error is told even to one who waits for nothing.
-fn ready_of((fd, (_, token, interest)): (&PollFd<'_>, &Entry)) -> Option<Ready> {
-    let got = fd.revents();
-    let both = got.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL);
-    let read = both || (interest.read && got.contains(PollFlags::IN));
-    let write = both || (interest.write && got.contains(PollFlags::OUT));
-    (read || write).then_some(Ready { token: *token, read, write })
+impl State {
+    /// Whether the system would tell a hang-up of it that nobody wants to hear, and nothing else.
+    fn is_unasked(&self, entry: &Entry) -> bool {
+        !self.hung_up.is_empty()
+            && !entry.interest.read
+            && self.hung_up.contains(&entry.fd.as_raw_fd())
+    }
 }
 
-/// The same memory without its content, for descriptors that live for another time.
-fn emptied<'a>(mut fds: Vec<PollFd<'_>>) -> Vec<PollFd<'a>> {
-    fds.clear();
-    // Collected in place, since both types are laid out alike. There is none, so none is mapped.
-    fds.into_iter().map_while(|_| None).collect()
+impl Entry {
+    /// What poll says of it. As with epoll, an error is told even to one who waits for nothing.
+    fn ready(&self, got: PollFlags) -> Option<Ready> {
+        let Entry { token, interest, .. } = self;
+        let mut both = PollFlags::ERR | PollFlags::NVAL;
+        // What is left to read, and the end. (`IN` is two flags on Windows, of which one is told.)
+        let mut end = PollFlags::IN;
+        if system::HANGS_UP_BY_HALF { &mut end } else { &mut both }.insert(PollFlags::HUP);
+        let read = got.intersects(both) || (interest.read && got.intersects(end));
+        let write = got.intersects(both) || (interest.write && got.intersects(PollFlags::OUT));
+        (read || write).then_some(Ready { token: *token, read, write })
+    }
+}
+
+impl Listed<'_> {
+    /// The same memory without its content, for descriptors that live for another time.
+    fn emptied<'a>(mut self) -> Listed<'a> {
+        self.fds.clear();
+        self.places.clear();
+        // Collected in place, since both types are laid out alike. There is none, so none is mapped.
+        let fds = self.fds.into_iter().map_while(|_| None).collect();
+        Listed { fds, places: self.places }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixStream;
+    use std::io::{Read as _, Write as _};
+    use std::net::{Shutdown, TcpListener, TcpStream};
 
     use super::*;
 
@@ -161,9 +252,10 @@ mod tests {
         ]
     }
 
-    fn pair() -> (Arc<OwnedFd>, UnixStream) {
-        let (a, b) = UnixStream::pair().unwrap();
-        (Arc::new(a.into()), b)
+    fn pair() -> (Arc<OwnedFd>, TcpStream) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (Arc::new(listener.accept().unwrap().0.into()), peer)
     }
 
     const READ: Interest = Interest { read: true, write: false };
@@ -255,7 +347,7 @@ mod tests {
             set.watch(&socket, 7, READ);
             set.watch(&socket, 8, READ);
             assert!(!is_woken(&set));
-            io::Write::write_all(&mut peer, b"x").unwrap();
+            peer.write_all(b"x").unwrap();
             let ready = Ready { token: 8, read: true, write: false };
             assert_eq!(wait(&set, LONG), [ready]);
             set.forget(&socket);
@@ -288,6 +380,83 @@ mod tests {
         }
     }
 
+    /// Whatever order they come and go in, each is told by its own token, and none is copied.
+    #[test]
+    fn each_is_found_by_its_descriptor() {
+        for set in sets() {
+            let mut pairs: Vec<_> = (0..60).map(|_| pair()).collect();
+            pairs.iter().zip(0..).for_each(|((socket, _), k)| set.watch(socket, k, READ));
+            let at = || set.lock().entries.as_ptr();
+            let first = at();
+            let mut left: Vec<u64> = (0..60).collect();
+            let mut seed = 7_usize;
+            while !left.is_empty() {
+                seed = seed.wrapping_mul(31).wrapping_add(11);
+                let gone = left.swap_remove(seed % left.len());
+                set.forget(&pairs[gone as usize].0);
+                assert_eq!(Arc::strong_count(&pairs[gone as usize].0), 1);
+                // Twice does no harm.
+                set.forget(&pairs[gone as usize].0);
+                if let Some(&some) = left.first() {
+                    pairs[some as usize].1.write_all(b"x").unwrap();
+                    let ready = wait(&set, LONG);
+                    assert_eq!(ready, [Ready { token: some, read: true, write: false }]);
+                    let mut byte = [0];
+                    TcpStream::from(pairs[some as usize].0.try_clone().unwrap())
+                        .read_exact(&mut byte)
+                        .unwrap();
+                }
+            }
+            assert_eq!((at(), set.lock().places.len()), (first, 0));
+        }
+    }
+
+    /// On Windows poll tells such a hang-up at once, and again and again.
+    #[test]
+    fn to_wait_for_room_while_the_peer_has_ended_its_half_is_to_wait() {
+        for set in sets() {
+            let (socket, mut peer) = pair();
+            let mut stream = TcpStream::from(socket.try_clone().unwrap());
+            stream.set_nonblocking(true).unwrap();
+            let mut sent = 0;
+            while let Ok(n) = stream.write(&[0; 65_536]) {
+                sent += n;
+            }
+            peer.shutdown(Shutdown::Write).unwrap();
+            for write in [true, false] {
+                set.watch(&socket, 1, Interest { read: false, write });
+                // The first may be told of it.
+                wait(&set, NOW);
+                let start = Instant::now();
+                for _ in 0..10 {
+                    wait(&set, Some(AGAIN));
+                }
+                // Ten, but that the system's clock may be coarse.
+                assert!(start.elapsed() >= 8 * AGAIN, "{:?}", start.elapsed());
+            }
+            set.watch(&socket, 1, Interest { read: false, write: true });
+            let reader = std::thread::spawn(move || {
+                // With the byte that is written below.
+                let (mut got, mut buf) = (0, vec![0; 65_536]);
+                while got <= sent {
+                    got += peer.read(&mut buf).unwrap();
+                }
+                peer
+            });
+            let until = Instant::now() + LONG.unwrap();
+            while stream.write(b"x").is_err() {
+                assert!(Instant::now() < until);
+                wait(&set, LONG);
+            }
+            reader.join().unwrap();
+            // The end is there to be read, and is told as often as it is asked for.
+            set.watch(&socket, 1, READ);
+            for _ in 0..3 {
+                assert_eq!(wait(&set, LONG), [Ready { token: 1, read: true, write: false }]);
+            }
+        }
+    }
+
     #[test]
     fn a_wait_keeps_its_memory_for_the_next() {
         for set in sets() {
@@ -295,7 +464,7 @@ mod tests {
             pairs.iter().zip(0..).for_each(|((socket, _), k)| set.watch(socket, k, READ));
             let capacities = || {
                 let state = set.lock();
-                (state.spare.entries.capacity(), state.spare.fds.capacity())
+                (state.spare.places.capacity(), state.spare.fds.capacity())
             };
             wait(&set, NOW);
             let first = capacities();

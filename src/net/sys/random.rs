@@ -30,19 +30,7 @@ pub(super) fn fill(bytes: &mut [u8]) -> io::Result<()> {
 /// Fills `bytes`.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn fill(bytes: &mut [u8]) -> io::Result<()> {
-    use std::fs::File;
-    use std::io::Read as _;
-    use std::sync::OnceLock;
-
-    static SOURCE: OnceLock<File> = OnceLock::new();
-    let mut source = match SOURCE.get() {
-        Some(source) => source,
-        None => {
-            let opened = File::open("/dev/urandom")?;
-            SOURCE.get_or_init(|| opened)
-        }
-    };
-    source.read_exact(bytes)
+    Ok(getrandom::getrandom(bytes)?)
 }
 
 #[cfg(test)]

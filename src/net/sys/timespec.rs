@@ -5,5 +5,6 @@ use std::time::Duration;
 use rustix::event::Timespec;
 
 pub(super) fn timespec(d: Duration) -> Timespec {
-    Timespec { tv_sec: d.as_secs() as i64, tv_nsec: d.subsec_nanos().into() }
+    // Below 10^9, which each system's type of it holds.
+    Timespec { tv_sec: d.as_secs() as i64, tv_nsec: d.subsec_nanos() as _ }
 }

@@ -1,15 +1,15 @@
 //! What ends a wait with poll from another thread: a descriptor that is readable then.
 
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 #[cfg(target_os = "linux")]
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fd::OwnedFd;
-use rustix::io::{read, write};
+use rustix::net::send;
 
+use super::system;
 #[cfg(target_os = "linux")]
 use super::timer::{FAR, Timer};
 
@@ -19,7 +19,7 @@ pub(super) enum Waker {
     #[cfg(target_os = "linux")]
     Timer { fd: Arc<OwnedFd>, alarm: Mutex<Alarm> },
     /// Everywhere else, and where there is no timer for us.
-    Pair { read: Arc<OwnedFd>, write: OwnedFd },
+    Pair { from: Arc<OwnedFd>, to: OwnedFd },
 }
 
 #[cfg(target_os = "linux")]
@@ -48,10 +48,8 @@ impl Waker {
     }
 
     pub(super) fn pair() -> io::Result<Waker> {
-        let (read, write) = UnixStream::pair()?;
-        read.set_nonblocking(true)?;
-        write.set_nonblocking(true)?;
-        Ok(Waker::Pair { read: Arc::new(read.into()), write: write.into() })
+        let (from, to) = system::waker()?;
+        Ok(Waker::Pair { from: Arc::new(from), to })
     }
 
     /// What is to be waited for.
@@ -59,7 +57,7 @@ impl Waker {
         match self {
             #[cfg(target_os = "linux")]
             Waker::Timer { fd, .. } => fd,
-            Waker::Pair { read, .. } => read,
+            Waker::Pair { from, .. } => from,
         }
     }
 
@@ -73,7 +71,7 @@ impl Waker {
                 }
             }
             // It fails only when the pair is full, and then a wake-up is pending.
-            Waker::Pair { write: to, .. } => drop(write(to, &[1])),
+            Waker::Pair { to, .. } => drop(send(to, &[1], system::NO_SIGNAL)),
         }
     }
 
@@ -89,9 +87,7 @@ impl Waker {
                     alarm.woken = false;
                 }
             }
-            Waker::Pair { read: from, .. } => {
-                while read(from, &mut [0; 64]).is_ok_and(|n| n == 64) {}
-            }
+            Waker::Pair { from, .. } => system::drain(from),
         }
     }
 

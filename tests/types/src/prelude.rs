@@ -58,7 +58,7 @@ fn what_the_parts_have_not_agreed_on_does_not_pass() {
         ("timers", "entry.lapsed, entry.thread", "entry.lapse, entry.thread"),
         ("timers", "entry.keeps = true", "entry.keep = true"),
         ("scheduler", "local args = entry.args", "local args = entry.arguments"),
-        ("scripts", "not script.killed", "not script.kiled"),
+        ("scripts", "not script.ended", "not script.kiled"),
         (
             "signal",
             "older.newer, handler.older = newer, nil",

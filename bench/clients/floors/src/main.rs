@@ -5,17 +5,19 @@
 //! | `read-64k`, `read-1m` | reads into a buffer of that size and looks at nothing |
 //! | `parse` | reads 1 MiB, finds the frames, checks the text, lends it |
 //! | `session` | the same with moonwire's protocol core, and nothing around it |
+//! | `poll` | the same round trips, and poll looks at OPEN connections before each answer |
 //! | `luau-call` | no network: calls a Luau function with each text |
 //! | `luau-batch` | no network: hands 64 texts over at a time, and calls the function from Luau |
 
 use std::hint::black_box;
-use std::io::{Read, Write as _};
+use std::io::{self, Read, Write as _};
 use std::net::TcpStream;
 use std::time::Instant;
 
 use common::{Args, Failure, Meter, Report, address, handshake, warm_up};
 use moonwire::mlua::{Function, Lua, Table};
 use moonwire::proto::{Context, Event, Random, Session, Settings};
+use rustix::event::{PollFd, PollFlags, poll};
 
 const MIB: usize = 1024 * 1024;
 
@@ -26,7 +28,8 @@ fn main() -> Result<(), Failure> {
     let report = match (floor.as_str(), args.case.as_str()) {
         ("luau-call" | "luau-batch", "receive") => luau(&floor, &args)?,
         (_, "receive") => receive(&floor, &args)?,
-        ("read-64k", "rt") => round_trips(&args)?,
+        ("read-64k", "rt") => round_trips(&args, open(&args.url)?, || Ok(()))?,
+        ("poll", "rt") => polled(&args)?,
         (floor, case) => return Err(format!("floor {floor} has no case {case}").into()),
     };
     report.print();
@@ -195,8 +198,19 @@ fn session(tcp: &mut TcpStream, count: u64) -> Result<(u64, u64), Failure> {
     Ok(got.get())
 }
 
-fn round_trips(args: &Args) -> Result<Report, Failure> {
-    let mut tcp = open(&args.url)?;
+/// On one of many connections, with a list for poll that is made once.
+fn polled(args: &Args) -> Result<Report, Failure> {
+    let all = (0..args.open).map(|_| open(&args.url)).collect::<Result<Vec<_>, _>>()?;
+    let one = all.last().ok_or("none is open")?.try_clone()?;
+    let mut fds: Vec<_> = all.iter().map(|tcp| PollFd::new(tcp, PollFlags::IN)).collect();
+    round_trips(args, one, || Ok(poll(&mut fds, None).map(drop)?))
+}
+
+fn round_trips(
+    args: &Args,
+    mut tcp: TcpStream,
+    mut wait: impl FnMut() -> io::Result<()>,
+) -> Result<Report, Failure> {
     let out = frame("r".repeat(args.size).as_bytes());
     let mut answer = vec![0; args.size + header_len(args.size)];
     let mut times = Vec::with_capacity(args.count as usize);
@@ -208,6 +222,7 @@ fn round_trips(args: &Args) -> Result<Report, Failure> {
     for _ in 0..args.count {
         let start = Instant::now();
         tcp.write_all(&out)?;
+        wait()?;
         tcp.read_exact(&mut answer)?;
         times.push(start.elapsed().as_nanos() as u64);
     }

@@ -1,6 +1,6 @@
 //! moonwire's faces: `bench-moonwire FACE CASE URL COUNT SIZE [OPEN]`, where FACE is `reactor`,
-//! `owned` (a reactor whose sink copies every message), `blocking`, `threaded`, `luau`,
-//! `luau-alone` (without the stand-in) or `luau-poll`.
+//! `reactor-poll` (which waits with poll), `owned` (a reactor whose sink copies every message), `blocking`,
+//! `threaded`, `luau`, `luau-alone` (without the stand-in) or `luau-poll`.
 
 mod blocking;
 mod luau;
@@ -22,6 +22,7 @@ fn run(face: &str, args: &Args) -> Result<Report, Failure> {
     match face {
         "reactor" if matches!(args.case.as_str(), "sse" | "raw") => reactor::stream(args),
         "reactor" => now(drive(reactor::World::new(false)?, args)),
+        "reactor-poll" => now(drive(reactor::World::on_poll()?, args)),
         "owned" => now(drive(reactor::World::new(true)?, args)),
         "blocking" => now(drive(blocking::World, args)),
         "threaded" => now(drive(threaded::World::new()?, args)),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use common::{Args, Failure, Meter, Peer, Report, warm_up};
 use moonwire::proto::CloseFrame;
 use moonwire::proto::http::Delivery;
-use moonwire::{Closed, Conn, ConnId, Event, Options, Reactor, Sink, StreamOptions};
+use moonwire::{Closed, Conn, ConnId, Event, Options, Os, Reactor, Sink, StreamOptions};
 
 pub(crate) struct World {
     reactor: Reactor,
@@ -66,8 +66,16 @@ impl Sink for Heard {
 
 impl World {
     pub(crate) fn new(owned: bool) -> Result<World, Failure> {
-        let reactor = Reactor::new(crate::config()?)?;
-        Ok(World { reactor, heard: Heard { owned, ..Heard::default() }, taken: (0, 0), queued: 0 })
+        Ok(World::with(Reactor::new(crate::config()?)?, owned))
+    }
+
+    pub(crate) fn on_poll() -> Result<World, Failure> {
+        let config = crate::config()?;
+        Ok(World::with(Reactor::with_sys(Os::with_poll(&config.limits)?, config)?, false))
+    }
+
+    fn with(reactor: Reactor, owned: bool) -> World {
+        World { reactor, heard: Heard { owned, ..Heard::default() }, taken: (0, 0), queued: 0 }
     }
 
     fn turn(&mut self, until: Option<Instant>) -> Result<(), Failure> {

@@ -1,0 +1,262 @@
+//! The system calls. What systems do differently is in `unix.rs` and `windows.rs`.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+#[cfg(target_os = "linux")]
+use rustix::fd::AsFd as _;
+pub(in crate::net) use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, RecvFlags};
+
+#[cfg(target_os = "linux")]
+use super::epoll;
+use super::poll::PollSet;
+use super::resolve::{Answer, Resolver};
+use super::{Interest, Poller, Ready, Sys, random, system};
+use crate::limits::Limits;
+
+/// The operating system.
+pub struct Os {
+    poller: Arc<OsPoller>,
+    resolver: Resolver,
+}
+
+/// A socket of the operating system.
+pub struct Socket(Arc<OwnedFd>);
+
+impl Os {
+    /// epoll on Linux, poll elsewhere.
+    pub fn new(limits: &Limits) -> io::Result<Os> {
+        #[cfg(all(target_os = "linux", not(moonwire_poll)))]
+        let poller = OsPoller::Epoll(epoll::Epoll::new()?);
+        #[cfg(not(all(target_os = "linux", not(moonwire_poll))))]
+        let poller = OsPoller::Poll(PollSet::new()?);
+        Ok(Os::with(poller, limits))
+    }
+
+    /// poll everywhere: what is used elsewhere can be tested on Linux too. Where a reactor has few
+    /// connections it costs no more than epoll, and fewer descriptors: on Linux one and the sockets.
+    pub fn with_poll(limits: &Limits) -> io::Result<Os> {
+        Ok(Os::with(OsPoller::Poll(PollSet::new()?), limits))
+    }
+
+    fn with(poller: OsPoller, limits: &Limits) -> Os {
+        let poller = Arc::new(poller);
+        let waker = Arc::clone(&poller);
+        Os { poller, resolver: Resolver::new(limits, move || waker.wake()) }
+    }
+
+    /// What a read that took `read` bytes of `room` says.
+    fn unless_reset(&self, socket: &Socket, read: usize, room: usize) -> io::Result<usize> {
+        match &*self.poller {
+            OsPoller::Poll(set) if system::HIDES_RESETS && read == 0 && room > 0 => {
+                if set.has_failed(&socket.0) {
+                    Err(io::ErrorKind::ConnectionReset.into())
+                } else {
+                    Ok(0)
+                }
+            }
+            _ => Ok(read),
+        }
+    }
+
+    /// A listening socket, and where it listens.
+    #[cfg(feature = "cli")]
+    pub(crate) fn listen(address: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        // The standard library's backlog is 128; more may come at once.
+        net::listen(&listener, 4096)?;
+        let address = listener.local_addr()?;
+        Ok((Socket(Arc::new(listener.into())), address))
+    }
+
+    /// The next connection that waits to be accepted.
+    #[cfg(feature = "cli")]
+    pub(crate) fn accept(listener: &Socket) -> io::Result<Socket> {
+        Ok(Socket(Arc::new(system::accept(&listener.0)?)))
+    }
+}
+
+impl Sys for Os {
+    type Socket = Socket;
+    type Poller = OsPoller;
+
+    fn poller(&self) -> &Arc<OsPoller> {
+        &self.poller
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn random(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        random::fill(bytes)
+    }
+
+    fn connect(&mut self, to: SocketAddr) -> io::Result<Socket> {
+        let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let fd = system::socket(family)?;
+        match net::connect(&fd, &to) {
+            Ok(()) | Err(Errno::INPROGRESS | Errno::INTR | Errno::WOULDBLOCK) => {
+                Ok(Socket(Arc::new(fd)))
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn is_connected(&mut self, socket: &Socket) -> bool {
+        net::getpeername(&*socket.0).is_ok()
+    }
+
+    fn connected(&mut self, socket: &Socket) -> io::Result<()> {
+        Ok(net::sockopt::socket_error(&*socket.0)??)
+    }
+
+    fn read(&mut self, socket: &Socket, buf: &mut [u8]) -> io::Result<usize> {
+        let read = net::recv(&*socket.0, &mut *buf, RecvFlags::empty())?.0;
+        self.unless_reset(socket, read, buf.len())
+    }
+
+    fn append(&mut self, socket: &Socket, buf: &mut Vec<u8>, max: usize) -> io::Result<usize> {
+        if buf.capacity() - buf.len() == max && max > 0 {
+            // Straight into memory that was never written: no zeroing.
+            let spare = rustix::buffer::spare_capacity(buf);
+            let read = net::recv(&*socket.0, spare, RecvFlags::empty())?.0;
+            return self.unless_reset(socket, read, max);
+        }
+        let len = buf.len();
+        buf.resize(len + max, 0);
+        let read = self.read(socket, &mut buf[len..]);
+        buf.truncate(len + read.as_ref().map_or(0, |n| *n));
+        read
+    }
+
+    fn write(&mut self, socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
+        Ok(net::send(&*socket.0, bytes, system::NO_SIGNAL)?)
+    }
+
+    fn write_vectored(&mut self, socket: &Socket, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match pieces {
+            // A list and a header for it are more than one piece needs.
+            [one] => self.write(socket, one),
+            _ => system::write_vectored(&socket.0, pieces),
+        }
+    }
+
+    fn finish(&mut self, socket: &Socket) {
+        // Fails when the peer is gone already, which is what it was for.
+        let _ = net::shutdown(&*socket.0, net::Shutdown::Write);
+    }
+
+    fn watch(
+        &mut self,
+        socket: &Socket,
+        token: u64,
+        interest: Interest,
+        new: bool,
+    ) -> io::Result<()> {
+        match &*self.poller {
+            #[cfg(target_os = "linux")]
+            OsPoller::Epoll(epoll) => epoll.watch(&socket.0, token, interest, new),
+            OsPoller::Poll(set) => {
+                // It sees for itself.
+                let _ = new;
+                set.watch(&socket.0, token, interest);
+                Ok(())
+            }
+        }
+    }
+
+    fn forget(&mut self, socket: &Socket) {
+        match &*self.poller {
+            #[cfg(target_os = "linux")]
+            OsPoller::Epoll(epoll) => epoll.forget(&socket.0),
+            OsPoller::Poll(set) => set.forget(&socket.0),
+        }
+    }
+
+    fn resolve(&mut self, id: u64, name: &str, port: u16) -> io::Result<()> {
+        self.resolver.ask(id, name, port)
+    }
+
+    fn give_up(&mut self, id: u64) {
+        self.resolver.give_up(id);
+    }
+
+    fn resolved(&mut self) -> Option<Answer> {
+        self.resolver.answer()
+    }
+}
+
+/// epoll or poll.
+pub enum OsPoller {
+    /// Its cost per wait does not grow with the number of sockets.
+    #[cfg(target_os = "linux")]
+    Epoll(epoll::Epoll),
+    /// Portable.
+    Poll(PollSet),
+}
+
+impl OsPoller {
+    /// The epoll descriptor, of a poller that has one.
+    pub(in crate::net) fn epoll_fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            #[cfg(target_os = "linux")]
+            OsPoller::Epoll(epoll) => Some(epoll.as_fd()),
+            OsPoller::Poll(_) => None,
+        }
+    }
+
+    /// What is waited for, and for what, unless one descriptor stands for all.
+    pub(in crate::net) fn interests(&self) -> Vec<(Arc<OwnedFd>, Interest)> {
+        match self {
+            #[cfg(target_os = "linux")]
+            OsPoller::Epoll(_) => Vec::new(),
+            OsPoller::Poll(set) => set.interests(),
+        }
+    }
+}
+
+impl Poller for OsPoller {
+    fn wait(
+        &self,
+        now: Instant,
+        deadline: Option<Instant>,
+        ready: &mut Vec<Ready>,
+    ) -> io::Result<()> {
+        let left = deadline.map(|d| left(now, d));
+        let waited = match self {
+            #[cfg(target_os = "linux")]
+            OsPoller::Epoll(epoll) => epoll.wait(now, left, ready),
+            OsPoller::Poll(set) => set.wait(now, left, ready),
+        };
+        match waited {
+            Err(Errno::INTR) => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    fn look_again(&self, now: Instant) -> Option<Instant> {
+        match self {
+            OsPoller::Poll(set) if system::HANGS_UP_BY_HALF => set.look_again(now),
+            _ => None,
+        }
+    }
+
+    fn wake(&self) {
+        match self {
+            #[cfg(target_os = "linux")]
+            OsPoller::Epoll(epoll) => epoll.wake(),
+            OsPoller::Poll(set) => set.wake(),
+        }
+    }
+}
+
+/// How long to wait. More than a day becomes one: whoever waits looks at its deadline again.
+fn left(now: Instant, deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(now).min(Duration::from_secs(86_400))
+}

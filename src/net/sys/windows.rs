@@ -1,0 +1,66 @@
+//! What Windows does in its own way.
+
+use std::io::{self, IoSlice};
+use std::net::{Ipv4Addr, UdpSocket};
+
+use rustix::fd::OwnedFd;
+use rustix::net::{self, AddressFamily, RecvFlags, SendFlags};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+/// Whether poll tells a hang-up as soon as the peer has ended its half, to whoever waits.
+pub(super) const HANGS_UP_BY_HALF: bool = true;
+
+/// Whether a read may give an end where poll has told an error: then it was a reset. So it is under
+/// Wine; Windows says that a read gives the reset itself.
+pub(super) const HIDES_RESETS: bool = true;
+
+/// There are no signals.
+pub(super) const NO_SIGNAL: SendFlags = SendFlags::empty();
+
+/// Non-blocking and without Nagle's delay.
+fn prepare(socket: &Socket) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)
+}
+
+/// A TCP socket that child processes do not inherit, which those of `rustix` would be. It starts
+/// Winsock as well, where nothing else has.
+pub(super) fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
+    let domain = if family == AddressFamily::INET { Domain::IPV4 } else { Domain::IPV6 };
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    prepare(&socket)?;
+    Ok(socket.into())
+}
+
+/// The next connection that waits to be accepted.
+#[cfg(feature = "cli")]
+pub(super) fn accept(listener: &OwnedFd) -> io::Result<OwnedFd> {
+    let (socket, _) = SockRef::from(listener).accept()?;
+    prepare(&socket)?;
+    Ok(socket.into())
+}
+
+pub(super) fn write_vectored(fd: &OwnedFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    SockRef::from(fd).send_vectored(pieces)
+}
+
+/// What wakes a wait: the first is readable once something was sent to the second. One socket, which is
+/// connected to itself, so nobody else's datagrams are taken.
+pub(super) fn waker() -> io::Result<(OwnedFd, OwnedFd)> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.connect(socket.local_addr()?)?;
+    socket.set_nonblocking(true)?;
+    let to = socket.try_clone()?;
+    Ok((socket.into(), to.into()))
+}
+
+/// Reads all that was sent to it, a datagram at a time.
+pub(super) fn drain(waker: &OwnedFd) {
+    while net::recv(waker, &mut [0; 8], RecvFlags::empty()).is_ok() {}
+}
+
+/// There is no limit of open files to raise.
+#[cfg(feature = "cli")]
+pub fn raise_open_files() -> Option<u64> {
+    None
+}
