@@ -52,12 +52,10 @@ impl Os {
     /// What a read that took `read` bytes of `room` says.
     fn unless_reset(&self, socket: &Socket, read: usize, room: usize) -> io::Result<usize> {
         match &*self.poller {
-            OsPoller::Poll(set) if system::HIDES_RESETS && read == 0 && room > 0 => {
-                if set.has_failed(&socket.0) {
-                    Err(io::ErrorKind::ConnectionReset.into())
-                } else {
-                    Ok(0)
-                }
+            OsPoller::Poll(set)
+                if system::HIDES_RESETS && read == 0 && room > 0 && set.has_failed(&socket.0) =>
+            {
+                Err(io::ErrorKind::ConnectionReset.into())
             }
             _ => Ok(read),
         }
