@@ -9,7 +9,9 @@ use crate::limits::Limits;
 use crate::proto::http::{HttpError, Response};
 use crate::proto::secret::shown_url;
 use crate::proto::sse::SseError;
-use crate::proto::{HandshakeError, Misuse, RequestError, UrlError, Violation, escape};
+use crate::proto::{
+    HandshakeError, HeadError, Misuse, Phases, RequestError, UrlError, Violation, escape,
+};
 
 /// How far a connection had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub enum Stage {
     Resolve,
     /// Connecting by TCP.
     Connect,
+    /// Reaching the proxy, and asking it for the way.
+    Proxy,
     /// The TLS handshake, or TLS itself later on: an alert, a broken record.
     Tls,
     /// The opening handshake of RFC 6455.
@@ -38,6 +42,7 @@ impl fmt::Display for Stage {
             Stage::Url => "URL",
             Stage::Resolve => "DNS",
             Stage::Connect => "connect",
+            Stage::Proxy => "proxy",
             Stage::Tls => "TLS",
             Stage::Handshake => "handshake",
             Stage::Open => "connection",
@@ -62,6 +67,7 @@ struct Inner {
     status: Option<u16>,
     unsent: usize,
     exceeded: Option<Exceeded>,
+    phases: Phases,
 }
 
 /// The reason of an [`Error`].
@@ -80,6 +86,18 @@ pub enum ErrorKind {
     TooManyConnections(usize),
     /// The policy ([`crate::Policy`]) does not allow to connect there; its reason.
     Denied(String),
+    /// A proxy cannot be one: its URL, or a header field for it; in words.
+    ProxyUrl(String),
+    /// There is no way through the proxy.
+    Proxy {
+        /// As `scheme://host:port`.
+        proxy: String,
+        /// Why.
+        why: ProxyError,
+    },
+    /// The stream of the owner's own ([`Options::over`](crate::Options::over)) was used already: by a
+    /// clone of the options, or before a redirect.
+    Used,
     /// The name has no address, or the resolver failed.
     Resolve(io::Error),
     /// No address accepted a connection; why not, each. Of a secret URL every address is
@@ -134,11 +152,117 @@ pub enum ErrorKind {
     Dropped,
 }
 
+/// Why there is no way through a proxy.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ProxyError {
+    /// It cannot be reached: its name, its address, TLS to it, a time limit.
+    Unreached(Box<ErrorKind>),
+    /// It answered `CONNECT` with another status than 2xx.
+    Status {
+        /// With its fields and the start of its body.
+        response: Box<Response>,
+        /// Whether it was told who we are.
+        known: bool,
+    },
+    /// It speaks no HTTP, or too much of it.
+    Head(HeadError),
+    /// More than [`Limits::interim`] responses before the final one.
+    ManyInterim,
+    /// It sent more behind its answer, though nothing was asked of whom it connects to.
+    Early,
+    /// It speaks no SOCKS 5; the byte that shows it.
+    NotSocks(u8),
+    /// It demands another way to log in than it was offered; 255: it accepts none.
+    Method(u8),
+    /// It does not accept user name and password.
+    Login,
+    /// It has not connected (RFC 1928 §6); the code.
+    Socks(u8),
+    /// Its reply has an address of a type that there is not.
+    AddressType(u8),
+    /// It ended the connection.
+    Eof,
+}
+
+impl ProxyError {
+    /// See [`Error::is_transient`].
+    fn is_transient(&self) -> bool {
+        match self {
+            ProxyError::Unreached(kind) => kind.is_transient(Stage::Proxy),
+            ProxyError::Status { response, .. } => response.is_transient(),
+            // General failure, network, host or port not reached, time to live.
+            ProxyError::Socks(code) => matches!(code, 1 | 3..=6),
+            ProxyError::Eof => true,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for ProxyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProxyError::Unreached(kind) => kind.fmt(f),
+            ProxyError::Status { response, known } => {
+                write!(f, "it answered {}", response.line())?;
+                response.explain(f)?;
+                match (response.status, known) {
+                    (407, false) => f.write_str(
+                        "; it wants user name and password, USER:PASSWORD@ before its host",
+                    ),
+                    (407, true) => f.write_str("; it does not accept who was named"),
+                    _ => Ok(()),
+                }
+            }
+            ProxyError::Head(e) => write!(f, "it is no HTTP proxy: {e}"),
+            ProxyError::ManyInterim => f.write_str("too many interim (1xx) responses"),
+            ProxyError::Early => {
+                f.write_str("it sent bytes of its own behind its answer, before anything was asked")
+            }
+            ProxyError::NotSocks(byte) => {
+                write!(f, "it does not speak SOCKS 5 (it began with byte 0x{byte:02x})")
+            }
+            ProxyError::Method(2) => f.write_str(
+                "it wants user name and password, USER:PASSWORD@ before its host",
+            ),
+            ProxyError::Method(255) => f.write_str(
+                "it accepts no way to log in that was offered (RFC 1928 §3); it may want user name and \
+                 password, or others",
+            ),
+            ProxyError::Method(method) => {
+                write!(f, "it wants to log in by method {method} (RFC 1928 §3), which was not offered")
+            }
+            ProxyError::Login => f.write_str("it does not accept user name and password"),
+            ProxyError::Socks(code) => {
+                let what = match code {
+                    1 => "general failure",
+                    2 => "its rules do not allow it",
+                    3 => "the network cannot be reached",
+                    4 => "the host cannot be reached",
+                    5 => "the connection was refused",
+                    6 => "time to live expired",
+                    7 => "it does not know the command",
+                    8 => "it does not know the type of address; socks5h:// gives it the name",
+                    _ => "an error that RFC 1928 does not know",
+                };
+                write!(f, "it has not connected: {what} (code {code})")
+            }
+            ProxyError::AddressType(kind) => {
+                write!(f, "its reply has an address of type {kind}, which there is not")
+            }
+            ProxyError::Eof => f.write_str("it ended the connection"),
+        }
+    }
+}
+
+impl std::error::Error for ProxyError {}
+
 impl Error {
     /// `url` is a [`Url`](crate::proto::Url), or nothing for an error of the reactor itself.
     pub(crate) fn new(url: impl fmt::Display, stage: Stage, kind: ErrorKind) -> Error {
         let url = url.to_string();
-        Error(Box::new(Inner { url, stage, kind, status: None, unsent: 0, exceeded: None }))
+        let phases = Phases::default();
+        Error(Box::new(Inner { url, stage, kind, status: None, unsent: 0, exceeded: None, phases }))
     }
 
     /// Of a text that is no URL for us.
@@ -149,6 +273,12 @@ impl Error {
     /// With the status of the response that it came after.
     pub(crate) fn with_status(mut self, status: Option<u16>) -> Error {
         self.0.status = status;
+        self
+    }
+
+    /// With the steps that it had behind it.
+    pub(crate) fn with_phases(mut self, phases: Phases) -> Error {
+        self.0.phases = phases;
         self
     }
 
@@ -204,14 +334,15 @@ impl Error {
 
     /// The answer that was none of what was asked for: of a handshake another status than 101
     /// ([`HandshakeError::Status`]), of an event stream another status than 200 or another type
-    /// ([`HttpError::Status`], [`HttpError::ContentType`]). With all its fields and the start of its
-    /// body.
+    /// ([`HttpError::Status`], [`HttpError::ContentType`]), of a proxy that is asked for the way another
+    /// than 2xx ([`ProxyError::Status`]). With all its fields and the start of its body.
     pub fn response(&self) -> Option<&Response> {
         match &self.0.kind {
             ErrorKind::Handshake(HandshakeError::Status(response))
             | ErrorKind::Http(HttpError::Status(response) | HttpError::ContentType(response)) => {
                 Some(response)
             }
+            ErrorKind::Proxy { why: ProxyError::Status { response, .. }, .. } => Some(response),
             _ => None,
         }
     }
@@ -224,28 +355,7 @@ impl Error {
     /// Wait between two tries ([`Reconnect`](crate::proto::sse::Reconnect)), and at least for
     /// [`Error::retry_after`].
     pub fn is_transient(&self) -> bool {
-        match &self.0.kind {
-            ErrorKind::Resolve(_)
-            | ErrorKind::Connect(_)
-            | ErrorKind::Tls(..)
-            | ErrorKind::Timeout(_)
-            | ErrorKind::Waited { .. }
-            | ErrorKind::Stalled(_)
-            | ErrorKind::Unsent
-            | ErrorKind::Silence(_)
-            | ErrorKind::Idle(_)
-            | ErrorKind::NoCloseAnswer(_)
-            | ErrorKind::Eof
-            | ErrorKind::Io(_)
-            | ErrorKind::Handshake(HandshakeError::Eof)
-            | ErrorKind::Http(HttpError::Eof) => true,
-            ErrorKind::Handshake(HandshakeError::Status(r)) => r.is_transient(),
-            ErrorKind::Http(HttpError::Status(r)) => r.is_transient(),
-            ErrorKind::Http(HttpError::EventStream(_)) => false,
-            // What speaks no proper HTTP at the start never will; but a body may be cut anywhere.
-            ErrorKind::Http(_) => self.0.stage == Stage::Body,
-            _ => false,
-        }
+        self.0.kind.is_transient(self.0.stage)
     }
 
     /// How long the server asks to wait before another try ([`Response::retry_after`]); it is not
@@ -253,6 +363,12 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.response()?.retry_after(now.as_secs())
+    }
+
+    /// How long the steps of the opening took that were behind it. Where a time limit passed, the text
+    /// tells them, too.
+    pub fn phases(&self) -> &Phases {
+        &self.0.phases
     }
 
     /// Bytes that were accepted for sending and were not handed to the kernel before the connection
@@ -269,8 +385,11 @@ impl Error {
 
     /// The text of the reason, with the bytes that are lost.
     pub(crate) fn what(&self) -> String {
-        let Inner { kind, unsent, exceeded, .. } = &*self.0;
-        let why = exceeded.as_ref().map_or_else(|| kind.to_string(), Exceeded::to_string);
+        let Inner { kind, unsent, exceeded, phases, .. } = &*self.0;
+        let mut why = exceeded.as_ref().map_or_else(|| kind.to_string(), Exceeded::to_string);
+        if matches!(kind, ErrorKind::Timeout(_)) && phases.iter().next().is_some() {
+            why.push_str(&format!(" ({phases})"));
+        }
         match unsent {
             0 => why,
             n if matches!(kind, ErrorKind::WriteTimeout(_)) => format!("{why} ({n} bytes)"),
@@ -290,6 +409,34 @@ impl fmt::Display for Error {
     }
 }
 
+impl ErrorKind {
+    fn is_transient(&self, stage: Stage) -> bool {
+        match self {
+            ErrorKind::Resolve(_)
+            | ErrorKind::Connect(_)
+            | ErrorKind::Tls(..)
+            | ErrorKind::Timeout(_)
+            | ErrorKind::Waited { .. }
+            | ErrorKind::Stalled(_)
+            | ErrorKind::Unsent
+            | ErrorKind::Silence(_)
+            | ErrorKind::Idle(_)
+            | ErrorKind::NoCloseAnswer(_)
+            | ErrorKind::Eof
+            | ErrorKind::Io(_)
+            | ErrorKind::Handshake(HandshakeError::Eof)
+            | ErrorKind::Http(HttpError::Eof) => true,
+            ErrorKind::Handshake(HandshakeError::Status(r)) => r.is_transient(),
+            ErrorKind::Http(HttpError::Status(r)) => r.is_transient(),
+            ErrorKind::Http(HttpError::EventStream(_)) => false,
+            // What speaks no proper HTTP at the start never will; but a body may be cut anywhere.
+            ErrorKind::Http(_) => stage == Stage::Body,
+            ErrorKind::Proxy { why, .. } => why.is_transient(),
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -303,6 +450,11 @@ impl fmt::Display for ErrorKind {
                 write!(f, "{n} connections are open, the limit; close one first")
             }
             ErrorKind::Denied(why) => write!(f, "the policy does not allow it: {why}"),
+            ErrorKind::ProxyUrl(why) => f.write_str(why),
+            ErrorKind::Proxy { proxy, why } => write!(f, "{proxy}: {why}"),
+            ErrorKind::Used => f.write_str(
+                "the stream that it was to go over was used already; each connection needs its own",
+            ),
             ErrorKind::Resolve(e) => write!(f, "cannot resolve the host: {e}"),
             ErrorKind::Connect(attempts) => {
                 for (i, (address, e)) in attempts.iter().enumerate() {
@@ -375,6 +527,7 @@ impl std::error::Error for Error {
             ErrorKind::Resolve(e) | ErrorKind::Io(e) => Some(e),
             ErrorKind::Connect(all) => all.first().map(|(_, e)| e as _),
             ErrorKind::Http(e) => Some(e),
+            ErrorKind::Proxy { why, .. } => Some(why),
             ErrorKind::Certificate(_, e) | ErrorKind::Tls(_, e) => e.as_deref().map(|e| e as _),
             ErrorKind::Handshake(e) => Some(e),
             ErrorKind::Violation(v) => Some(v),

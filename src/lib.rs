@@ -34,7 +34,7 @@ pub mod proto;
 pub mod trace;
 
 #[cfg(feature = "net")]
-pub use error::{Error, ErrorKind, Stage};
+pub use error::{Error, ErrorKind, ProxyError, Stage};
 pub use limits::Limits;
 #[cfg(feature = "luau")]
 pub use mlua;

@@ -103,6 +103,14 @@ pub struct Limits {
     /// slow, not dead, as long as it moves; this is what ends one that does not. TCP itself gives up
     /// after some 15 minutes.
     pub stall: Duration,
+    /// The silence of a stream without an idle limit after which TCP asks whether the server is still
+    /// there: 60 s. Nothing else would end the wait for one that is gone without a word; routers forget
+    /// a silent connection after some minutes, the first of them after one.
+    pub tcp_keep_alive: Duration,
+    /// Between two such questions: 15 s.
+    pub tcp_probe_interval: Duration,
+    /// So many of them without an answer end a connection: 4, with the two above after two minutes.
+    pub tcp_probes: u32,
     /// From our close frame, when its last byte has left, to the server's: 5 s. Also how long an
     /// owner may hold back the answer to the server's.
     pub close: Duration,
@@ -194,6 +202,9 @@ impl Default for Limits {
             cork_time: Duration::from_millis(1),
             opening: Duration::from_secs(30),
             stall: Duration::from_secs(60),
+            tcp_keep_alive: Duration::from_secs(60),
+            tcp_probe_interval: Duration::from_secs(15),
+            tcp_probes: 4,
             close: Duration::from_secs(5),
             linger: Duration::from_secs(2),
             pong: Duration::from_secs(20),

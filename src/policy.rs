@@ -12,7 +12,12 @@ use crate::proto::{Host, Scheme, Url, escape};
 /// A policy is asked twice: with the URL before its host is resolved (`address` is `None`, unless
 /// the URL names one), and with each address that is to be connected to. Since the connection goes
 /// to the address that was checked, an answer of DNS that changes meanwhile changes nothing.
+///
+/// With a proxy, both are asked of the proxy (`is_proxy`), and the first of what the URL names. Where a
+/// name leads is asked only if it is resolved here (`socks5`); a proxy that resolves it may connect to
+/// any address at all.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Destination<'a> {
     /// The scheme.
     pub scheme: Scheme,
@@ -20,17 +25,27 @@ pub struct Destination<'a> {
     pub host: &'a Host,
     /// The port of the URL.
     pub port: u16,
-    /// The address, once it is known.
+    /// The address, once it is known. Behind a proxy that resolves names it is not, unless the URL
+    /// names it.
     pub address: Option<IpAddr>,
+    /// Whether this is the proxy on the way there: then host, port and address are the proxy's, and the
+    /// scheme is that of the URL.
+    pub is_proxy: bool,
 }
 
 impl<'a> Destination<'a> {
     pub(crate) fn of(url: &'a Url) -> Destination<'a> {
         let address = match url.host() {
             Host::Address(ip) => Some(*ip),
-            Host::Name(_) => None,
+            Host::Name(_) | Host::Unix(_) => None,
         };
-        Destination { scheme: url.scheme(), host: url.host(), port: url.port(), address }
+        let (scheme, host, port) = (url.scheme(), url.host(), url.port());
+        Destination { scheme, host, port, address, is_proxy: false }
+    }
+
+    /// A proxy on the way to `url`.
+    pub(crate) fn of_proxy(proxy: &'a Url, url: &Url) -> Destination<'a> {
+        Destination { scheme: url.scheme(), is_proxy: true, ..Destination::of(proxy) }
     }
 }
 
@@ -72,11 +87,19 @@ impl Policy {
 
     /// The public internet: no address that is loopback, private, link-local, shared, reserved,
     /// multicast or for documentation, nor one that stands for such an address (IPv4 within IPv6,
-    /// RFC 6890 and the registries that it describes).
+    /// RFC 6890 and the registries that it describes). No Unix socket, and no name that stands for the
+    /// own machine (`localhost` and what ends in `.localhost`, RFC 6761 §6.3), which a proxy would take
+    /// for its own.
+    ///
+    /// A proxy has to be there, too; [`Policy::except_proxy`] leaves it out.
     pub fn public() -> Policy {
-        Policy::open().and(|to| match to.address.and_then(not_public) {
-            Some(what) => Err(format!("{what} is not on the public internet")),
-            None => Ok(()),
+        Policy::open().and(|to| {
+            let what = match (to.address, to.host) {
+                (Some(address), _) => not_public(address),
+                (None, Host::Unix(_)) => Some("a Unix socket".to_owned()),
+                (None, host) => is_localhost(host).then(|| host.to_string()),
+            };
+            what.map_or(Ok(()), |what| Err(format!("{what} is not on the public internet")))
         })
     }
 
@@ -88,6 +111,11 @@ impl Policy {
             }
             _ => Ok(()),
         })
+    }
+
+    /// The same rules, which are not asked about proxies: for a proxy that whoever set it up trusts.
+    pub fn except_proxy(self) -> Policy {
+        Policy::open().and(move |to| if to.is_proxy { Ok(()) } else { self.check(to) })
     }
 
     /// What matches one of these.
@@ -116,7 +144,10 @@ impl Policy {
             if allowed.iter().any(|a| matches(a, to)) {
                 return Ok(());
             }
-            Err(format!("{}:{} is not in the list", to.host, to.port))
+            Err(match to.host {
+                Host::Unix(_) => format!("{} is not in the list", to.host),
+                host => format!("{host}:{} is not in the list", to.port),
+            })
         })
     }
 
@@ -138,7 +169,7 @@ impl Policy {
 
 /// A host and maybe a port that a list allows: a name, `*.` and a name for all below it, an
 /// address, or a network as `ADDRESS/BITS`; behind it `:PORT` (an IPv6 address or network then in
-/// brackets, which hold nothing else).
+/// brackets, which hold nothing else). Or `unix:` and the absolute path of a Unix socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowed {
     what: What,
@@ -150,6 +181,7 @@ enum What {
     Name(String),
     Below(String),
     Network(IpAddr, u8),
+    Unix(String),
 }
 
 impl FromStr for Allowed {
@@ -160,9 +192,14 @@ impl FromStr for Allowed {
         let bad = || {
             format!(
                 "\"{shown}\" is not HOST, *.HOST, ADDRESS or ADDRESS/BITS, with or without :PORT \
-                 behind it ([IPV6]:PORT)"
+                 behind it ([IPV6]:PORT), nor unix:PATH"
             )
         };
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path =
+                Some(path.to_owned()).filter(|path| path.starts_with('/')).ok_or_else(bad)?;
+            return Ok(Allowed { what: What::Unix(path), port: None });
+        }
         let (host, port) = split_port(text).ok_or_else(bad)?;
         let port = match port {
             Some(digits) => Some(number::<u16>(digits).filter(|&p| p > 0).ok_or_else(bad)?),
@@ -195,6 +232,7 @@ impl Allowed {
                 Some(address) => within(plain(address), *net, *bits),
                 None => true,
             },
+            (What::Unix(path), Host::Unix(socket)) => path == socket,
             _ => false,
         }
     }
@@ -208,7 +246,7 @@ impl Allowed {
 
 /// Host and port, an IPv6 address with or without brackets. `None`: what is in brackets is none, or
 /// something else than a port stands behind them.
-fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
+pub(crate) fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
     if let Some(rest) = text.strip_prefix('[') {
         let (inside, behind) = rest.split_once(']')?;
         let is_v6 = network(inside).is_some_and(|(address, _)| address.is_ipv6());
@@ -225,14 +263,19 @@ fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
 }
 
 /// A name, by the one normaliser.
-fn name_of(text: &str) -> Option<String> {
+pub(crate) fn name_of(text: &str) -> Option<String> {
     match Url::parse(&format!("ws://{text}/")).ok()?.host() {
         Host::Name(name) if !text.contains(['/', '?', ':']) => Some(name.clone()),
         _ => None,
     }
 }
 
-fn network(text: &str) -> Option<(IpAddr, u8)> {
+/// Whether a name stands for the own machine (RFC 6761 §6.3).
+fn is_localhost(host: &Host) -> bool {
+    matches!(host, Host::Name(name) if name == "localhost" || name.ends_with(".localhost"))
+}
+
+pub(crate) fn network(text: &str) -> Option<(IpAddr, u8)> {
     let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
     let address: IpAddr = address.parse().ok()?;
     let most = if address.is_ipv4() { 32 } else { 128 };
@@ -241,11 +284,11 @@ fn network(text: &str) -> Option<(IpAddr, u8)> {
 }
 
 /// Digits and nothing else: `parse` takes a sign, too.
-fn number<T: FromStr>(digits: &str) -> Option<T> {
+pub(crate) fn number<T: FromStr>(digits: &str) -> Option<T> {
     digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
 
-fn within(address: IpAddr, net: IpAddr, bits: u8) -> bool {
+pub(crate) fn within(address: IpAddr, net: IpAddr, bits: u8) -> bool {
     match (address, net) {
         (IpAddr::V4(a), IpAddr::V4(n)) => {
             let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
@@ -260,7 +303,7 @@ fn within(address: IpAddr, net: IpAddr, bits: u8) -> bool {
 }
 
 /// An IPv4 address that is written as IPv6 is that address.
-fn plain(address: IpAddr) -> IpAddr {
+pub(crate) fn plain(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 

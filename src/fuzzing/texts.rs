@@ -59,14 +59,25 @@ pub(super) fn accepted(url: &Url) {
             assert!(!last.bytes().all(|b| b.is_ascii_digit()), "{name:?}");
         }
         Host::Address(_) => {}
+        Host::Unix(path) => assert!(path.starts_with('/') && !path.contains('\0'), "{path:?}"),
     }
-    let again = format!("{}://{}{target}", url.scheme().as_str(), url.host_field());
+    let scheme = url.scheme().as_str();
+    let again = match url.host() {
+        Host::Unix(path) => format!("{scheme}+unix:{}:{target}", percent_encoded(path)),
+        _ => format!("{scheme}://{}{target}", url.host_field()),
+    };
     let websocket = matches!(url.scheme(), Scheme::Ws | Scheme::Wss);
     let parsed = if websocket { Url::parse(&again) } else { Url::parse_http(&again) };
     let parsed = parsed.unwrap_or_else(|e| panic!("{again:?} out of {text:?}: {e}"));
     assert_eq!((parsed.host(), parsed.port()), (url.host(), url.port()), "{text:?}");
     assert_eq!((parsed.target(), parsed.scheme()), (target, url.scheme()), "{text:?}");
     assert!(url.is_same_origin(url));
+}
+
+fn percent_encoded(path: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'/';
+    let one = |b: u8| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
+    path.bytes().map(one).collect()
 }
 
 /// [`Url::join`]: a base, LF, a reference. What comes out is a URL that parses to itself, of http or
@@ -87,9 +98,15 @@ pub fn join(data: &[u8]) {
     assert_eq!(Url::parse_http(joined.as_str()).as_ref(), Ok(&joined), "{}", shown());
     assert!(matches!(joined.scheme(), Scheme::Http | Scheme::Https));
     assert!(!joined.as_str().contains('#'), "{}", shown());
-    let (_, rest) = joined.as_str().split_once("://").expect("a scheme");
-    assert!(!rest.split(['/', '?']).next().unwrap_or_default().contains('@'), "{}", shown());
-    assert_eq!(joined.join(joined.as_str()).as_ref(), Ok(&joined), "{}", shown());
+    assert_eq!(joined.is_socket(), base.is_socket(), "{}", shown());
+    if joined.is_socket() {
+        assert_eq!(joined.host(), base.host(), "{}", shown());
+        assert_eq!(joined.join(joined.as_str()), Err(UrlError::Crossing), "{}", shown());
+    } else {
+        let (_, rest) = joined.as_str().split_once("://").expect("a scheme");
+        assert!(!rest.split(['/', '?']).next().unwrap_or_default().contains('@'), "{}", shown());
+        assert_eq!(joined.join(joined.as_str()).as_ref(), Ok(&joined), "{}", shown());
+    }
     let same = joined.join("").expect("nothing is a reference");
     assert_eq!((same.target(), same.host()), (joined.target(), joined.host()), "{}", shown());
     if !is_relative(reference) {

@@ -20,7 +20,10 @@ pub(crate) mod sys;
 mod time;
 pub(crate) mod wire;
 
-pub use ask::{Ask, Config, Options, Override, StreamOptions};
+pub use ask::{
+    Ask, Config, KeepAlive, Options, Override, OwnedStream, Proxy, ProxyRules, ProxyScheme,
+    SocketOptions, StreamOptions,
+};
 pub use event::{Closed, ConnId, Event};
 pub use faces::{
     Batch, Client, EventSource, Events, Incoming, Items, Message, Piece, Received, Stream,
@@ -29,7 +32,7 @@ pub use faces::{
 #[cfg(feature = "luau")]
 pub(crate) use faces::{Ending, Owner, Payloads, Run, Seat};
 pub use reactor::{Conn, Reactor, Sink};
-pub use sys::{Answer, Interest, Os, OsPoller, Poller, Ready, Socket, Sys, random_byte};
+pub use sys::{Answer, Dial, Interest, Os, OsPoller, Poller, Ready, Socket, Sys, random_byte};
 #[cfg(feature = "luau")]
 pub(crate) use time::{after, earlier};
 #[cfg(feature = "tls")]

@@ -24,6 +24,10 @@ const OWNED: [&str; 13] = [
     "proxy-connection",
 ];
 
+/// What says to a proxy who we are (RFC 9110 §11.7.2).
+#[cfg(feature = "net")]
+pub(crate) const PROXY_AUTHORIZATION: &str = "proxy-authorization";
+
 /// Fields that hold one value and no list, and so stand once at most (RFC 9110 §5.3; `Origin`: RFC 6454
 /// §7; `Last-Event-ID`: WHATWG HTML §9.2.4). Of two, each server takes another.
 const SINGLE: [&str; 16] = [
@@ -154,6 +158,32 @@ impl Headers {
         Ok(())
     }
 
+    /// Adds a field of a request to a proxy. `Proxy-Authorization` is one, and a secret.
+    #[cfg(feature = "net")]
+    pub(crate) fn add_for_proxy(&mut self, name: &str, value: &str) -> Result<(), RequestError> {
+        if !name.eq_ignore_ascii_case(PROXY_AUTHORIZATION) {
+            return self.add(name, value, is_secret_field(name));
+        }
+        let shown = || escape(name.as_bytes(), 60);
+        if !value.bytes().all(is_value_byte) {
+            return Err(RequestError::HeaderValue(shown()));
+        }
+        if self.has(name) {
+            return Err(RequestError::HeaderTwice { name: shown(), first: shown() });
+        }
+        self.0.push(Field { name: name.to_owned(), value: Guarded::new(value, true) });
+        Ok(())
+    }
+
+    /// Writes all fields, and nothing else.
+    pub(crate) fn write_fields(&self, out: &mut Vec<u8>, shown: bool) {
+        for Field { name, value } in &self.0 {
+            for part in [name, ": ", value.text(shown), "\r\n"] {
+                out.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
+
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|field| field.name.eq_ignore_ascii_case(name))
     }
@@ -184,11 +214,7 @@ impl Headers {
             let agent = concat!("User-Agent: moonwire/", env!("CARGO_PKG_VERSION"), "\r\n");
             out.extend_from_slice(agent.as_bytes());
         }
-        for Field { name, value } in &self.0 {
-            for part in [name, ": ", value.text(shown), "\r\n"] {
-                out.extend_from_slice(part.as_bytes());
-            }
-        }
+        self.write_fields(out, shown);
         out.extend_from_slice(b"\r\n");
     }
 }
@@ -196,13 +222,21 @@ impl Headers {
 /// First size of the memory for a head: most fit, so that they take one allocation.
 const FIRST: usize = 512;
 
-/// Writes the request line and `Host`; without a URL that is secret if it is to be `shown`.
-pub(crate) fn write_start(out: &mut Vec<u8>, method: &str, url: &Url, shown: bool) {
+/// Writes the request line, its target in `absolute` form or not, and `Host`; without a URL that is
+/// secret if it is to be `shown`.
+pub(crate) fn write_start(out: &mut Vec<u8>, method: &str, url: &Url, absolute: bool, shown: bool) {
     out.reserve(FIRST);
     let host = url.host_field();
-    let (target, host) =
-        if shown && url.is_secret() { (SECRET, SECRET) } else { (url.target(), host.as_str()) };
-    for part in [method, " ", target, " HTTP/1.1\r\nHost: ", host, "\r\n"] {
+    let is_hidden = shown && url.is_secret();
+    let (target, host) = if is_hidden { (SECRET, SECRET) } else { (url.target(), host.as_str()) };
+    let origin = match absolute && !is_hidden {
+        true => [url.scheme().as_str(), "://", host],
+        false => [""; 3],
+    };
+    out.extend_from_slice(method.as_bytes());
+    out.push(b' ');
+    origin.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+    for part in [target, " HTTP/1.1\r\nHost: ", host, "\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
 }

@@ -43,7 +43,8 @@
 //!   is lost.
 //!
 //! ```text
-//! token, utf8, timer, buf, pace, context   leaves
+//! token, utf8, timer, buf, pace, context,
+//! transport                                leaves
 //! secret                                   what of a request may be shown
 //! url, head, headers                       texts of HTTP
 //! sse/                                     event streams
@@ -62,7 +63,7 @@ mod closed;
 mod context;
 mod event;
 pub(crate) mod head;
-mod headers;
+pub(crate) mod headers;
 pub mod http;
 mod note;
 mod pace;
@@ -72,6 +73,7 @@ mod settings;
 pub mod sse;
 mod timer;
 pub(crate) mod token;
+mod transport;
 mod url;
 pub(crate) mod utf8;
 pub(crate) mod ws;
@@ -87,6 +89,9 @@ pub use session::Session;
 pub use settings::Settings;
 pub use timer::Timer;
 pub use token::{escape, is_token};
+pub use transport::{Endpoint, Phases, TlsInfo, Transport};
+#[cfg(feature = "net")]
+pub(crate) use url::percent_decoded;
 pub use url::{Host, Scheme, Url, UrlError};
 pub use ws::Violation;
 pub use ws::close::{CloseFrame, Misuse, REASON_MAX, is_close_code};

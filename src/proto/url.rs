@@ -1,7 +1,8 @@
 //! URLs: `ws` and `wss` (RFC 6455 §3), `http` and `https` (RFC 9110 §4.2), read strictly and with
 //! one normaliser, so that the resolver, the `Host` field and the TLS name always mean the same
-//! host.
+//! host. With `+unix` behind the scheme (`ws+unix:/run/app.sock:/path`) they name a Unix socket.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -54,7 +55,23 @@ pub enum Host {
     Name(String),
     /// An address; the resolver is not asked.
     Address(IpAddr),
+    /// The absolute path of a Unix socket. The `Host` field and TLS call it `localhost`.
+    Unix(String),
 }
+
+impl Host {
+    /// How the peer is called: in the `Host` field, and in its certificate.
+    pub(crate) fn peer_name(&self) -> Cow<'_, str> {
+        match self {
+            Host::Name(name) => Cow::Borrowed(name),
+            Host::Address(_) => Cow::Owned(self.to_string()),
+            Host::Unix(_) => Cow::Borrowed(LOCALHOST),
+        }
+    }
+}
+
+/// The name of this machine (RFC 6761 §6.3).
+const LOCALHOST: &str = "localhost";
 
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,6 +79,7 @@ impl fmt::Display for Host {
             Host::Name(name) => f.write_str(name),
             Host::Address(IpAddr::V4(v4)) => v4.fmt(f),
             Host::Address(IpAddr::V6(v6)) => write!(f, "[{v6}]"),
+            Host::Unix(path) => write!(f, "unix:{path}"),
         }
     }
 }
@@ -107,6 +125,12 @@ pub enum UrlError {
     Port(String),
     /// A fragment on a WebSocket URL (RFC 6455 §3 forbids it).
     Fragment,
+    /// With `+unix` behind the scheme: no absolute path of a socket, or behind it no path that begins
+    /// with a slash.
+    Socket,
+    /// A redirect from or to a Unix socket: what a server says does not lead from the network to a
+    /// socket of this machine, nor back.
+    Crossing,
 }
 
 impl fmt::Display for UrlError {
@@ -136,6 +160,12 @@ impl fmt::Display for UrlError {
             UrlError::Fragment => {
                 f.write_str("a WebSocket URL has no fragment (#…); percent-encode # as %23")
             }
+            UrlError::Socket => f.write_str(
+                "a URL of a Unix socket is SCHEME+unix:/absolute/path or SCHEME+unix:/absolute/path:/target",
+            ),
+            UrlError::Crossing => f.write_str(
+                "a redirect leads neither from the network to a Unix socket nor from a socket elsewhere",
+            ),
         }
     }
 }
@@ -150,6 +180,9 @@ impl Url {
     /// `inet_aton` makes of `0x7f.1` is refused). Characters that RFC 3986 keeps out of a path or
     /// query but browsers let through (`"<>\^`{|}`) are percent-encoded on the wire.
     ///
+    /// `ws+unix:/run/app.sock:/chat` is `/chat` at the Unix socket `/run/app.sock`. Its path is
+    /// absolute, may be percent-encoded (a colon in it has to be), and ends at the first colon.
+    ///
     /// ```
     /// let url = moonwire::proto::Url::parse("wss://Example.COM:8443/chat?room=1")?;
     /// assert_eq!((url.host().to_string().as_str(), url.port()), ("example.com", 8443));
@@ -157,18 +190,42 @@ impl Url {
     /// # Ok::<(), moonwire::proto::UrlError>(())
     /// ```
     pub fn parse(text: &str) -> Result<Url, UrlError> {
-        let (scheme, rest) = scheme(text, WEBSOCKET).ok_or(UrlError::Scheme)?;
+        let socket = unix(text, WEBSOCKET);
+        let (scheme, rest) = socket.or_else(|| scheme(text, WEBSOCKET)).ok_or(UrlError::Scheme)?;
         if rest.contains('#') {
             return Err(UrlError::Fragment);
         }
-        Url::read(text, scheme, rest)
+        match socket {
+            Some(_) => Url::read_socket(text, scheme, rest),
+            None => Url::read(text, scheme, rest),
+        }
     }
 
     /// Reads the URL of a stream: `http` or `https`, and otherwise as [`Url::parse`] does. A
     /// fragment is no part of the request (RFC 9110 §7.1) and is left out of the target.
     pub fn parse_http(text: &str) -> Result<Url, UrlError> {
-        let (scheme, rest) = scheme(text, HTTP).ok_or(UrlError::HttpScheme)?;
-        Url::read(text, scheme, rest.split('#').next().unwrap_or_default())
+        let socket = unix(text, HTTP);
+        let (scheme, rest) = socket.or_else(|| scheme(text, HTTP)).ok_or(UrlError::HttpScheme)?;
+        let rest = rest.split('#').next().unwrap_or_default();
+        match socket {
+            Some(_) => Url::read_socket(text, scheme, rest),
+            None => Url::read(text, scheme, rest),
+        }
+    }
+
+    /// `rest` is what stands behind `+unix:`.
+    fn read_socket(text: &str, scheme: Scheme, rest: &str) -> Result<Url, UrlError> {
+        if let Some(at) = not_graphic(text) {
+            return Err(UrlError::Character(at));
+        }
+        let (path, tail) = split_socket(rest).ok_or(UrlError::Socket)?;
+        if !tail.is_empty() && !tail.starts_with(['/', '?']) {
+            return Err(UrlError::Socket);
+        }
+        let host = Host::Unix(percent_decoded(path).ok_or(UrlError::Socket)?);
+        let (port, target) = (scheme.default_port(), target(tail));
+        let parts = Parts { text: text.to_owned(), scheme, host, is_rooted: false, port, target };
+        Ok(Url { parts: Arc::new(parts), secret: false })
     }
 
     fn read(text: &str, scheme: Scheme, rest: &str) -> Result<Url, UrlError> {
@@ -258,12 +315,16 @@ impl Url {
 
     fn joined(&self, reference: &str) -> Result<Url, UrlError> {
         let reference = reference.split('#').next().unwrap_or_default();
+        let elsewhere = |url: &str| match Url::parse_http(url) {
+            Ok(to) if self.is_socket() || to.is_socket() => Err(UrlError::Crossing),
+            to => to,
+        };
         if has_scheme(reference) {
-            return Url::parse_http(reference);
+            return elsewhere(reference);
         }
         let scheme = self.scheme().as_str();
         if reference.starts_with("//") {
-            return Url::parse_http(&format!("{scheme}:{reference}"));
+            return elsewhere(&format!("{scheme}:{reference}"));
         }
         let (path, query) = split_query(reference);
         let (base_path, base_query) = split_query(self.target());
@@ -277,7 +338,7 @@ impl Url {
             }
         };
         let query = query.map_or(String::new(), |q| format!("?{q}"));
-        Url::parse_http(&format!("{scheme}://{}{path}{query}", self.authority()))
+        Url::parse_http(&format!("{}{path}{query}", self.base()))
     }
 
     /// Whether both have the same scheme, port and host, the host compared as it was written: who
@@ -285,7 +346,31 @@ impl Url {
     /// side with credentials.
     pub fn is_same_origin(&self, other: &Url) -> bool {
         let host = |url: &'_ Url| split_port(url.authority()).0.to_owned();
-        self.scheme() == other.scheme() && self.port() == other.port() && host(self) == host(other)
+        let same_host = match (self.host(), other.host()) {
+            (Host::Unix(a), Host::Unix(b)) => a == b,
+            (Host::Unix(_), _) | (_, Host::Unix(_)) => false,
+            _ => host(self) == host(other),
+        };
+        self.scheme() == other.scheme() && self.port() == other.port() && same_host
+    }
+
+    /// Whether it names a Unix socket.
+    pub(crate) fn is_socket(&self) -> bool {
+        matches!(self.host(), Host::Unix(_))
+    }
+
+    /// All that stands in front of the target.
+    fn base(&self) -> String {
+        let scheme = self.scheme().as_str();
+        match self.host() {
+            Host::Unix(_) => {
+                let rest = self.parts.text.split_once(':').map_or("", |(_, rest)| rest);
+                let rest = rest.split('#').next().unwrap_or_default();
+                let path = split_socket(rest).map_or("", |(path, _)| path);
+                format!("{scheme}+unix:{path}:")
+            }
+            _ => format!("{scheme}://{}", self.authority()),
+        }
     }
 
     /// Host and port as they were written.
@@ -297,7 +382,7 @@ impl Url {
     /// The value of the `Host` field (RFC 9110 §7.2): the port only if it is not the scheme's.
     pub fn host_field(&self) -> String {
         if self.port() == self.scheme().default_port() {
-            self.host().to_string()
+            self.host().peer_name().into_owned()
         } else {
             format!("{}:{}", self.host(), self.port())
         }
@@ -319,6 +404,43 @@ impl fmt::Debug for Url {
 fn scheme(text: &str, among: [Scheme; 2]) -> Option<(Scheme, &str)> {
     let (name, rest) = text.split_once("://")?;
     among.into_iter().find(|s| name.eq_ignore_ascii_case(s.as_str())).map(|s| (s, rest))
+}
+
+/// The scheme in front of `+unix:`, and what stands behind that.
+fn unix(text: &str, among: [Scheme; 2]) -> Option<(Scheme, &str)> {
+    let (name, rest) = text.split_once(':')?;
+    let (name, plus) = name.split_at_checked(name.len().checked_sub("+unix".len())?)?;
+    let scheme = among.into_iter().find(|s| name.eq_ignore_ascii_case(s.as_str()))?;
+    plus.eq_ignore_ascii_case("+unix").then_some((scheme, rest))
+}
+
+/// Path of the socket and target: the path begins with one slash, or with three as after an empty
+/// authority, and ends at a colon, or where a query begins.
+fn split_socket(rest: &str) -> Option<(&str, &str)> {
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    if !rest.starts_with('/') || rest.starts_with("//") {
+        return None;
+    }
+    Some(match rest.find([':', '?']) {
+        Some(at) => (&rest[..at], rest[at..].strip_prefix(':').unwrap_or(&rest[at..])),
+        None => (rest, ""),
+    })
+}
+
+/// A text without percent-encoding (RFC 3986 §2.1): UTF-8, and no NUL in it.
+pub(crate) fn percent_decoded(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.bytes();
+    while let Some(b) = rest.next() {
+        bytes.push(match b {
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            b => b,
+        });
+    }
+    String::from_utf8(bytes).ok().filter(|path| !path.contains('\0'))
 }
 
 fn not_graphic(text: &str) -> Option<usize> {
@@ -468,6 +590,54 @@ mod tests {
             assert_eq!(url.host_field(), field, "{text}");
             assert_eq!(url.as_str(), text);
         }
+    }
+
+    #[test]
+    fn urls_of_unix_sockets() {
+        for (text, scheme, path, target) in [
+            ("ws+unix:/run/app.sock:/chat?x=1", Scheme::Ws, "/run/app.sock", "/chat?x=1"),
+            ("WSS+UNIX:/run/app.sock", Scheme::Wss, "/run/app.sock", "/"),
+            ("ws+unix:///run/app.sock:/a:b", Scheme::Ws, "/run/app.sock", "/a:b"),
+            ("ws+unix:/run/a%20b%3Ac?q", Scheme::Ws, "/run/a b:c", "/?q"),
+            ("ws+unix:/run/app.sock:", Scheme::Ws, "/run/app.sock", "/"),
+            ("http+unix:/run/app.sock:/v1/x#y", Scheme::Http, "/run/app.sock", "/v1/x"),
+            ("https+unix:/run/app.sock:?q", Scheme::Https, "/run/app.sock", "/?q"),
+        ] {
+            let url = Url::parse(text).or_else(|_| Url::parse_http(text)).expect(text);
+            assert_eq!((url.scheme(), url.target()), (scheme, target), "{text}");
+            assert_eq!(url.host(), &Host::Unix(path.into()), "{text}");
+            assert_eq!(url.host_field(), "localhost", "{text}");
+            assert_eq!((url.as_str(), url.resolver_name()), (text, None));
+        }
+        let shown = Url::parse("ws+unix:/run/app.sock:/a?hidden").unwrap().to_string();
+        assert_eq!(shown, "ws+unix:/run/app.sock:/a?***");
+    }
+
+    /// FAULTS 45.
+    #[test]
+    fn no_reference_leads_to_a_socket_or_away_from_it() {
+        let socket = Url::parse_http("http+unix:///run/a%3Ab:/b/c?q").unwrap();
+        for (reference, want) in [
+            ("/d", Some("http+unix:/run/a%3Ab:/d")),
+            ("d?e", Some("http+unix:/run/a%3Ab:/b/d?e")),
+            ("", Some("http+unix:/run/a%3Ab:/b/c?q")),
+            ("http://localhost/b", None),
+            ("//localhost/b", None),
+            ("http+unix:/run/a%3Ab:/d", None),
+            ("http+unix:/run/other:/d", None),
+        ] {
+            let to = socket.join(reference);
+            let want = want.map(str::to_owned).ok_or(UrlError::Crossing);
+            assert_eq!(to.as_ref().map(|to| to.as_str().to_owned()).map_err(Clone::clone), want);
+            assert!(to.is_err() || to.is_ok_and(|to| to.is_same_origin(&socket)), "{reference}");
+        }
+        let cut = Url::parse_http("http+unix:/run/app#b").unwrap();
+        assert_eq!(cut.join("c").unwrap().as_str(), "http+unix:/run/app:/c");
+        let page = Url::parse_http("http://localhost/").unwrap();
+        assert_eq!(page.join("http+unix:/run/app.sock"), Err(UrlError::Crossing));
+        assert!(!page.is_same_origin(&socket) && !socket.is_same_origin(&page));
+        let other = Url::parse_http("http+unix:/run/other:/").unwrap();
+        assert!(!socket.is_same_origin(&other));
     }
 
     /// A name with a final dot is absolute for the resolver, and the same host for everybody else.
@@ -638,8 +808,19 @@ mod tests {
             ("ws://a\0.b/", UrlError::Character(6)),
             ("ws://\u{ff41}.b/", UrlError::HostNotAscii("\u{ff41}.b".into())),
             ("ws://b\u{fc}cher.example/", UrlError::HostNotAscii("b\u{fc}cher.example".into())),
-            ("ws+unix:///tmp/socket", UrlError::Scheme),
-            ("ws+unix://tmp/socket:/x", UrlError::Scheme),
+            ("ws+unix://tmp/socket:/x", UrlError::Socket),
+            ("ws+unix:", UrlError::Socket),
+            ("ws+unix:run/app.sock", UrlError::Socket),
+            ("ws+unix:////run/app.sock", UrlError::Socket),
+            ("ws+unix:/run/app.sock:x", UrlError::Socket),
+            ("ws+unix:/run/app%2", UrlError::Socket),
+            ("ws+unix:/run/app%zz", UrlError::Socket),
+            ("ws+unix:/run/app%00", UrlError::Socket),
+            ("ws+unix:/run/app%ff", UrlError::Socket),
+            ("ws+unix:/run/app.sock:/a#b", UrlError::Fragment),
+            ("ws+unix:/run/a b", UrlError::Character(14)),
+            ("http+unix:/run/app.sock", UrlError::Scheme),
+            ("ws+unixx:/run/app.sock", UrlError::Scheme),
             ("ws://a/\u{10A}", UrlError::Character(7)),
             ("ws://a/\u{560A}", UrlError::Character(7)),
             ("ws://u@a/", UrlError::UserInfo),

@@ -15,6 +15,7 @@ pub(crate) const FLOORS: &[&[&str]] = &[
         "proto/context.rs",
         "proto/timer.rs",
         "proto/token.rs",
+        "proto/transport.rs",
         "proto/pace.rs",
         "proto/utf8.rs",
     ],

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 
+use super::proxy::ProxyRules;
 use crate::limits::Limits;
 use crate::policy::Policy;
 use crate::proto::{Host, Url};
@@ -21,6 +22,8 @@ pub struct Config {
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// Where to connect to instead of asking the resolver.
     pub resolve: Vec<Override>,
+    /// Which proxy connections go through; none by default. No variable is read.
+    pub proxy: ProxyRules,
     /// Where connections may go; [`Policy::open`] by default.
     pub policy: Policy,
     /// Is told every frame and change of state.
@@ -32,6 +35,7 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("limits", &self.limits)
             .field("resolve", &self.resolve)
+            .field("proxy", &self.proxy)
             .field("policy", &self.policy)
             .finish_non_exhaustive()
     }

@@ -2,7 +2,9 @@
 
 mod config;
 mod options;
+mod proxy;
 mod stream;
+mod way;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,11 +13,15 @@ use super::time::after;
 use crate::limits::Limits;
 use crate::policy::Policy;
 use crate::proto::http::Timing;
-use crate::proto::{Host, Session, Settings, Url};
+use crate::proto::{Session, Settings, Url};
 
 pub use config::{Config, Override};
 pub use options::Options;
+pub(in crate::net) use proxy::Credentials;
+pub use proxy::{Proxy, ProxyRules, ProxyScheme};
 pub use stream::StreamOptions;
+pub use way::{KeepAlive, OwnedStream, SocketOptions};
+pub(in crate::net) use way::{Own, Way};
 
 /// What is to be opened; made of [`Options`] or [`StreamOptions`].
 #[derive(Clone, Debug)]
@@ -46,6 +52,30 @@ impl Ask {
         }
     }
 
+    /// How it gets there.
+    pub(in crate::net) fn way(&self) -> &Way {
+        match self {
+            Ask::WebSocket(options) => &options.way,
+            Ask::Stream(options) => &options.way,
+        }
+    }
+
+    /// The proxy on its way, by its own choice or by `rules`.
+    pub(in crate::net) fn proxy(&self, rules: &ProxyRules) -> Option<Proxy> {
+        match &self.way().proxy {
+            _ if self.url().is_socket() => None,
+            Some(own) => own.clone(),
+            None => rules.proxy_for(self.url()).cloned(),
+        }
+    }
+
+    /// The probes of TCP: by itself a stream without an idle limit has them, which would be waited for
+    /// for ever.
+    pub(in crate::net) fn probes(&self, limits: &Arc<Limits>) -> Option<KeepAlive> {
+        let waits = matches!(self, Ask::Stream(options) if options.idle.is_none());
+        self.way().socket.probes(self.limits(limits), waits)
+    }
+
     /// With the keep-alive pings of a face whose owner waits. A stream has none; see
     /// [`StreamOptions::idle`].
     pub(in crate::net) fn kept_alive(self) -> Ask {
@@ -53,10 +83,6 @@ impl Ask {
             Ask::WebSocket(options) => Ask::WebSocket(options.kept_alive()),
             stream => stream,
         }
-    }
-
-    pub(in crate::net) fn origin(&self) -> (Host, u16) {
-        (self.url().host().clone(), self.url().port())
     }
 
     /// Its own limits, or the reactor's.

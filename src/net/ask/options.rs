@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::proxy::Proxy;
+use super::way::{Own, OwnedStream, SocketOptions, Way};
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::policy::Policy;
@@ -32,6 +34,7 @@ pub struct Options {
     pub(crate) hold_close: bool,
     pub(crate) limits: Option<Arc<Limits>>,
     pub(crate) policy: Policy,
+    pub(crate) way: Way,
 }
 
 impl Options {
@@ -47,6 +50,7 @@ impl Options {
             hold_close: false,
             limits: None,
             policy: Policy::open(),
+            way: Way::default(),
         })
     }
 
@@ -54,6 +58,36 @@ impl Options {
     /// ([`Config::policy`](crate::Config::policy)), which are asked first.
     pub fn policy(mut self, policy: Policy) -> Options {
         self.policy = policy;
+        self
+    }
+
+    /// Goes over a stream that is connected already, to the server that the URL names or to whatever
+    /// leads there: nothing is resolved, connected or asked of a proxy. A `TcpStream`, a `UnixStream`,
+    /// or what else gives an owned descriptor or Windows socket; it becomes non-blocking, and is closed
+    /// with the connection.
+    ///
+    /// It is good for one connection: a second one ([`ErrorKind::Used`]) is made by a clone of the
+    /// options. The policy is asked for the URL, and for the address of the peer if it has one.
+    pub fn over(mut self, stream: impl Into<OwnedStream>) -> Options {
+        self.way.over = Some(Own::new(stream.into()));
+        self
+    }
+
+    /// Goes through a proxy, whatever [`Config::proxy`](crate::Config::proxy) says.
+    pub fn proxy(mut self, proxy: Proxy) -> Options {
+        self.way.proxy = Some(Some(proxy));
+        self
+    }
+
+    /// Goes through no proxy, whatever [`Config::proxy`](crate::Config::proxy) says.
+    pub fn no_proxy(mut self) -> Options {
+        self.way.proxy = Some(None);
+        self
+    }
+
+    /// What its socket is made with.
+    pub fn socket(mut self, socket: SocketOptions) -> Options {
+        self.way.socket = socket;
         self
     }
 

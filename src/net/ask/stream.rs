@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::proxy::Proxy;
+use super::way::{Own, OwnedStream, SocketOptions, Way};
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::policy::Policy;
@@ -30,6 +32,7 @@ pub struct StreamOptions {
     pub(crate) idle: Option<Duration>,
     pub(crate) limits: Option<Arc<Limits>>,
     pub(crate) policy: Policy,
+    pub(crate) way: Way,
 }
 
 impl StreamOptions {
@@ -39,8 +42,8 @@ impl StreamOptions {
         let parsed = Url::parse_http(url).map_err(|e| bad(ErrorKind::Url(e)))?;
         let request = Request::new(method, parsed).map_err(|e| bad(ErrorKind::Request(e)))?;
         let delivery = Delivery::Raw;
-        let (limits, policy) = (None, Policy::open());
-        Ok(StreamOptions { request, delivery, timeout: None, idle: None, limits, policy })
+        let (limits, policy, way) = (None, Policy::open(), Way::default());
+        Ok(StreamOptions { request, delivery, timeout: None, idle: None, limits, policy, way })
     }
 
     /// Rules of this request and of what it is redirected to, on top of those of its reactor
@@ -53,6 +56,37 @@ impl StreamOptions {
     /// A `GET` request.
     pub fn get(url: &str) -> Result<StreamOptions, Error> {
         StreamOptions::new("GET", url)
+    }
+
+    /// Goes over a stream that is connected already, to the server that the URL names or to whatever
+    /// leads there: nothing is resolved, connected or asked of a proxy. A `TcpStream`, a `UnixStream`,
+    /// or what else gives an owned descriptor or Windows socket; it becomes non-blocking, and is closed
+    /// with the connection.
+    ///
+    /// It is good for one connection: a second one ([`ErrorKind::Used`]) is made by a clone of the
+    /// options, by a redirect, or by an
+    /// [`EventSource`](crate::EventSource) that connects again. The policy is asked for the URL, and for the address of the peer if it has one.
+    pub fn over(mut self, stream: impl Into<OwnedStream>) -> StreamOptions {
+        self.way.over = Some(Own::new(stream.into()));
+        self
+    }
+
+    /// Goes through a proxy, whatever [`Config::proxy`](crate::Config::proxy) says.
+    pub fn proxy(mut self, proxy: Proxy) -> StreamOptions {
+        self.way.proxy = Some(Some(proxy));
+        self
+    }
+
+    /// Goes through no proxy, whatever [`Config::proxy`](crate::Config::proxy) says.
+    pub fn no_proxy(mut self) -> StreamOptions {
+        self.way.proxy = Some(None);
+        self
+    }
+
+    /// What its socket is made with.
+    pub fn socket(mut self, socket: SocketOptions) -> StreamOptions {
+        self.way.socket = socket;
+        self
     }
 
     /// The URL.

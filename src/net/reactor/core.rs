@@ -9,7 +9,7 @@ use super::gate::Gates;
 use super::keys::Keys;
 use crate::error::ErrorKind;
 use crate::limits::Limits;
-use crate::net::ask::Override;
+use crate::net::ask::{Override, Proxy, ProxyRules, ProxyScheme};
 use crate::net::event::ConnId;
 use crate::net::sys::Sys;
 #[cfg(feature = "tls")]
@@ -28,6 +28,11 @@ pub(in crate::net) struct Core<S: Sys> {
     pub(in crate::net) policy: Policy,
     #[cfg(feature = "tls")]
     pub(in crate::net) tls: Option<Arc<rustls::ClientConfig>>,
+    /// TLS with proxies that have none of their own. It is not the one above: that may hold who we are
+    /// to servers, and its sessions are theirs.
+    #[cfg(feature = "tls")]
+    pub(in crate::net) proxy_tls: Option<Arc<rustls::ClientConfig>>,
+    pub(in crate::net) proxy: ProxyRules,
     pub(in crate::net) observer: Option<Box<dyn Observer>>,
     /// Receive buffer; taken out while it is used.
     pub(in crate::net) buf: Vec<u8>,
@@ -104,10 +109,37 @@ impl<S: Sys> Core<S> {
             Some(config) => config,
             None => self.tls.insert(tls::default_config()?),
         };
+        let tls = Tls::client(config, url.host())?;
+        self.make_room_for_cipher();
+        Ok(Some(Box::new(tls)))
+    }
+
+    /// TLS with a proxy, if it is spoken to over TLS.
+    #[cfg(feature = "tls")]
+    pub(in crate::net) fn tls_to(&mut self, proxy: &Proxy) -> Result<Option<Box<Tls>>, ErrorKind> {
+        if proxy.scheme() != ProxyScheme::Https {
+            return Ok(None);
+        }
+        let config = match (proxy.tls_config(), &self.proxy_tls) {
+            (Some(own), _) => own,
+            (None, Some(config)) => config,
+            (None, None) => self.proxy_tls.insert(tls::default_config()?),
+        };
+        let tls = Tls::client(config, proxy.host())?;
+        self.make_room_for_cipher();
+        Ok(Some(Box::new(tls)))
+    }
+
+    #[cfg(feature = "tls")]
+    fn make_room_for_cipher(&mut self) {
         if self.cipher.is_empty() {
             self.cipher.resize(self.limits.receive_buffer, 0);
         }
-        Ok(Some(Box::new(Tls::client(config, url.host())?)))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    pub(in crate::net) fn tls_to(&mut self, proxy: &Proxy) -> Result<Option<Box<Tls>>, ErrorKind> {
+        if proxy.scheme() == ProxyScheme::Https { Err(ErrorKind::NoTls) } else { Ok(None) }
     }
 
     #[cfg(not(feature = "tls"))]

@@ -1,17 +1,28 @@
-//! One opening handshake at a time with one address and port (RFC 6455 §4.1, 2); who comes first is
-//! served first.
+//! One opening handshake at a time with one address and port (RFC 6455 §4.1, 2), behind a proxy with
+//! one name and port; who comes first is served first.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::net::event::ConnId;
+use crate::proto::Endpoint;
+
+/// Whom one handshake at a time is with.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::net) struct Place {
+    /// Whom the socket is connected to.
+    pub(in crate::net) to: Endpoint,
+    /// Behind a proxy, whose addresses nobody here knows: host and port as the URL names them. Each name
+    /// counts as a host of its own then.
+    pub(in crate::net) beyond: Option<Arc<str>>,
+}
 
 /// Who may open a connection to where.
 pub(in crate::net) struct Gates {
     max: usize,
-    gates: BTreeMap<SocketAddr, Gate>,
+    gates: BTreeMap<Place, Gate>,
     /// Gates that someone left while others wait.
-    freed: Vec<SocketAddr>,
+    freed: Vec<Place>,
     tickets: u64,
 }
 
@@ -32,7 +43,7 @@ impl Gates {
     }
 
     /// Lets `who` in, or gives it a ticket: then [`Gates::next`] lets it in.
-    pub(in crate::net) fn enter(&mut self, to: SocketAddr, who: ConnId) -> Option<Ticket> {
+    pub(in crate::net) fn enter(&mut self, to: Place, who: ConnId) -> Option<Ticket> {
         let gate = self.gates.entry(to).or_default();
         // Nobody overtakes those that wait.
         if gate.inside < self.max && gate.waiting.is_empty() {
@@ -45,28 +56,28 @@ impl Gates {
     }
 
     /// Someone inside is done.
-    pub(in crate::net) fn leave(&mut self, to: SocketAddr) {
-        let Some(gate) = self.gates.get_mut(&to) else { return };
+    pub(in crate::net) fn leave(&mut self, to: &Place) {
+        let Some(gate) = self.gates.get_mut(to) else { return };
         gate.inside = gate.inside.saturating_sub(1);
         if !gate.waiting.is_empty() {
-            self.freed.push(to);
+            self.freed.push(to.clone());
         } else if gate.inside == 0 {
-            self.gates.remove(&to);
+            self.gates.remove(to);
         }
     }
 
     /// Someone who waits does not want to enter any more.
-    pub(in crate::net) fn give_up(&mut self, to: SocketAddr, ticket: Ticket) {
-        let Some(gate) = self.gates.get_mut(&to) else { return };
+    pub(in crate::net) fn give_up(&mut self, to: &Place, ticket: Ticket) {
+        let Some(gate) = self.gates.get_mut(to) else { return };
         gate.waiting.remove(&ticket.0);
         if gate.inside == 0 && gate.waiting.is_empty() {
-            self.gates.remove(&to);
+            self.gates.remove(to);
         }
     }
 
     /// How many have to be done, or to give up, before `ticket` has its turn.
-    pub(in crate::net) fn before(&self, to: SocketAddr, ticket: Ticket) -> usize {
-        self.gates.get(&to).map_or(0, |gate| gate.inside + gate.waiting.range(..ticket.0).count())
+    pub(in crate::net) fn before(&self, to: &Place, ticket: Ticket) -> usize {
+        self.gates.get(to).map_or(0, |gate| gate.inside + gate.waiting.range(..ticket.0).count())
     }
 
     /// Whether nobody is inside, and nobody waits.
@@ -80,14 +91,14 @@ impl Gates {
     }
 
     /// Lets the one in who has waited longest for a gate that is free now.
-    pub(in crate::net) fn next(&mut self) -> Option<(SocketAddr, Ticket, ConnId)> {
-        while let Some(&to) = self.freed.last() {
-            if let Some(gate) = self.gates.get_mut(&to)
+    pub(in crate::net) fn next(&mut self) -> Option<(Place, Ticket, ConnId)> {
+        while let Some(to) = self.freed.last() {
+            if let Some(gate) = self.gates.get_mut(to)
                 && gate.inside < self.max
                 && let Some((ticket, who)) = gate.waiting.pop_first()
             {
                 gate.inside += 1;
-                return Some((to, Ticket(ticket), who));
+                return Some((to.clone(), Ticket(ticket), who));
             }
             self.freed.pop();
         }
@@ -99,13 +110,17 @@ impl Gates {
 mod tests {
     use super::*;
 
+    fn place(to: &str) -> Place {
+        Place { to: Endpoint::Address(to.parse().unwrap()), beyond: None }
+    }
+
     #[test]
     fn one_at_a_time_in_the_order_of_asking() {
-        let to = SocketAddr::from(([127, 0, 0, 1], 80));
+        let to = &place("127.0.0.1:80");
         let id = |n| ConnId::new(n, 0);
         let mut gates = Gates::new(1);
-        assert_eq!(gates.enter(to, id(1)), None);
-        let tickets = [2, 3, 4].map(|n| gates.enter(to, id(n)).unwrap());
+        assert_eq!(gates.enter(to.clone(), id(1)), None);
+        let tickets = [2, 3, 4].map(|n| gates.enter(to.clone(), id(n)).unwrap());
         assert_eq!(tickets.map(|ticket| gates.before(to, ticket)), [1, 2, 3]);
         assert_eq!(gates.next(), None);
         // Who has lost interest is not waited for.
@@ -113,27 +128,38 @@ mod tests {
         assert_eq!(gates.before(to, tickets[2]), 2);
         gates.leave(to);
         // Nor does anybody slip in before those that wait.
-        let last = gates.enter(to, id(5)).unwrap();
-        assert_eq!(gates.next(), Some((to, tickets[1], id(3))));
+        let last = gates.enter(to.clone(), id(5)).unwrap();
+        assert_eq!(gates.next(), Some((to.clone(), tickets[1], id(3))));
         assert_eq!(gates.next(), None);
         gates.leave(to);
-        assert_eq!(gates.next(), Some((to, tickets[2], id(4))));
+        assert_eq!(gates.next(), Some((to.clone(), tickets[2], id(4))));
         assert_eq!(gates.before(to, last), 1);
         gates.give_up(to, last);
         gates.leave(to);
         assert!(gates.next().is_none() && gates.gates.is_empty());
     }
 
+    /// RFC 6455 §4.1, 2.
+    #[test]
+    fn behind_a_proxy_each_name_is_a_host_of_its_own() {
+        let beyond = |name: &str| Place { beyond: Some(name.into()), ..place("127.0.0.1:3128") };
+        let mut gates = Gates::new(1);
+        let id = |n| ConnId::new(n, 0);
+        assert_eq!(gates.enter(beyond("a:443"), id(1)), None);
+        assert_eq!(gates.enter(beyond("b:443"), id(2)), None);
+        assert!(gates.enter(beyond("a:443"), id(3)).is_some());
+    }
+
     #[test]
     fn so_many_are_inside_as_the_limit_says() {
-        let to = SocketAddr::from(([127, 0, 0, 1], 80));
+        let to = &place("127.0.0.1:80");
         let mut gates = Gates::new(2);
-        let mut enter = |n| gates.enter(to, ConnId::new(n, 0));
+        let mut enter = |n| gates.enter(to.clone(), ConnId::new(n, 0));
         assert_eq!([enter(1), enter(2)], [None; 2]);
         let third = enter(3).unwrap();
         gates.leave(to);
         gates.leave(to);
-        assert_eq!(gates.next(), Some((to, third, ConnId::new(3, 0))));
-        assert_eq!(gates.enter(to, ConnId::new(4, 0)), None, "a second place was free");
+        assert_eq!(gates.next(), Some((to.clone(), third, ConnId::new(3, 0))));
+        assert_eq!(gates.enter(to.clone(), ConnId::new(4, 0)), None, "a second place was free");
     }
 }

@@ -25,7 +25,7 @@ use super::time::earlier;
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::proto::ws::message::Message;
-use crate::proto::{CloseFrame, Context, Misuse, Session};
+use crate::proto::{CloseFrame, Context, Misuse, Session, Transport};
 
 pub use conn::{Conn, Sink};
 
@@ -118,6 +118,9 @@ impl<S: Sys> Reactor<S> {
                 policy: config.policy,
                 #[cfg(feature = "tls")]
                 tls: config.tls,
+                #[cfg(feature = "tls")]
+                proxy_tls: None,
+                proxy: config.proxy,
                 observer: config.observer,
                 buf: Vec::new(),
                 cipher: Vec::new(),
@@ -274,6 +277,14 @@ impl<S: Sys> Reactor<S> {
         if let Some((core, driver)) = self.get(id) {
             driver.resume(core);
         }
+    }
+
+    /// What a connection goes over: its ends, its proxy, TLS. `None` while it is on its way there, and
+    /// when it has ended. How long it took to get there is told once, in
+    /// [`Opened`](crate::proto::Opened) and [`Response`](crate::proto::http::Response).
+    pub fn transport(&mut self, id: ConnId) -> Option<Transport> {
+        let (core, driver) = self.get(id)?;
+        Some(driver.live()?.transport(&core.sys))
     }
 
     /// Bytes of a connection that wait to be handed to the kernel.

@@ -145,11 +145,11 @@ impl<S: Sys> Reactor<S> {
             && let Some((to, ticket, who)) = self.core.gates.next()
         {
             let there = self.work(who, |core, driver| {
-                driver.unpark(core, sink, to, ticket);
+                driver.unpark(core, sink, to.clone(), ticket);
                 driver.touch(core);
             });
             if !there {
-                self.core.gates.leave(to);
+                self.core.gates.leave(&to);
             }
         }
     }

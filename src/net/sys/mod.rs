@@ -22,6 +22,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::ask::{KeepAlive, OwnedStream, SocketOptions};
+use crate::proto::Endpoint;
+
 pub(super) use os::{BorrowedFd, OwnedFd};
 pub use os::{Os, OsPoller, Socket};
 pub use random::random_byte;
@@ -48,6 +51,28 @@ pub trait Sys: Send {
     fn random(&mut self, bytes: &mut [u8]) -> io::Result<()>;
     /// Starts to connect; when the socket becomes writable, ask [`Sys::connected`].
     fn connect(&mut self, to: SocketAddr) -> io::Result<Self::Socket>;
+    /// Starts to connect as [`Sys::connect`] does, to whatever kind of endpoint and from whatever own
+    /// address the connection asks for. By itself it knows addresses alone, and no options.
+    fn connect_to(&mut self, dial: &Dial<'_>) -> io::Result<Self::Socket> {
+        match dial.to {
+            Endpoint::Address(to) => self.connect(*to),
+            _ => Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets")),
+        }
+    }
+    /// Takes over a stream of the owner's that is connected already
+    /// ([`Options::over`](crate::Options::over)). By itself it can not.
+    fn adopt(&mut self, _stream: OwnedStream) -> io::Result<Self::Socket> {
+        let what = "this system takes over no stream of the owner's own";
+        Err(io::Error::new(io::ErrorKind::Unsupported, what))
+    }
+    /// Whom a socket is connected to, if the system knows.
+    fn peer_addr(&self, _socket: &Self::Socket) -> Option<Endpoint> {
+        None
+    }
+    /// The own end of a connected socket, if the system knows.
+    fn local_addr(&self, _socket: &Self::Socket) -> Option<Endpoint> {
+        None
+    }
     /// Whether the socket is connected as soon as [`Sys::connect`] has returned, as it can be where
     /// the peer is on this machine: then nothing is waited for. `false` is always right.
     fn is_connected(&mut self, _socket: &Self::Socket) -> bool {
@@ -101,6 +126,18 @@ pub trait Sys: Send {
     fn give_up(&mut self, _id: u64) {}
     /// The next answer.
     fn resolved(&mut self) -> Option<Answer>;
+}
+
+/// Where to connect to, and how.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Dial<'a> {
+    /// Where to.
+    pub to: &'a Endpoint,
+    /// What the socket is made with.
+    pub options: &'a SocketOptions,
+    /// Its probes.
+    pub keep_alive: Option<KeepAlive>,
 }
 
 /// The waiting half of a system.

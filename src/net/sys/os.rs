@@ -15,8 +15,10 @@ use rustix::net::{self, AddressFamily, RecvFlags};
 use super::epoll;
 use super::poll::PollSet;
 use super::resolve::{Answer, Resolver};
-use super::{Interest, Poller, Ready, Sys, random, system};
+use super::{Dial, Interest, Poller, Ready, Sys, random, system};
 use crate::limits::Limits;
+use crate::net::ask::OwnedStream;
+use crate::proto::Endpoint;
 
 /// The operating system.
 pub struct Os {
@@ -96,14 +98,45 @@ impl Sys for Os {
     }
 
     fn connect(&mut self, to: SocketAddr) -> io::Result<Socket> {
-        let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let fd = system::socket(family)?;
-        match net::connect(&fd, &to) {
-            Ok(()) | Err(Errno::INPROGRESS | Errno::INTR | Errno::WOULDBLOCK) => {
-                Ok(Socket(Arc::new(fd)))
-            }
-            Err(e) => Err(e.into()),
+        connecting(system::socket(family(&to))?, to)
+    }
+
+    fn connect_to(&mut self, dial: &Dial<'_>) -> io::Result<Socket> {
+        let to = match dial.to {
+            Endpoint::Address(to) => *to,
+            Endpoint::Unix(path) => return Ok(Socket(Arc::new(system::connect_unix(path)?))),
+        };
+        let fd = system::socket(family(&to))?;
+        if let Some(bytes) = dial.options.send_buffer {
+            net::sockopt::set_socket_send_buffer_size(&fd, bytes)?;
         }
+        if let Some(bytes) = dial.options.receive_buffer {
+            net::sockopt::set_socket_recv_buffer_size(&fd, bytes)?;
+        }
+        if let Some(keep_alive) = dial.keep_alive {
+            system::keep_alive(&fd, keep_alive)?;
+        }
+        if let Some(local) = dial.options.local {
+            if local.is_ipv4() != to.is_ipv4() {
+                let text = format!("cannot be reached from {local}, the local address");
+                return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, text));
+            }
+            net::bind(&fd, &SocketAddr::new(local, 0))?;
+        }
+        connecting(fd, to)
+    }
+
+    fn adopt(&mut self, stream: OwnedStream) -> io::Result<Socket> {
+        system::adopt(&stream)?;
+        Ok(Socket(Arc::new(stream)))
+    }
+
+    fn peer_addr(&self, socket: &Socket) -> Option<Endpoint> {
+        system::endpoint(net::getpeername(&*socket.0).ok()??)
+    }
+
+    fn local_addr(&self, socket: &Socket) -> Option<Endpoint> {
+        system::endpoint(net::getsockname(&*socket.0).ok()?)
     }
 
     fn is_connected(&mut self, socket: &Socket) -> bool {
@@ -187,6 +220,19 @@ impl Sys for Os {
 
     fn resolved(&mut self) -> Option<Answer> {
         self.resolver.answer()
+    }
+}
+
+fn family(to: &SocketAddr) -> AddressFamily {
+    if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
+}
+
+fn connecting(fd: OwnedFd, to: SocketAddr) -> io::Result<Socket> {
+    match net::connect(&fd, &to) {
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR | Errno::WOULDBLOCK) => {
+            Ok(Socket(Arc::new(fd)))
+        }
+        Err(e) => Err(e.into()),
     }
 }
 

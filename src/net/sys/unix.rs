@@ -1,11 +1,15 @@
 //! What a Unix does in its own way.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 
 use rustix::fd::OwnedFd;
-use rustix::io::read;
+use rustix::io::{Errno, read};
 use rustix::net::{self, AddressFamily, SendFlags, SocketType, ipproto};
+
+use crate::net::ask::KeepAlive;
+use crate::proto::Endpoint;
 
 /// Whether poll tells a hang-up as soon as the peer has ended its half, to whoever waits. Linux and
 /// FreeBSD tell it when both halves have ended, macOS to those only who wait to read.
@@ -21,15 +25,67 @@ pub(super) const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 pub(super) const NO_SIGNAL: SendFlags = SendFlags::empty();
 
-/// Non-blocking, closed in child processes, without Nagle's delay and without SIGPIPE.
-#[cfg(any(not(target_os = "linux"), feature = "cli"))]
-fn prepare(fd: &OwnedFd) -> io::Result<()> {
+/// Non-blocking, closed in child processes, without SIGPIPE.
+fn prepare_any(fd: &OwnedFd) -> io::Result<()> {
     rustix::io::ioctl_fionbio(fd, true)?;
     rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
     #[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
     net::sockopt::set_socket_nosigpipe(fd, true)?;
+    Ok(())
+}
+
+/// The same, and without Nagle's delay.
+#[cfg(any(not(target_os = "linux"), feature = "cli"))]
+fn prepare(fd: &OwnedFd) -> io::Result<()> {
+    prepare_any(fd)?;
     net::sockopt::set_tcp_nodelay(fd, true)?;
     Ok(())
+}
+
+/// Makes a stream of the owner's one of ours.
+pub(super) fn adopt(fd: &OwnedFd) -> io::Result<()> {
+    prepare_any(fd)?;
+    // It need not be TCP.
+    let _ = net::sockopt::set_tcp_nodelay(fd, true);
+    Ok(())
+}
+
+/// A Unix socket that is connected. That blocks for no longer than it takes to look: a server whose
+/// queue is full is an error, of which no poller would tell that it is over.
+pub(super) fn connect_unix(path: &str) -> io::Result<OwnedFd> {
+    let fd = net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    prepare_any(&fd)?;
+    match net::connect(&fd, &net::SocketAddrUnix::new(path)?) {
+        Ok(()) => Ok(fd),
+        Err(Errno::AGAIN) => {
+            Err(io::Error::other("the queue of the server is full; try again later"))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+pub(super) fn keep_alive(fd: &OwnedFd, keep_alive: KeepAlive) -> io::Result<()> {
+    net::sockopt::set_socket_keepalive(fd, true)?;
+    #[cfg(not(target_os = "openbsd"))]
+    {
+        net::sockopt::set_tcp_keepidle(fd, keep_alive.after)?;
+        net::sockopt::set_tcp_keepintvl(fd, keep_alive.interval)?;
+        net::sockopt::set_tcp_keepcnt(fd, keep_alive.probes)?;
+    }
+    // There the numbers are the system's.
+    #[cfg(target_os = "openbsd")]
+    let _ = keep_alive;
+    Ok(())
+}
+
+/// An end of a socket, as the system has it.
+pub(super) fn endpoint(any: net::SocketAddrAny) -> Option<Endpoint> {
+    if let Ok(address) = SocketAddr::try_from(any.clone()) {
+        return Some(Endpoint::Address(address));
+    }
+    let unix = net::SocketAddrUnix::try_from(any).ok()?;
+    let path = unix.path().map(|path| path.to_string_lossy().into_owned());
+    Some(Endpoint::Unix(path.unwrap_or_default().into()))
 }
 
 /// A TCP socket, as [`prepare`] leaves it.

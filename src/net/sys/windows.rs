@@ -1,11 +1,14 @@
 //! What Windows does in its own way.
 
 use std::io::{self, IoSlice};
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 use rustix::fd::OwnedFd;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::net::ask::KeepAlive;
+use crate::proto::Endpoint;
 
 /// Whether poll tells a hang-up as soon as the peer has ended its half, to whoever waits.
 pub(super) const HANGS_UP_BY_HALF: bool = true;
@@ -30,6 +33,31 @@ pub(super) fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     prepare(&socket)?;
     Ok(socket.into())
+}
+
+/// Makes a stream of the owner's one of ours.
+pub(super) fn adopt(fd: &OwnedFd) -> io::Result<()> {
+    let socket = SockRef::from(fd);
+    socket.set_nonblocking(true)?;
+    // It need not be TCP.
+    let _ = socket.set_tcp_nodelay(true);
+    Ok(())
+}
+
+pub(super) fn connect_unix(_path: &str) -> io::Result<OwnedFd> {
+    let what = "Unix sockets are not used on Windows";
+    Err(io::Error::new(io::ErrorKind::Unsupported, what))
+}
+
+/// The number of probes is the system's: 10.
+pub(super) fn keep_alive(fd: &OwnedFd, keep_alive: KeepAlive) -> io::Result<()> {
+    let how = TcpKeepalive::new().with_time(keep_alive.after).with_interval(keep_alive.interval);
+    SockRef::from(fd).set_tcp_keepalive(&how)
+}
+
+/// An end of a socket, as the system has it.
+pub(super) fn endpoint(any: net::SocketAddrAny) -> Option<Endpoint> {
+    SocketAddr::try_from(any).ok().map(Endpoint::Address)
 }
 
 /// The next connection that waits to be accepted.

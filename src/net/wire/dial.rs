@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::net::time::after;
+use crate::proto::Endpoint;
 
 /// What to do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Try this address now.
-    Start(SocketAddr),
+    /// Try this one now.
+    Start(Endpoint),
     /// Wait for an attempt to end, or until the time.
     Wait(Option<Instant>),
     /// Every address has failed.
@@ -20,7 +21,7 @@ pub(crate) enum Step {
 /// The addresses that are still to be tried.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    addresses: VecDeque<SocketAddr>,
+    addresses: VecDeque<Endpoint>,
     delay: Duration,
     next: Option<Instant>,
     under_way: usize,
@@ -38,7 +39,13 @@ impl Plan {
             mixed.extend(other.pop_front());
         }
         mixed.truncate(max);
-        Plan { addresses: mixed, delay, next: None, under_way: 0 }
+        let addresses = mixed.into_iter().map(Endpoint::Address).collect();
+        Plan { addresses, delay, next: None, under_way: 0 }
+    }
+
+    /// There is one way only.
+    pub(crate) fn one(to: Endpoint) -> Plan {
+        Plan { addresses: [to].into(), delay: Duration::ZERO, next: None, under_way: 0 }
     }
 
     /// The next step; an address that is given counts as under way.
@@ -69,6 +76,10 @@ impl Plan {
 mod tests {
     use super::*;
 
+    fn address(to: SocketAddr) -> Endpoint {
+        Endpoint::Address(to)
+    }
+
     fn v4(n: u8) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, n], 80))
     }
@@ -82,22 +93,22 @@ mod tests {
     #[test]
     fn families_alternate_beginning_with_the_preferred_one() {
         let plan = Plan::new(&[v6(1), v6(2), v6(3), v4(1)], 16, DELAY);
-        assert_eq!(plan.addresses, [v6(1), v4(1), v6(2), v6(3)]);
+        assert_eq!(plan.addresses, [v6(1), v4(1), v6(2), v6(3)].map(address));
         let plan = Plan::new(&[v4(1), v4(2), v6(1)], 2, DELAY);
-        assert_eq!(plan.addresses, [v4(1), v6(1)]);
+        assert_eq!(plan.addresses, [v4(1), v6(1)].map(address));
         let plan = Plan::new(&[v4(1), v4(2), v6(1), v6(2)], 3, DELAY);
-        assert_eq!(plan.addresses, [v4(1), v6(1), v4(2)]);
+        assert_eq!(plan.addresses, [v4(1), v6(1), v4(2)].map(address));
     }
 
     #[test]
     fn attempts_start_after_the_delay_or_a_failure() {
         let now = Instant::now();
         let mut plan = Plan::new(&[v4(1), v4(2), v4(3)], 16, DELAY);
-        assert_eq!(plan.step(now), Step::Start(v4(1)));
+        assert_eq!(plan.step(now), Step::Start(address(v4(1))));
         assert_eq!(plan.step(now), Step::Wait(Some(now + DELAY)));
-        assert_eq!(plan.step(now + DELAY), Step::Start(v4(2)));
+        assert_eq!(plan.step(now + DELAY), Step::Start(address(v4(2))));
         plan.failed();
-        assert_eq!(plan.step(now + DELAY), Step::Start(v4(3)));
+        assert_eq!(plan.step(now + DELAY), Step::Start(address(v4(3))));
         assert_eq!(plan.step(now + DELAY), Step::Wait(None));
         plan.failed();
         plan.failed();

@@ -9,8 +9,18 @@ use crate::net::sys::Sys;
 pub(crate) struct Link<S: Sys> {
     pub(crate) socket: S::Socket,
     pub(crate) tls: Option<Box<Tls>>,
+    /// TLS with a proxy, below the other.
+    outer: Option<Box<Outer>>,
+    /// `tls` is that with a proxy, and nothing lies on it.
+    is_proxys: bool,
     /// Of the bytes that are to be written, so many at the start are encrypted and have not left.
     sealed: usize,
+}
+
+struct Outer {
+    tls: Tls,
+    /// What has come through it, for the other.
+    plain: Vec<u8>,
 }
 
 /// What a write came to.
@@ -41,7 +51,32 @@ pub(crate) enum Read {
 
 impl<S: Sys> Link<S> {
     pub(crate) fn new(socket: S::Socket, tls: Option<Box<Tls>>) -> Link<S> {
-        Link { socket, tls, sealed: 0 }
+        Link { socket, tls, outer: None, is_proxys: false, sealed: 0 }
+    }
+
+    /// To a proxy, over TLS or not.
+    pub(crate) fn to_proxy(socket: S::Socket, tls: Option<Box<Tls>>) -> Link<S> {
+        Link { is_proxys: tls.is_some(), ..Link::new(socket, tls) }
+    }
+
+    /// The way through the proxy is open; what goes over it has TLS of its own or not.
+    pub(crate) fn through(self, tls: Option<Box<Tls>>) -> Link<S> {
+        let Link { socket, tls: below, sealed, .. } = self;
+        match (below, tls) {
+            (Some(below), Some(tls)) => {
+                let outer = Some(Box::new(Outer { tls: *below, plain: Vec::new() }));
+                Link { socket, tls: Some(tls), outer, is_proxys: false, sealed }
+            }
+            (below @ Some(_), None) => {
+                Link { socket, tls: below, outer: None, is_proxys: true, sealed }
+            }
+            (None, tls) => Link { socket, tls, outer: None, is_proxys: false, sealed },
+        }
+    }
+
+    /// TLS with whom the URL names.
+    pub(crate) fn tls_of_peer(&self) -> Option<&Tls> {
+        self.tls.as_deref().filter(|_| !self.is_proxys)
     }
 
     /// Reads once, to `buf[*end..]`, at most `most` bytes unless they are encrypted. `cipher` is for
@@ -68,10 +103,18 @@ impl<S: Sys> Link<S> {
         Ok(match retried(|| sys.read(&self.socket, cipher))? {
             None => Read::None,
             Some(0) => Read::Cut,
-            Some(n) => match tls.feed(&cipher[..n], buf, end)? {
-                Fed::Closed => Read::Eof,
-                Fed::Open => Read::Some { more: n == cipher.len() },
-            },
+            Some(n) => {
+                let fed = match &mut self.outer {
+                    None => tls.feed(&cipher[..n], buf, end)?,
+                    Some(outer) => outer.feed(&cipher[..n], tls, buf, end)?,
+                };
+                match fed {
+                    Fed::Closed => Read::Eof,
+                    // The proxy has ended, and whom the URL names has not said so.
+                    Fed::Cut => Read::Cut,
+                    Fed::Open => Read::Some { more: n == cipher.len() },
+                }
+            }
         })
     }
 
@@ -80,8 +123,9 @@ impl<S: Sys> Link<S> {
         let mut written = Written { done: 0, blocked: false, taken: 0, broken: None };
         match &mut self.tls {
             Some(tls) => {
-                let socket = &self.socket;
-                written.seal(sys, socket, tls, &mut self.sealed, bytes);
+                let outer = self.outer.as_deref_mut().map(|outer| &mut outer.tls);
+                let mut out = Out { sys, socket: &self.socket, outer };
+                written.seal(&mut out, tls, &mut self.sealed, bytes);
             }
             None => {
                 while written.done < bytes.len() {
@@ -111,8 +155,7 @@ impl Written {
     /// Encrypts and writes.
     fn seal<S: Sys>(
         &mut self,
-        sys: &mut S,
-        socket: &S::Socket,
+        out: &mut Out<'_, S>,
         tls: &mut Tls,
         sealed: &mut usize,
         bytes: &[u8],
@@ -123,9 +166,12 @@ impl Written {
             if !tls.is_handshaking() && *sealed == 0 {
                 *sealed = tls.encrypt(bytes.get(self.done..).unwrap_or_default());
             }
-            while tls.wants_write() {
-                let mut out = Out { sys, socket };
-                if !self.took(retried(|| tls.write(&mut out))) {
+            while tls.wants_write() || out.is_behind() {
+                let wrote = retried(|| match tls.wants_write() {
+                    true => tls.write(out),
+                    false => out.catch_up(),
+                });
+                if !self.took(wrote) {
                     return;
                 }
             }
@@ -158,6 +204,13 @@ impl<S: Sys> Link<S> {
             tls.finish();
             written = self.write(sys, &[]);
         }
+        if let Some(outer) = &mut self.outer
+            && written.broken.is_none()
+            && !written.blocked
+        {
+            outer.tls.finish();
+            written = self.write(sys, &[]);
+        }
         match written.broken {
             Some(kind) => Err(kind),
             None => Ok(!written.blocked),
@@ -177,20 +230,69 @@ fn retried(mut call: impl FnMut() -> io::Result<usize>) -> Result<Option<usize>,
     }
 }
 
-/// A socket as a writer.
+impl Outer {
+    /// Takes bytes from the socket through both.
+    fn feed(
+        &mut self,
+        cipher: &[u8],
+        tls: &mut Tls,
+        buf: &mut Vec<u8>,
+        end: &mut usize,
+    ) -> Result<Fed, ErrorKind> {
+        let mut there = 0;
+        let below = self.tls.feed(cipher, &mut self.plain, &mut there)?;
+        let fed = tls.feed(&self.plain[..there], buf, end)?;
+        // Between two reads it is not needed.
+        self.plain = Vec::new();
+        self.tls.shrink();
+        Ok(match (below, fed) {
+            (Fed::Closed, Fed::Open) => Fed::Cut,
+            (_, fed) => fed,
+        })
+    }
+}
+
+/// A socket as a writer, with TLS on it or not.
 struct Out<'a, S: Sys> {
     sys: &'a mut S,
     socket: &'a S::Socket,
+    outer: Option<&'a mut Tls>,
+}
+
+impl<S: Sys> Out<'_, S> {
+    /// Whether the TLS on it has something that the kernel has not taken.
+    fn is_behind(&self) -> bool {
+        self.outer.as_ref().is_some_and(|outer| outer.wants_write())
+    }
+
+    /// Writes some of that.
+    fn catch_up(&mut self) -> io::Result<usize> {
+        let Out { sys, socket, outer } = self;
+        let Some(outer) = outer else { return Ok(0) };
+        outer.write(&mut Out { sys: &mut **sys, socket, outer: None })
+    }
 }
 
 impl<S: Sys> io::Write for Out<'_, S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.sys.write(self.socket, bytes)
+        if self.outer.is_none() {
+            return self.sys.write(self.socket, bytes);
+        }
+        // What it has leaves before it is given more: so it holds little.
+        while self.is_behind() {
+            self.catch_up()?;
+        }
+        let taken = self.outer.as_mut().map_or(0, |outer| outer.encrypt(bytes));
+        if taken == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(taken) }
     }
 
     /// rustls gives all the records that it has: one call for many of them.
     fn write_vectored(&mut self, records: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.sys.write_vectored(self.socket, records)
+        if self.outer.is_none() {
+            return self.sys.write_vectored(self.socket, records);
+        }
+        let first = records.iter().find(|record| !record.is_empty());
+        first.map_or(Ok(0), |record| self.write(record))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -2,6 +2,7 @@
 
 pub(super) mod dial;
 pub(crate) mod link;
+pub(crate) mod proxy;
 #[cfg(not(feature = "tls"))]
 #[path = "no_tls.rs"]
 pub(crate) mod tls;

@@ -11,6 +11,7 @@ pub(crate) enum Tls {}
 pub(crate) enum Fed {
     Open,
     Closed,
+    Cut,
 }
 
 impl Tls {
@@ -19,6 +20,14 @@ impl Tls {
     }
 
     pub(crate) fn version(&self) -> String {
+        match *self {}
+    }
+
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        match *self {}
+    }
+
+    pub(crate) fn certificates(&self) -> Vec<Vec<u8>> {
         match *self {}
     }
 

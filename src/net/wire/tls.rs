@@ -61,15 +61,20 @@ pub(crate) enum Fed {
     Open,
     /// The peer has said (`close_notify`) that no more will.
     Closed,
+    /// No more will, and the peer has not said so.
+    Cut,
 }
 
 impl Tls {
     pub(crate) fn client(config: &Arc<ClientConfig>, host: &Host) -> Result<Tls, ErrorKind> {
         let name = match host {
-            Host::Name(name) => ServerName::try_from(name.clone())
-                .map_err(|_| ErrorKind::Tls(format!("{name} is no name for TLS"), None))?,
             Host::Address(IpAddr::V4(v4)) => ServerName::IpAddress((*v4).into()),
             Host::Address(IpAddr::V6(v6)) => ServerName::IpAddress((*v6).into()),
+            host => {
+                let name = host.peer_name().into_owned();
+                let bad = format!("{name} is no name for TLS");
+                ServerName::try_from(name).map_err(|_| ErrorKind::Tls(bad, None))?
+            }
         };
         let client = ClientConnection::new(Arc::clone(config), name);
         let client = client.map_err(|e| failure(e, Phase::Greeting))?;
@@ -91,6 +96,17 @@ impl Tls {
     /// In words, once it is known: `TLSv1_3`.
     pub(crate) fn version(&self) -> String {
         self.0.protocol_version().map(|v| format!("{v:?}")).unwrap_or_default()
+    }
+
+    /// The protocol that the server chose (ALPN, RFC 7301).
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        self.0.alpn_protocol()
+    }
+
+    /// The certificates that the server sent, in DER, its own first.
+    pub(crate) fn certificates(&self) -> Vec<Vec<u8>> {
+        let all = self.0.peer_certificates().unwrap_or_default();
+        all.iter().map(|certificate| certificate.to_vec()).collect()
     }
 
     /// Takes bytes from the socket; what they hold goes to `buf[*end..]`, which grows as needed.

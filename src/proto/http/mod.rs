@@ -28,6 +28,8 @@ use super::token::escape;
 use super::url::UrlError;
 
 pub use redirect::Redirect;
+#[cfg(feature = "net")]
+pub(crate) use request::ForProxy;
 pub use request::{Delivery, Request};
 pub use response::Response;
 

@@ -49,6 +49,15 @@ pub struct Request {
     pub(crate) body: Option<Arc<[u8]>>,
     /// Redirects that led here.
     pub(crate) hops: u32,
+    /// It goes to a proxy, as it is.
+    pub(crate) for_proxy: Option<Arc<ForProxy>>,
+}
+
+/// What a proxy that takes a request itself is sent besides.
+#[derive(PartialEq, Eq)]
+pub(crate) struct ForProxy {
+    /// Its fields, as they are sent and as they may be shown.
+    pub(crate) fields: [Vec<u8>; 2],
 }
 
 impl fmt::Debug for Request {
@@ -75,6 +84,7 @@ impl Request {
             headers: Headers::default(),
             body: None,
             hops: 0,
+            for_proxy: None,
         })
     }
 
@@ -126,7 +136,10 @@ impl Request {
 
     /// The head; without what is secret if it is to be `shown`.
     pub(crate) fn write_head(&self, out: &mut Vec<u8>, delivery: Delivery, shown: bool) {
-        write_start(out, &self.method, &self.url, shown);
+        write_start(out, &self.method, &self.url, self.for_proxy.is_some(), shown);
+        if let Some(proxy) = &self.for_proxy {
+            out.extend_from_slice(&proxy.fields[usize::from(shown)]);
+        }
         // The connection is not used again: an answer nobody asked for cannot be taken for another.
         out.extend_from_slice(b"Connection: close\r\nAccept-Encoding: identity\r\n");
         let (accept, no_cache) = match delivery.is_event_stream() {
@@ -197,6 +210,27 @@ mod tests {
             "user-agent: me",
         ];
         assert_eq!(written(&post, Delivery::Events), lines(&want));
+    }
+
+    /// RFC 9112 §3.2.2.
+    #[test]
+    fn a_proxy_is_sent_the_whole_url_and_what_is_for_it() {
+        let mut get = request("GET", "http://a.example:81/x?y#z");
+        let fields = [
+            b"Proxy-Authorization: Basic abc\r\n".to_vec(),
+            b"Proxy-Authorization: ***\r\n".to_vec(),
+        ];
+        get.for_proxy = Some(Arc::new(ForProxy { fields }));
+        let text = written(&get, Delivery::Raw);
+        let start = "GET http://a.example:81/x?y HTTP/1.1\r\nHost: a.example:81\r\n\
+                     Proxy-Authorization: Basic abc\r\n";
+        assert!(text.starts_with(start), "{text}");
+        get.secret_url();
+        let mut out = Vec::new();
+        get.write_head(&mut out, Delivery::Raw, true);
+        let text = String::from_utf8(out).unwrap();
+        let start = "GET *** HTTP/1.1\r\nHost: ***\r\nProxy-Authorization: ***\r\n";
+        assert!(text.starts_with(start), "{text}");
     }
 
     #[test]

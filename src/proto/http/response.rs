@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::date;
 use crate::proto::head::{Fields, Head};
 use crate::proto::token::{escape, trim};
+use crate::proto::transport::Transport;
 use crate::proto::url::Url;
 
 /// The head of a response. What was asked for follows it in events; of an answer that is none of that
@@ -28,6 +29,8 @@ pub struct Response {
     /// [`Limits::refusal`](crate::Limits::refusal) bytes; of any other it is empty, since the body is
     /// told by events.
     pub body: Vec<u8>,
+    /// What it came over; `None` from a session that has no socket, and of an answer that is refused.
+    pub transport: Option<Box<Transport>>,
     /// It repeats, or may repeat, what is secret in the request.
     pub(crate) quiet: bool,
 }
@@ -45,7 +48,7 @@ impl Response {
         let Head { status, reason, fields: headers, .. } = head;
         let parts = [reason.as_bytes(), headers.as_bytes()];
         let quiet = url.is_secret() || parts.into_iter().any(is_repeated);
-        Response { status, reason, headers, url, body: Vec::new(), quiet }
+        Response { status, reason, headers, url, body: Vec::new(), transport: None, quiet }
     }
 
     /// Status and, unless it repeats a secret, reason.

@@ -16,6 +16,7 @@ use crate::proto::http::Response;
 use crate::proto::note::Note;
 use crate::proto::secret::{Guarded, hide, shown_url};
 use crate::proto::token::{escape, is_token, list, trim};
+use crate::proto::transport::Transport;
 use crate::proto::url::Url;
 
 /// What a connection asks for: URL, header fields, subprotocols.
@@ -94,7 +95,7 @@ impl Request {
     /// The request head, `key` being the value of `Sec-WebSocket-Key`; without what is secret if
     /// it is to be `shown`.
     fn write(&self, out: &mut Vec<u8>, key: &str, shown: bool) {
-        write_start(out, "GET", &self.url, shown);
+        write_start(out, "GET", &self.url, false, shown);
         let mut line = |parts: [&str; 3]| {
             parts.iter().for_each(|p| out.extend_from_slice(p.as_bytes()));
             out.extend_from_slice(b"\r\n");
@@ -129,6 +130,8 @@ pub struct Opened {
     pub reason: String,
     /// Its fields.
     pub headers: Fields,
+    /// What the connection goes over; `None` from a session that has no socket.
+    pub transport: Option<Box<Transport>>,
     /// They repeat, or may repeat, what is secret in the request.
     quiet: bool,
 }
@@ -322,7 +325,7 @@ impl Handshake {
         }
         let protocol = self.protocol(&fields)?;
         let quiet = self.is_repeated_in(fields.as_bytes());
-        Ok(Opened { protocol, reason, headers: fields, quiet })
+        Ok(Opened { protocol, reason, headers: fields, transport: None, quiet })
     }
 
     /// The body of another answer is read by it.

@@ -1,40 +1,127 @@
 //! Names to addresses to attempts, until one of them is a connected socket.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::live::Token;
-use super::opening::Attempt;
+use super::opening::{Attempt, Hop, Laps, Opening, Route, known};
 use super::state::{Driver, State};
 use crate::error::{ErrorKind, Stage};
+use crate::net::ask::{Own, ProxyScheme};
 use crate::net::reactor::conn::Sink;
 use crate::net::reactor::core::Core;
-use crate::net::reactor::gate::Ticket;
-use crate::net::sys::{Interest, Sys};
+use crate::net::reactor::gate::{Place, Ticket};
+use crate::net::sys::{Dial, Interest, Sys};
 use crate::net::wire::dial::{Plan, Step};
-use crate::proto::Host;
+use crate::net::wire::proxy::Target;
 use crate::proto::secret::SECRET;
+use crate::proto::{Endpoint, Host, Url};
+
+impl<S: Sys> Opening<S> {
+    /// A socket on its way to `to`, and whether it is there.
+    fn open_socket(&mut self, core: &mut Core<S>, to: &Endpoint) -> io::Result<(S::Socket, bool)> {
+        if let Route::Own(own) = &mut self.route
+            && let Some(socket) = own.take()
+        {
+            return Ok((socket, true));
+        }
+        let options = &self.ask.way().socket;
+        let keep_alive = self.ask.probes(&core.limits);
+        let socket = core.sys.connect_to(&Dial { to, options, keep_alive })?;
+        let is_there = core.sys.is_connected(&socket);
+        Ok((socket, is_there))
+    }
+}
 
 impl<S: Sys> Driver<S> {
-    /// Asks for the addresses, unless they are known.
+    /// Sets out, by the way that it is to go.
     pub(in crate::net) fn start(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
-        let State::Opening(opening) = &self.state else { return };
-        let (host, port) = opening.ask.origin();
-        if let Err(kind) = opening.allowed(core, None) {
+        let State::Opening(opening) = &mut self.state else { return };
+        opening.laps = Laps::new(core.now);
+        if let Err(kind) = opening.allowed(core, Hop::Url, None) {
             return self.fail(core, sink, Stage::Url, kind);
         }
+        match (&opening.route, opening.ask.url().host()) {
+            (Route::Own(_), _) => self.adopt(core, sink),
+            (Route::Proxy(_), _) => self.start_to_proxy(core, sink),
+            (Route::Direct, Host::Unix(path)) => {
+                let to = Endpoint::Unix(path.as_str().into());
+                opening.plan = Some(Plan::one(to));
+                self.dial(core, sink);
+            }
+            (Route::Direct, _) => {
+                let url = opening.ask.url().clone();
+                self.look_up(core, sink, &url);
+            }
+        }
+    }
+
+    /// Takes over the owner's stream.
+    fn adopt(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        let State::Opening(opening) = &mut self.state else { return };
+        let stream = opening.ask.way().over.as_ref().and_then(Own::take);
+        let Some(stream) = stream else {
+            return self.fail(core, sink, Stage::Url, ErrorKind::Used);
+        };
+        let socket = match core.sys.adopt(stream) {
+            Ok(socket) => socket,
+            Err(e) => return self.fail(core, sink, Stage::Connect, ErrorKind::Io(e)),
+        };
+        let peer = core.sys.peer_addr(&socket).unwrap_or_else(|| Endpoint::Unix("".into()));
+        if let Endpoint::Address(address) = &peer
+            && let Err(kind) = opening.allowed(core, Hop::Url, Some(address.ip()))
+        {
+            return self.fail(core, sink, Stage::Connect, kind);
+        }
+        opening.route = Route::Own(Some(socket));
+        opening.plan = Some(Plan::one(peer));
+        self.dial(core, sink);
+    }
+
+    /// Finds out what the proxy is to be told, and then where the proxy is.
+    fn start_to_proxy(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        let State::Opening(opening) = &mut self.state else { return };
+        if let Err(kind) = opening.allowed(core, Hop::Proxy, None) {
+            return self.fail(core, sink, Stage::Url, kind);
+        }
+        let url = opening.ask.url().clone();
+        let resolves = opening.proxy().is_some_and(|p| p.scheme() != ProxyScheme::Socks5);
+        let overridden = core.resolve.iter().any(|o| o.is_for(url.host(), url.port()));
+        if resolves && !overridden {
+            self.aim(core, sink, [Target::of(&url)].into());
+        } else {
+            self.look_up(core, sink, &url);
+        }
+    }
+
+    /// What the proxy is to be told is known.
+    fn aim(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, targets: VecDeque<Target>) {
+        let State::Opening(opening) = &mut self.state else { return };
+        let Route::Proxy(via) = &mut opening.route else { return };
+        via.targets = targets;
+        let url = via.proxy.url().clone();
+        self.look_up(core, sink, &url);
+    }
+
+    /// Asks for the addresses of the host of `url`, which is that of the connection or the proxy's,
+    /// unless they are known.
+    fn look_up(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, url: &Url) {
+        let (host, port) = (url.host().clone(), url.port());
         let set: Vec<SocketAddr> =
             core.resolve.iter().filter(|o| o.is_for(&host, port)).map(|o| o.to).collect();
         match host {
             _ if !set.is_empty() => self.addresses(core, sink, Ok(set)),
             Host::Address(ip) => self.addresses(core, sink, Ok(vec![SocketAddr::new(ip, port)])),
-            Host::Name(name) => {
-                let name = opening.ask.url().resolver_name().unwrap_or(name);
-                let shown = if opening.ask.url().is_secret() { SECRET } else { &name };
+            host => {
+                let name = url.resolver_name().unwrap_or_else(|| host.peer_name().into_owned());
+                let shown = if url.is_secret() { SECRET } else { &name };
                 core.say(self.id, || format!("resolving {shown}"));
                 if let Err(e) = core.sys.resolve(self.id.to_bits(), &name, port) {
                     self.addresses(core, sink, Err(e));
+                } else if let State::Opening(opening) = &mut self.state {
+                    opening.asked = true;
                 }
             }
         }
@@ -52,22 +139,33 @@ impl<S: Sys> Driver<S> {
         if opening.plan.is_some() {
             return;
         }
-        match answer {
-            Ok(mut all) if !all.is_empty() => {
-                let limits = Arc::clone(opening.ask.limits(&core.limits));
-                all.truncate(limits.addresses);
-                if let Err(kind) = opening.keep_allowed(core, &mut all) {
-                    return self.fail(core, sink, Stage::Resolve, kind);
-                }
-                opening.plan = Some(Plan::new(&all, limits.addresses, limits.attempt_delay));
-                self.dial(core, sink);
-            }
+        if std::mem::take(&mut opening.asked) {
+            opening.laps.lap(core.now, |phases| &mut phases.resolve);
+        }
+        let mut all = match answer {
+            Ok(all) if !all.is_empty() => all,
             Ok(_) => {
                 let none = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-                self.fail(core, sink, Stage::Resolve, ErrorKind::Resolve(none));
+                return self.fail(core, sink, Stage::Resolve, ErrorKind::Resolve(none));
             }
-            Err(e) => self.fail(core, sink, Stage::Resolve, ErrorKind::Resolve(e)),
+            Err(e) => return self.fail(core, sink, Stage::Resolve, ErrorKind::Resolve(e)),
+        };
+        let limits = Arc::clone(opening.ask.limits(&core.limits));
+        all.truncate(limits.addresses);
+        let hop = if opening.stage() == Stage::Proxy { Hop::Proxy } else { Hop::Url };
+        if let Err(kind) = opening.keep_allowed(core, hop, &mut all) {
+            return self.fail(core, sink, Stage::Resolve, kind);
         }
+        match &mut opening.route {
+            Route::Proxy(via) if via.targets.is_empty() => {
+                let targets = all.into_iter().map(Target::Address).collect();
+                return self.aim(core, sink, targets);
+            }
+            Route::Proxy(via) => via.addresses.clone_from(&all),
+            Route::Direct | Route::Own(_) => {}
+        }
+        opening.plan = Some(Plan::new(&all, limits.addresses, limits.attempt_delay));
+        self.dial(core, sink);
     }
 
     /// Starts what the plan wants started.
@@ -82,7 +180,8 @@ impl<S: Sys> Driver<S> {
                     return opening.look_at_clock(core, self.id);
                 }
                 Step::Exhausted => {
-                    let failed = std::mem::take(&mut opening.failed);
+                    let failed = std::mem::take(&mut opening.failed).into_iter();
+                    let failed = failed.map(|(to, e)| (known(&to), e)).collect();
                     return self.fail(core, sink, Stage::Connect, ErrorKind::Connect(failed));
                 }
             }
@@ -90,40 +189,42 @@ impl<S: Sys> Driver<S> {
     }
 
     /// One attempt, as soon as its gate lets it.
-    fn attempt(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, to: SocketAddr) {
+    fn attempt(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, to: Endpoint) {
         let State::Opening(opening) = &mut self.state else { return };
+        let place = opening.place(self.id, to);
         if opening.ask.is_gated()
-            && let Some(ticket) = core.gates.enter(to, self.id)
+            && let Some(ticket) = core.gates.enter(place.clone(), self.id)
         {
-            return opening.parked.push((to, ticket));
+            return opening.parked.push((place, ticket));
         }
-        self.connect(core, sink, to);
+        self.connect(core, sink, place);
     }
 
     /// One attempt, whose gate has let it in.
-    fn connect(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, to: SocketAddr) {
+    fn connect(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, place: Place) {
         let State::Opening(opening) = &mut self.state else { return };
         // The observer may panic, and then the gate has to be left.
-        opening.entered = Some(to);
-        core.say(self.id, || format!("connecting to {}", opening.shown(to)));
+        opening.entered = Some(place.clone());
+        core.say(self.id, || match opening.route {
+            Route::Own(_) => format!("over a stream of its owner's to {}", opening.shown(&place)),
+            _ => format!("connecting to {}", opening.shown(&place)),
+        });
         opening.entered = None;
         let number = opening.count;
         opening.count = opening.count.wrapping_add(1);
-        let started = core.sys.connect(to).and_then(|socket| {
-            let is_there = core.sys.is_connected(&socket);
+        let started = opening.open_socket(core, &place.to).and_then(|(socket, is_there)| {
             let interest = Interest { read: is_there, write: !is_there };
             core.sys.watch(&socket, Token::of(self.id, number), interest, true)?;
-            Ok(Attempt { number, to, socket, interest })
+            Ok((socket, interest))
         });
         match started {
-            Ok(attempt) => {
-                let is_there = attempt.interest.read;
-                opening.attempts.push(attempt);
-                if is_there {
+            Ok((socket, interest)) => {
+                opening.attempts.push(Attempt { number, to: place, socket, interest });
+                if interest.read {
                     self.connected(core, sink, number);
                 }
             }
-            Err(e) => opening.missed(core, to, e),
+            Err(e) => opening.missed(core, place, e),
         }
     }
 
@@ -132,10 +233,10 @@ impl<S: Sys> Driver<S> {
         &mut self,
         core: &mut Core<S>,
         sink: &mut dyn Sink,
-        to: SocketAddr,
+        to: Place,
         ticket: Ticket,
     ) {
-        let State::Opening(opening) = &mut self.state else { return core.gates.leave(to) };
+        let State::Opening(opening) = &mut self.state else { return core.gates.leave(&to) };
         // An address may stand in an answer twice, and then it waits twice.
         opening.parked.retain(|(_, parked)| *parked != ticket);
         // Its time starts now, not where this turn did.

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::net::event::Closed;
 use crate::proto::http::HttpError;
-use crate::proto::{self, Failure, HandshakeError, Lost, Timer, Url};
+use crate::proto::{self, Failure, HandshakeError, Lost, Phases, Timer, Url};
 
 /// What is known of the connection that ended.
 pub(super) struct Known<'a> {
@@ -23,21 +23,32 @@ pub(super) struct Known<'a> {
     pub(super) status: Option<u16>,
     /// Bytes that were accepted and did not leave.
     pub(super) unsent: usize,
+    /// The steps that it has behind it.
+    pub(super) phases: Phases,
 }
 
 impl<'a> Known<'a> {
     pub(super) fn new(url: &'a Url, stage: Stage, limits: &'a Limits) -> Known<'a> {
         let (limit, idle) = (Duration::ZERO, Duration::ZERO);
-        Known { url, stage, limits, limit, idle, status: None, unsent: 0 }
+        let phases = Phases::default();
+        Known { url, stage, limits, limit, idle, status: None, unsent: 0, phases }
     }
 
     /// `kind` at the stage that it was at.
     pub(super) fn error(&self, kind: ErrorKind) -> Error {
-        Error::new(self.url, self.stage, self.discreet(kind))
+        Error::new(self.url, self.stage, self.discreet(kind)).with_phases(self.phases)
     }
 
     /// How it ended; `kind` is what the transport said, if that was the cause. A redirect is no end.
     pub(super) fn closed(&self, closed: proto::Closed, kind: Option<ErrorKind>) -> Closed {
+        match self.ended(closed, kind) {
+            Closed::Failed(e) => Closed::Failed(e.with_phases(self.phases)),
+            Closed::Lost(e) => Closed::Lost(e.with_phases(self.phases)),
+            good => good,
+        }
+    }
+
+    fn ended(&self, closed: proto::Closed, kind: Option<ErrorKind>) -> Closed {
         let unsent = |error: Error| error.with_unsent(self.unsent);
         match closed {
             proto::Closed::Clean(frame) => Closed::Clean(frame),

@@ -1,20 +1,21 @@
 //! A connected socket and the session on it: its two sides, and what it waits for.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::errors::Known;
+use super::opening::Laps;
 use super::tail::Tail;
 use crate::error::{ErrorKind, Stage};
 use crate::limits::Limits;
-use crate::net::ask::StreamOptions;
+use crate::net::ask::{Proxy, StreamOptions};
 use crate::net::event::ConnId;
 use crate::net::reactor::core::Core;
 use crate::net::reactor::flow::Flow;
+use crate::net::reactor::gate::Place;
 use crate::net::sys::{Interest, Sys};
 use crate::net::wire::link::Link;
-use crate::proto::{Session, Url};
+use crate::proto::{Endpoint, Session, TlsInfo, Transport, Url};
 
 pub(in crate::net) struct Live<S: Sys> {
     pub(super) link: Link<S>,
@@ -23,6 +24,8 @@ pub(in crate::net) struct Live<S: Sys> {
     pub(super) token: Token,
     /// Until it is open.
     pub(super) entry: Option<Box<Entry>>,
+    /// The one on the way.
+    pub(super) proxy: Option<Proxy>,
     /// Of a stream, what it was opened with: a redirect goes on with it.
     pub(super) stream: Option<Box<StreamOptions>>,
     pub(super) reading: Reading,
@@ -52,8 +55,11 @@ pub(super) enum Writing {
 
 /// A connection on its way from TCP to what its owner calls open.
 pub(super) struct Entry {
+    /// Whom the socket is connected to.
+    pub(super) peer: Endpoint,
     /// The gate that it holds until the handshake is over.
-    pub(super) gate: Option<SocketAddr>,
+    pub(super) gate: Option<Place>,
+    pub(super) laps: Laps,
     /// The time limit of it all, and of a stream's answer.
     pub(super) limit: Duration,
     pub(super) response: Duration,
@@ -102,6 +108,26 @@ impl<S: Sys> Live<S> {
         entry.until.is_some_and(|at| at <= now).then_some(entry.limit)
     }
 
+    /// What it goes over.
+    pub(in crate::net) fn transport(&self, sys: &S) -> Transport {
+        let socket = &self.link.socket;
+        let mut transport = Transport::default();
+        match &self.entry {
+            Some(entry) => {
+                transport.peer = Some(entry.peer.clone());
+                transport.phases = entry.laps.phases;
+            }
+            None => transport.peer = sys.peer_addr(socket),
+        }
+        transport.local = sys.local_addr(socket);
+        transport.proxy = self.proxy.as_ref().map(Proxy::to_string);
+        transport.tls = self.link.tls_of_peer().map(|tls| {
+            let alpn = tls.alpn().map(<[u8]>::to_vec);
+            TlsInfo::new(tls.version(), alpn, tls.certificates())
+        });
+        transport
+    }
+
     /// Whether the peer sends no more.
     pub(super) fn is_deaf(&self) -> bool {
         matches!(self.reading, Reading::Over)
@@ -139,6 +165,7 @@ impl<S: Sys> Live<S> {
             idle: exchange.and_then(|e| e.timing().idle).unwrap_or_default(),
             status: exchange.and_then(|exchange| exchange.status()),
             unsent: self.session.unsent(),
+            phases: self.entry.as_ref().map(|entry| entry.laps.phases).unwrap_or_default(),
             ..Known::new(url, stage, &self.limits)
         }
     }

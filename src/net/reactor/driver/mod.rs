@@ -3,6 +3,7 @@
 //! ```text
 //! state.rs      the states of its life, and every change of them
 //! opening.rs    on its way to a socket          dialing.rs  names, addresses, attempts
+//! tunnel.rs     on its way through a proxy
 //! live.rs       a socket with a session on it   reading.rs, writing.rs  its two sides
 //! draining.rs   what is left to do after the final event
 //! errors.rs     makes the error that its owner is told
@@ -16,6 +17,7 @@ mod opening;
 mod reading;
 mod state;
 mod tail;
+mod tunnel;
 mod writing;
 
 pub(super) use live::token_parts;

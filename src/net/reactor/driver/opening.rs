@@ -1,43 +1,108 @@
 //! A connection on its way to a connected socket: what it waits for, and what comes of it.
 
+use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::live::{Entry, Live, Reading, Token, Writing};
 use super::tail::Tail;
-use crate::error::{ErrorKind, Stage};
-use crate::net::ask::Ask;
+use crate::error::{ErrorKind, ProxyError, Stage};
+use crate::net::ask::{Ask, Proxy, ProxyScheme};
 use crate::net::event::ConnId;
 use crate::net::reactor::core::Core;
-use crate::net::reactor::gate::Ticket;
+use crate::net::reactor::gate::{Place, Ticket};
 use crate::net::sys::{Interest, Sys};
 use crate::net::time::after;
 use crate::net::wire::dial::Plan;
 use crate::net::wire::link::Link;
+use crate::net::wire::proxy::{Target, write_authorization};
 use crate::policy::Destination;
+use crate::proto::http::ForProxy;
 use crate::proto::secret::SECRET;
+use crate::proto::{Endpoint, Phases};
 
 /// On its way to a connected socket.
 pub(super) struct Opening<S: Sys> {
     pub(super) ask: Ask,
+    pub(super) route: Route<S>,
+    pub(super) laps: Laps,
+    /// The resolver was asked.
+    pub(super) asked: bool,
     clock: Clock,
     /// How long it may still wait for its turn.
     patience: Duration,
     /// When the head of a response has to be there, after all redirects.
     pub(super) total: Instant,
-    /// `None` while the name is being resolved.
+    /// `None` while a name is being resolved.
     pub(super) plan: Option<Plan>,
     /// When the next address is to be tried.
     pub(super) next: Option<Instant>,
     pub(super) attempts: Vec<Attempt<S>>,
     /// Addresses whose gate is busy, with our place in the line before it.
-    pub(super) parked: Vec<(SocketAddr, Ticket)>,
-    pub(super) failed: Vec<(SocketAddr, io::Error)>,
+    pub(super) parked: Vec<(Place, Ticket)>,
+    pub(super) failed: Vec<(Endpoint, io::Error)>,
     /// A gate that has let it in, while no attempt stands for that.
-    pub(super) entered: Option<SocketAddr>,
+    pub(super) entered: Option<Place>,
     pub(super) count: u8,
+}
+
+/// How it gets to where its URL points.
+pub(super) enum Route<S: Sys> {
+    Direct,
+    /// Over a stream of the owner's, until that is in use.
+    Own(Option<S::Socket>),
+    Proxy(Via),
+}
+
+/// A proxy on the way.
+pub(super) struct Via {
+    pub(super) proxy: Proxy,
+    /// What it is told, each in turn until it connects to one; empty while the name is resolved here.
+    pub(super) targets: VecDeque<Target>,
+    /// The proxy's addresses, once they are known.
+    pub(super) addresses: Vec<SocketAddr>,
+}
+
+impl Via {
+    /// Whether the request itself goes to the proxy.
+    fn takes_request(&self, ask: &Ask) -> bool {
+        self.proxy.takes_requests_for(ask.url())
+    }
+}
+
+/// Times each step of an opening.
+#[derive(Clone, Copy)]
+pub(super) struct Laps {
+    since: Instant,
+    pub(super) phases: Phases,
+}
+
+impl Laps {
+    pub(super) fn new(now: Instant) -> Laps {
+        Laps { since: now, phases: Phases::default() }
+    }
+
+    /// A step has ended; `phase` is where its time stands.
+    pub(super) fn lap(
+        &mut self,
+        now: Instant,
+        phase: impl FnOnce(&mut Phases) -> &mut Option<Duration>,
+    ) {
+        let took = now.saturating_duration_since(self.since);
+        self.since = now;
+        let time = phase(&mut self.phases);
+        *time = Some(time.unwrap_or_default() + took);
+    }
+}
+
+/// Whom the policy is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hop {
+    /// What the URL names.
+    Url,
+    Proxy,
 }
 
 /// The time for which it may take to have a connection, and of a WebSocket the 101 response. Waiting
@@ -56,7 +121,7 @@ enum Clock {
 
 pub(super) struct Attempt<S: Sys> {
     pub(super) number: u8,
-    pub(super) to: SocketAddr,
+    pub(super) to: Place,
     pub(super) socket: S::Socket,
     pub(super) interest: Interest,
 }
@@ -66,8 +131,18 @@ impl<S: Sys> Opening<S> {
     pub(super) fn new(ask: Ask, core: &Core<S>, total: Instant, count: u8) -> Opening<S> {
         let until = after(core.now, ask.opening(&core.limits)).min(total);
         let patience = ask.limits(&core.limits).opening_wait;
+        let route = match (&ask.way().over, ask.proxy(&core.proxy)) {
+            (Some(_), _) => Route::Own(None),
+            (None, None) => Route::Direct,
+            (None, Some(proxy)) => {
+                Route::Proxy(Via { proxy, targets: VecDeque::new(), addresses: Vec::new() })
+            }
+        };
         Opening {
             ask,
+            route,
+            laps: Laps::new(core.now),
+            asked: false,
             clock: Clock::Runs { until },
             patience,
             total,
@@ -93,12 +168,12 @@ impl<S: Sys> Opening<S> {
     pub(super) fn late(&self, core: &Core<S>) -> Option<(Stage, ErrorKind)> {
         match self.clock {
             Clock::Runs { until } if until <= core.now => {
-                let stage = if self.plan.is_none() { Stage::Resolve } else { Stage::Connect };
-                Some((stage, ErrorKind::Timeout(self.ask.opening(&core.limits))))
+                Some((self.stage(), ErrorKind::Timeout(self.ask.opening(&core.limits))))
             }
             Clock::Waits { since, .. } if after(since, self.patience) <= core.now => {
                 let limit = self.ask.limits(&core.limits).opening_wait;
-                let (address, others) = self.turn(core)?;
+                let (place, others) = self.turn(core)?;
+                let address = known(&place.to);
                 Some((Stage::Connect, ErrorKind::Waited { limit, others, address }))
             }
             _ => None,
@@ -106,8 +181,8 @@ impl<S: Sys> Opening<S> {
     }
 
     /// For which address it waits to have its turn, and how many are before it: where it is soonest.
-    fn turn(&self, core: &Core<S>) -> Option<(SocketAddr, usize)> {
-        let each = self.parked.iter().map(|(to, ticket)| (*to, core.gates.before(*to, *ticket)));
+    fn turn(&self, core: &Core<S>) -> Option<(&Place, usize)> {
+        let each = self.parked.iter().map(|(to, ticket)| (to, core.gates.before(to, *ticket)));
         each.min_by_key(|(_, others)| *others)
     }
 
@@ -116,8 +191,8 @@ impl<S: Sys> Opening<S> {
         let waits = self.attempts.is_empty() && !self.parked.is_empty();
         self.clock = match self.clock {
             Clock::Runs { until } if waits => {
-                if let Some((address, others)) = self.turn(core) {
-                    let shown = self.shown(address);
+                if let Some((place, others)) = self.turn(core) {
+                    let shown = self.shown(place);
                     core.say(id, || {
                         format!("waiting for its turn with {shown}: {others} before it")
                     });
@@ -146,57 +221,134 @@ impl<S: Sys> Opening<S> {
         }
     }
 
-    /// What comes of it with a connected socket.
+    /// How far it is.
+    pub(super) fn stage(&self) -> Stage {
+        match &self.route {
+            Route::Proxy(via) if !via.targets.is_empty() => Stage::Proxy,
+            _ if self.plan.is_none() => Stage::Resolve,
+            _ => Stage::Connect,
+        }
+    }
+
+    /// An error with the proxy's name on it, if it came on the way to that.
+    pub(super) fn blamed(&self, stage: Stage, kind: ErrorKind) -> (Stage, ErrorKind) {
+        let on_the_way = matches!(stage, Stage::Resolve | Stage::Connect | Stage::Tls);
+        match &self.route {
+            Route::Proxy(_) if !on_the_way || self.stage() != Stage::Proxy => (stage, kind),
+            Route::Proxy(_) if matches!(kind, ErrorKind::Denied(_)) => (Stage::Proxy, kind),
+            Route::Proxy(via) if !matches!(kind, ErrorKind::Waited { .. }) => {
+                let why = ProxyError::Unreached(Box::new(kind));
+                (Stage::Proxy, ErrorKind::Proxy { proxy: via.proxy.to_string(), why })
+            }
+            _ => (stage, kind),
+        }
+    }
+
+    /// The proxy with which something is to be said before the URL's host is spoken to: the way is
+    /// asked for, or TLS comes first.
+    pub(super) fn tunnel(&self) -> Option<(&Proxy, Option<&Target>)> {
+        let Route::Proxy(via) = &self.route else { return None };
+        match via.takes_request(&self.ask) {
+            false => Some((&via.proxy, via.targets.front())),
+            true => (via.proxy.scheme() == ProxyScheme::Https).then_some((&via.proxy, None)),
+        }
+    }
+
+    pub(super) fn proxy(&self) -> Option<&Proxy> {
+        match &self.route {
+            Route::Proxy(via) => Some(&via.proxy),
+            Route::Direct | Route::Own(_) => None,
+        }
+    }
+
+    /// Where one attempt leads.
+    pub(super) fn place(&self, id: ConnId, to: Endpoint) -> Place {
+        let beyond = match (&self.route, &to) {
+            (Route::Proxy(_), _) => {
+                let url = self.ask.url();
+                Some(format!("{}:{}", url.host(), url.port()).into())
+            }
+            // A peer without a name is nobody else's.
+            (Route::Own(_), Endpoint::Unix(path)) if path.is_empty() => {
+                Some(id.to_bits().to_string().into())
+            }
+            _ => None,
+        };
+        Place { to, beyond }
+    }
+
+    /// What comes of it with a connected socket on which the URL's host can be spoken to.
     pub(super) fn live(
         &mut self,
         core: &mut Core<S>,
-        id: ConnId,
-        attempt: Attempt<S>,
+        link: Link<S>,
+        token: Token,
+        place: Place,
     ) -> Result<Live<S>, ErrorKind> {
-        let ask = &self.ask;
-        let tls = match core.tls(ask.url()) {
+        let tls = match core.tls(self.ask.url()) {
             Ok(tls) => tls,
             Err(kind) => {
-                self.leave_gate(core, attempt.to);
-                core.sys.forget(&attempt.socket);
+                self.leave_gate(core, &place);
+                core.sys.forget(&link.socket);
                 return Err(kind);
             }
         };
         let trace = core.observer.is_some();
         let nonce = core.keys.with(&mut core.sys).bytes();
-        let (is_gated, end) = (ask.is_gated(), self.end(core.now));
+        let (is_gated, end) = (self.ask.is_gated(), self.end(core.now));
+        let proxy = self.proxy().cloned();
+        if let Ask::Stream(options) = &mut self.ask {
+            let proxy = proxy.as_ref().filter(|proxy| proxy.takes_requests_for(options.url()));
+            options.request.for_proxy = proxy.map(for_proxy);
+        }
+        let ask = &self.ask;
         // A WebSocket has one limit for all of it, from its turn.
         let total = if is_gated { end } else { self.total };
         let session = ask.session(&core.limits, trace, nonce, total);
         let entry = Entry {
-            gate: is_gated.then_some(attempt.to),
+            peer: place.to.clone(),
+            gate: is_gated.then_some(place),
             limit: ask.opening(&core.limits),
             response: ask.response(&core.limits),
             until: (!is_gated).then_some(end),
+            laps: self.laps,
         };
         let stream = match ask {
             Ask::WebSocket(_) => None,
             Ask::Stream(options) => Some(options.clone()),
         };
         Ok(Live {
-            link: Link::new(attempt.socket, tls),
+            link: link.through(tls),
             session,
             limits: Arc::clone(ask.limits(&core.limits)),
-            token: Token { number: Token::of(id, attempt.number), interest: attempt.interest },
+            token,
             entry: Some(Box::new(entry)),
             stream,
+            proxy,
             reading: Reading::Ready { tail: Tail::default(), most: usize::MAX },
             writing: Writing::Ready,
         })
     }
 
-    /// Whether it may go to its URL, or to an address.
-    pub(super) fn allowed(&self, core: &Core<S>, address: Option<IpAddr>) -> Result<(), ErrorKind> {
-        let mut to = Destination::of(self.ask.url());
+    /// Whether it may go to its URL, or through its proxy, or to an address of that.
+    pub(super) fn allowed(
+        &self,
+        core: &Core<S>,
+        hop: Hop,
+        address: Option<IpAddr>,
+    ) -> Result<(), ErrorKind> {
+        let url = self.ask.url();
+        let mut to = match (hop, self.proxy()) {
+            (Hop::Proxy, Some(proxy)) => Destination::of_proxy(proxy.url(), url),
+            _ => Destination::of(url),
+        };
         to.address = address.or(to.address);
         core.policy.check(&to).and_then(|()| self.ask.policy().check(&to)).map_err(|why| {
-            let secret = self.ask.url().is_secret();
-            ErrorKind::Denied(if secret { "its URL is secret".to_owned() } else { why })
+            ErrorKind::Denied(match hop {
+                Hop::Proxy => format!("the proxy: {why}"),
+                Hop::Url if url.is_secret() => "its URL is secret".to_owned(),
+                Hop::Url => why,
+            })
         })
     }
 
@@ -204,10 +356,11 @@ impl<S: Sys> Opening<S> {
     pub(super) fn keep_allowed(
         &mut self,
         core: &Core<S>,
+        hop: Hop,
         all: &mut Vec<SocketAddr>,
     ) -> Result<(), ErrorKind> {
         let mut denied = Vec::new();
-        all.retain(|to| match self.allowed(core, Some(to.ip())) {
+        all.retain(|to| match self.allowed(core, hop, Some(to.ip())) {
             Ok(()) => true,
             Err(kind) => {
                 denied.push((*to, kind));
@@ -219,24 +372,29 @@ impl<S: Sys> Opening<S> {
         }
         let refused =
             |kind: ErrorKind| io::Error::new(io::ErrorKind::PermissionDenied, kind.to_string());
-        self.failed.extend(denied.into_iter().map(|(to, kind)| (to, refused(kind))));
+        let denied = denied.into_iter().map(|(to, kind)| (Endpoint::Address(to), refused(kind)));
+        self.failed.extend(denied);
         Ok(())
     }
 
-    /// An address, unless the URL is secret.
-    pub(super) fn shown(&self, to: SocketAddr) -> String {
-        if self.ask.url().is_secret() { SECRET.to_owned() } else { to.to_string() }
+    /// Whom an attempt leads to, unless the URL is secret and leads there itself.
+    pub(super) fn shown(&self, place: &Place) -> String {
+        match &self.route {
+            Route::Proxy(via) => format!("{}, the proxy {}", place.to, via.proxy),
+            _ if self.ask.url().is_secret() => SECRET.to_owned(),
+            _ => place.to.to_string(),
+        }
     }
 
-    pub(super) fn leave_gate(&self, core: &mut Core<S>, to: SocketAddr) {
+    pub(super) fn leave_gate(&self, core: &mut Core<S>, to: &Place) {
         if self.ask.is_gated() {
             core.gates.leave(to);
         }
     }
 
-    pub(super) fn missed(&mut self, core: &mut Core<S>, to: SocketAddr, e: io::Error) {
-        self.leave_gate(core, to);
-        self.failed.push((to, e));
+    pub(super) fn missed(&mut self, core: &mut Core<S>, to: Place, e: io::Error) {
+        self.leave_gate(core, &to);
+        self.failed.push((to.to, e));
         if let Some(plan) = &mut self.plan {
             plan.failed();
         }
@@ -245,14 +403,33 @@ impl<S: Sys> Opening<S> {
     /// Ends all attempts that are under way.
     pub(super) fn end_attempts(&mut self, core: &mut Core<S>) {
         if let Some(to) = self.entered.take() {
-            self.leave_gate(core, to);
+            self.leave_gate(core, &to);
         }
         for (to, ticket) in std::mem::take(&mut self.parked) {
-            core.gates.give_up(to, ticket);
+            core.gates.give_up(&to, ticket);
         }
         for attempt in std::mem::take(&mut self.attempts) {
             core.sys.forget(&attempt.socket);
-            self.leave_gate(core, attempt.to);
+            self.leave_gate(core, &attempt.to);
         }
+    }
+}
+
+/// What a proxy that takes a request itself is sent besides.
+fn for_proxy(proxy: &Proxy) -> Arc<ForProxy> {
+    let fields = [false, true].map(|shown| {
+        let mut fields = Vec::new();
+        write_authorization(proxy, &mut fields, shown);
+        proxy.headers().write_fields(&mut fields, shown);
+        fields
+    });
+    Arc::new(ForProxy { fields })
+}
+
+/// An address as errors have it; that of what has none has port 0.
+pub(super) fn known(to: &Endpoint) -> SocketAddr {
+    match to {
+        Endpoint::Address(address) => *address,
+        _ => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
     }
 }

@@ -12,8 +12,8 @@ use crate::net::reactor::conn::{Conn, Sink};
 use crate::net::reactor::core::Core;
 use crate::net::sys::{Ready, Sys};
 use crate::net::wire::link::{Link, Read};
-use crate::proto;
 use crate::proto::ws::message::Message;
+use crate::proto::{self, Transport};
 
 impl<S: Sys> Driver<S> {
     pub(in crate::net) fn ready(
@@ -40,6 +40,15 @@ impl<S: Sys> Driver<S> {
                 if ready.read && (failed || !matches!(live.reading, Reading::Behind(_))) {
                     self.read(core, sink);
                 }
+            }
+            State::Tunnel(tunnelling) if tunnelling.token.number == Token::of(self.id, attempt) => {
+                if ready.write {
+                    // What the kernel refuses now is asked for again.
+                    tunnelling.token.interest.write = false;
+                    let (socket, token) = (&tunnelling.link.socket, tunnelling.token);
+                    let _ = core.sys.watch(socket, token.number, token.interest, false);
+                }
+                self.tunnel_on(core, sink);
             }
             State::Draining(_) => self.drain(core),
             _ => {}
@@ -426,22 +435,14 @@ impl<S: Sys> Driver<S> {
     ) {
         let event = match event {
             proto::Event::Closed(closed) => return self.session_ended(core, sink, closed, None),
-            proto::Event::Opened(opened) => {
+            proto::Event::Opened(mut opened) => {
                 self.observe(core);
-                self.leave_gate(core);
-                let Some(live) = self.live_ref() else { return };
-                core.say(self.id, || match &live.link.tls {
-                    Some(tls) => format!("open over {}", tls.version()),
-                    None => "open".to_owned(),
-                });
+                opened.transport = self.arrived(core, "open");
                 Event::Opened(opened)
             }
-            proto::Event::Response(response) => {
+            proto::Event::Response(mut response) => {
                 self.observe(core);
-                self.leave_gate(core);
-                if let Some(Live { link: Link { tls: Some(tls), .. }, .. }) = self.live_ref() {
-                    core.say(self.id, || format!("answered over {}", tls.version()));
-                }
+                response.transport = self.arrived(core, "answered");
                 Event::Response(response)
             }
             proto::Event::Closing(frame) => {
@@ -461,6 +462,23 @@ impl<S: Sys> Driver<S> {
             let mut conn = Conn::new(self.id, Some(&mut live.session), &mut self.flow, core);
             sink.event(&mut conn, event);
         }
+    }
+}
+
+impl<S: Sys> Driver<S> {
+    /// What was asked for is there. What it goes over, and how long each step took.
+    fn arrived(&mut self, core: &mut Core<S>, how: &str) -> Option<Box<Transport>> {
+        let now = core.now;
+        let live = self.live()?;
+        let entry = live.entry.as_mut()?;
+        entry.laps.lap(now, |phases| &mut phases.handshake);
+        let transport = live.transport(&core.sys);
+        self.leave_gate(core);
+        core.say(self.id, || {
+            let over = transport.tls.as_ref().map(|tls| format!(" over {}", tls.version));
+            format!("{how}{} ({})", over.unwrap_or_default(), transport.phases)
+        });
+        Some(Box::new(transport))
     }
 }
 

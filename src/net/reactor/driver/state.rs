@@ -4,7 +4,11 @@
 //! from      what happens                                      to         is told
 //!           the owner asks for it                             Opening
 //! Opening   a socket is connected                             Open
+//! Opening   a socket to a proxy is connected                  Tunnel
+//! Tunnel    the proxy has opened the way                      Open
+//! Tunnel    it cannot, and knows of another address           Opening
 //! Opening   no address, no time, refused by the policy        Gone       Failed
+//! Tunnel    the proxy does not open the way, no time          Gone       Failed
 //! Open      the answer is elsewhere (a redirect)              Opening
 //! Open      the session ends, its owner may still send        Told       Closed
 //! Open      the session ends                                  Draining   Closed
@@ -29,18 +33,22 @@ use std::time::Instant;
 
 use super::draining::Draining;
 use super::errors::Known;
-use super::live::{Live, Reading};
-use super::opening::Opening;
+use super::live::{Live, Reading, Token};
+use super::opening::{Attempt, Opening, Route};
+use super::tunnel::Tunnelling;
 use crate::error::{ErrorKind, Stage};
 use crate::net::ask::Ask;
 use crate::net::event::{Closed, ConnId, Event};
 use crate::net::reactor::conn::{Conn, Sink};
 use crate::net::reactor::core::Core;
 use crate::net::reactor::flow::Flow;
+use crate::net::reactor::gate::Place;
 use crate::net::sys::Sys;
 use crate::net::time::earlier;
+use crate::net::wire::dial::Plan;
+use crate::net::wire::link::Link;
 use crate::proto::http::Redirect;
-use crate::proto::{self, CloseFrame, Url};
+use crate::proto::{self, CloseFrame, Phases, Url};
 
 /// A connection and its buffers.
 pub(in crate::net) struct Driver<S: Sys> {
@@ -66,6 +74,8 @@ pub(in crate::net) struct Driver<S: Sys> {
 pub(super) enum State<S: Sys> {
     /// On its way to a connected socket.
     Opening(Box<Opening<S>>),
+    /// There is a socket to a proxy, which is asked for the way.
+    Tunnel(Box<Tunnelling<S>>),
     /// There is a socket; TLS, the opening handshake and a request are under way, or behind it.
     Open(Live<S>),
     /// The final event has been given; the close frame is held back, and the owner may send.
@@ -133,7 +143,7 @@ impl<S: Sys> Driver<S> {
     /// TCP connection.
     pub(in crate::net) fn is_pending(&self) -> bool {
         match &self.state {
-            State::Opening(_) => true,
+            State::Opening(_) | State::Tunnel(_) => true,
             State::Open(live) => !live.session.peer_is_done() || live.owes(),
             State::Told(live) => live.owes(),
             State::Draining(draining) => draining.buffered() > 0,
@@ -158,6 +168,7 @@ impl<S: Sys> Driver<S> {
     pub(in crate::net) fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Opening(opening) => Some(opening.deadline()),
+            State::Tunnel(tunnelling) => Some(tunnelling.deadline()),
             State::Open(live) | State::Told(live) => {
                 earlier(live.deadline(&self.flow), self.flow.deadline())
             }
@@ -192,17 +203,83 @@ impl<S: Sys> Driver<S> {
         let State::Opening(opening) = &mut self.state else { return };
         let Some(i) = opening.attempts.iter().position(|a| a.number == number) else { return };
         // Said while it is still one of them: the observer may panic, and then all have to end.
-        let to = opening.attempts[i].to;
+        let to = &opening.attempts[i].to;
         core.say(self.id, || format!("connected to {}", opening.shown(to)));
         let attempt = opening.attempts.swap_remove(i);
         opening.end_attempts(core);
-        match opening.live(core, self.id, attempt) {
+        opening.next = None;
+        opening.laps.lap(core.now, |phases| &mut phases.connect);
+        let State::Opening(opening) = mem::replace(&mut self.state, State::Gone) else { return };
+        if opening.tunnel().is_none() {
+            let Attempt { number, to, socket, interest } = attempt;
+            let token = Token { number: Token::of(self.id, number), interest };
+            return self.enter(core, sink, opening, Link::new(socket, None), token, to);
+        }
+        match Tunnelling::new(opening, core, self.id, attempt) {
+            Ok(tunnelling) => {
+                self.state = State::Tunnel(Box::new(tunnelling));
+                self.show_request(core);
+                self.tunnel_on(core, sink);
+            }
+            Err(failed) => {
+                let (opening, kind) = *failed;
+                self.state = State::Opening(opening);
+                self.fail(core, sink, Stage::Tls, kind);
+            }
+        }
+    }
+
+    /// The proxy has opened the way.
+    pub(super) fn passed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        let State::Tunnel(tunnelling) = &mut self.state else { return };
+        tunnelling.opening.laps.lap(core.now, |phases| &mut phases.proxy);
+        core.say(self.id, || "the proxy has opened the way".to_owned());
+        let State::Tunnel(tunnelling) = mem::replace(&mut self.state, State::Gone) else { return };
+        let Tunnelling { opening, link, token, place, .. } = *tunnelling;
+        self.enter(core, sink, opening, link, token, place);
+    }
+
+    /// The URL's host can be spoken to: TLS and the handshake begin, or the request.
+    fn enter(
+        &mut self,
+        core: &mut Core<S>,
+        sink: &mut dyn Sink,
+        mut opening: Box<Opening<S>>,
+        link: Link<S>,
+        token: Token,
+        place: Place,
+    ) {
+        match opening.live(core, link, token, place) {
             Ok(live) => {
                 self.state = State::Open(live);
                 self.touch(core);
             }
             Err(kind) => self.fail(core, sink, Stage::Tls, kind),
         }
+    }
+
+    /// The proxy cannot connect to the address that it was told. Whether it is asked for another, on
+    /// another connection.
+    pub(super) fn aim_at_next(&mut self, core: &mut Core<S>) -> bool {
+        let State::Tunnel(tunnelling) = &mut self.state else { return false };
+        let limits = Arc::clone(tunnelling.opening.ask.limits(&core.limits));
+        let Route::Proxy(via) = &mut tunnelling.opening.route else { return false };
+        if via.targets.len() < 2 {
+            return false;
+        }
+        via.targets.pop_front();
+        let plan = Plan::new(&via.addresses, limits.addresses, limits.attempt_delay);
+        let State::Tunnel(tunnelling) = mem::replace(&mut self.state, State::Gone) else {
+            return false;
+        };
+        let Tunnelling { mut opening, link, place, .. } = *tunnelling;
+        opening.leave_gate(core, &place);
+        core.sys.forget(&link.socket);
+        opening.failed.clear();
+        opening.plan = Some(plan);
+        self.state = State::Opening(opening);
+        self.touch(core);
+        true
     }
 
     /// The answer is elsewhere: this connection ends, and the next turn opens another.
@@ -232,7 +309,13 @@ impl<S: Sys> Driver<S> {
         stage: Stage,
         kind: ErrorKind,
     ) {
-        let error = Known::new(&self.url, stage, &core.limits).error(kind);
+        let ((stage, kind), phases) = match &self.state {
+            State::Opening(opening) => (opening.blamed(stage, kind), opening.laps.phases),
+            State::Tunnel(tunnelling) => ((stage, kind), tunnelling.opening.laps.phases),
+            _ => ((stage, kind), Phases::default()),
+        };
+        let known = Known { phases, ..Known::new(&self.url, stage, &core.limits) };
+        let error = known.error(kind);
         self.release_socket(core);
         self.emit_closed(core, sink, Closed::Failed(error));
     }
@@ -266,7 +349,7 @@ impl<S: Sys> Driver<S> {
         let live = match &mut self.state {
             State::Open(live) | State::Told(live) => live,
             // It was redirected meanwhile.
-            State::Opening(_) => return,
+            State::Opening(_) | State::Tunnel(_) => return,
             State::Draining(_) | State::Gone => return self.release_socket(core),
         };
         // A peer that is done sending may read on.
@@ -362,6 +445,10 @@ impl<S: Sys> Driver<S> {
                 }
                 opening.end_attempts(core);
             }
+            State::Tunnel(tunnelling) => {
+                tunnelling.opening.leave_gate(core, &tunnelling.place);
+                core.sys.forget(&tunnelling.link.socket);
+            }
             State::Open(live) | State::Told(live) if live.stream.is_some() => {
                 drop(live.end_stream(core));
             }
@@ -422,6 +509,7 @@ impl<S: Sys> Driver<S> {
                 Some((stage, kind)) => self.fail(core, sink, stage, kind),
                 None => self.dial(core, sink),
             },
+            State::Tunnel(_) => self.tunnel_late(core, sink),
             State::Open(live) | State::Told(live) => {
                 if let Some(limit) = live.late(core.now) {
                     return self.fail(core, sink, Stage::Tls, ErrorKind::Timeout(limit));
@@ -482,7 +570,7 @@ impl<S: Sys> Driver<S> {
             && let Some(entry) = live.entry.take()
             && let Some(gate) = entry.gate
         {
-            core.gates.leave(gate);
+            core.gates.leave(&gate);
         }
     }
 }

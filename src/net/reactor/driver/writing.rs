@@ -50,7 +50,7 @@ impl<S: Sys> Driver<S> {
         match &self.state {
             State::Open(live) | State::Told(live) => live.buffered(),
             State::Draining(draining) => draining.buffered(),
-            State::Opening(_) | State::Gone => 0,
+            State::Opening(_) | State::Tunnel(_) | State::Gone => 0,
         }
     }
 
@@ -71,7 +71,7 @@ impl<S: Sys> Driver<S> {
                 && let Some(gate) = live.entry.as_mut().and_then(|entry| entry.gate.take())
             {
                 // This handshake has failed (RFC 6455 §4.1); its answer is still read.
-                core.gates.leave(gate);
+                core.gates.leave(&gate);
             }
         }
         if let Some(kind) = self.write(core) {
@@ -193,7 +193,13 @@ impl<S: Sys> Live<S> {
     fn look_whether_ready(&mut self, now: Instant) {
         let Some(entry) = &mut self.entry else { return };
         let handshaking = self.link.tls.as_ref().is_some_and(|tls| tls.is_handshaking());
-        if !handshaking && entry.until.take().is_some() {
+        if handshaking {
+            return;
+        }
+        if self.link.tls_of_peer().is_some() && entry.laps.phases.tls.is_none() {
+            entry.laps.lap(now, |phases| &mut phases.tls);
+        }
+        if entry.until.take().is_some() {
             self.session.connected(now);
         }
     }

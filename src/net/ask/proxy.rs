@@ -1,0 +1,524 @@
+//! Proxies, and which of them for where.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Stage};
+use crate::policy::{name_of, network, number, plain, split_port, within};
+use crate::proto::headers::Headers;
+use crate::proto::secret::Guarded;
+use crate::proto::{Host, Url, escape};
+
+/// How a proxy is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ProxyScheme {
+    /// HTTP: `CONNECT` (RFC 9110 §9.3.6), and plain requests in absolute form (RFC 9112 §3.2.2).
+    Http,
+    /// The same over TLS.
+    Https,
+    /// SOCKS 5 (RFC 1928), told an address: names are resolved here.
+    Socks5,
+    /// SOCKS 5, told the name: the proxy resolves it.
+    Socks5h,
+}
+
+impl ProxyScheme {
+    const ALL: [ProxyScheme; 4] =
+        [ProxyScheme::Http, ProxyScheme::Https, ProxyScheme::Socks5, ProxyScheme::Socks5h];
+
+    /// The name in front of `://`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ProxyScheme::Http => "http",
+            ProxyScheme::Https => "https",
+            ProxyScheme::Socks5 => "socks5",
+            ProxyScheme::Socks5h => "socks5h",
+        }
+    }
+
+    /// The port of a proxy that is given without one. RFC 1928 §3 names 1080.
+    fn default_port(self) -> u16 {
+        match self {
+            ProxyScheme::Http => 80,
+            ProxyScheme::Https => 443,
+            ProxyScheme::Socks5 | ProxyScheme::Socks5h => 1080,
+        }
+    }
+
+    fn is_socks(self) -> bool {
+        matches!(self, ProxyScheme::Socks5 | ProxyScheme::Socks5h)
+    }
+}
+
+/// A proxy, and who we are to it.
+///
+/// User name and password are sent to the proxy alone, and shown nowhere: `Display` and `Debug` leave
+/// them out.
+///
+/// ```
+/// use moonwire::{Options, Proxy};
+///
+/// let proxy = Proxy::parse("socks5h://user:secret@proxy.example:1080")?;
+/// assert_eq!(proxy.to_string(), "socks5h://proxy.example:1080");
+/// let options = Options::new("wss://echo.example/")?.proxy(proxy);
+/// # Ok::<(), moonwire::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Proxy(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    scheme: ProxyScheme,
+    /// Host and port.
+    url: Url,
+    user: Option<Credentials>,
+    headers: Headers,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+/// User name and password.
+#[derive(Clone)]
+pub(crate) struct Credentials {
+    pub(crate) user: Guarded,
+    pub(crate) password: Guarded,
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}:{}", self.scheme().as_str(), self.host(), self.port())
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({self})")
+    }
+}
+
+impl Proxy {
+    /// Reads `SCHEME://[USER[:PASSWORD]@]HOST[:PORT]`, where the scheme is `http`, `https`, `socks5` or
+    /// `socks5h` and may be left out (`http`). User name and password may be percent-encoded. Without a
+    /// port it is 80, 443 or 1080.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ProxyUrl`], which repeats neither user name nor password.
+    pub fn parse(text: &str) -> Result<Proxy, Error> {
+        let shown = text.rsplit_once('@').map_or(text, |(_, place)| place);
+        Proxy::read(text).map_err(|why| {
+            let shown = escape(shown.as_bytes(), 100);
+            Error::new(shown, Stage::Url, ErrorKind::ProxyUrl(why))
+        })
+    }
+
+    fn read(text: &str) -> Result<Proxy, String> {
+        let (scheme, rest) = match text.split_once("://") {
+            None => (ProxyScheme::Http, text),
+            Some((name, rest)) => {
+                let known = ProxyScheme::ALL.into_iter();
+                let mut known = known.filter(|s| s.as_str().eq_ignore_ascii_case(name));
+                let said = "a proxy is http://, https://, socks5:// or socks5h://";
+                (known.next().ok_or_else(|| said.to_owned())?, rest)
+            }
+        };
+        let (user, place) = match rest.rsplit_once('@') {
+            Some((user, place)) => (Some(user), place),
+            None => (None, rest),
+        };
+        let user = user.map(|user| Credentials::read(user, scheme)).transpose()?;
+        let place = place.strip_suffix('/').unwrap_or(place);
+        if place.contains(['/', '?', '#']) {
+            return Err("a proxy has no path".to_owned());
+        }
+        let named = place.rsplit(']').next().is_some_and(|tail| tail.contains(':'));
+        let port = if named { String::new() } else { format!(":{}", scheme.default_port()) };
+        let url = Url::parse_http(&format!("http://{place}{port}/")).map_err(|e| e.to_string())?;
+        Ok(Proxy(Arc::new(Inner {
+            scheme,
+            url,
+            user,
+            headers: Headers::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
+        })))
+    }
+
+    /// Adds a field to what an HTTP proxy is asked; `Proxy-Authorization` too, instead of user name and
+    /// password. No other server is sent it. SOCKS has no fields.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Request`], as [`Options::header`](crate::Options::header); and
+    /// [`ErrorKind::ProxyUrl`] for a proxy that speaks SOCKS.
+    pub fn header(mut self, name: &str, value: &str) -> Result<Proxy, Error> {
+        let bad = |kind| Error::new(&self, Stage::Url, kind);
+        if self.scheme().is_socks() {
+            return Err(bad(ErrorKind::ProxyUrl("SOCKS has no header fields".to_owned())));
+        }
+        let mut headers = self.0.headers.clone();
+        headers.add_for_proxy(name, value).map_err(|e| bad(ErrorKind::Request(e)))?;
+        Arc::make_mut(&mut self.0).headers = headers;
+        Ok(self)
+    }
+
+    /// TLS to a proxy that is `https`; without it the roots of `webpki-roots`. That of
+    /// [`Config::tls`](crate::Config::tls) is for servers: it may hold a client certificate, which is
+    /// none of a proxy's business.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, config: Arc<rustls::ClientConfig>) -> Proxy {
+        Arc::make_mut(&mut self.0).tls = Some(config);
+        self
+    }
+
+    /// How it is spoken to.
+    pub fn scheme(&self) -> ProxyScheme {
+        self.0.scheme
+    }
+
+    /// Its host.
+    pub fn host(&self) -> &Host {
+        self.0.url.host()
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.0.url.port()
+    }
+
+    pub(in crate::net) fn url(&self) -> &Url {
+        &self.0.url
+    }
+
+    pub(in crate::net) fn credentials(&self) -> Option<&Credentials> {
+        self.0.user.as_ref()
+    }
+
+    pub(in crate::net) fn headers(&self) -> &Headers {
+        &self.0.headers
+    }
+
+    #[cfg(feature = "tls")]
+    pub(in crate::net) fn tls_config(&self) -> Option<&Arc<rustls::ClientConfig>> {
+        self.0.tls.as_ref()
+    }
+
+    /// Whether a request for `url` goes to it as it is, in absolute form: a plain one of HTTP.
+    pub(in crate::net) fn takes_requests_for(&self, url: &Url) -> bool {
+        !self.scheme().is_socks() && url.scheme() == crate::proto::Scheme::Http
+    }
+}
+
+impl Credentials {
+    fn read(text: &str, scheme: ProxyScheme) -> Result<Credentials, String> {
+        let (user, password) = text.split_once(':').unwrap_or((text, ""));
+        let part = |what: &str, text: &str| {
+            let decoded = crate::proto::percent_decoded(text);
+            let text = decoded.ok_or_else(|| format!("the {what} is not well percent-encoded"))?;
+            // RFC 7617 §2, RFC 1929 §2.
+            if text.chars().any(char::is_control) {
+                return Err(format!("the {what} holds a control character"));
+            }
+            if scheme.is_socks() && !(1..=255).contains(&text.len()) {
+                return Err(format!("the {what} has to have 1 to 255 bytes (RFC 1929)"));
+            }
+            Ok(text)
+        };
+        let (user, password) = (part("user name", user)?, part("password", password)?);
+        if !scheme.is_socks() && user.contains(':') {
+            return Err("the user name holds a colon, which ends it (RFC 7617)".to_owned());
+        }
+        Ok(Credentials { user: Guarded::new(&user, true), password: Guarded::new(&password, true) })
+    }
+}
+
+/// Which proxy a connection goes through, by where its URL points. The default: none.
+///
+/// ```
+/// use moonwire::{Config, Proxy, ProxyRules};
+///
+/// let proxy = Proxy::parse("http://proxy.example:3128")?;
+/// let rules = ProxyRules::all(proxy).except("localhost, .corp.example, 10.0.0.0/8, [::1]:8080")?;
+/// let config = Config { proxy: rules, ..Config::default() };
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ProxyRules {
+    plain: Option<Proxy>,
+    secure: Option<Proxy>,
+    except: Vec<Exception>,
+}
+
+impl From<Proxy> for ProxyRules {
+    fn from(proxy: Proxy) -> ProxyRules {
+        ProxyRules::all(proxy)
+    }
+}
+
+impl ProxyRules {
+    /// No proxy.
+    pub fn none() -> ProxyRules {
+        ProxyRules::default()
+    }
+
+    /// One proxy for all.
+    pub fn all(proxy: Proxy) -> ProxyRules {
+        ProxyRules { plain: Some(proxy.clone()), secure: Some(proxy), except: Vec::new() }
+    }
+
+    /// The proxy for `ws://` and `http://`.
+    pub fn plain(mut self, proxy: Option<Proxy>) -> ProxyRules {
+        self.plain = proxy;
+        self
+    }
+
+    /// The proxy for `wss://` and `https://`.
+    pub fn secure(mut self, proxy: Option<Proxy>) -> ProxyRules {
+        self.secure = proxy;
+        self
+    }
+
+    /// Where no proxy is used, besides what was given before: a list with commas or spaces between its
+    /// entries, each a name (which stands for all names below it, too; a `.` or `*.` in front changes
+    /// nothing), an address, a network as `ADDRESS/BITS`, or `*` for all; with `:PORT` behind it, an
+    /// IPv6 address then in brackets, for that port alone.
+    ///
+    /// A name is not resolved: an address or a network counts for URLs that name an address.
+    ///
+    /// # Errors
+    ///
+    /// Which entry is none.
+    pub fn except(mut self, list: &str) -> Result<ProxyRules, String> {
+        for entry in list.split([',', ' ', '\t']).filter(|entry| !entry.is_empty()) {
+            self.except.push(entry.parse()?);
+        }
+        Ok(self)
+    }
+
+    /// The proxy on the way to `url`, if there is one. A Unix socket has none.
+    pub fn proxy_for(&self, url: &Url) -> Option<&Proxy> {
+        let proxy = if url.scheme().is_secure() { &self.secure } else { &self.plain }.as_ref()?;
+        let excepted = url.is_socket() || self.except.iter().any(|entry| entry.matches(url));
+        (!excepted).then_some(proxy)
+    }
+}
+
+/// An entry of [`ProxyRules::except`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Exception {
+    what: What,
+    port: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum What {
+    All,
+    /// The name and what is below it.
+    Name(String),
+    Network(IpAddr, u8),
+}
+
+impl FromStr for Exception {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Exception, String> {
+        let bad = || {
+            let shown = escape(text.as_bytes(), 100);
+            format!(
+                "\"{shown}\" is not *, HOST, .HOST, ADDRESS or ADDRESS/BITS, with or without :PORT \
+                 behind it ([IPV6]:PORT)"
+            )
+        };
+        let (host, port) = split_port(text).ok_or_else(bad)?;
+        let port = match port {
+            Some(digits) => Some(number::<u16>(digits).filter(|&p| p > 0).ok_or_else(bad)?),
+            None => None,
+        };
+        let what = match (host, network(host)) {
+            ("*", _) => What::All,
+            (_, Some((address, bits))) => What::Network(address, bits),
+            _ => {
+                let name = host.strip_prefix("*.").or(host.strip_prefix('.')).unwrap_or(host);
+                What::Name(name_of(name).ok_or_else(bad)?)
+            }
+        };
+        Ok(Exception { what, port })
+    }
+}
+
+impl Exception {
+    fn matches(&self, url: &Url) -> bool {
+        if self.port.is_some_and(|port| port != url.port()) {
+            return false;
+        }
+        match (&self.what, url.host()) {
+            (What::All, _) => true,
+            (What::Name(name), Host::Name(host)) => {
+                let above = host.strip_suffix(name.as_str());
+                above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+            }
+            (What::Network(net, bits), Host::Address(ip)) => within(plain(*ip), *net, *bits),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_as_urls_and_without_a_scheme() {
+        for (text, shown) in [
+            ("http://proxy.example:3128", "http://proxy.example:3128"),
+            ("HTTP://Proxy.Example:3128/", "http://proxy.example:3128"),
+            ("proxy.example", "http://proxy.example:80"),
+            ("https://u:p@proxy.example", "https://proxy.example:443"),
+            ("socks5://u:p@[::1]", "socks5://[::1]:1080"),
+            ("socks5h://127.0.0.1:9050", "socks5h://127.0.0.1:9050"),
+            ("u:p@proxy.example:81", "http://proxy.example:81"),
+        ] {
+            let proxy = Proxy::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+            assert_eq!(proxy.to_string(), shown);
+            assert_eq!(format!("{proxy:?}"), format!("Proxy({shown})"));
+        }
+    }
+
+    #[test]
+    fn user_and_password_are_percent_decoded() {
+        let proxy = Proxy::parse("http://us%3Aer%40:p%C3%A4%2Fss:w@a").map(drop).unwrap_err();
+        assert!(proxy.to_string().contains("colon"), "{proxy}");
+        let proxy = Proxy::parse("http://us%40er:p%C3%A4%2Fss:w@a").unwrap();
+        let user = proxy.credentials().unwrap();
+        assert_eq!((user.user.sent(), user.password.sent()), ("us@er", "pä/ss:w"));
+        let proxy = Proxy::parse("socks5://a:b/c@d@host").unwrap();
+        assert_eq!(proxy.credentials().unwrap().password.sent(), "b/c@d");
+    }
+
+    /// FAULTS 46: whatever is wrong, user name and password are not repeated.
+    #[test]
+    fn bad_proxies_and_why() {
+        let long = "a".repeat(256);
+        for (text, part) in [
+            ("ftp://hidden:hidden@a", "socks5h://"),
+            ("socks4://a", "socks5h://"),
+            ("http://", "no host"),
+            ("http://hidden:hidden@", "no host"),
+            ("http://hidden:hi/dden@a b", "space"),
+            ("http://hidden:hidden@a/path", "no path"),
+            ("http://hidden:hidden@a?q", "no path"),
+            ("http://a:0", "port"),
+            ("http://a:99999", "port"),
+            ("http://[::1%25eth0]:80", "neither a DNS name"),
+            ("http://hidd%zzen:hidden@a", "percent-encoded"),
+            ("http://hidden:hi%0add@en@a", "control character"),
+            ("socks5://hidden@a", "1 to 255"),
+            ("socks5://:hidden@a", "1 to 255"),
+            (&format!("socks5://hidden:{long}@a"), "1 to 255"),
+        ] {
+            let error = Proxy::parse(text).map(drop).expect_err(text);
+            let said = format!("{error} {error:?}");
+            assert!(said.contains(part), "{text}: {said}");
+            assert!(!said.contains("hid") && !said.contains("dden"), "{said}");
+        }
+        let long = "a".repeat(255);
+        assert!(Proxy::parse(&format!("socks5://{long}:{long}@a")).is_ok());
+    }
+
+    #[test]
+    fn fields_for_a_proxy() {
+        let proxy = || Proxy::parse("http://a").unwrap();
+        assert!(proxy().header("X-Own", "1").is_ok());
+        assert!(proxy().header("Proxy-Authorization", "Bearer abc").is_ok());
+        for (name, value) in
+            [("Host", "a"), ("Content-Length", "1"), ("X", "a\r\nB: c"), ("a b", "1")]
+        {
+            assert!(proxy().header(name, value).is_err(), "{name}");
+        }
+        assert!(Proxy::parse("socks5://a").unwrap().header("X-Own", "1").is_err());
+    }
+
+    /// FAULTS 48: a zone is no name, in a URL or in the list, and a name is no part of an address.
+    #[test]
+    fn where_no_proxy_is_used() {
+        let proxy = Proxy::parse("http://proxy.example:3128").unwrap();
+        for (list, url, direct) in [
+            ("", "ws://a.example/", false),
+            ("*", "ws://a.example/", true),
+            ("*", "ws://[::1]/", true),
+            ("example.com", "ws://example.com/", true),
+            ("example.com", "ws://a.example.com:81/", true),
+            ("example.com", "ws://notexample.com/", false),
+            ("example.com", "ws://example.com.evil.example/", false),
+            (".example.com", "ws://example.com/", true),
+            (".example.com", "wss://b.a.example.com/", true),
+            ("*.example.com", "https://a.example.com/", true),
+            ("EXAMPLE.com.", "http://Example.COM./", true),
+            ("example.com:81", "ws://example.com:81/", true),
+            ("example.com:81", "ws://example.com/", false),
+            ("example.com:443", "wss://example.com/", true),
+            ("localhost,127.0.0.1", "ws://localhost:9/", true),
+            ("localhost 127.0.0.1", "ws://127.0.0.1:9/", true),
+            ("127.0.0.1", "ws://localhost/", false),
+            ("127.0.0.0/8", "ws://127.1.2.3/", true),
+            ("10.0.0.0/8", "ws://11.0.0.1/", false),
+            ("10.0.0.0/8:81", "ws://10.1.1.1:81/", true),
+            ("10.0.0.0/8:81", "ws://10.1.1.1/", false),
+            ("0.0.0.0/0", "ws://9.9.9.9/", true),
+            ("0.0.0.0/0", "ws://name.example/", false),
+            ("127.0.0.1", "ws://[::ffff:127.0.0.1]/", true),
+            ("::1", "ws://[::1]/", true),
+            ("[::1]", "ws://[::1]:81/", true),
+            ("[::1]:81", "ws://[::1]:81/", true),
+            ("[::1]:81", "ws://[::1]/", false),
+            ("fd00::/8", "ws://[fd12::1]/", true),
+            ("[fd00::/8]:80", "ws://[fd12::1]/", true),
+            ("fd00::/8", "ws://[fe80::1]/", false),
+            // The last part of an address is no name that it could end in.
+            ("xn--1.example", "ws://1.2.3.4/", false),
+            ("a.example , .b.example\tc.example", "ws://x.c.example/", true),
+        ] {
+            let rules = ProxyRules::all(proxy.clone()).except(list).expect(list);
+            let url = Url::parse(url).or_else(|_| Url::parse_http(url)).expect(url);
+            assert_eq!(rules.proxy_for(&url).is_none(), direct, "{list} {url}");
+        }
+        for bad in [
+            "::1%25.example.com",
+            "[::1%25.example.com]:80",
+            "[::1%.example.com]",
+            "fe80::1%eth0",
+            "a..b",
+            "1.2.3",
+            "example.com:0",
+            "example.com:",
+            "10.0.0.0/33",
+            "[10.0.0.1]",
+            "http://a",
+            "a/b",
+            "*a.example",
+        ] {
+            assert!(ProxyRules::none().except(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn plain_and_secure_may_have_proxies_of_their_own() {
+        let proxy = |text| Some(Proxy::parse(text).unwrap());
+        let rules = ProxyRules::none().plain(proxy("http://plain")).secure(proxy("http://secure"));
+        for (url, want) in [
+            ("ws://a/", Some("http://plain:80")),
+            ("http://a/", Some("http://plain:80")),
+            ("wss://a/", Some("http://secure:80")),
+            ("https://a/", Some("http://secure:80")),
+            ("ws+unix:/run/app.sock", None),
+        ] {
+            let url = Url::parse(url).or_else(|_| Url::parse_http(url)).unwrap();
+            let got = rules.proxy_for(&url).map(Proxy::to_string);
+            assert_eq!(got.as_deref(), want, "{url}");
+        }
+        assert!(ProxyRules::none().proxy_for(&Url::parse("ws://a/").unwrap()).is_none());
+    }
+}

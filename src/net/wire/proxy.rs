@@ -1,0 +1,584 @@
+//! What is said to a proxy until it has opened the way: bytes in, bytes out. `CONNECT` (RFC 9110
+//! §9.3.6) and SOCKS 5 (RFC 1928, RFC 1929).
+//!
+//! ```text
+//! Connect           its answer: 2xx → Done, another → Refused, and with its body an error
+//! Socks(Greeting)   the method it chose: none → Socks(Request), a password → Socks(Login)
+//! Socks(Login)      whether it accepts that → Socks(Request)
+//! Socks(Request)    whether it has connected → Done
+//! ```
+
+use std::mem;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use crate::error::ProxyError;
+use crate::limits::Limits;
+use crate::net::ask::{Credentials, Proxy, ProxyScheme};
+use crate::proto::head::{Head, HeadParser};
+use crate::proto::headers::PROXY_AUTHORIZATION;
+use crate::proto::http::body::Body;
+use crate::proto::http::refusal::Refusal;
+use crate::proto::http::{HttpError, Response};
+use crate::proto::secret::{Guarded, SECRET};
+use crate::proto::{Host, Url};
+
+/// Where a proxy is to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// The proxy resolves the name.
+    Name(String, u16),
+    Address(SocketAddr),
+}
+
+impl Target {
+    /// What the URL names.
+    pub(crate) fn of(url: &Url) -> Target {
+        match url.host() {
+            Host::Address(ip) => Target::Address(SocketAddr::new(*ip, url.port())),
+            host => Target::Name(host.peer_name().into_owned(), url.port()),
+        }
+    }
+
+    /// As `CONNECT` names it (RFC 9112 §3.2.3).
+    fn authority(&self) -> String {
+        match self {
+            Target::Name(name, port) => format!("{name}:{port}"),
+            Target::Address(address) => address.to_string(),
+        }
+    }
+}
+
+/// The conversation with a proxy.
+pub(crate) struct Tunnel {
+    proxy: Proxy,
+    target: Target,
+    limits: Arc<Limits>,
+    /// The URL is secret, and so is where the proxy is to connect to.
+    url: Url,
+    state: State,
+    out: Vec<u8>,
+    /// Of it, so many bytes at the start have left.
+    at: usize,
+}
+
+enum State {
+    Connect {
+        parser: HeadParser,
+        interim: u32,
+    },
+    /// An answer that opens no way, and its body.
+    Refused(Box<Refusal>),
+    Socks(Awaited),
+    Done,
+}
+
+/// The reply of SOCKS that is waited for: to what was said last.
+#[derive(Clone, Copy)]
+enum Awaited {
+    Greeting,
+    Login,
+    Request,
+}
+
+impl Tunnel {
+    /// Asks `proxy` for the way to `target`, for a connection to `url`.
+    pub(crate) fn new(proxy: Proxy, target: Target, url: Url, limits: Arc<Limits>) -> Tunnel {
+        let (state, out) = match proxy.scheme() {
+            ProxyScheme::Socks5 | ProxyScheme::Socks5h => {
+                let methods: &[u8] = match proxy.credentials() {
+                    None => &[NO_AUTHENTICATION],
+                    Some(_) => &[NO_AUTHENTICATION, USER_AND_PASSWORD],
+                };
+                (State::Socks(Awaited::Greeting), [&[SOCKS, methods.len() as u8], methods].concat())
+            }
+            _ => {
+                let state = State::Connect { parser: HeadParser::default(), interim: 0 };
+                (state, connect(&proxy, &target, false))
+            }
+        };
+        Tunnel { proxy, target, limits, url, state, out, at: 0 }
+    }
+
+    /// Nothing is to be said: the proxy takes the request itself.
+    pub(crate) fn without(proxy: Proxy, url: Url, limits: Arc<Limits>) -> Tunnel {
+        let target = Target::of(&url);
+        Tunnel { proxy, target, limits, url, state: State::Done, out: Vec::new(), at: 0 }
+    }
+
+    pub(crate) fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    /// The way is open.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.state, State::Done) && self.outgoing().is_empty()
+    }
+
+    /// What is to be written.
+    pub(crate) fn outgoing(&self) -> &[u8] {
+        &self.out[self.at..]
+    }
+
+    /// So many bytes of it have left.
+    pub(crate) fn sent(&mut self, n: usize) {
+        self.at = (self.at + n).min(self.out.len());
+    }
+
+    /// The request of an HTTP proxy as a trace may show it.
+    pub(crate) fn shown(&self) -> Option<Vec<u8>> {
+        match self.state {
+            State::Connect { .. } if self.url.is_secret() => {
+                let hidden = Target::Name(SECRET.to_owned(), 0);
+                Some(connect(&self.proxy, &hidden, true))
+            }
+            State::Connect { .. } => Some(connect(&self.proxy, &self.target, true)),
+            _ => None,
+        }
+    }
+
+    /// When an answer that opens no way counts as whole.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Refused(refusal) => refusal.deadline,
+            _ => None,
+        }
+    }
+
+    /// Takes bytes of the proxy: how many. What is left has to be given again, with more behind it.
+    ///
+    /// # Errors
+    ///
+    /// The proxy opens no way.
+    pub(crate) fn receive(&mut self, now: Instant, input: &[u8]) -> Result<usize, ProxyError> {
+        let mut used = 0;
+        loop {
+            let rest = &input[used..];
+            let step = match &mut self.state {
+                State::Connect { .. } => self.answer(now, rest)?,
+                State::Refused(refusal) => match refusal.receive(rest, &self.limits) {
+                    (_, true) => return Err(self.refused()),
+                    (taken, false) => (taken > 0).then_some(taken),
+                },
+                // Whom it has connected to was not told a word yet.
+                State::Done if !rest.is_empty() => return Err(ProxyError::Early),
+                State::Done => None,
+                State::Socks(awaited) => {
+                    let awaited = *awaited;
+                    self.reply(awaited, rest)?
+                }
+            };
+            let Some(step) = step else { return Ok(used) };
+            used += step;
+        }
+    }
+
+    /// The proxy has ended the connection, or the time for the body of its answer is over.
+    pub(crate) fn end(&mut self) -> ProxyError {
+        match self.state {
+            State::Refused(_) => self.refused(),
+            _ => ProxyError::Eof,
+        }
+    }
+
+    /// The head of the answer to `CONNECT`.
+    fn answer(&mut self, now: Instant, input: &[u8]) -> Result<Option<usize>, ProxyError> {
+        let State::Connect { parser, interim } = &mut self.state else { return Ok(None) };
+        let (used, head) = parser.feed(input, &self.limits).map_err(ProxyError::Head)?;
+        match head {
+            None => return Ok((used > 0).then_some(used)),
+            // RFC 9110 §9.3.6: whatever the fields say of a body, there is none.
+            Some(head) if matches!(head.status, 200..=299) => self.state = State::Done,
+            Some(head) if matches!(head.status, 100 | 102..=199) => {
+                *interim += 1;
+                if *interim > self.limits.interim {
+                    return Err(ProxyError::ManyInterim);
+                }
+            }
+            Some(head) => self.refuse(now, head),
+        }
+        Ok(Some(used))
+    }
+
+    /// The answer opens no way; its body says why, maybe.
+    fn refuse(&mut self, now: Instant, head: Head) {
+        let body: Result<Body, HttpError> = Body::of("CONNECT", &head);
+        let response = Response::of(head, self.proxy.url().clone(), |bytes| self.is_secret(bytes));
+        let refusal = Refusal::new(response, body, &self.limits, now, None);
+        self.state = State::Refused(Box::new(refusal));
+    }
+
+    fn refused(&mut self) -> ProxyError {
+        match mem::replace(&mut self.state, State::Done) {
+            State::Refused(refusal) => {
+                let response = refusal.finish(|bytes| self.is_secret(bytes));
+                let known = self.proxy.credentials().is_some()
+                    || self.proxy.headers().has(PROXY_AUTHORIZATION);
+                ProxyError::Status { response, known }
+            }
+            _ => ProxyError::Eof,
+        }
+    }
+
+    /// Whether bytes of the proxy repeat what nobody is to see.
+    fn is_secret(&self, bytes: &[u8]) -> bool {
+        let user = self.proxy.credentials();
+        self.url.is_repeated_in(bytes)
+            || self.proxy.headers().are_repeated_in(bytes)
+            || user.is_some_and(|c| c.password.is_repeated_in(bytes))
+            || user.is_some_and(|c| Guarded::new(&basic(c), true).is_repeated_in(bytes))
+    }
+
+    /// A reply of SOCKS, if it is there whole: how many bytes it has.
+    fn reply(&mut self, to: Awaited, input: &[u8]) -> Result<Option<usize>, ProxyError> {
+        match (to, input) {
+            (Awaited::Greeting | Awaited::Request, [version, ..]) if *version != SOCKS => {
+                Err(ProxyError::NotSocks(*version))
+            }
+            (Awaited::Greeting, [_, NO_AUTHENTICATION, ..]) => Ok(Some(self.request())),
+            (Awaited::Greeting, [_, USER_AND_PASSWORD, ..]) if self.login() => Ok(Some(2)),
+            (Awaited::Greeting, [_, method, ..]) => Err(ProxyError::Method(*method)),
+            // RFC 1929 §2 says that the version is 1. Others are seen, and mean nothing else.
+            (Awaited::Login, [_, 0, ..]) => Ok(Some(self.request())),
+            (Awaited::Login, [_, _, ..]) => Err(ProxyError::Login),
+            (Awaited::Request, [_, 0, _, kind, rest @ ..]) => {
+                let address = match (*kind, rest) {
+                    (IPV4, _) => 4,
+                    (IPV6, _) => 16,
+                    (NAME, [len, ..]) => 1 + usize::from(*len),
+                    (NAME, []) => return Ok(None),
+                    (other, _) => return Err(ProxyError::AddressType(other)),
+                };
+                let len = 4 + address + 2;
+                if input.len() < len {
+                    return Ok(None);
+                }
+                self.state = State::Done;
+                Ok(Some(len))
+            }
+            (Awaited::Request, [_, code, ..]) if *code != 0 => Err(ProxyError::Socks(*code)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Says who we are, if the proxy may be told.
+    fn login(&mut self) -> bool {
+        let Some(who) = self.proxy.credentials() else { return false };
+        let (user, password) = (who.user.sent().as_bytes(), who.password.sent().as_bytes());
+        // `Proxy::parse` has seen to it that a byte holds each length.
+        let length = |part: &[u8]| u8::try_from(part.len()).unwrap_or(u8::MAX);
+        self.out = vec![LOGIN, length(user)];
+        self.out.extend_from_slice(user);
+        self.out.push(length(password));
+        self.out.extend_from_slice(password);
+        (self.at, self.state) = (0, State::Socks(Awaited::Login));
+        true
+    }
+
+    /// Asks for the connection; the bytes that the reply before it had.
+    fn request(&mut self) -> usize {
+        self.out = vec![SOCKS, CONNECT, 0];
+        let port = match &self.target {
+            Target::Address(SocketAddr::V4(to)) => {
+                self.out.push(IPV4);
+                self.out.extend_from_slice(&to.ip().octets());
+                to.port()
+            }
+            Target::Address(SocketAddr::V6(to)) => {
+                self.out.push(IPV6);
+                self.out.extend_from_slice(&to.ip().octets());
+                to.port()
+            }
+            Target::Name(name, port) => {
+                // A host has 253 bytes at most (`proto::Url`).
+                let name = &name.as_bytes()[..name.len().min(255)];
+                self.out.extend_from_slice(&[NAME, name.len() as u8]);
+                self.out.extend_from_slice(name);
+                *port
+            }
+        };
+        self.out.extend_from_slice(&port.to_be_bytes());
+        (self.at, self.state) = (0, State::Socks(Awaited::Request));
+        2
+    }
+}
+
+/// RFC 1928 §3 to §5.
+const SOCKS: u8 = 5;
+const NO_AUTHENTICATION: u8 = 0;
+const USER_AND_PASSWORD: u8 = 2;
+const CONNECT: u8 = 1;
+const IPV4: u8 = 1;
+const NAME: u8 = 3;
+const IPV6: u8 = 4;
+/// RFC 1929 §2.
+const LOGIN: u8 = 1;
+
+/// A request for the way to `target`; without what is secret if it is to be `shown`.
+fn connect(proxy: &Proxy, target: &Target, shown: bool) -> Vec<u8> {
+    let authority = match target {
+        Target::Name(name, 0) => name.clone(),
+        target => target.authority(),
+    };
+    let mut out = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").into_bytes();
+    write_authorization(proxy, &mut out, shown);
+    proxy.headers().write(&mut out, shown);
+    out
+}
+
+/// The field that says who we are, unless the owner has set one.
+pub(crate) fn write_authorization(proxy: &Proxy, out: &mut Vec<u8>, shown: bool) {
+    if let Some(who) = proxy.credentials()
+        && !proxy.headers().has(PROXY_AUTHORIZATION)
+    {
+        let value = if shown { SECRET.to_owned() } else { format!("Basic {}", basic(who)) };
+        out.extend_from_slice(format!("Proxy-Authorization: {value}\r\n").as_bytes());
+    }
+}
+
+/// User name and password as RFC 7617 §2 has them.
+fn basic(who: &Credentials) -> String {
+    BASE64.encode(format!("{}:{}", who.user.sent(), who.password.sent()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::HeadError;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    fn tunnel(proxy: &str, to: &str) -> Tunnel {
+        let url = url(to);
+        Tunnel::new(Proxy::parse(proxy).unwrap(), Target::of(&url), url, Arc::default())
+    }
+
+    /// All that is to be written, which leaves.
+    fn said(tunnel: &mut Tunnel) -> Vec<u8> {
+        let said = tunnel.outgoing().to_vec();
+        tunnel.sent(said.len());
+        said
+    }
+
+    /// Plays `steps`, each what we say and what the proxy answers; whole and byte by byte. How it ends,
+    /// with what was left of the last answer.
+    fn play(make: impl Fn() -> Tunnel, steps: &[(&[u8], &[u8])]) -> Result<bool, ProxyError> {
+        let run = |size: usize| {
+            let mut tunnel = make();
+            for (ours, theirs) in steps {
+                assert_eq!(
+                    said(&mut tunnel).escape_ascii().to_string(),
+                    ours.escape_ascii().to_string()
+                );
+                let (mut kept, now) = (Vec::new(), Instant::now());
+                for piece in theirs.chunks(size) {
+                    kept.extend_from_slice(piece);
+                    let used = tunnel.receive(now, &kept).map_err(|e| match e {
+                        // How much it shows depends on how much came with the deciding byte.
+                        ProxyError::Head(HeadError::NotHttp(_)) => {
+                            ProxyError::Head(HeadError::NotHttp(String::new()))
+                        }
+                        e => e,
+                    })?;
+                    kept.drain(..used);
+                }
+            }
+            Ok(tunnel.is_done())
+        };
+        let whole = run(usize::MAX);
+        let (a, b) = (format!("{whole:?}"), format!("{:?}", run(1)));
+        assert_eq!(a, b, "byte by byte");
+        whole
+    }
+
+    const AGENT: &str = concat!("User-Agent: moonwire/", env!("CARGO_PKG_VERSION"), "\r\n\r\n");
+
+    fn asks(authority: &str, fields: &str) -> Vec<u8> {
+        let head = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{fields}");
+        [head.as_bytes(), AGENT.as_bytes()].concat()
+    }
+
+    /// RFC 9110 §9.3.6, RFC 9112 §3.2.3.
+    #[test]
+    fn connect_names_host_and_port_and_any_2xx_opens_the_way() {
+        for (to, authority) in [
+            ("wss://Echo.Example./x?y", "echo.example:443"),
+            ("ws://echo.example/", "echo.example:80"),
+            ("ws://[::1]:81/", "[::1]:81"),
+            ("ws://127.0.0.1:81/", "127.0.0.1:81"),
+        ] {
+            for answer in [
+                "HTTP/1.1 200 OK\r\n\r\n",
+                "HTTP/1.0 200 Connection established\r\n\r\n",
+                "HTTP/1.1 299 \r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+            ] {
+                let steps = [(&asks(authority, "")[..], answer.as_bytes())];
+                assert!(play(|| tunnel("http://proxy", to), &steps).unwrap(), "{answer}");
+            }
+        }
+    }
+
+    /// FAULTS 46.
+    #[test]
+    fn credentials_are_sent_and_not_shown() {
+        let make = || tunnel("http://user:pass%20word@proxy", "wss://a/");
+        let field = "Proxy-Authorization: Basic dXNlcjpwYXNzIHdvcmQ=\r\n";
+        let steps = [(&asks("a:443", field)[..], &b"HTTP/1.1 200 OK\r\n\r\n"[..])];
+        assert!(play(make, &steps).unwrap());
+        let shown = String::from_utf8(make().shown().unwrap()).unwrap();
+        assert!(shown.contains("Proxy-Authorization: ***\r\n"), "{shown}");
+        let own = Proxy::parse("http://user:password@proxy").unwrap();
+        let own = own.header("proxy-authorization", "Bearer abcdef").unwrap();
+        let make = || {
+            Tunnel::new(own.clone(), Target::of(&url("wss://a/")), url("wss://a/"), Arc::default())
+        };
+        let text = String::from_utf8(said(&mut make())).unwrap();
+        assert!(text.contains("proxy-authorization: Bearer abcdef\r\n") && !text.contains("Basic"));
+        assert!(!String::from_utf8(make().shown().unwrap()).unwrap().contains("abcdef"));
+        let secret = || {
+            let url = url("wss://hidden.example/").into_secret();
+            Tunnel::new(own.clone(), Target::of(&url), url, Arc::default())
+        };
+        let text = String::from_utf8(secret().shown().unwrap()).unwrap();
+        assert!(text.starts_with("CONNECT *** HTTP/1.1\r\nHost: ***\r\n"), "{text}");
+    }
+
+    #[test]
+    fn another_answer_opens_no_way_and_is_kept() {
+        for (answer, status, body) in [
+            ("HTTP/1.1 407 Auth\r\nContent-Length: 5\r\n\r\nhello", 407, "hello"),
+            (
+                "HTTP/1.1 502 Bad\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+                502,
+                "hi",
+            ),
+            ("HTTP/1.1 101 Odd\r\nContent-Length: 0\r\n\r\n", 101, ""),
+            ("HTTP/1.1 302 Found\r\nLocation: http://b/\r\nContent-Length: 0\r\n\r\n", 302, ""),
+        ] {
+            let steps = [(&asks("a:443", "")[..], answer.as_bytes())];
+            match play(|| tunnel("http://proxy", "wss://a/"), &steps) {
+                Err(ProxyError::Status { response, known: false }) => {
+                    assert_eq!((response.status, &response.body[..]), (status, body.as_bytes()));
+                    assert_eq!(response.url.as_str(), "http://proxy:80/");
+                }
+                other => panic!("{answer}: {other:?}"),
+            }
+        }
+        // Its end is the end of the connection, or its time.
+        let mut open = tunnel("http://u:p@proxy", "wss://a/");
+        said(&mut open);
+        let now = Instant::now();
+        assert_eq!(open.receive(now, b"HTTP/1.1 407 A\r\n\r\nsome").unwrap(), 22);
+        assert!(open.deadline().is_some_and(|at| at > now));
+        let end = open.end();
+        let ProxyError::Status { response, known: true } = end else { panic!("{end:?}") };
+        assert_eq!(response.body, b"some");
+    }
+
+    #[test]
+    fn bytes_behind_the_answer_come_from_nobody_who_was_asked() {
+        for (proxy, ours, theirs) in
+            [("http://proxy", &asks("a:443", "")[..], &b"HTTP/1.1 200 OK\r\n\r\nx"[..])]
+        {
+            let end = play(|| tunnel(proxy, "wss://a/"), &[(ours, theirs)]);
+            assert!(matches!(end, Err(ProxyError::Early)), "{end:?}");
+        }
+        let steps = [
+            (&b"\x05\x01\0"[..], &b"\x05\0"[..]),
+            (&b"\x05\x01\0\x03\x01a\x01\xbb"[..], &b"\x05\0\0\x01\0\0\0\0\0\0x"[..]),
+        ];
+        let end = play(|| tunnel("socks5h://proxy", "wss://a/"), &steps);
+        assert!(matches!(end, Err(ProxyError::Early)), "{end:?}");
+    }
+
+    #[test]
+    fn what_is_no_http_ends_it_and_so_do_the_limits() {
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(1000));
+        let interim = "HTTP/1.1 103 Early\r\n\r\n".repeat(17);
+        for answer in ["SSH-2.0-x\r\n", "\x05\x00", &many, &interim] {
+            let steps = [(&asks("a:443", "")[..], answer.as_bytes())];
+            let end = play(|| tunnel("http://proxy", "wss://a/"), &steps);
+            assert!(matches!(end, Err(ProxyError::Head(_) | ProxyError::ManyInterim)), "{end:?}");
+        }
+        let mut cut = tunnel("http://proxy", "wss://a/");
+        assert!(matches!(cut.end(), ProxyError::Eof));
+    }
+
+    /// RFC 1928 §3 to §6; FAULTS 47.
+    #[test]
+    fn socks_is_told_a_name_or_an_address() {
+        let name = "a".repeat(63);
+        let long = format!("{name}.{name}.{name}.{}", "a".repeat(61));
+        let mut to_long = vec![5, 1, 0, 3, 253];
+        to_long.extend_from_slice(long.as_bytes());
+        to_long.extend_from_slice(&[0, 81]);
+        for (to, request) in [
+            ("wss://echo.example/", &b"\x05\x01\0\x03\x0cecho.example\x01\xbb"[..]),
+            ("ws://127.0.0.1:81/", b"\x05\x01\0\x01\x7f\0\0\x01\0Q"),
+            ("ws://[::1]:81/", b"\x05\x01\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0Q"),
+            (&format!("ws://{long}:81/"), &to_long),
+        ] {
+            for reply in [
+                &b"\x05\0\0\x01\x7f\0\0\x01\0P"[..],
+                b"\x05\0\0\x03\0\0P",
+                b"\x05\0\0\x03\x03abc\0P",
+                b"\x05\0\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0P",
+            ] {
+                let steps = [(&b"\x05\x01\0"[..], &b"\x05\0"[..]), (request, reply)];
+                assert!(play(|| tunnel("socks5h://proxy", to), &steps).unwrap(), "{to}");
+            }
+        }
+    }
+
+    /// RFC 1929.
+    #[test]
+    fn socks_is_told_who_we_are_only_if_it_asks() {
+        let make = || tunnel("socks5h://user:secret@proxy", "ws://a/");
+        let (greeting, login) = (&b"\x05\x02\0\x02"[..], &b"\x01\x04user\x06secret"[..]);
+        let (request, reply) = (&b"\x05\x01\0\x03\x01a\0P"[..], &b"\x05\0\0\x01\0\0\0\0\0\0"[..]);
+        assert!(
+            play(make, &[(greeting, b"\x05\x02"), (login, b"\x01\0"), (request, reply)]).unwrap()
+        );
+        assert!(
+            play(make, &[(greeting, b"\x05\x02"), (login, b"\x05\0"), (request, reply)]).unwrap()
+        );
+        assert!(play(make, &[(greeting, b"\x05\0"), (request, reply)]).unwrap());
+        let end = play(make, &[(greeting, b"\x05\x02"), (login, b"\x01\x01")]);
+        assert!(matches!(end, Err(ProxyError::Login)), "{end:?}");
+        // One that asks though it was not offered, and one that accepts nothing.
+        let make = || tunnel("socks5h://proxy", "ws://a/");
+        for method in [2, 1, 0xFF] {
+            let end = play(make, &[(b"\x05\x01\0", &[5, method])]);
+            assert!(matches!(end, Err(ProxyError::Method(m)) if m == method), "{end:?}");
+        }
+    }
+
+    #[test]
+    fn every_error_of_socks_is_told_at_its_byte() {
+        let request = &b"\x05\x01\0\x03\x01a\0P"[..];
+        for code in 1..=255 {
+            let steps = [(&b"\x05\x01\0"[..], &b"\x05\0"[..]), (request, &[5, code])];
+            let end = play(|| tunnel("socks5h://proxy", "ws://a/"), &steps);
+            assert!(matches!(end, Err(ProxyError::Socks(c)) if c == code), "{end:?}");
+        }
+        for (reply, at) in [(&b"\x04\0"[..], 0), (b"HTTP/1.1 400 Bad", 0), (b"\x05\0\0\x02", 1)] {
+            let steps = [(&b"\x05\x01\0"[..], &b"\x05\0"[..]), (request, reply)];
+            let end = play(|| tunnel("socks5h://proxy", "ws://a/"), &steps);
+            let (not, kind) = (
+                matches!(end, Err(ProxyError::NotSocks(_))),
+                matches!(end, Err(ProxyError::AddressType(2))),
+            );
+            assert!(if at == 0 { not } else { kind }, "{end:?}");
+        }
+        let end =
+            play(|| tunnel("socks5h://proxy", "ws://a/"), &[(b"\x05\x01\0", b"HTTP/1.0 400")]);
+        assert!(matches!(end, Err(ProxyError::NotSocks(b'H'))), "{end:?}");
+    }
+}
