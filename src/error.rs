@@ -385,11 +385,8 @@ impl Error {
 
     /// The text of the reason, with the bytes that are lost.
     pub(crate) fn what(&self) -> String {
-        let Inner { kind, unsent, exceeded, phases, .. } = &*self.0;
-        let mut why = exceeded.as_ref().map_or_else(|| kind.to_string(), Exceeded::to_string);
-        if matches!(kind, ErrorKind::Timeout(_)) && phases.iter().next().is_some() {
-            why.push_str(&format!(" ({phases})"));
-        }
+        let Inner { kind, unsent, exceeded, .. } = &*self.0;
+        let why = exceeded.as_ref().map_or_else(|| kind.to_string(), Exceeded::to_string);
         match unsent {
             0 => why,
             n if matches!(kind, ErrorKind::WriteTimeout(_)) => format!("{why} ({n} bytes)"),
@@ -400,12 +397,16 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { url, stage, .. } = &*self.0;
+        let Inner { url, stage, kind, phases, .. } = &*self.0;
         if !url.is_empty() {
             // The caller's own text, but a line break in it must not forge another line.
             write!(f, "{}: ", escape(url.as_bytes(), 500))?;
         }
-        write!(f, "{stage}: {}", self.what())
+        write!(f, "{stage}: {}", self.what())?;
+        match kind {
+            ErrorKind::Timeout(_) if *phases != Phases::default() => write!(f, " (after {phases})"),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 //! side there is a fourth way, which `faces/stand_in.rs` describes.
 //!
 //! ```text
-//! time, event, ask/   leaves: times; what is told; what can be asked for
+//! time, event         leaves: times; what is told
 //! sys/                system calls, names to addresses, random bytes
+//! ask/                what can be asked for
 //! wire/               a socket and what lies on it: TLS, which address when
 //! reactor/            the loop, what connections share, and one connection (driver/)
 //! faces/              what a program holds
@@ -20,10 +21,7 @@ pub(crate) mod sys;
 mod time;
 pub(crate) mod wire;
 
-pub use ask::{
-    Ask, Config, KeepAlive, Options, Override, OwnedStream, Proxy, ProxyRules, ProxyScheme,
-    SocketOptions, StreamOptions,
-};
+pub use ask::{Ask, Config, Options, Override, Proxy, ProxyRules, ProxyScheme, StreamOptions};
 pub use event::{Closed, ConnId, Event};
 pub use faces::{
     Batch, Client, EventSource, Events, Incoming, Items, Message, Piece, Received, Stream,
@@ -32,7 +30,10 @@ pub use faces::{
 #[cfg(feature = "luau")]
 pub(crate) use faces::{Ending, Owner, Payloads, Run, Seat};
 pub use reactor::{Conn, Reactor, Sink};
-pub use sys::{Answer, Dial, Interest, Os, OsPoller, Poller, Ready, Socket, Sys, random_byte};
+pub use sys::{
+    Answer, Dial, Interest, KeepAlive, Os, OsPoller, OwnedStream, Poller, Ready, Socket,
+    SocketOptions, Sys, random_byte,
+};
 #[cfg(feature = "luau")]
 pub(crate) use time::{after, earlier};
 #[cfg(feature = "tls")]

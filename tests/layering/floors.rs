@@ -34,8 +34,8 @@ pub(crate) const FLOORS: &[&[&str]] = &[
     // Plain types of the crate, then sockets.
     &["error.rs", "policy.rs", "trace.rs"],
     &["net/time.rs"],
-    &["net/event.rs", "net/ask"],
-    &["net/sys"],
+    &["net/event.rs", "net/sys"],
+    &["net/ask"],
     &["net/wire"],
     &["net/reactor"],
     &["net/faces"],

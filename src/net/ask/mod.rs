@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::time::after;
 use crate::limits::Limits;
+use crate::net::sys::KeepAlive;
 use crate::policy::Policy;
 use crate::proto::http::Timing;
 use crate::proto::{Session, Settings, Url};
@@ -20,7 +21,6 @@ pub use options::Options;
 pub(in crate::net) use proxy::Credentials;
 pub use proxy::{Proxy, ProxyRules, ProxyScheme};
 pub use stream::StreamOptions;
-pub use way::{KeepAlive, OwnedStream, SocketOptions};
 pub(in crate::net) use way::{Own, Way};
 
 /// What is to be opened; made of [`Options`] or [`StreamOptions`].
@@ -54,10 +54,11 @@ impl Ask {
 
     /// How it gets there.
     pub(in crate::net) fn way(&self) -> &Way {
-        match self {
+        let way = match self {
             Ask::WebSocket(options) => &options.way,
             Ask::Stream(options) => &options.way,
-        }
+        };
+        way.as_deref().unwrap_or(&Way::USUAL)
     }
 
     /// The proxy on its way, by its own choice or by `rules`.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::proxy::Proxy;
-use super::way::{Own, OwnedStream, SocketOptions, Way};
+use super::way::{Own, Way};
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
+use crate::net::sys::{OwnedStream, SocketOptions};
 use crate::policy::Policy;
 use crate::proto::{Request, RequestError, Settings, Url};
 
@@ -34,7 +35,8 @@ pub struct Options {
     pub(crate) hold_close: bool,
     pub(crate) limits: Option<Arc<Limits>>,
     pub(crate) policy: Policy,
-    pub(crate) way: Way,
+    /// Unset: the usual one.
+    pub(crate) way: Option<Box<Way>>,
 }
 
 impl Options {
@@ -50,7 +52,7 @@ impl Options {
             hold_close: false,
             limits: None,
             policy: Policy::open(),
-            way: Way::default(),
+            way: None,
         })
     }
 
@@ -69,25 +71,25 @@ impl Options {
     /// It is good for one connection: a second one ([`ErrorKind::Used`]) is made by a clone of the
     /// options. The policy is asked for the URL, and for the address of the peer if it has one.
     pub fn over(mut self, stream: impl Into<OwnedStream>) -> Options {
-        self.way.over = Some(Own::new(stream.into()));
+        self.way.get_or_insert_default().over = Some(Own::new(stream.into()));
         self
     }
 
     /// Goes through a proxy, whatever [`Config::proxy`](crate::Config::proxy) says.
     pub fn proxy(mut self, proxy: Proxy) -> Options {
-        self.way.proxy = Some(Some(proxy));
+        self.way.get_or_insert_default().proxy = Some(Some(proxy));
         self
     }
 
     /// Goes through no proxy, whatever [`Config::proxy`](crate::Config::proxy) says.
     pub fn no_proxy(mut self) -> Options {
-        self.way.proxy = Some(None);
+        self.way.get_or_insert_default().proxy = Some(None);
         self
     }
 
     /// What its socket is made with.
     pub fn socket(mut self, socket: SocketOptions) -> Options {
-        self.way.socket = socket;
+        self.way.get_or_insert_default().socket = socket;
         self
     }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::proxy::Proxy;
-use super::way::{Own, OwnedStream, SocketOptions, Way};
+use super::way::{Own, Way};
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
+use crate::net::sys::{OwnedStream, SocketOptions};
 use crate::policy::Policy;
 use crate::proto::http::{Delivery, Request};
 use crate::proto::{RequestError, Url};
@@ -32,7 +33,8 @@ pub struct StreamOptions {
     pub(crate) idle: Option<Duration>,
     pub(crate) limits: Option<Arc<Limits>>,
     pub(crate) policy: Policy,
-    pub(crate) way: Way,
+    /// Unset: the usual one.
+    pub(crate) way: Option<Box<Way>>,
 }
 
 impl StreamOptions {
@@ -42,7 +44,7 @@ impl StreamOptions {
         let parsed = Url::parse_http(url).map_err(|e| bad(ErrorKind::Url(e)))?;
         let request = Request::new(method, parsed).map_err(|e| bad(ErrorKind::Request(e)))?;
         let delivery = Delivery::Raw;
-        let (limits, policy, way) = (None, Policy::open(), Way::default());
+        let (limits, policy, way) = (None, Policy::open(), None);
         Ok(StreamOptions { request, delivery, timeout: None, idle: None, limits, policy, way })
     }
 
@@ -67,25 +69,25 @@ impl StreamOptions {
     /// options, by a redirect, or by an
     /// [`EventSource`](crate::EventSource) that connects again. The policy is asked for the URL, and for the address of the peer if it has one.
     pub fn over(mut self, stream: impl Into<OwnedStream>) -> StreamOptions {
-        self.way.over = Some(Own::new(stream.into()));
+        self.way.get_or_insert_default().over = Some(Own::new(stream.into()));
         self
     }
 
     /// Goes through a proxy, whatever [`Config::proxy`](crate::Config::proxy) says.
     pub fn proxy(mut self, proxy: Proxy) -> StreamOptions {
-        self.way.proxy = Some(Some(proxy));
+        self.way.get_or_insert_default().proxy = Some(Some(proxy));
         self
     }
 
     /// Goes through no proxy, whatever [`Config::proxy`](crate::Config::proxy) says.
     pub fn no_proxy(mut self) -> StreamOptions {
-        self.way.proxy = Some(None);
+        self.way.get_or_insert_default().proxy = Some(None);
         self
     }
 
     /// What its socket is made with.
     pub fn socket(mut self, socket: SocketOptions) -> StreamOptions {
-        self.way.socket = socket;
+        self.way.get_or_insert_default().socket = socket;
         self
     }
 

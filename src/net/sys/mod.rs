@@ -4,6 +4,7 @@
 #[cfg(target_os = "linux")]
 #[cfg_attr(moonwire_poll, allow(dead_code))]
 mod epoll;
+mod options;
 mod os;
 mod poll;
 mod random;
@@ -22,9 +23,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::ask::{KeepAlive, OwnedStream, SocketOptions};
 use crate::proto::Endpoint;
 
+pub use options::{KeepAlive, OwnedStream, SocketOptions};
 pub(super) use os::{BorrowedFd, OwnedFd};
 pub use os::{Os, OsPoller, Socket};
 pub use random::random_byte;

@@ -15,9 +15,8 @@ use rustix::net::{self, AddressFamily, RecvFlags};
 use super::epoll;
 use super::poll::PollSet;
 use super::resolve::{Answer, Resolver};
-use super::{Dial, Interest, Poller, Ready, Sys, random, system};
+use super::{Dial, Interest, OwnedStream, Poller, Ready, Sys, random, system};
 use crate::limits::Limits;
-use crate::net::ask::OwnedStream;
 use crate::proto::Endpoint;
 
 /// The operating system.

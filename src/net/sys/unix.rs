@@ -8,7 +8,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::{Errno, read};
 use rustix::net::{self, AddressFamily, SendFlags, SocketType, ipproto};
 
-use crate::net::ask::KeepAlive;
+use super::KeepAlive;
 use crate::proto::Endpoint;
 
 /// Whether poll tells a hang-up as soon as the peer has ended its half, to whoever waits. Linux and

@@ -7,7 +7,7 @@ use rustix::fd::OwnedFd;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::net::ask::KeepAlive;
+use super::KeepAlive;
 use crate::proto::Endpoint;
 
 /// Whether poll tells a hang-up as soon as the peer has ended its half, to whoever waits.

@@ -5,8 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::laps::Laps;
 use super::live::Token;
-use super::opening::{Attempt, Hop, Laps, Opening, Route, known};
+use super::opening::{Attempt, Hop, Opening, Route, known};
 use super::state::{Driver, State};
 use crate::error::{ErrorKind, Stage};
 use crate::net::ask::{Own, ProxyScheme};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::errors::Known;
-use super::opening::Laps;
+use super::laps::Laps;
 use super::tail::Tail;
 use crate::error::{ErrorKind, Stage};
 use crate::limits::Limits;

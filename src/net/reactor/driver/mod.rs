@@ -3,15 +3,17 @@
 //! ```text
 //! state.rs      the states of its life, and every change of them
 //! opening.rs    on its way to a socket          dialing.rs  names, addresses, attempts
-//! tunnel.rs     on its way through a proxy
+//! tunnel.rs     a socket to a proxy              asking.rs   the way is asked for
 //! live.rs       a socket with a session on it   reading.rs, writing.rs  its two sides
 //! draining.rs   what is left to do after the final event
 //! errors.rs     makes the error that its owner is told
 //! ```
 
+mod asking;
 mod dialing;
 mod draining;
 mod errors;
+mod laps;
 mod live;
 mod opening;
 mod reading;

@@ -6,9 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::laps::Laps;
 use super::live::{Entry, Live, Reading, Token, Writing};
 use super::tail::Tail;
 use crate::error::{ErrorKind, ProxyError, Stage};
+use crate::limits::Limits;
 use crate::net::ask::{Ask, Proxy, ProxyScheme};
 use crate::net::event::ConnId;
 use crate::net::reactor::core::Core;
@@ -17,11 +19,11 @@ use crate::net::sys::{Interest, Sys};
 use crate::net::time::after;
 use crate::net::wire::dial::Plan;
 use crate::net::wire::link::Link;
-use crate::net::wire::proxy::{Target, write_authorization};
+use crate::net::wire::proxy::{Target, Tunnel, write_authorization};
 use crate::policy::Destination;
+use crate::proto::Endpoint;
 use crate::proto::http::ForProxy;
 use crate::proto::secret::SECRET;
-use crate::proto::{Endpoint, Phases};
 
 /// On its way to a connected socket.
 pub(super) struct Opening<S: Sys> {
@@ -69,31 +71,6 @@ impl Via {
     /// Whether the request itself goes to the proxy.
     fn takes_request(&self, ask: &Ask) -> bool {
         self.proxy.takes_requests_for(ask.url())
-    }
-}
-
-/// Times each step of an opening.
-#[derive(Clone, Copy)]
-pub(super) struct Laps {
-    since: Instant,
-    pub(super) phases: Phases,
-}
-
-impl Laps {
-    pub(super) fn new(now: Instant) -> Laps {
-        Laps { since: now, phases: Phases::default() }
-    }
-
-    /// A step has ended; `phase` is where its time stands.
-    pub(super) fn lap(
-        &mut self,
-        now: Instant,
-        phase: impl FnOnce(&mut Phases) -> &mut Option<Duration>,
-    ) {
-        let took = now.saturating_duration_since(self.since);
-        self.since = now;
-        let time = phase(&mut self.phases);
-        *time = Some(time.unwrap_or_default() + took);
     }
 }
 
@@ -244,14 +221,17 @@ impl<S: Sys> Opening<S> {
         }
     }
 
-    /// The proxy with which something is to be said before the URL's host is spoken to: the way is
-    /// asked for, or TLS comes first.
-    pub(super) fn tunnel(&self) -> Option<(&Proxy, Option<&Target>)> {
+    /// What is to be said to a proxy before the URL's host is spoken to: it is asked for the way, or TLS
+    /// with it comes first.
+    pub(super) fn tunnel(&self, limits: &Arc<Limits>) -> Option<Tunnel> {
         let Route::Proxy(via) = &self.route else { return None };
-        match via.takes_request(&self.ask) {
-            false => Some((&via.proxy, via.targets.front())),
-            true => (via.proxy.scheme() == ProxyScheme::Https).then_some((&via.proxy, None)),
+        let (proxy, url) = (via.proxy.clone(), self.ask.url().clone());
+        let limits = Arc::clone(self.ask.limits(limits));
+        if !via.takes_request(&self.ask) {
+            let target = via.targets.front()?.clone();
+            return Some(Tunnel::new(proxy, target, url, limits));
         }
+        (proxy.scheme() == ProxyScheme::Https).then(|| Tunnel::without(proxy, url, limits))
     }
 
     pub(super) fn proxy(&self) -> Option<&Proxy> {

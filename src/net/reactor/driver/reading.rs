@@ -472,12 +472,15 @@ impl<S: Sys> Driver<S> {
         let live = self.live()?;
         let entry = live.entry.as_mut()?;
         entry.laps.lap(now, |phases| &mut phases.handshake);
+        let is_stream = live.stream.is_some();
         let transport = live.transport(&core.sys);
         self.leave_gate(core);
-        core.say(self.id, || {
-            let over = transport.tls.as_ref().map(|tls| format!(" over {}", tls.version));
-            format!("{how}{} ({})", over.unwrap_or_default(), transport.phases)
-        });
+        match &transport.tls {
+            Some(tls) => core.say(self.id, || format!("{how} over {}", tls.version)),
+            None if is_stream => {}
+            None => core.say(self.id, || how.to_owned()),
+        }
+        core.say(self.id, || format!("it took: {}", transport.phases));
         Some(Box::new(transport))
     }
 }

@@ -209,22 +209,30 @@ impl<S: Sys> Driver<S> {
         opening.end_attempts(core);
         opening.next = None;
         opening.laps.lap(core.now, |phases| &mut phases.connect);
+        let tunnel = opening.tunnel(&core.limits);
+        let tls = match &tunnel {
+            Some(tunnel) => core.tls_to(tunnel.proxy()),
+            None => Ok(None),
+        };
+        let tls = match tls {
+            Ok(tls) => tls,
+            Err(kind) => {
+                opening.leave_gate(core, &attempt.to);
+                core.sys.forget(&attempt.socket);
+                return self.fail(core, sink, Stage::Tls, kind);
+            }
+        };
         let State::Opening(opening) = mem::replace(&mut self.state, State::Gone) else { return };
-        if opening.tunnel().is_none() {
-            let Attempt { number, to, socket, interest } = attempt;
-            let token = Token { number: Token::of(self.id, number), interest };
-            return self.enter(core, sink, opening, Link::new(socket, None), token, to);
-        }
-        match Tunnelling::new(opening, core, self.id, attempt) {
-            Ok(tunnelling) => {
+        let Attempt { number, to, socket, interest } = attempt;
+        let token = Token { number: Token::of(self.id, number), interest };
+        match tunnel {
+            None => self.enter(core, sink, *opening, Link::new(socket, None), token, to),
+            Some(tunnel) => {
+                let link = Link::to_proxy(socket, tls);
+                let tunnelling = Tunnelling::new(opening, link, tunnel, token, to);
                 self.state = State::Tunnel(Box::new(tunnelling));
                 self.show_request(core);
                 self.tunnel_on(core, sink);
-            }
-            Err(failed) => {
-                let (opening, kind) = *failed;
-                self.state = State::Opening(opening);
-                self.fail(core, sink, Stage::Tls, kind);
             }
         }
     }
@@ -236,7 +244,7 @@ impl<S: Sys> Driver<S> {
         core.say(self.id, || "the proxy has opened the way".to_owned());
         let State::Tunnel(tunnelling) = mem::replace(&mut self.state, State::Gone) else { return };
         let Tunnelling { opening, link, token, place, .. } = *tunnelling;
-        self.enter(core, sink, opening, link, token, place);
+        self.enter(core, sink, *opening, link, token, place);
     }
 
     /// The URL's host can be spoken to: TLS and the handshake begin, or the request.
@@ -244,7 +252,7 @@ impl<S: Sys> Driver<S> {
         &mut self,
         core: &mut Core<S>,
         sink: &mut dyn Sink,
-        mut opening: Box<Opening<S>>,
+        mut opening: Opening<S>,
         link: Link<S>,
         token: Token,
         place: Place,

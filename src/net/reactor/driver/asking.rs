@@ -1,0 +1,66 @@
+//! A proxy is asked for the way, and opens it or does not.
+
+use std::ops::ControlFlow;
+
+use super::state::{Driver, State};
+use crate::error::{ProxyError, Stage};
+use crate::net::reactor::conn::Sink;
+use crate::net::reactor::core::Core;
+use crate::net::sys::Sys;
+use crate::proto::Note;
+use crate::trace::Trace;
+
+impl<S: Sys> Driver<S> {
+    /// A socket to a proxy has something to say, or takes more.
+    pub(super) fn tunnel_on(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        let State::Tunnel(tunnelling) = &mut self.state else { return };
+        match tunnelling.step(core) {
+            ControlFlow::Continue(()) => self.touch(core),
+            ControlFlow::Break(Ok(())) => self.passed(core, sink),
+            ControlFlow::Break(Err(why)) => self.stopped(core, sink, why),
+        }
+    }
+
+    /// The request to the proxy, for the observer.
+    pub(super) fn show_request(&mut self, core: &mut Core<S>) {
+        let State::Tunnel(tunnelling) = &mut self.state else { return };
+        let Some(observer) = &mut core.observer else { return };
+        match tunnelling.tunnel.shown() {
+            Some(head) => {
+                let note = Note::request(head);
+                observer.observe(core.now, self.id.to_bits(), Trace::Note(&note));
+            }
+            None => {
+                let text = format!("asking the proxy {}", tunnelling.tunnel.proxy());
+                observer.observe(core.now, self.id.to_bits(), Trace::State(&text));
+            }
+        }
+    }
+
+    /// The time for the way is over, or that for what a refusal says.
+    pub(super) fn tunnel_late(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        let State::Tunnel(tunnelling) = &mut self.state else { return };
+        match tunnelling.tunnel.deadline() {
+            // As much of it as came.
+            Some(_) => {
+                let why = tunnelling.tunnel.end();
+                self.stopped(core, sink, why);
+            }
+            None => {
+                if let Some((stage, kind)) = tunnelling.opening.late(core) {
+                    self.fail(core, sink, stage, kind);
+                }
+            }
+        }
+    }
+
+    /// The proxy opens no way; of several addresses that it may be told, the next is tried.
+    fn stopped(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, why: ProxyError) {
+        if matches!(why, ProxyError::Socks(_)) && self.aim_at_next(core) {
+            return self.dial(core, sink);
+        }
+        let State::Tunnel(tunnelling) = &self.state else { return };
+        let kind = tunnelling.error(why);
+        self.fail(core, sink, Stage::Proxy, kind);
+    }
+}
