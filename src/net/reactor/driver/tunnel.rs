@@ -1,13 +1,11 @@
 //! A connection to a proxy, until that has opened the way.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::live::Token;
-use super::opening::{Attempt, Opening};
+use super::opening::Opening;
 use crate::error::{ErrorKind, ProxyError};
-use crate::net::event::ConnId;
 use crate::net::reactor::core::Core;
 use crate::net::reactor::gate::Place;
 use crate::net::sys::{Interest, Sys};
