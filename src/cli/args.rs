@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::help::{ECHO_HELP, HELP, RUN_HELP, TYPES_HELP};
+use super::proxy::{self, ProxyArgs};
 use super::secrets::Secret;
 use super::tell::Failure;
 use crate::net::Override;
@@ -44,6 +45,9 @@ pub(super) struct RunArgs {
     pub(super) timeout: Option<Duration>,
     pub(super) exit_timeout: Option<Duration>,
     pub(super) opening: Option<usize>,
+    pub(super) proxies: ProxyArgs,
+    pub(super) script_proxy: bool,
+    pub(super) unix_sockets: bool,
     pub(super) poll_thread: bool,
     pub(super) no_stand_in: bool,
     pub(super) trace: bool,
@@ -191,6 +195,19 @@ fn run(mut words: Words) -> Result<Command, Failure> {
                 "--deny-private" => {
                     without_value(&name, value)?;
                     run.deny_private = true;
+                }
+                "--proxy" => run.proxies.proxy = Some(words.text(&name, value)?),
+                "--no-proxy" => run.proxies.except = Some(words.text(&name, value)?),
+                "--proxy-header" => {
+                    run.proxies.headers.push(proxy::header(&words.text(&name, value)?)?);
+                }
+                "--allow-script-proxy" => {
+                    without_value(&name, value)?;
+                    run.script_proxy = true;
+                }
+                "--allow-unix" => {
+                    without_value(&name, value)?;
+                    run.unix_sockets = true;
                 }
                 "--memory" => run.memory = Some(words.count(&name, value)?),
                 "--time-limit" => run.time_limit = Some(words.seconds(&name, value)?),
@@ -372,6 +389,10 @@ mod tests {
             (&["run", "--no-stand-in=1", "x"], "takes no value"),
             (&["run", "--allow", "a b", "x"], "is not HOST"),
             (&["run", "--deny-private=1", "x"], "takes no value"),
+            (&["run", "--proxy"], "--proxy needs a value"),
+            (&["run", "--proxy-header", "a", "x"], "NAME: VALUE"),
+            (&["run", "--allow-script-proxy=1", "x"], "takes no value"),
+            (&["run", "--allow-unix=1", "x"], "takes no value"),
             (&["run", "--memory", "0", "x"], "above 0"),
             (&["run", "--time-limit", "0", "x"], "above 0"),
             (&["run", "--connections", "many", "x"], "above 0"),

@@ -41,7 +41,22 @@ for standard input; ARGS reach the script as `...`.
                           With an address among them any name is asked of DNS, to see
                           where it leads
   --deny-private          no address of this machine or its networks, whatever a name
-                          resolves to; the server of --echo is excepted from both
+                          resolves to; the server of --echo is excepted from both, and so
+                          are the proxies given here. A proxy that resolves names may
+                          connect to what it likes: then only addresses, and localhost,
+                          are denied
+  --proxy URL             go through this proxy: http://, https://, socks5:// (names are
+                          resolved here) or socks5h:// (by the proxy), with USER:PASSWORD@
+                          before the host or without. Otherwise the variables http_proxy
+                          (ws:// too), https_proxy (wss:// too) and all_proxy say which, in
+                          lower case before upper case; an empty URL: none
+  --no-proxy LIST         hosts (and what is below them), addresses, networks, with :PORT
+                          or without, between commas, that no proxy is used for; * for all.
+                          Otherwise the variable no_proxy
+  --proxy-header 'NAME: VALUE'
+                          send this to an HTTP proxy as well; it may be repeated
+  --allow-script-proxy    let the script choose a proxy (option Proxy)
+  --allow-unix            let the script name Unix sockets (ws+unix:/run/app.sock:/path)
   --memory MIB            memory of the script, with the texts of its secrets; what goes
                           beyond ends the run. What it has sent and the network has not
                           taken is not counted: at most 16 MiB a connection

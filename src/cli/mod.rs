@@ -4,6 +4,7 @@
 mod args;
 mod echo;
 mod help;
+mod proxy;
 mod run;
 mod secrets;
 mod signals;

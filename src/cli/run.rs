@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::args::{EchoKind, RunArgs};
+use super::proxy::Proxies;
 use super::tell::{Complaints, Failure, complain};
 use super::{secrets, signals};
 use crate::luau::{self, Line, LineKind, Options, Progress, Runtime, Stopper};
@@ -42,7 +43,21 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     let prefix = args.prefix;
     let mut options = Options::new(move |line: Line<'_>| show(line, prefix, its.get()));
     configure(&mut options, &args)?;
-    options.config().policy = policy(&args, server.as_ref().map(Running::address));
+    let echo = server.as_ref().map(Running::address);
+    let mut proxies = Proxies::new(&args.proxies, variable, |proxy| proxy)?;
+    if let Some(echo) = echo {
+        proxies.except(echo);
+    }
+    if args.deny_private
+        && let Some(proxy) = proxies.resolves()
+    {
+        complain(&format!(
+            "moonwire: --deny-private: {proxy} resolves names itself, so of these only what is private by \
+             its name is denied; socks5:// has them resolved, and looked at, here"
+        ));
+    }
+    options.config().policy = proxies.trusted(policy(&args, echo));
+    options.config().proxy = proxies.rules;
     let options = options
         .poll_thread(args.poll_thread)
         .stand_in(!args.no_stand_in)
@@ -50,6 +65,8 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
         .secrets(secrets::source(&args.secrets)?)
         .memory_limit(args.memory.map(|mib| mib.saturating_mul(1024 * 1024)))
         .time_limit(args.time_limit)
+        .script_proxy(args.script_proxy)
+        .unix_sockets(args.unix_sockets)
         .globals_per_script(!args.also.is_empty());
     let mut runtime = Runtime::new(options).map_err(|e| Failure::other(e.to_string()))?;
     // The one place that sets it.
@@ -80,6 +97,11 @@ fn drive(
         runtime.spawn(name, text, words.clone())?;
     }
     runtime.run()
+}
+
+/// A variable that is set, and not empty.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
 }
 
 /// What a script is called in errors.

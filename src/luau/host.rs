@@ -16,7 +16,7 @@ use super::options::{Line, LineKind, Options as Setup, Output};
 use super::source::code;
 use super::watch::Watch;
 use crate::limits::Limits;
-use crate::net::{Ask, ConnId, Options, Reactor};
+use crate::net::{Ask, ConnId, Options, Proxy, Reactor};
 use crate::policy::Policy;
 use crate::proto::secret::shown_url;
 use crate::proto::{CloseFrame, Misuse};
@@ -39,6 +39,9 @@ pub(super) struct Host {
     pub(super) lost: Mutex<u64>,
     pub(super) limits: Limits,
     pub(super) ping_interval: Option<Duration>,
+    /// Whether scripts may choose a proxy, and name Unix sockets.
+    script_proxy: bool,
+    pub(super) unix_sockets: bool,
     pub(super) secrets: Mutex<Option<super::secret::Source>>,
     pub(super) watch: Arc<Watch>,
     memory_limit: Option<usize>,
@@ -92,9 +95,23 @@ impl Host {
             secrets: Mutex::new(setup.secrets),
             modules: Mutex::new(setup.modules),
             ping_interval: setup.ping_interval,
+            script_proxy: setup.script_proxy,
+            unix_sockets: setup.unix_sockets,
             watch: Watch::new(setup.time_limit),
             memory_limit: setup.memory_limit,
         }
+    }
+
+    /// The proxy that a script has chosen, if it may.
+    pub(super) fn script_proxy(&self, given: Option<&LuaString>) -> Result<Option<Proxy>, String> {
+        let Some(given) = given else { return Ok(None) };
+        if !self.script_proxy {
+            let why = "for whoever runs the script to set (moonwire run --allow-script-proxy leaves it \
+                       to the script)";
+            return Err(format!("option Proxy is {why}"));
+        }
+        let proxy = Proxy::parse(&given.to_string_lossy());
+        proxy.map(Some).map_err(|e| format!("option Proxy: {}", e.kind()))
     }
 
     /// Tells the embedder a line. What its output does may make another line: that comes behind it.
@@ -221,6 +238,7 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, env: &Table) -> mlua::Result<
     table.set("hold", host.limits.hold)?;
     table.set("hold_total", host.limits.hold_total)?;
     table.set("stream_clients", host.limits.stream_clients)?;
+    table.set("unix_sockets", host.unix_sockets)?;
     table.set("send_queue", host.limits.send_queue)?;
     table.set("watched", host.watch.is_set())?;
     let its = Arc::clone(host);
@@ -613,6 +631,12 @@ impl Wanted {
                 return Err("option Compress: permessage-deflate is not in this build".into());
             }
             ("Compress", other) => return Err(expected("Compress", "boolean", other)),
+            ("Proxy", Value::String(proxy)) => {
+                if let Some(proxy) = host.script_proxy(Some(proxy))? {
+                    self.options = self.options.proxy(proxy);
+                }
+            }
+            ("Proxy", other) => return Err(expected("Proxy", "string", other)),
             ("Headers", other) => return Err(expected("Headers", "table", other)),
             ("Protocols", other) => return Err(expected("Protocols", "string or table", other)),
             ("BinaryType", other) => return Err(expected("BinaryType", "string", other)),
@@ -624,8 +648,19 @@ impl Wanted {
 }
 
 /// The options of `connect`.
-const OPTIONS: [&str; 7] =
-    ["Headers", "Protocols", "Timeout", "PingInterval", "MaxMessageSize", "BinaryType", "Compress"];
+const OPTIONS: [&str; 8] = [
+    "Headers",
+    "Protocols",
+    "Timeout",
+    "PingInterval",
+    "MaxMessageSize",
+    "BinaryType",
+    "Compress",
+    "Proxy",
+];
+
+/// Whom a script trusts, and who it is, is not for it to say.
+const NOT_ITS_OWN: [&str; 3] = ["Cert", "Key", "Pins"];
 
 /// Whether there is an option of this name, and what is said if there is none.
 fn known(key: &Value) -> Result<(), String> {
@@ -633,7 +668,13 @@ fn known(key: &Value) -> Result<(), String> {
         return Err(format!("an option's name is a string, not a {}", type_name(key)));
     };
     let key = key.to_string_lossy();
-    if OPTIONS.contains(&key.as_str()) { Ok(()) } else { Err(no_option(&key)) }
+    match key.as_str() {
+        name if OPTIONS.contains(&name) => Ok(()),
+        name if NOT_ITS_OWN.contains(&name) => {
+            Err(format!("option {name} is for whoever runs the script to set"))
+        }
+        name => Err(no_option(name)),
+    }
 }
 
 fn no_option(key: &str) -> String {

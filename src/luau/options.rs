@@ -130,6 +130,8 @@ pub struct Options {
     pub(super) poll_thread: bool,
     pub(super) stand_in: Option<bool>,
     pub(super) ping_interval: Option<Duration>,
+    pub(super) script_proxy: bool,
+    pub(super) unix_sockets: bool,
     pub(super) exit_timeout: Option<Duration>,
     pub(super) without: Vec<String>,
     pub(super) secrets: Option<Source>,
@@ -160,6 +162,8 @@ impl Options {
             poll_thread: false,
             stand_in: None,
             ping_interval: Some(Duration::from_secs(30)),
+            script_proxy: false,
+            unix_sockets: false,
             exit_timeout: None,
             without: Vec::new(),
             secrets: None,
@@ -212,6 +216,21 @@ impl Options {
     /// Keep-alive pings of connections whose script asks for none; `None`: never.
     pub fn ping_interval(mut self, interval: Option<Duration>) -> Options {
         self.ping_interval = interval;
+        self
+    }
+
+    /// Whether a script may choose the proxy of a connection (its option `Proxy`); not by default. The
+    /// policy is asked for such a proxy as for any. Otherwise proxies are those of
+    /// [`Config::proxy`](crate::Config::proxy).
+    pub fn script_proxy(mut self, yes: bool) -> Options {
+        self.script_proxy = yes;
+        self
+    }
+
+    /// Whether scripts may name Unix sockets (`ws+unix:/run/app.sock:/path`); not by default, since
+    /// services of the own machine trust whoever reaches theirs. The policy is asked for them, too.
+    pub fn unix_sockets(mut self, yes: bool) -> Options {
+        self.unix_sockets = yes;
         self
     }
 

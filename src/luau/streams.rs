@@ -10,7 +10,7 @@ use super::host::{Host, Rules};
 use super::secret;
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
-use crate::net::{Ask, Options, StreamOptions};
+use crate::net::{Ask, Options, Proxy, StreamOptions};
 use crate::policy::Policy;
 use crate::proto::RequestError;
 use crate::proto::http::{Delivery, HttpError};
@@ -41,19 +41,22 @@ impl From<Error> for Refused {
     }
 }
 
-/// `open_stream(kind, url, method, headers, body, timeout, max_message, ping_interval, rules)`: the number
-/// of the connection; or nil and what to raise; or nil, nil, the name of the error and its reason.
+/// `open_stream(kind, url, method, headers, body, timeout, max_message, ping_interval, proxy, rules)`: the
+/// number of the connection; or nil and what to raise; or nil, nil, the name of the error and its reason.
 pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
-    type Numbers = (Option<f64>, Option<f64>, Option<f64>, Rules);
+    type Numbers = (Option<f64>, Option<f64>, Option<f64>, Option<LuaString>, Rules);
     type Args = (LuaString, Value, LuaString, Table, Option<LuaString>, Numbers);
     let its = Arc::clone(host);
     let open = move |_: &Lua, (kind, url, method, headers, body, numbers): Args| {
-        let (timeout, max_message, ping_interval, rules) = numbers;
+        let (timeout, max_message, ping_interval, proxy, rules) = numbers;
         let rules = rules.map_or_else(Policy::open, |rules| rules.0.clone());
         let (kind, url) = (&kind, &url);
         let wanted =
             Wanted { kind, url, method, headers, body, timeout, max_message, ping_interval };
-        let opened = wanted.ask(&its).and_then(|ask| Ok(its.open(under(ask, rules))?));
+        let opened = its.script_proxy(proxy.as_ref()).map_err(Refused::Misuse).and_then(|proxy| {
+            let ask = through(wanted.ask(&its)?, proxy);
+            Ok(its.open(under(ask, rules))?)
+        });
         Ok(match opened {
             Ok(id) => (Some(id.to_bits()), None, None, None),
             Err(Refused::Misuse(text)) => (None, Some(text), None, None),
@@ -61,6 +64,15 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Resul
         })
     };
     table.set("open_stream", lua.create_function(open)?)
+}
+
+/// Through the proxy that its script has chosen, if it has.
+fn through(ask: Ask, proxy: Option<Proxy>) -> Ask {
+    match (ask, proxy) {
+        (ask, None) => ask,
+        (Ask::WebSocket(options), Some(proxy)) => options.proxy(proxy).into(),
+        (Ask::Stream(options), Some(proxy)) => options.proxy(proxy).into(),
+    }
 }
 
 /// With the rules of its script.
@@ -86,7 +98,7 @@ struct Wanted<'a> {
 impl Wanted<'_> {
     fn ask(self, host: &Host) -> Result<Ask, Refused> {
         let url = word(self.url)?;
-        check_scheme(&self.kind.as_bytes(), &url)?;
+        check_scheme(&self.kind.as_bytes(), &url, host.unix_sockets)?;
         match &*self.kind.as_bytes() {
             b"websocket" => self.websocket(host, &url),
             b"events" => self.stream(host, &url, Delivery::Blocks),
@@ -193,13 +205,15 @@ fn word(value: &Value) -> Result<Word, Refused> {
 }
 
 /// Another scheme is a mistake of the script; what else is wrong with a URL is told as an event.
-fn check_scheme(kind: &[u8], url: &Word) -> Result<(), Refused> {
+fn check_scheme(kind: &[u8], url: &Word, unix_sockets: bool) -> Result<(), Refused> {
     let (schemes, what) = match kind {
         b"websocket" => (["ws", "wss"], "a WebSocket"),
         _ => (["http", "https"], "a stream"),
     };
     let scheme = url.text.split_once("://").map_or("", |(scheme, _)| scheme);
-    if schemes.iter().any(|s| scheme.eq_ignore_ascii_case(s)) {
+    let socket = url.text.split_once("+unix:").filter(|_| unix_sockets);
+    let socket = socket.map_or("", |(scheme, _)| scheme);
+    if schemes.iter().any(|s| [scheme, socket].iter().any(|its| its.eq_ignore_ascii_case(s))) {
         return Ok(());
     }
     let [plain, secure] = schemes;
@@ -218,6 +232,7 @@ pub(super) fn name(error: &Error) -> &'static str {
         ErrorKind::Certificate(..) => "SslVerificationFail",
         ErrorKind::Tls(..) if error.stage() == Stage::Tls => "SslConnectFail",
         ErrorKind::NoTls => "SslConnectFail",
+        ErrorKind::Proxy { .. } => "ConnectFail",
         ErrorKind::Timeout(_)
         | ErrorKind::Idle(_)
         | ErrorKind::Stalled(_)

@@ -1,0 +1,248 @@
+//! The proxies of a run: options, and the variables that other commands read, too.
+
+use std::net::SocketAddr;
+
+use super::tell::{Failure, complain};
+use crate::net::{Proxy, ProxyRules, ProxyScheme};
+use crate::policy::{Destination, Policy};
+
+/// What the options say.
+#[derive(Debug, Default)]
+pub(super) struct ProxyArgs {
+    /// `--proxy`; an empty one means none, whatever the variables say.
+    pub(super) proxy: Option<String>,
+    /// `--no-proxy`, instead of the variable.
+    pub(super) except: Option<String>,
+    /// `--proxy-header`, each `Name: value`.
+    pub(super) headers: Vec<(String, String)>,
+}
+
+/// Reads `Name: value`.
+pub(super) fn header(text: &str) -> Result<(String, String), Failure> {
+    // What may hold a password is not repeated.
+    let bad = || Failure::usage("--proxy-header: NAME: VALUE is expected");
+    let (name, value) = text.split_once(':').ok_or_else(bad)?;
+    Ok((name.to_owned(), value.trim_matches([' ', '\t']).to_owned()))
+}
+
+/// Which proxy is used for what, and which proxies those are.
+pub(super) struct Proxies {
+    pub(super) rules: ProxyRules,
+    known: Vec<Proxy>,
+}
+
+impl Proxies {
+    /// `variable` gives the text of a variable that is set and not empty; `finish` has the last word on
+    /// each proxy.
+    ///
+    /// For `ws://` and `http://` `http_proxy`, for `wss://` and `https://` `https_proxy`, for what has
+    /// none `all_proxy`; in lower case before upper case. `HTTP_PROXY` is not read where
+    /// `REQUEST_METHOD` is set: in a CGI program it is a field of the request (CVE-2016-5385).
+    pub(super) fn new(
+        args: &ProxyArgs,
+        variable: impl Fn(&str) -> Option<String>,
+        finish: impl Fn(Proxy) -> Proxy,
+    ) -> Result<Proxies, Failure> {
+        let given = |name: &str, text: &str| {
+            let bad = |e: crate::Error| Failure::usage(format!("{name}: {e}"));
+            let mut proxy = Proxy::parse(text).map_err(bad)?;
+            for (field, value) in &args.headers {
+                proxy = proxy
+                    .header(field, value)
+                    .map_err(|e| Failure::usage(format!("--proxy-header: {}", e.kind())))?;
+            }
+            Ok(finish(proxy))
+        };
+        let of = |names: &[&str]| -> Result<Option<Proxy>, Failure> {
+            let cgi = variable("REQUEST_METHOD").is_some();
+            let read = names.iter().filter(|name| **name != "HTTP_PROXY" || !cgi);
+            let mut set = read.filter_map(|name| Some((name, variable(name)?)));
+            set.next().map(|(name, text)| given(name, &text)).transpose()
+        };
+        let (plain, secure) = match args.proxy.as_deref() {
+            Some("") => (None, None),
+            Some(text) => {
+                let proxy = given("--proxy", text)?;
+                (Some(proxy.clone()), Some(proxy))
+            }
+            None => (
+                of(&["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])?,
+                of(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?,
+            ),
+        };
+        let known: Vec<Proxy> = plain.iter().chain(&secure).cloned().collect();
+        let mut rules = ProxyRules::none().plain(plain).secure(secure);
+        match &args.except {
+            Some(list) => {
+                let bad = |e: String| Failure::usage(format!("--no-proxy: {e}"));
+                rules = rules.except(list).map_err(bad)?;
+            }
+            None if known.is_empty() => {}
+            None => {
+                let list = variable("no_proxy").or_else(|| variable("NO_PROXY"));
+                for entry in list.iter().flat_map(|list| list.split([',', ' ', '\t'])) {
+                    // Such a list is written for many programs, and each reads it in its own way.
+                    match rules.clone().except(entry) {
+                        Ok(more) => rules = more,
+                        Err(e) => complain(&format!("moonwire: NO_PROXY: {e}; it is left out")),
+                    }
+                }
+            }
+        }
+        Ok(Proxies { rules, known })
+    }
+
+    /// No proxy on the way to an address of this run's own.
+    pub(super) fn except(&mut self, own: SocketAddr) {
+        let host = match own {
+            SocketAddr::V4(v4) => v4.to_string(),
+            SocketAddr::V6(v6) => format!("[{}]:{}", v6.ip(), v6.port()),
+        };
+        self.except_for(&host);
+    }
+
+    /// The same for a list of the command's own.
+    pub(super) fn except_for(&mut self, list: &str) {
+        if let Ok(rules) = self.rules.clone().except(list) {
+            self.rules = rules;
+        }
+    }
+
+    /// `policy`, which is not asked for the proxies that whoever runs the command has set.
+    pub(super) fn trusted(&self, policy: Policy) -> Policy {
+        let known = self.known.clone();
+        let is_known = move |to: &Destination<'_>| {
+            known.iter().any(|proxy| (proxy.host(), proxy.port()) == (to.host, to.port))
+        };
+        Policy::open().and(move |to| match to.is_proxy && is_known(to) {
+            true => Ok(()),
+            false => policy.check(to),
+        })
+    }
+
+    /// A proxy that resolves names itself.
+    pub(super) fn resolves(&self) -> Option<&Proxy> {
+        self.known.iter().find(|proxy| proxy.scheme() != ProxyScheme::Socks5)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::Url;
+
+    fn proxies(args: &ProxyArgs, variables: &[(&str, &str)]) -> Result<Proxies, String> {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(its, _)| *its == name);
+            found.map(|(_, text)| (*text).to_owned()).filter(|text| !text.is_empty())
+        };
+        Proxies::new(args, variable, |proxy| proxy).map_err(|f| f.text)
+    }
+
+    fn used(args: &ProxyArgs, variables: &[(&str, &str)], url: &str) -> Option<String> {
+        let proxies = proxies(args, variables).unwrap();
+        let url = Url::parse(url).or_else(|_| Url::parse_http(url)).unwrap();
+        proxies.rules.proxy_for(&url).map(|proxy| proxy.host().to_string())
+    }
+
+    #[test]
+    fn variables_in_the_usual_order_and_spelling() {
+        let none = ProxyArgs::default();
+        for (variables, url, want) in [
+            (&[][..], "ws://a/", None),
+            (&[("http_proxy", "http://x")], "ws://a/", Some("x")),
+            (&[("http_proxy", "http://x")], "http://a/", Some("x")),
+            (&[("http_proxy", "http://x")], "wss://a/", None),
+            (&[("HTTP_PROXY", "http://x")], "ws://a/", Some("x")),
+            (&[("HTTP_PROXY", "http://x"), ("REQUEST_METHOD", "GET")], "ws://a/", None),
+            (&[("http_proxy", "http://x"), ("REQUEST_METHOD", "GET")], "ws://a/", Some("x")),
+            (&[("HTTPS_PROXY", "http://x"), ("REQUEST_METHOD", "GET")], "wss://a/", Some("x")),
+            (&[("HTTP_PROXY", "http://x"), ("http_proxy", "http://y")], "ws://a/", Some("y")),
+            (&[("HTTP_PROXY", "http://x"), ("http_proxy", "")], "ws://a/", Some("x")),
+            (&[("https_proxy", "x:8080")], "https://a/", Some("x")),
+            (&[("ALL_PROXY", "socks5://x")], "wss://a/", Some("x")),
+            (&[("ALL_PROXY", "socks5://x"), ("all_proxy", "socks5://y")], "ws://a/", Some("y")),
+            (&[("ALL_PROXY", "socks5://x"), ("https_proxy", "http://y")], "wss://a/", Some("y")),
+            (&[("all_proxy", "http://x"), ("no_proxy", "a")], "ws://a/", None),
+            (&[("all_proxy", "http://x"), ("NO_PROXY", "b, a")], "ws://a/", None),
+            (
+                &[("all_proxy", "http://x"), ("no_proxy", "b"), ("NO_PROXY", "a")],
+                "ws://a/",
+                Some("x"),
+            ),
+            // What is no entry is left out, and the others count.
+            (&[("all_proxy", "http://x"), ("no_proxy", "::1%eth0,a")], "ws://a/", None),
+            (&[("all_proxy", "http://x"), ("no_proxy", "*")], "ws://127.0.0.1/", None),
+        ] {
+            assert_eq!(used(&none, variables, url).as_deref(), want, "{variables:?} {url}");
+        }
+    }
+
+    #[test]
+    fn options_come_before_variables() {
+        let set = [("all_proxy", "http://x"), ("no_proxy", "a")];
+        let args = |proxy: Option<&str>, except: Option<&str>| ProxyArgs {
+            proxy: proxy.map(str::to_owned),
+            except: except.map(str::to_owned),
+            headers: Vec::new(),
+        };
+        for (args, url, want) in [
+            (args(Some("http://y"), None), "ws://b/", Some("y")),
+            (args(Some("http://y"), None), "ws://a/", None),
+            (args(Some("http://y"), Some("b")), "ws://a/", Some("y")),
+            (args(Some("http://y"), Some("b")), "wss://b/", None),
+            (args(Some(""), None), "ws://b/", None),
+            (args(None, Some("b")), "ws://a/", Some("x")),
+            (args(None, Some("")), "ws://a/", Some("x")),
+        ] {
+            assert_eq!(used(&args, &set, url).as_deref(), want, "{args:?} {url}");
+        }
+    }
+
+    /// FAULTS 46.
+    #[test]
+    fn what_is_wrong_is_said_without_a_password() {
+        let with = |proxy: &str| ProxyArgs { proxy: Some(proxy.into()), ..ProxyArgs::default() };
+        for (args, variables, part) in [
+            (with("ftp://u:hidden@a"), &[][..], "--proxy: a: URL: a proxy is http://"),
+            (
+                ProxyArgs::default(),
+                &[("https_proxy", "http://u:hidden@a:0")],
+                "https_proxy: a:0: URL: port",
+            ),
+            (
+                ProxyArgs { except: Some("a..b".into()), ..with("http://a") },
+                &[],
+                "--no-proxy: \"a..b\" is not",
+            ),
+            (
+                ProxyArgs { headers: vec![("Host".into(), "hidden".into())], ..with("http://a") },
+                &[],
+                "--proxy-header: header \"Host\" is set",
+            ),
+        ] {
+            let Err(text) = proxies(&args, variables) else { panic!("{part}") };
+            assert!(text.contains(part) && !text.contains("hidden"), "{text}");
+        }
+        assert!(header("hidden").is_err_and(|f| !f.text.contains("hidden")));
+        assert_eq!(header("X: a: b ").ok(), Some(("X".to_owned(), "a: b".to_owned())));
+    }
+
+    #[test]
+    fn the_policy_is_asked_for_other_proxies_than_those_that_were_given() {
+        let args = ProxyArgs { proxy: Some("http://10.0.0.1:3128".into()), ..ProxyArgs::default() };
+        let proxies = proxies(&args, &[]).unwrap();
+        let policy = proxies.trusted(Policy::public());
+        let url = Url::parse("ws://a/").unwrap();
+        for (proxy, fine) in [
+            ("http://10.0.0.1:3128/", true),
+            ("http://10.0.0.1:3129/", false),
+            ("http://10.0.0.2:3128/", false),
+        ] {
+            let proxy = Url::parse_http(proxy).unwrap();
+            assert_eq!(policy.check(&Destination::of_proxy(&proxy, &url)).is_ok(), fine, "{proxy}");
+            assert!(policy.check(&Destination::of(&proxy)).is_err(), "as the destination");
+        }
+        assert!(proxies.resolves().is_some());
+    }
+}
