@@ -19,6 +19,9 @@ struct Process {
 impl Process {
     fn moonwire(args: &[&str]) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_moonwire"));
+        for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
+            command.env_remove(name);
+        }
         let mut child = command.args(args).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Process { child, lines }

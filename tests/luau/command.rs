@@ -31,6 +31,9 @@ pub(crate) struct Ended {
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_moonwire"));
     command.args(args).env_remove("SSL_CERT_FILE").stdin(Stdio::null());
+    for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
+        command.env_remove(name).env_remove(name.to_ascii_uppercase());
+    }
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -47,6 +47,7 @@ mod modules;
 mod object;
 mod output;
 mod paused;
+mod proxy;
 mod put_off;
 mod raw;
 mod refusals;
