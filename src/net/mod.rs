@@ -33,7 +33,7 @@ pub use sys::{Answer, Interest, Os, OsPoller, Poller, Ready, Socket, Sys, random
 #[cfg(feature = "luau")]
 pub(crate) use time::{after, earlier};
 #[cfg(feature = "tls")]
-pub use wire::tls::tls_config;
+pub use wire::tls::{Pin, TlsOptions, TlsVersion, Trust, tls_config};
 
 #[cfg(test)]
 mod tests;
