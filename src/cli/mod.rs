@@ -8,6 +8,7 @@ mod run;
 mod secrets;
 mod signals;
 mod tell;
+mod tls;
 
 use std::process::ExitCode;
 
