@@ -110,6 +110,7 @@ const INSECURE: &str = "warning: --insecure: certificates of servers on this mac
 
 #[test]
 fn insecure_is_for_this_machine_alone_and_said_every_time() {
+    // FAULTS 49.
     for host in ["localhost", "127.0.0.1"] {
         for certificate in ["unknown-root", "self-signed", "expired", "other"] {
             let tried = open(Server::new(certificate), host, &["--insecure"]);

@@ -83,7 +83,7 @@ fn one_of_several_pins_is_enough_however_they_are_given() {
 
 #[test]
 fn a_pinned_certificate_that_is_only_sent_along_does_not_count() {
-    // Certificates are public: whoever has a good one of his own can send the pinned one behind it.
+    // FAULTS 49. Certificates are public: whoever has a good one of his own can send the pinned one behind it.
     for pinned in [&chain("other")[0], &chain("chain")[1], &chain("client-ca")[0]] {
         let appended = || {
             let chain = [chain("good"), vec![pinned.clone()]].concat();
@@ -95,7 +95,7 @@ fn a_pinned_certificate_that_is_only_sent_along_does_not_count() {
 
 #[test]
 fn a_certificate_made_up_around_a_pinned_key_does_not_count() {
-    // Named as the issuer of the server's certificate, so that it would stand between that and the root,
+    // FAULTS 49. Named as the issuer of the server's certificate, so that it would stand between that and the root,
     // and with the pinned public key in it.
     let pinned = &chain("other")[0];
     let mut forged = chain("ca")[0].to_vec();
@@ -113,6 +113,7 @@ fn a_certificate_made_up_around_a_pinned_key_does_not_count() {
 
 #[test]
 fn a_pin_is_no_substitute_for_a_root() {
+    // FAULTS 49.
     for name in ["unknown-root", "self-signed", "no-intermediate"] {
         let config = pinned(&[pin(&chain(name)[0])]);
         for (face, version) in all() {
