@@ -42,6 +42,7 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     let prefix = args.prefix;
     let mut options = Options::new(move |line: Line<'_>| show(line, prefix, its.get()));
     configure(&mut options, &args)?;
+    tls::warn(&args.tls);
     options.config().policy = policy(&args, server.as_ref().map(Running::address));
     let options = options
         .poll_thread(args.poll_thread)

@@ -53,14 +53,8 @@ pub(super) fn destination_tls(
     args: &TlsArgs,
     echo: bool,
 ) -> Result<Option<Arc<rustls::ClientConfig>>, Failure> {
-    if args.insecure {
-        complain(
-            "warning: --insecure: certificates of servers on this machine (localhost, loopback \
-             addresses) are not verified",
-        );
-    }
-    let log = variable(KEY_LOG);
-    if *args == TlsArgs::default() && !echo && log.is_none() && variable(ROOTS).is_none() {
+    let named = [ROOTS, KEY_LOG].into_iter().any(|name| variable(name).is_some());
+    if *args == TlsArgs::default() && !echo && !named {
         return Ok(None);
     }
     let mut options = shared(args)?;
@@ -82,12 +76,28 @@ pub(super) fn destination_tls(
     if args.insecure {
         options = options.insecure_on_loopback();
     }
-    let config = options.build().map_err(|e| Failure::usage(e.to_string()))?;
-    if let Some(file) = &log {
-        // The configuration has made the file, if it can be made.
-        tell_of_key_log(Path::new(file));
+    options.build().map(Some).map_err(|e| Failure::usage(e.to_string()))
+}
+
+/// Says on standard error what makes connections of this run less safe. Comes after [`destination_tls`],
+/// which has made the file for secrets if it can be made.
+pub(super) fn warn(args: &TlsArgs) {
+    if args.insecure {
+        complain(
+            "warning: --insecure: certificates of servers on this machine (localhost, loopback \
+             addresses) are not verified",
+        );
     }
-    Ok(Some(config))
+    let Some(file) = variable(KEY_LOG) else { return };
+    let opened = std::fs::OpenOptions::new().append(true).open(&file);
+    let name = Path::new(&file).display();
+    complain(&match opened {
+        Ok(_) => format!(
+            "warning: {KEY_LOG}: the secrets of TLS connections go to {name}; who can read it can \
+             read what is said"
+        ),
+        Err(e) => format!("warning: {KEY_LOG}: {name}: {e}; no secrets are written"),
+    });
 }
 
 /// For TLS to a proxy: the same roots and versions, and secrets go to the same file. No client certificate
@@ -142,18 +152,6 @@ fn bad(file: &Path, e: &std::io::Error) -> Failure {
 
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(file).map_err(|e| bad(file, &e))
-}
-
-fn tell_of_key_log(file: &Path) {
-    let opened = std::fs::OpenOptions::new().append(true).open(file);
-    let name = file.display();
-    complain(&match opened {
-        Ok(_) => format!(
-            "warning: {KEY_LOG}: the secrets of TLS connections go to {name}; who can read it can \
-             read what is said"
-        ),
-        Err(e) => format!("warning: {KEY_LOG}: {name}: {e}; no secrets are written"),
-    });
 }
 
 /// The policy of `--insecure`: a name whose certificate is not verified must not lead away from this

@@ -33,7 +33,7 @@ pub enum Trust {
     /// What reads the store, the crate `rustls-native-certs`, looks at the environment as OpenSSL does:
     /// where one of the variables `SSL_CERT_FILE` and `SSL_CERT_DIR` is set, they are the store.
     System,
-    /// The certificates in a text in PEM, any number of them but none, as roots.
+    /// The certificates in a text in PEM, at least one, as roots.
     Pem(Vec<u8>),
     /// Keys that are asked for besides: one of all that are given has to be that of the server's
     /// certificate, or of one that its verified chain consists of, the root included. A certificate that
