@@ -1,5 +1,5 @@
 //! The README's Luau works: each block runs against the embedded server and ends by itself. (Its
-//! Rust is tested as the crate's documentation.) So do the Luau examples.
+//! Rust is tested as the crate's documentation.) So do its command lines and the Luau examples.
 #![cfg(all(feature = "tls", feature = "luau", feature = "cli"))]
 
 use std::io::Write as _;
@@ -8,6 +8,8 @@ use std::process::{Command, Output, Stdio};
 fn run(args: &[&str], script: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_moonwire"))
         .args(args)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_remove("SSLKEYLOGFILE")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -38,6 +40,25 @@ fn each_luau_block_of_the_readme_runs() {
             assert!(!printed.is_empty(), "{block}");
         }
     }
+}
+
+#[test]
+fn each_command_line_of_the_readme_runs() {
+    let readme = include_str!("../README.md");
+    let blocks = readme.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let lines = blocks.flat_map(str::lines).filter_map(|line| line.strip_prefix("moonwire run "));
+    let mut count = 0;
+    for line in lines {
+        let args: Vec<&str> = line.split_whitespace().collect();
+        let output = run(&[&["run", "--timeout", "30"], &args[..]].concat(), "");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        // A pin follows the certificate in src/peer/certs; the error has the new one.
+        assert!(output.status.success(), "{line}: {errors}");
+        let warned = errors.lines().all(|line| line.starts_with("warning: --insecure: "));
+        assert!(warned && errors.is_empty() != line.contains("--insecure"), "{line}: {errors}");
+        count += 1;
+    }
+    assert!(count >= 5, "{count}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::help::{ECHO_HELP, HELP, RUN_HELP, TYPES_HELP};
 use super::proxy::{self, ProxyArgs};
 use super::secrets::Secret;
 use super::tell::Failure;
+use super::tls::{self, TlsArgs};
 use crate::net::Override;
 use crate::policy::Allowed;
 
@@ -29,7 +30,7 @@ pub(super) enum EchoKind {
 #[derive(Default)]
 pub(super) struct RunArgs {
     pub(super) echo: Option<EchoKind>,
-    pub(super) ca: Vec<PathBuf>,
+    pub(super) tls: TlsArgs,
     pub(super) resolve: Vec<Override>,
     pub(super) secrets: Vec<Secret>,
     pub(super) stream_clients: Option<usize>,
@@ -172,12 +173,35 @@ fn run(mut words: Words) -> Result<Command, Failure> {
             Word::Plain(file) => {
                 run.file = file.into();
                 run.args = words.0.collect();
+                run.tls.check()?;
+                if run.tls.insecure && run.script_proxy {
+                    // Beyond a proxy, localhost is the proxy's.
+                    let text =
+                        "--insecure is for this machine, and --allow-script-proxy leads away";
+                    return Err(Failure::usage(text));
+                }
                 return Ok(Command::Run(Box::new(run)));
             }
             Word::Option(name, value) => match name.as_str() {
                 "--help" | "-h" => return Ok(Command::Help(RUN_HELP)),
                 "--echo" => run.echo = Some(echo_kind(value)?),
-                "--ca" => run.ca.push(words.value(&name, value)?.into()),
+                "--ca" => run.tls.ca.push(words.value(&name, value)?.into()),
+                "--system-roots" => {
+                    without_value(&name, value)?;
+                    run.tls.system_roots = true;
+                }
+                "--cert" => run.tls.cert = Some(words.value(&name, value)?.into()),
+                "--key" => run.tls.key = Some(words.value(&name, value)?.into()),
+                "--pin" => {
+                    let text = words.text(&name, value)?;
+                    let pin = text.parse().map_err(|e| Failure::usage(format!("{name}: {e}")))?;
+                    run.tls.pins.push(pin);
+                }
+                "--tls-min" => run.tls.least = Some(tls::version(&words.text(&name, value)?)?),
+                "--insecure" => {
+                    without_value(&name, value)?;
+                    run.tls.insecure = true;
+                }
                 "--resolve" => {
                     let text = words.text(&name, value)?;
                     let entry = text.parse().map_err(|e| Failure::usage(format!("{name}: {e}")))?;
@@ -309,9 +333,35 @@ mod tests {
     fn options_come_before_the_script_and_the_rest_is_its() {
         let run = run_args(&["--echo=wss", "--ca", "a.pem", "--ca=b.pem", "x.luau", "--echo", "-"]);
         assert_eq!(run.echo, Some(EchoKind::Tls));
-        assert_eq!(run.ca, [PathBuf::from("a.pem"), PathBuf::from("b.pem")]);
+        assert_eq!(run.tls.ca, [PathBuf::from("a.pem"), PathBuf::from("b.pem")]);
         assert_eq!(run.file, PathBuf::from("x.luau"));
         assert_eq!(run.args, ["--echo", "-"]);
+    }
+
+    #[test]
+    fn options_of_tls() {
+        use crate::net::TlsVersion;
+        const PIN: &str = "sha256/C5+lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M=";
+        let pin = format!("--pin={PIN}");
+        let run = run_args(&[
+            "--cert=a",
+            "--key",
+            "b",
+            "--pin",
+            PIN,
+            &pin,
+            "--tls-min=1.3",
+            "--insecure",
+            "x",
+        ]);
+        assert_eq!((run.tls.cert, run.tls.key), (Some("a".into()), Some("b".into())));
+        assert_eq!(run.tls.pins, [PIN.parse().unwrap(), PIN.parse().unwrap()]);
+        assert_eq!(run.tls.least, Some(TlsVersion::V1_3));
+        assert!(run.tls.insecure && !run.tls.system_roots);
+        let run = run_args(&["--system-roots", "--tls-min", "1.2", "x", "--insecure"]);
+        assert_eq!(run.tls.least, Some(TlsVersion::V1_2));
+        assert!(run.tls.system_roots && !run.tls.insecure);
+        assert_eq!(run_args(&["x"]).tls, TlsArgs::default());
     }
 
     #[test]
@@ -380,6 +430,12 @@ mod tests {
             (&["run", "--ech", "x"], "no option --ech"),
             (&["run", "--echo=http", "x"], "ws or wss"),
             (&["run", "--ca"], "--ca needs a value"),
+            (&["run", "--cert", "a", "x"], "--cert needs --key FILE"),
+            (&["run", "--key", "a", "x"], "--key needs --cert FILE"),
+            (&["run", "--pin", "sha256/abc", "x"], "--pin: \"sha256/abc\" is not sha256/"),
+            (&["run", "--tls-min", "1.1", "x"], "--tls-min: \"1.1\" is not 1.2 or 1.3"),
+            (&["run", "--insecure=1", "x"], "takes no value"),
+            (&["run", "--system-roots=1", "x"], "takes no value"),
             (&["run", "--timeout", "0", "x"], "above 0"),
             (&["run", "--timeout", "soon", "x"], "above 0"),
             (&["run", "--resolve", "a", "x"], "HOST:PORT:ADDRESS"),

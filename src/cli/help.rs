@@ -23,6 +23,16 @@ for standard input; ARGS reach the script as `...`.
                           certificate that only this run trusts
   --ca FILE               trust the certificates in FILE (PEM) as well; so does
                           the variable SSL_CERT_FILE
+  --system-roots          trust the roots of the system instead of those that are built
+                          in (only in a build with the feature system-roots)
+  --cert FILE --key FILE  the certificate to show to servers that ask for one, with its
+                          chain, and its key: PEM, not encrypted
+  --pin sha256/BASE64     besides all else, the key of the server's certificate or of one
+                          that vouches for it has to have this SHA-256; given several
+                          times, one of them
+  --tls-min 1.2|1.3       speak no older version of TLS (1.2)
+  --insecure              do not verify certificates of localhost and of loopback
+                          addresses; those of others are verified as ever
   --resolve HOST:PORT:ADDRESS[:PORT]
                           connect to ADDRESS for HOST:PORT; TLS still expects HOST
   --secret NAME=@FILE     what HttpService:GetSecret(NAME) gives: the text of FILE, less
@@ -75,6 +85,9 @@ for standard input; ARGS reach the script as `...`.
                           computes for longer than 20 ms: pings wait then
   --trace                 each frame and change of state as a line on standard error
   --help                  this text
+
+Where the variable SSLKEYLOGFILE is set, the secrets of TLS connections go to the file
+that it names, for programs that look at traffic.
 
 Exit status: 0 the script ended, 1 it raised at top level (its other threads go on
 first), bytes that it had sent did not leave, or something could not be written, 2 usage

@@ -9,6 +9,7 @@ mod run;
 mod secrets;
 mod signals;
 mod tell;
+mod tls;
 
 use std::process::ExitCode;
 

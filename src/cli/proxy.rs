@@ -41,7 +41,7 @@ impl Proxies {
     pub(super) fn new(
         args: &ProxyArgs,
         variable: impl Fn(&str) -> Option<String>,
-        finish: impl Fn(Proxy) -> Proxy,
+        finish: impl Fn(Proxy) -> Result<Proxy, Failure>,
     ) -> Result<Proxies, Failure> {
         let given = |name: &str, text: &str| {
             let bad = |e: crate::Error| Failure::usage(format!("{name}: {e}"));
@@ -51,7 +51,7 @@ impl Proxies {
                     .header(field, value)
                     .map_err(|e| Failure::usage(format!("--proxy-header: {}", e.kind())))?;
             }
-            Ok(finish(proxy))
+            finish(proxy)
         };
         let of = |names: &[&str]| -> Result<Option<Proxy>, Failure> {
             let cgi = variable("REQUEST_METHOD").is_some();
@@ -136,7 +136,7 @@ mod tests {
             let found = variables.iter().find(|(its, _)| *its == name);
             found.map(|(_, text)| (*text).to_owned()).filter(|text| !text.is_empty())
         };
-        Proxies::new(args, variable, |proxy| proxy).map_err(|f| f.text)
+        Proxies::new(args, variable, Ok).map_err(|f| f.text)
     }
 
     fn used(args: &ProxyArgs, variables: &[(&str, &str)], url: &str) -> Option<String> {

@@ -8,8 +8,9 @@ use std::sync::{Arc, OnceLock};
 use super::args::{EchoKind, RunArgs};
 use super::proxy::Proxies;
 use super::tell::{Complaints, Failure, complain};
-use super::{secrets, signals};
+use super::{secrets, signals, tls};
 use crate::luau::{self, Line, LineKind, Options, Progress, Runtime, Stopper};
+use crate::net::ProxyScheme;
 use crate::net::sys::raise_open_files;
 use crate::peer::{self, Running, Server};
 use crate::policy::Policy;
@@ -43,10 +44,18 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     let prefix = args.prefix;
     let mut options = Options::new(move |line: Line<'_>| show(line, prefix, its.get()));
     configure(&mut options, &args)?;
+    tls::warn(&args.tls);
     let echo = server.as_ref().map(Running::address);
-    let mut proxies = Proxies::new(&args.proxies, variable, |proxy| proxy)?;
+    let mut proxies = Proxies::new(&args.proxies, variable, |proxy| match proxy.scheme() {
+        ProxyScheme::Https => Ok(proxy.tls(tls::proxy_tls(&args.tls)?)),
+        _ => Ok(proxy),
+    })?;
     if let Some(echo) = echo {
         proxies.except(echo);
+    }
+    if args.tls.insecure {
+        // What is not verified has to be this machine, not the proxy's.
+        proxies.except_for("localhost, 127.0.0.0/8, ::1");
     }
     if args.deny_private
         && let Some(proxy) = proxies.resolves()
@@ -153,23 +162,7 @@ fn configure(options: &mut Options, args: &RunArgs) -> Result<(), Failure> {
     if args.trace {
         config.observer = Some(Box::new(Lines::new(Complaints)));
     }
-    let mut roots = Vec::new();
-    let variable = std::env::var_os("SSL_CERT_FILE").filter(|v| !v.is_empty());
-    for file in args.ca.iter().cloned().chain(variable.map(Into::into)) {
-        let bad = |e: std::io::Error| Failure::usage(format!("{}: {e}", file.display()));
-        let pem = std::fs::read(&file).map_err(bad)?;
-        // Read one by one, so that an error names the file.
-        crate::tls_config(&pem).map_err(bad)?;
-        roots.extend_from_slice(&pem);
-        roots.push(b'\n');
-    }
-    if args.echo == Some(EchoKind::Tls) {
-        roots.extend_from_slice(peer::CA_PEM);
-    }
-    if !roots.is_empty() {
-        let tls = crate::tls_config(&roots).map_err(|e| Failure::other(e.to_string()))?;
-        config.tls = Some(tls);
-    }
+    config.tls = tls::destination_tls(&args.tls, args.echo == Some(EchoKind::Tls))?;
     Ok(())
 }
 
@@ -184,10 +177,12 @@ fn policy(args: &RunArgs, echo: Option<SocketAddr>) -> Policy {
         let public = Policy::public();
         rules = rules.and(move |to| public.check(to));
     }
-    Policy::open().and(move |to| match (echo, to.host) {
+    let rules = Policy::open().and(move |to| match (echo, to.host) {
         (Some(echo), Host::Address(ip)) if (*ip, to.port) == (echo.ip(), echo.port()) => Ok(()),
         _ => rules.check(to),
-    })
+    });
+    // For the server of --echo, too: --resolve can lead its address elsewhere.
+    if args.tls.insecure { rules.and(tls::stays_here) } else { rules }
 }
 
 /// What scripts print goes to standard output, everything else to standard error.

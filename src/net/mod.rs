@@ -37,7 +37,7 @@ pub use sys::{
 #[cfg(feature = "luau")]
 pub(crate) use time::{after, earlier};
 #[cfg(feature = "tls")]
-pub use wire::tls::tls_config;
+pub use wire::tls::{Pin, TlsOptions, TlsVersion, Trust, tls_config};
 
 #[cfg(test)]
 mod tests;

@@ -15,12 +15,14 @@ const OUTSIDE: &[&str] = &[
     "mlua",
     "rustix",
     "rustls",
+    "rustls_native_certs",
     "serde_core",
     "serde_json",
     "sha1_smol",
     "signal_hook",
     "socket2",
     "std",
+    "webpki",
     "webpki_roots",
 ];
 

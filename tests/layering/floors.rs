@@ -55,7 +55,7 @@ pub(crate) const FLOORS: &[&[&str]] = &[
     &["luau/mod.rs"],
     // The command.
     &["cli/help.rs", "cli/signals.rs", "cli/tell.rs"],
-    &["cli/proxy.rs", "cli/secrets.rs"],
+    &["cli/proxy.rs", "cli/secrets.rs", "cli/tls.rs"],
     &["cli/args.rs"],
     &["cli"],
     &["cli/mod.rs"],

@@ -30,7 +30,10 @@ pub(crate) struct Ended {
 
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_moonwire"));
-    command.args(args).env_remove("SSL_CERT_FILE").stdin(Stdio::null());
+    command.args(args).stdin(Stdio::null());
+    for name in ["SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"] {
+        command.env_remove(name);
+    }
     for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
         command.env_remove(name).env_remove(name.to_ascii_uppercase());
     }
@@ -268,7 +271,7 @@ fn stand_in() -> (Running, [String; 4]) {
     (server, ["--resolve".to_owned(), events, "--resolve".to_owned(), org])
 }
 
-fn ca() -> String {
+pub(crate) fn ca() -> String {
     format!("{}/tests/certs/ca.pem", env!("CARGO_MANIFEST_DIR"))
 }
 

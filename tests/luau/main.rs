@@ -31,6 +31,7 @@ macro_rules! both {
 mod common;
 
 mod command;
+mod command_tls;
 mod connect;
 mod delivery;
 mod embed;

@@ -32,7 +32,7 @@ fn a_client_certificate_that_is_missing_is_named_in_the_handshake_of_tls_1_2() {
         assert_eq!(
             tried.refused(),
             "TLS: the server refused with alert CertificateRequired; it wants a client \
-             certificate, which a TLS configuration of your own can hold"
+             certificate (TlsOptions::identity, or --cert and --key)"
         );
         assert!(tried.is_tls());
         assert_eq!(server.join()[0].end, End::Other);
@@ -49,7 +49,7 @@ fn a_client_certificate_that_is_missing_is_named_behind_the_handshake_of_tls_1_3
         assert_eq!(
             tried.refused(),
             "TLS: the server broke off with alert CertificateRequired; it wants a client \
-             certificate, which a TLS configuration of your own can hold"
+             certificate (TlsOptions::identity, or --cert and --key)"
         );
         assert!(tried.is_tls());
         assert_eq!(server.join()[0].end, End::Other);
@@ -81,8 +81,8 @@ fn agree(face: Face, has: &[&str], offers: &[&str]) -> (Seen, Tried) {
 }
 
 #[test]
-fn no_protocol_is_offered_unless_the_configuration_says_so() {
-    // RFC 7301 §3.2: a server may do without an offer, even one with a list of its own.
+fn a_server_may_do_without_an_offer() {
+    // RFC 7301 §3.2: even one with a list of its own.
     for face in FACES {
         for has in [&[][..], &["http/1.1"], &["h2"]] {
             let (seen, tried) = agree(face, has, &[]);

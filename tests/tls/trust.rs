@@ -5,9 +5,10 @@ use std::sync::Arc;
 use moonwire::rustls::ClientConfig;
 use moonwire::rustls::HandshakeKind::{Full, Resumed};
 use moonwire::rustls::client::Resumption;
+use moonwire::{Pin, TlsOptions, Trust};
 
 use crate::common::tls::*;
-use crate::common::{options, serve_tls};
+use crate::common::{options, pem, serve_tls};
 
 #[test]
 fn the_roots_of_the_build_do_not_trust_the_loopback() {
@@ -75,6 +76,57 @@ fn a_session_is_not_resumed_with_another_client_certificate() {
         assert_eq!((got[0].0.kind(), got[1].0.kind()), (Full, Resumed), "{what}");
         assert_eq!(got[2].0.end, End::Other, "{what}");
         assert!(got[2].1.refused().contains("does not accept the client certificate"), "{what}");
+    }
+}
+
+#[test]
+fn a_session_of_one_set_of_options_is_not_taken_up_by_another() {
+    // FAULTS 52: other roots, other pins, another certificate, or the same once more.
+    let new = || TlsOptions::new().trust(Trust::Pem(pem("ca.pem")));
+    let pin = |name: &str| vec![Pin::of_certificate(&chain(name)[0]).unwrap()];
+    let client = || new().identity(&pem("client.pem"), &pem("client.key"));
+    for (face, version) in all() {
+        let configs = [
+            new(),
+            new(),
+            new().trust(Trust::Pins(pin("good"))),
+            client(),
+            new().trust(Trust::Pins(pin("other"))),
+            TlsOptions::new(),
+        ];
+        let configs = configs.map(|options| options.build().unwrap());
+        // Each opens twice, so that each of the good ones has a session when the next one comes.
+        let twice: Vec<_> = configs.iter().flat_map(|config| [config, config]).collect();
+        let got = one_after_another(face, Server::new("good").only(version), &twice);
+        let what = format!("{face:?}, {version:?}: {got:?}");
+        let (good, bad) = got.split_at(8);
+        for pair in good.chunks(2) {
+            assert_eq!((pair[0].0.kind(), pair[1].0.kind()), (Full, Resumed), "{what}");
+        }
+        for (i, (seen, tried)) in bad.iter().enumerate() {
+            let why = ["has a pinned key", "not signed by a trusted root"][i / 2];
+            assert!(tried.refused().contains(why), "{what}");
+            assert!(matches!(seen.end, End::Alert(_)), "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_store_of_sessions_that_two_configurations_share_is_no_way_round_the_pins() {
+    // FAULTS 52.
+    let new = || TlsOptions::new().trust(Trust::Pem(pem("ca.pem")));
+    let other = Trust::Pins(vec![Pin::of_certificate(&chain("other")[0]).unwrap()]);
+    for (face, version) in all() {
+        let plain = new().build().unwrap();
+        let mut pinned = ClientConfig::clone(&new().trust(other.clone()).build().unwrap());
+        pinned.resumption = plain.resumption.clone();
+        let got = one_after_another(
+            face,
+            Server::new("good").only(version),
+            &[&plain, &Arc::new(pinned)],
+        );
+        let error = got[1].1.refused();
+        assert!(error.contains("has a pinned key"), "{face:?}, {version:?}: {error}");
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Config {
     /// Its bounds, and those of its connections.
     pub limits: Limits,
     /// TLS for `wss://`; without it, the roots of `webpki-roots` (made at the first use).
-    /// [`crate::tls_config`] makes one with further roots.
+    /// [`crate::TlsOptions`] makes one, and [`crate::tls_config`] one with further roots.
     #[cfg(feature = "tls")]
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// Where to connect to instead of asking the resolver.

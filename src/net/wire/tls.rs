@@ -1,54 +1,38 @@
-//! TLS: everything that knows rustls. Verification cannot be turned off; there is only a way to
-//! add roots, or to bring a whole configuration.
+//! TLS: everything that knows rustls, with what stands in the folder beside. Verification cannot be
+//! turned off: there are ways to choose whom to trust (`options.rs`), to ask for more (`pin.rs`), and to
+//! bring a whole configuration. The one exception is the command's, for this machine alone (`verify.rs`).
+
+mod options;
+mod pin;
+mod verify;
 
 use std::io::{self, Read as _, Write as _};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, ClientConnection, Connection, RootCertStore,
-};
+use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection, Connection};
 
 use crate::error::ErrorKind;
 use crate::proto::{Host, escape};
 
+pub use options::{TlsOptions, TlsVersion, Trust};
+use pin::Mismatch;
+pub use pin::Pin;
+
 /// A client configuration that trusts the roots of `webpki-roots` and those in `pem`: any number
-/// of certificates in PEM. TLS 1.2 and 1.3, rustls' ring provider.
+/// of certificates in PEM. TLS 1.2 and 1.3, rustls' ring provider, `http/1.1` by ALPN. [`TlsOptions`] has
+/// more to choose from.
 ///
 /// An error says which part of `pem` cannot be read, or that it holds no certificate.
 pub fn tls_config(pem: &[u8]) -> io::Result<Arc<ClientConfig>> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let bad = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
-    let mut added = 0;
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        added += 1;
-        let certificate =
-            certificate.map_err(|e| bad(format!("certificate {added} cannot be read: {e}")))?;
-        roots
-            .add(certificate)
-            .map_err(|e| bad(format!("certificate {added} cannot be a root: {e}")))?;
-    }
-    if added == 0 && !pem.is_empty() {
-        return Err(bad("no certificate in it (PEM is expected)".into()));
-    }
-    config(roots).map_err(|e| bad(e.to_string()))
-}
-
-fn config(roots: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+    let options = TlsOptions::new().trust(Trust::Bundled);
+    if pem.is_empty() { options.build() } else { options.trust(Trust::Pem(pem.to_vec())).build() }
 }
 
 /// The configuration of a reactor that was given none.
 pub(in crate::net) fn default_config() -> Result<Arc<ClientConfig>, ErrorKind> {
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    config(roots).map_err(|e| failure(e, Phase::Greeting))
+    TlsOptions::new().build().map_err(|e| ErrorKind::Tls(e.to_string(), Some(Box::new(e))))
 }
 
 /// A TLS connection without its socket.
@@ -98,12 +82,14 @@ impl Tls {
         self.0.protocol_version().map(|v| format!("{v:?}")).unwrap_or_default()
     }
 
-    /// The protocol that the server chose (ALPN, RFC 7301).
+    /// The protocol that both sides agreed on (ALPN, RFC 7301), once it is known.
     pub(crate) fn alpn(&self) -> Option<&[u8]> {
         self.0.alpn_protocol()
     }
 
-    /// The certificates that the server sent, in DER, its own first.
+    /// The certificates of the server in DER, its own first, as it sent them: verified is a chain from
+    /// the first one, and not that each of the others is part of it. None before the handshake has come
+    /// that far.
     pub(crate) fn certificates(&self) -> Vec<Vec<u8>> {
         let all = self.0.peer_certificates().unwrap_or_default();
         all.iter().map(|certificate| certificate.to_vec()).collect()
@@ -186,6 +172,9 @@ impl Tls {
     }
 }
 
+const VERSIONS: &str = "the server speaks no version of TLS that is accepted here (1.2 and 1.3, or 1.3 \
+                        alone where that is the minimum)";
+
 const TOO_LONG: &str =
     "the server's part of the handshake, its certificates maybe, is longer than 64 KiB";
 
@@ -214,7 +203,7 @@ fn failure(error: rustls::Error, phase: Phase) -> ErrorKind {
         rustls::Error::PeerIncompatible(
             Incompatible::ServerDoesNotSupportTls12Or13
             | Incompatible::ServerTlsVersionIsDisabledByOurConfig,
-        ) => "the server speaks no version of TLS that is accepted here (1.2 and 1.3)".into(),
+        ) => VERSIONS.into(),
         rustls::Error::AlertReceived(alert) => {
             let did = if phase == Phase::Open { "broke off" } else { "refused" };
             format!("the server {did} with alert {alert:?}{}", remedy(*alert))
@@ -266,6 +255,9 @@ fn refusal(bad: &CertificateError) -> String {
              needs another"
         }
         Bad::Other(why) => {
+            if let Some(mismatch) = why.0.downcast_ref::<Mismatch>() {
+                return mismatch.to_string();
+            }
             return format!("the chain of certificates breaks a rule: {}", escaped(why));
         }
         other => return format!("the certificate is not acceptable: {}", escaped(other)),
@@ -278,7 +270,7 @@ fn remedy(alert: AlertDescription) -> &'static str {
     use AlertDescription as Alert;
     match alert {
         Alert::CertificateRequired => {
-            "; it wants a client certificate, which a TLS configuration of your own can hold"
+            "; it wants a client certificate (TlsOptions::identity, or --cert and --key)"
         }
         Alert::UnknownCA
         | Alert::BadCertificate
@@ -287,7 +279,8 @@ fn remedy(alert: AlertDescription) -> &'static str {
         | Alert::UnsupportedCertificate
         | Alert::AccessDenied => "; it does not accept the client certificate",
         Alert::ProtocolVersion => {
-            "; it speaks another version of TLS (1.2 and 1.3 are spoken here)"
+            "; it speaks another version of TLS (1.2 and 1.3 are spoken here, or 1.3 alone where that \
+             is the minimum)"
         }
         Alert::NoApplicationProtocol => "; it speaks another protocol than HTTP/1.1 here (ALPN)",
         Alert::UnrecognisedName => "; it does not know the host's name",
@@ -312,7 +305,9 @@ fn shown_name(name: &str) -> String {
 /// The server side, for the small server in `peer`.
 #[cfg(feature = "cli")]
 pub(crate) mod server {
-    use rustls::pki_types::PrivateKeyDer;
+    use rustls::crypto::ring;
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     use rustls::{ServerConfig, ServerConnection};
 
     use super::*;
@@ -347,3 +342,6 @@ pub(crate) mod server {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

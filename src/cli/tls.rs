@@ -1,0 +1,233 @@
+//! TLS of a run: roots, a client certificate, pins, and what `--insecure` may do without.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::tell::{Failure, complain};
+use crate::net::{Pin, TlsOptions, TlsVersion, Trust};
+use crate::peer;
+use crate::policy::Destination;
+use crate::proto::Host;
+
+/// Names a file with further roots.
+const ROOTS: &str = "SSL_CERT_FILE";
+/// Names the file for the secrets of connections, as it does for browsers and for curl.
+const KEY_LOG: &str = "SSLKEYLOGFILE";
+
+/// The options of TLS.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct TlsArgs {
+    pub(super) ca: Vec<PathBuf>,
+    pub(super) system_roots: bool,
+    pub(super) cert: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) pins: Vec<Pin>,
+    pub(super) least: Option<TlsVersion>,
+    pub(super) insecure: bool,
+}
+
+impl TlsArgs {
+    /// Fails where one option needs another.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        match (&self.cert, &self.key) {
+            (Some(_), None) => Err(Failure::usage("--cert needs --key FILE, too")),
+            (None, Some(_)) => Err(Failure::usage("--key needs --cert FILE, too")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The value of `--tls-min`.
+pub(super) fn version(text: &str) -> Result<TlsVersion, Failure> {
+    match text {
+        "1.2" => Ok(TlsVersion::V1_2),
+        "1.3" => Ok(TlsVersion::V1_3),
+        _ => Err(Failure::usage(format!("--tls-min: \"{text}\" is not 1.2 or 1.3"))),
+    }
+}
+
+/// For where the script connects to. None if nothing was asked for: then a reactor makes its own when
+/// the first connection needs it, and a run without TLS reads no root.
+pub(super) fn destination_tls(
+    args: &TlsArgs,
+    echo: bool,
+) -> Result<Option<Arc<rustls::ClientConfig>>, Failure> {
+    let named = [ROOTS, KEY_LOG].into_iter().any(|name| variable(name).is_some());
+    if *args == TlsArgs::default() && !echo && !named {
+        return Ok(None);
+    }
+    let mut options = shared(args)?;
+    if echo {
+        options = options.trust(Trust::Pem(peer::CA_PEM.to_vec()));
+    }
+    if !args.pins.is_empty() {
+        options = options.trust(Trust::Pins(args.pins.clone()));
+    }
+    if let (Some(cert), Some(key)) = (&args.cert, &args.key) {
+        let (chain_pem, key_pem) = (read(cert)?, read(key)?);
+        // By itself, so that an error names the files.
+        let alone = TlsOptions::new().identity(&chain_pem, &key_pem).build();
+        alone.map_err(|e| {
+            Failure::usage(format!("--cert {}, --key {}: {e}", cert.display(), key.display()))
+        })?;
+        options = options.identity(&chain_pem, &key_pem);
+    }
+    if args.insecure {
+        options = options.insecure_on_loopback();
+    }
+    options.build().map(Some).map_err(|e| Failure::usage(e.to_string()))
+}
+
+/// Says on standard error what makes connections of this run less safe. Comes after [`destination_tls`],
+/// which has made the file for secrets if it can be made.
+pub(super) fn warn(args: &TlsArgs) {
+    if args.insecure {
+        complain(
+            "warning: --insecure: certificates of servers on this machine (localhost, loopback \
+             addresses) are not verified",
+        );
+    }
+    let Some(file) = variable(KEY_LOG) else { return };
+    let opened = std::fs::OpenOptions::new().append(true).open(&file);
+    let name = Path::new(&file).display();
+    complain(&match opened {
+        Ok(_) => format!(
+            "warning: {KEY_LOG}: the secrets of TLS connections go to {name}; who can read it can \
+             read what is said"
+        ),
+        Err(e) => format!("warning: {KEY_LOG}: {name}: {e}; no secrets are written"),
+    });
+}
+
+/// For TLS to a proxy: the same roots and versions, and secrets go to the same file. No client certificate
+/// and no pin, which are meant for where the script connects to; not the root of `--echo`, whose key
+/// is public; and a proxy is verified even on this machine.
+///
+/// With `--insecure`, `localhost` and loopback addresses are reached without a proxy (`run.rs`): there they
+/// would be the proxy's, and [`stays_here`] sees no address of them.
+pub(super) fn proxy_tls(args: &TlsArgs) -> Result<Arc<rustls::ClientConfig>, Failure> {
+    shared(args)?.build().map_err(|e| Failure::usage(e.to_string()))
+}
+
+/// What holds for every connection of a run.
+fn shared(args: &TlsArgs) -> Result<TlsOptions, Failure> {
+    let mut options = TlsOptions::new();
+    options = if args.system_roots {
+        // By itself, so that an error names the option: the build may lack the feature.
+        let alone = TlsOptions::new().trust(Trust::System).build();
+        alone.map_err(|e| Failure::usage(format!("--system-roots: {e}")))?;
+        options.trust(Trust::System)
+    } else {
+        options.trust(Trust::Bundled)
+    };
+    for file in args.ca.iter().cloned().chain(variable(ROOTS).map(Into::into)) {
+        let pem = read(&file)?;
+        if pem.is_empty() {
+            continue;
+        }
+        // One by one, so that an error names the file.
+        let alone = TlsOptions::new().trust(Trust::Pem(pem.clone())).build();
+        alone.map_err(|e| bad(&file, &e))?;
+        options = options.trust(Trust::Pem(pem));
+    }
+    if let Some(least) = args.least {
+        options = options.min_version(least);
+    }
+    if variable(KEY_LOG).is_some() {
+        options = options.key_log_to_file_of_environment();
+    }
+    Ok(options)
+}
+
+/// A variable; an empty one is as good as none.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn bad(file: &Path, e: &std::io::Error) -> Failure {
+    Failure::usage(format!("{}: {e}", file.display()))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(file).map_err(|e| bad(file, &e))
+}
+
+/// The policy of `--insecure`: a name whose certificate is not verified must not lead away from this
+/// machine, whatever `--resolve`, the hosts file or DNS say.
+pub(super) fn stays_here(to: &Destination<'_>) -> Result<(), String> {
+    let unverified = match to.host {
+        Host::Name(name) => name == "localhost",
+        Host::Address(address) => address.to_canonical().is_loopback(),
+        // It has no address, and is this machine's.
+        Host::Unix(_) => false,
+    };
+    match to.address {
+        Some(address)
+            if to.scheme.is_secure()
+                && !to.is_proxy
+                && unverified
+                && !address.to_canonical().is_loopback() =>
+        {
+            Err(format!("--insecure is for this machine alone, and {} is at {address}", to.host))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::Scheme;
+
+    #[test]
+    fn what_is_not_verified_does_not_leave_this_machine() {
+        let name = |text: &str| Host::Name(text.to_owned());
+        let at = |text: &str| Host::Address(text.parse().unwrap());
+        for (host, address, good) in [
+            (name("localhost"), "127.0.0.1", true),
+            (name("localhost"), "::1", true),
+            (name("localhost"), "::ffff:127.0.0.1", true),
+            (name("localhost"), "10.0.0.1", false),
+            (name("localhost"), "2001:db8::1", false),
+            (at("127.0.0.1"), "127.0.0.1", true),
+            (at("127.0.0.1"), "10.0.0.1", false),
+            (at("::1"), "fe80::1", false),
+            // Verified as ever.
+            (name("a.example"), "10.0.0.1", true),
+            (name("localhost.example"), "10.0.0.1", true),
+            (at("10.0.0.1"), "10.0.0.1", true),
+        ] {
+            for (scheme, good) in [(Scheme::Wss, good), (Scheme::Https, good), (Scheme::Ws, true)] {
+                let address = Some(address.parse().unwrap());
+                let to = Destination { scheme, host: &host, port: 443, address, is_proxy: false };
+                assert_eq!(stays_here(&to).is_ok(), good, "{to:?}");
+                // Before its address is known, nothing can be said.
+                assert!(stays_here(&Destination { address: None, ..to }).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_verified_and_shown_no_certificate() {
+        let certs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certs");
+        let pin = "sha256/C5+lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M=".parse().unwrap();
+        let args = TlsArgs {
+            ca: vec![certs.join("ca.pem")],
+            cert: Some(certs.join("client.pem")),
+            key: Some(certs.join("client.key")),
+            pins: vec![pin],
+            least: Some(TlsVersion::V1_3),
+            insecure: true,
+            ..TlsArgs::default()
+        };
+        let destination = destination_tls(&args, false).map_err(|f| f.text).unwrap().unwrap();
+        let proxy = proxy_tls(&args).map_err(|f| f.text).unwrap();
+        assert!(destination.client_auth_cert_resolver.has_certs());
+        assert!(!proxy.client_auth_cert_resolver.has_certs());
+        // No verifier of our own, so neither pins nor an exception.
+        let own =
+            |config: &rustls::ClientConfig| format!("{config:?}").contains("insecure_on_loopback");
+        assert!(own(&destination) && !own(&proxy));
+    }
+}
