@@ -277,7 +277,7 @@ def socks():
     yield long_user(255, OK)
     yield long_user(256, ".")
     yield encoded_user()
-    yield cell("user/status-255", "auth|refused|password|socks|proxy", give="{auth}", options="--trace", status=255)
+    yield cell("user/status-255", "auth|refused|password|socks|proxy", give="{auth}", options="--trace", status=255, method=2)
     # Some servers answer with version 5 here; RFC 1929 says 1.
     yield cell("user/version-5", ANY, give="{auth}", options="--trace", auth_version=5, method=2)
     # Methods.
@@ -287,11 +287,11 @@ def socks():
     yield cell("method/unknown", "method|socks|proxy", method=0x42, unseen="went on")
     # Codes of the answer.
     for code, want in SOCKS_CODES:
-        yield cell(f"code-{code}", want, reply=code, short=code in (5, 255), curl=".")
+        yield cell(f"code-{code}", want, reply=code, short=code in (5, 255))
         if code < 9:
-            yield cell(f"code-{code}/name", want, reply=code, bound="proxy.test", url=named, curl=".")
-    yield cell("code-5/events", "refused", reply=5, url="https://origin.test:{tls}/sse", script="events", curl=".")
-    yield cell("code-5/upload", "refused", reply=5, url="http://origin.test:{plain}/upload", script="upload", curl=".")
+            yield cell(f"code-{code}/name", want, reply=code, bound="proxy.test", url=named)
+    yield cell("code-5/events", "refused", reply=5, url="https://origin.test:{tls}/sse", script="events")
+    yield cell("code-5/upload", "refused", reply=5, url="http://origin.test:{plain}/upload", script="upload")
     # What is none.
     yield cell("answer/version-4", PROXY, version=4)
     yield cell("answer/version-0", PROXY, version=0)
@@ -309,8 +309,8 @@ def socks():
     for size in (3, 4, 10):
         yield cell(f"user/end-after-{size}", PROXY + "|closed|eof|ended|reset", give="{auth}", cut=size, **who)
     yield cell("reset", PROXY + "|reset", reset=True, short=True)
-    yield cell("silent/greeting", "time", silent="greeting", options="--connect-timeout 1", short=True, curl=".")
-    yield cell("silent/reply", "time", silent="reply", options="--connect-timeout 1", curl=".")
+    yield cell("silent/greeting", "time", silent="greeting", options="--connect-timeout 1", short=True)
+    yield cell("silent/reply", "time", silent="reply", options="--connect-timeout 1")
     yield cell("drip/endless", "time", drip=0.3, bound="c" * 255, options="--connect-timeout 1", curl=ANY)
     yield Cell("socks/dead", None, "--proxy socks5h://127.0.0.1:1", "websocket", ws, "refused", short=True)
 
@@ -459,8 +459,9 @@ def connect():
     # What is none.
     for key, bytes_ in NO_HEAD.items():
         yield refused(f"garbage/{key}", bytes_, ".", short=key in ("ssh", "nul"))
+    # Whoever does not take such a head may wait for its end.
     for key, bytes_ in ODD_HEAD.items():
-        yield cell(f"odd/{key}", ANY, answer=bytes_)
+        yield cell(f"odd/{key}", ANY, answer=bytes_, options="--connect-timeout 2")
     yield cell("fields-1000", "field|head|128|too|limit", answer=fields(1000), short=True, curl=ANY)
     yield cell("fields-1000/drip", "field|head|128|too|limit|time", answer=fields(1000), drip=0.0001,
                options="--connect-timeout 10", curl=ANY)
@@ -473,7 +474,7 @@ def connect():
     yield cell("end-after-200/events", ".", cut=len(Connect.OK), url=https + "sse", script="events")
     yield cell("end-after-20/upload", ".", cut=20, url=https + "upload", script="upload")
     yield cell("reset", ".", reset=True, short=True)
-    yield cell("silent", "time", silent="head", options="--connect-timeout 1", short=True, curl=".")
+    yield cell("silent", "time", silent="head", options="--connect-timeout 1", short=True)
     yield cell("drip/endless", "time", answer=fields(50), drip=0.1, options="--connect-timeout 1", curl=ANY)
     yield Cell("connect/dead", None, "--proxy http://127.0.0.1:1", "websocket", wss, "refused", short=True)
     yield Cell("connect/unresolved", None, "--proxy http://nowhere.invalid:80", "websocket", wss, "resol|name|nowhere")

@@ -12,6 +12,7 @@ import hashlib
 import ipaddress
 import os
 import pathlib
+import signal
 import socket
 import ssl
 import subprocess
@@ -199,12 +200,17 @@ class Tls:
 
 
 def bypassed(host: str, rule: str) -> bool:
-    for entry in rule.replace(",", " ").split():
-        entry = entry.lower()
-        if entry == "*" or host == entry.strip(".*") or host.endswith("." + entry.lstrip(".*")):
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        address = None
+    for entry in rule.lower().replace(",", " ").split():
+        if entry == "*" or host == entry.strip(".*[]"):
+            return True
+        if address is None and host.endswith("." + entry.lstrip(".*")):
             return True
         try:
-            if ipaddress.ip_address(host) in ipaddress.ip_network(entry.strip("[]"), strict=False):
+            if address and address in ipaddress.ip_network(entry.strip("[]"), strict=False):
                 return True
         except ValueError:
             pass
@@ -368,10 +374,17 @@ def websocket(options: Options) -> str:
     return "websocket: text and 1 MiB of binary"
 
 
+def late(*_) -> None:
+    raise TimeoutError("time is over")
+
+
 def main() -> None:
     if sys.argv[1:2] != ["run"]:
         sys.exit(__doc__)
     options = Options(sys.argv[2:])
+    # A limit of a socket starts anew with each byte.
+    signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, options.limit + 1)
     kinds = {"websocket": websocket, "events": events, "upload": upload}
     try:
         print("OK", kinds[options.script](options))

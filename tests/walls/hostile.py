@@ -225,6 +225,10 @@ class Connect(Proxy):
         super().__init__(**rest)
 
     def handshake(self, stream: Stream, say):
+        stream.more()
+        if stream.have[:1] == b"\x16":  # a ClientHello
+            say(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            raise Cut
         while True:
             head = stream.head()
             if not head:

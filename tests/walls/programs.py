@@ -18,7 +18,7 @@ import sys
 import time
 
 SOURCE = "127.0.0.2"
-# With what a URL has to encode; tinyproxy takes letters, digits, ".", "_" and "-" only.
+# With what a URL has to encode. tinyproxy takes letters, digits, ".", "_" and "-" only, mitmproxy no ":".
 USER, PASSWORD, PLAIN_PASSWORD = "moon", "se:cret/walls?", "se.cret_w-alls"
 
 # Command: the package of Debian that has it.
@@ -285,6 +285,8 @@ max_filedescriptors 1024
 shutdown_lifetime 0 seconds
 visible_hostname walls.test
 dns_nameservers 127.0.0.1
+dns_timeout 1 second
+dns_retransmit_interval 1 second
 """)
     # Its shared memory is named after the service: two squids of one name are one too many.
     start.run("squid", dir, [command, "-N", "-n", f"walls{os.getpid()}x{start.count}", "-f", config], [port, tls])
@@ -332,13 +334,13 @@ def mitmproxy(start: Start, auth: bool = False, mode: str = "regular", stream: b
     words += ["--set", f"confdir={dir}/conf", "--set", f"ssl_verify_upstream_trusted_ca={start.pki.cert('ca')}"]
     words += ["--set", "flow_detail=1", "--set", "termlog_verbosity=info"]
     if auth:
-        words += ["--set", f"proxyauth={USER}:{PASSWORD}"]
+        words += ["--set", f"proxyauth={USER}:{PLAIN_PASSWORD}"]
     if stream:
         words += ["--set", "stream_large_bodies=1"]
     start.run("mitmproxy", dir, words, [port], env={"PYTHONUNBUFFERED": "1"})
     ca = dir / "conf" / "mitmproxy-ca-cert.pem"
     # It speaks TLS on the same port, if that is what comes.
-    return Running(port=port, tls=port, ca=str(ca), source=None, log=dir / "out")
+    return Running(port=port, tls=port, ca=str(ca), auth=f"{USER}:{PLAIN_PASSWORD}", source=None, log=dir / "out")
 
 
 def microsocks(start: Start, auth: bool = False) -> Running:

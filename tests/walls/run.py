@@ -109,11 +109,12 @@ class Walls:
             mark = len(self.origin.requests)
             log = at.log.stat().st_size if getattr(at, "log", None) else 0
             code, said = self._client(cell, options, words, at)
-            self._judge(cell, code, said)
+            want = self._want(cell)
+            self._judge(cell, want, code, said)
             requests = self.origin.requests[mark:]
-            if cell.want == OK and not requests:
+            if want == OK and not requests:
                 raise Failed(f"the origin was not asked\n{said}")
-            if cell.want not in (OK, ANY) and not cell.reached and requests:
+            if want not in (OK, ANY) and not cell.reached and requests:
                 raise Failed(f"the origin was asked: {requests[0].head[:200]!r}\n{said}")
             if cell.want == OK:
                 self._way(cell, at, own, requests, log)
@@ -163,11 +164,13 @@ class Walls:
             raise Failed(f"did not end within {HARD_LIMIT} s\n{text}") from None
         return process.returncode, out.decode(errors="replace")
 
-    def _judge(self, cell: Cell, code: int, said: str) -> None:
-        want = cell.want
-        if self.reference and want != OK:
-            # The texts of others are their own.
-            want = cell.curl or (want if want == ANY else ".")
+    def _want(self, cell: Cell) -> str:
+        if not self.reference:
+            return cell.want
+        # The texts of others are their own.
+        return cell.curl or (cell.want if cell.want in (OK, ANY) else ".")
+
+    def _judge(self, cell: Cell, want: str, code: int, said: str) -> None:
         if re.search(r"panicked|RUST_BACKTRACE|Traceback \(most recent", said):
             raise Failed(f"a crash\n{said}")
         if want == ANY:
