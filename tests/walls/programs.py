@@ -171,7 +171,7 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-def _with_parent() -> None:
+def with_parent() -> None:
     """In the child: it is told to end when the runner has gone, however that went."""
     try:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
@@ -199,8 +199,8 @@ class Start:
         path = self.folder / f"{name}-{self.count}"
         path.mkdir()
         if self.root and owner:
-            user = pwd.getpwnam(owner)
-            os.chown(path, user.pw_uid, user.pw_gid)
+            entry = pwd.getpwnam(owner)
+            os.chown(path, entry.pw_uid, entry.pw_gid)
         return path
 
     def write(self, path: pathlib.Path, text: str, mode: int = 0o644) -> str:
@@ -208,13 +208,21 @@ class Start:
         path.chmod(mode)
         return str(path)
 
-    def run(self, name: str, dir: pathlib.Path, command: list[str], ports: list[int], env=None) -> None:
-        """Starts it, and waits until it listens on all of `ports`."""
-        out = open(dir / "out", "wb")
-        process = subprocess.Popen(
-            command, cwd=dir, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
-            env=dict(os.environ, HOME=str(dir), **(env or {})), preexec_fn=_with_parent,
-        )
+    def run(self, name: str, dir: pathlib.Path, command: list[str], ports: list[int], env=None, owner="") -> None:
+        """Starts it, and waits until it listens on all of `ports`. Where this is root, `owner` is who it
+        runs as: a program that gives up root by itself would not be told when the runner is killed."""
+        user = {}
+        if self.root and owner:
+            entry = pwd.getpwnam(owner)
+            user = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        try:
+            with open(dir / "out", "wb") as out:
+                process = subprocess.Popen(
+                    command, cwd=dir, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+                    env=dict(os.environ, HOME=str(dir), **(env or {})), preexec_fn=with_parent, **user,
+                )
+        except OSError as e:
+            raise Broken(f"{name}: {e}") from None
         self.processes.append((name, process))
         end = time.monotonic() + 40
         left = list(ports)
@@ -289,7 +297,8 @@ dns_timeout 1 second
 dns_retransmit_interval 1 second
 """)
     # Its shared memory is named after the service: two squids of one name are one too many.
-    start.run("squid", dir, [command, "-N", "-n", f"walls{os.getpid()}x{start.count}", "-f", config], [port, tls])
+    start.run("squid", dir, [command, "-N", "-n", f"walls{os.getpid()}x{start.count}", "-f", config], [port, tls],
+              owner="proxy")
     return Running(port=port, tls=tls)
 
 
@@ -305,10 +314,9 @@ LogFile "{dir}/log"
 LogLevel Info
 PidFile "{dir}/pid"
 MaxClients 50
-{"User nobody" if start.root else ""}
 {f"BasicAuth {USER} {PLAIN_PASSWORD}" if auth else ""}
 """)
-    start.run("tinyproxy", dir, [command, "-d", "-c", config], [port])
+    start.run("tinyproxy", dir, [command, "-d", "-c", config], [port], owner="nobody")
     return Running(port=port, auth=f"{USER}:{PLAIN_PASSWORD}")
 
 

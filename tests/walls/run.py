@@ -16,7 +16,6 @@ import argparse
 import base64
 import collections
 import fnmatch
-import functools
 import hashlib
 import os
 import pathlib
@@ -153,7 +152,7 @@ class Walls:
             env["WALLS_FORMS"] = "both"
         process = subprocess.Popen(
             command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            start_new_session=True,
+            start_new_session=True, preexec_fn=programs.with_parent,
         )
         try:
             out, _ = process.communicate(timeout=HARD_LIMIT)
@@ -167,8 +166,9 @@ class Walls:
     def _want(self, cell: Cell) -> str:
         if not self.reference:
             return cell.want
-        # The texts of others are their own.
-        return cell.curl or (cell.want if cell.want in (OK, ANY) else ".")
+        # The texts of others are their own, but for a status.
+        same = cell.want in (OK, ANY) or cell.want.startswith(r"\b")
+        return cell.curl or (cell.want if same else ".")
 
     def _judge(self, cell: Cell, want: str, code: int, said: str) -> None:
         if re.search(r"panicked|RUST_BACKTRACE|Traceback \(most recent", said):
@@ -181,8 +181,13 @@ class Walls:
                 raise Failed(f"status {code}, and no OK line\n{said}")
         elif code != 1:
             raise Failed(f"status {code} instead of 1\n{said}")
-        elif not re.search(want, said, re.I):
+        elif not re.search(want, self._error(said), re.I):
             raise Failed(f"an error that does not say /{want}/\n{said}")
+
+    def _error(self, said: str) -> str:
+        """What the script raised, without the lines of --trace and the place of the script."""
+        _, found, rest = said.partition("error: ")
+        return rest.replace(str(HERE), "") if found and not self.reference else said
 
     def _way(self, cell: Cell, at, own, requests, log: int) -> None:
         source = cell.peer or ("127.0.0.1" if not cell.through or at is None else at.source)
