@@ -210,7 +210,8 @@ impl fmt::Display for ProxyError {
                     (407, false) => f.write_str(
                         "; it wants user name and password, USER:PASSWORD@ before its host",
                     ),
-                    (407, true) => f.write_str("; it does not accept who was named"),
+                    // tinyproxy says 401 where it means 407.
+                    (401 | 407, true) => f.write_str("; it does not accept who was named"),
                     _ => Ok(()),
                 }
             }

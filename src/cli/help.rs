@@ -57,12 +57,12 @@ for standard input; ARGS reach the script as `...`.
                           are denied
   --proxy URL             go through this proxy: http://, https://, socks5:// (names are
                           resolved here) or socks5h:// (by the proxy), with USER:PASSWORD@
-                          before the host or without. Otherwise the variables http_proxy
-                          (ws:// too), https_proxy (wss:// too) and all_proxy say which, in
-                          lower case before upper case; an empty URL: none
+                          before the host or without; an empty URL: none. Otherwise the
+                          variables HTTP_PROXY (ws:// too), HTTPS_PROXY (wss:// too) and
+                          ALL_PROXY say which; names in lower case come first
   --no-proxy LIST         hosts (and what is below them), addresses, networks, with :PORT
                           or without, between commas, that no proxy is used for; * for all.
-                          Otherwise the variable no_proxy
+                          Otherwise the variable NO_PROXY
   --proxy-header 'NAME: VALUE'
                           send this to an HTTP proxy as well; it may be repeated
   --allow-script-proxy    let the script choose a proxy (option Proxy)

@@ -234,7 +234,7 @@ def environment():
     yield cell("no/other", "--no-proxy example.com", wss, {"HTTPS_PROXY": proxy})
     yield cell("no/part-of-a-name", "--no-proxy calhost", wss, {"HTTPS_PROXY": proxy}, short=True)
     # urllib's and curl's old faults: a name is no network, and an address no suffix.
-    yield cell("no/part-of-an-address", "--no-proxy 0.0.1", "ws://127.0.0.1:{plain}/", {"HTTP_PROXY": proxy})
+    yield cell("no/part-of-an-address", "", "ws://127.0.0.1:{plain}/", {"HTTP_PROXY": proxy, "NO_PROXY": "0.0.1"})
     yield passed("none", "", ws, {"HTTPS_PROXY": dead, "NO_PROXY": ""})
     yield cell("credentials", "--trace", wss, {"HTTPS_PROXY": "http://{auth}@127.0.0.1:{at.port}"},
                own=lambda: Connect(user=USER, password=PASSWORD), short=True)
@@ -244,15 +244,15 @@ def socks():
     """SOCKS5, RFC 1928 and 1929."""
     ws, named = "ws://127.0.0.1:{plain}/", "ws://origin.test:{plain}/"
 
-    def cell(name, want=OK, url=ws, options="", give="", kind="socks5h", script="websocket", seen="", unseen="",
+    def cell(name, want=OK, url=ws, options="", give="", scheme="socks5h", script="websocket", seen="", unseen="",
              reached=False, short=False, curl=None, peer=None, **fault):
-        proxy = f"{kind}://{give + '@' if give else ''}127.0.0.1:{{at.port}}"
+        proxy = f"{scheme}://{give + '@' if give else ''}127.0.0.1:{{at.port}}"
         return Cell(f"socks/{name}", lambda pki: Socks(**fault), f"--proxy {proxy} {options}", script, url, want,
                     seen=seen, unseen=unseen, reached=reached, short=short, curl=curl, peer=peer)
 
     # What is right.
     yield cell("name", url=named, seen="command 1 name origin.test ", short=True)
-    yield cell("name/local", url=named, kind="socks5", options="--resolve origin.test:{plain}:127.0.0.1",
+    yield cell("name/local", url=named, scheme="socks5", options="--resolve origin.test:{plain}:127.0.0.1",
                seen="command 1 ipv4 127.0.0.1 ", short=True)
     yield cell("ipv4", seen="command 1 ipv4 127.0.0.1 ")
     yield cell("ipv6", url="ws://[::1]:{plain}/", seen="command 1 ipv6 ::1 ", peer="::1", short=True)
