@@ -23,8 +23,23 @@ pub struct Config {
     pub resolve: Vec<Override>,
     /// Where connections may go; [`Policy::open`] by default.
     pub policy: Policy,
-    /// Is told every frame and change of state.
+    /// Is told every frame and change of state. A clone of the configuration has it only if it can be
+    /// shared ([`Observer::share`]), as an `Arc<Mutex<_>>` can: of any other it has none.
     pub observer: Option<Box<dyn Observer>>,
+}
+
+impl Clone for Config {
+    /// All of it but an observer that cannot be shared ([`Config::observer`]).
+    fn clone(&self) -> Config {
+        Config {
+            limits: self.limits.clone(),
+            #[cfg(feature = "tls")]
+            tls: self.tls.clone(),
+            resolve: self.resolve.clone(),
+            policy: self.policy.clone(),
+            observer: self.observer.as_ref().and_then(|observer| observer.share()),
+        }
+    }
 }
 
 impl fmt::Debug for Config {
