@@ -25,7 +25,7 @@ fn state(config: Config, count: usize) -> (Arc<State>, JoinHandle<()>) {
 
 fn poll(State { shared, queue }: &State, count: usize) {
     let (mut ready, mut batch) = (Vec::new(), Batch::default());
-    let mut wait = shared.begin(None, &mut batch);
+    let mut wait = queue.begin(shared, None, &mut batch);
     // The reactor tells one event in a turn. A turn after the last could wait for ever.
     for _ in 0..count {
         let mut told = false;
