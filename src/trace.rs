@@ -92,6 +92,23 @@ mod tests {
     }
 
     #[test]
+    fn an_observer_behind_a_lock_is_shared_and_no_other() {
+        assert!(Lines::new(Vec::new()).share().is_none());
+        let one = Arc::new(Mutex::new(Lines::new(Vec::new())));
+        let mut all: Vec<Box<dyn Observer>> = vec![Box::new(Arc::clone(&one))];
+        all.extend(one.share());
+        all.extend(all[1].share());
+        assert_eq!(all.len(), 3);
+        for (number, observer) in (0..).zip(&mut all) {
+            observer.observe(Instant::now(), number, Trace::State("open"));
+        }
+        let text = String::from_utf8(one.lock().unwrap().to.clone()).unwrap();
+        let ends: Vec<_> =
+            text.lines().map(|line| line.trim_start().split_once(' ').unwrap().1).collect();
+        assert_eq!(ends, ["#0 -- open", "#1 -- open", "#2 -- open"]);
+    }
+
+    #[test]
     fn a_frame_is_one_line() {
         let note = Note::Frame {
             direction: Direction::In,

@@ -351,6 +351,8 @@ mod tests {
         assert_eq!(head.fields.all("a").collect::<Vec<_>>(), [&b"1"[..], b""]);
         assert_eq!(head.fields.all("B").next(), Some(&b"two"[..]));
         assert_eq!(head.fields.all("").next(), None);
+        assert_eq!(head.fields.get("A"), Some(&b"1"[..]), "the first");
+        assert_eq!((head.fields.get_str("b"), head.fields.get_str("")), (Some("two"), None));
     }
 
     /// A byte at a time, with each limit looked at for each byte.

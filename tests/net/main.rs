@@ -8,6 +8,7 @@ mod bodies;
 mod dial;
 mod event_source;
 mod faces;
+mod from_main;
 mod halves;
 mod handshake;
 mod interrupt;

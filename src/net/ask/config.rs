@@ -109,6 +109,32 @@ impl Override {
 mod tests {
     use super::*;
 
+    /// What a clone is for: several reactors with one configuration.
+    #[test]
+    fn a_clone_has_all_but_an_observer_that_cannot_be_shared() {
+        use std::sync::{Arc, Mutex};
+
+        use crate::trace::Lines;
+
+        let resolve = vec!["a.example:443:127.0.0.1".parse().unwrap()];
+        let limits = Limits { connections: 7, ..Limits::default() };
+        let policy = Policy::public();
+        let of = |observer| Config {
+            resolve: resolve.clone(),
+            limits: limits.clone(),
+            policy: policy.clone(),
+            observer: Some(observer),
+            ..Config::default()
+        };
+        let alone = of(Box::new(Lines::new(Vec::new())));
+        let shared = of(Box::new(Arc::new(Mutex::new(Lines::new(Vec::new())))));
+        let clones = [alone.clone(), shared.clone(), shared.clone().clone()];
+        for clone in &clones {
+            assert_eq!(format!("{clone:?}"), format!("{alone:?}"));
+        }
+        assert_eq!(clones.map(|clone| clone.observer.is_some()), [false, true, true]);
+    }
+
     #[test]
     fn overrides_as_curl_writes_them() {
         for (text, host, port, to) in [

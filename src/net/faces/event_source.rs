@@ -139,7 +139,7 @@ impl EventSource {
     /// A source with the request and the limits of `options`. It does not connect yet.
     pub fn new(options: StreamOptions) -> EventSource {
         // As `Reactor::of_one` has it.
-        EventSource::made(options, Box::new(|limits| Os::with_poll(limits)))
+        EventSource::made(options, Box::new(Os::with_poll))
     }
 }
 

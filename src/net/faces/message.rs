@@ -141,3 +141,29 @@ impl Received {
             }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_made_of_what_it_holds_and_gives_it_back() {
+        for text in [Message::from("größe"), Message::from("größe".to_owned())] {
+            assert!(text.is_text() && !text.is_binary() && !text.is_empty());
+            assert_eq!((text.len(), text.as_text()), (7, Some("größe")));
+            assert_eq!(text.as_bytes(), "größe".as_bytes());
+            assert_eq!(text.clone().into_data(), "größe".as_bytes());
+            assert_eq!(text.clone().into_binary(), Err(text.clone()));
+            assert_eq!(text.into_text(), Ok("größe".to_owned()));
+        }
+        for data in [Message::from(&b"ab"[..]), Message::from(b"ab".to_vec())] {
+            assert!(data.is_binary() && !data.is_text());
+            // Whatever its bytes are.
+            assert_eq!((data.len(), data.as_text()), (2, None));
+            assert_eq!(data.clone().into_text(), Err(data.clone()));
+            assert_eq!(data.clone().into_data(), b"ab");
+            assert_eq!(data.into_binary(), Ok(b"ab".to_vec()));
+        }
+        assert!(Message::from("").is_empty());
+    }
+}
