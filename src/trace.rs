@@ -23,7 +23,7 @@ pub trait Observer: Send {
     fn observe(&mut self, now: Instant, connection: u64, trace: Trace<'_>);
 
     /// Another observer that tells the same one, for a copy of what has this: a clone of a
-    /// `Config` keeps an observer that gives one, and has none otherwise. `None` by
+    /// [`Config`](crate::Config) keeps an observer that gives one, and has none otherwise. `None` by
     /// default; `Arc<Mutex<O>>` gives itself.
     fn share(&self) -> Option<Box<dyn Observer>> {
         None
