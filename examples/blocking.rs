@@ -50,6 +50,8 @@ fn run(url: Option<String>, mut lines: Vec<String>) -> Result<(), Box<dyn Error>
                 println!("the server closed: {frame}");
                 return Ok(());
             }
+            // A pong, if `set_pongs` asks for them.
+            _ => {}
         }
     }
     let frame = ws.close(1000, "that was all")?;

@@ -54,12 +54,11 @@ impl fmt::Display for Stage {
 
 /// An error: the URL it is about, the stage it came at, and the reason.
 ///
-/// Its text is one line, `URL: stage: reason`; bytes of the peer in it are escaped. Neither it nor
-/// `Debug` shows the query of the URL, or anything of a URL or value that was called secret.
-#[derive(Debug)]
+/// Its text is one line, `URL: stage: reason`; bytes of the peer in it are escaped. It does not show
+/// the query of the URL, or anything of a URL or value that was called secret. `Debug` gives the same
+/// text, so that a `main` that returns this error prints it for people.
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     url: String,
     stage: Stage,
@@ -150,6 +149,15 @@ pub enum ErrorKind {
     Ended,
     /// The connection was given up by its owner.
     Dropped,
+    /// An [`Interrupter`](crate::Interrupter) has ended the call; the connection is as it was.
+    Interrupted,
+    /// The body is longer than the limit that the call was given, in bytes.
+    BodyTooBig(usize),
+    /// The body is not UTF-8.
+    NotText(std::str::Utf8Error),
+    /// The body is not JSON or not of the shape that was asked for, or a value cannot be written as
+    /// JSON; in words.
+    Json(String),
 }
 
 /// Why there is no way through a proxy.
@@ -439,6 +447,12 @@ impl ErrorKind {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -516,6 +530,14 @@ impl fmt::Display for ErrorKind {
                 "the client has ended: its Events was dropped, or its thread has failed",
             ),
             ErrorKind::Dropped => f.write_str("given up"),
+            ErrorKind::Interrupted => {
+                f.write_str("the call was interrupted; the connection is as it was")
+            }
+            ErrorKind::BodyTooBig(limit) => {
+                write!(f, "the body is longer than {limit} bytes, the limit of the call")
+            }
+            ErrorKind::NotText(e) => write!(f, "the body is not UTF-8: {e}"),
+            ErrorKind::Json(why) => write!(f, "JSON: {}", escape(why.as_bytes(), 300)),
         }
     }
 }
@@ -533,13 +555,13 @@ impl std::error::Error for Error {
             ErrorKind::Certificate(_, e) | ErrorKind::Tls(_, e) => e.as_deref().map(|e| e as _),
             ErrorKind::Handshake(e) => Some(e),
             ErrorKind::Violation(v) => Some(v),
+            ErrorKind::NotText(e) => Some(e),
             _ => None,
         }
     }
 }
 
 /// A limit of ours that is the reason of an error.
-#[derive(Debug)]
 struct Exceeded {
     /// What goes beyond it.
     thing: &'static str,

@@ -44,3 +44,5 @@ pub use net::*;
 pub use policy::{Allowed, Destination, Policy};
 #[cfg(feature = "tls")]
 pub use rustls;
+#[cfg(feature = "json")]
+pub use serde_json;

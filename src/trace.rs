@@ -1,6 +1,7 @@
 //! What goes on, as readable lines: every frame and every change of state.
 
 use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::proto::Note;
@@ -20,6 +21,26 @@ pub enum Trace<'a> {
 pub trait Observer: Send {
     /// Something happened on connection number `connection`.
     fn observe(&mut self, now: Instant, connection: u64, trace: Trace<'_>);
+
+    /// Another observer that tells the same one, for a copy of what has this: a clone of a
+    /// [`Config`](crate::Config) keeps an observer that gives one, and has none otherwise. `None` by
+    /// default; `Arc<Mutex<O>>` gives itself.
+    fn share(&self) -> Option<Box<dyn Observer>> {
+        None
+    }
+}
+
+/// One observer of several reactors. The lock is held while it is told something; one that has panicked
+/// is told on.
+impl<O: Observer + 'static> Observer for Arc<Mutex<O>> {
+    fn observe(&mut self, now: Instant, connection: u64, trace: Trace<'_>) {
+        let mut observer = self.lock().unwrap_or_else(PoisonError::into_inner);
+        observer.observe(now, connection, trace);
+    }
+
+    fn share(&self) -> Option<Box<dyn Observer>> {
+        Some(Box::new(Arc::clone(self)))
+    }
 }
 
 /// An observer that writes one line each: seconds since its start, connection, direction, what.
@@ -68,6 +89,23 @@ mod tests {
              X: \\x1b[2J"
         );
         assert!(!text.contains("abc"));
+    }
+
+    #[test]
+    fn an_observer_behind_a_lock_is_shared_and_no_other() {
+        assert!(Lines::new(Vec::new()).share().is_none());
+        let one = Arc::new(Mutex::new(Lines::new(Vec::new())));
+        let mut all: Vec<Box<dyn Observer>> = vec![Box::new(Arc::clone(&one))];
+        all.extend(one.share());
+        all.extend(all[1].share());
+        assert_eq!(all.len(), 3);
+        for (number, observer) in (0..).zip(&mut all) {
+            observer.observe(Instant::now(), number, Trace::State("open"));
+        }
+        let text = String::from_utf8(one.lock().unwrap().to.clone()).unwrap();
+        let ends: Vec<_> =
+            text.lines().map(|line| line.trim_start().split_once(' ').unwrap().1).collect();
+        assert_eq!(ends, ["#0 -- open", "#1 -- open", "#2 -- open"]);
     }
 
     #[test]

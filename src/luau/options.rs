@@ -152,6 +152,12 @@ pub(super) struct Offer {
     pub(super) enums: Vec<(String, Vec<String>)>,
 }
 
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
 impl Options {
     /// The defaults: the reactor on the VM's thread, keep-alive pings after 30 s of silence, at
     /// most 8,192 connections, all globals.

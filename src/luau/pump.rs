@@ -1,6 +1,7 @@
 //! Drives the Luau side: events in, threads on, bytes out, and a wait when nothing is left to do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -93,6 +94,12 @@ const STEP: Duration = Duration::from_nanos(1_000_000_000 / 60);
 /// How long what is open at the end of a program has for its closing handshake, once all that was
 /// sent has left.
 const END: Duration = Duration::from_secs(2);
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").finish_non_exhaustive()
+    }
+}
 
 impl Runtime {
     /// A VM of its own, sandboxed: the libraries are read-only, and scripts have `_G` and `shared`

@@ -1,5 +1,6 @@
 //! Ends a runtime: closes what is open, and waits for what was sent to leave.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +15,12 @@ use crate::proto::CloseFrame;
 pub struct Stopper {
     link: Link,
     stopped: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stopper").finish_non_exhaustive()
+    }
 }
 
 impl Stopper {

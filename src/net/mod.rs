@@ -24,8 +24,8 @@ pub(crate) mod wire;
 pub use ask::{Ask, Config, Options, Override, Proxy, ProxyRules, ProxyScheme, StreamOptions};
 pub use event::{Closed, ConnId, Event};
 pub use faces::{
-    Batch, Client, EventSource, Events, Incoming, Items, Message, Piece, Received, Stream,
-    WebSocket, connect,
+    Batch, Client, EventIter, EventSource, Events, Incoming, Interrupter, Items, Message, Piece,
+    Received, Receiver, Sender, Stream, WebSocket, connect,
 };
 #[cfg(feature = "luau")]
 pub(crate) use faces::{Ending, Owner, Payloads, Run, Seat};

@@ -1,5 +1,6 @@
 //! A server at work: on the thread of its caller, or on one of its own.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
@@ -31,6 +32,12 @@ pub struct Running {
     address: SocketAddr,
     stopper: Stopper,
     thread: Option<std::thread::JoinHandle<io::Result<()>>>,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 impl Running {

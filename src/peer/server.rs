@@ -1,5 +1,6 @@
 //! A server before it serves: where it listens, and what stops it.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -24,6 +25,12 @@ pub struct Server {
     pub(super) stop: Arc<AtomicBool>,
     /// The time limit of the request.
     pub(super) patience: Duration,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -82,6 +89,12 @@ impl Server {
 pub struct Stopper {
     stop: Arc<AtomicBool>,
     poller: Arc<OsPoller>,
+}
+
+impl fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stopper").finish_non_exhaustive()
+    }
 }
 
 impl Stopper {

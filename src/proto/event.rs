@@ -22,7 +22,7 @@ pub enum Event<'b, C = Closed> {
     /// A binary message.
     Binary(Cow<'b, [u8]>),
     /// The payload of a pong. Pings are answered without the owner.
-    Pong(&'b [u8]),
+    Pong(Cow<'b, [u8]>),
     /// The peer's close frame. What the owner then sends reaches the peer only where
     /// [`Settings::hold_close`](super::Settings::hold_close) is set.
     Closing(CloseFrame),
@@ -34,6 +34,23 @@ pub enum Event<'b, C = Closed> {
     ServerSent(Box<sse::Event>),
     /// The end; nothing follows.
     Closed(C),
+}
+
+impl<C> Event<'_, C> {
+    /// The event with memory of its own; what it lends is copied.
+    pub fn into_owned(self) -> Event<'static, C> {
+        match self {
+            Event::Text(text) => Event::Text(text.into_static()),
+            Event::Binary(data) => Event::Binary(Cow::Owned(data.into_owned())),
+            Event::Pong(data) => Event::Pong(Cow::Owned(data.into_owned())),
+            Event::Chunk(data) => Event::Chunk(Cow::Owned(data.into_owned())),
+            Event::Opened(opened) => Event::Opened(opened),
+            Event::Closing(frame) => Event::Closing(frame),
+            Event::Response(response) => Event::Response(response),
+            Event::ServerSent(event) => Event::ServerSent(event),
+            Event::Closed(closed) => Event::Closed(closed),
+        }
+    }
 }
 
 impl<'b, C> From<Message<'b>> for Event<'b, C> {

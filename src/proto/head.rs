@@ -32,6 +32,16 @@ impl Fields {
         })
     }
 
+    /// The value of the first field with this name, compared without case.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The same as text; `None` also where it is not UTF-8, which a value need not be (RFC 9110 §5.5).
+    pub fn get_str(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(self.get(name)?).ok()
+    }
+
     /// The values of the fields with this name, compared without case.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let name = name.as_bytes();
@@ -341,6 +351,8 @@ mod tests {
         assert_eq!(head.fields.all("a").collect::<Vec<_>>(), [&b"1"[..], b""]);
         assert_eq!(head.fields.all("B").next(), Some(&b"two"[..]));
         assert_eq!(head.fields.all("").next(), None);
+        assert_eq!(head.fields.get("A"), Some(&b"1"[..]), "the first");
+        assert_eq!((head.fields.get_str("b"), head.fields.get_str("")), (Some("two"), None));
     }
 
     /// A byte at a time, with each limit looked at for each byte.

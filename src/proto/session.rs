@@ -320,6 +320,12 @@ impl Session {
         matches!(&self.0, State::Open(connection) if connection.may_send())
     }
 
+    /// Whether it is a WebSocket whose opening handshake is behind it.
+    #[cfg(feature = "net")]
+    pub(crate) fn is_web_socket(&self) -> bool {
+        matches!(&self.0, State::Open(_))
+    }
+
     /// Whether the answer is none of what was asked for, and more of it may be read.
     #[cfg(any(feature = "net", test, fuzzing))]
     pub(crate) fn is_refused(&self) -> bool {

@@ -175,7 +175,7 @@ impl Running<'_> {
             }
             Event::Text(text) => format!("text {}", shown(text.as_bytes())),
             Event::Binary(data) => format!("binary {}", shown(&data)),
-            Event::Pong(data) => format!("pong {}", shown(data)),
+            Event::Pong(data) => format!("pong {}", shown(&data)),
             Event::Closing(frame) => format!("closing {}", close(&frame)),
             Event::ServerSent(event) => {
                 let id = if event.id.is_empty() {

@@ -453,6 +453,7 @@ fn however_messages_arrive_and_are_asked_for_they_are_the_same() {
                         Received::Message(message) => got.push(message),
                         Received::Closed(frame) => break assert_eq!(frame.code, Some(1000)),
                         Received::Nothing => std::thread::yield_now(),
+                        other => panic!("{other:?}"),
                     }
                 }
                 server.join();

@@ -4,12 +4,18 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod bodies;
 mod dial;
 mod event_source;
 mod faces;
+mod from_main;
+mod halves;
 mod handshake;
+mod interrupt;
+mod listening;
 mod open;
 mod outside;
+mod own_system;
 mod panics;
 mod peer;
 mod redirect;

@@ -132,7 +132,8 @@ fn a_secret_url_is_shown_nowhere() {
     server.join();
     let (error, opened) = failure(&told);
     assert!(opened);
-    shows_nothing(&format!("{error} {error:?} {} {}", error.url(), error.reason()));
+    let (url, reason, kind) = (error.url(), error.reason(), error.kind());
+    shows_nothing(&format!("{error} {error:?} {url} {reason} {kind:?}"));
     let Told::Response(response) = &told[0] else { panic!("{told:?}") };
     assert_eq!(response.url.to_string(), "***");
     assert!(response.url.as_str().ends_with("/secretpath"), "its owner may read it");
@@ -181,7 +182,7 @@ fn errors_of_a_secret_url_do_not_tell_it() {
         secret("http://a.example/hidden").secret_header("Y", "hidden\n"),
     ] {
         let error = result.unwrap_err();
-        shows_nothing(&format!("{error} {error:?}"));
+        shows_nothing(&format!("{error} {error:?} {:?}", error.kind()));
     }
 }
 

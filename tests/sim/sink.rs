@@ -120,7 +120,7 @@ impl Teller<'_> {
             Event::Binary(data) => self.message(conn, k, false, &data),
             Event::Pong(data) => {
                 assert!(self.states[k].opened && !self.states[k].closing);
-                open(self.book).client_pong(k, data);
+                open(self.book).client_pong(k, &data);
             }
             Event::Closing(frame) => self.closing(conn, k, &frame),
             Event::Response(response) => {

@@ -26,8 +26,24 @@ pub struct Config {
     pub proxy: ProxyRules,
     /// Where connections may go; [`Policy::open`] by default.
     pub policy: Policy,
-    /// Is told every frame and change of state.
+    /// Is told every frame and change of state. A clone of the configuration has it only if it can be
+    /// shared ([`Observer::share`]), as an `Arc<Mutex<_>>` can: of any other it has none.
     pub observer: Option<Box<dyn Observer>>,
+}
+
+impl Clone for Config {
+    /// All of it but an observer that cannot be shared ([`Config::observer`]).
+    fn clone(&self) -> Config {
+        Config {
+            limits: self.limits.clone(),
+            #[cfg(feature = "tls")]
+            tls: self.tls.clone(),
+            resolve: self.resolve.clone(),
+            proxy: self.proxy.clone(),
+            policy: self.policy.clone(),
+            observer: self.observer.as_ref().and_then(|observer| observer.share()),
+        }
+    }
 }
 
 impl fmt::Debug for Config {
@@ -97,6 +113,32 @@ impl Override {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a clone is for: several reactors with one configuration.
+    #[test]
+    fn a_clone_has_all_but_an_observer_that_cannot_be_shared() {
+        use std::sync::{Arc, Mutex};
+
+        use crate::trace::Lines;
+
+        let resolve = vec!["a.example:443:127.0.0.1".parse().unwrap()];
+        let limits = Limits { connections: 7, ..Limits::default() };
+        let policy = Policy::public();
+        let of = |observer| Config {
+            resolve: resolve.clone(),
+            limits: limits.clone(),
+            policy: policy.clone(),
+            observer: Some(observer),
+            ..Config::default()
+        };
+        let alone = of(Box::new(Lines::new(Vec::new())));
+        let shared = of(Box::new(Arc::new(Mutex::new(Lines::new(Vec::new())))));
+        let clones = [alone.clone(), shared.clone(), shared.clone().clone()];
+        for clone in &clones {
+            assert_eq!(format!("{clone:?}"), format!("{alone:?}"));
+        }
+        assert_eq!(clones.map(|clone| clone.observer.is_some()), [false, true, true]);
+    }
 
     #[test]
     fn overrides_as_curl_writes_them() {

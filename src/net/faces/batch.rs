@@ -1,6 +1,7 @@
 //! Events that outlive the turn that told them: an arena of payload bytes and a list, recycled.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::net::event::{ConnId, Event};
 use crate::net::reactor::{Conn, Sink};
@@ -99,7 +100,7 @@ impl Batch {
             },
             Event::Binary(Cow::Borrowed(bytes)) => (Item::Binary(self.copy(bytes)), bytes.len()),
             Event::Chunk(Cow::Borrowed(bytes)) => (Item::Chunk(self.copy(bytes)), bytes.len()),
-            Event::Pong(bytes) => (Item::Pong(self.copy(bytes)), bytes.len()),
+            Event::Pong(bytes) => (Item::Pong(self.copy(&bytes)), bytes.len()),
             Event::Binary(Cow::Owned(bytes)) => {
                 let len = bytes.len();
                 (Item::other(Event::Binary(Cow::Owned(bytes))), len)
@@ -173,6 +174,12 @@ pub struct Items<'a> {
     bytes: &'a [u8],
     text: &'a str,
     items: std::vec::Drain<'a, (ConnId, Item)>,
+}
+
+impl fmt::Debug for Items<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Items").field("left", &self.items.len()).finish_non_exhaustive()
+    }
 }
 
 /// Payloads that stand one behind the other.
@@ -250,7 +257,7 @@ impl<'a> Iterator for Items<'a> {
         let event = match item {
             Item::Text(len) => Event::Text(Text::new(self.next_text(len))),
             Item::Binary(len) => Event::Binary(Cow::Borrowed(self.next_bytes(len))),
-            Item::Pong(len) => Event::Pong(self.next_bytes(len)),
+            Item::Pong(len) => Event::Pong(Cow::Borrowed(self.next_bytes(len))),
             Item::Chunk(len) => Event::Chunk(Cow::Borrowed(self.next_bytes(len))),
             Item::Other(event) => *event,
         };
@@ -290,7 +297,7 @@ mod tests {
                 Event::Text(Text::new("")),
                 Event::Chunk(Cow::Borrowed(&[3][..])),
                 Event::Text(Text::checked(Cow::Owned("größer".into()))),
-                Event::Pong(&[4, 5, 6]),
+                Event::Pong(Cow::Borrowed(&[4, 5, 6][..])),
                 Event::Binary(owned()),
                 Event::Closing(crate::proto::CloseFrame::new(1000, "done")),
                 Event::Text(Text::new("🙂 and more")),

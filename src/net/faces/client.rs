@@ -1,18 +1,23 @@
 //! The reactor on a thread of its own, with handles for any thread.
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::batch::{Batch, Held};
+use super::batch::Batch;
+use super::drained::Drained;
 use super::ending::Ending;
+use super::interrupter::Wake;
 use super::queue::Queue;
 use super::shared::Shared;
 use crate::error::{Error, ErrorKind, Stage};
 use crate::net::ask::{Ask, Config};
 use crate::net::event::{ConnId, Event};
 use crate::net::reactor::Reactor;
+use crate::net::sys::{Os, Sys};
 use crate::net::time::after;
 use crate::proto::{CloseFrame, Context, Misuse, Session};
 
@@ -33,8 +38,16 @@ use crate::proto::{CloseFrame, Context, Misuse, Session};
 /// })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone)]
-pub struct Client(Arc<State>);
+///
+/// A round trip is measured by a ping with a payload of one's own, say the number of the ping, and the
+/// [`Event::Pong`] with the same: the time between the two.
+pub struct Client<S: Sys = Os>(Arc<State<S>>);
+
+impl<S: Sys> Clone for Client<S> {
+    fn clone(&self) -> Client<S> {
+        Client(Arc::clone(&self.0))
+    }
+}
 
 /// The receiving end of a [`Client`]: all events of all its connections, in order.
 ///
@@ -42,16 +55,23 @@ pub struct Client(Arc<State>);
 /// moves, and no longer than [`Limits::stall`](crate::Limits::stall) if it does not. Then the servers
 /// have [`Limits::linger`](crate::Limits::linger) for their answers. [`Events::finish`] does the same
 /// within a time, and tells what is lost.
-pub struct Events {
-    state: Arc<State>,
+pub struct Events<S: Sys = Os> {
+    state: Arc<State<S>>,
     thread: Option<std::thread::JoinHandle<()>>,
     /// What is being worked off.
     batch: Batch,
+    /// What [`Events::iter`] has taken out of it and not given.
+    taken: VecDeque<(ConnId, Event<'static>)>,
 }
 
-struct State {
-    shared: Shared,
+pub(super) struct State<S: Sys> {
+    shared: Shared<S>,
     queue: Queue,
+    /// Somebody iterates: it has to look again when a connection is given up.
+    iterates: AtomicBool,
+    drained: Drained,
+    /// The thread has ended.
+    over: AtomicBool,
     stop: AtomicBool,
     /// What is still open when it stops has had its time.
     hurry: AtomicBool,
@@ -62,9 +82,26 @@ struct State {
 impl Client {
     /// Starts the thread.
     pub fn spawn(config: Config) -> io::Result<(Client, Events)> {
+        Client::of(Reactor::new(config)?)
+    }
+}
+
+impl<S: Sys + 'static> Client<S> {
+    /// [`Client::spawn`] on a system of your own: a simulated network, say. The thread waits by
+    /// [`Poller::wait`](crate::Poller::wait) while others act; the times of [`Events::wait`] are those
+    /// of the machine.
+    pub fn spawn_on(sys: S, config: Config) -> io::Result<(Client<S>, Events<S>)> {
+        Client::of(Reactor::with_sys(sys, config)?)
+    }
+
+    /// Of a reactor that may have connections already.
+    pub(super) fn of(reactor: Reactor<S>) -> io::Result<(Client<S>, Events<S>)> {
         let state = Arc::new(State {
-            shared: Shared::new(config)?,
+            shared: Shared::of(reactor),
             queue: Queue::default(),
+            iterates: AtomicBool::new(false),
+            drained: Drained::default(),
+            over: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             hurry: AtomicBool::new(false),
             limit: OnceLock::new(),
@@ -72,11 +109,17 @@ impl Client {
         let its = Arc::clone(&state);
         let thread = std::thread::Builder::new().name("moonwire-poll".into());
         let thread = thread.spawn(move || poll(&its))?;
-        let events =
-            Events { state: Arc::clone(&state), thread: Some(thread), batch: Batch::default() };
+        let events = Events {
+            state: Arc::clone(&state),
+            thread: Some(thread),
+            batch: Batch::default(),
+            taken: VecDeque::new(),
+        };
         Ok((Client(state), events))
     }
+}
 
+impl<S: Sys> Client<S> {
     /// Starts to open a connection; see [`Reactor::open`]. Refused ([`ErrorKind::Ended`]) when
     /// [`Events`] is gone or its thread has ended. A WebSocket gets keep-alive pings unless
     /// [`Options::ping_interval`](crate::Options::ping_interval) says otherwise.
@@ -119,6 +162,82 @@ impl Client {
     pub fn release(&self, id: ConnId, code: u16, reason: &str) {
         let frame = CloseFrame::new(code, reason);
         self.with(|reactor| reactor.release(id, &frame));
+        self.look_again();
+    }
+
+    /// Closes all connections: a WebSocket that is open as [`Client::close`] does, so that its end is
+    /// told; what is being opened, and streams, are given up ([`Client::release`]).
+    ///
+    /// # Errors
+    ///
+    /// The close frame is none that can be sent; then nothing is closed.
+    pub fn close_all(&self, code: u16, reason: &str) -> Result<(), Misuse> {
+        let frame = CloseFrame::new(code, reason);
+        frame.check()?;
+        self.with(|reactor| {
+            reactor.close_all(&frame);
+            reactor.flush();
+        });
+        self.look_again();
+        Ok(())
+    }
+
+    /// Whether messages can be sent on it at the moment: it may have ended since.
+    pub fn is_open(&self, id: ConnId) -> bool {
+        self.with(|reactor| reactor.is_open(id))
+    }
+
+    /// Connections that have not ended, and those of which all that is left is that the server ends the
+    /// TCP connection.
+    pub fn len(&self) -> usize {
+        self.with(|reactor| reactor.len())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Waits until what was accepted for a connection has been handed to the kernel, for `timeout` at
+    /// most (`None`: as long as the line moves, as [`Limits::stall`](crate::Limits::stall) has it).
+    /// Whether it has. What another thread sends meanwhile is waited for, too.
+    ///
+    /// # Errors
+    ///
+    /// How the connection has ended meanwhile; whether all had left then, its last event tells. None
+    /// if there was nothing to wait for.
+    pub fn flush(&self, id: ConnId, timeout: Option<Duration>) -> Result<bool, Misuse> {
+        let until = timeout.map(|timeout| after(Instant::now(), timeout));
+        let state = &*self.0;
+        let mut waited = false;
+        state.drained.wait(until, || {
+            let standing = self.0.shared.with(|reactor| match reactor.buffered(id) {
+                0 if waited => Some(reactor.standing(id)),
+                0 => Some(Ok(())),
+                _ => None,
+            });
+            waited = true;
+            // Nobody drives the reactor any more.
+            let over = || state.over.load(Ordering::Acquire).then_some(Err(Misuse::NotOpen));
+            standing.or_else(over)
+        })
+    }
+
+    /// Of a connection that was given up no end is told: whoever waits for one looks again.
+    fn look_again(&self) {
+        if self.0.iterates.load(Ordering::SeqCst) {
+            self.0.queue.wake();
+        }
+    }
+
+    /// What an interrupter ends waits of.
+    pub(super) fn state(&self) -> &Arc<State<S>> {
+        &self.0
+    }
+
+    /// Connections for which something is to be sent, or the server to be heard.
+    pub(super) fn pending(&self) -> usize {
+        self.with(|reactor| reactor.pending())
     }
 
     /// Tells no events of a connection until [`Client::resume`], but for those that are under way; see
@@ -144,7 +263,7 @@ impl Client {
 
     /// See [`Shared::quietly`].
     #[cfg(feature = "luau")]
-    pub(crate) fn quietly<R>(&self, act: impl FnOnce(&mut Reactor) -> R) -> R {
+    pub(crate) fn quietly<R>(&self, act: impl FnOnce(&mut Reactor<S>) -> R) -> R {
         self.0.shared.quietly(act)
     }
 
@@ -157,12 +276,15 @@ impl Client {
         self.with(|reactor| reactor.act_now(id, act)).map(drop)
     }
 
-    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Reactor) -> R) -> R {
-        self.0.shared.with(act)
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Reactor<S>) -> R) -> R {
+        let result = self.0.shared.with(act);
+        // This thread may have written what another waits for.
+        self.0.drained.look();
+        result
     }
 }
 
-impl Events {
+impl<S: Sys> Events<S> {
     /// Waits for events until `until` (`None`: for as long as it takes) and gives all that are
     /// there to `each`; how many they were. 0 after the time, or after [`Client::wake`].
     ///
@@ -173,6 +295,12 @@ impl Events {
         until: Option<Instant>,
         mut each: impl FnMut(ConnId, Event<'_>),
     ) -> io::Result<usize> {
+        if !self.taken.is_empty() {
+            let taken = std::mem::take(&mut self.taken);
+            let count = taken.len();
+            taken.into_iter().for_each(|(id, event)| each(id, event));
+            return Ok(count);
+        }
         let mut batch = std::mem::take(&mut self.batch);
         let taken = self.take(until, &mut batch);
         let count = batch.len();
@@ -188,16 +316,126 @@ impl Events {
     pub(crate) fn take(&mut self, until: Option<Instant>, batch: &mut Batch) -> io::Result<()> {
         self.state.queue.take(&self.state.shared, until, batch)
     }
+
+    /// Its events as an iterator that waits for the next, each with memory of its own. It ends when
+    /// nothing can come any more: no connection is left whose end was not given. What is opened later,
+    /// by another thread maybe, is what another call is for; so open before you iterate.
+    /// [`Client::close_all`] makes it end, [`Client::wake`] does not.
+    ///
+    /// An error, the last item, is that of [`Events::wait`].
+    ///
+    /// ```no_run
+    /// use moonwire::{Client, Config, Event, Options};
+    ///
+    /// let (client, mut events) = Client::spawn(Config::default())?;
+    /// client.open(Options::new("wss://example.com/")?)?;
+    /// for event in &mut events {
+    ///     let (conn, event) = event?;
+    ///     match event {
+    ///         Event::Opened(_) => client.send_text(conn, "hello").unwrap_or_default(),
+    ///         Event::Text(text) => println!("{}", text.as_str()),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn iter(&mut self) -> EventIter<'_, S> {
+        EventIter { events: self, failed: false }
+    }
+
+    /// Takes what has come, and waits for it if nothing has. `false` if nothing will.
+    fn refill(&mut self) -> io::Result<bool> {
+        let mut batch = std::mem::take(&mut self.batch);
+        let state = &*self.state;
+        // Before the look at what is left, so that whoever gives that up afterwards sees it.
+        state.iterates.store(true, Ordering::SeqCst);
+        let mut taken = state.queue.take(&state.shared, Some(Instant::now()), &mut batch);
+        let mut goes_on = true;
+        if taken.is_ok() && batch.is_empty() {
+            goes_on = !state.queue.is_over(&state.shared);
+            if goes_on {
+                taken = state.queue.take(&state.shared, None, &mut batch);
+            }
+        }
+        state.iterates.store(false, Ordering::SeqCst);
+        self.taken.extend(batch.drain().map(|(id, event)| (id, event.into_owned())));
+        batch.clear();
+        self.batch = batch;
+        taken.map(|()| goes_on)
+    }
 }
 
-impl Events {
+/// The events of a [`Client`], one by one: [`Events::iter`].
+pub struct EventIter<'a, S: Sys = Os> {
+    events: &'a mut Events<S>,
+    failed: bool,
+}
+
+impl<S: Sys> Iterator for EventIter<'_, S> {
+    type Item = io::Result<(ConnId, Event<'static>)>;
+
+    fn next(&mut self) -> Option<io::Result<(ConnId, Event<'static>)>> {
+        loop {
+            if let Some(event) = self.events.taken.pop_front() {
+                return Some(Ok(event));
+            }
+            if self.failed {
+                return None;
+            }
+            match self.events.refill() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+impl<'a, S: Sys> IntoIterator for &'a mut Events<S> {
+    type Item = io::Result<(ConnId, Event<'static>)>;
+    type IntoIter = EventIter<'a, S>;
+
+    /// [`Events::iter`].
+    fn into_iter(self) -> EventIter<'a, S> {
+        self.iter()
+    }
+}
+
+impl<S: Sys> fmt::Debug for Client<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+impl<S: Sys> fmt::Debug for Events<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+impl<S: Sys> fmt::Debug for EventIter<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventIter").finish_non_exhaustive()
+    }
+}
+
+impl<S: Sys> Wake for State<S> {
+    fn wake(&self) {
+        self.queue.wake();
+    }
+}
+
+impl<S: Sys> Events<S> {
     /// Ends the thread as dropping this does, after `limit` at the latest (`None`: as long as the
     /// line moves). Bytes that were accepted for sending and did not leave, less those of which an
     /// event has told.
     pub fn finish(self, limit: Option<Duration>) -> u64 {
         if let Some(limit) = limit {
             // Nobody else sets it.
-            let _ = self.state.limit.set(after(Instant::now(), limit));
+            let _ = self.state.limit.set(after(self.state.shared.clock(), limit));
         }
         let state = Arc::clone(&self.state);
         drop(self);
@@ -213,7 +451,7 @@ impl Events {
     }
 }
 
-impl Drop for Events {
+impl<S: Sys> Drop for Events<S> {
     fn drop(&mut self) {
         self.state.stop.store(true, Ordering::Release);
         self.state.shared.with(|reactor| reactor.release_all(&CloseFrame::new(1001, "")));
@@ -227,30 +465,32 @@ impl Drop for Events {
 
 /// What the thread was told and has not handed over. The thread may end by a panic of the embedder's
 /// policy or observer, which whoever waits has to hear of.
-struct Told<'a> {
-    state: &'a State,
+struct Told<'a, S: Sys> {
+    state: &'a State<S>,
     batch: Batch,
 }
 
-impl Drop for Told<'_> {
+impl<S: Sys> Drop for Told<'_, S> {
     fn drop(&mut self) {
         self.state.stop.store(true, Ordering::Release);
         if std::thread::panicking() {
             let error = io::Error::other("the policy or the observer has panicked");
             self.state.queue.fail(&error, &mut self.batch);
         }
+        self.state.over.store(true, Ordering::Release);
+        self.state.drained.look();
     }
 }
 
-fn poll(state: &State) {
+fn poll<S: Sys>(state: &State<S>) {
     let mut told = Told { state, batch: Batch::default() };
     let mut ready = Vec::new();
     let (mut ending, mut end) = (None, None);
-    let mut wait = state.shared.begin(end, &mut Held(&mut told.batch));
+    let mut wait = state.queue.begin(&state.shared, end, &mut told.batch);
     loop {
         if state.stop.load(Ordering::Acquire) {
-            let now = Instant::now();
-            let left = |reactor: &mut Reactor| {
+            let now = state.shared.clock();
+            let left = |reactor: &mut Reactor<S>| {
                 (reactor.pending(), reactor.unsent(), reactor.limits().linger)
             };
             let (pending, unsent, linger) = state.shared.with(left);
@@ -265,6 +505,7 @@ fn poll(state: &State) {
         }
         let next = state.queue.go_on(&state.shared, wait, end, &mut ready, &mut told.batch);
         let Some(next) = next else { return };
+        state.drained.look();
         wait = next;
     }
 }

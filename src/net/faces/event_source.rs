@@ -1,14 +1,16 @@
 //! A source of events that blocks, and that connects again.
 
+use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::interrupter::{Interrupter, is_interrupted};
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::net::ask::{Config, StreamOptions};
 use crate::net::event::{Closed, ConnId, Event};
 use crate::net::reactor::{Conn, Reactor};
-use crate::net::sys::Os;
+use crate::net::sys::{Os, Sys};
 use crate::net::time::after;
 use crate::proto::CloseFrame;
 use crate::proto::http::{Delivery, HttpError};
@@ -82,12 +84,14 @@ pub enum Incoming {
 ///
 /// [`StreamOptions::timeout`] and the limits hold for each connection, [`StreamOptions::delivery`]
 /// is not looked at.
-pub struct EventSource {
+pub struct EventSource<S: Sys = Os> {
     options: StreamOptions,
     /// What the next reactor is made with.
     config: Option<Config>,
+    /// What its system is made with.
+    make: Make<S>,
     /// INVARIANT: there is one from the first connection on.
-    reactor: Option<Reactor>,
+    reactor: Option<Reactor<S>>,
     reconnect: bool,
     reconnect_when_refused: bool,
     retry: Option<Duration>,
@@ -100,11 +104,18 @@ pub struct EventSource {
     state: State,
     inbox: Inbox,
     last_error: Option<Error>,
+    interrupter: Option<Interrupter>,
+    /// Tells it what the next reactor waits with; there is one only with an interrupter, which asks for
+    /// a system that can be kept.
+    attach: Option<fn(&Interrupter, &Reactor<S>)>,
 }
 
+/// Makes the system of a reactor, once for each configuration.
+type Make<S> = Box<dyn FnMut(&Limits) -> io::Result<S> + Send>;
+
 enum State {
-    /// No connection until then.
-    Waiting(Instant),
+    /// No connection until then; `None`: it is time.
+    Waiting(Option<Instant>),
     Connected {
         id: ConnId,
         /// The answer has come, and it is an event stream.
@@ -126,11 +137,30 @@ struct Inbox {
 
 impl EventSource {
     /// A source with the request and the limits of `options`. It does not connect yet.
-    pub fn new(mut options: StreamOptions) -> EventSource {
+    pub fn new(options: StreamOptions) -> EventSource {
+        // As `Reactor::of_one` has it.
+        EventSource::made(options, Box::new(Os::with_poll))
+    }
+}
+
+impl<S: Sys> EventSource<S> {
+    /// [`EventSource::new`] on systems of your own, a simulated network, say. A reactor uses its system
+    /// up, and another configuration ([`EventSource::config`]) makes another reactor: so `make` is
+    /// called before the first connection and before the first behind each new configuration. An error
+    /// of it is that of the call that connects ([`ErrorKind::Io`]); the next attempt asks again.
+    pub fn on(
+        options: StreamOptions,
+        mut make: impl FnMut() -> io::Result<S> + Send + 'static,
+    ) -> EventSource<S> {
+        EventSource::made(options, Box::new(move |_| make()))
+    }
+
+    fn made(mut options: StreamOptions, make: Make<S>) -> EventSource<S> {
         options.delivery = Delivery::EventBytes;
         EventSource {
             options,
             config: Some(Config::default()),
+            make,
             reactor: None,
             reconnect: false,
             reconnect_when_refused: false,
@@ -138,16 +168,18 @@ impl EventSource {
             retry_floor: None,
             parser: sse::Events::new(&Limits::default()),
             plan: Reconnect::default(),
-            state: State::Waiting(Instant::now()),
+            state: State::Waiting(None),
             inbox: Inbox::default(),
             last_error: None,
+            interrupter: None,
+            attach: None,
         }
     }
 
     /// Whether to connect again after the end of a body and after what may pass; `false` by default.
     /// It goes on for as long as it is asked for events, after waits as [`Reconnect`] has them;
     /// [`EventSource::last_error`] tells what is wrong meanwhile.
-    pub fn reconnect(mut self, reconnect: bool) -> EventSource {
+    pub fn reconnect(mut self, reconnect: bool) -> EventSource<S> {
         self.reconnect = reconnect;
         self
     }
@@ -159,21 +191,21 @@ impl EventSource {
     /// ([`Error::retry_after`]), up to [`Limits::sse_retry_ceiling`].
     ///
     /// [`Response::is_transient`]: crate::proto::http::Response::is_transient
-    pub fn reconnect_when_refused(mut self, reconnect: bool) -> EventSource {
+    pub fn reconnect_when_refused(mut self, reconnect: bool) -> EventSource<S> {
         self.reconnect_when_refused = reconnect;
         self
     }
 
     /// The time before it connects again, until the server says how long; without it
     /// [`Limits::sse_retry`]. Bounded as the server's is.
-    pub fn retry(mut self, retry: Duration) -> EventSource {
+    pub fn retry(mut self, retry: Duration) -> EventSource<S> {
         self.retry = Some(retry);
         self
     }
 
     /// The least time before it connects again, whatever the server says; without it
     /// [`Limits::sse_retry_floor`]. At least 1 ms.
-    pub fn retry_floor(mut self, floor: Duration) -> EventSource {
+    pub fn retry_floor(mut self, floor: Duration) -> EventSource<S> {
         self.retry_floor = Some(floor);
         self
     }
@@ -181,20 +213,20 @@ impl EventSource {
     /// The longest silence of an open stream, after which it counts as broken off; `None`, the
     /// default: any. Comments break the silence too, and servers send them for that: every 15 s, as
     /// §9.2.7 advises. The same as [`StreamOptions::idle`].
-    pub fn idle(mut self, idle: Option<Duration>) -> EventSource {
+    pub fn idle(mut self, idle: Option<Duration>) -> EventSource<S> {
         self.options.idle = idle;
         self
     }
 
     /// Goes on behind an event whose ID was stored. An ID that no event can have, since it holds CR,
     /// LF or NUL, changes nothing.
-    pub fn resume(mut self, id: &str) -> EventSource {
+    pub fn resume(mut self, id: &str) -> EventSource<S> {
         self.parser.set_last_event_id(id);
         self
     }
 
     /// TLS, limits, overrides, an observer.
-    pub fn config(mut self, config: Config) -> EventSource {
+    pub fn config(mut self, config: Config) -> EventSource<S> {
         self.config = Some(config);
         self
     }
@@ -218,6 +250,23 @@ impl EventSource {
         self.last_error.as_ref()
     }
 
+    /// A handle that ends a blocking call of this source from another thread, also while it waits or
+    /// connects. The source goes on with the next call.
+    pub fn interrupter(&mut self) -> Interrupter
+    where
+        S: 'static,
+    {
+        let attach = |interrupter: &Interrupter, reactor: &Reactor<S>| {
+            interrupter.attach(&reactor.poller());
+        };
+        self.attach = Some(attach);
+        let interrupter = self.interrupter.get_or_insert_default().clone();
+        if let Some(reactor) = &self.reactor {
+            attach(&interrupter, reactor);
+        }
+        interrupter
+    }
+
     /// Ends the connection that is there, if there is one, and connects again with the next call,
     /// without a wait: with the last event ID, and as if no attempt had failed. A source that has
     /// ended, with an error or without, begins again too.
@@ -227,7 +276,7 @@ impl EventSource {
         self.end_connection();
         self.plan = Reconnect::default();
         self.last_error = None;
-        self.state = State::Waiting(Instant::now());
+        self.state = State::Waiting(None);
     }
 
     /// The next event; `None` when none comes any more. Whatever else is [`Incoming`] is skipped.
@@ -252,13 +301,18 @@ impl EventSource {
     ///
     /// As [`EventSource::next_event`].
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Incoming, Error> {
-        self.next_until(Some(after(Instant::now(), timeout)))
+        // Whose clock is asked; what goes wrong, the attempt to connect tells.
+        if matches!(self.state, State::Waiting(_)) {
+            let _ = self.make_reactor();
+        }
+        self.next_until(Some(after(self.clock(), timeout)))
     }
 
     fn next_until(&mut self, until: Option<Instant>) -> Result<Incoming, Error> {
         let result = self.wait(until);
-        if result.is_err() {
-            self.finish();
+        match &result {
+            Err(e) if !matches!(e.kind(), ErrorKind::Interrupted) => self.finish(),
+            _ => {}
         }
         result
     }
@@ -272,8 +326,11 @@ impl EventSource {
             if late {
                 return Ok(Incoming::Nothing);
             }
+            if is_interrupted(self.interrupter.as_ref()) {
+                return Err(self.error(self.stage(), ErrorKind::Interrupted));
+            }
             // Asked before, so that a timeout of zero does a step.
-            late = until.is_some_and(|until| until <= Instant::now());
+            late = until.is_some_and(|until| until <= self.clock());
             self.work(until)?;
         }
     }
@@ -295,8 +352,9 @@ impl EventSource {
     /// One step on: connects, if it is time, or waits for what comes, or for the time.
     fn work(&mut self, until: Option<Instant>) -> Result<(), Error> {
         let until = match self.state {
-            State::Waiting(at) if at <= Instant::now() => return self.connect(),
-            State::Waiting(at) => Some(until.map_or(at, |until| until.min(at))),
+            State::Waiting(None) => return self.connect(),
+            State::Waiting(Some(at)) if at <= self.clock() => return self.connect(),
+            State::Waiting(Some(at)) => Some(until.map_or(at, |until| until.min(at))),
             State::Connected { .. } => until,
             State::Over => return Ok(()),
         };
@@ -329,12 +387,14 @@ impl EventSource {
     /// [`EventSource::restart`] may find more.
     fn make_reactor(&mut self) -> io::Result<()> {
         if let Some(config) = self.config.take() {
-            // As `Reactor::of_one` has it.
-            match Os::with_poll(&config.limits) {
-                Ok(os) => {
+            match (self.make)(&config.limits) {
+                Ok(sys) => {
                     // The one before has other rules: it is no stand-in if this fails.
                     self.reactor = None;
-                    self.reactor = Some(Reactor::with_sys(os, config)?);
+                    let reactor = self.reactor.insert(Reactor::with_sys(sys, config)?);
+                    if let (Some(interrupter), Some(attach)) = (&self.interrupter, self.attach) {
+                        attach(interrupter, reactor);
+                    }
                 }
                 Err(e) => {
                     self.config = Some(config);
@@ -410,7 +470,7 @@ impl EventSource {
         let asked = self.last_error.as_ref().and_then(Error::retry_after);
         self.plan.at_least(asked.unwrap_or_default());
         let wait = self.plan.wait(&self.limits(), retry, random);
-        self.state = State::Waiting(after(Instant::now(), wait));
+        self.state = State::Waiting(Some(after(self.clock(), wait)));
         Ok(Incoming::Reconnecting { after: wait })
     }
 
@@ -434,7 +494,7 @@ impl EventSource {
         // Its place is free for the next only behind a turn. A system that cannot wait says so
         // when there is something to wait for.
         if let (State::Connected { .. }, Some(reactor)) = (&self.state, &mut self.reactor) {
-            let _ = reactor.turn(Some(Instant::now()), &mut |_: &mut Conn<'_>, _: Event<'_>| {});
+            let _ = reactor.turn(Some(reactor.clock()), &mut |_: &mut Conn<'_>, _: Event<'_>| {});
         }
     }
 
@@ -455,12 +515,21 @@ impl EventSource {
         limits
     }
 
+    /// The time by the clock of the system, as soon as there is one.
+    fn clock(&self) -> Instant {
+        self.reactor.as_ref().map_or_else(Instant::now, Reactor::clock)
+    }
+
+    fn stage(&self) -> Stage {
+        if self.is_open() { Stage::Body } else { Stage::Connect }
+    }
+
     fn error(&self, stage: Stage, kind: ErrorKind) -> Error {
         Error::new(self.options.url(), stage, kind)
     }
 }
 
-impl Iterator for EventSource {
+impl<S: Sys> Iterator for EventSource<S> {
     type Item = Result<sse::Event, Error>;
 
     /// As [`EventSource::next_event`]; an error is the last item.
@@ -502,7 +571,17 @@ impl Inbox {
     }
 }
 
-impl Drop for EventSource {
+impl<S: Sys> fmt::Debug for EventSource<S> {
+    /// The URL as errors show it, and nothing that has come.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventSource")
+            .field("url", &self.options.url().to_string())
+            .field("open", &self.is_open())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Sys> Drop for EventSource<S> {
     fn drop(&mut self) {
         self.release();
     }

@@ -3,8 +3,14 @@
 
 mod batch;
 mod client;
+mod drained;
 mod ending;
 mod event_source;
+mod halves;
+mod interrupter;
+#[cfg(feature = "json")]
+mod json;
+mod message;
 mod queue;
 mod shared;
 #[cfg(feature = "luau")]
@@ -18,14 +24,17 @@ pub(super) use batch::Held;
 pub use batch::{Batch, Items};
 #[cfg(feature = "luau")]
 pub(crate) use batch::{Payloads, Run};
-pub use client::{Client, Events};
+pub use client::{Client, EventIter, Events};
 #[cfg(feature = "luau")]
 pub(crate) use ending::Ending;
 pub use event_source::{EventSource, Incoming};
+pub use halves::{Receiver, Sender};
+pub use interrupter::Interrupter;
+pub use message::{Message, Received};
 #[cfg(feature = "luau")]
 pub(crate) use stand_in::{Owner, Seat};
 pub use stream::{Piece, Stream};
-pub use websocket::{Message, Received, WebSocket, connect};
+pub use websocket::{WebSocket, connect};
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use super::shared::{Shared, Wait};
 use super::sync::{Condvar, Instant, Mutex, MutexGuard, PoisonError};
 use crate::net::event::ConnId;
 use crate::net::reactor::Reactor;
-use crate::net::sys::Ready;
+use crate::net::sys::{Ready, Sys};
 
 /// The batches of one poll thread, for one that takes them.
 #[derive(Default)]
@@ -27,6 +27,8 @@ struct Inner {
     /// Whether a connection may wait for that, unread.
     stopped: bool,
     woken: bool,
+    /// How many were handed over so far.
+    handed: u64,
     /// Why the thread has ended.
     failed: Option<(io::ErrorKind, String)>,
 }
@@ -38,7 +40,7 @@ impl Queue {
     }
 
     /// Tells the reactor what was consumed.
-    fn consume(&self, reactor: &mut Reactor) {
+    fn consume<S: Sys>(&self, reactor: &mut Reactor<S>) {
         let consumed = std::mem::take(&mut self.lock().consumed);
         for (id, bytes) in consumed {
             reactor.consumed(id, bytes);
@@ -48,11 +50,25 @@ impl Queue {
 
 /// The poll thread's side.
 impl Queue {
+    /// [`Shared::begin`], and hands over what that told.
+    pub(super) fn begin<S: Sys>(
+        &self,
+        shared: &Shared<S>,
+        until: Option<Instant>,
+        batch: &mut Batch,
+    ) -> Wait {
+        let wait = shared.begin(until, batch);
+        if !batch.is_empty() {
+            self.hand_over(batch, false);
+        }
+        wait
+    }
+
     /// [`Shared::go_on`], and hands over what that told. `None` if the system cannot wait any more:
     /// then there will be nothing else, and whoever takes is told why.
-    pub(super) fn go_on(
+    pub(super) fn go_on<S: Sys>(
         &self,
-        shared: &Shared,
+        shared: &Shared<S>,
         wait: Wait,
         until: Option<Instant>,
         ready: &mut Vec<Ready>,
@@ -88,6 +104,7 @@ impl Queue {
         let spare = inner.spare.take().unwrap_or_default();
         inner.batches.push(std::mem::replace(batch, spare));
         inner.stopped = stopped;
+        inner.handed += 1;
         drop(inner);
         self.filled.notify_one();
     }
@@ -97,9 +114,9 @@ impl Queue {
 impl Queue {
     /// The next batch in exchange for an empty one, waiting for it until `until`; nothing after the
     /// time, or after [`Queue::wake`]. What is in it counts as consumed at once.
-    pub(super) fn take(
+    pub(super) fn take<S: Sys>(
         &self,
-        shared: &Shared,
+        shared: &Shared<S>,
         until: Option<Instant>,
         batch: &mut Batch,
     ) -> io::Result<()> {
@@ -133,6 +150,16 @@ impl Queue {
             shared.with(|reactor| self.consume(reactor));
         }
         Ok(())
+    }
+
+    /// Whether there will be nothing to take until something is opened: no connection is left whose
+    /// end will be told, and what was told was taken. A thread that opens, or gives up, meanwhile
+    /// makes it say otherwise.
+    pub(super) fn is_over<S: Sys>(&self, shared: &Shared<S>) -> bool {
+        let (heard, batches) = shared.heard();
+        // What the poll thread was told under the reactor's lock may still be in its hands.
+        let inner = self.lock();
+        heard == 0 && inner.handed >= batches && inner.batches.is_empty()
     }
 
     /// Ends a wait, or the next one.

@@ -5,21 +5,24 @@ use std::sync::Arc;
 
 use super::batch::{Batch, Held};
 use super::sync::{Instant, Mutex, MutexGuard, PoisonError, TryLockError, thread};
+#[cfg(any(feature = "luau", test))]
 use crate::net::ask::Config;
 use crate::net::reactor::{Reactor, Sink};
-use crate::net::sys::{OsPoller, Poller, Ready};
+use crate::net::sys::{Os, Poller, Ready, Sys};
 use crate::net::time::earlier;
 
 /// A reactor behind a lock that nobody holds while waiting.
-pub(crate) struct Shared {
-    inner: Mutex<Inner>,
-    poller: Arc<OsPoller>,
+pub(crate) struct Shared<S: Sys = Os> {
+    inner: Mutex<Inner<S>>,
+    poller: Arc<S::Poller>,
 }
 
-struct Inner {
-    reactor: Reactor,
+struct Inner<S: Sys> {
+    reactor: Reactor<S>,
     /// Until when somebody waits, while somebody does or is about to.
     waiting: Option<Option<Instant>>,
+    /// How many batches [`Shared::begin`] and [`Shared::go_on`] have given that are not empty.
+    batches: u64,
 }
 
 /// What [`Reactor::before_wait`] has said.
@@ -39,9 +42,9 @@ impl Wait {
 
 /// The embedder's observer may panic in whoever uses the reactor. What that ends is told by the poll
 /// thread, which would wait on.
-struct Heard<'a>(&'a OsPoller);
+struct Heard<'a, P: Poller>(&'a P);
 
-impl Drop for Heard<'_> {
+impl<P: Poller> Drop for Heard<'_, P> {
     fn drop(&mut self) {
         if thread::panicking() {
             self.0.wake();
@@ -49,21 +52,28 @@ impl Drop for Heard<'_> {
     }
 }
 
-impl Inner {
+impl<S: Sys> Inner<S> {
     fn begin(&mut self, until: Option<Instant>, sink: &mut dyn Sink) -> Wait {
         self.waiting = self.reactor.before_wait(until, sink);
         Wait(self.waiting)
     }
 }
 
+#[cfg(any(feature = "luau", test))]
 impl Shared {
     pub(crate) fn new(config: Config) -> io::Result<Shared> {
-        let reactor = Reactor::new(config)?;
+        Reactor::new(config).map(Shared::of)
+    }
+}
+
+impl<S: Sys> Shared<S> {
+    /// Of a reactor that may have connections already.
+    pub(super) fn of(reactor: Reactor<S>) -> Shared<S> {
         let poller = reactor.poller();
-        Ok(Shared { inner: Mutex::new(Inner { reactor, waiting: None }), poller })
+        Shared { inner: Mutex::new(Inner { reactor, waiting: None, batches: 0 }), poller }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Inner<S>> {
         // A sink that panics leaves the reactor between two events, which is a valid state.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -71,7 +81,7 @@ impl Shared {
     /// The lock after a wait. What was waited for may be the answer to what another thread is still
     /// about to have sent, on the same core: it is let go on, which costs less than to fall asleep
     /// and have it wake us.
-    fn lock_soon(&self) -> MutexGuard<'_, Inner> {
+    fn lock_soon(&self) -> MutexGuard<'_, Inner<S>> {
         for _ in 0..3 {
             match self.inner.try_lock() {
                 Err(TryLockError::WouldBlock) => thread::yield_now(),
@@ -83,8 +93,8 @@ impl Shared {
     }
 
     /// Uses the reactor, and ends the wait of the poll thread if that would last too long now.
-    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Reactor) -> R) -> R {
-        let _heard = Heard(&self.poller);
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Reactor<S>) -> R) -> R {
+        let _heard = Heard(&*self.poller);
         let mut inner = self.lock();
         let result = act(&mut inner.reactor);
         let Some(until) = inner.waiting else { return result };
@@ -100,7 +110,7 @@ impl Shared {
 
     /// Uses the reactor and leaves the rest to a later [`Shared::with`], or to the next turn.
     #[cfg(feature = "luau")]
-    pub(crate) fn quietly<R>(&self, act: impl FnOnce(&mut Reactor) -> R) -> R {
+    pub(crate) fn quietly<R>(&self, act: impl FnOnce(&mut Reactor<S>) -> R) -> R {
         act(&mut self.lock().reactor)
     }
 
@@ -120,9 +130,24 @@ impl Shared {
         self.finish(wait, now, ready, sink).map(drop)
     }
 
-    /// The first half of a turn, up to the wait.
-    pub(super) fn begin(&self, until: Option<Instant>, sink: &mut dyn Sink) -> Wait {
-        self.lock().begin(until, sink)
+    /// Connections whose end will be told, and how many batches that are not empty were given so far:
+    /// as soon as those are worked off, nothing is told of any other connection.
+    pub(super) fn heard(&self) -> (usize, u64) {
+        let inner = self.lock();
+        (inner.reactor.heard(), inner.batches)
+    }
+
+    /// The time, by the clock of the system.
+    pub(super) fn clock(&self) -> Instant {
+        self.poller.now()
+    }
+
+    /// The first half of a turn, up to the wait. What it tells goes into `batch`, which is empty.
+    pub(super) fn begin(&self, until: Option<Instant>, batch: &mut Batch) -> Wait {
+        let mut inner = self.lock();
+        let wait = inner.begin(until, &mut Held(batch));
+        inner.batches += u64::from(!batch.is_empty());
+        wait
     }
 
     /// The second half of a turn and the first half of the next, so that a thread that hands over
@@ -136,16 +161,17 @@ impl Shared {
         until: Option<Instant>,
         ready: &mut Vec<Ready>,
         batch: &mut Batch,
-        consume: impl FnOnce(&mut Reactor),
+        consume: impl FnOnce(&mut Reactor<S>),
     ) -> io::Result<(Wait, bool)> {
         // What the wait was begun with may not have known of `until`.
         let wait = wait.at_most(until);
         // The time of its first half may be long past.
-        let mut inner = self.finish(wait, Instant::now(), ready, &mut Held(batch))?;
+        let mut inner = self.finish(wait, self.clock(), ready, &mut Held(batch))?;
         if !batch.is_empty() {
             consume(&mut inner.reactor);
         }
         let wait = inner.begin(until, &mut Held(batch));
+        inner.batches += u64::from(!batch.is_empty());
         Ok((wait, inner.reactor.may_be_stopped()))
     }
 
@@ -156,7 +182,7 @@ impl Shared {
         now: Instant,
         ready: &mut Vec<Ready>,
         sink: &mut dyn Sink,
-    ) -> io::Result<MutexGuard<'_, Inner>> {
+    ) -> io::Result<MutexGuard<'_, Inner<S>>> {
         let waited = wait.0.map_or(Ok(()), |deadline| self.poller.wait(now, deadline, ready));
         let mut inner = self.lock_soon();
         inner.waiting = None;

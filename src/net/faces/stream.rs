@@ -1,19 +1,23 @@
 //! A stream that blocks: a reactor with one request inside.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::interrupter::{Interrupter, is_interrupted};
 use crate::error::{Error, ErrorKind, Stage};
 use crate::net::ask::{Config, StreamOptions};
 use crate::net::event::{Closed, ConnId, Event};
 use crate::net::reactor::{Conn, Reactor};
+use crate::net::sys::{Os, Sys};
 use crate::net::time::after;
 use crate::proto::http::Response;
 use crate::proto::{CloseFrame, Url, sse};
 
 /// What came of a stream within a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Piece {
     /// A piece of the body, or an event as text, as [`StreamOptions::delivery`] asked for.
     Chunk(Vec<u8>),
@@ -37,12 +41,13 @@ pub enum Piece {
 /// }
 /// # Ok::<(), moonwire::Error>(())
 /// ```
-pub struct Stream {
+pub struct Stream<S: Sys = Os> {
     url: Url,
-    reactor: Reactor,
+    reactor: Reactor<S>,
     id: ConnId,
     response: Box<Response>,
     inbox: Inbox,
+    interrupter: Option<Interrupter>,
 }
 
 #[derive(Default)]
@@ -62,15 +67,54 @@ impl StreamOptions {
 
     /// The same with a configuration: TLS, limits, overrides, an observer.
     pub fn open_with(self, config: Config) -> Result<Stream, Error> {
+        self.start(config, Reactor::of_one, |_| None)
+    }
+
+    /// The same on a system of your own: a simulated network, say.
+    ///
+    /// # Errors
+    ///
+    /// As [`StreamOptions::open`]; a random source that fails is [`ErrorKind::Io`].
+    pub fn open_on<S: Sys>(self, sys: S, config: Config) -> Result<Stream<S>, Error> {
+        self.start(config, |config| Reactor::with_sys(sys, config), |_| None)
+    }
+
+    /// [`StreamOptions::open_with`], which `interrupter` can end, and the calls of the stream
+    /// afterwards: that gives what was begun up.
+    ///
+    /// # Errors
+    ///
+    /// As [`StreamOptions::open`], and [`ErrorKind::Interrupted`].
+    pub fn open_interruptible(
+        self,
+        config: Config,
+        interrupter: &Interrupter,
+    ) -> Result<Stream, Error> {
+        self.start(config, Reactor::of_one, |reactor| {
+            interrupter.attach(&reactor.poller());
+            Some(interrupter.clone())
+        })
+    }
+
+    fn start<S: Sys>(
+        self,
+        config: Config,
+        make: impl FnOnce(Config) -> io::Result<Reactor<S>>,
+        attach: impl FnOnce(&Reactor<S>) -> Option<Interrupter>,
+    ) -> Result<Stream<S>, Error> {
         let url = self.url().clone();
         let io = |e| Error::new(&url, Stage::Connect, ErrorKind::Io(e));
-        let mut reactor = Reactor::of_one(config).map_err(io)?;
+        let mut reactor = make(config).map_err(io)?;
+        let interrupter = attach(&reactor);
         let id = reactor.open(self)?;
         let mut inbox = Inbox::default();
         loop {
+            if is_interrupted(interrupter.as_ref()) {
+                return Err(Error::new(&url, Stage::Response, ErrorKind::Interrupted));
+            }
             turn(&mut reactor, &mut inbox, None).map_err(io)?;
             if let Some(response) = inbox.response.take() {
-                return Ok(Stream { url, reactor, id, response, inbox });
+                return Ok(Stream { url, reactor, id, response, inbox, interrupter });
             }
             if let Some(Closed::Failed(e) | Closed::Lost(e)) = inbox.closed.take() {
                 return Err(e);
@@ -79,7 +123,7 @@ impl StreamOptions {
     }
 }
 
-impl Stream {
+impl<S: Sys> Stream<S> {
     /// Status, fields, and the URL that answered.
     pub fn response(&self) -> &Response {
         &self.response
@@ -108,9 +152,60 @@ impl Stream {
         }
     }
 
+    /// The rest of the body, if it is at most `limit` bytes: the response decides how many it would be
+    /// otherwise. Events are skipped, as by [`Stream::read`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::read`], and [`ErrorKind::BodyTooBig`]; what was read of the body is gone then, and
+    /// after [`ErrorKind::Interrupted`], too.
+    pub fn read_all(&mut self, limit: usize) -> Result<Vec<u8>, Error> {
+        let mut body = Vec::new();
+        while let Some(piece) = self.read()? {
+            if piece.len() > limit - body.len() {
+                return Err(self.error(ErrorKind::BodyTooBig(limit)));
+            }
+            match body.is_empty() {
+                true => body = piece,
+                false => body.extend_from_slice(&piece),
+            }
+        }
+        Ok(body)
+    }
+
+    /// The rest of the body as text, if it is at most `limit` bytes. It has to be UTF-8, whatever
+    /// charset the response says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::read_all`], and [`ErrorKind::NotText`].
+    pub fn read_to_string(&mut self, limit: usize) -> Result<String, Error> {
+        let body = self.read_all(limit)?;
+        let text = String::from_utf8(body);
+        text.map_err(|e| self.error(ErrorKind::NotText(e.utf8_error())))
+    }
+
+    /// A handle that ends a blocking call of this one from another thread.
+    pub fn interrupter(&mut self) -> Interrupter
+    where
+        S: 'static,
+    {
+        let reactor = &self.reactor;
+        let interrupter = self.interrupter.get_or_insert_with(|| {
+            let interrupter = Interrupter::new();
+            interrupter.attach(&reactor.poller());
+            interrupter
+        });
+        interrupter.clone()
+    }
+
+    pub(super) fn error(&self, kind: ErrorKind) -> Error {
+        Error::new(&self.url, Stage::Body, kind).with_status(Some(self.response.status))
+    }
+
     /// What comes next, if it comes within `timeout`. Zero looks at what is there.
     pub fn read_timeout(&mut self, timeout: Duration) -> Result<Piece, Error> {
-        self.next(Some(after(Instant::now(), timeout)))
+        self.next(Some(after(self.reactor.clock(), timeout)))
     }
 
     fn next(&mut self, until: Option<Instant>) -> Result<Piece, Error> {
@@ -125,9 +220,12 @@ impl Stream {
                     _ => Ok(Piece::End),
                 };
             }
-            let late = until.is_some_and(|u| u <= Instant::now());
+            if is_interrupted(self.interrupter.as_ref()) {
+                return Err(self.error(ErrorKind::Interrupted));
+            }
+            let late = until.is_some_and(|u| u <= self.reactor.clock());
             let turned = turn(&mut self.reactor, &mut self.inbox, until);
-            turned.map_err(|e| Error::new(&self.url, Stage::Body, ErrorKind::Io(e)))?;
+            turned.map_err(|e| self.error(ErrorKind::Io(e)))?;
             if late && self.inbox.pieces.is_empty() && !self.inbox.ended {
                 return Ok(Piece::Nothing);
             }
@@ -135,7 +233,11 @@ impl Stream {
     }
 }
 
-fn turn(reactor: &mut Reactor, inbox: &mut Inbox, until: Option<Instant>) -> io::Result<()> {
+fn turn<S: Sys>(
+    reactor: &mut Reactor<S>,
+    inbox: &mut Inbox,
+    until: Option<Instant>,
+) -> io::Result<()> {
     reactor.turn(until, &mut |conn: &mut Conn<'_>, event: Event<'_>| {
         let piece = match event {
             Event::Response(response) => {
@@ -169,7 +271,18 @@ impl Piece {
     }
 }
 
-impl Drop for Stream {
+impl<S: Sys> fmt::Debug for Stream<S> {
+    /// The URL as errors show it, and nothing of the body.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream")
+            .field("url", &self.url.to_string())
+            .field("status", &self.response.status)
+            .field("ended", &self.inbox.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Sys> Drop for Stream<S> {
     fn drop(&mut self) {
         self.reactor.release(self.id, &CloseFrame::new(1000, ""));
     }

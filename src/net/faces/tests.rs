@@ -1,8 +1,8 @@
 //! What two faces share, on the real reactor; the interleavings of their threads are the matter of
 //! `tests/loom`.
 
+use super::Batch;
 use super::shared::Shared;
-use super::{Batch, Held};
 use crate::net::{Config, Options};
 use crate::proto::CloseFrame;
 
@@ -11,7 +11,7 @@ use crate::proto::CloseFrame;
 fn what_is_done_between_the_halves_of_a_turn_ends_the_wait() {
     let shared = Shared::new(Config::default()).unwrap();
     let (mut ready, mut batch) = (Vec::new(), Batch::default());
-    let mut wait = shared.begin(None, &mut Held(&mut batch));
+    let mut wait = shared.begin(None, &mut batch);
     assert!(wait.is_endless());
     let options = Options::new("ws://127.0.0.1:1/").unwrap();
     let id = shared.with(|reactor| reactor.open(options)).unwrap();

@@ -1,13 +1,18 @@
 //! A WebSocket that blocks: the simple face, a reactor with one connection inside.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
+use super::interrupter::{Interrupter, is_interrupted};
+use super::message::{Message, Received};
 use crate::error::{Error, ErrorKind, Stage};
 use crate::net::ask::{Config, Options};
 use crate::net::event::{Closed, ConnId, Event};
 use crate::net::reactor::{Conn, Reactor};
+use crate::net::sys::{Os, Sys};
 use crate::net::time::after;
 use crate::proto::ws::message::Message as Lent;
 use crate::proto::{CloseFrame, Fields, Misuse, Opened, Url};
@@ -33,101 +38,177 @@ impl Options {
     }
 
     /// The same with a configuration: TLS, limits, overrides, an observer.
-    pub fn connect_with(self, mut config: Config) -> Result<WebSocket, Error> {
+    pub fn connect_with(self, config: Config) -> Result<WebSocket, Error> {
+        self.start(config, Reactor::of_one)?.opened()
+    }
+
+    /// The same on a system of your own: a simulated network, say.
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::connect`]; a random source that fails is [`ErrorKind::Io`].
+    pub fn connect_on<S: Sys>(self, sys: S, config: Config) -> Result<WebSocket<S>, Error> {
+        self.start(config, |config| Reactor::with_sys(sys, config))?.opened()
+    }
+
+    /// [`Options::connect_with`], which `interrupter` can end, and the calls of the connection
+    /// afterwards: that gives what was begun up.
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::connect`], and [`ErrorKind::Interrupted`].
+    pub fn connect_interruptible(
+        self,
+        config: Config,
+        interrupter: &Interrupter,
+    ) -> Result<WebSocket, Error> {
+        let mut ws = self.start(config, Reactor::of_one)?;
+        ws.attach(interrupter.clone());
+        ws.opened()
+    }
+
+    fn start<S: Sys>(
+        self,
+        mut config: Config,
+        make: impl FnOnce(Config) -> io::Result<Reactor<S>>,
+    ) -> Result<WebSocket<S>, Error> {
         // A message is owned here, and read soon: what one turn brings had better stay in the
         // cache than be many megabytes of small allocations.
         config.limits.turn = config.limits.turn.min(TURN);
         let url = self.url().clone();
         let io = |e| Error::new(&url, Stage::Connect, ErrorKind::Io(e));
-        let mut reactor = Reactor::of_one(config).map_err(io)?;
+        let mut reactor = make(config).map_err(io)?;
         // So that a message can be answered though a close frame came right behind it.
         let id = reactor.open(self.kept_alive().hold_close(true))?;
-        let inbox = Inbox::default();
-        let mut ws = WebSocket { url, reactor, id, inbox, write_timeout: None };
-        while ws.inbox.opened.is_none() {
-            if let Some(closed) = ws.inbox.closed.take() {
-                return Err(match closed {
-                    Closed::Failed(e) | Closed::Lost(e) => e,
-                    Closed::Clean(_) | Closed::Complete => ws.error(ErrorKind::Dropped),
-                });
-            }
-            ws.turn(None)?;
-        }
-        Ok(ws)
+        let (reactor, inbox) = (Kept(Some(reactor)), Inbox::default());
+        Ok(WebSocket { url, reactor, id, inbox, write_timeout: None, interrupter: None })
     }
 }
 
 /// The most that a turn of the blocking face hands over, whatever [`crate::Limits::turn`] allows.
 const TURN: usize = 64 * 1024;
 
-/// A message of the blocking face.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
-    /// Text.
-    Text(String),
-    /// Binary.
-    Binary(Vec<u8>),
-}
-
-/// What came within a time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Received {
-    /// A message.
-    Message(Message),
-    /// The connection was closed cleanly; what the server's close frame said.
-    Closed(CloseFrame),
-    /// Nothing.
-    Nothing,
-}
-
 /// An open connection whose calls block. Dropping it closes it.
-pub struct WebSocket {
+///
+/// One thread uses it at a time: a call that waits has it to itself. Two threads, of which one sends
+/// while the other waits for messages, have a half each ([`WebSocket::split`]); a lock around the whole
+/// would make the sender wait for the server. What ends a call from another thread is an
+/// [`Interrupter`].
+pub struct WebSocket<S: Sys = Os> {
     url: Url,
-    reactor: Reactor,
+    reactor: Kept<Reactor<S>>,
     id: ConnId,
     inbox: Inbox,
     write_timeout: Option<Duration>,
+    interrupter: Option<Interrupter>,
 }
 
+/// What a handle with a `Drop` has until it is split, which no field can be moved out of.
+///
+/// INVARIANT: empty only between [`WebSocket::into_parts`], which takes the handle, and its drop.
+struct Kept<T>(Option<T>);
+
+impl<T> Deref for Kept<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // See the invariant; no input changes it.
+        self.0.as_ref().expect("the handle was split")
+    }
+}
+
+impl<T> DerefMut for Kept<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect("the handle was split")
+    }
+}
+
+/// What an open connection consists of, for those who go on with it otherwise.
+pub(super) struct Parts<S: Sys> {
+    pub(super) url: Url,
+    pub(super) reactor: Reactor<S>,
+    pub(super) id: ConnId,
+    pub(super) inbox: Inbox,
+    pub(super) interrupter: Option<Interrupter>,
+}
+
+/// What came of a connection and was not given.
 #[derive(Default)]
-struct Inbox {
-    opened: Option<Box<Opened>>,
-    messages: VecDeque<Message>,
+pub(super) struct Inbox {
+    pub(super) opened: Option<Box<Opened>>,
+    pub(super) messages: VecDeque<Received>,
+    /// Whether pongs are given.
+    pub(super) pongs: bool,
+    /// The ping whose pong is waited for.
+    awaited: Option<[u8; 16]>,
     /// Our close frame waits until the messages have been read.
-    closing: bool,
+    pub(super) closing: bool,
     /// The server's close frame.
-    got: Option<CloseFrame>,
+    pub(super) got: Option<CloseFrame>,
     /// The last event, taken out when it is an error that was given.
-    closed: Option<Closed>,
-    ended: bool,
+    pub(super) closed: Option<Closed>,
+    pub(super) ended: bool,
     /// While it closes, reading goes on whatever comes, and so many bytes are still kept.
     room: Option<usize>,
 }
 
 impl Inbox {
-    fn put(&mut self, conn: &mut Conn<'_>, message: Message) {
-        let cost = message.cost();
+    /// Keeps what an event tells; whether it is something to be given, and counts.
+    pub(super) fn put(&mut self, event: Event<'_>) -> Option<Received> {
+        match event {
+            Event::Text(text) => {
+                return Some(Received::Message(Message::Text(text.into_string())));
+            }
+            Event::Binary(data) => {
+                return Some(Received::Message(Message::Binary(data.into_owned())));
+            }
+            Event::Pong(data) if self.awaited.is_some_and(|awaited| *data == awaited) => {
+                self.awaited = None;
+            }
+            Event::Pong(data) if self.pongs => return Some(Received::Pong(data.into_owned())),
+            Event::Opened(opened) => self.opened = Some(opened),
+            Event::Closed(closed) => {
+                self.closed = Some(closed);
+                self.closing = true;
+                self.ended = true;
+            }
+            Event::Closing(frame) => {
+                self.closing = true;
+                self.got = Some(frame);
+            }
+            // A pong that nobody asked for; and what a stream would tell.
+            _ => {}
+        }
+        None
+    }
+
+    /// Keeps what is to be given, and counts it as held.
+    fn hold(&mut self, conn: &mut Conn<'_>, received: Received) {
+        let cost = received.cost();
         match &mut self.room {
             None => conn.hold(cost),
             Some(room) if *room >= cost => *room -= cost,
             Some(_) => return,
         }
-        self.messages.push_back(message);
+        self.messages.push_back(received);
     }
-}
 
-impl Message {
-    /// What it counts against the high-water mark.
-    fn cost(&self) -> usize {
-        size_of::<Message>()
-            + match self {
-                Message::Text(text) => text.len(),
-                Message::Binary(data) => data.len(),
+    /// What the end was: an error once, and `Closed` as often as it is asked for.
+    pub(super) fn end(&mut self) -> Result<Received, Error> {
+        match self.closed.take() {
+            Some(Closed::Clean(frame)) => {
+                self.closed = Some(Closed::Clean(frame.clone()));
+                Ok(Received::Closed(frame))
             }
+            Some(Closed::Failed(e) | Closed::Lost(e)) => Err(e),
+            Some(Closed::Complete) | None => Ok(Received::Closed(CloseFrame::default())),
+        }
     }
 }
 
-impl WebSocket {
+impl<S: Sys> WebSocket<S> {
     /// The subprotocol that the server chose.
     pub fn protocol(&self) -> Option<&str> {
         self.inbox.opened.as_ref()?.protocol.as_deref()
@@ -136,6 +217,99 @@ impl WebSocket {
     /// The fields of the server's 101 response.
     pub fn headers(&self) -> Option<&Fields> {
         self.inbox.opened.as_ref().map(|opened| &opened.headers)
+    }
+
+    /// Waits until it is open.
+    fn opened(mut self) -> Result<WebSocket<S>, Error> {
+        while self.inbox.opened.is_none() {
+            if let Some(closed) = self.inbox.closed.take() {
+                return Err(match closed {
+                    Closed::Failed(e) | Closed::Lost(e) => e,
+                    Closed::Clean(_) | Closed::Complete => self.error(ErrorKind::Dropped),
+                });
+            }
+            self.look_for_interrupt()?;
+            self.turn(None)?;
+        }
+        Ok(self)
+    }
+
+    /// A handle that ends a blocking call of this one from another thread: one that reads, waits for
+    /// a pong or for the end of [`WebSocket::close`], or for the kernel to take what it sends. In the
+    /// last case the message is in the queue, whole, as after a write timeout.
+    pub fn interrupter(&mut self) -> Interrupter
+    where
+        S: 'static,
+    {
+        match &self.interrupter {
+            Some(interrupter) => interrupter.clone(),
+            None => {
+                self.attach(Interrupter::new());
+                self.interrupter.clone().unwrap_or_default()
+            }
+        }
+    }
+
+    fn attach(&mut self, interrupter: Interrupter)
+    where
+        S: 'static,
+    {
+        interrupter.attach(&self.reactor.poller());
+        self.interrupter = Some(interrupter);
+    }
+
+    fn look_for_interrupt(&self) -> Result<(), Error> {
+        match is_interrupted(self.interrupter.as_ref()) {
+            true => Err(self.error(ErrorKind::Interrupted)),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether [`WebSocket::read_timeout`] gives pongs ([`Received::Pong`]) in their order with the
+    /// messages; `false` by default. [`WebSocket::read`] and those behind [`WebSocket::round_trip`]
+    /// skip them in any case.
+    pub fn set_pongs(&mut self, pongs: bool) {
+        self.inbox.pongs = pongs;
+    }
+
+    /// Sends a ping and waits for its pong: how long that took, or `None` if it took longer than
+    /// `timeout`. Its payload is random, so another pong is not taken for it. Messages that come
+    /// meanwhile, and other pongs if they are asked for, wait for the calls that read.
+    ///
+    /// The time is that from this call to its look at the pong: what was queued before it leaves
+    /// first, and what the server has sent before its pong is read first. Past
+    /// [`crate::Limits::high_water`] bytes of messages that were not read, no pong is seen.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::ping`] and [`WebSocket::read`]; an end of the connection, a clean one too, is
+    /// [`Misuse::Ended`] here and told by the next call that reads.
+    pub fn round_trip(&mut self, timeout: Duration) -> Result<Option<Duration>, Error> {
+        let start = self.reactor.clock();
+        let until = after(start, timeout);
+        let payload = self.reactor.random();
+        self.inbox.awaited = Some(payload);
+        let waited = self.ping(&payload).and_then(|()| self.wait_for_pong(start, until));
+        self.inbox.awaited = None;
+        waited
+    }
+
+    fn wait_for_pong(&mut self, start: Instant, until: Instant) -> Result<Option<Duration>, Error> {
+        let mut late = false;
+        while self.inbox.awaited.is_some() {
+            if self.inbox.ended || self.inbox.got.is_some() {
+                // No pong comes behind a close frame (RFC 6455 §5.5.1).
+                let ended = self.reactor.standing(self.id).err().unwrap_or(Misuse::NotOpen);
+                return Err(self.error(ErrorKind::Misuse(ended)));
+            }
+            if late {
+                return Ok(None);
+            }
+            self.look_for_interrupt()?;
+            late = until <= self.reactor.clock();
+            self.turn(Some(until))?;
+        }
+        Ok(Some(self.reactor.clock().saturating_duration_since(start)))
     }
 
     /// How long a call that sends may take at most; `None`, the default: as long as the line moves,
@@ -191,15 +365,18 @@ impl WebSocket {
     /// The next message; `None` when the connection was closed cleanly. A connection that failed
     /// or was lost is an error, once; afterwards `None`.
     pub fn read(&mut self) -> Result<Option<Message>, Error> {
-        match self.receive(None)? {
-            Received::Message(message) => Ok(Some(message)),
-            Received::Closed(_) | Received::Nothing => Ok(None),
+        loop {
+            match self.receive(None)? {
+                Received::Message(message) => return Ok(Some(message)),
+                Received::Pong(_) => {}
+                Received::Closed(_) | Received::Nothing => return Ok(None),
+            }
         }
     }
 
     /// The next message, if it comes within `timeout`. Zero looks at what is there.
     pub fn read_timeout(&mut self, timeout: Duration) -> Result<Received, Error> {
-        self.receive(Instant::now().checked_add(timeout))
+        self.receive(self.reactor.clock().checked_add(timeout))
     }
 
     /// Closes: sends the close frame behind everything else and waits for the server's, at most
@@ -213,9 +390,10 @@ impl WebSocket {
             Err(e) => return Err(self.error(ErrorKind::Misuse(e))),
         }
         self.inbox.room = Some(self.reactor.limits().high_water);
-        let held = self.inbox.messages.iter().map(Message::cost).sum();
+        let held = self.inbox.messages.iter().map(Received::cost).sum();
         self.reactor.consumed(self.id, held);
         while !self.is_over() {
+            self.look_for_interrupt()?;
             self.turn(None)?;
         }
         match self.end()? {
@@ -228,7 +406,7 @@ impl WebSocket {
         loop {
             if let Some(message) = self.inbox.messages.pop_front() {
                 self.reactor.consumed(self.id, message.cost());
-                return Ok(Received::Message(message));
+                return Ok(message);
             }
             // Straight out of the receive buffer, as most messages are.
             match self.reactor.pull(self.id) {
@@ -248,7 +426,8 @@ impl WebSocket {
                 self.reactor.flush();
                 return self.end();
             }
-            let late = until.is_some_and(|u| u <= Instant::now());
+            self.look_for_interrupt()?;
+            let late = until.is_some_and(|u| u <= self.reactor.clock());
             // There is time for another turn, if what this one reads is no message.
             self.reactor.be_lazy(!late);
             let turned = self.turn(until);
@@ -275,26 +454,23 @@ impl WebSocket {
             self.reactor.abandon_all();
             return Ok(Received::Closed(got));
         }
-        match self.inbox.closed.take() {
-            Some(Closed::Clean(frame)) => {
-                self.inbox.closed = Some(Closed::Clean(frame.clone()));
-                Ok(Received::Closed(frame))
-            }
-            Some(Closed::Failed(e) | Closed::Lost(e)) => Err(e),
-            Some(Closed::Complete) | None => Ok(Received::Closed(CloseFrame::default())),
-        }
+        self.inbox.end()
     }
 
     fn sent(&mut self, sent: Result<bool, Misuse>) -> Result<(), Error> {
         if sent.map_err(|e| self.error(ErrorKind::Misuse(e)))? {
             return Ok(());
         }
-        let until = self.write_timeout.map(|limit| (limit, after(Instant::now(), limit)));
+        let until = self.write_timeout.map(|limit| (limit, after(self.reactor.clock(), limit)));
         while self.reactor.buffered(self.id) > 0 {
             if let Some((limit, until)) = until
-                && until <= Instant::now()
+                && until <= self.reactor.clock()
             {
                 let error = self.error(ErrorKind::WriteTimeout(limit));
+                return Err(error.with_unsent(self.reactor.unsent() as usize));
+            }
+            if is_interrupted(self.interrupter.as_ref()) {
+                let error = self.error(ErrorKind::Interrupted);
                 return Err(error.with_unsent(self.reactor.unsent() as usize));
             }
             self.turn(until.map(|(_, until)| until))?;
@@ -310,21 +486,10 @@ impl WebSocket {
 
     fn turn(&mut self, until: Option<Instant>) -> Result<(), Error> {
         let inbox = &mut self.inbox;
-        let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| match event {
-            Event::Text(text) => inbox.put(conn, Message::Text(text.into_string())),
-            Event::Binary(data) => inbox.put(conn, Message::Binary(data.into_owned())),
-            Event::Opened(opened) => inbox.opened = Some(opened),
-            Event::Closed(closed) => {
-                inbox.closed = Some(closed);
-                inbox.closing = true;
-                inbox.ended = true;
+        let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| {
+            if let Some(received) = inbox.put(event) {
+                inbox.hold(conn, received);
             }
-            Event::Closing(frame) => {
-                inbox.closing = true;
-                inbox.got = Some(frame);
-            }
-            // A pong; and what a stream would tell.
-            _ => {}
         };
         let turned = self.reactor.turn(until, &mut sink);
         turned.map_err(|e: io::Error| self.error(ErrorKind::Io(e)))
@@ -333,21 +498,43 @@ impl WebSocket {
     fn error(&self, kind: ErrorKind) -> Error {
         Error::new(&self.url, Stage::Open, kind)
     }
+
+    /// What it consists of, without closing it. `None` if that was taken, which nobody can do twice.
+    pub(super) fn into_parts(mut self) -> Option<Parts<S>> {
+        let reactor = self.reactor.0.take()?;
+        let (inbox, interrupter) = (std::mem::take(&mut self.inbox), self.interrupter.take());
+        Some(Parts { url: self.url.clone(), reactor, id: self.id, inbox, interrupter })
+    }
 }
 
-impl Drop for WebSocket {
+impl<S: Sys> fmt::Debug for WebSocket<S> {
+    /// The URL as errors show it, and no message.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocket")
+            .field("url", &self.url.to_string())
+            .field("unread", &self.inbox.messages.len())
+            .field("ended", &self.inbox.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Sys> Drop for WebSocket<S> {
     /// Sends a close frame (1001) if none was sent, without waiting for the answer.
     fn drop(&mut self) {
+        if self.reactor.0.is_none() {
+            return;
+        }
         self.reactor.release(self.id, &CloseFrame::new(1001, ""));
         self.reactor.flush();
         // What has arrived is read away: unread, it would turn the end into a reset, which can
         // take the close frame with it.
+        let past = self.reactor.clock();
         let mut nobody = |_: &mut Conn<'_>, _: Event<'_>| {};
         while self.reactor.is_behind() {
-            let _ = self.reactor.turn(Some(Instant::now()), &mut nobody);
+            let _ = self.reactor.turn(Some(past), &mut nobody);
         }
         for _ in 0..READS_AT_END {
-            let turned = self.reactor.turn(Some(Instant::now()), &mut nobody);
+            let turned = self.reactor.turn(Some(past), &mut nobody);
             if turned.is_err() || self.reactor.handed() == 0 {
                 break;
             }

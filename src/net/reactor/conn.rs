@@ -6,6 +6,7 @@ use crate::net::event::{ConnId, Event};
 use crate::net::sys::Sys;
 use crate::proto::ws::message::Message;
 use crate::proto::{self, CloseFrame, Context, Misuse, Session};
+use std::fmt;
 
 /// Receives the events of all connections of a reactor, in turn.
 ///
@@ -115,6 +116,12 @@ impl<'a> Conn<'a> {
     #[inline]
     pub(in crate::net) fn room(&self) -> usize {
         self.room
+    }
+}
+
+impl fmt::Debug for Conn<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn").field("id", &self.id).finish_non_exhaustive()
     }
 }
 

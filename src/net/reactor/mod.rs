@@ -9,6 +9,7 @@ mod keys;
 mod turn;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -322,6 +323,42 @@ impl<S: Sys> Reactor<S> {
         live.is_some_and(|live| live.session.is_open())
     }
 
+    /// Connections whose end has not been told to their owner, and will be.
+    pub(in crate::net) fn heard(&self) -> usize {
+        self.drivers().filter(|driver| driver.is_heard()).count()
+    }
+
+    /// An error that says how a connection has ended, if nothing can be sent on it.
+    pub(in crate::net) fn standing(&mut self, id: ConnId) -> Result<(), Misuse> {
+        match self.get(id).and_then(|(_, driver)| driver.live()) {
+            Some(_) => Ok(()),
+            None => Err(self.ended(id)),
+        }
+    }
+
+    /// Closes every WebSocket that is open, as [`Reactor::close`] does, and gives up the rest, as
+    /// [`Reactor::release`] does: streams, and what is being opened.
+    pub fn close_all(&mut self, frame: &CloseFrame) {
+        self.core.now = self.core.sys.now();
+        let drivers = self.slots.iter().filter_map(|slot| slot.driver.as_deref());
+        let ids: Vec<ConnId> =
+            drivers.filter(|driver| driver.is_heard()).map(|driver| driver.id).collect();
+        for id in ids {
+            // Of one that is being closed already, the end is told.
+            if !self.is_web_socket(id) {
+                self.release(id, frame);
+            } else {
+                let _ = self.act(id, |session, cx| session.close(cx, frame));
+            }
+        }
+    }
+
+    /// Whether the opening handshake of a WebSocket is behind it.
+    fn is_web_socket(&mut self, id: ConnId) -> bool {
+        let live = self.get(id).and_then(|(_, driver)| driver.live());
+        live.is_some_and(|live| live.session.is_web_socket())
+    }
+
     /// Bytes of the system's CSPRNG.
     pub(crate) fn random(&mut self) -> [u8; 16] {
         self.core.keys.with(&mut self.core.sys).bytes()
@@ -359,6 +396,11 @@ impl<S: Sys> Reactor<S> {
     /// Bytes that the last turn has worked off.
     pub(in crate::net) fn handed(&self) -> usize {
         self.core.handed
+    }
+
+    /// The time, by the clock of its system.
+    pub(in crate::net) fn clock(&self) -> Instant {
+        self.core.sys.now()
     }
 
     /// The time as this reactor last saw it.
@@ -492,6 +534,12 @@ impl<S: Sys> Reactor<S> {
                 self.flush();
             }
         }
+    }
+}
+
+impl<S: Sys> fmt::Debug for Reactor<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reactor").field("open", &self.open).finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Waiting with epoll, whose cost does not grow with the number of sockets.
 
+use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
 use std::sync::{Mutex, PoisonError};
@@ -33,6 +34,12 @@ enum Timer {
     /// The system has none for us: each wait has its own timeout.
     Denied,
     Made(timer::Timer),
+}
+
+impl fmt::Debug for Epoll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Epoll").finish_non_exhaustive()
+    }
 }
 
 impl Epoll {

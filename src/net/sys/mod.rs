@@ -157,6 +157,11 @@ pub trait Poller: Send + Sync {
     fn look_again(&self, _now: Instant) -> Option<Instant> {
         None
     }
+    /// The time, for a thread that does not hold the system: as [`Sys::now`] tells it. The one of the
+    /// machine, unless the system has another.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
     /// Ends a wait, or the next one if none is under way.
     fn wake(&self);
 }

@@ -1,5 +1,6 @@
 //! The system calls. What systems do differently is in `unix.rs` and `windows.rs`.
 
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,7 +27,14 @@ pub struct Os {
 }
 
 /// A socket of the operating system.
+#[derive(Debug)]
 pub struct Socket(Arc<OwnedFd>);
+
+impl fmt::Debug for Os {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Os").finish_non_exhaustive()
+    }
+}
 
 impl Os {
     /// epoll on Linux, poll elsewhere.
@@ -236,6 +244,7 @@ fn connecting(fd: OwnedFd, to: SocketAddr) -> io::Result<Socket> {
 }
 
 /// epoll or poll.
+#[derive(Debug)]
 pub enum OsPoller {
     /// Its cost per wait does not grow with the number of sockets.
     #[cfg(target_os = "linux")]

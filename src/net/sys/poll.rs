@@ -2,6 +2,7 @@
 //! descriptor of its own, where epoll has three.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -53,6 +54,12 @@ struct Listed<'a> {
 /// Where the system tells a hang-up at once and for ever to one who waits to write only, it is not asked
 /// about that, and whether there is room is found out by trying, so often.
 const AGAIN: Duration = Duration::from_millis(20);
+
+impl fmt::Debug for PollSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PollSet").finish_non_exhaustive()
+    }
+}
 
 impl PollSet {
     pub(super) fn new() -> io::Result<PollSet> {

@@ -491,7 +491,7 @@ impl Connection {
                 self.answer_ping(cx, payload);
                 Ok(Step::Skip(used))
             }
-            Opcode::Pong => Ok(Step::Event(used, Event::Pong(payload))),
+            Opcode::Pong => Ok(Step::Event(used, Event::Pong(Cow::Borrowed(payload)))),
             _ => {
                 let frame = CloseFrame::decode(payload)?;
                 self.peer_close(cx, frame.clone());

@@ -74,6 +74,15 @@ impl<'b> Text<'b> {
         }
     }
 
+    /// The text with memory of its own: a copy of what is lent.
+    pub(crate) fn into_static(self) -> Text<'static> {
+        match self.0 {
+            Repr::Str(text) => Text(Repr::String(text.to_owned())),
+            Repr::String(text) => Text(Repr::String(text)),
+            Repr::Bytes(bytes) => Text(Repr::Bytes(Cow::Owned(bytes.into_owned()))),
+        }
+    }
+
     /// The bytes, lent or owned.
     pub fn into_bytes(self) -> Cow<'b, [u8]> {
         match self.0 {

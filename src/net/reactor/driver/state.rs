@@ -129,6 +129,11 @@ impl<S: Sys> Driver<S> {
         matches!(self.state, State::Told(_) | State::Draining(_) | State::Gone)
     }
 
+    /// Whether its end is still to be told to its owner.
+    pub(in crate::net) fn is_heard(&self) -> bool {
+        self.listener == Listener::Owner
+    }
+
     /// Whether the next state is due: the session is over, or all that is owed to a peer that sends
     /// no more is sent.
     pub(in crate::net) fn is_done(&self) -> bool {

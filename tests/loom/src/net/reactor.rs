@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::ask::Config;
 use super::event::{ConnId, Event};
 use super::faces::sync::Instant;
-use super::sys::{OsPoller, Ready};
+use super::sys::{Os, OsPoller, Poller as _, Ready, Sys};
 use super::time::earlier;
 
 /// Who is told.
@@ -21,8 +21,8 @@ pub(crate) struct Conn<'a> {
 }
 
 /// As much of the crate's as those need that share it.
-pub(crate) struct Reactor {
-    poller: Arc<OsPoller>,
+pub(crate) struct Reactor<S: Sys = Os> {
+    poller: Arc<S::Poller>,
     now: Instant,
     empty: bool,
     /// Numbers that are to be told: those that another thread has asked for, and what has arrived.
@@ -35,7 +35,7 @@ pub(crate) struct Reactor {
 }
 
 /// What the models do.
-impl Reactor {
+impl<S: Sys> Reactor<S> {
     /// Leaves something to do for the next turn.
     pub(crate) fn ask(&mut self, number: u32) {
         self.work.push_back(number);
@@ -64,8 +64,10 @@ impl Reactor {
         let (now, work) = (Instant::now(), VecDeque::new());
         Ok(Reactor { poller, now, empty: false, work, timer: None, held: 0, high, told: false })
     }
+}
 
-    pub(crate) fn poller(&self) -> Arc<OsPoller> {
+impl<S: Sys> Reactor<S> {
+    pub(crate) fn poller(&self) -> Arc<S::Poller> {
         Arc::clone(&self.poller)
     }
 
@@ -115,6 +117,11 @@ impl Reactor {
     pub(crate) fn consumed(&mut self, _id: ConnId, bytes: usize) {
         let left = self.held.checked_sub(bytes);
         self.held = left.expect("more is consumed than was told");
+    }
+
+    /// What it has not told, of its one connection.
+    pub(crate) fn heard(&self) -> usize {
+        self.work.len() + usize::from(self.timer.is_some())
     }
 
     pub(crate) fn may_be_stopped(&self) -> bool {

@@ -9,10 +9,30 @@ use super::ask::{Break, Config};
 use super::faces::sync::thread::{Deliberate, yield_now};
 use super::faces::sync::{Condvar, Instant, LONG, Mutex, advance};
 
-/// As in the crate.
+/// As in the crate, and what the reactor of the models tells it.
 pub(crate) trait Poller {
     fn wait(&self, now: Instant, until: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()>;
     fn wake(&self);
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+    /// Begins what nobody else may be at.
+    fn enter(&self);
+    fn leave(&self);
+    /// An event was told.
+    fn ring(&self);
+}
+
+/// As much of the crate's as there is with one system.
+pub(crate) trait Sys {
+    type Poller: Poller;
+}
+
+/// The system of the models.
+pub(crate) struct Os;
+
+impl Sys for Os {
+    type Poller = OsPoller;
 }
 
 /// A number that has arrived.
@@ -67,26 +87,10 @@ impl OsPoller {
         }
     }
 
-    pub(super) fn ring(&self) {
-        *self.told.lock().unwrap() += 1;
-        self.rung.notify_all();
-    }
-
     /// From now on nobody panics.
     pub(super) fn calm(&self) {
         let breaks = &mut self.kernel.lock().unwrap().breaks;
         *breaks = breaks.filter(|breaks| !matches!(breaks, Break::Panics));
-    }
-
-    /// Begins what nobody else may be at.
-    pub(crate) fn enter(&self) {
-        let other = self.turning().replace(current().id());
-        assert!(other.is_none(), "two drive: {other:?} and {:?}", current().id());
-    }
-
-    pub(crate) fn leave(&self) {
-        let mine = self.turning().take();
-        assert_eq!(mine, Some(current().id()), "another has driven meanwhile");
     }
 
     fn turning(&self) -> UntrackedGuard<'_, Option<ThreadId>> {
@@ -137,5 +141,20 @@ impl Poller for OsPoller {
     fn wake(&self) {
         self.kernel.lock().unwrap().woken = true;
         self.stirred.notify_all();
+    }
+
+    fn enter(&self) {
+        let other = self.turning().replace(current().id());
+        assert!(other.is_none(), "two drive: {other:?} and {:?}", current().id());
+    }
+
+    fn leave(&self) {
+        let mine = self.turning().take();
+        assert_eq!(mine, Some(current().id()), "another has driven meanwhile");
+    }
+
+    fn ring(&self) {
+        *self.told.lock().unwrap() += 1;
+        self.rung.notify_all();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::batch::{Batch, Held};
+use super::super::batch::Batch;
 use super::super::queue::Queue;
 use super::super::shared::Shared;
 use super::super::sync::Instant;
@@ -25,7 +25,7 @@ fn state(config: Config, count: usize) -> (Arc<State>, JoinHandle<()>) {
 
 fn poll(State { shared, queue }: &State, count: usize) {
     let (mut ready, mut batch) = (Vec::new(), Batch::default());
-    let mut wait = shared.begin(None, &mut Held(&mut batch));
+    let mut wait = queue.begin(shared, None, &mut batch);
     // The reactor tells one event in a turn. A turn after the last could wait for ever.
     for _ in 0..count {
         let mut told = false;
@@ -111,6 +111,25 @@ fn the_failure_of_the_thread_is_told_behind_all_that_was_handed_over() {
         for _ in 0..2 {
             assert_eq!(state.take(None).unwrap_err().to_string(), "it cannot wait");
         }
+        thread.join().unwrap();
+    });
+}
+
+/// One that asks whether anything will come is not told "nothing" while the poll thread has told
+/// the last event and not handed it over.
+#[test]
+fn it_is_over_only_when_all_that_was_told_was_taken() {
+    check(|| {
+        let state = State { shared: Shared::new(config()).unwrap(), queue: Queue::default() };
+        state.shared.with(|reactor| reactor.ask(1));
+        let state = Arc::new(state);
+        let its = Arc::clone(&state);
+        let thread = spawn(move || poll(&its, 1));
+        let mut taken = Vec::new();
+        while !state.queue.is_over(&state.shared) {
+            taken.extend(state.take(None).unwrap());
+        }
+        assert_eq!(taken, [1]);
         thread.join().unwrap();
     });
 }

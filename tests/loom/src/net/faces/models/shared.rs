@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::batch::{Batch, Held};
+use super::super::batch::Batch;
 use super::super::shared::Shared;
 use super::super::sync::thread::spawn;
 use super::super::sync::{Instant, LONG};
@@ -26,7 +26,7 @@ fn turns(shared: &Shared, count: usize) -> Vec<u32> {
 /// The same, each turn begun with the end of the one before, as a thread of its own does it.
 fn halves(shared: &Shared, count: usize) -> Vec<u32> {
     let (mut ready, mut batch, mut told) = (Vec::new(), Batch::default(), Vec::new());
-    let mut wait = shared.begin(None, &mut Held(&mut batch));
+    let mut wait = shared.begin(None, &mut batch);
     while told.len() < count {
         let next = shared.go_on(wait, None, &mut ready, &mut batch, |_| {});
         wait = next.unwrap().0;
@@ -114,7 +114,7 @@ fn a_wait_that_was_begun_without_an_end_gets_one() {
     check(|| {
         let shared = shared(config());
         let (mut ready, mut batch) = (Vec::new(), Batch::default());
-        let wait = shared.begin(None, &mut Held(&mut batch));
+        let wait = shared.begin(None, &mut batch);
         assert!(wait.is_endless());
         let until = Some(Instant::now() + SOON);
         shared.go_on(wait, until, &mut ready, &mut batch, |_| {}).unwrap();

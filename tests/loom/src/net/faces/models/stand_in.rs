@@ -9,7 +9,7 @@ use super::super::sync::thread::{spawn, yield_now};
 use super::super::sync::{Instant, LONG};
 use super::{SOON, Seen, check, check_within, config};
 use crate::net::ask::{Break, Config};
-use crate::net::sys::OsPoller;
+use crate::net::sys::{OsPoller, Poller as _};
 
 /// With a connection, and a stand-in by its side.
 fn owner(config: Config) -> Owner {

@@ -1,0 +1,289 @@
+//! A WebSocket in two halves, for a thread that sends and one that receives.
+//!
+//! The connection moves, as it is, into the machinery of [`Client`]: a thread of its own polls its
+//! socket, and neither half holds a lock while it waits.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::client::{Client, Events};
+use super::interrupter::{Interrupter, is_interrupted};
+use super::message::{Message, Received};
+use super::websocket::{Inbox, Parts, WebSocket};
+use crate::error::{Error, ErrorKind, Stage};
+use crate::net::event::ConnId;
+use crate::net::reactor::Reactor;
+use crate::net::sys::{Os, Sys};
+use crate::net::time::after;
+use crate::proto::{Fields, Misuse, Url};
+
+/// The sending half of a [`WebSocket`]; clones send on the same connection, from any thread.
+///
+/// A call encodes and writes on the thread that calls and never waits: not for the [`Receiver`], not
+/// for the server. What the kernel does not take at once is queued; a thread of the connection's own
+/// writes it. A queue that is full ([`Limits::send_queue`](crate::Limits::send_queue)) is the error
+/// [`Misuse::Full`], and the message was not taken. [`Sender::flush`] waits.
+///
+/// Dropping it, and all its clones, ends nothing: the [`Receiver`] keeps the connection.
+pub struct Sender<S: Sys = Os> {
+    client: Client<S>,
+    id: ConnId,
+    url: Url,
+}
+
+/// The receiving half of a [`WebSocket`], which keeps the connection.
+///
+/// Pings are answered whether somebody reads or not. What comes waits for the calls that read; past
+/// [`Limits::high_water`](crate::Limits::high_water) bytes of it the socket is not read, and TCP makes
+/// the server wait. The server's close frame is answered when all that came before it was read: until
+/// then the [`Sender`] may send.
+///
+/// Dropping it closes the connection (1001), as dropping [`Events`] does: it waits for what was
+/// accepted to leave, as long as the line moves, and for the server's answer, for
+/// [`Limits::linger`](crate::Limits::linger). Afterwards the [`Sender`] has errors only.
+pub struct Receiver<S: Sys = Os> {
+    client: Client<S>,
+    events: Events<S>,
+    id: ConnId,
+    url: Url,
+    inbox: Inbox,
+    /// So many of the first in the inbox came before the split, and still count as held.
+    held: usize,
+    interrupter: Option<Interrupter>,
+}
+
+impl<S: Sys + 'static> WebSocket<S> {
+    /// Two halves, for two threads: one sends while the other waits for what comes. Messages that
+    /// have come are given by the [`Receiver`], in order; an [`Interrupter`] of this handle ends its
+    /// calls from now on. A write timeout has no meaning there.
+    ///
+    /// ```no_run
+    /// let (sender, mut receiver) = moonwire::connect("wss://example.com/chat")?.split()?;
+    /// std::thread::spawn(move || {
+    ///     while let Ok(Some(message)) = receiver.read() {
+    ///         println!("{message:?}");
+    ///     }
+    /// });
+    /// sender.send_text("hello")?;
+    /// # Ok::<(), moonwire::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The system has no thread for it ([`ErrorKind::Io`]); then the connection is lost.
+    pub fn split(self) -> Result<(Sender<S>, Receiver<S>), Error> {
+        // Nobody has split it before: that takes it.
+        let Some(Parts { url, reactor, id, inbox, interrupter }) = self.into_parts() else {
+            return Err(Error::new("", Stage::Open, ErrorKind::Ended));
+        };
+        let spawned = Client::of(reactor);
+        let (client, events) =
+            spawned.map_err(|e| Error::new(&url, Stage::Open, ErrorKind::Io(e)))?;
+        if let Some(interrupter) = &interrupter {
+            interrupter.attach(client.state());
+        }
+        let sender = Sender { client: client.clone(), id, url: url.clone() };
+        let held = inbox.messages.len();
+        Ok((sender, Receiver { client, events, id, url, inbox, held, interrupter }))
+    }
+}
+
+impl<S: Sys> Sender<S> {
+    /// Sends a text message: written at once, or as soon as the kernel takes it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misuse`]: the queue is full ([`Misuse::Full`]), or the connection is closed or has
+    /// ended, and how ([`Misuse::Ended`]).
+    pub fn send_text(&self, text: &str) -> Result<(), Error> {
+        self.client.send_text(self.id, text).map_err(|e| self.error(e))
+    }
+
+    /// Sends a binary message, as [`Sender::send_text`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Sender::send_text`].
+    pub fn send_binary(&self, data: &[u8]) -> Result<(), Error> {
+        self.client.send_binary(self.id, data).map_err(|e| self.error(e))
+    }
+
+    /// Sends a message, as [`Sender::send_text`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Sender::send_text`].
+    pub fn send(&self, message: &Message) -> Result<(), Error> {
+        match message {
+            Message::Text(text) => self.send_text(text),
+            Message::Binary(data) => self.send_binary(data),
+        }
+    }
+
+    /// Sends a ping with at most 125 bytes. Its pong comes to a [`Receiver`] that asks for pongs
+    /// ([`Receiver::set_pongs`]).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Sender::send_text`], and a payload that is too long.
+    pub fn ping(&self, data: &[u8]) -> Result<(), Error> {
+        self.client.ping(self.id, data).map_err(|e| self.error(e))
+    }
+
+    /// Starts the closing handshake behind everything that was sent, and does not wait for its end,
+    /// which the [`Receiver`] is told.
+    ///
+    /// # Errors
+    ///
+    /// The connection is closed already, or the code or the reason is none that can be sent.
+    pub fn close(&self, code: u16, reason: &str) -> Result<(), Error> {
+        self.client.close(self.id, code, reason).map_err(|e| self.error(e))
+    }
+
+    /// Bytes that were accepted and not yet handed to the kernel.
+    pub fn buffered(&self) -> usize {
+        self.client.buffered(self.id)
+    }
+
+    /// Whether messages can be sent at the moment: it may have ended since.
+    pub fn is_open(&self) -> bool {
+        self.client.is_open(self.id)
+    }
+
+    /// Waits until all that was accepted has been handed to the kernel, for `timeout` at most (`None`:
+    /// as long as the line moves). Whether it has; `false` after the time.
+    ///
+    /// # Errors
+    ///
+    /// How the connection has ended meanwhile; whether all had left then, the [`Receiver`] tells.
+    pub fn flush(&self, timeout: Option<Duration>) -> Result<bool, Error> {
+        self.client.flush(self.id, timeout).map_err(|e| self.error(e))
+    }
+
+    fn error(&self, misuse: Misuse) -> Error {
+        Error::new(&self.url, Stage::Open, ErrorKind::Misuse(misuse))
+    }
+}
+
+impl<S: Sys> Receiver<S> {
+    /// The subprotocol that the server chose.
+    pub fn protocol(&self) -> Option<&str> {
+        self.inbox.opened.as_ref()?.protocol.as_deref()
+    }
+
+    /// The fields of the server's 101 response.
+    pub fn headers(&self) -> Option<&Fields> {
+        self.inbox.opened.as_ref().map(|opened| &opened.headers)
+    }
+
+    /// Whether [`Receiver::read_timeout`] gives pongs, as [`WebSocket::set_pongs`] has it, from what
+    /// comes later on.
+    pub fn set_pongs(&mut self, pongs: bool) {
+        self.inbox.pongs = pongs;
+    }
+
+    /// A handle that ends a blocking call of this half from another thread.
+    pub fn interrupter(&mut self) -> Interrupter
+    where
+        S: 'static,
+    {
+        let state = self.client.state();
+        let interrupter = self.interrupter.get_or_insert_with(|| {
+            let interrupter = Interrupter::new();
+            interrupter.attach(state);
+            interrupter
+        });
+        interrupter.clone()
+    }
+
+    /// The next message; `None` when the connection was closed cleanly. A connection that failed
+    /// or was lost is an error, once; afterwards `None`.
+    ///
+    /// # Errors
+    ///
+    /// How the connection has ended, if not cleanly; [`ErrorKind::Interrupted`].
+    pub fn read(&mut self) -> Result<Option<Message>, Error> {
+        loop {
+            match self.receive(None)? {
+                Received::Message(message) => return Ok(Some(message)),
+                Received::Pong(_) => {}
+                Received::Closed(_) | Received::Nothing => return Ok(None),
+            }
+        }
+    }
+
+    /// The next message, if it comes within `timeout`. Zero looks at what is there.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Receiver::read`].
+    pub fn read_timeout(&mut self, timeout: Duration) -> Result<Received, Error> {
+        self.receive(Some(after(Instant::now(), timeout)))
+    }
+
+    fn receive(&mut self, until: Option<Instant>) -> Result<Received, Error> {
+        loop {
+            if let Some(received) = self.inbox.messages.pop_front() {
+                if self.held > 0 {
+                    self.held -= 1;
+                    self.client.with(|reactor| reactor.consumed(self.id, received.cost()));
+                }
+                return Ok(received);
+            }
+            if std::mem::take(&mut self.inbox.closing) {
+                self.client.answer_close(self.id);
+            }
+            if self.inbox.ended {
+                return self.inbox.end();
+            }
+            // Both close frames have passed: some servers leave the end of TCP to the client.
+            if let Some(got) = &self.inbox.got
+                && self.client.pending() == 0
+            {
+                self.client.with(Reactor::abandon_all);
+                return Ok(Received::Closed(got.clone()));
+            }
+            if is_interrupted(self.interrupter.as_ref()) {
+                return Err(self.error(ErrorKind::Interrupted));
+            }
+            // Asked before, so that a timeout of zero looks at what is there.
+            let late = until.is_some_and(|until| until <= Instant::now());
+            let (inbox, mut told) = (&mut self.inbox, false);
+            let waited = self.events.wait(until, |_, event| {
+                told = true;
+                let received = inbox.put(event);
+                inbox.messages.extend(received);
+            });
+            waited.map_err(|e| self.error(ErrorKind::Io(e)))?;
+            if late && !told {
+                return Ok(Received::Nothing);
+            }
+        }
+    }
+
+    fn error(&self, kind: ErrorKind) -> Error {
+        Error::new(&self.url, Stage::Open, kind)
+    }
+}
+
+impl<S: Sys> Clone for Sender<S> {
+    fn clone(&self) -> Sender<S> {
+        Sender { client: self.client.clone(), id: self.id, url: self.url.clone() }
+    }
+}
+
+impl<S: Sys> fmt::Debug for Sender<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("url", &self.url.to_string()).finish_non_exhaustive()
+    }
+}
+
+impl<S: Sys> fmt::Debug for Receiver<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("url", &self.url.to_string())
+            .field("unread", &self.inbox.messages.len())
+            .field("ended", &self.inbox.ended)
+            .finish_non_exhaustive()
+    }
+}
