@@ -26,6 +26,9 @@ pub enum Stage {
     Handshake,
     /// Open.
     Open,
+    /// Sending the request of a stream whose body is read on the way
+    /// ([`StreamOptions::body_from`](crate::StreamOptions::body_from)).
+    Request,
     /// Waiting for the response of a stream.
     Response,
     /// Within the body of a response.
@@ -41,6 +44,7 @@ impl fmt::Display for Stage {
             Stage::Tls => "TLS",
             Stage::Handshake => "handshake",
             Stage::Open => "connection",
+            Stage::Request => "request",
             Stage::Response => "response",
             Stage::Body => "body",
         })
@@ -93,6 +97,12 @@ pub enum ErrorKind {
     Handshake(HandshakeError),
     /// The response of a stream is of no use, or not whole.
     Http(HttpError),
+    /// The reader of a request's body ([`StreamOptions::body_from`](crate::StreamOptions::body_from))
+    /// has failed; its error.
+    Upload(io::Error),
+    /// The reader of a request's body was taken by another request, or by an earlier connection: it is
+    /// read once.
+    BodyTaken,
     /// The time limit passed.
     Timeout(Duration),
     /// The time limit of waiting for one's turn passed (RFC 6455 §4.1): nobody has tried to connect.
@@ -317,6 +327,10 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Certificate(text, _) | ErrorKind::Tls(text, _) => f.write_str(text),
             ErrorKind::Handshake(e) => e.fmt(f),
             ErrorKind::Http(e) => e.fmt(f),
+            ErrorKind::Upload(e) => write!(f, "the body of the request cannot be read: {e}"),
+            ErrorKind::BodyTaken => f.write_str(
+                "the body of the request comes from a reader, which is read once and was taken already",
+            ),
             ErrorKind::Timeout(limit) => {
                 write!(f, "not open within the time limit of {limit:?}")
             }
@@ -372,7 +386,7 @@ impl std::error::Error for Error {
             ErrorKind::Url(e) => Some(e),
             ErrorKind::Request(e) => Some(e),
             ErrorKind::Misuse(e) => Some(e),
-            ErrorKind::Resolve(e) | ErrorKind::Io(e) => Some(e),
+            ErrorKind::Resolve(e) | ErrorKind::Io(e) | ErrorKind::Upload(e) => Some(e),
             ErrorKind::Connect(all) => all.first().map(|(_, e)| e as _),
             ErrorKind::Http(e) => Some(e),
             ErrorKind::Certificate(_, e) | ErrorKind::Tls(_, e) => e.as_deref().map(|e| e as _),

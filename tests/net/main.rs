@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod body_from;
 mod dial;
 mod event_source;
 mod faces;

@@ -2,6 +2,7 @@
 
 mod config;
 mod options;
+mod source;
 mod stream;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::proto::{Host, Session, Settings, Url};
 
 pub use config::{Config, Override};
 pub use options::Options;
+pub(in crate::net) use source::{Read, Source};
 pub use stream::StreamOptions;
 
 /// What is to be opened; made of [`Options`] or [`StreamOptions`].
@@ -100,6 +102,15 @@ impl Ask {
         match (self, self.timeout()) {
             (Ask::Stream(_), None) => after(now, opening.saturating_add(self.response(limits))),
             _ => after(now, opening),
+        }
+    }
+
+    /// Where the body of its request comes from, if that is read on the way.
+    pub(in crate::net) fn source(&self) -> Option<&Source> {
+        match self {
+            Ask::WebSocket(_) => None,
+            Ask::Stream(options) if !options.request.is_body_to_come() => None,
+            Ask::Stream(options) => options.source.as_ref(),
         }
     }
 

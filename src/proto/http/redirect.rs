@@ -60,6 +60,9 @@ impl Redirect {
         }
         next.url = to;
         next.change_method(status);
+        if next.is_body_to_come() {
+            return Err(HttpError::BodyAgain);
+        }
         Ok(Some(Redirect { status, request: next }))
     }
 
@@ -156,6 +159,29 @@ mod tests {
             assert_eq!((next.method(), next.body.is_some()), (after, body), "{method} {status}");
             let typed = text(&next).contains("Content-Type");
             assert_eq!(typed, after == method, "what describes the body goes with it");
+        }
+    }
+
+    #[test]
+    fn a_body_that_comes_in_pieces_goes_nowhere_else() {
+        for length in [None, Some(4)] {
+            for (method, status, fine) in [
+                ("POST", 301, true),
+                ("POST", 302, true),
+                ("PUT", 303, true),
+                ("POST", 307, false),
+                ("POST", 308, false),
+                ("PUT", 301, false),
+                ("DELETE", 302, false),
+            ] {
+                let mut from = request(method, "http://a/");
+                from.body_to_come(length).unwrap();
+                match follow(&from, status, "/b") {
+                    Ok(Some(to)) if fine => assert_eq!(to.request.body, None),
+                    Err(e) if !fine => assert_eq!(e, HttpError::BodyAgain),
+                    other => panic!("{method} {status}: {other:?}"),
+                }
+            }
         }
     }
 

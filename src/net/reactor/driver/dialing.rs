@@ -8,6 +8,7 @@ use super::live::Token;
 use super::opening::Attempt;
 use super::state::{Driver, State};
 use crate::error::{ErrorKind, Stage};
+use crate::net::ask::Source;
 use crate::net::reactor::conn::Sink;
 use crate::net::reactor::core::Core;
 use crate::net::reactor::gate::Ticket;
@@ -23,6 +24,9 @@ impl<S: Sys> Driver<S> {
         let (host, port) = opening.ask.origin();
         if let Err(kind) = opening.allowed(core, None) {
             return self.fail(core, sink, Stage::Url, kind);
+        }
+        if opening.ask.source().is_some_and(Source::is_taken) {
+            return self.fail(core, sink, Stage::Request, ErrorKind::BodyTaken);
         }
         let set: Vec<SocketAddr> =
             core.resolve.iter().filter(|o| o.is_for(&host, port)).map(|o| o.to).collect();

@@ -83,6 +83,9 @@ impl<'a> Known<'a> {
     fn stream(&self, e: HttpError, kind: Option<ErrorKind>) -> Closed {
         let error = |kind| Error::new(self.url, self.stage, kind);
         let error = match (e, kind) {
+            (e @ (HttpError::ShortBody(_) | HttpError::LongBody(_)), _) => {
+                Error::new(self.url, Stage::Request, ErrorKind::Http(e))
+            }
             (HttpError::Timeout, _) => error(ErrorKind::Timeout(self.limit)),
             (HttpError::Idle, _) => error(ErrorKind::Idle(self.idle)),
             (HttpError::Stalled, _) => error(ErrorKind::Stalled(self.limits.stall)),
@@ -92,6 +95,12 @@ impl<'a> Known<'a> {
         };
         let error = error.with_status(self.status).with_unsent(self.unsent);
         if self.stage == Stage::Body { Closed::Lost(error) } else { Closed::Failed(error) }
+    }
+
+    /// The reader of a request's body is of no more use.
+    pub(super) fn upload(&self, kind: ErrorKind) -> Error {
+        let error = Error::new(self.url, Stage::Request, kind);
+        error.with_status(self.status).with_unsent(self.unsent)
     }
 
     /// What the transport said; TLS speaks for itself, whatever was waited for.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::errors::Known;
 use super::tail::Tail;
+use super::uploading::Upload;
 use crate::error::{ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::net::ask::StreamOptions;
@@ -25,6 +26,8 @@ pub(in crate::net) struct Live<S: Sys> {
     pub(super) entry: Option<Box<Entry>>,
     /// Of a stream, what it was opened with: a redirect goes on with it.
     pub(super) stream: Option<Box<StreamOptions>>,
+    /// Of a stream, where the body of its request comes from, until it is at its end.
+    pub(super) upload: Option<Box<Upload>>,
     pub(super) reading: Reading,
     pub(super) writing: Writing,
 }

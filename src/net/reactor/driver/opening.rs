@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::live::{Entry, Live, Reading, Token, Writing};
 use super::tail::Tail;
+use super::uploading::Upload;
 use crate::error::{ErrorKind, Stage};
 use crate::net::ask::Ask;
 use crate::net::event::ConnId;
@@ -178,6 +179,7 @@ impl<S: Sys> Opening<S> {
             Ask::WebSocket(_) => None,
             Ask::Stream(options) => Some(options.clone()),
         };
+        let upload = ask.source().cloned().map(|source| Box::new(Upload::new(source)));
         Ok(Live {
             link: Link::new(attempt.socket, tls),
             session,
@@ -185,6 +187,7 @@ impl<S: Sys> Opening<S> {
             token: Token { number: Token::of(id, attempt.number), interest: attempt.interest },
             entry: Some(Box::new(entry)),
             stream,
+            upload,
             reading: Reading::Ready { tail: Tail::default(), most: usize::MAX },
             writing: Writing::Ready,
         })

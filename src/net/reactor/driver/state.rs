@@ -159,7 +159,8 @@ impl<S: Sys> Driver<S> {
         match &self.state {
             State::Opening(opening) => Some(opening.deadline()),
             State::Open(live) | State::Told(live) => {
-                earlier(live.deadline(&self.flow), self.flow.deadline())
+                let own = earlier(live.deadline(&self.flow), self.flow.deadline());
+                earlier(own, self.reads_again())
             }
             State::Draining(draining) => Some(draining.until),
             State::Gone => None,
@@ -417,6 +418,7 @@ impl<S: Sys> Driver<S> {
         if self.flow.deadline().is_some_and(|at| at <= core.now) {
             self.waited_for_room(core);
         }
+        self.look_whether_to_read(core.now);
         match &mut self.state {
             State::Opening(opening) => match opening.late(core) {
                 Some((stage, kind)) => self.fail(core, sink, stage, kind),

@@ -1,5 +1,7 @@
 //! Every edge of a response, whole and in pieces, on virtual time.
 
+mod body;
+
 use std::time::Duration;
 
 use super::*;
