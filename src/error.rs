@@ -213,12 +213,14 @@ impl Error {
     }
 
     /// The answer that was none of what was asked for: of a handshake another status than 101
-    /// ([`HandshakeError::Status`]), of an event stream another status than 200 or another type
+    /// ([`HandshakeError::Status`], [`HandshakeError::Redirect`]), of an event stream another status than 200 or another type
     /// ([`HttpError::Status`], [`HttpError::ContentType`]). With all its fields and the start of its
     /// body.
     pub fn response(&self) -> Option<&Response> {
         match &self.0.kind {
-            ErrorKind::Handshake(HandshakeError::Status(response))
+            ErrorKind::Handshake(
+                HandshakeError::Status(response) | HandshakeError::Redirect { response, .. },
+            )
             | ErrorKind::Http(HttpError::Status(response) | HttpError::ContentType(response)) => {
                 Some(response)
             }

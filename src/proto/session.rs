@@ -122,6 +122,18 @@ impl Session {
                 (used, Some(Event::Opened(Box::new(opened))))
             }
             Ok((used, Some(Answer::Refused(head)))) => {
+                // The body of a redirect is not waited for.
+                match opening.handshake.redirected(&head) {
+                    Ok(None) => {}
+                    Ok(Some(to)) => {
+                        return (input.len(), Some(self.give_up(Closed::Moved(Box::new(to)))));
+                    }
+                    Err(why) => {
+                        let response = Box::new(opening.handshake.refused(head));
+                        let error = HandshakeError::Redirect { response, why };
+                        return (input.len(), Some(self.refuse(error)));
+                    }
+                }
                 self.refused(cx.now, head);
                 let (more, event) = self.read_refusal(&input[used..]);
                 (used + more, event)
@@ -472,8 +484,13 @@ impl Session {
     }
 
     fn refuse(&mut self, error: HandshakeError) -> Event<'static> {
+        self.give_up(Closed::Failed(Failure::Handshake(error)))
+    }
+
+    /// Nothing more comes of the handshake.
+    fn give_up(&mut self, closed: Closed) -> Event<'static> {
         let notes = self.notes().map(std::mem::take);
         self.0 = State::Refused(notes);
-        Event::Closed(Closed::Failed(Failure::Handshake(error)))
+        Event::Closed(closed)
     }
 }

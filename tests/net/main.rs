@@ -9,6 +9,7 @@ mod dial;
 mod event_source;
 mod faces;
 mod handshake;
+mod handshake_redirect;
 mod open;
 mod outside;
 mod panics;

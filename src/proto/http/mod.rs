@@ -108,9 +108,9 @@ pub enum HttpError {
     BodyAgain,
     /// Nothing came for the idle limit.
     Idle,
-    /// More redirects than `Limits::redirects`.
+    /// More redirects than `Limits::redirects`, or of a handshake than were asked for.
     ManyRedirects(u32),
-    /// From https to http, where others could read along.
+    /// From https to http, or from wss to ws, where others could read along.
     Downgrade,
     /// `Location` is missing twice over, or no URL that could be followed.
     Location(UrlError),

@@ -41,7 +41,9 @@ impl<'a> Known<'a> {
         let unsent = |error: Error| error.with_unsent(self.unsent);
         match closed {
             proto::Closed::Clean(frame) => Closed::Clean(frame),
-            proto::Closed::Complete | proto::Closed::Redirected(_) => Closed::Complete,
+            proto::Closed::Complete | proto::Closed::Redirected(_) | proto::Closed::Moved(_) => {
+                Closed::Complete
+            }
             proto::Closed::Failed(Failure::Http(e)) => self.stream(e, kind),
             // Where a rule was broken, what is counted here may still leave, before our close frame.
             proto::Closed::Failed(failure) => Closed::Failed(unsent(self.failed(failure, kind))),
@@ -69,7 +71,9 @@ impl<'a> Known<'a> {
             }
             Failure::Handshake(HandshakeError::Timeout) => error(ErrorKind::Timeout(self.limit)),
             // An answer is one, whatever has become of the rest of it.
-            Failure::Handshake(e @ HandshakeError::Status(_)) => error(ErrorKind::Handshake(e)),
+            Failure::Handshake(
+                e @ (HandshakeError::Status(_) | HandshakeError::Redirect { .. }),
+            ) => error(ErrorKind::Handshake(e)),
             Failure::Handshake(e) => match (self.stage, kind) {
                 (_, Some(kind)) => self.transport(kind),
                 (Stage::Tls, None) => error(tls_ended()),

@@ -9,7 +9,7 @@ use super::tail::Tail;
 use super::uploading::Upload;
 use crate::error::{ErrorKind, Stage};
 use crate::limits::Limits;
-use crate::net::ask::StreamOptions;
+use crate::net::ask::{Options, StreamOptions};
 use crate::net::event::ConnId;
 use crate::net::reactor::core::Core;
 use crate::net::reactor::flow::Flow;
@@ -62,6 +62,15 @@ pub(super) struct Entry {
     pub(super) response: Duration,
     /// Of a stream: TLS is under way, and has until then.
     pub(super) until: Option<Instant>,
+    /// Of a handshake that may lead elsewhere.
+    pub(super) follow: Option<Box<Follow>>,
+}
+
+/// With what a handshake goes on elsewhere.
+pub(super) struct Follow {
+    pub(super) options: Options,
+    /// When it has to be over, on all hops together.
+    pub(super) until: Instant,
 }
 
 /// How a socket is watched.

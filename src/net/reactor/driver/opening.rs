@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::live::{Entry, Live, Reading, Token, Writing};
+use super::live::{Entry, Follow, Live, Reading, Token, Writing};
 use super::tail::Tail;
 use super::uploading::Upload;
 use crate::error::{ErrorKind, Stage};
@@ -24,6 +24,8 @@ use crate::proto::secret::SECRET;
 pub(super) struct Opening<S: Sys> {
     pub(super) ask: Ask,
     clock: Clock,
+    /// What it had when it began: all of its time, or on another hop than the first what was left.
+    time: Duration,
     /// How long it may still wait for its turn.
     patience: Duration,
     /// When the head of a response has to be there, after all redirects.
@@ -70,6 +72,7 @@ impl<S: Sys> Opening<S> {
         Opening {
             ask,
             clock: Clock::Runs { until },
+            time: until.saturating_duration_since(core.now),
             patience,
             total,
             plan: None,
@@ -125,7 +128,7 @@ impl<S: Sys> Opening<S> {
                 }
                 // One that was never tried has all of its time.
                 let left = match self.failed.is_empty() {
-                    true => self.ask.opening(&core.limits),
+                    true => self.time,
                     false => until.saturating_duration_since(core.now),
                 };
                 Clock::Waits { since: core.now, left }
@@ -174,6 +177,12 @@ impl<S: Sys> Opening<S> {
             limit: ask.opening(&core.limits),
             response: ask.response(&core.limits),
             until: (!is_gated).then_some(end),
+            follow: match ask {
+                Ask::WebSocket(options) if options.request.may_be_redirected() => {
+                    Some(Box::new(Follow { options: options.clone(), until: total }))
+                }
+                _ => None,
+            },
         };
         let stream = match ask {
             Ask::WebSocket(_) => None,
