@@ -305,7 +305,7 @@ fn a_time_limit_covers_all_hops_of_a_handshake() {
     let late = matches!(error.kind(), ErrorKind::Timeout(l) if *l == limit);
     assert!(late, "{error}");
     // Who connects and says nothing ends the server.
-    drop(std::net::TcpStream::connect(server.address).unwrap());
+    let _ = std::net::TcpStream::connect(server.address);
     assert!(server.join() > 0);
 }
 
