@@ -257,6 +257,7 @@ fn the_body_of_a_redirect_is_not_waited_for_and_one_without_a_target_is_an_answe
 
 #[test]
 fn the_policy_is_asked_for_every_hop_of_a_handshake() {
+    // FAULTS 62.
     let nobody = TcpListener::bind(loopback()).unwrap();
     nobody.set_nonblocking(true).unwrap();
     let to = nobody.local_addr().unwrap();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::errors::Known;
 use super::tail::Tail;
-use super::uploading::Upload;
+use super::upload::Upload;
 use crate::error::{ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::net::ask::{Options, StreamOptions};

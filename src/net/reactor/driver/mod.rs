@@ -4,7 +4,7 @@
 //! state.rs      the states of its life, and every change of them
 //! opening.rs    on its way to a socket          dialing.rs  names, addresses, attempts
 //! live.rs       a socket with a session on it   reading.rs, writing.rs  its two sides
-//! uploading.rs  the body of a request that is read on the way
+//! upload.rs     where the body of a request is read from, uploading.rs  and when
 //! draining.rs   what is left to do after the final event
 //! errors.rs     makes the error that its owner is told
 //! ```
@@ -17,6 +17,7 @@ mod opening;
 mod reading;
 mod state;
 mod tail;
+mod upload;
 mod uploading;
 mod writing;
 

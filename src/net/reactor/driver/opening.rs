@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::live::{Entry, Follow, Live, Reading, Token, Writing};
 use super::tail::Tail;
-use super::uploading::Upload;
+use super::upload::Upload;
 use crate::error::{ErrorKind, Stage};
 use crate::net::ask::Ask;
 use crate::net::event::ConnId;

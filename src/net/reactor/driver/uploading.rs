@@ -1,47 +1,17 @@
 //! The body of a request that is read while it is sent: from its reader to the session, which says how
 //! much it takes.
 
-use std::io;
 use std::time::{Duration, Instant};
 
 use super::live::Live;
 use super::state::Driver;
 use crate::error::{ErrorKind, Stage};
-use crate::net::ask::{Read, Source};
+use crate::net::ask::Read;
 use crate::net::event::Closed;
 use crate::net::reactor::conn::Sink;
 use crate::net::reactor::core::Core;
 use crate::net::sys::Sys;
 use crate::net::time::after;
-
-/// Where a body comes from.
-pub(super) struct Upload {
-    source: Source,
-    /// Taken with the first read: a connection that fails before leaves it for another.
-    reader: Option<Box<dyn io::Read + Send>>,
-    /// What is read. Of its own: a reader gets to see nothing that was received.
-    buf: Vec<u8>,
-    /// When a reader that had nothing is asked again.
-    again: Option<Instant>,
-}
-
-impl Upload {
-    pub(super) fn new(source: Source) -> Upload {
-        Upload { source, reader: None, buf: Vec::new(), again: None }
-    }
-
-    /// Reads at most `most` bytes, which stand at the start of the buffer then.
-    fn read(&mut self, most: usize) -> Result<Read, ErrorKind> {
-        let reader = match &mut self.reader {
-            Some(reader) => reader,
-            none => none.insert(self.source.take().ok_or(ErrorKind::BodyTaken)?),
-        };
-        if self.buf.len() < most {
-            self.buf.resize(most, 0);
-        }
-        Read::from(reader, &mut self.buf[..most]).map_err(ErrorKind::Upload)
-    }
-}
 
 impl<S: Sys> Live<S> {
     /// Whether the reader is to be asked as soon as bytes leave.

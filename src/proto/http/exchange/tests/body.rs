@@ -16,8 +16,7 @@ fn start(method: &str, length: Option<u64>, limits: Limits, timing: Timing) -> S
     let mut request = Request::new(method, Url::parse_http("http://a.example/x").unwrap()).unwrap();
     request.body_to_come(length).unwrap();
     let settings = Settings { limits: Arc::new(limits), ..Settings::default() };
-    let exchange = Exchange::new(request, Delivery::Raw, &settings, timing);
-    Sim { exchange, now: Instant::now(), input: Vec::new(), told: Vec::new() }
+    Sim::of(Exchange::new(request, Delivery::Raw, &settings, timing))
 }
 
 fn post(length: Option<u64>) -> Sim {
