@@ -452,3 +452,23 @@ fn a_method_without_a_body_has_none_to_read() {
         assert!(matches!(error.kind(), ErrorKind::Request(_)), "{error}");
     }
 }
+
+/// The blocking face, which waits with poll: it sends all and reads the answer.
+#[test]
+fn a_blocking_stream_sends_a_body_from_a_reader() {
+    for secure in [false, true] {
+        let server = serve_either(secure, |mut p| {
+            p.request();
+            let body = chunks(&mut p).1;
+            p.write(FINE.as_bytes());
+            p.rest();
+            body
+        });
+        let reader = Cursor::new(pattern(LARGE));
+        let mut stream = put(&server.url(), reader, None).open_with(trusting()).unwrap();
+        assert_eq!(stream.read().unwrap().as_deref(), Some(&b"fine"[..]));
+        assert_eq!(stream.read().unwrap(), None);
+        drop(stream);
+        assert!(server.join() == pattern(LARGE));
+    }
+}
