@@ -30,6 +30,9 @@ pub enum Stage {
     Handshake,
     /// Open.
     Open,
+    /// Sending the request of a stream whose body is read on the way
+    /// ([`StreamOptions::body_from`](crate::StreamOptions::body_from)).
+    Request,
     /// Waiting for the response of a stream.
     Response,
     /// Within the body of a response.
@@ -46,6 +49,7 @@ impl fmt::Display for Stage {
             Stage::Tls => "TLS",
             Stage::Handshake => "handshake",
             Stage::Open => "connection",
+            Stage::Request => "request",
             Stage::Response => "response",
             Stage::Body => "body",
         })
@@ -110,6 +114,12 @@ pub enum ErrorKind {
     Handshake(HandshakeError),
     /// The response of a stream is of no use, or not whole.
     Http(HttpError),
+    /// The reader of a request's body ([`StreamOptions::body_from`](crate::StreamOptions::body_from))
+    /// has failed; its error.
+    Upload(io::Error),
+    /// The reader of a request's body was taken by another request, or by an earlier connection: it is
+    /// read once.
+    BodyTaken,
     /// The time limit passed.
     Timeout(Duration),
     /// The time limit of waiting for one's turn passed (RFC 6455 §4.1): nobody has tried to connect.
@@ -342,12 +352,15 @@ impl Error {
     }
 
     /// The answer that was none of what was asked for: of a handshake another status than 101
-    /// ([`HandshakeError::Status`]), of an event stream another status than 200 or another type
-    /// ([`HttpError::Status`], [`HttpError::ContentType`]), of a proxy that is asked for the way another
-    /// than 2xx ([`ProxyError::Status`]). With all its fields and the start of its body.
+    /// ([`HandshakeError::Status`], [`HandshakeError::Redirect`]), of an event stream another status than
+    /// 200 or another type ([`HttpError::Status`], [`HttpError::ContentType`]), of a proxy that is asked
+    /// for the way another than 2xx ([`ProxyError::Status`]). With all its fields and the start of its
+    /// body.
     pub fn response(&self) -> Option<&Response> {
         match &self.0.kind {
-            ErrorKind::Handshake(HandshakeError::Status(response))
+            ErrorKind::Handshake(
+                HandshakeError::Status(response) | HandshakeError::Redirect { response, .. },
+            )
             | ErrorKind::Http(HttpError::Status(response) | HttpError::ContentType(response)) => {
                 Some(response)
             }
@@ -485,6 +498,10 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Certificate(text, _) | ErrorKind::Tls(text, _) => f.write_str(text),
             ErrorKind::Handshake(e) => e.fmt(f),
             ErrorKind::Http(e) => e.fmt(f),
+            ErrorKind::Upload(e) => write!(f, "the body of the request cannot be read: {e}"),
+            ErrorKind::BodyTaken => f.write_str(
+                "the body of the request comes from a reader, which is read once and was taken already",
+            ),
             ErrorKind::Timeout(limit) => {
                 write!(f, "not open within the time limit of {limit:?}")
             }
@@ -548,7 +565,7 @@ impl std::error::Error for Error {
             ErrorKind::Url(e) => Some(e),
             ErrorKind::Request(e) => Some(e),
             ErrorKind::Misuse(e) => Some(e),
-            ErrorKind::Resolve(e) | ErrorKind::Io(e) => Some(e),
+            ErrorKind::Resolve(e) | ErrorKind::Io(e) | ErrorKind::Upload(e) => Some(e),
             ErrorKind::Connect(all) => all.first().map(|(_, e)| e as _),
             ErrorKind::Http(e) => Some(e),
             ErrorKind::Proxy { why, .. } => Some(why),

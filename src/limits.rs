@@ -41,6 +41,13 @@ pub struct Limits {
     pub response: Duration,
     /// Redirects that one request follows: 10.
     pub redirects: u32,
+    /// Bytes of a request that wait to be sent at most when more of its body is read
+    /// ([`StreamOptions::body_from`](crate::StreamOptions::body_from)): 256 KiB, give or take a piece of
+    /// 64 KiB. It is what an upload of any size costs, and several writes at the pace of a fast line.
+    pub body_queue: usize,
+    /// When a reader of a body that has said `WouldBlock` is asked again: 10 ms. A hundred questions
+    /// a second do not show, and for what arrives by then it is soon. Less than 1 ms counts as 1 ms.
+    pub body_retry: Duration,
     /// Bytes of the body of an answer that is refused which are kept with its error: 8 KiB. What says
     /// why is short; a page of markup is cut.
     pub refusal: usize,
@@ -182,6 +189,8 @@ impl Default for Limits {
             interim: 16,
             response: Duration::from_secs(60),
             redirects: 10,
+            body_queue: 256 * KIB,
+            body_retry: Duration::from_millis(10),
             refusal: 8 * KIB,
             refusal_time: Duration::from_secs(2),
             chunk_line: 4 * KIB,

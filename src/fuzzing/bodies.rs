@@ -11,6 +11,7 @@ use super::texts;
 use crate::limits::Limits;
 use crate::proto::http::chunked::Chunked;
 use crate::proto::http::chunked::Piece;
+use crate::proto::http::request::Payload;
 use crate::proto::http::{Delivery, HttpError, Redirect, Request, Response, Timing};
 use crate::proto::{Closed, Failure, Host, Scheme, Session, Settings, Url, is_token};
 
@@ -495,7 +496,9 @@ fn asks(request: &Request, secrets: bool) {
     assert!(has("x-open", "open"));
     let length = fields.iter().find(|(name, _)| name == "content-length").map(|(_, v)| v.as_str());
     match &request.body {
-        Some(body) => assert_eq!(length, Some(body.len().to_string().as_str())),
+        Some(Payload::Whole(body)) => assert_eq!(length, Some(body.len().to_string().as_str())),
+        Some(Payload::Length(n)) => assert_eq!(length, Some(n.to_string().as_str())),
+        Some(Payload::Chunked) => assert_eq!(length, None),
         None => assert!(length.is_none_or(|length| length == "0")),
     }
     let mut shown = Vec::new();

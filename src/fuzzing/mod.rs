@@ -19,6 +19,7 @@ mod input;
 mod secrets;
 mod sessions;
 mod texts;
+mod uploads;
 mod wire;
 
 pub use bodies::{chunked, redirect, stream};
@@ -28,6 +29,7 @@ pub use heads::{handshake, head, read_head};
 pub use secrets::secrets;
 pub use sessions::{operations, session};
 pub use texts::{join, url, utf8};
+pub use uploads::upload;
 
 /// A target's body: it panics where a law is broken.
 pub type Body = fn(&[u8]);
@@ -47,6 +49,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("sse", sse),
     ("stream", stream),
     ("redirect", redirect),
+    ("upload", upload),
     ("secrets", secrets),
 ];
 

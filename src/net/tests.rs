@@ -21,6 +21,7 @@ use crate::proto::ws::handshake;
 use crate::trace::{Observer, Trace};
 
 mod at_once;
+mod upload;
 mod wire;
 
 const MS: Duration = Duration::from_millis(1);

@@ -4,7 +4,7 @@ use super::http::{HttpError, Redirect};
 use super::timer::Timer;
 use super::ws::Violation;
 use super::ws::close::CloseFrame;
-use super::ws::handshake::HandshakeError;
+use super::ws::handshake::{HandshakeError, Request};
 
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Closed {
     Complete,
     /// The answer is elsewhere: the request goes on over another connection.
     Redirected(Box<Redirect>),
+    /// The same of a handshake ([`Request::follow_redirects`]).
+    Moved(Box<Redirect<Request>>),
 }
 
 /// Why the protocol gave a connection up.

@@ -1,7 +1,7 @@
 //! The protocol without I/O: bytes, times and random numbers in, events and bytes out.
 //!
-//! > **The law.** After `receive`, `receive_eof`, `filled`, `send_*`, `close`, `answer_close` or
-//! > `on_deadline`: call `receive` with what is left until it gives no event, before that input
+//! > **The law.** After `receive`, `receive_eof`, `filled`, `send_*`, `end_body`, `close`,
+//! > `answer_close` or `on_deadline`: call `receive` with what is left until it gives no event, before that input
 //! > is reused; then write `outgoing()` and read `deadline()` again, before waiting.
 //!
 //! ```

@@ -122,6 +122,18 @@ impl Session {
                 (used, Some(Event::Opened(Box::new(opened))))
             }
             Ok((used, Some(Answer::Refused(head)))) => {
+                // The body of a redirect is not waited for.
+                match opening.handshake.redirected(&head) {
+                    Ok(None) => {}
+                    Ok(Some(to)) => {
+                        return (input.len(), Some(self.give_up(Closed::Moved(Box::new(to)))));
+                    }
+                    Err(why) => {
+                        let response = Box::new(opening.handshake.refused(head));
+                        let error = HandshakeError::Redirect { response, why };
+                        return (input.len(), Some(self.refuse(error)));
+                    }
+                }
                 self.refused(cx.now, head);
                 let (more, event) = self.read_refusal(&input[used..]);
                 (used + more, event)
@@ -301,6 +313,43 @@ impl Session {
         self.open()?.send(cx, Opcode::Ping, data)
     }
 
+    /// Bytes that it takes now of a body that [`http::Request::body_to_come`] has announced: at most
+    /// 64 KiB, and 0 while [`Limits::body_queue`](crate::Limits::body_queue) bytes of the request wait,
+    /// before [`Session::connected`], and when there is nothing more to be given. Of a body with a
+    /// length it is one more than is left, at the end 1: so a reader is asked whether it is at its end.
+    pub fn body_room(&self) -> usize {
+        match &self.0 {
+            State::Stream(exchange) => exchange.body_room(),
+            _ => 0,
+        }
+    }
+
+    /// Gives the next piece of such a body, as one chunk if it has no length (RFC 9112 §7.1). A piece
+    /// beyond [`Session::body_room`] is taken, too, and waits in memory; one beyond the length of the
+    /// body ends the session ([`HttpError::LongBody`](http::HttpError::LongBody)). What nobody waits
+    /// for any more is thrown away. The limit of a server that takes nothing
+    /// ([`Limits::stall`](crate::Limits::stall)) counts from `now`, unless it counts already.
+    pub fn send_body(&mut self, now: Instant, piece: &[u8]) -> Option<Event<'static>> {
+        match &mut self.0 {
+            State::Stream(exchange) => exchange.send_body(now, piece),
+            _ => None,
+        }
+    }
+
+    /// The body is whole: until it is said, the last byte of one with a length does not leave. One that
+    /// lacks bytes ends the session ([`HttpError::ShortBody`](http::HttpError::ShortBody)).
+    pub fn end_body(&mut self, now: Instant) -> Option<Event<'static>> {
+        match &mut self.0 {
+            State::Stream(exchange) => exchange.end_body(now),
+            _ => None,
+        }
+    }
+
+    /// Whether more of such a body is to be given, now or later, or [`Session::end_body`] to be called.
+    pub fn is_uploading(&self) -> bool {
+        matches!(&self.0, State::Stream(exchange) if exchange.is_uploading())
+    }
+
     /// Starts the closing handshake behind everything that was sent, or answers the peer's.
     pub fn close(&mut self, cx: &mut Context<'_>, frame: &CloseFrame) -> Result<(), Misuse> {
         frame.check()?;
@@ -441,8 +490,13 @@ impl Session {
     }
 
     fn refuse(&mut self, error: HandshakeError) -> Event<'static> {
+        self.give_up(Closed::Failed(Failure::Handshake(error)))
+    }
+
+    /// Nothing more comes of the handshake.
+    fn give_up(&mut self, closed: Closed) -> Event<'static> {
         let notes = self.notes().map(std::mem::take);
         self.0 = State::Refused(notes);
-        Event::Closed(Closed::Failed(Failure::Handshake(error)))
+        Event::Closed(closed)
     }
 }

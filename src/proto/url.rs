@@ -306,8 +306,9 @@ impl Url {
         &self.parts.target
     }
 
-    /// What `reference` means on the page of this HTTP URL (RFC 3986 §5.2): a `Location`, say. It is
-    /// secret if this one is.
+    /// What `reference` means on the page of this URL (RFC 3986 §5.2): a `Location`, say. It is secret
+    /// if this one is. On that of a WebSocket `http` and `https` mean `ws` and `wss`, since its
+    /// handshake is an HTTP request (RFC 6455 §4.1); an HTTP URL leads to no WebSocket.
     pub fn join(&self, reference: &str) -> Result<Url, UrlError> {
         let joined = self.joined(reference)?;
         Ok(if self.secret { joined.into_secret() } else { joined })
@@ -315,7 +316,7 @@ impl Url {
 
     fn joined(&self, reference: &str) -> Result<Url, UrlError> {
         let reference = reference.split('#').next().unwrap_or_default();
-        let elsewhere = |url: &str| match Url::parse_http(url) {
+        let elsewhere = |url: &str| match self.parse_alike(url) {
             Ok(to) if self.is_socket() || to.is_socket() => Err(UrlError::Crossing),
             to => to,
         };
@@ -338,7 +339,19 @@ impl Url {
             }
         };
         let query = query.map_or(String::new(), |q| format!("?{q}"));
-        Url::parse_http(&format!("{}{path}{query}", self.base()))
+        self.parse_alike(&format!("{}{path}{query}", self.base()))
+    }
+
+    /// Reads the URL of a thing of the same kind, a WebSocket or a stream.
+    fn parse_alike(&self, text: &str) -> Result<Url, UrlError> {
+        if HTTP.contains(&self.scheme()) {
+            return Url::parse_http(text);
+        }
+        match scheme(text, HTTP) {
+            Some((Scheme::Https, rest)) => Url::parse(&format!("wss://{rest}")),
+            Some((_, rest)) => Url::parse(&format!("ws://{rest}")),
+            None => Url::parse(text),
+        }
     }
 
     /// Whether both have the same scheme, port and host, the host compared as it was written: who

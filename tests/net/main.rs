@@ -5,12 +5,14 @@
 mod common;
 
 mod bodies;
+mod body_from;
 mod dial;
 mod event_source;
 mod faces;
 mod from_main;
 mod halves;
 mod handshake;
+mod handshake_redirect;
 mod interrupt;
 mod listening;
 mod open;

@@ -3,6 +3,7 @@
 mod config;
 mod options;
 mod proxy;
+mod source;
 mod stream;
 mod way;
 
@@ -20,6 +21,7 @@ pub use config::{Config, Override};
 pub use options::Options;
 pub(in crate::net) use proxy::Credentials;
 pub use proxy::{Proxy, ProxyRules, ProxyScheme};
+pub(in crate::net) use source::{Read, Source};
 pub use stream::StreamOptions;
 pub(in crate::net) use way::{Own, Way};
 
@@ -127,6 +129,15 @@ impl Ask {
         match (self, self.timeout()) {
             (Ask::Stream(_), None) => after(now, opening.saturating_add(self.response(limits))),
             _ => after(now, opening),
+        }
+    }
+
+    /// Where the body of its request comes from, if that is read on the way.
+    pub(in crate::net) fn source(&self) -> Option<&Source> {
+        match self {
+            Ask::WebSocket(_) => None,
+            Ask::Stream(options) if !options.request.is_body_to_come() => None,
+            Ask::Stream(options) => options.source.as_ref(),
         }
     }
 

@@ -114,7 +114,22 @@ impl Options {
         }
     }
 
-    /// Hides the URL from traces, errors and `Debug`.
+    /// Follows at most so many redirects of the handshake; 0, the default: none, and the error names
+    /// where one leads. What is followed, what is refused
+    /// ([`HandshakeError::Redirect`](crate::proto::HandshakeError::Redirect)) and which secrets stay
+    /// behind: [`Request::follow_redirects`].
+    ///
+    /// Each hop is asked of the policy and waits for its own turn with its address (RFC 6455 §4.1); the
+    /// time limit is one over all of them, apart from such waits. [`Opened::url`] has the URL that
+    /// answered.
+    ///
+    /// [`Opened::url`]: crate::proto::Opened::url
+    pub fn follow_redirects(mut self, max: u32) -> Options {
+        self.request.follow_redirects(max);
+        self
+    }
+
+    /// Hides the URL, and those that redirects lead to, from traces, errors and `Debug`.
     pub fn secret_url(mut self) -> Options {
         self.request.secret_url();
         self

@@ -1,9 +1,11 @@
 //! What a stream is opened with.
 
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::proxy::Proxy;
+use super::source::Source;
 use super::way::{Own, Way};
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
@@ -35,6 +37,8 @@ pub struct StreamOptions {
     pub(crate) policy: Policy,
     /// Unset: the usual one.
     pub(crate) way: Option<Box<Way>>,
+    /// Where a body comes from that is not in the request.
+    pub(in crate::net) source: Option<Source>,
 }
 
 impl StreamOptions {
@@ -44,8 +48,9 @@ impl StreamOptions {
         let parsed = Url::parse_http(url).map_err(|e| bad(ErrorKind::Url(e)))?;
         let request = Request::new(method, parsed).map_err(|e| bad(ErrorKind::Request(e)))?;
         let delivery = Delivery::Raw;
-        let (limits, policy, way) = (None, Policy::open(), None);
-        Ok(StreamOptions { request, delivery, timeout: None, idle: None, limits, policy, way })
+        let (limits, policy, way, source) = (None, Policy::open(), None, None);
+        let (timeout, idle) = (None, None);
+        Ok(StreamOptions { request, delivery, timeout, idle, limits, policy, way, source })
     }
 
     /// Rules of this request and of what it is redirected to, on top of those of its reactor
@@ -114,7 +119,52 @@ impl StreamOptions {
 
     /// The body, sent with its length. Refused where the method has none; see [`Request::body`].
     pub fn body(self, body: impl AsRef<[u8]>) -> Result<StreamOptions, Error> {
-        self.with(|request| request.body(body.as_ref()).map(drop))
+        let mut with = self.with(|request| request.body(body.as_ref()).map(drop))?;
+        with.source = None;
+        Ok(with)
+    }
+
+    /// A body that is read while it is sent, and of which at most about
+    /// [`Limits::body_queue`] bytes are in memory. With a `length` that is what the request says
+    /// (`Content-Length`), and a reader that has fewer bytes or more is an error
+    /// ([`HttpError::ShortBody`](crate::proto::http::HttpError::ShortBody),
+    /// [`LongBody`](crate::proto::http::HttpError::LongBody)), before the server has a whole request.
+    /// Without one the body goes in chunks (`Transfer-Encoding: chunked`, RFC 9112 §7.1), which a
+    /// server of HTTP/1.0 cannot read. Refused where the method has no body.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let file = std::fs::File::open("backup.tar")?;
+    /// let length = file.metadata()?.len();
+    /// let options = moonwire::StreamOptions::new("PUT", "https://example.com/backup")?
+    ///     .body_from(file, Some(length))?;
+    /// println!("{}", options.open()?.response().status);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # How it is read
+    ///
+    /// * On the poll thread, at most 64 KiB at a time, when the connection is there and has room. While
+    ///   a reader blocks, **no connection of its reactor goes on**: give a file or what is in memory.
+    /// * `Interrupted` is asked again at once, and `WouldBlock` after [`Limits::body_retry`], with no
+    ///   limit of time but [`StreamOptions::timeout`]: the server is not what is waited for. Any other
+    ///   error ends the request ([`ErrorKind::Upload`], [`Stage::Request`]), and
+    ///   [`Error::unsent`] has the bytes that were read and did not leave.
+    /// * Once. Clones of the options share the reader, and it belongs to the first whose connection is
+    ///   there; for the others, and for a second connection of an [`EventSource`](crate::EventSource),
+    ///   it is an error ([`ErrorKind::BodyTaken`]). So is a redirect that asks for the body again, as
+    ///   307 and 308 do ([`HttpError::BodyAgain`](crate::proto::http::HttpError::BodyAgain)).
+    /// * A server may answer before it has all of it. The answer is told, the rest is sent as long as
+    ///   the server takes it, and the end of the answer ends that.
+    pub fn body_from(
+        self,
+        reader: impl Read + Send + 'static,
+        length: Option<u64>,
+    ) -> Result<StreamOptions, Error> {
+        let mut with = self.with(|request| request.body_to_come(length).map(drop))?;
+        with.source = Some(Source::new(reader));
+        Ok(with)
     }
 
     fn with(
@@ -136,7 +186,8 @@ impl StreamOptions {
     }
 
     /// From now to the head of the response, redirects included. Without it [`Limits::opening`] up
-    /// to a connection and [`Limits::response`] from there, and the sum of both over all redirects.
+    /// to a connection and [`Limits::response`] from there, and the sum of both over all redirects; the
+    /// time in which a body leaves counts in neither.
     pub fn timeout(mut self, timeout: Duration) -> StreamOptions {
         self.timeout = Some(timeout);
         self

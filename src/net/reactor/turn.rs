@@ -31,6 +31,9 @@ impl<S: Sys> Reactor<S> {
     /// Whether nothing is left to be done for it.
     fn flush_one(&mut self, id: ConnId) -> bool {
         let Some((core, driver)) = self.get(id) else { return true };
+        if driver.is_uploading() {
+            return false;
+        }
         core.begin(id);
         let is_good = driver.write_early(core);
         driver.observe(core);

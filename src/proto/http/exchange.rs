@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::body::Body;
 use super::chunked::Piece;
 use super::refusal::Refusal;
+use super::request::Payload;
 use super::{Delivery, HttpError, Redirect, Request, Response, Timing};
 use crate::limits::Limits;
 use crate::proto::buf::SendBuf;
@@ -24,6 +25,7 @@ pub(crate) struct Exchange {
     delivery: Delivery,
     limits: Arc<Limits>,
     out: SendBuf,
+    upload: Upload,
     state: State,
     /// Of the response, once its first line is there.
     status: Option<u16>,
@@ -39,6 +41,22 @@ pub(crate) struct Exchange {
     unsent: usize,
     notes: Option<Vec<Note>>,
 }
+
+/// What is still to be given of the request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Upload {
+    Done,
+    /// So many bytes of so many, and the word that no more comes.
+    Length {
+        left: u64,
+        of: u64,
+    },
+    Chunks,
+}
+
+/// So many bytes of a body are asked for at a time, at most: a chunk of that size costs little, and
+/// whoever reads them needs no larger buffer.
+const PIECE: usize = 64 * 1024;
 
 #[derive(Debug)]
 enum State {
@@ -80,9 +98,15 @@ impl Exchange {
     ) -> Exchange {
         let mut out = SendBuf::default();
         request.write_head(out.tail(), delivery, false);
-        if let Some(body) = &request.body {
-            out.tail().extend_from_slice(body);
-        }
+        let upload = match &request.body {
+            Some(Payload::Whole(body)) => {
+                out.tail().extend_from_slice(body);
+                Upload::Done
+            }
+            Some(Payload::Length(of)) => Upload::Length { left: *of, of: *of },
+            Some(Payload::Chunked) => Upload::Chunks,
+            None => Upload::Done,
+        };
         let notes = settings.trace.then(|| {
             let mut shown = Vec::new();
             request.write_head(&mut shown, delivery, true);
@@ -93,6 +117,7 @@ impl Exchange {
             delivery,
             limits: Arc::clone(&settings.limits),
             out,
+            upload,
             state: State::Head { parser: HeadParser::default(), interim: 0 },
             status: None,
             timing,
@@ -108,12 +133,14 @@ impl Exchange {
     /// The connection is ready, or is read again after a pause: the time for what is waited for
     /// starts.
     pub(crate) fn connected(&mut self, now: Instant) {
+        let has_left = self.out.len() == 0 && !self.is_uploading();
         match &mut self.state {
-            State::Head { .. } if self.out.len() == 0 => self.await_head(now),
+            State::Head { .. } if has_left => self.await_head(now),
             State::Head { .. } => {
                 self.pace.starts();
                 self.started = Some(now);
-                self.stall = now.checked_add(self.limits.stall);
+                let waits = !self.outgoing().is_empty();
+                self.stall = now.checked_add(self.limits.stall).filter(|_| waits);
                 // A request that moves may take its time, unless its owner has said how long.
                 if self.timing.response.is_some() {
                     self.deadline = None;
@@ -180,13 +207,19 @@ impl Exchange {
     }
 
     pub(crate) fn outgoing(&self) -> &[u8] {
-        self.out.pending()
+        let pending = self.out.pending();
+        // The last byte of a body with a length waits for the word that no more comes: a server must
+        // not take for whole what its sender finds too long.
+        let held = usize::from(matches!(self.upload, Upload::Length { left: 0, .. }));
+        &pending[..pending.len().saturating_sub(held)]
     }
 
     pub(crate) fn sent(&mut self, now: Instant, n: usize, taken: usize) {
-        let (waited, n) = (self.out.len() > 0, n.min(self.out.len()));
+        let waiting = self.outgoing().len();
+        let (waited, n) = (waiting > 0, n.min(waiting));
         self.out.sent(n);
-        let moved = self.pace.sent(now, n, taken, self.out.len());
+        let rest = waiting - n;
+        let moved = self.pace.sent(now, n, taken, rest);
         if let State::Body { heard, .. } = &mut self.state
             && moved
         {
@@ -194,13 +227,91 @@ impl Exchange {
         }
         // A server that has answered need not read on.
         let State::Head { .. } = self.state else { return };
-        if self.out.len() > 0 {
+        if rest > 0 {
             if taken > 0 || self.stall.is_none() {
                 self.stall = now.checked_add(self.limits.stall);
             }
+        } else if self.is_uploading() {
+            // It is not the server that is waited for.
+            self.stall = None;
         } else if waited {
             self.stall = None;
             self.await_head(self.pace.reaches(now));
+        }
+    }
+
+    // The body of the request, where it comes in pieces.
+
+    /// Whether more of it is to come, or the word that it is whole.
+    pub(crate) fn is_uploading(&self) -> bool {
+        let heard = matches!(self.state, State::Head { .. } | State::Body { .. });
+        self.upload != Upload::Done && heard
+    }
+
+    /// See [`Session::body_room`](crate::proto::Session::body_room).
+    pub(crate) fn body_room(&self) -> usize {
+        if !self.is_uploading() || self.started.is_none() {
+            return 0;
+        }
+        let mark = self.limits.body_queue.max(1);
+        let room = mark.saturating_sub(self.outgoing().len()).min(PIECE);
+        match self.upload {
+            Upload::Done => 0,
+            Upload::Chunks => room,
+            // One more than there may be shows that there is more.
+            Upload::Length { left, .. } => {
+                usize::try_from(left.saturating_add(1)).map_or(room, |most| room.min(most))
+            }
+        }
+    }
+
+    /// See [`Session::send_body`](crate::proto::Session::send_body).
+    pub(crate) fn send_body(&mut self, now: Instant, piece: &[u8]) -> Option<Event<'static>> {
+        if piece.is_empty() || !self.is_uploading() {
+            return None;
+        }
+        match &mut self.upload {
+            Upload::Done => {}
+            Upload::Chunks => {
+                let out = self.out.tail();
+                out.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+                out.extend_from_slice(piece);
+                out.extend_from_slice(b"\r\n");
+            }
+            Upload::Length { left, of } => match left.checked_sub(piece.len() as u64) {
+                None => {
+                    let length = *of;
+                    return Some(self.fail(HttpError::LongBody(length)));
+                }
+                Some(rest) => {
+                    *left = rest;
+                    self.out.tail().extend_from_slice(piece);
+                }
+            },
+        }
+        self.await_room(now);
+        None
+    }
+
+    /// See [`Session::end_body`](crate::proto::Session::end_body).
+    pub(crate) fn end_body(&mut self, now: Instant) -> Option<Event<'static>> {
+        if !self.is_uploading() {
+            return None;
+        }
+        match mem::replace(&mut self.upload, Upload::Done) {
+            Upload::Chunks => self.out.tail().extend_from_slice(b"0\r\n\r\n"),
+            Upload::Length { left: 0, .. } | Upload::Done => {}
+            Upload::Length { left, .. } => return Some(self.fail(HttpError::ShortBody(left))),
+        }
+        self.await_room(now);
+        None
+    }
+
+    /// Bytes wait, maybe the first behind a time in which none did: the server has to take them.
+    fn await_room(&mut self, now: Instant) {
+        let timed = matches!(self.state, State::Head { .. }) && self.started.is_some();
+        if timed && self.stall.is_none() && !self.outgoing().is_empty() {
+            self.stall = now.checked_add(self.limits.stall);
         }
     }
 

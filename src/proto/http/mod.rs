@@ -100,11 +100,19 @@ pub enum HttpError {
     Timeout,
     /// No byte of the request has left for [`Limits::stall`](crate::Limits::stall), though some wait.
     Stalled,
+    /// The body of the request ended so many bytes before the length that its head says: what has left
+    /// is no whole request.
+    ShortBody(u64),
+    /// The body of the request goes on behind so many bytes, the length that its head says. The last of
+    /// them has not left, so that the server has no whole request.
+    LongBody(u64),
+    /// A redirect asks for the body of the request again, which came in pieces and is not kept.
+    BodyAgain,
     /// Nothing came for the idle limit.
     Idle,
-    /// More redirects than `Limits::redirects`.
+    /// More redirects than `Limits::redirects`, or of a handshake than were asked for.
     ManyRedirects(u32),
-    /// From https to http, where others could read along.
+    /// From https to http, or from wss to ws, where others could read along.
     Downgrade,
     /// `Location` is missing twice over, or no URL that could be followed.
     Location(UrlError),
@@ -178,6 +186,18 @@ impl fmt::Display for HttpError {
             HttpError::Eof => f.write_str("the server closed the connection without an answer"),
             HttpError::Timeout => f.write_str("no answer within the time limit"),
             HttpError::Stalled => f.write_str("the server takes no more of the request"),
+            HttpError::ShortBody(missing) => write!(
+                f,
+                "the body of the request ended {missing} bytes before the length that was given for it"
+            ),
+            HttpError::LongBody(length) => write!(
+                f,
+                "the body of the request is longer than the {length} bytes that were given for it"
+            ),
+            HttpError::BodyAgain => f.write_str(
+                "a redirect that asks for the body again is not followed: it came from a reader, which \
+                 is read once; send the request where the redirect leads",
+            ),
             HttpError::Idle => f.write_str("nothing came within the idle limit"),
             HttpError::ManyRedirects(n) => write!(f, "more than {n} redirects"),
             HttpError::Downgrade => f.write_str("a redirect from https to http is not followed"),

@@ -6,15 +6,16 @@ use crate::proto::secret::{SECRET, shown_url};
 #[cfg(feature = "net")]
 use crate::proto::token::escape;
 use crate::proto::token::trim;
-use crate::proto::url::UrlError;
+use crate::proto::url::{Url, UrlError};
 
-/// A redirect to be followed: another connection, another request.
+/// A redirect to be followed: another connection, another request, of a stream or of a handshake
+/// ([`proto::Request`](crate::proto::Request)).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Redirect {
+pub struct Redirect<R = Request> {
     /// 301, 302, 303, 307 or 308.
     pub status: u16,
     /// What is to be asked now.
-    pub request: Request,
+    pub request: R,
 }
 
 /// What describes a body that is not sent any more.
@@ -29,29 +30,10 @@ impl Redirect {
         max: u32,
     ) -> Result<Option<Redirect>, HttpError> {
         let status = head.status;
-        if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+        let is_repeated = |bytes: &[u8]| request.is_repeated_in(bytes);
+        let Some(to) = target(head, &request.url, (request.hops, max), is_repeated)? else {
             return Ok(None);
-        }
-        let mut all = head.fields.all("Location").map(trim);
-        let Some(location) = all.next() else { return Ok(None) };
-        if all.next().is_some() {
-            return Err(HttpError::Locations);
-        }
-        if request.hops >= max {
-            return Err(HttpError::ManyRedirects(max));
-        }
-        let text = encoded(location);
-        // What the server has made of it may be what nobody is to see.
-        let hidden = request.url.is_secret() || request.is_repeated_in(shown_url(&text).as_bytes());
-        let to = match request.url.join(&text) {
-            Ok(to) if hidden => to.into_secret(),
-            Ok(to) => to,
-            Err(_) if hidden => return Err(HttpError::Location(UrlError::Host(SECRET.to_owned()))),
-            Err(e) => return Err(HttpError::Location(e)),
         };
-        if request.url.scheme().is_secure() && !to.scheme().is_secure() {
-            return Err(HttpError::Downgrade);
-        }
         let mut next = request.clone();
         next.hops += 1;
         if !request.url.is_same_origin(&to) {
@@ -60,14 +42,52 @@ impl Redirect {
         }
         next.url = to;
         next.change_method(status);
+        if next.is_body_to_come() {
+            return Err(HttpError::BodyAgain);
+        }
         Ok(Some(Redirect { status, request: next }))
     }
+}
 
-    /// The hop in words, for a trace.
-    #[cfg(feature = "net")]
-    pub(crate) fn shown(&self) -> String {
-        let url = self.request.url.to_string();
-        format!("{} to {}", self.status, escape(url.as_bytes(), 500))
+#[cfg(feature = "net")]
+impl<R> Redirect<R> {
+    /// The hop to the `url` of its request in words, for a trace.
+    pub(crate) fn shown(&self, url: &Url) -> String {
+        format!("{} to {}", self.status, escape(url.to_string().as_bytes(), 500))
+    }
+}
+
+/// Where the answer to a request for `url` leads, if it is a redirect that may be followed: `hops` of
+/// those allowed have led to it. `is_repeated` tells whether bytes repeat what is secret in the request.
+pub(crate) fn target(
+    head: &Head,
+    url: &Url,
+    (hops, max): (u32, u32),
+    is_repeated: impl Fn(&[u8]) -> bool,
+) -> Result<Option<Url>, HttpError> {
+    if !matches!(head.status, 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let mut all = head.fields.all("Location").map(trim);
+    let Some(location) = all.next() else { return Ok(None) };
+    if all.next().is_some() {
+        return Err(HttpError::Locations);
+    }
+    if hops >= max {
+        return Err(HttpError::ManyRedirects(max));
+    }
+    let text = encoded(location);
+    // What the server has made of it may be what nobody is to see.
+    let hidden = url.is_secret() || is_repeated(shown_url(&text).as_bytes());
+    let to = match url.join(&text) {
+        Ok(to) if hidden => to.into_secret(),
+        Ok(to) => to,
+        Err(_) if hidden => return Err(HttpError::Location(UrlError::Host(SECRET.to_owned()))),
+        Err(e) => return Err(HttpError::Location(e)),
+    };
+    match url.scheme().is_secure() && !to.scheme().is_secure() {
+        true => Err(HttpError::Downgrade),
+        false => Ok(Some(to)),
     }
 }
 
@@ -107,7 +127,6 @@ mod tests {
     use crate::limits::Limits;
     use crate::proto::head::HeadParser;
     use crate::proto::http::Delivery;
-    use crate::proto::url::Url;
 
     fn request(method: &str, url: &str) -> Request {
         let mut r = Request::new(method, Url::parse_http(url).unwrap()).unwrap();
@@ -156,6 +175,29 @@ mod tests {
             assert_eq!((next.method(), next.body.is_some()), (after, body), "{method} {status}");
             let typed = text(&next).contains("Content-Type");
             assert_eq!(typed, after == method, "what describes the body goes with it");
+        }
+    }
+
+    #[test]
+    fn a_body_that_comes_in_pieces_goes_nowhere_else() {
+        for length in [None, Some(4)] {
+            for (method, status, fine) in [
+                ("POST", 301, true),
+                ("POST", 302, true),
+                ("PUT", 303, true),
+                ("POST", 307, false),
+                ("POST", 308, false),
+                ("PUT", 301, false),
+                ("DELETE", 302, false),
+            ] {
+                let mut from = request(method, "http://a/");
+                from.body_to_come(length).unwrap();
+                match follow(&from, status, "/b") {
+                    Ok(Some(to)) if fine => assert_eq!(to.request.body, None),
+                    Err(e) if !fine => assert_eq!(e, HttpError::BodyAgain),
+                    other => panic!("{method} {status}: {other:?}"),
+                }
+            }
         }
     }
 

@@ -46,7 +46,7 @@ pub struct Request {
     pub(crate) method: String,
     pub(crate) url: Url,
     pub(crate) headers: Headers,
-    pub(crate) body: Option<Arc<[u8]>>,
+    pub(crate) body: Option<Payload>,
     /// Redirects that led here.
     pub(crate) hops: u32,
     /// It goes to a proxy, as it is.
@@ -60,13 +60,42 @@ pub(crate) struct ForProxy {
     pub(crate) fields: [Vec<u8>; 2],
 }
 
+/// The body of a request.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Payload {
+    /// It is here.
+    Whole(Arc<[u8]>),
+    /// It is given to the session in pieces, so many bytes in all.
+    Length(u64),
+    /// The same, and nobody knows how many (RFC 9112 §7.1).
+    Chunked,
+}
+
+impl Payload {
+    /// Whether it is given in pieces, which are there once.
+    pub(crate) fn is_coming(&self) -> bool {
+        !matches!(self, Payload::Whole(_))
+    }
+}
+
+/// Lengths, and no bytes.
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Payload::Whole(body) => body.len().fmt(f),
+            Payload::Length(length) => write!(f, "{length} to come"),
+            Payload::Chunked => f.write_str("chunks to come"),
+        }
+    }
+}
+
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
             .field("method", &self.method)
             .field("url", &self.url)
             .field("headers", &self.headers)
-            .field("body", &self.body.as_ref().map(|body| body.len()))
+            .field("body", &self.body)
             .finish_non_exhaustive()
     }
 }
@@ -116,11 +145,32 @@ impl Request {
     /// Sets the body, sent with its `Content-Length`. Refused for `GET`, `HEAD` and `TRACE`, in
     /// which a body means nothing (RFC 9110 §9.3).
     pub fn body(&mut self, body: impl Into<Arc<[u8]>>) -> Result<&mut Request, RequestError> {
+        self.set_body(Payload::Whole(body.into()))
+    }
+
+    /// Announces a body that is given to the session in pieces ([`Session::send_body`]): of so many
+    /// bytes, sent with its `Content-Length`, or of a length that nobody knows yet, sent with
+    /// `Transfer-Encoding: chunked` (RFC 9112 §7.1), which an HTTP/1.0 server cannot read. Refused as
+    /// [`Request::body`] is. A redirect that would need the body again is an error
+    /// ([`HttpError::BodyAgain`]).
+    ///
+    /// [`Session::send_body`]: crate::proto::Session::send_body
+    /// [`HttpError::BodyAgain`]: super::HttpError::BodyAgain
+    pub fn body_to_come(&mut self, length: Option<u64>) -> Result<&mut Request, RequestError> {
+        self.set_body(length.map_or(Payload::Chunked, Payload::Length))
+    }
+
+    fn set_body(&mut self, body: Payload) -> Result<&mut Request, RequestError> {
         if matches!(self.method.as_str(), "GET" | "HEAD" | "TRACE") {
             return Err(RequestError::Body(self.method.clone()));
         }
-        self.body = Some(body.into());
+        self.body = Some(body);
         Ok(self)
+    }
+
+    /// Whether its body is given in pieces.
+    pub(crate) fn is_body_to_come(&self) -> bool {
+        self.body.as_ref().is_some_and(Payload::is_coming)
     }
 
     /// Hides the URL, and those that redirects lead to, from traces, errors and `Debug`.
@@ -154,7 +204,15 @@ impl Request {
         }
         // RFC 9110 §8.6: 0 where a body would mean something.
         let meant = matches!(self.method.as_str(), "POST" | "PUT" | "PATCH");
-        let length = self.body.as_ref().map(|body| body.len()).or(meant.then_some(0));
+        let length = match &self.body {
+            Some(Payload::Whole(body)) => Some(body.len() as u64),
+            Some(Payload::Length(length)) => Some(*length),
+            Some(Payload::Chunked) => {
+                out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+                None
+            }
+            None => meant.then_some(0),
+        };
         if let Some(length) = length {
             out.extend_from_slice(format!("Content-Length: {length}\r\n").as_bytes());
         }
@@ -282,7 +340,30 @@ mod tests {
         for (method, fine) in [("GET", false), ("HEAD", false), ("TRACE", false), ("DELETE", true)]
         {
             assert_eq!(request(method, "http://a/").body(&b""[..]).is_ok(), fine, "{method}");
+            for length in [None, Some(0), Some(1)] {
+                let got = request(method, "http://a/").body_to_come(length).is_ok();
+                assert_eq!(got, fine, "{method}");
+            }
         }
+    }
+
+    /// RFC 9112 §6.2: never both, whatever was set before.
+    #[test]
+    fn a_body_is_framed_by_its_length_or_by_chunks() {
+        let mut r = request("POST", "http://a/");
+        for (length, want) in [
+            (Some(u64::MAX), "Content-Length: 18446744073709551615\r\n"),
+            (None, "Transfer-Encoding: chunked\r\n"),
+            (Some(0), "Content-Length: 0\r\n"),
+        ] {
+            r.body_to_come(length).unwrap();
+            let text = written(&r, Delivery::Raw);
+            assert!(text.contains(want), "{text}");
+            let framed = text.matches("Content-Length").count() + text.matches("chunked").count();
+            assert_eq!(framed, 1, "{text}");
+        }
+        r.body(&b"abc"[..]).unwrap();
+        assert!(written(&r, Delivery::Raw).contains("Content-Length: 3\r\n"));
     }
 
     #[test]

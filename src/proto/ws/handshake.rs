@@ -12,7 +12,8 @@ use crate::limits::Limits;
 use crate::proto::buf::SendBuf;
 use crate::proto::head::{Fields, Head, HeadError, HeadParser};
 use crate::proto::headers::{Headers, PROTOCOL, RequestError, write_start};
-use crate::proto::http::Response;
+use crate::proto::http::redirect::target;
+use crate::proto::http::{HttpError, Redirect, Response};
 use crate::proto::note::Note;
 use crate::proto::secret::{Guarded, hide, shown_url};
 use crate::proto::token::{escape, is_token, list, trim};
@@ -20,17 +21,21 @@ use crate::proto::transport::Transport;
 use crate::proto::url::Url;
 
 /// What a connection asks for: URL, header fields, subprotocols.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     url: Url,
     headers: Headers,
     protocols: Vec<Guarded>,
+    /// So many redirects are followed.
+    follow: u32,
+    /// So many have led here.
+    hops: u32,
 }
 
 impl Request {
     /// A request for `url` without further fields.
     pub fn new(url: Url) -> Request {
-        Request { url, headers: Headers::default(), protocols: Vec::new() }
+        Request { url, headers: Headers::default(), protocols: Vec::new(), follow: 0, hops: 0 }
     }
 
     /// The URL.
@@ -58,6 +63,43 @@ impl Request {
         }
         self.headers.add(name, value, secret)?;
         Ok(self)
+    }
+
+    /// Follows at most so many redirects (RFC 6455 §4.1 leaves it to the client); 0, the default: an
+    /// answer that is one is an error like any other ([`HandshakeError::Status`]).
+    ///
+    /// 301, 302, 303, 307 and 308 with one `Location` are followed, which may be relative, and in which
+    /// `http` and `https` mean `ws` and `wss`. Refused, as [`HandshakeError::Redirect`]: from `wss` to
+    /// `ws`, another scheme, a user name or password, several places at once, and one hop too many.
+    /// To another origin go no secret header, no field that says who somebody is, and no secret
+    /// subprotocol; they do not come back on a later hop.
+    pub fn follow_redirects(&mut self, max: u32) -> &mut Request {
+        self.follow = max;
+        self
+    }
+
+    /// Whether an answer may lead elsewhere.
+    #[cfg(feature = "net")]
+    pub(crate) fn may_be_redirected(&self) -> bool {
+        self.follow > 0
+    }
+
+    /// The redirect that an answer is, if redirects are followed; `None` for any other.
+    fn redirected(&self, head: &Head) -> Result<Option<Redirect<Request>>, HttpError> {
+        if self.follow == 0 {
+            return Ok(None);
+        }
+        let (hops, is_repeated) = ((self.hops, self.follow), |b: &[u8]| self.is_repeated_in(b));
+        let Some(to) = target(head, &self.url, hops, is_repeated)? else { return Ok(None) };
+        let mut next = self.clone();
+        next.hops += 1;
+        if !self.url.is_same_origin(&to) {
+            // They do not come back on a later hop either, since that starts from this request.
+            next.headers.remove_secret();
+            next.protocols.retain(|p| !p.is_secret());
+        }
+        next.url = to;
+        Ok(Some(Redirect { status: head.status, request: next }))
     }
 
     /// Hides the URL from traces, errors and `Debug`.
@@ -130,6 +172,8 @@ pub struct Opened {
     pub reason: String,
     /// Its fields.
     pub headers: Fields,
+    /// The URL that gave it, which redirects may have led to.
+    pub url: Url,
     /// What the connection goes over; `None` from a session that has no socket.
     pub transport: Option<Box<Transport>>,
     /// They repeat, or may repeat, what is secret in the request.
@@ -155,8 +199,16 @@ pub enum HandshakeError {
     Head(HeadError),
     /// HTTP/1.0 cannot be upgraded (§4.1).
     OldHttp,
-    /// A status other than 101. A redirection is not followed.
+    /// A status other than 101. A redirection is not followed unless that was asked for
+    /// ([`Request::follow_redirects`]).
     Status(Box<Response>),
+    /// A redirection that cannot be followed, though that was asked for.
+    Redirect {
+        /// The answer; its body is not read.
+        response: Box<Response>,
+        /// Why not.
+        why: HttpError,
+    },
     /// More than `Limits::interim` responses before the final one.
     ManyInterim,
     /// `Upgrade` is missing or not exactly `websocket` (§4.1, 2).
@@ -193,6 +245,13 @@ impl fmt::Display for HandshakeError {
                     None => f.write_str(" instead of 101 Switching Protocols")?,
                 }
                 response.explain(f)
+            }
+            HandshakeError::Redirect { response, why } => {
+                write!(f, "the server answered {}, which is not followed: ", response.line())?;
+                match why {
+                    HttpError::Downgrade => f.write_str("it leads from wss to ws"),
+                    why => why.fmt(f),
+                }
             }
             HandshakeError::ManyInterim => f.write_str("too many interim (1xx) responses"),
             HandshakeError::Upgrade => {
@@ -325,12 +384,18 @@ impl Handshake {
         }
         let protocol = self.protocol(&fields)?;
         let quiet = self.is_repeated_in(fields.as_bytes());
-        Ok(Opened { protocol, reason, headers: fields, transport: None, quiet })
+        let url = self.request.url.clone();
+        Ok(Opened { protocol, reason, headers: fields, url, transport: None, quiet })
     }
 
     /// The body of another answer is read by it.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// See [`Request::redirected`].
+    pub(crate) fn redirected(&self, head: &Head) -> Result<Option<Redirect<Request>>, HttpError> {
+        self.request.redirected(head)
     }
 
     /// An answer as it is told, once its body is there.
@@ -576,6 +641,119 @@ mod tests {
                 (Err(HandshakeError::Head(_)), HandshakeError::Head(_)) => {}
                 (got, want) => assert_eq!(got, Err(want.clone()), "{text}"),
             }
+        }
+    }
+
+    fn redirected(
+        from: &Request,
+        status: u16,
+        location: &str,
+    ) -> Result<Option<Request>, HttpError> {
+        let text = format!("HTTP/1.1 {status} Go\r\nLocation: {location}\r\n\r\n");
+        let head = HeadParser::default().feed(text.as_bytes(), &Limits::default());
+        Ok(from.redirected(&head.unwrap().1.unwrap())?.map(|to| to.request))
+    }
+
+    fn follower(url: &str) -> Request {
+        let mut request = Request::new(Url::parse(url).unwrap());
+        request.header("Authorization", "Bearer abc").unwrap().header("cookie", "id=abc").unwrap();
+        request.header("X", "y").unwrap().secret_header("X-Own", "abc").unwrap();
+        request.protocol("chat").unwrap().secret_protocol("token.abc").unwrap();
+        request.follow_redirects(10);
+        request
+    }
+
+    fn text(request: &Request) -> String {
+        let h = Handshake::new(request, NONCE, None, Arc::default(), false);
+        String::from_utf8(h.out.pending().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn where_a_redirect_of_a_handshake_may_lead() {
+        // FAULTS 45.
+        let from = follower("wss://a/x/y?q");
+        for (status, location, to) in [
+            (301, "z", Some("wss://a/x/z")),
+            (302, "../z?r#f", Some("wss://a/z?r")),
+            (303, "//b:444/", Some("wss://b:444/")),
+            (307, "https://b/z", Some("wss://b/z")),
+            (308, "HTTPS://b/z#f", Some("wss://b/z")),
+            (302, "wss://b", Some("wss://b")),
+            (302, "/two words?caf\u{e9}", Some("wss://a/two%20words?caf%C3%A9")),
+            // FAULTS 43.
+            (302, "/%0d%0aX:%20y", Some("wss://a/%0d%0aX:%20y")),
+            (300, "wss://b/", None),
+            (304, "wss://b/", None),
+            (401, "wss://b/", None),
+        ] {
+            let next = redirected(&from, status, location).unwrap();
+            assert_eq!(next.as_ref().map(|r| r.url.as_str()), to, "{status} {location}");
+        }
+        for plain in ["ws://a/x", "http://a/x", "ws://b/"] {
+            assert_eq!(redirected(&from, 302, plain), Err(HttpError::Downgrade), "{plain}");
+            let open = follower("ws://a/");
+            assert!(redirected(&open, 302, plain).unwrap().is_some());
+        }
+        for bad in
+            ["ftp://a/", "wss://u:p@a/", "https://u@a/", "https://", "wss:///x", "javascript:1"]
+        {
+            let got = redirected(&from, 302, bad);
+            assert!(matches!(got, Err(HttpError::Location(_))), "{bad}: {got:?}");
+        }
+        let two = b"HTTP/1.1 302 Go\r\nLocation: /a\r\nLocation: /b\r\n\r\n";
+        let two = HeadParser::default().feed(two, &Limits::default()).unwrap().1.unwrap();
+        assert_eq!(from.redirected(&two), Err(HttpError::Locations));
+        let none = HeadParser::default().feed(b"HTTP/1.1 302 Go\r\n\r\n", &Limits::default());
+        assert_eq!(from.redirected(&none.unwrap().1.unwrap()), Ok(None), "without a target");
+    }
+
+    #[test]
+    fn hops_of_a_handshake_are_counted_at_n_and_n_plus_1() {
+        for max in [0, 1, 3] {
+            let mut at = follower("ws://a/");
+            at.follow_redirects(max);
+            for _ in 0..max {
+                at = redirected(&at, 302, "/").unwrap().unwrap();
+            }
+            let want = if max == 0 { Ok(None) } else { Err(HttpError::ManyRedirects(max)) };
+            assert_eq!(redirected(&at, 302, "/"), want);
+        }
+    }
+
+    #[test]
+    fn credentials_of_a_handshake_stay_with_their_origin_and_never_come_back() {
+        // FAULTS 44.
+        let start = follower("wss://a/x");
+        assert_eq!(text(&start).matches("abc").count(), 4);
+        for same in ["/y", "https://a/", "wss://a:443/", "//a/z", "?q"] {
+            let next = redirected(&start, 307, same).unwrap().unwrap();
+            assert_eq!(text(&next).matches("abc").count(), 4, "{same}");
+        }
+        for other in ["https://b/", "wss://a:444/", "wss://A/", "wss://a./", "//a.evil.example/"] {
+            let next = redirected(&start, 307, other).unwrap().unwrap();
+            assert!(!text(&next).contains("abc"), "{other}");
+            assert!(text(&next).contains("Sec-WebSocket-Protocol: chat\r\n"));
+            assert!(text(&next).contains("X: y\r\n"));
+            let next = redirected(&next, 302, "wss://b2/").unwrap().unwrap();
+            let back = redirected(&next, 302, "wss://a/x").unwrap().unwrap();
+            assert!(!text(&back).contains("abc"), "{other}: {}", text(&back));
+        }
+        let next = redirected(&follower("ws://a/"), 301, "wss://a/").unwrap().unwrap();
+        assert!(!text(&next).contains("abc"), "from ws to wss is another origin");
+    }
+
+    #[test]
+    fn a_secret_of_a_handshake_is_in_no_redirect() {
+        for secret_url in [false, true] {
+            let mut from = follower("wss://a/");
+            from.secret_protocol("hidden1").unwrap().secret_header("X-Two", "hidden1").unwrap();
+            if secret_url {
+                from.secret_url();
+            }
+            let to = redirected(&from, 302, "/hidden1?x").unwrap().unwrap();
+            assert!(to.url.is_secret(), "the target repeats a secret, or the URL is one");
+            let error = redirected(&from, 302, "ftp://hidden1/").unwrap_err();
+            assert!(!format!("{to:?} {error} {error:?}").contains("hidden1"));
         }
     }
 

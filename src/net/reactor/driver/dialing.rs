@@ -10,7 +10,7 @@ use super::live::Token;
 use super::opening::{Attempt, Hop, Opening, Route, known};
 use super::state::{Driver, State};
 use crate::error::{ErrorKind, Stage};
-use crate::net::ask::{Own, ProxyScheme};
+use crate::net::ask::{Own, ProxyScheme, Source};
 use crate::net::reactor::conn::Sink;
 use crate::net::reactor::core::Core;
 use crate::net::reactor::gate::{Place, Ticket};
@@ -43,6 +43,9 @@ impl<S: Sys> Driver<S> {
         opening.laps = Laps::new(core.now);
         if let Err(kind) = opening.allowed(core, Hop::Url, None) {
             return self.fail(core, sink, Stage::Url, kind);
+        }
+        if opening.ask.source().is_some_and(Source::is_taken) {
+            return self.fail(core, sink, Stage::Request, ErrorKind::BodyTaken);
         }
         match (&opening.route, opening.ask.url().host()) {
             (Route::Own(_), _) => self.adopt(core, sink),

@@ -52,7 +52,9 @@ impl<'a> Known<'a> {
         let unsent = |error: Error| error.with_unsent(self.unsent);
         match closed {
             proto::Closed::Clean(frame) => Closed::Clean(frame),
-            proto::Closed::Complete | proto::Closed::Redirected(_) => Closed::Complete,
+            proto::Closed::Complete | proto::Closed::Redirected(_) | proto::Closed::Moved(_) => {
+                Closed::Complete
+            }
             proto::Closed::Failed(Failure::Http(e)) => self.stream(e, kind),
             // Where a rule was broken, what is counted here may still leave, before our close frame.
             proto::Closed::Failed(failure) => Closed::Failed(unsent(self.failed(failure, kind))),
@@ -80,7 +82,9 @@ impl<'a> Known<'a> {
             }
             Failure::Handshake(HandshakeError::Timeout) => error(ErrorKind::Timeout(self.limit)),
             // An answer is one, whatever has become of the rest of it.
-            Failure::Handshake(e @ HandshakeError::Status(_)) => error(ErrorKind::Handshake(e)),
+            Failure::Handshake(
+                e @ (HandshakeError::Status(_) | HandshakeError::Redirect { .. }),
+            ) => error(ErrorKind::Handshake(e)),
             Failure::Handshake(e) => match (self.stage, kind) {
                 (_, Some(kind)) => self.transport(kind),
                 (Stage::Tls, None) => error(tls_ended()),
@@ -94,6 +98,9 @@ impl<'a> Known<'a> {
     fn stream(&self, e: HttpError, kind: Option<ErrorKind>) -> Closed {
         let error = |kind| Error::new(self.url, self.stage, kind);
         let error = match (e, kind) {
+            (e @ (HttpError::ShortBody(_) | HttpError::LongBody(_)), _) => {
+                Error::new(self.url, Stage::Request, ErrorKind::Http(e))
+            }
             (HttpError::Timeout, _) => error(ErrorKind::Timeout(self.limit)),
             (HttpError::Idle, _) => error(ErrorKind::Idle(self.idle)),
             (HttpError::Stalled, _) => error(ErrorKind::Stalled(self.limits.stall)),
@@ -103,6 +110,12 @@ impl<'a> Known<'a> {
         };
         let error = error.with_status(self.status).with_unsent(self.unsent);
         if self.stage == Stage::Body { Closed::Lost(error) } else { Closed::Failed(error) }
+    }
+
+    /// The reader of a request's body is of no more use.
+    pub(super) fn upload(&self, kind: ErrorKind) -> Error {
+        let error = Error::new(self.url, Stage::Request, kind);
+        error.with_status(self.status).with_unsent(self.unsent)
     }
 
     /// What the transport said; TLS speaks for itself, whatever was waited for.

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use super::errors::Known;
 use super::laps::Laps;
 use super::tail::Tail;
+use super::upload::Upload;
 use crate::error::{ErrorKind, Stage};
 use crate::limits::Limits;
-use crate::net::ask::{Proxy, StreamOptions};
+use crate::net::ask::{Options, Proxy, StreamOptions};
 use crate::net::event::ConnId;
 use crate::net::reactor::core::Core;
 use crate::net::reactor::flow::Flow;
@@ -28,6 +29,8 @@ pub(in crate::net) struct Live<S: Sys> {
     pub(super) proxy: Option<Proxy>,
     /// Of a stream, what it was opened with: a redirect goes on with it.
     pub(super) stream: Option<Box<StreamOptions>>,
+    /// Of a stream, where the body of its request comes from, until it is at its end.
+    pub(super) upload: Option<Box<Upload>>,
     pub(super) reading: Reading,
     pub(super) writing: Writing,
 }
@@ -65,6 +68,15 @@ pub(super) struct Entry {
     pub(super) response: Duration,
     /// Of a stream: TLS is under way, and has until then.
     pub(super) until: Option<Instant>,
+    /// Of a handshake that may lead elsewhere.
+    pub(super) follow: Option<Box<Follow>>,
+}
+
+/// With what a handshake goes on elsewhere.
+pub(super) struct Follow {
+    pub(super) options: Options,
+    /// When it has to be over, on all hops together.
+    pub(super) until: Instant,
 }
 
 /// How a socket is watched.

@@ -5,6 +5,7 @@
 //! opening.rs    on its way to a socket          dialing.rs  names, addresses, attempts
 //! tunnel.rs     a socket to a proxy              asking.rs   the way is asked for
 //! live.rs       a socket with a session on it   reading.rs, writing.rs  its two sides
+//! upload.rs     where the body of a request is read from, uploading.rs  and when
 //! draining.rs   what is left to do after the final event
 //! errors.rs     makes the error that its owner is told
 //! ```
@@ -20,6 +21,8 @@ mod reading;
 mod state;
 mod tail;
 mod tunnel;
+mod upload;
+mod uploading;
 mod writing;
 
 pub(super) use live::token_parts;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::laps::Laps;
-use super::live::{Entry, Live, Reading, Token, Writing};
+use super::live::{Entry, Follow, Live, Reading, Token, Writing};
 use super::tail::Tail;
+use super::upload::Upload;
 use crate::error::{ErrorKind, ProxyError, Stage};
 use crate::limits::Limits;
 use crate::net::ask::{Ask, Proxy, ProxyScheme};
@@ -33,6 +34,8 @@ pub(super) struct Opening<S: Sys> {
     /// The resolver was asked.
     pub(super) asked: bool,
     clock: Clock,
+    /// What it had when it began: all of its time, or on another hop than the first what was left.
+    time: Duration,
     /// How long it may still wait for its turn.
     patience: Duration,
     /// When the head of a response has to be there, after all redirects.
@@ -121,6 +124,7 @@ impl<S: Sys> Opening<S> {
             laps: Laps::new(core.now),
             asked: false,
             clock: Clock::Runs { until },
+            time: until.saturating_duration_since(core.now),
             patience,
             total,
             plan: None,
@@ -176,7 +180,7 @@ impl<S: Sys> Opening<S> {
                 }
                 // One that was never tried has all of its time.
                 let left = match self.failed.is_empty() {
-                    true => self.ask.opening(&core.limits),
+                    true => self.time,
                     false => until.saturating_duration_since(core.now),
                 };
                 Clock::Waits { since: core.now, left }
@@ -292,11 +296,18 @@ impl<S: Sys> Opening<S> {
             response: ask.response(&core.limits),
             until: (!is_gated).then_some(end),
             laps: self.laps,
+            follow: match ask {
+                Ask::WebSocket(options) if options.request.may_be_redirected() => {
+                    Some(Box::new(Follow { options: options.clone(), until: total }))
+                }
+                _ => None,
+            },
         };
         let stream = match ask {
             Ask::WebSocket(_) => None,
             Ask::Stream(options) => Some(options.clone()),
         };
+        let upload = ask.source().cloned().map(|source| Box::new(Upload::new(source)));
         Ok(Live {
             link: link.through(tls),
             session,
@@ -305,6 +316,7 @@ impl<S: Sys> Opening<S> {
             entry: Some(Box::new(entry)),
             stream,
             proxy,
+            upload,
             reading: Reading::Ready { tail: Tail::default(), most: usize::MAX },
             writing: Writing::Ready,
         })

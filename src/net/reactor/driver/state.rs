@@ -33,7 +33,7 @@ use std::time::Instant;
 
 use super::draining::Draining;
 use super::errors::Known;
-use super::live::{Live, Reading, Token};
+use super::live::{Follow, Live, Reading, Token};
 use super::opening::{Attempt, Opening, Route};
 use super::tunnel::Tunnelling;
 use crate::error::{ErrorKind, Stage};
@@ -175,7 +175,8 @@ impl<S: Sys> Driver<S> {
             State::Opening(opening) => Some(opening.deadline()),
             State::Tunnel(tunnelling) => Some(tunnelling.deadline()),
             State::Open(live) | State::Told(live) => {
-                earlier(live.deadline(&self.flow), self.flow.deadline())
+                let own = earlier(live.deadline(&self.flow), self.flow.deadline());
+                earlier(own, self.reads_again())
             }
             State::Draining(draining) => Some(draining.until),
             State::Gone => None,
@@ -298,18 +299,42 @@ impl<S: Sys> Driver<S> {
     /// The answer is elsewhere: this connection ends, and the next turn opens another.
     pub(super) fn redirect(&mut self, core: &mut Core<S>, to: Redirect) {
         self.observe(core);
-        core.say(self.id, || format!("redirected: {}", to.shown()));
+        core.say(self.id, || format!("redirected: {}", to.shown(to.request.url())));
         let Some(live) = self.take_live() else { return };
         let (token, total) = (live.token, live.session.exchange().and_then(|e| e.timing().total));
-        let options = live.end_stream(core);
-        self.touch(core);
-        let (Some(mut options), Listener::Owner) = (options, self.listener) else { return };
+        let Some(mut options) = live.end_stream(core) else { return self.touch(core) };
         options.request = to.request;
-        self.url = options.url().clone();
         let total = total.unwrap_or(core.now);
+        self.open_elsewhere(core, Ask::Stream(options), total, token);
+    }
+
+    /// The same for a handshake.
+    pub(super) fn redirect_handshake(&mut self, core: &mut Core<S>, to: Redirect<proto::Request>) {
+        self.observe(core);
+        core.say(self.id, || format!("redirected: {}", to.shown(to.request.url())));
+        // This handshake is over, whatever comes of the next one (RFC 6455 §4.1).
+        let follow = self.live().and_then(|live| live.entry.as_mut()?.follow.take());
+        self.leave_gate(core);
+        let Some(live) = self.take_live() else { return };
+        let token = live.token;
+        live.end_stream(core);
+        let Some(follow) = follow else { return self.touch(core) };
+        let Follow { mut options, until } = *follow;
+        options.request = to.request;
+        self.open_elsewhere(core, Ask::WebSocket(options), until, token);
+    }
+
+    /// What was asked for goes on over another connection, for as long as somebody wants it; `token` was
+    /// that of the old one.
+    fn open_elsewhere(&mut self, core: &mut Core<S>, ask: Ask, total: Instant, token: Token) {
+        self.touch(core);
+        if self.listener == Listener::Nobody {
+            return;
+        }
+        self.url = ask.url().clone();
         // What the system still has to say of the old socket is not about the new one.
         let count = (token.number as u8).wrapping_add(1);
-        let opening = Opening::new(Ask::Stream(options), core, total, count);
+        let opening = Opening::new(ask, core, total, count);
         self.state = State::Opening(Box::new(opening));
         core.fresh.push_back(self.id);
     }
@@ -400,6 +425,7 @@ impl<S: Sys> Driver<S> {
     ) {
         let closed = match closed {
             proto::Closed::Redirected(to) => return self.redirect(core, *to),
+            proto::Closed::Moved(to) => return self.redirect_handshake(core, *to),
             closed => closed,
         };
         let broken = matches!(kind, Some(ErrorKind::Io(_)));
@@ -517,6 +543,7 @@ impl<S: Sys> Driver<S> {
         if self.flow.deadline().is_some_and(|at| at <= core.now) {
             self.waited_for_room(core);
         }
+        self.look_whether_to_read(core.now);
         match &mut self.state {
             State::Opening(opening) => match opening.late(core) {
                 Some((stage, kind)) => self.fail(core, sink, stage, kind),

@@ -74,7 +74,15 @@ impl<S: Sys> Driver<S> {
                 core.gates.leave(&gate);
             }
         }
-        if let Some(kind) = self.write(core) {
+        if self.is_uploading() {
+            self.upload(core, sink);
+        }
+        let broken = self.write(core);
+        if self.is_uploading() && broken.is_none() {
+            // What the socket has no room for yet is there already, so that it is timed.
+            self.upload(core, sink);
+        }
+        if let Some(kind) = broken {
             // What the peer said before it went is still to be read. Then this is the end, and no
             // good one: the system tells the error once, and after it an end like any other.
             let read = self.read_some(core, sink);
@@ -98,6 +106,7 @@ impl<S: Sys> Driver<S> {
         let State::Open(live) = &self.state else { return false };
         live.entry.is_none()
             && live.link.tls.is_none()
+            && live.upload.is_none()
             && live.session.outgoing().is_empty()
             && self.flow.is_balanced(live.session.unfinished())
             && !live.is_deaf()
@@ -172,7 +181,9 @@ impl<S: Sys> Live<S> {
             // A late pong may have come forth; else all is written, or TLS has to read.
             idle = done == 0 || self.session.outgoing().is_empty();
         }
-        let interest = Interest { read: !stopped && !self.is_deaf(), write: blocked };
+        // A body that is read on the way goes on in the next turn, so that the others have theirs.
+        let write = blocked || self.reads_on();
+        let interest = Interest { read: !stopped && !self.is_deaf(), write };
         if self.token.interest != interest {
             if interest.read && !self.token.interest.read && self.entry.is_none() {
                 core.now = core.sys.now();

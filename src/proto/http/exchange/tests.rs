@@ -1,5 +1,7 @@
 //! Every edge of a response, whole and in pieces, on virtual time.
 
+mod body;
+
 use std::time::Duration;
 
 use super::*;
@@ -45,7 +47,10 @@ impl Sim {
         let url = Url::parse_http("http://a.example/x").unwrap();
         let request = Request::new(method, url).unwrap();
         let settings = Settings { limits: Arc::new(limits), ..Settings::default() };
-        let exchange = Exchange::new(request, delivery, &settings, timing);
+        Sim::of(Exchange::new(request, delivery, &settings, timing))
+    }
+
+    fn of(exchange: Exchange) -> Sim {
         Sim { exchange, now: Instant::now(), input: Vec::new(), told: Vec::new() }
     }
 

@@ -1,0 +1,61 @@
+//! The body of a request that is read while it is sent.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A reader that is there for one request. Clones of the options share it, and the first that has a
+/// connection takes it.
+#[derive(Clone)]
+pub(in crate::net) struct Source(Arc<Mutex<Option<Box<dyn io::Read + Send>>>>);
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_taken() { "Source(taken)" } else { "Source" })
+    }
+}
+
+/// What a reader has to give.
+#[derive(Debug)]
+pub(in crate::net) enum Read {
+    /// So many bytes.
+    Some(usize),
+    /// No more bytes come.
+    End,
+    /// There may be more later.
+    Later,
+}
+
+impl Source {
+    pub(in crate::net) fn new(reader: impl io::Read + Send + 'static) -> Source {
+        Source(Arc::new(Mutex::new(Some(Box::new(reader)))))
+    }
+
+    /// Whether a request has it already.
+    pub(in crate::net) fn is_taken(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    pub(in crate::net) fn take(&self) -> Option<Box<dyn io::Read + Send>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Read {
+    /// Asks `reader` for bytes, which it puts at the start of `buf`.
+    pub(in crate::net) fn from(reader: &mut dyn io::Read, buf: &mut [u8]) -> io::Result<Read> {
+        loop {
+            match reader.read(buf) {
+                Ok(0) => return Ok(Read::End),
+                Ok(n) if n <= buf.len() => return Ok(Read::Some(n)),
+                Ok(n) => {
+                    let why = format!("the reader says {n} bytes, of at most {}", buf.len());
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Read::Later),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}

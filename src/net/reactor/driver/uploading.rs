@@ -1,0 +1,82 @@
+//! The body of a request that is read while it is sent: from its reader to the session, which says how
+//! much it takes.
+
+use std::time::{Duration, Instant};
+
+use super::live::Live;
+use super::state::Driver;
+use crate::error::{ErrorKind, Stage};
+use crate::net::ask::Read;
+use crate::net::event::Closed;
+use crate::net::reactor::conn::Sink;
+use crate::net::reactor::core::Core;
+use crate::net::sys::Sys;
+use crate::net::time::after;
+
+impl<S: Sys> Live<S> {
+    /// Whether the reader is to be asked as soon as bytes leave.
+    pub(super) fn reads_on(&self) -> bool {
+        let upload = self.upload.as_ref();
+        upload.is_some_and(|upload| upload.again.is_none()) && self.session.body_room() > 0
+    }
+}
+
+impl<S: Sys> Driver<S> {
+    /// Whether a body is under way, which a turn alone goes on with.
+    pub(in crate::net) fn is_uploading(&self) -> bool {
+        self.live_ref().is_some_and(|live| live.upload.is_some())
+    }
+
+    /// When a reader that had nothing is asked again.
+    pub(super) fn reads_again(&self) -> Option<Instant> {
+        self.live_ref()?.upload.as_ref()?.again
+    }
+
+    /// A reader that had nothing is asked by the next [`Driver::settle`], if it has waited long enough.
+    pub(super) fn look_whether_to_read(&mut self, now: Instant) {
+        if let Some(upload) = self.live().and_then(|live| live.upload.as_mut()) {
+            upload.again = upload.again.filter(|again| *again > now);
+        }
+    }
+
+    /// Reads as much of the body as the session has room for.
+    pub(super) fn upload(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+        while let Some(live) = self.live()
+            && let Some(upload) = &mut live.upload
+        {
+            if !live.session.is_uploading() {
+                // All is there, or nobody wants the rest.
+                live.upload = None;
+                return;
+            }
+            let most = live.session.body_room();
+            if most == 0 || upload.again.is_some() {
+                return;
+            }
+            let event = match upload.read(most) {
+                Ok(Read::Some(n)) => live.session.send_body(core.now, &upload.buf[..n]),
+                Ok(Read::End) => live.session.end_body(core.now),
+                Ok(Read::Later) => {
+                    let wait = live.limits.body_retry.max(Duration::from_millis(1));
+                    upload.again = Some(after(core.now, wait));
+                    return;
+                }
+                Err(kind) => return self.upload_failed(core, sink, kind),
+            };
+            if let Some(event) = event {
+                self.event(core, sink, event);
+            }
+        }
+    }
+
+    /// There is no more of a body that is not whole.
+    fn upload_failed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, kind: ErrorKind) {
+        let known = self.known(core);
+        let begun = known.stage == Stage::Body;
+        let error = known.upload(kind);
+        self.observe(core);
+        self.release_socket(core);
+        let closed = if begun { Closed::Lost(error) } else { Closed::Failed(error) };
+        self.emit_closed(core, sink, closed);
+    }
+}

@@ -1,0 +1,85 @@
+//! Bodies that are read while they are sent, on a clock of the test's own.
+
+use std::io::Read;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+
+/// A reader that has nothing for so many calls, and then one piece; how often it was asked.
+struct Late(usize, Arc<AtomicUsize>);
+
+impl Read for Late {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.1.fetch_add(1, Ordering::SeqCst) {
+            n if n < self.0 => Err(io::ErrorKind::WouldBlock.into()),
+            n if n == self.0 => {
+                buf[..5].copy_from_slice(b"hello");
+                Ok(5)
+            }
+            _ => Ok(0),
+        }
+    }
+}
+
+fn late(calls: usize) -> (StreamOptions, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let options = StreamOptions::new("POST", HTTP_URL).unwrap();
+    (options.body_from(Late(calls, Arc::clone(&asked)), Some(5)).unwrap(), asked)
+}
+
+/// `Limits::body_retry`, and that its least is 1 ms.
+#[test]
+fn a_reader_that_has_nothing_is_asked_again_after_so_long() {
+    for (body_retry, wait) in [(300 * MS, 300 * MS), (Duration::ZERO, MS)] {
+        let mut bench = Bench::new(Limits { body_retry, ..Limits::default() });
+        let (options, asked) = late(3);
+        bench.start(options);
+        for times in 1..=3 {
+            assert_eq!(asked.load(Ordering::SeqCst), times);
+            assert!(!bench.reactor.has_work(), "it would not wait");
+            bench.pass(wait - NS);
+            assert_eq!(asked.load(Ordering::SeqCst), times, "not yet");
+            bench.pass(NS);
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 5, "with the end");
+        assert!(bench.wrote(0).ends_with(b"\r\n\r\nhello"));
+    }
+}
+
+/// It is not the server that is waited for: no limit of its own passes, however long that takes.
+#[test]
+fn a_slow_reader_is_nobody_elses_fault() {
+    let limits = || Limits { body_retry: 60_000 * MS, ..Limits::default() };
+    let mut bench = Bench::new(limits());
+    let (options, _) = late(100);
+    bench.start(options);
+    for _ in 0..100 {
+        assert_eq!(bench.pass(60_000 * MS), Vec::<String>::new());
+    }
+    assert!(bench.wrote(0).ends_with(b"\r\n\r\nhello"));
+    assert_eq!(bench.pass(60_000 * MS - NS), Vec::<String>::new());
+    assert_eq!(bench.pass(NS), ["failed Response: 60s are over"]);
+    // But one limit of its owner's is one of it all.
+    let mut bench = Bench::new(limits());
+    let (options, _) = late(100);
+    bench.start(options.timeout(90_000 * MS));
+    assert_eq!(bench.pass(90_000 * MS - NS), Vec::<String>::new());
+    assert_eq!(bench.pass(NS), ["failed Response: 90s are over"]);
+}
+
+/// A server that takes nothing is found out, also where the kernel has taken all that was read.
+#[test]
+fn a_server_that_takes_nothing_of_a_body_is_stalled() {
+    let limits = Limits { body_queue: 1000, ..Limits::default() };
+    let mut bench = Bench::new(limits);
+    let options = StreamOptions::new("POST", HTTP_URL).unwrap();
+    bench.start(options.body_from(io::repeat(7), Some(1 << 40)).unwrap());
+    for room in [0, 1, 500, 10_000] {
+        bench.world.lock().tcps[0].room = room;
+        bench.turns();
+        assert!(bench.wrote(0).len() >= room);
+        assert_eq!(bench.pass(60_000 * MS - NS), Vec::<String>::new(), "{room}");
+    }
+    let told = bench.pass(NS);
+    assert!(told.len() == 1 && told[0].contains("the peer has taken no byte for 60s"), "{told:?}");
+}
