@@ -23,6 +23,8 @@ pub use server::{Server, Stopper};
 pub const CA_PEM: &[u8] = include_bytes!("certs/ca.pem");
 /// A certificate for `localhost`, `127.0.0.1` and `::1`.
 pub const CHAIN_PEM: &[u8] = include_bytes!("certs/loopback.pem");
+/// What its key has to be, for those that know it (`sha256/…` of a `Pin`).
+pub const PIN: &str = "sha256/eCbHJMYSm345uu6b7HG0keN1kndxq5wDivbw3aoFHPY=";
 /// Its key, which is public: nothing but loopback may trust it.
 pub const KEY_PEM: &[u8] = include_bytes!("certs/loopback.key");
 

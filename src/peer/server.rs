@@ -44,8 +44,20 @@ impl Server {
     /// Listens for `wss://` with a certificate chain and its key, both in PEM.
     #[cfg(feature = "tls")]
     pub fn bind_tls(address: SocketAddr, chain_pem: &[u8], key_pem: &[u8]) -> io::Result<Server> {
-        let tls = Some(tls::server::Identity::new(chain_pem, key_pem)?);
+        let tls = Some(tls::server::Identity::new(chain_pem, key_pem, None)?);
         Ok(Server { tls, ..Server::bind(address)? })
+    }
+
+    /// The same for clients alone that have a certificate under one of these roots, in PEM.
+    #[cfg(feature = "tls")]
+    pub fn bind_tls_for(
+        address: SocketAddr,
+        chain_pem: &[u8],
+        key_pem: &[u8],
+        clients_pem: &[u8],
+    ) -> io::Result<Server> {
+        let tls = tls::server::Identity::new(chain_pem, key_pem, Some(clients_pem))?;
+        Ok(Server { tls: Some(tls), ..Server::bind(address)? })
     }
 
     /// Where it listens.

@@ -1,5 +1,6 @@
 //! Event sources against servers that end, break off, refuse and redirect (WHATWG HTML §9.2).
 
+mod over;
 mod told;
 
 use std::net::TcpListener;

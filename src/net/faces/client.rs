@@ -19,7 +19,7 @@ use crate::net::event::{ConnId, Event};
 use crate::net::reactor::Reactor;
 use crate::net::sys::{Os, Sys};
 use crate::net::time::after;
-use crate::proto::{CloseFrame, Context, Misuse, Session};
+use crate::proto::{CloseFrame, Context, Misuse, Session, Transport};
 
 /// A handle of a reactor that runs on a thread of its own. Clones share it; the thread ends, and
 /// closes what is open, when [`Events`] is dropped.
@@ -180,6 +180,11 @@ impl<S: Sys> Client<S> {
         });
         self.look_again();
         Ok(())
+    }
+
+    /// What a connection goes over; see [`Reactor::transport`].
+    pub fn transport(&self, id: ConnId) -> Option<Transport> {
+        self.with(|reactor| reactor.transport(id))
     }
 
     /// Whether messages can be sent on it at the moment: it may have ended since.

@@ -10,7 +10,7 @@ use crate::limits::Limits;
 use crate::net::ask::{Config, StreamOptions};
 use crate::net::event::{Closed, ConnId, Event};
 use crate::net::reactor::{Conn, Reactor};
-use crate::net::sys::{Os, Sys};
+use crate::net::sys::{Os, OwnedStream, Sys};
 use crate::net::time::after;
 use crate::proto::CloseFrame;
 use crate::proto::http::{Delivery, HttpError};
@@ -88,6 +88,8 @@ pub struct EventSource<S: Sys = Os> {
     options: StreamOptions,
     /// What the next reactor is made with.
     config: Option<Config>,
+    /// Makes the stream that the next connection goes over, if it is not to be connected here.
+    over: Option<Over>,
     /// What its system is made with.
     make: Make<S>,
     /// INVARIANT: there is one from the first connection on.
@@ -135,6 +137,9 @@ struct Inbox {
     closed: Option<Closed>,
 }
 
+/// Gives a stream.
+struct Over(Box<dyn FnMut() -> io::Result<OwnedStream> + Send>);
+
 impl EventSource {
     /// A source with the request and the limits of `options`. It does not connect yet.
     pub fn new(options: StreamOptions) -> EventSource {
@@ -160,6 +165,7 @@ impl<S: Sys> EventSource<S> {
         EventSource {
             options,
             config: Some(Config::default()),
+            over: None,
             make,
             reactor: None,
             reconnect: false,
@@ -228,6 +234,27 @@ impl<S: Sys> EventSource<S> {
     /// TLS, limits, overrides, an observer.
     pub fn config(mut self, config: Config) -> EventSource<S> {
         self.config = Some(config);
+        self
+    }
+
+    /// Each connection goes over a stream that `next` gives: one that is connected to the server, or to
+    /// what leads there. See [`StreamOptions::over`], which is good for one connection. An error of it
+    /// is a connection that failed ([`ErrorKind::Connect`]). No redirect can be followed.
+    ///
+    /// ```no_run
+    /// use moonwire::{EventSource, StreamOptions};
+    ///
+    /// let options = StreamOptions::get("http://events.example/")?;
+    /// let mut source = EventSource::new(options)
+    ///     .over(|| std::net::TcpStream::connect("127.0.0.1:8080"))
+    ///     .reconnect(true);
+    /// # Ok::<(), moonwire::Error>(())
+    /// ```
+    pub fn over<T: Into<OwnedStream>>(
+        mut self,
+        mut next: impl FnMut() -> io::Result<T> + Send + 'static,
+    ) -> EventSource<S> {
+        self.over = Some(Over(Box::new(move || next().map(T::into))));
         self
     }
 
@@ -374,6 +401,17 @@ impl<S: Sys> EventSource<S> {
         }
         let made = self.make_reactor();
         made.map_err(|e| self.error(Stage::Connect, ErrorKind::Io(e)))?;
+        match self.over.as_mut().map(|Over(next)| next()) {
+            None => {}
+            Some(Ok(stream)) => options = options.over(stream),
+            Some(Err(e)) => {
+                // There is no address to name.
+                let nowhere = ([0, 0, 0, 0], 0).into();
+                let error = self.error(Stage::Connect, ErrorKind::Connect(vec![(nowhere, e)]));
+                self.inbox.closed = Some(Closed::Failed(error));
+                return Ok(());
+            }
+        }
         self.parser.set_limits(&self.limits());
         self.parser.restart();
         if let Some(reactor) = &mut self.reactor {

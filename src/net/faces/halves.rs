@@ -15,7 +15,7 @@ use crate::net::event::ConnId;
 use crate::net::reactor::Reactor;
 use crate::net::sys::{Os, Sys};
 use crate::net::time::after;
-use crate::proto::{Fields, Misuse, Url};
+use crate::proto::{Fields, Misuse, Transport, Url};
 
 /// The sending half of a [`WebSocket`]; clones send on the same connection, from any thread.
 ///
@@ -174,6 +174,11 @@ impl<S: Sys> Receiver<S> {
     /// The fields of the server's 101 response.
     pub fn headers(&self) -> Option<&Fields> {
         self.inbox.opened.as_ref().map(|opened| &opened.headers)
+    }
+
+    /// What it goes over; see [`WebSocket::transport`].
+    pub fn transport(&self) -> Option<&Transport> {
+        self.inbox.opened.as_ref()?.transport.as_deref()
     }
 
     /// Whether [`Receiver::read_timeout`] gives pongs, as [`WebSocket::set_pongs`] has it, from what

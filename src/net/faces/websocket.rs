@@ -15,7 +15,7 @@ use crate::net::reactor::{Conn, Reactor};
 use crate::net::sys::{Os, Sys};
 use crate::net::time::after;
 use crate::proto::ws::message::Message as Lent;
-use crate::proto::{CloseFrame, Fields, Misuse, Opened, Url};
+use crate::proto::{CloseFrame, Fields, Misuse, Opened, Transport, Url};
 
 /// Opens a WebSocket connection and waits until it is open, at most [`crate::Limits::opening`].
 ///
@@ -217,6 +217,11 @@ impl<S: Sys> WebSocket<S> {
     /// The fields of the server's 101 response.
     pub fn headers(&self) -> Option<&Fields> {
         self.inbox.opened.as_ref().map(|opened| &opened.headers)
+    }
+
+    /// What it goes over: the ends of the socket, a proxy, TLS, and how long the opening took.
+    pub fn transport(&self) -> Option<&Transport> {
+        self.inbox.opened.as_ref()?.transport.as_deref()
     }
 
     /// Waits until it is open.

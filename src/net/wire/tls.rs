@@ -308,7 +308,8 @@ pub(crate) mod server {
     use rustls::crypto::ring;
     use rustls::pki_types::pem::PemObject as _;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use rustls::{ServerConfig, ServerConnection};
+    use rustls::server::WebPkiClientVerifier;
+    use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
     use super::*;
 
@@ -316,18 +317,37 @@ pub(crate) mod server {
     pub(crate) struct Identity(Arc<ServerConfig>);
 
     impl Identity {
-        /// A certificate chain and its key, both in PEM.
-        pub(crate) fn new(chain: &[u8], key: &[u8]) -> io::Result<Identity> {
+        /// A certificate chain and its key, both in PEM; and if clients have to have a certificate, the
+        /// roots of those.
+        pub(crate) fn new(
+            chain: &[u8],
+            key: &[u8],
+            clients: Option<&[u8]>,
+        ) -> io::Result<Identity> {
             let bad = |e: &dyn std::fmt::Display| {
                 io::Error::new(io::ErrorKind::InvalidData, format!("certificate or key: {e}"))
             };
             let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
             let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| bad(&e))?;
-            let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            let provider = Arc::new(ring::default_provider());
+            let mut clients_roots = RootCertStore::empty();
+            for root in CertificateDer::pem_slice_iter(clients.unwrap_or_default()) {
+                clients_roots.add(root.map_err(|e| bad(&e))?).map_err(|e| bad(&e))?;
+            }
+            let verifier = match clients {
+                Some(_) => {
+                    let roots = Arc::new(clients_roots);
+                    let made =
+                        WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
+                    made.build().map_err(|e| bad(&e))?
+                }
+                None => WebPkiClientVerifier::no_client_auth(),
+            };
+            let config = ServerConfig::builder_with_provider(provider)
                 .with_safe_default_protocol_versions()
                 .and_then(|b| {
                     let chain = chain.map_err(|e| rustls::Error::General(e.to_string()))?;
-                    b.with_no_client_auth().with_single_cert(chain, key)
+                    b.with_client_cert_verifier(verifier).with_single_cert(chain, key)
                 });
             Ok(Identity(Arc::new(config.map_err(|e| bad(&e))?)))
         }
