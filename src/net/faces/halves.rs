@@ -214,7 +214,8 @@ impl<S: Sys> Receiver<S> {
         }
     }
 
-    /// The next message, if it comes within `timeout`. Zero looks at what is there.
+    /// The next message, if it comes within `timeout`, by the clock of the machine. Zero looks at what
+    /// is there.
     ///
     /// # Errors
     ///
