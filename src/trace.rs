@@ -32,7 +32,7 @@ pub trait Observer: Send {
 
 /// One observer of several reactors. The lock is held while it is told something; one that has panicked
 /// is told on.
-impl<O: Observer + 'static> Observer for Arc<Mutex<O>> {
+impl<O: Observer + ?Sized + 'static> Observer for Arc<Mutex<O>> {
     fn observe(&mut self, now: Instant, connection: u64, trace: Trace<'_>) {
         let mut observer = self.lock().unwrap_or_else(PoisonError::into_inner);
         observer.observe(now, connection, trace);

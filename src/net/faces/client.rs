@@ -205,23 +205,21 @@ impl<S: Sys> Client<S> {
 
     /// Waits until what was accepted for a connection has been handed to the kernel, for `timeout` at
     /// most (`None`: as long as the line moves, as [`Limits::stall`](crate::Limits::stall) has it).
-    /// Whether it has. What another thread sends meanwhile is waited for, too.
+    /// Whether it has. What another thread sends meanwhile is waited for, too. A close frame leaves
+    /// behind everything that was accepted, so it is for a connection that stays open.
     ///
     /// # Errors
     ///
-    /// How the connection has ended meanwhile; whether all had left then, its last event tells. None
-    /// if there was nothing to wait for.
+    /// The connection is not open yet; or it has ended, cleanly or not, and how: whether all had left
+    /// then, its last event tells.
     pub fn flush(&self, id: ConnId, timeout: Option<Duration>) -> Result<bool, Misuse> {
         let until = timeout.map(|timeout| after(Instant::now(), timeout));
         let state = &*self.0;
-        let mut waited = false;
         state.drained.wait(until, || {
-            let standing = self.0.shared.with(|reactor| match reactor.buffered(id) {
-                0 if waited => Some(reactor.standing(id)),
-                0 => Some(Ok(())),
+            let standing = state.shared.with(|reactor| match reactor.buffered(id) {
+                0 => Some(reactor.standing(id)),
                 _ => None,
             });
-            waited = true;
             // Nobody drives the reactor any more.
             let over = || state.over.load(Ordering::Acquire).then_some(Err(Misuse::NotOpen));
             standing.or_else(over)

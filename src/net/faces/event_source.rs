@@ -328,9 +328,12 @@ impl<S: Sys> EventSource<S> {
     ///
     /// As [`EventSource::next_event`].
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Incoming, Error> {
-        // Whose clock is asked; what goes wrong, the attempt to connect tells.
-        if matches!(self.state, State::Waiting(_)) {
-            let _ = self.make_reactor();
+        // Whose clock is asked.
+        if matches!(self.state, State::Waiting(_))
+            && let Err(e) = self.make_reactor()
+        {
+            self.finish();
+            return Err(self.error(Stage::Connect, ErrorKind::Io(e)));
         }
         self.next_until(Some(after(self.clock(), timeout)))
     }

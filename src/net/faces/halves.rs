@@ -151,11 +151,13 @@ impl<S: Sys> Sender<S> {
     }
 
     /// Waits until all that was accepted has been handed to the kernel, for `timeout` at most (`None`:
-    /// as long as the line moves). Whether it has; `false` after the time.
+    /// as long as the line moves). Whether it has; `false` after the time. [`Sender::close`] needs none
+    /// before it: its frame leaves behind everything else.
     ///
     /// # Errors
     ///
-    /// How the connection has ended meanwhile; whether all had left then, the [`Receiver`] tells.
+    /// The connection has ended, cleanly or not, and how; whether all had left then, the [`Receiver`]
+    /// tells.
     pub fn flush(&self, timeout: Option<Duration>) -> Result<bool, Error> {
         self.client.flush(self.id, timeout).map_err(|e| self.error(e))
     }
@@ -217,7 +219,8 @@ impl<S: Sys> Receiver<S> {
         }
     }
 
-    /// The next message, if it comes within `timeout`. Zero looks at what is there.
+    /// The next message, if it comes within `timeout`, by the clock of the machine. Zero looks at what
+    /// is there.
     ///
     /// # Errors
     ///

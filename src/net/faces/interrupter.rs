@@ -60,7 +60,8 @@ impl<P: Poller> Wake for P {
 impl Interrupter {
     /// One without a handle yet, for a call that opens one
     /// ([`Options::connect_interruptible`](crate::Options::connect_interruptible),
-    /// [`StreamOptions::open_interruptible`](crate::StreamOptions::open_interruptible)).
+    /// [`StreamOptions::open_interruptible`](crate::StreamOptions::open_interruptible)). Give it to one
+    /// handle at a time: it wakes the one that has it last, and one call reports each interrupt.
     pub fn new() -> Interrupter {
         Interrupter::default()
     }
