@@ -103,6 +103,8 @@ impl<S: Sys> Driver<S> {
         let Route::Proxy(via) = &mut opening.route else { return };
         via.targets = targets;
         let url = via.proxy.url().clone();
+        // Addresses that the policy refused are the URL's, and from here on it is about the proxy's.
+        opening.failed.clear();
         self.look_up(core, sink, &url);
     }
 
