@@ -45,7 +45,7 @@ impl Target {
     }
 
     /// As `CONNECT` names it (RFC 9112 §3.2.3).
-    fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         match self {
             Target::Name(name, port) => format!("{name}:{port}"),
             Target::Address(address) => address.to_string(),

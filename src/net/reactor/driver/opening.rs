@@ -244,10 +244,8 @@ impl<S: Sys> Opening<S> {
     /// Where one attempt leads.
     pub(super) fn place(&self, id: ConnId, to: Endpoint) -> Place {
         let beyond = match (&self.route, &to) {
-            (Route::Proxy(_), _) => {
-                let url = self.ask.url();
-                Some(format!("{}:{}", url.host(), url.port()).into())
-            }
+            // An address that was resolved here counts whatever name led there (RFC 6455 §4.1).
+            (Route::Proxy(via), _) => via.targets.front().map(|target| target.authority().into()),
             // A peer without a name is nobody else's.
             (Route::Own(_), Endpoint::Unix(path)) if path.is_empty() => {
                 Some(id.to_bits().to_string().into())
