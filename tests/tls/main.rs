@@ -9,6 +9,7 @@ mod certificates;
 mod client;
 mod ending;
 mod names;
+mod proxy;
 mod records;
 mod trust;
 mod versions;
