@@ -220,6 +220,66 @@ fn a_field_for_the_proxy_reaches_it_alone_and_takes_the_place_of_user_and_passwo
 }
 
 #[test]
+fn a_field_that_a_plain_request_has_itself_stands_once() {
+    let server = listen(|l| answer_each_and_part(&l, &[FINE; 2]));
+    let (proxying, proxy) = at_work("http", false, server.address);
+    let fields = [("User-Agent", "proxy/1"), ("accept", "proxy/2"), ("X-Team", "proxy/3")];
+    let proxy =
+        fields.iter().fold(proxy, |proxy, (name, value)| proxy.header(name, value).unwrap());
+    for own in [false, true] {
+        let config = Config { resolve: vec![proxying.named()], ..Config::default() };
+        let mut ask = get(&format!("http://a.example:{}/", server.address.port()));
+        if own {
+            ask = ask.header("user-agent", "own/1").unwrap().header("X-Team", "own/3").unwrap();
+        }
+        drop(ask.proxy(proxy.clone()).open_with(config).unwrap());
+        let head = proxying.visit().asked.to_ascii_lowercase();
+        for name in ["user-agent", "accept", "x-team"] {
+            assert_eq!(head.matches(&format!("\r\n{name}: ")).count(), 1, "{head}");
+        }
+        assert_eq!(head.contains("proxy/3"), !own, "{head}");
+        assert!(!head.contains("proxy/1") && !head.contains("proxy/2"), "{head}");
+    }
+    server.join();
+}
+
+#[test]
+fn an_override_is_what_a_proxy_is_told_but_for_a_request_that_it_takes_itself() {
+    for (scheme, stream, told) in [
+        ("http", false, "CONNECT 127.0.0.9:81 "),
+        ("http", true, "GET http://a.example:81/ "),
+        ("socks5", true, "address 127.0.0.9:81"),
+        ("socks5h", false, "address 127.0.0.9:81"),
+    ] {
+        let setup = if scheme == "http" { Setup::http() } else { Setup::socks() };
+        let nobody = closed_port();
+        let proxying = setup.knows("127.0.0.9", nobody).knows("a.example", nobody).start();
+        let by = Override {
+            host: "a.example".into(),
+            port: 81,
+            to: SocketAddr::from(([127, 0, 0, 9], 81)),
+        };
+        let asked = Asked::default();
+        let config = Config {
+            proxy: proxying.proxy(scheme, "").into(),
+            resolve: vec![proxying.named(), by],
+            policy: noting(&asked, usize::MAX - 1),
+            ..Config::default()
+        };
+        match stream {
+            true => ended(events(get("http://a.example:81/"), config)),
+            false => ended(events(options("ws://a.example:81/"), config)),
+        };
+        let visit = proxying.visit();
+        assert!(visit.asked.starts_with(told), "{}", visit.asked);
+        // The policy sees the address if the proxy does.
+        let asked = asked.lock().unwrap();
+        let seen = asked.iter().any(|(_, _, address)| address.as_deref() == Some("127.0.0.9"));
+        assert_eq!(seen, !told.starts_with("GET"), "{asked:?}");
+    }
+}
+
+#[test]
 fn rules_choose_the_proxy_and_options_overrule_them() {
     // FAULTS 48 has the matrix of names in src/net/ask/proxy.rs.
     let server = echo();

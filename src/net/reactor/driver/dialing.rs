@@ -90,7 +90,8 @@ impl<S: Sys> Driver<S> {
         let url = opening.ask.url().clone();
         let resolves = opening.proxy().is_some_and(|p| p.scheme() != ProxyScheme::Socks5);
         let overridden = core.resolve.iter().any(|o| o.is_for(url.host(), url.port()));
-        if resolves && !overridden {
+        // A request that goes to the proxy as it is names the host, whatever is known of it here.
+        if resolves && (!overridden || opening.is_for_proxy()) {
             self.aim(core, sink, [Target::of(&url)].into());
         } else {
             self.look_up(core, sink, &url);

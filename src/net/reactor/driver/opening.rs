@@ -22,7 +22,7 @@ use crate::net::wire::link::Link;
 use crate::net::wire::proxy::{Target, Tunnel, write_authorization};
 use crate::policy::Destination;
 use crate::proto::Endpoint;
-use crate::proto::http::ForProxy;
+use crate::proto::http::{ForProxy, Request};
 use crate::proto::secret::SECRET;
 
 /// On its way to a connected socket.
@@ -234,6 +234,11 @@ impl<S: Sys> Opening<S> {
         (proxy.scheme() == ProxyScheme::Https).then(|| Tunnel::without(proxy, url, limits))
     }
 
+    /// Whether the request itself goes to a proxy.
+    pub(super) fn is_for_proxy(&self) -> bool {
+        matches!(&self.route, Route::Proxy(via) if via.takes_request(&self.ask))
+    }
+
     pub(super) fn proxy(&self) -> Option<&Proxy> {
         match &self.route {
             Route::Proxy(via) => Some(&via.proxy),
@@ -277,7 +282,7 @@ impl<S: Sys> Opening<S> {
         let proxy = self.proxy().cloned();
         if let Ask::Stream(options) = &mut self.ask {
             let proxy = proxy.as_ref().filter(|proxy| proxy.takes_requests_for(options.url()));
-            options.request.for_proxy = proxy.map(for_proxy);
+            options.request.for_proxy = proxy.map(|proxy| for_proxy(proxy, &options.request));
         }
         let ask = &self.ask;
         // A WebSocket has one limit for all of it, from its turn.
@@ -393,12 +398,14 @@ impl<S: Sys> Opening<S> {
     }
 }
 
-/// What a proxy that takes a request itself is sent besides.
-fn for_proxy(proxy: &Proxy) -> Arc<ForProxy> {
+/// What a proxy that takes a request itself is sent besides. A field that the request has stands once,
+/// as the request has it: of two, each reader takes another.
+fn for_proxy(proxy: &Proxy, request: &Request) -> Arc<ForProxy> {
+    let headers = proxy.headers().without(|name| request.has_field(name));
     let fields = [false, true].map(|shown| {
         let mut fields = Vec::new();
         write_authorization(proxy, &mut fields, shown);
-        proxy.headers().write_fields(&mut fields, shown);
+        headers.write_fields(&mut fields, shown);
         fields
     });
     Arc::new(ForProxy { fields })
