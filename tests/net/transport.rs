@@ -170,10 +170,13 @@ fn the_own_address_is_what_the_server_sees_and_has_to_be_of_the_same_family() {
     assert!(matches!(failure(&told).0.kind(), ErrorKind::Connect(_)), "{told:?}");
 }
 
+/// Where to, and with which probes.
+type Dials = Arc<Mutex<Vec<(Endpoint, Option<KeepAlive>)>>>;
+
 /// The operating system, which writes down how it was asked to connect.
 struct Noting {
     os: Os,
-    dials: Arc<Mutex<Vec<(Endpoint, Option<KeepAlive>, SocketOptions)>>>,
+    dials: Dials,
 }
 
 impl Sys for Noting {
@@ -197,7 +200,7 @@ impl Sys for Noting {
     }
 
     fn connect_to(&mut self, dial: &Dial<'_>) -> io::Result<Socket> {
-        self.dials.lock().unwrap().push((dial.to.clone(), dial.keep_alive, dial.options.clone()));
+        self.dials.lock().unwrap().push((dial.to.clone(), dial.keep_alive));
         self.os.connect_to(dial)
     }
 
@@ -234,6 +237,9 @@ impl Sys for Noting {
     }
 }
 
+/// Makes what is asked of a server.
+type Make = Box<dyn Fn(SocketAddr) -> Ask>;
+
 /// Who waits for ever for a server that is gone without a word is probed: `tcp_keep_alive`,
 /// `tcp_probe_interval` and `tcp_probes`, where nothing else is said.
 #[test]
@@ -248,7 +254,7 @@ fn a_stream_without_an_idle_limit_is_probed_and_nothing_else_unless_it_is_asked_
     let usual = Some((seconds(60), seconds(15), 4));
     let set = |after| SocketOptions::new().keep_alive(after);
     let url = |a: SocketAddr, scheme: &str| format!("{scheme}://{a}/");
-    let asks: Vec<(&str, Box<dyn Fn(SocketAddr) -> Ask>, _)> = vec![
+    let asks: Vec<(&str, Make, _)> = vec![
         ("a stream", Box::new(move |a| get(&url(a, "http")).into()), usual),
         (
             "of events",
@@ -283,7 +289,7 @@ fn a_stream_without_an_idle_limit_is_probed_and_nothing_else_unless_it_is_asked_
         let server = any(false);
         let config = Config::default();
         let os = Os::new(&config.limits).unwrap();
-        let dials = Arc::default();
+        let dials = Dials::default();
         let sys = Noting { os, dials: Arc::clone(&dials) };
         let mut reactor = Reactor::with_sys(sys, config).unwrap();
         reactor.open(ask(server.address)).unwrap();

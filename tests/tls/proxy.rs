@@ -282,7 +282,8 @@ fn a_certificate_for_servers_is_shown_to_the_server_behind_a_proxy() {
 
 #[test]
 fn a_proxy_that_speaks_no_tls_or_none_any_more_is_told_as_that() {
-    let speaks: [(&str, fn(Peer)); 4] = [
+    type Speaks = (&'static str, fn(Peer));
+    let speaks: [Speaks; 4] = [
         ("plain HTTP", |mut p| {
             p.record();
             p.write(b"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n");
