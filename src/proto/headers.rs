@@ -184,6 +184,12 @@ impl Headers {
         }
     }
 
+    /// Those that are not there already.
+    #[cfg(feature = "net")]
+    pub(crate) fn without(&self, is_there: impl Fn(&str) -> bool) -> Headers {
+        Headers(self.0.iter().filter(|field| !is_there(&field.name)).cloned().collect())
+    }
+
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|field| field.name.eq_ignore_ascii_case(name))
     }

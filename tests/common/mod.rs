@@ -2,6 +2,7 @@
 // Each test file uses its part.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod proxy;
 pub mod tls;
 
 use std::io::{self, Read, Write};

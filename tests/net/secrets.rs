@@ -24,7 +24,7 @@ impl Write for Kept {
 }
 
 /// What is told, and the lines of the trace, without their times.
-fn traced(ask: impl Into<Ask>, config: Config) -> (Vec<Told>, Vec<String>) {
+pub(crate) fn traced(ask: impl Into<Ask>, config: Config) -> (Vec<Told>, Vec<String>) {
     let kept = Kept::default();
     let observer = Some(Box::new(Lines::new(kept.clone())) as _);
     let told = events(ask, Config { observer, ..config });

@@ -12,6 +12,7 @@ mod identity;
 mod names;
 mod offers;
 mod pins;
+mod proxy;
 mod records;
 mod trust;
 mod versions;

@@ -20,7 +20,8 @@ pub struct Config {
     /// [`crate::TlsOptions`] makes one, and [`crate::tls_config`] one with further roots.
     #[cfg(feature = "tls")]
     pub tls: Option<Arc<rustls::ClientConfig>>,
-    /// Where to connect to instead of asking the resolver.
+    /// Where to connect to instead of asking the resolver; it is also what a proxy is told. A request
+    /// that goes to an HTTP proxy as it is (`http://`) names the host of its URL all the same.
     pub resolve: Vec<Override>,
     /// Which proxy connections go through; none by default. No variable is read.
     pub proxy: ProxyRules,

@@ -148,7 +148,10 @@ impl Proxy {
     }
 
     /// Adds a field to what an HTTP proxy is asked; `Proxy-Authorization` too, instead of user name and
-    /// password. No other server is sent it. SOCKS has no fields.
+    /// password. No other server is sent it by this client. A request that goes to the proxy as it is
+    /// (`http://`) has one head for the proxy and for what is behind it: the proxy keeps
+    /// `Proxy-Authorization` to itself (RFC 9110 §11.7.2), and may pass on what else there is; a field
+    /// that such a request has itself stands as the request has it. SOCKS has no fields.
     ///
     /// # Errors
     ///

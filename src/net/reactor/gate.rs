@@ -12,8 +12,8 @@ use crate::proto::Endpoint;
 pub(in crate::net) struct Place {
     /// Whom the socket is connected to.
     pub(in crate::net) to: Endpoint,
-    /// Behind a proxy, whose addresses nobody here knows: host and port as the URL names them. Each name
-    /// counts as a host of its own then.
+    /// Behind a proxy, host and port as the proxy is told them. A name that the proxy resolves counts as
+    /// a host of its own then.
     pub(in crate::net) beyond: Option<Arc<str>>,
 }
 

@@ -149,3 +149,23 @@ pub fn raise_open_files() -> Option<u64> {
     }
     getrlimit(Resource::Nofile).current
 }
+
+#[cfg(test)]
+mod tests {
+    /// `tcp_keep_alive`, `tcp_probe_interval` and `tcp_probes`, as a connection has them.
+    #[cfg(not(target_os = "openbsd"))]
+    #[test]
+    fn the_kernel_is_told_every_number_of_the_probes() {
+        use std::time::Duration;
+
+        use super::*;
+        let fd = net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        assert!(!net::sockopt::socket_keepalive(&fd).unwrap());
+        let (after, interval) = (Duration::from_secs(45), Duration::from_secs(9));
+        keep_alive(&fd, KeepAlive { after, interval, probes: 3 }).unwrap();
+        assert!(net::sockopt::socket_keepalive(&fd).unwrap());
+        assert_eq!(net::sockopt::tcp_keepidle(&fd).unwrap(), after);
+        assert_eq!(net::sockopt::tcp_keepintvl(&fd).unwrap(), interval);
+        assert_eq!(net::sockopt::tcp_keepcnt(&fd).unwrap(), 3);
+    }
+}

@@ -45,7 +45,7 @@ impl Target {
     }
 
     /// As `CONNECT` names it (RFC 9112 §3.2.3).
-    fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         match self {
             Target::Name(name, port) => format!("{name}:{port}"),
             Target::Address(address) => address.to_string(),
@@ -229,6 +229,7 @@ impl Tunnel {
         let user = self.proxy.credentials();
         self.url.is_repeated_in(bytes)
             || self.proxy.headers().are_repeated_in(bytes)
+            || user.is_some_and(|c| c.user.is_repeated_in(bytes))
             || user.is_some_and(|c| c.password.is_repeated_in(bytes))
             || user.is_some_and(|c| Guarded::new(&basic(c), true).is_repeated_in(bytes))
     }

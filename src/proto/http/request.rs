@@ -184,6 +184,13 @@ impl Request {
         self.url.is_repeated_in(bytes) || self.headers.are_repeated_in(bytes)
     }
 
+    /// Whether its head has a field: one of its owner's, or one that every head has.
+    #[cfg(feature = "net")]
+    pub(crate) fn has_field(&self, name: &str) -> bool {
+        let of_all = ["accept", "cache-control", "user-agent"];
+        self.headers.has(name) || of_all.iter().any(|own| own.eq_ignore_ascii_case(name))
+    }
+
     /// The head; without what is secret if it is to be `shown`.
     pub(crate) fn write_head(&self, out: &mut Vec<u8>, delivery: Delivery, shown: bool) {
         write_start(out, &self.method, &self.url, self.for_proxy.is_some(), shown);

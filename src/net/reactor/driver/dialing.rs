@@ -93,7 +93,8 @@ impl<S: Sys> Driver<S> {
         let url = opening.ask.url().clone();
         let resolves = opening.proxy().is_some_and(|p| p.scheme() != ProxyScheme::Socks5);
         let overridden = core.resolve.iter().any(|o| o.is_for(url.host(), url.port()));
-        if resolves && !overridden {
+        // A request that goes to the proxy as it is names the host, whatever is known of it here.
+        if resolves && (!overridden || opening.is_for_proxy()) {
             self.aim(core, sink, [Target::of(&url)].into());
         } else {
             self.look_up(core, sink, &url);
@@ -106,6 +107,8 @@ impl<S: Sys> Driver<S> {
         let Route::Proxy(via) = &mut opening.route else { return };
         via.targets = targets;
         let url = via.proxy.url().clone();
+        // Addresses that the policy refused are the URL's, and from here on it is about the proxy's.
+        opening.failed.clear();
         self.look_up(core, sink, &url);
     }
 

@@ -23,7 +23,7 @@ use crate::net::wire::link::Link;
 use crate::net::wire::proxy::{Target, Tunnel, write_authorization};
 use crate::policy::Destination;
 use crate::proto::Endpoint;
-use crate::proto::http::ForProxy;
+use crate::proto::http::{ForProxy, Request};
 use crate::proto::secret::SECRET;
 
 /// On its way to a connected socket.
@@ -238,6 +238,11 @@ impl<S: Sys> Opening<S> {
         (proxy.scheme() == ProxyScheme::Https).then(|| Tunnel::without(proxy, url, limits))
     }
 
+    /// Whether the request itself goes to a proxy.
+    pub(super) fn is_for_proxy(&self) -> bool {
+        matches!(&self.route, Route::Proxy(via) if via.takes_request(&self.ask))
+    }
+
     pub(super) fn proxy(&self) -> Option<&Proxy> {
         match &self.route {
             Route::Proxy(via) => Some(&via.proxy),
@@ -248,10 +253,8 @@ impl<S: Sys> Opening<S> {
     /// Where one attempt leads.
     pub(super) fn place(&self, id: ConnId, to: Endpoint) -> Place {
         let beyond = match (&self.route, &to) {
-            (Route::Proxy(_), _) => {
-                let url = self.ask.url();
-                Some(format!("{}:{}", url.host(), url.port()).into())
-            }
+            // An address that was resolved here counts whatever name led there (RFC 6455 §4.1).
+            (Route::Proxy(via), _) => via.targets.front().map(|target| target.authority().into()),
             // A peer without a name is nobody else's.
             (Route::Own(_), Endpoint::Unix(path)) if path.is_empty() => {
                 Some(id.to_bits().to_string().into())
@@ -283,7 +286,7 @@ impl<S: Sys> Opening<S> {
         let proxy = self.proxy().cloned();
         if let Ask::Stream(options) = &mut self.ask {
             let proxy = proxy.as_ref().filter(|proxy| proxy.takes_requests_for(options.url()));
-            options.request.for_proxy = proxy.map(for_proxy);
+            options.request.for_proxy = proxy.map(|proxy| for_proxy(proxy, &options.request));
         }
         let ask = &self.ask;
         // A WebSocket has one limit for all of it, from its turn.
@@ -407,12 +410,14 @@ impl<S: Sys> Opening<S> {
     }
 }
 
-/// What a proxy that takes a request itself is sent besides.
-fn for_proxy(proxy: &Proxy) -> Arc<ForProxy> {
+/// What a proxy that takes a request itself is sent besides. A field that the request has stands once,
+/// as the request has it: of two, each reader takes another.
+fn for_proxy(proxy: &Proxy, request: &Request) -> Arc<ForProxy> {
+    let headers = proxy.headers().without(|name| request.has_field(name));
     let fields = [false, true].map(|shown| {
         let mut fields = Vec::new();
         write_authorization(proxy, &mut fields, shown);
-        proxy.headers().write_fields(&mut fields, shown);
+        headers.write_fields(&mut fields, shown);
         fields
     });
     Arc::new(ForProxy { fields })

@@ -48,7 +48,7 @@ use crate::net::time::earlier;
 use crate::net::wire::dial::Plan;
 use crate::net::wire::link::Link;
 use crate::proto::http::Redirect;
-use crate::proto::{self, CloseFrame, Phases, Url};
+use crate::proto::{self, CloseFrame, Url};
 
 /// A connection and its buffers.
 pub(in crate::net) struct Driver<S: Sys> {
@@ -350,7 +350,7 @@ impl<S: Sys> Driver<S> {
         let ((stage, kind), phases) = match &self.state {
             State::Opening(opening) => (opening.blamed(stage, kind), opening.laps.phases),
             State::Tunnel(tunnelling) => ((stage, kind), tunnelling.opening.laps.phases),
-            _ => ((stage, kind), Phases::default()),
+            _ => ((stage, kind), self.known(core).phases),
         };
         let known = Known { phases, ..Known::new(&self.url, stage, &core.limits) };
         let error = known.error(kind);

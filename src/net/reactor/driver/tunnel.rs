@@ -48,7 +48,8 @@ impl<S: Sys> Tunnelling<S> {
     /// Says what is to be said, hears what comes. Breaks when the way is open, or why it is not.
     pub(super) fn step(&mut self, core: &mut Core<S>) -> ControlFlow<Result<(), ProxyError>> {
         let broken = |kind| ControlFlow::Break(Err(ProxyError::Unreached(Box::new(kind))));
-        loop {
+        // A proxy that never stops does not hold up the others.
+        for _ in 0..16 {
             let written = self.link.write(&mut core.sys, self.tunnel.outgoing());
             self.tunnel.sent(written.done);
             // What it has said before it broke may say why.
@@ -87,6 +88,7 @@ impl<S: Sys> Tunnelling<S> {
                 }
             }
         }
+        ControlFlow::Continue(())
     }
 
     /// Whether the way is open: TLS with the proxy is there, and nothing is left to be said.

@@ -1,0 +1,361 @@
+//! What is told of the connection below the protocol, and what a socket is made with.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use moonwire::proto::http::Delivery;
+use moonwire::proto::{Endpoint, Phases, Transport};
+use moonwire::{
+    Answer, Ask, Config, Conn, Dial, ErrorKind, Event, Interest, KeepAlive, Limits, Os, OsPoller,
+    Override, Policy, ProxyRules, Reactor, Socket, SocketOptions, Stage, Sys,
+};
+
+use crate::common::proxy::Setup;
+use crate::common::*;
+use crate::web::*;
+
+/// What is told with the first event.
+fn transport_of(ask: impl Into<Ask>, config: Config) -> Transport {
+    let mut reactor = Reactor::new(config).unwrap();
+    reactor.open(ask).unwrap();
+    let mut transport = None;
+    let told = run(&mut reactor, |_, event| match event {
+        Event::Opened(opened) => transport = opened.transport.clone(),
+        Event::Response(response) => transport = response.transport.clone(),
+        _ => {}
+    });
+    *transport.unwrap_or_else(|| panic!("{told:?}"))
+}
+
+/// Serves a WebSocket or a request; the client's address.
+fn any(secure: bool) -> Scripted<SocketAddr> {
+    serve_either(secure, |mut p| {
+        p.answer_any();
+        p.tcp.peer_addr().unwrap()
+    })
+}
+
+/// Which steps were measured.
+fn steps(phases: &Phases) -> Vec<&'static str> {
+    phases.iter().map(|(name, _)| name).collect()
+}
+
+#[test]
+fn both_ends_and_each_step_that_there_was_are_told() {
+    for stream in [false, true] {
+        for (host, secure, proxied, want) in [
+            ("127.0.0.1", false, false, &["connect", "handshake"][..]),
+            ("localhost", false, false, &["resolve", "connect", "handshake"]),
+            ("a.example", false, false, &["connect", "handshake"]),
+            ("127.0.0.1", true, false, &["connect", "TLS", "handshake"]),
+            ("localhost", true, false, &["resolve", "connect", "TLS", "handshake"]),
+            ("127.0.0.1", true, true, &["connect", "proxy", "TLS", "handshake"]),
+            ("a.example", false, true, &["connect", "proxy", "handshake"]),
+        ] {
+            let server = any(secure);
+            let port = server.address.port();
+            let proxying = Setup::http().knows("a.example", server.address).start();
+            let by = Override { host: "a.example".into(), port, to: server.address };
+            let config = Config {
+                resolve: if proxied { vec![proxying.named()] } else { vec![by] },
+                proxy: match proxied {
+                    true => proxying.proxy("http", "hidden:hidden@").into(),
+                    false => ProxyRules::none(),
+                },
+                ..trusting()
+            };
+            let scheme = server.url().split_once(':').unwrap().0.to_owned();
+            let url = format!("{scheme}://{host}:{port}/");
+            let ask: Ask = if stream { get(&url).into() } else { options(&url).into() };
+            let told = transport_of(ask, config);
+            let server_address = server.address;
+            let client = server.join();
+            // A plain request goes to the proxy as it is: there is no way to be opened.
+            let whole = stream && proxied && !secure;
+            let want: Vec<_> =
+                want.iter().copied().filter(|step| !whole || *step != "proxy").collect();
+            assert_eq!(steps(&told.phases), want, "{url}");
+            let peer = if proxied { proxying.address } else { server_address };
+            assert_eq!(told.peer, Some(Endpoint::Address(peer)));
+            if !proxied {
+                assert_eq!(told.local, Some(Endpoint::Address(client)));
+            }
+            let shown =
+                proxied.then(|| format!("http://proxy.example:{}", proxying.address.port()));
+            assert_eq!(told.proxy, shown);
+            assert_eq!(told.tls.is_some(), secure);
+            if let Some(tls) = &told.tls {
+                assert_eq!((&*tls.version, tls.certificates.len()), ("TLSv1_3", 1));
+                assert!(tls.alpn.is_none());
+            }
+            assert!(!format!("{told:?}").contains("hidden"));
+        }
+    }
+}
+
+#[test]
+fn a_reactor_tells_the_transport_while_there_is_one() {
+    let mut reactor = Reactor::new(Config::default()).unwrap();
+    let listener = TcpListener::bind(loopback()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let id = reactor.open(options(&format!("ws://{address}/"))).unwrap();
+    assert!(reactor.transport(id).is_none(), "it is on its way");
+    let server = std::thread::spawn(move || {
+        let mut peer = Peer::plain(listener.accept().unwrap().0);
+        peer.accept(b"");
+        peer.close_frame();
+        peer.write(&close(1000, ""));
+        peer.tcp.peer_addr().unwrap()
+    });
+    let until = soon();
+    let mut nothing = |_: &mut Conn<'_>, _: Event<'_>| {};
+    while !reactor.is_open(id) {
+        assert!(Instant::now() < until);
+        reactor.turn(Some(until), &mut nothing).unwrap();
+    }
+    let told = reactor.transport(id).unwrap();
+    assert_eq!(told.peer, Some(Endpoint::Address(address)));
+    assert_eq!(told.phases, Phases::default(), "they are told once");
+    reactor.close(id, &moonwire::proto::CloseFrame::new(1000, "")).unwrap();
+    while !reactor.is_empty() {
+        assert!(Instant::now() < until);
+        reactor.turn(Some(until), &mut nothing).unwrap();
+    }
+    assert_eq!(told.local, Some(Endpoint::Address(server.join().unwrap())));
+    assert!(reactor.transport(id).is_none(), "it is gone");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_own_address_is_what_the_server_sees_and_has_to_be_of_the_same_family() {
+    let local: IpAddr = "127.0.0.2".parse().unwrap();
+    let socket = SocketOptions::new().local_address(local).send_buffer(8192).receive_buffer(8192);
+    for stream in [false, true] {
+        let server = any(false);
+        let url = server.url();
+        let ask: Ask = match stream {
+            true => get(&url).socket(socket.clone()).into(),
+            false => options(&url).socket(socket.clone()).into(),
+        };
+        let told = transport_of(ask, Config::default());
+        let seen = server.join();
+        assert_eq!(seen.ip(), local);
+        assert_eq!(told.local, Some(Endpoint::Address(seen)));
+    }
+    // On the way to a proxy, too.
+    let server = any(false);
+    let proxying = Setup::http().start();
+    let config = Config {
+        proxy: proxying.proxy("http", "").into(),
+        resolve: vec![proxying.named()],
+        ..Config::default()
+    };
+    let told = transport_of(options(&server.url()).socket(socket.clone()), config);
+    let Some(Endpoint::Address(at)) = told.local else { panic!("{told:?}") };
+    assert_eq!(at.ip(), local);
+    server.join();
+    for (url, local) in [("ws://[::1]:9/", "127.0.0.2"), ("ws://127.0.0.1:9/", "::1")] {
+        let socket = SocketOptions::new().local_address(local.parse().unwrap());
+        let told = events(options(url).socket(socket), Config::default());
+        let (error, _) = failure(&told);
+        assert_eq!(error.stage(), Stage::Connect);
+        let part = format!("cannot be reached from {local}, the local address");
+        assert!(error.to_string().contains(&part), "{error}");
+    }
+    // An address of somebody else.
+    let socket = SocketOptions::new().local_address("203.0.113.1".parse().unwrap());
+    let told = events(options("ws://127.0.0.1:9/").socket(socket), Config::default());
+    assert!(matches!(failure(&told).0.kind(), ErrorKind::Connect(_)), "{told:?}");
+}
+
+/// Where to, and with which probes.
+type Dials = Arc<Mutex<Vec<(Endpoint, Option<KeepAlive>)>>>;
+
+/// The operating system, which writes down how it was asked to connect.
+struct Noting {
+    os: Os,
+    dials: Dials,
+}
+
+impl Sys for Noting {
+    type Socket = Socket;
+    type Poller = OsPoller;
+
+    fn poller(&self) -> &Arc<OsPoller> {
+        self.os.poller()
+    }
+
+    fn now(&self) -> Instant {
+        self.os.now()
+    }
+
+    fn random(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.os.random(bytes)
+    }
+
+    fn connect(&mut self, to: SocketAddr) -> io::Result<Socket> {
+        self.os.connect(to)
+    }
+
+    fn connect_to(&mut self, dial: &Dial<'_>) -> io::Result<Socket> {
+        self.dials.lock().unwrap().push((dial.to.clone(), dial.keep_alive));
+        self.os.connect_to(dial)
+    }
+
+    fn connected(&mut self, socket: &Socket) -> io::Result<()> {
+        self.os.connected(socket)
+    }
+
+    fn read(&mut self, socket: &Socket, buf: &mut [u8]) -> io::Result<usize> {
+        self.os.read(socket, buf)
+    }
+
+    fn write(&mut self, socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
+        self.os.write(socket, bytes)
+    }
+
+    fn finish(&mut self, socket: &Socket) {
+        self.os.finish(socket);
+    }
+
+    fn watch(&mut self, socket: &Socket, token: u64, i: Interest, new: bool) -> io::Result<()> {
+        self.os.watch(socket, token, i, new)
+    }
+
+    fn forget(&mut self, socket: &Socket) {
+        self.os.forget(socket);
+    }
+
+    fn resolve(&mut self, _: u64, _: &str, _: u16) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::NotFound, "there are no names here"))
+    }
+
+    fn resolved(&mut self) -> Option<Answer> {
+        None
+    }
+}
+
+/// Makes what is asked of a server.
+type Make = Box<dyn Fn(SocketAddr) -> Ask>;
+
+/// Who waits for ever for a server that is gone without a word is probed: `tcp_keep_alive`,
+/// `tcp_probe_interval` and `tcp_probes`, where nothing else is said.
+#[test]
+fn a_stream_without_an_idle_limit_is_probed_and_nothing_else_unless_it_is_asked_for() {
+    let seconds = Duration::from_secs;
+    let limits = Limits {
+        tcp_keep_alive: seconds(40),
+        tcp_probe_interval: seconds(9),
+        tcp_probes: 3,
+        ..Limits::default()
+    };
+    let usual = Some((seconds(60), seconds(15), 4));
+    let set = |after| SocketOptions::new().keep_alive(after);
+    let url = |a: SocketAddr, scheme: &str| format!("{scheme}://{a}/");
+    let asks: Vec<(&str, Make, _)> = vec![
+        ("a stream", Box::new(move |a| get(&url(a, "http")).into()), usual),
+        (
+            "of events",
+            Box::new(move |a| get(&url(a, "http")).delivery(Delivery::Raw).into()),
+            usual,
+        ),
+        ("with a limit", Box::new(move |a| get(&url(a, "http")).idle(Some(LONG)).into()), None),
+        ("a WebSocket", Box::new(move |a| options(&url(a, "ws")).into()), None),
+        ("off", Box::new(move |a| get(&url(a, "http")).socket(set(None)).into()), None),
+        (
+            "a WebSocket that wants it",
+            Box::new(move |a| options(&url(a, "ws")).socket(set(Some(seconds(45)))).into()),
+            Some((seconds(45), seconds(15), 4)),
+        ),
+        (
+            "with both",
+            Box::new(move |a| {
+                get(&url(a, "http")).idle(Some(LONG)).socket(set(Some(Duration::ZERO))).into()
+            }),
+            Some((seconds(1), seconds(15), 4)),
+        ),
+        (
+            "limits of its own",
+            Box::new({
+                let limits = limits.clone();
+                move |a| get(&url(a, "http")).limits(limits.clone()).into()
+            }),
+            Some((seconds(40), seconds(9), 3)),
+        ),
+    ];
+    for (what, ask, want) in asks {
+        let server = any(false);
+        let config = Config::default();
+        let os = Os::new(&config.limits).unwrap();
+        let dials = Dials::default();
+        let sys = Noting { os, dials: Arc::clone(&dials) };
+        let mut reactor = Reactor::with_sys(sys, config).unwrap();
+        reactor.open(ask(server.address)).unwrap();
+        let told = run(&mut reactor, |_, _| {});
+        assert!(matches!(told[0], Told::Opened | Told::Response(_)), "{told:?}");
+        let dials = dials.lock().unwrap();
+        assert_eq!(dials.len(), 1);
+        assert_eq!(dials[0].0, Endpoint::Address(server.address));
+        let got = dials[0].1.map(|k| (k.after, k.interval, k.probes));
+        assert_eq!(got, want, "{what}");
+        server.join();
+    }
+}
+
+#[test]
+fn the_kernel_takes_every_option_of_a_socket() {
+    // That a kernel takes the numbers; which ones it has, it may round.
+    let keep_alive = SocketOptions::new().keep_alive(Some(Duration::from_secs(45)));
+    for socket in [
+        keep_alive.clone(),
+        SocketOptions::new().send_buffer(1).receive_buffer(1),
+        SocketOptions::new().send_buffer(1 << 20).receive_buffer(1 << 20),
+        keep_alive.send_buffer(4096),
+    ] {
+        let server = any(false);
+        transport_of(options(&server.url()).socket(socket), Config::default());
+        server.join();
+    }
+}
+
+#[test]
+fn an_error_tells_the_steps_that_were_behind_it_and_a_time_limit_says_so() {
+    let limit = Duration::from_millis(60);
+    for (host, stream, phases) in [
+        ("127.0.0.1", false, &["connect"][..]),
+        ("localhost", false, &["resolve", "connect"]),
+        ("localhost", true, &["resolve", "connect"]),
+    ] {
+        let server = serve(|mut p| {
+            p.request();
+            p.rest();
+        });
+        let port = server.address.port();
+        let ask: Ask = match stream {
+            true => get(&format!("http://{host}:{port}/")).timeout(limit * 10).into(),
+            false => options(&format!("ws://{host}:{port}/")).timeout(limit * 10).into(),
+        };
+        let told = events(ask, Config::default());
+        let (error, _) = failure(&told);
+        assert!(matches!(error.kind(), ErrorKind::Timeout(_)), "{error:?}");
+        assert_eq!(steps(error.phases()), phases, "{error}");
+        assert!(error.to_string().ends_with(&format!(" (after {})", error.phases())), "{error}");
+        server.join();
+    }
+    // What is no time limit has them, and does not say so.
+    let server = serve(|mut p| {
+        p.request();
+        p.write(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
+    });
+    let told = events(options(&server.url()), Config::default());
+    let (error, _) = failure(&told);
+    assert_eq!(steps(error.phases()), ["connect"]);
+    assert!(!error.to_string().contains("after"), "{error}");
+    server.join();
+    // Nothing was behind it.
+    let config = Config { policy: Policy::list([]), ..Config::default() };
+    let told = events(options("ws://127.0.0.1:9/"), config);
+    assert_eq!(steps(failure(&told).0.phases()), [""; 0]);
+}
