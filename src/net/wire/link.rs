@@ -33,7 +33,7 @@ pub(crate) struct Written {
     /// of which no byte counts as left.
     pub(crate) taken: usize,
     /// Then the socket broke. The system tells that once, and what was taken before counts.
-    pub(crate) broken: Option<ErrorKind>,
+    pub(crate) broken: Option<io::Error>,
 }
 
 /// What a read came to.
@@ -91,16 +91,20 @@ impl<S: Sys> Link<S> {
     ) -> Result<Read, ErrorKind> {
         let Some(tls) = &mut self.tls else {
             let room = (buf.len() - *end).min(most);
-            return Ok(match retried(|| sys.read(&self.socket, &mut buf[*end..*end + room]))? {
-                None => Read::None,
-                Some(0) => Read::Eof,
-                Some(n) => {
-                    *end += n;
-                    Read::Some { more: n == room }
-                }
-            });
+            return Ok(
+                match retried(|| sys.read(&self.socket, &mut buf[*end..*end + room]))
+                    .map_err(ErrorKind::Io)?
+                {
+                    None => Read::None,
+                    Some(0) => Read::Eof,
+                    Some(n) => {
+                        *end += n;
+                        Read::Some { more: n == room }
+                    }
+                },
+            );
         };
-        Ok(match retried(|| sys.read(&self.socket, cipher))? {
+        Ok(match retried(|| sys.read(&self.socket, cipher)).map_err(ErrorKind::Io)? {
             None => Read::None,
             Some(0) => Read::Cut,
             Some(n) => {
@@ -143,11 +147,11 @@ impl<S: Sys> Link<S> {
 
 impl Written {
     /// What one call came to; whether there may be another.
-    fn took(&mut self, wrote: Result<Option<usize>, ErrorKind>) -> bool {
+    fn took(&mut self, wrote: io::Result<Option<usize>>) -> bool {
         match wrote {
             Ok(Some(n)) => self.taken += n,
             Ok(None) => self.blocked = true,
-            Err(kind) => self.broken = Some(kind),
+            Err(e) => self.broken = Some(e),
         }
         !self.blocked && self.broken.is_none()
     }
@@ -187,15 +191,11 @@ impl Written {
 
 impl<S: Sys> Link<S> {
     /// Writes the last bytes, and over TLS the goodbye behind them; whether the kernel has it all.
-    pub(crate) fn write_last(
-        &mut self,
-        sys: &mut S,
-        rest: &mut Vec<u8>,
-    ) -> Result<bool, ErrorKind> {
+    pub(crate) fn write_last(&mut self, sys: &mut S, rest: &mut Vec<u8>) -> io::Result<bool> {
         let mut written = self.write(sys, rest);
         rest.drain(..written.done);
-        if let Some(kind) = written.broken {
-            return Err(kind);
+        if let Some(e) = written.broken {
+            return Err(e);
         }
         if !rest.is_empty() {
             return Ok(false);
@@ -212,20 +212,20 @@ impl<S: Sys> Link<S> {
             written = self.write(sys, &[]);
         }
         match written.broken {
-            Some(kind) => Err(kind),
+            Some(e) => Err(e),
             None => Ok(!written.blocked),
         }
     }
 }
 
 /// A call that is interrupted is made again; one that would block gives nothing.
-fn retried(mut call: impl FnMut() -> io::Result<usize>) -> Result<Option<usize>, ErrorKind> {
+fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
     loop {
         match call() {
             Ok(n) => return Ok(Some(n)),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(e) => return Err(ErrorKind::Io(e)),
+            Err(e) => return Err(e),
         }
     }
 }

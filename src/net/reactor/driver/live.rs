@@ -1,5 +1,6 @@
 //! A connected socket and the session on it: its two sides, and what it waits for.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use super::errors::Known;
 use super::laps::Laps;
 use super::tail::Tail;
 use super::upload::Upload;
-use crate::error::{ErrorKind, Stage};
+use crate::error::Stage;
 use crate::limits::Limits;
 use crate::net::ask::{Options, Proxy, StreamOptions};
 use crate::net::event::ConnId;
@@ -53,7 +54,7 @@ pub(super) enum Writing {
     /// A write between two turns has failed with this; [`Driver::settle`] ends the connection with
     /// it. Nothing is written any more, though a later try might go well: how much of the last one
     /// went out nobody knows.
-    Broken(Box<ErrorKind>),
+    Broken(io::Error),
 }
 
 /// A connection on its way from TCP to what its owner calls open.

@@ -53,7 +53,7 @@ impl<S: Sys> Tunnelling<S> {
             let written = self.link.write(&mut core.sys, self.tunnel.outgoing());
             self.tunnel.sent(written.done);
             // What it has said before it broke may say why.
-            let wrote = written.broken;
+            let wrote = written.broken.map(ErrorKind::Io);
             let interest = Interest { read: true, write: written.blocked };
             if wrote.is_none() && self.token.interest != interest {
                 self.token.interest = interest;

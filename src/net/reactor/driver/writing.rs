@@ -1,5 +1,6 @@
 //! What the peer is sent: written at the end of a turn, or between turns.
 
+use std::io;
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -82,13 +83,13 @@ impl<S: Sys> Driver<S> {
             // What the socket has no room for yet is there already, so that it is timed.
             self.upload(core, sink);
         }
-        if let Some(kind) = broken {
+        if let Some(e) = broken {
             // What the peer said before it went is still to be read. Then this is the end, and no
             // good one: the system tells the error once, and after it an end like any other.
             let read = self.read_some(core, sink);
             self.parse_all(core, sink);
             if self.live().is_some() {
-                self.peer_ended(core, sink, End::Cut, Some(read.err().unwrap_or(kind)));
+                self.peer_ended(core, sink, End::Cut, Some(read.err().unwrap_or(ErrorKind::Io(e))));
             }
         }
         self.observe(core);
@@ -144,18 +145,18 @@ impl<S: Sys> Driver<S> {
     pub(in crate::net) fn write_early(&mut self, core: &mut Core<S>) -> bool {
         let broken = self.write(core);
         let is_good = broken.is_none();
-        if let (Some(kind), Some(live)) = (broken, self.live()) {
-            live.writing = Writing::Broken(Box::new(kind));
+        if let (Some(e), Some(live)) = (broken, self.live()) {
+            live.writing = Writing::Broken(e);
         }
         is_good
     }
 
     /// Writes what waits; gives the error, if the socket is broken.
-    fn write(&mut self, core: &mut Core<S>) -> Option<ErrorKind> {
+    fn write(&mut self, core: &mut Core<S>) -> Option<io::Error> {
         let stopped = self.flow.is_stopped();
         let live = self.live()?;
-        if let Writing::Broken(kind) = mem::replace(&mut live.writing, Writing::Ready) {
-            return Some(*kind);
+        if let Writing::Broken(e) = mem::replace(&mut live.writing, Writing::Ready) {
+            return Some(e);
         }
         live.write(core, stopped).err()
     }
@@ -163,7 +164,7 @@ impl<S: Sys> Driver<S> {
 
 impl<S: Sys> Live<S> {
     /// Writes what waits, and watches the socket for what is needed next.
-    fn write(&mut self, core: &mut Core<S>, stopped: bool) -> Result<(), ErrorKind> {
+    fn write(&mut self, core: &mut Core<S>, stopped: bool) -> io::Result<()> {
         // rustls may hold handshake or alert records although the session has no output.
         let idle = self.link.tls.is_none() && self.session.outgoing().is_empty();
         let (mut blocked, mut idle) = (false, idle);
@@ -175,8 +176,8 @@ impl<S: Sys> Live<S> {
                 core.now = core.sys.now();
             }
             self.session.sent_as(core.now, done, written.taken);
-            if let Some(kind) = written.broken {
-                return Err(kind);
+            if let Some(e) = written.broken {
+                return Err(e);
             }
             // A late pong may have come forth; else all is written, or TLS has to read.
             idle = done == 0 || self.session.outgoing().is_empty();
@@ -195,7 +196,7 @@ impl<S: Sys> Live<S> {
             }
             self.token.interest = interest;
             let (socket, number) = (&self.link.socket, self.token.number);
-            core.sys.watch(socket, number, interest, false).map_err(ErrorKind::Io)?;
+            core.sys.watch(socket, number, interest, false)?;
         }
         Ok(())
     }
