@@ -491,9 +491,14 @@ impl<S: Sys> Driver<S> {
             State::Open(live) | State::Told(live) if live.stream.is_some() => {
                 drop(live.end_stream(core));
             }
-            State::Open(Live { link, .. })
-            | State::Told(Live { link, .. })
-            | State::Draining(Draining { link, .. }) => core.sys.forget(&link.socket),
+            State::Open(mut live) | State::Told(mut live) => {
+                if live.link.tls.is_some() && !live.session.is_open() && live.buffered() == 0 {
+                    // All is said: the goodbye of TLS, if the kernel takes it at once.
+                    let _ = live.link.write_last(&mut core.sys, &mut Vec::new());
+                }
+                core.sys.forget(&live.link.socket);
+            }
+            State::Draining(Draining { link, .. }) => core.sys.forget(&link.socket),
             State::Gone => {}
         }
         self.touch(core);
