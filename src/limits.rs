@@ -22,7 +22,9 @@ const MIB: usize = 1024 * KIB;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one received message, put together from all its frames: 64 MiB.
-    /// More fails the connection with 1009. A single frame has the same bound.
+    /// More fails the connection with 1009. A single frame has the same bound. Of a compressed message
+    /// it bounds what is inflated, as it comes to be; its frames may have an eighth and 1 KiB more, since
+    /// what does not shrink grows a little.
     pub message: usize,
     /// Frames of one received message: 131,072. An empty one counts, since it costs time though
     /// it adds no byte (the Autobahn suite sends 65,537). More fails with 1009.
@@ -126,6 +128,11 @@ pub struct Limits {
     pub linger: Duration,
     /// From a keep-alive ping, when its last byte has left, to any byte from the peer: 20 s.
     pub pong: Duration,
+    /// How long what compresses messages is kept after the last that was sent, with what it knows of
+    /// those before: 60 s. It is 290 KiB for each connection, and what comes after a minute often is
+    /// about something else. What inflates cannot be given up while the server may refer to earlier
+    /// messages.
+    pub deflate_idle: Duration,
     /// The least interval of keep-alive pings: 100 ms. No proxy wants more, and an interval of zero
     /// would be a flood.
     pub ping_floor: Duration,
@@ -217,6 +224,7 @@ impl Default for Limits {
             close: Duration::from_secs(5),
             linger: Duration::from_secs(2),
             pong: Duration::from_secs(20),
+            deflate_idle: Duration::from_secs(60),
             ping_floor: Duration::from_millis(100),
             opening_per_peer: 1,
             opening_wait: Duration::from_secs(120),

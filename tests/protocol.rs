@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! open [hold] [trace] [message=10] [ping=30s] …   an open session: zero mask key, clock at 0
+//!     … deflate [server_alone] [client_window=9]  where compression was agreed on
 //! handshake [protocol=a] [deadline=30s] …         one before its 101; the request is taken as sent
 //! peer BYTES | peer EOF                           from the server
 //! send text BYTES | send binary BYTES | ping BYTES | close [1000 "reason"] | answer
@@ -18,7 +19,7 @@
 //! BYTES are hex and "quoted" pieces, `*9` repeats the piece before it. Events and output have to
 //! be named before anything but a further `peer` follows, and at the end. Each script runs in
 //! every [`Mode`], and one with the line `# 64 bits` only where a length may have so many; `# 32
-//! bits` alike.
+//! bits` alike, and `# feature deflate` where that is built.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;
@@ -72,7 +73,10 @@ fn told(event: &Event<'_>) -> Told {
     };
     let plain = |text: String| (text, vec![]);
     match event {
-        Event::Opened(o) => plain(format!("opened {}", o.protocol.as_deref().unwrap_or("none"))),
+        Event::Opened(o) => {
+            let protocol = o.protocol.as_deref().unwrap_or("none");
+            plain(format!("opened {protocol}{}", compression(o)))
+        }
         Event::Text(text) => {
             assert_eq!(text.as_str().as_bytes(), text.as_bytes());
             ("text".to_owned(), text.as_bytes().to_vec())
@@ -93,6 +97,21 @@ fn told(event: &Event<'_>) -> Told {
         // What streams tell.
         other => panic!("{other:?}"),
     }
+}
+
+/// What was agreed on.
+#[cfg(feature = "deflate")]
+fn compression(opened: &Opened) -> String {
+    let Some(agreed) = opened.compression else { return String::new() };
+    let alone = |takeover, who| if takeover { "" } else { who };
+    let server = alone(agreed.server_takeover, " server_alone");
+    let client = alone(agreed.client_takeover, " client_alone");
+    format!(" deflate {} {}{server}{client}", agreed.client_window, agreed.server_window)
+}
+
+#[cfg(not(feature = "deflate"))]
+fn compression(_: &Opened) -> String {
+    String::new()
 }
 
 /// A session and the driver around it, which keeps the law.
@@ -273,10 +292,56 @@ fn time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// What stands behind `open` and `handshake`: settings, subprotocol, deadline.
-fn options(words: &str, mode: Mode) -> Result<(Settings, Option<&str>, Option<Duration>), String> {
-    let (mut settings, mut limits) = (Settings::default(), Limits::default());
-    let (mut protocol, mut deadline) = (None, None);
+/// What stands behind `open` and `handshake`.
+struct Start<'a> {
+    settings: Settings,
+    protocol: Option<&'a str>,
+    deadline: Option<Duration>,
+    #[cfg(feature = "deflate")]
+    deflate: Option<Compression>,
+}
+
+/// All is compressed, whatever its size.
+#[cfg(feature = "deflate")]
+fn wanted() -> Compression {
+    Compression { threshold: 0, ..Compression::default() }
+}
+
+#[cfg(feature = "deflate")]
+impl Start<'_> {
+    /// An option of what compresses.
+    fn deflate(&mut self, key: &str, number: usize) -> bool {
+        let wanted = self.deflate.get_or_insert_with(wanted);
+        match key {
+            "deflate" => {}
+            "server_alone" => wanted.server_takeover = false,
+            "client_alone" => wanted.client_takeover = false,
+            "client_window" => wanted.client_window = number as u8,
+            "server_window" => wanted.server_window = number as u8,
+            "threshold" => wanted.threshold = number,
+            "level" => wanted.level = number as u8,
+            _ => return false,
+        }
+        true
+    }
+}
+
+#[cfg(not(feature = "deflate"))]
+impl Start<'_> {
+    fn deflate(&mut self, _: &str, _: usize) -> bool {
+        false
+    }
+}
+
+fn options(words: &str, mode: Mode) -> Result<Start<'_>, String> {
+    let (settings, mut limits) = (Settings::default(), Limits::default());
+    let mut start = Start {
+        settings,
+        protocol: None,
+        deadline: None,
+        #[cfg(feature = "deflate")]
+        deflate: None,
+    };
     if mode == Mode::InPlace {
         limits.in_place = 0;
     }
@@ -287,9 +352,9 @@ fn options(words: &str, mode: Mode) -> Result<(Settings, Option<&str>, Option<Du
             _ => value.parse::<usize>().map_err(|_| format!("{word}?")),
         };
         match key {
-            "hold" => settings.hold_close = true,
-            "trace" => settings.trace = true,
-            "ping" => settings.ping_interval = Some(time(value)?),
+            "hold" => start.settings.hold_close = true,
+            "trace" => start.settings.trace = true,
+            "ping" => start.settings.ping_interval = Some(time(value)?),
             "message" => limits.message = number()?,
             "fragments" => limits.fragments = number()?.try_into().unwrap_or(u32::MAX),
             "pong_queue" => limits.pong_queue = number()?,
@@ -301,25 +366,41 @@ fn options(words: &str, mode: Mode) -> Result<(Settings, Option<&str>, Option<Du
             "stall" => limits.stall = time(value)?,
             "refusal" => limits.refusal = number()?,
             "ping_floor" => limits.ping_floor = time(value)?,
-            "protocol" => protocol = Some(value),
-            "deadline" => deadline = Some(time(value)?),
+            "deflate_idle" => limits.deflate_idle = time(value)?,
+            "protocol" => start.protocol = Some(value),
+            "deadline" => start.deadline = Some(time(value)?),
+            _ if start.deflate(key, number().unwrap_or_default()) => {}
             _ => return Err(format!("{word}?")),
         }
     }
-    settings.limits = Arc::new(limits);
-    Ok((settings, protocol, deadline))
+    start.settings.limits = Arc::new(limits);
+    Ok(start)
 }
 
 /// The sample of RFC 6455 §1.3, so that its accept value is the right one.
 const NONCE: [u8; 16] = *b"the sample nonce";
 
-fn handshake(protocol: Option<&str>, settings: Settings, deadline: Option<Duration>) -> Sim {
+fn handshake(start: Start<'_>) -> Sim {
     let now = Instant::now();
     let mut request = Request::new(Url::parse("ws://server.example/chat").unwrap());
-    if let Some(protocol) = protocol {
+    if let Some(protocol) = start.protocol {
         request.protocol(protocol).unwrap();
     }
-    Sim::of(Session::new(&request, settings, NONCE, deadline.map(|d| now + d)), now)
+    #[cfg(feature = "deflate")]
+    if let Some(wanted) = start.deflate {
+        request.compression(wanted);
+    }
+    let deadline = start.deadline.map(|d| now + d);
+    Sim::of(Session::new(&request, start.settings, NONCE, deadline), now)
+}
+
+fn open(start: Start<'_>) -> Sim {
+    #[cfg(feature = "deflate")]
+    if let Some(wanted) = start.deflate {
+        let now = Instant::now();
+        return Sim::of(Session::opened_compressed(start.settings, now, wanted), now);
+    }
+    Sim::new(start.settings)
 }
 
 struct Run<'a> {
@@ -360,10 +441,9 @@ impl Run<'_> {
         let (was_closed, waited) = (self.sim.closed, self.sim.session.buffered());
         let garbage = self.mode == Mode::Garbage && self.ends.contains(&at);
         match word {
-            "open" => (self.sim, self.stalled) = (Sim::new(options(rest, self.mode)?.0), false),
+            "open" => (self.sim, self.stalled) = (open(options(rest, self.mode)?), false),
             "handshake" => {
-                let (settings, protocol, deadline) = options(rest, self.mode)?;
-                (self.sim, self.stalled) = (handshake(protocol, settings, deadline), false);
+                (self.sim, self.stalled) = (handshake(options(rest, self.mode)?), false);
                 self.sim.take(usize::MAX, 1);
                 self.sim.written.clear();
             }
@@ -419,6 +499,16 @@ impl Run<'_> {
             ("send", "binary") => {
                 let data = bytes(behind)?;
                 sim.with(|session, cx| session.send_binary(cx, &data))
+            }
+            #[cfg(feature = "deflate")]
+            ("send", "text-plain") => {
+                let text = utf8(behind)?;
+                sim.with(|session, cx| session.send_text_plain(cx, &text))
+            }
+            #[cfg(feature = "deflate")]
+            ("send", "binary-plain") => {
+                let data = bytes(behind)?;
+                sim.with(|session, cx| session.send_binary_plain(cx, &data))
             }
             ("ping", _) => {
                 let data = bytes(rest)?;
@@ -503,7 +593,9 @@ fn scripts() -> Vec<(String, String)> {
         .map(|p| (p.file_stem().unwrap().display().to_string(), fs::read_to_string(p).unwrap()))
         .collect();
     let other = format!("# {} bits", 96 - usize::BITS);
-    all.retain(|(_, text)| !text.lines().any(|line| line == other));
+    let is_built =
+        |line: &str| line != other && (cfg!(feature = "deflate") || line != "# feature deflate");
+    all.retain(|(_, text)| text.lines().all(is_built));
     all.sort();
     all
 }
@@ -514,7 +606,8 @@ fn every_script_in_every_mode() {
     let mut failed = String::new();
     for (name, text) in &scripts {
         let first = text.lines().next().unwrap_or("");
-        assert!(first.starts_with("# RFC 6455 §"), "{name}: names no section first");
+        let names = ["# RFC 6455 §", "# RFC 7692 §"].iter().any(|rfc| first.starts_with(rfc));
+        assert!(names, "{name}: names no section first");
         let mut ends = BTreeSet::new();
         for mode in MODES {
             if let Err(e) = run(text, mode, &mut ends) {
@@ -538,6 +631,9 @@ fn every_violation_has_a_script() {
     assert!(missing.len() >= 16, "{missing:?}");
     // Nothing that a server sends can be that; `frame.rs` tests it.
     missing.remove("UnmaskedByClient");
+    if !cfg!(feature = "deflate") {
+        missing.remove("Deflate");
+    }
     for (_, text) in scripts() {
         for line in text.lines().filter_map(|l| l.strip_prefix("event closed failed ")) {
             missing.remove(&name(line.split(' ').nth(1).unwrap()));
@@ -800,7 +896,7 @@ fn many_fragments_move_memory_seldom() {
 /// connection, and the rest of the request still goes out before any frame.
 #[test]
 fn an_early_answer_loses_no_byte_of_the_request() {
-    let mut sim = handshake(None, Settings::default(), None);
+    let mut sim = handshake(options("", Mode::Whole).unwrap());
     let request = sim.session.outgoing().to_vec();
     sim.take(20, 1);
     sim.feed(
@@ -819,7 +915,7 @@ fn notes(sim: &mut Sim) -> Vec<(Direction, bool, Opcode, usize)> {
     let notes = sim.session.notes().into_iter().flatten();
     let frame = |note: &mut Note| match *note {
         Note::Frame { direction, fin, opcode, len, .. } => Some((direction, fin, opcode, len)),
-        Note::Head { .. } | Note::Body { .. } => None,
+        Note::Head { .. } | Note::Message { .. } | Note::Body { .. } => None,
     };
     notes.filter_map(frame).collect()
 }

@@ -251,7 +251,7 @@ impl Echo {
                 false => Step::Closed,
             });
         }
-        let new = || Assembly::new(opcode);
+        let new = || Assembly::new(opcode, false);
         self.message.get_or_insert_with(new).frame(limits)?;
         self.piece(input, start, Rest { missing: len, fin, key, phase: 0 }, out)
     }

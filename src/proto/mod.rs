@@ -48,7 +48,7 @@
 //! secret                                   what of a request may be shown
 //! url, head, headers                       texts of HTTP
 //! sse/                                     event streams
-//! ws/                                      RFC 6455: frame, mask, close, message
+//! ws/                                      RFC 6455: frame, mask, close, message; RFC 7692: deflate/
 //! http/                                    RFC 9112: chunked, body, request, redirect, refusal
 //! closed, note, event, settings            what is told, and how to behave
 //! ws/handshake, ws/connection,
@@ -95,6 +95,8 @@ pub(crate) use url::percent_decoded;
 pub use url::{Host, Scheme, Url, UrlError};
 pub use ws::Violation;
 pub use ws::close::{CloseFrame, Misuse, REASON_MAX, is_close_code};
+#[cfg(feature = "deflate")]
+pub use ws::deflate::{Agreed, Compression, NegotiationError};
 pub use ws::frame::Opcode;
 pub use ws::handshake::{HandshakeError, Opened, Request};
 pub use ws::message::Text;

@@ -42,6 +42,19 @@ pub enum Note {
         /// The first of them, unmasked.
         start: Vec<u8>,
     },
+    /// A compressed message (RFC 7692), behind its frames.
+    Message {
+        /// Which way.
+        direction: Direction,
+        /// Text or binary.
+        opcode: Opcode,
+        /// Bytes of the payloads of its frames, compressed.
+        wire: usize,
+        /// Bytes of the message.
+        len: usize,
+        /// The first of them.
+        start: Vec<u8>,
+    },
     /// A piece of a response's body, as it is handed over.
     Body {
         /// Its bytes.
@@ -57,6 +70,9 @@ impl fmt::Debug for Note {
             Note::Head { direction, bytes } => write!(f, "Head({direction:?}, {})", bytes.len()),
             Note::Frame { direction, opcode, len, .. } => {
                 write!(f, "Frame({direction:?}, {opcode:?}, {len})")
+            }
+            Note::Message { direction, opcode, wire, len, .. } => {
+                write!(f, "Message({direction:?}, {opcode:?}, {wire}, {len})")
             }
             Note::Body { len, .. } => write!(f, "Body({len})"),
         }
@@ -76,6 +92,12 @@ impl fmt::Display for Note {
             Note::Body { len, start } => {
                 let more = if start.len() < *len { "…" } else { "" };
                 write!(f, "<- body {len} \"{}{more}\"", escape(start, start.len()))
+            }
+            Note::Message { direction, opcode, wire, len, start } => {
+                let more = if start.len() < *len { "…" } else { "" };
+                let (arrow, start) = (arrow(direction), escape(start, start.len()));
+                let name = opcode.name();
+                write!(f, "{arrow} {name} message {len} compressed to {wire} \"{start}{more}\"")
             }
             Note::Frame { direction, fin, opcode, len, start } => {
                 let fin = if *fin { " fin" } else { "" };

@@ -16,6 +16,8 @@ use super::note::Note;
 use super::settings::Settings;
 use super::ws::close::{CloseFrame, Misuse};
 use super::ws::connection::Connection;
+#[cfg(feature = "deflate")]
+use super::ws::deflate::{Agreed, Codec, Compression};
 use super::ws::frame::Opcode;
 use super::ws::handshake::{Answer, Handshake, HandshakeError, Request};
 #[cfg(feature = "net")]
@@ -81,7 +83,14 @@ impl Session {
 
     /// A session that starts open, for tests and fuzzing of what follows the handshake.
     pub fn opened(settings: Settings, now: Instant) -> Session {
-        Session(State::Open(Connection::new(settings, now, SendBuf::default())))
+        Session(State::Open(Connection::new(settings, now, SendBuf::default(), None)))
+    }
+
+    /// The same where the server has agreed to compress just as it is `wanted`.
+    #[cfg(feature = "deflate")]
+    pub fn opened_compressed(settings: Settings, now: Instant, wanted: Compression) -> Session {
+        let codec = Some(Codec::client(&Agreed::to(&wanted), &wanted));
+        Session(State::Open(Connection::new(settings, now, SendBuf::default(), codec)))
     }
 
     /// Takes bytes from the peer: how many it took, and at most one event. `(n, None)` means that
@@ -114,7 +123,8 @@ impl Session {
                 let handshake = &mut opening.handshake;
                 // A hasty server may answer before it has the whole request.
                 let out = std::mem::take(&mut handshake.out);
-                let mut connection = Connection::new(settings, cx.now, out);
+                let codec = handshake.codec(&opened);
+                let mut connection = Connection::new(settings, cx.now, out, codec);
                 if let (Some(kept), Some(notes)) = (connection.notes(), &mut handshake.notes) {
                     kept.append(notes);
                 }
@@ -300,11 +310,24 @@ impl Session {
 
     /// Queues a text message.
     pub fn send_text(&mut self, cx: &mut Context<'_>, text: &str) -> Result<(), Misuse> {
-        self.open()?.send(cx, Opcode::Text, text.as_bytes())
+        self.open()?.send_message(cx, Opcode::Text, text.as_bytes())
     }
 
     /// Queues a binary message.
     pub fn send_binary(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Result<(), Misuse> {
+        self.open()?.send_message(cx, Opcode::Binary, data)
+    }
+
+    /// Queues a text message that is not compressed, whatever was agreed on: for what mixes a secret
+    /// with text that others choose ([`Compression`]).
+    #[cfg(feature = "deflate")]
+    pub fn send_text_plain(&mut self, cx: &mut Context<'_>, text: &str) -> Result<(), Misuse> {
+        self.open()?.send(cx, Opcode::Text, text.as_bytes())
+    }
+
+    /// Queues a binary message that is not compressed, as [`Session::send_text_plain`] does.
+    #[cfg(feature = "deflate")]
+    pub fn send_binary_plain(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Result<(), Misuse> {
         self.open()?.send(cx, Opcode::Binary, data)
     }
 

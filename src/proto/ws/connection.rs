@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::Violation;
 use super::close::{CloseFrame, Misuse};
+use super::deflate::Codec;
 use super::frame::{self, CONTROL_MAX, Opcode};
-use super::message::{self, Assembly, Message, Text};
+use super::message::{self, Assembly, Message, Text, most_compressed};
 use crate::limits::Limits;
 use crate::proto::buf::SendBuf;
 use crate::proto::pace::Pace;
@@ -59,6 +60,17 @@ pub(crate) struct Connection {
     hold_close: bool,
     limits: Arc<Limits>,
     notes: Option<Vec<Note>>,
+    /// What compresses, if that was agreed on.
+    codec: Option<Codec>,
+}
+
+/// What the first byte of a data frame says.
+#[derive(Clone, Copy)]
+struct First {
+    fin: bool,
+    opcode: Opcode,
+    /// A compressed message starts here.
+    is_compressed: bool,
 }
 
 /// What one frame, or as much of it as is there, came to.
@@ -72,7 +84,12 @@ enum Step<'b> {
 
 impl Connection {
     /// `out` is what still has to be sent of the request.
-    pub(crate) fn new(settings: Settings, now: Instant, out: SendBuf) -> Connection {
+    pub(crate) fn new(
+        settings: Settings,
+        now: Instant,
+        out: SendBuf,
+        codec: Option<Codec>,
+    ) -> Connection {
         let Settings { limits, ping_interval, hold_close, trace } = settings;
         let mut connection = Connection {
             state: State::Open,
@@ -89,6 +106,7 @@ impl Connection {
             hold_close,
             limits,
             notes: trace.then(Vec::new),
+            codec,
         };
         connection.heard(now);
         connection
@@ -159,6 +177,9 @@ impl Connection {
     pub(crate) fn space(&mut self) -> Option<Space<'_>> {
         let Rest { missing, .. } = self.rest?;
         let message = self.message.as_mut()?;
+        if message.compressed.is_some() {
+            return None;
+        }
         // What of a large message is left is read there too: behind it comes the next one.
         if missing.max(message.data.len()) < self.limits.in_place {
             return None;
@@ -173,6 +194,10 @@ impl Connection {
         let (Some(mut rest), Some(message)) = (self.rest, self.message.as_mut()) else {
             return None;
         };
+        if message.compressed.is_some() {
+            // There was no space.
+            return None;
+        }
         rest.missing = rest.missing.saturating_sub(n);
         // The end of a message has its own look, and what may come at once is waited for.
         let ends_fragment = rest.missing == 0 && !rest.fin;
@@ -258,7 +283,8 @@ impl Connection {
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.timers.next()
+        let Some(codec) = &self.codec else { return self.timers.next() };
+        self.timers.next().into_iter().chain(codec.deadline()).min()
     }
 
     /// The same while nothing is read.
@@ -277,6 +303,9 @@ impl Connection {
     }
 
     pub(crate) fn on_deadline(&mut self, cx: &mut Context<'_>) -> Option<Event<'static>> {
+        if let Some(codec) = &mut self.codec {
+            codec.on_deadline(cx.now, self.limits.deflate_idle);
+        }
         while let Some(timer) = self.timers.expired(cx.now) {
             match timer {
                 // Its time starts when it has left. One that waits to leave needs no other.
@@ -310,6 +339,21 @@ impl Connection {
         self.frame(cx, opcode, payload);
         self.accepted = self.queued();
         Ok(())
+    }
+
+    /// The same for a message, compressed if that was agreed on and makes it shorter.
+    #[inline]
+    pub(crate) fn send_message(
+        &mut self,
+        cx: &mut Context<'_>,
+        opcode: Opcode,
+        payload: &[u8],
+    ) -> Result<(), Misuse> {
+        #[cfg(feature = "deflate")]
+        if self.codec.is_some() && self.send_compressed(cx, opcode, payload) {
+            return Ok(());
+        }
+        self.send(cx, opcode, payload)
     }
 
     /// Starts the closing handshake, or answers the peer's; a broken rule has its own code.
@@ -396,15 +440,22 @@ impl Connection {
             return self.rest_of_frame(input, rest);
         }
         let [b, behind @ ..] = input else { return Ok(Step::More(0)) };
-        let (fin, opcode) = frame::first(*b)?;
-        let room = self.room(opcode)?;
+        let (fin, opcode, is_compressed) = match self.codec {
+            None => {
+                let (fin, opcode) = frame::first(*b)?;
+                (fin, opcode, false)
+            }
+            Some(_) => frame::first_or_compressed(*b)?,
+        };
+        let room = self.room(opcode, is_compressed)?;
         let Some((size, len)) = frame::length(behind, opcode, false, room as u64)? else {
             return Ok(Step::More(0));
         };
         // `room` is a usize and bounds `len`.
         let (payload, len) = (&input[size..], len as usize);
         if !opcode.is_control() {
-            return self.data(fin, opcode, size, len, payload);
+            let first = First { fin, opcode, is_compressed };
+            return self.data(first, size, len, payload);
         }
         match payload.get(..len) {
             None => Ok(Step::More(0)),
@@ -413,13 +464,14 @@ impl Connection {
     }
 
     /// How many bytes a frame may have that starts here, if it may start here (§5.4).
-    fn room(&self, opcode: Opcode) -> Result<usize, Violation> {
+    fn room(&self, opcode: Opcode, is_compressed: bool) -> Result<usize, Violation> {
         match (opcode, &self.message) {
             (Opcode::Continuation, None) => Err(Violation::ContinuationFirst),
-            (Opcode::Continuation, Some(message)) => {
-                Ok(self.limits.message.saturating_sub(message.data.len()))
-            }
+            (Opcode::Continuation, Some(message)) => Ok(message.room(&self.limits)),
             (Opcode::Text | Opcode::Binary, Some(_)) => Err(Violation::MessageInMessage),
+            (Opcode::Text | Opcode::Binary, None) if is_compressed => {
+                Ok(most_compressed(self.limits.message))
+            }
             (Opcode::Text | Opcode::Binary, None) => Ok(self.limits.message),
             // A control frame has its own bound.
             _ => Ok(usize::MAX),
@@ -428,12 +480,12 @@ impl Connection {
 
     fn data<'b>(
         &mut self,
-        fin: bool,
-        opcode: Opcode,
+        first: First,
         size: usize,
         len: usize,
         payload: &'b [u8],
     ) -> Result<Step<'b>, Violation> {
+        let First { fin, opcode, is_compressed } = first;
         let there = payload.len().min(len);
         let (payload, missing) = (&payload[..there], len - there);
         if there == 0 && self.message.is_none() && (1..self.limits.in_place).contains(&len) {
@@ -441,22 +493,32 @@ impl Connection {
             return Ok(Step::More(0));
         }
         self.note(Direction::In, fin, opcode, len, payload);
-        if fin && opcode != Opcode::Continuation && missing == 0 {
+        if fin && opcode != Opcode::Continuation && missing == 0 && !is_compressed {
             return Ok(Step::Event(size + len, lend(opcode, payload)?));
         }
-        let message = self.message.get_or_insert_with(|| Box::new(Assembly::new(opcode)));
-        message.frame(&self.limits)?;
-        message.push(payload, missing)?;
-        self.after_piece(size + there, Rest { missing, fin })
+        let new = || Box::new(Assembly::new(opcode, is_compressed));
+        self.message.get_or_insert_with(new).frame(&self.limits)?;
+        let rest = Rest { missing, fin };
+        self.piece(payload, rest)?;
+        self.after_piece(size + there, rest)
+    }
+
+    /// Takes `piece` of the frame of which `rest` is to come.
+    fn piece(&mut self, piece: &[u8], rest: Rest) -> Result<(), Violation> {
+        let Some(message) = &mut self.message else { return Ok(()) };
+        match &mut self.codec {
+            Some(codec) if message.compressed.is_some() => {
+                message.inflate(codec, piece, &self.limits, rest.missing == 0 && rest.fin)
+            }
+            _ => message.push(piece, rest.missing),
+        }
     }
 
     fn rest_of_frame<'b>(&mut self, input: &'b [u8], rest: Rest) -> Result<Step<'b>, Violation> {
         let there = input.len().min(rest.missing);
-        let missing = rest.missing - there;
-        if let Some(message) = &mut self.message {
-            message.push(&input[..there], missing)?;
-        }
-        self.after_piece(there, Rest { missing, ..rest })
+        let rest = Rest { missing: rest.missing - there, ..rest };
+        self.piece(&input[..there], rest)?;
+        self.after_piece(there, rest)
     }
 
     /// `used` bytes were added to the message; `rest` is what its frame still lacks.
@@ -475,6 +537,10 @@ impl Connection {
             return Ok(None);
         }
         let Some(message) = self.message.take() else { return Ok(None) };
+        if let Some(compressed) = message.compressed {
+            let opcode = if message.is_text() { Opcode::Text } else { Opcode::Binary };
+            self.note_message(Direction::In, opcode, compressed, &message.data);
+        }
         Ok(Some(message.finish()?.into()))
     }
 
@@ -555,6 +621,32 @@ impl Connection {
         self.note(Direction::Out, true, opcode, payload.len(), payload);
     }
 
+    /// Queues a message compressed (RFC 7692 §7.2.1), if it may be sent and becomes shorter.
+    #[cfg(feature = "deflate")]
+    fn send_compressed(&mut self, cx: &mut Context<'_>, opcode: Opcode, payload: &[u8]) -> bool {
+        let may_send = self.may_send() && self.out.len() <= self.limits.send_queue;
+        let Some(codec) = self.codec.as_mut().filter(|_| may_send) else { return false };
+        let out = self.out.tail();
+        let at = out.len();
+        out.resize(at + frame::HEAD_MAX, 0);
+        if !codec.deflate(cx.now, payload, out) {
+            out.truncate(at);
+            return false;
+        }
+        codec.keep_for(self.limits.deflate_idle);
+        let start = at + frame::HEAD_MAX;
+        let len = out.len() - start;
+        let shown = match self.notes {
+            Some(_) => out[start..][..len.min(Note::START)].to_vec(),
+            None => Vec::new(),
+        };
+        frame::enclose(out, at, opcode, Some(cx.random.key()));
+        self.accepted = self.queued();
+        self.note(Direction::Out, true, opcode, len, &shown);
+        self.note_message(Direction::Out, opcode, len, payload);
+        true
+    }
+
     /// Queues our close frame, the last frame that is sent (§5.5.1).
     fn close_frame(&mut self, cx: &mut Context<'_>, frame: &CloseFrame) {
         self.late_pong = None;
@@ -614,6 +706,8 @@ impl Connection {
         self.message = None;
         self.rest = None;
         self.late_pong = None;
+        // What may still be sent goes plain.
+        self.codec = None;
         Event::Closed(closed)
     }
 
@@ -628,6 +722,14 @@ impl Connection {
         if let Some(notes) = &mut self.notes {
             let start = payload[..payload.len().min(Note::START)].to_vec();
             notes.push(Note::Frame { direction, fin, opcode, len, start });
+        }
+    }
+
+    /// A compressed message, behind the notes of its frames.
+    fn note_message(&mut self, direction: Direction, opcode: Opcode, wire: usize, data: &[u8]) {
+        if let Some(notes) = &mut self.notes {
+            let start = data[..data.len().min(Note::START)].to_vec();
+            notes.push(Note::Message { direction, opcode, wire, len: data.len(), start });
         }
     }
 }

@@ -39,8 +39,8 @@ impl Opcode {
     }
 }
 
-/// FIN bit and opcode out of a frame's first byte. Nine of 256 values are legal, since no
-/// extension is ever negotiated.
+/// FIN bit and opcode out of a frame's first byte. Nine of 256 values are legal where no extension is
+/// negotiated.
 pub(crate) fn first(b: u8) -> Result<(bool, Opcode), Violation> {
     Ok(match b {
         0x00 => (false, Opcode::Continuation),
@@ -56,6 +56,18 @@ pub(crate) fn first(b: u8) -> Result<(bool, Opcode), Violation> {
         0x08..=0x0A => return Err(Violation::FragmentedControl),
         _ => return Err(Violation::ReservedOpcode(b & 15)),
     })
+}
+
+/// RSV1: the message that this frame starts is compressed (RFC 7692 §6).
+pub(crate) const RSV1: u8 = 0x40;
+
+/// The same where permessage-deflate is negotiated, and whether the message that starts here is
+/// compressed: thirteen values are legal, since no continuation and no control frame may say so
+/// (RFC 7692 §6.1).
+pub(crate) fn first_or_compressed(b: u8) -> Result<(bool, Opcode, bool), Violation> {
+    let is_compressed = matches!(b, 0x41 | 0x42 | 0xC1 | 0xC2);
+    let (fin, opcode) = first(if is_compressed { b & !RSV1 } else { b })?;
+    Ok((fin, opcode, is_compressed))
 }
 
 /// The largest payload of a control frame (§5.5).
@@ -131,9 +143,46 @@ pub(crate) fn header(out: &mut Vec<u8>, fin: bool, opcode: Opcode, len: usize, m
     }
 }
 
+/// Makes a frame of a compressed message out of the payload that stands behind [`HEAD_MAX`] bytes at
+/// `out[at..]`; masked if there is a key.
+#[cfg(feature = "deflate")]
+pub(crate) fn enclose(out: &mut Vec<u8>, at: usize, opcode: Opcode, key: Option<[u8; 4]>) {
+    let start = at + HEAD_MAX;
+    let mut head = Vec::with_capacity(HEAD_MAX);
+    header(&mut head, true, opcode, out.len() - start, if key.is_some() { 0x80 } else { 0 });
+    head[0] |= RSV1;
+    head.extend_from_slice(key.as_ref().map_or(&[], |key| key));
+    out[at..at + head.len()].copy_from_slice(&head);
+    out.copy_within(start.., at + head.len());
+    out.truncate(out.len() - (HEAD_MAX - head.len()));
+    if let Some(key) = key {
+        mask::apply(&mut out[at + head.len()..], key, 0);
+    }
+}
+
+/// The longest head of a frame: two bytes, a length of 64 bits and a mask key.
+#[cfg(feature = "deflate")]
+pub(crate) const HEAD_MAX: usize = 14;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn exactly_thirteen_first_bytes_are_legal_with_compression() {
+        let legal: Vec<u8> = (0..=255).filter(|&b| first_or_compressed(b).is_ok()).collect();
+        let want = [0x00, 0x01, 0x02, 0x41, 0x42, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A, 0xC1, 0xC2];
+        assert_eq!(legal, want);
+        for b in 0..=255 {
+            match first_or_compressed(b) {
+                Ok((fin, opcode, true)) => assert_eq!(first(b - 0x40), Ok((fin, opcode))),
+                Ok((fin, opcode, false)) => assert_eq!(first(b), Ok((fin, opcode))),
+                Err(e) => assert_eq!(first(b), Err(e)),
+            }
+        }
+        assert_eq!(first_or_compressed(0xC0), Err(Violation::ReservedBits(4)));
+        assert_eq!(first_or_compressed(0xC9), Err(Violation::ReservedBits(4)));
+    }
 
     #[test]
     fn exactly_nine_first_bytes_are_legal() {

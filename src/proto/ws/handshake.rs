@@ -19,6 +19,14 @@ use crate::proto::secret::{Guarded, hide, shown_url};
 use crate::proto::token::{escape, is_token, list, trim};
 use crate::proto::transport::Transport;
 use crate::proto::url::Url;
+use crate::proto::ws::deflate::Codec;
+#[cfg(feature = "deflate")]
+use crate::proto::ws::deflate::negotiate::{self, Refused};
+#[cfg(feature = "deflate")]
+use crate::proto::ws::deflate::{Agreed, Compression, NegotiationError};
+
+/// The field of extensions (RFC 6455 §11.3.2).
+const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
 
 /// What a connection asks for: URL, header fields, subprotocols.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,12 +38,22 @@ pub struct Request {
     follow: u32,
     /// So many have led here.
     hops: u32,
+    #[cfg(feature = "deflate")]
+    compression: Option<Compression>,
 }
 
 impl Request {
     /// A request for `url` without further fields.
     pub fn new(url: Url) -> Request {
-        Request { url, headers: Headers::default(), protocols: Vec::new(), follow: 0, hops: 0 }
+        Request {
+            url,
+            headers: Headers::default(),
+            protocols: Vec::new(),
+            follow: 0,
+            hops: 0,
+            #[cfg(feature = "deflate")]
+            compression: None,
+        }
     }
 
     /// The URL.
@@ -128,6 +146,14 @@ impl Request {
         Ok(self)
     }
 
+    /// Offers to compress messages (RFC 7692). The server may decline; [`Opened::compression`] says what
+    /// was agreed on. What it costs, and when it is unsafe: [`Compression`].
+    #[cfg(feature = "deflate")]
+    pub fn compression(&mut self, wanted: Compression) -> &mut Request {
+        self.compression = Some(wanted);
+        self
+    }
+
     /// Whether `bytes`, which the peer has sent, may repeat what of this request is not to be shown.
     fn is_repeated_in(&self, bytes: &[u8]) -> bool {
         let protocol = self.protocols.iter().any(|p| p.is_repeated_in(bytes));
@@ -149,6 +175,10 @@ impl Request {
         if !self.protocols.is_empty() {
             let all: Vec<&str> = self.protocols.iter().map(|p| p.text(shown)).collect();
             line(["Sec-WebSocket-Protocol: ", &all.join(", "), ""]);
+        }
+        #[cfg(feature = "deflate")]
+        if let Some(wanted) = &self.compression {
+            line(["Sec-WebSocket-Extensions: ", &negotiate::offer(wanted), ""]);
         }
         self.headers.write(out, shown);
     }
@@ -174,6 +204,9 @@ pub struct Opened {
     pub headers: Fields,
     /// The URL that gave it, which redirects may have led to.
     pub url: Url,
+    /// How messages are compressed; `None`: not at all.
+    #[cfg(feature = "deflate")]
+    pub compression: Option<Agreed>,
     /// What the connection goes over; `None` from a session that has no socket.
     pub transport: Option<Box<Transport>>,
     /// They repeat, or may repeat, what is secret in the request.
@@ -217,8 +250,11 @@ pub enum HandshakeError {
     Connection,
     /// `Sec-WebSocket-Accept` is missing, repeated or not the answer to our key (§4.1, 4).
     Accept,
-    /// An extension, of which none was offered (§4.1, 5).
+    /// An extension that was not offered (§4.1, 5).
     Extension(String),
+    /// The server's answer to the offer to compress breaks a rule (RFC 7692 §7.1).
+    #[cfg(feature = "deflate")]
+    Compression(NegotiationError),
     /// A subprotocol that was not offered, or more than one (§4.1, 6).
     Protocol(String),
     /// The server closed the connection before the head was complete.
@@ -265,6 +301,10 @@ impl fmt::Display for HandshakeError {
             ),
             HandshakeError::Extension(name) => {
                 write!(f, "the server uses extension \"{name}\", which was not asked for")
+            }
+            #[cfg(feature = "deflate")]
+            HandshakeError::Compression(why) => {
+                write!(f, "the server's answer to the offer to compress: {why}")
             }
             HandshakeError::Protocol(name) => {
                 write!(f, "the server chose subprotocol \"{name}\", which was not asked for")
@@ -379,13 +419,61 @@ impl Handshake {
         if only(&fields, "Sec-WebSocket-Accept") != Some(self.accept.as_bytes()) {
             return Err(HandshakeError::Accept);
         }
-        if let Some(name) = fields.all("Sec-WebSocket-Extensions").flat_map(list).next() {
-            return Err(HandshakeError::Extension(self.shown(name)));
-        }
+        #[cfg(feature = "deflate")]
+        let compression = self.compression(&fields)?;
+        #[cfg(not(feature = "deflate"))]
+        self.no_extension(&fields)?;
         let protocol = self.protocol(&fields)?;
         let quiet = self.is_repeated_in(fields.as_bytes());
         let url = self.request.url.clone();
-        Ok(Opened { protocol, reason, headers: fields, url, transport: None, quiet })
+        Ok(Opened {
+            protocol,
+            reason,
+            headers: fields,
+            url,
+            #[cfg(feature = "deflate")]
+            compression,
+            transport: None,
+            quiet,
+        })
+    }
+
+    /// Nothing was offered.
+    fn no_extension(&self, fields: &Fields) -> Result<(), HandshakeError> {
+        match fields.all(EXTENSIONS).flat_map(list).next() {
+            Some(name) => Err(HandshakeError::Extension(self.shown(name))),
+            None => Ok(()),
+        }
+    }
+
+    /// What of our offer the server has accepted (RFC 7692 §7.1).
+    #[cfg(feature = "deflate")]
+    fn compression(&self, fields: &Fields) -> Result<Option<Agreed>, HandshakeError> {
+        let Some(wanted) = &self.request.compression else {
+            return self.no_extension(fields).map(|()| None);
+        };
+        let mut all = fields.all(EXTENSIONS);
+        let Some(value) = all.next() else { return Ok(None) };
+        if all.next().is_some() {
+            return Err(HandshakeError::Compression(NegotiationError::Repeated));
+        }
+        let judged = negotiate::judge(wanted, value, &|bytes| self.shown(bytes));
+        judged.map_err(|refused| match refused {
+            Refused::Other(name) => HandshakeError::Extension(name),
+            Refused::Deflate(why) => HandshakeError::Compression(why),
+        })
+    }
+
+    /// What compresses, as was agreed.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn codec(&self, opened: &Opened) -> Option<Codec> {
+        let (agreed, wanted) = (opened.compression.as_ref()?, self.request.compression.as_ref()?);
+        Some(Codec::client(agreed, wanted))
+    }
+
+    #[cfg(not(feature = "deflate"))]
+    pub(crate) fn codec(&self, _: &Opened) -> Option<Codec> {
+        None
     }
 
     /// The body of another answer is read by it.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str;
 
 use super::Violation;
+use super::deflate::Codec;
 use super::frame::Opcode;
 use crate::limits::Limits;
 use crate::proto::utf8::Utf8;
@@ -116,16 +117,67 @@ pub(crate) struct Assembly {
     looked: usize,
     utf8: Utf8,
     frames: u32,
+    /// Of a compressed message (RFC 7692), the bytes that have come; `data` has those that they hold.
+    pub(crate) compressed: Option<usize>,
     pub(crate) data: Vec<u8>,
 }
 
 /// How far an allocation for a declared length may run ahead of the bytes that have arrived.
 const AHEAD: usize = 256 * 1024;
 
+/// How many bytes a compressed message may have on its way, of which at most `max` come: what does not
+/// shrink may grow by an eighth, which is what the least memory of zlib comes to, and a little.
+pub(crate) fn most_compressed(max: usize) -> usize {
+    max.saturating_add(max / 8).saturating_add(1024)
+}
+
 impl Assembly {
-    pub(crate) fn new(opcode: Opcode) -> Assembly {
+    pub(crate) fn new(opcode: Opcode, is_compressed: bool) -> Assembly {
         let text = opcode == Opcode::Text;
-        Assembly { text, utf8: Utf8::default(), looked: 0, frames: 0, data: Vec::new() }
+        let compressed = is_compressed.then_some(0);
+        let utf8 = Utf8::default();
+        Assembly { text, utf8, looked: 0, frames: 0, compressed, data: Vec::new() }
+    }
+
+    /// Whether it is a text.
+    pub(crate) fn is_text(&self) -> bool {
+        self.text
+    }
+
+    /// How many bytes another frame of it may have.
+    pub(crate) fn room(&self, limits: &Limits) -> usize {
+        match self.compressed {
+            None => limits.message.saturating_sub(self.data.len()),
+            Some(came) => most_compressed(limits.message).saturating_sub(came),
+        }
+    }
+
+    /// Takes `piece` of a frame of a compressed message, the `last` of all or not.
+    pub(crate) fn inflate(
+        &mut self,
+        codec: &mut Codec,
+        piece: &[u8],
+        limits: &Limits,
+        last: bool,
+    ) -> Result<(), Violation> {
+        self.compressed = self.compressed.map(|n| n.saturating_add(piece.len()));
+        let result = codec.inflate(piece, &mut self.data, limits.message);
+        self.judge(result, limits)?;
+        if !last {
+            // All of it may be looked at at once otherwise.
+            return self.look();
+        }
+        let result = codec.finish();
+        self.judge(result, limits)
+    }
+
+    /// Whatever is wrong with a text first counts, however it was cut: what has come before is looked at.
+    fn judge(&mut self, result: Result<(), Violation>, limits: &Limits) -> Result<(), Violation> {
+        if result.is_err() {
+            self.data.truncate(limits.message);
+            self.look()?;
+        }
+        result
     }
 
     /// Counts a frame.
@@ -291,7 +343,7 @@ mod tests {
         for (text, looked, once) in
             [("", 0, true), ("0123456789", 5, true), ("0123456789", 6, false), ("0123", 4, false)]
         {
-            let mut message = Assembly::new(Opcode::Text);
+            let mut message = Assembly::new(Opcode::Text, false);
             message.data.extend(&text.as_bytes()[..looked]);
             message.look().unwrap();
             message.data.extend(&text.as_bytes()[looked..]);

@@ -1,7 +1,12 @@
-//! RFC 6455: opening handshake, frames, messages, close.
+//! RFC 6455: opening handshake, frames, messages, close; RFC 7692: compressed messages.
 
 pub(crate) mod close;
 pub(crate) mod connection;
+#[cfg(feature = "deflate")]
+pub(crate) mod deflate;
+#[cfg(not(feature = "deflate"))]
+#[path = "no_deflate.rs"]
+pub(crate) mod deflate;
 pub(crate) mod frame;
 pub(crate) mod handshake;
 pub(crate) mod mask;
@@ -9,7 +14,7 @@ pub(crate) mod message;
 
 use std::fmt;
 
-/// A rule that the peer broke: one variant each, with its section of RFC 6455.
+/// A rule that the peer broke: one variant each, with its section of RFC 6455 where no other is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
@@ -45,19 +50,21 @@ pub enum Violation {
     MessageTooBig,
     /// §7.4.1: a message of more frames than `Limits::fragments`.
     TooManyFragments,
+    /// RFC 7692 §7.2.2: what is broken, cut off or too much in a compressed message.
+    Deflate,
 }
 
 impl Violation {
     /// The code that the close frame carries for it (§7.4.1).
     pub fn close_code(self) -> u16 {
         match self {
-            Violation::CloseReason | Violation::NotUtf8 => 1007,
+            Violation::CloseReason | Violation::NotUtf8 | Violation::Deflate => 1007,
             Violation::MessageTooBig | Violation::TooManyFragments => 1009,
             _ => 1002,
         }
     }
 
-    /// The section of RFC 6455 that holds the rule.
+    /// The section of RFC 6455 that holds the rule, or of RFC 7692 for [`Violation::Deflate`].
     pub fn section(self) -> &'static str {
         use Violation::*;
         match self {
@@ -69,6 +76,7 @@ impl Violation {
             CloseCode(_) => "7.4",
             NotUtf8 => "8.1",
             MessageTooBig | TooManyFragments => "7.4.1",
+            Deflate => "7.2.2",
         }
     }
 }
@@ -93,6 +101,7 @@ impl fmt::Display for Violation {
             NotUtf8 => f.write_str("text message is not UTF-8"),
             MessageTooBig => f.write_str("message over the limit"),
             TooManyFragments => f.write_str("message of too many fragments"),
+            Deflate => f.write_str("compressed message is broken"),
         }
     }
 }

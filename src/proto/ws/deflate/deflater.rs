@@ -1,0 +1,123 @@
+//! What goes out: messages become compressed ones, or stay as they are (RFC 7692 §7.2.1).
+
+use std::cell::Cell;
+
+use zlib_rs::{Deflate, DeflateConfig, DeflateFlush};
+
+use super::TAIL;
+
+/// Deflates messages, one behind the other.
+pub(super) struct Deflater {
+    /// Made with the first message that is compressed. INVARIANT: between messages it is there only if
+    /// the next may refer to those before.
+    state: Option<Deflate>,
+    takeover: bool,
+    form: Form,
+}
+
+/// What a state is made with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Form {
+    pub(super) window: u8,
+    pub(super) level: u8,
+}
+
+thread_local! {
+    /// A state that is reset: connections without takeover need one for the time of a call, so all of a
+    /// thread share this.
+    static SPARE: Cell<Option<(Form, Deflate)>> = const { Cell::new(None) };
+}
+
+/// How much memory the library takes beyond the window, from 1 to 9. Its usual 8 is 84 KiB more, and for
+/// messages neither faster nor smaller.
+const MEMORY: i32 = 6;
+
+/// An output of this size at least is made room for, and of at most this size at once: what is made room
+/// for is filled with zeros first.
+const ROOM: (usize, usize) = (64, 64 * 1024);
+
+impl Deflater {
+    pub(super) fn new(takeover: bool, form: Form) -> Deflater {
+        Deflater { state: None, takeover, form }
+    }
+
+    /// Whether there is a state that could be given up.
+    pub(super) fn has_state(&self) -> bool {
+        self.state.is_some()
+    }
+
+    /// Starts anew with the next message, which refers to none before.
+    pub(super) fn give_up_state(&mut self) {
+        self.state = None;
+    }
+
+    /// Appends `payload` compressed, without the four bytes that every message ends in; or nothing, and
+    /// `false`, if that would not be shorter.
+    pub(super) fn message(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
+        let mut state = self.state.take().unwrap_or_else(|| self.form.fresh());
+        let at = out.len();
+        let is_shorter = deflate(&mut state, payload, out);
+        if !is_shorter {
+            out.truncate(at);
+            // The peer has not seen what its window holds now.
+            state.reset();
+        }
+        if self.takeover {
+            self.state = Some(state);
+        } else {
+            if is_shorter {
+                state.reset();
+            }
+            // A thread that ends has none any more.
+            let _ = SPARE.try_with(|spare| spare.set(Some((self.form, state))));
+        }
+        is_shorter
+    }
+}
+
+impl Form {
+    fn fresh(self) -> Deflate {
+        match SPARE.try_with(Cell::take).ok().flatten() {
+            Some((form, state)) if form == self => state,
+            _ => Deflate::new_with_config(DeflateConfig {
+                level: i32::from(self.level),
+                // Negative: without a header (of zlib).
+                window_bits: -i32::from(self.window),
+                mem_level: MEMORY,
+                ..DeflateConfig::default()
+            }),
+        }
+    }
+}
+
+fn deflate(state: &mut Deflate, mut rest: &[u8], out: &mut Vec<u8>) -> bool {
+    // Less than this is shorter than the payload, even with the tail that is cut off.
+    let most = out.len() + rest.len() + TAIL.len();
+    let mut room = (rest.len() / 4).clamp(ROOM.0, ROOM.1);
+    loop {
+        let from = out.len();
+        room = room.min(most - from);
+        out.resize(from + room, 0);
+        let (total_in, total_out) = (state.total_in(), state.total_out());
+        let result = state.compress(rest, &mut out[from..], DeflateFlush::SyncFlush);
+        let used = (state.total_in() - total_in) as usize;
+        let made = (state.total_out() - total_out) as usize;
+        out.truncate(from + made);
+        rest = rest.get(used..).unwrap_or_default();
+        // As long as it fills all room there is more.
+        if made == room && result.is_ok() && out.len() < most {
+            room = (room * 2).min(ROOM.1);
+            continue;
+        }
+        // A message of more than 4 GiB is taken in several calls.
+        if !rest.is_empty() && used > 0 && result.is_ok() && out.len() < most {
+            continue;
+        }
+        let is_whole = result.is_ok() && rest.is_empty() && out.len() < most;
+        if !is_whole || !out.ends_with(&TAIL) {
+            return false;
+        }
+        out.truncate(out.len() - TAIL.len());
+        return true;
+    }
+}

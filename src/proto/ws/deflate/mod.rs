@@ -1,0 +1,121 @@
+//! permessage-deflate (RFC 7692): what is offered and agreed on, and messages that are compressed.
+//!
+//! ```text
+//! options              what is asked for, what was agreed on
+//! negotiate            how that is said in the handshake
+//! inflater, deflater   the two directions
+//! ```
+//!
+//! The states of the library are made with the first message that needs them. The one that deflates is
+//! given up when nothing was sent for [`Limits::deflate_idle`]: a message need not refer to those before.
+//! The one that inflates has to stay for as long as the peer may refer to them.
+
+mod deflater;
+mod inflater;
+pub(crate) mod negotiate;
+mod options;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::Violation;
+use deflater::{Deflater, Form};
+use inflater::Inflater;
+pub use negotiate::NegotiationError;
+pub use options::{Agreed, Compression};
+
+/// What a message would end in and does not (§7.2.1): the end of an empty block.
+const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
+
+/// Both directions of a connection.
+pub(crate) struct Codec(Box<Parts>);
+
+struct Parts {
+    inflater: Inflater,
+    deflater: Deflater,
+    /// Shorter messages go plain.
+    threshold: usize,
+    /// When a message was last compressed.
+    used: Option<Instant>,
+    /// When that is to be looked at.
+    look: Option<Instant>,
+}
+
+impl fmt::Debug for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Codec").finish_non_exhaustive()
+    }
+}
+
+impl Codec {
+    /// The client's, which asked for `wanted`.
+    pub(crate) fn client(agreed: &Agreed, wanted: &Compression) -> Codec {
+        let Agreed { client_window, client_takeover, server_takeover, .. } = *agreed;
+        Codec::new(server_takeover, client_takeover, client_window, wanted)
+    }
+
+    /// The server's.
+    #[cfg(feature = "cli")]
+    pub(crate) fn server(agreed: &Agreed, wanted: &Compression) -> Codec {
+        let Agreed { server_window, client_takeover, server_takeover, .. } = *agreed;
+        Codec::new(client_takeover, server_takeover, server_window, wanted)
+    }
+
+    fn new(theirs: bool, ours: bool, window: u8, wanted: &Compression) -> Codec {
+        let is_written = window >= Compression::CLIENT_WINDOW_MIN;
+        Codec(Box::new(Parts {
+            inflater: Inflater::new(theirs),
+            deflater: Deflater::new(ours, Form { window, level: wanted.level() }),
+            threshold: if is_written { wanted.threshold.max(1) } else { usize::MAX },
+            used: None,
+            look: None,
+        }))
+    }
+
+    /// Appends what `piece` of a message holds to `data`; more than `max` bytes are too many.
+    pub(crate) fn inflate(
+        &mut self,
+        piece: &[u8],
+        data: &mut Vec<u8>,
+        max: usize,
+    ) -> Result<(), Violation> {
+        self.0.inflater.push(piece, data, max)
+    }
+
+    /// The message is whole.
+    pub(crate) fn finish(&mut self) -> Result<(), Violation> {
+        self.0.inflater.finish()
+    }
+
+    /// Appends `payload` compressed, or nothing and `false` if it is to be sent plain.
+    pub(crate) fn deflate(&mut self, now: Instant, payload: &[u8], out: &mut Vec<u8>) -> bool {
+        if payload.len() < self.0.threshold {
+            return false;
+        }
+        self.0.used = Some(now);
+        self.0.deflater.message(payload, out)
+    }
+
+    /// Notes that a message was compressed, of which what the state knows is given up in `idle`.
+    pub(crate) fn keep_for(&mut self, idle: Duration) {
+        if self.0.look.is_none() && self.0.deflater.has_state() {
+            self.0.look = self.0.used.and_then(|used| used.checked_add(idle));
+        }
+    }
+
+    /// When [`Codec::on_deadline`] has to be called.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.0.look
+    }
+
+    /// Gives the memory back that nothing has used for `idle`.
+    pub(crate) fn on_deadline(&mut self, now: Instant, idle: Duration) {
+        if self.0.look.is_none_or(|at| at > now) {
+            return;
+        }
+        self.0.look = self.0.used.and_then(|used| used.checked_add(idle)).filter(|at| *at > now);
+        if self.0.look.is_none() {
+            self.0.deflater.give_up_state();
+        }
+    }
+}

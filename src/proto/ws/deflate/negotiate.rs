@@ -1,0 +1,350 @@
+//! What is offered and what is agreed on (RFC 7692 §5 and §7.1), read by the grammar of RFC 6455 §9.1.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::options::{Agreed, Compression};
+use crate::proto::token::is_token_byte;
+
+/// The name of the extension.
+pub(crate) const NAME: &str = "permessage-deflate";
+
+const SERVER_TAKEOVER: &str = "server_no_context_takeover";
+const CLIENT_TAKEOVER: &str = "client_no_context_takeover";
+const SERVER_WINDOW: &str = "server_max_window_bits";
+const CLIENT_WINDOW: &str = "client_max_window_bits";
+
+/// The largest window of deflate, which counts where nothing is said (RFC 7692 §7.1.2).
+pub(super) const WINDOW_MAX: u8 = 15;
+
+/// What is wrong with a server's answer to the offer of permessage-deflate. RFC 7692 §7.1 lets none of
+/// them pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NegotiationError {
+    /// `Sec-WebSocket-Extensions` is no list of extensions (RFC 6455 §9.1).
+    Grammar,
+    /// The extension, or the field, stands there twice (RFC 6455 §11.3.2).
+    Repeated,
+    /// A parameter that RFC 7692 does not know.
+    Unknown(String),
+    /// A parameter that stands there twice.
+    Duplicate(&'static str),
+    /// A parameter whose value is none of those that may stand there: missing, not a number from 8 to
+    /// 15 in its shortest form, larger than was asked for, or a value where none belongs.
+    Value {
+        /// The parameter.
+        parameter: &'static str,
+        /// Its value, escaped; `None`: it has none.
+        value: Option<String>,
+    },
+    /// The server left out what was asked of it: it has not accepted that (§7.1.1.1, §7.1.2.1).
+    Missing(&'static str),
+}
+
+impl fmt::Display for NegotiationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use NegotiationError::*;
+        match self {
+            Grammar => f.write_str("Sec-WebSocket-Extensions is no list of extensions"),
+            Repeated => write!(f, "{NAME} is accepted twice"),
+            Unknown(name) => write!(f, "{NAME} has no parameter \"{name}\""),
+            Duplicate(name) => write!(f, "parameter {name} of {NAME} stands there twice"),
+            Value { parameter, value: Some(value) } => {
+                write!(f, "parameter {parameter} of {NAME} must not be \"{value}\"")
+            }
+            Value { parameter, value: None } => {
+                write!(f, "parameter {parameter} of {NAME} has no value")
+            }
+            Missing(name) => write!(f, "{NAME} is accepted without {name}, which was asked for"),
+        }
+    }
+}
+
+/// Why an answer is of no use.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// An extension that was not offered.
+    Other(String),
+    Deflate(NegotiationError),
+}
+
+impl From<NegotiationError> for Refused {
+    fn from(e: NegotiationError) -> Refused {
+        Refused::Deflate(e)
+    }
+}
+
+/// The value of our `Sec-WebSocket-Extensions`.
+pub(crate) fn offer(wanted: &Compression) -> String {
+    let (client, server) = (wanted.client_window(), wanted.server_window());
+    // Without a value, so that a server may ask for a smaller window (§7.1.2.2).
+    let mut text = format!("{NAME}; {CLIENT_WINDOW}");
+    if client < WINDOW_MAX {
+        text += &format!("={client}");
+    }
+    if server < WINDOW_MAX {
+        text += &format!("; {SERVER_WINDOW}={server}");
+    }
+    for (takeover, name) in
+        [(wanted.server_takeover, SERVER_TAKEOVER), (wanted.client_takeover, CLIENT_TAKEOVER)]
+    {
+        if !takeover {
+            text += &format!("; {name}");
+        }
+    }
+    text
+}
+
+/// What the server has agreed to with the `value` of its only `Sec-WebSocket-Extensions`; `None` if it
+/// names no extension. `shown` makes a text of bytes that an error may have.
+pub(crate) fn judge(
+    wanted: &Compression,
+    value: &[u8],
+    shown: &dyn Fn(&[u8]) -> String,
+) -> Result<Option<Agreed>, Refused> {
+    let all = parse(value).ok_or(NegotiationError::Grammar)?;
+    if let Some(other) = all.iter().find(|e| e.name != NAME.as_bytes()) {
+        return Err(Refused::Other(shown(other.name)));
+    }
+    let extension = match &all[..] {
+        [] => return Ok(None),
+        [one] => one,
+        [..] => return Err(NegotiationError::Repeated.into()),
+    };
+    let said = Said::read(extension, shown)?;
+    let server = said.server_window(wanted.server_window(), shown)?;
+    let client = match said.client_window {
+        Said::NONE => wanted.client_window(),
+        Some(value) => window(CLIENT_WINDOW, value, wanted.client_window(), shown)?,
+    };
+    if !wanted.server_takeover && !said.server_alone {
+        return Err(NegotiationError::Missing(SERVER_TAKEOVER).into());
+    }
+    if wanted.server_window() < WINDOW_MAX && server.is_none() {
+        return Err(NegotiationError::Missing(SERVER_WINDOW).into());
+    }
+    Ok(Some(Agreed {
+        client_window: client,
+        server_window: server.unwrap_or(WINDOW_MAX),
+        client_takeover: wanted.client_takeover && !said.client_alone,
+        server_takeover: !said.server_alone,
+    }))
+}
+
+/// The server's side: the first offer of a list that it can accept (RFC 7692 §5.1), and its answer.
+/// `limits` is what it asks for by itself. `Err`: no list of extensions.
+#[cfg(feature = "cli")]
+pub(crate) fn accept(
+    value: &[u8],
+    limits: &Compression,
+) -> Result<Option<(Agreed, String)>, NegotiationError> {
+    let all = parse(value).ok_or(NegotiationError::Grammar)?;
+    let ours = all.iter().filter(|e| e.name == NAME.as_bytes());
+    // An offer that breaks a rule is declined (§7.1).
+    Ok(ours.filter_map(|extension| accept_one(extension, limits)).next())
+}
+
+#[cfg(feature = "cli")]
+fn accept_one(offer: &Extension<'_>, limits: &Compression) -> Option<(Agreed, String)> {
+    let shown = |_: &[u8]| String::new();
+    let said = Said::read(offer, &shown).ok()?;
+    let server = said.server_window(WINDOW_MAX, &shown).ok()?;
+    // The library has no such window.
+    let server_window = server.unwrap_or(WINDOW_MAX).min(limits.server_window());
+    if server_window < Compression::CLIENT_WINDOW_MIN {
+        return None;
+    }
+    let client = match said.client_window {
+        // Not offered: the server must not ask for it (§7.1.2.2).
+        Said::NONE => None,
+        Some(None) => Some(WINDOW_MAX),
+        Some(value) => Some(window(CLIENT_WINDOW, value, WINDOW_MAX, &shown).ok()?),
+    };
+    let client_window = client.map_or(WINDOW_MAX, |n| n.min(limits.client_window()));
+    let agreed = Agreed {
+        client_window,
+        server_window,
+        client_takeover: limits.client_takeover && !said.client_alone,
+        server_takeover: limits.server_takeover && !said.server_alone,
+    };
+    let mut text = NAME.to_owned();
+    for (takeover, name) in
+        [(agreed.server_takeover, SERVER_TAKEOVER), (agreed.client_takeover, CLIENT_TAKEOVER)]
+    {
+        if !takeover {
+            text += &format!("; {name}");
+        }
+    }
+    for (window, name) in [(server_window, SERVER_WINDOW), (client_window, CLIENT_WINDOW)] {
+        if window < WINDOW_MAX {
+            text += &format!("; {name}={window}");
+        }
+    }
+    Some((agreed, text))
+}
+
+/// The parameters of one permessage-deflate, each there once at most.
+#[derive(Default)]
+struct Said<'a> {
+    server_alone: bool,
+    client_alone: bool,
+    server_window: Option<Option<&'a [u8]>>,
+    client_window: Option<Option<&'a [u8]>>,
+}
+
+impl<'a> Said<'a> {
+    /// No such parameter.
+    const NONE: Option<Option<&'static [u8]>> = None;
+
+    fn read(
+        extension: &'a Extension<'_>,
+        shown: &dyn Fn(&[u8]) -> String,
+    ) -> Result<Said<'a>, NegotiationError> {
+        let mut said = Said::default();
+        for (name, value) in &extension.params {
+            let value = value.as_deref();
+            let alone = |parameter| match value {
+                Some(value) => {
+                    Err(NegotiationError::Value { parameter, value: Some(shown(value)) })
+                }
+                None => Ok(true),
+            };
+            let (name, is_twice) = match std::str::from_utf8(name).unwrap_or_default() {
+                SERVER_TAKEOVER => {
+                    let was = std::mem::replace(&mut said.server_alone, alone(SERVER_TAKEOVER)?);
+                    (SERVER_TAKEOVER, was)
+                }
+                CLIENT_TAKEOVER => {
+                    let was = std::mem::replace(&mut said.client_alone, alone(CLIENT_TAKEOVER)?);
+                    (CLIENT_TAKEOVER, was)
+                }
+                SERVER_WINDOW => (SERVER_WINDOW, said.server_window.replace(value).is_some()),
+                CLIENT_WINDOW => (CLIENT_WINDOW, said.client_window.replace(value).is_some()),
+                _ => return Err(NegotiationError::Unknown(shown(name))),
+            };
+            if is_twice {
+                return Err(NegotiationError::Duplicate(name));
+            }
+        }
+        Ok(said)
+    }
+
+    fn server_window(
+        &self,
+        most: u8,
+        shown: &dyn Fn(&[u8]) -> String,
+    ) -> Result<Option<u8>, NegotiationError> {
+        self.server_window.map(|value| window(SERVER_WINDOW, value, most, shown)).transpose()
+    }
+}
+
+/// The value of a parameter that bounds a window: 8 to `most`, without leading zeros (§7.1.2).
+fn window(
+    parameter: &'static str,
+    value: Option<&[u8]>,
+    most: u8,
+    shown: &dyn Fn(&[u8]) -> String,
+) -> Result<u8, NegotiationError> {
+    let number = match value {
+        Some(&[n @ b'8'..=b'9']) => n - b'0',
+        Some(&[b'1', n @ b'0'..=b'5']) => 10 + n - b'0',
+        _ => u8::MAX,
+    };
+    if number <= most {
+        return Ok(number);
+    }
+    Err(NegotiationError::Value { parameter, value: value.map(shown) })
+}
+
+/// One extension with its parameters (RFC 6455 §9.1).
+struct Extension<'a> {
+    name: &'a [u8],
+    params: Vec<(&'a [u8], Option<Cow<'a, [u8]>>)>,
+}
+
+/// The elements of `extension-list`; empty ones are left out (RFC 9110 §5.6.1). `None`: it is no such
+/// list. Each byte is looked at once.
+fn parse(value: &[u8]) -> Option<Vec<Extension<'_>>> {
+    let (mut rest, mut all) = (Cursor(value), Vec::new());
+    loop {
+        if !rest.eats(b',') {
+            if rest.is_at_end() {
+                return Some(all);
+            }
+            all.push(rest.extension()?);
+            if !rest.is_at_end() && !rest.eats(b',') {
+                return None;
+            }
+        }
+    }
+}
+
+struct Cursor<'a>(&'a [u8]);
+
+impl<'a> Cursor<'a> {
+    fn skip_space(&mut self) {
+        while let [b' ' | b'\t', rest @ ..] = self.0 {
+            self.0 = rest;
+        }
+    }
+
+    fn is_at_end(&mut self) -> bool {
+        self.skip_space();
+        self.0.is_empty()
+    }
+
+    fn eats(&mut self, wanted: u8) -> bool {
+        self.skip_space();
+        match self.0 {
+            [b, rest @ ..] if *b == wanted => {
+                self.0 = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn token(&mut self) -> Option<&'a [u8]> {
+        self.skip_space();
+        let len = self.0.iter().take_while(|&&b| is_token_byte(b)).count();
+        let (token, rest) = self.0.split_at(len);
+        self.0 = rest;
+        (len > 0).then_some(token)
+    }
+
+    /// What stands between quotes, unescaped: a token, too (RFC 6455 §9.1).
+    fn quoted(&mut self) -> Option<Vec<u8>> {
+        let mut text = Vec::new();
+        loop {
+            let (b, rest) = match self.0 {
+                [b'"', rest @ ..] => {
+                    self.0 = rest;
+                    return (!text.is_empty()).then_some(text);
+                }
+                [b'\\', b, rest @ ..] => (*b, rest),
+                [b, rest @ ..] => (*b, rest),
+                [] => return None,
+            };
+            if !is_token_byte(b) {
+                return None;
+            }
+            text.push(b);
+            self.0 = rest;
+        }
+    }
+
+    fn extension(&mut self) -> Option<Extension<'a>> {
+        let (name, mut params) = (self.token()?, Vec::new());
+        while self.eats(b';') {
+            let param = self.token()?;
+            let value = match self.eats(b'=') {
+                false => None,
+                true if self.eats(b'"') => Some(Cow::Owned(self.quoted()?)),
+                true => Some(Cow::Borrowed(self.token()?)),
+            };
+            params.push((param, value));
+        }
+        Some(Extension { name, params })
+    }
+}

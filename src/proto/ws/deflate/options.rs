@@ -1,0 +1,98 @@
+//! What is asked for, and what was agreed on.
+
+/// How messages are to be compressed (permessage-deflate, RFC 7692), if the server agrees.
+///
+/// Compression is off unless it is asked for. It costs memory once messages are compressed: some 370 KiB
+/// for what is sent and 48 KiB for what comes, each made with the first such message; and CPU time: some
+/// microseconds for a message of 2 KiB. Worth it where the line is slow or traffic costs.
+///
+/// **It is unsafe where a message mixes a secret with text that somebody else chooses**: who can see the
+/// lengths of messages, encrypted or not, and have text of their own sent beside the secret, learns the
+/// secret from how well both compress (CRIME, BREACH). Send such a message plain
+/// ([`send_text_plain`](crate::proto::Session::send_text_plain)), and switch takeover off where other
+/// messages of the connection hold secrets.
+///
+/// ```
+/// use moonwire::proto::{Compression, Request, Url};
+///
+/// let mut request = Request::new(Url::parse("wss://example.com/feed")?);
+/// request.compression(Compression { level: 1, ..Compression::default() });
+/// # Ok::<(), moonwire::proto::UrlError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// The window of what is sent, as a power of two: 9 to 15 (32 KiB), the default. A smaller one needs
+    /// less memory at both ends and compresses less. Less counts as 9, more as 15. The server may ask
+    /// for less (§7.1.2.2); if it asks for 8, everything is sent plain, since no library compresses so.
+    pub client_window: u8,
+    /// The window that the server is asked to keep to: 8 to 15, the default, with which nothing is
+    /// asked. Less counts as 8, more as 15. It saves memory at the server: here, everything is inflated
+    /// with 32 KiB.
+    pub server_window: u8,
+    /// Whether a message may refer to those sent before (context takeover): true. Small messages that
+    /// are alike hardly shrink without. It is what costs memory for each connection.
+    pub client_takeover: bool,
+    /// The same for messages that come; false asks the server to go without (§7.1.1.1).
+    pub server_takeover: bool,
+    /// From 1, fast, to 9, small: 3. Less counts as 1, more as 9.
+    pub level: u8,
+    /// Bytes from which a message is compressed: 128. A shorter one saves less than its headers of TCP
+    /// and IP take. One that does not become smaller is sent plain, too.
+    pub threshold: usize,
+}
+
+impl Default for Compression {
+    fn default() -> Compression {
+        Compression {
+            client_window: 15,
+            server_window: 15,
+            client_takeover: true,
+            server_takeover: true,
+            level: 3,
+            threshold: 128,
+        }
+    }
+}
+
+impl Compression {
+    /// The least window that can be written.
+    pub(super) const CLIENT_WINDOW_MIN: u8 = 9;
+
+    pub(super) fn client_window(&self) -> u8 {
+        self.client_window.clamp(Self::CLIENT_WINDOW_MIN, 15)
+    }
+
+    pub(super) fn server_window(&self) -> u8 {
+        self.server_window.clamp(8, 15)
+    }
+
+    pub(super) fn level(&self) -> u8 {
+        self.level.clamp(1, 9)
+    }
+}
+
+/// What client and server have agreed on (RFC 7692 §7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Agreed {
+    /// The window of what the client sends, as a power of two: 8 to 15. With 8 it compresses nothing.
+    pub client_window: u8,
+    /// The window that the server keeps to: 8 to 15.
+    pub server_window: u8,
+    /// Whether what the client sends may refer to messages before.
+    pub client_takeover: bool,
+    /// Whether what the server sends may.
+    pub server_takeover: bool,
+}
+
+impl Agreed {
+    /// All that is wanted.
+    pub(crate) fn to(wanted: &Compression) -> Agreed {
+        Agreed {
+            client_window: wanted.client_window(),
+            server_window: wanted.server_window(),
+            client_takeover: wanted.client_takeover,
+            server_takeover: wanted.server_takeover,
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Stands where `deflate` does in a build without it: a type that has no values.
+
+use std::time::{Duration, Instant};
+
+use super::Violation;
+
+#[derive(Debug)]
+pub(crate) enum Codec {}
+
+impl Codec {
+    pub(crate) fn inflate(&mut self, _: &[u8], _: &mut Vec<u8>, _: usize) -> Result<(), Violation> {
+        match *self {}
+    }
+
+    pub(crate) fn finish(&mut self) -> Result<(), Violation> {
+        match *self {}
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match *self {}
+    }
+
+    pub(crate) fn on_deadline(&mut self, _: Instant, _: Duration) {
+        match *self {}
+    }
+}
