@@ -6,16 +6,21 @@
 //! input                                      choices, cuts, numbers
 //! driver                                     keeps and checks the law of a session
 //! wire                                       RFC 6455 a second time, for comparison
+//! puff                                       RFC 1951 a second time
 //! texts heads frames sessions bodies events
-//! secrets                                    the targets
+//! secrets compressed                         the targets
 //! ```
 
 mod bodies;
+#[cfg(feature = "deflate")]
+mod compressed;
 mod driver;
 mod events;
 mod frames;
 mod heads;
 mod input;
+#[cfg(feature = "deflate")]
+mod puff;
 mod secrets;
 mod sessions;
 mod texts;
@@ -23,6 +28,8 @@ mod uploads;
 mod wire;
 
 pub use bodies::{chunked, redirect, stream};
+#[cfg(feature = "deflate")]
+pub use compressed::{deflate, inflate, negotiate};
 pub use events::sse;
 pub use frames::{frame, message};
 pub use heads::{handshake, head, read_head};
@@ -51,6 +58,12 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("redirect", redirect),
     ("upload", upload),
     ("secrets", secrets),
+    #[cfg(feature = "deflate")]
+    ("negotiate", negotiate),
+    #[cfg(feature = "deflate")]
+    ("inflate", inflate),
+    #[cfg(feature = "deflate")]
+    ("deflate", deflate),
 ];
 
 #[cfg(test)]
@@ -63,6 +76,9 @@ mod tests {
 
     /// Targets of the workspace in `fuzz/`, which compare with other crates and are replayed there.
     const DIFFERENTIAL: [&str; 2] = ["diff_frame", "diff_head"];
+
+    /// Targets of the feature `deflate`.
+    const COMPRESSED: [&str; 3] = ["negotiate", "inflate", "deflate"];
 
     /// The seeds and the found cases. A published crate has none.
     fn corpus() -> Option<PathBuf> {
@@ -111,7 +127,8 @@ mod tests {
         }
         for entry in fs::read_dir(&corpus).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            let known = TARGETS.iter().any(|(target, _)| *target == name);
+            let known = TARGETS.iter().any(|(target, _)| *target == name)
+                || !cfg!(feature = "deflate") && COMPRESSED.contains(&name.as_str());
             assert!(known || DIFFERENTIAL.contains(&name.as_str()), "no target is called {name}");
         }
     }

@@ -11,7 +11,8 @@ use crate::proto::CloseFrame;
 use crate::proto::Opcode;
 use crate::proto::Violation;
 use crate::proto::buf::SendBuf;
-use crate::proto::ws::message::{Assembly, Message};
+use crate::proto::ws::deflate::Codec;
+use crate::proto::ws::message::{Assembly, Message, most_compressed};
 use crate::proto::ws::{frame, mask};
 
 /// A connection from its request to our last byte.
@@ -97,7 +98,8 @@ impl Conn {
             Ok(Wish::Socket(accepted)) => {
                 accepted.write(out);
                 let left = accepted.drop_after;
-                self.state = State::Open(Echo { left, ..Echo::default() });
+                let codec = accepted.compression.map(|answer| answer.codec());
+                self.state = State::Open(Echo { left, codec, ..Echo::default() });
             }
             Ok(Wish::Http(call)) => {
                 if call.waits && call.body > 0 {
@@ -201,6 +203,8 @@ struct Echo {
     rest: Option<Rest>,
     /// Messages until the connection is cut, if it is to be.
     left: Option<u64>,
+    /// What compresses, if that was agreed on.
+    codec: Option<Codec>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -227,11 +231,14 @@ impl Echo {
         limits: &Limits,
     ) -> Result<Step, Violation> {
         if let Some(rest) = self.rest.take() {
-            return self.piece(input, 0, rest, out);
+            return self.piece(input, 0, rest, out, limits);
         }
         let [b, behind @ ..] = &*input else { return Ok(Step::Taken(0)) };
-        let (fin, opcode) = frame::first(*b)?;
-        let room = self.room(opcode, limits)?;
+        let (fin, opcode, is_compressed) = match self.codec {
+            None => frame::first(*b).map(|(fin, opcode)| (fin, opcode, false))?,
+            Some(_) => frame::first_or_compressed(*b)?,
+        };
+        let room = self.room(opcode, is_compressed, limits)?;
         let Some((size, len)) = frame::length(behind, opcode, true, room as u64)? else {
             return Ok(Step::Taken(0));
         };
@@ -240,7 +247,8 @@ impl Echo {
         let (start, len) = (size + 4, len as usize);
         let key = [a, b, c, d];
         let whole = input.len() - start >= len;
-        if opcode.is_control() || (whole && fin && opcode != Opcode::Continuation) {
+        let is_alone = fin && opcode != Opcode::Continuation && !is_compressed;
+        if opcode.is_control() || (whole && is_alone) {
             let Some(payload) = input.get_mut(start..start + len) else {
                 return Ok(Step::Taken(0));
             };
@@ -251,9 +259,9 @@ impl Echo {
                 false => Step::Closed,
             });
         }
-        let new = || Assembly::new(opcode, false);
+        let new = || Assembly::new(opcode, is_compressed);
         self.message.get_or_insert_with(new).frame(limits)?;
-        self.piece(input, start, Rest { missing: len, fin, key, phase: 0 }, out)
+        self.piece(input, start, Rest { missing: len, fin, key, phase: 0 }, out, limits)
     }
 
     /// A frame that is a message, or no message, is whole.
@@ -264,11 +272,17 @@ impl Echo {
     }
 
     /// How many bytes a frame may have that starts here, if it may start here (§5.4).
-    fn room(&self, opcode: Opcode, limits: &Limits) -> Result<usize, Violation> {
+    fn room(
+        &self,
+        opcode: Opcode,
+        is_compressed: bool,
+        limits: &Limits,
+    ) -> Result<usize, Violation> {
         match (opcode, &self.message) {
             (Opcode::Continuation, None) => Err(Violation::ContinuationFirst),
-            (Opcode::Continuation, Some(message)) => Ok(limits.message - message.data.len()),
+            (Opcode::Continuation, Some(message)) => Ok(message.room(limits)),
             (Opcode::Text | Opcode::Binary, Some(_)) => Err(Violation::MessageInMessage),
+            _ if is_compressed => Ok(most_compressed(limits.message)),
             _ => Ok(limits.message),
         }
     }
@@ -280,22 +294,30 @@ impl Echo {
         start: usize,
         rest: Rest,
         out: &mut SendBuf,
+        limits: &Limits,
     ) -> Result<Step, Violation> {
         let Rest { missing, fin, key, phase } = rest;
         let there = missing.min(input.len() - start);
         let piece = &mut input[start..start + there];
         mask::apply(piece, key, phase);
         let missing = missing - there;
-        if let Some(message) = &mut self.message {
-            message.push(piece, missing)?;
+        let is_last = missing == 0 && fin;
+        match (&mut self.message, &mut self.codec) {
+            (Some(message), Some(codec)) if message.compressed.is_some() => {
+                message.inflate(codec, piece, limits, is_last)?;
+            }
+            (Some(message), _) => message.push(piece, missing)?,
+            (None, _) => {}
         }
         if missing > 0 {
             self.rest = Some(Rest { missing, fin, key, phase: (phase + there) % 4 });
         } else if fin && let Some(message) = self.message.take() {
             self.count(Opcode::Text);
+            // As it came, it goes back.
+            let codec = self.codec.as_mut().filter(|_| message.compressed.is_some());
             match message.finish()? {
-                Message::Text(text) => send(out, Opcode::Text, text.as_bytes()),
-                Message::Binary(data) => send(out, Opcode::Binary, &data),
+                Message::Text(text) => send_back(codec, out, Opcode::Text, text.as_bytes()),
+                Message::Binary(data) => send_back(codec, out, Opcode::Binary, &data),
             }
         }
         Ok(Step::Taken(start + there))
@@ -317,6 +339,26 @@ fn answer(opcode: Opcode, payload: &[u8], out: &mut SendBuf) -> Result<bool, Vio
         _ => send(out, opcode, payload),
     }
     Ok(true)
+}
+
+/// Compressed, if that makes it shorter.
+#[cfg(feature = "deflate")]
+fn send_back(codec: Option<&mut Codec>, out: &mut SendBuf, opcode: Opcode, payload: &[u8]) {
+    let Some(codec) = codec else { return send(out, opcode, payload) };
+    let bytes = out.tail();
+    let at = bytes.len();
+    bytes.resize(at + frame::HEAD_MAX, 0);
+    if codec.deflate(payload, bytes) {
+        frame::enclose(bytes, at, opcode, None);
+    } else {
+        bytes.truncate(at);
+        send(out, opcode, payload);
+    }
+}
+
+#[cfg(not(feature = "deflate"))]
+fn send_back(_: Option<&mut Codec>, out: &mut SendBuf, opcode: Opcode, payload: &[u8]) {
+    send(out, opcode, payload);
 }
 
 fn send(out: &mut SendBuf, opcode: Opcode, payload: &[u8]) {

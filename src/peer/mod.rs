@@ -2,6 +2,11 @@
 //! echoes on any path, and a few routes over HTTP/1.1 (`GET /` lists them), one request a
 //! connection. One thread polls all connections. Hidden, and no part of the crate's interface.
 
+#[cfg(feature = "deflate")]
+mod compression;
+#[cfg(not(feature = "deflate"))]
+#[path = "no_compression.rs"]
+mod compression;
 mod conn;
 mod drip;
 mod head;

@@ -1,5 +1,6 @@
 //! What a request asks for: a WebSocket (RFC 6455 §4.2), or a route over HTTP.
 
+use super::compression;
 use super::head::Head;
 use super::query::number;
 use super::refusal::Refusal;
@@ -22,6 +23,8 @@ pub(super) struct Accepted {
     protocol: Option<String>,
     /// After so many messages the connection is cut, without a close frame.
     pub(super) drop_after: Option<u64>,
+    /// How messages are compressed, and how that is said.
+    pub(super) compression: Option<compression::Answer>,
 }
 
 /// Judges a whole head. A WebSocket is on any path.
@@ -56,7 +59,8 @@ fn upgrade(head: &Head<'_>) -> Result<Accepted, Refusal> {
         None => None,
     };
     let drop_after = head.path().strip_prefix(b"/drop/").and_then(number);
-    Ok(Accepted { accept: accept(key), protocol, drop_after })
+    let compression = compression::answer(head)?;
+    Ok(Accepted { accept: accept(key), protocol, drop_after, compression })
 }
 
 /// Sixteen bytes in base64 (§4.2.1, 5).
@@ -76,6 +80,9 @@ impl Accepted {
         field("Sec-WebSocket-Accept", &self.accept);
         if let Some(protocol) = &self.protocol {
             field("Sec-WebSocket-Protocol", protocol);
+        }
+        if let Some(compression) = &self.compression {
+            field("Sec-WebSocket-Extensions", compression.text());
         }
         out.extend_from_slice(b"\r\n");
     }

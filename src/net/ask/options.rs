@@ -9,6 +9,8 @@ use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::net::sys::{OwnedStream, SocketOptions};
 use crate::policy::Policy;
+#[cfg(feature = "deflate")]
+use crate::proto::Compression;
 use crate::proto::{Request, RequestError, Settings, Url};
 
 /// Well below the minute after which the first proxies and routers forget a silent connection.
@@ -149,6 +151,24 @@ impl Options {
             Ok(_) => Ok(self),
             Err(e) => Err(self.refused(e)),
         }
+    }
+
+    /// Offers to compress messages (permessage-deflate, RFC 7692); not offered unless asked for. The server
+    /// may decline: [`Opened::compression`](crate::proto::Opened::compression) says what was agreed on.
+    ///
+    /// [`Compression`] says what it costs and when it is unsafe.
+    ///
+    /// ```
+    /// use moonwire::{Options, proto::Compression};
+    ///
+    /// let options = Options::new("wss://example.com/feed")?
+    ///     .compression(Compression { client_takeover: false, ..Compression::default() });
+    /// # Ok::<(), moonwire::Error>(())
+    /// ```
+    #[cfg(feature = "deflate")]
+    pub fn compression(mut self, wanted: Compression) -> Options {
+        self.request.compression(wanted);
+        self
     }
 
     fn refused(&self, e: RequestError) -> Error {

@@ -141,6 +141,19 @@ impl<S: Sys> Client<S> {
         self.act(id, |session, cx| session.send_binary(cx, data))
     }
 
+    /// Sends a text message that is not compressed, whatever was agreed on; see
+    /// [`Compression`](crate::proto::Compression) for what that is needed for.
+    #[cfg(feature = "deflate")]
+    pub fn send_text_plain(&self, id: ConnId, text: &str) -> Result<(), Misuse> {
+        self.act(id, |session, cx| session.send_text_plain(cx, text))
+    }
+
+    /// Sends a binary message that is not compressed.
+    #[cfg(feature = "deflate")]
+    pub fn send_binary_plain(&self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
+        self.act(id, |session, cx| session.send_binary_plain(cx, data))
+    }
+
     /// Sends a ping with at most 125 bytes.
     pub fn ping(&self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.ping(cx, data))

@@ -108,6 +108,27 @@ impl<S: Sys> Sender<S> {
         self.client.send_binary(self.id, data).map_err(|e| self.error(e))
     }
 
+    /// Sends a text message that is not compressed, whatever was agreed on; see
+    /// [`Compression`](crate::proto::Compression) for what that is needed for.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Sender::send_text`].
+    #[cfg(feature = "deflate")]
+    pub fn send_text_plain(&self, text: &str) -> Result<(), Error> {
+        self.client.send_text_plain(self.id, text).map_err(|e| self.error(e))
+    }
+
+    /// Sends a binary message that is not compressed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Sender::send_text`].
+    #[cfg(feature = "deflate")]
+    pub fn send_binary_plain(&self, data: &[u8]) -> Result<(), Error> {
+        self.client.send_binary_plain(self.id, data).map_err(|e| self.error(e))
+    }
+
     /// Sends a message, as [`Sender::send_text`] does.
     ///
     /// # Errors

@@ -353,6 +353,21 @@ impl<S: Sys> WebSocket<S> {
         self.sent(sent)
     }
 
+    /// Sends a text message that is not compressed, whatever was agreed on; see
+    /// [`Compression`](crate::proto::Compression) for what that is needed for.
+    #[cfg(feature = "deflate")]
+    pub fn send_text_plain(&mut self, text: &str) -> Result<(), Error> {
+        let sent = self.reactor.act_now(self.id, |session, cx| session.send_text_plain(cx, text));
+        self.sent(sent)
+    }
+
+    /// Sends a binary message that is not compressed.
+    #[cfg(feature = "deflate")]
+    pub fn send_binary_plain(&mut self, data: &[u8]) -> Result<(), Error> {
+        let sent = self.reactor.act_now(self.id, |session, cx| session.send_binary_plain(cx, data));
+        self.sent(sent)
+    }
+
     /// Sends a message.
     pub fn send(&mut self, message: &Message) -> Result<(), Error> {
         match message {

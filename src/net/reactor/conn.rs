@@ -61,6 +61,21 @@ impl<'a> Conn<'a> {
         session.send_binary(&mut self.cx, data)
     }
 
+    /// Queues a text message that is not compressed, whatever was agreed on; see
+    /// [`Compression`](crate::proto::Compression) for what that is needed for.
+    #[cfg(feature = "deflate")]
+    pub fn send_text_plain(&mut self, text: &str) -> Result<(), Misuse> {
+        let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };
+        session.send_text_plain(&mut self.cx, text)
+    }
+
+    /// Queues a binary message that is not compressed.
+    #[cfg(feature = "deflate")]
+    pub fn send_binary_plain(&mut self, data: &[u8]) -> Result<(), Misuse> {
+        let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };
+        session.send_binary_plain(&mut self.cx, data)
+    }
+
     /// Queues a ping with at most 125 bytes.
     pub fn ping(&mut self, data: &[u8]) -> Result<(), Misuse> {
         let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };

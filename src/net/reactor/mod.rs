@@ -208,6 +208,19 @@ impl<S: Sys> Reactor<S> {
         self.act(id, |session, cx| session.send_binary(cx, data))
     }
 
+    /// Queues a text message that is not compressed, whatever was agreed on; see
+    /// [`Compression`](crate::proto::Compression) for what that is needed for.
+    #[cfg(feature = "deflate")]
+    pub fn send_text_plain(&mut self, id: ConnId, text: &str) -> Result<(), Misuse> {
+        self.act(id, |session, cx| session.send_text_plain(cx, text))
+    }
+
+    /// Queues a binary message that is not compressed.
+    #[cfg(feature = "deflate")]
+    pub fn send_binary_plain(&mut self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
+        self.act(id, |session, cx| session.send_binary_plain(cx, data))
+    }
+
     /// Queues a ping with at most 125 bytes.
     pub fn ping(&mut self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.ping(cx, data))

@@ -629,11 +629,12 @@ impl Connection {
         let out = self.out.tail();
         let at = out.len();
         out.resize(at + frame::HEAD_MAX, 0);
-        if !codec.deflate(cx.now, payload, out) {
+        let is_shorter = codec.deflate(payload, out);
+        codec.used(cx.now, self.limits.deflate_idle);
+        if !is_shorter {
             out.truncate(at);
             return false;
         }
-        codec.keep_for(self.limits.deflate_idle);
         let start = at + frame::HEAD_MAX;
         let len = out.len() - start;
         let shown = match self.notes {

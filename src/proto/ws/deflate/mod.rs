@@ -88,18 +88,16 @@ impl Codec {
     }
 
     /// Appends `payload` compressed, or nothing and `false` if it is to be sent plain.
-    pub(crate) fn deflate(&mut self, now: Instant, payload: &[u8], out: &mut Vec<u8>) -> bool {
-        if payload.len() < self.0.threshold {
-            return false;
-        }
-        self.0.used = Some(now);
-        self.0.deflater.message(payload, out)
+    pub(crate) fn deflate(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
+        payload.len() >= self.0.threshold && self.0.deflater.message(payload, out)
     }
 
-    /// Notes that a message was compressed, of which what the state knows is given up in `idle`.
-    pub(crate) fn keep_for(&mut self, idle: Duration) {
+    /// Something was to be compressed: what that has left behind is given up in `idle`, unless it is
+    /// used again.
+    pub(crate) fn used(&mut self, now: Instant, idle: Duration) {
+        self.0.used = Some(now);
         if self.0.look.is_none() && self.0.deflater.has_state() {
-            self.0.look = self.0.used.and_then(|used| used.checked_add(idle));
+            self.0.look = now.checked_add(idle);
         }
     }
 

@@ -260,8 +260,11 @@ fn window(
 /// One extension with its parameters (RFC 6455 §9.1).
 struct Extension<'a> {
     name: &'a [u8],
-    params: Vec<(&'a [u8], Option<Cow<'a, [u8]>>)>,
+    params: Vec<Param<'a>>,
 }
+
+/// A name, and a value if it has one.
+type Param<'a> = (&'a [u8], Option<Cow<'a, [u8]>>);
 
 /// The elements of `extension-list`; empty ones are left out (RFC 9110 §5.6.1). `None`: it is no such
 /// list. Each byte is looked at once.
