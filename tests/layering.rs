@@ -120,6 +120,13 @@ const RULES: &[Rule] = &[
         why: "the two files json.rs alone know serde",
     },
     Rule {
+        of: &[""],
+        but: &["proto/ws/deflate"],
+        words: &["zlib_rs"],
+        fine: &[],
+        why: "one folder knows what deflates, and another library may take its place",
+    },
+    Rule {
         of: &["net"],
         but: &[],
         words: &["mlua", "crate::luau", "crate::cli", "crate::peer"],

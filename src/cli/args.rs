@@ -48,6 +48,7 @@ pub(super) struct RunArgs {
     pub(super) opening: Option<usize>,
     pub(super) proxies: ProxyArgs,
     pub(super) script_proxy: bool,
+    pub(super) compress: bool,
     pub(super) unix_sockets: bool,
     pub(super) poll_thread: bool,
     pub(super) no_stand_in: bool,
@@ -228,6 +229,10 @@ fn run(mut words: Words) -> Result<Command, Failure> {
                 "--allow-script-proxy" => {
                     without_value(&name, value)?;
                     run.script_proxy = true;
+                }
+                "--compress" => {
+                    without_value(&name, value)?;
+                    run.compress = true;
                 }
                 "--allow-unix" => {
                     without_value(&name, value)?;
@@ -449,6 +454,7 @@ mod tests {
             (&["run", "--proxy-header", "a", "x"], "NAME: VALUE"),
             (&["run", "--allow-script-proxy=1", "x"], "takes no value"),
             (&["run", "--allow-unix=1", "x"], "takes no value"),
+            (&["run", "--compress=1", "x"], "takes no value"),
             (&["run", "--memory", "0", "x"], "above 0"),
             (&["run", "--time-limit", "0", "x"], "above 0"),
             (&["run", "--connections", "many", "x"], "above 0"),

@@ -67,6 +67,9 @@ for standard input; ARGS reach the script as `...`.
                           send this to an HTTP proxy as well; it may be repeated
   --allow-script-proxy    let the script choose a proxy (option Proxy)
   --allow-unix            let the script name Unix sockets (ws+unix:/run/app.sock:/path)
+  --compress              offer to compress the messages of WebSockets, where the script
+                          does not say otherwise (Compress); not for secrets beside text
+                          that others choose (only in a build with the feature deflate)
   --memory MIB            memory of the script, with the texts of its secrets; what goes
                           beyond ends the run. What it has sent and the network has not
                           taken is not counted: at most 16 MiB a connection

@@ -77,6 +77,7 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
         .script_proxy(args.script_proxy)
         .unix_sockets(args.unix_sockets)
         .globals_per_script(!args.also.is_empty());
+    let options = if args.compress { compressed(options)? } else { options };
     let mut runtime = Runtime::new(options).map_err(|e| Failure::other(e.to_string()))?;
     // The one place that sets it.
     let stopper = stopper.get_or_init(|| runtime.stopper()).clone();
@@ -90,6 +91,16 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
         Ok(_) => Ok(u8::from(runtime.has_raised() || runtime.lost() > 0)),
         Err(e) => Err(Failure::other(e.to_string())),
     }
+}
+
+#[cfg(feature = "deflate")]
+fn compressed(options: Options) -> Result<Options, Failure> {
+    Ok(options.compression(Some(crate::proto::Compression::default())))
+}
+
+#[cfg(not(feature = "deflate"))]
+fn compressed(_: Options) -> Result<Options, Failure> {
+    Err(Failure::usage("--compress: this build has no compression (feature deflate)"))
 }
 
 fn drive(

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mlua::chunk::ChunkMode;
 use mlua::{BString, Function, Lua, LuaString, Table, UserDataRef, Value};
 
+use super::compress::Choice;
 use super::globals;
 use super::link::Link;
 use super::modules::Modules;
@@ -39,6 +40,7 @@ pub(super) struct Host {
     pub(super) lost: Mutex<u64>,
     pub(super) limits: Limits,
     pub(super) ping_interval: Option<Duration>,
+    pub(super) compress: Choice,
     /// Whether scripts may choose a proxy, and name Unix sockets.
     script_proxy: bool,
     pub(super) unix_sockets: bool,
@@ -95,6 +97,7 @@ impl Host {
             secrets: Mutex::new(setup.secrets),
             modules: Mutex::new(setup.modules),
             ping_interval: setup.ping_interval,
+            compress: setup.compress,
             script_proxy: setup.script_proxy,
             unix_sockets: setup.unix_sockets,
             watch: Watch::new(setup.time_limit),
@@ -514,6 +517,7 @@ fn open(
         options: plain.ping_interval(host.ping_interval).hold_close(true),
         limits: None,
         buffers: false,
+        compress: host.compress,
     };
     match options {
         Value::Nil => {}
@@ -534,7 +538,8 @@ fn open(
             return Err(Refused::Options(text));
         }
     }
-    let Wanted { mut options, limits, buffers } = wanted;
+    let Wanted { options, limits, buffers, compress } = wanted;
+    let mut options = compress.apply(options);
     if let Some(rules) = rules {
         options = options.policy(rules.0.clone());
     }
@@ -556,6 +561,7 @@ struct Wanted {
     options: Options,
     limits: Option<Limits>,
     buffers: bool,
+    compress: Choice,
 }
 
 impl Wanted {
@@ -626,11 +632,7 @@ impl Wanted {
                 b"string" => self.buffers = false,
                 _ => return Err("option BinaryType has to be \"string\" or \"buffer\"".into()),
             },
-            ("Compress", Value::Boolean(false)) => {}
-            ("Compress", Value::Boolean(true)) => {
-                return Err("option Compress: permessage-deflate is not in this build".into());
-            }
-            ("Compress", other) => return Err(expected("Compress", "boolean", other)),
+            ("Compress", _) => self.compress.set(value, expected)?,
             ("Proxy", Value::String(proxy)) => {
                 if let Some(proxy) = host.script_proxy(Some(proxy))? {
                     self.options = self.options.proxy(proxy);

@@ -24,6 +24,11 @@
 //! ```
 
 mod collector;
+#[cfg(feature = "deflate")]
+mod compress;
+#[cfg(not(feature = "deflate"))]
+#[path = "no_compress.rs"]
+mod compress;
 mod error;
 mod feed;
 mod globals;

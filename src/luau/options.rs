@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use mlua::{IntoLua, Lua, MaybeSend, Value};
 
+use super::compress::Choice;
 use super::modules::{Files, Modules};
 use super::secret::Source;
 use crate::net::Config;
 use crate::policy::Policy;
+#[cfg(feature = "deflate")]
+use crate::proto::Compression;
 
 /// The globals that are set.
 pub const GLOBALS: [&str; 21] = [
@@ -130,6 +133,7 @@ pub struct Options {
     pub(super) poll_thread: bool,
     pub(super) stand_in: Option<bool>,
     pub(super) ping_interval: Option<Duration>,
+    pub(super) compress: Choice,
     pub(super) script_proxy: bool,
     pub(super) unix_sockets: bool,
     pub(super) exit_timeout: Option<Duration>,
@@ -168,6 +172,7 @@ impl Options {
             poll_thread: false,
             stand_in: None,
             ping_interval: Some(Duration::from_secs(30)),
+            compress: Choice::default(),
             script_proxy: false,
             unix_sockets: false,
             exit_timeout: None,
@@ -222,6 +227,14 @@ impl Options {
     /// Keep-alive pings of connections whose script asks for none; `None`: never.
     pub fn ping_interval(mut self, interval: Option<Duration>) -> Options {
         self.ping_interval = interval;
+        self
+    }
+
+    /// What WebSockets offer to compress with whose script says nothing (its option `Compress`); `None`,
+    /// the default: nothing. When it is unsafe: [`Compression`].
+    #[cfg(feature = "deflate")]
+    pub fn compression(mut self, wanted: Option<Compression>) -> Options {
+        self.compress = Choice(wanted);
         self
     }
 

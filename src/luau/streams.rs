@@ -111,7 +111,8 @@ impl Wanted<'_> {
             Some(seconds) => time(seconds).filter(|interval| !interval.is_zero()),
             None => host.ping_interval,
         };
-        let mut options = Options::new(&url.text)?.ping_interval(ping).hold_close(true);
+        let options = Options::new(&url.text)?.ping_interval(ping).hold_close(true);
+        let mut options = host.compress.apply(options);
         if let Some(most) = self.max_message {
             options = options.limits(Limits { message: most as usize, ..host.limits.clone() });
         }

@@ -42,7 +42,13 @@ pub(crate) const FLOORS: &[&[&str]] = &[
     &["net/mod.rs"],
     &["peer"],
     // Scripts: what natives need, the natives, what drives them.
-    &["luau/globals.rs", "luau/loose.rs", "luau/source.rs"],
+    &[
+        "luau/compress.rs",
+        "luau/globals.rs",
+        "luau/loose.rs",
+        "luau/no_compress.rs",
+        "luau/source.rs",
+    ],
     &["luau/error.rs", "luau/link.rs", "luau/secret.rs", "luau/json.rs", "luau/no_json.rs"],
     &["luau/luaurc.rs", "luau/modules.rs"],
     &["luau/watch.rs"],

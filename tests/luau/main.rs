@@ -32,6 +32,7 @@ mod common;
 
 mod command;
 mod command_tls;
+mod compress;
 mod connect;
 mod delivery;
 mod embed;

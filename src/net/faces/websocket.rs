@@ -14,6 +14,8 @@ use crate::net::event::{Closed, ConnId, Event};
 use crate::net::reactor::{Conn, Reactor};
 use crate::net::sys::{Os, Sys};
 use crate::net::time::after;
+#[cfg(feature = "deflate")]
+use crate::proto::Agreed;
 use crate::proto::ws::message::Message as Lent;
 use crate::proto::{CloseFrame, Fields, Misuse, Opened, Transport, Url};
 
@@ -217,6 +219,12 @@ impl<S: Sys> WebSocket<S> {
     /// The fields of the server's 101 response.
     pub fn headers(&self) -> Option<&Fields> {
         self.inbox.opened.as_ref().map(|opened| &opened.headers)
+    }
+
+    /// How messages are compressed; `None`: not at all.
+    #[cfg(feature = "deflate")]
+    pub fn compression(&self) -> Option<Agreed> {
+        self.inbox.opened.as_ref()?.compression
     }
 
     /// What it goes over: the ends of the socket, a proxy, TLS, and how long the opening took.

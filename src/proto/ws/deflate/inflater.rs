@@ -30,6 +30,12 @@ impl Inflater {
         Inflater { state: None, takeover }
     }
 
+    /// Whether there is a state.
+    #[cfg(test)]
+    pub(super) fn has_state(&self) -> bool {
+        self.state.is_some()
+    }
+
     /// Appends what `piece` holds to `data`, of which at most `max` bytes and one more come to be.
     pub(super) fn push(
         &mut self,

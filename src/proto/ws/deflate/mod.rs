@@ -117,3 +117,6 @@ impl Codec {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -351,3 +351,246 @@ impl<'a> Cursor<'a> {
         Some(Extension { name, params })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::token::escape;
+
+    fn shown(bytes: &[u8]) -> String {
+        escape(bytes, 60)
+    }
+
+    fn judged(wanted: &Compression, value: &str) -> Result<Option<Agreed>, Refused> {
+        judge(wanted, value.as_bytes(), &shown)
+    }
+
+    /// The windows of client and server, and whether each takes over.
+    fn agreed(wanted: &Compression, value: &str) -> (u8, u8, bool, bool) {
+        match judged(wanted, value) {
+            Ok(Some(a)) => (a.client_window, a.server_window, a.client_takeover, a.server_takeover),
+            other => panic!("{value}: {other:?}"),
+        }
+    }
+
+    fn wanted(client_window: u8, server_window: u8) -> Compression {
+        Compression { client_window, server_window, ..Compression::default() }
+    }
+
+    #[test]
+    fn the_offer_asks_for_what_is_wanted_and_no_more() {
+        let alone = Compression { client_takeover: false, server_takeover: false, ..wanted(0, 0) };
+        for (wanted, want) in [
+            (Compression::default(), "permessage-deflate; client_max_window_bits"),
+            (wanted(99, 99), "permessage-deflate; client_max_window_bits"),
+            (
+                wanted(9, 10),
+                "permessage-deflate; client_max_window_bits=9; server_max_window_bits=10",
+            ),
+            (
+                alone,
+                "permessage-deflate; client_max_window_bits=9; server_max_window_bits=8; \
+                 server_no_context_takeover; client_no_context_takeover",
+            ),
+        ] {
+            assert_eq!(offer(&wanted), want);
+        }
+    }
+
+    #[test]
+    fn an_answer_may_ask_for_less() {
+        let all = Compression::default();
+        for (value, want) in [
+            ("permessage-deflate", (15, 15, true, true)),
+            (" ,permessage-deflate\t, ", (15, 15, true, true)),
+            ("permessage-deflate;server_no_context_takeover", (15, 15, true, false)),
+            ("permessage-deflate ; client_no_context_takeover", (15, 15, false, true)),
+            ("permessage-deflate; client_max_window_bits=8", (8, 15, true, true)),
+            ("permessage-deflate; client_max_window_bits = 15", (15, 15, true, true)),
+            ("permessage-deflate; server_max_window_bits=10", (15, 10, true, true)),
+            // RFC 6455 §9.1: a quoted value is the token that stands in it.
+            ("permessage-deflate; server_max_window_bits=\"10\"", (15, 10, true, true)),
+            ("permessage-deflate; server_max_window_bits=\"1\\0\"", (15, 10, true, true)),
+            (
+                "permessage-deflate; client_max_window_bits=9; server_no_context_takeover; \
+                 server_max_window_bits=8; client_no_context_takeover",
+                (9, 8, false, false),
+            ),
+        ] {
+            assert_eq!(agreed(&all, value), want, "{value}");
+        }
+        for n in 8..=15 {
+            let value = format!("permessage-deflate; server_max_window_bits={n}");
+            assert_eq!(agreed(&all, &value), (15, n, true, true));
+            let value = format!("permessage-deflate; client_max_window_bits={n}");
+            assert_eq!(agreed(&all, &value), (n, 15, true, true));
+        }
+        // What was only a hint need not be said again.
+        let hint = Compression { client_takeover: false, ..wanted(11, 15) };
+        assert_eq!(agreed(&hint, "permessage-deflate"), (11, 15, false, true));
+        assert!(matches!(judged(&all, ""), Ok(None)));
+        assert!(matches!(judged(&all, " , ,"), Ok(None)));
+    }
+
+    /// FAULTS 14: each bad value of a window fails by its name, as does all else that RFC 7692 §7.1 and
+    /// RFC 6455 §9.1 do not allow.
+    #[test]
+    fn an_answer_that_breaks_a_rule_is_refused_by_its_name() {
+        use NegotiationError::*;
+        let all = Compression::default();
+        let bad = ["0", "7", "16", "20", "010", "08", "-1", "1e1", "015", "+9", "99999999999", "x"];
+        for (parameter, name) in [(SERVER_WINDOW, "server"), (CLIENT_WINDOW, "client")] {
+            for value in bad {
+                for text in [value.to_owned(), format!("\"{value}\"")] {
+                    let answer = format!("permessage-deflate; {name}_max_window_bits={text}");
+                    let want = Value { parameter, value: Some(value.to_owned()) };
+                    let got = judged(&all, &answer);
+                    assert!(matches!(got, Err(Refused::Deflate(e)) if e == want), "{answer}");
+                }
+            }
+        }
+        let value =
+            |parameter, value: Option<&str>| Value { parameter, value: value.map(Into::into) };
+        for (answer, want) in [
+            ("permessage-deflate; server_max_window_bits", value(SERVER_WINDOW, None)),
+            ("permessage-deflate; client_max_window_bits", value(CLIENT_WINDOW, None)),
+            (
+                "permessage-deflate; server_no_context_takeover=true",
+                value(SERVER_TAKEOVER, Some("true")),
+            ),
+            ("permessage-deflate; client_no_context_takeover=1", value(CLIENT_TAKEOVER, Some("1"))),
+            ("permessage-deflate; x", Unknown("x".into())),
+            (
+                "permessage-deflate; Server_max_window_bits=9",
+                Unknown("Server_max_window_bits".into()),
+            ),
+            ("permessage-deflate; __proto__=9", Unknown("__proto__".into())),
+            (
+                "permessage-deflate; server_max_window_bits=9; server_max_window_bits=9",
+                Duplicate(SERVER_WINDOW),
+            ),
+            (
+                "permessage-deflate; client_no_context_takeover; client_no_context_takeover",
+                Duplicate(CLIENT_TAKEOVER),
+            ),
+            ("permessage-deflate, permessage-deflate", Repeated),
+            ("permessage-deflate; server_max_window_bits=", Grammar),
+            ("permessage-deflate; server_max_window_bits=\"\"", Grammar),
+            ("permessage-deflate; server_max_window_bits=\"9", Grammar),
+            ("permessage-deflate; server_max_window_bits=\"9 \"", Grammar),
+            ("permessage-deflate; server_max_window_bits=\"9\\", Grammar),
+            ("permessage-deflate; server_max_window_bits=9 9", Grammar),
+            ("permessage-deflate; server_max_window_bits=\"9\"9", Grammar),
+            ("permessage-deflate server_max_window_bits=9", Grammar),
+            ("permessage-deflate;", Grammar),
+            ("permessage-deflate;;", Grammar),
+            ("permessage-deflate; =9", Grammar),
+            ("permessage-deflate=9", Grammar),
+            ("\"permessage-deflate\"", Grammar),
+            (";", Grammar),
+            ("=", Grammar),
+        ] {
+            match judged(&all, answer) {
+                Err(Refused::Deflate(got)) => assert_eq!(got, want, "{answer}"),
+                got => panic!("{answer}: {got:?}"),
+            }
+        }
+        for answer in
+            ["x", "x, permessage-deflate", "permessage-deflate, x; y", "Permessage-Deflate"]
+        {
+            assert!(matches!(judged(&all, answer), Err(Refused::Other(_))), "{answer}");
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_is_a_bound() {
+        let small = Compression { server_takeover: false, ..wanted(10, 11) };
+        let said = "permessage-deflate; server_no_context_takeover; server_max_window_bits=11";
+        assert_eq!(agreed(&small, said), (10, 11, true, false));
+        for (answer, want) in [
+            (
+                format!("{said}; client_max_window_bits=11"),
+                NegotiationError::Value { parameter: CLIENT_WINDOW, value: Some("11".into()) },
+            ),
+            (
+                said.replace("=11", "=12"),
+                NegotiationError::Value { parameter: SERVER_WINDOW, value: Some("12".into()) },
+            ),
+            (
+                said.replace("; server_max_window_bits=11", ""),
+                NegotiationError::Missing(SERVER_WINDOW),
+            ),
+            (
+                said.replace("; server_no_context_takeover", ""),
+                NegotiationError::Missing(SERVER_TAKEOVER),
+            ),
+        ] {
+            match judged(&small, &answer) {
+                Err(Refused::Deflate(got)) => assert_eq!(got, want, "{answer}"),
+                got => panic!("{answer}: {got:?}"),
+            }
+        }
+    }
+
+    /// FAULTS 26: quadratic work would not come to an end.
+    #[test]
+    fn each_byte_of_an_answer_is_looked_at_once() {
+        const LONG: usize = 1 << 20;
+        for answer in [
+            format!("permessage-deflate; a=\"{}", "b".repeat(LONG)),
+            format!("permessage-deflate; a=\"{}", "\\".repeat(LONG)),
+            format!("permessage-deflate; a=\"{}", "\",\"".repeat(LONG / 3)),
+            format!("permessage-deflate{}x", " ".repeat(LONG)),
+            format!("permessage-deflate{}", "; a".repeat(LONG / 3)),
+            format!("permessage-deflate{}", ",".repeat(LONG) + ";"),
+        ] {
+            let Err(Refused::Deflate(e)) = judged(&Compression::default(), &answer) else {
+                panic!()
+            };
+            assert!(e.to_string().len() < 200);
+        }
+    }
+
+    #[cfg(feature = "cli")]
+    #[test]
+    fn the_server_takes_the_first_offer_that_it_can() {
+        let all = Compression::default();
+        let small = Compression { client_takeover: false, ..wanted(9, 10) };
+        for (offer, limits, want) in [
+            ("permessage-deflate", &all, Some("permessage-deflate")),
+            ("x, permessage-deflate; client_max_window_bits", &all, Some("permessage-deflate")),
+            (
+                "permessage-deflate; y, permessage-deflate; server_max_window_bits=16, \
+                 permessage-deflate; server_max_window_bits=12; client_no_context_takeover",
+                &all,
+                Some("permessage-deflate; client_no_context_takeover; server_max_window_bits=12"),
+            ),
+            // §7.1.2.2: only who offered it can be asked.
+            (
+                "permessage-deflate",
+                &small,
+                Some("permessage-deflate; client_no_context_takeover; server_max_window_bits=10"),
+            ),
+            (
+                "permessage-deflate; client_max_window_bits=12",
+                &small,
+                Some(
+                    "permessage-deflate; client_no_context_takeover; server_max_window_bits=10; \
+                     client_max_window_bits=9",
+                ),
+            ),
+            (
+                "permessage-deflate; server_max_window_bits=8, permessage-deflate",
+                &all,
+                Some("permessage-deflate"),
+            ),
+            ("permessage-deflate; server_max_window_bits=8", &all, None),
+            ("x", &all, None),
+            ("", &all, None),
+        ] {
+            let got = accept(offer.as_bytes(), limits).unwrap().map(|(_, text)| text);
+            assert_eq!(got.as_deref(), want, "{offer}");
+        }
+        assert_eq!(accept(b"permessage-deflate; =", &all), Err(NegotiationError::Grammar));
+    }
+}

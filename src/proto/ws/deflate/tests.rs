@@ -1,0 +1,220 @@
+//! Both directions of a codec, with bombs.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::*;
+use crate::limits::Limits;
+use crate::proto::ws::frame;
+use crate::proto::ws::message::Assembly;
+use crate::proto::{Context, Event, Opcode, Random, Session, Settings};
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+fn codec(takeover: bool) -> Codec {
+    let wanted = Compression {
+        client_takeover: takeover,
+        server_takeover: takeover,
+        threshold: 0,
+        ..Compression::default()
+    };
+    Codec::client(&Agreed::to(&wanted), &wanted)
+}
+
+/// One block of a MiB of zeros, without an end.
+fn zeros() -> Vec<u8> {
+    let mut state = zlib_rs::Deflate::new(9, false, 15);
+    let mut out = vec![0; 8 * KIB];
+    let flush = zlib_rs::DeflateFlush::SyncFlush;
+    state.compress(&vec![0; MIB], &mut out, flush).unwrap();
+    out.truncate(state.total_out() as usize);
+    out
+}
+
+/// Takes pieces until one is too much; how many that were.
+fn pieces_until_full(codec: &mut Codec, limits: &Limits, pieces: &[&[u8]]) -> usize {
+    let mut message = Assembly::new(Opcode::Binary, true);
+    for (i, piece) in pieces.iter().enumerate() {
+        message.frame(limits).unwrap();
+        if let Err(violation) = message.inflate(codec, piece, limits, false) {
+            assert_eq!(violation, Violation::MessageTooBig);
+            let most = limits.message + 64 * KIB + 1;
+            assert!(message.data.capacity() <= most, "{} of memory", message.data.capacity());
+            return i;
+        }
+        assert!(message.data.len() <= limits.message);
+    }
+    panic!("all of it was taken");
+}
+
+/// FAULTS 8, 11 and 13: a GiB in a MiB costs the limit and no more; the bytes on their way have a bound
+/// of their own.
+#[test]
+fn a_bomb_costs_as_much_as_the_limit() {
+    let block = zeros();
+    assert!(block.len() <= 1100, "{}", block.len());
+    let bomb = block.repeat(1024);
+    for message in [MIB, 4 * MIB, 4 * MIB + 1, 0] {
+        let limits = Limits { message, ..Limits::default() };
+        assert_eq!(pieces_until_full(&mut codec(true), &limits, &[&bomb]), 0);
+    }
+    // Blocks that hold nothing: the bytes on their way are too many, though none is inflated.
+    let mut message = Assembly::new(Opcode::Binary, true);
+    let limits = Limits { message: 1000, ..Limits::default() };
+    assert_eq!(message.room(&limits), 1000 + 125 + 1024);
+    let nothing = [0, 0, 0, 0xFF, 0xFF].repeat(400);
+    message.inflate(&mut codec(true), &nothing, &limits, false).unwrap();
+    assert_eq!(message.room(&limits), 149);
+    assert!(message.data.is_empty());
+}
+
+/// FAULTS 9: the limit is one of inflated bytes, and exact.
+#[test]
+fn a_message_of_the_limit_passes_and_one_byte_more_does_not() {
+    for (size, limit, is_fine) in [(5000, 5000, true), (5001, 5000, false), (1, 0, false)] {
+        let mut out = Vec::new();
+        let payload = vec![b'a'; size];
+        if !codec(true).deflate(&payload, &mut out) {
+            out = vec![0, 1, 0, 0xFE, 0xFF, b'a', 0];
+        }
+        assert!(out.len() < 100);
+        let limits = Limits { message: limit, ..Limits::default() };
+        let mut message = Assembly::new(Opcode::Text, true);
+        let got = message.inflate(&mut codec(true), &out, &limits, true);
+        let want = if is_fine { Ok(()) } else { Err(Violation::MessageTooBig) };
+        assert_eq!(got, want, "{size} bytes, at most {limit}");
+    }
+}
+
+/// FAULTS 10: a bomb that comes in a thousand fragments, and one that refers to the message before it.
+#[test]
+fn a_bomb_in_fragments_or_over_takeover_is_bounded_too() {
+    let block = zeros();
+    let limits = Limits { message: 10 * MIB, ..Limits::default() };
+    let bomb = block.repeat(11);
+    let pieces: Vec<&[u8]> = bomb.chunks(bomb.len().div_ceil(1000)).collect();
+    let at = pieces_until_full(&mut codec(true), &limits, &pieces);
+    assert!(at > 800, "{at} of {}", pieces.len());
+
+    let mut codec = codec(true);
+    let mut first = Assembly::new(Opcode::Binary, true);
+    first.inflate(&mut codec, &block[..block.len() - 4], &limits, true).unwrap();
+    assert_eq!(first.data.len(), MIB);
+    // Each byte of a fixed block is one more copy of 258 bytes from the window.
+    assert_eq!(pieces_until_full(&mut codec, &limits, &[&bomb]), 0);
+}
+
+struct Key;
+
+impl Random for Key {
+    fn key(&mut self) -> [u8; 4] {
+        [1, 2, 3, 4]
+    }
+}
+
+/// FAULTS 12: nobody has seen the connection yet, and the limit counts with the first frame, right behind
+/// the 101.
+#[test]
+fn the_limit_counts_from_the_first_frame() {
+    let bomb = zeros().repeat(100);
+    let mut bytes = Vec::new();
+    frame::header(&mut bytes, true, Opcode::Binary, bomb.len(), 0);
+    bytes[0] |= frame::RSV1;
+    bytes.extend_from_slice(&bomb);
+    let limits = Arc::new(Limits { message: MIB, ..Limits::default() });
+    let now = Instant::now();
+    let settings = Settings { limits, ..Settings::default() };
+    let mut session = Session::opened_compressed(settings, now, Compression::default());
+    let mut cx = Context { now, random: &mut Key };
+    let (used, event) = session.receive(&mut cx, &bytes);
+    let Some(Event::Closed(closed)) = event else { panic!("{event:?}") };
+    assert!(format!("{closed:?}").contains("MessageTooBig"), "{closed:?}");
+    assert_eq!(used, bytes.len());
+    assert_eq!(session.outgoing()[..2], [0x88, 0x80 | 24]);
+}
+
+/// FAULTS 15: a message in a million pieces of one byte takes memory for what it holds.
+#[test]
+fn tiny_pieces_cost_memory_for_what_they_hold() {
+    let payload: Vec<u8> = (0..100_000u32).map(|i| (i / 3 * 7919 >> 5) as u8).collect();
+    let mut out = Vec::new();
+    assert!(codec(true).deflate(&payload, &mut out));
+    let (mut codec, limits) = (codec(true), Limits::default());
+    let mut message = Assembly::new(Opcode::Binary, true);
+    for (i, byte) in out.iter().enumerate() {
+        message.inflate(&mut codec, &[*byte], &limits, i + 1 == out.len()).unwrap();
+        assert!(message.data.capacity() <= 2 * message.data.len() + KIB);
+    }
+    assert!(message.data == payload);
+}
+
+/// Whether what goes out compressed comes in again, in one piece and in many.
+fn round_trip(out: &mut Codec, back: &mut [Codec; 2], payload: &[u8]) -> Option<usize> {
+    let mut compressed = Vec::new();
+    if !out.deflate(payload, &mut compressed) {
+        assert!(compressed.is_empty());
+        return None;
+    }
+    let limits = Limits { message: payload.len(), ..Limits::default() };
+    for (codec, size) in back.iter_mut().zip([usize::MAX, 7]) {
+        let mut message = Assembly::new(Opcode::Binary, true);
+        let count = compressed.chunks(size.min(compressed.len())).count();
+        for (i, piece) in compressed.chunks(size.min(compressed.len())).enumerate() {
+            message.inflate(codec, piece, &limits, i + 1 == count).unwrap();
+        }
+        assert!(message.data == payload, "{} bytes", payload.len());
+    }
+    Some(compressed.len())
+}
+
+#[test]
+fn what_goes_out_comes_in_with_takeover_and_without() {
+    let text = b"{\"id\":12345,\"name\":\"Kaese\",\"tags\":[\"alpha\",\"beta\"]},".repeat(2000);
+    let mut x = 1u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        (x >> 32) as u8
+    })
+    .take(70_000)
+    .collect();
+    for takeover in [true, false] {
+        let (mut out, mut back) = (codec(takeover), [codec(takeover), codec(takeover)]);
+        let mut sizes = Vec::new();
+        for len in [1, 125, 126, 127, 300, 65_535, 65_536, 100_000, 300, 300] {
+            sizes.push(round_trip(&mut out, &mut back, &text[..len]));
+            // What does not shrink goes plain, and the peer does not see it.
+            assert!(round_trip(&mut out, &mut back, &noise[..len.min(noise.len())]).is_none());
+            assert!(!out.deflate(b"", &mut Vec::new()));
+        }
+        assert_eq!(sizes[0], None);
+        assert!(sizes[7].unwrap() < 1000, "{sizes:?}");
+        // The last two are alike, but what stands between them made it forget.
+        assert_eq!(sizes[8], sizes[9]);
+        let (first, second) =
+            [(), ()].map(|()| round_trip(&mut out, &mut back, &text[..300])).into();
+        assert_eq!(first == second, !takeover, "{first:?} {second:?}");
+    }
+}
+
+/// The states are made with the first message that needs them; without takeover none stays.
+#[test]
+fn states_are_there_only_where_they_are_needed() {
+    for takeover in [true, false] {
+        let mut codec = codec(takeover);
+        assert!(!codec.0.deflater.has_state());
+        assert!(!codec.deflate(b"", &mut Vec::new()));
+        assert!(!codec.0.deflater.has_state());
+        let mut out = Vec::new();
+        assert!(codec.deflate(&[b'a'; 300], &mut out));
+        assert_eq!(codec.0.deflater.has_state(), takeover);
+        assert!(!codec.0.inflater.has_state());
+        codec.inflate(&out, &mut Vec::new(), KIB).unwrap();
+        assert!(codec.0.inflater.has_state());
+        codec.finish().unwrap();
+        assert_eq!(codec.0.inflater.has_state(), takeover);
+    }
+    assert!(size_of::<Codec>() == size_of::<usize>() && size_of::<Parts>() < 512);
+}
