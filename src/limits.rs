@@ -61,6 +61,16 @@ pub struct Limits {
     /// What chunk framing may cost beyond 16 bytes a chunk and twice the data: 16 KiB over a whole
     /// body, so that extensions cannot make one byte of data cost thousands (CVE-2023-39326).
     pub chunk_overhead: usize,
+    /// Bytes of one decoded piece of a coded body (RFC 9110 §8.4): 64 KiB, as a read brings. What a piece
+    /// that comes becomes beyond that is another piece, so that nobody holds more at a time.
+    pub decoded_piece: usize,
+    /// So many times the bytes that came is what a coded body may become: 200. Deflate makes up to 1,032
+    /// times as much, of bytes that are all the same; text stays below 30, and an event that repeats the
+    /// one before and is flushed, below 120. Apache's `mod_deflate` has the same number. 0: nothing beyond
+    /// [`Limits::decoded_free`].
+    pub decoded_ratio: u32,
+    /// So much it may become in any case: 16 MiB, which whoever keeps it can bear.
+    pub decoded_free: usize,
     /// Bytes of one line of an event stream: 1 MiB. WHATWG HTML names no bound.
     pub sse_line: usize,
     /// Bytes of one event of an event stream, over all its lines: 1 MiB.
@@ -202,6 +212,9 @@ impl Default for Limits {
             refusal_time: Duration::from_secs(2),
             chunk_line: 4 * KIB,
             chunk_overhead: 16 * KIB,
+            decoded_piece: 64 * KIB,
+            decoded_ratio: 200,
+            decoded_free: 16 * MIB,
             sse_line: MIB,
             sse_block: MIB,
             sse_retry: Duration::from_secs(3),

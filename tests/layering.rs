@@ -121,10 +121,10 @@ const RULES: &[Rule] = &[
     },
     Rule {
         of: &[""],
-        but: &["proto/ws/deflate"],
+        but: &["proto/ws/deflate", "proto/http/coding"],
         words: &["zlib_rs"],
         fine: &[],
-        why: "one folder knows what deflates, and another library may take its place",
+        why: "two folders know what deflates, and another library may take its place",
     },
     Rule {
         of: &["net"],

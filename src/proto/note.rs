@@ -55,6 +55,22 @@ pub enum Note {
         /// The first of them.
         start: Vec<u8>,
     },
+    /// A response has a coding that is undone (RFC 9110 §8.4).
+    #[cfg(feature = "deflate")]
+    Coding {
+        /// Which one: `gzip` or `deflate`.
+        name: &'static str,
+        /// Whether codings were asked for; if not, `identity` was.
+        asked: bool,
+    },
+    /// The end of such a body.
+    #[cfg(feature = "deflate")]
+    Decoded {
+        /// Bytes of it that came.
+        wire: u64,
+        /// Bytes that they became.
+        len: u64,
+    },
     /// A piece of a response's body, as it is handed over.
     Body {
         /// Its bytes.
@@ -74,6 +90,10 @@ impl fmt::Debug for Note {
             Note::Message { direction, opcode, wire, len, .. } => {
                 write!(f, "Message({direction:?}, {opcode:?}, {wire}, {len})")
             }
+            #[cfg(feature = "deflate")]
+            Note::Coding { name, asked } => write!(f, "Coding({name}, {asked})"),
+            #[cfg(feature = "deflate")]
+            Note::Decoded { wire, len } => write!(f, "Decoded({wire}, {len})"),
             Note::Body { len, .. } => write!(f, "Body({len})"),
         }
     }
@@ -89,6 +109,14 @@ impl fmt::Display for Note {
                 let fields: Vec<String> = lines.filter(|l| !l.is_empty()).map(masked).collect();
                 write!(f, "{} head {}", arrow(direction), fields.join(" | "))
             }
+            #[cfg(feature = "deflate")]
+            Note::Coding { name, asked: true } => write!(f, "<- coded as {name}, which is undone"),
+            #[cfg(feature = "deflate")]
+            Note::Coding { name, asked: false } => {
+                write!(f, "<- coded as {name} though identity was asked for, which is undone")
+            }
+            #[cfg(feature = "deflate")]
+            Note::Decoded { wire, len } => write!(f, "<- body {len} coded as {wire}"),
             Note::Body { len, start } => {
                 let more = if start.len() < *len { "…" } else { "" };
                 write!(f, "<- body {len} \"{}{more}\"", escape(start, start.len()))

@@ -158,7 +158,7 @@ impl Session {
             return;
         };
         let handshake = opening.handshake;
-        let body = Body::of("GET", &head);
+        let body = Body::of("GET", &head).map(|body| (body, None));
         let (response, until) = (handshake.refused(head), handshake.deadline);
         let refusal = Refusal::new(response, body, handshake.limits(), now, until);
         self.0 = State::Refusing(Box::new(Refusing { handshake, refusal }));
@@ -440,6 +440,12 @@ impl Session {
     #[cfg(feature = "net")]
     pub(crate) fn is_in_body(&self) -> bool {
         matches!(&self.0, State::Stream(exchange) if exchange.is_in_body())
+    }
+
+    /// Whether it is a stream whose body is decoded, so that what is told is more than what came.
+    #[cfg(feature = "net")]
+    pub(crate) fn is_decoding(&self) -> bool {
+        matches!(&self.0, State::Stream(exchange) if exchange.is_decoding())
     }
 
     /// Bytes that a message of which a part has come takes.

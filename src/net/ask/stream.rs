@@ -124,6 +124,29 @@ impl StreamOptions {
         Ok(with)
     }
 
+    /// The body, sent compressed by gzip with `Content-Encoding: gzip`, to a server that is known to read
+    /// it; see [`Request::body_gzip`].
+    #[cfg(feature = "deflate")]
+    pub fn body_gzip(self, body: impl AsRef<[u8]>) -> Result<StreamOptions, Error> {
+        let mut with = self.with(|request| request.body_gzip(body).map(drop))?;
+        with.source = None;
+        Ok(with)
+    }
+
+    /// Whether compressed responses are asked for (`Accept-Encoding: gzip, deflate`) and decoded as they
+    /// come; not by default. What is an error then, what is decoded in any case and when it is unsafe:
+    /// [`Request::decode`].
+    ///
+    /// ```
+    /// let options = moonwire::StreamOptions::get("https://example.com/big.json")?.decode(true);
+    /// # Ok::<(), moonwire::Error>(())
+    /// ```
+    #[cfg(feature = "deflate")]
+    pub fn decode(mut self, yes: bool) -> StreamOptions {
+        self.request.decode(yes);
+        self
+    }
+
     /// A body that is read while it is sent, and of which at most about
     /// [`Limits::body_queue`] bytes are in memory. With a `length` that is what the request says
     /// (`Content-Length`), and a reader that has fewer bytes or more is an error

@@ -207,6 +207,7 @@ impl Tunnel {
     /// The answer opens no way; its body says why, maybe.
     fn refuse(&mut self, now: Instant, head: Head) {
         let body: Result<Body, HttpError> = Body::of("CONNECT", &head);
+        let body = body.map(|body| (body, None));
         let response = Response::of(head, self.proxy.url().clone(), |bytes| self.is_secret(bytes));
         let refusal = Refusal::new(response, body, &self.limits, now, None);
         self.state = State::Refused(Box::new(refusal));

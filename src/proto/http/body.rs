@@ -1,6 +1,7 @@
 //! How long a body is (RFC 9112 §6.3), and its pieces.
 
 use super::chunked::{Chunked, Piece};
+use super::coding::{Accepts, Coding};
 use super::{HttpError, SHOWN};
 use crate::limits::Limits;
 use crate::proto::head::Head;
@@ -19,21 +20,26 @@ pub(crate) enum Body {
 }
 
 impl Body {
-    /// The rules of §6.3, in their order. What is ambiguous there is an error here.
+    /// The rules of §6.3, in their order. What is ambiguous there is an error here, and so is a coding.
     pub(crate) fn of(method: &str, head: &Head) -> Result<Body, HttpError> {
+        Body::coded(method, head, Accepts::Identity).map(|(body, _)| body)
+    }
+
+    /// The same where a coding that is accepted is given, too.
+    pub(crate) fn coded(
+        method: &str,
+        head: &Head,
+        accepts: Accepts,
+    ) -> Result<(Body, Option<Coding>), HttpError> {
         if method == "HEAD" || matches!(head.status, 204 | 304) {
-            return Ok(Body::Empty);
+            return Ok((Body::Empty, None));
         }
+        let coding = accepts.coding(&head.fields)?;
+        Ok((Body::framed(head)?, coding))
+    }
+
+    fn framed(head: &Head) -> Result<Body, HttpError> {
         let fields = &head.fields;
-        // `none` is no coding of any registry; many servers of event streams send it to keep proxies
-        // from compressing (FAULTS 72).
-        let is_none = |coding: &&[u8]| {
-            [&b"identity"[..], b"none"].iter().any(|none| coding.eq_ignore_ascii_case(none))
-        };
-        let mut coded = fields.all("Content-Encoding").flat_map(list);
-        if let Some(coding) = coded.find(|coding| !is_none(coding)) {
-            return Err(HttpError::ContentEncoding(escape(coding, SHOWN)));
-        }
         let length = content_length(head)?;
         if let Some(first) = fields.all("Transfer-Encoding").next() {
             if length.is_some() {

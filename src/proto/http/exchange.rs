@@ -7,6 +7,10 @@ use std::time::Instant;
 
 use super::body::Body;
 use super::chunked::Piece;
+#[cfg(feature = "deflate")]
+use super::coding::Coding;
+use super::coding::{Accepts, Decoder};
+use super::output::{Given, Output};
 use super::refusal::Refusal;
 use super::request::Payload;
 use super::{Delivery, HttpError, Redirect, Request, Response, Timing};
@@ -79,14 +83,6 @@ enum State {
     /// The body is over; the end is still to be told.
     Last,
     Done,
-}
-
-/// How the body is handed over.
-#[derive(Debug)]
-enum Output {
-    Bytes,
-    Events(Box<Events>),
-    Blocks(Box<Blocks>),
 }
 
 impl Exchange {
@@ -433,7 +429,8 @@ impl Exchange {
         if let Some(redirect) = Redirect::of(&self.request, &head, self.limits.redirects)? {
             return Ok(Some(self.end(Closed::Redirected(Box::new(redirect)))));
         }
-        let body = Body::of(&self.request.method, &head);
+        let accepts = Accepts::of(&self.request, self.delivery);
+        let body = Body::coded(&self.request.method, &head, accepts);
         if let Some(why) = self.delivery.refuses(&head) {
             let until = [self.deadline, self.timing.total].into_iter().flatten().min();
             // What is not well framed may be no answer to this request at all, unless it says that it
@@ -442,7 +439,8 @@ impl Exchange {
                 200..=299 => Ok(body?),
                 _ => body,
             };
-            let response = self.response(head);
+            let mut response = self.response(head);
+            response.decoded = matches!(body, Ok((_, Some(_))));
             let refusal = Refusal::new(response, body, &self.limits, now, until);
             (self.deadline, self.stall) = (None, None);
             self.state = State::Refused { refusal: Box::new(refusal), why };
@@ -453,15 +451,41 @@ impl Exchange {
             Delivery::Events => Output::Events(Box::new(Events::new(&self.limits))),
             Delivery::Blocks => Output::Blocks(Box::new(Blocks::new(&self.limits))),
         };
-        self.state = State::Body { body: body?, output, heard: now };
+        let (body, coding) = body?;
+        let output = match coding {
+            None => output,
+            Some(coding) => {
+                #[cfg(feature = "deflate")]
+                self.tell_coding(coding, accepts);
+                output.decoded(Decoder::new(coding))
+            }
+        };
+        self.state = State::Body { body, output, heard: now };
         (self.deadline, self.stall) = (None, None);
-        let response = self.response(head);
+        let mut response = self.response(head);
+        response.decoded = coding.is_some();
         Ok(Some(Event::Response(Box::new(response))))
     }
 
     fn response(&self, head: Head) -> Response {
         let request = &self.request;
         Response::of(head, request.url.clone(), |bytes| request.is_repeated_in(bytes))
+    }
+
+    /// An observer is told how the body is coded.
+    #[cfg(feature = "deflate")]
+    fn tell_coding(&mut self, coding: Coding, accepts: Accepts) {
+        if let Some(notes) = &mut self.notes {
+            let asked = accepts == Accepts::Asked;
+            notes.push(Note::Coding { name: coding.name(), asked });
+        }
+    }
+
+    /// Whether the body is decoded.
+    #[cfg(feature = "net")]
+    pub(crate) fn is_decoding(&self) -> bool {
+        cfg!(feature = "deflate")
+            && matches!(self.state, State::Body { output: Output::Coded(_), .. })
     }
 
     /// The body of an answer that is refused.
@@ -530,9 +554,32 @@ impl Exchange {
                     Ok((taken, None)) => taken,
                     Err(e) => return self.broken(input, HttpError::EventStream(e)),
                 },
+                Output::Coded(coded) => match coded.receive(data, &self.limits) {
+                    Ok((taken, given)) => {
+                        body.take(taken);
+                        used += taken;
+                        match given {
+                            Some(given) => return self.given(used, given),
+                            None => continue,
+                        }
+                    }
+                    Err(e) => return self.broken(input, e),
+                },
             };
             body.take(taken);
             used += taken;
+        }
+    }
+
+    /// The same of a body that was coded, or an event.
+    #[inline(never)]
+    fn given<'b>(&mut self, used: usize, given: Given) -> (usize, Option<Event<'b>>) {
+        match given {
+            Given::Piece(piece) => self.chunk(used, Cow::Owned(piece)),
+            Given::Event(event) => {
+                self.note(event.data.as_bytes());
+                (used, Some(Event::ServerSent(Box::new(event))))
+            }
         }
     }
 
@@ -556,15 +603,29 @@ impl Exchange {
     fn complete(&mut self) -> Event<'static> {
         let rest = match &mut self.state {
             State::Body { output, .. } => output.finish(),
-            _ => None,
+            _ => Ok(None),
         };
+        #[cfg(feature = "deflate")]
+        self.tell_sizes();
         match rest {
-            None => self.end(Closed::Complete),
-            Some(rest) => {
+            Err(e) => self.fail(e),
+            Ok(None) => self.end(Closed::Complete),
+            Ok(Some(rest)) => {
                 self.state = State::Last;
                 self.note(&rest);
                 Event::Chunk(Cow::Owned(rest))
             }
+        }
+    }
+
+    /// An observer is told what a coded body has become.
+    #[cfg(feature = "deflate")]
+    fn tell_sizes(&mut self) {
+        if let (Some(notes), State::Body { output: Output::Coded(coded), .. }) =
+            (&mut self.notes, &self.state)
+        {
+            let (wire, len) = coded.decoder().sizes();
+            notes.push(Note::Decoded { wire, len });
         }
     }
 
@@ -597,17 +658,6 @@ impl Exchange {
 fn note_body(notes: &mut Vec<Note>, data: &[u8]) {
     let start = data[..data.len().min(Note::START)].to_vec();
     notes.push(Note::Body { len: data.len(), start });
-}
-
-impl Output {
-    /// What the end of the body leaves to be handed over.
-    fn finish(&mut self) -> Option<Vec<u8>> {
-        match self {
-            Output::Blocks(blocks) => blocks.finish(),
-            // WHATWG HTML §9.2.6: an event that is not finished is thrown away.
-            Output::Bytes | Output::Events(_) => None,
-        }
-    }
 }
 
 impl Delivery {

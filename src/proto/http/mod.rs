@@ -7,13 +7,17 @@
 //! body                how long a body is, and its pieces
 //! request, redirect   what is asked for, and where to ask next
 //! refusal             an answer that is none of what was asked for
+//! coding              bodies that are compressed, and what they are without that
+//! output              how the data of a body becomes what is told of it
 //! exchange            the state machine
 //! ```
 
 pub(crate) mod body;
 pub(crate) mod chunked;
+pub(crate) mod coding;
 mod date;
 pub(crate) mod exchange;
+mod output;
 pub(crate) mod redirect;
 pub(crate) mod refusal;
 pub(crate) mod request;
@@ -27,6 +31,8 @@ use super::sse::SseError;
 use super::token::escape;
 use super::url::UrlError;
 
+#[cfg(feature = "deflate")]
+pub use coding::CodingError;
 pub use redirect::Redirect;
 #[cfg(feature = "net")]
 pub(crate) use request::ForProxy;
@@ -71,8 +77,12 @@ pub enum HttpError {
     TransferEncoding(String),
     /// `Content-Length` that is no number, or several that differ (RFC 9112 §6.3).
     ContentLength(String),
-    /// A coding of the content, though `identity` was asked for (RFC 9110 §12.5.3).
+    /// A coding of the content, though `identity` was asked for (RFC 9110 §12.5.3). Where decoding was
+    /// asked for, that is `Coding`, with feature `deflate`.
     ContentEncoding(String),
+    /// The body is coded, and cannot be decoded (RFC 9110 §8.4).
+    #[cfg(feature = "deflate")]
+    Coding(CodingError),
     /// A response that is no event stream, where one was asked for.
     ContentType(Box<Response>),
     /// A response that opens no event stream, since its status is not 200 (WHATWG HTML §9.2.3).
@@ -130,6 +140,8 @@ impl HttpError {
             | HttpError::ContentLength(text)
             | HttpError::ContentEncoding(text)
             | HttpError::ChunkLine(text) => Some(text),
+            #[cfg(feature = "deflate")]
+            HttpError::Coding(CodingError::Unknown(text)) => Some(text),
             _ => None,
         }
     }
@@ -155,6 +167,8 @@ impl fmt::Display for HttpError {
                 f,
                 "the body is coded as \"{value}\", though \"Accept-Encoding: identity\" was sent"
             ),
+            #[cfg(feature = "deflate")]
+            HttpError::Coding(e) => e.fmt(f),
             HttpError::ContentType(response) if response.quiet => {
                 f.write_str("Content-Type is not text/event-stream")
             }

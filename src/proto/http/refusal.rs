@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::body::Body;
 use super::chunked::Piece;
+use super::coding::{Coding, Decoder};
 use super::{HttpError, Response};
 use crate::limits::Limits;
 
@@ -12,6 +13,7 @@ use crate::limits::Limits;
 pub(crate) struct Refusal {
     response: Box<Response>,
     body: Body,
+    decoder: Option<Box<Decoder>>,
     /// Bytes of the body that are still kept.
     room: usize,
     /// What has come by then is all of it.
@@ -29,15 +31,17 @@ impl Refusal {
     /// `until` is when the answer as a whole had to be there. A body that is not well framed is none.
     pub(crate) fn new(
         response: Response,
-        body: Result<Body, HttpError>,
+        body: Result<(Body, Option<Coding>), HttpError>,
         limits: &Limits,
         now: Instant,
         until: Option<Instant>,
     ) -> Refusal {
+        let (body, coding) = body.unwrap_or((Body::Empty, None));
         let own = now.checked_add(limits.refusal_time);
         Refusal {
             response: Box::new(response),
-            body: body.unwrap_or(Body::Empty),
+            body,
+            decoder: coding.map(|coding| Box::new(Decoder::new(coding))),
             room: limits.refusal,
             deadline: [own, until].into_iter().flatten().min(),
         }
@@ -58,12 +62,27 @@ impl Refusal {
             let n = match piece {
                 Piece::More => return (used, false),
                 Piece::End => return (used, true),
-                Piece::Data(n) => n.min(self.room),
+                Piece::Data(n) => n,
             };
-            self.response.body.extend_from_slice(&input[used..used + n]);
-            self.body.take(n);
-            self.room -= n;
-            used += n;
+            let data = &input[used..used + n];
+            let taken = match &mut self.decoder {
+                None => {
+                    let data = &data[..n.min(self.room)];
+                    self.response.body.extend_from_slice(data);
+                    self.room -= data.len();
+                    data.len()
+                }
+                Some(decoder) => {
+                    let Ok(taken) = decoder.decode(data, limits) else { return (used, true) };
+                    let decoded = decoder.take_rest();
+                    let kept = decoded.len().min(self.room);
+                    self.response.body.extend_from_slice(&decoded[..kept]);
+                    self.room -= kept;
+                    taken + decoder.release()
+                }
+            };
+            self.body.take(taken);
+            used += taken;
         }
     }
 

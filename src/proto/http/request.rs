@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "deflate")]
+use super::coding;
 use crate::proto::headers::{Headers, RequestError, write_start};
 use crate::proto::token::{escape, is_token};
 use crate::proto::url::Url;
@@ -47,6 +49,12 @@ pub struct Request {
     pub(crate) url: Url,
     pub(crate) headers: Headers,
     pub(crate) body: Option<Payload>,
+    /// The body was compressed by gzip.
+    #[cfg(feature = "deflate")]
+    coded: bool,
+    /// A coded response is asked for, and decoded.
+    #[cfg(feature = "deflate")]
+    pub(crate) decode: bool,
     /// Redirects that led here.
     pub(crate) hops: u32,
     /// It goes to a proxy, as it is.
@@ -112,6 +120,10 @@ impl Request {
             url,
             headers: Headers::default(),
             body: None,
+            #[cfg(feature = "deflate")]
+            coded: false,
+            #[cfg(feature = "deflate")]
+            decode: false,
             hops: 0,
             for_proxy: None,
         })
@@ -132,20 +144,67 @@ impl Request {
     /// Refused: a name that is no token, a value with control characters, and the fields that frame
     /// a message or belong to the client (`Host`, `Content-Length`, `Accept-Encoding`, …).
     pub fn header(&mut self, name: &str, value: &str) -> Result<&mut Request, RequestError> {
-        self.headers.add(name, value, false)?;
-        Ok(self)
+        self.add(name, value, false)
     }
 
     /// Adds a header field that no trace shows, and that no other server is sent after a redirect.
     pub fn secret_header(&mut self, name: &str, value: &str) -> Result<&mut Request, RequestError> {
-        self.headers.add(name, value, true)?;
-        Ok(self)
+        self.add(name, value, true)
     }
 
     /// Sets the body, sent with its `Content-Length`. Refused for `GET`, `HEAD` and `TRACE`, in
     /// which a body means nothing (RFC 9110 §9.3).
     pub fn body(&mut self, body: impl Into<Arc<[u8]>>) -> Result<&mut Request, RequestError> {
         self.set_body(Payload::Whole(body.into()))
+    }
+
+    /// Sets the body, which is sent compressed by gzip (RFC 1952), with `Content-Encoding: gzip` and the
+    /// `Content-Length` of what is sent. It is for servers of which that is known: a request cannot ask
+    /// whether they read it, and those that do not answer 415 (RFC 9110 §15.5.16), or take the bytes for
+    /// the body. An empty body stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Request::body`]; and [`RequestError::HeaderTwice`] where the request has a `Content-Encoding`
+    /// of its owner's.
+    #[cfg(feature = "deflate")]
+    pub fn body_gzip(&mut self, body: impl AsRef<[u8]>) -> Result<&mut Request, RequestError> {
+        let body = body.as_ref();
+        if self.headers.has(CONTENT_ENCODING) {
+            let name = CONTENT_ENCODING.to_owned();
+            return Err(RequestError::HeaderTwice { name: name.clone(), first: name });
+        }
+        match coding::gzip(body).filter(|_| !body.is_empty()) {
+            Some(coded) => {
+                self.body(coded)?;
+                self.coded = true;
+                Ok(self)
+            }
+            None => self.body(body),
+        }
+    }
+
+    /// Whether compressed responses are asked for, and decoded; not by default. `Accept-Encoding: gzip,
+    /// deflate` is sent then, `identity` otherwise.
+    ///
+    /// The body comes decoded, each piece as soon as it can be read ([`Response::decoded`]). What is no
+    /// such data, ends before its end, has another checksum or length than it says or more behind its end,
+    /// and what becomes too much ([`Limits::decoded_ratio`]), is an error ([`CodingError`]), and so are
+    /// several codings in a row. The pieces before it were told.
+    ///
+    /// Event streams ([`Delivery::is_event_stream`]) that are compressed though `identity` was asked for
+    /// are decoded in any case.
+    ///
+    /// Over TLS, the length of what is compressed tells a listener something of it: do not ask for it
+    /// where an answer has a secret beside text that somebody else chooses (as BREACH does).
+    ///
+    /// [`Response::decoded`]: super::Response::decoded
+    /// [`CodingError`]: super::CodingError
+    /// [`Limits::decoded_ratio`]: crate::Limits::decoded_ratio
+    #[cfg(feature = "deflate")]
+    pub fn decode(&mut self, yes: bool) -> &mut Request {
+        self.decode = yes;
+        self
     }
 
     /// Announces a body that is given to the session in pieces ([`Session::send_body`]): of so many
@@ -165,6 +224,10 @@ impl Request {
             return Err(RequestError::Body(self.method.clone()));
         }
         self.body = Some(body);
+        #[cfg(feature = "deflate")]
+        {
+            self.coded = false;
+        }
         Ok(self)
     }
 
@@ -198,7 +261,9 @@ impl Request {
             out.extend_from_slice(&proxy.fields[usize::from(shown)]);
         }
         // The connection is not used again: an answer nobody asked for cannot be taken for another.
-        out.extend_from_slice(b"Connection: close\r\nAccept-Encoding: identity\r\n");
+        for part in ["Connection: close\r\nAccept-Encoding: ", self.accepted(), "\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
         let (accept, no_cache) = match delivery.is_event_stream() {
             true => ("text/event-stream", true),
             false => ("*/*", false),
@@ -220,12 +285,46 @@ impl Request {
             }
             None => meant.then_some(0),
         };
+        #[cfg(feature = "deflate")]
+        if self.is_coded() {
+            out.extend_from_slice(b"Content-Encoding: gzip\r\n");
+        }
         if let Some(length) = length {
             out.extend_from_slice(format!("Content-Length: {length}\r\n").as_bytes());
         }
         self.headers.write(out, shown);
     }
+
+    /// The codings that a response may have.
+    fn accepted(&self) -> &'static str {
+        #[cfg(feature = "deflate")]
+        if self.decode {
+            return coding::ACCEPTED;
+        }
+        "identity"
+    }
+
+    /// Whether it has a body that was compressed.
+    #[cfg(feature = "deflate")]
+    fn is_coded(&self) -> bool {
+        self.coded && self.body.is_some()
+    }
+
+    /// Adds a field, unless the body has one of that name.
+    fn add(&mut self, name: &str, value: &str, secret: bool) -> Result<&mut Request, RequestError> {
+        #[cfg(feature = "deflate")]
+        if self.is_coded() && name.eq_ignore_ascii_case(CONTENT_ENCODING) {
+            let first = CONTENT_ENCODING.to_owned();
+            return Err(RequestError::HeaderTwice { name: name.to_owned(), first });
+        }
+        self.headers.add(name, value, secret)?;
+        Ok(self)
+    }
 }
+
+/// The field of a body that is coded.
+#[cfg(feature = "deflate")]
+const CONTENT_ENCODING: &str = "Content-Encoding";
 
 #[cfg(test)]
 mod tests {
@@ -371,6 +470,50 @@ mod tests {
         }
         r.body(&b"abc"[..]).unwrap();
         assert!(written(&r, Delivery::Raw).contains("Content-Length: 3\r\n"));
+    }
+
+    /// RFC 9110 §12.5.3: what can be read is what is asked for.
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn codings_are_asked_for_only_where_they_are_decoded() {
+        let mut r = request("GET", "http://a/");
+        for (decode, want) in [(true, "gzip, deflate"), (false, "identity")] {
+            r.decode(decode);
+            for delivery in [Delivery::Raw, Delivery::Events, Delivery::Blocks] {
+                let text = written(&r, delivery);
+                assert!(text.contains(&format!("\r\nAccept-Encoding: {want}\r\n")), "{text}");
+                assert_eq!(text.matches("Accept-Encoding").count(), 1);
+            }
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn a_body_that_is_compressed_says_so_and_has_its_own_length() {
+        let mut r = request("POST", "http://a/");
+        let body = "{\"a\":1},".repeat(1000);
+        r.body_gzip(&body).unwrap();
+        let Some(Payload::Whole(coded)) = &r.body else { panic!("{r:?}") };
+        assert_eq!((&coded[..3], coded.len() < 200), (&b"\x1f\x8b\x08"[..], true));
+        let want = format!("Content-Encoding: gzip\r\nContent-Length: {}\r\n", coded.len());
+        assert!(written(&r, Delivery::Raw).contains(&want));
+        // One body is one body.
+        let twice = r.header("content-encoding", "br").unwrap_err();
+        let first = "Content-Encoding".to_owned();
+        assert_eq!(twice, RequestError::HeaderTwice { name: "content-encoding".into(), first });
+        assert!(r.secret_header("Content-Encoding", "br").is_err());
+        r.body(&b"plain"[..]).unwrap();
+        assert!(!written(&r, Delivery::Raw).contains("Content-Encoding"));
+        r.header("content-encoding", "br").unwrap();
+        assert!(matches!(r.body_gzip(&body), Err(RequestError::HeaderTwice { .. })));
+        assert!(written(&r, Delivery::Raw).contains("Content-Length: 5\r\n"), "as it was");
+        // Nothing is nothing.
+        let mut r = request("POST", "http://a/");
+        r.body_gzip("").unwrap();
+        let text = written(&r, Delivery::Raw);
+        assert!(text.contains("Content-Length: 0\r\n") && !text.contains("gzip"), "{text}");
+        let refused = request("GET", "http://a/").body_gzip("x").unwrap_err();
+        assert_eq!(refused, RequestError::Body("GET".into()));
     }
 
     #[test]

@@ -25,6 +25,10 @@ pub struct Response {
     pub headers: Fields,
     /// The URL that gave it, which redirects may have led to.
     pub url: Url,
+    /// Its body is coded as its `Content-Encoding` says (RFC 9110 §8.4), and what is told of it is decoded:
+    /// the fields are those that came, and so `Content-Length`, where there is one, is the length of the
+    /// coded body.
+    pub decoded: bool,
     /// Of a response that is refused, as much of the body as came, up to
     /// [`Limits::refusal`](crate::Limits::refusal) bytes; of any other it is empty, since the body is
     /// told by events.
@@ -48,7 +52,16 @@ impl Response {
         let Head { status, reason, fields: headers, .. } = head;
         let parts = [reason.as_bytes(), headers.as_bytes()];
         let quiet = url.is_secret() || parts.into_iter().any(is_repeated);
-        Response { status, reason, headers, url, body: Vec::new(), transport: None, quiet }
+        Response {
+            status,
+            reason,
+            headers,
+            url,
+            decoded: false,
+            body: Vec::new(),
+            transport: None,
+            quiet,
+        }
     }
 
     /// Status and, unless it repeats a secret, reason.

@@ -335,8 +335,12 @@ impl<S: Sys> Driver<S> {
             let (used, event) = if live.session.is_in_body() && listened && !core.lazy {
                 self.pieces(core, sink, rest)
             } else {
+                let is_decoding = live.session.is_decoding();
                 let (used, event) = live.session.receive(&mut core.context(), rest);
                 core.handed += used + event.as_ref().map_or(0, weight);
+                if is_decoding {
+                    core.handed += event.as_ref().map_or(0, decoded);
+                }
                 (used, event)
             };
             rest = &rest[used..];
@@ -401,12 +405,16 @@ impl<S: Sys> Driver<S> {
         input: &'b [u8],
     ) -> (usize, Option<proto::Event<'b>>) {
         let State::Open(live) = &mut self.state else { return (0, None) };
+        let is_decoding = live.session.is_decoding();
         let (mut at, mut handed) = (0, core.handed);
         let mut conn = Conn::new(self.id, Some(&mut live.session), &mut self.flow, core);
         let (said, full) = loop {
             let (used, event) = conn.receive(&input[at..]);
             at += used;
             handed += used + event.as_ref().map_or(0, weight);
+            if is_decoding {
+                handed += event.as_ref().map_or(0, decoded);
+            }
             match event {
                 Some(proto::Event::Chunk(data)) => sink.event(&mut conn, Event::Chunk(data)),
                 Some(proto::Event::ServerSent(event)) => {
@@ -501,4 +509,13 @@ fn grow(buf: &mut Vec<u8>, end: usize, limits: &Limits) {
 #[inline]
 fn weight<C>(event: &proto::Event<'_, C>) -> usize {
     if matches!(event, proto::Event::Text(_) | proto::Event::Chunk(_)) { 16 } else { 256 }
+}
+
+/// Bytes of what a coded body has become, of which few may have come.
+fn decoded<C>(event: &proto::Event<'_, C>) -> usize {
+    match event {
+        proto::Event::Chunk(data) => data.len(),
+        proto::Event::ServerSent(event) => event.len(),
+        _ => 0,
+    }
 }

@@ -1,6 +1,8 @@
 //! Every edge of a response, whole and in pieces, on virtual time.
 
 mod body;
+#[cfg(feature = "deflate")]
+mod coded;
 
 use std::time::Duration;
 

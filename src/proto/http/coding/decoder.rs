@@ -1,0 +1,352 @@
+//! Pieces of a coded body become pieces of the body, each as soon as it can be read.
+
+use std::fmt;
+
+use zlib_rs::adler32::adler32;
+use zlib_rs::crc32::crc32;
+use zlib_rs::{Inflate, InflateFlush, Status};
+
+use super::error::CodingError;
+use super::gzip::MemberHead;
+use crate::limits::Limits;
+use crate::proto::http::HttpError;
+
+/// A coding that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coding {
+    /// RFC 1952, one member or several.
+    Gzip,
+    /// RFC 1950; or RFC 1951 alone, which many servers have sent under this name, and browsers read.
+    Deflate,
+}
+
+impl Coding {
+    /// By its name, which has no case. `x-gzip` is gzip (RFC 9110 §8.4.1.3).
+    pub(super) fn named(name: &[u8]) -> Option<Coding> {
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        match () {
+            () if is(b"gzip") || is(b"x-gzip") => Some(Coding::Gzip),
+            () if is(b"deflate") => Some(Coding::Deflate),
+            () => None,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Coding::Gzip => "gzip",
+            Coding::Deflate => "deflate",
+        }
+    }
+}
+
+/// A coded body while it comes.
+///
+/// Of the bytes that it has read it takes the last only when all that they hold is told: so whoever
+/// gives them finds something left, and asks again, as long as there is more to be had.
+pub(crate) struct Decoder {
+    coding: Coding,
+    state: State,
+    /// Made with the first data.
+    inflate: Option<Inflate>,
+    check: Check,
+    /// What is decoded, and how much of it is handed over.
+    ready: Vec<u8>,
+    at: usize,
+    /// The last byte of what was read is not taken.
+    holds: bool,
+    /// The library has filled its room: it may have more without further input.
+    full: bool,
+    /// What comes behind what is ready.
+    failed: Option<CodingError>,
+    /// Bytes that were read, and that they became.
+    wire: u64,
+    len: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Before the first byte.
+    Start,
+    GzipHead(MemberHead),
+    /// The first byte of zlib's head, or of compressed data without one.
+    ZlibHead(u8),
+    Data,
+    /// Bytes of what stands behind the data, and how many are there.
+    Trailer([u8; 8], usize),
+    /// Behind the end. Of gzip, another member may follow.
+    End,
+}
+
+/// The checksum of what is decoded of a member, and its length.
+#[derive(Clone, Copy, Debug)]
+enum Check {
+    Crc(u32, u32),
+    Adler(u32),
+    None,
+}
+
+impl Check {
+    /// Of no byte.
+    const CRC: Check = Check::Crc(0, 0);
+    const ADLER: Check = Check::Adler(1);
+
+    fn add(&mut self, data: &[u8]) {
+        match self {
+            Check::Crc(crc, len) => {
+                *crc = crc32(*crc, data);
+                // Modulo 2³² (RFC 1952 §2.3.1).
+                *len = len.wrapping_add(data.len() as u32);
+            }
+            Check::Adler(adler) => *adler = adler32(*adler, data),
+            Check::None => {}
+        }
+    }
+
+    /// Bytes behind the data.
+    fn bytes(self) -> usize {
+        match self {
+            Check::Crc(..) => 8,
+            Check::Adler(_) => 4,
+            Check::None => 0,
+        }
+    }
+
+    /// Whether those bytes are as they have to be: CRC-32 and length, the low byte first, or Adler-32,
+    /// the high one first.
+    fn agrees(self, [a, b, c, d, length @ ..]: [u8; 8]) -> Result<(), CodingError> {
+        let first = [a, b, c, d];
+        match self {
+            Check::Crc(crc, _) if u32::from_le_bytes(first) != crc => Err(CodingError::Checksum),
+            Check::Crc(_, len) if u32::from_le_bytes(length) != len => Err(CodingError::Length),
+            Check::Adler(adler) if u32::from_be_bytes(first) != adler => Err(CodingError::Checksum),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The least that is made room for at a time.
+const ROOM: usize = 256;
+
+/// Memory of decoded pieces that is kept while there is none: so an idle stream owns little.
+const KEEP: usize = 4 * 1024;
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Decoder { coding, state, wire, len, .. } = self;
+        write!(f, "Decoder({}, {state:?}, {wire}, {len})", coding.name())
+    }
+}
+
+impl Decoder {
+    pub(crate) fn new(coding: Coding) -> Decoder {
+        Decoder {
+            coding,
+            state: State::Start,
+            inflate: None,
+            check: Check::None,
+            ready: Vec::new(),
+            at: 0,
+            holds: false,
+            full: false,
+            failed: None,
+            wire: 0,
+            len: 0,
+        }
+    }
+
+    /// Reads `data`, of which at most [`Limits::decoded_piece`] bytes become [`Decoder::rest`]; to be
+    /// called when there is no rest. Gives how many bytes it took: all of them if nothing is there to be
+    /// handed over. What is left has to be given again.
+    pub(crate) fn decode(&mut self, data: &[u8], limits: &Limits) -> Result<usize, HttpError> {
+        if let Some(failed) = self.failed.take() {
+            return Err(HttpError::Coding(failed));
+        }
+        self.ready.clear();
+        self.at = 0;
+        let most = limits.decoded_piece.max(1);
+        let mut used = usize::from(self.holds);
+        while self.ready.len() < most && (used < data.len() || self.full) {
+            let input = data.get(used..).unwrap_or_default();
+            match self.step(input, most, limits) {
+                Ok(n) => used += n,
+                Err(e) if self.ready.is_empty() => return Err(HttpError::Coding(e)),
+                // What came before it is told first.
+                Err(e) => {
+                    self.failed = Some(e);
+                    break;
+                }
+            }
+        }
+        self.holds = !self.ready.is_empty();
+        Ok(used.saturating_sub(usize::from(self.holds)))
+    }
+
+    /// What is decoded and not handed over.
+    pub(crate) fn rest(&self) -> &[u8] {
+        self.ready.get(self.at..).unwrap_or_default()
+    }
+
+    /// All of it.
+    pub(crate) fn take_rest(&mut self) -> Vec<u8> {
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.drain(..self.at.min(ready.len()));
+        self.at = 0;
+        ready
+    }
+
+    /// So many bytes of it were handed over.
+    pub(crate) fn skip(&mut self, n: usize) {
+        self.at += n;
+    }
+
+    /// Takes the byte that is held back, if nothing more is to be had of what was read: how many that
+    /// are.
+    pub(crate) fn release(&mut self) -> usize {
+        if !self.rest().is_empty() || self.full || self.failed.is_some() {
+            return 0;
+        }
+        if self.ready.capacity() > KEEP {
+            (self.ready, self.at) = (Vec::new(), 0);
+        }
+        usize::from(std::mem::take(&mut self.holds))
+    }
+
+    /// The body is over: whether the coded data is, too. No byte at all is no body, whatever its coding,
+    /// as browsers have it.
+    pub(crate) fn finish(&self) -> Result<(), HttpError> {
+        match self.state {
+            State::Start | State::End => Ok(()),
+            _ => Err(HttpError::Coding(CodingError::Truncated)),
+        }
+    }
+
+    /// Bytes that were read, and that they became.
+    pub(crate) fn sizes(&self) -> (u64, u64) {
+        (self.wire, self.len)
+    }
+
+    /// Takes the next part of `input`: how many bytes.
+    fn step(&mut self, input: &[u8], most: usize, limits: &Limits) -> Result<usize, CodingError> {
+        let used = match &mut self.state {
+            State::Data => return self.data(input, most, limits),
+            State::Start => {
+                let first = input.first().copied().unwrap_or_default();
+                self.state = match self.coding {
+                    Coding::Gzip => State::GzipHead(MemberHead::new()),
+                    Coding::Deflate => State::ZlibHead(first),
+                };
+                usize::from(self.coding == Coding::Deflate)
+            }
+            State::GzipHead(head) => {
+                let mut used = 0;
+                for byte in input {
+                    used += 1;
+                    if head.take(*byte)? {
+                        self.start(Check::CRC);
+                        break;
+                    }
+                }
+                used
+            }
+            State::ZlibHead(first) => {
+                let second = input.first().copied().unwrap_or_default();
+                let head = [*first, second];
+                return self.zlib_head(head, most, limits);
+            }
+            State::Trailer(bytes, have) => {
+                let (of, from) = (self.check.bytes(), *have);
+                let n = input.len().min(of - from);
+                bytes[from..from + n].copy_from_slice(&input[..n]);
+                *have += n;
+                if *have == of {
+                    self.check.agrees(*bytes)?;
+                    self.state = State::End;
+                }
+                n
+            }
+            State::End if self.coding == Coding::Gzip && input.first() == Some(&0x1F) => {
+                self.state = State::GzipHead(MemberHead::new());
+                0
+            }
+            State::End => return Err(CodingError::Trailing),
+        };
+        self.wire += used as u64;
+        Ok(used)
+    }
+
+    /// Data follows.
+    fn start(&mut self, check: Check) {
+        self.check = check;
+        self.state = State::Data;
+    }
+
+    /// The second byte is there: this is zlib's head (RFC 1950 §2.2), or data without one.
+    fn zlib_head(
+        &mut self,
+        head: [u8; 2],
+        most: usize,
+        limits: &Limits,
+    ) -> Result<usize, CodingError> {
+        let [method, flags] = head;
+        let is_head = method & 15 == 8 && method >> 4 <= 7 && u16::from_be_bytes(head) % 31 == 0;
+        if is_head {
+            self.start(Check::ADLER);
+            self.wire += 1;
+            // A dictionary, which nobody has agreed on.
+            return if flags & 32 == 0 { Ok(1) } else { Err(CodingError::Head) };
+        }
+        self.start(Check::None);
+        // The first of them was counted.
+        self.wire = self.wire.saturating_sub(1);
+        // Both were taken off the input, the first one before.
+        match self.data(&head, most, limits)? {
+            2 => Ok(1),
+            _ => Err(CodingError::Trailing),
+        }
+    }
+
+    /// Inflates once, to as much as there is room for: how many bytes of the input it took.
+    fn data(&mut self, input: &[u8], most: usize, limits: &Limits) -> Result<usize, CodingError> {
+        // With 15 what was written with any window can be read.
+        let inflate = self.inflate.get_or_insert_with(|| Inflate::new(false, 15));
+        let at = self.ready.len();
+        // Room doubles: a piece that becomes large is moved a few times only.
+        let room = input.len().saturating_mul(4).max(at).max(ROOM).min(most - at);
+        self.ready.resize(at + room, 0);
+        let (total_in, total_out) = (inflate.total_in(), inflate.total_out());
+        let result = inflate.decompress(input, &mut self.ready[at..], InflateFlush::SyncFlush);
+        let used = (inflate.total_in() - total_in) as usize;
+        let made = (inflate.total_out() - total_out) as usize;
+        self.ready.truncate(at + made);
+        self.wire += used as u64;
+        self.len += made as u64;
+        self.check.add(&self.ready[at..]);
+        self.full = made == room && result.is_ok();
+        if matches!(result, Ok(Status::StreamEnd)) {
+            inflate.reset(false);
+        }
+        self.bound(limits)?;
+        match result {
+            Ok(Status::StreamEnd) => {
+                self.full = false;
+                self.state = match self.check.bytes() {
+                    0 => State::End,
+                    _ => State::Trailer([0; 8], 0),
+                };
+                Ok(used)
+            }
+            Ok(_) if used > 0 || made > 0 || input.is_empty() => Ok(used),
+            // It has input and room and does nothing: it never will.
+            Ok(_) | Err(_) => Err(CodingError::Data),
+        }
+    }
+
+    /// Whether it became too much for what came.
+    fn bound(&self, limits: &Limits) -> Result<(), CodingError> {
+        let fair = self.wire.saturating_mul(u64::from(limits.decoded_ratio));
+        if self.len > fair.max(limits.decoded_free as u64) {
+            return Err(CodingError::Ratio(limits.decoded_ratio));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,281 @@
+//! Bodies that are coded: what is told of them, and when.
+
+use super::*;
+use crate::proto::http::coding::gzip;
+
+const HEAD: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n";
+
+fn sim(delivery: Delivery, decode: bool, limits: Limits) -> Sim {
+    let url = Url::parse_http("http://a.example/x").unwrap();
+    let mut request = Request::new("GET", url).unwrap();
+    request.decode(decode);
+    let settings = Settings { limits: Arc::new(limits), trace: true, ..Settings::default() };
+    Sim::of(Exchange::new(request, delivery, &settings, Timing::default()))
+}
+
+fn chunks(parts: &[&[u8]]) -> Vec<u8> {
+    let mut out = Vec::new();
+    // A chunk of no byte is the end.
+    for part in parts.iter().filter(|part| !part.is_empty()) {
+        out.extend_from_slice(format!("{:x}\r\n", part.len()).as_bytes());
+        out.extend_from_slice(part);
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}
+
+/// Each framing of a coded body, and how its stream ends.
+fn framings(head: &str, coded: &[u8]) -> [(Vec<u8>, End); 3] {
+    let length = format!("{head}Content-Length: {}\r\n\r\n", coded.len());
+    let half = coded.len() / 2;
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
+    [
+        ([head.as_bytes(), b"\r\n", coded].concat(), Eof),
+        ([length.as_bytes(), coded].concat(), Open),
+        (
+            [chunked.as_bytes(), &chunks(&[&coded[..half], &coded[half..]]), b"0\r\n\r\n"].concat(),
+            Open,
+        ),
+    ]
+}
+
+fn told(delivery: Delivery, decode: bool, bytes: &[u8], step: usize, end: End) -> String {
+    let mut sim = sim(delivery, decode, Limits::default());
+    for part in bytes.chunks(step) {
+        sim.feed(part);
+        if sim.is_over() {
+            break;
+        }
+    }
+    sim.end(end);
+    sim.text().replace("> <", "")
+}
+
+/// The same however it is framed and cut.
+fn all(delivery: Delivery, decode: bool, head: &str, coded: &[u8], want: &str) {
+    for (bytes, end) in framings(head, coded) {
+        for step in [1, 2, 7, bytes.len()] {
+            let got = told(delivery, decode, &bytes, step, end);
+            assert_eq!(got, want, "{delivery:?}, {step} at a time");
+        }
+    }
+}
+
+const STREAM: &str = "id: 1\ndata: a\n\nevent: e\r\ndata: b\r\n\r\n:c\n\ndata: unfinished";
+
+#[test]
+fn every_delivery_gives_what_the_body_is_without_its_coding() {
+    let coded = gzip(STREAM.as_bytes()).unwrap();
+    let joined = STREAM.escape_debug().to_string();
+    for decode in [true, false] {
+        let both = [
+            (Delivery::Events, "200 OK (message a 1) (e b 1) = complete".to_owned()),
+            (Delivery::EventBytes, format!("200 OK <{joined}> = complete")),
+            (
+                Delivery::Blocks,
+                "200 OK <id: 1\\ndata: a\\n\\nevent: e\\ndata: b\\n\\n:c\\n\\n\
+                 data: unfinished> = complete"
+                    .to_owned(),
+            ),
+        ];
+        for (delivery, want) in both {
+            all(delivery, decode, HEAD, &coded, &want);
+        }
+    }
+    all(Delivery::Raw, true, HEAD, &coded, &format!("200 OK <{joined}> = complete"));
+    // Without one, nothing changes.
+    let plain = HEAD.replace("Content-Encoding: gzip\r\n", "");
+    all(Delivery::Raw, true, &plain, b"hello", "200 OK <hello> = complete");
+}
+
+/// Whoever asks for bytes and for `identity` gets what was asked for, or an error.
+#[test]
+fn what_is_no_event_stream_is_decoded_only_where_that_is_asked_for() {
+    let coded = gzip(b"hello").unwrap();
+    all(Delivery::Raw, false, HEAD, &coded, "= ContentEncoding(_)");
+    for delivery in [Delivery::Raw, Delivery::Blocks] {
+        for codings in ["br", "gzip, gzip"] {
+            let head = HEAD.replace("gzip", codings);
+            all(delivery, true, &head, &coded, "= Coding(Unknown(_))");
+            all(delivery, false, &head, &coded, "= ContentEncoding(_)");
+        }
+    }
+}
+
+/// RFC 9110 §8.4: the field describes what a GET would have given.
+#[test]
+fn an_answer_without_a_body_has_nothing_to_decode() {
+    for (method, status) in [("HEAD", 200), ("GET", 204), ("GET", 304)] {
+        let url = Url::parse_http("http://a.example/x").unwrap();
+        let mut request = Request::new(method, url).unwrap();
+        request.decode(true);
+        let settings = Settings::default();
+        let mut sim = Sim::of(Exchange::new(request, Delivery::Raw, &settings, Timing::default()));
+        sim.feed(format!("HTTP/1.1 {status} X\r\nContent-Encoding: gzip, br\r\n\r\n").as_bytes());
+        assert_eq!(sim.text(), format!("{status} X = complete"));
+    }
+    all(Delivery::Raw, true, HEAD, b"", "200 OK = complete");
+}
+
+/// The framing is whole, and the coded data is not.
+#[test]
+fn a_coded_body_that_ends_early_is_truncated_whatever_its_framing_says() {
+    let coded = gzip(b"hello, hello").unwrap();
+    for cut in [1, 9, 10, coded.len() - 1] {
+        for (bytes, end) in framings(HEAD, &coded[..cut]) {
+            for step in [1, bytes.len()] {
+                let got = told(Delivery::Raw, true, &bytes, step, end);
+                assert!(got.ends_with("= Coding(Truncated)"), "{cut}: {got}");
+            }
+        }
+    }
+    // What was decoded is told before.
+    all(
+        Delivery::Raw,
+        true,
+        HEAD,
+        &coded[..coded.len() - 8],
+        "200 OK <hello, hello> = Coding(Truncated)",
+    );
+    let longer = [&coded[..], b"x"].concat();
+    all(Delivery::Raw, true, HEAD, &longer, "200 OK <hello, hello> = Coding(Trailing)");
+    // The framing comes first where that is what is missing.
+    let (bytes, _) = &framings(HEAD, &coded)[1];
+    let got = told(Delivery::Raw, true, &bytes[..bytes.len() - 3], 1000, Eof);
+    assert_eq!(got, "200 OK <hello, hello> = Truncated(Some(3))");
+    let (bytes, _) = &framings(HEAD, &coded)[0];
+    let got = told(Delivery::Raw, true, bytes, 1000, Cut);
+    assert_eq!(got, "200 OK <hello, hello> = Truncated(None)");
+}
+
+/// Three events that Python's zlib has flushed one by one (Z_SYNC_FLUSH), and the end.
+#[test]
+fn each_flushed_chunk_gives_its_events_at_once() {
+    let hex = |text: &str| -> Vec<u8> {
+        let digits: Vec<u32> = text.chars().map(|c| c.to_digit(16).unwrap()).collect();
+        digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
+    };
+    let parts = [
+        "1f8b08000000000002034a492c49b452482d4bcd2b513054c84f532806b28b1273b8b800000000ffff",
+        "4a419231429101000000ffff",
+        "429631469101000000ffff",
+    ];
+    let of = |delivery, i| match delivery {
+        Delivery::Events => format!("(message event {i} of several )"),
+        _ => format!("<data: event {i} of several\\n\\n>"),
+    };
+    let all = [Delivery::Raw, Delivery::Events, Delivery::Blocks, Delivery::EventBytes];
+    for delivery in all {
+        for cut in 0..2 {
+            let mut sim = sim(delivery, true, Limits::default());
+            sim.feed(format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n").as_bytes());
+            let mut want = vec!["200 OK".to_owned()];
+            for (i, part) in parts.iter().enumerate() {
+                let chunk = chunks(&[&hex(part)]);
+                // With the end of its chunk, and without.
+                sim.feed(&chunk[..chunk.len() - 2 * cut]);
+                want.push(of(delivery, i + 1));
+                assert_eq!(sim.told, want, "{delivery:?}");
+                assert!(sim.input.is_empty(), "all is taken");
+                sim.feed(&chunk[chunk.len() - 2 * cut..]);
+            }
+            sim.feed(&[&chunks(&[&hex("030070c2ed954e000000")])[..], b"0\r\n\r\n"].concat());
+            want.push("= complete".into());
+            assert_eq!(sim.told, want, "{delivery:?}");
+        }
+    }
+}
+
+/// A few bytes that are thousands of events: one for each call, and the input is not taken before the
+/// last of them.
+#[test]
+fn what_few_bytes_become_is_told_one_by_one() {
+    let stream = "data: x\n\n".repeat(50_000);
+    let coded = gzip(stream.as_bytes()).unwrap();
+    let (bytes, _) = &framings(HEAD, &coded)[1];
+    assert!(bytes.len() < 3000, "{}", bytes.len());
+    for step in [1, 100, bytes.len()] {
+        let mut sim = sim(Delivery::Events, false, Limits::default());
+        bytes.chunks(step).for_each(|part| sim.feed(part));
+        assert_eq!(sim.told.len(), 50_002);
+        assert_eq!(sim.told.last().unwrap(), "= complete");
+    }
+    // Byte for byte the same as pieces, each within the limit.
+    let limits = Limits { decoded_piece: 1000, ..Limits::default() };
+    let mut sim = sim(Delivery::Raw, true, limits);
+    sim.feed(bytes);
+    assert!(sim.told.iter().all(|piece| piece.len() <= 1300));
+    assert_eq!(sim.told.len(), 452);
+}
+
+/// FAULTS 56 and 58.
+#[test]
+fn a_bomb_is_bounded_by_its_ratio_and_by_the_limits_of_events() {
+    let bomb = gzip(&vec![b'a'; 20 << 20]).unwrap();
+    let (bytes, _) = &framings(HEAD, &bomb)[1];
+    let mut raw = sim(Delivery::Raw, true, Limits::default());
+    let most = 2 + Limits::default().decoded_free / Limits::default().decoded_piece + 1;
+    raw.feed(bytes);
+    assert_eq!(raw.told.last().unwrap(), "= Coding(Ratio(200))");
+    assert!(raw.told.len() <= most);
+    for delivery in [Delivery::Events, Delivery::Blocks] {
+        let mut events = sim(delivery, true, Limits::default());
+        events.feed(bytes);
+        assert_eq!(events.told.len(), 2);
+        assert!(events.told[1].starts_with("= EventStream(Long"), "{}", events.text());
+    }
+}
+
+#[test]
+fn an_answer_that_is_refused_says_why_without_its_coding() {
+    let coded = gzip(b"{\"error\":\"no such model\"}").unwrap();
+    let head = "HTTP/1.1 400 Bad\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n";
+    let want = "= Status 400 Bad <{\\\"error\\\":\\\"no such model\\\"}>";
+    for delivery in [Delivery::Events, Delivery::Blocks, Delivery::EventBytes] {
+        for decode in [true, false] {
+            all(delivery, decode, head, &coded, want);
+        }
+    }
+    // What cannot be decoded does not hide the answer.
+    let none = head.replace("gzip", "br");
+    all(Delivery::Events, true, &none, &coded, "= Status 400 Bad <>");
+    all(Delivery::Events, true, head, b"no gzip at all", "= Status 400 Bad <>");
+    let bomb = gzip(&vec![b'a'; 1 << 20]).unwrap();
+    let mut refused = sim(Delivery::Events, true, Limits { refusal: 10, ..Limits::default() });
+    refused.feed(&framings(head, &bomb)[1].0);
+    assert_eq!(refused.text(), "= Status 400 Bad <aaaaaaaaaa>");
+}
+
+#[test]
+fn the_response_says_that_it_is_decoded_and_the_trace_who_asked() {
+    let coded = gzip(b"data: hello\n\n").unwrap();
+    for (delivery, decode, note) in [
+        (Delivery::Raw, true, "<- coded as gzip, which is undone"),
+        (
+            Delivery::Blocks,
+            false,
+            "<- coded as gzip though identity was asked for, which is undone",
+        ),
+    ] {
+        let (bytes, _) = &framings(HEAD, &coded)[1];
+        let mut sim = sim(delivery, decode, Limits::default());
+        let mut cx = Context { now: sim.now, random: &mut Zero };
+        let (used, event) = sim.exchange.receive(&mut cx, bytes);
+        let Some(Event::Response(response)) = event else { panic!("{event:?}") };
+        assert!(response.decoded);
+        let fields = (response.headers.get_str("Content-Encoding"), coded.len().to_string());
+        assert_eq!(fields.0, Some("gzip"));
+        assert_eq!(response.headers.get_str("Content-Length"), Some(&fields.1[..]));
+        sim.feed(&bytes[used..]);
+        let notes: Vec<String> =
+            sim.exchange.notes().unwrap().iter().map(|note| note.to_string()).collect();
+        assert_eq!(notes[2], note);
+        assert_eq!(notes[3], "<- body 13 \"data: hello\\n\\n\"");
+        assert_eq!(notes[4], format!("<- body 13 coded as {}", coded.len()));
+    }
+    let mut plain = sim(Delivery::Raw, true, Limits::default());
+    let mut cx = Context { now: plain.now, random: &mut Zero };
+    let (_, event) = plain.exchange.receive(&mut cx, b"HTTP/1.1 200 OK\r\n\r\nhello");
+    assert!(matches!(event, Some(Event::Response(response)) if !response.decoded));
+}

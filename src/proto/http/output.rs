@@ -1,0 +1,104 @@
+//! How the data of a body becomes what is told of it.
+
+use super::HttpError;
+use super::coding::Decoder;
+use crate::limits::Limits;
+use crate::proto::sse::{Blocks, Event, Events};
+
+/// How the body is handed over.
+#[derive(Debug)]
+pub(super) enum Output {
+    Bytes,
+    Events(Box<Events>),
+    Blocks(Box<Blocks>),
+    /// Any of them, of what the data is without its coding.
+    Coded(Box<Coded>),
+}
+
+/// A coded body.
+#[derive(Debug)]
+pub(super) struct Coded {
+    decoder: Decoder,
+    output: Output,
+}
+
+/// What a coded body gives, in memory of its own: what was decoded is lent to nobody.
+#[derive(Debug)]
+pub(super) enum Given {
+    Piece(Vec<u8>),
+    Event(Event),
+}
+
+impl Output {
+    /// The same of a body that is coded.
+    pub(super) fn decoded(self, decoder: Decoder) -> Output {
+        Output::Coded(Box::new(Coded { decoder, output: self }))
+    }
+
+    /// What the end of the body leaves to be handed over.
+    pub(super) fn finish(&mut self) -> Result<Option<Vec<u8>>, HttpError> {
+        match self {
+            Output::Blocks(blocks) => Ok(blocks.finish()),
+            // WHATWG HTML §9.2.6: an event that is not finished is thrown away.
+            Output::Bytes | Output::Events(_) => Ok(None),
+            Output::Coded(coded) => {
+                coded.decoder.finish()?;
+                coded.output.finish()
+            }
+        }
+    }
+}
+
+impl Coded {
+    /// What was decoded.
+    #[cfg(feature = "deflate")]
+    pub(super) fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
+    /// Takes data up to what is to be told next; gives how much, and that. Without it all was taken.
+    /// What is left has to be given again, and there is some as long as there is more to be told.
+    pub(super) fn receive(
+        &mut self,
+        data: &[u8],
+        limits: &Limits,
+    ) -> Result<(usize, Option<Given>), HttpError> {
+        let mut used = 0;
+        loop {
+            if self.decoder.rest().is_empty() {
+                used += self.decoder.decode(&data[used..], limits)?;
+            }
+            if self.decoder.rest().is_empty() {
+                return Ok((used, None));
+            }
+            let given = self.hand_over()?;
+            used += self.decoder.release();
+            if given.is_some() || used == data.len() {
+                return Ok((used, given));
+            }
+        }
+    }
+
+    /// The next piece or event of what is decoded.
+    fn hand_over(&mut self) -> Result<Option<Given>, HttpError> {
+        let decoder = &mut self.decoder;
+        match &mut self.output {
+            Output::Bytes => Ok(Some(Given::Piece(decoder.take_rest()))),
+            Output::Blocks(blocks) => {
+                let (taken, block) =
+                    blocks.receive(decoder.rest()).map_err(HttpError::EventStream)?;
+                let block = block.map(|block| Given::Piece(block.into_owned()));
+                decoder.skip(taken);
+                Ok(block)
+            }
+            Output::Events(events) => {
+                let (taken, event) =
+                    events.receive(decoder.rest()).map_err(HttpError::EventStream)?;
+                decoder.skip(taken);
+                Ok(event.map(Given::Event))
+            }
+            // No coding is below another.
+            Output::Coded(_) => Ok(Some(Given::Piece(Vec::new()))),
+        }
+    }
+}
