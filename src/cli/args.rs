@@ -49,6 +49,8 @@ pub(super) struct RunArgs {
     pub(super) proxies: ProxyArgs,
     pub(super) script_proxy: bool,
     pub(super) compress: bool,
+    /// Streams ask for codings.
+    pub(super) compressed: bool,
     pub(super) unix_sockets: bool,
     pub(super) poll_thread: bool,
     pub(super) no_stand_in: bool,
@@ -233,6 +235,10 @@ fn run(mut words: Words) -> Result<Command, Failure> {
                 "--compress" => {
                     without_value(&name, value)?;
                     run.compress = true;
+                }
+                "--compressed" => {
+                    without_value(&name, value)?;
+                    run.compressed = true;
                 }
                 "--allow-unix" => {
                     without_value(&name, value)?;
@@ -455,6 +461,7 @@ mod tests {
             (&["run", "--allow-script-proxy=1", "x"], "takes no value"),
             (&["run", "--allow-unix=1", "x"], "takes no value"),
             (&["run", "--compress=1", "x"], "takes no value"),
+            (&["run", "--compressed=1", "x"], "takes no value"),
             (&["run", "--memory", "0", "x"], "above 0"),
             (&["run", "--time-limit", "0", "x"], "above 0"),
             (&["run", "--connections", "many", "x"], "above 0"),

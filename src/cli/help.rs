@@ -70,6 +70,9 @@ for standard input; ARGS reach the script as `...`.
   --compress              offer to compress the messages of WebSockets, where the script
                           does not say otherwise (Compress); not for secrets beside text
                           that others choose (only in a build with the feature deflate)
+  --compressed            ask the servers of streams (SSE, RawStream) for compressed answers
+                          and decode them; not for secrets beside text that others choose
+                          (only in a build with the feature deflate)
   --memory MIB            memory of the script, with the texts of its secrets; what goes
                           beyond ends the run. What it has sent and the network has not
                           taken is not counted: at most 16 MiB a connection

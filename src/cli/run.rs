@@ -77,7 +77,8 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
         .script_proxy(args.script_proxy)
         .unix_sockets(args.unix_sockets)
         .globals_per_script(!args.also.is_empty());
-    let options = if args.compress { compressed(options)? } else { options };
+    let options = if args.compress { compressing(options)? } else { options };
+    let options = if args.compressed { decoding(options)? } else { options };
     let mut runtime = Runtime::new(options).map_err(|e| Failure::other(e.to_string()))?;
     // The one place that sets it.
     let stopper = stopper.get_or_init(|| runtime.stopper()).clone();
@@ -94,13 +95,23 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
 }
 
 #[cfg(feature = "deflate")]
-fn compressed(options: Options) -> Result<Options, Failure> {
+fn compressing(options: Options) -> Result<Options, Failure> {
     Ok(options.compression(Some(crate::proto::Compression::default())))
 }
 
 #[cfg(not(feature = "deflate"))]
-fn compressed(_: Options) -> Result<Options, Failure> {
+fn compressing(_: Options) -> Result<Options, Failure> {
     Err(Failure::usage("--compress: this build has no compression (feature deflate)"))
+}
+
+#[cfg(feature = "deflate")]
+fn decoding(options: Options) -> Result<Options, Failure> {
+    Ok(options.decode(true))
+}
+
+#[cfg(not(feature = "deflate"))]
+fn decoding(_: Options) -> Result<Options, Failure> {
+    Err(Failure::usage("--compressed: this build has no compression (feature deflate)"))
 }
 
 fn drive(

@@ -254,6 +254,9 @@ impl Trial {
         let settings = Settings { limits: Arc::clone(&self.limits), trace, ..Default::default() };
         let url = Url::parse_http("https://server.example/x?y").expect("a URL");
         let mut request = Request::new(self.method, url).expect("a method");
+        // The body of an event stream is decoded in any case, and is compared with the raw one.
+        #[cfg(feature = "deflate")]
+        request.decode(self.delivery.is_event_stream());
         let body: &[u8] = if self.method == "POST" { b"{}" } else { b"" };
         if !body.is_empty() {
             request.body(body).expect("POST has one");
@@ -261,6 +264,9 @@ impl Trial {
         let session = Session::stream(request, delivery, &settings, self.timing);
         let kept = self.limits.line.max(self.limits.chunk_line) + 1;
         let mut driver = Driver::of_stream(session, self.now, cut, kept);
+        if self.delivery.is_event_stream() {
+            driver = driver.decoding();
+        }
         if matches!(delivery, Delivery::Events | Delivery::Blocks) {
             driver = driver.pieces_apart();
         }

@@ -8,10 +8,12 @@
 //! wire                                       RFC 6455 a second time, for comparison
 //! puff                                       RFC 1951 a second time
 //! texts heads frames sessions bodies events
-//! secrets compressed                         the targets
+//! secrets compressed coded                   the targets
 //! ```
 
 mod bodies;
+#[cfg(feature = "deflate")]
+mod coded;
 #[cfg(feature = "deflate")]
 mod compressed;
 mod driver;
@@ -28,6 +30,8 @@ mod uploads;
 mod wire;
 
 pub use bodies::{chunked, redirect, stream};
+#[cfg(feature = "deflate")]
+pub use coded::coded;
 #[cfg(feature = "deflate")]
 pub use compressed::{deflate, inflate, negotiate};
 pub use events::sse;
@@ -64,6 +68,8 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("inflate", inflate),
     #[cfg(feature = "deflate")]
     ("deflate", deflate),
+    #[cfg(feature = "deflate")]
+    ("coded", coded),
 ];
 
 #[cfg(test)]
@@ -78,7 +84,7 @@ mod tests {
     const DIFFERENTIAL: [&str; 2] = ["diff_frame", "diff_head"];
 
     /// Targets of the feature `deflate`.
-    const COMPRESSED: [&str; 3] = ["negotiate", "inflate", "deflate"];
+    const COMPRESSED: [&str; 4] = ["negotiate", "inflate", "deflate", "coded"];
 
     /// The seeds and the found cases. A published crate has none.
     fn corpus() -> Option<PathBuf> {

@@ -41,6 +41,7 @@ pub(super) struct Host {
     pub(super) limits: Limits,
     pub(super) ping_interval: Option<Duration>,
     pub(super) compress: Choice,
+    pub(super) decode: bool,
     /// Whether scripts may choose a proxy, and name Unix sockets.
     script_proxy: bool,
     pub(super) unix_sockets: bool,
@@ -98,6 +99,7 @@ impl Host {
             modules: Mutex::new(setup.modules),
             ping_interval: setup.ping_interval,
             compress: setup.compress,
+            decode: setup.decode,
             script_proxy: setup.script_proxy,
             unix_sockets: setup.unix_sockets,
             watch: Watch::new(setup.time_limit),

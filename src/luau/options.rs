@@ -134,6 +134,8 @@ pub struct Options {
     pub(super) stand_in: Option<bool>,
     pub(super) ping_interval: Option<Duration>,
     pub(super) compress: Choice,
+    /// Whether streams ask for codings.
+    pub(super) decode: bool,
     pub(super) script_proxy: bool,
     pub(super) unix_sockets: bool,
     pub(super) exit_timeout: Option<Duration>,
@@ -173,6 +175,7 @@ impl Options {
             stand_in: None,
             ping_interval: Some(Duration::from_secs(30)),
             compress: Choice::default(),
+            decode: false,
             script_proxy: false,
             unix_sockets: false,
             exit_timeout: None,
@@ -235,6 +238,14 @@ impl Options {
     #[cfg(feature = "deflate")]
     pub fn compression(mut self, wanted: Option<Compression>) -> Options {
         self.compress = Choice(wanted);
+        self
+    }
+
+    /// Whether streams (`SSE`, `RawStream`) ask for compressed answers, which are decoded in any case where
+    /// they are told; not by default. See [`StreamOptions::decode`](crate::StreamOptions::decode).
+    #[cfg(feature = "deflate")]
+    pub fn decode(mut self, yes: bool) -> Options {
+        self.decode = yes;
         self
     }
 

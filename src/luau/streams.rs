@@ -13,6 +13,8 @@ use crate::limits::Limits;
 use crate::net::{Ask, Options, Proxy, StreamOptions};
 use crate::policy::Policy;
 use crate::proto::RequestError;
+#[cfg(feature = "deflate")]
+use crate::proto::http::CodingError;
 use crate::proto::http::{Delivery, HttpError};
 
 /// A text of a script, or a `Secret`.
@@ -41,18 +43,19 @@ impl From<Error> for Refused {
     }
 }
 
-/// `open_stream(kind, url, method, headers, body, timeout, max_message, ping_interval, proxy, rules)`: the
-/// number of the connection; or nil and what to raise; or nil, nil, the name of the error and its reason.
+/// `open_stream(kind, url, method, headers, body, gzip, timeout, max_message, ping_interval, proxy, rules)`:
+/// the number of the connection; or nil and what to raise; or nil, nil, the name of the error and its
+/// reason.
 pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     type Numbers = (Option<f64>, Option<f64>, Option<f64>, Option<LuaString>, Rules);
-    type Args = (LuaString, Value, LuaString, Table, Option<LuaString>, Numbers);
+    type Args = (LuaString, Value, LuaString, Table, Option<LuaString>, bool, Numbers);
     let its = Arc::clone(host);
-    let open = move |_: &Lua, (kind, url, method, headers, body, numbers): Args| {
+    let open = move |_: &Lua, (kind, url, method, headers, body, gzip, numbers): Args| {
         let (timeout, max_message, ping_interval, proxy, rules) = numbers;
         let rules = rules.map_or_else(Policy::open, |rules| rules.0.clone());
         let (kind, url) = (&kind, &url);
         let wanted =
-            Wanted { kind, url, method, headers, body, timeout, max_message, ping_interval };
+            Wanted { kind, url, method, headers, body, gzip, timeout, max_message, ping_interval };
         let opened = its.script_proxy(proxy.as_ref()).map_err(Refused::Misuse).and_then(|proxy| {
             let ask = through(wanted.ask(&its)?, proxy);
             Ok(its.open(under(ask, rules))?)
@@ -90,6 +93,8 @@ struct Wanted<'a> {
     method: LuaString,
     headers: Table,
     body: Option<LuaString>,
+    /// Whether the body is compressed.
+    gzip: bool,
     timeout: Option<f64>,
     max_message: Option<f64>,
     ping_interval: Option<f64>,
@@ -145,7 +150,8 @@ impl Wanted<'_> {
 
     fn stream(self, host: &Host, url: &Word, delivery: Delivery) -> Result<Ask, Refused> {
         let method = self.method.to_string_lossy();
-        let mut options = StreamOptions::new(&method, &url.text)?.delivery(delivery);
+        let options = StreamOptions::new(&method, &url.text)?.delivery(delivery);
+        let mut options = decoding(options, host.decode);
         if let Some(most) = self.max_message {
             // A line is part of an event.
             let (sse_line, sse_block) = (most as usize, most as usize);
@@ -160,7 +166,7 @@ impl Wanted<'_> {
             options = add(options, &name, &value.text)?;
         }
         if let Some(body) = &self.body {
-            options = options.body(body.as_bytes())?;
+            options = with_body(options, &body.as_bytes(), self.gzip)?;
         }
         if let Some(limit) = self.timeout {
             // Beyond what a clock can say, it never ends.
@@ -181,6 +187,28 @@ impl Wanted<'_> {
         }
         pairs.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(pairs)
+    }
+}
+
+/// The body, compressed where that is asked for and can be done.
+fn with_body(options: StreamOptions, body: &[u8], gzip: bool) -> Result<StreamOptions, Error> {
+    #[cfg(feature = "deflate")]
+    if gzip {
+        return options.body_gzip(body);
+    }
+    #[cfg(not(feature = "deflate"))]
+    let _ = gzip;
+    options.body(body)
+}
+
+/// Whether codings are asked for, where they can be undone.
+fn decoding(options: StreamOptions, yes: bool) -> StreamOptions {
+    #[cfg(feature = "deflate")]
+    return options.decode(yes);
+    #[cfg(not(feature = "deflate"))]
+    {
+        let _ = yes;
+        options
     }
 }
 
@@ -261,6 +289,8 @@ fn http_name(error: &HttpError) -> &'static str {
         HttpError::Timeout | HttpError::Idle | HttpError::Stalled => "TimedOut",
         // The server speaks well, and of what cannot be read here.
         HttpError::ContentEncoding(_) | HttpError::TransferEncoding(_) => "Unknown",
+        #[cfg(feature = "deflate")]
+        HttpError::Coding(CodingError::Unknown(_)) => "Unknown",
         _ => "NetFail",
     }
 }

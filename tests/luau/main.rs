@@ -30,6 +30,7 @@ macro_rules! both {
 #[path = "../common/mod.rs"]
 mod common;
 
+mod coded;
 mod command;
 mod command_tls;
 mod compress;

@@ -6,6 +6,7 @@ mod common;
 
 mod bodies;
 mod body_from;
+mod coded;
 mod compress;
 mod dial;
 mod event_source;
