@@ -91,7 +91,7 @@ impl Trial {
         let mut request = Request::new("GET", url).expect("a method");
         request.decode(true);
         let session = Session::stream(request, self.delivery, &settings, Timing::default());
-        let mut driver = Driver::of_stream(session, self.now, cut, 1).decoding();
+        let mut driver = Driver::of_stream(session, self.now, cut, 100).decoding();
         if matches!(self.delivery, Delivery::Events | Delivery::Blocks) {
             driver = driver.pieces_apart();
         }
