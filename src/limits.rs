@@ -65,7 +65,7 @@ pub struct Limits {
     /// that comes becomes beyond that is another piece, so that nobody holds more at a time.
     pub decoded_piece: usize,
     /// So many times the bytes that came is what a coded body may become: 200. Deflate makes up to 1,032
-    /// times as much, of bytes that are all the same; text stays below 30, and an event that repeats the
+    /// times as much, of bytes that are all the same; text mostly stays below 30, and an event that repeats the
     /// one before and is flushed, below 120. Apache's `mod_deflate` has the same number. 0: nothing beyond
     /// [`Limits::decoded_free`].
     pub decoded_ratio: u32,

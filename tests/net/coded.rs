@@ -103,7 +103,7 @@ fn an_event_source_reads_what_a_proxy_has_compressed() {
     server.join();
 }
 
-/// 8 MiB that come as few KiB: what is told in one turn is bounded by what it is, and not by what came,
+/// FAULTS 56: 8 MiB that come as few KiB: what is told in one turn is bounded by what it is, and not by what came,
 /// and a connection that is paused is not told.
 #[test]
 fn what_becomes_much_is_told_in_turns() {

@@ -472,7 +472,7 @@ mod tests {
         assert!(written(&r, Delivery::Raw).contains("Content-Length: 3\r\n"));
     }
 
-    /// RFC 9110 §12.5.3: what can be read is what is asked for.
+    /// FAULTS 56, RFC 9110 §12.5.3: what can be read is what is asked for.
     #[cfg(feature = "deflate")]
     #[test]
     fn codings_are_asked_for_only_where_they_are_decoded() {

@@ -89,7 +89,7 @@ fn every_delivery_gives_what_the_body_is_without_its_coding() {
     all(Delivery::Raw, true, &plain, b"hello", "200 OK <hello> = complete");
 }
 
-/// Whoever asks for bytes and for `identity` gets what was asked for, or an error.
+/// FAULTS 56: whoever asks for bytes and for `identity` gets what was asked for, or an error.
 #[test]
 fn what_is_no_event_stream_is_decoded_only_where_that_is_asked_for() {
     let coded = gzip(b"hello").unwrap();
