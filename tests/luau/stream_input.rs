@@ -202,8 +202,8 @@ both! {
                 ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "200",
                     "Unknown", "Transfer-Encoding \"gzip, chunked\" cannot be read; \
                      only \"chunked\" of HTTP/1.1 can"),
-                ("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx", "200",
-                    "Unknown", "the body is coded as \"gzip\", though \
+                ("HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 1\r\n\r\nx", "200",
+                    "Unknown", "the body is coded as \"br\", though \
                      \"Accept-Encoding: identity\" was sent"),
                 ("HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", "101",
                     "NetFail", "the server answered 101 Switching Protocols, which was not \
