@@ -62,7 +62,9 @@ pub fn coded(data: &[u8]) {
 /// The same by another reader, of raw data or behind the head of zlib.
 fn second_reading(body: &[u8], got: &[u8]) {
     let is_zlib = |head: &[u8]| {
-        head[0] & 15 == 8 && u16::from_be_bytes([head[0], head[1]]) % 31 == 0 && head[0] < 0x80
+        head[0] & 15 == 8
+            && u16::from_be_bytes([head[0], head[1]]).is_multiple_of(31)
+            && head[0] < 0x80
     };
     let data = match body.len() {
         0 => return,

@@ -554,31 +554,49 @@ impl Exchange {
                     Ok((taken, None)) => taken,
                     Err(e) => return self.broken(input, HttpError::EventStream(e)),
                 },
-                Output::Coded(coded) => match coded.receive(data, &self.limits) {
-                    Ok((taken, given)) => {
-                        body.take(taken);
-                        used += taken;
-                        match given {
-                            Some(given) => return self.given(used, given),
-                            None => continue,
-                        }
-                    }
-                    Err(e) => return self.broken(input, e),
-                },
+                Output::Coded(_) => {
+                    let (more, event) = self.coded(now, &input[used..]);
+                    return (used + more, event);
+                }
             };
             body.take(taken);
             used += taken;
         }
     }
 
-    /// The same of a body that was coded, or an event.
+    /// The same of a body that is coded, at its data. Apart, so that it is not in the way of others.
+    #[cold]
     #[inline(never)]
-    fn given<'b>(&mut self, used: usize, given: Given) -> (usize, Option<Event<'b>>) {
-        match given {
-            Given::Piece(piece) => self.chunk(used, Cow::Owned(piece)),
-            Given::Event(event) => {
-                self.note(event.data.as_bytes());
-                (used, Some(Event::ServerSent(Box::new(event))))
+    fn coded<'b>(&mut self, now: Instant, input: &'b [u8]) -> (usize, Option<Event<'b>>) {
+        let mut used = 0;
+        loop {
+            let State::Body { body, output: Output::Coded(coded), heard } = &mut self.state else {
+                return (used, None);
+            };
+            let (skipped, piece) = match body.step(&input[used..], &self.limits) {
+                Ok(step) => step,
+                Err(e) => return self.broken(input, e),
+            };
+            used += skipped;
+            let n = match piece {
+                Piece::More => return (used, None),
+                Piece::Data(n) => n,
+                Piece::End => return (input.len(), Some(self.complete())),
+            };
+            *heard = now;
+            let (taken, given) = match coded.receive(&input[used..used + n], &self.limits) {
+                Ok(received) => received,
+                Err(e) => return self.broken(input, e),
+            };
+            body.take(taken);
+            used += taken;
+            match given {
+                None => {}
+                Some(Given::Piece(piece)) => return self.chunk(used, Cow::Owned(piece)),
+                Some(Given::Event(event)) => {
+                    self.note(event.data.as_bytes());
+                    return (used, Some(Event::ServerSent(Box::new(event))));
+                }
             }
         }
     }

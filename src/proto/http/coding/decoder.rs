@@ -288,7 +288,8 @@ impl Decoder {
         limits: &Limits,
     ) -> Result<usize, CodingError> {
         let [method, flags] = head;
-        let is_head = method & 15 == 8 && method >> 4 <= 7 && u16::from_be_bytes(head) % 31 == 0;
+        let is_head =
+            method & 15 == 8 && method >> 4 <= 7 && u16::from_be_bytes(head).is_multiple_of(31);
         if is_head {
             self.start(Check::ADLER);
             self.wire += 1;
