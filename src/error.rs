@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use crate::limits::Limits;
+#[cfg(feature = "deflate")]
+use crate::proto::http::CodingError;
 use crate::proto::http::{HttpError, Response};
 use crate::proto::secret::shown_url;
 use crate::proto::sse::SseError;
@@ -452,6 +454,9 @@ impl ErrorKind {
             ErrorKind::Handshake(HandshakeError::Status(r)) => r.is_transient(),
             ErrorKind::Http(HttpError::Status(r)) => r.is_transient(),
             ErrorKind::Http(HttpError::EventStream(_)) => false,
+            // It would become as much again.
+            #[cfg(feature = "deflate")]
+            ErrorKind::Http(HttpError::Coding(CodingError::Ratio(_))) => false,
             // What speaks no proper HTTP at the start never will; but a body may be cut anywhere.
             ErrorKind::Http(_) => stage == Stage::Body,
             ErrorKind::Proxy { why, .. } => why.is_transient(),

@@ -160,11 +160,12 @@ fn a_blocking_stream_takes_a_piece_at_a_time() {
     server.join();
 }
 
-fn fails(options: StreamOptions, limits: Limits) -> HttpError {
+/// The error, and whether it may pass.
+fn fails(options: StreamOptions, limits: Limits) -> (HttpError, bool) {
     let told = events(options.limits(limits), Config::default());
     let (error, _) = failure(&told);
     match error.kind() {
-        ErrorKind::Http(e) => e.clone(),
+        ErrorKind::Http(e) => (e.clone(), error.is_transient()),
         other => panic!("{other:?}"),
     }
 }
@@ -189,7 +190,9 @@ fn what_is_wrong_with_a_coded_body_is_the_error_of_its_stream() {
             let _ = p.try_write(&part);
         });
         let got = fails(get(&server.url()).decode(true), limits);
-        assert_eq!(got, HttpError::Coding(want));
+        // A body may be cut anywhere; what is too much would come again, and so would an unknown coding.
+        let may_pass = matches!(want, CodingError::Truncated | CodingError::Data);
+        assert_eq!(got, (HttpError::Coding(want), may_pass));
         server.join();
     }
 }

@@ -317,7 +317,7 @@ fn any_other_answer_is_an_error_for_good() {
         (format!("{ok}Content-Type: text/event-streams\r\n\r\ndata: x\n\n"), Some(200), "type"),
         (format!("{ok}\r\ndata: x\n\n"), Some(200), "type"),
         (format!("{ok}{typed}{typed}\r\ndata: x\n\n"), Some(200), "type"),
-        (format!("{ok}{typed}Content-Encoding: gzip\r\n\r\n"), Some(200), "http"),
+        (format!("{ok}{typed}Content-Encoding: br\r\n\r\n"), Some(200), "http"),
         ("SSH-2.0-OpenSSH_9.9\r\n".into(), None, "http"),
         ("HTTP/1.1 301 Moved\r\nLocation: ftp://a/\r\n\r\n".into(), Some(301), "http"),
     ] {
