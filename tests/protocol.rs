@@ -915,7 +915,7 @@ fn notes(sim: &mut Sim) -> Vec<(Direction, bool, Opcode, usize)> {
     let notes = sim.session.notes().into_iter().flatten();
     let frame = |note: &mut Note| match *note {
         Note::Frame { direction, fin, opcode, len, .. } => Some((direction, fin, opcode, len)),
-        Note::Head { .. } | Note::Message { .. } | Note::Body { .. } => None,
+        _ => None,
     };
     notes.filter_map(frame).collect()
 }

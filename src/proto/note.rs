@@ -56,7 +56,6 @@ pub enum Note {
         start: Vec<u8>,
     },
     /// A response has a coding that is undone (RFC 9110 §8.4).
-    #[cfg(feature = "deflate")]
     Coding {
         /// Which one: `gzip` or `deflate`.
         name: &'static str,
@@ -64,7 +63,6 @@ pub enum Note {
         asked: bool,
     },
     /// The end of such a body.
-    #[cfg(feature = "deflate")]
     Decoded {
         /// Bytes of it that came.
         wire: u64,
@@ -90,9 +88,7 @@ impl fmt::Debug for Note {
             Note::Message { direction, opcode, wire, len, .. } => {
                 write!(f, "Message({direction:?}, {opcode:?}, {wire}, {len})")
             }
-            #[cfg(feature = "deflate")]
             Note::Coding { name, asked } => write!(f, "Coding({name}, {asked})"),
-            #[cfg(feature = "deflate")]
             Note::Decoded { wire, len } => write!(f, "Decoded({wire}, {len})"),
             Note::Body { len, .. } => write!(f, "Body({len})"),
         }
@@ -109,13 +105,10 @@ impl fmt::Display for Note {
                 let fields: Vec<String> = lines.filter(|l| !l.is_empty()).map(masked).collect();
                 write!(f, "{} head {}", arrow(direction), fields.join(" | "))
             }
-            #[cfg(feature = "deflate")]
             Note::Coding { name, asked: true } => write!(f, "<- coded as {name}, which is undone"),
-            #[cfg(feature = "deflate")]
             Note::Coding { name, asked: false } => {
                 write!(f, "<- coded as {name} though identity was asked for, which is undone")
             }
-            #[cfg(feature = "deflate")]
             Note::Decoded { wire, len } => write!(f, "<- body {len} coded as {wire}"),
             Note::Body { len, start } => {
                 let more = if start.len() < *len { "…" } else { "" };
