@@ -166,7 +166,7 @@ pub fn inflate(data: &[u8]) {
         Limits { message: [100_000, 0, 5, 300][usize::from(choice >> 1 & 3)], ..Limits::default() };
     let opcode = if choice & 8 == 0 { Opcode::Binary } else { Opcode::Text };
     let mut codecs = Cut::ALL.map(|cut| (cut, Codec::client(&Agreed::to(&wanted), &wanted)));
-    let mut puff = Puff::default();
+    let mut puff = Puff::of(1 << 15);
     while !input.is_empty() {
         let len = usize::from(input.byte());
         // The last one may be longer.
@@ -254,7 +254,8 @@ pub fn deflate(data: &[u8]) {
     };
     let mut codec = Codec::client(&Agreed::to(&wanted), &wanted);
     let mut reader = Codec::client(&Agreed::to(&wanted), &wanted);
-    let (mut puff, limits) = (Puff::default(), Limits::default());
+    let mut puff = Puff::of(1 << wanted.client_window);
+    let limits = Limits::default();
     while !input.is_empty() {
         let len = usize::from(input.byte());
         // So that much is repeated; the last one may be longer.

@@ -24,6 +24,7 @@ const OUTSIDE: &[&str] = &[
     "std",
     "webpki",
     "webpki_roots",
+    "zlib_rs",
 ];
 
 /// The library, as the command names it.

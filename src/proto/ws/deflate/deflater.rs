@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush};
 
-use super::TAIL;
+use super::options::TAIL;
 
 /// Deflates messages, one behind the other.
 pub(super) struct Deflater {
@@ -28,8 +28,8 @@ thread_local! {
     static SPARE: Cell<Option<(Form, Deflate)>> = const { Cell::new(None) };
 }
 
-/// How much memory the library takes beyond the window, from 1 to 9. Its usual 8 is 84 KiB more, and for
-/// messages neither faster nor smaller.
+/// How much memory the library takes beyond the window, from 1 to 9. Its usual 8 is 84 KiB more; for
+/// messages of 2 KiB that is slower, and for those of 64 KiB 2 % faster.
 const MEMORY: i32 = 6;
 
 /// An output of this size at least is made room for, and of at most this size at once: what is made room
