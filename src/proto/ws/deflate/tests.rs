@@ -252,3 +252,45 @@ fn no_reference_reaches_beyond_the_window() {
         }
     }
 }
+
+/// Of a message that is given up, the library keeps what it has not written: a reset leaves that behind,
+/// until there is no room for more and it panics.
+#[test]
+fn many_messages_that_do_not_shrink_leave_nothing_behind() {
+    let mut x = 1u64;
+    let mut noise = |n: usize| -> Vec<u8> {
+        (0..n)
+            .map(|_| {
+                x ^= x << 13;
+                x ^= x >> 7;
+                x ^= x << 17;
+                (x >> 32) as u8
+            })
+            .collect()
+    };
+    for takeover in [true, false] {
+        for level in [1, 3, 6, 9] {
+            let wanted = Compression {
+                level,
+                client_takeover: takeover,
+                server_takeover: takeover,
+                threshold: 0,
+                ..Compression::default()
+            };
+            let mut codec = Codec::client(&Agreed::to(&wanted), &wanted);
+            let mut back = [(); 2].map(|()| Codec::client(&Agreed::to(&wanted), &wanted));
+            let mut plain = 0;
+            for i in 0..300 {
+                let payload = noise(
+                    [5, 64, 256, 300, 700, 4000, 20_000][if i % 100 == 0 { 6 } else { i % 6 }],
+                );
+                plain += usize::from(round_trip(&mut codec, &mut back, &payload).is_none());
+                if i % 50 == 0 {
+                    let text = [&payload[..], &payload, b"and once more, and once more"].concat();
+                    round_trip(&mut codec, &mut back, &text);
+                }
+            }
+            assert!(plain > 250, "{plain}");
+        }
+    }
+}
