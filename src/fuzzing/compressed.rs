@@ -258,7 +258,7 @@ pub fn deflate(data: &[u8]) {
     let limits = Limits::default();
     // What a message has left behind may show many messages later.
     let (rounds, most) =
-        [(1, usize::MAX), (1, usize::MAX), (4, 2000), (40, 700)][usize::from(window >> 6)];
+        [(1, usize::MAX), (1, usize::MAX), (4, 2000), (40, 200)][usize::from(window >> 6)];
     let all = input.take(most);
     for _ in 0..rounds {
         let mut input = Input(all);
