@@ -19,12 +19,13 @@ const SYSTEMS: [(&str, &str, usize); 4] = [
 ];
 
 /// A set of features, and how many crates it may bring along at most on Linux.
-const SETS: [(&str, &[&str], usize); 5] = [
+const SETS: [(&str, &[&str], usize); 6] = [
     ("core", &["--no-default-features"], 2),
+    ("deflate", &["--no-default-features", "--features=deflate"], 3),
     ("tls", &["--no-default-features", "--features=tls"], 18),
     ("system-roots", &["--no-default-features", "--features=system-roots"], 20),
     ("tls,luau", &["--no-default-features", "--features=tls,luau"], 30),
-    ("default", &[], 36),
+    ("default", &[], 37),
 ];
 
 /// The crates of a target as `name version`, without this one. `None` where some were never downloaded: a

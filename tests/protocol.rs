@@ -1078,6 +1078,94 @@ fn random_traffic_gives_its_events_however_it_is_cut() {
     }
 }
 
+/// Words that are alike, and some noise.
+#[cfg(feature = "deflate")]
+fn prose(rng: &mut Rng) -> String {
+    let words = ["\"price\":", "käse", "🙂", "1234.5", ",{\"id\":", "true", "\\u00e4", "aaaaaaaa"];
+    let count = rng.pick(&[0, 1, 10, 100, 3000]);
+    let mut text = String::new();
+    for _ in 0..rng.below(count + 1) {
+        text += rng.pick(&words);
+        text += &rng.below(100_000).to_string();
+    }
+    text
+}
+
+/// RFC 7692: what one end sends, in fragments of any size and with other frames between them, the other
+/// end tells, however it is cut; and so does one that sees the same with a byte changed.
+#[cfg(feature = "deflate")]
+#[test]
+fn compressed_traffic_gives_its_messages_however_it_is_cut() {
+    let mut count = 0;
+    for seed in 1..=120 {
+        let mut rng = Rng(seed);
+        let takeover = rng.one_in(2);
+        let wanted = Compression {
+            client_window: 9 + rng.below(7) as u8,
+            client_takeover: takeover,
+            server_takeover: takeover,
+            level: 1 + rng.below(9) as u8,
+            threshold: rng.pick(&[0, 50]),
+            ..Compression::default()
+        };
+        let now = Instant::now();
+        let new = |message| {
+            let limits = Limits { message, in_place: 50, ..Limits::default() };
+            let settings = Settings { limits: Arc::new(limits), ..Settings::default() };
+            Sim::of(Session::opened_compressed(settings, now, wanted), now)
+        };
+        let (mut out, mut bytes, mut want) = (new(usize::MAX), vec![], vec![]);
+        for _ in 0..1 + rng.below(8) {
+            let text = prose(&mut rng);
+            let (plain, binary) = (rng.one_in(4), rng.one_in(3));
+            out.with(|session, cx| match (binary, plain) {
+                (false, false) => session.send_text(cx, &text),
+                (false, true) => session.send_text_plain(cx, &text),
+                (true, false) => session.send_binary(cx, text.as_bytes()),
+                (true, true) => session.send_binary_plain(cx, text.as_bytes()),
+            })
+            .unwrap();
+            out.take(usize::MAX, usize::MAX);
+            let wire = std::mem::take(&mut out.written);
+            count += usize::from(wire[0] & 0x40 != 0);
+            let head = [6, 8, 14][usize::from(wire[1].saturating_sub(0x80 + 125))];
+            let (mut first, mut payload) = (wire[0] & 0x7F, &wire[head..]);
+            while rng.one_in(2) {
+                let (now, rest) = payload.split_at(rng.below(payload.len() + 1));
+                frame(&mut bytes, false, first, now);
+                (first, payload) = (0, rest);
+                if rng.one_in(3) {
+                    frame(&mut bytes, true, 10, b"pong");
+                    want.push(("pong".to_owned(), b"pong".to_vec()));
+                }
+            }
+            frame(&mut bytes, true, first, payload);
+            want.push((if binary { "binary" } else { "text" }.to_owned(), text.into_bytes()));
+        }
+        let limit = rng.pick(&[usize::MAX, usize::MAX, 1000]);
+        let told = |rng: &mut Rng, bytes: &[u8]| {
+            let (mut a, mut b) = (new(limit), new(limit));
+            a.feed(bytes, false);
+            let most = rng.pick(&[1, 3, 20, 70_000]).max(bytes.len() / 500);
+            let mut rest = bytes;
+            while !rest.is_empty() {
+                let (piece, behind) = rest.split_at(1 + rng.below(most.min(rest.len())));
+                b.feed(piece, rng.one_in(2));
+                rest = behind;
+            }
+            same(a, b, seed, bytes).events
+        };
+        let got = Vec::from(told(&mut rng, &bytes));
+        if limit == usize::MAX || want.iter().all(|(_, data)| data.len() <= limit) {
+            assert!(got == want, "seed {seed}");
+        }
+        let at = rng.below(bytes.len());
+        bytes[at] ^= 1 << rng.below(8);
+        told(&mut rng, &bytes);
+    }
+    assert!(count > 200, "{count}");
+}
+
 /// Bytes that begin well: traffic with a few bytes changed, or what only looks like frames.
 fn nearly(rng: &mut Rng) -> Vec<u8> {
     if rng.one_in(2) {

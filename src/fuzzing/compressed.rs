@@ -166,7 +166,7 @@ pub fn inflate(data: &[u8]) {
         Limits { message: [100_000, 0, 5, 300][usize::from(choice >> 1 & 3)], ..Limits::default() };
     let opcode = if choice & 8 == 0 { Opcode::Binary } else { Opcode::Text };
     let mut codecs = Cut::ALL.map(|cut| (cut, Codec::client(&Agreed::to(&wanted), &wanted)));
-    let mut puff = Puff::default();
+    let mut puff = Puff::of(1 << 15);
     while !input.is_empty() {
         let len = usize::from(input.byte());
         // The last one may be longer.
@@ -254,24 +254,36 @@ pub fn deflate(data: &[u8]) {
     };
     let mut codec = Codec::client(&Agreed::to(&wanted), &wanted);
     let mut reader = Codec::client(&Agreed::to(&wanted), &wanted);
-    let (mut puff, limits) = (Puff::default(), Limits::default());
-    while !input.is_empty() {
-        let len = usize::from(input.byte());
-        // So that much is repeated; the last one may be longer.
-        let piece = input.take(if len > 250 { usize::MAX } else { len });
-        let payload = piece.repeat([1, 1, 5, 60][len % 4]);
-        let mut out = b"before".to_vec();
-        if !codec.deflate(&payload, &mut out) {
-            assert_eq!(out, b"before");
-            continue;
+    let mut puff = Puff::of(1 << wanted.client_window);
+    let limits = Limits::default();
+    // What a message has left behind may show many messages later.
+    let (rounds, most) =
+        [(1, usize::MAX), (1, usize::MAX), (4, 2000), (40, 200)][usize::from(window >> 6)];
+    let all = input.take(most);
+    for _ in 0..rounds {
+        let mut input = Input(all);
+        while !input.is_empty() {
+            let len = usize::from(input.byte());
+            // So that much is repeated; the last one may be longer.
+            let piece = input.take(if len > 250 { usize::MAX } else { len });
+            let payload = piece.repeat([1, 1, 5, 60][len % 4]);
+            let mut out = b"before".to_vec();
+            if !codec.deflate(&payload, &mut out) {
+                assert_eq!(out, b"before");
+                // Nor does what comes next refer to it.
+                if payload.len() >= wanted.threshold.max(1) {
+                    puff.forget();
+                }
+                continue;
+            }
+            let compressed = out.strip_prefix(b"before").expect("what was there stays");
+            assert!(compressed.len() < payload.len() && payload.len() >= wanted.threshold);
+            assert_eq!(puff.message(compressed, payload.len()), (payload.clone(), Ok(())));
+            if !takeover {
+                puff.forget();
+            }
+            let pieces = Cut::Random.pieces(compressed);
+            assert_eq!(inflated(&mut reader, Opcode::Binary, pieces, &limits), Ok(payload));
         }
-        let compressed = out.strip_prefix(b"before").expect("what was there stays");
-        assert!(compressed.len() < payload.len() && payload.len() >= wanted.threshold);
-        assert_eq!(puff.message(compressed, payload.len()), (payload.clone(), Ok(())));
-        if !takeover {
-            puff.forget();
-        }
-        let pieces = Cut::Random.pieces(compressed);
-        assert_eq!(inflated(&mut reader, Opcode::Binary, pieces, &limits), Ok(payload));
     }
 }

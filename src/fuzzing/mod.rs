@@ -37,6 +37,8 @@ pub use compressed::{deflate, inflate, negotiate};
 pub use events::sse;
 pub use frames::{frame, message};
 pub use heads::{handshake, head, read_head};
+#[cfg(all(test, feature = "deflate"))]
+pub(crate) use puff::Puff;
 pub use secrets::secrets;
 pub use sessions::{operations, session};
 pub use texts::{join, url, utf8};

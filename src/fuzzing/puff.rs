@@ -1,10 +1,12 @@
 //! RFC 1951 and the framing of RFC 7692 a second time, bit by bit, for comparison.
 
 /// Reads compressed messages, one behind the other.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Puff {
     /// What the next block may refer to.
     window: Vec<u8>,
+    /// How far back.
+    reach: usize,
 }
 
 /// What is wrong with a message.
@@ -123,13 +125,17 @@ fn distance(symbol: usize) -> Result<(usize, u32), Wrong> {
         0..=3 => Ok((symbol + 1, 0)),
         4..=29 => {
             let extra = symbol as u32 / 2 - 1;
-            Ok(((2 + symbol % 2 << extra) + 1, extra))
+            Ok((((2 + symbol % 2) << extra) + 1, extra))
         }
         _ => Err(Wrong::Broken),
     }
 }
 
 impl Puff {
+    pub(crate) fn of(reach: usize) -> Puff {
+        Puff { window: Vec::new(), reach }
+    }
+
     /// The message whose payload this is, of at most `max` bytes; or what of it came before what is
     /// wrong.
     pub(crate) fn message(&mut self, payload: &[u8], max: usize) -> (Vec<u8>, Result<(), Wrong>) {
@@ -162,7 +168,7 @@ impl Puff {
                 };
             }
         };
-        let keep = self.window.len().saturating_sub(32_768);
+        let keep = self.window.len().saturating_sub(self.reach);
         self.window.drain(..keep);
         (data, result)
     }
@@ -256,6 +262,9 @@ impl Puff {
                     let len = base + bits.number(extra)?;
                     let (base, extra) = distance(distances.symbol(bits)?)?;
                     let back = base + bits.number(extra)?;
+                    if back > self.reach {
+                        return Err(Wrong::Broken);
+                    }
                     for _ in 0..len {
                         let at = self.window.len().checked_sub(back).ok_or(Wrong::Broken)?;
                         self.put(bits, self.window[at], max, from)?;

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Run the Autobahn suite, without its deflate cases, against the three ways to drive a
-# connection, and compare every case with expected.json.
+# Run the Autobahn suite against the three ways to drive a connection, and compare every case with
+# expected.json; the cases about compression (12 and 13) with expected-deflate.json.
 #
-#   run.sh MOONWIRE AUTOBAHN_CLIENT [DRIVER…]     drivers: inline poll-thread blocking (default: all)
+#   run.sh MOONWIRE AUTOBAHN_CLIENT [DRIVER…]     drivers: inline poll-thread blocking (default: these),
+#                                                 inline-deflate poll-thread-deflate blocking-deflate
 #
 # MOONWIRE is the command, AUTOBAHN_CLIENT the example of that name. The suite is installed
 # into AUTOBAHN_HOME (default: autobahn in the target folder) when it is not there; logs and
 # reports land in its folder "out". Exit 1 when a case is not as expected.
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-[ $# -ge 2 ] || { sed -n 2,9p "$0"; exit 2; }
+[ $# -ge 2 ] || { sed -n 2,11p "$0"; exit 2; }
 moonwire=$(realpath -e -- "$1") && client=$(realpath -e -- "$2") || exit 2
 shift 2
 [ $# -gt 0 ] || set -- inline poll-thread blocking
@@ -25,21 +26,25 @@ passed=0 failed=0
 fuzz() {
     local out=$1 agent=$2
     shift 2
+    # Those about compression send a thousand messages each.
+    local which=(--exclude '12.*,13.*' --timeout 300)
+    [[ $agent != *-deflate ]] || which=(--cases "${AUTOBAHN_CASES:-12.*,13.*}" --timeout 3000)
     # A busy machine needs more than the suite's 1 s for a closing handshake.
-    python3 "$here/abrun.py" client "$agent" --home "$home" --out "$out" --exclude '12.*,13.*' \
-        --timeout 300 --options '{"closeHandshakeTimeout": 5}' \
+    python3 "$here/abrun.py" client "$agent" --home "$home" --out "$out" "${which[@]}" \
+        --options '{"closeHandshakeTimeout": 5}' \
         -- sh -c 'exec "$@" "$AUTOBAHN_URL" "$AUTOBAHN_AGENT"' sh "$@" >"$out.log" 2>&1
 }
 
 # drive AGENT COMMAND…: COMMAND gets the URL and the agent's name as its last arguments.
 drive() {
-    local agent=$1 out=$home/out/$1 start=$SECONDS note='' result rc
+    local agent=$1 out=$home/out/$1 start=$SECONDS note='' result rc expected=$here/expected.json
+    [[ $agent != *-deflate ]] || expected=$here/expected-deflate.json
     rm -rf "$out" "$out-again" "$out-again.log"
     echo "$agent: running"
     unset AUTOBAHN_CASES
     fuzz "$out" "$@"
     rc=$?
-    if ! result=$(python3 "$here/compare.py" --differing "$out.cases" "$here/expected.json" "$agent" "$out/reports") \
+    if ! result=$(python3 "$here/compare.py" --differing "$out.cases" "$expected" "$agent" "$out/reports") \
         && [ $rc != 2 ] && [ $rc != 4 ] && [ -s "$out.cases" ]; then
         # A busy machine can turn octet-wise cases NON-STRICT: what differs twice counts.
         echo "${result%$'\n'*}"
@@ -47,7 +52,7 @@ drive() {
         echo "$agent: running once more: $(cat "$out.cases")"
         AUTOBAHN_CASES=$(cat "$out.cases") fuzz "$out-again" "$@"
         rc=$?
-        result=$(python3 "$here/compare.py" "$here/expected.json" "$agent" "$out/reports" "$out-again/reports")
+        result=$(python3 "$here/compare.py" "$expected" "$agent" "$out/reports" "$out-again/reports")
     fi
     [[ $result =~ ([0-9]+)\ as\ expected,\ ([0-9]+)\ not$ ]] || { echo "$agent: no comparison: $result"; exit 2; }
     local p=${BASH_REMATCH[1]} f=${BASH_REMATCH[2]}
@@ -71,6 +76,9 @@ for driver; do
     inline) drive inline "$moonwire" run "$here/client.luau" ;;
     poll-thread) drive poll-thread "$moonwire" run --poll-thread "$here/client.luau" ;;
     blocking) drive blocking "$client" ;;
+    inline-deflate) drive "$driver" "$moonwire" run --compress "$here/client.luau" ;;
+    poll-thread-deflate) drive "$driver" "$moonwire" run --compress --poll-thread "$here/client.luau" ;;
+    blocking-deflate) drive "$driver" "$client" --compress ;;
     *) echo "no driver $driver" && exit 2 ;;
     esac
 done

@@ -71,7 +71,7 @@ fn messages_come_back_whatever_was_agreed_on() {
         })
         .collect();
     for (query, wanted, want) in all {
-        let mut ws = options(&server.url(), query, wanted).connect().unwrap();
+        let mut ws = options(server.url(), query, wanted).connect().unwrap();
         let Agreed { client_window, server_window, client_takeover, server_takeover, .. } =
             agreed(&ws);
         let got = (client_window, server_window, client_takeover, server_takeover);
@@ -91,7 +91,7 @@ fn messages_come_back_whatever_was_agreed_on() {
 fn a_window_of_eight_bits_is_kept_to() {
     let server = echo();
     let wanted = Compression { server_window: 8, ..Compression::default() };
-    let ws = options(&server.url(), "", wanted).connect().unwrap();
+    let ws = options(server.url(), "", wanted).connect().unwrap();
     assert_eq!(ws.compression(), None);
 }
 
@@ -112,7 +112,7 @@ fn a_trace_shows_both_sizes_and_what_goes_plain() {
     let server = echo();
     let seen = std::sync::Arc::new(std::sync::Mutex::new(Seen::default()));
     let config = Config { observer: Some(Box::new(seen.clone())), ..Config::default() };
-    let options = options(&server.url(), "", Compression::default());
+    let options = options(server.url(), "", Compression::default());
     let mut ws = options.connect_with(config).unwrap();
     let text = "abcdefgh".repeat(100);
     ws.send_text(&text).unwrap();
@@ -146,7 +146,7 @@ fn a_trace_shows_both_sizes_and_what_goes_plain() {
 fn the_threaded_client_and_its_halves_send_plain_and_compressed() {
     let server = echo();
     let (client, mut events) = Client::spawn(Config::default()).unwrap();
-    let id = client.open(options(&server.url(), "", Compression::default())).unwrap();
+    let id = client.open(options(server.url(), "", Compression::default())).unwrap();
     let text = rows(5000, 1);
     let mut got = 0;
     while got < 4 {
@@ -170,7 +170,7 @@ fn the_threaded_client_and_its_halves_send_plain_and_compressed() {
         };
         assert!(events.wait(Some(soon()), each).unwrap() > 0);
     }
-    let ws = options(&server.url(), "", Compression::default()).connect().unwrap();
+    let ws = options(server.url(), "", Compression::default()).connect().unwrap();
     let (sender, mut receiver) = ws.split().unwrap();
     sender.send_text_plain(&text).unwrap();
     sender.send_binary_plain(text.as_bytes()).unwrap();

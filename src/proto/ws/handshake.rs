@@ -935,6 +935,48 @@ mod tests {
         assert!(matches!(answer(&two), Err(HandshakeError::Protocol(_))));
     }
 
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn an_offer_to_compress_is_answered_once_and_by_its_rules() {
+        let mut request = request();
+        request.compression(Compression { server_window: 12, ..Compression::default() });
+        let new = || Handshake::new(&request, NONCE, None, Arc::default(), true);
+        let sent = String::from_utf8(new().out.pending().to_vec()).unwrap();
+        let field = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits; \
+                     server_max_window_bits=12\r\n";
+        assert_eq!(sent.matches(field).count(), 1, "{sent}");
+        let judged = |more: &[&str]| {
+            let got = new().receive(lines(&[&GOOD[..], more].concat()).as_bytes());
+            got.map(|(_, answer)| match answer {
+                Some(Answer::Opened(opened)) => opened.compression,
+                other => panic!("{other:?}"),
+            })
+        };
+        assert_eq!(judged(&[]), Ok(None));
+        assert_eq!(judged(&["Sec-WebSocket-Extensions:"]), Ok(None));
+        let good = "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=12";
+        let agreed = judged(&[good]).unwrap().unwrap();
+        assert_eq!((agreed.client_window, agreed.server_window), (15, 12));
+        // RFC 6455 §11.3.2: one field, even where the second says nothing.
+        for second in [good, "Sec-WebSocket-Extensions:"] {
+            let twice = HandshakeError::Compression(NegotiationError::Repeated);
+            assert_eq!(judged(&[good, second]), Err(twice));
+        }
+        for (value, why) in [
+            ("permessage-deflate", "is accepted without server_max_window_bits"),
+            ("permessage-deflate; server_max_window_bits=13", "must not be \"13\""),
+            ("permessage-deflate; server_max_window_bits", "has no value"),
+            ("permessage-deflate; a\x1b", "HTTP"),
+            ("permessage-deflate; \"", "is no list of extensions"),
+            ("x-webkit-deflate-frame", "uses extension \"x-webkit-deflate-frame\""),
+        ] {
+            let error = judged(&[&format!("Sec-WebSocket-Extensions: {value}")]).unwrap_err();
+            let said = error.to_string();
+            assert!(said.contains(why) || why == "HTTP", "{value}: {said}");
+            assert!(!said.contains('\x1b'), "{said}");
+        }
+    }
+
     /// Like `answer`, for texts whose error shows more of the input when it comes whole.
     fn answer_kind(text: &str) -> Result<Option<Answer>, HandshakeError> {
         match handshake().receive(text.as_bytes()) {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use zlib_rs::{Inflate, InflateFlush, Status};
 
-use super::TAIL;
+use super::options::TAIL;
 use crate::proto::ws::Violation;
 
 /// Inflates messages, one behind the other.

@@ -24,9 +24,6 @@ use inflater::Inflater;
 pub use negotiate::NegotiationError;
 pub use options::{Agreed, Compression};
 
-/// What a message would end in and does not (§7.2.1): the end of an empty block.
-const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
-
 /// Both directions of a connection.
 pub(crate) struct Codec(Box<Parts>);
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::*;
+use crate::fuzzing::Puff;
 use crate::limits::Limits;
 use crate::proto::ws::frame;
 use crate::proto::ws::message::Assembly;
@@ -137,7 +138,7 @@ fn the_limit_counts_from_the_first_frame() {
 /// FAULTS 15: a message in a million pieces of one byte takes memory for what it holds.
 #[test]
 fn tiny_pieces_cost_memory_for_what_they_hold() {
-    let payload: Vec<u8> = (0..100_000u32).map(|i| (i / 3 * 7919 >> 5) as u8).collect();
+    let payload: Vec<u8> = (0..100_000u32).map(|i| ((i / 3 * 7919) >> 5) as u8).collect();
     let mut out = Vec::new();
     assert!(codec(true).deflate(&payload, &mut out));
     let (mut codec, limits) = (codec(true), Limits::default());
@@ -217,4 +218,79 @@ fn states_are_there_only_where_they_are_needed() {
         assert_eq!(codec.0.inflater.has_state(), takeover);
     }
     assert!(size_of::<Codec>() == size_of::<usize>() && size_of::<Parts>() < 512);
+}
+
+/// What was written with a window of so many bits refers no further back: the second reading has a
+/// window of its own, and no bytes beyond it.
+#[test]
+fn no_reference_reaches_beyond_the_window() {
+    let mut x = 88_172_645_463_325_252u64;
+    let mut noise = |n: usize| -> Vec<u8> {
+        (0..n)
+            .map(|_| {
+                x ^= x << 13;
+                x ^= x >> 7;
+                x ^= x << 17;
+                (x >> 32) as u8
+            })
+            .collect()
+    };
+    for window in 9..=15u8 {
+        let wanted = Compression { client_window: window, threshold: 0, ..Compression::default() };
+        let mut codec = Codec::client(&Agreed::to(&wanted), &wanted);
+        let mut puff = Puff::of(1 << window);
+        let piece = noise(100);
+        for gap in [50, 400, 3000, 31_000, 33_000] {
+            // The piece comes again behind a gap that other windows would reach over.
+            let payload = [&piece[..], &noise(gap), &piece, &vec![b'a'; 300]].concat();
+            let mut out = Vec::new();
+            if codec.deflate(&payload, &mut out) {
+                assert_eq!(puff.message(&out, payload.len()), (payload, Ok(())), "{window}, {gap}");
+            } else {
+                puff.forget();
+            }
+        }
+    }
+}
+
+/// Of a message that is given up, the library keeps what it has not written: a reset leaves that behind,
+/// until there is no room for more and it panics.
+#[test]
+fn many_messages_that_do_not_shrink_leave_nothing_behind() {
+    let mut x = 1u64;
+    let mut noise = |n: usize| -> Vec<u8> {
+        (0..n)
+            .map(|_| {
+                x ^= x << 13;
+                x ^= x >> 7;
+                x ^= x << 17;
+                (x >> 32) as u8
+            })
+            .collect()
+    };
+    for takeover in [true, false] {
+        for level in [1, 3, 6, 9] {
+            let wanted = Compression {
+                level,
+                client_takeover: takeover,
+                server_takeover: takeover,
+                threshold: 0,
+                ..Compression::default()
+            };
+            let mut codec = Codec::client(&Agreed::to(&wanted), &wanted);
+            let mut back = [(); 2].map(|()| Codec::client(&Agreed::to(&wanted), &wanted));
+            let mut plain = 0;
+            for i in 0..300 {
+                let payload = noise(
+                    [5, 64, 256, 300, 700, 4000, 20_000][if i % 100 == 0 { 6 } else { i % 6 }],
+                );
+                plain += usize::from(round_trip(&mut codec, &mut back, &payload).is_none());
+                if i % 50 == 0 {
+                    let text = [&payload[..], &payload, b"and once more, and once more"].concat();
+                    round_trip(&mut codec, &mut back, &text);
+                }
+            }
+            assert!(plain > 250, "{plain}");
+        }
+    }
 }
