@@ -313,6 +313,12 @@ impl Error {
         self
     }
 
+    /// A script's errors have a text that does not change from run to run.
+    #[cfg(feature = "luau")]
+    pub(crate) fn forget_phases(&mut self) {
+        self.0.phases = Phases::default();
+    }
+
     /// Calls that limit by the name of the option that sets it where the error is shown.
     #[cfg(feature = "luau")]
     pub(crate) fn name_option(&mut self, option: &'static str) {
