@@ -134,6 +134,8 @@ impl Proxy {
         if place.contains(['/', '?', '#']) {
             return Err("a proxy has no path".to_owned());
         }
+        // An empty port is none (RFC 3986 §3.2.3), and the usual one is the scheme's.
+        let place = place.strip_suffix(':').filter(|rest| !rest.ends_with(':')).unwrap_or(place);
         let named = place.rsplit(']').next().is_some_and(|tail| tail.contains(':'));
         let port = if named { String::new() } else { format!(":{}", scheme.default_port()) };
         let url = Url::parse_http(&format!("http://{place}{port}/")).map_err(|e| e.to_string())?;
@@ -383,6 +385,8 @@ mod tests {
             ("socks5://u:p@[::1]", "socks5://[::1]:1080"),
             ("socks5h://127.0.0.1:9050", "socks5h://127.0.0.1:9050"),
             ("u:p@proxy.example:81", "http://proxy.example:81"),
+            ("socks5h://proxy.example:", "socks5h://proxy.example:1080"),
+            ("https://[::1]:/", "https://[::1]:443"),
         ] {
             let proxy = Proxy::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!(proxy.to_string(), shown);
@@ -414,6 +418,7 @@ mod tests {
             ("http://hidden:hidden@a/path", "no path"),
             ("http://hidden:hidden@a?q", "no path"),
             ("http://a:0", "port"),
+            ("http://a::", "port"),
             ("http://a:99999", "port"),
             ("http://[::1%25eth0]:80", "neither a DNS name"),
             ("http://hidd%zzen:hidden@a", "percent-encoded"),

@@ -106,6 +106,8 @@ impl<S: Sys> Driver<S> {
         let State::Opening(opening) = &mut self.state else { return };
         let Route::Proxy(via) = &mut opening.route else { return };
         via.targets = targets;
+        // Addresses of the URL's host that the policy denies are none that the proxy was tried at.
+        opening.failed.clear();
         let url = via.proxy.url().clone();
         // Addresses that the policy refused are the URL's, and from here on it is about the proxy's.
         opening.failed.clear();

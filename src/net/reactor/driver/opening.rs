@@ -178,8 +178,9 @@ impl<S: Sys> Opening<S> {
                         format!("waiting for its turn with {shown}: {others} before it")
                     });
                 }
-                // One that was never tried has all of its time.
-                let left = match self.failed.is_empty() {
+                // One that was never tried has all of its time. One that has asked a proxy in vain was.
+                let untried = self.failed.is_empty() && self.laps.phases.connect.is_none();
+                let left = match untried {
                     true => self.time,
                     false => until.saturating_duration_since(core.now),
                 };

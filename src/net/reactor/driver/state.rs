@@ -198,7 +198,11 @@ impl<S: Sys> Driver<S> {
     pub(super) fn known<'a>(&'a self, core: &'a Core<S>) -> Known<'a> {
         match self.live_ref() {
             Some(live) => live.known(&self.url),
-            None => Known::new(&self.url, Stage::Connect, &core.limits),
+            None => {
+                let asks = matches!(self.state, State::Tunnel(_));
+                let stage = if asks { Stage::Proxy } else { Stage::Connect };
+                Known::new(&self.url, stage, &core.limits)
+            }
         }
     }
 
@@ -214,6 +218,8 @@ impl<S: Sys> Driver<S> {
         let attempt = opening.attempts.swap_remove(i);
         opening.end_attempts(core);
         opening.next = None;
+        // A socket that is connected at once, behind a gate, has not passed there since its turn came.
+        opening.look_at_clock(core, self.id);
         opening.laps.lap(core.now, |phases| &mut phases.connect);
         let tunnel = opening.tunnel(&core.limits);
         let tls = match &tunnel {
