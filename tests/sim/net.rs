@@ -154,7 +154,8 @@ pub struct Tcp {
 /// How a connection goes through a proxy.
 pub struct Passage {
     pub through: Through,
-    /// Host and port of its URL, unless it is a stream, which waits for nobody.
+    /// Whom the turn of RFC 6455 §4.1 is with: host and port of its URL, or the one address of that if the
+    /// name is resolved here. A stream waits for nobody.
     pub beyond: Option<String>,
     /// How many addresses it may tell the proxy, and the name that it has asked for last.
     pub targets: usize,

@@ -450,7 +450,16 @@ impl Owner {
             let mut net = lock(&self.net);
             let all = net.names.get(name).and_then(|name| name.answer.as_ref().ok());
             let targets = if through.resolves() { all.map_or(0, Vec::len) } else { 1 };
-            let beyond = ask.ws.is_some().then_some(authority);
+            // Of several addresses that it may tell the proxy, only the proxy learns which it is.
+            let place = match (through.resolves(), all.map(Vec::as_slice)) {
+                (false, _) => Some(authority),
+                (true, Some([only])) => {
+                    let port = authority.rsplit(':').next().and_then(|port| port.parse().ok());
+                    port.map(|port| SocketAddr::new(only.ip(), port).to_string())
+                }
+                (true, _) => None,
+            };
+            let beyond = place.filter(|_| ask.ws.is_some());
             net.passages.insert(id.to_bits(), Passage::new(through, beyond, targets));
         }
         self.ids.insert(id, k);
