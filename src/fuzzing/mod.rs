@@ -8,6 +8,7 @@
 //! wire                                       RFC 6455 a second time, for comparison
 //! texts heads frames sessions bodies events
 //! secrets                                    the targets
+//! proxies                                    those above sockets: with the feature `net` alone
 //! ```
 
 mod bodies;
@@ -16,6 +17,8 @@ mod events;
 mod frames;
 mod heads;
 mod input;
+#[cfg(feature = "net")]
+mod proxies;
 mod secrets;
 mod sessions;
 mod texts;
@@ -26,6 +29,8 @@ pub use bodies::{chunked, redirect, stream};
 pub use events::sse;
 pub use frames::{frame, message};
 pub use heads::{handshake, head, read_head};
+#[cfg(feature = "net")]
+pub use proxies::{proxy, proxy_rules, tunnelled};
 pub use secrets::secrets;
 pub use sessions::{operations, session};
 pub use texts::{join, url, utf8};
@@ -51,6 +56,12 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("redirect", redirect),
     ("upload", upload),
     ("secrets", secrets),
+    #[cfg(feature = "net")]
+    ("proxy", proxy),
+    #[cfg(feature = "net")]
+    ("proxy_rules", proxy_rules),
+    #[cfg(feature = "net")]
+    ("tunnelled", tunnelled),
 ];
 
 #[cfg(test)]
@@ -63,6 +74,9 @@ mod tests {
 
     /// Targets of the workspace in `fuzz/`, which compare with other crates and are replayed there.
     const DIFFERENTIAL: [&str; 2] = ["diff_frame", "diff_head"];
+
+    /// Targets that there are with sockets alone.
+    const ABOVE_SOCKETS: [&str; 3] = ["proxy", "proxy_rules", "tunnelled"];
 
     /// The seeds and the found cases. A published crate has none.
     fn corpus() -> Option<PathBuf> {
@@ -112,7 +126,8 @@ mod tests {
         for entry in fs::read_dir(&corpus).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             let known = TARGETS.iter().any(|(target, _)| *target == name);
-            assert!(known || DIFFERENTIAL.contains(&name.as_str()), "no target is called {name}");
+            let elsewhere = [&DIFFERENTIAL[..], &ABOVE_SOCKETS].concat().contains(&name.as_str());
+            assert!(known || elsewhere, "no target is called {name}");
         }
     }
 

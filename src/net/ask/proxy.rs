@@ -135,9 +135,11 @@ impl Proxy {
             return Err("a proxy has no path".to_owned());
         }
         // An empty port is none (RFC 3986 §3.2.3), and the usual one is the scheme's.
-        let place = place.strip_suffix(':').filter(|rest| !rest.ends_with(':')).unwrap_or(place);
-        let named = place.rsplit(']').next().is_some_and(|tail| tail.contains(':'));
-        let port = if named { String::new() } else { format!(":{}", scheme.default_port()) };
+        let is_named =
+            |place: &str| place.rsplit(']').next().is_some_and(|tail| tail.contains(':'));
+        let place = place.strip_suffix(':').filter(|rest| !is_named(rest)).unwrap_or(place);
+        let port =
+            if is_named(place) { String::new() } else { format!(":{}", scheme.default_port()) };
         let url = Url::parse_http(&format!("http://{place}{port}/")).map_err(|e| e.to_string())?;
         Ok(Proxy(Arc::new(Inner {
             scheme,
@@ -419,6 +421,7 @@ mod tests {
             ("http://hidden:hidden@a?q", "no path"),
             ("http://a:0", "port"),
             ("http://a::", "port"),
+            ("http://a:8:", "port"),
             ("http://a:99999", "port"),
             ("http://[::1%25eth0]:80", "neither a DNS name"),
             ("http://hidd%zzen:hidden@a", "percent-encoded"),
