@@ -49,7 +49,8 @@ for standard input; ARGS reach the script as `...`.
   --allow PLACE           let the script connect to PLACE only, and to further ones given
                           so: HOST, *.HOST, ADDRESS or ADDRESS/BITS, with :PORT or without.
                           With an address among them any name is asked of DNS, to see
-                          where it leads
+                          where it leads; a name that a proxy resolves has to be in the
+                          list itself
   --deny-private          no address of this machine or its networks, whatever a name
                           resolves to; the server of --echo is excepted from both, and so
                           are the proxies given here. A proxy that resolves names may

@@ -214,6 +214,8 @@ impl<S: Sys> Driver<S> {
         let attempt = opening.attempts.swap_remove(i);
         opening.end_attempts(core);
         opening.next = None;
+        // It may have waited for its turn until now: a proxy has the time that a connection has, too.
+        opening.look_at_clock(core, self.id);
         opening.laps.lap(core.now, |phases| &mut phases.connect);
         let tunnel = opening.tunnel(&core.limits);
         let tls = match &tunnel {
