@@ -66,7 +66,9 @@ for standard input; ARGS reach the script as `...`.
                           Otherwise the variable NO_PROXY
   --proxy-header 'NAME: VALUE'
                           send this to an HTTP proxy as well; it may be repeated
-  --allow-script-proxy    let the script choose a proxy (option Proxy)
+  --allow-script-proxy    let the script choose a proxy (option Proxy); with --deny-private
+                          names are resolved here (socks5://), unless a proxy given here
+                          resolves them
   --allow-unix            let the script name Unix sockets (ws+unix:/run/app.sock:/path)
   --memory MIB            memory of the script, with the texts of its secrets; what goes
                           beyond ends the run. What it has sent and the network has not
