@@ -118,10 +118,13 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn no_number_of_the_probes_is_one_that_the_kernel_refuses() {
         for (time, probes) in [(Duration::ZERO, 0), (Duration::MAX, u32::MAX)] {
-            let limits =
-                Limits { tcp_probes: probes, tcp_probe_interval: time, ..Limits::default() };
-            let options = SocketOptions::new().keep_alive(Some(time));
-            let wanted = options.probes(&limits, false).unwrap();
+            let limits = Limits {
+                tcp_keep_alive: time,
+                tcp_probe_interval: time,
+                tcp_probes: probes,
+                ..Limits::default()
+            };
+            let wanted = SocketOptions::new().probes(&limits, true).unwrap();
             let kind = rustix::net::SocketType::STREAM;
             let fd = rustix::net::socket(rustix::net::AddressFamily::INET, kind, None).unwrap();
             crate::net::sys::unix::keep_alive(&fd, wanted).unwrap();
