@@ -126,6 +126,18 @@ impl Proxies {
     }
 }
 
+/// The policy of `--deny-private` where no proxy that was given resolves names: then none does.
+pub(super) fn resolves_here(to: &Destination<'_>) -> Result<(), String> {
+    match to.proxy_resolves {
+        true => Err(format!(
+            "where {} leads is not known behind this proxy; socks5:// has names \
+                             resolved here",
+            to.host
+        )),
+        false => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

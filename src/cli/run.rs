@@ -57,15 +57,18 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
         // What is not verified has to be this machine, not the proxy's.
         proxies.except_for("localhost, 127.0.0.0/8, ::1");
     }
-    if args.deny_private
-        && let Some(proxy) = proxies.resolves()
-    {
-        complain(&format!(
+    let mut rules = proxies.trusted(policy(&args, echo));
+    match proxies.resolves() {
+        _ if !args.deny_private => {}
+        Some(proxy) => complain(&format!(
             "moonwire: --deny-private: {proxy} resolves names itself, so of these only what is private by \
              its name is denied; socks5:// has them resolved, and looked at, here"
-        ));
+        )),
+        // A script that may choose a proxy does not get around that: socks5h:// to the trusted
+        // socks5:// would.
+        None => rules = rules.and(super::proxy::resolves_here),
     }
-    options.config().policy = proxies.trusted(policy(&args, echo));
+    options.config().policy = rules;
     options.config().proxy = proxies.rules;
     let options = options
         .poll_thread(args.poll_thread)
@@ -108,9 +111,11 @@ fn drive(
     runtime.run()
 }
 
-/// A variable that is set, and not empty.
+/// A variable that is set, and not empty. One that is no UTF-8 counts, too: without it, what a proxy was
+/// set for would go past it.
 fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|text| !text.is_empty())
+    let text = std::env::var_os(name)?.to_string_lossy().into_owned();
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// What a script is called in errors.

@@ -200,7 +200,15 @@ mod tests {
         ] {
             for (scheme, good) in [(Scheme::Wss, good), (Scheme::Https, good), (Scheme::Ws, true)] {
                 let address = Some(address.parse().unwrap());
-                let to = Destination { scheme, host: &host, port: 443, address, is_proxy: false };
+                let (is_proxy, proxy_resolves) = (false, false);
+                let to = Destination {
+                    scheme,
+                    host: &host,
+                    port: 443,
+                    address,
+                    is_proxy,
+                    proxy_resolves,
+                };
                 assert_eq!(stays_here(&to).is_ok(), good, "{to:?}");
                 // Before its address is known, nothing can be said.
                 assert!(stays_here(&Destination { address: None, ..to }).is_ok());

@@ -188,12 +188,11 @@ impl Tunnel {
     /// The head of the answer to `CONNECT`.
     fn answer(&mut self, now: Instant, input: &[u8]) -> Result<Option<usize>, ProxyError> {
         let State::Connect { parser, interim } = &mut self.state else { return Ok(None) };
-        let fed = parser.feed(input, &self.limits);
-        let (used, head) = match fed {
+        let (used, head) = match parser.feed(input, &self.limits) {
             Ok(fed) => fed,
             Err(mut e) => {
-                // It shows bytes of the proxy, which may repeat what it was sent.
-                hide(e.text(), |text| self.is_secret(text));
+                // What is no proxy may repeat what it was sent, and of that the error shows a part.
+                hide(e.text(), |text| self.is_secret(input) || self.is_secret(text));
                 return Err(ProxyError::Head(e));
             }
         };
@@ -234,12 +233,9 @@ impl Tunnel {
 
     /// Whether bytes of the proxy repeat what nobody is to see.
     fn is_secret(&self, bytes: &[u8]) -> bool {
-        let user = self.proxy.credentials();
         self.url.is_repeated_in(bytes)
             || self.proxy.headers().are_repeated_in(bytes)
-            || user.is_some_and(|c| c.user.is_repeated_in(bytes))
-            || user.is_some_and(|c| c.password.is_repeated_in(bytes))
-            || user.is_some_and(|c| Guarded::new(&basic(c), true).is_repeated_in(bytes))
+            || secrets(&self.proxy).iter().any(|secret| secret.is_repeated_in(bytes))
     }
 
     /// A reply of SOCKS, if it is there whole: how many bytes it has.
@@ -356,6 +352,14 @@ pub(crate) fn write_authorization(proxy: &Proxy, out: &mut Vec<u8>, shown: bool)
         let value = if shown { SECRET.to_owned() } else { format!("Basic {}", basic(who)) };
         out.extend_from_slice(format!("Proxy-Authorization: {value}\r\n").as_bytes());
     }
+}
+
+/// User name and password, each form of them that a proxy is sent.
+pub(crate) fn secrets(proxy: &Proxy) -> Vec<Guarded> {
+    let of = |who: &Credentials| {
+        vec![who.user.clone(), who.password.clone(), Guarded::new(&basic(who), true)]
+    };
+    proxy.credentials().map(of).unwrap_or_default()
 }
 
 /// User name and password as RFC 7617 §2 has them.

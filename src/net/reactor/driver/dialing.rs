@@ -10,7 +10,7 @@ use super::live::Token;
 use super::opening::{Attempt, Hop, Opening, Route, known};
 use super::state::{Driver, State};
 use crate::error::{ErrorKind, Stage};
-use crate::net::ask::{Own, ProxyScheme, Source};
+use crate::net::ask::{Own, Source};
 use crate::net::reactor::conn::Sink;
 use crate::net::reactor::core::Core;
 use crate::net::reactor::gate::{Place, Ticket};
@@ -91,10 +91,7 @@ impl<S: Sys> Driver<S> {
             return self.fail(core, sink, Stage::Url, kind);
         }
         let url = opening.ask.url().clone();
-        let resolves = opening.proxy().is_some_and(|p| p.scheme() != ProxyScheme::Socks5);
-        let overridden = core.resolve.iter().any(|o| o.is_for(url.host(), url.port()));
-        // A request that goes to the proxy as it is names the host, whatever is known of it here.
-        if resolves && (!overridden || opening.is_for_proxy()) {
+        if opening.proxy_resolves(core) {
             self.aim(core, sink, [Target::of(&url)].into());
         } else {
             self.look_up(core, sink, &url);
