@@ -364,11 +364,8 @@ fn time_limits() {
     let server = serve(|listener| Peer::asked(listener).told());
     let connects = Script::new("connects", "print(websocket.connect(...))");
     let ended = connects.run(&["--connect-timeout", "0.2"], &[&server.url()]);
-    // How long the steps before it took is told, too, and is another number each time.
-    let reason = "handshake: not open within the time limit of 200ms (after connect ";
-    let start = format!("nil {}: {reason}", server.url());
-    assert_eq!((ended.status, ended.err.as_str()), (Some(0), ""), "{:?}", ended.out);
-    assert!(ended.out.len() == 1 && ended.out[0].starts_with(&start), "{:?}", ended.out);
+    let reason = "handshake: not open within the time limit of 200ms";
+    printed(&ended, &[&format!("nil {}: {reason}", server.url())]);
     assert_eq!(server.end(), "EOF");
 }
 

@@ -85,9 +85,7 @@ both! {
         });
         let script = r#"local url = ...
             task.spawn(function()
-                local ws, problem = websocket.connect(url .. "hang", { Timeout = 0.4 })
-                -- The time of the steps before it differs.
-                print(ws, (problem:gsub(" %(after connect [%d.]+ ms%)$", "")))
+                print(websocket.connect(url .. "hang", { Timeout = 0.4 }))
             end)
             -- Less than it has to wait.
             local ws, problem = websocket.connect(url .. "fine", { Timeout = 0.3 })
