@@ -10,7 +10,6 @@ use super::proxy::Proxies;
 use super::tell::{Complaints, Failure, complain};
 use super::{secrets, signals, tls};
 use crate::luau::{self, Line, LineKind, Options, Progress, Runtime, Stopper};
-use crate::net::ProxyScheme;
 use crate::net::sys::raise_open_files;
 use crate::peer::{self, Running, Server};
 use crate::policy::Policy;
@@ -46,10 +45,13 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     configure(&mut options, &args)?;
     tls::warn(&args.tls);
     let echo = server.as_ref().map(Running::address);
-    let mut proxies = Proxies::new(&args.proxies, variable, |proxy| match proxy.scheme() {
-        ProxyScheme::Https => Ok(proxy.tls(tls::proxy_tls(&args.tls)?)),
-        _ => Ok(proxy),
-    })?;
+    let mut proxies = Proxies::new(&args.proxies, variable)?;
+    if args.script_proxy || proxies.have_tls() {
+        options.config().proxy_tls = tls::proxy_tls(&args.tls)?;
+    }
+    if proxies.are_none() && !args.proxies.headers.is_empty() {
+        complain("moonwire: --proxy-header: no proxy is set, so nobody is sent it");
+    }
     if let Some(echo) = echo {
         proxies.except(echo);
     }

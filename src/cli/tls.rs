@@ -53,8 +53,7 @@ pub(super) fn destination_tls(
     args: &TlsArgs,
     echo: bool,
 ) -> Result<Option<Arc<rustls::ClientConfig>>, Failure> {
-    let named = [ROOTS, KEY_LOG].into_iter().any(|name| variable(name).is_some());
-    if *args == TlsArgs::default() && !echo && !named {
+    if *args == TlsArgs::default() && !echo && !is_named() {
         return Ok(None);
     }
     let mut options = shared(args)?;
@@ -106,8 +105,16 @@ pub(super) fn warn(args: &TlsArgs) {
 ///
 /// With `--insecure`, `localhost` and loopback addresses are reached without a proxy (`run.rs`): there they
 /// would be the proxy's, and [`stays_here`] sees no address of them.
-pub(super) fn proxy_tls(args: &TlsArgs) -> Result<Arc<rustls::ClientConfig>, Failure> {
-    shared(args)?.build().map_err(|e| Failure::usage(e.to_string()))
+pub(super) fn proxy_tls(args: &TlsArgs) -> Result<Option<Arc<rustls::ClientConfig>>, Failure> {
+    if *args == TlsArgs::default() && !is_named() {
+        return Ok(None);
+    }
+    shared(args)?.build().map(Some).map_err(|e| Failure::usage(e.to_string()))
+}
+
+/// Whether a variable says something of TLS.
+fn is_named() -> bool {
+    [ROOTS, KEY_LOG].into_iter().any(|name| variable(name).is_some())
 }
 
 /// What holds for every connection of a run.
@@ -230,7 +237,7 @@ mod tests {
             ..TlsArgs::default()
         };
         let destination = destination_tls(&args, false).map_err(|f| f.text).unwrap().unwrap();
-        let proxy = proxy_tls(&args).map_err(|f| f.text).unwrap();
+        let proxy = proxy_tls(&args).map_err(|f| f.text).unwrap().unwrap();
         assert!(destination.client_auth_cert_resolver.has_certs());
         assert!(!proxy.client_auth_cert_resolver.has_certs());
         // No verifier of our own, so neither pins nor an exception.

@@ -191,8 +191,8 @@ impl Tunnel {
         let (used, head) = match parser.feed(input, &self.limits) {
             Ok(fed) => fed,
             Err(mut e) => {
-                // What is no proxy may repeat what it was sent, and of that the error shows a part.
-                hide(e.text(), |text| self.is_secret(input) || self.is_secret(text));
+                // What is no proxy may repeat what it was sent, and the error shows a part of that.
+                hide(e.text(), |_| self.has_secrets());
                 return Err(ProxyError::Head(e));
             }
         };
@@ -229,6 +229,12 @@ impl Tunnel {
             }
             _ => ProxyError::Eof,
         }
+    }
+
+    /// Whether the proxy was told anything that nobody else is to see.
+    fn has_secrets(&self) -> bool {
+        let proxy = &self.proxy;
+        self.url.is_secret() || proxy.credentials().is_some() || proxy.headers().have_secrets()
     }
 
     /// Whether bytes of the proxy repeat what nobody is to see.

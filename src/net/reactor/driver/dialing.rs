@@ -71,7 +71,11 @@ impl<S: Sys> Driver<S> {
         };
         let socket = match core.sys.adopt(stream) {
             Ok(socket) => socket,
-            Err(e) => return self.fail(core, sink, Stage::Connect, ErrorKind::Io(e)),
+            Err(e) => {
+                // There is no address to name.
+                let why = ErrorKind::Connect(vec![(known(&Endpoint::Unix("".into())), e)]);
+                return self.fail(core, sink, Stage::Connect, why);
+            }
         };
         let peer = core.sys.peer_addr(&socket).unwrap_or_else(|| Endpoint::Unix("".into()));
         if let Endpoint::Address(address) = &peer
