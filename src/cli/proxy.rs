@@ -227,7 +227,7 @@ mod tests {
             (
                 ProxyArgs::default(),
                 &[("https_proxy", "http://u:hidden@a:0")],
-                "https_proxy: a:0: URL: port",
+                "https_proxy: a:0: URL: the port",
             ),
             (
                 ProxyArgs { except: Some("a..b".into()), ..with("http://a") },
