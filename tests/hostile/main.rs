@@ -9,6 +9,8 @@ mod run;
 mod script;
 mod table;
 
+use common::timeout;
+
 use std::collections::BTreeSet;
 
 use script::{Case, Group};

@@ -7,8 +7,8 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::common::is_timeout;
 use crate::script::{Case, Piece, Step, collapse, shown};
+use crate::timeout::is_timeout;
 
 /// A connection, with or without TLS.
 pub trait Link: Read + Write + Send {
