@@ -15,9 +15,9 @@ options=()
 
 dictionary() {
     case $1 in
-        head | handshake | stream | redirect | secrets | diff_head) echo head ;;
+        head | handshake | stream | redirect | secrets | proxy | tunnelled | diff_head) echo head ;;
         frame | message | session | operations | diff_frame) echo frame ;;
-        url | join) echo url ;;
+        url | join | proxy_rules) echo url ;;
         chunked | sse) echo "$1" ;;
     esac
 }
@@ -37,7 +37,7 @@ for target in "${targets[@]}"; do
     coverage=$(grep -aoE 'cov: [0-9]+ ft: [0-9]+' "$log" | tail -1)
     count=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     speed=$(sed -n 's/^stat::average_exec_per_sec: *//p' "$log")
-    printf '%-10s %s, %s runs, %s/s\n' "$target" "${coverage:-no coverage}" "${count:-?}" "${speed:-?}"
+    printf '%-11s %s, %s runs, %s/s\n' "$target" "${coverage:-no coverage}" "${count:-?}" "${speed:-?}"
     if [ $rc != 0 ]; then
         grep -avE '^#[0-9]' "$log" | tail -40
         file=$(sed -n 's/.*Test unit written to //p' "$log" | tail -1)

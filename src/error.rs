@@ -73,6 +73,8 @@ struct Inner {
     unsent: usize,
     exceeded: Option<Exceeded>,
     phases: Phases,
+    /// The proxy that was waited for.
+    proxy: Option<String>,
 }
 
 /// The reason of an [`Error`].
@@ -282,8 +284,9 @@ impl Error {
     /// `url` is a [`Url`](crate::proto::Url), or nothing for an error of the reactor itself.
     pub(crate) fn new(url: impl fmt::Display, stage: Stage, kind: ErrorKind) -> Error {
         let url = url.to_string();
-        let phases = Phases::default();
-        Error(Box::new(Inner { url, stage, kind, status: None, unsent: 0, exceeded: None, phases }))
+        let (phases, proxy, exceeded) = (Phases::default(), None, None);
+        let inner = Inner { url, stage, kind, status: None, unsent: 0, exceeded, phases, proxy };
+        Error(Box::new(inner))
     }
 
     /// Of a text that is no URL for us.
@@ -294,6 +297,12 @@ impl Error {
     /// With the status of the response that it came after.
     pub(crate) fn with_status(mut self, status: Option<u16>) -> Error {
         self.0.status = status;
+        self
+    }
+
+    /// With the proxy that was waited for, if one was.
+    pub(crate) fn with_proxy(mut self, proxy: Option<String>) -> Error {
+        self.0.proxy = proxy;
         self
     }
 
@@ -313,6 +322,12 @@ impl Error {
     pub(crate) fn with_limits(mut self, limits: &Limits) -> Error {
         self.0.exceeded = Exceeded::of(&self.0.kind, limits);
         self
+    }
+
+    /// A script's errors have a text that does not change from run to run.
+    #[cfg(feature = "luau")]
+    pub(crate) fn forget_phases(&mut self) {
+        self.0.phases = Phases::default();
     }
 
     /// Calls that limit by the name of the option that sets it where the error is shown.
@@ -409,8 +424,11 @@ impl Error {
 
     /// The text of the reason, with the bytes that are lost.
     pub(crate) fn what(&self) -> String {
-        let Inner { kind, unsent, exceeded, .. } = &*self.0;
-        let why = exceeded.as_ref().map_or_else(|| kind.to_string(), Exceeded::to_string);
+        let Inner { kind, unsent, exceeded, proxy, .. } = &*self.0;
+        let mut why = exceeded.as_ref().map_or_else(|| kind.to_string(), Exceeded::to_string);
+        if let Some(proxy) = proxy {
+            why = format!("{proxy}: {why}");
+        }
         match unsent {
             0 => why,
             n if matches!(kind, ErrorKind::WriteTimeout(_)) => format!("{why} ({n} bytes)"),

@@ -31,6 +31,9 @@ pub struct Destination<'a> {
     /// Whether this is the proxy on the way there: then host, port and address are the proxy's, and the
     /// scheme is that of the URL.
     pub is_proxy: bool,
+    /// Whether the host is a name that a proxy resolves: then no address follows, and this is the last
+    /// question about it.
+    pub proxy_resolves: bool,
 }
 
 impl<'a> Destination<'a> {
@@ -40,7 +43,7 @@ impl<'a> Destination<'a> {
             Host::Name(_) | Host::Unix(_) => None,
         };
         let (scheme, host, port) = (url.scheme(), url.host(), url.port());
-        Destination { scheme, host, port, address, is_proxy: false }
+        Destination { scheme, host, port, address, is_proxy: false, proxy_resolves: false }
     }
 
     /// A proxy on the way to `url`.
@@ -103,11 +106,15 @@ impl Policy {
         })
     }
 
-    /// The own machine alone.
+    /// The own machine alone. Behind a proxy that resolves names, of these only `localhost` and what ends
+    /// in `.localhost`: where another leads is not known.
     pub fn loopback() -> Policy {
         Policy::open().and(|to| match to.address {
             Some(address) if !plain(address).is_loopback() => {
                 Err(format!("{address} is not this machine"))
+            }
+            None if to.proxy_resolves && !is_localhost(to.host) => {
+                Err(format!("{} is not this machine by its name, and a proxy resolves it", to.host))
             }
             _ => Ok(()),
         })
@@ -124,7 +131,8 @@ impl Policy {
     /// answered: with a network in the list, any name at all is asked of the resolver, on ports that
     /// its entry allows. A question is itself a message, to whoever serves that name's zone; where the
     /// one who chooses the URLs (a script, a redirect) must not send any, use [`Policy::list_by_url`].
-    /// With names alone in the list, no other name is asked for.
+    /// With names alone in the list, no other name is asked for. A proxy that resolves names does not
+    /// say where they lead: then a name has to be in the list itself.
     pub fn list(allowed: impl IntoIterator<Item = Allowed>) -> Policy {
         Policy::of_list(allowed, Allowed::matches)
     }
@@ -146,6 +154,12 @@ impl Policy {
             }
             Err(match to.host {
                 Host::Unix(_) => format!("{} is not in the list", to.host),
+                host if to.proxy_resolves => {
+                    format!(
+                        "{host}:{} is not in the list by its name, and a proxy resolves it",
+                        to.port
+                    )
+                }
                 host => format!("{host}:{} is not in the list", to.port),
             })
         })
@@ -230,7 +244,7 @@ impl Allowed {
             // A name is allowed for where it leads; that is looked at when it is known.
             (What::Network(net, bits), Host::Name(_)) => match to.address {
                 Some(address) => within(plain(address), *net, *bits),
-                None => true,
+                None => !to.proxy_resolves,
             },
             (What::Unix(path), Host::Unix(socket)) => path == socket,
             _ => false,
@@ -456,6 +470,28 @@ mod tests {
         ] {
             let got = check(&Policy::loopback(), "ws://a/", Some(address));
             assert_eq!(got.is_ok(), fine, "{address}");
+        }
+    }
+
+    /// The address never comes then, so nothing may wait for it.
+    #[test]
+    fn what_a_proxy_resolves_is_allowed_by_its_name_or_not_at_all() {
+        let listed = |entry: &str| Policy::list([entry.parse().unwrap()]);
+        for (policy, host, fine) in [
+            (listed("10.0.0.0/8"), "a.example", false),
+            (listed("0.0.0.0/0"), "a.example", false),
+            (listed("10.0.0.0/8"), "10.1.2.3", true),
+            (listed("a.example"), "a.example", true),
+            (listed("*.example"), "a.example", true),
+            (Policy::loopback(), "a.example", false),
+            (Policy::loopback(), "localhost", true),
+            (Policy::loopback(), "x.localhost", true),
+            (Policy::public(), "a.example", true),
+            (Policy::open(), "a.example", true),
+        ] {
+            let url = Url::parse(&format!("ws://{host}/")).unwrap();
+            let to = Destination { proxy_resolves: true, ..Destination::of(&url) };
+            assert_eq!(policy.check(&to).is_ok(), fine, "{host}");
         }
     }
 

@@ -49,7 +49,8 @@ for standard input; ARGS reach the script as `...`.
   --allow PLACE           let the script connect to PLACE only, and to further ones given
                           so: HOST, *.HOST, ADDRESS or ADDRESS/BITS, with :PORT or without.
                           With an address among them any name is asked of DNS, to see
-                          where it leads
+                          where it leads; a name that a proxy resolves has to be in the
+                          list itself
   --deny-private          no address of this machine or its networks, whatever a name
                           resolves to; the server of --echo is excepted from both, and so
                           are the proxies given here. A proxy that resolves names may
@@ -65,7 +66,9 @@ for standard input; ARGS reach the script as `...`.
                           Otherwise the variable NO_PROXY
   --proxy-header 'NAME: VALUE'
                           send this to an HTTP proxy as well; it may be repeated
-  --allow-script-proxy    let the script choose a proxy (option Proxy)
+  --allow-script-proxy    let the script choose a proxy (option Proxy); with --deny-private
+                          names are resolved here (socks5://), unless a proxy given here
+                          resolves them
   --allow-unix            let the script name Unix sockets (ws+unix:/run/app.sock:/path)
   --compress              offer to compress the messages of WebSockets, where the script
                           does not say otherwise (Compress); not for secrets beside text

@@ -32,8 +32,7 @@ pub(super) struct Proxies {
 }
 
 impl Proxies {
-    /// `variable` gives the text of a variable that is set and not empty; `finish` has the last word on
-    /// each proxy.
+    /// `variable` gives the text of a variable that is set and not empty.
     ///
     /// For `ws://` and `http://` `http_proxy`, for `wss://` and `https://` `https_proxy`, for what has
     /// none `all_proxy`; in lower case before upper case. `HTTP_PROXY` is not read where
@@ -41,7 +40,6 @@ impl Proxies {
     pub(super) fn new(
         args: &ProxyArgs,
         variable: impl Fn(&str) -> Option<String>,
-        finish: impl Fn(Proxy) -> Result<Proxy, Failure>,
     ) -> Result<Proxies, Failure> {
         let given = |name: &str, text: &str| {
             let bad = |e: crate::Error| Failure::usage(format!("{name}: {e}"));
@@ -51,7 +49,7 @@ impl Proxies {
                     .header(field, value)
                     .map_err(|e| Failure::usage(format!("--proxy-header: {}", e.kind())))?;
             }
-            finish(proxy)
+            Ok(proxy)
         };
         let of = |names: &[&str]| -> Result<Option<Proxy>, Failure> {
             let cgi = variable("REQUEST_METHOD").is_some();
@@ -120,9 +118,30 @@ impl Proxies {
         })
     }
 
+    pub(super) fn are_none(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Whether one is spoken to over TLS.
+    pub(super) fn have_tls(&self) -> bool {
+        self.known.iter().any(|proxy| proxy.scheme() == ProxyScheme::Https)
+    }
+
     /// A proxy that resolves names itself.
     pub(super) fn resolves(&self) -> Option<&Proxy> {
         self.known.iter().find(|proxy| proxy.scheme() != ProxyScheme::Socks5)
+    }
+}
+
+/// The policy of `--deny-private` where no proxy that was given resolves names: then none does.
+pub(super) fn resolves_here(to: &Destination<'_>) -> Result<(), String> {
+    match to.proxy_resolves {
+        true => Err(format!(
+            "where {} leads is not known behind this proxy; socks5:// has names \
+                             resolved here",
+            to.host
+        )),
+        false => Ok(()),
     }
 }
 
@@ -136,7 +155,7 @@ mod tests {
             let found = variables.iter().find(|(its, _)| *its == name);
             found.map(|(_, text)| (*text).to_owned()).filter(|text| !text.is_empty())
         };
-        Proxies::new(args, variable, Ok).map_err(|f| f.text)
+        Proxies::new(args, variable).map_err(|f| f.text)
     }
 
     fn used(args: &ProxyArgs, variables: &[(&str, &str)], url: &str) -> Option<String> {
@@ -208,7 +227,7 @@ mod tests {
             (
                 ProxyArgs::default(),
                 &[("https_proxy", "http://u:hidden@a:0")],
-                "https_proxy: a:0: URL: port",
+                "https_proxy: a:0: URL: the port",
             ),
             (
                 ProxyArgs { except: Some("a..b".into()), ..with("http://a") },

@@ -10,7 +10,6 @@ use super::proxy::Proxies;
 use super::tell::{Complaints, Failure, complain};
 use super::{secrets, signals, tls};
 use crate::luau::{self, Line, LineKind, Options, Progress, Runtime, Stopper};
-use crate::net::ProxyScheme;
 use crate::net::sys::raise_open_files;
 use crate::peer::{self, Running, Server};
 use crate::policy::Policy;
@@ -46,10 +45,13 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     configure(&mut options, &args)?;
     tls::warn(&args.tls);
     let echo = server.as_ref().map(Running::address);
-    let mut proxies = Proxies::new(&args.proxies, variable, |proxy| match proxy.scheme() {
-        ProxyScheme::Https => Ok(proxy.tls(tls::proxy_tls(&args.tls)?)),
-        _ => Ok(proxy),
-    })?;
+    let mut proxies = Proxies::new(&args.proxies, variable)?;
+    if args.script_proxy || proxies.have_tls() {
+        options.config().proxy_tls = tls::proxy_tls(&args.tls)?;
+    }
+    if proxies.are_none() && !args.proxies.headers.is_empty() {
+        complain("moonwire: --proxy-header: no proxy is set, so nobody is sent it");
+    }
     if let Some(echo) = echo {
         proxies.except(echo);
     }
@@ -57,15 +59,18 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
         // What is not verified has to be this machine, not the proxy's.
         proxies.except_for("localhost, 127.0.0.0/8, ::1");
     }
-    if args.deny_private
-        && let Some(proxy) = proxies.resolves()
-    {
-        complain(&format!(
+    let mut rules = proxies.trusted(policy(&args, echo));
+    match proxies.resolves() {
+        _ if !args.deny_private => {}
+        Some(proxy) => complain(&format!(
             "moonwire: --deny-private: {proxy} resolves names itself, so of these only what is private by \
              its name is denied; socks5:// has them resolved, and looked at, here"
-        ));
+        )),
+        // A script that may choose a proxy does not get around that: socks5h:// to the trusted
+        // socks5:// would.
+        None => rules = rules.and(super::proxy::resolves_here),
     }
-    options.config().policy = proxies.trusted(policy(&args, echo));
+    options.config().policy = rules;
     options.config().proxy = proxies.rules;
     let options = options
         .poll_thread(args.poll_thread)
@@ -130,9 +135,11 @@ fn drive(
     runtime.run()
 }
 
-/// A variable that is set, and not empty.
+/// A variable that is set, and not empty. One that is no UTF-8 counts, too: without it, what a proxy was
+/// set for would go past it.
 fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|text| !text.is_empty())
+    let text = std::env::var_os(name)?.to_string_lossy().into_owned();
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// What a script is called in errors.

@@ -53,8 +53,7 @@ pub(super) fn destination_tls(
     args: &TlsArgs,
     echo: bool,
 ) -> Result<Option<Arc<rustls::ClientConfig>>, Failure> {
-    let named = [ROOTS, KEY_LOG].into_iter().any(|name| variable(name).is_some());
-    if *args == TlsArgs::default() && !echo && !named {
+    if *args == TlsArgs::default() && !echo && !is_named() {
         return Ok(None);
     }
     let mut options = shared(args)?;
@@ -106,8 +105,16 @@ pub(super) fn warn(args: &TlsArgs) {
 ///
 /// With `--insecure`, `localhost` and loopback addresses are reached without a proxy (`run.rs`): there they
 /// would be the proxy's, and [`stays_here`] sees no address of them.
-pub(super) fn proxy_tls(args: &TlsArgs) -> Result<Arc<rustls::ClientConfig>, Failure> {
-    shared(args)?.build().map_err(|e| Failure::usage(e.to_string()))
+pub(super) fn proxy_tls(args: &TlsArgs) -> Result<Option<Arc<rustls::ClientConfig>>, Failure> {
+    if *args == TlsArgs::default() && !is_named() {
+        return Ok(None);
+    }
+    shared(args)?.build().map(Some).map_err(|e| Failure::usage(e.to_string()))
+}
+
+/// Whether a variable says something of TLS.
+fn is_named() -> bool {
+    [ROOTS, KEY_LOG].into_iter().any(|name| variable(name).is_some())
 }
 
 /// What holds for every connection of a run.
@@ -200,7 +207,15 @@ mod tests {
         ] {
             for (scheme, good) in [(Scheme::Wss, good), (Scheme::Https, good), (Scheme::Ws, true)] {
                 let address = Some(address.parse().unwrap());
-                let to = Destination { scheme, host: &host, port: 443, address, is_proxy: false };
+                let (is_proxy, proxy_resolves) = (false, false);
+                let to = Destination {
+                    scheme,
+                    host: &host,
+                    port: 443,
+                    address,
+                    is_proxy,
+                    proxy_resolves,
+                };
                 assert_eq!(stays_here(&to).is_ok(), good, "{to:?}");
                 // Before its address is known, nothing can be said.
                 assert!(stays_here(&Destination { address: None, ..to }).is_ok());
@@ -222,7 +237,7 @@ mod tests {
             ..TlsArgs::default()
         };
         let destination = destination_tls(&args, false).map_err(|f| f.text).unwrap().unwrap();
-        let proxy = proxy_tls(&args).map_err(|f| f.text).unwrap();
+        let proxy = proxy_tls(&args).map_err(|f| f.text).unwrap().unwrap();
         assert!(destination.client_auth_cert_resolver.has_certs());
         assert!(!proxy.client_auth_cert_resolver.has_certs());
         // No verifier of our own, so neither pins nor an exception.

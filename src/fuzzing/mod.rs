@@ -9,6 +9,7 @@
 //! puff                                       RFC 1951 a second time
 //! texts heads frames sessions bodies events
 //! secrets compressed coded                   the targets
+//! proxies                                    those above sockets: with the feature `net` alone
 //! ```
 
 mod bodies;
@@ -21,6 +22,8 @@ mod events;
 mod frames;
 mod heads;
 mod input;
+#[cfg(feature = "net")]
+mod proxies;
 #[cfg(feature = "deflate")]
 mod puff;
 mod secrets;
@@ -37,6 +40,8 @@ pub use compressed::{deflate, inflate, negotiate};
 pub use events::sse;
 pub use frames::{frame, message};
 pub use heads::{handshake, head, read_head};
+#[cfg(feature = "net")]
+pub use proxies::{proxy, proxy_rules, tunnelled};
 #[cfg(all(test, feature = "deflate"))]
 pub(crate) use puff::Puff;
 pub use secrets::secrets;
@@ -72,6 +77,12 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("deflate", deflate),
     #[cfg(feature = "deflate")]
     ("coded", coded),
+    #[cfg(feature = "net")]
+    ("proxy", proxy),
+    #[cfg(feature = "net")]
+    ("proxy_rules", proxy_rules),
+    #[cfg(feature = "net")]
+    ("tunnelled", tunnelled),
 ];
 
 #[cfg(test)]
@@ -87,6 +98,8 @@ mod tests {
 
     /// Targets of the feature `deflate`.
     const COMPRESSED: [&str; 4] = ["negotiate", "inflate", "deflate", "coded"];
+    /// Targets that there are with sockets alone.
+    const ABOVE_SOCKETS: [&str; 3] = ["proxy", "proxy_rules", "tunnelled"];
 
     /// The seeds and the found cases. A published crate has none.
     fn corpus() -> Option<PathBuf> {
@@ -137,7 +150,8 @@ mod tests {
             let name = entry.unwrap().file_name().into_string().unwrap();
             let known = TARGETS.iter().any(|(target, _)| *target == name)
                 || !cfg!(feature = "deflate") && COMPRESSED.contains(&name.as_str());
-            assert!(known || DIFFERENTIAL.contains(&name.as_str()), "no target is called {name}");
+            let elsewhere = [&DIFFERENTIAL[..], &ABOVE_SOCKETS].concat().contains(&name.as_str());
+            assert!(known || elsewhere, "no target is called {name}");
         }
     }
 

@@ -136,6 +136,7 @@ impl Feed {
             Event::Closed(mut closed) => {
                 if let Closed::Failed(e) | Closed::Lost(e) = &mut closed {
                     e.name_option("MaxMessageSize");
+                    e.forget_phases();
                 }
                 lock(&host.buffers).remove(&id);
                 let code = closed.code();

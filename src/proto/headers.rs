@@ -205,6 +205,12 @@ impl Headers {
         self.0.retain(|field| !field.value.is_secret() && !is_secret_field(&field.name));
     }
 
+    /// Whether there is a field that is secret, by its value or by its name.
+    #[cfg(feature = "net")]
+    pub(crate) fn have_secrets(&self) -> bool {
+        self.0.iter().any(|field| field.value.is_secret() || is_secret_field(&field.name))
+    }
+
     /// Whether `bytes`, which the peer has sent, repeat the value of a field that is secret.
     pub(crate) fn are_repeated_in(&self, bytes: &[u8]) -> bool {
         self.0.iter().any(|field| {

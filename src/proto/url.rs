@@ -272,7 +272,9 @@ impl Url {
             return false;
         }
         let host = self.host().to_string();
-        let parts = self.target().split(['/', '?', '&', '=']).chain([&*host]);
+        // An error names an IPv6 address without brackets, too.
+        let host = host.trim_matches(['[', ']']);
+        let parts = self.target().split(['/', '?', '&', '=']).chain([host]);
         let mut telling = parts.filter(|part| part.len() >= TELLING);
         telling.any(|part| contains(bytes, part.as_bytes()))
     }
@@ -692,6 +694,8 @@ mod tests {
             !secret.is_repeated_in(b"b?")
                 && !Url::parse("ws://a.b/").unwrap().is_repeated_in(b"a.b")
         );
+        let address = Url::parse("ws://[fd00::1]:81/").unwrap().into_secret();
+        assert!(address.is_repeated_in(b"no way to fd00::1"));
     }
 
     #[test]

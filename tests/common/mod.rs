@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod proxy;
+pub mod timeout;
 pub mod tls;
 
 use std::io::{self, Read, Write};
@@ -15,6 +16,8 @@ use moonwire::proto::http::Response;
 use moonwire::proto::{CloseFrame, sse};
 use moonwire::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use moonwire::{Ask, Closed, Config, Conn, Error, Event, Options, Reactor, Sys};
+
+pub use timeout::is_timeout;
 
 /// After which a test that hangs fails. No test gets near it otherwise.
 pub const LONG: Duration = Duration::from_secs(20);
@@ -112,11 +115,6 @@ impl Wire {
 
 trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
-
-/// Whether a read or a write has had its time. Windows has another word for it.
-pub fn is_timeout(e: &io::Error) -> bool {
-    matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
 
 /// The server's end of a connection.
 pub struct Peer {

@@ -9,6 +9,8 @@ mod run;
 mod script;
 mod table;
 
+use common::timeout;
+
 use std::collections::BTreeSet;
 
 use script::{Case, Group};
@@ -82,6 +84,24 @@ fn every_kind_of_error_that_a_server_can_cause_has_a_case() {
             name == Some(kind)
         };
         assert!(all.iter().any(has), "no case ends in {kind}");
+    }
+}
+
+/// The variants of `ProxyError`, and of `HeadError` those that each need a look at another part of it.
+const OF_PROXY: &str = "
+    Status NotHttp StatusLine LineEnd Control Field LongLine LongHead ManyFields ManyInterim Early
+    NotSocks Method Login Socks AddressType Eof Unreached";
+
+#[test]
+fn every_kind_of_error_that_a_proxy_can_cause_has_a_case() {
+    let all = cases();
+    for kind in OF_PROXY.split_whitespace() {
+        let start = format!("refused Proxy {kind}");
+        let has = |c: &Case| {
+            let rest = c.end().strip_prefix(start.as_str());
+            rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric()))
+        };
+        assert!(all.iter().any(has), "no case ends in {start}");
     }
 }
 

@@ -7,8 +7,8 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::common::is_timeout;
 use crate::script::{Case, Piece, Step, collapse, shown};
+use crate::timeout::is_timeout;
 
 /// A connection, with or without TLS.
 pub trait Link: Read + Write + Send {
@@ -148,6 +148,33 @@ impl Player<'_> {
             }
             return;
         }
+        if self.case.is_socks() {
+            let _ = self.hear_greeting();
+            return;
+        }
+        self.request();
+    }
+
+    /// Reads what SOCKS begins with: the ways to log in that the client offers.
+    fn hear_greeting(&mut self) -> io::Result<()> {
+        let mut start = [0; 2];
+        self.link.read_exact(&mut start)?;
+        let mut methods = vec![0; start[1].into()];
+        if self.case.steps.contains(&Step::Reset) {
+            // A socket that is closed with a byte unread is reset.
+            return Ok(());
+        }
+        self.link.read_exact(&mut methods)?;
+        let known = self.case.proxy.as_ref().is_some_and(|(_, user)| user.is_some());
+        let want: &[u8] = if known { &[0, 2] } else { &[0] };
+        if start[0] != 5 || methods != want {
+            self.seen.wrong = Some(format!("{start:?} {methods:?} for a greeting of SOCKS"));
+        }
+        Ok(())
+    }
+
+    /// Reads a request.
+    fn request(&mut self) {
         // A socket that is closed with a byte unread is reset.
         let end: &[u8] =
             if self.case.steps.contains(&Step::Reset) { b"\r\n\r" } else { b"\r\n\r\n" };
@@ -162,6 +189,23 @@ impl Player<'_> {
             }
         }
         self.seen.requests.push(String::from_utf8_lossy(&head).into_owned());
+        self.accept.clear();
+    }
+
+    /// Reads so many bytes and looks whether they are these.
+    fn hear(&mut self, len: usize, pieces: &[Piece]) -> io::Result<()> {
+        self.flush()?;
+        let mut got = vec![0; len];
+        self.link.read_exact(&mut got)?;
+        let port = self.link.tcp().local_addr()?.port().to_be_bytes();
+        let bytes = |piece: &Piece| match piece {
+            Piece::Bytes(bytes) => bytes.clone(),
+            _ => port.to_vec(),
+        };
+        if got != pieces.iter().flat_map(bytes).collect::<Vec<u8>>() {
+            self.seen.wrong = Some(shown(&got));
+        }
+        Ok(())
     }
 
     fn step(&mut self, step: &Step) -> io::Result<()> {
@@ -208,6 +252,11 @@ impl Player<'_> {
                 self.over = true;
             }
             Step::Hold | Step::Next => self.flush()?,
+            Step::Hear(len, pieces) => self.hear(*len, pieces)?,
+            Step::Request => {
+                self.flush()?;
+                self.request();
+            }
         }
         Ok(())
     }

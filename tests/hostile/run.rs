@@ -10,8 +10,8 @@ use moonwire::proto::http::{Delivery, HttpError};
 use moonwire::proto::{CloseFrame, HandshakeError};
 use moonwire::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use moonwire::{
-    Ask, Closed, Config, Conn, ConnId, Error, ErrorKind, Event, Limits, Options, Override, Reactor,
-    StreamOptions,
+    Ask, Closed, Config, Conn, ConnId, Error, ErrorKind, Event, Limits, Options, Override, Proxy,
+    ProxyError, Reactor, Stage, StreamOptions,
 };
 
 use crate::common::{LONG, loopback, server_config, soon, trusting};
@@ -109,6 +109,11 @@ fn start(case: &Case) -> Running<'_> {
 
 /// What the client is given.
 fn ask(case: &Case, url: &str) -> Ask {
+    let proxy = case.proxy.as_ref().map(|(scheme, user)| {
+        let user = user.as_ref().map_or(String::new(), |user| format!("{user}@"));
+        let place = url.rsplit(':').next().unwrap().trim_end_matches('/');
+        Proxy::parse(&format!("{scheme}://{user}127.0.0.1:{place}")).unwrap()
+    });
     let mut limits = Limits { linger: Duration::from_millis(50), ..Limits::default() };
     let (mut timeout, mut idle) = (LONG, None);
     let (mut protocol, mut method, mut headers) = (None, "GET", Vec::new());
@@ -120,6 +125,7 @@ fn ask(case: &Case, url: &str) -> Ask {
             "message" => limits.message = number(),
             "fragments" => limits.fragments = number() as u32,
             "fields" => limits.fields = number(),
+            "refusal_time" => limits.refusal_time = time(),
             "close_after" => limits.close = time(),
             "timeout" => timeout = time(),
             "idle" => idle = Some(time()),
@@ -131,7 +137,10 @@ fn ask(case: &Case, url: &str) -> Ask {
         }
     }
     if case.is_websocket() {
-        let options = Options::new(url).unwrap().limits(limits).timeout(timeout);
+        let mut options = Options::new(url).unwrap().limits(limits).timeout(timeout);
+        if let Some(proxy) = proxy {
+            options = options.proxy(proxy);
+        }
         return match protocol {
             Some(name) => options.protocol(name).unwrap().into(),
             None => options.into(),
@@ -140,6 +149,9 @@ fn ask(case: &Case, url: &str) -> Ask {
     let delivery = if case.client[0] == "events" { Delivery::Events } else { Delivery::Raw };
     let mut options = StreamOptions::new(method, url).unwrap().limits(limits).timeout(timeout);
     options = options.idle(idle).delivery(delivery);
+    if let Some(proxy) = proxy {
+        options = options.proxy(proxy);
+    }
     for (name, value) in headers {
         options = options.header(name, value).unwrap();
     }
@@ -213,6 +225,8 @@ impl Running<'_> {
 
     fn error(&mut self, word: &str, e: &Error) -> String {
         self.error = Some(e.to_string());
+        let of_proxy = matches!(e.kind(), ErrorKind::Proxy { .. });
+        assert!(!of_proxy || e.stage() == Stage::Proxy, "{}: {e}", self.case.id);
         format!("{word} {}", kind(e.kind()))
     }
 
@@ -260,6 +274,10 @@ impl Running<'_> {
         check(seen.closed, "the connection was not closed".into());
         check(seen.wrong.is_none(), format!("the client sent {:?}", seen.wrong));
         check(error.is_none() || line(said), format!("a bad text: {said:?}"));
+        if let Some((_, Some(user))) = &case.proxy {
+            let password = user.split_once(':').map_or("", |(_, password)| password);
+            check(!said.contains(password), format!("{said} repeats the password"));
+        }
         if let Some(part) = &case.error {
             check(said.contains(part.as_str()), format!("{said} does not say {part}"));
         }
@@ -299,6 +317,14 @@ fn kind(kind: &ErrorKind) -> String {
         ErrorKind::Http(HttpError::EventStream(e)) => format!("EventStream {}", name(e)),
         ErrorKind::Http(HttpError::Location(e)) => format!("Location {}", name(e)),
         ErrorKind::Http(e) => name(e),
+        ErrorKind::Proxy { why: ProxyError::Status { response, .. }, .. } => {
+            format!("Proxy Status {}", response.status)
+        }
+        ErrorKind::Proxy { why: ProxyError::Head(e), .. } => format!("Proxy {}", name(e)),
+        ErrorKind::Proxy { why: ProxyError::Unreached(why), .. } => {
+            format!("Proxy Unreached {}", self::kind(why))
+        }
+        ErrorKind::Proxy { why, .. } => format!("Proxy {why:?}"),
         other => name(other),
     }
 }

@@ -15,6 +15,8 @@ pub struct Case {
     pub client: Vec<String>,
     /// The certificate that the server shows; `raw` if it does not speak TLS at all.
     pub tls: Option<String>,
+    /// The server is a proxy first: how it is spoken to, and maybe user and password.
+    pub proxy: Option<(String, Option<String>)>,
     pub steps: Vec<Step>,
     /// What the client tells, the end last.
     pub want: Vec<String>,
@@ -55,6 +57,10 @@ pub enum Step {
     Hold,
     /// The client comes again.
     Next,
+    /// Reads so many bytes, which are to be these if they are said.
+    Hear(usize, Vec<Piece>),
+    /// Reads another request on the same connection.
+    Request,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -76,13 +82,19 @@ pub struct Group {
 }
 
 impl Case {
+    /// Whether it begins with SOCKS.
+    pub fn is_socks(&self) -> bool {
+        self.proxy.as_ref().is_some_and(|(scheme, _)| scheme.starts_with("socks"))
+    }
+
     pub fn is_websocket(&self) -> bool {
         self.client[0] == "ws"
     }
 
     /// Whether other clients are put through it.
     pub fn is_for_others(&self) -> bool {
-        self.is_websocket() && self.tls.is_none() && self.ours.is_none()
+        let plain = self.tls.is_none() && self.proxy.is_none();
+        self.is_websocket() && plain && self.ours.is_none()
     }
 
     /// A setting of the client: `message` of `message=1000`.
@@ -99,7 +111,8 @@ impl Case {
     pub fn probes(&self) -> bool {
         let last = matches!(self.steps.last(), Some(Step::Say(_) | Step::Cut | Step::Drip(_)));
         let fails = ["failed", "refused"].iter().any(|e| self.end().starts_with(e));
-        self.is_websocket() && self.tls.is_none() && fails && last
+        let plain = self.tls.is_none() && self.proxy.is_none();
+        self.is_websocket() && plain && fails && last
     }
 }
 
@@ -135,6 +148,11 @@ fn case(lines: &[&str]) -> Result<Case, String> {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
             "client" => case.client = rest.split_whitespace().map(str::to_owned).collect(),
+            "proxy" => {
+                let (scheme, user) = rest.split_once(' ').unwrap_or((rest, ""));
+                let user = Some(user.to_owned()).filter(|user| !user.is_empty());
+                case.proxy = Some((scheme.to_owned(), user));
+            }
             "tls" => case.tls = Some(rest.to_owned()),
             "want" => case.want = rest.split("; ").map(str::to_owned).collect(),
             "wire" => case.wire = Some(rest.to_owned()),
@@ -177,6 +195,16 @@ fn step(word: &str, rest: &str) -> Result<Step, String> {
         "reset" => Step::Reset,
         "hold" => Step::Hold,
         "next" => Step::Next,
+        "hear" => {
+            let pieces = pieces(rest)?;
+            let len = |piece: &Piece| match piece {
+                Piece::Bytes(bytes) => Ok(bytes.len()),
+                Piece::Port => Ok(2),
+                other => Err(format!("hear {other:?}?")),
+            };
+            Step::Hear(pieces.iter().map(len).sum::<Result<usize, String>>()?, pieces)
+        }
+        "request" => Step::Request,
         _ => return Err(format!("{word}?")),
     })
 }

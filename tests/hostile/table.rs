@@ -37,7 +37,7 @@ a limit is everybody's own, and nobody has to decide at the first byte that deci
 ";
 
 /// Public faults of others that cases come from, by the number that they have in this project.
-const FAULTS: [(u32, &str); 45] = [
+const FAULTS: [(u32, &str); 46] = [
     (2, "CVE-2022-35922 websocket (Rust): memory for a declared length"),
     (4, "CVE-2020-27813 gorilla: the length of a message overflows"),
     (5, "CVE-2026-1528 undici: the halves of a 64-bit length, added"),
@@ -69,6 +69,10 @@ const FAULTS: [(u32, &str); 45] = [
     (43, "CVE-2020-35678 Autobahn\\|Python: injection by a redirect"),
     (44, "CVE-2018-18074 requests, CVE-2022-27774 curl and others: credentials follow a redirect"),
     (45, "ws: redirects between schemes"),
+    (
+        46,
+        "CVE-2023-32681 requests, CVE-2014-1830: credentials for a proxy reach a server, or a log",
+    ),
     (49, "CVE-2020-15133 faye-websocket and others: a certificate that nobody checked"),
     (50, "CVE-2022-24968 mellium: another name than the one asked for was checked"),
     (51, "CVE-2026-48618 Node and others: dots of Unicode in a host"),
@@ -183,7 +187,8 @@ fn group(out: &mut String, group: &Group, results: &[Results]) {
         writeln!(out).unwrap();
     }
     for case in ours {
-        let why = case.ours.as_deref().unwrap_or("over TLS");
+        let way = if case.proxy.is_some() { "through a proxy" } else { "over TLS" };
+        let why = case.ours.as_deref().unwrap_or(way);
         writeln!(out, "* {}: {why}.", case.id).unwrap();
     }
 }

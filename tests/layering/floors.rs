@@ -40,6 +40,7 @@ pub(crate) const FLOORS: &[&[&str]] = &[
     &["net/reactor"],
     &["net/faces"],
     &["net/mod.rs"],
+    &["fuzzing/mod.rs", "fuzzing/proxies.rs"],
     &["peer"],
     // Scripts: what natives need, the natives, what drives them.
     &[

@@ -281,12 +281,44 @@ fn private_addresses_are_denied_behind_a_proxy_as_far_as_it_is_known() {
     // A proxy of the script's is one more address.
     let text = ECHO.replace("(url, options)", &format!("(url, {{ Proxy = {http:?} }})"));
     let script = Script::new("proxy-own", &text);
-    let ended = ran(&script, &["--allow-script-proxy", "--deny-private"], &[], "ws://a.example/");
+    let ended = ran(&script, &["--allow-script-proxy", "--deny-private"], &[], "ws://9.9.9.9/");
     assert!(
         ended.err.contains("the policy does not allow it: the proxy: 127.0.0.1"),
         "{}",
         ended.err
     );
+}
+
+/// The proxy that was given is trusted by its address, and a script can name it with another scheme.
+#[test]
+fn a_script_does_not_turn_a_proxy_that_is_told_addresses_into_one_that_resolves() {
+    let proxy = Proxy::new(false);
+    let socks = proxy.url("socks5", "");
+    for scheme in ["socks5h", "http"] {
+        let own = proxy.url(scheme, "");
+        let text = ECHO.replace("(url, options)", &format!("(url, {{ Proxy = {own:?} }})"));
+        let script = Script::new("proxy-turned", &text);
+        let options = ["--proxy", &socks, "--allow-script-proxy", "--deny-private"];
+        let ended = ran(&script, &options, &[], "ws://a.example/");
+        assert_eq!(ended.status, Some(1), "{}", ended.err);
+        assert!(ended.err.contains("where a.example leads is not known"), "{}", ended.err);
+    }
+    assert!(proxy.heard().is_empty());
+}
+
+/// Without it, the script would go past the proxy.
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_no_utf_8_is_a_proxy_all_the_same() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let proxy = Proxy::new(true);
+    let mut url = b"http://us\xe9r:word@".to_vec();
+    url.extend_from_slice(proxy.address.to_string().as_bytes());
+    let script = Script::new("proxy-bytes", ECHO);
+    let mut run = command(&["run", script.path(), "ws://a.example/"]);
+    let ended = Live::start(run.env("http_proxy", std::ffi::OsStr::from_bytes(&url))).end();
+    assert!(ended.err.contains("it answered 407"), "{}", ended.err);
+    assert_eq!(proxy.heard().len(), 1);
 }
 
 #[test]

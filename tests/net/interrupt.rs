@@ -7,7 +7,8 @@ use std::time::Duration;
 use moonwire::peer::{self, Server};
 use moonwire::proto::Misuse;
 use moonwire::{
-    Config, Error, ErrorKind, EventSource, Incoming, Interrupter, Message, Received, StreamOptions,
+    Config, Error, ErrorKind, EventSource, Incoming, Interrupter, Limits, Message, Received,
+    StreamOptions,
 };
 
 use crate::common::*;
@@ -86,7 +87,9 @@ fn a_call_that_waits_for_the_kernel_or_for_a_close_can_be_interrupted() {
             }
         }
     });
-    let mut ws = options(&server.url()).connect().unwrap();
+    // However slowly a loaded machine reads what the kernel has taken.
+    let limits = Limits { close: LONG * 5, ..Limits::default() };
+    let mut ws = options(&server.url()).limits(limits).connect().unwrap();
     let stop = ws.interrupter();
     let data = vec![0; 64 << 20];
     let again = stop.clone();

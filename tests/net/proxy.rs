@@ -501,6 +501,50 @@ fn nothing_that_is_secret_stands_in_what_a_refusal_shows() {
     }
 }
 
+/// FAULTS 46: a request that goes to the proxy as it is, and what is no proxy and repeats all the same.
+#[test]
+fn nothing_that_is_secret_stands_in_what_else_a_proxy_answers() {
+    let basic = "aGlkZGVuX3VzZXI6aGlkZGVuX3dvcmQ=";
+    for repeated in ["hidden_user", "hidden_word", basic, "hidden_field"] {
+        for (answer, url) in [
+            ("HTTP/1.1 407 No @\r\nX-Said: @\r\nContent-Length: 0\r\n\r\n", "http://a.example/"),
+            (
+                "HTTP/1.1 302 Go\r\nLocation: ftp://a/@\r\nContent-Length: 0\r\n\r\n",
+                "http://a.example/",
+            ),
+            ("-ERR what is @\r\n", "http://a.example/"),
+            ("-ERR what is @\r\n", "ws://a.example/"),
+            ("-ERR it is too long to be shown as a whole, but it begins: @\r\n", "ws://a.example/"),
+            ("HTTP/1.1 2x0 @\r\n\r\n", "ws://a.example/"),
+        ] {
+            let answer = answer.replace('@', repeated);
+            let server = serve(move |mut p| {
+                p.request();
+                p.write(answer.as_bytes());
+            });
+            let text =
+                format!("http://hidden_user:hidden_word@127.0.0.1:{}", server.address.port());
+            let proxy = Proxy::parse(&text).unwrap().header("X-Api-Key", "hidden_field").unwrap();
+            let config = Config { proxy: proxy.into(), ..Config::default() };
+            let (told, lines) = match url.starts_with("ws") {
+                true => traced(options(url), config),
+                false => traced(StreamOptions::new("GET", url).unwrap(), config),
+            };
+            server.join();
+            let mut shown = lines.join("\n");
+            for told in &told {
+                if let Told::Closed(moonwire::Closed::Failed(error)) = told {
+                    shown += &format!("{error} {error:?} {:?}\n", error.kind());
+                }
+            }
+            for secret in ["hidden_", "hidden_word", "hidden_field", &basic[..6]] {
+                assert!(!shown.contains(secret), "{url} {repeated}: {shown}");
+            }
+            assert!(shown.contains("Proxy-Authorization: ***"), "{shown}");
+        }
+    }
+}
+
 #[test]
 fn a_proxy_that_closes_within_its_answer_is_told_as_that() {
     let answer = "HTTP/1.1 200 OK\r\nA: b\r\n\r\n";
@@ -923,6 +967,30 @@ fn the_public_internet_has_no_private_proxy_unless_it_is_excepted() {
     }
 }
 
+#[test]
+fn a_network_in_a_list_allows_no_name_that_a_proxy_resolves() {
+    // Where it leads is not known here, so the network would allow every name.
+    for (scheme, opens) in [("http", false), ("socks5h", false), ("socks5", true)] {
+        let server = echo();
+        let (proxying, proxy) = at_work(scheme, false, server.address());
+        let policy = Policy::list(["127.0.0.0/8".parse().unwrap()]);
+        let mut config =
+            Config { proxy: proxy.clone().into(), policy: policy.clone(), ..Config::default() };
+        config.resolve = resolve(&proxying, &proxy, server.address());
+        let url = format!("ws://a.example:{}/", server.port());
+        let got = options(&url).connect_with(config.clone()).map(drop);
+        assert_eq!(got.is_ok(), opens, "{scheme}: {got:?}");
+        if let Err(error) = got {
+            assert!(matches!(error.kind(), ErrorKind::Denied(_)), "{error}");
+            assert!(error.to_string().contains("a proxy resolves it"), "{error}");
+            assert_eq!(proxying.count(), 0);
+            // CONNECT is told an address that is set here, and the list knows that.
+            config.resolve.push(to("a.example", server.address()));
+            drop(options(&url).connect_with(config).unwrap());
+        }
+    }
+}
+
 // RFC 6455 §4.1.
 
 #[test]
@@ -961,6 +1029,37 @@ fn behind_a_proxy_each_name_has_its_turn_and_the_same_name_waits() {
     });
     assert!(accepted[2].request().starts_with("CONNECT a.example:80 "));
     assert!(!told.iter().any(|(id, _)| *id == again));
+}
+
+#[test]
+fn the_time_of_the_opening_holds_behind_a_turn_that_was_waited_for() {
+    // A connect to this machine may be over at once: then the tunnel follows the turn directly.
+    let listener = TcpListener::bind(loopback()).unwrap();
+    let config = Config {
+        proxy: Proxy::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap().into(),
+        ..Config::default()
+    };
+    let mut reactor = Reactor::new(config).unwrap();
+    let limit = Duration::from_millis(300);
+    let [first, second] =
+        [(); 2].map(|()| reactor.open(options("ws://a.example/").timeout(limit)).unwrap());
+    let (mut told, mut accepted) = (Vec::new(), Vec::new());
+    listener.set_nonblocking(true).unwrap();
+    turns(&mut reactor, &listener, &mut accepted, &mut told, |accepted, _| accepted.len() == 1);
+    accepted[0].request();
+    accepted[0].write(b"HTTP/1.1 502 Bad\r\nContent-Length: 0\r\n\r\n");
+    turns(&mut reactor, &listener, &mut accepted, &mut told, |accepted, told| {
+        accepted.len() == 2 && told.iter().any(|(id, _)| *id == first)
+    });
+    // It is asked, and says nothing.
+    assert!(accepted[1].request().starts_with("CONNECT a.example:80 "));
+    turns(&mut reactor, &listener, &mut accepted, &mut told, |_, told| {
+        told.iter().any(|(id, _)| *id == second)
+    });
+    let of_second = told.into_iter().filter(|(id, _)| *id == second);
+    let error = ended(of_second.map(|(_, told)| told).collect());
+    assert!(matches!(error.kind(), ErrorKind::Timeout(at) if *at == limit), "{error}");
+    assert_eq!(error.stage(), Stage::Proxy);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What is told of the connection below the protocol, and what a socket is made with.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use moonwire::proto::http::Delivery;
 use moonwire::proto::{Endpoint, Phases, Transport};
 use moonwire::{
     Answer, Ask, Config, Conn, Dial, ErrorKind, Event, Interest, KeepAlive, Limits, Os, OsPoller,
-    Override, Policy, ProxyRules, Reactor, Socket, SocketOptions, Stage, Sys,
+    Override, Policy, ProxyRules, Reactor, Socket, SocketOptions, Sys,
 };
 
 use crate::common::proxy::Setup;
@@ -130,7 +130,7 @@ fn a_reactor_tells_the_transport_while_there_is_one() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_own_address_is_what_the_server_sees_and_has_to_be_of_the_same_family() {
-    let local: IpAddr = "127.0.0.2".parse().unwrap();
+    let local: std::net::IpAddr = "127.0.0.2".parse().unwrap();
     let socket = SocketOptions::new().local_address(local).send_buffer(8192).receive_buffer(8192);
     for stream in [false, true] {
         let server = any(false);
@@ -160,7 +160,7 @@ fn the_own_address_is_what_the_server_sees_and_has_to_be_of_the_same_family() {
         let socket = SocketOptions::new().local_address(local.parse().unwrap());
         let told = events(options(url).socket(socket), Config::default());
         let (error, _) = failure(&told);
-        assert_eq!(error.stage(), Stage::Connect);
+        assert_eq!(error.stage(), moonwire::Stage::Connect);
         let part = format!("cannot be reached from {local}, the local address");
         assert!(error.to_string().contains(&part), "{error}");
     }

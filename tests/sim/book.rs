@@ -2,11 +2,13 @@
 //! checked here, as each arrives.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::http::HttpPlan;
 use crate::laws::wire_len;
+use crate::proxy::credentials_in;
 use crate::rng::Rng;
 use crate::ws::WsPlan;
 
@@ -128,6 +130,8 @@ pub struct Entry {
 pub struct Book {
     pub entries: Vec<Entry>,
     pub complaint: Option<String>,
+    /// Addresses that proxies were told.
+    pub told: Vec<SocketAddr>,
 }
 
 pub type SharedBook = Arc<Mutex<Book>>;
@@ -139,6 +143,14 @@ pub fn open(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
 impl Book {
     pub fn complain(&mut self, text: impl Into<String>) {
         self.complaint.get_or_insert_with(|| text.into());
+    }
+
+    /// A server that is no proxy reads a request.
+    pub fn head(&mut self, head: &str) {
+        let field = head.to_ascii_lowercase().contains("\r\nproxy-");
+        if field || credentials_in(head.as_bytes(), None).is_some() {
+            self.complain(format!("what is for a proxy reaches a server: {head:?}"));
+        }
     }
 
     pub fn server_hears(&mut self, k: usize, msg: &Msg) {

@@ -117,6 +117,7 @@ impl HttpServer {
         let path = head.split(' ').nth(1).unwrap_or_default();
         let mut parts = path.trim_start_matches('/').split('/').map(|p| p.parse::<usize>());
         let mut book = open(&self.book);
+        book.head(&head);
         let (Some(Ok(k)), Some(Ok(hop))) = (parts.next(), parts.next()) else {
             book.complain(format!("not a request of ours: {head:?}"));
             return false;

@@ -23,6 +23,10 @@
 //! limit, and whoever gets its turn has all of that limit from there; the waiting has a limit of its own. (That turns come in the order
 //! of asking is looked at by the network, at each connection that is made.)
 //!
+//! **Behind a proxy** the same holds, with what is said to it as a part of the opening. Who we are to a
+//! proxy is said to that alone, and shown nowhere; what it resolves is asked of nobody here; and the
+//! policy was asked for every address that is connected to, or that a proxy is told.
+//!
 //! **Accepted = delivered, or told.** At a clean end the system has taken every byte of the owner's
 //! messages and pings. Over TLS, where frames cannot be seen, at least as many bytes. At any other
 //! end [`Error::unsent`] says how many it has not taken. It counts from the first byte that did not
@@ -31,7 +35,7 @@
 
 use std::time::Duration;
 
-use moonwire::{ConnId, Error, ErrorKind, Stage};
+use moonwire::{ConnId, Error, ErrorKind, ProxyScheme, Stage};
 
 use crate::book::{Entry, ms};
 use crate::net::{Line, Net, TURN, lock};
@@ -75,7 +79,8 @@ impl Teller<'_> {
             let took = now - self.states[k].asked_at;
             assert!(took + TURN >= *limit, "ask {k}: {error}, after {took:?}");
         }
-        let opening = matches!(error.stage(), Stage::Connect | Stage::Tls | Stage::Handshake);
+        let opening = [Stage::Connect, Stage::Proxy, Stage::Tls, Stage::Handshake];
+        let opening = opening.contains(&error.stage());
         let (ErrorKind::Timeout(limit), true) = (error.kind(), opening) else { return };
         let net = lock(self.net);
         let conn = self.states[k].id.map_or(0, ConnId::to_bits);
@@ -202,7 +207,8 @@ const AHEAD: u64 = 2 * 16_500;
 const KEEP_ALIVE: u64 = 8;
 
 pub fn is_plain(ask: &Ask) -> bool {
-    ask.url.starts_with("ws:") || ask.url.starts_with("http:")
+    let over_tls = ask.through.is_some_and(|through| through.scheme == ProxyScheme::Https);
+    !over_tls && (ask.url.starts_with("ws:") || ask.url.starts_with("http:"))
 }
 
 /// Bytes of a frame of the client's, which is masked (RFC 6455 §5.2).

@@ -20,6 +20,8 @@ mod laws;
 mod net;
 mod owner;
 mod pipe;
+mod proxied;
+mod proxy;
 mod queue;
 mod reader;
 mod rng;
@@ -39,6 +41,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 use book::SharedBook;
+use moonwire::ProxyScheme;
 use net::{Cut, Inject, Shared, lock};
 use rng::Rng;
 use scenarios::ALL;
@@ -139,7 +142,8 @@ macro_rules! scenarios {
 
 scenarios! {
     echo closing faults opening pings release dial many stream redirects tls tls_stream dropped
-    slow_upload doze slow_close slow_post zero_window queue slow_owner
+    slow_upload doze slow_close slow_post zero_window queue slow_owner proxied proxies
+    proxy_queue proxy_streams
 }
 
 #[test]
@@ -203,6 +207,21 @@ fn cut_at_every_byte(secure: bool, step: usize) {
 #[test]
 fn a_connection_is_cut_at_every_byte() {
     cut_at_every_byte(false, 1);
+}
+
+/// Up to the byte at which the way is open; what follows is cut above.
+#[test]
+fn what_is_said_to_a_proxy_is_cut_at_every_byte() {
+    for scheme in [ProxyScheme::Http, ProxyScheme::Socks5, ProxyScheme::Socks5h] {
+        for (up, most) in [(false, 130), (true, 230)] {
+            for cut in [Cut::Reset, Cut::Finish, Cut::Stall, Cut::TimedOut] {
+                for at in 0..most {
+                    let make = move || proxied::cut(torture::well(12), scheme, up, at, cut);
+                    check(&make, None, &|| format!("{scheme:?}, up: {up}, {cut:?} at {at}"));
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ pub use line::{Line, TURN};
 use queue::Waiting;
 
 use crate::pipe::{Piece, Pipe};
+use crate::proxy::Through;
 use crate::rng::Rng;
 
 /// What becomes of a connection attempt.
@@ -90,6 +91,8 @@ pub struct Noise {
     /// Sockets are reported in the order of their list, always from its start; room for a byte is
     /// told; and a wait may end with nothing, as it does when another thread changes the list.
     pub poll: bool,
+    /// Who accepts at once has accepted when `connect` returns, as over loopback.
+    pub prompt: bool,
     /// The clock moves by up to so much whenever it is read.
     pub tick: Duration,
     /// A wait that ends by its deadline ends up to so much later.
@@ -117,7 +120,7 @@ pub enum Call {
     Wait,
 }
 
-type Make = dyn Fn(&mut Rng, u16) -> (Path, Box<dyn Service>) + Send;
+type Make = dyn Fn(&mut Rng, SocketAddr) -> (Path, Box<dyn Service>) + Send;
 
 enum Happening {
     Arrive { tcp: usize, up: bool },
@@ -146,6 +149,23 @@ pub struct Tcp {
     line: Line,
     rng: Rng,
     server: Option<Server>,
+}
+
+/// How a connection goes through a proxy.
+pub struct Passage {
+    pub through: Through,
+    /// Whom the turn of RFC 6455 §4.1 is with: host and port of its URL, or the one address of that if the
+    /// name is resolved here. A stream waits for nobody.
+    pub beyond: Option<String>,
+    /// How many addresses it may tell the proxy, and the name that it has asked for last.
+    pub targets: usize,
+    asked: String,
+}
+
+impl Passage {
+    pub fn new(through: Through, beyond: Option<String>, targets: usize) -> Passage {
+        Passage { through, beyond, targets, asked: String::new() }
+    }
 }
 
 pub struct Net {
@@ -180,6 +200,10 @@ pub struct Net {
     /// Opening handshakes at a time with one address, and who has ended his.
     pub gate: usize,
     opened: HashSet<u64>,
+    /// Connections that go through a proxy.
+    pub passages: HashMap<u64, Passage>,
+    /// What the policy allowed: an address, and whether it is a proxy's.
+    pub allowed: HashSet<(SocketAddr, bool)>,
     queue: Vec<Waiting>,
     gone: HashSet<u64>,
     /// A law that was broken.
@@ -232,6 +256,8 @@ impl Net {
             blown: None,
             gate: usize::MAX,
             opened: HashSet::new(),
+            passages: HashMap::new(),
+            allowed: HashSet::new(),
             queue: Vec::new(),
             gone: HashSet::new(),
             broken: None,

@@ -1,6 +1,7 @@
 //! Who owns the reactor: does what the scenario says, and checks the laws after every turn.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,12 +12,13 @@ use moonwire::{Config, Conn, ConnId, Options, Policy, Reactor, Sink, StreamOptio
 use crate::book::{Msg, SharedBook, ms, open};
 use crate::http::HttpServer;
 use crate::laws::is_plain;
-use crate::net::{Blown, Inject, Net, Service, Shared, burn, lock};
+use crate::net::{Blown, Inject, Net, Passage, Service, Shared, burn, lock};
+use crate::proxy::{Maker, ProxyService, Through, credentials_in};
 use crate::sink::{State, Teller};
 use crate::sys::Sim;
 use crate::tally::{Tally, check_delivery, check_given_up};
 use crate::tls::{self, TlsService};
-use crate::world::{Ask, Deed, Drive, HTTP, HTTPS, WSS, World};
+use crate::world::{Ask, Deed, Drive, HTTP, HTTPS, PROXY, PROXY_TLS, SOCKS, WSS, World};
 use crate::ws::WsServer;
 
 /// Turns in a row that come back at once and have done nothing.
@@ -38,6 +40,7 @@ pub struct Owner {
     dropped: Option<Duration>,
     drive: Drive,
     calm: bool,
+    rule: Option<Through>,
     whole: bool,
     rude: bool,
     /// What may be late, and by how much.
@@ -59,16 +62,28 @@ pub fn network(world: &World, book: &SharedBook) -> Net {
     net.names = world.names.iter().cloned().collect();
     let (path, cuts, plan) = (world.path.clone(), world.cuts, world.tls);
     let (book, config) = (Arc::clone(book), tls::server(plan));
-    net.make = Some(Box::new(move |rng, port| {
+    let (proxies, of_server) = (world.proxies.clone(), Arc::clone(&book));
+    let tls = move |plain| Box::new(TlsService::new(plan, &config, plain));
+    let over = tls.clone();
+    let server: Maker = Arc::new(move |port| {
         let plain: Box<dyn Service> = match port {
-            HTTP | HTTPS => Box::new(HttpServer::new(Arc::clone(&book))),
-            _ => Box::new(WsServer::new(Arc::clone(&book))),
+            HTTP | HTTPS => Box::new(HttpServer::new(Arc::clone(&of_server))),
+            _ => Box::new(WsServer::new(Arc::clone(&of_server))),
         };
-        let service = match port {
-            WSS | HTTPS => Box::new(TlsService::new(plan, &config, plain)),
-            _ => plain,
+        if [WSS, HTTPS].contains(&port) { over(plain) } else { plain }
+    });
+    net.make = Some(Box::new(move |rng, to| {
+        let path = World::draw_path(&path, cuts, rng);
+        let mut proxy = || {
+            let make = Arc::clone(&server);
+            Box::new(ProxyService::new(Arc::clone(&book), &proxies, make, to, rng))
         };
-        (World::draw_path(&path, cuts, rng), service)
+        let service: Box<dyn Service> = match to.port() {
+            PROXY | SOCKS => proxy(),
+            PROXY_TLS => tls(proxy()),
+            port => server(port),
+        };
+        (path, service)
     }));
     net
 }
@@ -85,10 +100,19 @@ pub fn play(mut world: World, net: &Shared, book: &SharedBook, inject: Option<In
         observer: world.observed.then(|| Box::new(Watcher(Arc::clone(net))) as _),
         ..Config::default()
     };
-    config.policy = Policy::open().and(move |_| {
+    let denied = world.denied.clone();
+    config.policy = Policy::open().and(move |to| {
         burn(&asked, None);
+        let Some(ip) = to.address else { return Ok(()) };
+        if denied.contains(&ip) {
+            return Err("it is denied".into());
+        }
+        lock(&asked).allowed.insert((SocketAddr::new(ip, to.port), to.is_proxy));
         Ok(())
     });
+    if let Some(through) = world.rule {
+        config.proxy = through.proxy().into();
+    }
     let Ok(reactor) = Reactor::with_sys(Sim::new(net), config) else {
         assert!(inject.is_some_and(|inject| inject.call == 0), "no reactor");
         return Tally { calls: 1, ..Tally::default() };
@@ -115,6 +139,7 @@ pub fn play(mut world: World, net: &Shared, book: &SharedBook, inject: Option<In
         dropped: world.dropped,
         drive: world.drive,
         calm: world.calm && world.cuts.is_none(),
+        rule: world.rule,
         whole: world.path.sip == 0 && world.noise.would_block == 0,
         rude: world.tls.rude,
         slack: stalled + frames + ms(200),
@@ -240,7 +265,13 @@ impl Owner {
 
     fn check_round(&mut self, (progress, wasted): (u64, u64)) {
         let net = lock(&self.net);
-        let complaint = open(&self.book).complaint.take();
+        let (complaint, told) = {
+            let mut book = open(&self.book);
+            (book.complaint.take(), std::mem::take(&mut book.told))
+        };
+        if let Some(to) = told.iter().find(|to| !net.allowed.contains(&(**to, false))) {
+            panic!("a proxy is told {to}, for which the policy was not asked");
+        }
         if let Some(text) = net.broken.clone().or(complaint) {
             drop(net);
             panic!("{text}");
@@ -386,6 +417,11 @@ impl Owner {
                 if let Some(timeout) = ask.timeout {
                     options = options.timeout(timeout);
                 }
+                options = match ask.through {
+                    through if through == self.rule => options,
+                    Some(through) => options.proxy(through.proxy()),
+                    None => options.no_proxy(),
+                };
                 self.reactor.open(options)
             }
             Some(delivery) => {
@@ -398,11 +434,34 @@ impl Owner {
                 if let Some(timeout) = ask.timeout {
                     options = options.timeout(timeout);
                 }
+                options = match ask.through {
+                    through if through == self.rule => options,
+                    Some(through) => options.proxy(through.proxy()),
+                    None => options.no_proxy(),
+                };
                 self.reactor.open(options)
             }
         };
         let id = id.expect("room for another connection");
         lock(&self.net).say(|| format!("ask {k}: open {} as {}", ask.url, id.to_bits()));
+        if let Some(through) = ask.through {
+            let authority = ask.url.split('/').nth(2).unwrap_or_default().to_owned();
+            let name = authority.split(':').next().unwrap_or_default();
+            let mut net = lock(&self.net);
+            let all = net.names.get(name).and_then(|name| name.answer.as_ref().ok());
+            let targets = if through.resolves() { all.map_or(0, Vec::len) } else { 1 };
+            // Of several addresses that it may tell the proxy, only the proxy learns which it is.
+            let place = match (through.resolves(), all.map(Vec::as_slice)) {
+                (false, _) => Some(authority),
+                (true, Some([only])) => {
+                    let port = authority.rsplit(':').next().and_then(|port| port.parse().ok());
+                    port.map(|port| SocketAddr::new(only.ip(), port).to_string())
+                }
+                (true, _) => None,
+            };
+            let beyond = place.filter(|_| ask.ws.is_some());
+            net.passages.insert(id.to_bits(), Passage::new(through, beyond, targets));
+        }
         self.ids.insert(id, k);
         (self.states[k].id, self.states[k].asked_at) = (Some(id), now);
     }
@@ -474,14 +533,15 @@ struct Watcher(Shared);
 
 impl moonwire::trace::Observer for Watcher {
     fn observe(&mut self, _: Instant, connection: u64, trace: moonwire::trace::Trace<'_>) {
-        lock(&self.0).say(|| match trace {
+        let text = match trace {
             moonwire::trace::Trace::State(text) => format!("({connection}) -- {text}"),
-            moonwire::trace::Trace::Note(note) => {
-                let text = format!("({connection}) {note:?}");
-                text.chars().take(120).collect()
-            }
+            moonwire::trace::Trace::Note(note) => format!("({connection}) {note:?}"),
             _ => String::new(),
-        });
+        };
+        if credentials_in(text.as_bytes(), None).is_some() {
+            lock(&self.0).complain(|| format!("a secret in a trace: {text}"));
+        }
+        lock(&self.0).say(|| text.chars().take(120).collect());
         burn(&self.0, Some(connection));
     }
 }

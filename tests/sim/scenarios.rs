@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::book::{Msg, ms};
 use crate::net::{Cut, Dial, Name};
+use crate::proxied::{proxied, proxies, proxy_queue, proxy_streams};
 use crate::queue::queue;
 use crate::rng::Rng;
 use crate::sink::Ended::{self, Clean, Complete, Failed, Lost};
@@ -17,7 +18,7 @@ pub type Scenario = fn(u64) -> World;
 
 /// Name, what it is, how many seeds of it one run of the tests plays, and how some of what is asked
 /// for has to end in them: else it would be played for nothing.
-pub const ALL: [(&str, Scenario, u64, &[Ended]); 20] = [
+pub const ALL: [(&str, Scenario, u64, &[Ended]); 24] = [
     ("echo", echo, 120, &[Clean]),
     ("closing", closing, 300, &[Clean, Failed, Lost]),
     ("faults", faults, 300, &[Clean, Failed, Lost]),
@@ -38,6 +39,10 @@ pub const ALL: [(&str, Scenario, u64, &[Ended]); 20] = [
     ("zero_window", zero_window, 60, &[Clean, Lost]),
     ("queue", queue, 250, &[Clean, Failed]),
     ("slow_owner", slow_owner, 80, &[Clean]),
+    ("proxied", proxied, 120, &[Clean]),
+    ("proxies", proxies, 400, &[Clean, Complete, Failed, Lost]),
+    ("proxy_queue", proxy_queue, 200, &[Clean, Failed]),
+    ("proxy_streams", proxy_streams, 120, &[Complete, Failed, Lost]),
 ];
 
 pub const AT_ONCE: Dial = Dial::Accepts(Duration::ZERO);
@@ -60,6 +65,7 @@ pub fn quiet(k: usize, secure: bool, h: usize) -> Ask {
         reflex: Reflex::default(),
         ws: Some(WsPlan::default()),
         http: None,
+        through: None,
     }
 }
 

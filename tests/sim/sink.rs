@@ -10,7 +10,8 @@ use crate::book::{Entry, Msg, SharedBook, open};
 use crate::http::Framing;
 use crate::net::{Shared, burn, lock};
 use crate::owner::send;
-use crate::world::Ask;
+use crate::proxy::credentials_in;
+use crate::world::{Ask, host};
 
 /// No message of a scenario with slow owners is larger.
 pub const LARGEST: usize = 20_000;
@@ -113,6 +114,16 @@ impl Teller<'_> {
         assert!(state.ended.is_none(), "ask {k} has ended: {}", shown(&event));
         if state.paused && self.states[k].told.is_none() {
             self.states[k].told = Some(shown(&event));
+        }
+        let proxy = |transport: &Option<Box<moonwire::proto::Transport>>| {
+            let transport = transport.as_ref().expect("a socket");
+            let through = self.asks[k].through.map(|through| through.shown());
+            assert_eq!(transport.proxy, through, "ask {k}: another way than was asked for");
+        };
+        match &event {
+            Event::Opened(opened) => proxy(&opened.transport),
+            Event::Response(response) => proxy(&response.transport),
+            _ => {}
         }
         match event {
             Event::Opened(_) => self.opened(conn, k, now),
@@ -292,10 +303,19 @@ impl Teller<'_> {
             return;
         }
         let name = ask.url.split('/').nth(2).and_then(|host| host.split(':').next());
-        let name = name.and_then(|name| net.names.get(name));
-        let most = name.and_then(|name| name.answer.as_ref().ok()).map_or(0, Vec::len);
+        let all = |name: &str| {
+            let answer = net.names.get(name).and_then(|name| name.answer.as_ref().ok());
+            answer.map_or(0, Vec::len).min(self.limits.addresses)
+        };
+        let most = match (name, ask.through) {
+            (Some(name), None) => all(name),
+            // Each address of the URL's host is tried by way of each of the proxy's.
+            (Some(name), Some(through)) if through.resolves() => all(name) * all(&host(through.h)),
+            (_, Some(through)) => all(&host(through.h)),
+            (None, None) => 0,
+        };
         let tried = net.attempts(self.states[k].id.map_or(0, ConnId::to_bits));
-        assert!(tried <= most.min(self.limits.addresses), "ask {k}: {tried} of {most} addresses");
+        assert!(tried <= most, "ask {k}: {tried} of {most} addresses");
     }
 
     /// A stream that is complete has all of its body; only where the end of a plain connection is
@@ -323,7 +343,25 @@ impl Teller<'_> {
         }
     }
 
+    /// What an error says of a proxy, and what none says.
+    fn check_proxy(&self, k: usize, error: &Error) {
+        let said = format!("{error} {error:?}");
+        let secret = credentials_in(said.as_bytes(), None);
+        assert_eq!(secret, None, "ask {k}: {said}");
+        match (error.kind(), self.asks[k].through) {
+            (ErrorKind::Proxy { proxy, .. }, Some(through)) => {
+                assert_eq!((proxy, error.stage()), (&through.shown(), Stage::Proxy), "ask {k}");
+            }
+            (kind, through) => {
+                let of_proxy =
+                    matches!(kind, ErrorKind::Proxy { .. }) || error.stage() == Stage::Proxy;
+                assert!(!of_proxy || through.is_some(), "ask {k}: {error}, without a proxy");
+            }
+        }
+    }
+
     fn check_error(&self, k: usize, now: Duration, error: &Error) {
+        self.check_proxy(k, error);
         self.check_still(k, now, error);
         self.check_turn(k, now, error);
         let unread = || lock(self.net).unread(self.states[k].id.map_or(0, ConnId::to_bits));
@@ -333,7 +371,11 @@ impl Teller<'_> {
                 assert_eq!(unread(), 0, "ask {k}: {error}, with bytes to be read");
             }
             ErrorKind::Timeout(_)
-                if self.whole && matches!(error.stage(), Stage::Handshake | Stage::Response) =>
+                if self.whole
+                    && matches!(
+                        error.stage(),
+                        Stage::Proxy | Stage::Handshake | Stage::Response
+                    ) =>
             {
                 assert_eq!(unread(), 0, "ask {k}: {error}, with bytes to be read");
             }

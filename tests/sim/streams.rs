@@ -76,7 +76,7 @@ fn pieces(rng: &mut Rng, body: Vec<u8>) -> Vec<(Duration, Vec<u8>)> {
     all
 }
 
-fn redirect(world: &mut World, k: usize, hosts: usize, secure: bool) {
+pub fn redirect(world: &mut World, k: usize, hosts: usize, secure: bool) {
     let (scheme, port) = if secure { ("https", HTTPS) } else { ("http", HTTP) };
     let count = world.rng.pick(&[0, 1, 1, 3, 10, 11]);
     for i in 1..=count {

@@ -59,6 +59,10 @@ impl Sys for Sim {
         lock(&self.net).connected(socket.id)
     }
 
+    fn is_connected(&mut self, socket: &Fd) -> bool {
+        lock(&self.net).is_connected(socket.id)
+    }
+
     fn read(&mut self, socket: &Fd, buf: &mut [u8]) -> io::Result<usize> {
         lock(&self.net).read(socket.id, buf)
     }

@@ -1,16 +1,19 @@
 //! What is tortured: small, and without faults of its own, so that each system call of it can fail
 //! and each of its bytes can be the last.
 
+use moonwire::ProxyScheme;
+
 use crate::book::{Msg, ms};
 use crate::http::Hop;
 use crate::net::{Cut, Dial};
+use crate::proxied::{refused, three_addresses, through};
 use crate::scenarios::{AT_ONCE, plan, quiet, talk, url};
 use crate::streams::fetch;
 use crate::world::{Cuts, Deed, HTTP, World};
 use crate::ws::{Act, OnClose};
 
 /// A world in which all is well.
-fn well(seed: u64) -> World {
+pub fn well(seed: u64) -> World {
     let mut world = World::new(seed);
     world.noise = Default::default();
     world.path.sip = 0;
@@ -22,7 +25,7 @@ fn well(seed: u64) -> World {
 pub type Torture = (&'static str, fn() -> World);
 
 /// What is tortured.
-pub const TORTURED: [Torture; 9] = [
+pub const TORTURED: [Torture; 15] = [
     ("two that race and talk", || {
         let mut world = well(1);
         world.host(0, &[Dial::Refuses(ms(2)), Dial::Accepts(ms(3)), Dial::Accepts(ms(20))]);
@@ -130,6 +133,12 @@ pub const TORTURED: [Torture; 9] = [
         fetch(&mut world, ms(0), true, 0);
         world
     }),
+    ("CONNECT", || through(well(13), ProxyScheme::Http, false)),
+    ("SOCKS with user and password", || through(well(14), ProxyScheme::Socks5h, false)),
+    ("SOCKS, of three addresses", || three_addresses(well(15))),
+    ("TLS to a proxy", || through(well(16), ProxyScheme::Https, false)),
+    ("TLS to a proxy and behind it", || through(well(17), ProxyScheme::Https, true)),
+    ("a way that is refused, and a request that a proxy takes", || refused(well(18))),
 ];
 
 /// The conversation that is cut at every byte: short, and everything is in it.

@@ -9,6 +9,7 @@ use moonwire::proto::http::Delivery;
 use crate::book::{Entry, Msg, ms};
 use crate::http::HttpPlan;
 use crate::net::{Cut, Dial, Name, Noise, Path};
+use crate::proxy::{Proxies, Through};
 use crate::rng::Rng;
 use crate::tls::TlsPlan;
 use crate::ws::WsPlan;
@@ -18,6 +19,10 @@ pub const WS: u16 = 80;
 pub const WSS: u16 = 443;
 pub const HTTP: u16 = 8080;
 pub const HTTPS: u16 = 8443;
+/// Those of proxies.
+pub const PROXY: u16 = 3128;
+pub const PROXY_TLS: u16 = 3129;
+pub const SOCKS: u16 = 1080;
 
 /// What an owner does, and when.
 #[derive(Clone)]
@@ -69,6 +74,7 @@ pub struct Ask {
     pub reflex: Reflex,
     pub ws: Option<WsPlan>,
     pub http: Option<HttpPlan>,
+    pub through: Option<Through>,
 }
 
 /// How the owner lets the reactor work.
@@ -91,6 +97,11 @@ pub struct World {
     /// Faults of connections: none, or up to so many bytes from the start.
     pub cuts: Option<Cuts>,
     pub tls: TlsPlan,
+    pub proxies: Proxies,
+    /// The configuration has it, and who goes elsewhere says so.
+    pub rule: Option<Through>,
+    /// Addresses that the policy does not allow.
+    pub denied: Vec<IpAddr>,
     pub places: Vec<(SocketAddr, Vec<Dial>)>,
     pub names: Vec<(String, Name)>,
     pub asks: Vec<Ask>,
@@ -123,6 +134,7 @@ impl World {
         let mut noise = noise(&mut rng);
         // Every third seed; all of them where the rest of the tests waits with poll, too.
         noise.poll = cfg!(moonwire_poll) || seed % 3 == 1;
+        noise.prompt = seed % 4 == 3;
         let path = path(&mut rng);
         let drive = match rng.below(10) {
             0..=6 => Drive::Waits,
@@ -137,6 +149,9 @@ impl World {
             path,
             cuts: None,
             tls: TlsPlan::default(),
+            proxies: Proxies::default(),
+            rule: None,
+            denied: Vec::new(),
             places: Vec::new(),
             names: Vec::new(),
             asks: Vec::new(),
@@ -154,7 +169,7 @@ impl World {
     pub fn host(&mut self, number: usize, dials: &[Dial]) {
         let addresses: Vec<IpAddr> = (0..dials.len()).map(|i| address(number, i)).collect();
         for (ip, dial) in addresses.iter().zip(dials) {
-            for port in [WS, WSS, HTTP, HTTPS] {
+            for port in [WS, WSS, HTTP, HTTPS, PROXY, PROXY_TLS, SOCKS] {
                 self.places.push((SocketAddr::new(*ip, port), vec![*dial]));
             }
         }
@@ -206,7 +221,7 @@ pub fn host(number: usize) -> String {
     format!("h{number}.a.test")
 }
 
-fn address(number: usize, i: usize) -> IpAddr {
+pub fn address(number: usize, i: usize) -> IpAddr {
     let (number, i) = (number as u8, i as u8);
     if i.is_multiple_of(2) {
         Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, number.into(), i.into()).into()
@@ -246,6 +261,7 @@ fn noise(rng: &mut Rng) -> Noise {
         spurious: rng.pick(&[0, often]),
         few: rng.pick(&[0, 0, 1, 2]),
         poll: false,
+        prompt: false,
         tick: Duration::from_micros(rng.pick(&[0, 0, 50]) as u64),
         oversleep: Duration::from_micros(rng.pick(&[0, 1500]) as u64),
     }

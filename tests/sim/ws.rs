@@ -143,6 +143,7 @@ impl WsServer {
         let path = head.split(' ').nth(1).unwrap_or_default();
         let number = path.trim_start_matches('/').parse::<usize>();
         let mut book = open(&self.book);
+        book.head(&head);
         let (Ok(k), true) = (number, head.starts_with("GET ")) else {
             book.complain(format!("no request for a WebSocket: {head:?}"));
             return false;

@@ -20,6 +20,10 @@ pub struct Config {
     /// [`crate::TlsOptions`] makes one, and [`crate::tls_config`] one with further roots.
     #[cfg(feature = "tls")]
     pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// TLS to proxies that are `https` and have none of their own ([`Proxy::tls`](crate::Proxy::tls));
+    /// without it, the roots of `webpki-roots`.
+    #[cfg(feature = "tls")]
+    pub proxy_tls: Option<Arc<rustls::ClientConfig>>,
     /// Where to connect to instead of asking the resolver; it is also what a proxy is told. A request
     /// that goes to an HTTP proxy as it is (`http://`) names the host of its URL all the same.
     pub resolve: Vec<Override>,
@@ -39,6 +43,8 @@ impl Clone for Config {
             limits: self.limits.clone(),
             #[cfg(feature = "tls")]
             tls: self.tls.clone(),
+            #[cfg(feature = "tls")]
+            proxy_tls: self.proxy_tls.clone(),
             resolve: self.resolve.clone(),
             proxy: self.proxy.clone(),
             policy: self.policy.clone(),

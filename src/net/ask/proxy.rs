@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Stage};
 use crate::policy::{name_of, network, number, plain, split_port, within};
 use crate::proto::headers::Headers;
-use crate::proto::secret::Guarded;
+use crate::proto::secret::{Guarded, SECRET};
 use crate::proto::{Host, Url, escape};
 
 /// How a proxy is spoken to.
@@ -100,15 +100,24 @@ impl fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// Reads `SCHEME://[USER[:PASSWORD]@]HOST[:PORT]`, where the scheme is `http`, `https`, `socks5` or
-    /// `socks5h` and may be left out (`http`). User name and password may be percent-encoded. Without a
+    /// Reads `SCHEME://[USER[:PASSWORD]@]HOST[:PORT]`, where the scheme is `http`, `https`, `socks5` (or
+    /// `socks`) or `socks5h` and may be left out (`http`). User name and password may be
+    /// percent-encoded; a slash, `?` and `#` in them have to be. Without a
     /// port it is 80, 443 or 1080.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::ProxyUrl`], which repeats neither user name nor password.
     pub fn parse(text: &str) -> Result<Proxy, Error> {
-        let shown = text.rsplit_once('@').map_or(text, |(_, place)| place);
+        let shown = match text.rsplit_once('@') {
+            Some((_, place)) => place,
+            // What stands where the port does may have been meant for a password.
+            None => {
+                let place = text.split_once("://").map_or(text, |(_, rest)| rest);
+                let odd = port_of(place).is_some_and(|port| !is_port(port.trim_end_matches('/')));
+                if odd { SECRET } else { text }
+            }
+        };
         Proxy::read(text).map_err(|why| {
             let shown = escape(shown.as_bytes(), 100);
             Error::new(shown, Stage::Url, ErrorKind::ProxyUrl(why))
@@ -119,6 +128,8 @@ impl Proxy {
         let (scheme, rest) = match text.split_once("://") {
             None => (ProxyScheme::Http, text),
             Some((name, rest)) => {
+                // What GNOME calls it.
+                let name = if name.eq_ignore_ascii_case("socks") { "socks5" } else { name };
                 let known = ProxyScheme::ALL.into_iter();
                 let mut known = known.filter(|s| s.as_str().eq_ignore_ascii_case(name));
                 let said = "a proxy is http://, https://, socks5:// or socks5h://";
@@ -129,13 +140,25 @@ impl Proxy {
             Some((user, place)) => (Some(user), place),
             None => (None, rest),
         };
+        if user.is_some_and(|user| user.contains(['/', '?', '#'])) {
+            // Elsewhere the host would end there, and what is behind the @ be no host.
+            let what = "has to be percent-encoded in a user name or password";
+            return Err(format!("a slash, ? or # {what}"));
+        }
         let user = user.map(|user| Credentials::read(user, scheme)).transpose()?;
         let place = place.strip_suffix('/').unwrap_or(place);
         if place.contains(['/', '?', '#']) {
             return Err("a proxy has no path".to_owned());
         }
-        let named = place.rsplit(']').next().is_some_and(|tail| tail.contains(':'));
-        let port = if named { String::new() } else { format!(":{}", scheme.default_port()) };
+        if port_of(place).is_some_and(|port| !is_port(port)) {
+            return Err("the port is not a number from 1 to 65535".to_owned());
+        }
+        // An empty port is none (RFC 3986 §3.2.3), and the usual one is the scheme's.
+        let is_named =
+            |place: &str| place.rsplit(']').next().is_some_and(|tail| tail.contains(':'));
+        let place = place.strip_suffix(':').filter(|rest| !is_named(rest)).unwrap_or(place);
+        let port =
+            if is_named(place) { String::new() } else { format!(":{}", scheme.default_port()) };
         let url = Url::parse_http(&format!("http://{place}{port}/")).map_err(|e| e.to_string())?;
         Ok(Proxy(Arc::new(Inner {
             scheme,
@@ -213,6 +236,17 @@ impl Proxy {
     pub(in crate::net) fn takes_requests_for(&self, url: &Url) -> bool {
         !self.scheme().is_socks() && url.scheme() == crate::proto::Scheme::Http
     }
+}
+
+/// What stands behind the first colon outside brackets.
+fn port_of(place: &str) -> Option<&str> {
+    let tail = place.rsplit(']').next().unwrap_or_default();
+    tail.split_once(':').map(|(_, port)| port)
+}
+
+/// Whether that is a port; an empty one is the usual one (RFC 3986 §3.2.3).
+fn is_port(port: &str) -> bool {
+    port.is_empty() || number::<u16>(port).is_some_and(|port| port > 0)
 }
 
 impl Credentials {
@@ -383,6 +417,9 @@ mod tests {
             ("socks5://u:p@[::1]", "socks5://[::1]:1080"),
             ("socks5h://127.0.0.1:9050", "socks5h://127.0.0.1:9050"),
             ("u:p@proxy.example:81", "http://proxy.example:81"),
+            ("socks://127.0.0.1", "socks5://127.0.0.1:1080"),
+            ("socks5h://proxy.example:", "socks5h://proxy.example:1080"),
+            ("https://[::1]:/", "https://[::1]:443"),
         ] {
             let proxy = Proxy::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!(proxy.to_string(), shown);
@@ -397,8 +434,8 @@ mod tests {
         let proxy = Proxy::parse("http://us%40er:p%C3%A4%2Fss:w@a").unwrap();
         let user = proxy.credentials().unwrap();
         assert_eq!((user.user.sent(), user.password.sent()), ("us@er", "pä/ss:w"));
-        let proxy = Proxy::parse("socks5://a:b/c@d@host").unwrap();
-        assert_eq!(proxy.credentials().unwrap().password.sent(), "b/c@d");
+        let proxy = Proxy::parse("socks5://a:b@c@host").unwrap();
+        assert_eq!(proxy.credentials().unwrap().password.sent(), "b@c");
     }
 
     /// FAULTS 46: whatever is wrong, user name and password are not repeated.
@@ -406,14 +443,24 @@ mod tests {
     fn bad_proxies_and_why() {
         let long = "a".repeat(256);
         for (text, part) in [
+            ("ftp://a.example", "ftp://a.example: URL: a proxy is"),
+            ("http://a.example/path", "http://a.example/path: URL: a proxy has no path"),
             ("ftp://hidden:hidden@a", "socks5h://"),
             ("socks4://a", "socks5h://"),
+            ("http://a:hidden", "port"),
+            ("hidden:hidden", "port"),
+            ("http://hidden:hidden:80", "port"),
+            ("http://a?hidden:hidden@b", "percent-encoded"),
+            ("http:/hidden:hidden@b", "percent-encoded"),
             ("http://", "no host"),
             ("http://hidden:hidden@", "no host"),
-            ("http://hidden:hi/dden@a b", "space"),
+            ("http://hidden:hi%2Fdden@a b", "space"),
+            ("http://hidden:hi/dden@a", "percent-encoded"),
             ("http://hidden:hidden@a/path", "no path"),
             ("http://hidden:hidden@a?q", "no path"),
             ("http://a:0", "port"),
+            ("http://a::", "port"),
+            ("http://a:8:", "port"),
             ("http://a:99999", "port"),
             ("http://[::1%25eth0]:80", "neither a DNS name"),
             ("http://hidd%zzen:hidden@a", "percent-encoded"),

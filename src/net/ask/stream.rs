@@ -72,7 +72,8 @@ impl StreamOptions {
     ///
     /// It is good for one connection: a second one ([`ErrorKind::Used`]) is made by a clone of the
     /// options, by a redirect, or by an
-    /// [`EventSource`](crate::EventSource) that connects again. The policy is asked for the URL, and for the address of the peer if it has one.
+    /// [`EventSource`](crate::EventSource) that connects again. The policy is asked for the URL, and for the address of the
+    /// peer if it has one; a peer that is no address (a Unix socket) is the owner's choice.
     pub fn over(mut self, stream: impl Into<OwnedStream>) -> StreamOptions {
         self.way.get_or_insert_default().over = Some(Own::new(stream.into()));
         self

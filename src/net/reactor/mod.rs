@@ -120,7 +120,7 @@ impl<S: Sys> Reactor<S> {
                 #[cfg(feature = "tls")]
                 tls: config.tls,
                 #[cfg(feature = "tls")]
-                proxy_tls: None,
+                proxy_tls: config.proxy_tls,
                 proxy: config.proxy,
                 observer: config.observer,
                 buf: Vec::new(),

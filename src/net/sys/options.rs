@@ -39,7 +39,8 @@ impl SocketOptions {
 
     /// Probes of TCP after so long a silence (RFC 9293 §3.8.4): a peer that is gone without a word is
     /// found after [`Limits::tcp_probes`] of them, each [`Limits::tcp_probe_interval`] after the one
-    /// before. `None`: none. Less than a second counts as one.
+    /// before. `None`: none. Less than a second counts as one; more than 32,767 s, and more than 127
+    /// probes, which Linux refuses, as that.
     ///
     /// Where it is not set, a stream without [`StreamOptions::idle`](crate::StreamOptions::idle) has
     /// them after [`Limits::tcp_keep_alive`], since nothing else would end the wait for such a server;
@@ -72,11 +73,12 @@ impl SocketOptions {
     /// The probes that a connection has, by itself unless `waits` for ever.
     pub(crate) fn probes(&self, limits: &Limits, waits: bool) -> Option<KeepAlive> {
         let after = self.keep_alive.unwrap_or(waits.then_some(limits.tcp_keep_alive))?;
-        let least = Duration::from_secs(1);
+        // What a system refuses would keep every connection from being opened.
+        let (least, most) = (Duration::from_secs(1), Duration::from_secs(32_767));
         Some(KeepAlive {
-            after: after.max(least),
-            interval: limits.tcp_probe_interval.max(least),
-            probes: limits.tcp_probes.max(1),
+            after: after.clamp(least, most),
+            interval: limits.tcp_probe_interval.clamp(least, most),
+            probes: limits.tcp_probes.clamp(1, 127),
         })
     }
 }
@@ -109,6 +111,23 @@ mod tests {
             assert_eq!(after(set(None), waits), None);
             assert_eq!(after(set(Some(minute * 2)), waits), Some(minute * 2));
             assert_eq!(after(set(Some(short)), waits), Some(Duration::from_secs(1)));
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn no_number_of_the_probes_is_one_that_the_kernel_refuses() {
+        for (time, probes) in [(Duration::ZERO, 0), (Duration::MAX, u32::MAX)] {
+            let limits = Limits {
+                tcp_keep_alive: time,
+                tcp_probe_interval: time,
+                tcp_probes: probes,
+                ..Limits::default()
+            };
+            let wanted = SocketOptions::new().probes(&limits, true).unwrap();
+            let kind = rustix::net::SocketType::STREAM;
+            let fd = rustix::net::socket(rustix::net::AddressFamily::INET, kind, None).unwrap();
+            crate::net::sys::unix::keep_alive(&fd, wanted).unwrap();
         }
     }
 }

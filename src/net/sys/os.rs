@@ -115,10 +115,10 @@ impl Sys for Os {
         };
         let fd = system::socket(family(&to))?;
         if let Some(bytes) = dial.options.send_buffer {
-            net::sockopt::set_socket_send_buffer_size(&fd, bytes)?;
+            net::sockopt::set_socket_send_buffer_size(&fd, bytes.min(MOST))?;
         }
         if let Some(bytes) = dial.options.receive_buffer {
-            net::sockopt::set_socket_recv_buffer_size(&fd, bytes)?;
+            net::sockopt::set_socket_recv_buffer_size(&fd, bytes.min(MOST))?;
         }
         if let Some(keep_alive) = dial.keep_alive {
             system::keep_alive(&fd, keep_alive)?;
@@ -134,6 +134,8 @@ impl Sys for Os {
     }
 
     fn adopt(&mut self, stream: OwnedStream) -> io::Result<Socket> {
+        // A listener, a datagram socket or a file would say so later, in words about something else.
+        net::getpeername(&stream)?;
         system::adopt(&stream)?;
         Ok(Socket(Arc::new(stream)))
     }
@@ -229,6 +231,9 @@ impl Sys for Os {
         self.resolver.answer()
     }
 }
+
+/// The largest buffer that a system can be asked for: it takes a C int.
+const MOST: usize = i32::MAX as usize;
 
 fn family(to: &SocketAddr) -> AddressFamily {
     if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }

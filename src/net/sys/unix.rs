@@ -44,6 +44,9 @@ fn prepare(fd: &OwnedFd) -> io::Result<()> {
 
 /// Makes a stream of the owner's one of ours.
 pub(super) fn adopt(fd: &OwnedFd) -> io::Result<()> {
+    if net::sockopt::socket_type(fd)? != SocketType::STREAM {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no stream socket"));
+    }
     prepare_any(fd)?;
     // It need not be TCP.
     let _ = net::sockopt::set_tcp_nodelay(fd, true);

@@ -38,6 +38,9 @@ pub(super) fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
 /// Makes a stream of the owner's one of ours.
 pub(super) fn adopt(fd: &OwnedFd) -> io::Result<()> {
     let socket = SockRef::from(fd);
+    if socket.r#type()? != Type::STREAM {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no stream socket"));
+    }
     socket.set_nonblocking(true)?;
     // It need not be TCP.
     let _ = socket.set_tcp_nodelay(true);

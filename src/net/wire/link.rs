@@ -242,8 +242,13 @@ impl Outer {
         end: &mut usize,
     ) -> Result<Fed, ErrorKind> {
         let mut there = 0;
-        let below = self.tls.feed(cipher, &mut self.plain, &mut there)?;
+        let below = self.tls.feed(cipher, &mut self.plain, &mut there);
+        // What came before the record that broke it is good.
         let fed = tls.feed(&self.plain[..there], buf, end)?;
+        let below = below.map_err(|kind| match kind {
+            ErrorKind::Tls(text, e) => ErrorKind::Tls(format!("of the proxy: {text}"), e),
+            kind => kind,
+        })?;
         // Between two reads it is not needed.
         self.plain = Vec::new();
         self.tls.shrink();

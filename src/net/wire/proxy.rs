@@ -24,7 +24,7 @@ use crate::proto::headers::PROXY_AUTHORIZATION;
 use crate::proto::http::body::Body;
 use crate::proto::http::refusal::Refusal;
 use crate::proto::http::{HttpError, Response};
-use crate::proto::secret::{Guarded, SECRET};
+use crate::proto::secret::{Guarded, SECRET, hide};
 use crate::proto::{Host, Url};
 
 /// Where a proxy is to connect to.
@@ -188,7 +188,14 @@ impl Tunnel {
     /// The head of the answer to `CONNECT`.
     fn answer(&mut self, now: Instant, input: &[u8]) -> Result<Option<usize>, ProxyError> {
         let State::Connect { parser, interim } = &mut self.state else { return Ok(None) };
-        let (used, head) = parser.feed(input, &self.limits).map_err(ProxyError::Head)?;
+        let (used, head) = match parser.feed(input, &self.limits) {
+            Ok(fed) => fed,
+            Err(mut e) => {
+                // What is no proxy may repeat what it was sent, and the error shows a part of that.
+                hide(e.text(), |_| self.has_secrets());
+                return Err(ProxyError::Head(e));
+            }
+        };
         match head {
             None => return Ok((used > 0).then_some(used)),
             // RFC 9110 §9.3.6: whatever the fields say of a body, there is none.
@@ -225,14 +232,17 @@ impl Tunnel {
         }
     }
 
+    /// Whether the proxy was told anything that nobody else is to see.
+    fn has_secrets(&self) -> bool {
+        let proxy = &self.proxy;
+        self.url.is_secret() || proxy.credentials().is_some() || proxy.headers().have_secrets()
+    }
+
     /// Whether bytes of the proxy repeat what nobody is to see.
     fn is_secret(&self, bytes: &[u8]) -> bool {
-        let user = self.proxy.credentials();
         self.url.is_repeated_in(bytes)
             || self.proxy.headers().are_repeated_in(bytes)
-            || user.is_some_and(|c| c.user.is_repeated_in(bytes))
-            || user.is_some_and(|c| c.password.is_repeated_in(bytes))
-            || user.is_some_and(|c| Guarded::new(&basic(c), true).is_repeated_in(bytes))
+            || secrets(&self.proxy).iter().any(|secret| secret.is_repeated_in(bytes))
     }
 
     /// A reply of SOCKS, if it is there whole: how many bytes it has.
@@ -273,39 +283,48 @@ impl Tunnel {
         let (user, password) = (who.user.sent().as_bytes(), who.password.sent().as_bytes());
         // `Proxy::parse` has seen to it that a byte holds each length.
         let length = |part: &[u8]| u8::try_from(part.len()).unwrap_or(u8::MAX);
-        self.out = vec![LOGIN, length(user)];
-        self.out.extend_from_slice(user);
-        self.out.push(length(password));
-        self.out.extend_from_slice(password);
-        (self.at, self.state) = (0, State::Socks(Awaited::Login));
+        let mut out = vec![LOGIN, length(user)];
+        out.extend_from_slice(user);
+        out.push(length(password));
+        out.extend_from_slice(password);
+        self.say(&out);
+        self.state = State::Socks(Awaited::Login);
         true
     }
 
     /// Asks for the connection; the bytes that the reply before it had.
     fn request(&mut self) -> usize {
-        self.out = vec![SOCKS, CONNECT, 0];
+        let mut out = vec![SOCKS, CONNECT, 0];
         let port = match &self.target {
             Target::Address(SocketAddr::V4(to)) => {
-                self.out.push(IPV4);
-                self.out.extend_from_slice(&to.ip().octets());
+                out.push(IPV4);
+                out.extend_from_slice(&to.ip().octets());
                 to.port()
             }
             Target::Address(SocketAddr::V6(to)) => {
-                self.out.push(IPV6);
-                self.out.extend_from_slice(&to.ip().octets());
+                out.push(IPV6);
+                out.extend_from_slice(&to.ip().octets());
                 to.port()
             }
             Target::Name(name, port) => {
                 // A host has 253 bytes at most (`proto::Url`).
                 let name = &name.as_bytes()[..name.len().min(255)];
-                self.out.extend_from_slice(&[NAME, name.len() as u8]);
-                self.out.extend_from_slice(name);
+                out.extend_from_slice(&[NAME, name.len() as u8]);
+                out.extend_from_slice(name);
                 *port
             }
         };
-        self.out.extend_from_slice(&port.to_be_bytes());
-        (self.at, self.state) = (0, State::Socks(Awaited::Request));
+        out.extend_from_slice(&port.to_be_bytes());
+        self.say(&out);
+        self.state = State::Socks(Awaited::Request);
         2
+    }
+
+    /// Behind what has not left yet: a proxy may reply before it has read all of that.
+    fn say(&mut self, bytes: &[u8]) {
+        self.out.drain(..self.at);
+        self.at = 0;
+        self.out.extend_from_slice(bytes);
     }
 }
 
@@ -340,6 +359,14 @@ pub(crate) fn write_authorization(proxy: &Proxy, out: &mut Vec<u8>, shown: bool)
         let value = if shown { SECRET.to_owned() } else { format!("Basic {}", basic(who)) };
         out.extend_from_slice(format!("Proxy-Authorization: {value}\r\n").as_bytes());
     }
+}
+
+/// User name and password, each form of them that a proxy is sent.
+pub(crate) fn secrets(proxy: &Proxy) -> Vec<Guarded> {
+    let of = |who: &Credentials| {
+        vec![who.user.clone(), who.password.clone(), Guarded::new(&basic(who), true)]
+    };
+    proxy.credentials().map(of).unwrap_or_default()
 }
 
 /// User name and password as RFC 7617 §2 has them.
@@ -450,6 +477,39 @@ mod tests {
         };
         let text = String::from_utf8(secret().shown().unwrap()).unwrap();
         assert!(text.starts_with("CONNECT *** HTTP/1.1\r\nHost: ***\r\n"), "{text}");
+    }
+
+    /// FAULTS 46: an echo server repeats the request.
+    #[test]
+    fn an_error_that_shows_what_came_shows_no_secret() {
+        let secret = url("wss://hidden.example/").into_secret();
+        for (proxy, to, repeated) in [
+            ("http://proxy", secret, "CONNECT hidden.example:443 HTTP/1.1\r\n"),
+            ("http://u:hidden@proxy", url("wss://a/"), "HTTP/1.1 hidden\r\n"),
+            ("http://hidden:p@proxy", url("wss://a/"), "HTTP/1.1 200 OK\r\nhidden\r\n"),
+            ("http://user:word@proxy", url("wss://a/"), "Basic dXNlcjp3b3Jk\r\n"),
+        ] {
+            let proxy = Proxy::parse(proxy).unwrap();
+            let mut tunnel = Tunnel::new(proxy, Target::of(&to), to, Arc::default());
+            said(&mut tunnel);
+            let error = tunnel.receive(Instant::now(), repeated.as_bytes()).unwrap_err();
+            let text = format!("{error} {error:?}");
+            assert!(text.contains("***"), "{text}");
+            assert!(!text.contains("hidden") && !text.contains("dXNlcj"), "{text}");
+        }
+    }
+
+    /// What replies before it has read everything is still told everything.
+    #[test]
+    fn an_early_reply_of_socks_loses_nothing_of_what_was_said_before() {
+        let mut tunnel = tunnel("socks5h://user:secret@proxy", "ws://a/");
+        tunnel.sent(1);
+        let replies = b"\x05\x02\x01\0\x05\0\0\x01\0\0\0\0\0\0";
+        assert_eq!(tunnel.receive(Instant::now(), replies).unwrap(), replies.len());
+        assert!(!tunnel.is_done());
+        let all = b"\x02\0\x02\x01\x04user\x06secret\x05\x01\0\x03\x01a\0P";
+        assert_eq!(said(&mut tunnel).escape_ascii().to_string(), all.escape_ascii().to_string());
+        assert!(tunnel.is_done());
     }
 
     #[test]

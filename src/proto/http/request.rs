@@ -6,6 +6,7 @@ use std::sync::Arc;
 #[cfg(feature = "deflate")]
 use super::coding;
 use crate::proto::headers::{Headers, RequestError, write_start};
+use crate::proto::secret::Guarded;
 use crate::proto::token::{escape, is_token};
 use crate::proto::url::Url;
 
@@ -66,6 +67,16 @@ pub struct Request {
 pub(crate) struct ForProxy {
     /// Its fields, as they are sent and as they may be shown.
     pub(crate) fields: [Vec<u8>; 2],
+    /// Those of them that its owner has named.
+    pub(crate) headers: Headers,
+    /// Who we are to it, which its answer may repeat.
+    pub(crate) secrets: Vec<Guarded>,
+}
+
+impl ForProxy {
+    fn is_repeated_in(&self, bytes: &[u8]) -> bool {
+        self.headers.are_repeated_in(bytes) || self.secrets.iter().any(|s| s.is_repeated_in(bytes))
+    }
 }
 
 /// The body of a request.
@@ -244,7 +255,9 @@ impl Request {
 
     /// Whether `bytes`, which the peer has sent, may repeat what of this request is not to be shown.
     pub(crate) fn is_repeated_in(&self, bytes: &[u8]) -> bool {
-        self.url.is_repeated_in(bytes) || self.headers.are_repeated_in(bytes)
+        self.url.is_repeated_in(bytes)
+            || self.headers.are_repeated_in(bytes)
+            || self.for_proxy.as_ref().is_some_and(|proxy| proxy.is_repeated_in(bytes))
     }
 
     /// Whether its head has a field: one of its owner's, or one that every head has.
@@ -384,7 +397,8 @@ mod tests {
             b"Proxy-Authorization: Basic abc\r\n".to_vec(),
             b"Proxy-Authorization: ***\r\n".to_vec(),
         ];
-        get.for_proxy = Some(Arc::new(ForProxy { fields }));
+        let (headers, secrets) = (Headers::default(), Vec::new());
+        get.for_proxy = Some(Arc::new(ForProxy { fields, headers, secrets }));
         let text = written(&get, Delivery::Raw);
         let start = "GET http://a.example:81/x?y HTTP/1.1\r\nHost: a.example:81\r\n\
                      Proxy-Authorization: Basic abc\r\n";

@@ -9,7 +9,7 @@ use moonwire::{Answer, Interest};
 use super::end::Server;
 use super::{Call, Dial, Happening, Line, Net, Tcp};
 use crate::pipe::{End, Piece, Pipe};
-use crate::world::WS;
+use crate::world::{PROXY, PROXY_TLS, SOCKS, WS};
 
 /// More calls than this in one turn are a loop without end.
 const CALLS: u64 = 200_000;
@@ -52,6 +52,9 @@ impl Net {
     }
 
     pub fn clock(&mut self) -> Instant {
+        // A deadline that stays due is looked at for ever, without a system call.
+        self.turn_calls += 1;
+        assert!(self.turn_calls < CALLS, "a turn that does not end");
         if !self.noise.tick.is_zero() {
             let tick = self.rng.range(0, self.noise.tick.as_nanos() as usize);
             self.now += Duration::from_nanos(tick as u64);
@@ -83,6 +86,10 @@ impl Net {
         if dial == Dial::Unreachable {
             return Err(io::ErrorKind::NetworkUnreachable.into());
         }
+        let of_proxy = [PROXY, PROXY_TLS, SOCKS].contains(&to.port());
+        if !self.allowed.contains(&(to, of_proxy)) {
+            self.complain(|| format!("the policy was not asked for {to}"));
+        }
         // RFC 6455 §4.1, 2.
         let opening = |tcp: &&Tcp| {
             let gone = tcp.forgotten || tcp.dropped || tcp.has_opened(&self.opened);
@@ -92,7 +99,7 @@ impl Net {
             self.complain(|| format!("another opening handshake with {to}"));
         }
         let mut make = self.make.take();
-        let made = make.as_mut().map(|make| make(&mut self.rng, to.port()));
+        let made = make.as_mut().map(|make| make(&mut self.rng, to));
         self.make = make;
         let (path, service) = made.expect("a world with servers");
         let mut rng = self.rng.fork();
@@ -110,15 +117,23 @@ impl Net {
             finished: false,
             up,
             down,
-            line: Line::new(&path),
+            line: Line::new(&path, if to.port() == PROXY { 2 } else { 1 }),
             path,
             rng,
             server: accepts.then(|| Server::new(service)),
         });
-        if let Dial::Accepts(after) | Dial::Refuses(after) = dial {
-            self.later(after, Happening::Dialled(id));
+        match dial {
+            Dial::Accepts(Duration::ZERO) if self.noise.prompt => self.dialled(id),
+            Dial::Accepts(after) | Dial::Refuses(after) => {
+                self.later(after, Happening::Dialled(id));
+            }
+            Dial::Never | Dial::Unreachable => {}
         }
         Ok(id)
+    }
+
+    pub fn is_connected(&self, id: usize) -> bool {
+        self.tcps[id].up_and_running
     }
 
     pub fn connected(&mut self, id: usize) -> io::Result<()> {
@@ -265,6 +280,7 @@ impl Net {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         if new {
+            self.has_gate(token >> 8, to);
             self.has_turn(token >> 8, to);
         }
         Ok(())
@@ -287,6 +303,7 @@ impl Net {
     pub fn resolve(&mut self, id: u64, name: &str, port: u16) -> io::Result<()> {
         self.enter(Call::Resolve)?;
         self.progress += 1;
+        self.asks_for(id, name);
         let name = self.names.get(name).cloned();
         let mut name = name.expect("a world that knows the name");
         name.answer.iter_mut().flatten().for_each(|address| address.set_port(port));

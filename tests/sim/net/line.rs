@@ -44,8 +44,10 @@ pub struct Line {
 }
 
 impl Line {
-    pub fn new(path: &Path) -> Line {
-        Line { round_trip: (path.latency + path.jitter) * 2, ..Line::default() }
+    /// `heads` stand before the frames of a WebSocket: that of CONNECT and its own.
+    pub fn new(path: &Path, heads: usize) -> Line {
+        let frames = Frames { heads, ..Frames::default() };
+        Line { round_trip: (path.latency + path.jitter) * 2, frames, ..Line::default() }
     }
 
     fn note(log: &mut Vec<(Duration, u64)>, now: Duration, count: u64) {
@@ -169,7 +171,9 @@ impl Line {
 #[derive(Default)]
 pub struct Frames {
     seen: u64,
-    /// Bytes of the end of the request's head that have come: it has four.
+    /// Heads whose end has not come. What is said to SOCKS has no end of a head in it.
+    heads: usize,
+    /// Bytes of the end of this head that have come: it has four.
     end_of_head: usize,
     /// Of the frame under way, without the mask key.
     header: Vec<u8>,
@@ -186,9 +190,12 @@ impl Frames {
         let mut rest = bytes;
         while let [byte, ..] = rest {
             let mut n = 1;
-            if self.end_of_head < 4 {
+            if self.heads > 0 {
                 let goes_on = *byte == b"\r\n\r\n"[self.end_of_head];
                 self.end_of_head = if goes_on { self.end_of_head + 1 } else { 0 };
+                if self.end_of_head == 4 {
+                    (self.end_of_head, self.heads) = (0, self.heads - 1);
+                }
                 self.seen += 1;
             } else if self.missing > 0 {
                 n = usize::try_from(self.missing).map_or(rest.len(), |m| m.min(rest.len()));

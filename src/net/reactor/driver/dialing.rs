@@ -10,7 +10,7 @@ use super::live::Token;
 use super::opening::{Attempt, Hop, Opening, Route, known};
 use super::state::{Driver, State};
 use crate::error::{ErrorKind, Stage};
-use crate::net::ask::{Own, ProxyScheme, Source};
+use crate::net::ask::{Own, Source};
 use crate::net::reactor::conn::Sink;
 use crate::net::reactor::core::Core;
 use crate::net::reactor::gate::{Place, Ticket};
@@ -71,7 +71,11 @@ impl<S: Sys> Driver<S> {
         };
         let socket = match core.sys.adopt(stream) {
             Ok(socket) => socket,
-            Err(e) => return self.fail(core, sink, Stage::Connect, ErrorKind::Io(e)),
+            Err(e) => {
+                // There is no address to name.
+                let why = ErrorKind::Connect(vec![(known(&Endpoint::Unix("".into())), e)]);
+                return self.fail(core, sink, Stage::Connect, why);
+            }
         };
         let peer = core.sys.peer_addr(&socket).unwrap_or_else(|| Endpoint::Unix("".into()));
         if let Endpoint::Address(address) = &peer
@@ -91,10 +95,7 @@ impl<S: Sys> Driver<S> {
             return self.fail(core, sink, Stage::Url, kind);
         }
         let url = opening.ask.url().clone();
-        let resolves = opening.proxy().is_some_and(|p| p.scheme() != ProxyScheme::Socks5);
-        let overridden = core.resolve.iter().any(|o| o.is_for(url.host(), url.port()));
-        // A request that goes to the proxy as it is names the host, whatever is known of it here.
-        if resolves && (!overridden || opening.is_for_proxy()) {
+        if opening.proxy_resolves(core) {
             self.aim(core, sink, [Target::of(&url)].into());
         } else {
             self.look_up(core, sink, &url);
@@ -106,6 +107,8 @@ impl<S: Sys> Driver<S> {
         let State::Opening(opening) = &mut self.state else { return };
         let Route::Proxy(via) = &mut opening.route else { return };
         via.targets = targets;
+        // Addresses of the URL's host that the policy denies are none that the proxy was tried at.
+        opening.failed.clear();
         let url = via.proxy.url().clone();
         // Addresses that the policy refused are the URL's, and from here on it is about the proxy's.
         opening.failed.clear();

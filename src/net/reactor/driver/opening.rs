@@ -20,7 +20,7 @@ use crate::net::sys::{Interest, Sys};
 use crate::net::time::after;
 use crate::net::wire::dial::Plan;
 use crate::net::wire::link::Link;
-use crate::net::wire::proxy::{Target, Tunnel, write_authorization};
+use crate::net::wire::proxy::{Target, Tunnel, secrets, write_authorization};
 use crate::policy::Destination;
 use crate::proto::Endpoint;
 use crate::proto::http::{ForProxy, Request};
@@ -178,8 +178,9 @@ impl<S: Sys> Opening<S> {
                         format!("waiting for its turn with {shown}: {others} before it")
                     });
                 }
-                // One that was never tried has all of its time.
-                let left = match self.failed.is_empty() {
+                // One that was never tried has all of its time. One that has asked a proxy in vain was.
+                let untried = self.failed.is_empty() && self.laps.phases.connect.is_none();
+                let left = match untried {
                     true => self.time,
                     false => until.saturating_duration_since(core.now),
                 };
@@ -241,6 +242,15 @@ impl<S: Sys> Opening<S> {
     /// Whether the request itself goes to a proxy.
     pub(super) fn is_for_proxy(&self) -> bool {
         matches!(&self.route, Route::Proxy(via) if via.takes_request(&self.ask))
+    }
+
+    /// Whether a proxy is told the URL's host, and resolves it if it is a name.
+    pub(super) fn proxy_resolves(&self, core: &Core<S>) -> bool {
+        let url = self.ask.url();
+        let overridden = || core.resolve.iter().any(|o| o.is_for(url.host(), url.port()));
+        // A request that goes to the proxy as it is names the host, whatever is known of it here.
+        self.proxy().is_some_and(|proxy| proxy.scheme() != ProxyScheme::Socks5)
+            && (self.is_for_proxy() || !overridden())
     }
 
     pub(super) fn proxy(&self) -> Option<&Proxy> {
@@ -338,6 +348,7 @@ impl<S: Sys> Opening<S> {
             _ => Destination::of(url),
         };
         to.address = address.or(to.address);
+        to.proxy_resolves = hop == Hop::Url && to.address.is_none() && self.proxy_resolves(core);
         core.policy.check(&to).and_then(|()| self.ask.policy().check(&to)).map_err(|why| {
             ErrorKind::Denied(match hop {
                 Hop::Proxy => format!("the proxy: {why}"),
@@ -420,7 +431,7 @@ fn for_proxy(proxy: &Proxy, request: &Request) -> Arc<ForProxy> {
         headers.write_fields(&mut fields, shown);
         fields
     });
-    Arc::new(ForProxy { fields })
+    Arc::new(ForProxy { fields, headers, secrets: secrets(proxy) })
 }
 
 /// An address as errors have it; that of what has none has port 0.

@@ -37,7 +37,7 @@ use super::live::{Follow, Live, Reading, Token};
 use super::opening::{Attempt, Opening, Route};
 use super::tunnel::Tunnelling;
 use crate::error::{ErrorKind, Stage};
-use crate::net::ask::Ask;
+use crate::net::ask::{Ask, Proxy};
 use crate::net::event::{Closed, ConnId, Event};
 use crate::net::reactor::conn::{Conn, Sink};
 use crate::net::reactor::core::Core;
@@ -198,7 +198,11 @@ impl<S: Sys> Driver<S> {
     pub(super) fn known<'a>(&'a self, core: &'a Core<S>) -> Known<'a> {
         match self.live_ref() {
             Some(live) => live.known(&self.url),
-            None => Known::new(&self.url, Stage::Connect, &core.limits),
+            None => {
+                let asks = matches!(self.state, State::Tunnel(_));
+                let stage = if asks { Stage::Proxy } else { Stage::Connect };
+                Known::new(&self.url, stage, &core.limits)
+            }
         }
     }
 
@@ -214,6 +218,8 @@ impl<S: Sys> Driver<S> {
         let attempt = opening.attempts.swap_remove(i);
         opening.end_attempts(core);
         opening.next = None;
+        // A socket that is connected at once, behind a gate, has not passed there since its turn came.
+        opening.look_at_clock(core, self.id);
         opening.laps.lap(core.now, |phases| &mut phases.connect);
         let tunnel = opening.tunnel(&core.limits);
         let tls = match &tunnel {
@@ -347,13 +353,19 @@ impl<S: Sys> Driver<S> {
         stage: Stage,
         kind: ErrorKind,
     ) {
-        let ((stage, kind), phases) = match &self.state {
-            State::Opening(opening) => (opening.blamed(stage, kind), opening.laps.phases),
-            State::Tunnel(tunnelling) => ((stage, kind), tunnelling.opening.laps.phases),
-            _ => ((stage, kind), self.known(core).phases),
+        let ((stage, kind), phases, proxy) = match &self.state {
+            State::Opening(o) => (o.blamed(stage, kind), o.laps.phases, o.proxy()),
+            State::Tunnel(tunnelling) => {
+                let opening = &tunnelling.opening;
+                ((stage, kind), opening.laps.phases, opening.proxy())
+            }
+            _ => ((stage, kind), self.known(core).phases, None),
         };
+        // What a proxy has said names it already.
+        let waited = stage == Stage::Proxy && matches!(kind, ErrorKind::Timeout(_));
+        let proxy = proxy.filter(|_| waited).map(Proxy::to_string);
         let known = Known { phases, ..Known::new(&self.url, stage, &core.limits) };
-        let error = known.error(kind);
+        let error = known.error(kind).with_proxy(proxy);
         self.release_socket(core);
         self.emit_closed(core, sink, Closed::Failed(error));
     }

@@ -12,6 +12,8 @@
 mod play;
 #[path = "../../../hostile/script.rs"]
 mod script;
+#[path = "../../../common/timeout.rs"]
+mod timeout;
 mod verdict;
 
 use std::io::{Read as _, Write as _};
