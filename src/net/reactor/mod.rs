@@ -340,9 +340,8 @@ impl<S: Sys> Reactor<S> {
     /// [`Reactor::release`] does: streams, and what is being opened.
     pub fn close_all(&mut self, frame: &CloseFrame) {
         self.core.now = self.core.sys.now();
-        let drivers = self.slots.iter().filter_map(|slot| slot.driver.as_deref());
-        let ids: Vec<ConnId> =
-            drivers.filter(|driver| driver.is_heard()).map(|driver| driver.id).collect();
+        let heard = self.drivers().filter(|driver| driver.is_heard());
+        let ids: Vec<ConnId> = heard.map(|driver| driver.id).collect();
         for id in ids {
             // Of one that is being closed already, the end is told.
             if !self.is_web_socket(id) {
