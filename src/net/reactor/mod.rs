@@ -247,14 +247,17 @@ impl<S: Sys> Reactor<S> {
         }
     }
 
-    /// Closes every socket, whatever is under way, and tells nothing.
+    /// Closes every socket, whatever is under way, and tells the observer alone.
     pub(crate) fn abandon_all(&mut self) {
         for index in 0..self.slots.len() {
             if let Some(driver) = &mut self.slots[index].driver {
                 self.core.lost += driver.unsent() as u64;
+                let (id, how) = (driver.id, driver.left_as());
                 driver.release_socket(&mut self.core);
-                let id = driver.id;
                 self.arm(id);
+                if let Some(how) = how {
+                    self.core.say(id, || format!("ended: {how}"));
+                }
             }
         }
     }
