@@ -138,8 +138,7 @@ fn drive(
 /// A variable that is set, and not empty. One that is no UTF-8 counts, too: without it, what a proxy was
 /// set for would go past it.
 fn variable(name: &str) -> Option<String> {
-    let text = std::env::var_os(name)?.to_string_lossy().into_owned();
-    Some(text).filter(|text| !text.is_empty())
+    Some(tls::variable(name)?.to_string_lossy().into_owned())
 }
 
 /// What a script is called in errors.

@@ -148,7 +148,7 @@ fn shared(args: &TlsArgs) -> Result<TlsOptions, Failure> {
 }
 
 /// A variable; an empty one is as good as none.
-fn variable(name: &str) -> Option<OsString> {
+pub(super) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::refusal::Refusal;
+use crate::proto::percent_decoded;
 
 /// The longest pause between two pieces, a day: far from where a clock overflows.
 const PAUSE_MAX: u64 = 24 * 60 * 60 * 1000;
@@ -50,25 +51,9 @@ pub(super) fn number(text: &[u8]) -> Option<u64> {
 /// Takes percent-encoding away (RFC 3986 §2.1). The result may stand in a field: `None` for
 /// one that is empty or holds anything but visible ASCII.
 pub(super) fn decode(text: &[u8]) -> Option<String> {
-    let (mut rest, mut plain) = (text, String::with_capacity(text.len()));
-    while let Some((&first, behind)) = rest.split_first() {
-        rest = behind;
-        let byte = match (first, behind) {
-            (b'%', [high, low, behind @ ..]) => {
-                rest = behind;
-                hex(*high)? << 4 | hex(*low)?
-            }
-            (b'%', _) => return None,
-            _ => first,
-        };
-        plain.push(byte.is_ascii_graphic().then_some(byte)?.into());
-    }
-    (!plain.is_empty()).then_some(plain)
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    // A digit in base 16 fits.
-    char::from(digit).to_digit(16).map(|n| n as u8)
+    let plain = percent_decoded(std::str::from_utf8(text).ok()?)?;
+    let is_visible = !plain.is_empty() && plain.bytes().all(|byte| byte.is_ascii_graphic());
+    is_visible.then_some(plain)
 }
 
 #[cfg(test)]

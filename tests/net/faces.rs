@@ -11,6 +11,7 @@ use moonwire::{
 };
 
 use crate::common::*;
+use crate::handshake_redirect::watched;
 
 fn echo(secure: bool) -> Running {
     let server = match secure {
@@ -603,4 +604,37 @@ fn a_send_to_what_has_ended_says_how() {
     assert_eq!(reactor.send_text(first, "x"), Err(Misuse::NotOpen));
     assert_eq!(reactor.send_text(second, "x"), Err(Misuse::NotOpen), "not yet");
     server.join();
+}
+
+/// RFC 6455 §7.1.1: the server closes TCP, and a program that ends does not wait for it. Its trace
+/// has a last line all the same, once, whoever was faster.
+#[test]
+fn an_observer_hears_how_what_is_left_has_ended() {
+    for closes in [false, true] {
+        let server = serve(move |mut p| {
+            p.accept(b"");
+            p.close_frame();
+            p.write(&close(4000, "bye"));
+            if closes {
+                return;
+            }
+            p.rest();
+        });
+        let (config, said) = watched(Config::default());
+        let (client, mut events) = Client::spawn(config).unwrap();
+        client.open(options(&server.url())).unwrap();
+        let mut closing = false;
+        while !closing {
+            let wait = events.wait(Some(soon()), |id, event| match event {
+                Event::Opened(_) => client.close(id, 4000, "bye").unwrap(),
+                Event::Closing(_) => closing = true,
+                _ => {}
+            });
+            assert!(wait.unwrap() > 0);
+        }
+        drop((client, events));
+        server.join();
+        let ends: Vec<_> = said.iter().filter(|line| line.starts_with("ended: ")).collect();
+        assert_eq!(ends, ["ended: closed: 4000 \"bye\""], "the server closes TCP: {closes}");
+    }
 }

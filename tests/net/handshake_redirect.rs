@@ -62,7 +62,7 @@ impl Observer for States {
     }
 }
 
-fn watched(config: Config) -> (Config, Receiver<String>) {
+pub(super) fn watched(config: Config) -> (Config, Receiver<String>) {
     let (say, said) = channel();
     (Config { observer: Some(Box::new(States(say))), ..config }, said)
 }

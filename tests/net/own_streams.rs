@@ -309,3 +309,25 @@ fn a_half_of_a_pair_is_a_stream_and_two_of_them_open_at_the_same_time() {
         opened = told.iter().filter(|t| matches!(t, Told::Opened)).count();
     }
 }
+
+/// It is said at once, and not when the first bytes are to go over it.
+#[test]
+#[cfg(unix)]
+fn what_is_no_connected_stream_is_refused() {
+    use std::net::UdpSocket;
+
+    let listener = TcpListener::bind(loopback()).unwrap();
+    let datagrams = UdpSocket::bind(loopback()).unwrap();
+    datagrams.connect(datagrams.local_addr().unwrap()).unwrap();
+    let file = std::fs::File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap();
+    for (stream, text) in [
+        (OwnedStream::from(listener), ""),
+        (OwnedStream::from(datagrams), "it is no stream socket"),
+        (OwnedStream::from(file), ""),
+    ] {
+        let error = options("ws://a.example/").over(stream).connect().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Connect(_)), "{error}");
+        let line = error.to_string();
+        assert!(line.starts_with("ws://a.example/: connect: ") && line.contains(text), "{line}");
+    }
+}

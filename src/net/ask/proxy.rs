@@ -154,11 +154,10 @@ impl Proxy {
             return Err("the port is not a number from 1 to 65535".to_owned());
         }
         // An empty port is none (RFC 3986 §3.2.3), and the usual one is the scheme's.
-        let is_named =
-            |place: &str| place.rsplit(']').next().is_some_and(|tail| tail.contains(':'));
-        let place = place.strip_suffix(':').filter(|rest| !is_named(rest)).unwrap_or(place);
+        let names_port = |place: &str| port_of(place).is_some();
+        let place = place.strip_suffix(':').filter(|rest| !names_port(rest)).unwrap_or(place);
         let port =
-            if is_named(place) { String::new() } else { format!(":{}", scheme.default_port()) };
+            if names_port(place) { String::new() } else { format!(":{}", scheme.default_port()) };
         let url = Url::parse_http(&format!("http://{place}{port}/")).map_err(|e| e.to_string())?;
         Ok(Proxy(Arc::new(Inner {
             scheme,

@@ -110,8 +110,7 @@ impl<S: Sys> Core<S> {
             None => self.tls.insert(tls::default_config()?),
         };
         let tls = Tls::client(config, url.host())?;
-        self.make_room_for_cipher();
-        Ok(Some(Box::new(tls)))
+        Ok(Some(self.with_room(tls)))
     }
 
     /// TLS with a proxy, if it is spoken to over TLS.
@@ -126,15 +125,16 @@ impl<S: Sys> Core<S> {
             (None, None) => self.proxy_tls.insert(tls::default_config()?),
         };
         let tls = Tls::client(config, proxy.host())?;
-        self.make_room_for_cipher();
-        Ok(Some(Box::new(tls)))
+        Ok(Some(self.with_room(tls)))
     }
 
+    /// The first TLS is what the buffer for ciphertext is made for.
     #[cfg(feature = "tls")]
-    fn make_room_for_cipher(&mut self) {
+    fn with_room(&mut self, tls: Tls) -> Box<Tls> {
         if self.cipher.is_empty() {
             self.cipher.resize(self.limits.receive_buffer, 0);
         }
+        Box::new(tls)
     }
 
     #[cfg(not(feature = "tls"))]

@@ -260,14 +260,17 @@ impl<S: Sys> Reactor<S> {
         }
     }
 
-    /// Closes every socket, whatever is under way, and tells nothing.
+    /// Closes every socket, whatever is under way, and tells the observer alone.
     pub(crate) fn abandon_all(&mut self) {
         for index in 0..self.slots.len() {
             if let Some(driver) = &mut self.slots[index].driver {
                 self.core.lost += driver.unsent() as u64;
+                let (id, how) = (driver.id, driver.left_as());
                 driver.release_socket(&mut self.core);
-                let id = driver.id;
                 self.arm(id);
+                if let Some(how) = how {
+                    self.core.say(id, || format!("ended: {how}"));
+                }
             }
         }
     }
@@ -353,9 +356,8 @@ impl<S: Sys> Reactor<S> {
     /// [`Reactor::release`] does: streams, and what is being opened.
     pub fn close_all(&mut self, frame: &CloseFrame) {
         self.core.now = self.core.sys.now();
-        let drivers = self.slots.iter().filter_map(|slot| slot.driver.as_deref());
-        let ids: Vec<ConnId> =
-            drivers.filter(|driver| driver.is_heard()).map(|driver| driver.id).collect();
+        let heard = self.drivers().filter(|driver| driver.is_heard());
+        let ids: Vec<ConnId> = heard.map(|driver| driver.id).collect();
         for id in ids {
             // Of one that is being closed already, the end is told.
             if !self.is_web_socket(id) {

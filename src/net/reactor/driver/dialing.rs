@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::errors::NOWHERE;
 use super::laps::Laps;
 use super::live::Token;
 use super::opening::{Attempt, Hop, Opening, Route, known};
@@ -73,7 +74,7 @@ impl<S: Sys> Driver<S> {
             Ok(socket) => socket,
             Err(e) => {
                 // There is no address to name.
-                let why = ErrorKind::Connect(vec![(known(&Endpoint::Unix("".into())), e)]);
+                let why = ErrorKind::Connect(vec![(NOWHERE, e)]);
                 return self.fail(core, sink, Stage::Connect, why);
             }
         };
@@ -107,8 +108,6 @@ impl<S: Sys> Driver<S> {
         let State::Opening(opening) = &mut self.state else { return };
         let Route::Proxy(via) = &mut opening.route else { return };
         via.targets = targets;
-        // Addresses of the URL's host that the policy denies are none that the proxy was tried at.
-        opening.failed.clear();
         let url = via.proxy.url().clone();
         // Addresses that the policy refused are the URL's, and from here on it is about the proxy's.
         opening.failed.clear();

@@ -147,8 +147,8 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Stands for an address that is not to be shown.
-const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+/// Stands for an address that is not to be shown, or that there is none.
+pub(super) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 fn tls_ended() -> ErrorKind {
     ErrorKind::Tls("the server closed the connection".into(), None)

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::errors::NOWHERE;
 use super::laps::Laps;
 use super::live::{Entry, Follow, Live, Reading, Token, Writing};
 use super::tail::Tail;
@@ -293,9 +294,9 @@ impl<S: Sys> Opening<S> {
         let trace = core.observer.is_some();
         let nonce = core.keys.with(&mut core.sys).bytes();
         let (is_gated, end) = (self.ask.is_gated(), self.end(core.now));
-        let proxy = self.proxy().cloned();
+        let (proxy, is_for_proxy) = (self.proxy().cloned(), self.is_for_proxy());
         if let Ask::Stream(options) = &mut self.ask {
-            let proxy = proxy.as_ref().filter(|proxy| proxy.takes_requests_for(options.url()));
+            let proxy = proxy.as_ref().filter(|_| is_for_proxy);
             options.request.for_proxy = proxy.map(|proxy| for_proxy(proxy, &options.request));
         }
         let ask = &self.ask;
@@ -438,6 +439,6 @@ fn for_proxy(proxy: &Proxy, request: &Request) -> Arc<ForProxy> {
 pub(super) fn known(to: &Endpoint) -> SocketAddr {
     match to {
         Endpoint::Address(address) => *address,
-        _ => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        _ => NOWHERE,
     }
 }

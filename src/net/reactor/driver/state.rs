@@ -156,6 +156,15 @@ impl<S: Sys> Driver<S> {
         }
     }
 
+    /// How it ends if it is left now, where that has not been said: the server has closed but for
+    /// the TCP connection, or it is given up.
+    pub(in crate::net) fn left_as(&mut self) -> Option<Arc<str>> {
+        if self.is_over() {
+            return None;
+        }
+        Some(Arc::clone(self.ended.get_or_insert_with(given_up)))
+    }
+
     pub(in crate::net) fn live(&mut self) -> Option<&mut Live<S>> {
         match &mut self.state {
             State::Open(live) | State::Told(live) => Some(live),
@@ -519,7 +528,7 @@ impl<S: Sys> Driver<S> {
     /// Its owner has gone: an open connection is closed, one that is being opened dropped.
     pub(in crate::net) fn release(&mut self, core: &mut Core<S>, frame: &CloseFrame) {
         self.listener = Listener::Nobody;
-        self.ended.get_or_insert_with(|| "given up by its owner".into());
+        self.ended.get_or_insert_with(given_up);
         // Nobody will consume what it holds, and the answer to our close frame is to be read.
         self.flow.held = 0;
         self.resume(core);
@@ -630,4 +639,8 @@ impl<S: Sys> Driver<S> {
             core.gates.leave(&gate);
         }
     }
+}
+
+fn given_up() -> Arc<str> {
+    "given up by its owner".into()
 }
