@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use super::connect::{self, ConnectArgs};
 use super::options::{self, Words, nearest, shown};
 use super::run::{self, RunArgs};
+use super::stream::{self, StreamArgs};
 use super::tell::Failure;
 use super::{echo, help, pages, types};
 
@@ -12,6 +13,7 @@ use super::{echo, help, pages, types};
 static COMMANDS: &[&options::Command] = &[
     &run::COMMAND,
     &connect::COMMAND,
+    &stream::COMMAND,
     &echo::COMMAND,
     &types::COMMAND,
     &pages::COMPLETIONS,
@@ -22,6 +24,7 @@ pub(super) enum Command {
     Text(String),
     Run(Box<RunArgs>),
     Connect(Box<ConnectArgs>),
+    Stream(Box<StreamArgs>),
     Echo(echo::EchoArgs),
 }
 
@@ -50,6 +53,7 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Command, Failure> {
     let parsed = match command.name {
         "run" => run::parse(words)?.map(Command::Run),
         "connect" => connect::parse(words)?.map(Command::Connect),
+        "stream" => stream::parse(words)?.map(Command::Stream),
         "echo" => echo::parse(words)?.map(Command::Echo),
         "types" => types::types(words)?.map(Command::Text),
         "completions" => pages::completions(words, COMMANDS)?.map(Command::Text),

@@ -12,7 +12,9 @@ mod proxy;
 mod request;
 mod run;
 mod secrets;
+mod show;
 mod signals;
+mod stream;
 mod tell;
 mod tls;
 mod types;
@@ -29,6 +31,7 @@ pub fn main() -> ExitCode {
         Command::Text(text) => say(&text).map(|()| 0),
         Command::Run(args) => run::run(args),
         Command::Connect(args) => connect::connect(args),
+        Command::Stream(args) => stream::stream(&args),
         Command::Echo(args) => echo::echo(args),
     });
     match done {

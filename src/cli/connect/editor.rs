@@ -6,6 +6,8 @@
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::cli::show::printable;
+
 /// What is typed so far, where the cursor is in it, and what was typed before.
 #[derive(Debug, Default)]
 struct Line {
@@ -292,7 +294,7 @@ impl Screen {
                 }
                 Pressed::Line(text) => {
                     // It stays, as what was sent.
-                    let shown = super::output::printable(&text);
+                    let shown = printable(&text);
                     put(&format!("{}{PROMPT}{shown}\n", state.erased()));
                     return Ok(Some(text));
                 }

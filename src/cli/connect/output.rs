@@ -2,13 +2,14 @@
 
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::editor::Screen;
 use super::{ConnectArgs, Form};
+use crate::cli::show::{has_colours, json, printable, since_1970};
 use crate::cli::tell::complain;
 
 /// What is told of a connection.
@@ -42,14 +43,12 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn new(args: &ConnectArgs, screen: Option<Arc<Screen>>) -> Output {
         let shown = io::stdout().is_terminal();
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
-            || std::env::var_os("TERM").is_some_and(|v| v == "dumb");
         Output {
             out: io::BufWriter::with_capacity(64 * 1024, io::stdout()),
             screen,
             shown,
             notices: !args.quiet && !args.json && io::stderr().is_terminal(),
-            colours: shown && !plain,
+            colours: shown && has_colours(),
             form: args.form,
             end: if args.null { 0 } else { b'\n' },
             json: args.json,
@@ -160,35 +159,8 @@ impl Output {
     }
 }
 
-fn since_1970() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
-
 fn hex(data: &[u8]) -> String {
     data.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// What cannot control a terminal: control characters, and those that turn the direction of text, are
-/// escapes. A line end is one with an indent behind it, so that no line of a message looks like another
-/// message.
-pub(super) fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => shown.push_str("\n  "),
-            '\t' => shown.push('\t'),
-            '\u{61c}'
-            | '\u{200e}'
-            | '\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}' => {
-                shown.extend(c.escape_unicode());
-            }
-            c if c.is_control() => shown.extend(c.escape_default()),
-            c => shown.push(c),
-        }
-    }
-    shown
 }
 
 /// One event as JSON (RFC 8259).
@@ -213,43 +185,9 @@ fn object(told: &Told<'_>, time: f64) -> String {
     format!("{{\"time\":{time:.3},\"kind\":\"{kind}\"{size}{more}}}")
 }
 
-/// A string of JSON.
-pub(in crate::cli) fn json(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            // Beyond what the RFC demands: what a terminal would obey.
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", c as u32)),
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_that_is_shown_controls_a_terminal() {
-        for (text, want) in [
-            ("plain é 🙂\t", "plain é 🙂\t"),
-            ("\x1b[2J\x1b]0;title\x07", "\\u{1b}[2J\\u{1b}]0;title\\u{7}"),
-            ("a\r\nb", "a\\r\n  b"),
-            ("\u{9b}31m", "\\u{9b}31m"),
-            ("\u{202e}abc", "\\u{202e}abc"),
-            ("\0\x7f", "\\u{0}\\u{7f}"),
-        ] {
-            assert_eq!(printable(text), want, "{text:?}");
-        }
-    }
 
     #[test]
     fn events_are_objects_of_json() {
