@@ -170,6 +170,11 @@ def bodies():
             yield Cell(name, server, setting, client, coding, None, "events", path,
                        (*options, *(() if asks else ("unasked",))), short=short and client == "inline")
 
+    for server in ("aiohttp", "tornado"):
+        for client in CLIENTS[:2]:
+            yield Cell(f"{server}/default/upload/{client}", server, "default", client, "", None, "upload", "/upload",
+                       ("unasked",), short=server == "aiohttp" and client == "inline")
+
     for how in ("gzip", "deflate"):
         yield from body("aiohttp", "default", f"/body?how={how}", how, short=True)
         yield from body("ws", "http", f"/body?how={how}", how)

@@ -53,18 +53,24 @@ async def events(request: web.Request) -> web.StreamResponse:
     return response
 
 
+async def upload(request: web.Request) -> web.Response:
+    coding = request.headers.get("Content-Encoding", "none")
+    return web.Response(text=f"{coding} {await request.read() == body()}")
+
+
 async def ack(request: web.Request) -> web.Response:
     ACKS.got(request.query["id"], request.query["k"])
     return web.Response(text="ok")
 
 
 async def main() -> None:
-    app = web.Application()
+    app = web.Application(client_max_size=16 << 20)
     app.router.add_get("/", echo)
     for prefix in ("", "/plain"):
         app.router.add_get(prefix + "/body", answer)
         app.router.add_get(prefix + "/events", events)
         app.router.add_get(prefix + "/ack", ack)
+    app.router.add_post("/upload", upload)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", json.loads(sys.argv[1])["default"]).start()

@@ -37,6 +37,12 @@ class Events(tornado.web.RequestHandler):
             await self.flush()
 
 
+class Upload(tornado.web.RequestHandler):
+    def post(self) -> None:
+        coding = self.request.headers.get("X-Consumed-Content-Encoding", "none")
+        self.write(f"{coding} {self.request.body == body()}")
+
+
 class Ack(tornado.web.RequestHandler):
     def get(self) -> None:
         ACKS.got(self.get_argument("id"), self.get_argument("k"))
@@ -45,10 +51,10 @@ class Ack(tornado.web.RequestHandler):
 
 async def main() -> None:
     app = tornado.web.Application(
-        [("/", Echo), ("/body", Body), ("/events", Events), ("/ack", Ack)],
+        [("/", Echo), ("/body", Body), ("/events", Events), ("/ack", Ack), ("/upload", Upload)],
         compress_response=True, websocket_max_message_size=16 << 20,
     )
-    app.listen(json.loads(sys.argv[1])["default"], "127.0.0.1")
+    app.listen(json.loads(sys.argv[1])["default"], "127.0.0.1", decompress_request=True)
     await asyncio.get_running_loop().create_future()
 
 
