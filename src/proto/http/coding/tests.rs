@@ -360,3 +360,14 @@ fn codings_have_names_without_case_and_stand_alone() {
         assert_eq!(identity.is_ok(), want == Ok(None), "{fields}");
     }
 }
+
+/// A thousand members that hold nothing come in one piece: room that was made for one is the room of the next.
+#[test]
+fn many_short_members_share_their_room() {
+    let (many, limits) = (bytes(EMPTY).repeat(3000), Limits::default());
+    let mut decoder = Decoder::new(Coding::Gzip);
+    assert_eq!(decoder.decode(&many, &limits), Ok(many.len()));
+    assert!(decoder.rest().is_empty());
+    assert_eq!(decoder.finish(), Ok(()));
+    assert!(decoder.cleared <= limits.decoded_piece, "{} zeros", decoder.cleared);
+}
