@@ -371,3 +371,22 @@ fn many_short_members_share_their_room() {
     assert_eq!(decoder.finish(), Ok(()));
     assert!(decoder.cleared <= limits.decoded_piece, "{} zeros", decoder.cleared);
 }
+
+/// Neither does it end anything, nor is anything of it kept.
+#[test]
+fn a_name_of_any_length_costs_no_memory() {
+    let limits = Limits::default();
+    let mut decoder = Decoder::new(Coding::Gzip);
+    let (head, rest) = NAMED.split_at(20);
+    decoder.decode(&bytes(head), &limits).unwrap();
+    for _ in 0..1000 {
+        assert_eq!(decoder.decode(&[b'x'; 1000], &limits), Ok(1000));
+    }
+    assert!(decoder.rest().is_empty() && decoder.cleared == 0);
+    let rest = bytes(rest);
+    // The last byte is held back.
+    assert_eq!(decoder.decode(&rest, &limits), Ok(rest.len() - 1));
+    assert_eq!(decoder.take_rest(), HELLO.as_bytes());
+    assert_eq!(decoder.release(), 1);
+    assert_eq!(decoder.finish(), Ok(()));
+}
