@@ -54,9 +54,6 @@ pub(crate) struct Decoder {
     at: usize,
     /// How much of it is decoded while it is made; behind it is room.
     end: usize,
-    /// Bytes of room that were filled with zeros.
-    #[cfg(test)]
-    pub(super) cleared: usize,
     /// The last byte of what was read is not taken.
     holds: bool,
     /// The library has filled its room: it may have more without further input.
@@ -152,8 +149,6 @@ impl Decoder {
             ready: Vec::new(),
             at: 0,
             end: 0,
-            #[cfg(test)]
-            cleared: 0,
             holds: false,
             full: false,
             failed: None,
@@ -331,9 +326,7 @@ impl Decoder {
         // What is there stays: many short members would fill the same room with zeros for each of them.
         if self.ready.len() < at + room {
             #[cfg(test)]
-            {
-                self.cleared += at + room - self.ready.len();
-            }
+            super::tests::CLEARED.set(super::tests::CLEARED.get() + at + room - self.ready.len());
             self.ready.resize(at + room, 0);
         }
         let (total_in, total_out) = (inflate.total_in(), inflate.total_out());

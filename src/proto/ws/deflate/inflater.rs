@@ -13,9 +13,6 @@ pub(super) struct Inflater {
     /// may refer to those before.
     state: Option<Inflate>,
     takeover: bool,
-    /// Bytes of room that were filled with zeros.
-    #[cfg(test)]
-    pub(super) cleared: usize,
 }
 
 thread_local! {
@@ -30,12 +27,7 @@ const ROOM: (usize, usize) = (256, 64 * 1024);
 
 impl Inflater {
     pub(super) fn new(takeover: bool) -> Inflater {
-        Inflater {
-            state: None,
-            takeover,
-            #[cfg(test)]
-            cleared: 0,
-        }
+        Inflater { state: None, takeover }
     }
 
     /// Whether there is a state.
@@ -72,7 +64,7 @@ impl Inflater {
         loop {
             // One byte more than may be shows that there are too many.
             let left = max.saturating_sub(*end).saturating_add(1);
-            self.make_room(data, *end + room.min(left), max);
+            make_room(data, *end + room.min(left), max);
             let (used, full) = self.round(piece, &mut data[*end..][..room.min(left)], end)?;
             piece = piece.get(used..).unwrap_or_default();
             // With the room filled, more may come without further input.
@@ -111,24 +103,6 @@ impl Inflater {
         }
     }
 
-    /// Makes `data` at least `need` bytes long. Bytes that are there stay: a piece of many blocks that end
-    /// early would fill the same room with zeros for each of them. Memory doubles, but not beyond what may
-    /// come.
-    fn make_room(&mut self, data: &mut Vec<u8>, need: usize, max: usize) {
-        if data.len() >= need {
-            return;
-        }
-        if data.capacity() < need {
-            let twice = data.capacity().saturating_mul(2).min(max.saturating_add(1));
-            data.reserve_exact(need.max(twice) - data.len());
-        }
-        #[cfg(test)]
-        {
-            self.cleared += need - data.len();
-        }
-        data.resize(need, 0);
-    }
-
     /// The message ends here. What was cut off of its end (§7.2.1, 3) has to be exactly what is missing
     /// of an empty block, so that another block may start behind it.
     pub(super) fn finish(&mut self) -> Result<(), Violation> {
@@ -156,4 +130,20 @@ fn fresh() -> Inflate {
     let spare = SPARE.try_with(Cell::take).ok().flatten();
     // With 15 what was written with any window can be read.
     spare.unwrap_or_else(|| Inflate::new(false, 15))
+}
+
+/// Makes `data` at least `need` bytes long. Bytes that are there stay: a piece of many blocks that end
+/// early would fill the same room with zeros for each of them. Memory doubles, but not beyond what may
+/// come.
+fn make_room(data: &mut Vec<u8>, need: usize, max: usize) {
+    if data.len() >= need {
+        return;
+    }
+    if data.capacity() < need {
+        let twice = data.capacity().saturating_mul(2).min(max.saturating_add(1));
+        data.reserve_exact(need.max(twice) - data.len());
+    }
+    #[cfg(test)]
+    super::tests::CLEARED.set(super::tests::CLEARED.get() + need - data.len());
+    data.resize(need, 0);
 }
