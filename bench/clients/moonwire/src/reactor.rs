@@ -108,6 +108,8 @@ impl Peer for World {
 
     async fn open(&mut self, url: &str) -> Result<ConnId, Failure> {
         let id = self.reactor.open(crate::options(url, self.wanted)?)?;
+        // A first message may come in the turn that opens.
+        self.heard.keep = self.wanted.is_some();
         let opened = self.heard.opened;
         while self.heard.opened == opened {
             self.turn(None)?;
