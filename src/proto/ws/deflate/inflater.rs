@@ -21,9 +21,13 @@ thread_local! {
     static SPARE: Cell<Option<Inflate>> = const { Cell::new(None) };
 }
 
-/// An output of this size at least is made room for, and of at most this size at once: what is made room
-/// for is filled with zeros first.
-const ROOM: (usize, usize) = (256, 64 * 1024);
+/// For a piece six times its size and this much is made room for: the library has a fast way that it leaves
+/// 260 bytes before the end of its room. JSON mostly becomes four to five times as much, so all of it is
+/// inflated in that way, and in one call.
+const SPARE_ROOM: usize = 512;
+
+/// At most this at once: what is made room for is filled with zeros first.
+const ROOM_MAX: usize = 128 * 1024;
 
 impl Inflater {
     pub(super) fn new(takeover: bool) -> Inflater {
@@ -60,7 +64,7 @@ impl Inflater {
         end: &mut usize,
         max: usize,
     ) -> Result<(), Violation> {
-        let mut room = piece.len().saturating_mul(4).clamp(ROOM.0, ROOM.1);
+        let mut room = piece.len().saturating_mul(6).saturating_add(SPARE_ROOM).min(ROOM_MAX);
         loop {
             // One byte more than may be shows that there are too many.
             let left = max.saturating_sub(*end).saturating_add(1);
@@ -72,7 +76,7 @@ impl Inflater {
                 return Ok(());
             }
             if full {
-                room = (room * 2).min(ROOM.1);
+                room = (room * 2).min(ROOM_MAX);
             }
         }
     }
