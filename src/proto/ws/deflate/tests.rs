@@ -311,11 +311,11 @@ fn many_final_blocks_share_their_room() {
     codec.finish().unwrap();
     assert!(data.is_empty());
     let cleared = CLEARED.get();
-    assert!(cleared <= 64 * KIB, "{cleared} zeros");
+    assert!(cleared <= 128 * KIB, "{cleared} zeros");
     // What is filled costs as much once more, and no more than that.
     let block = zeros();
     codec.inflate(&block, &mut data, MIB).unwrap();
     assert_eq!(data.len(), MIB);
     let cleared = CLEARED.get() - cleared;
-    assert!(cleared <= MIB + 64 * KIB, "{cleared} zeros");
+    assert!(cleared <= MIB + 128 * KIB, "{cleared} zeros");
 }
