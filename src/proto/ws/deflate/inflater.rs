@@ -24,7 +24,7 @@ thread_local! {
 /// For a piece six times its size and this much is made room for: the library has a fast way that it leaves
 /// 260 bytes before the end of its room. JSON mostly becomes four to five times as much, so all of it is
 /// inflated in that way, and in one call.
-const SPARE_ROOM: usize = 480;
+const SPARE_ROOM: usize = 400;
 
 /// At most this at once: what is made room for is filled with zeros first.
 const ROOM_MAX: usize = 128 * 1024;
