@@ -50,7 +50,8 @@ build() {
     echo "=== one by one"
     cargo build --release --locked -p bench-server -p bench-runner || exit 1
     local package failed=()
-    for package in moonwire floors tungstenite tokio-tungstenite fastwebsockets tokio-websockets; do
+    for package in moonwire floors tungstenite tokio-tungstenite fastwebsockets tokio-websockets \
+        yawc sockudo-ws; do
         cargo build --release --locked -p "bench-$package" || failed+=("$package")
     done
     echo "not built: ${failed[*]}"

@@ -106,7 +106,7 @@ pub struct Limits {
     /// longer show.
     pub receive_buffer_max: usize,
     /// Reactor: bytes of messages that one turn hands over, give or take a message: 1 MiB. Each event counts
-    /// a little more than its bytes. It bounds what waits for slow handlers, and how long one fast
+    /// a little more than its bytes, and what is compressed counts as what it becomes, too. It bounds what waits for slow handlers, and how long one fast
     /// peer can hold up the others.
     pub turn: usize,
     /// Reactor: bytes that wait for the end of a turn before they are written anyway: 64 KiB.
@@ -138,7 +138,7 @@ pub struct Limits {
     pub linger: Duration,
     /// From a keep-alive ping, when its last byte has left, to any byte from the peer: 20 s.
     pub pong: Duration,
-    /// How long what compresses messages is kept after the last that was sent, with what it knows of
+    /// How long what compresses messages is kept after the last that it was used for, with what it knows of
     /// those before (RFC 7692 §7.1.1.2): 60 s. It is 290 KiB for each connection, and what comes after a minute often is
     /// about something else. What inflates cannot be given up while the server may refer to earlier
     /// messages.

@@ -21,6 +21,8 @@ use crate::proto::ws::handshake;
 use crate::trace::{Observer, Trace};
 
 mod at_once;
+#[cfg(feature = "deflate")]
+mod compress;
 mod upload;
 mod wire;
 
@@ -265,9 +267,13 @@ impl Bench {
     fn answer(&self, tcp: usize) -> String {
         let head = String::from_utf8(self.wrote(tcp)).unwrap();
         let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+        let extensions = match head.contains("permessage-deflate") {
+            true => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+            false => "",
+        };
         format!(
             "HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {}\r\n\r\n",
+             Sec-WebSocket-Accept: {}\r\n{extensions}\r\n",
             handshake::accept(key)
         )
     }

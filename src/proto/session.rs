@@ -436,16 +436,33 @@ impl Session {
         }
     }
 
+    /// What [`Session::deadline_unread`] has said is due.
+    #[cfg(feature = "net")]
+    pub(crate) fn on_deadline_unread(
+        &mut self,
+        cx: &mut Context<'_>,
+        paused: bool,
+    ) -> Option<Event<'static>> {
+        match &mut self.0 {
+            State::Open(connection) => connection.on_deadline_unread(cx, paused),
+            _ => self.on_deadline(cx),
+        }
+    }
+
     /// Whether it is a stream whose head is there and whose end is not.
     #[cfg(feature = "net")]
     pub(crate) fn is_in_body(&self) -> bool {
         matches!(&self.0, State::Stream(exchange) if exchange.is_in_body())
     }
 
-    /// Whether it is a stream whose body is decoded, so that what is told is more than what came.
+    /// Whether the body of a stream is decoded, or messages may be: what is told is more than what came.
     #[cfg(feature = "net")]
     pub(crate) fn is_decoding(&self) -> bool {
-        matches!(&self.0, State::Stream(exchange) if exchange.is_decoding())
+        match &self.0 {
+            State::Open(connection) => connection.is_decoding(),
+            State::Stream(exchange) => exchange.is_decoding(),
+            _ => false,
+        }
     }
 
     /// Bytes that a message of which a part has come takes.

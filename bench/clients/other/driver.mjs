@@ -1,6 +1,8 @@
 // The cases for JavaScript: `COMMAND CASE URL COUNT SIZE [OPEN]`, one line of JSON.
 //
-// `connect(url)` gives a promise of { send, close, buffered, onText }, where `onText` is set here.
+// `connect(url, deflate)` gives a promise of { send, close, buffered, onText }, where `onText` is set here.
+// In the cases with compression `deflate` is { level }, undefined for the default, which is OPEN there; and
+// `sent(text)` is a promise of its having been written.
 import { readFileSync } from "node:fs";
 
 const status = (name) => {
@@ -45,20 +47,23 @@ function listen(socket) {
 }
 
 const cases = {
-	async receive(connect, { url, count, size }) {
-		const socket = await connect(url);
+	async receive(connect, { url, count, size, deflate }) {
+		const socket = await connect(url, deflate);
 		const heard = listen(socket);
 		let report;
 		for (const n of [warmUp(count), count]) {
 			const ready = heard.wait(1);
 			socket.send(`prepare ${n} ${size}`);
 			await ready;
-			if (heard.last !== "ready") throw new Error(heard.last);
+			const answer = /^ready ?(\d*)$/.exec(heard.last);
+			if (!answer) throw new Error(heard.last);
 			const from = start();
 			const all = heard.wait(n);
 			socket.send("go");
 			await all;
 			report = stop(from, n, heard.bytes);
+			// It says how long they are on the wire, if they are compressed.
+			if (answer[1]) report.wire_bytes = Number(answer[1]);
 		}
 		socket.close();
 		return report;
@@ -121,13 +126,50 @@ const cases = {
 		return report;
 	},
 
-	async idle(connect, { url, count, size }) {
+	// Texts of the server's, which it is sent back compressed. So much is sent again and again: far more
+	// than the window, so that nothing of it is found there.
+	async send(connect, { url, count, size, deflate }) {
+		const socket = await connect(url, deflate);
+		const kept = Math.min(Math.max(Math.floor((4 << 20) / size), 1), count);
+		const texts = [];
+		await new Promise((resolve) => {
+			socket.onText = (text) => texts.push(text) === kept && resolve();
+			socket.send(`sample ${kept} ${size}`);
+		});
+		const heard = listen(socket);
+		let report;
+		for (const n of [warmUp(count), count]) {
+			const from = start();
+			let sent;
+			for (let i = 1; i <= n; i++) {
+				sent = socket.sent(texts[i % kept]);
+				if (i % 64 === 0) await sent;
+			}
+			await sent;
+			report = stop(from, n, n * size);
+			// It counts what has arrived, and how long that was on the wire.
+			const answer = heard.wait(1);
+			socket.send("?");
+			await answer;
+			const expected = `${n} ${n * size} `;
+			if (!heard.last.startsWith(expected)) throw new Error(heard.last);
+			report.wire_bytes = Number(heard.last.slice(expected.length));
+		}
+		socket.close();
+		return report;
+	},
+
+	// With compression each sends back what it has received.
+	async idle(connect, { url, count, size, deflate }) {
 		const sockets = [];
 		const from = start();
 		let before = 0;
 		for (let i = 0; i <= count; i++) {
-			const socket = await connect(url);
-			if (size > 0) await socket.first;
+			const socket = await connect(url, deflate);
+			if (size > 0) {
+				const text = await socket.first;
+				if (deflate) await socket.sent(text.toString());
+			}
 			sockets.push(socket);
 			if (i === 0) before = status("VmRSS");
 		}
@@ -141,9 +183,10 @@ const cases = {
 
 export async function main(connect) {
 	const [name, url, count, size, open] = process.argv.slice(2);
-	const run = cases[name];
+	const run = cases[name.replace(/^deflate-/, "")];
 	if (!run) throw new Error(`there is no case ${name} here`);
 	const args = { url, count: Number(count), size: Number(size), open: Number(open ?? 1) };
+	if (name.startsWith("deflate-")) args.deflate = { level: args.open || undefined };
 	const report = await run(connect, args);
 	report.rss_peak_kib = status("VmHWM");
 	console.log(JSON.stringify(report));

@@ -9,6 +9,7 @@ import sys
 import time
 
 from websockets.asyncio.client import connect
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 
 def status(name):
@@ -43,29 +44,51 @@ def warm_up(count):
     return min(max(count // 10, 1), 20000)
 
 
-def opened(url):
+def extensions(level):
+    """As the library offers it by default, but for windows of 15 bits (its own are of 12)."""
+    settings = {"memLevel": 5}
+    if level:
+        settings["level"] = level
+    return [
+        ClientPerMessageDeflateFactory(
+            server_max_window_bits=15, client_max_window_bits=15, compress_settings=settings
+        )
+    ]
+
+
+def opened(url, level=None):
+    """With compression if there is a level; 0 is the default."""
     context = None
     if url.startswith("wss"):
         context = ssl.create_default_context(cafile=os.environ["BENCH_CA"])
     # No pings of its own, no compression, and no bound that other clients have not.
     return connect(
-        url, ssl=context, compression=None, ping_interval=None, max_size=None, proxy=None
+        url,
+        ssl=context,
+        compression=None,
+        extensions=None if level is None else extensions(level),
+        ping_interval=None,
+        max_size=None,
+        proxy=None,
     )
 
 
-async def receive(url, count, size, _open):
+async def receive(url, count, size, _open, level=None):
     report = None
-    async with opened(url) as ws:
+    async with opened(url, level) as ws:
         for n in (warm_up(count), count):
             await ws.send(f"prepare {n} {size}")
             answer = await ws.recv()
-            assert answer == "ready", answer
+            assert answer.startswith("ready"), answer
             begin = start()
             await ws.send("go")
             length = 0
             for _ in range(n):
                 length += len(await ws.recv())
             report = stop(begin, n, length)
+            # It says how long they are on the wire, if they are compressed.
+            if answer != "ready":
+                report["wire_bytes"] = int(answer.removeprefix("ready "))
     return report
 
 
@@ -105,14 +128,46 @@ async def burst(url, count, size, _open):
     return report
 
 
-async def idle(url, count, size, _open):
+async def deflate_receive(url, count, size, level):
+    return await receive(url, count, size, 1, level)
+
+
+async def deflate_send(url, count, size, level):
+    """Texts of the server's, which it is sent back compressed. So much is sent again and again: far
+    more than the window, so that nothing of it is found there."""
+    report = None
+    async with opened(url, level) as ws:
+        kept = min(max(4 * 1024 * 1024 // size, 1), count)
+        await ws.send(f"sample {kept} {size}")
+        texts = [await ws.recv() for _ in range(kept)]
+        for n in (warm_up(count), count):
+            begin = start()
+            for i in range(n):
+                await ws.send(texts[i % kept])
+            report = stop(begin, n, n * size)
+            # It counts what has arrived, and how long that was on the wire.
+            await ws.send("?")
+            *got, wire = (await ws.recv()).split(" ")
+            assert got == [str(n), str(n * size)], got
+            report["wire_bytes"] = int(wire)
+    return report
+
+
+async def deflate_idle(url, count, size, level):
+    return await idle(url, count, size, 1, level)
+
+
+async def idle(url, count, size, _open, level=None):
+    """With compression each sends back what it has received."""
     conns = []
     before = 0
     begin = start()
     for i in range(count + 1):
-        ws = await opened(url)
+        ws = await opened(url, level)
         if size:
-            await ws.recv()
+            text = await ws.recv()
+            if level is not None:
+                await ws.send(text)
         conns.append(ws)
         if i == 0:
             before = status("VmRSS")
@@ -123,7 +178,16 @@ async def idle(url, count, size, _open):
     return report
 
 
-CASES = {"receive": receive, "rt": rt, "send": burst, "burst": burst, "idle": idle}
+CASES = {
+    "receive": receive,
+    "rt": rt,
+    "send": burst,
+    "burst": burst,
+    "idle": idle,
+    "deflate-receive": deflate_receive,
+    "deflate-send": deflate_send,
+    "deflate-idle": deflate_idle,
+}
 
 
 async def main():

@@ -8,13 +8,19 @@ const WebSocket = createRequire(`${process.env.BENCH_NODE}/package.json`)("ws");
 const options = { perMessageDeflate: false, maxPayload: 1 << 30 };
 if (process.env.BENCH_CA) options.ca = readFileSync(process.env.BENCH_CA);
 
+// By itself it sends messages of less than 1,024 bytes plain.
+const compressed = ({ level }) => ({ threshold: 128, zlibDeflateOptions: level ? { level } : {} });
+
 await main(
-	(url) =>
+	(url, deflate) =>
 		new Promise((resolve, reject) => {
-			const ws = new WebSocket(url, options);
+			const perMessageDeflate = deflate ? compressed(deflate) : false;
+			const ws = new WebSocket(url, { ...options, perMessageDeflate });
 			const socket = {
 				onText: null,
 				send: (text) => ws.send(text),
+				sent: (text) =>
+					new Promise((done, failed) => ws.send(text, (error) => (error ? failed(error) : done()))),
 				close: () => ws.close(),
 				buffered: () => ws.bufferedAmount,
 			};

@@ -108,6 +108,11 @@ impl<'a> Measured<'a> {
         let pairs = self.runs.iter().zip(&other.runs);
         pairs.filter_map(|(a, b)| Some(a.as_ref()?.value / b.as_ref()?.value)).collect()
     }
+
+    fn differences(&self, other: &Measured<'_>) -> Vec<f64> {
+        let pairs = self.runs.iter().zip(&other.runs);
+        pairs.filter_map(|(a, b)| Some(a.as_ref()?.value - b.as_ref()?.value)).collect()
+    }
 }
 
 fn find<'a, 'b>(measured: &'a [Measured<'b>], label: &str) -> Option<&'a Measured<'b>> {
@@ -145,6 +150,7 @@ pub fn entries(case: &Case, measured: &[Measured<'_>]) -> Value {
             "wall_ns": rounded(m.median_of("wall_ns", true)),
             "p99_ns": rounded(m.median_of("p99_ns", false)),
             "rss_peak_kib": rounded(m.median_of("rss_peak_kib", false)),
+            "wire_bytes": rounded(m.median_of("wire_bytes", true)),
         })
     });
     each.collect()
@@ -153,11 +159,12 @@ pub fn entries(case: &Case, measured: &[Measured<'_>]) -> Value {
 /// What is to be reached, and what was.
 pub fn targets(case: &Case, measured: &[Measured<'_>]) -> Value {
     let each = case.targets.iter().map(|target| {
-        let Target { of, against, at_most } = *target;
+        let Target { of, against, more, at_most } = *target;
         let mine = find(measured, of);
         let (got, missing) = match against {
             None => (mine.map(Measured::values).unwrap_or_default(), of),
             Some(against) => match (mine, find(measured, against)) {
+                (Some(a), Some(b)) if more => (a.differences(b), against),
                 (Some(a), Some(b)) => (a.ratios(b), against),
                 _ => (Vec::new(), against),
             },
@@ -167,7 +174,8 @@ pub fn targets(case: &Case, measured: &[Measured<'_>]) -> Value {
             "of": of,
             "against": against,
             "at_most": at_most,
-            "unit": if against.is_none() { case.metric.unit() } else { "" },
+            "unit": if against.is_none() || more { case.metric.unit() } else { "" },
+            "more": more,
             "measured": ratio(&got),
             "met": median.map(|m| m <= at_most),
             "missing": median.is_none().then(|| format!("{missing} has not run")),

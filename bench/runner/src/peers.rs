@@ -44,6 +44,10 @@ pub fn all() -> Vec<Peer> {
     for name in ["tungstenite", "tokio-tungstenite", "fastwebsockets", "tokio-websockets"] {
         all.push(built(name, name, Kind::Rust, name, None));
     }
+    for name in ["yawc", "sockudo-ws"] {
+        all.push(built(name, name, Kind::Rust, name, None));
+    }
+    all.push(without_takeover());
     for (name, label, floor) in [
         ("floor-read-64k", "floor: reads of 64 KiB", "read-64k"),
         ("floor-read-1m", "floor: reads of 1 MiB", "read-1m"),
@@ -79,6 +83,20 @@ fn built(
         _ => machine::moonwire_version(),
     };
     Peer { name, label, kind, command, scale: 1.0, version, missing }
+}
+
+/// soketto 0.8.1 has permessage-deflate and always asks for `server_no_context_takeover`; its own side
+/// makes a state for each message. All cases are about takeover.
+fn without_takeover() -> Peer {
+    Peer {
+        name: "soketto",
+        label: "soketto",
+        kind: Kind::Rust,
+        command: Vec::new(),
+        scale: 1.0,
+        version: String::new(),
+        missing: Some("0.8.1 compresses without context takeover alone".to_owned()),
+    }
 }
 
 /// A client outside Rust.

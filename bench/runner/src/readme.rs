@@ -23,11 +23,12 @@ pub fn write(file: &Path, all: &Value) -> Result<(), Failure> {
 }
 
 fn section(all: &Value) -> String {
-    let case = |name: &str| {
-        let cases = all["cases"].as_array().map_or(&[][..], Vec::as_slice);
-        cases.iter().find(|case| case["name"] == name).map(|case| case["rounds"].clone())
+    let cases = all["cases"].as_array().map_or(&[][..], Vec::as_slice);
+    let rounds = cases.iter().filter_map(|case| case["rounds"].as_u64());
+    let rounds = match (rounds.clone().min(), rounds.max()) {
+        (Some(least), Some(most)) if least < most => format!("{least} to {most}"),
+        (_, most) => most.unwrap_or(0).to_string(),
     };
-    let rounds = case("receive-16").unwrap_or(Value::Null);
     format!(
         "{}. Ratios are medians of {rounds} rounds, with the smallest and the largest; *at most* is \
          what was to be reached.\n\n{}\n{}",

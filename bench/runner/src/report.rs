@@ -11,34 +11,48 @@ use crate::options::Options;
 use crate::peers::{Kind, Peer};
 use crate::{cases, chart, machine};
 
-/// Merges with what is there already, if that is of the same machine; writes everything anew.
+/// Merges with what is there already, if that is of the same machine; writes everything anew. What is
+/// kept says when, on which kernel and with which moonwire it was measured, if that was another.
 pub fn write(options: &Options, peers: &[Peer], results: Vec<Value>) -> Result<Value, Failure> {
     std::fs::create_dir_all(&options.out)?;
     let file = options.out.join("results.json");
     let machine = machine::describe();
     let old = std::fs::read_to_string(&file).ok();
     let old: Option<Value> = old.and_then(|text| serde_json::from_str(&text).ok());
-    let same =
-        |old: &Value| ["cpu", "cores", "kernel"].iter().all(|k| old["machine"][k] == machine[k]);
-    let old = old.filter(|old| !options.only.is_empty() && same(old));
-    let old = old.and_then(|old| old["cases"].as_array().cloned()).unwrap_or_default();
+    let same = |old: &Value| ["cpu", "cores"].iter().all(|k| old["machine"][k] == machine[k]);
+    let old = old.filter(|old| !options.only.is_empty() && same(old)).unwrap_or(Value::Null);
+    let mut results = results;
+    for case in &mut results {
+        case["machine"] = machine.clone();
+        case["moonwire"] = json!(machine::moonwire_version());
+    }
     let find = |list: &[Value], name: &str| list.iter().find(|case| case["name"] == name).cloned();
     let merged: Vec<Value> = cases::all()
         .iter()
-        .filter_map(|case| find(&results, case.name).or_else(|| find(&old, case.name)))
+        .filter_map(|case| {
+            find(&results, case.name).or_else(|| find(list(&old["cases"]), case.name))
+        })
         .collect();
-    let all = json!({ "machine": machine, "peers": versions(peers), "cases": merged });
+    let first = if old.is_null() { machine } else { old["machine"].clone() };
+    let all = json!({ "machine": first, "peers": versions(peers, &old), "cases": merged });
     std::fs::write(&file, serde_json::to_string_pretty(&all)? + "\n")?;
     std::fs::write(options.out.join("table.md"), table(&all))?;
     pictures(&all, &options.out)?;
     Ok(all)
 }
 
-fn versions(peers: &[Peer]) -> Value {
+/// Of those that are kept, as they were: a case of this run names its moonwire.
+fn versions(peers: &[Peer], old: &Value) -> Value {
     let listed = peers.iter().filter(|peer| peer.kind != Kind::Floor);
-    let each = listed.map(
-        |peer| json!({ "label": peer.label, "version": peer.version, "missing": peer.missing }),
-    );
+    let each = listed.map(|peer| {
+        let kept = list(&old["peers"]).iter().find(|kept| kept["label"] == peer.label);
+        match kept.filter(|kept| kept["missing"].is_null()) {
+            Some(kept) => kept.clone(),
+            None => {
+                json!({ "label": peer.label, "version": peer.version, "missing": peer.missing })
+            }
+        }
+    });
     each.collect()
 }
 
@@ -53,14 +67,35 @@ fn text(value: &Value) -> &str {
 /// Which machine it was, and when.
 pub fn machine_line(all: &Value) -> String {
     let machine = &all["machine"];
-    format!(
+    let mut line = format!(
         "{}, {} cores, {}, {}; {}",
         text(&machine["cpu"]),
         machine["cores"],
         text(&machine["kernel"]),
         text(&machine["rustc"]),
         text(&machine["date"]),
-    )
+    );
+    let mut others: Vec<(String, Vec<&str>)> = Vec::new();
+    for case in list(&all["cases"]) {
+        let Some(when) = elsewhere(all, case) else { continue };
+        match others.iter_mut().find(|(known, _)| *known == when) {
+            Some((_, names)) => names.push(text(&case["name"])),
+            None => others.push((when, vec![text(&case["name"])])),
+        }
+    }
+    for (when, names) in others {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        let _ = write!(line, "; {}: {when}", names.join(", "));
+    }
+    line
+}
+
+/// When and on which kernel a case was measured, if not with the first.
+fn elsewhere(all: &Value, case: &Value) -> Option<String> {
+    let (machine, first) = (&case["machine"], &all["machine"]);
+    let differs = ["date", "kernel", "rustc"].iter().any(|key| machine[key] != first[key]);
+    (!machine.is_null() && differs)
+        .then(|| format!("{}, {}", text(&machine["kernel"]), text(&machine["date"])))
 }
 
 fn table(all: &Value) -> String {
@@ -80,7 +115,7 @@ fn table(all: &Value) -> String {
     out.push_str(&receiving(all));
     out.push_str("\n## Every case\n");
     for case in list(&all["cases"]) {
-        one(&mut out, case);
+        one(&mut out, all, case);
     }
     out.push_str("\n## Versions\n\n| | |\n|---|---|\n");
     for peer in list(&all["peers"]) {
@@ -119,6 +154,7 @@ pub fn targets(all: &Value) -> String {
             };
             let unit = text(&target["unit"]);
             let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
+            let unit = if target["more"] == true { unit + " more" } else { unit };
             let _ = writeln!(
                 out,
                 "| {} | {} | {} | {}{unit} | {spread} | {met} |",
@@ -160,7 +196,7 @@ fn receiving(all: &Value) -> String {
     out
 }
 
-fn one(out: &mut String, case: &Value) {
+fn one(out: &mut String, all: &Value, case: &Value) {
     let entries = list(&case["entries"]);
     let references: Vec<&String> = entries
         .first()
@@ -168,11 +204,15 @@ fn one(out: &mut String, case: &Value) {
         .map_or(Vec::new(), |r| r.keys().collect());
     let _ = write!(
         out,
-        "\n### {}: {}\n\n{} rounds, {}.\n\n| | {}, {} |",
+        "\n### {}: {}\n\n{} rounds, {}{}.\n\n| | {}, {} |",
         text(&case["name"]),
         text(&case["title"]),
         case["rounds"],
         text(&case["pin"]),
+        elsewhere(all, case).map_or(String::new(), |when| format!(
+            "; {when}, moonwire {}",
+            text(&case["moonwire"])
+        )),
         text(&case["metric"]),
         text(&case["unit"]),
     );
@@ -180,14 +220,19 @@ fn one(out: &mut String, case: &Value) {
         let _ = write!(out, " × {reference} |");
     }
     let tail = entries.iter().any(|entry| !entry["p99_ns"].is_null());
+    let wire = entries.iter().any(|entry| !entry["wire_bytes"].is_null());
+    out.push_str(if wire { " on the wire, B |" } else { "" });
     out.push_str(" wall, ns |");
     out.push_str(if tail { " 99 %, µs |" } else { "" });
-    let _ = write!(out, " peak, MiB |\n|---|--:|{}--:|--:|", "--:|".repeat(references.len()));
-    out.push_str(if tail { "--:|\n" } else { "\n" });
+    let columns = references.len() + usize::from(tail) + usize::from(wire);
+    let _ = writeln!(out, " peak, MiB |\n|---|--:|{}--:|--:|", "--:|".repeat(columns));
     for entry in entries {
         let _ = write!(out, "| {} | {} |", text(&entry["label"]), number(&entry["value"]));
         for reference in &references {
             let _ = write!(out, " {} |", number(&entry["ratios"][*reference]["median"]));
+        }
+        if wire {
+            let _ = write!(out, " {} |", number(&entry["wire_bytes"]));
         }
         let _ = write!(out, " {} |", number(&entry["wall_ns"]));
         if tail {

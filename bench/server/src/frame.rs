@@ -30,6 +30,10 @@ pub fn header(out: &mut Vec<u8>, opcode: u8, len: usize) {
 /// A frame: where its payload is.
 pub struct Frame {
     pub opcode: u8,
+    /// RSV1 is set: the message is compressed (RFC 7692 §6).
+    pub compressed: bool,
+    /// With the header.
+    pub wire: usize,
     range: Range<usize>,
     key: [u8; 4],
 }
@@ -117,6 +121,8 @@ fn parse(input: &[u8]) -> Option<(Frame, usize)> {
         ([0; 4], rest)
     };
     let head = input.len() - rest.len();
-    (rest.len() >= len)
-        .then(|| (Frame { opcode: first & 15, range: head..head + len, key }, head + len))
+    (rest.len() >= len).then(|| {
+        let (opcode, compressed, wire) = (first & 15, first & 0x40 != 0, head + len);
+        (Frame { opcode, compressed, wire, range: head..wire, key }, wire)
+    })
 }

@@ -15,6 +15,8 @@ pub struct Request {
     query: String,
     /// Of a WebSocket.
     pub key: Option<String>,
+    /// Extensions that it offers.
+    pub offer: String,
 }
 
 impl Request {
@@ -33,10 +35,15 @@ impl Request {
         let mut lines = head.lines();
         let target = lines.next().and_then(|l| l.split(' ').nth(1)).ok_or("no target")?;
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let key = lines.filter_map(|line| line.split_once(':')).find_map(|(name, value)| {
-            name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim().to_owned())
-        });
-        Ok(Request { path: path.to_owned(), query: query.to_owned(), key })
+        let (mut key, mut offer) = (None, String::new());
+        for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+            if name.eq_ignore_ascii_case("sec-websocket-key") {
+                key = Some(value.trim().to_owned());
+            } else if name.eq_ignore_ascii_case("sec-websocket-extensions") {
+                offer = value.trim().to_owned();
+            }
+        }
+        Ok(Request { path: path.to_owned(), query: query.to_owned(), key, offer })
     }
 
     /// A number out of the query.
@@ -46,13 +53,13 @@ impl Request {
     }
 }
 
-/// The answer to an upgrade.
-pub fn accepted(key: &str) -> String {
+/// The answer to an upgrade, with whole lines of more fields.
+pub fn accepted(key: &str, fields: &str) -> String {
     let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     let accept = STANDARD.encode(sha1_smol::Sha1::from(text).digest().bytes());
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+         Sec-WebSocket-Accept: {accept}\r\n{fields}\r\n"
     )
 }
 

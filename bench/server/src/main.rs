@@ -8,14 +8,17 @@
 //! | `/flood` | `prepare COUNT SIZE` → `ready`, once the messages are encoded (and, over TLS, encrypted); `go` → the messages |
 //! | `/sink` | throws messages away; one of one byte is answered with `MESSAGES BYTES` |
 //! | `/idle?bytes=N` | sends one message of N bytes, then nothing |
+//! | `/deflate-flood`, `/deflate-sink`, `/deflate-idle?bytes=N` | `deflate.rs` |
 //! | `/sse?n=N&size=S` | HTTP: an event stream of N events of S bytes each |
 //! | `/raw?n=N&size=S` | HTTP: the same bytes as `application/octet-stream` |
 //! | `/sse-chunked`, `/raw-chunked` | the same with each event in a chunk of its own |
 
+mod deflate;
 mod flood;
 mod frame;
 mod http;
 mod io;
+mod json;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -60,7 +63,12 @@ fn accept(listener: &TcpListener, tls: Option<&Arc<rustls::ServerConfig>>) {
 fn serve(mut io: Io) -> Result<(), Failure> {
     let request = Request::read(&mut io)?;
     if let Some(key) = &request.key {
-        io.write_all(http::accepted(key).as_bytes())?;
+        if request.path.starts_with("/deflate-") {
+            let agreed = deflate::agree(&request.offer)?;
+            io.write_all(http::accepted(key, &agreed).as_bytes())?;
+            return deflate::serve(&mut io, &request);
+        }
+        io.write_all(http::accepted(key, "").as_bytes())?;
         let mut frames = Frames::new();
         match request.path.as_str() {
             "/echo" => echo(&mut io, &mut frames)?,

@@ -178,6 +178,20 @@ mod tests {
         }
     }
 
+    /// A compressed body says so wherever it goes, and where it does not go nothing does.
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn a_compressed_body_goes_with_its_coding() {
+        for (status, goes) in [(301, false), (302, false), (303, false), (307, true), (308, true)] {
+            let mut from = request("POST", "http://a/");
+            from.body_gzip("body, body, body").unwrap().decode(true);
+            let next = text(&hop(&from, status, "http://other/"));
+            assert_eq!(next.contains("Content-Encoding: gzip\r\n"), goes, "{status}");
+            assert_eq!(next.contains("Content-Length: "), goes, "{status}");
+            assert!(next.contains("Accept-Encoding: gzip, deflate\r\n"), "{status}");
+        }
+    }
+
     #[test]
     fn a_body_that_comes_in_pieces_goes_nowhere_else() {
         for length in [None, Some(4)] {

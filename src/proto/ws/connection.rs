@@ -290,8 +290,30 @@ impl Connection {
     /// The same while nothing is read.
     #[cfg(feature = "net")]
     pub(crate) fn deadline_unread(&self, paused: bool) -> Option<Instant> {
+        let codec = self.codec.as_ref().and_then(Codec::deadline);
+        self.timer_unread(paused).into_iter().chain(codec).min()
+    }
+
+    /// When the first of the timers is due that count while nothing is read.
+    #[cfg(feature = "net")]
+    fn timer_unread(&self, paused: bool) -> Option<Instant> {
         let counts: &[Timer] = if paused { &[Timer::Close] } else { &[Timer::Close, Timer::Stall] };
         self.timers.first_of(counts)
+    }
+
+    /// What [`Connection::deadline_unread`] has said is due. Memory that nothing uses is given back, read
+    /// or not.
+    #[cfg(feature = "net")]
+    pub(crate) fn on_deadline_unread(
+        &mut self,
+        cx: &mut Context<'_>,
+        paused: bool,
+    ) -> Option<Event<'static>> {
+        if self.timer_unread(paused).is_some_and(|at| at <= cx.now) {
+            return self.on_deadline(cx);
+        }
+        self.codec.as_mut()?.on_deadline(cx.now, self.limits.deflate_idle);
+        None
     }
 
     /// It was not read for a while, and is again: the times of what its owner has held up start anew.
@@ -401,6 +423,12 @@ impl Connection {
     #[inline]
     pub(crate) fn discards(&self) -> bool {
         !matches!(self.state, State::Open | State::Closing { got: None })
+    }
+
+    /// Whether messages may come compressed.
+    #[cfg(feature = "net")]
+    pub(crate) fn is_decoding(&self) -> bool {
+        self.codec.is_some()
     }
 
     /// See [`Session::unfinished`](crate::proto::Session::unfinished).
@@ -625,7 +653,8 @@ impl Connection {
     #[cfg(feature = "deflate")]
     fn send_compressed(&mut self, cx: &mut Context<'_>, opcode: Opcode, payload: &[u8]) -> bool {
         let may_send = self.may_send() && self.out.len() <= self.limits.send_queue;
-        let Some(codec) = self.codec.as_mut().filter(|_| may_send) else { return false };
+        let is_due = |codec: &&mut Codec| may_send && codec.compresses(payload.len());
+        let Some(codec) = self.codec.as_mut().filter(is_due) else { return false };
         let out = self.out.tail();
         let at = out.len();
         out.resize(at + frame::HEAD_MAX, 0);

@@ -963,7 +963,11 @@ mod tests {
             assert_eq!(judged(&[good, second]), Err(twice));
         }
         for (value, why) in [
-            ("permessage-deflate", "is accepted without server_max_window_bits"),
+            (
+                "permessage-deflate",
+                "is accepted without server_max_window_bits, which was asked for; such a server has to \
+                 be offered it without",
+            ),
             ("permessage-deflate; server_max_window_bits=13", "must not be \"13\""),
             ("permessage-deflate; server_max_window_bits", "has no value"),
             ("permessage-deflate; a\x1b", "HTTP"),

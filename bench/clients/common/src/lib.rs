@@ -27,7 +27,8 @@ pub struct Args {
     pub url: String,
     pub count: u64,
     pub size: usize,
-    /// Connections that are open beside the one that is measured, with it.
+    /// Connections that are open beside the one that is measured, with it. In the cases with compression
+    /// it is the level, and 0 is the library's own.
     pub open: u64,
 }
 
@@ -39,6 +40,12 @@ impl Args {
         let (count, size) = (next("COUNT")?.parse()?, next("SIZE")?.parse()?);
         let open = words.next().map_or(Ok(1), |word| word.parse())?;
         Ok(Args { case, url, count, size, open })
+    }
+
+    /// Whether permessage-deflate is to be asked for, and which level that is not the default.
+    pub fn deflate(&self) -> Option<Option<u32>> {
+        let level = u32::try_from(self.open).ok().filter(|level| *level > 0);
+        self.case.starts_with("deflate-").then_some(level)
     }
 }
 
@@ -68,10 +75,11 @@ pub trait Peer {
 pub async fn drive<P: Peer>(mut peer: P, args: &Args) -> Result<Report, Failure> {
     let peer = &mut peer;
     match args.case.as_str() {
-        "receive" => receive(peer, args).await,
+        "receive" | "deflate-receive" => receive(peer, args).await,
         "rt" => round_trips(peer, args).await,
         "send" | "burst" => send(peer, args).await,
-        "idle" => idle(peer, args).await,
+        "deflate-send" => send_deflated(peer, args).await,
+        "idle" | "deflate-idle" => idle(peer, args).await,
         "open-close" => open_close(peer, args).await,
         other => Err(format!("there is no case {other} here").into()),
     }
@@ -88,13 +96,15 @@ async fn receive<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> 
     for count in [warm_up(args.count), args.count] {
         peer.send(&mut conn, &format!("prepare {count} {}", args.size)).await?;
         let answer = peer.text(&mut conn).await?;
-        if answer != "ready" {
+        let Some(wire) = answer.strip_prefix("ready") else {
             return Err(format!("the server says {answer}").into());
-        }
+        };
         let meter = Meter::start();
         peer.send(&mut conn, "go").await?;
         let bytes = peer.receive(&mut conn, count).await?;
-        report = Some(meter.stop(count, bytes));
+        let stopped = meter.stop(count, bytes);
+        // It says how long they are on the wire, if they are compressed.
+        report = Some(Report { wire: wire.trim().parse().ok(), ..stopped });
     }
     peer.close(conn).await?;
     report.ok_or_else(|| "nothing was measured".into())
@@ -155,13 +165,51 @@ async fn send<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
     report.ok_or_else(|| "nothing was measured".into())
 }
 
-/// Memory of `count` connections beyond the first. With a size, each has received so much.
+/// So much is sent again and again: far more than the window, so that nothing of it is found there.
+const SAMPLES: u64 = 4 * 1024 * 1024;
+
+/// Texts of the server's, which it is sent back compressed.
+async fn send_deflated<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
+    let mut conn = peer.open(&args.url).await?;
+    let kept = (SAMPLES / args.size as u64).clamp(1, args.count);
+    peer.send(&mut conn, &format!("sample {kept} {}", args.size)).await?;
+    let mut texts = Vec::new();
+    for _ in 0..kept {
+        texts.push(peer.text(&mut conn).await?);
+    }
+    let mut texts = texts.iter().cycle();
+    let mut report = None;
+    for count in [warm_up(args.count), args.count] {
+        let meter = Meter::start();
+        for text in texts.by_ref().take(count as usize) {
+            peer.send(&mut conn, text).await?;
+        }
+        let stopped = meter.stop(count, count * args.size as u64);
+        // It counts what has arrived, and how long that was on the wire.
+        peer.send(&mut conn, "?").await?;
+        let answer = peer.text(&mut conn).await?;
+        let expected = format!("{count} {} ", count * args.size as u64);
+        let Some(wire) = answer.strip_prefix(&expected) else {
+            return Err(format!("the server has got {answer} and not {expected}").into());
+        };
+        report = Some(Report { wire: Some(wire.parse()?), ..stopped });
+    }
+    peer.close(conn).await?;
+    report.ok_or_else(|| "nothing was measured".into())
+}
+
+/// Memory of `count` connections beyond the first. With a size, each has received so much; with
+/// compression each has sent it back, too.
 async fn idle<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
     let mut conns = Vec::with_capacity(args.count as usize + 1);
     let (mut before, mut bytes, meter) = (0, 0, Meter::start());
     for i in 0..=args.count {
         let mut conn = peer.open(&args.url).await?;
-        if args.size > 0 {
+        if args.size > 0 && args.deflate().is_some() {
+            let text = peer.text(&mut conn).await?;
+            bytes += text.len() as u64;
+            peer.send(&mut conn, &text).await?;
+        } else if args.size > 0 {
             bytes += peer.receive(&mut conn, 1).await?;
         }
         conns.push(conn);
@@ -217,11 +265,16 @@ pub fn address(url: &str) -> Result<(&str, bool), Failure> {
 
 /// The request of an opening handshake, for clients that do it by hand.
 pub fn handshake(url: &str) -> Result<String, Failure> {
+    handshake_with(url, "")
+}
+
+/// The same with whole lines of more fields.
+pub fn handshake_with(url: &str, fields: &str) -> Result<String, Failure> {
     let (authority, _) = address(url)?;
     let path = url.split_once(authority).map_or("/", |(_, path)| path);
     Ok(format!(
         "GET {path} HTTP/1.1\r\nHost: {authority}\r\nUpgrade: websocket\r\n\
          Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{fields}\r\n"
     ))
 }

@@ -63,6 +63,8 @@ pub struct Report {
     pub times: Option<(u64, u64)>,
     /// KiB before and after many connections.
     pub memory: Option<(u64, u64)>,
+    /// Bytes of all frames, where messages are compressed.
+    pub wire: Option<u64>,
 }
 
 /// The value below which `part` of a sorted list lies.
@@ -101,6 +103,9 @@ impl Report {
         }
         if let Some((before, after)) = self.memory {
             let _ = write!(line, ", \"rss_before_kib\": {before}, \"rss_after_kib\": {after}");
+        }
+        if let Some(wire) = self.wire {
+            let _ = write!(line, ", \"wire_bytes\": {wire}");
         }
         println!("{line}}}");
     }

@@ -3,9 +3,11 @@
 use std::hint::black_box;
 
 use common::{Failure, Peer};
-use moonwire::{Message, Options, WebSocket};
+use moonwire::proto::Compression;
+use moonwire::{Message, WebSocket};
 
-pub(crate) struct World;
+/// With what is wanted of compression.
+pub(crate) struct World(pub(crate) Option<Compression>);
 
 fn read(conn: &mut WebSocket) -> Result<String, Failure> {
     match conn.read()? {
@@ -18,7 +20,7 @@ impl Peer for World {
     type Conn = WebSocket;
 
     async fn open(&mut self, url: &str) -> Result<WebSocket, Failure> {
-        Ok(Options::new(url)?.connect_with(crate::config()?)?)
+        Ok(crate::options(url, self.0)?.connect_with(crate::config()?)?)
     }
 
     async fn send(&mut self, conn: &mut WebSocket, text: &str) -> Result<(), Failure> {

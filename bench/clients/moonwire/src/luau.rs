@@ -51,6 +51,12 @@ fn natives(runtime: &Runtime, bench: &Arc<Mutex<Bench>>) -> Result<(), Failure> 
         Ok(())
     })?;
     let its = Arc::clone(bench);
+    let wire = lua.create_function(move |_, wire: u64| {
+        let mut bench = lock(&its);
+        bench.report = bench.report.take().map(|report| Report { wire: Some(wire), ..report });
+        Ok(())
+    })?;
+    let its = Arc::clone(bench);
     let times = lua.create_function(move |_, seconds: Vec<f64>| {
         let mut times: Vec<u64> = seconds.into_iter().map(|s| (s * 1e9) as u64).collect();
         let mut bench = lock(&its);
@@ -67,6 +73,7 @@ fn natives(runtime: &Runtime, bench: &Arc<Mutex<Bench>>) -> Result<(), Failure> 
         })?;
     table.set("start", start)?;
     table.set("stop", stop)?;
+    table.set("wire", wire)?;
     table.set("times", times)?;
     table.set("memory", memory)?;
     table.set("rss", lua.create_function(|_, ()| Ok(rss()))?)?;

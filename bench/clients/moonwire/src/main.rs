@@ -8,7 +8,8 @@ mod reactor;
 mod threaded;
 
 use common::{Args, Failure, Report, drive, now};
-use moonwire::Config;
+use moonwire::proto::Compression;
+use moonwire::{Config, Options};
 
 fn main() -> Result<(), Failure> {
     let mut words = std::env::args().skip(1);
@@ -21,16 +22,32 @@ fn main() -> Result<(), Failure> {
 fn run(face: &str, args: &Args) -> Result<Report, Failure> {
     match face {
         "reactor" if matches!(args.case.as_str(), "sse" | "raw") => reactor::stream(args),
-        "reactor" => now(drive(reactor::World::new(false)?, args)),
+        "reactor" => now(drive(reactor::World::new(false)?.compressed(wanted(args)?), args)),
         "reactor-poll" => now(drive(reactor::World::on_poll()?, args)),
         "owned" => now(drive(reactor::World::new(true)?, args)),
-        "blocking" => now(drive(blocking::World, args)),
+        "blocking" => now(drive(blocking::World(wanted(args)?), args)),
         "threaded" => now(drive(threaded::World::new()?, args)),
         "luau" => luau::run(args, |options| options),
         "luau-alone" => luau::run(args, |options| options.stand_in(false)),
         "luau-poll" => luau::run(args, |options| options.poll_thread(true)),
         _ => Err(format!("there is no face {face}").into()),
     }
+}
+
+/// How messages are to be compressed, if that is what the case is about.
+fn wanted(args: &Args) -> Result<Option<Compression>, Failure> {
+    let Some(level) = args.deflate() else { return Ok(None) };
+    let default = Compression::default();
+    let level = level.map_or(Ok(default.level), u8::try_from)?;
+    Ok(Some(Compression { level, ..default }))
+}
+
+fn options(url: &str, wanted: Option<Compression>) -> Result<Options, Failure> {
+    let options = Options::new(url)?;
+    Ok(match wanted {
+        Some(wanted) => options.compression(wanted),
+        None => options,
+    })
 }
 
 /// The defaults, and trust in the server of the bench.

@@ -1,15 +1,17 @@
 //! A `Reactor` that this program turns.
 
+use std::collections::VecDeque;
 use std::hint::black_box;
 use std::time::Instant;
 
 use common::{Args, Failure, Meter, Peer, Report, warm_up};
-use moonwire::proto::CloseFrame;
 use moonwire::proto::http::Delivery;
-use moonwire::{Closed, Conn, ConnId, Event, Options, Os, Reactor, Sink, StreamOptions};
+use moonwire::proto::{CloseFrame, Compression};
+use moonwire::{Closed, Conn, ConnId, Event, Os, Reactor, Sink, StreamOptions};
 
 pub(crate) struct World {
     reactor: Reactor,
+    wanted: Option<Compression>,
     heard: Heard,
     /// Of what was heard, messages and bytes that were asked for; they may come early.
     taken: (u64, u64),
@@ -20,9 +22,9 @@ pub(crate) struct World {
 struct Heard {
     /// Copies each message.
     owned: bool,
-    /// Keeps the next.
+    /// Keeps those that come; a turn may bring several.
     keep: bool,
-    kept: String,
+    kept: VecDeque<String>,
     messages: u64,
     bytes: u64,
     opened: u64,
@@ -44,7 +46,7 @@ impl Sink for Heard {
                     black_box(text);
                 }
                 if self.keep {
-                    self.kept = text.to_owned();
+                    self.kept.push_back(text.to_owned());
                 }
             }
             Event::Chunk(data) => {
@@ -75,7 +77,12 @@ impl World {
     }
 
     fn with(reactor: Reactor, owned: bool) -> World {
-        World { reactor, heard: Heard { owned, ..Heard::default() }, taken: (0, 0), queued: 0 }
+        let heard = Heard { owned, ..Heard::default() };
+        World { reactor, wanted: None, heard, taken: (0, 0), queued: 0 }
+    }
+
+    pub(crate) fn compressed(self, wanted: Option<Compression>) -> World {
+        World { wanted, ..self }
     }
 
     fn turn(&mut self, until: Option<Instant>) -> Result<(), Failure> {
@@ -100,7 +107,9 @@ impl Peer for World {
     type Conn = ConnId;
 
     async fn open(&mut self, url: &str) -> Result<ConnId, Failure> {
-        let id = self.reactor.open(Options::new(url)?)?;
+        let id = self.reactor.open(crate::options(url, self.wanted)?)?;
+        // A first message may come in the turn that opens.
+        self.heard.keep = self.wanted.is_some();
         let opened = self.heard.opened;
         while self.heard.opened == opened {
             self.turn(None)?;
@@ -139,11 +148,18 @@ impl Peer for World {
         Ok(self.heard.bytes - before.1)
     }
 
-    async fn text(&mut self, conn: &mut ConnId) -> Result<String, Failure> {
+    async fn text(&mut self, _: &mut ConnId) -> Result<String, Failure> {
         self.heard.keep = true;
-        self.receive(conn, 1).await?;
+        let text = loop {
+            match self.heard.kept.pop_front() {
+                Some(text) => break text,
+                None => self.turn(None)?,
+            }
+        };
         self.heard.keep = false;
-        Ok(std::mem::take(&mut self.heard.kept))
+        self.taken.0 += 1;
+        self.taken.1 += text.len() as u64;
+        Ok(text)
     }
 
     async fn close(&mut self, conn: ConnId) -> Result<(), Failure> {

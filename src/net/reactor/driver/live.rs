@@ -17,7 +17,7 @@ use crate::net::reactor::flow::Flow;
 use crate::net::reactor::gate::Place;
 use crate::net::sys::{Interest, Sys};
 use crate::net::wire::link::Link;
-use crate::proto::{Endpoint, Session, TlsInfo, Transport, Url};
+use crate::proto::{Context, Endpoint, Event, Session, TlsInfo, Transport, Url};
 
 pub(in crate::net) struct Live<S: Sys> {
     pub(super) link: Link<S>,
@@ -113,6 +113,18 @@ impl<S: Sys> Live<S> {
             true => self.session.deadline_unread(flow.paused),
             false => self.session.deadline(),
         })
+    }
+
+    /// What [`Live::deadline`] has said of the session is due.
+    pub(super) fn on_deadline(
+        &mut self,
+        cx: &mut Context<'_>,
+        flow: &Flow,
+    ) -> Option<Event<'static>> {
+        match flow.is_stopped() {
+            true => self.session.on_deadline_unread(cx, flow.paused),
+            false => self.session.on_deadline(cx),
+        }
     }
 
     /// The time limit, if TLS has had its time.

@@ -511,9 +511,12 @@ fn weight<C>(event: &proto::Event<'_, C>) -> usize {
     if matches!(event, proto::Event::Text(_) | proto::Event::Chunk(_)) { 16 } else { 256 }
 }
 
-/// Bytes of what a coded body has become, of which few may have come.
+/// Bytes of what a coded body or a compressed message has become, of which few may have come. A message
+/// that was not compressed counts twice, where others may be.
 fn decoded<C>(event: &proto::Event<'_, C>) -> usize {
     match event {
+        proto::Event::Text(text) => text.as_bytes().len(),
+        proto::Event::Binary(data) => data.len(),
         proto::Event::Chunk(data) => data.len(),
         proto::Event::ServerSent(event) => event.len(),
         _ => 0,

@@ -581,7 +581,7 @@ impl<S: Sys> Driver<S> {
                     return self.fail(core, sink, Stage::Tls, ErrorKind::Timeout(limit));
                 }
                 let mut cx = core.context();
-                if let Some(event) = live.session.on_deadline(&mut cx) {
+                if let Some(event) = live.on_deadline(&mut cx, &self.flow) {
                     self.event(core, sink, event);
                 }
             }

@@ -52,6 +52,8 @@ pub(crate) struct Decoder {
     /// What is decoded, and how much of it is handed over.
     ready: Vec<u8>,
     at: usize,
+    /// How much of it is decoded while it is made; behind it is room.
+    end: usize,
     /// The last byte of what was read is not taken.
     holds: bool,
     /// The library has filled its room: it may have more without further input.
@@ -146,6 +148,7 @@ impl Decoder {
             check: Check::None,
             ready: Vec::new(),
             at: 0,
+            end: 0,
             holds: false,
             full: false,
             failed: None,
@@ -162,14 +165,22 @@ impl Decoder {
             return Err(HttpError::Coding(failed));
         }
         self.ready.clear();
-        self.at = 0;
+        (self.at, self.end) = (0, 0);
+        let result = self.steps(data, limits);
+        self.ready.truncate(self.end);
+        self.holds = !self.ready.is_empty();
+        Ok(result?.saturating_sub(usize::from(self.holds)))
+    }
+
+    /// Fills what is ready: how many bytes it took, the one that was held back included.
+    fn steps(&mut self, data: &[u8], limits: &Limits) -> Result<usize, HttpError> {
         let most = limits.decoded_piece.max(1);
         let mut used = usize::from(self.holds);
-        while self.ready.len() < most && (used < data.len() || self.full) {
+        while self.end < most && (used < data.len() || self.full) {
             let input = data.get(used..).unwrap_or_default();
             match self.step(input, most, limits) {
                 Ok(n) => used += n,
-                Err(e) if self.ready.is_empty() => return Err(HttpError::Coding(e)),
+                Err(e) if self.end == 0 => return Err(HttpError::Coding(e)),
                 // What came before it is told first.
                 Err(e) => {
                     self.failed = Some(e);
@@ -177,8 +188,7 @@ impl Decoder {
                 }
             }
         }
-        self.holds = !self.ready.is_empty();
-        Ok(used.saturating_sub(usize::from(self.holds)))
+        Ok(used)
     }
 
     /// What is decoded and not handed over.
@@ -310,18 +320,24 @@ impl Decoder {
     fn data(&mut self, input: &[u8], most: usize, limits: &Limits) -> Result<usize, CodingError> {
         // With 15 what was written with any window can be read.
         let inflate = self.inflate.get_or_insert_with(|| Inflate::new(false, 15));
-        let at = self.ready.len();
+        let at = self.end;
         // Room doubles: a piece that becomes large is moved a few times only.
         let room = input.len().saturating_mul(4).max(at).max(ROOM).min(most - at);
-        self.ready.resize(at + room, 0);
+        // What is there stays: many short members would fill the same room with zeros for each of them.
+        if self.ready.len() < at + room {
+            #[cfg(test)]
+            super::tests::CLEARED.set(super::tests::CLEARED.get() + at + room - self.ready.len());
+            self.ready.resize(at + room, 0);
+        }
         let (total_in, total_out) = (inflate.total_in(), inflate.total_out());
-        let result = inflate.decompress(input, &mut self.ready[at..], InflateFlush::SyncFlush);
+        let ready = &mut self.ready[at..at + room];
+        let result = inflate.decompress(input, ready, InflateFlush::SyncFlush);
         let used = (inflate.total_in() - total_in) as usize;
         let made = (inflate.total_out() - total_out) as usize;
-        self.ready.truncate(at + made);
+        self.end = at + made;
         self.wire += used as u64;
         self.len += made as u64;
-        self.check.add(&self.ready[at..]);
+        self.check.add(&self.ready[at..self.end]);
         self.full = made == room && result.is_ok();
         if matches!(result, Ok(Status::StreamEnd)) {
             inflate.reset(false);

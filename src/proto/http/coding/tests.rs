@@ -6,6 +6,11 @@ use crate::limits::Limits;
 use crate::proto::http::HttpError;
 use crate::proto::token::escape;
 
+thread_local! {
+    /// Bytes of room that were filled with zeros.
+    pub(super) static CLEARED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// `hello, hello, hello` in one member: without a name, with every optional part, stored, with a name,
 /// with an extra field of no byte and a checksum of the head.
 const GZIP: &str = "1f8b08000000000000ffcb48cdc9c9d751c840a2009fa1ca0913000000";
@@ -359,4 +364,34 @@ fn codings_have_names_without_case_and_stand_alone() {
         let identity = Accepts::Identity.coding(&head.fields);
         assert_eq!(identity.is_ok(), want == Ok(None), "{fields}");
     }
+}
+
+/// A thousand members that hold nothing come in one piece: room that was made for one is the room of the next.
+#[test]
+fn many_short_members_share_their_room() {
+    let (many, limits) = (bytes(EMPTY).repeat(3000), Limits::default());
+    let mut decoder = Decoder::new(Coding::Gzip);
+    assert_eq!(decoder.decode(&many, &limits), Ok(many.len()));
+    assert!(decoder.rest().is_empty());
+    assert_eq!(decoder.finish(), Ok(()));
+    assert!(CLEARED.get() <= limits.decoded_piece, "{} zeros", CLEARED.get());
+}
+
+/// Neither does it end anything, nor is anything of it kept.
+#[test]
+fn a_name_of_any_length_costs_no_memory() {
+    let limits = Limits::default();
+    let mut decoder = Decoder::new(Coding::Gzip);
+    let (head, rest) = NAMED.split_at(20);
+    decoder.decode(&bytes(head), &limits).unwrap();
+    for _ in 0..1000 {
+        assert_eq!(decoder.decode(&[b'x'; 1000], &limits), Ok(1000));
+    }
+    assert!(decoder.rest().is_empty() && CLEARED.get() == 0);
+    let rest = bytes(rest);
+    // The last byte is held back.
+    assert_eq!(decoder.decode(&rest, &limits), Ok(rest.len() - 1));
+    assert_eq!(decoder.take_rest(), HELLO.as_bytes());
+    assert_eq!(decoder.release(), 1);
+    assert_eq!(decoder.finish(), Ok(()));
 }

@@ -32,9 +32,10 @@ thread_local! {
 /// messages of 2 KiB that is slower, and for those of 64 KiB 2 % faster.
 const MEMORY: i32 = 6;
 
-/// An output of this size at least is made room for, and of at most this size at once: what is made room
-/// for is filled with zeros first.
-const ROOM: (usize, usize) = (64, 64 * 1024);
+/// At most this is made room for at once: what is made room for is filled with zeros first. A shorter
+/// message has all the room that it may take: if its end fills the room, the library ends it with another
+/// empty block (5 bytes) when it is asked for more.
+const ROOM: usize = 64 * 1024;
 
 impl Deflater {
     pub(super) fn new(takeover: bool, form: Form) -> Deflater {
@@ -114,10 +115,9 @@ fn drain(state: &mut Deflate) -> bool {
 fn deflate(state: &mut Deflate, mut rest: &[u8], out: &mut Vec<u8>) -> bool {
     // Less than this is shorter than the payload, even with the tail that is cut off.
     let most = out.len() + rest.len() + TAIL.len();
-    let mut room = (rest.len() / 4).clamp(ROOM.0, ROOM.1);
     loop {
         let from = out.len();
-        room = room.min(most - from);
+        let room = ROOM.min(most - from);
         out.resize(from + room, 0);
         let (total_in, total_out) = (state.total_in(), state.total_out());
         let result = state.compress(rest, &mut out[from..], DeflateFlush::SyncFlush);
@@ -127,7 +127,6 @@ fn deflate(state: &mut Deflate, mut rest: &[u8], out: &mut Vec<u8>) -> bool {
         rest = rest.get(used..).unwrap_or_default();
         // As long as it fills all room there is more.
         if made == room && result.is_ok() && out.len() < most {
-            room = (room * 2).min(ROOM.1);
             continue;
         }
         // A message of more than 4 GiB is taken in several calls.

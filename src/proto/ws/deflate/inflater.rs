@@ -21,9 +21,13 @@ thread_local! {
     static SPARE: Cell<Option<Inflate>> = const { Cell::new(None) };
 }
 
-/// An output of this size at least is made room for, and of at most this size at once: what is made room
-/// for is filled with zeros first.
-const ROOM: (usize, usize) = (256, 64 * 1024);
+/// For a piece six times its size and this much is made room for: the library has a fast way that it leaves
+/// 260 bytes before the end of its room. JSON mostly becomes four to five times as much, so all of it is
+/// inflated in that way, and in one call.
+const SPARE_ROOM: usize = 400;
+
+/// At most this at once: what is made room for is filled with zeros first.
+const ROOM_MAX: usize = 128 * 1024;
 
 impl Inflater {
     pub(super) fn new(takeover: bool) -> Inflater {
@@ -39,47 +43,57 @@ impl Inflater {
     /// Appends what `piece` holds to `data`, of which at most `max` bytes and one more come to be.
     pub(super) fn push(
         &mut self,
-        mut piece: &[u8],
+        piece: &[u8],
         data: &mut Vec<u8>,
         max: usize,
     ) -> Result<(), Violation> {
         if piece.is_empty() {
             return Ok(());
         }
-        let mut room = piece.len().saturating_mul(4).clamp(ROOM.0, ROOM.1);
+        let mut end = data.len();
+        let result = self.rounds(piece, data, &mut end, max);
+        data.truncate(end);
+        if end > max { Err(Violation::MessageTooBig) } else { result }
+    }
+
+    /// Inflates all of `piece` to `data[*end..]`; what stands behind `end` then is room that was made.
+    fn rounds(
+        &mut self,
+        mut piece: &[u8],
+        data: &mut Vec<u8>,
+        end: &mut usize,
+        max: usize,
+    ) -> Result<(), Violation> {
+        let mut room = piece.len().saturating_mul(6).saturating_add(SPARE_ROOM).min(ROOM_MAX);
         loop {
             // One byte more than may be shows that there are too many.
-            let left = max.saturating_sub(data.len()).saturating_add(1);
-            let (used, full) = self.round(piece, data, room.min(left), max)?;
+            let left = max.saturating_sub(*end).saturating_add(1);
+            make_room(data, *end + room.min(left), max);
+            let (used, full) = self.round(piece, &mut data[*end..][..room.min(left)], end)?;
             piece = piece.get(used..).unwrap_or_default();
             // With the room filled, more may come without further input.
-            if piece.is_empty() && !full {
+            if piece.is_empty() && !full || *end > max {
                 return Ok(());
             }
-            room = (room * 2).min(ROOM.1);
+            if full {
+                room = (room * 2).min(ROOM_MAX);
+            }
         }
     }
 
-    /// Inflates once, to `room` bytes: how many of the input it took, and whether it filled the room.
+    /// Inflates once, to `room`: how many bytes of the input it took, and whether it filled the room.
     fn round(
         &mut self,
         piece: &[u8],
-        data: &mut Vec<u8>,
-        room: usize,
-        max: usize,
+        room: &mut [u8],
+        end: &mut usize,
     ) -> Result<(usize, bool), Violation> {
         let state = self.state.get_or_insert_with(fresh);
-        let at = data.len();
-        reserve(data, room, max);
-        data.resize(at + room, 0);
         let (total_in, total_out) = (state.total_in(), state.total_out());
-        let result = state.decompress(piece, &mut data[at..], InflateFlush::SyncFlush);
+        let result = state.decompress(piece, room, InflateFlush::SyncFlush);
         let used = (state.total_in() - total_in) as usize;
         let made = (state.total_out() - total_out) as usize;
-        data.truncate(at + made);
-        if data.len() > max {
-            return Err(Violation::MessageTooBig);
-        }
+        *end += made;
         match result {
             // A final block ends the stream of the library, not ours (§7.2.3.4). As in other
             // implementations, whoever writes one starts with an empty window behind it.
@@ -87,7 +101,7 @@ impl Inflater {
                 state.reset(false);
                 Ok((used, false))
             }
-            Ok(_) if used > 0 || made > 0 || piece.is_empty() => Ok((used, made == room)),
+            Ok(_) if used > 0 || made > 0 || piece.is_empty() => Ok((used, made == room.len())),
             // It has input and room and does nothing: it never will.
             Ok(_) | Err(_) => Err(Violation::Deflate),
         }
@@ -122,11 +136,18 @@ fn fresh() -> Inflate {
     spare.unwrap_or_else(|| Inflate::new(false, 15))
 }
 
-/// Makes room for `room` bytes. Memory doubles, but not beyond what may come.
-fn reserve(data: &mut Vec<u8>, room: usize, max: usize) {
-    let need = data.len() + room;
+/// Makes `data` at least `need` bytes long. Bytes that are there stay: a piece of many blocks that end
+/// early would fill the same room with zeros for each of them. Memory doubles, but not beyond what may
+/// come.
+fn make_room(data: &mut Vec<u8>, need: usize, max: usize) {
+    if data.len() >= need {
+        return;
+    }
     if data.capacity() < need {
         let twice = data.capacity().saturating_mul(2).min(max.saturating_add(1));
         data.reserve_exact(need.max(twice) - data.len());
     }
+    #[cfg(test)]
+    super::tests::CLEARED.set(super::tests::CLEARED.get() + need - data.len());
+    data.resize(need, 0);
 }

@@ -84,9 +84,14 @@ impl Codec {
         self.0.inflater.finish()
     }
 
+    /// Whether a message of so many bytes is to be compressed.
+    pub(crate) fn compresses(&self, len: usize) -> bool {
+        len >= self.0.threshold
+    }
+
     /// Appends `payload` compressed, or nothing and `false` if it is to be sent plain.
     pub(crate) fn deflate(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
-        payload.len() >= self.0.threshold && self.0.deflater.message(payload, out)
+        self.compresses(payload.len()) && self.0.deflater.message(payload, out)
     }
 
     /// Something was to be compressed: what that has left behind is given up in `idle`, unless it is

@@ -56,7 +56,11 @@ impl fmt::Display for NegotiationError {
             Value { parameter, value: None } => {
                 write!(f, "parameter {parameter} of {NAME} has no value")
             }
-            Missing(name) => write!(f, "{NAME} is accepted without {name}, which was asked for"),
+            Missing(name) => write!(
+                f,
+                "{NAME} is accepted without {name}, which was asked for; such a server has to be \
+                 offered it without"
+            ),
         }
     }
 }
