@@ -11,7 +11,7 @@ use super::output::{Output, Told};
 use super::{ConnectArgs, Wait};
 use crate::cli::network::Own;
 use crate::cli::signals::{self, Close, PATIENCE};
-use crate::cli::tell::Failure;
+use crate::cli::tell::{Failure, complain};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::net::sys::raise_open_files;
@@ -135,27 +135,31 @@ impl Link {
 /// Sends what is typed, read or given by `-x`.
 fn feed(link: &Link, rules: Rules, execute: Vec<String>, screen: Option<&Screen>) {
     let fed = match screen {
-        _ if !execute.is_empty() => each(execute.into_iter().map(Ok), link, rules),
-        Some(screen) => {
-            let lines = std::iter::from_fn(|| screen.read_line().transpose());
-            each(lines, link, rules)
-        }
+        _ if !execute.is_empty() => given(execute, link, rules),
+        Some(screen) => typed(screen, link, rules),
         None => pipe(link, rules),
     };
     link.end_input(fed.err());
 }
 
-/// Messages that come one by one, each whole.
-fn each(
-    messages: impl Iterator<Item = io::Result<String>>,
-    link: &Link,
-    rules: Rules,
-) -> Result<(), String> {
+/// The messages of `-x`.
+fn given(messages: Vec<String>, link: &Link, rules: Rules) -> Result<(), String> {
     for text in messages {
-        let text = text.map_err(|e| format!("standard input: {e}"))?;
-        let mut lines = Lines::whole(text.into_bytes(), rules);
-        if !link.send(&mut lines)? {
+        if !link.send(&mut Lines::whole(text.into_bytes(), rules))? {
             break;
+        }
+    }
+    Ok(())
+}
+
+/// Lines that somebody types. One that cannot be sent is said, and can be typed again.
+fn typed(screen: &Screen, link: &Link, rules: Rules) -> Result<(), String> {
+    while let Some(text) = screen.read_line().map_err(|e| format!("standard input: {e}"))? {
+        let mut lines = Lines::whole(text.into_bytes(), rules);
+        match link.send(&mut lines) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(text) => screen.aside(|| complain(&format!("moonwire: {text}"))),
         }
     }
     Ok(())
@@ -226,7 +230,7 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
     #[cfg(unix)]
     if let Some(screen) = &screen {
         let screen = Arc::clone(screen);
-        signals::when_continued(move || screen.resume()).map_err(bad)?;
+        signals::when_shown_anew(move || screen.resume()).map_err(bad)?;
     }
     if let Some(limit) = args.timeout {
         signals::end_after(limit, close).map_err(|e| Failure::other(format!("--timeout: {e}")))?;
