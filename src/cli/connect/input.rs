@@ -78,6 +78,8 @@ pub(super) struct Lines<R> {
     /// Where the next one ends, once that is known.
     end: Option<usize>,
     over: bool,
+    /// It is a message that nothing else is read with.
+    is_alone: bool,
 }
 
 /// Read at a time.
@@ -88,7 +90,8 @@ impl Lines<io::Empty> {
     pub(super) fn whole(message: Vec<u8>, rules: Rules) -> Lines<io::Empty> {
         let end = Some(message.len());
         let mut lines = Lines::new(io::empty(), rules);
-        (lines.seen, lines.buffer, lines.end, lines.over) = (message.len(), message, end, true);
+        (lines.seen, lines.buffer, lines.end) = (message.len(), message, end);
+        (lines.over, lines.is_alone) = (true, true);
         lines
     }
 }
@@ -104,6 +107,7 @@ impl<R: Read> Lines<R> {
             count: 0,
             end: None,
             over: false,
+            is_alone: false,
         }
     }
 
@@ -154,7 +158,10 @@ impl<R: Read> Lines<R> {
             bytes = &bytes[..bytes.len() - 1];
         }
         let message = self.rules.message(bytes);
-        message.map(Some).map_err(|e| format!("message {}: {e}", self.count + 1))
+        message.map(Some).map_err(|e| match self.is_alone {
+            true => e,
+            false => format!("message {}: {e}", self.count + 1),
+        })
     }
 
     fn find_end(&self) -> Option<usize> {

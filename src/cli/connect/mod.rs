@@ -146,7 +146,7 @@ static CONNECTION: Group = Group {
         Opt {
             names: &["--reconnect"],
             takes: Takes::Nothing,
-            text: "connect again when the connection is lost or cannot be opened, after 3 s and, each time \
+            text: "connect again when the connection ends or cannot be opened, after 3 s and, each time \
                    that fails, twice as long, up to 1 min. What was sent before is not sent again",
         },
         Opt {

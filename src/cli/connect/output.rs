@@ -92,6 +92,11 @@ impl Output {
                     (code, "") => format!("closed: {code}"),
                     (code, reason) => format!("closed: {code} {}", printable(reason)),
                 };
+                if !self.notices && !matches!(*code, 1000 | 1005) {
+                    // It is why the exit status is not 0.
+                    self.flush()?;
+                    self.aside(&format!("moonwire: {text}"));
+                }
                 self.notice(&text)
             }
             Told::Error(text) => {
