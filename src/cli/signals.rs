@@ -39,12 +39,15 @@ pub(super) fn listen(close: Close) -> io::Result<()> {
     ctrlc::set_handler(move || ending.signal(130)).map_err(io::Error::other)
 }
 
-/// Calls `resume` whenever the process goes on after it was stopped (Ctrl-Z, then `fg`).
+/// Calls `redraw` whenever the process goes on after it was stopped (Ctrl-Z, then `fg`), and when the
+/// window has another size.
 #[cfg(unix)]
-pub(super) fn when_continued(resume: impl Fn() + Send + 'static) -> io::Result<()> {
-    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGCONT])?;
-    let thread = std::thread::Builder::new().name("moonwire-resume".into());
-    thread.spawn(move || signals.forever().for_each(|_| resume()))?;
+pub(super) fn when_shown_anew(redraw: impl Fn() + Send + 'static) -> io::Result<()> {
+    use signal_hook::consts::{SIGCONT, SIGWINCH};
+
+    let mut signals = signal_hook::iterator::Signals::new([SIGCONT, SIGWINCH])?;
+    let thread = std::thread::Builder::new().name("moonwire-redraw".into());
+    thread.spawn(move || signals.forever().for_each(|_| redraw()))?;
     Ok(())
 }
 

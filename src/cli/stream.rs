@@ -305,21 +305,35 @@ fn body(args: &StreamArgs, options: StreamOptions, config: Config) -> Result<u8,
         out.write_all(head(stream.response()).as_bytes())?;
     }
     let shown = out.is_terminal();
+    let mut cut = Vec::new();
     while let Some(piece) = stream.read()? {
         if is_refused {
             io::stderr().write_all(&piece)?;
         } else if shown {
-            out.write_all(shown_piece(&piece).as_bytes())?;
+            out.write_all(shown_piece(&mut cut, &piece).as_bytes())?;
         } else {
             out.write_all(&piece)?;
         }
         out.flush()?;
     }
+    out.write_all(shown_lines(&cut).as_bytes())?;
     Ok(if is_refused { 22 } else { 0 })
 }
 
+/// What a terminal may have of a piece. A character or a line end that is cut stays in `cut`.
+fn shown_piece(cut: &mut Vec<u8>, piece: &[u8]) -> String {
+    cut.extend_from_slice(piece);
+    let is_cut = |tail: &[u8]| match std::str::from_utf8(tail) {
+        Ok(text) => text == "\r",
+        Err(e) => e.valid_up_to() == 0 && e.error_len().is_none(),
+    };
+    let last = (1..=cut.len().min(3)).find(|n| is_cut(&cut[cut.len() - n..])).unwrap_or(0);
+    let rest = cut.split_off(cut.len() - last);
+    shown_lines(&std::mem::replace(cut, rest))
+}
+
 /// As a terminal may have it: lines and tabs stay, what controls it does not.
-fn shown_piece(piece: &[u8]) -> String {
+fn shown_lines(piece: &[u8]) -> String {
     let text = String::from_utf8_lossy(piece);
     let lines: Vec<String> =
         text.split('\n').map(|line| printable(line.trim_end_matches('\r'))).collect();
@@ -396,6 +410,24 @@ mod tests {
 
     fn event(event: &str, data: &str, id: &str) -> sse::Event {
         sse::Event { event: event.into(), data: data.into(), id: id.into(), retry: None }
+    }
+
+    #[test]
+    fn a_piece_is_shown_however_it_is_cut() {
+        let text = "é日🙂\r\n\x1b[m\rx\r".as_bytes();
+        let bad = [b"\xe6a\xff\xf0\x9f".as_slice(), text].concat();
+        for all in [text, &bad] {
+            let want = shown_lines(all);
+            assert!(!want.contains('\x1b'));
+            for size in 1..=all.len() {
+                let mut cut = Vec::new();
+                let mut shown: String =
+                    all.chunks(size).map(|piece| shown_piece(&mut cut, piece)).collect();
+                assert!(cut.len() <= 3);
+                shown += &shown_lines(&cut);
+                assert_eq!(shown, want, "{size}");
+            }
+        }
     }
 
     #[test]

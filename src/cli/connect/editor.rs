@@ -315,7 +315,8 @@ impl Screen {
         self.mode.leave();
     }
 
-    /// The process goes on after it was stopped; whoever ran meanwhile has set the terminal anew.
+    /// The process goes on after it was stopped, and whoever ran meanwhile has set the terminal anew; or
+    /// the window has another size.
     #[cfg(unix)]
     pub(super) fn resume(&self) {
         let mut state = self.state();
@@ -361,7 +362,7 @@ fn put(text: &str) {
 mod mode {
     use std::io;
 
-    use rustix::termios::{self, LocalModes, OptionalActions, Termios};
+    use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 
     /// How the terminal was, and how it is while somebody types.
     pub(super) struct Mode {
@@ -375,6 +376,10 @@ mod mode {
             let mut is = was.clone();
             // Ctrl-C and Ctrl-Z stay signals.
             is.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
+            // A read waits for one byte, whatever somebody has left here.
+            (is.special_codes[SpecialCodeIndex::VMIN], is.special_codes[SpecialCodeIndex::VTIME]) = (1, 0);
+            // Ctrl-\ would end the process and leave the terminal as it is now.
+            is.special_codes[SpecialCodeIndex::VQUIT] = 0;
             let mode = Mode { was, is };
             mode.again();
             Some(mode)

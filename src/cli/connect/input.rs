@@ -20,16 +20,15 @@ pub(super) enum Outgoing<'a> {
 pub(super) struct Rules {
     binary: bool,
     form: Form,
-    /// What ends a message.
-    end: u8,
+    /// What ends a message; without it, the end of input.
+    end: Option<u8>,
     /// Bytes of one.
     most: usize,
 }
 
 impl Rules {
     pub(super) fn of(args: &ConnectArgs, most: usize) -> Rules {
-        let end = if args.null { 0 } else { b'\n' };
-        Rules { binary: args.binary, form: args.form, end, most }
+        Rules { binary: args.binary, form: args.form, end: args.end, most }
     }
 
     /// A message; the error says what is wrong with it.
@@ -79,6 +78,8 @@ pub(super) struct Lines<R> {
     /// Where the next one ends, once that is known.
     end: Option<usize>,
     over: bool,
+    /// It is a message that nothing else is read with.
+    is_alone: bool,
 }
 
 /// Read at a time.
@@ -89,7 +90,8 @@ impl Lines<io::Empty> {
     pub(super) fn whole(message: Vec<u8>, rules: Rules) -> Lines<io::Empty> {
         let end = Some(message.len());
         let mut lines = Lines::new(io::empty(), rules);
-        (lines.seen, lines.buffer, lines.end, lines.over) = (message.len(), message, end, true);
+        (lines.seen, lines.buffer, lines.end) = (message.len(), message, end);
+        (lines.over, lines.is_alone) = (true, true);
         lines
     }
 }
@@ -105,6 +107,7 @@ impl<R: Read> Lines<R> {
             count: 0,
             end: None,
             over: false,
+            is_alone: false,
         }
     }
 
@@ -130,7 +133,7 @@ impl<R: Read> Lines<R> {
     pub(super) fn next(&mut self) -> Result<Option<Outgoing<'_>>, String> {
         let end = match self.end {
             Some(end) => end,
-            None => match self.buffer[self.seen..].iter().position(|b| *b == self.rules.end) {
+            None => match self.find_end() {
                 Some(at) => self.seen + at,
                 None => {
                     self.seen = self.buffer.len();
@@ -151,11 +154,19 @@ impl<R: Read> Lines<R> {
         };
         self.end = Some(end);
         let mut bytes = &self.buffer[self.given..end];
-        if self.rules.end == b'\n' && end < self.buffer.len() && bytes.last() == Some(&b'\r') {
+        if self.rules.end == Some(b'\n') && end < self.buffer.len() && bytes.last() == Some(&b'\r') {
             bytes = &bytes[..bytes.len() - 1];
         }
         let message = self.rules.message(bytes);
-        message.map(Some).map_err(|e| format!("message {}: {e}", self.count + 1))
+        message.map(Some).map_err(|e| match self.is_alone {
+            true => e,
+            false => format!("message {}: {e}", self.count + 1),
+        })
+    }
+
+    fn find_end(&self) -> Option<usize> {
+        let end = self.rules.end?;
+        self.buffer[self.seen..].iter().position(|b| *b == end)
     }
 
     /// The message was sent.
@@ -172,8 +183,8 @@ impl<R: Read> Lines<R> {
 mod tests {
     use super::*;
 
-    fn rules(binary: bool, form: Form, end: u8) -> Rules {
-        Rules { binary, form, end, most: 20 }
+    fn rules(binary: bool, form: Form, end: impl Into<Option<u8>>) -> Rules {
+        Rules { binary, form, end: end.into(), most: 20 }
     }
 
     fn owned(message: Outgoing<'_>) -> Vec<u8> {
@@ -213,11 +224,13 @@ mod tests {
     #[test]
     fn lines_are_cut_however_they_come() {
         for (input, end, want) in [
-            (&b""[..], b'\n', &[][..]),
-            (b"a\nb\n", b'\n', &[&b"a"[..], b"b"][..]),
-            (b"a\r\nb", b'\n', &[b"a", b"b"]),
-            (b"\n\n", b'\n', &[b"", b""]),
-            (b"a\nb\0\r\0c", 0, &[b"a\nb", b"\r", b"c"]),
+            (&b""[..], Some(b'\n'), &[][..]),
+            (b"a\nb\n", Some(b'\n'), &[&b"a"[..], b"b"][..]),
+            (b"a\r\nb", Some(b'\n'), &[b"a", b"b"]),
+            (b"\n\n", Some(b'\n'), &[b"", b""]),
+            (b"a\nb\0\r\0c", Some(0), &[b"a\nb", b"\r", b"c"]),
+            (b"a\r\n\0", None, &[b"a\r\n\0"]),
+            (b"", None, &[]),
         ] {
             let rules = rules(false, Form::Raw, end);
             assert_eq!(all(input, rules).unwrap(), want, "{input:?}");

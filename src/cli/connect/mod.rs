@@ -86,6 +86,12 @@ static MESSAGES: Group = Group {
             takes: Takes::Nothing,
             text: "a zero byte ends a message, in both directions, instead of a line end",
         },
+        Opt {
+            names: &["--raw"],
+            takes: Takes::Nothing,
+            text: "nothing ends a message, in both directions: all of standard input is one, and those that \
+                   come are written with nothing behind them",
+        },
     ],
 };
 
@@ -140,7 +146,7 @@ static CONNECTION: Group = Group {
         Opt {
             names: &["--reconnect"],
             takes: Takes::Nothing,
-            text: "connect again when the connection is lost or cannot be opened, after 3 s and, each time \
+            text: "connect again when the connection ends or cannot be opened, after 3 s and, each time \
                    that fails, twice as long, up to 1 min. What was sent before is not sent again",
         },
         Opt {
@@ -182,7 +188,8 @@ pub(super) struct ConnectArgs {
     /// Whether binary messages are sent.
     binary: bool,
     form: Form,
-    null: bool,
+    /// What ends a message in a pipe.
+    end: Option<u8>,
     execute: Vec<String>,
     wait: Option<Wait>,
     linger: Duration,
@@ -205,7 +212,7 @@ impl ConnectArgs {
             timeout: None,
             binary: false,
             form: Form::Raw,
-            null: false,
+            end: Some(b'\n'),
             execute: Vec::new(),
             wait: None,
             linger: Duration::from_millis(500),
@@ -224,7 +231,8 @@ impl ConnectArgs {
             "--binary" => self.binary = true,
             "--hex" => (self.binary, self.form) = (true, Form::Hex),
             "--base64" => (self.binary, self.form) = (true, Form::Base64),
-            "--null" => self.null = true,
+            "--null" => self.end = Some(0),
+            "--raw" => self.end = None,
             "--json" => self.json = true,
             "--quiet" => self.quiet = true,
             "--subprotocol" => self.protocols.push(given.text()?),

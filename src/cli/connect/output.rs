@@ -36,7 +36,8 @@ pub(super) struct Output {
     notices: bool,
     colours: bool,
     form: Form,
-    end: u8,
+    /// Behind each message, but at a terminal.
+    end: Option<u8>,
     json: bool,
 }
 
@@ -50,7 +51,7 @@ impl Output {
             notices: !args.quiet && !args.json && io::stderr().is_terminal(),
             colours: shown && has_colours(),
             form: args.form,
-            end: if args.null { 0 } else { b'\n' },
+            end: args.end,
             json: args.json,
         }
     }
@@ -59,29 +60,20 @@ impl Output {
     pub(super) fn tell(&mut self, told: &Told<'_>) -> io::Result<()> {
         if self.json {
             let line = object(told, since_1970());
-            return self.write(line.as_bytes(), b"\n");
+            return self.write(line.as_bytes(), Some(b'\n'));
         }
         match told {
             Told::Text(text) if self.shown => self.show(&printable(text)),
-            Told::Text(text) => {
-                let end = [self.end];
-                self.write(text.as_bytes(), &end)
-            }
+            Told::Text(text) => self.write(text.as_bytes(), self.end),
             Told::Binary(data) => {
                 let text = match self.form {
-                    Form::Raw if !self.shown => {
-                        let end = [self.end];
-                        return self.write(data, &end);
-                    }
+                    Form::Raw if !self.shown => return self.write(data, self.end),
                     Form::Raw | Form::Hex => hex(data),
                     Form::Base64 => STANDARD.encode(data),
                 };
                 match self.shown {
                     true => self.show(&format!("({} bytes) {text}", data.len())),
-                    false => {
-                        let end = [self.end];
-                        self.write(text.as_bytes(), &end)
-                    }
+                    false => self.write(text.as_bytes(), self.end),
                 }
             }
             Told::Open(protocol, compressed) => {
@@ -100,6 +92,11 @@ impl Output {
                     (code, "") => format!("closed: {code}"),
                     (code, reason) => format!("closed: {code} {}", printable(reason)),
                 };
+                if !self.notices && !matches!(*code, 1000 | 1005) {
+                    // It is why the exit status is not 0.
+                    self.flush()?;
+                    self.aside(&format!("moonwire: {text}"));
+                }
                 self.notice(&text)
             }
             Told::Error(text) => {
@@ -117,13 +114,13 @@ impl Output {
         self.out.flush()
     }
 
-    fn write(&mut self, bytes: &[u8], end: &[u8]) -> io::Result<()> {
+    fn write(&mut self, bytes: &[u8], end: Option<u8>) -> io::Result<()> {
         if let Some(screen) = &self.screen {
             // It may be JSON at a terminal.
             return screen.above(&printable(&String::from_utf8_lossy(bytes)));
         }
         self.out.write_all(bytes)?;
-        self.out.write_all(end)
+        self.out.write_all(end.as_slice())
     }
 
     /// A message at a terminal.

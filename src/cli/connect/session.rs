@@ -11,7 +11,7 @@ use super::output::{Output, Told};
 use super::{ConnectArgs, Wait};
 use crate::cli::network::Own;
 use crate::cli::signals::{self, Close, PATIENCE};
-use crate::cli::tell::Failure;
+use crate::cli::tell::{Failure, complain};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::net::sys::raise_open_files;
@@ -135,27 +135,32 @@ impl Link {
 /// Sends what is typed, read or given by `-x`.
 fn feed(link: &Link, rules: Rules, execute: Vec<String>, screen: Option<&Screen>) {
     let fed = match screen {
-        _ if !execute.is_empty() => each(execute.into_iter().map(Ok), link, rules),
-        Some(screen) => {
-            let lines = std::iter::from_fn(|| screen.read_line().transpose());
-            each(lines, link, rules)
-        }
+        _ if !execute.is_empty() => given(execute, link, rules),
+        Some(screen) => typed(screen, link, rules),
         None => pipe(link, rules),
     };
     link.end_input(fed.err());
 }
 
-/// Messages that come one by one, each whole.
-fn each(
-    messages: impl Iterator<Item = io::Result<String>>,
-    link: &Link,
-    rules: Rules,
-) -> Result<(), String> {
+/// The messages of `-x`.
+fn given(messages: Vec<String>, link: &Link, rules: Rules) -> Result<(), String> {
     for text in messages {
-        let text = text.map_err(|e| format!("standard input: {e}"))?;
         let mut lines = Lines::whole(text.into_bytes(), rules);
         if !link.send(&mut lines)? {
             break;
+        }
+    }
+    Ok(())
+}
+
+/// Lines that somebody types. One that cannot be sent is said, and can be typed again.
+fn typed(screen: &Screen, link: &Link, rules: Rules) -> Result<(), String> {
+    while let Some(text) = screen.read_line().map_err(|e| format!("standard input: {e}"))? {
+        let mut lines = Lines::whole(text.into_bytes(), rules);
+        match link.send(&mut lines) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(text) => screen.aside(|| complain(&format!("moonwire: not sent: {text}"))),
         }
     }
     Ok(())
@@ -208,6 +213,9 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
     args.network.configure(&mut config, Own::default())?;
     let options = options(&args)?;
     let (rules, limits) = (Rules::of(&args, config.limits.message), config.limits.clone());
+    for text in &args.execute {
+        rules.message(text.as_bytes()).map_err(|e| Failure::usage(format!("--execute: {e}")))?;
+    }
     let started = Client::spawn(config);
     let (client, mut events) = started.map_err(|e| Failure::other(e.to_string()))?;
     let link = Arc::new(Link {
@@ -226,7 +234,7 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
     #[cfg(unix)]
     if let Some(screen) = &screen {
         let screen = Arc::clone(screen);
-        signals::when_continued(move || screen.resume()).map_err(bad)?;
+        signals::when_shown_anew(move || screen.resume()).map_err(bad)?;
     }
     if let Some(limit) = args.timeout {
         signals::end_after(limit, close).map_err(|e| Failure::other(format!("--timeout: {e}")))?;
@@ -243,6 +251,7 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
         received: 0,
         last: Instant::now(),
         input: Input::Going,
+        patience: limits.pong,
         is_open: false,
         closing: false,
         broken: None,
@@ -295,8 +304,8 @@ fn closing(link: &Arc<Link>, screen: Option<&Arc<Screen>>) -> Close {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Input {
     Going,
-    /// At its end, and the server is asked whether it has got so far.
-    Asked,
+    /// At its end, and the server is asked since then whether it has got so far.
+    Asked(Instant),
     /// It has, since then.
     Answered(Instant),
 }
@@ -309,6 +318,8 @@ struct Talk<'a> {
     /// When something came.
     last: Instant,
     input: Input,
+    /// How long the server has to say that it has got the end of the input.
+    patience: Duration,
     is_open: bool,
     /// We have begun to close it.
     closing: bool,
@@ -330,6 +341,10 @@ impl Talk<'_> {
             let id = opened.map_err(|e| Failure { status: 3, text: e.to_string() })?;
             let closed = self.one(events, id)?;
             let was_open = std::mem::take(&mut self.is_open);
+            if matches!(self.input, Input::Asked(_)) {
+                // The next one is asked.
+                self.input = Input::Going;
+            }
             self.link.stand(Standing::Opening);
             if self.broken.is_some() || self.link.ending.load(Ordering::Acquire) {
                 return Ok(1);
@@ -390,7 +405,7 @@ impl Talk<'_> {
                 }
                 Event::Text(text) => self.message(&Told::Text(text.as_str())),
                 Event::Binary(data) => self.message(&Told::Binary(&data)),
-                Event::Pong(data) if *data == *END && self.input == Input::Asked => {
+                Event::Pong(data) if *data == *END && matches!(self.input, Input::Asked(_)) => {
                     self.input = Input::Answered(Instant::now());
                 }
                 Event::Closed(closed) => end = Some(closed),
@@ -420,7 +435,7 @@ impl Talk<'_> {
         {
             // One that has ended meanwhile is told as that.
             if self.link.client.ping(id, END).is_ok() {
-                self.input = Input::Asked;
+                self.input = Input::Asked(Instant::now());
             }
         }
     }
@@ -448,12 +463,17 @@ impl Talk<'_> {
 
     /// When it has to be looked whether all is over.
     fn deadline(&self) -> Option<Instant> {
-        match (self.input, self.args.wait) {
-            _ if self.closing => None,
-            (Input::Answered(_), Some(Wait::Messages(_))) => None,
-            (Input::Answered(since), Some(Wait::Time(time))) => since.checked_add(time),
-            (Input::Answered(since), None) => since.max(self.last).checked_add(self.args.linger),
-            _ => None,
+        // A server that answers no pings, as it has to (RFC 6455 §5.5.2), must not make this wait for ever.
+        let (since, more) = match self.input {
+            _ if self.closing => return None,
+            Input::Going => return None,
+            Input::Asked(since) => (since, self.patience),
+            Input::Answered(since) => (since, Duration::ZERO),
+        };
+        match self.args.wait {
+            Some(Wait::Messages(_)) => None,
+            Some(Wait::Time(time)) => since.checked_add(more)?.checked_add(time),
+            None => since.max(self.last).checked_add(more)?.checked_add(self.args.linger),
         }
     }
 
