@@ -202,7 +202,7 @@ impl Reader {
         #[cfg(feature = "deflate")]
         if let (true, Some(inflate)) = (part.compressed, &mut self.inflate) {
             self.compressed += 1;
-            part.data = inflate.message(&part.data).map_err(Broken::Deflate)?;
+            part.data = inflate.message(&part.data, MOST).map_err(Broken::Deflate)?;
             if part.text {
                 part.utf8.feed(&part.data).map_err(|_| Violation::NotUtf8)?;
             }

@@ -1,6 +1,5 @@
 //! Compressed messages of a server, read so that what they refer to is seen (RFC 7692).
 
-use super::frame::MOST;
 use crate::proto::Agreed;
 use crate::proto::ws::puff::{Puff, Wrong};
 
@@ -19,16 +18,16 @@ impl Inflate {
         Inflate { strict, wide: Puff::of(1 << 15), has_takeover: agreed.server_takeover }
     }
 
-    /// The message of a payload, or what is wrong with it.
-    pub(super) fn message(&mut self, payload: &[u8]) -> Result<Vec<u8>, &'static str> {
-        let (data, result) = self.strict.message(payload, MOST);
-        let (_, wide) = self.wide.message(payload, MOST);
+    /// The message of a payload, of at most `most` bytes, or what is wrong with it.
+    pub(super) fn message(&mut self, payload: &[u8], most: usize) -> Result<Vec<u8>, &'static str> {
+        let (data, result) = self.strict.message(payload, most);
+        let (_, wide) = self.wide.message(payload, most);
         if !self.has_takeover {
             self.strict.forget();
         }
         match (result, wide) {
             (Ok(()), _) => Ok(data),
-            (Err(Wrong::TooBig), _) => Err("a compressed message holds more than 64 MiB"),
+            (Err(Wrong::TooBig), _) => Err("a compressed message is far larger than what was sent"),
             (Err(_), Ok(())) if self.has_takeover => {
                 Err("a compressed message refers further back than the window agreed on (§7.2.2)")
             }
@@ -66,7 +65,7 @@ mod tests {
         for _ in 0..2 {
             let mut out = Vec::new();
             assert!(codec.deflate(&data, &mut out));
-            assert_eq!(inflate.message(&out)?, data);
+            assert_eq!(inflate.message(&out, len)?, data);
         }
         Ok(())
     }
@@ -80,7 +79,7 @@ mod tests {
         assert!(far.contains("window agreed on"), "{far}");
         let before = second(&of(15, true), &of(15, false), 2000).unwrap_err();
         assert!(before.contains("refers to one before"), "{before}");
-        let broken = Inflate::new(&of(15, true)).message(b"\xFF\xFF").unwrap_err();
+        let broken = Inflate::new(&of(15, true)).message(b"\xFF\xFF", 9).unwrap_err();
         assert!(broken.contains("broken"), "{broken}");
     }
 }

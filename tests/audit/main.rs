@@ -4,7 +4,10 @@
 use moonwire::audit::{Finding, Options, Stop, Summary, run};
 use moonwire::proto::Url;
 
+mod faulty;
 mod good;
+mod how;
+mod server;
 
 /// All findings about a server.
 fn audited(options: &Options) -> (Vec<Finding>, Result<Summary, Stop>) {
