@@ -74,7 +74,7 @@ pub struct Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Finding { about: About { name, section, .. }, verdict, seen } = self;
-        let section = section.strip_prefix("RFC 6455 ").unwrap_or(section);
+        let section = Finding::short(section);
         write!(f, "{:<7}  {section:<17}  {name:<27}  {seen}", verdict.name())
     }
 }
@@ -82,18 +82,31 @@ impl fmt::Display for Finding {
 impl Finding {
     /// The same as an object of JSON (RFC 8259), on one line.
     pub fn to_json(&self) -> String {
-        let About { name, section, kind, proves } = self.about;
-        let fields = [
-            ("check", name),
-            ("section", section),
-            ("kind", kind.name()),
-            ("proves", proves),
-            ("verdict", self.verdict.name()),
-            ("seen", &self.seen),
-        ];
-        let fields = fields.map(|(name, value)| format!("\"{name}\":{}", quoted(value)));
-        format!("{{{}}}", fields.join(","))
+        let more = [("verdict", self.verdict.name()), ("seen", &self.seen)];
+        object(self.about.fields().into_iter().chain(more))
     }
+
+    /// A section as a line has it: those of RFC 6455 without its number.
+    pub fn short(section: &str) -> &str {
+        section.strip_prefix("RFC 6455 ").unwrap_or(section)
+    }
+}
+
+impl About {
+    /// The check alone, as [`Finding::to_json`] has it.
+    pub fn to_json(&self) -> String {
+        object(self.fields().into_iter())
+    }
+
+    fn fields(&self) -> [(&'static str, &'static str); 4] {
+        let About { name, section, kind, proves } = *self;
+        [("check", name), ("section", section), ("kind", kind.name()), ("proves", proves)]
+    }
+}
+
+fn object<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let fields = fields.map(|(name, value)| format!("\"{name}\":{}", quoted(value)));
+    format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
 }
 
 /// A string of JSON. Written here, so that an audit needs no feature `json`.

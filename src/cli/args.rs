@@ -5,16 +5,23 @@ use std::ffi::OsString;
 use super::options::{self, Words, nearest, shown};
 use super::run::{self, RunArgs};
 use super::tell::Failure;
-use super::{echo, help, pages, types};
+use super::{audit, echo, help, pages, types};
 
 /// All commands, in the order of `--help`.
-static COMMANDS: &[&options::Command] =
-    &[&run::COMMAND, &echo::COMMAND, &types::COMMAND, &pages::COMPLETIONS, &pages::MAN];
+static COMMANDS: &[&options::Command] = &[
+    &run::COMMAND,
+    &audit::COMMAND,
+    &echo::COMMAND,
+    &types::COMMAND,
+    &pages::COMPLETIONS,
+    &pages::MAN,
+];
 
 pub(super) enum Command {
     Text(String),
     Run(Box<RunArgs>),
     Echo(echo::EchoArgs),
+    Audit(Box<audit::AuditArgs>),
 }
 
 pub(super) fn parse(args: Vec<OsString>) -> Result<Command, Failure> {
@@ -42,6 +49,7 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Command, Failure> {
     let parsed = match command.name {
         "run" => run::parse(words)?.map(Command::Run),
         "echo" => echo::parse(words)?.map(Command::Echo),
+        "audit" => audit::parse(words)?.map(Command::Audit),
         "types" => types::types(words)?.map(Command::Text),
         "completions" => pages::completions(words, COMMANDS)?.map(Command::Text),
         "man" => pages::manual(words, COMMANDS)?.map(Command::Text),
@@ -257,6 +265,13 @@ mod tests {
             (&["run", "--secret", "=@a", "x"], "NAME=@FILE"),
             (&["run", "--secret", "a=@", "x"], "a file is expected"),
             (&["run", "--secret=a=b", "x"], "can see the arguments"),
+            (&["audit"], "the URL is missing; see moonwire audit --help"),
+            (&["audit", "http://a/"], "\"http://a/\""),
+            (&["audit", "ws://a/", "ws://b/"], "takes one URL"),
+            (&["audit", "--hostile=1", "ws://a/"], "takes no value"),
+            (&["audit", "--idle", "0", "ws://a/"], "above 0"),
+            (&["audit", "--header", "a", "ws://a/"], "NAME: VALUE"),
+            (&["audit", "--key", "a", "ws://a/"], "--key needs --cert FILE"),
             (&["run", "--stream-clients", "0", "x"], "whole number above 0"),
             (&["run", "--stream-clients", "-1", "x"], "whole number above 0"),
             (&["run", "--stream-clients", "1.5", "x"], "whole number above 0"),

@@ -2,6 +2,7 @@
 //! environment and the standard streams, which the library does not.
 
 mod args;
+mod audit;
 mod echo;
 mod help;
 mod network;
@@ -27,6 +28,7 @@ pub fn main() -> ExitCode {
         Command::Text(text) => say(&text).map(|()| 0),
         Command::Run(args) => run::run(args),
         Command::Echo(args) => echo::echo(args),
+        Command::Audit(args) => audit::audit(args),
     });
     match done {
         // What was lost on standard error was lost, whatever else went well.
