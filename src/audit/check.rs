@@ -34,7 +34,9 @@ pub(super) enum Play {
     Server(fn(&Broken) -> bool),
     /// Sends what has to fail the connection, with one of these codes.
     Broken(&'static [Frame<'static>], &'static [u16]),
-    /// The same with a close frame of this payload.
+    /// Sends what no client may send, though nothing says that a server has to refuse it.
+    Odd(&'static [Frame<'static>], &'static [u16]),
+    /// Sends a close frame of this payload, which has to fail the connection.
     BrokenClose(&'static [u8]),
     /// Anything else.
     Do(fn(&mut Lab<'_>) -> Outcome),
@@ -84,6 +86,7 @@ impl Check {
             Play::Message { frames, is_text, wanted } => lab.frames(frames, *is_text, wanted),
             Play::Server(rule) => server(lab, *rule),
             Play::Broken(frames, codes) => broken(lab, frames, codes),
+            Play::Odd(frames, codes) => broken(lab, frames, codes).map(judge::unless_taken),
             Play::BrokenClose(payload) => broken_close(lab, payload),
             Play::Do(play) => play(lab),
         }
@@ -145,6 +148,14 @@ pub(super) fn broken_over(talk: &mut Talk, frames: &[Frame<'_>], codes: &[u16]) 
         Item::Pong(payload) => payload == BEHIND,
         other => matches!(other, Item::Close(_)),
     });
+    let seen = match (&seen.end, seen.close()) {
+        // Some answer a ping by themselves, and look at a message when their owner asks for it.
+        (End::Enough, None) => {
+            let later = talk.watch_a_little(|item| matches!(item, Item::Close(_)));
+            seen.then(later)
+        }
+        _ => seen,
+    };
     judge::failed(&talk.end(seen), codes, BEHIND)
 }
 

@@ -12,6 +12,9 @@ use crate::proto::{CloseFrame, Head, escape};
 /// How much of the server's bytes a line shows.
 const SHOWN: usize = 60;
 
+/// What was to be refused was not.
+const TOOK: &str = "took it";
+
 pub(super) fn gone(how: &Gone) -> String {
     match how {
         Gone::Eof => "ended the connection".into(),
@@ -154,9 +157,6 @@ pub(super) fn failed(seen: &Seen, codes: &[u16], behind: &[u8]) -> Judged {
         _ => "",
     };
     match (seen.close(), &seen.end) {
-        _ if seen.close().is_none() && seen.has_pong(behind) => {
-            fault("took it, and answered the ping behind it")
-        }
         (Some(frame), _) if frame.code.is_some_and(|code| codes.contains(&code)) => {
             let seen = format!("failed the connection with {frame}{stays}");
             if stays.is_empty() { ok(seen) } else { fault(seen) }
@@ -168,7 +168,18 @@ pub(super) fn failed(seen: &Seen, codes: &[u16], behind: &[u8]) -> Judged {
             if stays.is_empty() { notice(said) } else { fault(said) }
         }
         (None, End::Gone(how)) => ok(format!("{} without a close frame", gone(how))),
+        (None, _) if seen.has_pong(behind) => {
+            fault(format!("{TOOK}, and answered the ping behind it"))
+        }
         (None, _) => fault("neither failed the connection nor did anything else"),
+    }
+}
+
+/// The rule binds the client alone: a server that takes what breaks it breaks none itself.
+pub(super) fn unless_taken(judged: Judged) -> Judged {
+    match judged.seen.starts_with(TOOK) {
+        true => notice(format!("{}; the rule binds the client alone", judged.seen)),
+        false => judged,
     }
 }
 
@@ -193,15 +204,27 @@ pub(super) fn refused(answer: &Answer) -> Judged {
             _ => notice(format!("answered {}", line(head))),
         },
         Answer::NotHttp(e) => notice(format!("answered, but not in HTTP: {e}")),
-        Answer::Gone(how) => notice(format!("{} without an answer", gone(how))),
+        Answer::Gone(how) => {
+            notice(format!("{} without an answer, where an HTTP error belongs", gone(how)))
+        }
         Answer::Silence => notice("did not answer within the time"),
+    }
+}
+
+/// The version of a draft was asked for, which a server may have beside 13 (§4.4).
+pub(super) fn draft_version(answer: &Answer) -> Judged {
+    match answer {
+        Answer::Head(head) if head.status == 101 => {
+            notice("opened a WebSocket by a draft of the protocol")
+        }
+        other => other_version(other),
     }
 }
 
 /// Another version was asked for (§4.4).
 pub(super) fn other_version(answer: &Answer) -> Judged {
     let Answer::Head(head) = answer else { return refused(answer) };
-    if head.status == 101 || head.status < 400 {
+    if head.status < 400 {
         return fault(format!("answered {}", line(head)));
     }
     let all = head.fields.all("Sec-WebSocket-Version").flat_map(list);
@@ -432,10 +455,17 @@ mod tests {
             (judge(vec![], eof()), Verdict::Ok, "without a close frame"),
             (judge(vec![close(1011)], eof()), Verdict::Notice, "where 1002"),
             (judge(vec![close(1002)], End::Silence), Verdict::Fault, "open"),
-            (judge(vec![pong_of(b"p")], End::Enough), Verdict::Fault, "took it"),
+            (judge(vec![pong_of(b"p")], End::Silence), Verdict::Fault, "took it"),
+            (judge(vec![pong_of(b"p")], eof()), Verdict::Ok, "ended the connection"),
             (judge(vec![pong_of(b"p"), close(1002)], eof()), Verdict::Ok, "1002"),
             (judge(vec![text(b"x")], End::Silence), Verdict::Fault, "neither"),
             (judge(vec![], rule(Violation::CloseCode(1005))), Verdict::Fault, "1005"),
+        ]);
+        let taken = failed(&seen(vec![pong_of(b"p")], End::Silence), &[1002], b"p");
+        let refused = failed(&seen(vec![close(1002)], eof()), &[1002], b"p");
+        check(vec![
+            (unless_taken(taken), Verdict::Notice, "binds the client"),
+            (unless_taken(refused), Verdict::Ok, "1002"),
         ]);
         let judge = |items, end| close_failed(&seen(items, end), &[1002]);
         check(vec![
@@ -469,6 +499,8 @@ mod tests {
             (other_version(&of(bad)), Verdict::Fault, "without Sec-WebSocket-Version"),
             (other_version(&of("HTTP/1.1 101 Yes")), Verdict::Fault, "101"),
             (other_version(&gone), Verdict::Notice, "without an answer"),
+            (draft_version(&of("HTTP/1.1 101 Yes")), Verdict::Notice, "draft"),
+            (draft_version(&of(bad)), Verdict::Fault, "without Sec-WebSocket-Version"),
         ]);
     }
 

@@ -134,6 +134,11 @@ impl Talk {
         self.watch_for(self.patience, enough)
     }
 
+    /// The same for a tenth of that time: for what follows at once, or not at all.
+    pub(super) fn watch_a_little(&mut self, enough: impl FnMut(&Item) -> bool) -> Seen {
+        self.watch_for(self.patience / 10, enough)
+    }
+
     /// Looks until the server has ended the connection.
     pub(super) fn watch_end(&mut self) -> Seen {
         self.watch(|_| false)

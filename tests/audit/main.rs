@@ -4,6 +4,8 @@
 use moonwire::audit::{Finding, Options, Stop, Summary, run};
 use moonwire::proto::Url;
 
+#[cfg(all(feature = "luau", feature = "tls"))]
+mod command;
 mod faulty;
 mod good;
 mod how;

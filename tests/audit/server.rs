@@ -63,6 +63,10 @@ pub(crate) enum Flaw {
     KeepsTcp,
     /// Everything is taken.
     Lenient,
+    /// The same, and compression is agreed on.
+    LenientAgrees,
+    /// A ping comes before anything else.
+    Pings,
     // Compression.
     /// What is answered to any offer; messages come back as they came.
     Agrees(&'static str),
@@ -74,6 +78,8 @@ pub(crate) enum Flaw {
     NotPlain,
     /// No compressed message in fragments.
     NotInFragments,
+    /// No ping between them.
+    NotAroundPings,
 }
 
 /// Serves for as long as the process lives: the URL.
@@ -111,6 +117,9 @@ impl Conn {
         if !answer.contains(" 101 ") {
             return None;
         }
+        if self.flaw == Flaw::Pings {
+            self.send(0x89, b"are you there?")?;
+        }
         let mut message: Option<(u8, Vec<u8>, usize)> = None;
         let (mut held, mut pongs) = (Vec::new(), 0);
         loop {
@@ -125,6 +134,11 @@ impl Conn {
                         continue;
                     }
                     return self.close(&payload);
+                }
+                9 if self.flaw == Flaw::NotAroundPings
+                    && message.as_ref().is_some_and(|(first, ..)| first & 0x40 != 0) =>
+                {
+                    return self.fail(1002);
                 }
                 9 => {
                     pongs += 1;
@@ -141,7 +155,7 @@ impl Conn {
                 }
                 10 if self.flaw == Flaw::PongIsRefused => return self.fail(1002),
                 10 => {}
-                opcode => {
+                _ => {
                     let (kind, data, frames) =
                         message.get_or_insert_with(|| (first, Vec::new(), 0));
                     *frames += 1;
@@ -157,7 +171,6 @@ impl Conn {
                         }
                         _ => first & 0x80 != 0,
                     };
-                    let _ = opcode;
                     if ends {
                         let (kind, data, _) = message.take()?;
                         self.message(kind, data)?;
@@ -248,11 +261,7 @@ impl Conn {
             match flaw {
                 Flaw::AcceptsAnyExtension => lines.push(with(offered)),
                 Flaw::Agrees(value) if deflate => lines.push(with(value)),
-                Flaw::Garbles | Flaw::NotInflated(_) | Flaw::NotPlain | Flaw::NotInFragments
-                    if deflate =>
-                {
-                    lines.push(with("permessage-deflate"));
-                }
+                _ if deflate && self.compresses() => lines.push(with("permessage-deflate")),
                 _ => {}
             }
         }
@@ -266,6 +275,24 @@ impl Conn {
             _ => {}
         }
         format!("{}\r\n\r\n", lines.join("\r\n"))
+    }
+
+    fn is_lenient(&self) -> bool {
+        matches!(self.flaw, Flaw::Lenient | Flaw::LenientAgrees)
+    }
+
+    fn compresses(&self) -> bool {
+        use Flaw::*;
+        matches!(
+            self.flaw,
+            Agrees(_)
+                | Garbles
+                | LenientAgrees
+                | NotAroundPings
+                | NotInFragments
+                | NotInflated(_)
+                | NotPlain
+        )
     }
 
     fn more(&mut self) -> Option<()> {
@@ -310,19 +337,12 @@ impl Conn {
 
     /// The code that a frame fails the connection with.
     fn judge(&self, frame: &Frame, within: bool) -> Option<u16> {
-        if self.flaw == Flaw::Lenient {
+        if self.is_lenient() {
             return None;
         }
         let opcode = frame.first & 0x0F;
         let (fin, control) = (frame.first & 0x80 != 0, opcode >= 8);
-        let rsv1 = matches!(
-            self.flaw,
-            Flaw::Agrees(_)
-                | Flaw::Garbles
-                | Flaw::NotInflated(_)
-                | Flaw::NotPlain
-                | Flaw::NotInFragments
-        ) && matches!(opcode, 1 | 2);
+        let rsv1 = self.compresses() && matches!(opcode, 1 | 2);
         let reserved = frame.first & 0x70 != 0 && !(rsv1 && frame.first & 0x70 == 0x40);
         let known = matches!(opcode, 0..=2 | 8..=10);
         let whole = !control || fin && frame.payload.len() <= 125;
@@ -346,11 +366,7 @@ impl Conn {
 
     fn message(&mut self, kind: u8, mut data: Vec<u8>) -> Option<()> {
         let (is_text, compressed) = (kind & 0x0F == 1, kind & 0x40 != 0);
-        if is_text
-            && !compressed
-            && self.flaw != Flaw::Lenient
-            && std::str::from_utf8(&data).is_err()
-        {
+        if is_text && !compressed && !self.is_lenient() && std::str::from_utf8(&data).is_err() {
             return self.fail(1007);
         }
         match self.flaw {
@@ -406,7 +422,7 @@ impl Conn {
             Flaw::NoCloseFrame => return None,
             Flaw::CloseFails(which) if payload == which => return self.fail(1002),
             Flaw::CloseWith(payload) => self.send(0x88, payload)?,
-            Flaw::Lenient => {
+            Flaw::Lenient | Flaw::LenientAgrees => {
                 self.send(0x88, payload)?;
                 // What follows is taken, too.
                 while let Some(frame) = self.frame() {

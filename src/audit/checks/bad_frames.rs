@@ -76,15 +76,18 @@ pub(super) const CHECKS: &[Check] = &[
         b"\x03\xE8llllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllll\
           llllllllllllllllllllllllllllllllllllll",
     )]),
-    broken("length-16-not-shortest", FRAMES, "5 bytes with a length of 16 bits", &[Frame::of(
-        0x82, b"short",
-    )
-    .with(Length::Bits16)]),
-    broken("length-64-not-shortest", FRAMES, "200 bytes with a length of 64 bits", &[Frame::of(
-        0x82,
-        &[b's'; 200],
-    )
-    .with(Length::Bits64)]),
+    Check::hostile(
+        "length-16-not-shortest",
+        FRAMES,
+        "5 bytes with a length of 16 bits are refused",
+        Play::Odd(&[Frame::of(0x82, b"short").with(Length::Bits16)], PROTOCOL),
+    ),
+    Check::hostile(
+        "length-64-not-shortest",
+        FRAMES,
+        "so are 200 bytes with a length of 64 bits",
+        Play::Odd(&[Frame::of(0x82, &[b's'; 200]).with(Length::Bits64)], PROTOCOL),
+    ),
     Check::hostile(
         "length-top-bit",
         FRAMES,

@@ -25,7 +25,7 @@ pub(super) const CHECKS: &[Check] = &[
         "another version is refused, and the answer names 13",
         Play::Ask(
             |ask| ask.set("Sec-WebSocket-Version", "8"),
-            |answer, _| judge::other_version(answer),
+            |answer, _| judge::draft_version(answer),
         ),
     ),
     Check::hostile(

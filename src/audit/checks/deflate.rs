@@ -152,7 +152,16 @@ pub(super) const CHECKS: &[Check] = &[
     Check::legit(
         "deflate-fragments",
         "RFC 7692 §6.1",
-        "a compressed message in fragments, of which the first alone says so, and a ping between",
+        "a compressed message in fragments, of which the first alone says so",
+        Play::Do(|lab| {
+            let (a, b) = (&HELLO[..2], &HELLO[2..]);
+            message(lab, &[Frame::of(0x41, a), Frame::of(0x80, b)], b"Hello")
+        }),
+    ),
+    Check::legit(
+        "deflate-ping-in-fragments",
+        "RFC 7692 §6.1",
+        "a ping between them leaves the message compressed",
         Play::Do(|lab| {
             let (a, b) = (&HELLO[..2], &HELLO[2..]);
             let frames = [Frame::of(0x41, a), Frame::of(0x89, b"between"), Frame::of(0x80, b)];
