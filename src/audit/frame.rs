@@ -96,6 +96,7 @@ pub(super) enum Broken {
     /// More than an audit holds.
     TooMuch,
     /// Of a compressed message (RFC 7692), in words.
+    #[cfg(feature = "deflate")]
     Deflate(&'static str),
 }
 

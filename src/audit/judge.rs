@@ -28,6 +28,7 @@ pub(super) fn broken(what: &Broken) -> Judged {
         Broken::Rule(violation) => format!("sent a {violation} (§{})", violation.section()),
         Broken::AfterClose => "sent a frame behind its close frame (§5.5.1)".into(),
         Broken::TooMuch => "sent more than was asked for: over 64 MiB, or 10,000 frames".into(),
+        #[cfg(feature = "deflate")]
         Broken::Deflate(what) => (*what).into(),
     })
 }

@@ -7,8 +7,9 @@
 
 Wants node with npm, python3 with venv, cargo and nginx. What npm and PyPI have is installed, in its newest
 version, into the folder that AUDIT_ENV names (a temporary one without it); tungstenite is that of
-tests/peers/rust/Cargo.lock. Every server echoes, and compresses if it can; all else is its default. Its
-fault is no fault of this script: status 1 is an audit that did not come to its end.
+tests/peers/rust/Cargo.lock. Every server echoes, and compresses if it can; all else is its default. A fault
+of theirs is none of this script: status 1 is an audit that did not come to its end. Each is left alone for
+25 s, to see whether it pings.
 """
 
 import json
@@ -157,7 +158,7 @@ def audit(env, moonwire, name):
             command = [str(word) for word in command]
             children.append(subprocess.Popen(command, env=environ, stdout=log, stderr=log))
             wait_for(its_port, children)
-        command = [moonwire, "audit", "--hostile", "--json", "--timeout", "600", f"ws://127.0.0.1:{port}/"]
+        command = [moonwire, "audit", "--hostile", "--json", "--idle", "25", "--timeout", "600", f"ws://127.0.0.1:{port}/"]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         findings = [json.loads(line) for line in done.stdout.splitlines()]
         return version, findings, done.returncode

@@ -93,26 +93,20 @@ pub(super) const CHECKS: &[Check] = &[
                 ask.set("uPGRADE", "WebSocket");
                 ask.set("connection", "upgrade");
             },
-            |answer, key| judge::opened(answer, key),
+            judge::opened,
         ),
     ),
     Check::legit(
         "opening-connection-list",
         REQUEST,
         "Connection may list more than Upgrade",
-        Play::Ask(
-            |ask| ask.set("Connection", "keep-alive, Upgrade"),
-            |answer, key| judge::opened(answer, key),
-        ),
+        Play::Ask(|ask| ask.set("Connection", "keep-alive, Upgrade"), judge::opened),
     ),
     Check::legit(
         "opening-field-unknown",
         REQUEST,
         "a field that nobody knows is ignored",
-        Play::Ask(
-            |ask| ask.add("X-Moonwire-Audit", "a, b; c=\"d\""),
-            |answer, key| judge::opened(answer, key),
-        ),
+        Play::Ask(|ask| ask.add("X-Moonwire-Audit", "a, b; c=\"d\""), judge::opened),
     ),
     Check::legit(
         "opening-in-pieces",
