@@ -195,7 +195,9 @@ pub(super) fn idle(lab: &mut Lab<'_>) -> Outcome {
     }
     Ok(match (seen.items.last(), &seen.end) {
         (Some(Item::Ping(_)), _) => ok(format!("pinged within {s} s")),
-        (Some(Item::Close(frame)), _) => notice(format!("closed within {s} s: {frame}")),
+        (Some(Item::Close(frame)), _) => {
+            notice(format!("closed within {s} s: {}", judge::shown(frame)))
+        }
         (_, End::Gone(how)) => {
             notice(format!("{} within {s} s, without a close frame", judge::gone(how)))
         }

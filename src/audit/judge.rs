@@ -23,6 +23,16 @@ pub(super) fn gone(how: &Gone) -> String {
     }
 }
 
+/// A close frame in words, its reason cut to what a line can show.
+pub(super) fn shown(frame: &CloseFrame) -> String {
+    let mut frame = frame.clone();
+    if let Some((at, _)) = frame.reason.char_indices().nth(SHOWN) {
+        frame.reason.truncate(at);
+        frame.reason.push('\u{2026}');
+    }
+    frame.to_string()
+}
+
 pub(super) fn broken(what: &Broken) -> Judged {
     fault(match what {
         Broken::Rule(violation) => format!("sent a {violation} (§{})", violation.section()),
@@ -38,8 +48,8 @@ fn instead(seen: &Seen) -> Judged {
     match (&seen.end, seen.close()) {
         (End::Broken(what), _) => broken(what),
         (_, Some(frame)) => match frame.code {
-            Some(1002 | 1007) => fault(format!("failed the connection with {frame}")),
-            _ => fault(format!("closed the connection with {frame}")),
+            Some(1002 | 1007) => fault(format!("failed the connection with {}", shown(frame))),
+            _ => fault(format!("closed the connection with {}", shown(frame))),
         },
         (End::Gone(how), None) => fault(gone(how)),
         (End::Silence | End::Enough, None) => fault("did nothing within the time"),
@@ -110,7 +120,7 @@ fn refusal(seen: &Seen) -> Judged {
     match (&seen.end, seen.close()) {
         (End::Broken(_), _) => instead(seen),
         (_, Some(frame)) if !matches!(frame.code, Some(1002 | 1007)) => {
-            notice(format!("did not want the message: closed with {frame}"))
+            notice(format!("did not want the message: closed with {}", shown(frame)))
         }
         _ => instead(seen),
     }
@@ -122,9 +132,12 @@ pub(super) fn closing(seen: &Seen, sent: &CloseFrame) -> Judged {
         return broken(what);
     }
     match (seen.close(), &seen.end) {
-        (Some(frame), _) if frame.code == sent.code => ok(format!("answered with {frame}")),
+        (Some(frame), _) if frame.code == sent.code => {
+            ok(format!("answered with {}", shown(frame)))
+        }
         (Some(CloseFrame { code: Some(1002 | 1007), .. }), _) => instead(seen),
         (Some(frame), _) => {
+            let frame = shown(frame);
             notice(format!("answered with {frame}; §5.5.1: \"typically echos\" the code"))
         }
         (None, End::Gone(how)) => fault(format!("{} without a close frame", gone(how))),
@@ -159,7 +172,7 @@ pub(super) fn failed(seen: &Seen, codes: &[u16], behind: &[u8]) -> Judged {
     };
     match (seen.close(), &seen.end) {
         (Some(frame), _) if frame.code.is_some_and(|code| codes.contains(&code)) => {
-            let seen = format!("failed the connection with {frame}{stays}");
+            let seen = format!("failed the connection with {}{stays}", shown(frame));
             if stays.is_empty() { ok(seen) } else { fault(seen) }
         }
         (Some(frame), _) => {
@@ -189,7 +202,7 @@ pub(super) fn close_failed(seen: &Seen, codes: &[u16]) -> Judged {
     match (seen.close(), failed(seen, codes, b"")) {
         // It is being closed in any case: what is missing is a word that something was wrong.
         (Some(frame), judged) if judged.verdict == super::finding::Verdict::Notice => {
-            notice(format!("took it for a good one: closed with {frame}"))
+            notice(format!("took it for a good one: closed with {}", shown(frame)))
         }
         (_, judged) => judged,
     }
@@ -446,6 +459,14 @@ mod tests {
             (judge(vec![close(1000)], End::Silence), Verdict::Fault, "open"),
             (judge(vec![], End::Silence), Verdict::Fault, "did not answer"),
         ]);
+    }
+
+    #[test]
+    fn a_reason_is_cut_between_characters() {
+        let long = CloseFrame::new(1000, "\u{20ac}".repeat(41));
+        assert_eq!(shown(&long), format!("1000 \"{}\"", "\u{20ac}".repeat(41)));
+        let longer = CloseFrame::new(1000, "a".repeat(123));
+        assert_eq!(shown(&longer), format!("1000 \"{}\u{2026}\"", "a".repeat(60)));
     }
 
     #[test]

@@ -45,33 +45,33 @@ pub(super) const CHECKS: &[Check] = &[
         0x81, b"unmasked",
     )
     .unmasked()]),
-    broken("unmasked-ping", MASK, "so does a ping", &[Frame::of(0x89, b"unmasked").unmasked()]),
-    broken("unmasked-close", MASK, "so does a close frame", &[
+    broken("unmasked-ping", MASK, "a ping that is not masked fails the connection", &[Frame::of(0x89, b"unmasked").unmasked()]),
+    broken("unmasked-close", MASK, "a close frame that is not masked fails the connection", &[
         Frame::of(0x88, b"\x03\xE8").unmasked()
     ]),
-    broken("reserved-bit-1", FRAMES, "RSV1 fails it", &[Frame::of(0xC1, b"bit")]),
-    broken("reserved-bit-2", FRAMES, "RSV2 fails it", &[Frame::of(0xA1, b"bit")]),
-    broken("reserved-bit-3", FRAMES, "RSV3 fails it", &[Frame::of(0x91, b"bit")]),
-    broken("reserved-bit-ping", FRAMES, "on a ping, too", &[Frame::of(0xC9, b"bit")]),
-    broken("reserved-opcode-3", FRAMES, "opcode 3 fails it", &[Frame::of(0x83, b"opcode")]),
-    broken("reserved-opcode-7", FRAMES, "opcode 7 fails it", &[Frame::of(0x87, b"opcode")]),
-    broken("reserved-opcode-11", FRAMES, "opcode 11 fails it", &[Frame::of(0x8B, b"opcode")]),
-    broken("reserved-opcode-15", FRAMES, "opcode 15 fails it", &[Frame::of(0x8F, b"opcode")]),
-    broken("control-fragmented-ping", CONTROL, "a ping without FIN fails it", &[
+    broken("reserved-bit-1", FRAMES, "RSV1 fails the connection, where no extension gave it a meaning", &[Frame::of(0xC1, b"bit")]),
+    broken("reserved-bit-2", FRAMES, "RSV2 fails the connection", &[Frame::of(0xA1, b"bit")]),
+    broken("reserved-bit-3", FRAMES, "RSV3 fails the connection", &[Frame::of(0x91, b"bit")]),
+    broken("reserved-bit-ping", FRAMES, "RSV1 on a ping fails the connection", &[Frame::of(0xC9, b"bit")]),
+    broken("reserved-opcode-3", FRAMES, "opcode 3 fails the connection", &[Frame::of(0x83, b"opcode")]),
+    broken("reserved-opcode-7", FRAMES, "opcode 7 fails the connection", &[Frame::of(0x87, b"opcode")]),
+    broken("reserved-opcode-11", FRAMES, "opcode 11 fails the connection", &[Frame::of(0x8B, b"opcode")]),
+    broken("reserved-opcode-15", FRAMES, "opcode 15 fails the connection", &[Frame::of(0x8F, b"opcode")]),
+    broken("control-fragmented-ping", CONTROL, "a ping without FIN fails the connection", &[
         Frame::of(0x09, b"a"),
         Frame::of(0x80, b"b"),
     ]),
-    broken("control-fragmented-pong", CONTROL, "so does a pong", &[Frame::of(0x0A, b"a")]),
-    broken("control-fragmented-close", CONTROL, "so does a close frame", &[Frame::of(
+    broken("control-fragmented-pong", CONTROL, "a pong without FIN fails the connection", &[Frame::of(0x0A, b"a")]),
+    broken("control-fragmented-close", CONTROL, "a close frame without FIN fails the connection", &[Frame::of(
         0x08,
         b"\x03\xE8",
     )]),
-    broken("control-long-ping", CONTROL, "a ping of 126 bytes fails it", &[Frame::of(
+    broken("control-long-ping", CONTROL, "a ping of 126 bytes fails the connection", &[Frame::of(
         0x89,
         &[b'l'; 126],
     )]),
-    broken("control-long-pong", CONTROL, "so does a pong", &[Frame::of(0x8A, &[b'l'; 126])]),
-    broken("control-long-close", CONTROL, "so does a close frame", &[Frame::of(
+    broken("control-long-pong", CONTROL, "a pong of 126 bytes fails the connection", &[Frame::of(0x8A, &[b'l'; 126])]),
+    broken("control-long-close", CONTROL, "a close frame of 126 bytes fails the connection", &[Frame::of(
         0x88,
         b"\x03\xE8llllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllll\
           llllllllllllllllllllllllllllllllllllll",
@@ -85,51 +85,51 @@ pub(super) const CHECKS: &[Check] = &[
     Check::hostile(
         "length-64-not-shortest",
         FRAMES,
-        "so are 200 bytes with a length of 64 bits",
+        "200 bytes with a length of 64 bits are refused",
         Play::Odd(&[Frame::of(0x82, &[b's'; 200]).with(Length::Bits64)], PROTOCOL),
     ),
     Check::hostile(
         "length-top-bit",
         FRAMES,
-        "a length of more than 63 bits fails it",
+        "a length of more than 63 bits fails the connection",
         Play::Broken(&[Frame::of(0x82, b"").with(Length::Claimed(1 << 63))], &[1002, 1009]),
     ),
-    broken("continuation-first", FRAGMENTS, "a continuation without a message fails it", &[
+    broken("continuation-first", FRAGMENTS, "a continuation without a message fails the connection", &[
         Frame::of(0x80, b"of nothing"),
     ]),
-    broken("continuation-after", FRAGMENTS, "so does one behind a whole message", &[
+    broken("continuation-after", FRAGMENTS, "a continuation behind a whole message fails the connection", &[
         Frame::of(0x81, b"whole"),
         Frame::of(0x00, b"more"),
     ]),
-    broken("message-in-message", FRAGMENTS, "a message within another fails it", &[
+    broken("message-in-message", FRAGMENTS, "a message within another fails the connection", &[
         Frame::of(0x01, b"first"),
         Frame::of(0x81, b"second"),
     ]),
-    not_utf8("text-byte", "a byte that UTF-8 has not fails it", &[Frame::of(0x81, b"a\xFFb")]),
-    not_utf8("text-overlong", "so does an overlong form", &[Frame::of(0x81, b"\xC0\xAF")]),
-    not_utf8("text-surrogate", "so does a surrogate", &[Frame::of(0x81, b"\xED\xA0\x80")]),
-    not_utf8("text-beyond", "so does what is beyond U+10FFFF", &[Frame::of(
+    not_utf8("text-byte", "a byte that UTF-8 has not fails the connection", &[Frame::of(0x81, b"a\xFFb")]),
+    not_utf8("text-overlong", "an overlong form of UTF-8 fails the connection", &[Frame::of(0x81, b"\xC0\xAF")]),
+    not_utf8("text-surrogate", "a surrogate fails the connection", &[Frame::of(0x81, b"\xED\xA0\x80")]),
+    not_utf8("text-beyond", "what is beyond U+10FFFF fails the connection", &[Frame::of(
         0x81,
         b"\xF4\x90\x80\x80",
     )]),
-    not_utf8("text-cut", "so does a text that ends within a character", &[Frame::of(
+    not_utf8("text-cut", "a text that ends within a character fails the connection", &[Frame::of(
         0x81, b"a\xE2\x82",
     )]),
-    not_utf8("text-fragments", "so does a character that fragments break", &[
+    not_utf8("text-fragments", "a character that fragments break fails the connection", &[
         Frame::of(0x01, b"\xC3"),
         Frame::of(0x80, b"("),
     ]),
     close("close-one-byte", CLOSE, "a close frame of one byte is refused", b"\x03"),
-    close("close-reason-not-utf8", CLOSE, "a reason is UTF-8", b"\x03\xE8\xFF\xFE"),
-    close("close-code-0", CODE, "0 is no close code", b"\0\0"),
-    close("close-code-999", CODE, "nor is 999", b"\x03\xE7"),
-    close("close-code-1004", CODE, "nor 1004, which means nothing yet", b"\x03\xEC"),
-    close("close-code-1005", CODE, "1005 never travels", b"\x03\xED"),
-    close("close-code-1006", CODE, "nor does 1006", b"\x03\xEE"),
-    close("close-code-1015", CODE, "nor does 1015", b"\x03\xF7"),
-    close("close-code-2999", CODE, "2999 is not assigned", b"\x0B\xB7"),
-    close("close-code-5000", CODE, "there is no 5000", b"\x13\x88"),
-    close("close-code-65535", CODE, "there is no 65535", b"\xFF\xFF"),
+    close("close-reason-not-utf8", CLOSE, "a close frame whose reason is not UTF-8 is refused", b"\x03\xE8\xFF\xFE"),
+    close("close-code-0", CODE, "close code 0 is refused", b"\0\0"),
+    close("close-code-999", CODE, "close code 999 is refused", b"\x03\xE7"),
+    close("close-code-1004", CODE, "close code 1004, which means nothing yet, is refused", b"\x03\xEC"),
+    close("close-code-1005", CODE, "close code 1005, which never travels, is refused", b"\x03\xED"),
+    close("close-code-1006", CODE, "close code 1006, which never travels, is refused", b"\x03\xEE"),
+    close("close-code-1015", CODE, "close code 1015, which never travels, is refused", b"\x03\xF7"),
+    close("close-code-2999", CODE, "close code 2999, which is not assigned, is refused", b"\x0B\xB7"),
+    close("close-code-5000", CODE, "close code 5000 is refused", b"\x13\x88"),
+    close("close-code-65535", CODE, "close code 65535 is refused", b"\xFF\xFF"),
     Check::hostile(
         "data-after-close",
         CLOSE,

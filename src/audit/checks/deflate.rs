@@ -42,13 +42,13 @@ pub(super) const CHECKS: &[Check] = &[
     Check::legit(
         "deflate-client-window",
         WINDOW_OF_CLIENT,
-        "so is one that lets the server choose our window",
+        "an offer that lets the server choose our window is kept to",
         Play::Do(|lab| offer(lab, USUAL, &ALL)),
     ),
     Check::legit(
         "deflate-client-window-10",
         WINDOW_OF_CLIENT,
-        "and one that says how large it is at most",
+        "an offer that says how large our window is at most is kept to",
         Play::Do(|lab| {
             let wanted = wanted(10, 15, [true, true]);
             offer(lab, "permessage-deflate; client_max_window_bits=10", &wanted)
@@ -66,7 +66,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::legit(
         "deflate-server-window-8",
         WINDOW_OF_SERVER,
-        "nor with the smallest window, which zlib has not",
+        "the same with the smallest window, which zlib has not",
         Play::Do(|lab| {
             let wanted = wanted(15, 8, [true, true]);
             offer(lab, "permessage-deflate; server_max_window_bits=8", &wanted)
@@ -93,7 +93,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::legit(
         "deflate-all-parameters",
         OFFER,
-        "all four parameters at once",
+        "an offer with all four parameters is kept to",
         Play::Do(|lab| {
             let text = "permessage-deflate; server_no_context_takeover; \
                         client_no_context_takeover; server_max_window_bits=10; \
@@ -116,19 +116,19 @@ pub(super) const CHECKS: &[Check] = &[
     Check::legit(
         "deflate-block",
         EXAMPLES,
-        "a message of one block of fixed codes",
+        "a message of one block of fixed codes is taken",
         Play::Do(|lab| message(lab, &[Frame::of(0xC1, HELLO)], b"Hello")),
     ),
     Check::legit(
         "deflate-block-stored",
         EXAMPLES,
-        "a message of one block that is not compressed",
+        "a message of one block that is not compressed is taken",
         Play::Do(|lab| message(lab, &[Frame::of(0xC1, b"\0\x05\0\xFA\xFFHello\0")], b"Hello")),
     ),
     Check::legit(
         "deflate-block-final",
         EXAMPLES,
-        "a message whose last block says so",
+        "a message whose last block says that it is the last is taken",
         Play::Do(|lab| {
             let last = b"\xF3\x48\xCD\xC9\xC9\x07\x00\x00";
             message(lab, &[Frame::of(0xC1, last)], b"Hello")
@@ -137,7 +137,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::legit(
         "deflate-blocks",
         EXAMPLES,
-        "a message of two blocks",
+        "a message of two blocks is taken",
         Play::Do(|lab| {
             let two = b"\xF2\x48\x05\x00\x00\x00\xFF\xFF\xCA\xC9\xC9\x07\x00";
             message(lab, &[Frame::of(0xC1, two)], b"Hello")
@@ -146,13 +146,13 @@ pub(super) const CHECKS: &[Check] = &[
     Check::legit(
         "deflate-empty",
         EXAMPLES,
-        "an empty message is one byte",
+        "an empty message, which is one byte, is taken",
         Play::Do(|lab| message(lab, &[Frame::of(0xC1, b"\0")], b"")),
     ),
     Check::legit(
         "deflate-fragments",
         "RFC 7692 §6.1",
-        "a compressed message in fragments, of which the first alone says so",
+        "a compressed message in fragments is taken, of which the first alone says so",
         Play::Do(|lab| {
             let (a, b) = (&HELLO[..2], &HELLO[2..]);
             message(lab, &[Frame::of(0x41, a), Frame::of(0x80, b)], b"Hello")
@@ -161,7 +161,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::legit(
         "deflate-ping-in-fragments",
         "RFC 7692 §6.1",
-        "a ping between them leaves the message compressed",
+        "a ping between its fragments leaves a message compressed",
         Play::Do(|lab| {
             let (a, b) = (&HELLO[..2], &HELLO[2..]);
             let frames = [Frame::of(0x41, a), Frame::of(0x89, b"between"), Frame::of(0x80, b)];
@@ -182,22 +182,28 @@ const fn declined(
 }
 
 pub(super) const HOSTILE: &[Check] = &[
-    declined("deflate-parameter-unknown", "an unknown parameter is declined", |lab| {
-        decline(lab, "permessage-deflate; x_moonwire_audit")
-    }),
-    declined("deflate-parameter-twice", "so is one that stands there twice", |lab| {
+    declined(
+        "deflate-parameter-unknown",
+        "an offer with an unknown parameter is declined",
+        |lab| decline(lab, "permessage-deflate; x_moonwire_audit"),
+    ),
+    declined("deflate-parameter-twice", "an offer with a parameter twice is declined", |lab| {
         let twice = "permessage-deflate; server_no_context_takeover; server_no_context_takeover";
         decline(lab, twice)
     }),
-    declined("deflate-window-16", "so is a window that deflate has not", |lab| {
+    declined("deflate-window-16", "an offer of a window that deflate has not is declined", |lab| {
         decline(lab, "permessage-deflate; server_max_window_bits=16")
     }),
-    declined("deflate-window-zero", "so is a number with a zero in front", |lab| {
-        decline(lab, "permessage-deflate; server_max_window_bits=010")
-    }),
-    declined("deflate-takeover-value", "so is a value where none belongs", |lab| {
-        decline(lab, "permessage-deflate; server_no_context_takeover=1")
-    }),
+    declined(
+        "deflate-window-zero",
+        "an offer of a window with a zero in front is declined",
+        |lab| decline(lab, "permessage-deflate; server_max_window_bits=010"),
+    ),
+    declined(
+        "deflate-takeover-value",
+        "an offer with a value where none belongs is declined",
+        |lab| decline(lab, "permessage-deflate; server_no_context_takeover=1"),
+    ),
     Check::hostile(
         "deflate-broken",
         "RFC 7692 §7.2.2",
@@ -207,13 +213,13 @@ pub(super) const HOSTILE: &[Check] = &[
     Check::hostile(
         "deflate-text",
         "RFC 6455 §8.1",
-        "so does a compressed text that is not UTF-8",
+        "a compressed text that is not UTF-8 fails the connection",
         Play::Do(|lab| broken(lab, &[Frame::of(0xC1, b"\0\x01\0\xFE\xFF\xFF\0")], &[1007])),
     ),
     Check::hostile(
         "deflate-bit-continuation",
         "RFC 7692 §6.1",
-        "so does a continuation with RSV1",
+        "a continuation with RSV1 fails the connection",
         Play::Do(|lab| {
             let frames = [Frame::of(0x41, &HELLO[..2]), Frame::of(0xC0, &HELLO[2..])];
             broken(lab, &frames, &[1002])
@@ -222,7 +228,7 @@ pub(super) const HOSTILE: &[Check] = &[
     Check::hostile(
         "deflate-bit-ping",
         "RFC 7692 §6.1",
-        "so does a ping with RSV1",
+        "a ping with RSV1 fails the connection",
         Play::Do(|lab| broken(lab, &[Frame::of(0xC9, b"bit")], &[1002])),
     ),
 ];

@@ -28,7 +28,12 @@ const EDGES: &[u8] =
 pub(super) const CHECKS: &[Check] = &[
     Check::legit("ping-empty", PING, "a ping without payload is answered", Play::Ping(b"")),
     Check::legit("ping", PING, "a ping is answered with its payload", Play::Ping(b"\0\xFFping")),
-    Check::legit("ping-125", PING, "so is one with the largest payload", Play::Ping(&[0xA5; 125])),
+    Check::legit(
+        "ping-125",
+        PING,
+        "a ping with the largest payload is answered with it",
+        Play::Ping(&[0xA5; 125]),
+    ),
     Check::legit("ping-several", PONG, "of several pings the last is answered", Play::Do(several)),
     Check::legit(
         "ping-in-fragments",
@@ -44,11 +49,36 @@ pub(super) const CHECKS: &[Check] = &[
         Play::Do(|lab| tolerated(lab, &[Frame::of(0x8A, b"unasked")])),
     ),
     Check::legit("length-0", FRAMES, "an empty message is taken", Play::Length(0)),
-    Check::legit("length-125", FRAMES, "the longest length of 7 bits", Play::Length(125)),
-    Check::legit("length-126", FRAMES, "the shortest length of 16 bits", Play::Length(126)),
-    Check::legit("length-127", FRAMES, "the one behind it", Play::Length(127)),
-    Check::legit("length-65535", FRAMES, "the longest length of 16 bits", Play::Length(65_535)),
-    Check::legit("length-65536", FRAMES, "the shortest length of 64 bits", Play::Length(65_536)),
+    Check::legit(
+        "length-125",
+        FRAMES,
+        "a message with the longest length of 7 bits is taken",
+        Play::Length(125),
+    ),
+    Check::legit(
+        "length-126",
+        FRAMES,
+        "a message with the shortest length of 16 bits is taken",
+        Play::Length(126),
+    ),
+    Check::legit(
+        "length-127",
+        FRAMES,
+        "a message of 127 bytes is taken, a length that means 64 bits where it stands in 7",
+        Play::Length(127),
+    ),
+    Check::legit(
+        "length-65535",
+        FRAMES,
+        "a message with the longest length of 16 bits is taken",
+        Play::Length(65_535),
+    ),
+    Check::legit(
+        "length-65536",
+        FRAMES,
+        "a message with the shortest length of 64 bits is taken",
+        Play::Length(65_536),
+    ),
     Check::legit("messages-glued", FRAMES, "several frames may come at once", Play::Do(glued)),
     Check::legit(
         "fragments-text",
@@ -116,7 +146,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::legit(
         "text-long",
         TEXT,
-        "a long text of characters of 3 and 4 bytes",
+        "a long text of characters of 3 and 4 bytes is taken",
         Play::Do(long_text),
     ),
     Check::legit(
@@ -125,15 +155,40 @@ pub(super) const CHECKS: &[Check] = &[
         "a message that is too large for the server is refused with 1009",
         Play::Do(limit),
     ),
-    Check::legit("close-1000", CLOSE, "a close frame is answered", Play::Close(Some(1000), "")),
-    Check::legit("close-1001", CLOSE, "so is one with 1001", Play::Close(Some(1001), "")),
-    Check::legit("close-3000", CLOSE, "a registered code is legal", Play::Close(Some(3000), "")),
-    Check::legit("close-4999", CLOSE, "so is a private one", Play::Close(Some(4999), "")),
-    Check::legit("close-empty", CLOSE, "a close frame needs no code", Play::Close(None, "")),
+    Check::legit(
+        "close-1000",
+        CLOSE,
+        "a close frame with 1000 is answered with its code",
+        Play::Close(Some(1000), ""),
+    ),
+    Check::legit(
+        "close-1001",
+        CLOSE,
+        "a close frame with 1001 is answered with its code",
+        Play::Close(Some(1001), ""),
+    ),
+    Check::legit(
+        "close-3000",
+        CLOSE,
+        "a close frame with a registered code is answered with it",
+        Play::Close(Some(3000), ""),
+    ),
+    Check::legit(
+        "close-4999",
+        CLOSE,
+        "a close frame with a private code is answered with it",
+        Play::Close(Some(4999), ""),
+    ),
+    Check::legit(
+        "close-empty",
+        CLOSE,
+        "a close frame without a code is answered with one without",
+        Play::Close(None, ""),
+    ),
     Check::legit(
         "close-reason",
         CLOSE,
-        "nor is its reason too long",
+        "a close frame with a reason of 123 bytes is answered",
         Play::Close(Some(1000), REASON),
     ),
     Check::legit(
