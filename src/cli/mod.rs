@@ -3,15 +3,19 @@
 
 mod args;
 mod audit;
+mod connect;
 mod echo;
 mod help;
 mod network;
 mod options;
 mod pages;
 mod proxy;
+mod request;
 mod run;
 mod secrets;
+mod show;
 mod signals;
+mod stream;
 mod tell;
 mod tls;
 mod types;
@@ -27,6 +31,8 @@ pub fn main() -> ExitCode {
     let done = args::parse(args).and_then(|command| match command {
         Command::Text(text) => say(&text).map(|()| 0),
         Command::Run(args) => run::run(args),
+        Command::Connect(args) => connect::connect(args),
+        Command::Stream(args) => stream::stream(&args),
         Command::Echo(args) => echo::echo(args),
         Command::Audit(args) => audit::audit(args),
     });
