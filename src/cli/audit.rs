@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::network::{self, NetworkArgs};
 use super::options::{Command, Group, Hint, Opt, Takes, Word, Words, shown};
+use super::request::{self, RequestArgs};
 use super::tell::{Failure, complain, say};
 use super::tls;
 use crate::audit::{self, About, Finding, Options, Stop, Summary};
-use crate::proto::{Request, Url};
+use crate::error::Error;
+use crate::net;
+use crate::proto::Url;
 
 pub(super) static COMMAND: Command = Command {
     name: "audit",
@@ -21,7 +24,7 @@ pub(super) static COMMAND: Command = Command {
             Verdicts: ok; fault, the rule is broken; notice, the rule leaves the choice, and this is \
             what was chosen; skipped, with the reason. What becomes of messages is best judged at a \
             server that sends each of them back.",
-    groups: &[&AUDIT, &network::TLS],
+    groups: &[&AUDIT, &request::REQUEST, &network::TLS],
     notes: "Exit status: 0 no fault, 1 at least one, 2 usage, 3 no WebSocket could be opened, 124 \
             --timeout.",
     operand: Hint::Nothing,
@@ -50,11 +53,6 @@ static AUDIT: Group = Group {
             names: &["--json"],
             takes: Takes::Nothing,
             text: "an object of JSON on a line of its own for each check",
-        },
-        Opt {
-            names: &["--header", "-H"],
-            takes: Takes::Value("'NAME: VALUE'", Hint::Nothing),
-            text: "send this field with each request; it may be repeated",
         },
         Opt {
             names: &["--resolve"],
@@ -87,7 +85,7 @@ pub(super) struct AuditArgs {
     only: Vec<String>,
     list: bool,
     json: bool,
-    headers: Vec<(String, String)>,
+    request: RequestArgs,
     patience: Option<Duration>,
     idle: Option<Duration>,
     timeout: Option<Duration>,
@@ -110,15 +108,12 @@ pub(super) fn parse(mut words: Words) -> Result<Option<Box<AuditArgs>>, Failure>
             }
             Word::Option(given) => {
                 let Some(given) = args.network.take(given)? else { continue };
+                let Some(given) = args.request.take(given)? else { continue };
                 match given.name {
                     "--hostile" => args.hostile = true,
                     "--only" => args.only.push(given.text()?),
                     "--list" => args.list = true,
                     "--json" => args.json = true,
-                    "--header" => {
-                        let field = header(&given.text()?)?;
-                        args.headers.push(field);
-                    }
                     "--patience" => args.patience = Some(given.seconds()?),
                     "--idle" => args.idle = Some(given.seconds()?),
                     "--timeout" => args.timeout = Some(given.seconds()?),
@@ -134,15 +129,16 @@ pub(super) fn parse(mut words: Words) -> Result<Option<Box<AuditArgs>>, Failure>
     Ok(Some(args))
 }
 
-fn header(text: &str) -> Result<(String, String), Failure> {
-    // The value may be a secret, so nothing of it is repeated.
-    let bad = || Failure::usage("--header: NAME: VALUE is expected");
-    let (name, value) = text.split_once(':').ok_or_else(bad)?;
-    let value = value.trim_matches([' ', '\t']);
-    let of_checks = Url::parse("ws://localhost/").map_err(|e| Failure::other(e.to_string()))?;
-    let mut request = Request::new(of_checks);
-    request.header(name, value).map_err(|e| Failure::usage(format!("--header: {e}")))?;
-    Ok((name.to_owned(), value.to_owned()))
+/// The fields of every request. Those that belong to the client are refused, as they are by a client.
+fn headers(args: &RequestArgs) -> Result<Vec<(String, String)>, Failure> {
+    type Taken = (net::Options, Vec<(String, String)>);
+    let take = |(options, mut all): Taken, name: &str, value: &str| {
+        let options = options.header(name, value)?;
+        all.push((name.to_owned(), value.to_owned()));
+        Ok::<Taken, Error>((options, all))
+    };
+    let none = net::Options::new("ws://localhost/").map_err(|e| Failure::other(e.reason()))?;
+    Ok(args.put((none, Vec::new()), take, take)?.1)
 }
 
 pub(super) fn audit(args: Box<AuditArgs>) -> Result<u8, Failure> {
@@ -160,7 +156,7 @@ pub(super) fn audit(args: Box<AuditArgs>) -> Result<u8, Failure> {
     options.idle = args.idle.unwrap_or(options.idle);
     options.hostile = args.hostile;
     options.only.clone_from(&args.only);
-    options.headers.clone_from(&args.headers);
+    options.headers = headers(&args.request)?;
     options.resolve.clone_from(&args.network.resolve);
     let mut lost = None;
     let done = audit::run(&options, &mut |finding| {
@@ -218,17 +214,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_is_a_name_and_a_value() {
-        let good = header("X-Own:  a:b ").map_err(|f| f.text);
-        assert_eq!(good, Ok(("X-Own".to_owned(), "a:b".to_owned())));
-        for (text, word) in [
-            ("hunter2", "NAME: VALUE"),
-            ("a b: hunter2", "a b"),
-            ("Upgrade: hunter2", "Upgrade"),
-            ("X: hunter2\r\nY: z", "X"),
-        ] {
-            let Err(Failure { status, text }) = header(text) else { panic!("{text}") };
-            assert!(status == 2 && text.contains(word) && !text.contains("hunter2"), "{text}");
+    fn fields_that_belong_to_the_client_are_refused() {
+        let with = |name: &str| {
+            let mut args = RequestArgs::default();
+            args.add(name, "hunter2".to_owned());
+            headers(&args).map_err(|failure| failure.text)
+        };
+        assert_eq!(with("X-Own"), Ok(vec![("X-Own".to_owned(), "hunter2".to_owned())]));
+        for name in ["Upgrade", "a b", "Sec-WebSocket-Key"] {
+            let text = with(name).unwrap_err();
+            assert!(text.contains(name) && !text.contains("hunter2"), "{text}");
         }
     }
 

@@ -59,6 +59,7 @@ fn the_exit_status_says_how_it_ended() {
         (&["--only=nothing", &gone][..], 2, "no check \"nothing\""),
         (&["--only=unmasked-text", &gone], 2, "needs --hostile"),
         (&["--hostile", "ws://192.0.2.1/"], 2, "loopback addresses alone"),
+        (&["-H", "Upgrade: h2c", &gone], 2, "Upgrade"),
         (&[], 2, "the URL is missing"),
         (&[&gone], 3, "127.0.0.1:"),
         (&[&refused], 3, "answered 403 Forbidden"),
