@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use moonwire::audit::{Kind, Verdict, checks};
+use moonwire::audit::{Finding, Kind, Verdict, checks};
 
 use super::server::{Flaw, serve};
 use super::{audited, lines, options};
@@ -13,23 +13,29 @@ use super::{audited, lines, options};
 const CONTROL: [&str; 4] = ["opening-status", "pong-unsolicited", "length-0", "close-1001"];
 
 /// Of the named checks and the control, exactly the named ones have to be faults.
+///
+/// Where a fault is that nothing comes, it is waited for; a machine that has other things to do may let an
+/// answer be waited for as long. So what is not as it has to be is looked at once more, with more patience.
 fn check(flaw: Flaw, names: &[&str], hostile: bool) {
+    let wrong = wrong(flaw, names, hostile, Duration::from_secs(3));
+    if wrong.is_some() {
+        assert_eq!(self::wrong(flaw, names, hostile, Duration::from_secs(20)), None);
+    }
+}
+
+fn wrong(flaw: Flaw, names: &[&str], hostile: bool, patience: Duration) -> Option<String> {
     let mut options = options(&serve(flaw));
-    // Where a fault is that nothing comes, it is waited for this long; all else is there at once, but on
-    // a machine that has other things to do.
-    options.patience = Duration::from_secs(3);
-    options.hostile = hostile;
+    (options.patience, options.hostile) = (patience, hostile);
     let control = CONTROL.iter().filter(|name| !names.contains(name));
     options.only = names.iter().chain(control).map(|name| (*name).to_owned()).collect();
     let (all, summary) = audited(&options);
-    assert!(summary.is_ok(), "{flaw:?}: {summary:?}\n{}", lines(&all));
-    let found = all.iter().filter(|finding| finding.verdict == Verdict::Fault);
-    let found: BTreeSet<&str> = found.map(|finding| finding.about.name).collect();
-    assert_eq!(found, names.iter().copied().collect(), "{flaw:?}\n{}", lines(&all));
-    for finding in &all {
-        let is_control = !names.contains(&finding.about.name);
-        assert!(!is_control || finding.verdict == Verdict::Ok, "{flaw:?}\n{}", lines(&all));
-    }
+    let as_it_has_to_be = |finding: &Finding| match names.contains(&finding.about.name) {
+        true => finding.verdict == Verdict::Fault,
+        false => finding.verdict == Verdict::Ok,
+    };
+    let is_right = all.len() == options.only.len() && all.iter().all(as_it_has_to_be);
+    let text = format!("{flaw:?} has to be found by {names:?}: {summary:?}\n{}", lines(&all));
+    (!is_right).then_some(text)
 }
 
 /// A fault, and the checks that have to find it.
