@@ -187,6 +187,7 @@ fn where_the_rule_leaves_the_choice_it_is_told() {
         (Flaw::Length((1 << 20) + 1), "message-limit", Verdict::Notice, "1009 would say why"),
         (Flaw::None, "message-limit", Verdict::Ok, "larger ones were not tried"),
         (Flaw::None, "idle", Verdict::Notice, "sent no ping within 0.01 s"),
+        (Flaw::LooksLate, "text-byte", Verdict::Ok, "failed the connection with 1007"),
         (Flaw::Pings, "idle", Verdict::Ok, "pinged within"),
         (Flaw::CloseWith(b"\x03\xE9"), "close-1000", Verdict::Notice, "answered with 1001"),
         (Flaw::AnyRequest, "request-version-8", Verdict::Notice, "a draft"),

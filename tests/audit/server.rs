@@ -69,6 +69,8 @@ pub(crate) enum Flaw {
     LenientAgrees,
     /// A ping comes before anything else.
     Pings,
+    /// No fault: a text is looked at when the ping behind it has been answered.
+    LooksLate,
     // Compression.
     /// What is answered to any offer; messages come back as they came.
     Agrees(&'static str),
@@ -123,7 +125,7 @@ impl Conn {
             self.send(0x89, b"are you there?")?;
         }
         let mut message: Option<(u8, Vec<u8>, usize)> = None;
-        let (mut held, mut pongs) = (Vec::new(), 0);
+        let (mut held, mut pongs, mut late) = (Vec::new(), 0, false);
         loop {
             let frame = self.frame()?;
             if let Some(code) = self.judge(&frame, message.is_some()) {
@@ -152,6 +154,10 @@ impl Conn {
                             self.send(0x8A, &payload[..payload.len().min(most)])?;
                         }
                         Flaw::LongPong => self.send(0x8A, &[b'l'; 126])?,
+                        Flaw::LooksLate if late => {
+                            self.send(0x8A, &payload)?;
+                            return self.fail(1007);
+                        }
                         _ => self.send(0x8A, &payload)?,
                     }
                 }
@@ -175,6 +181,10 @@ impl Conn {
                     };
                     if ends {
                         let (kind, data, _) = message.take()?;
+                        late = std::str::from_utf8(&data).is_err();
+                        if late && self.flaw == Flaw::LooksLate {
+                            continue;
+                        }
                         self.message(kind, data)?;
                         for payload in held.drain(..) {
                             self.send(0x8A, &payload)?;
