@@ -12,6 +12,9 @@ compile_error!(
      would end the process. Remove panic = \"abort\" from the profile."
 );
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod audit;
 #[cfg(all(feature = "cli", feature = "luau", feature = "tls"))]
 #[doc(hidden)]
 pub mod cli;

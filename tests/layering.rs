@@ -156,6 +156,13 @@ const RULES: &[Rule] = &[
         why: "the echo server needs no Luau",
     },
     Rule {
+        of: &["audit"],
+        but: &[],
+        words: &["mlua", "crate::luau", "crate::cli", "crate::peer"],
+        fine: &[],
+        why: "an audit is of any server, and the command prints what it finds",
+    },
+    Rule {
         of: &["main.rs", "cli"],
         but: &[],
         words: &["crate::proto::ws", "Session", "sha1_smol", "base64"],

@@ -7,13 +7,14 @@ use super::options::{self, Words, nearest, shown};
 use super::run::{self, RunArgs};
 use super::stream::{self, StreamArgs};
 use super::tell::Failure;
-use super::{echo, help, pages, types};
+use super::{audit, echo, help, pages, types};
 
 /// All commands, in the order of `--help`.
 static COMMANDS: &[&options::Command] = &[
     &run::COMMAND,
     &connect::COMMAND,
     &stream::COMMAND,
+    &audit::COMMAND,
     &echo::COMMAND,
     &types::COMMAND,
     &pages::COMPLETIONS,
@@ -26,6 +27,7 @@ pub(super) enum Command {
     Connect(Box<ConnectArgs>),
     Stream(Box<StreamArgs>),
     Echo(echo::EchoArgs),
+    Audit(Box<audit::AuditArgs>),
 }
 
 pub(super) fn parse(args: Vec<OsString>) -> Result<Command, Failure> {
@@ -55,6 +57,7 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Command, Failure> {
         "connect" => connect::parse(words)?.map(Command::Connect),
         "stream" => stream::parse(words)?.map(Command::Stream),
         "echo" => echo::parse(words)?.map(Command::Echo),
+        "audit" => audit::parse(words)?.map(Command::Audit),
         "types" => types::types(words)?.map(Command::Text),
         "completions" => pages::completions(words, COMMANDS)?.map(Command::Text),
         "man" => pages::manual(words, COMMANDS)?.map(Command::Text),
@@ -270,6 +273,13 @@ mod tests {
             (&["run", "--secret", "=@a", "x"], "NAME=@FILE"),
             (&["run", "--secret", "a=@", "x"], "a file is expected"),
             (&["run", "--secret=a=b", "x"], "can see the arguments"),
+            (&["audit"], "the URL is missing; see moonwire audit --help"),
+            (&["audit", "http://a/"], "\"http://a/\""),
+            (&["audit", "ws://a/", "ws://b/"], "takes one URL"),
+            (&["audit", "--hostile=1", "ws://a/"], "takes no value"),
+            (&["audit", "--idle", "0", "ws://a/"], "above 0"),
+            (&["audit", "--header", "a", "ws://a/"], "NAME: VALUE"),
+            (&["audit", "--key", "a", "ws://a/"], "--key needs --cert FILE"),
             (&["run", "--stream-clients", "0", "x"], "whole number above 0"),
             (&["run", "--stream-clients", "-1", "x"], "whole number above 0"),
             (&["run", "--stream-clients", "1.5", "x"], "whole number above 0"),

@@ -2,6 +2,7 @@
 //! environment and the standard streams, which the library does not.
 
 mod args;
+mod audit;
 mod connect;
 mod echo;
 mod help;
@@ -33,6 +34,7 @@ pub fn main() -> ExitCode {
         Command::Connect(args) => connect::connect(args),
         Command::Stream(args) => stream::stream(&args),
         Command::Echo(args) => echo::echo(args),
+        Command::Audit(args) => audit::audit(args),
     });
     match done {
         // What was lost on standard error was lost, whatever else went well.

@@ -1,4 +1,5 @@
-//! What a request is sent with: fields and who asks. Options of `connect` and `stream`.
+//! What a request is sent with: fields and who asks. Options of `connect`, `stream` and
+//! `audit`.
 
 use std::path::Path;
 

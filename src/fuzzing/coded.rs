@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use super::driver::{Driver, Told};
 use super::input::{Cut, Input};
-use super::puff::Puff;
 use crate::limits::Limits;
 use crate::proto::http::coding::gzip;
 use crate::proto::http::{CodingError, Delivery, HttpError, Request, Timing};
+use crate::proto::ws::puff::Puff;
 use crate::proto::{Closed, Failure, Session, Settings, Url};
 
 /// Two bytes of choices, then a coded body, or one that is coded here: what is told is the same for any

@@ -1,11 +1,11 @@
 //! permessage-deflate: what is agreed on, what comes in and what goes out.
 
 use super::input::{Cut, Input};
-use super::puff::{Puff, Wrong};
 use crate::limits::Limits;
 use crate::proto::ws::deflate::Codec;
 use crate::proto::ws::deflate::negotiate::{self, Refused};
 use crate::proto::ws::message::{Assembly, Message};
+use crate::proto::ws::puff::{Puff, Wrong};
 use crate::proto::{Agreed, Compression, Opcode, Violation, escape, is_token};
 
 /// A byte of choices, then a server's `Sec-WebSocket-Extensions`: what is agreed on is what a second

@@ -6,7 +6,6 @@
 //! input                                      choices, cuts, numbers
 //! driver                                     keeps and checks the law of a session
 //! wire                                       RFC 6455 a second time, for comparison
-//! puff                                       RFC 1951 a second time
 //! texts heads frames sessions bodies events
 //! secrets compressed coded                   the targets
 //! proxies                                    those above sockets: with the feature `net` alone
@@ -24,8 +23,6 @@ mod heads;
 mod input;
 #[cfg(feature = "net")]
 mod proxies;
-#[cfg(feature = "deflate")]
-mod puff;
 mod secrets;
 mod sessions;
 mod texts;
@@ -42,8 +39,6 @@ pub use frames::{frame, message};
 pub use heads::{handshake, head, read_head};
 #[cfg(feature = "net")]
 pub use proxies::{proxy, proxy_rules, tunnelled};
-#[cfg(all(test, feature = "deflate"))]
-pub(crate) use puff::Puff;
 pub use secrets::secrets;
 pub use sessions::{operations, session};
 pub use texts::{join, url, utf8};

@@ -42,6 +42,7 @@ pub(crate) const FLOORS: &[&[&str]] = &[
     &["net/mod.rs"],
     &["fuzzing/mod.rs", "fuzzing/proxies.rs"],
     &["peer"],
+    &["audit"],
     // Scripts: what natives need, the natives, what drives them.
     &[
         "luau/compress.rs",

@@ -11,6 +11,8 @@ pub(crate) mod frame;
 pub(crate) mod handshake;
 pub(crate) mod mask;
 pub(crate) mod message;
+#[cfg(all(feature = "deflate", any(test, fuzzing, feature = "cli")))]
+pub(crate) mod puff;
 
 use std::fmt;
 

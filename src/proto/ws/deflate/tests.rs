@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::*;
-use crate::fuzzing::Puff;
 use crate::limits::Limits;
 use crate::proto::ws::frame;
 use crate::proto::ws::message::Assembly;
+use crate::proto::ws::puff::Puff;
 use crate::proto::{Context, Event, Opcode, Random, Session, Settings};
 
 thread_local! {

@@ -1,4 +1,5 @@
-//! RFC 1951 and the framing of RFC 7692 a second time, bit by bit, for comparison.
+//! RFC 1951 and the framing of RFC 7692 a second time, bit by bit: for comparison, and for an audit, which
+//! has to see how far back a server refers.
 
 /// Reads compressed messages, one behind the other.
 #[derive(Clone)]

@@ -1,0 +1,126 @@
+//! The opening handshake, asked for as a check wants it, and what came back.
+
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::wire::{Gone, Wire};
+use crate::limits::Limits;
+use crate::proto::head::HeadParser;
+use crate::proto::{Head, HeadError, Url};
+
+/// A request, good until a check changes it.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    pub(super) method: &'static str,
+    pub(super) target: String,
+    pub(super) version: &'static str,
+    pub(super) fields: Vec<(String, String)>,
+}
+
+impl Ask {
+    /// The request of §4.1, with `nonce` as its key.
+    pub(super) fn new(url: &Url, nonce: [u8; 16], more: &[(String, String)]) -> Ask {
+        let own = [
+            ("Host", url.host_field()),
+            ("Upgrade", "websocket".to_owned()),
+            ("Connection", "Upgrade".to_owned()),
+            ("Sec-WebSocket-Key", BASE64.encode(nonce)),
+            ("Sec-WebSocket-Version", "13".to_owned()),
+        ];
+        let own = own.map(|(name, value)| (name.to_owned(), value));
+        let fields = own.into_iter().chain(more.iter().cloned()).collect();
+        Ask { method: "GET", target: url.target().to_owned(), version: "HTTP/1.1", fields }
+    }
+
+    pub(super) fn get(&self, name: &str) -> &str {
+        let field = self.fields.iter().find(|(n, _)| n == name);
+        field.map_or("", |(_, value)| value)
+    }
+
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        if let Some(field) = self.fields.iter_mut().find(|(n, _)| n == name) {
+            value.clone_into(&mut field.1);
+        }
+    }
+
+    pub(super) fn add(&mut self, name: &str, value: &str) {
+        self.fields.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub(super) fn remove(&mut self, name: &str) {
+        self.fields.retain(|(n, _)| n != name);
+    }
+
+    pub(super) fn rename(&mut self, name: &str, to: &str) {
+        if let Some(field) = self.fields.iter_mut().find(|(n, _)| n == name) {
+            to.clone_into(&mut field.0);
+        }
+    }
+
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let Ask { method, target, version, fields } = self;
+        let fields: String =
+            fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        format!("{method} {target} {version}\r\n{fields}\r\n").into_bytes()
+    }
+}
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Head(Head),
+    /// Bytes that are no head of HTTP.
+    NotHttp(HeadError),
+    /// None: the connection ended.
+    Gone(Gone),
+    /// Nothing, for as long as was waited.
+    Silence,
+}
+
+/// Waits for the head of the answer; what follows it stays in `wire`.
+pub(super) fn answer(wire: &mut Wire, deadline: Instant) -> Answer {
+    let (mut parser, limits) = (HeadParser::default(), Limits::default());
+    loop {
+        match parser.feed(wire.input(), &limits) {
+            Err(e) => return Answer::NotHttp(e),
+            Ok((used, head)) => {
+                wire.took(used);
+                match head {
+                    // Interim (RFC 9110 §15.2): another follows.
+                    Some(head) if matches!(head.status, 100 | 102..=199) => continue,
+                    Some(head) => return Answer::Head(head),
+                    None => {}
+                }
+            }
+        }
+        if !wire.more(deadline) {
+            return wire.gone().map_or(Answer::Silence, |gone| Answer::Gone(gone.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_that_of_the_rfc_until_it_is_changed() {
+        let url = Url::parse("ws://a.example:81/chat?x").unwrap();
+        let more = [("X-Own".to_owned(), "1".to_owned())];
+        let mut ask = Ask::new(&url, *b"the sample nonce", &more);
+        let want = "GET /chat?x HTTP/1.1\r\nHost: a.example:81\r\nUpgrade: websocket\r\n\
+                    Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                    Sec-WebSocket-Version: 13\r\nX-Own: 1\r\n\r\n";
+        assert_eq!(std::str::from_utf8(&ask.bytes()), Ok(want));
+        ask.set("Upgrade", "WebSocket");
+        ask.rename("Connection", "connection");
+        ask.add("Host", "b");
+        ask.remove("Sec-WebSocket-Key");
+        ask.method = "POST";
+        let want = "POST /chat?x HTTP/1.1\r\nHost: a.example:81\r\nUpgrade: WebSocket\r\n\
+                    connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nX-Own: 1\r\nHost: b\r\n\r\n";
+        assert_eq!(std::str::from_utf8(&ask.bytes()), Ok(want));
+    }
+}
