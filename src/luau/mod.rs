@@ -19,6 +19,7 @@
 //! http_service.luau       game, HttpService, Secret
 //! require.luau            require
 //! inspect.luau            debug, getfenv, setfenv
+//! io.luau                 io, where an embedder offers it
 //! globals.luau            print, warn, loadstring, …
 //! types.d.luau            the types that they share, for the checker alone (tests/types)
 //! ```
@@ -33,6 +34,8 @@ mod error;
 mod feed;
 mod globals;
 mod host;
+mod input;
+mod io;
 #[cfg(feature = "json")]
 mod json;
 #[cfg(not(feature = "json"))]
@@ -51,12 +54,14 @@ mod require;
 mod script;
 mod secret;
 mod source;
+mod stdio;
 mod stopper;
 mod streams;
 mod values;
 mod watch;
 
 pub use error::Error;
+pub use io::Io;
 pub use modules::{Files, Modules};
 pub use options::{GLOBALS, Line, LineKind, Options, Output, ScriptOptions};
 pub use pump::{Progress, Runtime};

@@ -43,6 +43,7 @@ mod growth;
 mod held;
 mod http_service;
 mod inert;
+mod io;
 mod lifetime;
 mod limits;
 mod messages;
