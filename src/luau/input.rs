@@ -297,7 +297,8 @@ impl Held {
         let after = from + passed;
         let found = passed > 0 && self.bytes[after - 1] == b'\n';
         let mut end = after - usize::from(found);
-        if found && end > start && self.bytes[end - 1] == b'\r' {
+        // At the end of the input alone, a carriage return without its line feed is sure to be one.
+        if (found || self.end.is_none()) && end > start && self.bytes[end - 1] == b'\r' {
             end -= 1;
         }
         // Searched once, if it is not taken.
