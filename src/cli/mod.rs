@@ -4,6 +4,9 @@
 mod args;
 mod echo;
 mod help;
+mod network;
+mod options;
+mod pages;
 mod proxy;
 mod run;
 mod secrets;
@@ -14,15 +17,39 @@ mod tls;
 use std::process::ExitCode;
 
 use args::Command;
+use options::{Hint, Word, Words};
 use tell::{Failure, complain, is_unheard, say};
+
+/// All commands, in the order of `--help`.
+static COMMANDS: &[&options::Command] =
+    &[&run::COMMAND, &echo::COMMAND, &TYPES, &pages::COMPLETIONS, &pages::MAN];
+
+static TYPES: options::Command = options::Command {
+    name: "types",
+    summary: "print the types of all a script sees",
+    usage: &["types > moonwire.d.luau"],
+    about: "Prints the types of everything that a script sees, as a definition file for luau-lsp: \
+            `--definitions=moonwire.d.luau`, or the setting `luau-lsp.types.definitionFiles`.",
+    groups: &[],
+    notes: "",
+    operand: Hint::Nothing,
+};
+
+fn types(mut words: Words) -> Result<Option<String>, Failure> {
+    match words.next()? {
+        Word::End => Ok(Some(crate::luau::TYPES.to_owned())),
+        Word::Option(_) => Ok(None),
+        Word::Plain(word) => {
+            Err(Failure::usage(format!("types takes no argument {}", options::shown(&word))))
+        }
+    }
+}
 
 /// Runs the command with the arguments of the process.
 pub fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     let done = args::parse(args).and_then(|command| match command {
-        Command::Help(text) => say(text).map(|()| 0),
-        Command::Version => say(concat!("moonwire ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| 0),
-        Command::Types => say(crate::luau::TYPES).map(|()| 0),
+        Command::Text(text) => say(&text).map(|()| 0),
         Command::Run(args) => run::run(args),
         Command::Echo(args) => echo::echo(args),
     });
