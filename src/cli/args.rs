@@ -5,7 +5,11 @@ use std::ffi::OsString;
 use super::options::{self, Words, nearest, shown};
 use super::run::{self, RunArgs};
 use super::tell::Failure;
-use super::{COMMANDS, echo, help, pages, types};
+use super::{echo, help, pages, types};
+
+/// All commands, in the order of `--help`.
+static COMMANDS: &[&options::Command] =
+    &[&run::COMMAND, &echo::COMMAND, &types::COMMAND, &pages::COMPLETIONS, &pages::MAN];
 
 pub(super) enum Command {
     Text(String),
@@ -38,7 +42,7 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Command, Failure> {
     let parsed = match command.name {
         "run" => run::parse(words)?.map(Command::Run),
         "echo" => echo::parse(words)?.map(Command::Echo),
-        "types" => types(words)?.map(Command::Text),
+        "types" => types::types(words)?.map(Command::Text),
         "completions" => pages::completions(words, COMMANDS)?.map(Command::Text),
         "man" => pages::manual(words, COMMANDS)?.map(Command::Text),
         name => return Err(Failure::other(format!("{name} is described and not there"))),

@@ -13,37 +13,12 @@ mod secrets;
 mod signals;
 mod tell;
 mod tls;
+mod types;
 
 use std::process::ExitCode;
 
 use args::Command;
-use options::{Hint, Word, Words};
 use tell::{Failure, complain, is_unheard, say};
-
-/// All commands, in the order of `--help`.
-static COMMANDS: &[&options::Command] =
-    &[&run::COMMAND, &echo::COMMAND, &TYPES, &pages::COMPLETIONS, &pages::MAN];
-
-static TYPES: options::Command = options::Command {
-    name: "types",
-    summary: "print the types of all a script sees",
-    usage: &["types > moonwire.d.luau"],
-    about: "Prints the types of everything that a script sees, as a definition file for luau-lsp: \
-            `--definitions=moonwire.d.luau`, or the setting `luau-lsp.types.definitionFiles`.",
-    groups: &[],
-    notes: "",
-    operand: Hint::Nothing,
-};
-
-fn types(mut words: Words) -> Result<Option<String>, Failure> {
-    match words.next()? {
-        Word::End => Ok(Some(crate::luau::TYPES.to_owned())),
-        Word::Option(_) => Ok(None),
-        Word::Plain(word) => {
-            Err(Failure::usage(format!("types takes no argument {}", options::shown(&word))))
-        }
-    }
-}
 
 /// Runs the command with the arguments of the process.
 pub fn main() -> ExitCode {

@@ -67,7 +67,8 @@ pub(crate) const FLOORS: &[&[&str]] = &[
     &["cli/network.rs", "cli/pages.rs"],
     // The commands.
     &["cli"],
-    &["cli/mod.rs", "cli/args.rs"],
+    &["cli/args.rs"],
+    &["cli/mod.rs"],
     &["lib.rs", "main.rs"],
 ];
 
