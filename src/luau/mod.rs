@@ -75,7 +75,8 @@ pub const TYPES: &str = include_str!("moonwire.d.luau");
 
 /// Adds the script APIs to a VM that is there already, before or after `sandbox`.
 ///
-/// It sets the globals of [`GLOBALS`], less those that the options leave out, takes away the
+/// It sets the globals of [`GLOBALS`], less those that the options leave out, and those that they add
+/// ([`Options::io`], [`Options::exit`], [`Options::global`]), takes away the
 /// `loadstring` and `require` of mlua ([`Options::without`]), and does nothing else: no
 /// interrupt and no memory limit that the options do not ask for, no panic option, no app data. After
 /// `sandbox`, those that the VM had already are replaced in the frozen table, too, which scripts reach

@@ -44,6 +44,7 @@ mod held;
 mod http_service;
 mod inert;
 mod io;
+mod io_command;
 mod lifetime;
 mod limits;
 mod messages;
