@@ -57,6 +57,8 @@ pub(super) struct Input {
     most: usize,
     retry: Duration,
     held: Held,
+    /// What is held was not enough: only then is more taken over, so that no more than that is held.
+    short: bool,
     /// Pieces that were given in this round.
     given: usize,
     /// Bytes of large pieces that were given and not paid for.
@@ -148,6 +150,7 @@ impl Input {
             most: limits.input_piece.max(1),
             retry: limits.body_retry.max(Duration::from_millis(1)),
             held: Held::default(),
+            short: false,
             given: 0,
             made: 0,
         }
@@ -191,6 +194,7 @@ impl Input {
         if let Err(e) = self.start() {
             return Taken::Problem(format!("there is no thread to read with ({e})"));
         }
+        self.short = true;
         let mut inner = self.pipe.lock();
         if inner.bytes.is_empty() && inner.end.is_none() {
             inner.wanted = true;
@@ -220,12 +224,12 @@ impl Input {
         let mut inner = self.pipe.lock();
         self.pipe.ready.store(false, Ordering::Release);
         self.given = 0;
-        self.held.add(&mut inner.bytes);
-        if inner.end.is_some() {
+        if std::mem::take(&mut self.short) {
+            self.held.add(&mut inner.bytes);
             self.held.end.clone_from(&inner.end);
+            self.pipe.room.notify_one();
         }
         drop(inner);
-        self.pipe.room.notify_one();
         std::mem::take(&mut self.made)
     }
 

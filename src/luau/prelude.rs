@@ -100,8 +100,11 @@ impl Prelude {
             scripts.get::<Function>("with")?.call((&task, &signal, &connections))?;
         let globals: Table = parts.get("globals")?;
         let input = if host.io.is_some() {
-            let io: Table = chunk("io", include_str!("prelude/io.luau"))?
-                .call((&natives, &scheduler, &connections))?;
+            let io: Table = chunk("io", include_str!("prelude/io.luau"))?.call((
+                &natives,
+                &scheduler,
+                &connections,
+            ))?;
             globals.set("io", io.get::<Table>("io")?)?;
             Some(io.get("ready")?)
         } else {

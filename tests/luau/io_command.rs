@@ -60,12 +60,14 @@ fn bytes_go_through_as_they_are() {
             let got = through(&mut evaluated(options, code, &[]), &*all);
             assert!(got == (Some(0), all.clone(), String::new()), "{code}: {:?}", got.0);
         }
-        let (status, out, _) = through(&mut evaluated(options, "print(io.read('all'))", &[]), &*all);
+        let (status, out, _) =
+            through(&mut evaluated(options, "print(io.read('all'))", &[]), &*all);
         assert_eq!(status, Some(0));
         assert!(out[..all.len()] == all && out[all.len()..] == *b"\n");
     }
     // Before each line of it the name, and the bytes are the same.
-    let got = through(&mut evaluated(&["--prefix"], "print('a\\255\\nb') io.write('c\\n')", &[]), "");
+    let got =
+        through(&mut evaluated(&["--prefix"], "print('a\\255\\nb') io.write('c\\n')", &[]), "");
     assert_eq!(got.1, b"-e: a\xff\n-e: b\nc\n");
 }
 
@@ -208,9 +210,14 @@ fn exit_codes() {
         }
         for code in ["exit(256)", "exit(-1)", "exit(0.5)"] {
             let ended = Live::start(&mut evaluated(options, code, &[])).end();
-            failed(&ended, 1, "error: -e:1: invalid argument #1 to 'exit' (a whole number from 0 to");
+            failed(
+                &ended,
+                1,
+                "error: -e:1: invalid argument #1 to 'exit' (a whole number from 0 to",
+            );
         }
-        let code = "print(1) task.delay(0.01, print, 'never') io.write('no line end') exit(3) print(2)";
+        let code =
+            "print(1) task.delay(0.01, print, 'never') io.write('no line end') exit(3) print(2)";
         let got = through(&mut evaluated(options, code, &[]), "");
         assert_eq!(got, (Some(3), b"1\nno line end".to_vec(), String::new()));
         // It does not wait for a read that another thread is in.
