@@ -505,7 +505,8 @@ fn without_the_options_there_is_neither() {
 
 #[test]
 fn what_is_printed_reaches_the_embedder_byte_for_byte() {
-    let said: Arc<Mutex<Vec<(String, Vec<u8>)>>> = Arc::default();
+    type Said = Vec<(String, Vec<u8>)>;
+    let said: Arc<Mutex<Said>> = Arc::default();
     let its = Arc::clone(&said);
     let output = move |line: Line<'_>| {
         its.lock().unwrap().push((line.text.to_owned(), line.bytes.to_owned()));

@@ -94,9 +94,9 @@ fn what_scripts_write_passes() {
          task.spawn(function(a: number) print(a) end, 1) local n: number = task.wait() print(n)",
         "for _, item in Enum.WebStreamClientState:GetEnumItems() do print(item.Name, item.Value) end",
         "for line in io.lines() do local text: string = line io.write(text, 1, '\\n') end \
-         local all: string = io.read('all') local some: string? = io.read(5) print(all, some) \
+         local all: string = io.read('all') or '' local some: string? = io.read(5) print(all, some) \
          local line = io.read() or io.read('line') if line then io.stderr(line, 2) end \
-         io.writeBytes(buffer.create(1)) io.writeBytes('x') print(#args, args[1])",
+         io.writeBytes(buffer.create(1)) io.writeBytes('x') print(pcall(io.read)) print(pcall(io.read, 5)) print(#args, args[1])",
         "local function f(): number if #args == 0 then exit(2) end return 1 end print(f()) \
          task.delay(1, exit) exit()",
     ] {
