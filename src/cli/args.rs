@@ -2,18 +2,29 @@
 
 use std::ffi::OsString;
 
+use super::connect::{self, ConnectArgs};
 use super::options::{self, Words, nearest, shown};
 use super::run::{self, RunArgs};
+use super::stream::{self, StreamArgs};
 use super::tell::Failure;
 use super::{echo, help, pages, types};
 
 /// All commands, in the order of `--help`.
-static COMMANDS: &[&options::Command] =
-    &[&run::COMMAND, &echo::COMMAND, &types::COMMAND, &pages::COMPLETIONS, &pages::MAN];
+static COMMANDS: &[&options::Command] = &[
+    &run::COMMAND,
+    &connect::COMMAND,
+    &stream::COMMAND,
+    &echo::COMMAND,
+    &types::COMMAND,
+    &pages::COMPLETIONS,
+    &pages::MAN,
+];
 
 pub(super) enum Command {
     Text(String),
     Run(Box<RunArgs>),
+    Connect(Box<ConnectArgs>),
+    Stream(Box<StreamArgs>),
     Echo(echo::EchoArgs),
 }
 
@@ -41,6 +52,8 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Command, Failure> {
     let words = Words::new(command, COMMANDS, args);
     let parsed = match command.name {
         "run" => run::parse(words)?.map(Command::Run),
+        "connect" => connect::parse(words)?.map(Command::Connect),
+        "stream" => stream::parse(words)?.map(Command::Stream),
         "echo" => echo::parse(words)?.map(Command::Echo),
         "types" => types::types(words)?.map(Command::Text),
         "completions" => pages::completions(words, COMMANDS)?.map(Command::Text),
