@@ -193,6 +193,13 @@ pub struct Limits {
     pub hold: usize,
     /// Luau: the same over all connections: 16 MiB.
     pub hold_total: usize,
+    /// Luau: bytes of standard input (`io` of scripts) that are read before a script asks for
+    /// them: 64 KiB, as much as a pipe holds. Whoever writes them is stopped there. So many are also what
+    /// scripts are given before the network and the timers have their turn.
+    pub input_ahead: usize,
+    /// Luau: bytes of one line of standard input, or of what one `io.read` gives: 64 MiB, as of a message.
+    /// More raises, and stays to be read in pieces.
+    pub input_piece: usize,
 }
 
 impl Default for Limits {
@@ -256,6 +263,8 @@ impl Default for Limits {
             json_depth: 100,
             hold: MIB,
             hold_total: 16 * MIB,
+            input_ahead: 64 * KIB,
+            input_piece: 64 * MIB,
         }
     }
 }

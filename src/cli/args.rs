@@ -115,7 +115,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cli::run::EchoKind;
+    use crate::cli::run::{EchoKind, What};
     use crate::cli::secrets::Secret;
     use crate::cli::tls::TlsArgs;
 
@@ -131,12 +131,35 @@ mod tests {
         }
     }
 
+    fn file(name: &str) -> What {
+        What::File(name.into())
+    }
+
+    #[test]
+    fn code_stands_in_place_of_the_script() {
+        for (words, code, args) in [
+            (&["-e", "print(1)"][..], "print(1)", &[][..]),
+            (&["-eprint(1)"], "print(1)", &[]),
+            (&["--eval=print(1)", "x.luau", "-e"], "print(1)", &["x.luau", "-e"]),
+            (&["-e", "a()", "--trace", "-e", "b()", "1", "--trace"], "a()\nb()", &["1", "--trace"]),
+            (&["-e", "", "--", "-e", "x"], "", &["-e", "x"]),
+            (&["-e", "--a", "-"], "--a", &["-"]),
+        ] {
+            let run = run_args(words);
+            assert_eq!(run.what, What::Code(code.into()), "{words:?}");
+            assert_eq!(run.args, args, "{words:?}");
+        }
+        // Behind the script it is an argument.
+        let run = run_args(&["x.luau", "-e", "print(1)"]);
+        assert_eq!((run.what, run.args.len()), (file("x.luau"), 2));
+    }
+
     #[test]
     fn options_come_before_the_script_and_the_rest_is_its() {
         let run = run_args(&["--echo=wss", "--ca", "a.pem", "--ca=b.pem", "x.luau", "--echo", "-"]);
         assert_eq!(run.echo, Some(EchoKind::Tls));
         assert_eq!(run.network.tls.ca, [PathBuf::from("a.pem"), PathBuf::from("b.pem")]);
-        assert_eq!(run.file, PathBuf::from("x.luau"));
+        assert_eq!(run.what, file("x.luau"));
         assert_eq!(run.args, ["--echo", "-"]);
     }
 
@@ -172,19 +195,19 @@ mod tests {
     #[test]
     fn standard_input_and_times() {
         let run = run_args(&["--timeout", "1.5", "--connect-timeout=2", "--poll-thread", "-", "a"]);
-        assert_eq!(run.file, PathBuf::from("-"));
+        assert_eq!(run.what, file("-"));
         assert_eq!(run.timeout, Some(Duration::from_millis(1500)));
         assert_eq!(run.network.connect_timeout, Some(Duration::from_secs(2)));
         assert!(run.poll_thread && !run.no_stand_in && !run.network.trace);
         assert!(run_args(&["--no-stand-in", "x"]).no_stand_in);
-        assert_eq!(run_args(&["--", "--odd.luau", "b"]).file, PathBuf::from("--odd.luau"));
+        assert_eq!(run_args(&["--", "--odd.luau", "b"]).what, file("--odd.luau"));
     }
 
     #[test]
     fn further_scripts_stand_before_the_first_so_that_arguments_stay_its() {
         let run = run_args(&["--also", "b.luau", "--also=c.luau", "--prefix", "a.luau", "--also"]);
         assert_eq!(run.also, [PathBuf::from("b.luau"), PathBuf::from("c.luau")]);
-        assert_eq!(run.file, PathBuf::from("a.luau"));
+        assert_eq!(run.what, file("a.luau"));
         assert_eq!(run.args, ["--also"]);
         assert!(run.prefix && !run_args(&["a.luau", "--prefix"]).prefix);
     }
@@ -245,6 +268,7 @@ mod tests {
             (&["run", "-é", "x"], "no option -é;"),
             (&["run", "--echo=http", "x"], "ws or wss"),
             (&["run", "--ca"], "--ca needs a value"),
+            (&["run", "-e"], "-e needs a value"),
             (&["run", "--cert", "a", "x"], "--cert needs --key FILE"),
             (&["run", "--key", "a", "x"], "--key needs --cert FILE"),
             (&["run", "--pin", "sha256/abc", "x"], "--pin: \"sha256/abc\" is not sha256/"),

@@ -1,7 +1,8 @@
 //! `moonwire run`.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -10,25 +11,27 @@ use super::network::{self, NetworkArgs, Own};
 use super::options::{Command, Given, Group, Hint, Opt, Takes, Word, Words};
 use super::secrets::{self, Secret};
 use super::signals;
-use super::tell::{Failure, complain};
-use crate::luau::{self, Line, LineKind, Options, Progress, Runtime, Stopper};
+use super::tell::{Complaints, Failure, complain};
+use crate::luau::{self, Io, Line, LineKind, Options, Progress, Runtime, Stopper};
 use crate::net::sys::raise_open_files;
 use crate::peer::{self, Running, Server};
 
 pub(super) static COMMAND: Command = Command {
     name: "run",
     summary: "run a Luau script",
-    usage: &["run [OPTIONS] FILE [ARGS...]"],
+    usage: &["run [OPTIONS] FILE [ARGS...]", "run [OPTIONS] -e CODE [ARGS...]"],
     about: "Runs a Luau script until none of its threads can run again. FILE is a path, or - for \
-            standard input; ARGS reach the script as `...`.",
+            standard input; ARGS reach the script as `...` and in the table `args`. A script reads \
+            standard input with io.lines and io.read, and writes with print, io.write and io.stderr.",
     groups: &[&SCRIPT, &network::NETWORK, &WAYS, &network::PROXY, &network::TLS],
     notes: "Where the variable SSLKEYLOGFILE is set, the secrets of TLS connections go to the file that \
             it names, for programs that look at traffic.\n\n\
-            Exit status: 0 the script ended, 1 it raised at top level (its other threads go on first), \
+            Exit status: what a script gives to exit(code); otherwise 0 the script ended, 1 it raised at top level (its other threads go on first), \
             bytes that it had sent did not leave, or something could not be written, 2 usage or a file \
             that cannot be read, 124 --timeout, 130 Ctrl-C, 143 SIGTERM. Standard output that cannot be \
             written (a full disk) ends the run, and so does a pipe that nobody reads any more, which is \
-            status 0; without standard error it goes on.",
+            status 0; without standard error it goes on. After exit(0), bytes that did not leave are \
+            status 1, too.",
     operand: Hint::File,
 };
 
@@ -40,6 +43,12 @@ static SCRIPT: Group = Group {
             takes: Takes::Perhaps("ws|wss", Hint::OneOf(&["ws", "wss"])),
             text: "start an echo server on a free loopback port and pass its URL as first argument; \
                    wss: over TLS, with a certificate that only this run trusts",
+        },
+        Opt {
+            names: &["--eval", "-e"],
+            takes: Takes::Value("CODE", Hint::Nothing),
+            text: "run CODE instead of a file; given several times, each is a line of it. All words \
+                   behind the options are ARGS then",
         },
         Opt {
             names: &["--secret"],
@@ -56,7 +65,8 @@ static SCRIPT: Group = Group {
         Opt {
             names: &["--prefix"],
             takes: Takes::Nothing,
-            text: "the name of a script before each line that it prints, or that is said of it",
+            text: "the name of a script before each line that it prints, or that is said of it; what it \
+                   writes with io stays as it is",
         },
         Opt {
             names: &["--memory"],
@@ -151,6 +161,19 @@ pub(super) enum EchoKind {
     Tls,
 }
 
+/// The script.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum What {
+    File(PathBuf),
+    Code(String),
+}
+
+impl Default for What {
+    fn default() -> What {
+        What::File(PathBuf::new())
+    }
+}
+
 #[derive(Default)]
 pub(super) struct RunArgs {
     pub(super) network: NetworkArgs,
@@ -174,7 +197,7 @@ pub(super) struct RunArgs {
     /// Scripts that run beside it.
     pub(super) also: Vec<PathBuf>,
     pub(super) prefix: bool,
-    pub(super) file: PathBuf,
+    pub(super) what: What,
     pub(super) args: Vec<OsString>,
 }
 
@@ -183,12 +206,16 @@ pub(super) fn parse(mut words: Words) -> Result<Option<Box<RunArgs>>, Failure> {
     let mut run = RunArgs::default();
     loop {
         match words.next()? {
+            Word::End if matches!(run.what, What::Code(_)) => break,
             Word::End => {
                 return Err(Failure::usage("the script is missing; see moonwire run --help"));
             }
-            Word::Plain(file) => {
-                run.file = file.into();
-                run.args = words.rest();
+            Word::Plain(word) => {
+                match &mut run.what {
+                    What::File(file) => *file = word.into(),
+                    What::Code(_) => run.args.push(word),
+                }
+                run.args.extend(words.rest());
                 break;
             }
             Word::Option(given) if given.name == "--help" => return Ok(None),
@@ -212,6 +239,13 @@ impl RunArgs {
     fn take(&mut self, given: Given) -> Result<(), Failure> {
         match given.name {
             "--echo" => self.echo = Some(echo_kind(given)?),
+            "--eval" => {
+                let text = given.text()?;
+                self.what = What::Code(match &self.what {
+                    What::Code(code) => format!("{code}\n{text}"),
+                    What::File(_) => text,
+                });
+            }
             "--secret" => self.secrets.push(Secret::parse(&given.text()?)?),
             "--stream-clients" => self.stream_clients = Some(given.count()?),
             "--connections" => self.connections = Some(given.count()?),
@@ -256,7 +290,12 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     raise_open_files();
     keep_freed_memory();
     let mut scripts = Vec::new();
-    for file in [&args.file].into_iter().chain(&args.also) {
+    match &args.what {
+        What::File(file) => scripts.push((name(file), read(file)?)),
+        // As it was asked for.
+        What::Code(code) => scripts.push(("-e".to_owned(), code.clone().into_bytes())),
+    }
+    for file in &args.also {
         scripts.push((name(file), read(file)?));
     }
     let server = args.echo.map(serve).transpose()?;
@@ -266,8 +305,10 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     // Standard output may close while a script prints, and then the run has to be stopped.
     let stopper: Arc<OnceLock<Stopper>> = Arc::default();
     let its = Arc::clone(&stopper);
-    let prefix = args.prefix;
-    let mut options = Options::new(move |line: Line<'_>| show(line, prefix, its.get()));
+    let how = How { prefix: args.prefix, terminal: io::stdout().is_terminal() };
+    let mut options = Options::new(move |line: Line<'_>| show(line, how, its.get()));
+    let output = Out(Arc::clone(&stopper));
+    let words = args.args.clone();
     configure(&mut options, &args);
     let own = Own {
         echo: server.as_ref().map(Running::address),
@@ -284,7 +325,10 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
         .time_limit(args.time_limit)
         .script_proxy(args.script_proxy)
         .unix_sockets(args.unix_sockets)
-        .globals_per_script(!args.also.is_empty());
+        .globals_per_script(!args.also.is_empty())
+        .io(Io::new(io::stdin(), output, Unheard))
+        .exit(true)
+        .global("args", move |lua| list(lua, &words));
     let options = if args.compress { compressing(options)? } else { options };
     let options = if args.compressed { decoding(options)? } else { options };
     let mut runtime = Runtime::new(options).map_err(|e| Failure::other(e.to_string()))?;
@@ -297,9 +341,23 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     }
     match drive(&mut runtime, &args, &scripts) {
         Ok(Progress::Stopped) => signals::wait_for_exit(),
-        Ok(_) => Ok(u8::from(runtime.has_raised() || runtime.lost() > 0)),
+        Ok(_) => Ok(status(&runtime)),
         Err(e) => Err(Failure::other(e.to_string())),
     }
+}
+
+/// The exit status of a run that came to its end.
+fn status(runtime: &Runtime) -> u8 {
+    let code = runtime.exit_code().unwrap_or(runtime.has_raised().into());
+    if code == 0 && runtime.lost() > 0 { 1 } else { code }
+}
+
+/// The arguments of the script, for all scripts of the run: so nobody changes them.
+fn list(lua: &mlua::Lua, words: &[OsString]) -> mlua::Result<mlua::Table> {
+    let words = words.iter().map(|word| lua.create_string(word.as_encoded_bytes()));
+    let list = lua.create_sequence_from(words.collect::<mlua::Result<Vec<_>>>()?)?;
+    list.set_readonly(true);
+    Ok(list)
 }
 
 #[cfg(feature = "deflate")]
@@ -333,7 +391,10 @@ fn drive(
         .map(|word| runtime.lua().create_string(word.as_encoded_bytes()))
         .collect::<mlua::Result<_>>()?;
     for (name, text) in scripts {
-        runtime.spawn(name, text, words.clone())?;
+        // One before it may have ended the run.
+        if runtime.exit_code().is_none() {
+            runtime.spawn(name, text, words.clone())?;
+        }
     }
     runtime.run()
 }
@@ -377,22 +438,67 @@ fn configure(options: &mut Options, args: &RunArgs) {
     }
 }
 
+/// How lines are shown.
+#[derive(Clone, Copy)]
+struct How {
+    /// With the name of the script before each.
+    prefix: bool,
+    /// Standard output is one.
+    terminal: bool,
+}
+
 /// What scripts print goes to standard output, everything else to standard error.
-fn show(line: Line<'_>, prefix: bool, stopper: Option<&Stopper>) {
-    let script = line.script.filter(|_| prefix);
-    let mut text = line.to_string();
-    if let Some(script) = script {
+fn show(line: Line<'_>, how: How, stopper: Option<&Stopper>) {
+    let script = line.script.filter(|_| how.prefix);
+    let LineKind::Print = line.kind else {
+        let text = line.to_string();
+        return complain(&match script {
+            Some(script) => format!("{script}: {}", text.replace('\n', &format!("\n{script}: "))),
+            None => text,
+        });
+    };
+    let bytes = if how.terminal { readable(line.bytes) } else { Cow::Borrowed(line.bytes) };
+    // Written at once, with its line end.
+    let mut text = Vec::with_capacity(bytes.len() + 1);
+    match script {
         // Before each line of it: one script cannot speak for another.
-        text = format!("{script}: {}", text.replace('\n', &format!("\n{script}: ")));
+        Some(script) => {
+            for part in bytes.split(|byte| *byte == b'\n') {
+                for part in [script.as_bytes(), b": ", part, b"\n"] {
+                    text.extend_from_slice(part);
+                }
+            }
+        }
+        None => {
+            text.extend_from_slice(&bytes);
+            text.push(b'\n');
+        }
     }
-    let LineKind::Print = line.kind else { return complain(&text) };
-    let Err(e) = writeln!(std::io::stdout().lock(), "{text}") else { return };
-    // What cannot be written ends the run, as it ends other commands: the rest would be lost, too.
+    if let Err(e) = io::stdout().lock().write_all(&text) {
+        end(&e, stopper);
+    }
+}
+
+/// A terminal would show something of its own for what is no UTF-8: so it gets its bytes as numbers.
+fn readable(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if std::str::from_utf8(bytes).is_ok() {
+        return Cow::Borrowed(bytes);
+    }
+    let mut text = Vec::with_capacity(bytes.len() * 2);
+    for chunk in bytes.utf8_chunks() {
+        text.extend_from_slice(chunk.valid().as_bytes());
+        text.extend(chunk.invalid().escape_ascii());
+    }
+    Cow::Owned(text)
+}
+
+/// What cannot be written ends the run, as it ends other commands: the rest would be lost, too.
+fn end(e: &io::Error, stopper: Option<&Stopper>) -> ! {
     let status = if e.kind() == ErrorKind::BrokenPipe {
         // Whoever read it has seen enough.
         0
     } else {
-        let Failure { status, text } = Failure::output(&e);
+        let Failure { status, text } = Failure::output(e);
         complain(&format!("moonwire: {text}"));
         status
     };
@@ -407,5 +513,61 @@ fn stop(stopper: &Stopper) {
     let lost = stopper.stop(1001, signals::PATIENCE);
     if lost > 0 {
         complain(&format!("warning: {lost} bytes that were sent did not leave"));
+    }
+}
+
+/// Standard output, as `io.write` writes it.
+struct Out(Arc<OnceLock<Stopper>>);
+
+impl Out {
+    fn written<T>(&self, done: io::Result<T>) -> io::Result<T> {
+        match done {
+            Err(e) if e.kind() != ErrorKind::Interrupted => end(&e, self.0.get()),
+            done => done,
+        }
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.written(io::stdout().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.written(io::stdout().flush())
+    }
+}
+
+/// Standard error, without which a run goes on.
+struct Unheard;
+
+impl Write for Unheard {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // It is noted there.
+        let _ = Complaints.write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_shown_no_bytes_that_are_no_text() {
+        for (bytes, shown) in [
+            (&b"plain \xc3\xa9\n"[..], &b"plain \xc3\xa9\n"[..]),
+            (b"a\xffb", b"a\\xffb"),
+            (b"\xc3\xa9\xc3", b"\xc3\xa9\\xc3"),
+            // The end of a control sequence that is one byte.
+            (b"\x9b2J", b"\\x9b2J"),
+            (b"", b""),
+        ] {
+            assert_eq!(readable(bytes), shown);
+        }
     }
 }

@@ -8,7 +8,7 @@
 use mlua::Lua;
 
 /// A string of so many bytes counts: below, the one step at its allocation is about what it owes.
-const LARGE: usize = 4 * 1024;
+pub(super) const LARGE: usize = 4 * 1024;
 
 /// So many bytes of garbage are left alone whatever lives, and so many eighths of what lives. With what
 /// comes while a cycle marks that, memory stays below twice what lives and a little. The first is

@@ -16,6 +16,8 @@ pub enum Error {
     NoGlobal(String),
     /// Options that contradict each other or what is there; the message says which.
     Options(String),
+    /// A script has called `exit`, so no other starts.
+    Exited,
     /// The VM has the script APIs already.
     Installed,
     /// The reactor failed.
@@ -33,6 +35,7 @@ impl fmt::Display for Error {
             Error::NoGlobal(name) => {
                 write!(f, "without {name:?}: there is no global of this name to leave out")
             }
+            Error::Exited => f.write_str("a script has ended the run by exit, so no other starts"),
             Error::Installed => f.write_str(
                 "install: this VM has the script APIs already; a second Runtime needs a second VM",
             ),

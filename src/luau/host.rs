@@ -11,6 +11,7 @@ use mlua::{BString, Function, Lua, LuaString, Table, UserDataRef, Value};
 
 use super::compress::Choice;
 use super::globals;
+use super::io::Streams;
 use super::link::Link;
 use super::modules::Modules;
 use super::options::{Line, LineKind, Options as Setup, Output};
@@ -49,6 +50,10 @@ pub(super) struct Host {
     pub(super) watch: Arc<Watch>,
     memory_limit: Option<usize>,
     pub(super) modules: Mutex<Box<dyn Modules>>,
+    /// What the global `io` reads and writes.
+    pub(super) io: Option<Streams>,
+    /// The code with which a script has ended all of them.
+    pub(super) exit: Mutex<Option<u8>>,
 }
 
 /// A line that is to be told.
@@ -56,6 +61,7 @@ struct Unsaid {
     kind: LineKind,
     script: Option<String>,
     text: String,
+    bytes: Vec<u8>,
     traceback: String,
 }
 
@@ -65,6 +71,7 @@ impl From<Line<'_>> for Unsaid {
             kind: line.kind,
             script: line.script.map(str::to_owned),
             text: line.text.to_owned(),
+            bytes: line.bytes.to_owned(),
             traceback: line.traceback.to_owned(),
         }
     }
@@ -72,8 +79,8 @@ impl From<Line<'_>> for Unsaid {
 
 impl Unsaid {
     fn line(&self) -> Line<'_> {
-        let Unsaid { kind, script, text, traceback } = self;
-        Line { kind: *kind, script: script.as_deref(), text, traceback }
+        let Unsaid { kind, script, text, bytes, traceback } = self;
+        Line { kind: *kind, script: script.as_deref(), text, bytes, traceback }
     }
 }
 
@@ -85,8 +92,11 @@ pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Host {
     pub(super) fn new(link: Link, limits: Limits, setup: Setup) -> Host {
+        let io = setup.io.map(|io| Streams::new(io, link.clone(), &limits));
         Host {
             link,
+            io,
+            exit: Mutex::default(),
             epoch: Instant::now(),
             output: Mutex::new(setup.output),
             unsaid: Mutex::default(),
@@ -102,7 +112,7 @@ impl Host {
             decode: setup.decode,
             script_proxy: setup.script_proxy,
             unix_sockets: setup.unix_sockets,
-            watch: Watch::new(setup.time_limit),
+            watch: Watch::new(setup.time_limit, setup.exit),
             memory_limit: setup.memory_limit,
         }
     }
@@ -248,6 +258,14 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, env: &Table) -> mlua::Result<
     table.set("watched", host.watch.is_set())?;
     let its = Arc::clone(host);
     table.set("late", lua.create_function(move |lua, ()| Ok(its.watch.check(lua).err()))?)?;
+    table.set("exits", host.watch.exits())?;
+    let its = Arc::clone(host);
+    let exit = move |lua: &Lua, code: u8| {
+        lock(&its.exit).get_or_insert(code);
+        its.watch.end(lua);
+        Ok(())
+    };
+    table.set("exit", lua.create_function(exit)?)?;
     clock(lua, host, &table)?;
     texts(lua, host, &table, env)?;
     objects(lua, host, &table)?;
@@ -271,19 +289,27 @@ const ENDS: usize = 20;
 fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Result<()> {
     let its = Arc::clone(host);
     let print = move |_: &Lua, (text, script): (LuaString, Option<LuaString>)| {
-        its.say(Line::print(&text.to_string_lossy()).of(named(&script).as_deref()));
+        let bytes = text.as_bytes();
+        let text = String::from_utf8_lossy(&bytes);
+        its.say(Line::print(&text).given_as(&bytes).of(named(&script).as_deref()));
         Ok(())
     };
     table.set("print", lua.create_function(print)?)?;
     let its = Arc::clone(host);
     let warn = move |_: &Lua, (text, script): (LuaString, Option<LuaString>)| {
-        its.say(Line::warn(&text.to_string_lossy()).of(named(&script).as_deref()));
+        let bytes = text.as_bytes();
+        let text = String::from_utf8_lossy(&bytes);
+        its.say(Line::warn(&text).given_as(&bytes).of(named(&script).as_deref()));
         Ok(())
     };
     table.set("warn", lua.create_function(warn)?)?;
     let its = Arc::clone(host);
     type Report = (LuaString, LuaString, bool, Option<LuaString>);
     let report = move |_: &Lua, (message, trace, main, script): Report| {
+        if its.watch.has_ended() {
+            // What ends is raised at.
+            return Ok(());
+        }
         let trace = trace.to_string_lossy();
         // The prelude's own frames tell a script's author nothing.
         let own = |line: &&str| !line.starts_with("[moonwire]");

@@ -37,6 +37,14 @@ impl Link {
         }
     }
 
+    /// The same, also where the stand-in drives at that moment and would take the wake-up for its own.
+    pub(super) fn call(&self) {
+        match self {
+            Link::Inline(seat) => seat.call(),
+            Link::Threaded(client) => client.wake(),
+        }
+    }
+
     /// After a connection was opened: has the stand-in be there. An error is told once.
     pub(super) fn stand_by(&self) -> std::io::Result<()> {
         match self {

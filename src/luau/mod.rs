@@ -19,6 +19,7 @@
 //! http_service.luau       game, HttpService, Secret
 //! require.luau            require
 //! inspect.luau            debug, getfenv, setfenv
+//! io.luau                 io, where an embedder offers it
 //! globals.luau            print, warn, loadstring, …
 //! types.d.luau            the types that they share, for the checker alone (tests/types)
 //! ```
@@ -33,6 +34,8 @@ mod error;
 mod feed;
 mod globals;
 mod host;
+mod input;
+mod io;
 #[cfg(feature = "json")]
 mod json;
 #[cfg(not(feature = "json"))]
@@ -51,12 +54,14 @@ mod require;
 mod script;
 mod secret;
 mod source;
+mod stdio;
 mod stopper;
 mod streams;
 mod values;
 mod watch;
 
 pub use error::Error;
+pub use io::Io;
 pub use modules::{Files, Modules};
 pub use options::{GLOBALS, Line, LineKind, Options, Output, ScriptOptions};
 pub use pump::{Progress, Runtime};
@@ -70,7 +75,8 @@ pub const TYPES: &str = include_str!("moonwire.d.luau");
 
 /// Adds the script APIs to a VM that is there already, before or after `sandbox`.
 ///
-/// It sets the globals of [`GLOBALS`], less those that the options leave out, takes away the
+/// It sets the globals of [`GLOBALS`], less those that the options leave out, and those that they add
+/// ([`Options::io`], [`Options::exit`], [`Options::global`]), takes away the
 /// `loadstring` and `require` of mlua ([`Options::without`]), and does nothing else: no
 /// interrupt and no memory limit that the options do not ask for, no panic option, no app data. After
 /// `sandbox`, those that the VM had already are replaced in the frozen table, too, which scripts reach

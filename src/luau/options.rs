@@ -6,6 +6,7 @@ use std::time::Duration;
 use mlua::{IntoLua, Lua, MaybeSend, Value};
 
 use super::compress::Choice;
+use super::io::Io;
 use super::modules::{Files, Modules};
 use super::secret::Source;
 use crate::net::Config;
@@ -62,6 +63,9 @@ pub struct Line<'a> {
     /// What is said. Of a raise: script, line and text; what `tostring` gives for a value that is no
     /// string.
     pub text: &'a str,
+    /// The same as the script has given it, which need not be UTF-8: in `text`, U+FFFD stands for what is
+    /// none.
+    pub bytes: &'a [u8],
     /// Of a raise, where it came from, a line each; otherwise empty.
     pub traceback: &'a str,
 }
@@ -69,17 +73,26 @@ pub struct Line<'a> {
 impl<'a> Line<'a> {
     /// As `print` says it.
     pub fn print(text: &'a str) -> Line<'a> {
-        Line { kind: LineKind::Print, script: None, text, traceback: "" }
+        Line::new(LineKind::Print, text, "")
     }
 
     /// As `warn` says it.
     pub fn warn(text: &'a str) -> Line<'a> {
-        Line { kind: LineKind::Warn, script: None, text, traceback: "" }
+        Line::new(LineKind::Warn, text, "")
     }
 
     /// A raise.
     pub fn raise(text: &'a str, traceback: &'a str) -> Line<'a> {
-        Line { kind: LineKind::Raise, script: None, text, traceback }
+        Line::new(LineKind::Raise, text, traceback)
+    }
+
+    fn new(kind: LineKind, text: &'a str, traceback: &'a str) -> Line<'a> {
+        Line { kind, script: None, text, bytes: text.as_bytes(), traceback }
+    }
+
+    /// The same, of which `text` shows these bytes.
+    pub(super) fn given_as(self, bytes: &'a [u8]) -> Line<'a> {
+        Line { bytes, ..self }
     }
 
     /// The same, of a script.
@@ -147,6 +160,8 @@ pub struct Options {
     pub(super) plain: bool,
     pub(super) offer: Offer,
     pub(super) globals_per_script: bool,
+    pub(super) io: Option<Io>,
+    pub(super) exit: bool,
 }
 
 /// What the embedder adds to what scripts find.
@@ -187,6 +202,8 @@ impl Options {
             plain: false,
             offer: Offer::default(),
             globals_per_script: false,
+            io: None,
+            exit: false,
         };
         // A script that opens more has lost count; Rust programs have no such limit.
         options.config.limits.connections = 8192;
@@ -329,6 +346,26 @@ impl Options {
     /// script's time.
     pub fn time_limit(mut self, limit: Option<Duration>) -> Options {
         self.time_limit = limit;
+        self
+    }
+
+    /// Gives scripts the global `io`, with these to read and to write; by default there is none. What it
+    /// has is in [`TYPES`](super::TYPES). A thread that waits for input keeps the program alive; the others,
+    /// timers and connections go on meanwhile.
+    pub fn io(mut self, io: Io) -> Options {
+        self.io = Some(io);
+        self
+    }
+
+    /// Whether scripts have the global `exit(code)`, with which one of them ends all: no script runs on
+    /// from there, none is called again, and [`Runtime::run`](super::Runtime::run) comes to its end as if no
+    /// thread could run any more: what was sent leaves, and connections are closed.
+    /// [`Runtime::exit_code`](super::Runtime::exit_code) is the code. Not by default.
+    ///
+    /// A call of `exit` sets the VM's interrupt, by which what still runs is raised at until it ends; Lua
+    /// that the embedder calls itself is not.
+    pub fn exit(mut self, yes: bool) -> Options {
+        self.exit = yes;
         self
     }
 

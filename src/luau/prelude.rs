@@ -10,7 +10,7 @@ use super::feed::Feed;
 use super::host::{self, Host};
 use super::offer::Made;
 use super::watch::{CHUNK, is_in};
-use super::{require, streams, values};
+use super::{require, stdio, streams, values};
 
 /// The functions of the Luau side that Rust calls.
 pub(super) struct Prelude {
@@ -21,6 +21,8 @@ pub(super) struct Prelude {
     pub(super) round_with: Function,
     pub(super) feed: Feed,
     pub(super) dropped: Function,
+    /// There is more of what `io` reads; `None`: there is no `io`.
+    pub(super) input: Option<Function>,
     /// That of all its functions: empty, and out of reach of scripts.
     pub(super) environment: Table,
     /// Type → tables whose keys are its members.
@@ -55,6 +57,7 @@ impl Prelude {
         values::natives(lua, host, &natives)?;
         streams::natives(lua, host, &natives)?;
         require::natives(lua, host, env, &natives)?;
+        stdio::natives(lua, host, &natives)?;
         let own = own_globals(lua)?;
         let environment = own.to_pointer() as usize;
         let is_own = move |_: &Lua, f: Function| Ok(is_in(&f, environment));
@@ -95,6 +98,18 @@ impl Prelude {
         let parts: Table = chunk("globals", include_str!("prelude/globals.luau"))?.call(parts)?;
         let scripts: Table =
             scripts.get::<Function>("with")?.call((&task, &signal, &connections))?;
+        let globals: Table = parts.get("globals")?;
+        let input = if host.io.is_some() {
+            let io: Table = chunk("io", include_str!("prelude/io.luau"))?.call((
+                &natives,
+                &scheduler,
+                &connections,
+            ))?;
+            globals.set("io", io.get::<Table>("io")?)?;
+            Some(io.get("ready")?)
+        } else {
+            None
+        };
         // All have taken what they need: what is looked up later is nothing.
         own.set_readonly(false);
         own.clear()?;
@@ -125,8 +140,9 @@ impl Prelude {
             round_with: connections.get("round_with")?,
             feed: Feed::new(&connections, plain)?,
             dropped: connections.get("dropped")?,
+            input,
         };
-        Ok((prelude, parts.get("globals")?))
+        Ok((prelude, globals))
     }
 }
 

@@ -151,13 +151,19 @@ impl Runtime {
         }
         globals::take_away(&env)?;
         let wanted = |name: &str| !without.iter().any(|w| w == name);
+        let offered = [("io", host.io.is_some()), ("exit", host.watch.exits())];
+        let offered = offered.iter().filter(|(_, is)| *is).map(|(name, _)| *name);
         for (name, _) in &made.globals {
+            if offered.clone().any(|its| its == name) {
+                let text = format!("Options::global: {name} is what Options::{name} sets");
+                return Err(Error::Options(text));
+            }
             if wanted(name) && GLOBALS.contains(&&**name) {
                 let text = "is a global of moonwire: leave that out with Options::without first";
                 return Err(Error::Options(format!("Options::global: {name} {text}")));
             }
         }
-        for name in GLOBALS.into_iter().filter(|name| wanted(name)) {
+        for name in GLOBALS.into_iter().filter(|name| wanted(name)).chain(offered) {
             globals::set(&env, name, &ours.get(name)?)?;
         }
         let shared = if wanted("shared") { Some(ours.get("shared")?) } else { None };
@@ -222,6 +228,9 @@ impl Runtime {
                         which Options::without leaves out";
             return Err(Error::Options(text.into()));
         }
+        if self.exit_code().is_some() {
+            return Err(Error::Exited);
+        }
         self.thaw_shared();
         let script = Script::new(&self.lua, &self.host, &self.prelude.scripts, name, options)?;
         let function = match &self.own_globals {
@@ -242,6 +251,11 @@ impl Runtime {
     /// Whether a script has raised at its top level.
     pub fn has_raised(&self) -> bool {
         *lock(&self.host.raised)
+    }
+
+    /// The code with which a script has ended all of them, by `exit` ([`Options::exit`]).
+    pub fn exit_code(&self) -> Option<u8> {
+        *lock(&self.host.exit)
     }
 
     /// The members of each type of userdata that scripts see, for the test that compares them with
@@ -415,6 +429,10 @@ impl Runtime {
         if self.stopper.is_stopped() {
             return Ok(Progress::Stopped);
         }
+        if self.host.watch.has_ended() {
+            return Ok(Progress::Done);
+        }
+        self.hear_input()?;
         let limit = end.map(|end| {
             let left = end.saturating_duration_since(Instant::now());
             self.host.seconds() + left.as_secs_f64()
@@ -423,6 +441,9 @@ impl Runtime {
         // What was collected meanwhile would otherwise be let go of after the wait only.
         while !self.stand.has(Stand::LEFT) && self.host.has_dropped() {
             self.round(limit)?;
+        }
+        if self.host.watch.has_ended() {
+            return Ok(Progress::Done);
         }
         let more = matches!(&self.source, Source::Inline(owner) if owner.has_more());
         if self.stand.has(Stand::LEFT) || more {
@@ -434,6 +455,14 @@ impl Runtime {
         let at = self.due.and_then(|seconds| self.host.instant(seconds));
         let step = self.stand.has(Stand::STEPS).then(|| self.stepped + STEP);
         Ok(Progress::Waiting(earlier(at, step)))
+    }
+
+    /// Tells the Luau side that there is more to read, if there is.
+    fn hear_input(&mut self) -> mlua::Result<()> {
+        let Some(io) = self.host.io.as_ref().filter(|io| io.is_ready()) else { return Ok(()) };
+        let made = io.input().refill();
+        self.prelude.feed.collector.made(&self.lua, &[made])?;
+        self.prelude.input.as_ref().map_or(Ok(()), |ready| ready.call(()))
     }
 
     /// A round with what the last turn has brought.

@@ -83,6 +83,9 @@ impl Script {
     /// Usually that is one look; after the last thing that was found has gone, a search through what all
     /// scripts wait for.
     pub fn is_alive(&self) -> bool {
+        if self.host.watch.has_ended() {
+            return false;
+        }
         // Only memory can be short, and then nothing was found out.
         self.scripts.is_alive.call(&self.record).unwrap_or(true)
     }

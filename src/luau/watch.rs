@@ -1,4 +1,4 @@
-//! Stops a script that runs for too long without a pause.
+//! Stops a script that runs for too long without a pause, or after one has ended all of them.
 //!
 //! What counts is the time since the scheduler has called or resumed a script: what that resumes or
 //! spawns itself runs on the same time, however often. The clock is read at every safepoint, since
@@ -26,6 +26,9 @@ const LATEST: Duration = Duration::from_millis(10);
 /// The watch over the scripts of a VM. Only the VM's thread uses it.
 pub(super) struct Watch {
     limit: Option<Duration>,
+    /// Whether a script may end all of them, and whether one has.
+    exits: bool,
+    ended: AtomicBool,
     epoch: Instant,
     own: OnceLock<Own>,
     /// Whether the runtime runs scripts.
@@ -54,9 +57,12 @@ impl Own {
 }
 
 impl Watch {
-    pub(super) fn new(limit: Option<Duration>) -> Arc<Watch> {
+    /// `exits`: a script may end all of them ([`Watch::end`]).
+    pub(super) fn new(limit: Option<Duration>, exits: bool) -> Arc<Watch> {
         Arc::new(Watch {
             limit,
+            exits,
+            ended: AtomicBool::new(false),
             epoch: Instant::now(),
             own: OnceLock::new(),
             on: AtomicBool::new(false),
@@ -79,29 +85,60 @@ impl Watch {
         beat: Table,
         environment: *const c_void,
     ) -> mlua::Result<()> {
-        if !self.is_set() {
+        if !self.is_needed() {
             return Ok(());
         }
         let beat = lua.create_registry_value(beat)?;
         // It is started once, so it was not there.
         let _ = self.own.set(Own { beat, environment: environment as usize });
+        if self.is_set() {
+            self.interrupt(lua);
+        }
+        Ok(())
+    }
+
+    fn interrupt(self: &Arc<Self>, lua: &Lua) {
         let its = Arc::clone(self);
         lua.set_interrupt(move |lua| {
-            if its.is_late(lua)
-                && let Some(place) = its.place(lua)
-            {
-                let late = Late { place, text: its.text() };
-                return Err(mlua::Error::external(late));
+            let text = match () {
+                () if its.has_ended() && its.on.load(Relaxed) => "the run has ended".to_owned(),
+                () if its.is_late(lua) => its.text(),
+                () => return Ok(VmState::Continue),
+            };
+            match its.place(lua) {
+                Some(place) => Err(mlua::Error::external(Late { place, text })),
+                None => Ok(VmState::Continue),
             }
-            Ok(VmState::Continue)
         });
-        Ok(())
+    }
+
+    /// Whether it matters when scripts run.
+    fn is_needed(&self) -> bool {
+        self.is_set() || self.exits
+    }
+
+    /// Whether a script may end all of them.
+    pub(super) fn exits(&self) -> bool {
+        self.exits
+    }
+
+    /// Each script that runs, or is run, is raised at from now on, until it ends.
+    pub(super) fn end(self: &Arc<Self>, lua: &Lua) {
+        self.ended.store(true, Relaxed);
+        if !self.is_set() {
+            self.interrupt(lua);
+        }
+    }
+
+    /// Whether a script has ended all of them.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Relaxed)
     }
 
     /// The runtime runs scripts until the guard is dropped.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Guard> {
         let guard = self.turn(true);
-        if guard.is_some() {
+        if guard.is_some() && self.is_set() {
             let now = self.now();
             self.began.store(now, Relaxed);
             self.looked.store(now, Relaxed);
@@ -116,7 +153,7 @@ impl Watch {
     }
 
     fn turn(self: &Arc<Self>, on: bool) -> Option<Guard> {
-        self.is_set().then(|| Guard { was: self.on.swap(on, Relaxed), watch: Arc::clone(self) })
+        self.is_needed().then(|| Guard { was: self.on.swap(on, Relaxed), watch: Arc::clone(self) })
     }
 
     /// Why the script has to stop, if it has to: for natives that may take long.

@@ -45,6 +45,7 @@ pub(crate) const FLOORS: &[&[&str]] = &[
     &["audit"],
     // Scripts: what natives need, the natives, what drives them.
     &[
+        "luau/collector.rs",
         "luau/compress.rs",
         "luau/globals.rs",
         "luau/loose.rs",
@@ -53,7 +54,8 @@ pub(crate) const FLOORS: &[&[&str]] = &[
     ],
     &["luau/error.rs", "luau/link.rs", "luau/secret.rs", "luau/json.rs", "luau/no_json.rs"],
     &["luau/luaurc.rs", "luau/modules.rs"],
-    &["luau/watch.rs"],
+    &["luau/watch.rs", "luau/input.rs"],
+    &["luau/io.rs"],
     &["luau/options.rs", "luau/stopper.rs"],
     &["luau/host.rs"],
     &["luau"],

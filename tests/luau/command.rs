@@ -76,6 +76,16 @@ impl Live {
         assert!(done.success());
     }
 
+    /// The names of its threads.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn threads(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let name = |task: std::io::Result<std::fs::DirEntry>| {
+            std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default()
+        };
+        tasks.map(|task| name(task).trim().to_owned()).collect()
+    }
+
     /// Ends it by force.
     fn kill(mut self) {
         self.child.kill().unwrap();

@@ -43,6 +43,8 @@ mod growth;
 mod held;
 mod http_service;
 mod inert;
+mod io;
+mod io_command;
 mod lifetime;
 mod limits;
 mod messages;

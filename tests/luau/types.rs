@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use moonwire::luau::{GLOBALS, TYPES};
+use moonwire::luau::{GLOBALS, Io, TYPES};
 
 use super::support::{Mode, Rt};
 
@@ -63,7 +63,8 @@ fn declared() -> Declared {
 
 #[test]
 fn every_global_is_declared_and_every_declared_one_exists() {
-    let exist: Names = GLOBALS.iter().map(|g| (*g).to_owned()).collect();
+    let offered = ["io", "exit", "args"];
+    let exist: Names = GLOBALS.iter().chain(&offered).map(|g| (*g).to_owned()).collect();
     assert_eq!(declared().globals, exist);
 }
 
@@ -92,10 +93,11 @@ fn every_member_of_a_userdata_is_declared_and_every_declared_one_exists() {
 #[test]
 fn every_field_of_a_global_table_is_declared_and_every_declared_one_exists() {
     let declared = declared();
-    for table in ["task", "coroutine", "WebSocket", "websocket"] {
+    for table in ["task", "coroutine", "WebSocket", "websocket", "io"] {
         let list = "local n = {} for k in (...) do table.insert(n, k) end table.sort(n) print(table.concat(n, ' '))";
         let script = format!("local t = {table} {}", list.replace("(...)", "t"));
-        let said = Rt::new(Mode::Inline).says(&script, ());
+        let nothing = Io::new(std::io::empty(), std::io::sink(), std::io::sink());
+        let said = Rt::with(Mode::Inline, |options| options.io(nothing)).says(&script, ());
         let exist: Names = said[0].split(' ').map(str::to_owned).collect();
         assert_eq!(declared.members[&format!("global {table}")], exist, "{table}");
     }

@@ -69,6 +69,8 @@ pub(crate) struct Seat {
     /// Whether the thread may be started.
     allowed: AtomicBool,
     retired: AtomicBool,
+    /// Somebody wants the owner's next turn to end at once.
+    called: AtomicBool,
     left: Mutex<Left>,
     /// Told when [`Left::taken`] ends.
     back: Condvar,
@@ -132,9 +134,20 @@ impl Seat {
         self.shared.wake();
     }
 
+    /// Ends a wait of the owner's, or its next one. A wake-up alone may be the stand-in's, if that drives.
+    pub(crate) fn call(&self) {
+        self.called.store(true, SeqCst);
+        self.shared.wake();
+    }
+
     /// How often the stand-in has taken the reactor, and looked whether to.
     pub(crate) fn counts(&self) -> [u64; 2] {
         self.counts.each_ref().map(|count| count.load(SeqCst))
+    }
+
+    /// Whether the owner was called since it last asked.
+    fn is_called(&self) -> bool {
+        self.called.load(SeqCst) && self.called.swap(false, SeqCst)
     }
 
     fn is_retired(&self) -> bool {
@@ -290,6 +303,7 @@ impl Owner {
             asleep: AtomicU8::new(AWAKE),
             allowed: AtomicBool::new(allowed),
             retired: AtomicBool::new(false),
+            called: AtomicBool::new(false),
             left: Mutex::default(),
             back: Condvar::new(),
             thread: Mutex::default(),
@@ -319,7 +333,8 @@ impl Owner {
         if !self.has_more() {
             self.come();
             // The wake-up that went with it may have been the stand-in's.
-            let until = if self.seat.is_retired() { Some(Instant::now()) } else { until };
+            let at_once = self.seat.is_retired() || self.seat.is_called();
+            let until = if at_once { Some(Instant::now()) } else { until };
             let turned = match self.has_more() {
                 true => Ok(()),
                 false => self.seat.shared.turn(until, &mut self.ready, batch),

@@ -93,6 +93,12 @@ fn what_scripts_write_passes() {
         "local t = task.delay(1, print, 'x') task.cancel(t) \
          task.spawn(function(a: number) print(a) end, 1) local n: number = task.wait() print(n)",
         "for _, item in Enum.WebStreamClientState:GetEnumItems() do print(item.Name, item.Value) end",
+        "for line in io.lines() do local text: string = line io.write(text, 1, '\\n') end \
+         local all: string = io.read('all') or '' local some: string? = io.read(5) print(all, some) \
+         local line = io.read() or io.read('line') if line then io.stderr(line, 2) end \
+         io.writeBytes(buffer.create(1)) io.writeBytes('x') print(pcall(io.read)) print(pcall(io.read, 5)) print(#args, args[1])",
+        "local function f(): number if #args == 0 then exit(2) end return 1 end print(f()) \
+         task.delay(1, exit) exit()",
     ] {
         passes("script", script);
     }
@@ -129,6 +135,12 @@ fn what_would_raise_does_not_pass() {
         on("ws.OnMessage:Connect(5)"),
         on("local n: number = ws.CloseCode print(n)"),
         on("print(ws.State == 'open' and ws.Send == nil or ws.Stat)"),
+        "io.write({})".to_owned(),
+        "io.writeBytes(1)".to_owned(),
+        "io.read('*a')".to_owned(),
+        "io.open('x')".to_owned(),
+        "local n: number = io.read(1) print(n)".to_owned(),
+        "exit('1')".to_owned(),
     ] {
         for solver in BOTH {
             assert!(!errors(solver, &script).is_empty(), "{solver:?} takes {script}");

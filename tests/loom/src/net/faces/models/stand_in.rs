@@ -189,6 +189,22 @@ fn retiring_ends_the_owners_next_wait_too() {
     TAKEN.assert();
 }
 
+/// The same of a call, which retires nobody.
+#[test]
+fn a_call_ends_one_wait_of_the_owner_whoever_drives() {
+    static TAKEN: Seen = Seen::new();
+    check_within(3, || {
+        let mut owner = owner(config());
+        let seat = Arc::clone(owner.seat());
+        let other = spawn(move || seat.call());
+        compute();
+        assert_eq!(turn(&mut owner, None).unwrap(), []);
+        TAKEN.note(takes(owner.seat()) > 0);
+        other.join().unwrap();
+    });
+    TAKEN.assert();
+}
+
 /// Turns until the failure of the stand-in is told, or it has done nothing for a while.
 fn failure(owner: &mut Owner) -> (Vec<u32>, Option<String>) {
     let mut told = Vec::new();

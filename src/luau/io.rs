@@ -1,0 +1,106 @@
+//! What stands behind the global `io` ([`Options::io`](super::Options::io)).
+
+use std::fmt;
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use mlua::MaybeSend;
+
+use super::input::{Input, Pipe};
+use super::link::Link;
+use crate::limits::Limits;
+
+/// A writer on the thread of the VM.
+trait Sink: Write + MaybeSend {}
+
+impl<W: Write + MaybeSend> Sink for W {}
+
+/// What scripts read and write with the global `io`: the standard streams in the command, anything in a
+/// program of one's own.
+///
+/// ```
+/// use moonwire::luau::{Io, Line, Options, Runtime};
+///
+/// let input = std::io::Cursor::new("one\ntwo\n");
+/// let io = Io::new(input, std::io::sink(), std::io::sink());
+/// let options = Options::new(|line: Line<'_>| println!("{line}")).io(io);
+/// let mut runtime = Runtime::new(options)?;
+/// runtime.spawn("count", "local n = 0 for _ in io.lines() do n += 1 end assert(n == 2)", ())?;
+/// runtime.run()?;
+/// assert!(!runtime.has_raised());
+/// # Ok::<(), moonwire::luau::Error>(())
+/// ```
+pub struct Io {
+    input: Box<dyn Read + Send>,
+    output: Box<dyn Sink>,
+    errors: Box<dyn Sink>,
+}
+
+impl Io {
+    /// What `io.read` and `io.lines` read, and where `io.write` and `io.stderr` write.
+    ///
+    /// `input` is read on a thread of its own, which is started with a script's first read, and reads
+    /// [`Limits::input_ahead`](crate::Limits::input_ahead) bytes ahead at most. A read that is under way when the
+    /// runtime is dropped goes on; its thread ends behind it. One that says `WouldBlock` is asked again after
+    /// [`Limits::body_retry`](crate::Limits::body_retry).
+    ///
+    /// The writers are called on the VM's thread, a call of a script's being one `write_all` and one
+    /// `flush`: a script waits as long as they take. Their errors are raised in the script.
+    pub fn new(
+        input: impl Read + Send + 'static,
+        output: impl Write + MaybeSend + 'static,
+        errors: impl Write + MaybeSend + 'static,
+    ) -> Io {
+        Io { input: Box::new(input), output: Box::new(output), errors: Box::new(errors) }
+    }
+}
+
+impl fmt::Debug for Io {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Io").finish_non_exhaustive()
+    }
+}
+
+/// The same, at work.
+pub(super) struct Streams {
+    input: Mutex<Input>,
+    /// That of the input, for a look that needs no lock.
+    pipe: Arc<Pipe>,
+    output: Mutex<Box<dyn Sink>>,
+    errors: Mutex<Box<dyn Sink>>,
+}
+
+impl Streams {
+    pub(super) fn new(io: Io, link: Link, limits: &Limits) -> Streams {
+        let input = Input::new(io.input, link, limits);
+        Streams {
+            pipe: Arc::clone(input.pipe()),
+            input: Mutex::new(input),
+            output: Mutex::new(io.output),
+            errors: Mutex::new(io.errors),
+        }
+    }
+
+    /// Whether there is something new for who waits for input.
+    pub(super) fn is_ready(&self) -> bool {
+        self.pipe.is_ready()
+    }
+
+    /// Nothing that can panic runs while it is held.
+    pub(super) fn input(&self) -> MutexGuard<'_, Input> {
+        self.input.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes all of it at once. An error says what is wrong.
+    pub(super) fn write(&self, to_errors: bool, bytes: &[u8]) -> Result<(), String> {
+        let writer = if to_errors { &self.errors } else { &self.output };
+        let mut writer = match writer.try_lock() {
+            Ok(writer) => writer,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                return Err("its writer is writing, and has called this script meanwhile".into());
+            }
+        };
+        writer.write_all(bytes).and_then(|()| writer.flush()).map_err(|e| e.to_string())
+    }
+}
