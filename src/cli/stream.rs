@@ -283,14 +283,21 @@ pub(super) fn stream(args: &StreamArgs) -> Result<u8, Failure> {
 
 /// An answer that --fail is about.
 fn refused(response: &Response, body: &[u8]) {
-    complain(&format!("moonwire: the answer is {} {}", response.status, response.reason));
-    let _ = io::stderr().write_all(body);
+    let reason = printable(&response.reason);
+    complain(&format!("moonwire: the answer is {} {reason}", response.status));
+    let _ = match io::stderr().is_terminal() {
+        true => io::stderr().write_all(shown_lines(body).as_bytes()),
+        false => io::stderr().write_all(body),
+    };
 }
 
-fn head(response: &Response) -> String {
-    let mut text = format!("HTTP/1.1 {} {}\n", response.status, response.reason);
+fn head(response: &Response, shown: bool) -> String {
+    let reason = if shown { printable(&response.reason) } else { response.reason.to_string() };
+    let mut text = format!("HTTP/1.1 {} {reason}\n", response.status);
     for (name, value) in response.headers.iter() {
-        text += &format!("{name}: {}\n", String::from_utf8_lossy(value));
+        let value = String::from_utf8_lossy(value);
+        let value = if shown { printable(&value) } else { value.into_owned() };
+        text += &format!("{name}: {value}\n");
     }
     text + "\n"
 }
@@ -298,25 +305,30 @@ fn head(response: &Response) -> String {
 fn body(args: &StreamArgs, options: StreamOptions, config: Config) -> Result<u8, Ended> {
     let mut stream = options.open_with(config)?;
     let mut out = io::stdout();
+    let shown = out.is_terminal();
     let is_refused = args.fail && stream.response().status >= 400;
     if is_refused {
         refused(stream.response(), b"");
     } else if args.include {
-        out.write_all(head(stream.response()).as_bytes())?;
+        out.write_all(head(stream.response(), shown).as_bytes())?;
     }
-    let shown = out.is_terminal();
     let mut cut = Vec::new();
-    while let Some(piece) = stream.read()? {
-        if is_refused {
-            io::stderr().write_all(&piece)?;
-        } else if shown {
-            out.write_all(shown_piece(&mut cut, &piece).as_bytes())?;
-        } else {
-            out.write_all(&piece)?;
+    // What is refused goes elsewhere, and that is not worth an error of its own.
+    let mut write = |bytes: &[u8]| match is_refused {
+        true => {
+            let _ = io::stderr().write_all(bytes);
+            Ok(())
         }
-        out.flush()?;
+        false => out.write_all(bytes).and_then(|()| out.flush()),
+    };
+    let is_shown = if is_refused { io::stderr().is_terminal() } else { shown };
+    while let Some(piece) = stream.read()? {
+        match is_shown {
+            true => write(shown_piece(&mut cut, &piece).as_bytes())?,
+            false => write(&piece)?,
+        }
     }
-    out.write_all(shown_lines(&cut).as_bytes())?;
+    write(shown_lines(&cut).as_bytes())?;
     Ok(if is_refused { 22 } else { 0 })
 }
 
@@ -357,7 +369,7 @@ fn events(args: &StreamArgs, options: StreamOptions, config: Config) -> Result<u
     if !args.reconnect {
         let mut stream = options.open_with(config)?;
         if args.include {
-            io::stdout().write_all(head(stream.response()).as_bytes())?;
+            io::stdout().write_all(head(stream.response(), shown).as_bytes())?;
         }
         loop {
             match stream.read_timeout(Duration::MAX)? {

@@ -124,7 +124,9 @@ JOBS = [
     Job("messages that end with a zero byte", b"a\nb\0c\0",
         r"printf 'a\nb\0c\0' | {moonwire} connect -0 {url}/echo",
         "",
-        r"printf 'a\nb\0c\0' | {websocat} -0 --linemode-strip-newlines {url}/echo", servers=ALL),
+        r"printf 'a\nb\0c\0' | {websocat} -0 {url}/echo", servers=ALL,
+        # websocat 1.14 writes a zero byte more behind a message with a line end in it.
+        other=b"a\nb\0\0c\0"),
     Job("an event stream (SSE), with curl's options", lines("id: 1", "data: for you", "", "id: 2", "event: end", "data: done", ""),
         "{moonwire} stream --events -H 'X-Job: you' {http}/events",
         curl="curl -sN -H 'X-Job: you' {http}/events", servers=("http",),

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
@@ -66,6 +66,11 @@ impl Live {
     #[track_caller]
     pub(crate) fn line(&self) -> String {
         self.lines.recv_timeout(LONG).expect("a line")
+    }
+
+    /// What is written to it is the process's standard input, which ends when it is dropped.
+    pub(crate) fn stdin(&mut self) -> ChildStdin {
+        self.child.stdin.take().unwrap()
     }
 
     /// Windows has no program that sends one, and none of its own kind without a terminal.

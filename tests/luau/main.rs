@@ -32,6 +32,8 @@ mod common;
 
 mod coded;
 mod command;
+mod command_connect;
+mod command_stream;
 mod command_tls;
 mod compress;
 mod connect;

@@ -478,9 +478,9 @@ class Tests:
                 text = f"id: \x1b1\nevent: \x1b2\ndata: {evil}\n\n".encode()
                 if self.path != "/events":
                     text = evil.encode()
-                self.send_response(200)
+                self.send_response(404 if self.path == "/no" else 200, "\xc2\x9b")
                 self.send_header("Content-Type", kind)
-                self.send_header("X-Evil", "\x85")
+                self.send_header("X-Evil", "\xc2\x85\x9b")
                 self.end_headers()
                 # Cut within characters.
                 for byte in text:
@@ -494,9 +494,9 @@ class Tests:
         url = f"http://127.0.0.1:{server.server_address[1]}"
         try:
             for words in (("/text",), ("-i", "/text"), ("--events", "/events"), ("-i", "--events", "/events"),
-                          ("--events", "--json", "/events")):
+                          ("--events", "--json", "/events"), ("--fail", "/no"), ("--fail", "--events", "/no")):
                 self.terminal = terminal = Terminal([self.moonwire, "stream", *words[:-1], url + words[-1]])
-                terminal.ended(0)
+                terminal.ended(22 if "/no" in words else 0)
                 terminal.harmless()
                 if words == ("/text",):
                     same(terminal.screen.shown()[:2], ["\\u{1b}[2Jé\\u{9b}1m日", "next"])

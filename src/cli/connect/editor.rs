@@ -377,7 +377,8 @@ mod mode {
             // Ctrl-C and Ctrl-Z stay signals.
             is.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
             // A read waits for one byte, whatever somebody has left here.
-            (is.special_codes[SpecialCodeIndex::VMIN], is.special_codes[SpecialCodeIndex::VTIME]) = (1, 0);
+            (is.special_codes[SpecialCodeIndex::VMIN], is.special_codes[SpecialCodeIndex::VTIME]) =
+                (1, 0);
             // Ctrl-\ would end the process and leave the terminal as it is now.
             is.special_codes[SpecialCodeIndex::VQUIT] = 0;
             let mode = Mode { was, is };

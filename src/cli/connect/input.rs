@@ -154,7 +154,8 @@ impl<R: Read> Lines<R> {
         };
         self.end = Some(end);
         let mut bytes = &self.buffer[self.given..end];
-        if self.rules.end == Some(b'\n') && end < self.buffer.len() && bytes.last() == Some(&b'\r') {
+        if self.rules.end == Some(b'\n') && end < self.buffer.len() && bytes.last() == Some(&b'\r')
+        {
             bytes = &bytes[..bytes.len() - 1];
         }
         let message = self.rules.message(bytes);
