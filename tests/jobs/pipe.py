@@ -102,8 +102,8 @@ def through(command: list[str], data: bytes, times: int) -> tuple[bool, int, flo
     return same, memory, usage.ru_utime + usage.ru_stime
 
 
-def stuck(command: list[str], data: bytes) -> tuple[int, int]:
-    """What is sent, and the peak of memory, when nobody reads what comes."""
+def stuck(command: list[str], data: bytes) -> tuple[int, int, int]:
+    """What is sent, the peak of memory and the status of SIGTERM, when nobody reads what comes."""
     process, sent = begin(command), [0]
     threading.Thread(target=feed, args=(process, data, 1 << 20, sent), daemon=True).start()
     before, same = -1, 0
@@ -113,9 +113,13 @@ def stuck(command: list[str], data: bytes) -> tuple[int, int]:
         same = same + 1 if sent[0] == before and before > 0 else 0
         before = sent[0]
     memory = peak(process.pid)
-    process.kill()
-    process.wait()
-    return sent[0], memory
+    process.terminate()
+    try:
+        status = process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        status = process.wait()
+    return sent[0], memory, status
 
 
 def pongless(moonwire: str, failures: list[str]) -> None:
@@ -137,6 +141,15 @@ def pongless(moonwire: str, failures: list[str]) -> None:
             process.kill()
             failures.append("a server without pongs makes it wait for ever")
         server.end()
+
+
+class Deaf(frames.Server):
+    """Opens the connection and reads nothing."""
+
+    @staticmethod
+    def _exactly(stream, size: int) -> bytes:
+        threading.Event().wait()
+        return b""
 
 
 class Mute(frames.Server):
@@ -188,12 +201,19 @@ def main() -> int:
                   flush=True)
         else:
             print("!!! no websocat here: CPU is compared with nothing")
-        sent, memory = stuck(connect, data)
-        print(f"nobody reads: {sent / 2**20:.1f} MiB were taken, memory {memory / 2**20:.1f} MiB", flush=True)
-        if sent > STUCK:
-            failures.append(f"a reader that stands still does not stop the sender: {sent} bytes")
-        if memory > MEMORY:
-            failures.append(f"{memory} bytes of memory while nobody reads")
+        deaf = Deaf()
+        for who, url in (("nobody", echo.url), ("the server does not", deaf.url)):
+            who = f"{who} read" + "s" * (who == "nobody")
+            sent, memory, status = stuck([moonwire, "connect", url], data)
+            print(f"{who}: {sent / 2**20:.1f} MiB were taken, memory {memory / 2**20:.1f} MiB, SIGTERM {status}",
+                  flush=True)
+            if sent > STUCK:
+                failures.append(f"{who}, and that does not stop the sender: {sent} bytes")
+            if memory > MEMORY:
+                failures.append(f"{memory} bytes of memory while {who}")
+            if status != 143:
+                failures.append(f"SIGTERM, while {who}: {status}")
+        deaf.end()
     finally:
         echo.end()
         mute.join()
