@@ -230,12 +230,19 @@ impl Given {
     }
 
     pub(super) fn seconds(self) -> Result<Duration, Failure> {
+        self.seconds_where(|s| s > 0.0, "a number of seconds above 0")
+    }
+
+    /// Which may be 0.
+    pub(super) fn seconds_or_none(self) -> Result<Duration, Failure> {
+        self.seconds_where(|s| s >= 0.0, "a number of seconds")
+    }
+
+    fn seconds_where(self, fits: fn(f64) -> bool, what: &str) -> Result<Duration, Failure> {
         let (name, text) = (self.name, self.text()?);
-        let seconds = text.parse().ok().filter(|s: &f64| *s > 0.0);
+        let seconds = text.parse().ok().filter(|s: &f64| fits(*s));
         let time = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
-        time.ok_or_else(|| {
-            Failure::usage(format!("{name}: \"{text}\" is not a number of seconds above 0"))
-        })
+        time.ok_or_else(|| Failure::usage(format!("{name}: \"{text}\" is not {what}")))
     }
 }
 

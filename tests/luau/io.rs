@@ -122,11 +122,12 @@ both! {
         };
         lua.globals().set("feed", lua.create_function(send).unwrap()).unwrap();
         let text = "local ws = WebSocket.connect(...) \
-            task.spawn(function() for line in io.lines() do print('line', line) end \
+            local count = 0 local function until_line(n) while count < n do task.wait() end end \
+            task.spawn(function() for line in io.lines() do count += 1 print('line', line) end \
                 print('end') ws:Close() end) \
             task.wait(0.01) print('time') task.defer(print, 'deferred') task.wait() \
-            ws:Send('echo') print(ws.OnMessage:Wait()) feed('a\\nb') task.wait(0.02) \
-            print('not yet') feed('c\\n') task.wait(0.02) feed(nil)";
+            ws:Send('echo') print(ws.OnMessage:Wait()) feed('a\\nb') until_line(1) \
+            print('not yet') feed('c\\n') until_line(2) feed(nil)";
         let said = rt.says(text, server.url());
         let want = ["time", "deferred", "echo", "line a", "not yet", "line bc", "end"];
         assert_eq!(said, want);

@@ -4,9 +4,11 @@
 //! and drawn again around a message. Where there is no such terminal, lines are read as they are.
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 use crate::cli::show::printable;
+use crate::cli::signals::PATIENCE;
 
 /// What is typed so far, where the cursor is in it, and what was typed before.
 #[derive(Debug, Default)]
@@ -307,12 +309,21 @@ impl Screen {
         }
     }
 
-    /// Takes the line away, and gives the terminal back as it was.
+    /// Gives the terminal back as it was, and takes the line away. Where somebody writes to a terminal
+    /// that takes nothing, the line stays: the process has to end all the same.
     pub(super) fn leave(&self) {
-        let mut state = self.state();
-        put(&state.erased());
-        state.typing = false;
         self.mode.leave();
+        let until = Instant::now() + PATIENCE;
+        let mut state = loop {
+            match self.state.try_lock() {
+                Ok(state) => break state,
+                Err(TryLockError::Poisoned(e)) => break e.into_inner(),
+                Err(TryLockError::WouldBlock) if Instant::now() >= until => return,
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        state.typing = false;
+        put(&state.erased());
     }
 
     /// The process goes on after it was stopped, and whoever ran meanwhile has set the terminal anew; or

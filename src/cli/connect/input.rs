@@ -131,27 +131,21 @@ impl<R: Read> Lines<R> {
 
     /// The next message, the same until it is [`Lines::done`]; the error says what is wrong with it.
     pub(super) fn next(&mut self) -> Result<Option<Outgoing<'_>>, String> {
-        let end = match self.end {
+        let end = match self.end.or_else(|| self.find_end()) {
             Some(end) => end,
-            None => match self.find_end() {
-                Some(at) => self.seen + at,
-                None => {
-                    self.seen = self.buffer.len();
-                    let rest = self.seen - self.given;
-                    if rest > self.rules.most {
-                        let most = self.rules.most;
-                        let which = self.count + 1;
-                        return Err(format!(
-                            "message {which}: longer than {most} bytes (--max-message)"
-                        ));
-                    }
-                    if !self.over || rest == 0 {
-                        return Ok(None);
-                    }
-                    self.seen
+            None => {
+                self.seen = self.buffer.len();
+                let rest = self.seen - self.given;
+                if rest <= self.rules.most && (!self.over || rest == 0) {
+                    return Ok(None);
                 }
-            },
+                self.seen
+            }
         };
+        if end - self.given > self.rules.most {
+            let (which, most) = (self.count + 1, self.rules.most);
+            return Err(format!("message {which}: longer than {most} bytes (--max-message)"));
+        }
         self.end = Some(end);
         let mut bytes = &self.buffer[self.given..end];
         if self.rules.end == Some(b'\n') && end < self.buffer.len() && bytes.last() == Some(&b'\r')
@@ -167,7 +161,7 @@ impl<R: Read> Lines<R> {
 
     fn find_end(&self) -> Option<usize> {
         let end = self.rules.end?;
-        self.buffer[self.seen..].iter().position(|b| *b == end)
+        self.buffer[self.seen..].iter().position(|b| *b == end).map(|at| self.seen + at)
     }
 
     /// The message was sent.
@@ -240,10 +234,11 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_bounded() {
-        let said =
-            all(&b"a\n012345678901234567890"[..], rules(false, Form::Raw, b'\n')).unwrap_err();
-        assert_eq!(said, "message 2: longer than 20 bytes (--max-message)");
+    fn a_line_is_bounded_with_its_end_and_without() {
+        for input in [&b"a\n012345678901234567890"[..], b"a\n012345678901234567890\nb"] {
+            let said = all(input, rules(false, Form::Raw, b'\n')).unwrap_err();
+            assert_eq!(said, "message 2: longer than 20 bytes (--max-message)");
+        }
     }
 
     #[test]

@@ -226,7 +226,7 @@ impl ConnectArgs {
         match given.name {
             "--execute" => self.execute.push(given.text()?),
             "--wait" => self.wait = Some(wait(&given.text()?)?),
-            "--linger" => self.linger = given.seconds()?,
+            "--linger" => self.linger = given.seconds_or_none()?,
             "--max-messages" => self.max_messages = Some(given.count()? as u64),
             "--binary" => self.binary = true,
             "--hex" => (self.binary, self.form) = (true, Form::Hex),

@@ -253,7 +253,7 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
         input: Input::Going,
         patience: limits.pong,
         is_open: false,
-        closing: false,
+        closing: None,
         broken: None,
     };
     let status = talk.connections(&mut events, &options, &limits);
@@ -321,8 +321,8 @@ struct Talk<'a> {
     /// How long the server has to say that it has got the end of the input.
     patience: Duration,
     is_open: bool,
-    /// We have begun to close it.
-    closing: bool,
+    /// When we have begun to close it.
+    closing: Option<Instant>,
     /// Standard output cannot be written.
     broken: Option<io::Error>,
 }
@@ -370,7 +370,7 @@ impl Talk<'_> {
                 }
                 _ => true,
             };
-            if self.closing || !self.args.reconnect || !again {
+            if self.closing.is_some() || !self.args.reconnect || !again {
                 return Ok(status);
             }
             let wait = plan.wait(limits, None, random_byte());
@@ -417,11 +417,13 @@ impl Talk<'_> {
                 return Ok(closed);
             }
             self.look_at_input(self.is_open.then_some(id));
-            if self.is_open && !self.closing && self.is_over(Instant::now()) {
-                self.closing = true;
+            let now = Instant::now();
+            if self.is_open && self.closing.is_none() && self.is_over(now) {
+                self.closing = Some(now);
                 // It fails only where the connection has ended, which is told.
                 let _ = self.link.client.close(id, 1000, "");
-            } else if !self.is_open && self.broken.is_some() {
+            } else if self.broken.is_some() && self.closing.is_none_or(|at| at + PATIENCE <= now) {
+                // Nobody waits for what it would say.
                 self.link.client.release(id, 1001, "");
                 return Ok(Closed::Complete);
             }
@@ -464,8 +466,10 @@ impl Talk<'_> {
     /// When it has to be looked whether all is over.
     fn deadline(&self) -> Option<Instant> {
         // A server that answers no pings, as it has to (RFC 6455 §5.5.2), must not make this wait for ever.
+        if let Some(since) = self.closing {
+            return self.broken.is_some().then_some(since + PATIENCE);
+        }
         let (since, more) = match self.input {
-            _ if self.closing => return None,
             Input::Going => return None,
             Input::Asked(since) => (since, self.patience),
             Input::Answered(since) => (since, Duration::ZERO),
