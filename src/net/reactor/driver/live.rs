@@ -17,7 +17,8 @@ use crate::net::reactor::flow::Flow;
 use crate::net::reactor::gate::Place;
 use crate::net::sys::{Interest, Sys};
 use crate::net::wire::link::Link;
-use crate::proto::{Endpoint, Session, TlsInfo, Transport, Url};
+use crate::net::session::Session;
+use crate::proto::{Endpoint, TlsInfo, Transport, Url};
 
 pub(in crate::net) struct Live<S: Sys> {
     pub(super) link: Link<S>,
