@@ -1,9 +1,65 @@
 //! `moonwire echo`.
 
-use super::args::EchoArgs;
+use super::options::{Command, Group, Hint, Opt, Takes, Word, Words, shown};
 use super::tell::{Failure, say};
 use crate::net::sys::raise_open_files;
 use crate::peer::{self, Server};
+
+pub(super) static COMMAND: Command = Command {
+    name: "echo",
+    summary: "run a WebSocket echo server",
+    usage: &["echo [--port N] [--tls]"],
+    about: "Runs a WebSocket echo server on 127.0.0.1 until it is interrupted, and prints its URL. Over \
+            HTTP it has event streams and other answers to try a client on; GET / lists them.",
+    groups: &[&GROUP],
+    notes: "",
+    operand: Hint::Nothing,
+};
+
+static GROUP: Group = Group {
+    title: "Options",
+    options: &[
+        Opt {
+            names: &["--port"],
+            takes: Takes::Value("N", Hint::Nothing),
+            text: "listen on this port instead of a free one",
+        },
+        Opt {
+            names: &["--tls"],
+            takes: Takes::Nothing,
+            text: "over TLS, with the certificate that ships for tests; its root is printed too, for \
+                   `--ca FILE` of the other commands",
+        },
+    ],
+};
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct EchoArgs {
+    pub(super) port: u16,
+    pub(super) tls: bool,
+}
+
+pub(super) fn parse(mut words: Words) -> Result<Option<EchoArgs>, Failure> {
+    let mut echo = EchoArgs::default();
+    loop {
+        match words.next()? {
+            Word::End => return Ok(Some(echo)),
+            Word::Plain(word) => {
+                return Err(Failure::usage(format!("echo takes no argument {}", shown(&word))));
+            }
+            Word::Option(given) => match given.name {
+                "--port" => {
+                    let text = given.text()?;
+                    echo.port = text
+                        .parse()
+                        .map_err(|_| Failure::usage(format!("--port: \"{text}\" is no port")))?;
+                }
+                "--tls" => echo.tls = true,
+                _ => return Ok(None),
+            },
+        }
+    }
+}
 
 pub(super) fn echo(args: EchoArgs) -> Result<u8, Failure> {
     raise_open_files();

@@ -4,12 +4,16 @@
 mod args;
 mod echo;
 mod help;
+mod network;
+mod options;
+mod pages;
 mod proxy;
 mod run;
 mod secrets;
 mod signals;
 mod tell;
 mod tls;
+mod types;
 
 use std::process::ExitCode;
 
@@ -20,9 +24,7 @@ use tell::{Failure, complain, is_unheard, say};
 pub fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     let done = args::parse(args).and_then(|command| match command {
-        Command::Help(text) => say(text).map(|()| 0),
-        Command::Version => say(concat!("moonwire ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| 0),
-        Command::Types => say(crate::luau::TYPES).map(|()| 0),
+        Command::Text(text) => say(&text).map(|()| 0),
         Command::Run(args) => run::run(args),
         Command::Echo(args) => echo::echo(args),
     });

@@ -1,20 +1,246 @@
 //! `moonwire run`.
 
+use std::ffi::OsString;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use super::args::{EchoKind, RunArgs};
-use super::proxy::Proxies;
-use super::tell::{Complaints, Failure, complain};
-use super::{secrets, signals, tls};
+use super::network::{self, NetworkArgs, Own};
+use super::options::{Command, Given, Group, Hint, Opt, Takes, Word, Words};
+use super::secrets::{self, Secret};
+use super::signals;
+use super::tell::{Failure, complain};
 use crate::luau::{self, Line, LineKind, Options, Progress, Runtime, Stopper};
 use crate::net::sys::raise_open_files;
 use crate::peer::{self, Running, Server};
-use crate::policy::Policy;
-use crate::proto::Host;
-use crate::trace::Lines;
+
+pub(super) static COMMAND: Command = Command {
+    name: "run",
+    summary: "run a Luau script",
+    usage: &["run [OPTIONS] FILE [ARGS...]"],
+    about: "Runs a Luau script until none of its threads can run again. FILE is a path, or - for \
+            standard input; ARGS reach the script as `...`.",
+    groups: &[&SCRIPT, &network::NETWORK, &WAYS, &network::PROXY, &network::TLS],
+    notes: "Where the variable SSLKEYLOGFILE is set, the secrets of TLS connections go to the file that \
+            it names, for programs that look at traffic.\n\n\
+            Exit status: 0 the script ended, 1 it raised at top level (its other threads go on first), \
+            bytes that it had sent did not leave, or something could not be written, 2 usage or a file \
+            that cannot be read, 124 --timeout, 130 Ctrl-C, 143 SIGTERM. Standard output that cannot be \
+            written (a full disk) ends the run, and so does a pipe that nobody reads any more, which is \
+            status 0; without standard error it goes on.",
+    operand: Hint::File,
+};
+
+static SCRIPT: Group = Group {
+    title: "Script",
+    options: &[
+        Opt {
+            names: &["--echo"],
+            takes: Takes::Perhaps("ws|wss", Hint::OneOf(&["ws", "wss"])),
+            text: "start an echo server on a free loopback port and pass its URL as first argument; \
+                   wss: over TLS, with a certificate that only this run trusts",
+        },
+        Opt {
+            names: &["--secret"],
+            takes: Takes::Value("NAME=@FILE", Hint::Nothing),
+            text: "what HttpService:GetSecret(NAME) gives: the text of FILE, less one line end at its \
+                   end; without the option, the variable MOONWIRE_SECRET_NAME",
+        },
+        Opt {
+            names: &["--also"],
+            takes: Takes::Value("FILE", Hint::File),
+            text: "run FILE, too, beside the script, with the same ARGS; given several times, several. \
+                   Each has globals of its own",
+        },
+        Opt {
+            names: &["--prefix"],
+            takes: Takes::Nothing,
+            text: "the name of a script before each line that it prints, or that is said of it",
+        },
+        Opt {
+            names: &["--memory"],
+            takes: Takes::Value("MIB", Hint::Nothing),
+            text: "memory of the script, with the texts of its secrets; what goes beyond ends the run. \
+                   What it has sent and the network has not taken is not counted: at most 16 MiB a \
+                   connection",
+        },
+        Opt {
+            names: &["--time-limit"],
+            takes: Takes::Value("S", Hint::Nothing),
+            text: "time for which the script may run without a pause; what it spawns meanwhile counts, \
+                   and what takes longer is raised at",
+        },
+        Opt {
+            names: &["--timeout"],
+            takes: Takes::Value("S", Hint::Nothing),
+            text: "end the run after S seconds, with status 124",
+        },
+        Opt {
+            names: &["--exit-timeout"],
+            takes: Takes::Value("S", Hint::Nothing),
+            text: "when the script has ended, wait at most S seconds for what it has sent to leave; \
+                   otherwise as long as the line moves",
+        },
+        Opt {
+            names: &["--poll-thread"],
+            takes: Takes::Nothing,
+            text: "network on a thread of its own all the time",
+        },
+        Opt {
+            names: &["--no-stand-in"],
+            takes: Takes::Nothing,
+            text: "no thread that takes over the network while the script computes for longer than \
+                   20 ms: pings wait then",
+        },
+    ],
+};
+
+/// What belongs to the network and is of scripts alone.
+static WAYS: Group = Group {
+    title: "Network, of scripts",
+    options: &[
+        Opt {
+            names: &["--connections"],
+            takes: Takes::Value("N", Hint::Nothing),
+            text: "connections at a time (8192)",
+        },
+        Opt {
+            names: &["--stream-clients"],
+            takes: Takes::Value("N", Hint::Nothing),
+            text: "WebStreamClients that may be unfinished at a time (6)",
+        },
+        Opt {
+            names: &["--opening"],
+            takes: Takes::Value("N", Hint::Nothing),
+            text: "opening handshakes at a time with one address (1, as RFC 6455 demands); the others \
+                   wait for their turn, which does not count against their time",
+        },
+        Opt {
+            names: &["--compress"],
+            takes: Takes::Nothing,
+            text: "offer to compress the messages of WebSockets, where the script does not say \
+                   otherwise (Compress); not for secrets beside text that others choose (only in a \
+                   build with the feature deflate)",
+        },
+        Opt {
+            names: &["--compressed"],
+            takes: Takes::Nothing,
+            text: "ask the servers of streams (SSE, RawStream) for compressed answers and decode them; \
+                   not for secrets beside text that others choose (only in a build with the feature \
+                   deflate)",
+        },
+        Opt {
+            names: &["--allow-script-proxy"],
+            takes: Takes::Nothing,
+            text: "let the script choose a proxy (option Proxy); with --deny-private names are resolved \
+                   here (socks5://), unless a proxy given here resolves them",
+        },
+        Opt {
+            names: &["--allow-unix"],
+            takes: Takes::Nothing,
+            text: "let the script name Unix sockets (ws+unix:/run/app.sock:/path)",
+        },
+    ],
+};
+
+/// The embedded server of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EchoKind {
+    Plain,
+    Tls,
+}
+
+#[derive(Default)]
+pub(super) struct RunArgs {
+    pub(super) network: NetworkArgs,
+    pub(super) echo: Option<EchoKind>,
+    pub(super) secrets: Vec<Secret>,
+    pub(super) stream_clients: Option<usize>,
+    pub(super) connections: Option<usize>,
+    /// In MiB.
+    pub(super) memory: Option<usize>,
+    pub(super) time_limit: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) exit_timeout: Option<Duration>,
+    pub(super) opening: Option<usize>,
+    pub(super) script_proxy: bool,
+    pub(super) compress: bool,
+    /// Streams ask for codings.
+    pub(super) compressed: bool,
+    pub(super) unix_sockets: bool,
+    pub(super) poll_thread: bool,
+    pub(super) no_stand_in: bool,
+    /// Scripts that run beside it.
+    pub(super) also: Vec<PathBuf>,
+    pub(super) prefix: bool,
+    pub(super) file: PathBuf,
+    pub(super) args: Vec<OsString>,
+}
+
+/// Reads the words behind `run`; `None` if help is asked for.
+pub(super) fn parse(mut words: Words) -> Result<Option<Box<RunArgs>>, Failure> {
+    let mut run = RunArgs::default();
+    loop {
+        match words.next()? {
+            Word::End => {
+                return Err(Failure::usage("the script is missing; see moonwire run --help"));
+            }
+            Word::Plain(file) => {
+                run.file = file.into();
+                run.args = words.rest();
+                break;
+            }
+            Word::Option(given) if given.name == "--help" => return Ok(None),
+            Word::Option(given) => {
+                if let Some(given) = run.network.take(given)? {
+                    run.take(given)?;
+                }
+            }
+        }
+    }
+    run.network.tls.check()?;
+    if run.network.tls.insecure && run.script_proxy {
+        // Beyond a proxy, localhost is the proxy's.
+        let text = "--insecure is for this machine, and --allow-script-proxy leads away";
+        return Err(Failure::usage(text));
+    }
+    Ok(Some(Box::new(run)))
+}
+
+impl RunArgs {
+    fn take(&mut self, given: Given) -> Result<(), Failure> {
+        match given.name {
+            "--echo" => self.echo = Some(echo_kind(given)?),
+            "--secret" => self.secrets.push(Secret::parse(&given.text()?)?),
+            "--stream-clients" => self.stream_clients = Some(given.count()?),
+            "--connections" => self.connections = Some(given.count()?),
+            "--allow-script-proxy" => self.script_proxy = true,
+            "--compress" => self.compress = true,
+            "--compressed" => self.compressed = true,
+            "--allow-unix" => self.unix_sockets = true,
+            "--memory" => self.memory = Some(given.count()?),
+            "--time-limit" => self.time_limit = Some(given.seconds()?),
+            "--timeout" => self.timeout = Some(given.seconds()?),
+            "--exit-timeout" => self.exit_timeout = Some(given.seconds()?),
+            "--opening" => self.opening = Some(given.count()?),
+            "--poll-thread" => self.poll_thread = true,
+            "--no-stand-in" => self.no_stand_in = true,
+            "--also" => self.also.push(given.path()),
+            "--prefix" => self.prefix = true,
+            name => return Err(Failure::other(format!("{name} is described and not read"))),
+        }
+        Ok(())
+    }
+}
+
+fn echo_kind(given: Given) -> Result<EchoKind, Failure> {
+    match given.given().as_ref().map(|v| v.to_str()) {
+        None | Some(Some("ws")) => Ok(EchoKind::Plain),
+        Some(Some("wss")) => Ok(EchoKind::Tls),
+        Some(_) => Err(Failure::usage("--echo is ws or wss")),
+    }
+}
 
 /// Strings of scripts come and go by the megabyte. Where glibc allocates, what is freed at the end of
 /// its heap goes back to the system from 128 KiB on, and comes again page by page; a block that was
@@ -42,36 +268,13 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     let its = Arc::clone(&stopper);
     let prefix = args.prefix;
     let mut options = Options::new(move |line: Line<'_>| show(line, prefix, its.get()));
-    configure(&mut options, &args)?;
-    tls::warn(&args.tls);
-    let echo = server.as_ref().map(Running::address);
-    let mut proxies = Proxies::new(&args.proxies, variable)?;
-    if args.script_proxy || proxies.have_tls() {
-        options.config().proxy_tls = tls::proxy_tls(&args.tls)?;
-    }
-    if proxies.are_none() && !args.proxies.headers.is_empty() {
-        complain("moonwire: --proxy-header: no proxy is set, so nobody is sent it");
-    }
-    if let Some(echo) = echo {
-        proxies.except(echo);
-    }
-    if args.tls.insecure {
-        // What is not verified has to be this machine, not the proxy's.
-        proxies.except_for("localhost, 127.0.0.0/8, ::1");
-    }
-    let mut rules = proxies.trusted(policy(&args, echo));
-    match proxies.resolves() {
-        _ if !args.deny_private => {}
-        Some(proxy) => complain(&format!(
-            "moonwire: --deny-private: {proxy} resolves names itself, so of these only what is private by \
-             its name is denied; socks5:// has them resolved, and looked at, here"
-        )),
-        // A script that may choose a proxy does not get around that: socks5h:// to the trusted
-        // socks5:// would.
-        None => rules = rules.and(super::proxy::resolves_here),
-    }
-    options.config().policy = rules;
-    options.config().proxy = proxies.rules;
+    configure(&mut options, &args);
+    let own = Own {
+        echo: server.as_ref().map(Running::address),
+        echo_tls: args.echo == Some(EchoKind::Tls),
+        script_proxy: args.script_proxy,
+    };
+    args.network.configure(options.config(), own)?;
     let options = options
         .poll_thread(args.poll_thread)
         .stand_in(!args.no_stand_in)
@@ -135,12 +338,6 @@ fn drive(
     runtime.run()
 }
 
-/// A variable that is set, and not empty. One that is no UTF-8 counts, too: without it, what a proxy was
-/// set for would go past it.
-fn variable(name: &str) -> Option<String> {
-    Some(tls::variable(name)?.to_string_lossy().into_owned())
-}
-
 /// What a script is called in errors.
 fn name(file: &Path) -> String {
     if file == Path::new("-") { "stdin".into() } else { file.to_string_lossy().into_owned() }
@@ -167,50 +364,17 @@ fn serve(kind: EchoKind) -> Result<Running, Failure> {
     running.map_err(|e| Failure::other(format!("the echo server does not start: {e}")))
 }
 
-fn configure(options: &mut Options, args: &RunArgs) -> Result<(), Failure> {
-    let config = options.config();
-    config.resolve.clone_from(&args.resolve);
-    if let Some(limit) = args.connect_timeout {
-        config.limits.opening = limit;
-    }
+fn configure(options: &mut Options, args: &RunArgs) {
+    let limits = &mut options.config().limits;
     if let Some(most) = args.opening {
-        config.limits.opening_per_peer = most;
+        limits.opening_per_peer = most;
     }
     if let Some(most) = args.stream_clients {
-        config.limits.stream_clients = most;
+        limits.stream_clients = most;
     }
     if let Some(most) = args.connections {
-        config.limits.connections = most;
+        limits.connections = most;
     }
-    if let Some(bytes) = args.max_message {
-        // A line is part of an event.
-        let limits = &mut config.limits;
-        (limits.message, limits.sse_block, limits.sse_line) = (bytes, bytes, bytes);
-    }
-    if args.trace {
-        config.observer = Some(Box::new(Lines::new(Complaints)));
-    }
-    config.tls = tls::destination_tls(&args.tls, args.echo == Some(EchoKind::Tls))?;
-    Ok(())
-}
-
-/// Where the script may connect to: what the options say, and the server of `--echo`.
-fn policy(args: &RunArgs, echo: Option<SocketAddr>) -> Policy {
-    let mut rules = Policy::open();
-    if !args.allow.is_empty() {
-        let list = Policy::list(args.allow.iter().cloned());
-        rules = rules.and(move |to| list.check(to));
-    }
-    if args.deny_private {
-        let public = Policy::public();
-        rules = rules.and(move |to| public.check(to));
-    }
-    let rules = Policy::open().and(move |to| match (echo, to.host) {
-        (Some(echo), Host::Address(ip)) if (*ip, to.port) == (echo.ip(), echo.port()) => Ok(()),
-        _ => rules.check(to),
-    });
-    // For the server of --echo, too: --resolve can lead its address elsewhere.
-    if args.tls.insecure { rules.and(tls::stays_here) } else { rules }
 }
 
 /// What scripts print goes to standard output, everything else to standard error.

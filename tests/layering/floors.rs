@@ -61,10 +61,13 @@ pub(crate) const FLOORS: &[&[&str]] = &[
     &["luau/pump.rs"],
     &["luau/mod.rs"],
     // The command.
-    &["cli/help.rs", "cli/signals.rs", "cli/tell.rs"],
-    &["cli/proxy.rs", "cli/secrets.rs", "cli/tls.rs"],
-    &["cli/args.rs"],
+    &["cli/signals.rs", "cli/tell.rs"],
+    &["cli/options.rs"],
+    &["cli/help.rs", "cli/proxy.rs", "cli/secrets.rs", "cli/tls.rs"],
+    &["cli/network.rs", "cli/pages.rs"],
+    // The commands.
     &["cli"],
+    &["cli/args.rs"],
     &["cli/mod.rs"],
     &["lib.rs", "main.rs"],
 ];

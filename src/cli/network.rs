@@ -1,0 +1,250 @@
+//! The options of every command that connects: where to, by which way, with what TLS, and how long.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::options::{Given, Group, Hint, Opt, Takes};
+use super::proxy::{self, Proxies, ProxyArgs};
+use super::tell::{Complaints, Failure, complain};
+use super::tls::{self, TlsArgs};
+use crate::net::{Config, Override};
+use crate::policy::{Allowed, Policy};
+use crate::proto::Host;
+use crate::trace::Lines;
+
+const FILE: Hint = Hint::File;
+
+pub(super) static TLS: Group = Group {
+    title: "TLS",
+    options: &[
+        Opt {
+            names: &["--ca"],
+            takes: Takes::Value("FILE", FILE),
+            text: "trust the certificates in FILE (PEM) as well; so does the variable SSL_CERT_FILE",
+        },
+        Opt {
+            names: &["--system-roots"],
+            takes: Takes::Nothing,
+            text: "trust the roots of the system instead of those that are built in (only in a build \
+                   with the feature system-roots)",
+        },
+        Opt {
+            names: &["--cert"],
+            takes: Takes::Value("FILE", FILE),
+            text: "the certificate to show to servers that ask for one, with its chain: PEM",
+        },
+        Opt {
+            names: &["--key"],
+            takes: Takes::Value("FILE", FILE),
+            text: "the key of --cert: PEM, not encrypted",
+        },
+        Opt {
+            names: &["--pin"],
+            takes: Takes::Value("sha256/BASE64", Hint::Nothing),
+            text: "besides all else, the key of the server's certificate or of one that vouches for \
+                   it has to have this SHA-256; given several times, one of them",
+        },
+        Opt {
+            names: &["--tls-min"],
+            takes: Takes::Value("1.2|1.3", Hint::OneOf(&["1.2", "1.3"])),
+            text: "speak no older version of TLS (1.2)",
+        },
+        Opt {
+            names: &["--insecure"],
+            takes: Takes::Nothing,
+            text: "do not verify certificates of localhost and of loopback addresses; those of others \
+                   are verified as ever",
+        },
+    ],
+};
+
+pub(super) static PROXY: Group = Group {
+    title: "Proxies",
+    options: &[
+        Opt {
+            names: &["--proxy"],
+            takes: Takes::Value("URL", Hint::Nothing),
+            text: "go through this proxy: http://, https://, socks5:// (names are resolved here) or \
+                   socks5h:// (by the proxy), with USER:PASSWORD@ before the host or without; an empty \
+                   URL: none. Otherwise the variables HTTP_PROXY (ws:// too), HTTPS_PROXY (wss:// too) \
+                   and ALL_PROXY say which; names in lower case come first",
+        },
+        Opt {
+            names: &["--no-proxy"],
+            takes: Takes::Value("LIST", Hint::Nothing),
+            text: "hosts (and what is below them), addresses, networks, with :PORT or without, between \
+                   commas, that no proxy is used for; * for all. Otherwise the variable NO_PROXY",
+        },
+        Opt {
+            names: &["--proxy-header"],
+            takes: Takes::Value("'NAME: VALUE'", Hint::Nothing),
+            text: "send this to an HTTP proxy as well; it may be repeated",
+        },
+    ],
+};
+
+pub(super) static NETWORK: Group = Group {
+    title: "Network",
+    options: &[
+        Opt {
+            names: &["--resolve"],
+            takes: Takes::Value("HOST:PORT:ADDRESS[:PORT]", Hint::Nothing),
+            text: "connect to ADDRESS for HOST:PORT; TLS still expects HOST",
+        },
+        Opt {
+            names: &["--connect-timeout"],
+            takes: Takes::Value("S", Hint::Nothing),
+            text: "time for resolve, connect, TLS and handshake (30)",
+        },
+        Opt {
+            names: &["--max-message"],
+            takes: Takes::Value("BYTES", Hint::Nothing),
+            text: "bytes of a message, or of an event of an event stream, unless a script says so \
+                   itself (MaxMessageSize); K, M or G behind the number: KiB, MiB, GiB (64M, and 1M of \
+                   an event stream)",
+        },
+        Opt {
+            names: &["--allow"],
+            takes: Takes::Value("PLACE", Hint::Nothing),
+            text: "connect to PLACE only, and to further ones given so: HOST, *.HOST, ADDRESS or \
+                   ADDRESS/BITS, with :PORT or without. With an address among them any name is asked \
+                   of DNS, to see where it leads; a name that a proxy resolves has to be in the list \
+                   itself",
+        },
+        Opt {
+            names: &["--deny-private"],
+            takes: Takes::Nothing,
+            text: "no address of this machine or its networks, whatever a name resolves to; the server \
+                   of --echo is excepted from both, and so are the proxies given here. A proxy that \
+                   resolves names may connect to what it likes: then only addresses, and localhost, \
+                   are denied",
+        },
+        Opt {
+            names: &["--trace"],
+            takes: Takes::Nothing,
+            text: "each frame and change of state as a line on standard error",
+        },
+    ],
+};
+
+/// What they say.
+#[derive(Default)]
+pub(super) struct NetworkArgs {
+    pub(super) tls: TlsArgs,
+    pub(super) proxies: ProxyArgs,
+    pub(super) resolve: Vec<Override>,
+    pub(super) connect_timeout: Option<Duration>,
+    /// In bytes.
+    pub(super) max_message: Option<usize>,
+    pub(super) allow: Vec<Allowed>,
+    pub(super) deny_private: bool,
+    pub(super) trace: bool,
+}
+
+/// What a command has beside them that connections depend on.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Own {
+    /// A server of this run, which no rule is for.
+    pub(super) echo: Option<SocketAddr>,
+    /// It is trusted over TLS.
+    pub(super) echo_tls: bool,
+    /// Proxies may be chosen later, by a script.
+    pub(super) script_proxy: bool,
+}
+
+impl NetworkArgs {
+    /// Takes an option that is one of these; gives back what is none.
+    pub(super) fn take(&mut self, given: Given) -> Result<Option<Given>, Failure> {
+        match given.name {
+            "--ca" => self.tls.ca.push(given.path()),
+            "--system-roots" => self.tls.system_roots = true,
+            "--cert" => self.tls.cert = Some(given.path()),
+            "--key" => self.tls.key = Some(given.path()),
+            "--pin" => self.tls.pins.push(given.parsed()?),
+            "--tls-min" => self.tls.least = Some(tls::version(&given.text()?)?),
+            "--insecure" => self.tls.insecure = true,
+            "--proxy" => self.proxies.proxy = Some(given.text()?),
+            "--no-proxy" => self.proxies.except = Some(given.text()?),
+            "--proxy-header" => self.proxies.headers.push(proxy::header(&given.text()?)?),
+            "--resolve" => self.resolve.push(given.parsed()?),
+            "--connect-timeout" => self.connect_timeout = Some(given.seconds()?),
+            "--max-message" => self.max_message = Some(given.bytes()?),
+            "--allow" => self.allow.push(given.parsed()?),
+            "--deny-private" => self.deny_private = true,
+            "--trace" => self.trace = true,
+            _ => return Ok(Some(given)),
+        }
+        Ok(None)
+    }
+
+    /// Puts them into `config`, and says what makes this run less safe.
+    pub(super) fn configure(&self, config: &mut Config, own: Own) -> Result<(), Failure> {
+        config.resolve.clone_from(&self.resolve);
+        if let Some(limit) = self.connect_timeout {
+            config.limits.opening = limit;
+        }
+        if let Some(bytes) = self.max_message {
+            // A line is part of an event.
+            let limits = &mut config.limits;
+            (limits.message, limits.sse_block, limits.sse_line) = (bytes, bytes, bytes);
+        }
+        if self.trace {
+            config.observer = Some(Box::new(Lines::new(Complaints)));
+        }
+        config.tls = tls::destination_tls(&self.tls, own.echo_tls)?;
+        tls::warn(&self.tls);
+        let mut proxies = Proxies::new(&self.proxies, variable)?;
+        if own.script_proxy || proxies.have_tls() {
+            config.proxy_tls = tls::proxy_tls(&self.tls)?;
+        }
+        if proxies.are_none() && !self.proxies.headers.is_empty() {
+            complain("moonwire: --proxy-header: no proxy is set, so nobody is sent it");
+        }
+        if let Some(echo) = own.echo {
+            proxies.except(echo);
+        }
+        if self.tls.insecure {
+            // What is not verified has to be this machine, not the proxy's.
+            proxies.except_for("localhost, 127.0.0.0/8, ::1");
+        }
+        let mut rules = proxies.trusted(self.policy(own.echo));
+        match proxies.resolves() {
+            _ if !self.deny_private => {}
+            Some(proxy) => complain(&format!(
+                "moonwire: --deny-private: {proxy} resolves names itself, so of these only what is \
+                 private by its name is denied; socks5:// has them resolved, and looked at, here"
+            )),
+            // A script that may choose a proxy does not get around that: socks5h:// to the trusted
+            // socks5:// would.
+            None => rules = rules.and(proxy::resolves_here),
+        }
+        config.policy = rules;
+        config.proxy = proxies.rules;
+        Ok(())
+    }
+
+    /// Where to connect to: what the options say, and the server of `--echo`.
+    fn policy(&self, echo: Option<SocketAddr>) -> Policy {
+        let mut rules = Policy::open();
+        if !self.allow.is_empty() {
+            let list = Policy::list(self.allow.iter().cloned());
+            rules = rules.and(move |to| list.check(to));
+        }
+        if self.deny_private {
+            let public = Policy::public();
+            rules = rules.and(move |to| public.check(to));
+        }
+        let rules = Policy::open().and(move |to| match (echo, to.host) {
+            (Some(echo), Host::Address(ip)) if (*ip, to.port) == (echo.ip(), echo.port()) => Ok(()),
+            _ => rules.check(to),
+        });
+        // For the server of --echo, too: --resolve can lead its address elsewhere.
+        if self.tls.insecure { rules.and(tls::stays_here) } else { rules }
+    }
+}
+
+/// A variable that is set, and not empty. One that is no UTF-8 counts, too: without it, what a proxy was
+/// set for would go past it.
+fn variable(name: &str) -> Option<String> {
+    Some(tls::variable(name)?.to_string_lossy().into_owned())
+}

@@ -1,0 +1,273 @@
+//! The one description of commands and their options: what arguments are read by, what `--help` prints,
+//! and what completions and manual pages are made of.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::tell::Failure;
+
+/// A command: the first word behind `moonwire`.
+pub(super) struct Command {
+    pub(super) name: &'static str,
+    /// What it does, for the list of commands.
+    pub(super) summary: &'static str,
+    /// What stands behind `moonwire`, one for each form.
+    pub(super) usage: &'static [&'static str],
+    /// Paragraphs before the options.
+    pub(super) about: &'static str,
+    pub(super) groups: &'static [&'static Group],
+    /// Paragraphs behind the options.
+    pub(super) notes: &'static str,
+    /// What its operands are.
+    pub(super) operand: Hint,
+}
+
+/// Options that belong together.
+pub(super) struct Group {
+    pub(super) title: &'static str,
+    pub(super) options: &'static [Opt],
+}
+
+pub(super) struct Opt {
+    /// The long name first; it is the one that code knows.
+    pub(super) names: &'static [&'static str],
+    pub(super) takes: Takes,
+    pub(super) text: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    Nothing,
+    /// `--name VALUE` or `--name=VALUE`.
+    Value(&'static str, Hint),
+    /// `--name` or `--name=VALUE`.
+    Perhaps(&'static str, Hint),
+}
+
+/// What a value is, for completions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hint {
+    Nothing,
+    File,
+    OneOf(&'static [&'static str]),
+}
+
+/// `--help`, which every command has.
+pub(super) const HELP: Opt =
+    Opt { names: &["--help", "-h"], takes: Takes::Nothing, text: "this text" };
+
+impl Command {
+    pub(super) fn options(&self) -> impl Iterator<Item = &'static Opt> {
+        self.groups.iter().flat_map(|group| group.options).chain([&HELP])
+    }
+
+    fn option(&self, name: &str) -> Option<&'static Opt> {
+        self.options().find(|option| option.names.contains(&name))
+    }
+}
+
+/// The words behind a command.
+pub(super) struct Words {
+    command: &'static Command,
+    /// All commands, to say where an option belongs.
+    all: &'static [&'static Command],
+    words: std::vec::IntoIter<OsString>,
+    /// `--` has come: no option follows.
+    over: bool,
+}
+
+pub(super) enum Word {
+    Option(Given),
+    /// Anything else; `-` too, and what follows `--`.
+    Plain(OsString),
+    End,
+}
+
+/// An option as it was given.
+pub(super) struct Given {
+    /// The first of its names.
+    pub(super) name: &'static str,
+    value: Option<OsString>,
+}
+
+impl Words {
+    pub(super) fn new(
+        command: &'static Command,
+        all: &'static [&'static Command],
+        words: std::vec::IntoIter<OsString>,
+    ) -> Words {
+        Words { command, all, words, over: false }
+    }
+
+    pub(super) fn next(&mut self) -> Result<Word, Failure> {
+        let Some(word) = self.words.next() else { return Ok(Word::End) };
+        let text = match word.to_str() {
+            Some("--") if !self.over => {
+                self.over = true;
+                return self.next();
+            }
+            Some(text) if !self.over && text.len() > 1 && text.starts_with('-') => text,
+            _ => return Ok(Word::Plain(word)),
+        };
+        let (name, given) = match text.split_once('=') {
+            Some((name, value)) if text.starts_with("--") => (name, Some(OsString::from(value))),
+            _ if text.starts_with("--") => (text, None),
+            // `-xTEXT`
+            _ => match text.char_indices().nth(2) {
+                Some((at, _)) => (&text[..at], Some(OsString::from(&text[at..]))),
+                None => (text, None),
+            },
+        };
+        let Some(option) = self.command.option(name) else {
+            return Err(self.unknown(name));
+        };
+        let value = match option.takes {
+            Takes::Nothing if given.is_some() => {
+                return Err(Failure::usage(format!("{name} takes no value")));
+            }
+            Takes::Nothing => None,
+            Takes::Perhaps(..) => given,
+            Takes::Value(..) => {
+                let value = given.or_else(|| self.words.next());
+                Some(value.ok_or_else(|| Failure::usage(format!("{name} needs a value")))?)
+            }
+        };
+        Ok(Word::Option(Given { name: option.names[0], value }))
+    }
+
+    /// All that is left, whatever it looks like.
+    pub(super) fn rest(self) -> Vec<OsString> {
+        self.words.collect()
+    }
+
+    fn unknown(&self, name: &str) -> Failure {
+        let own = self.command.name;
+        let names = self.command.options().flat_map(|option| option.names).copied();
+        let hint = if let Some(near) = nearest(name, names) {
+            format!(" (is {near} meant?)")
+        } else if let Some(other) = self.all.iter().find(|c| c.option(name).is_some()) {
+            format!(" (moonwire {} has one)", other.name)
+        } else {
+            String::new()
+        };
+        Failure::usage(format!("there is no option {name}{hint}; see moonwire {own} --help"))
+    }
+}
+
+/// The name that differs in so few letters that it is what was meant.
+pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let most = (name.trim_start_matches('-').chars().count() / 3).min(2);
+    names
+        .filter(|other| other.starts_with("--") == name.starts_with("--"))
+        .map(|other| (distance(name, other), other))
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, other)| other)
+}
+
+/// Letters to add, take away or change (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, a) in a.chars().enumerate() {
+        let mut before = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in b.iter().enumerate() {
+            let change = before + usize::from(a != *b);
+            before = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(before + 1);
+        }
+    }
+    row[b.len()]
+}
+
+impl Given {
+    /// For options that need none.
+    pub(super) fn given(self) -> Option<OsString> {
+        self.value
+    }
+
+    pub(super) fn raw(self) -> OsString {
+        self.value.unwrap_or_default()
+    }
+
+    pub(super) fn path(self) -> PathBuf {
+        self.raw().into()
+    }
+
+    pub(super) fn text(self) -> Result<String, Failure> {
+        let name = self.name;
+        self.raw().into_string().map_err(|v| Failure::usage(format!("{name}: {}", shown(&v))))
+    }
+
+    /// Anything that has a text form; its error is shown.
+    pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(self) -> Result<T, Failure> {
+        let name = self.name;
+        self.text()?.parse().map_err(|e| Failure::usage(format!("{name}: {e}")))
+    }
+
+    pub(super) fn count(self) -> Result<usize, Failure> {
+        let (name, text) = (self.name, self.text()?);
+        let count = text.parse().ok().filter(|n| *n > 0);
+        count.ok_or_else(|| {
+            Failure::usage(format!("{name}: \"{text}\" is not a whole number above 0"))
+        })
+    }
+
+    pub(super) fn bytes(self) -> Result<usize, Failure> {
+        let (name, text) = (self.name, self.text()?);
+        let (digits, unit) = match text.to_ascii_uppercase().as_bytes() {
+            [.., b'K'] => (&text[..text.len() - 1], 1 << 10),
+            [.., b'M'] => (&text[..text.len() - 1], 1 << 20),
+            [.., b'G'] => (&text[..text.len() - 1], 1 << 30),
+            _ => (&*text, 1),
+        };
+        let count = digits.parse().ok().filter(|n: &usize| *n > 0 && !digits.starts_with('+'));
+        count.and_then(|n| n.checked_mul(unit)).ok_or_else(|| {
+            let what = "a number of bytes above 0, or one of KiB, MiB, GiB with K, M, G behind it";
+            Failure::usage(format!("{name}: \"{text}\" is not {what}"))
+        })
+    }
+
+    pub(super) fn seconds(self) -> Result<Duration, Failure> {
+        let (name, text) = (self.name, self.text()?);
+        let seconds = text.parse().ok().filter(|s: &f64| *s > 0.0);
+        let time = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
+        time.ok_or_else(|| {
+            Failure::usage(format!("{name}: \"{text}\" is not a number of seconds above 0"))
+        })
+    }
+}
+
+pub(super) fn shown(word: &OsString) -> String {
+    format!("{word:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_nearly_a_name_is_recognized() {
+        let names = ["--trace", "--timeout", "--tls-min", "-x"];
+        for (name, near) in [
+            ("--trce", Some("--trace")),
+            ("--time-out", Some("--timeout")),
+            ("--tlsmin", Some("--tls-min")),
+            ("--ca", None),
+            ("-y", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(name, names.iter().copied()), near, "{name}");
+        }
+    }
+
+    #[test]
+    fn distance_counts_letters() {
+        for (a, b, count) in
+            [("", "", 0), ("a", "", 1), ("abc", "abd", 1), ("ab", "ba", 2), ("aé", "é", 1)]
+        {
+            assert_eq!((distance(a, b), distance(b, a)), (count, count), "{a} {b}");
+        }
+    }
+}
