@@ -698,3 +698,52 @@ fn random_acts_keep_order_and_bounds() {
         assert!(order.windows(2).all(rises) && !order.contains(&3), "seed {seed}: {order:?}");
     }
 }
+
+// Tapes of real servers.
+
+/// Name and text of each.
+fn tapes() -> Vec<(String, String)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tapes");
+    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let files = files.filter(|path| path.extension().is_some_and(|end| end == "tape"));
+    let mut all: Vec<_> = files
+        .map(|p| (p.file_stem().unwrap().display().to_string(), fs::read_to_string(p).unwrap()))
+        .collect();
+    all.sort();
+    all
+}
+
+/// Each event and each byte that was written when they were recorded, on another machine and another day.
+#[test]
+fn every_tape_in_every_mode() {
+    let tapes = tapes();
+    let mut failed = String::new();
+    for (name, text) in &tapes {
+        // What is not built is offered by none.
+        if !cfg!(feature = "deflate") && text.contains(" deflate ") {
+            continue;
+        }
+        match run_all(text, 10) {
+            Ok(outcome) => {
+                assert!(outcome.events >= 2 && outcome.sent > 0, "{name}: {outcome:?}");
+                assert!(outcome.gaps.is_empty(), "{name}: {outcome:?}");
+            }
+            Err(e) => writeln!(failed, "{name}, {e}").unwrap(),
+        }
+    }
+    assert!(failed.is_empty(), "\n{failed}");
+    assert!(tapes.len() >= 10, "only {} tapes", tapes.len());
+}
+
+/// What is a secret by its name, by its owner's word or by its place stands in no tape; nor does a payload
+/// that was not asked for.
+#[test]
+fn a_tape_without_payloads_has_no_secret() {
+    let (_, text) = tapes().into_iter().find(|(name, _)| name == "ws-secrets").unwrap();
+    for part in ["hunter22", "c29tZXRoaW5n", "zw", "68756e746572"] {
+        assert!(!text.contains(part), "{part}");
+    }
+    for part in ["Authorization: ***", "GET /?*** ", "Set-Cookie: ***", "X-Echo: ***", "X-Plain: seen"] {
+        assert!(text.contains(part), "{part}");
+    }
+}

@@ -5,16 +5,24 @@ use std::ffi::OsString;
 use super::options::{self, Words, nearest, shown};
 use super::run::{self, RunArgs};
 use super::tell::Failure;
-use super::{echo, help, pages, types};
+use super::{echo, help, pages, replay, types};
 
 /// All commands, in the order of `--help`.
 static COMMANDS: &[&options::Command] =
-    &[&run::COMMAND, &echo::COMMAND, &types::COMMAND, &pages::COMPLETIONS, &pages::MAN];
+    &[
+    &run::COMMAND,
+    &replay::COMMAND,
+    &echo::COMMAND,
+    &types::COMMAND,
+    &pages::COMPLETIONS,
+    &pages::MAN,
+];
 
 pub(super) enum Command {
     Text(String),
     Run(Box<RunArgs>),
     Echo(echo::EchoArgs),
+    Replay(replay::ReplayArgs),
 }
 
 pub(super) fn parse(args: Vec<OsString>) -> Result<Command, Failure> {
@@ -42,6 +50,7 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Command, Failure> {
     let parsed = match command.name {
         "run" => run::parse(words)?.map(Command::Run),
         "echo" => echo::parse(words)?.map(Command::Echo),
+        "replay" => replay::parse(words)?.map(Command::Replay),
         "types" => types::types(words)?.map(Command::Text),
         "completions" => pages::completions(words, COMMANDS)?.map(Command::Text),
         "man" => pages::manual(words, COMMANDS)?.map(Command::Text),
@@ -260,6 +269,10 @@ mod tests {
             (&["run", "--stream-clients", "0", "x"], "whole number above 0"),
             (&["run", "--stream-clients", "-1", "x"], "whole number above 0"),
             (&["run", "--stream-clients", "1.5", "x"], "whole number above 0"),
+            (&["replay"], "the tape is missing"),
+            (&["replay", "--cuts", "x", "y"], "no whole number"),
+            (&["replay", "--server=x", "y"], "is no port"),
+            (&["replay", "--server", "x", "y"], "one tape"),
             (&["echo", "x"], "no argument"),
             (&["types", "x"], "no argument"),
             (&["types", "--x"], "no option --x"),

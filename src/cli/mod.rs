@@ -8,6 +8,7 @@ mod network;
 mod options;
 mod pages;
 mod proxy;
+mod replay;
 mod run;
 mod secrets;
 mod signals;
@@ -27,6 +28,7 @@ pub fn main() -> ExitCode {
         Command::Text(text) => say(&text).map(|()| 0),
         Command::Run(args) => run::run(args),
         Command::Echo(args) => echo::echo(args),
+        Command::Replay(args) => replay::replay(&args),
     });
     match done {
         // What was lost on standard error was lost, whatever else went well.

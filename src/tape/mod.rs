@@ -30,13 +30,18 @@
 //! fill              what stands for payloads and secrets
 //! script            what a connection starts with
 //! run               runs a tape
+//! scene             a tape from the peer's side
 //! record, taped     write one: with sockets alone
 //! ```
 
+#[cfg(feature = "net")]
 mod fill;
 #[cfg(feature = "net")]
 mod record;
 mod run;
+mod scene;
+// What is written is written with sockets alone.
+#[cfg_attr(not(feature = "net"), allow(dead_code))]
 mod script;
 mod sim;
 #[cfg(feature = "net")]
@@ -48,6 +53,7 @@ pub use record::Tape;
 #[cfg(feature = "net")]
 pub(crate) use record::{Asked, Recorder};
 pub use run::{Difference, Mode, Outcome, run, run_all};
+pub use scene::{Frame, Frames, Scene, Step, answer, scenes};
 pub use sim::{GARBAGE, Keys, Sim, Told, told};
 #[cfg(feature = "net")]
 pub(crate) use taped::Taped;

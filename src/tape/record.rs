@@ -196,9 +196,11 @@ impl Asked<'_> {
                 if let Some(at) = deadline {
                     words += &format!(" deadline={}", until(*at));
                 }
-                let follow = request.redirects_left();
-                if follow > 0 {
-                    words += &format!(" follow={follow}");
+                let (hops, follow) = request.redirects();
+                for (name, number) in [("follow", follow), ("hops", hops)] {
+                    if number > 0 {
+                        words += &format!(" {name}={number}");
+                    }
                 }
                 #[cfg(feature = "deflate")]
                 if let Some(wanted) = request.offered() {
@@ -214,6 +216,9 @@ impl Asked<'_> {
                 #[cfg(feature = "deflate")]
                 if request.decode {
                     words += " decode";
+                }
+                if request.hops > 0 {
+                    words += &format!(" hops={}", request.hops);
                 }
                 if let Some(at) = timing.total {
                     words += &format!(" total={}", until(at));

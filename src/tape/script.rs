@@ -107,6 +107,7 @@ pub(super) struct Start {
     nonce: [u8; 16],
     deadline: Option<Duration>,
     follow: u32,
+    hops: u32,
     delivery: Delivery,
     timing: [Option<Duration>; 3],
     #[cfg(feature = "deflate")]
@@ -166,6 +167,7 @@ impl Start {
             nonce: NONCE,
             deadline: None,
             follow: 0,
+            hops: 0,
             delivery: Delivery::Raw,
             timing: [None; 3],
             #[cfg(feature = "deflate")]
@@ -194,6 +196,7 @@ impl Start {
                 "tape" => start.is_tape = true,
                 "tls" => start.is_secure = true,
                 "follow" => start.follow = u32::read(value)?,
+                "hops" => start.hops = u32::read(value)?,
                 "nonce" => {
                     let nonce = super::text::bytes(value)?;
                     start.nonce = nonce.try_into().map_err(|_| format!("{word} has not 16 bytes"))?;
@@ -267,6 +270,7 @@ impl Start {
             request.protocol(protocol).map_err(no)?;
         }
         request.follow_redirects(self.follow);
+        request.set_hops(self.hops);
         #[cfg(feature = "deflate")]
         if let Some(wanted) = self.deflate {
             request.compression(wanted);
@@ -292,6 +296,7 @@ impl Start {
         let scheme = if self.is_secure { "https" } else { "http" };
         let mut request =
             http::Request::new(&head.method, head.url(scheme, Url::parse_http)?).map_err(no)?;
+        request.hops = self.hops;
         #[cfg(feature = "deflate")]
         request.decode(self.decode);
         let (mut length, mut chunked) = (None, false);

@@ -17,10 +17,7 @@ pub(super) fn bytes(text: &str) -> Result<Vec<u8>, String> {
     let (mut all, mut piece, mut rest) = (vec![], vec![], text.trim_start());
     while let Some(c) = rest.chars().next() {
         let (new, end) = match c {
-            '"' => {
-                let end = 1 + rest[1..].find('"').ok_or("quote without end")?;
-                (rest[1..end].replace("\\r\\n", "\r\n").into_bytes(), end + 1)
-            }
+            '"' => quoted(rest)?,
             '*' => {
                 let end = rest[1..].find(|c: char| !c.is_ascii_digit());
                 let end = end.map_or(rest.len(), |n| n + 1);
@@ -43,6 +40,25 @@ pub(super) fn bytes(text: &str) -> Result<Vec<u8>, String> {
     Ok(all)
 }
 
+/// What stands in the quotes that `text` begins with, and where it goes on behind them.
+fn quoted(text: &str) -> Result<(Vec<u8>, usize), String> {
+    let (mut out, mut chars) = (String::new(), text.char_indices().skip(1));
+    while let Some((at, c)) = chars.next() {
+        out.push(match c {
+            '"' => return Ok((out.into_bytes(), at + 1)),
+            '\\' => match chars.next() {
+                Some((_, 'r')) => '\r',
+                Some((_, 'n')) => '\n',
+                Some((_, 't')) => '\t',
+                Some((_, c @ ('"' | '\\'))) => c,
+                _ => return Err("\\ stands before none of r, n, t, \" and \\".to_owned()),
+            },
+            c => c,
+        });
+    }
+    Err("quote without end".to_owned())
+}
+
 /// So many equal bytes are written as one with a number behind it.
 const RUN: usize = 12;
 
@@ -61,15 +77,16 @@ pub(super) fn shown(bytes: &[u8]) -> String {
         let same = rest.iter().take_while(|&&b| b == rest[0]).count();
         let text = words(rest);
         if same >= RUN {
-            match is_plain(rest[0]) {
-                true => _ = write!(out, "\"{}\"*{same}", char::from(rest[0])),
+            match is_text(rest[0]) {
+                true => _ = write!(out, "\"{}\"*{same}", escaped(rest[0])),
                 false => _ = write!(out, "{:02x}*{same}", rest[0]),
             }
             at += same;
         } else if text >= WORD {
-            let text = String::from_utf8_lossy(&rest[..text]).replace("\r\n", "\\r\\n");
-            _ = write!(out, "\"{text}\"");
-            at += words(rest);
+            out.push('"');
+            rest[..text].iter().for_each(|&b| out += &escaped(b));
+            out.push('"');
+            at += text;
         } else {
             let end = (1..rest.len()).find(|&i| {
                 let same = rest[i..].iter().take(RUN).take_while(|&&b| b == rest[i]).count();
@@ -83,29 +100,35 @@ pub(super) fn shown(bytes: &[u8]) -> String {
     out
 }
 
-/// Whether a byte may stand in a quoted piece: what would end one, and what stands for line ends, may
-/// not.
-fn is_plain(byte: u8) -> bool {
-    matches!(byte, 0x20..=0x7E) && byte != b'"' && byte != b'\\'
+/// Whether a byte may stand in a quoted piece.
+fn is_text(byte: u8) -> bool {
+    matches!(byte, 0x20..=0x7E | b'\r' | b'\n' | b'\t')
+}
+
+/// As it stands there.
+fn escaped(byte: u8) -> String {
+    match byte {
+        b'\r' => "\\r".to_owned(),
+        b'\n' => "\\n".to_owned(),
+        b'\t' => "\\t".to_owned(),
+        b'"' | b'\\' => format!("\\{}", char::from(byte)),
+        byte => char::from(byte).to_string(),
+    }
 }
 
 /// How many bytes from the start can be a quoted piece; a run of equal bytes ends it.
 fn words(bytes: &[u8]) -> usize {
-    let mut at = 0;
     let mut same = 0;
-    while at < bytes.len() {
-        let n = match bytes[at] {
-            b'\r' if bytes.get(at + 1) == Some(&b'\n') => 2,
-            b if is_plain(b) => 1,
-            _ => break,
-        };
-        same = if n == 1 && at > 0 && bytes[at] == bytes[at - 1] { same + 1 } else { 1 };
-        at += n;
+    for (at, &byte) in bytes.iter().enumerate() {
+        if !is_text(byte) {
+            return at;
+        }
+        same = if at > 0 && byte == bytes[at - 1] { same + 1 } else { 1 };
         if same == RUN {
-            return at - RUN;
+            return at + 1 - RUN;
         }
     }
-    at
+    bytes.len()
 }
 
 /// `30s`, `1.5ms`, `20us`, `7ns` or `max`.
@@ -153,9 +176,10 @@ pub(super) fn shown_time(time: Duration) -> String {
 
 /// The two sides of the first `mark` that stands in no quoted piece.
 pub(super) fn split<'a>(text: &'a str, mark: &str) -> Option<(&'a str, &'a str)> {
-    let mut is_quoted = false;
+    let (mut is_quoted, mut is_escaped) = (false, false);
     for (at, c) in text.char_indices() {
-        is_quoted ^= c == '"';
+        is_quoted ^= c == '"' && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
         if !is_quoted && text[at..].starts_with(mark) {
             return Some((&text[..at], &text[at + mark.len()..]));
         }
@@ -180,12 +204,12 @@ mod tests {
             (&b""[..], ""),
             (b"\x81\x05Hello", "8105 \"Hello\""),
             (b"HTTP/1.1 101 a\r\n\r\n\x88\0", "\"HTTP/1.1 101 a\\r\\n\\r\\n\" 8800"),
-            (b"a\"b\\c", "6122625c63"),
+            (b"a\"b\\c\t", "\"a\\\"b\\\\c\\t\""),
             (&[0; 40], "00*40"),
             (&[b'x'; 12], "\"x\"*12"),
             (b"\x81\x0Cxxxxxxxxxxxx\0", "810c \"x\"*12 00"),
             (b"abcdxxxxxxxxxxxxe", "\"abcd\" \"x\"*12 65"),
-            (b"\r\r\n\n", "0d0d0a0a"),
+            (b"\r\r\n\n", "\"\\r\\r\\n\\n\""),
         ] {
             assert_eq!(shown(data), text);
             assert_eq!(bytes(text).as_deref(), Ok(data), "{text}");
@@ -219,7 +243,7 @@ mod tests {
             assert!(time(bad).is_err(), "{bad}");
         }
         assert_eq!(split("\"a -> b\" -> Full", "-> "), Some(("\"a -> b\" ", "Full")));
-        assert_eq!(split("\"a -> b\"", "-> "), None);
+        assert_eq!(split("\"a \\\"-> b\"", "-> "), None);
         assert!(bytes("00*99999999999").is_err() && bytes("8").is_err() && bytes("\"a").is_err());
     }
 }

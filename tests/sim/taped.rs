@@ -40,7 +40,7 @@ fn taped(name: &str, seed: u64, payloads: bool) -> String {
 
 fn replayed(name: &str, seed: u64, payloads: bool) -> Outcome {
     let text = taped(name, seed, payloads);
-    run_all(&text, 2).unwrap_or_else(|e| {
+    run_all(&text, 1).unwrap_or_else(|e| {
         if let Some(file) = setting("MOONWIRE_TAPE") {
             std::fs::write(file, &text).unwrap();
         }
@@ -50,7 +50,7 @@ fn replayed(name: &str, seed: u64, payloads: bool) -> Outcome {
 
 #[test]
 fn what_is_written_down_of_any_scenario_runs_again() {
-    let count = setting("MOONWIRE_SEEDS").and_then(|n| n.parse().ok()).unwrap_or(6);
+    let count = setting("MOONWIRE_SEEDS").and_then(|n| n.parse().ok()).unwrap_or(4);
     for (name, ..) in ALL {
         let (mut events, mut sent) = (0, 0);
         for seed in 0..count {
@@ -61,7 +61,7 @@ fn what_is_written_down_of_any_scenario_runs_again() {
                 sent += outcome.sent;
             }
         }
-        assert!(count < 6 || events > 0 && sent > 0, "{name}: nothing was compared");
+        assert!(count < 4 || events > 0 && sent > 0, "{name}: nothing was compared");
     }
 }
 

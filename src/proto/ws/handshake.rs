@@ -174,10 +174,16 @@ impl Request {
         self.protocols.iter().any(|p| p.is_secret() && p.sent().as_bytes() == name)
     }
 
-    /// So many redirects would still be followed.
+    /// So many redirects have led here, and so many are followed.
     #[cfg(all(feature = "tape", feature = "net"))]
-    pub(crate) fn redirects_left(&self) -> u32 {
-        self.follow.saturating_sub(self.hops)
+    pub(crate) fn redirects(&self) -> (u32, u32) {
+        (self.hops, self.follow)
+    }
+
+    /// As if so many redirects had led here.
+    #[cfg(feature = "tape")]
+    pub(crate) fn set_hops(&mut self, hops: u32) {
+        self.hops = hops;
     }
 
     /// How it offers to compress, if it does.
