@@ -743,7 +743,9 @@ fn a_tape_without_payloads_has_no_secret() {
     for part in ["hunter22", "c29tZXRoaW5n", "zw", "68756e746572"] {
         assert!(!text.contains(part), "{part}");
     }
-    for part in ["Authorization: ***", "GET /?*** ", "Set-Cookie: ***", "X-Echo: ***", "X-Plain: seen"] {
+    for part in
+        ["Authorization: ***", "GET /?*** ", "Set-Cookie: ***", "X-Echo: ***", "X-Plain: seen"]
+    {
         assert!(text.contains(part), "{part}");
     }
 }

@@ -8,8 +8,7 @@ use super::tell::Failure;
 use super::{echo, help, pages, replay, types};
 
 /// All commands, in the order of `--help`.
-static COMMANDS: &[&options::Command] =
-    &[
+static COMMANDS: &[&options::Command] = &[
     &run::COMMAND,
     &replay::COMMAND,
     &echo::COMMAND,

@@ -173,7 +173,8 @@ pub(super) fn head(bytes: &[u8], key: &str, is_hidden: &dyn Fn(&str, &[u8]) -> b
 /// The first line: a request's target has a query, a response's reason may repeat something.
 fn first_line(line: &[u8], is_hidden: &dyn Fn(&str, &[u8]) -> bool) -> Vec<u8> {
     if line.starts_with(b"HTTP/") {
-        let reason = line.iter().enumerate().filter(|(_, b)| **b == b' ').nth(1).map(|(i, _)| i + 1);
+        let reason =
+            line.iter().enumerate().filter(|(_, b)| **b == b' ').nth(1).map(|(i, _)| i + 1);
         return match reason {
             Some(at) if is_hidden("", &line[at..]) => [&line[..at], SECRET.as_bytes()].concat(),
             None if is_hidden("", line) => SECRET.as_bytes().to_vec(),
@@ -238,8 +239,10 @@ mod tests {
             Ok(_) => (bytes.len(), Some(0)),
             Err(e) => (e.valid_up_to(), e.error_len()),
         };
-        let some = [0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0,
-            0xE1, 0xEC, 0xED, 0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xFF];
+        let some = [
+            0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1,
+            0xEC, 0xED, 0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xFF,
+        ];
         for a in 0..=255u8 {
             assert_eq!(verdict(&[a]), verdict(&letters(&[a])));
             for b in 0..=255u8 {

@@ -22,7 +22,10 @@
 //! # Ok::<(), moonwire::tape::Difference>(())
 //! ```
 //!
-#![cfg_attr(feature = "net", doc = "A [`Tape`] records: [`Config::tape`](crate::Config::tape) takes one.")]
+#![cfg_attr(
+    feature = "net",
+    doc = "A [`Tape`] records: [`Config::tape`](crate::Config::tape) takes one."
+)]
 //!
 //! ```text
 //! text              bytes and times, read and written

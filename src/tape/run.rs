@@ -248,7 +248,11 @@ impl Run<'_> {
             "rest" => {
                 let (want, case) = (bytes(rest)?, self.case());
                 let got = case.sim.session.outgoing();
-                return if got == want { Ok(()) } else { Err(format!("what waits is {}", start(got))) };
+                return if got == want {
+                    Ok(())
+                } else {
+                    Err(format!("what waits is {}", start(got)))
+                };
             }
             "event" => return self.event(rest),
             "no" => {

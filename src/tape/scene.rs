@@ -266,9 +266,11 @@ mod tests {
         let stream = "stream deliver=events\npeer \"HTTP/1.1 200 a\\r\\n\
             Content-Type: text/event-stream\\r\\n\\r\\n\" \"data: a\" 0a0a\npeer EOF";
         let mut targets = Vec::new();
-        for scene in [handshake, stream, "open\npeer 8900"].iter().flat_map(|t| scenes(t).unwrap()) {
+        for scene in [handshake, stream, "open\npeer 8900"].iter().flat_map(|t| scenes(t).unwrap())
+        {
             for (target, input) in scene.seeds() {
-                let body = crate::fuzzing::TARGETS.iter().find(|(name, _)| *name == target).unwrap();
+                let body =
+                    crate::fuzzing::TARGETS.iter().find(|(name, _)| *name == target).unwrap();
                 body.1(&input);
                 targets.push(target);
             }

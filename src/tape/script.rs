@@ -199,7 +199,8 @@ impl Start {
                 "hops" => start.hops = u32::read(value)?,
                 "nonce" => {
                     let nonce = super::text::bytes(value)?;
-                    start.nonce = nonce.try_into().map_err(|_| format!("{word} has not 16 bytes"))?;
+                    start.nonce =
+                        nonce.try_into().map_err(|_| format!("{word} has not 16 bytes"))?;
                 }
                 "deliver" => {
                     start.delivery = match value {
@@ -342,7 +343,8 @@ struct Asked {
 
 impl Asked {
     fn read(bytes: &[u8]) -> Result<Asked, String> {
-        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").ok_or("the request has no end")?;
+        let end =
+            bytes.windows(4).position(|w| w == b"\r\n\r\n").ok_or("the request has no end")?;
         let head = std::str::from_utf8(&bytes[..end]).map_err(|_| "the request is not UTF-8")?;
         let mut lines = head.split("\r\n");
         let mut words = lines.next().unwrap_or_default().split(' ');

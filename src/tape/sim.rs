@@ -11,7 +11,8 @@ use crate::proto::{
 };
 
 /// Frames good and bad, a close among them.
-pub const GARBAGE: &[u8] = b"\x89\x01A\x81\x01A\x88\x02\x03\xE8\xFF\x81\xFF\0GET / HTTP/1.1\r\n\r\n";
+pub const GARBAGE: &[u8] =
+    b"\x89\x01A\x81\x01A\x88\x02\x03\xE8\xFF\x81\xFF\0GET / HTTP/1.1\r\n\r\n";
 
 /// So often a deadline may come without moving.
 const WAKES: usize = 1000;

@@ -230,11 +230,7 @@ impl Taped {
         self.send(cx, what, data, |session, cx| session.ping(cx, data))
     }
 
-    pub(crate) fn close(
-        &mut self,
-        cx: &mut Context<'_>,
-        frame: &CloseFrame,
-    ) -> Result<(), Misuse> {
+    pub(crate) fn close(&mut self, cx: &mut Context<'_>, frame: &CloseFrame) -> Result<(), Misuse> {
         let done = self.noted(cx, |session, cx| session.close(cx, frame));
         if let Some(recorder) = &mut self.recorder {
             recorder.closed(cx.now, frame, &done);

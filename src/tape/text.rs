@@ -239,7 +239,18 @@ mod tests {
             let there = time(text).unwrap();
             assert_eq!(time(&shown_time(there)), Ok(there));
         }
-        for bad in ["", "s", ".s", "1", "1.s1", "-1s", "+1s", "1h", "1.0000000001s", "99999999999999999999s"] {
+        for bad in [
+            "",
+            "s",
+            ".s",
+            "1",
+            "1.s1",
+            "-1s",
+            "+1s",
+            "1h",
+            "1.0000000001s",
+            "99999999999999999999s",
+        ] {
             assert!(time(bad).is_err(), "{bad}");
         }
         assert_eq!(split("\"a -> b\" -> Full", "-> "), Some(("\"a -> b\" ", "Full")));

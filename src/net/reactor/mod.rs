@@ -25,8 +25,8 @@ use super::sys::{BorrowedFd, Interest, Os, OwnedFd, Poller, Ready, Sys};
 use super::time::earlier;
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
-use crate::proto::ws::message::Message;
 use crate::net::session::Session;
+use crate::proto::ws::message::Message;
 use crate::proto::{CloseFrame, Context, Misuse, Transport};
 
 pub use conn::{Conn, Sink};

@@ -15,9 +15,9 @@ use crate::net::event::ConnId;
 use crate::net::reactor::core::Core;
 use crate::net::reactor::flow::Flow;
 use crate::net::reactor::gate::Place;
+use crate::net::session::Session;
 use crate::net::sys::{Interest, Sys};
 use crate::net::wire::link::Link;
-use crate::net::session::Session;
 use crate::proto::{Endpoint, TlsInfo, Transport, Url};
 
 pub(in crate::net) struct Live<S: Sys> {

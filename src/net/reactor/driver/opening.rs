@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::errors::NOWHERE;
 use super::laps::Laps;
-use super::live::{Entry, Follow, Live, Reading, Token, Writing};
 #[cfg(feature = "tape")]
 use super::live::token_parts;
+use super::live::{Entry, Follow, Live, Reading, Token, Writing};
 use super::tail::Tail;
 use super::upload::Upload;
 use crate::error::{ErrorKind, ProxyError, Stage};
