@@ -106,6 +106,7 @@ impl Tape {
             now,
             keys: Vec::new(),
             seen: 0,
+            given: 0,
             phase: Phase::Head,
             held: Vec::new(),
             known: asked.known(),
@@ -273,6 +274,8 @@ pub(crate) struct Recorder {
     pub(crate) keys: Vec<[u8; 4]>,
     /// Bytes of the input that stand in the tape already, and will be given again.
     seen: usize,
+    /// Bytes of it that the session was given already: of the read before.
+    given: usize,
     phase: Phase,
     held: Vec<u8>,
     known: Known,
@@ -376,9 +379,16 @@ impl Recorder {
         session: &Session,
     ) {
         let end = if event.is_some() { used } else { input.len() };
-        let new = &input[self.seen.min(end)..end];
+        let start = self.seen.min(end);
+        let old = self.given.clamp(start, end);
         self.seen = self.seen.max(end) - used;
-        self.came(now, new, event, session);
+        self.given = input.len() - used;
+        if old > start && self.phase == Phase::Open {
+            self.peer(now, "more", &input[start..old]);
+            self.came(now, &input[old..end], event, session);
+        } else {
+            self.came(now, &input[start..end], event, session);
+        }
     }
 
     /// New bytes, and what was told of them.
@@ -391,7 +401,7 @@ impl Recorder {
     ) {
         if self.phase == Phase::Open {
             if !new.is_empty() {
-                self.peer(now, new);
+                self.peer(now, "peer", new);
             }
         } else {
             self.held.extend_from_slice(new);
@@ -406,12 +416,12 @@ impl Recorder {
         }
     }
 
-    fn peer(&mut self, now: Instant, new: &[u8]) {
+    fn peer(&mut self, now: Instant, word: &str, new: &[u8]) {
         match self.tape.payloads || self.is_stream {
-            true => self.bytes(now, "peer", new, ""),
+            true => self.bytes(now, word, new, ""),
             false => {
                 let filled = self.from_peer.fill(new, false);
-                self.bytes(now, "peer", &filled, "");
+                self.bytes(now, word, &filled, "");
             }
         }
     }

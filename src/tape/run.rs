@@ -94,10 +94,13 @@ pub struct Outcome {
 /// # Ok::<(), moonwire::tape::Difference>(())
 /// ```
 pub fn run(text: &str, mode: Mode, ends: &mut BTreeSet<usize>) -> Result<Outcome, Difference> {
-    let mut run = Run { mode, cases: BTreeMap::new(), at: 0, ends, outcome: Outcome::default() };
+    let (cases, ahead_of, outcome) = Default::default();
+    let mut run = Run { mode, cases, at: 0, ends, ahead: ahead_of, outcome };
     run.cases.insert(0, Case::new(Sim::new(Settings::default())));
     let lines = text.lines().enumerate().map(|(i, l)| (i + 1, l.trim()));
-    let mut lines = lines.filter(|(_, l)| !l.is_empty() && !l.starts_with('#')).peekable();
+    let lines: Vec<_> = lines.filter(|(_, l)| !l.is_empty() && !l.starts_with('#')).collect();
+    run.ahead = ahead(&lines);
+    let mut lines = lines.into_iter().peekable();
     let mut glued = String::new();
     while let Some((at, line)) = lines.next() {
         let place = |why: String| {
@@ -139,6 +142,28 @@ pub fn run_all(text: &str, cuts: u64) -> Result<Outcome, Difference> {
         }
     }
     Ok(outcome)
+}
+
+/// For each `peer` line the bytes of the `more` lines that belong to it, which came with the same read.
+fn ahead(lines: &[(usize, &str)]) -> BTreeMap<usize, Vec<u8>> {
+    let (mut all, mut peers) = (BTreeMap::<usize, Vec<u8>>::new(), BTreeMap::new());
+    let mut id = "";
+    for &(at, line) in lines {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "on" => id = rest,
+            "open" | "handshake" | "stream" => _ = peers.remove(id),
+            "peer" if is_bytes(line) => _ = peers.insert(id, at),
+            "more" => {
+                // What is no bytes is told at its own line.
+                if let (Some(peer), Ok(bytes)) = (peers.get(id), bytes(rest)) {
+                    all.entry(*peer).or_default().extend(bytes);
+                }
+            }
+            _ => {}
+        }
+    }
+    all
 }
 
 /// Bytes from the peer.
@@ -186,6 +211,8 @@ struct Run<'a> {
     /// The one that lines are about.
     at: u64,
     ends: &'a mut BTreeSet<usize>,
+    /// What comes with the bytes of a line, and is looked at later.
+    ahead: BTreeMap<usize, Vec<u8>>,
     outcome: Outcome,
 }
 
@@ -210,7 +237,7 @@ impl Run<'_> {
         let was = std::mem::replace(&mut case.after_peer, is_peer);
         let names = |words: &[&str]| words.iter().any(|word| line.starts_with(word));
         // Where what came is told later, as after a pause, the tape has it later.
-        let goes_on = case.is_tape && names(&["peer", "sleep", "connected"]);
+        let goes_on = case.is_tape && names(&["peer", "more", "sleep", "connected"]);
         if case.skips || names(&PASSIVE) || is_peer && was || goes_on {
             return Ok(());
         }
@@ -295,6 +322,7 @@ impl Run<'_> {
     fn act(&mut self, at: usize, word: &str, rest: &str) -> Result<(), String> {
         let (mode, step) = (self.mode, self.step());
         let garbage = mode == Mode::Garbage && self.ends.contains(&at);
+        let ahead = self.ahead.remove(&at).filter(|_| !garbage);
         let case = self.case();
         let sim = &mut case.sim;
         let (was_closed, waited, now) = (sim.closed, sim.session.buffered(), sim.now);
@@ -305,7 +333,15 @@ impl Run<'_> {
             "peer" => {
                 let bytes = bytes(rest)?;
                 came = bytes.len();
-                peer(sim, bytes, mode, garbage);
+                peer(sim, bytes, mode, garbage, &ahead.unwrap_or_default());
+            }
+            "more" => {
+                let bytes = bytes(rest)?;
+                came = bytes.len();
+                // Behind garbage it is garbage, too.
+                if !sim.look(&bytes) {
+                    peer(sim, bytes, mode, garbage, &[]);
+                }
             }
             "advance" => sim.advance(time(rest)?),
             "sleep" => sim.now = sim.now.checked_add(time(rest)?).ok_or("too long")?,
@@ -453,23 +489,28 @@ impl Run<'_> {
     }
 }
 
-fn peer(sim: &mut Sim, mut bytes: Vec<u8>, mode: Mode, garbage: bool) {
+fn peer(sim: &mut Sim, mut bytes: Vec<u8>, mode: Mode, garbage: bool, ahead: &[u8]) {
     if garbage {
         bytes.extend_from_slice(GARBAGE);
     }
-    if let Mode::Cuts(seed) = mode {
-        return in_pieces(sim, &bytes, seed);
-    }
-    let step = match mode {
-        Mode::Bytewise => 1,
-        Mode::InPlace => 7,
-        _ => bytes.len().max(1),
+    let mut pieces = match mode {
+        Mode::Cuts(seed) => in_pieces(&bytes, seed),
+        Mode::Bytewise => bytes.chunks(1).map(|piece| (piece, false)).collect(),
+        Mode::InPlace => bytes.chunks(7).map(|piece| (piece, true)).collect(),
+        _ => vec![(&bytes[..], false)],
     };
-    bytes.chunks(step).for_each(|chunk| sim.feed(chunk, mode == Mode::InPlace));
+    let last = pieces.pop_if(|_| !ahead.is_empty());
+    for (piece, in_place) in pieces {
+        sim.feed(piece, in_place);
+    }
+    if let Some((last, _)) = last {
+        sim.feed_ahead(last, ahead);
+    }
 }
 
-/// Pieces whose sizes depend on the seed and on the bytes alone, so that a run is the same anywhere.
-fn in_pieces(sim: &mut Sim, bytes: &[u8], seed: u64) {
+/// Pieces whose sizes depend on the seed and on the bytes alone, so that a run is the same anywhere; and
+/// whether each is read into place.
+fn in_pieces(bytes: &[u8], seed: u64) -> Vec<(&[u8], bool)> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ bytes.len() as u64 | 1;
     let mut draw = |below: usize| {
         state ^= state >> 12;
@@ -479,12 +520,13 @@ fn in_pieces(sim: &mut Sim, bytes: &[u8], seed: u64) {
     };
     // Not more pieces than a long line can bear.
     let most = [1, 3, 20, 200, 70_000][draw(5)].max(bytes.len() / 500);
-    let mut rest = bytes;
+    let (mut rest, mut pieces) = (bytes, Vec::new());
     while !rest.is_empty() {
         let (piece, behind) = rest.split_at(1 + draw(most.min(rest.len())));
-        sim.feed(piece, draw(2) == 0);
+        pieces.push((piece, draw(2) == 0));
         rest = behind;
     }
+    pieces
 }
 
 /// What the owner asks for, and whether it gets it.

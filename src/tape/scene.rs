@@ -100,7 +100,7 @@ impl Scene {
                     self.steps.push(Step::End(rest == "CUT"));
                 }
             }
-            "peer" => self.send(bytes(rest)?),
+            "peer" | "more" => self.send(bytes(rest)?),
             "gap" => self.gap = Some(rest.to_owned()),
             "took" if !rest.starts_with("request") && !rest.starts_with("nothing") => {
                 let data = split(rest, "of ").map_or(rest, |(data, _)| data);

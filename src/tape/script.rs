@@ -303,7 +303,8 @@ impl Start {
         let (mut length, mut chunked) = (None, false);
         for (name, value) in &head.fields {
             let own = match name.to_ascii_lowercase().as_str() {
-                "host" | "connection" | "accept-encoding" => true,
+                // What is for a proxy is not asked for again.
+                "host" | "connection" | "accept-encoding" | "proxy-authorization" => true,
                 "content-length" => {
                     length = value.parse::<u64>().ok();
                     true

@@ -144,6 +144,8 @@ pub struct Sim {
     pub written: Vec<u8>,
     /// Whether the final event was told.
     pub closed: bool,
+    /// Bytes at the end of `tail` that have come, and are looked at later.
+    ahead: usize,
 }
 
 impl Sim {
@@ -156,7 +158,7 @@ impl Sim {
     /// The driver of a session that was made at a time.
     pub fn of(session: Session, now: Instant) -> Sim {
         let (tail, events, written, keys) = Default::default();
-        Sim { session, keys, now, tail, events, written, closed: false }
+        Sim { session, keys, now, tail, events, written, closed: false, ahead: 0 }
     }
 
     /// Calls the session with a context.
@@ -182,7 +184,7 @@ impl Sim {
     pub fn pump(&mut self) {
         let tail = std::mem::take(&mut self.tail);
         let mut at = 0;
-        loop {
+        while self.ahead == 0 || tail.len() - at > self.ahead {
             let (used, event) = self.with(|session, cx| session.receive(cx, &tail[at..]));
             if used > tail.len() - at {
                 self.broken(format!("took {used} of {} bytes", tail.len() - at));
@@ -198,6 +200,28 @@ impl Sim {
         }
         self.tail = tail;
         self.tail.drain(..at);
+        self.ahead = self.ahead.min(self.tail.len());
+    }
+
+    /// Bytes from the peer of which those behind `bytes` come with the same read, and are looked at as
+    /// [`Sim::look`] says.
+    pub(super) fn feed_ahead(&mut self, bytes: &[u8], ahead: &[u8]) {
+        self.drained();
+        self.tail.extend_from_slice(bytes);
+        self.tail.extend_from_slice(ahead);
+        self.ahead = ahead.len();
+        self.pump();
+    }
+
+    /// Looks at the next bytes of those that have come; whether these are they.
+    pub(super) fn look(&mut self, bytes: &[u8]) -> bool {
+        let start = self.tail.len() - self.ahead;
+        if !self.tail[start..].starts_with(bytes) {
+            return false;
+        }
+        self.ahead -= bytes.len();
+        self.pump();
+        true
     }
 
     /// Bytes from the peer, straight into the session's own memory where it asks for that.

@@ -10,7 +10,7 @@ use crate::scenarios::ALL;
 use crate::setting;
 
 /// A tape of more bytes is run in one way.
-const MUCH: usize = 100_000;
+const MUCH: usize = 40_000;
 
 /// Where a tape is written to.
 #[derive(Clone, Default)]
@@ -58,7 +58,7 @@ fn replayed(name: &str, seed: u64, payloads: bool) -> Outcome {
 
 #[test]
 fn what_is_written_down_of_any_scenario_runs_again() {
-    let count = setting("MOONWIRE_SEEDS").and_then(|n| n.parse().ok()).unwrap_or(4);
+    let count = setting("MOONWIRE_SEEDS").and_then(|n| n.parse().ok()).unwrap_or(3);
     for (name, ..) in ALL {
         let (mut events, mut sent) = (0, 0);
         for seed in 0..count {
@@ -69,7 +69,7 @@ fn what_is_written_down_of_any_scenario_runs_again() {
                 sent += outcome.sent;
             }
         }
-        assert!(count < 4 || events > 0 && sent > 0, "{name}: nothing was compared");
+        assert!(count < 3 || events > 0 && sent > 0, "{name}: nothing was compared");
     }
 }
 
