@@ -32,6 +32,7 @@ mod common;
 
 mod coded;
 mod command;
+mod command_tape;
 mod command_tls;
 mod compress;
 mod connect;
