@@ -96,9 +96,8 @@ impl Scene {
     fn line(&mut self, word: &str, rest: &str) -> Result<(), String> {
         match word {
             "peer" if rest == "EOF" || rest == "CUT" => {
-                if !matches!(self.steps.last(), Some(Step::End(_))) {
-                    self.steps.push(Step::End(rest == "CUT"));
-                }
+                let ends = matches!(self.steps.last(), Some(Step::End(_)));
+                self.steps.extend((!ends).then_some(Step::End(rest == "CUT")));
             }
             "peer" | "more" => self.send(bytes(rest)?),
             "gap" => self.gap = Some(rest.to_owned()),

@@ -103,10 +103,8 @@ fn what_is_wrong_with_a_tape_is_said() {
     fs::write(&path, "open\npeer 8102 \"hi\"\ngap its payload is missing\npeer 8101").unwrap();
     let ended = replay(&[&tape]);
     assert_eq!(ended.status, Some(1));
-    assert!(
-        ended.out[0].contains("line 3") && ended.out[0].contains("event not named"),
-        "{ended:?}"
-    );
+    let said = ended.out.join("\n");
+    assert!(said.contains("line 3") && said.contains("event not named"), "{said}");
     fs::write(&path, "open\npeer 8900\ntook nothing\nwrote 8a80 00000000\ngap so\npeer 8101")
         .unwrap();
     let ended = replay(&[&tape]);
