@@ -15,10 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) static COMMAND: Command = Command {
     name: "replay",
     summary: "run a tape again",
-    usage: &[
-        "replay [--bytewise] [--cuts SEED] [--seeds DIR] FILE...",
-        "replay --server[=PORT] FILE",
-    ],
+    usage: &["replay [OPTIONS] FILE..."],
     about: "Gives the client what a tape says that came, at the times that it says, and compares every \
             event and every byte that is written. The first difference is told with its line and the \
             section of its RFC. A tape is what `--tape` of the other commands writes, or a test script \
