@@ -2,14 +2,18 @@
 
 use std::ffi::OsString;
 
+use super::connect::{self, ConnectArgs};
 use super::options::{self, Words, nearest, shown};
 use super::run::{self, RunArgs};
+use super::stream::{self, StreamArgs};
 use super::tell::Failure;
 use super::{echo, help, pages, replay, types};
 
 /// All commands, in the order of `--help`.
 static COMMANDS: &[&options::Command] = &[
     &run::COMMAND,
+    &connect::COMMAND,
+    &stream::COMMAND,
     &replay::COMMAND,
     &echo::COMMAND,
     &types::COMMAND,
@@ -20,6 +24,8 @@ static COMMANDS: &[&options::Command] = &[
 pub(super) enum Command {
     Text(String),
     Run(Box<RunArgs>),
+    Connect(Box<ConnectArgs>),
+    Stream(Box<StreamArgs>),
     Echo(echo::EchoArgs),
     Replay(replay::ReplayArgs),
 }
@@ -48,6 +54,8 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Command, Failure> {
     let words = Words::new(command, COMMANDS, args);
     let parsed = match command.name {
         "run" => run::parse(words)?.map(Command::Run),
+        "connect" => connect::parse(words)?.map(Command::Connect),
+        "stream" => stream::parse(words)?.map(Command::Stream),
         "echo" => echo::parse(words)?.map(Command::Echo),
         "replay" => replay::parse(words)?.map(Command::Replay),
         "types" => types::types(words)?.map(Command::Text),

@@ -2,6 +2,7 @@
 //! environment and the standard streams, which the library does not.
 
 mod args;
+mod connect;
 mod echo;
 mod help;
 mod network;
@@ -9,9 +10,12 @@ mod options;
 mod pages;
 mod proxy;
 mod replay;
+mod request;
 mod run;
 mod secrets;
+mod show;
 mod signals;
+mod stream;
 mod tell;
 mod tls;
 mod types;
@@ -27,6 +31,8 @@ pub fn main() -> ExitCode {
     let done = args::parse(args).and_then(|command| match command {
         Command::Text(text) => say(&text).map(|()| 0),
         Command::Run(args) => run::run(args),
+        Command::Connect(args) => connect::connect(args),
+        Command::Stream(args) => stream::stream(&args),
         Command::Echo(args) => echo::echo(args),
         Command::Replay(args) => replay::replay(&args),
     });

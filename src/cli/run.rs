@@ -290,10 +290,10 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     let mut runtime = Runtime::new(options).map_err(|e| Failure::other(e.to_string()))?;
     // The one place that sets it.
     let stopper = stopper.get_or_init(|| runtime.stopper()).clone();
-    signals::listen(stopper.clone()).map_err(|e| Failure::other(format!("signals: {e}")))?;
+    let close: signals::Close = Arc::new(move || stop(&stopper));
+    signals::listen(Arc::clone(&close)).map_err(|e| Failure::other(format!("signals: {e}")))?;
     if let Some(limit) = args.timeout {
-        signals::end_after(limit, stopper)
-            .map_err(|e| Failure::other(format!("--timeout: {e}")))?;
+        signals::end_after(limit, close).map_err(|e| Failure::other(format!("--timeout: {e}")))?;
     }
     match drive(&mut runtime, &args, &scripts) {
         Ok(Progress::Stopped) => signals::wait_for_exit(),
@@ -397,7 +397,15 @@ fn show(line: Line<'_>, prefix: bool, stopper: Option<&Stopper>) {
         status
     };
     if let Some(stopper) = stopper {
-        signals::stop(stopper);
+        stop(stopper);
     }
     std::process::exit(status.into());
+}
+
+/// Closes everything, and says what that costs.
+fn stop(stopper: &Stopper) {
+    let lost = stopper.stop(1001, signals::PATIENCE);
+    if lost > 0 {
+        complain(&format!("warning: {lost} bytes that were sent did not leave"));
+    }
 }

@@ -1,0 +1,255 @@
+//! Where messages come from: standard input in pieces, cut at line ends or zero bytes.
+
+use std::io::{self, ErrorKind, Read};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{ConnectArgs, Form};
+
+/// A message to send.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outgoing<'a> {
+    Text(&'a str),
+    Binary(&'a [u8]),
+    Decoded(Vec<u8>),
+}
+
+/// How pieces of input become messages.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    binary: bool,
+    form: Form,
+    /// What ends a message.
+    end: u8,
+    /// Bytes of one.
+    most: usize,
+}
+
+impl Rules {
+    pub(super) fn of(args: &ConnectArgs, most: usize) -> Rules {
+        let end = if args.null { 0 } else { b'\n' };
+        Rules { binary: args.binary, form: args.form, end, most }
+    }
+
+    /// A message; the error says what is wrong with it.
+    pub(super) fn message<'a>(&self, bytes: &'a [u8]) -> Result<Outgoing<'a>, String> {
+        match (self.binary, self.form) {
+            (false, _) => std::str::from_utf8(bytes).map(Outgoing::Text).map_err(|e| {
+                let at = e.valid_up_to() + 1;
+                format!("byte {at} is no UTF-8, so it can be no text message; --binary sends it as it is")
+            }),
+            (true, Form::Raw) => Ok(Outgoing::Binary(bytes)),
+            (true, Form::Hex) => hex(bytes).map(Outgoing::Decoded),
+            (true, Form::Base64) => {
+                let text: Vec<u8> =
+                    bytes.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
+                let decoded = STANDARD.decode(text).map_err(|e| format!("no base64: {e}"))?;
+                Ok(Outgoing::Decoded(decoded))
+            }
+        }
+    }
+}
+
+/// Two digits a byte, with blanks between bytes or without.
+fn hex(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let mut digits = Vec::new();
+    for (at, byte) in bytes.iter().enumerate().filter(|(_, b)| !b.is_ascii_whitespace()) {
+        let digit = char::from(*byte).to_digit(16);
+        let digit = digit.ok_or_else(|| format!("byte {} is no hex digit", at + 1))?;
+        digits.push(digit as u8);
+    }
+    let (pairs, rest) = digits.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err("an odd number of hex digits".to_owned());
+    }
+    Ok(pairs.iter().map(|[high, low]| high << 4 | low).collect())
+}
+
+/// Cuts what is read into messages.
+pub(super) struct Lines<R> {
+    from: R,
+    rules: Rules,
+    buffer: Vec<u8>,
+    /// What of the buffer is given already, and what was looked through for an end.
+    given: usize,
+    seen: usize,
+    /// Messages so far.
+    count: u64,
+    /// Where the next one ends, once that is known.
+    end: Option<usize>,
+    over: bool,
+}
+
+/// Read at a time.
+const PIECE: usize = 64 * 1024;
+
+impl Lines<io::Empty> {
+    /// One message that is there already, whatever it contains.
+    pub(super) fn whole(message: Vec<u8>, rules: Rules) -> Lines<io::Empty> {
+        let end = Some(message.len());
+        let mut lines = Lines::new(io::empty(), rules);
+        (lines.seen, lines.buffer, lines.end, lines.over) = (message.len(), message, end, true);
+        lines
+    }
+}
+
+impl<R: Read> Lines<R> {
+    pub(super) fn new(from: R, rules: Rules) -> Lines<R> {
+        Lines {
+            from,
+            rules,
+            buffer: Vec::new(),
+            given: 0,
+            seen: 0,
+            count: 0,
+            end: None,
+            over: false,
+        }
+    }
+
+    /// Reads once; false at the end of input. What is whole then, [`Lines::next`] gives.
+    pub(super) fn fill(&mut self) -> io::Result<bool> {
+        self.buffer.drain(..self.given);
+        self.seen -= self.given;
+        self.given = 0;
+        let old = self.buffer.len();
+        self.buffer.resize(old + PIECE, 0);
+        let read = loop {
+            match self.from.read(&mut self.buffer[old..]) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        self.buffer.truncate(old + *read.as_ref().unwrap_or(&0));
+        self.over = read? == 0;
+        Ok(!self.over)
+    }
+
+    /// The next message, the same until it is [`Lines::done`]; the error says what is wrong with it.
+    pub(super) fn next(&mut self) -> Result<Option<Outgoing<'_>>, String> {
+        let end = match self.end {
+            Some(end) => end,
+            None => match self.buffer[self.seen..].iter().position(|b| *b == self.rules.end) {
+                Some(at) => self.seen + at,
+                None => {
+                    self.seen = self.buffer.len();
+                    let rest = self.seen - self.given;
+                    if rest > self.rules.most {
+                        let most = self.rules.most;
+                        let which = self.count + 1;
+                        return Err(format!(
+                            "message {which}: longer than {most} bytes (--max-message)"
+                        ));
+                    }
+                    if !self.over || rest == 0 {
+                        return Ok(None);
+                    }
+                    self.seen
+                }
+            },
+        };
+        self.end = Some(end);
+        let mut bytes = &self.buffer[self.given..end];
+        if self.rules.end == b'\n' && end < self.buffer.len() && bytes.last() == Some(&b'\r') {
+            bytes = &bytes[..bytes.len() - 1];
+        }
+        let message = self.rules.message(bytes);
+        message.map(Some).map_err(|e| format!("message {}: {e}", self.count + 1))
+    }
+
+    /// The message was sent.
+    pub(super) fn done(&mut self) {
+        if let Some(end) = self.end.take() {
+            self.count += 1;
+            self.given = (end + 1).min(self.buffer.len());
+            self.seen = self.given;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(binary: bool, form: Form, end: u8) -> Rules {
+        Rules { binary, form, end, most: 20 }
+    }
+
+    fn owned(message: Outgoing<'_>) -> Vec<u8> {
+        match message {
+            Outgoing::Text(text) => text.as_bytes().to_vec(),
+            Outgoing::Binary(data) => data.to_vec(),
+            Outgoing::Decoded(data) => data,
+        }
+    }
+
+    /// Gives one byte at a time.
+    struct Slow<'a>(&'a [u8]);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+            let Some((first, rest)) = self.0.split_first() else { return Ok(0) };
+            (to[0], self.0) = (*first, rest);
+            Ok(1)
+        }
+    }
+
+    fn all(from: impl Read, rules: Rules) -> Result<Vec<Vec<u8>>, String> {
+        let (mut lines, mut told) = (Lines::new(from, rules), Vec::new());
+        loop {
+            let more = lines.fill().unwrap();
+            while let Some(message) = lines.next()? {
+                told.push(owned(message));
+                assert!(lines.next()?.is_some(), "until it is done");
+                lines.done();
+            }
+            if !more {
+                return Ok(told);
+            }
+        }
+    }
+
+    #[test]
+    fn lines_are_cut_however_they_come() {
+        for (input, end, want) in [
+            (&b""[..], b'\n', &[][..]),
+            (b"a\nb\n", b'\n', &[&b"a"[..], b"b"][..]),
+            (b"a\r\nb", b'\n', &[b"a", b"b"]),
+            (b"\n\n", b'\n', &[b"", b""]),
+            (b"a\nb\0\r\0c", 0, &[b"a\nb", b"\r", b"c"]),
+        ] {
+            let rules = rules(false, Form::Raw, end);
+            assert_eq!(all(input, rules).unwrap(), want, "{input:?}");
+            assert_eq!(all(Slow(input), rules).unwrap(), want, "{input:?}, bytewise");
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_is_bounded() {
+        let said =
+            all(&b"a\n012345678901234567890"[..], rules(false, Form::Raw, b'\n')).unwrap_err();
+        assert_eq!(said, "message 2: longer than 20 bytes (--max-message)");
+    }
+
+    #[test]
+    fn binary_messages_are_decoded() {
+        for (form, input, want) in [
+            (Form::Raw, &b"\xff\x00"[..], Ok(&b"\xff\x00"[..])),
+            (Form::Hex, b"00 fF7f", Ok(b"\x00\xff\x7f")),
+            (Form::Hex, b"", Ok(b"")),
+            (Form::Hex, b"0", Err("an odd number of hex digits")),
+            (Form::Hex, b"0g", Err("byte 2 is no hex digit")),
+            (Form::Base64, b"aGk= ", Ok(b"hi")),
+            (Form::Base64, b"aGk", Err("no base64: ")),
+        ] {
+            match (rules(true, form, b'\n').message(input), want) {
+                (Ok(message), Ok(want)) => assert_eq!(owned(message), want),
+                (Err(said), Err(want)) => assert!(said.starts_with(want), "{said}"),
+                (got, want) => panic!("{got:?} {want:?}"),
+            }
+        }
+        let said = rules(false, Form::Raw, b'\n').message(b"ab\xff").unwrap_err();
+        assert!(said.starts_with("byte 3 is no UTF-8"), "{said}");
+    }
+}

@@ -1,0 +1,311 @@
+//! `moonwire connect`: one WebSocket, for a person at a terminal or as a filter in a pipe.
+
+mod editor;
+mod input;
+mod output;
+mod session;
+
+use std::time::Duration;
+
+use super::network::{self, NetworkArgs};
+use super::options::{Command, Given, Group, Hint, Opt, Takes, Word, Words, shown};
+use super::request::{self, RequestArgs};
+use super::tell::Failure;
+
+pub(super) use session::connect;
+
+pub(super) static COMMAND: Command = Command {
+    name: "connect",
+    summary: "talk to a WebSocket, at a terminal or in a pipe",
+    usage: &["connect [OPTIONS] URL"],
+    about: "Connects to a WebSocket (ws:// or wss://). Lines of standard input become messages, and \
+            messages become lines of standard output. On a terminal there is a prompt with history; \
+            Ctrl-D ends the input, Ctrl-C all.\n\n\
+            At the end of input everything is sent, then the server is asked by a ping whether it has \
+            got so far; once it has answered and nothing has come for --linger seconds, the connection \
+            is closed with code 1000.",
+    groups: &[
+        &MESSAGES,
+        &OUTPUT,
+        &CONNECTION,
+        &request::REQUEST,
+        &network::NETWORK,
+        &network::PROXY,
+        &network::TLS,
+    ],
+    notes: "A binary message is written as it is, with a line end behind it; on a terminal as hex. On a \
+            terminal, what the server sends cannot move the cursor or change colours: control characters \
+            are shown as escapes. NO_COLOR turns colours off.\n\n\
+            Exit status: 0 the connection was closed with code 1000 or none, 1 it was closed with another \
+            code, was lost, or something could not be read or written, 2 usage, 3 it could not be opened, \
+            124 --timeout, 130 Ctrl-C, 143 SIGTERM.",
+    operand: Hint::Nothing,
+};
+
+static MESSAGES: Group = Group {
+    title: "Messages",
+    options: &[
+        Opt {
+            names: &["--execute", "-x"],
+            takes: Takes::Value("TEXT", Hint::Nothing),
+            text: "send TEXT instead of what stands in standard input; it may be repeated",
+        },
+        Opt {
+            names: &["--wait", "-w"],
+            takes: Takes::Value("N|Ss", Hint::Nothing),
+            text: "at the end of input (or behind the last -x), close after N messages in all, or after S \
+                   seconds (3: three messages, 3s: three seconds), instead of --linger",
+        },
+        Opt {
+            names: &["--linger"],
+            takes: Takes::Value("S", Hint::Nothing),
+            text: "at the end of input, close when nothing has come for S seconds (0.5)",
+        },
+        Opt {
+            names: &["--max-messages", "-n"],
+            takes: Takes::Value("N", Hint::Nothing),
+            text: "close when N messages have come",
+        },
+        Opt {
+            names: &["--binary", "-b"],
+            takes: Takes::Nothing,
+            text: "send binary messages: lines as they are, which need not be UTF-8",
+        },
+        Opt {
+            names: &["--hex"],
+            takes: Takes::Nothing,
+            text: "binary messages are hex, in both directions",
+        },
+        Opt {
+            names: &["--base64"],
+            takes: Takes::Nothing,
+            text: "binary messages are base64, in both directions",
+        },
+        Opt {
+            names: &["--null", "-0"],
+            takes: Takes::Nothing,
+            text: "a zero byte ends a message, in both directions, instead of a line end",
+        },
+    ],
+};
+
+static OUTPUT: Group = Group {
+    title: "Output",
+    options: &[
+        Opt {
+            names: &["--json"],
+            takes: Takes::Nothing,
+            text: "each event as a JSON object on a line: time (seconds since 1970), kind (open, text, \
+                   binary, close, error, reconnect), size in bytes, and data (of binary messages in \
+                   base64)",
+        },
+        Opt {
+            names: &["--quiet", "-q"],
+            takes: Takes::Nothing,
+            text: "say nothing of the connection on standard error, but errors",
+        },
+    ],
+};
+
+static CONNECTION: Group = Group {
+    title: "Connection",
+    options: &[
+        Opt {
+            names: &["--subprotocol", "-s"],
+            takes: Takes::Value("NAME", Hint::Nothing),
+            text: "offer this subprotocol; it may be repeated, the best first",
+        },
+        Opt {
+            names: &["--origin", "-o"],
+            takes: Takes::Value("ORIGIN", Hint::Nothing),
+            text: "send this Origin",
+        },
+        Opt {
+            names: &["--compress"],
+            takes: Takes::Nothing,
+            text: "offer to compress messages; not for secrets beside text that others choose (only in a \
+                   build with the feature deflate)",
+        },
+        Opt {
+            names: &["--ping-interval"],
+            takes: Takes::Value("S", Hint::Nothing),
+            text: "ping the server when nothing has come for S seconds, and give it up when nothing comes \
+                   then (20)",
+        },
+        Opt {
+            names: &["--redirects", "-L"],
+            takes: Takes::Value("N", Hint::Nothing),
+            text: "follow at most N redirects (0)",
+        },
+        Opt {
+            names: &["--reconnect"],
+            takes: Takes::Nothing,
+            text: "connect again when the connection is lost or cannot be opened, after 3 s and, each time \
+                   that fails, twice as long, up to 1 min. What was sent before is not sent again",
+        },
+        Opt {
+            names: &["--timeout"],
+            takes: Takes::Value("S", Hint::Nothing),
+            text: "end after S seconds, with status 124",
+        },
+    ],
+};
+
+/// What binary messages look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As they are.
+    #[default]
+    Raw,
+    Hex,
+    Base64,
+}
+
+/// How long to wait behind the last message that is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Until so many messages have come in all.
+    Messages(u64),
+    Time(Duration),
+}
+
+pub(super) struct ConnectArgs {
+    network: NetworkArgs,
+    request: RequestArgs,
+    url: String,
+    protocols: Vec<String>,
+    redirects: Option<u32>,
+    compress: bool,
+    ping_interval: Option<Duration>,
+    reconnect: bool,
+    timeout: Option<Duration>,
+    /// Whether binary messages are sent.
+    binary: bool,
+    form: Form,
+    null: bool,
+    execute: Vec<String>,
+    wait: Option<Wait>,
+    linger: Duration,
+    max_messages: Option<u64>,
+    json: bool,
+    quiet: bool,
+}
+
+impl ConnectArgs {
+    fn of_nothing() -> ConnectArgs {
+        ConnectArgs {
+            network: NetworkArgs::default(),
+            request: RequestArgs::default(),
+            url: String::new(),
+            protocols: Vec::new(),
+            redirects: None,
+            compress: false,
+            ping_interval: None,
+            reconnect: false,
+            timeout: None,
+            binary: false,
+            form: Form::Raw,
+            null: false,
+            execute: Vec::new(),
+            wait: None,
+            linger: Duration::from_millis(500),
+            max_messages: None,
+            json: false,
+            quiet: false,
+        }
+    }
+
+    fn take(&mut self, given: Given) -> Result<(), Failure> {
+        match given.name {
+            "--execute" => self.execute.push(given.text()?),
+            "--wait" => self.wait = Some(wait(&given.text()?)?),
+            "--linger" => self.linger = given.seconds()?,
+            "--max-messages" => self.max_messages = Some(given.count()? as u64),
+            "--binary" => self.binary = true,
+            "--hex" => (self.binary, self.form) = (true, Form::Hex),
+            "--base64" => (self.binary, self.form) = (true, Form::Base64),
+            "--null" => self.null = true,
+            "--json" => self.json = true,
+            "--quiet" => self.quiet = true,
+            "--subprotocol" => self.protocols.push(given.text()?),
+            "--origin" => self.request.add("Origin", given.text()?),
+            "--compress" => self.compress = true,
+            "--ping-interval" => self.ping_interval = Some(given.seconds()?),
+            "--redirects" => self.redirects = Some(given.parsed()?),
+            "--reconnect" => self.reconnect = true,
+            "--timeout" => self.timeout = Some(given.seconds()?),
+            name => return Err(Failure::other(format!("{name} is described and not read"))),
+        }
+        Ok(())
+    }
+}
+
+/// Reads `3` or `3s`.
+fn wait(text: &str) -> Result<Wait, Failure> {
+    let bad = || {
+        let what = "a number of messages (3) or of seconds (3s)";
+        Failure::usage(format!("--wait: \"{text}\" is not {what}"))
+    };
+    match text.strip_suffix('s') {
+        Some(seconds) => {
+            let seconds = seconds.parse().ok().filter(|s: &f64| *s >= 0.0);
+            let time = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
+            time.map(Wait::Time).ok_or_else(bad)
+        }
+        None => text.parse().ok().filter(|n| *n > 0).map(Wait::Messages).ok_or_else(bad),
+    }
+}
+
+/// Reads the words behind `connect`; `None` if help is asked for.
+pub(super) fn parse(mut words: Words) -> Result<Option<Box<ConnectArgs>>, Failure> {
+    let mut args = ConnectArgs::of_nothing();
+    let mut url = None;
+    loop {
+        match words.next()? {
+            Word::End => break,
+            Word::Plain(word) if url.is_none() => {
+                let text = word.into_string();
+                url = Some(text.map_err(|w| Failure::usage(format!("no URL: {}", shown(&w))))?);
+            }
+            Word::Plain(word) => {
+                let text = format!("connect takes one URL; {} is one too many", shown(&word));
+                return Err(Failure::usage(format!("{text} (to send it: -x)")));
+            }
+            Word::Option(given) if given.name == "--help" => return Ok(None),
+            Word::Option(given) => {
+                if let Some(given) = args.network.take(given)?
+                    && let Some(given) = args.request.take(given)?
+                {
+                    args.take(given)?;
+                }
+            }
+        }
+    }
+    args.url =
+        url.ok_or_else(|| Failure::usage("the URL is missing; see moonwire connect --help"))?;
+    args.network.tls.check()?;
+    Ok(Some(Box::new(args)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_is_for_messages_or_for_seconds() {
+        for (text, want) in [
+            ("1", Some(Wait::Messages(1))),
+            ("12", Some(Wait::Messages(12))),
+            ("0s", Some(Wait::Time(Duration::ZERO))),
+            ("1.5s", Some(Wait::Time(Duration::from_millis(1500)))),
+            ("0", None),
+            ("-1", None),
+            ("s", None),
+            ("-1s", None),
+            ("1m", None),
+            ("", None),
+        ] {
+            assert_eq!(wait(text).ok(), want, "{text}");
+        }
+    }
+}

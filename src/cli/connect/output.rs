@@ -1,0 +1,207 @@
+//! What is shown of a connection: messages on standard output, everything else on standard error.
+
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::editor::Screen;
+use super::{ConnectArgs, Form};
+use crate::cli::show::{has_colours, json, printable, since_1970};
+use crate::cli::tell::complain;
+
+/// What is told of a connection.
+pub(super) enum Told<'a> {
+    /// The subprotocol, and whether messages may be compressed.
+    Open(Option<&'a str>, bool),
+    Text(&'a str),
+    Binary(&'a [u8]),
+    /// Code (1005: none) and reason.
+    Close(u16, &'a str),
+    /// It could not be opened, or was lost.
+    Error(&'a str),
+    /// It is tried again after so long.
+    Again(Duration),
+}
+
+pub(super) struct Output {
+    out: io::BufWriter<io::Stdout>,
+    /// Where somebody types.
+    screen: Option<Arc<Screen>>,
+    /// Standard output is a terminal.
+    shown: bool,
+    /// Standard error is one, and is to be told of the connection.
+    notices: bool,
+    colours: bool,
+    form: Form,
+    end: u8,
+    json: bool,
+}
+
+impl Output {
+    pub(super) fn new(args: &ConnectArgs, screen: Option<Arc<Screen>>) -> Output {
+        let shown = io::stdout().is_terminal();
+        Output {
+            out: io::BufWriter::with_capacity(64 * 1024, io::stdout()),
+            screen,
+            shown,
+            notices: !args.quiet && !args.json && io::stderr().is_terminal(),
+            colours: shown && has_colours(),
+            form: args.form,
+            end: if args.null { 0 } else { b'\n' },
+            json: args.json,
+        }
+    }
+
+    /// An error is standard output's.
+    pub(super) fn tell(&mut self, told: &Told<'_>) -> io::Result<()> {
+        if self.json {
+            let line = object(told, since_1970());
+            return self.write(line.as_bytes(), b"\n");
+        }
+        match told {
+            Told::Text(text) if self.shown => self.show(&printable(text)),
+            Told::Text(text) => {
+                let end = [self.end];
+                self.write(text.as_bytes(), &end)
+            }
+            Told::Binary(data) => {
+                let text = match self.form {
+                    Form::Raw if !self.shown => {
+                        let end = [self.end];
+                        return self.write(data, &end);
+                    }
+                    Form::Raw | Form::Hex => hex(data),
+                    Form::Base64 => STANDARD.encode(data),
+                };
+                match self.shown {
+                    true => self.show(&format!("({} bytes) {text}", data.len())),
+                    false => {
+                        let end = [self.end];
+                        self.write(text.as_bytes(), &end)
+                    }
+                }
+            }
+            Told::Open(protocol, compressed) => {
+                let mut text = "connected".to_owned();
+                if let Some(protocol) = protocol {
+                    text += &format!(", subprotocol {}", printable(protocol));
+                }
+                if *compressed {
+                    text += ", compressed";
+                }
+                self.notice(&text)
+            }
+            Told::Close(code, reason) => {
+                let text = match (*code, *reason) {
+                    (1005, _) => "closed without a code".to_owned(),
+                    (code, "") => format!("closed: {code}"),
+                    (code, reason) => format!("closed: {code} {}", printable(reason)),
+                };
+                self.notice(&text)
+            }
+            Told::Error(text) => {
+                self.flush()?;
+                self.aside(&format!("moonwire: {text}"));
+                Ok(())
+            }
+            Told::Again(after) => {
+                self.notice(&format!("connecting again in {:.1} s", after.as_secs_f64()))
+            }
+        }
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn write(&mut self, bytes: &[u8], end: &[u8]) -> io::Result<()> {
+        if let Some(screen) = &self.screen {
+            // It may be JSON at a terminal.
+            return screen.above(&printable(&String::from_utf8_lossy(bytes)));
+        }
+        self.out.write_all(bytes)?;
+        self.out.write_all(end)
+    }
+
+    /// A message at a terminal.
+    fn show(&mut self, text: &str) -> io::Result<()> {
+        let line = match self.colours {
+            true => format!("\x1b[34m<\x1b[0m {text}"),
+            false => format!("< {text}"),
+        };
+        match &self.screen {
+            Some(screen) => screen.above(&line),
+            None => writeln!(self.out, "{line}"),
+        }
+    }
+
+    fn notice(&mut self, text: &str) -> io::Result<()> {
+        if !self.notices {
+            return Ok(());
+        }
+        self.flush()?;
+        match self.colours {
+            true => self.aside(&format!("\x1b[2m{text}\x1b[0m")),
+            false => self.aside(text),
+        }
+        Ok(())
+    }
+
+    /// On standard error, above the line that is being typed.
+    fn aside(&self, text: &str) {
+        match &self.screen {
+            Some(screen) => screen.aside(|| complain(text)),
+            None => complain(text),
+        }
+    }
+}
+
+fn hex(data: &[u8]) -> String {
+    data.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// One event as JSON (RFC 8259).
+fn object(told: &Told<'_>, time: f64) -> String {
+    let (kind, size, more) = match told {
+        Told::Open(protocol, compressed) => {
+            let protocol = protocol.map_or("null".to_owned(), json);
+            ("open", None, format!(",\"protocol\":{protocol},\"compressed\":{compressed}"))
+        }
+        Told::Text(text) => ("text", Some(text.len()), format!(",\"data\":{}", json(text))),
+        Told::Binary(data) => {
+            ("binary", Some(data.len()), format!(",\"data\":\"{}\"", STANDARD.encode(data)))
+        }
+        Told::Close(code, reason) => {
+            let code = if *code == 1005 { "null".to_owned() } else { code.to_string() };
+            ("close", None, format!(",\"code\":{code},\"reason\":{}", json(reason)))
+        }
+        Told::Error(text) => ("error", None, format!(",\"error\":{}", json(text))),
+        Told::Again(after) => ("reconnect", None, format!(",\"after\":{:.3}", after.as_secs_f64())),
+    };
+    let size = size.map_or(String::new(), |n| format!(",\"size\":{n}"));
+    format!("{{\"time\":{time:.3},\"kind\":\"{kind}\"{size}{more}}}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_objects_of_json() {
+        for (told, want) in [
+            (Told::Open(None, false), r#""open","protocol":null,"compressed":false"#),
+            (Told::Open(Some("a\"b"), true), r#""open","protocol":"a\"b","compressed":true"#),
+            (Told::Text("é\n\u{1b}"), r#""text","size":4,"data":"é\n\u001b""#),
+            (Told::Binary(b"\0\xff"), r#""binary","size":2,"data":"AP8=""#),
+            (Told::Close(1005, ""), r#""close","code":null,"reason":"""#),
+            (Told::Close(4000, "why\\"), r#""close","code":4000,"reason":"why\\""#),
+            (Told::Error("no"), r#""error","error":"no""#),
+            (Told::Again(Duration::from_millis(1500)), r#""reconnect","after":1.500"#),
+        ] {
+            assert_eq!(object(&told, 12.5), format!("{{\"time\":12.500,\"kind\":{want}}}"));
+        }
+    }
+}

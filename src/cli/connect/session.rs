@@ -1,0 +1,480 @@
+//! One connection after another, what is sent on it, and when it is over.
+
+use std::io::{self, ErrorKind, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::editor::Screen;
+use super::input::{Lines, Outgoing, Rules};
+use super::output::{Output, Told};
+use super::{ConnectArgs, Wait};
+use crate::cli::network::Own;
+use crate::cli::signals::{self, Close, PATIENCE};
+use crate::cli::tell::Failure;
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::net::sys::raise_open_files;
+use crate::net::{Client, Closed, Config, ConnId, Event, Events, Options, random_byte};
+use crate::proto::Misuse;
+use crate::proto::sse::Reconnect;
+
+/// More than this of what was sent waits for the network: the input waits, too.
+const ENOUGH: usize = 256 * 1024;
+
+/// The payload of the ping at the end of input. Its pong says that the server has got so far.
+const END: &[u8] = b"moonwire: end of input";
+
+/// The connection as the thread that sends sees it.
+struct Link {
+    client: Client,
+    standing: Mutex<Standing>,
+    changed: Condvar,
+    /// The input is at its end, and why that is, if it is an error.
+    over: AtomicBool,
+    failure: Mutex<Option<String>>,
+    /// A signal or `--timeout` ends the process.
+    ending: AtomicBool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It is not open, and may be.
+    Opening,
+    Open(ConnId),
+    /// There will be no other.
+    Over,
+}
+
+/// What became of messages that were to be sent.
+enum Sent {
+    All,
+    /// The network takes no more for now.
+    Full,
+    /// The connection is gone.
+    Lost,
+    Wrong(String),
+}
+
+impl Link {
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stand(&self, standing: Standing) {
+        *self.standing() = standing;
+        self.changed.notify_all();
+    }
+
+    /// Waits for a connection other than `not`; `None` if there will be none.
+    fn open(&self, not: Option<ConnId>) -> Option<ConnId> {
+        let mut standing = self.standing();
+        loop {
+            match *standing {
+                Standing::Open(id) if Some(id) != not => return Some(id),
+                Standing::Over => return None,
+                _ => {
+                    let waited = self.changed.wait(standing);
+                    standing = waited.unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+
+    /// Sends all messages of `lines` that are whole. False if there is no connection any more.
+    fn send(&self, lines: &mut Lines<impl Read>) -> Result<bool, String> {
+        let mut not = None;
+        loop {
+            // Before anything is waited for: the end of input is no message.
+            if lines.next()?.is_none() {
+                return Ok(true);
+            }
+            let Some(id) = self.open(not) else { return Ok(false) };
+            let sent = self.client.with(|reactor| {
+                let sent = loop {
+                    let message = match lines.next() {
+                        Ok(Some(message)) => message,
+                        Ok(None) => break Sent::All,
+                        Err(e) => break Sent::Wrong(e),
+                    };
+                    let result = match &message {
+                        Outgoing::Text(text) => reactor.send_text(id, text),
+                        Outgoing::Binary(data) => reactor.send_binary(id, data),
+                        Outgoing::Decoded(data) => reactor.send_binary(id, data),
+                    };
+                    match result {
+                        Ok(()) => lines.done(),
+                        Err(Misuse::Full) => break Sent::Full,
+                        Err(_) => break Sent::Lost,
+                    }
+                    if reactor.buffered(id) > ENOUGH {
+                        break Sent::Full;
+                    }
+                };
+                reactor.flush();
+                sent
+            });
+            match sent {
+                Sent::All => return Ok(true),
+                // An error is told as the end of the connection.
+                Sent::Full => drop(self.client.flush(id, None)),
+                Sent::Lost => not = Some(id),
+                Sent::Wrong(text) => return Err(text),
+            }
+        }
+    }
+
+    /// No more is sent.
+    fn end_input(&self, failure: Option<String>) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        self.over.store(true, Ordering::Release);
+        self.client.wake();
+    }
+}
+
+/// Sends what is typed, read or given by `-x`.
+fn feed(link: &Link, rules: Rules, execute: Vec<String>, screen: Option<&Screen>) {
+    let fed = match screen {
+        _ if !execute.is_empty() => each(execute.into_iter().map(Ok), link, rules),
+        Some(screen) => {
+            let lines = std::iter::from_fn(|| screen.read_line().transpose());
+            each(lines, link, rules)
+        }
+        None => pipe(link, rules),
+    };
+    link.end_input(fed.err());
+}
+
+/// Messages that come one by one, each whole.
+fn each(
+    messages: impl Iterator<Item = io::Result<String>>,
+    link: &Link,
+    rules: Rules,
+) -> Result<(), String> {
+    for text in messages {
+        let text = text.map_err(|e| format!("standard input: {e}"))?;
+        let mut lines = Lines::whole(text.into_bytes(), rules);
+        if !link.send(&mut lines)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn pipe(link: &Link, rules: Rules) -> Result<(), String> {
+    let mut lines = Lines::new(io::stdin().lock(), rules);
+    loop {
+        let more = lines.fill().map_err(|e| format!("standard input: {e}"))?;
+        if !link.send(&mut lines)? || !more {
+            return Ok(());
+        }
+    }
+}
+
+fn options(args: &ConnectArgs) -> Result<Options, Failure> {
+    let bad = |e: Error| Failure::usage(e.to_string());
+    let mut options = Options::new(&args.url).map_err(bad)?;
+    options = args.request.put(
+        options,
+        |options, name, value| options.header(name, value),
+        |options, name, value| options.secret_header(name, value),
+    )?;
+    for protocol in &args.protocols {
+        options = options.protocol(protocol).map_err(bad)?;
+    }
+    if let Some(interval) = args.ping_interval {
+        options = options.ping_interval(Some(interval));
+    }
+    if let Some(most) = args.redirects {
+        options = options.follow_redirects(most);
+    }
+    if args.compress { compressing(options) } else { Ok(options) }
+}
+
+#[cfg(feature = "deflate")]
+fn compressing(options: Options) -> Result<Options, Failure> {
+    Ok(options.compression(crate::proto::Compression::default()))
+}
+
+#[cfg(not(feature = "deflate"))]
+fn compressing(_: Options) -> Result<Options, Failure> {
+    Err(Failure::usage("--compress: this build has no compression (feature deflate)"))
+}
+
+/// `moonwire connect`.
+pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure> {
+    raise_open_files();
+    let mut config = Config::default();
+    args.network.configure(&mut config, Own::default())?;
+    let options = options(&args)?;
+    let (rules, limits) = (Rules::of(&args, config.limits.message), config.limits.clone());
+    let started = Client::spawn(config);
+    let (client, mut events) = started.map_err(|e| Failure::other(e.to_string()))?;
+    let link = Arc::new(Link {
+        client,
+        standing: Mutex::new(Standing::Opening),
+        changed: Condvar::new(),
+        over: AtomicBool::new(false),
+        failure: Mutex::new(None),
+        ending: AtomicBool::new(false),
+    });
+    let execute = std::mem::take(&mut args.execute);
+    let screen = if execute.is_empty() { Screen::open() } else { None };
+    let close = closing(&link, screen.as_ref());
+    let bad = |e: io::Error| Failure::other(format!("signals: {e}"));
+    signals::listen(Arc::clone(&close)).map_err(bad)?;
+    #[cfg(unix)]
+    if let Some(screen) = &screen {
+        let screen = Arc::clone(screen);
+        signals::when_continued(move || screen.resume()).map_err(bad)?;
+    }
+    if let Some(limit) = args.timeout {
+        signals::end_after(limit, close).map_err(|e| Failure::other(format!("--timeout: {e}")))?;
+    }
+    let (its, its_screen) = (Arc::clone(&link), screen.clone());
+    let thread = std::thread::Builder::new().name("moonwire-input".into());
+    thread
+        .spawn(move || feed(&its, rules, execute, its_screen.as_deref()))
+        .map_err(|e| Failure::other(e.to_string()))?;
+    let mut talk = Talk {
+        output: Output::new(&args, screen.clone()),
+        args: &args,
+        link: &link,
+        received: 0,
+        last: Instant::now(),
+        input: Input::Going,
+        is_open: false,
+        closing: false,
+        broken: None,
+    };
+    let status = talk.connections(&mut events, &options, &limits);
+    link.stand(Standing::Over);
+    let flushed = talk.output.flush();
+    if let Some(screen) = &screen {
+        screen.leave();
+    }
+    if link.ending.load(Ordering::Acquire) {
+        signals::wait_for_exit();
+    }
+    let unwritten = talk.broken.take().or(flushed.err());
+    let lost = events.finish(Some(PATIENCE));
+    if let Some(e) = unwritten {
+        // Whoever read it has seen enough.
+        return if e.kind() == ErrorKind::BrokenPipe { Ok(0) } else { Err(Failure::output(&e)) };
+    }
+    let status = status?;
+    let failure = link.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match failure {
+        Some(text) => Err(Failure::other(text)),
+        None if lost > 0 && status == 0 => {
+            Err(Failure::other(format!("{lost} bytes that were sent did not leave")))
+        }
+        None => Ok(status),
+    }
+}
+
+/// How everything ends when the process is told to.
+fn closing(link: &Arc<Link>, screen: Option<&Arc<Screen>>) -> Close {
+    let (link, screen) = (Arc::clone(link), screen.cloned());
+    Arc::new(move || {
+        link.ending.store(true, Ordering::Release);
+        if let Some(screen) = &screen {
+            screen.leave();
+        }
+        link.stand(Standing::Over);
+        // 1001 is a code that may be sent.
+        let _ = link.client.close_all(1001, "");
+        let end = Instant::now() + PATIENCE;
+        while link.client.with(|reactor| reactor.pending()) > 0 && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    })
+}
+
+/// How far the input is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Input {
+    Going,
+    /// At its end, and the server is asked whether it has got so far.
+    Asked,
+    /// It has, since then.
+    Answered(Instant),
+}
+
+struct Talk<'a> {
+    args: &'a ConnectArgs,
+    link: &'a Link,
+    output: Output,
+    received: u64,
+    /// When something came.
+    last: Instant,
+    input: Input,
+    is_open: bool,
+    /// We have begun to close it.
+    closing: bool,
+    /// Standard output cannot be written.
+    broken: Option<io::Error>,
+}
+
+impl Talk<'_> {
+    /// The exit status.
+    fn connections(
+        &mut self,
+        events: &mut Events,
+        options: &Options,
+        limits: &Limits,
+    ) -> Result<u8, Failure> {
+        let mut plan = Reconnect::default();
+        loop {
+            let opened = self.link.client.open(options.clone());
+            let id = opened.map_err(|e| Failure { status: 3, text: e.to_string() })?;
+            let closed = self.one(events, id)?;
+            let was_open = std::mem::take(&mut self.is_open);
+            self.link.stand(Standing::Opening);
+            if self.broken.is_some() || self.link.ending.load(Ordering::Acquire) {
+                return Ok(1);
+            }
+            let status = match &closed {
+                Closed::Clean(frame) => {
+                    self.tell(&Told::Close(frame.code_or_1005(), &frame.reason));
+                    u8::from(!matches!(frame.code, None | Some(1000)))
+                }
+                Closed::Complete => 0,
+                Closed::Failed(e) | Closed::Lost(e) => {
+                    self.tell(&Told::Error(&e.to_string()));
+                    if was_open { 1 } else { 3 }
+                }
+            };
+            if was_open {
+                plan.opened();
+            }
+            let again = match &closed {
+                Closed::Failed(e) | Closed::Lost(e) if !was_open => {
+                    plan.at_least(e.retry_after().unwrap_or_default());
+                    e.is_transient()
+                }
+                _ => true,
+            };
+            if self.closing || !self.args.reconnect || !again {
+                return Ok(status);
+            }
+            let wait = plan.wait(limits, None, random_byte());
+            self.tell(&Told::Again(wait));
+            self.flush();
+            let until = Instant::now() + wait;
+            while Instant::now() < until && !self.is_over(Instant::now()) {
+                let woken = events.wait(Some(until), |_, _| {});
+                woken.map_err(|e| Failure::other(e.to_string()))?;
+                self.look_at_input(None);
+            }
+            if self.is_over(Instant::now()) {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// One connection to its end.
+    fn one(&mut self, events: &mut Events, id: ConnId) -> Result<Closed, Failure> {
+        loop {
+            let mut end = None;
+            let waited = events.wait(self.deadline(), |_, event| match event {
+                Event::Opened(opened) => {
+                    self.is_open = true;
+                    self.last = Instant::now();
+                    #[cfg(feature = "deflate")]
+                    let compressed = opened.compression.is_some();
+                    #[cfg(not(feature = "deflate"))]
+                    let compressed = false;
+                    self.tell(&Told::Open(opened.protocol.as_deref(), compressed));
+                    self.link.stand(Standing::Open(id));
+                }
+                Event::Text(text) => self.message(&Told::Text(text.as_str())),
+                Event::Binary(data) => self.message(&Told::Binary(&data)),
+                Event::Pong(data) if *data == *END && self.input == Input::Asked => {
+                    self.input = Input::Answered(Instant::now());
+                }
+                Event::Closed(closed) => end = Some(closed),
+                _ => {}
+            });
+            self.flush();
+            waited.map_err(|e| Failure::other(e.to_string()))?;
+            if let Some(closed) = end {
+                return Ok(closed);
+            }
+            self.look_at_input(self.is_open.then_some(id));
+            if self.is_open && !self.closing && self.is_over(Instant::now()) {
+                self.closing = true;
+                // It fails only where the connection has ended, which is told.
+                let _ = self.link.client.close(id, 1000, "");
+            } else if !self.is_open && self.broken.is_some() {
+                self.link.client.release(id, 1001, "");
+                return Ok(Closed::Complete);
+            }
+        }
+    }
+
+    fn look_at_input(&mut self, open: Option<ConnId>) {
+        if self.link.over.load(Ordering::Acquire)
+            && self.input == Input::Going
+            && let Some(id) = open
+        {
+            // One that has ended meanwhile is told as that.
+            if self.link.client.ping(id, END).is_ok() {
+                self.input = Input::Asked;
+            }
+        }
+    }
+
+    fn message(&mut self, told: &Told<'_>) {
+        if self.args.max_messages.is_some_and(|most| self.received >= most) {
+            return;
+        }
+        self.received += 1;
+        self.last = Instant::now();
+        self.tell(told);
+    }
+
+    fn tell(&mut self, told: &Told<'_>) {
+        if self.broken.is_none() {
+            self.broken = self.output.tell(told).err();
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.broken.is_none() {
+            self.broken = self.output.flush().err();
+        }
+    }
+
+    /// When it has to be looked whether all is over.
+    fn deadline(&self) -> Option<Instant> {
+        match (self.input, self.args.wait) {
+            _ if self.closing => None,
+            (Input::Answered(_), Some(Wait::Messages(_))) => None,
+            (Input::Answered(since), Some(Wait::Time(time))) => since.checked_add(time),
+            (Input::Answered(since), None) => since.max(self.last).checked_add(self.args.linger),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing more is wanted.
+    fn is_over(&self, now: Instant) -> bool {
+        if self.broken.is_some() || self.link.failure().is_some() {
+            return true;
+        }
+        if self.args.max_messages.is_some_and(|most| self.received >= most) {
+            return true;
+        }
+        match (self.input, self.args.wait) {
+            (Input::Going, _) => false,
+            (_, Some(Wait::Messages(n))) => self.received >= n,
+            _ => self.deadline().is_some_and(|at| at <= now),
+        }
+    }
+}
+
+impl Link {
+    fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

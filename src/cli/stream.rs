@@ -1,0 +1,416 @@
+//! `moonwire stream`: one HTTP request, and its answer as it comes.
+
+use std::fs::File;
+use std::io::{self, ErrorKind as IoKind, IsTerminal as _, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::network::{self, NetworkArgs, Own};
+use super::options::{Command, Given, Group, Hint, Opt, Takes, Word, Words, shown};
+use super::request::{self, RequestArgs};
+use super::show::{json, printable, since_1970};
+use super::signals;
+use super::tell::{Failure, complain};
+use crate::error::{Error, Stage};
+use crate::net::{Config, EventSource, Incoming, Piece, StreamOptions};
+use crate::proto::http::{Delivery, Response};
+use crate::proto::sse;
+
+pub(super) static COMMAND: Command = Command {
+    name: "stream",
+    summary: "read an HTTP stream or its events",
+    usage: &["stream [OPTIONS] URL"],
+    about: "Sends a request over HTTP/1.1 and writes the body of the answer to standard output as it comes: \
+            event streams (SSE), answers of language models, logs. Redirects are followed.",
+    groups: &[&ANSWER, &ASK, &request::REQUEST, &network::NETWORK, &network::PROXY, &network::TLS],
+    notes: "Exit status: 0 the answer is whole, 1 it broke off, was no event stream, or could not be \
+            written, 2 usage, 3 no answer came, 22 --fail, 124 --timeout, 130 Ctrl-C, 143 SIGTERM.",
+    operand: Hint::Nothing,
+};
+
+static ASK: Group = Group {
+    title: "What is asked",
+    options: &[
+        Opt {
+            names: &["--method", "-X"],
+            takes: Takes::Value("METHOD", Hint::Nothing),
+            text: "the method (GET, or POST with --data)",
+        },
+        Opt {
+            names: &["--data", "-d"],
+            takes: Takes::Value("TEXT", Hint::Nothing),
+            text: "the body; @FILE: the bytes of FILE; @- or -: standard input, sent as it comes. Its \
+                   Content-Type is what -H says",
+        },
+        Opt {
+            names: &["--compressed"],
+            takes: Takes::Nothing,
+            text: "ask for a compressed answer and decode it; not for secrets beside text that others \
+                   choose (only in a build with the feature deflate)",
+        },
+        Opt {
+            names: &["--redirects", "-L"],
+            takes: Takes::Value("N", Hint::Nothing),
+            text: "follow at most N redirects (10)",
+        },
+        Opt {
+            names: &["--timeout"],
+            takes: Takes::Value("S", Hint::Nothing),
+            text: "end after S seconds, with status 124",
+        },
+    ],
+};
+
+static ANSWER: Group = Group {
+    title: "The answer",
+    options: &[
+        Opt {
+            names: &["--events", "-e"],
+            takes: Takes::Nothing,
+            text: "read the answer as an event stream, and write each event as its fields: id, event \
+                   (unless it is message), data, and an empty line",
+        },
+        Opt {
+            names: &["--json"],
+            takes: Takes::Nothing,
+            text: "with --events, each as a JSON object on a line: time (seconds since 1970), event, data, \
+                   id",
+        },
+        Opt {
+            names: &["--reconnect"],
+            takes: Takes::Nothing,
+            text: "with --events, ask again when the stream ends or breaks, with Last-Event-ID, after the \
+                   time that the server has set (3 s), longer if that fails, and also after a 429 or a 503",
+        },
+        Opt {
+            names: &["--max-events", "-n"],
+            takes: Takes::Value("N", Hint::Nothing),
+            text: "with --events, end after N events",
+        },
+        Opt {
+            names: &["--fail", "-f"],
+            takes: Takes::Nothing,
+            text: "a status of 400 or more is exit status 22, and the body goes to standard error",
+        },
+        Opt {
+            names: &["--include", "-i"],
+            takes: Takes::Nothing,
+            text: "write the status and the fields of the answer first",
+        },
+    ],
+};
+
+#[derive(Default)]
+pub(super) struct StreamArgs {
+    network: NetworkArgs,
+    request: RequestArgs,
+    url: String,
+    method: Option<String>,
+    data: Option<String>,
+    compressed: bool,
+    redirects: Option<u32>,
+    timeout: Option<Duration>,
+    events: bool,
+    json: bool,
+    reconnect: bool,
+    max_events: Option<usize>,
+    fail: bool,
+    include: bool,
+}
+
+impl StreamArgs {
+    fn take(&mut self, given: Given) -> Result<(), Failure> {
+        match given.name {
+            "--method" => self.method = Some(given.text()?),
+            "--data" => self.data = Some(given.text()?),
+            "--compressed" => self.compressed = true,
+            "--redirects" => self.redirects = Some(given.parsed()?),
+            "--timeout" => self.timeout = Some(given.seconds()?),
+            "--events" => self.events = true,
+            "--json" => self.json = true,
+            "--reconnect" => self.reconnect = true,
+            "--max-events" => self.max_events = Some(given.count()?),
+            "--fail" => self.fail = true,
+            "--include" => self.include = true,
+            name => return Err(Failure::other(format!("{name} is described and not read"))),
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        let needs = [
+            (self.json, "--json"),
+            (self.reconnect, "--reconnect"),
+            (self.max_events.is_some(), "--max-events"),
+        ];
+        match needs.iter().find(|(given, _)| *given && !self.events) {
+            Some((_, name)) => Err(Failure::usage(format!("{name} needs --events, too"))),
+            None => self.network.tls.check(),
+        }
+    }
+}
+
+/// Reads the words behind `stream`; `None` if help is asked for.
+pub(super) fn parse(mut words: Words) -> Result<Option<Box<StreamArgs>>, Failure> {
+    let mut args = StreamArgs::default();
+    let mut url = None;
+    loop {
+        match words.next()? {
+            Word::End => break,
+            Word::Plain(word) if url.is_none() => {
+                let text = word.into_string();
+                url = Some(text.map_err(|w| Failure::usage(format!("no URL: {}", shown(&w))))?);
+            }
+            Word::Plain(word) => {
+                let text = format!("stream takes one URL; {} is one too many", shown(&word));
+                return Err(Failure::usage(format!("{text} (to send it: --data)")));
+            }
+            Word::Option(given) if given.name == "--help" => return Ok(None),
+            Word::Option(given) => {
+                if let Some(given) = args.network.take(given)?
+                    && let Some(given) = args.request.take(given)?
+                {
+                    args.take(given)?;
+                }
+            }
+        }
+    }
+    args.url =
+        url.ok_or_else(|| Failure::usage("the URL is missing; see moonwire stream --help"))?;
+    args.check()?;
+    Ok(Some(Box::new(args)))
+}
+
+fn options(args: &StreamArgs) -> Result<StreamOptions, Failure> {
+    let bad = |e: Error| Failure::usage(e.to_string());
+    let given = args.method.as_deref();
+    let method = given.unwrap_or(if args.data.is_some() { "POST" } else { "GET" });
+    let mut options = StreamOptions::new(method, &args.url).map_err(bad)?;
+    options = args.request.put(
+        options,
+        |options, name, value| options.header(name, value),
+        |options, name, value| options.secret_header(name, value),
+    )?;
+    options = match args.data.as_deref() {
+        None => options,
+        Some("-" | "@-") => options.body_from(io::stdin(), None).map_err(bad)?,
+        Some(text) => match text.strip_prefix('@') {
+            None => options.body(text).map_err(bad)?,
+            Some(name) => {
+                let bad_file = |e: io::Error| Failure::usage(format!("--data: {name}: {e}"));
+                let file = File::open(name).map_err(bad_file)?;
+                let about = file.metadata().map_err(bad_file)?;
+                // Only a file has a length; a pipe or a device is read to its end.
+                options.body_from(file, about.is_file().then_some(about.len())).map_err(bad)?
+            }
+        },
+    };
+    if args.events {
+        options = options.delivery(Delivery::Events);
+    }
+    if args.compressed { decoding(options) } else { Ok(options) }
+}
+
+#[cfg(feature = "deflate")]
+fn decoding(options: StreamOptions) -> Result<StreamOptions, Failure> {
+    Ok(options.decode(true))
+}
+
+#[cfg(not(feature = "deflate"))]
+fn decoding(_: StreamOptions) -> Result<StreamOptions, Failure> {
+    Err(Failure::usage("--compressed: this build has no compression (feature deflate)"))
+}
+
+/// What ends it before the answer does.
+enum Ended {
+    Error(Error),
+    /// Standard output cannot be written.
+    Output(io::Error),
+}
+
+impl From<Error> for Ended {
+    fn from(e: Error) -> Ended {
+        Ended::Error(e)
+    }
+}
+
+impl From<io::Error> for Ended {
+    fn from(e: io::Error) -> Ended {
+        Ended::Output(e)
+    }
+}
+
+/// `moonwire stream`.
+pub(super) fn stream(args: &StreamArgs) -> Result<u8, Failure> {
+    let mut config = Config::default();
+    args.network.configure(&mut config, Own::default())?;
+    if let Some(most) = args.redirects {
+        config.limits.redirects = most;
+    }
+    let options = options(args)?;
+    // There is nothing to say to a server of HTTP: its connection ends with the process.
+    let close: signals::Close = Arc::new(|| {});
+    signals::listen(Arc::clone(&close)).map_err(|e| Failure::other(format!("signals: {e}")))?;
+    if let Some(limit) = args.timeout {
+        signals::end_after(limit, close).map_err(|e| Failure::other(format!("--timeout: {e}")))?;
+    }
+    let done = match args.events {
+        true => events(args, options, config),
+        false => body(args, options, config),
+    };
+    match done {
+        Ok(status) => Ok(status),
+        // Whoever read it has seen enough.
+        Err(Ended::Output(e)) if e.kind() == IoKind::BrokenPipe => Ok(0),
+        Err(Ended::Output(e)) => Err(Failure::output(&e)),
+        Err(Ended::Error(e)) => {
+            if let Some(response) = e.response()
+                && args.fail
+                && response.status >= 400
+            {
+                refused(response, &response.body);
+                return Ok(22);
+            }
+            let status = match e.stage() {
+                Stage::Body => 1,
+                _ if e.status().is_some() => 1,
+                _ => 3,
+            };
+            Err(Failure { status, text: e.to_string() })
+        }
+    }
+}
+
+/// An answer that --fail is about.
+fn refused(response: &Response, body: &[u8]) {
+    complain(&format!("moonwire: the answer is {} {}", response.status, response.reason));
+    let _ = io::stderr().write_all(body);
+}
+
+fn head(response: &Response) -> String {
+    let mut text = format!("HTTP/1.1 {} {}\n", response.status, response.reason);
+    for (name, value) in response.headers.iter() {
+        text += &format!("{name}: {}\n", String::from_utf8_lossy(value));
+    }
+    text + "\n"
+}
+
+fn body(args: &StreamArgs, options: StreamOptions, config: Config) -> Result<u8, Ended> {
+    let mut stream = options.open_with(config)?;
+    let mut out = io::stdout();
+    let is_refused = args.fail && stream.response().status >= 400;
+    if is_refused {
+        refused(stream.response(), b"");
+    } else if args.include {
+        out.write_all(head(stream.response()).as_bytes())?;
+    }
+    let shown = out.is_terminal();
+    while let Some(piece) = stream.read()? {
+        if is_refused {
+            io::stderr().write_all(&piece)?;
+        } else if shown {
+            out.write_all(shown_piece(&piece).as_bytes())?;
+        } else {
+            out.write_all(&piece)?;
+        }
+        out.flush()?;
+    }
+    Ok(if is_refused { 22 } else { 0 })
+}
+
+/// As a terminal may have it: lines and tabs stay, what controls it does not.
+fn shown_piece(piece: &[u8]) -> String {
+    let text = String::from_utf8_lossy(piece);
+    let lines: Vec<String> =
+        text.split('\n').map(|line| printable(line.trim_end_matches('\r'))).collect();
+    lines.join("\n")
+}
+
+fn events(args: &StreamArgs, options: StreamOptions, config: Config) -> Result<u8, Ended> {
+    let mut count = 0;
+    let shown = io::stdout().is_terminal();
+    let mut tell = |event: &sse::Event| -> io::Result<bool> {
+        let text = match args.json {
+            true => object(event, since_1970()),
+            false => fields(event, shown),
+        };
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()?;
+        count += 1;
+        Ok(args.max_events.is_some_and(|most| count >= most))
+    };
+    if !args.reconnect {
+        let mut stream = options.open_with(config)?;
+        if args.include {
+            io::stdout().write_all(head(stream.response()).as_bytes())?;
+        }
+        loop {
+            match stream.read_timeout(Duration::MAX)? {
+                Piece::Event(event) if tell(&event)? => return Ok(0),
+                Piece::End => return Ok(0),
+                _ => {}
+            }
+        }
+    }
+    let source = EventSource::new(options).config(config);
+    let mut source = source.reconnect(true).reconnect_when_refused(true);
+    loop {
+        match source.next_timeout(Duration::MAX)? {
+            Incoming::Event(event) if tell(&event)? => return Ok(0),
+            Incoming::Closed => return Ok(0),
+            Incoming::Reconnecting { after } => {
+                let why =
+                    source.last_error().map_or("the stream has ended".into(), ToString::to_string);
+                complain(&format!("{why}; asking again in {:.1} s", after.as_secs_f64()));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// An event as a stream has it.
+fn fields(event: &sse::Event, shown: bool) -> String {
+    let safe = |text: &str| if shown { printable(text) } else { text.to_owned() };
+    let mut text = String::new();
+    if !event.id.is_empty() {
+        text += &format!("id: {}\n", safe(&event.id));
+    }
+    if event.event != "message" {
+        text += &format!("event: {}\n", safe(&event.event));
+    }
+    for line in event.data.split('\n') {
+        text += &format!("data: {}\n", safe(line));
+    }
+    text + "\n"
+}
+
+fn object(event: &sse::Event, time: f64) -> String {
+    let (kind, data, id) = (json(&event.event), json(&event.data), json(&event.id));
+    format!("{{\"time\":{time:.3},\"event\":{kind},\"data\":{data},\"id\":{id}}}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(event: &str, data: &str, id: &str) -> sse::Event {
+        sse::Event { event: event.into(), data: data.into(), id: id.into(), retry: None }
+    }
+
+    #[test]
+    fn an_event_is_written_as_a_stream_has_it() {
+        for (told, raw, object) in [
+            (event("message", "a", ""), "data: a\n\n", r#""event":"message","data":"a","id":"""#),
+            (
+                event("x", "a\nb\u{1b}[m", "1"),
+                "id: 1\nevent: x\ndata: a\ndata: b\u{1b}[m\n\n",
+                r#""event":"x","data":"a\nb\u001b[m","id":"1""#,
+            ),
+        ] {
+            assert_eq!(fields(&told, false), raw);
+            assert_eq!(super::object(&told, 1.0), format!("{{\"time\":1.000,{object}}}\n"));
+            assert!(!fields(&told, true).contains('\u{1b}'));
+        }
+    }
+}
