@@ -406,12 +406,12 @@ impl Recorder {
         } else {
             self.held.extend_from_slice(new);
             if self.phase == Phase::Head && event.is_none() && session.is_refused() {
-                self.let_go_head(now);
+                self.let_go_head(now, false);
                 self.phase = Phase::Refused;
             }
         }
         if let Some(event) = event {
-            self.let_go(now);
+            self.let_go(now, event);
             self.event(now, event);
         }
     }
@@ -426,8 +426,9 @@ impl Recorder {
         }
     }
 
-    /// The head that was held back; what is behind it stays.
-    fn let_go_head(&mut self, now: Instant) {
+    /// The head that was held back; what is behind it stays. Of one that `is_no_head`, what is wrong may
+    /// be the very bytes that must not be written down.
+    fn let_go_head(&mut self, now: Instant, is_no_head: bool) {
         let end = head_end(&self.held).unwrap_or(self.held.len());
         let body = self.held.split_off(end);
         let bytes = std::mem::replace(&mut self.held, body);
@@ -435,15 +436,29 @@ impl Recorder {
         self.is_framed =
             ["\ntransfer-encoding:", "\ncontent-encoding:"].iter().any(|name| lower.contains(name));
         let masked = head(&bytes, "", &|name, value| self.known.hides(name, value));
+        if is_no_head && masked != bytes {
+            self.gap("what came is no answer, and repeats a secret");
+        }
         if !masked.is_empty() {
             self.bytes(now, "peer", &masked, "");
         }
     }
 
     /// All that was held back, since the connection goes on or is over.
-    fn let_go(&mut self, now: Instant) {
+    fn let_go(&mut self, now: Instant, event: &Event<'_>) {
         if self.phase == Phase::Head {
-            self.let_go_head(now);
+            let failed = match event {
+                Event::Closed(Closed::Failed(failed)) => Some(failed),
+                _ => None,
+            };
+            let is_no_head = matches!(
+                failed,
+                Some(
+                    Failure::Handshake(HandshakeError::Head(_))
+                        | Failure::Http(http::HttpError::Head(_))
+                )
+            );
+            self.let_go_head(now, is_no_head);
         }
         self.phase = Phase::Open;
         let body = std::mem::take(&mut self.held);
@@ -464,8 +479,8 @@ impl Recorder {
     /// The peer sends no more: what it sent was `cut`, or ended.
     pub(crate) fn ended(&mut self, cut: bool, event: Option<&Event<'_>>) {
         let now = self.now;
-        if event.is_some() {
-            self.let_go(now);
+        if let Some(event) = event {
+            self.let_go(now, event);
         }
         let word = if cut { "peer CUT" } else { "peer EOF" };
         self.line(now, word, word);
@@ -476,8 +491,8 @@ impl Recorder {
 
     /// A deadline has come.
     pub(crate) fn was_due(&mut self, now: Instant, event: Option<&Event<'_>>) {
-        if event.is_some() {
-            self.let_go(now);
+        if let Some(event) = event {
+            self.let_go(now, event);
         }
         self.line(now, "deadline", "deadline");
         if let Some(event) = event {
@@ -585,7 +600,7 @@ impl Recorder {
         let piece = if self.tape.payloads { piece.to_vec() } else { letters(piece) };
         self.bytes(now, "body", &piece, "");
         if let Some(event) = event {
-            self.let_go(now);
+            self.let_go(now, event);
             self.event(now, event);
         }
     }
@@ -594,7 +609,7 @@ impl Recorder {
     pub(crate) fn body_ended(&mut self, now: Instant, event: Option<&Event<'_>>) {
         self.line(now, "body end", "body end");
         if let Some(event) = event {
-            self.let_go(now);
+            self.let_go(now, event);
             self.event(now, event);
         }
     }
@@ -667,4 +682,138 @@ fn refused(done: &Result<(), Misuse>) -> String {
 
 fn without_reason(frame: &CloseFrame) -> CloseFrame {
     CloseFrame { code: frame.code, reason: reason(&frame.reason) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::ws::handshake::accept;
+    use crate::proto::{Context, Url};
+    use crate::tape::sim::Keys;
+    use crate::tape::{Outcome, Taped, run_all};
+
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    const NONCE: [u8; 16] = *b"the sample nonce";
+
+    /// Opens with a request, is given an answer in pieces, and then the end; what the tape has, and what a
+    /// run of it compares.
+    fn taped(request: &Request, payloads: bool, pieces: &[&[u8]]) -> (String, Outcome) {
+        let memory = Memory::default();
+        let tape = Tape::new(memory.clone()).payloads(payloads);
+        let (settings, mut now) = (Settings::default(), Instant::now());
+        let session = Session::new(request, settings.clone(), NONCE, None);
+        let asked = Asked::WebSocket { request, settings: &settings, nonce: NONCE, deadline: None };
+        let recorder = tape.record(7, now, &asked);
+        let mut session = Taped::new(session, Some(recorder));
+        let n = session.outgoing().len();
+        session.sent_as(now, n - 3, n - 3);
+        session.sent_as(now, 3, 3);
+        let mut keys = Keys { next: 1, ..Keys::default() };
+        let mut tail = Vec::new();
+        for piece in pieces {
+            now += Duration::from_millis(3);
+            tail.extend_from_slice(piece);
+            loop {
+                let mut cx = Context { now, random: &mut keys };
+                let (used, event) = session.receive(&mut cx, &tail);
+                let told = event.is_some();
+                tail.drain(..used);
+                if !told {
+                    break;
+                }
+            }
+            let n = session.outgoing().len();
+            session.sent_as(now, n, n);
+        }
+        session.is_at(now);
+        while session.receive_eof().is_some() {}
+        drop(session);
+        tape.finish().unwrap();
+        let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+        let outcome = run_all(&text, 3).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        (text, outcome)
+    }
+
+    fn accepted() -> String {
+        let accept = accept("dGhlIHNhbXBsZSBub25jZQ==");
+        format!(
+            "HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n"
+        )
+    }
+
+    const SECRET_HEX: &str = "68756e7465723232";
+
+    #[test]
+    fn no_secret_of_a_request_stands_in_a_tape_which_runs_all_the_same() {
+        let opened = format!(
+            "{}Sec-WebSocket-Protocol: t.hunter22\r\nX-Echo: a hunter22\r\nSet-Cookie: b\r\n\r\n",
+            accepted()
+        );
+        let moved =
+            "HTTP/1.1 302 to hunter22\r\nLocation: /hunter22?a\r\nContent-Length: 0\r\n\r\n";
+        let whole = "HTTP/1.1 403 No\r\nContent-Length: 17\r\n\r\nyou are hunter22!";
+        let chunks =
+            "HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nhunter22\r\n0\r\n\r\n";
+        let broken = "HTTP/1.1 hunter22\r\nX: a\r\n\r\n";
+        for (answer, gaps) in [
+            (&*opened, [0, 0]),
+            (moved, [0, 0]),
+            (whole, [0, 1]),
+            (chunks, [1, 1]),
+            (broken, [1, 1]),
+        ] {
+            for (payloads, gaps) in [false, true].into_iter().zip(gaps) {
+                let mut open = Request::new(Url::parse("ws://a.example/x?hunter22").unwrap());
+                open.secret_header("X-Own", "hunter22").unwrap();
+                open.header("Authorization", "Bearer hunter22").unwrap();
+                open.secret_protocol("t.hunter22").unwrap().protocol("chat").unwrap();
+                let mut hidden =
+                    Request::new(Url::parse("wss://hunter22.example/hunter22?hunter22").unwrap());
+                hidden.secret_url().secret_protocol("t.hunter22").unwrap();
+                for request in [open, hidden] {
+                    // Whole, and in pieces that end anywhere.
+                    for at in [answer.len(), 40, answer.len() - 9] {
+                        let (a, b) = answer.as_bytes().split_at(at.min(answer.len()));
+                        let (text, outcome) = taped(&request, payloads, &[a, b]);
+                        assert!(!text.contains("hunter22") && !text.contains(SECRET_HEX), "{text}");
+                        assert_eq!(outcome.gaps.len(), gaps, "{text}");
+                        assert!(gaps > 0 || outcome.events > 0, "{text}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn payloads_are_there_on_demand_alone_and_either_way_it_runs() {
+        let head = format!("{}\r\n", accepted());
+        let frames = b"\x01\x03\xC3\xA4w\x89\x03abc\x80\x02ld\x82\x04wild\x88\x06\x03\xE8wild";
+        let bad = b"\x81\x04wil\xFF\x81\x04wild";
+        for (frames, events) in [(&frames[..], 5), (bad, 2)] {
+            for payloads in [false, true] {
+                for at in [0, 3, frames.len()] {
+                    let (a, b) = frames.split_at(at);
+                    let glued = [head.as_bytes(), a].concat();
+                    let request = Request::new(Url::parse("ws://a.example/").unwrap());
+                    let (text, outcome) = taped(&request, payloads, &[&glued, b]);
+                    assert_eq!(text.contains("wild") || text.contains("\"wil"), payloads, "{text}");
+                    assert_eq!(outcome.events, events, "{text}");
+                }
+            }
+        }
+    }
 }
