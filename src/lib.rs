@@ -34,6 +34,8 @@ pub mod peer;
 #[cfg(feature = "net")]
 mod policy;
 pub mod proto;
+#[cfg(feature = "tape")]
+pub mod tape;
 pub mod trace;
 
 #[cfg(feature = "net")]

@@ -7,7 +7,7 @@ use super::options::{self, Words, nearest, shown};
 use super::run::{self, RunArgs};
 use super::stream::{self, StreamArgs};
 use super::tell::Failure;
-use super::{audit, echo, help, pages, types};
+use super::{audit, echo, help, pages, replay, types};
 
 /// All commands, in the order of `--help`.
 static COMMANDS: &[&options::Command] = &[
@@ -15,6 +15,7 @@ static COMMANDS: &[&options::Command] = &[
     &connect::COMMAND,
     &stream::COMMAND,
     &audit::COMMAND,
+    &replay::COMMAND,
     &echo::COMMAND,
     &types::COMMAND,
     &pages::COMPLETIONS,
@@ -28,6 +29,7 @@ pub(super) enum Command {
     Stream(Box<StreamArgs>),
     Echo(echo::EchoArgs),
     Audit(Box<audit::AuditArgs>),
+    Replay(replay::ReplayArgs),
 }
 
 pub(super) fn parse(args: Vec<OsString>) -> Result<Command, Failure> {
@@ -58,6 +60,7 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Command, Failure> {
         "stream" => stream::parse(words)?.map(Command::Stream),
         "echo" => echo::parse(words)?.map(Command::Echo),
         "audit" => audit::parse(words)?.map(Command::Audit),
+        "replay" => replay::parse(words)?.map(Command::Replay),
         "types" => types::types(words)?.map(Command::Text),
         "completions" => pages::completions(words, COMMANDS)?.map(Command::Text),
         "man" => pages::manual(words, COMMANDS)?.map(Command::Text),
@@ -307,6 +310,10 @@ mod tests {
             (&["run", "--stream-clients", "0", "x"], "whole number above 0"),
             (&["run", "--stream-clients", "-1", "x"], "whole number above 0"),
             (&["run", "--stream-clients", "1.5", "x"], "whole number above 0"),
+            (&["replay"], "the tape is missing"),
+            (&["replay", "--cuts", "x", "y"], "no whole number"),
+            (&["replay", "--server=x", "y"], "is no port"),
+            (&["replay", "--server", "x", "y"], "one tape"),
             (&["echo", "x"], "no argument"),
             (&["types", "x"], "no argument"),
             (&["types", "--x"], "no option --x"),

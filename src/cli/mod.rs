@@ -10,6 +10,7 @@ mod network;
 mod options;
 mod pages;
 mod proxy;
+mod replay;
 mod request;
 mod run;
 mod secrets;
@@ -35,6 +36,7 @@ pub fn main() -> ExitCode {
         Command::Stream(args) => stream::stream(&args),
         Command::Echo(args) => echo::echo(args),
         Command::Audit(args) => audit::audit(args),
+        Command::Replay(args) => replay::replay(&args),
     });
     match done {
         // What was lost on standard error was lost, whatever else went well.

@@ -1,6 +1,8 @@
 //! The options of every command that connects: where to, by which way, with what TLS, and how long.
 
+use std::fs::File;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::options::{Given, Group, Hint, Opt, Takes};
@@ -10,6 +12,7 @@ use super::tls::{self, TlsArgs};
 use crate::net::{Config, Override};
 use crate::policy::{Allowed, Policy};
 use crate::proto::Host;
+use crate::tape::Tape;
 use crate::trace::Lines;
 
 const FILE: Hint = Hint::File;
@@ -124,6 +127,18 @@ pub(super) static NETWORK: Group = Group {
             takes: Takes::Nothing,
             text: "each frame and change of state as a line on standard error",
         },
+        Opt {
+            names: &["--tape"],
+            takes: Takes::Value("FILE", FILE),
+            text: "write down in FILE what each connection reads and writes, for moonwire replay: \
+                   without what a trace masks, and of payloads the lengths alone",
+        },
+        Opt {
+            names: &["--tape-payloads"],
+            takes: Takes::Nothing,
+            text: "with the payloads of messages and bodies, whatever they hold; compressed messages \
+                   and streams cannot be replayed without",
+        },
     ],
 };
 
@@ -139,6 +154,8 @@ pub(super) struct NetworkArgs {
     pub(super) allow: Vec<Allowed>,
     pub(super) deny_private: bool,
     pub(super) trace: bool,
+    pub(super) tape: Option<PathBuf>,
+    pub(super) tape_payloads: bool,
 }
 
 /// What a command has beside them that connections depend on.
@@ -172,6 +189,8 @@ impl NetworkArgs {
             "--allow" => self.allow.push(given.parsed()?),
             "--deny-private" => self.deny_private = true,
             "--trace" => self.trace = true,
+            "--tape" => self.tape = Some(given.path()),
+            "--tape-payloads" => self.tape_payloads = true,
             _ => return Ok(Some(given)),
         }
         Ok(None)
@@ -190,6 +209,15 @@ impl NetworkArgs {
         }
         if self.trace {
             config.observer = Some(Box::new(Lines::new(Complaints)));
+        }
+        if let Some(file) = &self.tape {
+            let created = File::create(file);
+            let created =
+                created.map_err(|e| Failure::usage(format!("--tape: {}: {e}", file.display())))?;
+            let tape = Tape::new(created).payloads(self.tape_payloads);
+            config.tape = Some(tape);
+        } else if self.tape_payloads {
+            return Err(Failure::usage("--tape-payloads needs --tape FILE"));
         }
         config.tls = tls::destination_tls(&self.tls, own.echo_tls)?;
         tls::warn(&self.tls);

@@ -3,7 +3,7 @@
 //! side there is a fourth way, which `faces/stand_in.rs` describes.
 //!
 //! ```text
-//! time, event         leaves: times; what is told
+//! time, event, session leaves: times; what is told; what speaks the protocol
 //! sys/                system calls, names to addresses, random bytes
 //! ask/                what can be asked for
 //! wire/               a socket and what lies on it: TLS, which address when
@@ -17,6 +17,7 @@ mod ask;
 mod event;
 mod faces;
 mod reactor;
+mod session;
 pub(crate) mod sys;
 mod time;
 pub(crate) mod wire;

@@ -11,6 +11,7 @@ mod conn;
 mod drip;
 mod head;
 mod http;
+mod player;
 mod query;
 mod refusal;
 mod request;
@@ -21,6 +22,7 @@ mod server;
 mod sse;
 
 pub use crate::net::sys::raise_open_files;
+pub use player::{Played, Player};
 pub use running::Running;
 pub use server::{Server, Stopper};
 

@@ -34,6 +34,7 @@ mod coded;
 mod command;
 mod command_connect;
 mod command_stream;
+mod command_tape;
 mod command_tls;
 mod compress;
 mod connect;

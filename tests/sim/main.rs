@@ -10,7 +10,7 @@
 //!
 //! `MOONWIRE_SEEDS=10000 cargo test --test sim` plays so many seeds of each scenario, and
 //! `MOONWIRE_SEED=123:closing` one seed, with a trace.
-#![cfg(feature = "tls")]
+#![cfg(all(feature = "tls", feature = "tape"))]
 // What its modules offer is reached from each other alone.
 #![allow(unreachable_pub)]
 
@@ -31,6 +31,7 @@ mod slow;
 mod streams;
 mod sys;
 mod tally;
+mod taped;
 mod tls;
 mod torture;
 mod world;

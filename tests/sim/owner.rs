@@ -98,6 +98,7 @@ pub fn play(mut world: World, net: &Shared, book: &SharedBook, inject: Option<In
         tls: Some(tls::client()),
         resolve: Vec::new(),
         observer: world.observed.then(|| Box::new(Watcher(Arc::clone(net))) as _),
+        tape: world.tape.take(),
         ..Config::default()
     };
     let denied = world.denied.clone();

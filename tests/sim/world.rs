@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use moonwire::Limits;
 use moonwire::proto::http::Delivery;
+use moonwire::tape::Tape;
 
 use crate::book::{Entry, Msg, ms};
 use crate::http::HttpPlan;
@@ -112,6 +113,8 @@ pub struct World {
     /// The reactor is dropped with all it has.
     pub dropped: Option<Duration>,
     pub observed: bool,
+    /// Where connections are written down.
+    pub tape: Option<Tape>,
     /// The call of the embedder's code that panics.
     pub fuse: Option<u64>,
     /// Nothing is lost: what was sent before a clean end has to arrive.
@@ -160,6 +163,7 @@ impl World {
             stalls: Vec::new(),
             dropped: None,
             observed,
+            tape: None,
             fuse: None,
             calm: true,
         }

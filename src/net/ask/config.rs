@@ -9,6 +9,8 @@ use super::proxy::ProxyRules;
 use crate::limits::Limits;
 use crate::policy::Policy;
 use crate::proto::{Host, Url};
+#[cfg(feature = "tape")]
+use crate::tape::Tape;
 use crate::trace::Observer;
 
 /// What a reactor is made with; the default suits most.
@@ -34,6 +36,10 @@ pub struct Config {
     /// Is told every frame and change of state. A clone of the configuration has it only if it can be
     /// shared ([`Observer::share`]), as an `Arc<Mutex<_>>` can: of any other it has none.
     pub observer: Option<Box<dyn Observer>>,
+    /// Where every connection is written down, to be run again as a test ([`Tape`]). A clone of the
+    /// configuration writes to the same tape.
+    #[cfg(feature = "tape")]
+    pub tape: Option<Tape>,
 }
 
 impl Clone for Config {
@@ -49,6 +55,8 @@ impl Clone for Config {
             proxy: self.proxy.clone(),
             policy: self.policy.clone(),
             observer: self.observer.as_ref().and_then(|observer| observer.share()),
+            #[cfg(feature = "tape")]
+            tape: self.tape.clone(),
         }
     }
 }

@@ -10,12 +10,15 @@ mod way;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "tape")]
+use super::event::ConnId;
 use super::time::after;
 use crate::limits::Limits;
 use crate::net::sys::KeepAlive;
 use crate::policy::Policy;
-use crate::proto::http::Timing;
 use crate::proto::{Session, Settings, Url};
+#[cfg(feature = "tape")]
+use crate::tape::{Asked, Recorder, Tape};
 
 pub use config::{Config, Override};
 pub use options::Options;
@@ -161,11 +164,39 @@ impl Ask {
                 Session::new(&options.request, settings, nonce, Some(total))
             }
             Ask::Stream(options) => {
-                let response = options.timeout.is_none().then_some(limits.response);
-                let timing = Timing { total: Some(total), response, idle: options.idle };
+                let timing = options.timing(&limits, total);
                 let settings = Settings { limits, trace, ..Settings::default() };
                 Session::stream(options.request.clone(), options.delivery, &settings, timing)
             }
         }
+    }
+
+    /// What writes that session down.
+    #[cfg(feature = "tape")]
+    pub(in crate::net) fn record(
+        &self,
+        tape: &Tape,
+        id: ConnId,
+        now: Instant,
+        limits: &Arc<Limits>,
+        nonce: [u8; 16],
+        total: Instant,
+    ) -> Box<Recorder> {
+        let limits = Arc::clone(self.limits(limits));
+        let asked = match self {
+            Ask::WebSocket(options) => Asked::WebSocket {
+                request: &options.request,
+                settings: &options.settings(limits, false),
+                nonce,
+                deadline: Some(total),
+            },
+            Ask::Stream(options) => Asked::Stream {
+                request: &options.request,
+                delivery: options.delivery,
+                timing: options.timing(&limits, total),
+                settings: &Settings { limits, ..Settings::default() },
+            },
+        };
+        tape.record(id.to_bits(), now, &asked)
     }
 }

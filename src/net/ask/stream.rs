@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::proxy::Proxy;
 use super::source::Source;
@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::net::sys::{OwnedStream, SocketOptions};
 use crate::policy::Policy;
-use crate::proto::http::{Delivery, Request};
+use crate::proto::http::{Delivery, Request, Timing};
 use crate::proto::{RequestError, Url};
 
 /// What a stream is opened with: a request over HTTP/1.1, how its response is handed over, and how
@@ -222,6 +222,12 @@ impl StreamOptions {
     pub fn idle(mut self, idle: Option<Duration>) -> StreamOptions {
         self.idle = idle;
         self
+    }
+
+    /// The time limits of its exchange, the head of which has to be there at `total`.
+    pub(super) fn timing(&self, limits: &Limits, total: Instant) -> Timing {
+        let response = self.timeout.is_none().then_some(limits.response);
+        Timing { total: Some(total), response, idle: self.idle }
     }
 
     /// Limits of this stream, instead of the reactor's; see [`Options::limits`](crate::Options::limits).

@@ -17,9 +17,10 @@ use crate::error::{Error, ErrorKind, Stage};
 use crate::net::ask::{Ask, Config};
 use crate::net::event::{ConnId, Event};
 use crate::net::reactor::Reactor;
+use crate::net::session::Session;
 use crate::net::sys::{Os, Sys};
 use crate::net::time::after;
-use crate::proto::{CloseFrame, Context, Misuse, Session, Transport};
+use crate::proto::{CloseFrame, Context, Misuse, Transport};
 
 /// A handle of a reactor that runs on a thread of its own. Clones share it; the thread ends, and
 /// closes what is open, when [`Events`] is dropped.

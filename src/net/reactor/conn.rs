@@ -3,9 +3,10 @@
 use super::core::Core;
 use super::flow::Flow;
 use crate::net::event::{ConnId, Event};
+use crate::net::session::Session;
 use crate::net::sys::Sys;
 use crate::proto::ws::message::Message;
-use crate::proto::{self, CloseFrame, Context, Misuse, Session};
+use crate::proto::{self, CloseFrame, Context, Misuse};
 use std::fmt;
 
 /// Receives the events of all connections of a reactor, in turn.

@@ -17,6 +17,8 @@ use crate::net::wire::tls;
 use crate::net::wire::tls::Tls;
 use crate::policy::Policy;
 use crate::proto::{Context, Random, Url};
+#[cfg(feature = "tape")]
+use crate::tape::Tape;
 use crate::trace::{Observer, Trace};
 
 /// What the drivers of a reactor share.
@@ -34,6 +36,8 @@ pub(in crate::net) struct Core<S: Sys> {
     pub(in crate::net) proxy_tls: Option<Arc<rustls::ClientConfig>>,
     pub(in crate::net) proxy: ProxyRules,
     pub(in crate::net) observer: Option<Box<dyn Observer>>,
+    #[cfg(feature = "tape")]
+    pub(in crate::net) tape: Option<Tape>,
     /// Receive buffer; taken out while it is used.
     pub(in crate::net) buf: Vec<u8>,
     /// The same before decryption; empty until TLS is used.

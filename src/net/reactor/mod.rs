@@ -25,8 +25,9 @@ use super::sys::{BorrowedFd, Interest, Os, OwnedFd, Poller, Ready, Sys};
 use super::time::earlier;
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
+use crate::net::session::Session;
 use crate::proto::ws::message::Message;
-use crate::proto::{CloseFrame, Context, Misuse, Session, Transport};
+use crate::proto::{CloseFrame, Context, Misuse, Transport};
 
 pub use conn::{Conn, Sink};
 
@@ -123,6 +124,8 @@ impl<S: Sys> Reactor<S> {
                 proxy_tls: config.proxy_tls,
                 proxy: config.proxy,
                 observer: config.observer,
+                #[cfg(feature = "tape")]
+                tape: config.tape,
                 buf: Vec::new(),
                 cipher: Vec::new(),
                 gates,

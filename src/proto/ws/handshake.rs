@@ -155,9 +155,41 @@ impl Request {
     }
 
     /// Whether `bytes`, which the peer has sent, may repeat what of this request is not to be shown.
-    fn is_repeated_in(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn is_repeated_in(&self, bytes: &[u8]) -> bool {
         let protocol = self.protocols.iter().any(|p| p.is_repeated_in(bytes));
         protocol || self.headers.are_repeated_in(bytes) || self.url.is_repeated_in(bytes)
+    }
+
+    /// The request head as it may be shown, but for its key.
+    #[cfg(all(feature = "tape", feature = "net"))]
+    pub(crate) fn shown(&self, nonce: [u8; 16]) -> Vec<u8> {
+        let mut shown = Vec::new();
+        self.write(&mut shown, &BASE64.encode(nonce), true);
+        shown
+    }
+
+    /// Whether it offers this subprotocol, and that is a secret.
+    #[cfg(all(feature = "tape", feature = "net"))]
+    pub(crate) fn is_secret_protocol(&self, name: &[u8]) -> bool {
+        self.protocols.iter().any(|p| p.is_secret() && p.sent().as_bytes() == name)
+    }
+
+    /// So many redirects have led here, and so many are followed.
+    #[cfg(all(feature = "tape", feature = "net"))]
+    pub(crate) fn redirects(&self) -> (u32, u32) {
+        (self.hops, self.follow)
+    }
+
+    /// As if so many redirects had led here.
+    #[cfg(feature = "tape")]
+    pub(crate) fn set_hops(&mut self, hops: u32) {
+        self.hops = hops;
+    }
+
+    /// How it offers to compress, if it does.
+    #[cfg(all(feature = "tape", feature = "net", feature = "deflate"))]
+    pub(crate) fn offered(&self) -> Option<&Compression> {
+        self.compression.as_ref()
     }
 
     /// The request head, `key` being the value of `Sec-WebSocket-Key`; without what is secret if

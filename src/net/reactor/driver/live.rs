@@ -15,9 +15,10 @@ use crate::net::event::ConnId;
 use crate::net::reactor::core::Core;
 use crate::net::reactor::flow::Flow;
 use crate::net::reactor::gate::Place;
+use crate::net::session::Session;
 use crate::net::sys::{Interest, Sys};
 use crate::net::wire::link::Link;
-use crate::proto::{Context, Endpoint, Event, Session, TlsInfo, Transport, Url};
+use crate::proto::{Context, Endpoint, Event, TlsInfo, Transport, Url};
 
 pub(in crate::net) struct Live<S: Sys> {
     pub(super) link: Link<S>,

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::errors::NOWHERE;
 use super::laps::Laps;
+#[cfg(feature = "tape")]
+use super::live::token_parts;
 use super::live::{Entry, Follow, Live, Reading, Token, Writing};
 use super::tail::Tail;
 use super::upload::Upload;
@@ -17,6 +19,8 @@ use crate::net::ask::{Ask, Proxy, ProxyScheme};
 use crate::net::event::ConnId;
 use crate::net::reactor::core::Core;
 use crate::net::reactor::gate::{Place, Ticket};
+#[cfg(feature = "tape")]
+use crate::net::session::Session;
 use crate::net::sys::{Interest, Sys};
 use crate::net::time::after;
 use crate::net::wire::dial::Plan;
@@ -26,6 +30,8 @@ use crate::policy::Destination;
 use crate::proto::Endpoint;
 use crate::proto::http::{ForProxy, Request};
 use crate::proto::secret::SECRET;
+#[cfg(feature = "tape")]
+use crate::tape::Tape;
 
 /// On its way to a connected socket.
 pub(super) struct Opening<S: Sys> {
@@ -303,6 +309,12 @@ impl<S: Sys> Opening<S> {
         // A WebSocket has one limit for all of it, from its turn.
         let total = if is_gated { end } else { self.total };
         let session = ask.session(&core.limits, trace, nonce, total);
+        #[cfg(feature = "tape")]
+        let session = {
+            let id = token_parts(token.number).0;
+            let record = |tape: &Tape| ask.record(tape, id, core.now, &core.limits, nonce, total);
+            Session::new(session, core.tape.as_ref().map(record))
+        };
         let entry = Entry {
             peer: place.to.clone(),
             gate: is_gated.then_some(place),

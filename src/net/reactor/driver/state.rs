@@ -419,6 +419,8 @@ impl<S: Sys> Driver<S> {
             return self.touch(core);
         }
         while let Some(live) = self.live() {
+            #[cfg(feature = "tape")]
+            live.session.is_at(core.now);
             let event = match end {
                 End::Cut => live.session.receive_cut(),
                 End::Said => live.session.receive_eof(),
