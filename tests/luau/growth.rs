@@ -209,11 +209,12 @@ fn timers_that_are_given_up_leave_nothing_behind() {
 // 19,994 times, of its stack. [FAULTS 84]
 #[test]
 fn resuming_a_thread_that_waits_costs_it_nothing() {
+    // It connects first: from the sleeper to the end of the loop nobody else has a turn.
     let text = r#"local result
+        local ws = WebSocket.connect(...)
         local sleeper = task.spawn(function()
             result = table.pack(pcall(task.wait, 0.05))
         end)
-        local ws = WebSocket.connect(...)
         local got
         local reader = task.spawn(function()
             got = table.pack(ws.OnMessage:Wait())

@@ -325,8 +325,9 @@ fn a_variable_that_is_no_utf_8_is_a_proxy_all_the_same() {
 #[cfg(unix)]
 fn unix_sockets_are_for_scripts_that_may() {
     use std::os::unix::net::UnixListener;
+    // It keeps the folder.
+    let script = Script::new("unix", ECHO);
     let path = super::command::folder().join("own.sock");
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let _ = std::fs::remove_file(&path);
     let listener = UnixListener::bind(&path).unwrap();
     let server = echo();
@@ -346,7 +347,6 @@ fn unix_sockets_are_for_scripts_that_may() {
         rt.run();
         assert_eq!(rt.said.take(), [said]);
     }
-    let script = Script::new("unix", ECHO);
     let ended = ran(&script, &["--allow-unix"], &[], &url);
     assert_eq!((ended.status, ended.out), (Some(0), vec!["hello".into()]), "{}", ended.err);
     let ended = ran(&script, &["--allow-unix", "--deny-private"], &[], &url);
