@@ -1,6 +1,7 @@
 //! What the command says: its answers, its complaints and its exit status.
 
 use std::io::{self, ErrorKind, Write};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What went wrong, and the exit status for it.
@@ -42,6 +43,20 @@ pub(super) fn is_unheard() -> bool {
     UNHEARD.load(Ordering::Relaxed)
 }
 
+/// Somebody types at the terminal that standard error is: what writes above that.
+static ABOVE: OnceLock<Box<dyn Fn(&str) + Send + Sync>> = OnceLock::new();
+
+/// From now on all complaints, and the lines of `--trace`, go through `write`, which ends in [`plainly`].
+pub(super) fn complain_above(write: impl Fn(&str) + Send + Sync + 'static) {
+    // There is one terminal.
+    let _ = ABOVE.set(Box::new(write));
+}
+
+/// Writes to standard error, whoever types.
+pub(super) fn plainly(text: &str) {
+    let _ = noted(io::stderr().write_all(text.as_bytes()));
+}
+
 /// Writes a line to standard error.
 pub(super) fn complain(line: &str) {
     let _ = writeln!(Complaints, "{line}");
@@ -61,7 +76,13 @@ impl Write for Complaints {
 
     /// As a whole: lines of two threads do not get mixed.
     fn write_fmt(&mut self, text: std::fmt::Arguments<'_>) -> io::Result<()> {
-        noted(io::stderr().write_fmt(text))
+        match ABOVE.get() {
+            Some(write) => {
+                write(&text.to_string());
+                Ok(())
+            }
+            None => noted(io::stderr().write_fmt(text)),
+        }
     }
 }
 

@@ -108,7 +108,7 @@ fn the_status_is_the_outcome() {
             _ => assert_eq!(ended.err, said),
         }
     }
-    failed(&run(&[], &refused()), 3, "Connection refused");
+    failed(&run(&[], &refused()), 3, ": connect: ");
     let server = serve(|listener| {
         let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnope";
         Peer::asked(listener).send(answer);

@@ -222,10 +222,11 @@ class Tests:
         self.server: Server | None = None
         self.terminal: Terminal | None = None
 
-    def connect(self, *options: str, env: dict | None = None) -> tuple[Server, Terminal]:
+    def connect(self, *options: str, env: dict | None = None, shown: bool = True) -> tuple[Server, Terminal]:
         self.server = Server()
         self.terminal = Terminal([self.moonwire, "connect", *options, self.server.url], env)
-        self.terminal.shows("connected", ">")
+        if shown:
+            self.terminal.shows("connected", ">")
         return self.server, self.terminal
 
     def close(self) -> None:
@@ -379,6 +380,20 @@ class Tests:
         terminal.harmless()
         if '"kind":"close"' not in terminal.screen.shown()[-2]:
             raise Failed(str(terminal.screen.shown()))
+
+    def test_a_trace_comes_above_what_is_typed(self) -> None:
+        server, terminal = self.connect("--trace", shown=False)
+        terminal.type("half")
+        terminal.until(lambda: terminal.screen.shown()[-1] == "> half", "is not typed")
+        server.send("news")
+        terminal.until(lambda: any("<- text" in line for line in terminal.screen.shown()), "no trace")
+        terminal.until(lambda: "< news" in terminal.screen.shown(), "no message")
+        terminal.until(lambda: terminal.screen.shown()[-1] == "> half", "what is typed is not below")
+        for line in terminal.screen.shown():
+            if ">" in line[1:] and "half" in line or line.startswith(("> half0", "> half<", "> half ")):
+                raise Failed(f"mixed: {line!r}")
+        server.close(1000)
+        terminal.ended(0)
 
     def test_colours(self) -> None:
         server, terminal = self.connect()

@@ -95,13 +95,13 @@ impl Output {
                 if !self.notices && !matches!(*code, 1000 | 1005) {
                     // It is why the exit status is not 0.
                     self.flush()?;
-                    self.aside(&format!("moonwire: {text}"));
+                    complain(&format!("moonwire: {text}"));
                 }
                 self.notice(&text)
             }
             Told::Error(text) => {
                 self.flush()?;
-                self.aside(&format!("moonwire: {text}"));
+                complain(&format!("moonwire: {text}"));
                 Ok(())
             }
             Told::Again(after) => {
@@ -141,18 +141,10 @@ impl Output {
         }
         self.flush()?;
         match self.colours {
-            true => self.aside(&format!("\x1b[2m{text}\x1b[0m")),
-            false => self.aside(text),
+            true => complain(&format!("\x1b[2m{text}\x1b[0m")),
+            false => complain(text),
         }
         Ok(())
-    }
-
-    /// On standard error, above the line that is being typed.
-    fn aside(&self, text: &str) {
-        match &self.screen {
-            Some(screen) => screen.aside(|| complain(text)),
-            None => complain(text),
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::output::{Output, Told};
 use super::{ConnectArgs, Wait};
 use crate::cli::network::Own;
 use crate::cli::signals::{self, Close, PATIENCE};
-use crate::cli::tell::{Failure, complain};
+use crate::cli::tell::{Failure, complain, complain_above, plainly};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::net::sys::raise_open_files;
@@ -160,7 +160,7 @@ fn typed(screen: &Screen, link: &Link, rules: Rules) -> Result<(), String> {
         match link.send(&mut lines) {
             Ok(true) => {}
             Ok(false) => break,
-            Err(text) => screen.aside(|| complain(&format!("moonwire: not sent: {text}"))),
+            Err(text) => complain(&format!("moonwire: not sent: {text}")),
         }
     }
     Ok(())
@@ -228,6 +228,10 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
     });
     let execute = std::mem::take(&mut args.execute);
     let screen = if execute.is_empty() { Screen::open() } else { None };
+    if let Some(screen) = &screen {
+        let screen = Arc::clone(screen);
+        complain_above(move |text| screen.aside(|| plainly(text)));
+    }
     let close = closing(&link, screen.as_ref());
     let bad = |e: io::Error| Failure::other(format!("signals: {e}"));
     signals::listen(Arc::clone(&close)).map_err(bad)?;
