@@ -375,6 +375,10 @@ mod mode {
 
     use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 
+    /// `_POSIX_VDISABLE`.
+    const NO_KEY: u8 =
+        if cfg!(any(target_vendor = "apple", target_os = "freebsd")) { 0xff } else { 0 };
+
     /// How the terminal was, and how it is while somebody types.
     pub(super) struct Mode {
         was: Termios,
@@ -391,7 +395,7 @@ mod mode {
             (is.special_codes[SpecialCodeIndex::VMIN], is.special_codes[SpecialCodeIndex::VTIME]) =
                 (1, 0);
             // Ctrl-\ would end the process and leave the terminal as it is now.
-            is.special_codes[SpecialCodeIndex::VQUIT] = 0;
+            is.special_codes[SpecialCodeIndex::VQUIT] = NO_KEY;
             let mode = Mode { was, is };
             mode.again();
             Some(mode)
