@@ -136,6 +136,33 @@ impl Words {
         Ok(Word::Option(Given { name: option.names[0], value }))
     }
 
+    /// All words of a command that takes one URL, which is given back; each option goes to `take`. `None` if
+    /// help is asked for. `send` is how another word could be sent.
+    pub(super) fn one_url(
+        mut self,
+        send: &str,
+        mut take: impl FnMut(Given) -> Result<(), Failure>,
+    ) -> Result<Option<String>, Failure> {
+        let (name, mut url) = (self.command.name, None);
+        loop {
+            match self.next()? {
+                Word::End => break,
+                Word::Plain(word) if url.is_none() => {
+                    let text = word.into_string();
+                    url = Some(text.map_err(|w| Failure::usage(format!("no URL: {}", shown(&w))))?);
+                }
+                Word::Plain(word) => {
+                    let text = format!("{name} takes one URL; {} is one too many", shown(&word));
+                    return Err(Failure::usage(format!("{text} (to send it: {send})")));
+                }
+                Word::Option(given) if given.name == HELP.names[0] => return Ok(None),
+                Word::Option(given) => take(given)?,
+            }
+        }
+        let missing = || Failure::usage(format!("the URL is missing; see moonwire {name} --help"));
+        url.ok_or_else(missing).map(Some)
+    }
+
     /// All that is left, whatever it looks like.
     pub(super) fn rest(self) -> Vec<OsString> {
         self.words.collect()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::network::{self, NetworkArgs, Own};
-use super::options::{Command, Given, Group, Hint, Opt, Takes, Word, Words, shown};
+use super::options::{Command, Given, Group, Hint, Opt, Takes, Words};
 use super::request::{self, RequestArgs};
 use super::show::{json, printable, since_1970};
 use super::signals;
@@ -151,32 +151,15 @@ impl StreamArgs {
 }
 
 /// Reads the words behind `stream`; `None` if help is asked for.
-pub(super) fn parse(mut words: Words) -> Result<Option<Box<StreamArgs>>, Failure> {
+pub(super) fn parse(words: Words) -> Result<Option<Box<StreamArgs>>, Failure> {
     let mut args = StreamArgs::default();
-    let mut url = None;
-    loop {
-        match words.next()? {
-            Word::End => break,
-            Word::Plain(word) if url.is_none() => {
-                let text = word.into_string();
-                url = Some(text.map_err(|w| Failure::usage(format!("no URL: {}", shown(&w))))?);
-            }
-            Word::Plain(word) => {
-                let text = format!("stream takes one URL; {} is one too many", shown(&word));
-                return Err(Failure::usage(format!("{text} (to send it: --data)")));
-            }
-            Word::Option(given) if given.name == "--help" => return Ok(None),
-            Word::Option(given) => {
-                if let Some(given) = args.network.take(given)?
-                    && let Some(given) = args.request.take(given)?
-                {
-                    args.take(given)?;
-                }
-            }
-        }
-    }
-    args.url =
-        url.ok_or_else(|| Failure::usage("the URL is missing; see moonwire stream --help"))?;
+    let url = words.one_url("--data", |given| {
+        let Some(given) = args.network.take(given)? else { return Ok(()) };
+        let Some(given) = args.request.take(given)? else { return Ok(()) };
+        args.take(given)
+    })?;
+    let Some(url) = url else { return Ok(None) };
+    args.url = url;
     args.check()?;
     Ok(Some(Box::new(args)))
 }

@@ -8,7 +8,7 @@ mod session;
 use std::time::Duration;
 
 use super::network::{self, NetworkArgs};
-use super::options::{Command, Given, Group, Hint, Opt, Takes, Word, Words, shown};
+use super::options::{Command, Given, Group, Hint, Opt, Takes, Words};
 use super::request::{self, RequestArgs};
 use super::tell::Failure;
 
@@ -265,32 +265,15 @@ fn wait(text: &str) -> Result<Wait, Failure> {
 }
 
 /// Reads the words behind `connect`; `None` if help is asked for.
-pub(super) fn parse(mut words: Words) -> Result<Option<Box<ConnectArgs>>, Failure> {
+pub(super) fn parse(words: Words) -> Result<Option<Box<ConnectArgs>>, Failure> {
     let mut args = ConnectArgs::of_nothing();
-    let mut url = None;
-    loop {
-        match words.next()? {
-            Word::End => break,
-            Word::Plain(word) if url.is_none() => {
-                let text = word.into_string();
-                url = Some(text.map_err(|w| Failure::usage(format!("no URL: {}", shown(&w))))?);
-            }
-            Word::Plain(word) => {
-                let text = format!("connect takes one URL; {} is one too many", shown(&word));
-                return Err(Failure::usage(format!("{text} (to send it: -x)")));
-            }
-            Word::Option(given) if given.name == "--help" => return Ok(None),
-            Word::Option(given) => {
-                if let Some(given) = args.network.take(given)?
-                    && let Some(given) = args.request.take(given)?
-                {
-                    args.take(given)?;
-                }
-            }
-        }
-    }
-    args.url =
-        url.ok_or_else(|| Failure::usage("the URL is missing; see moonwire connect --help"))?;
+    let url = words.one_url("-x", |given| {
+        let Some(given) = args.network.take(given)? else { return Ok(()) };
+        let Some(given) = args.request.take(given)? else { return Ok(()) };
+        args.take(given)
+    })?;
+    let Some(url) = url else { return Ok(None) };
+    args.url = url;
     args.network.tls.check()?;
     Ok(Some(Box::new(args)))
 }
