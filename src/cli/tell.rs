@@ -44,7 +44,9 @@ pub(super) fn is_unheard() -> bool {
 }
 
 /// Somebody types at the terminal that standard error is: what writes above that.
-static ABOVE: OnceLock<Box<dyn Fn(&str) + Send + Sync>> = OnceLock::new();
+static ABOVE: OnceLock<Above> = OnceLock::new();
+
+type Above = Box<dyn Fn(&str) + Send + Sync>;
 
 /// From now on all complaints, and the lines of `--trace`, go through `write`, which ends in [`plainly`].
 pub(super) fn complain_above(write: impl Fn(&str) + Send + Sync + 'static) {

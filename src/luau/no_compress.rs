@@ -5,7 +5,7 @@ use mlua::Value;
 use crate::net::Options;
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Choice;
+pub(super) struct Choice {}
 
 impl Choice {
     pub(super) fn set(
