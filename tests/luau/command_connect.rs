@@ -61,8 +61,10 @@ fn lines_go_and_their_answers_come() {
     printed(&run(&[], server.url()), &[]);
     let large = "0123456789".repeat(500_000);
     printed(&piped(&["--linger", "0"], server.url(), large.as_bytes()), &[&large]);
-    let ended = piped(&["--compress"], server.url(), large.as_bytes());
-    assert_eq!((ended.status, ended.out), (Some(0), vec![large]));
+    if cfg!(feature = "deflate") {
+        let ended = piped(&["--compress"], server.url(), large.as_bytes());
+        assert_eq!((ended.status, ended.out), (Some(0), vec![large]));
+    }
 }
 
 #[test]
