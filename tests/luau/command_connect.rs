@@ -256,7 +256,10 @@ fn it_connects_again() {
         assert_eq!(peer.told(), "x");
         assert_eq!(peer.told(), "ping moonwire: end of input");
         drop(peer);
-        answering(Peer::open(listener))
+        let mut peer = Peer::open(listener);
+        assert_eq!(peer.told(), "ping moonwire: end of input");
+        peer.send(&frame(0x8A, b"moonwire: end of input"));
+        peer.rest()
     });
     let ended = run(&["--reconnect", "-x", "x"], &server.url());
     assert_eq!(ended.status, Some(0), "{ended:?}");
