@@ -61,8 +61,10 @@ fn lines_go_and_their_answers_come() {
     printed(&run(&[], server.url()), &[]);
     let large = "0123456789".repeat(500_000);
     printed(&piped(&["--linger", "0"], server.url(), large.as_bytes()), &[&large]);
-    let ended = piped(&["--compress"], server.url(), large.as_bytes());
-    assert_eq!((ended.status, ended.out), (Some(0), vec![large]));
+    if cfg!(feature = "deflate") {
+        let ended = piped(&["--compress"], server.url(), large.as_bytes());
+        assert_eq!((ended.status, ended.out), (Some(0), vec![large]));
+    }
 }
 
 #[test]
@@ -254,7 +256,10 @@ fn it_connects_again() {
         assert_eq!(peer.told(), "x");
         assert_eq!(peer.told(), "ping moonwire: end of input");
         drop(peer);
-        answering(Peer::open(listener))
+        let mut peer = Peer::open(listener);
+        assert_eq!(peer.told(), "ping moonwire: end of input");
+        peer.send(&frame(0x8A, b"moonwire: end of input"));
+        peer.rest()
     });
     let ended = run(&["--reconnect", "-x", "x"], &server.url());
     assert_eq!(ended.status, Some(0), "{ended:?}");

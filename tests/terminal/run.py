@@ -28,7 +28,7 @@ import unicodedata
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from server import BINARY, CLOSE, TEXT, Server
+from frames import BINARY, CLOSE, TEXT, Server
 
 # How long a test waits before it has failed.
 LONG = 30
