@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use moonwire::Limits;
 use moonwire::proto::http::{Delivery, Request, Timing};
-use moonwire::proto::{Closed, Context, Event, Misuse, Random, Session, Settings, Url};
+use moonwire::proto::{
+    Closed, Compression, Context, Event, Misuse, Random, Session, Settings, Url,
+};
 
 /// The system's allocator, and a count of what is taken from it.
 struct Counting;
@@ -76,6 +78,20 @@ impl Peer {
         Peer::new(Session::opened(settings, Instant::now()))
     }
 
+    fn compressed(limits: Limits) -> Peer {
+        let (settings, now) =
+            (Settings { limits: Arc::new(limits), ..Settings::default() }, Instant::now());
+        Peer::new(Session::opened_compressed(settings, now, Compression::default()))
+    }
+
+    fn decoding(limits: Limits) -> Peer {
+        let url = Url::parse_http("http://host.example/").unwrap();
+        let mut request = Request::new("GET", url).unwrap();
+        request.decode(true);
+        let settings = Settings { limits: Arc::new(limits), ..Settings::default() };
+        Peer::new(Session::stream(request, Delivery::Raw, &settings, Timing::default()))
+    }
+
     fn stream(delivery: Delivery) -> Peer {
         let url = Url::parse_http("http://host.example/").unwrap();
         let request = Request::new("GET", url).unwrap();
@@ -132,6 +148,14 @@ fn expect(what: bool, text: &str, peer: &Peer) -> Outcome {
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
 const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
+/// Begins a block of deflate in which each zero byte that follows stands for 1032 zeros (made once with
+/// zlib, level 9).
+const BOMB: &[u8] = b"\xec\xc1\x01\x01\x00\x00\x00\x80\x90\xfe\xaf\xee\x08\x0a";
+/// A message of 32 KiB of zeros, made in the same way.
+const ZEROS: &[u8] = b"\xec\xc1\x01\x01\x00\x00\x00\x80\x90\xfe\xaf\xee\x08\x0a\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x18";
+/// What the library takes to inflate with any window, and what is made room for at once.
+const INFLATE: usize = 64 * KIB + 2 * 128 * KIB;
+
 /// Name, bound in bytes, and what happens. FAULTS rows in brackets.
 type Row = (&'static str, usize, fn() -> Outcome);
 
@@ -169,6 +193,29 @@ const ROWS: &[Row] = &[
         let ping = [&b"\x89\x7d"[..], &[b'p'; 125]].concat();
         let p = Peer::open(Limits::default()).repeat(b"", &ping, 1_000_000);
         expect(p.ended.is_none() && p.session.buffered() <= 65 * KIB, "bounded", &p)
+    }),
+    ("a message of 1 GiB in 1 MiB [9]", 2 * 8 * MIB + INFLATE + SMALL, || {
+        let limits = Limits { message: 8 * MIB, ..Limits::default() };
+        let start = [b"\xc2\x7f\0\0\0\0\0\x10\0\0", BOMB].concat();
+        let p = Peer::compressed(limits).repeat(&start, &[0; KIB], KIB);
+        expect(failed(&p), "refused at Limits::message", &p)
+    }),
+    ("the same in frames of 1 KiB [9]", 2 * 8 * MIB + INFLATE + SMALL, || {
+        let limits = Limits { message: 8 * MIB, ..Limits::default() };
+        let start = [&[0x42, BOMB.len() as u8][..], BOMB].concat();
+        let frame = [&[0, 126, 4, 0][..], &[0; KIB]].concat();
+        let p = Peer::compressed(limits).repeat(&start, &frame, KIB);
+        expect(failed(&p), "refused at Limits::message", &p)
+    }),
+    ("a hundred thousand messages of 32 KiB in 46 bytes [9]", 128 * KIB + INFLATE + SMALL, || {
+        let bomb = [&[0xc2, ZEROS.len() as u8][..], ZEROS].concat();
+        let p = Peer::compressed(Limits::default()).repeat(b"", &bomb, 100_000);
+        expect(p.ended.is_none() && p.events == 100_000, "passed on", &p)
+    }),
+    ("a coded body of 1 GiB in 1 MiB [56]", INFLATE + SMALL, || {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\n\r\n";
+        let p = Peer::decoding(Limits::default()).repeat(&[head, BOMB].concat(), &[0; KIB], KIB);
+        expect(failed(&p) || p.ended.is_some(), "refused at Limits::decoded_free", &p)
     }),
     ("a peer that does not read what is sent [3]", 3 * 17 * MIB + SMALL, || {
         let mut p = Peer::open(Limits::default());
