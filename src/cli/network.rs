@@ -182,7 +182,10 @@ impl NetworkArgs {
             "--insecure" => self.tls.insecure = true,
             "--proxy" => self.proxies.proxy = Some(given.text()?),
             "--no-proxy" => self.proxies.except = Some(given.text()?),
-            "--proxy-header" => self.proxies.headers.push(proxy::header(&given.text()?)?),
+            "--proxy-header" => {
+                let name = given.name;
+                self.proxies.headers.push(proxy::header(name, &given.text()?)?);
+            }
             "--resolve" => self.resolve.push(given.parsed()?),
             "--connect-timeout" => self.connect_timeout = Some(given.seconds()?),
             "--max-message" => self.max_message = Some(given.bytes()?),
@@ -268,6 +271,17 @@ impl NetworkArgs {
         });
         // For the server of --echo, too: --resolve can lead its address elsewhere.
         if self.tls.insecure { rules.and(tls::stays_here) } else { rules }
+    }
+}
+
+/// Fails in a build that has no compression, which `option` asks for.
+pub(super) fn needs_compression(option: &str) -> Result<(), Failure> {
+    match cfg!(feature = "deflate") {
+        true => Ok(()),
+        false => {
+            let text = "this build has no compression (feature deflate)";
+            Err(Failure::usage(format!("{option}: {text}")))
+        }
     }
 }
 

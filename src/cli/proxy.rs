@@ -17,10 +17,10 @@ pub(super) struct ProxyArgs {
     pub(super) headers: Vec<(String, String)>,
 }
 
-/// Reads `Name: value`.
-pub(super) fn header(text: &str) -> Result<(String, String), Failure> {
+/// Reads `Name: value`, which `option` was given.
+pub(super) fn header(option: &str, text: &str) -> Result<(String, String), Failure> {
     // What may hold a password is not repeated.
-    let bad = || Failure::usage("--proxy-header: NAME: VALUE is expected");
+    let bad = || Failure::usage(format!("{option}: NAME: VALUE is expected"));
     let (name, value) = text.split_once(':').ok_or_else(bad)?;
     Ok((name.to_owned(), value.trim_matches([' ', '\t']).to_owned()))
 }
@@ -243,8 +243,11 @@ mod tests {
             let Err(text) = proxies(&args, variables) else { panic!("{part}") };
             assert!(text.contains(part) && !text.contains("hidden"), "{text}");
         }
-        assert!(header("hidden").is_err_and(|f| !f.text.contains("hidden")));
-        assert_eq!(header("X: a: b ").ok(), Some(("X".to_owned(), "a: b".to_owned())));
+        assert!(header("--proxy-header", "hidden").is_err_and(|f| !f.text.contains("hidden")));
+        assert_eq!(
+            header("--proxy-header", "X: a: b ").ok(),
+            Some(("X".to_owned(), "a: b".to_owned()))
+        );
     }
 
     #[test]

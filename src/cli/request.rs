@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::options::{Given, Group, Hint, Opt, Takes};
+use super::proxy;
 use super::tell::Failure;
 use crate::error::Error;
 
@@ -93,10 +94,9 @@ impl RequestArgs {
     }
 }
 
-/// Reads `Name: value`. What may hold a password is not repeated.
+/// Reads `Name: value`, with blanks around the name or without.
 fn field(option: &str, text: &str) -> Result<(String, String), Failure> {
-    let bad = || Failure::usage(format!("{option}: NAME: VALUE is expected"));
-    let (name, value) = text.split_once(':').ok_or_else(bad)?;
+    let (name, value) = proxy::header(option, text)?;
     Ok((name.trim().to_owned(), value.trim_matches([' ', '\t', '\r']).to_owned()))
 }
 

@@ -329,16 +329,21 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
         .io(Io::new(io::stdin(), output, Unheard))
         .exit(true)
         .global("args", move |lua| list(lua, &words));
-    let options = if args.compress { compressing(options)? } else { options };
-    let options = if args.compressed { decoding(options)? } else { options };
+    if args.compress {
+        network::needs_compression("--compress")?;
+    }
+    if args.compressed {
+        network::needs_compression("--compressed")?;
+    }
+    #[cfg(feature = "deflate")]
+    let options = options
+        .compression(args.compress.then(crate::proto::Compression::default))
+        .decode(args.compressed);
     let mut runtime = Runtime::new(options).map_err(|e| Failure::other(e.to_string()))?;
     // The one place that sets it.
     let stopper = stopper.get_or_init(|| runtime.stopper()).clone();
     let close: signals::Close = Arc::new(move || stop(&stopper));
-    signals::listen(Arc::clone(&close)).map_err(|e| Failure::other(format!("signals: {e}")))?;
-    if let Some(limit) = args.timeout {
-        signals::end_after(limit, close).map_err(|e| Failure::other(format!("--timeout: {e}")))?;
-    }
+    signals::may_end(&close, args.timeout)?;
     match drive(&mut runtime, &args, &scripts) {
         Ok(Progress::Stopped) => signals::wait_for_exit(),
         Ok(_) => Ok(status(&runtime)),
@@ -358,26 +363,6 @@ fn list(lua: &mlua::Lua, words: &[OsString]) -> mlua::Result<mlua::Table> {
     let list = lua.create_sequence_from(words.collect::<mlua::Result<Vec<_>>>()?)?;
     list.set_readonly(true);
     Ok(list)
-}
-
-#[cfg(feature = "deflate")]
-fn compressing(options: Options) -> Result<Options, Failure> {
-    Ok(options.compression(Some(crate::proto::Compression::default())))
-}
-
-#[cfg(not(feature = "deflate"))]
-fn compressing(_: Options) -> Result<Options, Failure> {
-    Err(Failure::usage("--compress: this build has no compression (feature deflate)"))
-}
-
-#[cfg(feature = "deflate")]
-fn decoding(options: Options) -> Result<Options, Failure> {
-    Ok(options.decode(true))
-}
-
-#[cfg(not(feature = "deflate"))]
-fn decoding(_: Options) -> Result<Options, Failure> {
-    Err(Failure::usage("--compressed: this build has no compression (feature deflate)"))
 }
 
 fn drive(

@@ -5,15 +5,25 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::tell::Failure;
+
 /// How long open connections have for their closing handshake when the process is ended.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Closes what is open, within [`PATIENCE`]. May be called from several threads at once.
 pub(super) type Close = Arc<dyn Fn() + Send + Sync>;
 
+/// From now on a signal ends the process, and so does the end of `limit`, if there is one (`--timeout`).
+pub(super) fn may_end(close: &Close, limit: Option<Duration>) -> Result<(), Failure> {
+    listen(Arc::clone(close)).map_err(|e| Failure::other(format!("signals: {e}")))?;
+    limit.map_or(Ok(()), |limit| {
+        end_after(limit, Arc::clone(close)).map_err(|e| Failure::other(format!("--timeout: {e}")))
+    })
+}
+
 /// Listens for SIGINT (Ctrl-C) and SIGTERM from now on.
 #[cfg(unix)]
-pub(super) fn listen(close: Close) -> io::Result<()> {
+fn listen(close: Close) -> io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     use signal_hook::iterator::Signals;
 
@@ -33,7 +43,7 @@ pub(super) fn listen(close: Close) -> io::Result<()> {
 /// is closed, this is called as well, but Windows ends the process as soon as the handler of `ctrlc`
 /// returns, which is at once: there is no time for a closing handshake.
 #[cfg(windows)]
-pub(super) fn listen(close: Close) -> io::Result<()> {
+fn listen(close: Close) -> io::Result<()> {
     let mut ending = Ending { close, begun: false };
     // As on other systems.
     ctrlc::set_handler(move || ending.signal(130)).map_err(io::Error::other)
@@ -78,7 +88,7 @@ fn end(close: Close, status: i32) -> io::Result<()> {
 }
 
 /// Ends the process after a time, as `timeout` of coreutils does.
-pub(super) fn end_after(limit: Duration, close: Close) -> io::Result<()> {
+fn end_after(limit: Duration, close: Close) -> io::Result<()> {
     let thread = std::thread::Builder::new().name("moonwire-timeout".into());
     thread.spawn(move || {
         std::thread::sleep(limit);

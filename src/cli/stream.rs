@@ -191,17 +191,12 @@ fn options(args: &StreamArgs) -> Result<StreamOptions, Failure> {
     if args.events {
         options = options.delivery(Delivery::Events);
     }
-    if args.compressed { decoding(options) } else { Ok(options) }
-}
-
-#[cfg(feature = "deflate")]
-fn decoding(options: StreamOptions) -> Result<StreamOptions, Failure> {
-    Ok(options.decode(true))
-}
-
-#[cfg(not(feature = "deflate"))]
-fn decoding(_: StreamOptions) -> Result<StreamOptions, Failure> {
-    Err(Failure::usage("--compressed: this build has no compression (feature deflate)"))
+    if args.compressed {
+        network::needs_compression("--compressed")?;
+    }
+    #[cfg(feature = "deflate")]
+    let options = options.decode(args.compressed);
+    Ok(options)
 }
 
 /// What ends it before the answer does.
@@ -233,10 +228,7 @@ pub(super) fn stream(args: &StreamArgs) -> Result<u8, Failure> {
     let options = options(args)?;
     // There is nothing to say to a server of HTTP: its connection ends with the process.
     let close: signals::Close = Arc::new(|| {});
-    signals::listen(Arc::clone(&close)).map_err(|e| Failure::other(format!("signals: {e}")))?;
-    if let Some(limit) = args.timeout {
-        signals::end_after(limit, close).map_err(|e| Failure::other(format!("--timeout: {e}")))?;
-    }
+    signals::may_end(&close, args.timeout)?;
     let done = match args.events {
         true => events(args, options, config),
         false => body(args, options, config),

@@ -71,8 +71,8 @@ pub(crate) const FLOORS: &[&[&str]] = &[
     &["luau/pump.rs"],
     &["luau/mod.rs"],
     // The command.
-    &["cli/signals.rs", "cli/tell.rs"],
-    &["cli/options.rs"],
+    &["cli/tell.rs"],
+    &["cli/options.rs", "cli/signals.rs"],
     &["cli/help.rs", "cli/proxy.rs", "cli/secrets.rs", "cli/tls.rs"],
     &["cli/network.rs", "cli/pages.rs"],
     // The commands.

@@ -441,6 +441,7 @@ fn nothing_is_read_before_a_script_asks_and_then_no_more_than_the_limit_ahead() 
 
 #[test]
 fn the_thread_ends_with_the_runtime() {
+    // It is dropped with the reader, which is all that it is for.
     struct Told(Endless, #[allow(dead_code)] Sender<()>);
     impl Read for Told {
         fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {

@@ -9,7 +9,7 @@ use super::editor::Screen;
 use super::input::{Lines, Outgoing, Rules};
 use super::output::{Output, Told};
 use super::{ConnectArgs, Wait};
-use crate::cli::network::Own;
+use crate::cli::network::{self, Own};
 use crate::cli::signals::{self, Close, PATIENCE};
 use crate::cli::tell::{Failure, complain, complain_above, plainly};
 use crate::error::Error;
@@ -193,17 +193,14 @@ fn options(args: &ConnectArgs) -> Result<Options, Failure> {
     if let Some(most) = args.redirects {
         options = options.follow_redirects(most);
     }
-    if args.compress { compressing(options) } else { Ok(options) }
-}
-
-#[cfg(feature = "deflate")]
-fn compressing(options: Options) -> Result<Options, Failure> {
-    Ok(options.compression(crate::proto::Compression::default()))
-}
-
-#[cfg(not(feature = "deflate"))]
-fn compressing(_: Options) -> Result<Options, Failure> {
-    Err(Failure::usage("--compress: this build has no compression (feature deflate)"))
+    if args.compress {
+        network::needs_compression("--compress")?;
+        #[cfg(feature = "deflate")]
+        {
+            options = options.compression(crate::proto::Compression::default());
+        }
+    }
+    Ok(options)
 }
 
 /// `moonwire connect`.
@@ -233,15 +230,12 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
         complain_above(move |text| screen.aside(|| plainly(text)));
     }
     let close = closing(&link, screen.as_ref());
-    let bad = |e: io::Error| Failure::other(format!("signals: {e}"));
-    signals::listen(Arc::clone(&close)).map_err(bad)?;
+    signals::may_end(&close, args.timeout)?;
     #[cfg(unix)]
     if let Some(screen) = &screen {
         let screen = Arc::clone(screen);
-        signals::when_shown_anew(move || screen.resume()).map_err(bad)?;
-    }
-    if let Some(limit) = args.timeout {
-        signals::end_after(limit, close).map_err(|e| Failure::other(format!("--timeout: {e}")))?;
+        let shown = signals::when_shown_anew(move || screen.resume());
+        shown.map_err(|e| Failure::other(format!("signals: {e}")))?;
     }
     let (its, its_screen) = (Arc::clone(&link), screen.clone());
     let thread = std::thread::Builder::new().name("moonwire-input".into());
@@ -276,8 +270,7 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
         return if e.kind() == ErrorKind::BrokenPipe { Ok(0) } else { Err(Failure::output(&e)) };
     }
     let status = status?;
-    let failure = link.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-    match failure {
+    match link.failure() {
         Some(text) => Err(Failure::other(text)),
         None if lost > 0 && status == 0 => {
             Err(Failure::other(format!("{lost} bytes that were sent did not leave")))
@@ -384,7 +377,6 @@ impl Talk<'_> {
             while Instant::now() < until && !self.is_over(Instant::now()) {
                 let woken = events.wait(Some(until), |_, _| {});
                 woken.map_err(|e| Failure::other(e.to_string()))?;
-                self.look_at_input(None);
             }
             if self.is_over(Instant::now()) {
                 return Ok(status);
@@ -420,7 +412,7 @@ impl Talk<'_> {
             if let Some(closed) = end {
                 return Ok(closed);
             }
-            self.look_at_input(self.is_open.then_some(id));
+            self.look_at_input(id);
             let now = Instant::now();
             if self.is_open && self.closing.is_none() && self.is_over(now) {
                 self.closing = Some(now);
@@ -434,15 +426,15 @@ impl Talk<'_> {
         }
     }
 
-    fn look_at_input(&mut self, open: Option<ConnId>) {
-        if self.link.over.load(Ordering::Acquire)
+    /// Asks the server whether it has got the end of the input, once that has come.
+    fn look_at_input(&mut self, id: ConnId) {
+        let is_asked = self.is_open
             && self.input == Input::Going
-            && let Some(id) = open
-        {
+            && self.link.over.load(Ordering::Acquire)
             // One that has ended meanwhile is told as that.
-            if self.link.client.ping(id, END).is_ok() {
-                self.input = Input::Asked(Instant::now());
-            }
+            && self.link.client.ping(id, END).is_ok();
+        if is_asked {
+            self.input = Input::Asked(Instant::now());
         }
     }
 
