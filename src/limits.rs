@@ -185,6 +185,9 @@ pub struct Limits {
     pub stand_in: Duration,
     /// Luau: `WebStreamClient`s that have not finished: 6, as Roblox documents.
     pub stream_clients: usize,
+    /// Luau: bytes of the body of an answer that an HTTP call (`RequestAsync`) waits for, decoded: 64 MiB, as
+    /// of a message. More is an error; a `RawStream` takes any.
+    pub body: usize,
     /// Luau: how deep JSON may be nested: 100 arrays and objects, well below what the stack bears.
     /// More than 127 counts as 127.
     pub json_depth: usize,
@@ -260,6 +263,7 @@ impl Default for Limits {
             high_water_total: 64 * MIB,
             stand_in: Duration::from_millis(20),
             stream_clients: 6,
+            body: 64 * MIB,
             json_depth: 100,
             hold: MIB,
             hold_total: 16 * MIB,
