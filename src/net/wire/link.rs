@@ -15,7 +15,7 @@ pub(crate) struct Link<S: Sys> {
     is_proxys: bool,
     /// Of the bytes that are to be written, so many at the start are encrypted and have not left.
     sealed: usize,
-    /// A read has come to the end of the stream.
+    /// A read has come to the end of the stream, or failed.
     ended: bool,
 }
 
@@ -83,7 +83,22 @@ impl<S: Sys> Link<S> {
 
     /// Reads once, to `buf[*end..]`, at most `most` bytes unless they are encrypted. `cipher` is for
     /// the bytes before decryption.
+    #[inline]
     pub(crate) fn read(
+        &mut self,
+        sys: &mut S,
+        cipher: &mut [u8],
+        buf: &mut Vec<u8>,
+        end: &mut usize,
+        most: usize,
+    ) -> Result<Read, ErrorKind> {
+        let read = self.read_once(sys, cipher, buf, end, most);
+        self.ended |= !matches!(read, Ok(Read::Some { .. } | Read::None));
+        read
+    }
+
+    #[inline]
+    fn read_once(
         &mut self,
         sys: &mut S,
         cipher: &mut [u8],
@@ -108,16 +123,12 @@ impl<S: Sys> Link<S> {
         };
         Ok(match retried(|| sys.read(&self.socket, cipher)).map_err(ErrorKind::Io)? {
             None => Read::None,
-            Some(0) => {
-                self.ended = true;
-                Read::Cut
-            }
+            Some(0) => Read::Cut,
             Some(n) => {
                 let fed = match &mut self.outer {
                     None => tls.feed(&cipher[..n], buf, end)?,
                     Some(outer) => outer.feed(&cipher[..n], tls, buf, end)?,
                 };
-                self.ended |= fed != Fed::Open;
                 match fed {
                     Fed::Closed => Read::Eof,
                     // The proxy has ended, and whom the URL names has not said so.

@@ -46,8 +46,9 @@ pub(crate) struct Exchange {
     unsent: usize,
     /// Whether the connection may carry another request, as far as is known.
     persistence: Option<Persistence>,
-    /// A byte of an answer has come.
+    /// A byte of an answer has come, and one of the request has left.
     heard: bool,
+    begun: bool,
     notes: Option<Vec<Note>>,
 }
 
@@ -129,6 +130,7 @@ impl Exchange {
             unsent: 0,
             persistence: None,
             heard: false,
+            begun: false,
             notes,
         }
     }
@@ -227,6 +229,7 @@ impl Exchange {
     pub(crate) fn sent(&mut self, now: Instant, n: usize, taken: usize) {
         let waiting = self.outgoing().len();
         let (waited, n) = (waiting > 0, n.min(waiting));
+        self.begun |= n > 0 || taken > 0;
         self.out.sent(n);
         let rest = waiting - n;
         let moved = self.pace.sent(now, n, taken, rest);
@@ -659,6 +662,12 @@ impl Exchange {
     #[cfg(feature = "net")]
     pub(crate) fn may_go_again(&self) -> bool {
         !self.heard && self.request.may_be_repeated()
+    }
+
+    /// Whether what comes now cannot be an answer: nothing has been asked.
+    #[cfg(feature = "net")]
+    pub(crate) fn is_unasked(&self) -> bool {
+        !self.begun && matches!(self.state, State::Head { .. })
     }
 
     /// The body is whole. What it leaves to be handed over comes first, and the end with the next

@@ -87,6 +87,12 @@ impl<S: Sys> Live<S> {
         self.card.as_ref().map_or(0, |card| card.served)
     }
 
+    /// Whether what comes now is no answer: the connection was kept, and the request has not begun to
+    /// leave.
+    pub(super) fn is_unasked(&self) -> bool {
+        self.served() > 0 && self.session.exchange().is_some_and(|e| e.is_unasked())
+    }
+
     /// Until when it waits for another request, if its own has ended so that it can.
     pub(super) fn kept_until(&self, core: &Core<S>) -> Option<Instant> {
         self.card.as_ref()?;
