@@ -159,7 +159,7 @@ pub struct Limits {
     pub attempt_delay: Duration,
     /// Reactor: connections that wait for another request at a time
     /// ([`StreamOptions::keep_alive`](crate::StreamOptions::keep_alive)): 32. One more ends the one that
-    /// has waited longest. It bounds the descriptors, and over TLS some 10 KiB each. 0: none is kept.
+    /// has waited longest. It bounds descriptors, here and at servers. 0: none is kept.
     pub kept: usize,
     /// Reactor: of these, those with one server, of one proxy and for the same credentials: 6, as many as
     /// browsers have with a host of HTTP/1.1 at all. 0: none is kept.

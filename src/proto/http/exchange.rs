@@ -653,6 +653,7 @@ impl Exchange {
 
     /// Once it is over: whether the connection may carry another request. All of this one has left then,
     /// all of its answer has come, and nothing behind that was given.
+    #[cfg(any(feature = "net", test, fuzzing))]
     pub(crate) fn persistence(&self) -> Option<Persistence> {
         self.persistence.filter(|_| matches!(self.state, State::Done))
     }

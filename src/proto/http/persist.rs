@@ -74,6 +74,7 @@ fn timeout(element: &[u8]) -> Option<Duration> {
 }
 
 /// Methods of which a second request does what one does (RFC 9110 §9.2.2).
+#[cfg(feature = "net")]
 pub(crate) fn is_idempotent(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
 }

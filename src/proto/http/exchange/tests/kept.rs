@@ -26,7 +26,7 @@ const fn kept_for(n: u64) -> Option<Option<Duration>> {
     Some(Some(seconds(n)))
 }
 
-/// Each answer in one piece, byte by byte, and with a byte more in the same read or a later one.
+/// FAULTS 41: each answer in one piece, byte by byte, and with more in the same read or a later one.
 #[test]
 fn what_an_answer_leaves_behind() {
     const CHUNKS: &str = "5\r\nhello\r\n0\r\n\r\n";
