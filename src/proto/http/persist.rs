@@ -72,9 +72,3 @@ fn timeout(element: &[u8]) -> Option<Duration> {
     let seconds = value.iter().try_fold(0, add).unwrap_or(0);
     Some(Duration::from_secs(seconds).saturating_sub(MARGIN))
 }
-
-/// Methods of which a second request does what one does (RFC 9110 §9.2.2).
-#[cfg(feature = "net")]
-pub(crate) fn is_idempotent(method: &str) -> bool {
-    matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
-}

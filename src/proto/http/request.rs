@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 #[cfg(feature = "deflate")]
 use super::coding;
-#[cfg(feature = "net")]
-use super::persist::is_idempotent;
 use crate::proto::headers::{Headers, RequestError, write_start};
 use crate::proto::secret::Guarded;
 use crate::proto::token::{escape, is_token};
@@ -251,7 +249,9 @@ impl Request {
     /// (RFC 9110 §9.2.2).
     #[cfg(feature = "net")]
     pub(crate) fn may_be_repeated(&self) -> bool {
-        is_idempotent(&self.method) && !self.is_body_to_come()
+        let method = self.method.as_str();
+        matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
+            && !self.is_body_to_come()
     }
 
     /// Whether its body is given in pieces.
