@@ -86,7 +86,8 @@ fn what_tls_says_by_itself_ends_nothing() {
 /// A goodbye, an alert, a record that is none or not whole: with the answer or behind it.
 #[test]
 fn what_tls_ends_or_breaks_is_not_used_again() {
-    let meddles: [(&str, fn(&mut Peer)); 5] = [
+    type Meddle = fn(&mut Peer);
+    let meddles: [(&str, Meddle); 5] = [
         ("goodbye", Peer::goodbye),
         ("alert", Peer::alert),
         ("no record", |peer| peer.tcp.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap()),

@@ -39,7 +39,7 @@ impl Bench {
 
     fn is_idle(&self) -> bool {
         let (reactor, heard) = (&self.reactor, self.reactor.heard());
-        reactor.is_empty() && reactor.len() == 0 && reactor.pending() == 0 && heard == 0
+        reactor.is_empty() && reactor.pending() == 0 && heard == 0
     }
 }
 
@@ -127,7 +127,8 @@ fn so_many_are_kept_in_all_and_with_one_peer() {
     let mut bench = Bench::new(Limits::default());
     assert_eq!(together(&mut bench, &many), (8..40).collect::<Vec<_>>());
     // 0: none, and the server is told so.
-    for (kept_in_all, per_peer, idle) in [(0, 6, SECOND), (32, 0, SECOND), (32, 6, 0 * SECOND)] {
+    for (kept_in_all, per_peer, idle) in [(0, 6, SECOND), (32, 0, SECOND), (32, 6, Duration::ZERO)]
+    {
         let mut bench = Bench::new(limits(|l| {
             (l.kept, l.kept_per_peer, l.kept_idle) = (kept_in_all, per_peer, idle);
         }));
@@ -429,7 +430,8 @@ fn a_connection_that_waits_costs_no_turns() {
 #[test]
 fn nothing_that_ends_all_leaves_one() {
     let frame = CloseFrame::new(1001, "");
-    let ends: [(&str, fn(&mut Reactor<Toy>, &CloseFrame)); 3] = [
+    type End = fn(&mut Reactor<Toy>, &CloseFrame);
+    let ends: [(&str, End); 3] = [
         ("release_all", |reactor, frame| reactor.release_all(frame)),
         ("close_all", |reactor, frame| reactor.close_all(frame)),
         ("abandon_all", |reactor, _| reactor.abandon_all()),
