@@ -110,6 +110,12 @@ static SCRIPT: Group = Group {
                    otherwise as long as the line moves",
         },
         Opt {
+            names: &["--jit"],
+            takes: Takes::Value("on|off|all", Hint::OneOf(&["on", "off", "all"])),
+            text: "native code: for scripts that ask (--!native, @native) and for the runtime (on, the \
+                   default where there is such code), for none, for all scripts",
+        },
+        Opt {
             names: &["--poll-thread"],
             takes: Takes::Nothing,
             text: "network on a thread of its own all the time",
@@ -220,6 +226,7 @@ pub(super) struct RunArgs {
     /// Scripts that run beside it.
     pub(super) also: Vec<PathBuf>,
     pub(super) prefix: bool,
+    pub(super) jit: Option<Native>,
     pub(super) hosts: Vec<OsString>,
     pub(super) player: Option<(String, i64)>,
     pub(super) place: Option<u64>,
@@ -286,6 +293,7 @@ impl RunArgs {
             "--timeout" => self.timeout = Some(given.seconds()?),
             "--exit-timeout" => self.exit_timeout = Some(given.seconds()?),
             "--opening" => self.opening = Some(given.count()?),
+            "--jit" => self.jit = Some(jit(given)?),
             "--poll-thread" => self.poll_thread = true,
             "--no-stand-in" => self.no_stand_in = true,
             "--also" => self.also.push(given.path()),
@@ -328,6 +336,23 @@ fn host(word: &OsString) -> Result<HostFile, Failure> {
         Failure::usage(format!("--host {}: {e} ({hosts})", file.display()))
     })?;
     Ok(HostFile::new(&file.to_string_lossy(), text))
+}
+
+/// As `--jit` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Native {
+    On,
+    Off,
+    All,
+}
+
+fn jit(given: Given) -> Result<Native, Failure> {
+    match given.text()?.as_str() {
+        "on" => Ok(Native::On),
+        "off" => Ok(Native::Off),
+        "all" => Ok(Native::All),
+        _ => Err(Failure::usage("--jit is on, off or all")),
+    }
 }
 
 fn echo_kind(given: Given) -> Result<EchoKind, Failure> {
@@ -405,6 +430,16 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     }
     if args.compressed {
         network::needs_compression("--compressed")?;
+    }
+    #[cfg(feature = "jit")]
+    let options = options.jit(match args.jit {
+        None | Some(Native::On) => luau::Jit::On,
+        Some(Native::Off) => luau::Jit::Off,
+        Some(Native::All) => luau::Jit::All,
+    });
+    #[cfg(not(feature = "jit"))]
+    if !matches!(args.jit, None | Some(Native::Off)) {
+        return Err(Failure::usage("--jit: this build is without the feature jit"));
     }
     #[cfg(feature = "deflate")]
     let options = options

@@ -12,6 +12,7 @@ use mlua::{BString, Function, Lua, LuaString, Table, UserDataRef, Value};
 use super::compress::Choice;
 use super::globals;
 use super::io::Streams;
+use super::jit::Jit;
 use super::link::Link;
 use super::modules::Modules;
 use super::options::{Line, LineKind, Options as Setup, Output};
@@ -40,6 +41,7 @@ pub(super) struct Host {
     /// Bytes that did not leave of connections that scripts had closed.
     pub(super) lost: Mutex<u64>,
     pub(super) limits: Limits,
+    pub(super) jit: Jit,
     pub(super) ping_interval: Option<Duration>,
     pub(super) compress: Choice,
     pub(super) decode: bool,
@@ -109,6 +111,7 @@ impl Host {
             raised: Mutex::new(false),
             lost: Mutex::new(0),
             limits,
+            jit: setup.jit,
             secrets: Mutex::new(setup.secrets),
             modules: Mutex::new(setup.modules),
             ping_interval: setup.ping_interval,
@@ -359,12 +362,12 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
         Ok(())
     };
     table.set("open_up", lua.create_function(open_up)?)?;
-    let its = env.clone();
+    let (its, jit) = (env.clone(), host.jit);
     type Load = (LuaString, Option<LuaString>, Option<Table>);
     let load = move |lua: &Lua, (text, name, own): Load| {
         let name = name.map_or("=loadstring".into(), |n| n.to_string_lossy());
         let env = own.unwrap_or_else(|| globals::shared(lua, &its));
-        let loaded = load(lua, &text.as_bytes(), &name, Some(env));
+        let loaded = load(lua, jit, &text.as_bytes(), &name, Some(env));
         Ok(loaded.map_or_else(|problem| (None, Some(problem)), |f| (Some(f), None)))
     };
     table.set("load", lua.create_function(load)?)
@@ -374,6 +377,7 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
 /// ([`code`]); what is wrong with it otherwise.
 pub(super) fn load(
     lua: &Lua,
+    jit: Jit,
     text: &[u8],
     name: &str,
     env: Option<Table>,
@@ -388,7 +392,7 @@ pub(super) fn load(
     if let Some(env) = env {
         chunk = chunk.set_environment(env);
     }
-    chunk.into_function().map_err(syntax)
+    jit.load(lua, text, || chunk.into_function()).map_err(syntax)
 }
 
 /// The text of a syntax error, without what wraps it.

@@ -8,6 +8,7 @@ use mlua::{Function, Lua, LuaString, Table, Value};
 
 use super::error::Error;
 use super::host::{self, lock};
+use super::jit::Jit;
 use super::watch::CHUNK;
 use super::{globals, options::GLOBALS};
 
@@ -113,6 +114,7 @@ impl Default for Identity {
 /// The host files of a runtime, and what they have set.
 #[derive(Clone, Default)]
 pub(super) struct Hosts {
+    jit: Jit,
     /// The environment of their functions.
     environment: Arc<Mutex<Option<Table>>>,
     /// Globals that they have set.
@@ -120,6 +122,10 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
+    pub(super) fn new(jit: Jit) -> Hosts {
+        Hosts { jit, ..Hosts::default() }
+    }
+
     /// Adds the natives of `hosts.luau`.
     pub(super) fn natives(
         &self,
@@ -170,7 +176,7 @@ impl Hosts {
 
     fn load(&self, lua: &Lua, name: &str, text: &[u8]) -> Result<Function, String> {
         let env = lock(&self.environment).clone();
-        host::load(lua, text, name, env)
+        host::load(lua, self.jit, text, name, env)
     }
 
     /// Runs the files, one after another; the globals that they have set.

@@ -42,6 +42,11 @@ mod host;
 mod hosts;
 mod input;
 mod io;
+#[cfg(feature = "jit")]
+mod jit;
+#[cfg(not(feature = "jit"))]
+#[path = "no_jit.rs"]
+mod jit;
 #[cfg(feature = "json")]
 mod json;
 #[cfg(not(feature = "json"))]
@@ -69,6 +74,8 @@ mod watch;
 pub use error::Error;
 pub use hosts::HostFile;
 pub use io::Io;
+#[cfg(feature = "jit")]
+pub use jit::Jit;
 pub use modules::{Files, Modules};
 pub use options::{GLOBALS, Line, LineKind, Options, Output, ScriptOptions};
 pub use pump::{Progress, Runtime};

@@ -75,7 +75,8 @@ impl Prelude {
             let compiler = Compiler::new().set_optimization_level(if inlines { 2 } else { 1 });
             let chunk = lua.load(text).set_name(format!("{CHUNK} {name}"));
             let chunk = chunk.set_mode(ChunkMode::Text).set_compiler(compiler);
-            chunk.set_environment(own.clone()).into_function()
+            let chunk = chunk.set_environment(own.clone());
+            host.jit.load_own(lua, text, || chunk.into_function())
         };
         let timers: Table = chunk("timers", include_str!("prelude/timers.luau"))?.call(())?;
         let scheduler: Table = chunk("scheduler", include_str!("prelude/scheduler.luau"))?

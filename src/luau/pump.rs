@@ -110,6 +110,9 @@ impl Runtime {
     pub fn new(options: Options) -> Result<Runtime, Error> {
         let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
         lua.sandbox(true)?;
+        // mlua's default is everything.
+        #[cfg(feature = "jit")]
+        lua.enable_jit(false);
         // In a sandbox, what a text reads of the fields of a global is looked up once, when it is loaded.
         let mut changing = ["_G", "game", "shared"].map(str::to_owned).to_vec();
         changing.extend(options.offer.globals.iter().map(|(name, _)| name.clone()));
@@ -140,7 +143,8 @@ impl Runtime {
         let (stand_in, exit_timeout) = (options.stand_in, options.exit_timeout);
         let memory = options.memory_limit;
         let plain = options.plain;
-        let (hosts, files) = (Hosts::default(), std::mem::take(&mut options.hosts));
+        let hosts = Hosts::new(options.jit);
+        let files = std::mem::take(&mut options.hosts);
         let identity = options.identity.clone();
         let (offer, per_script) = (std::mem::take(&mut options.offer), options.globals_per_script);
         // An `Rc` would do but where `mlua` has its feature `send`.
@@ -250,7 +254,7 @@ impl Runtime {
         let script = Script::new(&self.lua, &self.host, &self.prelude.scripts, name, options)?;
         let function = match &self.own_globals {
             Some(own) => script.load_apart(text.as_ref(), own)?,
-            None => host::load(&self.lua, text.as_ref(), &format!("@{name}"), None),
+            None => host::load(&self.lua, self.host.jit, text.as_ref(), &format!("@{name}"), None),
         };
         let function = function.map_err(|text| Error::Syntax(require::named(name, text)))?;
         let thread = self.lua.create_thread(function)?;
