@@ -26,16 +26,19 @@ thread_local! {
     /// A state that is reset: connections without takeover need one for the time of a call, so all of a
     /// thread share this.
     static SPARE: Cell<Option<(Form, Deflate)>> = const { Cell::new(None) };
+    /// Where messages become compressed: how long one is has to be known before its frame begins. Its
+    /// bytes were filled with zeros once, and not again for each message.
+    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// How much memory the library takes beyond the window, from 1 to 9. Its usual 8 is 84 KiB more; for
 /// messages of 2 KiB that is slower, and for those of 64 KiB 2 % faster.
 const MEMORY: i32 = 6;
 
-/// At most this is made room for at once: what is made room for is filled with zeros first. A shorter
-/// message has all the room that it may take: if its end fills the room, the library ends it with another
-/// empty block (5 bytes) when it is asked for more.
-const ROOM: usize = 64 * 1024;
+/// Room that a thread keeps, and at most this is added to it at once: it is filled with zeros first. A
+/// shorter message has all the room that it may take: if its end fills the room, the library ends it with
+/// another empty block (5 bytes) when it is asked for more.
+const ROOM_KEPT: usize = 64 * 1024;
 
 impl Deflater {
     pub(super) fn new(takeover: bool, form: Form) -> Deflater {
@@ -52,29 +55,31 @@ impl Deflater {
         self.state = None;
     }
 
-    /// Appends `payload` compressed, without the four bytes that every message ends in; or nothing, and
-    /// `false`, if that would not be shorter.
-    pub(super) fn message(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
+    /// Hands over `payload` compressed, without the four bytes that every message ends in; or `false`, if
+    /// that would not be shorter.
+    pub(super) fn message(&mut self, payload: &[u8], take: impl FnOnce(&[u8])) -> bool {
         let mut state = self.state.take().unwrap_or_else(|| self.form.fresh());
-        let at = out.len();
-        let is_shorter = deflate(&mut state, payload, out);
-        if !is_shorter {
-            out.truncate(at);
-            if !drain(&mut state) {
-                return false;
-            }
+        let mut room = ROOM.try_with(Cell::take).unwrap_or_default();
+        let made = deflate(&mut state, payload, &mut room);
+        if let Some(made) = &made {
+            take(&room[..*made]);
+        } else if !drain(&mut state) {
+            return false;
+        }
+        if room.len() <= ROOM_KEPT {
+            // A thread that ends has none any more.
+            let _ = ROOM.try_with(|kept| kept.set(room));
         }
         // Of a message that goes plain the peer does not see what the window holds now.
-        if !is_shorter || !self.takeover {
+        if made.is_none() || !self.takeover {
             state.reset();
         }
         if self.takeover {
             self.state = Some(state);
         } else {
-            // A thread that ends has none any more.
             let _ = SPARE.try_with(|spare| spare.set(Some((self.form, state))));
         }
-        is_shorter
+        made.is_some()
     }
 }
 
@@ -112,32 +117,30 @@ fn drain(state: &mut Deflate) -> bool {
     false
 }
 
-fn deflate(state: &mut Deflate, mut rest: &[u8], out: &mut Vec<u8>) -> bool {
+/// Deflates `rest` to `room`: how many bytes it became, if they are fewer.
+fn deflate(state: &mut Deflate, mut rest: &[u8], room: &mut Vec<u8>) -> Option<usize> {
     // Less than this is shorter than the payload, even with the tail that is cut off.
-    let most = out.len() + rest.len() + TAIL.len();
+    let most = rest.len() + TAIL.len();
+    let mut end = 0;
     loop {
-        let from = out.len();
-        let room = ROOM.min(most - from);
-        out.resize(from + room, 0);
+        let to = most.min(end + ROOM_KEPT);
+        if room.len() < to {
+            room.resize(to, 0);
+        }
         let (total_in, total_out) = (state.total_in(), state.total_out());
-        let result = state.compress(rest, &mut out[from..], DeflateFlush::SyncFlush);
+        let result = state.compress(rest, &mut room[end..to], DeflateFlush::SyncFlush);
         let used = (state.total_in() - total_in) as usize;
-        let made = (state.total_out() - total_out) as usize;
-        out.truncate(from + made);
+        end += (state.total_out() - total_out) as usize;
         rest = rest.get(used..).unwrap_or_default();
         // As long as it fills all room there is more.
-        if made == room && result.is_ok() && out.len() < most {
+        if end == to && result.is_ok() && end < most {
             continue;
         }
         // A message of more than 4 GiB is taken in several calls.
-        if !rest.is_empty() && used > 0 && result.is_ok() && out.len() < most {
+        if !rest.is_empty() && used > 0 && result.is_ok() && end < most {
             continue;
         }
-        let is_whole = result.is_ok() && rest.is_empty() && out.len() < most;
-        if !is_whole || !out.ends_with(&TAIL) {
-            return false;
-        }
-        out.truncate(out.len() - TAIL.len());
-        return true;
+        let is_whole = result.is_ok() && rest.is_empty() && end < most;
+        return (is_whole && room[..end].ends_with(&TAIL)).then(|| end - TAIL.len());
     }
 }

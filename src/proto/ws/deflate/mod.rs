@@ -89,9 +89,9 @@ impl Codec {
         len >= self.0.threshold
     }
 
-    /// Appends `payload` compressed, or nothing and `false` if it is to be sent plain.
-    pub(crate) fn deflate(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
-        self.compresses(payload.len()) && self.0.deflater.message(payload, out)
+    /// Hands over `payload` compressed; or `false` if it is to be sent plain.
+    pub(crate) fn deflate(&mut self, payload: &[u8], take: impl FnOnce(&[u8])) -> bool {
+        self.compresses(payload.len()) && self.0.deflater.message(payload, take)
     }
 
     /// Something was to be compressed: what that has left behind is given up in `idle`, unless it is
