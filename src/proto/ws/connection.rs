@@ -150,12 +150,36 @@ impl Connection {
         if !is_between || self.discards() {
             return None;
         }
-        let (used, message) = message::whole(input, self.limits.message)?;
+        let (used, message) = match message::whole(input, self.limits.message) {
+            Some(whole) => whole,
+            None => self.whole_compressed(input)?,
+        };
         if input.len() > self.left {
             self.heard(now);
         }
         self.left = input.len() - used;
         Some((used, message))
+    }
+
+    /// The same for one that is compressed. If it breaks a rule, the general way is left to say so.
+    #[cfg(feature = "deflate")]
+    fn whole_compressed(&mut self, input: &[u8]) -> Option<(usize, Message<'static>)> {
+        let codec = self.codec.as_mut()?;
+        let (opcode, used, payload) = message::whole_compressed(input, self.limits.message)?;
+        let mut message = Assembly::new(opcode, true);
+        let inflated = message.inflate(codec, payload, &self.limits, true);
+        match inflated.and_then(|()| message.finish()) {
+            Ok(message) => Some((used, message)),
+            Err(violation) => {
+                codec.fail(violation);
+                None
+            }
+        }
+    }
+
+    #[cfg(not(feature = "deflate"))]
+    fn whole_compressed(&mut self, _: &[u8]) -> Option<(usize, Message<'static>)> {
+        None
     }
 
     pub(crate) fn receive_eof(&mut self) -> Option<Event<'static>> {

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush};
 
 use super::options::TAIL;
+use super::room::{self, Room};
 
 /// Deflates messages, one behind the other.
 pub(super) struct Deflater {
@@ -26,19 +27,11 @@ thread_local! {
     /// A state that is reset: connections without takeover need one for the time of a call, so all of a
     /// thread share this.
     static SPARE: Cell<Option<(Form, Deflate)>> = const { Cell::new(None) };
-    /// Where messages become compressed: how long one is has to be known before its frame begins. Its
-    /// bytes were filled with zeros once, and not again for each message.
-    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// How much memory the library takes beyond the window, from 1 to 9. Its usual 8 is 84 KiB more; for
 /// messages of 2 KiB that is slower, and for those of 64 KiB 2 % faster.
 const MEMORY: i32 = 6;
-
-/// Room that a thread keeps, and at most this is added to it at once: it is filled with zeros first. A
-/// shorter message has all the room that it may take: if its end fills the room, the library ends it with
-/// another empty block (5 bytes) when it is asked for more.
-const ROOM_KEPT: usize = 64 * 1024;
 
 impl Deflater {
     pub(super) fn new(takeover: bool, form: Form) -> Deflater {
@@ -59,17 +52,14 @@ impl Deflater {
     /// that would not be shorter.
     pub(super) fn message(&mut self, payload: &[u8], take: impl FnOnce(&[u8])) -> bool {
         let mut state = self.state.take().unwrap_or_else(|| self.form.fresh());
-        let mut room = ROOM.try_with(Cell::take).unwrap_or_default();
+        let mut room = Room::take();
         let made = deflate(&mut state, payload, &mut room);
         if let Some(made) = &made {
-            take(&room[..*made]);
+            take(room.first(*made));
         } else if !drain(&mut state) {
             return false;
         }
-        if room.len() <= ROOM_KEPT {
-            // A thread that ends has none any more.
-            let _ = ROOM.try_with(|kept| kept.set(room));
-        }
+        room.keep();
         // Of a message that goes plain the peer does not see what the window holds now.
         if made.is_none() || !self.takeover {
             state.reset();
@@ -77,6 +67,7 @@ impl Deflater {
         if self.takeover {
             self.state = Some(state);
         } else {
+            // A thread that ends has none any more.
             let _ = SPARE.try_with(|spare| spare.set(Some((self.form, state))));
         }
         made.is_some()
@@ -118,17 +109,16 @@ fn drain(state: &mut Deflate) -> bool {
 }
 
 /// Deflates `rest` to `room`: how many bytes it became, if they are fewer.
-fn deflate(state: &mut Deflate, mut rest: &[u8], room: &mut Vec<u8>) -> Option<usize> {
+fn deflate(state: &mut Deflate, mut rest: &[u8], room: &mut Room) -> Option<usize> {
     // Less than this is shorter than the payload, even with the tail that is cut off.
     let most = rest.len() + TAIL.len();
     let mut end = 0;
     loop {
-        let to = most.min(end + ROOM_KEPT);
-        if room.len() < to {
-            room.resize(to, 0);
-        }
+        // A short message has all the room that it may take: if its end fills the room, the library ends it
+        // with another empty block (5 bytes) when it is asked for more.
+        let to = most.min(end + room::KEPT);
         let (total_in, total_out) = (state.total_in(), state.total_out());
-        let result = state.compress(rest, &mut room[end..to], DeflateFlush::SyncFlush);
+        let result = state.compress(rest, &mut room.first(to)[end..], DeflateFlush::SyncFlush);
         let used = (state.total_in() - total_in) as usize;
         end += (state.total_out() - total_out) as usize;
         rest = rest.get(used..).unwrap_or_default();
@@ -141,6 +131,6 @@ fn deflate(state: &mut Deflate, mut rest: &[u8], room: &mut Vec<u8>) -> Option<u
             continue;
         }
         let is_whole = result.is_ok() && rest.is_empty() && end < most;
-        return (is_whole && room[..end].ends_with(&TAIL)).then(|| end - TAIL.len());
+        return (is_whole && room.first(end).ends_with(&TAIL)).then(|| end - TAIL.len());
     }
 }

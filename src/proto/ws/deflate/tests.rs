@@ -300,8 +300,8 @@ fn many_messages_that_do_not_shrink_leave_nothing_behind() {
     }
 }
 
-/// A final block of two bytes that holds nothing, a thousand times and more: room that was made for one is
-/// the room of the next. Zeros for each were two microseconds a block, a minute for a message of 64 MiB.
+/// A final block of two bytes that holds nothing, a thousand times and more: the room of one is that of the
+/// next. Zeros for each were two microseconds a block, a minute for a message of 64 MiB.
 #[test]
 fn many_final_blocks_share_their_room() {
     let mut codec = codec(true);
@@ -311,11 +311,10 @@ fn many_final_blocks_share_their_room() {
     codec.finish().unwrap();
     assert!(data.is_empty());
     let cleared = CLEARED.get();
-    assert!(cleared <= 128 * KIB, "{cleared} zeros");
-    // What is filled costs as much once more, and no more than that.
+    assert!(cleared <= 64 * KIB, "{cleared} zeros");
+    // What is filled is copied, and its room is that which is there.
     let block = zeros();
     codec.inflate(&block, &mut data, MIB).unwrap();
     assert_eq!(data.len(), MIB);
-    let cleared = CLEARED.get() - cleared;
-    assert!(cleared <= MIB + 128 * KIB, "{cleared} zeros");
+    assert!(CLEARED.get() <= 64 * KIB, "{} zeros", CLEARED.get());
 }
