@@ -29,8 +29,10 @@ thread_local! {
     static SPARE: Cell<Option<(Form, Deflate)>> = const { Cell::new(None) };
 }
 
-/// How much memory the library takes beyond the window, from 1 to 9. Its usual 8 is 84 KiB more; for
-/// messages of 2 KiB that is slower, and for those of 64 KiB 2 % faster.
+/// How much memory the library takes beyond the window, from 1 to 9: how many symbols a block has at most.
+/// Of JSON at level 3, its time of deflating against this one, 200 B, 2 KiB and 64 KiB: 4 (21 KiB less)
+/// 0.98, 0.99, 1.08, with 1 % more bytes of 64 KiB; 5 (14 less) 0.99, 0.99, 1.04; 7 (28 more) 1.03, 1.01,
+/// 0.99; its usual 8 (84 more) 1.08, 1.02, 0.98.
 const MEMORY: i32 = 6;
 
 impl Deflater {
