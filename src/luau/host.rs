@@ -43,6 +43,8 @@ pub(super) struct Host {
     pub(super) ping_interval: Option<Duration>,
     pub(super) compress: Choice,
     pub(super) decode: bool,
+    /// Whether those go over connections that are kept.
+    pub(super) keep_alive: bool,
     /// How many HTTP calls there may be in a minute.
     pub(super) requests_per_minute: Option<u32>,
     /// Whether scripts may choose a proxy, and name Unix sockets.
@@ -112,6 +114,7 @@ impl Host {
             ping_interval: setup.ping_interval,
             compress: setup.compress,
             decode: setup.decode,
+            keep_alive: setup.keep_alive,
             requests_per_minute: setup.requests_per_minute,
             script_proxy: setup.script_proxy,
             unix_sockets: setup.unix_sockets,

@@ -163,6 +163,7 @@ pub struct Options {
     pub(super) globals_per_script: bool,
     pub(super) io: Option<Io>,
     pub(super) exit: bool,
+    pub(super) keep_alive: bool,
     pub(super) requests_per_minute: Option<u32>,
     pub(super) hosts: Vec<HostFile>,
     pub(super) identity: Identity,
@@ -208,6 +209,7 @@ impl Options {
             globals_per_script: false,
             io: None,
             exit: false,
+            keep_alive: true,
             requests_per_minute: None,
             hosts: Vec::new(),
             identity: Identity::default(),
@@ -373,6 +375,14 @@ impl Options {
     /// that the embedder calls itself is not.
     pub fn exit(mut self, yes: bool) -> Options {
         self.exit = yes;
+        self
+    }
+
+    /// Whether HTTP calls (`RequestAsync`, `GetAsync`, `PostAsync`) go over connections that are kept for the
+    /// next ([`StreamOptions::keep_alive`](crate::StreamOptions::keep_alive)), as they do by default; otherwise
+    /// each has one of its own.
+    pub fn keep_alive(mut self, yes: bool) -> Options {
+        self.keep_alive = yes;
         self
     }
 

@@ -152,7 +152,9 @@ impl Wanted<'_> {
     /// A request whose answer is wanted whole.
     fn call(self, host: &Host, url: &Word) -> Result<Ask, Refused> {
         let method = self.method.to_string_lossy();
-        let options = StreamOptions::new(&method, &url.text)?.idle(Some(host.limits.response));
+        let options = StreamOptions::new(&method, &url.text)?
+            .idle(Some(host.limits.response))
+            .keep_alive(host.keep_alive);
         // As Roblox asks.
         self.with(host, url, decoding(options, true))
     }

@@ -23,6 +23,7 @@ use crate::trace::{Observer, Trace};
 mod at_once;
 #[cfg(feature = "deflate")]
 mod compress;
+mod kept;
 mod upload;
 mod wire;
 
@@ -50,6 +51,8 @@ struct Tcp {
     writes: usize,
     /// Writing fails.
     broken: bool,
+    /// The server sends no more.
+    ended: bool,
 }
 
 struct State {
@@ -104,7 +107,7 @@ impl Sys for Toy {
         let (at, accepted, id) = (state.now, state.accepts, state.tcps.len());
         let (watched, dropped, room, most) = (None, false, usize::MAX, usize::MAX);
         let (input, output, reads) = Default::default();
-        let (writes, broken) = Default::default();
+        let (writes, broken, ended) = Default::default();
         let tcp = Tcp {
             to,
             at,
@@ -118,6 +121,7 @@ impl Sys for Toy {
             most,
             writes,
             broken,
+            ended,
         };
         state.tcps.push(tcp);
         Ok(Fd(self.0.clone(), id))
@@ -132,7 +136,8 @@ impl Sys for Toy {
         tcp.reads.push(buf.len());
         let n = tcp.input.len().min(buf.len()).min(tcp.most);
         buf.iter_mut().zip(tcp.input.drain(..n)).for_each(|(to, byte)| *to = byte);
-        if n == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
+        let later = n == 0 && !tcp.ended;
+        if later { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
     }
 
     fn write(&mut self, socket: &Fd, bytes: &[u8]) -> io::Result<usize> {
@@ -175,7 +180,7 @@ impl Poller for World {
     fn wait(&self, _: Instant, _: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
         for tcp in &self.lock().tcps {
             let Some((token, interest)) = tcp.watched else { continue };
-            let read = interest.read && !tcp.input.is_empty();
+            let read = interest.read && (!tcp.input.is_empty() || tcp.ended);
             let write = interest.write && tcp.accepted && tcp.room > 0;
             if read || write {
                 ready.push(Ready { token, read, write });

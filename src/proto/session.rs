@@ -475,7 +475,7 @@ impl Session {
     }
 
     /// The exchange, if it is a stream.
-    #[cfg(feature = "net")]
+    #[cfg(any(feature = "net", test, fuzzing))]
     pub(crate) fn exchange(&self) -> Option<&Exchange> {
         match &self.0 {
             State::Stream(exchange) => Some(exchange),

@@ -16,6 +16,7 @@ mod halves;
 mod handshake;
 mod handshake_redirect;
 mod interrupt;
+mod kept;
 mod listening;
 mod open;
 mod outside;

@@ -5,6 +5,7 @@ mod core;
 mod driver;
 mod flow;
 mod gate;
+mod kept;
 mod keys;
 mod turn;
 
@@ -18,6 +19,7 @@ use self::core::Core;
 use self::driver::Driver;
 use self::flow::Sum;
 use self::gate::Gates;
+use self::kept::Kept;
 use self::keys::Keys;
 use super::ask::{Ask, Config};
 use super::event::ConnId;
@@ -53,7 +55,6 @@ pub struct Reactor<S: Sys = Os> {
     core: Core<S>,
     slots: Vec<Slot<S>>,
     free: Vec<usize>,
-    open: usize,
     timers: BTreeSet<(Instant, ConnId)>,
     /// Those that are taken out of it while a turn has no room for them.
     late: Vec<ConnId>,
@@ -78,7 +79,9 @@ impl Reactor {
     }
 
     /// A reactor for a face with one connection, which costs as few descriptors as possible.
-    pub(in crate::net) fn of_one(config: Config) -> io::Result<Reactor> {
+    pub(in crate::net) fn of_one(mut config: Config) -> io::Result<Reactor> {
+        // There is no later request.
+        config.limits.kept = 0;
         let os = Os::with_poll(&config.limits)?;
         Reactor::with_sys(os, config)
     }
@@ -111,6 +114,7 @@ impl<S: Sys> Reactor<S> {
         limits.turn = limits.turn.max(1);
         let limits = Arc::new(limits);
         let gates = Gates::new(limits.opening_per_peer);
+        let kept = Kept::new(&limits);
         Ok(Reactor {
             core: Core {
                 sys,
@@ -129,6 +133,8 @@ impl<S: Sys> Reactor<S> {
                 buf: Vec::new(),
                 cipher: Vec::new(),
                 gates,
+                kept,
+                open: 0,
                 fresh: VecDeque::new(),
                 dirty: Vec::new(),
                 backlog: VecDeque::new(),
@@ -144,7 +150,6 @@ impl<S: Sys> Reactor<S> {
             },
             slots: Vec::new(),
             free: Vec::new(),
-            open: 0,
             timers: BTreeSet::new(),
             late: Vec::new(),
             ready: Vec::new(),
@@ -162,14 +167,15 @@ impl<S: Sys> Reactor<S> {
         Arc::clone(self.core.sys.poller())
     }
 
-    /// Connections that have not ended, and those that are still being drained.
+    /// Connections that have not ended, and those that are still being drained. One that waits for another
+    /// request ([`StreamOptions::keep_alive`](crate::StreamOptions::keep_alive)) has ended.
     pub fn len(&self) -> usize {
-        self.open
+        self.core.open
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.open == 0
+        self.core.open == 0
     }
 
     /// Starts to open what [`Options`](crate::Options) (a WebSocket) or
@@ -181,7 +187,7 @@ impl<S: Sys> Reactor<S> {
 
     fn open_asked(&mut self, ask: Ask) -> Result<ConnId, Error> {
         let max = self.core.limits.connections.min(1 << ConnId::INDEX);
-        if self.open >= max {
+        if self.core.open >= max {
             let kind = ErrorKind::TooManyConnections(max);
             return Err(Error::new(ask.url(), Stage::Url, kind));
         }
@@ -195,7 +201,7 @@ impl<S: Sys> Reactor<S> {
         let mut driver = Box::new(Driver::new(id, ask, &self.core));
         driver.touch(&mut self.core);
         slot.driver = Some(driver);
-        self.open += 1;
+        self.core.open += 1;
         self.core.fresh.push_back(id);
         Ok(id)
     }
@@ -256,6 +262,7 @@ impl<S: Sys> Reactor<S> {
     /// [`Reactor::release`] for all connections.
     pub fn release_all(&mut self, frame: &CloseFrame) {
         self.core.now = self.core.sys.now();
+        self.core.kept.end_all(&mut self.core.sys);
         for slot in &mut self.slots {
             if let Some(driver) = &mut slot.driver {
                 driver.release(&mut self.core, frame);
@@ -265,6 +272,7 @@ impl<S: Sys> Reactor<S> {
 
     /// Closes every socket, whatever is under way, and tells the observer alone.
     pub(crate) fn abandon_all(&mut self) {
+        self.core.kept.end_all(&mut self.core.sys);
         for index in 0..self.slots.len() {
             if let Some(driver) = &mut self.slots[index].driver {
                 self.core.lost += driver.unsent() as u64;
@@ -359,6 +367,7 @@ impl<S: Sys> Reactor<S> {
     /// [`Reactor::release`] does: streams, and what is being opened.
     pub fn close_all(&mut self, frame: &CloseFrame) {
         self.core.now = self.core.sys.now();
+        self.core.kept.end_all(&mut self.core.sys);
         let heard = self.drivers().filter(|driver| driver.is_heard());
         let ids: Vec<ConnId> = heard.map(|driver| driver.id).collect();
         for id in ids {
@@ -387,8 +396,13 @@ impl<S: Sys> Reactor<S> {
         if self.has_work() {
             return Some(self.core.now);
         }
+        earlier(self.next_timer(), self.core.sys.poller().look_again(self.core.now))
+    }
+
+    /// When the first time limit is over, or a kept connection has waited for long enough.
+    fn next_timer(&self) -> Option<Instant> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        earlier(timer, self.core.sys.poller().look_again(self.core.now))
+        earlier(timer, self.core.kept.deadline())
     }
 
     /// One round: writes what waits, waits for sockets until `until` or the next timer, reads,
@@ -557,7 +571,7 @@ impl<S: Sys> Reactor<S> {
 
 impl<S: Sys> fmt::Debug for Reactor<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reactor").field("open", &self.open).finish_non_exhaustive()
+        f.debug_struct("Reactor").field("open", &self.core.open).finish_non_exhaustive()
     }
 }
 

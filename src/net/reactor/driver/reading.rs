@@ -334,6 +334,10 @@ impl<S: Sys> Driver<S> {
             let Some(live) = self.live() else { return input.len() };
             let (used, event) = if live.session.is_in_body() && listened && !core.lazy {
                 self.pieces(core, sink, rest)
+            } else if !rest.is_empty() && live.is_unasked() {
+                // It would be taken for the answer.
+                self.peer_ended(core, sink, End::Cut, None);
+                return input.len();
             } else {
                 let is_decoding = live.session.is_decoding();
                 let (used, event) = live.session.receive(&mut core.context(), rest);

@@ -5,11 +5,13 @@
 //!           the owner asks for it                             Opening
 //! Opening   a socket is connected                             Open
 //! Opening   a socket to a proxy is connected                  Tunnel
+//! Opening   a connection waits that an earlier request left     Open
 //! Tunnel    the proxy has opened the way                      Open
 //! Tunnel    it cannot, and knows of another address           Opening
 //! Opening   no address, no time, refused by the policy        Gone       Failed
 //! Tunnel    the proxy does not open the way, no time          Gone       Failed
 //! Open      the answer is elsewhere (a redirect)              Opening
+//! Open      a kept connection ends without a word of an answer Opening
 //! Open      the session ends, its owner may still send        Told       Closed
 //! Open      the session ends                                  Draining   Closed
 //! Told      the owner has sent what it had to say             Draining
@@ -18,8 +20,8 @@
 //! any       its owner gives up what is not open, or all       Gone
 //! ```
 //!
-//! A stream and a refused handshake owe the peer nothing: they go from Open to Gone. Open and Told
-//! have a reading and a writing side of their own:
+//! A stream and a refused handshake owe the peer nothing: they go from Open to Gone, a stream maybe
+//! without its socket, which is kept for another (`keeping.rs`). Open and Told have a reading and a writing side of their own:
 //!
 //! ```text
 //! Ready     the turn has no room for what was read            Behind
@@ -43,7 +45,8 @@ use crate::net::reactor::conn::{Conn, Sink};
 use crate::net::reactor::core::Core;
 use crate::net::reactor::flow::Flow;
 use crate::net::reactor::gate::Place;
-use crate::net::sys::Sys;
+use crate::net::reactor::kept::Idle;
+use crate::net::sys::{Interest, Sys};
 use crate::net::time::earlier;
 use crate::net::wire::dial::Plan;
 use crate::net::wire::link::Link;
@@ -258,6 +261,31 @@ impl<S: Sys> Driver<S> {
         }
     }
 
+    /// A connection that an earlier request has left takes this one, if there is one.
+    pub(super) fn go_on_with_kept(&mut self, core: &mut Core<S>) -> bool {
+        let State::Opening(opening) = &mut self.state else { return false };
+        let Some(at) = opening.find_kept(core) else { return false };
+        let Some(card) = core.kept.get(at) else { return false };
+        let (place, served) = (opening.place(self.id, card.peer.clone()), card.served);
+        // Said while it is still one of those that wait: the observer may panic.
+        core.say(self.id, || {
+            let plural = if served == 1 { "" } else { "s" };
+            let shown = opening.shown(&place);
+            format!("over a kept connection to {shown} ({served} request{plural} before)")
+        });
+        let Some(Idle { card, link, .. }) = core.kept.take(at) else { return false };
+        let interest = Interest { read: true, write: false };
+        let token = Token { number: Token::of(self.id, opening.count), interest };
+        if core.sys.watch(&link.socket, token.number, interest, false).is_err() {
+            core.sys.forget(&link.socket);
+            return false;
+        }
+        let live = opening.live_on(core, link, token, place, Some(card));
+        self.state = State::Open(live);
+        self.touch(core);
+        true
+    }
+
     /// The proxy has opened the way.
     pub(super) fn passed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let State::Tunnel(tunnelling) = &mut self.state else { return };
@@ -337,6 +365,22 @@ impl<S: Sys> Driver<S> {
         let Follow { mut options, until } = *follow;
         options.request = to.request;
         self.open_elsewhere(core, Ask::WebSocket(options), until, token);
+    }
+
+    /// The connection was kept, and has ended: the request goes over one of its own.
+    fn go_again(&mut self, core: &mut Core<S>) {
+        self.observe(core);
+        core.say(self.id, || {
+            "the kept connection has ended without an answer: the request goes again, over a new one"
+                .to_owned()
+        });
+        let Some(live) = self.take_live() else { return };
+        let (token, total) = (live.token, live.session.exchange().and_then(|e| e.timing().total));
+        let Some(options) = live.end_stream(core) else { return self.touch(core) };
+        self.open_elsewhere(core, Ask::Stream(options), total.unwrap_or(core.now), token);
+        if let State::Opening(opening) = &mut self.state {
+            opening.reuses = false;
+        }
     }
 
     /// What was asked for goes on over another connection, for as long as somebody wants it; `token` was
@@ -449,6 +493,7 @@ impl<S: Sys> Driver<S> {
         let closed = match closed {
             proto::Closed::Redirected(to) => return self.redirect(core, *to),
             proto::Closed::Moved(to) => return self.redirect_handshake(core, *to),
+            closed if self.goes_again(&closed, kind.as_ref()) => return self.go_again(core),
             closed => closed,
         };
         let broken = matches!(kind, Some(ErrorKind::Io(_)));
@@ -474,11 +519,21 @@ impl<S: Sys> Driver<S> {
         self.emit_closed(core, sink, closed);
     }
 
+    fn goes_again(&self, closed: &proto::Closed, kind: Option<&ErrorKind>) -> bool {
+        self.live_ref().is_some_and(|live| live.goes_again(closed, kind))
+    }
+
     /// What was said last has to arrive: a socket closed at once, with bytes of the peer unread,
     /// would reset the connection and could take our close frame with it.
     pub(super) fn drain_or_release(&mut self, core: &mut Core<S>, refused: bool) {
+        let until = self.live_ref().and_then(|live| live.kept_until(core));
+        if until.is_some() {
+            core.say(self.id, || "the connection is kept for later".to_owned());
+        }
         let Some(live) = self.take_live() else { return };
-        if live.stream.is_some() {
+        if let Some(until) = until {
+            live.keep(core, until);
+        } else if live.stream.is_some() {
             live.end_stream(core);
         } else if refused && live.link.tls.is_none() {
             core.sys.forget(&live.link.socket);
