@@ -186,12 +186,15 @@ fn each_example_passes() {
     assert!(count >= 5, "{count} examples");
 }
 
+/// Of a block that has another word behind `luau`, a host says what there is (`tests/readme.rs`).
 #[test]
-fn each_luau_block_of_the_readme_passes() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let blocks: Vec<_> = readme.split("```luau\n").skip(1).collect();
-    assert!(blocks.len() >= 3, "{} blocks", blocks.len());
-    for (i, block) in blocks.iter().enumerate() {
-        passes(&format!("block {}", i + 1), block.split("```").next().unwrap());
+fn each_luau_block_of_the_readme_and_of_the_page_on_scripts_passes() {
+    for (file, least) in [("README.md", 2), ("docs/LUAU.md", 4)] {
+        let text = std::fs::read_to_string(root().join(file)).unwrap();
+        let blocks: Vec<_> = text.split("```luau\n").skip(1).collect();
+        assert!(blocks.len() >= least, "{file}: {} blocks", blocks.len());
+        for (i, block) in blocks.iter().enumerate() {
+            passes(&format!("{file}: block {}", i + 1), block.split("```").next().unwrap());
+        }
     }
 }
