@@ -139,7 +139,7 @@ pub struct Limits {
     /// From a keep-alive ping, when its last byte has left, to any byte from the peer: 20 s.
     pub pong: Duration,
     /// How long what compresses messages is kept after the last that it was used for, with what it knows of
-    /// those before (RFC 7692 §7.1.1.2): 60 s. It is 290 KiB for each connection, and what comes after a minute often is
+    /// those before (RFC 7692 §7.1.1.2): 60 s. It is 287 KiB for each connection, and what comes after a minute often is
     /// about something else. What inflates cannot be given up while the server may refer to earlier
     /// messages.
     pub deflate_idle: Duration,

@@ -446,6 +446,90 @@ fn the_size_of_a_body_is_a_limit() {
     }
 }
 
+/// A server of any number of requests on each connection; how many each connection has carried. `fields` are
+/// those of its answers.
+fn counts(requests: usize, fields: &'static str) -> Scripted<(Vec<usize>, Vec<String>)> {
+    listen(move |listener| {
+        let (mut carried, mut heads, mut left) = (Vec::new(), Vec::new(), requests);
+        while left > 0 {
+            let mut peer = Peer::plain(listener.accept().unwrap().0);
+            carried.push(0);
+            while left > 0 && (carried[carried.len() - 1] == 0 || peer.begins()) {
+                heads.push(peer.request().to_owned());
+                peer.write(response("200 OK", fields, "fine").as_bytes());
+                *carried.last_mut().unwrap() += 1;
+                left -= 1;
+                if fields.contains("close") {
+                    break;
+                }
+            }
+        }
+        (carried, heads)
+    })
+}
+
+const THREE: &str = r#"
+    local h, key = game.HttpService, { Authorization = "me" }
+    for i = 1, 3 do
+        h:GetAsync((...), false, if i == 3 then key else nil)
+    end
+"#;
+
+both! {
+    /// One connection carries them all, but for who somebody says to be (RFC 9112 §9.3).
+    fn calls_go_over_kept_connections(mode) {
+        let server = counts(3, "");
+        assert_eq!(runtime(mode).says(THREE, http(&server)), [""; 0]);
+        let (carried, heads) = server.join();
+        assert_eq!(carried, [2, 1]);
+        assert!(heads.iter().all(|head| field(head, "Connection") == Some("keep-alive")), "{heads:?}");
+    }
+}
+
+#[test]
+fn a_connection_is_not_used_again_where_one_side_does_not_want_it() {
+    for (fields, keep) in [("Connection: close\r\n", true), ("", false)] {
+        let server = counts(3, if keep { fields } else { "Connection: close\r\n" });
+        let mut rt = with(Mode::Inline, |options| options.keep_alive(keep));
+        assert_eq!(rt.says(THREE, http(&server)), [""; 0]);
+        let (carried, heads) = server.join();
+        assert_eq!(carried, [1, 1, 1]);
+        let says = if keep { "keep-alive" } else { "close" };
+        assert!(heads.iter().all(|head| field(head, "Connection") == Some(says)), "{heads:?}");
+    }
+}
+
+/// What is compressed on the way, both ways.
+#[test]
+#[cfg(feature = "deflate")]
+fn bodies_are_coded_and_decoded() {
+    let server = listen(|listener| {
+        for _ in 0..2 {
+            let mut peer = Peer::plain(listener.accept().unwrap().0);
+            let head = peer.request().to_owned();
+            assert_eq!(field(&head, "Accept-Encoding"), Some("gzip, deflate"));
+            assert_eq!(field(&head, "Content-Encoding"), Some("gzip"));
+            let body = peer.read(field(&head, "Content-Length").unwrap().parse().unwrap());
+            assert!(body.starts_with(b"\x1F\x8B") && body.len() < 500, "{} bytes", body.len());
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            peer.write(answer.as_bytes());
+            peer.write(&body);
+            finish(&mut peer);
+        }
+    });
+    let script = r#"
+        local h, text = game.HttpService, string.rep("moon ", 2000)
+        local gzip = Enum.HttpCompression.Gzip
+        print(h:RequestAsync({ Url = (...), Method = "POST", Body = text, Compress = gzip }).Body == text)
+        print(h:PostAsync((...), text, nil, true) == text)
+    "#;
+    assert_eq!(runtime(Mode::Inline).says(script, http(&server)), ["true", "true"]);
+    server.join();
+}
+
 /// The rate is a limit if it is said, as Roblox has one.
 #[test]
 fn the_number_of_requests_in_a_minute_can_be_limited() {
