@@ -160,6 +160,65 @@ fn those_that_wait_give_way_to_what_is_opened() {
     assert!(bench.reactor.open(ws()).is_err());
 }
 
+/// A process that has no descriptor left takes those of connections that only wait.
+#[test]
+fn those_that_wait_give_their_descriptors() {
+    let mut bench = Bench::new(Limits::default());
+    bench.world.lock().sockets = 3;
+    for url in ["http://127.0.0.1/", "http://127.0.0.2/", "http://127.0.0.3/"] {
+        bench.answered(to(url), FINE);
+    }
+    assert_eq!(bench.standing(), [0, 1, 2]);
+    bench.start(ws());
+    assert_eq!(bench.standing(), [1, 2, 3]);
+    for _ in 0..2 {
+        bench.start(get());
+    }
+    assert_eq!(bench.standing(), [3, 4, 5]);
+    bench.reactor.open(get()).unwrap();
+    let told = bench.turns();
+    assert!(told[0].starts_with("failed Connect"), "{told:?}");
+}
+
+/// Each request is written down with its answer, whatever it went over, and runs again.
+#[cfg(feature = "tape")]
+#[test]
+fn a_tape_has_a_session_for_each_request() {
+    use std::io::Write;
+
+    use crate::tape::{Tape, run_all};
+
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<Vec<u8>>>);
+    impl Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let memory = Memory::default();
+    let tape = Some(Tape::new(memory.clone()).payloads(true));
+    let mut bench = Bench::with(Config { tape, ..Config::default() });
+    for _ in 0..2 {
+        assert_eq!(bench.answered(kept(), FINE), 0);
+    }
+    // One that goes again is two.
+    bench.start(kept());
+    bench.world.lock().tcps[0].ended = true;
+    bench.turns();
+    bench.gives(1, FINE);
+    assert_eq!(bench.turns(), ["response 200", "chunk 2", "complete"]);
+    drop(bench);
+    let text = String::from_utf8(std::mem::take(&mut *memory.0.lock().unwrap())).unwrap();
+    assert_eq!(text.matches("\nstream tape ").count(), 4, "{text}");
+    let outcome = run_all(&text, 3).unwrap_or_else(|e| panic!("{e}: {text}"));
+    assert!(outcome.gaps.is_empty() && outcome.events > 6, "{outcome:?}");
+}
+
 /// FAULTS 41: what comes while nobody asks closes it, and is no answer to what is asked next.
 #[test]
 fn bytes_that_nobody_asked_for_are_no_answer() {
