@@ -550,6 +550,73 @@ fn a_pause_keeps_the_answer_and_then_the_connection() {
     assert_eq!(bench.answered(kept(), FINE), 0);
 }
 
+/// The observer or the policy panics at its nth call: each request ends once, and nothing is left.
+#[test]
+fn a_panic_at_any_call_leaves_nothing_behind() {
+    #[derive(Clone, Default)]
+    struct Fuse(Arc<Mutex<(usize, usize)>>);
+    impl Fuse {
+        /// Counts, and panics at the call that was chosen.
+        fn burn(&self) {
+            let (at, now) = {
+                let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                counts.1 += 1;
+                *counts
+            };
+            if at == now {
+                resume_unwind(Box::new("as planned"));
+            }
+        }
+    }
+    impl Observer for Fuse {
+        fn observe(&mut self, _: Instant, _: u64, _: Trace<'_>) {
+            self.burn();
+        }
+    }
+    let mut calls = 0;
+    for at in 1.. {
+        let fuse = Fuse(Arc::new(Mutex::new((at, 0))));
+        let observer: Option<Box<dyn Observer>> = Some(Box::new(fuse.clone()));
+        let of_policy = fuse.clone();
+        let policy = Policy::open().and(move |_| {
+            of_policy.burn();
+            Ok(())
+        });
+        let mut bench = Bench::with(Config { observer, policy, ..Config::default() });
+        let mut closed = 0;
+        for round in 0..4 {
+            bench.reactor.open(kept()).unwrap();
+            for turn in 0..12 {
+                let _ = catch_unwind(AssertUnwindSafe(|| bench.turn()));
+                for tcp in 0..bench.made() {
+                    if bench.wrote(tcp).is_empty() {
+                        continue;
+                    }
+                    // In the third round the first connection ends without an answer.
+                    let mut world = bench.world.lock();
+                    match round == 2 && turn < 4 {
+                        true => world.tcps[tcp].ended = true,
+                        false => world.tcps[tcp].input.extend(FINE),
+                    }
+                }
+            }
+            let is_end =
+                |t: &&String| ["complete", "failed", "lost"].iter().any(|e| t.starts_with(e));
+            closed += std::mem::take(&mut bench.told).iter().filter(is_end).count();
+            assert_eq!((closed, bench.reactor.len()), (round + 1, 0), "call {at}");
+        }
+        let _ = catch_unwind(AssertUnwindSafe(|| bench.pass(Limits::default().kept_idle)));
+        bench.turns();
+        assert_eq!((bench.standing(), bench.reactor.deadline()), (vec![], None), "call {at}");
+        let burnt = fuse.0.lock().unwrap_or_else(PoisonError::into_inner).1;
+        if burnt < at {
+            break;
+        }
+        calls += 1;
+    }
+    assert!(calls > 30, "{calls} calls");
+}
+
 /// Each state is said.
 #[test]
 fn an_observer_is_told() {
