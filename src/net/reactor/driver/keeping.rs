@@ -105,7 +105,10 @@ impl<S: Sys> Live<S> {
 
     /// Leaves the connection to others.
     pub(super) fn keep(self, core: &mut Core<S>, until: Instant) {
-        let Live { link, token, card, .. } = self;
+        let Live { mut link, token, card, .. } = self;
+        if let Some(tls) = &mut link.tls {
+            tls.shrink();
+        }
         let interest = Interest { read: true, write: false };
         let watched = token.interest == interest
             || core.sys.watch(&link.socket, token.number, interest, false).is_ok();
