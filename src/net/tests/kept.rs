@@ -28,7 +28,7 @@ impl Bench {
     /// Asks, and has it answered where it came; that connection.
     fn answered(&mut self, ask: impl Into<Ask>, answer: &[u8]) -> usize {
         self.start(ask);
-        let asked = |tcp: &Tcp| !tcp.output.is_empty();
+        let asked = |tcp: &Tcp| !tcp.dropped && !tcp.output.is_empty();
         let tcp = self.world.lock().tcps.iter().position(asked).expect("a request");
         self.wrote(tcp);
         self.gives(tcp, answer);
@@ -314,6 +314,35 @@ fn a_server_may_end_it() {
     let told = bench.turns();
     assert!(told[0].starts_with("failed Response"), "{told:?}");
     assert_eq!(bench.made(), 1);
+}
+
+/// RFC 9110 §15.5.9: a server says that no request has come, and one was on its way.
+#[test]
+fn a_timeout_of_a_server_is_no_answer_to_what_may_go_again() {
+    let late = b"HTTP/1.1 408 Late\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    for (method, again) in [("GET", true), ("PUT", true), ("POST", false)] {
+        let mut bench = Bench::new(Limits::default());
+        let ask = || StreamOptions::new(method, HTTP_URL).unwrap().keep_alive(true);
+        let tcp = bench.answered(ask(), FINE);
+        bench.start(ask());
+        bench.gives(tcp, late);
+        let told = bench.turns();
+        assert!(bench.is_dropped(tcp));
+        if !again {
+            assert_eq!((told, bench.made()), (vec!["response 408".into(), "complete".into()], 1));
+            continue;
+        }
+        assert_eq!((told, bench.made()), (vec![], 2));
+        // Of a connection that was made for it, it is an answer.
+        bench.wrote(1);
+        bench.gives(1, late);
+        assert_eq!(bench.turns(), ["response 408", "complete"]);
+        // And so is any other of a kept one.
+        let tcp = bench.answered(ask(), FINE);
+        bench.start(ask());
+        bench.gives(tcp, b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(bench.turns(), ["response 503", "complete"]);
+    }
 }
 
 /// Of several that were kept and have ended, none is tried behind another.
@@ -644,5 +673,5 @@ fn an_observer_is_told() {
     bench.world.lock().tcps[0].ended = true;
     bench.turns();
     let again = said(&states);
-    assert!(again[0].starts_with("the kept connection has ended without an answer"), "{again:?}");
+    assert!(again[0].starts_with("the kept connection brought no answer"), "{again:?}");
 }

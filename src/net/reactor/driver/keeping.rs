@@ -131,4 +131,11 @@ impl<S: Sys> Live<S> {
         let exchange = self.session.exchange();
         ended && self.served() > 0 && exchange.is_some_and(|exchange| exchange.may_go_again())
     }
+
+    /// The same where the answer is 408 Request Timeout: servers say so before they close a connection
+    /// that waits for too long, and it may have been under way before the request was.
+    pub(super) fn has_met_timeout(&self, status: u16) -> bool {
+        let exchange = self.session.exchange();
+        status == 408 && self.served() > 0 && exchange.is_some_and(|e| e.may_go_again())
+    }
 }

@@ -11,7 +11,7 @@
 //! Opening   no address, no time, refused by the policy        Gone       Failed
 //! Tunnel    the proxy does not open the way, no time          Gone       Failed
 //! Open      the answer is elsewhere (a redirect)              Opening
-//! Open      a kept connection ends without a word of an answer Opening
+//! Open      a kept connection ends without a word, or with 408  Opening
 //! Open      the session ends, its owner may still send        Told       Closed
 //! Open      the session ends                                  Draining   Closed
 //! Told      the owner has sent what it had to say             Draining
@@ -367,11 +367,11 @@ impl<S: Sys> Driver<S> {
         self.open_elsewhere(core, Ask::WebSocket(options), until, token);
     }
 
-    /// The connection was kept, and has ended: the request goes over one of its own.
-    fn go_again(&mut self, core: &mut Core<S>) {
+    /// The connection was kept, and brings no answer: the request goes over one of its own.
+    pub(super) fn go_again(&mut self, core: &mut Core<S>) {
         self.observe(core);
         core.say(self.id, || {
-            "the kept connection has ended without an answer: the request goes again, over a new one"
+            "the kept connection brought no answer: the request goes again, over a new one"
                 .to_owned()
         });
         let Some(live) = self.take_live() else { return };
