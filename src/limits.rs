@@ -139,7 +139,7 @@ pub struct Limits {
     /// From a keep-alive ping, when its last byte has left, to any byte from the peer: 20 s.
     pub pong: Duration,
     /// How long what compresses messages is kept after the last that it was used for, with what it knows of
-    /// those before (RFC 7692 §7.1.1.2): 60 s. It is 290 KiB for each connection, and what comes after a minute often is
+    /// those before (RFC 7692 §7.1.1.2): 60 s. It is 287 KiB for each connection, and what comes after a minute often is
     /// about something else. What inflates cannot be given up while the server may refer to earlier
     /// messages.
     pub deflate_idle: Duration,
@@ -197,6 +197,9 @@ pub struct Limits {
     pub stand_in: Duration,
     /// Luau: `WebStreamClient`s that have not finished: 6, as Roblox documents.
     pub stream_clients: usize,
+    /// Luau: bytes of the body of an answer that an HTTP call (`RequestAsync`) waits for, decoded: 64 MiB, as
+    /// of a message. More is an error; a `RawStream` takes any.
+    pub body: usize,
     /// Luau: how deep JSON may be nested: 100 arrays and objects, well below what the stack bears.
     /// More than 127 counts as 127.
     pub json_depth: usize,
@@ -275,6 +278,7 @@ impl Default for Limits {
             high_water_total: 64 * MIB,
             stand_in: Duration::from_millis(20),
             stream_clients: 6,
+            body: 64 * MIB,
             json_depth: 100,
             hold: MIB,
             hold_total: 16 * MIB,

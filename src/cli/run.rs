@@ -12,7 +12,7 @@ use super::options::{Command, Given, Group, Hint, Opt, Takes, Word, Words};
 use super::secrets::{self, Secret};
 use super::signals;
 use super::tell::{Complaints, Failure, complain};
-use crate::luau::{self, Io, Line, LineKind, Options, Progress, Runtime, Stopper};
+use crate::luau::{self, HostFile, Io, Line, LineKind, Options, Progress, Runtime, Stopper};
 use crate::net::sys::raise_open_files;
 use crate::peer::{self, Running, Server};
 
@@ -55,6 +55,23 @@ static SCRIPT: Group = Group {
             takes: Takes::Value("NAME=@FILE", Hint::Nothing),
             text: "what HttpService:GetSecret(NAME) gives: the text of FILE, less one line end at its \
                    end; without the option, the variable MOONWIRE_SECRET_NAME",
+        },
+        Opt {
+            names: &["--host"],
+            takes: Takes::Value("studio|executor|FILE", Hint::File),
+            text: "the world around the script: that of a plugin in Studio, that of a script in an \
+                   executor, or what a Luau file makes with the functions of `host`; given several \
+                   times, one after another. Without it there is HttpService alone",
+        },
+        Opt {
+            names: &["--player"],
+            takes: Takes::Value("NAME[:ID]", Hint::Nothing),
+            text: "Players.LocalPlayer of a host (Player1:-1)",
+        },
+        Opt {
+            names: &["--place"],
+            takes: Takes::Value("ID", Hint::Nothing),
+            text: "game.PlaceId and game.GameId of a host (0)",
         },
         Opt {
             names: &["--also"],
@@ -119,6 +136,12 @@ static WAYS: Group = Group {
             names: &["--stream-clients"],
             takes: Takes::Value("N", Hint::Nothing),
             text: "WebStreamClients that may be unfinished at a time (6)",
+        },
+        Opt {
+            names: &["--requests"],
+            takes: Takes::Value("N", Hint::Nothing),
+            text: "HTTP calls (RequestAsync, GetAsync, PostAsync) in a minute; one more raises. Roblox has \
+                   500; any number otherwise",
         },
         Opt {
             names: &["--opening"],
@@ -197,6 +220,11 @@ pub(super) struct RunArgs {
     /// Scripts that run beside it.
     pub(super) also: Vec<PathBuf>,
     pub(super) prefix: bool,
+    pub(super) hosts: Vec<OsString>,
+    pub(super) player: Option<(String, i64)>,
+    pub(super) place: Option<u64>,
+    /// HTTP calls in a minute.
+    pub(super) requests: Option<u32>,
     pub(super) what: What,
     pub(super) args: Vec<OsString>,
 }
@@ -262,10 +290,44 @@ impl RunArgs {
             "--no-stand-in" => self.no_stand_in = true,
             "--also" => self.also.push(given.path()),
             "--prefix" => self.prefix = true,
+            "--host" => self.hosts.push(given.path().into_os_string()),
+            "--player" => self.player = Some(player(&given.text()?)?),
+            "--place" => self.place = Some(number("--place", &given.text()?)?),
+            "--requests" => self.requests = Some(number("--requests", &given.text()?)?),
             name => return Err(Failure::other(format!("{name} is described and not read"))),
         }
         Ok(())
     }
+}
+
+/// `NAME` or `NAME:ID`; without an ID that of a test in Studio.
+fn player(text: &str) -> Result<(String, i64), Failure> {
+    let (name, id) = match text.rsplit_once(':') {
+        Some((name, id)) => (name, number("--player", id)?),
+        None => (text, -1),
+    };
+    if name.is_empty() {
+        return Err(Failure::usage("--player NAME[:ID]: the name is missing"));
+    }
+    Ok((name.to_owned(), id))
+}
+
+fn number<T: std::str::FromStr>(option: &str, text: &str) -> Result<T, Failure> {
+    let wrong = || Failure::usage(format!("{option}: {:?} is no number that it can be", text));
+    text.parse().map_err(|_| wrong())
+}
+
+/// A host that is here, or a file.
+fn host(word: &OsString) -> Result<HostFile, Failure> {
+    if let Some(host) = word.to_str().and_then(HostFile::named) {
+        return Ok(host);
+    }
+    let file = Path::new(word);
+    let text = std::fs::read(file).map_err(|e| {
+        let hosts = "studio and executor are here, anything else is a file";
+        Failure::usage(format!("--host {}: {e} ({hosts})", file.display()))
+    })?;
+    Ok(HostFile::new(&file.to_string_lossy(), text))
 }
 
 fn echo_kind(given: Given) -> Result<EchoKind, Failure> {
@@ -328,7 +390,16 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
         .globals_per_script(!args.also.is_empty())
         .io(Io::new(io::stdin(), output, Unheard))
         .exit(true)
+        .requests_per_minute(args.requests)
+        .place(args.place.unwrap_or_default())
         .global("args", move |lua| list(lua, &words));
+    let mut options = match &args.player {
+        Some((name, id)) => options.player(name, *id),
+        None => options,
+    };
+    for word in &args.hosts {
+        options = options.host(host(word)?);
+    }
     if args.compress {
         network::needs_compression("--compress")?;
     }

@@ -16,6 +16,8 @@ pub enum Error {
     NoGlobal(String),
     /// Options that contradict each other or what is there; the message says which.
     Options(String),
+    /// A host file ([`HostFile`](super::HostFile)) that is no Luau, or has raised; the message names it.
+    Host(String),
     /// A script has called `exit`, so no other starts.
     Exited,
     /// The VM has the script APIs already.
@@ -31,7 +33,7 @@ impl fmt::Display for Error {
                 f.write_str("the scripts need more memory than the limit allows")
             }
             Error::Lua(e) => write!(f, "Luau: {e}"),
-            Error::Syntax(e) | Error::Options(e) => f.write_str(e),
+            Error::Syntax(e) | Error::Options(e) | Error::Host(e) => f.write_str(e),
             Error::NoGlobal(name) => {
                 write!(f, "without {name:?}: there is no global of this name to leave out")
             }

@@ -43,6 +43,10 @@ pub(super) struct Host {
     pub(super) ping_interval: Option<Duration>,
     pub(super) compress: Choice,
     pub(super) decode: bool,
+    /// Whether those go over connections that are kept.
+    pub(super) keep_alive: bool,
+    /// How many HTTP calls there may be in a minute.
+    pub(super) requests_per_minute: Option<u32>,
     /// Whether scripts may choose a proxy, and name Unix sockets.
     script_proxy: bool,
     pub(super) unix_sockets: bool,
@@ -110,6 +114,8 @@ impl Host {
             ping_interval: setup.ping_interval,
             compress: setup.compress,
             decode: setup.decode,
+            keep_alive: setup.keep_alive,
+            requests_per_minute: setup.requests_per_minute,
             script_proxy: setup.script_proxy,
             unix_sockets: setup.unix_sockets,
             watch: Watch::new(setup.time_limit, setup.exit),
@@ -253,6 +259,8 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, env: &Table) -> mlua::Result<
     table.set("hold", host.limits.hold)?;
     table.set("hold_total", host.limits.hold_total)?;
     table.set("stream_clients", host.limits.stream_clients)?;
+    table.set("body", host.limits.body)?;
+    table.set("requests_per_minute", host.requests_per_minute)?;
     table.set("unix_sockets", host.unix_sockets)?;
     table.set("send_queue", host.limits.send_queue)?;
     table.set("watched", host.watch.is_set())?;

@@ -15,12 +15,17 @@
 //! connections.luau        what the network says of connections, and who keeps them alive
 //! websocket.luau          WebSocket, websocket
 //! enums.luau              Enum
+//! instances.luau          what `typeof` calls an Instance
+//! request_options.luau    the options of requests and streams
 //! web_stream_client.luau  WebStreamClient
-//! http_service.luau       game, HttpService, Secret
+//! requests.luau           HTTP calls that wait for the whole answer
+//! http_service.luau       HttpService, Secret
+//! data_model.luau         game
 //! require.luau            require
 //! inspect.luau            debug, getfenv, setfenv
 //! io.luau                 io, where an embedder offers it
 //! globals.luau            print, warn, loadstring, …
+//! hosts.luau              `host`, for host files, where there are some (`hosts/` has those of ours)
 //! types.d.luau            the types that they share, for the checker alone (tests/types)
 //! ```
 
@@ -34,6 +39,7 @@ mod error;
 mod feed;
 mod globals;
 mod host;
+mod hosts;
 mod input;
 mod io;
 #[cfg(feature = "json")]
@@ -61,6 +67,7 @@ mod values;
 mod watch;
 
 pub use error::Error;
+pub use hosts::HostFile;
 pub use io::Io;
 pub use modules::{Files, Modules};
 pub use options::{GLOBALS, Line, LineKind, Options, Output, ScriptOptions};

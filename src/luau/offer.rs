@@ -15,10 +15,16 @@ pub(super) struct Made {
 }
 
 /// Members of `game` that are no service, and the service that is ours.
-const TAKEN: [&str; 6] = ["ClassName", "GetService", "HttpService", "IsA", "IsLoaded", "Name"];
+const TAKEN: [&str; 7] =
+    ["ClassName", "FindService", "GetService", "HttpService", "IsA", "IsLoaded", "Name"];
 /// Our enums, and what else `Enum` has.
-const TAKEN_ENUMS: [&str; 4] =
-    ["GetEnums", "HttpCompression", "WebStreamClientState", "WebStreamClientType"];
+const TAKEN_ENUMS: [&str; 5] = [
+    "GetEnums",
+    "HttpCompression",
+    "HttpContentType",
+    "WebStreamClientState",
+    "WebStreamClientType",
+];
 /// Members of each enum.
 const TAKEN_ITEMS: [&str; 3] = ["FromName", "FromValue", "GetEnumItems"];
 

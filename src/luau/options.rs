@@ -6,6 +6,7 @@ use std::time::Duration;
 use mlua::{IntoLua, Lua, MaybeSend, Value};
 
 use super::compress::Choice;
+use super::hosts::{HostFile, Identity};
 use super::io::Io;
 use super::modules::{Files, Modules};
 use super::secret::Source;
@@ -162,6 +163,10 @@ pub struct Options {
     pub(super) globals_per_script: bool,
     pub(super) io: Option<Io>,
     pub(super) exit: bool,
+    pub(super) keep_alive: bool,
+    pub(super) requests_per_minute: Option<u32>,
+    pub(super) hosts: Vec<HostFile>,
+    pub(super) identity: Identity,
 }
 
 /// What the embedder adds to what scripts find.
@@ -204,6 +209,10 @@ impl Options {
             globals_per_script: false,
             io: None,
             exit: false,
+            keep_alive: true,
+            requests_per_minute: None,
+            hosts: Vec::new(),
+            identity: Identity::default(),
         };
         // A script that opens more has lost count; Rust programs have no such limit.
         options.config.limits.connections = 8192;
@@ -366,6 +375,46 @@ impl Options {
     /// that the embedder calls itself is not.
     pub fn exit(mut self, yes: bool) -> Options {
         self.exit = yes;
+        self
+    }
+
+    /// Whether HTTP calls (`RequestAsync`, `GetAsync`, `PostAsync`) go over connections that are kept for the
+    /// next ([`StreamOptions::keep_alive`](crate::StreamOptions::keep_alive)), as they do by default; otherwise
+    /// each has one of its own.
+    pub fn keep_alive(mut self, yes: bool) -> Options {
+        self.keep_alive = yes;
+        self
+    }
+
+    /// How many HTTP calls (`RequestAsync`, `GetAsync`, `PostAsync`) scripts may send within a minute, all
+    /// together; `None`, the default: any number. One more raises `Number of requests exceeded limit`, as in
+    /// Roblox, where it is 500.
+    pub fn requests_per_minute(mut self, most: Option<u32>) -> Options {
+        self.requests_per_minute = most;
+        self
+    }
+
+    /// Runs a host file before the scripts, behind those that were given before; by default there is none.
+    /// What it has set is there for all scripts. One that raises is an error of
+    /// [`install`](super::install), [`Error::Host`](super::Error::Host).
+    ///
+    /// Embedders who set a compiler of their own name the globals of host files there, as
+    /// [`install`](super::install) says.
+    pub fn host(mut self, file: HostFile) -> Options {
+        self.hosts.push(file);
+        self
+    }
+
+    /// Who scripts run as, for host files: name and number of `Players.LocalPlayer`. `Player1` and -1 unless
+    /// it is said, as in a test of Studio.
+    pub fn player(mut self, name: &str, id: i64) -> Options {
+        (self.identity.player, self.identity.player_id) = (name.to_owned(), id);
+        self
+    }
+
+    /// Which place scripts run in, for host files: `game.PlaceId` and `game.GameId`; 0 unless it is said.
+    pub fn place(mut self, id: u64) -> Options {
+        self.identity.place = id;
         self
     }
 

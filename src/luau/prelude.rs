@@ -8,6 +8,7 @@ use mlua::{Function, Lua, Table, Value};
 
 use super::feed::Feed;
 use super::host::{self, Host};
+use super::hosts::{self, Hosts, Identity};
 use super::offer::Made;
 use super::watch::{CHUNK, is_in};
 use super::{require, stdio, streams, values};
@@ -23,6 +24,8 @@ pub(super) struct Prelude {
     pub(super) dropped: Function,
     /// There is more of what `io` reads; `None`: there is no `io`.
     pub(super) input: Option<Function>,
+    /// What host files find as globals, if there are any.
+    pub(super) host: Option<Table>,
     /// That of all its functions: empty, and out of reach of scripts.
     pub(super) environment: Table,
     /// Type → tables whose keys are its members.
@@ -48,8 +51,11 @@ impl Prelude {
         plain: bool,
         per_script: bool,
         made: &Made,
+        hosts: (&Hosts, &Identity, bool),
     ) -> mlua::Result<(Prelude, Table)> {
+        let (all_hosts, identity, has_hosts) = hosts;
         let natives = host::natives(lua, host, env)?;
+        all_hosts.natives(lua, identity, env, &natives)?;
         natives.set("plain", plain)?;
         natives.set("per_script", per_script)?;
         natives.set("services", &made.services)?;
@@ -60,7 +66,8 @@ impl Prelude {
         stdio::natives(lua, host, &natives)?;
         let own = own_globals(lua)?;
         let environment = own.to_pointer() as usize;
-        let is_own = move |_: &Lua, f: Function| Ok(is_in(&f, environment));
+        let its = all_hosts.clone();
+        let is_own = move |_: &Lua, f: Function| Ok(is_in(&f, environment) || its.has(&f));
         natives.set("is_own", lua.create_function(is_own)?)?;
         let chunk = |name: &str, text: &'static str| {
             // Level 2 inlines local functions, which `error` with a level would miss.
@@ -85,16 +92,30 @@ impl Prelude {
         let websocket: Table =
             chunk("websocket", include_str!("prelude/websocket.luau"))?.call(parts)?;
         let enums: Table = chunk("enums", include_str!("prelude/enums.luau"))?.call(&natives)?;
-        let parts = (&natives, &scheduler, &signal, &connections, &enums);
+        let instances: Table = chunk("instances", include_str!("prelude/instances.luau"))?
+            .call((&natives, &scheduler))?;
+        let options: Table =
+            chunk("request_options", include_str!("prelude/request_options.luau"))?
+                .call((&natives, &scheduler, &enums))?;
+        let parts = (&natives, &scheduler, &signal, &connections, &enums, &options);
         let client = include_str!("prelude/web_stream_client.luau");
         let streams: Table = chunk("web_stream_client", client)?.call(parts)?;
+        let requests: Table = chunk("requests", include_str!("prelude/requests.luau"))?.call((
+            &natives,
+            &scheduler,
+            &connections,
+            &enums,
+            &options,
+        ))?;
         let http: Table = chunk("http_service", include_str!("prelude/http_service.luau"))?
-            .call((&natives, &streams))?;
+            .call((&natives, &instances, &streams, &requests))?;
+        let game: Table = chunk("data_model", include_str!("prelude/data_model.luau"))?
+            .call((&natives, &instances, &http))?;
         let inspect: Table =
             chunk("inspect", include_str!("prelude/inspect.luau"))?.call((&natives, &scheduler))?;
         let modules: Table =
             chunk("require", include_str!("prelude/require.luau"))?.call((&natives, &scheduler))?;
-        let parts = (&natives, &scheduler, &task, &websocket, &enums, &http, &inspect, &modules);
+        let parts = (&natives, &scheduler, &task, &websocket, &enums, &game, &inspect, &modules);
         let parts: Table = chunk("globals", include_str!("prelude/globals.luau"))?.call(parts)?;
         let scripts: Table =
             scripts.get::<Function>("with")?.call((&task, &signal, &connections))?;
@@ -110,6 +131,14 @@ impl Prelude {
         } else {
             None
         };
+        let environment_of_hosts = if has_hosts {
+            let parts = (&natives, &scheduler, &timers, &signal, &enums, &instances, &game, &parts);
+            let made: Table = chunk("hosts", include_str!("prelude/hosts.luau"))?.call(parts)?;
+            let host = made.get("host")?;
+            Some(hosts::environment(lua, &own_globals(lua)?, &globals, host)?)
+        } else {
+            None
+        };
         // All have taken what they need: what is looked up later is nothing.
         own.set_readonly(false);
         own.clear()?;
@@ -119,7 +148,7 @@ impl Prelude {
         let beat: Table = scheduler.get("beat")?;
         host.watch.start(lua, beat, own.to_pointer())?;
         let members = lua.create_table()?;
-        for part in [&signal, &websocket, &enums, &streams, &http] {
+        for part in [&signal, &websocket, &enums, &streams, &http, &game] {
             for pair in part.get::<Table>("members")?.pairs::<Value, Value>() {
                 let (name, tables) = pair?;
                 members.raw_set(name, tables)?;
@@ -141,6 +170,7 @@ impl Prelude {
             feed: Feed::new(&connections, plain)?,
             dropped: connections.get("dropped")?,
             input,
+            host: environment_of_hosts,
         };
         Ok((prelude, globals))
     }

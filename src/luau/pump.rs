@@ -11,6 +11,7 @@ use mlua::{IntoLuaMulti, Lua, LuaOptions, StdLib, Table, Value};
 use super::error::Error;
 use super::globals;
 use super::host::{self, Host, lock};
+use super::hosts::Hosts;
 use super::link::Link;
 use super::offer::Made;
 use super::options::{GLOBALS, Line, Options, ScriptOptions};
@@ -42,6 +43,8 @@ pub struct Runtime {
     own_globals: Option<Vec<&'static str>>,
     /// Whether threads that scripts make by `coroutine` are known to be theirs.
     knows_threads: bool,
+    /// Globals of host files.
+    set_by_hosts: Vec<String>,
     /// The table `shared`, if it is ours.
     shared: Option<Table>,
     /// When the last step was.
@@ -108,10 +111,14 @@ impl Runtime {
         let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
         lua.sandbox(true)?;
         // In a sandbox, what a text reads of the fields of a global is looked up once, when it is loaded.
-        let changing = ["_G", "game", "shared"].into_iter();
-        let changing = changing.chain(options.offer.globals.iter().map(|(name, _)| &**name));
-        lua.set_compiler(Compiler::new().set_mutable_globals(changing));
+        let mut changing = ["_G", "game", "shared"].map(str::to_owned).to_vec();
+        changing.extend(options.offer.globals.iter().map(|(name, _)| name.clone()));
+        lua.set_compiler(Compiler::new().set_mutable_globals(changing.clone()));
         let runtime = Runtime::install(lua, options)?;
+        if !runtime.set_by_hosts.is_empty() {
+            changing.extend(runtime.set_by_hosts.iter().cloned());
+            runtime.lua.set_compiler(Compiler::new().set_mutable_globals(changing));
+        }
         runtime.lua.globals().set("_G", runtime.lua.create_table()?)?;
         Ok(runtime)
     }
@@ -133,6 +140,8 @@ impl Runtime {
         let (stand_in, exit_timeout) = (options.stand_in, options.exit_timeout);
         let memory = options.memory_limit;
         let plain = options.plain;
+        let (hosts, files) = (Hosts::default(), std::mem::take(&mut options.hosts));
+        let identity = options.identity.clone();
         let (offer, per_script) = (std::mem::take(&mut options.offer), options.globals_per_script);
         // An `Rc` would do but where `mlua` has its feature `send`.
         #[allow(clippy::arc_with_non_send_sync)]
@@ -144,7 +153,8 @@ impl Runtime {
         lua.set_named_registry_value(INSTALLED, true)?;
         let made = Made::new(&lua, offer)?;
         let env = lua.globals();
-        let (mut prelude, ours) = Prelude::load(&lua, &host, &env, plain, per_script, &made)?;
+        let its = (&hosts, &identity, !files.is_empty());
+        let (mut prelude, ours) = Prelude::load(&lua, &host, &env, plain, per_script, &made, its)?;
         prelude.feed.collector.limit = memory;
         if let Some(bytes) = memory {
             lua.set_memory_limit(bytes)?;
@@ -170,6 +180,10 @@ impl Runtime {
         for (name, value) in made.globals {
             globals::set(&env, &name, &value)?;
         }
+        let set_by_hosts = match prelude.host.take() {
+            Some(environment) => hosts.run(&lua, &files, environment)?,
+            None => Vec::new(),
+        };
         let own = ["getfenv", "getgenv", "loadstring"].into_iter().filter(|name| wanted(name));
         let own_globals = per_script.then(|| own.collect());
         Ok(Runtime {
@@ -177,6 +191,7 @@ impl Runtime {
             host,
             own_globals,
             knows_threads: wanted("coroutine"),
+            set_by_hosts,
             prelude,
             source,
             batch: Batch::default(),
@@ -266,7 +281,10 @@ impl Runtime {
         for pair in self.prelude.members.pairs::<String, Vec<Table>>() {
             let (name, tables) = pair?;
             let keys = tables.iter().flat_map(|table| table.pairs::<String, Value>());
-            let keys = keys.map(|pair| Ok(pair?.0)).collect::<mlua::Result<_>>()?;
+            let keys: BTreeSet<String> =
+                keys.map(|pair| Ok(pair?.0)).collect::<mlua::Result<_>>()?;
+            // Those are for whoever wrote the members.
+            let keys = keys.into_iter().filter(|key| !key.starts_with("__")).collect();
             all.insert(name, keys);
         }
         Ok(all)

@@ -107,6 +107,7 @@ impl Wanted<'_> {
         match &*self.kind.as_bytes() {
             b"websocket" => self.websocket(host, &url),
             b"events" => self.stream(host, &url, Delivery::Blocks),
+            b"call" => self.call(host, &url),
             _ => self.stream(host, &url, Delivery::Raw),
         }
     }
@@ -148,10 +149,24 @@ impl Wanted<'_> {
         Ok(options.into())
     }
 
+    /// A request whose answer is wanted whole.
+    fn call(self, host: &Host, url: &Word) -> Result<Ask, Refused> {
+        let method = self.method.to_string_lossy();
+        let options = StreamOptions::new(&method, &url.text)?
+            .idle(Some(host.limits.response))
+            .keep_alive(host.keep_alive);
+        // As Roblox asks.
+        self.with(host, url, decoding(options, true))
+    }
+
     fn stream(self, host: &Host, url: &Word, delivery: Delivery) -> Result<Ask, Refused> {
         let method = self.method.to_string_lossy();
         let options = StreamOptions::new(&method, &url.text)?.delivery(delivery);
-        let mut options = decoding(options, host.decode);
+        self.with(host, url, decoding(options, host.decode))
+    }
+
+    /// What all requests have in common.
+    fn with(self, host: &Host, url: &Word, mut options: StreamOptions) -> Result<Ask, Refused> {
         if let Some(most) = self.max_message {
             // A line is part of an event.
             let (sse_line, sse_block) = (most as usize, most as usize);
@@ -237,6 +252,7 @@ fn word(value: &Value) -> Result<Word, Refused> {
 fn check_scheme(kind: &[u8], url: &Word, unix_sockets: bool) -> Result<(), Refused> {
     let (schemes, what) = match kind {
         b"websocket" => (["ws", "wss"], "a WebSocket"),
+        b"call" => (["http", "https"], "a request"),
         _ => (["http", "https"], "a stream"),
     };
     let scheme = url.text.split_once("://").map_or("", |(scheme, _)| scheme);

@@ -14,6 +14,45 @@ both! {
     }
 }
 
+/// The text says what there is, and a warning where the rest may come from: once for each name that a host
+/// file of ours has, once for all others.
+#[test]
+fn a_service_that_is_not_here_is_raised_and_its_host_is_named() {
+    let mut rt = Rt::new(Mode::Inline);
+    let script = r#"
+        for _, name in { "Players", "Players", "httpservice", "Workspace", "StudioService" } do
+            local ok, text = pcall(function() return game:GetService(name) end)
+            print(text)
+        end
+        print(select(2, pcall(function() return game.RunService end)))
+        print(select(2, pcall(function() return game.Lighting end)))
+    "#;
+    let none = |name| {
+        format!("script:3: '{name}' is not a valid Service name (HttpService is the only one here)")
+    };
+    let missing = |name: &str, host: &str| format!("warning: {name} is not here: {host}");
+    let ours = |which: &str| format!("moonwire run {which} (else Options::host)");
+    let both = ours("--host studio and --host executor have it");
+    let other = "a host file can add it (moonwire run --host FILE, else Options::host)";
+    let member = |name: &str, line| {
+        format!("script:{line}: {name} is not a valid member of DataModel \"Game\"")
+    };
+    let want = [
+        missing("Players", &both),
+        none("Players"),
+        none("Players"),
+        missing("httpservice", other),
+        none("httpservice"),
+        none("Workspace"),
+        missing("StudioService", &ours("--host studio has it")),
+        none("StudioService"),
+        missing("RunService", &both),
+        member("RunService", 6),
+        member("Lighting", 7),
+    ];
+    assert_eq!(rt.says(script, ()), want);
+}
+
 #[test]
 #[cfg(feature = "json")]
 fn json() {

@@ -59,6 +59,7 @@ mod proxy;
 mod put_off;
 mod raw;
 mod refusals;
+mod requests;
 mod scheduler;
 mod scripts;
 mod secrets;

@@ -457,8 +457,7 @@ impl<S: Sys> WebSocket<S> {
             self.look_for_interrupt()?;
             let late = until.is_some_and(|u| u <= self.reactor.clock());
             // There is time for another turn, if what this one reads is no message.
-            let lazy = !late && self.lends();
-            self.reactor.be_lazy(lazy);
+            self.reactor.be_lazy(!late);
             let turned = self.turn(until);
             self.reactor.be_lazy(false);
             turned?;
@@ -466,16 +465,6 @@ impl<S: Sys> WebSocket<S> {
                 return Ok(Received::Nothing);
             }
         }
-    }
-
-    /// Whether messages stand in the receive buffer as they came, to be taken out one by one. One that is
-    /// compressed has memory of its own, so a turn may as well hand over all that it has room for.
-    fn lends(&self) -> bool {
-        #[cfg(feature = "deflate")]
-        let is_compressed = self.compression().is_some();
-        #[cfg(not(feature = "deflate"))]
-        let is_compressed = false;
-        !is_compressed
     }
 
     /// Whether it has ended, or will as soon as the server closes the TCP connection: both close

@@ -150,12 +150,36 @@ impl Connection {
         if !is_between || self.discards() {
             return None;
         }
-        let (used, message) = message::whole(input, self.limits.message)?;
+        let (used, message) = match message::whole(input, self.limits.message) {
+            Some(whole) => whole,
+            None => self.whole_compressed(input)?,
+        };
         if input.len() > self.left {
             self.heard(now);
         }
         self.left = input.len() - used;
         Some((used, message))
+    }
+
+    /// The same for one that is compressed. If it breaks a rule, the general way is left to say so.
+    #[cfg(feature = "deflate")]
+    fn whole_compressed(&mut self, input: &[u8]) -> Option<(usize, Message<'static>)> {
+        let codec = self.codec.as_mut()?;
+        let (opcode, used, payload) = message::whole_compressed(input, self.limits.message)?;
+        let mut message = Assembly::new(opcode, true);
+        let inflated = message.inflate(codec, payload, &self.limits, true);
+        match inflated.and_then(|()| message.finish()) {
+            Ok(message) => Some((used, message)),
+            Err(violation) => {
+                codec.fail(violation);
+                None
+            }
+        }
+    }
+
+    #[cfg(not(feature = "deflate"))]
+    fn whole_compressed(&mut self, _: &[u8]) -> Option<(usize, Message<'static>)> {
+        None
     }
 
     pub(crate) fn receive_eof(&mut self) -> Option<Event<'static>> {
@@ -655,26 +679,22 @@ impl Connection {
         let may_send = self.may_send() && self.out.len() <= self.limits.send_queue;
         let is_due = |codec: &&mut Codec| may_send && codec.compresses(payload.len());
         let Some(codec) = self.codec.as_mut().filter(is_due) else { return false };
-        let out = self.out.tail();
-        let at = out.len();
-        out.resize(at + frame::HEAD_MAX, 0);
-        let is_shorter = codec.deflate(payload, out);
+        let (out, random, is_noted) = (&mut self.out, &mut *cx.random, self.notes.is_some());
+        let (mut len, mut start) = (0, Vec::new());
+        let is_shorter = codec.deflate(payload, |made| {
+            frame::encode_compressed(out.tail(), opcode, made, Some(random.key()));
+            len = made.len();
+            if is_noted {
+                start = made[..len.min(Note::START)].to_vec();
+            }
+        });
         codec.used(cx.now, self.limits.deflate_idle);
-        if !is_shorter {
-            out.truncate(at);
-            return false;
+        if is_shorter {
+            self.accepted = self.queued();
+            self.note(Direction::Out, true, opcode, len, &start);
+            self.note_message(Direction::Out, opcode, len, payload);
         }
-        let start = at + frame::HEAD_MAX;
-        let len = out.len() - start;
-        let shown = match self.notes {
-            Some(_) => out[start..][..len.min(Note::START)].to_vec(),
-            None => Vec::new(),
-        };
-        frame::enclose(out, at, opcode, Some(cx.random.key()));
-        self.accepted = self.queued();
-        self.note(Direction::Out, true, opcode, len, &shown);
-        self.note_message(Direction::Out, opcode, len, payload);
-        true
+        is_shorter
     }
 
     /// Queues our close frame, the last frame that is sent (§5.5.1).

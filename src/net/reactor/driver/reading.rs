@@ -387,6 +387,7 @@ impl<S: Sys> Driver<S> {
         if self.listener == Listener::Nobody || core.lazy {
             return 0;
         }
+        let is_decoding = live.session.is_decoding();
         let (mut rest, mut handed) = (input, core.handed);
         let mut conn = Conn::new(self.id, Some(&mut live.session), &mut self.flow, core);
         while handed < conn.room()
@@ -394,6 +395,9 @@ impl<S: Sys> Driver<S> {
         {
             let event = message.into();
             handed += used + weight(&event);
+            if is_decoding {
+                handed += decoded(&event);
+            }
             rest = &rest[used..];
             sink.event(&mut conn, event);
         }
