@@ -24,6 +24,7 @@
 //! types.d.luau            the types that they share, for the checker alone (tests/types)
 //! ```
 
+mod base64;
 mod collector;
 #[cfg(feature = "deflate")]
 mod compress;
