@@ -40,6 +40,7 @@ mod compress;
 mod connect;
 mod delivery;
 mod embed;
+mod events;
 mod faults;
 mod garbage;
 mod growth;
