@@ -149,7 +149,7 @@ impl Prelude {
 /// What the Luau side takes from the language: copies, since a script may change its globals, and
 /// where there is no sandbox the libraries, too.
 fn own_globals(lua: &Lua) -> mlua::Result<Table> {
-    const NAMES: [&str; 18] = [
+    const NAMES: [&str; 19] = [
         "buffer",
         "coroutine",
         "debug",
@@ -158,6 +158,7 @@ fn own_globals(lua: &Lua) -> mlua::Result<Table> {
         "math",
         "next",
         "pcall",
+        "rawget",
         "select",
         "setfenv",
         "setmetatable",
