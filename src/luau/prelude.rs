@@ -17,6 +17,8 @@ pub(super) struct Prelude {
     pub(super) main: Function,
     pub(super) scripts: Scripts,
     pub(super) step: Function,
+    /// Says which main threads wait for what will not come; whether there is one.
+    pub(super) tell_stranded: Function,
     pub(super) round: Function,
     pub(super) round_with: Function,
     pub(super) feed: Feed,
@@ -136,6 +138,7 @@ impl Prelude {
                 own: parts.get("own")?,
             },
             step: scheduler.get("step")?,
+            tell_stranded: scheduler.get("tell_stranded")?,
             round: connections.get("round")?,
             round_with: connections.get("round_with")?,
             feed: Feed::new(&connections, plain)?,
