@@ -71,6 +71,7 @@ mod slow;
 mod slow_end;
 mod stand_in;
 mod stand_in_order;
+mod stats;
 mod stranded;
 mod stream_creation;
 mod stream_errors;

@@ -20,7 +20,7 @@ use crate::net::reactor::Reactor;
 use crate::net::session::Session;
 use crate::net::sys::{Os, Sys};
 use crate::net::time::after;
-use crate::proto::{CloseFrame, Context, Misuse, Transport};
+use crate::proto::{CloseFrame, Context, Misuse, Stats, Transport};
 
 /// A handle of a reactor that runs on a thread of its own. Clones share it; the thread ends, and
 /// closes what is open, when [`Events`] is dropped.
@@ -266,6 +266,11 @@ impl<S: Sys> Client<S> {
     /// Goes on with a connection that was paused.
     pub fn resume(&self, id: ConnId) {
         self.with(|reactor| reactor.resume(id));
+    }
+
+    /// What has gone over a WebSocket; see [`Reactor::stats`].
+    pub fn stats(&self, id: ConnId) -> Option<Stats> {
+        self.with(|reactor| reactor.stats(id))
     }
 
     /// Bytes that were accepted and not yet handed to the kernel.
