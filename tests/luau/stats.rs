@@ -43,11 +43,11 @@ both! {
             eq(s.MessagesSent, 2)
             eq(s.MessagesReceived, 2)
             eq(s.RoundTrip, nil)
-            local before = os.clock()
             ws:Ping("p")
             ws.OnPong:Wait()
             local took = ws.Stats.RoundTrip
-            check(took >= 0.02 and took <= os.clock() - before, took)
+            -- The server has waited so long.
+            check(took >= 0.02, took)
             -- Another table each time, that stays as it is.
             check(ws.Stats ~= ws.Stats)
             eq(table.isfrozen(s), true)

@@ -157,7 +157,11 @@ impl<S: Sys> Client<S> {
 
     /// Sends a ping with at most 125 bytes.
     pub fn ping(&self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
-        self.act(id, |session, cx| session.ping(cx, data))
+        let ping = |reactor: &mut Reactor<S>| {
+            reactor.look_at_clock();
+            reactor.act_now(id, |session, cx| session.ping(cx, data))
+        };
+        self.with(ping).map(drop)
     }
 
     /// Starts the closing handshake behind everything that was sent.

@@ -391,6 +391,7 @@ impl<S: Sys> WebSocket<S> {
 
     /// Sends a ping with at most 125 bytes.
     pub fn ping(&mut self, data: &[u8]) -> Result<(), Error> {
+        self.reactor.look_at_clock();
         let sent = self.reactor.act_now(self.id, |session, cx| session.ping(cx, data));
         self.sent(sent)
     }

@@ -228,7 +228,13 @@ impl<S: Sys> Reactor<S> {
 
     /// Queues a ping with at most 125 bytes.
     pub fn ping(&mut self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
+        self.look_at_clock();
         self.act(id, |session, cx| session.ping(cx, data))
+    }
+
+    /// The time of the last turn may be long ago: for what is timed from now on.
+    pub(in crate::net) fn look_at_clock(&mut self) {
+        self.core.now = self.core.sys.now();
     }
 
     /// Starts the closing handshake behind everything that was sent, or answers the server's.
