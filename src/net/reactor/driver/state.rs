@@ -51,7 +51,7 @@ use crate::net::time::earlier;
 use crate::net::wire::dial::Plan;
 use crate::net::wire::link::Link;
 use crate::proto::http::Redirect;
-use crate::proto::{self, CloseFrame, Url};
+use crate::proto::{self, CloseFrame, Stats, Url};
 
 /// A connection and its buffers.
 pub(in crate::net) struct Driver<S: Sys> {
@@ -63,6 +63,8 @@ pub(in crate::net) struct Driver<S: Sys> {
     /// How it has ended, or will: as its last event says, or the server's close frame, or that it was
     /// given up.
     pub(in crate::net) ended: Option<Arc<str>>,
+    /// What had gone over it when its session was given up.
+    pub(in crate::net) last: Option<Box<Stats>>,
     /// The deadline that stands in the reactor's table.
     pub(in crate::net) armed: Option<Instant>,
     /// Whether it stands in the reactor's list of those to be settled.
@@ -115,6 +117,7 @@ impl<S: Sys> Driver<S> {
             listener: Listener::Owner,
             flow: Flow::default(),
             ended: None,
+            last: None,
             armed: None,
             touched: false,
             ending: None,
@@ -570,6 +573,7 @@ impl<S: Sys> Driver<S> {
                 drop(live.end_stream(core));
             }
             State::Open(mut live) | State::Told(mut live) => {
+                self.last = live.session.stats().map(Box::new);
                 if live.link.tls.is_some() && !live.session.is_open() && live.buffered() == 0 {
                     // All is said: the goodbye of TLS, if the kernel takes it at once.
                     let _ = live.link.write_last(&mut core.sys, &mut Vec::new());
@@ -611,12 +615,20 @@ impl<S: Sys> Driver<S> {
     /// Open or Told become Gone, with the connection in the caller's hands.
     pub(super) fn take_live(&mut self) -> Option<Live<S>> {
         match mem::replace(&mut self.state, State::Gone) {
-            State::Open(live) | State::Told(live) => Some(live),
+            State::Open(live) | State::Told(live) => {
+                self.last = live.session.stats().map(Box::new);
+                Some(live)
+            }
             other => {
                 self.state = other;
                 None
             }
         }
+    }
+
+    /// What has gone over it, if it is a WebSocket that was open.
+    pub(in crate::net) fn stats(&self) -> Option<Stats> {
+        self.live_ref().and_then(|live| live.session.stats()).or(self.last.as_deref().copied())
     }
 
     // What goes with it.
@@ -675,7 +687,8 @@ impl<S: Sys> Driver<S> {
     fn tell_closed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, closed: Closed) {
         self.ending = None;
         if mem::replace(&mut self.listener, Listener::Nobody) == Listener::Owner {
-            let mut conn = Conn::new(self.id, None, &mut self.flow, core);
+            let stats = self.stats();
+            let mut conn = Conn::new(self.id, None, &mut self.flow, core).ended(stats);
             sink.event(&mut conn, Event::Closed(closed));
         } else if let Closed::Failed(e) | Closed::Lost(e) = &closed {
             core.lost += e.unsent() as u64;
