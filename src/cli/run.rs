@@ -27,6 +27,7 @@ pub(super) static COMMAND: Command = Command {
     notes: "Where the variable SSLKEYLOGFILE is set, the secrets of TLS connections go to the file that \
             it names, for programs that look at traffic.\n\n\
             Exit status: what a script gives to exit(code); otherwise 0 the script ended, 1 it raised at top level (its other threads go on first), \
+            its main thread still waited for something of a connection that had ended (unless it had closed that itself), \
             bytes that it had sent did not leave, or something could not be written, 2 usage or a file \
             that cannot be read, 124 --timeout, 130 Ctrl-C, 143 SIGTERM. Standard output that cannot be \
             written (a full disk) ends the run, and so does a pipe that nobody reads any more, which is \
@@ -112,8 +113,8 @@ static SCRIPT: Group = Group {
         Opt {
             names: &["--jit"],
             takes: Takes::Value("on|off|all", Hint::OneOf(&["on", "off", "all"])),
-            text: "native code: for scripts that ask (--!native, @native) and for the runtime (on, the \
-                   default where there is such code), for none, for all scripts",
+            text: "native code: for scripts that ask (--!native, @native; on, the default), for none, for \
+                   all scripts and the runtime's own part; where there is none, nothing is different",
         },
         Opt {
             names: &["--poll-thread"],
@@ -459,7 +460,8 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
 
 /// The exit status of a run that came to its end.
 fn status(runtime: &Runtime) -> u8 {
-    let code = runtime.exit_code().unwrap_or(runtime.has_raised().into());
+    let failed = runtime.has_raised() || runtime.was_stranded();
+    let code = runtime.exit_code().unwrap_or(failed.into());
     if code == 0 && runtime.lost() > 0 { 1 } else { code }
 }
 

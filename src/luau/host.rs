@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mlua::chunk::ChunkMode;
-use mlua::{BString, Function, Lua, LuaString, Table, UserDataRef, Value};
+use mlua::{
+    BString, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserDataRef, Value,
+};
 
 use super::compress::Choice;
 use super::globals;
@@ -22,7 +24,7 @@ use crate::limits::Limits;
 use crate::net::{Ask, ConnId, Options, Proxy, Reactor};
 use crate::policy::Policy;
 use crate::proto::secret::shown_url;
-use crate::proto::{CloseFrame, Misuse};
+use crate::proto::{CloseFrame, Misuse, Stats};
 
 /// What the natives share with the pump.
 pub(super) struct Host {
@@ -504,8 +506,24 @@ fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     };
     table.set("lost", lua.create_function(lost)?)?;
     let its = Arc::clone(host);
+    let stats = move |lua: &Lua, id: u64| match its.link.with(|r| r.stats(ConnId::from_bits(id))) {
+        Some(stats) => numbers(&stats).into_lua_multi(lua),
+        None => Ok(MultiValue::new()),
+    };
+    table.set("stats", lua.create_function(stats)?)?;
+    let its = Arc::clone(host);
     let buffered = move |_: &Lua, id: u64| Ok(its.link.with(|r| r.buffered(ConnId::from_bits(id))));
     table.set("buffered", lua.create_function(buffered)?)
+}
+
+/// What has gone over a connection, as `N.stats_table` of the prelude takes it.
+pub(super) type Numbers = (u64, u64, u64, u64, Option<f64>, Option<f64>);
+
+pub(super) fn numbers(stats: &Stats) -> Numbers {
+    let round_trip = stats.round_trip.map(|time| time.as_secs_f64());
+    let (sent, received) = (stats.bytes_sent, stats.bytes_received);
+    let messages = (stats.messages_sent, stats.messages_received);
+    (sent, received, messages.0, messages.1, round_trip, stats.compression_ratio())
 }
 
 /// Not being open is no problem: then there is nothing to do.

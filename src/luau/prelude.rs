@@ -18,6 +18,8 @@ pub(super) struct Prelude {
     pub(super) main: Function,
     pub(super) scripts: Scripts,
     pub(super) step: Function,
+    /// Says which main threads wait for what will not come; whether there is one.
+    pub(super) tell_stranded: Function,
     pub(super) round: Function,
     pub(super) round_with: Function,
     pub(super) feed: Feed,
@@ -166,6 +168,7 @@ impl Prelude {
                 own: parts.get("own")?,
             },
             step: scheduler.get("step")?,
+            tell_stranded: scheduler.get("tell_stranded")?,
             round: connections.get("round")?,
             round_with: connections.get("round_with")?,
             feed: Feed::new(&connections, plain)?,
@@ -180,7 +183,7 @@ impl Prelude {
 /// What the Luau side takes from the language: copies, since a script may change its globals, and
 /// where there is no sandbox the libraries, too.
 fn own_globals(lua: &Lua) -> mlua::Result<Table> {
-    const NAMES: [&str; 18] = [
+    const NAMES: [&str; 19] = [
         "buffer",
         "coroutine",
         "debug",
@@ -189,6 +192,7 @@ fn own_globals(lua: &Lua) -> mlua::Result<Table> {
         "math",
         "next",
         "pcall",
+        "rawget",
         "select",
         "setfenv",
         "setmetatable",

@@ -57,6 +57,8 @@ pub struct Runtime {
     /// As in [`Options::plain`].
     plain: bool,
     exit_timeout: Option<Duration>,
+    /// As in [`Runtime::was_stranded`].
+    stranded: bool,
     /// Bytes that were told to be lost at an end, and how many of them the reactor has counted.
     lost: u64,
     counted: u64,
@@ -207,6 +209,7 @@ impl Runtime {
             stand_in,
             plain,
             exit_timeout,
+            stranded: false,
             lost: 0,
             counted: 0,
         })
@@ -270,6 +273,13 @@ impl Runtime {
     /// Whether a script has raised at its top level.
     pub fn has_raised(&self) -> bool {
         *lock(&self.host.raised)
+    }
+
+    /// Whether the main thread of a script was still waiting for something of a connection that had ended
+    /// when [`Runtime::run`] or [`Runtime::finish`] came to the end: a message, say. Each was told in a
+    /// warning. Not where the script had closed the connection itself.
+    pub fn was_stranded(&self) -> bool {
+        self.stranded
     }
 
     /// The code with which a script has ended all of them, by `exit` ([`Options::exit`]).
@@ -384,8 +394,13 @@ impl Runtime {
     /// Closes what is open, with 1001. What was sent leaves first, for as long as the line moves
     /// ([`Limits::stall`](crate::Limits::stall)) and [`Options::exit_timeout`] allows; then the
     /// servers have 2 s for their answers. Says so if that is not enough, and what is lost; see
-    /// [`Runtime::lost`].
+    /// [`Runtime::lost`]. Says before all that which main threads wait for what will not come
+    /// ([`Runtime::was_stranded`]).
     pub fn finish(&mut self) {
+        if self.exit_code().is_none() {
+            // Only memory can be short, and then nothing was found out.
+            self.stranded |= self.prelude.tell_stranded.call(()).unwrap_or(false);
+        }
         let closing = Closing { code: 1001, answers: END, limit: self.exit_timeout };
         let (host, start) = (&self.host, Instant::now());
         let waits = |left: Left| {

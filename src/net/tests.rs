@@ -64,6 +64,8 @@ struct State {
     answers: VecDeque<Answer>,
     /// Connections are accepted by themselves.
     accepts: bool,
+    /// Sockets that the system has.
+    sockets: usize,
 }
 
 #[derive(Clone)]
@@ -104,6 +106,11 @@ impl Sys for Toy {
 
     fn connect(&mut self, to: SocketAddr) -> io::Result<Fd> {
         let mut state = self.0.lock();
+        if state.tcps.iter().filter(|tcp| !tcp.dropped).count() >= state.sockets {
+            // EMFILE, of any Unix; WSAEMFILE.
+            let code = if cfg!(windows) { 10024 } else { 24 };
+            return Err(io::Error::from_raw_os_error(code));
+        }
         let (at, accepted, id) = (state.now, state.accepts, state.tcps.len());
         let (watched, dropped, room, most) = (None, false, usize::MAX, usize::MAX);
         let (input, output, reads) = Default::default();
@@ -224,7 +231,8 @@ impl Bench {
 
     fn with(config: Config) -> Bench {
         let (tcps, asked, names, answers) = Default::default();
-        let state = State { now: Instant::now(), tcps, asked, names, answers, accepts: true };
+        let (now, accepts, sockets) = (Instant::now(), true, usize::MAX);
+        let state = State { now, tcps, asked, names, answers, accepts, sockets };
         let world = World(Arc::new(Mutex::new(state)));
         let toy = Toy(world.clone(), Arc::new(world.clone()));
         let reactor = Reactor::with_sys(toy, config).unwrap();

@@ -30,6 +30,7 @@ mod refusals;
 mod rules;
 mod secrets;
 mod slow;
+mod stats;
 mod stream;
 mod stream_faces;
 mod transport;

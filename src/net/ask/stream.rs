@@ -135,7 +135,8 @@ impl StreamOptions {
     /// A server may close a connection while a request is on its way to it. If no byte of an answer has
     /// come, a request that may be sent twice (`GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT`, `DELETE`: RFC
     /// 9110 §9.2.2) goes again, over a new connection and within its time limit. For others that is an
-    /// error, which says that the connection was kept.
+    /// error, which says that the connection was kept. An answer of 408, which servers give to a
+    /// connection that waits for too long, counts as none for such a request.
     pub fn keep_alive(mut self, yes: bool) -> StreamOptions {
         self.request.keep_alive = yes;
         self

@@ -17,7 +17,7 @@ use crate::net::time::after;
 #[cfg(feature = "deflate")]
 use crate::proto::Agreed;
 use crate::proto::ws::message::Message as Lent;
-use crate::proto::{CloseFrame, Fields, Misuse, Opened, Transport, Url};
+use crate::proto::{CloseFrame, Fields, Misuse, Opened, Stats, Transport, Url};
 
 /// Opens a WebSocket connection and waits until it is open, at most [`crate::Limits::opening`].
 ///
@@ -340,6 +340,11 @@ impl<S: Sys> WebSocket<S> {
         self.write_timeout
     }
 
+    /// What has gone over it, its pings and its compression, in numbers; they stay when it has ended.
+    pub fn stats(&self) -> Stats {
+        self.reactor.stats(self.id).unwrap_or_default()
+    }
+
     /// Bytes that wait to be handed to the kernel: none, unless a call that sends took too long.
     pub fn buffered(&mut self) -> usize {
         self.reactor.buffered(self.id)
@@ -386,6 +391,7 @@ impl<S: Sys> WebSocket<S> {
 
     /// Sends a ping with at most 125 bytes.
     pub fn ping(&mut self, data: &[u8]) -> Result<(), Error> {
+        self.reactor.look_at_clock();
         let sent = self.reactor.act_now(self.id, |session, cx| session.ping(cx, data));
         self.sent(sent)
     }

@@ -29,7 +29,7 @@ use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::net::session::Session;
 use crate::proto::ws::message::Message;
-use crate::proto::{CloseFrame, Context, Misuse, Transport};
+use crate::proto::{CloseFrame, Context, Misuse, Stats, Transport};
 
 pub use conn::{Conn, Sink};
 
@@ -68,6 +68,8 @@ struct Slot<S: Sys> {
     driver: Option<Box<Driver<S>>>,
     /// How the one before ended, for those who still send to it.
     ended: Option<Arc<str>>,
+    /// What had gone over it.
+    last: Option<Box<Stats>>,
 }
 
 impl Reactor {
@@ -192,7 +194,7 @@ impl<S: Sys> Reactor<S> {
             return Err(Error::new(ask.url(), Stage::Url, kind));
         }
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, driver: None, ended: None });
+            self.slots.push(Slot { generation: 0, driver: None, ended: None, last: None });
             self.slots.len() - 1
         });
         let slot = &mut self.slots[index];
@@ -232,7 +234,13 @@ impl<S: Sys> Reactor<S> {
 
     /// Queues a ping with at most 125 bytes.
     pub fn ping(&mut self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
+        self.look_at_clock();
         self.act(id, |session, cx| session.ping(cx, data))
+    }
+
+    /// The time of the last turn may be long ago: for what is timed from now on.
+    pub(in crate::net) fn look_at_clock(&mut self) {
+        self.core.now = self.core.sys.now();
     }
 
     /// Starts the closing handshake behind everything that was sent, or answers the server's.
@@ -313,6 +321,19 @@ impl<S: Sys> Reactor<S> {
     pub fn transport(&mut self, id: ConnId) -> Option<Transport> {
         let (core, driver) = self.get(id)?;
         Some(driver.live()?.transport(&core.sys))
+    }
+
+    /// What has gone over a WebSocket, its pings and its compression, in numbers. `None` before it is open,
+    /// and for what is no WebSocket. After its end the last numbers stay until another connection is opened
+    /// ([`Conn::stats`] has them at the event of the end).
+    pub fn stats(&self, id: ConnId) -> Option<Stats> {
+        let slot = self.slots.get(id.index())?;
+        match &slot.driver {
+            Some(driver) if driver.id == id => driver.stats(),
+            // The place is not used again yet.
+            None if slot.generation == next_generation(id) => slot.last.as_deref().copied(),
+            _ => None,
+        }
     }
 
     /// Bytes of a connection that wait to be handed to the kernel.

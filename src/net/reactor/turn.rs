@@ -204,6 +204,7 @@ impl<S: Sys> Reactor<S> {
         driver.forget_held(&mut self.core);
         slot.generation = next_generation(id);
         slot.ended = driver.ended.take();
+        slot.last = driver.last.take();
         self.free.push(id.index());
         self.core.open -= 1;
         // However each has ended, by a panic of the embedder's code too.

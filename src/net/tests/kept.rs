@@ -28,7 +28,7 @@ impl Bench {
     /// Asks, and has it answered where it came; that connection.
     fn answered(&mut self, ask: impl Into<Ask>, answer: &[u8]) -> usize {
         self.start(ask);
-        let asked = |tcp: &Tcp| !tcp.output.is_empty();
+        let asked = |tcp: &Tcp| !tcp.dropped && !tcp.output.is_empty();
         let tcp = self.world.lock().tcps.iter().position(asked).expect("a request");
         self.wrote(tcp);
         self.gives(tcp, answer);
@@ -160,6 +160,65 @@ fn those_that_wait_give_way_to_what_is_opened() {
     assert!(bench.reactor.open(ws()).is_err());
 }
 
+/// A process that has no descriptor left takes those of connections that only wait.
+#[test]
+fn those_that_wait_give_their_descriptors() {
+    let mut bench = Bench::new(Limits::default());
+    bench.world.lock().sockets = 3;
+    for url in ["http://127.0.0.1/", "http://127.0.0.2/", "http://127.0.0.3/"] {
+        bench.answered(to(url), FINE);
+    }
+    assert_eq!(bench.standing(), [0, 1, 2]);
+    bench.start(ws());
+    assert_eq!(bench.standing(), [1, 2, 3]);
+    for _ in 0..2 {
+        bench.start(get());
+    }
+    assert_eq!(bench.standing(), [3, 4, 5]);
+    bench.reactor.open(get()).unwrap();
+    let told = bench.turns();
+    assert!(told[0].starts_with("failed Connect"), "{told:?}");
+}
+
+/// Each request is written down with its answer, whatever it went over, and runs again.
+#[cfg(feature = "tape")]
+#[test]
+fn a_tape_has_a_session_for_each_request() {
+    use std::io::Write;
+
+    use crate::tape::{Tape, run_all};
+
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<Vec<u8>>>);
+    impl Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let memory = Memory::default();
+    let tape = Some(Tape::new(memory.clone()).payloads(true));
+    let mut bench = Bench::with(Config { tape, ..Config::default() });
+    for _ in 0..2 {
+        assert_eq!(bench.answered(kept(), FINE), 0);
+    }
+    // One that goes again is two.
+    bench.start(kept());
+    bench.world.lock().tcps[0].ended = true;
+    bench.turns();
+    bench.gives(1, FINE);
+    assert_eq!(bench.turns(), ["response 200", "chunk 2", "complete"]);
+    drop(bench);
+    let text = String::from_utf8(std::mem::take(&mut *memory.0.lock().unwrap())).unwrap();
+    assert_eq!(text.matches("\nstream tape ").count(), 4, "{text}");
+    let outcome = run_all(&text, 3).unwrap_or_else(|e| panic!("{e}: {text}"));
+    assert!(outcome.gaps.is_empty() && outcome.events > 6, "{outcome:?}");
+}
+
 /// FAULTS 41: what comes while nobody asks closes it, and is no answer to what is asked next.
 #[test]
 fn bytes_that_nobody_asked_for_are_no_answer() {
@@ -255,6 +314,35 @@ fn a_server_may_end_it() {
     let told = bench.turns();
     assert!(told[0].starts_with("failed Response"), "{told:?}");
     assert_eq!(bench.made(), 1);
+}
+
+/// RFC 9110 §15.5.9: a server says that no request has come, and one was on its way.
+#[test]
+fn a_timeout_of_a_server_is_no_answer_to_what_may_go_again() {
+    let late = b"HTTP/1.1 408 Late\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    for (method, again) in [("GET", true), ("PUT", true), ("POST", false)] {
+        let mut bench = Bench::new(Limits::default());
+        let ask = || StreamOptions::new(method, HTTP_URL).unwrap().keep_alive(true);
+        let tcp = bench.answered(ask(), FINE);
+        bench.start(ask());
+        bench.gives(tcp, late);
+        let told = bench.turns();
+        assert!(bench.is_dropped(tcp));
+        if !again {
+            assert_eq!((told, bench.made()), (vec!["response 408".into(), "complete".into()], 1));
+            continue;
+        }
+        assert_eq!((told, bench.made()), (vec![], 2));
+        // Of a connection that was made for it, it is an answer.
+        bench.wrote(1);
+        bench.gives(1, late);
+        assert_eq!(bench.turns(), ["response 408", "complete"]);
+        // And so is any other of a kept one.
+        let tcp = bench.answered(ask(), FINE);
+        bench.start(ask());
+        bench.gives(tcp, b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(bench.turns(), ["response 503", "complete"]);
+    }
 }
 
 /// Of several that were kept and have ended, none is tried behind another.
@@ -491,6 +579,73 @@ fn a_pause_keeps_the_answer_and_then_the_connection() {
     assert_eq!(bench.answered(kept(), FINE), 0);
 }
 
+/// The observer or the policy panics at its nth call: each request ends once, and nothing is left.
+#[test]
+fn a_panic_at_any_call_leaves_nothing_behind() {
+    #[derive(Clone, Default)]
+    struct Fuse(Arc<Mutex<(usize, usize)>>);
+    impl Fuse {
+        /// Counts, and panics at the call that was chosen.
+        fn burn(&self) {
+            let (at, now) = {
+                let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                counts.1 += 1;
+                *counts
+            };
+            if at == now {
+                resume_unwind(Box::new("as planned"));
+            }
+        }
+    }
+    impl Observer for Fuse {
+        fn observe(&mut self, _: Instant, _: u64, _: Trace<'_>) {
+            self.burn();
+        }
+    }
+    let mut calls = 0;
+    for at in 1.. {
+        let fuse = Fuse(Arc::new(Mutex::new((at, 0))));
+        let observer: Option<Box<dyn Observer>> = Some(Box::new(fuse.clone()));
+        let of_policy = fuse.clone();
+        let policy = Policy::open().and(move |_| {
+            of_policy.burn();
+            Ok(())
+        });
+        let mut bench = Bench::with(Config { observer, policy, ..Config::default() });
+        let mut closed = 0;
+        for round in 0..4 {
+            bench.reactor.open(kept()).unwrap();
+            for turn in 0..12 {
+                let _ = catch_unwind(AssertUnwindSafe(|| bench.turn()));
+                for tcp in 0..bench.made() {
+                    if bench.wrote(tcp).is_empty() {
+                        continue;
+                    }
+                    // In the third round the first connection ends without an answer.
+                    let mut world = bench.world.lock();
+                    match round == 2 && turn < 4 {
+                        true => world.tcps[tcp].ended = true,
+                        false => world.tcps[tcp].input.extend(FINE),
+                    }
+                }
+            }
+            let is_end =
+                |t: &&String| ["complete", "failed", "lost"].iter().any(|e| t.starts_with(e));
+            closed += std::mem::take(&mut bench.told).iter().filter(is_end).count();
+            assert_eq!((closed, bench.reactor.len()), (round + 1, 0), "call {at}");
+        }
+        let _ = catch_unwind(AssertUnwindSafe(|| bench.pass(Limits::default().kept_idle)));
+        bench.turns();
+        assert_eq!((bench.standing(), bench.reactor.deadline()), (vec![], None), "call {at}");
+        let burnt = fuse.0.lock().unwrap_or_else(PoisonError::into_inner).1;
+        if burnt < at {
+            break;
+        }
+        calls += 1;
+    }
+    assert!(calls > 30, "{calls} calls");
+}
+
 /// Each state is said.
 #[test]
 fn an_observer_is_told() {
@@ -518,5 +673,5 @@ fn an_observer_is_told() {
     bench.world.lock().tcps[0].ended = true;
     bench.turns();
     let again = said(&states);
-    assert!(again[0].starts_with("the kept connection has ended without an answer"), "{again:?}");
+    assert!(again[0].starts_with("the kept connection brought no answer"), "{again:?}");
 }

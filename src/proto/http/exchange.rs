@@ -659,10 +659,11 @@ impl Exchange {
     }
 
     /// Whether the same request may be sent again over another connection, after this one has ended
-    /// (RFC 9112 §9.3.1): no byte of an answer has come.
+    /// (RFC 9112 §9.3.1): no byte of an answer has come, or one that says that no request has (RFC 9110
+    /// §15.5.9).
     #[cfg(feature = "net")]
     pub(crate) fn may_go_again(&self) -> bool {
-        !self.heard && self.request.may_be_repeated()
+        (!self.heard || self.status == Some(408)) && self.request.may_be_repeated()
     }
 
     /// Whether what comes now cannot be an answer: nothing has been asked.

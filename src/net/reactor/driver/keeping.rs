@@ -105,7 +105,10 @@ impl<S: Sys> Live<S> {
 
     /// Leaves the connection to others.
     pub(super) fn keep(self, core: &mut Core<S>, until: Instant) {
-        let Live { link, token, card, .. } = self;
+        let Live { mut link, token, card, .. } = self;
+        if let Some(tls) = &mut link.tls {
+            tls.shrink();
+        }
         let interest = Interest { read: true, write: false };
         let watched = token.interest == interest
             || core.sys.watch(&link.socket, token.number, interest, false).is_ok();
@@ -127,5 +130,12 @@ impl<S: Sys> Live<S> {
             && matches!(kind, None | Some(ErrorKind::Io(_) | ErrorKind::Eof));
         let exchange = self.session.exchange();
         ended && self.served() > 0 && exchange.is_some_and(|exchange| exchange.may_go_again())
+    }
+
+    /// The same where the answer is 408 Request Timeout: servers say so before they close a connection
+    /// that waits for too long, and it may have been under way before the request was.
+    pub(super) fn has_met_timeout(&self, status: u16) -> bool {
+        let exchange = self.session.exchange();
+        status == 408 && self.served() > 0 && exchange.is_some_and(|e| e.may_go_again())
     }
 }

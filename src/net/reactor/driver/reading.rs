@@ -456,6 +456,11 @@ impl<S: Sys> Driver<S> {
                 opened.transport = self.arrived(core, "open");
                 Event::Opened(opened)
             }
+            proto::Event::Response(response)
+                if self.live_ref().is_some_and(|l| l.has_met_timeout(response.status)) =>
+            {
+                return self.go_again(core);
+            }
             proto::Event::Response(mut response) => {
                 self.observe(core);
                 response.transport = self.arrived(core, "answered");

@@ -11,7 +11,7 @@
 //! Opening   no address, no time, refused by the policy        Gone       Failed
 //! Tunnel    the proxy does not open the way, no time          Gone       Failed
 //! Open      the answer is elsewhere (a redirect)              Opening
-//! Open      a kept connection ends without a word of an answer Opening
+//! Open      a kept connection ends without a word, or with 408  Opening
 //! Open      the session ends, its owner may still send        Told       Closed
 //! Open      the session ends                                  Draining   Closed
 //! Told      the owner has sent what it had to say             Draining
@@ -51,7 +51,7 @@ use crate::net::time::earlier;
 use crate::net::wire::dial::Plan;
 use crate::net::wire::link::Link;
 use crate::proto::http::Redirect;
-use crate::proto::{self, CloseFrame, Url};
+use crate::proto::{self, CloseFrame, Stats, Url};
 
 /// A connection and its buffers.
 pub(in crate::net) struct Driver<S: Sys> {
@@ -63,6 +63,8 @@ pub(in crate::net) struct Driver<S: Sys> {
     /// How it has ended, or will: as its last event says, or the server's close frame, or that it was
     /// given up.
     pub(in crate::net) ended: Option<Arc<str>>,
+    /// What had gone over it when its session was given up.
+    pub(in crate::net) last: Option<Box<Stats>>,
     /// The deadline that stands in the reactor's table.
     pub(in crate::net) armed: Option<Instant>,
     /// Whether it stands in the reactor's list of those to be settled.
@@ -115,6 +117,7 @@ impl<S: Sys> Driver<S> {
             listener: Listener::Owner,
             flow: Flow::default(),
             ended: None,
+            last: None,
             armed: None,
             touched: false,
             ending: None,
@@ -367,11 +370,11 @@ impl<S: Sys> Driver<S> {
         self.open_elsewhere(core, Ask::WebSocket(options), until, token);
     }
 
-    /// The connection was kept, and has ended: the request goes over one of its own.
-    fn go_again(&mut self, core: &mut Core<S>) {
+    /// The connection was kept, and brings no answer: the request goes over one of its own.
+    pub(super) fn go_again(&mut self, core: &mut Core<S>) {
         self.observe(core);
         core.say(self.id, || {
-            "the kept connection has ended without an answer: the request goes again, over a new one"
+            "the kept connection brought no answer: the request goes again, over a new one"
                 .to_owned()
         });
         let Some(live) = self.take_live() else { return };
@@ -570,6 +573,7 @@ impl<S: Sys> Driver<S> {
                 drop(live.end_stream(core));
             }
             State::Open(mut live) | State::Told(mut live) => {
+                self.last = live.session.stats().map(Box::new);
                 if live.link.tls.is_some() && !live.session.is_open() && live.buffered() == 0 {
                     // All is said: the goodbye of TLS, if the kernel takes it at once.
                     let _ = live.link.write_last(&mut core.sys, &mut Vec::new());
@@ -611,12 +615,20 @@ impl<S: Sys> Driver<S> {
     /// Open or Told become Gone, with the connection in the caller's hands.
     pub(super) fn take_live(&mut self) -> Option<Live<S>> {
         match mem::replace(&mut self.state, State::Gone) {
-            State::Open(live) | State::Told(live) => Some(live),
+            State::Open(live) | State::Told(live) => {
+                self.last = live.session.stats().map(Box::new);
+                Some(live)
+            }
             other => {
                 self.state = other;
                 None
             }
         }
+    }
+
+    /// What has gone over it, if it is a WebSocket that was open.
+    pub(in crate::net) fn stats(&self) -> Option<Stats> {
+        self.live_ref().and_then(|live| live.session.stats()).or(self.last.as_deref().copied())
     }
 
     // What goes with it.
@@ -675,7 +687,8 @@ impl<S: Sys> Driver<S> {
     fn tell_closed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, closed: Closed) {
         self.ending = None;
         if mem::replace(&mut self.listener, Listener::Nobody) == Listener::Owner {
-            let mut conn = Conn::new(self.id, None, &mut self.flow, core);
+            let stats = self.stats();
+            let mut conn = Conn::new(self.id, None, &mut self.flow, core).ended(stats);
             sink.event(&mut conn, Event::Closed(closed));
         } else if let Closed::Failed(e) | Closed::Lost(e) = &closed {
             core.lost += e.unsent() as u64;
