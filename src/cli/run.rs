@@ -151,6 +151,11 @@ static WAYS: Group = Group {
                    500; any number otherwise",
         },
         Opt {
+            names: &["--no-keep-alive"],
+            takes: Takes::Nothing,
+            text: "a connection of its own for each HTTP call, instead of one that is kept for the next",
+        },
+        Opt {
             names: &["--opening"],
             takes: Takes::Value("N", Hint::Nothing),
             text: "opening handshakes at a time with one address (1, as RFC 6455 demands); the others \
@@ -227,6 +232,7 @@ pub(super) struct RunArgs {
     /// Scripts that run beside it.
     pub(super) also: Vec<PathBuf>,
     pub(super) prefix: bool,
+    pub(super) no_keep_alive: bool,
     pub(super) jit: Option<Native>,
     pub(super) hosts: Vec<OsString>,
     pub(super) player: Option<(String, i64)>,
@@ -294,6 +300,7 @@ impl RunArgs {
             "--timeout" => self.timeout = Some(given.seconds()?),
             "--exit-timeout" => self.exit_timeout = Some(given.seconds()?),
             "--opening" => self.opening = Some(given.count()?),
+            "--no-keep-alive" => self.no_keep_alive = true,
             "--jit" => self.jit = Some(jit(given)?),
             "--poll-thread" => self.poll_thread = true,
             "--no-stand-in" => self.no_stand_in = true,
@@ -417,6 +424,7 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
         .io(Io::new(io::stdin(), output, Unheard))
         .exit(true)
         .requests_per_minute(args.requests)
+        .keep_alive(!args.no_keep_alive)
         .place(args.place.unwrap_or_default())
         .global("args", move |lua| list(lua, &words));
     let mut options = match &args.player {

@@ -49,6 +49,8 @@ mod http_service;
 mod inert;
 mod io;
 mod io_command;
+#[cfg(feature = "jit")]
+mod jit;
 mod lifetime;
 mod limits;
 mod loops;
