@@ -201,25 +201,44 @@ fn message(e: &mlua::Error) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
+/// Services and other members of `game` that both worlds have, and that one of them has (tests/luau/hosts.rs
+/// compares).
+const OF_BOTH: [&str; 19] = [
+    "CreatorId",
+    "FindFirstChild",
+    "GameId",
+    "GetChildren",
+    "GetDescendants",
+    "GetFullName",
+    "IsAncestorOf",
+    "IsDescendantOf",
+    "JobId",
+    "Loaded",
+    "LogService",
+    "PlaceId",
+    "PlaceVersion",
+    "Players",
+    "PrivateServerId",
+    "PrivateServerOwnerId",
+    "ReplicatedStorage",
+    "RunService",
+    "WaitForChild",
+];
+const OF_STUDIO: [&str; 5] =
+    ["ChangeHistoryService", "Selection", "ServerScriptService", "ServerStorage", "StudioService"];
+const OF_EXECUTOR: [&str; 5] =
+    ["HttpGet", "HttpGetAsync", "HttpPost", "HttpPostAsync", "StarterGui"];
+
 /// Which of the files that are here have a service or a member of `game`; `None`: none.
 fn host_of(what: &str) -> Option<String> {
-    let plain = what.chars().all(|c| c.is_ascii_alphanumeric());
-    let services = ["host.service(", "host.service(\n\t", "host.service(\n\t\t"]
-        .map(|start| format!("{start}\"{what}\""));
-    let named = |text: &str| services.iter().any(|service| text.contains(service));
-    // The world makes what each of them asks it for: `RunService` by `world.run_service`.
-    let made = |text: &str| match what {
-        "RunService" => text.contains("world.run_service("),
-        "LogService" => text.contains("world.log_service("),
-        "Players" => text.contains("world.players("),
-        _ => named(text),
-    };
-    let has = |name: &str| plain && shipped(name).is_some_and(made);
-    let hosts = match (has("studio"), has("executor")) {
-        (true, true) => "--host studio and --host executor have it",
-        (true, false) => "--host studio has it",
-        (false, true) => "--host executor has it",
-        (false, false) => return None,
+    let hosts = if OF_BOTH.contains(&what) {
+        "--host studio and --host executor have it"
+    } else if OF_STUDIO.contains(&what) {
+        "--host studio has it"
+    } else if OF_EXECUTOR.contains(&what) {
+        "--host executor has it"
+    } else {
+        return None;
     };
     Some(format!("moonwire run {hosts} (else Options::host)"))
 }
@@ -227,16 +246,17 @@ fn host_of(what: &str) -> Option<String> {
 /// What the functions of host files find as globals: the language, what scripts have, and `host`.
 pub(super) fn environment(
     lua: &Lua,
-    language: &Table,
+    language: Vec<(&'static str, Value)>,
     offered: &Table,
     host: Table,
 ) -> mlua::Result<Table> {
     let env = lua.create_table()?;
-    for table in [language, offered] {
-        for pair in table.pairs::<Value, Value>() {
-            let (name, value) = pair?;
-            env.raw_set(name, value)?;
-        }
+    for (name, value) in language {
+        env.raw_set(name, value)?;
+    }
+    for pair in offered.pairs::<Value, Value>() {
+        let (name, value) = pair?;
+        env.raw_set(name, value)?;
     }
     env.raw_set("host", host)?;
     Ok(env)

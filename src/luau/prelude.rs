@@ -132,10 +132,12 @@ impl Prelude {
             None
         };
         let environment_of_hosts = if has_hosts {
-            let parts = (&natives, &scheduler, &timers, &signal, &enums, &instances, &game, &parts);
+            let parts = (&natives, &scheduler, &timers, &signal, &enums, &instances, &game);
             let made: Table = chunk("hosts", include_str!("prelude/hosts.luau"))?.call(parts)?;
             let host = made.get("host")?;
-            Some(hosts::environment(lua, &own_globals(lua)?, &globals, host)?)
+            let mut language = copies(lua, &USED)?;
+            language.extend(copies(lua, &UNUSED)?);
+            Some(hosts::environment(lua, language, &globals, host)?)
         } else {
             None
         };
@@ -176,44 +178,72 @@ impl Prelude {
     }
 }
 
-/// What the Luau side takes from the language: copies, since a script may change its globals, and
-/// where there is no sandbox the libraries, too.
+/// What the Luau side takes from the language.
 fn own_globals(lua: &Lua) -> mlua::Result<Table> {
-    const NAMES: [&str; 18] = [
-        "buffer",
-        "coroutine",
-        "debug",
-        "error",
-        "getfenv",
-        "math",
-        "next",
-        "pcall",
-        "select",
-        "setfenv",
-        "setmetatable",
-        "string",
-        "table",
-        "tonumber",
-        "tostring",
-        "type",
-        "typeof",
-        "utf8",
-    ];
-    let (globals, own) = (lua.globals(), lua.create_table()?);
-    for name in NAMES {
-        let mut value: Value = globals.get(name)?;
-        if let Value::Table(library) = &value {
-            let copy = lua.create_table()?;
-            for pair in library.pairs::<Value, Value>() {
-                let (key, value) = pair?;
-                copy.raw_set(key, value)?;
-            }
-            copy.set_readonly(true);
-            value = Value::Table(copy);
-        }
+    let own = lua.create_table()?;
+    for (name, value) in copies(lua, &USED)? {
         own.raw_set(name, value)?;
     }
     own.set_readonly(true);
     own.set_safeenv(true);
     Ok(own)
+}
+
+const USED: [&str; 18] = [
+    "buffer",
+    "coroutine",
+    "debug",
+    "error",
+    "getfenv",
+    "math",
+    "next",
+    "pcall",
+    "select",
+    "setfenv",
+    "setmetatable",
+    "string",
+    "table",
+    "tonumber",
+    "tostring",
+    "type",
+    "typeof",
+    "utf8",
+];
+
+/// What it needs not, and host files may.
+const UNUSED: [&str; 16] = [
+    "_VERSION",
+    "assert",
+    "bit32",
+    "gcinfo",
+    "getmetatable",
+    "ipairs",
+    "newproxy",
+    "os",
+    "pairs",
+    "rawequal",
+    "rawget",
+    "rawlen",
+    "rawset",
+    "unpack",
+    "vector",
+    "xpcall",
+];
+
+/// Globals of the language: copies, since a script may change its globals, and where there is no sandbox the
+/// libraries, too.
+fn copies(lua: &Lua, names: &[&'static str]) -> mlua::Result<Vec<(&'static str, Value)>> {
+    let globals = lua.globals();
+    let copy = |name| {
+        let value: Value = globals.get(name)?;
+        let Value::Table(library) = &value else { return Ok((name, value)) };
+        let copy = lua.create_table()?;
+        for pair in library.pairs::<Value, Value>() {
+            let (key, value) = pair?;
+            copy.raw_set(key, value)?;
+        }
+        copy.set_readonly(true);
+        Ok((name, Value::Table(copy)))
+    };
+    names.iter().copied().map(copy).collect()
 }

@@ -80,3 +80,4 @@ mod too_big;
 mod turns;
 mod types;
 mod web_stream_client;
+mod worlds;
