@@ -71,6 +71,20 @@ impl HostFile {
         (name != WORLD && shipped(name).is_some()).then(|| HostFile::shipped(name))
     }
 
+    /// The types of all that a script sees with this host, for luau-lsp, as [`TYPES`](super::TYPES) has those
+    /// of a script without one. `None` for a file of your own.
+    pub fn types(&self) -> Option<String> {
+        let name =
+            SHIPPED.iter().map(|(name, _)| *name).find(|name| self.name == chunk_name(name))?;
+        let (own, player) = match name {
+            "studio" => (include_str!("hosts/studio.d.luau"), "nil"),
+            "executor" => (include_str!("hosts/executor.d.luau"), "Player"),
+            _ => return None,
+        };
+        let world = include_str!("hosts/world.d.luau").replace("LOCAL_PLAYER", player);
+        Some([&world, own].iter().fold(super::TYPES.to_owned(), |types, more| add(types, more)))
+    }
+
     fn shipped(name: &str) -> HostFile {
         let text = shipped(name).unwrap_or_default();
         HostFile { name: chunk_name(name), text: Cow::Borrowed(text.as_bytes()) }
@@ -81,6 +95,30 @@ impl fmt::Debug for HostFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HostFile").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// Adds definitions: a paragraph `-- into NAME` goes into the type of that name, what stands behind the last of
+/// them to the end.
+fn add(mut types: String, more: &str) -> String {
+    let mut rest = more;
+    while let Some((_, into)) = rest.split_once("-- into ") {
+        let (paragraph, behind) = into.split_once("\n\n").unwrap_or((into, ""));
+        let (name, lines) = paragraph.split_once('\n').unwrap_or((paragraph, ""));
+        let start = types.find(&format!("\ndeclare extern type {name} "));
+        let end = start.and_then(|start| types[start..].find("\nend\n").map(|n| start + n));
+        if let (Some(start), Some(end)) = (start, end) {
+            types.insert_str(end, &format!("\n{lines}"));
+            // What can be written here could only be read.
+            for line in lines.lines().filter_map(|line| line.strip_prefix('\t')) {
+                let read = format!("\tread {line}\n");
+                if let Some(at) = types[start..end].find(&read) {
+                    types.replace_range(start + at..start + at + read.len(), "");
+                }
+            }
+        }
+        rest = behind;
+    }
+    types + "\n" + rest
 }
 
 /// What the others build on, and no world by itself.

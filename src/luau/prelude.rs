@@ -30,6 +30,8 @@ pub(super) struct Prelude {
     pub(super) environment: Table,
     /// Type → tables whose keys are its members.
     pub(super) members: Table,
+    /// Class of Instances → its members.
+    pub(super) classes: Table,
 }
 
 /// Those of them that are about scripts as a whole.
@@ -159,6 +161,7 @@ impl Prelude {
         let prelude = Prelude {
             environment: own,
             members,
+            classes: instances.get("classes")?,
             main: scheduler.get("main")?,
             scripts: Scripts {
                 new: scripts.get("new")?,

@@ -44,6 +44,7 @@ mod faults;
 mod garbage;
 mod growth;
 mod held;
+mod hosts;
 mod http_service;
 mod inert;
 mod io;
