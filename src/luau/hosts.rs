@@ -9,7 +9,7 @@ use mlua::{Function, Lua, LuaString, Table, Value};
 use super::error::Error;
 use super::host::{self, lock};
 use super::watch::CHUNK;
-use super::{globals, options::GLOBALS};
+use super::{definitions, globals, options::GLOBALS};
 
 /// Those that are here, by their names.
 const SHIPPED: [(&str, &str); 3] = [
@@ -82,7 +82,7 @@ impl HostFile {
             _ => return None,
         };
         let world = include_str!("hosts/world.d.luau").replace("LOCAL_PLAYER", player);
-        Some([&world, own].iter().fold(super::TYPES.to_owned(), |types, more| add(types, more)))
+        Some(definitions::with(super::TYPES, &[&world, own]))
     }
 
     fn shipped(name: &str) -> HostFile {
@@ -95,30 +95,6 @@ impl fmt::Debug for HostFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HostFile").field("name", &self.name).finish_non_exhaustive()
     }
-}
-
-/// Adds definitions: a paragraph `-- into NAME` goes into the type of that name, what stands behind the last of
-/// them to the end.
-fn add(mut types: String, more: &str) -> String {
-    let mut rest = more;
-    while let Some((_, into)) = rest.split_once("-- into ") {
-        let (paragraph, behind) = into.split_once("\n\n").unwrap_or((into, ""));
-        let (name, lines) = paragraph.split_once('\n').unwrap_or((paragraph, ""));
-        let start = types.find(&format!("\ndeclare extern type {name} "));
-        let end = start.and_then(|start| types[start..].find("\nend\n").map(|n| start + n));
-        if let (Some(start), Some(end)) = (start, end) {
-            types.insert_str(end, &format!("\n{lines}"));
-            // What can be written here could only be read.
-            for line in lines.lines().filter_map(|line| line.strip_prefix('\t')) {
-                let read = format!("\tread {line}\n");
-                if let Some(at) = types[start..end].find(&read) {
-                    types.replace_range(start + at..start + at + read.len(), "");
-                }
-            }
-        }
-        rest = behind;
-    }
-    types + "\n" + rest
 }
 
 /// What the others build on, and no world by itself.
@@ -239,8 +215,8 @@ fn message(e: &mlua::Error) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// Services and other members of `game` that both worlds have, and that one of them has (tests/luau/hosts.rs
-/// compares).
+/// Services and other members of `game` that both worlds have, less what every Instance has and nobody asks
+/// `game` for; and that one of them has (tests/luau/hosts.rs compares).
 const OF_BOTH: [&str; 19] = [
     "CreatorId",
     "FindFirstChild",

@@ -35,6 +35,7 @@ mod compress;
 #[cfg(not(feature = "deflate"))]
 #[path = "no_compress.rs"]
 mod compress;
+mod definitions;
 mod error;
 mod feed;
 mod globals;

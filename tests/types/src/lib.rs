@@ -4,6 +4,9 @@
 
 #![cfg(test)]
 
+#[path = "../../../src/luau/definitions.rs"]
+mod definitions;
+mod hosts;
 mod prelude;
 mod solver;
 
