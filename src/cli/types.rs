@@ -7,7 +7,7 @@ use crate::luau::{HostFile, TYPES};
 pub(super) static COMMAND: Command = Command {
     name: "types",
     summary: "print the types of all a script sees",
-    usage: &["types [--host studio|executor] > moonwire.d.luau"],
+    usage: &["types [--host NAME] > FILE"],
     about: "Prints the types of everything that a script sees, as a definition file for luau-lsp: \
             `--definitions=moonwire.d.luau`, or the setting `luau-lsp.types.definitionFiles`.",
     groups: &[&HOST],
