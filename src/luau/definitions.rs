@@ -1,5 +1,8 @@
 //! Definition files for luau-lsp that are made of parts (also a module of `tests/types`).
 
+/// Everything that a script sees, as a definition file for luau-lsp; `moonwire types` prints it.
+pub const TYPES: &str = include_str!("moonwire.d.luau");
+
 /// `types` with what each of `more` adds.
 pub(super) fn with(types: &str, more: &[&str]) -> String {
     more.iter().fold(types.to_owned(), |types, more| add(types, more))

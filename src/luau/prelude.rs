@@ -8,7 +8,8 @@ use mlua::{Function, Lua, Table, Value};
 
 use super::feed::Feed;
 use super::host::{self, Host};
-use super::hosts::{self, Hosts, Identity};
+use super::host_file::Identity;
+use super::hosts::{self, Hosts};
 use super::offer::Made;
 use super::watch::{CHUNK, is_in};
 use super::{require, stdio, streams, values};
