@@ -75,6 +75,8 @@ struct Inner {
     phases: Phases,
     /// The proxy that was waited for.
     proxy: Option<String>,
+    /// The connection was kept, and so many requests went over it before.
+    served: u32,
 }
 
 /// The reason of an [`Error`].
@@ -285,7 +287,8 @@ impl Error {
     pub(crate) fn new(url: impl fmt::Display, stage: Stage, kind: ErrorKind) -> Error {
         let url = url.to_string();
         let (phases, proxy, exceeded) = (Phases::default(), None, None);
-        let inner = Inner { url, stage, kind, status: None, unsent: 0, exceeded, phases, proxy };
+        let inner =
+            Inner { url, stage, kind, status: None, unsent: 0, exceeded, phases, proxy, served: 0 };
         Error(Box::new(inner))
     }
 
@@ -303,6 +306,12 @@ impl Error {
     /// With the proxy that was waited for, if one was.
     pub(crate) fn with_proxy(mut self, proxy: Option<String>) -> Error {
         self.0.proxy = proxy;
+        self
+    }
+
+    /// With the number of requests that the connection was used for before.
+    pub(crate) fn with_served(mut self, served: u32) -> Error {
+        self.0.served = served;
         self
     }
 
@@ -424,10 +433,14 @@ impl Error {
 
     /// The text of the reason, with the bytes that are lost.
     pub(crate) fn what(&self) -> String {
-        let Inner { kind, unsent, exceeded, proxy, .. } = &*self.0;
+        let Inner { kind, unsent, exceeded, proxy, served, .. } = &*self.0;
         let mut why = exceeded.as_ref().map_or_else(|| kind.to_string(), Exceeded::to_string);
         if let Some(proxy) = proxy {
             why = format!("{proxy}: {why}");
+        }
+        if *served > 0 {
+            why += "; the connection was kept from an earlier request, and servers close those: whether \
+                    this one was processed is not known, so it is not sent again by itself";
         }
         match unsent {
             0 => why,

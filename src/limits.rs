@@ -139,7 +139,7 @@ pub struct Limits {
     /// From a keep-alive ping, when its last byte has left, to any byte from the peer: 20 s.
     pub pong: Duration,
     /// How long what compresses messages is kept after the last that it was used for, with what it knows of
-    /// those before (RFC 7692 §7.1.1.2): 60 s. It is 290 KiB for each connection, and what comes after a minute often is
+    /// those before (RFC 7692 §7.1.1.2): 60 s. It is 287 KiB for each connection, and what comes after a minute often is
     /// about something else. What inflates cannot be given up while the server may refer to earlier
     /// messages.
     pub deflate_idle: Duration,
@@ -157,7 +157,19 @@ pub struct Limits {
     pub addresses: usize,
     /// Head start of one connection attempt over the next: 250 ms (RFC 8305 §5).
     pub attempt_delay: Duration,
-    /// Reactor: connections of one reactor: no limit by default, the system's own apply.
+    /// Reactor: connections that wait for another request at a time
+    /// ([`StreamOptions::keep_alive`](crate::StreamOptions::keep_alive)): 32. One more ends the one that
+    /// has waited longest. It bounds descriptors, here and at servers. 0: none is kept.
+    pub kept: usize,
+    /// Reactor: of these, those with one server, of one proxy and for the same credentials: 6, as many as
+    /// browsers have with a host of HTTP/1.1 at all. 0: none is kept.
+    pub kept_per_peer: usize,
+    /// Reactor: how long such a connection waits: 4 s, less where the server says so
+    /// (`Keep-Alive: timeout=5` counts as 4 s). Node and Uvicorn close after 5 s, and a request that
+    /// meets the close may have to fail. 0: none is kept.
+    pub kept_idle: Duration,
+    /// Reactor: connections of one reactor: no limit by default, the system's own apply. Those that
+    /// are [kept](Limits::kept) count, and end first.
     pub connections: usize,
     /// Reactor: threads that resolve names: 4. They end when nothing is asked.
     pub dns_helpers: usize,
@@ -253,6 +265,9 @@ impl Default for Limits {
             opening_wait: Duration::from_secs(120),
             addresses: 16,
             attempt_delay: Duration::from_millis(250),
+            kept: 32,
+            kept_per_peer: 6,
+            kept_idle: Duration::from_secs(4),
             connections: usize::MAX,
             dns_helpers: 4,
             dns_patience: Duration::from_millis(250),

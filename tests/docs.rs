@@ -292,6 +292,125 @@ fn every_rule_of_the_rfcs_is_held_and_proved_by_something_that_exists() {
     assert!(websocket >= 90 && deflate >= 25 && http >= 50, "{websocket}, {deflate}, {http}");
 }
 
+/// The page on scripts, and what stands in a test cell of it while the tests that show the row are written
+/// elsewhere: the mark, and their file. It is no excuse as soon as the file is here.
+const SCRIPTS: &str = "docs/LUAU.md";
+const UNMERGED: (&str, &str) = ("<!-- hosts -->", "tests/luau/worlds.rs");
+
+/// What is wrong with the tables of the page on scripts, and how many rows they have.
+fn wrong_with_scripts(text: &str) -> (Vec<String>, usize) {
+    let (mut wrong, mut rows, mut columns) = (Vec::new(), 0, None);
+    for line in prose(text) {
+        let Some(inside) = line.strip_prefix('|').and_then(|l| l.trim_end().strip_suffix('|'))
+        else {
+            columns = None;
+            continue;
+        };
+        // The first cell of a head may be empty, which `cells` is not for.
+        let cells: Vec<&str> = inside.split('|').map(str::trim).collect();
+        if cells[0].starts_with("---") {
+            continue;
+        }
+        let Some(columns) = columns else {
+            if cells.last() != Some(&"test") {
+                wrong.push(format!("{line}: the last column is not `test`"));
+            }
+            columns = Some(cells.len());
+            continue;
+        };
+        rows += 1;
+        let (of, tests) = (cells[0], cells[cells.len() - 1]);
+        if cells.len() != columns || of.is_empty() {
+            wrong.push(format!("{of}: {} cells, not {columns}", cells.len()));
+        } else if tests == UNMERGED.0 {
+            if path(UNMERGED.1).exists() {
+                wrong.push(format!("{of}: {} is here and no test of it is named", UNMERGED.1));
+            }
+        } else if links(tests).is_empty() {
+            wrong.push(format!("{of}: names no test"));
+        }
+        for link in links(tests) {
+            wrong.extend(check(&link, true).into_iter().map(|w| format!("{of}: {w}")));
+        }
+    }
+    (wrong, rows)
+}
+
+#[test]
+fn every_row_about_scripts_has_a_test() {
+    let (wrong, rows) = wrong_with_scripts(&read(SCRIPTS).unwrap());
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    println!("{rows} rows");
+    assert!(rows >= 150, "{rows} rows");
+}
+
+/// The name at the start of a text.
+fn name_at(text: &str) -> &str {
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    &text[..end]
+}
+
+/// What scripts find by a name of its own: globals and members that are declared, services, classes, globals
+/// and functions of host files.
+fn found_by_scripts() -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for line in read("src/luau/moonwire.d.luau").unwrap().lines() {
+        // Types of enums and of their items are no names that a script can write.
+        let named = ["declare function ", "declare ", "\tfunction ", "\tread ", "\t"];
+        if let Some(rest) = named.iter().find_map(|start| line.strip_prefix(start))
+            && rest.starts_with(char::is_alphabetic)
+            && !rest.starts_with("extern ")
+        {
+            all.insert(name_at(rest).to_owned());
+        }
+    }
+    let functions = read("src/luau/prelude/hosts.luau").unwrap();
+    for line in functions.lines() {
+        let rest = line.strip_prefix("function host.").or_else(|| line.strip_prefix("host."));
+        all.extend(rest.map(|rest| format!("host.{}", name_at(rest))));
+    }
+    for host in ["studio", "executor", "world"] {
+        let text = read(&format!("src/luau/hosts/{host}.luau")).unwrap();
+        let adds = ["host.service(", "host.global(", "host.enum(", "\nclass("];
+        for (at, start) in adds.iter().flat_map(|start| text.match_indices(start)) {
+            let rest = text[at + start.len()..].trim_start();
+            all.extend(rest.strip_prefix('"').map(|rest| name_at(rest).to_owned()));
+        }
+        // Members of what they add.
+        for line in text.lines().map(str::trim_start) {
+            let line = line.strip_prefix("function methods.").unwrap_or(line);
+            let name = name_at(line);
+            let is_field = [" = ", "("].iter().any(|start| line[name.len()..].starts_with(start));
+            if name.starts_with(char::is_uppercase) && is_field && name != name.to_uppercase() {
+                all.insert(name.to_owned());
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn everything_that_scripts_find_is_on_their_page() {
+    let text = read(SCRIPTS).unwrap();
+    let lines = prose(&text);
+    let code = lines.iter().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let word = |c: char| !(c.is_alphanumeric() || c == '_' || c == '.');
+    let mut said = BTreeSet::new();
+    for whole in code.flat_map(|code| code.split(word)) {
+        said.extend(whole.split('.').map(str::to_owned));
+        said.insert(whole.trim_end_matches('.').to_owned());
+    }
+    let all = found_by_scripts();
+    assert!(all.len() >= 120, "{all:?}");
+    for name in
+        ["WebSocket", "BufferedAmount", "RequestAsync", "host.extend", "Selection", "plugin"]
+    {
+        assert!(all.contains(name), "{name}");
+    }
+    let missing: Vec<_> = all.difference(&said).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 /// The fields of `Limits`, in their order.
 fn fields_of_limits() -> Vec<String> {
     let text = read("src/limits.rs").unwrap();
@@ -483,6 +602,17 @@ fn the_checker_sees_what_it_has_to_see() {
         "`tests/x.rs` · `y`",
     ] {
         assert!(!wrong_with_fault(1, bad).is_empty(), "{bad}");
+    }
+    for (table, wrong) in [
+        ("| a | test |\n|---|---|\n| b | `tests/docs.rs` · `no_link_leads_nowhere` |", 0),
+        ("| a | test |\n|---|---|\n| b | `tests/docs.rs` · `no_link_leads` |", 1),
+        ("| a | test |\n|---|---|\n| b | seen |", 1),
+        ("| a | test |\n|---|---|\n| b | `tests/docs.rs` |", 1),
+        ("| a | test |\n|---|---|\n| b | c | `tests/docs.rs` · `no_link_leads_nowhere` |", 1),
+        ("| a | b |\n|---|---|", 1),
+        ("| | test |\n|---|---|\n| b | |\n\n| a | |\n|---|---|", 2),
+    ] {
+        assert_eq!(wrong_with_scripts(table).0.len(), wrong, "{table}");
     }
     assert_eq!(anchor(" What is not there yet "), "what-is-not-there-yet");
     assert_eq!(targets("a [b](c#d) `[x](y)`\n```\n[e](f)\n```\n[g](h)"), ["c#d", "h"]);

@@ -1,5 +1,6 @@
-//! The README's Luau works: each block runs against the embedded server and ends by itself. (Its
-//! Rust is tested as the crate's documentation.) So do its command lines and the Luau examples.
+//! The Luau of the README and of docs/LUAU.md works: each block runs against the embedded server and ends by
+//! itself. (The README's Rust is tested as the crate's documentation.) So do their command lines and the
+//! Luau examples.
 #![cfg(all(feature = "tls", feature = "luau", feature = "cli"))]
 
 use std::io::Write as _;
@@ -27,29 +28,73 @@ fn ends_well(args: &[&str], script: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-#[test]
-fn each_luau_block_of_the_readme_runs() {
-    let readme = include_str!("../README.md");
-    let blocks: Vec<&str> =
-        readme.split("```luau\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert!(blocks.len() >= 2);
-    for block in blocks {
-        for args in [&["--echo"][..], &["--echo=wss"], &["--echo", "--poll-thread"]] {
-            let args = [&["run", "--timeout", "30"], args, &["-"]].concat();
-            let printed = ends_well(&args, block);
-            assert!(!printed.is_empty(), "{block}");
-        }
+const README: &str = include_str!("../README.md");
+const PAGE: &str = include_str!("../docs/LUAU.md");
+
+/// The blocks of a language, each with the word behind the language, if there is one.
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<(&'a str, &'a str)> {
+    let start = format!("\n```{language}");
+    let block = |rest: &'a str| {
+        let (word, rest) = rest.split_once('\n').unwrap();
+        (word.trim(), rest.split("\n```").next().unwrap())
+    };
+    text.split(&*start).skip(1).map(block).collect()
+}
+
+/// Runs a script against each server; it has to print something.
+fn runs(host: &[&str], script: &str) {
+    for args in [&["--echo"][..], &["--echo=wss"], &["--echo", "--poll-thread"]] {
+        let args = [&["run", "--timeout", "30"], host, args, &["-"]].concat();
+        let printed = ends_well(&args, script);
+        assert!(!printed.is_empty(), "{script}");
     }
 }
 
 #[test]
+fn each_luau_block_of_the_readme_runs() {
+    let blocks = blocks(README, "luau");
+    assert!(blocks.len() >= 2);
+    for (word, block) in blocks {
+        assert_eq!(word, "", "{block}");
+        runs(&[], block);
+    }
+}
+
+/// `luau studio` and `luau executor` are scripts with that host, `luau host` is a host file, and `luau hosted`
+/// a script with the host file above it.
+#[test]
+fn each_luau_block_of_the_page_on_scripts_runs() {
+    let file = std::env::temp_dir().join(format!("moonwire-page-host-{}.luau", std::process::id()));
+    let path = file.to_str().unwrap();
+    let mut count = [0; 3];
+    for (word, block) in blocks(PAGE, "luau") {
+        match word {
+            "host" => {
+                std::fs::write(&file, block).unwrap();
+                continue;
+            }
+            "hosted" => runs(&["--host", path], block),
+            "studio" | "executor" => runs(&["--host", word], block),
+            word => {
+                assert_eq!(word, "", "{block}");
+                runs(&[], block);
+            }
+        }
+        count[["", "hosted"].iter().position(|&w| w == word).unwrap_or(2)] += 1;
+    }
+    std::fs::remove_file(&file).unwrap();
+    assert!(count[0] >= 4 && count[1] >= 1 && count[2] >= 2, "{count:?}");
+}
+
+#[test]
 fn each_command_line_of_the_readme_runs() {
-    let readme = include_str!("../README.md");
-    let blocks = readme.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let lines = blocks.flat_map(str::lines).filter_map(|line| line.strip_prefix("moonwire run "));
+    let blocks = [README, PAGE].into_iter().flat_map(|text| blocks(text, "sh"));
+    let lines = blocks.flat_map(|(_, block)| block.lines());
+    let lines = lines.filter_map(|line| line.strip_prefix("moonwire run "));
     let mut count = 0;
     for line in lines {
-        let args: Vec<&str> = line.split_whitespace().collect();
+        let words = line.split(" #").next().unwrap();
+        let args: Vec<&str> = words.split_whitespace().collect();
         let output = run(&[&["run", "--timeout", "30"], &args[..]].concat(), "");
         let errors = String::from_utf8_lossy(&output.stderr);
         // A pin follows the certificate in src/peer/certs; the error has the new one.
@@ -58,21 +103,26 @@ fn each_command_line_of_the_readme_runs() {
         assert!(warned && errors.is_empty() != line.contains("--insecure"), "{line}: {errors}");
         count += 1;
     }
-    assert!(count >= 5, "{count}");
+    assert!(count >= 9, "{count}");
 }
 
 #[test]
 fn each_luau_example_runs() {
-    for (file, last) in [
-        ("echo", "closed: 1000 "),
-        ("chat_bot", ""),
-        ("token_stream", "whole: Tell me"),
-        ("ticker", "closed, and that is enough"),
-        ("plugin_socket", "that was enough"),
+    for (file, host, last) in [
+        ("echo", None, "closed: 1000 "),
+        ("chat_bot", None, ""),
+        ("token_stream", None, "whole: Tell me"),
+        ("ticker", None, "closed, and that is enough"),
+        ("plugin_socket", None, "that was enough"),
+        ("plugin_sync", Some("studio"), "in step"),
+        ("executor_chat", Some("executor"), "closed"),
     ] {
         let file = format!("{}/examples/{file}.luau", env!("CARGO_MANIFEST_DIR"));
         for echo in ["--echo", "--echo=wss"] {
-            let printed = ends_well(&["run", "--timeout", "60", echo, &file], "");
+            let mut args = vec!["run", "--timeout", "60", echo];
+            args.extend(host.iter().flat_map(|host| ["--host", host]));
+            args.push(&file);
+            let printed = ends_well(&args, "");
             assert!(printed.lines().count() > 3, "{file}: {printed}");
             assert!(printed.lines().last().unwrap().starts_with(last), "{file}: {printed}");
         }

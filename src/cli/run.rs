@@ -27,6 +27,7 @@ pub(super) static COMMAND: Command = Command {
     notes: "Where the variable SSLKEYLOGFILE is set, the secrets of TLS connections go to the file that \
             it names, for programs that look at traffic.\n\n\
             Exit status: what a script gives to exit(code); otherwise 0 the script ended, 1 it raised at top level (its other threads go on first), \
+            its main thread still waited for something of a connection that had ended (unless it had closed that itself), \
             bytes that it had sent did not leave, or something could not be written, 2 usage or a file \
             that cannot be read, 124 --timeout, 130 Ctrl-C, 143 SIGTERM. Standard output that cannot be \
             written (a full disk) ends the run, and so does a pipe that nobody reads any more, which is \
@@ -108,6 +109,12 @@ static SCRIPT: Group = Group {
             takes: Takes::Value("S", Hint::Nothing),
             text: "when the script has ended, wait at most S seconds for what it has sent to leave; \
                    otherwise as long as the line moves",
+        },
+        Opt {
+            names: &["--jit"],
+            takes: Takes::Value("on|off|all", Hint::OneOf(&["on", "off", "all"])),
+            text: "native code: for scripts that ask (--!native, @native; on, the default), for none, for \
+                   all scripts and the runtime's own part; where there is none, nothing is different",
         },
         Opt {
             names: &["--poll-thread"],
@@ -220,6 +227,7 @@ pub(super) struct RunArgs {
     /// Scripts that run beside it.
     pub(super) also: Vec<PathBuf>,
     pub(super) prefix: bool,
+    pub(super) jit: Option<Native>,
     pub(super) hosts: Vec<OsString>,
     pub(super) player: Option<(String, i64)>,
     pub(super) place: Option<u64>,
@@ -286,6 +294,7 @@ impl RunArgs {
             "--timeout" => self.timeout = Some(given.seconds()?),
             "--exit-timeout" => self.exit_timeout = Some(given.seconds()?),
             "--opening" => self.opening = Some(given.count()?),
+            "--jit" => self.jit = Some(jit(given)?),
             "--poll-thread" => self.poll_thread = true,
             "--no-stand-in" => self.no_stand_in = true,
             "--also" => self.also.push(given.path()),
@@ -328,6 +337,23 @@ fn host(word: &OsString) -> Result<HostFile, Failure> {
         Failure::usage(format!("--host {}: {e} ({hosts})", file.display()))
     })?;
     Ok(HostFile::new(&file.to_string_lossy(), text))
+}
+
+/// As `--jit` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Native {
+    On,
+    Off,
+    All,
+}
+
+fn jit(given: Given) -> Result<Native, Failure> {
+    match given.text()?.as_str() {
+        "on" => Ok(Native::On),
+        "off" => Ok(Native::Off),
+        "all" => Ok(Native::All),
+        _ => Err(Failure::usage("--jit is on, off or all")),
+    }
 }
 
 fn echo_kind(given: Given) -> Result<EchoKind, Failure> {
@@ -406,6 +432,16 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     if args.compressed {
         network::needs_compression("--compressed")?;
     }
+    #[cfg(feature = "jit")]
+    let options = options.jit(match args.jit {
+        None | Some(Native::On) => luau::Jit::On,
+        Some(Native::Off) => luau::Jit::Off,
+        Some(Native::All) => luau::Jit::All,
+    });
+    #[cfg(not(feature = "jit"))]
+    if !matches!(args.jit, None | Some(Native::Off)) {
+        return Err(Failure::usage("--jit: this build is without the feature jit"));
+    }
     #[cfg(feature = "deflate")]
     let options = options
         .compression(args.compress.then(crate::proto::Compression::default))
@@ -424,7 +460,8 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
 
 /// The exit status of a run that came to its end.
 fn status(runtime: &Runtime) -> u8 {
-    let code = runtime.exit_code().unwrap_or(runtime.has_raised().into());
+    let failed = runtime.has_raised() || runtime.was_stranded();
+    let code = runtime.exit_code().unwrap_or(failed.into());
     if code == 0 && runtime.lost() > 0 { 1 } else { code }
 }
 

@@ -200,7 +200,8 @@ fn behind_quote(text: &str) -> Option<&str> {
 
 /// Three bytes of choices, then what a server answers, and how that ends: the same for any cut, in
 /// the order `Response? (Chunk | ServerSent)* Closed`, and a body that is called complete is. An
-/// event stream is what a second reading makes of the raw body.
+/// event stream is what a second reading makes of the raw body. A connection that may be used again has
+/// carried that answer and nothing else.
 pub fn stream(data: &[u8]) {
     let mut input = Input(data);
     let (how, sizes, method) = (input.byte(), input.byte(), input.byte());
@@ -209,6 +210,7 @@ pub fn stream(data: &[u8]) {
         delivery: delivery[usize::from(how & 3)],
         end: how >> 2 & 3,
         method: ["GET", "HEAD", "POST", "DELETE"][usize::from(method & 3)],
+        keeps: method & 16 != 0,
         limits: Arc::new(Limits {
             line: 300,
             head: 2000,
@@ -231,6 +233,7 @@ pub fn stream(data: &[u8]) {
     let bytes = input.0;
     let mut driver = in_all_cuts(bytes, |cut| exchange.run(bytes, cut, exchange.delivery));
     exchange.judge(&driver);
+    exchange.leaves(&driver, bytes);
     if exchange.delivery.is_event_stream() {
         let raw = exchange.run(bytes, Cut::Whole, Delivery::Raw);
         exchange.compare(&driver, &raw);
@@ -243,6 +246,8 @@ struct Trial {
     /// Nothing more comes; the stream ends; it is cut; time passes.
     end: u8,
     method: &'static str,
+    /// The server is asked to keep the connection.
+    keeps: bool,
     limits: Arc<Limits>,
     timing: Timing,
     now: Instant,
@@ -257,6 +262,7 @@ impl Trial {
         // The body of an event stream is decoded in any case, and is compared with the raw one.
         #[cfg(feature = "deflate")]
         request.decode(self.delivery.is_event_stream());
+        request.keep_alive = self.keeps;
         let body: &[u8] = if self.method == "POST" { b"{}" } else { b"" };
         if !body.is_empty() {
             request.body(body).expect("POST has one");
@@ -319,6 +325,28 @@ impl Trial {
                 };
                 assert!(self.end == 0 || limit.is_none(), "time passed, and nobody said so");
                 assert_eq!(driver.session.deadline(), limit.map(|limit| self.now + limit));
+            }
+        }
+    }
+
+    /// A connection that may be used again has carried one answer, and not a byte more or less: however
+    /// it was cut.
+    fn leaves(&self, driver: &Driver, bytes: &[u8]) {
+        let persistence = |bytes: &[u8], cut| {
+            let driver = self.run(bytes, cut, self.delivery);
+            driver.session.exchange().expect("a stream").persistence()
+        };
+        let left = driver.session.exchange().expect("a stream").persistence();
+        assert_eq!(left, persistence(bytes, Cut::Bytewise), "it depends on the cut");
+        if left.is_none() {
+            return;
+        }
+        let whole = matches!(driver.told.last(), Some(Told::Closed(Closed::Complete)));
+        assert!(self.keeps && whole && matches!(self.end, 0 | 3));
+        for cut in [Cut::Whole, Cut::Bytewise] {
+            assert_eq!(persistence(&[bytes, b"H"].concat(), cut), None, "a byte more");
+            if let Some((_, less)) = bytes.split_last() {
+                assert_eq!(persistence(less, cut), None, "a byte less");
             }
         }
     }

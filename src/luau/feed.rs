@@ -3,7 +3,7 @@
 use mlua::{Function, Lua, Table, Value};
 
 use super::collector::Collector;
-use super::host::{Host, lock};
+use super::host::{Host, lock, numbers};
 use super::streams;
 use crate::net::{Closed, ConnId, Event, Items, Payloads, Run};
 use crate::proto::http::Response;
@@ -17,6 +17,8 @@ const GROUP_BYTES: usize = 64 * 1024;
 pub(super) struct Feed {
     messages: Function,
     event: Function,
+    /// What has gone over a WebSocket that ends.
+    ended: Function,
     /// Works off what has come, up to a limit; whether that was reached.
     soon: Function,
     /// Messages of a group at most.
@@ -31,6 +33,7 @@ impl Feed {
         Ok(Feed {
             messages: connections.get("messages")?,
             event: connections.get("event")?,
+            ended: connections.get("ended")?,
             soon: connections.get("soon")?,
             group: if plain { 1 } else { GROUP },
             collector: Collector::default(),
@@ -59,6 +62,10 @@ impl Feed {
                 self.collector.made(lua, &lengths)?;
             }
             if let Some((id, event)) = next {
+                let ends = matches!(event, Event::Closed(_));
+                if let Some(stats) = ends.then(|| items.stats(id)).flatten() {
+                    self.ended.call::<()>((id.to_bits(), numbers(&stats)))?;
+                }
                 self.event(lua, host, id, event)?;
             }
         }

@@ -7,11 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mlua::chunk::ChunkMode;
-use mlua::{BString, Function, Lua, LuaString, Table, UserDataRef, Value};
+use mlua::{
+    BString, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserDataRef, Value,
+};
 
 use super::compress::Choice;
 use super::globals;
 use super::io::Streams;
+use super::jit::Jit;
 use super::link::Link;
 use super::modules::Modules;
 use super::options::{Line, LineKind, Options as Setup, Output};
@@ -21,7 +24,7 @@ use crate::limits::Limits;
 use crate::net::{Ask, ConnId, Options, Proxy, Reactor};
 use crate::policy::Policy;
 use crate::proto::secret::shown_url;
-use crate::proto::{CloseFrame, Misuse};
+use crate::proto::{CloseFrame, Misuse, Stats};
 
 /// What the natives share with the pump.
 pub(super) struct Host {
@@ -40,9 +43,12 @@ pub(super) struct Host {
     /// Bytes that did not leave of connections that scripts had closed.
     pub(super) lost: Mutex<u64>,
     pub(super) limits: Limits,
+    pub(super) jit: Jit,
     pub(super) ping_interval: Option<Duration>,
     pub(super) compress: Choice,
     pub(super) decode: bool,
+    /// Whether those go over connections that are kept.
+    pub(super) keep_alive: bool,
     /// How many HTTP calls there may be in a minute.
     pub(super) requests_per_minute: Option<u32>,
     /// Whether scripts may choose a proxy, and name Unix sockets.
@@ -107,11 +113,13 @@ impl Host {
             raised: Mutex::new(false),
             lost: Mutex::new(0),
             limits,
+            jit: setup.jit,
             secrets: Mutex::new(setup.secrets),
             modules: Mutex::new(setup.modules),
             ping_interval: setup.ping_interval,
             compress: setup.compress,
             decode: setup.decode,
+            keep_alive: setup.keep_alive,
             requests_per_minute: setup.requests_per_minute,
             script_proxy: setup.script_proxy,
             unix_sockets: setup.unix_sockets,
@@ -356,12 +364,12 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
         Ok(())
     };
     table.set("open_up", lua.create_function(open_up)?)?;
-    let its = env.clone();
+    let (its, jit) = (env.clone(), host.jit);
     type Load = (LuaString, Option<LuaString>, Option<Table>);
     let load = move |lua: &Lua, (text, name, own): Load| {
         let name = name.map_or("=loadstring".into(), |n| n.to_string_lossy());
         let env = own.unwrap_or_else(|| globals::shared(lua, &its));
-        let loaded = load(lua, &text.as_bytes(), &name, Some(env));
+        let loaded = load(lua, jit, &text.as_bytes(), &name, Some(env));
         Ok(loaded.map_or_else(|problem| (None, Some(problem)), |f| (Some(f), None)))
     };
     table.set("load", lua.create_function(load)?)
@@ -371,6 +379,7 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
 /// ([`code`]); what is wrong with it otherwise.
 pub(super) fn load(
     lua: &Lua,
+    jit: Jit,
     text: &[u8],
     name: &str,
     env: Option<Table>,
@@ -385,7 +394,7 @@ pub(super) fn load(
     if let Some(env) = env {
         chunk = chunk.set_environment(env);
     }
-    chunk.into_function().map_err(syntax)
+    jit.load(lua, text, || chunk.into_function()).map_err(syntax)
 }
 
 /// The text of a syntax error, without what wraps it.
@@ -497,8 +506,24 @@ fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     };
     table.set("lost", lua.create_function(lost)?)?;
     let its = Arc::clone(host);
+    let stats = move |lua: &Lua, id: u64| match its.link.with(|r| r.stats(ConnId::from_bits(id))) {
+        Some(stats) => numbers(&stats).into_lua_multi(lua),
+        None => Ok(MultiValue::new()),
+    };
+    table.set("stats", lua.create_function(stats)?)?;
+    let its = Arc::clone(host);
     let buffered = move |_: &Lua, id: u64| Ok(its.link.with(|r| r.buffered(ConnId::from_bits(id))));
     table.set("buffered", lua.create_function(buffered)?)
+}
+
+/// What has gone over a connection, as `N.stats_table` of the prelude takes it.
+pub(super) type Numbers = (u64, u64, u64, u64, Option<f64>, Option<f64>);
+
+pub(super) fn numbers(stats: &Stats) -> Numbers {
+    let round_trip = stats.round_trip.map(|time| time.as_secs_f64());
+    let (sent, received) = (stats.bytes_sent, stats.bytes_received);
+    let messages = (stats.messages_sent, stats.messages_received);
+    (sent, received, messages.0, messages.1, round_trip, stats.compression_ratio())
 }
 
 /// Not being open is no problem: then there is nothing to do.

@@ -7,11 +7,13 @@ use mlua::{Function, Lua, LuaString, Table, Value};
 use super::error::Error;
 use super::host::{self, lock};
 use super::host_file::{HostFile, Identity, chunk_name, shipped};
+use super::jit::Jit;
 use super::{globals, options::GLOBALS};
 
 /// The host files of a runtime, and what they have set.
 #[derive(Clone, Default)]
 pub(super) struct Hosts {
+    jit: Jit,
     /// The environment of their functions.
     environment: Arc<Mutex<Option<Table>>>,
     /// Globals that they have set.
@@ -19,6 +21,10 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
+    pub(super) fn new(jit: Jit) -> Hosts {
+        Hosts { jit, ..Hosts::default() }
+    }
+
     /// Adds the natives of `hosts.luau`.
     pub(super) fn natives(
         &self,
@@ -69,7 +75,7 @@ impl Hosts {
 
     fn load(&self, lua: &Lua, name: &str, text: &[u8]) -> Result<Function, String> {
         let env = lock(&self.environment).clone();
-        host::load(lua, text, name, env)
+        host::load(lua, self.jit, text, name, env)
     }
 
     /// Runs the files, one after another; the globals that they have set.

@@ -29,6 +29,7 @@
 //! types.d.luau            the types that they share, for the checker alone (tests/types)
 //! ```
 
+mod base64;
 mod collector;
 #[cfg(feature = "deflate")]
 mod compress;
@@ -44,6 +45,11 @@ mod host_file;
 mod hosts;
 mod input;
 mod io;
+#[cfg(feature = "jit")]
+mod jit;
+#[cfg(not(feature = "jit"))]
+#[path = "no_jit.rs"]
+mod jit;
 #[cfg(feature = "json")]
 mod json;
 #[cfg(not(feature = "json"))]
@@ -72,6 +78,8 @@ pub use definitions::TYPES;
 pub use error::Error;
 pub use host_file::HostFile;
 pub use io::Io;
+#[cfg(feature = "jit")]
+pub use jit::Jit;
 pub use modules::{Files, Modules};
 pub use options::{GLOBALS, Line, LineKind, Options, Output, ScriptOptions};
 pub use pump::{Progress, Runtime};

@@ -8,6 +8,7 @@ use mlua::{IntoLua, Lua, MaybeSend, Value};
 use super::compress::Choice;
 use super::host_file::{HostFile, Identity};
 use super::io::Io;
+use super::jit::Jit;
 use super::modules::{Files, Modules};
 use super::secret::Source;
 use crate::net::Config;
@@ -163,6 +164,8 @@ pub struct Options {
     pub(super) globals_per_script: bool,
     pub(super) io: Option<Io>,
     pub(super) exit: bool,
+    pub(super) jit: Jit,
+    pub(super) keep_alive: bool,
     pub(super) requests_per_minute: Option<u32>,
     pub(super) hosts: Vec<HostFile>,
     pub(super) identity: Identity,
@@ -208,6 +211,8 @@ impl Options {
             globals_per_script: false,
             io: None,
             exit: false,
+            jit: Jit::default(),
+            keep_alive: true,
             requests_per_minute: None,
             hosts: Vec::new(),
             identity: Identity::default(),
@@ -373,6 +378,35 @@ impl Options {
     /// that the embedder calls itself is not.
     pub fn exit(mut self, yes: bool) -> Options {
         self.exit = yes;
+        self
+    }
+
+    /// Which scripts are compiled to native code; [`Jit::Off`], the default: none. On machines for which
+    /// Luau has none, nothing is.
+    ///
+    /// With another, [`install`](super::install) sets `Lua::enable_jit` of the VM to `false` once it is done, and
+    /// each script says by itself; with this one it is left as it is, which is `true` in a VM that nobody has
+    /// told otherwise. A time limit holds in native code, too, and tracebacks have the same lines.
+    ///
+    /// ```
+    /// use moonwire::luau::{Jit, Line, Options, Runtime};
+    ///
+    /// let options = Options::new(|line: Line<'_>| assert_eq!(line.text, "4950")).jit(Jit::On);
+    /// let mut runtime = Runtime::new(options)?;
+    /// runtime.spawn("sum", "--!native\nlocal n = 0 for i = 1, 99 do n += i end print(n)", ())?;
+    /// # Ok::<(), moonwire::luau::Error>(())
+    /// ```
+    #[cfg(feature = "jit")]
+    pub fn jit(mut self, which: Jit) -> Options {
+        self.jit = which;
+        self
+    }
+
+    /// Whether HTTP calls (`RequestAsync`, `GetAsync`, `PostAsync`) go over connections that are kept for the
+    /// next ([`StreamOptions::keep_alive`](crate::StreamOptions::keep_alive)), as they do by default; otherwise
+    /// each has one of its own.
+    pub fn keep_alive(mut self, yes: bool) -> Options {
+        self.keep_alive = yes;
         self
     }
 

@@ -19,6 +19,8 @@ pub(super) struct Prelude {
     pub(super) main: Function,
     pub(super) scripts: Scripts,
     pub(super) step: Function,
+    /// Says which main threads wait for what will not come; whether there is one.
+    pub(super) tell_stranded: Function,
     pub(super) round: Function,
     pub(super) round_with: Function,
     pub(super) feed: Feed,
@@ -78,7 +80,8 @@ impl Prelude {
             let compiler = Compiler::new().set_optimization_level(if inlines { 2 } else { 1 });
             let chunk = lua.load(text).set_name(format!("{CHUNK} {name}"));
             let chunk = chunk.set_mode(ChunkMode::Text).set_compiler(compiler);
-            chunk.set_environment(own.clone()).into_function()
+            let chunk = chunk.set_environment(own.clone());
+            host.jit.load_own(lua, text, || chunk.into_function())
         };
         let timers: Table = chunk("timers", include_str!("prelude/timers.luau"))?.call(())?;
         let scheduler: Table = chunk("scheduler", include_str!("prelude/scheduler.luau"))?
@@ -171,6 +174,7 @@ impl Prelude {
                 own: parts.get("own")?,
             },
             step: scheduler.get("step")?,
+            tell_stranded: scheduler.get("tell_stranded")?,
             round: connections.get("round")?,
             round_with: connections.get("round_with")?,
             feed: Feed::new(&connections, plain)?,
@@ -193,7 +197,7 @@ fn own_globals(lua: &Lua) -> mlua::Result<Table> {
     Ok(own)
 }
 
-const USED: [&str; 18] = [
+const USED: [&str; 19] = [
     "buffer",
     "coroutine",
     "debug",
@@ -202,6 +206,7 @@ const USED: [&str; 18] = [
     "math",
     "next",
     "pcall",
+    "rawget",
     "select",
     "setfenv",
     "setmetatable",
@@ -215,7 +220,7 @@ const USED: [&str; 18] = [
 ];
 
 /// What it needs not, and host files may.
-const UNUSED: [&str; 16] = [
+const UNUSED: [&str; 15] = [
     "_VERSION",
     "assert",
     "bit32",
@@ -226,7 +231,6 @@ const UNUSED: [&str; 16] = [
     "os",
     "pairs",
     "rawequal",
-    "rawget",
     "rawlen",
     "rawset",
     "unpack",

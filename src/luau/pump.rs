@@ -57,6 +57,8 @@ pub struct Runtime {
     /// As in [`Options::plain`].
     plain: bool,
     exit_timeout: Option<Duration>,
+    /// As in [`Runtime::was_stranded`].
+    stranded: bool,
     /// Bytes that were told to be lost at an end, and how many of them the reactor has counted.
     lost: u64,
     counted: u64,
@@ -110,6 +112,9 @@ impl Runtime {
     pub fn new(options: Options) -> Result<Runtime, Error> {
         let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
         lua.sandbox(true)?;
+        // mlua's default is everything.
+        #[cfg(feature = "jit")]
+        lua.enable_jit(false);
         // In a sandbox, what a text reads of the fields of a global is looked up once, when it is loaded.
         let mut changing = ["_G", "game", "shared"].map(str::to_owned).to_vec();
         changing.extend(options.offer.globals.iter().map(|(name, _)| name.clone()));
@@ -140,7 +145,8 @@ impl Runtime {
         let (stand_in, exit_timeout) = (options.stand_in, options.exit_timeout);
         let memory = options.memory_limit;
         let plain = options.plain;
-        let (hosts, files) = (Hosts::default(), std::mem::take(&mut options.hosts));
+        let hosts = Hosts::new(options.jit);
+        let files = std::mem::take(&mut options.hosts);
         let identity = options.identity.clone();
         let (offer, per_script) = (std::mem::take(&mut options.offer), options.globals_per_script);
         // An `Rc` would do but where `mlua` has its feature `send`.
@@ -203,6 +209,7 @@ impl Runtime {
             stand_in,
             plain,
             exit_timeout,
+            stranded: false,
             lost: 0,
             counted: 0,
         })
@@ -250,7 +257,7 @@ impl Runtime {
         let script = Script::new(&self.lua, &self.host, &self.prelude.scripts, name, options)?;
         let function = match &self.own_globals {
             Some(own) => script.load_apart(text.as_ref(), own)?,
-            None => host::load(&self.lua, text.as_ref(), &format!("@{name}"), None),
+            None => host::load(&self.lua, self.host.jit, text.as_ref(), &format!("@{name}"), None),
         };
         let function = function.map_err(|text| Error::Syntax(require::named(name, text)))?;
         let thread = self.lua.create_thread(function)?;
@@ -266,6 +273,13 @@ impl Runtime {
     /// Whether a script has raised at its top level.
     pub fn has_raised(&self) -> bool {
         *lock(&self.host.raised)
+    }
+
+    /// Whether the main thread of a script was still waiting for something of a connection that had ended
+    /// when [`Runtime::run`] or [`Runtime::finish`] came to the end: a message, say. Each was told in a
+    /// warning. Not where the script had closed the connection itself.
+    pub fn was_stranded(&self) -> bool {
+        self.stranded
     }
 
     /// The code with which a script has ended all of them, by `exit` ([`Options::exit`]).
@@ -383,8 +397,13 @@ impl Runtime {
     /// Closes what is open, with 1001. What was sent leaves first, for as long as the line moves
     /// ([`Limits::stall`](crate::Limits::stall)) and [`Options::exit_timeout`] allows; then the
     /// servers have 2 s for their answers. Says so if that is not enough, and what is lost; see
-    /// [`Runtime::lost`].
+    /// [`Runtime::lost`]. Says before all that which main threads wait for what will not come
+    /// ([`Runtime::was_stranded`]).
     pub fn finish(&mut self) {
+        if self.exit_code().is_none() {
+            // Only memory can be short, and then nothing was found out.
+            self.stranded |= self.prelude.tell_stranded.call(()).unwrap_or(false);
+        }
         let closing = Closing { code: 1001, answers: END, limit: self.exit_timeout };
         let (host, start) = (&self.host, Instant::now());
         let waits = |left: Left| {

@@ -59,9 +59,10 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, env: &Table, table: &Table) -
     };
     table.set("find", lua.create_function(find)?)?;
     let its = env.clone();
+    let jit = host.jit;
     let load = move |lua: &Lua, (text, name): (LuaString, LuaString)| {
         let (name, env) = (name.to_string_lossy(), globals::shared(lua, &its));
-        Ok(match host::load(lua, &text.as_bytes(), &format!("@{name}"), Some(env)) {
+        Ok(match host::load(lua, jit, &text.as_bytes(), &format!("@{name}"), Some(env)) {
             Ok(function) => (Some(function), None),
             Err(problem) => (None, Some(named(&name, problem))),
         })

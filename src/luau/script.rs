@@ -133,6 +133,7 @@ impl Script {
         text: &[u8],
         own: &[&'static str],
     ) -> mlua::Result<Result<Function, String>> {
+        let jit = self.host.jit;
         let (make, name, own) = (self.scripts.own.clone(), format!("@{}", self.name), own.to_vec());
         // Else fields of globals would be looked up once, of which nobody has told the compiler.
         let is_sandboxed = globals::is_sandboxed(&self.lua.globals())?;
@@ -150,7 +151,7 @@ impl Script {
             metatable.set_readonly(true);
             env.set_metatable(Some(metatable))?;
             env.set_safeenv(is_sandboxed);
-            let loaded = host::load(lua, &text.as_bytes(), &name, Some(env));
+            let loaded = host::load(lua, jit, &text.as_bytes(), &name, Some(env));
             Ok(loaded.map_or_else(|problem| (None, Some(problem)), |f| (Some(f), None)))
         };
         let thread = self.lua.create_thread(self.lua.create_function(load)?)?;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mlua::{Lua, LuaString, Table, Value};
+use mlua::{IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
 
 use super::host::{Host, Rules};
 use super::secret;
@@ -16,6 +16,7 @@ use crate::proto::RequestError;
 #[cfg(feature = "deflate")]
 use crate::proto::http::CodingError;
 use crate::proto::http::{Delivery, HttpError};
+use crate::proto::sse::Events;
 
 /// A text of a script, or a `Secret`.
 struct Word {
@@ -66,7 +67,24 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Resul
             Err(Refused::Failure(e)) => (None, None, Some(name(&e)), Some(e.kind().to_string())),
         })
     };
-    table.set("open_stream", lua.create_function(open)?)
+    table.set("open_stream", lua.create_function(open)?)?;
+    table.set("read_event", lua.create_function(read_event)?)
+}
+
+/// `read_event(block, last)`: what a block of an event stream holds, `last` being the last event ID before
+/// it: the ID behind it; and the event's name, data and milliseconds, if it has one.
+fn read_event(lua: &Lua, (block, last): (LuaString, LuaString)) -> mlua::Result<MultiValue> {
+    // What came has passed its limits already.
+    let mut events =
+        Events::new(&Limits { sse_line: usize::MAX, sse_block: usize::MAX, ..Limits::default() });
+    events.set_last_event_id(&last.to_string_lossy());
+    // A byte order mark is one at the start of the stream alone, where it was removed.
+    let taken = events.receive(b"\n").and_then(|_| events.receive(&block.as_bytes()));
+    let event = taken.map_or(None, |(_, event)| event);
+    let id = lua.create_string(events.last_event_id())?;
+    let Some(event) = event else { return id.into_lua_multi(lua) };
+    let retry = event.retry.map(|time| time.as_millis() as f64);
+    (id, event.event, event.data, retry).into_lua_multi(lua)
 }
 
 /// Through the proxy that its script has chosen, if it has.
@@ -152,7 +170,9 @@ impl Wanted<'_> {
     /// A request whose answer is wanted whole.
     fn call(self, host: &Host, url: &Word) -> Result<Ask, Refused> {
         let method = self.method.to_string_lossy();
-        let options = StreamOptions::new(&method, &url.text)?.idle(Some(host.limits.response));
+        let options = StreamOptions::new(&method, &url.text)?
+            .idle(Some(host.limits.response))
+            .keep_alive(host.keep_alive);
         // As Roblox asks.
         self.with(host, url, decoding(options, true))
     }

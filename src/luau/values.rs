@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mlua::{Lua, LuaString, Table, Value};
 
 use super::host::{Host, define, lock};
-use super::{json, secret};
+use super::{base64, json, secret};
 
 /// A userdata that says nothing itself; the prelude knows which is which.
 struct Enums;
@@ -54,7 +54,39 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
         let value = json::decode(lua, &text.as_bytes(), depth, &look);
         Ok(value.map_or_else(|problem| (Value::Nil, Some(problem)), |value| (value, None)))
     };
-    table.set("json_decode", lua.create_function(decode)?)
+    table.set("json_decode", lua.create_function(decode)?)?;
+    let its = Arc::clone(host);
+    let encode = move |lua: &Lua, data: Value| {
+        let look = |bytes: usize| its.look(lua, bytes);
+        Ok(coded(lua, &data, |bytes| base64::encode(bytes, most, &look)))
+    };
+    table.set("base64_encode", lua.create_function(encode)?)?;
+    let its = Arc::clone(host);
+    let decode = move |lua: &Lua, text: Value| {
+        let look = |bytes: usize| its.look(lua, bytes);
+        Ok(coded(lua, &text, |bytes| base64::decode(bytes, &look)))
+    };
+    table.set("base64_decode", lua.create_function(decode)?)
+}
+
+/// What `code` makes of a string or a buffer, as the same, or nothing and what is wrong.
+fn coded(
+    lua: &Lua,
+    data: &Value,
+    code: impl FnOnce(&[u8]) -> Result<Vec<u8>, String>,
+) -> (Value, Option<String>) {
+    let made = match data {
+        Value::String(text) => code(&text.as_bytes()).map(|bytes| lua.create_string(bytes)),
+        Value::Buffer(buffer) => {
+            let made = code(&buffer.to_vec()).map(|bytes| lua.create_buffer(bytes));
+            let made = made.and_then(|made| made.map_err(|e| e.to_string()));
+            return made.map_or_else(|e| (Value::Nil, Some(e)), |b| (Value::Buffer(b), None));
+        }
+        // The prelude lets nothing else through.
+        _ => return (Value::Nil, None),
+    };
+    let made = made.and_then(|made| made.map_err(|e| e.to_string()));
+    made.map_or_else(|e| (Value::Nil, Some(e)), |text| (Value::String(text), None))
 }
 
 /// A version 4 UUID of variant 1 (RFC 9562 §5.4).

@@ -26,7 +26,7 @@ pub use ask::{Ask, Config, Options, Override, Proxy, ProxyRules, ProxyScheme, St
 pub use event::{Closed, ConnId, Event};
 pub use faces::{
     Batch, Client, EventIter, EventSource, Events, Incoming, Interrupter, Items, Message, Piece,
-    Received, Receiver, Sender, Stream, WebSocket, connect,
+    Received, Receiver, Sender, Stream, WebSocket, connect, get,
 };
 #[cfg(feature = "luau")]
 pub(crate) use faces::{Ending, Owner, Payloads, Run, Seat};

@@ -23,6 +23,7 @@ use crate::trace::{Observer, Trace};
 mod at_once;
 #[cfg(feature = "deflate")]
 mod compress;
+mod kept;
 mod upload;
 mod wire;
 
@@ -50,6 +51,8 @@ struct Tcp {
     writes: usize,
     /// Writing fails.
     broken: bool,
+    /// The server sends no more.
+    ended: bool,
 }
 
 struct State {
@@ -61,6 +64,8 @@ struct State {
     answers: VecDeque<Answer>,
     /// Connections are accepted by themselves.
     accepts: bool,
+    /// Sockets that the system has.
+    sockets: usize,
 }
 
 #[derive(Clone)]
@@ -101,10 +106,15 @@ impl Sys for Toy {
 
     fn connect(&mut self, to: SocketAddr) -> io::Result<Fd> {
         let mut state = self.0.lock();
+        if state.tcps.iter().filter(|tcp| !tcp.dropped).count() >= state.sockets {
+            // EMFILE, of any Unix; WSAEMFILE.
+            let code = if cfg!(windows) { 10024 } else { 24 };
+            return Err(io::Error::from_raw_os_error(code));
+        }
         let (at, accepted, id) = (state.now, state.accepts, state.tcps.len());
         let (watched, dropped, room, most) = (None, false, usize::MAX, usize::MAX);
         let (input, output, reads) = Default::default();
-        let (writes, broken) = Default::default();
+        let (writes, broken, ended) = Default::default();
         let tcp = Tcp {
             to,
             at,
@@ -118,6 +128,7 @@ impl Sys for Toy {
             most,
             writes,
             broken,
+            ended,
         };
         state.tcps.push(tcp);
         Ok(Fd(self.0.clone(), id))
@@ -132,7 +143,8 @@ impl Sys for Toy {
         tcp.reads.push(buf.len());
         let n = tcp.input.len().min(buf.len()).min(tcp.most);
         buf.iter_mut().zip(tcp.input.drain(..n)).for_each(|(to, byte)| *to = byte);
-        if n == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
+        let later = n == 0 && !tcp.ended;
+        if later { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
     }
 
     fn write(&mut self, socket: &Fd, bytes: &[u8]) -> io::Result<usize> {
@@ -175,7 +187,7 @@ impl Poller for World {
     fn wait(&self, _: Instant, _: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
         for tcp in &self.lock().tcps {
             let Some((token, interest)) = tcp.watched else { continue };
-            let read = interest.read && !tcp.input.is_empty();
+            let read = interest.read && (!tcp.input.is_empty() || tcp.ended);
             let write = interest.write && tcp.accepted && tcp.room > 0;
             if read || write {
                 ready.push(Ready { token, read, write });
@@ -219,7 +231,8 @@ impl Bench {
 
     fn with(config: Config) -> Bench {
         let (tcps, asked, names, answers) = Default::default();
-        let state = State { now: Instant::now(), tcps, asked, names, answers, accepts: true };
+        let (now, accepts, sockets) = (Instant::now(), true, usize::MAX);
+        let state = State { now, tcps, asked, names, answers, accepts, sockets };
         let world = World(Arc::new(Mutex::new(state)));
         let toy = Toy(world.clone(), Arc::new(world.clone()));
         let reactor = Reactor::with_sys(toy, config).unwrap();

@@ -345,13 +345,10 @@ fn answer(opcode: Opcode, payload: &[u8], out: &mut SendBuf) -> Result<bool, Vio
 #[cfg(feature = "deflate")]
 fn send_back(codec: Option<&mut Codec>, out: &mut SendBuf, opcode: Opcode, payload: &[u8]) {
     let Some(codec) = codec else { return send(out, opcode, payload) };
-    let bytes = out.tail();
-    let at = bytes.len();
-    bytes.resize(at + frame::HEAD_MAX, 0);
-    if codec.deflate(payload, bytes) {
-        frame::enclose(bytes, at, opcode, None);
-    } else {
-        bytes.truncate(at);
+    let is_shorter = codec.deflate(payload, |made| {
+        frame::encode_compressed(out.tail(), opcode, made, None);
+    });
+    if !is_shorter {
         send(out, opcode, payload);
     }
 }

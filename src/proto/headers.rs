@@ -205,6 +205,14 @@ impl Headers {
         self.0.retain(|field| !field.value.is_secret() && !is_secret_field(&field.name));
     }
 
+    /// Names and values of those that are secret, by their value or by their name.
+    #[cfg(feature = "net")]
+    pub(crate) fn secrets(&self) -> Vec<(String, Guarded)> {
+        let secret = |f: &&Field| f.value.is_secret() || is_secret_field(&f.name);
+        let all = self.0.iter().filter(secret);
+        all.map(|f| (f.name.to_ascii_lowercase(), Guarded::new(f.value.sent(), true))).collect()
+    }
+
     /// Whether there is a field that is secret, by its value or by its name.
     #[cfg(feature = "net")]
     pub(crate) fn have_secrets(&self) -> bool {

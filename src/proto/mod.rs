@@ -100,3 +100,4 @@ pub use ws::deflate::{Agreed, Compression, NegotiationError};
 pub use ws::frame::Opcode;
 pub use ws::handshake::{HandshakeError, Opened, Request};
 pub use ws::message::Text;
+pub use ws::stats::Stats;

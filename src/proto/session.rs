@@ -22,6 +22,7 @@ use super::ws::frame::Opcode;
 use super::ws::handshake::{Answer, Handshake, HandshakeError, Request};
 #[cfg(feature = "net")]
 use super::ws::message::Message;
+use super::ws::stats::Stats;
 
 /// A WebSocket connection, or a request and its response, as bytes and times in, events and bytes
 /// out.
@@ -475,7 +476,7 @@ impl Session {
     }
 
     /// The exchange, if it is a stream.
-    #[cfg(feature = "net")]
+    #[cfg(any(feature = "net", test, fuzzing))]
     pub(crate) fn exchange(&self) -> Option<&Exchange> {
         match &self.0 {
             State::Stream(exchange) => Some(exchange),
@@ -491,6 +492,14 @@ impl Session {
             State::Stream(exchange) => exchange.buffered(),
             State::Opening(opening) => opening.handshake.out.len(),
             State::Refusing(_) | State::Refused(_) => 0,
+        }
+    }
+
+    /// What has gone over it, if it is a WebSocket whose opening handshake is behind it.
+    pub fn stats(&self) -> Option<Stats> {
+        match &self.0 {
+            State::Open(connection) => Some(connection.stats()),
+            _ => None,
         }
     }
 

@@ -304,7 +304,11 @@ impl Start {
         for (name, value) in &head.fields {
             let own = match name.to_ascii_lowercase().as_str() {
                 // What is for a proxy is not asked for again.
-                "host" | "connection" | "accept-encoding" | "proxy-authorization" => true,
+                "host" | "accept-encoding" | "proxy-authorization" => true,
+                "connection" => {
+                    request.keep_alive = value.eq_ignore_ascii_case("keep-alive");
+                    true
+                }
                 "content-length" => {
                     length = value.parse::<u64>().ok();
                     true

@@ -9,6 +9,7 @@ pub mod tls;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -386,4 +387,59 @@ pub fn failure(told: &[Told]) -> (&Error, bool) {
 
 pub fn options(url: &str) -> Options {
     Options::new(url).unwrap().timeout(LONG)
+}
+
+/// A server that plays a script with each client, on threads that end with the process.
+pub struct Many {
+    pub address: SocketAddr,
+    secure: bool,
+    count: Arc<AtomicUsize>,
+}
+
+/// `script` is given the number of the connection, from 0.
+pub fn many(secure: bool, script: impl Fn(usize, Peer) + Send + Sync + 'static) -> Many {
+    let listener = TcpListener::bind(loopback()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let (counted, script) = (Arc::clone(&count), Arc::new(script));
+    let config = secure.then(|| server_config("good"));
+    std::thread::spawn(move || {
+        while let Ok((tcp, _)) = listener.accept() {
+            let number = counted.fetch_add(1, Ordering::SeqCst);
+            let (script, config) = (Arc::clone(&script), config.clone());
+            std::thread::spawn(move || match config {
+                Some(config) => script(number, Peer::tls(tcp, config)),
+                None => script(number, Peer::plain(tcp)),
+            });
+        }
+    });
+    Many { address, secure, count }
+}
+
+impl Many {
+    /// Of HTTP.
+    pub fn url(&self) -> String {
+        let scheme = if self.secure { "https" } else { "http" };
+        format!("{scheme}://{}/", self.address)
+    }
+
+    /// Connections that were made.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+}
+
+impl Peer {
+    /// The next request on this connection, with its body if it says a length; `None` if the client has
+    /// ended.
+    pub fn next_request(&mut self) -> Option<String> {
+        self.head.clear();
+        if !self.begins() {
+            return None;
+        }
+        let mut request = self.request().to_owned();
+        let length = field(&request, "Content-Length").map_or(0, |n| n.parse().unwrap());
+        request.push_str(&String::from_utf8(self.read(length)).unwrap());
+        Some(request)
+    }
 }

@@ -152,6 +152,13 @@ def asked():
             yield Cell(f"bun/{setting}/{client}", "bun", setting, client, want, Offer(), "all")
 
 
+# Where HTTP calls go.
+CALLED = (
+    ("aiohttp", "default", "/body?how=gzip"), ("ws", "http", "/body?how=gzip"), ("bun", "http", "/body?how=gzip"),
+    ("deno", "default", "/body"), ("tornado", "default", "/body"), ("uvicorn", "wsproto", "/body"),
+    ("nginx", "default", "/body"),
+)
+
 # Coded bodies ---------------------------------------------------------------------------------------
 
 
@@ -174,6 +181,12 @@ def bodies():
         for client in CLIENTS[:2]:
             yield Cell(f"{server}/default/upload/{client}", server, "default", client, "", None, "upload", "/upload",
                        ("unasked",), short=server == "aiohttp" and client == "inline")
+
+    for server, setting, path in CALLED:
+        for client in CLIENTS[:2]:
+            short = server == "aiohttp" and client == "inline"
+            yield Cell(f"{server}/{setting}/calls/{client}", server, setting, client, "", None, "calls", path,
+                       ("unasked",), short=short)
 
     for how in ("gzip", "deflate"):
         yield from body("aiohttp", "default", f"/body?how={how}", how, short=True)

@@ -38,6 +38,7 @@ HARD_LIMIT = 60
 # What the trace says of a message: its way, its length, and what went over the wire.
 MESSAGE = re.compile(r" (->|<-) (?:text|binary) message (\d+) compressed to (\d+) ")
 BODY = re.compile(r" <- body (\d+) coded as (\d+)$", re.M)
+KEPT = re.compile(r"over a kept connection", re.M)
 CODED = re.compile(r" <- coded as (\w+)(?: though identity was asked for)?, which is undone$", re.M)
 # The distances of echo.luau, and how far from its window's end zlib stays (MIN_LOOKAHEAD).
 DISTANCES = (250, 500, 1000, 2000, 4000, 8000, 16000, 32000)
@@ -166,6 +167,11 @@ class Interop:
     def _judge_body(self, cell: Cell, code: int, out: str, trace: str, said: str) -> str:
         if code != 0 or not re.search(rf"^OK {cell.work}: ", out, re.M):
             raise Failed(f"status {code}, and no OK line\n{said}")
+        if cell.work == "calls":
+            kept = len(KEPT.findall(trace))
+            if kept != 20:
+                raise Failed(f"{kept} of 21 calls went over a connection that was kept, not 20\n{said}")
+            return f"{kept} of 21 calls over a connection that was kept"
         if cell.work == "upload":
             return "the server undid gzip"
         codings = CODED.findall(trace)

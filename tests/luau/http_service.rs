@@ -92,6 +92,8 @@ fn secrets_are_not_seen() {
         "game:GetService('HttpService'):JSONEncode({ a = { ... } })",
         "game:GetService('HttpService'):JSONDecode(...)",
         "game:GetService('HttpService'):UrlEncode(...)",
+        "game:GetService('HttpService'):Base64Encode(...)",
+        "game:GetService('HttpService'):Base64Decode(...)",
         "game:GetService('HttpService'):GetSecret(...)",
         "game:GetService(...)",
         "local function f(a) return a.Nothing end f(...)",
@@ -134,6 +136,8 @@ fn the_depth_and_the_size_of_json_are_limits() {
         raises("nested deeper than 2 ", H.JSONDecode, H, "[[[]]]")
         eq(H:JSONEncode("12345678"), '"12345678"')
         raises("cannot encode more than 10 bytes", H.JSONEncode, H, { "12345678" })
+        eq(H:Base64Encode("123456"), "MTIzNDU2")
+        raises("cannot encode 7 bytes: more than 10 bytes of text", H.Base64Encode, H, "1234567")
         done()"#;
     rt.passes(text, ());
 }

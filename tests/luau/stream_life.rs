@@ -145,9 +145,8 @@ both! {
             task.spawn(function() c.Opened:Wait() error("never") end)
             c.Closed:Connect(error)
             c.Changed:Connect(error)
-            done()
-            c.Closed:Wait()
-            error("never")"#;
+            task.spawn(function() c.Closed:Wait() error("never") end)
+            done()"#;
         runtime(mode).passes(script, server.url());
         server.end();
     }

@@ -178,10 +178,12 @@ both! {
 
     fn a_thread_that_waits_in_a_loop_gets_every_message(mode) {
         always(mode, r#"c.Closed:Connect(function() print("closed") end)
-            c.Opened:Wait()
-            while true do
-                print(digit(c.MessageReceived:Wait()))
-            end"#, &["1", "2", "3", "closed"]);
+            task.spawn(function()
+                c.Opened:Wait()
+                while true do
+                    print(digit(c.MessageReceived:Wait()))
+                end
+            end)"#, &["1", "2", "3", "closed"]);
     }
 
     // Neither inside a call nor before the thread yields, however long that takes.

@@ -9,6 +9,7 @@ mod certificates;
 mod client;
 mod ending;
 mod identity;
+mod kept;
 mod names;
 mod offers;
 mod pins;

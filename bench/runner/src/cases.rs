@@ -623,6 +623,8 @@ fn rest() -> Vec<Case> {
             against: &[TUNGSTENITE],
             targets: vec![ratio(REACTOR, TUNGSTENITE, 1.05)],
         },
+        gets("get-200", "1,000 answers of 200 B, one behind the other", "http"),
+        gets("get-200-tls", "the same over TLS 1.3", "https"),
         streams("sse", "event stream, events of 100 B, as one body", "/sse", "/raw"),
         streams(
             "sse-chunked",
@@ -631,6 +633,32 @@ fn rest() -> Vec<Case> {
             "/raw-chunked",
         ),
     ]
+}
+
+/// Requests over one connection, against requests that each have their own.
+fn gets(name: &'static str, title: &'static str, scheme: &'static str) -> Case {
+    let entry = |label, kind| Entry {
+        label,
+        peer: "moonwire-reactor",
+        kind,
+        scheme,
+        path: "/get",
+        open: 1,
+        count: None,
+        size: None,
+    };
+    Case {
+        name,
+        group: "get",
+        title,
+        metric: Metric::CpuPerMessage,
+        count: 1_000,
+        size: 200,
+        shrink: 100.0,
+        entries: vec![entry("reactor, kept", "get-kept"), entry("reactor, each its own", "get")],
+        against: &["reactor, each its own"],
+        targets: vec![ratio("reactor, kept", "reactor, each its own", 0.5)],
+    }
 }
 
 /// Events of 100 B from `events`, against the same bytes as a `RawStream` from `bytes`.

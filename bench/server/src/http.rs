@@ -17,6 +17,8 @@ pub struct Request {
     pub key: Option<String>,
     /// Extensions that it offers.
     pub offer: String,
+    /// The client asks for no more.
+    closes: bool,
 }
 
 impl Request {
@@ -35,15 +37,17 @@ impl Request {
         let mut lines = head.lines();
         let target = lines.next().and_then(|l| l.split(' ').nth(1)).ok_or("no target")?;
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let (mut key, mut offer) = (None, String::new());
+        let (mut key, mut offer, mut closes) = (None, String::new(), false);
         for (name, value) in lines.filter_map(|line| line.split_once(':')) {
             if name.eq_ignore_ascii_case("sec-websocket-key") {
                 key = Some(value.trim().to_owned());
             } else if name.eq_ignore_ascii_case("sec-websocket-extensions") {
                 offer = value.trim().to_owned();
+            } else if name.eq_ignore_ascii_case("connection") {
+                closes = value.trim().eq_ignore_ascii_case("close");
             }
         }
-        Ok(Request { path: path.to_owned(), query: query.to_owned(), key, offer })
+        Ok(Request { path: path.to_owned(), query: query.to_owned(), key, offer, closes })
     }
 
     /// A number out of the query.
@@ -61,6 +65,24 @@ pub fn accepted(key: &str, fields: &str) -> String {
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Accept: {accept}\r\n{fields}\r\n"
     )
+}
+
+/// The same short answer to each request on a connection.
+pub fn answers(io: &mut Io, mut request: Request) -> Result<(), Failure> {
+    let size = request.number("size").ok_or("a number is missing in the query")?;
+    loop {
+        let kept = if request.closes { "close" } else { "keep-alive" };
+        let mut answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {size}\r\n\
+             Connection: {kept}\r\n\r\n"
+        );
+        answer.extend(std::iter::repeat_n('g', size));
+        io.write_all(answer.as_bytes())?;
+        if request.closes {
+            return Ok(io.end()?);
+        }
+        request = Request::read(io)?;
+    }
 }
 
 /// An event stream, or the same bytes as something else.

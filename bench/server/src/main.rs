@@ -12,6 +12,7 @@
 //! | `/sse?n=N&size=S` | HTTP: an event stream of N events of S bytes each |
 //! | `/raw?n=N&size=S` | HTTP: the same bytes as `application/octet-stream` |
 //! | `/sse-chunked`, `/raw-chunked` | the same with each event in a chunk of its own |
+//! | `/get?size=S` | HTTP: S bytes, again and again on one connection as long as the client keeps it |
 
 mod deflate;
 mod flood;
@@ -91,7 +92,10 @@ fn serve(mut io: Io) -> Result<(), Failure> {
         }
         return Ok(());
     }
-    http::stream(&mut io, &request)
+    match request.path.as_str() {
+        "/get" => http::answers(&mut io, request),
+        _ => http::stream(&mut io, &request),
+    }
 }
 
 /// What a control frame is answered with; nothing for other frames.

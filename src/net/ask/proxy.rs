@@ -214,6 +214,26 @@ impl Proxy {
         self.0.url.port()
     }
 
+    /// Whether the other is the same proxy, and is told the same of us in the same way.
+    pub(in crate::net) fn is_same(&self, other: &Proxy) -> bool {
+        let (a, b) = (&*self.0, &*other.0);
+        let who = |inner: &Inner| inner.user.as_ref().map(|u| (u.user.clone(), u.password.clone()));
+        #[cfg(feature = "tls")]
+        let tls = match (&a.tls, &b.tls) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        #[cfg(not(feature = "tls"))]
+        let tls = true;
+        let place = |inner: &Inner| (inner.url.host().clone(), inner.url.port());
+        Arc::ptr_eq(&self.0, &other.0)
+            || a.scheme == b.scheme
+                && place(a) == place(b)
+                && who(a) == who(b)
+                && a.headers == b.headers
+                && tls
+    }
+
     pub(in crate::net) fn url(&self) -> &Url {
         &self.0.url
     }

@@ -97,6 +97,51 @@ impl StreamOptions {
         self
     }
 
+    /// Whether the request may go over a connection that an earlier such request of the same reactor (or
+    /// [`Client`](crate::Client)) has left, and leaves its own for later ones; not by default. It saves
+    /// the TCP connection and the TLS handshake where several requests go to one server. A face with one
+    /// request of its own, as [`StreamOptions::open`] makes it, has nobody to leave it to.
+    ///
+    /// ```no_run
+    /// use moonwire::{Config, Conn, Event, Reactor, StreamOptions};
+    ///
+    /// let mut reactor = Reactor::new(Config::default())?;
+    /// for page in 1..=3 {
+    ///     let url = format!("https://example.com/items?page={page}");
+    ///     reactor.open(StreamOptions::get(&url)?.keep_alive(true))?;
+    ///     while !reactor.is_empty() {
+    ///         reactor.turn(None, &mut |_: &mut Conn<'_>, event: Event<'_>| println!("{event:?}"))?;
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Which connections
+    ///
+    /// * One that an answer has left that was read to its end, and behind which nothing came: with a
+    ///   length or in chunks (or without a body), of a server that keeps connections (RFC 9112 §9.3).
+    ///   It waits for [`Limits::kept_idle`] at most, shorter where the server says so, and what comes
+    ///   meanwhile closes it: it is never taken for an answer.
+    /// * To the same scheme, host and port, by the same proxy, with the same [`SocketOptions`], and for
+    ///   a request with the same secrets: `Authorization`, `Cookie`, and what else is
+    ///   [kept out of traces](StreamOptions::secret_header) by its name or its owner's word. So a
+    ///   request that is signed anew each time finds none.
+    /// * One that the policy allows for this request, too.
+    /// * Not [`StreamOptions::over`] a stream of one's own, and for a body that is
+    ///   [read while it is sent](StreamOptions::body_from) not one that was left by others.
+    ///
+    /// # When the server has closed it
+    ///
+    /// A server may close a connection while a request is on its way to it. If no byte of an answer has
+    /// come, a request that may be sent twice (`GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT`, `DELETE`: RFC
+    /// 9110 §9.2.2) goes again, over a new connection and within its time limit. For others that is an
+    /// error, which says that the connection was kept. An answer of 408, which servers give to a
+    /// connection that waits for too long, counts as none for such a request.
+    pub fn keep_alive(mut self, yes: bool) -> StreamOptions {
+        self.request.keep_alive = yes;
+        self
+    }
+
     /// The URL.
     pub fn url(&self) -> &Url {
         self.request.url()

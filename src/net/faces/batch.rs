@@ -5,6 +5,8 @@ use std::fmt;
 
 use crate::net::event::{ConnId, Event};
 use crate::net::reactor::{Conn, Sink};
+#[cfg(feature = "luau")]
+use crate::proto::Stats;
 use crate::proto::Text;
 
 /// Keeps events for later. Small payloads are copied one behind the other; those that own their
@@ -17,6 +19,9 @@ pub struct Batch {
     items: Vec<(ConnId, Item)>,
     /// What its events count with each connection: one entry for each run of events.
     costs: Vec<(ConnId, usize)>,
+    /// What had gone over the WebSockets whose ends are among its events.
+    #[cfg(feature = "luau")]
+    ends: Vec<(ConnId, Stats)>,
 }
 
 /// Small, since there is one for each message: what is long or rare is boxed, and of a payload
@@ -56,13 +61,21 @@ impl Batch {
     /// Takes all events out, in their order. What they lend lives as long as the iterator's
     /// borrow; the memory is kept for the next batch.
     pub fn drain(&mut self) -> Items<'_> {
-        Items { bytes: &self.bytes, text: &self.text, items: self.items.drain(..) }
+        Items {
+            bytes: &self.bytes,
+            text: &self.text,
+            items: self.items.drain(..),
+            #[cfg(feature = "luau")]
+            ends: &self.ends,
+        }
     }
 
     /// Forgets the payloads of events that were drained.
     pub fn clear(&mut self) {
         self.items.clear();
         self.costs.clear();
+        #[cfg(feature = "luau")]
+        self.ends.clear();
         self.bytes.clear();
         self.text.clear();
         if self.bytes.capacity() + self.text.capacity() > KEEP {
@@ -120,6 +133,21 @@ impl Batch {
         }
     }
 
+    /// Notes what had gone over a WebSocket that ends.
+    #[cfg(feature = "luau")]
+    #[inline]
+    fn note_end(&mut self, conn: &Conn<'_>, event: &Event<'_>) {
+        if let (Event::Closed(_), Some(stats)) = (event, conn.stats()) {
+            if self.items.is_empty() {
+                self.clear();
+            }
+            self.ends.push((conn.id(), stats));
+        }
+    }
+
+    #[cfg(not(feature = "luau"))]
+    fn note_end(&mut self, _: &Conn<'_>, _: &Event<'_>) {}
+
     /// Keeps an event; what it counts.
     #[inline]
     fn put(&mut self, id: ConnId, event: Event<'_>) -> usize {
@@ -146,6 +174,7 @@ impl Item {
 
 impl Sink for Batch {
     fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
+        self.note_end(conn, &event);
         self.put(conn.id(), event);
     }
 }
@@ -156,6 +185,7 @@ pub(in crate::net) struct Held<'a>(pub(in crate::net) &'a mut Batch);
 impl Held<'_> {
     /// Keeps an event; what it counts.
     pub(in crate::net) fn keep(&mut self, conn: &mut Conn<'_>, event: Event<'_>) -> usize {
+        self.0.note_end(conn, &event);
         let cost = self.0.put(conn.id(), event);
         conn.hold(cost);
         cost
@@ -174,6 +204,8 @@ pub struct Items<'a> {
     bytes: &'a [u8],
     text: &'a str,
     items: std::vec::Drain<'a, (ConnId, Item)>,
+    #[cfg(feature = "luau")]
+    ends: &'a [(ConnId, Stats)],
 }
 
 impl fmt::Debug for Items<'_> {
@@ -200,6 +232,14 @@ pub(crate) enum Payloads<'a> {
 
 #[cfg(feature = "luau")]
 impl<'a> Items<'a> {
+    /// What had gone over a WebSocket whose end is among the events.
+    pub(crate) fn stats(&mut self, id: ConnId) -> Option<Stats> {
+        // They are in the order of the events.
+        let ((_, stats), rest) = self.ends.split_first().filter(|((of, _), _)| *of == id)?;
+        self.ends = rest;
+        Some(*stats)
+    }
+
     /// Takes the next payloads out: as many as are of one connection and one kind, `most` of them,
     /// until they have `bytes`. Their lengths replace what is in `lengths`. `None` if what comes
     /// next is another event, or nothing.

@@ -20,7 +20,7 @@ use crate::net::reactor::Reactor;
 use crate::net::session::Session;
 use crate::net::sys::{Os, Sys};
 use crate::net::time::after;
-use crate::proto::{CloseFrame, Context, Misuse, Transport};
+use crate::proto::{CloseFrame, Context, Misuse, Stats, Transport};
 
 /// A handle of a reactor that runs on a thread of its own. Clones share it; the thread ends, and
 /// closes what is open, when [`Events`] is dropped.
@@ -157,7 +157,11 @@ impl<S: Sys> Client<S> {
 
     /// Sends a ping with at most 125 bytes.
     pub fn ping(&self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
-        self.act(id, |session, cx| session.ping(cx, data))
+        let ping = |reactor: &mut Reactor<S>| {
+            reactor.look_at_clock();
+            reactor.act_now(id, |session, cx| session.ping(cx, data))
+        };
+        self.with(ping).map(drop)
     }
 
     /// Starts the closing handshake behind everything that was sent.
@@ -266,6 +270,11 @@ impl<S: Sys> Client<S> {
     /// Goes on with a connection that was paused.
     pub fn resume(&self, id: ConnId) {
         self.with(|reactor| reactor.resume(id));
+    }
+
+    /// What has gone over a WebSocket; see [`Reactor::stats`].
+    pub fn stats(&self, id: ConnId) -> Option<Stats> {
+        self.with(|reactor| reactor.stats(id))
     }
 
     /// Bytes that were accepted and not yet handed to the kernel.

@@ -33,7 +33,7 @@ pub use interrupter::Interrupter;
 pub use message::{Message, Received};
 #[cfg(feature = "luau")]
 pub(crate) use stand_in::{Owner, Seat};
-pub use stream::{Piece, Stream};
+pub use stream::{Piece, Stream, get};
 pub use websocket::{WebSocket, connect};
 
 #[cfg(test)]

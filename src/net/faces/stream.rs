@@ -59,6 +59,23 @@ struct Inbox {
     ended: bool,
 }
 
+/// Asks for `url` and waits for the head of the answer, whatever its status: the short form of
+/// [`StreamOptions::get`] and [`StreamOptions::open`].
+///
+/// ```no_run
+/// let mut page = moonwire::get("https://example.com/")?;
+/// println!("{}", page.response().status);
+/// println!("{}", page.read_to_string(1024 * 1024)?);
+/// # Ok::<(), moonwire::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// As both of them.
+pub fn get(url: &str) -> Result<Stream, Error> {
+    StreamOptions::get(url)?.open()
+}
+
 impl StreamOptions {
     /// Sends the request and waits for the head of the response, whatever its status.
     pub fn open(self) -> Result<Stream, Error> {

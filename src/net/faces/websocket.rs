@@ -17,7 +17,7 @@ use crate::net::time::after;
 #[cfg(feature = "deflate")]
 use crate::proto::Agreed;
 use crate::proto::ws::message::Message as Lent;
-use crate::proto::{CloseFrame, Fields, Misuse, Opened, Transport, Url};
+use crate::proto::{CloseFrame, Fields, Misuse, Opened, Stats, Transport, Url};
 
 /// Opens a WebSocket connection and waits until it is open, at most [`crate::Limits::opening`].
 ///
@@ -340,6 +340,11 @@ impl<S: Sys> WebSocket<S> {
         self.write_timeout
     }
 
+    /// What has gone over it, its pings and its compression, in numbers; they stay when it has ended.
+    pub fn stats(&self) -> Stats {
+        self.reactor.stats(self.id).unwrap_or_default()
+    }
+
     /// Bytes that wait to be handed to the kernel: none, unless a call that sends took too long.
     pub fn buffered(&mut self) -> usize {
         self.reactor.buffered(self.id)
@@ -386,6 +391,7 @@ impl<S: Sys> WebSocket<S> {
 
     /// Sends a ping with at most 125 bytes.
     pub fn ping(&mut self, data: &[u8]) -> Result<(), Error> {
+        self.reactor.look_at_clock();
         let sent = self.reactor.act_now(self.id, |session, cx| session.ping(cx, data));
         self.sent(sent)
     }
@@ -457,8 +463,7 @@ impl<S: Sys> WebSocket<S> {
             self.look_for_interrupt()?;
             let late = until.is_some_and(|u| u <= self.reactor.clock());
             // There is time for another turn, if what this one reads is no message.
-            let lazy = !late && self.lends();
-            self.reactor.be_lazy(lazy);
+            self.reactor.be_lazy(!late);
             let turned = self.turn(until);
             self.reactor.be_lazy(false);
             turned?;
@@ -466,16 +471,6 @@ impl<S: Sys> WebSocket<S> {
                 return Ok(Received::Nothing);
             }
         }
-    }
-
-    /// Whether messages stand in the receive buffer as they came, to be taken out one by one. One that is
-    /// compressed has memory of its own, so a turn may as well hand over all that it has room for.
-    fn lends(&self) -> bool {
-        #[cfg(feature = "deflate")]
-        let is_compressed = self.compression().is_some();
-        #[cfg(not(feature = "deflate"))]
-        let is_compressed = false;
-        !is_compressed
     }
 
     /// Whether it has ended, or will as soon as the server closes the TCP connection: both close

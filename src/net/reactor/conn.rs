@@ -6,7 +6,7 @@ use crate::net::event::{ConnId, Event};
 use crate::net::session::Session;
 use crate::net::sys::Sys;
 use crate::proto::ws::message::Message;
-use crate::proto::{self, CloseFrame, Context, Misuse};
+use crate::proto::{self, CloseFrame, Context, Misuse, Stats};
 use std::fmt;
 
 /// Receives the events of all connections of a reactor, in turn.
@@ -32,6 +32,8 @@ pub struct Conn<'a> {
     /// So many bytes may be handed over in one go: none, once it is paused.
     room: usize,
     cx: Context<'a>,
+    /// What had gone over it, where there is no session any more.
+    last: Option<Stats>,
 }
 
 impl<'a> Conn<'a> {
@@ -42,12 +44,22 @@ impl<'a> Conn<'a> {
         core: &'a mut Core<S>,
     ) -> Conn<'a> {
         let room = core.limits.turn;
-        Conn { id, session, flow, room, cx: core.context() }
+        Conn { id, session, flow, room, cx: core.context(), last: None }
+    }
+
+    /// The same at the end.
+    pub(in crate::net) fn ended(self, last: Option<Stats>) -> Conn<'a> {
+        Conn { last, ..self }
     }
 
     /// Which connection it is.
     pub fn id(&self) -> ConnId {
         self.id
+    }
+
+    /// What has gone over it, if it is a WebSocket that is open, or was.
+    pub fn stats(&self) -> Option<Stats> {
+        self.session.as_ref().map_or(self.last, |session| session.stats())
     }
 
     /// Queues a text message; it is written at the end of the turn.

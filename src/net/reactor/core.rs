@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::flow::Sum;
 use super::gate::Gates;
+use super::kept::Kept;
 use super::keys::Keys;
 use crate::error::ErrorKind;
 use crate::limits::Limits;
@@ -43,6 +44,10 @@ pub(in crate::net) struct Core<S: Sys> {
     /// The same before decryption; empty until TLS is used.
     pub(in crate::net) cipher: Vec<u8>,
     pub(in crate::net) gates: Gates,
+    /// Connections that wait for another request.
+    pub(in crate::net) kept: Kept<S>,
+    /// Connections that have an owner, or are being drained.
+    pub(in crate::net) open: usize,
     /// Connections that are to be opened, or opened elsewhere.
     pub(in crate::net) fresh: VecDeque<ConnId>,
     /// Connections that something happened to since they were settled.
@@ -80,6 +85,13 @@ impl<S: Sys> Core<S> {
         if self.buf.is_empty() && buf.len() >= self.limits.receive_buffer {
             self.buf = buf;
         }
+    }
+
+    /// Before a connection is made: those that only wait give way to it.
+    pub(in crate::net) fn make_room(&mut self) {
+        while self.open.saturating_add(self.kept.len()) > self.limits.connections
+            && self.kept.end_first(&mut self.sys)
+        {}
     }
 
     /// What a session needs from outside.

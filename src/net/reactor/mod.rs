@@ -5,6 +5,7 @@ mod core;
 mod driver;
 mod flow;
 mod gate;
+mod kept;
 mod keys;
 mod turn;
 
@@ -18,6 +19,7 @@ use self::core::Core;
 use self::driver::Driver;
 use self::flow::Sum;
 use self::gate::Gates;
+use self::kept::Kept;
 use self::keys::Keys;
 use super::ask::{Ask, Config};
 use super::event::ConnId;
@@ -27,7 +29,7 @@ use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::net::session::Session;
 use crate::proto::ws::message::Message;
-use crate::proto::{CloseFrame, Context, Misuse, Transport};
+use crate::proto::{CloseFrame, Context, Misuse, Stats, Transport};
 
 pub use conn::{Conn, Sink};
 
@@ -53,7 +55,6 @@ pub struct Reactor<S: Sys = Os> {
     core: Core<S>,
     slots: Vec<Slot<S>>,
     free: Vec<usize>,
-    open: usize,
     timers: BTreeSet<(Instant, ConnId)>,
     /// Those that are taken out of it while a turn has no room for them.
     late: Vec<ConnId>,
@@ -67,6 +68,8 @@ struct Slot<S: Sys> {
     driver: Option<Box<Driver<S>>>,
     /// How the one before ended, for those who still send to it.
     ended: Option<Arc<str>>,
+    /// What had gone over it.
+    last: Option<Box<Stats>>,
 }
 
 impl Reactor {
@@ -78,7 +81,9 @@ impl Reactor {
     }
 
     /// A reactor for a face with one connection, which costs as few descriptors as possible.
-    pub(in crate::net) fn of_one(config: Config) -> io::Result<Reactor> {
+    pub(in crate::net) fn of_one(mut config: Config) -> io::Result<Reactor> {
+        // There is no later request.
+        config.limits.kept = 0;
         let os = Os::with_poll(&config.limits)?;
         Reactor::with_sys(os, config)
     }
@@ -111,6 +116,7 @@ impl<S: Sys> Reactor<S> {
         limits.turn = limits.turn.max(1);
         let limits = Arc::new(limits);
         let gates = Gates::new(limits.opening_per_peer);
+        let kept = Kept::new(&limits);
         Ok(Reactor {
             core: Core {
                 sys,
@@ -129,6 +135,8 @@ impl<S: Sys> Reactor<S> {
                 buf: Vec::new(),
                 cipher: Vec::new(),
                 gates,
+                kept,
+                open: 0,
                 fresh: VecDeque::new(),
                 dirty: Vec::new(),
                 backlog: VecDeque::new(),
@@ -144,7 +152,6 @@ impl<S: Sys> Reactor<S> {
             },
             slots: Vec::new(),
             free: Vec::new(),
-            open: 0,
             timers: BTreeSet::new(),
             late: Vec::new(),
             ready: Vec::new(),
@@ -162,14 +169,15 @@ impl<S: Sys> Reactor<S> {
         Arc::clone(self.core.sys.poller())
     }
 
-    /// Connections that have not ended, and those that are still being drained.
+    /// Connections that have not ended, and those that are still being drained. One that waits for another
+    /// request ([`StreamOptions::keep_alive`](crate::StreamOptions::keep_alive)) has ended.
     pub fn len(&self) -> usize {
-        self.open
+        self.core.open
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.open == 0
+        self.core.open == 0
     }
 
     /// Starts to open what [`Options`](crate::Options) (a WebSocket) or
@@ -181,12 +189,12 @@ impl<S: Sys> Reactor<S> {
 
     fn open_asked(&mut self, ask: Ask) -> Result<ConnId, Error> {
         let max = self.core.limits.connections.min(1 << ConnId::INDEX);
-        if self.open >= max {
+        if self.core.open >= max {
             let kind = ErrorKind::TooManyConnections(max);
             return Err(Error::new(ask.url(), Stage::Url, kind));
         }
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, driver: None, ended: None });
+            self.slots.push(Slot { generation: 0, driver: None, ended: None, last: None });
             self.slots.len() - 1
         });
         let slot = &mut self.slots[index];
@@ -195,7 +203,7 @@ impl<S: Sys> Reactor<S> {
         let mut driver = Box::new(Driver::new(id, ask, &self.core));
         driver.touch(&mut self.core);
         slot.driver = Some(driver);
-        self.open += 1;
+        self.core.open += 1;
         self.core.fresh.push_back(id);
         Ok(id)
     }
@@ -226,7 +234,13 @@ impl<S: Sys> Reactor<S> {
 
     /// Queues a ping with at most 125 bytes.
     pub fn ping(&mut self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
+        self.look_at_clock();
         self.act(id, |session, cx| session.ping(cx, data))
+    }
+
+    /// The time of the last turn may be long ago: for what is timed from now on.
+    pub(in crate::net) fn look_at_clock(&mut self) {
+        self.core.now = self.core.sys.now();
     }
 
     /// Starts the closing handshake behind everything that was sent, or answers the server's.
@@ -256,6 +270,7 @@ impl<S: Sys> Reactor<S> {
     /// [`Reactor::release`] for all connections.
     pub fn release_all(&mut self, frame: &CloseFrame) {
         self.core.now = self.core.sys.now();
+        self.core.kept.end_all(&mut self.core.sys);
         for slot in &mut self.slots {
             if let Some(driver) = &mut slot.driver {
                 driver.release(&mut self.core, frame);
@@ -265,6 +280,7 @@ impl<S: Sys> Reactor<S> {
 
     /// Closes every socket, whatever is under way, and tells the observer alone.
     pub(crate) fn abandon_all(&mut self) {
+        self.core.kept.end_all(&mut self.core.sys);
         for index in 0..self.slots.len() {
             if let Some(driver) = &mut self.slots[index].driver {
                 self.core.lost += driver.unsent() as u64;
@@ -305,6 +321,19 @@ impl<S: Sys> Reactor<S> {
     pub fn transport(&mut self, id: ConnId) -> Option<Transport> {
         let (core, driver) = self.get(id)?;
         Some(driver.live()?.transport(&core.sys))
+    }
+
+    /// What has gone over a WebSocket, its pings and its compression, in numbers. `None` before it is open,
+    /// and for what is no WebSocket. After its end the last numbers stay until another connection is opened
+    /// ([`Conn::stats`] has them at the event of the end).
+    pub fn stats(&self, id: ConnId) -> Option<Stats> {
+        let slot = self.slots.get(id.index())?;
+        match &slot.driver {
+            Some(driver) if driver.id == id => driver.stats(),
+            // The place is not used again yet.
+            None if slot.generation == next_generation(id) => slot.last.as_deref().copied(),
+            _ => None,
+        }
     }
 
     /// Bytes of a connection that wait to be handed to the kernel.
@@ -359,6 +388,7 @@ impl<S: Sys> Reactor<S> {
     /// [`Reactor::release`] does: streams, and what is being opened.
     pub fn close_all(&mut self, frame: &CloseFrame) {
         self.core.now = self.core.sys.now();
+        self.core.kept.end_all(&mut self.core.sys);
         let heard = self.drivers().filter(|driver| driver.is_heard());
         let ids: Vec<ConnId> = heard.map(|driver| driver.id).collect();
         for id in ids {
@@ -387,8 +417,13 @@ impl<S: Sys> Reactor<S> {
         if self.has_work() {
             return Some(self.core.now);
         }
+        earlier(self.next_timer(), self.core.sys.poller().look_again(self.core.now))
+    }
+
+    /// When the first time limit is over, or a kept connection has waited for long enough.
+    fn next_timer(&self) -> Option<Instant> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        earlier(timer, self.core.sys.poller().look_again(self.core.now))
+        earlier(timer, self.core.kept.deadline())
     }
 
     /// One round: writes what waits, waits for sockets until `until` or the next timer, reads,
@@ -557,7 +592,7 @@ impl<S: Sys> Reactor<S> {
 
 impl<S: Sys> fmt::Debug for Reactor<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reactor").field("open", &self.open).finish_non_exhaustive()
+        f.debug_struct("Reactor").field("open", &self.core.open).finish_non_exhaustive()
     }
 }
 

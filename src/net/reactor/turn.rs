@@ -58,15 +58,14 @@ impl<S: Sys> Reactor<S> {
     ) -> Option<Option<Instant>> {
         self.core.now = self.core.sys.now();
         self.core.handed = 0;
-        let (mut told, open) = (Counter { sink, told: false }, self.open);
+        let (mut told, open) = (Counter { sink, told: false }, self.core.open);
         self.recover(&mut told);
         self.settle(&mut told);
         // A connection may end without a word, and with the last of them the owner's reason to wait.
-        if told.told || self.open < open || self.has_work() {
+        if told.told || self.core.open < open || self.has_work() {
             return None;
         }
-        let timer = self.timers.first().map(|(at, _)| *at);
-        Some(earlier(until, timer))
+        Some(earlier(until, self.next_timer()))
     }
 
     /// The second half: works off what is ready.
@@ -96,7 +95,10 @@ impl<S: Sys> Reactor<S> {
             let ready = self.ready[self.ready_at];
             self.ready_at += 1;
             let (id, attempt) = token_parts(ready.token);
-            self.work(id, |core, driver| driver.ready(core, sink, attempt, ready));
+            if !self.work(id, |core, driver| driver.ready(core, sink, attempt, ready)) {
+                let Core { kept, sys, cipher, .. } = &mut self.core;
+                kept.ready(sys, cipher, ready.token);
+            }
         }
         if self.ready_at == self.ready.len() {
             self.ready.clear();
@@ -202,14 +204,19 @@ impl<S: Sys> Reactor<S> {
         driver.forget_held(&mut self.core);
         slot.generation = next_generation(id);
         slot.ended = driver.ended.take();
+        slot.last = driver.last.take();
         self.free.push(id.index());
-        self.open -= 1;
+        self.core.open -= 1;
         // However each has ended, by a panic of the embedder's code too.
-        debug_assert!(self.open > 0 || self.core.gates.is_empty(), "a gate is left");
-        debug_assert!(self.open > 0 || self.core.held.bytes() == 0, "bytes are left in the sum");
+        debug_assert!(self.core.open > 0 || self.core.gates.is_empty(), "a gate is left");
+        debug_assert!(
+            self.core.open > 0 || self.core.held.bytes() == 0,
+            "bytes are left in the sum"
+        );
     }
 
     fn expire(&mut self, sink: &mut dyn Sink) {
+        self.core.kept.expire(&mut self.core.sys, self.core.now);
         // Those that would have to be read first, in a turn that has no room: the next looks again,
         // without waiting. One of them has its turn in any case.
         let mut one = true;

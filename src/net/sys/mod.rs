@@ -129,6 +129,13 @@ pub trait Sys: Send {
     fn resolved(&mut self) -> Option<Answer>;
 }
 
+/// Whether the process, or the system, has no descriptor left.
+pub(super) fn is_shortage(e: &io::Error) -> bool {
+    // EMFILE and ENFILE, which are the same numbers on every Unix; WSAEMFILE.
+    let codes: &[i32] = if cfg!(windows) { &[10024] } else { &[24, 23] };
+    e.raw_os_error().is_some_and(|code| codes.contains(&code))
+}
+
 /// Where to connect to, and how.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]

@@ -8,7 +8,10 @@ use crate::proto::{Agreed, Compression};
 fn compressed(len: usize) -> Vec<u8> {
     let wanted = Compression::default();
     let mut payload = Vec::new();
-    assert!(Codec::client(&Agreed::to(&wanted), &wanted).deflate(&vec![b'a'; len], &mut payload));
+    assert!(
+        Codec::client(&Agreed::to(&wanted), &wanted)
+            .deflate(&vec![b'a'; len], |made| payload.extend_from_slice(made))
+    );
     let mut frame = binary(payload.len());
     frame[0] |= 0x40;
     frame.truncate(frame.len() - payload.len());

@@ -15,6 +15,8 @@ pub(crate) struct Link<S: Sys> {
     is_proxys: bool,
     /// Of the bytes that are to be written, so many at the start are encrypted and have not left.
     sealed: usize,
+    /// A read has come to the end of the stream, or failed.
+    ended: bool,
 }
 
 struct Outer {
@@ -51,7 +53,7 @@ pub(crate) enum Read {
 
 impl<S: Sys> Link<S> {
     pub(crate) fn new(socket: S::Socket, tls: Option<Box<Tls>>) -> Link<S> {
-        Link { socket, tls, outer: None, is_proxys: false, sealed: 0 }
+        Link { socket, tls, outer: None, is_proxys: false, sealed: 0, ended: false }
     }
 
     /// To a proxy, over TLS or not.
@@ -61,16 +63,16 @@ impl<S: Sys> Link<S> {
 
     /// The way through the proxy is open; what goes over it has TLS of its own or not.
     pub(crate) fn through(self, tls: Option<Box<Tls>>) -> Link<S> {
-        let Link { socket, tls: below, sealed, .. } = self;
+        let Link { socket, tls: below, sealed, ended, .. } = self;
         match (below, tls) {
             (Some(below), Some(tls)) => {
                 let outer = Some(Box::new(Outer { tls: *below, plain: Vec::new() }));
-                Link { socket, tls: Some(tls), outer, is_proxys: false, sealed }
+                Link { socket, tls: Some(tls), outer, is_proxys: false, sealed, ended }
             }
             (below @ Some(_), None) => {
-                Link { socket, tls: below, outer: None, is_proxys: true, sealed }
+                Link { socket, tls: below, outer: None, is_proxys: true, sealed, ended }
             }
-            (None, tls) => Link { socket, tls, outer: None, is_proxys: false, sealed },
+            (None, tls) => Link { socket, tls, outer: None, is_proxys: false, sealed, ended },
         }
     }
 
@@ -81,7 +83,22 @@ impl<S: Sys> Link<S> {
 
     /// Reads once, to `buf[*end..]`, at most `most` bytes unless they are encrypted. `cipher` is for
     /// the bytes before decryption.
+    #[inline]
     pub(crate) fn read(
+        &mut self,
+        sys: &mut S,
+        cipher: &mut [u8],
+        buf: &mut Vec<u8>,
+        end: &mut usize,
+        most: usize,
+    ) -> Result<Read, ErrorKind> {
+        let read = self.read_once(sys, cipher, buf, end, most);
+        self.ended |= !matches!(read, Ok(Read::Some { .. } | Read::None));
+        read
+    }
+
+    #[inline]
+    fn read_once(
         &mut self,
         sys: &mut S,
         cipher: &mut [u8],
@@ -120,6 +137,35 @@ impl<S: Sys> Link<S> {
                 }
             }
         })
+    }
+
+    /// Whether nothing lies between two requests: the peer has not ended, all that was said has left,
+    /// and TLS holds no part of a record.
+    pub(crate) fn is_clean(&self) -> bool {
+        let whole = |tls: &Tls| tls.is_between_records();
+        !self.ended
+            && self.sealed == 0
+            && self.tls.as_deref().is_none_or(whole)
+            && self.outer.as_ref().is_none_or(|outer| whole(&outer.tls))
+    }
+
+    /// Whether the peer says nothing, and has not ended. What TLS says by itself, as tickets for later
+    /// sessions are, is read and is nothing.
+    pub(crate) fn is_quiet(&mut self, sys: &mut S, cipher: &mut [u8]) -> bool {
+        if self.tls.is_none() {
+            let read = retried(|| sys.read(&self.socket, &mut [0]));
+            return matches!(read, Ok(None));
+        }
+        let (mut buf, mut end) = (Vec::new(), 0);
+        // A peer that never stops is not quiet.
+        for _ in 0..16 {
+            match self.read(sys, cipher, &mut buf, &mut end, 1) {
+                Ok(Read::None) => return self.is_clean(),
+                Ok(Read::Some { .. }) if end == 0 => {}
+                _ => return false,
+            }
+        }
+        false
     }
 
     /// Writes what it can of `bytes`. What the kernel has not taken has to be given again.

@@ -36,7 +36,46 @@ pub(in crate::net) fn default_config() -> Result<Arc<ClientConfig>, ErrorKind> {
 }
 
 /// A TLS connection without its socket.
-pub(crate) struct Tls(Connection);
+pub(crate) struct Tls(Connection, Records);
+
+/// Where in the stream of records (RFC 8446 §5.1) the bytes end that have come.
+#[derive(Default)]
+struct Records {
+    /// Bytes that are to come of the content of a record.
+    left: usize,
+    /// Bytes of a header that have come, and the number in it as far as it has.
+    header: usize,
+    length: usize,
+}
+
+impl Records {
+    /// Type, version, and the length of the content.
+    const HEADER: usize = 5;
+
+    fn take(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let inside = self.left.min(bytes.len());
+            self.left -= inside;
+            bytes = &bytes[inside..];
+            while self.left == 0
+                && let Some((&byte, rest)) = bytes.split_first()
+            {
+                if self.header >= Records::HEADER - 2 {
+                    self.length = self.length << 8 | usize::from(byte);
+                }
+                self.header += 1;
+                bytes = rest;
+                if self.header == Records::HEADER {
+                    *self = Records { left: self.length, ..Records::default() };
+                }
+            }
+        }
+    }
+
+    fn is_between(&self) -> bool {
+        self.left == 0 && self.header == 0
+    }
+}
 
 /// What came out of bytes that were fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +101,12 @@ impl Tls {
         };
         let client = ClientConnection::new(Arc::clone(config), name);
         let client = client.map_err(|e| failure(e, Phase::Greeting))?;
-        Ok(Tls(client.into()))
+        Ok(Tls(client.into(), Records::default()))
+    }
+
+    /// Whether all that has come is whole records.
+    pub(crate) fn is_between_records(&self) -> bool {
+        self.1.is_between()
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
@@ -102,6 +146,7 @@ impl Tls {
         buf: &mut Vec<u8>,
         end: &mut usize,
     ) -> Result<Fed, ErrorKind> {
+        self.1.take(cipher);
         while !cipher.is_empty() {
             // Memory cannot fail to be read; what is refused is a message that is too long.
             let read = self.0.read_tls(&mut cipher);
@@ -358,7 +403,7 @@ pub(crate) mod server {
         pub(crate) fn server(identity: &Identity) -> io::Result<Tls> {
             let server =
                 ServerConnection::new(Arc::clone(&identity.0)).map_err(io::Error::other)?;
-            Ok(Tls(server.into()))
+            Ok(Tls(server.into(), Records::default()))
         }
     }
 }

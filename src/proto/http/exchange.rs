@@ -11,6 +11,7 @@ use super::chunked::Piece;
 use super::coding::Coding;
 use super::coding::{Accepts, Decoder};
 use super::output::{Given, Output};
+use super::persist::Persistence;
 use super::refusal::Refusal;
 use super::request::Payload;
 use super::{Delivery, HttpError, Redirect, Request, Response, Timing};
@@ -43,6 +44,11 @@ pub(crate) struct Exchange {
     started: Option<Instant>,
     /// Bytes of the request that were left when it ended.
     unsent: usize,
+    /// Whether the connection may carry another request, as far as is known.
+    persistence: Option<Persistence>,
+    /// A byte of an answer has come, and one of the request has left.
+    heard: bool,
+    begun: bool,
     notes: Option<Vec<Note>>,
 }
 
@@ -122,6 +128,9 @@ impl Exchange {
             pace: Pace::new(settings.limits.stall),
             started: None,
             unsent: 0,
+            persistence: None,
+            heard: false,
+            begun: false,
             notes,
         }
     }
@@ -182,13 +191,20 @@ impl Exchange {
                 step.unwrap_or_else(|e| self.broken(input, e))
             }
             State::Refused { .. } => self.refused(input),
-            State::Last => (input.len(), Some(self.end(Closed::Complete))),
-            State::Body { .. } | State::Done => (input.len(), None),
+            State::Last => {
+                self.stands_behind(input);
+                (input.len(), Some(self.end(Closed::Complete)))
+            }
+            State::Body { .. } | State::Done => {
+                self.stands_behind(input);
+                (input.len(), None)
+            }
         }
     }
 
     /// The stream has ended; it was `cut` if that may be somebody else's doing.
     pub(crate) fn receive_eof(&mut self, cut: bool) -> Option<Event<'static>> {
+        self.persistence = None;
         let ended = match &self.state {
             State::Head { .. } => Err(HttpError::Eof),
             State::Body { body, .. } => body.finish(cut),
@@ -213,6 +229,7 @@ impl Exchange {
     pub(crate) fn sent(&mut self, now: Instant, n: usize, taken: usize) {
         let waiting = self.outgoing().len();
         let (waited, n) = (waiting > 0, n.min(waiting));
+        self.begun |= n > 0 || taken > 0;
         self.out.sent(n);
         let rest = waiting - n;
         let moved = self.pace.sent(now, n, taken, rest);
@@ -391,6 +408,7 @@ impl Exchange {
         input: &'b [u8],
     ) -> Result<(usize, Option<Event<'b>>), HttpError> {
         let mut used = 0;
+        self.heard |= !input.is_empty();
         loop {
             let State::Head { parser, interim } = &mut self.state else { return Ok((used, None)) };
             let fed = parser.feed(&input[used..], &self.limits);
@@ -452,6 +470,9 @@ impl Exchange {
             Delivery::Blocks => Output::Blocks(Box::new(Blocks::new(&self.limits))),
         };
         let (body, coding) = body?;
+        // An interim response that nobody asked for may be half of a server's mistake.
+        let is_first = matches!(self.state, State::Head { interim: 0, .. });
+        self.persistence = Persistence::of(&self.request, &head, &body).filter(|_| is_first);
         let output = match coding {
             None => output,
             Some(coding) => {
@@ -527,7 +548,10 @@ impl Exchange {
             let n = match piece {
                 Piece::More => return (used, None),
                 Piece::Data(n) => n,
-                Piece::End => return (input.len(), Some(self.complete())),
+                Piece::End => {
+                    self.stands_behind(&input[used..]);
+                    return (input.len(), Some(self.complete()));
+                }
             };
             // Data alone counts: chunk lines and trailers could drip for hours.
             *heard = now;
@@ -581,7 +605,10 @@ impl Exchange {
             let n = match piece {
                 Piece::More => return (used, None),
                 Piece::Data(n) => n,
-                Piece::End => return (input.len(), Some(self.complete())),
+                Piece::End => {
+                    self.stands_behind(&input[used..]);
+                    return (input.len(), Some(self.complete()));
+                }
             };
             *heard = now;
             let (taken, given) = match coded.receive(&input[used..used + n], &self.limits) {
@@ -615,6 +642,35 @@ impl Exchange {
     }
 
     // The end.
+
+    /// What stands behind the answer was not asked for: it is nobody's, and whoever sent it is not asked
+    /// anything more.
+    fn stands_behind(&mut self, rest: &[u8]) {
+        if !rest.is_empty() {
+            self.persistence = None;
+        }
+    }
+
+    /// Once it is over: whether the connection may carry another request. All of this one has left then,
+    /// all of its answer has come, and nothing behind that was given.
+    #[cfg(any(feature = "net", test, fuzzing))]
+    pub(crate) fn persistence(&self) -> Option<Persistence> {
+        self.persistence.filter(|_| matches!(self.state, State::Done))
+    }
+
+    /// Whether the same request may be sent again over another connection, after this one has ended
+    /// (RFC 9112 §9.3.1): no byte of an answer has come, or one that says that no request has (RFC 9110
+    /// §15.5.9).
+    #[cfg(feature = "net")]
+    pub(crate) fn may_go_again(&self) -> bool {
+        (!self.heard || self.status == Some(408)) && self.request.may_be_repeated()
+    }
+
+    /// Whether what comes now cannot be an answer: nothing has been asked.
+    #[cfg(feature = "net")]
+    pub(crate) fn is_unasked(&self) -> bool {
+        !self.begun && matches!(self.state, State::Head { .. })
+    }
 
     /// The body is whole. What it leaves to be handed over comes first, and the end with the next
     /// call.
@@ -660,6 +716,10 @@ impl Exchange {
     }
 
     fn end(&mut self, closed: Closed) -> Event<'static> {
+        let whole = matches!(closed, Closed::Complete) && self.upload == Upload::Done;
+        if !whole || self.out.len() > 0 {
+            self.persistence = None;
+        }
         self.state = State::Done;
         (self.deadline, self.stall) = (None, None);
         if let (Closed::Failed(_), Some(_)) = (&closed, self.started.take()) {

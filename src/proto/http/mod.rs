@@ -1,5 +1,6 @@
 //! One HTTP/1.1 request and its response, read as it comes (RFC 9110, RFC 9112): for event streams
-//! and for bodies that are worked on while they arrive. A connection carries one exchange.
+//! and for bodies that are worked on while they arrive. An exchange is one request and its response; at
+//! its end it says whether the connection may carry another.
 //!
 //! ```text
 //! response, date      what is answered, and when to ask again
@@ -8,6 +9,7 @@
 //! request, redirect   what is asked for, and where to ask next
 //! refusal             an answer that is none of what was asked for
 //! coding              bodies that are compressed, and what they are without that
+//! persist             whether a connection goes on behind an exchange
 //! output              how the data of a body becomes what is told of it
 //! exchange            the state machine
 //! ```
@@ -18,6 +20,7 @@ pub(crate) mod coding;
 mod date;
 pub(crate) mod exchange;
 mod output;
+pub(crate) mod persist;
 pub(crate) mod redirect;
 pub(crate) mod refusal;
 pub(crate) mod request;

@@ -58,6 +58,8 @@ pub struct Request {
     pub(crate) decode: bool,
     /// Redirects that led here.
     pub(crate) hops: u32,
+    /// The server is asked to keep the connection (RFC 9112 §9.3).
+    pub(crate) keep_alive: bool,
     /// It goes to a proxy, as it is.
     pub(crate) for_proxy: Option<Arc<ForProxy>>,
 }
@@ -136,6 +138,7 @@ impl Request {
             #[cfg(feature = "deflate")]
             decode: false,
             hops: 0,
+            keep_alive: false,
             for_proxy: None,
         })
     }
@@ -242,6 +245,15 @@ impl Request {
         Ok(self)
     }
 
+    /// Whether it may be sent a second time where nobody knows what has become of the first
+    /// (RFC 9110 §9.2.2).
+    #[cfg(feature = "net")]
+    pub(crate) fn may_be_repeated(&self) -> bool {
+        let method = self.method.as_str();
+        matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
+            && !self.is_body_to_come()
+    }
+
     /// Whether its body is given in pieces.
     pub(crate) fn is_body_to_come(&self) -> bool {
         self.body.as_ref().is_some_and(Payload::is_coming)
@@ -273,8 +285,10 @@ impl Request {
         if let Some(proxy) = &self.for_proxy {
             out.extend_from_slice(&proxy.fields[usize::from(shown)]);
         }
-        // The connection is not used again: an answer nobody asked for cannot be taken for another.
-        for part in ["Connection: close\r\nAccept-Encoding: ", self.accepted(), "\r\n"] {
+        // Unless its owner asks for more, a connection is used once: an answer nobody asked for cannot
+        // be taken for another.
+        let kept = if self.keep_alive { "keep-alive" } else { "close" };
+        for part in ["Connection: ", kept, "\r\nAccept-Encoding: ", self.accepted(), "\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
         let (accept, no_cache) = match delivery.is_event_stream() {

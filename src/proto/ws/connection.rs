@@ -11,6 +11,7 @@ use super::close::{CloseFrame, Misuse};
 use super::deflate::Codec;
 use super::frame::{self, CONTROL_MAX, Opcode};
 use super::message::{self, Assembly, Message, Text, most_compressed};
+use super::stats::{Stats, Tally};
 use crate::limits::Limits;
 use crate::proto::buf::SendBuf;
 use crate::proto::pace::Pace;
@@ -62,6 +63,7 @@ pub(crate) struct Connection {
     notes: Option<Vec<Note>>,
     /// What compresses, if that was agreed on.
     codec: Option<Codec>,
+    tally: Tally,
 }
 
 /// What the first byte of a data frame says.
@@ -91,6 +93,7 @@ impl Connection {
         codec: Option<Codec>,
     ) -> Connection {
         let Settings { limits, ping_interval, hold_close, trace } = settings;
+        let tally = Tally::new(out.len());
         let mut connection = Connection {
             state: State::Open,
             message: None,
@@ -107,6 +110,7 @@ impl Connection {
             limits,
             notes: trace.then(Vec::new),
             codec,
+            tally,
         };
         connection.heard(now);
         connection
@@ -134,7 +138,21 @@ impl Connection {
         }
         let (used, event) = self.steps(cx, input);
         self.left = input.len() - used;
+        self.count(used, event.as_ref());
         (used, event)
+    }
+
+    /// Counts bytes that were taken, and the message that they have completed, if they have.
+    fn count(&mut self, bytes: usize, event: Option<&Event<'_>>) {
+        self.tally.bytes_in += bytes as u64;
+        if matches!(event, Some(Event::Text(_) | Event::Binary(_))) {
+            self.tally.messages_in += 1;
+        }
+    }
+
+    /// What has gone over it.
+    pub(crate) fn stats(&self) -> Stats {
+        self.tally.stats(self.pace.left())
     }
 
     /// The same for a message that stands whole and unfragmented at the start of the input, as most
@@ -150,12 +168,42 @@ impl Connection {
         if !is_between || self.discards() {
             return None;
         }
-        let (used, message) = message::whole(input, self.limits.message)?;
+        let (used, message) = match message::whole(input, self.limits.message) {
+            Some(whole) => whole,
+            None => self.whole_compressed(input)?,
+        };
         if input.len() > self.left {
             self.heard(now);
         }
         self.left = input.len() - used;
+        self.tally.bytes_in += used as u64;
+        self.tally.messages_in += 1;
         Some((used, message))
+    }
+
+    /// The same for one that is compressed. If it breaks a rule, the general way is left to say so.
+    #[cfg(feature = "deflate")]
+    fn whole_compressed(&mut self, input: &[u8]) -> Option<(usize, Message<'static>)> {
+        let codec = self.codec.as_mut()?;
+        let (opcode, used, payload) = message::whole_compressed(input, self.limits.message)?;
+        let mut message = Assembly::new(opcode, true);
+        let inflated = message.inflate(codec, payload, &self.limits, true);
+        let len = message.data.len();
+        match inflated.and_then(|()| message.finish()) {
+            Ok(message) => {
+                self.tally.compressed(payload.len(), len);
+                Some((used, message))
+            }
+            Err(violation) => {
+                codec.fail(violation);
+                None
+            }
+        }
+    }
+
+    #[cfg(not(feature = "deflate"))]
+    fn whole_compressed(&mut self, _: &[u8]) -> Option<(usize, Message<'static>)> {
+        None
     }
 
     pub(crate) fn receive_eof(&mut self) -> Option<Event<'static>> {
@@ -204,10 +252,12 @@ impl Connection {
         if ends_fragment && let Err(violation) = message.look() {
             return Some(self.fail(cx, violation));
         }
-        match self.continue_with(rest) {
+        let event = match self.continue_with(rest) {
             Ok(event) => event,
             Err(violation) => Some(self.fail(cx, violation)),
-        }
+        };
+        self.count(n, event.as_ref());
+        event
     }
 
     pub(crate) fn drained(&mut self, cx: &mut Context<'_>) -> Option<Event<'static>> {
@@ -333,6 +383,7 @@ impl Connection {
                 // Its time starts when it has left. One that waits to leave needs no other.
                 Timer::Ping if self.ping.is_none() => {
                     self.frame(cx, Opcode::Ping, &[]);
+                    self.tally.ping(cx.now, &[]);
                     self.ping = Some(self.queued());
                 }
                 Timer::Ping => {}
@@ -360,6 +411,11 @@ impl Connection {
         }
         self.frame(cx, opcode, payload);
         self.accepted = self.queued();
+        if !opcode.is_control() {
+            self.tally.messages_out += 1;
+        } else if opcode == Opcode::Ping {
+            self.tally.ping(cx.now, payload);
+        }
         Ok(())
     }
 
@@ -567,6 +623,7 @@ impl Connection {
         let Some(message) = self.message.take() else { return Ok(None) };
         if let Some(compressed) = message.compressed {
             let opcode = if message.is_text() { Opcode::Text } else { Opcode::Binary };
+            self.tally.compressed(compressed, message.data.len());
             self.note_message(Direction::In, opcode, compressed, &message.data);
         }
         Ok(Some(message.finish()?.into()))
@@ -585,7 +642,10 @@ impl Connection {
                 self.answer_ping(cx, payload);
                 Ok(Step::Skip(used))
             }
-            Opcode::Pong => Ok(Step::Event(used, Event::Pong(Cow::Borrowed(payload)))),
+            Opcode::Pong => {
+                self.tally.pong(cx.now, payload);
+                Ok(Step::Event(used, Event::Pong(Cow::Borrowed(payload))))
+            }
             _ => {
                 let frame = CloseFrame::decode(payload)?;
                 self.peer_close(cx, frame.clone());
@@ -655,26 +715,24 @@ impl Connection {
         let may_send = self.may_send() && self.out.len() <= self.limits.send_queue;
         let is_due = |codec: &&mut Codec| may_send && codec.compresses(payload.len());
         let Some(codec) = self.codec.as_mut().filter(is_due) else { return false };
-        let out = self.out.tail();
-        let at = out.len();
-        out.resize(at + frame::HEAD_MAX, 0);
-        let is_shorter = codec.deflate(payload, out);
+        let (out, random, is_noted) = (&mut self.out, &mut *cx.random, self.notes.is_some());
+        let (mut len, mut start) = (0, Vec::new());
+        let is_shorter = codec.deflate(payload, |made| {
+            frame::encode_compressed(out.tail(), opcode, made, Some(random.key()));
+            len = made.len();
+            if is_noted {
+                start = made[..len.min(Note::START)].to_vec();
+            }
+        });
         codec.used(cx.now, self.limits.deflate_idle);
-        if !is_shorter {
-            out.truncate(at);
-            return false;
+        if is_shorter {
+            self.accepted = self.queued();
+            self.tally.messages_out += 1;
+            self.tally.compressed(len, payload.len());
+            self.note(Direction::Out, true, opcode, len, &start);
+            self.note_message(Direction::Out, opcode, len, payload);
         }
-        let start = at + frame::HEAD_MAX;
-        let len = out.len() - start;
-        let shown = match self.notes {
-            Some(_) => out[start..][..len.min(Note::START)].to_vec(),
-            None => Vec::new(),
-        };
-        frame::enclose(out, at, opcode, Some(cx.random.key()));
-        self.accepted = self.queued();
-        self.note(Direction::Out, true, opcode, len, &shown);
-        self.note_message(Direction::Out, opcode, len, payload);
-        true
+        is_shorter
     }
 
     /// Queues our close frame, the last frame that is sent (§5.5.1).

@@ -143,26 +143,24 @@ pub(crate) fn header(out: &mut Vec<u8>, fin: bool, opcode: Opcode, len: usize, m
     }
 }
 
-/// Makes a frame of a compressed message out of the payload that stands behind [`HEAD_MAX`] bytes at
-/// `out[at..]`; masked if there is a key.
+/// Appends one frame that is all of a compressed message (RFC 7692 §6); masked if there is a key.
 #[cfg(feature = "deflate")]
-pub(crate) fn enclose(out: &mut Vec<u8>, at: usize, opcode: Opcode, key: Option<[u8; 4]>) {
-    let start = at + HEAD_MAX;
-    let mut head = Vec::with_capacity(HEAD_MAX);
-    header(&mut head, true, opcode, out.len() - start, if key.is_some() { 0x80 } else { 0 });
-    head[0] |= RSV1;
-    head.extend_from_slice(key.as_ref().map_or(&[], |key| key));
-    out[at..at + head.len()].copy_from_slice(&head);
-    out.copy_within(start.., at + head.len());
-    out.truncate(out.len() - (HEAD_MAX - head.len()));
+pub(crate) fn encode_compressed(
+    out: &mut Vec<u8>,
+    opcode: Opcode,
+    payload: &[u8],
+    key: Option<[u8; 4]>,
+) {
+    let at = out.len();
     if let Some(key) = key {
-        mask::apply(&mut out[at + head.len()..], key, 0);
+        encode(out, true, opcode, payload, key);
+    } else {
+        out.reserve(10 + payload.len());
+        header(out, true, opcode, payload.len(), 0);
+        out.extend_from_slice(payload);
     }
+    out[at] |= RSV1;
 }
-
-/// The longest head of a frame: two bytes, a length of 64 bits and a mask key.
-#[cfg(feature = "deflate")]
-pub(crate) const HEAD_MAX: usize = 14;
 
 #[cfg(test)]
 mod tests {

@@ -246,6 +246,29 @@ pub(crate) enum Message<'b> {
 /// knows what is wrong: this one is short, since most of what arrives is like that.
 #[inline]
 pub(crate) fn whole(input: &[u8], max: usize) -> Option<(usize, Message<'_>)> {
+    let (first, used, payload) = whole_frame(input, max)?;
+    let message = match first {
+        0x81 => Message::Text(Text::new(str::from_utf8(payload).ok()?)),
+        0x82 => Message::Binary(Cow::Borrowed(payload)),
+        _ => return None,
+    };
+    Some((used, message))
+}
+
+/// The same for a compressed message: its opcode, and what there is to inflate.
+#[cfg(feature = "deflate")]
+pub(crate) fn whole_compressed(input: &[u8], max: usize) -> Option<(Opcode, usize, &[u8])> {
+    let (first, used, payload) = whole_frame(input, most_compressed(max))?;
+    match first {
+        0xC1 => Some((Opcode::Text, used, payload)),
+        0xC2 => Some((Opcode::Binary, used, payload)),
+        _ => None,
+    }
+}
+
+/// The frame of at most `max` bytes of payload that is all there: its first byte, its bytes, its payload.
+#[inline]
+fn whole_frame(input: &[u8], max: usize) -> Option<(u8, usize, &[u8])> {
     let (&[first, short], behind) = input.split_first_chunk()?;
     // The least length that may be told in this way: a shorter one has a shorter form (§5.2).
     let (size, least, len) = match short {
@@ -258,13 +281,7 @@ pub(crate) fn whole(input: &[u8], max: usize) -> Option<(usize, Message<'_>)> {
     if len < least || len > max {
         return None;
     }
-    let payload = input.get(size..)?.get(..len)?;
-    let message = match first {
-        0x81 => Message::Text(Text::new(str::from_utf8(payload).ok()?)),
-        0x82 => Message::Binary(Cow::Borrowed(payload)),
-        _ => return None,
-    };
-    Some((size + len, message))
+    Some((first, size + len, input.get(size..)?.get(..len)?))
 }
 
 #[cfg(test)]
@@ -283,12 +300,19 @@ mod tests {
         }
     }
 
-    /// All that a session says of an input. One that keeps notes knows the general way only.
-    fn said(input: &[u8], max: usize, general: bool) -> String {
+    /// One that keeps notes knows the general way only.
+    fn settings(max: usize, general: bool) -> Settings {
         let limits = Arc::new(Limits { message: max, in_place: 300, ..Limits::default() });
+        Settings { limits, trace: general, ..Settings::default() }
+    }
+
+    fn said(input: &[u8], max: usize, general: bool) -> String {
+        said_by(Session::opened(settings(max, general), Instant::now()), input)
+    }
+
+    /// All that a session says of an input.
+    fn said_by(mut session: Session, input: &[u8]) -> String {
         let now = Instant::now();
-        let settings = Settings { limits, trace: general, ..Settings::default() };
-        let mut session = Session::opened(settings, now);
         let mut cx = Context { now, random: &mut Key };
         let (mut said, mut rest) = (String::new(), input);
         loop {
@@ -312,6 +336,54 @@ mod tests {
         }
         frame.extend_from_slice(payload);
         frame
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn the_short_way_of_compressed_messages_says_what_the_general_one_says() {
+        let said = |input: &[u8], max, general| {
+            let settings = settings(max, general);
+            let wanted = crate::proto::Compression::default();
+            said_by(Session::opened_compressed(settings, Instant::now(), wanted), input)
+        };
+        let hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
+        let payloads: [&[u8]; 10] = [
+            b"",
+            hello,
+            // It refers to the one before, if there is one.
+            b"\xf2\x00\x11\x00\x00",
+            // A final block; then the empty one that a message ends in.
+            b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00",
+            // Without compression: a text that is cut, and none.
+            b"\x00\x02\x00\xfd\xff\xe2\x82\x00",
+            b"\x00\x02\x00\xfd\xff\xff.\x00",
+            // Cut off; more behind the end; no such block; a wrong length.
+            &hello[..3],
+            b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00",
+            b"\x07",
+            b"\x00\x05\x00\xfa\xf0",
+        ];
+        let mut count = 0;
+        for first in [0x41, 0x42, 0x81, 0xC0, 0xC1, 0xC2, 0xC9, 0xE1] {
+            for form in [0, 126, 127, 0x80] {
+                for payload in payloads {
+                    for max in [4, 5, 1000] {
+                        let bytes = frame(first, form, payload);
+                        let three = [&frame(0xC1, 0, hello), &bytes[..], &frame(0xC1, 0, hello)];
+                        let three = three.concat();
+                        for input in (0..bytes.len()).map(|n| &bytes[..n]).chain([&three[..]]) {
+                            count += 1;
+                            assert_eq!(
+                                said(input, max, false),
+                                said(input, max, true),
+                                "{input:x?}, at most {max}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+        assert!(count > 8000, "{count}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub(crate) mod mask;
 pub(crate) mod message;
 #[cfg(all(feature = "deflate", any(test, fuzzing, feature = "cli")))]
 pub(crate) mod puff;
+pub(crate) mod stats;
 
 use std::fmt;
 

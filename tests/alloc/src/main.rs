@@ -1,10 +1,11 @@
 //! Memory against a hostile peer: what a session allocates at most, whatever comes. Each row has a
-//! bound that follows from `Limits`; a peak beyond it ends the program with status 1.
+//! bound that follows from `Limits`; a peak beyond it ends the program with status 1. And what a session
+//! owns once it has sent and received compressed messages.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use moonwire::Limits;
 use moonwire::proto::http::{Delivery, Request, Timing};
@@ -79,9 +80,13 @@ impl Peer {
     }
 
     fn compressed(limits: Limits) -> Peer {
+        Peer::compressed_as(limits, Compression::default())
+    }
+
+    fn compressed_as(limits: Limits, wanted: Compression) -> Peer {
         let (settings, now) =
             (Settings { limits: Arc::new(limits), ..Settings::default() }, Instant::now());
-        Peer::new(Session::opened_compressed(settings, now, Compression::default()))
+        Peer::new(Session::opened_compressed(settings, now, wanted))
     }
 
     fn decoding(limits: Limits) -> Peer {
@@ -285,6 +290,55 @@ const ROWS: &[Row] = &[
     }),
 ];
 
+/// What is asked for, how long nothing follows, and the least and the most that is owned then. Least: a row
+/// in which nothing was compressed would be within any bound.
+const OWNED: &[(&str, fn() -> Compression, u64, [usize; 2])] = &[
+    ("the window of 15 bits", Compression::default, 0, [320 * KIB, 340 * KIB]),
+    ("of 14", || sends_with(14), 0, [260 * KIB, 276 * KIB]),
+    ("of 13", || sends_with(13), 0, [230 * KIB, 244 * KIB]),
+    ("of 12", || sends_with(12), 0, [215 * KIB, 228 * KIB]),
+    ("15 bits, and nothing is sent for a while", Compression::default, 60, [40 * KIB, 52 * KIB]),
+    (
+        "no takeover",
+        || Compression { client_takeover: false, server_takeover: false, ..Compression::default() },
+        0,
+        [0, 4 * KIB],
+    ),
+];
+
+fn sends_with(client_window: u8) -> Compression {
+    Compression { client_window, ..Compression::default() }
+}
+
+/// A session that has sent 64 KiB of text and received 32, both compressed, and has been quiet for so many
+/// seconds.
+fn used(wanted: Compression, quiet: u64) -> Result<Peer, String> {
+    let text: String = (0..6000).map(|n| format!("{{\"n\":{n}}},")).collect();
+    let mut p = Peer::compressed_as(Limits::default(), wanted);
+    let mut cx = Context { now: p.now, random: &mut p.keys };
+    p.session.send_text(&mut cx, &text).map_err(|e| e.to_string())?;
+    let sent = p.session.outgoing().len();
+    if sent == 0 || sent > text.len() / 2 {
+        return Err(format!("{} bytes became {sent}", text.len()));
+    }
+    p.session.sent(p.now, sent);
+    p.give(&[&[0xc2, ZEROS.len() as u8][..], ZEROS].concat(), &mut Vec::new());
+    expect(p.events == 1 && p.ended.is_none(), "received", &p)?;
+    let mut cx = Context { now: p.now + Duration::from_secs(quiet), random: &mut p.keys };
+    while p.session.on_deadline(&mut cx).is_some() {}
+    Ok(p)
+}
+
+/// What such a session owns beside another of its thread, which has taken what the thread kept.
+fn owned(wanted: Compression, quiet: u64) -> Result<usize, String> {
+    let first = used(wanted, quiet)?;
+    let before = NOW.load(Relaxed);
+    let second = used(wanted, quiet)?;
+    let owned = NOW.load(Relaxed).saturating_sub(before);
+    drop((first, second));
+    Ok(owned)
+}
+
 fn main() {
     let mut bad = 0;
     println!("{:>10}  {:>10}  what a peer does", "peak", "bound");
@@ -301,6 +355,22 @@ fn main() {
         if peak > *bound {
             bad += 1;
             println!("            FAILED: more than the bound");
+        }
+    }
+    println!("\n{:>10}  {:>10}  after compressed messages both ways", "owned", "bound");
+    for (name, wanted, quiet, [least, most]) in OWNED {
+        match owned(wanted(), *quiet) {
+            Ok(owned) => {
+                println!("{owned:>10}  {most:>10}  {name}");
+                if !(*least..=*most).contains(&owned) {
+                    bad += 1;
+                    println!("            FAILED: not within {least} to {most}");
+                }
+            }
+            Err(text) => {
+                bad += 1;
+                println!("            FAILED: {name}: {text}");
+            }
         }
     }
     std::process::exit(i32::from(bad > 0));

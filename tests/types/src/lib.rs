@@ -95,6 +95,16 @@ fn what_scripts_write_passes() {
          print(c.ConnectionState == Enum.WebStreamClientState.Open, c.ConnectionState.Name)",
         "local t = task.delay(1, print, 'x') task.cancel(t) \
          task.spawn(function(a: number) print(a) end, 1) local n: number = task.wait() print(n)",
+        "local h = game:GetService('HttpService') local key = h:GetSecret('key') \
+         local response = h:RequestAsync({ Url = 'http://a', Headers = { Authorization = key } }) \
+         if response.Success then local status: number = response.StatusCode \
+         print(status, response.StatusMessage, response.Headers['content-type'], #response.Body) end \
+         h:RequestAsync({ Url = key, Method = 'POST', Body = 'x', Compress = Enum.HttpCompression.Gzip })",
+        "local h = game:GetService('HttpService') local body: string = h:GetAsync('http://a') \
+         local ok, text = pcall(h.GetAsync, h, 'http://a') print(body, ok, text) \
+         h:GetAsync('http://a', true, { Accept = 'x' }) h:PostAsync('http://a', 'x') \
+         local fine, answer = pcall(h.PostAsync, h, 'http://a', 'x') print(fine, answer) \
+         h:PostAsync('http://a', 'x', Enum.HttpContentType.TextPlain, false, { A = 'b' })",
         "for _, item in Enum.WebStreamClientState:GetEnumItems() do print(item.Name, item.Value) end",
         "for line in io.lines() do local text: string = line io.write(text, 1, '\\n') end \
          local all: string = io.read('all') or '' local some: string? = io.read(5) print(all, some) \
@@ -114,6 +124,12 @@ fn what_would_raise_does_not_pass() {
     };
     let on = |what: &str| format!("local ws = WebSocket.connect('ws://a') {what}");
     for script in [
+        "game.HttpService:RequestAsync({ url = 'http://a' })".to_owned(),
+        "game.HttpService:RequestAsync('http://a')".to_owned(),
+        "game.HttpService:GetAsync()".to_owned(),
+        "game.HttpService:GetAsync('http://a', 5)".to_owned(),
+        "game.HttpService:PostAsync('http://a')".to_owned(),
+        "game.HttpService:PostAsync('http://a', 'x', Enum.HttpCompression.Gzip)".to_owned(),
         create("Enum.HttpCompression.None", "{ Url = 'a' }"),
         create("Enum.WebStreamClientState.Open", "{ Url = 'a' }"),
         create("Enum.WebStreamClientType.Sse", "{ Url = 'a' }"),
@@ -189,12 +205,15 @@ fn each_example_passes() {
     assert!(count >= 5, "{count} examples");
 }
 
+/// Of a block that has another word behind `luau`, a host says what there is (`tests/readme.rs`).
 #[test]
-fn each_luau_block_of_the_readme_passes() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let blocks: Vec<_> = readme.split("```luau\n").skip(1).collect();
-    assert!(blocks.len() >= 3, "{} blocks", blocks.len());
-    for (i, block) in blocks.iter().enumerate() {
-        passes(&format!("block {}", i + 1), block.split("```").next().unwrap());
+fn each_luau_block_of_the_readme_and_of_the_page_on_scripts_passes() {
+    for (file, least) in [("README.md", 2), ("docs/LUAU.md", 4)] {
+        let text = std::fs::read_to_string(root().join(file)).unwrap();
+        let blocks: Vec<_> = text.split("```luau\n").skip(1).collect();
+        assert!(blocks.len() >= least, "{file}: {} blocks", blocks.len());
+        for (i, block) in blocks.iter().enumerate() {
+            passes(&format!("{file}: block {}", i + 1), block.split("```").next().unwrap());
+        }
     }
 }

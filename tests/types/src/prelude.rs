@@ -106,7 +106,7 @@ fn fields(name: &str) -> Vec<&'static str> {
     let (_, rest) = TYPES.split_once(&format!("\nexport type {name} = {{\n")).unwrap();
     let (body, _) = rest.split_once("\n}\n").unwrap();
     let fields = body.lines().filter_map(|line| line.strip_prefix('\t')?.split_once(": "));
-    let is_name = |name: &str| name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let is_name = |name: &str| name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '_'));
     fields.map(|(name, _)| name).filter(|name| is_name(name)).collect()
 }
 

@@ -22,6 +22,7 @@ fn main() -> Result<(), Failure> {
 fn run(face: &str, args: &Args) -> Result<Report, Failure> {
     match face {
         "reactor" if matches!(args.case.as_str(), "sse" | "raw") => reactor::stream(args),
+        "reactor" if matches!(args.case.as_str(), "get" | "get-kept") => reactor::gets(args),
         "reactor" => now(drive(reactor::World::new(false)?.compressed(wanted(args)?), args)),
         "reactor-poll" => now(drive(reactor::World::on_poll()?, args)),
         "owned" => now(drive(reactor::World::new(true)?, args)),

@@ -196,3 +196,24 @@ pub(crate) fn stream(args: &Args) -> Result<Report, Failure> {
     }
     report.ok_or_else(|| "nothing was measured".into())
 }
+
+/// Short answers, one request behind the other, over one connection or each over its own.
+pub(crate) fn gets(args: &Args) -> Result<Report, Failure> {
+    let mut world = World::new(false)?;
+    let url = format!("{}?size={}", args.url, args.size);
+    let options = StreamOptions::get(&url)?.keep_alive(args.case == "get-kept");
+    let mut report = None;
+    for count in [warm_up(args.count), args.count] {
+        let bytes = world.heard.bytes;
+        let meter = Meter::start();
+        for _ in 0..count {
+            let closed = world.heard.closed;
+            world.reactor.open(options.clone())?;
+            while world.heard.closed == closed {
+                world.turn(None)?;
+            }
+        }
+        report = Some(meter.stop(count, world.heard.bytes - bytes));
+    }
+    report.ok_or_else(|| "nothing was measured".into())
+}

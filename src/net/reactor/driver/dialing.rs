@@ -15,7 +15,7 @@ use crate::net::ask::{Own, Source};
 use crate::net::reactor::conn::Sink;
 use crate::net::reactor::core::Core;
 use crate::net::reactor::gate::{Place, Ticket};
-use crate::net::sys::{Dial, Interest, Sys};
+use crate::net::sys::{Dial, Interest, Sys, is_shortage};
 use crate::net::wire::dial::{Plan, Step};
 use crate::net::wire::proxy::Target;
 use crate::proto::secret::SECRET;
@@ -31,7 +31,13 @@ impl<S: Sys> Opening<S> {
         }
         let options = &self.ask.way().socket;
         let keep_alive = self.ask.probes(&core.limits);
-        let socket = core.sys.connect_to(&Dial { to, options, keep_alive })?;
+        let dial = Dial { to, options, keep_alive };
+        let mut socket = core.sys.connect_to(&dial);
+        // What only waits gives its descriptor.
+        while socket.as_ref().is_err_and(is_shortage) && core.kept.end_first(&mut core.sys) {
+            socket = core.sys.connect_to(&dial);
+        }
+        let socket = socket?;
         let is_there = core.sys.is_connected(&socket);
         Ok((socket, is_there))
     }
@@ -48,6 +54,12 @@ impl<S: Sys> Driver<S> {
         if opening.ask.source().is_some_and(Source::is_taken) {
             return self.fail(core, sink, Stage::Request, ErrorKind::BodyTaken);
         }
+        opening.key = opening.key(core);
+        if self.go_on_with_kept(core) {
+            return;
+        }
+        core.make_room();
+        let State::Opening(opening) = &mut self.state else { return };
         match (&opening.route, opening.ask.url().host()) {
             (Route::Own(_), _) => self.adopt(core, sink),
             (Route::Proxy(_), _) => self.start_to_proxy(core, sink),

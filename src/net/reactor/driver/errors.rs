@@ -25,13 +25,15 @@ pub(super) struct Known<'a> {
     pub(super) unsent: usize,
     /// The steps that it has behind it.
     pub(super) phases: Phases,
+    /// Requests that its connection was used for before.
+    pub(super) served: u32,
 }
 
 impl<'a> Known<'a> {
     pub(super) fn new(url: &'a Url, stage: Stage, limits: &'a Limits) -> Known<'a> {
         let (limit, idle) = (Duration::ZERO, Duration::ZERO);
         let phases = Phases::default();
-        Known { url, stage, limits, limit, idle, status: None, unsent: 0, phases }
+        Known { url, stage, limits, limit, idle, status: None, unsent: 0, phases, served: 0 }
     }
 
     /// `kind` at the stage that it was at.
@@ -97,6 +99,7 @@ impl<'a> Known<'a> {
     /// A stream that ends in an error: lost if its body had begun, else failed.
     fn stream(&self, e: HttpError, kind: Option<ErrorKind>) -> Closed {
         let error = |kind| Error::new(self.url, self.stage, kind);
+        let served = if e == HttpError::Eof { self.served } else { 0 };
         let error = match (e, kind) {
             (e @ (HttpError::ShortBody(_) | HttpError::LongBody(_)), _) => {
                 Error::new(self.url, Stage::Request, ErrorKind::Http(e))
@@ -108,7 +111,7 @@ impl<'a> Known<'a> {
             (HttpError::Eof, None) if self.stage == Stage::Tls => error(tls_ended()),
             (e, _) => error(ErrorKind::Http(e)).with_limits(self.limits),
         };
-        let error = error.with_status(self.status).with_unsent(self.unsent);
+        let error = error.with_status(self.status).with_unsent(self.unsent).with_served(served);
         if self.stage == Stage::Body { Closed::Lost(error) } else { Closed::Failed(error) }
     }
 

@@ -15,6 +15,7 @@ use crate::net::event::ConnId;
 use crate::net::reactor::core::Core;
 use crate::net::reactor::flow::Flow;
 use crate::net::reactor::gate::Place;
+use crate::net::reactor::kept::Card;
 use crate::net::session::Session;
 use crate::net::sys::{Interest, Sys};
 use crate::net::wire::link::Link;
@@ -33,6 +34,8 @@ pub(in crate::net) struct Live<S: Sys> {
     pub(super) stream: Option<Box<StreamOptions>>,
     /// Of a stream, where the body of its request comes from, until it is at its end.
     pub(super) upload: Option<Box<Upload>>,
+    /// With what it waits for another request behind this one, if it may.
+    pub(super) card: Option<Box<Card>>,
     pub(super) reading: Reading,
     pub(super) writing: Writing,
 }
@@ -191,6 +194,7 @@ impl<S: Sys> Live<S> {
             idle: exchange.and_then(|e| e.timing().idle).unwrap_or_default(),
             status: exchange.and_then(|exchange| exchange.status()),
             unsent: self.session.unsent(),
+            served: self.served(),
             phases: self.entry.as_ref().map(|entry| entry.laps.phases).unwrap_or_default(),
             ..Known::new(url, stage, &self.limits)
         }

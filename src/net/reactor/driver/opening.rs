@@ -19,6 +19,7 @@ use crate::net::ask::{Ask, Proxy, ProxyScheme};
 use crate::net::event::ConnId;
 use crate::net::reactor::core::Core;
 use crate::net::reactor::gate::{Place, Ticket};
+use crate::net::reactor::kept::{Card, Key};
 #[cfg(feature = "tape")]
 use crate::net::session::Session;
 use crate::net::sys::{Interest, Sys};
@@ -55,6 +56,10 @@ pub(super) struct Opening<S: Sys> {
     /// Addresses whose gate is busy, with our place in the line before it.
     pub(super) parked: Vec<(Place, Ticket)>,
     pub(super) failed: Vec<(Endpoint, io::Error)>,
+    /// What a connection that it goes over, or leaves behind, has to have in common with it.
+    pub(super) key: Option<Key>,
+    /// It may go over one that is kept.
+    pub(super) reuses: bool,
     /// A gate that has let it in, while no attempt stands for that.
     pub(super) entered: Option<Place>,
     pub(super) count: u8,
@@ -139,6 +144,8 @@ impl<S: Sys> Opening<S> {
             attempts: Vec::new(),
             parked: Vec::new(),
             failed: Vec::new(),
+            key: None,
+            reuses: true,
             entered: None,
             count,
         }
@@ -297,6 +304,19 @@ impl<S: Sys> Opening<S> {
                 return Err(kind);
             }
         };
+        let card = self.card(&place.to);
+        Ok(self.live_on(core, link.through(tls), token, place, card))
+    }
+
+    /// What comes of it where that is possible, and TLS is under way or there.
+    pub(super) fn live_on(
+        &mut self,
+        core: &mut Core<S>,
+        link: Link<S>,
+        token: Token,
+        place: Place,
+        card: Option<Box<Card>>,
+    ) -> Live<S> {
         let trace = core.observer.is_some();
         let nonce = core.keys.with(&mut core.sys).bytes();
         let (is_gated, end) = (self.ask.is_gated(), self.end(core.now));
@@ -304,6 +324,7 @@ impl<S: Sys> Opening<S> {
         if let Ask::Stream(options) = &mut self.ask {
             let proxy = proxy.as_ref().filter(|_| is_for_proxy);
             options.request.for_proxy = proxy.map(|proxy| for_proxy(proxy, &options.request));
+            options.request.keep_alive = card.is_some();
         }
         let ask = &self.ask;
         // A WebSocket has one limit for all of it, from its turn.
@@ -334,8 +355,8 @@ impl<S: Sys> Opening<S> {
             Ask::Stream(options) => Some(options.clone()),
         };
         let upload = ask.source().cloned().map(|source| Box::new(Upload::new(source)));
-        Ok(Live {
-            link: link.through(tls),
+        Live {
+            link,
             session,
             limits: Arc::clone(ask.limits(&core.limits)),
             token,
@@ -343,9 +364,10 @@ impl<S: Sys> Opening<S> {
             stream,
             proxy,
             upload,
+            card,
             reading: Reading::Ready { tail: Tail::default(), most: usize::MAX },
             writing: Writing::Ready,
-        })
+        }
     }
 
     /// Whether it may go to its URL, or through its proxy, or to an address of that.

@@ -334,6 +334,10 @@ impl<S: Sys> Driver<S> {
             let Some(live) = self.live() else { return input.len() };
             let (used, event) = if live.session.is_in_body() && listened && !core.lazy {
                 self.pieces(core, sink, rest)
+            } else if !rest.is_empty() && live.is_unasked() {
+                // It would be taken for the answer.
+                self.peer_ended(core, sink, End::Cut, None);
+                return input.len();
             } else {
                 let is_decoding = live.session.is_decoding();
                 let (used, event) = live.session.receive(&mut core.context(), rest);
@@ -383,6 +387,7 @@ impl<S: Sys> Driver<S> {
         if self.listener == Listener::Nobody || core.lazy {
             return 0;
         }
+        let is_decoding = live.session.is_decoding();
         let (mut rest, mut handed) = (input, core.handed);
         let mut conn = Conn::new(self.id, Some(&mut live.session), &mut self.flow, core);
         while handed < conn.room()
@@ -390,6 +395,9 @@ impl<S: Sys> Driver<S> {
         {
             let event = message.into();
             handed += used + weight(&event);
+            if is_decoding {
+                handed += decoded(&event);
+            }
             rest = &rest[used..];
             sink.event(&mut conn, event);
         }
@@ -447,6 +455,11 @@ impl<S: Sys> Driver<S> {
                 self.observe(core);
                 opened.transport = self.arrived(core, "open");
                 Event::Opened(opened)
+            }
+            proto::Event::Response(response)
+                if self.live_ref().is_some_and(|l| l.has_met_timeout(response.status)) =>
+            {
+                return self.go_again(core);
             }
             proto::Event::Response(mut response) => {
                 self.observe(core);

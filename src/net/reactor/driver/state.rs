@@ -5,11 +5,13 @@
 //!           the owner asks for it                             Opening
 //! Opening   a socket is connected                             Open
 //! Opening   a socket to a proxy is connected                  Tunnel
+//! Opening   a connection waits that an earlier request left     Open
 //! Tunnel    the proxy has opened the way                      Open
 //! Tunnel    it cannot, and knows of another address           Opening
 //! Opening   no address, no time, refused by the policy        Gone       Failed
 //! Tunnel    the proxy does not open the way, no time          Gone       Failed
 //! Open      the answer is elsewhere (a redirect)              Opening
+//! Open      a kept connection ends without a word, or with 408  Opening
 //! Open      the session ends, its owner may still send        Told       Closed
 //! Open      the session ends                                  Draining   Closed
 //! Told      the owner has sent what it had to say             Draining
@@ -18,8 +20,8 @@
 //! any       its owner gives up what is not open, or all       Gone
 //! ```
 //!
-//! A stream and a refused handshake owe the peer nothing: they go from Open to Gone. Open and Told
-//! have a reading and a writing side of their own:
+//! A stream and a refused handshake owe the peer nothing: they go from Open to Gone, a stream maybe
+//! without its socket, which is kept for another (`keeping.rs`). Open and Told have a reading and a writing side of their own:
 //!
 //! ```text
 //! Ready     the turn has no room for what was read            Behind
@@ -43,12 +45,13 @@ use crate::net::reactor::conn::{Conn, Sink};
 use crate::net::reactor::core::Core;
 use crate::net::reactor::flow::Flow;
 use crate::net::reactor::gate::Place;
-use crate::net::sys::Sys;
+use crate::net::reactor::kept::Idle;
+use crate::net::sys::{Interest, Sys};
 use crate::net::time::earlier;
 use crate::net::wire::dial::Plan;
 use crate::net::wire::link::Link;
 use crate::proto::http::Redirect;
-use crate::proto::{self, CloseFrame, Url};
+use crate::proto::{self, CloseFrame, Stats, Url};
 
 /// A connection and its buffers.
 pub(in crate::net) struct Driver<S: Sys> {
@@ -60,6 +63,8 @@ pub(in crate::net) struct Driver<S: Sys> {
     /// How it has ended, or will: as its last event says, or the server's close frame, or that it was
     /// given up.
     pub(in crate::net) ended: Option<Arc<str>>,
+    /// What had gone over it when its session was given up.
+    pub(in crate::net) last: Option<Box<Stats>>,
     /// The deadline that stands in the reactor's table.
     pub(in crate::net) armed: Option<Instant>,
     /// Whether it stands in the reactor's list of those to be settled.
@@ -112,6 +117,7 @@ impl<S: Sys> Driver<S> {
             listener: Listener::Owner,
             flow: Flow::default(),
             ended: None,
+            last: None,
             armed: None,
             touched: false,
             ending: None,
@@ -258,6 +264,31 @@ impl<S: Sys> Driver<S> {
         }
     }
 
+    /// A connection that an earlier request has left takes this one, if there is one.
+    pub(super) fn go_on_with_kept(&mut self, core: &mut Core<S>) -> bool {
+        let State::Opening(opening) = &mut self.state else { return false };
+        let Some(at) = opening.find_kept(core) else { return false };
+        let Some(card) = core.kept.get(at) else { return false };
+        let (place, served) = (opening.place(self.id, card.peer.clone()), card.served);
+        // Said while it is still one of those that wait: the observer may panic.
+        core.say(self.id, || {
+            let plural = if served == 1 { "" } else { "s" };
+            let shown = opening.shown(&place);
+            format!("over a kept connection to {shown} ({served} request{plural} before)")
+        });
+        let Some(Idle { card, link, .. }) = core.kept.take(at) else { return false };
+        let interest = Interest { read: true, write: false };
+        let token = Token { number: Token::of(self.id, opening.count), interest };
+        if core.sys.watch(&link.socket, token.number, interest, false).is_err() {
+            core.sys.forget(&link.socket);
+            return false;
+        }
+        let live = opening.live_on(core, link, token, place, Some(card));
+        self.state = State::Open(live);
+        self.touch(core);
+        true
+    }
+
     /// The proxy has opened the way.
     pub(super) fn passed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let State::Tunnel(tunnelling) = &mut self.state else { return };
@@ -337,6 +368,22 @@ impl<S: Sys> Driver<S> {
         let Follow { mut options, until } = *follow;
         options.request = to.request;
         self.open_elsewhere(core, Ask::WebSocket(options), until, token);
+    }
+
+    /// The connection was kept, and brings no answer: the request goes over one of its own.
+    pub(super) fn go_again(&mut self, core: &mut Core<S>) {
+        self.observe(core);
+        core.say(self.id, || {
+            "the kept connection brought no answer: the request goes again, over a new one"
+                .to_owned()
+        });
+        let Some(live) = self.take_live() else { return };
+        let (token, total) = (live.token, live.session.exchange().and_then(|e| e.timing().total));
+        let Some(options) = live.end_stream(core) else { return self.touch(core) };
+        self.open_elsewhere(core, Ask::Stream(options), total.unwrap_or(core.now), token);
+        if let State::Opening(opening) = &mut self.state {
+            opening.reuses = false;
+        }
     }
 
     /// What was asked for goes on over another connection, for as long as somebody wants it; `token` was
@@ -449,6 +496,7 @@ impl<S: Sys> Driver<S> {
         let closed = match closed {
             proto::Closed::Redirected(to) => return self.redirect(core, *to),
             proto::Closed::Moved(to) => return self.redirect_handshake(core, *to),
+            closed if self.goes_again(&closed, kind.as_ref()) => return self.go_again(core),
             closed => closed,
         };
         let broken = matches!(kind, Some(ErrorKind::Io(_)));
@@ -474,11 +522,21 @@ impl<S: Sys> Driver<S> {
         self.emit_closed(core, sink, closed);
     }
 
+    fn goes_again(&self, closed: &proto::Closed, kind: Option<&ErrorKind>) -> bool {
+        self.live_ref().is_some_and(|live| live.goes_again(closed, kind))
+    }
+
     /// What was said last has to arrive: a socket closed at once, with bytes of the peer unread,
     /// would reset the connection and could take our close frame with it.
     pub(super) fn drain_or_release(&mut self, core: &mut Core<S>, refused: bool) {
+        let until = self.live_ref().and_then(|live| live.kept_until(core));
+        if until.is_some() {
+            core.say(self.id, || "the connection is kept for later".to_owned());
+        }
         let Some(live) = self.take_live() else { return };
-        if live.stream.is_some() {
+        if let Some(until) = until {
+            live.keep(core, until);
+        } else if live.stream.is_some() {
             live.end_stream(core);
         } else if refused && live.link.tls.is_none() {
             core.sys.forget(&live.link.socket);
@@ -515,6 +573,7 @@ impl<S: Sys> Driver<S> {
                 drop(live.end_stream(core));
             }
             State::Open(mut live) | State::Told(mut live) => {
+                self.last = live.session.stats().map(Box::new);
                 if live.link.tls.is_some() && !live.session.is_open() && live.buffered() == 0 {
                     // All is said: the goodbye of TLS, if the kernel takes it at once.
                     let _ = live.link.write_last(&mut core.sys, &mut Vec::new());
@@ -556,12 +615,20 @@ impl<S: Sys> Driver<S> {
     /// Open or Told become Gone, with the connection in the caller's hands.
     pub(super) fn take_live(&mut self) -> Option<Live<S>> {
         match mem::replace(&mut self.state, State::Gone) {
-            State::Open(live) | State::Told(live) => Some(live),
+            State::Open(live) | State::Told(live) => {
+                self.last = live.session.stats().map(Box::new);
+                Some(live)
+            }
             other => {
                 self.state = other;
                 None
             }
         }
+    }
+
+    /// What has gone over it, if it is a WebSocket that was open.
+    pub(in crate::net) fn stats(&self) -> Option<Stats> {
+        self.live_ref().and_then(|live| live.session.stats()).or(self.last.as_deref().copied())
     }
 
     // What goes with it.
@@ -620,7 +687,8 @@ impl<S: Sys> Driver<S> {
     fn tell_closed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, closed: Closed) {
         self.ending = None;
         if mem::replace(&mut self.listener, Listener::Nobody) == Listener::Owner {
-            let mut conn = Conn::new(self.id, None, &mut self.flow, core);
+            let stats = self.stats();
+            let mut conn = Conn::new(self.id, None, &mut self.flow, core).ended(stats);
             sink.event(&mut conn, Event::Closed(closed));
         } else if let Closed::Failed(e) | Closed::Lost(e) = &closed {
             core.lost += e.unsent() as u64;

@@ -208,7 +208,8 @@ impl<S: Sys> Live<S> {
         if handshaking {
             return;
         }
-        if self.link.tls_of_peer().is_some() && entry.laps.phases.tls.is_none() {
+        let is_kept = self.card.as_ref().is_some_and(|card| card.served > 0);
+        if self.link.tls_of_peer().is_some() && entry.laps.phases.tls.is_none() && !is_kept {
             entry.laps.lap(now, |phases| &mut phases.tls);
         }
         if entry.until.take().is_some() {

@@ -27,7 +27,7 @@ fn server(name: &str, protocols: &[&str]) -> Tls {
         .with_single_cert(chain(name), key)
         .unwrap();
     config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
-    Tls(ServerConnection::new(Arc::new(config)).unwrap().into())
+    Tls(ServerConnection::new(Arc::new(config)).unwrap().into(), Records::default())
 }
 
 /// Does the handshake; what the client has against it.
@@ -127,7 +127,7 @@ fn the_signature_of_the_handshake_is_checked_even_without_verification() {
         .unwrap()
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
-    let server = Tls(ServerConnection::new(Arc::new(config)).unwrap().into());
+    let server = Tls(ServerConnection::new(Arc::new(config)).unwrap().into(), Records::default());
     let said = meet(TlsOptions::new().insecure_on_loopback(), "localhost", server).map(drop);
     assert!(said.unwrap_err().contains("a signature is wrong"));
 }

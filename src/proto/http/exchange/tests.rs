@@ -3,6 +3,7 @@
 mod body;
 #[cfg(feature = "deflate")]
 mod coded;
+mod kept;
 
 use std::time::Duration;
 

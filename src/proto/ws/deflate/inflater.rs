@@ -5,6 +5,7 @@ use std::cell::Cell;
 use zlib_rs::{Inflate, InflateFlush, Status};
 
 use super::options::TAIL;
+use super::room::{self, Room};
 use crate::proto::ws::Violation;
 
 /// Inflates messages, one behind the other.
@@ -20,14 +21,6 @@ thread_local! {
     /// mostly is for one call: so all of a thread share this.
     static SPARE: Cell<Option<Inflate>> = const { Cell::new(None) };
 }
-
-/// For a piece six times its size and this much is made room for: the library has a fast way that it leaves
-/// 260 bytes before the end of its room. JSON mostly becomes four to five times as much, so all of it is
-/// inflated in that way, and in one call.
-const SPARE_ROOM: usize = 400;
-
-/// At most this at once: what is made room for is filled with zeros first.
-const ROOM_MAX: usize = 128 * 1024;
 
 impl Inflater {
     pub(super) fn new(takeover: bool) -> Inflater {
@@ -50,61 +43,61 @@ impl Inflater {
         if piece.is_empty() {
             return Ok(());
         }
-        let mut end = data.len();
-        let result = self.rounds(piece, data, &mut end, max);
-        data.truncate(end);
-        if end > max { Err(Violation::MessageTooBig) } else { result }
+        let mut room = Room::take();
+        let result = self.rounds(piece, data, &mut room, max);
+        room.keep();
+        if data.len() > max { Err(Violation::MessageTooBig) } else { result }
     }
 
-    /// Inflates all of `piece` to `data[*end..]`; what stands behind `end` then is room that was made.
+    /// Inflates all of `piece` to `room`, as often as that is filled.
     fn rounds(
         &mut self,
         mut piece: &[u8],
         data: &mut Vec<u8>,
-        end: &mut usize,
+        room: &mut Room,
         max: usize,
     ) -> Result<(), Violation> {
-        let mut room = piece.len().saturating_mul(6).saturating_add(SPARE_ROOM).min(ROOM_MAX);
+        // The library has a fast way that it leaves 260 bytes before the end of its room. JSON mostly becomes
+        // four to five times as much, so all of it is inflated in that way, and in one call.
+        let mut len = piece.len().saturating_mul(8).saturating_add(400).min(room::KEPT);
         loop {
             // One byte more than may be shows that there are too many.
-            let left = max.saturating_sub(*end).saturating_add(1);
-            make_room(data, *end + room.min(left), max);
-            let (used, full) = self.round(piece, &mut data[*end..][..room.min(left)], end)?;
+            let left = max.saturating_sub(data.len()).saturating_add(1);
+            let room = room.first(len.min(left));
+            let (used, made, result) = self.round(piece, room);
+            append(data, &room[..made], max);
+            result?;
             piece = piece.get(used..).unwrap_or_default();
             // With the room filled, more may come without further input.
-            if piece.is_empty() && !full || *end > max {
+            let is_full = made == room.len();
+            if piece.is_empty() && !is_full || data.len() > max {
                 return Ok(());
             }
-            if full {
-                room = (room * 2).min(ROOM_MAX);
+            if is_full {
+                len = room::KEPT;
             }
         }
     }
 
-    /// Inflates once, to `room`: how many bytes of the input it took, and whether it filled the room.
-    fn round(
-        &mut self,
-        piece: &[u8],
-        room: &mut [u8],
-        end: &mut usize,
-    ) -> Result<(usize, bool), Violation> {
+    /// Inflates once, to `room`: how many bytes it took, how many it made, and whether it may go on.
+    fn round(&mut self, piece: &[u8], room: &mut [u8]) -> (usize, usize, Result<(), Violation>) {
         let state = self.state.get_or_insert_with(fresh);
         let (total_in, total_out) = (state.total_in(), state.total_out());
         let result = state.decompress(piece, room, InflateFlush::SyncFlush);
         let used = (state.total_in() - total_in) as usize;
         let made = (state.total_out() - total_out) as usize;
-        *end += made;
-        match result {
+        let result = match result {
             // A final block ends the stream of the library, not ours (§7.2.3.4). As in other
             // implementations, whoever writes one starts with an empty window behind it.
             Ok(Status::StreamEnd) => {
                 state.reset(false);
-                Ok((used, false))
+                Ok(())
             }
-            Ok(_) if used > 0 || made > 0 || piece.is_empty() => Ok((used, made == room.len())),
+            Ok(_) if used > 0 || made > 0 || piece.is_empty() => Ok(()),
             // It has input and room and does nothing: it never will.
             Ok(_) | Err(_) => Err(Violation::Deflate),
-        }
+        };
+        (used, made, result)
     }
 
     /// The message ends here. What was cut off of its end (§7.2.1, 3) has to be exactly what is missing
@@ -136,18 +129,12 @@ fn fresh() -> Inflate {
     spare.unwrap_or_else(|| Inflate::new(false, 15))
 }
 
-/// Makes `data` at least `need` bytes long. Bytes that are there stay: a piece of many blocks that end
-/// early would fill the same room with zeros for each of them. Memory doubles, but not beyond what may
-/// come.
-fn make_room(data: &mut Vec<u8>, need: usize, max: usize) {
-    if data.len() >= need {
-        return;
-    }
+/// Appends `made` to `data`, whose memory doubles, but not beyond what may come.
+fn append(data: &mut Vec<u8>, made: &[u8], max: usize) {
+    let need = data.len() + made.len();
     if data.capacity() < need {
         let twice = data.capacity().saturating_mul(2).min(max.saturating_add(1));
         data.reserve_exact(need.max(twice) - data.len());
     }
-    #[cfg(test)]
-    super::tests::CLEARED.set(super::tests::CLEARED.get() + need - data.len());
-    data.resize(need, 0);
+    data.extend_from_slice(made);
 }

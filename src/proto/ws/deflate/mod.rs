@@ -4,6 +4,7 @@
 //! options              what is asked for, what was agreed on
 //! negotiate            how that is said in the handshake
 //! inflater, deflater   the two directions
+//! room                 where they write to
 //! ```
 //!
 //! The states of the library are made with the first message that needs them. The one that deflates is
@@ -14,6 +15,7 @@ mod deflater;
 mod inflater;
 pub(crate) mod negotiate;
 mod options;
+mod room;
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -36,6 +38,8 @@ struct Parts {
     used: Option<Instant>,
     /// When that is to be looked at.
     look: Option<Instant>,
+    /// What is wrong with the message that was inflated.
+    fault: Option<Violation>,
 }
 
 impl fmt::Debug for Codec {
@@ -66,6 +70,7 @@ impl Codec {
             threshold: if is_written { wanted.threshold.max(1) } else { usize::MAX },
             used: None,
             look: None,
+            fault: None,
         }))
     }
 
@@ -76,7 +81,15 @@ impl Codec {
         data: &mut Vec<u8>,
         max: usize,
     ) -> Result<(), Violation> {
+        if let Some(violation) = self.0.fault {
+            return Err(violation);
+        }
         self.0.inflater.push(piece, data, max)
+    }
+
+    /// A message is given up for `violation`, which is what is said of whatever is to be inflated next.
+    pub(crate) fn fail(&mut self, violation: Violation) {
+        self.0.fault = Some(violation);
     }
 
     /// The message is whole.
@@ -89,9 +102,9 @@ impl Codec {
         len >= self.0.threshold
     }
 
-    /// Appends `payload` compressed, or nothing and `false` if it is to be sent plain.
-    pub(crate) fn deflate(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
-        self.compresses(payload.len()) && self.0.deflater.message(payload, out)
+    /// Hands over `payload` compressed; or `false` if it is to be sent plain.
+    pub(crate) fn deflate(&mut self, payload: &[u8], take: impl FnOnce(&[u8])) -> bool {
+        self.compresses(payload.len()) && self.0.deflater.message(payload, take)
     }
 
     /// Something was to be compressed: what that has left behind is given up in `idle`, unless it is

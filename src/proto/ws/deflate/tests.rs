@@ -81,7 +81,7 @@ fn a_message_of_the_limit_passes_and_one_byte_more_does_not() {
     for (size, limit, is_fine) in [(5000, 5000, true), (5001, 5000, false), (1, 0, false)] {
         let mut out = Vec::new();
         let payload = vec![b'a'; size];
-        if !codec(true).deflate(&payload, &mut out) {
+        if !codec(true).deflate(&payload, |made| out.extend_from_slice(made)) {
             out = vec![0, 1, 0, 0xFE, 0xFF, b'a', 0];
         }
         assert!(out.len() < 100);
@@ -145,7 +145,7 @@ fn the_limit_counts_from_the_first_frame() {
 fn tiny_pieces_cost_memory_for_what_they_hold() {
     let payload: Vec<u8> = (0..100_000u32).map(|i| ((i / 3 * 7919) >> 5) as u8).collect();
     let mut out = Vec::new();
-    assert!(codec(true).deflate(&payload, &mut out));
+    assert!(codec(true).deflate(&payload, |made| out.extend_from_slice(made)));
     let (mut codec, limits) = (codec(true), Limits::default());
     let mut message = Assembly::new(Opcode::Binary, true);
     for (i, byte) in out.iter().enumerate() {
@@ -158,7 +158,7 @@ fn tiny_pieces_cost_memory_for_what_they_hold() {
 /// Whether what goes out compressed comes in again, in one piece and in many.
 fn round_trip(out: &mut Codec, back: &mut [Codec; 2], payload: &[u8]) -> Option<usize> {
     let mut compressed = Vec::new();
-    if !out.deflate(payload, &mut compressed) {
+    if !out.deflate(payload, |made| compressed.extend_from_slice(made)) {
         assert!(compressed.is_empty());
         return None;
     }
@@ -193,7 +193,7 @@ fn what_goes_out_comes_in_with_takeover_and_without() {
             sizes.push(round_trip(&mut out, &mut back, &text[..len]));
             // What does not shrink goes plain, and the peer does not see it.
             assert!(round_trip(&mut out, &mut back, &noise[..len.min(noise.len())]).is_none());
-            assert!(!out.deflate(b"", &mut Vec::new()));
+            assert!(!out.deflate(b"", |_| {}));
         }
         assert_eq!(sizes[0], None);
         assert!(sizes[7].unwrap() < 1000, "{sizes:?}");
@@ -211,10 +211,10 @@ fn states_are_there_only_where_they_are_needed() {
     for takeover in [true, false] {
         let mut codec = codec(takeover);
         assert!(!codec.0.deflater.has_state());
-        assert!(!codec.deflate(b"", &mut Vec::new()));
+        assert!(!codec.deflate(b"", |_| {}));
         assert!(!codec.0.deflater.has_state());
         let mut out = Vec::new();
-        assert!(codec.deflate(&[b'a'; 300], &mut out));
+        assert!(codec.deflate(&[b'a'; 300], |made| out.extend_from_slice(made)));
         assert_eq!(codec.0.deflater.has_state(), takeover);
         assert!(!codec.0.inflater.has_state());
         codec.inflate(&out, &mut Vec::new(), KIB).unwrap();
@@ -249,7 +249,7 @@ fn no_reference_reaches_beyond_the_window() {
             // The piece comes again behind a gap that other windows would reach over.
             let payload = [&piece[..], &noise(gap), &piece, &vec![b'a'; 300]].concat();
             let mut out = Vec::new();
-            if codec.deflate(&payload, &mut out) {
+            if codec.deflate(&payload, |made| out.extend_from_slice(made)) {
                 assert_eq!(puff.message(&out, payload.len()), (payload, Ok(())), "{window}, {gap}");
             } else {
                 puff.forget();
@@ -300,8 +300,8 @@ fn many_messages_that_do_not_shrink_leave_nothing_behind() {
     }
 }
 
-/// A final block of two bytes that holds nothing, a thousand times and more: room that was made for one is
-/// the room of the next. Zeros for each were two microseconds a block, a minute for a message of 64 MiB.
+/// A final block of two bytes that holds nothing, a thousand times and more: the room of one is that of the
+/// next. Zeros for each were two microseconds a block, a minute for a message of 64 MiB.
 #[test]
 fn many_final_blocks_share_their_room() {
     let mut codec = codec(true);
@@ -311,11 +311,10 @@ fn many_final_blocks_share_their_room() {
     codec.finish().unwrap();
     assert!(data.is_empty());
     let cleared = CLEARED.get();
-    assert!(cleared <= 128 * KIB, "{cleared} zeros");
-    // What is filled costs as much once more, and no more than that.
+    assert!(cleared <= 64 * KIB, "{cleared} zeros");
+    // What is filled is copied, and its room is that which is there.
     let block = zeros();
     codec.inflate(&block, &mut data, MIB).unwrap();
     assert_eq!(data.len(), MIB);
-    let cleared = CLEARED.get() - cleared;
-    assert!(cleared <= MIB + 128 * KIB, "{cleared} zeros");
+    assert!(CLEARED.get() <= 64 * KIB, "{} zeros", CLEARED.get());
 }

@@ -1,0 +1,17 @@
+//! A build without the feature `jit`: nothing is compiled to native code.
+
+use mlua::Lua;
+
+/// That none is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Jit;
+
+impl Jit {
+    pub(super) fn load<T>(self, _: &Lua, _: &[u8], load: impl FnOnce() -> T) -> T {
+        load()
+    }
+
+    pub(super) fn load_own<T>(self, _: &Lua, _: &str, load: impl FnOnce() -> T) -> T {
+        load()
+    }
+}

@@ -1,0 +1,141 @@
+//! A connection that outlives its request: what has to be so that it is kept, and who may go on with it.
+
+use std::time::Instant;
+
+use super::live::{Live, Reading, Writing};
+use super::opening::{Hop, Opening, Route};
+use crate::error::ErrorKind;
+use crate::net::ask::Ask;
+use crate::net::reactor::core::Core;
+use crate::net::reactor::kept::{Card, Idle, Key, SameProxy};
+use crate::net::sys::{Interest, Sys};
+use crate::net::time::after;
+use crate::net::wire::proxy::Target;
+use crate::proto::http::HttpError;
+use crate::proto::{Closed, Endpoint, Failure};
+
+impl<S: Sys> Opening<S> {
+    /// What another request has to have in common with this one, if its connection may be kept. A stream
+    /// of the owner's own is not: it leads where its owner alone knows.
+    pub(super) fn key(&self, core: &Core<S>) -> Option<Key> {
+        let Ask::Stream(options) = &self.ask else { return None };
+        let own = matches!(self.route, Route::Own(_));
+        if own || !options.request.keep_alive || !core.kept.is_on() {
+            return None;
+        }
+        let url = options.url();
+        Some(Key {
+            scheme: url.scheme(),
+            host: url.host().clone(),
+            port: url.port(),
+            proxy: self.proxy().cloned().map(SameProxy),
+            socket: self.ask.way().socket.clone(),
+            probes: self.ask.probes(&core.limits),
+            secrets: options.request.headers.secrets(),
+        })
+    }
+
+    /// What goes with the connection from now on, which leads to `peer`.
+    pub(super) fn card(&mut self, peer: &Endpoint) -> Option<Box<Card>> {
+        let key = self.key.take()?;
+        let target = match &self.route {
+            Route::Proxy(via) => match via.targets.front() {
+                Some(Target::Address(address)) => Some(address.ip()),
+                _ => None,
+            },
+            Route::Direct | Route::Own(_) => None,
+        };
+        Some(Box::new(Card { key, peer: peer.clone(), target, served: 0 }))
+    }
+
+    /// A connection that it may go over. A body that is read once is not risked on one that the server
+    /// may be closing.
+    pub(super) fn find_kept(&self, core: &mut Core<S>) -> Option<usize> {
+        if !self.reuses || self.ask.source().is_some() {
+            return None;
+        }
+        let key = self.key.as_ref()?;
+        let mut at = core.kept.len();
+        loop {
+            at = core.kept.find(at, key, core.now)?;
+            // What has come before the request left is no answer to it.
+            if self.may_go_over(core, at) && core.kept.is_quiet(&mut core.sys, &mut core.cipher, at)
+            {
+                return Some(at);
+            }
+        }
+    }
+
+    /// Whether the policy allows it, as it has to allow a connection that is made.
+    fn may_go_over(&self, core: &Core<S>, at: usize) -> bool {
+        let Some(card) = core.kept.get(at) else { return false };
+        let may = |hop, address| self.allowed(core, hop, address).is_ok();
+        let peer = card.address();
+        match &self.route {
+            Route::Proxy(_) => {
+                let target = card.target.is_none_or(|ip| may(Hop::Url, Some(ip)));
+                target && may(Hop::Proxy, None) && peer.is_none_or(|ip| may(Hop::Proxy, Some(ip)))
+            }
+            Route::Direct | Route::Own(_) => peer.is_none_or(|ip| may(Hop::Url, Some(ip))),
+        }
+    }
+}
+
+impl<S: Sys> Live<S> {
+    /// Requests that went over this connection before.
+    pub(super) fn served(&self) -> u32 {
+        self.card.as_ref().map_or(0, |card| card.served)
+    }
+
+    /// Whether what comes now is no answer: the connection was kept, and the request has not begun to
+    /// leave.
+    pub(super) fn is_unasked(&self) -> bool {
+        self.served() > 0 && self.session.exchange().is_some_and(|e| e.is_unasked())
+    }
+
+    /// Until when it waits for another request, if its own has ended so that it can.
+    pub(super) fn kept_until(&self, core: &Core<S>) -> Option<Instant> {
+        self.card.as_ref()?;
+        let persistence = self.session.exchange()?.persistence()?;
+        let Reading::Ready { tail, .. } = &self.reading else { return None };
+        let clean = tail.rest().is_empty() && self.link.is_clean();
+        let good = matches!(self.writing, Writing::Ready);
+        (clean && good).then(|| after(core.now, core.kept.idle(persistence.most)))
+    }
+
+    /// Leaves the connection to others.
+    pub(super) fn keep(self, core: &mut Core<S>, until: Instant) {
+        let Live { mut link, token, card, .. } = self;
+        if let Some(tls) = &mut link.tls {
+            tls.shrink();
+        }
+        let interest = Interest { read: true, write: false };
+        let watched = token.interest == interest
+            || core.sys.watch(&link.socket, token.number, interest, false).is_ok();
+        match card {
+            Some(mut card) if watched => {
+                card.served = card.served.saturating_add(1);
+                let idle = Idle { card, link, number: token.number, until };
+                core.kept.add(&mut core.sys, idle);
+            }
+            _ => core.sys.forget(&link.socket),
+        }
+    }
+
+    /// Whether the request is to be sent again, over a connection that is made for it: the server has
+    /// closed a kept one without a word, as it may at any time, and sending twice does no harm
+    /// (RFC 9112 §9.3.1).
+    pub(super) fn goes_again(&self, closed: &Closed, kind: Option<&ErrorKind>) -> bool {
+        let ended = matches!(closed, Closed::Failed(Failure::Http(HttpError::Eof)))
+            && matches!(kind, None | Some(ErrorKind::Io(_) | ErrorKind::Eof));
+        let exchange = self.session.exchange();
+        ended && self.served() > 0 && exchange.is_some_and(|exchange| exchange.may_go_again())
+    }
+
+    /// The same where the answer is 408 Request Timeout: servers say so before they close a connection
+    /// that waits for too long, and it may have been under way before the request was.
+    pub(super) fn has_met_timeout(&self, status: u16) -> bool {
+        let exchange = self.session.exchange();
+        status == 408 && self.served() > 0 && exchange.is_some_and(|e| e.may_go_again())
+    }
+}

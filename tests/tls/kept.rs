@@ -1,0 +1,137 @@
+//! Connections over TLS that wait for another request: what TLS says meanwhile.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use moonwire::rustls::SupportedProtocolVersion;
+use moonwire::{Config, Conn, Event, Limits, Reactor, StreamOptions};
+
+use crate::common::tls::*;
+use crate::common::*;
+
+fn asked(reactor: &mut Reactor, url: &str) -> Vec<Told> {
+    let get = StreamOptions::get(url).unwrap().timeout(LONG).keep_alive(true);
+    reactor.open(get).unwrap();
+    run(reactor, |_, _| {})
+}
+
+/// A server for so many clients. With the first it does something behind its first answer.
+fn server(
+    version: &'static SupportedProtocolVersion,
+    count: usize,
+    meddle: impl Fn(&mut Peer) + Send + 'static,
+) -> Scripted<Vec<usize>> {
+    let config = Arc::new(Server::new("good").only(version).config());
+    let mut first = true;
+    serving(count, move |tcp| {
+        let (_, mut peer) = meet(tcp, &config);
+        let mut answered = 0;
+        loop {
+            peer.request();
+            peer.answer_any();
+            answered += 1;
+            if std::mem::take(&mut first) {
+                meddle(&mut peer);
+            }
+            peer.head.clear();
+            if !peer.begins() {
+                return answered;
+            }
+        }
+    })
+}
+
+fn url(server: &Scripted<Vec<usize>>) -> String {
+    format!("https://{}/", server.address)
+}
+
+/// Records without data, as late tickets are, are read and are no answer.
+#[test]
+fn what_tls_says_by_itself_ends_nothing() {
+    use moonwire::rustls::version::TLS13;
+
+    for looks in [false, true] {
+        let (say, said) = std::sync::mpsc::channel();
+        let server = server(&TLS13, 1, move |peer| {
+            peer.session().refresh_traffic_keys().unwrap();
+            let mut record = Vec::new();
+            while peer.session().wants_write() {
+                peer.session().write_tls(&mut record).unwrap();
+            }
+            assert!(!record.is_empty());
+            peer.tcp.write_all(&record).unwrap();
+            say.send(()).unwrap();
+        });
+        let mut reactor = Reactor::new(trusting()).unwrap();
+        asked(&mut reactor, &url(&server));
+        said.recv_timeout(LONG).unwrap();
+        if looks {
+            // It is read, so that nothing is left that would wake the reactor again.
+            let (until, mut turns) = (Instant::now() + Duration::from_millis(50), 0);
+            while Instant::now() < until {
+                reactor.turn(Some(until), &mut |_: &mut Conn<'_>, _: Event<'_>| {}).unwrap();
+                turns += 1;
+            }
+            assert!(turns < 10, "{turns} turns");
+        }
+        for _ in 0..3 {
+            asked(&mut reactor, &url(&server));
+        }
+        drop(reactor);
+        assert_eq!(server.join(), [4]);
+    }
+}
+
+/// A goodbye, an alert, a record that is none or not whole: with the answer or behind it.
+#[test]
+fn what_tls_ends_or_breaks_is_not_used_again() {
+    type Meddle = fn(&mut Peer);
+    let meddles: [(&str, Meddle); 5] = [
+        ("goodbye", Peer::goodbye),
+        ("alert", Peer::alert),
+        ("no record", |peer| peer.tcp.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap()),
+        ("a part of a header", |peer| peer.tcp.write_all(&[0x17, 3]).unwrap()),
+        ("a part of a record", |peer| peer.tcp.write_all(&[0x17, 3, 3, 0, 99, 1, 2, 3]).unwrap()),
+    ];
+    for version in VERSIONS {
+        for (what, meddle) in meddles {
+            let (say, said) = std::sync::mpsc::channel();
+            let server = server(version, 2, move |peer| {
+                meddle(peer);
+                say.send(()).unwrap();
+            });
+            let mut reactor = Reactor::new(trusting()).unwrap();
+            asked(&mut reactor, &url(&server));
+            said.recv_timeout(LONG).unwrap();
+            for _ in 0..2 {
+                let told = asked(&mut reactor, &url(&server));
+                assert!(matches!(told[0], Told::Response(_)), "{what}: {told:?}");
+            }
+            drop(reactor);
+            assert_eq!(server.join(), [1, 2], "{what}");
+        }
+    }
+}
+
+/// One that has waited for long enough says goodbye.
+#[test]
+fn one_that_is_over_says_goodbye() {
+    for version in VERSIONS {
+        let config = Arc::new(Server::new("good").only(version).config());
+        let server = serving(1, move |tcp| {
+            let (_, mut peer) = meet(tcp, &config);
+            peer.answer_any();
+            peer.hears_goodbye()
+        });
+        let limits = Limits { kept_idle: Duration::from_millis(1), ..Limits::default() };
+        let mut reactor = Reactor::new(Config { limits, ..trusting() }).unwrap();
+        asked(&mut reactor, &format!("https://{}/", server.address));
+        let until = soon();
+        while let Some(at) = reactor.deadline() {
+            assert!(Instant::now() < until);
+            reactor.turn(Some(at), &mut |_: &mut Conn<'_>, _: Event<'_>| {}).unwrap();
+        }
+        assert_eq!(server.join(), [true]);
+    }
+}
