@@ -1,115 +1,14 @@
-//! Host files: what adds to the world of scripts before they run, written in Luau.
+//! Host files at work: their environment, their natives, what they have set.
 
-use std::borrow::Cow;
-use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use mlua::{Function, Lua, LuaString, Table, Value};
 
 use super::error::Error;
 use super::host::{self, lock};
+use super::host_file::{HostFile, Identity, chunk_name, shipped};
 use super::jit::Jit;
-use super::watch::CHUNK;
 use super::{globals, options::GLOBALS};
-
-/// Those that are here, by their names.
-const SHIPPED: [(&str, &str); 3] = [
-    ("studio", include_str!("hosts/studio.luau")),
-    ("executor", include_str!("hosts/executor.luau")),
-    ("world", include_str!("hosts/world.luau")),
-];
-
-/// A Luau file that runs before the scripts and adds to what they find, with the functions of the table
-/// `host`, which it alone has: services, globals, enums, signals, objects. `docs/LUAU.md` lists them.
-///
-/// ```
-/// use moonwire::luau::{HostFile, Line, Options, Runtime};
-///
-/// let text = r#"
-///     local score, tell = host.signal()
-///     host.service("Scores", host.object("Scores", { Changed = score, Best = 5 }))
-///     host.global("report", function(points) tell(points) end)
-/// "#;
-/// let options = Options::new(|line: Line<'_>| assert_eq!(line.text, "7 beats 5"))
-///     .host(HostFile::new("scores.luau", text));
-/// let mut runtime = Runtime::new(options)?;
-/// let script = r#"
-///     local scores = game:GetService("Scores")
-///     scores.Changed:Once(function(points) print(points, "beats", scores.Best) end)
-///     report(7)
-/// "#;
-/// runtime.spawn("script", script, ())?;
-/// runtime.run()?;
-/// # Ok::<(), moonwire::luau::Error>(())
-/// ```
-#[derive(Clone)]
-pub struct HostFile {
-    name: String,
-    text: Cow<'static, [u8]>,
-}
-
-impl HostFile {
-    /// A file of your own; errors call it `name`.
-    pub fn new(name: &str, text: impl Into<Vec<u8>>) -> HostFile {
-        HostFile { name: format!("@{name}"), text: Cow::Owned(text.into()) }
-    }
-
-    /// The world of a plugin in Roblox Studio, in edit mode: `plugin`, `script`, `Instance.new`, RunService,
-    /// LogService, StudioService, ChangeHistoryService, Selection. It is `src/luau/hosts/studio.luau`.
-    pub fn studio() -> HostFile {
-        HostFile::shipped("studio")
-    }
-
-    /// The world of a script in an executor: `Players.LocalPlayer`, `game.PlaceId`, `game:HttpGet`,
-    /// `request`, `identifyexecutor`, `Instance.new`, RunService, LogService and some more. It is
-    /// `src/luau/hosts/executor.luau`.
-    pub fn executor() -> HostFile {
-        HostFile::shipped("executor")
-    }
-
-    /// One of the files that are here, by its name: `studio` or `executor`.
-    pub fn named(name: &str) -> Option<HostFile> {
-        (name != WORLD && shipped(name).is_some()).then(|| HostFile::shipped(name))
-    }
-
-    fn shipped(name: &str) -> HostFile {
-        let text = shipped(name).unwrap_or_default();
-        HostFile { name: chunk_name(name), text: Cow::Borrowed(text.as_bytes()) }
-    }
-}
-
-impl fmt::Debug for HostFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HostFile").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// What the others build on, and no world by itself.
-const WORLD: &str = "world";
-
-fn shipped(name: &str) -> Option<&'static str> {
-    SHIPPED.iter().find(|(its, _)| *its == name).map(|(_, text)| *text)
-}
-
-/// Frames of these are not shown to a script's author, as those of the prelude are not.
-fn chunk_name(name: &str) -> String {
-    format!("{CHUNK} host {name}")
-}
-
-/// Who scripts run as, and where, as the options say.
-#[derive(Clone, Debug)]
-pub(super) struct Identity {
-    pub(super) player: String,
-    pub(super) player_id: i64,
-    pub(super) place: u64,
-}
-
-impl Default for Identity {
-    /// As a test in Studio has it.
-    fn default() -> Identity {
-        Identity { player: "Player1".to_owned(), player_id: -1, place: 0 }
-    }
-}
 
 /// The host files of a runtime, and what they have set.
 #[derive(Clone, Default)]
@@ -207,25 +106,44 @@ fn message(e: &mlua::Error) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
+/// Services and other members of `game` that both worlds have, less what every Instance has and nobody asks
+/// `game` for; and that one of them has (tests/luau/hosts.rs compares).
+const OF_BOTH: [&str; 19] = [
+    "CreatorId",
+    "FindFirstChild",
+    "GameId",
+    "GetChildren",
+    "GetDescendants",
+    "GetFullName",
+    "IsAncestorOf",
+    "IsDescendantOf",
+    "JobId",
+    "Loaded",
+    "LogService",
+    "PlaceId",
+    "PlaceVersion",
+    "Players",
+    "PrivateServerId",
+    "PrivateServerOwnerId",
+    "ReplicatedStorage",
+    "RunService",
+    "WaitForChild",
+];
+const OF_STUDIO: [&str; 5] =
+    ["ChangeHistoryService", "Selection", "ServerScriptService", "ServerStorage", "StudioService"];
+const OF_EXECUTOR: [&str; 5] =
+    ["HttpGet", "HttpGetAsync", "HttpPost", "HttpPostAsync", "StarterGui"];
+
 /// Which of the files that are here have a service or a member of `game`; `None`: none.
 fn host_of(what: &str) -> Option<String> {
-    let plain = what.chars().all(|c| c.is_ascii_alphanumeric());
-    let services = ["host.service(", "host.service(\n\t", "host.service(\n\t\t"]
-        .map(|start| format!("{start}\"{what}\""));
-    let named = |text: &str| services.iter().any(|service| text.contains(service));
-    // The world makes what each of them asks it for: `RunService` by `world.run_service`.
-    let made = |text: &str| match what {
-        "RunService" => text.contains("world.run_service("),
-        "LogService" => text.contains("world.log_service("),
-        "Players" => text.contains("world.players("),
-        _ => named(text),
-    };
-    let has = |name: &str| plain && shipped(name).is_some_and(made);
-    let hosts = match (has("studio"), has("executor")) {
-        (true, true) => "--host studio and --host executor have it",
-        (true, false) => "--host studio has it",
-        (false, true) => "--host executor has it",
-        (false, false) => return None,
+    let hosts = if OF_BOTH.contains(&what) {
+        "--host studio and --host executor have it"
+    } else if OF_STUDIO.contains(&what) {
+        "--host studio has it"
+    } else if OF_EXECUTOR.contains(&what) {
+        "--host executor has it"
+    } else {
+        return None;
     };
     Some(format!("moonwire run {hosts} (else Options::host)"))
 }
@@ -233,16 +151,17 @@ fn host_of(what: &str) -> Option<String> {
 /// What the functions of host files find as globals: the language, what scripts have, and `host`.
 pub(super) fn environment(
     lua: &Lua,
-    language: &Table,
+    language: Vec<(&'static str, Value)>,
     offered: &Table,
     host: Table,
 ) -> mlua::Result<Table> {
     let env = lua.create_table()?;
-    for table in [language, offered] {
-        for pair in table.pairs::<Value, Value>() {
-            let (name, value) = pair?;
-            env.raw_set(name, value)?;
-        }
+    for (name, value) in language {
+        env.raw_set(name, value)?;
+    }
+    for pair in offered.pairs::<Value, Value>() {
+        let (name, value) = pair?;
+        env.raw_set(name, value)?;
     }
     env.raw_set("host", host)?;
     Ok(env)

@@ -36,10 +36,12 @@ mod compress;
 #[cfg(not(feature = "deflate"))]
 #[path = "no_compress.rs"]
 mod compress;
+mod definitions;
 mod error;
 mod feed;
 mod globals;
 mod host;
+mod host_file;
 mod hosts;
 mod input;
 mod io;
@@ -72,8 +74,9 @@ mod streams;
 mod values;
 mod watch;
 
+pub use definitions::TYPES;
 pub use error::Error;
-pub use hosts::HostFile;
+pub use host_file::HostFile;
 pub use io::Io;
 #[cfg(feature = "jit")]
 pub use jit::Jit;
@@ -84,9 +87,6 @@ pub use script::Script;
 pub use stopper::Stopper;
 
 use mlua::Lua;
-
-/// Everything that a script sees, as a definition file for luau-lsp; `moonwire types` prints it.
-pub const TYPES: &str = include_str!("moonwire.d.luau");
 
 /// Adds the script APIs to a VM that is there already, before or after `sandbox`.
 ///

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mlua::{IntoLua, Lua, MaybeSend, Value};
 
 use super::compress::Choice;
-use super::hosts::{HostFile, Identity};
+use super::host_file::{HostFile, Identity};
 use super::io::Io;
 use super::jit::Jit;
 use super::modules::{Files, Modules};

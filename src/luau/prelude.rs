@@ -8,7 +8,8 @@ use mlua::{Function, Lua, Table, Value};
 
 use super::feed::Feed;
 use super::host::{self, Host};
-use super::hosts::{self, Hosts, Identity};
+use super::host_file::Identity;
+use super::hosts::{self, Hosts};
 use super::offer::Made;
 use super::watch::{CHUNK, is_in};
 use super::{require, stdio, streams, values};
@@ -32,6 +33,8 @@ pub(super) struct Prelude {
     pub(super) environment: Table,
     /// Type → tables whose keys are its members.
     pub(super) members: Table,
+    /// Class of Instances → its members.
+    pub(super) classes: Table,
 }
 
 /// Those of them that are about scripts as a whole.
@@ -135,10 +138,12 @@ impl Prelude {
             None
         };
         let environment_of_hosts = if has_hosts {
-            let parts = (&natives, &scheduler, &timers, &signal, &enums, &instances, &game, &parts);
+            let parts = (&natives, &scheduler, &timers, &signal, &enums, &instances, &game);
             let made: Table = chunk("hosts", include_str!("prelude/hosts.luau"))?.call(parts)?;
             let host = made.get("host")?;
-            Some(hosts::environment(lua, &own_globals(lua)?, &globals, host)?)
+            let mut language = copies(lua, &USED)?;
+            language.extend(copies(lua, &UNUSED)?);
+            Some(hosts::environment(lua, language, &globals, host)?)
         } else {
             None
         };
@@ -160,6 +165,7 @@ impl Prelude {
         let prelude = Prelude {
             environment: own,
             members,
+            classes: instances.get("classes")?,
             main: scheduler.get("main")?,
             scripts: Scripts {
                 new: scripts.get("new")?,
@@ -180,45 +186,72 @@ impl Prelude {
     }
 }
 
-/// What the Luau side takes from the language: copies, since a script may change its globals, and
-/// where there is no sandbox the libraries, too.
+/// What the Luau side takes from the language.
 fn own_globals(lua: &Lua) -> mlua::Result<Table> {
-    const NAMES: [&str; 19] = [
-        "buffer",
-        "coroutine",
-        "debug",
-        "error",
-        "getfenv",
-        "math",
-        "next",
-        "pcall",
-        "rawget",
-        "select",
-        "setfenv",
-        "setmetatable",
-        "string",
-        "table",
-        "tonumber",
-        "tostring",
-        "type",
-        "typeof",
-        "utf8",
-    ];
-    let (globals, own) = (lua.globals(), lua.create_table()?);
-    for name in NAMES {
-        let mut value: Value = globals.get(name)?;
-        if let Value::Table(library) = &value {
-            let copy = lua.create_table()?;
-            for pair in library.pairs::<Value, Value>() {
-                let (key, value) = pair?;
-                copy.raw_set(key, value)?;
-            }
-            copy.set_readonly(true);
-            value = Value::Table(copy);
-        }
+    let own = lua.create_table()?;
+    for (name, value) in copies(lua, &USED)? {
         own.raw_set(name, value)?;
     }
     own.set_readonly(true);
     own.set_safeenv(true);
     Ok(own)
+}
+
+const USED: [&str; 19] = [
+    "buffer",
+    "coroutine",
+    "debug",
+    "error",
+    "getfenv",
+    "math",
+    "next",
+    "pcall",
+    "rawget",
+    "select",
+    "setfenv",
+    "setmetatable",
+    "string",
+    "table",
+    "tonumber",
+    "tostring",
+    "type",
+    "typeof",
+    "utf8",
+];
+
+/// What it needs not, and host files may.
+const UNUSED: [&str; 15] = [
+    "_VERSION",
+    "assert",
+    "bit32",
+    "gcinfo",
+    "getmetatable",
+    "ipairs",
+    "newproxy",
+    "os",
+    "pairs",
+    "rawequal",
+    "rawlen",
+    "rawset",
+    "unpack",
+    "vector",
+    "xpcall",
+];
+
+/// Globals of the language: copies, since a script may change its globals, and where there is no sandbox the
+/// libraries, too.
+fn copies(lua: &Lua, names: &[&'static str]) -> mlua::Result<Vec<(&'static str, Value)>> {
+    let globals = lua.globals();
+    let copy = |name| {
+        let value: Value = globals.get(name)?;
+        let Value::Table(library) = &value else { return Ok((name, value)) };
+        let copy = lua.create_table()?;
+        for pair in library.pairs::<Value, Value>() {
+            let (key, value) = pair?;
+            copy.raw_set(key, value)?;
+        }
+        copy.set_readonly(true);
+        Ok((name, Value::Table(copy)))
+    };
+    names.iter().copied().map(copy).collect()
 }

@@ -292,7 +292,10 @@ impl Runtime {
     #[doc(hidden)]
     pub fn members(&self) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
         let mut all = BTreeMap::new();
-        for pair in self.prelude.members.pairs::<String, Vec<Table>>() {
+        let classes = self.prelude.classes.pairs::<String, Table>();
+        let classes = classes.map(|pair| pair.map(|(name, its)| (name, vec![its])));
+        let types = self.prelude.members.pairs::<String, Vec<Table>>();
+        for pair in classes.chain(types) {
             let (name, tables) = pair?;
             let keys = tables.iter().flat_map(|table| table.pairs::<String, Value>());
             let keys: BTreeSet<String> =

@@ -54,6 +54,7 @@ pub(crate) const FLOORS: &[&[&str]] = &[
     &[
         "luau/collector.rs",
         "luau/compress.rs",
+        "luau/definitions.rs",
         "luau/globals.rs",
         "luau/loose.rs",
         "luau/no_compress.rs",
@@ -63,6 +64,7 @@ pub(crate) const FLOORS: &[&[&str]] = &[
     &["luau/luaurc.rs", "luau/modules.rs"],
     &["luau/watch.rs", "luau/input.rs"],
     &["luau/io.rs"],
+    &["luau/host_file.rs"],
     &["luau/options.rs", "luau/stopper.rs"],
     &["luau/host.rs"],
     &["luau"],

@@ -1,12 +1,57 @@
 //! What scripts reach is inert: no token, no table that others share and that can be written, no
 //! environment that matters (LUAU_API §7).
 
-use moonwire::luau::{Options, Runtime, install};
+use moonwire::luau::{HostFile, Options, Runtime, install};
 use moonwire::mlua::{Function, Lua, Table, Value};
 
 use super::support::{Mode, Rt, Said, echo, refused};
 
 const WALK: &str = include_str!("inert.luau");
+
+/// Leaves one of each thing of a host where the walk finds it, and looks from what it calls.
+const OF_HOSTS: &str = r#"
+    local objects = { host = host }
+    eq(host, nil)
+    local function look()
+        for level = 1, 50 do
+            local source, f = debug.info(level, "sf")
+            if not source then break end
+            check(source == "[C]" or source == debug.info(1, "s") or source == debug.info(eq, "s"), source)
+            eq(getfenv(level), getfenv())
+            check(source ~= "[C]" or not pcall(setfenv, f, {}))
+        end
+        for _, name in { "host", "world", "native" } do
+            eq(getfenv(1)[name], nil)
+        end
+    end
+    for _, class in { "Folder", "ModuleScript", "StringValue", "BindableEvent", "BindableFunction" } do
+        local object = Instance.new(class)
+        Instance.new("Folder", object).Name = "child"
+        objects[class] = object
+        for _, key in { "__index", "__newindex", "__nil", "__properties", "__inherits", "signals", "children" } do
+            check(not pcall(function() return object[key] end), key)
+        end
+        eq(getmetatable(object), getmetatable(game))
+        for _, name in { "ChildAdded", "Changed", "Destroying" } do
+            table.insert(objects, object[name]:Connect(look))
+        end
+    end
+    objects.BindableEvent.Event:Connect(look)
+    objects.BindableFunction.OnInvoke = look
+    objects.BindableFunction:Invoke()
+    objects.BindableEvent:Fire()
+    Instance.new("Folder", objects.Folder)
+    objects.StringValue.Value = "x"
+    table.insert(objects, task.spawn(function() objects.Folder:WaitForChild("Nobody", 0.01) end))
+    game:GetService("RunService").Heartbeat:Once(look)
+    game:GetService("LogService").MessageOut:Once(look)
+    if plugin then
+        table.insert(objects, plugin:CreateToolbar("x"):CreateButton("y"))
+    end
+    table.insert(objects, DateTime.now())
+    task.wait(0.02)
+    getgenv().objects = table.freeze(objects)
+"#;
 
 /// Type of userdata → names of its members.
 fn members(runtime: &Runtime) -> Table {
@@ -36,6 +81,24 @@ both! {
         let mut rt = Rt::with(mode, |options| options.time_limit(Some(limit)));
         let members = members(&rt.runtime);
         rt.passes(WALK, (server.url(), members, true));
+    }
+
+    fn so_it_is_in_the_world_of_a_host(mode) {
+        for host in [HostFile::studio(), HostFile::executor()] {
+            let server = echo();
+            let mut rt = Rt::with(mode, |options| options.host(host));
+            rt.spawn(OF_HOSTS, ());
+            rt.run();
+            let members = members(&rt.runtime);
+            // Those that no table of members has.
+            let more = ["Name", "Parent", "LocalPlayer", "Event", "Value", "Changed", "ChildAdded", "child"];
+            let names = rt.runtime.lua().create_table().unwrap();
+            for name in more {
+                names.set(name, true).unwrap();
+            }
+            members.set("more", names).unwrap();
+            rt.passes(WALK, (server.url(), members, true));
+        }
     }
 
     fn so_it_is_where_each_script_has_globals_of_its_own(mode) {

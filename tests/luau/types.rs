@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use moonwire::luau::{GLOBALS, Io, TYPES};
+use moonwire::luau::{GLOBALS, HostFile, Io, TYPES};
 
 use super::support::{Mode, Rt};
 
@@ -24,12 +24,16 @@ fn name(text: &str) -> &str {
     &text[..end]
 }
 
-/// Reads the file line by line; it is written so that this suffices.
 fn declared() -> Declared {
+    declared_in(TYPES)
+}
+
+/// Reads the file line by line; it is written so that this suffices.
+fn declared_in(types: &str) -> Declared {
     let mut all = Declared::default();
     // The table or type that is open.
     let mut of: Option<String> = None;
-    for line in TYPES.lines().map(|line| line.split("--").next().unwrap().trim_end()) {
+    for line in types.lines().map(|line| line.split("--").next().unwrap().trim_end()) {
         if let Some(rest) = line.strip_prefix("declare extern type ") {
             of = Some(name(rest).to_owned());
             all.members.entry(name(rest).to_owned()).or_default();
@@ -133,4 +137,99 @@ fn every_declared_member_can_be_read() {
     }
     script += "client:Close() print('all')";
     assert_eq!(Rt::new(Mode::Inline).says(&script, ()), ["all"]);
+}
+
+/// Type → an object of it, where that is not an Instance that `Instance.new` makes.
+const OF_HOSTS: [(&str, &str); 23] = [
+    ("DataModel", "game"),
+    ("Enums", "Enum"),
+    ("HttpService", "game.HttpService"),
+    ("RunService", "game.RunService"),
+    ("LogService", "game.LogService"),
+    ("Players", "game.Players"),
+    ("Player", "game.Players.LocalPlayer"),
+    ("ReplicatedStorage", "game.ReplicatedStorage"),
+    ("ServerStorage", "game.ServerStorage"),
+    ("ServerScriptService", "game.ServerScriptService"),
+    ("StarterGui", "game.StarterGui"),
+    ("StudioService", "game.StudioService"),
+    ("ChangeHistoryService", "game.ChangeHistoryService"),
+    ("Selection", "game.Selection"),
+    ("Plugin", "plugin"),
+    ("PluginScript", "script"),
+    ("PluginToolbar", "plugin:CreateToolbar('x')"),
+    ("PluginToolbarButton", "plugin:CreateToolbar('x'):CreateButton('y')"),
+    ("MessageTypeItem", "Enum.MessageType.MessageError"),
+    ("EnumMessageType", "Enum.MessageType"),
+    ("FinishRecordingOperationItem", "Enum.FinishRecordingOperation.Commit"),
+    ("EnumFinishRecordingOperation", "Enum.FinishRecordingOperation"),
+    ("Instance", "Instance.new('Folder')"),
+];
+
+/// Members that are nil here, or have no value to be read.
+const NIL: [&str; 6] = ["Parent", "LocalPlayer", "ActiveScript", "Character", "Team", "OnInvoke"];
+
+fn with_host(host: &HostFile) -> Rt {
+    Rt::with(Mode::Inline, |options| options.host(host.clone()))
+}
+
+#[test]
+fn what_a_host_adds_is_declared_and_what_is_declared_exists() {
+    let known = declared();
+    let bare = Rt::new(Mode::Inline);
+    let globals = |rt: &Rt| -> Names {
+        let env = rt.runtime.lua().globals();
+        let pairs = env.pairs::<String, moonwire::mlua::Value>();
+        pairs.map(|pair| pair.unwrap().0).collect()
+    };
+    let mut lacking = Names::new();
+    for host in [HostFile::studio(), HostFile::executor()] {
+        let declared = declared_in(&host.types().unwrap());
+        let mut rt = with_host(&host);
+        let added = &globals(&rt) - &globals(&bare);
+        assert_eq!(&declared.globals - &known.globals, added);
+        // Each member of an object of each type.
+        let mut script = String::new();
+        for (name, members) in &declared.members {
+            let of = OF_HOSTS.iter().find(|(of, _)| of == name);
+            // In Studio nobody plays.
+            if name == "Player" && !declared.globals.contains("request") {
+                continue;
+            }
+            let object = match of {
+                Some((_, object)) => (*object).to_owned(),
+                None if name.starts_with("global ") => name["global ".len()..].to_owned(),
+                // Types of tables that scripts give or get.
+                None if known.members.contains_key(name) || !is_extern(&host, name) => continue,
+                None => format!("Instance.new('{name}')"),
+            };
+            for member in members.iter().filter(|member| !NIL.contains(&&***member)) {
+                if !name.starts_with("global ") || !known.members.contains_key(name) {
+                    script += &format!(
+                        "do local o = {object} assert(o.{member} ~= nil, '{name}.{member}') end\n"
+                    );
+                }
+            }
+        }
+        assert!(script.lines().count() > 200, "{}", script.lines().count());
+        assert_eq!(rt.says(&(script + "print('all')"), ()), ["all"]);
+        // What there is of each class is declared.
+        let exist = rt.runtime.members().unwrap();
+        let mut classes = 0;
+        for (name, members) in &exist {
+            let declared = match name.strip_prefix("Enum").and(declared.members.get(name)) {
+                Some(its) => its,
+                None => declared.members.get(name).unwrap_or_else(|| panic!("{name}: {members:?}")),
+            };
+            lacking.extend((members - declared).iter().map(|member| format!("{name}.{member}")));
+            classes += 1;
+        }
+        assert!(classes > 30, "{classes} {:?}", exist.keys());
+    }
+    assert_eq!(lacking, Names::new());
+    assert!(HostFile::new("my.luau", "").types().is_none());
+}
+
+fn is_extern(host: &HostFile, name: &str) -> bool {
+    host.types().unwrap().contains(&format!("\ndeclare extern type {name} "))
 }

@@ -4,15 +4,18 @@
 
 #![cfg(test)]
 
+#[path = "../../../src/luau/definitions.rs"]
+mod definitions;
+mod hosts;
 mod prelude;
 mod solver;
 
 use std::path::{Path, PathBuf};
 
+use definitions::TYPES;
 use solver::Solver;
 
 const BOTH: [Solver; 2] = [Solver::Old, Solver::New];
-const TYPES: &str = include_str!("../../../src/luau/moonwire.d.luau");
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
