@@ -18,6 +18,8 @@ pub enum Jit {
 }
 
 impl Jit {
+    pub(super) const OFF: Jit = Jit::Off;
+
     /// Loads something of a script natively if it is to be.
     pub(super) fn load<T>(self, lua: &Lua, text: &[u8], load: impl FnOnce() -> T) -> T {
         match self {

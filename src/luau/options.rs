@@ -211,7 +211,7 @@ impl Options {
             globals_per_script: false,
             io: None,
             exit: false,
-            jit: Jit::default(),
+            jit: Jit::OFF,
             keep_alive: true,
             requests_per_minute: None,
             hosts: Vec::new(),
