@@ -370,8 +370,11 @@ both! {
 
     /// A thread that is cancelled gives its request up, and a program without others ends.
     fn a_cancelled_thread_ends_its_request(mode) {
-        let server = serve_either(false, |mut peer| {
+        let asked = Flag::default();
+        let its = asked.clone();
+        let server = serve_either(false, move |mut peer| {
             peer.request();
+            its.set();
             peer.rest();
         });
         let script = r#"
@@ -380,11 +383,14 @@ both! {
                 game.HttpService:GetAsync(url)
                 print("answered")
             end)
-            task.wait(0.02)
+            until_true(asked)
             task.cancel(waiting)
             print("cancelled")
         "#;
-        assert_eq!(runtime(mode).says(script, http(&server)), ["cancelled"]);
+        let mut rt = runtime(mode);
+        rt.flag("asked", &asked);
+        assert_eq!(rt.says(script, http(&server)), ["cancelled"]);
+        drop(rt);
         server.join();
     }
 
@@ -397,7 +403,7 @@ both! {
         });
         let script = r#"
             local h = game.HttpService
-            print(pcall(h.RequestAsync, h, { Url = (...), Timeout = 0.05 }))
+            print(pcall(h.RequestAsync, h, { Url = (...), Timeout = 1 }))
         "#;
         assert_eq!(runtime(mode).says(script, http(&server)), ["false HttpError: TimedOut"]);
         server.join();
@@ -672,14 +678,17 @@ fn a_call_needs_a_thread_that_can_wait() {
 /// A script that is killed has its requests ended; one that waits for an answer is alive.
 #[test]
 fn a_script_that_waits_is_alive_until_it_is_killed() {
-    let server = serve_either(false, |mut peer| {
+    let asked = Flag::default();
+    let its = asked.clone();
+    let server = serve_either(false, move |mut peer| {
         peer.request();
+        its.set();
         peer.rest();
     });
     let mut rt = runtime(Mode::Inline);
     let text = "game.HttpService:GetAsync((...)) print('answered')";
     let script = rt.runtime.spawn("s", text, http(&server)).unwrap();
-    for _ in 0..5 {
+    while !asked.is_set() {
         assert!(rt.runtime.step(Duration::from_millis(2)).unwrap().is_alive());
     }
     assert!(script.is_alive());

@@ -55,6 +55,10 @@ impl Said {
 pub(crate) struct Flag(Arc<AtomicBool>);
 
 impl Flag {
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
     pub(crate) fn set(&self) {
         self.0.store(true, Ordering::Release);
     }
