@@ -291,8 +291,9 @@ impl Runtime {
     /// [`super::TYPES`].
     #[doc(hidden)]
     pub fn members(&self) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
+        self.load_all()?;
         let mut all = BTreeMap::new();
-        for pair in self.prelude.members.pairs::<String, Vec<Table>>() {
+        for pair in self.prelude.parts.members().pairs::<String, Vec<Table>>() {
             let (name, tables) = pair?;
             let keys = tables.iter().flat_map(|table| table.pairs::<String, Value>());
             let keys: BTreeSet<String> =
@@ -302,6 +303,18 @@ impl Runtime {
             all.insert(name, keys);
         }
         Ok(all)
+    }
+
+    /// Loads those parts of the prelude that are otherwise loaded at their first use, for tests.
+    #[doc(hidden)]
+    pub fn load_all(&self) -> Result<(), Error> {
+        Ok(self.prelude.parts.all(&self.lua, self.host.jit)?)
+    }
+
+    /// The names of those of them that are loaded, for tests.
+    #[doc(hidden)]
+    pub fn loaded(&self) -> Result<Vec<&'static str>, Error> {
+        Ok(self.prelude.parts.late()?)
     }
 
     /// The environment of the prelude's functions, for the test that none of them looks there.
