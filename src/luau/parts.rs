@@ -17,7 +17,7 @@ struct Part {
     takes: &'static [&'static str],
 }
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     Part {
         name: "websocket",
         text: include_str!("prelude/websocket.luau"),
@@ -42,6 +42,11 @@ const PARTS: [Part; 5] = [
         name: "require",
         text: include_str!("prelude/require.luau"),
         takes: &["native", "scheduler"],
+    },
+    Part {
+        name: "io",
+        text: include_str!("prelude/io.luau"),
+        takes: &["native", "scheduler", "connections"],
     },
 ];
 

@@ -113,17 +113,7 @@ impl Prelude {
         let scripts: Table =
             scripts.get::<Function>("with")?.call((&task, &signal, &connections))?;
         let globals: Table = parts.get("globals")?;
-        let input = if host.io.is_some() {
-            let io: Table = chunk("io", include_str!("prelude/io.luau"))?.call((
-                &natives,
-                &scheduler,
-                &connections,
-            ))?;
-            globals.set("io", io.get::<Table>("io")?)?;
-            Some(io.get("ready")?)
-        } else {
-            None
-        };
+        let input = if host.io.is_some() { Some(parts.get("ready")?) } else { None };
         let environment_of_hosts = if has_hosts {
             let parts = (&natives, &scheduler, &timers, &signal, &enums, &instances, &game, &parts);
             let made: Table = chunk("hosts", include_str!("prelude/hosts.luau"))?.call(parts)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use moonwire::luau::Runtime;
+use moonwire::luau::{Io, Runtime};
 use moonwire::mlua::{Lua, Result};
 
 use super::support::{Mode, Rt, echo, refused};
@@ -34,8 +34,10 @@ fn a_script_loads_what_it_uses_and_nothing_else() {
         ("pcall(function() game.HttpService:RequestAsync(5) end)", &["requests"]),
         ("pcall(function() game.HttpService:CreateWebStreamClient(5) end)", &["web_stream_client"]),
         ("pcall(require, './none')", &["require"]),
+        ("pcall(io.write, {})", &["io"]),
     ] {
-        let mut rt = Rt::new(Mode::Inline);
+        let io = Io::new(std::io::empty(), std::io::sink(), std::io::sink());
+        let mut rt = Rt::with(Mode::Inline, |options| options.io(io));
         assert_eq!(rt.runtime.loaded().unwrap(), [""; 0]);
         rt.says(script, ());
         let takes_options = matches!(want, ["requests" | "web_stream_client"]);
