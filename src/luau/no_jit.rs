@@ -4,7 +4,7 @@ use mlua::Lua;
 
 /// That none is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Jit;
+pub(super) struct Jit(());
 
 impl Jit {
     pub(super) fn load<T>(self, _: &Lua, _: &[u8], load: impl FnOnce() -> T) -> T {
