@@ -104,10 +104,6 @@ impl Prelude {
         ] {
             late.add(name, part)?;
         }
-        if per_script {
-            // It makes a thread with the globals that all share, so no script's may load it.
-            late.get(lua, host.jit, "require")?;
-        }
         let parts = (&natives, &scheduler, &task, &enums, &game, &inspect);
         let parts: Table = chunk("globals", include_str!("prelude/globals.luau"))?.call(parts)?;
         let scripts: Table =
@@ -124,6 +120,10 @@ impl Prelude {
         };
         // All have taken what they need: what is looked up later is nothing.
         parts::close(&own);
+        if per_script {
+            // It makes a thread with the globals that all share, so no script's may load it.
+            late.get(lua, host.jit, "require")?;
+        }
         let beat: Table = scheduler.get("beat")?;
         host.watch.start(lua, beat, own.to_pointer())?;
         let prelude = Prelude {
