@@ -62,6 +62,7 @@ mod luaurc;
 mod modules;
 mod offer;
 mod options;
+mod parts;
 mod prelude;
 mod pump;
 mod require;

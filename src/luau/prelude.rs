@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, Lua, Table, Value};
 
 use super::feed::Feed;
@@ -11,7 +10,8 @@ use super::host::{self, Host};
 use super::host_file::Identity;
 use super::hosts::{self, Hosts};
 use super::offer::Made;
-use super::watch::{CHUNK, is_in};
+use super::parts::{self, Parts};
+use super::watch::is_in;
 use super::{require, stdio, streams, values};
 
 /// The functions of the Luau side that Rust calls.
@@ -31,8 +31,7 @@ pub(super) struct Prelude {
     pub(super) host: Option<Table>,
     /// That of all its functions: empty, and out of reach of scripts.
     pub(super) environment: Table,
-    /// Type → tables whose keys are its members.
-    pub(super) members: Table,
+    pub(super) parts: Parts,
     /// Class of Instances → its members.
     pub(super) classes: Table,
 }
@@ -74,15 +73,9 @@ impl Prelude {
         let its = all_hosts.clone();
         let is_own = move |_: &Lua, f: Function| Ok(is_in(&f, environment) || its.has(&f));
         natives.set("is_own", lua.create_function(is_own)?)?;
-        let chunk = |name: &str, text: &'static str| {
-            // Level 2 inlines local functions, which `error` with a level would miss.
-            let inlines = matches!(name, "timers" | "scheduler" | "connections");
-            let compiler = Compiler::new().set_optimization_level(if inlines { 2 } else { 1 });
-            let chunk = lua.load(text).set_name(format!("{CHUNK} {name}"));
-            let chunk = chunk.set_mode(ChunkMode::Text).set_compiler(compiler);
-            let chunk = chunk.set_environment(own.clone());
-            host.jit.load_own(lua, text, || chunk.into_function())
-        };
+        let late = Parts::new(lua, &own)?;
+        late.natives(lua, host, &natives)?;
+        let chunk = |name: &str, text| parts::chunk(lua, host.jit, &own, name, text);
         let timers: Table = chunk("timers", include_str!("prelude/timers.luau"))?.call(())?;
         let scheduler: Table = chunk("scheduler", include_str!("prelude/scheduler.luau"))?
             .call((&natives, &timers))?;
@@ -94,49 +87,32 @@ impl Prelude {
             chunk("signal", include_str!("prelude/signal.luau"))?.call((&natives, &scheduler))?;
         let connections: Table = chunk("connections", include_str!("prelude/connections.luau"))?
             .call((&natives, &scheduler, &signal))?;
-        let parts = (&natives, &scheduler, &signal, &connections);
-        let websocket: Table =
-            chunk("websocket", include_str!("prelude/websocket.luau"))?.call(parts)?;
         let enums: Table = chunk("enums", include_str!("prelude/enums.luau"))?.call(&natives)?;
         let instances: Table = chunk("instances", include_str!("prelude/instances.luau"))?
             .call((&natives, &scheduler))?;
-        let options: Table =
-            chunk("request_options", include_str!("prelude/request_options.luau"))?
-                .call((&natives, &scheduler, &enums))?;
-        let parts = (&natives, &scheduler, &signal, &connections, &enums, &options);
-        let client = include_str!("prelude/web_stream_client.luau");
-        let streams: Table = chunk("web_stream_client", client)?.call(parts)?;
-        let requests: Table = chunk("requests", include_str!("prelude/requests.luau"))?.call((
-            &natives,
-            &scheduler,
-            &connections,
-            &enums,
-            &options,
-        ))?;
         let http: Table = chunk("http_service", include_str!("prelude/http_service.luau"))?
-            .call((&natives, &instances, &streams, &requests))?;
+            .call((&natives, &scheduler, &instances))?;
         let game: Table = chunk("data_model", include_str!("prelude/data_model.luau"))?
             .call((&natives, &instances, &http))?;
         let inspect: Table =
             chunk("inspect", include_str!("prelude/inspect.luau"))?.call((&natives, &scheduler))?;
-        let modules: Table =
-            chunk("require", include_str!("prelude/require.luau"))?.call((&natives, &scheduler))?;
-        let parts = (&natives, &scheduler, &task, &websocket, &enums, &game, &inspect, &modules);
+        for (name, part) in [
+            ("native", &natives),
+            ("scheduler", &scheduler),
+            ("signal", &signal),
+            ("connections", &connections),
+            ("enums", &enums),
+            ("http_service", &http),
+            ("data_model", &game),
+        ] {
+            late.add(name, part)?;
+        }
+        let parts = (&natives, &scheduler, &task, &enums, &game, &inspect);
         let parts: Table = chunk("globals", include_str!("prelude/globals.luau"))?.call(parts)?;
         let scripts: Table =
             scripts.get::<Function>("with")?.call((&task, &signal, &connections))?;
         let globals: Table = parts.get("globals")?;
-        let input = if host.io.is_some() {
-            let io: Table = chunk("io", include_str!("prelude/io.luau"))?.call((
-                &natives,
-                &scheduler,
-                &connections,
-            ))?;
-            globals.set("io", io.get::<Table>("io")?)?;
-            Some(io.get("ready")?)
-        } else {
-            None
-        };
+        let input = if host.io.is_some() { Some(parts.get("ready")?) } else { None };
         let environment_of_hosts = if has_hosts {
             let parts = (&natives, &scheduler, &timers, &signal, &enums, &instances, &game);
             let made: Table = chunk("hosts", include_str!("prelude/hosts.luau"))?.call(parts)?;
@@ -148,23 +124,16 @@ impl Prelude {
             None
         };
         // All have taken what they need: what is looked up later is nothing.
-        own.set_readonly(false);
-        own.clear()?;
-        own.set_readonly(true);
-        // Clearing has ended it; without it, calls of the language's functions are slow.
-        own.set_safeenv(true);
+        parts::close(&own);
+        if per_script {
+            // It makes a thread with the globals that all share, so no script's may load it.
+            late.get(lua, host.jit, "require")?;
+        }
         let beat: Table = scheduler.get("beat")?;
         host.watch.start(lua, beat, own.to_pointer())?;
-        let members = lua.create_table()?;
-        for part in [&signal, &websocket, &enums, &streams, &http, &game] {
-            for pair in part.get::<Table>("members")?.pairs::<Value, Value>() {
-                let (name, tables) = pair?;
-                members.raw_set(name, tables)?;
-            }
-        }
         let prelude = Prelude {
             environment: own,
-            members,
+            parts: late,
             classes: instances.get("classes")?,
             main: scheduler.get("main")?,
             scripts: Scripts {

@@ -291,10 +291,11 @@ impl Runtime {
     /// [`super::TYPES`].
     #[doc(hidden)]
     pub fn members(&self) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
+        self.load_all()?;
         let mut all = BTreeMap::new();
         let classes = self.prelude.classes.pairs::<String, Table>();
         let classes = classes.map(|pair| pair.map(|(name, its)| (name, vec![its])));
-        let types = self.prelude.members.pairs::<String, Vec<Table>>();
+        let types = self.prelude.parts.members().pairs::<String, Vec<Table>>();
         for pair in classes.chain(types) {
             let (name, tables) = pair?;
             let keys = tables.iter().flat_map(|table| table.pairs::<String, Value>());
@@ -305,6 +306,18 @@ impl Runtime {
             all.insert(name, keys);
         }
         Ok(all)
+    }
+
+    /// Loads those parts of the prelude that are otherwise loaded at their first use, for tests.
+    #[doc(hidden)]
+    pub fn load_all(&self) -> Result<(), Error> {
+        Ok(self.prelude.parts.all(&self.lua, self.host.jit)?)
+    }
+
+    /// The names of those of them that are loaded, for tests.
+    #[doc(hidden)]
+    pub fn loaded(&self) -> Result<Vec<&'static str>, Error> {
+        Ok(self.prelude.parts.late()?)
     }
 
     /// The environment of the prelude's functions, for the test that none of them looks there.

@@ -78,8 +78,8 @@ pub(super) fn named(name: &str, problem: String) -> String {
 
 /// The chunk name of the nearest function of a script below `require`, and its position.
 fn requirer(lua: &Lua) -> (Option<String>, String) {
-    // This native and the prelude's `require` come first.
-    for level in 2.. {
+    // This native, the prelude's `require` and the global that has loaded it come first.
+    for level in 3.. {
         let frame = lua.inspect_stack(level, |debug| {
             let source = debug.source();
             let name = source.source.filter(|_| source.what != "C")?;

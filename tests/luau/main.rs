@@ -59,6 +59,7 @@ mod messages;
 mod modules;
 mod object;
 mod output;
+mod parts;
 mod paused;
 mod proxy;
 mod put_off;
