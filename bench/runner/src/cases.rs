@@ -623,7 +623,14 @@ fn rest() -> Vec<Case> {
             against: &[TUNGSTENITE],
             targets: vec![ratio(REACTOR, TUNGSTENITE, 1.05)],
         },
-        gets("get-200", "1,000 answers of 200 B, one behind the other", "http"),
+        {
+            let mut plain = gets("get-200", "1,000 answers of 200 B, one behind the other", "http");
+            // It trusts no roots but its own, so it is not in the other.
+            plain.entries.push(Entry { label: LUNE, peer: "lune", ..plain.entries[0] });
+            plain.against = &["reactor, each its own", "Luau, each its own", LUNE];
+            plain.targets.push(ratio("Luau, kept", LUNE, 0.7));
+            plain
+        },
         gets("get-200-tls", "the same over TLS 1.3", "https"),
         streams("sse", "event stream, events of 100 B, as one body", "/sse", "/raw"),
         streams(
@@ -635,11 +642,11 @@ fn rest() -> Vec<Case> {
     ]
 }
 
-/// Requests over one connection, against requests that each have their own.
+/// Requests over one connection, against requests that each have their own; and calls of scripts.
 fn gets(name: &'static str, title: &'static str, scheme: &'static str) -> Case {
-    let entry = |label, kind| Entry {
+    let entry = |label, peer, kind| Entry {
         label,
-        peer: "moonwire-reactor",
+        peer,
         kind,
         scheme,
         path: "/get",
@@ -655,9 +662,17 @@ fn gets(name: &'static str, title: &'static str, scheme: &'static str) -> Case {
         count: 1_000,
         size: 200,
         shrink: 100.0,
-        entries: vec![entry("reactor, kept", "get-kept"), entry("reactor, each its own", "get")],
-        against: &["reactor, each its own"],
-        targets: vec![ratio("reactor, kept", "reactor, each its own", 0.5)],
+        entries: vec![
+            entry("reactor, kept", "moonwire-reactor", "get-kept"),
+            entry("reactor, each its own", "moonwire-reactor", "get"),
+            entry("Luau, kept", "moonwire-luau", "get-kept"),
+            entry("Luau, each its own", "moonwire-luau", "get"),
+        ],
+        against: &["reactor, each its own", "Luau, each its own"],
+        targets: vec![
+            ratio("reactor, kept", "reactor, each its own", 0.5),
+            ratio("Luau, kept", "Luau, each its own", 0.5),
+        ],
     }
 }
 

@@ -28,6 +28,7 @@ fn run(face: &str, args: &Args) -> Result<Report, Failure> {
         "owned" => now(drive(reactor::World::new(true)?, args)),
         "blocking" => now(drive(blocking::World(wanted(args)?), args)),
         "threaded" => now(drive(threaded::World::new()?, args)),
+        "luau" if args.case == "get" => luau::run(args, |options| options.keep_alive(false)),
         "luau" => luau::run(args, |options| options),
         "luau-alone" => luau::run(args, |options| options.stand_in(false)),
         "luau-poll" => luau::run(args, |options| options.poll_thread(true)),

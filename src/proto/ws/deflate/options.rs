@@ -6,7 +6,7 @@ pub(super) const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
 /// How messages are to be compressed (permessage-deflate, RFC 7692), if the server agrees.
 ///
 /// Compression is off unless it is asked for. It costs memory once messages are compressed: 287 KiB for
-/// what is sent ([less](Compression::client_window) with a smaller window) and 47 KiB for what comes, each
+/// what is sent (less with a smaller window) and 47 KiB for what comes, each
 /// made with the first such message; and CPU time: some microseconds for a message of 2 KiB. Worth it where the line is slow or traffic costs.
 ///
 /// **It is unsafe where a message mixes a secret with text that somebody else chooses**: who can see the
