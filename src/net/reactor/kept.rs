@@ -40,7 +40,7 @@ impl Eq for SameProxy {}
 
 /// What goes with a connection that may be used again.
 pub(in crate::net) struct Card {
-    pub(in crate::net) key: Key,
+    pub(in crate::net) key: Box<Key>,
     /// Whom the socket is connected to.
     pub(in crate::net) peer: Endpoint,
     /// The address of the URL's host that a proxy was told, if it was.
@@ -118,7 +118,7 @@ impl<S: Sys> Kept<S> {
 
     /// The last of the first `before` that suits: it is the likeliest to be still there.
     pub(in crate::net) fn find(&self, before: usize, key: &Key, now: Instant) -> Option<usize> {
-        let suits = |idle: &Idle<S>| idle.until > now && idle.card.key == *key;
+        let suits = |idle: &Idle<S>| idle.until > now && *idle.card.key == *key;
         self.all[..before.min(self.all.len())].iter().rposition(suits)
     }
 

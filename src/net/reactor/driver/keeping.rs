@@ -17,14 +17,14 @@ use crate::proto::{Closed, Endpoint, Failure};
 impl<S: Sys> Opening<S> {
     /// What another request has to have in common with this one, if its connection may be kept. A stream
     /// of the owner's own is not: it leads where its owner alone knows.
-    pub(super) fn key(&self, core: &Core<S>) -> Option<Key> {
+    pub(super) fn key(&self, core: &Core<S>) -> Option<Box<Key>> {
         let Ask::Stream(options) = &self.ask else { return None };
         let own = matches!(self.route, Route::Own(_));
         if own || !options.request.keep_alive || !core.kept.is_on() {
             return None;
         }
         let url = options.url();
-        Some(Key {
+        Some(Box::new(Key {
             scheme: url.scheme(),
             host: url.host().clone(),
             port: url.port(),
@@ -32,7 +32,7 @@ impl<S: Sys> Opening<S> {
             socket: self.ask.way().socket.clone(),
             probes: self.ask.probes(&core.limits),
             secrets: options.request.headers.secrets(),
-        })
+        }))
     }
 
     /// What goes with the connection from now on, which leads to `peer`.
@@ -54,7 +54,7 @@ impl<S: Sys> Opening<S> {
         if !self.reuses || self.ask.source().is_some() {
             return None;
         }
-        let key = self.key.as_ref()?;
+        let key = self.key.as_deref()?;
         let mut at = core.kept.len();
         loop {
             at = core.kept.find(at, key, core.now)?;

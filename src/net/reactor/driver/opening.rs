@@ -57,7 +57,8 @@ pub(super) struct Opening<S: Sys> {
     pub(super) parked: Vec<(Place, Ticket)>,
     pub(super) failed: Vec<(Endpoint, io::Error)>,
     /// What a connection that it goes over, or leaves behind, has to have in common with it.
-    pub(super) key: Option<Key>,
+    /// (Apart, since many may be on their way at once, and few of them are requests.)
+    pub(super) key: Option<Box<Key>>,
     /// It may go over one that is kept.
     pub(super) reuses: bool,
     /// A gate that has let it in, while no attempt stands for that.
