@@ -281,7 +281,9 @@ fn whole_frame(input: &[u8], max: usize) -> Option<(u8, usize, &[u8])> {
     if len < least || len > max {
         return None;
     }
-    Some((first, size + len, input.get(size..)?.get(..len)?))
+    // First, since what is not there may be of any length.
+    let payload = input.get(size..)?.get(..len)?;
+    Some((first, size + len, payload))
 }
 
 #[cfg(test)]
@@ -408,6 +410,19 @@ mod tests {
             }
         }
         assert!(count > 100_000, "{count}");
+    }
+
+    /// Also with limits beyond what there is of memory.
+    #[test]
+    fn a_length_that_no_memory_has_is_no_whole_message() {
+        for first in [0x81, 0x82, 0xC1, 0xC2] {
+            for len in [u64::MAX, u64::MAX - 9, 1 << 63, (1 << 63) - 1] {
+                let input = [&[first, 127], &len.to_be_bytes()[..], b"behind"].concat();
+                let (short, general) =
+                    (said(&input, usize::MAX, false), said(&input, usize::MAX, true));
+                assert_eq!(short, general, "{input:x?}");
+            }
+        }
     }
 
     #[test]

@@ -144,7 +144,9 @@ fn a_part_offers_all_that_its_type_says() {
 #[test]
 fn the_natives_are_those_of_rust() {
     let mut set = BTreeSet::new();
-    for file in ["host", "prelude", "values", "streams", "require", "secret", "stdio", "hosts", "parts"] {
+    for file in
+        ["host", "prelude", "values", "streams", "require", "secret", "stdio", "hosts", "parts"]
+    {
         let text = std::fs::read_to_string(root().join(format!("src/luau/{file}.rs"))).unwrap();
         for table in ["natives.set(\"", "table.set(\""] {
             let names = text.split(table).skip(1).map(|rest| rest.split('"').next().unwrap());
