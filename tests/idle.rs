@@ -113,7 +113,7 @@ fn script(url: &str, n: usize) -> Process {
 }
 
 #[test]
-fn five_thousand_under_luau_cost_6_5_kib_each_and_none_wakes_the_program() {
+fn five_thousand_under_luau_cost_6_6_kib_each_and_none_wakes_the_program() {
     let (_server, url) = echo_server();
     let one = script(&url, 1);
     let many = script(&url, MANY);
@@ -121,8 +121,8 @@ fn five_thousand_under_luau_cost_6_5_kib_each_and_none_wakes_the_program() {
     let each = (status(many, "VmRSS") - status(one, "VmRSS")) as f64 / MANY as f64;
     println!("{each:.2} KiB each");
     // Live it is less; the collector lets the heap grow to twice that. Whose a thread and a handler are
-    // takes some 0.2 KiB of it.
-    assert!(each <= 6.5, "{each:.2} KiB each");
+    // takes some 0.2 KiB of it, and what has gone over it, which `ws.Stats` tells, 0.05.
+    assert!(each <= 6.6, "{each:.2} KiB each");
     // A count, over a while in which a polling program would wake up many times.
     let wakeups = |pid| status(pid, "voluntary_ctxt_switches");
     std::thread::sleep(Duration::from_millis(100));
