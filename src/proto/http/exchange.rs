@@ -661,7 +661,7 @@ impl Exchange {
     /// Whether the same request may be sent again over another connection, after this one has ended
     /// (RFC 9112 §9.3.1): no byte of an answer has come, or one that says that no request has (RFC 9110
     /// §15.5.9).
-    #[cfg(feature = "net")]
+    #[cfg(any(feature = "net", test))]
     pub(crate) fn may_go_again(&self) -> bool {
         (!self.heard || self.status == Some(408)) && self.request.may_be_repeated()
     }

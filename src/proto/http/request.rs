@@ -247,7 +247,7 @@ impl Request {
 
     /// Whether it may be sent a second time where nobody knows what has become of the first
     /// (RFC 9110 §9.2.2).
-    #[cfg(feature = "net")]
+    #[cfg(any(feature = "net", test))]
     pub(crate) fn may_be_repeated(&self) -> bool {
         let method = self.method.as_str();
         matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
