@@ -338,6 +338,18 @@ fn an_error_that_nobody_catches_says_what_is_behind_its_name() {
     assert!(errors.contains("refused"), "{errors}");
 }
 
+/// A server that never answers, and whether it was asked.
+fn silent() -> (Scripted<()>, Flag) {
+    let asked = Flag::default();
+    let its = asked.clone();
+    let server = serve_either(false, move |mut peer| {
+        peer.request();
+        its.set();
+        peer.rest();
+    });
+    (server, asked)
+}
+
 both! {
     /// No script thread stops while one waits, and each answer comes to who asked for it.
     fn calls_run_side_by_side(mode) {
@@ -370,13 +382,7 @@ both! {
 
     /// A thread that is cancelled gives its request up, and a program without others ends.
     fn a_cancelled_thread_ends_its_request(mode) {
-        let asked = Flag::default();
-        let its = asked.clone();
-        let server = serve_either(false, move |mut peer| {
-            peer.request();
-            its.set();
-            peer.rest();
-        });
+        let (server, asked) = silent();
         let script = r#"
             local url = ...
             local waiting = task.spawn(function()
@@ -678,13 +684,7 @@ fn a_call_needs_a_thread_that_can_wait() {
 /// A script that is killed has its requests ended; one that waits for an answer is alive.
 #[test]
 fn a_script_that_waits_is_alive_until_it_is_killed() {
-    let asked = Flag::default();
-    let its = asked.clone();
-    let server = serve_either(false, move |mut peer| {
-        peer.request();
-        its.set();
-        peer.rest();
-    });
+    let (server, asked) = silent();
     let mut rt = runtime(Mode::Inline);
     let text = "game.HttpService:GetAsync((...)) print('answered')";
     let script = rt.runtime.spawn("s", text, http(&server)).unwrap();
