@@ -350,6 +350,7 @@ fn names(text: &str) {
     assert_eq!((again.host(), again.port()), (proxy.host(), proxy.port()), "{text:?}");
     assert!(!proxy.to_string().contains('@') && proxy.port() > 0, "{proxy}");
     let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+    let scheme = if scheme.eq_ignore_ascii_case("socks") { "socks5" } else { scheme };
     assert!(scheme.eq_ignore_ascii_case(proxy.scheme().as_str()), "{text:?}");
     let (user, place) = match rest.rsplit_once('@') {
         Some((user, place)) => (Some(user), place),
