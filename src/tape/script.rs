@@ -83,8 +83,8 @@ macro_rules! limits {
 limits! {
     message fragments head fields line interim redirects body_queue refusal refusal_time chunk_line
     chunk_overhead decoded_piece decoded_ratio decoded_free sse_line sse_block sse_retry
-    sse_retry_floor sse_retry_ceiling send_queue pong_queue in_place stall close pong deflate_idle
-    ping_floor
+    sse_retry_floor sse_retry_ceiling send_queue pong_queue in_place stall close pong deflate_rest
+    deflate_idle ping_floor
 }
 
 /// What a connection starts as.

@@ -42,7 +42,12 @@ fn a_turn_hands_over_so_much_of_what_messages_become() {
 #[test]
 fn what_compresses_is_given_up_though_nothing_is_read() {
     let idle = 1000 * MS;
-    let mut bench = Bench::new(Limits { deflate_idle: idle, pong: 500 * MS, ..Limits::default() });
+    let mut bench = Bench::new(Limits {
+        deflate_rest: 100 * MS,
+        deflate_idle: idle,
+        pong: 500 * MS,
+        ..Limits::default()
+    });
     let options = ws().ping_interval(Some(200 * MS)).compression(Compression::default());
     let (id, tcp) = bench.open(options);
     let text = "abcdefgh".repeat(40);

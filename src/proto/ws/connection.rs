@@ -362,7 +362,7 @@ impl Connection {
         if self.timer_unread(paused).is_some_and(|at| at <= cx.now) {
             return self.on_deadline(cx);
         }
-        self.codec.as_mut()?.on_deadline(cx.now, self.limits.deflate_idle);
+        self.codec.as_mut()?.on_deadline(cx.now, &self.limits);
         None
     }
 
@@ -376,7 +376,7 @@ impl Connection {
 
     pub(crate) fn on_deadline(&mut self, cx: &mut Context<'_>) -> Option<Event<'static>> {
         if let Some(codec) = &mut self.codec {
-            codec.on_deadline(cx.now, self.limits.deflate_idle);
+            codec.on_deadline(cx.now, &self.limits);
         }
         while let Some(timer) = self.timers.expired(cx.now) {
             match timer {
@@ -724,7 +724,7 @@ impl Connection {
                 start = made[..len.min(Note::START)].to_vec();
             }
         });
-        codec.used(cx.now, self.limits.deflate_idle);
+        codec.used(cx.now, &self.limits);
         if is_shorter {
             self.accepted = self.queued();
             self.tally.messages_out += 1;

@@ -293,11 +293,13 @@ const ROWS: &[Row] = &[
 /// What is asked for, how long nothing follows, and the least and the most that is owned then. Least: a row
 /// in which nothing was compressed would be within any bound.
 const OWNED: &[(&str, fn() -> Compression, u64, [usize; 2])] = &[
-    ("the window of 15 bits", Compression::default, 0, [320 * KIB, 340 * KIB]),
-    ("of 14", || sends_with(14), 0, [260 * KIB, 276 * KIB]),
-    ("of 13", || sends_with(13), 0, [230 * KIB, 244 * KIB]),
-    ("of 12", || sends_with(12), 0, [215 * KIB, 228 * KIB]),
-    ("15 bits, and nothing is sent for a while", Compression::default, 60, [40 * KIB, 52 * KIB]),
+    // The message is a large one, for which the library gets 84 KiB more; and 32 KiB may be referred to.
+    ("the window of 15 bits", Compression::default, 0, [436 * KIB, 456 * KIB]),
+    ("of 14", || sends_with(14), 0, [360 * KIB, 376 * KIB]),
+    ("of 13", || sends_with(13), 0, [322 * KIB, 336 * KIB]),
+    ("of 12", || sends_with(12), 0, [303 * KIB, 316 * KIB]),
+    ("15 bits, and nothing is sent for a second", Compression::default, 1, [72 * KIB, 84 * KIB]),
+    ("15 bits, and nothing is sent for a minute", Compression::default, 60, [40 * KIB, 52 * KIB]),
     (
         "no takeover",
         || Compression { client_takeover: false, server_takeover: false, ..Compression::default() },

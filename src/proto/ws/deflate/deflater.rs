@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush};
 
+use super::history::History;
 use super::options::TAIL;
 use super::room::{self, Room};
 
@@ -12,6 +13,8 @@ pub(super) struct Deflater {
     /// Made with the first message that is compressed. INVARIANT: between messages it is there only if
     /// the next may refer to those before.
     state: Option<Deflate>,
+    /// What `state` may refer to, so that another can take its place. Empty without takeover.
+    history: History,
     takeover: bool,
     form: Form,
 }
@@ -25,7 +28,7 @@ pub(super) struct Form {
 
 thread_local! {
     /// A state that is reset: connections without takeover need one for the time of a call, so all of a
-    /// thread share this.
+    /// thread share this. Its memory is [`MEMORY`].
     static SPARE: Cell<Option<(Form, Deflate)>> = const { Cell::new(None) };
 }
 
@@ -34,31 +37,47 @@ thread_local! {
 /// 0.98, 0.99, 1.08, with 1 % more bytes of 64 KiB; 5 (14 less) 0.99, 0.99, 1.04; 7 (28 more) 1.03, 1.01,
 /// 0.99; its usual 8 (84 more) 1.08, 1.02, 0.98.
 const MEMORY: i32 = 6;
+/// The same where the first message that a state is made for is a large one.
+const MEMORY_LARGE: i32 = 8;
+/// Of so many bytes: it fills more than one block with [`MEMORY`], of 4,096 symbols.
+const LARGE: usize = 16 * 1024;
 
 impl Deflater {
     pub(super) fn new(takeover: bool, form: Form) -> Deflater {
-        Deflater { state: None, takeover, form }
+        Deflater { state: None, history: History::default(), takeover, form }
     }
 
-    /// Whether there is a state that could be given up.
+    /// Whether there is a state that could rest.
     pub(super) fn has_state(&self) -> bool {
         self.state.is_some()
     }
 
-    /// Starts anew with the next message, which refers to none before.
-    pub(super) fn give_up_state(&mut self) {
+    /// Whether there is memory that could be given up.
+    pub(super) fn has_memory(&self) -> bool {
+        self.state.is_some() || !self.history.is_empty()
+    }
+
+    /// Gives back what only makes it fast: the next message may still refer to those before.
+    pub(super) fn rest(&mut self) {
         self.state = None;
+    }
+
+    /// Starts anew with the next message, which refers to none before.
+    pub(super) fn give_up(&mut self) {
+        self.state = None;
+        self.history.give_up();
     }
 
     /// Hands over `payload` compressed, without the four bytes that every message ends in; or `false`, if
     /// that would not be shorter.
     pub(super) fn message(&mut self, payload: &[u8], take: impl FnOnce(&[u8])) -> bool {
-        let mut state = self.state.take().unwrap_or_else(|| self.form.fresh());
+        let mut state = self.state.take().unwrap_or_else(|| self.begin(payload.len()));
         let mut room = Room::take();
         let made = deflate(&mut state, payload, &mut room);
         if let Some(made) = &made {
             take(room.first(*made));
         } else if !drain(&mut state) {
+            self.history.clear();
             return false;
         }
         room.keep();
@@ -67,6 +86,10 @@ impl Deflater {
             state.reset();
         }
         if self.takeover {
+            match made {
+                Some(_) => self.history.push(payload, 1 << self.form.window),
+                None => self.history.clear(),
+            }
             self.state = Some(state);
         } else {
             // A thread that ends has none any more.
@@ -74,17 +97,29 @@ impl Deflater {
         }
         made.is_some()
     }
+
+    /// A state for a message of `len` bytes that goes on where the one before it has ended.
+    fn begin(&mut self, len: usize) -> Deflate {
+        let is_large = self.takeover && len >= LARGE;
+        let mut state = self.form.fresh(if is_large { MEMORY_LARGE } else { MEMORY });
+        // A state that is new takes any; one that does not has nothing to refer to.
+        if !self.history.is_empty() && state.set_dictionary(self.history.in_order()).is_err() {
+            self.history.clear();
+            state = self.form.fresh(MEMORY);
+        }
+        state
+    }
 }
 
 impl Form {
-    fn fresh(self) -> Deflate {
+    fn fresh(self, memory: i32) -> Deflate {
         match SPARE.try_with(Cell::take).ok().flatten() {
-            Some((form, state)) if form == self => state,
+            Some((form, state)) if form == self && memory == MEMORY => state,
             _ => Deflate::new_with_config(DeflateConfig {
                 level: i32::from(self.level),
                 // Negative: without a header (of zlib).
                 window_bits: -i32::from(self.window),
-                mem_level: MEMORY,
+                mem_level: memory,
                 ..DeflateConfig::default()
             }),
         }

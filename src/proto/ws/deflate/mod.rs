@@ -4,14 +4,17 @@
 //! options              what is asked for, what was agreed on
 //! negotiate            how that is said in the handshake
 //! inflater, deflater   the two directions
+//! history              what the next message may refer to
 //! room                 where they write to
 //! ```
 //!
-//! The states of the library are made with the first message that needs them. The one that deflates is
-//! given up when nothing was sent for [`Limits::deflate_idle`]: a message need not refer to those before.
-//! The one that inflates has to stay for as long as the peer may refer to them.
+//! The states of the library are made with the first message that needs them. The one that deflates rests
+//! when nothing was sent for [`Limits::deflate_rest`]: the bytes that a message may refer to stay, and out
+//! of them it is made again. They are given up after [`Limits::deflate_idle`]: a message need not refer to
+//! those before. The state that inflates has to stay for as long as the peer may refer to them.
 
 mod deflater;
+mod history;
 mod inflater;
 pub(crate) mod negotiate;
 mod options;
@@ -21,6 +24,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::Violation;
+use crate::limits::Limits;
 use deflater::{Deflater, Form};
 use inflater::Inflater;
 pub use negotiate::NegotiationError;
@@ -107,12 +111,13 @@ impl Codec {
         self.compresses(payload.len()) && self.0.deflater.message(payload, take)
     }
 
-    /// Something was to be compressed: what that has left behind is given up in `idle`, unless it is
-    /// used again.
-    pub(crate) fn used(&mut self, now: Instant, idle: Duration) {
+    /// Something was to be compressed: what that has left behind is to be given back some time later.
+    pub(crate) fn used(&mut self, now: Instant, limits: &Limits) {
         self.0.used = Some(now);
-        if self.0.look.is_none() && self.0.deflater.has_state() {
-            self.0.look = now.checked_add(idle);
+        if self.0.deflater.has_memory() {
+            // One that rested is at work again: that is looked at sooner than planned.
+            let rest = now.checked_add(limits.deflate_rest.min(limits.deflate_idle));
+            self.0.look = [self.0.look, rest].into_iter().flatten().min();
         }
     }
 
@@ -121,14 +126,23 @@ impl Codec {
         self.0.look
     }
 
-    /// Gives the memory back that nothing has used for `idle`.
-    pub(crate) fn on_deadline(&mut self, now: Instant, idle: Duration) {
-        if self.0.look.is_none_or(|at| at > now) {
+    /// Gives memory back that nothing has used for the time that its limit says.
+    pub(crate) fn on_deadline(&mut self, now: Instant, limits: &Limits) {
+        let Parts { deflater, used, look, .. } = &mut *self.0;
+        if look.is_none_or(|at| at > now) {
             return;
         }
-        self.0.look = self.0.used.and_then(|used| used.checked_add(idle)).filter(|at| *at > now);
-        if self.0.look.is_none() {
-            self.0.deflater.give_up_state();
+        let after = |time: Duration| used.and_then(|used| used.checked_add(time));
+        let (rest, idle) = (after(limits.deflate_rest), after(limits.deflate_idle));
+        let is_over = |at: &Option<Instant>| at.is_some_and(|at| at <= now);
+        if is_over(&idle) {
+            deflater.give_up();
+        } else if is_over(&rest) {
+            deflater.rest();
+        }
+        *look = [deflater.has_state().then_some(rest).flatten(), idle].into_iter().flatten().min();
+        if !deflater.has_memory() {
+            *look = None;
         }
     }
 }

@@ -5,9 +5,11 @@ pub(super) const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
 
 /// How messages are to be compressed (permessage-deflate, RFC 7692), if the server agrees.
 ///
-/// Compression is off unless it is asked for. It costs memory once messages are compressed: 287 KiB for
-/// what is sent (less with a smaller window) and 47 KiB for what comes, each
-/// made with the first such message; and CPU time: some microseconds for a message of 2 KiB. Worth it where the line is slow or traffic costs.
+/// Compression is off unless it is asked for. It costs memory once messages are compressed: 319 KiB for
+/// what is sent (84 more where the first message is of 16 KiB or more, less with a smaller window), of which
+/// 32 are left when nothing was sent for a second ([`Limits::deflate_rest`](crate::Limits::deflate_rest)), and
+/// 47 KiB for what comes, each made with the first such message; and CPU time: some microseconds for a
+/// message of 2 KiB. Worth it where the line is slow or traffic costs.
 ///
 /// **It is unsafe where a message mixes a secret with text that somebody else chooses**: who can see the
 /// lengths of messages, encrypted or not, and have text of their own sent beside the secret, learns the
@@ -28,7 +30,7 @@ pub struct Compression {
     /// less memory at both ends and compresses less. Less counts as 9, more as 15. The server may ask
     /// for less (§7.1.2.2); if it asks for 8, everything is sent plain, since no library compresses so.
     ///
-    /// 15 takes 287 KiB, 14 223, 13 191, 12 175. With 14 at level 3, messages become larger by 0 to 3 % (JSON
+    /// 15 takes 319 KiB, 14 239, 13 199, 12 179. With 14 at level 3, messages become larger by 0 to 3 % (JSON
     /// with numbers of chance), 4 to 5 % (chat, prose, source code, HTML), 43 % (a state of 2 KiB that is
     /// sent again and again with little changed) or three times as large (such a state of 16 to 32 KiB, which
     /// then reaches beyond the window).

@@ -258,6 +258,49 @@ fn no_reference_reaches_beyond_the_window() {
     }
 }
 
+/// What has rested goes on where it was: another reader of the same window understands it, whatever the
+/// window and the lengths, and it is as short as if it had not rested.
+#[test]
+fn what_has_rested_refers_to_what_it_sent_before() {
+    let mut x = 88_172_645_463_325_252u64;
+    let mut number = |below: usize| {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        (x >> 32) as usize % below
+    };
+    let limits = Limits { deflate_rest: Duration::ZERO, ..Limits::default() };
+    let now = Instant::now();
+    for window in 9..=15u8 {
+        let wanted = Compression { client_window: window, threshold: 0, ..Compression::default() };
+        let [mut rests, mut goes_on] =
+            [(); 2].map(|()| Codec::client(&Agreed::to(&wanted), &wanted));
+        let mut puff = Puff::of(1 << window);
+        let words: Vec<String> = (0..400).map(|_| number(1 << 30).to_string()).collect();
+        let (mut resting, mut going) = (0, 0);
+        for i in 0..30 {
+            let mut payload = Vec::new();
+            let len = [60, 700, 5000, 40_000][if i % 10 == 9 { 3 } else { number(3) }];
+            while payload.len() < len {
+                let noise = i % 20 == 18;
+                let word = &words[if noise { number(400) } else { number(30) + i }];
+                payload.extend_from_slice(word.as_bytes());
+            }
+            let [mut a, mut b] = [Vec::new(), Vec::new()];
+            let is_compressed = rests.deflate(&payload, |made| a.extend_from_slice(made));
+            assert_eq!(is_compressed, goes_on.deflate(&payload, |made| b.extend_from_slice(made)));
+            assert!(is_compressed);
+            assert_eq!(puff.message(&a, payload.len()), (payload, Ok(())), "{window}, {i}");
+            (resting, going) = (resting + a.len(), going + b.len());
+            rests.used(now, &limits);
+            rests.on_deadline(now, &limits);
+            assert!(!rests.0.deflater.has_state() && rests.0.deflater.has_memory());
+        }
+        let more = resting as f64 / going as f64;
+        assert!(more < 1.02, "window {window}: {resting} and {going} bytes");
+    }
+}
+
 /// Of a message that is given up, the library keeps what it has not written: a reset leaves that behind,
 /// until there is no room for more and it panics.
 #[test]

@@ -1,0 +1,88 @@
+//! What the next message may refer to, without the state that wrote it (RFC 7692 §7.1.1.2).
+
+/// The last bytes of what was sent compressed: as many as the window has, and no more memory than that.
+#[derive(Default)]
+pub(super) struct History {
+    /// INVARIANT: at most the size of the window; it begins at `start` only when it is that long.
+    bytes: Vec<u8>,
+    /// Where the oldest byte is. New bytes are written from here on.
+    start: usize,
+}
+
+impl History {
+    /// A message of `payload` was sent, with a window of `size` bytes.
+    pub(super) fn push(&mut self, payload: &[u8], size: usize) {
+        let mut rest = &payload[payload.len().saturating_sub(size)..];
+        let room = size.saturating_sub(self.bytes.len());
+        if room > 0 {
+            let (now, later) = rest.split_at(rest.len().min(room));
+            // Vec doubles: the last time exactly to what may be used.
+            if self.bytes.capacity() < self.bytes.len() + now.len() {
+                let want = (self.bytes.len() + now.len()).max(2 * self.bytes.len()).min(size);
+                self.bytes.reserve_exact(want - self.bytes.len());
+            }
+            self.bytes.extend_from_slice(now);
+            rest = later;
+        }
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(self.bytes.len() - self.start));
+            self.bytes[self.start..self.start + now.len()].copy_from_slice(now);
+            self.start = (self.start + now.len()) % self.bytes.len();
+            rest = later;
+        }
+    }
+
+    /// All of it, the oldest byte first.
+    pub(super) fn in_order(&mut self) -> &[u8] {
+        self.bytes.rotate_left(self.start);
+        self.start = 0;
+        &self.bytes
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Memory that is used again, or given back.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.start = 0;
+    }
+
+    pub(super) fn give_up(&mut self) {
+        *self = History::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Against all that was ever written, cut to its last bytes.
+    #[test]
+    fn it_is_the_end_of_what_was_written() {
+        let mut x = 1u32;
+        let mut number = |below: usize| {
+            x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (x >> 8) as usize % below
+        };
+        for size in [1, 2, 7, 512] {
+            let (mut history, mut all) = (History::default(), Vec::new());
+            for _ in 0..500 {
+                let len = [0, 1, size, size + 1, 3 * size, number(size + 1)][number(6)];
+                let piece: Vec<u8> = (0..len).map(|_| number(256) as u8).collect();
+                all.extend_from_slice(&piece);
+                history.push(&piece, size);
+                assert!(history.bytes.capacity() <= size.max(8));
+                if number(3) == 0 {
+                    assert_eq!(history.in_order(), &all[all.len().saturating_sub(size)..]);
+                }
+                if number(40) == 0 {
+                    history.clear();
+                    all.clear();
+                    assert!(history.is_empty());
+                }
+            }
+        }
+    }
+}
