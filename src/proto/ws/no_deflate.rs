@@ -1,8 +1,9 @@
 //! Stands where `deflate` does in a build without it: a type that has no values.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Violation;
+use crate::limits::Limits;
 
 #[derive(Debug)]
 pub(crate) enum Codec {}
@@ -20,7 +21,7 @@ impl Codec {
         match *self {}
     }
 
-    pub(crate) fn on_deadline(&mut self, _: Instant, _: Duration) {
+    pub(crate) fn on_deadline(&mut self, _: Instant, _: &Limits) {
         match *self {}
     }
 }
