@@ -114,7 +114,8 @@ static SCRIPT: Group = Group {
             names: &["--jit"],
             takes: Takes::Value("on|off|all", Hint::OneOf(&["on", "off", "all"])),
             text: "native code: for scripts that ask (--!native, @native; on, the default), for none, for \
-                   all scripts and the runtime's own part; where there is none, nothing is different",
+                   all scripts; with --!native in the script, or all, for the runtime's own part, too; \
+                   where there is none, nothing is different",
         },
         Opt {
             names: &["--poll-thread"],
@@ -442,7 +443,9 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     }
     #[cfg(feature = "jit")]
     let options = options.jit(match args.jit {
-        None | Some(Native::On) => luau::Jit::On,
+        None | Some(Native::On) => {
+            luau::Jit::of_script(scripts.first().map_or(&[][..], |(_, text)| text))
+        }
         Some(Native::Off) => luau::Jit::Off,
         Some(Native::All) => luau::Jit::All,
     });
