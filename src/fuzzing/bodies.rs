@@ -224,7 +224,7 @@ pub fn stream(data: &[u8]) {
             ..Default::default()
         }),
         timing: Timing {
-            total: None,
+            head_by: None,
             response: (method & 4 != 0).then_some(Duration::from_secs(5)),
             idle: (method & 8 != 0).then_some(Duration::from_secs(7)),
         },

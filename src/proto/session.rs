@@ -416,11 +416,19 @@ impl Session {
         matches!(&self.0, State::Open(connection) if connection.discards())
     }
 
-    /// The connection is ready, and the time for a stream's answer ([`http::Timing::response`])
-    /// starts; or it was not read for a while, and is again: a peer that nobody read was not silent.
+    /// The connection is ready: the request of a stream may leave, and the time for its answer
+    /// ([`http::Timing::response`]) starts.
     pub fn connected(&mut self, now: Instant) {
+        if let State::Stream(exchange) = &mut self.0 {
+            exchange.connected(now);
+        }
+    }
+
+    /// The connection was not read for a while, and is again: the times for what the peer does start
+    /// anew, since a peer that nobody read was not silent.
+    pub fn read_again(&mut self, now: Instant) {
         match &mut self.0 {
-            State::Stream(exchange) => exchange.connected(now),
+            State::Stream(exchange) => exchange.read_again(now),
             State::Open(connection) => connection.read_again(now),
             State::Opening(_) | State::Refusing(_) | State::Refused(_) => {}
         }

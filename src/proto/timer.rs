@@ -5,8 +5,6 @@ use std::time::Instant;
 /// What a connection waits for, each with one deadline at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
-    /// From the URL to the 101 response; one deadline over all stages.
-    Opening,
     /// The next keep-alive ping.
     Ping,
     /// A sign of life after a keep-alive ping.
@@ -17,7 +15,7 @@ pub enum Timer {
     Stall,
 }
 
-const ALL: [Timer; 5] = [Timer::Opening, Timer::Ping, Timer::Pong, Timer::Close, Timer::Stall];
+const ALL: [Timer; 4] = [Timer::Ping, Timer::Pong, Timer::Close, Timer::Stall];
 
 /// The deadlines that are set.
 #[derive(Debug, Default)]

@@ -221,7 +221,7 @@ impl Asked<'_> {
                 if request.hops > 0 {
                     words += &format!(" hops={}", request.hops);
                 }
-                if let Some(at) = timing.total {
+                if let Some(at) = timing.head_by {
                     words += &format!(" total={}", until(at));
                 }
                 for (name, time) in [("response", timing.response), ("idle", timing.idle)] {

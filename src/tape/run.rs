@@ -237,7 +237,7 @@ impl Run<'_> {
         let was = std::mem::replace(&mut case.after_peer, is_peer);
         let names = |words: &[&str]| words.iter().any(|word| line.starts_with(word));
         // Where what came is told later, as after a pause, the tape has it later.
-        let goes_on = case.is_tape && names(&["peer", "more", "sleep", "connected"]);
+        let goes_on = case.is_tape && names(&["peer", "more", "sleep", "connected", "reads"]);
         if case.skips || names(&PASSIVE) || is_peer && was || goes_on {
             return Ok(());
         }
@@ -356,6 +356,7 @@ impl Run<'_> {
                 sim.deadline();
             }
             "connected" => sim.session.connected(sim.now),
+            "reads" => sim.session.read_again(sim.now),
             "answer" => sim.with(|session, cx| session.answer_close(cx)),
             "body" if rest == "end" => {
                 let event = sim.session.end_body(sim.now);

@@ -255,7 +255,7 @@ impl Start {
             }
             Kind::Stream => {
                 let [total, response, idle] = self.timing;
-                let timing = Timing { total: total.and_then(after), response, idle };
+                let timing = Timing { head_by: total.and_then(after), response, idle };
                 let request = self.exchange(&head)?;
                 Session::stream(request, self.delivery, &self.settings, timing)
             }

@@ -274,6 +274,13 @@ impl Taped {
         self.session.connected(now);
     }
 
+    pub(crate) fn read_again(&mut self, now: Instant) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.word(now, "reads");
+        }
+        self.session.read_again(now);
+    }
+
     pub(crate) fn send_body(&mut self, now: Instant, piece: &[u8]) -> Option<Event<'static>> {
         let event = self.session.send_body(now, piece);
         if let Some(recorder) = &mut self.recorder {

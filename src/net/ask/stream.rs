@@ -272,7 +272,7 @@ impl StreamOptions {
     /// The time limits of its exchange, the head of which has to be there at `total`.
     pub(super) fn timing(&self, limits: &Limits, total: Instant) -> Timing {
         let response = self.timeout.is_none().then_some(limits.response);
-        Timing { total: Some(total), response, idle: self.idle }
+        Timing { head_by: Some(total), response, idle: self.idle }
     }
 
     /// Limits of this stream, instead of the reactor's; see [`Options::limits`](crate::Options::limits).

@@ -123,7 +123,7 @@ impl Exchange {
             state: State::Head { parser: HeadParser::default(), interim: 0 },
             status: None,
             timing,
-            deadline: timing.total,
+            deadline: timing.head_by,
             stall: None,
             pace: Pace::new(settings.limits.stall),
             started: None,
@@ -135,9 +135,18 @@ impl Exchange {
         }
     }
 
-    /// The connection is ready, or is read again after a pause: the time for what is waited for
-    /// starts.
+    /// The connection is ready: the request may leave.
     pub(crate) fn connected(&mut self, now: Instant) {
+        self.wait_from(now);
+    }
+
+    /// The connection is read again after a pause.
+    pub(crate) fn read_again(&mut self, now: Instant) {
+        self.wait_from(now);
+    }
+
+    /// The time for what is waited for starts.
+    fn wait_from(&mut self, now: Instant) {
         let has_left = self.out.len() == 0 && !self.is_uploading();
         match &mut self.state {
             State::Head { .. } if has_left => self.await_head(now),
@@ -161,10 +170,10 @@ impl Exchange {
         if let (Some(started), Some(_)) = (self.started.take(), self.timing.response) {
             // The sum over all redirects is one of waiting.
             let took = reaches.saturating_duration_since(started);
-            self.timing.total = self.timing.total.and_then(|total| total.checked_add(took));
+            self.timing.head_by = self.timing.head_by.and_then(|total| total.checked_add(took));
         }
         let limit = self.timing.response.and_then(|limit| reaches.checked_add(limit));
-        self.deadline = [limit, self.timing.total].into_iter().flatten().min();
+        self.deadline = [limit, self.timing.head_by].into_iter().flatten().min();
     }
 
     pub(crate) fn receive<'b>(
@@ -450,7 +459,7 @@ impl Exchange {
         let accepts = Accepts::of(&self.request, self.delivery);
         let body = Body::coded(&self.request.method, &head, accepts);
         if let Some(why) = self.delivery.refuses(&head) {
-            let until = [self.deadline, self.timing.total].into_iter().flatten().min();
+            let until = [self.deadline, self.timing.head_by].into_iter().flatten().min();
             // What is not well framed may be no answer to this request at all, unless it says that it
             // is an error.
             let body = match head.status {

@@ -49,8 +49,8 @@ const SHOWN: usize = 60;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
     /// When the head has to be there, whatever was waited for.
-    pub total: Option<Instant>,
-    /// From the last byte of the request to the head. Where it is set, `total` is no limit of the
+    pub head_by: Option<Instant>,
+    /// From the last byte of the request to the head. Where it is set, `head_by` is no limit of the
     /// owner's, and is put off by the time that the request takes to leave.
     pub response: Option<Duration>,
     /// Behind the head, the longest silence.

@@ -388,7 +388,7 @@ impl Connection {
                 }
                 Timer::Ping => {}
                 Timer::Close => return self.close_is_due(cx),
-                Timer::Pong | Timer::Opening | Timer::Stall => return self.give_up(timer),
+                Timer::Pong | Timer::Stall => return self.give_up(timer),
             }
         }
         None

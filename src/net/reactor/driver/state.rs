@@ -347,7 +347,7 @@ impl<S: Sys> Driver<S> {
         self.observe(core);
         core.say(self.id, || format!("redirected: {}", to.shown(to.request.url())));
         let Some(live) = self.take_live() else { return };
-        let (token, total) = (live.token, live.session.exchange().and_then(|e| e.timing().total));
+        let (token, total) = (live.token, live.session.exchange().and_then(|e| e.timing().head_by));
         let Some(mut options) = live.end_stream(core) else { return self.touch(core) };
         options.request = to.request;
         let total = total.unwrap_or(core.now);
@@ -378,7 +378,7 @@ impl<S: Sys> Driver<S> {
                 .to_owned()
         });
         let Some(live) = self.take_live() else { return };
-        let (token, total) = (live.token, live.session.exchange().and_then(|e| e.timing().total));
+        let (token, total) = (live.token, live.session.exchange().and_then(|e| e.timing().head_by));
         let Some(options) = live.end_stream(core) else { return self.touch(core) };
         self.open_elsewhere(core, Ask::Stream(options), total.unwrap_or(core.now), token);
         if let State::Opening(opening) = &mut self.state {
@@ -664,7 +664,7 @@ impl<S: Sys> Driver<S> {
         self.balance(core);
         let now = core.now;
         if let Some(live) = self.live() {
-            live.session.connected(now);
+            live.session.read_again(now);
         }
     }
 

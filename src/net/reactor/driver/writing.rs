@@ -188,7 +188,7 @@ impl<S: Sys> Live<S> {
         if self.token.interest != interest {
             if interest.read && !self.token.interest.read && self.entry.is_none() {
                 core.now = core.sys.now();
-                self.session.connected(core.now);
+                self.session.read_again(core.now);
             }
             if !interest.read {
                 // What was found ready before is not about a socket that nobody reads.

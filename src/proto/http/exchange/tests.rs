@@ -64,7 +64,7 @@ impl Sim {
     fn timed(timing: impl FnOnce(Instant) -> Timing) -> Sim {
         let mut sim = Sim::get(Delivery::Raw);
         sim.exchange.timing = timing(sim.now);
-        sim.exchange.deadline = sim.exchange.timing.total;
+        sim.exchange.deadline = sim.exchange.timing.head_by;
         sim
     }
 
@@ -487,7 +487,7 @@ fn the_limits_of_time() {
     // The whole comes first, as long as nothing is connected; then what ends sooner.
     for (total, want) in [(10, 10), (100, 60)] {
         let mut sim = Sim::timed(|now| Timing {
-            total: Some(now + seconds(total)),
+            head_by: Some(now + seconds(total)),
             response: Some(seconds(60)),
             idle: None,
         });
@@ -508,7 +508,7 @@ fn the_limits_of_time() {
 
     // Behind the head neither counts.
     let mut sim = Sim::timed(|now| Timing {
-        total: Some(now + seconds(10)),
+        head_by: Some(now + seconds(10)),
         response: Some(seconds(60)),
         idle: None,
     });
@@ -587,7 +587,7 @@ impl Sim {
 #[test]
 fn the_time_of_the_response_starts_with_the_last_byte_of_the_request() {
     let timing = |now: Instant| Timing {
-        total: Some(now + seconds(1000)),
+        head_by: Some(now + seconds(1000)),
         response: Some(seconds(20)),
         idle: None,
     };
@@ -632,7 +632,7 @@ fn the_time_of_the_response_starts_with_the_last_byte_of_the_request() {
 fn an_upload_puts_off_what_is_not_the_limit_of_its_owner() {
     // A limit of the owner's is one of it all.
     let mut sim = upload(Limits::default(), |now| Timing {
-        total: Some(now + seconds(70)),
+        head_by: Some(now + seconds(70)),
         ..Timing::default()
     });
     sim.refused();
@@ -647,17 +647,17 @@ fn an_upload_puts_off_what_is_not_the_limit_of_its_owner() {
 
     // That of all redirects together counts what is waited for.
     let mut sim = upload(Limits::default(), |now| Timing {
-        total: Some(now + seconds(70)),
+        head_by: Some(now + seconds(70)),
         response: Some(seconds(60)),
         idle: None,
     });
     // It took 30 s to connect, and 100 s to upload.
     sim.now += seconds(30);
-    let total = sim.exchange.timing.total.unwrap();
+    let total = sim.exchange.timing.head_by.unwrap();
     sim.refused();
     sim.takes(50, 1000);
     sim.takes(50, sim.rest());
-    assert_eq!(sim.exchange.timing.total, Some(total + seconds(100)));
+    assert_eq!(sim.exchange.timing.head_by, Some(total + seconds(100)));
     assert_eq!(sim.left(), Some(40), "70 less the 30");
     // Later calls do not put it off again.
     sim.exchange.sent(sim.now + seconds(10), 0, 0);

@@ -227,8 +227,8 @@ fn the_time_of_the_response_starts_with_the_last_byte_of_the_last_piece() {
     for (total, want) in [(None, "= Stalled"), (Some(seconds(30)), "= Timeout")] {
         let limits = Limits { stall: seconds(60), ..Limits::default() };
         let mut sim = start("POST", None, limits, Timing::default());
-        sim.exchange.timing.total = total.map(|total| sim.now + total);
-        sim.exchange.deadline = sim.exchange.timing.total;
+        sim.exchange.timing.head_by = total.map(|total| sim.now + total);
+        sim.exchange.deadline = sim.exchange.timing.head_by;
         sim.exchange.connected(sim.now);
         sim.leaves(usize::MAX);
         sim.give(b"hello");
