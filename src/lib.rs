@@ -29,12 +29,12 @@
 //! use moonwire::{Client, Config, Event, Options};
 //!
 //! let (client, mut events) = Client::spawn(Config::default())?;
-//! let id = client.open(Options::new("wss://echo.example/")?)?;
-//! client.send_text(id, "sent as soon as it is open")?;
-//! events.wait(None, |id, event| {
-//!     if let Event::Text(text) = event {
-//!         println!("{id:?}: {}", text.as_str());
-//!     }
+//! client.open(Options::new("wss://echo.example/")?)?;
+//! // Call it until all is closed.
+//! events.wait(None, |id, event| match event {
+//!     Event::Opened(_) => client.send_text(id, "hello").unwrap_or_default(),
+//!     Event::Text(text) => println!("{}", text.as_str()),
+//!     _ => {}
 //! })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -104,12 +104,8 @@
 //! programs, [`Error::is_transient`] says whether the same attempt may succeed later, and
 //! [`Error::response`] has what a server answered that refused. A clean close is no error. What a
 //! program does wrong with a connection itself, such as a send after the close, is
-//! [`proto::Misuse`]. No error shows a secret.
-//!
-//! # Panics
-//!
-//! No peer, URL, header or certificate makes a function of this crate panic. A panic in a closure of
-//! yours passes through the call that ran it.
+//! [`proto::Misuse`]. No error shows a secret, and no peer, URL, header or certificate makes a function
+//! of this crate panic.
 //!
 //! # Reading on
 //!

@@ -47,6 +47,13 @@ impl<O: Observer + ?Sized + 'static> Observer for Arc<Mutex<O>> {
 ///
 /// Values of fields that say who somebody is (`Authorization`, `Cookie`, and what ends in `-key`,
 /// `-token` or `-secret`) are masked, and the queries and fragments of URLs.
+///
+/// ```
+/// use moonwire::{Config, trace::Lines};
+///
+/// let config = Config { observer: Some(Box::new(Lines::new(std::io::stderr()))), ..Config::default() };
+/// # drop(config);
+/// ```
 #[derive(Debug)]
 pub struct Lines<W> {
     to: W,

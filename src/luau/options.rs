@@ -142,6 +142,19 @@ fn maker<V: IntoLua>(make: impl FnOnce(&Lua) -> mlua::Result<V> + 'static) -> Ma
 }
 
 /// What the script side is set up with.
+///
+/// ```
+/// use moonwire::luau::{Line, Options, Runtime};
+/// use std::time::Duration;
+///
+/// let options = Options::new(|line: Line<'_>| println!("{line}"))
+///     .time_limit(Some(Duration::from_secs(1))) // without a pause
+///     .memory_limit(64 * 1024 * 1024)
+///     .without("require");
+/// let mut runtime = Runtime::new(options)?;
+/// # runtime.run()?;
+/// # Ok::<(), moonwire::luau::Error>(())
+/// ```
 pub struct Options {
     pub(super) config: Config,
     pub(super) output: Box<dyn Output>,
@@ -543,6 +556,17 @@ impl Options {
 /// Memory has no share per script: there is one heap, in which a value belongs to whoever refers to it,
 /// so [`Options::memory_limit`] is that of all. Nor has time: scripts take turns on one thread, and what
 /// stops one that takes no pause is [`Options::time_limit`].
+///
+/// ```
+/// use moonwire::Policy;
+/// use moonwire::luau::{Line, Options, Runtime, ScriptOptions};
+///
+/// let mut runtime = Runtime::new(Options::new(|line: Line<'_>| println!("{line}")))?;
+/// let may = ScriptOptions::new().policy(Policy::public()).connections(Some(2));
+/// runtime.spawn_with("guest.luau", "print('two connections, none of them private')", (), may)?;
+/// runtime.run()?;
+/// # Ok::<(), moonwire::luau::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct ScriptOptions {
     pub(super) policy: Option<Policy>,

@@ -109,6 +109,10 @@ impl fmt::Debug for Runtime {
 impl Runtime {
     /// A VM of its own, sandboxed: the libraries are read-only, and scripts have `_G` and `shared`
     /// to share things.
+    ///
+    /// # Errors
+    ///
+    /// As [`install`](super::install).
     pub fn new(options: Options) -> Result<Runtime, Error> {
         let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
         lua.sandbox(true)?;
@@ -228,6 +232,12 @@ impl Runtime {
     ///
     /// A raise at its top level is reported, and noted for [`Runtime::has_raised`] and
     /// [`Script::has_raised`]. The script can be dropped: that ends nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Syntax`] for a text that is no Luau, [`Error::Exited`] after a script has called
+    /// `exit`, [`Error::Lua`] if the VM has no memory. What the script raises is no error of this
+    /// call.
     pub fn spawn(
         &mut self,
         name: &str,
@@ -238,6 +248,11 @@ impl Runtime {
     }
 
     /// The same, with what this script may.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runtime::spawn`]; and [`Error::Options`] for bounds that scripts could get around,
+    /// since [`Options::without`] leaves `coroutine` out.
     pub fn spawn_with(
         &mut self,
         name: &str,
@@ -352,6 +367,11 @@ impl Runtime {
     ///
     /// While a script computes for longer than [`Limits::stand_in`](crate::Limits::stand_in), a
     /// thread of its own stands in for this one: see [`Options::stand_in`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the system cannot wait any more, [`Error::Lua`] if the VM has no memory.
+    /// What a script raises is reported to the [`Output`](super::Output) and is no error here.
     pub fn run(&mut self) -> Result<Progress, Error> {
         self.begin_run();
         let progress = self.run_while(|| true)?;
@@ -364,6 +384,10 @@ impl Runtime {
     /// Runs, as [`Runtime::run`] does, until `script` is not alive any more ([`Script::is_alive`]), and
     /// closes nothing: the others are where they are, and can be run on. [`Progress::Done`] if none of
     /// them can ever run again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runtime::run`].
     pub fn run_until(&mut self, script: &Script) -> Result<Progress, Error> {
         self.begin_run();
         self.run_while(|| script.is_alive())
@@ -396,6 +420,10 @@ impl Runtime {
     /// It never waits for the network; with [`Options::stand_in`] set, for the end of a turn of the
     /// stand-in, at most [`Limits::turn`](crate::Limits::turn) bytes. The time is looked at between
     /// two handlers, not inside one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runtime::run`].
     pub fn step(&mut self, budget: Duration) -> Result<Progress, Error> {
         let end = after(Instant::now(), budget);
         self.thaw_shared();

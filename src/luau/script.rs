@@ -108,6 +108,10 @@ impl Script {
     /// (the script has called a function of the embedder's that kills it) goes on up to its next pause.
     /// It interrupts nothing: what computes without a pause is stopped by
     /// [`Options::time_limit`](super::Options::time_limit). A second time does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lua`]: the VM refused to close a thread.
     pub fn kill(&self) -> Result<(), Error> {
         let kill = || self.scripts.kill.call::<()>(&self.record);
         let mut done = kill();

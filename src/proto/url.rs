@@ -189,6 +189,10 @@ impl Url {
     /// assert_eq!(url.target(), "/chat?room=1");
     /// # Ok::<(), moonwire::proto::UrlError>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the URL: [`UrlError`].
     pub fn parse(text: &str) -> Result<Url, UrlError> {
         let socket = unix(text, WEBSOCKET);
         let (scheme, rest) = socket.or_else(|| scheme(text, WEBSOCKET)).ok_or(UrlError::Scheme)?;
@@ -203,6 +207,10 @@ impl Url {
 
     /// Reads the URL of a stream: `http` or `https`, and otherwise as [`Url::parse`] does. A
     /// fragment is no part of the request (RFC 9110 §7.1) and is left out of the target.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the URL: [`UrlError`].
     pub fn parse_http(text: &str) -> Result<Url, UrlError> {
         let socket = unix(text, HTTP);
         let (scheme, rest) = socket.or_else(|| scheme(text, HTTP)).ok_or(UrlError::HttpScheme)?;
@@ -311,6 +319,11 @@ impl Url {
     /// What `reference` means on the page of this URL (RFC 3986 §5.2): a `Location`, say. It is secret
     /// if this one is. On that of a WebSocket `http` and `https` mean `ws` and `wss`, since its
     /// handshake is an HTTP request (RFC 6455 §4.1); an HTTP URL leads to no WebSocket.
+    ///
+    /// # Errors
+    ///
+    /// [`UrlError`]: the reference is malformed, has a scheme that this URL cannot lead to, or
+    /// leads to a Unix socket or away from one ([`UrlError::Crossing`]).
     pub fn join(&self, reference: &str) -> Result<Url, UrlError> {
         let joined = self.joined(reference)?;
         Ok(if self.secret { joined.into_secret() } else { joined })

@@ -14,6 +14,17 @@ use crate::tape::Tape;
 use crate::trace::Observer;
 
 /// What a reactor is made with; the default suits most.
+///
+/// ```
+/// use moonwire::{Config, Limits, Policy};
+///
+/// let config = Config {
+///     limits: Limits { message: 1024 * 1024, ..Limits::default() },
+///     policy: Policy::public(),
+///     ..Config::default()
+/// };
+/// # drop(config);
+/// ```
 #[derive(Default)]
 pub struct Config {
     /// Its bounds, and those of its connections.

@@ -43,6 +43,11 @@ pub struct StreamOptions {
 
 impl StreamOptions {
     /// Reads the URL (`http` or `https`) and checks the method, which is case-sensitive.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Url`]: the URL is malformed, or neither `http` nor `https`.
+    /// [`ErrorKind::Request`]: the method is no token, or `CONNECT`.
     pub fn new(method: &str, url: &str) -> Result<StreamOptions, Error> {
         let bad = |kind| Error::of_text(url, kind);
         let parsed = Url::parse_http(url).map_err(|e| bad(ErrorKind::Url(e)))?;
@@ -61,6 +66,10 @@ impl StreamOptions {
     }
 
     /// A `GET` request.
+    ///
+    /// # Errors
+    ///
+    /// As [`StreamOptions::new`].
     pub fn get(url: &str) -> Result<StreamOptions, Error> {
         StreamOptions::new("GET", url)
     }
@@ -148,11 +157,20 @@ impl StreamOptions {
     }
 
     /// Adds a header field; see [`Request::header`] for what is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Request`]: the name is no token, the value has a control character, the field
+    /// belongs to the client, or it is there already.
     pub fn header(self, name: &str, value: &str) -> Result<StreamOptions, Error> {
         self.with(|request| request.header(name, value).map(drop))
     }
 
     /// Adds a header field that no trace shows, and that no other server is sent after a redirect.
+    ///
+    /// # Errors
+    ///
+    /// As [`StreamOptions::header`].
     pub fn secret_header(self, name: &str, value: &str) -> Result<StreamOptions, Error> {
         self.with(|request| request.secret_header(name, value).map(drop))
     }
@@ -164,6 +182,10 @@ impl StreamOptions {
     }
 
     /// The body, sent with its length. Refused where the method has none; see [`Request::body`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Request`]: the method has no body.
     pub fn body(self, body: impl AsRef<[u8]>) -> Result<StreamOptions, Error> {
         let mut with = self.with(|request| request.body(body.as_ref()).map(drop))?;
         with.source = None;
@@ -172,6 +194,10 @@ impl StreamOptions {
 
     /// The body, sent compressed by gzip with `Content-Encoding: gzip`, to a server that is known to read
     /// it; see [`Request::body_gzip`].
+    ///
+    /// # Errors
+    ///
+    /// As [`StreamOptions::body`]; and if `Content-Encoding` is among the fields already.
     #[cfg(feature = "deflate")]
     pub fn body_gzip(self, body: impl AsRef<[u8]>) -> Result<StreamOptions, Error> {
         let mut with = self.with(|request| request.body_gzip(body).map(drop))?;
@@ -226,6 +252,10 @@ impl StreamOptions {
     ///   307 and 308 do ([`HttpError::BodyAgain`](crate::proto::http::HttpError::BodyAgain)).
     /// * A server may answer before it has all of it. The answer is told, the rest is sent as long as
     ///   the server takes it, and the end of the answer ends that.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Request`]: the method has no body.
     pub fn body_from(
         self,
         reader: impl Read + Send + 'static,

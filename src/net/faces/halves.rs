@@ -25,6 +25,14 @@ use crate::proto::{Fields, Misuse, Transport, Url};
 /// [`Misuse::Full`], and the message was not taken. [`Sender::flush`] waits.
 ///
 /// Dropping it, and all its clones, ends nothing: the [`Receiver`] keeps the connection.
+///
+/// ```no_run
+/// let (sender, _receiver) = moonwire::connect("wss://echo.example/")?.split()?;
+/// let another = sender.clone();
+/// std::thread::spawn(move || another.send_text("from another thread"));
+/// sender.send_text("from this one")?;
+/// # Ok::<(), moonwire::Error>(())
+/// ```
 pub struct Sender<S: Sys = Os> {
     client: Client<S>,
     id: ConnId,
@@ -41,6 +49,14 @@ pub struct Sender<S: Sys = Os> {
 /// Dropping it closes the connection (1001), as dropping [`Events`] does: it waits for what was
 /// accepted to leave, as long as the line moves, and for the server's answer, for
 /// [`Limits::linger`](crate::Limits::linger). Afterwards the [`Sender`] has errors only.
+///
+/// ```no_run
+/// let (sender, mut receiver) = moonwire::connect("wss://echo.example/")?.split()?;
+/// while let Some(message) = receiver.read()? {
+///     sender.send(&message)?; // an echo
+/// }
+/// # Ok::<(), moonwire::Error>(())
+/// ```
 pub struct Receiver<S: Sys = Os> {
     client: Client<S>,
     events: Events<S>,

@@ -29,17 +29,31 @@ use crate::proto::{CloseFrame, Fields, Misuse, Opened, Stats, Transport, Url};
 /// }
 /// # Ok::<(), moonwire::Error>(())
 /// ```
+///
+/// # Errors
+///
+/// As [`Options::new`] and [`Options::connect`].
 pub fn connect(url: &str) -> Result<WebSocket, Error> {
     Options::new(url)?.connect()
 }
 
 impl Options {
     /// Opens the connection and waits until it is open.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the connection from opening: the policy, DNS, connecting, TLS, a proxy, a
+    /// server that refuses ([`Error::response`]), a time limit. [`Error::stage`] says how far it
+    /// came, [`Error::is_transient`] whether the same may succeed later.
     pub fn connect(self) -> Result<WebSocket, Error> {
         self.connect_with(Config::default())
     }
 
     /// The same with a configuration: TLS, limits, overrides, an observer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::connect`]; and if the system has no descriptor for it.
     pub fn connect_with(self, config: Config) -> Result<WebSocket, Error> {
         self.start(config, Reactor::of_one)?.opened()
     }
@@ -96,6 +110,20 @@ const TURN: usize = 64 * 1024;
 /// while the other waits for messages, have a half each ([`WebSocket::split`]); a lock around the whole
 /// would make the sender wait for the server. What ends a call from another thread is an
 /// [`Interrupter`].
+///
+/// ```no_run
+/// use moonwire::{Message, Options};
+///
+/// let mut ws = Options::new("wss://echo.example/")?.protocol("chat")?.connect()?;
+/// ws.send_text("hello")?;
+/// while let Some(message) = ws.read()? {
+///     match message {
+///         Message::Text(text) => println!("{text}"),
+///         Message::Binary(data) => println!("{} bytes", data.len()),
+///     }
+/// }
+/// # Ok::<(), moonwire::Error>(())
+/// ```
 pub struct WebSocket<S: Sys = Os> {
     url: Url,
     reactor: Kept<Reactor<S>>,
@@ -355,12 +383,22 @@ impl<S: Sys> WebSocket<S> {
     /// [`WebSocket::read`]; past [`crate::Limits::high_water`] bytes of them the socket is not read, so
     /// a server that waits for that before it reads on and a program that only sends wait for each
     /// other: read now and then.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misuse`]: the connection is not open any more; the text says how it ended.
+    /// [`ErrorKind::WriteTimeout`], [`ErrorKind::Interrupted`], or that by which the connection
+    /// failed while the call waited.
     pub fn send_text(&mut self, text: &str) -> Result<(), Error> {
         let sent = self.reactor.act_now(self.id, |session, cx| session.send_text(cx, text));
         self.sent(sent)
     }
 
     /// Sends a binary message, as [`WebSocket::send_text`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send_text`].
     pub fn send_binary(&mut self, data: &[u8]) -> Result<(), Error> {
         let sent = self.reactor.act_now(self.id, |session, cx| session.send_binary(cx, data));
         self.sent(sent)
@@ -368,6 +406,10 @@ impl<S: Sys> WebSocket<S> {
 
     /// Sends a text message that is not compressed, whatever was agreed on; see
     /// [`Compression`](crate::proto::Compression) for what that is needed for.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send_text`].
     #[cfg(feature = "deflate")]
     pub fn send_text_plain(&mut self, text: &str) -> Result<(), Error> {
         let sent = self.reactor.act_now(self.id, |session, cx| session.send_text_plain(cx, text));
@@ -375,6 +417,10 @@ impl<S: Sys> WebSocket<S> {
     }
 
     /// Sends a binary message that is not compressed.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send_text`].
     #[cfg(feature = "deflate")]
     pub fn send_binary_plain(&mut self, data: &[u8]) -> Result<(), Error> {
         let sent = self.reactor.act_now(self.id, |session, cx| session.send_binary_plain(cx, data));
@@ -382,6 +428,10 @@ impl<S: Sys> WebSocket<S> {
     }
 
     /// Sends a message.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send_text`].
     pub fn send(&mut self, message: &Message) -> Result<(), Error> {
         match message {
             Message::Text(text) => self.send_text(text),
@@ -390,6 +440,10 @@ impl<S: Sys> WebSocket<S> {
     }
 
     /// Sends a ping with at most 125 bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send_text`]; and [`ErrorKind::Misuse`] for a longer payload.
     pub fn ping(&mut self, data: &[u8]) -> Result<(), Error> {
         self.reactor.look_at_clock();
         let sent = self.reactor.act_now(self.id, |session, cx| session.ping(cx, data));
@@ -398,6 +452,11 @@ impl<S: Sys> WebSocket<S> {
 
     /// The next message; `None` when the connection was closed cleanly. A connection that failed
     /// or was lost is an error, once; afterwards `None`.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection failed or was lost, once; [`ErrorKind::Interrupted`], after which it can
+    /// be read on.
     pub fn read(&mut self) -> Result<Option<Message>, Error> {
         loop {
             match self.receive(None)? {
@@ -409,6 +468,10 @@ impl<S: Sys> WebSocket<S> {
     }
 
     /// The next message, if it comes within `timeout`. Zero looks at what is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::read`].
     pub fn read_timeout(&mut self, timeout: Duration) -> Result<Received, Error> {
         self.receive(self.reactor.clock().checked_add(timeout))
     }
@@ -417,6 +480,12 @@ impl<S: Sys> WebSocket<S> {
     /// [`crate::Limits::close`] from when it has left. Messages that come meanwhile are kept for
     /// [`WebSocket::read`] up to [`crate::Limits::high_water`] bytes; the rest is thrown away. What
     /// the server's close frame said.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misuse`] for a code or a reason that may not be sent (RFC 6455 §7.4, §5.5.1);
+    /// or how the connection ended, if that was not a clean close: [`ErrorKind::NoCloseAnswer`],
+    /// say.
     pub fn close(&mut self, code: u16, reason: &str) -> Result<CloseFrame, Error> {
         match self.reactor.close(self.id, &CloseFrame::new(code, reason)) {
             // It is being closed, or is closed, already.

@@ -75,6 +75,10 @@ struct Slot<S: Sys> {
 impl Reactor {
     /// A reactor on the operating system. Fails when the system has no descriptor or no random
     /// source for it.
+    ///
+    /// # Errors
+    ///
+    /// The system has no descriptor or no random source for it.
     pub fn new(config: Config) -> io::Result<Reactor> {
         let os = Os::new(&config.limits)?;
         Reactor::with_sys(os, config)
@@ -106,6 +110,10 @@ impl Reactor {
 
 impl<S: Sys> Reactor<S> {
     /// A reactor on a system of your own: a simulated network, say.
+    ///
+    /// # Errors
+    ///
+    /// The random source of `sys` fails.
     pub fn with_sys(mut sys: S, config: Config) -> io::Result<Reactor<S>> {
         // So that a missing random source is an error here and not later.
         sys.random(&mut [0; 4])?;
@@ -183,6 +191,10 @@ impl<S: Sys> Reactor<S> {
     /// Starts to open what [`Options`](crate::Options) (a WebSocket) or
     /// [`StreamOptions`](crate::StreamOptions) say. The work begins with the next turn; a failure
     /// comes as [`Event::Closed`](super::Event::Closed). Only too many connections are an error here.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TooManyConnections`](crate::ErrorKind::TooManyConnections).
     pub fn open(&mut self, ask: impl Into<Ask>) -> Result<ConnId, Error> {
         self.open_asked(ask.into())
     }
@@ -210,29 +222,53 @@ impl<S: Sys> Reactor<S> {
 
     /// Queues a text message. It is written by the next [`Reactor::flush`] or turn, or at once
     /// when [`Limits::cork`] bytes wait or the first of them has waited for [`Limits::cork_time`].
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
+    /// bytes wait to be sent already.
     pub fn send_text(&mut self, id: ConnId, text: &str) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.send_text(cx, text))
     }
 
     /// Queues a binary message, as [`Reactor::send_text`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
+    /// bytes wait to be sent already.
     pub fn send_binary(&mut self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.send_binary(cx, data))
     }
 
     /// Queues a text message that is not compressed, whatever was agreed on; see
     /// [`Compression`](crate::proto::Compression) for what that is needed for.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
+    /// bytes wait to be sent already.
     #[cfg(feature = "deflate")]
     pub fn send_text_plain(&mut self, id: ConnId, text: &str) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.send_text_plain(cx, text))
     }
 
     /// Queues a binary message that is not compressed.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
+    /// bytes wait to be sent already.
     #[cfg(feature = "deflate")]
     pub fn send_binary_plain(&mut self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.send_binary_plain(cx, data))
     }
 
     /// Queues a ping with at most 125 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or the payload has more than 125 bytes.
     pub fn ping(&mut self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
         self.look_at_clock();
         self.act(id, |session, cx| session.ping(cx, data))
@@ -244,6 +280,11 @@ impl<S: Sys> Reactor<S> {
     }
 
     /// Starts the closing handshake behind everything that was sent, or answers the server's.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or the code or the reason may not be sent (RFC 6455
+    /// §7.4, §5.5.1).
     pub fn close(&mut self, id: ConnId, frame: &CloseFrame) -> Result<(), Misuse> {
         self.core.now = self.core.sys.now();
         self.act(id, |session, cx| session.close(cx, frame))
@@ -430,13 +471,15 @@ impl<S: Sys> Reactor<S> {
     /// tells `sink`, writes what came of it. `until` in the past does not wait; `None` waits for
     /// as long as it takes.
     ///
-    /// An error means that the system cannot wait any more; what goes wrong with a connection is
-    /// an event.
-    ///
     /// A panic of the sink, of the policy or of the observer passes through. Where it is caught, the
     /// reactor is in order: the connection that it came at is lost
     /// ([`ErrorKind::Panicked`](crate::ErrorKind::Panicked), told by the next turn), and the others go
     /// on.
+    ///
+    /// # Errors
+    ///
+    /// An error means that the system cannot wait any more; what goes wrong with a connection is
+    /// an event.
     pub fn turn(&mut self, until: Option<Instant>, sink: &mut dyn Sink) -> io::Result<()> {
         if let Some(deadline) = self.before_wait(until, sink) {
             let poller = Arc::clone(self.core.sys.poller());

@@ -49,11 +49,24 @@ pub trait Sys: Send {
     /// The time.
     fn now(&self) -> Instant;
     /// Fills `bytes` from a CSPRNG.
+    ///
+    /// # Errors
+    ///
+    /// There are no random bytes: then no reactor is made. A source that fails later is a panic, since
+    /// no frame may be sent without a mask key that nobody can guess (RFC 6455 §5.3).
     fn random(&mut self, bytes: &mut [u8]) -> io::Result<()>;
     /// Starts to connect; when the socket becomes writable, ask [`Sys::connected`].
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be tried at all; an attempt that fails later is told by [`Sys::connected`].
     fn connect(&mut self, to: SocketAddr) -> io::Result<Self::Socket>;
     /// Starts to connect as [`Sys::connect`] does, to whatever kind of endpoint and from whatever own
     /// address the connection asks for. By itself it knows addresses alone, and no options.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sys::connect`]; `Unsupported` for what this system does not know.
     fn connect_to(&mut self, dial: &Dial<'_>) -> io::Result<Self::Socket> {
         match dial.to {
             Endpoint::Address(to) => self.connect(*to),
@@ -62,6 +75,10 @@ pub trait Sys: Send {
     }
     /// Takes over a stream of the owner's that is connected already
     /// ([`Options::over`](crate::Options::over)). By itself it can not.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be taken over; by itself `Unsupported`.
     fn adopt(&mut self, _stream: OwnedStream) -> io::Result<Self::Socket> {
         let what = "this system takes over no stream of the owner's own";
         Err(io::Error::new(io::ErrorKind::Unsupported, what))
@@ -80,10 +97,22 @@ pub trait Sys: Send {
         false
     }
     /// Whether connecting has succeeded.
+    ///
+    /// # Errors
+    ///
+    /// Why it has not.
     fn connected(&mut self, socket: &Self::Socket) -> io::Result<()>;
     /// Reads; 0 is the end of the stream, `WouldBlock` means later.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock`, `Interrupted`, or that by which the connection is lost.
     fn read(&mut self, socket: &Self::Socket, buf: &mut [u8]) -> io::Result<usize>;
     /// Appends at most `max` bytes to `buf`, which has the capacity for them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sys::read`].
     fn append(
         &mut self,
         socket: &Self::Socket,
@@ -97,9 +126,17 @@ pub trait Sys: Send {
         read
     }
     /// Writes; `WouldBlock` means later.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock`, `Interrupted`, or that by which the connection is lost.
     fn write(&mut self, socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize>;
     /// Writes pieces, one behind the other, as if they were one: how many bytes of all of them it
     /// took. One that takes of the first piece alone is right, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sys::write`].
     fn write_vectored(
         &mut self,
         socket: &Self::Socket,
@@ -112,6 +149,10 @@ pub trait Sys: Send {
     fn finish(&mut self, socket: &Self::Socket);
     /// Waits for `interest` from now on, reported with `token`; `new`: for the first time. The two
     /// highest tokens belong to the system.
+    ///
+    /// # Errors
+    ///
+    /// The connection fails with it.
     fn watch(
         &mut self,
         socket: &Self::Socket,
@@ -122,6 +163,10 @@ pub trait Sys: Send {
     /// Waits for the socket no more.
     fn forget(&mut self, socket: &Self::Socket);
     /// Asks for the addresses of a name. The answer wakes the poller.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be asked for, such as too many names that wait; the connection fails with it.
     fn resolve(&mut self, id: u64, name: &str, port: u16) -> io::Result<()>;
     /// Nobody waits for the answer to a question any more. Doing nothing is right.
     fn give_up(&mut self, _id: u64) {}
@@ -153,6 +198,10 @@ pub trait Poller: Send + Sync {
     /// Waits until something is ready, [`Poller::wake`] was called or `deadline` has passed, and
     /// appends what is ready. It may end earlier, with nothing. `now` is the present. One thread at a
     /// time may wait: of several, a wake-up or a deadline ends one wait only.
+    ///
+    /// # Errors
+    ///
+    /// The system cannot wait; [`Reactor::turn`](crate::Reactor::turn) returns it.
     fn wait(
         &self,
         now: Instant,

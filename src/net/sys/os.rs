@@ -38,6 +38,10 @@ impl fmt::Debug for Os {
 
 impl Os {
     /// epoll on Linux, poll elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// The system has no descriptor for it, or no random source.
     pub fn new(limits: &Limits) -> io::Result<Os> {
         #[cfg(all(target_os = "linux", not(moonwire_poll)))]
         let poller = OsPoller::Epoll(epoll::Epoll::new()?);
@@ -48,6 +52,10 @@ impl Os {
 
     /// poll everywhere: what is used elsewhere can be tested on Linux too. Where a reactor has few
     /// connections it costs no more than epoll, and fewer descriptors: on Linux one and the sockets.
+    ///
+    /// # Errors
+    ///
+    /// As [`Os::new`].
     pub fn with_poll(limits: &Limits) -> io::Result<Os> {
         Ok(Os::with(OsPoller::Poll(PollSet::new()?), limits))
     }

@@ -24,6 +24,17 @@ pub use pin::Pin;
 /// of certificates in PEM. TLS 1.2 and 1.3, rustls' ring provider, `http/1.1` by ALPN. [`TlsOptions`] has
 /// more to choose from.
 ///
+/// ```
+/// use moonwire::{Config, tls_config};
+///
+/// let pem = std::fs::read("tests/certs/ca.pem")?;
+/// let config = Config { tls: Some(tls_config(&pem)?), ..Config::default() };
+/// # drop(config);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+///
 /// An error says which part of `pem` cannot be read, or that it holds no certificate.
 pub fn tls_config(pem: &[u8]) -> io::Result<Arc<ClientConfig>> {
     let options = TlsOptions::new().trust(Trust::Bundled);
