@@ -149,7 +149,7 @@ fn maker<V: IntoLua>(make: impl FnOnce(&Lua) -> mlua::Result<V> + 'static) -> Ma
 ///
 /// let options = Options::new(|line: Line<'_>| println!("{line}"))
 ///     .time_limit(Some(Duration::from_secs(1))) // without a pause
-///     .memory_limit(64 * 1024 * 1024)
+///     .memory_limit(Some(64 * 1024 * 1024))
 ///     .without("require");
 /// let mut runtime = Runtime::new(options)?;
 /// # runtime.run()?;
