@@ -62,7 +62,8 @@ impl<S: Sys> Clone for Client<S> {
 ///
 /// let (client, mut events) = Client::spawn(Config::default())?;
 /// client.open(Options::new("wss://echo.example/")?)?;
-/// for (id, event) in &mut events {
+/// for item in &mut events {
+///     let (id, event) = item?;
 ///     match event {
 ///         Event::Opened(_) => client.send_text(id, "hello")?,
 ///         Event::Text(text) => println!("{}", text.as_str()),
