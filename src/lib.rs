@@ -107,6 +107,17 @@
 //! [`proto::Misuse`]. No error shows a secret, and no peer, URL, header or certificate makes a function
 //! of this crate panic.
 //!
+//! # Sections
+//!
+//! `§` and a number name a section of the RFC that stands before it: [RFC 6455] (WebSocket),
+//! [RFC 7692] (compressed messages), [RFC 9110] and [RFC 9112] (HTTP), [RFC 3986] (URLs).
+//!
+//! [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455
+//! [RFC 7692]: https://www.rfc-editor.org/rfc/rfc7692
+//! [RFC 9110]: https://www.rfc-editor.org/rfc/rfc9110
+//! [RFC 9112]: https://www.rfc-editor.org/rfc/rfc9112
+//! [RFC 3986]: https://www.rfc-editor.org/rfc/rfc3986
+//!
 //! # Reading on
 //!
 //! The repository has, in `docs/`: `RUST.md`, a guide to all of the above; `LUAU.md` and

@@ -49,10 +49,12 @@ impl<O: Observer + ?Sized + 'static> Observer for Arc<Mutex<O>> {
 /// `-token` or `-secret`) are masked, and the queries and fragments of URLs.
 ///
 /// ```
+/// # #[cfg(feature = "net")] {
 /// use moonwire::{Config, trace::Lines};
 ///
 /// let config = Config { observer: Some(Box::new(Lines::new(std::io::stderr()))), ..Config::default() };
 /// # drop(config);
+/// # }
 /// ```
 #[derive(Debug)]
 pub struct Lines<W> {
