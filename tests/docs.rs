@@ -702,10 +702,17 @@ fn every_limit_that_a_page_names_exists() {
     for file in documents() {
         let text = read(&file).unwrap();
         for (at, start) in text.match_indices("`Limits::") {
-            let name = name_at(&text[at + start.len()..]);
-            count += 1;
-            if name != "default" && !fields.iter().any(|field| field == name) {
-                wrong.push(format!("{file}: Limits::{name}"));
+            let rest = &text[at + start.len()..];
+            let names: Vec<&str> =
+                match rest.strip_prefix('{').and_then(|list| list.split_once('}')) {
+                    Some((list, _)) => list.split(", ").collect(),
+                    None => vec![name_at(rest)],
+                };
+            for name in names {
+                count += 1;
+                if name != "default" && !fields.iter().any(|field| field == name) {
+                    wrong.push(format!("{file}: Limits::{name}"));
+                }
             }
         }
     }
