@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::hint::black_box;
 use std::time::Instant;
 
-use common::{Args, Failure, Meter, Peer, Report, warm_up};
+use common::{Args, Failure, KEPT, Meter, Peer, Report, warm_up};
 use moonwire::proto::http::Delivery;
 use moonwire::proto::{CloseFrame, Compression};
 use moonwire::{Closed, Conn, ConnId, Event, Os, Reactor, Sink, StreamOptions};
@@ -22,9 +22,13 @@ pub(crate) struct World {
 struct Heard {
     /// Copies each message.
     owned: bool,
+    /// Keeps the last few messages, and the last event.
+    keeps_last: bool,
+    last: VecDeque<String>,
     /// Keeps those that come; a turn may bring several.
     keep: bool,
     kept: VecDeque<String>,
+    last_event: Option<Box<moonwire::proto::sse::Event>>,
     messages: u64,
     bytes: u64,
     opened: u64,
@@ -35,18 +39,37 @@ struct Heard {
 impl Sink for Heard {
     fn event(&mut self, _: &mut Conn<'_>, event: Event<'_>) {
         match event {
+            // What was put together out of several reads is given away, and not copied.
+            Event::Text(text) if self.keeps_last => {
+                let text = text.into_string();
+                self.messages += 1;
+                self.bytes += text.len() as u64;
+                if self.last.len() == KEPT {
+                    self.last.pop_front();
+                }
+                self.last.push_back(text);
+            }
             Event::Text(text) => {
                 // Once, as the other clients do: of a text in pieces it is a look at all its bytes.
                 let text = text.as_str();
                 self.messages += 1;
                 self.bytes += text.len() as u64;
+                if self.keep {
+                    self.kept.push_back(text.to_owned());
+                }
                 if self.owned {
                     black_box(text.to_owned());
                 } else {
                     black_box(text);
                 }
-                if self.keep {
-                    self.kept.push_back(text.to_owned());
+            }
+            Event::ServerSent(event) => {
+                self.messages += 1;
+                self.bytes += event.data.len() as u64;
+                if self.keeps_last {
+                    self.last_event = Some(event);
+                } else {
+                    black_box(event);
                 }
             }
             Event::Chunk(data) => {
@@ -148,6 +171,19 @@ impl Peer for World {
         Ok(self.heard.bytes - before.1)
     }
 
+    /// A turn brings what all of them have.
+    async fn receive_over(&mut self, conns: &mut [ConnId], n: u64) -> Result<u64, Failure> {
+        self.receive(&mut conns[0], n).await
+    }
+
+    async fn receive_kept(&mut self, conn: &mut ConnId, n: u64) -> Result<u64, Failure> {
+        self.heard.keeps_last = true;
+        let bytes = self.receive(conn, n).await?;
+        self.heard.keeps_last = false;
+        self.heard.last.clear();
+        Ok(bytes)
+    }
+
     async fn text(&mut self, _: &mut ConnId) -> Result<String, Failure> {
         self.heard.keep = true;
         let text = loop {
@@ -178,7 +214,12 @@ pub(crate) fn stream(args: &Args) -> Result<Report, Failure> {
     let mut report = None;
     for count in [warm_up(args.count), args.count] {
         let url = format!("{}?n={count}&size={}", args.url, args.size);
-        let delivery = if args.case == "sse" { Delivery::Blocks } else { Delivery::Raw };
+        let delivery = match args.case.as_str() {
+            "sse" => Delivery::Blocks,
+            "raw" => Delivery::Raw,
+            _ => Delivery::Events,
+        };
+        world.heard.keeps_last = args.case == "events-fields";
         world.reactor.open(StreamOptions::get(&url)?.delivery(delivery))?;
         let (messages, bytes) = (world.heard.messages, world.heard.bytes);
         let (opened, closed) = (world.heard.opened, world.heard.closed);
@@ -191,17 +232,114 @@ pub(crate) fn stream(args: &Args) -> Result<Report, Failure> {
         }
         let got = world.heard.messages - messages;
         // Pieces are as large as they come, so they are counted as the events that are in them.
-        let got = if args.case == "sse" { got } else { count };
+        let got = if args.case == "raw" { count } else { got };
         report = Some(meter.stop(got, world.heard.bytes - bytes));
     }
     report.ok_or_else(|| "nothing was measured".into())
+}
+
+/// Who answers, and when.
+#[derive(Default)]
+struct Members {
+    /// Each message is answered by its own connection; or every so many by the one that gives orders.
+    each: bool,
+    opened: u64,
+    messages: u64,
+    bytes: u64,
+    ready: bool,
+    orders: Option<ConnId>,
+    /// Keeps the length and the first byte of the last message of each, as a program with a state for
+    /// each connection does.
+    states: Option<std::collections::HashMap<ConnId, (usize, u8)>>,
+    failed: Option<String>,
+}
+
+/// Messages between two answers where not each is answered.
+const WAVE: u64 = 1000;
+
+impl Sink for Members {
+    fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
+        match event {
+            Event::Text(text) if Some(conn.id()) == self.orders => {
+                self.ready = text.as_str() == "ready"
+            }
+            Event::Text(text) => {
+                let text = text.as_str();
+                self.messages += 1;
+                self.bytes += text.len() as u64;
+                if let Some(states) = &mut self.states {
+                    states.insert(conn.id(), (text.len(), text.as_bytes()[0]));
+                }
+                if self.each
+                    && let Err(e) = conn.send_text("k")
+                {
+                    self.failed = Some(e.to_string());
+                }
+            }
+            Event::Opened(_) => self.opened += 1,
+            Event::Closed(Closed::Failed(e) | Closed::Lost(e)) => self.failed = Some(e.to_string()),
+            _ => {}
+        }
+    }
+}
+
+/// Connections that each get a message in turn.
+pub(crate) fn turns(args: &Args) -> Result<Report, Failure> {
+    let mut reactor = Reactor::new(crate::config()?)?;
+    let mut its = Members { each: args.case != "waves", ..Members::default() };
+    its.states = (args.case == "turns-states").then(Default::default);
+    let (base, _) = args.url.rsplit_once('/').ok_or("a URL with a path")?;
+    let orders = reactor.open(crate::options(&args.url, None)?)?;
+    its.orders = Some(orders);
+    for number in 1..=args.open + 1 {
+        while its.opened < number {
+            turn(&mut reactor, &mut its)?;
+        }
+        if number <= args.open {
+            reactor.open(crate::options(&format!("{base}/member"), None)?)?;
+        }
+    }
+    let mut report = None;
+    // Waves are whole.
+    for count in [warm_up(args.count).next_multiple_of(WAVE), args.count] {
+        its.ready = false;
+        reactor.send_text(orders, &format!("prepare {count} {}", args.size))?;
+        reactor.flush();
+        while !its.ready {
+            turn(&mut reactor, &mut its)?;
+        }
+        (its.messages, its.bytes) = (0, 0);
+        let meter = Meter::start();
+        reactor.send_text(orders, "go")?;
+        reactor.flush();
+        let mut next = WAVE;
+        while its.messages < count {
+            turn(&mut reactor, &mut its)?;
+            if !its.each && its.messages >= next {
+                next += WAVE;
+                reactor.send_text(orders, "k")?;
+                reactor.flush();
+            }
+        }
+        report = Some(meter.stop(count, its.bytes));
+    }
+    report.ok_or_else(|| "nothing was measured".into())
+}
+
+fn turn(reactor: &mut Reactor, its: &mut Members) -> Result<(), Failure> {
+    reactor.turn(None, its)?;
+    its.failed.take().map_or(Ok(()), |why| Err(why.into()))
 }
 
 /// Short answers, one request behind the other, over one connection or each over its own.
 pub(crate) fn gets(args: &Args) -> Result<Report, Failure> {
     let mut world = World::new(false)?;
     let url = format!("{}?size={}", args.url, args.size);
-    let options = StreamOptions::get(&url)?.keep_alive(args.case == "get-kept");
+    let options = match args.case.as_str() {
+        "post-kept" => StreamOptions::new("POST", &url)?.body("p".repeat(args.size))?,
+        _ => StreamOptions::get(&url)?,
+    };
+    let options = options.keep_alive(args.case.ends_with("-kept"));
     let mut report = None;
     for count in [warm_up(args.count), args.count] {
         let bytes = world.heard.bytes;
