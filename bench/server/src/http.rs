@@ -41,6 +41,9 @@ impl Request {
         let head = String::from_utf8(head)?;
         let mut lines = head.lines();
         let target = lines.next().and_then(|l| l.split(' ').nth(1)).ok_or("no target")?;
+        // Lune gives the whole URL, which a server has to take (RFC 9112 §3.2.2).
+        let origin = target.strip_prefix("http://").and_then(|rest| rest.find('/'));
+        let target = origin.map_or(target, |at| &target["http://".len() + at..]);
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let (mut key, mut offer, mut closes, mut length) = (None, String::new(), false, 0);
         for (name, value) in lines.filter_map(|line| line.split_once(':')) {
