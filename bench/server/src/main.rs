@@ -34,6 +34,7 @@ use flood::{Load, What};
 use frame::{BINARY, CLOSE, Frames, PING, PONG, TEXT};
 use http::Request;
 use io::Io;
+use turns::Group;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -73,17 +74,21 @@ fn serve(mut io: Io) -> Result<(), Failure> {
             io.write_all(http::accepted(key, &agreed).as_bytes())?;
             return deflate::serve(&mut io, &request);
         }
-        io.write_all(http::accepted(key, "").as_bytes())?;
+        let answer = http::accepted(key, "");
+        if request.path == "/member" {
+            return turns::join(io, &answer);
+        }
+        let group = Group::begin_if(&request.path);
+        io.write_all(answer.as_bytes())?;
         let mut frames = Frames::new();
+        if let Some((group, order)) = group {
+            return turns::serve(&mut io, &mut frames, &group, order);
+        }
         match request.path.as_str() {
             "/echo" => echo(&mut io, &mut frames)?,
             "/flood" => flood(&mut io, &mut frames, What::Text)?,
             "/flood-binary" => flood(&mut io, &mut frames, What::Binary)?,
             "/flood-json" => flood(&mut io, &mut frames, What::Json)?,
-            "/member" => turns::join(io)?,
-            "/turns" => turns::serve(&mut io, &mut frames, turns::Order::Round)?,
-            "/turns-mixed" => turns::serve(&mut io, &mut frames, turns::Order::Mixed)?,
-            "/waves" => turns::serve(&mut io, &mut frames, turns::Order::Waves)?,
             "/sink" => sink(&mut io, &mut frames)?,
             _ => {
                 if let Some(bytes) = request.number("bytes") {

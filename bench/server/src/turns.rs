@@ -5,7 +5,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::flood::{Ring, What};
 use crate::frame::{self, Frames, TEXT};
@@ -28,28 +28,47 @@ pub enum Order {
     Waves,
 }
 
-/// Those of the client that runs; one runs at a time.
-static MEMBERS: Mutex<Vec<TcpStream>> = Mutex::new(Vec::new());
+/// Of one client.
+#[derive(Default)]
+pub struct Group(Mutex<Vec<TcpStream>>);
 
-fn members() -> std::sync::MutexGuard<'static, Vec<TcpStream>> {
-    MEMBERS.lock().unwrap_or_else(PoisonError::into_inner)
+/// That of the client that runs; one runs at a time.
+static LATEST: Mutex<Option<Arc<Group>>> = Mutex::new(None);
+
+impl Group {
+    /// A new one, if a connection to this path gives orders: before the client is told that it is
+    /// connected, since it opens the others then.
+    pub fn begin_if(path: &str) -> Option<(Arc<Group>, Order)> {
+        let order = match path {
+            "/turns" => Order::Round,
+            "/turns-mixed" => Order::Mixed,
+            "/waves" => Order::Waves,
+            _ => return None,
+        };
+        let group = Arc::new(Group::default());
+        *LATEST.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&group));
+        Some((group, order))
+    }
+
+    fn members(&self) -> MutexGuard<'_, Vec<TcpStream>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// The connection is the group's from here on.
-pub fn join(io: Io) -> Result<(), Failure> {
+/// The connection is the group's from here on. The client may give the order as soon as it has this answer;
+/// the order waits until the connection is in the group.
+pub fn join(mut io: Io, answer: &str) -> Result<(), Failure> {
+    let latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let group = latest.ok_or("nobody gives orders")?;
+    let mut members = group.members();
+    io.write_all(answer.as_bytes())?;
     let Io::Plain(tcp) = io else { return Err("only without TLS".into()) };
-    members().push(tcp);
+    members.push(tcp);
     Ok(())
 }
 
-pub fn serve(io: &mut Io, frames: &mut Frames, order: Order) -> Result<(), Failure> {
-    let result = orders(io, frames, order);
-    // The client goes, and the connections of its group with it.
-    members().clear();
-    result
-}
-
-fn orders(io: &mut Io, frames: &mut Frames, order: Order) -> Result<(), Failure> {
+/// Takes orders and follows them.
+pub fn serve(io: &mut Io, frames: &mut Frames, group: &Group, order: Order) -> Result<(), Failure> {
     let mut load = None;
     while let Some(next) = frames.next(io)? {
         let payload = frames.payload(&next);
@@ -71,7 +90,7 @@ fn orders(io: &mut Io, frames: &mut Frames, order: Order) -> Result<(), Failure>
             }
             ["go"] => {
                 let mut ring = load.take().ok_or("go without prepare")?;
-                send(io, &mut ring, order)?;
+                send(io, &mut ring, &group.members(), order)?;
             }
             _ => return Err("an unknown order".into()),
         }
@@ -79,8 +98,7 @@ fn orders(io: &mut Io, frames: &mut Frames, order: Order) -> Result<(), Failure>
     Ok(())
 }
 
-fn send(io: &mut Io, ring: &mut Ring, order: Order) -> Result<(), Failure> {
-    let group = members();
+fn send(io: &mut Io, ring: &mut Ring, group: &[TcpStream], order: Order) -> Result<(), Failure> {
     if group.is_empty() {
         return Err("nobody is in the group".into());
     }
