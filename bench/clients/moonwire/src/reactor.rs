@@ -13,6 +13,8 @@ pub(crate) struct World {
     reactor: Reactor,
     wanted: Option<Compression>,
     heard: Heard,
+    /// If the program owns what it is given.
+    owner: Option<Taken>,
     /// Of what was heard, messages and bytes that were asked for; they may come early.
     taken: (u64, u64),
     queued: u32,
@@ -22,13 +24,9 @@ pub(crate) struct World {
 struct Heard {
     /// Copies each message.
     owned: bool,
-    /// Keeps the last few messages, and the last event.
-    keeps_last: bool,
-    last: VecDeque<String>,
     /// Keeps those that come; a turn may bring several.
     keep: bool,
     kept: VecDeque<String>,
-    last_event: Option<Box<moonwire::proto::sse::Event>>,
     messages: u64,
     bytes: u64,
     opened: u64,
@@ -39,37 +37,18 @@ struct Heard {
 impl Sink for Heard {
     fn event(&mut self, _: &mut Conn<'_>, event: Event<'_>) {
         match event {
-            // What was put together out of several reads is given away, and not copied.
-            Event::Text(text) if self.keeps_last => {
-                let text = text.into_string();
-                self.messages += 1;
-                self.bytes += text.len() as u64;
-                if self.last.len() == KEPT {
-                    self.last.pop_front();
-                }
-                self.last.push_back(text);
-            }
             Event::Text(text) => {
                 // Once, as the other clients do: of a text in pieces it is a look at all its bytes.
                 let text = text.as_str();
                 self.messages += 1;
                 self.bytes += text.len() as u64;
-                if self.keep {
-                    self.kept.push_back(text.to_owned());
-                }
                 if self.owned {
                     black_box(text.to_owned());
                 } else {
                     black_box(text);
                 }
-            }
-            Event::ServerSent(event) => {
-                self.messages += 1;
-                self.bytes += event.data.len() as u64;
-                if self.keeps_last {
-                    self.last_event = Some(event);
-                } else {
-                    black_box(event);
+                if self.keep {
+                    self.kept.push_back(text.to_owned());
                 }
             }
             Event::Chunk(data) => {
@@ -89,6 +68,48 @@ impl Sink for Heard {
     }
 }
 
+/// Takes messages and events as its own; the rest is what `Heard` does.
+struct Taking<'a> {
+    heard: &'a mut Heard,
+    taken: &'a mut Taken,
+}
+
+/// What a program has that owns what it is given.
+#[derive(Default)]
+struct Taken {
+    /// Keeps the last few messages, and the last event.
+    keeps: bool,
+    texts: VecDeque<String>,
+    event: Option<Box<moonwire::proto::sse::Event>>,
+}
+
+impl Sink for Taking<'_> {
+    fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
+        match event {
+            // What was put together out of several reads is given away, and not copied.
+            Event::Text(text) => {
+                let text = text.into_string();
+                self.heard.messages += 1;
+                self.heard.bytes += text.len() as u64;
+                if self.taken.texts.len() == KEPT {
+                    self.taken.texts.pop_front();
+                }
+                self.taken.texts.push_back(text);
+            }
+            Event::ServerSent(event) => {
+                self.heard.messages += 1;
+                self.heard.bytes += event.data.len() as u64;
+                if self.taken.keeps {
+                    self.taken.event = Some(event);
+                } else {
+                    black_box(event);
+                }
+            }
+            other => self.heard.event(conn, other),
+        }
+    }
+}
+
 impl World {
     pub(crate) fn new(owned: bool) -> Result<World, Failure> {
         Ok(World::with(Reactor::new(crate::config()?)?, owned))
@@ -101,7 +122,7 @@ impl World {
 
     fn with(reactor: Reactor, owned: bool) -> World {
         let heard = Heard { owned, ..Heard::default() };
-        World { reactor, wanted: None, heard, taken: (0, 0), queued: 0 }
+        World { reactor, wanted: None, heard, owner: None, taken: (0, 0), queued: 0 }
     }
 
     pub(crate) fn compressed(self, wanted: Option<Compression>) -> World {
@@ -109,7 +130,12 @@ impl World {
     }
 
     fn turn(&mut self, until: Option<Instant>) -> Result<(), Failure> {
-        self.reactor.turn(until, &mut self.heard)?;
+        match &mut self.owner {
+            Some(taken) => {
+                self.reactor.turn(until, &mut Taking { heard: &mut self.heard, taken })?;
+            }
+            None => self.reactor.turn(until, &mut self.heard)?,
+        }
         match self.heard.failed.take() {
             Some(why) => Err(why.into()),
             None => Ok(()),
@@ -177,10 +203,9 @@ impl Peer for World {
     }
 
     async fn receive_kept(&mut self, conn: &mut ConnId, n: u64) -> Result<u64, Failure> {
-        self.heard.keeps_last = true;
+        self.owner = Some(Taken { keeps: true, ..Taken::default() });
         let bytes = self.receive(conn, n).await?;
-        self.heard.keeps_last = false;
-        self.heard.last.clear();
+        self.owner = None;
         Ok(bytes)
     }
 
@@ -219,7 +244,8 @@ pub(crate) fn stream(args: &Args) -> Result<Report, Failure> {
             "raw" => Delivery::Raw,
             _ => Delivery::Events,
         };
-        world.heard.keeps_last = args.case == "events-fields";
+        let taken = Taken { keeps: args.case == "events-fields", ..Taken::default() };
+        world.owner = (delivery == Delivery::Events).then_some(taken);
         world.reactor.open(StreamOptions::get(&url)?.delivery(delivery))?;
         let (messages, bytes) = (world.heard.messages, world.heard.bytes);
         let (opened, closed) = (world.heard.opened, world.heard.closed);
