@@ -21,7 +21,7 @@ use super::ws::deflate::{Agreed, Codec, Compression};
 use super::ws::frame::Opcode;
 use super::ws::handshake::{Answer, Handshake, HandshakeError, Request};
 #[cfg(feature = "net")]
-use super::ws::message::Message;
+use super::ws::message::{Lent, Message};
 use super::ws::stats::Stats;
 
 /// A WebSocket connection, or a request and its response, as bytes and times in, events and bytes
@@ -207,16 +207,29 @@ impl Session {
     }
 
     /// The same for a message that stands whole and in one frame at the start of the input, as most
-    /// do. `None`: [`Session::receive`] has to look.
+    /// do. `None`: [`Session::receive_inflated`] and then [`Session::receive`] have to look.
     #[cfg(feature = "net")]
-    #[inline]
-    pub(crate) fn receive_whole<'b>(
+    #[inline(always)]
+    pub(crate) fn receive_lent<'b>(
         &mut self,
         now: Instant,
         input: &'b [u8],
-    ) -> Option<(usize, Message<'b>)> {
+    ) -> Option<(usize, Lent<'b>)> {
         match &mut self.0 {
-            State::Open(connection) => connection.receive_whole(now, input),
+            State::Open(connection) => connection.receive_lent(now, input),
+            _ => None,
+        }
+    }
+
+    /// The same for one that is compressed.
+    #[cfg(feature = "net")]
+    pub(crate) fn receive_inflated(
+        &mut self,
+        now: Instant,
+        input: &[u8],
+    ) -> Option<(usize, Message<'static>)> {
+        match &mut self.0 {
+            State::Open(connection) => connection.receive_inflated(now, input),
             _ => None,
         }
     }

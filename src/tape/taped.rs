@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::fill::Content;
 use super::record::Recorder;
-use crate::proto::ws::message::Message;
+use crate::proto::ws::message::{Lent, Message};
 use crate::proto::{CloseFrame, Context, Event, Misuse, Note, Random, Session, Space};
 
 /// A session as sockets use it: each call that may change it is written down, if it is to be. Without a
@@ -92,16 +92,28 @@ impl Taped {
     }
 
     /// `None` while it is written down: [`Taped::receive`] says the same.
-    #[inline]
-    pub(crate) fn receive_whole<'b>(
+    #[inline(always)]
+    pub(crate) fn receive_lent<'b>(
         &mut self,
         now: Instant,
         input: &'b [u8],
-    ) -> Option<(usize, Message<'b>)> {
+    ) -> Option<(usize, Lent<'b>)> {
         if self.recorder.is_some() {
             return None;
         }
-        self.session.receive_whole(now, input)
+        self.session.receive_lent(now, input)
+    }
+
+    /// Likewise.
+    pub(crate) fn receive_inflated(
+        &mut self,
+        now: Instant,
+        input: &[u8],
+    ) -> Option<(usize, Message<'static>)> {
+        if self.recorder.is_some() {
+            return None;
+        }
+        self.session.receive_inflated(now, input)
     }
 
     /// The time, for what follows and takes none.

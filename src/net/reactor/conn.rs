@@ -5,7 +5,7 @@ use super::flow::Flow;
 use crate::net::event::{ConnId, Event};
 use crate::net::session::Session;
 use crate::net::sys::Sys;
-use crate::proto::ws::message::Message;
+use crate::proto::ws::message::{Lent, Message};
 use crate::proto::{self, CloseFrame, Context, Misuse, Stats};
 use std::fmt;
 
@@ -155,12 +155,20 @@ impl<'a> Conn<'a> {
     }
 
     /// The message that stands whole at the start of `input`, where that is the next thing.
-    #[inline]
-    pub(in crate::net) fn receive_whole<'b>(
+    #[inline(always)]
+    pub(in crate::net) fn receive_lent<'b>(
         &mut self,
         input: &'b [u8],
-    ) -> Option<(usize, Message<'b>)> {
-        self.session.as_mut()?.receive_whole(self.cx.now, input)
+    ) -> Option<(usize, Lent<'b>)> {
+        self.session.as_mut()?.receive_lent(self.cx.now, input)
+    }
+
+    /// The same for one that is compressed.
+    pub(in crate::net) fn receive_inflated(
+        &mut self,
+        input: &[u8],
+    ) -> Option<(usize, Message<'static>)> {
+        self.session.as_mut()?.receive_inflated(self.cx.now, input)
     }
 
     /// What comes next of `input`.

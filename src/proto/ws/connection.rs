@@ -10,7 +10,7 @@ use super::Violation;
 use super::close::{CloseFrame, Misuse};
 use super::deflate::Codec;
 use super::frame::{self, CONTROL_MAX, Opcode};
-use super::message::{self, Assembly, Message, Text, most_compressed};
+use super::message::{self, Assembly, Lent, Message, Text, most_compressed};
 use super::stats::{Stats, Tally};
 use crate::limits::Limits;
 use crate::proto::buf::SendBuf;
@@ -121,7 +121,10 @@ impl Connection {
         cx: &mut Context<'_>,
         input: &'b [u8],
     ) -> (usize, Option<Event<'b>>) {
-        if let Some((used, message)) = self.receive_whole(cx.now, input) {
+        if let Some((used, lent)) = self.receive_lent(cx.now, input) {
+            return (used, Some(Message::from(lent).into()));
+        }
+        if let Some((used, message)) = self.receive_inflated(cx.now, input) {
             return (used, Some(message.into()));
         }
         self.receive_any(cx, input)
@@ -155,35 +158,48 @@ impl Connection {
         self.tally.stats(self.pace.left())
     }
 
-    /// The same for a message that stands whole and unfragmented at the start of the input, as most
-    /// do; `None` means that [`Connection::receive`] has to look, which would say the same of such
-    /// a message.
-    #[inline]
-    pub(crate) fn receive_whole<'b>(
+    /// The same for a message that stands whole, unfragmented and as it is at the start of the input, as
+    /// most do; `None` means that [`Connection::receive_inflated`] and then [`Connection::receive`] have
+    /// to look, which would say the same of such a message.
+    #[inline(always)]
+    pub(crate) fn receive_lent<'b>(
         &mut self,
         now: Instant,
         input: &'b [u8],
-    ) -> Option<(usize, Message<'b>)> {
-        let is_between = self.message.is_none() && self.notes.is_none();
-        if !is_between || self.discards() {
+    ) -> Option<(usize, Lent<'b>)> {
+        if !self.is_between() {
             return None;
         }
-        let (used, message) = match message::whole(input, self.limits.message) {
-            Some(whole) => whole,
-            None => self.whole_compressed(input)?,
-        };
-        if input.len() > self.left {
+        let (used, lent) = message::whole(input, self.limits.message)?;
+        self.received(now, input.len(), used);
+        Some((used, lent))
+    }
+
+    /// Whether a message may begin, and nobody wants to know of its frames.
+    fn is_between(&self) -> bool {
+        self.message.is_none() && self.notes.is_none() && !self.discards()
+    }
+
+    /// A message in the first `used` bytes of `len`.
+    fn received(&mut self, now: Instant, len: usize, used: usize) {
+        if len > self.left {
             self.heard(now);
         }
-        self.left = input.len() - used;
+        self.left = len - used;
         self.tally.bytes_in += used as u64;
         self.tally.messages_in += 1;
-        Some((used, message))
     }
 
     /// The same for one that is compressed. If it breaks a rule, the general way is left to say so.
     #[cfg(feature = "deflate")]
-    fn whole_compressed(&mut self, input: &[u8]) -> Option<(usize, Message<'static>)> {
+    pub(crate) fn receive_inflated(
+        &mut self,
+        now: Instant,
+        input: &[u8],
+    ) -> Option<(usize, Message<'static>)> {
+        if self.codec.is_none() || !self.is_between() {
+            return None;
+        }
         let codec = self.codec.as_mut()?;
         let (opcode, used, payload) = message::whole_compressed(input, self.limits.message)?;
         let mut message = Assembly::new(opcode, true);
@@ -192,6 +208,7 @@ impl Connection {
         match inflated.and_then(|()| message.finish()) {
             Ok(message) => {
                 self.tally.compressed(payload.len(), len);
+                self.received(now, input.len(), used);
                 Some((used, message))
             }
             Err(violation) => {
@@ -202,7 +219,11 @@ impl Connection {
     }
 
     #[cfg(not(feature = "deflate"))]
-    fn whole_compressed(&mut self, _: &[u8]) -> Option<(usize, Message<'static>)> {
+    pub(crate) fn receive_inflated(
+        &mut self,
+        _: Instant,
+        _: &[u8],
+    ) -> Option<(usize, Message<'static>)> {
         None
     }
 

@@ -241,18 +241,38 @@ pub(crate) enum Message<'b> {
     Binary(Cow<'b, [u8]>),
 }
 
+/// A whole message that stands in the input.
+///
+/// Not a [`Message`] yet: that has room for one that owns its memory, and a value that may be either is
+/// written to memory and read again, which of 16 bytes takes a third of the time.
+#[derive(Clone, Copy)]
+pub(crate) enum Lent<'b> {
+    Text(&'b str),
+    Binary(&'b [u8]),
+}
+
+impl<'b> From<Lent<'b>> for Message<'b> {
+    #[inline]
+    fn from(lent: Lent<'b>) -> Message<'b> {
+        match lent {
+            Lent::Text(text) => Message::Text(Text::new(text)),
+            Lent::Binary(data) => Message::Binary(Cow::Borrowed(data)),
+        }
+    }
+}
+
 /// The message that the frame at the start of `input` holds, if it is all there, in one frame and
 /// without fault; and the bytes of the frame. For everything else there is the general way, which
 /// knows what is wrong: this one is short, since most of what arrives is like that.
-#[inline]
-pub(crate) fn whole(input: &[u8], max: usize) -> Option<(usize, Message<'_>)> {
+#[inline(always)]
+pub(crate) fn whole(input: &[u8], max: usize) -> Option<(usize, Lent<'_>)> {
     let (first, used, payload) = whole_frame(input, max)?;
-    let message = match first {
-        0x81 => Message::Text(Text::new(str::from_utf8(payload).ok()?)),
-        0x82 => Message::Binary(Cow::Borrowed(payload)),
+    let lent = match first {
+        0x81 => Lent::Text(str::from_utf8(payload).ok()?),
+        0x82 => Lent::Binary(payload),
         _ => return None,
     };
-    Some((used, message))
+    Some((used, lent))
 }
 
 /// The same for a compressed message: its opcode, and what there is to inflate.
@@ -267,7 +287,7 @@ pub(crate) fn whole_compressed(input: &[u8], max: usize) -> Option<(Opcode, usiz
 }
 
 /// The frame of at most `max` bytes of payload that is all there: its first byte, its bytes, its payload.
-#[inline]
+#[inline(always)]
 fn whole_frame(input: &[u8], max: usize) -> Option<(u8, usize, &[u8])> {
     let (&[first, short], behind) = input.split_first_chunk()?;
     // The least length that may be told in this way: a shorter one has a shorter form (§5.2).

@@ -233,7 +233,10 @@ impl<S: Sys> Driver<S> {
             return None;
         };
         let (rest, at) = tail.parts();
-        let (used, message) = session.receive_whole(core.now, rest)?;
+        let (used, message) = match session.receive_lent(core.now, rest) {
+            Some((used, lent)) => (used, lent.into()),
+            None => session.receive_inflated(core.now, rest)?,
+        };
         *at += used;
         Some(message)
     }
@@ -387,19 +390,23 @@ impl<S: Sys> Driver<S> {
         if self.listener == Listener::Nobody || core.lazy {
             return 0;
         }
-        let is_decoding = live.session.is_decoding();
         let (mut rest, mut handed) = (input, core.handed);
         let mut conn = Conn::new(self.id, Some(&mut live.session), &mut self.flow, core);
-        while handed < conn.room()
-            && let Some((used, message)) = conn.receive_whole(rest)
-        {
-            let event = message.into();
-            handed += used + weight(&event);
-            if is_decoding {
-                handed += decoded(&event);
+        while handed < conn.room() {
+            // Two branches that do the same: in each it is known which of the two kinds of message it is.
+            if let Some((used, lent)) = conn.receive_lent(rest) {
+                let event = Message::from(lent).into();
+                handed += used + weight(&event);
+                rest = &rest[used..];
+                sink.event(&mut conn, event);
+            } else if let Some((used, message)) = conn.receive_inflated(rest) {
+                let event = message.into();
+                handed += used + weight(&event) + decoded(&event);
+                rest = &rest[used..];
+                sink.event(&mut conn, event);
+            } else {
+                break;
             }
-            rest = &rest[used..];
-            sink.event(&mut conn, event);
         }
         core.handed = handed;
         input.len() - rest.len()
