@@ -10,7 +10,6 @@ use std::time::Instant;
 /// A waiting thread counts itself, and then checks the condition, both under the lock of this type.
 /// A thread that changes the condition does so under the other lock, and then reads the count. If
 /// the check came first, the count is seen, and the notification comes after the wait has started.
-/// first, the count is seen, and the notification comes behind the start of the wait.
 #[derive(Default)]
 pub(super) struct Drained {
     waiting: AtomicUsize,

@@ -25,7 +25,6 @@
 //!   once if it has work, otherwise after one interval, the longest that it waits.
 //! * **Idle.** The same word at two checks and not busy: the stand-in parks, and the owner, which
 //!   sees a flag, unparks it after its next turn. With no connection open, it parks until one is.
-//!   sees a flag, unparks it after its next turn. With no connection open, it parks until one is.
 //!   There is no thread before the first connection.
 
 use std::collections::VecDeque;

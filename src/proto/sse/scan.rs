@@ -4,7 +4,6 @@
 //! each byte would cost more than it saves. In the step that holds the end, the end is found by
 //! words. The last bytes, fewer than a step, are compared as a step together with some bytes before
 //! them: those are no end, so the first end in that step is the first of all.
-//! them: those are no end, so the first end in it is the first of all.
 
 /// Bytes of one step: what every machine compares at once.
 const STEP: usize = 16;
