@@ -31,6 +31,7 @@
 //!
 //! * Payloads borrow the input, never the session, so that the program may send or close while it
 //!   holds them. They are owned only when a message was put together from several pieces.
+//! * `receive` cannot fail. A broken rule becomes one [`Violation`], a queued close frame, a
 //!   parser that discards, and exactly one final event: [`Event::Closed`].
 //! * No byte is examined twice, and an error is found at the byte that decides it. Exception: of a
 //!   large message that is read in place, the start may be examined twice, and bytes that are not

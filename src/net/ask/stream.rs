@@ -122,7 +122,6 @@ impl StreamOptions {
     ///   or in chunks (or without a body), from a server that keeps connections (RFC 9112 §9.3). It
     ///   is kept for [`Limits::kept_idle`] at most, shorter if the server asks for that, and closed
     ///   if bytes come meanwhile: they are never taken for a response.
-    ///   meanwhile closes it: it is never taken for an answer.
     /// * To the same scheme, host and port, by the same proxy, with the same [`SocketOptions`], and
     ///   for a request with the same secrets: `Authorization`, `Cookie`, and other fields that are
     ///   [kept out of traces](StreamOptions::secret_header) by their name or by the program. So a
