@@ -25,8 +25,7 @@
 //! inspect.luau            debug, getfenv, setfenv
 //! io.luau                 io, if the embedder offers it
 //! globals.luau            print, warn, loadstring, …
-//! hosts.luau              `host`, for host files, if there are any (`hosts/` has those of this
-//! crate)
+//! hosts.luau              `host`, for host files (`hosts/` has those of this crate)
 //! types.d.luau            types that the files share, for the type checker only (tests/types)
 //! ```
 
