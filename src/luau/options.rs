@@ -561,7 +561,7 @@ impl ScriptOptions {
         ScriptOptions::default()
     }
 
-    /// Where the script may connect to, of what [`Config::policy`] allows.
+    /// Where the script may connect to, among the destinations that [`Config::policy`] allows.
     pub fn policy(mut self, policy: Policy) -> ScriptOptions {
         self.policy = Some(policy);
         self

@@ -1,4 +1,4 @@
-//! What comes from outside: time and random numbers.
+//! The inputs of a session: time and random numbers.
 
 use std::fmt;
 use std::time::Instant;

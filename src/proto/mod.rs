@@ -11,10 +11,10 @@
 //! let request = Request::new(Url::parse("ws://example.com/")?);
 //! let mut session = Session::new(&request, Settings::default(), nonce, None);
 //! let mut cx = Context { now: std::time::Instant::now(), random: &mut random };
-//! // Write what is to be written …
+//! // Write these bytes …
 //! let n = session.outgoing().len();
 //! session.sent(cx.now, n);
-//! // … and give what was read, until no event comes back.
+//! // … and pass received bytes in, until no event comes back.
 //! let mut input = &b"HTTP/1.1 403 Forbidden\r\n\r\n"[..];
 //! loop {
 //!     let (used, event) = session.receive(&mut cx, input);

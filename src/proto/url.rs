@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::secret::{SECRET, TELLING, contains, shown_url};
 use super::token::escape;
 
-/// What a URL asks for.
+/// The scheme of a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// WebSocket over plain TCP.

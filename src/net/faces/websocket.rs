@@ -615,7 +615,7 @@ mod tests {
             assert_eq!(deadline.is_some(), pings, "{options:?}");
             assert!(client.with(|reactor| reactor.is_open(id)));
 
-            // A reactor driven by the program pings only when told to by its options.
+            // A reactor driven by the program pings only if its options set an interval.
             let mut reactor = Reactor::new(Config::default()).unwrap();
             let id = reactor.open(options.clone()).unwrap();
             while !reactor.is_open(id) {

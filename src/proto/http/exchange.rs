@@ -755,7 +755,7 @@ impl Delivery {
         match self {
             Delivery::Raw => None,
             _ if must_be_200 && head.status != 200 => Some(HttpError::Status),
-            // An event stream says that it is one (WHATWG HTML §9.2.3).
+            // An event stream has this type (WHATWG HTML §9.2.3).
             _ if head.fields.media_type().as_deref() != Some(b"text/event-stream") => {
                 // With another status, the status is the reason rather than the type.
                 let is_error = !matches!(head.status, 200..=299);

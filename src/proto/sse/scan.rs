@@ -5,7 +5,7 @@
 //! words. The last bytes, fewer than a step, are compared as a step together with some bytes before
 //! them: those are no end, so the first end in that step is the first of all.
 
-/// Bytes of one step: what every machine compares at once.
+/// Bytes of one step: as many as every machine compares at once.
 const STEP: usize = 16;
 const WORD: usize = 8;
 

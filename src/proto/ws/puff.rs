@@ -10,7 +10,7 @@ pub(crate) struct Puff {
     reach: usize,
 }
 
-/// What is wrong with a message.
+/// The error of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wrong {
     Broken,

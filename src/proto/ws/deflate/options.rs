@@ -1,4 +1,4 @@
-//! What the client asks for, and what was agreed on.
+//! The compression that a client asks for, and the one that was agreed on.
 
 /// The end of an empty block: a compressed message ends in it, and it is not sent (RFC 7692
 /// §7.2.1).
