@@ -63,6 +63,17 @@ impl fmt::Display for Stage {
 /// Its text is one line, `URL: stage: reason`; bytes of the peer in it are escaped. It shows
 /// neither the query of the URL nor any part of a URL or value that was marked as secret. `Debug`
 /// gives the same text, so that a `main` that returns this error prints it readably.
+///
+/// ```
+/// use moonwire::{ErrorKind, Stage};
+///
+/// // Nobody listens there.
+/// let error = moonwire::connect("ws://127.0.0.1:1/?token=hidden").unwrap_err();
+/// assert_eq!(error.stage(), Stage::Connect);
+/// assert!(matches!(error.kind(), ErrorKind::Connect(_)));
+/// assert!(error.is_transient());
+/// assert!(error.to_string().starts_with("ws://127.0.0.1:1/") && !error.to_string().contains("hidden"));
+/// ```
 pub struct Error(Box<Inner>);
 
 struct Inner {

@@ -179,6 +179,10 @@ impl Policy {
     }
 
     /// Whether a connection to `to` is allowed; if not, the reason.
+    ///
+    /// # Errors
+    ///
+    /// The reason, in words, which becomes a part of the connection's error.
     pub fn check(&self, to: &Destination<'_>) -> Result<(), String> {
         self.rules.iter().try_for_each(|rule| rule(to))
     }
@@ -187,6 +191,15 @@ impl Policy {
 /// A host and optionally a port that a list allows: a name, `*.` and a name for all names below it,
 /// an address, or a network as `ADDRESS/BITS`; behind it `:PORT` (an IPv6 address or network then
 /// in brackets, which hold nothing else). Or `unix:` and the absolute path of a Unix socket.
+///
+/// ```
+/// let below: moonwire::Allowed = "*.example.com:443".parse()?;
+/// let network: moonwire::Allowed = "10.1.0.0/16".parse()?;
+/// assert!("example.com/path".parse::<moonwire::Allowed>().is_err());
+/// let policy = moonwire::Policy::list([below, network]);
+/// # drop(policy);
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowed {
     what: What,

@@ -48,6 +48,15 @@ impl<O: Observer + ?Sized + 'static> Observer for Arc<Mutex<O>> {
 ///
 /// Values of fields that identify somebody (`Authorization`, `Cookie`, and names that end in
 /// `-key`, `-token` or `-secret`) are masked, and the queries and fragments of URLs.
+///
+/// ```
+/// # #[cfg(feature = "net")] {
+/// use moonwire::{Config, trace::Lines};
+///
+/// let config = Config { observer: Some(Box::new(Lines::new(std::io::stderr()))), ..Config::default() };
+/// # drop(config);
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Lines<W> {
     to: W,

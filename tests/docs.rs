@@ -675,13 +675,305 @@ fn sources(folder: &str) -> Vec<String> {
     while let Some(folder) = folders.pop() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         for entry in std::fs::read_dir(root.join(&folder)).unwrap() {
-            let path = format!("{folder}/{}", entry.unwrap().file_name().to_str().unwrap());
-            match path.ends_with(".rs") {
-                true => all.push(path),
-                false => folders.push(path),
+            let entry = entry.unwrap();
+            let path = format!("{folder}/{}", entry.file_name().to_str().unwrap());
+            match entry.file_type().unwrap().is_dir() {
+                true => folders.push(path),
+                false => all.extend(path.ends_with(".rs").then_some(path)),
             }
         }
     }
     all.sort();
     all
+}
+
+/// What stands in backticks outside blocks of code, and the lines of blocks that call the command.
+fn code_of(text: &str) -> Vec<&str> {
+    let spans = prose(text).into_iter().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let lines = text.lines().map(|line| line.trim_start_matches("$ "));
+    let calls = lines.filter(|line| line.starts_with("moonwire ") || line.contains("| moonwire "));
+    let others = ["wscat ", "websocat ", "openssl ", "curl "];
+    spans.chain(calls).filter(|code| !others.iter().any(|other| code.contains(other))).collect()
+}
+
+#[test]
+fn every_limit_that_a_page_names_exists() {
+    let (fields, mut wrong, mut count) = (fields_of_limits(), Vec::new(), 0);
+    for file in documents() {
+        let text = read(&file).unwrap();
+        for (at, start) in text.match_indices("`Limits::") {
+            let rest = &text[at + start.len()..];
+            let names: Vec<&str> =
+                match rest.strip_prefix('{').and_then(|list| list.split_once('}')) {
+                    Some((list, _)) => list.split(", ").collect(),
+                    None => vec![name_at(rest)],
+                };
+            for name in names {
+                count += 1;
+                if name != "default" && !fields.iter().any(|field| field == name) {
+                    wrong.push(format!("{file}: Limits::{name}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty() && count >= 50, "{count}: {wrong:?}");
+}
+
+/// Options of the command, with their dashes.
+fn options_of_the_command() -> BTreeSet<String> {
+    let mut all: BTreeSet<String> = ["--help", "--version"].map(str::to_owned).into();
+    for file in sources("src/cli") {
+        let text = read(&file).unwrap();
+        for (at, start) in text.match_indices("names: &[") {
+            let list = text[at + start.len()..].split(']').next().unwrap();
+            all.extend(list.split('"').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    all
+}
+
+/// Options of cargo and of the scripts here, which pages name besides those of the command.
+const OTHERS: &[&str] = &[
+    "--all-features",
+    "--all-targets",
+    "--cfg",
+    "--check",
+    "--definitions",
+    "--example",
+    "--features",
+    "--full",
+    "--list",
+    "--locked",
+    "--long",
+    "--manifest-path",
+    "--moonwire",
+    "--no-default-features",
+    "--open",
+    "--pinnedpubkey",
+    "--release",
+    "--short",
+    "--test",
+];
+
+#[test]
+fn every_option_that_a_page_names_exists() {
+    let options = options_of_the_command();
+    assert!(options.contains("--echo") && options.contains("--linger") && options.len() > 60);
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    let pages = ["COMMAND", "EMBEDDING", "FEATURES", "LUAU", "POLICY", "README", "RUST", "SYSTEMS"];
+    let pages = pages.map(|page| format!("docs/{page}.md"));
+    for file in pages.iter().map(String::as_str).chain(["README.md", "SECURITY.md"]) {
+        let text = read(file).unwrap();
+        for code in code_of(&text) {
+            let line = code.split(" #").next().unwrap();
+            for word in line.split(|c: char| c.is_whitespace() || "=[](),|".contains(c)) {
+                if word.starts_with("--") && word.len() > 2 && !word.starts_with("--!") {
+                    count += 1;
+                    if !options.contains(word) && !OTHERS.contains(&word) {
+                        wrong.push(format!("{file}: {word}"));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty() && count >= 150, "{count}: {wrong:?}");
+}
+
+/// The other subcommands have theirs in `--help`.
+#[test]
+fn every_option_of_run_is_on_the_page_about_the_command() {
+    let text = read("docs/COMMAND.md").unwrap();
+    let mut missing = Vec::new();
+    for file in ["src/cli/run.rs", "src/cli/network.rs", "src/cli/proxy.rs"] {
+        let source = read(file).unwrap();
+        for (at, start) in source.match_indices("names: &[\"") {
+            let name = source[at + start.len()..].split('"').next().unwrap();
+            if !text.contains(&format!("`{name}")) && !text.contains(&format!(" {name} ")) {
+                missing.push(format!("{file}: {name}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// Whether a type of the crate called `of` has a function, field or variant `name`.
+fn has_member(texts: &[String], of: &str, name: &str) -> Option<bool> {
+    let kinds = ["struct", "enum", "trait"];
+    let defines = |text: &&String| {
+        kinds.iter().any(|kind| {
+            text.match_indices(&format!("pub {kind} {of}"))
+                .any(|(at, start)| name_at(&text[at + start.len()..]).is_empty())
+        }) || text.lines().any(|line| {
+            line.starts_with("impl")
+                && line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == of)
+        })
+    };
+    let its: Vec<&String> = texts.iter().filter(defines).collect();
+    let (field, variant) = (format!("    pub {name}: "), format!("    {name}"));
+    let has = |text: &&String| {
+        function(text, name).is_some()
+            || text.contains(&field)
+            || text.lines().any(|line| {
+                line.strip_prefix(&*variant)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with([',', '(', ' ']))
+            })
+    };
+    (!its.is_empty()).then(|| its.iter().any(has))
+}
+
+#[test]
+fn every_member_that_a_page_names_exists() {
+    let texts: Vec<String> = sources("src").iter().map(|file| read(file).unwrap()).collect();
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for file in ["RUST", "EMBEDDING", "POLICY", "COMMAND", "FEATURES", "TESTING", "LIMITS"] {
+        let file = format!("docs/{file}.md");
+        let text = read(&file).unwrap();
+        for code in prose(&text).into_iter().flat_map(|line| line.split('`').skip(1).step_by(2)) {
+            let Some((before, behind)) = code.rsplit_once("::") else { continue };
+            let (of, name) = (before.rsplit("::").next().unwrap(), name_at(behind));
+            if of.starts_with(char::is_uppercase) && !name.is_empty() {
+                match has_member(&texts, of, name) {
+                    Some(true) => count += 1,
+                    // Of another crate.
+                    None if ["Lua", "Compiler"].contains(&of) => {}
+                    _ => wrong.push(format!("{file}: {of}::{name}")),
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty() && count >= 100, "{count}: {wrong:?}");
+    assert_eq!(has_member(&texts, "WebSocket", "split"), Some(true));
+    assert_eq!(has_member(&texts, "WebSocket", "splits"), Some(false));
+    assert_eq!(has_member(&texts, "Web", "split"), None);
+}
+
+#[test]
+fn the_readme_is_short() {
+    let lines = read("README.md").unwrap().lines().count();
+    assert!(lines <= 200, "{lines} lines: what is more belongs to a page in docs");
+}
+
+#[test]
+fn forty_questions_have_an_answer() {
+    let text = read("docs/README.md").unwrap();
+    let section = text.split("\n## Forty questions\n").nth(1).unwrap();
+    let mut asked = BTreeMap::new();
+    for cells in prose(section).into_iter().filter_map(cells).skip(1) {
+        let [who, question, answer] = cells[..] else { panic!("{cells:?}") };
+        assert!(!question.is_empty(), "{cells:?}");
+        // That it leads somewhere is looked at with the other links.
+        let leads = targets(answer);
+        assert!(leads.len() == 1 && leads[0].contains('#'), "{question}: {answer}");
+        *asked.entry(who).or_insert(0) += 1;
+    }
+    let who = ["Rust author", "auditor", "embedder", "script author"];
+    assert_eq!(asked, who.map(|who| (who, 10)).into());
+}
+
+#[test]
+fn the_page_on_features_has_those_of_the_manifest_and_their_crates() {
+    let (manifest, page) = (read("Cargo.toml").unwrap(), read("docs/FEATURES.md").unwrap());
+    let section = manifest.split("\n[features]\n").nth(1).unwrap().split("\n[").next().unwrap();
+    let lines = section.lines().filter(|line| !line.starts_with('#'));
+    let features: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(" = ")).collect();
+    let mut rows = BTreeMap::new();
+    for cells in prose(&page).into_iter().filter_map(cells).filter(|c| c[0].starts_with('`')) {
+        rows.insert(cells[0].trim_matches('`').to_owned(), cells[2].to_owned());
+    }
+    let (default, others): (Vec<_>, Vec<_>) =
+        features.iter().partition(|(name, _)| *name == "default");
+    let named: BTreeSet<String> = others.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(rows.keys().cloned().collect::<BTreeSet<_>>(), named);
+    assert_eq!(default.len(), 1);
+    // On several lines, where cargo has written the manifest anew.
+    let list = section.split("default = [").nth(1).unwrap().split(']').next().unwrap();
+    let list: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+    let said = format!(
+        "Default: {}.",
+        list.iter().map(|f| format!("`{f}`")).collect::<Vec<_>>().join(", ")
+    );
+    assert!(page.contains(&said), "{said}");
+
+    let footprint = read("tests/footprint.txt").unwrap();
+    let crates = |set: &str| -> usize {
+        let line = footprint.lines().find_map(|line| line.strip_prefix(&format!("[{set}] ")));
+        line.unwrap().parse().unwrap()
+    };
+    for (place, text) in [
+        ("none", format!("| {} crates |", crates("Linux: core"))),
+        ("`tls`", format!("{} crates in all", crates("Linux: tls"))),
+        (
+            "`system-roots`",
+            format!("{} crates more", crates("Linux: system-roots") - crates("Linux: tls")),
+        ),
+        ("`luau`", format!("{} crates in all", crates("Linux: tls,luau"))),
+        ("`deflate`", format!("| {} crate,", crates("Linux: deflate") - crates("Linux: core"))),
+    ] {
+        let row = page.lines().find(|line| line.starts_with(&format!("| {place} |"))).unwrap();
+        assert!(row.contains(&text), "{place}: {text}");
+    }
+    for set in ["Linux", "Windows"] {
+        let all = crates(&format!("{set}: default"));
+        let last = page.trim_end().lines().last().unwrap();
+        assert!(
+            last.contains(&format!("{set}, where the default features have {all} crates"))
+                || last.contains(&format!("{set} has {all}.")),
+            "{set}: {all}"
+        );
+    }
+}
+
+/// What a program begins with: each has an example in its documentation.
+#[test]
+fn what_one_begins_with_has_an_example() {
+    let mut missing = Vec::new();
+    for (file, items) in [
+        ("src/error.rs", &["struct Error"][..]),
+        ("src/limits.rs", &["struct Limits"]),
+        ("src/policy.rs", &["struct Policy", "struct Allowed"]),
+        ("src/trace.rs", &["struct Lines"]),
+        ("src/luau/host_file.rs", &["struct HostFile"]),
+        ("src/luau/io.rs", &["struct Io"]),
+        ("src/luau/mod.rs", &["fn install"]),
+        ("src/luau/options.rs", &["struct Options", "struct ScriptOptions"]),
+        ("src/luau/pump.rs", &["struct Runtime"]),
+        ("src/luau/script.rs", &["struct Script"]),
+        ("src/luau/stopper.rs", &["struct Stopper"]),
+        ("src/net/ask/config.rs", &["struct Config"]),
+        ("src/net/ask/options.rs", &["struct Options"]),
+        ("src/net/ask/proxy.rs", &["struct Proxy", "struct ProxyRules"]),
+        ("src/net/ask/stream.rs", &["struct StreamOptions"]),
+        ("src/net/event.rs", &["enum Closed"]),
+        ("src/net/faces/client.rs", &["struct Client", "struct Events"]),
+        ("src/net/faces/event_source.rs", &["struct EventSource"]),
+        ("src/net/faces/halves.rs", &["struct Sender", "struct Receiver"]),
+        ("src/net/faces/interrupter.rs", &["struct Interrupter"]),
+        ("src/net/faces/message.rs", &["enum Message", "enum Received"]),
+        ("src/net/faces/stream.rs", &["struct Stream", "fn get"]),
+        ("src/net/faces/websocket.rs", &["struct WebSocket", "fn connect"]),
+        ("src/net/reactor/conn.rs", &["trait Sink"]),
+        ("src/net/reactor/mod.rs", &["struct Reactor"]),
+        ("src/net/wire/tls.rs", &["fn tls_config"]),
+        ("src/net/wire/tls/options.rs", &["struct TlsOptions"]),
+        ("src/net/wire/tls/pin.rs", &["struct Pin"]),
+        ("src/proto/http/request.rs", &["struct Request"]),
+        ("src/proto/session.rs", &["struct Session"]),
+        ("src/proto/ws/handshake.rs", &["struct Request"]),
+        ("src/tape/record.rs", &["struct Tape"]),
+    ] {
+        let text = read(file).unwrap();
+        for item in items {
+            let start = format!("\npub {item}");
+            let at = text.match_indices(&start).map(|(at, _)| at + 1).find(|&at| {
+                !text[at + start.len() - 1..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
+            });
+            let at = at.unwrap_or_else(|| panic!("{file}: no {item}"));
+            let above = text[..at].lines().rev();
+            let above = above.take_while(|line| line.starts_with("///") || line.starts_with("#["));
+            if !above.into_iter().any(|line| line.starts_with("/// ```")) {
+                missing.push(format!("{file}: {item}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:?}");
 }

@@ -1,9 +1,11 @@
-//! The Luau of the README and of docs/LUAU.md works: each block runs against the embedded server and ends by
-//! itself. (The README's Rust is tested as the crate's documentation.) So do their command lines and the
-//! Luau examples.
+//! What the README and the pages in docs show works: each Luau block runs against the embedded server and
+//! ends by itself, and so do the command lines and the Luau examples. The Rust blocks are tested as
+//! documentation (src/lib.rs); that none of them is left out is tested here.
 #![cfg(all(feature = "tls", feature = "luau", feature = "cli"))]
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 fn run(args: &[&str], script: &str) -> Output {
@@ -28,8 +30,19 @@ fn ends_well(args: &[&str], script: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-const README: &str = include_str!("../README.md");
-const PAGE: &str = include_str!("../docs/LUAU.md");
+/// The README and the pages in docs: their names and texts, in order.
+fn pages() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = std::fs::read_dir(root.join("docs")).unwrap();
+    let docs = docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().to_str().unwrap()));
+    let mut names: Vec<String> = docs.filter(|name| name.ends_with(".md")).collect();
+    names.push("README.md".to_owned());
+    names.sort();
+    names
+        .into_iter()
+        .map(|name| (name.clone(), std::fs::read_to_string(root.join(name)).unwrap()))
+        .collect()
+}
 
 /// The blocks of a language, each with the word behind the language, if there is one.
 fn blocks<'a>(text: &'a str, language: &str) -> Vec<(&'a str, &'a str)> {
@@ -50,60 +63,89 @@ fn runs(host: &[&str], script: &str) {
     }
 }
 
-#[test]
-fn each_luau_block_of_the_readme_runs() {
-    let blocks = blocks(README, "luau");
-    assert!(blocks.len() >= 2);
-    for (word, block) in blocks {
-        assert_eq!(word, "", "{block}");
-        runs(&[], block);
-    }
-}
-
 /// `luau studio` and `luau executor` are scripts with that host, `luau host` is a host file, and `luau hosted`
 /// a script with the host file above it.
 #[test]
-fn each_luau_block_of_the_page_on_scripts_runs() {
+fn each_luau_block_runs() {
     let file = std::env::temp_dir().join(format!("moonwire-page-host-{}.luau", std::process::id()));
     let path = file.to_str().unwrap();
-    let mut count = [0; 3];
-    for (word, block) in blocks(PAGE, "luau") {
-        match word {
-            "host" => {
-                std::fs::write(&file, block).unwrap();
-                continue;
-            }
-            "hosted" => runs(&["--host", path], block),
-            "studio" | "executor" => runs(&["--host", word], block),
-            word => {
-                assert_eq!(word, "", "{block}");
-                runs(&[], block);
+    let mut count = BTreeMap::new();
+    for (page, text) in pages() {
+        for (word, block) in blocks(&text, "luau") {
+            *count.entry((page.clone(), word.to_owned())).or_insert(0) += 1;
+            match word {
+                "host" => std::fs::write(&file, block).unwrap(),
+                "hosted" => runs(&["--host", path], block),
+                "studio" | "executor" => runs(&["--host", word], block),
+                word => {
+                    assert_eq!(word, "", "{page}: {block}");
+                    runs(&[], block);
+                }
             }
         }
-        count[["", "hosted"].iter().position(|&w| w == word).unwrap_or(2)] += 1;
     }
     std::fs::remove_file(&file).unwrap();
-    assert!(count[0] >= 4 && count[1] >= 1 && count[2] >= 2, "{count:?}");
+    let of = |page: &str, word: &str| count.get(&(page.to_owned(), word.to_owned())).copied();
+    assert_eq!(of("README.md", ""), Some(1), "{count:?}");
+    assert!(of("docs/LUAU.md", "") >= Some(5), "{count:?}");
+    for word in ["studio", "executor", "host", "hosted"] {
+        assert!(of("docs/LUAU.md", word) >= Some(1), "{word}: {count:?}");
+    }
 }
 
 #[test]
-fn each_command_line_of_the_readme_runs() {
-    let blocks = [README, PAGE].into_iter().flat_map(|text| blocks(text, "sh"));
-    let lines = blocks.flat_map(|(_, block)| block.lines());
-    let lines = lines.filter_map(|line| line.strip_prefix("moonwire run "));
-    let mut count = 0;
-    for line in lines {
-        let words = line.split(" #").next().unwrap();
-        let args: Vec<&str> = words.split_whitespace().collect();
-        let output = run(&[&["run", "--timeout", "30"], &args[..]].concat(), "");
-        let errors = String::from_utf8_lossy(&output.stderr);
-        // A pin follows the certificate in src/peer/certs; the error has the new one.
-        assert!(output.status.success(), "{line}: {errors}");
-        let warned = errors.lines().all(|line| line.starts_with("warning: --insecure: "));
-        assert!(warned && errors.is_empty() != line.contains("--insecure"), "{line}: {errors}");
-        count += 1;
+fn each_command_line_runs() {
+    let mut count = BTreeMap::new();
+    for (page, text) in pages() {
+        let lines = blocks(&text, "sh").into_iter().flat_map(|(_, block)| block.lines());
+        for line in lines.filter_map(|line| line.strip_prefix("moonwire run ")) {
+            let words = line.split(" #").next().unwrap();
+            let args: Vec<&str> = words.split_whitespace().collect();
+            let output = run(&[&["run", "--timeout", "30"], &args[..]].concat(), "");
+            let errors = String::from_utf8_lossy(&output.stderr);
+            // A pin follows the certificate in src/peer/certs; the error has the new one.
+            assert!(output.status.success(), "{page}: {line}: {errors}");
+            let warned = errors.lines().all(|line| line.starts_with("warning: --insecure: "));
+            assert!(warned && errors.is_empty() != line.contains("--insecure"), "{line}: {errors}");
+            *count.entry(page.clone()).or_insert(0) += 1;
+        }
     }
-    assert!(count >= 9, "{count}");
+    for (page, least) in [("README.md", 4), ("docs/COMMAND.md", 9), ("docs/LUAU.md", 3)] {
+        assert!(count.get(page) >= Some(&least), "{page}: {count:?}");
+    }
+}
+
+/// A page with Rust that is not among those in src/lib.rs would not be tested, nor would a block of a
+/// language that nobody knows.
+#[test]
+fn every_block_is_of_a_kind_that_is_looked_at() {
+    let source = include_str!("../src/lib.rs");
+    let mut count = BTreeMap::new();
+    for (page, text) in pages() {
+        let mut inside = false;
+        for line in text.lines().map(str::trim_start) {
+            let Some(language) = line.strip_prefix("```") else { continue };
+            inside = !inside;
+            if !inside {
+                assert_eq!(language, "", "{page}: {line}");
+                continue;
+            }
+            let kind = language.split([',', ' ']).next().unwrap();
+            assert!(
+                ["rust", "luau", "sh", "text", "console", "toml"].contains(&kind),
+                "{page}: {line}"
+            );
+            let tested = source.contains(&format!("#[doc = include_str!(\"../{page}\")]"));
+            assert!(kind != "rust" || tested, "{page} is not among the pages of src/lib.rs");
+            assert!(!language.contains("ignore"), "{page}: {line}");
+            *count.entry(kind.to_owned()).or_insert(0) += 1;
+        }
+        assert!(!inside, "{page}: a block does not end");
+    }
+    // As many as there were when the README had all of them.
+    for (kind, least) in [("rust", 17), ("luau", 10), ("sh", 5), ("console", 2), ("toml", 1)] {
+        assert!(count.get(kind) >= Some(&least), "{kind}: {count:?}");
+    }
 }
 
 #[test]

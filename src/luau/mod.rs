@@ -119,6 +119,12 @@ use mlua::Lua;
 /// while runtime.step(std::time::Duration::from_millis(2))?.is_alive() {}
 /// # Ok::<(), moonwire::luau::Error>(())
 /// ```
+///
+/// # Errors
+///
+/// [`Error::Installed`], [`Error::NoGlobal`], [`Error::Options`] for options that contradict each
+/// other or a global that is there, [`Error::Host`] for a host file, [`Error::Lua`] if the VM
+/// refuses something, [`Error::Io`] if the system has no descriptor for the reactor.
 pub fn install(lua: &Lua, options: Options) -> Result<Runtime, Error> {
     Runtime::install(lua.clone(), options)
 }

@@ -34,10 +34,18 @@ pub trait Modules: MaybeSend {
     ///
     /// Parts of a path are separated by `/`; none of them is empty, `.` or `..`. A path starts with
     /// [`Modules::base`] if that is absolute. An error is raised in the script.
+    ///
+    /// # Errors
+    ///
+    /// Why the file cannot be read, other than that it does not exist. It is raised in the script.
     fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>>;
 
     /// The folder of scripts whose names are not absolute paths; `""`, the default, is the root of
     /// the tree.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no such folder; it is raised in the script.
     fn base(&self) -> io::Result<String> {
         Ok(String::new())
     }

@@ -142,6 +142,19 @@ fn maker<V: IntoLua>(make: impl FnOnce(&Lua) -> mlua::Result<V> + 'static) -> Ma
 }
 
 /// The options of the script side.
+///
+/// ```
+/// use moonwire::luau::{Line, Options, Runtime};
+/// use std::time::Duration;
+///
+/// let options = Options::new(|line: Line<'_>| println!("{line}"))
+///     .time_limit(Some(Duration::from_secs(1))) // without a pause
+///     .memory_limit(Some(64 * 1024 * 1024))
+///     .without("require");
+/// let mut runtime = Runtime::new(options)?;
+/// # runtime.run()?;
+/// # Ok::<(), moonwire::luau::Error>(())
+/// ```
 pub struct Options {
     pub(super) config: Config,
     pub(super) output: Box<dyn Output>,
@@ -549,6 +562,17 @@ impl Options {
 /// There is no memory limit per script: in the one heap a value belongs to every script that refers
 /// to it, so [`Options::memory_limit`] is for all. Nor is there a share of time: scripts take turns
 /// on one thread, and [`Options::time_limit`] stops one that takes no pause.
+///
+/// ```
+/// use moonwire::Policy;
+/// use moonwire::luau::{Line, Options, Runtime, ScriptOptions};
+///
+/// let mut runtime = Runtime::new(Options::new(|line: Line<'_>| println!("{line}")))?;
+/// let may = ScriptOptions::new().policy(Policy::public()).connections(Some(2));
+/// runtime.spawn_with("guest.luau", "print('two connections, none of them private')", (), may)?;
+/// runtime.run()?;
+/// # Ok::<(), moonwire::luau::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct ScriptOptions {
     pub(super) policy: Option<Policy>,

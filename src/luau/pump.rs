@@ -110,6 +110,10 @@ impl fmt::Debug for Runtime {
 impl Runtime {
     /// A runtime with a VM of its own, sandboxed: the libraries are read-only, and scripts have
     /// `_G` and `shared` to share values.
+    ///
+    /// # Errors
+    ///
+    /// As [`install`](super::install).
     pub fn new(options: Options) -> Result<Runtime, Error> {
         let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
         lua.sandbox(true)?;
@@ -229,6 +233,12 @@ impl Runtime {
     ///
     /// An error at its top level is passed to the output, and recorded for [`Runtime::has_raised`]
     /// and [`Script::has_raised`]. Dropping the [`Script`] does not end it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Syntax`] for a text that is no Luau, [`Error::Exited`] after a script has called
+    /// `exit`, [`Error::Lua`] if the VM has no memory. What the script raises is no error of this
+    /// call.
     pub fn spawn(
         &mut self,
         name: &str,
@@ -239,6 +249,11 @@ impl Runtime {
     }
 
     /// As [`Runtime::spawn`], with options for this script.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runtime::spawn`]; and [`Error::Options`] for bounds that scripts could get around,
+    /// since [`Options::without`] leaves `coroutine` out.
     pub fn spawn_with(
         &mut self,
         name: &str,
@@ -353,6 +368,11 @@ impl Runtime {
     ///
     /// While a script computes for longer than [`Limits::stand_in`](crate::Limits::stand_in), a
     /// thread of its own stands in for this one: see [`Options::stand_in`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the system cannot wait any more, [`Error::Lua`] if the VM has no memory.
+    /// What a script raises is reported to the [`Output`](super::Output) and is no error here.
     pub fn run(&mut self) -> Result<Progress, Error> {
         self.begin_run();
         let progress = self.run_while(|| true)?;
@@ -365,6 +385,10 @@ impl Runtime {
     /// Runs, as [`Runtime::run`] does, until `script` is not alive any more ([`Script::is_alive`]),
     /// and closes nothing: the other scripts stay as they are, and can be run on. Returns
     /// [`Progress::Done`] if none of them can ever run again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runtime::run`].
     pub fn run_until(&mut self, script: &Script) -> Result<Progress, Error> {
         self.begin_run();
         self.run_while(|| script.is_alive())
@@ -397,6 +421,10 @@ impl Runtime {
     /// never waits for the network; with [`Options::stand_in`] set, it may wait for the end of a
     /// turn of the stand-in, at most [`Limits::turn`](crate::Limits::turn) bytes. The time is
     /// checked between two handlers, not inside one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runtime::run`].
     pub fn step(&mut self, budget: Duration) -> Result<Progress, Error> {
         let end = after(Instant::now(), budget);
         self.thaw_shared();

@@ -111,6 +111,10 @@ impl Script {
     /// its next pause. No running code is interrupted:
     /// [`Options::time_limit`](super::Options::time_limit) stops code that computes without a
     /// pause. A second call does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lua`]: the VM refused to close a thread.
     pub fn kill(&self) -> Result<(), Error> {
         let kill = || self.scripts.kill.call::<()>(&self.record);
         let mut done = kill();

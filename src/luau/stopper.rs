@@ -11,6 +11,19 @@ use crate::proto::CloseFrame;
 
 /// A handle that stops a [`super::Runtime`] from another thread. It interrupts no script: running
 /// code goes on until the process ends, but its connections are closed.
+///
+/// ```
+/// use moonwire::luau::{Line, Options, Progress, Runtime};
+/// use std::time::Duration;
+///
+/// let mut runtime = Runtime::new(Options::new(|line: Line<'_>| println!("{line}")))?;
+/// runtime.spawn("endless.luau", "while true do task.wait(1) end", ())?;
+/// let stopper = runtime.stopper();
+/// let other = std::thread::spawn(move || stopper.stop(1001, Duration::from_secs(1)));
+/// assert_eq!(runtime.run()?, Progress::Stopped);
+/// assert_eq!(other.join().unwrap(), 0); // bytes that did not leave
+/// # Ok::<(), moonwire::luau::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Stopper {
     link: Link,

@@ -10,6 +10,21 @@ use crate::proto::{self, CloseFrame};
 pub type Event<'b> = proto::Event<'b, Closed>;
 
 /// How a connection ended.
+///
+/// ```no_run
+/// use moonwire::{Closed, Config, Conn, Event, Options, Reactor};
+///
+/// let mut reactor = Reactor::new(Config::default())?;
+/// reactor.open(Options::new("wss://echo.example/")?)?;
+/// while !reactor.is_empty() {
+///     reactor.turn(None, &mut |_: &mut Conn<'_>, event: Event<'_>| match event {
+///         Event::Closed(Closed::Clean(frame)) => println!("the server closed: {frame}"),
+///         Event::Closed(Closed::Failed(error) | Closed::Lost(error)) => println!("{error}"),
+///         _ => {}
+///     })?;
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub enum Closed {
     /// The closing handshake was completed; this is the server's close frame.

@@ -28,6 +28,27 @@ use super::ws::stats::Stats;
 /// out.
 ///
 /// The law and the loop that keeps it are in the documentation of [`crate::proto`].
+///
+/// ```
+/// use moonwire::proto::{Context, Event, Random, Session, Settings};
+/// use std::time::Instant;
+///
+/// struct Keys; // a real one asks the system for random bytes
+/// impl Random for Keys {
+///     fn key(&mut self) -> [u8; 4] {
+///         [1, 2, 3, 4]
+///     }
+/// }
+///
+/// let now = Instant::now();
+/// let mut session = Session::opened(Settings::default(), now);
+/// let mut cx = Context { now, random: &mut Keys };
+/// let (used, event) = session.receive(&mut cx, b"\x81\x02hi");
+/// assert!(used == 4 && matches!(event, Some(Event::Text(text)) if text.as_str() == "hi"));
+/// session.send_text(&mut cx, "ho")?;
+/// assert_eq!(session.outgoing(), b"\x81\x82\x01\x02\x03\x04im"); // masked
+/// # Ok::<(), moonwire::proto::Misuse>(())
+/// ```
 #[derive(Debug)]
 pub struct Session(State);
 
@@ -311,29 +332,53 @@ impl Session {
     }
 
     /// Queues a text message.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
+    /// bytes wait to be sent already.
     pub fn send_text(&mut self, cx: &mut Context<'_>, text: &str) -> Result<(), Misuse> {
         self.open()?.send_message(cx, Opcode::Text, text.as_bytes())
     }
 
     /// Queues a binary message.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
+    /// bytes wait to be sent already.
     pub fn send_binary(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Result<(), Misuse> {
         self.open()?.send_message(cx, Opcode::Binary, data)
     }
 
     /// Queues a text message that is not compressed, whatever was negotiated: for a message that
     /// mixes a secret with text that others choose ([`Compression`]).
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
+    /// bytes wait to be sent already.
     #[cfg(feature = "deflate")]
     pub fn send_text_plain(&mut self, cx: &mut Context<'_>, text: &str) -> Result<(), Misuse> {
         self.open()?.send(cx, Opcode::Text, text.as_bytes())
     }
 
     /// Queues a binary message that is not compressed, as [`Session::send_text_plain`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
+    /// bytes wait to be sent already.
     #[cfg(feature = "deflate")]
     pub fn send_binary_plain(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Result<(), Misuse> {
         self.open()?.send(cx, Opcode::Binary, data)
     }
 
     /// Queues a ping with at most 125 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or the payload has more than 125 bytes.
     pub fn ping(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Result<(), Misuse> {
         self.open()?.send(cx, Opcode::Ping, data)
     }
@@ -380,6 +425,11 @@ impl Session {
 
     /// Starts the closing handshake behind everything that was queued, or answers the peer's close
     /// frame.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or the code or the reason may not be sent (RFC 6455
+    /// §7.4, §5.5.1).
     pub fn close(&mut self, cx: &mut Context<'_>, frame: &CloseFrame) -> Result<(), Misuse> {
         frame.check()?;
         self.open()?.close(cx, frame)

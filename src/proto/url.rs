@@ -191,6 +191,10 @@ impl Url {
     /// assert_eq!(url.target(), "/chat?room=1");
     /// # Ok::<(), moonwire::proto::UrlError>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the URL: [`UrlError`].
     pub fn parse(text: &str) -> Result<Url, UrlError> {
         let socket = unix(text, WEBSOCKET);
         let (scheme, rest) = socket.or_else(|| scheme(text, WEBSOCKET)).ok_or(UrlError::Scheme)?;
@@ -205,6 +209,10 @@ impl Url {
 
     /// Reads the URL of a stream: `http` or `https`, and otherwise as [`Url::parse`] does. A
     /// fragment is no part of the request (RFC 9110 §7.1) and is left out of the target.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the URL: [`UrlError`].
     pub fn parse_http(text: &str) -> Result<Url, UrlError> {
         let socket = unix(text, HTTP);
         let (scheme, rest) = socket.or_else(|| scheme(text, HTTP)).ok_or(UrlError::HttpScheme)?;
@@ -313,6 +321,11 @@ impl Url {
     /// Resolves `reference`, such as a `Location`, against this URL (RFC 3986 §5.2). The result is
     /// secret if this URL is. For a WebSocket, `http` and `https` mean `ws` and `wss`, since its
     /// handshake is an HTTP request (RFC 6455 §4.1); an HTTP URL leads to no WebSocket.
+    ///
+    /// # Errors
+    ///
+    /// [`UrlError`]: the reference is malformed, has a scheme that this URL cannot lead to, or
+    /// leads to a Unix socket or away from one ([`UrlError::Crossing`]).
     pub fn join(&self, reference: &str) -> Result<Url, UrlError> {
         let joined = self.joined(reference)?;
         Ok(if self.secret { joined.into_secret() } else { joined })

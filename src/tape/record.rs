@@ -69,6 +69,10 @@ impl Tape {
     }
 
     /// Flushes what was written; the first error, if any of it could not be.
+    ///
+    /// # Errors
+    ///
+    /// Why a line of the tape could not be written.
     pub fn finish(&self) -> io::Result<()> {
         let mut out = self.lock();
         match out.failed.take() {

@@ -93,6 +93,10 @@ pub struct Outcome {
 /// assert_eq!((outcome.events, outcome.sent), (1, 6));
 /// # Ok::<(), moonwire::tape::Difference>(())
 /// ```
+///
+/// # Errors
+///
+/// [`Difference`]: the first line that is another, or that is no line of a tape.
 pub fn run(text: &str, mode: Mode, ends: &mut BTreeSet<usize>) -> Result<Outcome, Difference> {
     let (cases, ahead_of, outcome) = Default::default();
     let mut run = Run { mode, cases, at: 0, ends, ahead: ahead_of, outcome };
@@ -132,6 +136,10 @@ pub fn run(text: &str, mode: Mode, ends: &mut BTreeSet<usize>) -> Result<Outcome
 }
 
 /// Runs a tape in every mode, and in so many random cuts.
+///
+/// # Errors
+///
+/// As [`run`]; it names the mode.
 pub fn run_all(text: &str, cuts: u64) -> Result<Outcome, Difference> {
     let mut ends = BTreeSet::new();
     let mut outcome = Outcome::default();

@@ -65,6 +65,10 @@ pub struct Scene {
 }
 
 /// The connections of a tape, in the order in which they began.
+///
+/// # Errors
+///
+/// The line that is no line of a tape, and why.
 pub fn scenes(text: &str) -> Result<Vec<Scene>, String> {
     let mut all: Vec<Scene> = Vec::new();
     let (mut current, mut id) = (BTreeMap::new(), 0u64);

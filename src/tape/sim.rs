@@ -326,11 +326,19 @@ impl Sim {
     }
 
     /// Sends a text.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::send_text`](crate::proto::Session::send_text).
     pub fn text(&mut self, text: &str) -> Result<(), Misuse> {
         self.with(|session, cx| session.send_text(cx, text))
     }
 
     /// Closes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::close`](crate::proto::Session::close).
     pub fn close(&mut self, code: u16) -> Result<(), Misuse> {
         self.with(|session, cx| session.close(cx, &CloseFrame::new(code, "")))
     }

@@ -1,7 +1,7 @@
 """The jobs: what each tool is told, and what has to come out.
 
 In a command line, {moonwire}, {wscat} and {websocat} are the tools and the other names are of this
-run: ports, files. `shown` says how a README has them.
+run: ports, files. `shown` says how docs/COMMAND.md has them.
 """
 
 import dataclasses
@@ -137,7 +137,7 @@ JOBS = [
         servers=("http",)),
 ]
 
-# How the README has the names of a run.
+# How docs/COMMAND.md has the names of a run.
 SHOWN = {
     "moonwire": "moonwire", "wscat": "wscat", "websocat": "websocat",
     "url": "$URL", "tls": "$WSS", "mtls": "$WSS", "http": "$HTTP", "sock": "/run/app.sock",
@@ -160,7 +160,7 @@ def shown(command: str) -> str:
 
 
 def table() -> list[str]:
-    """Rows for the README."""
+    """Rows for docs/COMMAND.md."""
     rows = ["| | moonwire | wscat | websocat |", "|---|---|---|---|"]
     for job in JOBS:
         def cell(text: str) -> str:

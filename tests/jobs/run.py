@@ -3,12 +3,12 @@
 
     run.py --moonwire PATH                moonwire, and wscat where npm is
     run.py --moonwire PATH --full         websocat, too, which cargo builds if it is not here (minutes)
-    run.py --table                        the table for README.md
+    run.py --table                        the table for docs/COMMAND.md
 
 The servers are the package ws of npm, the package websockets of PyPI, `moonwire echo`, and Python's
 http.server. All listen on free ports of loopback, and end with the run. What cannot be had here is
 skipped, and said. JOBS_HOME has the packages (default: jobs in the target folder). Exit 1 when
-something else came out than has to, or when the README's table is another.
+something else came out than has to, or when the table of docs/COMMAND.md is another.
 """
 
 import argparse
@@ -206,10 +206,10 @@ def cells(servers: Servers, only: list[str]):
 
 
 def same_table() -> bool:
-    text = (HERE / ".." / ".." / "README.md").read_text()
+    text = (HERE / ".." / ".." / "docs" / "COMMAND.md").read_text()
     rows = [row for row in jobs.table() if row not in text.splitlines()]
     for row in rows:
-        print(f"FAIL README.md has no such row (run.py --table): {row}")
+        print(f"FAIL docs/COMMAND.md has no such row (run.py --table): {row}")
     return not rows
 
 

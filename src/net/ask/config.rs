@@ -14,6 +14,17 @@ use crate::tape::Tape;
 use crate::trace::Observer;
 
 /// The configuration of a reactor; the default suits most programs.
+///
+/// ```
+/// use moonwire::{Config, Limits, Policy};
+///
+/// let config = Config {
+///     limits: Limits { message: 1024 * 1024, ..Limits::default() },
+///     policy: Policy::public(),
+///     ..Config::default()
+/// };
+/// # drop(config);
+/// ```
 #[derive(Default)]
 pub struct Config {
     /// The limits of the reactor, and of its connections.

@@ -43,6 +43,10 @@ pub struct Options {
 
 impl Options {
     /// Reads the URL.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Url`]: the URL is malformed, or its scheme is none of a WebSocket.
     pub fn new(url: &str) -> Result<Options, Error> {
         let parsed = Url::parse(url);
         let parsed = parsed.map_err(|e| Error::of_text(url, ErrorKind::Url(e)))?;
@@ -103,6 +107,11 @@ impl Options {
     }
 
     /// Adds a header field; see [`Request::header`] for what is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Request`]: the name is no token, the value has a control character, the field
+    /// belongs to the client, or it is there already.
     pub fn header(mut self, name: &str, value: &str) -> Result<Options, Error> {
         match self.request.header(name, value) {
             Ok(_) => Ok(self),
@@ -111,6 +120,10 @@ impl Options {
     }
 
     /// Adds a header field that no trace shows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::header`].
     pub fn secret_header(mut self, name: &str, value: &str) -> Result<Options, Error> {
         match self.request.secret_header(name, value) {
             Ok(_) => Ok(self),
@@ -140,6 +153,10 @@ impl Options {
     }
 
     /// Offers a subprotocol, after those offered before.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Request`]: the name is no token (RFC 6455 §4.1), or is there already.
     pub fn protocol(mut self, name: &str) -> Result<Options, Error> {
         match self.request.protocol(name) {
             Ok(_) => Ok(self),
@@ -148,6 +165,10 @@ impl Options {
     }
 
     /// Offers a subprotocol that is a secret; see [`Request::secret_protocol`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::protocol`].
     pub fn secret_protocol(mut self, name: &str) -> Result<Options, Error> {
         match self.request.secret_protocol(name) {
             Ok(_) => Ok(self),

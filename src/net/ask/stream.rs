@@ -42,6 +42,11 @@ pub struct StreamOptions {
 
 impl StreamOptions {
     /// Reads the URL (`http` or `https`) and checks the method, which is case-sensitive.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Url`]: the URL is malformed, or neither `http` nor `https`.
+    /// [`ErrorKind::Request`]: the method is no token, or `CONNECT`.
     pub fn new(method: &str, url: &str) -> Result<StreamOptions, Error> {
         let bad = |kind| Error::of_text(url, kind);
         let parsed = Url::parse_http(url).map_err(|e| bad(ErrorKind::Url(e)))?;
@@ -60,6 +65,10 @@ impl StreamOptions {
     }
 
     /// A `GET` request.
+    ///
+    /// # Errors
+    ///
+    /// As [`StreamOptions::new`].
     pub fn get(url: &str) -> Result<StreamOptions, Error> {
         StreamOptions::new("GET", url)
     }
@@ -149,12 +158,21 @@ impl StreamOptions {
     }
 
     /// Adds a header field; see [`Request::header`] for what is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Request`]: the name is no token, the value has a control character, the field
+    /// belongs to the client, or it is there already.
     pub fn header(self, name: &str, value: &str) -> Result<StreamOptions, Error> {
         self.with(|request| request.header(name, value).map(drop))
     }
 
     /// Adds a header field that is shown in no trace, and not sent to another origin after a
     /// redirect.
+    ///
+    /// # Errors
+    ///
+    /// As [`StreamOptions::header`].
     pub fn secret_header(self, name: &str, value: &str) -> Result<StreamOptions, Error> {
         self.with(|request| request.secret_header(name, value).map(drop))
     }
@@ -166,6 +184,10 @@ impl StreamOptions {
     }
 
     /// The body, sent with its length. Refused where the method has none; see [`Request::body`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Request`]: the method has no body.
     pub fn body(self, body: impl AsRef<[u8]>) -> Result<StreamOptions, Error> {
         let mut with = self.with(|request| request.body(body.as_ref()).map(drop))?;
         with.source = None;
@@ -174,6 +196,10 @@ impl StreamOptions {
 
     /// The body, sent compressed with gzip and `Content-Encoding: gzip`, for a server that is known
     /// to support it; see [`Request::body_gzip`].
+    ///
+    /// # Errors
+    ///
+    /// As [`StreamOptions::body`]; and if `Content-Encoding` is among the fields already.
     #[cfg(feature = "deflate")]
     pub fn body_gzip(self, body: impl AsRef<[u8]>) -> Result<StreamOptions, Error> {
         let mut with = self.with(|request| request.body_gzip(body).map(drop))?;
@@ -231,6 +257,10 @@ impl StreamOptions {
     /// * A server may answer before it has the whole body. The response is reported, the rest of
     ///   the body is sent as long as the server takes it, and the end of the response ends the
     ///   upload.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Request`]: the method has no body.
     pub fn body_from(
         self,
         reader: impl Read + Send + 'static,

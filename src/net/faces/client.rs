@@ -56,6 +56,23 @@ impl<S: Sys> Clone for Client<S> {
 /// kernel takes some, and no longer than [`Limits::stall`](crate::Limits::stall) if it takes none.
 /// Then the servers have [`Limits::linger`](crate::Limits::linger) for their answers.
 /// [`Events::finish`] does the same within a given time, and returns how many bytes were lost.
+///
+/// ```no_run
+/// use moonwire::{Client, Config, Event, Options};
+///
+/// let (client, mut events) = Client::spawn(Config::default())?;
+/// client.open(Options::new("wss://echo.example/")?)?;
+/// for item in &mut events {
+///     let (id, event) = item?;
+///     match event {
+///         Event::Opened(_) => client.send_text(id, "hello")?,
+///         Event::Text(text) => println!("{}", text.as_str()),
+///         Event::Closed(why) => println!("{why}"),
+///         _ => {}
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Events<S: Sys = Os> {
     state: Arc<State<S>>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -82,6 +99,10 @@ pub(super) struct State<S: Sys> {
 
 impl Client {
     /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// The system has no descriptor, no random source or no thread for it.
     pub fn spawn(config: Config) -> io::Result<(Client, Events)> {
         Client::of(Reactor::new(config)?)
     }
@@ -91,6 +112,10 @@ impl<S: Sys + 'static> Client<S> {
     /// [`Client::spawn`] on another system, such as a simulated network. The thread waits in
     /// [`Poller::wait`](crate::Poller::wait) while others act; the times of [`Events::wait`] are
     /// those of the machine.
+    ///
+    /// # Errors
+    ///
+    /// The random source of `sys` fails, or the system has no thread.
     pub fn spawn_on(sys: S, config: Config) -> io::Result<(Client<S>, Events<S>)> {
         Client::of(Reactor::with_sys(sys, config)?)
     }
@@ -124,6 +149,11 @@ impl<S: Sys> Client<S> {
     /// Starts to open a connection; see [`Reactor::open`]. Refused ([`ErrorKind::Ended`]) when
     /// [`Events`] was dropped or its thread has ended. A WebSocket gets keep-alive pings unless
     /// [`Options::ping_interval`](crate::Options::ping_interval) sets otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Ended`], [`ErrorKind::TooManyConnections`]. A connection that fails later is
+    /// [`Event::Closed`](crate::Event::Closed).
     pub fn open(&self, ask: impl Into<Ask>) -> Result<ConnId, Error> {
         let ask = ask.into().kept_alive();
         if self.0.stop.load(Ordering::Acquire) {
@@ -133,29 +163,53 @@ impl<S: Sys> Client<S> {
     }
 
     /// Sends a text message: written at once, or as soon as the kernel takes it.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
+    /// bytes wait to be sent already.
     pub fn send_text(&self, id: ConnId, text: &str) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.send_text(cx, text))
     }
 
     /// Sends a binary message.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
+    /// bytes wait to be sent already.
     pub fn send_binary(&self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.send_binary(cx, data))
     }
 
     /// Sends a text message that is not compressed, whatever was negotiated; see
     /// [`Compression`](crate::proto::Compression) for when that is needed.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
+    /// bytes wait to be sent already.
     #[cfg(feature = "deflate")]
     pub fn send_text_plain(&self, id: ConnId, text: &str) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.send_text_plain(cx, text))
     }
 
     /// Sends a binary message that is not compressed.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
+    /// bytes wait to be sent already.
     #[cfg(feature = "deflate")]
     pub fn send_binary_plain(&self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.send_binary_plain(cx, data))
     }
 
     /// Sends a ping with at most 125 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or the payload has more than 125 bytes.
     pub fn ping(&self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
         let ping = |reactor: &mut Reactor<S>| {
             reactor.look_at_clock();
@@ -165,6 +219,11 @@ impl<S: Sys> Client<S> {
     }
 
     /// Starts the closing handshake behind everything that was queued.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or the code or the reason may not be sent (RFC 6455
+    /// §7.4, §5.5.1).
     pub fn close(&self, id: ConnId, code: u16, reason: &str) -> Result<(), Misuse> {
         let frame = CloseFrame::new(code, reason);
         self.with(|reactor| reactor.close(id, &frame).map(|()| reactor.flush()))
@@ -315,6 +374,8 @@ impl<S: Sys> Client<S> {
 impl<S: Sys> Events<S> {
     /// Waits for events until `until` (`None`: without a limit) and passes all that are there to
     /// `each`; returns how many. 0 after that time, or after [`Client::wake`].
+    ///
+    /// # Errors
     ///
     /// An error means that the system could not wait any more and the thread has ended: there will
     /// be no events, and every later call returns an error.

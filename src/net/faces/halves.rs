@@ -26,6 +26,14 @@ use crate::proto::{Fields, Misuse, Transport, Url};
 /// message was not accepted. [`Sender::flush`] waits.
 ///
 /// Dropping it, and all its clones, does not end the connection: the [`Receiver`] keeps it.
+///
+/// ```no_run
+/// let (sender, _receiver) = moonwire::connect("wss://echo.example/")?.split()?;
+/// let another = sender.clone();
+/// std::thread::spawn(move || another.send_text("from another thread"));
+/// sender.send_text("from this one")?;
+/// # Ok::<(), moonwire::Error>(())
+/// ```
 pub struct Sender<S: Sys = Os> {
     client: Client<S>,
     id: ConnId,
@@ -43,6 +51,14 @@ pub struct Sender<S: Sys = Os> {
 /// bytes are sent, as long as the kernel takes some, and for the server's answer, for
 /// [`Limits::linger`](crate::Limits::linger). Afterwards every call of the [`Sender`] returns an
 /// error.
+///
+/// ```no_run
+/// let (sender, mut receiver) = moonwire::connect("wss://echo.example/")?.split()?;
+/// while let Some(message) = receiver.read()? {
+///     sender.send(&message)?; // an echo
+/// }
+/// # Ok::<(), moonwire::Error>(())
+/// ```
 pub struct Receiver<S: Sys = Os> {
     client: Client<S>,
     events: Events<S>,

@@ -21,6 +21,19 @@ pub enum Message {
 }
 
 /// The result of waiting for a message.
+///
+/// ```no_run
+/// use moonwire::Received;
+/// use std::time::Duration;
+///
+/// let mut ws = moonwire::connect("wss://echo.example/")?;
+/// match ws.read_timeout(Duration::from_secs(1))? {
+///     Received::Message(message) => println!("{message:?}"),
+///     Received::Closed(frame) => println!("closed: {frame}"),
+///     _ => println!("nothing within a second"),
+/// }
+/// # Ok::<(), moonwire::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Received {

@@ -78,11 +78,21 @@ pub fn get(url: &str) -> Result<Stream, Error> {
 
 impl StreamOptions {
     /// Sends the request and waits for the head of the response, whatever its status.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the head of a response from arriving: the policy, DNS, connecting, TLS, a
+    /// proxy, a time limit, a rule of HTTP that the server breaks. A status such as 404 is no
+    /// error.
     pub fn open(self) -> Result<Stream, Error> {
         self.open_with(Config::default())
     }
 
     /// As [`StreamOptions::open`], with a configuration: TLS, limits, overrides, an observer.
+    ///
+    /// # Errors
+    ///
+    /// As [`StreamOptions::open`]; and if the system has no descriptor for it.
     pub fn open_with(self, config: Config) -> Result<Stream, Error> {
         self.start(config, Reactor::of_one, |_| None)
     }
@@ -148,6 +158,10 @@ impl<S: Sys> Stream<S> {
 
     /// The next piece of the body; `None` when the body is complete. A body that breaks off is an
     /// error, once; afterwards `None`. Events are skipped.
+    ///
+    /// # Errors
+    ///
+    /// Why the body broke off, once; [`ErrorKind::Interrupted`], after which it can be read on.
     pub fn read(&mut self) -> Result<Option<Vec<u8>>, Error> {
         loop {
             match self.next(None)? {
@@ -159,6 +173,10 @@ impl<S: Sys> Stream<S> {
     }
 
     /// The next event, for [`crate::proto::http::Delivery::Events`]; otherwise as [`Stream::read`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::read`].
     pub fn event(&mut self) -> Result<Option<sse::Event>, Error> {
         loop {
             match self.next(None)? {
@@ -221,6 +239,10 @@ impl<S: Sys> Stream<S> {
     }
 
     /// The next [`Piece`], if it comes within `timeout`. Zero returns only what has already come.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::read`].
     pub fn read_timeout(&mut self, timeout: Duration) -> Result<Piece, Error> {
         self.next(Some(after(self.reactor.clock(), timeout)))
     }

@@ -29,17 +29,31 @@ use crate::proto::{CloseFrame, Fields, Misuse, Opened, Stats, Transport, Url};
 /// }
 /// # Ok::<(), moonwire::Error>(())
 /// ```
+///
+/// # Errors
+///
+/// As [`Options::new`] and [`Options::connect`].
 pub fn connect(url: &str) -> Result<WebSocket, Error> {
     Options::new(url)?.connect()
 }
 
 impl Options {
     /// Opens the connection and waits until it is open.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the connection from opening: the policy, DNS, connecting, TLS, a proxy, a
+    /// server that refuses ([`Error::response`]), a time limit. [`Error::stage`] says how far it
+    /// came, [`Error::is_transient`] whether the same may succeed later.
     pub fn connect(self) -> Result<WebSocket, Error> {
         self.connect_with(Config::default())
     }
 
     /// As [`Options::connect`], with a configuration: TLS, limits, overrides, an observer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::connect`]; and if the system has no descriptor for it.
     pub fn connect_with(self, config: Config) -> Result<WebSocket, Error> {
         self.start(config, Reactor::of_one)?.opened()
     }
@@ -97,6 +111,20 @@ const TURN: usize = 64 * 1024;
 /// sends while the other waits for messages, split it ([`WebSocket::split`]); with a lock around
 /// the whole, the sender would wait for the server. An [`Interrupter`] ends a call from another
 /// thread.
+///
+/// ```no_run
+/// use moonwire::{Message, Options};
+///
+/// let mut ws = Options::new("wss://echo.example/")?.protocol("chat")?.connect()?;
+/// ws.send_text("hello")?;
+/// while let Some(message) = ws.read()? {
+///     match message {
+///         Message::Text(text) => println!("{text}"),
+///         Message::Binary(data) => println!("{} bytes", data.len()),
+///     }
+/// }
+/// # Ok::<(), moonwire::Error>(())
+/// ```
 pub struct WebSocket<S: Sys = Os> {
     url: Url,
     reactor: Kept<Reactor<S>>,
@@ -360,12 +388,22 @@ impl<S: Sys> WebSocket<S> {
     /// kept for [`WebSocket::read`]. Past [`crate::Limits::high_water`] bytes of them the socket is
     /// not read; then a program that only sends and a server that waits to be read wait for each
     /// other: read now and then.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misuse`]: the connection is not open any more; the text says how it ended.
+    /// [`ErrorKind::WriteTimeout`], [`ErrorKind::Interrupted`], or that by which the connection
+    /// failed while the call waited.
     pub fn send_text(&mut self, text: &str) -> Result<(), Error> {
         let sent = self.reactor.act_now(self.id, |session, cx| session.send_text(cx, text));
         self.sent(sent)
     }
 
     /// Sends a binary message, as [`WebSocket::send_text`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send_text`].
     pub fn send_binary(&mut self, data: &[u8]) -> Result<(), Error> {
         let sent = self.reactor.act_now(self.id, |session, cx| session.send_binary(cx, data));
         self.sent(sent)
@@ -373,6 +411,10 @@ impl<S: Sys> WebSocket<S> {
 
     /// Sends a text message that is not compressed, whatever was negotiated; see
     /// [`Compression`](crate::proto::Compression) for when that is needed.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send_text`].
     #[cfg(feature = "deflate")]
     pub fn send_text_plain(&mut self, text: &str) -> Result<(), Error> {
         let sent = self.reactor.act_now(self.id, |session, cx| session.send_text_plain(cx, text));
@@ -380,6 +422,10 @@ impl<S: Sys> WebSocket<S> {
     }
 
     /// Sends a binary message that is not compressed.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send_text`].
     #[cfg(feature = "deflate")]
     pub fn send_binary_plain(&mut self, data: &[u8]) -> Result<(), Error> {
         let sent = self.reactor.act_now(self.id, |session, cx| session.send_binary_plain(cx, data));
@@ -387,6 +433,10 @@ impl<S: Sys> WebSocket<S> {
     }
 
     /// Sends a message.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send_text`].
     pub fn send(&mut self, message: &Message) -> Result<(), Error> {
         match message {
             Message::Text(text) => self.send_text(text),
@@ -395,6 +445,10 @@ impl<S: Sys> WebSocket<S> {
     }
 
     /// Sends a ping with at most 125 bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send_text`]; and [`ErrorKind::Misuse`] for a longer payload.
     pub fn ping(&mut self, data: &[u8]) -> Result<(), Error> {
         self.reactor.look_at_clock();
         let sent = self.reactor.act_now(self.id, |session, cx| session.ping(cx, data));
@@ -403,6 +457,11 @@ impl<S: Sys> WebSocket<S> {
 
     /// The next message; `None` when the connection was closed cleanly. A connection that failed
     /// or was lost is an error, once; afterwards `None`.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection failed or was lost, once; [`ErrorKind::Interrupted`], after which it can
+    /// be read on.
     pub fn read(&mut self) -> Result<Option<Message>, Error> {
         loop {
             match self.receive(None)? {
@@ -414,6 +473,10 @@ impl<S: Sys> WebSocket<S> {
     }
 
     /// The next message, if it comes within `timeout`. Zero returns only what has already come.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::read`].
     pub fn read_timeout(&mut self, timeout: Duration) -> Result<Received, Error> {
         self.receive(self.reactor.clock().checked_add(timeout))
     }
@@ -422,6 +485,12 @@ impl<S: Sys> WebSocket<S> {
     /// [`crate::Limits::close`] after ours was sent. Messages that come meanwhile are kept for
     /// [`WebSocket::read`] up to [`crate::Limits::high_water`] bytes; the rest is discarded.
     /// Returns the server's close frame.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misuse`] for a code or a reason that may not be sent (RFC 6455 §7.4, §5.5.1);
+    /// or how the connection ended, if that was not a clean close: [`ErrorKind::NoCloseAnswer`],
+    /// say.
     pub fn close(&mut self, code: u16, reason: &str) -> Result<CloseFrame, Error> {
         match self.reactor.close(self.id, &CloseFrame::new(code, reason)) {
             // It is being closed, or is closed, already.

@@ -13,6 +13,30 @@ use std::fmt;
 ///
 /// A closure `|conn: &mut Conn<'_>, event: Event<'_>|` is one. It runs inside the reactor: borrowed
 /// payloads of an event are gone when it returns.
+///
+/// ```
+/// use moonwire::{Config, Conn, Event, Reactor, Sink};
+///
+/// /// Answers each message with its length.
+/// #[derive(Default)]
+/// struct Lengths {
+///     messages: usize,
+/// }
+///
+/// impl Sink for Lengths {
+///     fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
+///         if let Event::Text(text) = event {
+///             self.messages += 1;
+///             conn.send_text(&text.as_str().len().to_string()).unwrap_or_default();
+///         }
+///     }
+/// }
+///
+/// let (mut reactor, mut lengths) = (Reactor::new(Config::default())?, Lengths::default());
+/// reactor.turn(Some(std::time::Instant::now()), &mut lengths)?;
+/// assert_eq!(lengths.messages, 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub trait Sink {
     /// An event of a connection; `conn` can answer it at once.
     fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>);
@@ -63,12 +87,22 @@ impl<'a> Conn<'a> {
     }
 
     /// Queues a text message; it is written at the end of the turn.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
+    /// bytes wait to be sent already.
     pub fn send_text(&mut self, text: &str) -> Result<(), Misuse> {
         let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };
         session.send_text(&mut self.cx, text)
     }
 
     /// Queues a binary message.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
+    /// bytes wait to be sent already.
     pub fn send_binary(&mut self, data: &[u8]) -> Result<(), Misuse> {
         let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };
         session.send_binary(&mut self.cx, data)
@@ -76,6 +110,11 @@ impl<'a> Conn<'a> {
 
     /// Queues a text message that is not compressed, whatever was negotiated; see
     /// [`Compression`](crate::proto::Compression) for when that is needed.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
+    /// bytes wait to be sent already.
     #[cfg(feature = "deflate")]
     pub fn send_text_plain(&mut self, text: &str) -> Result<(), Misuse> {
         let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };
@@ -83,6 +122,11 @@ impl<'a> Conn<'a> {
     }
 
     /// Queues a binary message that is not compressed.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
+    /// bytes wait to be sent already.
     #[cfg(feature = "deflate")]
     pub fn send_binary_plain(&mut self, data: &[u8]) -> Result<(), Misuse> {
         let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };
@@ -90,12 +134,21 @@ impl<'a> Conn<'a> {
     }
 
     /// Queues a ping with at most 125 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or the payload has more than 125 bytes.
     pub fn ping(&mut self, data: &[u8]) -> Result<(), Misuse> {
         let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };
         session.ping(&mut self.cx, data)
     }
 
     /// Starts the closing handshake, or answers the server's close frame.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or the code or the reason may not be sent (RFC 6455
+    /// §7.4, §5.5.1).
     pub fn close(&mut self, code: u16, reason: &str) -> Result<(), Misuse> {
         let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };
         session.close(&mut self.cx, &CloseFrame::new(code, reason))

@@ -75,6 +75,10 @@ struct Slot<S: Sys> {
 impl Reactor {
     /// A reactor on the operating system. Fails when the system has no descriptor or no random
     /// source for it.
+    ///
+    /// # Errors
+    ///
+    /// The system has no descriptor or no random source for it.
     pub fn new(config: Config) -> io::Result<Reactor> {
         let os = Os::new(&config.limits)?;
         Reactor::with_sys(os, config)
@@ -106,6 +110,10 @@ impl Reactor {
 
 impl<S: Sys> Reactor<S> {
     /// A reactor on another system, such as a simulated network.
+    ///
+    /// # Errors
+    ///
+    /// The random source of `sys` fails.
     pub fn with_sys(mut sys: S, config: Config) -> io::Result<Reactor<S>> {
         // So that a missing random source is an error here and not later.
         sys.random(&mut [0; 4])?;
@@ -185,6 +193,10 @@ impl<S: Sys> Reactor<S> {
     /// ([`StreamOptions`](crate::StreamOptions)). The work begins with the next turn; a failure is
     /// reported as [`Event::Closed`](super::Event::Closed). Only too many connections are an error
     /// here.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TooManyConnections`](crate::ErrorKind::TooManyConnections).
     pub fn open(&mut self, ask: impl Into<Ask>) -> Result<ConnId, Error> {
         self.open_asked(ask.into())
     }
@@ -212,29 +224,53 @@ impl<S: Sys> Reactor<S> {
 
     /// Queues a text message. It is written by the next [`Reactor::flush`] or turn, or at once when
     /// [`Limits::cork`] bytes are queued or the first of them was queued [`Limits::cork_time`] ago.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
+    /// bytes wait to be sent already.
     pub fn send_text(&mut self, id: ConnId, text: &str) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.send_text(cx, text))
     }
 
     /// Queues a binary message, as [`Reactor::send_text`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
+    /// bytes wait to be sent already.
     pub fn send_binary(&mut self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.send_binary(cx, data))
     }
 
     /// Queues a text message that is not compressed, whatever was negotiated; see
     /// [`Compression`](crate::proto::Compression) for when that is needed.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
+    /// bytes wait to be sent already.
     #[cfg(feature = "deflate")]
     pub fn send_text_plain(&mut self, id: ConnId, text: &str) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.send_text_plain(cx, text))
     }
 
     /// Queues a binary message that is not compressed.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
+    /// bytes wait to be sent already.
     #[cfg(feature = "deflate")]
     pub fn send_binary_plain(&mut self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.send_binary_plain(cx, data))
     }
 
     /// Queues a ping with at most 125 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or the payload has more than 125 bytes.
     pub fn ping(&mut self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
         self.look_at_clock();
         self.act(id, |session, cx| session.ping(cx, data))
@@ -247,6 +283,11 @@ impl<S: Sys> Reactor<S> {
 
     /// Starts the closing handshake behind everything that was queued, or answers the server's
     /// close frame.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]: the connection is not open, or the code or the reason may not be sent (RFC 6455
+    /// §7.4, §5.5.1).
     pub fn close(&mut self, id: ConnId, frame: &CloseFrame) -> Result<(), Misuse> {
         self.core.now = self.core.sys.now();
         self.act(id, |session, cx| session.close(cx, frame))
@@ -434,12 +475,14 @@ impl<S: Sys> Reactor<S> {
     /// reports events to `sink`, writes what that has queued. `until` in the past does not wait;
     /// `None` waits without a limit.
     ///
-    /// An error means that the system cannot wait any more; errors of a connection are events.
-    ///
     /// A panic of the sink, of the policy or of the observer is passed on. After it was caught, the
     /// reactor is in a valid state: the connection at which it came is lost
     /// ([`ErrorKind::Panicked`](crate::ErrorKind::Panicked), reported by the next turn), and the
     /// others go on.
+    ///
+    /// # Errors
+    ///
+    /// The system cannot wait any more; errors of a connection are events.
     pub fn turn(&mut self, until: Option<Instant>, sink: &mut dyn Sink) -> io::Result<()> {
         if let Some(deadline) = self.before_wait(until, sink) {
             let poller = Arc::clone(self.core.sys.poller());

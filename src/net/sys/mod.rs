@@ -49,12 +49,25 @@ pub trait Sys: Send {
     /// The current time.
     fn now(&self) -> Instant;
     /// Fills `bytes` from a CSPRNG.
+    ///
+    /// # Errors
+    ///
+    /// There are no random bytes: then no reactor is made. A source that fails later is a panic, since
+    /// no frame may be sent without a mask key that nobody can guess (RFC 6455 §5.3).
     fn random(&mut self, bytes: &mut [u8]) -> io::Result<()>;
     /// Starts to connect; when the socket becomes writable, [`Sys::connected`] is called.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be tried at all; an attempt that fails later is told by [`Sys::connected`].
     fn connect(&mut self, to: SocketAddr) -> io::Result<Self::Socket>;
     /// Starts to connect as [`Sys::connect`] does, to any kind of endpoint and from the local
     /// address that the options name. The default implementation supports addresses only, and no
     /// options.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sys::connect`]; `Unsupported` for what this system does not know.
     fn connect_to(&mut self, dial: &Dial<'_>) -> io::Result<Self::Socket> {
         match dial.to {
             Endpoint::Address(to) => self.connect(*to),
@@ -63,6 +76,10 @@ pub trait Sys: Send {
     }
     /// Takes over a stream of the program that is connected already
     /// ([`Options::over`](crate::Options::over)). The default implementation cannot.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be taken over; by itself `Unsupported`.
     fn adopt(&mut self, _stream: OwnedStream) -> io::Result<Self::Socket> {
         let what = "this system takes over no stream of the owner's own";
         Err(io::Error::new(io::ErrorKind::Unsupported, what))
@@ -81,10 +98,22 @@ pub trait Sys: Send {
         false
     }
     /// The result of connecting.
+    ///
+    /// # Errors
+    ///
+    /// Why it has not.
     fn connected(&mut self, socket: &Self::Socket) -> io::Result<()>;
     /// Reads; 0 is the end of the stream, `WouldBlock` means that no bytes are there yet.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock`, `Interrupted`, or that by which the connection is lost.
     fn read(&mut self, socket: &Self::Socket, buf: &mut [u8]) -> io::Result<usize>;
     /// Appends at most `max` bytes to `buf`, which has the capacity for them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sys::read`].
     fn append(
         &mut self,
         socket: &Self::Socket,
@@ -98,9 +127,17 @@ pub trait Sys: Send {
         read
     }
     /// Writes; `WouldBlock` means that there is no room yet.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock`, `Interrupted`, or that by which the connection is lost.
     fn write(&mut self, socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize>;
     /// Writes several pieces as if they were one; returns how many bytes of all of them it took.
     /// Taking bytes of the first piece only is correct, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sys::write`].
     fn write_vectored(
         &mut self,
         socket: &Self::Socket,
@@ -113,6 +150,10 @@ pub trait Sys: Send {
     fn finish(&mut self, socket: &Self::Socket);
     /// Registers `interest`, reported with `token`; `new`: for the first time. The two highest
     /// tokens are reserved for the system.
+    ///
+    /// # Errors
+    ///
+    /// The connection fails with it.
     fn watch(
         &mut self,
         socket: &Self::Socket,
@@ -123,6 +164,10 @@ pub trait Sys: Send {
     /// Removes the registration.
     fn forget(&mut self, socket: &Self::Socket);
     /// Asks for the addresses of a name. Its answer wakes the poller.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be asked for, such as too many names that wait; the connection fails with it.
     fn resolve(&mut self, id: u64, name: &str, port: u16) -> io::Result<()>;
     /// The answer to a question is not needed any more. Doing nothing is correct.
     fn give_up(&mut self, _id: u64) {}
@@ -154,6 +199,10 @@ pub trait Poller: Send + Sync {
     /// Waits until a socket is ready, [`Poller::wake`] was called or `deadline` has passed, and
     /// appends the ready sockets. It may end earlier, without any. `now` is the current time. One
     /// thread at a time may wait: of several, a wake-up or a deadline ends one wait only.
+    ///
+    /// # Errors
+    ///
+    /// The system cannot wait; [`Reactor::turn`](crate::Reactor::turn) returns it.
     fn wait(
         &self,
         now: Instant,

@@ -38,6 +38,10 @@ impl fmt::Debug for Os {
 
 impl Os {
     /// epoll on Linux, poll elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// The system has no descriptor for it, or no random source.
     pub fn new(limits: &Limits) -> io::Result<Os> {
         #[cfg(all(target_os = "linux", not(moonwire_poll)))]
         let poller = OsPoller::Epoll(epoll::Epoll::new()?);
@@ -49,6 +53,10 @@ impl Os {
     /// poll everywhere, so that the code of other systems can be tested on Linux, too. For a
     /// reactor with few connections it costs no more than epoll, and fewer descriptors: on Linux
     /// one besides the sockets.
+    ///
+    /// # Errors
+    ///
+    /// As [`Os::new`].
     pub fn with_poll(limits: &Limits) -> io::Result<Os> {
         Ok(Os::with(OsPoller::Poll(PollSet::new()?), limits))
     }

@@ -25,6 +25,17 @@ pub use pin::Pin;
 /// certificates in PEM. TLS 1.2 and 1.3, rustls' ring provider, `http/1.1` by ALPN. [`TlsOptions`]
 /// has more options.
 ///
+/// ```
+/// use moonwire::{Config, tls_config};
+///
+/// let pem = std::fs::read("tests/certs/ca.pem")?;
+/// let config = Config { tls: Some(tls_config(&pem)?), ..Config::default() };
+/// # drop(config);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+///
 /// The error names the part of `pem` that cannot be read, or states that there is no certificate.
 pub fn tls_config(pem: &[u8]) -> io::Result<Arc<ClientConfig>> {
     let options = TlsOptions::new().trust(Trust::Bundled);

@@ -124,6 +124,10 @@ impl fmt::Debug for Request {
 impl Request {
     /// A request without further fields and without a body. The method is a token (RFC 9110 §9.1),
     /// case-sensitive, and not `CONNECT`.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Method`].
     pub fn new(method: &str, url: Url) -> Result<Request, RequestError> {
         if !is_token(method.as_bytes()) || method == "CONNECT" {
             return Err(RequestError::Method(escape(method.as_bytes(), 40)));
@@ -157,18 +161,31 @@ impl Request {
     ///
     /// Refused: a name that is no token, a value with control characters, and the fields that frame
     /// a message or belong to the client (`Host`, `Content-Length`, `Accept-Encoding`, …).
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]: the name is no token, the value has a control character, the field belongs
+    /// to the client, or it is there already.
     pub fn header(&mut self, name: &str, value: &str) -> Result<&mut Request, RequestError> {
         self.add(name, value, false)
     }
 
     /// Adds a header field that is shown in no trace, and not sent to another origin after a
     /// redirect.
+    ///
+    /// # Errors
+    ///
+    /// As [`Request::header`].
     pub fn secret_header(&mut self, name: &str, value: &str) -> Result<&mut Request, RequestError> {
         self.add(name, value, true)
     }
 
     /// Sets the body, sent with its `Content-Length`. Refused for `GET`, `HEAD` and `TRACE`, in
     /// which a body means nothing (RFC 9110 §9.3).
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Body`].
     pub fn body(&mut self, body: impl Into<Arc<[u8]>>) -> Result<&mut Request, RequestError> {
         self.set_body(Payload::Whole(body.into()))
     }
@@ -229,6 +246,10 @@ impl Request {
     ///
     /// [`Session::send_body`]: crate::proto::Session::send_body
     /// [`HttpError::BodyAgain`]: super::HttpError::BodyAgain
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Body`].
     pub fn body_to_come(&mut self, length: Option<u64>) -> Result<&mut Request, RequestError> {
         self.set_body(length.map_or(Payload::Chunked, Payload::Length))
     }

@@ -29,6 +29,15 @@ use crate::proto::ws::deflate::{Agreed, Compression, NegotiationError};
 const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
 
 /// The request of an opening handshake: URL, header fields, subprotocols.
+///
+/// ```
+/// use moonwire::proto::{Request, Url};
+///
+/// let mut request = Request::new(Url::parse("wss://example.com/chat")?);
+/// request.header("Origin", "https://example.com")?.protocol("chat.v2")?;
+/// assert!(request.header("Host", "another.example").is_err()); // the client's own
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     url: Url,
@@ -66,11 +75,20 @@ impl Request {
     /// Refused: a name that is no token, a value with control characters, and the fields that
     /// belong to the client (`Host`, `Upgrade`, `Connection`, `Sec-WebSocket-*`, those that frame
     /// a message). Subprotocols go through [`Request::protocol`].
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]: the name is no token, the value has a control character, the field belongs
+    /// to the client, or it is there already.
     pub fn header(&mut self, name: &str, value: &str) -> Result<&mut Request, RequestError> {
         self.add(name, value, false)
     }
 
     /// Adds a header field that no trace shows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Request::header`].
     pub fn secret_header(&mut self, name: &str, value: &str) -> Result<&mut Request, RequestError> {
         self.add(name, value, true)
     }
@@ -127,6 +145,10 @@ impl Request {
     }
 
     /// Offers a subprotocol, after those offered before.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Protocol`]: the name is no token (RFC 6455 §4.1), or is there already.
     pub fn protocol(&mut self, name: &str) -> Result<&mut Request, RequestError> {
         self.offer(name, false)
     }
@@ -134,6 +156,10 @@ impl Request {
     /// Offers a subprotocol that is a secret, as some services require: browsers can send a token
     /// in no other field. No trace, error or `Debug` shows it; [`Opened::protocol`] is the whole
     /// text.
+    ///
+    /// # Errors
+    ///
+    /// As [`Request::protocol`].
     pub fn secret_protocol(&mut self, name: &str) -> Result<&mut Request, RequestError> {
         self.offer(name, true)
     }

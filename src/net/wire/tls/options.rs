@@ -186,6 +186,8 @@ impl TlsOptions {
 
     /// Makes the configuration.
     ///
+    /// # Errors
+    ///
     /// The error names the part that cannot be used: a text that is not PEM, or holds no
     /// certificate or no key; a key that is encrypted or does not belong to its certificate;
     /// `System` without its Cargo feature or without a root; a list of pins without one; a name of

@@ -28,6 +28,8 @@ pub struct Pin([u8; 32]);
 impl Pin {
     /// The pin of the key in a certificate, which is given in DER.
     ///
+    /// # Errors
+    ///
     /// The error states why it is not a certificate (X.509 version 3, RFC 5280).
     pub fn of_certificate(der: &[u8]) -> io::Result<Pin> {
         let der = CertificateDer::from(der);
