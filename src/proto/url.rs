@@ -194,7 +194,7 @@ impl Url {
     ///
     /// # Errors
     ///
-    /// What is wrong with the URL: [`UrlError`].
+    /// The URL is not valid: [`UrlError`].
     pub fn parse(text: &str) -> Result<Url, UrlError> {
         let socket = unix(text, WEBSOCKET);
         let (scheme, rest) = socket.or_else(|| scheme(text, WEBSOCKET)).ok_or(UrlError::Scheme)?;
@@ -212,7 +212,7 @@ impl Url {
     ///
     /// # Errors
     ///
-    /// What is wrong with the URL: [`UrlError`].
+    /// The URL is not valid: [`UrlError`].
     pub fn parse_http(text: &str) -> Result<Url, UrlError> {
         let socket = unix(text, HTTP);
         let (scheme, rest) = socket.or_else(|| scheme(text, HTTP)).ok_or(UrlError::HttpScheme)?;

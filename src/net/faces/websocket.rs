@@ -43,7 +43,7 @@ impl Options {
     /// # Errors
     ///
     /// Whatever keeps the connection from opening: the policy, DNS, connecting, TLS, a proxy, a
-    /// server that refuses ([`Error::response`]), a time limit. [`Error::stage`] says how far it
+    /// server that refuses ([`Error::response`]), a time limit. [`Error::stage`] is how far it
     /// came, [`Error::is_transient`] whether the same may succeed later.
     pub fn connect(self) -> Result<WebSocket, Error> {
         self.connect_with(Config::default())

@@ -59,7 +59,7 @@ pub trait Sys: Send {
     ///
     /// # Errors
     ///
-    /// Why it cannot be tried at all; an attempt that fails later is told by [`Sys::connected`].
+    /// The attempt cannot be started; a later failure is the error of [`Sys::connected`].
     fn connect(&mut self, to: SocketAddr) -> io::Result<Self::Socket>;
     /// Starts to connect as [`Sys::connect`] does, to any kind of endpoint and from the local
     /// address that the options name. The default implementation supports addresses only, and no
