@@ -17,8 +17,8 @@ use crate::proto::{Closed, Endpoint, Failure};
 
 impl<S: Sys> Opening<S> {
     /// The properties that another request has to share with this one to use its connection. `None`
-    /// for a stream of the program ([`StreamOptions::over`]): only the program knows where that
-    /// leads.
+    /// for a stream of the program ([`StreamOptions::over`](crate::StreamOptions::over)): only the
+    /// program knows where that leads.
     pub(super) fn key(&self, core: &Core<S>) -> Option<Box<Key>> {
         let Ask::Stream(options) = &self.ask else { return None };
         let own = matches!(self.route, Route::Own(_));
