@@ -290,7 +290,7 @@ impl<S: Sys> Client<S> {
     /// # Errors
     ///
     /// The connection is not open yet; or it has ended, cleanly or not, and how: its last event
-    /// tells whether everything had been sent.
+    /// reports whether everything had been sent.
     pub fn flush(&self, id: ConnId, timeout: Option<Duration>) -> Result<bool, Misuse> {
         let until = timeout.map(|timeout| after(Instant::now(), timeout));
         let state = &*self.0;
