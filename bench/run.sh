@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The benches, in one command: builds everything, installs the peers, runs, writes bench/results.
 #
-#   bench/run.sh                    everything, about 15 minutes
+#   bench/run.sh                    everything, about 25 minutes
 #   bench/run.sh CASE…              some cases (bench/run.sh --list); merged into the results
 #   bench/run.sh --rounds 9 --pin none CASE…
 #   bench/run.sh --short            builds, and one tiny round of each case: for CI; no results
@@ -51,14 +51,22 @@ build() {
     cargo build --release --locked -p bench-server -p bench-runner || exit 1
     local package failed=()
     for package in moonwire floors tungstenite tokio-tungstenite fastwebsockets tokio-websockets \
-        yawc sockudo-ws; do
+        ureq reqwest yawc sockudo-ws; do
         cargo build --release --locked -p "bench-$package" || failed+=("$package")
     done
     echo "not built: ${failed[*]}"
     [ $short = 0 ] || exit 1
 }
 
+# The command itself, which is started again and again by one of the cases; as it is released.
+command_of_the_crate() {
+    echo "=== cargo build: moonwire"
+    cargo build --release --locked --manifest-path ../Cargo.toml --bin moonwire ||
+        echo "without the command"
+}
+
 build
+command_of_the_crate
 [ "${BENCH_INSTALL:-$((1 - short))}" = 0 ] || install
 if [ $short = 1 ]; then
     exec "$target/release/bench-runner" --out "$target/short-results" "$@"

@@ -3,7 +3,7 @@
 //!
 //! `bench-icount [--bless] [PATH…]` runs itself under valgrind once for each path
 //! (`bench-icount run PATH`); `bench/icount.sh` builds it and calls it. Only what happens in
-//! [`icount_measured`] is counted.
+//! [`icount_measured`] is counted; of paths that start the command, its whole process.
 
 mod paths;
 mod server;
@@ -59,15 +59,39 @@ fn run() -> Result<bool, Failure> {
     if bless { write(counts).map(|()| true) } else { compare(&counts) }
 }
 
+/// The command of the crate and its words, if the path is one of its starts.
+fn start(path: &str) -> Result<Option<Command>, Failure> {
+    let Some(&(_, words, script)) = paths::STARTS.iter().find(|(name, ..)| *name == path) else {
+        return Ok(None);
+    };
+    let program = std::env::current_exe()?.with_file_name("moonwire");
+    if !program.is_file() {
+        return Err(format!("{path}: {} was not built: icount.sh does", program.display()).into());
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../clients/luau").join(script);
+    let mut command = Command::new(program);
+    command.arg("run").args(words).arg(script);
+    Ok(Some(command))
+}
+
 fn count(path: &str) -> Result<u64, Failure> {
     let out = std::env::temp_dir().join(format!("moonwire-icount-{}", std::process::id()));
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--toggle-collect=icount_measured", "--error-exitcode=99"])
-        .arg(format!("--callgrind-out-file={}", out.display()))
-        .arg(std::env::current_exe()?)
-        .args(["run", path])
-        .output()
-        .map_err(|e| format!("valgrind: {e}"))?;
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--error-exitcode=99"]);
+    valgrind.arg(format!("--callgrind-out-file={}", out.display()));
+    match start(path)? {
+        // A file of certificates, if one is named there, would be a third of a start.
+        Some(command) => valgrind
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .arg(command.get_program())
+            .args(command.get_args()),
+        None => {
+            valgrind.arg("--toggle-collect=icount_measured");
+            valgrind.arg(std::env::current_exe()?).args(["run", path])
+        }
+    };
+    let output = valgrind.output().map_err(|e| format!("valgrind: {e}"))?;
     let text = std::fs::read_to_string(&out);
     let _ = std::fs::remove_file(&out);
     if !output.status.success() {
@@ -103,7 +127,7 @@ fn write(counts: Map<String, Value>) -> Result<(), Failure> {
     for name in paths::NAMES {
         let count = counts.get(name).or_else(|| old["instructions"].get(name));
         if let Some(count) = count {
-            println!("{name:24} {count:>12}");
+            println!("{name:28} {count:>12}");
             all.insert(name.to_owned(), count.clone());
         }
     }
@@ -114,11 +138,11 @@ fn write(counts: Map<String, Value>) -> Result<(), Failure> {
 fn compare(counts: &Map<String, Value>) -> Result<bool, Failure> {
     let old = committed();
     let mut fine = true;
-    println!("{:24} {:>12} {:>12} {:>8}", "path", "committed", "now", "");
+    println!("{:28} {:>12} {:>12} {:>8}", "path", "committed", "now", "");
     for (name, count) in counts {
         let now = count.as_u64().unwrap_or(0);
         let Some(was) = old["instructions"][name].as_u64() else {
-            println!("{name:24} {:>12} {now:>12}  no baseline: icount.sh --bless {name}", "–");
+            println!("{name:28} {:>12} {now:>12}  no baseline: icount.sh --bless {name}", "–");
             fine = false;
             continue;
         };
@@ -129,7 +153,7 @@ fn compare(counts: &Map<String, Value>) -> Result<bool, Failure> {
             _ => "",
         };
         fine &= growth <= GROWTH;
-        println!("{name:24} {was:>12} {now:>12} {growth:>+7.1}% {verdict}");
+        println!("{name:28} {was:>12} {now:>12} {growth:>+7.1}% {verdict}");
     }
     if !fine {
         println!("\nIf that is meant: bench/icount.sh --bless, and the reason in the commit.");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use moonwire::luau::{Line, Options as LuauOptions, Runtime};
+use moonwire::luau::{Jit, Line, Options as LuauOptions, Runtime};
 use moonwire::proto::http::{Delivery, Request, Timing};
 use moonwire::proto::{Context, Event, Random, Session, Settings, Url, sse};
 use moonwire::{Ask, Config, Conn, Event as NetEvent, Limits, Options, Reactor, StreamOptions};
@@ -15,7 +15,7 @@ use crate::{Failure, icount_measured};
 /// What is counted.
 pub type Work<'a> = dyn FnMut() + 'a;
 
-pub const NAMES: [&str; 36] = [
+pub const NAMES: [&str; 49] = [
     "parse-16x1000",
     "parse-128x1000",
     "parse-cut-1000",
@@ -52,6 +52,26 @@ pub const NAMES: [&str; 36] = [
     "luau-trips-300",
     "luau-binary-trips-300",
     "luau-sends-20x1000",
+    "luau-trips-1k-300",
+    "luau-sends-64kx8",
+    "luau-turns-16x20",
+    "luau-gets-100",
+    "luau-json-encode-600x100",
+    "luau-json-decode-600x100",
+    "luau-native-16x1000",
+    "luau-native-128x400",
+    "luau-native-trips-300",
+    "luau-native-bit32",
+    "start-empty",
+    "start-empty-interpreted",
+    "start-json",
+];
+
+/// Paths that are a start of the command: the words behind `run`, and the script.
+pub const STARTS: [(&str, &[&str], &str); 3] = [
+    ("start-empty", &[], "start-empty.luau"),
+    ("start-empty-interpreted", &["--jit", "off"], "start-empty.luau"),
+    ("start-json", &[], "start-json.luau"),
 ];
 
 const MIB: usize = 1024 * 1024;
@@ -85,19 +105,27 @@ pub fn run(path: &str) -> Result<(), Failure> {
         "reactor-128x400" => reactor(400, 128)?,
         "reactor-chunks-400" => reactor_stream(Delivery::Raw)?,
         "reactor-events-400" => reactor_stream(Delivery::Events)?,
-        "luau-16x1000" => luau(&numbers(1000, 16)?, 1000, COUNTS, false)?,
-        "luau-128x400" => luau(&numbers(400, 128)?, 400, COUNTS, false)?,
-        "luau-step-16x1000" => luau(&numbers(1000, 16)?, 1000, COUNTS, true)?,
-        "luau-handlers-yield-1000" => luau(&numbers(1000, 16)?, 1000, YIELDS, false)?,
-        "luau-binary-16x1000" => luau(&binaries(b"")?, 1000, COUNTS, false)?,
-        "luau-bytes-16x1000" => luau(&binaries(b"\xFF")?, 1000, COUNTS, false)?,
-        "luau-blocks-400" => luau(&streams(400)?, 400, BLOCKS, false)?,
-        "luau-each-of-100" => {
-            luau(&Server::for_each(100, &[], numbered(1, 16))?, 100, EACH, false)?;
-        }
-        "luau-trips-300" => luau(&trips(TEXT, 300)?, 300, TRIPS, false)?,
-        "luau-binary-trips-300" => luau(&trips(BINARY, 300)?, 300, TRIPS, false)?,
-        "luau-sends-20x1000" => luau(&numbers(1, 16)?, 1000, SENDS, false)?,
+        "luau-16x1000" => luau(&numbers(1000, 16)?, 1000, COUNTS)?,
+        "luau-128x400" => luau(&numbers(400, 128)?, 400, COUNTS)?,
+        "luau-step-16x1000" => luau_how(&numbers(1000, 16)?, 1000, COUNTS, How::Step)?,
+        "luau-handlers-yield-1000" => luau(&numbers(1000, 16)?, 1000, YIELDS)?,
+        "luau-binary-16x1000" => luau(&binaries(b"")?, 1000, COUNTS)?,
+        "luau-bytes-16x1000" => luau(&binaries(b"\xFF")?, 1000, COUNTS)?,
+        "luau-blocks-400" => luau(&streams(400)?, 400, BLOCKS)?,
+        "luau-each-of-100" => luau(&Server::for_each(100, &[], numbered(1, 16))?, 100, EACH)?,
+        "luau-trips-300" => luau(&trips(TEXT, 300, 32)?, 300, TRIPS)?,
+        "luau-binary-trips-300" => luau(&trips(BINARY, 300, 32)?, 300, TRIPS)?,
+        "luau-sends-20x1000" => luau(&numbers(1, 16)?, 1000, SENDS)?,
+        "luau-trips-1k-300" => luau(&trips(TEXT, 300, 1024)?, 300, TRIPS)?,
+        "luau-sends-64kx8" => luau(&large_sends(8, 64 * 1024)?, 8, LARGE_SENDS)?,
+        "luau-turns-16x20" => luau(&turns(16, 20)?, 320, TURNS)?,
+        "luau-gets-100" => luau(&numbers(1, 16)?.with_answers()?, 100, GETS)?,
+        "luau-json-encode-600x100" => luau(&numbers(1, 16)?, 100, JSON_ENCODE)?,
+        "luau-json-decode-600x100" => luau(&numbers(1, 16)?, 100, JSON_DECODE)?,
+        "luau-native-16x1000" => luau_how(&numbers(1000, 16)?, 1000, COUNTS, How::Native)?,
+        "luau-native-128x400" => luau_how(&numbers(400, 128)?, 400, COUNTS, How::Native)?,
+        "luau-native-trips-300" => luau_how(&trips(TEXT, 300, 32)?, 300, TRIPS, How::Native)?,
+        "luau-native-bit32" => luau_how(&numbers(1, 16)?, 10_000, BIT32, How::Asked)?,
         _ => return Err(format!("there is no path {path}").into()),
     }
     Ok(())
@@ -362,9 +390,21 @@ fn binaries(end: &[u8]) -> Result<Server, Failure> {
     Server::start(&[], (0..1000).flat_map(|i| frame(0x80 | BINARY, &bytes(i))).collect())
 }
 
-fn trips(opcode: u8, count: usize) -> Result<Server, Failure> {
-    let message = |i| frame(0x80 | opcode, format!("{i:0>32}").as_bytes());
-    Server::one_by_one((0..count).map(message).collect())
+fn trips(opcode: u8, count: usize, size: usize) -> Result<Server, Failure> {
+    let message = |i| frame(0x80 | opcode, format!("{i:0>size$}").as_bytes());
+    Server::one_by_one(1, (0..count).map(message).collect())
+}
+
+/// So many connections, each of which has so many messages.
+fn turns(connections: usize, each: usize) -> Result<Server, Failure> {
+    let message = |i| frame(0x80 | TEXT, format!("{i:0>16}").as_bytes());
+    Server::one_by_one(connections, (0..connections * each).map(message).collect())
+}
+
+/// A message, and another when so many of a size have come.
+fn large_sends(count: usize, size: usize) -> Result<Server, Failure> {
+    // Header and mask of a frame of 64 KiB and more.
+    Server::behind(numbered(1, 16), count * (size + 14))
 }
 
 /// Events, each in a chunk of its own.
@@ -507,9 +547,142 @@ end)
 told()
 ";
 
+const LARGE_SENDS: &str = "
+local url, count = ...
+local ws = WebSocket.connect(url)
+local text = string.rep('a text of 16 byt', 4096)
+local sent = false
+ws.OnMessage:Connect(function(message)
+    if sent then
+        told()
+        return
+    end
+    sent = true
+    for i = 1, count do
+        ws:Send(text)
+    end
+end)
+told()
+";
+
+const TURNS: &str = "
+local url, count = ...
+local got, all = 0, {}
+for i = 1, 16 do
+    local ws = WebSocket.connect(url)
+    ws.OnMessage:Connect(function(message)
+        got += 1
+        ws:Send('k')
+        if got == count then
+            told()
+        end
+    end)
+    all[i] = ws
+end
+told()
+";
+
+const GETS: &str = "
+local url, count, http = ...
+local HttpService = game:GetService('HttpService')
+local ws = WebSocket.connect(url)
+-- The connection that is kept is opened before.
+local bytes = #HttpService:GetAsync(http)
+ws.OnMessage:Connect(function()
+    for i = 1, count do
+        bytes += #HttpService:GetAsync(http)
+    end
+    told()
+end)
+told()
+";
+
+/// An object of about 600 bytes.
+const JSON_ENCODE: &str = "
+local url, count = ...
+local HttpService = game:GetService('HttpService')
+local ws = WebSocket.connect(url)
+local items = {}
+for i = 1, 6 do
+    items[i] = { id = i, user = 'margaret', action = 'gather', x = i * 1.25, y = -i, ok = i % 2 == 0, tags = { 'one', 'two' } }
+end
+local value = { seq = 1, note = 'bring more wood and stone', items = items }
+ws.OnMessage:Connect(function()
+    local bytes = 0
+    for i = 1, count do
+        value.seq = i
+        bytes += #HttpService:JSONEncode(value)
+    end
+    assert(bytes > 500 * count and bytes < 700 * count, bytes)
+    told()
+end)
+told()
+";
+
+const JSON_DECODE: &str = "
+local url, count = ...
+local HttpService = game:GetService('HttpService')
+local ws = WebSocket.connect(url)
+local item = '{\"id\":%d,\"user\":\"margaret\",\"action\":\"gather\",\"x\":%d.25,\"y\":-1,\"ok\":true,\"tags\":[\"one\",\"two\"]}'
+local texts = {}
+for i = 1, count do
+    local items = {}
+    for j = 1, 6 do
+        items[j] = string.format(item, i, j)
+    end
+    texts[i] = `\\{\"seq\":{i},\"items\":[{table.concat(items, ',')}]}`
+end
+assert(#texts[1] > 500 and #texts[count] < 700)
+ws.OnMessage:Connect(function()
+    local items = 0
+    for i, text in texts do
+        items += #HttpService:JSONDecode(text).items
+    end
+    assert(items == 6 * count)
+    told()
+end)
+told()
+";
+
+const BIT32: &str = "--!native
+local url, count = ...
+local ws = WebSocket.connect(url)
+ws.OnMessage:Connect(function()
+    local x = 2463534242
+    for i = 1, count do
+        x = bit32.bxor(x, bit32.lshift(x, 13))
+        x = bit32.bxor(x, bit32.rshift(x, 17))
+        x = bit32.bxor(x, bit32.lshift(x, 5))
+    end
+    assert(x ~= 0)
+    told()
+end)
+told()
+";
+
+/// What turns the runtime, and what is compiled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Run,
+    Step,
+    /// Native code of all, the prelude's too.
+    Native,
+    /// Native code of a script that asks for it, as the command has it.
+    Asked,
+}
+
+fn luau(server: &Server, count: usize, script: &str) -> Result<(), Failure> {
+    luau_how(server, count, script, How::Run)
+}
+
 /// A script says `told` when it is ready, and again when it has heard everything.
-fn luau(server: &Server, count: usize, script: &str, stepped: bool) -> Result<(), Failure> {
+fn luau_how(server: &Server, count: usize, script: &str, how: How) -> Result<(), Failure> {
     let options = LuauOptions::new(|line: Line<'_>| eprintln!("{line}"));
+    let options = options.jit(match how {
+        How::Run | How::Step => Jit::Off,
+        How::Native => Jit::All,
+        How::Asked => Jit::On,
+    });
     // Under callgrind everything takes long enough for one, and the counts would hang on chance.
     let mut runtime = Runtime::new(options.stand_in(false))?;
     let (ready, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
@@ -538,7 +711,7 @@ fn luau(server: &Server, count: usize, script: &str, stepped: bool) -> Result<()
     runtime.lua().gc_collect()?;
     server.go();
     icount_measured(&mut || {
-        if stepped {
+        if how == How::Step {
             while !done.load(Ordering::Relaxed) {
                 runtime.step(long).expect("it runs");
             }

@@ -12,6 +12,8 @@ use crate::Failure;
 
 pub struct Server {
     port: u16,
+    /// Of calls.
+    http_port: u16,
     go: Sender<()>,
     gone: Receiver<()>,
 }
@@ -29,20 +31,63 @@ impl Server {
         Server::run(connections, head, move |mut tcp| Ok(tcp.write_all(&bytes)?))
     }
 
-    /// Sends the next of these when a frame has come for the one before, which has to be a short one.
-    pub fn one_by_one(messages: Vec<Vec<u8>>) -> Result<Server, Failure> {
-        Server::run(1, &[], move |tcp| {
-            let mut tcp = tcp.try_clone()?;
+    /// Sends the next of these when a frame has come for the one before, to each connection in turn.
+    pub fn one_by_one(connections: usize, messages: Vec<Vec<u8>>) -> Result<Server, Failure> {
+        Server::run_all(connections, &[], move |all| {
+            let mut all = all.iter().map(TcpStream::try_clone).collect::<Result<Vec<_>, _>>()?;
             let messages = messages.clone();
-            std::thread::spawn(move || answer(&mut tcp, &messages).expect("it answers"));
+            std::thread::spawn(move || answer(&mut all, &messages).expect("it answers"));
             Ok(())
         })
+    }
+
+    /// Sends this, and again when so many bytes have come.
+    pub fn behind(message: Vec<u8>, bytes: usize) -> Result<Server, Failure> {
+        Server::run(1, &[], move |tcp| {
+            let (mut tcp, message) = (tcp.try_clone()?, message.clone());
+            tcp.write_all(&message)?;
+            std::thread::spawn(move || {
+                let copied = std::io::copy(&mut (&tcp).take(bytes as u64), &mut std::io::sink());
+                assert_eq!(copied.expect("they come"), bytes as u64);
+                tcp.write_all(&message).expect("it is open");
+            });
+            Ok(())
+        })
+    }
+
+    /// With another port, where each request of one connection is answered with 200 bytes.
+    pub fn with_answers(mut self) -> Result<Server, Failure> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        self.http_port = listener.local_addr()?.port();
+        std::thread::spawn(move || {
+            let (mut tcp, _) = listener.accept().expect("it accepts");
+            tcp.set_nodelay(true).expect("it is a socket");
+            let body = "g".repeat(200);
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n{body}");
+            let (mut head, mut piece) = (Vec::new(), [0; 2048]);
+            while let Ok(n @ 1..) = tcp.read(&mut piece) {
+                head.extend_from_slice(&piece[..n]);
+                if head.ends_with(b"\r\n\r\n") {
+                    head.clear();
+                    tcp.write_all(answer.as_bytes()).expect("it is open");
+                }
+            }
+        });
+        Ok(self)
     }
 
     fn run(
         connections: usize,
         head: &[u8],
         send: impl Fn(&TcpStream) -> Result<(), Failure> + Send + 'static,
+    ) -> Result<Server, Failure> {
+        Server::run_all(connections, head, move |all| all.iter().try_for_each(&send))
+    }
+
+    fn run_all(
+        connections: usize,
+        head: &[u8],
+        send: impl Fn(&[TcpStream]) -> Result<(), Failure> + Send + 'static,
     ) -> Result<Server, Failure> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
@@ -53,14 +98,14 @@ impl Server {
             let open: Result<Vec<_>, _> = (0..connections).map(open).collect();
             let open = open.expect("it accepts");
             wait.recv().expect("it is told to");
-            open.iter().try_for_each(send).expect("it sends");
+            send(&open).expect("it sends");
             done.send(()).expect("somebody waits");
             // Until the client's process ends.
             loop {
                 std::thread::park();
             }
         });
-        Ok(Server { port, go, gone })
+        Ok(Server { port, http_port: port, go, gone })
     }
 
     pub fn url(&self) -> String {
@@ -68,7 +113,7 @@ impl Server {
     }
 
     pub fn http_url(&self) -> String {
-        format!("http://127.0.0.1:{}/", self.port)
+        format!("http://127.0.0.1:{}/", self.http_port)
     }
 
     /// Has everything sent; it lies in the client's socket when this returns.
@@ -102,13 +147,24 @@ fn accept(listener: &TcpListener, answer: &[u8]) -> Result<TcpStream, Failure> {
     Ok(tcp)
 }
 
-fn answer(tcp: &mut TcpStream, messages: &[Vec<u8>]) -> Result<(), Failure> {
-    for message in messages {
+fn answer(all: &mut [TcpStream], messages: &[Vec<u8>]) -> Result<(), Failure> {
+    let connections = all.len();
+    for (i, message) in messages.iter().enumerate() {
+        let tcp = &mut all[i % connections];
         tcp.write_all(message)?;
-        let mut head = [0; 6];
+        let mut head = [0; 2];
         tcp.read_exact(&mut head)?;
-        assert!(head[1] & 0x7F < 126, "a short one");
-        tcp.read_exact(&mut [0; 125][..usize::from(head[1] & 0x7F)])?;
+        let length = match head[1] & 0x7F {
+            126 => {
+                let mut length = [0; 2];
+                tcp.read_exact(&mut length)?;
+                usize::from(u16::from_be_bytes(length))
+            }
+            127 => return Err("a short one".into()),
+            short => usize::from(short),
+        };
+        // With the mask.
+        tcp.read_exact(&mut vec![0; length + 4])?;
     }
     Ok(())
 }

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::decimal::number;
 
-const WIDTH: usize = 440;
-const LABEL: usize = 170;
+const WIDTH: usize = 510;
+const LABEL: usize = 240;
 const NUMBER: usize = 70;
 const ROW: usize = 18;
 const HEAD: usize = 34;

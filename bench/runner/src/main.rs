@@ -12,8 +12,10 @@ mod measure;
 mod options;
 mod peers;
 mod process;
+mod progress;
 mod readme;
 mod report;
+mod start;
 
 use std::collections::BTreeMap;
 
@@ -23,9 +25,16 @@ use measure::{Measured, Run};
 use options::Options;
 use peers::Peer;
 use process::Server;
+use progress::Progress;
 use serde_json::{Value, json};
 
 fn main() -> Result<(), Failure> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((first, rest)) = words.split_first()
+        && first == "start"
+    {
+        return start::run(rest);
+    }
     let options = Options::parse()?;
     let cases = chosen(&options)?;
     process::raise_open_files();
@@ -33,10 +42,14 @@ fn main() -> Result<(), Failure> {
     for peer in peers.iter().filter(|peer| peer.missing.is_some()) {
         println!("left out: {}: {}", peer.label, peer.missing.as_deref().unwrap_or_default());
     }
+    // Before the time is spent, and not after.
+    let places = readme::Places::of(&options)?;
+    std::fs::create_dir_all(&options.out)?;
     let mut random = Random::new();
+    let mut progress = Progress::new(&cases, |case| options.rounds(case), &report::old(&options));
     let (mut results, mut failures) = (Vec::new(), 0);
     for case in &cases {
-        let (result, failed) = run_case(case, &peers, &options, &mut random)?;
+        let (result, failed) = run_case(case, &peers, &options, &mut random, &mut progress)?;
         results.push(result);
         failures += failed;
     }
@@ -44,9 +57,8 @@ fn main() -> Result<(), Failure> {
     if !options.short {
         println!("\n{}", report::targets(&all));
     }
-    // What is tried out elsewhere is no result.
-    if options.out == machine::bench_dir().join("results") {
-        readme::write(&machine::bench_dir().join("../README.md"), &all)?;
+    if let Some(places) = places {
+        places.write(&all)?;
     }
     println!("results in {}", options.out.display());
     // What cannot be installed is missing without harm; what is there has to work.
@@ -76,12 +88,14 @@ fn run_case(
     peers: &[Peer],
     options: &Options,
     random: &mut Random,
+    progress: &mut Progress,
 ) -> Result<(Value, usize), Failure> {
     println!("\n{} – {}", case.name, case.title);
+    let rounds = options.rounds(case);
     let server = Server::start(options.pin)?;
     let mut runs: BTreeMap<usize, Vec<Option<Run>>> = BTreeMap::new();
     let mut failures = 0;
-    for round in 0..options.rounds {
+    for round in 0..rounds {
         let mut order: Vec<usize> = (0..case.entries.len()).collect();
         random.shuffle(&mut order);
         for at in order {
@@ -103,22 +117,53 @@ fn run_case(
                 }
             }
         }
-        println!("  round {} of {}", round + 1, options.rounds);
+        println!("{}", progress.line(round + 1, rounds));
     }
-    let measured: Vec<Measured> =
-        case.entries.iter().zip(runs.into_values()).map(|(e, r)| Measured::new(e, r)).collect();
+    let measure = |(entry, runs): (_, Vec<Option<Run>>)| Measured { entry, runs, calls: None };
+    let mut measured: Vec<Measured> =
+        case.entries.iter().zip(runs.into_values()).map(measure).collect();
+    if case.calls {
+        failures += count_calls(case, &mut measured, peers, &server, options);
+    }
     let value = json!({
         "name": case.name,
         "title": case.title,
         "unit": case.metric.unit(),
         "metric": case.metric.name(),
-        "rounds": options.rounds,
+        "rounds": rounds,
+        "seconds": (progress.next() * 10.0).round() / 10.0,
         "pin": options.pin.name(),
         "short": options.short,
         "entries": measure::entries(case, &measured),
         "targets": measure::targets(case, &measured),
     });
     Ok((value, failures))
+}
+
+/// System calls per message of those that have run, and how many of these fail.
+fn count_calls(
+    case: &Case,
+    measured: &mut [Measured<'_>],
+    peers: &[Peer],
+    server: &Server,
+    options: &Options,
+) -> usize {
+    if let Err(e) = std::process::Command::new("strace").arg("-V").output() {
+        println!("left out: system calls of {}: strace: {e}", case.name);
+        return 0;
+    }
+    let mut failures = 0;
+    for of in measured.iter_mut().filter(|of| of.runs.iter().all(Option::is_some)) {
+        let Some(peer) = peers.iter().find(|peer| peer.name == of.entry.peer) else { continue };
+        match measure::system_calls(case, of.entry, peer, server, options) {
+            Ok(calls) => of.calls = Some(calls),
+            Err(why) => {
+                println!("  {}: system calls: {why}", of.entry.label);
+                failures += 1;
+            }
+        }
+    }
+    failures
 }
 
 /// SplitMix64, seeded by the clock.

@@ -38,13 +38,15 @@ pub fn all() -> Vec<Peer> {
         ("moonwire-luau", "moonwire, Luau", "luau"),
         ("moonwire-luau-alone", "moonwire, Luau, no stand-in", "luau-alone"),
         ("moonwire-luau-poll", "moonwire, Luau, --poll-thread", "luau-poll"),
+        ("moonwire-luau-interpreted", "moonwire, Luau, --jit off", "luau-interpreted"),
+        ("moonwire-event-source", "moonwire, EventSource", "event-source"),
     ] {
         all.push(built(name, label, Kind::Moonwire, "moonwire", Some(face)));
     }
     for name in ["tungstenite", "tokio-tungstenite", "fastwebsockets", "tokio-websockets"] {
         all.push(built(name, name, Kind::Rust, name, None));
     }
-    for name in ["yawc", "sockudo-ws"] {
+    for name in ["yawc", "sockudo-ws", "ureq", "reqwest"] {
         all.push(built(name, name, Kind::Rust, name, None));
     }
     all.push(without_takeover());
@@ -59,7 +61,10 @@ pub fn all() -> Vec<Peer> {
     ] {
         all.push(built(name, label, Kind::Floor, "floors", Some(floor)));
     }
-    all.push(lune());
+    let lune = lune();
+    all.push(command("moonwire-run", "moonwire run", moonwire()));
+    all.push(command("lune-run", "lune run", started(&lune)));
+    all.push(lune);
     all.push(node());
     all.push(bun());
     all.push(python());
@@ -82,6 +87,43 @@ fn built(
         Kind::Rust => locked_version(of).unwrap_or_default(),
         _ => machine::moonwire_version(),
     };
+    Peer { name, label, kind, command, scale: 1.0, version, missing }
+}
+
+/// A command that runs scripts: its program and what else is known of it.
+struct Runs {
+    program: String,
+    kind: Kind,
+    version: String,
+    missing: Option<String>,
+}
+
+/// The command of the crate, as it is released.
+fn moonwire() -> Runs {
+    let program = bin_dir().join("moonwire");
+    let missing = (!program.is_file()).then(|| "the command was not built".to_owned());
+    Runs {
+        program: text(&program),
+        kind: Kind::Moonwire,
+        version: machine::moonwire_version(),
+        missing,
+    }
+}
+
+fn started(lune: &Peer) -> Runs {
+    Runs {
+        program: lune.command[0].clone(),
+        kind: Kind::Other,
+        version: lune.version.clone(),
+        missing: lune.missing.clone(),
+    }
+}
+
+/// This program starts it again and again.
+fn command(name: &'static str, label: &'static str, of: Runs) -> Peer {
+    let own = bin_dir().join("bench-runner");
+    let command = vec![text(&own), "start".to_owned(), of.program];
+    let Runs { kind, version, missing, .. } = of;
     Peer { name, label, kind, command, scale: 1.0, version, missing }
 }
 

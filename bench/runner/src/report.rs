@@ -17,8 +17,7 @@ pub fn write(options: &Options, peers: &[Peer], results: Vec<Value>) -> Result<V
     std::fs::create_dir_all(&options.out)?;
     let file = options.out.join("results.json");
     let machine = machine::describe();
-    let old = std::fs::read_to_string(&file).ok();
-    let old: Option<Value> = old.and_then(|text| serde_json::from_str(&text).ok());
+    let old = Some(old(options));
     let same = |old: &Value| ["cpu", "cores"].iter().all(|k| old["machine"][k] == machine[k]);
     let old = old.filter(|old| !options.only.is_empty() && same(old)).unwrap_or(Value::Null);
     let mut results = results;
@@ -39,6 +38,12 @@ pub fn write(options: &Options, peers: &[Peer], results: Vec<Value>) -> Result<V
     std::fs::write(options.out.join("table.md"), table(&all))?;
     pictures(&all, &options.out)?;
     Ok(all)
+}
+
+/// What is there already, or nothing.
+pub fn old(options: &Options) -> Value {
+    let text = std::fs::read_to_string(options.out.join("results.json")).ok();
+    text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(Value::Null)
 }
 
 /// Of those that are kept, as they were: a case of this run names its moonwire.
@@ -65,16 +70,21 @@ fn text(value: &Value) -> &str {
 }
 
 /// Which machine it was, and when.
-pub fn machine_line(all: &Value) -> String {
+pub fn machine_name(all: &Value) -> String {
     let machine = &all["machine"];
-    let mut line = format!(
+    format!(
         "{}, {} cores, {}, {}; {}",
         text(&machine["cpu"]),
         machine["cores"],
         text(&machine["kernel"]),
         text(&machine["rustc"]),
         text(&machine["date"]),
-    );
+    )
+}
+
+/// The same, with the cases that were measured at another time.
+pub fn machine_line(all: &Value) -> String {
+    let mut line = machine_name(all);
     let mut others: Vec<(String, Vec<&str>)> = Vec::new();
     for case in list(&all["cases"]) {
         let Some(when) = elsewhere(all, case) else { continue };
@@ -132,11 +142,16 @@ fn table(all: &Value) -> String {
 
 /// The table of goals; also what the runner prints at its end.
 pub fn targets(all: &Value) -> String {
+    targets_of(all, |_, _| true)
+}
+
+/// Those of its rows that are wanted, by case and goal.
+pub fn targets_of(all: &Value, wanted: impl Fn(&str, &Value) -> bool) -> String {
     let mut out = String::from(
         "| case | of | against | at most | measured (min – max) | |\n|---|---|---|--:|--:|---|\n",
     );
     for case in list(&all["cases"]) {
-        for target in list(&case["targets"]) {
+        for target in list(&case["targets"]).iter().filter(|of| wanted(text(&case["name"]), of)) {
             let measured = &target["measured"];
             let spread = match target["missing"].as_str() {
                 Some(why) => why.to_owned(),
@@ -161,11 +176,20 @@ pub fn targets(all: &Value) -> String {
                 text(&case["name"]),
                 text(&target["of"]),
                 text(&target["against"]),
-                number(&target["at_most"]),
+                at_most(target),
             );
         }
     }
     out
+}
+
+/// The goal; and what another has, where that is allowed and larger.
+fn at_most(target: &Value) -> String {
+    let goal = number(&target["at_most"]);
+    match target["or"].as_f64() {
+        Some(_) => format!("{goal}, or Lune's {}", exact(&target["or"])),
+        None => goal,
+    }
 }
 
 /// All sizes side by side.
@@ -221,10 +245,12 @@ fn one(out: &mut String, all: &Value, case: &Value) {
     }
     let tail = entries.iter().any(|entry| !entry["p99_ns"].is_null());
     let wire = entries.iter().any(|entry| !entry["wire_bytes"].is_null());
+    let calls = entries.iter().any(|entry| !entry["calls"].is_null());
     out.push_str(if wire { " on the wire, B |" } else { "" });
+    out.push_str(if calls { " system calls |" } else { "" });
     out.push_str(" wall, ns |");
     out.push_str(if tail { " 99 %, µs |" } else { "" });
-    let columns = references.len() + usize::from(tail) + usize::from(wire);
+    let columns = references.len() + usize::from(tail) + usize::from(wire) + usize::from(calls);
     let _ = writeln!(out, " peak, MiB |\n|---|--:|{}--:|--:|", "--:|".repeat(columns));
     for entry in entries {
         let _ = write!(out, "| {} | {} |", text(&entry["label"]), number(&entry["value"]));
@@ -233,6 +259,9 @@ fn one(out: &mut String, all: &Value, case: &Value) {
         }
         if wire {
             let _ = write!(out, " {} |", number(&entry["wire_bytes"]));
+        }
+        if calls {
+            let _ = write!(out, " {} |", number(&entry["calls"]));
         }
         let _ = write!(out, " {} |", number(&entry["wall_ns"]));
         if tail {
@@ -257,12 +286,12 @@ fn pictures(all: &Value, out: &Path) -> Result<(), Failure> {
         (
             "send.svg",
             "Sending text: CPU time of the client per message (less is better)",
-            &["send-128", "burst-128"],
+            &["send-128", "burst-128", "send-64k", "send-1m"],
         ),
         (
             "wss.svg",
-            "Receiving over TLS: CPU time of the client per message (less is better)",
-            &["wss-1k", "wss-64k"],
+            "Over TLS: CPU time of the client per message (less is better)",
+            &["wss-1k", "wss-64k", "wss-send-256k"],
         ),
         ("memory.svg", "Memory (less is better)", &["idle", "idle-wss", "flood"]),
     ] {

@@ -84,7 +84,8 @@ fn failure(error: impl std::fmt::Debug) -> Failure {
 
 /// The same, which many clients ask for: kept.
 fn flood_of(count: usize, size: usize) -> Result<Arc<Vec<u8>>, Failure> {
-    static KEPT: Mutex<Option<HashMap<(usize, usize), Arc<Vec<u8>>>>> = Mutex::new(None);
+    type Kept = HashMap<(usize, usize), Arc<Vec<u8>>>;
+    static KEPT: Mutex<Option<Kept>> = Mutex::new(None);
     let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     let kept = kept.get_or_insert_default();
     if let Some(flood) = kept.get(&(count, size)) {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use crate::frame::{self, TEXT};
+use crate::frame::{self, BINARY, TEXT};
 use crate::io::Io;
 
 /// So much is kept encoded; beyond it the same memory is used again, with other numbers in it.
@@ -12,6 +12,44 @@ const PIECE: usize = 256 * 1024;
 /// Digits of the number at the start of each message.
 const DIGITS: usize = 12;
 
+/// What the messages of a flood are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// A number, and the alphabet again and again.
+    Text,
+    /// The same as binary messages.
+    Binary,
+    /// An object with the number as its first field, `{"n":"00000012","text":"…"}`; of 16 bytes at least.
+    Json,
+}
+
+impl What {
+    fn first(self, size: usize) -> (Vec<u8>, std::ops::Range<usize>) {
+        let letters = |n: usize| (0..n).map(|i| b'a' + (i % 26) as u8);
+        match self {
+            What::Text | What::Binary => (letters(size).collect(), 0..size.min(DIGITS)),
+            What::Json => {
+                let (open, digits) = ("{\"n\":\"", 8);
+                let (middle, close) = ("\",\"text\":\"", "\"}");
+                let head = open.len() + digits;
+                let mut text = format!("{open}{}", "0".repeat(digits)).into_bytes();
+                if size >= head + middle.len() + close.len() {
+                    text.extend_from_slice(middle.as_bytes());
+                    text.extend(letters(size - text.len() - close.len()));
+                }
+                text.extend_from_slice(close.as_bytes());
+                // Space behind it is JSON, too.
+                text.resize(size, b' ');
+                (text, open.len()..head)
+            }
+        }
+    }
+
+    fn opcode(self) -> u8 {
+        if self == What::Binary { BINARY } else { TEXT }
+    }
+}
+
 pub enum Load {
     Plain(Ring),
     /// Encrypted.
@@ -20,8 +58,14 @@ pub enum Load {
 
 impl Load {
     /// Encodes `count` messages of `size` bytes, then sends `ready`.
-    pub fn new(io: &mut Io, ready: Vec<u8>, count: usize, size: usize) -> io::Result<Load> {
-        let mut ring = Ring::new(count, size);
+    pub fn new(
+        io: &mut Io,
+        ready: Vec<u8>,
+        what: What,
+        count: usize,
+        size: usize,
+    ) -> io::Result<Load> {
+        let mut ring = Ring::new(what, count, size);
         let Io::Tls(tls) = io else {
             io.write_all(&ready)?;
             return Ok(Load::Plain(ring));
@@ -66,13 +110,14 @@ pub struct Ring {
 }
 
 impl Ring {
-    fn new(count: usize, size: usize) -> Ring {
+    pub fn new(what: What, count: usize, size: usize) -> Ring {
         let mut one = Vec::new();
-        frame::header(&mut one, TEXT, size);
+        frame::header(&mut one, what.opcode(), size);
         let head = one.len();
-        one.extend((0..size).map(|i| b'a' + (i % 26) as u8));
+        let (payload, digits) = what.first(size);
+        one.extend_from_slice(&payload);
         let kept = count.min((RING / one.len()).max(1));
-        let digits = head..head + size.min(DIGITS);
+        let digits = head + digits.start..head + digits.end;
         let mut ring = Ring { bytes: one.repeat(kept), frame: one.len(), digits, count };
         ring.number(0, 0, kept);
         ring
@@ -91,9 +136,21 @@ impl Ring {
         }
     }
 
-    fn each_piece(&mut self, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    fn each_piece(&mut self, each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        self.in_steps((PIECE / self.frame).max(1), each)
+    }
+
+    /// One frame after the other.
+    pub fn each(&mut self, each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        self.in_steps(1, each)
+    }
+
+    fn in_steps(
+        &mut self,
+        step: usize,
+        mut each: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
         let kept = self.bytes.len() / self.frame;
-        let step = (PIECE / self.frame).max(1);
         let mut sent = 0;
         while sent < self.count {
             let at = sent % kept;

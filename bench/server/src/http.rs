@@ -22,22 +22,30 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads up to the empty line. Nothing may follow it before the answer.
+    /// Reads up to the empty line, and a body with a length. Nothing may follow it before the answer.
     pub fn read(io: &mut Io) -> Result<Request, Failure> {
         let mut head = Vec::new();
         let mut piece = [0; 2048];
-        while !head.ends_with(b"\r\n\r\n") {
+        let end = loop {
+            if let Some(at) = head.windows(4).position(|four| four == b"\r\n\r\n") {
+                break at + 4;
+            }
             let n = io.read(&mut piece)?;
             if n == 0 || head.len() > 64 * 1024 {
                 return Err("no request".into());
             }
             head.extend_from_slice(&piece[..n]);
-        }
+        };
+        let mut body = head.len() - end;
+        head.truncate(end);
         let head = String::from_utf8(head)?;
         let mut lines = head.lines();
         let target = lines.next().and_then(|l| l.split(' ').nth(1)).ok_or("no target")?;
+        // Lune gives the whole URL, which a server has to take (RFC 9112 §3.2.2).
+        let origin = target.strip_prefix("http://").and_then(|rest| rest.find('/'));
+        let target = origin.map_or(target, |at| &target["http://".len() + at..]);
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let (mut key, mut offer, mut closes) = (None, String::new(), false);
+        let (mut key, mut offer, mut closes, mut length) = (None, String::new(), false, 0);
         for (name, value) in lines.filter_map(|line| line.split_once(':')) {
             if name.eq_ignore_ascii_case("sec-websocket-key") {
                 key = Some(value.trim().to_owned());
@@ -45,7 +53,16 @@ impl Request {
                 offer = value.trim().to_owned();
             } else if name.eq_ignore_ascii_case("connection") {
                 closes = value.trim().eq_ignore_ascii_case("close");
+            } else if name.eq_ignore_ascii_case("content-length") {
+                length = value.trim().parse()?;
             }
+        }
+        while body < length {
+            let n = io.read(&mut piece)?;
+            if n == 0 {
+                return Err("the body is cut off".into());
+            }
+            body += n;
         }
         Ok(Request { path: path.to_owned(), query: query.to_owned(), key, offer, closes })
     }
@@ -87,21 +104,22 @@ pub fn answers(io: &mut Io, mut request: Request) -> Result<(), Failure> {
 
 /// An event stream, or the same bytes as something else.
 pub fn stream(io: &mut Io, request: &Request) -> Result<(), Failure> {
-    let (kind, chunked) = match request.path.as_str() {
-        "/sse" => ("text/event-stream", false),
-        "/raw" => ("application/octet-stream", false),
-        "/sse-chunked" => ("text/event-stream", true),
-        "/raw-chunked" => ("application/octet-stream", true),
+    let (kind, form) = match request.path.as_str() {
+        "/sse" => ("text/event-stream", Form::Body),
+        "/raw" => ("application/octet-stream", Form::Body),
+        "/sse-chunked" => ("text/event-stream", Form::Chunks),
+        "/raw-chunked" => ("application/octet-stream", Form::Chunks),
+        "/sse-fields" => ("text/event-stream", Form::Fields),
         _ => {
             io.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")?;
             return Ok(io.end()?);
         }
     };
     let number = |name| request.number(name).ok_or("a number is missing in the query");
-    let body = events(number("n")?, number("size")?, chunked);
-    let framing = match chunked {
-        true => "Transfer-Encoding: chunked".to_owned(),
-        false => format!("Content-Length: {}", body.len()),
+    let body = events(number("n")?, number("size")?, form);
+    let framing = match form {
+        Form::Body => format!("Content-Length: {}", body.len()),
+        Form::Chunks | Form::Fields => "Transfer-Encoding: chunked".to_owned(),
     };
     let head = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n{framing}\r\nConnection: close\r\n\r\n"
@@ -113,26 +131,44 @@ pub fn stream(io: &mut Io, request: &Request) -> Result<(), Failure> {
     Ok(io.end()?)
 }
 
-/// `n` events of `size` bytes each, with the lines around them; each in a chunk of its own, as a
-/// server that sends them one by one frames them, or in a row.
-fn events(n: usize, size: usize, chunked: bool) -> Arc<Vec<u8>> {
-    type Kept = Option<((usize, usize, bool), Arc<Vec<u8>>)>;
+/// How events are sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// In a row, with a length.
+    Body,
+    /// Each in a chunk of its own, as a server that sends them one by one frames them.
+    Chunks,
+    /// The same with `event`, `id` and two lines of `data`.
+    Fields,
+}
+
+/// `n` events of `size` bytes each, with the lines around them.
+fn events(n: usize, size: usize, form: Form) -> Arc<Vec<u8>> {
+    type Kept = Option<((usize, usize, Form), Arc<Vec<u8>>)>;
     static LAST: Mutex<Kept> = Mutex::new(None);
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     match &*last {
-        Some((of, body)) if *of == (n, size, chunked) => Arc::clone(body),
+        Some((of, body)) if *of == (n, size, form) => Arc::clone(body),
         _ => {
             let fill = "x".repeat(size.saturating_sub("data: 000000000000 \n\n".len()));
-            let event = |i| format!("data: {i:012} {fill}\n\n");
-            let text: String = match chunked {
-                true => {
+            let fields = "event: tick\nid: 000000000000\ndata: \ndata: \n\n".len();
+            let (one, two) = (size.saturating_sub(fields) / 2, size.saturating_sub(fields));
+            let (one, two) = ("y".repeat(one), "z".repeat(two - one));
+            let event = |i| match form {
+                Form::Fields => {
+                    format!("event: tick\nid: {i:012}\ndata: {one}\ndata: {two}\n\n")
+                }
+                _ => format!("data: {i:012} {fill}\n\n"),
+            };
+            let text: String = match form {
+                Form::Body => (0..n).map(event).collect(),
+                Form::Chunks | Form::Fields => {
                     let chunks = (0..n).map(event).map(|e| format!("{:x}\r\n{e}\r\n", e.len()));
                     chunks.chain(["0\r\n\r\n".to_owned()]).collect()
                 }
-                false => (0..n).map(event).collect(),
             };
             let body = Arc::new(text.into_bytes());
-            *last = Some(((n, size, chunked), Arc::clone(&body)));
+            *last = Some(((n, size, form), Arc::clone(&body)));
             body
         }
     }

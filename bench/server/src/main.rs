@@ -6,13 +6,16 @@
 //! |---|---|
 //! | `/echo` | sends every message back |
 //! | `/flood` | `prepare COUNT SIZE` → `ready`, once the messages are encoded (and, over TLS, encrypted); `go` → the messages |
+//! | `/flood-json`, `/flood-binary` | the same with JSON, and as binary messages |
+//! | `/turns`, `/turns-mixed`, `/waves`, `/member` | `turns.rs` |
 //! | `/sink` | throws messages away; one of one byte is answered with `MESSAGES BYTES` |
 //! | `/idle?bytes=N` | sends one message of N bytes, then nothing |
 //! | `/deflate-flood`, `/deflate-sink`, `/deflate-idle?bytes=N` | `deflate.rs` |
 //! | `/sse?n=N&size=S` | HTTP: an event stream of N events of S bytes each |
 //! | `/raw?n=N&size=S` | HTTP: the same bytes as `application/octet-stream` |
 //! | `/sse-chunked`, `/raw-chunked` | the same with each event in a chunk of its own |
-//! | `/get?size=S` | HTTP: S bytes, again and again on one connection as long as the client keeps it |
+//! | `/sse-fields` | events with `event`, `id` and two lines of `data`, each in a chunk of its own |
+//! | `/get?size=S` | HTTP: S bytes to each GET or POST, again and again on one connection as long as the client keeps it |
 
 mod deflate;
 mod flood;
@@ -20,16 +23,18 @@ mod frame;
 mod http;
 mod io;
 mod json;
+mod turns;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread;
 
-use flood::Load;
+use flood::{Load, What};
 use frame::{BINARY, CLOSE, Frames, PING, PONG, TEXT};
 use http::Request;
 use io::Io;
+use turns::Group;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -69,11 +74,21 @@ fn serve(mut io: Io) -> Result<(), Failure> {
             io.write_all(http::accepted(key, &agreed).as_bytes())?;
             return deflate::serve(&mut io, &request);
         }
-        io.write_all(http::accepted(key, "").as_bytes())?;
+        let answer = http::accepted(key, "");
+        if request.path == "/member" {
+            return turns::join(io, &answer);
+        }
+        let group = Group::begin_if(&request.path);
+        io.write_all(answer.as_bytes())?;
         let mut frames = Frames::new();
+        if let Some((group, order)) = group {
+            return turns::serve(&mut io, &mut frames, &group, order);
+        }
         match request.path.as_str() {
             "/echo" => echo(&mut io, &mut frames)?,
-            "/flood" => flood(&mut io, &mut frames)?,
+            "/flood" => flood(&mut io, &mut frames, What::Text)?,
+            "/flood-binary" => flood(&mut io, &mut frames, What::Binary)?,
+            "/flood-json" => flood(&mut io, &mut frames, What::Json)?,
             "/sink" => sink(&mut io, &mut frames)?,
             _ => {
                 if let Some(bytes) = request.number("bytes") {
@@ -142,7 +157,7 @@ fn echo(io: &mut Io, frames: &mut Frames) -> Result<(), Failure> {
     Ok(())
 }
 
-fn flood(io: &mut Io, frames: &mut Frames) -> Result<(), Failure> {
+fn flood(io: &mut Io, frames: &mut Frames, what: What) -> Result<(), Failure> {
     let mut load = None;
     while let Some(next) = frames.next(io)? {
         let payload = frames.payload(&next);
@@ -160,7 +175,7 @@ fn flood(io: &mut Io, frames: &mut Frames) -> Result<(), Failure> {
                 frame::header(&mut ready, TEXT, 5);
                 ready.extend_from_slice(b"ready");
                 drop(load.take());
-                load = Some(Load::new(io, ready, count.parse()?, size.parse()?)?);
+                load = Some(Load::new(io, ready, what, count.parse()?, size.parse()?)?);
             }
             ["go"] => {
                 load.take().ok_or("go without prepare")?.send(io)?;

@@ -27,8 +27,8 @@ pub struct Args {
     pub url: String,
     pub count: u64,
     pub size: usize,
-    /// Connections that are open beside the one that is measured, with it. In the cases with compression
-    /// it is the level, and 0 is the library's own.
+    /// Connections that are open beside the one that is measured, with it; those that take part in the
+    /// cases with several. In the cases with compression it is the level, and 0 is the library's own.
     pub open: u64,
 }
 
@@ -65,22 +65,43 @@ pub trait Peer {
     async fn flush(&mut self, conn: &mut Self::Conn) -> Result<(), Failure>;
     /// Receives `n` text messages; the bytes of all.
     async fn receive(&mut self, conn: &mut Self::Conn, n: u64) -> Result<u64, Failure>;
+    /// Receives `n` text messages over all of these; the bytes of all. A library that blocks asks one
+    /// after the other, each of which has more.
+    async fn receive_over(&mut self, conns: &mut [Self::Conn], n: u64) -> Result<u64, Failure> {
+        let mut bytes = 0;
+        for i in 0..n as usize {
+            let at = i % conns.len();
+            bytes += self.receive(&mut conns[at], 1).await?;
+        }
+        Ok(bytes)
+    }
+    /// Receives `n` text messages and keeps the last [`KEPT`] of them; the bytes of all.
+    async fn receive_kept(&mut self, _: &mut Self::Conn, _: u64) -> Result<u64, Failure> {
+        Err("this client keeps no messages".into())
+    }
     /// Receives one.
     async fn text(&mut self, conn: &mut Self::Conn) -> Result<String, Failure>;
     /// The closing handshake, to its end.
     async fn close(&mut self, conn: Self::Conn) -> Result<(), Failure>;
 }
 
+/// So many messages are kept in `receive-kept`.
+pub const KEPT: usize = 8;
+
 /// Runs a case.
 pub async fn drive<P: Peer>(mut peer: P, args: &Args) -> Result<Report, Failure> {
     let peer = &mut peer;
     match args.case.as_str() {
         "receive" | "deflate-receive" => receive(peer, args).await,
+        "receive-kept" => receive(peer, args).await,
+        "receive-over" => receive_over(peer, args).await,
         "rt" => round_trips(peer, args).await,
+        "rt-use" => used_round_trips(peer, args).await,
         "send" | "burst" => send(peer, args).await,
+        "send-two" | "burst-two" => send_over_two(peer, args).await,
         "deflate-send" => send_deflated(peer, args).await,
-        "idle" | "deflate-idle" => idle(peer, args).await,
-        "open-close" => open_close(peer, args).await,
+        "idle" | "idle-used" | "deflate-idle" => idle(peer, args).await,
+        "open-close" | "open-echo-close" => open_close(peer, args).await,
         other => Err(format!("there is no case {other} here").into()),
     }
 }
@@ -101,12 +122,47 @@ async fn receive<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> 
         };
         let meter = Meter::start();
         peer.send(&mut conn, "go").await?;
-        let bytes = peer.receive(&mut conn, count).await?;
+        let bytes = match args.case.as_str() {
+            "receive-kept" => peer.receive_kept(&mut conn, count).await?,
+            _ => peer.receive(&mut conn, count).await?,
+        };
         let stopped = meter.stop(count, bytes);
         // It says how long they are on the wire, if they are compressed.
         report = Some(Report { wire: wire.trim().parse().ok(), ..stopped });
     }
     peer.close(conn).await?;
+    report.ok_or_else(|| "nothing was measured".into())
+}
+
+/// As many messages over several connections, all of which send at once.
+async fn receive_over<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
+    let mut conns = Vec::new();
+    for _ in 0..args.open {
+        conns.push(peer.open(&args.url).await?);
+    }
+    let mut report = None;
+    for count in [warm_up(args.count), args.count] {
+        // In turn, so the first ones have one more.
+        let each = |at: u64| count / args.open + u64::from(at < count % args.open);
+        for (at, conn) in conns.iter_mut().enumerate() {
+            let order = format!("prepare {} {}", each(at as u64).max(1), args.size);
+            peer.send(conn, &order).await?;
+            let answer = peer.text(conn).await?;
+            if answer != "ready" {
+                return Err(format!("the server says {answer}").into());
+            }
+        }
+        let meter = Meter::start();
+        for conn in &mut conns {
+            peer.send(conn, "go").await?;
+        }
+        let count = count.max(args.open);
+        let bytes = peer.receive_over(&mut conns, count).await?;
+        report = Some(meter.stop(count, bytes));
+    }
+    for conn in conns {
+        peer.close(conn).await?;
+    }
     report.ok_or_else(|| "nothing was measured".into())
 }
 
@@ -132,6 +188,39 @@ async fn round_trips<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failu
     }
     let report = meter.stop(args.count, bytes);
     peer.close(conn).await?;
+    Ok(report.with_times(&mut times))
+}
+
+/// Each message is made for its trip, and its echo is looked at and taken apart.
+async fn used_round_trips<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
+    let mut conn = peer.open(&args.url).await?;
+    let fill = "u".repeat(args.size.saturating_sub(12));
+    let mut numbers = std::collections::VecDeque::with_capacity(1000);
+    let mut times = Vec::with_capacity(args.count as usize);
+    let mut report = None;
+    for count in [warm_up(args.count), args.count] {
+        times.clear();
+        let mut bytes = 0;
+        let meter = Meter::start();
+        for i in 0..count {
+            let start = Instant::now();
+            peer.send(&mut conn, &format!("{i:012}{fill}")).await?;
+            let text = peer.text(&mut conn).await?;
+            bytes += text.len() as u64;
+            let number: u64 = text.get(..12).ok_or("a short echo")?.parse()?;
+            if number != i {
+                return Err(format!("the echo of {i} is {number}").into());
+            }
+            if numbers.len() == 1000 {
+                numbers.pop_front();
+            }
+            numbers.push_back(number);
+            times.push(start.elapsed().as_nanos() as u64);
+        }
+        report = Some(meter.stop(count, bytes));
+    }
+    peer.close(conn).await?;
+    let report = report.ok_or("nothing was measured")?;
     Ok(report.with_times(&mut times))
 }
 
@@ -162,6 +251,41 @@ async fn send<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
         report = Some(stopped);
     }
     peer.close(conn).await?;
+    report.ok_or_else(|| "nothing was measured".into())
+}
+
+/// Different texts over two connections in turn.
+async fn send_over_two<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
+    let mut conns = [peer.open(&args.url).await?, peer.open(&args.url).await?];
+    let texts: Vec<String> =
+        (0..8).map(|i| format!("{i:012}{}", "s".repeat(args.size - 12))).collect();
+    let mut report = None;
+    for count in [warm_up(args.count).max(2), args.count] {
+        let meter = Meter::start();
+        for i in 0..count as usize {
+            let (conn, text) = (&mut conns[i % 2], &texts[i % texts.len()]);
+            match args.case.as_str() {
+                "send-two" => peer.send(conn, text).await?,
+                _ => peer.queue(conn, text).await?,
+            }
+        }
+        for conn in &mut conns {
+            peer.flush(conn).await?;
+        }
+        let stopped = meter.stop(count, count * args.size as u64);
+        for (conn, count) in conns.iter_mut().zip([count.div_ceil(2), count / 2]) {
+            peer.send(conn, "?").await?;
+            let answer = peer.text(conn).await?;
+            let expected = format!("{count} {}", count * args.size as u64);
+            if answer != expected {
+                return Err(format!("the server has got {answer} and not {expected}").into());
+            }
+        }
+        report = Some(stopped);
+    }
+    for conn in conns {
+        peer.close(conn).await?;
+    }
     report.ok_or_else(|| "nothing was measured".into())
 }
 
@@ -199,13 +323,16 @@ async fn send_deflated<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Fai
 }
 
 /// Memory of `count` connections beyond the first. With a size, each has received so much; with
-/// compression each has sent it back, too.
+/// compression each has sent it back, too; and if they are to be used, each has sent it and got it back.
 async fn idle<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
     let mut conns = Vec::with_capacity(args.count as usize + 1);
     let (mut before, mut bytes, meter) = (0, 0, Meter::start());
     for i in 0..=args.count {
         let mut conn = peer.open(&args.url).await?;
-        if args.size > 0 && args.deflate().is_some() {
+        if args.case == "idle-used" {
+            peer.send(&mut conn, &"i".repeat(args.size)).await?;
+            bytes += peer.receive(&mut conn, 1).await?;
+        } else if args.size > 0 && args.deflate().is_some() {
             let text = peer.text(&mut conn).await?;
             bytes += text.len() as u64;
             peer.send(&mut conn, &text).await?;
@@ -222,17 +349,27 @@ async fn idle<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
     Ok(report.with_each(before, after))
 }
 
+/// Connections one after another; each with a round trip, if that is asked for.
 async fn open_close<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
+    let text = "o".repeat(args.size);
+    let one = async |peer: &mut P| -> Result<u64, Failure> {
+        let mut conn = peer.open(&args.url).await?;
+        let mut bytes = 0;
+        if args.case == "open-echo-close" {
+            peer.send(&mut conn, &text).await?;
+            bytes = peer.receive(&mut conn, 1).await?;
+        }
+        peer.close(conn).await?;
+        Ok(bytes)
+    };
     for _ in 0..warm_up(args.count).min(100) {
-        let conn = peer.open(&args.url).await?;
-        peer.close(conn).await?;
+        one(peer).await?;
     }
-    let meter = Meter::start();
+    let (meter, mut bytes) = (Meter::start(), 0);
     for _ in 0..args.count {
-        let conn = peer.open(&args.url).await?;
-        peer.close(conn).await?;
+        bytes += one(peer).await?;
     }
-    Ok(meter.stop(args.count, 0))
+    Ok(meter.stop(args.count, bytes))
 }
 
 /// Runs a future that never waits: the calls below it block.

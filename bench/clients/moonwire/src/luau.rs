@@ -3,9 +3,19 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use common::{Args, Failure, Meter, Report, rss};
-use moonwire::luau::{Line, Options, Runtime};
+use moonwire::luau::{Jit, Line, Options, Runtime};
 
 const SCRIPT: &str = include_str!("../luau/cases.luau");
+
+/// Modules that Lune is given, too.
+fn module(path: &str) -> Option<&'static str> {
+    Some(match path {
+        "compute.luau" => include_str!("../../luau/compute.luau"),
+        "documents.luau" => include_str!("../../luau/documents.luau"),
+        "handlers.luau" => include_str!("../../luau/handlers.luau"),
+        _ => return None,
+    })
+}
 
 /// What the script has started and stopped.
 #[derive(Default)]
@@ -17,7 +27,9 @@ struct Bench {
 pub(crate) fn run(args: &Args, change: fn(Options) -> Options) -> Result<Report, Failure> {
     // As `moonwire run` does, which says why.
     drop(std::hint::black_box(Vec::<u8>::with_capacity(16 * 1024 * 1024)));
-    let mut options = change(Options::new(|line: Line<'_>| eprintln!("{line}")));
+    let options = Options::new(|line: Line<'_>| eprintln!("{line}")).jit(Jit::On);
+    let modules = |path: &str| Ok(module(path).map(|text| text.as_bytes().to_vec()));
+    let mut options = change(options.modules(modules));
     *options.config() = crate::config()?;
     let mut runtime = Runtime::new(options)?;
     let bench = Arc::new(Mutex::new(Bench::default()));
@@ -71,6 +83,14 @@ fn natives(runtime: &Runtime, bench: &Arc<Mutex<Bench>>) -> Result<(), Failure> 
             }
             std::process::exit(0)
         })?;
+    let its = Arc::clone(bench);
+    let exit = lua.create_function(move |_, ()| -> moonwire::mlua::Result<()> {
+        if let Some(report) = lock(&its).report.take() {
+            report.print();
+        }
+        std::process::exit(0)
+    })?;
+    table.set("exit", exit)?;
     table.set("start", start)?;
     table.set("stop", stop)?;
     table.set("wire", wire)?;

@@ -1,13 +1,16 @@
 //! moonwire's faces: `bench-moonwire FACE CASE URL COUNT SIZE [OPEN]`, where FACE is `reactor`,
 //! `reactor-poll` (which waits with poll), `owned` (a reactor whose sink copies every message), `blocking`,
-//! `threaded`, `luau`, `luau-alone` (without the stand-in) or `luau-poll`.
+//! `threaded`, `luau`, `luau-alone` (without the stand-in), `luau-poll`, `luau-interpreted` (without
+//! native code), or `event-source`.
 
 mod blocking;
+mod event_source;
 mod luau;
 mod reactor;
 mod threaded;
 
 use common::{Args, Failure, Report, drive, now};
+use moonwire::luau::Jit;
 use moonwire::proto::Compression;
 use moonwire::{Config, Options};
 
@@ -21,9 +24,12 @@ fn main() -> Result<(), Failure> {
 
 fn run(face: &str, args: &Args) -> Result<Report, Failure> {
     match face {
-        "reactor" if matches!(args.case.as_str(), "sse" | "raw") => reactor::stream(args),
-        "reactor" if matches!(args.case.as_str(), "get" | "get-kept") => reactor::gets(args),
-        "reactor" => now(drive(reactor::World::new(false)?.compressed(wanted(args)?), args)),
+        "reactor" => match args.case.as_str() {
+            "sse" | "raw" | "events" | "events-fields" => reactor::stream(args),
+            "get" | "get-kept" | "post-kept" => reactor::gets(args),
+            "turns" | "turns-states" | "waves" => reactor::turns(args),
+            _ => now(drive(reactor::World::new(false)?.compressed(wanted(args)?), args)),
+        },
         "reactor-poll" => now(drive(reactor::World::on_poll()?, args)),
         "owned" => now(drive(reactor::World::new(true)?, args)),
         "blocking" => now(drive(blocking::World(wanted(args)?), args)),
@@ -31,6 +37,8 @@ fn run(face: &str, args: &Args) -> Result<Report, Failure> {
         "luau" if args.case == "get" => luau::run(args, |options| options.keep_alive(false)),
         "luau" => luau::run(args, |options| options),
         "luau-alone" => luau::run(args, |options| options.stand_in(false)),
+        "luau-interpreted" => luau::run(args, |options| options.jit(Jit::Off)),
+        "event-source" => event_source::run(args),
         "luau-poll" => luau::run(args, |options| options.poll_thread(true)),
         _ => Err(format!("there is no face {face}").into()),
     }

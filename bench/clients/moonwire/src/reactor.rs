@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::hint::black_box;
 use std::time::Instant;
 
-use common::{Args, Failure, Meter, Peer, Report, warm_up};
+use common::{Args, Failure, KEPT, Meter, Peer, Report, warm_up};
 use moonwire::proto::http::Delivery;
 use moonwire::proto::{CloseFrame, Compression};
 use moonwire::{Closed, Conn, ConnId, Event, Os, Reactor, Sink, StreamOptions};
@@ -13,6 +13,8 @@ pub(crate) struct World {
     reactor: Reactor,
     wanted: Option<Compression>,
     heard: Heard,
+    /// If the program owns what it is given.
+    owner: Option<Taken>,
     /// Of what was heard, messages and bytes that were asked for; they may come early.
     taken: (u64, u64),
     queued: u32,
@@ -66,6 +68,48 @@ impl Sink for Heard {
     }
 }
 
+/// Takes messages and events as its own; the rest is what `Heard` does.
+struct Taking<'a> {
+    heard: &'a mut Heard,
+    taken: &'a mut Taken,
+}
+
+/// What a program has that owns what it is given.
+#[derive(Default)]
+struct Taken {
+    /// Keeps the last few messages, and the last event.
+    keeps: bool,
+    texts: VecDeque<String>,
+    event: Option<Box<moonwire::proto::sse::Event>>,
+}
+
+impl Sink for Taking<'_> {
+    fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
+        match event {
+            // What was put together out of several reads is given away, and not copied.
+            Event::Text(text) => {
+                let text = text.into_string();
+                self.heard.messages += 1;
+                self.heard.bytes += text.len() as u64;
+                if self.taken.texts.len() == KEPT {
+                    self.taken.texts.pop_front();
+                }
+                self.taken.texts.push_back(text);
+            }
+            Event::ServerSent(event) => {
+                self.heard.messages += 1;
+                self.heard.bytes += event.data.len() as u64;
+                if self.taken.keeps {
+                    self.taken.event = Some(event);
+                } else {
+                    black_box(event);
+                }
+            }
+            other => self.heard.event(conn, other),
+        }
+    }
+}
+
 impl World {
     pub(crate) fn new(owned: bool) -> Result<World, Failure> {
         Ok(World::with(Reactor::new(crate::config()?)?, owned))
@@ -78,7 +122,7 @@ impl World {
 
     fn with(reactor: Reactor, owned: bool) -> World {
         let heard = Heard { owned, ..Heard::default() };
-        World { reactor, wanted: None, heard, taken: (0, 0), queued: 0 }
+        World { reactor, wanted: None, heard, owner: None, taken: (0, 0), queued: 0 }
     }
 
     pub(crate) fn compressed(self, wanted: Option<Compression>) -> World {
@@ -86,7 +130,12 @@ impl World {
     }
 
     fn turn(&mut self, until: Option<Instant>) -> Result<(), Failure> {
-        self.reactor.turn(until, &mut self.heard)?;
+        match &mut self.owner {
+            Some(taken) => {
+                self.reactor.turn(until, &mut Taking { heard: &mut self.heard, taken })?;
+            }
+            None => self.reactor.turn(until, &mut self.heard)?,
+        }
         match self.heard.failed.take() {
             Some(why) => Err(why.into()),
             None => Ok(()),
@@ -148,6 +197,18 @@ impl Peer for World {
         Ok(self.heard.bytes - before.1)
     }
 
+    /// A turn brings what all of them have.
+    async fn receive_over(&mut self, conns: &mut [ConnId], n: u64) -> Result<u64, Failure> {
+        self.receive(&mut conns[0], n).await
+    }
+
+    async fn receive_kept(&mut self, conn: &mut ConnId, n: u64) -> Result<u64, Failure> {
+        self.owner = Some(Taken { keeps: true, ..Taken::default() });
+        let bytes = self.receive(conn, n).await?;
+        self.owner = None;
+        Ok(bytes)
+    }
+
     async fn text(&mut self, _: &mut ConnId) -> Result<String, Failure> {
         self.heard.keep = true;
         let text = loop {
@@ -178,7 +239,13 @@ pub(crate) fn stream(args: &Args) -> Result<Report, Failure> {
     let mut report = None;
     for count in [warm_up(args.count), args.count] {
         let url = format!("{}?n={count}&size={}", args.url, args.size);
-        let delivery = if args.case == "sse" { Delivery::Blocks } else { Delivery::Raw };
+        let delivery = match args.case.as_str() {
+            "sse" => Delivery::Blocks,
+            "raw" => Delivery::Raw,
+            _ => Delivery::Events,
+        };
+        let taken = Taken { keeps: args.case == "events-fields", ..Taken::default() };
+        world.owner = (delivery == Delivery::Events).then_some(taken);
         world.reactor.open(StreamOptions::get(&url)?.delivery(delivery))?;
         let (messages, bytes) = (world.heard.messages, world.heard.bytes);
         let (opened, closed) = (world.heard.opened, world.heard.closed);
@@ -191,17 +258,114 @@ pub(crate) fn stream(args: &Args) -> Result<Report, Failure> {
         }
         let got = world.heard.messages - messages;
         // Pieces are as large as they come, so they are counted as the events that are in them.
-        let got = if args.case == "sse" { got } else { count };
+        let got = if args.case == "raw" { count } else { got };
         report = Some(meter.stop(got, world.heard.bytes - bytes));
     }
     report.ok_or_else(|| "nothing was measured".into())
+}
+
+/// Who answers, and when.
+#[derive(Default)]
+struct Members {
+    /// Each message is answered by its own connection; or every so many by the one that gives orders.
+    each: bool,
+    opened: u64,
+    messages: u64,
+    bytes: u64,
+    ready: bool,
+    orders: Option<ConnId>,
+    /// Keeps the length and the first byte of the last message of each, as a program with a state for
+    /// each connection does.
+    states: Option<std::collections::HashMap<ConnId, (usize, u8)>>,
+    failed: Option<String>,
+}
+
+/// Messages between two answers where not each is answered.
+const WAVE: u64 = 1000;
+
+impl Sink for Members {
+    fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
+        match event {
+            Event::Text(text) if Some(conn.id()) == self.orders => {
+                self.ready = text.as_str() == "ready"
+            }
+            Event::Text(text) => {
+                let text = text.as_str();
+                self.messages += 1;
+                self.bytes += text.len() as u64;
+                if let Some(states) = &mut self.states {
+                    states.insert(conn.id(), (text.len(), text.as_bytes()[0]));
+                }
+                if self.each
+                    && let Err(e) = conn.send_text("k")
+                {
+                    self.failed = Some(e.to_string());
+                }
+            }
+            Event::Opened(_) => self.opened += 1,
+            Event::Closed(Closed::Failed(e) | Closed::Lost(e)) => self.failed = Some(e.to_string()),
+            _ => {}
+        }
+    }
+}
+
+/// Connections that each get a message in turn.
+pub(crate) fn turns(args: &Args) -> Result<Report, Failure> {
+    let mut reactor = Reactor::new(crate::config()?)?;
+    let mut its = Members { each: args.case != "waves", ..Members::default() };
+    its.states = (args.case == "turns-states").then(Default::default);
+    let (base, _) = args.url.rsplit_once('/').ok_or("a URL with a path")?;
+    let orders = reactor.open(crate::options(&args.url, None)?)?;
+    its.orders = Some(orders);
+    for number in 1..=args.open + 1 {
+        while its.opened < number {
+            turn(&mut reactor, &mut its)?;
+        }
+        if number <= args.open {
+            reactor.open(crate::options(&format!("{base}/member"), None)?)?;
+        }
+    }
+    let mut report = None;
+    // Waves are whole.
+    for count in [warm_up(args.count).next_multiple_of(WAVE), args.count] {
+        its.ready = false;
+        reactor.send_text(orders, &format!("prepare {count} {}", args.size))?;
+        reactor.flush();
+        while !its.ready {
+            turn(&mut reactor, &mut its)?;
+        }
+        (its.messages, its.bytes) = (0, 0);
+        let meter = Meter::start();
+        reactor.send_text(orders, "go")?;
+        reactor.flush();
+        let mut next = WAVE;
+        while its.messages < count {
+            turn(&mut reactor, &mut its)?;
+            if !its.each && its.messages >= next {
+                next += WAVE;
+                reactor.send_text(orders, "k")?;
+                reactor.flush();
+            }
+        }
+        report = Some(meter.stop(count, its.bytes));
+    }
+    report.ok_or_else(|| "nothing was measured".into())
+}
+
+fn turn(reactor: &mut Reactor, its: &mut Members) -> Result<(), Failure> {
+    reactor.turn(None, its)?;
+    its.failed.take().map_or(Ok(()), |why| Err(why.into()))
 }
 
 /// Short answers, one request behind the other, over one connection or each over its own.
 pub(crate) fn gets(args: &Args) -> Result<Report, Failure> {
     let mut world = World::new(false)?;
     let url = format!("{}?size={}", args.url, args.size);
-    let options = StreamOptions::get(&url)?.keep_alive(args.case == "get-kept");
+    let options = match args.case.as_str() {
+        "post-kept" => StreamOptions::new("POST", &url)?.body("p".repeat(args.size))?,
+        _ => StreamOptions::get(&url)?,
+    };
+    let options = options.keep_alive(args.case.ends_with("-kept"));
     let mut report = None;
     for count in [warm_up(args.count), args.count] {
         let bytes = world.heard.bytes;

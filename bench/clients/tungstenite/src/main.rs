@@ -1,11 +1,12 @@
 //! tungstenite, which blocks.
 
+use std::collections::VecDeque;
 use std::hint::black_box;
 use std::net::TcpStream;
 use std::sync::Arc;
 
 use common::rustls::ClientConfig;
-use common::{Args, Failure, Peer, address, drive, now, tls_config};
+use common::{Args, Failure, KEPT, Peer, address, drive, now, tls_config};
 use tungstenite::stream::MaybeTlsStream;
 use tungstenite::{Connector, Error, Message, WebSocket, client_tls_with_config};
 
@@ -42,6 +43,20 @@ impl Peer for World {
             let Message::Text(text) = conn.read()? else { return Err("no text".into()) };
             bytes += black_box(text.as_str()).len() as u64;
         }
+        Ok(bytes)
+    }
+
+    async fn receive_kept(&mut self, conn: &mut Conn, n: u64) -> Result<u64, Failure> {
+        let (mut bytes, mut kept) = (0, VecDeque::with_capacity(KEPT));
+        for _ in 0..n {
+            let Message::Text(text) = conn.read()? else { return Err("no text".into()) };
+            bytes += text.as_str().len() as u64;
+            if kept.len() == KEPT {
+                kept.pop_front();
+            }
+            kept.push_back(text);
+        }
+        black_box(kept);
         Ok(bytes)
     }
 

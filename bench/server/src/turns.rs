@@ -1,0 +1,121 @@
+//! Many connections that each get a message in turn.
+//!
+//! A client opens one connection to `/turns`, `/turns-mixed` or `/waves`, which gives the orders, and as
+//! many as it likes to `/member`, which get the messages. Orders are those of `/flood`.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::flood::{Ring, What};
+use crate::frame::{self, Frames, TEXT};
+use crate::io::Io;
+use crate::{Failure, control, finish};
+
+/// Of a masked frame with one byte.
+const ANSWER: usize = 7;
+/// Messages of a wave.
+const WAVE: usize = 1000;
+
+/// Who gets the next message, and when.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The next one, when the one before has answered.
+    Round,
+    /// Any one, when the one before has answered.
+    Mixed,
+    /// The next one at once; after 1,000 messages an answer of the connection that gives the orders.
+    Waves,
+}
+
+/// Of one client.
+#[derive(Default)]
+pub struct Group(Mutex<Vec<TcpStream>>);
+
+/// That of the client that runs; one runs at a time.
+static LATEST: Mutex<Option<Arc<Group>>> = Mutex::new(None);
+
+impl Group {
+    /// A new one, if a connection to this path gives orders: before the client is told that it is
+    /// connected, since it opens the others then.
+    pub fn begin_if(path: &str) -> Option<(Arc<Group>, Order)> {
+        let order = match path {
+            "/turns" => Order::Round,
+            "/turns-mixed" => Order::Mixed,
+            "/waves" => Order::Waves,
+            _ => return None,
+        };
+        let group = Arc::new(Group::default());
+        *LATEST.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&group));
+        Some((group, order))
+    }
+
+    fn members(&self) -> MutexGuard<'_, Vec<TcpStream>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The connection is the group's from here on. The client may give the order as soon as it has this answer;
+/// the order waits until the connection is in the group.
+pub fn join(mut io: Io, answer: &str) -> Result<(), Failure> {
+    let latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let group = latest.ok_or("nobody gives orders")?;
+    let mut members = group.members();
+    io.write_all(answer.as_bytes())?;
+    let Io::Plain(tcp) = io else { return Err("only without TLS".into()) };
+    members.push(tcp);
+    Ok(())
+}
+
+/// Takes orders and follows them.
+pub fn serve(io: &mut Io, frames: &mut Frames, group: &Group, order: Order) -> Result<(), Failure> {
+    let mut load = None;
+    while let Some(next) = frames.next(io)? {
+        let payload = frames.payload(&next);
+        if next.opcode != TEXT {
+            let answer = control(next.opcode, payload);
+            if finish(io, answer, next.opcode)? {
+                break;
+            }
+            continue;
+        }
+        let words: Vec<&str> = std::str::from_utf8(payload)?.split(' ').collect();
+        match words[..] {
+            ["prepare", count, size] => {
+                load = Some(Ring::new(What::Text, count.parse()?, size.parse()?));
+                let mut ready = Vec::new();
+                frame::header(&mut ready, TEXT, 5);
+                ready.extend_from_slice(b"ready");
+                io.write_all(&ready)?;
+            }
+            ["go"] => {
+                let mut ring = load.take().ok_or("go without prepare")?;
+                send(io, &mut ring, &group.members(), order)?;
+            }
+            _ => return Err("an unknown order".into()),
+        }
+    }
+    Ok(())
+}
+
+fn send(io: &mut Io, ring: &mut Ring, group: &[TcpStream], order: Order) -> Result<(), Failure> {
+    if group.is_empty() {
+        return Err("nobody is in the group".into());
+    }
+    let (mut sent, mut random) = (0_usize, 1_u64);
+    ring.each(|message| {
+        // Any odd factor and a prime number visit them in no order that a cache could foresee.
+        random = random.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1_442_695_040_888_963_407);
+        let at = if order == Order::Mixed { (random >> 33) as usize } else { sent };
+        let mut tcp = &group[at % group.len()];
+        tcp.write_all(message)?;
+        sent += 1;
+        if order != Order::Waves {
+            tcp.read_exact(&mut [0; ANSWER])?;
+        } else if sent.is_multiple_of(WAVE) {
+            io.read_exact(&mut [0; ANSWER])?;
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
