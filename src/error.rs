@@ -1,4 +1,4 @@
-//! What failed, at which stage, and why.
+//! Errors: what failed, at which stage, and why.
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,7 @@ use crate::proto::{
     HandshakeError, HeadError, Misuse, Phases, RequestError, UrlError, Violation, escape,
 };
 
-/// How far a connection had come.
+/// The stage that a connection had reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Reading the URL and the options.
@@ -24,7 +24,7 @@ pub enum Stage {
     Resolve,
     /// Connecting by TCP.
     Connect,
-    /// Reaching the proxy, and asking it for the way.
+    /// Reaching the proxy, and asking it for a tunnel.
     Proxy,
     /// The TLS handshake, or TLS itself later on: an alert, a broken record.
     Tls,
@@ -32,7 +32,7 @@ pub enum Stage {
     Handshake,
     /// Open.
     Open,
-    /// Sending the request of a stream whose body is read on the way
+    /// Sending the request of a stream whose body is read while it is sent
     /// ([`StreamOptions::body_from`](crate::StreamOptions::body_from)).
     Request,
     /// Waiting for the response of a stream.
@@ -60,9 +60,9 @@ impl fmt::Display for Stage {
 
 /// An error: the URL it is about, the stage it came at, and the reason.
 ///
-/// Its text is one line, `URL: stage: reason`; bytes of the peer in it are escaped. It does not show
-/// the query of the URL, or anything of a URL or value that was called secret. `Debug` gives the same
-/// text, so that a `main` that returns this error prints it for people.
+/// Its text is one line, `URL: stage: reason`; bytes of the peer in it are escaped. It shows
+/// neither the query of the URL nor any part of a URL or value that was marked as secret. `Debug`
+/// gives the same text, so that a `main` that returns this error prints it readably.
 ///
 /// ```
 /// use moonwire::{ErrorKind, Stage};
@@ -84,9 +84,9 @@ struct Inner {
     unsent: usize,
     exceeded: Option<Exceeded>,
     phases: Phases,
-    /// The proxy that was waited for.
+    /// The proxy that was being contacted.
     proxy: Option<String>,
-    /// The connection was kept, and so many requests went over it before.
+    /// For a kept connection, how many requests it had carried before.
     served: u32,
 }
 
@@ -94,87 +94,86 @@ struct Inner {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The URL is none for us.
+    /// The URL is invalid or not supported.
     Url(UrlError),
     /// A header field or subprotocol cannot be sent.
     Request(RequestError),
-    /// The protocol does not allow what was asked for.
+    /// The protocol does not allow the call.
     Misuse(Misuse),
     /// `wss://` or `https://` in a build without feature `tls`.
     NoTls,
     /// More connections than [`crate::Limits::connections`].
     TooManyConnections(usize),
-    /// The policy ([`crate::Policy`]) does not allow to connect there; its reason.
+    /// The policy ([`crate::Policy`]) does not allow the destination; its reason.
     Denied(String),
-    /// A proxy cannot be one: its URL, or a header field for it; in words.
+    /// A proxy's URL, or a header field for it, is invalid; the reason as text.
     ProxyUrl(String),
-    /// There is no way through the proxy.
+    /// There is no tunnel through the proxy.
     Proxy {
         /// As `scheme://host:port`.
         proxy: String,
-        /// Why.
+        /// The reason.
         why: ProxyError,
     },
-    /// The stream of the owner's own ([`Options::over`](crate::Options::over)) was used already: by a
-    /// clone of the options, or before a redirect.
+    /// The program's stream ([`Options::over`](crate::Options::over)) was used already: by a clone
+    /// of the options, or before a redirect.
     Used,
     /// The name has no address, or the resolver failed.
     Resolve(io::Error),
-    /// No address accepted a connection; why not, each. Of a secret URL every address is
+    /// No address accepted a connection; the error of each. For a secret URL every address is
     /// `0.0.0.0:0`.
     Connect(Vec<(SocketAddr, io::Error)>),
-    /// The server's certificate is not acceptable; in words, and as the library says it.
+    /// The server's certificate is not acceptable; as text, and the error of the library.
     Certificate(String, Option<Box<dyn std::error::Error + Send + Sync>>),
-    /// TLS failed otherwise; in words, and as the library says it.
+    /// Another failure of TLS; as text, and the error of the library.
     Tls(String, Option<Box<dyn std::error::Error + Send + Sync>>),
-    /// The answer to the opening handshake opens no connection.
+    /// The response to the opening handshake opens no connection.
     Handshake(HandshakeError),
-    /// The response of a stream is of no use, or not whole.
+    /// The response of a stream is not usable, or not complete.
     Http(HttpError),
     /// The reader of a request's body ([`StreamOptions::body_from`](crate::StreamOptions::body_from))
     /// has failed; its error.
     Upload(io::Error),
-    /// The reader of a request's body was taken by another request, or by an earlier connection: it is
-    /// read once.
+    /// The reader of a request's body was taken by another request, or by an earlier connection: it
+    /// can be read only once.
     BodyTaken,
     /// The time limit passed.
     Timeout(Duration),
-    /// The time limit of waiting for one's turn passed (RFC 6455 §4.1): nobody has tried to connect.
+    /// The time limit of waiting for a turn passed (RFC 6455 §4.1): no connection was attempted.
     Waited {
         /// [`crate::Limits::opening_wait`].
         limit: Duration,
-        /// Opening handshakes that came before.
+        /// How many opening handshakes came before.
         others: usize,
-        /// With whom; `0.0.0.0:0` for a secret URL.
+        /// The address they are with; `0.0.0.0:0` for a secret URL.
         address: SocketAddr,
     },
-    /// No byte left for so long ([`crate::Limits::stall`]), though some waited: the peer, or the
-    /// line, takes nothing.
+    /// No byte was sent for this time ([`crate::Limits::stall`]), though some were waiting: the
+    /// peer, or the network, takes none.
     Stalled(Duration),
     /// A call that sends, with a time limit of its own, took longer; see
     /// [`WebSocket::set_write_timeout`](crate::WebSocket::set_write_timeout).
     WriteTimeout(Duration),
-    /// The server ended the connection before all had left that was accepted; see
-    /// [`Error::unsent`].
+    /// The server ended the connection before all accepted bytes were sent; see [`Error::unsent`].
     Unsent,
-    /// The peer sent nothing, not even an answer to a ping, for so long.
+    /// The peer sent nothing, not even an answer to a ping, for this time.
     Silence(Duration),
-    /// Nothing came of a body for so long.
+    /// No byte of a body came for this time.
     Idle(Duration),
-    /// The peer did not answer our close frame for so long.
+    /// The peer did not answer our close frame for this time.
     NoCloseAnswer(Duration),
     /// The peer broke a rule; the close frame that was sent carries its code.
     Violation(Violation),
     /// The stream ended without a close frame.
     Eof,
-    /// The system reported an error on the socket, or on what the reactor waits with.
+    /// The system reported an error on the socket, or on the reactor's poller.
     Io(io::Error),
-    /// The sink, the policy or the observer has panicked while the connection was worked on.
+    /// The sink, the policy or the observer has panicked during work for the connection.
     Panicked,
-    /// The [`Client`](crate::Client) has ended: its [`Events`](crate::Events) is gone, or the thread
-    /// has failed.
+    /// The [`Client`](crate::Client) has ended: its [`Events`](crate::Events) was dropped, or the
+    /// thread has failed.
     Ended,
-    /// The connection was given up by its owner.
+    /// The program has released the connection.
     Dropped,
     /// An [`Interrupter`](crate::Interrupter) has ended the call; the connection is as it was.
     Interrupted,
@@ -182,41 +181,41 @@ pub enum ErrorKind {
     BodyTooBig(usize),
     /// The body is not UTF-8.
     NotText(std::str::Utf8Error),
-    /// The body is not JSON or not of the shape that was asked for, or a value cannot be written as
-    /// JSON; in words.
+    /// The body is not JSON or does not fit the requested type, or a value cannot be written as
+    /// JSON; the reason as text.
     Json(String),
 }
 
-/// Why there is no way through a proxy.
+/// Why there is no tunnel through a proxy.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ProxyError {
-    /// It cannot be reached: its name, its address, TLS to it, a time limit.
+    /// The proxy cannot be reached: its name, its address, TLS to it, a time limit.
     Unreached(Box<ErrorKind>),
-    /// It answered `CONNECT` with another status than 2xx.
+    /// The proxy answered `CONNECT` with another status than 2xx.
     Status {
-        /// With its fields and the start of its body.
+        /// The response with its fields and the start of its body.
         response: Box<Response>,
-        /// Whether it was told who we are.
+        /// Whether the proxy was sent our credentials.
         known: bool,
     },
-    /// It speaks no HTTP, or too much of it.
+    /// The proxy does not speak HTTP, or its head exceeds a limit.
     Head(HeadError),
-    /// More than [`Limits::interim`] responses before the final one.
+    /// More than [`Limits::interim`] interim responses before the final one.
     ManyInterim,
-    /// It sent more behind its answer, though nothing was asked of whom it connects to.
+    /// The proxy sent bytes behind its response, though the client has sent the server nothing yet.
     Early,
-    /// It speaks no SOCKS 5; the byte that shows it.
+    /// The proxy does not speak SOCKS 5; the byte that shows it.
     NotSocks(u8),
-    /// It demands another way to log in than it was offered; 255: it accepts none.
+    /// The proxy demands another method to log in than it was offered; 255: it accepts none.
     Method(u8),
-    /// It does not accept user name and password.
+    /// The proxy does not accept user name and password.
     Login,
-    /// It has not connected (RFC 1928 §6); the code.
+    /// The proxy has not connected (RFC 1928 §6); the code.
     Socks(u8),
-    /// Its reply has an address of a type that there is not.
+    /// The proxy's reply has an address of an unknown type.
     AddressType(u8),
-    /// It ended the connection.
+    /// The proxy ended the connection.
     Eof,
 }
 
@@ -245,7 +244,7 @@ impl fmt::Display for ProxyError {
                     (407, false) => f.write_str(
                         "; it wants user name and password, USER:PASSWORD@ before its host",
                     ),
-                    // tinyproxy says 401 where it means 407.
+                    // tinyproxy sends 401 where 407 is correct.
                     (401 | 407, true) => f.write_str("; it does not accept who was named"),
                     _ => Ok(()),
                 }
@@ -303,54 +302,54 @@ impl Error {
         Error(Box::new(inner))
     }
 
-    /// Of a text that is no URL for us.
+    /// For a text that is not a valid URL.
     pub(crate) fn of_text(url: &str, kind: ErrorKind) -> Error {
         Error::new(shown_url(url), Stage::Url, kind)
     }
 
-    /// With the status of the response that it came after.
+    /// Adds the status of the response that had come before.
     pub(crate) fn with_status(mut self, status: Option<u16>) -> Error {
         self.0.status = status;
         self
     }
 
-    /// With the proxy that was waited for, if one was.
+    /// Adds the proxy that was being contacted, if any.
     pub(crate) fn with_proxy(mut self, proxy: Option<String>) -> Error {
         self.0.proxy = proxy;
         self
     }
 
-    /// With the number of requests that the connection was used for before.
+    /// Adds the number of requests that the connection had carried before.
     pub(crate) fn with_served(mut self, served: u32) -> Error {
         self.0.served = served;
         self
     }
 
-    /// With the steps that it had behind it.
+    /// Adds the completed steps.
     pub(crate) fn with_phases(mut self, phases: Phases) -> Error {
         self.0.phases = phases;
         self
     }
 
-    /// With the number of bytes that were accepted and did not leave.
+    /// Adds the number of bytes that were accepted and not sent.
     pub(crate) fn with_unsent(mut self, bytes: usize) -> Error {
         self.0.unsent = bytes;
         self
     }
 
-    /// With the number of the limit of ours that is the reason, if one is.
+    /// Adds the limit of ours that is the reason, if one is.
     pub(crate) fn with_limits(mut self, limits: &Limits) -> Error {
         self.0.exceeded = Exceeded::of(&self.0.kind, limits);
         self
     }
 
-    /// A script's errors have a text that does not change from run to run.
+    /// Removes times: a script's errors have a text that does not change from run to run.
     #[cfg(feature = "luau")]
     pub(crate) fn forget_phases(&mut self) {
         self.0.phases = Phases::default();
     }
 
-    /// Calls that limit by the name of the option that sets it where the error is shown.
+    /// Names that limit by the option that sets it where the error is shown.
     #[cfg(feature = "luau")]
     pub(crate) fn name_option(&mut self, option: &'static str) {
         if let Some(exceeded) = &mut self.0.exceeded
@@ -360,8 +359,8 @@ impl Error {
         }
     }
 
-    /// The limit of ours that a message, or an event of an event stream, goes beyond, if that is the
-    /// reason: the name of the field of [`Limits`], and its number.
+    /// The limit of ours that a message, or an event of an event stream, exceeds, if that is the
+    /// reason: the name of the field of [`Limits`], and its value.
     pub fn limit(&self) -> Option<(&'static str, u64)> {
         self.0.exceeded.as_ref().map(|exceeded| (exceeded.field, exceeded.most))
     }
@@ -388,11 +387,11 @@ impl Error {
         self.0.status.or(self.response().map(|response| response.status))
     }
 
-    /// The answer that was none of what was asked for: of a handshake another status than 101
-    /// ([`HandshakeError::Status`], [`HandshakeError::Redirect`]), of an event stream another status than
-    /// 200 or another type ([`HttpError::Status`], [`HttpError::ContentType`]), of a proxy that is asked
-    /// for the way another than 2xx ([`ProxyError::Status`]). With all its fields and the start of its
-    /// body.
+    /// The response that was not the one asked for: for a handshake another status than 101
+    /// ([`HandshakeError::Status`], [`HandshakeError::Redirect`]), for an event stream another
+    /// status than 200 or another type ([`HttpError::Status`], [`HttpError::ContentType`]), from a
+    /// proxy asked for a tunnel another status than 2xx ([`ProxyError::Status`]). With all its
+    /// fields and the start of its body.
     pub fn response(&self) -> Option<&Response> {
         match &self.0.kind {
             ErrorKind::Handshake(
@@ -406,33 +405,32 @@ impl Error {
         }
     }
 
-    /// Whether the same may go well when it is tried again later, as far as a client can know: the
-    /// name, the network or the server failed or was too slow, or the answer was one of those that
-    /// [`Response::is_transient`] names. What the program, the protocol, a certificate or a policy does
-    /// not allow stays so.
+    /// Whether another attempt may succeed later, as far as a client can know: the name, the
+    /// network or the server failed or was too slow, or the response was one of those of
+    /// [`Response::is_transient`]. Errors of the program, of the protocol, of a certificate or of a
+    /// policy are permanent.
     ///
-    /// Wait between two tries ([`Reconnect`](crate::proto::sse::Reconnect)), and at least for
+    /// Wait between two attempts ([`Reconnect`](crate::proto::sse::Reconnect)), and at least for
     /// [`Error::retry_after`].
     pub fn is_transient(&self) -> bool {
         self.0.kind.is_transient(self.0.stage)
     }
 
-    /// How long the server asks to wait before another try ([`Response::retry_after`]); it is not
-    /// bounded here.
+    /// How long the server asks to wait before another attempt ([`Response::retry_after`]); it is
+    /// not bounded here.
     pub fn retry_after(&self) -> Option<Duration> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.response()?.retry_after(now.as_secs())
     }
 
-    /// How long the steps of the opening took that were behind it. Where a time limit passed, the text
-    /// tells them, too.
+    /// How long the completed steps of opening took. After a time limit, the text has them, too.
     pub fn phases(&self) -> &Phases {
         &self.0.phases
     }
 
     /// Bytes that were accepted for sending and were not handed to the kernel before the connection
-    /// ended: messages with their frames, or what was left of a request. Over TLS it may be up to
-    /// 64 KiB too many, since some of them may have left in a record that was not whole.
+    /// ended: messages with their frames, or the rest of a request. Over TLS it may be up to 64 KiB
+    /// too many, since some of them may have been sent in an incomplete record.
     pub fn unsent(&self) -> usize {
         self.0.unsent
     }
@@ -442,7 +440,7 @@ impl Error {
         format!("{}: {}", self.0.stage, self.what())
     }
 
-    /// The text of the reason, with the bytes that are lost.
+    /// The text of the reason, with the number of lost bytes.
     pub(crate) fn what(&self) -> String {
         let Inner { kind, unsent, exceeded, proxy, served, .. } = &*self.0;
         let mut why = exceeded.as_ref().map_or_else(|| kind.to_string(), Exceeded::to_string);
@@ -465,7 +463,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { url, stage, kind, phases, .. } = &*self.0;
         if !url.is_empty() {
-            // The caller's own text, but a line break in it must not forge another line.
+            // The text comes from the caller, but a line break in it must not forge another line.
             write!(f, "{}: ", escape(url.as_bytes(), 500))?;
         }
         write!(f, "{stage}: {}", self.what())?;
@@ -496,10 +494,11 @@ impl ErrorKind {
             ErrorKind::Handshake(HandshakeError::Status(r)) => r.is_transient(),
             ErrorKind::Http(HttpError::Status(r)) => r.is_transient(),
             ErrorKind::Http(HttpError::EventStream(_)) => false,
-            // It would become as much again.
+            // The body would become as large again.
             #[cfg(feature = "deflate")]
             ErrorKind::Http(HttpError::Coding(CodingError::Ratio(_))) => false,
-            // What speaks no proper HTTP at the start never will; but a body may be cut anywhere.
+            // A server without proper HTTP at the start will not improve; but a body may be cut
+            // anywhere.
             ErrorKind::Http(_) => stage == Stage::Body,
             ErrorKind::Proxy { why, .. } => why.is_transient(),
             _ => false,
@@ -580,7 +579,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::NoCloseAnswer(limit) => {
                 write!(f, "the server did not answer the close frame for {limit:?}")
             }
-            // Limits are ours, and no rule of the server's; see [`Error::limit`].
+            // Limits are ours, not rules that the server broke; see [`Error::limit`].
             ErrorKind::Violation(v @ (Violation::MessageTooBig | Violation::TooManyFragments)) => {
                 v.fmt(f)
             }
@@ -627,13 +626,13 @@ impl std::error::Error for Error {
 
 /// A limit of ours that is the reason of an error.
 struct Exceeded {
-    /// What goes beyond it.
+    /// The thing that exceeds it.
     thing: &'static str,
     most: u64,
     unit: &'static str,
-    /// Of [`Limits`].
+    /// The name of its field in [`Limits`].
     field: &'static str,
-    /// What sets it elsewhere.
+    /// The option that sets it elsewhere.
     option: Option<&'static str>,
 }
 
@@ -689,7 +688,7 @@ fn grouped(n: u64) -> String {
 mod tests {
     use super::*;
 
-    /// FAULTS 80: whose limit it is, and how large.
+    /// FAULTS 80: the error names the limit, its value, and whose it is.
     #[test]
     fn an_error_of_a_limit_names_its_number_and_its_field() {
         use Violation::{MessageTooBig, NotUtf8, TooManyFragments};

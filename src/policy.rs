@@ -1,4 +1,5 @@
-//! Where connections may go: checked for the URL of every hop, and for every address after DNS.
+//! Policies: where connections may go, checked for the URL of every hop, and for every address
+//! after DNS.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,32 +8,32 @@ use std::sync::Arc;
 
 use crate::proto::{Host, Scheme, Url, escape};
 
-/// Where a connection wants to go.
+/// The destination of a connection, for a policy.
 ///
 /// A policy is asked twice: with the URL before its host is resolved (`address` is `None`, unless
-/// the URL names one), and with each address that is to be connected to. Since the connection goes
-/// to the address that was checked, an answer of DNS that changes meanwhile changes nothing.
+/// the URL contains one), and with each address before connecting to it. Since the connection goes
+/// to the address that was checked, an answer of DNS that changes later has no effect.
 ///
-/// With a proxy, both are asked of the proxy (`is_proxy`), and the first of what the URL names. Where a
-/// name leads is asked only if it is resolved here (`socks5`); a proxy that resolves it may connect to
-/// any address at all.
+/// With a proxy, both questions are asked about the proxy (`is_proxy`), and the first about the
+/// host of the URL. The addresses of that host are checked only if it is resolved here (`socks5`);
+/// a proxy that resolves it may connect to any address at all.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Destination<'a> {
     /// The scheme.
     pub scheme: Scheme,
-    /// Whom the URL names.
+    /// The host of the URL.
     pub host: &'a Host,
     /// The port of the URL.
     pub port: u16,
-    /// The address, once it is known. Behind a proxy that resolves names it is not, unless the URL
-    /// names it.
+    /// The address, once it is known. Behind a proxy that resolves names it is unknown, unless the
+    /// URL contains it.
     pub address: Option<IpAddr>,
-    /// Whether this is the proxy on the way there: then host, port and address are the proxy's, and the
-    /// scheme is that of the URL.
+    /// Whether this is about the proxy: then host, port and address are the proxy's, and the scheme
+    /// is that of the URL.
     pub is_proxy: bool,
-    /// Whether the host is a name that a proxy resolves: then no address follows, and this is the last
-    /// question about it.
+    /// Whether the host is a name that a proxy resolves: then no address follows, and this is the
+    /// last question about it.
     pub proxy_resolves: bool,
 }
 
@@ -46,16 +47,17 @@ impl<'a> Destination<'a> {
         Destination { scheme, host, port, address, is_proxy: false, proxy_resolves: false }
     }
 
-    /// A proxy on the way to `url`.
+    /// The proxy for a connection to `url`.
     pub(crate) fn of_proxy(proxy: &'a Url, url: &Url) -> Destination<'a> {
         Destination { scheme: url.scheme(), is_proxy: true, ..Destination::of(proxy) }
     }
 }
 
-/// A rule of one's own: `Err` with the reason for what it does not allow.
+/// A rule of the program: `Err` with the reason if it does not allow the destination.
 type Rule = dyn Fn(&Destination<'_>) -> Result<(), String> + Send + Sync;
 
-/// Where connections may go. All rules that are there have to agree; without any, everything may.
+/// Where connections may go. All rules of a policy have to allow a destination; without rules,
+/// every one is allowed.
 ///
 /// ```
 /// use moonwire::{Config, Policy};
@@ -83,18 +85,18 @@ impl fmt::Debug for Policy {
 }
 
 impl Policy {
-    /// Everything; the default.
+    /// Allows everything; the default.
     pub fn open() -> Policy {
         Policy::default()
     }
 
-    /// The public internet: no address that is loopback, private, link-local, shared, reserved,
-    /// multicast or for documentation, nor one that stands for such an address (IPv4 within IPv6,
-    /// RFC 6890 and the registries that it describes). No Unix socket, and no name that stands for the
-    /// own machine (`localhost` and what ends in `.localhost`, RFC 6761 §6.3), which a proxy would take
-    /// for its own.
+    /// Allows the public internet: no address that is loopback, private, link-local, shared,
+    /// reserved, multicast or for documentation, nor one that embeds such an address (IPv4 within
+    /// IPv6, RFC 6890 and the registries that it describes). No Unix socket, and no name of this
+    /// machine (`localhost` and names that end in `.localhost`, RFC 6761 §6.3), which a proxy would
+    /// resolve to itself.
     ///
-    /// A proxy has to be there, too; [`Policy::except_proxy`] leaves it out.
+    /// A proxy has to be on the public internet, too; [`Policy::except_proxy`] exempts it.
     pub fn public() -> Policy {
         Policy::open().and(|to| {
             let what = match (to.address, to.host) {
@@ -106,8 +108,8 @@ impl Policy {
         })
     }
 
-    /// The own machine alone. Behind a proxy that resolves names, of these only `localhost` and what ends
-    /// in `.localhost`: where another leads is not known.
+    /// Allows this machine only. Behind a proxy that resolves names, only the names `localhost` and
+    /// those that end in `.localhost`: the addresses of others are unknown.
     pub fn loopback() -> Policy {
         Policy::open().and(|to| match to.address {
             Some(address) if !plain(address).is_loopback() => {
@@ -120,25 +122,25 @@ impl Policy {
         })
     }
 
-    /// The same rules, which are not asked about proxies: for a proxy that whoever set it up trusts.
+    /// The same rules, which are not asked about proxies: for a proxy that the program trusts.
     pub fn except_proxy(self) -> Policy {
         Policy::open().and(move |to| if to.is_proxy { Ok(()) } else { self.check(to) })
     }
 
-    /// What matches one of these.
+    /// Allows destinations that match one of `allowed`.
     ///
-    /// A network allows the names that lead into it, too. Where a name leads is known when DNS has
-    /// answered: with a network in the list, any name at all is asked of the resolver, on ports that
-    /// its entry allows. A question is itself a message, to whoever serves that name's zone; where the
-    /// one who chooses the URLs (a script, a redirect) must not send any, use [`Policy::list_by_url`].
-    /// With names alone in the list, no other name is asked for. A proxy that resolves names does not
-    /// say where they lead: then a name has to be in the list itself.
+    /// A network also allows names that resolve to its addresses, which is known only after DNS has
+    /// answered: with a network in the list, every name is sent to the resolver, for ports that its
+    /// entry allows. A question is itself a message, to the operator of that name's zone; if the
+    /// author of the URLs (a script, a redirect) must not send any, use [`Policy::list_by_url`].
+    /// With names only in the list, no other name is resolved. A proxy that resolves names does not
+    /// report the addresses: then the name itself has to be in the list.
     pub fn list(allowed: impl IntoIterator<Item = Allowed>) -> Policy {
         Policy::of_list(allowed, Allowed::matches)
     }
 
-    /// What matches one of these by what the URL says: a name has to be in the list itself, and an
-    /// address or a network allows URLs that name an address. Nothing else is asked of DNS.
+    /// Allows destinations whose URL matches one of `allowed`: a name has to be in the list itself,
+    /// and an address or a network allows URLs that contain an address. No other name is resolved.
     pub fn list_by_url(allowed: impl IntoIterator<Item = Allowed>) -> Policy {
         Policy::of_list(allowed, Allowed::matches_url)
     }
@@ -165,8 +167,9 @@ impl Policy {
         })
     }
 
-    /// This policy and a rule of one's own, which gives the reason for what it does not allow. It
-    /// runs inside the reactor: it has to be quick, and must not call the reactor.
+    /// This policy with an additional rule of the program, which returns the reason if it does not
+    /// allow the destination. It runs inside the reactor: it has to be quick, and must not call the
+    /// reactor.
     pub fn and(
         mut self,
         rule: impl Fn(&Destination<'_>) -> Result<(), String> + Send + Sync + 'static,
@@ -175,7 +178,7 @@ impl Policy {
         self
     }
 
-    /// Whether a connection may go there; if not, why.
+    /// Whether a connection to `to` is allowed; if not, the reason.
     ///
     /// # Errors
     ///
@@ -185,9 +188,9 @@ impl Policy {
     }
 }
 
-/// A host and maybe a port that a list allows: a name, `*.` and a name for all below it, an
-/// address, or a network as `ADDRESS/BITS`; behind it `:PORT` (an IPv6 address or network then in
-/// brackets, which hold nothing else). Or `unix:` and the absolute path of a Unix socket.
+/// A host and optionally a port that a list allows: a name, `*.` and a name for all names below it,
+/// an address, or a network as `ADDRESS/BITS`; behind it `:PORT` (an IPv6 address or network then
+/// in brackets, which hold nothing else). Or `unix:` and the absolute path of a Unix socket.
 ///
 /// ```
 /// let below: moonwire::Allowed = "*.example.com:443".parse()?;
@@ -254,7 +257,7 @@ impl Allowed {
                 host.strip_suffix(name.as_str()).is_some_and(|rest| rest.ends_with('.'))
             }
             (What::Network(net, bits), Host::Address(ip)) => within(plain(*ip), *net, *bits),
-            // A name is allowed for where it leads; that is looked at when it is known.
+            // A name is allowed by its addresses, which are checked once they are known.
             (What::Network(net, bits), Host::Name(_)) => match to.address {
                 Some(address) => within(plain(address), *net, *bits),
                 None => !to.proxy_resolves,
@@ -264,15 +267,15 @@ impl Allowed {
         }
     }
 
-    /// The same, but where a name leads does not count.
+    /// The same, but the addresses of a name do not count.
     fn matches_url(&self, to: &Destination<'_>) -> bool {
         let by_address = matches!((&self.what, to.host), (What::Network(..), Host::Name(_)));
         !by_address && self.matches(to)
     }
 }
 
-/// Host and port, an IPv6 address with or without brackets. `None`: what is in brackets is none, or
-/// something else than a port stands behind them.
+/// Host and port, an IPv6 address with or without brackets. `None`: the brackets contain no IPv6
+/// address, or are followed by something other than a port.
 pub(crate) fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
     if let Some(rest) = text.strip_prefix('[') {
         let (inside, behind) = rest.split_once(']')?;
@@ -289,7 +292,7 @@ pub(crate) fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
     })
 }
 
-/// A name, by the one normaliser.
+/// A name, normalised as in URLs.
 pub(crate) fn name_of(text: &str) -> Option<String> {
     match Url::parse(&format!("ws://{text}/")).ok()?.host() {
         Host::Name(name) if !text.contains(['/', '?', ':']) => Some(name.clone()),
@@ -297,7 +300,7 @@ pub(crate) fn name_of(text: &str) -> Option<String> {
     }
 }
 
-/// Whether a name stands for the own machine (RFC 6761 §6.3).
+/// Whether a name is one of this machine (RFC 6761 §6.3).
 fn is_localhost(host: &Host) -> bool {
     matches!(host, Host::Name(name) if name == "localhost" || name.ends_with(".localhost"))
 }
@@ -310,7 +313,7 @@ pub(crate) fn network(text: &str) -> Option<(IpAddr, u8)> {
     Some((address, bits))
 }
 
-/// Digits and nothing else: `parse` takes a sign, too.
+/// Digits and nothing else: `parse` accepts a sign, too.
 pub(crate) fn number<T: FromStr>(digits: &str) -> Option<T> {
     digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
@@ -329,12 +332,12 @@ pub(crate) fn within(address: IpAddr, net: IpAddr, bits: u8) -> bool {
     }
 }
 
-/// An IPv4 address that is written as IPv6 is that address.
+/// An IPv4 address in IPv6 form, as IPv4.
 pub(crate) fn plain(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
-/// What an address is, if it is not on the public internet.
+/// The kind of an address that is not on the public internet; otherwise `None`.
 fn not_public(address: IpAddr) -> Option<String> {
     let what = match plain(address) {
         IpAddr::V4(v4) => special_v4(v4),
@@ -343,7 +346,7 @@ fn not_public(address: IpAddr) -> Option<String> {
     what.map(|what| format!("{address} ({what})"))
 }
 
-/// The special-purpose IPv4 addresses (RFC 6890, as its registry stands).
+/// The special-purpose IPv4 addresses (RFC 6890, by its current registry).
 fn special_v4(address: Ipv4Addr) -> Option<&'static str> {
     const SPECIAL: [(Ipv4Addr, u8, &str); 15] = [
         (Ipv4Addr::new(0, 0, 0, 0), 8, "this network"),
@@ -368,8 +371,8 @@ fn special_v4(address: Ipv4Addr) -> Option<&'static str> {
     SPECIAL.iter().find(is).map(|(_, _, what)| *what)
 }
 
-/// IPv6: global unicast is 2000::/3, less what is special in it; and what carries an IPv4 address
-/// is what that is.
+/// IPv6: global unicast is 2000::/3, without its special addresses; an address that embeds an IPv4
+/// address has the kind of that.
 fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
     let [a, b, c, d, e, f, g, h] = address.segments();
     let v4 = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
@@ -486,7 +489,7 @@ mod tests {
         }
     }
 
-    /// The address never comes then, so nothing may wait for it.
+    /// No address follows then, so no rule may wait for it.
     #[test]
     fn what_a_proxy_resolves_is_allowed_by_its_name_or_not_at_all() {
         let listed = |entry: &str| Policy::list([entry.parse().unwrap()]);
@@ -584,7 +587,7 @@ mod tests {
         }
     }
 
-    /// Before DNS is asked, no address is known: what is refused then is not asked.
+    /// A name that is refused before it is resolved is not sent to DNS.
     #[test]
     fn a_list_by_url_lets_no_other_name_be_asked_for() {
         for (entry, url, address, fine) in [

@@ -1,4 +1,4 @@
-//! What goes on, as readable lines: every frame and every change of state.
+//! Observers: every frame and every change of state, as readable lines.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,32 +6,32 @@ use std::time::Instant;
 
 use crate::proto::Note;
 
-/// Something to look at, of one connection.
+/// An item of the trace of one connection.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Trace<'a> {
-    /// A change of state, in words.
+    /// A change of state, as text.
     State(&'a str),
     /// A head or a frame.
     Note(&'a Note),
 }
 
-/// Is told everything. It runs inside the reactor: it has to be quick, and it must not call the
+/// Called for every item. It runs inside the reactor: it has to be quick, and it must not call the
 /// reactor.
 pub trait Observer: Send {
-    /// Something happened on connection number `connection`.
+    /// Called for an item of connection number `connection`.
     fn observe(&mut self, now: Instant, connection: u64, trace: Trace<'_>);
 
-    /// Another observer that tells the same one, for a copy of what has this: a clone of a
-    /// [`Config`](crate::Config) keeps an observer that gives one, and has none otherwise. `None` by
-    /// default; `Arc<Mutex<O>>` gives itself.
+    /// Another observer that forwards to this one, for a clone of a [`Config`](crate::Config): the
+    /// clone keeps an observer that returns one here, and has none otherwise. `None` by default;
+    /// `Arc<Mutex<O>>` returns a clone of itself.
     fn share(&self) -> Option<Box<dyn Observer>> {
         None
     }
 }
 
-/// One observer of several reactors. The lock is held while it is told something; one that has panicked
-/// is told on.
+/// One observer for several reactors. The lock is held during a call; after a panic of the
+/// observer, it is still called.
 impl<O: Observer + ?Sized + 'static> Observer for Arc<Mutex<O>> {
     fn observe(&mut self, now: Instant, connection: u64, trace: Trace<'_>) {
         let mut observer = self.lock().unwrap_or_else(PoisonError::into_inner);
@@ -43,10 +43,11 @@ impl<O: Observer + ?Sized + 'static> Observer for Arc<Mutex<O>> {
     }
 }
 
-/// An observer that writes one line each: seconds since its start, connection, direction, what.
+/// An observer that writes one line for each item: seconds since its start, connection, direction,
+/// item.
 ///
-/// Values of fields that say who somebody is (`Authorization`, `Cookie`, and what ends in `-key`,
-/// `-token` or `-secret`) are masked, and the queries and fragments of URLs.
+/// Values of fields that identify somebody (`Authorization`, `Cookie`, and names that end in
+/// `-key`, `-token` or `-secret`) are masked, and the queries and fragments of URLs.
 ///
 /// ```
 /// # #[cfg(feature = "net")] {
@@ -63,7 +64,8 @@ pub struct Lines<W> {
 }
 
 impl<W: Write> Lines<W> {
-    /// Lines to `to`; errors of the writer are ignored, since nobody could be told.
+    /// Writes lines to `to`; errors of the writer are ignored, since there is nobody to return them
+    /// to.
     pub fn new(to: W) -> Lines<W> {
         Lines { to, start: Instant::now() }
     }

@@ -484,7 +484,8 @@ fn what_other_documents_name_exists() {
     {
         let text = read(file).unwrap();
         for link in prose(&text).into_iter().flat_map(links) {
-            let proves = !link.names.is_empty();
+            // The glossary names definitions, the others tests.
+            let proves = !link.names.is_empty() && !file.ends_with("GLOSSARY.md");
             wrong.extend(check(&link, proves).into_iter().map(|w| format!("{file}: {w}")));
         }
     }

@@ -1,4 +1,4 @@
-//! Base64 for scripts (RFC 4648 §4): the usual alphabet, padding, and no bits that mean nothing.
+//! Base64 for scripts (RFC 4648 §4): the standard alphabet, padding, and unused bits that are zero.
 
 use ::base64::Engine as _;
 use ::base64::engine::general_purpose::STANDARD;
@@ -6,13 +6,13 @@ use ::base64::{DecodeError, DecodeSliceError};
 
 use crate::proto::escape;
 
-/// Asked now and then whether to go on; the number is of bytes that were made.
+/// Called at intervals, with the number of bytes made so far; an error ends the work.
 type Look<'a> = &'a dyn Fn(usize) -> Result<(), String>;
 
-/// So many groups of a text pass between two looks at the time limit: some hundred microseconds.
+/// This many groups of a text pass between two checks of the time limit: some hundred microseconds.
 const GROUPS: usize = 64 * 1024;
 
-/// `data` as a text of at most `most` bytes.
+/// `data` as Base64 of at most `most` bytes.
 pub(super) fn encode(data: &[u8], most: usize, look: Look<'_>) -> Result<Vec<u8>, String> {
     let len = data.len().div_ceil(3).saturating_mul(4);
     if len > most {
@@ -27,7 +27,7 @@ pub(super) fn encode(data: &[u8], most: usize, look: Look<'_>) -> Result<Vec<u8>
     Ok(text.into_bytes())
 }
 
-/// The bytes that `text` stands for, or where it is wrong and why.
+/// The bytes that `text` encodes, or where it is wrong and why.
 pub(super) fn decode(text: &[u8], look: Look<'_>) -> Result<Vec<u8>, String> {
     let len = text.len().div_ceil(4) * 3;
     look(len)?;
@@ -51,7 +51,7 @@ pub(super) fn decode(text: &[u8], look: Look<'_>) -> Result<Vec<u8>, String> {
     Ok(data)
 }
 
-/// What is wrong with the piece of `text` that starts at `from`. Positions count from 1, as in
+/// The error of the piece of `text` that starts at `from`. Positions count from 1, as in
 /// `string.sub`.
 fn wrong(text: &[u8], from: usize, e: DecodeSliceError) -> String {
     let whole = text.len();

@@ -1,41 +1,44 @@
-//! The steps of Luau's collector that large strings have to pay for.
+//! Steps of Luau's garbage collector that are added for large strings.
 //!
-//! Luau does one step of about 2 KiB of work at an allocation, however large that is. So a string of
-//! 1 MiB pays as much as one of 1 KiB, and while 64 MB of small tables are marked, which takes 32,000
-//! steps, nothing that is dropped is freed. Here a large string pays for its length; but not before
-//! there is garbage in proportion to what lives, since each cycle marks all that lives again.
+//! Luau does one step of about 2 KiB of work per allocation, however large the allocation is. So a
+//! string of 1 MiB causes as much work as one of 1 KiB, and while 64 MB of small tables are marked,
+//! which takes 32,000 steps, no garbage is freed. Here a large string causes steps in proportion to
+//! its length; but not before there is garbage in proportion to the live bytes, since each cycle
+//! marks all of those again.
 
 use mlua::Lua;
 
-/// A string of so many bytes counts: below, the one step at its allocation is about what it owes.
+/// A string of this many bytes counts: for shorter ones, the one step at their allocation is about
+/// enough.
 pub(super) const LARGE: usize = 4 * 1024;
 
-/// So many bytes of garbage are left alone whatever lives, and so many eighths of what lives. With what
-/// comes while a cycle marks that, memory stays below twice what lives and a little. The first is
-/// small enough for a cache: new strings are cheaper there than in memory that is touched for the
-/// first time.
+/// No cycle starts below this many bytes of garbage, nor below this many eighths of the live bytes.
+/// With the bytes allocated while a cycle marks those, memory stays below twice the live bytes and
+/// a little. The first number is small enough for a cache: new strings are cheaper there than in
+/// memory that is touched for the first time.
 const SPARED: usize = 2 * 1024 * 1024;
 const SPARED_EIGHTHS: usize = 2;
 
-/// For so many bytes there is a step of 2 KiB once a cycle runs: twice the pace that Luau means by its
-/// defaults (`LUAI_GCSTEPMUL`), so that a quarter of what lives comes while that is marked.
+/// While a cycle runs, each of this many bytes causes a step of 2 KiB: twice the pace of Luau's
+/// defaults (`LUAI_GCSTEPMUL`), so that a quarter of the live bytes is allocated while those are
+/// marked.
 const STEP: usize = 512;
 
-/// Where memory is limited and so many eighths of it are in use, all garbage is collected at once, but
-/// not for less than so many bytes of it: that marks all that lives.
+/// If memory is limited and this many eighths of it are in use, all garbage is collected at once,
+/// but not for less garbage than `FLOOR`: a full collection marks all live bytes.
 const NEAR_EIGHTHS: usize = 7;
 const FLOOR: usize = 1024 * 1024;
 
-/// What large strings owe the collector of one VM.
+/// The collector's debt for large strings of one VM.
 #[derive(Debug, Default)]
 pub(super) struct Collector {
     /// Bytes in use when a cycle last ended here.
     live: usize,
-    /// Bytes of large strings since then, but no more than had come into use when it was paid for.
+    /// Bytes of large strings since then, but no more than the increase of bytes in use.
     garbage: usize,
     stage: Stage,
-    /// Bytes that the VM may use, where that is limited: garbage counts, and Luau does not collect
-    /// before it refuses memory.
+    /// The memory limit of the VM in bytes, if it has one: garbage counts towards it, and Luau does
+    /// not collect before it refuses memory.
     pub(super) limit: Option<usize>,
 }
 
@@ -44,14 +47,14 @@ enum Stage {
     /// There is not enough garbage yet.
     #[default]
     Waits,
-    /// A cycle is paid for. It goes on to its end: what is made while it sweeps outlives it.
+    /// A cycle is in progress, and goes on to its end: objects made while it sweeps outlive it.
     Runs,
-    /// The second of two in a row.
+    /// The second of two consecutive cycles.
     Again,
 }
 
 impl Collector {
-    /// Strings or buffers of these lengths were made.
+    /// Strings or buffers of these lengths were created.
     #[inline]
     pub(super) fn made(&mut self, lua: &Lua, lengths: &[usize]) -> mlua::Result<()> {
         let bytes: usize = lengths.iter().filter(|len| **len >= LARGE).sum();
@@ -68,7 +71,7 @@ impl Collector {
         SPARED.saturating_add(self.live / 8 * SPARED_EIGHTHS)
     }
 
-    /// Whether the limit of memory is so near that there may be no time for steps.
+    /// Whether memory in use is so near to the limit that there may be no time for steps.
     fn is_near_the_limit(&self, lua: &Lua) -> bool {
         let near = |limit: usize| lua.used_memory() > limit / 8 * NEAR_EIGHTHS;
         self.garbage >= FLOOR && self.limit.is_some_and(near)
@@ -76,7 +79,7 @@ impl Collector {
 
     fn pay(&mut self, lua: &Lua, bytes: usize) -> mlua::Result<()> {
         if self.stage == Stage::Waits {
-            // A cycle of Luau's own may have freed something since, or a script have let go of it.
+            // One of Luau's own cycles may have freed bytes since, or a script have released some.
             let used = lua.used_memory();
             self.live = self.live.min(used);
             self.garbage = self.garbage.min(used - self.live);
@@ -85,7 +88,7 @@ impl Collector {
             }
             self.stage = Stage::Runs;
         }
-        // A step would start a collector again that an embedder has stopped.
+        // A step would restart a collector that an embedder has stopped.
         if !lua.gc_is_running() {
             return Ok(());
         }
@@ -103,8 +106,9 @@ impl Collector {
         Ok(())
     }
 
-    /// A cycle has ended with so many bytes in use. If it has freed less than half of the garbage,
-    /// either that is alive or Luau had begun the cycle before most of it was there: one more tells.
+    /// A cycle has ended with this many bytes in use. If it has freed less than half of the
+    /// garbage, either that is alive or Luau had begun the cycle before most of it existed: another
+    /// cycle shows which.
     fn end(&mut self, used: usize) {
         let again = self.stage == Stage::Runs && used.saturating_sub(self.live) > self.garbage / 2;
         self.stage = if again { Stage::Again } else { Stage::Waits };

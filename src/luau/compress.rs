@@ -5,11 +5,11 @@ use mlua::{Table, Value};
 use crate::net::Options;
 use crate::proto::Compression;
 
-/// What is offered; `None`: nothing.
+/// The compression to offer; `None`: none.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Choice(pub(super) Option<Compression>);
 
-/// How the kind of a value is complained about: option, what is expected, what is there.
+/// Makes the error for a value of the wrong kind, from the option, the expected kind and the value.
 type Expected = fn(&str, &str, &Value) -> String;
 
 impl Choice {

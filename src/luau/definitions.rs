@@ -1,15 +1,16 @@
-//! Definition files for luau-lsp that are made of parts (also a module of `tests/types`).
+//! Definition files for luau-lsp, put together from parts (also a module of `tests/types`).
 
 /// Everything that a script sees, as a definition file for luau-lsp; `moonwire types` prints it.
 pub const TYPES: &str = include_str!("moonwire.d.luau");
 
-/// `types` with what each of `more` adds.
+/// `types` with the additions of each of `more`.
 pub(super) fn with(types: &str, more: &[&str]) -> String {
     more.iter().fold(types.to_owned(), |types, more| add(types, more))
 }
 
-/// Adds definitions: a paragraph `-- into NAME` goes into the type of that name, which `-- into NAME extends
-/// OTHER` makes one of another; what stands behind the last of them comes before `game`.
+/// Adds definitions: a paragraph `-- into NAME` is added to the type of that name, and `-- into
+/// NAME extends OTHER` also makes that type extend another; the text behind the last such paragraph
+/// is inserted before `game`.
 fn add(mut types: String, more: &str) -> String {
     let mut rest = more;
     while let Some((_, into)) = rest.split_once("-- into ") {
@@ -32,7 +33,7 @@ fn insert(types: &mut String, head: &str, lines: &str) {
     let Some(start) = types.find(&start) else { return };
     let Some(end) = types[start..].find("\nend\n").map(|n| start + n) else { return };
     types.insert_str(end, &format!("\n{lines}"));
-    // What can be written here could only be read.
+    // A member that is writable here would otherwise be read-only.
     for line in lines.lines().filter_map(|line| line.strip_prefix('\t')) {
         let read = format!("\tread {line}\n");
         if let Some(at) = types[start..end].find(&read) {

@@ -1,4 +1,4 @@
-//! What goes wrong beside the scripts.
+//! Errors that are not raised in scripts.
 
 use std::fmt;
 
@@ -9,16 +9,17 @@ use std::fmt;
 pub enum Error {
     /// The VM refused something: out of memory, a global that cannot be set.
     Lua(mlua::Error),
-    /// A script that is no Luau; the message names script and line.
+    /// A script that is not valid Luau; the message names script and line.
     Syntax(String),
-    /// [`Options::without`](super::Options::without) names a global that is none of
+    /// [`Options::without`](super::Options::without) has a name that is not one of
     /// [`GLOBALS`](super::GLOBALS).
     NoGlobal(String),
-    /// Options that contradict each other or what is there; the message says which.
+    /// Options that contradict each other or existing values; the message names them.
     Options(String),
-    /// A host file ([`HostFile`](super::HostFile)) that is no Luau, or has raised; the message names it.
+    /// A host file ([`HostFile`](super::HostFile)) that is not valid Luau, or has raised; the
+    /// message names it.
     Host(String),
-    /// A script has called `exit`, so no other starts.
+    /// A script has called `exit`, so no other script starts.
     Exited,
     /// The VM has the script APIs already.
     Installed,

@@ -1,4 +1,4 @@
-//! Hands the events of a turn to the Luau side: messages in groups, each in one call.
+//! Passes the events of a turn to the Luau side: messages in groups, one call for each group.
 
 use mlua::{Function, Lua, Table, Value};
 
@@ -8,8 +8,9 @@ use super::streams;
 use crate::net::{Closed, ConnId, Event, Items, Payloads, Run};
 use crate::proto::http::Response;
 
-/// So many messages at a time, and so many bytes: those of a group lie in the cache when they are
-/// handled, and nothing but what comes before the next message is looked at between two of them.
+/// At most this many messages at a time, and this many bytes: those of a group are still in the
+/// cache when they are handled, and between two of them only work that precedes the next message is
+/// done.
 const GROUP: usize = 64;
 const GROUP_BYTES: usize = 64 * 1024;
 
@@ -17,13 +18,13 @@ const GROUP_BYTES: usize = 64 * 1024;
 pub(super) struct Feed {
     messages: Function,
     event: Function,
-    /// What has gone over a WebSocket that ends.
+    /// Called with the counters of a WebSocket that has ended.
     ended: Function,
-    /// Works off what has come, up to a limit; whether that was reached.
+    /// Handles queued events, up to a limit; returns whether that was reached.
     soon: Function,
-    /// Messages of a group at most.
+    /// At most this many messages in a group.
     group: usize,
-    /// What the strings that were made owe it.
+    /// The collector, which new strings add debt to.
     pub(super) collector: Collector,
 }
 
@@ -40,8 +41,9 @@ impl Feed {
         })
     }
 
-    /// Hands all events over. A group is worked off before the next one is made, so that its strings
-    /// are short-lived; after `limit`, a time of the Luau side's clock, groups are only put there.
+    /// Passes all events on. A group is handled before the next one is made, so that its strings
+    /// are short-lived; after `limit`, a time of the Luau side's clock, groups are only queued
+    /// there.
     pub(super) fn events(
         &mut self,
         lua: &Lua,
@@ -94,7 +96,7 @@ impl Feed {
         }
     }
 
-    /// A message by itself, of `len` bytes.
+    /// A single message, of `len` bytes.
     fn message(
         &mut self,
         lua: &Lua,
@@ -111,7 +113,7 @@ impl Feed {
         let tell = &self.event;
         let bits = id.to_bits();
         match event {
-            // Parsed events are not asked for.
+            // Never comes: the request asks for another delivery.
             Event::ServerSent(_) => Ok(()),
             Event::Text(text) => {
                 let value = Value::String(lua.create_string(text.as_bytes())?);
@@ -152,12 +154,12 @@ impl Feed {
                     Closed::Complete => tell.call((bits, "closed", code, "")),
                     Closed::Failed(e) | Closed::Lost(e) => {
                         let (why, all) = (e.what(), e.to_string());
-                        // A script that opens hears all of it; one that loses a connection knows
-                        // which.
+                        // The script that called `connect` gets the whole text; a handler of
+                        // `Closed` knows the connection already.
                         let open = e.stage() == crate::Stage::Open;
                         let text = if open { &why } else { &all };
                         let (name, status) = (streams::name(e), e.status());
-                        // For the case that nobody is there any more to be told.
+                        // For a warning if no handler is left.
                         let lost = (e.unsent() > 0).then_some((e.unsent(), &*all));
                         let (bytes, of) = lost.unzip();
                         let answer = e.response().map(|r| answer(lua, r)).transpose()?;
@@ -178,7 +180,7 @@ impl Feed {
     }
 }
 
-/// An answer that is refused, as `Answer` of `types.d.luau`.
+/// A response that was refused, as `Answer` of `types.d.luau`.
 fn answer(lua: &Lua, response: &Response) -> mlua::Result<Table> {
     let (headers, body) = (response.headers.as_bytes(), &response.body);
     let answer = lua.create_table()?;
@@ -193,7 +195,7 @@ fn wants_buffers(host: &Host, id: ConnId) -> bool {
     lock(&host.buffers).contains(&id)
 }
 
-/// What stands one behind the other, by lengths.
+/// Splits concatenated payloads by their lengths.
 fn cut<'a>(mut bytes: &'a [u8], lengths: &[usize]) -> impl Iterator<Item = &'a [u8]> {
     lengths.iter().map(move |len| {
         let (payload, rest) = bytes.split_at_checked(*len).unwrap_or_default();
@@ -202,7 +204,7 @@ fn cut<'a>(mut bytes: &'a [u8], lengths: &[usize]) -> impl Iterator<Item = &'a [
     })
 }
 
-/// The same of text; each ends where a character does, since it is a text by itself.
+/// The same for text; each part ends where a character does, since it was a text of its own.
 fn cut_text<'a>(mut text: &'a str, lengths: &[usize]) -> impl Iterator<Item = &'a str> {
     lengths.iter().map(move |len| {
         let (payload, rest) = text.split_at_checked(*len).unwrap_or_default();
@@ -211,8 +213,9 @@ fn cut_text<'a>(mut text: &'a str, lengths: &[usize]) -> impl Iterator<Item = &'
     })
 }
 
-/// Strings of any bytes: a list, or the string itself if it is only one. What is UTF-8 after all is
-/// handed over as such, which costs less; a character that two payloads share makes all of it bytes.
+/// Strings of any bytes: a list, or the string itself if it is only one. If all of it is UTF-8, it
+/// is converted as such, which costs less; if a character crosses the border of two payloads, all
+/// are converted as bytes.
 fn byte_strings(lua: &Lua, bytes: &[u8], lengths: &[usize]) -> mlua::Result<Value> {
     if lengths.len() == 1 {
         return Ok(Value::String(lua.create_string(bytes)?));

@@ -1,17 +1,18 @@
-//! The tables of globals: the one that scripts share, and the one that a sandbox has frozen below it.
+//! The tables of globals: the one that scripts share, and the one below it that a sandbox has
+//! frozen.
 
 use mlua::{Lua, Table, Value};
 
-/// Globals that mlua gives every VM and that stand for ours. They are taken away also where a script
-/// is to have neither: its `require` takes bytecode, and errors of both are no strings.
+/// Globals that mlua adds to every VM in place of ours. They are removed also if a script is to
+/// have neither: mlua's `require` accepts bytecode, and errors of both are not strings.
 const MLUAS_OWN: [&str; 2] = ["loadstring", "require"];
 
-/// The table that scripts share: `env`, unless `sandbox` has put another before it.
+/// The table that scripts share: `env`, unless `sandbox` has set another in front of it.
 pub(super) fn shared(lua: &Lua, env: &Table) -> Table {
     if env.is_readonly() { lua.globals() } else { env.clone() }
 }
 
-/// Takes away what mlua put into the globals, also below a sandbox.
+/// Removes the globals that mlua has added, also below a sandbox.
 pub(super) fn take_away(env: &Table) -> mlua::Result<()> {
     for table in [Some(env.clone()), below(env)?].into_iter().flatten() {
         for name in MLUAS_OWN {
@@ -21,7 +22,7 @@ pub(super) fn take_away(env: &Table) -> mlua::Result<()> {
     Ok(())
 }
 
-/// Sets a global. One that is replaced is replaced below a sandbox, too.
+/// Sets a global. An existing one is replaced below a sandbox, too.
 pub(super) fn set(env: &Table, name: &str, value: &Value) -> mlua::Result<()> {
     env.set(name, value)?;
     match below(env)? {
@@ -30,12 +31,13 @@ pub(super) fn set(env: &Table, name: &str, value: &Value) -> mlua::Result<()> {
     }
 }
 
-/// Whether a sandbox stands before the table.
+/// Whether the table is in front of a sandbox.
 pub(super) fn is_sandboxed(env: &Table) -> mlua::Result<bool> {
     Ok(below(env)?.is_some())
 }
 
-/// What a sandbox has frozen and put below the table that scripts write to, whose metatable leads there.
+/// The table that a sandbox has frozen, below the table that scripts write to, whose metatable
+/// refers to it.
 fn below(env: &Table) -> mlua::Result<Option<Table>> {
     let below = env.metatable().map(|metatable| metatable.raw_get("__index")).transpose()?;
     Ok(match below {
@@ -44,8 +46,9 @@ fn below(env: &Table) -> mlua::Result<Option<Table>> {
     })
 }
 
-/// Writes to a table, be it frozen or not. mlua's `set_readonly(false)` tells Luau that its names may
-/// change, and each `task.wait` of a script would be looked up anew: so only where that is needed.
+/// Writes to a table, frozen or not. mlua's `set_readonly(false)` makes Luau assume that globals
+/// may change, and then each `task.wait` of a script would be looked up anew: so it is called only
+/// if needed.
 fn write(table: &Table, name: &str, value: &Value) -> mlua::Result<()> {
     if !table.is_readonly() {
         return table.raw_set(name, value);

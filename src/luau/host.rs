@@ -1,5 +1,5 @@
-//! The natives: what the Luau side asks of Rust. None of them returns an error to Luau; what can
-//! go wrong is a value, and the prelude raises it with the script's position.
+//! The natives: Rust functions that the prelude calls. None of them returns an error to Luau; a
+//! failure is a value, and the prelude raises it with the script's position.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,45 +26,45 @@ use crate::policy::Policy;
 use crate::proto::secret::shown_url;
 use crate::proto::{CloseFrame, Misuse, Stats};
 
-/// What the natives share with the pump.
+/// The state that the natives share with the pump.
 pub(super) struct Host {
     pub(super) link: Link,
     epoch: Instant,
     output: Mutex<Box<dyn Output>>,
-    /// Lines that its output has led to.
+    /// Lines that the output has itself caused and that it was not called with yet.
     unsaid: Mutex<VecDeque<Unsaid>>,
-    /// Connections of which a userdata was collected. The collector may run whenever a value is
-    /// made, so that is all a `Drop` may do.
+    /// Connections whose userdata was collected. The collector may run whenever a value is created,
+    /// so a `Drop` may only add to this list.
     dropped: Arc<Dropped>,
-    /// Connections that want `buffer`s.
+    /// Connections whose binary messages are given as `buffer`s.
     pub(super) buffers: Mutex<HashSet<ConnId>>,
-    /// Whether the main thread has raised.
+    /// Whether a main thread has raised.
     pub(super) raised: Mutex<bool>,
-    /// Bytes that did not leave of connections that scripts had closed.
+    /// Unsent bytes of connections that scripts had closed.
     pub(super) lost: Mutex<u64>,
     pub(super) limits: Limits,
     pub(super) jit: Jit,
     pub(super) ping_interval: Option<Duration>,
     pub(super) compress: Choice,
     pub(super) decode: bool,
-    /// Whether those go over connections that are kept.
+    /// Whether HTTP calls use connections that are kept.
     pub(super) keep_alive: bool,
-    /// How many HTTP calls there may be in a minute.
+    /// How many HTTP calls are allowed in a minute.
     pub(super) requests_per_minute: Option<u32>,
-    /// Whether scripts may choose a proxy, and name Unix sockets.
+    /// Whether scripts may choose a proxy, and whether they may name Unix sockets.
     script_proxy: bool,
     pub(super) unix_sockets: bool,
     pub(super) secrets: Mutex<Option<super::secret::Source>>,
     pub(super) watch: Arc<Watch>,
     memory_limit: Option<usize>,
     pub(super) modules: Mutex<Box<dyn Modules>>,
-    /// What the global `io` reads and writes.
+    /// The streams of the global `io`.
     pub(super) io: Option<Streams>,
-    /// The code with which a script has ended all of them.
+    /// The code with which a script has called `exit`.
     pub(super) exit: Mutex<Option<u8>>,
 }
 
-/// A line that is to be told.
+/// A line to be passed to the output.
 struct Unsaid {
     kind: LineKind,
     script: Option<String>,
@@ -92,8 +92,8 @@ impl Unsaid {
     }
 }
 
-/// Nothing that can panic runs under these locks but the embedder's output and source of secrets;
-/// after that, the value is as good as before.
+/// Under these locks no code can panic but the embedder's output and source of secrets; after such
+/// a panic, the value is still valid.
 pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -128,7 +128,7 @@ impl Host {
         }
     }
 
-    /// The proxy that a script has chosen, if it may.
+    /// The proxy that a script has chosen, if it is allowed to.
     pub(super) fn script_proxy(&self, given: Option<&LuaString>) -> Result<Option<Proxy>, String> {
         let Some(given) = given else { return Ok(None) };
         if !self.script_proxy {
@@ -140,7 +140,8 @@ impl Host {
         proxy.map(Some).map_err(|e| format!("option Proxy: {}", e.kind()))
     }
 
-    /// Tells the embedder a line. What its output does may make another line: that comes behind it.
+    /// Passes a line to the embedder's output. A line that this call of the output causes comes
+    /// after it.
     pub(super) fn say(&self, line: Line<'_>) {
         let _embedder = self.watch.leave();
         let mut first = Some(line);
@@ -149,7 +150,8 @@ impl Host {
                 Ok(output) => output,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => {
-                    // Whoever tells a line now finds it, or does so in the next round here.
+                    // Otherwise another call is passing a line, and handles this one in its next
+                    // round.
                     let Some(line) = first.take() else { return };
                     lock(&self.unsaid).push_back(line.into());
                     continue;
@@ -170,8 +172,8 @@ impl Host {
         }
     }
 
-    /// What a native that may take long asks now and then; `bytes` of its own are no memory of the VM
-    /// yet. An error says why the script has to stop.
+    /// Called at intervals by a native that may take long; `bytes` are those it has made outside
+    /// the VM's memory. An error states why the script has to stop.
     pub(super) fn look(&self, lua: &Lua, bytes: usize) -> Result<(), String> {
         if self.memory_limit.is_some_and(|limit| lua.used_memory().saturating_add(bytes) > limit) {
             return Err("not enough memory".to_owned());
@@ -184,7 +186,7 @@ impl Host {
         self.epoch.elapsed().as_secs_f64()
     }
 
-    /// A time of that clock as an instant; `None` for one too far away to matter.
+    /// A time of that clock as an [`Instant`]; `None` for one that is too far away.
     pub(super) fn instant(&self, seconds: f64) -> Option<Instant> {
         self.epoch.checked_add(Duration::try_from_secs_f64(seconds.max(0.0)).ok()?)
     }
@@ -192,7 +194,7 @@ impl Host {
     /// Starts to open a connection, and with the first one the stand-in.
     pub(super) fn open(&self, ask: impl Into<Ask>) -> Result<ConnId, crate::Error> {
         let ask = ask.into();
-        // It asks the embedder's policy.
+        // Opening calls the embedder's policy.
         let embedder = self.watch.leave();
         let id = self.link.with(|r| r.open(ask))?;
         drop(embedder);
@@ -200,8 +202,8 @@ impl Host {
         Ok(id)
     }
 
-    /// Starts the stand-in if there is to be one. Without it the program is as good as with
-    /// `stand_in(false)`, so that is a warning.
+    /// Starts the stand-in, if it is wanted. Without a thread the program works as with
+    /// `stand_in(false)`, so the error is only a warning.
     pub(super) fn stand_by(&self) {
         if let Err(e) = self.link.stand_by() {
             let text = format!("no stand-in ({e}): the network waits while a script computes");
@@ -219,16 +221,17 @@ impl Host {
     }
 }
 
-/// Connections of which a userdata was collected.
+/// Connections whose userdata was collected.
 #[derive(Default)]
 struct Dropped {
     ids: Mutex<Vec<u64>>,
-    /// Whether there are some. All of it happens on the thread of the VM; with a lock for the list,
-    /// and this for a look that costs nothing, it would not have to.
+    /// Whether there are some. Everything happens on the VM's thread; a lock for the list, and this
+    /// flag for a check at no cost, are needed only for mlua's feature `send`.
     any: AtomicBool,
 }
 
-/// Stands in a script for a connection (or a signal of it), which lives while it does.
+/// The userdata of a connection (or of a signal of it), which lives as long as a script refers to
+/// it.
 struct Token {
     id: u64,
     dropped: Arc<Dropped>,
@@ -241,19 +244,19 @@ impl Drop for Token {
     }
 }
 
-// The tokens are never read; they are there to be dropped.
+// The tokens are never read; dropping them has the effect.
 struct WebSocket(#[allow(dead_code)] Token);
 struct WebStreamClient(#[allow(dead_code)] Token);
 struct Signal(#[allow(dead_code)] Token);
 struct Connection;
 
-/// The rules of a script, as the prelude keeps them.
+/// The policy of a script, as the prelude keeps it.
 pub(super) struct ScriptPolicy(pub(super) Policy);
 
-/// As natives take them.
+/// The same as an argument of natives.
 pub(super) type Rules = Option<UserDataRef<ScriptPolicy>>;
 
-/// The name of a script, as natives take it.
+/// The name of a script, as an argument of natives.
 fn named(script: &Option<LuaString>) -> Option<String> {
     script.as_ref().map(LuaString::to_string_lossy)
 }
@@ -296,7 +299,7 @@ fn clock(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     table.set("tick", lua.create_function(unix)?)
 }
 
-/// Frames of a traceback that are shown from either end.
+/// How many frames of a traceback are shown from either end.
 const ENDS: usize = 20;
 
 fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Result<()> {
@@ -320,22 +323,22 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
     type Report = (LuaString, LuaString, bool, Option<LuaString>);
     let report = move |_: &Lua, (message, trace, main, script): Report| {
         if its.watch.has_ended() {
-            // What ends is raised at.
+            // Threads that `exit` or a time limit ends do not report that.
             return Ok(());
         }
         let trace = trace.to_string_lossy();
-        // The prelude's own frames tell a script's author nothing.
+        // The prelude's own frames do not help a script's author.
         let own = |line: &&str| !line.starts_with("[moonwire]");
         let mut trace: Vec<&str> = trace.lines().filter(own).collect();
-        // A stack that overflowed has 20,000 frames, and what matters is at its ends.
+        // A stack overflow has 20,000 frames, and the ends of the stack matter.
         let left_out = format!("… {} more", trace.len().saturating_sub(2 * ENDS));
         if trace.len() > 2 * ENDS + 1 {
             trace.splice(ENDS..trace.len() - ENDS, [&*left_out]);
         }
         let (message, traceback) = (message.to_string_lossy(), trace.join("\n"));
-        // How errors of ours that are no values of Luau begin.
+        // mlua's prefix of errors that are not Luau values.
         let message = message.strip_prefix("runtime error: ").unwrap_or(&message);
-        // A C function that is a handler raises at the line of ours that called it.
+        // A C function that is a handler raises at the prelude's line that called it.
         let place = message.strip_prefix("[moonwire] ").and_then(|text| text.split_once(": "));
         let message = place.map_or(message, |(_, text)| text);
         its.say(Line::raise(message, &traceback).of(named(&script).as_deref()));
@@ -345,7 +348,7 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
         Ok(())
     };
     table.set("report", lua.create_function(report)?)?;
-    // As errors show it.
+    // The URL as errors show it.
     let shown = |_: &Lua, url: LuaString| Ok(shown_url(&url.to_string_lossy()).into_owned());
     table.set("shown_url", lua.create_function(shown)?)?;
     let shown = |_: &Lua, name: LuaString| Ok(crate::proto::escape(&name.as_bytes(), 40));
@@ -353,12 +356,12 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
     let its = env.clone();
     let getgenv = move |lua: &Lua, ()| {
         let env = globals::shared(lua, &its);
-        // A script may now replace what the compiler takes for granted.
+        // From now on a script may replace functions that the compiler has assumed.
         env.set_safeenv(false);
         Ok(env)
     };
     table.set("getgenv", lua.create_function(getgenv)?)?;
-    // A script may now replace what the compiler takes for granted.
+    // From now on a script may replace functions that the compiler has assumed.
     let open_up = |_: &Lua, env: Table| {
         env.set_safeenv(false);
         Ok(())
@@ -375,8 +378,8 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
     table.set("load", lua.create_function(load)?)
 }
 
-/// Compiles a text, which is never taken for bytecode, without what is for others than the compiler
-/// ([`code`]); what is wrong with it otherwise.
+/// Compiles a text, never bytecode, without the parts that are not for the compiler ([`code`]); or
+/// returns the syntax error.
 pub(super) fn load(
     lua: &Lua,
     jit: Jit,
@@ -385,8 +388,8 @@ pub(super) fn load(
     env: Option<Table>,
 ) -> Result<Function, String> {
     let text = code(text);
-    // Luau takes what begins so for bytecode, and refuses it as text. With a compiler of the VM's, mlua
-    // compiles first, and of a text that begins with NUL makes an empty one.
+    // Luau takes such a text for bytecode and refuses it as text. But with a compiler set in the
+    // VM, mlua compiles first, and makes an empty text of one that begins with NUL.
     if text.first().is_some_and(|first| *first < b'\t') {
         return Err("this is bytecode, and no text of Luau".into());
     }
@@ -397,7 +400,7 @@ pub(super) fn load(
     jit.load(lua, text, || chunk.into_function()).map_err(syntax)
 }
 
-/// The text of a syntax error, without what wraps it.
+/// The text of a syntax error, without mlua's prefix.
 fn syntax(e: mlua::Error) -> String {
     match e {
         mlua::Error::SyntaxError { message, .. } => message,
@@ -405,7 +408,7 @@ fn syntax(e: mlua::Error) -> String {
     }
 }
 
-/// A function that gives a type of userdata its metatable, which the prelude writes.
+/// A native that gives a type of userdata the metatable that the prelude has written.
 pub(super) fn define<T: 'static>(lua: &Lua, name: &'static str) -> mlua::Result<Function> {
     lua.create_function(move |lua, metatable: Table| {
         let pairs: Vec<(String, Value)> = metatable.pairs().collect::<mlua::Result<_>>()?;
@@ -421,7 +424,7 @@ pub(super) fn define<T: 'static>(lua: &Lua, name: &'static str) -> mlua::Result<
 
 fn objects(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     table.set("define_websocket", define::<WebSocket>(lua, "WebSocket")?)?;
-    // What `typeof` says of a Roblox object that is no Instance.
+    // The result of `typeof` for a Roblox object that is not an Instance.
     table.set("define_client", define::<WebStreamClient>(lua, "Object")?)?;
     table.set("define_signal", define::<Signal>(lua, "RBXScriptSignal")?)?;
     table.set("define_connection", define::<Connection>(lua, "RBXScriptConnection")?)?;
@@ -452,7 +455,7 @@ fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     };
     table.set("open", lua.create_function(open)?)?;
     let its = Arc::clone(host);
-    // Numbers are doubles here, and a connection's is whole and below 2⁵³.
+    // Numbers are doubles here, and a connection's id is whole and below 2⁵³.
     let send = move |_: &Lua, (id, message, binary): (f64, Value, bool)| {
         Ok(problem(send(&its, ConnId::from_bits(id as u64), &message, binary)))
     };
@@ -516,7 +519,7 @@ fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     table.set("buffered", lua.create_function(buffered)?)
 }
 
-/// What has gone over a connection, as `N.stats_table` of the prelude takes it.
+/// The counters of a connection, in the order of `N.stats_table` of the prelude.
 pub(super) type Numbers = (u64, u64, u64, u64, Option<f64>, Option<f64>);
 
 pub(super) fn numbers(stats: &Stats) -> Numbers {
@@ -526,7 +529,8 @@ pub(super) fn numbers(stats: &Stats) -> Numbers {
     (sent, received, messages.0, messages.1, round_trip, stats.compression_ratio())
 }
 
-/// Not being open is no problem: then there is nothing to do.
+/// The error of a send for the prelude; a connection that is not open is none: then there is
+/// nothing to do.
 fn problem(done: Result<(), Misuse>) -> Option<String> {
     match done {
         Ok(()) | Err(Misuse::NotOpen | Misuse::Ended(_)) => None,
@@ -541,12 +545,12 @@ fn send(host: &Host, id: ConnId, message: &Value, binary: bool) -> Result<(), Mi
             let bytes = buffer.to_vec();
             host.link.with(|r| r.send_binary(id, &bytes))
         }
-        // The prelude lets nothing else through.
+        // The prelude passes only these types.
         _ => Ok(()),
     }
 }
 
-/// A text message if it is one, unless it is to be `binary`.
+/// Sends a string as a text message if it is UTF-8, unless it is to be `binary`.
 fn send_string(host: &Host, id: ConnId, bytes: &[u8], binary: bool) -> Result<(), Misuse> {
     match std::str::from_utf8(bytes) {
         Ok(text) if !binary => host.link.with(|r| r.send_text(id, text)),
@@ -554,11 +558,11 @@ fn send_string(host: &Host, id: ConnId, bytes: &[u8], binary: bool) -> Result<()
     }
 }
 
-/// Why a connection was not even tried.
+/// Why no connection was started.
 enum Refused {
-    /// Its URL; reported as a failed connect.
+    /// The URL; reported like a failed connect.
     Url(String),
-    /// Its options; a mistake of the script.
+    /// The options; a mistake of the script, which is raised.
     Options(String),
 }
 
@@ -580,7 +584,7 @@ fn open(
     match options {
         Value::Nil => {}
         Value::Table(table) => {
-            // Before anything is said of others: a table gives them in any order.
+            // Unknown names first: a table gives its entries in any order.
             for pair in table.pairs::<Value, Value>() {
                 let (key, _) = pair.map_err(|e| Refused::Options(e.to_string()))?;
                 known(&key).map_err(Refused::Options)?;
@@ -611,10 +615,10 @@ fn open(
     Ok(id)
 }
 
-/// So many entries of a script's table pass between two looks at the time limit.
+/// This many entries of a script's table pass between two checks of the time limit.
 const LOOK: usize = 256;
 
-/// The options of `connect`, as far as they are read.
+/// The options of `connect`.
 struct Wanted {
     options: Options,
     limits: Option<Limits>,
@@ -641,8 +645,8 @@ impl Wanted {
                     let (name, value) = pair.map_err(|e| e.to_string())?;
                     fields.push((text("Headers", &name)?, text("Headers", &value)?));
                 }
-                // So that a request, or what is wrong with it, does not depend on the order in which
-                // a table gives them.
+                // Sorted, so that a request, or its error, does not depend on the order in which
+                // the table gives them.
                 fields.sort();
                 for (name, value) in fields {
                     self.options = self.options.header(&name, &value).map_err(refused)?;
@@ -707,7 +711,7 @@ impl Wanted {
     }
 }
 
-/// The options of `connect`.
+/// The names of the options of `connect`.
 const OPTIONS: [&str; 8] = [
     "Headers",
     "Protocols",
@@ -719,10 +723,10 @@ const OPTIONS: [&str; 8] = [
     "Proxy",
 ];
 
-/// Whom a script trusts, and who it is, is not for it to say.
+/// Scripts must not choose trusted roots, pins or a client certificate.
 const NOT_ITS_OWN: [&str; 3] = ["Cert", "Key", "Pins"];
 
-/// Whether there is an option of this name, and what is said if there is none.
+/// Checks that there is an option of this name; the error has suggestions.
 fn known(key: &Value) -> Result<(), String> {
     let Value::String(key) = key else {
         return Err(format!("an option's name is a string, not a {}", type_name(key)));
@@ -738,7 +742,7 @@ fn known(key: &Value) -> Result<(), String> {
 }
 
 fn no_option(key: &str) -> String {
-    // As the prelude compares those of `CreateWebStreamClient`.
+    // Compared as the prelude compares those of `CreateWebStreamClient`.
     let plain = |name: &str| {
         let letters: String = name.chars().filter(|c| !"_- ".contains(*c)).collect();
         let letters = letters.to_ascii_lowercase();
@@ -757,7 +761,7 @@ fn expected(option: &str, kind: &str, got: &Value) -> String {
     format!("option {option}: {kind} expected, got {}", type_name(got))
 }
 
-/// As a script knows it: there is one type of numbers.
+/// The type's name in Luau: there is one type of numbers.
 fn type_name(value: &Value) -> &'static str {
     if value.is_integer() { "number" } else { value.type_name() }
 }

@@ -1,4 +1,4 @@
-//! Host files: what adds to the world of scripts before they run, written in Luau.
+//! Host files: Luau files that run before the scripts and add to their environment.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,15 +6,16 @@ use std::fmt;
 use super::definitions::{self, TYPES};
 use super::watch::CHUNK;
 
-/// Those that are here, by their names.
+/// The host files of this crate, by name.
 const SHIPPED: [(&str, &str); 3] = [
     ("studio", include_str!("hosts/studio.luau")),
     ("executor", include_str!("hosts/executor.luau")),
     ("world", include_str!("hosts/world.luau")),
 ];
 
-/// A Luau file that runs before the scripts and adds to what they find, with the functions of the table
-/// `host`, which it alone has: services, globals, enums, signals, objects. `docs/LUAU.md` lists them.
+/// A Luau file that runs before the scripts and adds to their environment with the functions of the
+/// table `host`, which only host files have: services, globals, enums, signals, objects.
+/// `docs/LUAU.md` lists them.
 ///
 /// ```
 /// use moonwire::luau::{HostFile, Line, Options, Runtime};
@@ -43,31 +44,32 @@ pub struct HostFile {
 }
 
 impl HostFile {
-    /// A file of your own; errors call it `name`.
+    /// A file of the program; errors name it `name`.
     pub fn new(name: &str, text: impl Into<Vec<u8>>) -> HostFile {
         HostFile { name: format!("@{name}"), text: Cow::Owned(text.into()) }
     }
 
-    /// The world of a plugin in Roblox Studio, in edit mode: `plugin`, `script`, `Instance.new`, RunService,
-    /// LogService, StudioService, ChangeHistoryService, Selection. It is `src/luau/hosts/studio.luau`.
+    /// The environment of a plugin in Roblox Studio, in edit mode: `plugin`, `script`,
+    /// `Instance.new`, RunService, LogService, StudioService, ChangeHistoryService, Selection. Its
+    /// text is `src/luau/hosts/studio.luau`.
     pub fn studio() -> HostFile {
         HostFile::shipped("studio")
     }
 
-    /// The world of a script in an executor: `Players.LocalPlayer`, `game.PlaceId`, `game:HttpGet`,
-    /// `request`, `identifyexecutor`, `Instance.new`, RunService, LogService and some more. It is
-    /// `src/luau/hosts/executor.luau`.
+    /// The environment of a script in an executor: `Players.LocalPlayer`, `game.PlaceId`,
+    /// `game:HttpGet`, `request`, `identifyexecutor`, `Instance.new`, RunService, LogService and
+    /// some more. Its text is `src/luau/hosts/executor.luau`.
     pub fn executor() -> HostFile {
         HostFile::shipped("executor")
     }
 
-    /// One of the files that are here, by its name: `studio` or `executor`.
+    /// A host file of this crate, by name: `studio` or `executor`.
     pub fn named(name: &str) -> Option<HostFile> {
         (name != WORLD && shipped(name).is_some()).then(|| HostFile::shipped(name))
     }
 
-    /// The types of all that a script sees with this host, for luau-lsp, as [`TYPES`](super::TYPES) has those
-    /// of a script without one. `None` for a file of your own.
+    /// The types that scripts see with this host, for luau-lsp, like [`TYPES`](super::TYPES) for
+    /// scripts without one. `None` for a file of the program.
     pub fn types(&self) -> Option<String> {
         let name =
             SHIPPED.iter().map(|(name, _)| *name).find(|name| self.name == chunk_name(name))?;
@@ -92,19 +94,20 @@ impl fmt::Debug for HostFile {
     }
 }
 
-/// What the others build on, and no world by itself.
+/// The base of the others; not a host by itself.
 const WORLD: &str = "world";
 
 pub(super) fn shipped(name: &str) -> Option<&'static str> {
     SHIPPED.iter().find(|(its, _)| *its == name).map(|(_, text)| *text)
 }
 
-/// Frames of these are not shown to a script's author, as those of the prelude are not.
+/// The chunk name; frames of these files are not shown to a script's author, like those of the
+/// prelude.
 pub(super) fn chunk_name(name: &str) -> String {
     format!("{CHUNK} host {name}")
 }
 
-/// Who scripts run as, and where, as the options say.
+/// The player and the place for host files, from the options.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
     pub(super) player: String,
@@ -113,7 +116,7 @@ pub(super) struct Identity {
 }
 
 impl Default for Identity {
-    /// As a test in Studio has it.
+    /// The values of a test in Studio.
     fn default() -> Identity {
         Identity { player: "Player1".to_owned(), player_id: -1, place: 0 }
     }

@@ -1,4 +1,4 @@
-//! Host files at work: their environment, their natives, what they have set.
+//! Running host files: their environment, their natives, the globals that they have set.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use super::host_file::{HostFile, Identity, chunk_name, shipped};
 use super::jit::Jit;
 use super::{globals, options::GLOBALS};
 
-/// The host files of a runtime, and what they have set.
+/// The host files of a runtime, and the globals that they have set.
 #[derive(Clone, Default)]
 pub(super) struct Hosts {
     jit: Jit,
@@ -34,7 +34,7 @@ impl Hosts {
         table: &Table,
     ) -> mlua::Result<()> {
         table.set("player_name", &*identity.player)?;
-        // Whole numbers beyond 2⁵³ are none of Luau's.
+        // Whole numbers beyond 2⁵³ are not exact in Luau.
         table.set("player_id", identity.player_id as f64)?;
         table.set("place", identity.place as f64)?;
         table.set("version", env!("CARGO_PKG_VERSION"))?;
@@ -66,7 +66,7 @@ impl Hosts {
         table.set("host_file", lua.create_function(host_file)?)
     }
 
-    /// Whether a function is one of a host file.
+    /// Whether a function belongs to a host file.
     pub(super) fn has(&self, function: &Function) -> bool {
         let environment = lock(&self.environment);
         let pointer = environment.as_ref().map(|env| env.to_pointer());
@@ -78,7 +78,7 @@ impl Hosts {
         host::load(lua, self.jit, text, name, env)
     }
 
-    /// Runs the files, one after another; the globals that they have set.
+    /// Runs the files, one after another; returns the globals that they have set.
     pub(super) fn run(
         &self,
         lua: &Lua,
@@ -96,7 +96,7 @@ impl Hosts {
     }
 }
 
-/// What an error of a host file says, in one line.
+/// The message of an error of a host file, in one line.
 fn message(e: &mlua::Error) -> String {
     let text = match e {
         mlua::Error::CallbackError { cause, .. } => return message(cause),
@@ -106,8 +106,8 @@ fn message(e: &mlua::Error) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// Services and other members of `game` that both worlds have, less what every Instance has and nobody asks
-/// `game` for; and that one of them has (tests/luau/hosts.rs compares).
+/// Services and other members of `game` of both shipped hosts, without those that every Instance
+/// has; then those of one host only (tests/luau/hosts.rs compares).
 const OF_BOTH: [&str; 19] = [
     "CreatorId",
     "FindFirstChild",
@@ -134,7 +134,7 @@ const OF_STUDIO: [&str; 5] =
 const OF_EXECUTOR: [&str; 5] =
     ["HttpGet", "HttpGetAsync", "HttpPost", "HttpPostAsync", "StarterGui"];
 
-/// Which of the files that are here have a service or a member of `game`; `None`: none.
+/// Which shipped hosts have a service or a member of `game`; `None`: none.
 fn host_of(what: &str) -> Option<String> {
     let hosts = if OF_BOTH.contains(&what) {
         "--host studio and --host executor have it"
@@ -148,7 +148,7 @@ fn host_of(what: &str) -> Option<String> {
     Some(format!("moonwire run {hosts} (else Options::host)"))
 }
 
-/// What the functions of host files find as globals: the language, what scripts have, and `host`.
+/// The globals of functions of host files: the language's, those of scripts, and `host`.
 pub(super) fn environment(
     lua: &Lua,
     language: Vec<(&'static str, Value)>,

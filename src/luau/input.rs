@@ -1,13 +1,14 @@
-//! Standard input of scripts, or what an embedder has in its place: a thread of its own reads it, since
-//! neither a file nor a terminal can be waited for everywhere. There is none before the first read.
+//! Standard input of scripts, or the embedder's reader in its place: a thread of its own reads it,
+//! since files and terminals cannot be polled on every system. The thread starts with the first
+//! read.
 //!
 //! ```text
 //!   reader ──► the thread ──► pipe, bounded ──► held ──► scripts, a piece at a time
 //!                                   refill, once a round of the pump
 //! ```
 //!
-//! What is in the pipe reaches scripts with the next round only, so that the network and the timers have
-//! their turn however much there is to read.
+//! Bytes in the pipe reach scripts only with the next round, so that the network and the timers
+//! have their turn however much input there is.
 
 use std::io::{self, BufRead as _, ErrorKind, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,38 +19,39 @@ use super::collector::LARGE;
 use super::link::Link;
 use crate::limits::Limits;
 
-/// So many pieces are given in a round: some 100 µs of a script that does little with each.
+/// At most this many pieces are given in a round: some 100 µs of a script that does little with
+/// each.
 const ROW: usize = 256;
 
-/// What was held by a buffer that is larger than this is given back once it is empty.
+/// A larger buffer is freed once it is empty.
 const KEPT: usize = 1 << 20;
 
-/// What a script wants next.
+/// What a script reads next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Want {
     /// A line, without the `\n` or `\r\n` behind it.
     Line,
-    /// So many bytes, or what is left.
+    /// This many bytes, or the rest if it is shorter.
     Bytes(usize),
-    /// All that is left.
+    /// The whole rest.
     All,
 }
 
-/// What there is of it.
+/// The result of a read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Taken<'a> {
     Piece(&'a [u8]),
     /// Nothing is left.
     End,
-    /// Not all of it is there. The runtime is woken when there is more.
+    /// The input is not complete yet. The runtime is woken when there is more.
     Wait,
-    /// It cannot be had.
+    /// The read failed.
     Problem(String),
 }
 
 /// The side of the scripts. Only the VM's thread uses it.
 pub(super) struct Input {
-    /// Until its thread is started.
+    /// Set until the thread is started.
     reader: Option<Box<dyn Read + Send>>,
     pipe: Arc<Pipe>,
     ahead: usize,
@@ -57,11 +59,12 @@ pub(super) struct Input {
     most: usize,
     retry: Duration,
     held: Held,
-    /// What is held was not enough: only then is more taken over, so that no more than that is held.
+    /// The held bytes were not enough: only then more is taken from the pipe, so that no more is
+    /// held.
     short: bool,
-    /// Pieces that were given in this round.
+    /// How many pieces were given in this round.
     given: usize,
-    /// Bytes of large pieces that were given and not paid for.
+    /// Bytes of large pieces that were given and not reported to the collector.
     made: usize,
 }
 
@@ -69,22 +72,22 @@ pub(super) struct Input {
 #[derive(Default)]
 struct Held {
     bytes: Vec<u8>,
-    /// What lies before it was given.
+    /// Bytes before this index were given.
     start: usize,
-    /// Up to here there is no line end.
+    /// Before this index there is no line end.
     searched: usize,
     end: Option<End>,
 }
 
-/// How the input ends: with an error, or without.
+/// The end of the input: with an error, or without.
 type End = Option<String>;
 
-/// What the thread and the scripts share.
+/// State shared by the thread and the scripts.
 pub(super) struct Pipe {
     inner: Mutex<Inner>,
-    /// There may be room again, or nobody is left to read for.
+    /// Notified when there may be room again, or the scripts' side is gone.
     room: Condvar,
-    /// The runtime was called, and is to ask for what there is.
+    /// The runtime was woken, and has to call `refill`.
     ready: AtomicBool,
 }
 
@@ -94,17 +97,17 @@ struct Inner {
     end: Option<End>,
     /// A script waits for more.
     wanted: bool,
-    /// The way to the runtime; `None`: it is gone.
+    /// The way to wake the runtime; `None`: the runtime is gone.
     link: Option<Link>,
 }
 
 impl Pipe {
-    /// Whether the runtime was called for more.
+    /// Whether the runtime was woken for more input.
     pub(super) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
     }
 
-    /// No code that can panic runs while it is held.
+    /// No code that can panic runs while the lock is held.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -117,7 +120,7 @@ impl Pipe {
         }
     }
 
-    /// Adds what has come, or the end.
+    /// Adds bytes, or the end.
     fn put(&self, bytes: &[u8], end: Option<End>) {
         let mut inner = self.lock();
         inner.bytes.extend_from_slice(bytes);
@@ -127,7 +130,7 @@ impl Pipe {
         }
     }
 
-    /// Waits for room; how much there is, or `None` if nobody is left to read for.
+    /// Waits for room; returns how much there is, or `None` if the scripts' side is gone.
     fn room(&self, ahead: usize) -> Option<usize> {
         let mut inner = self.lock();
         while inner.link.is_some() && inner.bytes.len() >= ahead {
@@ -145,7 +148,7 @@ impl Input {
         Input {
             reader: Some(reader),
             pipe: Arc::new(pipe),
-            // With less, nothing would ever move.
+            // With 0, no byte would ever be read.
             ahead: limits.input_ahead.max(1),
             most: limits.input_piece.max(1),
             retry: limits.body_retry.max(Duration::from_millis(1)),
@@ -156,11 +159,11 @@ impl Input {
         }
     }
 
-    /// Takes what a script wants, if it is there. If it is not, the pipe will be ready
-    /// at some later time, and the wait of the runtime is ended for it.
+    /// Takes the input that a script reads, if it has come. Otherwise the thread wakes the runtime
+    /// once there is more.
     pub(super) fn take(&mut self, want: Want) -> Taken<'_> {
         if self.given >= ROW {
-            // There may be more, but others come first.
+            // There may be more, but the network and the timers come first.
             self.call();
             return Taken::Wait;
         }
@@ -184,12 +187,12 @@ impl Input {
         }
     }
 
-    /// Has the runtime called at once.
+    /// Has the runtime woken at once.
     pub(super) fn call(&self) {
         self.pipe.call(&mut self.pipe.lock());
     }
 
-    /// Has the runtime called when there is more.
+    /// Has the runtime woken when there is more.
     fn ask(&mut self) -> Taken<'static> {
         if let Err(e) = self.start() {
             return Taken::Problem(format!("there is no thread to read with ({e})"));
@@ -218,8 +221,8 @@ impl Input {
             .map(drop)
     }
 
-    /// Takes over what the thread has read, when the runtime was called for it ([`Pipe::is_ready`]). Bytes
-    /// of large strings that were made before.
+    /// Takes over the bytes that the thread has read, if the runtime was woken for them
+    /// ([`Pipe::is_ready`]). Returns the bytes of large strings created since the last call.
     pub(super) fn refill(&mut self) -> usize {
         let mut inner = self.pipe.lock();
         self.pipe.ready.store(false, Ordering::Release);
@@ -237,24 +240,24 @@ impl Input {
         &self.pipe
     }
 
-    /// How many bytes wait here for a script.
+    /// How many bytes are held for scripts.
     pub(super) fn held(&self) -> usize {
         self.held.bytes.len() - self.held.start
     }
 }
 
 impl Drop for Input {
-    /// The thread ends as soon as the reader gives something.
+    /// The thread ends as soon as its read returns.
     fn drop(&mut self) {
         let link = self.pipe.lock().link.take();
         self.pipe.room.notify_one();
-        // It may be the last one to the reactor.
+        // This may be the last reference to the reactor.
         drop(link);
     }
 }
 
 enum Found {
-    /// It has these bytes, and is given with that.
+    /// The bytes from the first index to the second; they count as given.
     Piece(usize, usize),
     End,
     More,
@@ -296,16 +299,17 @@ impl Held {
     fn line(&mut self, most: usize) -> Found {
         let (start, all) = (self.start, self.bytes.len());
         let from = self.searched.max(start);
-        // A slice is read without an error.
+        // Reading from a slice cannot fail.
         let passed = (&self.bytes[from..]).skip_until(b'\n').unwrap_or_default();
         let after = from + passed;
         let found = passed > 0 && self.bytes[after - 1] == b'\n';
         let mut end = after - usize::from(found);
-        // At the end of the input alone, a carriage return without its line feed is sure to be one.
+        // A carriage return before a line feed, or before more input, may belong to the line end;
+        // at the end of the input it does.
         if (found || self.end.is_none()) && end > start && self.bytes[end - 1] == b'\r' {
             end -= 1;
         }
-        // Searched once, if it is not taken.
+        // Not searched again if the line is not taken.
         self.searched = after - usize::from(found);
         if end - start > most {
             Found::TooLong
@@ -317,7 +321,7 @@ impl Held {
         }
     }
 
-    /// The bytes up to `end`, and those up to `next` are done with.
+    /// Gives the bytes up to `end`, and skips those up to `next`.
     fn give(&mut self, end: usize, next: usize) -> Found {
         let start = std::mem::replace(&mut self.start, next);
         Found::Piece(start, end)
@@ -339,7 +343,7 @@ impl Thread {
             let room = room.min(piece.len());
             match reader.read(&mut piece[..room]) {
                 Ok(0) => return self.end(None),
-                // A reader that counts wrong is the embedder's.
+                // A reader of the embedder may return a wrong count.
                 Ok(n) => self.pipe.put(&piece[..n.min(room)], None),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => std::thread::sleep(self.retry),
@@ -356,7 +360,7 @@ impl Thread {
 }
 
 impl Drop for Thread {
-    /// Also where the reader has panicked: who waits must not wait for ever.
+    /// Also if the reader has panicked: a waiting script must not wait for ever.
     fn drop(&mut self) {
         if !self.ended {
             self.end(Some("its reader has panicked".to_owned()));

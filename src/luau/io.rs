@@ -1,4 +1,4 @@
-//! What stands behind the global `io` ([`Options::io`](super::Options::io)).
+//! The streams of the global `io` ([`Options::io`](super::Options::io)).
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -15,8 +15,8 @@ trait Sink: Write + MaybeSend {}
 
 impl<W: Write + MaybeSend> Sink for W {}
 
-/// What scripts read and write with the global `io`: the standard streams in the command, anything in a
-/// program of one's own.
+/// The streams that scripts read and write with the global `io`: the standard streams in the
+/// command, any in a program.
 ///
 /// ```
 /// use moonwire::luau::{Io, Line, Options, Runtime};
@@ -37,15 +37,15 @@ pub struct Io {
 }
 
 impl Io {
-    /// What `io.read` and `io.lines` read, and where `io.write` and `io.stderr` write.
+    /// The input for `io.read` and `io.lines`, and the outputs for `io.write` and `io.stderr`.
     ///
-    /// `input` is read on a thread of its own, which is started with a script's first read, and reads
-    /// [`Limits::input_ahead`](crate::Limits::input_ahead) bytes ahead at most. A read that is under way when the
-    /// runtime is dropped goes on; its thread ends behind it. One that says `WouldBlock` is asked again after
-    /// [`Limits::body_retry`](crate::Limits::body_retry).
+    /// `input` is read on a thread of its own, which starts with a script's first read and reads at
+    /// most [`Limits::input_ahead`](crate::Limits::input_ahead) bytes ahead. If the runtime is
+    /// dropped during a read, the thread ends after that read. After `WouldBlock` it reads again
+    /// when [`Limits::body_retry`](crate::Limits::body_retry) has passed.
     ///
-    /// The writers are called on the VM's thread, a call of a script's being one `write_all` and one
-    /// `flush`: a script waits as long as they take. Their errors are raised in the script.
+    /// The writers are called on the VM's thread, with one `write_all` and one `flush` for each
+    /// call of a script, which waits as long as they take. Their errors are raised in the script.
     pub fn new(
         input: impl Read + Send + 'static,
         output: impl Write + MaybeSend + 'static,
@@ -61,10 +61,10 @@ impl fmt::Debug for Io {
     }
 }
 
-/// The same, at work.
+/// The same, in use.
 pub(super) struct Streams {
     input: Mutex<Input>,
-    /// That of the input, for a look that needs no lock.
+    /// The pipe of the input, for a check without a lock.
     pipe: Arc<Pipe>,
     output: Mutex<Box<dyn Sink>>,
     errors: Mutex<Box<dyn Sink>>,
@@ -81,17 +81,17 @@ impl Streams {
         }
     }
 
-    /// Whether there is something new for who waits for input.
+    /// Whether there is new input for waiting scripts.
     pub(super) fn is_ready(&self) -> bool {
         self.pipe.is_ready()
     }
 
-    /// Nothing that can panic runs while it is held.
+    /// No code that can panic runs while the lock is held.
     pub(super) fn input(&self) -> MutexGuard<'_, Input> {
         self.input.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes all of it at once. An error says what is wrong.
+    /// Writes all bytes at once; returns the error as a text.
     pub(super) fn write(&self, to_errors: bool, bytes: &[u8]) -> Result<(), String> {
         let writer = if to_errors { &self.errors } else { &self.output };
         let mut writer = match writer.try_lock() {

@@ -1,34 +1,34 @@
-//! Native code for scripts (feature `jit`): what is compiled so, and when.
+//! Native code for scripts (feature `jit`): which functions are compiled to it, and when.
 
 use mlua::Lua;
 
-/// Which scripts are compiled to native code when they are loaded. It takes some times as long as
-/// bytecode alone, so it pays for what computes.
+/// Which scripts are compiled to native code when they are loaded. That takes several times as long
+/// as bytecode alone, so it is worthwhile for scripts that compute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Jit {
-    /// None; and nothing is said to the VM, so that what an embedder has set holds.
+    /// None; and the VM's setting is not touched, so that the embedder's holds.
     #[default]
     Off,
-    /// Those that ask: `--!native` in a line at their start, or functions with `@native`, of which only
-    /// these are.
+    /// Scripts that ask for it: with `--!native` in a line at the start, the whole script;
+    /// otherwise its functions with `@native`.
     On,
-    /// Those that ask, and the functions of the runtime through which each message goes: that takes a start
-    /// some 5 ms, and makes a message 10 to 15 % cheaper.
+    /// As `On`, and the functions of the runtime that handle each message: that adds some 5 ms to a
+    /// start, and makes a message 10 to 15 % cheaper.
     WithRuntime,
-    /// All, and those functions of the runtime.
+    /// All scripts, and those functions of the runtime.
     All,
 }
 
 impl Jit {
     pub(super) const OFF: Jit = Jit::Off;
 
-    /// What pays for a program whose main script is `text`: with `--!native` at its start it is one that
-    /// runs long ([`Jit::WithRuntime`]), otherwise [`Jit::On`]. So does the command.
+    /// A good choice for a program whose main script is `text`: with `--!native` at its start it is
+    /// likely to run long ([`Jit::WithRuntime`]), otherwise [`Jit::On`]. The command uses it.
     pub fn of_script(text: &[u8]) -> Jit {
         if is_native(text) { Jit::WithRuntime } else { Jit::On }
     }
 
-    /// Loads something of a script natively if it is to be.
+    /// Loads a part of a script, as native code if it is to be.
     pub(super) fn load<T>(self, lua: &Lua, text: &[u8], load: impl FnOnce() -> T) -> T {
         match self {
             Jit::Off => load(),
@@ -39,8 +39,8 @@ impl Jit {
         }
     }
 
-    /// Loads a part of the prelude, of which functions with `@native` are compiled; a part without any
-    /// would be compiled whole.
+    /// Loads a part of the prelude, whose functions with `@native` are compiled; a part without any
+    /// would be compiled completely.
     pub(super) fn load_own<T>(self, lua: &Lua, text: &str, load: impl FnOnce() -> T) -> T {
         match self {
             Jit::Off => load(),
@@ -50,8 +50,8 @@ impl Jit {
     }
 }
 
-/// What is loaded meanwhile is compiled natively, or not. The VM does not tell what it did before: from
-/// here on it is `Jit` that says it.
+/// Compiles everything loaded in `load` natively, or not. The VM's setting cannot be read: from
+/// here on `Jit` sets it.
 fn natively<T>(lua: &Lua, yes: bool, load: impl FnOnce() -> T) -> T {
     lua.enable_jit(yes);
     let loaded = load();
@@ -69,8 +69,8 @@ fn is_native(text: &[u8]) -> bool {
     })
 }
 
-/// Whether a text has functions with `@native`. What stands in a string or a comment counts, too: then more
-/// is compiled than has to be, and nothing is different.
+/// Whether a text has functions with `@native`. A match in a string or a comment counts, too: then
+/// more is compiled than necessary, with the same results.
 fn has_attribute(text: &[u8]) -> bool {
     text.windows(b"@native".len()).any(|word| word == b"@native")
 }

@@ -1,8 +1,8 @@
-//! JSON for scripts: Luau values out as text, text in as Luau values. Read and written by
-//! `serde_json`; here is what becomes of which value.
+//! JSON for scripts: encodes Luau values, and decodes to Luau values. `serde_json` reads and writes
+//! the text; this file maps the values.
 //!
-//! Tables are read raw, so no script runs meanwhile. No more Luau values are held at a time than
-//! the nesting is deep, since what Rust can hold of them is bounded.
+//! Tables are read raw, so no script runs meanwhile. At any time no more Luau values are held than
+//! the nesting is deep, since mlua can hold only a bounded number.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
@@ -16,24 +16,24 @@ use serde_core::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor}
 use super::loose::{self, Meant};
 use crate::proto::escape;
 
-/// The deepest nesting that `serde_json` reads, whatever the limit.
+/// The deepest nesting that `serde_json` reads, whatever the limit is.
 const DEEPEST: usize = 127;
 
-/// Whole numbers up to here are written as such: each of them is a double.
+/// Whole numbers up to here are written without exponent: each of them is an exact double.
 const WHOLE: f64 = 9_007_199_254_740_992.0;
 
-/// Asked now and then whether to go on; the number is of bytes that were made. An error says why not,
-/// and is what is given then.
+/// Called at intervals, with the number of bytes made so far. An error ends the work, and is its
+/// result.
 type Look<'a> = &'a dyn Fn(usize) -> Result<(), String>;
 
-/// So many values pass between two looks.
+/// This many values pass between two calls.
 const LOOK: u32 = 256;
 
-/// Looks now and then.
+/// Calls [`Look`] at intervals.
 struct Lookout<'a> {
     look: Look<'a>,
     steps: Cell<u32>,
-    /// Why it has ended.
+    /// The error of [`Look`] that has ended the work.
     stopped: RefCell<Option<String>>,
 }
 
@@ -42,7 +42,7 @@ impl<'a> Lookout<'a> {
         Lookout { look, steps: Cell::new(0), stopped: RefCell::new(None) }
     }
 
-    /// Another value; an error has to end all of it.
+    /// Counts a value; an error has to end all of the work.
     fn step(&self, bytes: usize) -> Result<(), String> {
         self.steps.set(self.steps.get().wrapping_add(1));
         if !self.steps.get().is_multiple_of(LOOK) {
@@ -51,14 +51,14 @@ impl<'a> Lookout<'a> {
         (self.look)(bytes).inspect_err(|why| *self.stopped.borrow_mut() = Some(why.clone()))
     }
 
-    /// Why it has ended: what the look said, or else what was wrong.
+    /// The error of the work: that of [`Look`], or else `problem`.
     fn or(self, problem: String) -> String {
         self.stopped.into_inner().unwrap_or(problem)
     }
 }
 
-/// A value as JSON: at most `depth` tables inside each other, about `most` bytes in all. (Tables
-/// that share tables can stand for more text than any memory holds.)
+/// A value as JSON: at most `depth` nested tables, about `most` bytes in all. (Tables that share
+/// tables can expand to more text than any memory holds.)
 pub(super) fn encode(
     lua: &Lua,
     value: &Value,
@@ -77,23 +77,23 @@ pub(super) fn encode(
 struct Encoder<'a> {
     lua: &'a Lua,
     out: Vec<u8>,
-    /// The tables under way, the outermost first.
+    /// The tables being encoded, the outermost first.
     parents: Vec<*const c_void>,
     depth: usize,
     most: usize,
     lookout: Lookout<'a>,
 }
 
-/// Why something cannot be encoded, and where it is: steps from the inside out.
+/// Why a value cannot be encoded, and where it is: steps from the inside out.
 struct Problem {
     text: String,
     steps: Vec<String>,
 }
 
-/// The name of a field.
+/// The key of a field.
 struct Key {
     text: String,
-    /// For a number, itself.
+    /// The number, if the key is one.
     number: Option<f64>,
 }
 
@@ -129,8 +129,8 @@ impl Encoder<'_> {
         serde_json::to_writer(&mut self.out, text).map_err(|e| Problem::from(e.to_string()))
     }
 
-    /// As Roblox writes one: base64, in an object that says so. (It often compresses, and then says
-    /// `zbase64`; what it has not compressed it reads as well.)
+    /// As in Roblox: base64, in an object that marks it. (Roblox often compresses a buffer, and
+    /// then marks it as `zbase64`; it reads both forms.)
     fn buffer(&mut self, buffer: &mlua::Buffer) -> Result<(), Problem> {
         // Refused before it is copied.
         if buffer.len() / 3 * 4 > self.most {
@@ -142,7 +142,7 @@ impl Encoder<'_> {
     }
 
     fn number(&mut self, n: f64) -> Result<(), Problem> {
-        // Words that are not JSON, as Roblox documents it.
+        // Not JSON, but documented by Roblox.
         if n.is_nan() {
             self.push("nan")
         } else if n.is_infinite() {
@@ -218,7 +218,7 @@ impl Encoder<'_> {
             return Err(text.into());
         }
         keys.sort_by(|a, b| a.text.cmp(&b.text));
-        // A number and a string.
+        // The same key as a number and as a string.
         match keys.windows(2).find(|pair| pair[0].text == pair[1].text) {
             Some(pair) => {
                 Err(format!("two keys that are both written {}", pair[0].quoted()).into())
@@ -240,7 +240,7 @@ impl Key {
             Value::String(_) => None,
             other => return Err(format!("a key of type {}", type_name(&other))),
         };
-        // A number as `tostring` gives it.
+        // A number as `tostring` formats it.
         let text = lua.coerce_string(key).map_err(|e| e.to_string())?;
         match text.as_ref().and_then(|text| text.to_str().ok()) {
             Some(text) => Ok(Key { text: text.to_owned(), number }),
@@ -252,7 +252,7 @@ impl Key {
         format!("\"{}\"", escape(self.text.as_bytes(), 40))
     }
 
-    /// As it stands in a path.
+    /// The key as a step of a path.
     fn step(&self) -> String {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
         let bytes = self.text.as_bytes();
@@ -286,7 +286,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The last steps say where it is; a path of a hundred says nothing.
+        // The last steps show where it is; a path of a hundred does not help.
         const MOST: usize = 16;
         let more = if self.steps.len() > MOST { "…" } else { "" };
         let steps: String = self.steps.iter().take(MOST).rev().map(String::as_str).collect();
@@ -294,7 +294,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// As `typeof` gives it.
+/// The name that `typeof` returns.
 fn type_name(value: &Value) -> String {
     match value {
         Value::UserData(data) => {
@@ -304,7 +304,7 @@ fn type_name(value: &Value) -> String {
     }
 }
 
-/// The value of a JSON text; at most `depth` arrays and objects inside each other.
+/// The value of a JSON text; at most `depth` nested arrays and objects.
 pub(super) fn decode(
     lua: &Lua,
     text: &[u8],
@@ -331,12 +331,12 @@ pub(super) fn decode(
     })
 }
 
-/// Makes one value.
+/// Decodes one value.
 #[derive(Clone, Copy)]
 struct Decoder<'a> {
     lua: &'a Lua,
     depth: usize,
-    /// How many more arrays and objects it may be inside of.
+    /// How many more nested arrays and objects are allowed.
     left: usize,
     lookout: &'a Lookout<'a>,
     /// Whether the text has marks of [`loose`].
@@ -350,7 +350,7 @@ impl Decoder<'_> {
         reader.end().map(|()| value)
     }
 
-    /// The buffer that a table with two fields stands for, if it does.
+    /// The buffer that a table with two fields encodes, if it does.
     fn buffer(self, table: &Table) -> mlua::Result<Option<Value>> {
         let kind: Value = table.raw_get("t")?;
         let text: Value = table.raw_get("base64")?;
@@ -427,7 +427,7 @@ impl<'de> Visitor<'de> for Decoder<'_> {
         let mut i = 0;
         while let Some(value) = items.next_element_seed(inner)? {
             i += 1;
-            // A null leaves a gap.
+            // A null leaves a gap in the array.
             if !value.is_nil() {
                 table.raw_set(i, value).map_err(A::Error::custom)?;
             }
@@ -440,7 +440,7 @@ impl<'de> Visitor<'de> for Decoder<'_> {
         let table = self.lua.create_table().map_err(A::Error::custom)?;
         let (mut count, mut has_m) = (0, false);
         while let Some(key) = fields.next_key_seed(inner)? {
-            // A word for a number is none of a field.
+            // A number is not a valid name of a field.
             let Value::String(name) = &key else {
                 return Err(A::Error::custom("key must be a string"));
             };

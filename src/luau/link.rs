@@ -1,20 +1,20 @@
-//! The way to the reactor, whoever drives it.
+//! Access to the reactor, whichever thread drives it.
 
 use std::sync::Arc;
 
 use crate::net::{Client, Reactor, Seat};
 
-/// The way to the reactor.
+/// Access to the reactor.
 #[derive(Clone)]
 pub(super) enum Link {
-    /// Driven by the VM's thread, or by a stand-in while that computes.
+    /// Driven by the VM's thread, or by the stand-in while a script computes.
     Inline(Arc<Seat>),
     /// On a thread of its own.
     Threaded(Client),
 }
 
 impl Link {
-    /// Uses the reactor; what is sent leaves with the next [`Link::flush`] or turn.
+    /// Uses the reactor; queued bytes are sent with the next [`Link::flush`] or turn.
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut Reactor) -> R) -> R {
         match self {
             Link::Inline(seat) => seat.shared().quietly(act),
@@ -29,7 +29,7 @@ impl Link {
         }
     }
 
-    /// Ends the wait of the VM's thread, or its next one.
+    /// Ends the current wait of the VM's thread, or its next one.
     pub(super) fn wake(&self) {
         match self {
             Link::Inline(seat) => seat.shared().wake(),
@@ -37,7 +37,7 @@ impl Link {
         }
     }
 
-    /// The same, also where the stand-in drives at that moment and would take the wake-up for its own.
+    /// The same, also if the stand-in is driving at that moment and would take the wake-up.
     pub(super) fn call(&self) {
         match self {
             Link::Inline(seat) => seat.call(),
@@ -45,7 +45,8 @@ impl Link {
         }
     }
 
-    /// After a connection was opened: has the stand-in be there. An error is told once.
+    /// After a connection was opened: starts the stand-in if there is none. An error is returned
+    /// once.
     pub(super) fn stand_by(&self) -> std::io::Result<()> {
         match self {
             Link::Inline(seat) => seat.stand_by(),
@@ -53,7 +54,7 @@ impl Link {
         }
     }
 
-    /// Ends the stand-in.
+    /// Ends the stand-in's thread.
     pub(super) fn retire(&self) {
         if let Link::Inline(seat) = self {
             seat.retire();

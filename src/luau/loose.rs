@@ -1,36 +1,36 @@
-//! What is no JSON and can be decoded all the same: the words `inf`, `-inf` and `nan`, which
-//! `JSONEncode` writes as Roblox has it, and an escape of half a surrogate pair (`\uD800`), which
-//! JSON allows (RFC 8259 §8.2) and Rust's text cannot hold, but a string of Luau can.
+//! Texts that are not JSON but can be decoded: the values `inf`, `-inf` and `nan`, which
+//! `JSONEncode` writes as Roblox does, and an escape of half a surrogate pair (`\uD800`), which
+//! JSON allows (RFC 8259 §8.2) and a Rust string cannot hold, but a Luau string can.
 //!
-//! The parser reads neither, so a text that it refuses is written anew with marks in their place,
-//! and they are taken back from the strings that it then gives.
+//! The parser accepts neither, so a text that it refuses is written anew with marks in their place,
+//! and the marks are replaced in the strings that it then returns.
 
 use std::borrow::Cow;
 
-/// Begins what stands for something else, inside a string: a code point that means nothing in any
-/// text (a noncharacter). One that is there already is doubled.
+/// Begins a mark, inside a string: a code point without meaning in any text (a noncharacter). If
+/// the text has one already, it is doubled.
 const MARK: char = '\u{FDD0}';
 
-/// Behind it, a surrogate stands as so much more than the first of them.
+/// Behind the mark, a surrogate is written as its offset from the first surrogate plus this.
 const SHIFTED: u32 = 0xE000;
 
 const WORDS: [(&str, f64); 3] =
     [("inf", f64::INFINITY), ("-inf", f64::NEG_INFINITY), ("nan", f64::NAN)];
 
-/// A text with marks.
+/// A text with marks, and where they are.
 pub(super) struct Marked {
     pub(super) text: Vec<u8>,
-    /// Where it has how many bytes more than the one that it stands for, in their order.
+    /// At which bytes it is how much longer than the original, in order.
     longer: Vec<(usize, usize)>,
 }
 
-/// What a string of a marked text stands for.
+/// The original of a string in a marked text.
 pub(super) enum Meant<'a> {
     Bytes(Cow<'a, [u8]>),
     Number(f64),
 }
 
-/// A text with marks; `None` if it has nothing that needs them.
+/// The text with marks; `None` if it needs none.
 pub(super) fn mark(text: &[u8]) -> Option<Marked> {
     let mut marked = Marked { text: Vec::with_capacity(text.len()), longer: Vec::new() };
     let (mut at, mut in_string, mut any) = (0, false, false);
@@ -62,7 +62,7 @@ pub(super) fn mark(text: &[u8]) -> Option<Marked> {
         match stands {
             None => marked.text.extend_from_slice(&rest[..taken]),
             Some(stands) => {
-                // One of the text's own is no reason.
+                // A noncharacter of the text itself is no reason for marks.
                 any |= !stands.ends_with(MARK);
                 if stands.len() > taken {
                     marked.longer.push((marked.text.len(), stands.len() - taken));
@@ -85,7 +85,7 @@ fn surrogate(unit: u32) -> Option<String> {
     char::from_u32(unit - 0xD800 + SHIFTED).map(|c| format!("{MARK}{c}"))
 }
 
-/// The word that stands there, and in no longer one.
+/// The value that begins at `at`, unless it is part of a longer word.
 fn word(text: &[u8], at: usize) -> Option<&'static str> {
     let part =
         |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b));
@@ -95,7 +95,7 @@ fn word(text: &[u8], at: usize) -> Option<&'static str> {
 }
 
 impl Marked {
-    /// The column, from 1, of the text that it stands for.
+    /// The column in the original text, from 1.
     pub(super) fn column(&self, line: usize, column: usize) -> usize {
         let starts = self.text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
         let start = match line.checked_sub(2) {
@@ -108,7 +108,7 @@ impl Marked {
     }
 }
 
-/// What a string of a marked text stands for.
+/// The original of a string in a marked text.
 pub(super) fn meant(text: &str) -> Meant<'_> {
     let Some((_, behind)) = text.split_once(MARK) else {
         return Meant::Bytes(text.as_bytes().into());
@@ -131,7 +131,7 @@ pub(super) fn meant(text: &str) -> Meant<'_> {
     Meant::Bytes(bytes.into())
 }
 
-/// As `utf8.char` writes it: half a pair takes the three bytes that its number would.
+/// As `utf8.char` writes it: half a pair takes the three bytes of its code point.
 fn push(bytes: &mut Vec<u8>, c: u32) {
     match char::from_u32(c) {
         Some(c) => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),

@@ -1,17 +1,17 @@
-//! The aliases of a `.luaurc`: JSON in which comments and a last comma are allowed, as Luau reads it.
+//! The aliases of a `.luaurc`: JSON in which comments and trailing commas are allowed, as in Luau.
 
 use std::collections::BTreeMap;
 
 use super::source::unmarked;
 use crate::proto::escape;
 
-/// What an alias stands for, by its name in lower case: aliases have no case.
+/// The paths of aliases, by name in lower case: aliases are case-insensitive.
 pub(super) type Aliases = BTreeMap<String, String>;
 
-/// Tables inside each other; what is deeper is no configuration.
+/// The deepest nesting; a deeper file is not a configuration.
 const DEEPEST: usize = 64;
 
-/// The aliases of a file, or what is wrong with it and in which line.
+/// The aliases of a file, or its error with the line.
 pub(super) fn aliases(text: &[u8]) -> Result<Aliases, String> {
     let text = unmarked(text);
     let mut reader = Reader { text, at: 0, aliases: Aliases::new() };
@@ -77,7 +77,7 @@ impl Reader<'_> {
         Err(self.unlike(&format!("\"{}\"", byte as char)))
     }
 
-    /// Items between two brackets, a comma behind each but perhaps the last.
+    /// Items between two brackets, separated by commas; a trailing comma is allowed.
     fn list(&mut self, ends: [u8; 2], item: &mut dyn FnMut(&mut Self) -> Read<()>) -> Read<()> {
         let [open, close] = ends;
         self.expect(open)?;
@@ -121,7 +121,7 @@ impl Reader<'_> {
         String::from_utf8(bytes).map_err(|_| "a string that is not UTF-8".to_owned())
     }
 
-    /// Escapes that a path can need.
+    /// The escapes that a path may need.
     fn escaped(&self) -> Read<u8> {
         match self.text.get(self.at) {
             Some(byte @ (b'"' | b'\\' | b'/')) => Ok(*byte),
@@ -132,7 +132,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A value that says nothing about aliases.
+    /// Skips a value that defines no aliases.
     fn skip(&mut self, deep: usize) -> Read<()> {
         let deep = deep.checked_sub(1).ok_or("nested too deep")?;
         match self.peek() {

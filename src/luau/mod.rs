@@ -1,32 +1,32 @@
-//! Luau: signals, the `task` library and the script APIs, in a VM of the embedder's ([`install`])
-//! or of its own ([`Runtime::new`]).
+//! Luau: signals, the `task` library and the script APIs, in a VM of the embedder ([`install`]) or
+//! in a VM of its own ([`Runtime::new`]).
 //!
 //! The signals, the scheduler and the objects are written in Luau (`prelude/`), since a Rust
-//! function cannot yield and an error that one returns carries no position. Rust gives them
-//! natives (`host.rs`; `link.rs` is their way to the reactor) and drives them (`pump.rs`): bytes in,
-//! events over in groups (`feed.rs`), threads on.
+//! function cannot yield and its errors have no script position. Rust provides natives (`host.rs`;
+//! `link.rs` is their access to the reactor) and the pump (`pump.rs`), which sends bytes, passes
+//! events to the prelude in groups (`feed.rs`), and resumes threads.
 //!
 //! ```text
 //! timers.luau             deadlines, steps
-//! scheduler.luau          threads, what they wait for, the cycle
-//! scripts.luau            what belongs to which script, and how one is ended
+//! scheduler.luau          threads, waits, the cycle
+//! scripts.luau            which thread, handler and connection belongs to which script; ending one
 //! task.luau               `task`, its legacy forms, `coroutine`
 //! signal.luau             RBXScriptSignal, RBXScriptConnection
-//! connections.luau        what the network says of connections, and who keeps them alive
+//! connections.luau        events of connections, and references that keep them alive
 //! websocket.luau          WebSocket, websocket
 //! enums.luau              Enum
-//! instances.luau          what `typeof` calls an Instance
+//! instances.luau          objects for which `typeof` returns Instance
 //! request_options.luau    the options of requests and streams
 //! web_stream_client.luau  WebStreamClient
-//! requests.luau           HTTP calls that wait for the whole answer
+//! requests.luau           HTTP calls that wait for the whole response
 //! http_service.luau       HttpService, Secret
 //! data_model.luau         game
 //! require.luau            require
 //! inspect.luau            debug, getfenv, setfenv
-//! io.luau                 io, where an embedder offers it
+//! io.luau                 io, if the embedder offers it
 //! globals.luau            print, warn, loadstring, …
-//! hosts.luau              `host`, for host files, where there are some (`hosts/` has those of ours)
-//! types.d.luau            the types that they share, for the checker alone (tests/types)
+//! hosts.luau              `host`, for host files (`hosts/` has those of this crate)
+//! types.d.luau            types that the files share, for the type checker only (tests/types)
 //! ```
 
 mod base64;
@@ -89,23 +89,24 @@ pub use stopper::Stopper;
 
 use mlua::Lua;
 
-/// Adds the script APIs to a VM that is there already, before or after `sandbox`.
+/// Adds the script APIs to an existing VM, before or after `sandbox`.
 ///
-/// It sets the globals of [`GLOBALS`], less those that the options leave out, and those that they add
-/// ([`Options::io`], [`Options::exit`], [`Options::global`]), takes away the
-/// `loadstring` and `require` of mlua ([`Options::without`]), and does nothing else: no
-/// interrupt and no memory limit that the options do not ask for, no panic option, no app data. After
-/// `sandbox`, those that the VM had already are replaced in the frozen table, too, which scripts reach
-/// by the metatable of theirs. Scripts that use them have to run as
-/// threads (`Lua::create_thread`, or [`Runtime::spawn`]), since `connect` and `task.wait` yield.
-/// Drive it with [`Runtime::step`] or [`Runtime::run`].
+/// It sets the globals of [`GLOBALS`], without those that the options leave out, and with those
+/// that they add ([`Options::io`], [`Options::exit`], [`Options::global`]), removes the
+/// `loadstring` and `require` of mlua ([`Options::without`]), and changes nothing else: no
+/// interrupt and no memory limit that the options do not ask for, no panic option, no app data.
+/// After `sandbox`, existing globals of these names are replaced in the frozen table, too, which
+/// scripts reach by the metatable of theirs. Scripts that use the globals have to run as threads
+/// (`Lua::create_thread`, or [`Runtime::spawn`]), since `connect` and `task.wait` yield. Drive the
+/// runtime with [`Runtime::step`] or [`Runtime::run`].
 ///
-/// Where `sandbox` is on, Luau looks up `shared.x` or `player.x` once, when it loads a text, unless the
-/// compiler knows that the global's fields change: name those in `Compiler::set_mutable_globals`
-/// (`Lua::set_compiler`), as [`Runtime::new`] does with `_G`, `shared`, `game` and what
-/// [`Options::global`] adds.
+/// With `sandbox`, Luau looks up `shared.x` or `player.x` only once, when it loads a text, unless
+/// the compiler knows that the global's fields change: add their names to
+/// `Compiler::set_mutable_globals` (`Lua::set_compiler`), as [`Runtime::new`] does for `_G`,
+/// `shared`, `game` and the names of [`Options::global`].
 ///
-/// A VM takes it once: a second time is [`Error::Installed`], also after the first runtime was dropped.
+/// A VM can be used once: a second call is [`Error::Installed`], also after the first runtime was
+/// dropped.
 ///
 /// ```
 /// use moonwire::luau::{Line, Options};
@@ -128,7 +129,8 @@ pub fn install(lua: &Lua, options: Options) -> Result<Runtime, Error> {
     Runtime::install(lua.clone(), options)
 }
 
-// A runtime may be moved to another thread, and looked at from there, where Luau's values may.
+// A runtime may be moved to another thread, and used through a reference there, if Luau's values
+// may.
 #[cfg(mlua_send)]
 const _: () = {
     const fn may<T: Send + Sync>() {}

@@ -1,4 +1,4 @@
-//! Where `require` gets the texts of modules.
+//! Sources of modules for `require`.
 
 use std::io;
 
@@ -6,8 +6,8 @@ use mlua::MaybeSend;
 
 /// A tree of files in which `require` looks for modules ([`Options::modules`](super::Options::modules)).
 ///
-/// A closure `|path: &str| -> io::Result<Option<Vec<u8>>>` is one: modules from memory, from an
-/// archive, or none at all.
+/// A closure `|path: &str| -> io::Result<Option<Vec<u8>>>` implements it: modules from memory, from
+/// an archive, or none at all.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -28,9 +28,9 @@ use mlua::MaybeSend;
 /// # Ok::<(), moonwire::luau::Error>(())
 /// ```
 pub trait Modules: MaybeSend {
-    /// The bytes of the file `path`, or `None` if there is no such file. It is asked for
+    /// The bytes of the file `path`, or `None` if there is no such file. `require` asks for
     /// `name.luau`, `name.lua`, `name/init.luau` and `name/init.lua` of a module, and for `.luaurc`
-    /// in the folders from the script upwards when a path starts with an alias.
+    /// in the folders from the script upwards if a path starts with an alias.
     ///
     /// Parts of a path are separated by `/`; none of them is empty, `.` or `..`. A path starts with
     /// [`Modules::base`] if that is absolute. An error is raised in the script.
@@ -40,8 +40,8 @@ pub trait Modules: MaybeSend {
     /// Why the file cannot be read, other than that it does not exist. It is raised in the script.
     fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>>;
 
-    /// The folder in which scripts are whose names are no absolute paths; `""`, the default, is
-    /// the root of the tree.
+    /// The folder of scripts whose names are not absolute paths; `""`, the default, is the root of
+    /// the tree.
     ///
     /// # Errors
     ///
@@ -57,14 +57,14 @@ impl<F: Fn(&str) -> io::Result<Option<Vec<u8>>> + MaybeSend> Modules for F {
     }
 }
 
-/// The files of the system, relative to the working directory: what `require` uses unless
-/// [`Options::modules`](super::Options::modules) says otherwise.
+/// The files of the system, relative to the working directory: the default of
+/// [`Options::modules`](super::Options::modules).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Files;
 
 impl Modules for Files {
     fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
-        // A pipe or a device of that name is no module; reading it might never end.
+        // A pipe or a device of that name is not a module; reading it might never end.
         match std::fs::metadata(path) {
             Ok(about) if about.is_file() => std::fs::read(path).map(Some),
             Ok(_) => Ok(None),
@@ -78,7 +78,7 @@ impl Modules for Files {
     }
 }
 
-/// A file is absent as well where a folder of its path is a file, and where a name cannot be one.
+/// A file is also absent if a folder of its path is a file, or if its name is not valid.
 fn is_absent(e: &io::Error) -> bool {
     use io::ErrorKind::{InvalidFilename, InvalidInput, NotADirectory, NotFound};
     matches!(e.kind(), NotFound | NotADirectory | InvalidInput | InvalidFilename)

@@ -1,4 +1,4 @@
-//! Stands where `compress` does in a build without it.
+//! Replaces `compress` in a build without compression.
 
 use mlua::Value;
 

@@ -2,7 +2,7 @@
 
 use mlua::Lua;
 
-/// That none is.
+/// No script is compiled to native code.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Jit;
 

@@ -1,4 +1,4 @@
-//! Stands in for `json.rs` in a build without it.
+//! Replaces `json.rs` in a build without feature `json`.
 
 use mlua::{Lua, Value};
 

@@ -1,23 +1,23 @@
-//! What an embedder adds to what scripts find: services, globals, enums.
+//! The embedder's additions to the environment of scripts: services, globals, enums.
 
 use mlua::{Lua, Table, Value};
 
 use super::error::Error;
 use super::options::Offer;
 
-/// It, made in the VM.
+/// The additions, created in the VM.
 pub(super) struct Made {
     /// Name → service.
     pub(super) services: Table,
     pub(super) globals: Vec<(String, Value)>,
-    /// As `enums.luau` has its own: the items in a list, and the `name`.
+    /// In the form of `enums.luau`: the items in a list, and the `name`.
     pub(super) enums: Table,
 }
 
-/// Members of `game` that are no service, and the service that is ours.
+/// Members of `game` that are not services, and our service.
 const TAKEN: [&str; 7] =
     ["ClassName", "FindService", "GetService", "HttpService", "IsA", "IsLoaded", "Name"];
-/// Our enums, and what else `Enum` has.
+/// Our enums, and other members of `Enum`.
 const TAKEN_ENUMS: [&str; 5] = [
     "GetEnums",
     "HttpCompression",
@@ -29,7 +29,7 @@ const TAKEN_ENUMS: [&str; 5] = [
 const TAKEN_ITEMS: [&str; 3] = ["FromName", "FromValue", "GetEnumItems"];
 
 impl Made {
-    /// Checks the names, then makes everything.
+    /// Checks the names, then creates everything.
     pub(super) fn new(lua: &Lua, offer: Offer) -> Result<Made, Error> {
         unique("Options::service", offer.services.iter().map(|(name, _)| &**name), &TAKEN)?;
         unique("Options::global", offer.globals.iter().map(|(name, _)| &**name), &[])?;
@@ -56,7 +56,7 @@ impl Made {
     }
 }
 
-/// Refuses a name that is there already.
+/// Refuses a name that exists already.
 fn unique<'a>(
     what: &str,
     names: impl Iterator<Item = &'a str>,

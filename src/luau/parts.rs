@@ -1,4 +1,4 @@
-//! Parts of the prelude that are loaded when they are first used: to compile one takes longer than most
+//! Parts of the prelude that are loaded at their first use: compiling one takes longer than most
 //! scripts run, and most scripts use few of them.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::host::Host;
 use super::jit::Jit;
 use super::watch::CHUNK;
 
-/// A part, and what it takes: names of what is loaded at the start, and of parts.
+/// A part, and its arguments: names of parts.
 struct Part {
     name: &'static str,
     text: &'static str,
@@ -50,13 +50,14 @@ const PARTS: [Part; 6] = [
     },
 ];
 
-/// What was loaded, and what is needed to load more. All of it is in tables of the VM, and the prelude
-/// hands them to the native: one that kept them would keep the VM's memory beyond the runtime.
+/// The loaded parts, and the arguments for more. All of it is in tables of the VM, and the prelude
+/// passes them to the native: a native that kept them would keep the VM's memory beyond the
+/// runtime.
 #[derive(Clone)]
 pub(super) struct Parts {
-    /// Name → what a part has returned.
+    /// Name → the result of the part.
     loaded: Table,
-    /// The environment of all functions of the prelude, and what stands in it while a part is loaded.
+    /// The environment of all functions of the prelude, filled while a part is loaded.
     environment: Table,
     language: Table,
     /// Type → tables whose keys are its members.
@@ -78,7 +79,7 @@ impl Parts {
         })
     }
 
-    /// The natives for it.
+    /// Adds the natives of this file.
     pub(super) fn natives(&self, lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
         let Parts { loaded, environment, language, members } = self;
         let kept = lua.create_table()?;
@@ -103,7 +104,7 @@ impl Parts {
         table.set("load_part", lua.create_function(load)?)
     }
 
-    /// A part that is loaded at the start.
+    /// Adds a part that is loaded at the start.
     pub(super) fn add(&self, name: &str, part: &Table) -> mlua::Result<()> {
         self.loaded.raw_set(name, part)?;
         let members: Option<Table> = part.raw_get("members")?;
@@ -114,12 +115,12 @@ impl Parts {
         Ok(())
     }
 
-    /// Loads what was not.
+    /// Loads all parts that are not loaded yet.
     pub(super) fn all(&self, lua: &Lua, jit: Jit) -> mlua::Result<()> {
         PARTS.iter().try_for_each(|part| self.get(lua, jit, part.name).map(drop))
     }
 
-    /// Names of those that are loaded later and have been.
+    /// Names of the parts that were loaded later.
     pub(super) fn late(&self) -> mlua::Result<Vec<&'static str>> {
         let mut names = Vec::new();
         for part in &PARTS {
@@ -134,7 +135,7 @@ impl Parts {
         &self.members
     }
 
-    /// A part, loaded by now. After an error the next call tries again.
+    /// A part, loaded if necessary. After an error the next call tries again.
     pub(super) fn get(&self, lua: &Lua, jit: Jit, name: &str) -> mlua::Result<Table> {
         if let Some(part) = self.loaded.raw_get(name)? {
             return Ok(part);
@@ -145,8 +146,8 @@ impl Parts {
         for name in part.takes {
             takes.push_back(Value::Table(self.get(lua, jit, name)?));
         }
-        // Luau looks for what a text reads in the globals of the thread that loads, a script's, whose
-        // metatable may run code of its own: so before the environment has anything.
+        // Luau resolves globals of a text in those of the loading thread, a script's, whose
+        // metatable may run code: so the text is compiled before the environment is filled.
         let function = chunk(lua, jit, &self.environment, part.name, part.text)?;
         if let Some(part) = self.loaded.raw_get(name)? {
             return Ok(part);
@@ -159,14 +160,14 @@ impl Parts {
     }
 }
 
-/// The environment of the prelude while a part is loaded: it takes what it needs, and what is looked up
-/// later is nothing.
+/// The environment of the prelude while a part is loaded: the part copies what it needs into
+/// locals, and later lookups find nothing.
 struct Filled<'a>(&'a Table);
 
 impl<'a> Filled<'a> {
     fn new(parts: &'a Parts) -> mlua::Result<Filled<'a>> {
-        // This says, too, that what is in there may change: so what Luau has found in a script's globals
-        // when it loaded the text is not used.
+        // This also marks the table as changeable: so globals that Luau has resolved in a script's
+        // table when it loaded the text are not used.
         parts.environment.set_readonly(false);
         parts.environment.set_safeenv(false);
         let filled = Filled(&parts.environment);
@@ -187,14 +188,14 @@ impl Drop for Filled<'_> {
 /// Clears the environment of the prelude.
 pub(super) fn close(environment: &Table) {
     environment.set_readonly(false);
-    // It fails where a table is read-only.
+    // Clearing fails if a table is read-only.
     let _ = environment.clear();
     environment.set_readonly(true);
-    // Clearing has ended it; without it, calls of the language's functions are slow.
+    // Clearing has reset it; without it, calls of the language's functions are slow.
     environment.set_safeenv(true);
 }
 
-/// The function of a part's text.
+/// Compiles a part's text to a function.
 pub(super) fn chunk(
     lua: &Lua,
     jit: Jit,
@@ -202,7 +203,7 @@ pub(super) fn chunk(
     name: &str,
     text: &'static str,
 ) -> mlua::Result<Function> {
-    // Level 2 inlines local functions, which `error` with a level would miss.
+    // Level 2 inlines local functions, which would make `error` with a level wrong.
     let inlines = matches!(name, "timers" | "scheduler" | "connections");
     let compiler = Compiler::new().set_optimization_level(if inlines { 2 } else { 1 });
     let chunk = lua.load(text).set_name(format!("{CHUNK} {name}"));
@@ -211,7 +212,7 @@ pub(super) fn chunk(
     jit.load_own(lua, text, || chunk.into_function())
 }
 
-/// What a script is told. What can go wrong is that memory is short, or the stack.
+/// The message for a script. The only possible errors are a lack of memory or of stack.
 fn said(e: &mlua::Error) -> String {
     match e {
         mlua::Error::CallbackError { cause, .. } => said(cause),

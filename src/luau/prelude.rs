@@ -1,5 +1,5 @@
-//! The part that is written in Luau: loaded into a VM, with what it takes from the language, and its
-//! functions for Rust.
+//! The prelude, the part that is written in Luau: loads it into a VM, with its arguments, and gets
+//! its functions for Rust.
 
 use std::sync::Arc;
 
@@ -19,35 +19,35 @@ pub(super) struct Prelude {
     pub(super) main: Function,
     pub(super) scripts: Scripts,
     pub(super) step: Function,
-    /// Says which main threads wait for what will not come; whether there is one.
+    /// Warns about main threads that wait in vain; returns whether there is one.
     pub(super) tell_stranded: Function,
     pub(super) round: Function,
     pub(super) round_with: Function,
     pub(super) feed: Feed,
     pub(super) dropped: Function,
-    /// There is more of what `io` reads; `None`: there is no `io`.
+    /// Called when there is more input for `io`; `None`: there is no `io`.
     pub(super) input: Option<Function>,
-    /// What host files find as globals, if there are any.
+    /// The globals of host files, if there are any.
     pub(super) host: Option<Table>,
-    /// That of all its functions: empty, and out of reach of scripts.
+    /// The environment of all prelude functions: empty, and unreachable for scripts.
     pub(super) environment: Table,
     pub(super) parts: Parts,
     /// Class of Instances → its members.
     pub(super) classes: Table,
 }
 
-/// Those of them that are about scripts as a whole.
+/// The functions about scripts as a whole.
 #[derive(Clone)]
 pub(super) struct Scripts {
     pub(super) new: Function,
     pub(super) kill: Function,
     pub(super) is_alive: Function,
-    /// Globals for a script that has a table of its own.
+    /// Makes the globals for a script with a table of its own.
     pub(super) own: Function,
 }
 
 impl Prelude {
-    /// Loads the Luau side; its functions and the globals it offers.
+    /// Loads the prelude; returns its functions and its globals for scripts.
     pub(super) fn load(
         lua: &Lua,
         host: &Arc<Host>,
@@ -123,10 +123,11 @@ impl Prelude {
         } else {
             None
         };
-        // All have taken what they need: what is looked up later is nothing.
+        // All parts have copied what they need: later lookups find nothing.
         parts::close(&own);
         if per_script {
-            // It makes a thread with the globals that all share, so no script's may load it.
+            // It creates a thread with the shared globals, so it must not be loaded by a script's
+            // thread.
             late.get(lua, host.jit, "require")?;
         }
         let beat: Table = scheduler.get("beat")?;
@@ -155,7 +156,7 @@ impl Prelude {
     }
 }
 
-/// What the Luau side takes from the language.
+/// The globals of the language that the prelude uses.
 fn own_globals(lua: &Lua) -> mlua::Result<Table> {
     let own = lua.create_table()?;
     for (name, value) in copies(lua, &USED)? {
@@ -188,7 +189,7 @@ const USED: [&str; 19] = [
     "utf8",
 ];
 
-/// What it needs not, and host files may.
+/// Globals that the prelude does not need, but host files may.
 const UNUSED: [&str; 15] = [
     "_VERSION",
     "assert",
@@ -207,7 +208,7 @@ const UNUSED: [&str; 15] = [
     "xpcall",
 ];
 
-/// Globals of the language: copies, since a script may change its globals, and where there is no sandbox the
+/// Copies of the language's globals, since a script may change globals, and without a sandbox the
 /// libraries, too.
 fn copies(lua: &Lua, names: &[&'static str]) -> mlua::Result<Vec<(&'static str, Value)>> {
     let globals = lua.globals();

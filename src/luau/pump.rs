@@ -1,4 +1,5 @@
-//! Drives the Luau side: events in, threads on, bytes out, and a wait when nothing is left to do.
+//! Drives the Luau side: passes events, resumes threads, sends bytes, and waits when nothing is
+//! left to do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -39,50 +40,50 @@ pub struct Runtime {
     source: Source,
     batch: Batch,
     stopper: Stopper,
-    /// With globals per script: which of ours each has in its own.
+    /// With globals per script: the names of our globals in each script's table.
     own_globals: Option<Vec<&'static str>>,
-    /// Whether threads that scripts make by `coroutine` are known to be theirs.
+    /// Whether threads that scripts create with `coroutine` are assigned to them.
     knows_threads: bool,
     /// Globals of host files.
     set_by_hosts: Vec<String>,
     /// The table `shared`, if it is ours.
     shared: Option<Table>,
-    /// When the last step was.
+    /// The time of the last step.
     stepped: Instant,
-    /// How things stood after the last round, and when something is due on the Luau side's clock.
+    /// The state after the last round.
     stand: Stand,
     due: Option<f64>,
-    /// As in [`Options::stand_in`]; `None`: not said.
+    /// As in [`Options::stand_in`]; `None`: not set.
     stand_in: Option<bool>,
     /// As in [`Options::plain`].
     plain: bool,
     exit_timeout: Option<Duration>,
     /// As in [`Runtime::was_stranded`].
     stranded: bool,
-    /// Bytes that were told to be lost at an end, and how many of them the reactor has counted.
+    /// Bytes that were reported as lost at an end, and how many of them the reactor has counted.
     lost: u64,
     counted: u64,
 }
 
-/// Where the registry of a VM notes that it has the script APIs.
+/// The key in a VM's registry that marks it as having the script APIs.
 const INSTALLED: &str = "moonwire";
 
-/// Where events come from.
+/// The source of events.
 enum Source {
     Inline(Owner),
     Threaded(Events),
 }
 
-/// How a runtime stands after a step.
+/// The state of a runtime after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Work is left: step again as soon as there is time.
+    /// Work is left: step again as soon as possible.
     Ready,
-    /// Nothing is to be done before the time (`None`: before the network says something).
+    /// There is nothing to do before that time (`None`: before an event of the network).
     Waiting(Option<Instant>),
     /// No thread can ever run again.
     Done,
-    /// A [`Stopper`] has ended it.
+    /// A [`Stopper`] has stopped the runtime.
     Stopped,
 }
 
@@ -96,8 +97,8 @@ impl Progress {
 /// The length of a step under [`Runtime::run`].
 const STEP: Duration = Duration::from_nanos(1_000_000_000 / 60);
 
-/// How long what is open at the end of a program has for its closing handshake, once all that was
-/// sent has left.
+/// How long connections that are open at the end of a program have for their closing handshake,
+/// once all queued bytes were sent.
 const END: Duration = Duration::from_secs(2);
 
 impl fmt::Debug for Runtime {
@@ -107,8 +108,8 @@ impl fmt::Debug for Runtime {
 }
 
 impl Runtime {
-    /// A VM of its own, sandboxed: the libraries are read-only, and scripts have `_G` and `shared`
-    /// to share things.
+    /// A runtime with a VM of its own, sandboxed: the libraries are read-only, and scripts have
+    /// `_G` and `shared` to share values.
     ///
     /// # Errors
     ///
@@ -116,10 +117,10 @@ impl Runtime {
     pub fn new(options: Options) -> Result<Runtime, Error> {
         let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
         lua.sandbox(true)?;
-        // mlua's default is everything.
+        // mlua's default is to compile everything.
         #[cfg(feature = "jit")]
         lua.enable_jit(false);
-        // In a sandbox, what a text reads of the fields of a global is looked up once, when it is loaded.
+        // In a sandbox, Luau resolves fields of globals once, when it loads a text; not for these.
         let mut changing = ["_G", "game", "shared"].map(str::to_owned).to_vec();
         changing.extend(options.offer.globals.iter().map(|(name, _)| name.clone()));
         lua.set_compiler(Compiler::new().set_mutable_globals(changing.clone()));
@@ -153,10 +154,10 @@ impl Runtime {
         let files = std::mem::take(&mut options.hosts);
         let identity = options.identity.clone();
         let (offer, per_script) = (std::mem::take(&mut options.offer), options.globals_per_script);
-        // An `Rc` would do but where `mlua` has its feature `send`.
+        // An `Rc` would do except with mlua's feature `send`.
         #[allow(clippy::arc_with_non_send_sync)]
         let host = Arc::new(Host::new(link.clone(), limits, options));
-        // From here on the VM is not as it was.
+        // From here on the VM is changed.
         if lua.named_registry_value::<Value>(INSTALLED)? != Value::Nil {
             return Err(Error::Installed);
         }
@@ -224,14 +225,14 @@ impl Runtime {
         &self.lua
     }
 
-    /// Starts a script as a thread of its own, up to its first yield. `name` stands in its errors
-    /// and is what `require` starts from: the place of the script among the modules
-    /// ([`Options::modules`]). A name that is no file's stands for one in the base of these.
-    /// `args` reach it as `...`. The text is never taken for bytecode; it may start with a byte
-    /// order mark and a line `#!`.
+    /// Starts a script as a thread of its own, up to its first yield. `name` is used in its errors
+    /// and is where `require` starts: the place of the script among the modules
+    /// ([`Options::modules`]). A name that is not a file's counts as one in their base. `args`
+    /// reach it as `...`. The text is never taken for bytecode; it may start with a byte order mark
+    /// and a line `#!`.
     ///
-    /// A raise at its top level is reported, and noted for [`Runtime::has_raised`] and
-    /// [`Script::has_raised`]. The script can be dropped: that ends nothing.
+    /// An error at its top level is passed to the output, and recorded for [`Runtime::has_raised`]
+    /// and [`Script::has_raised`]. Dropping the [`Script`] does not end it.
     ///
     /// # Errors
     ///
@@ -247,7 +248,7 @@ impl Runtime {
         self.spawn_with(name, text, args, ScriptOptions::new())
     }
 
-    /// The same, with what this script may.
+    /// As [`Runtime::spawn`], with options for this script.
     ///
     /// # Errors
     ///
@@ -290,14 +291,14 @@ impl Runtime {
         *lock(&self.host.raised)
     }
 
-    /// Whether the main thread of a script was still waiting for something of a connection that had ended
-    /// when [`Runtime::run`] or [`Runtime::finish`] came to the end: a message, say. Each was told in a
-    /// warning. Not where the script had closed the connection itself.
+    /// Whether the main thread of a script was still waiting for an event of a connection that had
+    /// ended when [`Runtime::run`] or [`Runtime::finish`] came to the end: for a message, for
+    /// example. There was a warning for each. Not if the script had closed the connection itself.
     pub fn was_stranded(&self) -> bool {
         self.stranded
     }
 
-    /// The code with which a script has ended all of them, by `exit` ([`Options::exit`]).
+    /// The code with which a script has called `exit` ([`Options::exit`]).
     pub fn exit_code(&self) -> Option<u8> {
         *lock(&self.host.exit)
     }
@@ -316,20 +317,20 @@ impl Runtime {
             let keys = tables.iter().flat_map(|table| table.pairs::<String, Value>());
             let keys: BTreeSet<String> =
                 keys.map(|pair| Ok(pair?.0)).collect::<mlua::Result<_>>()?;
-            // Those are for whoever wrote the members.
+            // Metamethods are not members for scripts.
             let keys = keys.into_iter().filter(|key| !key.starts_with("__")).collect();
             all.insert(name, keys);
         }
         Ok(all)
     }
 
-    /// Loads those parts of the prelude that are otherwise loaded at their first use, for tests.
+    /// Loads the parts of the prelude that are otherwise loaded at their first use, for tests.
     #[doc(hidden)]
     pub fn load_all(&self) -> Result<(), Error> {
         Ok(self.prelude.parts.all(&self.lua, self.host.jit)?)
     }
 
-    /// The names of those of them that are loaded, for tests.
+    /// The names of those parts that are loaded, for tests.
     #[doc(hidden)]
     pub fn loaded(&self) -> Result<Vec<&'static str>, Error> {
         Ok(self.prelude.parts.late()?)
@@ -341,14 +342,14 @@ impl Runtime {
         &self.prelude.environment
     }
 
-    /// Bytes that scripts have sent and that did not leave, where no script was told: after `Close`,
-    /// at the end, or because none listened for the end of the connection. Each of these losses was
-    /// said in a warning.
+    /// Bytes that scripts have sent and that were lost without an event for a script: after
+    /// `Close`, at the end, or because no handler was connected to the end of the connection. There
+    /// was a warning for each loss.
     pub fn lost(&self) -> u64 {
         self.lost + *lock(&self.host.lost)
     }
 
-    /// How often the stand-in has taken over, and how often it has looked whether to; for tests.
+    /// How often the stand-in has taken over, and how often it has checked whether to; for tests.
     #[doc(hidden)]
     pub fn stood_in(&self) -> [u64; 2] {
         match &self.source {
@@ -357,13 +358,13 @@ impl Runtime {
         }
     }
 
-    /// What stops it from another thread.
+    /// A handle that stops it from another thread.
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()
     }
 
-    /// Runs until no thread can ever run again, then closes what is still open, as
-    /// [`Runtime::finish`] does. [`Progress::Done`], or [`Progress::Stopped`].
+    /// Runs until no thread can ever run again, then closes open connections, as
+    /// [`Runtime::finish`] does. Returns [`Progress::Done`], or [`Progress::Stopped`].
     ///
     /// While a script computes for longer than [`Limits::stand_in`](crate::Limits::stand_in), a
     /// thread of its own stands in for this one: see [`Options::stand_in`].
@@ -381,9 +382,9 @@ impl Runtime {
         Ok(progress)
     }
 
-    /// Runs, as [`Runtime::run`] does, until `script` is not alive any more ([`Script::is_alive`]), and
-    /// closes nothing: the others are where they are, and can be run on. [`Progress::Done`] if none of
-    /// them can ever run again.
+    /// Runs, as [`Runtime::run`] does, until `script` is not alive any more ([`Script::is_alive`]),
+    /// and closes nothing: the other scripts stay as they are, and can be run on. Returns
+    /// [`Progress::Done`] if none of them can ever run again.
     ///
     /// # Errors
     ///
@@ -393,7 +394,7 @@ impl Runtime {
         self.run_while(|| script.is_alive())
     }
 
-    /// A thread is there to stand in from now on, unless that was chosen otherwise.
+    /// From now on there is a stand-in, unless the options set otherwise.
     fn begin_run(&mut self) {
         if let (Source::Inline(owner), None) = (&self.source, self.stand_in) {
             owner.seat().allow();
@@ -416,10 +417,10 @@ impl Runtime {
         }
     }
 
-    /// One step, for a program that has a loop of its own: what is ready runs, for about `budget`.
-    /// It never waits for the network; with [`Options::stand_in`] set, for the end of a turn of the
-    /// stand-in, at most [`Limits::turn`](crate::Limits::turn) bytes. The time is looked at between
-    /// two handlers, not inside one.
+    /// One step, for a program with a loop of its own: runs what is ready, for about `budget`. It
+    /// never waits for the network; with [`Options::stand_in`] set, it may wait for the end of a
+    /// turn of the stand-in, at most [`Limits::turn`](crate::Limits::turn) bytes. The time is
+    /// checked between two handlers, not inside one.
     ///
     /// # Errors
     ///
@@ -435,14 +436,14 @@ impl Runtime {
         progress
     }
 
-    /// Closes what is open, with 1001. What was sent leaves first, for as long as the line moves
-    /// ([`Limits::stall`](crate::Limits::stall)) and [`Options::exit_timeout`] allows; then the
-    /// servers have 2 s for their answers. Says so if that is not enough, and what is lost; see
-    /// [`Runtime::lost`]. Says before all that which main threads wait for what will not come
+    /// Closes open connections, with 1001. Queued bytes are sent first, for as long as the kernel
+    /// takes some ([`Limits::stall`](crate::Limits::stall)) and [`Options::exit_timeout`] allows;
+    /// then the servers have 2 s for their answers. Warns if that is not enough, with the bytes
+    /// lost; see [`Runtime::lost`]. Before all that, it warns about main threads that wait in vain
     /// ([`Runtime::was_stranded`]).
     pub fn finish(&mut self) {
         if self.exit_code().is_none() {
-            // Only memory can be short, and then nothing was found out.
+            // The call fails only without memory, and then the answer is unknown.
             self.stranded |= self.prelude.tell_stranded.call(()).unwrap_or(false);
         }
         let closing = Closing { code: 1001, answers: END, limit: self.exit_timeout };
@@ -477,13 +478,13 @@ impl Runtime {
             let text = format!("{} {connections} not closed within {within}", left.open);
             self.host.say(Line::warn(&text));
         }
-        // They have had their time.
+        // The connections have had their time.
         if let Source::Threaded(events) = &self.source {
             events.hurry();
         }
     }
 
-    /// Bytes that are lost by events which came while the last thread ran, and that nobody will
+    /// Bytes lost according to events that came while the last thread ran, and that no script will
     /// handle.
     fn untold(&mut self) -> u64 {
         let (now, mut batch, mut bytes) = (Some(Instant::now()), Batch::default(), 0);
@@ -504,7 +505,7 @@ impl Runtime {
         }
     }
 
-    /// Works off what is ready.
+    /// Handles what is ready.
     fn advance(&mut self, end: Option<Instant>) -> Result<Progress, Error> {
         let _watched = self.host.watch.enter();
         if self.stopper.is_stopped() {
@@ -519,7 +520,8 @@ impl Runtime {
             self.host.seconds() + left.as_secs_f64()
         });
         self.first_round(limit)?;
-        // What was collected meanwhile would otherwise be let go of after the wait only.
+        // Otherwise connections whose userdata was collected meanwhile would be released only after
+        // the wait.
         while !self.stand.has(Stand::LEFT) && self.host.has_dropped() {
             self.round(limit)?;
         }
@@ -538,7 +540,7 @@ impl Runtime {
         Ok(Progress::Waiting(earlier(at, step)))
     }
 
-    /// Tells the Luau side that there is more to read, if there is.
+    /// Reports new input to the Luau side, if there is any.
     fn hear_input(&mut self) -> mlua::Result<()> {
         let Some(io) = self.host.io.as_ref().filter(|io| io.is_ready()) else { return Ok(()) };
         let made = io.input().refill();
@@ -546,7 +548,7 @@ impl Runtime {
         self.prelude.input.as_ref().map_or(Ok(()), |ready| ready.call(()))
     }
 
-    /// A round with what the last turn has brought.
+    /// A round with the events of the last turn.
     fn first_round(&mut self, limit: Option<f64>) -> mlua::Result<()> {
         if self.batch.is_empty() {
             return self.round(limit);
@@ -558,7 +560,7 @@ impl Runtime {
         done
     }
 
-    /// The same. Most turns bring one text, for which one call does.
+    /// The same. Most turns bring one text, for which one call suffices.
     fn round_with(&mut self, limit: Option<f64>, batch: &mut Batch) -> mlua::Result<()> {
         if let Some((id, text)) = batch.only_text().filter(|_| !self.plain) {
             self.let_go()?;
@@ -571,7 +573,7 @@ impl Runtime {
         self.round(limit)
     }
 
-    /// Does what is ready, up to a time of the Luau side's clock.
+    /// Runs what is ready, up to a time of the Luau side's clock.
     fn round(&mut self, limit: Option<f64>) -> mlua::Result<()> {
         self.let_go()?;
         self.note(self.prelude.round.call((self.host.seconds(), limit))?)
@@ -581,18 +583,18 @@ impl Runtime {
         let waited = self.may_wait_for_step();
         (self.stand, self.due) = (Stand(stand), due);
         if self.may_wait_for_step() && !waited {
-            // Lines of the grid that passed before are nothing to it.
+            // Steps of the grid that passed before do not count for it.
             self.whole_steps();
         }
         Ok(())
     }
 
-    /// While work is left, it is not known.
+    /// Whether a thread may be waiting for a step; while work is left, that is unknown.
     fn may_wait_for_step(&self) -> bool {
         self.stand.has(Stand::STEPS) || self.stand.has(Stand::LEFT)
     }
 
-    /// Of connections of which userdata was collected.
+    /// Releases connections whose userdata was collected.
     fn let_go(&self) -> mlua::Result<()> {
         if !self.host.has_dropped() {
             return Ok(());
@@ -603,14 +605,14 @@ impl Runtime {
         Ok(())
     }
 
-    /// `sandbox` makes every table among the globals read-only. This one is there to be written.
+    /// `sandbox` makes every table among the globals read-only. This one has to be writable.
     fn thaw_shared(&self) {
         if let Some(shared) = self.shared.as_ref().filter(|shared| shared.is_readonly()) {
             shared.set_readonly(false);
         }
     }
 
-    /// Under `run`, steps lie on a grid of 1/60 s, and happen only when a thread waits for one.
+    /// Under `run`, steps are on a grid of 1/60 s, and happen only when a thread waits for one.
     fn step_if_due(&mut self) -> Result<(), Error> {
         if self.may_wait_for_step() && self.whole_steps() {
             self.prelude.step.call::<()>(())?;
@@ -618,21 +620,21 @@ impl Runtime {
         Ok(())
     }
 
-    /// Goes to the last line of the grid; whether that is another than before.
+    /// Moves to the latest step of the grid; returns whether that is a new one.
     fn whole_steps(&mut self) -> bool {
         let whole = self.stepped.elapsed().as_nanos() / STEP.as_nanos() * STEP.as_nanos();
-        // Below the time that has passed since, so it fits.
+        // Less than the time that has passed since, so it fits.
         self.stepped += Duration::from_nanos(whole as u64);
         whole > 0
     }
 
-    /// One turn of the reactor, unless events of the last one still wait.
+    /// One turn of the reactor, unless events of the last one are left.
     fn turn(&mut self, until: Option<Instant>) -> Result<(), Error> {
         if self.stopper.is_stopped() || self.stand.has(Stand::BUSY) {
             return Ok(());
         }
         match &mut self.source {
-            // It writes what the scripts have sent.
+            // It also writes what the scripts have queued.
             Source::Inline(owner) => owner.turn(until, &mut self.batch)?,
             Source::Threaded(events) => {
                 self.host.link.flush();
@@ -643,7 +645,7 @@ impl Runtime {
     }
 }
 
-/// How the Luau side stands, in the bits of `connections.luau`.
+/// The state of the Luau side, in the bits of `connections.luau`.
 #[derive(Clone, Copy, Default)]
 struct Stand(u8);
 

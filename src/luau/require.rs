@@ -1,8 +1,8 @@
-//! The natives behind `require`: who asks, which file a path means, and its text as a function. What
-//! runs when, and who waits for it, is the prelude's (`prelude/require.luau`).
+//! The natives behind `require`: the script that calls it, the file of a path, and its text as a
+//! function. Running modules and waiting for them is in the prelude (`prelude/require.luau`).
 //!
-//! Paths are those of Luau's require by string: `./` and `../` from the file that asks, `@self` from
-//! the folder of a module's own, and aliases of the nearest `.luaurc` upwards that has them.
+//! Paths are those of Luau's require by string: `./` and `../` from the calling file, `@self` from
+//! a module's own folder, and aliases of the nearest `.luaurc` upwards that has them.
 
 use std::io;
 use std::sync::{Arc, TryLockError};
@@ -16,15 +16,15 @@ use super::modules::Modules;
 use super::watch::CHUNK;
 use crate::proto::escape;
 
-/// The table in the registry in which mlua keeps what an embedder registered as a module.
+/// The registry table in which mlua keeps values that an embedder registered as modules.
 const REGISTERED: &str = "_REGISTEREDMODULES";
 
 /// Adds the natives:
 ///
-/// * `requirer()`: the chunk name of the script that asks (`=` for all that are no files), if that
-///   can be told, and its position as errors begin with it;
-/// * `registered(path)`: what the embedder registered under that name;
-/// * `find(chunk_name, path)`: what a module is known by, its name and its text; or nil and why not;
+/// * `requirer()`: the chunk name of the calling script (`=` for all that are not files), if it can
+///   be determined, and the prefix of its errors with the position;
+/// * `registered(path)`: the value that the embedder registered under that name;
+/// * `find(chunk_name, path)`: the key of a module, its name and its text; or nil and the error;
 /// * `load_module(text, name)`: its function; or nil and the syntax error.
 pub(super) fn natives(lua: &Lua, host: &Arc<Host>, env: &Table, table: &Table) -> mlua::Result<()> {
     let requirer = |lua: &Lua, ()| Ok(requirer(lua));
@@ -70,7 +70,7 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, env: &Table, table: &Table) -
     table.set("load_module", lua.create_function(load)?)
 }
 
-/// A syntax error of a chunk with its name: bytecode is refused without a word about where.
+/// A syntax error with the name of its chunk: for bytecode, Luau's error has no name.
 pub(super) fn named(name: &str, problem: String) -> String {
     let has_name = problem.starts_with(name) || problem.starts_with("...");
     if has_name { problem } else { format!("{name}: {problem}") }
@@ -91,11 +91,11 @@ fn requirer(lua: &Lua) -> (Option<String>, String) {
         });
         match frame {
             None => break,
-            // A function that is not Luau's, `pcall` for one.
+            // A function that is not Luau's, such as `pcall`.
             Some(None) => {}
             Some(Some((name, _))) if name.starts_with(CHUNK) => break,
-            // Those that are no files all start from the base; names that a script makes up are not
-            // to be kept each.
+            // Chunks that are not files all start from the base; names that a script makes up must
+            // not be kept one by one.
             Some(Some((name, place))) => {
                 let name = if name.starts_with('@') { name } else { "=".to_owned() };
                 return (Some(name), place);
@@ -107,18 +107,18 @@ fn requirer(lua: &Lua) -> (Option<String>, String) {
 
 /// A module that was found.
 struct Found {
-    /// Its file: what it is known by.
+    /// Its file, the key of the module.
     key: String,
-    /// As errors show it, and the name of its chunk: without the ending, and for a folder with an
+    /// The name for errors and for its chunk: without the extension, and for a folder with an
     /// `init.luau` that folder.
     name: String,
     text: Vec<u8>,
 }
 
-/// The files that a module may be: one beside it, or one in the folder of its name.
+/// The files that a module may be: one of its name, or one in the folder of its name.
 fn candidates(place: &[String]) -> Vec<Place> {
     let mut files = Vec::new();
-    // The file `init` of a folder is asked for by the folder's name.
+    // The file `init` of a folder is required by the folder's name.
     if let Some((last, folder)) = place.split_last().filter(|(last, _)| *last != "init") {
         files.extend(["luau", "lua"].map(|ending| {
             let mut file = folder.to_vec();
@@ -161,11 +161,11 @@ type Place = Vec<String>;
 
 struct Tree<'a> {
     modules: &'a dyn Modules,
-    /// Where scripts are whose names are no absolute paths.
+    /// The folder of scripts whose names are not absolute paths.
     base: Place,
     /// Whether paths start with a `/`.
     rooted: bool,
-    /// Whether they are those of Windows, as the base is one.
+    /// Whether paths are those of Windows, like the base.
     drives: bool,
 }
 
@@ -183,7 +183,7 @@ impl Tree<'_> {
         if self.drives { split_root(path) } else { (None, path) }
     }
 
-    /// How many names of a place no `..` leads out of.
+    /// How many names at the start of a place `..` cannot leave.
     fn roots(&self, place: &[String]) -> usize {
         usize::from(place.first().is_some_and(|first| self.root(first).0.is_some()))
     }
@@ -193,7 +193,7 @@ impl Tree<'_> {
         if self.rooted { format!("/{path}") } else { path }
     }
 
-    /// As errors show it: from the base, if it is below that.
+    /// The place for errors: relative to the base, if it is below that.
     fn shown(&self, place: &[String]) -> String {
         match place.strip_prefix(&*self.base) {
             Some([]) => ".".to_owned(),
@@ -202,12 +202,12 @@ impl Tree<'_> {
         }
     }
 
-    /// Where a path leads that is seen from a place, unless it is absolute.
+    /// The place of a path relative to `place`, unless the path is absolute.
     fn from(&self, place: &[String], path: &str) -> Result<Place, String> {
         let (root, rest) = self.root(path);
         let from = match root {
             Some(root) => vec![root.to_owned()],
-            // Of the drive that the base is on.
+            // On the drive of the base.
             None if rest.starts_with('/') => self.base[..self.roots(&self.base)].to_vec(),
             None => place.to_vec(),
         };
@@ -228,9 +228,9 @@ impl Tree<'_> {
         Ok(from)
     }
 
-    /// The place of a chunk's file, whether there is one or not.
+    /// The place of a chunk's file, whether that exists or not.
     fn chunk(&self, chunk: &str) -> Result<Place, String> {
-        // A text that has no name of a file is in the base.
+        // A text without a file name is in the base.
         let name = chunk.strip_prefix('@').unwrap_or("text");
         let name = if self.drives { slashed(name) } else { name.to_owned() };
         self.from(&self.base, &name)
@@ -255,7 +255,7 @@ impl Tree<'_> {
         }
     }
 
-    /// What an alias stands for, seen from a folder. `under_way`: aliases that led here.
+    /// The place of an alias, as seen from a folder. `under_way`: aliases that led here.
     fn alias(
         &self,
         folder: &[String],
@@ -297,7 +297,8 @@ impl Tree<'_> {
     }
 }
 
-/// The folder of a module's own: its name without the ending, and of an `init.luau` where it is.
+/// A module's own folder: its name without the extension, and for an `init.luau` the folder it is
+/// in.
 fn own(chunk: &[String]) -> Place {
     let mut place = chunk.to_vec();
     if let Some(name) = place.pop() {
@@ -313,7 +314,7 @@ fn slashed(path: &str) -> String {
     path.replace('\\', "/")
 }
 
-/// The drive, or the share of a server, that a path of Windows starts with, if it does, and what follows.
+/// The drive, or the share of a server, at the start of a Windows path, if any, and the rest.
 fn split_root(path: &str) -> (Option<&str>, &str) {
     let end = match (path.strip_prefix("//"), path.as_bytes()) {
         (Some(rest), _) => rest.match_indices('/').nth(1).map_or(path.len(), |(end, _)| end + 2),
@@ -328,7 +329,7 @@ fn split_root(path: &str) -> (Option<&str>, &str) {
 mod tests {
     use super::*;
 
-    /// Files by name, each with its own name as text, or with what is behind a `=`.
+    /// Files by name; the text of each is its name, or the text behind a `=`.
     struct Files(&'static [&'static str], &'static str);
 
     impl Modules for Files {
@@ -401,7 +402,7 @@ mod tests {
             ("C:\\w", "@main.luau", "@top/b", Some("C:/b.luau")),
             ("C:\\w", "@main.luau", "../../b", None),
             ("\\\\host\\share", "@main.luau", "../share/a", None),
-            // Those of a working directory are not those of another drive.
+            // The working directory of one drive is not that of another.
             ("C:\\w", "@D:/main.luau", "@d/b", None),
             ("\\\\host\\share", "@main.luau", "@top/b", None),
         ] {
@@ -436,13 +437,13 @@ mod tests {
             ("@sub/init.luau", "@self/a", "./sub/a sub/a.luau"),
             ("@sub.luau", "@SELF/in/x", "./sub/in/x sub/in/x.luau"),
             ("@main.luau", "./x/init", "./x/init x/init/init.luau"),
-            // Names that are no files: from the base.
+            // Names that are not files: from the base.
             ("=text", "./a", "./a a.luau"),
             ("local x = 1", "./a", "./a a.luau"),
             ("=/sub/text", "./a", "./a a.luau"),
             ("@stdin", "./a", "./a a.luau"),
             ("@no/such/file", "../../a", "./a a.luau"),
-            // Aliases have no case, and the nearest file that has one counts.
+            // Aliases are case-insensitive, and the nearest file that has one counts.
             ("@main.luau", "@top/a", "./a a.luau"),
             ("@main.luau", "@TOP", ". init.luau"),
             ("@main.luau", "@sub", "./sub sub/init.luau"),

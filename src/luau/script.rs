@@ -1,4 +1,4 @@
-//! A script as a thing: what it has started can be asked for, and ended, as a whole.
+//! A script as an object: everything that it has started can be examined, and ended, together.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,17 +11,17 @@ use super::host::{self, Host, ScriptPolicy};
 use super::options::ScriptOptions;
 use super::prelude::Scripts;
 
-/// A script that [`Runtime::spawn`](super::Runtime::spawn) has started, and what belongs to it: its
-/// threads with their timers, its handlers and its connections.
+/// A script that [`Runtime::spawn`](super::Runtime::spawn) has started, with everything that
+/// belongs to it: its threads with their timers, its handlers and its connections.
 ///
-/// A thread belongs to the script of the thread that made it, a handler and a connection to the script
-/// that ran when it was made, and what a handler starts to the script that has connected it. A module
-/// belongs to the script that first required it. Threads that the embedder makes belong to nobody, and
-/// so do those that scripts make where [`Options::without`](super::Options::without) has left them Luau's
-/// own `coroutine`.
+/// A thread belongs to the script of the thread that created it, a handler and a connection to the
+/// script that ran when it was created, and what a handler starts to the script that has connected
+/// it. A module belongs to the script that first required it. Threads that the embedder creates
+/// belong to no script, nor do those that scripts create with Luau's own `coroutine`, where
+/// [`Options::without`](super::Options::without) has left them that.
 ///
-/// It is a handle: copies stand for the same script, and dropping them ends nothing. Like a value of the
-/// VM it keeps the VM, and is used on the VM's thread.
+/// It is a handle: copies refer to the same script, and dropping them does not end it. Like a value
+/// of the VM it keeps the VM alive, and is used on the VM's thread.
 ///
 /// ```
 /// use moonwire::luau::{Line, Options, Runtime};
@@ -38,7 +38,7 @@ use super::prelude::Scripts;
 /// ```
 #[derive(Clone)]
 pub struct Script {
-    // It goes last: a value of a VM that is gone cannot be dropped.
+    // Dropped last: a value of a VM that is gone cannot be dropped.
     record: Table,
     scripts: Scripts,
     host: Arc<Host>,
@@ -67,26 +67,27 @@ impl Script {
         })
     }
 
-    /// What stands for it on the Luau side.
+    /// Its record on the Luau side.
     pub(super) fn record(&self) -> &Table {
         &self.record
     }
 
-    /// Its name, as it was given.
+    /// Its name, as given.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether it can still run: a thread of its waits for a time, a step, an event or a connection to
-    /// open, or a handler that it has connected may be called. Never again once it was killed.
+    /// Whether it can still run: one of its threads waits for a time, a step, an event or a
+    /// connection to open, or a handler that it has connected may be called. Never again once it
+    /// was killed.
     ///
-    /// Usually that is one look; after the last thing that was found has gone, a search through what all
+    /// Usually that is one check; after the last reason has gone, a search through everything that
     /// scripts wait for.
     pub fn is_alive(&self) -> bool {
         if self.host.watch.has_ended() {
             return false;
         }
-        // Only memory can be short, and then nothing was found out.
+        // The call fails only without memory, and then the answer is unknown.
         self.scripts.is_alive.call(&self.record).unwrap_or(true)
     }
 
@@ -100,14 +101,16 @@ impl Script {
         self.record.raw_get("killed").unwrap_or(false)
     }
 
-    /// Ends all that it has started: its threads are closed, its timers and deferred calls are gone, its
-    /// handlers are not called again, and its connections are closed with 1001, behind what it has sent.
-    /// Another script that listens to one of these is told by `OnClose` or `Closed`.
+    /// Ends everything that it has started: its threads are closed, its timers and deferred calls
+    /// are removed, its handlers are not called again, and its connections are closed with 1001,
+    /// after queued messages. Handlers of other scripts for these connections get `OnClose` or
+    /// `Closed`.
     ///
-    /// Tables, functions and globals that others refer to stay. A thread of its that runs at this moment
-    /// (the script has called a function of the embedder's that kills it) goes on up to its next pause.
-    /// It interrupts nothing: what computes without a pause is stopped by
-    /// [`Options::time_limit`](super::Options::time_limit). A second time does nothing.
+    /// Tables, functions and globals that others refer to stay. A thread of the script that runs at
+    /// this moment (the script has called a function of the embedder that kills it) goes on up to
+    /// its next pause. No running code is interrupted:
+    /// [`Options::time_limit`](super::Options::time_limit) stops code that computes without a
+    /// pause. A second call does nothing.
     ///
     /// # Errors
     ///
@@ -116,7 +119,7 @@ impl Script {
         let kill = || self.scripts.kill.call::<()>(&self.record);
         let mut done = kill();
         if let Err(mlua::Error::MemoryError(_)) = done {
-            // What is at the limit of memory is what one wants to end.
+            // A script that is at the memory limit is often the one to be killed.
             self.lua.gc_collect()?;
             let limit = self.lua.set_memory_limit(0)?;
             done = kill();
@@ -127,11 +130,11 @@ impl Script {
         Ok(())
     }
 
-    /// Compiles its text with a table of globals of its own, of which `own` are ours and what it has
-    /// not comes from the shared one. The error is that of its syntax.
+    /// Compiles its text with a table of globals of its own, in which `own` are ours; the rest is
+    /// looked up in the shared one. The error is a syntax error.
     ///
-    /// Luau looks up what a text reads of globals when it loads it, in the table of the thread that
-    /// loads. So that has to be the same table: only a thread can be given one.
+    /// Luau resolves globals of a text when it loads it, in the table of the loading thread. So
+    /// that has to be the same table: only a thread can be given one.
     pub(super) fn load_apart(
         &self,
         text: &[u8],
@@ -139,7 +142,8 @@ impl Script {
     ) -> mlua::Result<Result<Function, String>> {
         let jit = self.host.jit;
         let (make, name, own) = (self.scripts.own.clone(), format!("@{}", self.name), own.to_vec());
-        // Else fields of globals would be looked up once, of which nobody has told the compiler.
+        // Otherwise fields of globals would be resolved once, since the compiler does not know
+        // them.
         let is_sandboxed = globals::is_sandboxed(&self.lua.globals())?;
         let load = move |lua: &Lua, text: LuaString| {
             let env = lua.globals();
@@ -147,7 +151,7 @@ impl Script {
             for name in &own {
                 env.raw_set(*name, made.raw_get::<Value>(*name)?)?;
             }
-            // The one that it has leads to the shared table, which is not for it to change.
+            // Its current metatable refers to the shared table, which the script must not change.
             let shared = env.metatable().map_or(Ok(Value::Nil), |its| its.raw_get("__index"))?;
             let metatable = lua.create_table()?;
             metatable.raw_set("__index", shared)?;

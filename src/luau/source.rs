@@ -1,12 +1,13 @@
-//! Texts of scripts, and of what stands beside them, as those take them that read them.
+//! Texts of scripts and of files beside them, without the parts that are not for their parser.
 
-/// The text without a byte order mark, which editors write.
+/// The text without a byte order mark, which some editors write.
 pub(super) fn unmarked(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
 }
 
-/// The text without what is for others than the compiler: such a mark, and a first line `#!…`, which
-/// the system reads. The line end of that line stays, so that errors name the lines of the file.
+/// The text without the parts that are not for the compiler: a byte order mark, and a first line
+/// `#!…`, which is for the system. The line end of that line stays, so that errors have the lines
+/// of the file.
 pub(super) fn code(text: &[u8]) -> &[u8] {
     let text = unmarked(text);
     if !text.starts_with(b"#!") {
@@ -32,7 +33,7 @@ mod tests {
             ("\u{FEFF}#!x\nprint(1)", "\nprint(1)"),
             ("#!x", ""),
             ("#!", ""),
-            // What looks so in another place is the compiler's.
+            // The same characters in another place are left to the compiler.
             (" #!x\n", " #!x\n"),
             ("\n#!x", "\n#!x"),
             ("#x\n", "#x\n"),

@@ -7,7 +7,7 @@ use mlua::{Lua, Table, Value};
 use super::host::Host;
 use super::input::{Taken, Want};
 
-/// What a script wants, as the prelude says it: a number of bytes, `-1` for a line, `-2` for all.
+/// The kind of a read, as the prelude passes it: a number of bytes, `-1` for a line, `-2` for all.
 fn want(n: f64) -> Want {
     match n {
         -1.0 => Want::Line,
@@ -17,9 +17,8 @@ fn want(n: f64) -> Want {
     }
 }
 
-/// `input(want)`: a string; nil at the end; false: it has to be waited for; nil and what is wrong.
-/// `input_ask()`: has who waits first woken with the next round.
-/// `write(to_errors, data)`: what is wrong, if anything is.
+/// `input(want)`: a string; nil at the end; false: not there yet; nil and an error. `input_ask()`:
+/// wakes the first waiting thread with the next round. `write(to_errors, data)`: the error, if any.
 pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     table.set("io", host.io.is_some())?;
     table.set("input_piece", host.limits.input_piece)?;
@@ -53,7 +52,7 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Resul
         let done = match &data {
             Value::String(text) => io.write(to_errors, &text.as_bytes()),
             Value::Buffer(buffer) => io.write(to_errors, &buffer.to_vec()),
-            // The prelude lets nothing else through.
+            // The prelude passes only these types.
             _ => Ok(()),
         };
         Ok(done.err())

@@ -1,4 +1,4 @@
-//! Ends a runtime: closes what is open, and waits for what was sent to leave.
+//! Ends a runtime: closes open connections, and waits until queued bytes are sent.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use super::link::Link;
 use crate::net::{Batch, Ending, Reactor, after, earlier};
 use crate::proto::CloseFrame;
 
-/// A handle that stops a [`super::Runtime`] from another thread. It interrupts no script: what
-/// computes goes on until the process ends, but its connections are closed.
+/// A handle that stops a [`super::Runtime`] from another thread. It interrupts no script: running
+/// code goes on until the process ends, but its connections are closed.
 ///
 /// ```
 /// use moonwire::luau::{Line, Options, Progress, Runtime};
@@ -45,39 +45,39 @@ impl Stopper {
         self.stopped.load(Ordering::Acquire)
     }
 
-    /// Closes all connections with `code`, and waits for that at most `limit`. The runtime's own
-    /// calls return [`super::Progress::Stopped`] from now on, and start no more connections. Bytes
-    /// that were sent and did not leave in that time.
+    /// Closes all connections with `code`, and waits for that at most `limit`. From now on the
+    /// runtime's own calls return [`super::Progress::Stopped`], and open no more connections.
+    /// Returns how many queued bytes were not sent in that time.
     pub fn stop(&self, code: u16, limit: Duration) -> u64 {
         self.stopped.store(true, Ordering::Release);
-        // It would open what the script asks for from now on.
+        // It would still open connections that the script asks for.
         self.link.retire();
         self.link.wake();
         let end =
             Closing { code, answers: limit, limit: Some(limit) }.close_all(&self.link, |_| {});
-        // Closing may have waited in the runtime's stead, and been woken in its stead.
+        // This call may have waited instead of the runtime, and taken its wake-up.
         self.link.wake();
         end.unsent + end.lost
     }
 }
 
-/// How everything is closed.
+/// How connections are closed.
 pub(super) struct Closing {
     pub(super) code: u16,
-    /// How long the servers have for their answers once all has left.
+    /// How long the servers have for their answers once all bytes were sent.
     pub(super) answers: Duration,
-    /// How long all of it may take; `None`: as long as something leaves.
+    /// How long everything may take; `None`: as long as the kernel takes bytes.
     pub(super) limit: Option<Duration>,
 }
 
-/// What is left when everything was closed, or its time is over.
+/// What is left when everything was closed, or the time is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Left {
     /// Connections that are not closed.
     pub(super) open: usize,
-    /// Bytes of theirs that were sent and have not left.
+    /// Unsent bytes of those connections.
     pub(super) unsent: u64,
-    /// Bytes of others that did not leave.
+    /// Unsent bytes of other connections.
     pub(super) lost: u64,
 }
 
@@ -87,16 +87,16 @@ impl Left {
     }
 }
 
-/// After so long, whoever waits is told what for.
+/// After this time, `waits` is called with what is left.
 const LONG: Duration = Duration::from_secs(10);
 
 impl Closing {
     /// Closes everything and waits until it is closed, or the time is over; then no socket is left.
-    /// What was sent leaves first, for as long as it moves
-    /// ([`Limits::stall`](crate::Limits::stall)); `waits` is told once if that takes long.
+    /// Queued bytes are sent first, for as long as the kernel takes some
+    /// ([`Limits::stall`](crate::Limits::stall)); `waits` is called once if that takes long.
     pub(super) fn close_all(&self, link: &Link, waits: impl FnOnce(Left)) -> Left {
         self.close_and_wait(link, waits);
-        // At once, so that nothing leaves after it was counted.
+        // In one call, so that no byte is sent after it was counted.
         let left = link.with(|reactor| {
             let left = Left::of(reactor);
             reactor.abandon_all();
@@ -135,7 +135,7 @@ impl Closing {
                     }
                     batch.clear();
                 }
-                // Its thread does the work; this one only looks.
+                // Its thread does the work; this one only checks.
                 Link::Threaded(_) => std::thread::sleep(Duration::from_millis(2)),
             }
         }

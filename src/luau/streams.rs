@@ -1,5 +1,5 @@
-//! The native behind `CreateWebStreamClient`: from its options to a connection, and from an error to
-//! the names that Roblox gives them.
+//! The native behind `CreateWebStreamClient`: makes a connection from its options, and Roblox's
+//! names from errors.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,11 +24,11 @@ struct Word {
     secret: bool,
 }
 
-/// Why there is no connection.
+/// Why no connection was started.
 enum Refused {
     /// A mistake of the script, to be raised.
     Misuse(String),
-    /// A failure like one of the network, to be told as an event.
+    /// A failure like one of the network, reported as an event.
     Failure(Error),
 }
 
@@ -44,9 +44,9 @@ impl From<Error> for Refused {
     }
 }
 
-/// `open_stream(kind, url, method, headers, body, gzip, timeout, max_message, ping_interval, proxy, rules)`:
-/// the number of the connection; or nil and what to raise; or nil, nil, the name of the error and its
-/// reason.
+/// `open_stream(kind, url, method, headers, body, gzip, timeout, max_message, ping_interval, proxy,
+/// rules)`: the id of the connection; or nil and the error to raise; or nil, nil, the name of the
+/// error and its reason.
 pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     type Numbers = (Option<f64>, Option<f64>, Option<f64>, Option<LuaString>, Rules);
     type Args = (LuaString, Value, LuaString, Table, Option<LuaString>, bool, Numbers);
@@ -71,14 +71,14 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Resul
     table.set("read_event", lua.create_function(read_event)?)
 }
 
-/// `read_event(block, last)`: what a block of an event stream holds, `last` being the last event ID before
-/// it: the ID behind it; and the event's name, data and milliseconds, if it has one.
+/// `read_event(block, last)`: parses a block of an event stream; `last` is the last event ID before
+/// it. Returns the ID after it; and the event's name, data and milliseconds, if it has one.
 fn read_event(lua: &Lua, (block, last): (LuaString, LuaString)) -> mlua::Result<MultiValue> {
-    // What came has passed its limits already.
+    // The block has passed the limits already.
     let mut events =
         Events::new(&Limits { sse_line: usize::MAX, sse_block: usize::MAX, ..Limits::default() });
     events.set_last_event_id(&last.to_string_lossy());
-    // A byte order mark is one at the start of the stream alone, where it was removed.
+    // A byte order mark counts only at the start of the stream, where it was removed.
     let taken = events.receive(b"\n").and_then(|_| events.receive(&block.as_bytes()));
     let event = taken.map_or(None, |(_, event)| event);
     let id = lua.create_string(events.last_event_id())?;
@@ -87,7 +87,7 @@ fn read_event(lua: &Lua, (block, last): (LuaString, LuaString)) -> mlua::Result<
     (id, event.event, event.data, retry).into_lua_multi(lua)
 }
 
-/// Through the proxy that its script has chosen, if it has.
+/// Adds the proxy that the script has chosen, if any.
 fn through(ask: Ask, proxy: Option<Proxy>) -> Ask {
     match (ask, proxy) {
         (ask, None) => ask,
@@ -96,7 +96,7 @@ fn through(ask: Ask, proxy: Option<Proxy>) -> Ask {
     }
 }
 
-/// With the rules of its script.
+/// Adds the policy of the script.
 fn under(ask: Ask, rules: Policy) -> Ask {
     match ask {
         Ask::WebSocket(options) => options.policy(rules).into(),
@@ -104,14 +104,14 @@ fn under(ask: Ask, rules: Policy) -> Ask {
     }
 }
 
-/// The options, whose types the prelude has checked.
+/// The options; the prelude has checked their types.
 struct Wanted<'a> {
     kind: &'a LuaString,
     url: &'a Value,
     method: LuaString,
     headers: Table,
     body: Option<LuaString>,
-    /// Whether the body is compressed.
+    /// Whether to compress the body.
     gzip: bool,
     timeout: Option<f64>,
     max_message: Option<f64>,
@@ -161,19 +161,19 @@ impl Wanted<'_> {
             options = add(options, &name, &value.text)?;
         }
         if let Some(limit) = self.timeout {
-            // Beyond what a clock can say, it never ends.
+            // A time that no clock can represent never ends.
             options = options.timeout(time(limit).unwrap_or(Duration::MAX));
         }
         Ok(options.into())
     }
 
-    /// A request whose answer is wanted whole.
+    /// A request whose response is read completely.
     fn call(self, host: &Host, url: &Word) -> Result<Ask, Refused> {
         let method = self.method.to_string_lossy();
         let options = StreamOptions::new(&method, &url.text)?
             .idle(Some(host.limits.response))
             .keep_alive(host.keep_alive);
-        // As Roblox asks.
+        // As in Roblox.
         self.with(host, url, decoding(options, true))
     }
 
@@ -183,7 +183,7 @@ impl Wanted<'_> {
         self.with(host, url, decoding(options, host.decode))
     }
 
-    /// What all requests have in common.
+    /// The options that all requests share.
     fn with(self, host: &Host, url: &Word, mut options: StreamOptions) -> Result<Ask, Refused> {
         if let Some(most) = self.max_message {
             // A line is part of an event.
@@ -202,14 +202,14 @@ impl Wanted<'_> {
             options = with_body(options, &body.as_bytes(), self.gzip)?;
         }
         if let Some(limit) = self.timeout {
-            // Beyond what a clock can say, it never ends.
+            // A time that no clock can represent never ends.
             options = options.timeout(time(limit).unwrap_or(Duration::MAX));
         }
         Ok(options.into())
     }
 
-    /// The list of names and values, sorted, so that a request does not depend on the order in
-    /// which a table gives them.
+    /// Names and values, sorted, so that a request does not depend on the order in which a table
+    /// gives them.
     fn header_pairs(&self) -> Result<Vec<(String, Word)>, Refused> {
         let wrong = |e: mlua::Error| Refused::Misuse(e.to_string());
         let flat: Vec<Value> =
@@ -223,7 +223,7 @@ impl Wanted<'_> {
     }
 }
 
-/// The body, compressed where that is asked for and can be done.
+/// Sets the body, compressed if asked for and supported by this build.
 fn with_body(options: StreamOptions, body: &[u8], gzip: bool) -> Result<StreamOptions, Error> {
     #[cfg(feature = "deflate")]
     if gzip {
@@ -234,7 +234,7 @@ fn with_body(options: StreamOptions, body: &[u8], gzip: bool) -> Result<StreamOp
     options.body(body)
 }
 
-/// Whether codings are asked for, where they can be undone.
+/// Sets whether codings are accepted, if this build can decode them.
 fn decoding(options: StreamOptions, yes: bool) -> StreamOptions {
     #[cfg(feature = "deflate")]
     return options.decode(yes);
@@ -245,7 +245,7 @@ fn decoding(options: StreamOptions, yes: bool) -> StreamOptions {
     }
 }
 
-/// Seconds of a script; `None` for more than a clock can say.
+/// Seconds of a script; `None` if no clock can represent them.
 fn time(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
@@ -261,12 +261,12 @@ fn word(value: &Value) -> Result<Word, Refused> {
             Some(text) => Ok(Word { text, secret: true }),
             None => Err(Refused::Misuse("a string or a Secret is expected".into())),
         },
-        // The prelude lets nothing else through.
+        // The prelude passes only these types.
         _ => Err(Refused::Misuse("a string or a Secret is expected".into())),
     }
 }
 
-/// Another scheme is a mistake of the script; what else is wrong with a URL is told as an event.
+/// Another scheme is a mistake of the script; other errors of a URL are reported as an event.
 fn check_scheme(kind: &[u8], url: &Word, unix_sockets: bool) -> Result<(), Refused> {
     let (schemes, what) = match kind {
         b"websocket" => (["ws", "wss"], "a WebSocket"),
@@ -284,7 +284,7 @@ fn check_scheme(kind: &[u8], url: &Word, unix_sockets: bool) -> Result<(), Refus
     Err(Refused::Misuse(text))
 }
 
-/// What Roblox (`Enum.HttpError`) calls an error; `ContentType` for a response that is no event
+/// Roblox's name (`Enum.HttpError`) of an error; `ContentType` for a response that is not an event
 /// stream.
 pub(super) fn name(error: &Error) -> &'static str {
     match error.kind() {
@@ -321,7 +321,7 @@ fn http_name(error: &HttpError) -> &'static str {
         HttpError::ManyRedirects(_) => "TooManyRedirects",
         HttpError::Location(_) | HttpError::Locations | HttpError::Downgrade => "InvalidRedirect",
         HttpError::Timeout | HttpError::Idle | HttpError::Stalled => "TimedOut",
-        // The server speaks well, and of what cannot be read here.
+        // The response is valid, but this build cannot read it.
         HttpError::ContentEncoding(_) | HttpError::TransferEncoding(_) => "Unknown",
         #[cfg(feature = "deflate")]
         HttpError::Coding(CodingError::Unknown(_)) => "Unknown",

@@ -1,5 +1,4 @@
-//! The natives of values that have nothing to do with a connection: enums, secrets, `game` and its
-//! services, JSON.
+//! The natives of values without a connection: enums, secrets, `game` and its services, JSON.
 
 use std::sync::Arc;
 
@@ -8,7 +7,7 @@ use mlua::{Lua, LuaString, Table, Value};
 use super::host::{Host, define, lock};
 use super::{base64, json, secret};
 
-/// A userdata that says nothing itself; the prelude knows which is which.
+/// A userdata without data; the prelude keeps the data of each.
 struct Enums;
 struct Enum;
 struct EnumItem;
@@ -36,9 +35,9 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Resul
     texts(lua, host, table)
 }
 
-/// JSON: the result, or nothing and what is wrong.
+/// JSON: the result, or nil and the error.
 fn texts(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
-    // A text is made to be sent, so it is bounded as a message is.
+    // A text is made to be sent, so it has the bound of a message.
     let (depth, most) = (host.limits.json_depth, host.limits.message);
     let its = Arc::clone(host);
     let encode = move |lua: &Lua, value: Value| {
@@ -69,7 +68,7 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     table.set("base64_decode", lua.create_function(decode)?)
 }
 
-/// What `code` makes of a string or a buffer, as the same, or nothing and what is wrong.
+/// Applies `code` to a string or a buffer, and returns the same type, or nil and the error.
 fn coded(
     lua: &Lua,
     data: &Value,
@@ -82,7 +81,7 @@ fn coded(
             let made = made.and_then(|made| made.map_err(|e| e.to_string()));
             return made.map_or_else(|e| (Value::Nil, Some(e)), |b| (Value::Buffer(b), None));
         }
-        // The prelude lets nothing else through.
+        // The prelude passes only these types.
         _ => return (Value::Nil, None),
     };
     let made = made.and_then(|made| made.map_err(|e| e.to_string()));
@@ -94,7 +93,7 @@ fn guid(mut bytes: [u8; 16]) -> String {
     bytes[6] = bytes[6] & 0x0F | 0x40;
     bytes[8] = bytes[8] & 0x3F | 0x80;
     let hex = format!("{:032x}", u128::from_be_bytes(bytes));
-    // Digits alone, so any cut is one between characters.
+    // Only ASCII digits, so every index is between two characters.
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 

@@ -1,11 +1,12 @@
-//! Stops a script that runs for too long without a pause, or after one has ended all of them.
+//! Stops a script that runs for too long without a pause, or after a script has called `exit`.
 //!
-//! What counts is the time since the scheduler has called or resumed a script: what that resumes or
-//! spawns itself runs on the same time, however often. The clock is read at every safepoint, since
-//! between two of them there may be a call of a library that takes as long as it likes. Watched is
-//! only what the runtime itself runs ([`Watch::enter`]): what an embedder calls, or has called by its
-//! output or source of secrets ([`Watch::leave`]), is the embedder's. Functions of the prelude are
-//! told apart by their environment, which no script can get; never by a name, which it can choose.
+//! The time counts from when the scheduler calls or resumes a script: functions that the script
+//! itself resumes or spawns run on the same time, however often. The clock is read at every
+//! safepoint, since between two of them there may be a call of a library of any duration. Only code
+//! that the runtime itself runs is watched ([`Watch::enter`]): code that an embedder calls, or that
+//! runs in its output or source of secrets ([`Watch::leave`]), is not. Functions of the prelude are
+//! recognised by their environment, which no script can get; never by a name, which a script can
+//! choose.
 
 use std::ffi::c_void;
 use std::fmt;
@@ -16,35 +17,35 @@ use std::time::{Duration, Instant};
 use mlua::debug::Debug;
 use mlua::{Function, Lua, RegistryKey, Table, VmState};
 
-/// Begins the names of the prelude's chunks.
+/// The prefix of the names of the prelude's chunks.
 pub(super) const CHUNK: &str = "=[moonwire]";
 
-/// So often, at least, it is looked whether the scheduler has gone on to something else; so much
-/// later than at the limit a script is stopped at the latest, but for a call of a library.
+/// At least this often, the watch checks whether the scheduler has gone on to another script; and
+/// so, except for a call of a library, a script is stopped at most this much later than its limit.
 const LATEST: Duration = Duration::from_millis(10);
 
 /// The watch over the scripts of a VM. Only the VM's thread uses it.
 pub(super) struct Watch {
     limit: Option<Duration>,
-    /// Whether a script may end all of them, and whether one has.
+    /// Whether scripts have `exit`, and whether one has called it.
     exits: bool,
     ended: AtomicBool,
     epoch: Instant,
     own: OnceLock<Own>,
     /// Whether the runtime runs scripts.
     on: AtomicBool,
-    /// Whether the limit was exceeded at the last look.
+    /// Whether the limit was exceeded at the last check.
     late: AtomicBool,
-    /// Nanoseconds since `epoch`: when the script that runs has begun, and the last look.
+    /// Nanoseconds since `epoch`: when the running script began, and the last check.
     began: AtomicU64,
     looked: AtomicU64,
-    /// The scheduler's count at the last look, as bits of a double.
+    /// The scheduler's count at the last check, as bits of a double.
     beat: AtomicU64,
 }
 
-/// What belongs to the prelude.
+/// Values of the prelude.
 struct Own {
-    /// `beat[1]` is another number for each piece of work of the scheduler's.
+    /// `beat[1]` is another number for each piece of work of the scheduler.
     beat: RegistryKey,
     /// The environment of all its functions, as an address.
     environment: usize,
@@ -57,7 +58,7 @@ impl Own {
 }
 
 impl Watch {
-    /// `exits`: a script may end all of them ([`Watch::end`]).
+    /// `exits`: scripts have `exit` ([`Watch::end`]).
     pub(super) fn new(limit: Option<Duration>, exits: bool) -> Arc<Watch> {
         Arc::new(Watch {
             limit,
@@ -89,7 +90,7 @@ impl Watch {
             return Ok(());
         }
         let beat = lua.create_registry_value(beat)?;
-        // It is started once, so it was not there.
+        // It is started once, so it was not set before.
         let _ = self.own.set(Own { beat, environment: environment as usize });
         if self.is_set() {
             self.interrupt(lua);
@@ -112,17 +113,17 @@ impl Watch {
         });
     }
 
-    /// Whether it matters when scripts run.
+    /// Whether the watch has to know when scripts run.
     fn is_needed(&self) -> bool {
         self.is_set() || self.exits
     }
 
-    /// Whether a script may end all of them.
+    /// Whether scripts have `exit`.
     pub(super) fn exits(&self) -> bool {
         self.exits
     }
 
-    /// Each script that runs, or is run, is raised at from now on, until it ends.
+    /// From now on an error is raised in each script that runs, until the script ends.
     pub(super) fn end(self: &Arc<Self>, lua: &Lua) {
         self.ended.store(true, Relaxed);
         if !self.is_set() {
@@ -130,7 +131,7 @@ impl Watch {
         }
     }
 
-    /// Whether a script has ended all of them.
+    /// Whether a script has called `exit`.
     pub(super) fn has_ended(&self) -> bool {
         self.ended.load(Relaxed)
     }
@@ -147,7 +148,7 @@ impl Watch {
         guard
     }
 
-    /// Until the guard is dropped, code of the embedder's runs, which may use the VM.
+    /// Until the guard is dropped, code of the embedder runs, which may use the VM.
     pub(super) fn leave(self: &Arc<Self>) -> Option<Guard> {
         self.turn(false)
     }
@@ -188,10 +189,10 @@ impl Watch {
         late
     }
 
-    /// Where the script is, to stand before an error; `None` while a function of the prelude runs,
-    /// which a raise in the middle could leave half done.
+    /// The position of the script, as the prefix of an error; `None` while a function of the
+    /// prelude runs, which an error could leave half done.
     fn place(&self, lua: &Lua) -> Option<String> {
-        // A C function is whose it was called by.
+        // A C function counts as part of its caller.
         let frame = |debug: &Debug<'_>| {
             let source = debug.source();
             if source.what == "C" {
@@ -209,7 +210,7 @@ impl Watch {
             }
             level += 1;
         }
-        // A thread of C functions alone is a script's.
+        // A thread of C functions only is a script's.
         Some(String::new())
     }
 }
@@ -219,7 +220,7 @@ pub(super) fn is_in(function: &Function, environment: usize) -> bool {
     function.environment().is_some_and(|env| env.to_pointer() as usize == environment)
 }
 
-/// Goes back to what was before.
+/// Restores the previous state when dropped.
 pub(super) struct Guard {
     watch: Arc<Watch>,
     was: bool,
@@ -231,7 +232,7 @@ impl Drop for Guard {
     }
 }
 
-/// What is raised.
+/// The error value that is raised.
 #[derive(Debug)]
 struct Late {
     place: String,

@@ -1,12 +1,12 @@
-//! What is told of a connection, and its number.
+//! The events of a connection, and its number.
 
 use std::fmt;
 
 use crate::error::Error;
 use crate::proto::{self, CloseFrame};
 
-/// What a reactor has to tell of a connection: `Opened? (Text | Binary | Pong)* Closing? Closed` of
-/// a WebSocket, `Response? (Chunk | ServerSent)* Closed` of a stream.
+/// An event of a connection: `Opened? (Text | Binary | Pong)* Closing? Closed` for a WebSocket,
+/// `Response? (Chunk | ServerSent)* Closed` for a stream.
 pub type Event<'b> = proto::Event<'b, Closed>;
 
 /// How a connection ended.
@@ -27,19 +27,20 @@ pub type Event<'b> = proto::Event<'b, Closed>;
 /// ```
 #[derive(Debug)]
 pub enum Closed {
-    /// The closing handshake was completed; what the server's close frame said.
+    /// The closing handshake was completed; this is the server's close frame.
     Clean(CloseFrame),
     /// It could not be opened, or the server broke a rule.
     Failed(Error),
-    /// It was open and ended without a closing handshake, or the body of a response is not whole.
+    /// The connection was open and ended without a closing handshake, or the body of a response is
+    /// not complete.
     Lost(Error),
-    /// The response of a stream has been received whole.
+    /// The response of a stream was received completely.
     Complete,
 }
 
 impl Closed {
     /// The code as RFC 6455 §7.1.5 defines it: the server's, 1005 if its frame had none, 1006
-    /// without a closing handshake. A stream has no codes: 1000 if it is whole.
+    /// without a closing handshake. A stream has no codes: 1000 if the response is complete.
     pub fn code(&self) -> u16 {
         match self {
             Closed::Clean(frame) => frame.code_or_1005(),
@@ -64,7 +65,7 @@ impl fmt::Display for Closed {
 pub struct ConnId(u64);
 
 impl ConnId {
-    /// Bits of the place in the table; the others (29) count how often it was used.
+    /// Bits of the index in the table; the others (29) count how often it was used.
     pub(super) const INDEX: u32 = 24;
 
     pub(crate) fn new(index: usize, generation: u64) -> ConnId {
@@ -79,12 +80,12 @@ impl ConnId {
         self.0 >> ConnId::INDEX
     }
 
-    /// As a number below 2⁵³, exact as a Luau number.
+    /// The number below 2⁵³, exact as a Luau number.
     pub fn to_bits(self) -> u64 {
         self.0
     }
 
-    /// Back again.
+    /// The id that [`ConnId::to_bits`] returned as `bits`.
     pub fn from_bits(bits: u64) -> ConnId {
         ConnId(bits)
     }

@@ -1,14 +1,14 @@
-//! Sockets, the poll loop and its three faces: [`Reactor`] (the embedder drives it), [`Client`]
-//! (a thread of its own), and [`WebSocket`], [`Stream`] and [`EventSource`] (blocking). For the Luau
-//! side there is a fourth way, which `faces/stand_in.rs` describes.
+//! Sockets, the poll loop and its three faces: [`Reactor`] (driven by the program), [`Client`]
+//! (driven by a thread of its own), and [`WebSocket`], [`Stream`] and [`EventSource`] (blocking).
+//! The Luau side drives the reactor in a fourth way, described in `faces/stand_in.rs`.
 //!
 //! ```text
-//! time, event, session leaves: times; what is told; what speaks the protocol
+//! time, event, session leaves: times; events of a connection; its session
 //! sys/                system calls, names to addresses, random bytes
-//! ask/                what can be asked for
-//! wire/               a socket and what lies on it: TLS, which address when
+//! ask/                options of a connection
+//! wire/               a socket and the layers on it: TLS, proxies; which address when
 //! reactor/            the loop, what connections share, and one connection (driver/)
-//! faces/              what a program holds
+//! faces/              the handles of a program
 //! ```
 //!
 //! Each uses what stands above it in this list and nothing below (`tests/layering.rs`).

@@ -1,4 +1,4 @@
-//! What speaks the protocol on a socket: a session of the core, which a tape may write down.
+//! The session of a connection: that of the core, which a tape may record.
 
 #[cfg(not(feature = "tape"))]
 pub(in crate::net) use crate::proto::Session;

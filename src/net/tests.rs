@@ -1,4 +1,4 @@
-//! The numbers of [`Limits`] that this folder holds, each at the bound and one beyond it, on a
+//! The numbers of [`Limits`] that this folder checks, each at the bound and one beyond it, on a
 //! system whose clock and sockets belong to the test (docs/LIMITS.md).
 
 use std::collections::VecDeque;
@@ -41,17 +41,17 @@ struct Tcp {
     dropped: bool,
     input: VecDeque<u8>,
     output: Vec<u8>,
-    /// Bytes that the system takes before it says no.
+    /// How many bytes the system takes before `WouldBlock`.
     room: usize,
-    /// How much each read asked for.
+    /// How many bytes each read asked for.
     reads: Vec<usize>,
-    /// Bytes that a read brings at most.
+    /// How many bytes a read returns at most.
     most: usize,
     /// How often it was written to.
     writes: usize,
     /// Writing fails.
     broken: bool,
-    /// The server sends no more.
+    /// The server has ended its side.
     ended: bool,
 }
 
@@ -59,12 +59,12 @@ struct State {
     now: Instant,
     tcps: Vec<Tcp>,
     asked: Vec<(u64, u16)>,
-    /// The names of these questions.
+    /// The names that were asked for.
     names: Vec<String>,
     answers: VecDeque<Answer>,
-    /// Connections are accepted by themselves.
+    /// Connections are accepted without a call of the test.
     accepts: bool,
-    /// Sockets that the system has.
+    /// How many sockets the system has.
     sockets: usize,
 }
 
@@ -183,7 +183,7 @@ impl Sys for Toy {
 }
 
 impl Poller for World {
-    /// The clock is moved by the test alone.
+    /// Only the test moves the clock.
     fn wait(&self, _: Instant, _: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
         for tcp in &self.lock().tcps {
             let Some((token, interest)) = tcp.watched else { continue };
@@ -199,7 +199,7 @@ impl Poller for World {
     fn wake(&self) {}
 }
 
-/// A reactor, its servers, and what it has told.
+/// A reactor, its servers, and the events reported.
 struct Bench {
     world: World,
     reactor: Reactor<Toy>,
@@ -245,13 +245,13 @@ impl Bench {
         self.reactor.turn(Some(now), &mut sink).unwrap();
     }
 
-    /// More turns than any step needs, and what they told.
+    /// More turns than any step needs; returns their events.
     fn turns(&mut self) -> Vec<String> {
         (0..10).for_each(|_| self.turn());
         std::mem::take(&mut self.told)
     }
 
-    /// Time passes, and then a turn sees it.
+    /// Time passes, and then a turn notices it.
     fn pass(&mut self, span: Duration) -> Vec<String> {
         self.world.lock().now += span;
         self.turns()
@@ -261,7 +261,7 @@ impl Bench {
         self.world.lock().tcps[tcp].input.extend(bytes);
     }
 
-    /// The sizes of the reads since this was last asked.
+    /// The sizes of the reads since the last call.
     fn reads(&self, tcp: usize) -> Vec<usize> {
         std::mem::take(&mut self.world.lock().tcps[tcp].reads)
     }
@@ -276,7 +276,7 @@ impl Bench {
         id
     }
 
-    /// What a server answers the request of a connection with.
+    /// The server's answer to the request of a connection.
     fn answer(&self, tcp: usize) -> String {
         let head = String::from_utf8(self.wrote(tcp)).unwrap();
         let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
@@ -325,8 +325,8 @@ fn binary(n: usize) -> Vec<u8> {
     bytes
 }
 
-/// FAULTS 57: the limit is a total. A server drips a byte of what it owes every 100 ms, and the
-/// limit of one second comes all the same: nothing a nanosecond before, the end at it.
+/// FAULTS 57: the limit is a total. A server drips a byte of its answer every 100 ms, and the limit
+/// of one second still ends it: nothing a nanosecond before, the end at it.
 #[test]
 fn bytes_that_drip_move_no_limit_of_any_phase() {
     let second = Duration::from_secs(1);
@@ -386,8 +386,8 @@ fn bytes_that_drip_move_no_limit_of_any_phase() {
     }
 }
 
-/// FAULTS 57, after the opening: `Limits::close` and `Limits::linger` under messages and single
-/// bytes that go on, to the nanosecond.
+/// FAULTS 57, after opening: `Limits::close` and `Limits::linger` under messages and single bytes
+/// that go on, to the nanosecond.
 #[test]
 fn bytes_that_drip_do_not_put_off_the_end() {
     let limits = Limits { close: 1000 * MS, linger: 500 * MS, ..Limits::default() };
@@ -418,7 +418,7 @@ fn bytes_that_drip_do_not_put_off_the_end() {
     assert!(bench.is_dropped(tcp));
 }
 
-/// FAULTS 57: what frames a body is no sign of life, however it drips; its data are.
+/// FAULTS 57: framing of a body is no sign of life, however it drips; data is.
 #[test]
 fn framing_that_drips_does_not_put_off_the_idle_limit() {
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -452,7 +452,7 @@ fn a_keep_alive_ping_has_its_time_and_no_more() {
     assert_eq!(bench.wrote(tcp), b"");
     bench.pass(NS);
     assert_eq!(bench.wrote(tcp), [0x89, 0x80, 0, 0, 0, 0]);
-    // Any byte in time is an answer.
+    // Any byte in time counts as an answer.
     bench.pass(300 * MS - NS);
     bench.gives(tcp, &[0x82]);
     assert_eq!(bench.pass(NS), Vec::<String>::new());
@@ -492,7 +492,7 @@ fn so_many_addresses_are_tried_each_so_much_after_the_other() {
     assert_eq!(tried(&bench), want, "the fourth is one too many");
 }
 
-/// `Limits::cork`: what a send makes at least so many bytes is written by it.
+/// `Limits::cork`: the send with which this many bytes are queued writes them.
 #[test]
 fn bytes_wait_for_the_end_of_the_turn_up_to_the_cork() {
     let mut bench = Bench::new(Limits { cork: 100, ..Limits::default() });
@@ -506,7 +506,7 @@ fn bytes_wait_for_the_end_of_the_turn_up_to_the_cork() {
     assert_eq!(bench.wrote(tcp).len(), 100);
 }
 
-/// `Limits::cork_time`: one of the sends after so much time writes; none up to it does.
+/// `Limits::cork_time`: a send after this time writes; none before does.
 #[test]
 fn bytes_wait_for_the_next_send_up_to_the_cork_time() {
     let mut bench = Bench::new(Limits { cork_time: MS, ..Limits::default() });
@@ -525,7 +525,7 @@ fn bytes_wait_for_the_next_send_up_to_the_cork_time() {
 /// `Limits::turn`: a turn goes on below it, and stops at it.
 #[test]
 fn a_turn_hands_over_so_much_give_or_take_a_message() {
-    // How many messages of 1,000 bytes one turn tells where the limit is so much.
+    // How many messages of 1,000 bytes one turn reports with this limit.
     let told = |turn: usize| {
         let mut bench = Bench::new(Limits { turn, ..Limits::default() });
         let (_, tcp) = bench.open(ws());
@@ -557,10 +557,11 @@ fn the_receive_buffer_starts_and_ends_where_it_is_told_to() {
         }
         bench.reads(tcp)
     };
-    // Frames of two bytes, so that nothing is kept between two reads.
+    // Frames of two bytes, so that no byte is kept between two reads.
     let reads =
         |first, most, waits: usize| all(first, most, usize::MAX, &[0x89, 0].repeat(waits / 2));
-    // One byte less than fills it: no second read. What fills it: the next is as large as allowed.
+    // One byte less than the buffer: no second read. A full buffer: the next is as large as
+    // allowed.
     assert_eq!(reads(5000, 20_000, 4998), [5000]);
     assert_eq!(reads(5000, 20_000, 5000)[..2], [5000, 10_000]);
     let most = |max| reads(5000, max, 60_000).into_iter().max().unwrap();
@@ -569,7 +570,7 @@ fn the_receive_buffer_starts_and_ends_where_it_is_told_to() {
     // Though a turn has no room for another read of that size.
     let texts = [&b"\x81\x7E\x03\xE4"[..], &[b'a'; 996]].concat().repeat(200);
     assert_eq!(all(5000, 20_000, 20_000, &texts).into_iter().max(), Some(20_000));
-    // And no larger where events wait in it for other turns,
+    // And no larger if it holds events for other turns,
     let empty = [0x82, 0].repeat(100_000);
     assert_eq!(all(5000, 20_000, 100_000, &empty).into_iter().max(), Some(20_000));
     // or messages to be pulled.
@@ -604,13 +605,13 @@ fn what_comes_behind_the_last_word_is_read_in_the_same_turn() {
     bench.reactor.close(id, &CloseFrame::new(1000, "")).unwrap();
     assert_eq!(reads(&mut bench, &binary(5)), 1, "the server has not answered");
     assert_eq!(reads(&mut bench, b"\x88\x02\x03\xE8"), 2);
-    // One that goes on all the same gets no more of a turn.
+    // A server that goes on nevertheless gets no more of a turn.
     bench.world.lock().tcps[tcp].most = 1;
     assert_eq!(reads(&mut bench, &[0; 100]), 2);
 }
 
-/// A large message is read to its own place, to its end; of the next one only so much is read to the
-/// shared buffer as that has at first, and the buffer does not grow for it.
+/// A large message is read into its own buffer, to its end; of the next one only the initial size
+/// of the shared buffer is read there, and the buffer does not grow for it.
 #[test]
 fn a_large_message_is_followed_by_a_short_read() {
     let (turn, receive_buffer_max) = (usize::MAX, 64_000);
@@ -633,8 +634,8 @@ fn a_large_message_is_followed_by_a_short_read() {
     assert_eq!(bench.told.iter().filter(|told| told.contains("binary")).count(), 3);
 }
 
-/// What is handed over and not consumed, in bytes, of each of these connections; whether a socket
-/// is read is seen by the ping that it brings.
+/// How many bytes of each of these connections were reported and not consumed; a ping shows whether
+/// a socket is read.
 struct Flood {
     bench: Bench,
     batch: Batch,
@@ -655,7 +656,7 @@ impl Flood {
         }
     }
 
-    /// Hands over exactly so many bytes of this connection.
+    /// Reports exactly this many bytes of this connection.
     fn hold(&mut self, k: usize, bytes: usize) {
         let before = self.held(k);
         self.bench.gives(self.open[k].1, &binary(bytes - Batch::EVENT));
@@ -712,12 +713,12 @@ fn all_connections_together_are_read_up_to_a_mark() {
     assert!((0..3).all(|k| flood.is_read(k)), "4000 in all");
     flood.consume(2, 1000);
     flood.hold(2, 1001);
-    // 4001: those above their low mark stop when they bring something more.
+    // 4001: those above their low mark stop when they receive more.
     flood.hold(0, 100);
     assert_eq!([0, 1, 2].map(|k| flood.is_read(k)), [false, true, false]);
 }
 
-/// What a connection still held when it went counts no more.
+/// Bytes that a connection held when it ended do not count any more.
 #[test]
 fn a_connection_that_is_gone_leaves_nothing_that_counts() {
     let limits =
@@ -752,7 +753,7 @@ fn the_limit_comes_before_an_attempt_that_would_be_later() {
     assert_eq!(bench.pass(NS), ["failed Connect: 100ms are over"]);
 }
 
-/// A stream that says nothing any more, and whose time is over in 100 ms.
+/// A silent stream whose time is over in 100 ms.
 fn idle(bench: &mut Bench) -> ConnId {
     let tcp = bench.world.lock().tcps.len();
     let id = bench.start(get().idle(Some(100 * MS)));
@@ -761,7 +762,7 @@ fn idle(bench: &mut Bench) -> ConnId {
     id
 }
 
-/// A deadline that a turn has no room for is put off; a panic later in that turn does not lose it.
+/// A deadline without room in a turn is put off; a panic later in that turn does not lose it.
 #[test]
 fn a_panic_does_not_lose_the_time_limits_that_a_full_turn_has_put_off() {
     let mut bench = Bench::new(Limits { turn: 1, ..Limits::default() });
@@ -788,7 +789,7 @@ fn a_panic_does_not_lose_the_time_limits_that_a_full_turn_has_put_off() {
     assert_eq!(told.iter().filter(|text| text.contains("100ms")).count(), 1, "{told:?}");
 }
 
-/// Panics at whatever is said of one connection.
+/// Panics at every item of one connection.
 struct Touchy(Arc<Mutex<Option<u64>>>);
 
 impl Observer for Touchy {
@@ -799,7 +800,7 @@ impl Observer for Touchy {
     }
 }
 
-/// The first panic loses the connection; the second is at the word of that end.
+/// The first panic loses the connection; the second is at the report of that end.
 #[test]
 fn an_observer_that_panics_at_every_word_does_not_keep_an_end_from_being_told() {
     let about = Arc::new(Mutex::new(None));
@@ -815,7 +816,8 @@ fn an_observer_that_panics_at_every_word_does_not_keep_an_end_from_being_told() 
     assert!(bench.reactor.is_empty());
 }
 
-/// Whose turn comes while time limits are looked at may be the one over whom the observer panics.
+/// A connection whose gate opens while time limits are checked may be the one at which the observer
+/// panics.
 #[test]
 fn a_panic_over_one_does_not_lose_the_time_limit_of_another() {
     let about = Arc::new(Mutex::new(None));
@@ -836,8 +838,8 @@ fn a_panic_over_one_does_not_lose_the_time_limit_of_another() {
     assert!(bench.reactor.is_empty());
 }
 
-/// FAULTS 51, RFC 1034 §3.1: a name with a final dot is absolute, so the resolver has to see the dot; an
-/// override and the `Host` field are about the same host with and without it.
+/// FAULTS 51, RFC 1034 §3.1: a name with a final dot is absolute, so the resolver has to see the
+/// dot; an override and the `Host` field mean the same host with and without it.
 #[test]
 fn a_final_dot_of_the_url_reaches_the_resolver_and_nobody_else() {
     for (url, asked) in [
@@ -866,7 +868,8 @@ fn a_final_dot_of_the_url_reaches_the_resolver_and_nobody_else() {
     }
 }
 
-/// FAULTS 62: a name that no list allows by itself is not asked of DNS, which would tell others of it.
+/// FAULTS 62: a name that the list does not contain itself is not sent to DNS, where others could
+/// see it.
 #[test]
 fn a_list_by_url_keeps_names_from_the_resolver() {
     let allowed = || ["10.0.0.0/8", "a.example"].map(|entry| entry.parse().unwrap());
@@ -879,13 +882,13 @@ fn a_list_by_url_keeps_names_from_the_resolver() {
     assert!(bench.world.lock().names.is_empty());
     bench.start(Options::new("ws://a.example/").unwrap());
     assert_eq!(bench.world.lock().names, ["a.example"]);
-    // The other list lets a name be asked for, since it may lead into the network.
+    // The other list allows a name to be resolved, since its addresses may be in the network.
     let mut bench = Bench::with(Config { policy: Policy::list(allowed()), ..Config::default() });
     bench.start(Options::new(url).unwrap());
     assert_eq!(bench.world.lock().names.len(), 1);
 }
 
-/// An external loop that waits for the descriptor is woken by what an earlier wait has set, once. A
+/// An external loop that waits for the descriptor is woken by the timer of an earlier wait, once. A
 /// reactor on poll has no such descriptor.
 #[cfg(all(target_os = "linux", not(moonwire_poll)))]
 #[test]
@@ -901,13 +904,13 @@ fn what_an_earlier_wait_has_set_makes_the_descriptor_readable_once() {
         let most = rustix::event::Timespec { tv_sec: 2, tv_nsec: 0 };
         poll(&mut fds, Some(&most)).unwrap() > 0
     };
-    // Nothing is there and no deadline has passed.
+    // There are no bytes, and no deadline has passed.
     assert!(readable(&reactor));
     reactor.turn(Some(Instant::now()), nobody).unwrap();
     assert!(!readable(&reactor), "once only");
 }
 
-/// A turn that is full at the last byte of a body tells the end with it: no byte is left to wait for.
+/// A turn that is full at the last byte of a body also reports the end: no further byte would come.
 #[test]
 fn the_end_of_a_body_comes_with_its_last_piece_however_full_the_turn_is() {
     let mut bench = Bench::new(Limits { turn: 1, ..Limits::default() });
@@ -919,7 +922,7 @@ fn the_end_of_a_body_comes_with_its_last_piece_however_full_the_turn_is() {
     assert_eq!(bench.told[1..], ["chunk 5", "complete"]);
 }
 
-/// What a flush has written may have a time limit, which a wait has to know at once.
+/// Frames that a flush has written may have a time limit, which a wait has to know at once.
 #[test]
 fn a_close_that_is_flushed_has_its_deadline() {
     let mut bench = Bench::new(Limits { close: 1000 * MS, ..Limits::default() });

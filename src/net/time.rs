@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-/// `span` after `now`; one beyond what a clock can say is none, and a century stands for it.
+/// `span` after `now`, or a century after it if a clock cannot represent that.
 pub(crate) fn after(now: Instant, span: Duration) -> Instant {
     now + span.min(Duration::from_secs(100 * 365 * 86_400))
 }
 
-/// The earlier of two times; `None` never comes.
+/// The earlier of two times; `None` means never.
 pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),

@@ -1,8 +1,8 @@
-//! The send buffer: bytes with a cursor, bounded by whoever fills it; and room to read to.
+//! The send buffer: bytes with a cursor, bounded by its user; and [`Space`], room to read into.
 
 use std::fmt;
 
-/// Bytes on their way out. What is sent leaves from the front.
+/// Bytes to be sent. Bytes that were sent are removed from the front.
 #[derive(Default)]
 pub(crate) struct SendBuf {
     bytes: Vec<u8>,
@@ -10,7 +10,7 @@ pub(crate) struct SendBuf {
     start: usize,
 }
 
-/// It may hold what nobody is to see.
+/// The bytes may hold secrets: `Debug` shows only how many there are.
 impl fmt::Debug for SendBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SendBuf({} bytes)", self.len())
@@ -22,22 +22,23 @@ impl fmt::Debug for SendBuf {
 const KEEP: usize = 256;
 
 impl SendBuf {
-    /// What is to be sent next.
+    /// The bytes to be sent next.
     #[inline]
     pub(crate) fn pending(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
 
-    /// How many bytes wait.
+    /// How many bytes are waiting to be sent.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.start
     }
 
-    /// The end of the buffer, for appending.
+    /// The end of the buffer, where frames are appended.
     #[inline]
     pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
-        // Once more is sent than waits, moving the rest costs less than it frees.
+        // When more bytes were sent than are waiting, moving the waiting ones costs less than it
+        // frees.
         if self.start > self.bytes.len() / 2 {
             self.bytes.drain(..self.start);
             self.start = 0;
@@ -45,7 +46,7 @@ impl SendBuf {
         &mut self.bytes
     }
 
-    /// Notes that the first `n` pending bytes are gone; more than there are counts as all.
+    /// Removes the first `n` pending bytes; an `n` larger than that removes all.
     #[inline]
     pub(crate) fn sent(&mut self, n: usize) {
         self.start += n.min(self.len());
@@ -60,12 +61,12 @@ impl SendBuf {
     }
 }
 
-/// Room for the bytes that come next.
+/// Room into which the next bytes of a large frame are read.
 #[derive(Debug)]
 pub struct Space<'a> {
     /// Append here.
     pub buf: &'a mut Vec<u8>,
-    /// At most so many bytes; there is capacity for them.
+    /// At most this many bytes; `buf` has the capacity for them.
     pub want: usize,
 }
 

@@ -1,4 +1,4 @@
-//! How a session ends.
+//! How a session ended.
 
 use super::http::{HttpError, Redirect};
 use super::timer::Timer;
@@ -9,28 +9,29 @@ use super::ws::handshake::{HandshakeError, Request};
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Closed {
-    /// The closing handshake was completed; what the peer's close frame said.
+    /// The closing handshake was completed; this is the peer's close frame.
     Clean(CloseFrame),
-    /// The handshake was refused or the peer broke a rule.
+    /// The opening handshake was refused, or the peer broke a rule.
     Failed(Failure),
     /// The connection ended without a closing handshake.
     Lost(Lost),
-    /// The response is whole.
+    /// The response was received completely.
     Complete,
-    /// The answer is elsewhere: the request goes on over another connection.
+    /// The response was a redirect: the request continues over another connection.
     Redirected(Box<Redirect>),
-    /// The same of a handshake ([`Request::follow_redirects`]).
+    /// The handshake was answered by a redirect that is followed ([`Request::follow_redirects`]).
     Moved(Box<Redirect<Request>>),
 }
 
-/// Why the protocol gave a connection up.
+/// Why the session failed the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Before it was open.
+    /// The opening handshake failed.
     Handshake(HandshakeError),
-    /// Afterwards; a close frame with [`Violation::close_code`] was queued.
+    /// The peer broke a rule after the handshake; a close frame with [`Violation::close_code`] was
+    /// queued.
     Violation(Violation),
-    /// The response of a stream is of no use, or not whole.
+    /// The response of a stream is not usable, or not complete.
     Http(HttpError),
 }
 
@@ -42,7 +43,7 @@ pub enum Lost {
     Eof,
     /// A deadline passed.
     Timeout(Timer),
-    /// Both close frames passed, but the peer ended before it had taken all that was accepted:
-    /// [`Session::unsent`](super::Session::unsent) bytes did not leave.
+    /// Both close frames passed, but the peer closed the connection before it had taken everything
+    /// that was accepted: [`Session::unsent`](super::Session::unsent) bytes were not sent.
     Unsent,
 }

@@ -1,18 +1,18 @@
-//! What comes from outside: time and random numbers.
+//! The inputs of a session: time and random numbers.
 
 use std::fmt;
 use std::time::Instant;
 
-/// Where mask keys come from. RFC 6455 §10.3 needs them unpredictable: the system's CSPRNG, and
-/// a fresh key for each frame.
+/// The source of mask keys. RFC 6455 §10.3 needs them unpredictable: the system's CSPRNG, and a
+/// fresh key for each frame.
 pub trait Random {
     /// The next key.
     fn key(&mut self) -> [u8; 4];
 }
 
-/// What a session cannot know by itself.
+/// The inputs that a session has no source for: the time and random keys.
 pub struct Context<'a> {
-    /// The time.
+    /// The current time.
     pub now: Instant,
     /// The source of mask keys.
     pub random: &'a mut dyn Random,

@@ -1,4 +1,4 @@
-//! What a session has to tell.
+//! The events that a session reports.
 
 use std::borrow::Cow;
 
@@ -9,35 +9,35 @@ use super::ws::close::CloseFrame;
 use super::ws::handshake::Opened;
 use super::ws::message::{Message, Text};
 
-/// What a session has to tell. The order is `Opened? (Text | Binary | Pong)* Closing? Closed` for
-/// a WebSocket and `Response? (Chunk | ServerSent)* Closed` for a stream.
+/// An event of a session. The order is `Opened? (Text | Binary | Pong)* Closing? Closed` for a
+/// WebSocket and `Response? (Chunk | ServerSent)* Closed` for a stream.
 ///
-/// `C` is how the end is told: [`Closed`] here, with more to say where there are sockets.
+/// `C` is the type of the final event: [`Closed`] here; `net` has one with more detail.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'b, C = Closed> {
-    /// The server has accepted; messages can be sent.
+    /// The server accepted the handshake; messages can be sent.
     Opened(Box<Opened>),
     /// A text message.
     Text(Text<'b>),
     /// A binary message.
     Binary(Cow<'b, [u8]>),
-    /// The payload of a pong. Pings are answered without the owner.
+    /// The payload of a pong. Pings are answered by the session and not reported.
     Pong(Cow<'b, [u8]>),
-    /// The peer's close frame. What the owner then sends reaches the peer only where
+    /// The peer's close frame. Messages that are sent after it reach the peer only if
     /// [`Settings::hold_close`](super::Settings::hold_close) is set.
     Closing(CloseFrame),
     /// The head of a response, after redirects and interim responses; its body follows.
     Response(Box<http::Response>),
-    /// A piece of the body, or one event of an event stream as text, as [`http::Delivery`] says.
+    /// A piece of the body, or one event of an event stream as text, as [`http::Delivery`] defines.
     Chunk(Cow<'b, [u8]>),
     /// An event of an event stream.
     ServerSent(Box<sse::Event>),
-    /// The end; nothing follows.
+    /// The final event; none follows.
     Closed(C),
 }
 
 impl<C> Event<'_, C> {
-    /// The event with memory of its own; what it lends is copied.
+    /// The event with a copy of what it borrows.
     pub fn into_owned(self) -> Event<'static, C> {
         match self {
             Event::Text(text) => Event::Text(text.into_static()),

@@ -6,8 +6,8 @@ use super::secret::shown_value;
 use super::token::{escape, is_token, is_value_byte, trim};
 use crate::limits::Limits;
 
-/// The fields of a response, in their order, repeats kept. `Debug` masks the values of those that say
-/// who somebody is, as `Set-Cookie` does, and the queries of URLs.
+/// The fields of a response, in their order, repeats kept. `Debug` masks the values of fields that
+/// identify somebody, such as `Set-Cookie`, and the queries of URLs.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Fields {
     /// `Name: value\r\n` each; INVARIANT: a name is a token, a value holds neither CR nor LF.
@@ -37,7 +37,8 @@ impl Fields {
         self.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// The same as text; `None` also where it is not UTF-8, which a value need not be (RFC 9110 §5.5).
+    /// The value of that field as text; `None` also if it is not UTF-8, which a value need not be
+    /// (RFC 9110 §5.5).
     pub fn get_str(&self, name: &str) -> Option<&str> {
         std::str::from_utf8(self.get(name)?).ok()
     }
@@ -53,8 +54,8 @@ impl Fields {
         })
     }
 
-    /// Type and subtype of the body in lower case, without parameters (RFC 9110 §8.3): `None` if none is
-    /// said, and empty if several are.
+    /// Type and subtype of the body in lower case, without parameters (RFC 9110 §8.3): `None`
+    /// without a `Content-Type`, and empty if there are several.
     pub(crate) fn media_type(&self) -> Option<Vec<u8>> {
         let mut all = self.all("Content-Type");
         let value = all.next()?;
@@ -96,7 +97,7 @@ const FIRST: usize = 256;
 pub struct Head {
     /// 0 or 1: the `x` of `HTTP/1.x`.
     pub minor: u8,
-    /// 100 to 999. Those from 600 on are no class of RFC 9110 §15, and are treated as 500.
+    /// 100 to 999. A status from 600 on belongs to no class of RFC 9110 §15 and is treated as 500.
     pub status: u16,
     /// The reason phrase, escaped.
     pub reason: String,
@@ -104,13 +105,13 @@ pub struct Head {
     pub fields: Fields,
 }
 
-/// Why bytes are no response head.
+/// Why the received bytes are not a response head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeadError {
-    /// The bytes do not begin with `HTTP/1.0` or `HTTP/1.1` (RFC 9112 §2.3); what they begin with.
+    /// The bytes do not begin with `HTTP/1.0` or `HTTP/1.1` (RFC 9112 §2.3); how they begin.
     NotHttp(String),
-    /// The rest of the status line is not a space, three digits from 100 on and a space (§4).
+    /// The version is not followed by a space, three digits from 100 on and a space (§4).
     StatusLine(String),
     /// A LF without CR before it, or a CR without LF behind it (§2.2).
     LineEnd,
@@ -127,7 +128,8 @@ pub enum HeadError {
 }
 
 impl HeadError {
-    /// The peer's bytes in it, if it has some, for those who look whether they may be shown.
+    /// The peer's bytes in this error, if it has some: the caller masks them if they repeat a
+    /// secret.
     pub(crate) fn text(&mut self) -> Option<&mut String> {
         match self {
             HeadError::NotHttp(text) | HeadError::StatusLine(text) | HeadError::Field(text) => {
@@ -167,34 +169,34 @@ pub(crate) struct HeadParser {
     fields: usize,
     /// Bytes taken so far.
     total: usize,
-    /// How much of the line that comes next was looked at already.
+    /// How many bytes of the next line were already searched.
     seen: usize,
 }
 
-/// What has come may repeat what nobody is to see.
+/// The fields may repeat a secret of the request: `Debug` shows none.
 impl fmt::Debug for HeadParser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HeadParser({} bytes, status {:?})", self.total, self.status())
     }
 }
 
-/// How much of a peer's bytes an error shows.
+/// How many of a peer's bytes an error shows.
 const SHOWN: usize = 60;
 
 impl HeadParser {
-    /// For the trailer section of a chunked body (RFC 9112 §7.1.2), which has fields alone.
+    /// For the trailer section of a chunked body (RFC 9112 §7.1.2), which has only fields.
     pub(crate) fn of_trailers() -> HeadParser {
         let head = Head { minor: 1, status: 200, reason: String::new(), fields: Fields::default() };
         HeadParser { head: Some(head), ..HeadParser::default() }
     }
 
-    /// The status, once its line is there.
+    /// The status, once the status line was received.
     pub(crate) fn status(&self) -> Option<u16> {
         self.head.as_ref().map(|head| head.status)
     }
 
-    /// Takes whole lines off `input`; gives how many bytes they were and, when the empty line was
-    /// among them, the head. What is left has to be given again, with more behind it.
+    /// Takes whole lines off `input`; returns how many bytes they have and, if the empty line was
+    /// among them, the head. The rest has to be given again, with more bytes behind it.
     pub(crate) fn feed(
         &mut self,
         input: &[u8],
@@ -223,7 +225,7 @@ impl HeadParser {
         Ok((used, None))
     }
 
-    /// The length of the line at the start of `input` without its CR LF, once that is there.
+    /// The length of the line at the start of `input` without its CR LF, once CR LF has arrived.
     fn line(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
         if self.head.is_none() {
             // A limit that small comes first, however the bytes arrive.
@@ -247,7 +249,7 @@ impl HeadParser {
     }
 }
 
-/// Refuses what cannot become `HTTP/1.0` or `HTTP/1.1` at its first wrong byte.
+/// Refuses bytes that cannot become `HTTP/1.0` or `HTTP/1.1`, at the first wrong byte.
 fn status_prefix(input: &[u8]) -> Result<(), HeadError> {
     let want = b"HTTP/1.";
     let n = input.len().min(want.len());
@@ -304,7 +306,7 @@ mod tests {
 
     type Outcome = Result<Option<(usize, Head)>, HeadError>;
 
-    /// Feeds `bytes` as a driver would, `step` at a time, keeping what was not taken.
+    /// Feeds `bytes` as a driver would, `step` at a time, keeping the bytes that were not taken.
     fn feed(bytes: &[u8], step: usize, limits: &Limits) -> Outcome {
         let (mut parser, mut at, mut end) = (HeadParser::default(), 0, 0);
         while end < bytes.len() {
@@ -482,7 +484,7 @@ mod tests {
         assert_eq!(feed(&make(4), 1, &limits), Err(HeadError::ManyFields));
     }
 
-    /// FAULTS 1: what was looked at is not looked at again. Quadratic work would take hours.
+    /// FAULTS 1: no byte is searched twice. Quadratic work would take hours.
     #[test]
     fn a_mebibyte_in_one_byte_reads_costs_a_step_for_each_byte() {
         let all = usize::MAX;
@@ -497,7 +499,7 @@ mod tests {
         }
     }
 
-    /// FAULTS 27 and 28: fields are a list and no map, and no name means anything to it.
+    /// FAULTS 27 and 28: fields are a list, not a map, and no name is special.
     #[test]
     fn names_that_are_special_elsewhere_are_names() {
         let names = ["__proto__", "constructor", "toString", "hasOwnProperty", "__index"];

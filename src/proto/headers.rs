@@ -6,8 +6,8 @@ use super::secret::{Guarded, SECRET, is_secret_field};
 use super::token::{escape, is_token, is_value_byte};
 use super::url::Url;
 
-/// Fields that frame the message, are about the connection, or belong to the client (RFC 6455
-/// §4.1, RFC 9110 §7.6.1, RFC 9112). `Accept-Encoding` is one, since a coded body could not be read.
+/// Fields that frame the message, are about the connection, or belong to the client (RFC 6455 §4.1,
+/// RFC 9110 §7.6.1, RFC 9112). `Accept-Encoding` is one, since a coded body could not be read.
 const OWNED: [&str; 13] = [
     "host",
     "upgrade",
@@ -24,7 +24,7 @@ const OWNED: [&str; 13] = [
     "proxy-connection",
 ];
 
-/// What says to a proxy who we are (RFC 9110 §11.7.2).
+/// The field that identifies us to a proxy (RFC 9110 §11.7.2).
 #[cfg(feature = "net")]
 pub(crate) const PROXY_AUTHORIZATION: &str = "proxy-authorization";
 
@@ -49,7 +49,7 @@ const SINGLE: [&str; 16] = [
     "user-agent",
 ];
 
-/// The one field of a WebSocket handshake that its owner has a say in.
+/// The one field of a WebSocket handshake whose value the program chooses.
 pub(crate) const PROTOCOL: &str = "sec-websocket-protocol";
 
 /// A request that cannot be sent as it is.
@@ -70,7 +70,7 @@ pub enum RequestError {
         /// As the first one is spelled.
         first: String,
     },
-    /// A subprotocol is no token (RFC 6455 §4.1), or is asked for twice.
+    /// A subprotocol is not a token (RFC 6455 §4.1), or is offered twice.
     Protocol(String),
     /// The method is no token (RFC 9110 §9.1), or `CONNECT`, which asks for a tunnel.
     Method(String),
@@ -111,11 +111,11 @@ impl std::error::Error for RequestError {}
 #[derive(Clone, PartialEq, Eq)]
 struct Field {
     name: String,
-    /// A secret one is sent to nobody but the first server.
+    /// A secret field is sent to the first server only.
     value: Guarded,
 }
 
-/// The fields that the owner of a request adds, in their order.
+/// The fields that the program adds to a request, in their order.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Headers(Vec<Field>);
 
@@ -126,9 +126,9 @@ impl fmt::Debug for Headers {
 }
 
 impl Headers {
-    /// Adds a field, unless its name is no token, belongs to the client or is there already (the same
-    /// spelling of a list is fine), or its value holds a control character. The value is sent as its
-    /// UTF-8 bytes.
+    /// Adds a field, unless its name is no token, belongs to the client or is there already (the
+    /// same spelling of a list is accepted), or its value holds a control character. The value is
+    /// sent as its UTF-8 bytes.
     pub(crate) fn add(
         &mut self,
         name: &str,
@@ -147,7 +147,7 @@ impl Headers {
         if !value.bytes().all(is_value_byte) {
             return Err(RequestError::HeaderValue(shown()));
         }
-        // The first spelling is that of all that are there.
+        // All fields of this name have the spelling of the first.
         if let Some(field) = self.0.iter().find(|field| field.name.eq_ignore_ascii_case(name))
             && (field.name != name || SINGLE.contains(&lower.as_str()))
         {
@@ -175,7 +175,7 @@ impl Headers {
         Ok(())
     }
 
-    /// Writes all fields, and nothing else.
+    /// Writes the fields only, without request line and empty line.
     pub(crate) fn write_fields(&self, out: &mut Vec<u8>, shown: bool) {
         for Field { name, value } in &self.0 {
             for part in [name, ": ", value.text(shown), "\r\n"] {
@@ -184,7 +184,7 @@ impl Headers {
         }
     }
 
-    /// Those that are not there already.
+    /// The fields whose names `has` does not know.
     #[cfg(feature = "net")]
     pub(crate) fn without(&self, is_there: impl Fn(&str) -> bool) -> Headers {
         Headers(self.0.iter().filter(|field| !is_there(&field.name)).cloned().collect())
@@ -194,18 +194,18 @@ impl Headers {
         self.0.iter().any(|field| field.name.eq_ignore_ascii_case(name))
     }
 
-    /// Takes out every field with one of these names.
+    /// Removes every field with one of these names.
     pub(crate) fn remove(&mut self, names: &[&str]) {
         let named = |field: &Field| names.iter().any(|n| field.name.eq_ignore_ascii_case(n));
         self.0.retain(|field| !named(field));
     }
 
-    /// Takes out every field that is secret, by its value or by its name.
+    /// Removes every field that is secret, by its value or by its name.
     pub(crate) fn remove_secret(&mut self) {
         self.0.retain(|field| !field.value.is_secret() && !is_secret_field(&field.name));
     }
 
-    /// Names and values of those that are secret, by their value or by their name.
+    /// Names and values of the fields that are secret, by their value or by their name.
     #[cfg(feature = "net")]
     pub(crate) fn secrets(&self) -> Vec<(String, Guarded)> {
         let secret = |f: &&Field| f.value.is_secret() || is_secret_field(&f.name);
@@ -228,7 +228,7 @@ impl Headers {
     }
 
     /// Writes `User-Agent`, unless there is one, all fields, and the empty line that ends a head;
-    /// secrets masked if it is to be `shown`.
+    /// with secrets masked if the head is to be `shown`.
     pub(crate) fn write(&self, out: &mut Vec<u8>, shown: bool) {
         if !self.has("user-agent") {
             let agent = concat!("User-Agent: moonwire/", env!("CARGO_PKG_VERSION"), "\r\n");
@@ -242,8 +242,8 @@ impl Headers {
 /// First size of the memory for a head: most fit, so that they take one allocation.
 const FIRST: usize = 512;
 
-/// Writes the request line, its target in `absolute` form or not, and `Host`; without a URL that is
-/// secret if it is to be `shown`.
+/// Writes the request line, its target in `absolute` form or not, and `Host`; without a secret URL
+/// if the head is to be `shown`.
 pub(crate) fn write_start(out: &mut Vec<u8>, method: &str, url: &Url, absolute: bool, shown: bool) {
     out.reserve(FIRST);
     let host = url.host_field();

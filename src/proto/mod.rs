@@ -11,10 +11,10 @@
 //! let request = Request::new(Url::parse("ws://example.com/")?);
 //! let mut session = Session::new(&request, Settings::default(), nonce, None);
 //! let mut cx = Context { now: std::time::Instant::now(), random: &mut random };
-//! // Write what is to be written …
+//! // Write these bytes …
 //! let n = session.outgoing().len();
 //! session.sent(cx.now, n);
-//! // … and give what was read, until no event comes back.
+//! // … and pass received bytes in, until no event comes back.
 //! let mut input = &b"HTTP/1.1 403 Forbidden\r\n\r\n"[..];
 //! loop {
 //!     let (used, event) = session.receive(&mut cx, input);
@@ -29,28 +29,28 @@
 //! # Ok::<(), moonwire::proto::UrlError>(())
 //! ```
 //!
-//! * Payloads borrow the input, never the session, so that the owner may send or close while it
+//! * Payloads borrow the input, never the session, so that the program may send or close while it
 //!   holds them. They are owned only when a message was put together from several pieces.
 //! * `receive` cannot fail. A broken rule becomes one [`Violation`], a queued close frame, a
 //!   parser that discards, and exactly one final event: [`Event::Closed`].
-//! * No byte is looked at twice, and an error is found at the byte that decides it; of a large
-//!   message that is read in place, the start may be looked at twice, and what is not UTF-8 is found
-//!   when there is nothing more to read.
+//! * No byte is examined twice, and an error is found at the byte that decides it. Exception: of a
+//!   large message that is read in place, the start may be examined twice, and bytes that are not
+//!   UTF-8 are found when there is nothing more to read.
 //! * Time and random numbers come in with the [`Context`]; nothing here has a clock.
 //! * Time counts from the wire: the limits of a pong, of the answer to a close frame and of a
-//!   response start when [`Session::sent`] has been told of the last byte that they wait for. While
-//!   bytes leave, the peer is alive; when none does for [`Limits::stall`](crate::Limits::stall), it
-//!   is lost.
+//!   response start when [`Session::sent`] reports the last byte that they wait for. While bytes
+//!   are sent, the peer is alive; when none is for [`Limits::stall`](crate::Limits::stall), it is
+//!   lost.
 //!
 //! ```text
 //! token, utf8, timer, buf, pace, context,
 //! transport                                leaves
-//! secret                                   what of a request may be shown
-//! url, head, headers                       texts of HTTP
+//! secret                                   which parts of a request may be shown
+//! url, head, headers                       parsing and writing parts of HTTP messages
 //! sse/                                     event streams
 //! ws/                                      RFC 6455: frame, mask, close, message; RFC 7692: deflate/
 //! http/                                    RFC 9112: chunked, body, request, redirect, refusal
-//! closed, note, event, settings            what is told, and how to behave
+//! closed, note, event, settings            what a session reports, and its settings
 //! ws/handshake, ws/connection,
 //! http/exchange                            the state machines
 //! session                                  handshake, then connection; or an exchange

@@ -1,4 +1,4 @@
-//! What an observer is told.
+//! Notes of the protocol for an observer.
 
 use std::fmt;
 
@@ -17,16 +17,17 @@ pub enum Direction {
     Out,
 }
 
-/// What an observer is told of the protocol. `Display` is a line of a trace, in which values of fields
-/// that say who somebody is and the queries of URLs are masked; `Debug` shows lengths and no bytes.
+/// A step of the protocol, for an observer. `Display` is a line of a trace, in which values of
+/// fields that identify somebody and the queries of URLs are masked; `Debug` shows lengths and no
+/// bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Note {
     /// The head of a request or of its final response.
     Head {
         /// Which way.
         direction: Direction,
-        /// The bytes as they travelled, but for what the owner of the request has called secret: that
-        /// is `***`. What is secret by the name of its field is not masked here.
+        /// The bytes as they were sent, except that fields and URLs that the program marked as
+        /// secret are `***`. A field that is secret only by its name is not masked here.
         bytes: Vec<u8>,
     },
     /// A frame.
@@ -35,14 +36,14 @@ pub enum Note {
         direction: Direction,
         /// Whether it ends its message.
         fin: bool,
-        /// What it is.
+        /// Its opcode.
         opcode: Opcode,
-        /// Bytes of its payload.
+        /// Length of its payload in bytes.
         len: usize,
-        /// The first of them, unmasked.
+        /// The first bytes of the payload, unmasked.
         start: Vec<u8>,
     },
-    /// A compressed message (RFC 7692), behind its frames.
+    /// A compressed message (RFC 7692), after the notes of its frames.
     Message {
         /// Which way.
         direction: Direction,
@@ -52,28 +53,28 @@ pub enum Note {
         wire: usize,
         /// Bytes of the message.
         len: usize,
-        /// The first of them.
+        /// The first bytes of the message.
         start: Vec<u8>,
     },
-    /// A response has a coding that is undone (RFC 9110 §8.4).
+    /// A response has a coding that is decoded (RFC 9110 §8.4).
     Coding {
         /// Which one: `gzip` or `deflate`.
         name: &'static str,
-        /// Whether codings were asked for; if not, `identity` was.
+        /// Whether the request accepted codings; otherwise it accepted `identity` only.
         asked: bool,
     },
-    /// The end of such a body.
+    /// The end of a body that was decoded.
     Decoded {
-        /// Bytes of it that came.
+        /// Bytes of the coded body.
         wire: u64,
-        /// Bytes that they became.
+        /// Bytes after decoding.
         len: u64,
     },
-    /// A piece of a response's body, as it is handed over.
+    /// A piece of a response's body, as it is reported.
     Body {
         /// Its bytes.
         len: usize,
-        /// The first of them.
+        /// Its first bytes.
         start: Vec<u8>,
     },
 }
@@ -95,7 +96,7 @@ impl fmt::Debug for Note {
     }
 }
 
-/// One line without secrets: the direction, what it is, and how it begins.
+/// One line without secrets: the direction, the kind, and the first bytes.
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let arrow = |direction: &Direction| if *direction == Direction::In { "<-" } else { "->" };
@@ -130,7 +131,7 @@ impl fmt::Display for Note {
     }
 }
 
-/// How much of a line of a head is shown.
+/// How many bytes of a line of a head are shown.
 const LINE: usize = 400;
 
 /// A line of a head, escaped, without secrets.
@@ -162,17 +163,17 @@ impl Note {
     /// How many bytes of a payload a note shows at most.
     pub const START: usize = 64;
 
-    /// A request, as it may be shown.
+    /// The head of a request, as it may be shown.
     pub(crate) fn request(shown: Vec<u8>) -> Note {
         Note::Head { direction: Direction::Out, bytes: shown }
     }
 
-    /// A response to a request for `url`, without the values of fields that repeat what is secret in
-    /// the request, as `is_repeated` knows.
+    /// The head of a response to a request for `url`, without the values of fields that repeat a
+    /// secret of the request, for which `is_repeated` returns true.
     pub(crate) fn response(head: &Head, url: &Url, is_repeated: impl Fn(&[u8]) -> bool) -> Note {
         let is_hidden = |name: &str, value: &[u8]| match names_a_url(name) {
             true if url.is_secret() => true,
-            // What stands in its query is not shown in any case.
+            // The query is never shown.
             true => is_repeated(shown_url(&String::from_utf8_lossy(value)).as_bytes()),
             false => is_repeated(value),
         };

@@ -1,41 +1,42 @@
-//! How far the output has come: a time limit counts from the byte that it waits for, which may leave
-//! long after it was queued, and bytes that leave are a sign of life.
+//! How much of the output was sent. A time limit counts from the byte whose answer it waits for,
+//! which may be sent long after it was queued; and sent bytes are a sign of life.
 
 use std::time::{Duration, Instant};
 
 /// Follows the bytes of a [`SendBuf`](super::buf::SendBuf) to the kernel.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// Bytes that have left, in all.
+    /// How many bytes were sent in all.
     left: u64,
-    /// Bytes that the kernel has taken for them: over TLS others, and some of them earlier.
+    /// How many bytes the kernel took for them: over TLS, records, some of which are taken earlier.
     taken: u64,
-    /// Since the kernel refused some; none wait otherwise.
+    /// Set while the kernel refuses bytes that are waiting.
     blocked: Option<Blocked>,
-    /// When what the kernel holds has reached the peer, about; unset if that was not long.
+    /// Estimate of when the bytes in the kernel have reached the peer; unset if that was soon.
     clear: Option<Instant>,
-    /// The longest time in which a peer that is there makes no room: [`Limits::stall`].
+    /// The longest time in which a living peer makes no room: [`Limits::stall`].
     ///
     /// [`Limits::stall`]: crate::limits::Limits::stall
     stall: Duration,
 }
 
-/// No estimate reaches further: a line on which one byte moves now and then tells little of the next.
+/// The longest estimate: if a byte is taken only now and then, the pace predicts little.
 const MOST: Duration = Duration::from_secs(3600);
 
 #[derive(Debug)]
 struct Blocked {
     since: Instant,
-    /// Bytes that have left since.
+    /// Bytes that the kernel took since.
     taken: u64,
     /// Bytes that the kernel may hold.
     held: u64,
-    /// It was full again since, after so many bytes that they tell the pace.
+    /// The kernel was full again since, after so many bytes that the pace can be estimated from
+    /// them.
     tells: bool,
 }
 
-/// What the kernel holds at most for one socket: the largest send buffer that Linux gives by itself
-/// (`net.ipv4.tcp_wmem`). Other systems give less.
+/// The most that the kernel holds for one socket: the largest default send buffer of Linux
+/// (`net.ipv4.tcp_wmem`). Other systems have smaller ones.
 const KERNEL: u64 = 4 * 1024 * 1024;
 
 impl Pace {
@@ -43,14 +44,14 @@ impl Pace {
         Pace { left: 0, taken: 0, blocked: None, clear: None, stall }
     }
 
-    /// Bytes that have left.
+    /// How many bytes were sent.
     #[inline]
     pub(crate) fn left(&self) -> u64 {
         self.left
     }
 
-    /// `n` bytes have left, and `rest` wait; the kernel has taken `taken` bytes. Whether the peer has
-    /// made room for them: a kernel that had room says nothing about the peer.
+    /// `n` bytes were sent, and `rest` are waiting; the kernel took `taken` bytes. Returns whether
+    /// the peer has made room for them: a kernel that had room proves nothing about the peer.
     #[inline]
     pub(crate) fn sent(&mut self, now: Instant, n: usize, taken: usize, rest: usize) -> bool {
         self.left += n as u64;
@@ -68,7 +69,7 @@ impl Pace {
             self.blocked = Some(Blocked { since: now, taken: 0, held, tells: false });
             return false;
         };
-        // What is taken at once, in however many pieces, the kernel had room for.
+        // For bytes that were taken at once, in however many pieces, the kernel had room.
         let moved = taken > 0 && now > blocked.since;
         if moved {
             blocked.taken += taken as u64;
@@ -83,19 +84,19 @@ impl Pace {
         moved
     }
 
-    /// What waits may leave from now on: until then it was not the kernel that refused it.
+    /// The waiting bytes may be sent from now on: before, it was not the kernel that refused them.
     pub(crate) fn starts(&mut self) {
         self.blocked = None;
     }
 
-    /// Whether the kernel has refused bytes, which wait.
+    /// Whether the kernel has refused bytes that are waiting.
     #[inline]
     pub(crate) fn is_blocked(&self) -> bool {
         self.blocked.is_some()
     }
 
-    /// When a byte that leaves now reaches the peer, about. What the kernel holds leaves at the pace
-    /// at which it has taken more of late.
+    /// An estimate of when a byte that is sent now reaches the peer. The kernel's buffer empties at
+    /// the pace at which the kernel took more bytes of late.
     pub(crate) fn reaches(&self, now: Instant) -> Instant {
         let before = self.clear.map_or(now, |at| at.max(now));
         let Some(blocked) = self.blocked.as_ref().filter(|blocked| blocked.taken > 0) else {
@@ -103,8 +104,8 @@ impl Pace {
         };
         let pace = blocked.held as f64 / blocked.taken as f64;
         let span = now.saturating_duration_since(blocked.since).as_secs_f64() * pace;
-        // For a few last bytes there may have been much more room: then it is bounded by how slow a
-        // peer may be.
+        // For the last few bytes the kernel may have had much more room: the bound is then how slow
+        // a peer may be.
         let most = if blocked.tells { MOST } else { self.stall.min(MOST) };
         let span = Duration::try_from_secs_f64(span).unwrap_or(most).min(most);
         before.max(now + span)
@@ -136,18 +137,18 @@ mod tests {
         let mut pace = Pace::new(60 * second);
         pace.sent(now, 1_000_000, 1_000_000, 0);
         assert_eq!(pace.reaches(now), now, "nothing is known to be slow");
-        // A million waits in the kernel, and 100,000 bytes a second leave.
+        // The kernel holds a million bytes and sends 100,000 a second.
         pace.sent(now, 0, 0, 300_000);
         pace.sent(now + second, 100_000, 100_000, 200_000);
         pace.sent(now + second, 0, 0, 200_000);
         assert_eq!(pace.reaches(now + second), now + 11 * second);
         pace.sent(now + 3 * second, 200_000, 200_000, 0);
         assert_eq!(pace.reaches(now + 3 * second), now + 13 * second);
-        // What is queued right behind it is no faster, and later on nothing is left of it.
+        // A byte queued right behind them is no faster; later on nothing is left of them.
         pace.sent(now + 4 * second, 10, 10, 0);
         assert_eq!(pace.reaches(now + 4 * second), now + 13 * second);
         assert_eq!(pace.reaches(now + 20 * second), now + 20 * second);
-        // It is bounded, whatever was seen.
+        // The estimate is bounded, whatever was measured.
         pace.sent(now + 20 * second, 0, 0, 1_000_000);
         pace.sent(now + 2020 * second, 200_000, 200_000, 800_000);
         let span = pace.reaches(now + 2020 * second) - (now + 2020 * second);
@@ -170,7 +171,7 @@ mod tests {
     fn a_few_last_bytes_do_not_tell_how_slow_a_peer_is() {
         let (now, second) = (Instant::now(), Duration::from_secs(1));
         let mut pace = Pace::new(60 * second);
-        // A million waits in the kernel, and a pong behind it.
+        // The kernel holds a million bytes, and a pong behind them.
         pace.sent(now, 1_000_000, 1_000_000, 10);
         pace.sent(now + second, 10, 10, 0);
         assert_eq!(pace.reaches(now + second), now + 61 * second);

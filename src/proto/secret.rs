@@ -1,12 +1,12 @@
-//! What of a request may be shown. Errors, traces, `Debug` and redirects ask here and decide nothing
-//! themselves.
+//! Which parts of a request may be shown. Errors, traces, `Debug` and redirects ask this module and
+//! decide nothing themselves.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::token::escape;
 
-/// Stands for what is not shown.
+/// Shown in place of a secret.
 pub(crate) const SECRET: &str = "***";
 
 /// A text that is sent as it is, and shown as `***` if it is secret.
@@ -21,7 +21,7 @@ impl Guarded {
         Guarded { text: text.to_owned(), secret }
     }
 
-    /// What the peer is sent. It must get into nothing that is shown.
+    /// The text that is sent. It must not get into anything that is shown.
     pub(crate) fn sent(&self) -> &str {
         &self.text
     }
@@ -30,13 +30,13 @@ impl Guarded {
         self.secret
     }
 
-    /// As it is sent, or as it may be shown.
+    /// The text as it is sent, or as it may be `shown`.
     pub(crate) fn text(&self, shown: bool) -> &str {
         if shown && self.secret { SECRET } else { &self.text }
     }
 
-    /// Whether `bytes`, which the peer has sent, repeat the secret: all of it, or what stands behind
-    /// the scheme in `Bearer …`. One of a few bytes would be found by chance.
+    /// Whether `bytes`, which the peer has sent, repeat the secret: all of it, or the credentials
+    /// behind the scheme in `Bearer …`. A secret of a few bytes would be found by chance.
     pub(crate) fn is_repeated_in(&self, bytes: &[u8]) -> bool {
         let last = self.text.rsplit(' ').next().unwrap_or_default();
         self.secret && last.len() >= TELLING && contains(bytes, last.as_bytes())
@@ -55,7 +55,7 @@ impl fmt::Debug for Guarded {
     }
 }
 
-/// A peer's bytes in an error, which may repeat what is secret in the request.
+/// Masks a peer's bytes in an error if they repeat a secret of the request.
 pub(crate) fn hide(text: Option<&mut String>, is_repeated: impl Fn(&[u8]) -> bool) {
     if let Some(text) = text
         && is_repeated(text.as_bytes())
@@ -64,23 +64,23 @@ pub(crate) fn hide(text: Option<&mut String>, is_repeated: impl Fn(&[u8]) -> boo
     }
 }
 
-/// So many bytes are not the same by chance.
+/// So many equal bytes are not a coincidence.
 pub(crate) const TELLING: usize = 4;
 
-/// Whether `part` stands in `bytes`.
+/// Whether `bytes` contain `part`.
 pub(crate) fn contains(bytes: &[u8], part: &[u8]) -> bool {
     !part.is_empty() && bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// Words at the end of a field name that says who somebody is: `X-Api-Key`, `X-Auth-Token`,
+/// Endings of field names that identify somebody: `X-Api-Key`, `X-Auth-Token`,
 /// `Client-Secret`, and without a dash before them `Proxy-Authorization`, `Set-Cookie`.
 const WORDS: [&str; 6] = ["-key", "-token", "-secret", "authorization", "cookie", "cookie2"];
 
-/// The same as whole names.
+/// Whole names of such fields.
 const NAMES: [&str; 5] = ["key", "token", "secret", "apikey", "x-apikey"];
 
-/// Whether the value of a field of this name is shown in no trace, and sent to no other origin after
-/// a redirect. `Sec-WebSocket-Key` is one by its name: with it, an answer could be forged.
+/// Whether the value of a field of this name is shown in no trace, and not sent to another origin
+/// after a redirect. `Sec-WebSocket-Key` is one by its name: an answer could be forged with it.
 pub(crate) fn is_secret_field(name: &str) -> bool {
     let ends_in = |word: &&str| {
         let from = name.len().checked_sub(word.len());
@@ -89,15 +89,15 @@ pub(crate) fn is_secret_field(name: &str) -> bool {
     WORDS.iter().any(ends_in) || NAMES.iter().any(|n| name.eq_ignore_ascii_case(n))
 }
 
-/// Fields whose value is a URL, or holds one.
+/// Fields whose value is or contains a URL.
 const NAMES_A_URL: [&str; 5] = ["location", "content-location", "link", "refresh", "referer"];
 
-/// Whether the value of a field of this name is a URL, or holds one.
+/// Whether the value of a field of this name is or contains a URL.
 pub(crate) fn names_a_url(name: &str) -> bool {
     NAMES_A_URL.iter().any(|n| name.eq_ignore_ascii_case(n))
 }
 
-/// A URL, or a text that holds one or was to be one, as it may be shown: without user name and
+/// A URL, or a text that contains or should be one, as it may be shown: without user name and
 /// password, and without query and fragment, each of which may hold a token.
 pub(crate) fn shown_url(text: &str) -> Cow<'_, str> {
     let start = text.find("://").map_or(0, |i| i + 3);
@@ -118,7 +118,7 @@ pub(crate) fn shown_url(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// The value of a field as it may be shown, escaped, at most `max` bytes of it.
+/// The value of a field as it may be shown, escaped; at most `max` bytes of it.
 pub(crate) fn shown_value(name: &str, value: &[u8], max: usize) -> String {
     match value {
         _ if is_secret_field(name) => SECRET.to_owned(),

@@ -1,4 +1,4 @@
-//! The one type that a driver sees: a connection from its first byte to its final event.
+//! The one type that a driver uses: a connection from its first byte to its final event.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -52,15 +52,15 @@ use super::ws::stats::Stats;
 #[derive(Debug)]
 pub struct Session(State);
 
-// The large variant is the one that lives; the handshake is gone after one round trip.
+// The large variant is the lasting one; the handshake is dropped after one round trip.
 #[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 enum State {
     Opening(Box<Opening>),
     Open(Connection),
-    /// The handshake was answered by something else, which is read.
+    /// The handshake was refused by an HTTP response, whose body is being read.
     Refusing(Box<Refusing>),
-    /// The handshake failed; what there was to note.
+    /// The handshake failed; the notes up to then.
     Refused(Option<Vec<Note>>),
     /// HTTP.
     Stream(Box<Exchange>),
@@ -80,7 +80,7 @@ struct Refusing {
 
 impl Session {
     /// Starts with the opening handshake for `request`. `nonce` has to be random and fresh (RFC
-    /// 6455 §4.1); at `deadline` the handshake is given up.
+    /// 6455 §4.1); the handshake fails at `deadline`.
     pub fn new(
         request: &Request,
         settings: Settings,
@@ -92,7 +92,7 @@ impl Session {
         Session(State::Opening(Box::new(Opening { handshake, settings })))
     }
 
-    /// One request and its response. Sends nothing else: what sends messages gives
+    /// One request and its response. Methods that send messages or frames return
     /// [`Misuse::NotOpen`].
     pub fn stream(
         request: http::Request,
@@ -103,20 +103,20 @@ impl Session {
         Session(State::Stream(Box::new(Exchange::new(request, delivery, settings, timing))))
     }
 
-    /// A session that starts open, for tests and fuzzing of what follows the handshake.
+    /// A session that starts open, for tests and fuzzing of the protocol after the handshake.
     pub fn opened(settings: Settings, now: Instant) -> Session {
         Session(State::Open(Connection::new(settings, now, SendBuf::default(), None)))
     }
 
-    /// The same where the server has agreed to compress just as it is `wanted`.
+    /// As [`Session::opened`], where the server agreed to compress exactly as `wanted`.
     #[cfg(feature = "deflate")]
     pub fn opened_compressed(settings: Settings, now: Instant, wanted: Compression) -> Session {
         let codec = Some(Codec::client(&Agreed::to(&wanted), &wanted));
         Session(State::Open(Connection::new(settings, now, SendBuf::default(), codec)))
     }
 
-    /// Takes bytes from the peer: how many it took, and at most one event. `(n, None)` means that
-    /// more is needed; what was not taken has to be given again with more behind it.
+    /// Takes bytes from the peer; returns how many it took, and at most one event. `(n, None)`
+    /// means that more input is needed; the rest has to be given again with more behind it.
     pub fn receive<'b>(
         &mut self,
         cx: &mut Context<'_>,
@@ -130,7 +130,7 @@ impl Session {
         }
     }
 
-    /// The answer to the handshake. Apart, so that it is not in the way of what comes behind it.
+    /// The answer to the handshake. A function of its own, to keep [`Session::receive`] small.
     #[inline(never)]
     fn receive_answer<'b>(
         &mut self,
@@ -143,7 +143,7 @@ impl Session {
             Ok((used, Some(Answer::Opened(opened)))) => {
                 let settings = opening.settings.clone();
                 let handshake = &mut opening.handshake;
-                // A hasty server may answer before it has the whole request.
+                // A server may answer before it has the whole request.
                 let out = std::mem::take(&mut handshake.out);
                 let codec = handshake.codec(&opened);
                 let mut connection = Connection::new(settings, cx.now, out, codec);
@@ -154,7 +154,7 @@ impl Session {
                 (used, Some(Event::Opened(Box::new(opened))))
             }
             Ok((used, Some(Answer::Refused(head)))) => {
-                // The body of a redirect is not waited for.
+                // The body of a redirect is not read.
                 match opening.handshake.redirected(&head) {
                     Ok(None) => {}
                     Ok(Some(to)) => {
@@ -174,7 +174,7 @@ impl Session {
         }
     }
 
-    /// The handshake is answered by something else; its body says why, maybe.
+    /// The handshake is answered by another response; its body may state the reason.
     fn refused(&mut self, now: Instant, head: Head) {
         let State::Opening(opening) = std::mem::replace(&mut self.0, State::Refused(None)) else {
             return;
@@ -194,7 +194,7 @@ impl Session {
         }
     }
 
-    /// As much of the answer has come as is waited for.
+    /// As much of the refused response has come as is read.
     fn end_refusal(&mut self) -> Option<Event<'static>> {
         let State::Refusing(refusing) = std::mem::replace(&mut self.0, State::Refused(None)) else {
             return None;
@@ -206,8 +206,8 @@ impl Session {
         Some(Event::Closed(Closed::Failed(failure)))
     }
 
-    /// The same for a message that stands whole and in one frame at the start of the input, as most
-    /// do. `None`: [`Session::receive_inflated`] and then [`Session::receive`] have to look.
+    /// As [`Session::receive`], for a whole unfragmented message at the start of the input, as most
+    /// are. `None`: the caller has to try [`Session::receive_inflated`] and then [`Session::receive`].
     #[cfg(feature = "net")]
     #[inline(always)]
     pub(crate) fn receive_lent<'b>(
@@ -234,13 +234,13 @@ impl Session {
         }
     }
 
-    /// The peer has said that it will send no more.
+    /// The peer has ended its stream (end of file).
     pub fn receive_eof(&mut self) -> Option<Event<'static>> {
         self.eof(false)
     }
 
-    /// The stream broke, or ended without the goodbye of TLS (`close_notify`): where only its end
-    /// would tell the end of a body, that is a truncation (RFC 9112 §9.8).
+    /// The stream broke, or ended without `close_notify` of TLS: where only its end marks the end
+    /// of a body, that is a truncation (RFC 9112 §9.8).
     pub fn receive_cut(&mut self) -> Option<Event<'static>> {
         self.eof(true)
     }
@@ -255,9 +255,9 @@ impl Session {
         }
     }
 
-    /// Where the bytes that come next may be read to without a copy, while a large frame is
-    /// under way. Tell with [`Session::filled`], and when nothing more is there with
-    /// [`Session::drained`].
+    /// Room into which the next bytes may be read without a copy, while a large frame is being
+    /// received. Report them with [`Session::filled`], and call [`Session::drained`] when nothing
+    /// more is there to be read.
     pub fn space(&mut self) -> Option<Space<'_>> {
         match &mut self.0 {
             State::Open(connection) => connection.space(),
@@ -265,9 +265,9 @@ impl Session {
         }
     }
 
-    /// `n` bytes were appended to what [`Session::space`] gave. Whether they are UTF-8 is looked at
-    /// with the last of the message: then one look is enough for
-    /// [`Text::as_str`](crate::proto::Text::as_str), too.
+    /// `n` bytes were appended to the buffer of [`Session::space`]. UTF-8 is checked with the last
+    /// bytes of the message: one check then serves [`Text::as_str`](crate::proto::Text::as_str),
+    /// too.
     pub fn filled(&mut self, cx: &mut Context<'_>, n: usize) -> Option<Event<'static>> {
         match &mut self.0 {
             State::Open(connection) => connection.filled(cx, n),
@@ -275,8 +275,8 @@ impl Session {
         }
     }
 
-    /// Nothing more is there to be read for now: what [`Session::filled`] has put off is looked at
-    /// (RFC 6455 §8.1), so that a peer that breaks a rule and then waits is told.
+    /// Nothing more can be read for now: the check that [`Session::filled`] postponed is made now
+    /// (RFC 6455 §8.1), so that a peer that breaks a rule and then waits gets a close frame.
     #[inline]
     pub fn drained(&mut self, cx: &mut Context<'_>) -> Option<Event<'static>> {
         match &mut self.0 {
@@ -292,21 +292,21 @@ impl Session {
             State::Open(connection) => connection.outgoing(),
             State::Stream(exchange) => exchange.outgoing(),
             State::Opening(opening) => opening.handshake.out.pending(),
-            // A server that has answered need not read on.
+            // A server that has answered need not read the rest of the request.
             State::Refusing(_) | State::Refused(_) => &[],
         }
     }
 
-    /// The kernel has taken the first `n` of them at `now`: 0 if it took none, all if `n` is more.
-    /// Time limits count from here.
+    /// The kernel took the first `n` bytes at `now`: 0 if it took none, all if `n` is more. Time
+    /// limits count from here.
     #[inline]
     pub fn sent(&mut self, now: Instant, n: usize) {
         let n = n.min(self.outgoing().len());
         self.sent_as(now, n, n);
     }
 
-    /// The same where the kernel has taken `taken` bytes for it: over TLS others, and it may have
-    /// taken some of a record, of which no byte counts as sent.
+    /// As [`Session::sent`], where the kernel took `taken` bytes: over TLS these are bytes of
+    /// records, and a part of a record counts as no byte sent.
     #[inline]
     pub(crate) fn sent_as(&mut self, now: Instant, n: usize, taken: usize) {
         match &mut self.0 {
@@ -317,7 +317,7 @@ impl Session {
         }
     }
 
-    /// When [`Session::on_deadline`] has to be called. Moves with every call that takes a time.
+    /// When [`Session::on_deadline`] has to be called. Changes with every call that takes a time.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.0 {
             State::Open(connection) => connection.deadline(),
@@ -328,7 +328,8 @@ impl Session {
         }
     }
 
-    /// Time has passed. Bytes that have arrived have to be given first, so that they count.
+    /// The deadline has passed. Give bytes that have arrived to [`Session::receive`] first, so that
+    /// they count.
     pub fn on_deadline(&mut self, cx: &mut Context<'_>) -> Option<Event<'static>> {
         match &mut self.0 {
             State::Open(connection) => connection.on_deadline(cx),
@@ -363,8 +364,8 @@ impl Session {
         self.open()?.send_message(cx, Opcode::Binary, data)
     }
 
-    /// Queues a text message that is not compressed, whatever was agreed on: for what mixes a secret
-    /// with text that others choose ([`Compression`]).
+    /// Queues a text message that is not compressed, whatever was negotiated: for a message that
+    /// mixes a secret with text that others choose ([`Compression`]).
     ///
     /// # Errors
     ///
@@ -395,10 +396,11 @@ impl Session {
         self.open()?.send(cx, Opcode::Ping, data)
     }
 
-    /// Bytes that it takes now of a body that [`http::Request::body_to_come`] has announced: at most
-    /// 64 KiB, and 0 while [`Limits::body_queue`](crate::Limits::body_queue) bytes of the request wait,
-    /// before [`Session::connected`], and when there is nothing more to be given. Of a body with a
-    /// length it is one more than is left, at the end 1: so a reader is asked whether it is at its end.
+    /// How many bytes the session takes now of a body that [`http::Request::body_to_come`]
+    /// announced: at most 64 KiB. 0 while [`Limits::body_queue`](crate::Limits::body_queue) bytes
+    /// of the request are waiting, before [`Session::connected`], and when the body is complete.
+    /// For a body with a length it is one more than is left, at the end 1: so the source is asked
+    /// whether it is at its end.
     pub fn body_room(&self) -> usize {
         match &self.0 {
             State::Stream(exchange) => exchange.body_room(),
@@ -406,11 +408,12 @@ impl Session {
         }
     }
 
-    /// Gives the next piece of such a body, as one chunk if it has no length (RFC 9112 §7.1). A piece
-    /// beyond [`Session::body_room`] is taken, too, and waits in memory; one beyond the length of the
-    /// body ends the session ([`HttpError::LongBody`](http::HttpError::LongBody)). What nobody waits
-    /// for any more is thrown away. The limit of a server that takes nothing
-    /// ([`Limits::stall`](crate::Limits::stall)) counts from `now`, unless it counts already.
+    /// Gives the next piece of that body, sent as one chunk if the body has no length (RFC 9112
+    /// §7.1). A piece beyond [`Session::body_room`] is accepted, too, and waits in memory; one
+    /// beyond the length of the body ends the session
+    /// ([`HttpError::LongBody`](http::HttpError::LongBody)). After the response is complete, pieces
+    /// are discarded. The limit for a server that takes nothing
+    /// ([`Limits::stall`](crate::Limits::stall)) counts from `now`, unless it is counting already.
     pub fn send_body(&mut self, now: Instant, piece: &[u8]) -> Option<Event<'static>> {
         match &mut self.0 {
             State::Stream(exchange) => exchange.send_body(now, piece),
@@ -418,8 +421,9 @@ impl Session {
         }
     }
 
-    /// The body is whole: until it is said, the last byte of one with a length does not leave. One that
-    /// lacks bytes ends the session ([`HttpError::ShortBody`](http::HttpError::ShortBody)).
+    /// The body is complete: before this call, the last byte of a body with a length is held back.
+    /// A body that lacks bytes ends the session
+    /// ([`HttpError::ShortBody`](http::HttpError::ShortBody)).
     pub fn end_body(&mut self, now: Instant) -> Option<Event<'static>> {
         match &mut self.0 {
             State::Stream(exchange) => exchange.end_body(now),
@@ -427,12 +431,13 @@ impl Session {
         }
     }
 
-    /// Whether more of such a body is to be given, now or later, or [`Session::end_body`] to be called.
+    /// Whether pieces of that body are still expected, now or later, or [`Session::end_body`].
     pub fn is_uploading(&self) -> bool {
         matches!(&self.0, State::Stream(exchange) if exchange.is_uploading())
     }
 
-    /// Starts the closing handshake behind everything that was sent, or answers the peer's.
+    /// Starts the closing handshake behind everything that was queued, or answers the peer's close
+    /// frame.
     ///
     /// # Errors
     ///
@@ -443,7 +448,7 @@ impl Session {
         self.open()?.close(cx, frame)
     }
 
-    /// Sends the close frame that [`Settings::hold_close`] held back; else nothing.
+    /// Sends the close frame that [`Settings::hold_close`] held back; otherwise does nothing.
     pub fn answer_close(&mut self, cx: &mut Context<'_>) {
         if let State::Open(connection) = &mut self.0 {
             connection.answer_close(cx);
@@ -456,13 +461,13 @@ impl Session {
         matches!(&self.0, State::Open(connection) if connection.may_send())
     }
 
-    /// Whether it is a WebSocket whose opening handshake is behind it.
+    /// Whether this is a WebSocket whose opening handshake is complete.
     #[cfg(feature = "net")]
     pub(crate) fn is_web_socket(&self) -> bool {
         matches!(&self.0, State::Open(_))
     }
 
-    /// Whether the answer is none of what was asked for, and more of it may be read.
+    /// Whether the response is not the one asked for, and more of its body may be read.
     #[cfg(any(feature = "net", test, fuzzing))]
     pub(crate) fn is_refused(&self) -> bool {
         match &self.0 {
@@ -472,14 +477,14 @@ impl Session {
         }
     }
 
-    /// Whether nothing that the peer may still send matters: it has sent its close frame, or has
-    /// broken a rule.
+    /// Whether everything that the peer may still send is discarded: it has sent its close frame,
+    /// or has broken a rule.
     #[cfg(feature = "net")]
     pub(crate) fn peer_is_done(&self) -> bool {
         matches!(&self.0, State::Open(connection) if connection.discards())
     }
 
-    /// The connection is ready: the request of a stream may leave, and the time for its answer
+    /// The connection is ready: the request of a stream may be sent, and the time for its response
     /// ([`http::Timing::response`]) starts.
     pub fn connected(&mut self, now: Instant) {
         if let State::Stream(exchange) = &mut self.0 {
@@ -487,8 +492,8 @@ impl Session {
         }
     }
 
-    /// The connection was not read for a while, and is again: the times for what the peer does start
-    /// anew, since a peer that nobody read was not silent.
+    /// Reading was paused and has resumed: the time limits for the peer restart, since the silence
+    /// of a peer that was not read proves nothing.
     pub fn read_again(&mut self, now: Instant) {
         match &mut self.0 {
             State::Stream(exchange) => exchange.read_again(now),
@@ -497,8 +502,9 @@ impl Session {
         }
     }
 
-    /// When [`Session::on_deadline`] has to be called while nothing is read: silence does not count,
-    /// and if the owner has `paused` it, nor does that the peer takes nothing.
+    /// When [`Session::on_deadline`] has to be called while nothing is read: limits on silence do
+    /// not count, and if the program `paused` reading, neither does
+    /// [`Limits::stall`](crate::Limits::stall).
     #[cfg(feature = "net")]
     pub(crate) fn deadline_unread(&self, paused: bool) -> Option<Instant> {
         match &self.0 {
@@ -508,7 +514,7 @@ impl Session {
         }
     }
 
-    /// What [`Session::deadline_unread`] has said is due.
+    /// The deadline of [`Session::deadline_unread`] has passed.
     #[cfg(feature = "net")]
     pub(crate) fn on_deadline_unread(
         &mut self,
@@ -521,13 +527,14 @@ impl Session {
         }
     }
 
-    /// Whether it is a stream whose head is there and whose end is not.
+    /// Whether this is a stream that is between its head and its end.
     #[cfg(feature = "net")]
     pub(crate) fn is_in_body(&self) -> bool {
         matches!(&self.0, State::Stream(exchange) if exchange.is_in_body())
     }
 
-    /// Whether the body of a stream is decoded, or messages may be: what is told is more than what came.
+    /// Whether a body is decoded, or messages may be inflated: events may hold more bytes than
+    /// came.
     #[cfg(feature = "net")]
     pub(crate) fn is_decoding(&self) -> bool {
         match &self.0 {
@@ -537,7 +544,7 @@ impl Session {
         }
     }
 
-    /// Bytes that a message of which a part has come takes.
+    /// How many bytes an unfinished message takes in memory.
     #[cfg(feature = "net")]
     pub(crate) fn unfinished(&self) -> usize {
         match &self.0 {
@@ -546,7 +553,7 @@ impl Session {
         }
     }
 
-    /// The exchange, if it is a stream.
+    /// The exchange, if this is a stream.
     #[cfg(any(feature = "net", test, fuzzing))]
     pub(crate) fn exchange(&self) -> Option<&Exchange> {
         match &self.0 {
@@ -555,7 +562,7 @@ impl Session {
         }
     }
 
-    /// Bytes that were queued and not yet taken by [`Session::sent`].
+    /// Bytes that were queued and not yet reported by [`Session::sent`].
     #[inline]
     pub fn buffered(&self) -> usize {
         match &self.0 {
@@ -566,7 +573,7 @@ impl Session {
         }
     }
 
-    /// What has gone over it, if it is a WebSocket whose opening handshake is behind it.
+    /// Counters of a WebSocket whose opening handshake is complete.
     pub fn stats(&self) -> Option<Stats> {
         match &self.0 {
             State::Open(connection) => Some(connection.stats()),
@@ -574,8 +581,8 @@ impl Session {
         }
     }
 
-    /// Whether [`Session::sent`] needs to know the time even if the kernel takes all: something is
-    /// timed from there.
+    /// Whether [`Session::sent`] needs the time even if the kernel takes all: a time limit starts
+    /// with these bytes.
     #[cfg(feature = "net")]
     #[inline]
     pub(crate) fn is_timed(&self) -> bool {
@@ -586,9 +593,8 @@ impl Session {
         }
     }
 
-    /// Bytes that were accepted, by `send_*` and `ping` or as a request, and have not left; what the
-    /// session sends by itself counts only where it stands between them. Also after the final event,
-    /// when they are lost.
+    /// Bytes that were accepted, by `send_*` and `ping` or as a request, and were not sent; frames
+    /// of the session itself count only between them. After the final event, these bytes are lost.
     pub fn unsent(&self) -> usize {
         match &self.0 {
             State::Open(connection) => connection.unsent(),
@@ -597,7 +603,7 @@ impl Session {
         }
     }
 
-    /// The notes since they were last taken out, if any are kept.
+    /// The notes since the last call of this function, if any are kept.
     pub fn notes(&mut self) -> Option<&mut Vec<Note>> {
         match &mut self.0 {
             State::Open(connection) => connection.notes(),
@@ -619,7 +625,7 @@ impl Session {
         self.give_up(Closed::Failed(Failure::Handshake(error)))
     }
 
-    /// Nothing more comes of the handshake.
+    /// The handshake has failed; the session ends.
     fn give_up(&mut self, closed: Closed) -> Event<'static> {
         let notes = self.notes().map(std::mem::take);
         self.0 = State::Refused(notes);

@@ -2,16 +2,16 @@
 
 use std::time::Instant;
 
-/// What a connection waits for, each with one deadline at most.
+/// The timers of a session; each has at most one deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
     /// The next keep-alive ping.
     Ping,
-    /// A sign of life after a keep-alive ping.
+    /// Any received bytes after a keep-alive ping.
     Pong,
     /// The end of the closing handshake.
     Close,
-    /// The next byte that the kernel takes, while some wait.
+    /// The next byte that the kernel takes, while bytes are waiting.
     Stall,
 }
 
@@ -39,13 +39,13 @@ impl Timers {
         self.0.iter().flatten().min().copied()
     }
 
-    /// The earliest of some.
+    /// The earliest deadline of `timers`.
     #[cfg(feature = "net")]
     pub(crate) fn first_of(&self, timers: &[Timer]) -> Option<Instant> {
         timers.iter().filter_map(|timer| self.get(*timer)).min()
     }
 
-    /// A timer that is due at `now`, which it then no longer is.
+    /// A timer whose deadline has passed at `now`; it is unset.
     pub(crate) fn expired(&mut self, now: Instant) -> Option<Timer> {
         let timer = ALL.into_iter().find(|&t| self.get(t).is_some_and(|at| at <= now))?;
         self.set(timer, None);

@@ -1,4 +1,4 @@
-//! The byte classes of HTTP's grammar as tables, and what peers' bytes look like in our texts.
+//! The byte classes of HTTP's grammar as tables, and peers' bytes escaped for our texts.
 
 use std::fmt::Write as _;
 
@@ -60,13 +60,13 @@ pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
 }
 
 /// The elements of a comma-separated list (RFC 9110 §5.6.1), trimmed, empty ones left out.
-/// Quoted strings are not taken apart: no list that is read here may hold one.
+/// Quoted strings are not parsed: no list that is read here may hold one.
 pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(trim).filter(|item| !item.is_empty())
 }
 
-/// At most `max` bytes of `bytes` as printable ASCII: everything else, the quote and the
-/// backslash as an escape. What a peer sends reaches a terminal or a log only through this.
+/// At most `max` bytes of `bytes` as printable ASCII: everything else, the quote and the backslash
+/// as an escape. A peer's bytes reach a terminal or a log only through this.
 ///
 /// ```
 /// assert_eq!(moonwire::proto::escape(b"a\x1b[2J\r\n", 99), "a\\x1b[2J\\r\\n");

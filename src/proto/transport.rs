@@ -1,4 +1,4 @@
-//! What a response came over: plain data, filled in by whoever has the sockets.
+//! The connection that carried a response: plain data, filled in by the code that has the socket.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -24,25 +24,26 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// A connection below its protocol: who is at its ends, TLS, how long it took to get there.
+/// A connection below its protocol: its two ends, TLS, and how long it took to open.
 ///
-/// `Debug` shows certificates by their number.
+/// `Debug` shows how many certificates there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Transport {
-    /// Whom the socket is connected to: behind a proxy, the proxy. `None` where the system does not say.
+    /// The address the socket is connected to: that of the proxy, if there is one. `None` where the
+    /// system does not report it.
     pub peer: Option<Endpoint>,
-    /// The own end of the socket.
+    /// Our end of the socket.
     pub local: Option<Endpoint>,
     /// The proxy on the way, as `scheme://host:port`.
     pub proxy: Option<String>,
-    /// TLS with whom the URL names; not that with a proxy.
+    /// TLS with the host of the URL; not TLS with a proxy.
     pub tls: Option<TlsInfo>,
-    /// How long the steps up to here took.
+    /// How long each step of opening took.
     pub phases: Phases,
 }
 
-/// What was agreed in a TLS handshake.
+/// The result of a TLS handshake.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsInfo {
@@ -77,16 +78,16 @@ impl fmt::Debug for TlsInfo {
     }
 }
 
-/// How long each step of an opening took, of those that there were. Each ends when the poll loop has
-/// seen that it is over.
+/// How long each step of opening took; `None` for steps that were not needed. A step ends when the
+/// poll loop sees its result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Phases {
-    /// The name was resolved; none where an address was known.
+    /// Resolving the name; `None` if the address was known.
     pub resolve: Option<Duration>,
-    /// The socket was connected, the wait for its turn (RFC 6455 §4.1) included.
+    /// Connecting the socket, including the wait for its turn (RFC 6455 §4.1).
     pub connect: Option<Duration>,
-    /// The proxy has opened the way, with the TLS to the proxy.
+    /// The exchange with the proxy, including TLS to the proxy.
     pub proxy: Option<Duration>,
     /// The TLS handshake.
     pub tls: Option<Duration>,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::secret::{SECRET, TELLING, contains, shown_url};
 use super::token::escape;
 
-/// What a URL asks for.
+/// The scheme of a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// WebSocket over plain TCP.
@@ -27,7 +27,7 @@ const WEBSOCKET: [Scheme; 2] = [Scheme::Ws, Scheme::Wss];
 const HTTP: [Scheme; 2] = [Scheme::Http, Scheme::Https];
 
 impl Scheme {
-    /// Whether the connection is encrypted.
+    /// Whether connections of this scheme use TLS.
     pub fn is_secure(self) -> bool {
         matches!(self, Scheme::Wss | Scheme::Https)
     }
@@ -37,7 +37,7 @@ impl Scheme {
         if self.is_secure() { 443 } else { 80 }
     }
 
-    /// The name in front of `://`.
+    /// The scheme as text, without `://`.
     pub fn as_str(self) -> &'static str {
         match self {
             Scheme::Ws => "ws",
@@ -48,7 +48,7 @@ impl Scheme {
     }
 }
 
-/// Whom a URL names.
+/// The host of a URL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
     /// A name for the resolver: ASCII, lower case, without a final dot.
@@ -60,7 +60,7 @@ pub enum Host {
 }
 
 impl Host {
-    /// How the peer is called: in the `Host` field, and in its certificate.
+    /// The name of the peer in the `Host` field and in its certificate.
     pub(crate) fn peer_name(&self) -> Cow<'_, str> {
         match self {
             Host::Name(name) => Cow::Borrowed(name),
@@ -84,10 +84,11 @@ impl fmt::Display for Host {
     }
 }
 
-/// A URL that was read and found good.
+/// A URL that was parsed and checked.
 ///
-/// `Display` and `Debug` show it without its query and fragment, which may hold a token, and not at
-/// all once it is [secret](Url::into_secret). [`Url::as_str`] gives the whole text. Clones share it.
+/// `Display` and `Debug` show it without its query and fragment, which may hold a token, and as
+/// `***` once it is [secret](Url::into_secret). [`Url::as_str`] returns the whole text. Clones
+/// share it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
     parts: Arc<Parts>,
@@ -105,17 +106,18 @@ struct Parts {
     target: String,
 }
 
-/// Why a text is no URL for us.
+/// Why a text is not a URL that can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UrlError {
-    /// Neither `ws://` nor `wss://`, where a WebSocket is to be opened.
+    /// Neither `ws://` nor `wss://`, where a WebSocket was asked for.
     Scheme,
-    /// Neither `http://` nor `https://`, where a stream is to be opened.
+    /// Neither `http://` nor `https://`, where a stream was asked for.
     HttpScheme,
-    /// A space, a control character, or behind the host something outside ASCII; the offset in bytes.
+    /// A space, a control character, or a character outside ASCII after the host; the offset in
+    /// bytes.
     Character(usize),
-    /// A host with letters beyond ASCII: its ASCII form (RFC 5890) is what DNS and certificates know.
+    /// A host with letters beyond ASCII: DNS and certificates know its ASCII form (RFC 5890) only.
     HostNotAscii(String),
     /// A user name or password before the host.
     UserInfo,
@@ -125,10 +127,10 @@ pub enum UrlError {
     Port(String),
     /// A fragment on a WebSocket URL (RFC 6455 §3 forbids it).
     Fragment,
-    /// With `+unix` behind the scheme: no absolute path of a socket, or behind it no path that begins
-    /// with a slash.
+    /// With `+unix` behind the scheme: the path of the socket is not absolute, or the path behind
+    /// it does not begin with a slash.
     Socket,
-    /// A redirect from or to a Unix socket: what a server says does not lead from the network to a
+    /// A redirect from or to a Unix socket: a server cannot lead a client from the network to a
     /// socket of this machine, nor back.
     Crossing,
 }
@@ -175,10 +177,10 @@ impl std::error::Error for UrlError {}
 impl Url {
     /// Reads the URL of a WebSocket.
     ///
-    /// The scheme is `ws` or `wss` in any case; the host is ASCII and is taken in lower case; a
-    /// host whose last label is a number has to be an IPv4 address in four decimal parts (what
-    /// `inet_aton` makes of `0x7f.1` is refused). Characters that RFC 3986 keeps out of a path or
-    /// query but browsers let through (`"<>\^`{|}`) are percent-encoded on the wire.
+    /// The scheme is `ws` or `wss` in any case; the host is ASCII and is converted to lower case; a
+    /// host whose last label is a number has to be an IPv4 address in four decimal parts (the forms
+    /// of `inet_aton`, such as `0x7f.1`, are refused). Characters that RFC 3986 does not allow in a
+    /// path or query but browsers accept (`"<>\^`{|}`) are percent-encoded on the wire.
     ///
     /// `ws+unix:/run/app.sock:/chat` is `/chat` at the Unix socket `/run/app.sock`. Its path is
     /// absolute, may be percent-encoded (a colon in it has to be), and ends at the first colon.
@@ -192,7 +194,7 @@ impl Url {
     ///
     /// # Errors
     ///
-    /// What is wrong with the URL: [`UrlError`].
+    /// The URL is not valid: [`UrlError`].
     pub fn parse(text: &str) -> Result<Url, UrlError> {
         let socket = unix(text, WEBSOCKET);
         let (scheme, rest) = socket.or_else(|| scheme(text, WEBSOCKET)).ok_or(UrlError::Scheme)?;
@@ -210,7 +212,7 @@ impl Url {
     ///
     /// # Errors
     ///
-    /// What is wrong with the URL: [`UrlError`].
+    /// The URL is not valid: [`UrlError`].
     pub fn parse_http(text: &str) -> Result<Url, UrlError> {
         let socket = unix(text, HTTP);
         let (scheme, rest) = socket.or_else(|| scheme(text, HTTP)).ok_or(UrlError::HttpScheme)?;
@@ -221,7 +223,7 @@ impl Url {
         }
     }
 
-    /// `rest` is what stands behind `+unix:`.
+    /// `rest` is the text behind `+unix:`.
     fn read_socket(text: &str, scheme: Scheme, rest: &str) -> Result<Url, UrlError> {
         if let Some(at) = not_graphic(text) {
             return Err(UrlError::Character(at));
@@ -259,22 +261,22 @@ impl Url {
         Ok(Url { parts: Arc::new(parts), secret: false })
     }
 
-    /// The text that was read, secret or not.
+    /// The whole text, secret or not.
     pub fn as_str(&self) -> &str {
         &self.parts.text
     }
 
-    /// The same URL, of which nothing is shown from now on, nor of one that it leads to.
+    /// The same URL, marked as secret: it and the URLs that it redirects to are not shown.
     pub fn into_secret(self) -> Url {
         Url { secret: true, ..self }
     }
 
-    /// Whether nothing of it is shown.
+    /// Whether the URL is secret and not shown.
     pub fn is_secret(&self) -> bool {
         self.secret
     }
 
-    /// Whether `bytes`, which the peer has sent, may repeat a part of it that is not to be shown.
+    /// Whether `bytes`, which the peer has sent, may repeat a part of the URL that is not shown.
     pub(crate) fn is_repeated_in(&self, bytes: &[u8]) -> bool {
         if !self.secret {
             return false;
@@ -297,16 +299,16 @@ impl Url {
         &self.parts.host
     }
 
-    /// What the resolver is asked for, unless the host is an address: the name with the final dot that
-    /// the URL may have. Such a name is absolute, so no search domain is appended to it (RFC 1034 §3.1).
-    /// The `Host` field and TLS have it without the dot.
+    /// The name to resolve, unless the host is an address: with the final dot that the URL may
+    /// have. Such a name is absolute, so no search domain is appended to it (RFC 1034 §3.1). The
+    /// `Host` field and TLS have the name without the dot.
     #[cfg_attr(not(feature = "net"), allow(dead_code))]
     pub(crate) fn resolver_name(&self) -> Option<String> {
         let Host::Name(name) = self.host() else { return None };
         Some(if self.parts.is_rooted { format!("{name}.") } else { name.clone() })
     }
 
-    /// The port, given or by the scheme; never 0.
+    /// The port, explicit or the default of the scheme; never 0.
     pub fn port(&self) -> u16 {
         self.parts.port
     }
@@ -316,8 +318,8 @@ impl Url {
         &self.parts.target
     }
 
-    /// What `reference` means on the page of this URL (RFC 3986 §5.2): a `Location`, say. It is secret
-    /// if this one is. On that of a WebSocket `http` and `https` mean `ws` and `wss`, since its
+    /// Resolves `reference`, such as a `Location`, against this URL (RFC 3986 §5.2). The result is
+    /// secret if this URL is. For a WebSocket, `http` and `https` mean `ws` and `wss`, since its
     /// handshake is an HTTP request (RFC 6455 §4.1); an HTTP URL leads to no WebSocket.
     ///
     /// # Errors
@@ -357,7 +359,7 @@ impl Url {
         self.parse_alike(&format!("{}{path}{query}", self.base()))
     }
 
-    /// Reads the URL of a thing of the same kind, a WebSocket or a stream.
+    /// Reads a URL of the same kind as this one: of a WebSocket or of a stream.
     fn parse_alike(&self, text: &str) -> Result<Url, UrlError> {
         if HTTP.contains(&self.scheme()) {
             return Url::parse_http(text);
@@ -369,9 +371,9 @@ impl Url {
         }
     }
 
-    /// Whether both have the same scheme, port and host, the host compared as it was written: who
-    /// writes it in another case or with a final dot counts as somebody else, to be on the safe
-    /// side with credentials.
+    /// Whether both have the same scheme, port and host, the host compared as it was written: a
+    /// host in another case or with a final dot counts as another origin, to be on the safe side
+    /// with credentials.
     pub fn is_same_origin(&self, other: &Url) -> bool {
         let host = |url: &'_ Url| split_port(url.authority()).0.to_owned();
         let same_host = match (self.host(), other.host()) {
@@ -382,12 +384,12 @@ impl Url {
         self.scheme() == other.scheme() && self.port() == other.port() && same_host
     }
 
-    /// Whether it names a Unix socket.
+    /// Whether the URL names a Unix socket.
     pub(crate) fn is_socket(&self) -> bool {
         matches!(self.host(), Host::Unix(_))
     }
 
-    /// All that stands in front of the target.
+    /// The text in front of the target.
     fn base(&self) -> String {
         let scheme = self.scheme().as_str();
         match self.host() {
@@ -434,7 +436,7 @@ fn scheme(text: &str, among: [Scheme; 2]) -> Option<(Scheme, &str)> {
     among.into_iter().find(|s| name.eq_ignore_ascii_case(s.as_str())).map(|s| (s, rest))
 }
 
-/// The scheme in front of `+unix:`, and what stands behind that.
+/// The scheme in front of `+unix:`, and the text behind that.
 fn unix(text: &str, among: [Scheme; 2]) -> Option<(Scheme, &str)> {
     let (name, rest) = text.split_once(':')?;
     let (name, plus) = name.split_at_checked(name.len().checked_sub("+unix".len())?)?;
@@ -557,8 +559,8 @@ fn parse_host(host: &str) -> Result<Host, UrlError> {
     Ok(Host::Name(name))
 }
 
-/// A host with letters beyond ASCII as an error shows it: what is no letter could change how the line
-/// looks, and is escaped with all the rest.
+/// A host with letters beyond ASCII for an error text: characters that are not letters could change
+/// how the line looks; then the whole host is escaped.
 fn shown_host(host: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.' | '_');
     match host.chars().all(is_plain) {
@@ -668,7 +670,7 @@ mod tests {
         assert!(!socket.is_same_origin(&other));
     }
 
-    /// A name with a final dot is absolute for the resolver, and the same host for everybody else.
+    /// A name with a final dot is absolute for the resolver, and the same host everywhere else.
     #[test]
     fn a_final_dot_is_for_the_resolver_alone() {
         for (text, host, asked) in [

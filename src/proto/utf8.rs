@@ -1,10 +1,10 @@
-//! UTF-8 in pieces: wrong at the byte that makes it wrong, and no byte looked at twice.
+//! UTF-8 in pieces: an error is found at the byte that causes it, and no byte is checked twice.
 
 use std::str;
 
 /// A position in a text that arrives in pieces.
 ///
-/// Between two pieces it remembers the bytes of a sequence that is cut (three at most).
+/// Between two pieces it keeps the bytes of an incomplete sequence (three at most).
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Utf8 {
     cut: [u8; 3],
@@ -18,7 +18,7 @@ pub(crate) struct NotUtf8;
 impl Utf8 {
     /// Takes the next piece.
     pub(crate) fn feed(&mut self, mut piece: &[u8]) -> Result<(), NotUtf8> {
-        // Twice as fast as the general way, and given up at the first byte that is none.
+        // Twice as fast as the general way; left at the first byte that is not ASCII.
         if self.len == 0 && piece.is_ascii() {
             return Ok(());
         }

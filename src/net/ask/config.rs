@@ -1,4 +1,4 @@
-//! What a reactor is made with.
+//! The configuration of a reactor.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +13,7 @@ use crate::proto::{Host, Url};
 use crate::tape::Tape;
 use crate::trace::Observer;
 
-/// What a reactor is made with; the default suits most.
+/// The configuration of a reactor; the default suits most programs.
 ///
 /// ```
 /// use moonwire::{Config, Limits, Policy};
@@ -27,34 +27,37 @@ use crate::trace::Observer;
 /// ```
 #[derive(Default)]
 pub struct Config {
-    /// Its bounds, and those of its connections.
+    /// The limits of the reactor, and of its connections.
     pub limits: Limits,
-    /// TLS for `wss://`; without it, the roots of `webpki-roots` (made at the first use).
-    /// [`crate::TlsOptions`] makes one, and [`crate::tls_config`] one with further roots.
+    /// TLS for `wss://` and `https://`; `None`: the roots of `webpki-roots` (created at the first
+    /// use). [`crate::TlsOptions`] makes a configuration, and [`crate::tls_config`] one with
+    /// further roots.
     #[cfg(feature = "tls")]
     pub tls: Option<Arc<rustls::ClientConfig>>,
-    /// TLS to proxies that are `https` and have none of their own ([`Proxy::tls`](crate::Proxy::tls));
-    /// without it, the roots of `webpki-roots`.
+    /// TLS to `https` proxies without a configuration of their own
+    /// ([`Proxy::tls`](crate::Proxy::tls)); `None`: the roots of `webpki-roots`.
     #[cfg(feature = "tls")]
     pub proxy_tls: Option<Arc<rustls::ClientConfig>>,
-    /// Where to connect to instead of asking the resolver; it is also what a proxy is told. A request
-    /// that goes to an HTTP proxy as it is (`http://`) names the host of its URL all the same.
+    /// Addresses to connect to instead of asking the resolver; a proxy is sent such an address,
+    /// too. A request that an HTTP proxy handles itself (`http://`) still names the host of its
+    /// URL.
     pub resolve: Vec<Override>,
-    /// Which proxy connections go through; none by default. No variable is read.
+    /// Which proxy connections use; none by default. No environment variable is read.
     pub proxy: ProxyRules,
     /// Where connections may go; [`Policy::open`] by default.
     pub policy: Policy,
-    /// Is told every frame and change of state. A clone of the configuration has it only if it can be
-    /// shared ([`Observer::share`]), as an `Arc<Mutex<_>>` can: of any other it has none.
+    /// Called for every frame and change of state. A clone of the configuration has it only if it
+    /// can be shared ([`Observer::share`]), as an `Arc<Mutex<_>>` can: otherwise the clone has
+    /// none.
     pub observer: Option<Box<dyn Observer>>,
-    /// Where every connection is written down, to be run again as a test ([`Tape`]). A clone of the
-    /// configuration writes to the same tape.
+    /// Records every connection, so that it can be run again as a test ([`Tape`]). A clone of the
+    /// configuration records to the same tape.
     #[cfg(feature = "tape")]
     pub tape: Option<Tape>,
 }
 
 impl Clone for Config {
-    /// All of it but an observer that cannot be shared ([`Config::observer`]).
+    /// Clones all but an observer that cannot be shared ([`Config::observer`]).
     fn clone(&self) -> Config {
         Config {
             limits: self.limits.clone(),
@@ -83,15 +86,15 @@ impl fmt::Debug for Config {
     }
 }
 
-/// A host and port whose connections go elsewhere. The TLS name and the `Host` field stay those
-/// of the URL.
+/// A host and port whose connections go to another address. The TLS name and the `Host` field stay
+/// those of the URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
     /// In lower case, without a final dot.
     pub host: String,
     /// The port of the URL.
     pub port: u16,
-    /// Where to connect to.
+    /// The address to connect to.
     pub to: SocketAddr,
 }
 
@@ -116,7 +119,7 @@ impl std::str::FromStr for Override {
             }
         };
         let (port, address) = rest.split_once(':').ok_or_else(bad)?;
-        // The one normaliser decides what a host and a port are.
+        // The parser of URLs decides what a host and a port are.
         let url = Url::parse(&format!("ws://{host}:{port}/")).map_err(|_| bad())?;
         let to = match address.parse::<SocketAddr>() {
             Ok(to) => to,
@@ -140,7 +143,7 @@ impl Override {
 mod tests {
     use super::*;
 
-    /// What a clone is for: several reactors with one configuration.
+    /// A clone is for another reactor with the same configuration.
     #[test]
     fn a_clone_has_all_but_an_observer_that_cannot_be_shared() {
         use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! What a reactor can be asked to open: a WebSocket or a stream.
+//! The connections that a reactor can open: a WebSocket or a stream.
 
 mod config;
 mod options;
@@ -28,7 +28,7 @@ pub(in crate::net) use source::{Read, Source};
 pub use stream::StreamOptions;
 pub(in crate::net) use way::{Own, Way};
 
-/// What is to be opened; made of [`Options`] or [`StreamOptions`].
+/// The connection to open; made from [`Options`] or [`StreamOptions`].
 #[derive(Clone, Debug)]
 pub enum Ask {
     /// A WebSocket.
@@ -57,7 +57,7 @@ impl Ask {
         }
     }
 
-    /// How it gets there.
+    /// The path to the server.
     pub(in crate::net) fn way(&self) -> &Way {
         let way = match self {
             Ask::WebSocket(options) => &options.way,
@@ -66,7 +66,7 @@ impl Ask {
         way.as_deref().unwrap_or(&Way::USUAL)
     }
 
-    /// The proxy on its way, by its own choice or by `rules`.
+    /// The proxy to use: the choice of the options, or that of `rules`.
     pub(in crate::net) fn proxy(&self, rules: &ProxyRules) -> Option<Proxy> {
         match &self.way().proxy {
             _ if self.url().is_socket() => None,
@@ -75,14 +75,14 @@ impl Ask {
         }
     }
 
-    /// The probes of TCP: by itself a stream without an idle limit has them, which would be waited for
-    /// for ever.
+    /// The TCP keep-alive probes: by default a stream without an idle limit has them, since
+    /// otherwise it could wait for ever for a server that is gone.
     pub(in crate::net) fn probes(&self, limits: &Arc<Limits>) -> Option<KeepAlive> {
         let waits = matches!(self, Ask::Stream(options) if options.idle.is_none());
         self.way().socket.probes(self.limits(limits), waits)
     }
 
-    /// With the keep-alive pings of a face whose owner waits. A stream has none; see
+    /// With the keep-alive pings of a face whose calls wait. A stream has none; see
     /// [`StreamOptions::idle`].
     pub(in crate::net) fn kept_alive(self) -> Ask {
         match self {
@@ -91,7 +91,7 @@ impl Ask {
         }
     }
 
-    /// Its own limits, or the reactor's.
+    /// The limits of the options, or the reactor's.
     pub(in crate::net) fn limits<'a>(&'a self, limits: &'a Arc<Limits>) -> &'a Arc<Limits> {
         let own = match self {
             Ask::WebSocket(options) => &options.limits,
@@ -100,7 +100,7 @@ impl Ask {
         own.as_ref().unwrap_or(limits)
     }
 
-    /// Its own rules, besides those of the reactor.
+    /// The policy of the options, which is asked after that of the reactor.
     pub(in crate::net) fn policy(&self) -> &Policy {
         match self {
             Ask::WebSocket(options) => &options.policy,
@@ -115,18 +115,19 @@ impl Ask {
         }
     }
 
-    /// The time limit of the opening: of a WebSocket as a whole, of a stream up to the request.
+    /// The time limit of opening: of a WebSocket as a whole, of a stream until the request can be
+    /// sent.
     pub(in crate::net) fn opening(&self, limits: &Arc<Limits>) -> Duration {
         self.timeout().unwrap_or(self.limits(limits).opening)
     }
 
-    /// The time limit of the answer, once the connection is ready.
+    /// The time limit of the response, once the connection is ready.
     pub(in crate::net) fn response(&self, limits: &Arc<Limits>) -> Duration {
         self.timeout().unwrap_or(self.limits(limits).response)
     }
 
-    /// When all has to be there that comes before messages or a body. For a stream without a limit
-    /// of its own, over all redirects, as long as one request may take.
+    /// The deadline of everything before messages or a body. For a stream without a timeout, all
+    /// redirects together have the time of one request.
     pub(in crate::net) fn total(&self, now: Instant, limits: &Arc<Limits>) -> Instant {
         let opening = self.opening(limits);
         match (self, self.timeout()) {
@@ -135,7 +136,7 @@ impl Ask {
         }
     }
 
-    /// Where the body of its request comes from, if that is read on the way.
+    /// The reader of the request's body, if the body is read while it is sent.
     pub(in crate::net) fn source(&self) -> Option<&Source> {
         match self {
             Ask::WebSocket(_) => None,
@@ -144,12 +145,12 @@ impl Ask {
         }
     }
 
-    /// Whether RFC 6455 §4.1 allows one at a time with one address.
+    /// Whether RFC 6455 §4.1 allows one such handshake at a time per address.
     pub(in crate::net) fn is_gated(&self) -> bool {
         matches!(self, Ask::WebSocket(_))
     }
 
-    /// The session that speaks for it, to be `total`ly open at a time.
+    /// The session of this connection, to be open by `total`.
     pub(in crate::net) fn session(
         &self,
         limits: &Arc<Limits>,
@@ -171,7 +172,7 @@ impl Ask {
         }
     }
 
-    /// What writes that session down.
+    /// The recorder of that session.
     #[cfg(feature = "tape")]
     pub(in crate::net) fn record(
         &self,

@@ -1,4 +1,4 @@
-//! What a WebSocket is opened with.
+//! The options of a WebSocket.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::policy::Policy;
 use crate::proto::Compression;
 use crate::proto::{Request, RequestError, Settings, Url};
 
-/// Well below the minute after which the first proxies and routers forget a silent connection.
+/// Well below the minute after which the first proxies and routers drop a silent connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// What a connection is opened with: URL, header fields, subprotocols, limits, times.
+/// The options of a WebSocket: URL, header fields, subprotocols, limits, times.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,12 +32,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 pub struct Options {
     pub(crate) request: Request,
     pub(crate) timeout: Option<Duration>,
-    /// Unset: what fits the face.
+    /// `None`: the default of the face.
     pub(crate) ping_interval: Option<Option<Duration>>,
     pub(crate) hold_close: bool,
     pub(crate) limits: Option<Arc<Limits>>,
     pub(crate) policy: Policy,
-    /// Unset: the usual one.
+    /// `None`: resolve, connect, and the proxy of the configuration.
     pub(crate) way: Option<Box<Way>>,
 }
 
@@ -62,39 +62,40 @@ impl Options {
         })
     }
 
-    /// Rules of this connection, on top of those of its reactor
-    /// ([`Config::policy`](crate::Config::policy)), which are asked first.
+    /// The policy of this connection, in addition to that of its reactor
+    /// ([`Config::policy`](crate::Config::policy)), which is asked first.
     pub fn policy(mut self, policy: Policy) -> Options {
         self.policy = policy;
         self
     }
 
-    /// Goes over a stream that is connected already, to the server that the URL names or to whatever
-    /// leads there: nothing is resolved, connected or asked of a proxy. A `TcpStream`, a `UnixStream`,
-    /// or what else gives an owned descriptor or Windows socket; it becomes non-blocking, and is closed
-    /// with the connection.
+    /// Uses a stream that is already connected to the server of the URL, or to a tunnel to it:
+    /// nothing is resolved, connected or asked of a proxy. A `TcpStream`, a `UnixStream`, or
+    /// anything else that gives an owned descriptor or Windows socket; it becomes non-blocking, and
+    /// is closed with the connection.
     ///
-    /// It is good for one connection: a second one ([`ErrorKind::Used`]) is made by a clone of the
-    /// options. The policy is asked for the URL, and for the address of the
-    /// peer if it has one; a peer that is no address (a Unix socket) is the owner's choice.
+    /// It serves one connection: a second one, from a clone of the options, fails
+    /// ([`ErrorKind::Used`]). The policy is asked about the URL, and about the address of the peer
+    /// if it has one; a peer without an address (a Unix socket) is not checked, since the program
+    /// chose it.
     pub fn over(mut self, stream: impl Into<OwnedStream>) -> Options {
         self.way.get_or_insert_default().over = Some(Own::new(stream.into()));
         self
     }
 
-    /// Goes through a proxy, whatever [`Config::proxy`](crate::Config::proxy) says.
+    /// Uses a proxy, whatever [`Config::proxy`](crate::Config::proxy) is.
     pub fn proxy(mut self, proxy: Proxy) -> Options {
         self.way.get_or_insert_default().proxy = Some(Some(proxy));
         self
     }
 
-    /// Goes through no proxy, whatever [`Config::proxy`](crate::Config::proxy) says.
+    /// Uses no proxy, whatever [`Config::proxy`](crate::Config::proxy) is.
     pub fn no_proxy(mut self) -> Options {
         self.way.get_or_insert_default().proxy = Some(None);
         self
     }
 
-    /// What its socket is made with.
+    /// The options of its socket.
     pub fn socket(mut self, socket: SocketOptions) -> Options {
         self.way.get_or_insert_default().socket = socket;
         self
@@ -130,14 +131,14 @@ impl Options {
         }
     }
 
-    /// Follows at most so many redirects of the handshake; 0, the default: none, and the error names
-    /// where one leads. What is followed, what is refused
-    /// ([`HandshakeError::Redirect`](crate::proto::HandshakeError::Redirect)) and which secrets stay
-    /// behind: [`Request::follow_redirects`].
+    /// Follows at most `max` redirects of the handshake; 0, the default: none, and the error names
+    /// the target of a redirect. For what is followed, what is refused
+    /// ([`HandshakeError::Redirect`](crate::proto::HandshakeError::Redirect)) and which secrets are
+    /// not sent on, see [`Request::follow_redirects`].
     ///
-    /// Each hop is asked of the policy and waits for its own turn with its address (RFC 6455 §4.1); the
-    /// time limit is one over all of them, apart from such waits. [`Opened::url`] has the URL that
-    /// answered.
+    /// The policy is asked about each hop, and each waits for its turn with its address (RFC 6455
+    /// §4.1); the time limit covers all hops together, apart from such waits. [`Opened::url`] is
+    /// the URL of the server that accepted.
     ///
     /// [`Opened::url`]: crate::proto::Opened::url
     pub fn follow_redirects(mut self, max: u32) -> Options {
@@ -175,10 +176,10 @@ impl Options {
         }
     }
 
-    /// Offers to compress messages (permessage-deflate, RFC 7692); not offered unless asked for. The server
-    /// may decline: [`Opened::compression`](crate::proto::Opened::compression) says what was agreed on.
+    /// Offers to compress messages (permessage-deflate, RFC 7692); off by default. The server may
+    /// decline: [`Opened::compression`](crate::proto::Opened::compression) is the result.
     ///
-    /// [`Compression`] says what it costs and when it is unsafe.
+    /// For its cost and when it is unsafe, see [`Compression`].
     ///
     /// ```
     /// use moonwire::{Options, proto::Compression};
@@ -197,39 +198,41 @@ impl Options {
         Error::new(self.url(), Stage::Url, ErrorKind::Request(e))
     }
 
-    /// Time for all of resolve, connect, TLS and handshake; without it [`Limits::opening`].
+    /// The time for resolving, connecting, TLS and handshake together; without it
+    /// [`Limits::opening`].
     pub fn timeout(mut self, timeout: Duration) -> Options {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Keep-alive pings after so long a silence, each to be answered by any byte within
-    /// [`Limits::pong`]; `None`: never.
+    /// Sends a keep-alive ping after this long a silence; some byte has to arrive within
+    /// [`Limits::pong`] after each. `None`: never.
     ///
-    /// Where it is not set, a [`WebSocket`](crate::WebSocket), while one of its calls waits, and a
-    /// [`Client`](crate::Client) ping after 30 s: their owners wait for a server, and one that is gone without a word (a cable, a
-    /// router that forgot the connection) would be waited for for ever. A
-    /// [`Reactor`](crate::Reactor) does not: what wakes its loop is the loop's own choice, and it
-    /// may know better signs of life.
+    /// Without this call, a [`WebSocket`](crate::WebSocket), while one of its calls waits, and a
+    /// [`Client`](crate::Client) ping after 30 s: programs that use them wait for a server, and
+    /// would wait for ever for one that is gone without a close (a cable, a router that dropped the
+    /// connection). A [`Reactor`](crate::Reactor) does not ping by default: the program decides
+    /// what wakes its loop, and may know better signs of life.
     pub fn ping_interval(mut self, interval: Option<Duration>) -> Options {
         self.ping_interval = Some(interval);
         self
     }
 
-    /// For a face whose owner waits.
+    /// For a face whose calls wait.
     pub(in crate::net) fn kept_alive(mut self) -> Options {
         self.ping_interval.get_or_insert(Some(KEEP_ALIVE));
         self
     }
 
-    /// Leaves our close frame to the owner when the server closes or breaks a rule; see [`Settings::hold_close`].
+    /// Holds our close frame back for the program when the server closes or breaks a rule; see
+    /// [`Settings::hold_close`].
     pub fn hold_close(mut self, hold: bool) -> Options {
         self.hold_close = hold;
         self
     }
 
-    /// Limits of this connection, instead of the reactor's. What the connections of a reactor share
-    /// stays the reactor's; the fields of [`Limits`] say which those are.
+    /// Limits of this connection, instead of the reactor's. Limits that the connections of a
+    /// reactor share stay the reactor's; the documentation of [`Limits`] marks them.
     pub fn limits(mut self, limits: Limits) -> Options {
         self.limits = Some(Arc::new(limits));
         self

@@ -1,4 +1,4 @@
-//! Proxies, and which of them for where.
+//! Proxies, and which connections use which.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use crate::proto::headers::Headers;
 use crate::proto::secret::{Guarded, SECRET};
 use crate::proto::{Host, Url, escape};
 
-/// How a proxy is spoken to.
+/// The protocol of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProxyScheme {
@@ -19,9 +19,9 @@ pub enum ProxyScheme {
     Http,
     /// The same over TLS.
     Https,
-    /// SOCKS 5 (RFC 1928), told an address: names are resolved here.
+    /// SOCKS 5 (RFC 1928), sent an address: names are resolved here.
     Socks5,
-    /// SOCKS 5, told the name: the proxy resolves it.
+    /// SOCKS 5, sent the name: the proxy resolves it.
     Socks5h,
 }
 
@@ -39,7 +39,7 @@ impl ProxyScheme {
         }
     }
 
-    /// The port of a proxy that is given without one. RFC 1928 §3 names 1080.
+    /// The port of a proxy that is given without one; 1080 is from RFC 1928 §3.
     fn default_port(self) -> u16 {
         match self {
             ProxyScheme::Http => 80,
@@ -53,10 +53,10 @@ impl ProxyScheme {
     }
 }
 
-/// A proxy, and who we are to it.
+/// A proxy, and our credentials for it.
 ///
-/// User name and password are sent to the proxy alone, and shown nowhere: `Display` and `Debug` leave
-/// them out.
+/// User name and password are sent to the proxy only, and shown nowhere: `Display` and `Debug`
+/// leave them out.
 ///
 /// ```
 /// use moonwire::{Options, Proxy};
@@ -111,7 +111,7 @@ impl Proxy {
     pub fn parse(text: &str) -> Result<Proxy, Error> {
         let shown = match text.rsplit_once('@') {
             Some((_, place)) => place,
-            // What stands where the port does may have been meant for a password.
+            // The text in place of a port may be a part of a password.
             None => {
                 let place = text.split_once("://").map_or(text, |(_, rest)| rest);
                 let odd = port_of(place).is_some_and(|port| !is_port(port.trim_end_matches('/')));
@@ -128,7 +128,7 @@ impl Proxy {
         let (scheme, rest) = match text.split_once("://") {
             None => (ProxyScheme::Http, text),
             Some((name, rest)) => {
-                // What GNOME calls it.
+                // The name of the scheme in GNOME.
                 let name = if name.eq_ignore_ascii_case("socks") { "socks5" } else { name };
                 let known = ProxyScheme::ALL.into_iter();
                 let mut known = known.filter(|s| s.as_str().eq_ignore_ascii_case(name));
@@ -141,7 +141,7 @@ impl Proxy {
             None => (None, rest),
         };
         if user.is_some_and(|user| user.contains(['/', '?', '#'])) {
-            // Elsewhere the host would end there, and what is behind the @ be no host.
+            // Other parsers end the host here, and take the part behind the @ for another host.
             let what = "has to be percent-encoded in a user name or password";
             return Err(format!("a slash, ? or # {what}"));
         }
@@ -153,7 +153,7 @@ impl Proxy {
         if port_of(place).is_some_and(|port| !is_port(port)) {
             return Err("the port is not a number from 1 to 65535".to_owned());
         }
-        // An empty port is none (RFC 3986 §3.2.3), and the usual one is the scheme's.
+        // An empty port is no port (RFC 3986 §3.2.3): the default is that of the scheme.
         let names_port = |place: &str| port_of(place).is_some();
         let place = place.strip_suffix(':').filter(|rest| !names_port(rest)).unwrap_or(place);
         let port =
@@ -169,11 +169,11 @@ impl Proxy {
         })))
     }
 
-    /// Adds a field to what an HTTP proxy is asked; `Proxy-Authorization` too, instead of user name and
-    /// password. No other server is sent it by this client. A request that goes to the proxy as it is
-    /// (`http://`) has one head for the proxy and for what is behind it: the proxy keeps
-    /// `Proxy-Authorization` to itself (RFC 9110 §11.7.2), and may pass on what else there is; a field
-    /// that such a request has itself stands as the request has it. SOCKS has no fields.
+    /// Adds a field to requests to an HTTP proxy; also `Proxy-Authorization`, instead of user name
+    /// and password. This client sends it to no other server. A request that the proxy handles
+    /// itself (`http://`) has one head for the proxy and for the server behind it: the proxy keeps
+    /// `Proxy-Authorization` to itself (RFC 9110 §11.7.2), and may forward the other fields; if the
+    /// request has a field of the same name, that one is sent. SOCKS has no fields.
     ///
     /// # Errors
     ///
@@ -190,16 +190,16 @@ impl Proxy {
         Ok(self)
     }
 
-    /// TLS to a proxy that is `https`; without it the roots of `webpki-roots`. That of
-    /// [`Config::tls`](crate::Config::tls) is for servers: it may hold a client certificate, which is
-    /// none of a proxy's business.
+    /// TLS to an `https` proxy; without it the roots of `webpki-roots`.
+    /// [`Config::tls`](crate::Config::tls) is for servers: it may hold a client certificate, which
+    /// a proxy must not get.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: Arc<rustls::ClientConfig>) -> Proxy {
         Arc::make_mut(&mut self.0).tls = Some(config);
         self
     }
 
-    /// How it is spoken to.
+    /// Its protocol.
     pub fn scheme(&self) -> ProxyScheme {
         self.0.scheme
     }
@@ -214,7 +214,7 @@ impl Proxy {
         self.0.url.port()
     }
 
-    /// Whether the other is the same proxy, and is told the same of us in the same way.
+    /// Whether both are the same proxy with the same credentials and fields.
     pub(in crate::net) fn is_same(&self, other: &Proxy) -> bool {
         let (a, b) = (&*self.0, &*other.0);
         let who = |inner: &Inner| inner.user.as_ref().map(|u| (u.user.clone(), u.password.clone()));
@@ -251,19 +251,19 @@ impl Proxy {
         self.0.tls.as_ref()
     }
 
-    /// Whether a request for `url` goes to it as it is, in absolute form: a plain one of HTTP.
+    /// Whether the proxy handles a request for `url` itself, in absolute form: that is plain HTTP.
     pub(in crate::net) fn takes_requests_for(&self, url: &Url) -> bool {
         !self.scheme().is_socks() && url.scheme() == crate::proto::Scheme::Http
     }
 }
 
-/// What stands behind the first colon outside brackets.
+/// The text behind the first colon outside brackets.
 fn port_of(place: &str) -> Option<&str> {
     let tail = place.rsplit(']').next().unwrap_or_default();
     tail.split_once(':').map(|(_, port)| port)
 }
 
-/// Whether that is a port; an empty one is the usual one (RFC 3986 §3.2.3).
+/// Whether that is a port; an empty one is the default (RFC 3986 §3.2.3).
 fn is_port(port: &str) -> bool {
     port.is_empty() || number::<u16>(port).is_some_and(|port| port > 0)
 }
@@ -291,7 +291,7 @@ impl Credentials {
     }
 }
 
-/// Which proxy a connection goes through, by where its URL points. The default: none.
+/// Which proxy a connection uses, by the target of its URL. The default: none.
 ///
 /// ```
 /// use moonwire::{Config, Proxy, ProxyRules};
@@ -337,16 +337,16 @@ impl ProxyRules {
         self
     }
 
-    /// Where no proxy is used, besides what was given before: a list with commas or spaces between its
-    /// entries, each a name (which stands for all names below it, too; a `.` or `*.` in front changes
-    /// nothing), an address, a network as `ADDRESS/BITS`, or `*` for all; with `:PORT` behind it, an
-    /// IPv6 address then in brackets, for that port alone.
+    /// Targets without a proxy, in addition to earlier ones: a list with commas or spaces between
+    /// its entries, each a name (which includes all names below it; a `.` or `*.` in front changes
+    /// nothing), an address, a network as `ADDRESS/BITS`, or `*` for all; with `:PORT` behind it,
+    /// an IPv6 address then in brackets, for that port only.
     ///
-    /// A name is not resolved: an address or a network counts for URLs that name an address.
+    /// Names are not resolved: an address or a network matches URLs that contain an address.
     ///
     /// # Errors
     ///
-    /// Which entry is none.
+    /// The entry that is invalid.
     pub fn except(mut self, list: &str) -> Result<ProxyRules, String> {
         for entry in list.split([',', ' ', '\t']).filter(|entry| !entry.is_empty()) {
             self.except.push(entry.parse()?);
@@ -354,7 +354,7 @@ impl ProxyRules {
         Ok(self)
     }
 
-    /// The proxy on the way to `url`, if there is one. A Unix socket has none.
+    /// The proxy for `url`, if any. A Unix socket has none.
     pub fn proxy_for(&self, url: &Url) -> Option<&Proxy> {
         let proxy = if url.scheme().is_secure() { &self.secure } else { &self.plain }.as_ref()?;
         let excepted = url.is_socket() || self.except.iter().any(|entry| entry.matches(url));
@@ -372,7 +372,7 @@ struct Exception {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum What {
     All,
-    /// The name and what is below it.
+    /// The name and all names below it.
     Name(String),
     Network(IpAddr, u8),
 }
@@ -457,7 +457,7 @@ mod tests {
         assert_eq!(proxy.credentials().unwrap().password.sent(), "b@c");
     }
 
-    /// FAULTS 46: whatever is wrong, user name and password are not repeated.
+    /// FAULTS 46: no error repeats user name or password.
     #[test]
     fn bad_proxies_and_why() {
         let long = "a".repeat(256);
@@ -510,7 +510,8 @@ mod tests {
         assert!(Proxy::parse("socks5://a").unwrap().header("X-Own", "1").is_err());
     }
 
-    /// FAULTS 48: a zone is no name, in a URL or in the list, and a name is no part of an address.
+    /// FAULTS 48: an IPv6 zone is no name, in a URL or in the list, and a name matches no part of
+    /// an address.
     #[test]
     fn where_no_proxy_is_used() {
         let proxy = Proxy::parse("http://proxy.example:3128").unwrap();
@@ -546,7 +547,7 @@ mod tests {
             ("fd00::/8", "ws://[fd12::1]/", true),
             ("[fd00::/8]:80", "ws://[fd12::1]/", true),
             ("fd00::/8", "ws://[fe80::1]/", false),
-            // The last part of an address is no name that it could end in.
+            // The last part of an address is not compared as a name.
             ("xn--1.example", "ws://1.2.3.4/", false),
             ("a.example , .b.example\tc.example", "ws://x.c.example/", true),
         ] {

@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A reader that is there for one request. Clones of the options share it, and the first that has a
-/// connection takes it.
+/// The reader of one request's body. Clones of the options share it, and the first connection that
+/// is ready takes it.
 #[derive(Clone)]
 pub(in crate::net) struct Source(Arc<Mutex<Option<Box<dyn io::Read + Send>>>>);
 
@@ -15,10 +15,10 @@ impl fmt::Debug for Source {
     }
 }
 
-/// What a reader has to give.
+/// The result of reading.
 #[derive(Debug)]
 pub(in crate::net) enum Read {
-    /// So many bytes.
+    /// This many bytes were read.
     Some(usize),
     /// No more bytes come.
     End,
@@ -31,7 +31,7 @@ impl Source {
         Source(Arc::new(Mutex::new(Some(Box::new(reader)))))
     }
 
-    /// Whether a request has it already.
+    /// Whether a request has taken it already.
     pub(in crate::net) fn is_taken(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
@@ -42,7 +42,7 @@ impl Source {
 }
 
 impl Read {
-    /// Asks `reader` for bytes, which it puts at the start of `buf`.
+    /// Reads bytes from `reader` to the start of `buf`.
     pub(in crate::net) fn from(reader: &mut dyn io::Read, buf: &mut [u8]) -> io::Result<Read> {
         loop {
             match reader.read(buf) {

@@ -1,4 +1,4 @@
-//! What a stream is opened with.
+//! The options of a stream.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -14,8 +14,7 @@ use crate::policy::Policy;
 use crate::proto::http::{Delivery, Request, Timing};
 use crate::proto::{RequestError, Url};
 
-/// What a stream is opened with: a request over HTTP/1.1, how its response is handed over, and how
-/// long things may take.
+/// The options of a stream: a request over HTTP/1.1, how its response is reported, and time limits.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,9 +34,9 @@ pub struct StreamOptions {
     pub(crate) idle: Option<Duration>,
     pub(crate) limits: Option<Arc<Limits>>,
     pub(crate) policy: Policy,
-    /// Unset: the usual one.
+    /// `None`: resolve, connect, and the proxy of the configuration.
     pub(crate) way: Option<Box<Way>>,
-    /// Where a body comes from that is not in the request.
+    /// The reader of a body that is not in the request.
     pub(in crate::net) source: Option<Source>,
 }
 
@@ -58,8 +57,8 @@ impl StreamOptions {
         Ok(StreamOptions { request, delivery, timeout, idle, limits, policy, way, source })
     }
 
-    /// Rules of this request and of what it is redirected to, on top of those of its reactor
-    /// ([`Config::policy`](crate::Config::policy)), which are asked first.
+    /// The policy of this request and its redirects, in addition to that of its reactor
+    /// ([`Config::policy`](crate::Config::policy)), which is asked first.
     pub fn policy(mut self, policy: Policy) -> StreamOptions {
         self.policy = policy;
         self
@@ -74,42 +73,43 @@ impl StreamOptions {
         StreamOptions::new("GET", url)
     }
 
-    /// Goes over a stream that is connected already, to the server that the URL names or to whatever
-    /// leads there: nothing is resolved, connected or asked of a proxy. A `TcpStream`, a `UnixStream`,
-    /// or what else gives an owned descriptor or Windows socket; it becomes non-blocking, and is closed
-    /// with the connection.
+    /// Uses a stream that is already connected to the server of the URL, or to a tunnel to it:
+    /// nothing is resolved, connected or asked of a proxy. A `TcpStream`, a `UnixStream`, or
+    /// anything else that gives an owned descriptor or Windows socket; it becomes non-blocking, and
+    /// is closed with the connection.
     ///
-    /// It is good for one connection: a second one ([`ErrorKind::Used`]) is made by a clone of the
-    /// options, by a redirect, or by an
-    /// [`EventSource`](crate::EventSource) that connects again. The policy is asked for the URL, and for the address of the
-    /// peer if it has one; a peer that is no address (a Unix socket) is the owner's choice.
+    /// It serves one connection: a second one, from a clone of the options, for a redirect, or of
+    /// an [`EventSource`](crate::EventSource) that reconnects, fails ([`ErrorKind::Used`]). The
+    /// policy is asked about the URL, and about the address of the peer if it has one; a peer
+    /// without an address (a Unix socket) is not checked, since the program chose it.
     pub fn over(mut self, stream: impl Into<OwnedStream>) -> StreamOptions {
         self.way.get_or_insert_default().over = Some(Own::new(stream.into()));
         self
     }
 
-    /// Goes through a proxy, whatever [`Config::proxy`](crate::Config::proxy) says.
+    /// Uses a proxy, whatever [`Config::proxy`](crate::Config::proxy) is.
     pub fn proxy(mut self, proxy: Proxy) -> StreamOptions {
         self.way.get_or_insert_default().proxy = Some(Some(proxy));
         self
     }
 
-    /// Goes through no proxy, whatever [`Config::proxy`](crate::Config::proxy) says.
+    /// Uses no proxy, whatever [`Config::proxy`](crate::Config::proxy) is.
     pub fn no_proxy(mut self) -> StreamOptions {
         self.way.get_or_insert_default().proxy = Some(None);
         self
     }
 
-    /// What its socket is made with.
+    /// The options of its socket.
     pub fn socket(mut self, socket: SocketOptions) -> StreamOptions {
         self.way.get_or_insert_default().socket = socket;
         self
     }
 
-    /// Whether the request may go over a connection that an earlier such request of the same reactor (or
-    /// [`Client`](crate::Client)) has left, and leaves its own for later ones; not by default. It saves
-    /// the TCP connection and the TLS handshake where several requests go to one server. A face with one
-    /// request of its own, as [`StreamOptions::open`] makes it, has nobody to leave it to.
+    /// Whether the request may use a connection that an earlier such request of the same reactor
+    /// (or [`Client`](crate::Client)) has left open, and leaves its own open for later ones; not by
+    /// default. It saves the TCP connection and the TLS handshake where several requests go to one
+    /// server. A handle for one request, such as that of [`StreamOptions::open`], has no later
+    /// request.
     ///
     /// ```no_run
     /// use moonwire::{Config, Conn, Event, Reactor, StreamOptions};
@@ -127,25 +127,26 @@ impl StreamOptions {
     ///
     /// # Which connections
     ///
-    /// * One that an answer has left that was read to its end, and behind which nothing came: with a
-    ///   length or in chunks (or without a body), of a server that keeps connections (RFC 9112 §9.3).
-    ///   It waits for [`Limits::kept_idle`] at most, shorter where the server says so, and what comes
-    ///   meanwhile closes it: it is never taken for an answer.
-    /// * To the same scheme, host and port, by the same proxy, with the same [`SocketOptions`], and for
-    ///   a request with the same secrets: `Authorization`, `Cookie`, and what else is
-    ///   [kept out of traces](StreamOptions::secret_header) by its name or its owner's word. So a
+    /// * One whose last response was read to its end, and behind which nothing came: with a length
+    ///   or in chunks (or without a body), from a server that keeps connections (RFC 9112 §9.3). It
+    ///   is kept for [`Limits::kept_idle`] at most, shorter if the server asks for that, and closed
+    ///   if bytes come meanwhile: they are never taken for a response.
+    /// * To the same scheme, host and port, by the same proxy, with the same [`SocketOptions`], and
+    ///   for a request with the same secrets: `Authorization`, `Cookie`, and other fields that are
+    ///   [kept out of traces](StreamOptions::secret_header) by their name or by the program. So a
     ///   request that is signed anew each time finds none.
     /// * One that the policy allows for this request, too.
-    /// * Not [`StreamOptions::over`] a stream of one's own, and for a body that is
-    ///   [read while it is sent](StreamOptions::body_from) not one that was left by others.
+    /// * Not for [`StreamOptions::over`], and a body that is [read while it is
+    ///   sent](StreamOptions::body_from) always gets a new connection.
     ///
     /// # When the server has closed it
     ///
-    /// A server may close a connection while a request is on its way to it. If no byte of an answer has
-    /// come, a request that may be sent twice (`GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT`, `DELETE`: RFC
-    /// 9110 §9.2.2) goes again, over a new connection and within its time limit. For others that is an
-    /// error, which says that the connection was kept. An answer of 408, which servers give to a
-    /// connection that waits for too long, counts as none for such a request.
+    /// A server may close a connection while a request is on its way to it. If no byte of a
+    /// response has come, a request that may be sent twice (`GET`, `HEAD`, `OPTIONS`, `TRACE`,
+    /// `PUT`, `DELETE`: RFC 9110 §9.2.2) is sent again, over a new connection and within its time
+    /// limit. For other methods this is an error, whose text mentions that the connection had been
+    /// kept. A 408, which servers send on a connection that was idle for too long, counts as no
+    /// response for such a request.
     pub fn keep_alive(mut self, yes: bool) -> StreamOptions {
         self.request.keep_alive = yes;
         self
@@ -166,7 +167,8 @@ impl StreamOptions {
         self.with(|request| request.header(name, value).map(drop))
     }
 
-    /// Adds a header field that no trace shows, and that no other server is sent after a redirect.
+    /// Adds a header field that is shown in no trace, and not sent to another origin after a
+    /// redirect.
     ///
     /// # Errors
     ///
@@ -192,8 +194,8 @@ impl StreamOptions {
         Ok(with)
     }
 
-    /// The body, sent compressed by gzip with `Content-Encoding: gzip`, to a server that is known to read
-    /// it; see [`Request::body_gzip`].
+    /// The body, sent compressed with gzip and `Content-Encoding: gzip`, for a server that is known
+    /// to support it; see [`Request::body_gzip`].
     ///
     /// # Errors
     ///
@@ -205,9 +207,9 @@ impl StreamOptions {
         Ok(with)
     }
 
-    /// Whether compressed responses are asked for (`Accept-Encoding: gzip, deflate`) and decoded as they
-    /// come; not by default. What is an error then, what is decoded in any case and when it is unsafe:
-    /// [`Request::decode`].
+    /// Whether the request accepts compressed responses (`Accept-Encoding: gzip, deflate`), which
+    /// are decoded as they come; not by default. For its errors, for bodies that are decoded in any
+    /// case and when it is unsafe, see [`Request::decode`].
     ///
     /// ```
     /// let options = moonwire::StreamOptions::get("https://example.com/big.json")?.decode(true);
@@ -219,13 +221,12 @@ impl StreamOptions {
         self
     }
 
-    /// A body that is read while it is sent, and of which at most about
-    /// [`Limits::body_queue`] bytes are in memory. With a `length` that is what the request says
-    /// (`Content-Length`), and a reader that has fewer bytes or more is an error
-    /// ([`HttpError::ShortBody`](crate::proto::http::HttpError::ShortBody),
-    /// [`LongBody`](crate::proto::http::HttpError::LongBody)), before the server has a whole request.
-    /// Without one the body goes in chunks (`Transfer-Encoding: chunked`, RFC 9112 §7.1), which a
-    /// server of HTTP/1.0 cannot read. Refused where the method has no body.
+    /// A body that is read while it is sent, and of which at most about [`Limits::body_queue`]
+    /// bytes are in memory. A `length` is sent as `Content-Length`, and a reader that has fewer or
+    /// more bytes is an error ([`HttpError::ShortBody`](crate::proto::http::HttpError::ShortBody),
+    /// [`LongBody`](crate::proto::http::HttpError::LongBody)), before the server has a complete
+    /// request. Without a length the body is sent in chunks (`Transfer-Encoding: chunked`, RFC 9112
+    /// §7.1), which a server of HTTP/1.0 cannot read. Refused for methods without a body.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -240,18 +241,22 @@ impl StreamOptions {
     ///
     /// # How it is read
     ///
-    /// * On the poll thread, at most 64 KiB at a time, when the connection is there and has room. While
-    ///   a reader blocks, **no connection of its reactor goes on**: give a file or what is in memory.
-    /// * `Interrupted` is asked again at once, and `WouldBlock` after [`Limits::body_retry`], with no
-    ///   limit of time but [`StreamOptions::timeout`]: the server is not what is waited for. Any other
-    ///   error ends the request ([`ErrorKind::Upload`], [`Stage::Request`]), and
-    ///   [`Error::unsent`] has the bytes that were read and did not leave.
-    /// * Once. Clones of the options share the reader, and it belongs to the first whose connection is
-    ///   there; for the others, and for a second connection of an [`EventSource`](crate::EventSource),
-    ///   it is an error ([`ErrorKind::BodyTaken`]). So is a redirect that asks for the body again, as
-    ///   307 and 308 do ([`HttpError::BodyAgain`](crate::proto::http::HttpError::BodyAgain)).
-    /// * A server may answer before it has all of it. The answer is told, the rest is sent as long as
-    ///   the server takes it, and the end of the answer ends that.
+    /// * On the poll thread, at most 64 KiB at a time, when the connection is ready and has room.
+    ///   While a reader blocks, **no connection of its reactor makes progress**: use a file or
+    ///   bytes in memory.
+    /// * After `Interrupted` it is read again at once, after `WouldBlock` when
+    ///   [`Limits::body_retry`] has passed, with no time limit but [`StreamOptions::timeout`]: the
+    ///   request is not waiting for the server. Any other error ends the request
+    ///   ([`ErrorKind::Upload`], [`Stage::Request`]), and [`Error::unsent`] is the number of bytes
+    ///   that were read and not sent.
+    /// * Once. Clones of the options share the reader, and the first of them whose connection is
+    ///   ready takes it; for the others, and for a second connection of an
+    ///   [`EventSource`](crate::EventSource), it is an error ([`ErrorKind::BodyTaken`]). So is a
+    ///   redirect that needs the body again, such as 307 and 308
+    ///   ([`HttpError::BodyAgain`](crate::proto::http::HttpError::BodyAgain)).
+    /// * A server may answer before it has the whole body. The response is reported, the rest of
+    ///   the body is sent as long as the server takes it, and the end of the response ends the
+    ///   upload.
     ///
     /// # Errors
     ///
@@ -276,30 +281,29 @@ impl StreamOptions {
         }
     }
 
-    /// How the body is handed over; [`Delivery::Raw`] by default. The others ask for an event
-    /// stream, and another answer is an error, with what the server said
-    /// ([`Error::response`](crate::Error::response)).
+    /// How the body is reported; [`Delivery::Raw`] by default. The others require an event stream;
+    /// another response is an error that contains it ([`Error::response`](crate::Error::response)).
     pub fn delivery(mut self, delivery: Delivery) -> StreamOptions {
         self.delivery = delivery;
         self
     }
 
-    /// From now to the head of the response, redirects included. Without it [`Limits::opening`] up
-    /// to a connection and [`Limits::response`] from there, and the sum of both over all redirects; the
-    /// time in which a body leaves counts in neither.
+    /// The time from now to the head of the response, redirects included. Without it,
+    /// [`Limits::opening`] up to a connection and [`Limits::response`] from there, and the sum of
+    /// both over all redirects; the time in which a body is sent counts in neither.
     pub fn timeout(mut self, timeout: Duration) -> StreamOptions {
         self.timeout = Some(timeout);
         self
     }
 
-    /// The longest time within the body without a byte of data; `None`, the default: any. Chunk
-    /// lines and trailers do not count, so that a server cannot make it last by dripping them.
+    /// The longest time within the body without a byte of data; `None`, the default: unlimited.
+    /// Chunk lines and trailers do not count, so that a server cannot prolong it by dripping them.
     pub fn idle(mut self, idle: Option<Duration>) -> StreamOptions {
         self.idle = idle;
         self
     }
 
-    /// The time limits of its exchange, the head of which has to be there at `total`.
+    /// The time limits of its exchange; `total` is the deadline of the head.
     pub(super) fn timing(&self, limits: &Limits, total: Instant) -> Timing {
         let response = self.timeout.is_none().then_some(limits.response);
         Timing { head_by: Some(total), response, idle: self.idle }

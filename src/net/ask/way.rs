@@ -1,5 +1,5 @@
-//! How a connection gets to where its URL points: over a stream that is there already, through a
-//! proxy, from which address.
+//! The path of a connection to the server of its URL: over a stream that is connected already,
+//! through a proxy, with which socket options.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,22 +7,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::proxy::Proxy;
 use crate::net::sys::{OwnedStream, SocketOptions};
 
-/// What a WebSocket and a stream share.
+/// The path options that WebSockets and streams share.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Way {
-    /// It goes over this, and nothing is resolved or connected.
+    /// A stream to use, so that nothing is resolved or connected.
     pub(crate) over: Option<Own>,
-    /// Unset: as the configuration of the reactor says.
+    /// `None`: as in the configuration of the reactor.
     pub(crate) proxy: Option<Option<Proxy>>,
     pub(crate) socket: SocketOptions,
 }
 
 impl Way {
-    /// As the configuration of the reactor says, on a socket as the system makes it.
+    /// The default: as in the configuration of the reactor, on a socket with the system's defaults.
     pub(crate) const USUAL: Way = Way { over: None, proxy: None, socket: SocketOptions::new() };
 }
 
-/// A stream of the owner's, to be used once; clones share it.
+/// A stream of the program, to be used once; clones share it.
 #[derive(Clone)]
 pub(crate) struct Own(Arc<Mutex<Option<OwnedStream>>>);
 
@@ -33,7 +33,7 @@ impl Own {
 
     /// The stream, unless it was used already.
     pub(crate) fn take(&self) -> Option<OwnedStream> {
-        // No code that can panic runs while it is held.
+        // No code that can panic runs while the lock is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

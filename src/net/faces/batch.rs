@@ -1,4 +1,4 @@
-//! Events that outlive the turn that told them: an arena of payload bytes and a list, recycled.
+//! Events kept after their turn: an arena of payload bytes and a list, recycled.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,23 +9,23 @@ use crate::net::reactor::{Conn, Sink};
 use crate::proto::Stats;
 use crate::proto::Text;
 
-/// Keeps events for later. Small payloads are copied one behind the other; those that own their
+/// Keeps events for later. Small payloads are copied into one buffer; payloads that own their
 /// memory keep it.
 #[derive(Debug, Default)]
 pub struct Batch {
     bytes: Vec<u8>,
-    /// Text, so that it can be lent as `str` without another look at it.
+    /// Text, so that it can be lent as `str` without being validated again.
     text: String,
     items: Vec<(ConnId, Item)>,
-    /// What its events count with each connection: one entry for each run of events.
+    /// How many bytes its events count for each connection: one entry for each run of events.
     costs: Vec<(ConnId, usize)>,
-    /// What had gone over the WebSockets whose ends are among its events.
+    /// The counters of the WebSockets whose final events are in it.
     #[cfg(feature = "luau")]
     ends: Vec<(ConnId, Stats)>,
 }
 
-/// Small, since there is one for each message: what is long or rare is boxed, and of a payload
-/// that stands in the arena only its length is kept, since they are taken out in their order.
+/// Small, since there is one for each message: long or rare contents are boxed, and for a payload
+/// in the arena only its length is kept, since payloads are taken out in order.
 #[derive(Debug)]
 enum Item {
     Text(usize),
@@ -35,21 +35,21 @@ enum Item {
     Other(Box<Event<'static>>),
 }
 
-/// An arena that grew beyond this gives its memory back when it is emptied.
+/// A larger arena is freed when it is emptied.
 const KEEP: usize = 2 * 1024 * 1024;
 
 impl Batch {
-    /// Whether nothing is in it.
+    /// Whether the batch holds no events.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// How many events are in it.
+    /// How many events it holds.
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// The event, if it is only one and a text that lies in the arena.
+    /// Its event, if it has only one and that is a text in the arena.
     #[cfg(feature = "luau")]
     pub(crate) fn only_text(&self) -> Option<(ConnId, &str)> {
         match &self.items[..] {
@@ -58,7 +58,7 @@ impl Batch {
         }
     }
 
-    /// Takes all events out, in their order. What they lend lives as long as the iterator's
+    /// Takes all events out, in order. Payloads that they lend live as long as the iterator's
     /// borrow; the memory is kept for the next batch.
     pub fn drain(&mut self) -> Items<'_> {
         Items {
@@ -83,11 +83,11 @@ impl Batch {
         }
     }
 
-    /// What an event counts that has no bytes.
+    /// How many bytes an event without a payload counts.
     #[cfg(test)]
     pub(in crate::net) const EVENT: usize = size_of::<(ConnId, Item)>();
 
-    /// What its events count with each connection until they are consumed.
+    /// How many bytes its events count for each connection until they are consumed.
     pub(in crate::net) fn costs(&self) -> &[(ConnId, usize)] {
         &self.costs
     }
@@ -133,7 +133,7 @@ impl Batch {
         }
     }
 
-    /// Notes what had gone over a WebSocket that ends.
+    /// Keeps the counters of a WebSocket that ends.
     #[cfg(feature = "luau")]
     #[inline]
     fn note_end(&mut self, conn: &Conn<'_>, event: &Event<'_>) {
@@ -148,11 +148,11 @@ impl Batch {
     #[cfg(not(feature = "luau"))]
     fn note_end(&mut self, _: &Conn<'_>, _: &Event<'_>) {}
 
-    /// Keeps an event; what it counts.
+    /// Keeps an event; returns how many bytes it counts.
     #[inline]
     fn put(&mut self, id: ConnId, event: Event<'_>) -> usize {
         if self.items.is_empty() {
-            // Of events that were drained, only what they lent is left.
+            // Of drained events, only their payloads in the arena are left.
             self.clear();
         }
         let (item, len) = self.item(event);
@@ -183,7 +183,7 @@ impl Sink for Batch {
 pub(in crate::net) struct Held<'a>(pub(in crate::net) &'a mut Batch);
 
 impl Held<'_> {
-    /// Keeps an event; what it counts.
+    /// Keeps an event; returns how many bytes it counts.
     pub(in crate::net) fn keep(&mut self, conn: &mut Conn<'_>, event: Event<'_>) -> usize {
         self.0.note_end(conn, &event);
         let cost = self.0.put(conn.id(), event);
@@ -200,7 +200,7 @@ impl Sink for Held<'_> {
 
 /// The events of a batch.
 pub struct Items<'a> {
-    /// What of the arena has not been taken out.
+    /// The part of the arena that was not taken out yet.
     bytes: &'a [u8],
     text: &'a str,
     items: std::vec::Drain<'a, (ConnId, Item)>,
@@ -214,11 +214,11 @@ impl fmt::Debug for Items<'_> {
     }
 }
 
-/// Payloads that stand one behind the other.
+/// Consecutive payloads of one connection.
 #[cfg(feature = "luau")]
 pub(crate) struct Run<'a> {
     pub(crate) id: ConnId,
-    /// Whether they were binary messages.
+    /// Whether they are binary messages.
     pub(crate) binary: bool,
     pub(crate) payloads: Payloads<'a>,
 }
@@ -232,7 +232,7 @@ pub(crate) enum Payloads<'a> {
 
 #[cfg(feature = "luau")]
 impl<'a> Items<'a> {
-    /// What had gone over a WebSocket whose end is among the events.
+    /// The counters of a WebSocket whose final event is in the batch.
     pub(crate) fn stats(&mut self, id: ConnId) -> Option<Stats> {
         // They are in the order of the events.
         let ((_, stats), rest) = self.ends.split_first().filter(|((of, _), _)| *of == id)?;
@@ -240,9 +240,9 @@ impl<'a> Items<'a> {
         Some(*stats)
     }
 
-    /// Takes the next payloads out: as many as are of one connection and one kind, `most` of them,
-    /// until they have `bytes`. Their lengths replace what is in `lengths`. `None` if what comes
-    /// next is another event, or nothing.
+    /// Takes the next payloads out: consecutive ones of one connection and one kind, at most
+    /// `most`, until they have `bytes`. Their lengths replace the contents of `lengths`. `None` if
+    /// the next event is another, or there is none.
     pub(crate) fn run(
         &mut self,
         most: usize,
@@ -280,7 +280,7 @@ impl<'a> Items<'a> {
         text
     }
 
-    /// Every length was put down when the bytes were.
+    /// Every length was recorded together with its bytes.
     fn next_bytes(&mut self, len: usize) -> &'a [u8] {
         let (bytes, rest) = self.bytes.split_at_checked(len).unwrap_or_default();
         self.bytes = rest;
@@ -316,7 +316,7 @@ mod tests {
     use crate::net::{Closed, Config, Options, Os, Reactor};
     use crate::proto::ws::{frame, handshake};
 
-    /// What an event holds, in words.
+    /// The contents of an event, as text.
     fn told(event: &Event<'_>) -> String {
         match event {
             Event::Text(text) => format!("text {}", text.as_str()),
@@ -410,7 +410,8 @@ mod tests {
         assert!(items.next().is_some() && items.run(9, 99, &mut lengths).is_none());
     }
 
-    /// Accepts one client and sends until nothing more is taken; what of the last frame is left.
+    /// Accepts one client and sends until the kernel takes no more; returns the rest of the last
+    /// frame.
     fn flood(listener: &TcpListener) -> (TcpStream, Vec<u8>) {
         let (mut tcp, _) = listener.accept().unwrap();
         let mut head = Vec::new();
@@ -438,7 +439,7 @@ mod tests {
         (tcp, rest)
     }
 
-    /// Then resets the connection; the kernel may still take some more, which that drops.
+    /// Then resets the connection; the kernel may still take some bytes, which are dropped.
     fn flood_and_reset(listener: &TcpListener) {
         let (tcp, _) = flood(listener);
         rustix::net::sockopt::set_socket_linger(&tcp, Some(Duration::ZERO)).unwrap();
@@ -468,8 +469,8 @@ mod tests {
         }
     }
 
-    /// Nobody will consume what a released connection holds: it is read all the same, to the end of
-    /// its closing handshake.
+    /// Nobody consumes what a released connection holds: it is read nevertheless, to the end of its
+    /// closing handshake.
     #[test]
     fn a_connection_that_is_not_read_and_let_go_of_is_closed() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -504,7 +505,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_is_not_read_is_not_silent() {
-        // Its pong stands behind what nobody has consumed yet.
+        // The pong is behind messages that nobody has consumed yet.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("ws://{}/", listener.local_addr().unwrap());
         let server = std::thread::spawn(move || flood(&listener));

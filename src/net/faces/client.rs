@@ -23,7 +23,7 @@ use crate::net::time::after;
 use crate::proto::{CloseFrame, Context, Misuse, Stats, Transport};
 
 /// A handle of a reactor that runs on a thread of its own. Clones share it; the thread ends, and
-/// closes what is open, when [`Events`] is dropped.
+/// closes open connections, when [`Events`] is dropped.
 ///
 /// Sending encodes and writes on the calling thread: no hand-over.
 ///
@@ -40,8 +40,8 @@ use crate::proto::{CloseFrame, Context, Misuse, Stats, Transport};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A round trip is measured by a ping with a payload of one's own, say the number of the ping, and the
-/// [`Event::Pong`] with the same: the time between the two.
+/// A round trip is measured by a ping with a payload chosen by the program, such as a number, and
+/// the [`Event::Pong`] with the same payload: the time between the two.
 pub struct Client<S: Sys = Os>(Arc<State<S>>);
 
 impl<S: Sys> Clone for Client<S> {
@@ -52,10 +52,10 @@ impl<S: Sys> Clone for Client<S> {
 
 /// The receiving end of a [`Client`]: all events of all its connections, in order.
 ///
-/// Dropping it closes what is open, and waits for what was accepted to leave: as long as the line
-/// moves, and no longer than [`Limits::stall`](crate::Limits::stall) if it does not. Then the servers
-/// have [`Limits::linger`](crate::Limits::linger) for their answers. [`Events::finish`] does the same
-/// within a time, and tells what is lost.
+/// Dropping it closes open connections, and waits until accepted bytes are sent: as long as the
+/// kernel takes some, and no longer than [`Limits::stall`](crate::Limits::stall) if it takes none.
+/// Then the servers have [`Limits::linger`](crate::Limits::linger) for their answers.
+/// [`Events::finish`] does the same within a given time, and returns how many bytes were lost.
 ///
 /// ```no_run
 /// use moonwire::{Client, Config, Event, Options};
@@ -76,24 +76,24 @@ impl<S: Sys> Clone for Client<S> {
 pub struct Events<S: Sys = Os> {
     state: Arc<State<S>>,
     thread: Option<std::thread::JoinHandle<()>>,
-    /// What is being worked off.
+    /// The batch whose events are being given.
     batch: Batch,
-    /// What [`Events::iter`] has taken out of it and not given.
+    /// Events that [`Events::iter`] has taken out of it and not given yet.
     taken: VecDeque<(ConnId, Event<'static>)>,
 }
 
 pub(super) struct State<S: Sys> {
     shared: Shared<S>,
     queue: Queue,
-    /// Somebody iterates: it has to look again when a connection is given up.
+    /// A thread iterates: it has to check again when a connection is released.
     iterates: AtomicBool,
     drained: Drained,
     /// The thread has ended.
     over: AtomicBool,
     stop: AtomicBool,
-    /// What is still open when it stops has had its time.
+    /// Connections that are still open when it stops get no more time.
     hurry: AtomicBool,
-    /// When all has to be over, once it stops.
+    /// The deadline of the end, once it stops.
     limit: OnceLock<Instant>,
 }
 
@@ -109,9 +109,9 @@ impl Client {
 }
 
 impl<S: Sys + 'static> Client<S> {
-    /// [`Client::spawn`] on a system of your own: a simulated network, say. The thread waits by
-    /// [`Poller::wait`](crate::Poller::wait) while others act; the times of [`Events::wait`] are those
-    /// of the machine.
+    /// [`Client::spawn`] on another system, such as a simulated network. The thread waits in
+    /// [`Poller::wait`](crate::Poller::wait) while others act; the times of [`Events::wait`] are
+    /// those of the machine.
     ///
     /// # Errors
     ///
@@ -120,7 +120,7 @@ impl<S: Sys + 'static> Client<S> {
         Client::of(Reactor::with_sys(sys, config)?)
     }
 
-    /// Of a reactor that may have connections already.
+    /// A client for a reactor that may have connections already.
     pub(super) fn of(reactor: Reactor<S>) -> io::Result<(Client<S>, Events<S>)> {
         let state = Arc::new(State {
             shared: Shared::of(reactor),
@@ -147,8 +147,8 @@ impl<S: Sys + 'static> Client<S> {
 
 impl<S: Sys> Client<S> {
     /// Starts to open a connection; see [`Reactor::open`]. Refused ([`ErrorKind::Ended`]) when
-    /// [`Events`] is gone or its thread has ended. A WebSocket gets keep-alive pings unless
-    /// [`Options::ping_interval`](crate::Options::ping_interval) says otherwise.
+    /// [`Events`] was dropped or its thread has ended. A WebSocket gets keep-alive pings unless
+    /// [`Options::ping_interval`](crate::Options::ping_interval) sets otherwise.
     ///
     /// # Errors
     ///
@@ -182,8 +182,8 @@ impl<S: Sys> Client<S> {
         self.act(id, |session, cx| session.send_binary(cx, data))
     }
 
-    /// Sends a text message that is not compressed, whatever was agreed on; see
-    /// [`Compression`](crate::proto::Compression) for what that is needed for.
+    /// Sends a text message that is not compressed, whatever was negotiated; see
+    /// [`Compression`](crate::proto::Compression) for when that is needed.
     ///
     /// # Errors
     ///
@@ -218,7 +218,7 @@ impl<S: Sys> Client<S> {
         self.with(ping).map(drop)
     }
 
-    /// Starts the closing handshake behind everything that was sent.
+    /// Starts the closing handshake behind everything that was queued.
     ///
     /// # Errors
     ///
@@ -234,20 +234,21 @@ impl<S: Sys> Client<S> {
         self.with(|reactor| reactor.answer_close(id));
     }
 
-    /// Gives a connection up: a WebSocket that is open is closed with `code` and `reason`, a stream
-    /// or what is being opened is dropped. Its events are not told any more.
+    /// Gives a connection up: an open WebSocket is closed with `code` and `reason`; a stream, or a
+    /// connection that is being opened, is dropped. Its events are no longer reported.
     pub fn release(&self, id: ConnId, code: u16, reason: &str) {
         let frame = CloseFrame::new(code, reason);
         self.with(|reactor| reactor.release(id, &frame));
         self.look_again();
     }
 
-    /// Closes all connections: a WebSocket that is open as [`Client::close`] does, so that its end is
-    /// told; what is being opened, and streams, are given up ([`Client::release`]).
+    /// Closes all connections: an open WebSocket as [`Client::close`] does, so that its end is
+    /// reported; streams, and connections that are being opened, are given up
+    /// ([`Client::release`]).
     ///
     /// # Errors
     ///
-    /// The close frame is none that can be sent; then nothing is closed.
+    /// The code or the reason cannot be sent; then nothing is closed.
     pub fn close_all(&self, code: u16, reason: &str) -> Result<(), Misuse> {
         let frame = CloseFrame::new(code, reason);
         frame.check()?;
@@ -259,36 +260,37 @@ impl<S: Sys> Client<S> {
         Ok(())
     }
 
-    /// What a connection goes over; see [`Reactor::transport`].
+    /// The transport of a connection; see [`Reactor::transport`].
     pub fn transport(&self, id: ConnId) -> Option<Transport> {
         self.with(|reactor| reactor.transport(id))
     }
 
-    /// Whether messages can be sent on it at the moment: it may have ended since.
+    /// Whether messages can be sent on it at this moment; it may end at any time.
     pub fn is_open(&self, id: ConnId) -> bool {
         self.with(|reactor| reactor.is_open(id))
     }
 
-    /// Connections that have not ended, and those of which all that is left is that the server ends the
-    /// TCP connection.
+    /// Connections that have not ended, and those that only wait for the server to end the TCP
+    /// connection.
     pub fn len(&self) -> usize {
         self.with(|reactor| reactor.len())
     }
 
-    /// Whether there are none.
+    /// Whether there are no connections.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Waits until what was accepted for a connection has been handed to the kernel, for `timeout` at
-    /// most (`None`: as long as the line moves, as [`Limits::stall`](crate::Limits::stall) has it).
-    /// Whether it has. What another thread sends meanwhile is waited for, too. A close frame leaves
-    /// behind everything that was accepted, so it is for a connection that stays open.
+    /// Waits until everything that was accepted for a connection was handed to the kernel, for
+    /// `timeout` at most (`None`: as long as the kernel takes bytes, as by
+    /// [`Limits::stall`](crate::Limits::stall)). Returns whether it was. Messages that another
+    /// thread sends meanwhile are waited for, too. Not needed before a close: a close frame is sent
+    /// behind everything that was accepted.
     ///
     /// # Errors
     ///
-    /// The connection is not open yet; or it has ended, cleanly or not, and how: whether all had left
-    /// then, its last event tells.
+    /// The connection is not open yet; or it has ended, cleanly or not, and how: its last event
+    /// reports whether everything had been sent.
     pub fn flush(&self, id: ConnId, timeout: Option<Duration>) -> Result<bool, Misuse> {
         let until = timeout.map(|timeout| after(Instant::now(), timeout));
         let state = &*self.0;
@@ -297,41 +299,41 @@ impl<S: Sys> Client<S> {
                 0 => Some(reactor.standing(id)),
                 _ => None,
             });
-            // Nobody drives the reactor any more.
+            // The thread that drove the reactor has ended.
             let over = || state.over.load(Ordering::Acquire).then_some(Err(Misuse::NotOpen));
             standing.or_else(over)
         })
     }
 
-    /// Of a connection that was given up no end is told: whoever waits for one looks again.
+    /// No end is reported for a connection that was released: a waiting thread has to check again.
     fn look_again(&self) {
         if self.0.iterates.load(Ordering::SeqCst) {
             self.0.queue.wake();
         }
     }
 
-    /// What an interrupter ends waits of.
+    /// The state whose waits an interrupter ends.
     pub(super) fn state(&self) -> &Arc<State<S>> {
         &self.0
     }
 
-    /// Connections for which something is to be sent, or the server to be heard.
+    /// Connections for which bytes are still to be sent, or the server's answer is awaited.
     pub(super) fn pending(&self) -> usize {
         self.with(|reactor| reactor.pending())
     }
 
-    /// Tells no events of a connection until [`Client::resume`], but for those that are under way; see
-    /// [`Reactor::pause`].
+    /// Reports no events of a connection until [`Client::resume`], except those already under way;
+    /// see [`Reactor::pause`].
     pub fn pause(&self, id: ConnId) {
         self.with(|reactor| reactor.pause(id));
     }
 
-    /// Goes on with a connection that was paused.
+    /// Resumes a connection that was paused.
     pub fn resume(&self, id: ConnId) {
         self.with(|reactor| reactor.resume(id));
     }
 
-    /// What has gone over a WebSocket; see [`Reactor::stats`].
+    /// The counters of a WebSocket; see [`Reactor::stats`].
     pub fn stats(&self, id: ConnId) -> Option<Stats> {
         self.with(|reactor| reactor.stats(id))
     }
@@ -341,7 +343,7 @@ impl<S: Sys> Client<S> {
         self.with(|reactor| reactor.buffered(id))
     }
 
-    /// Ends a wait of [`Events`], or its next one.
+    /// Ends the current wait of [`Events`], or its next one.
     pub fn wake(&self) {
         self.0.queue.wake();
     }
@@ -352,7 +354,7 @@ impl<S: Sys> Client<S> {
         self.0.shared.quietly(act)
     }
 
-    /// The error is the caller's; what becomes of a message is told by events.
+    /// The error is the caller's; the fate of an accepted message is reported in events.
     fn act(
         &self,
         id: ConnId,
@@ -363,20 +365,20 @@ impl<S: Sys> Client<S> {
 
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Reactor<S>) -> R) -> R {
         let result = self.0.shared.with(act);
-        // This thread may have written what another waits for.
+        // This call may have written bytes that another thread waits for.
         self.0.drained.look();
         result
     }
 }
 
 impl<S: Sys> Events<S> {
-    /// Waits for events until `until` (`None`: for as long as it takes) and gives all that are
-    /// there to `each`; how many they were. 0 after the time, or after [`Client::wake`].
+    /// Waits for events until `until` (`None`: without a limit) and passes all that are there to
+    /// `each`; returns how many. 0 after that time, or after [`Client::wake`].
     ///
     /// # Errors
     ///
-    /// An error means that the system could not wait any more and the thread has ended: there
-    /// will be no events, and every call says so.
+    /// An error means that the system could not wait any more and the thread has ended: there will
+    /// be no events, and every later call returns an error.
     pub fn wait(
         &mut self,
         until: Option<Instant>,
@@ -399,14 +401,15 @@ impl<S: Sys> Events<S> {
         taken.map(|()| count)
     }
 
-    /// The same as a batch, in exchange for an empty one. They count as consumed at once.
+    /// As [`Events::wait`], into a batch, in exchange for an empty one. Its events count as
+    /// consumed at once.
     pub(crate) fn take(&mut self, until: Option<Instant>, batch: &mut Batch) -> io::Result<()> {
         self.state.queue.take(&self.state.shared, until, batch)
     }
 
-    /// Its events as an iterator that waits for the next, each with memory of its own. It ends when
-    /// nothing can come any more: no connection is left whose end was not given. What is opened later,
-    /// by another thread maybe, is what another call is for; so open before you iterate.
+    /// The events as an iterator that waits for the next; each owns its memory. It ends when no
+    /// event can come any more: no connection is left whose end was not given. A connection that is
+    /// opened later, perhaps by another thread, needs another call; so open before you iterate.
     /// [`Client::close_all`] makes it end, [`Client::wake`] does not.
     ///
     /// An error, the last item, is that of [`Events::wait`].
@@ -430,11 +433,12 @@ impl<S: Sys> Events<S> {
         EventIter { events: self, failed: false }
     }
 
-    /// Takes what has come, and waits for it if nothing has. `false` if nothing will.
+    /// Takes the events that have come, and waits if there are none. `false` if none will come.
     fn refill(&mut self) -> io::Result<bool> {
         let mut batch = std::mem::take(&mut self.batch);
         let state = &*self.state;
-        // Before the look at what is left, so that whoever gives that up afterwards sees it.
+        // Before checking what is left, so that a thread that releases a connection afterwards sees
+        // the flag.
         state.iterates.store(true, Ordering::SeqCst);
         let mut taken = state.queue.take(&state.shared, Some(Instant::now()), &mut batch);
         let mut goes_on = true;
@@ -516,12 +520,12 @@ impl<S: Sys> Wake for State<S> {
 }
 
 impl<S: Sys> Events<S> {
-    /// Ends the thread as dropping this does, after `limit` at the latest (`None`: as long as the
-    /// line moves). Bytes that were accepted for sending and did not leave, less those of which an
-    /// event has told.
+    /// Ends the thread as dropping does, after `limit` at the latest (`None`: as long as the kernel
+    /// takes bytes). Returns how many accepted bytes were not sent, less those that an event has
+    /// reported.
     pub fn finish(self, limit: Option<Duration>) -> u64 {
         if let Some(limit) = limit {
-            // Nobody else sets it.
+            // No other code sets it.
             let _ = self.state.limit.set(after(self.state.shared.clock(), limit));
         }
         let state = Arc::clone(&self.state);
@@ -532,7 +536,7 @@ impl<S: Sys> Events<S> {
 
 #[cfg(feature = "luau")]
 impl Events {
-    /// What is open when this is dropped gets no time to close.
+    /// Connections that are open when this is dropped get no time to close.
     pub(crate) fn hurry(&self) {
         self.state.hurry.store(true, Ordering::Release);
     }
@@ -550,8 +554,8 @@ impl<S: Sys> Drop for Events<S> {
     }
 }
 
-/// What the thread was told and has not handed over. The thread may end by a panic of the embedder's
-/// policy or observer, which whoever waits has to hear of.
+/// Events that the thread has received and not handed over. The thread may end by a panic of the
+/// program's policy or observer, which a waiting thread has to learn.
 struct Told<'a, S: Sys> {
     state: &'a State<S>,
     batch: Batch,
@@ -586,7 +590,7 @@ fn poll<S: Sys>(state: &State<S>) {
             let over = ending.is_over(pending, unsent, now);
             end = ending.until();
             if over || state.hurry.load(Ordering::Acquire) {
-                // Handles that are left keep the reactor, and would keep its sockets.
+                // Remaining handles keep the reactor, and would keep its sockets.
                 return state.shared.with(Reactor::abandon_all);
             }
         }

@@ -1,15 +1,15 @@
-//! Who waits until bytes have left that other threads write.
+//! Threads that wait until bytes written by other threads were sent.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Wakes threads that wait for something that shows under another lock, without a cost for who holds
-/// that while nobody waits.
+/// Wakes threads that wait for a condition guarded by another lock, at no cost for the holders of
+/// that lock while no thread waits.
 ///
-/// One that waits counts itself, and then looks, both under the lock of this. One that changes
-/// something does so under the lock of what is looked at, and then looks at the count. If the look came
-/// first, the count is seen, and the notification comes behind the start of the wait.
+/// A waiting thread counts itself, and then checks the condition, both under the lock of this type.
+/// A thread that changes the condition does so under the other lock, and then reads the count. If
+/// the check came first, the count is seen, and the notification comes after the wait has started.
 #[derive(Default)]
 pub(super) struct Drained {
     waiting: AtomicUsize,
@@ -18,7 +18,7 @@ pub(super) struct Drained {
 }
 
 impl Drained {
-    /// Waits until `look` gives an end, for as long as `until` says: `false` after that.
+    /// Waits until `look` returns a result, for as long as `until` states: `false` after that.
     pub(super) fn wait<E>(
         &self,
         until: Option<Instant>,
@@ -45,7 +45,7 @@ impl Drained {
         }
     }
 
-    /// Something may have changed. Nobody who calls this holds the lock of what is looked at.
+    /// The condition may have changed. Callers of this do not hold the lock of the condition.
     pub(super) fn look(&self) {
         if self.waiting.load(Ordering::SeqCst) > 0 {
             drop(self.lock());
@@ -54,12 +54,12 @@ impl Drained {
     }
 
     fn lock(&self) -> MutexGuard<'_, ()> {
-        // It guards no value.
+        // The lock guards no value.
         self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One that waits; no more when this is dropped, by a panic too.
+/// Counts a waiting thread until it is dropped, also by a panic.
 struct Counted<'a>(&'a Drained);
 
 impl Drop for Counted<'_> {

@@ -1,17 +1,17 @@
-//! The end of everything: what was sent leaves first, for as long as it moves; then the servers have
-//! a time for their answers.
+//! The end of all connections: everything queued is sent first, for as long as the kernel takes
+//! bytes; then the servers have some time for their answers.
 
 use std::time::{Duration, Instant};
 
 use crate::net::time::{after, earlier};
 
-/// When that is over, for whoever has released all connections and looks again and again.
+/// When the end is complete, for a loop that has released all connections and asks repeatedly.
 pub(crate) struct Ending {
-    /// When all has to be over.
+    /// The deadline for everything.
     limit: Option<Instant>,
-    /// How long the servers have once all has left.
+    /// How long the servers have once everything was sent.
     answers: Duration,
-    /// Until when that is, as soon as it is known.
+    /// The deadline of the answers, once it is known.
     answered: Option<Instant>,
 }
 
@@ -20,17 +20,17 @@ impl Ending {
         Ending { limit, answers, answered: None }
     }
 
-    /// Whether it is over at `now`, with something to be done for `pending` connections, and `unsent`
+    /// Whether the end is complete at `now`, with `pending` connections still in use, and `unsent`
     /// bytes left.
     pub(crate) fn is_over(&mut self, pending: usize, unsent: u64, now: Instant) -> bool {
         if unsent == 0 {
-            // The close frames have left, too, and get a moment to be answered.
+            // The close frames were sent, too, and get a moment to be answered.
             self.answered.get_or_insert(after(now, self.answers));
         }
         pending == 0 || self.until().is_some_and(|until| until <= now)
     }
 
-    /// When it is over at the latest, as far as that is known.
+    /// When the end is complete at the latest, as far as known.
     pub(crate) fn until(&self) -> Option<Instant> {
         earlier(self.limit, self.answered)
     }

@@ -1,4 +1,4 @@
-//! A source of events that blocks, and that connects again.
+//! A blocking source of server-sent events that reconnects.
 
 use std::fmt;
 use std::io;
@@ -16,32 +16,33 @@ use crate::proto::CloseFrame;
 use crate::proto::http::{Delivery, HttpError};
 use crate::proto::sse::{self, EventOrComment, Reconnect};
 
-/// What came of an event source within a time.
+/// The result of waiting for an event source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Incoming {
     /// An event.
     Event(sse::Event),
-    /// A comment: what stands behind the colon of its line, without one space in front. It comes
+    /// A comment: the text behind the colon of its line, without one space in front. It comes
     /// before the event in whose lines it stands. Servers send empty ones as a sign of life.
     Comment(String),
     /// A stream is open: the first, and each after a [`Incoming::Reconnecting`] or an
     /// [`EventSource::restart`].
     Opened,
-    /// A stream, or an attempt to open one, has ended, and the next attempt starts `after` so long,
-    /// or with the first call behind that. [`EventSource::last_error`] tells why until a stream is
-    /// open. Each end is told, however seldom a call is made: nothing happens between two calls.
+    /// A stream, or an attempt to open one, has ended, and the next attempt starts `after` this
+    /// time, or with the first call after it. [`EventSource::last_error`] is the reason until a
+    /// stream is open. Each end is reported, however rarely the program calls: nothing happens
+    /// between two calls.
     Reconnecting {
-        /// The wait, from the call that has told it.
+        /// The wait, from the call that reported it.
         after: Duration,
     },
-    /// Nothing.
+    /// The time has passed.
     Nothing,
-    /// No event comes any more.
+    /// No further event comes.
     Closed,
 }
 
-/// Events of a server, over as many connections as it takes (WHATWG HTML §9.2); calls block.
+/// Events of a server, over as many connections as needed (WHATWG HTML §9.2); calls block.
 ///
 /// ```no_run
 /// use moonwire::{EventSource, StreamOptions};
@@ -54,105 +55,108 @@ pub enum Incoming {
 /// # Ok::<(), moonwire::Error>(())
 /// ```
 ///
-/// Nothing happens before the first event is asked for, and nothing between two calls: what a
-/// server sends meanwhile waits in the kernel, and then in the server. What is set later counts from
-/// the next connection on. Dropping the source ends its connection.
+/// Nothing happens before the program asks for the first event, and nothing between two calls:
+/// bytes that a server sends meanwhile wait in the kernel, and then at the server. Settings that
+/// are changed later count from the next connection on. Dropping the source ends its connection.
 ///
 /// # What ends it, and what does not
 ///
-/// * Status 200 and the type `text/event-stream` open a stream. 204 ends the source for good, and
-///   that is no error. Any other answer is one ([`HttpError::Status`], [`HttpError::ContentType`];
-///   [`Error::status`] tells the status), for good too, but for those by which a server says "not
-///   now", if [`EventSource::reconnect_when_refused`] is set.
-/// * The end of a body, and an error that may pass, end it unless [`EventSource::reconnect`] is set:
-///   a name that is not resolved, a connection that is refused or breaks off, TLS that fails, a body
-///   that is not whole or well framed, a time limit, the idle limit.
-/// * An error for good is also what would come again: a certificate that is not trusted, an answer
-///   that is not HTTP, a redirect that is not followed, an event beyond [`Limits::sse_block`].
+/// * Status 200 and the type `text/event-stream` open a stream. 204 ends the source for good,
+///   without an error. Any other response is an error ([`HttpError::Status`],
+///   [`HttpError::ContentType`]; [`Error::status`] has the status), for good too, except those that
+///   mean "not now", if [`EventSource::reconnect_when_refused`] is set.
+/// * The end of a body, and an error that may pass, end it unless [`EventSource::reconnect`] is
+///   set: a name that is not resolved, a connection that is refused or breaks off, TLS that fails,
+///   a body that is incomplete or has wrong framing, a time limit, the idle limit.
+/// * An error that would come again also ends it for good: a certificate that is not trusted, a
+///   response that is not HTTP, a redirect that is not followed, an event beyond
+///   [`Limits::sse_block`].
 ///
-/// An error is given once; afterwards the source is closed. [`EventSource::last_event_id`] still
-/// tells where a new one can go on, and [`EventSource::restart`] makes this one go on there.
+/// An error is returned once; afterwards the source is closed. [`EventSource::last_event_id`] is
+/// then still the point from which a new source can go on, and [`EventSource::restart`] makes this
+/// one go on there.
 ///
 /// # Each connection
 ///
-/// It starts from the URL of the options, whatever redirects the one before had followed, and sends
-/// the same method, fields and body: a `POST`, too, is sent again. To them come
+/// It starts from the URL of the options, whatever redirects the connection before had followed,
+/// and sends the same method, fields and body: a `POST`, too, is sent again. In addition it sends
 /// `Accept: text/event-stream` and `Cache-Control: no-cache`, unless the options have such fields,
 /// and the last event ID as `Last-Event-ID`, unless it is empty. An ID with control characters is
 /// not sent, since no header can carry it (RFC 9110 §5.5); then the server does not learn where to
-/// go on. A field `Last-Event-ID` of the options is not sent. Where a redirect leads, the ID goes.
+/// go on. A field `Last-Event-ID` of the options is not sent. Redirects get the ID, too.
 ///
 /// [`StreamOptions::timeout`] and the limits hold for each connection, [`StreamOptions::delivery`]
-/// is not looked at.
+/// is ignored.
 pub struct EventSource<S: Sys = Os> {
     options: StreamOptions,
-    /// What the next reactor is made with.
+    /// The configuration of the next reactor.
     config: Option<Config>,
-    /// Makes the stream that the next connection goes over, if it is not to be connected here.
+    /// Returns the stream for the next connection, if the source does not connect itself.
     over: Option<Over>,
-    /// What its system is made with.
+    /// Creates the system of a reactor.
     make: Make<S>,
-    /// INVARIANT: there is one from the first connection on.
+    /// INVARIANT: `Some` from the first connection on.
     reactor: Option<Reactor<S>>,
     reconnect: bool,
     reconnect_when_refused: bool,
     retry: Option<Duration>,
     retry_floor: Option<Duration>,
-    // Here and not in the session, which would give events only: an ID or a `retry` without data
-    // would be lost, and they have to outlive the connection. So the bodies come raw, and the parser
-    // stands exactly where the caller does.
+    // The parser is here and not in the session, which would report events only: an ID or a `retry`
+    // without data would be lost, and they have to outlive the connection. So bodies are delivered
+    // raw, and the parser's position is exactly that of the caller.
     parser: sse::Events,
     plan: Reconnect,
     state: State,
     inbox: Inbox,
     last_error: Option<Error>,
     interrupter: Option<Interrupter>,
-    /// Tells it what the next reactor waits with; there is one only with an interrupter, which asks for
-    /// a system that can be kept.
+    /// Connects the interrupter to the next reactor's poller; `None` without an interrupter, since
+    /// an interrupter needs a poller that can be shared.
     attach: Option<fn(&Interrupter, &Reactor<S>)>,
 }
 
-/// Makes the system of a reactor, once for each configuration.
+/// Creates the system of a reactor, once for each configuration.
 type Make<S> = Box<dyn FnMut(&Limits) -> io::Result<S> + Send>;
 
 enum State {
-    /// No connection until then; `None`: it is time.
+    /// Connects at that time; `None`: now.
     Waiting(Option<Instant>),
     Connected {
         id: ConnId,
-        /// The answer has come, and it is an event stream.
+        /// The response was received, and it is an event stream.
         open: bool,
     },
     Over,
 }
 
-/// What a connection has brought and what was not looked at yet.
+/// Bytes that a connection has received and that were not parsed yet.
 #[derive(Default)]
 struct Inbox {
-    /// The answer has come, and it is an event stream.
+    /// The response was received, and it is an event stream.
     open: bool,
-    /// Of the body; the bytes before `at` are used.
+    /// Bytes of the body; those before `at` were parsed.
     bytes: Vec<u8>,
     at: usize,
     closed: Option<Closed>,
 }
 
-/// Gives a stream.
+/// Returns a stream.
 struct Over(Box<dyn FnMut() -> io::Result<OwnedStream> + Send>);
 
 impl EventSource {
     /// A source with the request and the limits of `options`. It does not connect yet.
     pub fn new(options: StreamOptions) -> EventSource {
-        // As `Reactor::of_one` has it.
+        // As [`Reactor::of_one`] does.
         EventSource::made(options, Box::new(Os::with_poll))
     }
 }
 
 impl<S: Sys> EventSource<S> {
-    /// [`EventSource::new`] on systems of your own, a simulated network, say. A reactor uses its system
-    /// up, and another configuration ([`EventSource::config`]) makes another reactor: so `make` is
-    /// called before the first connection and before the first behind each new configuration. An error
-    /// of it is that of the call that connects ([`ErrorKind::Io`]); the next attempt asks again.
+    /// [`EventSource::new`] on other systems, such as a simulated network. A reactor consumes its
+    /// system, and another configuration ([`EventSource::config`]) makes another reactor: so `make`
+    /// is called before the first connection and before the first after each new configuration. Its
+    /// error is returned by the call that connects ([`ErrorKind::Io`]); the next attempt calls it
+    /// again.
     pub fn on(
         options: StreamOptions,
         mut make: impl FnMut() -> io::Result<S> + Send + 'static,
@@ -182,18 +186,18 @@ impl<S: Sys> EventSource<S> {
         }
     }
 
-    /// Whether to connect again after the end of a body and after what may pass; `false` by default.
-    /// It goes on for as long as it is asked for events, after waits as [`Reconnect`] has them;
-    /// [`EventSource::last_error`] tells what is wrong meanwhile.
+    /// Whether to connect again after the end of a body and after errors that may pass; `false` by
+    /// default. It goes on for as long as the program asks for events, after waits as [`Reconnect`]
+    /// computes them; [`EventSource::last_error`] is the reason meanwhile.
     pub fn reconnect(mut self, reconnect: bool) -> EventSource<S> {
         self.reconnect = reconnect;
         self
     }
 
-    /// With [`EventSource::reconnect`]: whether an answer by which a server says "not now"
-    /// ([`Response::is_transient`]: 429, 502, 503 and a few more, such as a proxy gives while what is
-    /// behind it restarts) is a failed attempt instead of an error for good; `false` by default, as
-    /// WHATWG HTML §9.2.3 has it. The wait is at least what the answer asks for
+    /// With [`EventSource::reconnect`]: whether a response that means "not now"
+    /// ([`Response::is_transient`]: 429, 502, 503 and a few more, such as a proxy sends while the
+    /// server behind it restarts) is a failed attempt instead of an error for good; `false` by
+    /// default, as in WHATWG HTML §9.2.3. The wait is at least what the response asks for
     /// ([`Error::retry_after`]), up to [`Limits::sse_retry_ceiling`].
     ///
     /// [`Response::is_transient`]: crate::proto::http::Response::is_transient
@@ -202,44 +206,45 @@ impl<S: Sys> EventSource<S> {
         self
     }
 
-    /// The time before it connects again, until the server says how long; without it
+    /// The time before it reconnects, until the server sends a `retry`; without it
     /// [`Limits::sse_retry`]. Bounded as the server's is.
     pub fn retry(mut self, retry: Duration) -> EventSource<S> {
         self.retry = Some(retry);
         self
     }
 
-    /// The least time before it connects again, whatever the server says; without it
+    /// The least time before it reconnects, whatever the server sends; without it
     /// [`Limits::sse_retry_floor`]. At least 1 ms.
     pub fn retry_floor(mut self, floor: Duration) -> EventSource<S> {
         self.retry_floor = Some(floor);
         self
     }
 
-    /// The longest silence of an open stream, after which it counts as broken off; `None`, the
-    /// default: any. Comments break the silence too, and servers send them for that: every 15 s, as
+    /// The longest silence of an open stream, after which it counts as lost; `None`, the default:
+    /// unlimited. Comments break the silence too, and servers send them for that: every 15 s, as
     /// §9.2.7 advises. The same as [`StreamOptions::idle`].
     pub fn idle(mut self, idle: Option<Duration>) -> EventSource<S> {
         self.options.idle = idle;
         self
     }
 
-    /// Goes on behind an event whose ID was stored. An ID that no event can have, since it holds CR,
-    /// LF or NUL, changes nothing.
+    /// Goes on after an event whose ID was stored. An ID that holds CR, LF or NUL cannot come from
+    /// an event and is ignored.
     pub fn resume(mut self, id: &str) -> EventSource<S> {
         self.parser.set_last_event_id(id);
         self
     }
 
-    /// TLS, limits, overrides, an observer.
+    /// Sets TLS, limits, overrides, an observer.
     pub fn config(mut self, config: Config) -> EventSource<S> {
         self.config = Some(config);
         self
     }
 
-    /// Each connection goes over a stream that `next` gives: one that is connected to the server, or to
-    /// what leads there. See [`StreamOptions::over`], which is good for one connection. An error of it
-    /// is a connection that failed ([`ErrorKind::Connect`]). No redirect can be followed.
+    /// Each connection uses a stream that `next` returns: connected to the server, or to a tunnel
+    /// to it. (The stream of [`StreamOptions::over`] serves one connection only.) An error of
+    /// `next` counts as a connection that failed ([`ErrorKind::Connect`]). No redirect can be
+    /// followed.
     ///
     /// ```no_run
     /// use moonwire::{EventSource, StreamOptions};
@@ -258,27 +263,27 @@ impl<S: Sys> EventSource<S> {
         self
     }
 
-    /// What the next connection would send as `Last-Event-ID`, and what a later source can go on
-    /// from: the ID as it stood behind the event that was given last, or behind what followed it
-    /// without data. Empty if there is none.
+    /// The `Last-Event-ID` that the next connection would send, and from which a later source can
+    /// go on: the ID after the event that was given last, or after what followed it without data.
+    /// Empty if there is none.
     pub fn last_event_id(&self) -> &str {
         self.parser.last_event_id()
     }
 
-    /// Whether a stream is open at the moment, as far as the last call knew.
+    /// Whether a stream was open at the end of the last call.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Connected { open: true, .. })
     }
 
-    /// Why there is no open stream: what ended the latest one or kept it from being opened, where
-    /// that did not become the error of a call. `None` while one is open, after a body that ended
-    /// as it should, and before the first attempt has ended.
+    /// Why there is no open stream: the error that ended the latest one or kept it from being
+    /// opened, if no call returned that error. `None` while a stream is open, after a body that
+    /// ended regularly, and before the first attempt has ended.
     pub fn last_error(&self) -> Option<&Error> {
         self.last_error.as_ref()
     }
 
-    /// A handle that ends a blocking call of this source from another thread, also while it waits or
-    /// connects. The source goes on with the next call.
+    /// A handle that ends a blocking call of this source from another thread, also while the call
+    /// waits or connects. The source goes on with the next call.
     pub fn interrupter(&mut self) -> Interrupter
     where
         S: 'static,
@@ -294,11 +299,12 @@ impl<S: Sys> EventSource<S> {
         interrupter
     }
 
-    /// Ends the connection that is there, if there is one, and connects again with the next call,
-    /// without a wait: with the last event ID, and as if no attempt had failed. A source that has
-    /// ended, with an error or without, begins again too.
+    /// Ends the connection, if there is one, and reconnects with the next call, without a wait:
+    /// with the last event ID, and as if no attempt had failed. A source that has ended, with an
+    /// error or without, begins again too.
     ///
-    /// What had come and was not given is thrown away: a server that gives IDs sends it again.
+    /// Bytes that had come and were not given as events are discarded: a server that uses IDs sends
+    /// the events again.
     pub fn restart(&mut self) {
         self.end_connection();
         self.plan = Reconnect::default();
@@ -306,11 +312,12 @@ impl<S: Sys> EventSource<S> {
         self.state = State::Waiting(None);
     }
 
-    /// The next event; `None` when none comes any more. Whatever else is [`Incoming`] is skipped.
+    /// The next event; `None` when no further one comes. Every other [`Incoming`] is skipped.
     ///
     /// # Errors
     ///
-    /// What ends the source, once; see [there](EventSource#what-ends-it-and-what-does-not).
+    /// The error that ends the source, once; see
+    /// [above](EventSource#what-ends-it-and-what-does-not).
     pub fn next_event(&mut self) -> Result<Option<sse::Event>, Error> {
         loop {
             match self.next_until(None)? {
@@ -321,14 +328,14 @@ impl<S: Sys> EventSource<S> {
         }
     }
 
-    /// What comes next, if it comes within `timeout`, also while it waits or connects. Zero looks at
-    /// what is there.
+    /// The next [`Incoming`], if it comes within `timeout`, also while the source waits or
+    /// connects. Zero returns only what has already come.
     ///
     /// # Errors
     ///
     /// As [`EventSource::next_event`].
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Incoming, Error> {
-        // Whose clock is asked.
+        // The clock of the reactor's system is used, so there has to be one.
         if matches!(self.state, State::Waiting(_))
             && let Err(e) = self.make_reactor()
         {
@@ -359,13 +366,13 @@ impl<S: Sys> EventSource<S> {
             if is_interrupted(self.interrupter.as_ref()) {
                 return Err(self.error(self.stage(), ErrorKind::Interrupted));
             }
-            // Asked before, so that a timeout of zero does a step.
+            // Checked before the step, so that a timeout of zero does one.
             late = until.is_some_and(|until| until <= self.clock());
             self.work(until)?;
         }
     }
 
-    /// What there is to tell, of what has come.
+    /// The next report, from what has come.
     fn look(&mut self) -> Result<Option<Incoming>, Error> {
         if std::mem::take(&mut self.inbox.open) {
             return Ok(Some(self.opened()));
@@ -379,7 +386,7 @@ impl<S: Sys> EventSource<S> {
         Ok(matches!(self.state, State::Over).then_some(Incoming::Closed))
     }
 
-    /// One step on: connects, if it is time, or waits for what comes, or for the time.
+    /// One step: connects, if it is time, or waits for bytes or for that time.
     fn work(&mut self, until: Option<Instant>) -> Result<(), Error> {
         let until = match self.state {
             State::Waiting(None) => return self.connect(),
@@ -399,7 +406,7 @@ impl<S: Sys> EventSource<S> {
         options.request.headers.remove(&["last-event-id"]);
         let id = self.parser.last_event_id();
         if !id.is_empty() {
-            // What is refused is an ID that a header cannot carry: it is not sent then.
+            // An ID that a header cannot carry is refused here and not sent.
             let _ = options.request.header("Last-Event-ID", id);
         }
         let made = self.make_reactor();
@@ -408,7 +415,7 @@ impl<S: Sys> EventSource<S> {
             None => {}
             Some(Ok(stream)) => options = options.over(stream),
             Some(Err(e)) => {
-                // There is no address to name.
+                // There is no address for the error.
                 let nowhere = ([0, 0, 0, 0], 0).into();
                 let error = self.error(Stage::Connect, ErrorKind::Connect(vec![(nowhere, e)]));
                 self.inbox.closed = Some(Closed::Failed(error));
@@ -423,14 +430,15 @@ impl<S: Sys> EventSource<S> {
         Ok(())
     }
 
-    /// A reactor of the configuration that was set last, unless it has made one already. What the
-    /// system has too few of is asked for first: a configuration cannot be used twice, and
-    /// [`EventSource::restart`] may find more.
+    /// Creates a reactor from the configuration that was set last, unless that has made one
+    /// already. Resources that the system may lack are created first: a configuration cannot be
+    /// used twice, and [`EventSource::restart`] may succeed later.
     fn make_reactor(&mut self) -> io::Result<()> {
         if let Some(config) = self.config.take() {
             match (self.make)(&config.limits) {
                 Ok(sys) => {
-                    // The one before has other rules: it is no stand-in if this fails.
+                    // The previous reactor has another configuration: it must not be used if this
+                    // fails.
                     self.reactor = None;
                     let reactor = self.reactor.insert(Reactor::with_sys(sys, config)?);
                     if let (Some(interrupter), Some(attach)) = (&self.interrupter, self.attach) {
@@ -449,7 +457,7 @@ impl<S: Sys> EventSource<S> {
         }
     }
 
-    /// A stream is open.
+    /// A stream was opened.
     fn opened(&mut self) -> Incoming {
         if let State::Connected { open, .. } = &mut self.state {
             *open = true;
@@ -459,7 +467,7 @@ impl<S: Sys> EventSource<S> {
         Incoming::Opened
     }
 
-    /// The next event or comment of what has come.
+    /// The next event or comment in what has come.
     fn parse(&mut self) -> Result<Option<Incoming>, Error> {
         let State::Connected { id, .. } = self.state else { return Ok(None) };
         let input = self.inbox.unread();
@@ -477,7 +485,7 @@ impl<S: Sys> EventSource<S> {
                     EventOrComment::Comment(text) => Incoming::Comment(text),
                 }))
             }
-            // It would come again: the server goes on behind the event before.
+            // The error would come again: the server resends from the event before.
             Err(e) => {
                 let kind = ErrorKind::Http(HttpError::EventStream(e));
                 let error = self.error(Stage::Body, kind).with_status(Some(200));
@@ -486,13 +494,13 @@ impl<S: Sys> EventSource<S> {
         }
     }
 
-    /// A connection has ended, and all that it brought was looked at.
+    /// A connection has ended, and all its bytes were parsed.
     fn ended(&mut self, closed: Closed) -> Result<Incoming, Error> {
         let error = match closed {
             Closed::Failed(e) | Closed::Lost(e) => Some(e),
             Closed::Clean(_) | Closed::Complete => None,
         };
-        // 204 is the server's way to say that there is nothing to wait for (§9.2.1).
+        // With 204 a server asks clients not to reconnect (§9.2.1).
         if error.as_ref().and_then(Error::response).is_some_and(|r| r.status == 204) {
             self.finish();
             return Ok(Incoming::Closed);
@@ -516,7 +524,7 @@ impl<S: Sys> EventSource<S> {
     }
 
     /// Whether another attempt may end otherwise. §9.2.3 lets a client give up where it knows that
-    /// none can; an answer that opens no stream ends a source for good, unless that was chosen
+    /// none can; a response that opens no stream ends a source for good, unless the program chose
     /// otherwise.
     fn may_go_on_after(&self, error: &Error) -> bool {
         error.is_transient() && (error.response().is_none() || self.reconnect_when_refused)
@@ -528,12 +536,12 @@ impl<S: Sys> EventSource<S> {
         self.state = State::Over;
     }
 
-    /// Ends the connection, and forgets what it brought.
+    /// Ends the connection, and discards what it received.
     fn end_connection(&mut self) {
         self.release();
         self.inbox = Inbox::default();
-        // Its place is free for the next only behind a turn. A system that cannot wait says so
-        // when there is something to wait for.
+        // Its slot is free for the next connection only after a turn. If the system cannot wait, a
+        // later call that has to wait reports that.
         if let (State::Connected { .. }, Some(reactor)) = (&self.state, &mut self.reactor) {
             let _ = reactor.turn(Some(reactor.clock()), &mut |_: &mut Conn<'_>, _: Event<'_>| {});
         }
@@ -545,7 +553,7 @@ impl<S: Sys> EventSource<S> {
         }
     }
 
-    /// The bounds of its connections, with what was set here.
+    /// The limits of its connections, with the settings of this source.
     fn limits(&self) -> Limits {
         let mut limits = match (&self.options.limits, &self.reactor) {
             (Some(own), _) => (**own).clone(),
@@ -556,7 +564,7 @@ impl<S: Sys> EventSource<S> {
         limits
     }
 
-    /// The time by the clock of the system, as soon as there is one.
+    /// The time by the clock of the system, once there is one.
     fn clock(&self) -> Instant {
         self.reactor.as_ref().map_or_else(Instant::now, Reactor::clock)
     }
@@ -579,8 +587,8 @@ impl<S: Sys> Iterator for EventSource<S> {
     }
 }
 
-/// A buffer that is empty and has more bytes than this is given back: 64 KiB, so that a source that
-/// waits owns little whatever came before.
+/// A larger buffer is freed when it is empty: 64 KiB, so that a waiting source owns little,
+/// whatever it has received.
 const KEEP: usize = 64 * 1024;
 
 impl Inbox {
@@ -592,13 +600,13 @@ impl Inbox {
                 self.bytes.extend_from_slice(&data);
             }
             Event::Closed(closed) => self.closed = Some(closed),
-            // What a WebSocket would tell.
+            // Events of a WebSocket.
             _ => {}
         }
     }
 
     fn unread(&self) -> &[u8] {
-        // Nobody uses more than is there.
+        // `at` never exceeds the length.
         &self.bytes[self.at..]
     }
 
@@ -613,7 +621,7 @@ impl Inbox {
 }
 
 impl<S: Sys> fmt::Debug for EventSource<S> {
-    /// The URL as errors show it, and nothing that has come.
+    /// The URL as errors show it, and no received bytes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventSource")
             .field("url", &self.options.url().to_string())

@@ -1,6 +1,6 @@
 //! A WebSocket in two halves, for a thread that sends and one that receives.
 //!
-//! The connection moves, as it is, into the machinery of [`Client`]: a thread of its own polls its
+//! The connection, as it is, moves into the machinery of [`Client`]: a thread of its own polls its
 //! socket, and neither half holds a lock while it waits.
 
 use std::fmt;
@@ -19,12 +19,13 @@ use crate::proto::{Fields, Misuse, Transport, Url};
 
 /// The sending half of a [`WebSocket`]; clones send on the same connection, from any thread.
 ///
-/// A call encodes and writes on the thread that calls and never waits: not for the [`Receiver`], not
-/// for the server. What the kernel does not take at once is queued; a thread of the connection's own
-/// writes it. A queue that is full ([`Limits::send_queue`](crate::Limits::send_queue)) is the error
-/// [`Misuse::Full`], and the message was not taken. [`Sender::flush`] waits.
+/// A call encodes and writes on the calling thread and never waits: not for the [`Receiver`], not
+/// for the server. Bytes that the kernel does not take at once are queued; the thread of the
+/// connection writes them. If the queue is full
+/// ([`Limits::send_queue`](crate::Limits::send_queue)), the call returns [`Misuse::Full`], and the
+/// message was not accepted. [`Sender::flush`] waits.
 ///
-/// Dropping it, and all its clones, ends nothing: the [`Receiver`] keeps the connection.
+/// Dropping it, and all its clones, does not end the connection: the [`Receiver`] keeps it.
 ///
 /// ```no_run
 /// let (sender, _receiver) = moonwire::connect("wss://echo.example/")?.split()?;
@@ -41,14 +42,15 @@ pub struct Sender<S: Sys = Os> {
 
 /// The receiving half of a [`WebSocket`], which keeps the connection.
 ///
-/// Pings are answered whether somebody reads or not. What comes waits for the calls that read; past
-/// [`Limits::high_water`](crate::Limits::high_water) bytes of it the socket is not read, and TCP makes
-/// the server wait. The server's close frame is answered when all that came before it was read: until
-/// then the [`Sender`] may send.
+/// Pings are answered whether the program reads or not. Received messages wait for the calls that
+/// read; past [`Limits::high_water`](crate::Limits::high_water) bytes of them the socket is not
+/// read, and TCP makes the server wait. The server's close frame is answered when everything before
+/// it was read: until then the [`Sender`] may send.
 ///
-/// Dropping it closes the connection (1001), as dropping [`Events`] does: it waits for what was
-/// accepted to leave, as long as the line moves, and for the server's answer, for
-/// [`Limits::linger`](crate::Limits::linger). Afterwards the [`Sender`] has errors only.
+/// Dropping it closes the connection (1001), as dropping [`Events`] does: it waits until accepted
+/// bytes are sent, as long as the kernel takes some, and for the server's answer, for
+/// [`Limits::linger`](crate::Limits::linger). Afterwards every call of the [`Sender`] returns an
+/// error.
 ///
 /// ```no_run
 /// let (sender, mut receiver) = moonwire::connect("wss://echo.example/")?.split()?;
@@ -63,15 +65,15 @@ pub struct Receiver<S: Sys = Os> {
     id: ConnId,
     url: Url,
     inbox: Inbox,
-    /// So many of the first in the inbox came before the split, and still count as held.
+    /// How many of the first messages in the inbox came before the split, and still count as held.
     held: usize,
     interrupter: Option<Interrupter>,
 }
 
 impl<S: Sys + 'static> WebSocket<S> {
-    /// Two halves, for two threads: one sends while the other waits for what comes. Messages that
-    /// have come are given by the [`Receiver`], in order; an [`Interrupter`] of this handle ends its
-    /// calls from now on. A write timeout has no meaning there.
+    /// Splits it into two halves, for two threads: one sends while the other waits for messages.
+    /// Messages that have come already are given by the [`Receiver`], in order; an [`Interrupter`]
+    /// of this handle ends its calls from now on. A write timeout does not apply any more.
     ///
     /// ```no_run
     /// let (sender, mut receiver) = moonwire::connect("wss://example.com/chat")?.split()?;
@@ -86,9 +88,9 @@ impl<S: Sys + 'static> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// The system has no thread for it ([`ErrorKind::Io`]); then the connection is lost.
+    /// The system cannot create a thread ([`ErrorKind::Io`]); then the connection is lost.
     pub fn split(self) -> Result<(Sender<S>, Receiver<S>), Error> {
-        // Nobody has split it before: that takes it.
+        // The handle was not split before: splitting consumes it.
         let Some(Parts { url, reactor, id, inbox, interrupter }) = self.into_parts() else {
             return Err(Error::new("", Stage::Open, ErrorKind::Ended));
         };
@@ -124,8 +126,8 @@ impl<S: Sys> Sender<S> {
         self.client.send_binary(self.id, data).map_err(|e| self.error(e))
     }
 
-    /// Sends a text message that is not compressed, whatever was agreed on; see
-    /// [`Compression`](crate::proto::Compression) for what that is needed for.
+    /// Sends a text message that is not compressed, whatever was negotiated; see
+    /// [`Compression`](crate::proto::Compression) for when that is needed.
     ///
     /// # Errors
     ///
@@ -167,12 +169,12 @@ impl<S: Sys> Sender<S> {
         self.client.ping(self.id, data).map_err(|e| self.error(e))
     }
 
-    /// Starts the closing handshake behind everything that was sent, and does not wait for its end,
-    /// which the [`Receiver`] is told.
+    /// Starts the closing handshake behind everything that was queued, and does not wait for its
+    /// end, which the [`Receiver`] reports.
     ///
     /// # Errors
     ///
-    /// The connection is closed already, or the code or the reason is none that can be sent.
+    /// The connection is closed already, or the code or the reason cannot be sent.
     pub fn close(&self, code: u16, reason: &str) -> Result<(), Error> {
         self.client.close(self.id, code, reason).map_err(|e| self.error(e))
     }
@@ -182,19 +184,19 @@ impl<S: Sys> Sender<S> {
         self.client.buffered(self.id)
     }
 
-    /// Whether messages can be sent at the moment: it may have ended since.
+    /// Whether messages can be sent at this moment; the connection may end at any time.
     pub fn is_open(&self) -> bool {
         self.client.is_open(self.id)
     }
 
-    /// Waits until all that was accepted has been handed to the kernel, for `timeout` at most (`None`:
-    /// as long as the line moves). Whether it has; `false` after the time. [`Sender::close`] needs none
-    /// before it: its frame leaves behind everything else.
+    /// Waits until everything that was accepted was handed to the kernel, for `timeout` at most
+    /// (`None`: as long as the kernel takes bytes). Returns whether it was; `false` after the time.
+    /// Not needed before [`Sender::close`]: the close frame is sent behind everything else.
     ///
     /// # Errors
     ///
-    /// The connection has ended, cleanly or not, and how; whether all had left then, the [`Receiver`]
-    /// tells.
+    /// The connection has ended, cleanly or not, and how; the [`Receiver`] reports whether
+    /// everything had been sent.
     pub fn flush(&self, timeout: Option<Duration>) -> Result<bool, Error> {
         self.client.flush(self.id, timeout).map_err(|e| self.error(e))
     }
@@ -215,13 +217,13 @@ impl<S: Sys> Receiver<S> {
         self.inbox.opened.as_ref().map(|opened| &opened.headers)
     }
 
-    /// What it goes over; see [`WebSocket::transport`].
+    /// The transport of the connection; see [`WebSocket::transport`].
     pub fn transport(&self) -> Option<&Transport> {
         self.inbox.opened.as_ref()?.transport.as_deref()
     }
 
-    /// Whether [`Receiver::read_timeout`] gives pongs, as [`WebSocket::set_pongs`] has it, from what
-    /// comes later on.
+    /// Whether [`Receiver::read_timeout`] gives pongs, as with [`WebSocket::set_pongs`], from those
+    /// received later on.
     pub fn set_pongs(&mut self, pongs: bool) {
         self.inbox.pongs = pongs;
     }
@@ -256,8 +258,8 @@ impl<S: Sys> Receiver<S> {
         }
     }
 
-    /// The next message, if it comes within `timeout`, by the clock of the machine. Zero looks at what
-    /// is there.
+    /// The next message, if it comes within `timeout`, by the clock of the machine. Zero returns
+    /// only what has already come.
     ///
     /// # Errors
     ///
@@ -291,7 +293,7 @@ impl<S: Sys> Receiver<S> {
             if is_interrupted(self.interrupter.as_ref()) {
                 return Err(self.error(ErrorKind::Interrupted));
             }
-            // Asked before, so that a timeout of zero looks at what is there.
+            // Checked before the wait, so that a timeout of zero returns what has come.
             let late = until.is_some_and(|until| until <= Instant::now());
             let (inbox, mut told) = (&mut self.inbox, false);
             let waited = self.events.wait(until, |_, event| {

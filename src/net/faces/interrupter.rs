@@ -1,8 +1,7 @@
 //! A handle that ends a blocking call from another thread.
 //!
-//! The flag is set before the wait is ended, and looked at before a wait and behind it; the wake-up
-//! of a wait that has not begun ends that wait when it begins. So no interrupt is lost, whenever it
-//! comes.
+//! The flag is set before the wait is ended, and checked before a wait and after it; a wake-up
+//! before a wait ends that wait when it begins. So no interrupt is lost, whenever it comes.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,15 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::net::sys::Poller;
 
-/// Ends a blocking call of the handle that it came from, from any thread; clones do the same.
+/// Ends a blocking call of the handle that created it, from any thread; clones do the same.
 ///
-/// The call under way, or the next one, that waits for what comes returns an error of the kind
+/// The current call, or the next one, that waits for the server returns an error of the kind
 /// [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted), once, and the connection stays as it
-/// was: call again to go on. What has come already is given first. Several interrupts before that
-/// error are one. A call that finds nothing to give reports it, too, if its time is zero; a call that
-/// sends and does not have to wait does not.
+/// was: call again to go on. Messages that have come already are given first. Several interrupts
+/// before that error count as one. A call with a timeout of zero that finds nothing reports it,
+/// too; a call that sends and does not have to wait does not.
 ///
-/// It keeps no connection open: behind the end of its handle it does nothing.
+/// It keeps no connection open: after the end of its handle it does nothing.
 ///
 /// ```no_run
 /// use moonwire::ErrorKind;
@@ -41,13 +40,13 @@ pub struct Interrupter(Arc<Signal>);
 #[derive(Default)]
 struct Signal {
     raised: AtomicBool,
-    /// What ends the wait. Weak: a handle that is kept must keep no descriptor.
+    /// The poller whose wait it ends. Weak: an interrupter must not keep a descriptor open.
     wait: Mutex<Option<Weak<dyn Wake>>>,
 }
 
-/// What a thread waits with.
+/// The poller that a thread waits in.
 pub(super) trait Wake: Send + Sync {
-    /// Ends a wait, or the next one.
+    /// Ends the current wait, or the next one.
     fn wake(&self);
 }
 
@@ -58,15 +57,16 @@ impl<P: Poller> Wake for P {
 }
 
 impl Interrupter {
-    /// One without a handle yet, for a call that opens one
+    /// An interrupter without a handle yet, for a call that opens one
     /// ([`Options::connect_interruptible`](crate::Options::connect_interruptible),
-    /// [`StreamOptions::open_interruptible`](crate::StreamOptions::open_interruptible)). Give it to one
-    /// handle at a time: it wakes the one that has it last, and one call reports each interrupt.
+    /// [`StreamOptions::open_interruptible`](crate::StreamOptions::open_interruptible)). Use it for
+    /// one handle at a time: it wakes the handle that it was attached to last, and one call reports
+    /// each interrupt.
     pub fn new() -> Interrupter {
         Interrupter::default()
     }
 
-    /// Ends the call under way, or the next one.
+    /// Ends the current call, or the next one.
     pub fn interrupt(&self) {
         self.0.raised.store(true, Ordering::SeqCst);
         let wait = self.wait().as_ref().and_then(Weak::upgrade);
@@ -75,24 +75,24 @@ impl Interrupter {
         }
     }
 
-    /// From now on it ends waits of this.
+    /// From now on it ends waits of `wait`.
     pub(super) fn attach<W: Wake + 'static>(&self, wait: &Arc<W>) {
         let weak: Weak<W> = Arc::downgrade(wait);
         *self.wait() = Some(weak);
     }
 
-    /// Whether a call is to end; asked once for each interrupt.
+    /// Whether a call has to end; each interrupt is returned once.
     pub(super) fn take(&self) -> bool {
         self.0.raised.load(Ordering::SeqCst) && self.0.raised.swap(false, Ordering::SeqCst)
     }
 
     fn wait(&self) -> MutexGuard<'_, Option<Weak<dyn Wake>>> {
-        // No code that can panic runs while it is held.
+        // No code that can panic runs while the lock is held.
         self.0.wait.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether a call is to end, of a handle that may have none.
+/// Whether a call of a handle that may have no interrupter has to end.
 pub(super) fn is_interrupted(interrupter: Option<&Interrupter>) -> bool {
     interrupter.is_some_and(Interrupter::take)
 }

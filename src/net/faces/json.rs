@@ -6,9 +6,9 @@ use crate::net::ask::StreamOptions;
 use crate::net::sys::Sys;
 
 impl StreamOptions {
-    /// A value as the body, written as JSON, and `Content-Type: application/json`. It needs the feature
-    /// `json`; [`serde_json::Value`](crate::serde_json::Value) is a value, and what derives
-    /// `serde::Serialize`.
+    /// Sets a value as the body, written as JSON, and `Content-Type: application/json`. Needs the
+    /// feature `json`; values are [`serde_json::Value`](crate::serde_json::Value) and types that
+    /// implement `serde::Serialize`.
     ///
     /// ```
     /// use moonwire::{StreamOptions, serde_json::json};
@@ -20,8 +20,8 @@ impl StreamOptions {
     ///
     /// # Errors
     ///
-    /// Those of [`StreamOptions::body`] and [`StreamOptions::header`], and [`ErrorKind::Json`]: a map
-    /// whose keys are no strings, say.
+    /// Those of [`StreamOptions::body`] and [`StreamOptions::header`], and [`ErrorKind::Json`], for
+    /// example for a map whose keys are not strings.
     pub fn json(
         self,
         value: &(impl serde_core::Serialize + ?Sized),
@@ -37,8 +37,8 @@ impl StreamOptions {
 }
 
 impl<S: Sys> Stream<S> {
-    /// The rest of the body, read as JSON, if it is at most `limit` bytes. It needs the feature `json`.
-    /// The type of the response is not looked at.
+    /// The rest of the body, parsed as JSON, if it is at most `limit` bytes. Needs the feature
+    /// `json`. The type of the response is not checked.
     ///
     /// ```no_run
     /// use moonwire::{StreamOptions, serde_json::Value};

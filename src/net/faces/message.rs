@@ -1,4 +1,4 @@
-//! Messages as the blocking faces give and take them.
+//! Messages of the blocking faces.
 
 use crate::proto::CloseFrame;
 
@@ -20,7 +20,7 @@ pub enum Message {
     Binary(Vec<u8>),
 }
 
-/// What came within a time.
+/// The result of waiting for a message.
 ///
 /// ```no_run
 /// use moonwire::Received;
@@ -39,13 +39,13 @@ pub enum Message {
 pub enum Received {
     /// A message.
     Message(Message),
-    /// The payload of a pong; only where it was asked for
-    /// ([`WebSocket::set_pongs`](crate::WebSocket::set_pongs)). Those that answer keep-alive pings are
-    /// among them, with what the ping had.
+    /// The payload of a pong; only if pongs are switched on
+    /// ([`WebSocket::set_pongs`](crate::WebSocket::set_pongs)). Answers to keep-alive pings are
+    /// among them, with the payload of the ping.
     Pong(Vec<u8>),
-    /// The connection was closed cleanly; what the server's close frame said.
+    /// The connection was closed cleanly; this is the server's close frame.
     Closed(CloseFrame),
-    /// Nothing.
+    /// The time has passed.
     Nothing,
 }
 
@@ -144,7 +144,7 @@ impl From<&[u8]> for Message {
 }
 
 impl Received {
-    /// What it counts against the high-water mark.
+    /// How many bytes it counts against the high-water mark.
     pub(super) fn cost(&self) -> usize {
         size_of::<Received>()
             + match self {

@@ -1,5 +1,4 @@
-//! What a program holds: handles that block, that run on a thread of their own, or that the Luau
-//! side drives.
+//! The faces: handles that block, that run on a thread of their own, or that the Luau side drives.
 
 mod batch;
 mod client;

@@ -1,4 +1,4 @@
-//! What a poll thread was told, on its way to another thread.
+//! Events of a poll thread on their way to another thread.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use crate::net::event::ConnId;
 use crate::net::reactor::Reactor;
 use crate::net::sys::{Ready, Sys};
 
-/// The batches of one poll thread, for one that takes them.
+/// The batches of one poll thread, for one thread that takes them.
 #[derive(Default)]
 pub(super) struct Queue {
     inner: Mutex<Inner>,
@@ -18,16 +18,16 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct Inner {
-    /// Batches that wait, oldest first; what is in them counts against the high-water marks.
+    /// Waiting batches, oldest first; their events count against the high-water marks.
     batches: Vec<Batch>,
-    /// An empty one for the poll thread.
+    /// An empty batch for the poll thread.
     spare: Option<Batch>,
-    /// What was taken of them, and does not count any more as soon as the poll thread hears of it.
+    /// Bytes of events that were taken; they stop counting when the poll thread gets this list.
     consumed: Vec<(ConnId, usize)>,
-    /// Whether a connection may wait for that, unread.
+    /// Whether a connection may be unread until bytes are consumed.
     stopped: bool,
     woken: bool,
-    /// How many were handed over so far.
+    /// How many batches were handed over so far.
     handed: u64,
     /// Why the thread has ended.
     failed: Option<(io::ErrorKind, String)>,
@@ -35,11 +35,11 @@ struct Inner {
 
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // No code that can panic runs while it is held.
+        // No code that can panic runs while the lock is held.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the reactor what was consumed.
+    /// Passes the consumed bytes to the reactor.
     fn consume<S: Sys>(&self, reactor: &mut Reactor<S>) {
         let consumed = std::mem::take(&mut self.lock().consumed);
         for (id, bytes) in consumed {
@@ -50,7 +50,7 @@ impl Queue {
 
 /// The poll thread's side.
 impl Queue {
-    /// [`Shared::begin`], and hands over what that told.
+    /// Calls [`Shared::begin`], and hands over its events.
     pub(super) fn begin<S: Sys>(
         &self,
         shared: &Shared<S>,
@@ -64,8 +64,8 @@ impl Queue {
         wait
     }
 
-    /// [`Shared::go_on`], and hands over what that told. `None` if the system cannot wait any more:
-    /// then there will be nothing else, and whoever takes is told why.
+    /// Calls [`Shared::go_on`], and hands over its events. `None` if the system cannot wait any
+    /// more: then no further events come, and the taking thread gets the error.
     pub(super) fn go_on<S: Sys>(
         &self,
         shared: &Shared<S>,
@@ -88,7 +88,7 @@ impl Queue {
         }
     }
 
-    /// The thread ends, having told `batch` last.
+    /// The thread ends; `batch` holds its last events.
     pub(super) fn fail(&self, error: &io::Error, batch: &mut Batch) {
         if !batch.is_empty() {
             self.hand_over(batch, false);
@@ -97,8 +97,8 @@ impl Queue {
         self.filled.notify_all();
     }
 
-    /// Hands a batch over in exchange for an empty one. Whoever takes it, or one behind it, sees
-    /// whether the reactor has to hear of that.
+    /// Hands a batch over in exchange for an empty one. The thread that takes it, or one after it,
+    /// sees whether the reactor waits for consumed bytes.
     fn hand_over(&self, batch: &mut Batch, stopped: bool) {
         let mut inner = self.lock();
         let spare = inner.spare.take().unwrap_or_default();
@@ -110,10 +110,10 @@ impl Queue {
     }
 }
 
-/// The other side.
+/// The taking thread's side.
 impl Queue {
-    /// The next batch in exchange for an empty one, waiting for it until `until`; nothing after the
-    /// time, or after [`Queue::wake`]. What is in it counts as consumed at once.
+    /// The next batch in exchange for an empty one, waiting for it until `until`; `None` after the
+    /// time, or after [`Queue::wake`]. Its events count as consumed at once.
     pub(super) fn take<S: Sys>(
         &self,
         shared: &Shared<S>,
@@ -152,17 +152,17 @@ impl Queue {
         Ok(())
     }
 
-    /// Whether there will be nothing to take until something is opened: no connection is left whose
-    /// end will be told, and what was told was taken. A thread that opens, or gives up, meanwhile
-    /// makes it say otherwise.
+    /// Whether there will be nothing to take until a connection is opened: no connection is left
+    /// whose end will be reported, and all events were taken. A thread that opens or releases a
+    /// connection meanwhile changes the result.
     pub(super) fn is_over<S: Sys>(&self, shared: &Shared<S>) -> bool {
         let (heard, batches) = shared.heard();
-        // What the poll thread was told under the reactor's lock may still be in its hands.
+        // The poll thread may still hold events that it received under the reactor's lock.
         let inner = self.lock();
         heard == 0 && inner.handed >= batches && inner.batches.is_empty()
     }
 
-    /// Ends a wait, or the next one.
+    /// Ends the current wait, or the next one.
     pub(super) fn wake(&self) {
         self.lock().woken = true;
         self.filled.notify_all();

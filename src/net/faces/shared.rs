@@ -19,13 +19,13 @@ pub(crate) struct Shared<S: Sys = Os> {
 
 struct Inner<S: Sys> {
     reactor: Reactor<S>,
-    /// Until when somebody waits, while somebody does or is about to.
+    /// Until when a thread waits, while one does or is about to.
     waiting: Option<Option<Instant>>,
-    /// How many batches [`Shared::begin`] and [`Shared::go_on`] have given that are not empty.
+    /// How many batches that are not empty [`Shared::begin`] and [`Shared::go_on`] have returned.
     batches: u64,
 }
 
-/// What [`Reactor::before_wait`] has said.
+/// The result of [`Reactor::before_wait`].
 pub(super) struct Wait(Option<Option<Instant>>);
 
 impl Wait {
@@ -33,15 +33,15 @@ impl Wait {
         Wait(self.0.map(|deadline| earlier(deadline, until)))
     }
 
-    /// Whether only a wake-up would end it.
+    /// Whether only a wake-up would end the wait.
     #[cfg(test)]
     pub(super) fn is_endless(&self) -> bool {
         self.0 == Some(None)
     }
 }
 
-/// The embedder's observer may panic in whoever uses the reactor. What that ends is told by the poll
-/// thread, which would wait on.
+/// The program's observer may panic in any thread that uses the reactor. The poll thread reports
+/// the connection that this ends, and would otherwise keep waiting.
 struct Heard<'a, P: Poller>(&'a P);
 
 impl<P: Poller> Drop for Heard<'_, P> {
@@ -67,7 +67,7 @@ impl Shared {
 }
 
 impl<S: Sys> Shared<S> {
-    /// Of a reactor that may have connections already.
+    /// A shared reactor from one that may have connections already.
     pub(super) fn of(reactor: Reactor<S>) -> Shared<S> {
         let poller = reactor.poller();
         Shared { inner: Mutex::new(Inner { reactor, waiting: None, batches: 0 }), poller }
@@ -78,9 +78,9 @@ impl<S: Sys> Shared<S> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lock after a wait. What was waited for may be the answer to what another thread is still
-    /// about to have sent, on the same core: it is let go on, which costs less than to fall asleep
-    /// and have it wake us.
+    /// The lock after a wait. The event may be the answer to a message whose sending thread still
+    /// runs, on the same core: this thread yields to it, which costs less than to sleep and be
+    /// woken by it.
     fn lock_soon(&self) -> MutexGuard<'_, Inner<S>> {
         for _ in 0..3 {
             match self.inner.try_lock() {
@@ -92,7 +92,7 @@ impl<S: Sys> Shared<S> {
         self.lock()
     }
 
-    /// Uses the reactor, and ends the wait of the poll thread if that would last too long now.
+    /// Uses the reactor, and ends the wait of the poll thread if that would now last too long.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Reactor<S>) -> R) -> R {
         let _heard = Heard(&*self.poller);
         let mut inner = self.lock();
@@ -108,13 +108,14 @@ impl<S: Sys> Shared<S> {
         result
     }
 
-    /// Uses the reactor and leaves the rest to a later [`Shared::with`], or to the next turn.
+    /// Uses the reactor and leaves waking the poll thread to a later [`Shared::with`], or to the
+    /// next turn.
     #[cfg(feature = "luau")]
     pub(crate) fn quietly<R>(&self, act: impl FnOnce(&mut Reactor<S>) -> R) -> R {
         act(&mut self.lock().reactor)
     }
 
-    /// One turn, without the lock while it waits. `ready` is scratch space.
+    /// One turn, without the lock while waiting. `ready` is scratch space.
     #[cfg(feature = "luau")]
     pub(crate) fn turn(
         &self,
@@ -124,14 +125,14 @@ impl<S: Sys> Shared<S> {
     ) -> io::Result<()> {
         let mut inner = self.lock();
         let wait = inner.begin(until, sink);
-        // Just looked at.
+        // The time was just read.
         let now = inner.reactor.now();
         drop(inner);
         self.finish(wait, now, ready, sink).map(drop)
     }
 
-    /// Connections whose end will be told, and how many batches that are not empty were given so far:
-    /// as soon as those are worked off, nothing is told of any other connection.
+    /// How many connections there are whose end will be reported, and how many batches that are not
+    /// empty were returned so far: once those are handled, no event of another connection comes.
     pub(super) fn heard(&self) -> (usize, u64) {
         let inner = self.lock();
         (inner.reactor.heard(), inner.batches)
@@ -142,7 +143,7 @@ impl<S: Sys> Shared<S> {
         self.poller.now()
     }
 
-    /// The first half of a turn, up to the wait. What it tells goes into `batch`, which is empty.
+    /// The first half of a turn, up to the wait. Its events go into `batch`, which is empty.
     pub(super) fn begin(&self, until: Option<Instant>, batch: &mut Batch) -> Wait {
         let mut inner = self.lock();
         let wait = inner.begin(until, &mut Held(batch));
@@ -150,11 +151,11 @@ impl<S: Sys> Shared<S> {
         wait
     }
 
-    /// The second half of a turn and the first half of the next, so that a thread that hands over
-    /// what it was told does not need the lock afterwards, when others do. `consume` is called
-    /// between the two, if there is something to be handed over.
+    /// The second half of a turn and the first half of the next, so that a thread that hands its
+    /// events over does not need the lock afterwards, when others do. `consume` is called between
+    /// the two, if there are events to be handed over.
     ///
-    /// How to go on, and whether a connection may be unread until more is consumed.
+    /// Returns how to go on, and whether a connection may be unread until more is consumed.
     pub(super) fn go_on(
         &self,
         wait: Wait,
@@ -163,9 +164,9 @@ impl<S: Sys> Shared<S> {
         batch: &mut Batch,
         consume: impl FnOnce(&mut Reactor<S>),
     ) -> io::Result<(Wait, bool)> {
-        // What the wait was begun with may not have known of `until`.
+        // The wait may have been started without this `until`.
         let wait = wait.at_most(until);
-        // The time of its first half may be long past.
+        // The time of the first half may be long past.
         let mut inner = self.finish(wait, self.clock(), ready, &mut Held(batch))?;
         if !batch.is_empty() {
             consume(&mut inner.reactor);
@@ -175,7 +176,7 @@ impl<S: Sys> Shared<S> {
         Ok((wait, inner.reactor.may_be_stopped()))
     }
 
-    /// Waits without the lock, and works off what is ready.
+    /// Waits without the lock, and handles what is ready.
     fn finish(
         &self,
         wait: Wait,
@@ -192,7 +193,7 @@ impl<S: Sys> Shared<S> {
         Ok(inner)
     }
 
-    /// Ends a wait, or the next one.
+    /// Ends the current wait, or the next one.
     pub(crate) fn wake(&self) {
         self.poller.wake();
     }

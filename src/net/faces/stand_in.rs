@@ -1,28 +1,29 @@
-//! The stand-in: a thread that drives the reactor while its owner is busy.
+//! The stand-in: a thread that drives the reactor while the VM's thread (here: the owner) is busy.
 //!
 //! The owner drives the reactor whenever it has nothing else to do: no queue, no thread hop. While
 //! it is busy (a script computes), pings would wait, time limits pass unseen and sends lie in their
-//! buffers. So a second thread looks, every [`Limits::stand_in`](crate::Limits::stand_in), whether
-//! the owner is still busy with what it was busy with at the last look. Then it takes the reactor,
-//! and gives it back when the owner asks for it.
+//! buffers. So a second thread checks, every [`Limits::stand_in`](crate::Limits::stand_in), whether
+//! the owner is still busy with the same work as at the last check. Then it takes the reactor, and
+//! gives it back when the owner asks for it.
 //!
 //! ```text
-//!  word        what it says                             who changes it
+//!  word        meaning                                  who changes it
 //!  n, -        the owner drives the reactor, or waits   the owner, before its turn
 //!  n, BUSY     the owner does something else            the owner, after its turn; n grows
-//!  n, TAKEN    the stand-in drives in its stead, or     the stand-in, from `n, BUSY` only
-//!              has left something for it
+//!  n, TAKEN    the stand-in drives instead, or          the stand-in, from `n, BUSY` only
+//!              has left events for the owner
 //! ```
 //!
-//! * **One drives.** The owner's turn begins with a swap of the word. Only if that shows `TAKEN`
-//!   does it wake the poller and wait until the stand-in, after its turn at the latest, has left;
-//!   and the stand-in takes over by a compare-exchange that fails once the owner has swapped. So
-//!   the owner pays two atomic writes a turn, and no lock that anybody contends for.
-//! * **Order.** What the stand-in was told lies in batches that the owner works off before its own
-//!   next turn. Their bytes count as held, so that past the high-water marks sockets are not read.
-//! * **Sends.** They are encoded by the owner's thread and leave with the stand-in's next turn: at
-//!   once if it has work, else after one interval, the longest that it waits.
-//! * **Idle.** The same word at two looks and not busy: the stand-in parks, and the owner, which
+//! * **One drives.** The owner's turn begins with a swap of the word. Only if the old value has
+//!   `TAKEN` does the owner wake the poller and wait until the stand-in, after its turn at the
+//!   latest, has left; and the stand-in takes over by a compare-exchange that fails once the owner
+//!   has swapped. So the owner pays two atomic writes a turn, and no contended lock.
+//! * **Order.** Events that the stand-in received are in batches that the owner handles before its
+//!   own next turn. Their bytes count as held, so that past the high-water marks sockets are not
+//!   read.
+//! * **Sends.** They are encoded by the owner's thread and written by the stand-in's next turn: at
+//!   once if it has work, otherwise after one interval, the longest that it waits.
+//! * **Idle.** The same word at two checks and not busy: the stand-in parks, and the owner, which
 //!   sees a flag, unparks it after its next turn. With no connection open, it parks until one is.
 //!   There is no thread before the first connection.
 
@@ -42,22 +43,22 @@ use crate::net::reactor::{Conn, Sink};
 use crate::net::sys::Ready;
 use crate::net::time::after;
 
-/// The owner does something else than to drive the reactor.
+/// The owner does something other than drive the reactor.
 const BUSY: u64 = 1;
-/// Meanwhile the stand-in has come; there may be something in [`Left`].
+/// Meanwhile the stand-in has taken the reactor; there may be something in [`Left`].
 const TAKEN: u64 = 2;
-/// What the owner adds when it goes: the number stands above the two bits.
+/// Added when the owner leaves the reactor: the number is above the two bits.
 const NEXT: u64 = 4;
 
-/// The stand-in is up, or sleeps for an interval at most.
+/// The stand-in runs, or sleeps for an interval at most.
 const AWAKE: u8 = 0;
-/// It is parked until the owner is busy again.
+/// The stand-in is parked until the owner is busy again.
 const IDLE: u8 = 1;
-/// It is parked until a connection is opened.
+/// The stand-in is parked until a connection is opened.
 const EMPTY: u8 = 2;
 
-/// A reactor, and who drives it. Every access to an atomic is sequentially consistent: of a thread
-/// that writes one and then reads another and one that does so the other way round, at least one
+/// A reactor, and who drives it. Every access to an atomic is sequentially consistent: if one
+/// thread writes `a` and then reads `b`, and another writes `b` and then reads `a`, at least one
 /// sees what the other wrote.
 pub(crate) struct Seat {
     shared: Shared,
@@ -69,23 +70,23 @@ pub(crate) struct Seat {
     /// Whether the thread may be started.
     allowed: AtomicBool,
     retired: AtomicBool,
-    /// Somebody wants the owner's next turn to end at once.
+    /// Another thread wants the owner's next turn to end at once.
     called: AtomicBool,
     left: Mutex<Left>,
-    /// Told when [`Left::taken`] ends.
+    /// Notified when [`Left::taken`] ends.
     back: Condvar,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// How often it has taken the reactor, and looked whether to; for tests.
+    /// How often the stand-in has taken the reactor, and checked whether to; for tests.
     counts: [AtomicU64; 2],
 }
 
-/// What the stand-in leaves for the owner.
+/// The results that the stand-in leaves for the owner.
 #[derive(Default)]
 struct Left {
-    /// The stand-in drives.
+    /// The stand-in is driving.
     taken: bool,
     batches: VecDeque<Batch>,
-    /// Why it does not stand in any more.
+    /// Why the stand-in has stopped.
     failed: Option<io::Error>,
 }
 
@@ -100,13 +101,13 @@ impl Seat {
         &self.shared
     }
 
-    /// From now on the thread may be started.
+    /// From now on the stand-in's thread may be started.
     pub(crate) fn allow(&self) {
         self.allowed.store(true, SeqCst);
     }
 
-    /// After a connection was opened: starts the thread if there is none. An error is told once,
-    /// and then there will be no stand-in.
+    /// After a connection was opened: starts the thread if there is none. An error is returned
+    /// once, and then there is no stand-in.
     pub(crate) fn stand_by(self: &Arc<Seat>) -> io::Result<()> {
         if !self.allowed.load(SeqCst) {
             return Ok(());
@@ -127,25 +128,26 @@ impl Seat {
         Ok(())
     }
 
-    /// Ends the thread, soon; there will be no other.
+    /// Ends the thread, soon; no other is started.
     pub(crate) fn retire(&self) {
         self.retired.store(true, SeqCst);
         self.rouse();
         self.shared.wake();
     }
 
-    /// Ends a wait of the owner's, or its next one. A wake-up alone may be the stand-in's, if that drives.
+    /// Ends the owner's current wait, or its next one. A wake-up alone may reach the stand-in, if
+    /// that drives.
     pub(crate) fn call(&self) {
         self.called.store(true, SeqCst);
         self.shared.wake();
     }
 
-    /// How often the stand-in has taken the reactor, and looked whether to.
+    /// How often the stand-in has taken the reactor, and checked whether to.
     pub(crate) fn counts(&self) -> [u64; 2] {
         self.counts.each_ref().map(|count| count.load(SeqCst))
     }
 
-    /// Whether the owner was called since it last asked.
+    /// Whether the owner was called since the last call of this.
     fn is_called(&self) -> bool {
         self.called.load(SeqCst) && self.called.swap(false, SeqCst)
     }
@@ -202,7 +204,7 @@ impl Seat {
         }
     }
 
-    /// Sleeps while `still` and nobody rouses it.
+    /// Sleeps while `still` and until the thread is unparked.
     fn park(&self, how: u8, still: impl Fn() -> bool) {
         self.asleep.store(how, SeqCst);
         while self.asleep.load(SeqCst) == how && still() && !self.is_retired() {
@@ -218,7 +220,7 @@ impl Seat {
         left.taken
     }
 
-    /// Drives the reactor until the owner comes back, or nothing is open; whether to stay.
+    /// Drives the reactor until the owner comes back, or nothing is open; returns whether to go on.
     fn drive(&self, word: u64) -> bool {
         self.counts[0].fetch_add(1, SeqCst);
         let mut ready = Vec::new();
@@ -237,12 +239,12 @@ impl Seat {
     }
 }
 
-/// The reactor in the stand-in's hands. It goes back when this is dropped, also by a panic of the
-/// embedder's observer or policy: the owner must not wait for ever.
+/// The reactor while the stand-in has it. Dropping gives it back, also by a panic of the program's
+/// observer or policy: the owner must not wait for ever.
 struct Charge<'a> {
     seat: &'a Seat,
     batch: Batch,
-    /// What is in it, about.
+    /// How many bytes the current batch holds, about.
     bytes: usize,
     failed: Option<io::Error>,
 }
@@ -277,20 +279,20 @@ impl Drop for Charge<'_> {
     }
 }
 
-/// The owner's side: who drives the reactor when it has nothing else to do. Busy from the start.
-/// Dropping it ends the stand-in.
+/// The owner's side: the thread that drives the reactor when it has nothing else to do. Busy from
+/// the start. Dropping it ends the stand-in.
 pub(crate) struct Owner {
     seat: Arc<Seat>,
-    /// How often it has gone.
+    /// How often the owner has left the reactor.
     number: u64,
     ready: Vec<Ready>,
-    /// What the stand-in has left and is not worked off yet.
+    /// Batches that the stand-in has left and that are not handled yet.
     batches: VecDeque<Batch>,
     failed: Option<io::Error>,
 }
 
 impl Owner {
-    /// `allowed`: the stand-in's thread may be started with the first connection; else after
+    /// `allowed`: the stand-in's thread may be started with the first connection; otherwise after
     /// [`Seat::allow`].
     pub(crate) fn new(config: Config, allowed: bool) -> io::Result<Owner> {
         let interval = config.limits.stand_in.max(Duration::from_millis(1));
@@ -322,17 +324,17 @@ impl Owner {
         &self.seat
     }
 
-    /// Whether events wait that a turn would give at once.
+    /// Whether there are events that a turn would return at once.
     pub(crate) fn has_more(&self) -> bool {
         !self.batches.is_empty() || self.failed.is_some()
     }
 
-    /// What the stand-in has left, a portion at a time, or else a turn of the reactor, into a batch
-    /// that is empty.
+    /// The events that the stand-in has left, a portion at a time, or else those of a turn of the
+    /// reactor, into an empty batch.
     pub(crate) fn turn(&mut self, until: Option<Instant>, batch: &mut Batch) -> io::Result<()> {
         if !self.has_more() {
             self.come();
-            // The wake-up that went with it may have been the stand-in's.
+            // The wake-up that went with the call may have reached the stand-in.
             let at_once = self.seat.is_retired() || self.seat.is_called();
             let until = if at_once { Some(Instant::now()) } else { until };
             let turned = match self.has_more() {
@@ -347,7 +349,7 @@ impl Owner {
                 for (id, bytes) in left.costs().iter().copied() {
                     reactor.consumed(id, bytes);
                 }
-                // A turn would have written what waits.
+                // A turn would have written the waiting bytes.
                 reactor.flush();
             });
             *batch = left;
@@ -356,7 +358,7 @@ impl Owner {
         self.failed.take().map_or(Ok(()), Err)
     }
 
-    /// Does something for which nobody else may drive the reactor.
+    /// Runs `act` while the stand-in may not drive the reactor.
     pub(crate) fn alone<R>(&mut self, act: impl FnOnce() -> R) -> R {
         self.come();
         let result = act();
@@ -378,7 +380,7 @@ impl Owner {
         self.failed = left.failed.take();
     }
 
-    /// It may be taken from now on.
+    /// From now on the stand-in may take the reactor.
     fn go(&mut self) {
         self.number += 1;
         self.seat.word.store((self.number * NEXT) | BUSY, SeqCst);
@@ -393,7 +395,7 @@ impl Drop for Owner {
         self.seat.retire();
         let thread = lock(&self.seat.thread).take();
         if let Some(thread) = thread {
-            // If it has panicked, that was told where its message is of use.
+            // If the thread has panicked, the panic hook has reported it.
             let _ = thread.join();
         }
     }

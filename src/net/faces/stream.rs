@@ -1,4 +1,4 @@
-//! A stream that blocks: a reactor with one request inside.
+//! A blocking stream: a reactor with one request inside.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,17 +15,17 @@ use crate::net::time::after;
 use crate::proto::http::Response;
 use crate::proto::{CloseFrame, Url, sse};
 
-/// What came of a stream within a time.
+/// The result of waiting for a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Piece {
-    /// A piece of the body, or an event as text, as [`StreamOptions::delivery`] asked for.
+    /// A piece of the body, or an event as text, as [`StreamOptions::delivery`] sets.
     Chunk(Vec<u8>),
     /// An event.
     Event(sse::Event),
-    /// The response is whole.
+    /// The response is complete.
     End,
-    /// Nothing.
+    /// The time has passed.
     Nothing,
 }
 
@@ -54,12 +54,12 @@ pub struct Stream<S: Sys = Os> {
 struct Inbox {
     response: Option<Box<Response>>,
     pieces: VecDeque<Piece>,
-    /// The last event, taken out when it is told.
+    /// The final event, taken out when it is returned.
     closed: Option<Closed>,
     ended: bool,
 }
 
-/// Asks for `url` and waits for the head of the answer, whatever its status: the short form of
+/// Requests `url` and waits for the head of the response, whatever its status: short for
 /// [`StreamOptions::get`] and [`StreamOptions::open`].
 ///
 /// ```no_run
@@ -71,7 +71,7 @@ struct Inbox {
 ///
 /// # Errors
 ///
-/// As both of them.
+/// Those of both.
 pub fn get(url: &str) -> Result<Stream, Error> {
     StreamOptions::get(url)?.open()
 }
@@ -88,7 +88,7 @@ impl StreamOptions {
         self.open_with(Config::default())
     }
 
-    /// The same with a configuration: TLS, limits, overrides, an observer.
+    /// As [`StreamOptions::open`], with a configuration: TLS, limits, overrides, an observer.
     ///
     /// # Errors
     ///
@@ -97,7 +97,7 @@ impl StreamOptions {
         self.start(config, Reactor::of_one, |_| None)
     }
 
-    /// The same on a system of your own: a simulated network, say.
+    /// As [`StreamOptions::open_with`], on another system, such as a simulated network.
     ///
     /// # Errors
     ///
@@ -106,8 +106,8 @@ impl StreamOptions {
         self.start(config, |config| Reactor::with_sys(sys, config), |_| None)
     }
 
-    /// [`StreamOptions::open_with`], which `interrupter` can end, and the calls of the stream
-    /// afterwards: that gives what was begun up.
+    /// As [`StreamOptions::open_with`]; `interrupter` can end this call, which drops the request,
+    /// and later the calls of the stream.
     ///
     /// # Errors
     ///
@@ -151,13 +151,13 @@ impl StreamOptions {
 }
 
 impl<S: Sys> Stream<S> {
-    /// Status, fields, and the URL that answered.
+    /// Status, fields, and the URL of the server that answered.
     pub fn response(&self) -> &Response {
         &self.response
     }
 
-    /// The next piece of the body; `None` when it is whole. A body that breaks off is an error,
-    /// once; afterwards `None`. Events are skipped.
+    /// The next piece of the body; `None` when the body is complete. A body that breaks off is an
+    /// error, once; afterwards `None`. Events are skipped.
     ///
     /// # Errors
     ///
@@ -187,13 +187,13 @@ impl<S: Sys> Stream<S> {
         }
     }
 
-    /// The rest of the body, if it is at most `limit` bytes: the response decides how many it would be
-    /// otherwise. Events are skipped, as by [`Stream::read`].
+    /// The rest of the body, if it is at most `limit` bytes: without a limit, the server would
+    /// decide how many. Events are skipped, as by [`Stream::read`].
     ///
     /// # Errors
     ///
-    /// As [`Stream::read`], and [`ErrorKind::BodyTooBig`]; what was read of the body is gone then, and
-    /// after [`ErrorKind::Interrupted`], too.
+    /// As [`Stream::read`], and [`ErrorKind::BodyTooBig`]; the part of the body that was read is
+    /// then lost, and after [`ErrorKind::Interrupted`], too.
     pub fn read_all(&mut self, limit: usize) -> Result<Vec<u8>, Error> {
         let mut body = Vec::new();
         while let Some(piece) = self.read()? {
@@ -209,7 +209,7 @@ impl<S: Sys> Stream<S> {
     }
 
     /// The rest of the body as text, if it is at most `limit` bytes. It has to be UTF-8, whatever
-    /// charset the response says.
+    /// charset the response declares.
     ///
     /// # Errors
     ///
@@ -238,7 +238,7 @@ impl<S: Sys> Stream<S> {
         Error::new(&self.url, Stage::Body, kind).with_status(Some(self.response.status))
     }
 
-    /// What comes next, if it comes within `timeout`. Zero looks at what is there.
+    /// The next [`Piece`], if it comes within `timeout`. Zero returns only what has already come.
     ///
     /// # Errors
     ///
@@ -290,7 +290,7 @@ fn turn<S: Sys>(
                 inbox.ended = true;
                 return;
             }
-            // What a WebSocket would tell.
+            // Events of a WebSocket.
             _ => return,
         };
         conn.hold(piece.cost());
@@ -299,7 +299,7 @@ fn turn<S: Sys>(
 }
 
 impl Piece {
-    /// What it counts against the high-water mark.
+    /// How many bytes it counts against the high-water mark.
     fn cost(&self) -> usize {
         size_of::<Piece>()
             + match self {

@@ -1,6 +1,6 @@
-//! What threads share words with. The files of this folder that have a protocol between threads use
-//! this one alone, so that a model checker can stand in its place: `tests/loom` has the same files
-//! with a `sync` of its own, which plays every interleaving.
+//! The types that threads share data with. The files of this folder that have a protocol between
+//! threads use this module only, so that a model checker can replace it: `tests/loom` has the same
+//! files with a `sync` of its own, which runs every interleaving.
 
 #[cfg(feature = "luau")]
 pub(super) use std::sync::atomic;

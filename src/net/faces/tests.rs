@@ -1,12 +1,13 @@
-//! What two faces share, on the real reactor; the interleavings of their threads are the matter of
-//! `tests/loom`.
+//! Code that two faces share, on the real reactor; `tests/loom` checks the interleavings of their
+//! threads.
 
 use super::Batch;
 use super::shared::Shared;
 use crate::net::{Config, Options};
 use crate::proto::CloseFrame;
 
-/// The poll thread gives the lock up when a turn has begun, and hands over before it waits.
+/// The poll thread releases the lock when a turn has begun, and hands its events over before it
+/// waits.
 #[test]
 fn what_is_done_between_the_halves_of_a_turn_ends_the_wait() {
     let shared = Shared::new(Config::default()).unwrap();
@@ -16,7 +17,7 @@ fn what_is_done_between_the_halves_of_a_turn_ends_the_wait() {
     let options = Options::new("ws://127.0.0.1:1/").unwrap();
     let id = shared.with(|reactor| reactor.open(options)).unwrap();
     shared.with(|reactor| reactor.release(id, &CloseFrame::default()));
-    // The first ends the wait, and what both have left to do is done.
+    // The first call ends the wait, and the work of both is done.
     while !shared.with(|reactor| reactor.is_empty()) {
         let next = shared.go_on(wait, None, &mut ready, &mut batch, |_| {});
         wait = next.unwrap().0;

@@ -1,4 +1,4 @@
-//! A WebSocket that blocks: the simple face, a reactor with one connection inside.
+//! A blocking WebSocket: a reactor with one connection inside.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -43,13 +43,13 @@ impl Options {
     /// # Errors
     ///
     /// Whatever keeps the connection from opening: the policy, DNS, connecting, TLS, a proxy, a
-    /// server that refuses ([`Error::response`]), a time limit. [`Error::stage`] says how far it
+    /// server that refuses ([`Error::response`]), a time limit. [`Error::stage`] is how far it
     /// came, [`Error::is_transient`] whether the same may succeed later.
     pub fn connect(self) -> Result<WebSocket, Error> {
         self.connect_with(Config::default())
     }
 
-    /// The same with a configuration: TLS, limits, overrides, an observer.
+    /// As [`Options::connect`], with a configuration: TLS, limits, overrides, an observer.
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl Options {
         self.start(config, Reactor::of_one)?.opened()
     }
 
-    /// The same on a system of your own: a simulated network, say.
+    /// As [`Options::connect_with`], on another system, such as a simulated network.
     ///
     /// # Errors
     ///
@@ -67,8 +67,8 @@ impl Options {
         self.start(config, |config| Reactor::with_sys(sys, config))?.opened()
     }
 
-    /// [`Options::connect_with`], which `interrupter` can end, and the calls of the connection
-    /// afterwards: that gives what was begun up.
+    /// As [`Options::connect_with`]; `interrupter` can end this call, which drops the connection,
+    /// and later the calls of the WebSocket.
     ///
     /// # Errors
     ///
@@ -88,28 +88,29 @@ impl Options {
         mut config: Config,
         make: impl FnOnce(Config) -> io::Result<Reactor<S>>,
     ) -> Result<WebSocket<S>, Error> {
-        // A message is owned here, and read soon: what one turn brings had better stay in the
-        // cache than be many megabytes of small allocations.
+        // The blocking face owns each message, and the program reads it soon: the messages of one
+        // turn should stay in the cache rather than be many megabytes of small allocations.
         config.limits.turn = config.limits.turn.min(TURN);
         let url = self.url().clone();
         let io = |e| Error::new(&url, Stage::Connect, ErrorKind::Io(e));
         let mut reactor = make(config).map_err(io)?;
-        // So that a message can be answered though a close frame came right behind it.
+        // So that the program can answer a message though a close frame came right behind it.
         let id = reactor.open(self.kept_alive().hold_close(true))?;
         let (reactor, inbox) = (Kept(Some(reactor)), Inbox::default());
         Ok(WebSocket { url, reactor, id, inbox, write_timeout: None, interrupter: None })
     }
 }
 
-/// The most that a turn of the blocking face hands over, whatever [`crate::Limits::turn`] allows.
+/// The most bytes that a turn of the blocking face reports, whatever [`crate::Limits::turn`]
+/// allows.
 const TURN: usize = 64 * 1024;
 
 /// An open connection whose calls block. Dropping it closes it.
 ///
-/// One thread uses it at a time: a call that waits has it to itself. Two threads, of which one sends
-/// while the other waits for messages, have a half each ([`WebSocket::split`]); a lock around the whole
-/// would make the sender wait for the server. What ends a call from another thread is an
-/// [`Interrupter`].
+/// One thread uses it at a time, since a waiting call borrows it. For two threads, of which one
+/// sends while the other waits for messages, split it ([`WebSocket::split`]); with a lock around
+/// the whole, the sender would wait for the server. An [`Interrupter`] ends a call from another
+/// thread.
 ///
 /// ```no_run
 /// use moonwire::{Message, Options};
@@ -133,7 +134,7 @@ pub struct WebSocket<S: Sys = Os> {
     interrupter: Option<Interrupter>,
 }
 
-/// What a handle with a `Drop` has until it is split, which no field can be moved out of.
+/// The contents of a handle with a `Drop`, which no field can be moved out of, until it is split.
 ///
 /// INVARIANT: empty only between [`WebSocket::into_parts`], which takes the handle, and its drop.
 struct Kept<T>(Option<T>);
@@ -155,7 +156,7 @@ impl<T> DerefMut for Kept<T> {
     }
 }
 
-/// What an open connection consists of, for those who go on with it otherwise.
+/// The parts of an open connection, for another face.
 pub(super) struct Parts<S: Sys> {
     pub(super) url: Url,
     pub(super) reactor: Reactor<S>,
@@ -164,28 +165,29 @@ pub(super) struct Parts<S: Sys> {
     pub(super) interrupter: Option<Interrupter>,
 }
 
-/// What came of a connection and was not given.
+/// Events of a connection that were not given to the program yet.
 #[derive(Default)]
 pub(super) struct Inbox {
     pub(super) opened: Option<Box<Opened>>,
     pub(super) messages: VecDeque<Received>,
-    /// Whether pongs are given.
+    /// Whether pongs are kept.
     pub(super) pongs: bool,
-    /// The ping whose pong is waited for.
+    /// The ping whose pong is awaited.
     awaited: Option<[u8; 16]>,
-    /// Our close frame waits until the messages have been read.
+    /// Our close frame is held back until the messages have been read.
     pub(super) closing: bool,
     /// The server's close frame.
     pub(super) got: Option<CloseFrame>,
-    /// The last event, taken out when it is an error that was given.
+    /// The final event, taken out once an error was returned for it.
     pub(super) closed: Option<Closed>,
     pub(super) ended: bool,
-    /// While it closes, reading goes on whatever comes, and so many bytes are still kept.
+    /// While closing, reading goes on whatever comes, and this many more bytes are kept.
     room: Option<usize>,
 }
 
 impl Inbox {
-    /// Keeps what an event tells; whether it is something to be given, and counts.
+    /// Keeps the contents of an event; returns a [`Received`] for the program, if it is one, which
+    /// counts as held.
     pub(super) fn put(&mut self, event: Event<'_>) -> Option<Received> {
         match event {
             Event::Text(text) => {
@@ -208,13 +210,13 @@ impl Inbox {
                 self.closing = true;
                 self.got = Some(frame);
             }
-            // A pong that nobody asked for; and what a stream would tell.
+            // A pong that is not wanted; and events of a stream.
             _ => {}
         }
         None
     }
 
-    /// Keeps what is to be given, and counts it as held.
+    /// Keeps `received` for the program, and counts it as held.
     fn hold(&mut self, conn: &mut Conn<'_>, received: Received) {
         let cost = received.cost();
         match &mut self.room {
@@ -225,7 +227,7 @@ impl Inbox {
         self.messages.push_back(received);
     }
 
-    /// What the end was: an error once, and `Closed` as often as it is asked for.
+    /// The end: an error once, and `Closed` as often as it is asked for.
     pub(super) fn end(&mut self) -> Result<Received, Error> {
         match self.closed.take() {
             Some(Closed::Clean(frame)) => {
@@ -255,12 +257,13 @@ impl<S: Sys> WebSocket<S> {
         self.inbox.opened.as_ref()?.compression
     }
 
-    /// What it goes over: the ends of the socket, a proxy, TLS, and how long the opening took.
+    /// The transport of the connection: the ends of the socket, a proxy, TLS, and how long opening
+    /// took.
     pub fn transport(&self) -> Option<&Transport> {
         self.inbox.opened.as_ref()?.transport.as_deref()
     }
 
-    /// Waits until it is open.
+    /// Waits until the connection is open.
     fn opened(mut self) -> Result<WebSocket<S>, Error> {
         while self.inbox.opened.is_none() {
             if let Some(closed) = self.inbox.closed.take() {
@@ -275,9 +278,9 @@ impl<S: Sys> WebSocket<S> {
         Ok(self)
     }
 
-    /// A handle that ends a blocking call of this one from another thread: one that reads, waits for
-    /// a pong or for the end of [`WebSocket::close`], or for the kernel to take what it sends. In the
-    /// last case the message is in the queue, whole, as after a write timeout.
+    /// A handle that ends a blocking call of this one from another thread: a call that reads, waits
+    /// for a pong or for the end of [`WebSocket::close`], or for the kernel to take what it sends.
+    /// In the last case the whole message is in the queue, as after a write timeout.
     pub fn interrupter(&mut self) -> Interrupter
     where
         S: 'static,
@@ -313,18 +316,18 @@ impl<S: Sys> WebSocket<S> {
         self.inbox.pongs = pongs;
     }
 
-    /// Sends a ping and waits for its pong: how long that took, or `None` if it took longer than
-    /// `timeout`. Its payload is random, so another pong is not taken for it. Messages that come
-    /// meanwhile, and other pongs if they are asked for, wait for the calls that read.
+    /// Sends a ping and waits for its pong: returns how long that took, or `None` if it took longer
+    /// than `timeout`. Its payload is random, so that no other pong is taken for it. Messages that
+    /// come meanwhile, and other pongs if they are switched on, are kept for the calls that read.
     ///
-    /// The time is that from this call to its look at the pong: what was queued before it leaves
-    /// first, and what the server has sent before its pong is read first. Past
-    /// [`crate::Limits::high_water`] bytes of messages that were not read, no pong is seen.
+    /// The time is from this call to the read that found the pong: bytes that were queued before
+    /// are sent first, and bytes that the server sent before its pong are read first. Past
+    /// [`crate::Limits::high_water`] bytes of unread messages, no pong is seen.
     ///
     /// # Errors
     ///
-    /// As [`WebSocket::ping`] and [`WebSocket::read`]; an end of the connection, a clean one too, is
-    /// [`Misuse::Ended`] here and told by the next call that reads.
+    /// As [`WebSocket::ping`] and [`WebSocket::read`]; an end of the connection, also a clean one,
+    /// is [`Misuse::Ended`] here and returned by the next call that reads.
     pub fn round_trip(&mut self, timeout: Duration) -> Result<Option<Duration>, Error> {
         let start = self.reactor.clock();
         let until = after(start, timeout);
@@ -339,7 +342,7 @@ impl<S: Sys> WebSocket<S> {
         let mut late = false;
         while self.inbox.awaited.is_some() {
             if self.inbox.ended || self.inbox.got.is_some() {
-                // No pong comes behind a close frame (RFC 6455 §5.5.1).
+                // No pong comes after a close frame (RFC 6455 §5.5.1).
                 let ended = self.reactor.standing(self.id).err().unwrap_or(Misuse::NotOpen);
                 return Err(self.error(ErrorKind::Misuse(ended)));
             }
@@ -353,35 +356,37 @@ impl<S: Sys> WebSocket<S> {
         Ok(Some(self.reactor.clock().saturating_duration_since(start)))
     }
 
-    /// How long a call that sends may take at most; `None`, the default: as long as the line moves,
-    /// and [`crate::Limits::stall`] if it does not, after which the connection is lost.
+    /// How long a call that sends may take at most; `None`, the default: as long as the kernel
+    /// takes bytes, and [`crate::Limits::stall`] if it takes none, after which the connection is
+    /// lost.
     ///
-    /// After a call that took too long ([`ErrorKind::WriteTimeout`]) the message is in the queue, whole:
-    /// do not send it again. What has not left ([`Error::unsent`]) leaves in later calls, those that
-    /// read or close among them.
+    /// After a call that took too long ([`ErrorKind::WriteTimeout`]) the whole message is in the
+    /// queue: do not send it again. The unsent bytes ([`Error::unsent`]) are sent by later calls,
+    /// including those that read or close.
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) {
         self.write_timeout = timeout;
     }
 
-    /// As it was set.
+    /// The value of [`WebSocket::set_write_timeout`].
     pub fn write_timeout(&self) -> Option<Duration> {
         self.write_timeout
     }
 
-    /// What has gone over it, its pings and its compression, in numbers; they stay when it has ended.
+    /// Its counters, for bytes, messages, pings and compression; they stay after the end.
     pub fn stats(&self) -> Stats {
         self.reactor.stats(self.id).unwrap_or_default()
     }
 
-    /// Bytes that wait to be handed to the kernel: none, unless a call that sends took too long.
+    /// Bytes that are waiting to be handed to the kernel: none, unless a call that sends took too
+    /// long.
     pub fn buffered(&mut self) -> usize {
         self.reactor.buffered(self.id)
     }
 
-    /// Sends a text message; returns when the kernel has taken it, or see
-    /// [`WebSocket::set_write_timeout`]. Pings are answered meanwhile, and messages that come wait for
-    /// [`WebSocket::read`]; past [`crate::Limits::high_water`] bytes of them the socket is not read, so
-    /// a server that waits for that before it reads on and a program that only sends wait for each
+    /// Sends a text message; returns when the kernel has taken it (but see
+    /// [`WebSocket::set_write_timeout`]). Pings are answered meanwhile, and messages that come are
+    /// kept for [`WebSocket::read`]. Past [`crate::Limits::high_water`] bytes of them the socket is
+    /// not read; then a program that only sends and a server that waits to be read wait for each
     /// other: read now and then.
     ///
     /// # Errors
@@ -404,8 +409,8 @@ impl<S: Sys> WebSocket<S> {
         self.sent(sent)
     }
 
-    /// Sends a text message that is not compressed, whatever was agreed on; see
-    /// [`Compression`](crate::proto::Compression) for what that is needed for.
+    /// Sends a text message that is not compressed, whatever was negotiated; see
+    /// [`Compression`](crate::proto::Compression) for when that is needed.
     ///
     /// # Errors
     ///
@@ -467,7 +472,7 @@ impl<S: Sys> WebSocket<S> {
         }
     }
 
-    /// The next message, if it comes within `timeout`. Zero looks at what is there.
+    /// The next message, if it comes within `timeout`. Zero returns only what has already come.
     ///
     /// # Errors
     ///
@@ -477,9 +482,9 @@ impl<S: Sys> WebSocket<S> {
     }
 
     /// Closes: sends the close frame behind everything else and waits for the server's, at most
-    /// [`crate::Limits::close`] from when it has left. Messages that come meanwhile are kept for
-    /// [`WebSocket::read`] up to [`crate::Limits::high_water`] bytes; the rest is thrown away. What
-    /// the server's close frame said.
+    /// [`crate::Limits::close`] after ours was sent. Messages that come meanwhile are kept for
+    /// [`WebSocket::read`] up to [`crate::Limits::high_water`] bytes; the rest is discarded.
+    /// Returns the server's close frame.
     ///
     /// # Errors
     ///
@@ -511,7 +516,7 @@ impl<S: Sys> WebSocket<S> {
                 self.reactor.consumed(self.id, message.cost());
                 return Ok(message);
             }
-            // Straight out of the receive buffer, as most messages are.
+            // Straight out of the receive buffer, as for most messages.
             match self.reactor.pull(self.id) {
                 Some(Lent::Text(text)) => {
                     return Ok(Received::Message(Message::Text(text.into_string())));
@@ -531,7 +536,7 @@ impl<S: Sys> WebSocket<S> {
             }
             self.look_for_interrupt()?;
             let late = until.is_some_and(|u| u <= self.reactor.clock());
-            // There is time for another turn, if what this one reads is no message.
+            // There is time for another turn, if this one reads no message.
             self.reactor.be_lazy(!late);
             let turned = self.turn(until);
             self.reactor.be_lazy(false);
@@ -542,13 +547,14 @@ impl<S: Sys> WebSocket<S> {
         }
     }
 
-    /// Whether it has ended, or will as soon as the server closes the TCP connection: both close
-    /// frames have passed, and nothing waits. Some servers leave that to the client.
+    /// Whether the connection has ended, or will as soon as the server closes the TCP connection:
+    /// both close frames have passed, and no bytes are waiting. Some servers leave closing to the
+    /// client.
     fn is_over(&self) -> bool {
         self.inbox.ended || (self.inbox.got.is_some() && self.reactor.pending() == 0)
     }
 
-    /// How it ended: an error once, and `Closed` as often as it is asked for.
+    /// The end: an error once, and `Closed` as often as it is asked for.
     fn end(&mut self) -> Result<Received, Error> {
         if !self.inbox.ended
             && let Some(got) = &self.inbox.got
@@ -577,7 +583,7 @@ impl<S: Sys> WebSocket<S> {
                 return Err(error.with_unsent(self.reactor.unsent() as usize));
             }
             self.turn(until.map(|(_, until)| until))?;
-            // It ended before the kernel took everything.
+            // The connection ended before the kernel took everything.
             if self.inbox.ended && self.reactor.buffered(self.id) == 0 {
                 self.end()?;
                 let nothing = self.reactor.act_now(self.id, |_, _| Err(Misuse::NotOpen));
@@ -602,7 +608,8 @@ impl<S: Sys> WebSocket<S> {
         Error::new(&self.url, Stage::Open, kind)
     }
 
-    /// What it consists of, without closing it. `None` if that was taken, which nobody can do twice.
+    /// The parts of the connection, without closing it. `None` if they were taken already, which no
+    /// caller can do.
     pub(super) fn into_parts(mut self) -> Option<Parts<S>> {
         let reactor = self.reactor.0.take()?;
         let (inbox, interrupter) = (std::mem::take(&mut self.inbox), self.interrupter.take());
@@ -611,7 +618,7 @@ impl<S: Sys> WebSocket<S> {
 }
 
 impl<S: Sys> fmt::Debug for WebSocket<S> {
-    /// The URL as errors show it, and no message.
+    /// The URL as errors show it, and no messages.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocket")
             .field("url", &self.url.to_string())
@@ -629,8 +636,8 @@ impl<S: Sys> Drop for WebSocket<S> {
         }
         self.reactor.release(self.id, &CloseFrame::new(1001, ""));
         self.reactor.flush();
-        // What has arrived is read away: unread, it would turn the end into a reset, which can
-        // take the close frame with it.
+        // Received bytes are read and discarded: unread, they would turn the end into a reset,
+        // which can take the close frame with it.
         let past = self.reactor.clock();
         let mut nobody = |_: &mut Conn<'_>, _: Event<'_>| {};
         while self.reactor.is_behind() {
@@ -645,13 +652,13 @@ impl<S: Sys> Drop for WebSocket<S> {
     }
 }
 
-/// Reads at the end of a handle, of [`crate::Limits::receive_buffer_max`] bytes each at most: more
-/// than a socket holds by default, and an end where the server never stops.
+/// The most reads at the end of a handle, of [`crate::Limits::receive_buffer_max`] bytes each: more
+/// than a socket holds by default, and a bound for a server that never stops.
 const READS_AT_END: usize = 32;
 
 #[cfg(test)]
 mod tests {
-    /// Without a message under way, an open connection waits for its keep-alive ping alone.
+    /// Without an unfinished message, an open connection has no timer but its keep-alive ping.
     #[test]
     #[cfg(feature = "cli")]
     fn a_face_whose_owner_waits_pings_unless_it_is_told_not_to() {
@@ -677,7 +684,7 @@ mod tests {
             assert_eq!(deadline.is_some(), pings, "{options:?}");
             assert!(client.with(|reactor| reactor.is_open(id)));
 
-            // A loop of its own pings when it is told to.
+            // A reactor driven by the program pings only if its options set an interval.
             let mut reactor = Reactor::new(Config::default()).unwrap();
             let id = reactor.open(options.clone()).unwrap();
             while !reactor.is_open(id) {
@@ -688,7 +695,8 @@ mod tests {
         }
     }
 
-    /// A send is over when the kernel has all of it, over TLS too, which may hold something back.
+    /// A send that returned has left no bytes behind, over TLS too, where rustls may hold some
+    /// back.
     #[test]
     #[cfg(all(feature = "cli", feature = "tls"))]
     fn a_send_that_is_over_has_left_nothing_behind() {
@@ -705,7 +713,7 @@ mod tests {
             let tls = Some(crate::tls_config(peer::CA_PEM).unwrap());
             let config = Config { tls, ..Config::default() };
             let mut ws = Options::new(server.url()).unwrap().connect_with(config).unwrap();
-            // Nothing is read, so that the server, which echoes, ceases to read as well.
+            // The test reads nothing, so that the server, which echoes, stops reading as well.
             let data = [7; 3000];
             for _ in 0..20_000 {
                 let sent = ws.reactor.act_now(ws.id, |session, cx| session.send_binary(cx, &data));

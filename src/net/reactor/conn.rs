@@ -1,4 +1,4 @@
-//! How a sink sees a connection.
+//! A connection as a sink sees it.
 
 use super::core::Core;
 use super::flow::Flow;
@@ -11,8 +11,8 @@ use std::fmt;
 
 /// Receives the events of all connections of a reactor, in turn.
 ///
-/// A closure `|conn: &mut Conn<'_>, event: Event<'_>|` is one. It runs inside the reactor: what an
-/// event lends is gone when it returns.
+/// A closure `|conn: &mut Conn<'_>, event: Event<'_>|` is one. It runs inside the reactor: borrowed
+/// payloads of an event are gone when it returns.
 ///
 /// ```
 /// use moonwire::{Config, Conn, Event, Reactor, Sink};
@@ -38,7 +38,7 @@ use std::fmt;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub trait Sink {
-    /// Something happened on a connection, which may be answered at once through `conn`.
+    /// An event of a connection; `conn` can answer it at once.
     fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>);
 }
 
@@ -48,15 +48,15 @@ impl<F: FnMut(&mut Conn<'_>, Event<'_>)> Sink for F {
     }
 }
 
-/// A connection, as a sink may use it.
+/// A connection, during an event of it.
 pub struct Conn<'a> {
     id: ConnId,
     session: Option<&'a mut Session>,
     flow: &'a mut Flow,
-    /// So many bytes may be handed over in one go: none, once it is paused.
+    /// How many bytes may be reported in one go: none, once it is paused.
     room: usize,
     cx: Context<'a>,
-    /// What had gone over it, where there is no session any more.
+    /// The counters, once there is no session any more.
     last: Option<Stats>,
 }
 
@@ -71,17 +71,17 @@ impl<'a> Conn<'a> {
         Conn { id, session, flow, room, cx: core.context(), last: None }
     }
 
-    /// The same at the end.
+    /// The same connection at its end.
     pub(in crate::net) fn ended(self, last: Option<Stats>) -> Conn<'a> {
         Conn { last, ..self }
     }
 
-    /// Which connection it is.
+    /// The id of the connection.
     pub fn id(&self) -> ConnId {
         self.id
     }
 
-    /// What has gone over it, if it is a WebSocket that is open, or was.
+    /// The counters of a WebSocket that is or was open.
     pub fn stats(&self) -> Option<Stats> {
         self.session.as_ref().map_or(self.last, |session| session.stats())
     }
@@ -108,8 +108,8 @@ impl<'a> Conn<'a> {
         session.send_binary(&mut self.cx, data)
     }
 
-    /// Queues a text message that is not compressed, whatever was agreed on; see
-    /// [`Compression`](crate::proto::Compression) for what that is needed for.
+    /// Queues a text message that is not compressed, whatever was negotiated; see
+    /// [`Compression`](crate::proto::Compression) for when that is needed.
     ///
     /// # Errors
     ///
@@ -143,7 +143,7 @@ impl<'a> Conn<'a> {
         session.ping(&mut self.cx, data)
     }
 
-    /// Starts the closing handshake, or answers the server's.
+    /// Starts the closing handshake, or answers the server's close frame.
     ///
     /// # Errors
     ///
@@ -154,7 +154,8 @@ impl<'a> Conn<'a> {
         session.close(&mut self.cx, &CloseFrame::new(code, reason))
     }
 
-    /// The message that stands whole at the start of `input`, where that is the next thing.
+    /// The message that is whole at the start of `input` and not compressed, if the session allows the
+    /// fast path.
     #[inline(always)]
     pub(in crate::net) fn receive_lent<'b>(
         &mut self,
@@ -171,7 +172,7 @@ impl<'a> Conn<'a> {
         self.session.as_mut()?.receive_inflated(self.cx.now, input)
     }
 
-    /// What comes next of `input`.
+    /// The next event of `input`.
     #[inline]
     pub(in crate::net) fn receive<'b>(
         &mut self,
@@ -183,8 +184,9 @@ impl<'a> Conn<'a> {
         }
     }
 
-    /// Counts bytes that the owner keeps, until it tells [`Reactor::consumed`](crate::Reactor::consumed):
-    /// past [`Limits::high_water`](crate::Limits::high_water) of them the socket is not read.
+    /// Counts bytes that the program keeps, until it calls
+    /// [`Reactor::consumed`](crate::Reactor::consumed): past
+    /// [`Limits::high_water`](crate::Limits::high_water) of them the socket is not read.
     pub fn hold(&mut self, bytes: usize) {
         self.flow.held += bytes;
     }
@@ -201,7 +203,7 @@ impl<'a> Conn<'a> {
         self.room == 0
     }
 
-    /// Bytes that the turn may hand over, all that it has handed over already included.
+    /// How many bytes the turn may report, including those that it has reported already.
     #[inline]
     pub(in crate::net) fn room(&self) -> usize {
         self.room
@@ -214,7 +216,7 @@ impl fmt::Debug for Conn<'_> {
     }
 }
 
-/// Notes whether anything was told.
+/// A sink that records whether any event was reported.
 pub(in crate::net) struct Counter<'a> {
     pub(in crate::net) sink: &'a mut dyn Sink,
     pub(in crate::net) told: bool,

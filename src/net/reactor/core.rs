@@ -1,4 +1,4 @@
-//! What the connections of a reactor share.
+//! State that the connections of a reactor share.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::proto::{Context, Random, Url};
 use crate::tape::Tape;
 use crate::trace::{Observer, Trace};
 
-/// What the drivers of a reactor share.
+/// State that the drivers of a reactor share.
 pub(in crate::net) struct Core<S: Sys> {
     pub(in crate::net) sys: S,
     pub(in crate::net) keys: Keys,
@@ -31,44 +31,44 @@ pub(in crate::net) struct Core<S: Sys> {
     pub(in crate::net) policy: Policy,
     #[cfg(feature = "tls")]
     pub(in crate::net) tls: Option<Arc<rustls::ClientConfig>>,
-    /// TLS with proxies that have none of their own. It is not the one above: that may hold who we are
-    /// to servers, and its sessions are theirs.
+    /// TLS with proxies without a configuration of their own. Not the one above: that may hold a
+    /// client certificate for servers, and its sessions are those of servers.
     #[cfg(feature = "tls")]
     pub(in crate::net) proxy_tls: Option<Arc<rustls::ClientConfig>>,
     pub(in crate::net) proxy: ProxyRules,
     pub(in crate::net) observer: Option<Box<dyn Observer>>,
     #[cfg(feature = "tape")]
     pub(in crate::net) tape: Option<Tape>,
-    /// Receive buffer; taken out while it is used.
+    /// The receive buffer; taken out while in use.
     pub(in crate::net) buf: Vec<u8>,
-    /// The same before decryption; empty until TLS is used.
+    /// The receive buffer before decryption; empty until TLS is used.
     pub(in crate::net) cipher: Vec<u8>,
     pub(in crate::net) gates: Gates,
-    /// Connections that wait for another request.
+    /// Connections that are kept for another request.
     pub(in crate::net) kept: Kept<S>,
-    /// Connections that have an owner, or are being drained.
+    /// How many connections are reported to the program, or being drained.
     pub(in crate::net) open: usize,
-    /// Connections that are to be opened, or opened elsewhere.
+    /// Connections to be opened, or to be opened again elsewhere.
     pub(in crate::net) fresh: VecDeque<ConnId>,
-    /// Connections that something happened to since they were settled.
+    /// Connections that changed since they were settled.
     pub(in crate::net) dirty: Vec<ConnId>,
     /// Connections with input that a turn had no room for.
     pub(in crate::net) backlog: VecDeque<ConnId>,
-    /// The connection for which the embedder's code may be running. There between two turns only if
-    /// that has panicked.
+    /// The connection for which the program's code may be running. Set between two turns only if
+    /// that code has panicked.
     pub(in crate::net) at: Option<ConnId>,
-    /// Those for which it has panicked and that have not been ended since.
+    /// Connections for which that code has panicked and that were not ended since.
     pub(in crate::net) fallen: Vec<ConnId>,
-    /// What is read of an open connection waits for [`super::Reactor::pull`], or for the next turn.
+    /// Input of an open connection is kept for [`super::Reactor::pull`], or for the next turn.
     pub(in crate::net) lazy: bool,
     pub(in crate::net) now: Instant,
-    /// Bytes handed over in this turn.
+    /// Bytes reported in this turn.
     pub(in crate::net) handed: usize,
-    /// What all connections hold.
+    /// Bytes that all connections hold.
     pub(in crate::net) held: Sum,
-    /// Bytes that were accepted for connections that were then given up, and that did not leave.
+    /// Accepted bytes of released connections that were not sent.
     pub(in crate::net) lost: u64,
-    /// Sends since the last look at the clock, and when bytes began to wait.
+    /// Sends since the clock was last read, and when bytes began to wait.
     pub(in crate::net) sends: u32,
     pub(in crate::net) corked: Option<Instant>,
 }
@@ -80,26 +80,26 @@ impl<S: Sys> Random for Core<S> {
 }
 
 impl<S: Sys> Core<S> {
-    /// Receive buffer that a connection had taken along.
+    /// Gives back the receive buffer that a connection had taken.
     pub(in crate::net) fn take_back(&mut self, buf: Vec<u8>) {
         if self.buf.is_empty() && buf.len() >= self.limits.receive_buffer {
             self.buf = buf;
         }
     }
 
-    /// Before a connection is made: those that only wait give way to it.
+    /// Before a connection is made: kept connections are closed to make room for it.
     pub(in crate::net) fn make_room(&mut self) {
         while self.open.saturating_add(self.kept.len()) > self.limits.connections
             && self.kept.end_first(&mut self.sys)
         {}
     }
 
-    /// What a session needs from outside.
+    /// The time and the random source for a session.
     pub(in crate::net) fn context(&mut self) -> Context<'_> {
         Context { now: self.now, random: self }
     }
 
-    /// The embedder's code may be called for this connection from now on, until `at` is none.
+    /// From now on the program's code may be called for this connection, until `at` is none.
     pub(in crate::net) fn begin(&mut self, id: ConnId) {
         let fallen = self.at.replace(id);
         self.fallen.extend(fallen);
@@ -109,7 +109,7 @@ impl<S: Sys> Core<S> {
         self.handed < self.limits.turn
     }
 
-    /// Tells the observer, if there is one.
+    /// Passes a text to the observer, if there is one.
     pub(in crate::net) fn say(&mut self, id: ConnId, text: impl FnOnce() -> String) {
         if let Some(observer) = &mut self.observer {
             observer.observe(self.now, id.to_bits(), Trace::State(&text()));
@@ -129,7 +129,7 @@ impl<S: Sys> Core<S> {
         Ok(Some(self.with_room(tls)))
     }
 
-    /// TLS with a proxy, if it is spoken to over TLS.
+    /// TLS with a proxy, if the proxy is `https`.
     #[cfg(feature = "tls")]
     pub(in crate::net) fn tls_to(&mut self, proxy: &Proxy) -> Result<Option<Box<Tls>>, ErrorKind> {
         if proxy.scheme() != ProxyScheme::Https {
@@ -144,7 +144,7 @@ impl<S: Sys> Core<S> {
         Ok(Some(self.with_room(tls)))
     }
 
-    /// The first TLS is what the buffer for ciphertext is made for.
+    /// The buffer for ciphertext is created for the first TLS connection.
     #[cfg(feature = "tls")]
     fn with_room(&mut self, tls: Tls) -> Box<Tls> {
         if self.cipher.is_empty() {

@@ -1,5 +1,5 @@
-//! Back-pressure: what was handed over for a connection and is not consumed yet, what of a message
-//! has come, and whether the socket is read meanwhile.
+//! Back-pressure: bytes reported and not consumed yet, bytes of unfinished messages, and whether
+//! the socket is read meanwhile.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -8,40 +8,40 @@ use crate::limits::Limits;
 use crate::net::event::ConnId;
 use crate::net::time::after;
 
-/// What one connection holds.
+/// The bytes that one connection holds.
 #[derive(Default)]
 pub(in crate::net) struct Flow {
-    /// Bytes that were handed over and not consumed, where that is counted.
+    /// Bytes that were reported and not consumed, as counted by [`Conn::hold`](super::Conn::hold).
     pub(in crate::net) held: usize,
-    /// What of it, and of an unfinished message, is part of the reactor's sum.
+    /// How many of them, and of an unfinished message, are part of the reactor's sum.
     counted: usize,
-    /// Too much is held: the socket is not read until enough of it is consumed.
+    /// Too much is held: the socket is not read until enough of that is consumed.
     stopped: bool,
-    /// Its owner has paused it.
+    /// The program has paused the connection.
     pub(super) paused: bool,
     crowd: Crowd,
 }
 
-/// Whether an unfinished message waits for room in the reactor's sum.
+/// Whether an unfinished message is waiting for room in the reactor's sum.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Crowd {
     #[default]
     No,
     /// Its socket is not read until others are done, or until then.
     Waits(Instant),
-    /// It has waited long enough. One peer that does not finish its message holds up the others for
-    /// so long, and no longer.
+    /// It has waited long enough. A peer that does not finish its message delays the others for
+    /// that time, and no longer.
     Waited,
 }
 
-/// What all connections of a reactor hold.
+/// The bytes that all connections of a reactor hold.
 #[derive(Default)]
 pub(in crate::net) struct Sum {
     bytes: usize,
-    /// The connection whose message is finished though there is no room, and its bytes: the largest
-    /// that was seen, which makes the most room.
+    /// The connection whose message may be finished though there is no room, and its bytes: the
+    /// largest message seen, which makes the most room.
     first: Option<(ConnId, usize)>,
-    /// Those that wait for room.
+    /// Connections waiting for room.
     waiting: BTreeSet<ConnId>,
 }
 
@@ -50,7 +50,7 @@ impl Sum {
         self.bytes
     }
 
-    /// `bytes` of a message of `id` are there; whether it goes first.
+    /// `bytes` of a message of `id` are there; returns whether it goes first.
     fn is_first(&mut self, id: ConnId, bytes: usize) -> bool {
         match self.first {
             Some((first, most)) if first != id && most >= bytes => false,
@@ -61,30 +61,30 @@ impl Sum {
         }
     }
 
-    /// Those that may find room now.
+    /// Connections that may find room now.
     pub(in crate::net) fn woken(&mut self, limits: &Limits) -> BTreeSet<ConnId> {
         let room = self.first.is_none() || self.bytes <= limits.high_water_total;
         if room { std::mem::take(&mut self.waiting) } else { BTreeSet::new() }
     }
 
-    /// Whether [`Sum::woken`] has something to look at.
+    /// Whether [`Sum::woken`] has anything to do.
     pub(in crate::net) fn is_waited_for(&self) -> bool {
         !self.waiting.is_empty()
     }
 }
 
 impl Flow {
-    /// The socket is not read.
+    /// Whether the socket is not read.
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped || self.paused || matches!(self.crowd, Crowd::Waits(_))
     }
 
-    /// Whether the reactor's sum is right, an unfinished message having `unfinished` bytes.
+    /// Whether the reactor's sum is up to date, with `unfinished` bytes of an unfinished message.
     pub(super) fn is_balanced(&self, unfinished: usize) -> bool {
         self.held + unfinished == self.counted
     }
 
-    /// When it is to be looked at again though nothing happens.
+    /// When it has to be balanced again though nothing happens.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.crowd {
             Crowd::Waits(until) => Some(until),
@@ -92,7 +92,7 @@ impl Flow {
         }
     }
 
-    /// Corrects the reactor's sum and looks whether the socket is to be read; whether that has
+    /// Updates the reactor's sum and decides whether the socket is read; returns whether that has
     /// changed.
     pub(super) fn balance(
         &mut self,
@@ -107,7 +107,7 @@ impl Flow {
         sum.bytes = sum.bytes - self.counted + counted;
         self.counted = counted;
         let full = sum.bytes > limits.high_water_total;
-        // A low-water mark above the high one would have it stop and go on for ever.
+        // With a low-water mark above the high one, it would stop and resume for ever.
         let low_water = limits.low_water.min(limits.high_water);
         let mark = if self.stopped || full { low_water } else { limits.high_water };
         self.stopped = self.held > mark;
@@ -132,7 +132,7 @@ impl Flow {
         was_stopped != self.is_stopped()
     }
 
-    /// It is gone: nothing of it counts.
+    /// The connection is gone: nothing of it counts.
     pub(super) fn clear(&mut self, id: ConnId, sum: &mut Sum) {
         sum.bytes -= self.counted;
         (self.counted, self.held) = (0, 0);
@@ -166,11 +166,11 @@ mod tests {
         assert!(!look(&mut sum, 0, 0, now));
         assert_eq!(Vec::from_iter(sum.woken(&limits)), [ids[1], ids[2]]);
         assert!(!look(&mut sum, 1, 55, now) && !look(&mut sum, 2, 10, now));
-        // The larger one goes first, whoever was seen first.
+        // The larger one goes first, whichever was seen first.
         assert!(look(&mut sum, 2, 50, now));
         assert!(!look(&mut sum, 1, 56, now));
         assert!(look(&mut sum, 2, 51, now));
-        // One that does not go on does not hold up the others for ever.
+        // A peer that stalls does not delay the others for ever.
         let later = now + limits.stall;
         assert!(!look(&mut sum, 2, 51, later));
         assert!(!look(&mut sum, 2, 52, later + Duration::from_secs(1)));

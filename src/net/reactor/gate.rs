@@ -1,5 +1,5 @@
-//! One opening handshake at a time with one address and port (RFC 6455 §4.1, 2), behind a proxy with
-//! one name and port; who comes first is served first.
+//! One opening handshake at a time per address and port (RFC 6455 §4.1, 2), behind a proxy per name
+//! and port; in the order of arrival.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,21 +7,21 @@ use std::sync::Arc;
 use crate::net::event::ConnId;
 use crate::proto::Endpoint;
 
-/// Whom one handshake at a time is with.
+/// The destination of a gate.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::net) struct Place {
-    /// Whom the socket is connected to.
+    /// The address that the socket connects to.
     pub(in crate::net) to: Endpoint,
-    /// Behind a proxy, host and port as the proxy is told them. A name that the proxy resolves counts as
-    /// a host of its own then.
+    /// Behind a proxy, host and port as they are sent to it. A name that the proxy resolves counts
+    /// as a host of its own.
     pub(in crate::net) beyond: Option<Arc<str>>,
 }
 
-/// Who may open a connection to where.
+/// The gates of all destinations.
 pub(in crate::net) struct Gates {
     max: usize,
     gates: BTreeMap<Place, Gate>,
-    /// Gates that someone left while others wait.
+    /// Gates that a connection left while others wait.
     freed: Vec<Place>,
     tickets: u64,
 }
@@ -29,11 +29,11 @@ pub(in crate::net) struct Gates {
 #[derive(Default)]
 struct Gate {
     inside: usize,
-    /// By their tickets, which are given out in order.
+    /// Waiting connections by their tickets, which are given out in order.
     waiting: BTreeMap<u64, ConnId>,
 }
 
-/// A place in the line before a gate.
+/// A place in the queue for a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::net) struct Ticket(u64);
 
@@ -42,10 +42,10 @@ impl Gates {
         Gates { max: max.max(1), gates: BTreeMap::new(), freed: Vec::new(), tickets: 0 }
     }
 
-    /// Lets `who` in, or gives it a ticket: then [`Gates::next`] lets it in.
+    /// Lets `who` in, or gives it a ticket: then [`Gates::next`] lets it in later.
     pub(in crate::net) fn enter(&mut self, to: Place, who: ConnId) -> Option<Ticket> {
         let gate = self.gates.entry(to).or_default();
-        // Nobody overtakes those that wait.
+        // Nobody overtakes waiting connections.
         if gate.inside < self.max && gate.waiting.is_empty() {
             gate.inside += 1;
             return None;
@@ -55,7 +55,7 @@ impl Gates {
         Some(Ticket(self.tickets))
     }
 
-    /// Someone inside is done.
+    /// A connection inside is done.
     pub(in crate::net) fn leave(&mut self, to: &Place) {
         let Some(gate) = self.gates.get_mut(to) else { return };
         gate.inside = gate.inside.saturating_sub(1);
@@ -66,7 +66,7 @@ impl Gates {
         }
     }
 
-    /// Someone who waits does not want to enter any more.
+    /// A waiting connection gives its place up.
     pub(in crate::net) fn give_up(&mut self, to: &Place, ticket: Ticket) {
         let Some(gate) = self.gates.get_mut(to) else { return };
         gate.waiting.remove(&ticket.0);
@@ -75,22 +75,22 @@ impl Gates {
         }
     }
 
-    /// How many have to be done, or to give up, before `ticket` has its turn.
+    /// How many connections have to finish, or give up, before the turn of `ticket`.
     pub(in crate::net) fn before(&self, to: &Place, ticket: Ticket) -> usize {
         self.gates.get(to).map_or(0, |gate| gate.inside + gate.waiting.range(..ticket.0).count())
     }
 
-    /// Whether nobody is inside, and nobody waits.
+    /// Whether no connection is inside, and none waits.
     pub(in crate::net) fn is_empty(&self) -> bool {
         self.gates.is_empty()
     }
 
-    /// Whether [`Gates::next`] has something to look at.
+    /// Whether [`Gates::next`] has anything to do.
     pub(in crate::net) fn is_freed(&self) -> bool {
         !self.freed.is_empty()
     }
 
-    /// Lets the one in who has waited longest for a gate that is free now.
+    /// Lets in the connection that has waited longest for a gate that is free now.
     pub(in crate::net) fn next(&mut self) -> Option<(Place, Ticket, ConnId)> {
         while let Some(to) = self.freed.last() {
             if let Some(gate) = self.gates.get_mut(to)
@@ -123,11 +123,11 @@ mod tests {
         let tickets = [2, 3, 4].map(|n| gates.enter(to.clone(), id(n)).unwrap());
         assert_eq!(tickets.map(|ticket| gates.before(to, ticket)), [1, 2, 3]);
         assert_eq!(gates.next(), None);
-        // Who has lost interest is not waited for.
+        // A connection that gave up is skipped.
         gates.give_up(to, tickets[0]);
         assert_eq!(gates.before(to, tickets[2]), 2);
         gates.leave(to);
-        // Nor does anybody slip in before those that wait.
+        // Nor does a new one slip in before waiting ones.
         let last = gates.enter(to.clone(), id(5)).unwrap();
         assert_eq!(gates.next(), Some((to.clone(), tickets[1], id(3))));
         assert_eq!(gates.next(), None);

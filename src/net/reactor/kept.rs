@@ -1,7 +1,9 @@
-//! Connections between two requests (RFC 9112 §9.3): who may go on with one, and until when it waits.
+//! Connections between two requests (RFC 9112 §9.3): which requests may use one, and until when it
+//! is kept.
 //!
-//! Each stays registered under its last number, whose driver is gone. It has nothing to say then, so one
-//! that becomes readable has ended, or says what nobody asked for: it is closed.
+//! Each stays registered under its last number, whose driver is gone. A server must not send then,
+//! so a connection that becomes readable has ended, or has received bytes that were not asked for:
+//! it is closed.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -13,8 +15,8 @@ use crate::net::wire::link::Link;
 use crate::proto::secret::Guarded;
 use crate::proto::{Endpoint, Host, Scheme};
 
-/// What two requests have to have in common to go over one connection. It holds secrets, and so has no
-/// `Debug`.
+/// The properties that two requests have to share to use one connection. It holds secrets, and so
+/// has no `Debug`.
 #[derive(PartialEq, Eq)]
 pub(in crate::net) struct Key {
     pub(in crate::net) scheme: Scheme,
@@ -23,11 +25,12 @@ pub(in crate::net) struct Key {
     pub(in crate::net) proxy: Option<SameProxy>,
     pub(in crate::net) socket: SocketOptions,
     pub(in crate::net) probes: Option<KeepAlive>,
-    /// Every field that says who is asking: NTLM and its like hold a connection for one user.
+    /// Every field that identifies the client: NTLM and similar schemes bind a connection to one
+    /// user.
     pub(in crate::net) secrets: Vec<(String, Guarded)>,
 }
 
-/// A proxy, with what it is told and how.
+/// A proxy, compared with its credentials and fields.
 pub(in crate::net) struct SameProxy(pub(in crate::net) Proxy);
 
 impl PartialEq for SameProxy {
@@ -38,14 +41,14 @@ impl PartialEq for SameProxy {
 
 impl Eq for SameProxy {}
 
-/// What goes with a connection that may be used again.
+/// The data kept with a connection that may be used again.
 pub(in crate::net) struct Card {
     pub(in crate::net) key: Box<Key>,
-    /// Whom the socket is connected to.
+    /// The address that the socket is connected to.
     pub(in crate::net) peer: Endpoint,
-    /// The address of the URL's host that a proxy was told, if it was.
+    /// The address of the URL's host that was sent to a proxy, if any.
     pub(in crate::net) target: Option<IpAddr>,
-    /// Requests that were answered.
+    /// How many requests were answered.
     pub(in crate::net) served: u32,
 }
 
@@ -59,17 +62,17 @@ impl Card {
     }
 }
 
-/// A connection that waits for a request.
+/// A connection kept for a request.
 pub(in crate::net) struct Idle<S: Sys> {
     pub(in crate::net) card: Box<Card>,
     pub(in crate::net) link: Link<S>,
-    /// What its socket is watched under, for reading alone.
+    /// The number its socket is registered with, for reading only.
     pub(in crate::net) number: u64,
     /// When it is closed.
     pub(in crate::net) until: Instant,
 }
 
-/// All that wait, those first that have waited longest.
+/// All kept connections, the oldest first.
 pub(in crate::net) struct Kept<S: Sys> {
     all: Vec<Idle<S>>,
     max: usize,
@@ -83,7 +86,7 @@ impl<S: Sys> Kept<S> {
         Kept { all: Vec::new(), max, per_peer, idle }
     }
 
-    /// Whether any is ever kept.
+    /// Whether connections are kept at all.
     pub(in crate::net) fn is_on(&self) -> bool {
         self.max > 0 && self.per_peer > 0 && !self.idle.is_zero()
     }
@@ -92,17 +95,17 @@ impl<S: Sys> Kept<S> {
         self.all.len()
     }
 
-    /// How long one waits of which the server says so much.
+    /// How long a connection is kept if the server allows `most`.
     pub(in crate::net) fn idle(&self, most: Option<Duration>) -> Duration {
         most.map_or(self.idle, |most| most.min(self.idle))
     }
 
-    /// When the first of them is over.
+    /// When the first of them has to be closed.
     pub(in crate::net) fn deadline(&self) -> Option<Instant> {
         self.all.iter().map(|idle| idle.until).min()
     }
 
-    /// Puts one there, in place of another if they are too many.
+    /// Adds one, in place of another if there are too many.
     pub(in crate::net) fn add(&mut self, sys: &mut S, idle: Idle<S>) {
         let same = |other: &Idle<S>| other.card.key == idle.card.key;
         if self.all.iter().filter(|other| same(other)).count() >= self.per_peer
@@ -116,7 +119,7 @@ impl<S: Sys> Kept<S> {
         self.all.push(idle);
     }
 
-    /// The last of the first `before` that suits: it is the likeliest to be still there.
+    /// The last of the first `before` that matches: it is the likeliest to be still open.
     pub(in crate::net) fn find(&self, before: usize, key: &Key, now: Instant) -> Option<usize> {
         let suits = |idle: &Idle<S>| idle.until > now && *idle.card.key == *key;
         self.all[..before.min(self.all.len())].iter().rposition(suits)
@@ -126,7 +129,7 @@ impl<S: Sys> Kept<S> {
         self.all.get(at).map(|idle| &*idle.card)
     }
 
-    /// Whether its peer has neither ended nor said anything; else it is closed.
+    /// Whether its peer has neither ended nor sent anything; otherwise the connection is closed.
     pub(in crate::net) fn is_quiet(&mut self, sys: &mut S, cipher: &mut [u8], at: usize) -> bool {
         let Some(idle) = self.all.get_mut(at) else { return false };
         let quiet = idle.link.is_quiet(sys, cipher);
@@ -147,14 +150,14 @@ impl<S: Sys> Kept<S> {
         }
     }
 
-    /// Closes those that have waited for long enough.
+    /// Closes those whose time is over.
     pub(in crate::net) fn expire(&mut self, sys: &mut S, now: Instant) {
         while let Some(at) = self.all.iter().position(|idle| idle.until <= now) {
             self.end(sys, at);
         }
     }
 
-    /// Closes the one that has waited longest; whether there was one.
+    /// Closes the oldest; returns whether there was one.
     pub(in crate::net) fn end_first(&mut self, sys: &mut S) -> bool {
         let any = !self.all.is_empty();
         self.end(sys, 0);
@@ -167,7 +170,7 @@ impl<S: Sys> Kept<S> {
 
     fn end(&mut self, sys: &mut S, at: usize) {
         if let Some(Idle { mut link, .. }) = self.take(at) {
-            // The goodbye of TLS, if the kernel takes it at once.
+            // `close_notify` of TLS, if the kernel takes it at once.
             let _ = link.write_last(sys, &mut Vec::new());
             sys.forget(&link.socket);
         }

@@ -8,7 +8,7 @@ const BLOCK: usize = 4096;
 /// A reactor's random bytes.
 pub(crate) struct Keys {
     block: Box<[u8; BLOCK]>,
-    /// Where the unused ones begin.
+    /// Where the unused bytes begin.
     at: usize,
 }
 
@@ -17,7 +17,7 @@ impl Keys {
         Keys { block: Box::new([0; BLOCK]), at: BLOCK }
     }
 
-    /// The keys with what they are refilled from.
+    /// The keys together with the system that refills them.
     pub(crate) fn with<'a, S: Sys>(&'a mut self, sys: &'a mut S) -> Source<'a, S> {
         Source { keys: self, sys }
     }
@@ -58,8 +58,8 @@ mod tests {
     use crate::limits::Limits;
     use crate::net::sys::Os;
 
-    /// FAULTS 22, RFC 6455 §5.3: over several blocks, no key comes again, no bit prefers a value,
-    /// and what was given is not kept. The room is for chance, which does not use it up.
+    /// FAULTS 22, RFC 6455 §5.3: over several blocks, no key occurs twice, no bit prefers a value,
+    /// and used keys are wiped. The bounds are wide enough for chance.
     #[test]
     fn keys_are_fresh_without_pattern_and_wiped() {
         const KEYS: u32 = 10_000;

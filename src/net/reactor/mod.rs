@@ -1,4 +1,4 @@
-//! The poll loop: wait, read, parse, tell, look at the timers, write.
+//! The poll loop: wait, read, parse, report, check the timers, write.
 
 mod conn;
 mod core;
@@ -33,8 +33,8 @@ use crate::proto::{CloseFrame, Context, Misuse, Stats, Transport};
 
 pub use conn::{Conn, Sink};
 
-/// All connections of one thread, and what they share. `turn` does one round; whoever calls it is
-/// the poll thread.
+/// All connections of one thread, and the state they share. `turn` does one round; the thread that
+/// calls it is the poll thread.
 ///
 /// ```no_run
 /// use moonwire::{Config, Conn, Event, Options, Reactor};
@@ -56,7 +56,7 @@ pub struct Reactor<S: Sys = Os> {
     slots: Vec<Slot<S>>,
     free: Vec<usize>,
     timers: BTreeSet<(Instant, ConnId)>,
-    /// Those that are taken out of it while a turn has no room for them.
+    /// Connections that are taken out of the timers while a turn has no room for them.
     late: Vec<ConnId>,
     /// Ready sockets that the last turn had no room for, after `ready_at`.
     ready: Vec<Ready>,
@@ -66,9 +66,9 @@ pub struct Reactor<S: Sys = Os> {
 struct Slot<S: Sys> {
     generation: u64,
     driver: Option<Box<Driver<S>>>,
-    /// How the one before ended, for those who still send to it.
+    /// How the connection before ended, for calls that still use its id.
     ended: Option<Arc<str>>,
-    /// What had gone over it.
+    /// The counters of that connection.
     last: Option<Box<Stats>>,
 }
 
@@ -92,24 +92,24 @@ impl Reactor {
         Reactor::with_sys(os, config)
     }
 
-    /// The sockets to wait for and what for, for an event loop of the embedder's that cannot wait
-    /// for an epoll descriptor. Valid until the next call of this reactor; on Linux, where
-    /// `epoll_fd` gives one descriptor for all, it is empty. The first is what wakes a wait; it may be
-    /// readable besides, once each, when a time comes that an earlier turn has waited for.
+    /// The sockets to wait for and what for, for an event loop of the program that cannot wait for
+    /// an epoll descriptor. Valid until the next call of this reactor; on Linux, where `epoll_fd`
+    /// returns one descriptor for all, it is empty. The first wakes a wait; it may also be
+    /// readable, once each, when a time comes that an earlier turn has waited for.
     pub fn interests(&self) -> Vec<(Arc<OwnedFd>, Interest)> {
         self.core.sys.poller().interests()
     }
 
-    /// The epoll descriptor: readable when a turn has something to do before [`Reactor::deadline`]; and,
-    /// once each, when a time comes that an earlier turn has waited for. Then a turn finds nothing. `None`
-    /// for a reactor on poll, and on every system but Linux.
+    /// The epoll descriptor: readable when a turn has something to do before [`Reactor::deadline`];
+    /// and, once each, when a time comes that an earlier turn has waited for, in which case a turn
+    /// finds nothing to do. `None` for a reactor on poll, and on every system but Linux.
     pub fn epoll_fd(&self) -> Option<BorrowedFd<'_>> {
         self.core.sys.poller().epoll_fd()
     }
 }
 
 impl<S: Sys> Reactor<S> {
-    /// A reactor on a system of your own: a simulated network, say.
+    /// A reactor on another system, such as a simulated network.
     ///
     /// # Errors
     ///
@@ -167,30 +167,32 @@ impl<S: Sys> Reactor<S> {
         })
     }
 
-    /// The bounds it was made with.
+    /// The limits of its configuration.
     pub fn limits(&self) -> &Limits {
         &self.core.limits
     }
 
-    /// What ends a wait of this reactor from another thread: [`Poller::wake`].
+    /// The poller, whose [`Poller::wake`] ends a wait of this reactor from another thread.
     pub fn poller(&self) -> Arc<S::Poller> {
         Arc::clone(self.core.sys.poller())
     }
 
-    /// Connections that have not ended, and those that are still being drained. One that waits for another
-    /// request ([`StreamOptions::keep_alive`](crate::StreamOptions::keep_alive)) has ended.
+    /// Connections that have not ended, and those that are still being drained. A connection kept
+    /// for another request ([`StreamOptions::keep_alive`](crate::StreamOptions::keep_alive)) has
+    /// ended.
     pub fn len(&self) -> usize {
         self.core.open
     }
 
-    /// Whether there are none.
+    /// Whether there are no connections.
     pub fn is_empty(&self) -> bool {
         self.core.open == 0
     }
 
-    /// Starts to open what [`Options`](crate::Options) (a WebSocket) or
-    /// [`StreamOptions`](crate::StreamOptions) say. The work begins with the next turn; a failure
-    /// comes as [`Event::Closed`](super::Event::Closed). Only too many connections are an error here.
+    /// Starts to open a WebSocket ([`Options`](crate::Options)) or a stream
+    /// ([`StreamOptions`](crate::StreamOptions)). The work begins with the next turn; a failure is
+    /// reported as [`Event::Closed`](super::Event::Closed). Only too many connections are an error
+    /// here.
     ///
     /// # Errors
     ///
@@ -220,8 +222,8 @@ impl<S: Sys> Reactor<S> {
         Ok(id)
     }
 
-    /// Queues a text message. It is written by the next [`Reactor::flush`] or turn, or at once
-    /// when [`Limits::cork`] bytes wait or the first of them has waited for [`Limits::cork_time`].
+    /// Queues a text message. It is written by the next [`Reactor::flush`] or turn, or at once when
+    /// [`Limits::cork`] bytes are queued or the first of them was queued [`Limits::cork_time`] ago.
     ///
     /// # Errors
     ///
@@ -241,8 +243,8 @@ impl<S: Sys> Reactor<S> {
         self.act(id, |session, cx| session.send_binary(cx, data))
     }
 
-    /// Queues a text message that is not compressed, whatever was agreed on; see
-    /// [`Compression`](crate::proto::Compression) for what that is needed for.
+    /// Queues a text message that is not compressed, whatever was negotiated; see
+    /// [`Compression`](crate::proto::Compression) for when that is needed.
     ///
     /// # Errors
     ///
@@ -274,12 +276,13 @@ impl<S: Sys> Reactor<S> {
         self.act(id, |session, cx| session.ping(cx, data))
     }
 
-    /// The time of the last turn may be long ago: for what is timed from now on.
+    /// The time of the last turn may be long ago: reads the clock for time limits that start now.
     pub(in crate::net) fn look_at_clock(&mut self) {
         self.core.now = self.core.sys.now();
     }
 
-    /// Starts the closing handshake behind everything that was sent, or answers the server's.
+    /// Starts the closing handshake behind everything that was queued, or answers the server's
+    /// close frame.
     ///
     /// # Errors
     ///
@@ -290,7 +293,8 @@ impl<S: Sys> Reactor<S> {
         self.act(id, |session, cx| session.close(cx, frame))
     }
 
-    /// Sends the close frame that [`Options::hold_close`](crate::Options::hold_close) held back; else nothing.
+    /// Sends the close frame that [`Options::hold_close`](crate::Options::hold_close) held back;
+    /// otherwise does nothing.
     pub fn answer_close(&mut self, id: ConnId) {
         self.core.now = self.core.sys.now();
         let _ = self.act(id, |session, cx| {
@@ -299,8 +303,8 @@ impl<S: Sys> Reactor<S> {
         });
     }
 
-    /// Gives a connection up: one that is open is closed with `frame`, one that is being opened is
-    /// dropped. Its events are not told any more.
+    /// Gives a connection up: an open one is closed with `frame`, one that is being opened is
+    /// dropped. Its events are no longer reported.
     pub fn release(&mut self, id: ConnId, frame: &CloseFrame) {
         self.core.now = self.core.sys.now();
         if let Some((core, driver)) = self.get(id) {
@@ -319,7 +323,7 @@ impl<S: Sys> Reactor<S> {
         }
     }
 
-    /// Closes every socket, whatever is under way, and tells the observer alone.
+    /// Closes every socket, whatever is in progress, and reports it to the observer only.
     pub(crate) fn abandon_all(&mut self) {
         self.core.kept.end_all(&mut self.core.sys);
         for index in 0..self.slots.len() {
@@ -335,20 +339,21 @@ impl<S: Sys> Reactor<S> {
         }
     }
 
-    /// Tells no events of a connection until [`Reactor::resume`], and does not read its socket:
-    /// TCP makes the server wait. What was read already waits, too. Sending goes on, and the silence
-    /// does not count against the server, nor does that it takes nothing; but a close that we have
-    /// begun has [`Limits::close`](crate::Limits::close) all the same, so resume to see its answer.
+    /// Reports no events of a connection until [`Reactor::resume`], and does not read its socket:
+    /// TCP makes the server wait. Input that was read already waits, too. Sending goes on. While
+    /// paused, no limit on the server's silence or on bytes that it does not take counts; but a
+    /// close that we have begun still has [`Limits::close`](crate::Limits::close), so resume to see
+    /// its answer.
     ///
-    /// A connection that breaks, or whose time is over, is not held: what came before is told, and
-    /// the end.
+    /// If the connection breaks, or its time is over, earlier events and the end are reported
+    /// nevertheless.
     pub fn pause(&mut self, id: ConnId) {
         if let Some((core, driver)) = self.get(id) {
             driver.pause(core);
         }
     }
 
-    /// Goes on with a connection that was paused, in the next turn.
+    /// Resumes a connection that was paused, in the next turn.
     pub fn resume(&mut self, id: ConnId) {
         self.core.now = self.core.sys.now();
         if let Some((core, driver)) = self.get(id) {
@@ -356,48 +361,47 @@ impl<S: Sys> Reactor<S> {
         }
     }
 
-    /// What a connection goes over: its ends, its proxy, TLS. `None` while it is on its way there, and
-    /// when it has ended. How long it took to get there is told once, in
+    /// The transport of a connection: its ends, its proxy, TLS. `None` while it is being opened,
+    /// and after its end. The times of opening are reported once, in
     /// [`Opened`](crate::proto::Opened) and [`Response`](crate::proto::http::Response).
     pub fn transport(&mut self, id: ConnId) -> Option<Transport> {
         let (core, driver) = self.get(id)?;
         Some(driver.live()?.transport(&core.sys))
     }
 
-    /// What has gone over a WebSocket, its pings and its compression, in numbers. `None` before it is open,
-    /// and for what is no WebSocket. After its end the last numbers stay until another connection is opened
-    /// ([`Conn::stats`] has them at the event of the end).
+    /// The counters of a WebSocket, for bytes, messages, pings and compression. `None` before it is
+    /// open, and for a stream. After its end the last counters stay until another connection is
+    /// opened ([`Conn::stats`] has them at the final event).
     pub fn stats(&self, id: ConnId) -> Option<Stats> {
         let slot = self.slots.get(id.index())?;
         match &slot.driver {
             Some(driver) if driver.id == id => driver.stats(),
-            // The place is not used again yet.
+            // The slot was not used again yet.
             None if slot.generation == next_generation(id) => slot.last.as_deref().copied(),
             _ => None,
         }
     }
 
-    /// Bytes of a connection that wait to be handed to the kernel.
+    /// Bytes of a connection that are waiting to be handed to the kernel.
     pub fn buffered(&mut self, id: ConnId) -> usize {
         self.get(id).map_or(0, |(_, driver)| driver.buffered())
     }
 
-    /// Bytes that were accepted for sending, all connections, and that have not left. While it is
-    /// above 0, a program that ends loses some.
+    /// Bytes of all connections that were accepted for sending and were not sent. While it is above
+    /// 0, a program that ends loses some.
     pub fn unsent(&self) -> u64 {
         self.drivers().map(|driver| driver.unsent() as u64).sum()
     }
 
-    /// Bytes that were accepted for connections that were then given up ([`Reactor::release`]), and
-    /// that did not leave. Of others [`Error::unsent`] tells.
+    /// Accepted bytes of connections that were released ([`Reactor::release`]) and that were not
+    /// sent. For other connections, see [`Error::unsent`].
     pub fn lost(&self) -> u64 {
         self.core.lost
     }
 
-    /// Connections for which something is still to be done: something is to be sent, or the server
-    /// to be heard. Of those that [`Reactor::len`] counts besides, all that is left is that the
-    /// server closes the TCP connection (RFC 6455 §7.1.1), which a program that ends need not wait
-    /// for.
+    /// Connections with work left: bytes are to be sent, or the server's answer is awaited. The
+    /// others that [`Reactor::len`] counts only wait for the server to close the TCP connection
+    /// (RFC 6455 §7.1.1), which a program that ends need not wait for.
     pub fn pending(&self) -> usize {
         self.drivers().filter(|driver| driver.is_pending()).count()
     }
@@ -412,12 +416,12 @@ impl<S: Sys> Reactor<S> {
         live.is_some_and(|live| live.session.is_open())
     }
 
-    /// Connections whose end has not been told to their owner, and will be.
+    /// Connections whose end will be reported to the program.
     pub(in crate::net) fn heard(&self) -> usize {
         self.drivers().filter(|driver| driver.is_heard()).count()
     }
 
-    /// An error that says how a connection has ended, if nothing can be sent on it.
+    /// An error with how a connection has ended, if nothing can be sent on it.
     pub(in crate::net) fn standing(&mut self, id: ConnId) -> Result<(), Misuse> {
         match self.get(id).and_then(|(_, driver)| driver.live()) {
             Some(_) => Ok(()),
@@ -425,15 +429,15 @@ impl<S: Sys> Reactor<S> {
         }
     }
 
-    /// Closes every WebSocket that is open, as [`Reactor::close`] does, and gives up the rest, as
-    /// [`Reactor::release`] does: streams, and what is being opened.
+    /// Closes every open WebSocket, as [`Reactor::close`] does, and gives up streams and
+    /// connections that are being opened, as [`Reactor::release`] does.
     pub fn close_all(&mut self, frame: &CloseFrame) {
         self.core.now = self.core.sys.now();
         self.core.kept.end_all(&mut self.core.sys);
         let heard = self.drivers().filter(|driver| driver.is_heard());
         let ids: Vec<ConnId> = heard.map(|driver| driver.id).collect();
         for id in ids {
-            // Of one that is being closed already, the end is told.
+            // The end of a WebSocket that is being closed already is reported.
             if !self.is_web_socket(id) {
                 self.release(id, frame);
             } else {
@@ -442,7 +446,7 @@ impl<S: Sys> Reactor<S> {
         }
     }
 
-    /// Whether the opening handshake of a WebSocket is behind it.
+    /// Whether this is a WebSocket whose opening handshake is complete.
     fn is_web_socket(&mut self, id: ConnId) -> bool {
         let live = self.get(id).and_then(|(_, driver)| driver.live());
         live.is_some_and(|live| live.session.is_web_socket())
@@ -453,7 +457,7 @@ impl<S: Sys> Reactor<S> {
         self.core.keys.with(&mut self.core.sys).bytes()
     }
 
-    /// When the next turn has to be at the latest. Valid until the next call of this reactor.
+    /// When the next turn is due at the latest. Valid until the next call of this reactor.
     pub fn deadline(&self) -> Option<Instant> {
         if self.has_work() {
             return Some(self.core.now);
@@ -461,25 +465,24 @@ impl<S: Sys> Reactor<S> {
         earlier(self.next_timer(), self.core.sys.poller().look_again(self.core.now))
     }
 
-    /// When the first time limit is over, or a kept connection has waited for long enough.
+    /// When the first time limit is over, or a kept connection has to be closed.
     fn next_timer(&self) -> Option<Instant> {
         let timer = self.timers.first().map(|(at, _)| *at);
         earlier(timer, self.core.kept.deadline())
     }
 
-    /// One round: writes what waits, waits for sockets until `until` or the next timer, reads,
-    /// tells `sink`, writes what came of it. `until` in the past does not wait; `None` waits for
-    /// as long as it takes.
+    /// One round: writes what is queued, waits for sockets until `until` or the next timer, reads,
+    /// reports events to `sink`, writes what that has queued. `until` in the past does not wait;
+    /// `None` waits without a limit.
     ///
-    /// A panic of the sink, of the policy or of the observer passes through. Where it is caught, the
-    /// reactor is in order: the connection that it came at is lost
-    /// ([`ErrorKind::Panicked`](crate::ErrorKind::Panicked), told by the next turn), and the others go
-    /// on.
+    /// A panic of the sink, of the policy or of the observer is passed on. After it was caught, the
+    /// reactor is in a valid state: the connection at which it came is lost
+    /// ([`ErrorKind::Panicked`](crate::ErrorKind::Panicked), reported by the next turn), and the
+    /// others go on.
     ///
     /// # Errors
     ///
-    /// An error means that the system cannot wait any more; what goes wrong with a connection is
-    /// an event.
+    /// The system cannot wait any more; errors of a connection are events.
     pub fn turn(&mut self, until: Option<Instant>, sink: &mut dyn Sink) -> io::Result<()> {
         if let Some(deadline) = self.before_wait(until, sink) {
             let poller = Arc::clone(self.core.sys.poller());
@@ -489,7 +492,7 @@ impl<S: Sys> Reactor<S> {
         Ok(())
     }
 
-    /// Bytes that the last turn has worked off.
+    /// Bytes that the last turn has handled.
     pub(in crate::net) fn handed(&self) -> usize {
         self.core.handed
     }
@@ -499,18 +502,18 @@ impl<S: Sys> Reactor<S> {
         self.core.sys.now()
     }
 
-    /// The time as this reactor last saw it.
+    /// The time that this reactor last read.
     #[cfg(feature = "luau")]
     pub(in crate::net) fn now(&self) -> Instant {
         self.core.now
     }
 
-    /// Adds what another thread has waited for.
+    /// Adds what another thread's wait has returned.
     pub(in crate::net) fn add_ready(&mut self, ready: &mut Vec<Ready>) {
         self.ready.append(ready);
     }
 
-    /// Of the bytes that [`Conn::hold`] has counted for a connection, so many are consumed.
+    /// Of the bytes that [`Conn::hold`] has counted for a connection, this many were consumed.
     pub fn consumed(&mut self, id: ConnId, bytes: usize) {
         if let Some((core, driver)) = self.get(id) {
             driver.flow.held = driver.flow.held.saturating_sub(bytes);
@@ -518,29 +521,29 @@ impl<S: Sys> Reactor<S> {
         }
     }
 
-    /// While `lazy`, a turn only reads what an open connection has to say: [`Reactor::pull`] takes
-    /// the messages one by one, and what is none is left to the next turn.
+    /// While `lazy`, a turn only reads the input of an open connection: [`Reactor::pull`] takes the
+    /// messages one by one, and everything else is left to the next turn.
     pub(in crate::net) fn be_lazy(&mut self, lazy: bool) {
         self.core.lazy = lazy;
     }
 
-    /// The next message of a connection, if it was read and stands there whole.
+    /// The next message of a connection, if it was read completely.
     pub(in crate::net) fn pull(&mut self, id: ConnId) -> Option<Message<'_>> {
         let (core, driver) = self.get(id)?;
         driver.pull(core)
     }
 
-    /// Whether input waits that was read.
+    /// Whether there is input that was read and not parsed.
     pub(in crate::net) fn is_behind(&self) -> bool {
         !self.core.backlog.is_empty()
     }
 
-    /// Whether a connection may be unread until more is consumed: none is where little waits.
+    /// Whether a connection may be unread until bytes are consumed: none is if few bytes are held.
     pub(in crate::net) fn may_be_stopped(&self) -> bool {
         self.core.held.bytes() > self.core.limits.low_water.min(self.core.limits.high_water)
     }
 
-    /// Whether a turn need not wait.
+    /// Whether a turn would not wait.
     pub(in crate::net) fn has_work(&self) -> bool {
         !self.core.fresh.is_empty()
             || !self.core.dirty.is_empty()
@@ -573,8 +576,8 @@ impl<S: Sys> Reactor<S> {
         Ok(())
     }
 
-    /// Does something with an open connection and writes at once what comes of it; whether that is
-    /// known to be all there is to do. Else a turn looks, which has to wait if bytes are buffered.
+    /// Acts on an open connection and writes the result at once; returns whether nothing else is
+    /// left to do. Otherwise a turn is needed, which has to wait if bytes are queued.
     pub(in crate::net) fn act_now(
         &mut self,
         id: ConnId,
@@ -593,13 +596,13 @@ impl<S: Sys> Reactor<S> {
         Ok(false)
     }
 
-    /// Why nothing can be sent: how the connection has ended, where that is known.
+    /// The error of a call that cannot send: how the connection has ended, if known.
     #[cold]
     fn ended(&self, id: ConnId) -> Misuse {
         let Some(slot) = self.slots.get(id.index()) else { return Misuse::NotOpen };
         let how = match &slot.driver {
             Some(driver) if driver.id == id => driver.ended.as_ref(),
-            // The place is not used again yet.
+            // The slot was not used again yet.
             None if slot.generation == next_generation(id) => slot.ended.as_ref(),
             _ => None,
         };
@@ -611,13 +614,13 @@ impl<S: Sys> Reactor<S> {
         if misuse == Misuse::NotOpen { self.ended(id) } else { misuse }
     }
 
-    /// Writes early when much waits, or for long.
+    /// Writes early when many bytes are queued, or for long.
     fn cork(&mut self, id: ConnId, buffered: usize) {
-        /// The clock costs as much as a small send, so it is asked once in so many.
+        /// Reading the clock costs as much as a small send, so it is read once in this many sends.
         const LOOK: u32 = 8;
         if buffered >= self.core.limits.cork {
             if let Some((core, driver)) = self.get(id) {
-                // An error is told by the next turn.
+                // The next turn reports an error.
                 let _ = driver.write_early(core);
             }
             return;
@@ -639,7 +642,7 @@ impl<S: Sys> fmt::Debug for Reactor<S> {
     }
 }
 
-/// What the place of a connection counts when it is used again.
+/// The generation of a connection's slot when it is used again.
 fn next_generation(id: ConnId) -> u64 {
     (id.generation() + 1) & ((1 << 29) - 1)
 }

@@ -1,4 +1,4 @@
-//! One round: write, wait, read, tell, look at the timers, write.
+//! One round: write, wait, read, report, check the timers, write.
 
 use std::time::Instant;
 
@@ -11,10 +11,10 @@ use crate::net::sys::Sys;
 use crate::net::time::earlier;
 
 impl<S: Sys> Reactor<S> {
-    /// Writes what waits, without waiting and without telling anything.
+    /// Writes what is queued, without waiting and without reporting events.
     pub fn flush(&mut self) {
         if self.core.observer.is_some() {
-            // Nobody else asks when it was.
+            // No other code needs the time in between.
             self.core.now = self.core.sys.now();
         }
         self.core.corked = None;
@@ -28,7 +28,7 @@ impl<S: Sys> Reactor<S> {
         }
     }
 
-    /// Whether nothing is left to be done for it.
+    /// Writes what is queued for one connection; returns whether no work is left for it.
     fn flush_one(&mut self, id: ConnId) -> bool {
         let Some((core, driver)) = self.get(id) else { return true };
         if driver.is_uploading() {
@@ -38,7 +38,7 @@ impl<S: Sys> Reactor<S> {
         let is_good = driver.write_early(core);
         driver.observe(core);
         core.at = None;
-        // The next turn ends it, and tells if there is something to tell.
+        // The next turn ends it, and reports that if needed.
         if !is_good || driver.is_done() {
             return false;
         }
@@ -49,7 +49,7 @@ impl<S: Sys> Reactor<S> {
         true
     }
 
-    /// The first half of a turn: what [`Poller::wait`] has to be given, or `None` if there is work
+    /// The first half of a turn: the arguments for [`Poller::wait`], or `None` if there is work
     /// already.
     pub(in crate::net) fn before_wait(
         &mut self,
@@ -61,19 +61,20 @@ impl<S: Sys> Reactor<S> {
         let (mut told, open) = (Counter { sink, told: false }, self.core.open);
         self.recover(&mut told);
         self.settle(&mut told);
-        // A connection may end without a word, and with the last of them the owner's reason to wait.
+        // A connection may end without an event, and with the last of them the program's reason to
+        // wait.
         if told.told || self.core.open < open || self.has_work() {
             return None;
         }
         Some(earlier(until, self.next_timer()))
     }
 
-    /// The second half: works off what is ready.
+    /// The second half: handles what is ready.
     pub(in crate::net) fn after_wait(&mut self, sink: &mut dyn Sink) {
         self.core.now = self.core.sys.now();
         self.core.handed = 0;
         self.recover(sink);
-        // What is put there meanwhile is for the next turn.
+        // Connections added meanwhile are for the next turn.
         for _ in 0..self.core.fresh.len() {
             let Some(id) = self.core.fresh.pop_front() else { break };
             self.work(id, |core, driver| {
@@ -108,8 +109,8 @@ impl<S: Sys> Reactor<S> {
         self.settle(sink);
     }
 
-    /// Does something with a connection for which the embedder's code may be called: its sink, its
-    /// policy, its observer. Whether there is such a connection.
+    /// Does work for a connection during which the program's code may be called: its sink, its
+    /// policy, its observer. Returns whether there is such a connection.
     fn work(&mut self, id: ConnId, work: impl FnOnce(&mut Core<S>, &mut Driver<S>)) -> bool {
         let Some((core, driver)) = self.get(id) else { return false };
         core.begin(id);
@@ -118,12 +119,12 @@ impl<S: Sys> Reactor<S> {
         true
     }
 
-    /// Ends the connections at which the embedder's code has panicked: what of them was read and
-    /// written, and what was told, nobody knows.
+    /// Ends the connections at which the program's code has panicked: which of their bytes were
+    /// read and written, and which events were reported, is unknown.
     fn recover(&mut self, sink: &mut dyn Sink) {
         let at = self.core.at.take();
         self.core.fallen.extend(at);
-        // It may panic again, at this very event. Then the next turn goes on here.
+        // It may panic again, at this very event. Then the next turn continues here.
         while let Some(&id) = self.core.fallen.last() {
             if let Some((core, driver)) = self.get(id) {
                 driver.panicked(core, sink);
@@ -137,14 +138,14 @@ impl<S: Sys> Reactor<S> {
         }
     }
 
-    /// What a turn had no room to look at when its time came.
+    /// Deadlines that passed in a turn without room are set again.
     fn arm_late(&mut self) {
         for id in std::mem::take(&mut self.late) {
             self.arm(id);
         }
     }
 
-    /// Lets in who has its turn before a gate.
+    /// Lets in connections whose turn has come at a gate.
     fn admit(&mut self, sink: &mut dyn Sink) {
         while self.core.gates.is_freed()
             && let Some((to, ticket, who)) = self.core.gates.next()
@@ -183,7 +184,7 @@ impl<S: Sys> Reactor<S> {
         }
     }
 
-    /// Puts a connection's deadline into the table, or removes the connection if it is gone.
+    /// Sets a connection's deadline in the table, or removes the connection if it is gone.
     pub(super) fn arm(&mut self, id: ConnId) {
         let Some((_, driver)) = self.get(id) else { return };
         let (gone, armed, wanted) = (driver.is_gone(), driver.armed, driver.deadline());
@@ -207,7 +208,7 @@ impl<S: Sys> Reactor<S> {
         slot.last = driver.last.take();
         self.free.push(id.index());
         self.core.open -= 1;
-        // However each has ended, by a panic of the embedder's code too.
+        // However each has ended, by a panic of the program's code too.
         debug_assert!(self.core.open > 0 || self.core.gates.is_empty(), "a gate is left");
         debug_assert!(
             self.core.open > 0 || self.core.held.bytes() == 0,
@@ -217,15 +218,15 @@ impl<S: Sys> Reactor<S> {
 
     fn expire(&mut self, sink: &mut dyn Sink) {
         self.core.kept.expire(&mut self.core.sys, self.core.now);
-        // Those that would have to be read first, in a turn that has no room: the next looks again,
-        // without waiting. One of them has its turn in any case.
+        // Connections that would have to be read first, in a turn without room: the next turn
+        // checks them again, without waiting. One of them is handled in any case.
         let mut one = true;
         while let Some(&(at, id)) = self.timers.first() {
             if at > self.core.now {
                 break;
             }
-            // Whose turn has come, maybe since the last one was late, does not wait any more. The
-            // table stays as it is meanwhile, whatever the embedder's code does.
+            // A connection whose turn at a gate has come, perhaps since the last deadline, does not
+            // wait any more. The table stays as it is meanwhile, whatever the program's code does.
             self.admit(sink);
             self.timers.pop_first();
             let Some((core, driver)) = self.get(id) else { continue };
@@ -237,7 +238,7 @@ impl<S: Sys> Reactor<S> {
                     continue;
                 }
                 core.begin(id);
-                // This turn may not have asked for what came in time.
+                // The poll of this turn may not have reported bytes that came in time.
                 driver.catch_up(core, sink);
                 if driver.is_due(core.now) {
                     driver.on_deadline(core, sink);

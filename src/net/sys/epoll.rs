@@ -29,9 +29,9 @@ pub struct Epoll {
 
 /// See [`timer::Timer`].
 enum Timer {
-    /// Nobody has waited for so long.
+    /// No wait was long enough to need it.
     Unused,
-    /// The system has none for us: each wait has its own timeout.
+    /// The system refused one: each wait has its own timeout.
     Denied,
     Made(timer::Timer),
 }
@@ -70,7 +70,7 @@ impl Epoll {
         let _ = epoll::delete(&self.fd, socket);
     }
 
-    /// Waits until something is ready, and for `left` at the most; `now` is the present.
+    /// Waits until a socket is ready, and for `left` at the most; `now` is the current time.
     pub(super) fn wait(
         &self,
         now: Instant,
@@ -78,7 +78,7 @@ impl Epoll {
         ready: &mut Vec<Ready>,
     ) -> rustix::io::Result<()> {
         let timeout = left.filter(|&left| left < FAR || !self.arm(now, left)).map(timespec);
-        // Left as it is until the system has written to it: it would cost more than the rest.
+        // Not initialised before the call: that would cost more than the rest.
         let mut events = [const { MaybeUninit::<Event>::uninit() }; 256];
         let (events, _) = epoll::wait(&self.fd, &mut events[..], timeout.as_ref())?;
         for event in events {
@@ -105,12 +105,12 @@ impl Epoll {
     }
 
     pub(super) fn wake(&self) {
-        // It fails only when the counter is full, and then a wake-up is pending.
+        // Writing fails only when the counter is full, and then a wake-up is pending.
         let _ = rustix::io::write(&self.waker, &1u64.to_ne_bytes());
     }
 
     fn timer(&self) -> std::sync::MutexGuard<'_, Timer> {
-        // No code that can panic runs while it is held.
+        // No code that can panic runs while the lock is held.
         self.timer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -142,7 +142,7 @@ impl Timer {
         }
     }
 
-    /// Its descriptor was reported.
+    /// The timer's descriptor was reported.
     fn fired(&mut self) {
         if let Timer::Made(timer) = self {
             timer.fired();
@@ -200,7 +200,7 @@ mod tests {
             pass(&epoll, now + later * SECOND, None);
             assert_eq!(armed(&epoll), first);
         }
-        // Near ones leave it alone.
+        // A near deadline does not set the timer.
         pass(&epoll, now, Some(SECOND / 2));
         assert_eq!(armed(&epoll), first);
         pass(&epoll, now + SECOND, Some(5 * SECOND));
@@ -212,13 +212,13 @@ mod tests {
     fn a_timer_that_fires_ends_one_wait_with_nothing() {
         let (epoll, now) = (Epoll::new().unwrap(), Instant::now());
         for wanted in [Some(3600 * SECOND), None] {
-            // What was wanted before has changed meanwhile.
+            // The deadline has changed since the timer was set.
             assert!(epoll.arm(now, Duration::from_nanos(1)));
             let mut ready = Vec::new();
             epoll.wait(now, wanted, &mut ready).unwrap();
             assert_eq!((ready, armed(&epoll)), (Vec::new(), None));
             assert!(!ticks(&epoll));
-            // The next wait waits: what ends it is the waker.
+            // The next wait waits: only the waker ends it.
             pass(&epoll, now, Some(Duration::ZERO));
             let mut events = [const { MaybeUninit::<Event>::uninit() }; 4];
             let none = timespec(Duration::ZERO);

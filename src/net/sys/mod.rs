@@ -1,5 +1,5 @@
-//! Every system call of `net`, and the clock, behind one trait: so that a simulated network can take
-//! the system's place.
+//! Every system call of `net`, and the clock, behind one trait, so that a simulated network can
+//! replace the system.
 
 #[cfg(target_os = "linux")]
 #[cfg_attr(moonwire_poll, allow(dead_code))]
@@ -37,16 +37,16 @@ use unix as system;
 #[cfg(windows)]
 use windows as system;
 
-/// What a reactor needs of a system.
+/// The system below a reactor: sockets, clock, randomness, resolver.
 pub trait Sys: Send {
     /// A stream socket; closed when dropped.
     type Socket: Send;
-    /// What waits.
+    /// The type that waits.
     type Poller: Poller;
 
-    /// What waits for the sockets of this system; may be used by another thread meanwhile.
+    /// The poller of this system's sockets; another thread may use it meanwhile.
     fn poller(&self) -> &Arc<Self::Poller>;
-    /// The time.
+    /// The current time.
     fn now(&self) -> Instant;
     /// Fills `bytes` from a CSPRNG.
     ///
@@ -55,14 +55,15 @@ pub trait Sys: Send {
     /// There are no random bytes: then no reactor is made. A source that fails later is a panic, since
     /// no frame may be sent without a mask key that nobody can guess (RFC 6455 §5.3).
     fn random(&mut self, bytes: &mut [u8]) -> io::Result<()>;
-    /// Starts to connect; when the socket becomes writable, ask [`Sys::connected`].
+    /// Starts to connect; when the socket becomes writable, [`Sys::connected`] is called.
     ///
     /// # Errors
     ///
-    /// Why it cannot be tried at all; an attempt that fails later is told by [`Sys::connected`].
+    /// The attempt cannot be started; a later failure is the error of [`Sys::connected`].
     fn connect(&mut self, to: SocketAddr) -> io::Result<Self::Socket>;
-    /// Starts to connect as [`Sys::connect`] does, to whatever kind of endpoint and from whatever own
-    /// address the connection asks for. By itself it knows addresses alone, and no options.
+    /// Starts to connect as [`Sys::connect`] does, to any kind of endpoint and from the local
+    /// address that the options name. The default implementation supports addresses only, and no
+    /// options.
     ///
     /// # Errors
     ///
@@ -73,8 +74,8 @@ pub trait Sys: Send {
             _ => Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets")),
         }
     }
-    /// Takes over a stream of the owner's that is connected already
-    /// ([`Options::over`](crate::Options::over)). By itself it can not.
+    /// Takes over a stream of the program that is connected already
+    /// ([`Options::over`](crate::Options::over)). The default implementation cannot.
     ///
     /// # Errors
     ///
@@ -83,26 +84,26 @@ pub trait Sys: Send {
         let what = "this system takes over no stream of the owner's own";
         Err(io::Error::new(io::ErrorKind::Unsupported, what))
     }
-    /// Whom a socket is connected to, if the system knows.
+    /// The address that a socket is connected to, if the system knows.
     fn peer_addr(&self, _socket: &Self::Socket) -> Option<Endpoint> {
         None
     }
-    /// The own end of a connected socket, if the system knows.
+    /// The local end of a connected socket, if the system knows.
     fn local_addr(&self, _socket: &Self::Socket) -> Option<Endpoint> {
         None
     }
-    /// Whether the socket is connected as soon as [`Sys::connect`] has returned, as it can be where
-    /// the peer is on this machine: then nothing is waited for. `false` is always right.
+    /// Whether the socket is already connected when [`Sys::connect`] returns, as it can be if the
+    /// peer is on this machine: then nothing is waited for. `false` is always correct.
     fn is_connected(&mut self, _socket: &Self::Socket) -> bool {
         false
     }
-    /// Whether connecting has succeeded.
+    /// The result of connecting.
     ///
     /// # Errors
     ///
     /// Why it has not.
     fn connected(&mut self, socket: &Self::Socket) -> io::Result<()>;
-    /// Reads; 0 is the end of the stream, `WouldBlock` means later.
+    /// Reads; 0 is the end of the stream, `WouldBlock` means that no bytes are there yet.
     ///
     /// # Errors
     ///
@@ -125,14 +126,14 @@ pub trait Sys: Send {
         buf.truncate(len + read.as_ref().map_or(0, |n| *n.min(&max)));
         read
     }
-    /// Writes; `WouldBlock` means later.
+    /// Writes; `WouldBlock` means that there is no room yet.
     ///
     /// # Errors
     ///
     /// `WouldBlock`, `Interrupted`, or that by which the connection is lost.
     fn write(&mut self, socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize>;
-    /// Writes pieces, one behind the other, as if they were one: how many bytes of all of them it
-    /// took. One that takes of the first piece alone is right, too.
+    /// Writes several pieces as if they were one; returns how many bytes of all of them it took.
+    /// Taking bytes of the first piece only is correct, too.
     ///
     /// # Errors
     ///
@@ -145,10 +146,10 @@ pub trait Sys: Send {
         let first = pieces.iter().find(|piece| !piece.is_empty());
         first.map_or(Ok(0), |bytes| self.write(socket, bytes))
     }
-    /// Sends no more.
+    /// Ends the sending side (`shutdown`).
     fn finish(&mut self, socket: &Self::Socket);
-    /// Waits for `interest` from now on, reported with `token`; `new`: for the first time. The two
-    /// highest tokens belong to the system.
+    /// Registers `interest`, reported with `token`; `new`: for the first time. The two highest
+    /// tokens are reserved for the system.
     ///
     /// # Errors
     ///
@@ -160,15 +161,15 @@ pub trait Sys: Send {
         interest: Interest,
         new: bool,
     ) -> io::Result<()>;
-    /// Waits for the socket no more.
+    /// Removes the registration.
     fn forget(&mut self, socket: &Self::Socket);
-    /// Asks for the addresses of a name. The answer wakes the poller.
+    /// Asks for the addresses of a name. Its answer wakes the poller.
     ///
     /// # Errors
     ///
     /// Why it cannot be asked for, such as too many names that wait; the connection fails with it.
     fn resolve(&mut self, id: u64, name: &str, port: u16) -> io::Result<()>;
-    /// Nobody waits for the answer to a question any more. Doing nothing is right.
+    /// The answer to a question is not needed any more. Doing nothing is correct.
     fn give_up(&mut self, _id: u64) {}
     /// The next answer.
     fn resolved(&mut self) -> Option<Answer>;
@@ -181,23 +182,23 @@ pub(super) fn is_shortage(e: &io::Error) -> bool {
     e.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
-/// Where to connect to, and how.
+/// Where and how to connect.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Dial<'a> {
-    /// Where to.
+    /// The endpoint to connect to.
     pub to: &'a Endpoint,
-    /// What the socket is made with.
+    /// The options of the socket.
     pub options: &'a SocketOptions,
-    /// Its probes.
+    /// Its keep-alive probes.
     pub keep_alive: Option<KeepAlive>,
 }
 
 /// The waiting half of a system.
 pub trait Poller: Send + Sync {
-    /// Waits until something is ready, [`Poller::wake`] was called or `deadline` has passed, and
-    /// appends what is ready. It may end earlier, with nothing. `now` is the present. One thread at a
-    /// time may wait: of several, a wake-up or a deadline ends one wait only.
+    /// Waits until a socket is ready, [`Poller::wake`] was called or `deadline` has passed, and
+    /// appends the ready sockets. It may end earlier, without any. `now` is the current time. One
+    /// thread at a time may wait: of several, a wake-up or a deadline ends one wait only.
     ///
     /// # Errors
     ///
@@ -208,33 +209,33 @@ pub trait Poller: Send + Sync {
         deadline: Option<Instant>,
         ready: &mut Vec<Ready>,
     ) -> io::Result<()>;
-    /// When a loop that waits by itself, and not by [`Poller::wait`], has to look again though nothing was
-    /// told it: `None`, unless the system cannot tell something.
+    /// When a loop that does not wait in [`Poller::wait`] has to run a turn though nothing was
+    /// reported: `None`, unless the system cannot report some condition.
     fn look_again(&self, _now: Instant) -> Option<Instant> {
         None
     }
-    /// The time, for a thread that does not hold the system: as [`Sys::now`] tells it. The one of the
-    /// machine, unless the system has another.
+    /// The time, for a thread that does not hold the system: the same as [`Sys::now`]. The default
+    /// is the clock of the machine.
     fn now(&self) -> Instant {
         Instant::now()
     }
-    /// Ends a wait, or the next one if none is under way.
+    /// Ends the current wait, or the next one if no thread is waiting.
     fn wake(&self);
 }
 
-/// What to wait for.
+/// The conditions to wait for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interest {
-    /// Bytes, or the end.
+    /// Bytes, or the end of the stream.
     pub read: bool,
-    /// Room for bytes.
+    /// Room for bytes to be written.
     pub write: bool,
 }
 
-/// A socket that is ready. An error or the end makes it ready for both.
+/// A socket that is ready. An error or the end of the stream makes it ready for both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ready {
-    /// As given to [`Sys::watch`].
+    /// The token given to [`Sys::watch`].
     pub token: u64,
     /// Reading will not block.
     pub read: bool,

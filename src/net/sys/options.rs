@@ -1,4 +1,4 @@
-//! What a socket is made with, and one that others have made.
+//! Options of sockets, and sockets that the program has connected itself.
 
 use std::net::IpAddr;
 #[cfg(unix)]
@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::limits::Limits;
 
-/// What a socket is made with, besides what every socket of a reactor has (no delay of small
-/// segments, no inheritance by child processes).
+/// The options of a socket, besides those that every socket of a reactor has (TCP_NODELAY,
+/// close-on-exec).
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,48 +32,51 @@ pub struct SocketOptions {
 }
 
 impl SocketOptions {
-    /// As the system makes them.
+    /// The defaults of the system.
     pub const fn new() -> SocketOptions {
         SocketOptions { keep_alive: None, local: None, send_buffer: None, receive_buffer: None }
     }
 
-    /// Probes of TCP after so long a silence (RFC 9293 §3.8.4): a peer that is gone without a word is
-    /// found after [`Limits::tcp_probes`] of them, each [`Limits::tcp_probe_interval`] after the one
-    /// before. `None`: none. Less than a second counts as one; more than 32,767 s, and more than 127
-    /// probes, which Linux refuses, as that.
+    /// TCP keep-alive probes after this long a silence (RFC 9293 §3.8.4): a peer that is gone
+    /// without a close is detected after [`Limits::tcp_probes`] of them, each
+    /// [`Limits::tcp_probe_interval`] after the one before. `None`: none. Less than a second counts
+    /// as one; more than 32,767 s, and more than 127 probes, which Linux refuses, as that.
     ///
-    /// Where it is not set, a stream without [`StreamOptions::idle`](crate::StreamOptions::idle) has
-    /// them after [`Limits::tcp_keep_alive`], since nothing else would end the wait for such a server;
-    /// all else has none. A WebSocket has pings ([`Options::ping_interval`](crate::Options::ping_interval)).
+    /// Without this call, a stream without [`StreamOptions::idle`](crate::StreamOptions::idle) has
+    /// probes after [`Limits::tcp_keep_alive`], since nothing else would end the wait for such a
+    /// server; other connections have none. A WebSocket has pings
+    /// ([`Options::ping_interval`](crate::Options::ping_interval)).
     pub fn keep_alive(mut self, after: Option<Duration>) -> SocketOptions {
         self.keep_alive = Some(after);
         self
     }
 
-    /// The own address to connect from: that of a network interface, say. A peer of the other family
-    /// cannot be reached from it.
+    /// The local address to connect from, for example that of a network interface. A peer of the
+    /// other address family cannot be reached from it.
     pub fn local_address(mut self, address: IpAddr) -> SocketOptions {
         self.local = Some(address);
         self
     }
 
-    /// Bytes of the kernel's buffer for what is sent; the kernel may take another number. Without it
-    /// the kernel sizes the buffer as it goes.
+    /// The size of the kernel's send buffer in bytes; the kernel may use another number. Without
+    /// this call the kernel adapts the size.
     pub fn send_buffer(mut self, bytes: usize) -> SocketOptions {
         self.send_buffer = Some(bytes);
         self
     }
 
-    /// The same for what is received. It also bounds the window that the peer is offered.
+    /// The size of the kernel's receive buffer, which also bounds the window that the peer is
+    /// offered.
     pub fn receive_buffer(mut self, bytes: usize) -> SocketOptions {
         self.receive_buffer = Some(bytes);
         self
     }
 
-    /// The probes that a connection has, by itself unless `waits` for ever.
+    /// The probes of a connection; without a setting, those of the limits if it `waits` without a
+    /// time limit.
     pub(crate) fn probes(&self, limits: &Limits, waits: bool) -> Option<KeepAlive> {
         let after = self.keep_alive.unwrap_or(waits.then_some(limits.tcp_keep_alive))?;
-        // What a system refuses would keep every connection from being opened.
+        // A value that a system refuses would keep every connection from being opened.
         let (least, most) = (Duration::from_secs(1), Duration::from_secs(32_767));
         Some(KeepAlive {
             after: after.clamp(least, most),
@@ -83,15 +86,15 @@ impl SocketOptions {
     }
 }
 
-/// Probes of TCP, with all their numbers.
+/// TCP keep-alive probes, with all their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeepAlive {
-    /// The silence before the first.
+    /// The silence before the first probe.
     pub after: Duration,
-    /// Between two of them.
+    /// The time between two probes.
     pub interval: Duration,
-    /// So many without an answer end the connection.
+    /// After this many without an answer the connection ends.
     pub probes: u32,
 }
 

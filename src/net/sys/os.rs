@@ -1,4 +1,4 @@
-//! The system calls. What systems do differently is in `unix.rs` and `windows.rs`.
+//! The system calls. The differences between systems are in `unix.rs` and `windows.rs`.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -50,8 +50,9 @@ impl Os {
         Ok(Os::with(poller, limits))
     }
 
-    /// poll everywhere: what is used elsewhere can be tested on Linux too. Where a reactor has few
-    /// connections it costs no more than epoll, and fewer descriptors: on Linux one and the sockets.
+    /// poll everywhere, so that the code of other systems can be tested on Linux, too. For a
+    /// reactor with few connections it costs no more than epoll, and fewer descriptors: on Linux
+    /// one besides the sockets.
     ///
     /// # Errors
     ///
@@ -66,7 +67,7 @@ impl Os {
         Os { poller, resolver: Resolver::new(limits, move || waker.wake()) }
     }
 
-    /// What a read that took `read` bytes of `room` says.
+    /// The result of a read that took `read` bytes of `room`, as an error if a reset was hidden.
     fn unless_reset(&self, socket: &Socket, read: usize, room: usize) -> io::Result<usize> {
         match &*self.poller {
             OsPoller::Poll(set)
@@ -78,7 +79,7 @@ impl Os {
         }
     }
 
-    /// A listening socket, and where it listens.
+    /// A listening socket, and its address.
     #[cfg(feature = "cli")]
     pub(crate) fn listen(address: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
         let listener = std::net::TcpListener::bind(address)?;
@@ -89,7 +90,7 @@ impl Os {
         Ok((Socket(Arc::new(listener.into())), address))
     }
 
-    /// The next connection that waits to be accepted.
+    /// The next connection in the queue.
     #[cfg(feature = "cli")]
     pub(crate) fn accept(listener: &Socket) -> io::Result<Socket> {
         Ok(Socket(Arc::new(system::accept(&listener.0)?)))
@@ -142,7 +143,7 @@ impl Sys for Os {
     }
 
     fn adopt(&mut self, stream: OwnedStream) -> io::Result<Socket> {
-        // A listener, a datagram socket or a file would say so later, in words about something else.
+        // A listener, a datagram socket or a file would fail later, with a misleading error.
         net::getpeername(&stream)?;
         system::adopt(&stream)?;
         Ok(Socket(Arc::new(stream)))
@@ -171,7 +172,7 @@ impl Sys for Os {
 
     fn append(&mut self, socket: &Socket, buf: &mut Vec<u8>, max: usize) -> io::Result<usize> {
         if buf.capacity() - buf.len() == max && max > 0 {
-            // Straight into memory that was never written: no zeroing.
+            // Reads into uninitialised memory, without zeroing it.
             let spare = rustix::buffer::spare_capacity(buf);
             let read = net::recv(&*socket.0, spare, RecvFlags::empty())?.0;
             return self.unless_reset(socket, read, max);
@@ -196,7 +197,7 @@ impl Sys for Os {
     }
 
     fn finish(&mut self, socket: &Socket) {
-        // Fails when the peer is gone already, which is what it was for.
+        // Fails when the peer is gone already; then there is nothing to end.
         let _ = net::shutdown(&*socket.0, net::Shutdown::Write);
     }
 
@@ -211,7 +212,7 @@ impl Sys for Os {
             #[cfg(target_os = "linux")]
             OsPoller::Epoll(epoll) => epoll.watch(&socket.0, token, interest, new),
             OsPoller::Poll(set) => {
-                // It sees for itself.
+                // This poller finds out itself.
                 let _ = new;
                 set.watch(&socket.0, token, interest);
                 Ok(())
@@ -259,7 +260,7 @@ fn connecting(fd: OwnedFd, to: SocketAddr) -> io::Result<Socket> {
 /// epoll or poll.
 #[derive(Debug)]
 pub enum OsPoller {
-    /// Its cost per wait does not grow with the number of sockets.
+    /// The cost per wait does not grow with the number of sockets.
     #[cfg(target_os = "linux")]
     Epoll(epoll::Epoll),
     /// Portable.
@@ -267,7 +268,7 @@ pub enum OsPoller {
 }
 
 impl OsPoller {
-    /// The epoll descriptor, of a poller that has one.
+    /// The epoll descriptor, if the poller has one.
     pub(in crate::net) fn epoll_fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
             #[cfg(target_os = "linux")]
@@ -276,7 +277,7 @@ impl OsPoller {
         }
     }
 
-    /// What is waited for, and for what, unless one descriptor stands for all.
+    /// The sockets to wait for and what for, unless one descriptor stands for all.
     pub(in crate::net) fn interests(&self) -> Vec<(Arc<OwnedFd>, Interest)> {
         match self {
             #[cfg(target_os = "linux")]
@@ -321,7 +322,7 @@ impl Poller for OsPoller {
     }
 }
 
-/// How long to wait. More than a day becomes one: whoever waits looks at its deadline again.
+/// How long to wait. More than a day counts as one: the caller checks its deadline again.
 fn left(now: Instant, deadline: Instant) -> Duration {
     deadline.saturating_duration_since(now).min(Duration::from_secs(86_400))
 }

@@ -1,5 +1,5 @@
 //! poll, for systems without epoll, and for a reactor with one connection: on Linux it has one
-//! descriptor of its own, where epoll has three.
+//! descriptor besides the sockets, where epoll has three.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -14,7 +14,7 @@ use super::timespec::timespec;
 use super::waker::Waker;
 use super::{Interest, Ready, system};
 
-/// What poll waits for.
+/// The sockets that poll waits for.
 pub struct PollSet {
     state: Mutex<State>,
     waker: Waker,
@@ -22,18 +22,19 @@ pub struct PollSet {
 
 #[derive(Default)]
 struct State {
-    /// Shared with a wait that is under way, so that another thread may change them meanwhile: then
-    /// they are copied, once. Where the thread that waits changes things itself, they never are.
+    /// Shared with a wait in progress, so that another thread may change them meanwhile: then they
+    /// are copied, once. If the waiting thread makes all changes itself, they never are.
     entries: Arc<Vec<Entry>>,
-    /// Where each stands among them.
+    /// The index of each socket in `entries`.
     places: HashMap<RawFd, usize>,
-    /// Where a hang-up says that the peer has ended its half alone: those who were told.
+    /// For systems where a hang-up means that the peer has ended only its side: sockets whose
+    /// hang-up was reported.
     hung_up: BTreeSet<RawFd>,
-    /// Those of which an error was told.
+    /// Sockets whose error was reported.
     failed: BTreeSet<RawFd>,
-    /// Waits that are under way.
+    /// How many waits are in progress.
     waits: usize,
-    /// Without content, between two waits: so that a wait allocates nothing.
+    /// Empty, between two waits: so that a wait allocates nothing.
     spare: Listed<'static>,
 }
 
@@ -44,15 +45,15 @@ struct Entry {
     interest: Interest,
 }
 
-/// What one wait gives the system: the waker, then entries, and where each of these stands.
+/// The list that one wait gives the system: the waker, then entries, and the index of each.
 #[derive(Default)]
 struct Listed<'a> {
     fds: Vec<PollFd<'a>>,
     places: Vec<usize>,
 }
 
-/// Where the system tells a hang-up at once and for ever to one who waits to write only, it is not asked
-/// about that, and whether there is room is found out by trying, so often.
+/// On systems that report a hang-up at once and for ever to a caller that waits to write only, that
+/// condition is not polled; instead writing is tried, at this interval.
 const AGAIN: Duration = Duration::from_millis(20);
 
 impl fmt::Debug for PollSet {
@@ -71,12 +72,12 @@ impl PollSet {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No code that can panic runs while it is held.
+        // No code that can panic runs while the lock is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is waited for, for an event loop that waits itself: the sockets, and the waker, by which
-    /// answers of the resolver and other threads are heard.
+    /// The descriptors for an event loop that waits itself: the sockets, and the waker, which
+    /// reports answers of the resolver and calls of other threads.
     pub(super) fn interests(&self) -> Vec<(Arc<OwnedFd>, Interest)> {
         let waker = (Arc::clone(self.waker.fd()), Interest { read: true, write: false });
         let state = self.lock();
@@ -85,7 +86,7 @@ impl PollSet {
         std::iter::once(waker).chain(sockets).collect()
     }
 
-    /// When such a loop looks again whether there is room, where it is not told.
+    /// When such a loop has to try writing again, where readiness is not reported.
     pub(super) fn look_again(&self, now: Instant) -> Option<Instant> {
         let state = self.lock();
         let waits = |entry: &Entry| entry.interest.write && state.is_unasked(entry);
@@ -121,8 +122,9 @@ impl PollSet {
         self.changed(state);
     }
 
-    /// A wait that is under way has the entries as they were, which would keep a forgotten socket open,
-    /// too. Who waits in the thread that changes things does not wait meanwhile, and needs no call.
+    /// A wait in progress has the old entries, which would also keep a forgotten socket open. A
+    /// thread that makes the changes and waits itself is not waiting meanwhile, and needs no
+    /// wake-up.
     fn changed(&self, state: MutexGuard<'_, State>) {
         let is_waited_for = state.waits > 0;
         drop(state);
@@ -131,12 +133,12 @@ impl PollSet {
         }
     }
 
-    /// Whether an error of the socket was told.
+    /// Whether an error of the socket was reported.
     pub(super) fn has_failed(&self, socket: &Arc<OwnedFd>) -> bool {
         self.lock().failed.contains(&socket.as_raw_fd())
     }
 
-    /// Waits until something is ready, and for `left` at the most; `now` is the present.
+    /// Waits until a socket is ready, and for `left` at the most; `now` is the current time.
     pub(super) fn wait(
         &self,
         now: Instant,
@@ -192,7 +194,8 @@ impl PollSet {
         let mut state = self.lock();
         state.waits -= 1;
         state.spare = spare;
-        // Not of one that was forgotten meanwhile. (Its number is not another's yet: `entries` keep it.)
+        // Not for a socket that was forgotten meanwhile. (Its number is not reused yet: `entries`
+        // keep it open.)
         let State { hung_up: all_hung_up, failed: all_failed, places, .. } = &mut *state;
         all_hung_up.extend(hung_up.into_iter().filter(|fd| places.contains_key(fd)));
         all_failed.extend(failed.into_iter().filter(|fd| places.contains_key(fd)));
@@ -207,7 +210,7 @@ impl PollSet {
 }
 
 impl State {
-    /// Whether the system would tell a hang-up of it that nobody wants to hear, and nothing else.
+    /// Whether the system would report a hang-up that is not waited for, and nothing else.
     fn is_unasked(&self, entry: &Entry) -> bool {
         !self.hung_up.is_empty()
             && !entry.interest.read
@@ -216,11 +219,12 @@ impl State {
 }
 
 impl Entry {
-    /// What poll says of it. As with epoll, an error is told even to one who waits for nothing.
+    /// The readiness in the result of poll. As with epoll, an error is reported even without any
+    /// interest.
     fn ready(&self, got: PollFlags) -> Option<Ready> {
         let Entry { token, interest, .. } = self;
         let mut both = PollFlags::ERR | PollFlags::NVAL;
-        // What is left to read, and the end. (`IN` is two flags on Windows, of which one is told.)
+        // Remaining bytes, and the end. (`IN` is two flags on Windows, of which one is reported.)
         let mut end = PollFlags::IN;
         if system::HANGS_UP_BY_HALF { &mut end } else { &mut both }.insert(PollFlags::HUP);
         let read = got.intersects(both) || (interest.read && got.intersects(end));
@@ -230,11 +234,12 @@ impl Entry {
 }
 
 impl Listed<'_> {
-    /// The same memory without its content, for descriptors that live for another time.
+    /// The same memory, emptied, for descriptors with another lifetime.
     fn emptied<'a>(mut self) -> Listed<'a> {
         self.fds.clear();
         self.places.clear();
-        // Collected in place, since both types are laid out alike. There is none, so none is mapped.
+        // Collected in place, since both types have the same layout. The vector is empty, so
+        // nothing is mapped.
         let fds = self.fds.into_iter().map_while(|_| None).collect();
         Listed { fds, places: self.places }
     }
@@ -250,7 +255,7 @@ mod tests {
     const LONG: Option<Duration> = Some(Duration::from_secs(60));
     const NOW: Option<Duration> = Some(Duration::ZERO);
 
-    /// One on each kind of waker.
+    /// One set for each kind of waker.
     fn sets() -> Vec<PollSet> {
         vec![
             PollSet::with(Waker::pair().unwrap()),
@@ -297,12 +302,12 @@ mod tests {
         }
     }
 
-    /// The waker keeps a far deadline as well: neither takes the other's place.
+    /// The waker also keeps a far deadline: neither replaces the other.
     #[test]
     fn a_wake_up_and_a_far_deadline_do_not_hide_each_other() {
         for set in sets() {
             let start = Instant::now();
-            // Armed first, then woken, while it waits and before.
+            // Set first, then woken, while it waits and before.
             set.wake();
             assert_eq!(wait(&set, LONG), []);
             std::thread::scope(|scope| {
@@ -313,11 +318,11 @@ mod tests {
                 set.wake();
                 assert_eq!(waits.join().unwrap(), []);
             });
-            // Woken first: arming must not put the wake-up off.
+            // Woken first: setting the timer must not postpone the wake-up.
             set.wake();
             let _ = set.waker.arm(Instant::now(), 2 * LONG.unwrap());
             assert_eq!(wait(&set, LONG), []);
-            // A deadline is still one, whichever way it is kept.
+            // A deadline ends a wait, whichever way it is kept.
             assert_eq!(wait(&set, NOW), []);
             assert_eq!(wait(&set, Some(Duration::from_millis(1))), []);
             assert!(start.elapsed() < LONG.unwrap());
@@ -340,7 +345,7 @@ mod tests {
         set_to(Some(now + LONG.unwrap()));
         assert!(set.waker.arm(now, LONG.unwrap() / 2));
         set_to(Some(now + LONG.unwrap() / 2));
-        // What is over fires, and is read once.
+        // A passed deadline fires, and is read once.
         alarm.lock().unwrap().timer.fire();
         assert_eq!(wait(&set, None), []);
         set_to(None);
@@ -364,7 +369,7 @@ mod tests {
         }
     }
 
-    /// Else the socket would stay open for as long as the wait lasts, or not be waited for.
+    /// Otherwise the socket would stay open for as long as the wait lasts, or not be waited for.
     #[test]
     fn what_another_thread_changes_ends_a_wait() {
         for set in sets() {
@@ -387,7 +392,8 @@ mod tests {
         }
     }
 
-    /// Whatever order they come and go in, each is told by its own token, and none is copied.
+    /// In whatever order they are added and removed, each is reported by its own token, and none is
+    /// copied.
     #[test]
     fn each_is_found_by_its_descriptor() {
         for set in sets() {
@@ -402,7 +408,7 @@ mod tests {
                 let gone = left.swap_remove(seed % left.len());
                 set.forget(&pairs[gone as usize].0);
                 assert_eq!(Arc::strong_count(&pairs[gone as usize].0), 1);
-                // Twice does no harm.
+                // A second call does no harm.
                 set.forget(&pairs[gone as usize].0);
                 if let Some(&some) = left.first() {
                     pairs[some as usize].1.write_all(b"x").unwrap();
@@ -418,7 +424,7 @@ mod tests {
         }
     }
 
-    /// On Windows poll tells such a hang-up at once, and again and again.
+    /// On Windows poll reports such a hang-up at once, and again and again.
     #[test]
     fn to_wait_for_room_while_the_peer_has_ended_its_half_is_to_wait() {
         for set in sets() {
@@ -432,18 +438,18 @@ mod tests {
             peer.shutdown(Shutdown::Write).unwrap();
             for write in [true, false] {
                 set.watch(&socket, 1, Interest { read: false, write });
-                // The first may be told of it.
+                // The hang-up may be reported once.
                 wait(&set, NOW);
                 let start = Instant::now();
                 for _ in 0..10 {
                     wait(&set, Some(AGAIN));
                 }
-                // Ten, but that the system's clock may be coarse.
+                // Ten, except that the system's clock may be coarse.
                 assert!(start.elapsed() >= 8 * AGAIN, "{:?}", start.elapsed());
             }
             set.watch(&socket, 1, Interest { read: false, write: true });
             let reader = std::thread::spawn(move || {
-                // With the byte that is written below.
+                // Including the byte that is written below.
                 let (mut got, mut buf) = (0, vec![0; 65_536]);
                 while got <= sent {
                     got += peer.read(&mut buf).unwrap();
@@ -456,7 +462,7 @@ mod tests {
                 wait(&set, LONG);
             }
             reader.join().unwrap();
-            // The end is there to be read, and is told as often as it is asked for.
+            // The end can be read, and is reported as often as it is polled.
             set.watch(&socket, 1, READ);
             for _ in 0..3 {
                 assert_eq!(wait(&set, LONG), [Ready { token: 1, read: true, write: false }]);

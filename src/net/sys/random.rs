@@ -2,9 +2,9 @@
 
 use std::io;
 
-/// A random byte, for whoever spreads what would otherwise happen everywhere at the same instant: for
-/// [`Reconnect::wait`](crate::proto::sse::Reconnect::wait), which has no source of its own.
-/// `u8::MAX`, by which it waits longest, if the system has none to give. One is too few for a secret.
+/// A random byte, to spread actions that would otherwise happen everywhere at the same instant: for
+/// [`Reconnect::wait`](crate::proto::sse::Reconnect::wait), which has no random source. `u8::MAX`,
+/// which makes the longest wait, if the system's source fails. Too few bits for a secret.
 pub fn random_byte() -> u8 {
     let mut byte = [0];
     fill(&mut byte).map_or(u8::MAX, |()| byte[0])
@@ -41,7 +41,7 @@ mod tests {
     fn random_bytes_are_not_always_the_same() {
         let mut seen = [false; 256];
         (0..2000).for_each(|_| seen[usize::from(random_byte())] = true);
-        // Each is missing once in 2,500 runs; half of them never.
+        // Each value is missing once in 2,500 runs; half of them never.
         assert!(seen.iter().filter(|seen| **seen).count() > 128);
     }
 }

@@ -1,9 +1,10 @@
-//! Names to addresses: the system's resolver blocks, so it runs on helper threads, few, that end
-//! when nothing is asked.
+//! Resolves names: the system's resolver blocks, so it runs on a few helper threads, which end when
+//! there are no questions.
 //!
-//! It is asked for both families at once, and answers when it has both. RFC 8305 §3 would have IPv4
-//! addresses tried while the question for IPv6 is still open; but the standard library has no other
-//! question, rustix has none at all, and `getaddrinfo` for one family takes unsafe code.
+//! It is asked for both address families at once, and answers when it has both. RFC 8305 §3
+//! recommends to try IPv4 addresses while the question for IPv6 is still open; but the standard
+//! library offers no other call, rustix none at all, and `getaddrinfo` for one family needs unsafe
+//! code.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -22,7 +23,7 @@ pub(crate) struct Resolver {
     shared: Arc<Shared>,
     wake: Arc<Wake>,
     limits: Bounds,
-    /// Connections that wait for an answer: every turn asks, and mostly there is nothing to ask.
+    /// How many connections wait for an answer: every turn checks, and mostly there is none.
     due: usize,
 }
 
@@ -37,19 +38,19 @@ struct Bounds {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Told when the last question has been taken, and at the end.
+    /// Notified when the last question was taken, and at the end.
     calm: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// In the order in which they were asked.
+    /// Names in the order in which they were asked.
     waiting: VecDeque<Name>,
-    /// Who waits for a name, whether a helper has it or not.
+    /// The connections that wait for a name, whether a helper has it or not.
     asked: BTreeMap<Name, Vec<u64>>,
     answers: VecDeque<Answer>,
-    /// Helpers that there are; those of them that take what waits at once; and those that have
-    /// patience and wait.
+    /// How many helpers there are; how many of them take a waiting name at once; and how many wait
+    /// before they take one.
     helpers: usize,
     prompt: usize,
     patient: usize,
@@ -60,7 +61,7 @@ type Name = (String, u16);
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No code that can panic runs while it is held.
+        // No code that can panic runs while the lock is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -81,7 +82,7 @@ impl Resolver {
         let mut state = self.shared.lock();
         let name = (name.to_owned(), port);
         if let Some(who) = state.asked.get_mut(&name) {
-            // The answer to one is the answer to all.
+            // One answer serves all.
             who.push(id);
             self.due += 1;
             return Ok(());
@@ -102,7 +103,7 @@ impl Resolver {
         Ok(())
     }
 
-    /// Nobody waits for the answer to `id` any more. A question that no helper has is not asked then.
+    /// The answer to `id` is not needed any more. A question that no helper has taken is dropped.
     pub(crate) fn give_up(&mut self, id: u64) {
         if self.due == 0 {
             return;
@@ -140,8 +141,8 @@ impl Drop for Resolver {
     }
 }
 
-/// Starts a helper for what waits, if there may be one more: one that takes it at once, or else one
-/// that has patience.
+/// Starts a helper for waiting names, if one more is allowed: a prompt one, which takes a name at
+/// once, or else a patient one.
 fn start(
     shared: &Arc<Shared>,
     wake: &Arc<Wake>,
@@ -161,8 +162,8 @@ fn start(
     Ok(())
 }
 
-/// A helper's life. One that has patience takes a question only after a while: then all others are
-/// busy with names that are slow, which must not hold up the rest.
+/// The life of a helper. A patient one takes a question only after a while: by then all others are
+/// busy with slow names, which must not delay the rest.
 fn help(shared: &Arc<Shared>, wake: &Arc<Wake>, limits: Bounds, is_prompt: bool) {
     let mut state = shared.lock();
     loop {
@@ -179,7 +180,7 @@ fn help(shared: &Arc<Shared>, wake: &Arc<Wake>, limits: Bounds, is_prompt: bool)
         };
         match state.waiting.is_empty() {
             true => shared.calm.notify_all(),
-            // If there is no thread for it, those that are there come to it.
+            // If the system has no thread for it, the existing helpers take it later.
             false => drop(start(shared, wake, limits, &mut state)),
         }
         drop(state);
@@ -196,7 +197,7 @@ fn help(shared: &Arc<Shared>, wake: &Arc<Wake>, limits: Bounds, is_prompt: bool)
     }
 }
 
-/// An answer for one of several.
+/// A copy of an answer, for one of several connections.
 fn copied(answer: &io::Result<Vec<SocketAddr>>) -> io::Result<Vec<SocketAddr>> {
     match answer {
         Ok(addresses) => Ok(addresses.clone()),
@@ -220,7 +221,7 @@ mod tests {
         assert!(addresses.unwrap().iter().all(|a| a.ip().is_loopback() && a.port() == 80));
     }
 
-    /// A helper that has answered is kept busy by a waker that does not come back.
+    /// A waker that does not return keeps a helper busy after its answer.
     #[test]
     fn so_many_helpers_ask_and_so_many_names_wait_and_no_more() {
         for (dns_helpers, dns_queue) in [(1, 1), (1, 2), (3, 1), (3, 4)] {
@@ -233,7 +234,7 @@ mod tests {
                 sender.send(()).unwrap();
                 let _ = gate.lock().map(|gate| gate.recv());
             });
-            // By the port, each is a question of its own.
+            // With another port, each is a separate question.
             for id in 0..dns_helpers {
                 resolver.ask(id as u64, "127.0.0.1", 80 + id as u16).unwrap();
                 woken.recv().unwrap();
@@ -246,7 +247,7 @@ mod tests {
             assert_eq!((state.prompt, state.waiting.len()), (dns_helpers, dns_queue));
             drop(state);
             drop(release);
-            // Those that waited are answered.
+            // The waiting ones are answered.
             (0..dns_queue).for_each(|_| woken.recv().unwrap());
             assert_eq!(std::iter::from_fn(|| resolver.answer()).count(), dns_helpers + dns_queue);
         }
@@ -254,7 +255,7 @@ mod tests {
         assert!(Resolver::new(&none, || {}).ask(1, "localhost", 80).is_err());
     }
 
-    /// Helpers that are kept busy, as by names that are slow; then asks for one more.
+    /// Keeps helpers busy, as slow names would; then asks one more question.
     fn behind_slow_names(limits: &Limits) -> (Resolver, mpsc::Receiver<()>, mpsc::Sender<()>) {
         let (sender, woken) = mpsc::channel();
         let (release, gate) = mpsc::channel::<()>();
@@ -282,7 +283,7 @@ mod tests {
             // Its helper has answered, and is busy from now on.
             woken.recv().unwrap();
         }
-        // There are as many as there may be: one of them has to come back.
+        // There are as many helpers as allowed: one of them has to come back.
         resolver.ask(302, "127.0.0.1", 302).unwrap();
         assert!(woken.recv_timeout(20 * dns_patience).is_err());
         assert_eq!(resolver.shared.lock().helpers, 3);

@@ -12,17 +12,18 @@ use rustix::time::{
 use super::timespec::timespec;
 use crate::net::time::after;
 
-/// A wait with a timeout makes the kernel start and stop a timer of its own, which a round trip
-/// feels. So what is far away, as a keep-alive ping is, stands in a descriptor that outlives the
-/// wait: it is set once for many waits whose deadlines move on. When it fires too early for what is
-/// wanted by then, the wait ends without anything, and the next one sets it again.
+/// A wait with a timeout makes the kernel start and stop a timer, which costs a round trip
+/// measurable time. So a far deadline, such as that of a keep-alive ping, is kept in a descriptor
+/// that outlives the wait: it is set once for many waits whose deadlines move on. When it fires too
+/// early for the current deadline, the wait ends without any result, and the next one sets it
+/// again.
 pub(super) struct Timer {
     fd: Arc<OwnedFd>,
-    /// When it fires, unless it has.
+    /// When it fires, unless it has fired.
     armed: Option<Instant>,
 }
 
-/// What is nearer is left to the timeout of the wait: it moves too much to be kept.
+/// Nearer deadlines use the timeout of the wait: they move too much to be kept.
 pub(super) const FAR: Duration = Duration::from_secs(1);
 
 impl Timer {
@@ -38,7 +39,7 @@ impl Timer {
         &self.fd
     }
 
-    /// Whether it fires when `left` has passed, or before.
+    /// Ensures that it fires when `left` has passed, or before; returns whether it does.
     pub(super) fn arm(&mut self, now: Instant, left: Duration) -> bool {
         let until = after(now, left);
         if self.armed.is_some_and(|at| at <= until) {
@@ -51,7 +52,7 @@ impl Timer {
         set
     }
 
-    /// Fires at once; whether it does.
+    /// Makes it fire at once; returns whether it does.
     pub(super) fn fire(&mut self) -> bool {
         self.armed = None;
         // Zero would stop it.
@@ -63,8 +64,8 @@ impl Timer {
         timerfd_settime(&*self.fd, TimerfdTimerFlags::empty(), &once).is_ok()
     }
 
-    /// Its descriptor was reported: whether it has fired. Until it is read, no wait waits; and
-    /// somebody else may have set it again meanwhile.
+    /// Its descriptor was reported; returns whether it has fired. Until it is read, every wait
+    /// returns at once; and another thread may have set it again meanwhile.
     pub(super) fn fired(&mut self) -> bool {
         let fired = read(&*self.fd, &mut [0; 8]).is_ok();
         if fired {
@@ -78,7 +79,7 @@ impl Timer {
         self.armed
     }
 
-    /// Whether the system would report it some time.
+    /// Whether it is set.
     #[cfg(test)]
     pub(super) fn ticks(&self) -> bool {
         let left = rustix::time::timerfd_gettime(&*self.fd).unwrap();

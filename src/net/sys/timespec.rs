@@ -1,4 +1,4 @@
-//! Times as the system takes them.
+//! Times in the format of system calls.
 
 use std::time::Duration;
 

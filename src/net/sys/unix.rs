@@ -1,4 +1,4 @@
-//! What a Unix does in its own way.
+//! The parts that are specific to Unix.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -11,12 +11,12 @@ use rustix::net::{self, AddressFamily, SendFlags, SocketType, ipproto};
 use super::KeepAlive;
 use crate::proto::Endpoint;
 
-/// Whether poll tells a hang-up as soon as the peer has ended its half, to whoever waits. Linux and
-/// FreeBSD tell it when both halves have ended, macOS to those only who wait to read.
+/// Whether poll reports a hang-up as soon as the peer has ended its side, to every caller. Linux
+/// and FreeBSD report it when both sides have ended, macOS only to callers that wait to read.
 pub(super) const HANGS_UP_BY_HALF: bool = false;
 
-/// Whether a read may give an end where poll has told an error: then it was a reset. Elsewhere a read
-/// gives the reset itself, and an end that came before it is one.
+/// Whether a read may return an end where poll has reported an error: then it was a reset. On other
+/// systems a read returns the reset itself, and an end before it is a regular one.
 pub(super) const HIDES_RESETS: bool = false;
 
 /// macOS has no flag for it; [`prepare`] sets the option there.
@@ -25,7 +25,7 @@ pub(super) const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 pub(super) const NO_SIGNAL: SendFlags = SendFlags::empty();
 
-/// Non-blocking, closed in child processes, without SIGPIPE.
+/// Non-blocking, close-on-exec, without SIGPIPE.
 fn prepare_any(fd: &OwnedFd) -> io::Result<()> {
     rustix::io::ioctl_fionbio(fd, true)?;
     rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
@@ -34,7 +34,7 @@ fn prepare_any(fd: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// The same, and without Nagle's delay.
+/// The same, and with TCP_NODELAY.
 #[cfg(any(not(target_os = "linux"), feature = "cli"))]
 fn prepare(fd: &OwnedFd) -> io::Result<()> {
     prepare_any(fd)?;
@@ -42,19 +42,19 @@ fn prepare(fd: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a stream of the owner's one of ours.
+/// Prepares a stream of the program.
 pub(super) fn adopt(fd: &OwnedFd) -> io::Result<()> {
     if net::sockopt::socket_type(fd)? != SocketType::STREAM {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no stream socket"));
     }
     prepare_any(fd)?;
-    // It need not be TCP.
+    // The stream need not be TCP.
     let _ = net::sockopt::set_tcp_nodelay(fd, true);
     Ok(())
 }
 
-/// A Unix socket that is connected. That blocks for no longer than it takes to look: a server whose
-/// queue is full is an error, of which no poller would tell that it is over.
+/// A connected Unix socket. Connecting does not block: a server whose queue is full is an error,
+/// since no poller would report when it has room.
 pub(super) fn connect_unix(path: &str) -> io::Result<OwnedFd> {
     let fd = net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
     prepare_any(&fd)?;
@@ -75,13 +75,13 @@ pub(super) fn keep_alive(fd: &OwnedFd, keep_alive: KeepAlive) -> io::Result<()> 
         net::sockopt::set_tcp_keepintvl(fd, keep_alive.interval)?;
         net::sockopt::set_tcp_keepcnt(fd, keep_alive.probes)?;
     }
-    // There the numbers are the system's.
+    // On these systems the numbers cannot be set.
     #[cfg(target_os = "openbsd")]
     let _ = keep_alive;
     Ok(())
 }
 
-/// An end of a socket, as the system has it.
+/// An endpoint from the system's form.
 pub(super) fn endpoint(any: net::SocketAddrAny) -> Option<Endpoint> {
     if let Ok(address) = SocketAddr::try_from(any.clone()) {
         return Some(Endpoint::Address(address));
@@ -91,7 +91,7 @@ pub(super) fn endpoint(any: net::SocketAddrAny) -> Option<Endpoint> {
     Some(Endpoint::Unix(path.unwrap_or_default().into()))
 }
 
-/// A TCP socket, as [`prepare`] leaves it.
+/// A TCP socket, prepared by [`prepare`].
 #[cfg(target_os = "linux")]
 pub(super) fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
     let flags = net::SocketFlags::NONBLOCK | net::SocketFlags::CLOEXEC;
@@ -100,7 +100,7 @@ pub(super) fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// A TCP socket, as [`prepare`] leaves it.
+/// A TCP socket, prepared by [`prepare`].
 #[cfg(not(target_os = "linux"))]
 pub(super) fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
     let fd = net::socket(family, SocketType::STREAM, Some(ipproto::TCP))?;
@@ -108,7 +108,7 @@ pub(super) fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// The next connection that waits to be accepted.
+/// The next connection in the queue.
 #[cfg(feature = "cli")]
 pub(super) fn accept(listener: &OwnedFd) -> io::Result<OwnedFd> {
     let fd = net::accept(listener)?;
@@ -116,7 +116,7 @@ pub(super) fn accept(listener: &OwnedFd) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Pieces that one call may be given on every system (`_XOPEN_IOV_MAX` of POSIX).
+/// The number of pieces that one call accepts on every system (`_XOPEN_IOV_MAX` of POSIX).
 const PIECES: usize = 16;
 
 pub(super) fn write_vectored(fd: &OwnedFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -125,7 +125,7 @@ pub(super) fn write_vectored(fd: &OwnedFd, pieces: &[IoSlice<'_>]) -> io::Result
     Ok(net::sendmsg(fd, pieces, &mut none, NO_SIGNAL)?)
 }
 
-/// What wakes a wait: the first is readable once something was sent to the second.
+/// A pair that wakes a wait: the first is readable once a byte was sent to the second.
 pub(super) fn waker() -> io::Result<(OwnedFd, OwnedFd)> {
     let (from, to) = UnixStream::pair()?;
     from.set_nonblocking(true)?;
@@ -133,16 +133,16 @@ pub(super) fn waker() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((from.into(), to.into()))
 }
 
-/// Reads all that was sent to it.
+/// Reads all bytes that were sent to it.
 pub(super) fn drain(waker: &OwnedFd) {
     while read(waker, &mut [0; 64]).is_ok_and(|n| n == 64) {}
 }
 
-/// Raises the soft limit of open files to the hard one; gives the new limit, if there is one.
+/// Raises the soft limit of open files to the hard one; returns the new limit, if there is one.
 #[cfg(feature = "cli")]
 pub fn raise_open_files() -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    /// macOS says that there is no hard limit and takes no more than this (`OPEN_MAX`).
+    /// macOS reports no hard limit and accepts no more than this (`OPEN_MAX`).
     const MOST: u64 = 10_240;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raise = |to: Option<u64>| setrlimit(Resource::Nofile, Rlimit { current: to, maximum });
@@ -155,7 +155,7 @@ pub fn raise_open_files() -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    /// `tcp_keep_alive`, `tcp_probe_interval` and `tcp_probes`, as a connection has them.
+    /// The kernel gets the `tcp_keep_alive`, `tcp_probe_interval` and `tcp_probes` of a connection.
     #[cfg(not(target_os = "openbsd"))]
     #[test]
     fn the_kernel_is_told_every_number_of_the_probes() {

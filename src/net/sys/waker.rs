@@ -1,4 +1,4 @@
-//! What ends a wait with poll from another thread: a descriptor that is readable then.
+//! Ends a wait in poll from another thread, by a descriptor that becomes readable.
 
 use std::io;
 use std::sync::Arc;
@@ -15,23 +15,23 @@ use super::timer::{FAR, Timer};
 
 /// A descriptor that is readable from a call of [`Waker::wake`] until [`Waker::calm`].
 pub(super) enum Waker {
-    /// A timer, which keeps a time that is far away besides: one descriptor for both.
+    /// A timer, which also keeps a far deadline: one descriptor for both.
     #[cfg(target_os = "linux")]
     Timer { fd: Arc<OwnedFd>, alarm: Mutex<Alarm> },
-    /// Everywhere else, and where there is no timer for us.
+    /// On other systems, and where the system refuses a timer.
     Pair { from: Arc<OwnedFd>, to: OwnedFd },
 }
 
 #[cfg(target_os = "linux")]
 pub(super) struct Alarm {
     pub(super) timer: Timer,
-    /// It was made to fire, and nobody has read that it has.
+    /// It was made to fire, and that was not read yet.
     woken: bool,
 }
 
 impl Waker {
     pub(super) fn new() -> io::Result<Waker> {
-        // With `moonwire_poll` all is as on a system without timers of this kind.
+        // `moonwire_poll` behaves as on a system without such timers.
         #[cfg(all(target_os = "linux", not(moonwire_poll)))]
         if let Ok(waker) = Waker::timer() {
             return Ok(waker);
@@ -52,7 +52,7 @@ impl Waker {
         Ok(Waker::Pair { from: Arc::new(from), to })
     }
 
-    /// What is to be waited for.
+    /// The descriptor to wait for.
     pub(super) fn fd(&self) -> &Arc<OwnedFd> {
         match self {
             #[cfg(target_os = "linux")]
@@ -70,19 +70,19 @@ impl Waker {
                     alarm.woken = alarm.timer.fire();
                 }
             }
-            // It fails only when the pair is full, and then a wake-up is pending.
+            // Sending fails only when the pair is full, and then a wake-up is pending.
             Waker::Pair { to, .. } => drop(send(to, &[1], system::NO_SIGNAL)),
         }
     }
 
-    /// It was reported. Whoever wakes from now on ends another wait.
+    /// The descriptor was reported. A wake-up from now on ends another wait.
     pub(super) fn calm(&self) {
         match self {
             #[cfg(target_os = "linux")]
             Waker::Timer { alarm, .. } => {
                 let mut alarm = lock(alarm);
-                // What was reported may have been an earlier time than that of the wake-up, which
-                // has set the timer again and is still to be reported.
+                // The report may have been for an earlier time than that of the wake-up, which has
+                // set the timer again and is still to be reported.
                 if alarm.timer.fired() {
                     alarm.woken = false;
                 }
@@ -109,6 +109,6 @@ impl Waker {
 
 #[cfg(target_os = "linux")]
 fn lock(alarm: &Mutex<Alarm>) -> MutexGuard<'_, Alarm> {
-    // No code that can panic runs while it is held.
+    // No code that can panic runs while the lock is held.
     alarm.lock().unwrap_or_else(PoisonError::into_inner)
 }

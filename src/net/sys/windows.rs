@@ -1,4 +1,4 @@
-//! What Windows does in its own way.
+//! The parts that are specific to Windows.
 
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -10,24 +10,24 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use super::KeepAlive;
 use crate::proto::Endpoint;
 
-/// Whether poll tells a hang-up as soon as the peer has ended its half, to whoever waits.
+/// Whether poll reports a hang-up as soon as the peer has ended its side, to every caller.
 pub(super) const HANGS_UP_BY_HALF: bool = true;
 
-/// Whether a read may give an end where poll has told an error: then it was a reset. So it is under
-/// Wine; Windows says that a read gives the reset itself.
+/// Whether a read may return an end where poll has reported an error: then it was a reset. Wine
+/// does so; on Windows, by its documentation, a read returns the reset itself.
 pub(super) const HIDES_RESETS: bool = true;
 
 /// There are no signals.
 pub(super) const NO_SIGNAL: SendFlags = SendFlags::empty();
 
-/// Non-blocking and without Nagle's delay.
+/// Non-blocking and with TCP_NODELAY.
 fn prepare(socket: &Socket) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)
 }
 
-/// A TCP socket that child processes do not inherit, which those of `rustix` would be. It starts
-/// Winsock as well, where nothing else has.
+/// A TCP socket that child processes do not inherit, unlike those of `rustix`. It also starts
+/// Winsock, if nothing has yet.
 pub(super) fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
     let domain = if family == AddressFamily::INET { Domain::IPV4 } else { Domain::IPV6 };
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
@@ -35,14 +35,14 @@ pub(super) fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-/// Makes a stream of the owner's one of ours.
+/// Prepares a stream of the program.
 pub(super) fn adopt(fd: &OwnedFd) -> io::Result<()> {
     let socket = SockRef::from(fd);
     if socket.r#type()? != Type::STREAM {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no stream socket"));
     }
     socket.set_nonblocking(true)?;
-    // It need not be TCP.
+    // The stream need not be TCP.
     let _ = socket.set_tcp_nodelay(true);
     Ok(())
 }
@@ -52,18 +52,18 @@ pub(super) fn connect_unix(_path: &str) -> io::Result<OwnedFd> {
     Err(io::Error::new(io::ErrorKind::Unsupported, what))
 }
 
-/// The number of probes is the system's: 10.
+/// The number of probes cannot be set: it is 10.
 pub(super) fn keep_alive(fd: &OwnedFd, keep_alive: KeepAlive) -> io::Result<()> {
     let how = TcpKeepalive::new().with_time(keep_alive.after).with_interval(keep_alive.interval);
     SockRef::from(fd).set_tcp_keepalive(&how)
 }
 
-/// An end of a socket, as the system has it.
+/// An endpoint from the system's form.
 pub(super) fn endpoint(any: net::SocketAddrAny) -> Option<Endpoint> {
     SocketAddr::try_from(any).ok().map(Endpoint::Address)
 }
 
-/// The next connection that waits to be accepted.
+/// The next connection in the queue.
 #[cfg(feature = "cli")]
 pub(super) fn accept(listener: &OwnedFd) -> io::Result<OwnedFd> {
     let (socket, _) = SockRef::from(listener).accept()?;
@@ -75,8 +75,8 @@ pub(super) fn write_vectored(fd: &OwnedFd, pieces: &[IoSlice<'_>]) -> io::Result
     SockRef::from(fd).send_vectored(pieces)
 }
 
-/// What wakes a wait: the first is readable once something was sent to the second. One socket, which is
-/// connected to itself, so nobody else's datagrams are taken.
+/// A pair that wakes a wait: the first is readable once a byte was sent to the second. It is one
+/// socket connected to itself, so that nobody else's datagrams are accepted.
 pub(super) fn waker() -> io::Result<(OwnedFd, OwnedFd)> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     socket.connect(socket.local_addr()?)?;
@@ -85,12 +85,12 @@ pub(super) fn waker() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((socket.into(), to.into()))
 }
 
-/// Reads all that was sent to it, a datagram at a time.
+/// Reads all bytes that were sent to it, a datagram at a time.
 pub(super) fn drain(waker: &OwnedFd) {
     while net::recv(waker, &mut [0; 8], RecvFlags::empty()).is_ok() {}
 }
 
-/// There is no limit of open files to raise.
+/// Windows has no limit of open files to raise.
 #[cfg(feature = "cli")]
 pub fn raise_open_files() -> Option<u64> {
     None

@@ -1,4 +1,4 @@
-//! What is sent and written in one go, without a turn.
+//! Sending and writing in one call, without a turn.
 
 use super::*;
 use crate::proto::Misuse;
@@ -9,7 +9,7 @@ impl Bench {
     }
 }
 
-/// What is done at once is written once, in order, and leaves to a turn only what has to be.
+/// The call writes once, in order, and leaves to a turn only necessary work.
 #[test]
 fn what_is_sent_at_once_is_written_once_and_the_rest_when_there_is_room() {
     let mut bench = Bench::new(Limits::default());
@@ -31,7 +31,7 @@ fn what_is_sent_at_once_is_written_once_and_the_rest_when_there_is_room() {
     assert!(!bench.world.lock().tcps[tcp].watched.unwrap().1.write);
 }
 
-/// The error of such a write is told by the next turn, once, and nothing is written behind it.
+/// The next turn reports the error of such a write, once, and nothing is written after it.
 #[test]
 fn an_error_of_what_is_sent_at_once_is_told_once_by_the_next_turn() {
     let mut bench = Bench::new(Limits::default());
@@ -44,12 +44,12 @@ fn an_error_of_what_is_sent_at_once_is_told_once_by_the_next_turn() {
     assert_eq!(bench.sends_now(id, "y"), Ok(false));
     bench.reactor.flush();
     assert_eq!(bench.world.lock().tcps[tcp].writes, 1);
-    // What came before it is told.
+    // Events before the error are reported.
     bench.gives(tcp, &binary(3));
     let told = bench.turns();
     assert!(told.len() == 2 && told[0] == "binary 3" && told[1].starts_with("lost"), "{told:?}");
     assert_eq!(bench.world.lock().tcps[tcp].writes, 1);
-    // What is sent to it from now on says how it ended (FAULTS 82).
+    // Later sends return how it ended (FAULTS 82).
     let how = "connection: lost: connection reset; 14 bytes that were accepted did not leave";
     assert_eq!(bench.sends_now(id, "z"), Err(Misuse::Ended(how.into())));
     assert!(bench.is_dropped(tcp));

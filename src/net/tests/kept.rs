@@ -1,4 +1,4 @@
-//! Connections between two requests, on a clock of the test's own.
+//! Connections between two requests, on a clock of the test.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn to(url: &str) -> StreamOptions {
 }
 
 impl Bench {
-    /// Connections that were made.
+    /// How many connections were made.
     fn made(&self) -> usize {
         self.world.lock().tcps.len()
     }
@@ -25,7 +25,7 @@ impl Bench {
         (0..tcps.len()).filter(|&tcp| !tcps[tcp].dropped).collect()
     }
 
-    /// Asks, and has it answered where it came; that connection.
+    /// Sends a request and answers it on its connection; returns that connection.
     fn answered(&mut self, ask: impl Into<Ask>, answer: &[u8]) -> usize {
         self.start(ask);
         let asked = |tcp: &Tcp| !tcp.dropped && !tcp.output.is_empty();
@@ -49,7 +49,7 @@ fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
     limits
 }
 
-/// `Limits::kept_idle`: to the nanosecond, and what the server says of it.
+/// `Limits::kept_idle`: to the nanosecond, and the time that the server allows.
 #[test]
 fn a_connection_waits_so_long_and_no_longer() {
     let answer =
@@ -75,7 +75,7 @@ fn a_connection_waits_so_long_and_no_longer() {
         assert!(bench.is_dropped(tcp), "{want:?}");
         assert_eq!((bench.reactor.deadline(), bench.is_idle()), (None, true));
     }
-    // A second of the server's, and no time of ours, keep nothing.
+    // One second from the server, or a limit of zero, keeps no connection.
     for (kept_idle, answer) in [(4 * SECOND, answer(1)), (4 * SECOND, answer(0))] {
         let mut bench = Bench::new(limits(|l| l.kept_idle = kept_idle));
         let tcp = bench.answered(kept(), answer.as_bytes());
@@ -83,7 +83,7 @@ fn a_connection_waits_so_long_and_no_longer() {
     }
 }
 
-/// One that is over is not used, though no turn has looked since.
+/// A connection whose time is over is not used, even if no turn has closed it yet.
 #[test]
 fn one_that_is_over_carries_nothing() {
     let mut bench = Bench::new(Limits::default());
@@ -91,7 +91,7 @@ fn one_that_is_over_carries_nothing() {
     bench.world.lock().now += Limits::default().kept_idle;
     assert_eq!(bench.answered(kept(), FINE), 1);
     assert!(bench.is_dropped(0));
-    // And each use starts its time anew.
+    // And each use restarts its time.
     for _ in 0..5 {
         bench.pass(Limits::default().kept_idle - NS);
         assert_eq!(bench.answered(kept(), FINE), 1);
@@ -99,7 +99,7 @@ fn one_that_is_over_carries_nothing() {
     assert_eq!(bench.made(), 2);
 }
 
-/// `Limits::kept` and `Limits::kept_per_peer`, at them and one beyond; those that have waited longest go.
+/// `Limits::kept` and `Limits::kept_per_peer`, at them and one beyond; the oldest are closed.
 #[test]
 fn so_many_are_kept_in_all_and_with_one_peer() {
     let together = |bench: &mut Bench, urls: &[&str]| {
@@ -126,7 +126,7 @@ fn so_many_are_kept_in_all_and_with_one_peer() {
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let mut bench = Bench::new(Limits::default());
     assert_eq!(together(&mut bench, &many), (8..40).collect::<Vec<_>>());
-    // 0: none, and the server is told so.
+    // 0: none is kept, and the request asks for `close`.
     for (kept_in_all, per_peer, idle) in [(0, 6, SECOND), (32, 0, SECOND), (32, 6, Duration::ZERO)]
     {
         let mut bench = Bench::new(limits(|l| {
@@ -141,7 +141,7 @@ fn so_many_are_kept_in_all_and_with_one_peer() {
     }
 }
 
-/// `Limits::connections` counts them, and they give way.
+/// `Limits::connections` counts kept ones, and they make room.
 #[test]
 fn those_that_wait_give_way_to_what_is_opened() {
     let mut bench = Bench::new(limits(|l| l.connections = 2));
@@ -149,10 +149,10 @@ fn those_that_wait_give_way_to_what_is_opened() {
     bench.answered(to(a), FINE);
     bench.answered(to(b), FINE);
     assert_eq!(bench.standing(), [0, 1]);
-    // The same one is used, and costs no other its place.
+    // The same one is used, and closes no other.
     assert_eq!(bench.answered(to(a), FINE), 0);
     assert_eq!(bench.standing(), [0, 1]);
-    // Another needs a place: of those that wait, `b` has waited longest.
+    // A new connection needs room: of the kept ones, `b` is the oldest.
     bench.start(ws());
     assert_eq!(bench.standing(), [0, 2]);
     bench.start(ws());
@@ -160,7 +160,7 @@ fn those_that_wait_give_way_to_what_is_opened() {
     assert!(bench.reactor.open(ws()).is_err());
 }
 
-/// A process that has no descriptor left takes those of connections that only wait.
+/// A process without a free descriptor closes kept connections.
 #[test]
 fn those_that_wait_give_their_descriptors() {
     let mut bench = Bench::new(Limits::default());
@@ -180,7 +180,7 @@ fn those_that_wait_give_their_descriptors() {
     assert!(told[0].starts_with("failed Connect"), "{told:?}");
 }
 
-/// Each request is written down with its answer, whatever it went over, and runs again.
+/// Each request is recorded with its response, whatever connection carried it, and runs again.
 #[cfg(feature = "tape")]
 #[test]
 fn a_tape_has_a_session_for_each_request() {
@@ -206,7 +206,7 @@ fn a_tape_has_a_session_for_each_request() {
     for _ in 0..2 {
         assert_eq!(bench.answered(kept(), FINE), 0);
     }
-    // One that goes again is two.
+    // A request that is sent again makes two.
     bench.start(kept());
     bench.world.lock().tcps[0].ended = true;
     bench.turns();
@@ -219,17 +219,18 @@ fn a_tape_has_a_session_for_each_request() {
     assert!(outcome.gaps.is_empty() && outcome.events > 6, "{outcome:?}");
 }
 
-/// FAULTS 41: what comes while nobody asks closes it, and is no answer to what is asked next.
+/// FAULTS 41: bytes that come between requests close the connection, and are no response to the
+/// next.
 #[test]
 fn bytes_that_nobody_asked_for_are_no_answer() {
-    // A turn sees them.
+    // A turn reads them.
     let mut bench = Bench::new(Limits::default());
     let tcp = bench.answered(kept(), FINE);
     bench.gives(tcp, FINE);
     assert_eq!(bench.turns(), Vec::<String>::new());
     assert!(bench.is_dropped(tcp));
     assert_eq!(bench.answered(kept(), FINE), 1);
-    // They are there when the next request would take the connection.
+    // They have come when the next request would use the connection.
     for unasked in [&b"\0"[..], b"\r\n", FINE] {
         let mut bench = Bench::new(Limits::default());
         let tcp = bench.answered(kept(), FINE);
@@ -242,7 +243,7 @@ fn bytes_that_nobody_asked_for_are_no_answer() {
         assert_eq!(told, ["response 200", "chunk 2", "complete"]);
         assert!(!bench.reactor.is_open(id));
     }
-    // They come while nothing of the next request has left.
+    // They come before a byte of the next request was sent.
     for method in ["GET", "POST"] {
         let mut bench = Bench::new(Limits::default());
         let tcp = bench.answered(kept(), FINE);
@@ -254,13 +255,13 @@ fn bytes_that_nobody_asked_for_are_no_answer() {
         assert_eq!(told.iter().any(|t| t.starts_with("failed Response")), !again, "{told:?}");
         assert_eq!(told.len(), usize::from(!again), "{told:?}");
     }
-    // They stood behind the answer.
+    // They came right behind the response.
     let mut bench = Bench::new(Limits::default());
     let tcp = bench.answered(kept(), &[FINE, FINE].concat());
     assert!(bench.is_dropped(tcp) && bench.reactor.deadline().is_none());
 }
 
-/// The server ends it, while it waits and while a request is on its way.
+/// The server ends the connection while it is kept, and while a request is on its way.
 #[test]
 fn a_server_may_end_it() {
     let mut bench = Bench::new(Limits::default());
@@ -295,7 +296,7 @@ fn a_server_may_end_it() {
                 assert_eq!((told.len(), bench.made()), (1, 1));
                 continue;
             }
-            // It goes once more, over a new one, and that is an error like any other.
+            // The request is sent once more, over a new one, whose error counts.
             assert_eq!((told, bench.made()), (vec![], 2));
             let head = String::from_utf8(bench.wrote(1)).unwrap();
             assert!(head.starts_with(method) && head.contains("Connection: keep-alive"), "{head}");
@@ -305,7 +306,7 @@ fn a_server_may_end_it() {
             assert_eq!((told.len(), bench.made()), (1, 2));
         }
     }
-    // A byte of an answer has come: what the server has done is not known.
+    // A byte of a response has come: whether the server has acted is unknown.
     let mut bench = Bench::new(Limits::default());
     let tcp = bench.answered(kept(), FINE);
     bench.start(kept());
@@ -316,7 +317,7 @@ fn a_server_may_end_it() {
     assert_eq!(bench.made(), 1);
 }
 
-/// RFC 9110 §15.5.9: a server says that no request has come, and one was on its way.
+/// RFC 9110 §15.5.9: a server reports that no request has come, while one was on its way.
 #[test]
 fn a_timeout_of_a_server_is_no_answer_to_what_may_go_again() {
     let late = b"HTTP/1.1 408 Late\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
@@ -333,11 +334,11 @@ fn a_timeout_of_a_server_is_no_answer_to_what_may_go_again() {
             continue;
         }
         assert_eq!((told, bench.made()), (vec![], 2));
-        // Of a connection that was made for it, it is an answer.
+        // On a new connection, a 408 is a response.
         bench.wrote(1);
         bench.gives(1, late);
         assert_eq!(bench.turns(), ["response 408", "complete"]);
-        // And so is any other of a kept one.
+        // And so is any other status on a kept one.
         let tcp = bench.answered(ask(), FINE);
         bench.start(ask());
         bench.gives(tcp, b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n");
@@ -345,7 +346,7 @@ fn a_timeout_of_a_server_is_no_answer_to_what_may_go_again() {
     }
 }
 
-/// Of several that were kept and have ended, none is tried behind another.
+/// After one kept connection has ended, no other kept one is tried.
 #[test]
 fn a_request_that_goes_again_goes_over_a_new_connection() {
     let mut bench = Bench::new(Limits::default());
@@ -364,7 +365,7 @@ fn a_request_that_goes_again_goes_over_a_new_connection() {
     assert_eq!(bench.turns(), ["response 200", "chunk 2", "complete"]);
 }
 
-/// The time limit is that of the request, however often it goes.
+/// The time limit covers the request, however often it is sent.
 #[test]
 fn a_request_that_goes_again_has_its_own_time_limit() {
     let mut bench = Bench::new(Limits::default());
@@ -377,7 +378,7 @@ fn a_request_that_goes_again_has_its_own_time_limit() {
     assert_eq!(bench.pass(NS), ["failed Response: 1s are over"]);
 }
 
-/// What two requests have to have in common.
+/// The properties that two requests have to share.
 #[test]
 fn no_two_share_a_connection_that_differ_in_where_they_go_or_who_asks() {
     use crate::net::{Proxy, SocketOptions};
@@ -387,7 +388,7 @@ fn no_two_share_a_connection_that_differ_in_where_they_go_or_who_asks() {
     let proxy = |text: &str| usual().proxy(Proxy::parse(text).unwrap());
     let told = |name: &str| Proxy::parse("10.0.0.1:3128").unwrap().header(name, "1").unwrap();
     let socket = |bytes| usual().socket(SocketOptions::new().send_buffer(bytes));
-    // Each beside itself, and beside each of the others.
+    // Each after itself, and after each of the others.
     let kinds: Vec<(&str, StreamOptions)> = vec![
         ("usual", usual()),
         ("port", to("http://127.0.0.1:81/a")),
@@ -416,7 +417,7 @@ fn no_two_share_a_connection_that_differ_in_where_they_go_or_who_asks() {
             assert_eq!(same, name == other, "{name}, {other}");
         }
     }
-    // Whatever says nothing of either.
+    // Options that change none of these properties.
     for second in [
         to("http://127.0.0.1:80/b?c"),
         with("X-Other", "1"),
@@ -428,7 +429,7 @@ fn no_two_share_a_connection_that_differ_in_where_they_go_or_who_asks() {
         assert_eq!(bench.answered(usual(), FINE), 0);
         assert_eq!(bench.answered(second, FINE), 0);
     }
-    // Who does not ask for it neither takes one nor leaves one.
+    // A request without `keep_alive` neither uses a kept connection nor leaves one.
     let mut bench = Bench::new(Limits::default());
     assert_eq!(bench.answered(get(), FINE), 0);
     assert!(bench.is_dropped(0));
@@ -437,7 +438,7 @@ fn no_two_share_a_connection_that_differ_in_where_they_go_or_who_asks() {
     assert_eq!(bench.standing(), [1]);
 }
 
-/// A policy of one request forbids what that of another allows.
+/// A policy of one request forbids an address that another's allows.
 #[test]
 fn a_forbidden_address_is_not_reached_by_a_connection_that_is_there() {
     use crate::net::{Override, Proxy};
@@ -461,16 +462,16 @@ fn a_forbidden_address_is_not_reached_by_a_connection_that_is_there() {
     resolved(&mut direct, "10.0.0.1");
     direct.gives(0, FINE);
     direct.turns();
-    // The name leads elsewhere meanwhile, where it may.
+    // Meanwhile the name has another address, which is allowed.
     direct.wrote(0);
     direct.start(ask().policy(no("10.0.0.1")));
     assert_eq!(direct.wrote(0), b"");
     resolved(&mut direct, "10.0.0.2");
     assert_eq!(direct.world.lock().tcps[1].to.ip().to_string(), "10.0.0.2");
-    // Others go on with the first.
+    // Other requests still use the first.
     assert_eq!((direct.answered(ask().policy(no("10.0.0.2")), FINE), direct.made()), (0, 2));
 
-    // Behind a proxy: its address, and that of the URL where it was resolved here.
+    // Behind a proxy: its address, and that of the URL if it was resolved here.
     let by = |text: &str| ask().proxy(Proxy::parse(text).unwrap());
     let mut proxied = Bench::new(Limits::default());
     proxied.answered(by("10.0.0.1:3128"), FINE);
@@ -501,7 +502,7 @@ fn a_forbidden_address_is_not_reached_by_a_connection_that_is_there() {
     assert_eq!((proxied.answered(by("socks5://10.0.0.1"), FINE), proxied.made()), (0, 1));
 }
 
-/// An answer that is waited for is read, and nothing is asked of the system meanwhile.
+/// While a kept connection waits, no turn has work and the system is not called.
 #[test]
 fn a_connection_that_waits_costs_no_turns() {
     let mut bench = Bench::new(Limits::default());
@@ -514,7 +515,7 @@ fn a_connection_that_waits_costs_no_turns() {
     assert!(!bench.reactor.has_work());
 }
 
-/// What ends all connections ends these.
+/// Ending all connections ends the kept ones, too.
 #[test]
 fn nothing_that_ends_all_leaves_one() {
     let frame = CloseFrame::new(1001, "");
@@ -537,7 +538,7 @@ fn nothing_that_ends_all_leaves_one() {
     assert!(world.lock().tcps[tcp].dropped);
 }
 
-/// What is over in another way than well is not kept.
+/// A connection whose exchange did not end regularly is not kept.
 #[test]
 fn what_is_given_up_is_closed() {
     let mut bench = Bench::new(Limits::default());
@@ -552,7 +553,7 @@ fn what_is_given_up_is_closed() {
     bench.gives(1, b"HTTP/1.1 302 Go\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n");
     bench.turns();
     assert_eq!((bench.is_dropped(1), bench.made()), (true, 3));
-    // The socket takes no more of the request.
+    // The socket takes no more bytes of the request.
     bench.gives(2, FINE);
     bench.turns();
     assert_eq!(bench.standing(), [2]);
@@ -563,7 +564,7 @@ fn what_is_given_up_is_closed() {
     assert_eq!(bench.standing(), Vec::<usize>::new());
 }
 
-/// An owner that does not read leaves a connection behind once it has read all.
+/// A paused connection is kept once the program has read the response.
 #[test]
 fn a_pause_keeps_the_answer_and_then_the_connection() {
     let mut bench = Bench::new(Limits::default());
@@ -579,13 +580,14 @@ fn a_pause_keeps_the_answer_and_then_the_connection() {
     assert_eq!(bench.answered(kept(), FINE), 0);
 }
 
-/// The observer or the policy panics at its nth call: each request ends once, and nothing is left.
+/// The observer or the policy panics at its nth call: each request ends once, and no connection is
+/// left.
 #[test]
 fn a_panic_at_any_call_leaves_nothing_behind() {
     #[derive(Clone, Default)]
     struct Fuse(Arc<Mutex<(usize, usize)>>);
     impl Fuse {
-        /// Counts, and panics at the call that was chosen.
+        /// Counts, and panics at the chosen call.
         fn burn(&self) {
             let (at, now) = {
                 let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -621,7 +623,7 @@ fn a_panic_at_any_call_leaves_nothing_behind() {
                     if bench.wrote(tcp).is_empty() {
                         continue;
                     }
-                    // In the third round the first connection ends without an answer.
+                    // In the third round the first connection ends without a response.
                     let mut world = bench.world.lock();
                     match round == 2 && turn < 4 {
                         true => world.tcps[tcp].ended = true,
@@ -646,7 +648,7 @@ fn a_panic_at_any_call_leaves_nothing_behind() {
     assert!(calls > 30, "{calls} calls");
 }
 
-/// Each state is said.
+/// The observer gets each change.
 #[test]
 fn an_observer_is_told() {
     #[derive(Clone, Default)]

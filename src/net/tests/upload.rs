@@ -1,11 +1,12 @@
-//! Bodies that are read while they are sent, on a clock of the test's own.
+//! Bodies that are read while they are sent, on a clock of the test.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
-/// A reader that has nothing for so many calls, and then one piece; how often it was asked.
+/// A reader that returns `WouldBlock` this many times, and then one piece; and how often it was
+/// read.
 struct Late(usize, Arc<AtomicUsize>);
 
 impl Read for Late {
@@ -46,7 +47,8 @@ fn a_reader_that_has_nothing_is_asked_again_after_so_long() {
     }
 }
 
-/// It is not the server that is waited for: no limit of its own passes, however long that takes.
+/// The request is not waiting for the server: none of the server's limits passes, however long it
+/// takes.
 #[test]
 fn a_slow_reader_is_nobody_elses_fault() {
     let limits = || Limits { body_retry: 60_000 * MS, ..Limits::default() };
@@ -59,7 +61,7 @@ fn a_slow_reader_is_nobody_elses_fault() {
     assert!(bench.wrote(0).ends_with(b"\r\n\r\nhello"));
     assert_eq!(bench.pass(60_000 * MS - NS), Vec::<String>::new());
     assert_eq!(bench.pass(NS), ["failed Response: 60s are over"]);
-    // But one limit of its owner's is one of it all.
+    // But a limit set by the program covers everything.
     let mut bench = Bench::new(limits());
     let (options, _) = late(100);
     bench.start(options.timeout(90_000 * MS));
@@ -67,7 +69,7 @@ fn a_slow_reader_is_nobody_elses_fault() {
     assert_eq!(bench.pass(NS), ["failed Response: 90s are over"]);
 }
 
-/// A server that takes nothing is found out, also where the kernel has taken all that was read.
+/// A server that takes nothing is detected, also if the kernel has taken all bytes so far.
 #[test]
 fn a_server_that_takes_nothing_of_a_body_is_stalled() {
     let limits = Limits { body_queue: 1000, ..Limits::default() };

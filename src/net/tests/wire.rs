@@ -1,4 +1,4 @@
-//! Time counts from the wire, and what was accepted arrives or is told to be lost: with servers that
+//! Time counts from the wire, and accepted bytes arrive or are reported as lost: with servers that
 //! read when the test says, and that end.
 
 mod backlog;
@@ -15,18 +15,18 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 const NOTHING: [&str; 0] = [];
 
-/// How a server ends a connection, once what it has sent is read and what it has room for written.
+/// How a server ends a connection, after its bytes were read and its room was filled.
 #[derive(Clone, Copy)]
 enum End {
-    /// It sends no more.
+    /// End of file.
     Eof,
-    /// It is gone.
+    /// A reset.
     Reset,
-    /// It is gone, and writing tells it first.
+    /// A reset, and a write reports it first.
     Deaf,
-    /// It neither sends nor reads any more, without an error.
+    /// The end of both directions, without an error.
     Over,
-    /// It is gone: the next call tells it, and those behind it see an end, as a system does it.
+    /// A reset: the next call reports it, and later ones see an end, as systems do.
     Once,
 }
 
@@ -37,7 +37,7 @@ struct Ear {
     world: World,
     /// By the numbers of the connections.
     ends: Mutex<BTreeMap<usize, End>>,
-    /// A socket has no room as soon as it is connected.
+    /// A socket has no room when it is connected.
     full: AtomicBool,
 }
 
@@ -125,7 +125,7 @@ impl Sys for Line {
 }
 
 impl Poller for Ear {
-    /// A socket that has failed is ready for all, whatever is waited for.
+    /// A socket that has failed is ready for both, whatever is waited for.
     fn wait(&self, now: Instant, until: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
         self.world.wait(now, until, ready)?;
         let full = self.full.load(Ordering::Relaxed);
@@ -151,14 +151,14 @@ impl Poller for Ear {
     fn wake(&self) {}
 }
 
-/// As the [`Bench`]: a reactor, its servers, and what it has told.
+/// As the [`Bench`]: a reactor, its servers, and the events reported.
 struct Wire {
     ear: Arc<Ear>,
     reactor: Reactor<Line>,
     told: Vec<String>,
 }
 
-/// As [`shown`]; an error by its kind, and with the bytes that are lost.
+/// As [`shown`]; an error by its kind, and with the number of lost bytes.
 fn said(event: Event<'_>) -> String {
     match event {
         Event::Closed(Closed::Failed(e)) => format!("failed {:?}, {} unsent", e.kind(), e.unsent()),
@@ -177,12 +177,12 @@ impl Wire {
         Wire { ear, reactor, told: Vec::new() }
     }
 
-    /// What a server's end of a connection is, or is to be.
+    /// Reads or changes the server's end of a connection.
     fn tcp<R>(&self, tcp: usize, look: impl FnOnce(&mut Tcp) -> R) -> R {
         look(&mut self.ear.world.lock().tcps[tcp])
     }
 
-    /// So much is taken from now on.
+    /// From now on the server takes this many bytes.
     fn room(&self, tcp: usize, bytes: usize) {
         self.tcp(tcp, |tcp| tcp.room = bytes);
     }
@@ -199,7 +199,7 @@ impl Wire {
         self.tcp(tcp, |tcp| std::mem::take(&mut tcp.output))
     }
 
-    /// One turn, with `act` for each event before it is written down.
+    /// One turn, with `act` for each event before it is recorded.
     fn turn_with(&mut self, act: &mut dyn FnMut(&mut Conn<'_>, &Event<'_>)) {
         let (now, told) = (self.ear.world.lock().now, &mut self.told);
         let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| {
@@ -209,13 +209,13 @@ impl Wire {
         self.reactor.turn(Some(now), &mut sink).unwrap();
     }
 
-    /// More turns than any step needs, and what they told.
+    /// More turns than any step needs; returns their events.
     fn turns(&mut self) -> Vec<String> {
         (0..10).for_each(|_| self.turn_with(&mut |_, _| {}));
         std::mem::take(&mut self.told)
     }
 
-    /// Time passes, and then a turn sees it.
+    /// Time passes, and then a turn notices it.
     fn pass(&mut self, span: Duration) -> Vec<String> {
         self.ear.world.lock().now += span;
         self.turns()
@@ -244,7 +244,7 @@ impl Wire {
         (id, tcp)
     }
 
-    /// A request of which nothing has left, and so many bytes of it wait.
+    /// A request of which no byte was sent, and how many bytes of it are waiting.
     fn ask(&mut self, options: StreamOptions) -> (ConnId, usize, usize) {
         let tcp = self.ear.world.lock().tcps.len();
         let id = self.reactor.open(options).unwrap();

@@ -12,7 +12,7 @@ use crate::proto::Endpoint;
 pub(crate) enum Step {
     /// Try this one now.
     Start(Endpoint),
-    /// Wait for an attempt to end, or until the time.
+    /// Wait for an attempt to end, or until that time.
     Wait(Option<Instant>),
     /// Every address has failed.
     Exhausted,
@@ -28,7 +28,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Takes addresses in the order of preference and interleaves the families (§4).
+    /// Takes addresses in order of preference and interleaves the families (§4).
     pub(crate) fn new(addresses: &[SocketAddr], max: usize, delay: Duration) -> Plan {
         let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
         let (mut first, mut other): (VecDeque<_>, VecDeque<_>) =
@@ -43,12 +43,12 @@ impl Plan {
         Plan { addresses, delay, next: None, under_way: 0 }
     }
 
-    /// There is one way only.
+    /// A plan with one address.
     pub(crate) fn one(to: Endpoint) -> Plan {
         Plan { addresses: [to].into(), delay: Duration::ZERO, next: None, under_way: 0 }
     }
 
-    /// The next step; an address that is given counts as under way.
+    /// The next step; an address that is returned counts as being tried.
     pub(crate) fn step(&mut self, now: Instant) -> Step {
         let due = self.next.is_none_or(|at| at <= now);
         if (due || self.under_way == 0)

@@ -1,4 +1,4 @@
-//! A socket with or without TLS: bytes in and out.
+//! A socket with or without TLS: reads and writes bytes.
 
 use std::io::{self, IoSlice};
 
@@ -9,45 +9,45 @@ use crate::net::sys::Sys;
 pub(crate) struct Link<S: Sys> {
     pub(crate) socket: S::Socket,
     pub(crate) tls: Option<Box<Tls>>,
-    /// TLS with a proxy, below the other.
+    /// TLS with a proxy, below `tls`.
     outer: Option<Box<Outer>>,
-    /// `tls` is that with a proxy, and nothing lies on it.
+    /// `tls` is that with a proxy, and there is no other.
     is_proxys: bool,
-    /// Of the bytes that are to be written, so many at the start are encrypted and have not left.
+    /// Of the bytes to be written, how many at the start are encrypted and were not sent.
     sealed: usize,
-    /// A read has come to the end of the stream, or failed.
+    /// A read has returned the end of the stream, or failed.
     ended: bool,
 }
 
 struct Outer {
     tls: Tls,
-    /// What has come through it, for the other.
+    /// Decrypted bytes for the inner TLS.
     plain: Vec<u8>,
 }
 
-/// What a write came to.
+/// The result of a write.
 pub(crate) struct Written {
-    /// Bytes that have left.
+    /// How many bytes were sent.
     pub(crate) done: usize,
     /// The kernel refused more.
     pub(crate) blocked: bool,
-    /// Bytes that the kernel has taken: over TLS other ones, and it may have taken a part of a record,
-    /// of which no byte counts as left.
+    /// How many bytes the kernel took: over TLS, bytes of records, of which a part may have been
+    /// taken that counts as no byte sent.
     pub(crate) taken: usize,
-    /// Then the socket broke. The system tells that once, and what was taken before counts.
+    /// The socket then broke. The system reports that once; bytes taken before count.
     pub(crate) broken: Option<io::Error>,
 }
 
-/// What a read came to.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// Bytes came; `more` when it is worth to ask again at once.
+    /// Bytes came; `more` if another read at once is worthwhile.
     Some { more: bool },
-    /// Nothing is there.
+    /// No bytes are there.
     None,
-    /// The end of the stream, said by the peer.
+    /// The end of the stream, sent by the peer.
     Eof,
-    /// The end of the stream without the goodbye of TLS: it may be somebody else's doing.
+    /// The end of the stream without `close_notify` of TLS: somebody else may have cut it.
     Cut,
 }
 
@@ -56,12 +56,12 @@ impl<S: Sys> Link<S> {
         Link { socket, tls, outer: None, is_proxys: false, sealed: 0, ended: false }
     }
 
-    /// To a proxy, over TLS or not.
+    /// A link to a proxy, over TLS or not.
     pub(crate) fn to_proxy(socket: S::Socket, tls: Option<Box<Tls>>) -> Link<S> {
         Link { is_proxys: tls.is_some(), ..Link::new(socket, tls) }
     }
 
-    /// The way through the proxy is open; what goes over it has TLS of its own or not.
+    /// The tunnel through the proxy is open; the connection in it has TLS of its own or not.
     pub(crate) fn through(self, tls: Option<Box<Tls>>) -> Link<S> {
         let Link { socket, tls: below, sealed, ended, .. } = self;
         match (below, tls) {
@@ -76,12 +76,12 @@ impl<S: Sys> Link<S> {
         }
     }
 
-    /// TLS with whom the URL names.
+    /// TLS with the host of the URL.
     pub(crate) fn tls_of_peer(&self) -> Option<&Tls> {
         self.tls.as_deref().filter(|_| !self.is_proxys)
     }
 
-    /// Reads once, to `buf[*end..]`, at most `most` bytes unless they are encrypted. `cipher` is for
+    /// Reads once, to `buf[*end..]`, at most `most` bytes unless they are encrypted. `cipher` holds
     /// the bytes before decryption.
     #[inline]
     pub(crate) fn read(
@@ -131,7 +131,7 @@ impl<S: Sys> Link<S> {
                 };
                 match fed {
                     Fed::Closed => Read::Eof,
-                    // The proxy has ended, and whom the URL names has not said so.
+                    // The proxy has ended, but the server has sent no end.
                     Fed::Cut => Read::Cut,
                     Fed::Open => Read::Some { more: n == cipher.len() },
                 }
@@ -139,7 +139,7 @@ impl<S: Sys> Link<S> {
         })
     }
 
-    /// Whether nothing lies between two requests: the peer has not ended, all that was said has left,
+    /// Whether the link is idle between two requests: the peer has not ended, all bytes were sent,
     /// and TLS holds no part of a record.
     pub(crate) fn is_clean(&self) -> bool {
         let whole = |tls: &Tls| tls.is_between_records();
@@ -149,8 +149,8 @@ impl<S: Sys> Link<S> {
             && self.outer.as_ref().is_none_or(|outer| whole(&outer.tls))
     }
 
-    /// Whether the peer says nothing, and has not ended. What TLS says by itself, as tickets for later
-    /// sessions are, is read and is nothing.
+    /// Whether the peer has sent no data, and has not ended. TLS messages without data, such as
+    /// session tickets, are read and do not count.
     pub(crate) fn is_quiet(&mut self, sys: &mut S, cipher: &mut [u8]) -> bool {
         if self.tls.is_none() {
             let read = retried(|| sys.read(&self.socket, &mut [0]));
@@ -168,7 +168,7 @@ impl<S: Sys> Link<S> {
         false
     }
 
-    /// Writes what it can of `bytes`. What the kernel has not taken has to be given again.
+    /// Writes as much of `bytes` as possible. The bytes that were not sent have to be given again.
     pub(crate) fn write(&mut self, sys: &mut S, bytes: &[u8]) -> Written {
         let mut written = Written { done: 0, blocked: false, taken: 0, broken: None };
         match &mut self.tls {
@@ -192,7 +192,7 @@ impl<S: Sys> Link<S> {
 }
 
 impl Written {
-    /// What one call came to; whether there may be another.
+    /// Adds the result of one call; returns whether there may be another.
     fn took(&mut self, wrote: io::Result<Option<usize>>) -> bool {
         match wrote {
             Ok(Some(n)) => self.taken += n,
@@ -202,8 +202,8 @@ impl Written {
         !self.blocked && self.broken.is_none()
     }
 
-    /// Encrypts and writes. Apart, so that what goes without TLS does not pay for its registers: 8 of
-    /// the 900 instructions of a small send.
+    /// Encrypts and writes. A function of its own, so that plain connections do not pay for its
+    /// registers: 8 of the 900 instructions of a small send.
     #[inline(never)]
     fn seal<S: Sys>(
         &mut self,
@@ -213,8 +213,8 @@ impl Written {
         bytes: &[u8],
     ) {
         loop {
-            // What is sealed leaves before more is: else none of it would count as left for as long as
-            // the kernel does not take it all.
+            // Encrypted bytes are sent before more are encrypted: otherwise none of them would
+            // count as sent until the kernel has taken them all.
             if !tls.is_handshaking() && *sealed == 0 {
                 *sealed = tls.encrypt(bytes.get(self.done..).unwrap_or_default());
             }
@@ -229,7 +229,7 @@ impl Written {
             }
             let done = std::mem::take(sealed);
             self.done = bytes.len().min(self.done + done);
-            // All is done, or the handshake has to come first.
+            // Everything is done, or the handshake has to come first.
             if done == 0 {
                 return;
             }
@@ -238,7 +238,8 @@ impl Written {
 }
 
 impl<S: Sys> Link<S> {
-    /// Writes the last bytes, and over TLS the goodbye behind them; whether the kernel has it all.
+    /// Writes the last bytes, over TLS followed by `close_notify`; returns whether the kernel has
+    /// taken it all.
     pub(crate) fn write_last(&mut self, sys: &mut S, rest: &mut Vec<u8>) -> io::Result<bool> {
         let mut written = self.write(sys, rest);
         rest.drain(..written.done);
@@ -266,7 +267,7 @@ impl<S: Sys> Link<S> {
     }
 }
 
-/// A call that is interrupted is made again; one that would block gives nothing.
+/// Repeats a call that was interrupted; `None` if it would block.
 fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
     loop {
         match call() {
@@ -279,7 +280,7 @@ fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usi
 }
 
 impl Outer {
-    /// Takes bytes from the socket through both.
+    /// Takes bytes from the socket through both TLS layers.
     fn feed(
         &mut self,
         cipher: &[u8],
@@ -289,13 +290,13 @@ impl Outer {
     ) -> Result<Fed, ErrorKind> {
         let mut there = 0;
         let below = self.tls.feed(cipher, &mut self.plain, &mut there);
-        // What came before the record that broke it is good.
+        // Bytes before a broken record are valid.
         let fed = tls.feed(&self.plain[..there], buf, end)?;
         let below = below.map_err(|kind| match kind {
             ErrorKind::Tls(text, e) => ErrorKind::Tls(format!("of the proxy: {text}"), e),
             kind => kind,
         })?;
-        // Between two reads it is not needed.
+        // Between two reads the buffer is not needed.
         self.plain = Vec::new();
         self.tls.shrink();
         Ok(match (below, fed) {
@@ -313,12 +314,12 @@ struct Out<'a, S: Sys> {
 }
 
 impl<S: Sys> Out<'_, S> {
-    /// Whether the TLS on it has something that the kernel has not taken.
+    /// Whether its TLS holds bytes that the kernel has not taken.
     fn is_behind(&self) -> bool {
         self.outer.as_ref().is_some_and(|outer| outer.wants_write())
     }
 
-    /// Writes some of that.
+    /// Writes some of those.
     fn catch_up(&mut self) -> io::Result<usize> {
         let Out { sys, socket, outer } = self;
         let Some(outer) = outer else { return Ok(0) };
@@ -331,7 +332,7 @@ impl<S: Sys> io::Write for Out<'_, S> {
         if self.outer.is_none() {
             return self.sys.write(self.socket, bytes);
         }
-        // What it has leaves before it is given more: so it holds little.
+        // Held bytes are sent before it gets more: so it holds few.
         while self.is_behind() {
             self.catch_up()?;
         }
@@ -339,7 +340,7 @@ impl<S: Sys> io::Write for Out<'_, S> {
         if taken == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(taken) }
     }
 
-    /// rustls gives all the records that it has: one call for many of them.
+    /// rustls passes all records that it has: one call for many of them.
     fn write_vectored(&mut self, records: &[IoSlice<'_>]) -> io::Result<usize> {
         if self.outer.is_none() {
             return self.sys.write_vectored(self.socket, records);

@@ -1,4 +1,4 @@
-//! Stands where `tls.rs` does in a build without TLS: a type that has no values.
+//! Replaces `tls.rs` in a build without TLS: a type that has no values.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use crate::error::ErrorKind;
 pub(crate) enum Tls {}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code)] // Nothing makes one, but the same code matches on it.
+#[allow(dead_code)] // Never constructed, but the same code matches on it.
 pub(crate) enum Fed {
     Open,
     Closed,

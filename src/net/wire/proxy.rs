@@ -1,5 +1,5 @@
-//! What is said to a proxy until it has opened the way: bytes in, bytes out. `CONNECT` (RFC 9110
-//! §9.3.6) and SOCKS 5 (RFC 1928, RFC 1929).
+//! The conversation with a proxy until it has opened a tunnel: bytes in, bytes out. `CONNECT` (RFC
+//! 9110 §9.3.6) and SOCKS 5 (RFC 1928, RFC 1929).
 //!
 //! ```text
 //! Connect           its answer: 2xx → Done, another → Refused, and with its body an error
@@ -27,7 +27,7 @@ use crate::proto::http::{HttpError, Response};
 use crate::proto::secret::{Guarded, SECRET, hide};
 use crate::proto::{Host, Url};
 
-/// Where a proxy is to connect to.
+/// The destination that a proxy has to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// The proxy resolves the name.
@@ -36,7 +36,7 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// What the URL names.
+    /// The host and port of the URL.
     pub(crate) fn of(url: &Url) -> Target {
         match url.host() {
             Host::Address(ip) => Target::Address(SocketAddr::new(*ip, url.port())),
@@ -44,7 +44,7 @@ impl Target {
         }
     }
 
-    /// As `CONNECT` names it (RFC 9112 §3.2.3).
+    /// The form of `CONNECT` (RFC 9112 §3.2.3).
     pub(crate) fn authority(&self) -> String {
         match self {
             Target::Name(name, port) => format!("{name}:{port}"),
@@ -58,11 +58,11 @@ pub(crate) struct Tunnel {
     proxy: Proxy,
     target: Target,
     limits: Arc<Limits>,
-    /// The URL is secret, and so is where the proxy is to connect to.
+    /// If the URL is secret, so is the destination.
     url: Url,
     state: State,
     out: Vec<u8>,
-    /// Of it, so many bytes at the start have left.
+    /// How many bytes of it were sent.
     at: usize,
 }
 
@@ -71,13 +71,13 @@ enum State {
         parser: HeadParser,
         interim: u32,
     },
-    /// An answer that opens no way, and its body.
+    /// A response that opens no tunnel, and its body.
     Refused(Box<Refusal>),
     Socks(Awaited),
     Done,
 }
 
-/// The reply of SOCKS that is waited for: to what was said last.
+/// The awaited SOCKS reply, by the message that it answers.
 #[derive(Clone, Copy)]
 enum Awaited {
     Greeting,
@@ -86,7 +86,7 @@ enum Awaited {
 }
 
 impl Tunnel {
-    /// Asks `proxy` for the way to `target`, for a connection to `url`.
+    /// Asks `proxy` for a tunnel to `target`, for a connection to `url`.
     pub(crate) fn new(proxy: Proxy, target: Target, url: Url, limits: Arc<Limits>) -> Tunnel {
         let (state, out) = match proxy.scheme() {
             ProxyScheme::Socks5 | ProxyScheme::Socks5h => {
@@ -104,7 +104,7 @@ impl Tunnel {
         Tunnel { proxy, target, limits, url, state, out, at: 0 }
     }
 
-    /// Nothing is to be said: the proxy takes the request itself.
+    /// Needs no tunnel: the proxy handles the request itself.
     pub(crate) fn without(proxy: Proxy, url: Url, limits: Arc<Limits>) -> Tunnel {
         let target = Target::of(&url);
         Tunnel { proxy, target, limits, url, state: State::Done, out: Vec::new(), at: 0 }
@@ -114,17 +114,17 @@ impl Tunnel {
         &self.proxy
     }
 
-    /// The way is open.
+    /// Whether the tunnel is open.
     pub(crate) fn is_done(&self) -> bool {
         matches!(self.state, State::Done) && self.outgoing().is_empty()
     }
 
-    /// What is to be written.
+    /// The bytes to be written.
     pub(crate) fn outgoing(&self) -> &[u8] {
         &self.out[self.at..]
     }
 
-    /// So many bytes of it have left.
+    /// This many bytes of it were sent.
     pub(crate) fn sent(&mut self, n: usize) {
         self.at = (self.at + n).min(self.out.len());
     }
@@ -141,7 +141,7 @@ impl Tunnel {
         }
     }
 
-    /// When an answer that opens no way counts as whole.
+    /// When a response that opens no tunnel counts as complete.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Refused(refusal) => refusal.deadline,
@@ -149,11 +149,12 @@ impl Tunnel {
         }
     }
 
-    /// Takes bytes of the proxy: how many. What is left has to be given again, with more behind it.
+    /// Takes bytes of the proxy; returns how many. The rest has to be given again, with more behind
+    /// it.
     ///
     /// # Errors
     ///
-    /// The proxy opens no way.
+    /// The proxy opens no tunnel.
     pub(crate) fn receive(&mut self, now: Instant, input: &[u8]) -> Result<usize, ProxyError> {
         let mut used = 0;
         loop {
@@ -164,7 +165,7 @@ impl Tunnel {
                     (_, true) => return Err(self.refused()),
                     (taken, false) => (taken > 0).then_some(taken),
                 },
-                // Whom it has connected to was not told a word yet.
+                // The client has sent the server nothing yet.
                 State::Done if !rest.is_empty() => return Err(ProxyError::Early),
                 State::Done => None,
                 State::Socks(awaited) => {
@@ -177,7 +178,7 @@ impl Tunnel {
         }
     }
 
-    /// The proxy has ended the connection, or the time for the body of its answer is over.
+    /// The proxy has ended the connection, or the time for the body of its response is over.
     pub(crate) fn end(&mut self) -> ProxyError {
         match self.state {
             State::Refused(_) => self.refused(),
@@ -185,20 +186,21 @@ impl Tunnel {
         }
     }
 
-    /// The head of the answer to `CONNECT`.
+    /// The head of the response to `CONNECT`.
     fn answer(&mut self, now: Instant, input: &[u8]) -> Result<Option<usize>, ProxyError> {
         let State::Connect { parser, interim } = &mut self.state else { return Ok(None) };
         let (used, head) = match parser.feed(input, &self.limits) {
             Ok(fed) => fed,
             Err(mut e) => {
-                // What is no proxy may repeat what it was sent, and the error shows a part of that.
+                // A server that is no proxy may echo the request, and the error shows a part of
+                // that.
                 hide(e.text(), |_| self.has_secrets());
                 return Err(ProxyError::Head(e));
             }
         };
         match head {
             None => return Ok((used > 0).then_some(used)),
-            // RFC 9110 §9.3.6: whatever the fields say of a body, there is none.
+            // RFC 9110 §9.3.6: there is no body, whatever the fields contain.
             Some(head) if matches!(head.status, 200..=299) => self.state = State::Done,
             Some(head) if matches!(head.status, 100 | 102..=199) => {
                 *interim += 1;
@@ -211,7 +213,7 @@ impl Tunnel {
         Ok(Some(used))
     }
 
-    /// The answer opens no way; its body says why, maybe.
+    /// The response opens no tunnel; its body may state the reason.
     fn refuse(&mut self, now: Instant, head: Head) {
         let body: Result<Body, HttpError> = Body::of("CONNECT", &head);
         let body = body.map(|body| (body, None));
@@ -232,20 +234,20 @@ impl Tunnel {
         }
     }
 
-    /// Whether the proxy was told anything that nobody else is to see.
+    /// Whether the proxy was sent any secret.
     fn has_secrets(&self) -> bool {
         let proxy = &self.proxy;
         self.url.is_secret() || proxy.credentials().is_some() || proxy.headers().have_secrets()
     }
 
-    /// Whether bytes of the proxy repeat what nobody is to see.
+    /// Whether bytes of the proxy repeat a secret.
     fn is_secret(&self, bytes: &[u8]) -> bool {
         self.url.is_repeated_in(bytes)
             || self.proxy.headers().are_repeated_in(bytes)
             || secrets(&self.proxy).iter().any(|secret| secret.is_repeated_in(bytes))
     }
 
-    /// A reply of SOCKS, if it is there whole: how many bytes it has.
+    /// A SOCKS reply, if it has come completely; returns its length.
     fn reply(&mut self, to: Awaited, input: &[u8]) -> Result<Option<usize>, ProxyError> {
         match (to, input) {
             (Awaited::Greeting | Awaited::Request, [version, ..]) if *version != SOCKS => {
@@ -254,7 +256,7 @@ impl Tunnel {
             (Awaited::Greeting, [_, NO_AUTHENTICATION, ..]) => Ok(Some(self.request())),
             (Awaited::Greeting, [_, USER_AND_PASSWORD, ..]) if self.login() => Ok(Some(2)),
             (Awaited::Greeting, [_, method, ..]) => Err(ProxyError::Method(*method)),
-            // RFC 1929 §2 says that the version is 1. Others are seen, and mean nothing else.
+            // RFC 1929 §2 demands version 1. Other values occur, with the same meaning.
             (Awaited::Login, [_, 0, ..]) => Ok(Some(self.request())),
             (Awaited::Login, [_, _, ..]) => Err(ProxyError::Login),
             (Awaited::Request, [_, 0, _, kind, rest @ ..]) => {
@@ -277,11 +279,11 @@ impl Tunnel {
         }
     }
 
-    /// Says who we are, if the proxy may be told.
+    /// Sends our credentials, if the proxy may get them.
     fn login(&mut self) -> bool {
         let Some(who) = self.proxy.credentials() else { return false };
         let (user, password) = (who.user.sent().as_bytes(), who.password.sent().as_bytes());
-        // `Proxy::parse` has seen to it that a byte holds each length.
+        // `Proxy::parse` has checked that each length fits a byte.
         let length = |part: &[u8]| u8::try_from(part.len()).unwrap_or(u8::MAX);
         let mut out = vec![LOGIN, length(user)];
         out.extend_from_slice(user);
@@ -292,7 +294,7 @@ impl Tunnel {
         true
     }
 
-    /// Asks for the connection; the bytes that the reply before it had.
+    /// Asks for the connection; returns the length of the reply before.
     fn request(&mut self) -> usize {
         let mut out = vec![SOCKS, CONNECT, 0];
         let port = match &self.target {
@@ -320,7 +322,7 @@ impl Tunnel {
         2
     }
 
-    /// Behind what has not left yet: a proxy may reply before it has read all of that.
+    /// Appends to unsent bytes: a proxy may reply before it has read all of them.
     fn say(&mut self, bytes: &[u8]) {
         self.out.drain(..self.at);
         self.at = 0;
@@ -339,7 +341,7 @@ const IPV6: u8 = 4;
 /// RFC 1929 §2.
 const LOGIN: u8 = 1;
 
-/// A request for the way to `target`; without what is secret if it is to be `shown`.
+/// A request for a tunnel to `target`; without secrets if it is to be `shown`.
 fn connect(proxy: &Proxy, target: &Target, shown: bool) -> Vec<u8> {
     let authority = match target {
         Target::Name(name, 0) => name.clone(),
@@ -351,7 +353,7 @@ fn connect(proxy: &Proxy, target: &Target, shown: bool) -> Vec<u8> {
     out
 }
 
-/// The field that says who we are, unless the owner has set one.
+/// Writes the field with our credentials, unless the program has set one.
 pub(crate) fn write_authorization(proxy: &Proxy, out: &mut Vec<u8>, shown: bool) {
     if let Some(who) = proxy.credentials()
         && !proxy.headers().has(PROXY_AUTHORIZATION)
@@ -361,7 +363,7 @@ pub(crate) fn write_authorization(proxy: &Proxy, out: &mut Vec<u8>, shown: bool)
     }
 }
 
-/// User name and password, each form of them that a proxy is sent.
+/// User name and password, in each form that a proxy is sent.
 pub(crate) fn secrets(proxy: &Proxy) -> Vec<Guarded> {
     let of = |who: &Credentials| {
         vec![who.user.clone(), who.password.clone(), Guarded::new(&basic(who), true)]
@@ -369,7 +371,7 @@ pub(crate) fn secrets(proxy: &Proxy) -> Vec<Guarded> {
     proxy.credentials().map(of).unwrap_or_default()
 }
 
-/// User name and password as RFC 7617 §2 has them.
+/// User name and password in the form of RFC 7617 §2.
 fn basic(who: &Credentials) -> String {
     BASE64.encode(format!("{}:{}", who.user.sent(), who.password.sent()))
 }
@@ -388,15 +390,15 @@ mod tests {
         Tunnel::new(Proxy::parse(proxy).unwrap(), Target::of(&url), url, Arc::default())
     }
 
-    /// All that is to be written, which leaves.
+    /// All bytes to be written, which count as sent.
     fn said(tunnel: &mut Tunnel) -> Vec<u8> {
         let said = tunnel.outgoing().to_vec();
         tunnel.sent(said.len());
         said
     }
 
-    /// Plays `steps`, each what we say and what the proxy answers; whole and byte by byte. How it ends,
-    /// with what was left of the last answer.
+    /// Plays `steps`, each with our bytes and the proxy's answer; whole and byte by byte. Returns
+    /// the end, and whether bytes of the last answer were left.
     fn play(make: impl Fn() -> Tunnel, steps: &[(&[u8], &[u8])]) -> Result<bool, ProxyError> {
         let run = |size: usize| {
             let mut tunnel = make();
@@ -409,7 +411,7 @@ mod tests {
                 for piece in theirs.chunks(size) {
                     kept.extend_from_slice(piece);
                     let used = tunnel.receive(now, &kept).map_err(|e| match e {
-                        // How much it shows depends on how much came with the deciding byte.
+                        // How much the error shows depends on how much came with the deciding byte.
                         ProxyError::Head(HeadError::NotHttp(_)) => {
                             ProxyError::Head(HeadError::NotHttp(String::new()))
                         }
@@ -499,7 +501,7 @@ mod tests {
         }
     }
 
-    /// What replies before it has read everything is still told everything.
+    /// A proxy that replies before it has read everything still gets everything.
     #[test]
     fn an_early_reply_of_socks_loses_nothing_of_what_was_said_before() {
         let mut tunnel = tunnel("socks5h://user:secret@proxy", "ws://a/");
@@ -533,7 +535,7 @@ mod tests {
                 other => panic!("{answer}: {other:?}"),
             }
         }
-        // Its end is the end of the connection, or its time.
+        // The response ends with the connection, or by its time limit.
         let mut open = tunnel("http://u:p@proxy", "wss://a/");
         said(&mut open);
         let now = Instant::now();
@@ -611,7 +613,7 @@ mod tests {
         assert!(play(make, &[(greeting, b"\x05\0"), (request, reply)]).unwrap());
         let end = play(make, &[(greeting, b"\x05\x02"), (login, b"\x01\x01")]);
         assert!(matches!(end, Err(ProxyError::Login)), "{end:?}");
-        // One that asks though it was not offered, and one that accepts nothing.
+        // One that asks for a password that was not offered, and one that accepts no method.
         let make = || tunnel("socks5h://proxy", "ws://a/");
         for method in [2, 1, 0xFF] {
             let end = play(make, &[(b"\x05\x01\0", &[5, method])]);

@@ -1,6 +1,7 @@
-//! TLS: everything that knows rustls, with what stands in the folder beside. Verification cannot be
-//! turned off: there are ways to choose whom to trust (`options.rs`), to ask for more (`pin.rs`), and to
-//! bring a whole configuration. The one exception is the command's, for this machine alone (`verify.rs`).
+//! TLS: everything that uses rustls, with the files of the folder `tls`. Verification cannot be
+//! turned off: there are options for other roots (`options.rs`), for pins (`pin.rs`), and for a
+//! complete configuration. The one exception is for the command, and for this machine only
+//! (`verify.rs`).
 
 mod options;
 mod pin;
@@ -20,9 +21,9 @@ pub use options::{TlsOptions, TlsVersion, Trust};
 use pin::Mismatch;
 pub use pin::Pin;
 
-/// A client configuration that trusts the roots of `webpki-roots` and those in `pem`: any number
-/// of certificates in PEM. TLS 1.2 and 1.3, rustls' ring provider, `http/1.1` by ALPN. [`TlsOptions`] has
-/// more to choose from.
+/// A client configuration that trusts the roots of `webpki-roots` and those in `pem`: any number of
+/// certificates in PEM. TLS 1.2 and 1.3, rustls' ring provider, `http/1.1` by ALPN. [`TlsOptions`]
+/// has more options.
 ///
 /// ```
 /// use moonwire::{Config, tls_config};
@@ -35,13 +36,13 @@ pub use pin::Pin;
 ///
 /// # Errors
 ///
-/// An error says which part of `pem` cannot be read, or that it holds no certificate.
+/// The error names the part of `pem` that cannot be read, or states that there is no certificate.
 pub fn tls_config(pem: &[u8]) -> io::Result<Arc<ClientConfig>> {
     let options = TlsOptions::new().trust(Trust::Bundled);
     if pem.is_empty() { options.build() } else { options.trust(Trust::Pem(pem.to_vec())).build() }
 }
 
-/// The configuration of a reactor that was given none.
+/// The configuration of a reactor without one.
 pub(in crate::net) fn default_config() -> Result<Arc<ClientConfig>, ErrorKind> {
     TlsOptions::new().build().map_err(|e| ErrorKind::Tls(e.to_string(), Some(Box::new(e))))
 }
@@ -49,12 +50,12 @@ pub(in crate::net) fn default_config() -> Result<Arc<ClientConfig>, ErrorKind> {
 /// A TLS connection without its socket.
 pub(crate) struct Tls(Connection, Records);
 
-/// Where in the stream of records (RFC 8446 §5.1) the bytes end that have come.
+/// The current position in the stream of records (RFC 8446 §5.1).
 #[derive(Default)]
 struct Records {
-    /// Bytes that are to come of the content of a record.
+    /// How many bytes of the current record's content are still to come.
     left: usize,
-    /// Bytes of a header that have come, and the number in it as far as it has.
+    /// How many bytes of a header have come, and their value so far.
     header: usize,
     length: usize,
 }
@@ -88,14 +89,14 @@ impl Records {
     }
 }
 
-/// What came out of bytes that were fed.
+/// The state after bytes were fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fed {
-    /// More may come.
+    /// More bytes may come.
     Open,
-    /// The peer has said (`close_notify`) that no more will.
+    /// The peer has sent `close_notify`.
     Closed,
-    /// No more will, and the peer has not said so.
+    /// The stream has ended without `close_notify`.
     Cut,
 }
 
@@ -115,7 +116,7 @@ impl Tls {
         Ok(Tls(client.into(), Records::default()))
     }
 
-    /// Whether all that has come is whole records.
+    /// Whether the received bytes are complete records.
     pub(crate) fn is_between_records(&self) -> bool {
         self.1.is_between()
     }
@@ -132,7 +133,7 @@ impl Tls {
         }
     }
 
-    /// In words, once it is known: `TLSv1_3`.
+    /// The version as text, once it is known: `TLSv1_3`.
     pub(crate) fn version(&self) -> String {
         self.0.protocol_version().map(|v| format!("{v:?}")).unwrap_or_default()
     }
@@ -142,15 +143,15 @@ impl Tls {
         self.0.alpn_protocol()
     }
 
-    /// The certificates of the server in DER, its own first, as it sent them: verified is a chain from
-    /// the first one, and not that each of the others is part of it. None before the handshake has come
-    /// that far.
+    /// The certificates of the server in DER, its own first, as it sent them: a chain from the
+    /// first one was verified, not that each of the others is part of it. None before the handshake
+    /// has received them.
     pub(crate) fn certificates(&self) -> Vec<Vec<u8>> {
         let all = self.0.peer_certificates().unwrap_or_default();
         all.iter().map(|certificate| certificate.to_vec()).collect()
     }
 
-    /// Takes bytes from the socket; what they hold goes to `buf[*end..]`, which grows as needed.
+    /// Takes bytes from the socket; decrypted bytes go to `buf[*end..]`, which grows as needed.
     pub(crate) fn feed(
         &mut self,
         mut cipher: &[u8],
@@ -159,7 +160,7 @@ impl Tls {
     ) -> Result<Fed, ErrorKind> {
         self.1.take(cipher);
         while !cipher.is_empty() {
-            // Memory cannot fail to be read; what is refused is a message that is too long.
+            // Reading from memory cannot fail; the error is a message that is too long.
             let read = self.0.read_tls(&mut cipher);
             if read.map_err(|e| ErrorKind::Tls(TOO_LONG.into(), Some(Box::new(e))))? == 0 {
                 break;
@@ -188,16 +189,16 @@ impl Tls {
         Ok(Fed::Open)
     }
 
-    /// What came before the record that broke the connection is good.
+    /// Takes out the bytes before the record that broke the connection: they are valid.
     fn rescue(&mut self, buf: &mut Vec<u8>, end: &mut usize) {
         let mut plain = Vec::new();
-        // It ends with an error, since more might have come.
+        // It ends with an error, since more bytes might have come.
         let _ = self.0.reader().read_to_end(&mut plain);
         buf.splice(*end.., plain.iter().copied());
         *end = buf.len();
     }
 
-    /// Gives back memory that a burst of records took (FACTS: a read that finds nothing does it).
+    /// Frees memory that a burst of records took (FACTS: a read that finds nothing does it).
     pub(crate) fn shrink(&mut self) {
         struct Nothing;
         impl io::Read for Nothing {
@@ -208,7 +209,7 @@ impl Tls {
         let _ = self.0.read_tls(&mut Nothing);
     }
 
-    /// Takes bytes to be encrypted; fewer than given when its buffer is full.
+    /// Takes bytes to be encrypted; returns how many: fewer than given when its buffer is full.
     pub(crate) fn encrypt(&mut self, plain: &[u8]) -> usize {
         self.0.writer().write(plain).unwrap_or_default()
     }
@@ -222,7 +223,7 @@ impl Tls {
         self.0.write_tls(to)
     }
 
-    /// Tells the peer that no more will come.
+    /// Queues `close_notify`.
     pub(crate) fn finish(&mut self) {
         self.0.send_close_notify();
     }
@@ -234,16 +235,16 @@ const VERSIONS: &str = "the server speaks no version of TLS that is accepted her
 const TOO_LONG: &str =
     "the server's part of the handshake, its certificates maybe, is longer than 64 KiB";
 
-/// How far a connection had come when it failed.
+/// How far a connection was when it failed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// The server has not said which version it speaks.
+    /// The server has not sent its version yet.
     Greeting,
     Handshake,
     Open,
 }
 
-/// An error of rustls in our words, with the remedy where there is one.
+/// The text for an error of rustls, with a remedy if there is one.
 fn failure(error: rustls::Error, phase: Phase) -> ErrorKind {
     use rustls::{InvalidMessage, PeerIncompatible as Incompatible};
     let text = match &error {
@@ -271,7 +272,7 @@ fn failure(error: rustls::Error, phase: Phase) -> ErrorKind {
     kind(text, Some(Box::new(error)))
 }
 
-/// What is wrong with a certificate.
+/// The text for a certificate error.
 fn refusal(bad: &CertificateError) -> String {
     use CertificateError as Bad;
     let text = match bad {
@@ -302,7 +303,7 @@ fn refusal(bad: &CertificateError) -> String {
             "a signature is wrong: the server has not the certificate's key, or a certificate was \
              changed"
         }
-        // The one without context is old, and some paths of the library still give it.
+        // The variant without context is old, and some code of the library still returns it.
         #[allow(deprecated)]
         Bad::UnsupportedSignatureAlgorithm
         | Bad::UnsupportedSignatureAlgorithmContext { .. }
@@ -321,7 +322,7 @@ fn refusal(bad: &CertificateError) -> String {
     text.into()
 }
 
-/// What may help against an alert of the server.
+/// A possible remedy for an alert of the server.
 fn remedy(alert: AlertDescription) -> &'static str {
     use AlertDescription as Alert;
     match alert {
@@ -348,7 +349,7 @@ fn escaped(text: &dyn std::fmt::Display) -> String {
     escape(text.to_string().as_bytes(), 200)
 }
 
-/// `DnsName("a.example")`, as the library gives it, without its wrapping, escaped.
+/// The name in `DnsName("a.example")`, as the library formats it, escaped.
 fn shown_name(name: &str) -> String {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
     let inner = inner.trim_matches('"');
@@ -369,12 +370,12 @@ pub(crate) mod server {
 
     use super::*;
 
-    /// Who a server is.
+    /// The certificate and key of a server.
     pub(crate) struct Identity(Arc<ServerConfig>);
 
     impl Identity {
-        /// A certificate chain and its key, both in PEM; and if clients have to have a certificate, the
-        /// roots of those.
+        /// A certificate chain and its key, both in PEM; and if clients need a certificate, the
+        /// roots for those.
         pub(crate) fn new(
             chain: &[u8],
             key: &[u8],
@@ -410,7 +411,7 @@ pub(crate) mod server {
     }
 
     impl Tls {
-        /// The server's end of a connection.
+        /// The server's side of a connection.
         pub(crate) fn server(identity: &Identity) -> io::Result<Tls> {
             let server =
                 ServerConnection::new(Arc::clone(&identity.0)).map_err(io::Error::other)?;

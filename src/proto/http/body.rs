@@ -10,22 +10,22 @@ use crate::proto::token::{escape, list, trim};
 /// A body while it is read.
 #[derive(Debug)]
 pub(crate) enum Body {
-    /// There is none, or nothing is left of it.
+    /// No body, or no byte of it is left.
     Empty,
-    /// So many bytes are to come; not 0.
+    /// This many bytes are left; not 0.
     Length(u64),
     Chunked(Chunked),
-    /// All until the stream ends.
+    /// All bytes until the stream ends.
     UntilEof,
 }
 
 impl Body {
-    /// The rules of §6.3, in their order. What is ambiguous there is an error here, and so is a coding.
+    /// The rules of §6.3, in their order. An ambiguity is an error here, and so is a coding.
     pub(crate) fn of(method: &str, head: &Head) -> Result<Body, HttpError> {
         Body::coded(method, head, Accepts::Identity).map(|(body, _)| body)
     }
 
-    /// The same where a coding that is accepted is given, too.
+    /// As [`Body::of`], and also returns the coding of the body if it is one that is accepted.
     pub(crate) fn coded(
         method: &str,
         head: &Head,
@@ -59,9 +59,9 @@ impl Body {
         })
     }
 
-    /// What comes next, and how many bytes of framing stand before it.
-    // Bodies of refusals are a second caller, for which it would become a call for each piece: 5 % more
-    // instructions with small chunks.
+    /// The next piece, and how many bytes of framing stand before it.
+    // Inlined: bodies of refusals are a second caller, for which the compiler would make a call for
+    // each piece: 5 % more instructions with small chunks.
     #[inline(always)]
     pub(crate) fn step(
         &mut self,
@@ -80,7 +80,7 @@ impl Body {
         }
     }
 
-    /// `n` bytes of the data were taken.
+    /// Records that `n` bytes of the data were taken.
     #[inline]
     pub(crate) fn take(&mut self, n: usize) {
         match self {
@@ -95,8 +95,8 @@ impl Body {
         }
     }
 
-    /// The stream has ended; whether that is the end of the body. A stream that was `cut`, without
-    /// the goodbye of TLS, ends no body (RFC 9112 §9.8).
+    /// The stream has ended; `Ok` if the body is complete. A stream that was `cut`, without
+    /// `close_notify` of TLS, ends no body (RFC 9112 §9.8).
     pub(crate) fn finish(&self, cut: bool) -> Result<(), HttpError> {
         match self {
             Body::Empty => Ok(()),
@@ -133,7 +133,7 @@ mod tests {
         HeadParser::default().feed(text.as_bytes(), &Limits::default()).unwrap().1.unwrap()
     }
 
-    /// The framing of a response with these fields, as a word.
+    /// The framing of a response with these fields, as text.
     fn framing(method: &str, start: &str, fields: &str) -> String {
         let head = head(&format!("HTTP/{start}\r\n{fields}"));
         match Body::of(method, &head) {

@@ -1,28 +1,28 @@
-//! Chunked bodies (RFC 9112 §7.1): sizes read by hand, each byte looked at once.
+//! Chunked bodies (RFC 9112 §7.1): sizes are parsed by hand, each byte examined once.
 
 use super::HttpError;
 use crate::limits::Limits;
 use crate::proto::head::HeadParser;
 use crate::proto::token::{escape, is_token_byte, is_value_byte};
 
-/// What comes next of a body.
+/// The next piece of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
     /// More input is needed.
     More,
-    /// So many bytes of data, at least one.
+    /// This many bytes of data, at least one.
     Data(usize),
-    /// The end.
+    /// The end of the body.
     End,
 }
 
-/// Where in a chunked body it is.
+/// The position in a chunked body.
 #[derive(Debug)]
 pub(crate) struct Chunked {
     state: State,
-    /// How much of the line that comes next was looked at already.
+    /// How many bytes of the next line were already examined.
     seen: usize,
-    /// What chunk lines have cost beyond what is fair.
+    /// Bytes of chunk lines beyond the fair cost ([`Limits::chunk_overhead`]).
     overhead: usize,
 }
 
@@ -30,19 +30,19 @@ pub(crate) struct Chunked {
 enum State {
     /// At the line before a chunk.
     Line,
-    /// So many bytes of the chunk are to come.
+    /// This many bytes of the chunk are left.
     Data(u64),
-    /// At the CR LF behind them.
+    /// At the CR LF behind the data.
     End,
     Trailers(Box<HeadParser>),
     Done,
 }
 
-/// A chunk may cost so much besides twice its data: a size of 16 digits, its line end and a
-/// little. (Go's net/http counts in the same way since CVE-2023-39326.)
+/// The line of a chunk may have this many bytes besides twice its data: a size of 16 digits, its
+/// line end and a little. (Go's net/http counts in the same way since CVE-2023-39326.)
 const FAIR: usize = 16;
 
-/// How much of a peer's bytes an error shows.
+/// How many of a peer's bytes an error shows.
 const SHOWN: usize = 40;
 
 impl Chunked {
@@ -50,8 +50,8 @@ impl Chunked {
         Chunked { state: State::Line, seen: 0, overhead: 0 }
     }
 
-    /// What comes next, and how many bytes of framing stand before it.
-    // As `Body::step`, which calls it.
+    /// The next piece, and how many bytes of framing stand before it.
+    // Inlined as `Body::step`, which calls it.
     #[inline(always)]
     pub(crate) fn step(
         &mut self,
@@ -88,7 +88,7 @@ impl Chunked {
         }
     }
 
-    /// `n` bytes of the data were taken.
+    /// Records that `n` bytes of the data were taken.
     pub(crate) fn take(&mut self, n: usize) {
         if let State::Data(left) = &mut self.state {
             *left = left.saturating_sub(n as u64);
@@ -98,7 +98,7 @@ impl Chunked {
         }
     }
 
-    /// chunk-size [ chunk-ext ] CRLF; how many bytes, once they are all there.
+    /// chunk-size [ chunk-ext ] CRLF; returns its length, once it has arrived completely.
     fn line(&mut self, input: &[u8], limits: &Limits) -> Result<usize, HttpError> {
         if self.seen == 0
             && let Some((digits, size)) = plain(input)
@@ -109,7 +109,7 @@ impl Chunked {
         self.any_line(input, limits)
     }
 
-    /// A line byte by byte: it may be cut, have an extension, or be none.
+    /// Reads a line byte by byte: it may be cut, have an extension, or be invalid.
     #[inline(never)]
     fn any_line(&mut self, input: &[u8], limits: &Limits) -> Result<usize, HttpError> {
         let bad = |end: usize| HttpError::ChunkLine(escape(&input[..end], SHOWN));
@@ -149,7 +149,7 @@ impl Chunked {
         self.chunk(line.len() + 2, size, limits)
     }
 
-    /// A line of so many bytes, its end included, has named a size.
+    /// Starts the chunk of `size` bytes whose line, its end included, has `cost` bytes.
     fn chunk(&mut self, cost: usize, size: u64, limits: &Limits) -> Result<usize, HttpError> {
         self.pay(cost, size, limits)?;
         self.seen = 0;
@@ -183,10 +183,10 @@ impl Chunked {
     }
 }
 
-/// So many digits say every size below 2⁶³, and more are zeros in front.
+/// Every size below 2⁶³ has at most this many digits; more are zeros in front.
 const MAX_DIGITS: usize = 16;
 
-/// What nearly every line is: few digits and its end, all there. How many, and the size.
+/// The common line, whole in `input`: few digits and CR LF. Returns its length and the size.
 fn plain(input: &[u8]) -> Option<(usize, u64)> {
     let mut size = 0u64;
     for (n, &b) in input.iter().take(PLAIN_DIGITS + 1).enumerate() {
@@ -202,7 +202,7 @@ fn plain(input: &[u8]) -> Option<(usize, u64)> {
     None
 }
 
-/// Sizes of so many digits are below 2³².
+/// Sizes with this many digits are below 2³².
 const PLAIN_DIGITS: usize = 8;
 
 /// chunk-size = 1*HEXDIG, as many digits as a size below 2⁶³ may need.
@@ -215,7 +215,7 @@ fn size(digits: &[u8]) -> Option<u64> {
 }
 
 /// chunk-ext = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] ), whose value is a
-/// token or a quoted string (RFC 9112 §7.1.1). They mean nothing here.
+/// token or a quoted string (RFC 9112 §7.1.1). Extensions are checked and ignored.
 fn extensions(mut rest: &[u8]) -> bool {
     while !rest.is_empty() {
         let Some(after) = blanks(rest).strip_prefix(b";") else { return false };
@@ -244,13 +244,13 @@ fn blanks(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// What stands behind the token at the start.
+/// The bytes behind the token at the start.
 fn token(bytes: &[u8]) -> Option<&[u8]> {
     let len = bytes.iter().position(|&b| !is_token_byte(b)).unwrap_or(bytes.len());
     (len > 0).then(|| &bytes[len..])
 }
 
-/// What stands behind the closing quote.
+/// The bytes behind the closing quote.
 fn unquoted(mut bytes: &[u8]) -> Option<&[u8]> {
     loop {
         bytes = match bytes {
@@ -296,7 +296,7 @@ mod tests {
     fn check(bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
         let limits = Limits::default();
         let name = |e: HttpError| match e {
-            // How much is shown depends on how much had come.
+            // How many bytes the error shows depends on how many had come.
             HttpError::ChunkLine(_) => "chunk line".to_owned(),
             e => e.to_string(),
         };
@@ -382,7 +382,7 @@ mod tests {
         }
     }
 
-    /// The short way against the long one: lines of up to ten bytes that are cut, whole, with
+    /// The fast path against the general one: lines of up to ten bytes that are cut, whole, with
     /// bytes behind, and next to the limit.
     #[test]
     fn a_plain_line_is_what_every_line_is() {

@@ -32,31 +32,30 @@ pub(crate) struct Exchange {
     out: SendBuf,
     upload: Upload,
     state: State,
-    /// Of the response, once its first line is there.
+    /// The status of the response, once its first line was received.
     status: Option<u16>,
     timing: Timing,
-    /// When the time for the head is over, and when that for the next byte of the request to leave
-    /// is.
+    /// When the head has to be there, and when the next byte of the request has to be sent.
     deadline: Option<Instant>,
     stall: Option<Instant>,
     pace: Pace,
-    /// When the request could be sent; unset when it has left.
+    /// When the request could be sent; unset once it was sent.
     started: Option<Instant>,
-    /// Bytes of the request that were left when it ended.
+    /// Bytes of the request that were not sent when the exchange ended.
     unsent: usize,
-    /// Whether the connection may carry another request, as far as is known.
+    /// Whether the connection may carry another request, as far as known.
     persistence: Option<Persistence>,
-    /// A byte of an answer has come, and one of the request has left.
+    /// Whether a byte of the response has come, and whether one of the request was sent.
     heard: bool,
     begun: bool,
     notes: Option<Vec<Note>>,
 }
 
-/// What is still to be given of the request's body.
+/// The part of the request's body that is still to be given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Upload {
     Done,
-    /// So many bytes of so many, and the word that no more comes.
+    /// How many bytes of how many are left; then `end_body` is awaited.
     Length {
         left: u64,
         of: u64,
@@ -64,13 +63,13 @@ enum Upload {
     Chunks,
 }
 
-/// So many bytes of a body are asked for at a time, at most: a chunk of that size costs little, and
-/// whoever reads them needs no larger buffer.
+/// At most this many bytes of a body are asked for at a time: a chunk of that size costs little,
+/// and the source of the body needs no larger buffer.
 const PIECE: usize = 64 * 1024;
 
 #[derive(Debug)]
 enum State {
-    /// Waiting for the head, after so many interim ones.
+    /// Waiting for the head, after so many interim responses.
     Head {
         parser: HeadParser,
         interim: u32,
@@ -78,15 +77,15 @@ enum State {
     Body {
         body: Body,
         output: Output,
-        /// When its silence began, if it is silent.
+        /// When the silence of the server began.
         heard: Instant,
     },
-    /// An answer that is none of what was asked for, and why not.
+    /// The response is not the one asked for; `why` states the reason.
     Refused {
         refusal: Box<Refusal>,
         why: fn(Box<Response>) -> HttpError,
     },
-    /// The body is over; the end is still to be told.
+    /// The body is complete; the final event follows.
     Last,
     Done,
 }
@@ -135,17 +134,17 @@ impl Exchange {
         }
     }
 
-    /// The connection is ready: the request may leave.
+    /// The connection is ready: the request may be sent.
     pub(crate) fn connected(&mut self, now: Instant) {
         self.wait_from(now);
     }
 
-    /// The connection is read again after a pause.
+    /// Reading has resumed after a pause.
     pub(crate) fn read_again(&mut self, now: Instant) {
         self.wait_from(now);
     }
 
-    /// The time for what is waited for starts.
+    /// Starts the time limit of what the exchange waits for.
     fn wait_from(&mut self, now: Instant) {
         let has_left = self.out.len() == 0 && !self.is_uploading();
         match &mut self.state {
@@ -155,7 +154,8 @@ impl Exchange {
                 self.started = Some(now);
                 let waits = !self.outgoing().is_empty();
                 self.stall = now.checked_add(self.limits.stall).filter(|_| waits);
-                // A request that moves may take its time, unless its owner has said how long.
+                // A request that makes progress may take its time, unless the program has set a
+                // limit.
                 if self.timing.response.is_some() {
                     self.deadline = None;
                 }
@@ -165,10 +165,10 @@ impl Exchange {
         }
     }
 
-    /// The request has left, and reaches the server then: the time of the response starts.
+    /// The request was sent and reaches the server at `reaches`: the time for the response starts.
     fn await_head(&mut self, reaches: Instant) {
         if let (Some(started), Some(_)) = (self.started.take(), self.timing.response) {
-            // The sum over all redirects is one of waiting.
+            // `head_by` covers the waiting of all redirects together.
             let took = reaches.saturating_duration_since(started);
             self.timing.head_by = self.timing.head_by.and_then(|total| total.checked_add(took));
         }
@@ -187,7 +187,7 @@ impl Exchange {
         }
     }
 
-    /// Apart, so that it is not in the way of every piece of the body.
+    /// Not inlined, to keep the path of body pieces short.
     #[inline(never)]
     fn around_the_body<'b>(
         &mut self,
@@ -211,7 +211,7 @@ impl Exchange {
         }
     }
 
-    /// The stream has ended; it was `cut` if that may be somebody else's doing.
+    /// The stream has ended; it was `cut` if somebody else may have cut it.
     pub(crate) fn receive_eof(&mut self, cut: bool) -> Option<Event<'static>> {
         self.persistence = None;
         let ended = match &self.state {
@@ -229,8 +229,8 @@ impl Exchange {
 
     pub(crate) fn outgoing(&self) -> &[u8] {
         let pending = self.out.pending();
-        // The last byte of a body with a length waits for the word that no more comes: a server must
-        // not take for whole what its sender finds too long.
+        // The last byte of a body with a length is held back until `end_body`: a server must not
+        // take a body for complete that turns out to be too long.
         let held = usize::from(matches!(self.upload, Upload::Length { left: 0, .. }));
         &pending[..pending.len().saturating_sub(held)]
     }
@@ -247,14 +247,14 @@ impl Exchange {
         {
             *heard = now;
         }
-        // A server that has answered need not read on.
+        // A server that has answered need not read the rest of the request.
         let State::Head { .. } = self.state else { return };
         if rest > 0 {
             if taken > 0 || self.stall.is_none() {
                 self.stall = now.checked_add(self.limits.stall);
             }
         } else if self.is_uploading() {
-            // It is not the server that is waited for.
+            // The exchange is not waiting for the server.
             self.stall = None;
         } else if waited {
             self.stall = None;
@@ -262,9 +262,9 @@ impl Exchange {
         }
     }
 
-    // The body of the request, where it comes in pieces.
+    // The body of a request, given in pieces.
 
-    /// Whether more of it is to come, or the word that it is whole.
+    /// Whether more of the body, or `end_body`, is still to come.
     pub(crate) fn is_uploading(&self) -> bool {
         let heard = matches!(self.state, State::Head { .. } | State::Body { .. });
         self.upload != Upload::Done && heard
@@ -280,7 +280,7 @@ impl Exchange {
         match self.upload {
             Upload::Done => 0,
             Upload::Chunks => room,
-            // One more than there may be shows that there is more.
+            // One byte more than is left shows whether the source has more.
             Upload::Length { left, .. } => {
                 usize::try_from(left.saturating_add(1)).map_or(room, |most| room.min(most))
             }
@@ -329,7 +329,7 @@ impl Exchange {
         None
     }
 
-    /// Bytes wait, maybe the first behind a time in which none did: the server has to take them.
+    /// Bytes are waiting, maybe the first after a time without any: the server has to take them.
     fn await_room(&mut self, now: Instant) {
         let timed = matches!(self.state, State::Head { .. }) && self.started.is_some();
         if timed && self.stall.is_none() && !self.outgoing().is_empty() {
@@ -341,7 +341,8 @@ impl Exchange {
     pub(crate) fn unsent(&self) -> usize {
         match self.started {
             Some(_) => self.out.len(),
-            // It has left, or was never to be sent; or has ended before it had.
+            // The request was sent completely or was never to be sent; or the exchange has ended
+            // before.
             None => self.unsent,
         }
     }
@@ -354,7 +355,7 @@ impl Exchange {
         [self.awaited(), self.stall].into_iter().flatten().min()
     }
 
-    /// When the time for what is waited for is over.
+    /// The deadline of what the exchange waits for.
     fn awaited(&self) -> Option<Instant> {
         match self.state {
             State::Body { heard, .. } => self.timing.idle_end(heard),
@@ -378,7 +379,7 @@ impl Exchange {
         }
     }
 
-    /// Of the response, once its first line is there.
+    /// The status of the response, once its first line was received.
     #[cfg(feature = "net")]
     pub(crate) fn status(&self) -> Option<u16> {
         match &self.state {
@@ -387,19 +388,19 @@ impl Exchange {
         }
     }
 
-    /// Whether the head is there and the end is not.
+    /// Whether the exchange is between head and end of a body.
     #[cfg(feature = "net")]
     pub(crate) fn is_in_body(&self) -> bool {
         matches!(self.state, State::Body { .. } | State::Last)
     }
 
-    /// Whether it is refused and read.
+    /// Whether the response was refused and its body is being read.
     #[cfg(any(feature = "net", test, fuzzing))]
     pub(crate) fn is_refused(&self) -> bool {
         matches!(self.state, State::Refused { .. })
     }
 
-    /// The limits of time, for the error that says which one has passed.
+    /// The time limits, for the error that names the one that has passed.
     #[cfg(feature = "net")]
     pub(crate) fn timing(&self) -> Timing {
         self.timing
@@ -443,7 +444,7 @@ impl Exchange {
         }
     }
 
-    /// The final head: another place, an error, or the start of the body.
+    /// Judges the final head: a redirect, an error, or the start of the body.
     fn judge(&mut self, now: Instant, head: Head) -> Result<Option<Event<'static>>, HttpError> {
         if let Some(notes) = &mut self.notes {
             let request = &self.request;
@@ -460,8 +461,8 @@ impl Exchange {
         let body = Body::coded(&self.request.method, &head, accepts);
         if let Some(why) = self.delivery.refuses(&head) {
             let until = [self.deadline, self.timing.head_by].into_iter().flatten().min();
-            // What is not well framed may be no answer to this request at all, unless it says that it
-            // is an error.
+            // A response with wrong framing may belong to another request, unless its status is an
+            // error.
             let body = match head.status {
                 200..=299 => Ok(body?),
                 _ => body,
@@ -479,7 +480,7 @@ impl Exchange {
             Delivery::Blocks => Output::Blocks(Box::new(Blocks::new(&self.limits))),
         };
         let (body, coding) = body?;
-        // An interim response that nobody asked for may be half of a server's mistake.
+        // Interim responses that were not asked for may be part of a server's mistake.
         let is_first = matches!(self.state, State::Head { interim: 0, .. });
         self.persistence = Persistence::of(&self.request, &head, &body).filter(|_| is_first);
         let output = match coding {
@@ -502,7 +503,7 @@ impl Exchange {
         Response::of(head, request.url.clone(), |bytes| request.is_repeated_in(bytes))
     }
 
-    /// An observer is told how the body is coded.
+    /// Notes the coding of the body.
     #[cfg(feature = "deflate")]
     fn tell_coding(&mut self, coding: Coding, accepts: Accepts) {
         if let Some(notes) = &mut self.notes {
@@ -518,7 +519,7 @@ impl Exchange {
             && matches!(self.state, State::Body { output: Output::Coded(_), .. })
     }
 
-    /// The body of an answer that is refused.
+    /// Reads the body of a refused response.
     #[cold]
     #[inline(never)]
     fn refused<'b>(&mut self, input: &'b [u8]) -> (usize, Option<Event<'b>>) {
@@ -529,7 +530,7 @@ impl Exchange {
         }
     }
 
-    /// As much of it has come as is waited for.
+    /// As much of the body has come as is read.
     #[cold]
     fn end_refusal(&mut self) -> Event<'static> {
         let error = match mem::replace(&mut self.state, State::Done) {
@@ -543,8 +544,8 @@ impl Exchange {
 
     // The body.
 
-    // Each event is made where it is given back: on a way through a `Result` it would be copied
-    // several times.
+    // Each event is constructed where it is returned: inside a `Result` it would be copied several
+    // times.
     fn body<'b>(&mut self, now: Instant, input: &'b [u8]) -> (usize, Option<Event<'b>>) {
         let mut used = 0;
         loop {
@@ -562,7 +563,7 @@ impl Exchange {
                     return (input.len(), Some(self.complete()));
                 }
             };
-            // Data alone counts: chunk lines and trailers could drip for hours.
+            // Only data counts: chunk lines and trailers could drip for hours.
             *heard = now;
             let data = &input[used..used + n];
             let taken = match output {
@@ -597,7 +598,7 @@ impl Exchange {
         }
     }
 
-    /// The same of a body that is coded, at its data. Apart, so that it is not in the way of others.
+    /// As `body`, for a coded body, at its data. A function of its own, to keep `body` small.
     #[cold]
     #[inline(never)]
     fn coded<'b>(&mut self, now: Instant, input: &'b [u8]) -> (usize, Option<Event<'b>>) {
@@ -637,7 +638,7 @@ impl Exchange {
         }
     }
 
-    /// A piece to be handed over, which ends behind `used` bytes.
+    /// The event for a piece, which ends behind `used` bytes.
     fn chunk<'b>(&mut self, used: usize, data: Cow<'b, [u8]>) -> (usize, Option<Event<'b>>) {
         self.note(&data);
         (used, Some(Event::Chunk(data)))
@@ -652,36 +653,36 @@ impl Exchange {
 
     // The end.
 
-    /// What stands behind the answer was not asked for: it is nobody's, and whoever sent it is not asked
-    /// anything more.
+    /// Bytes behind the response were not asked for: they are discarded, and the connection carries
+    /// no other request.
     fn stands_behind(&mut self, rest: &[u8]) {
         if !rest.is_empty() {
             self.persistence = None;
         }
     }
 
-    /// Once it is over: whether the connection may carry another request. All of this one has left then,
-    /// all of its answer has come, and nothing behind that was given.
+    /// After the end: whether the connection may carry another request. Then the request was sent
+    /// completely, the response has come completely, and no byte was given behind it.
     #[cfg(any(feature = "net", test, fuzzing))]
     pub(crate) fn persistence(&self) -> Option<Persistence> {
         self.persistence.filter(|_| matches!(self.state, State::Done))
     }
 
     /// Whether the same request may be sent again over another connection, after this one has ended
-    /// (RFC 9112 §9.3.1): no byte of an answer has come, or one that says that no request has (RFC 9110
-    /// §15.5.9).
+    /// (RFC 9112 §9.3.1): no byte of a response has come, or a 408, which a server may send without
+    /// a request (RFC 9110 §15.5.9).
     #[cfg(any(feature = "net", test))]
     pub(crate) fn may_go_again(&self) -> bool {
         (!self.heard || self.status == Some(408)) && self.request.may_be_repeated()
     }
 
-    /// Whether what comes now cannot be an answer: nothing has been asked.
+    /// Whether bytes that come now cannot be a response: no byte of a request was sent.
     #[cfg(feature = "net")]
     pub(crate) fn is_unasked(&self) -> bool {
         !self.begun && matches!(self.state, State::Head { .. })
     }
 
-    /// The body is whole. What it leaves to be handed over comes first, and the end with the next
+    /// The body is complete. Its last output is reported first, and the final event with the next
     /// call.
     fn complete(&mut self) -> Event<'static> {
         let rest = match &mut self.state {
@@ -701,7 +702,7 @@ impl Exchange {
         }
     }
 
-    /// An observer is told what a coded body has become.
+    /// Notes the sizes of a body that was decoded.
     #[cfg(feature = "deflate")]
     fn tell_sizes(&mut self) {
         if let (Some(notes), State::Body { output: Output::Coded(coded), .. }) =
@@ -712,7 +713,7 @@ impl Exchange {
         }
     }
 
-    /// What stands behind what broke it is nobody's.
+    /// Bytes behind the error are discarded.
     #[cold]
     fn broken(&mut self, input: &[u8], error: HttpError) -> (usize, Option<Event<'static>>) {
         (input.len(), Some(self.fail(error)))
@@ -734,13 +735,13 @@ impl Exchange {
         if let (Closed::Failed(_), Some(_)) = (&closed, self.started.take()) {
             self.unsent = self.out.len();
         }
-        // Nothing that is left of the request matters to anybody.
+        // The rest of the request is not sent any more.
         mem::take(&mut self.out);
         Event::Closed(closed)
     }
 }
 
-/// Apart, since hardly anybody wants notes.
+/// Not inlined, since notes are rare.
 #[cold]
 fn note_body(notes: &mut Vec<Note>, data: &[u8]) {
     let start = data[..data.len().min(Note::START)].to_vec();
@@ -748,15 +749,15 @@ fn note_body(notes: &mut Vec<Note>, data: &[u8]) {
 }
 
 impl Delivery {
-    /// Why an answer is none of what it stands for, if it is not.
+    /// Why a response is not acceptable for this delivery, if it is not.
     fn refuses(self, head: &Head) -> Option<fn(Box<Response>) -> HttpError> {
         let must_be_200 = matches!(self, Delivery::Events | Delivery::EventBytes);
         match self {
             Delivery::Raw => None,
             _ if must_be_200 && head.status != 200 => Some(HttpError::Status),
-            // An event stream says that it is one (WHATWG HTML §9.2.3).
+            // An event stream has this type (WHATWG HTML §9.2.3).
             _ if head.fields.media_type().as_deref() != Some(b"text/event-stream") => {
-                // What says that it is an error is that before it is of another type.
+                // With another status, the status is the reason rather than the type.
                 let is_error = !matches!(head.status, 200..=299);
                 Some(if is_error { HttpError::Status } else { HttpError::ContentType })
             }

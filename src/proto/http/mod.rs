@@ -1,16 +1,16 @@
 //! One HTTP/1.1 request and its response, read as it comes (RFC 9110, RFC 9112): for event streams
-//! and for bodies that are worked on while they arrive. An exchange is one request and its response; at
-//! its end it says whether the connection may carry another.
+//! and for bodies that are processed while they arrive. An exchange is one request and its
+//! response; at its end, it reports whether the connection may carry another.
 //!
 //! ```text
-//! response, date      what is answered, and when to ask again
+//! response, date      the response, and when to ask again
 //! chunked             chunk lines, data, trailers
 //! body                how long a body is, and its pieces
-//! request, redirect   what is asked for, and where to ask next
-//! refusal             an answer that is none of what was asked for
-//! coding              bodies that are compressed, and what they are without that
-//! persist             whether a connection goes on behind an exchange
-//! output              how the data of a body becomes what is told of it
+//! request, redirect   the request, and where to send it next
+//! refusal             a response that is not the one asked for
+//! coding              bodies that are compressed
+//! persist             whether a connection may carry another exchange
+//! output              how the data of a body becomes events
 //! exchange            the state machine
 //! ```
 
@@ -42,35 +42,35 @@ pub(crate) use request::ForProxy;
 pub use request::{Delivery, Request};
 pub use response::Response;
 
-/// How much of a peer's bytes an error shows.
+/// How many of a peer's bytes an error shows.
 const SHOWN: usize = 60;
 
 /// The time limits of an exchange; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
-    /// When the head has to be there, whatever was waited for.
+    /// When the head has to be there, whatever the exchange is waiting for.
     pub head_by: Option<Instant>,
-    /// From the last byte of the request to the head. Where it is set, `head_by` is no limit of the
-    /// owner's, and is put off by the time that the request takes to leave.
+    /// From the last byte of the request to the head. If this is set, `head_by` is not the
+    /// program's limit, and is put off by the time that sending the request takes.
     pub response: Option<Duration>,
-    /// Behind the head, the longest silence.
+    /// After the head, the longest silence.
     pub idle: Option<Duration>,
 }
 
 impl Timing {
-    /// When a silence that begins now has lasted too long.
+    /// When a silence that begins now becomes too long.
     fn idle_end(&self, now: Instant) -> Option<Instant> {
         self.idle.and_then(|idle| now.checked_add(idle))
     }
 }
 
-/// Why a response is of no use, or its body not whole.
+/// Why a response is not usable, or its body not complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// No response head.
+    /// The response does not begin with a valid head.
     Head(HeadError),
-    /// More than `Limits::interim` responses before the final one.
+    /// More than `Limits::interim` interim responses before the final one.
     ManyInterim,
     /// 101, though no other protocol was asked for (RFC 9110 §15.2.2).
     Upgrade,
@@ -80,18 +80,18 @@ pub enum HttpError {
     TransferEncoding(String),
     /// `Content-Length` that is no number, or several that differ (RFC 9112 §6.3).
     ContentLength(String),
-    /// A coding of the content, though `identity` was asked for (RFC 9110 §12.5.3). Where decoding was
-    /// asked for, that is `Coding`, with feature `deflate`.
+    /// A coding of the content, though only `identity` was accepted (RFC 9110 §12.5.3). Where
+    /// decoding was asked for, the error is `Coding`, with feature `deflate`.
     ContentEncoding(String),
-    /// The body is coded, and cannot be decoded (RFC 9110 §8.4).
+    /// The body is coded and cannot be decoded (RFC 9110 §8.4).
     #[cfg(feature = "deflate")]
     Coding(CodingError),
-    /// A response that is no event stream, where one was asked for.
+    /// A response that is not an event stream, where one was asked for.
     ContentType(Box<Response>),
     /// A response that opens no event stream, since its status is not 200 (WHATWG HTML §9.2.3).
     Status(Box<Response>),
-    /// The line before a chunk is no hexadecimal number and well-formed extensions
-    /// (RFC 9112 §7.1); what it starts with.
+    /// The line before a chunk is not a hexadecimal number with well-formed extensions (RFC 9112
+    /// §7.1); how it starts.
     ChunkLine(String),
     /// A chunk of 2⁶³ bytes or more.
     ChunkSize,
@@ -101,41 +101,42 @@ pub enum HttpError {
     ChunkOverhead,
     /// The data of a chunk does not end in CR LF (RFC 9112 §7.1).
     ChunkEnd,
-    /// A trailer section that is none (RFC 9112 §7.1.2).
+    /// An invalid trailer section (RFC 9112 §7.1.2).
     Trailer(HeadError),
     /// A line or an event of the event stream is too long.
     EventStream(SseError),
-    /// The stream ended before the body did; how many bytes are missing, where that is known.
+    /// The stream ended before the body did; how many bytes are missing, if known.
     Truncated(Option<u64>),
     /// The stream ended, or broke, before the head was complete.
     Eof,
     /// No head within the time limit.
     Timeout,
-    /// No byte of the request has left for [`Limits::stall`](crate::Limits::stall), though some wait.
+    /// No byte of the request was sent for [`Limits::stall`](crate::Limits::stall), though some are
+    /// waiting.
     Stalled,
-    /// The body of the request ended so many bytes before the length that its head says: what has left
-    /// is no whole request.
+    /// The body of the request ended so many bytes before the length in its head: the server has no
+    /// complete request.
     ShortBody(u64),
-    /// The body of the request goes on behind so many bytes, the length that its head says. The last of
-    /// them has not left, so that the server has no whole request.
+    /// The body of the request is longer than this, the length in its head. The last byte of that
+    /// length was not sent, so that the server has no complete request.
     LongBody(u64),
-    /// A redirect asks for the body of the request again, which came in pieces and is not kept.
+    /// A redirect needs the body of the request again, but it was given in pieces and is not kept.
     BodyAgain,
-    /// Nothing came for the idle limit.
+    /// Nothing came for [`Timing::idle`].
     Idle,
-    /// More redirects than `Limits::redirects`, or of a handshake than were asked for.
+    /// More redirects than `Limits::redirects`, or of a handshake more than were asked for.
     ManyRedirects(u32),
-    /// From https to http, or from wss to ws, where others could read along.
+    /// A redirect from https to http, or from wss to ws, where others could read along.
     Downgrade,
-    /// `Location` is missing twice over, or no URL that could be followed.
+    /// A redirect whose `Location` is not a URL that can be followed.
     Location(UrlError),
     /// More than one `Location`.
     Locations,
 }
 
 impl HttpError {
-    /// The peer's bytes in it, if it has some, for those who look whether they may be shown. A
-    /// [`Response`] looks itself, and a `Location` is looked at where it is read.
+    /// The peer's bytes in this error, if it has some: the caller masks them if they repeat a
+    /// secret. A [`Response`] masks its own, and a `Location` is checked where it is read.
     pub(crate) fn text(&mut self) -> Option<&mut String> {
         match self {
             HttpError::Head(e) | HttpError::Trailer(e) => e.text(),

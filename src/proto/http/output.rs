@@ -1,17 +1,17 @@
-//! How the data of a body becomes what is told of it.
+//! How the data of a body becomes events.
 
 use super::HttpError;
 use super::coding::Decoder;
 use crate::limits::Limits;
 use crate::proto::sse::{Blocks, Event, Events};
 
-/// How the body is handed over.
+/// The state of a delivery.
 #[derive(Debug)]
 pub(super) enum Output {
     Bytes,
     Events(Box<Events>),
     Blocks(Box<Blocks>),
-    /// Any of them, of what the data is without its coding.
+    /// Any of the others, for decoded data.
     Coded(Box<Coded>),
 }
 
@@ -22,7 +22,7 @@ pub(super) struct Coded {
     output: Output,
 }
 
-/// What a coded body gives, in memory of its own: what was decoded is lent to nobody.
+/// Output of a coded body, owned: decoded bytes are not lent.
 #[derive(Debug)]
 pub(super) enum Given {
     Piece(Vec<u8>),
@@ -30,16 +30,16 @@ pub(super) enum Given {
 }
 
 impl Output {
-    /// The same of a body that is coded.
+    /// The same output for a body that is coded.
     pub(super) fn decoded(self, decoder: Decoder) -> Output {
         Output::Coded(Box::new(Coded { decoder, output: self }))
     }
 
-    /// What the end of the body leaves to be handed over.
+    /// The output that remains at the end of the body.
     pub(super) fn finish(&mut self) -> Result<Option<Vec<u8>>, HttpError> {
         match self {
             Output::Blocks(blocks) => Ok(blocks.finish()),
-            // WHATWG HTML §9.2.6: an event that is not finished is thrown away.
+            // WHATWG HTML §9.2.6: an unfinished event is discarded.
             Output::Bytes | Output::Events(_) => Ok(None),
             Output::Coded(coded) => {
                 coded.decoder.finish()?;
@@ -50,14 +50,14 @@ impl Output {
 }
 
 impl Coded {
-    /// What was decoded.
+    /// The decoder of the body.
     #[cfg(feature = "deflate")]
     pub(super) fn decoder(&self) -> &Decoder {
         &self.decoder
     }
 
-    /// Takes data up to what is to be told next; gives how much, and that. Without it all was taken.
-    /// What is left has to be given again, and there is some as long as there is more to be told.
+    /// Takes data up to the next output; returns how many bytes, and the output. Without output all
+    /// was taken. The rest has to be given again; some is left as long as there is more output.
     pub(super) fn receive(
         &mut self,
         data: &[u8],
@@ -79,7 +79,7 @@ impl Coded {
         }
     }
 
-    /// The next piece or event of what is decoded.
+    /// The next piece or event of the decoded data.
     fn hand_over(&mut self) -> Result<Option<Given>, HttpError> {
         let decoder = &mut self.decoder;
         match &mut self.output {
@@ -97,7 +97,7 @@ impl Coded {
                 decoder.skip(taken);
                 Ok(event.map(Given::Event))
             }
-            // No coding is below another.
+            // A coded output never contains another.
             Output::Coded(_) => Ok(Some(Given::Piece(Vec::new()))),
         }
     }

@@ -1,4 +1,4 @@
-//! Where a redirect leads, and what may go there (RFC 9110 §15.4).
+//! Where a redirect leads, and which fields may be sent there (RFC 9110 §15.4).
 
 use super::{HttpError, Request};
 use crate::proto::head::Head;
@@ -14,16 +14,16 @@ use crate::proto::url::{Url, UrlError};
 pub struct Redirect<R = Request> {
     /// 301, 302, 303, 307 or 308.
     pub status: u16,
-    /// What is to be asked now.
+    /// The request for the new place.
     pub request: R,
 }
 
-/// What describes a body that is not sent any more.
+/// Fields that describe a body, removed together with it.
 const OF_A_BODY: [&str; 4] =
     ["content-type", "content-encoding", "content-language", "content-location"];
 
 impl Redirect {
-    /// The redirect that a response is; `None` for any other. At most `max` hops.
+    /// The redirect in a response; `None` for any other response. At most `max` hops.
     pub(crate) fn of(
         request: &Request,
         head: &Head,
@@ -37,7 +37,7 @@ impl Redirect {
         let mut next = request.clone();
         next.hops += 1;
         if !request.url.is_same_origin(&to) {
-            // They do not come back on a later hop either, since that starts from this request.
+            // Secrets do not come back on a later hop either, since that starts from this request.
             next.headers.remove_secret();
         }
         next.url = to;
@@ -51,14 +51,15 @@ impl Redirect {
 
 #[cfg(feature = "net")]
 impl<R> Redirect<R> {
-    /// The hop to the `url` of its request in words, for a trace.
+    /// The hop to `url`, the URL of its request, as text for a trace.
     pub(crate) fn shown(&self, url: &Url) -> String {
         format!("{} to {}", self.status, escape(url.to_string().as_bytes(), 500))
     }
 }
 
-/// Where the answer to a request for `url` leads, if it is a redirect that may be followed: `hops` of
-/// those allowed have led to it. `is_repeated` tells whether bytes repeat what is secret in the request.
+/// The target of a response to a request for `url`, if it is a redirect that may be followed:
+/// `hops` redirects have led to it. `is_repeated` returns whether bytes repeat a secret of the
+/// request.
 pub(crate) fn target(
     head: &Head,
     url: &Url,
@@ -77,7 +78,7 @@ pub(crate) fn target(
         return Err(HttpError::ManyRedirects(max));
     }
     let text = encoded(location);
-    // What the server has made of it may be what nobody is to see.
+    // The server may have put a secret of the request into it.
     let hidden = url.is_secret() || is_repeated(shown_url(&text).as_bytes());
     let to = match url.join(&text) {
         Ok(to) if hidden => to.into_secret(),
@@ -91,8 +92,8 @@ pub(crate) fn target(
     }
 }
 
-/// A `Location` as browsers read one that is not percent-encoded (WHATWG URL §4.4): without tabs, and
-/// with spaces and all that is not ASCII encoded, byte by byte. A host does not get better by that.
+/// A `Location` as browsers read one that is not percent-encoded (WHATWG URL §4.4): without tabs,
+/// and with spaces and all that is not ASCII encoded, byte by byte. An invalid host stays invalid.
 fn encoded(location: &[u8]) -> String {
     let mut text = String::with_capacity(location.len());
     for &b in location.iter().filter(|&&b| b != b'\t') {
@@ -178,7 +179,7 @@ mod tests {
         }
     }
 
-    /// A compressed body says so wherever it goes, and where it does not go nothing does.
+    /// `Content-Encoding` is kept with a compressed body and removed together with it.
     #[cfg(feature = "deflate")]
     #[test]
     fn a_compressed_body_goes_with_its_coding() {

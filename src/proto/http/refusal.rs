@@ -1,4 +1,5 @@
-//! An answer that is none of what was asked for: its head, and the start of its body, which says why.
+//! A response that is not the one asked for: its head, and the start of its body, which states the
+//! reason.
 
 use std::fmt;
 use std::time::Instant;
@@ -9,18 +10,18 @@ use super::coding::{Coding, Decoder};
 use super::{HttpError, Response};
 use crate::limits::Limits;
 
-/// A refused answer while the start of its body is read.
+/// A refused response while the start of its body is read.
 pub(crate) struct Refusal {
     response: Box<Response>,
     body: Body,
     decoder: Option<Box<Decoder>>,
-    /// Bytes of the body that are still kept.
+    /// How many more bytes of the body are kept.
     room: usize,
-    /// What has come by then is all of it.
+    /// When reading stops; bytes that have come by then are the body.
     pub(crate) deadline: Option<Instant>,
 }
 
-/// Whether the body repeats what nobody is to see is looked at when it is there.
+/// The body may repeat a secret, which is checked only when it has come.
 impl fmt::Debug for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Refusal({}, {} bytes)", self.response.status, self.response.body.len())
@@ -28,7 +29,7 @@ impl fmt::Debug for Refusal {
 }
 
 impl Refusal {
-    /// `until` is when the answer as a whole had to be there. A body that is not well framed is none.
+    /// `until` is the deadline of the whole response. A body with invalid framing counts as empty.
     pub(crate) fn new(
         response: Response,
         body: Result<(Body, Option<Coding>), HttpError>,
@@ -47,8 +48,8 @@ impl Refusal {
         }
     }
 
-    /// Takes bytes of the body: how many, and whether no more is wanted. What is left has to be given
-    /// again.
+    /// Takes bytes of the body; returns how many, and whether no more are needed. The rest has to
+    /// be given again.
     pub(crate) fn receive(&mut self, input: &[u8], limits: &Limits) -> (usize, bool) {
         let mut used = 0;
         loop {
@@ -86,7 +87,7 @@ impl Refusal {
         }
     }
 
-    /// What has come.
+    /// The response with the part of the body that has come.
     pub(crate) fn finish(self, is_repeated: impl Fn(&[u8]) -> bool) -> Box<Response> {
         let mut response = self.response;
         response.quiet |= is_repeated(&response.body);

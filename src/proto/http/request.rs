@@ -1,4 +1,4 @@
-//! A request for a response that is read as it comes.
+//! A request for a response that is read while it arrives.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,18 +10,18 @@ use crate::proto::secret::Guarded;
 use crate::proto::token::{escape, is_token};
 use crate::proto::url::Url;
 
-/// How the body of the response is handed over.
+/// How the body of the response is reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delivery {
-    /// As it arrives: each chunk of a chunked body by itself (in several pieces if it is cut by
-    /// reads), otherwise what each read brought.
+    /// As it arrives: each chunk of a chunked body as one event (as several if reads cut it),
+    /// otherwise the bytes of each read.
     #[default]
     Raw,
     /// An event stream (WHATWG HTML §9.2), parsed.
     Events,
-    /// An event stream as text: each event with its field names and its blank line. The type alone
-    /// opens it, whatever the status.
+    /// An event stream as text: each event with its field names and its blank line. Only the type
+    /// is checked, not the status.
     Blocks,
     /// The bytes of an event stream as they arrive, for a parser that outlives the connection, as
     /// [`sse::Events`](crate::proto::sse::Events) does.
@@ -50,28 +50,28 @@ pub struct Request {
     pub(crate) url: Url,
     pub(crate) headers: Headers,
     pub(crate) body: Option<Payload>,
-    /// The body was compressed by gzip.
+    /// The body was compressed with gzip.
     #[cfg(feature = "deflate")]
     coded: bool,
-    /// A coded response is asked for, and decoded.
+    /// The request accepts coded responses, and they are decoded.
     #[cfg(feature = "deflate")]
     pub(crate) decode: bool,
-    /// Redirects that led here.
+    /// How many redirects led here.
     pub(crate) hops: u32,
     /// The server is asked to keep the connection (RFC 9112 §9.3).
     pub(crate) keep_alive: bool,
-    /// It goes to a proxy, as it is.
+    /// Set for a request that is sent to a proxy in absolute form.
     pub(crate) for_proxy: Option<Arc<ForProxy>>,
 }
 
-/// What a proxy that takes a request itself is sent besides.
+/// The additional fields for a proxy that handles requests itself.
 #[derive(PartialEq, Eq)]
 pub(crate) struct ForProxy {
-    /// Its fields, as they are sent and as they may be shown.
+    /// The fields for the proxy, as they are sent and as they may be shown.
     pub(crate) fields: [Vec<u8>; 2],
-    /// Those of them that its owner has named.
+    /// The fields among them that the program has added.
     pub(crate) headers: Headers,
-    /// Who we are to it, which its answer may repeat.
+    /// Our credentials for the proxy, which its response may repeat.
     pub(crate) secrets: Vec<Guarded>,
 }
 
@@ -84,16 +84,16 @@ impl ForProxy {
 /// The body of a request.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Payload {
-    /// It is here.
+    /// The whole body.
     Whole(Arc<[u8]>),
-    /// It is given to the session in pieces, so many bytes in all.
+    /// The body is given to the session in pieces; its length in bytes.
     Length(u64),
-    /// The same, and nobody knows how many (RFC 9112 §7.1).
+    /// The body is given in pieces, and its length is not known (RFC 9112 §7.1).
     Chunked,
 }
 
 impl Payload {
-    /// Whether it is given in pieces, which are there once.
+    /// Whether the body is given in pieces, which exist only once.
     pub(crate) fn is_coming(&self) -> bool {
         !matches!(self, Payload::Whole(_))
     }
@@ -170,7 +170,8 @@ impl Request {
         self.add(name, value, false)
     }
 
-    /// Adds a header field that no trace shows, and that no other server is sent after a redirect.
+    /// Adds a header field that is shown in no trace, and not sent to another origin after a
+    /// redirect.
     ///
     /// # Errors
     ///
@@ -189,15 +190,15 @@ impl Request {
         self.set_body(Payload::Whole(body.into()))
     }
 
-    /// Sets the body, which is sent compressed by gzip (RFC 1952), with `Content-Encoding: gzip` and the
-    /// `Content-Length` of what is sent. It is for servers of which that is known: a request cannot ask
-    /// whether they read it, and those that do not answer 415 (RFC 9110 §15.5.16), or take the bytes for
-    /// the body. An empty body stays as it is.
+    /// Sets the body, which is sent compressed with gzip (RFC 1952), with `Content-Encoding: gzip`
+    /// and the `Content-Length` of the compressed bytes. For servers that are known to support it:
+    /// a request cannot ask for support, and servers without it answer 415 (RFC 9110 §15.5.16) or
+    /// take the compressed bytes for the body. An empty body is not compressed.
     ///
     /// # Errors
     ///
-    /// As [`Request::body`]; and [`RequestError::HeaderTwice`] where the request has a `Content-Encoding`
-    /// of its owner's.
+    /// As [`Request::body`]; and [`RequestError::HeaderTwice`] where the program has added a
+    /// `Content-Encoding` of its own.
     #[cfg(feature = "deflate")]
     pub fn body_gzip(&mut self, body: impl AsRef<[u8]>) -> Result<&mut Request, RequestError> {
         let body = body.as_ref();
@@ -215,19 +216,19 @@ impl Request {
         }
     }
 
-    /// Whether compressed responses are asked for, and decoded; not by default. `Accept-Encoding: gzip,
-    /// deflate` is sent then, `identity` otherwise.
+    /// Whether the request accepts compressed responses, which are decoded; not by default. It then
+    /// has `Accept-Encoding: gzip, deflate`, `identity` otherwise.
     ///
-    /// The body comes decoded, each piece as soon as it can be read ([`Response::decoded`]). What is no
-    /// such data, ends before its end, has another checksum or length than it says or more behind its end,
-    /// and what becomes too much ([`Limits::decoded_ratio`]), is an error ([`CodingError`]), and so are
-    /// several codings in a row. The pieces before it were told.
+    /// The body is reported decoded, each piece as soon as it can be ([`Response::decoded`]). An
+    /// error ([`CodingError`]): data that is invalid, truncated, has a wrong checksum or length or
+    /// further bytes behind its end, output that becomes too large ([`Limits::decoded_ratio`]), and
+    /// several codings in a row. The pieces before the error were reported.
     ///
-    /// Event streams ([`Delivery::is_event_stream`]) that are compressed though `identity` was asked for
-    /// are decoded in any case.
+    /// Event streams ([`Delivery::is_event_stream`]) that are compressed though only `identity` was
+    /// accepted are decoded in any case.
     ///
-    /// Over TLS, the length of what is compressed tells a listener something of it: do not ask for it
-    /// where an answer has a secret beside text that somebody else chooses (as BREACH does).
+    /// Over TLS, the length of compressed data reveals something about it to an observer: do not
+    /// use it where a response has a secret beside text that somebody else chooses (BREACH).
     ///
     /// [`Response::decoded`]: super::Response::decoded
     /// [`CodingError`]: super::CodingError
@@ -238,11 +239,10 @@ impl Request {
         self
     }
 
-    /// Announces a body that is given to the session in pieces ([`Session::send_body`]): of so many
-    /// bytes, sent with its `Content-Length`, or of a length that nobody knows yet, sent with
-    /// `Transfer-Encoding: chunked` (RFC 9112 §7.1), which an HTTP/1.0 server cannot read. Refused as
-    /// [`Request::body`] is. A redirect that would need the body again is an error
-    /// ([`HttpError::BodyAgain`]).
+    /// Announces a body that is given to the session in pieces ([`Session::send_body`]): with a
+    /// length, sent with its `Content-Length`, or without one, sent with `Transfer-Encoding:
+    /// chunked` (RFC 9112 §7.1), which an HTTP/1.0 server cannot read. Refused as [`Request::body`]
+    /// is. A redirect that would need the body again is an error ([`HttpError::BodyAgain`]).
     ///
     /// [`Session::send_body`]: crate::proto::Session::send_body
     /// [`HttpError::BodyAgain`]: super::HttpError::BodyAgain
@@ -266,8 +266,8 @@ impl Request {
         Ok(self)
     }
 
-    /// Whether it may be sent a second time where nobody knows what has become of the first
-    /// (RFC 9110 §9.2.2).
+    /// Whether the request may be sent a second time where the fate of the first is unknown (RFC
+    /// 9110 §9.2.2).
     #[cfg(any(feature = "net", test))]
     pub(crate) fn may_be_repeated(&self) -> bool {
         let method = self.method.as_str();
@@ -275,7 +275,7 @@ impl Request {
             && !self.is_body_to_come()
     }
 
-    /// Whether its body is given in pieces.
+    /// Whether the body is given in pieces.
     pub(crate) fn is_body_to_come(&self) -> bool {
         self.body.as_ref().is_some_and(Payload::is_coming)
     }
@@ -286,28 +286,28 @@ impl Request {
         self
     }
 
-    /// Whether `bytes`, which the peer has sent, may repeat what of this request is not to be shown.
+    /// Whether `bytes`, which the peer has sent, may repeat a secret of this request.
     pub(crate) fn is_repeated_in(&self, bytes: &[u8]) -> bool {
         self.url.is_repeated_in(bytes)
             || self.headers.are_repeated_in(bytes)
             || self.for_proxy.as_ref().is_some_and(|proxy| proxy.is_repeated_in(bytes))
     }
 
-    /// Whether its head has a field: one of its owner's, or one that every head has.
+    /// Whether the head has a field: one that the program added, or one that every head has.
     #[cfg(feature = "net")]
     pub(crate) fn has_field(&self, name: &str) -> bool {
         let of_all = ["accept", "cache-control", "user-agent"];
         self.headers.has(name) || of_all.iter().any(|own| own.eq_ignore_ascii_case(name))
     }
 
-    /// The head; without what is secret if it is to be `shown`.
+    /// Writes the head; without secrets if it is to be `shown`.
     pub(crate) fn write_head(&self, out: &mut Vec<u8>, delivery: Delivery, shown: bool) {
         write_start(out, &self.method, &self.url, self.for_proxy.is_some(), shown);
         if let Some(proxy) = &self.for_proxy {
             out.extend_from_slice(&proxy.fields[usize::from(shown)]);
         }
-        // Unless its owner asks for more, a connection is used once: an answer nobody asked for cannot
-        // be taken for another.
+        // Unless the program asks for more, a connection carries one exchange: a response that was
+        // not asked for cannot be taken for another's.
         let kept = if self.keep_alive { "keep-alive" } else { "close" };
         for part in ["Connection: ", kept, "\r\nAccept-Encoding: ", self.accepted(), "\r\n"] {
             out.extend_from_slice(part.as_bytes());
@@ -322,7 +322,7 @@ impl Request {
         if no_cache && !self.headers.has("cache-control") {
             out.extend_from_slice(b"Cache-Control: no-cache\r\n");
         }
-        // RFC 9110 §8.6: 0 where a body would mean something.
+        // RFC 9110 §8.6: `Content-Length: 0` for methods whose body has a meaning.
         let meant = matches!(self.method.as_str(), "POST" | "PUT" | "PATCH");
         let length = match &self.body {
             Some(Payload::Whole(body)) => Some(body.len() as u64),
@@ -343,7 +343,7 @@ impl Request {
         self.headers.write(out, shown);
     }
 
-    /// The codings that a response may have.
+    /// The codings that the request accepts.
     fn accepted(&self) -> &'static str {
         #[cfg(feature = "deflate")]
         if self.decode {
@@ -352,13 +352,13 @@ impl Request {
         "identity"
     }
 
-    /// Whether it has a body that was compressed.
+    /// Whether the body was compressed.
     #[cfg(feature = "deflate")]
     fn is_coded(&self) -> bool {
         self.coded && self.body.is_some()
     }
 
-    /// Adds a field, unless the body has one of that name.
+    /// Adds a field, unless the body sets one of that name.
     fn add(&mut self, name: &str, value: &str, secret: bool) -> Result<&mut Request, RequestError> {
         #[cfg(feature = "deflate")]
         if self.is_coded() && name.eq_ignore_ascii_case(CONTENT_ENCODING) {
@@ -370,7 +370,7 @@ impl Request {
     }
 }
 
-/// The field of a body that is coded.
+/// The field that a compressed body sets.
 #[cfg(feature = "deflate")]
 const CONTENT_ENCODING: &str = "Content-Encoding";
 
@@ -424,7 +424,7 @@ mod tests {
         assert_eq!(written(&post, Delivery::Events), lines(&want));
     }
 
-    /// RFC 9112 §3.2.2.
+    /// RFC 9112 §3.2.2: a proxy is sent the absolute URL and its own fields.
     #[test]
     fn a_proxy_is_sent_the_whole_url_and_what_is_for_it() {
         let mut get = request("GET", "http://a.example:81/x?y#z");
@@ -456,7 +456,7 @@ mod tests {
         }
     }
 
-    /// FAULTS 42, 59 and 46: there is no proxy that its credentials could be meant for.
+    /// FAULTS 42, 59 and 46: without a proxy, there is nobody to send its credentials to.
     #[test]
     fn nothing_can_be_injected() {
         let url = || Url::parse_http("http://a/").unwrap();
@@ -521,7 +521,7 @@ mod tests {
         assert!(written(&r, Delivery::Raw).contains("Content-Length: 3\r\n"));
     }
 
-    /// FAULTS 56, RFC 9110 §12.5.3: what can be read is what is asked for.
+    /// FAULTS 56, RFC 9110 §12.5.3: a request accepts exactly the codings that are decoded.
     #[cfg(feature = "deflate")]
     #[test]
     fn codings_are_asked_for_only_where_they_are_decoded() {
@@ -546,7 +546,7 @@ mod tests {
         assert_eq!((&coded[..3], coded.len() < 200), (&b"\x1f\x8b\x08"[..], true));
         let want = format!("Content-Encoding: gzip\r\nContent-Length: {}\r\n", coded.len());
         assert!(written(&r, Delivery::Raw).contains(&want));
-        // One body is one body.
+        // A second body replaces the first.
         let twice = r.header("content-encoding", "br").unwrap_err();
         let first = "Content-Encoding".to_owned();
         assert_eq!(twice, RequestError::HeaderTwice { name: "content-encoding".into(), first });
@@ -556,7 +556,7 @@ mod tests {
         r.header("content-encoding", "br").unwrap();
         assert!(matches!(r.body_gzip(&body), Err(RequestError::HeaderTwice { .. })));
         assert!(written(&r, Delivery::Raw).contains("Content-Length: 5\r\n"), "as it was");
-        // Nothing is nothing.
+        // An empty body is not compressed.
         let mut r = request("POST", "http://a/");
         r.body_gzip("").unwrap();
         let text = written(&r, Delivery::Raw);

@@ -1,4 +1,4 @@
-//! The head of a response, and of one that is refused the start of its body.
+//! The head of a response, and the start of the body of a refused one.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use crate::proto::token::{escape, trim};
 use crate::proto::transport::Transport;
 use crate::proto::url::Url;
 
-/// The head of a response. What was asked for follows it in events; of an answer that is none of that
+/// The head of a response. Its body follows in events; of a response that is not the one asked for,
 /// the start of the body is here ([`Error::response`](crate::Error::response)).
 ///
-/// `Debug` shows no secret: not the values of fields such as `Set-Cookie`, and of an answer that
-/// repeats what is secret in the request nothing but its status and how much there is.
+/// `Debug` shows no secret: not the values of fields such as `Set-Cookie`, and of a response that
+/// repeats a secret of the request only its status and sizes.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Response {
@@ -23,31 +23,32 @@ pub struct Response {
     pub reason: String,
     /// The fields.
     pub headers: Fields,
-    /// The URL that gave it, which redirects may have led to.
+    /// The URL of the request, after redirects.
     pub url: Url,
-    /// Its body is coded as its `Content-Encoding` says (RFC 9110 §8.4), and what is told of it is decoded:
-    /// the fields are those that came, and so `Content-Length`, where there is one, is the length of the
-    /// coded body.
+    /// The body is coded as its `Content-Encoding` states (RFC 9110 §8.4), and reported decoded.
+    /// The fields are those of the server, so `Content-Length`, if there is one, is the length of
+    /// the coded body.
     pub decoded: bool,
-    /// Of a response that is refused, as much of the body as came, up to
-    /// [`Limits::refusal`](crate::Limits::refusal) bytes; of any other it is empty, since the body is
-    /// told by events.
+    /// Of a refused response, as much of the body as came, up to
+    /// [`Limits::refusal`](crate::Limits::refusal) bytes; otherwise empty, since the body is
+    /// reported in events.
     pub body: Vec<u8>,
-    /// What it came over; `None` from a session that has no socket, and of an answer that is refused.
+    /// The connection that carried it; `None` from a session without a socket, and for a refused
+    /// response.
     pub transport: Option<Box<Transport>>,
-    /// It repeats, or may repeat, what is secret in the request.
+    /// The response repeats, or may repeat, a secret of the request.
     pub(crate) quiet: bool,
 }
 
-/// How much of a line of a body an error shows.
+/// How many bytes of a line of a body an error shows.
 const LINE: usize = 200;
 
 /// The largest body of which `Debug` shows more than its length.
 const DEBUG: usize = 1024;
 
 impl Response {
-    /// The answer that a head is, from `url`; `is_repeated` tells whether bytes of it repeat what is
-    /// secret in the request.
+    /// The response with this head, from `url`; `is_repeated` returns whether bytes repeat a secret
+    /// of the request.
     pub(crate) fn of(head: Head, url: Url, is_repeated: impl Fn(&[u8]) -> bool) -> Response {
         let Head { status, reason, fields: headers, .. } = head;
         let parts = [reason.as_bytes(), headers.as_bytes()];
@@ -64,7 +65,7 @@ impl Response {
         }
     }
 
-    /// Status and, unless it repeats a secret, reason.
+    /// The status and, unless it repeats a secret, the reason phrase.
     pub(crate) fn line(&self) -> String {
         match self.reason.as_str() {
             "" => self.status.to_string(),
@@ -73,11 +74,11 @@ impl Response {
         }
     }
 
-    /// Whether its body says that it is text of some kind, for people or programs. Markup is none
-    /// that a line could show.
+    /// Whether the type of the body is text of some kind, for people or programs. Markup is not: a
+    /// line of it explains nothing.
     fn is_text(&self) -> bool {
         let Some(media) = self.headers.media_type() else {
-            // What does not say what it is says so itself.
+            // A body without a type is examined itself.
             return true;
         };
         media == b"application/json"
@@ -92,7 +93,7 @@ impl Response {
         }
         let mut lines = self.body.split(|b| matches!(b, b'\r' | b'\n')).map(trim);
         let line = lines.find(|line| !line.is_empty())?;
-        // The end of what was kept may cut a character.
+        // The end of the kept part may cut a character.
         let text = match std::str::from_utf8(line) {
             Ok(text) => text,
             Err(e) if e.error_len().is_none() => {
@@ -104,7 +105,7 @@ impl Response {
         (!hidden && !text.is_empty()).then(|| said(text))
     }
 
-    /// Writes what the body says, behind the words of an error.
+    /// Writes the first line of the body, behind the text of an error.
     pub(crate) fn explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.first_line() {
             Some(line) => write!(f, ": {line}"),
@@ -112,9 +113,9 @@ impl Response {
         }
     }
 
-    /// How long the server asks to wait before the request comes again (RFC 9110 §10.2.3): seconds,
-    /// or a date, of which the response's own `Date` or else `now`, in seconds since 1970, is taken
-    /// off. `None` where it says nothing, or nothing that can be read.
+    /// How long the server asks to wait before the request is sent again (RFC 9110 §10.2.3):
+    /// seconds, or a date, from which the response's own `Date` or else `now`, in seconds since
+    /// 1970, is subtracted. `None` without a valid `Retry-After`.
     pub fn retry_after(&self, now: u64) -> Option<Duration> {
         let one = |name| {
             let mut all = self.headers.all(name);
@@ -133,16 +134,16 @@ impl Response {
         Some(Duration::from_secs(until.saturating_sub(from)))
     }
 
-    /// Whether a response of this status may be another when it is asked for again: 408, 425 and 429
+    /// Whether the same request may succeed later, by the status of this response: 408, 425 and 429
     /// (RFC 9110 §15.5.9, RFC 8470 §5.2, RFC 6585 §4), and 502, 503 and 504, of a gateway or server
-    /// that is not there at the moment.
+    /// that is unavailable for the moment.
     pub fn is_transient(&self) -> bool {
         matches!(self.status, 408 | 425 | 429 | 502 | 503 | 504)
     }
 }
 
-/// Text of a server in a line of ours: letters as they are, but what could change how a line looks
-/// escaped.
+/// Text of a server for a line of ours: letters unchanged, characters that could change how a line
+/// looks escaped.
 fn said(text: &str) -> String {
     let end = text.char_indices().nth(LINE).map_or(text.len(), |(at, _)| at);
     let mut shown = String::with_capacity(end);

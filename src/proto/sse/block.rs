@@ -30,7 +30,7 @@ use crate::limits::Limits;
 #[derive(Debug)]
 pub struct Blocks {
     between: Between,
-    /// The block that is under way, its line ends made LF.
+    /// The unfinished block, with LF as line ends.
     held: Vec<u8>,
     /// Where its unfinished line starts, in bytes from the start of the block.
     line: usize,
@@ -41,7 +41,7 @@ pub struct Blocks {
 
 impl Blocks {
     /// At the start of a stream, with the bounds [`Limits::sse_line`] and [`Limits::sse_block`].
-    /// To the latter counts each byte of a block as it is given, its line ends included.
+    /// The latter counts every byte of a block as it is returned, including its line ends.
     pub fn new(limits: &Limits) -> Blocks {
         Blocks {
             between: Between::default(),
@@ -53,14 +53,14 @@ impl Blocks {
         }
     }
 
-    /// Takes bytes up to the end of the next block; gives how many, and the block: lent if it
-    /// stands whole in `input` with LF line ends only. Without a block all were taken. What is
-    /// left has to be given again.
+    /// Takes bytes up to the end of the next block; returns how many, and the block: borrowed if it
+    /// is whole in `input` with LF line ends only. Without a block all were taken. The rest has to
+    /// be given again.
     ///
     /// # Errors
     ///
-    /// A line or a block is longer than the limits allow, at the byte that passes them. Later
-    /// calls take everything and give nothing; the blocks before were given by the calls before.
+    /// A line or a block is longer than the limits allow, at the byte that exceeds them. Later
+    /// calls take everything and return nothing; the blocks before were returned by earlier calls.
     pub fn receive<'b>(&mut self, input: &'b [u8]) -> Taken<Cow<'b, [u8]>> {
         if let Some(block) = self.lend(input) {
             return Ok((block.len(), Some(Cow::Borrowed(block))));
@@ -68,8 +68,8 @@ impl Blocks {
         self.copy(input)
     }
 
-    /// The block that stands whole at the start of `input` with LF line ends only. One that is not
-    /// longer than both limits passes neither, so its lines need not be found.
+    /// The block that is whole at the start of `input` with LF line ends only. A block that is not
+    /// longer than either limit exceeds neither, so its lines need not be found.
     fn lend<'b>(&self, input: &'b [u8]) -> Option<&'b [u8]> {
         let at_start = self.held.is_empty() && self.between.is_over() && !self.failed;
         let room = self.line_max.min(self.block_max).min(input.len());
@@ -77,7 +77,7 @@ impl Blocks {
         Some(&input[..len])
     }
 
-    /// Every other block, line by line. Apart, so that it is not in the way of those.
+    /// Every other block, line by line. A function of its own, to keep the path of those short.
     #[inline(never)]
     fn copy<'b>(&mut self, input: &'b [u8]) -> Taken<Cow<'b, [u8]>> {
         if self.failed {
@@ -91,9 +91,9 @@ impl Blocks {
         result
     }
 
-    /// The stream is over: the block that was not closed, as far as it came. Nothing is added to
-    /// it, so that its last line has no LF if none came. `None` where nothing is left, and after
-    /// an error.
+    /// The stream is over: returns the block that was not closed, as far as it came. Nothing is
+    /// added to it, so that its last line has no LF if none came. `None` where nothing is left, and
+    /// after an error.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
         self.held.extend_from_slice(self.between.finish());
         self.line = 0;
@@ -102,8 +102,8 @@ impl Blocks {
     }
 
     fn read<'b>(&mut self, input: &'b [u8]) -> Taken<Cow<'b, [u8]>> {
-        // `input[from..at]` belongs to the block and is not in `held`. Nothing is between lines
-        // but behind a CR and at the start, and there that part is empty.
+        // `input[from..at]` belongs to the block and is not in `held`. Bytes between lines exist
+        // only behind a CR and at the start, where that range is empty.
         let (mut from, mut at) = (0, 0);
         while at < input.len() {
             let between = self.between.skip(&input[at..], &mut self.held);
@@ -128,10 +128,10 @@ impl Blocks {
         Ok((input.len(), None))
     }
 
-    /// Whether a line that goes on at byte `start` of the block may have `more` bytes. Of two
-    /// limits that are passed, the one counts that is passed first.
+    /// Whether a line that goes on at byte `start` of the block may have `more` bytes. If both
+    /// limits are exceeded, the error names the one that is exceeded first.
     fn check(&self, start: usize, more: usize) -> Result<(), SseError> {
-        // Where each limit is passed. `start` can be behind it: bytes that looked like a mark.
+        // Where each limit is exceeded. `start` can be beyond it: bytes that looked like a mark.
         let (line, block) = (self.line.saturating_add(self.line_max), self.block_max);
         match start + more {
             end if end <= line.min(block) => Ok(()),
@@ -141,7 +141,7 @@ impl Blocks {
     }
 
     /// A line has ended at byte `end` of the block; `part` ends with its line end and is not in
-    /// `held` yet. It goes there if it cannot be lent.
+    /// `held` yet. It is copied there if it cannot be lent.
     fn end_line(&mut self, part: &[u8], end: usize) -> Result<Line, SseError> {
         let Some((&last, text)) = part.split_last() else { return Ok(Line::Kept(0)) };
         self.between.ended_by(last);
@@ -164,7 +164,7 @@ impl Blocks {
         Ok(Line::Kept(kept))
     }
 
-    /// Keeps bytes of the block, with room for a small one from the start.
+    /// Keeps bytes of the block; the first allocation has room for a small block.
     fn hold(&mut self, bytes: &[u8]) {
         if self.held.capacity() == 0 && !bytes.is_empty() {
             self.held.reserve_exact(bytes.len().max(SMALL));
@@ -172,7 +172,7 @@ impl Blocks {
         self.held.extend_from_slice(bytes);
     }
 
-    /// The block, `rest` being what of it is not in `held`.
+    /// The block; `rest` is the part of it that is not in `held`.
     fn give<'b>(&mut self, rest: &'b [u8]) -> Cow<'b, [u8]> {
         self.line = 0;
         if self.held.is_empty() {
@@ -183,21 +183,21 @@ impl Blocks {
         Cow::Owned(block)
     }
 
-    /// Bytes of memory that are kept for what is unfinished.
+    /// Capacity of the buffer for an unfinished block.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.held.capacity()
     }
 }
 
-/// Most blocks that are put together have no more bytes: their buffer never grows.
+/// Most blocks that have to be copied are no larger, so their buffer never grows.
 const SMALL: usize = 128;
 
-/// What a line end has brought, and how many bytes of the input need not be kept any more: they
-/// are in `held`, or they belong to no block.
+/// The result of a line end, and how many bytes of the input need not be kept any more: they are in
+/// `held`, or they belong to no block.
 enum Line {
     /// The block is complete.
     Closing(usize),
-    /// It is not, or there is none.
+    /// The block is not complete, or there is none.
     Kept(usize),
 }

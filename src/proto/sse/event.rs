@@ -11,8 +11,8 @@ use crate::limits::Limits;
 
 /// An event as `EventSource` dispatches it (WHATWG HTML §9.2.6).
 ///
-/// Texts are decoded as UTF-8 whatever the response says of its charset; a sequence that is none
-/// becomes U+FFFD.
+/// Texts are decoded as UTF-8 whatever charset the response declares; an invalid sequence becomes
+/// U+FFFD.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// The last `event` field; `message` where there was none, or where it was empty.
@@ -29,24 +29,24 @@ pub struct Event {
 
 #[cfg(feature = "net")]
 impl Event {
-    /// Bytes of its texts, for those who count what waits.
+    /// Bytes of its texts, for limits on queued bytes.
     pub(crate) fn len(&self) -> usize {
         self.event.len() + self.data.len() + self.id.len()
     }
 }
 
-/// What [`Events::receive_with_comments`] gives.
+/// The result of [`Events::receive_with_comments`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventOrComment {
     /// An event.
     Event(Event),
-    /// A line that starts with a colon: what stands behind the colon, without one space in front,
-    /// as for the value of a field. Decoded as texts of events are; it can be empty.
+    /// A line that starts with a colon: the text behind the colon, without one space in front, as
+    /// for the value of a field. Decoded as texts of events are; it can be empty.
     Comment(String),
 }
 
-/// What one call of the parser gives: both, or events only. A type for each, so that who wants no
-/// comments does not pay for them.
+/// The results of one call of the parser: events and comments, or events only. A type for each, so
+/// that a program without comments does not pay for them.
 trait Wanted: Sized {
     const COMMENTS: bool;
 
@@ -80,10 +80,10 @@ impl Wanted for EventOrComment {
     }
 }
 
-/// Takes events, and comments where they are asked for, out of the bytes of an event stream.
+/// Parses events, and comments where they are asked for, from the bytes of an event stream.
 ///
-/// What is unfinished at the end of the stream is dropped, as §9.2.6 demands: there is no call for
-/// it.
+/// An unfinished event at the end of the stream is dropped, as §9.2.6 demands: no call is needed
+/// for that.
 ///
 /// ```
 /// use moonwire::proto::sse::Events;
@@ -110,15 +110,15 @@ pub struct Events {
     line_max: usize,
     block_max: usize,
     last_event_id: String,
-    /// Of the blocks that are complete.
+    /// The time to wait, from blocks that are complete.
     retry: Option<Duration>,
     failed: bool,
 }
 
 impl Events {
     /// At the start of a stream, with the bounds [`Limits::sse_line`] and [`Limits::sse_block`].
-    /// To the latter count the bytes of `data` (with the LFs between its lines), `event` and `id`
-    /// as they arrive. Decoded, they can be three times as many, if none of them is UTF-8.
+    /// The latter counts the bytes of `data` (with the LFs between its lines), `event` and `id` as
+    /// they arrive. Decoded, they can be three times as many, if none of them is UTF-8.
     pub fn new(limits: &Limits) -> Events {
         Events {
             lines: Lines::new(limits.sse_line),
@@ -131,23 +131,23 @@ impl Events {
         }
     }
 
-    /// Takes bytes up to the end of the next event; gives how many, and the event. Without an
-    /// event all were taken. What is left has to be given again.
+    /// Takes bytes up to the end of the next event; returns how many, and the event. Without an
+    /// event all were taken. The rest has to be given again.
     ///
     /// # Errors
     ///
-    /// A line or an event is longer than the limits allow. Later calls take everything and give
-    /// nothing; the events before were given by the calls before.
+    /// A line or an event is longer than the limits allow. Later calls take everything and return
+    /// nothing; the events before were returned by earlier calls.
     pub fn receive(&mut self, input: &[u8]) -> Taken<Event> {
         self.take(input)
     }
 
-    /// The same with comments: each as soon as its line has ended, so before the event in whose
-    /// lines it stands. The events, the last event ID and the errors are those of
-    /// [`Events::receive`], and a stream may be read with both in turn.
+    /// As [`Events::receive`], with comments: each as soon as its line has ended, so before the
+    /// event in whose lines it stands. The events, the last event ID and the errors are those of
+    /// [`Events::receive`], and both may be called in turn on one stream.
     ///
-    /// Comments are what servers send so that nobody takes a line for dead (WHATWG HTML §9.2.7),
-    /// and now and then say what belongs to no event. No event depends on them.
+    /// Servers send comments so that no proxy takes an idle connection for dead (WHATWG HTML
+    /// §9.2.7), and some send notices in them. No event depends on comments.
     ///
     /// ```
     /// use moonwire::proto::sse::{EventOrComment, Events};
@@ -167,7 +167,7 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// As [`Events::receive`]. A comment counts to [`Limits::sse_line`] and to no event.
+    /// As [`Events::receive`]. A comment counts towards [`Limits::sse_line`] and to no event.
     pub fn receive_with_comments(&mut self, input: &[u8]) -> Taken<EventOrComment> {
         self.take(input)
     }
@@ -192,38 +192,38 @@ impl Events {
         result
     }
 
-    /// What a reconnect has to send as `Last-Event-ID`, unless it is empty. It changes when the
-    /// blank line of an event comes, also where that event has no data and is not given; what is
-    /// unfinished does not count.
+    /// The value of `Last-Event-ID` for a reconnect, unless it is empty. It changes at the blank
+    /// line of an event, also where that event has no data and is not dispatched; an unfinished
+    /// event does not count.
     pub fn last_event_id(&self) -> &str {
         &self.last_event_id
     }
 
-    /// How long to wait before a reconnect, as the latest `retry` field says; it counts as soon as
-    /// its line is complete, with or without data. A number beyond `u64` milliseconds stands for
+    /// How long to wait before a reconnect, from the latest `retry` field; it counts as soon as its
+    /// line is complete, with or without data. A number beyond `u64` milliseconds is returned as
     /// `u64::MAX`, which can be added to an [`Instant`](std::time::Instant) without overflow; the
     /// caller bounds it.
     pub fn retry(&self) -> Option<Duration> {
         self.block.retry.or(self.retry)
     }
 
-    /// Goes on from an ID that was stored, as if a block before had brought it. One that no stream
-    /// can bring, since it holds CR, LF or NUL, changes nothing.
+    /// Goes on from an ID that was stored, as if a block before had contained it. An ID that holds
+    /// CR, LF or NUL cannot come from a stream and is ignored.
     pub fn set_last_event_id(&mut self, id: &str) {
         if !id.contains(['\r', '\n', '\0']) {
             self.last_event_id = id.to_owned();
         }
     }
 
-    /// Other bounds, for the stream that [`Events::restart`] begins.
+    /// Sets other bounds for the stream that [`Events::restart`] begins.
     #[cfg(feature = "net")]
     pub(crate) fn set_limits(&mut self, limits: &Limits) {
         (self.line_max, self.block_max) = (limits.sse_line, limits.sse_block);
     }
 
-    /// Begins a new stream, as after a reconnect: what is unfinished and an error are forgotten,
+    /// Begins a new stream, as after a reconnect: an unfinished event and an error are forgotten,
     /// the last event ID and the reconnection time stay. So events without `id` on the new
-    /// connection still have the one from before.
+    /// connection still have the ID from before.
     pub fn restart(&mut self) {
         self.retry = self.retry();
         self.lines = Lines::new(self.line_max);
@@ -231,10 +231,10 @@ impl Events {
         self.failed = false;
     }
 
-    /// The block that stands whole at the start of `input` with LF line ends only: how many bytes,
-    /// and what is in it. One that is not longer than both limits passes neither. Nothing of
-    /// another changes anything, so its lines are looked at once more, but that is the last time.
-    /// One with comments is another where those are wanted.
+    /// The block that is whole at the start of `input` with LF line ends only: its length and its
+    /// fields. A block that is not longer than either limit exceeds neither. Any other block
+    /// changes nothing here, so its lines are parsed a second time by `read`. A block with comments
+    /// is one of those if comments are wanted.
     #[inline]
     fn whole<'b, T: Wanted>(&self, input: &'b [u8]) -> Option<(usize, Block<'b>)> {
         if !self.lines.at_start() || !self.block.is_empty() {
@@ -257,7 +257,8 @@ impl Events {
         }
     }
 
-    /// Every other block, line by line, behind `used` bytes. Apart, so that it is not in the way.
+    /// Every other block, line by line, behind `used` bytes. A function of its own, to keep
+    /// `receive` small.
     #[inline(never)]
     fn read<T: Wanted>(&mut self, input: &[u8], mut used: usize) -> Taken<T> {
         loop {
@@ -282,8 +283,7 @@ impl Events {
         }
     }
 
-    /// A blank line. The last event ID is taken in any case, and nothing is dispatched without
-    /// data.
+    /// A blank line. The last event ID is updated in any case; without data nothing is dispatched.
     fn dispatch(&mut self, block: Block<'_>) -> Option<Event> {
         self.retry = block.retry.or(self.retry);
         if let Some(id) = block.id {
@@ -294,7 +294,7 @@ impl Events {
         Some(Event { event, data, id: self.last_event_id.clone(), retry: block.retry })
     }
 
-    /// Where the one before stood, if that is small: with every event comes another.
+    /// Reuses the memory of the previous ID if it is small: each event brings another.
     fn take_id(&mut self, id: Cow<'_, [u8]>) {
         match str::from_utf8(&id) {
             Ok(text) if self.last_event_id.capacity() <= KEEP => {
@@ -304,7 +304,7 @@ impl Events {
         }
     }
 
-    /// Bytes of memory that are kept for what is unfinished.
+    /// Capacity of the buffers for an unfinished event.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         let block = &self.block;
@@ -317,13 +317,12 @@ impl Events {
     }
 }
 
-/// An ID whose buffer is larger than this gives it back with the next: 256 B, so that an idle
-/// stream owns little.
+/// A larger buffer of an ID is freed with the next ID: 256 B, so that an idle stream owns little.
 const KEEP: usize = 256;
 
-/// The fields since the last blank line, not decoded: LF cuts no sequence, so the decoder gives
-/// the same for a text as for its lines, and it can wait until the event is complete. Lent as long
-/// as the block stands in one piece, which for most is all the time.
+/// The fields since the last blank line, not decoded: LF cuts no sequence, so decoding the text
+/// gives the same result as decoding its lines, and can wait until the event is complete. Borrowed
+/// as long as the block is in one piece, which for most is all the time.
 #[derive(Debug, Default)]
 struct Block<'b> {
     /// `None` until there is a `data` field: an event with empty data is still an event.
@@ -335,7 +334,7 @@ struct Block<'b> {
 }
 
 impl<'b> Block<'b> {
-    /// Takes a line, whose value `keep` lends or copies. Inlined by force, since there are two paths,
+    /// Takes a line, whose value `keep` borrows or copies. Inlined by force: there are two callers,
     /// with comments and without, and a call for each line costs 3 % of either.
     #[inline(always)]
     fn field<'l>(
@@ -357,7 +356,7 @@ impl<'b> Block<'b> {
         if self.len() > max { Err(SseError::LongEvent) } else { Ok(()) }
     }
 
-    /// Whether it is as before its first line.
+    /// Whether no line was taken yet.
     fn is_empty(&self) -> bool {
         let none = self.data.is_none() && self.id.is_none() && self.retry.is_none();
         none && self.event.is_empty()
@@ -369,15 +368,15 @@ impl<'b> Block<'b> {
     }
 }
 
-/// One more line of `data`.
+/// Appends one more line of `data`.
 fn add_line(data: &mut Cow<'_, [u8]>, value: &[u8], max: usize) -> Result<(), SseError> {
     let len = data.len() + 1 + value.len();
-    // Asked before the buffer grows, which may double it.
+    // Checked before the buffer grows, which may double it.
     if len > max {
         return Err(SseError::LongEvent);
     }
     if let Cow::Borrowed(first) = *data {
-        // Room for both from the start: `to_mut` would make it for the first.
+        // One allocation for both lines: `to_mut` would make one for the first alone.
         let mut both = Vec::with_capacity(len);
         both.extend_from_slice(first);
         *data = Cow::Owned(both);
@@ -388,7 +387,7 @@ fn add_line(data: &mut Cow<'_, [u8]>, value: &[u8], max: usize) -> Result<(), Ss
     Ok(())
 }
 
-/// The names that mean something. A comment is a field without a name.
+/// The field names that have a meaning. A comment is a field without a name.
 #[derive(Clone, Copy)]
 enum Name {
     Data,
@@ -397,8 +396,8 @@ enum Name {
     Retry,
 }
 
-/// Name and value of a field: what stands before the first colon, and behind it without one space.
-/// The names are asked for instead of the colon being looked for: it may be far away.
+/// Name and value of a field: the text before the first colon, and the text behind it without one
+/// space. Compares with the known names instead of searching the colon: it may be far away.
 #[inline]
 fn named(line: &[u8]) -> Option<(Name, &[u8])> {
     let (name, rest) = match line {
@@ -414,8 +413,8 @@ fn named(line: &[u8]) -> Option<(Name, &[u8])> {
     }
 }
 
-/// A number of milliseconds: ASCII digits and nothing else. By hand, since `str::parse` takes a
-/// sign and refuses a number that is too large.
+/// A number of milliseconds: ASCII digits and nothing else. Not `str::parse`, which accepts a sign
+/// and refuses a number that is too large.
 fn milliseconds(value: &[u8]) -> Option<Duration> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
@@ -425,8 +424,8 @@ fn milliseconds(value: &[u8]) -> Option<Duration> {
     Some(Duration::from_millis(number))
 }
 
-/// UTF-8 with U+FFFD for what is none; text that was copied already is not copied again if nothing
-/// is wrong. Asked first, since the search for errors goes byte by byte.
+/// UTF-8 with U+FFFD for invalid sequences; text that was copied already is not copied again if it
+/// is valid. Validated first, since the search for errors goes byte by byte.
 fn decode(bytes: Cow<'_, [u8]>) -> String {
     let text = match bytes {
         Cow::Borrowed(text) => {

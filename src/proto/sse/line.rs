@@ -1,4 +1,4 @@
-//! Lines of an event stream, and the bytes that are part of none.
+//! Lines of an event stream, and the bytes that belong to no line.
 
 use super::scan::line_end;
 use super::{SseError, Taken};
@@ -10,20 +10,20 @@ const MARK: &[u8] = b"\xEF\xBB\xBF";
 /// LF of a CR LF, since the CR has ended its line already.
 #[derive(Debug, Default)]
 pub(super) struct Between {
-    /// How many bytes of a mark have come; all of them, too, once it is clear that there is none.
+    /// How many bytes of a mark have come; also all of them once it is clear that there is none.
     /// INVARIANT: `mark <= MARK.len()`.
     mark: usize,
     after_cr: bool,
 }
 
 impl Between {
-    /// Whether the next byte is the first of a line for sure.
+    /// Whether the next byte is certainly the first of a line.
     pub(super) fn is_over(&self) -> bool {
         self.mark == MARK.len() && !self.after_cr
     }
 
     /// How many bytes at the start of `input` belong to no line. Bytes of earlier pieces that
-    /// looked like a mark and are none go to `held`, in front of `input`.
+    /// looked like a mark but are none go to `held`, in front of `input`.
     pub(super) fn skip(&mut self, input: &[u8], held: &mut Vec<u8>) -> usize {
         if self.mark < MARK.len() {
             return self.skip_mark(input, held);
@@ -50,12 +50,12 @@ impl Between {
         0
     }
 
-    /// Notes which byte has ended a line.
+    /// Records which byte ended a line.
     pub(super) fn ended_by(&mut self, end: u8) {
         self.after_cr = end == b'\r';
     }
 
-    /// The stream is over: the bytes of a mark that did not become one, which are data then.
+    /// The stream is over: returns the bytes of an incomplete mark, which then are data.
     pub(super) fn finish(&mut self) -> &'static [u8] {
         match std::mem::replace(&mut self.mark, MARK.len()) {
             whole if whole == MARK.len() => &[],
@@ -64,15 +64,15 @@ impl Between {
     }
 }
 
-/// A buffer with more bytes than this gives them back when its line is done: 64 KiB, so that an
-/// idle stream owns little whatever came before.
+/// A larger buffer is freed when its line is done: 64 KiB, so that an idle stream owns little,
+/// however long its lines were.
 const KEEP: usize = 64 * 1024;
 
-/// Takes lines out of pieces: lent where a line stands whole in the input, put together otherwise.
+/// Takes lines out of pieces: borrowed where a line is whole in the input, copied otherwise.
 #[derive(Debug)]
 pub(super) struct Lines {
     between: Between,
-    /// The line that is cut, as far as it has come. It holds no line end.
+    /// The incomplete line, as far as it has come. It holds no line end.
     held: Vec<u8>,
     max: usize,
 }
@@ -83,21 +83,21 @@ impl Lines {
         Lines { between: Between::default(), held: Vec::new(), max }
     }
 
-    /// Whether the next byte is the first of a line for sure.
+    /// Whether the next byte is certainly the first of a line.
     pub(super) fn at_start(&self) -> bool {
         self.held.is_empty() && self.between.is_over()
     }
 
-    /// How many bytes a line may have.
+    /// How many bytes a line may have at most.
     pub(super) fn max(&self) -> usize {
         self.max
     }
 
-    /// Takes one line without its end, or all there is when the line is not over; gives how many
-    /// bytes that were. A line that was given has to be followed by [`Lines::release`].
+    /// Takes one line without its end, or all there is when the line is not complete; returns how
+    /// many bytes. After a line, the caller has to call [`Lines::release`].
     pub(super) fn next<'a>(&'a mut self, input: &'a [u8]) -> Taken<&'a [u8]> {
         let start = self.between.skip(input, &mut self.held);
-        // Never more is skipped than was given.
+        // `skip` never returns more than it was given.
         let rest = &input[start..];
         let (part, end) = match line_end(rest) {
             Some(len) => (&rest[..len], rest.get(len)),
@@ -119,7 +119,7 @@ impl Lines {
         Ok((used, Some(&self.held)))
     }
 
-    /// The line that [`Lines::next`] gave was used.
+    /// The caller is done with the line that [`Lines::next`] returned.
     pub(super) fn release(&mut self) {
         if self.held.capacity() > KEEP {
             self.held = Vec::new();
@@ -128,7 +128,7 @@ impl Lines {
         }
     }
 
-    /// Bytes of memory that are kept.
+    /// Capacity of the buffer.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.held.capacity()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::limits::Limits;
 
-/// A wait of less would be none.
+/// The shortest wait.
 const LEAST: Duration = Duration::from_millis(1);
 
 /// How long to wait before connecting again: for an event stream, as WHATWG HTML §9.2.3 has it
@@ -17,9 +17,9 @@ const LEAST: Duration = Duration::from_millis(1);
 /// > server's `retry` or else [`Limits::sse_retry`], between [`Limits::sse_retry_floor`] and
 /// > [`Limits::sse_retry_ceiling`]; nor less than the server has asked for, up to the latter.
 ///
-/// The first wait is exact, since a server may count on what it asked for, and can spread its
-/// clients by what it tells each. The later ones are random: after a crash, which tells nothing to
-/// anybody, all clients would otherwise come back at the same instants, again and again.
+/// The first wait is exact, since a server may rely on its `retry`, and can spread its clients by
+/// sending each another one. The later waits are random: after a crash, in which a server sends
+/// nothing, all clients would otherwise come back at the same instants, again and again.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,9 +35,9 @@ const LEAST: Duration = Duration::from_millis(1);
 /// assert_eq!(plan.wait(&limits, retry, 255), Duration::from_secs(90));
 /// ```
 ///
-/// A program with a WebSocket that connects again. What [`Limits`] calls times of event streams holds
-/// for it too: 3 s after a connection that was open, twice as long after each attempt that fails, up
-/// to 1 min. Other times are set in `Limits`, or the first given as `retry`.
+/// For a program that reconnects a WebSocket, the times of event streams in [`Limits`] apply, too:
+/// 3 s after a connection that was open, twice as long after each attempt that fails, up to 1 min.
+/// Other times are set in `Limits`, or the first given as `retry`.
 ///
 #[cfg_attr(feature = "net", doc = "```no_run")]
 #[cfg_attr(not(feature = "net"), doc = "```ignore")]
@@ -69,26 +69,26 @@ pub struct Reconnect {
     /// Attempts in a row that opened no connection.
     failures: u32,
     open: bool,
-    /// What the server has asked for, for the next wait.
+    /// The least time that the server has asked for, for the next wait.
     least: Duration,
 }
 
 impl Reconnect {
-    /// The attempt that is under way has opened its connection (an answer of status 200 and the
-    /// right type, an opening handshake that went well); its end is no failure.
+    /// The current attempt has opened its connection (a response of status 200 and the right type,
+    /// or a successful opening handshake); its end is no failure.
     pub fn opened(&mut self) {
         self.open = true;
     }
 
-    /// The server wants to be left alone for `time` (`Retry-After`, RFC 9110 §10.2.3): the next wait
-    /// is not shorter, up to [`Limits::sse_retry_ceiling`].
+    /// The server asked for a pause of `time` (`Retry-After`, RFC 9110 §10.2.3): the next wait is
+    /// not shorter, up to [`Limits::sse_retry_ceiling`].
     pub fn at_least(&mut self, time: Duration) {
         self.least = self.least.max(time);
     }
 
-    /// The attempt that was under way, or its connection, has ended: how long to wait. `retry` is
-    /// what [`Events::retry`](super::Events::retry) gives, `None` where there is no event stream;
-    /// `random` is any byte. At least 1 ms.
+    /// The current attempt, or its connection, has ended: returns how long to wait. `retry` is the
+    /// value of [`Events::retry`](super::Events::retry), `None` without an event stream; `random`
+    /// is any byte. At least 1 ms.
     pub fn wait(&mut self, limits: &Limits, retry: Option<Duration>, random: u8) -> Duration {
         self.failures = if self.open { 0 } else { self.failures.saturating_add(1) };
         self.open = false;

@@ -1,15 +1,15 @@
-//! Where lines and blocks end, many bytes at a time.
+//! Searches for the ends of lines and blocks, many bytes at a time.
 //!
-//! Steps that the compiler compares at once, without an exit within, since a branch for each byte
-//! would cost more than it saves, lead to the one that holds the end; there it is found by words.
-//! Where no whole step holds it, the last bytes are looked at as a step, together with some before
-//! them: those are no end, so the first end in it is the first of all.
+//! Bytes are compared in steps without an exit within, which the compiler vectorises; a branch for
+//! each byte would cost more than it saves. In the step that holds the end, the end is found by
+//! words. The last bytes, fewer than a step, are compared as a step together with some bytes before
+//! them: those are no end, so the first end in that step is the first of all.
 
-/// Bytes of one step: what every machine compares at once.
+/// Bytes of one step: as many as every machine compares at once.
 const STEP: usize = 16;
 const WORD: usize = 8;
 
-/// One in each byte, and the highest bit of each.
+/// A mask of the lowest bit of each byte, and one of the highest.
 const ONES: u64 = u64::MAX / 255;
 const HIGHS: u64 = ONES << 7;
 
@@ -19,12 +19,12 @@ const fn zeros(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word & HIGHS
 }
 
-/// The bytes of `word` that are `byte`, as zeros.
+/// `word` with zeros in place of the bytes that are `byte`.
 const fn differs(word: &[u8; WORD], byte: u8) -> u64 {
     u64::from_le_bytes(*word) ^ (ONES * byte as u64)
 }
 
-/// Line ends of `word`, as [`zeros`] tells them.
+/// Line ends of `word`, marked as by [`zeros`].
 const fn ends(word: &[u8; WORD]) -> u64 {
     zeros(differs(word, b'\n')) | zeros(differs(word, b'\r'))
 }
@@ -35,9 +35,9 @@ const fn stops(word: &[u8; WORD], behind: &[u8; WORD]) -> u64 {
     pairs | zeros(differs(word, b'\r'))
 }
 
-/// The byte in which the lowest bit of two masks in a row is.
+/// The byte that holds the lowest bit of two consecutive masks.
 fn byte_of(masks: [u64; 2]) -> Option<usize> {
-    // At most 63, and then divided.
+    // At most 63, then divided by 8.
     let byte = |mask: u64| (mask.trailing_zeros() / 8) as usize;
     match masks {
         [0, 0] => None,
@@ -54,7 +54,7 @@ fn words(bytes: &[u8]) -> Option<[&[u8; WORD]; 2]> {
 /// Where the first CR or LF of `bytes` stands.
 #[inline]
 pub(super) fn line_end(bytes: &[u8]) -> Option<usize> {
-    // Each by itself: both in one pass are not compared at once.
+    // Each end separately: a pass over both is not vectorised.
     let any = |step: &[u8; STEP], end: u8| step.iter().fold(false, |any, &b| any | (b == end));
     let mut at = 0;
     for step in bytes.as_chunks().0 {
@@ -70,12 +70,12 @@ pub(super) fn line_end(bytes: &[u8]) -> Option<usize> {
     byte_of(words(&bytes[at..])?.map(ends)).map(|n| at + n)
 }
 
-/// How long the block at the start of `bytes` is with its blank line, if it is all there and has
+/// The length of the block at the start of `bytes` with its blank line, if it is complete and has
 /// LF line ends only. A blank line at the start is no block.
 #[inline]
 pub(super) fn whole_block(bytes: &[u8]) -> Option<usize> {
     let (&start, behind) = bytes.split_first()?;
-    // Each byte meets its next at the same place.
+    // Each byte and its successor are at the same index.
     let stop = first_stop(&bytes[..behind.len()], behind)?;
     (start != b'\n' && bytes[stop] == b'\n').then_some(stop + 2)
 }

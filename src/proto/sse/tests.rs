@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::*;
 use crate::limits::Limits;
 
-/// All that a stream has led to.
+/// All results of a stream.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Parsed {
     events: Vec<Event>,
@@ -25,7 +25,8 @@ struct Raw {
     error: Option<SseError>,
 }
 
-/// Calls `receive` until everything is taken, as the law demands, and holds it to its side.
+/// Calls `receive` until everything is taken, as the law demands, and checks the parser's part of
+/// the law.
 fn drain<'b, T>(
     mut input: &'b [u8],
     mut receive: impl FnMut(&'b [u8]) -> Result<(usize, Option<T>), SseError>,
@@ -68,7 +69,7 @@ fn cut<'b>(pieces: impl IntoIterator<Item = &'b [u8]>, limits: &Limits) -> Raw {
     raw
 }
 
-/// The outcome of `bytes` whole; byte by byte, two by two and at each single cut it is the same.
+/// The result of `bytes` whole; byte by byte, two by two and at each single cut it is the same.
 fn in_all_pieces<T: PartialEq + std::fmt::Debug>(
     bytes: &[u8],
     run: impl Fn(&mut dyn Iterator<Item = &[u8]>) -> T,
@@ -100,7 +101,7 @@ fn check_blocks(bytes: &[u8]) -> Raw {
     raw
 }
 
-/// The same rules on the whole text at once, as simple as they can be told.
+/// The same rules on the whole text at once, as simply as possible.
 mod oracle {
     use super::*;
 
@@ -140,7 +141,7 @@ mod oracle {
     }
 
     pub(super) fn blocks(bytes: &[u8]) -> Raw {
-        // Each byte as the character of that number: text, and nothing is lost.
+        // Each byte as the character of that number: text, without loss.
         let text: String = bytes.iter().map(|&b| char::from(b)).collect();
         let text = text.strip_prefix("\u{EF}\u{BB}\u{BF}").unwrap_or(&text);
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
@@ -171,13 +172,13 @@ fn check_rows(rows: &[Row<'_>]) {
         assert_eq!(got, *want, "{name}");
         assert_eq!(parsed.last_event_id, *id, "{name}");
         check_blocks(bytes);
-        // A line that follows and is not complete changes nothing.
+        // An incomplete line that follows changes nothing.
         let longer = parse([*bytes, b"id: unfinished"], &Limits::default());
         assert_eq!(longer, parsed, "{name}, with bytes behind");
     }
 }
 
-/// What the `format-*` tests of the web-platform-tests suite (`eventsource/`) send and expect, by
+/// Inputs and results of the `format-*` tests of the web-platform-tests suite (`eventsource/`), by
 /// their names there.
 #[test]
 fn web_platform_tests() {
@@ -290,7 +291,7 @@ fn web_platform_test_format_field_id_2_the_id_outlives_a_reconnect() {
     assert_eq!(got, [("hello", "…"), ("…", "…"), ("…", "…")]);
 }
 
-/// What LaunchDarkly's sse-contract-tests send and expect (parsing, comments, byte order mark).
+/// Inputs and results of LaunchDarkly's sse-contract-tests (parsing, comments, byte order mark).
 #[test]
 fn contract_tests() {
     const MARK: &str = "\u{FEFF}";
@@ -503,7 +504,7 @@ fn retry_is_a_number_of_digits() {
     }
     let cut = check_events(b"retry:10");
     assert_eq!(cut.retry, None, "a line that is cut does not count");
-    // Clocks count seconds in 64 bits with a sign; the largest time leaves room for itself twice.
+    // Clocks count seconds in 64 bits with a sign; the largest time fits twice.
     assert!(i64::try_from(millis(u64::MAX).as_secs()).is_ok_and(|s| s < i64::MAX / 3));
 }
 
@@ -659,7 +660,7 @@ fn random_streams_agree_with_the_oracle() {
     assert!(events > 4000 && blocks > 4000, "{events} events, {blocks} blocks");
 }
 
-/// Random streams under small limits: pieces change neither what is given nor the error.
+/// Random streams under small limits: pieces change neither the results nor the error.
 #[test]
 fn limits_do_not_depend_on_the_pieces() {
     let mut rng = Rng(0xD1B5_4A32_D192_ED03);
@@ -692,7 +693,7 @@ fn limits_hold_at_n_and_break_at_n_plus_1() {
     let (line, event) = (Some(SseError::LongLine), Some(SseError::LongEvent));
     let mark = "\u{FEFF}";
     for (bytes, parsed, raw) in [
-        // A line, whatever is in it and whether its end has come; a mark is no part of it.
+        // A line, whatever it contains and whether its end has come; a mark is no part of it.
         (format!("data: {}\n\n", x(14)), None, None),
         (format!("data: {}\n\n", x(15)), line, line),
         (format!("data: {}", x(14)), None, None),
@@ -729,7 +730,8 @@ fn limits_hold_at_n_and_break_at_n_plus_1() {
         (format!("id:{}\nevent:{}\ndata:{0}\ndata:\n", x(15), x(14)), None, event),
         (format!("id:{}\nevent:{}\ndata:{0}\ndata:xxxxx\n", x(15), x(14)), None, event),
         (format!("id:{}\nevent:{}\ndata:{0}\ndata:xxxxxx\n", x(15), x(14)), event, event),
-        // What is not kept does not count: unknown fields, an ID that is replaced, blocks before.
+        // Bytes that are not kept do not count: unknown fields, an ID that is replaced, blocks
+        // before.
         (format!("y:{}\n", x(18)).repeat(9), None, event),
         ("id:xxxxxxxxxxxxxxxxx\n".repeat(9), None, event),
         ("data:xxxxxxxxxxxxxxx\n\n".repeat(9), None, None),
@@ -765,8 +767,8 @@ fn after_an_error_everything_is_taken_and_nothing_given() {
     assert!(matches!(events.receive(good), Ok((24, Some(_)))));
 }
 
-/// Up to 2 MiB in pieces of one byte, in a time that shows that nothing is looked at twice: a
-/// parser that did would need hours.
+/// Up to 2 MiB in pieces of one byte, fast enough to show that no byte is examined twice: a parser
+/// that did would need hours.
 #[test]
 fn an_endless_stream_in_one_byte_pieces_ends_at_the_limit() {
     // FAULTS 58.
@@ -792,7 +794,7 @@ fn an_endless_stream_in_one_byte_pieces_ends_at_the_limit() {
         for piece in bytes.as_bytes().chunks(1) {
             e = e.or(drain(piece, |input| events.receive(input), drop).err());
             b = b.or(drain(piece, |input| blocks.receive(input), drop).err());
-            // The limit of one line, that of an event, and what doubling adds.
+            // The limit of one line, that of an event, and the growth by doubling.
             most = most.max(events.capacity()).max(blocks.capacity());
             if e.is_some() && b.is_some() {
                 break;

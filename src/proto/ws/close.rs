@@ -18,8 +18,8 @@ pub struct CloseFrame {
 /// The longest reason in bytes: a control frame's payload less the code (§5.5.1).
 pub const REASON_MAX: usize = CONTROL_MAX - 2;
 
-/// Whether `code` may stand in a close frame (§7.4): 1000–1003, 1007–1014 and 3000–4999.
-/// 1004–1006 and 1015 never travel, the others are not assigned.
+/// Whether `code` may stand in a close frame (§7.4): 1000–1003, 1007–1014 and 3000–4999. 1004–1006
+/// and 1015 must not be sent, the others are not assigned.
 pub fn is_close_code(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
@@ -30,7 +30,7 @@ impl CloseFrame {
         CloseFrame { code: Some(code), reason: reason.into() }
     }
 
-    /// Whether it may be sent: a legal code, a reason only behind a code and not too long.
+    /// Whether the frame may be sent: a legal code, a reason only behind a code and not too long.
     pub(crate) fn check(&self) -> Result<(), Misuse> {
         match self.code {
             Some(code) if !is_close_code(code) => Err(Misuse::CloseCode(code)),
@@ -40,7 +40,7 @@ impl CloseFrame {
         }
     }
 
-    /// The code as an owner sees it: 1005 stands for none (§7.4.1).
+    /// The code as an API reports it: 1005 stands for none (§7.4.1).
     pub fn code_or_1005(&self) -> u16 {
         self.code.unwrap_or(1005)
     }
@@ -62,7 +62,7 @@ impl CloseFrame {
         Ok(CloseFrame::new(code, reason))
     }
 
-    /// The payload; nothing when there is no code.
+    /// The payload; empty without a code.
     pub(crate) fn payload(&self) -> Vec<u8> {
         match self.code {
             Some(code) => [&code.to_be_bytes()[..], self.reason.as_bytes()].concat(),
@@ -81,22 +81,23 @@ impl fmt::Display for CloseFrame {
     }
 }
 
-/// The caller asked for what the protocol does not allow; nothing was sent.
+/// The caller asked for something that the protocol does not allow; nothing was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Misuse {
-    /// Not a code that may be sent (§7.4).
+    /// A code that must not be sent (§7.4).
     CloseCode(u16),
     /// A reason over 123 bytes, or one without a code (§5.5.1).
     CloseReason,
     /// The payload of a ping is over 125 bytes (§5.5).
     LongPing,
-    /// The connection is not open: not yet, or it is being closed, or it has ended and nobody knows
-    /// how any more.
+    /// The connection is not open: not yet, or it is being closed, or it has ended and the reason
+    /// is not kept any more.
     NotOpen,
-    /// The connection has ended; how, in the words of its last event.
+    /// The connection has ended; the text of its final event.
     Ended(Arc<str>),
-    /// More than `Limits::send_queue` bytes wait already; try again when the peer has read.
+    /// More than `Limits::send_queue` bytes are waiting already; try again when the peer has read
+    /// some.
     Full,
 }
 

@@ -20,20 +20,20 @@ use crate::proto::{Closed, Context, Direction, Event, Failure, Lost, Note, Setti
 
 #[derive(Debug)]
 enum State {
-    /// Messages go both ways.
+    /// Messages are sent and received.
     Open,
-    /// The peer has sent its close frame; the owner has not let it be answered yet and may send.
+    /// The peer has sent its close frame; the program has not allowed the answer yet and may send.
     PeerClosed(CloseFrame),
     /// Our close frame is sent or queued; `got` is the peer's.
     Closing { got: Option<CloseFrame> },
-    /// The peer has broken a rule and the final event has been given; the close frame that says so
-    /// waits for the owner, who may still send.
+    /// The peer has broken a rule and the final event was returned; our close frame with its code
+    /// is held back until `answer_close`, and the program may still send.
     Failing(Violation),
-    /// The final event has been given.
+    /// The final event was returned.
     Done,
 }
 
-/// What is missing of the data frame under way, the rest being in `message` already.
+/// The missing part of the current data frame; the bytes before are in `message` already.
 #[derive(Clone, Copy, Debug)]
 struct Rest {
     missing: usize,
@@ -43,30 +43,30 @@ struct Rest {
 #[derive(Debug)]
 pub(crate) struct Connection {
     state: State,
-    /// A message that does not stand in one place. INVARIANT: there while `rest` is.
+    /// A message that is not in one piece of input. INVARIANT: `Some` while `rest` is.
     message: Option<Box<Assembly>>,
     rest: Option<Rest>,
-    /// Bytes of the input that were given and not taken, and so are given again.
+    /// Bytes of the input that were not taken, and so are given again.
     left: usize,
     out: SendBuf,
-    /// Payload and mask key of the answer to the latest ping, while too much else waits.
+    /// Payload and mask key of the answer to the latest ping, while too much is queued.
     late_pong: Option<(Box<[u8]>, [u8; 4])>,
     pace: Pace,
-    /// Where the last frame that the owner has queued ends, counted as `pace` does.
+    /// Where the last frame that the program has queued ends, counted as `pace` does.
     accepted: u64,
-    /// Where a keep-alive ping ends that has not left.
+    /// Where a keep-alive ping that was not sent yet ends.
     ping: Option<u64>,
     timers: Timers,
     ping_interval: Option<Duration>,
     hold_close: bool,
     limits: Arc<Limits>,
     notes: Option<Vec<Note>>,
-    /// What compresses, if that was agreed on.
+    /// The compression, if it was agreed on.
     codec: Option<Codec>,
     tally: Tally,
 }
 
-/// What the first byte of a data frame says.
+/// The contents of the first byte of a data frame.
 #[derive(Clone, Copy)]
 struct First {
     fin: bool,
@@ -75,17 +75,17 @@ struct First {
     is_compressed: bool,
 }
 
-/// What one frame, or as much of it as is there, came to.
+/// The result of one frame, or of as much of it as is there.
 enum Step<'b> {
-    /// So many bytes were taken, and more are needed.
+    /// This many bytes were taken, and more are needed.
     More(usize),
-    /// So many bytes were taken, and nothing is to be told.
+    /// This many bytes were taken, and there is no event.
     Skip(usize),
     Event(usize, Event<'b>),
 }
 
 impl Connection {
-    /// `out` is what still has to be sent of the request.
+    /// `out` holds the part of the request that is still to be sent.
     pub(crate) fn new(
         settings: Settings,
         now: Instant,
@@ -145,7 +145,7 @@ impl Connection {
         (used, event)
     }
 
-    /// Counts bytes that were taken, and the message that they have completed, if they have.
+    /// Counts bytes that were taken, and the message that they have completed, if any.
     fn count(&mut self, bytes: usize, event: Option<&Event<'_>>) {
         self.tally.bytes_in += bytes as u64;
         if matches!(event, Some(Event::Text(_) | Event::Binary(_))) {
@@ -153,14 +153,14 @@ impl Connection {
         }
     }
 
-    /// What has gone over it.
+    /// The counters of this connection.
     pub(crate) fn stats(&self) -> Stats {
         self.tally.stats(self.pace.left())
     }
 
-    /// The same for a message that stands whole, unfragmented and as it is at the start of the input, as
-    /// most do; `None` means that [`Connection::receive_inflated`] and then [`Connection::receive`] have
-    /// to look, which would say the same of such a message.
+    /// As [`Connection::receive`], for a whole, unfragmented and uncompressed message at the start of the
+    /// input, as most are. `None`: the caller has to try [`Connection::receive_inflated`] and then
+    /// [`Connection::receive`], which would return the same for such a message.
     #[inline(always)]
     pub(crate) fn receive_lent<'b>(
         &mut self,
@@ -190,7 +190,7 @@ impl Connection {
         self.tally.messages_in += 1;
     }
 
-    /// The same for one that is compressed. If it breaks a rule, the general way is left to say so.
+    /// As `receive_whole`, for a compressed message. If it breaks a rule, `receive` reports that.
     #[cfg(feature = "deflate")]
     pub(crate) fn receive_inflated(
         &mut self,
@@ -249,7 +249,7 @@ impl Connection {
         if message.compressed.is_some() {
             return None;
         }
-        // What of a large message is left is read there too: behind it comes the next one.
+        // The rest of a large message is read there, too: the next message follows it.
         if missing.max(message.data.len()) < self.limits.in_place {
             return None;
         }
@@ -268,7 +268,8 @@ impl Connection {
             return None;
         }
         rest.missing = rest.missing.saturating_sub(n);
-        // The end of a message has its own look, and what may come at once is waited for.
+        // The last bytes of a message are checked by `finish`, and bytes that may come at once are
+        // awaited.
         let ends_fragment = rest.missing == 0 && !rest.fin;
         if ends_fragment && let Err(violation) = message.look() {
             return Some(self.fail(cx, violation));
@@ -308,14 +309,14 @@ impl Connection {
         }
     }
 
-    /// Whether a time limit starts, or ends, with bytes that leave.
+    /// Whether a time limit starts or ends when bytes are sent.
     #[inline]
     pub(crate) fn is_timed(&self) -> bool {
         self.ping.is_some() || self.pace.is_blocked() || matches!(self.state, State::Closing { .. })
     }
 
-    /// The kernel has `taken` bytes, for which the peer has made room if it `moved`. Starts the time
-    /// limits that waited for them.
+    /// The kernel took `taken` bytes; `moved` states whether the peer made room for them. Starts
+    /// the time limits that waited for them.
     #[cold]
     fn time(&mut self, now: Instant, taken: usize, moved: bool) {
         if matches!(self.state, State::Done) {
@@ -339,7 +340,7 @@ impl Connection {
             self.timers.set(Timer::Ping, None);
             self.timers.set(Timer::Pong, reaches.checked_add(self.limits.pong));
         }
-        // Our close frame is the last that is sent.
+        // Our close frame is the last frame that is sent.
         let is_closing = matches!(self.state, State::Closing { .. });
         if is_closing && self.out.len() == 0 && self.timers.get(Timer::Close).is_none() {
             self.timers.set(Timer::Close, reaches.checked_add(self.limits.close));
@@ -349,7 +350,7 @@ impl Connection {
     /// See [`Session::unsent`](crate::proto::Session::unsent).
     pub(crate) fn unsent(&self) -> usize {
         let waits = self.accepted.saturating_sub(self.pace.left());
-        // The buffer holds all of it.
+        // All of these bytes are in the buffer.
         (waits as usize).min(self.out.len())
     }
 
@@ -358,22 +359,22 @@ impl Connection {
         self.timers.next().into_iter().chain(codec.deadline()).min()
     }
 
-    /// The same while nothing is read.
+    /// See [`Session::deadline_unread`](crate::proto::Session::deadline_unread).
     #[cfg(feature = "net")]
     pub(crate) fn deadline_unread(&self, paused: bool) -> Option<Instant> {
         let codec = self.codec.as_ref().and_then(Codec::deadline);
         self.timer_unread(paused).into_iter().chain(codec).min()
     }
 
-    /// When the first of the timers is due that count while nothing is read.
+    /// The earliest deadline of the timers that count while nothing is read.
     #[cfg(feature = "net")]
     fn timer_unread(&self, paused: bool) -> Option<Instant> {
         let counts: &[Timer] = if paused { &[Timer::Close] } else { &[Timer::Close, Timer::Stall] };
         self.timers.first_of(counts)
     }
 
-    /// What [`Connection::deadline_unread`] has said is due. Memory that nothing uses is given back, read
-    /// or not.
+    /// The deadline of [`Connection::deadline_unread`] has passed. Unused memory is freed whether
+    /// the connection is read or not.
     #[cfg(feature = "net")]
     pub(crate) fn on_deadline_unread(
         &mut self,
@@ -387,7 +388,7 @@ impl Connection {
         None
     }
 
-    /// It was not read for a while, and is again: the times of what its owner has held up start anew.
+    /// Reading has resumed after a pause: the time limits that the pause held up restart.
     pub(crate) fn read_again(&mut self, now: Instant) {
         self.heard(now);
         if self.timers.get(Timer::Stall).is_some() {
@@ -401,7 +402,8 @@ impl Connection {
         }
         while let Some(timer) = self.timers.expired(cx.now) {
             match timer {
-                // Its time starts when it has left. One that waits to leave needs no other.
+                // The time for its pong starts when it was sent. A ping that is waiting to be sent
+                // needs no other.
                 Timer::Ping if self.ping.is_none() => {
                     self.frame(cx, Opcode::Ping, &[]);
                     self.tally.ping(cx.now, &[]);
@@ -440,7 +442,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The same for a message, compressed if that was agreed on and makes it shorter.
+    /// Queues a message, compressed if that was agreed on and makes it shorter.
     #[inline]
     pub(crate) fn send_message(
         &mut self,
@@ -455,7 +457,8 @@ impl Connection {
         self.send(cx, opcode, payload)
     }
 
-    /// Starts the closing handshake, or answers the peer's; a broken rule has its own code.
+    /// Starts the closing handshake, or answers the peer's close frame; after a broken rule, sends
+    /// its own code.
     pub(crate) fn close(&mut self, cx: &mut Context<'_>, frame: &CloseFrame) -> Result<(), Misuse> {
         frame.check()?;
         self.state = match mem::replace(&mut self.state, State::Done) {
@@ -481,7 +484,7 @@ impl Connection {
             State::Failing(_) => None,
             _ => return,
         };
-        // Cannot fail: the state is right, and the code was found legal when it came.
+        // Cannot fail: the state is right, and the code was checked when it came.
         let _ = self.close(cx, &CloseFrame { code, reason: String::new() });
     }
 
@@ -496,7 +499,7 @@ impl Connection {
         matches!(self.state, State::Open | State::PeerClosed(_) | State::Failing(_))
     }
 
-    /// Whether nothing that the peer sends matters any more.
+    /// Whether everything that the peer still sends is discarded.
     #[inline]
     pub(crate) fn discards(&self) -> bool {
         !matches!(self.state, State::Open | State::Closing { got: None })
@@ -568,7 +571,7 @@ impl Connection {
         }
     }
 
-    /// How many bytes a frame may have that starts here, if it may start here (§5.4).
+    /// How many bytes a frame that starts here may have, if it may start here (§5.4).
     fn room(&self, opcode: Opcode, is_compressed: bool) -> Result<usize, Violation> {
         match (opcode, &self.message) {
             (Opcode::Continuation, None) => Err(Violation::ContinuationFirst),
@@ -578,7 +581,7 @@ impl Connection {
                 Ok(most_compressed(self.limits.message))
             }
             (Opcode::Text | Opcode::Binary, None) => Ok(self.limits.message),
-            // A control frame has its own bound.
+            // A control frame has a bound of its own.
             _ => Ok(usize::MAX),
         }
     }
@@ -594,7 +597,8 @@ impl Connection {
         let there = payload.len().min(len);
         let (payload, missing) = (&payload[..there], len - there);
         if there == 0 && self.message.is_none() && (1..self.limits.in_place).contains(&len) {
-            // Many servers write the head by itself: all the rest may come with the next read.
+            // Many servers write the header separately: the whole payload may come with the next
+            // read.
             return Ok(Step::More(0));
         }
         self.note(Direction::In, fin, opcode, len, payload);
@@ -608,7 +612,7 @@ impl Connection {
         self.after_piece(size + there, rest)
     }
 
-    /// Takes `piece` of the frame of which `rest` is to come.
+    /// Takes `piece` of the frame whose missing part is `rest`.
     fn piece(&mut self, piece: &[u8], rest: Rest) -> Result<(), Violation> {
         let Some(message) = &mut self.message else { return Ok(()) };
         match &mut self.codec {
@@ -626,7 +630,8 @@ impl Connection {
         self.after_piece(there, rest)
     }
 
-    /// `used` bytes were added to the message; `rest` is what its frame still lacks.
+    /// `used` bytes were added to the message; `rest` is the part of its frame that is still
+    /// missing.
     fn after_piece<'b>(&mut self, used: usize, rest: Rest) -> Result<Step<'b>, Violation> {
         let waits = rest.missing > 0;
         Ok(match self.continue_with(rest)? {
@@ -675,7 +680,7 @@ impl Connection {
         }
     }
 
-    /// §5.5.3: every ping is answered, or the latest when too much waits.
+    /// §5.5.3: every ping is answered, or the latest only when too much is queued.
     fn answer_ping(&mut self, cx: &mut Context<'_>, payload: &[u8]) {
         if !self.may_send() {
             return;
@@ -688,7 +693,7 @@ impl Connection {
         }
     }
 
-    /// A bound of 0 still lets a pong be sent when nothing else waits.
+    /// With a limit of 0, a pong is still sent when nothing else is queued.
     fn room_for_pong(&self) -> bool {
         self.out.len() < self.limits.pong_queue.max(1)
     }
@@ -710,7 +715,7 @@ impl Connection {
         }
     }
 
-    /// A sign of life: a keep-alive ping is due only when nothing came for the interval.
+    /// A sign of life: a keep-alive ping is due only when nothing was received for the interval.
     #[inline]
     pub(crate) fn heard(&mut self, now: Instant) {
         if let (Some(interval), State::Open) = (self.ping_interval, &self.state) {
@@ -760,7 +765,8 @@ impl Connection {
     fn close_frame(&mut self, cx: &mut Context<'_>, frame: &CloseFrame) {
         self.late_pong = None;
         self.frame(cx, Opcode::Close, &frame.payload());
-        // The time for its answer starts when it has left; that it leaves has its own.
+        // The time for the peer's answer starts when our frame was sent; until then, `Stall`
+        // counts.
         let stall = self.timers.get(Timer::Stall);
         self.timers.clear();
         self.timers.set(Timer::Stall, stall);
@@ -791,13 +797,13 @@ impl Connection {
     fn close_is_due(&mut self, cx: &mut Context<'_>) -> Option<Event<'static>> {
         self.answer_close(cx);
         if self.unsent() > 0 && matches!(self.state, State::Closing { .. }) {
-            // The answer waits behind it.
+            // Our close frame is queued behind the unsent bytes.
             return None;
         }
         let closed = match mem::replace(&mut self.state, State::Done) {
             State::Closing { got: Some(frame) } => Closed::Clean(frame),
             State::Closing { got: None } => Closed::Lost(Lost::Timeout(Timer::Close)),
-            // A held failure, told long ago.
+            // A broken rule that was reported before.
             _ => return None,
         };
         Some(self.end(closed))
@@ -815,7 +821,7 @@ impl Connection {
         self.message = None;
         self.rest = None;
         self.late_pong = None;
-        // What may still be sent goes plain.
+        // Messages that may still be sent are sent uncompressed.
         self.codec = None;
         Event::Closed(closed)
     }
@@ -834,7 +840,7 @@ impl Connection {
         }
     }
 
-    /// A compressed message, behind the notes of its frames.
+    /// Notes a compressed message, after its frames.
     fn note_message(&mut self, direction: Direction, opcode: Opcode, wire: usize, data: &[u8]) {
         if let Some(notes) = &mut self.notes {
             let start = data[..data.len().min(Note::START)].to_vec();
@@ -843,7 +849,7 @@ impl Connection {
     }
 }
 
-/// A message that one frame holds, and that is all there.
+/// A message that is whole in one frame.
 fn lend(opcode: Opcode, payload: &[u8]) -> Result<Event<'_>, Violation> {
     if opcode == Opcode::Binary {
         return Ok(Event::Binary(Cow::Borrowed(payload)));

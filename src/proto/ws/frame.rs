@@ -3,7 +3,7 @@
 use super::Violation;
 use super::mask;
 
-/// What a frame is.
+/// The type of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opcode {
     /// 0: more of a fragmented message.
@@ -58,12 +58,12 @@ pub(crate) fn first(b: u8) -> Result<(bool, Opcode), Violation> {
     })
 }
 
-/// RSV1: the message that this frame starts is compressed (RFC 7692 §6).
+/// RSV1: the message that starts with this frame is compressed (RFC 7692 §6).
 pub(crate) const RSV1: u8 = 0x40;
 
-/// The same where permessage-deflate is negotiated, and whether the message that starts here is
-/// compressed: thirteen values are legal, since no continuation and no control frame may say so
-/// (RFC 7692 §6.1).
+/// As [`first`], where permessage-deflate is negotiated; also returns whether the message that
+/// starts here is compressed. Thirteen values are legal, since continuation and control frames must
+/// not set RSV1 (RFC 7692 §6.1).
 pub(crate) fn first_or_compressed(b: u8) -> Result<(bool, Opcode, bool), Violation> {
     let is_compressed = matches!(b, 0x41 | 0x42 | 0xC1 | 0xC2);
     let (fin, opcode) = first(if is_compressed { b & !RSV1 } else { b })?;
@@ -73,9 +73,9 @@ pub(crate) fn first_or_compressed(b: u8) -> Result<(bool, Opcode, bool), Violati
 /// The largest payload of a control frame (§5.5).
 pub(crate) const CONTROL_MAX: usize = 125;
 
-/// A frame's length as far as `rest`, the bytes behind the first, tells: the size of the whole
-/// header without mask key and the length of the payload. `masked` is what the sender has to do
-/// (§5.1); more than `max` bytes is too big.
+/// The length of a frame as far as `rest`, the bytes behind the first, contain it: the size of the
+/// whole header without mask key and the length of the payload. `masked` is whether the sender has
+/// to mask (§5.1); more than `max` bytes is too big.
 pub(crate) fn length(
     rest: &[u8],
     opcode: Opcode,
@@ -100,13 +100,14 @@ pub(crate) fn length(
     if known.is_empty() {
         return Ok(None);
     }
-    // The bytes that are still missing can only add to this.
+    // The bytes that are still missing can only increase the length.
     let least =
         known.iter().fold(0u64, |n, &b| n << 8 | u64::from(b)) << (8 * (size - known.len()));
     if size == 8 && known.first().is_some_and(|b| b & 0x80 != 0) {
         return Err(Violation::LengthTopBit);
     }
-    // How many bytes decide whether a shorter form would have done, and from where it would not.
+    // How many bytes decide whether a shorter form would have done, and up to which length it
+    // would.
     let (decided_by, floor) = if size == 2 { (2, 126) } else { (6, 1 << 16) };
     let most = least | !(u64::MAX << (8 * (size - known.len())));
     if known.len() >= decided_by && most < floor {
@@ -143,7 +144,7 @@ pub(crate) fn header(out: &mut Vec<u8>, fin: bool, opcode: Opcode, len: usize, m
     }
 }
 
-/// Appends one frame that is all of a compressed message (RFC 7692 §6); masked if there is a key.
+/// Appends one frame that holds a whole compressed message (RFC 7692 §6); masked if there is a key.
 #[cfg(feature = "deflate")]
 pub(crate) fn encode_compressed(
     out: &mut Vec<u8>,

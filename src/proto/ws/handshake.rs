@@ -28,7 +28,7 @@ use crate::proto::ws::deflate::{Agreed, Compression, NegotiationError};
 /// The field of extensions (RFC 6455 §11.3.2).
 const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
 
-/// What a connection asks for: URL, header fields, subprotocols.
+/// The request of an opening handshake: URL, header fields, subprotocols.
 ///
 /// ```
 /// use moonwire::proto::{Request, Url};
@@ -43,9 +43,9 @@ pub struct Request {
     url: Url,
     headers: Headers,
     protocols: Vec<Guarded>,
-    /// So many redirects are followed.
+    /// At most this many redirects are followed.
     follow: u32,
-    /// So many have led here.
+    /// How many redirects led here.
     hops: u32,
     #[cfg(feature = "deflate")]
     compression: Option<Compression>,
@@ -101,26 +101,26 @@ impl Request {
         Ok(self)
     }
 
-    /// Follows at most so many redirects (RFC 6455 §4.1 leaves it to the client); 0, the default: an
-    /// answer that is one is an error like any other ([`HandshakeError::Status`]).
+    /// Follows at most `max` redirects (RFC 6455 §4.1 leaves it to the client); 0, the default: a
+    /// redirect is an error like any other response ([`HandshakeError::Status`]).
     ///
-    /// 301, 302, 303, 307 and 308 with one `Location` are followed, which may be relative, and in which
-    /// `http` and `https` mean `ws` and `wss`. Refused, as [`HandshakeError::Redirect`]: from `wss` to
-    /// `ws`, another scheme, a user name or password, several places at once, and one hop too many.
-    /// To another origin go no secret header, no field that says who somebody is, and no secret
-    /// subprotocol; they do not come back on a later hop.
+    /// 301, 302, 303, 307 and 308 with one `Location` are followed, which may be relative, and in
+    /// which `http` and `https` mean `ws` and `wss`. Refused, as [`HandshakeError::Redirect`]: from
+    /// `wss` to `ws`, another scheme, a user name or password, several places at once, and one hop
+    /// too many. To another origin the client sends no secret header, no field that identifies
+    /// somebody, and no secret subprotocol; they do not come back on a later hop.
     pub fn follow_redirects(&mut self, max: u32) -> &mut Request {
         self.follow = max;
         self
     }
 
-    /// Whether an answer may lead elsewhere.
+    /// Whether a redirect may be followed.
     #[cfg(feature = "net")]
     pub(crate) fn may_be_redirected(&self) -> bool {
         self.follow > 0
     }
 
-    /// The redirect that an answer is, if redirects are followed; `None` for any other.
+    /// The redirect in a response, if redirects are followed; `None` for any other response.
     fn redirected(&self, head: &Head) -> Result<Option<Redirect<Request>>, HttpError> {
         if self.follow == 0 {
             return Ok(None);
@@ -130,7 +130,7 @@ impl Request {
         let mut next = self.clone();
         next.hops += 1;
         if !self.url.is_same_origin(&to) {
-            // They do not come back on a later hop either, since that starts from this request.
+            // Secrets do not come back on a later hop either, since that starts from this request.
             next.headers.remove_secret();
             next.protocols.retain(|p| !p.is_secret());
         }
@@ -153,8 +153,9 @@ impl Request {
         self.offer(name, false)
     }
 
-    /// Offers a subprotocol that is a secret, as some services have it: browsers can send a token in
-    /// no other field. No trace, error or `Debug` shows it; [`Opened::protocol`] is the whole text.
+    /// Offers a subprotocol that is a secret, as some services require: browsers can send a token
+    /// in no other field. No trace, error or `Debug` shows it; [`Opened::protocol`] is the whole
+    /// text.
     ///
     /// # Errors
     ///
@@ -172,21 +173,21 @@ impl Request {
         Ok(self)
     }
 
-    /// Offers to compress messages (RFC 7692). The server may decline; [`Opened::compression`] says what
-    /// was agreed on. What it costs, and when it is unsafe: [`Compression`].
+    /// Offers to compress messages (RFC 7692). The server may decline; [`Opened::compression`] is
+    /// the result. For its cost, and when it is unsafe, see [`Compression`].
     #[cfg(feature = "deflate")]
     pub fn compression(&mut self, wanted: Compression) -> &mut Request {
         self.compression = Some(wanted);
         self
     }
 
-    /// Whether `bytes`, which the peer has sent, may repeat what of this request is not to be shown.
+    /// Whether `bytes`, which the peer has sent, may repeat a secret of this request.
     pub(crate) fn is_repeated_in(&self, bytes: &[u8]) -> bool {
         let protocol = self.protocols.iter().any(|p| p.is_repeated_in(bytes));
         protocol || self.headers.are_repeated_in(bytes) || self.url.is_repeated_in(bytes)
     }
 
-    /// The request head as it may be shown, but for its key.
+    /// The request head as it may be shown, except for its key.
     #[cfg(all(feature = "tape", feature = "net"))]
     pub(crate) fn shown(&self, nonce: [u8; 16]) -> Vec<u8> {
         let mut shown = Vec::new();
@@ -194,32 +195,32 @@ impl Request {
         shown
     }
 
-    /// Whether it offers this subprotocol, and that is a secret.
+    /// Whether the request offers this subprotocol as a secret.
     #[cfg(all(feature = "tape", feature = "net"))]
     pub(crate) fn is_secret_protocol(&self, name: &[u8]) -> bool {
         self.protocols.iter().any(|p| p.is_secret() && p.sent().as_bytes() == name)
     }
 
-    /// So many redirects have led here, and so many are followed.
+    /// How many redirects led here, and how many are followed.
     #[cfg(all(feature = "tape", feature = "net"))]
     pub(crate) fn redirects(&self) -> (u32, u32) {
         (self.hops, self.follow)
     }
 
-    /// As if so many redirects had led here.
+    /// Sets how many redirects led here.
     #[cfg(feature = "tape")]
     pub(crate) fn set_hops(&mut self, hops: u32) {
         self.hops = hops;
     }
 
-    /// How it offers to compress, if it does.
+    /// The compression that the request offers, if any.
     #[cfg(all(feature = "tape", feature = "net", feature = "deflate"))]
     pub(crate) fn offered(&self) -> Option<&Compression> {
         self.compression.as_ref()
     }
 
-    /// The request head, `key` being the value of `Sec-WebSocket-Key`; without what is secret if
-    /// it is to be `shown`.
+    /// Writes the request head; `key` is the value of `Sec-WebSocket-Key`; without secrets if it is
+    /// to be `shown`.
     fn write(&self, out: &mut Vec<u8>, key: &str, shown: bool) {
         write_start(out, "GET", &self.url, false, shown);
         let mut line = |parts: [&str; 3]| {
@@ -250,7 +251,7 @@ pub(crate) fn accept(key: &str) -> String {
     BASE64.encode(sha1.digest().bytes())
 }
 
-/// A connection has been opened.
+/// The connection is open: the result of the handshake.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Opened {
@@ -258,16 +259,16 @@ pub struct Opened {
     pub protocol: Option<String>,
     /// The reason phrase of the 101 response, escaped; may be empty.
     pub reason: String,
-    /// Its fields.
+    /// The fields of the response.
     pub headers: Fields,
-    /// The URL that gave it, which redirects may have led to.
+    /// The URL of the request, after redirects.
     pub url: Url,
     /// How messages are compressed; `None`: not at all.
     #[cfg(feature = "deflate")]
     pub compression: Option<Agreed>,
-    /// What the connection goes over; `None` from a session that has no socket.
+    /// The connection below the protocol; `None` from a session without a socket.
     pub transport: Option<Box<Transport>>,
-    /// They repeat, or may repeat, what is secret in the request.
+    /// The fields repeat, or may repeat, a secret of the request.
     quiet: bool,
 }
 
@@ -282,25 +283,25 @@ impl fmt::Debug for Opened {
     }
 }
 
-/// Why the answer opens no connection. Nothing is sent about it; the socket is closed.
+/// Why the response opens no connection. Nothing is sent in reply; the socket is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// No response head.
+    /// The response does not begin with a valid head.
     Head(HeadError),
     /// HTTP/1.0 cannot be upgraded (§4.1).
     OldHttp,
-    /// A status other than 101. A redirection is not followed unless that was asked for
+    /// A status other than 101. A redirect is not followed by default
     /// ([`Request::follow_redirects`]).
     Status(Box<Response>),
-    /// A redirection that cannot be followed, though that was asked for.
+    /// A redirect that cannot be followed, though redirects are.
     Redirect {
-        /// The answer; its body is not read.
+        /// The response; its body is not read.
         response: Box<Response>,
-        /// Why not.
+        /// The reason.
         why: HttpError,
     },
-    /// More than `Limits::interim` responses before the final one.
+    /// More than `Limits::interim` interim responses before the final one.
     ManyInterim,
     /// `Upgrade` is missing or not exactly `websocket` (§4.1, 2).
     Upgrade,
@@ -375,7 +376,7 @@ impl fmt::Display for HandshakeError {
 
 impl std::error::Error for HandshakeError {}
 
-/// The handshake while it is under way.
+/// A handshake in progress.
 #[derive(Debug)]
 pub(crate) struct Handshake {
     accept: String,
@@ -385,15 +386,15 @@ pub(crate) struct Handshake {
     pub(crate) out: SendBuf,
     pub(crate) deadline: Option<Instant>,
     limits: Arc<Limits>,
-    /// The request, and then the answer, as a trace may show them; if one is kept.
+    /// The request, and later the response, as a trace may show them; if notes are kept.
     pub(crate) notes: Option<Vec<Note>>,
 }
 
-/// What came of a handshake.
+/// The result of a handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Opened(Opened),
-    /// Another answer, whose body follows.
+    /// Another response, whose body follows.
     Refused(Head),
 }
 
@@ -426,7 +427,7 @@ impl Handshake {
         }
     }
 
-    /// Takes response bytes: how many it took and, at the end, what they answer.
+    /// Takes response bytes; returns how many it took and, at the end, the answer.
     pub(crate) fn receive(
         &mut self,
         input: &[u8],
@@ -496,7 +497,7 @@ impl Handshake {
         })
     }
 
-    /// Nothing was offered.
+    /// Checks the response to a request that offered no extension.
     fn no_extension(&self, fields: &Fields) -> Result<(), HandshakeError> {
         match fields.all(EXTENSIONS).flat_map(list).next() {
             Some(name) => Err(HandshakeError::Extension(self.shown(name))),
@@ -504,7 +505,7 @@ impl Handshake {
         }
     }
 
-    /// What of our offer the server has accepted (RFC 7692 §7.1).
+    /// The compression that the server has accepted (RFC 7692 §7.1).
     #[cfg(feature = "deflate")]
     fn compression(&self, fields: &Fields) -> Result<Option<Agreed>, HandshakeError> {
         let Some(wanted) = &self.request.compression else {
@@ -522,7 +523,7 @@ impl Handshake {
         })
     }
 
-    /// What compresses, as was agreed.
+    /// The codec for the compression that was agreed on.
     #[cfg(feature = "deflate")]
     pub(crate) fn codec(&self, opened: &Opened) -> Option<Codec> {
         let (agreed, wanted) = (opened.compression.as_ref()?, self.request.compression.as_ref()?);
@@ -534,7 +535,7 @@ impl Handshake {
         None
     }
 
-    /// The body of another answer is read by it.
+    /// The limits, for reading the body of another response.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -544,7 +545,7 @@ impl Handshake {
         self.request.redirected(head)
     }
 
-    /// An answer as it is told, once its body is there.
+    /// Another response as it is reported, once its body has come.
     pub(crate) fn refused(&self, head: Head) -> Response {
         Response::of(head, self.request.url.clone(), |bytes| self.is_repeated_in(bytes))
     }
@@ -597,7 +598,7 @@ mod tests {
         Handshake::new(&request(), NONCE, None, Arc::default(), false)
     }
 
-    /// Whole and byte by byte, and what is glued on stays.
+    /// Whole and byte by byte; bytes behind the response are left.
     fn answer(text: &str) -> Result<Option<Answer>, HandshakeError> {
         let whole = handshake().receive(format!("{text}glued").as_bytes());
         let (mut single, mut at, mut got) = (handshake(), 0, Ok(None));
@@ -672,7 +673,7 @@ mod tests {
         );
     }
 
-    /// FAULTS 42 and 46: there is no proxy that its credentials could be meant for.
+    /// FAULTS 42 and 46: without a proxy, there is nobody to send its credentials to.
     #[test]
     fn no_header_can_inject_another() {
         let mut r = request();
@@ -700,7 +701,7 @@ mod tests {
             assert!(matches!(r.protocol(bad), Err(RequestError::Protocol(_))), "{bad:?}");
         }
         assert_eq!(r.headers, Headers::default());
-        // What would be cut down to CR LF elsewhere stays what it is: UTF-8 bytes.
+        // Characters that some programs truncate to CR LF are sent as their UTF-8 bytes.
         r.header("X", "\u{560D}\u{560A}").unwrap();
         let h = Handshake::new(&r, NONCE, None, Arc::default(), false);
         assert_eq!(h.out.pending().windows(2).filter(|w| w == b"\r\n").count(), 10);
@@ -937,8 +938,9 @@ mod tests {
         }
     }
 
-    /// FAULTS 14, 25, 26, 27 and 30: values that crashed others or took them hours. Each is refused
-    /// by its name, and its bytes are looked at once: quadratic work would not come to an end.
+    /// FAULTS 14, 25, 26, 27 and 30: values that crashed other clients or took them hours. Each has
+    /// an error of its own, and its bytes are examined once: quadratic work would not come to an
+    /// end.
     #[test]
     fn values_that_hurt_others_are_refused() {
         const LONG: usize = 1 << 20;
@@ -984,11 +986,11 @@ mod tests {
                 (got, want) => assert_eq!(got, Err(want.expect(name)), "{name}"),
             }
         }
-        // A further list that names other things changes nothing.
+        // A further list that names other values changes nothing.
         for value in [&*spaces, &",".repeat(LONG), &" ,\t".repeat(LONG / 3)] {
             assert_eq!(judged("Connection", value), Ok(true));
         }
-        // RFC 6455 §11.3.4: one field, whatever both say.
+        // RFC 6455 §11.3.4: at most one field, whatever both contain.
         let two = lines(&[&GOOD[..], &["Sec-WebSocket-Protocol: chat"; 2]].concat());
         assert!(matches!(answer(&two), Err(HandshakeError::Protocol(_))));
     }
@@ -1015,7 +1017,7 @@ mod tests {
         let good = "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=12";
         let agreed = judged(&[good]).unwrap().unwrap();
         assert_eq!((agreed.client_window, agreed.server_window), (15, 12));
-        // RFC 6455 §11.3.2: one field, even where the second says nothing.
+        // RFC 6455 §11.3.2: at most one field, even where the second is empty.
         for second in [good, "Sec-WebSocket-Extensions:"] {
             let twice = HandshakeError::Compression(NegotiationError::Repeated);
             assert_eq!(judged(&[good, second]), Err(twice));

@@ -1,4 +1,4 @@
-//! Messages out of frames: lent when one frame held all of it, put together otherwise.
+//! Messages out of frames: borrowed when one frame held all of it, copied together otherwise.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,7 +18,7 @@ pub struct Text<'b>(Repr<'b>);
 enum Repr<'b> {
     Str(&'b str),
     String(String),
-    /// INVARIANT: checked piece by piece as it arrived.
+    /// INVARIANT: checked as UTF-8 piece by piece as it arrived.
     Bytes(Cow<'b, [u8]>),
 }
 
@@ -43,9 +43,9 @@ impl<'b> Text<'b> {
         }
     }
 
-    /// The text. Free for a message that arrived in one piece, and for a large one that was there
-    /// faster than it was read. For any other, one more look at its bytes: safe Rust knows no other
-    /// way from checked bytes to `str`.
+    /// The text. Free for a message that arrived in one piece, and for a large one that arrived
+    /// faster than it was read. For any other, its bytes are validated once more: safe Rust has no
+    /// other way from validated bytes to `str`.
     #[inline]
     pub fn as_str(&self) -> &str {
         match &self.0 {
@@ -65,7 +65,7 @@ impl<'b> Text<'b> {
         }
     }
 
-    /// The text if it owns its memory, else it is lent.
+    /// The text if it owns its memory, otherwise the borrowed text.
     #[cfg(feature = "net")]
     pub(crate) fn into_owned(self) -> Result<Text<'static>, Text<'b>> {
         match self.0 {
@@ -75,7 +75,7 @@ impl<'b> Text<'b> {
         }
     }
 
-    /// The text with memory of its own: a copy of what is lent.
+    /// The text with a copy of what it borrows.
     pub(crate) fn into_static(self) -> Text<'static> {
         match self.0 {
             Repr::Str(text) => Text(Repr::String(text.to_owned())),
@@ -84,7 +84,7 @@ impl<'b> Text<'b> {
         }
     }
 
-    /// The bytes, lent or owned.
+    /// The bytes, borrowed or owned.
     pub fn into_bytes(self) -> Cow<'b, [u8]> {
         match self.0 {
             Repr::Str(text) => Cow::Borrowed(text.as_bytes()),
@@ -108,25 +108,25 @@ impl PartialEq for Text<'_> {
 
 impl Eq for Text<'_> {}
 
-/// A message under way that does not stand in one place: fragmented (§5.4), or in a frame that is
-/// larger than what has arrived.
+/// An unfinished message that is not in one piece of input: fragmented (§5.4), or in a frame that
+/// is larger than the bytes that have arrived.
 #[derive(Debug)]
 pub(crate) struct Assembly {
     text: bool,
-    /// How far a text was looked at, and where that ended.
+    /// Up to where the text was validated, and the UTF-8 state there.
     looked: usize,
     utf8: Utf8,
     frames: u32,
-    /// Of a compressed message (RFC 7692), the bytes that have come; `data` has those that they hold.
+    /// Of a compressed message (RFC 7692), how many bytes have come; `data` holds them inflated.
     pub(crate) compressed: Option<usize>,
     pub(crate) data: Vec<u8>,
 }
 
-/// How far an allocation for a declared length may run ahead of the bytes that have arrived.
+/// How many bytes an allocation for a declared length may exceed the bytes that have arrived.
 const AHEAD: usize = 256 * 1024;
 
-/// How many bytes a compressed message may have on its way, of which at most `max` come: what does not
-/// shrink may grow by an eighth, which is what the least memory of zlib comes to, and a little.
+/// How many bytes a compressed message of at most `max` bytes may have on the wire: incompressible
+/// data may grow by an eighth, as it does with the least memory of zlib, and a little.
 pub(crate) fn most_compressed(max: usize) -> usize {
     max.saturating_add(max / 8).saturating_add(1024)
 }
@@ -139,12 +139,12 @@ impl Assembly {
         Assembly { text, utf8, looked: 0, frames: 0, compressed, data: Vec::new() }
     }
 
-    /// Whether it is a text.
+    /// Whether the message is a text.
     pub(crate) fn is_text(&self) -> bool {
         self.text
     }
 
-    /// How many bytes another frame of it may have.
+    /// How many bytes the next frame of the message may have.
     pub(crate) fn room(&self, limits: &Limits) -> usize {
         match self.compressed {
             None => limits.message.saturating_sub(self.data.len()),
@@ -152,7 +152,8 @@ impl Assembly {
         }
     }
 
-    /// Takes `piece` of a frame of a compressed message, the `last` of all or not.
+    /// Takes `piece` of a frame of a compressed message; `last` states whether it is the last of
+    /// the message.
     pub(crate) fn inflate(
         &mut self,
         codec: &mut Codec,
@@ -164,14 +165,15 @@ impl Assembly {
         let result = codec.inflate(piece, &mut self.data, limits.message);
         self.judge(result, limits)?;
         if !last {
-            // All of it may be looked at at once otherwise.
+            // Otherwise all of it may be validated at once.
             return self.look();
         }
         let result = codec.finish();
         self.judge(result, limits)
     }
 
-    /// Whatever is wrong with a text first counts, however it was cut: what has come before is looked at.
+    /// If a text is invalid, that error counts first, however the message was cut: the bytes before
+    /// are validated.
     fn judge(&mut self, result: Result<(), Violation>, limits: &Limits) -> Result<(), Violation> {
         if result.is_err() {
             self.data.truncate(limits.message);
@@ -183,21 +185,21 @@ impl Assembly {
     /// Counts a frame.
     pub(crate) fn frame(&mut self, limits: &Limits) -> Result<(), Violation> {
         self.frames = self.frames.saturating_add(1);
-        // One frame is a message, whatever the limit is.
+        // An unfragmented message is allowed, whatever the limit is.
         let many = self.frames > limits.fragments.max(1);
         if many { Err(Violation::TooManyFragments) } else { Ok(()) }
     }
 
-    /// Takes `piece` of a frame of which `missing` bytes more are to come.
+    /// Takes `piece` of a frame of which `missing` more bytes are to come.
     pub(crate) fn push(&mut self, piece: &[u8], missing: usize) -> Result<(), Violation> {
         self.reserve(piece.len(), missing);
         self.data.extend_from_slice(piece);
         self.look()
     }
 
-    /// Makes room for `now` bytes, and for those that follow as far as the peer has earned it:
-    /// a declared length alone gets 256 KiB, what has arrived counts three times. Fragments behind
-    /// the first do not tell how many follow, so for them the memory at least doubles.
+    /// Makes room for `now` bytes, and for those that follow in proportion to what has arrived: a
+    /// declared length alone gets 256 KiB, received bytes count three times. Fragments behind the
+    /// first do not show how many follow, so for them the memory at least doubles.
     pub(crate) fn reserve(&mut self, now: usize, missing: usize) {
         if self.data.capacity() - self.data.len() < now {
             let ahead = missing.min(AHEAD.max(self.data.len().saturating_mul(3)));
@@ -209,7 +211,7 @@ impl Assembly {
         }
     }
 
-    /// Looks at the bytes of a text that have come since the last look.
+    /// Validates the bytes of a text that have come since the last call.
     pub(crate) fn look(&mut self) -> Result<(), Violation> {
         if !self.text {
             return Ok(());
@@ -219,12 +221,12 @@ impl Assembly {
         self.utf8.feed(new).map_err(|_| Violation::NotUtf8)
     }
 
-    /// The message, its last frame being complete: text or binary.
+    /// The message, after its last frame: text or binary.
     pub(crate) fn finish(mut self) -> Result<Message<'static>, Violation> {
         if !self.text {
             return Ok(Message::Binary(Cow::Owned(self.data)));
         }
-        // One look at all of it gives a `str`, which another look at the rest would not.
+        // Validating all of it gives a `str`; validating only the rest would not.
         if self.looked <= self.data.len() / 2 {
             let text = String::from_utf8(self.data).map_err(|_| Violation::NotUtf8)?;
             return Ok(Message::Text(Text(Repr::String(text))));
@@ -243,8 +245,8 @@ pub(crate) enum Message<'b> {
 
 /// A whole message that stands in the input.
 ///
-/// Not a [`Message`] yet: that has room for one that owns its memory, and a value that may be either is
-/// written to memory and read again, which of 16 bytes takes a third of the time.
+/// It becomes a [`Message`] at its destination. A [`Message`] may own its memory; the compiler writes such
+/// a value to the stack and reads it back, which takes a third of the time of a message of 16 bytes.
 #[derive(Clone, Copy)]
 pub(crate) enum Lent<'b> {
     Text(&'b str),
@@ -275,7 +277,8 @@ pub(crate) fn whole(input: &[u8], max: usize) -> Option<(usize, Lent<'_>)> {
     Some((used, lent))
 }
 
-/// The same for a compressed message: its opcode, and what there is to inflate.
+/// As [`whole`], for a compressed message: its opcode, the length of the frame, and the bytes to
+/// inflate.
 #[cfg(feature = "deflate")]
 pub(crate) fn whole_compressed(input: &[u8], max: usize) -> Option<(Opcode, usize, &[u8])> {
     let (first, used, payload) = whole_frame(input, most_compressed(max))?;
@@ -290,7 +293,7 @@ pub(crate) fn whole_compressed(input: &[u8], max: usize) -> Option<(Opcode, usiz
 #[inline(always)]
 fn whole_frame(input: &[u8], max: usize) -> Option<(u8, usize, &[u8])> {
     let (&[first, short], behind) = input.split_first_chunk()?;
-    // The least length that may be told in this way: a shorter one has a shorter form (§5.2).
+    // The least length that this form may have: a smaller one has a shorter form (§5.2).
     let (size, least, len) = match short {
         0..=125 => (2, 0, usize::from(short)),
         126 => (4, 126, usize::from(u16::from_be_bytes(*behind.first_chunk()?))),
@@ -301,7 +304,7 @@ fn whole_frame(input: &[u8], max: usize) -> Option<(u8, usize, &[u8])> {
     if len < least || len > max {
         return None;
     }
-    // First, since what is not there may be of any length.
+    // First, since a payload that has not come may have any length.
     let payload = input.get(size..)?.get(..len)?;
     Some((first, size + len, payload))
 }
@@ -322,7 +325,7 @@ mod tests {
         }
     }
 
-    /// One that keeps notes knows the general way only.
+    /// With notes, a session uses the general path only.
     fn settings(max: usize, general: bool) -> Settings {
         let limits = Arc::new(Limits { message: max, in_place: 300, ..Limits::default() });
         Settings { limits, trace: general, ..Settings::default() }
@@ -332,7 +335,7 @@ mod tests {
         said_by(Session::opened(settings(max, general), Instant::now()), input)
     }
 
-    /// All that a session says of an input.
+    /// All results of a session for an input, as text.
     fn said_by(mut session: Session, input: &[u8]) -> String {
         let now = Instant::now();
         let mut cx = Context { now, random: &mut Key };
@@ -372,7 +375,7 @@ mod tests {
         let payloads: [&[u8]; 10] = [
             b"",
             hello,
-            // It refers to the one before, if there is one.
+            // It refers to the message before, if there is one.
             b"\xf2\x00\x11\x00\x00",
             // A final block; then the empty one that a message ends in.
             b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00",
@@ -432,7 +435,7 @@ mod tests {
         assert!(count > 100_000, "{count}");
     }
 
-    /// Also with limits beyond what there is of memory.
+    /// Also with limits beyond the address space.
     #[test]
     fn a_length_that_no_memory_has_is_no_whole_message() {
         for first in [0x81, 0x82, 0xC1, 0xC2] {

@@ -17,7 +17,8 @@ pub(crate) mod stats;
 
 use std::fmt;
 
-/// A rule that the peer broke: one variant each, with its section of RFC 6455 where no other is named.
+/// A rule that the peer broke: one variant each, with its section of RFC 6455 if no other RFC is
+/// named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
@@ -31,19 +32,19 @@ pub enum Violation {
     LongControl,
     /// §5.1: a masked frame from a server.
     MaskedByServer,
-    /// §5.1: an unmasked frame from a client (seen by the small server only).
+    /// §5.1: an unmasked frame from a client (server side only).
     UnmaskedByClient,
     /// §5.2: a length not in its shortest form.
     LengthNotMinimal,
     /// §5.2: a 64-bit length with the top bit set.
     LengthTopBit,
-    /// §5.4: a continuation frame though no message is under way.
+    /// §5.4: a continuation frame without a message to continue.
     ContinuationFirst,
     /// §5.4: a new message inside a fragmented one.
     MessageInMessage,
     /// §5.5.1: a close frame with one byte.
     CloseLength,
-    /// §7.4: a close code that must not travel.
+    /// §7.4: a close code that must not be sent.
     CloseCode(u16),
     /// §5.5.1: a close reason that is not UTF-8.
     CloseReason,
@@ -53,12 +54,12 @@ pub enum Violation {
     MessageTooBig,
     /// §7.4.1: a message of more frames than `Limits::fragments`.
     TooManyFragments,
-    /// RFC 7692 §7.2.2: what is broken, cut off or too much in a compressed message.
+    /// RFC 7692 §7.2.2: a compressed message with invalid, truncated or too much data.
     Deflate,
 }
 
 impl Violation {
-    /// The code that the close frame carries for it (§7.4.1).
+    /// The code of the close frame that reports it (§7.4.1).
     pub fn close_code(self) -> u16 {
         match self {
             Violation::CloseReason | Violation::NotUtf8 | Violation::Deflate => 1007,
@@ -67,7 +68,7 @@ impl Violation {
         }
     }
 
-    /// The section of RFC 6455 that holds the rule, or of RFC 7692 for [`Violation::Deflate`].
+    /// The section of RFC 6455 that has the rule, or of RFC 7692 for [`Violation::Deflate`].
     pub fn section(self) -> &'static str {
         use Violation::*;
         match self {

@@ -1,4 +1,4 @@
-//! Stands where `deflate` does in a build without it: a type that has no values.
+//! Replaces `deflate` in a build without that feature: a type that has no values.
 
 use std::time::Instant;
 

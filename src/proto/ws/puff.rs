@@ -1,20 +1,20 @@
-//! RFC 1951 and the framing of RFC 7692 a second time, bit by bit: for comparison, and for an audit, which
-//! has to see how far back a server refers.
+//! RFC 1951 and the framing of RFC 7692 a second time, bit by bit: as an oracle for tests, and for
+//! audits, which need to know how far back a server refers.
 
-/// Reads compressed messages, one behind the other.
+/// Reads consecutive compressed messages.
 #[derive(Clone)]
 pub(crate) struct Puff {
-    /// What the next block may refer to.
+    /// The bytes that the next block may refer to.
     window: Vec<u8>,
-    /// How far back.
+    /// The longest distance seen.
     reach: usize,
 }
 
-/// What is wrong with a message.
+/// The error of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wrong {
     Broken,
-    /// It is cut in the head of a dynamic block, which the bytes that are put behind it may complete.
+    /// The message is cut in the head of a dynamic block, which the appended bytes may complete.
     CutInHead,
     TooBig,
 }
@@ -22,7 +22,7 @@ pub(crate) enum Wrong {
 struct Bits<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Where the payload ends. What is decoded from beyond it is no part of the message.
+    /// Where the payload ends. Symbols decoded from beyond it are no part of the message.
     end: usize,
 }
 
@@ -137,8 +137,8 @@ impl Puff {
         Puff { window: Vec::new(), reach }
     }
 
-    /// The message whose payload this is, of at most `max` bytes; or what of it came before what is
-    /// wrong.
+    /// The message of this payload, of at most `max` bytes; with an error, the part of it before
+    /// the error.
     pub(crate) fn message(&mut self, payload: &[u8], max: usize) -> (Vec<u8>, Result<(), Wrong>) {
         let whole = [payload, &[0, 0, 0xFF, 0xFF]].concat();
         let mut bits = Bits { bytes: &whole, at: 0, end: payload.len() * 8 };
@@ -159,7 +159,8 @@ impl Puff {
                 Ok(false) => {}
             }
             if bits.at == whole.len() * 8 {
-                // The last block is an empty one whose lengths are what was put behind the payload.
+                // The last block is an empty one whose lengths come from the bytes appended to the
+                // payload.
                 let mut head = Bits { bytes: &whole, at: start, end: bits.end };
                 let kind = head.number(3).map(|n| n >> 1);
                 head.align();
@@ -174,12 +175,12 @@ impl Puff {
         (data, result)
     }
 
-    /// Without takeover.
+    /// Forgets the window, as without takeover.
     pub(crate) fn forget(&mut self) {
         self.window.clear();
     }
 
-    /// One block; whether it is a final one.
+    /// Reads one block; returns whether it is a final one.
     fn block(&mut self, bits: &mut Bits<'_>, max: usize, from: usize) -> Result<bool, Wrong> {
         let last = bits.bit()? == 1;
         match bits.number(2)? {

@@ -1,40 +1,39 @@
-//! What has gone over a connection, in numbers.
+//! Counters of a connection.
 
 use std::time::{Duration, Instant};
 
-/// What has gone over an open WebSocket so far.
+/// Counters of an open WebSocket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Bytes of frames that were handed to the kernel, their heads included; under TLS before it.
+    /// Bytes of frames that the kernel took, headers included; under TLS counted before encryption.
     pub bytes_sent: u64,
-    /// Bytes of frames that were taken of what the server has sent, their heads included. Of a large
-    /// message each part counts as it comes.
+    /// Bytes of received frames, headers included. Of a large message each part counts as it comes.
     pub bytes_received: u64,
     /// Messages that were accepted for sending.
     pub messages_sent: u64,
-    /// Messages that have come whole.
+    /// Messages that were received completely.
     pub messages_received: u64,
-    /// From the last ping that was answered, one of the owner's or of keep-alive, to its answer. It counts
-    /// from when the ping was asked for, so what waited to be sent before it counts, too; and a pong is
-    /// seen when the owner's turn reads it.
+    /// From the last answered ping, of the program or of keep-alive, to its pong. Counted from the
+    /// call that asked for the ping, so bytes that were queued before it add to it; and up to the
+    /// read that found the pong.
     pub round_trip: Option<Duration>,
-    /// Of messages that went compressed either way (RFC 7692), the bytes on the wire, without heads of
-    /// frames, and those that they stand for.
+    /// Of messages that were compressed, in either direction (RFC 7692): their bytes on the wire,
+    /// without frame headers.
     pub compressed: u64,
-    /// See [`Stats::compressed`].
+    /// Bytes of the same messages uncompressed.
     pub plain: u64,
 }
 
 impl Stats {
-    /// Bytes on the wire for each byte of the messages that went compressed: 0.25 is a quarter. `None` if
-    /// none did.
+    /// Bytes on the wire for each byte of the messages that were compressed: 0.25 is a quarter.
+    /// `None` if none was.
     pub fn compression_ratio(&self) -> Option<f64> {
         (self.plain > 0).then(|| self.compressed as f64 / self.plain as f64)
     }
 }
 
-/// What a connection counts.
+/// The counters of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) bytes_in: u64,
@@ -43,10 +42,10 @@ pub(super) struct Tally {
     rare: Option<Box<Rare>>,
 }
 
-/// What few connections have, so that an idle one stays small.
+/// Counters that few connections need, so that an idle one stays small.
 #[derive(Debug, Default)]
 struct Rare {
-    /// Of the request, what was to be sent when the connection opened.
+    /// Bytes of the request that were still to be sent when the connection opened.
     request: u64,
     compressed: u64,
     plain: u64,
@@ -68,7 +67,7 @@ impl Tally {
         self.rare.get_or_insert_default()
     }
 
-    /// A message of `plain` bytes has gone with `compressed` bytes.
+    /// A message of `plain` bytes was sent or received with `compressed` bytes.
     pub(super) fn compressed(&mut self, compressed: usize, plain: usize) {
         let rare = self.rare();
         rare.compressed += compressed as u64;
@@ -88,7 +87,7 @@ impl Tally {
         }
     }
 
-    /// So far; `left` bytes have left.
+    /// The counters so far; `left` bytes were sent.
     pub(super) fn stats(&self, left: u64) -> Stats {
         let none = Rare::default();
         let rare = self.rare.as_deref().unwrap_or(&none);

@@ -1,4 +1,4 @@
-//! A proxy is asked for the way, and opens it or does not.
+//! Asking a proxy for a tunnel, up to its answer.
 
 use std::ops::ControlFlow;
 
@@ -11,7 +11,7 @@ use crate::proto::Note;
 use crate::trace::Trace;
 
 impl<S: Sys> Driver<S> {
-    /// A socket to a proxy has something to say, or takes more.
+    /// The socket to a proxy is readable or writable.
     pub(super) fn tunnel_on(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let State::Tunnel(tunnelling) = &mut self.state else { return };
         match tunnelling.step(core) {
@@ -21,7 +21,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// The request to the proxy, for the observer.
+    /// Passes the request to the proxy to the observer.
     pub(super) fn show_request(&mut self, core: &mut Core<S>) {
         let State::Tunnel(tunnelling) = &mut self.state else { return };
         let Some(observer) = &mut core.observer else { return };
@@ -37,11 +37,11 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// The time for the way is over, or that for what a refusal says.
+    /// The time for the tunnel is over, or that for the body of a refusal.
     pub(super) fn tunnel_late(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let State::Tunnel(tunnelling) = &mut self.state else { return };
         match tunnelling.tunnel.deadline() {
-            // As much of it as came.
+            // As much of the body as has come.
             Some(_) => {
                 let why = tunnelling.tunnel.end();
                 self.stopped(core, sink, why);
@@ -54,7 +54,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// The proxy opens no way; of several addresses that it may be told, the next is tried.
+    /// The proxy opens no tunnel; if there is another address of the server, that is tried next.
     fn stopped(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, why: ProxyError) {
         if matches!(why, ProxyError::Socks(_)) && self.aim_at_next(core) {
             return self.dial(core, sink);

@@ -22,7 +22,7 @@ use crate::proto::secret::SECRET;
 use crate::proto::{Endpoint, Host, Url};
 
 impl<S: Sys> Opening<S> {
-    /// A socket on its way to `to`, and whether it is there.
+    /// A socket that connects to `to`, and whether it is connected already.
     fn open_socket(&mut self, core: &mut Core<S>, to: &Endpoint) -> io::Result<(S::Socket, bool)> {
         if let Route::Own(own) = &mut self.route
             && let Some(socket) = own.take()
@@ -33,7 +33,7 @@ impl<S: Sys> Opening<S> {
         let keep_alive = self.ask.probes(&core.limits);
         let dial = Dial { to, options, keep_alive };
         let mut socket = core.sys.connect_to(&dial);
-        // What only waits gives its descriptor.
+        // A kept connection gives up its descriptor.
         while socket.as_ref().is_err_and(is_shortage) && core.kept.end_first(&mut core.sys) {
             socket = core.sys.connect_to(&dial);
         }
@@ -44,7 +44,7 @@ impl<S: Sys> Opening<S> {
 }
 
 impl<S: Sys> Driver<S> {
-    /// Sets out, by the way that it is to go.
+    /// Starts to open the connection, by its route.
     pub(in crate::net) fn start(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let State::Opening(opening) = &mut self.state else { return };
         opening.laps = Laps::new(core.now);
@@ -75,7 +75,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Takes over the owner's stream.
+    /// Takes over the program's stream.
     fn adopt(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let State::Opening(opening) = &mut self.state else { return };
         let stream = opening.ask.way().over.as_ref().and_then(Own::take);
@@ -85,7 +85,7 @@ impl<S: Sys> Driver<S> {
         let socket = match core.sys.adopt(stream) {
             Ok(socket) => socket,
             Err(e) => {
-                // There is no address to name.
+                // There is no address for the error.
                 let why = ErrorKind::Connect(vec![(NOWHERE, e)]);
                 return self.fail(core, sink, Stage::Connect, why);
             }
@@ -101,7 +101,7 @@ impl<S: Sys> Driver<S> {
         self.dial(core, sink);
     }
 
-    /// Finds out what the proxy is to be told, and then where the proxy is.
+    /// Resolves the target for the proxy, if the proxy needs an address, and then the proxy itself.
     fn start_to_proxy(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let State::Opening(opening) = &mut self.state else { return };
         if let Err(kind) = opening.allowed(core, Hop::Proxy, None) {
@@ -115,19 +115,19 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// What the proxy is to be told is known.
+    /// The targets for the proxy are known.
     fn aim(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, targets: VecDeque<Target>) {
         let State::Opening(opening) = &mut self.state else { return };
         let Route::Proxy(via) = &mut opening.route else { return };
         via.targets = targets;
         let url = via.proxy.url().clone();
-        // Addresses that the policy refused are the URL's, and from here on it is about the proxy's.
+        // Addresses in `failed` are the server's; from here on errors are about the proxy's.
         opening.failed.clear();
         self.look_up(core, sink, &url);
     }
 
-    /// Asks for the addresses of the host of `url`, which is that of the connection or the proxy's,
-    /// unless they are known.
+    /// Resolves the host of `url`, which is that of the connection or the proxy's, unless its
+    /// addresses are known.
     fn look_up(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, url: &Url) {
         let (host, port) = (url.host().clone(), url.port());
         let set: Vec<SocketAddr> =
@@ -148,7 +148,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// The addresses, or why there are none.
+    /// The addresses of the host, or the error.
     pub(in crate::net) fn addresses(
         &mut self,
         core: &mut Core<S>,
@@ -156,7 +156,7 @@ impl<S: Sys> Driver<S> {
         answer: io::Result<Vec<SocketAddr>>,
     ) {
         let State::Opening(opening) = &mut self.state else { return };
-        // A second answer would forget what is under way.
+        // A second answer would reset the attempts in progress.
         if opening.plan.is_some() {
             return;
         }
@@ -189,7 +189,7 @@ impl<S: Sys> Driver<S> {
         self.dial(core, sink);
     }
 
-    /// Starts what the plan wants started.
+    /// Starts the attempts that are due.
     pub(super) fn dial(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         loop {
             let State::Opening(opening) = &mut self.state else { return };
@@ -209,7 +209,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// One attempt, as soon as its gate lets it.
+    /// One attempt, as soon as its gate lets it in.
     fn attempt(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, to: Endpoint) {
         let State::Opening(opening) = &mut self.state else { return };
         let place = opening.place(self.id, to);
@@ -221,7 +221,7 @@ impl<S: Sys> Driver<S> {
         self.connect(core, sink, place);
     }
 
-    /// One attempt, whose gate has let it in.
+    /// One attempt, which its gate has let in.
     fn connect(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, place: Place) {
         let State::Opening(opening) = &mut self.state else { return };
         // The observer may panic, and then the gate has to be left.
@@ -249,7 +249,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// A gate that it waited for has let it in.
+    /// A gate has let in an attempt that was waiting.
     pub(in crate::net) fn unpark(
         &mut self,
         core: &mut Core<S>,
@@ -258,9 +258,9 @@ impl<S: Sys> Driver<S> {
         ticket: Ticket,
     ) {
         let State::Opening(opening) = &mut self.state else { return core.gates.leave(&to) };
-        // An address may stand in an answer twice, and then it waits twice.
+        // The same address may occur twice in an answer, and then it waits twice.
         opening.parked.retain(|(_, parked)| *parked != ticket);
-        // Its time starts now, not where this turn did.
+        // Its time starts now, not at the start of this turn.
         core.now = core.sys.now();
         self.connect(core, sink, to);
         self.dial(core, sink);

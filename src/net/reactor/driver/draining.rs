@@ -1,4 +1,4 @@
-//! After the final event: what was said last is written, and the socket read to its end.
+//! After the final event: the last bytes are written, and the socket is read to its end.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -15,7 +15,7 @@ pub(super) struct Draining<S: Sys> {
     rest: Vec<u8>,
     pub(super) until: Instant,
     half_closed: bool,
-    /// The peer sends no more.
+    /// The peer has ended its side.
     is_deaf: bool,
     token: Token,
 }
@@ -28,17 +28,17 @@ impl<S: Sys> Draining<S> {
         Draining { link, rest, until, half_closed: false, is_deaf, token }
     }
 
-    /// Bytes that wait to be handed to the kernel.
+    /// Bytes that are waiting to be handed to the kernel.
     pub(super) fn buffered(&self) -> usize {
         self.rest.len()
     }
 
-    /// Writes what is left, says that no more comes, and reads until the peer is done too. Breaks
-    /// when the socket is of no more use.
+    /// Writes the rest, ends our side, and reads until the peer has ended its side too. Breaks when
+    /// the socket is not needed any more.
     pub(super) fn step(&mut self, core: &mut Core<S>) -> ControlFlow<()> {
         if !self.half_closed {
             match self.link.write_last(&mut core.sys, &mut self.rest) {
-                // Nothing is left to be read, so closing says what a shutdown would.
+                // Nothing is left to be read, so closing has the effect of a shutdown.
                 Ok(_) if self.is_deaf => return ControlFlow::Break(()),
                 Ok(true) => {
                     core.sys.finish(&self.link.socket);
@@ -57,7 +57,7 @@ impl<S: Sys> Draining<S> {
             }
         }
         let mut scratch = [0; 4096];
-        // A peer that never stops does not hold up the others.
+        // Bounded, so that a peer that never stops does not delay the others.
         for _ in 0..16 {
             match core.sys.read(&self.link.socket, &mut scratch) {
                 Ok(n) if n > 0 => {}

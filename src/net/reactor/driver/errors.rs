@@ -1,5 +1,5 @@
-//! Makes errors: what ended a connection, in the words that its owner is told. Nothing is changed
-//! here; what a secret URL must not show is taken out here.
+//! Makes errors: from the end of a connection, the error for the program. Nothing is changed here;
+//! parts of secret URLs are removed here.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -10,22 +10,22 @@ use crate::net::event::Closed;
 use crate::proto::http::HttpError;
 use crate::proto::{self, Failure, HandshakeError, Lost, Phases, Timer, Url};
 
-/// What is known of the connection that ended.
+/// The data for errors of a connection that has ended.
 pub(super) struct Known<'a> {
     pub(super) url: &'a Url,
     pub(super) stage: Stage,
     pub(super) limits: &'a Limits,
-    /// The time limit of what was waited for.
+    /// The time limit of the current step.
     pub(super) limit: Duration,
     /// The idle limit of a stream's body.
     pub(super) idle: Duration,
-    /// Of the response of a stream.
+    /// The status of a stream's response.
     pub(super) status: Option<u16>,
-    /// Bytes that were accepted and did not leave.
+    /// Bytes that were accepted and not sent.
     pub(super) unsent: usize,
-    /// The steps that it has behind it.
+    /// The steps that the connection has completed.
     pub(super) phases: Phases,
-    /// Requests that its connection was used for before.
+    /// How many requests its connection had carried before.
     pub(super) served: u32,
 }
 
@@ -36,12 +36,13 @@ impl<'a> Known<'a> {
         Known { url, stage, limits, limit, idle, status: None, unsent: 0, phases, served: 0 }
     }
 
-    /// `kind` at the stage that it was at.
+    /// An error of this kind at the current stage.
     pub(super) fn error(&self, kind: ErrorKind) -> Error {
         Error::new(self.url, self.stage, self.discreet(kind)).with_phases(self.phases)
     }
 
-    /// How it ended; `kind` is what the transport said, if that was the cause. A redirect is no end.
+    /// The end for the program; `kind` is the error of the transport, if that was the cause. A
+    /// redirect is no end.
     pub(super) fn closed(&self, closed: proto::Closed, kind: Option<ErrorKind>) -> Closed {
         match self.ended(closed, kind) {
             Closed::Failed(e) => Closed::Failed(e.with_phases(self.phases)),
@@ -58,7 +59,7 @@ impl<'a> Known<'a> {
                 Closed::Complete
             }
             proto::Closed::Failed(Failure::Http(e)) => self.stream(e, kind),
-            // Where a rule was broken, what is counted here may still leave, before our close frame.
+            // After a broken rule, these bytes may still be sent, before our close frame.
             proto::Closed::Failed(failure) => Closed::Failed(unsent(self.failed(failure, kind))),
             proto::Closed::Lost(lost) => Closed::Lost(unsent(self.lost(lost, kind))),
         }
@@ -83,7 +84,7 @@ impl<'a> Known<'a> {
                 Error::new(self.url, Stage::Open, kind).with_limits(self.limits)
             }
             Failure::Handshake(HandshakeError::Timeout) => error(ErrorKind::Timeout(self.limit)),
-            // An answer is one, whatever has become of the rest of it.
+            // A response that has come is reported, even if the rest of it failed.
             Failure::Handshake(
                 e @ (HandshakeError::Status(_) | HandshakeError::Redirect { .. }),
             ) => error(ErrorKind::Handshake(e)),
@@ -96,7 +97,7 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// A stream that ends in an error: lost if its body had begun, else failed.
+    /// A stream that ends in an error: lost if its body had begun, otherwise failed.
     fn stream(&self, e: HttpError, kind: Option<ErrorKind>) -> Closed {
         let error = |kind| Error::new(self.url, self.stage, kind);
         let served = if e == HttpError::Eof { self.served } else { 0 };
@@ -115,19 +116,19 @@ impl<'a> Known<'a> {
         if self.stage == Stage::Body { Closed::Lost(error) } else { Closed::Failed(error) }
     }
 
-    /// The reader of a request's body is of no more use.
+    /// The error of the reader of a request's body.
     pub(super) fn upload(&self, kind: ErrorKind) -> Error {
         let error = Error::new(self.url, Stage::Request, kind);
         error.with_status(self.status).with_unsent(self.unsent)
     }
 
-    /// What the transport said; TLS speaks for itself, whatever was waited for.
+    /// The error of the transport; an error of TLS has its own stage.
     fn transport(&self, kind: ErrorKind) -> Error {
         let tls = matches!(kind, ErrorKind::Tls(..) | ErrorKind::Certificate(..));
         Error::new(self.url, if tls { Stage::Tls } else { self.stage }, self.discreet(kind))
     }
 
-    /// What the library or the system said, without the host of a URL that is secret.
+    /// An error of the library or the system, without the host of a secret URL.
     fn discreet(&self, kind: ErrorKind) -> ErrorKind {
         match kind {
             kind if !self.url.is_secret() => kind,
@@ -150,7 +151,7 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Stands for an address that is not to be shown, or that there is none.
+/// Stands for an address that is not shown, or that does not exist.
 pub(super) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 fn tls_ended() -> ErrorKind {

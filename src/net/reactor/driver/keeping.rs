@@ -1,4 +1,5 @@
-//! A connection that outlives its request: what has to be so that it is kept, and who may go on with it.
+//! A connection that outlives its request: the conditions for keeping it, and which requests may
+//! use it.
 
 use std::time::Instant;
 
@@ -15,8 +16,9 @@ use crate::proto::http::HttpError;
 use crate::proto::{Closed, Endpoint, Failure};
 
 impl<S: Sys> Opening<S> {
-    /// What another request has to have in common with this one, if its connection may be kept. A stream
-    /// of the owner's own is not: it leads where its owner alone knows.
+    /// The properties that another request has to share with this one to use its connection. `None`
+    /// for a stream of the program ([`StreamOptions::over`](crate::StreamOptions::over)): only the
+    /// program knows where that leads.
     pub(super) fn key(&self, core: &Core<S>) -> Option<Box<Key>> {
         let Ask::Stream(options) = &self.ask else { return None };
         let own = matches!(self.route, Route::Own(_));
@@ -35,7 +37,7 @@ impl<S: Sys> Opening<S> {
         }))
     }
 
-    /// What goes with the connection from now on, which leads to `peer`.
+    /// The data that is kept with the connection, which leads to `peer`.
     pub(super) fn card(&mut self, peer: &Endpoint) -> Option<Box<Card>> {
         let key = self.key.take()?;
         let target = match &self.route {
@@ -48,8 +50,8 @@ impl<S: Sys> Opening<S> {
         Some(Box::new(Card { key, peer: peer.clone(), target, served: 0 }))
     }
 
-    /// A connection that it may go over. A body that is read once is not risked on one that the server
-    /// may be closing.
+    /// A kept connection that the request may use. A body that can be read only once is not risked
+    /// on one that the server may be closing.
     pub(super) fn find_kept(&self, core: &mut Core<S>) -> Option<usize> {
         if !self.reuses || self.ask.source().is_some() {
             return None;
@@ -58,7 +60,7 @@ impl<S: Sys> Opening<S> {
         let mut at = core.kept.len();
         loop {
             at = core.kept.find(at, key, core.now)?;
-            // What has come before the request left is no answer to it.
+            // Bytes that came before the request was sent are no response to it.
             if self.may_go_over(core, at) && core.kept.is_quiet(&mut core.sys, &mut core.cipher, at)
             {
                 return Some(at);
@@ -66,7 +68,7 @@ impl<S: Sys> Opening<S> {
         }
     }
 
-    /// Whether the policy allows it, as it has to allow a connection that is made.
+    /// Whether the policy allows the connection, as it has to allow a new one.
     fn may_go_over(&self, core: &Core<S>, at: usize) -> bool {
         let Some(card) = core.kept.get(at) else { return false };
         let may = |hop, address| self.allowed(core, hop, address).is_ok();
@@ -82,18 +84,19 @@ impl<S: Sys> Opening<S> {
 }
 
 impl<S: Sys> Live<S> {
-    /// Requests that went over this connection before.
+    /// How many requests this connection carried before.
     pub(super) fn served(&self) -> u32 {
         self.card.as_ref().map_or(0, |card| card.served)
     }
 
-    /// Whether what comes now is no answer: the connection was kept, and the request has not begun to
-    /// leave.
+    /// Whether bytes that come now are no response: the connection was kept, and no byte of the
+    /// request was sent.
     pub(super) fn is_unasked(&self) -> bool {
         self.served() > 0 && self.session.exchange().is_some_and(|e| e.is_unasked())
     }
 
-    /// Until when it waits for another request, if its own has ended so that it can.
+    /// Until when the connection is kept for another request, if its own request has ended so that
+    /// it can be.
     pub(super) fn kept_until(&self, core: &Core<S>) -> Option<Instant> {
         self.card.as_ref()?;
         let persistence = self.session.exchange()?.persistence()?;
@@ -103,7 +106,7 @@ impl<S: Sys> Live<S> {
         (clean && good).then(|| after(core.now, core.kept.idle(persistence.most)))
     }
 
-    /// Leaves the connection to others.
+    /// Adds the connection to the kept ones.
     pub(super) fn keep(self, core: &mut Core<S>, until: Instant) {
         let Live { mut link, token, card, .. } = self;
         if let Some(tls) = &mut link.tls {
@@ -122,9 +125,9 @@ impl<S: Sys> Live<S> {
         }
     }
 
-    /// Whether the request is to be sent again, over a connection that is made for it: the server has
-    /// closed a kept one without a word, as it may at any time, and sending twice does no harm
-    /// (RFC 9112 §9.3.1).
+    /// Whether the request is to be sent again, over a new connection: the server has closed a kept
+    /// one without a response, as it may at any time, and sending twice does no harm (RFC 9112
+    /// §9.3.1).
     pub(super) fn goes_again(&self, closed: &Closed, kind: Option<&ErrorKind>) -> bool {
         let ended = matches!(closed, Closed::Failed(Failure::Http(HttpError::Eof)))
             && matches!(kind, None | Some(ErrorKind::Io(_) | ErrorKind::Eof));
@@ -132,8 +135,8 @@ impl<S: Sys> Live<S> {
         ended && self.served() > 0 && exchange.is_some_and(|exchange| exchange.may_go_again())
     }
 
-    /// The same where the answer is 408 Request Timeout: servers say so before they close a connection
-    /// that waits for too long, and it may have been under way before the request was.
+    /// The same for a 408 (Request Timeout): servers send one before they close a connection that
+    /// was idle for too long, perhaps before the request was sent.
     pub(super) fn has_met_timeout(&self, status: u16) -> bool {
         let exchange = self.session.exchange();
         status == 408 && self.served() > 0 && exchange.is_some_and(|e| e.may_go_again())

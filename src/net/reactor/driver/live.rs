@@ -1,4 +1,4 @@
-//! A connected socket and the session on it: its two sides, and what it waits for.
+//! A connected socket and the session on it: both directions, and its deadlines.
 
 use std::io;
 use std::sync::Arc;
@@ -26,65 +26,65 @@ pub(in crate::net) struct Live<S: Sys> {
     pub(in crate::net) session: Session,
     pub(super) limits: Arc<Limits>,
     pub(super) token: Token,
-    /// Until it is open.
+    /// Set until the connection is open.
     pub(super) entry: Option<Box<Entry>>,
-    /// The one on the way.
+    /// The proxy in use.
     pub(super) proxy: Option<Proxy>,
-    /// Of a stream, what it was opened with: a redirect goes on with it.
+    /// The options of a stream, for a redirect.
     pub(super) stream: Option<Box<StreamOptions>>,
-    /// Of a stream, where the body of its request comes from, until it is at its end.
+    /// The source of a request's body, until its end.
     pub(super) upload: Option<Box<Upload>>,
-    /// With what it waits for another request behind this one, if it may.
+    /// The data to be kept with the connection for another request, if it may carry one.
     pub(super) card: Option<Box<Card>>,
     pub(super) reading: Reading,
     pub(super) writing: Writing,
 }
 
-/// What is done with what the peer sends.
+/// The state of the receiving side.
 pub(super) enum Reading {
-    /// The socket is read when it is ready, `most` bytes at a time. `tail`: the part of a frame that
-    /// has come.
+    /// The socket is read when it is ready, `most` bytes at a time. `tail`: the received part of a
+    /// frame.
     Ready { tail: Tail, most: usize },
-    /// Input waits that a turn had no room for, or that the owner takes out message by message. It
-    /// stands in the reactor's backlog, and the socket is not read.
+    /// There is input that a turn had no room for, or that the program takes message by message.
+    /// The connection is in the reactor's backlog, and the socket is not read.
     Behind(Tail),
-    /// The peer sends no more.
+    /// The peer has ended its side.
     Over,
 }
 
-/// What is done with what the peer is sent.
+/// The state of the sending side.
 pub(super) enum Writing {
     Ready,
-    /// A write between two turns has failed with this; [`Driver::settle`] ends the connection with
-    /// it. Nothing is written any more, though a later try might go well: how much of the last one
-    /// went out nobody knows.
+    /// A write between two turns has failed with this error; [`Driver::settle`] ends the connection
+    /// with it. Nothing is written any more, though a later write might succeed: how much of the
+    /// last one was sent is unknown.
     Broken(io::Error),
 }
 
-/// A connection on its way from TCP to what its owner calls open.
+/// A connected socket whose connection is not open yet.
 pub(super) struct Entry {
-    /// Whom the socket is connected to.
+    /// The address that the socket is connected to.
     pub(super) peer: Endpoint,
     /// The gate that it holds until the handshake is over.
     pub(super) gate: Option<Place>,
     pub(super) laps: Laps,
-    /// The time limit of it all, and of a stream's answer.
+    /// The time limit of opening, and of a stream's response.
     pub(super) limit: Duration,
     pub(super) response: Duration,
-    /// Of a stream: TLS is under way, and has until then.
+    /// For a stream: TLS is in progress, with this deadline.
     pub(super) until: Option<Instant>,
-    /// Of a handshake that may lead elsewhere.
+    /// For a handshake that follows redirects.
     pub(super) follow: Option<Box<Follow>>,
 }
 
-/// With what a handshake goes on elsewhere.
+/// The data with which a handshake follows a redirect.
 pub(super) struct Follow {
     pub(super) options: Options,
-    /// When it has to be over, on all hops together.
+    /// Its deadline, for all hops together.
     pub(super) until: Instant,
 }
 
-/// How a socket is watched.
+/// How a socket is registered with the poller.
 #[derive(Clone, Copy)]
 pub(super) struct Token {
     pub(super) number: u64,
@@ -96,21 +96,22 @@ impl Token {
         id.to_bits() << 8 | u64::from(attempt)
     }
 
-    /// The same socket under another number.
+    /// The same socket with another number.
     pub(super) fn next(self) -> Token {
         let (id, attempt) = token_parts(self.number);
         Token { number: Token::of(id, attempt.wrapping_add(1)), ..self }
     }
 }
 
-/// The connection and the attempt that a token stands for.
+/// The connection and the attempt of a token.
 pub(in crate::net) fn token_parts(token: u64) -> (ConnId, u8) {
     (ConnId::from_bits(token >> 8), token as u8)
 }
 
 impl<S: Sys> Live<S> {
-    /// A peer that is not read is not silent: its pong may be in the kernel's buffer. And one whose
-    /// owner has paused it may take nothing because it is not read.
+    /// The silence of a peer that is not read does not count: its pong may be in the kernel's
+    /// buffer. And a peer that the program has paused may take nothing because nothing is read from
+    /// it.
     pub(super) fn deadline(&self, flow: &Flow) -> Option<Instant> {
         let tls = self.entry.as_ref().and_then(|entry| entry.until);
         tls.or_else(|| match flow.is_stopped() {
@@ -119,7 +120,7 @@ impl<S: Sys> Live<S> {
         })
     }
 
-    /// What [`Live::deadline`] has said of the session is due.
+    /// The session's deadline of [`Live::deadline`] has passed.
     pub(super) fn on_deadline(
         &mut self,
         cx: &mut Context<'_>,
@@ -131,13 +132,13 @@ impl<S: Sys> Live<S> {
         }
     }
 
-    /// The time limit, if TLS has had its time.
+    /// The time limit, if TLS took longer than that.
     pub(super) fn late(&self, now: Instant) -> Option<Duration> {
         let entry = self.entry.as_ref()?;
         entry.until.is_some_and(|at| at <= now).then_some(entry.limit)
     }
 
-    /// What it goes over.
+    /// The transport of the connection.
     pub(in crate::net) fn transport(&self, sys: &S) -> Transport {
         let socket = &self.link.socket;
         let mut transport = Transport::default();
@@ -157,7 +158,7 @@ impl<S: Sys> Live<S> {
         transport
     }
 
-    /// Whether the peer sends no more.
+    /// Whether the peer has ended its side.
     pub(super) fn is_deaf(&self) -> bool {
         matches!(self.reading, Reading::Over)
     }
@@ -167,15 +168,15 @@ impl<S: Sys> Live<S> {
         self.session.buffered()
     }
 
-    /// Whether the peer is to get anything more: what waits, or a close frame that is held back.
+    /// Whether bytes are still to be sent to the peer: queued ones, or a close frame that is held
+    /// back.
     pub(super) fn owes(&self) -> bool {
         self.session.is_open() || self.buffered() > 0
     }
 
-    /// Ends a stream's connection: nothing that is left of the request matters to anybody. What
-    /// it was opened with.
+    /// Ends a stream's connection; the rest of the request is dropped. Returns its options.
     pub(super) fn end_stream(mut self, core: &mut Core<S>) -> Option<Box<StreamOptions>> {
-        // The goodbye of TLS, if the kernel takes it at once.
+        // `close_notify` of TLS, if the kernel takes it at once.
         let _ = self.link.write_last(&mut core.sys, &mut Vec::new());
         core.sys.forget(&self.link.socket);
         self.stream
@@ -214,7 +215,7 @@ impl<S: Sys> Live<S> {
         }
     }
 
-    /// Bytes that the next read asks for at most.
+    /// How many bytes the next read asks for at most.
     pub(super) fn most(&self) -> usize {
         match self.reading {
             Reading::Ready { most, .. } => most,
@@ -228,7 +229,7 @@ impl<S: Sys> Live<S> {
         }
     }
 
-    /// The input that was kept. It is looked at now, so the socket may be read again.
+    /// The input that was kept. It is parsed now, so the socket may be read again.
     pub(super) fn take_tail(&mut self) -> Tail {
         match &mut self.reading {
             Reading::Ready { tail, .. } => std::mem::take(tail),
@@ -241,7 +242,7 @@ impl<S: Sys> Live<S> {
         }
     }
 
-    /// Keeps what the session has not taken.
+    /// Keeps the input that the session has not taken.
     pub(super) fn keep_tail(&mut self, rest: &[u8]) {
         match &mut self.reading {
             Reading::Ready { tail, .. } | Reading::Behind(tail) => *tail = Tail::copy(rest),

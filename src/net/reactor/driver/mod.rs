@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! state.rs      the states of its life, and every change of them
-//! opening.rs    on its way to a socket          dialing.rs  names, addresses, attempts
-//! tunnel.rs     a socket to a proxy              asking.rs   the way is asked for
+//! opening.rs    connecting                       dialing.rs  names, addresses, attempts
+//! tunnel.rs     a socket to a proxy              asking.rs   asking it for a tunnel
 //! live.rs       a socket with a session on it   reading.rs, writing.rs  its two sides
-//! upload.rs     where the body of a request is read from, uploading.rs  and when
-//! keeping.rs    a connection that waits for another request
-//! draining.rs   what is left to do after the final event
-//! errors.rs     makes the error that its owner is told
+//! upload.rs     the source of a request's body, uploading.rs  and when it is read
+//! keeping.rs    a connection kept for another request
+//! draining.rs   the time after the final event
+//! errors.rs     makes the errors for the program
 //! ```
 
 mod asking;

@@ -1,4 +1,4 @@
-//! A connection on its way to a connected socket: what it waits for, and what comes of it.
+//! A connection up to a connected socket: its route, its deadlines, and its attempts.
 
 use std::collections::VecDeque;
 use std::io;
@@ -34,78 +34,77 @@ use crate::proto::secret::SECRET;
 #[cfg(feature = "tape")]
 use crate::tape::Tape;
 
-/// On its way to a connected socket.
+/// A connection without a connected socket yet.
 pub(super) struct Opening<S: Sys> {
     pub(super) ask: Ask,
     pub(super) route: Route<S>,
     pub(super) laps: Laps,
-    /// The resolver was asked.
+    /// Whether the resolver was asked.
     pub(super) asked: bool,
     clock: Clock,
-    /// What it had when it began: all of its time, or on another hop than the first what was left.
+    /// Its time at the start: the whole time limit, or on a later hop the rest of it.
     time: Duration,
     /// How long it may still wait for its turn.
     patience: Duration,
-    /// When the head of a response has to be there, after all redirects.
+    /// The deadline of a response's head, after all redirects.
     pub(super) total: Instant,
     /// `None` while a name is being resolved.
     pub(super) plan: Option<Plan>,
-    /// When the next address is to be tried.
+    /// When the next address is due.
     pub(super) next: Option<Instant>,
     pub(super) attempts: Vec<Attempt<S>>,
-    /// Addresses whose gate is busy, with our place in the line before it.
+    /// Addresses whose gate is busy, with our ticket for it.
     pub(super) parked: Vec<(Place, Ticket)>,
     pub(super) failed: Vec<(Endpoint, io::Error)>,
-    /// What a connection that it goes over, or leaves behind, has to have in common with it.
-    /// (Apart, since many may be on their way at once, and few of them are requests.)
+    /// The properties that a kept connection has to share with this one. (Boxed, since many
+    /// connections may be opening at once, and few of them have one.)
     pub(super) key: Option<Box<Key>>,
-    /// It may go over one that is kept.
+    /// Whether it may use a kept connection.
     pub(super) reuses: bool,
-    /// A gate that has let it in, while no attempt stands for that.
+    /// A gate that it has entered, while no attempt holds that.
     pub(super) entered: Option<Place>,
     pub(super) count: u8,
 }
 
-/// How it gets to where its URL points.
+/// The route to the server.
 pub(super) enum Route<S: Sys> {
     Direct,
-    /// Over a stream of the owner's, until that is in use.
+    /// Over a stream of the program, until that is in use.
     Own(Option<S::Socket>),
     Proxy(Via),
 }
 
-/// A proxy on the way.
+/// A proxy in use.
 pub(super) struct Via {
     pub(super) proxy: Proxy,
-    /// What it is told, each in turn until it connects to one; empty while the name is resolved here.
+    /// The targets for the proxy, tried in turn; empty while the name is resolved here.
     pub(super) targets: VecDeque<Target>,
     /// The proxy's addresses, once they are known.
     pub(super) addresses: Vec<SocketAddr>,
 }
 
 impl Via {
-    /// Whether the request itself goes to the proxy.
+    /// Whether the proxy handles the request itself.
     fn takes_request(&self, ask: &Ask) -> bool {
         self.proxy.takes_requests_for(ask.url())
     }
 }
 
-/// Whom the policy is asked for.
+/// The host that the policy is asked about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hop {
-    /// What the URL names.
+    /// The host of the URL.
     Url,
     Proxy,
 }
 
-/// The time for which it may take to have a connection, and of a WebSocket the 101 response. Waiting
-/// for one's turn is not connecting: the wait has a limit of its own, and the time starts with the
-/// turn.
+/// The time for connecting, and for a WebSocket up to the 101 response. Waiting for a turn does not
+/// count as connecting: the wait has a limit of its own, and the time starts with the turn.
 enum Clock {
     Runs {
         until: Instant,
     },
-    /// It waits since then, and has so much time when its turn comes.
+    /// Waiting since then, and with this much time once its turn comes.
     Waits {
         since: Instant,
         left: Duration,
@@ -160,7 +159,7 @@ impl<S: Sys> Opening<S> {
         self.next.map_or(until, |next| next.min(until))
     }
 
-    /// The stage and the error, if it has had its time.
+    /// The stage and the error, if its time is over.
     pub(super) fn late(&self, core: &Core<S>) -> Option<(Stage, ErrorKind)> {
         match self.clock {
             Clock::Runs { until } if until <= core.now => {
@@ -176,13 +175,13 @@ impl<S: Sys> Opening<S> {
         }
     }
 
-    /// For which address it waits to have its turn, and how many are before it: where it is soonest.
+    /// The address for which its turn comes first, and how many connections are before it.
     fn turn(&self, core: &Core<S>) -> Option<(&Place, usize)> {
         let each = self.parked.iter().map(|(to, ticket)| (to, core.gates.before(to, *ticket)));
         each.min_by_key(|(_, others)| *others)
     }
 
-    /// Whether it waits for its turn may have changed.
+    /// Starts or stops the clock, if waiting for a turn has begun or ended.
     pub(super) fn look_at_clock(&mut self, core: &mut Core<S>, id: ConnId) {
         let waits = self.attempts.is_empty() && !self.parked.is_empty();
         self.clock = match self.clock {
@@ -193,7 +192,8 @@ impl<S: Sys> Opening<S> {
                         format!("waiting for its turn with {shown}: {others} before it")
                     });
                 }
-                // One that was never tried has all of its time. One that has asked a proxy in vain was.
+                // A connection without any attempt so far has all of its time. One that has asked a
+                // proxy had an attempt.
                 let untried = self.failed.is_empty() && self.laps.phases.connect.is_none();
                 let left = match untried {
                     true => self.time,
@@ -210,7 +210,7 @@ impl<S: Sys> Opening<S> {
         };
     }
 
-    /// When the opening has to be done, if it goes on now.
+    /// The deadline of opening, if it goes on now.
     fn end(&self, now: Instant) -> Instant {
         match self.clock {
             Clock::Runs { until } => until,
@@ -218,7 +218,7 @@ impl<S: Sys> Opening<S> {
         }
     }
 
-    /// How far it is.
+    /// The current stage.
     pub(super) fn stage(&self) -> Stage {
         match &self.route {
             Route::Proxy(via) if !via.targets.is_empty() => Stage::Proxy,
@@ -227,7 +227,7 @@ impl<S: Sys> Opening<S> {
         }
     }
 
-    /// An error with the proxy's name on it, if it came on the way to that.
+    /// The error with the proxy's name, if it came on the way to the proxy.
     pub(super) fn blamed(&self, stage: Stage, kind: ErrorKind) -> (Stage, ErrorKind) {
         let on_the_way = matches!(stage, Stage::Resolve | Stage::Connect | Stage::Tls);
         match &self.route {
@@ -241,8 +241,8 @@ impl<S: Sys> Opening<S> {
         }
     }
 
-    /// What is to be said to a proxy before the URL's host is spoken to: it is asked for the way, or TLS
-    /// with it comes first.
+    /// The conversation with a proxy that precedes the server's: asking for a tunnel, or only TLS
+    /// with it.
     pub(super) fn tunnel(&self, limits: &Arc<Limits>) -> Option<Tunnel> {
         let Route::Proxy(via) = &self.route else { return None };
         let (proxy, url) = (via.proxy.clone(), self.ask.url().clone());
@@ -254,16 +254,17 @@ impl<S: Sys> Opening<S> {
         (proxy.scheme() == ProxyScheme::Https).then(|| Tunnel::without(proxy, url, limits))
     }
 
-    /// Whether the request itself goes to a proxy.
+    /// Whether a proxy handles the request itself.
     pub(super) fn is_for_proxy(&self) -> bool {
         matches!(&self.route, Route::Proxy(via) if via.takes_request(&self.ask))
     }
 
-    /// Whether a proxy is told the URL's host, and resolves it if it is a name.
+    /// Whether a proxy is sent the URL's host, and resolves it if it is a name.
     pub(super) fn proxy_resolves(&self, core: &Core<S>) -> bool {
         let url = self.ask.url();
         let overridden = || core.resolve.iter().any(|o| o.is_for(url.host(), url.port()));
-        // A request that goes to the proxy as it is names the host, whatever is known of it here.
+        // A request that the proxy handles itself names the host, even if its address is known
+        // here.
         self.proxy().is_some_and(|proxy| proxy.scheme() != ProxyScheme::Socks5)
             && (self.is_for_proxy() || !overridden())
     }
@@ -275,12 +276,13 @@ impl<S: Sys> Opening<S> {
         }
     }
 
-    /// Where one attempt leads.
+    /// The gate of one attempt.
     pub(super) fn place(&self, id: ConnId, to: Endpoint) -> Place {
         let beyond = match (&self.route, &to) {
-            // An address that was resolved here counts whatever name led there (RFC 6455 §4.1).
+            // An address that was resolved here is the same for all names that lead to it (RFC 6455
+            // §4.1).
             (Route::Proxy(via), _) => via.targets.front().map(|target| target.authority().into()),
-            // A peer without a name is nobody else's.
+            // A peer without a name shares its gate with no other.
             (Route::Own(_), Endpoint::Unix(path)) if path.is_empty() => {
                 Some(id.to_bits().to_string().into())
             }
@@ -289,7 +291,7 @@ impl<S: Sys> Opening<S> {
         Place { to, beyond }
     }
 
-    /// What comes of it with a connected socket on which the URL's host can be spoken to.
+    /// The [`Live`] for a connected socket that leads to the URL's host.
     pub(super) fn live(
         &mut self,
         core: &mut Core<S>,
@@ -309,7 +311,7 @@ impl<S: Sys> Opening<S> {
         Ok(self.live_on(core, link.through(tls), token, place, card))
     }
 
-    /// What comes of it where that is possible, and TLS is under way or there.
+    /// The same, with TLS that is in progress or not needed.
     pub(super) fn live_on(
         &mut self,
         core: &mut Core<S>,
@@ -328,7 +330,7 @@ impl<S: Sys> Opening<S> {
             options.request.keep_alive = card.is_some();
         }
         let ask = &self.ask;
-        // A WebSocket has one limit for all of it, from its turn.
+        // A WebSocket has one limit for all of opening, from its turn.
         let total = if is_gated { end } else { self.total };
         let session = ask.session(&core.limits, trace, nonce, total);
         #[cfg(feature = "tape")]
@@ -371,7 +373,7 @@ impl<S: Sys> Opening<S> {
         }
     }
 
-    /// Whether it may go to its URL, or through its proxy, or to an address of that.
+    /// Whether the policy allows its URL, its proxy, or an address of that.
     pub(super) fn allowed(
         &self,
         core: &Core<S>,
@@ -394,7 +396,7 @@ impl<S: Sys> Opening<S> {
         })
     }
 
-    /// Leaves the addresses that it may go to; an error if that is none.
+    /// Removes the addresses that are not allowed; an error if none is left.
     pub(super) fn keep_allowed(
         &mut self,
         core: &Core<S>,
@@ -419,7 +421,7 @@ impl<S: Sys> Opening<S> {
         Ok(())
     }
 
-    /// Whom an attempt leads to, unless the URL is secret and leads there itself.
+    /// The target of an attempt, unless the URL is secret and the attempt leads there directly.
     pub(super) fn shown(&self, place: &Place) -> String {
         match &self.route {
             Route::Proxy(via) => format!("{}, the proxy {}", place.to, via.proxy),
@@ -442,7 +444,7 @@ impl<S: Sys> Opening<S> {
         }
     }
 
-    /// Ends all attempts that are under way.
+    /// Ends all attempts in progress.
     pub(super) fn end_attempts(&mut self, core: &mut Core<S>) {
         if let Some(to) = self.entered.take() {
             self.leave_gate(core, &to);
@@ -457,8 +459,8 @@ impl<S: Sys> Opening<S> {
     }
 }
 
-/// What a proxy that takes a request itself is sent besides. A field that the request has stands once,
-/// as the request has it: of two, each reader takes another.
+/// The additional fields for a proxy that handles a request itself. If the request has a field of
+/// the same name, only that is sent: of two, each reader uses another.
 fn for_proxy(proxy: &Proxy, request: &Request) -> Arc<ForProxy> {
     let headers = proxy.headers().without(|name| request.has_field(name));
     let fields = [false, true].map(|shown| {
@@ -470,7 +472,7 @@ fn for_proxy(proxy: &Proxy, request: &Request) -> Arc<ForProxy> {
     Arc::new(ForProxy { fields, headers, secrets: secrets(proxy) })
 }
 
-/// An address as errors have it; that of what has none has port 0.
+/// An address for errors; an endpoint without one has port 0.
 pub(super) fn known(to: &Endpoint) -> SocketAddr {
     match to {
         Endpoint::Address(address) => *address,

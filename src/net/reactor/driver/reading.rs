@@ -1,4 +1,4 @@
-//! What the peer sends: read, and the events that come of it.
+//! Receiving: reads, and reports the events.
 
 use std::io;
 
@@ -30,7 +30,8 @@ impl<S: Sys> Driver<S> {
             {
                 if ready.write {
                     live.token.interest.write = false;
-                    // `settle` writes, and asks again for what the kernel refuses.
+                    // `settle` writes, and registers for write readiness again if the kernel
+                    // refuses bytes.
                     let (socket, Token { number, interest }) = (&live.link.socket, live.token);
                     let _ = core.sys.watch(socket, number, interest, false);
                 }
@@ -43,7 +44,7 @@ impl<S: Sys> Driver<S> {
             }
             State::Tunnel(tunnelling) if tunnelling.token.number == Token::of(self.id, attempt) => {
                 if ready.write {
-                    // What the kernel refuses now is asked for again.
+                    // If the kernel refuses bytes now, write readiness is registered again.
                     tunnelling.token.interest.write = false;
                     let (socket, token) = (&tunnelling.link.socket, tunnelling.token);
                     let _ = core.sys.watch(socket, token.number, token.interest, false);
@@ -58,9 +59,9 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Reads what the system has before a time limit counts: a turn that had other work has not
-    /// waited, and a wait reports some of the sockets only. One that is stopped, whose silence does
-    /// not count anyway, reads once: the answer to a close frame may be there.
+    /// Reads what the system has before a time limit counts: a turn with other work has not polled,
+    /// and a poll reports only some of the sockets. A stopped connection, whose silence does not
+    /// count anyway, reads once: the answer to a close frame may be there.
     pub(in crate::net) fn catch_up(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         if !self.session_is_due(core) {
             return;
@@ -74,8 +75,8 @@ impl<S: Sys> Driver<S> {
                 core.handed = core.limits.turn;
             }
             self.touch(core);
-            // What is there has to count before the time does, and so has what the kernel takes now:
-            // it tells of room only when there is much.
+            // Received bytes have to count before the deadline does, and so have bytes that the
+            // kernel takes now: it reports room only when there is much.
             self.write_early(core);
             if !is_deaf && !self.is_behind() {
                 let lazy = std::mem::take(&mut core.lazy);
@@ -83,7 +84,7 @@ impl<S: Sys> Driver<S> {
                 core.lazy = lazy;
             }
         }
-        // A pause does not keep an end from coming, nor what came before it.
+        // A pause does not hold back the end, nor the events before it.
         if self.flow.paused && self.session_is_due(core) {
             self.parse_all(core, sink);
         }
@@ -106,7 +107,7 @@ impl<S: Sys> Driver<S> {
         self.peer_ended(core, sink, end, outcome.err());
     }
 
-    /// Reads while there is something, and room for it in this turn; the last outcome.
+    /// Reads while bytes are there, and the turn has room for them; returns the last outcome.
     pub(super) fn read_some(
         &mut self,
         core: &mut Core<S>,
@@ -121,7 +122,7 @@ impl<S: Sys> Driver<S> {
         buf[..end].copy_from_slice(tail.rest());
         let mut once_more = true;
         let outcome = loop {
-            // It may be asked for less than the buffer holds.
+            // A read may ask for less than the buffer holds.
             let partial = self.live().is_some_and(|live| live.most() < usize::MAX);
             let outcome = self.read_once(core, sink, &mut buf, &mut end);
             let full = matches!(outcome, Ok(Read::Some { more: true }));
@@ -132,10 +133,11 @@ impl<S: Sys> Driver<S> {
             let behind = self.is_behind();
             let again =
                 more && !behind && !self.flow.paused && self.has_room(core, buf.len() - end);
-            // What TLS decrypts finds its room itself.
+            // TLS makes room for decrypted bytes itself.
             let filled = full && (!partial || end == buf.len());
             if filled && !self.is_secure() {
-                // What waits, for its owner or for another turn, is taken out before the next read.
+                // Bytes that wait, for the program or for another turn, are taken out before the
+                // next read.
                 grow(&mut buf, if behind { 0 } else { end }, &core.limits);
             }
             if !again {
@@ -159,14 +161,14 @@ impl<S: Sys> Driver<S> {
         outcome
     }
 
-    /// Whether the end is all that may still come. It is usually there with the last frame, since a
-    /// server that has heard and said the last word closes at once (RFC 6455 §7.1.1). One that goes
-    /// on all the same does not hold up the others, so it is looked for once.
+    /// Whether only the end of the stream may still come. It usually comes with the last frame,
+    /// since a server closes at once after both close frames (RFC 6455 §7.1.1). One read looks for
+    /// it: a server that goes on sending must not delay the others.
     fn peer_is_done(&self) -> bool {
         self.live_ref().is_some_and(|live| live.session.peer_is_done())
     }
 
-    /// Whether input waits for another turn.
+    /// Whether input is kept for another turn.
     pub(super) fn is_behind(&self) -> bool {
         self.live_ref().is_some_and(|live| matches!(live.reading, Reading::Behind(_)))
     }
@@ -183,18 +185,18 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Whether the turn has room for another read of so many bytes: what it has none for would
-    /// have to be kept aside, and copied. A large message is read into its own place.
+    /// Whether the turn has room for another read of so many bytes: bytes without room would have
+    /// to be kept separately, and copied. A large message is read into its own buffer.
     fn has_room(&mut self, core: &Core<S>, bytes: usize) -> bool {
         let in_place = self.live().is_some_and(|live| live.session.space().is_some());
         let fits = in_place || core.handed + bytes <= core.limits.turn;
         fits && core.has_room() && !self.is_over()
     }
 
-    /// Goes on with what an earlier turn had no room for.
+    /// Continues with input that an earlier turn had no room for.
     pub(in crate::net) fn parse_on(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         if self.flow.paused {
-            // It comes to the backlog again when it is resumed.
+            // It returns to the backlog when it is resumed.
             return;
         }
         let Some(live) = self.live() else { return };
@@ -212,22 +214,22 @@ impl<S: Sys> Driver<S> {
         self.touch(core);
     }
 
-    /// The next message out of input that waits because its owner asks for one at a time
-    /// ([`Core::lazy`]). `None` means that a turn has to look: it is no whole message, or there is
-    /// nothing.
+    /// The next message of input that is kept because the program takes one at a time
+    /// ([`Core::lazy`]). `None` means that a turn is needed: the input is not a whole message, or
+    /// there is none.
     pub(in crate::net) fn pull(&mut self, core: &mut Core<S>) -> Option<Message<'_>> {
         let State::Open(live) = &mut self.state else { return None };
         let Reading::Behind(tail) = &mut live.reading else { return None };
         if tail.rest().is_empty() {
             core.take_back(live.take_tail().into_buffer());
             core.backlog.retain(|id| *id != self.id);
-            // The messages were signs of life, and no turn has looked at the deadline since.
+            // The messages were signs of life, and no turn has checked the deadline since.
             if !self.is_armed() {
                 self.touch(core);
             }
             return None;
         }
-        // Only what borrows the connection may be given back.
+        // Matched a second time, so that only the message borrows the connection.
         let State::Open(Live { reading: Reading::Behind(tail), session, .. }) = &mut self.state
         else {
             return None;
@@ -241,20 +243,20 @@ impl<S: Sys> Driver<S> {
         Some(message)
     }
 
-    /// The stream has ended: what has come is told, whatever the turn has room for.
+    /// The stream has ended: all its input is reported, even if the turn has no room.
     pub(super) fn parse_all(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let lazy = std::mem::take(&mut core.lazy);
         while self.is_behind() {
             core.handed = 0;
-            // Its owner cannot keep an end from coming.
+            // The program cannot hold back an end.
             self.flow.paused = false;
             self.parse_on(core, sink);
         }
         core.lazy = lazy;
     }
 
-    /// One system call, and all events that come of it. `buf[..end]` is what the session has not
-    /// taken, before and after.
+    /// One system call, and all events that result. `buf[..end]` holds the input that the session
+    /// has not taken, before and after.
     fn read_once(
         &mut self,
         core: &mut Core<S>,
@@ -264,7 +266,7 @@ impl<S: Sys> Driver<S> {
     ) -> Result<Read, ErrorKind> {
         let paused = self.flow.paused;
         let Some(live) = self.live() else { return Ok(Read::None) };
-        // What is read into its place there is told if that completes it.
+        // Bytes read into a message are reported there if they complete it.
         if live.link.tls.is_none()
             && !paused
             && let Some(space) = live.session.space()
@@ -292,7 +294,7 @@ impl<S: Sys> Driver<S> {
         read
     }
 
-    /// After a read straight into a message.
+    /// After a read into the buffer of a message.
     fn filled(
         &mut self,
         core: &mut Core<S>,
@@ -306,8 +308,8 @@ impl<S: Sys> Driver<S> {
             Ok(n) => {
                 core.handed += n;
                 if let Some(event) = live.session.filled(&mut core.context(), n) {
-                    // The next may be as large: what would be read beyond its start would have to
-                    // be copied to its own place.
+                    // The next message may be as large: bytes read beyond its start would have to
+                    // be copied to its own buffer.
                     live.expect(core.limits.receive_buffer);
                     self.event(core, sink, event);
                 }
@@ -321,7 +323,8 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Passes on the events of what was read, as far as the turn has room; the bytes that are done.
+    /// Reports the events of the input, as far as the turn has room; returns how many bytes are
+    /// done.
     fn parse(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, input: &[u8]) -> usize {
         let mut rest = input;
         if self.flow.paused && self.puts_off(core, rest) {
@@ -338,7 +341,7 @@ impl<S: Sys> Driver<S> {
             let (used, event) = if live.session.is_in_body() && listened && !core.lazy {
                 self.pieces(core, sink, rest)
             } else if !rest.is_empty() && live.is_unasked() {
-                // It would be taken for the answer.
+                // These bytes would be taken for the response.
                 self.peer_ended(core, sink, End::Cut, None);
                 return input.len();
             } else {
@@ -360,10 +363,10 @@ impl<S: Sys> Driver<S> {
         input.len() - rest.len()
     }
 
-    /// Whether the `rest` that is there has to wait: the turn has no room for it, or the owner asks
-    /// for it.
+    /// Whether the `rest` of the input has to wait: the turn has no room for it, or the program has
+    /// paused.
     fn puts_off(&mut self, core: &mut Core<S>, rest: &[u8]) -> bool {
-        // What stands behind a redirect is nobody's: the next connection may be there already.
+        // Bytes behind a redirect are discarded: the next connection may exist already.
         let goes_on = matches!(self.state, State::Open(_));
         let waits = core.lazy || self.flow.paused || !core.has_room();
         let full = waits && !rest.is_empty() && goes_on;
@@ -383,8 +386,8 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Passes on the messages that stand at the start of `input`, one behind the other, each whole
-    /// and in one frame: what all messages of a read share is done once. Gives the bytes of all.
+    /// Reports the messages at the start of `input`, each whole and in one frame: work that they
+    /// share is done once. Returns how many bytes they have.
     fn whole_messages(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, input: &[u8]) -> usize {
         let State::Open(live) = &mut self.state else { return 0 };
         if self.listener == Listener::Nobody || core.lazy {
@@ -412,7 +415,7 @@ impl<S: Sys> Driver<S> {
         input.len() - rest.len()
     }
 
-    /// The same for the pieces of a body; and what else the session says behind them.
+    /// The same for pieces of a body; and other events of the session behind them.
     fn pieces<'b>(
         &mut self,
         core: &mut Core<S>,
@@ -437,7 +440,7 @@ impl<S: Sys> Driver<S> {
                 }
                 other => break (other, false),
             }
-            // Where nothing is left, the end may be told without another byte.
+            // After the last byte, the end may be reported without further input.
             if conn.is_paused() || handed >= conn.room() && at < input.len() {
                 break (None, true);
             }
@@ -449,7 +452,7 @@ impl<S: Sys> Driver<S> {
         (at, said)
     }
 
-    /// Passes an event on.
+    /// Reports an event.
     pub(super) fn event(
         &mut self,
         core: &mut Core<S>,
@@ -494,7 +497,8 @@ impl<S: Sys> Driver<S> {
 }
 
 impl<S: Sys> Driver<S> {
-    /// What was asked for is there. What it goes over, and how long each step took.
+    /// The connection is open, or the head of the response is there. Returns its transport with the
+    /// time of each step.
     fn arrived(&mut self, core: &mut Core<S>, how: &str) -> Option<Box<Transport>> {
         let now = core.now;
         let live = self.live()?;
@@ -515,8 +519,8 @@ impl<S: Sys> Driver<S> {
 
 /// Makes room in a receive buffer that a read has filled, and of which `end` bytes are kept.
 fn grow(buf: &mut Vec<u8>, end: usize, limits: &Limits) {
-    // A frame that lacks little may fill it all; a read of nothing would look like the end of the
-    // stream.
+    // An almost complete frame may fill the buffer; a read of zero bytes would look like the end of
+    // the stream.
     let least = end + limits.receive_buffer;
     let len = (buf.len() * 2).min(limits.receive_buffer_max).max(least);
     if buf.len() < len {
@@ -524,15 +528,15 @@ fn grow(buf: &mut Vec<u8>, end: usize, limits: &Limits) {
     }
 }
 
-/// What an event costs its owner besides its bytes: frames can be empty, and texts and pieces of a
-/// body are handed over in runs.
+/// How much an event counts besides its bytes: frames can be empty, and texts and pieces of a body
+/// are reported in runs.
 #[inline]
 fn weight<C>(event: &proto::Event<'_, C>) -> usize {
     if matches!(event, proto::Event::Text(_) | proto::Event::Chunk(_)) { 16 } else { 256 }
 }
 
-/// Bytes of what a coded body or a compressed message has become, of which few may have come. A message
-/// that was not compressed counts twice, where others may be.
+/// Bytes after decoding or inflating, which may be many more than were received. In a connection
+/// with compression, a message that was not compressed counts twice.
 fn decoded<C>(event: &proto::Event<'_, C>) -> usize {
     match event {
         proto::Event::Text(text) => text.as_bytes().len(),

@@ -1,32 +1,33 @@
 //! One connection's life, as a state machine. Every change of [`State`] is made in this file.
 //!
 //! ```text
-//! from      what happens                                      to         is told
-//!           the owner asks for it                             Opening
+//! from      cause                                             to         event
+//!           the program opens it                              Opening
 //! Opening   a socket is connected                             Open
 //! Opening   a socket to a proxy is connected                  Tunnel
-//! Opening   a connection waits that an earlier request left     Open
-//! Tunnel    the proxy has opened the way                      Open
-//! Tunnel    it cannot, and knows of another address           Opening
+//! Opening   a kept connection is used                         Open
+//! Tunnel    the proxy has opened the tunnel                   Open
+//! Tunnel    it has not, and there is another address          Opening
 //! Opening   no address, no time, refused by the policy        Gone       Failed
-//! Tunnel    the proxy does not open the way, no time          Gone       Failed
-//! Open      the answer is elsewhere (a redirect)              Opening
-//! Open      a kept connection ends without a word, or with 408  Opening
-//! Open      the session ends, its owner may still send        Told       Closed
+//! Tunnel    the proxy opens no tunnel, no time                Gone       Failed
+//! Open      the response is a redirect to be followed         Opening
+//! Open      a kept connection ends without a response, or with 408  Opening
+//! Open      the session ends, the program may still send      Told       Closed
 //! Open      the session ends                                  Draining   Closed
-//! Told      the owner has sent what it had to say             Draining
+//! Told      the program has answered the close frame          Draining
 //! Draining  the peer ends too, or Limits::linger has passed   Gone
-//! any       the socket breaks, the embedder's code panics     Gone       Closed, if nobody was told
-//! any       its owner gives up what is not open, or all       Gone
+//! any       the socket breaks, the program's code panics      Gone       Closed, if not given
+//! any       the program releases what is not open, or all     Gone
 //! ```
 //!
-//! A stream and a refused handshake owe the peer nothing: they go from Open to Gone, a stream maybe
-//! without its socket, which is kept for another (`keeping.rs`). Open and Told have a reading and a writing side of their own:
+//! A stream and a refused handshake have no bytes left to send: they go from Open to Gone, a stream
+//! perhaps without its socket, which is kept for another request (`keeping.rs`). Open and Told have
+//! a receiving and a sending side with states of their own:
 //!
 //! ```text
-//! Ready     the turn has no room for what was read            Behind
-//! Behind    a later turn has                                  Ready
-//! Ready     the peer sends no more, and we owe it something   Over
+//! Ready     the turn has no room for the input                Behind
+//! Behind    a later turn has room                             Ready
+//! Ready     the peer ends its side, and bytes are unsent      Over
 //! ```
 
 use std::mem;
@@ -60,50 +61,49 @@ pub(in crate::net) struct Driver<S: Sys> {
     pub(super) state: State<S>,
     pub(super) listener: Listener,
     pub(in crate::net) flow: Flow,
-    /// How it has ended, or will: as its last event says, or the server's close frame, or that it was
-    /// given up.
+    /// How it has ended, or will: the text of its final event, or of the server's close frame, or
+    /// that it was released.
     pub(in crate::net) ended: Option<Arc<str>>,
-    /// What had gone over it when its session was given up.
+    /// The counters of its session when that was dropped.
     pub(in crate::net) last: Option<Box<Stats>>,
-    /// The deadline that stands in the reactor's table.
+    /// The deadline in the reactor's table.
     pub(in crate::net) armed: Option<Instant>,
-    /// Whether it stands in the reactor's list of those to be settled.
+    /// Whether it is in the reactor's list of connections to be settled.
     pub(in crate::net) touched: bool,
-    /// While the final event is about to be told: where it came, and the bytes that it says did not
-    /// leave.
+    /// While the final event is being reported: its stage, and the unsent bytes that it reports.
     ending: Option<(Stage, usize)>,
 }
 
-// The large variant is the one that lives.
+// The large variant is the lasting one.
 #[allow(clippy::large_enum_variant)]
 pub(super) enum State<S: Sys> {
-    /// On its way to a connected socket.
+    /// No connected socket yet.
     Opening(Box<Opening<S>>),
-    /// There is a socket to a proxy, which is asked for the way.
+    /// A socket to a proxy, which is asked for a tunnel.
     Tunnel(Box<Tunnelling<S>>),
-    /// There is a socket; TLS, the opening handshake and a request are under way, or behind it.
+    /// A socket; TLS, the opening handshake or a request is in progress or complete.
     Open(Live<S>),
-    /// The final event has been given; the close frame is held back, and the owner may send.
+    /// The final event was reported; the close frame is held back, and the program may send.
     Told(Live<S>),
-    /// The final event has been given; what was said last is still on its way.
+    /// The final event was reported; the last bytes are still being sent.
     Draining(Draining<S>),
     Gone,
 }
 
-/// Who is told what happens.
+/// Who receives the events.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Listener {
     Owner,
-    /// The owner has given the connection up, or has received the final event.
+    /// The program has released the connection, or has received the final event.
     Nobody,
 }
 
-/// How the stream of the peer's bytes has ended.
+/// How the peer's stream has ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// The peer said so.
+    /// By the peer: end of file, or `close_notify` of TLS.
     Said,
-    /// It broke, or ended without the goodbye of TLS: it may be somebody else's doing.
+    /// It broke, or ended without `close_notify` of TLS: somebody else may have cut it.
     Cut,
 }
 
@@ -124,24 +124,24 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    // What state it is in.
+    // Questions about the state.
 
     pub(in crate::net) fn is_gone(&self) -> bool {
         matches!(self.state, State::Gone)
     }
 
-    /// Whether the final event has been given.
+    /// Whether the final event was reported.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.state, State::Told(_) | State::Draining(_) | State::Gone)
     }
 
-    /// Whether its end is still to be told to its owner.
+    /// Whether its end is still to be reported to the program.
     pub(in crate::net) fn is_heard(&self) -> bool {
         self.listener == Listener::Owner
     }
 
-    /// Whether the next state is due: the session is over, or all that is owed to a peer that sends
-    /// no more is sent.
+    /// Whether the next state is due: the session is over, or everything was sent to a peer that
+    /// has ended its side.
     pub(in crate::net) fn is_done(&self) -> bool {
         match &self.state {
             State::Open(live) => live.is_deaf() && !live.owes(),
@@ -150,8 +150,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Whether something is still to be done; else all that is left is that the server closes the
-    /// TCP connection.
+    /// Whether work is left; otherwise only the server's end of the TCP connection is awaited.
     pub(in crate::net) fn is_pending(&self) -> bool {
         match &self.state {
             State::Opening(_) | State::Tunnel(_) => true,
@@ -162,8 +161,8 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// How it ends if it is left now, where that has not been said: the server has closed but for
-    /// the TCP connection, or it is given up.
+    /// How it ends if the program leaves it now, unless that was reported: the server has closed
+    /// except for the TCP connection, or the connection is released.
     pub(in crate::net) fn left_as(&mut self) -> Option<Arc<str>> {
         if self.is_over() {
             return None;
@@ -202,14 +201,14 @@ impl<S: Sys> Driver<S> {
         self.deadline().is_some_and(|at| at <= now)
     }
 
-    /// Something has happened to it: [`Driver::settle`] is to look at it before the next wait.
+    /// The connection has changed: [`Driver::settle`] is called for it before the next wait.
     pub(in crate::net) fn touch(&mut self, core: &mut Core<S>) {
         if !mem::replace(&mut self.touched, true) {
             core.dirty.push(self.id);
         }
     }
 
-    /// What errors are made of.
+    /// The data for errors.
     pub(super) fn known<'a>(&'a self, core: &'a Core<S>) -> Known<'a> {
         match self.live_ref() {
             Some(live) => live.known(&self.url),
@@ -221,19 +220,19 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    // How it changes.
+    // Transitions.
 
-    /// TCP is there: the other attempts end, TLS and the handshake begin.
+    /// TCP is connected: the other attempts end, TLS and the handshake begin.
     pub(super) fn connected(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, number: u8) {
         let State::Opening(opening) = &mut self.state else { return };
         let Some(i) = opening.attempts.iter().position(|a| a.number == number) else { return };
-        // Said while it is still one of them: the observer may panic, and then all have to end.
+        // Reported while it is still one of them: the observer may panic, and then all have to end.
         let to = &opening.attempts[i].to;
         core.say(self.id, || format!("connected to {}", opening.shown(to)));
         let attempt = opening.attempts.swap_remove(i);
         opening.end_attempts(core);
         opening.next = None;
-        // A socket that is connected at once, behind a gate, has not passed there since its turn came.
+        // A socket that was connected at once, after a gate, has not started its clock yet.
         opening.look_at_clock(core, self.id);
         opening.laps.lap(core.now, |phases| &mut phases.connect);
         let tunnel = opening.tunnel(&core.limits);
@@ -264,13 +263,13 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// A connection that an earlier request has left takes this one, if there is one.
+    /// Uses a kept connection for this request, if there is one.
     pub(super) fn go_on_with_kept(&mut self, core: &mut Core<S>) -> bool {
         let State::Opening(opening) = &mut self.state else { return false };
         let Some(at) = opening.find_kept(core) else { return false };
         let Some(card) = core.kept.get(at) else { return false };
         let (place, served) = (opening.place(self.id, card.peer.clone()), card.served);
-        // Said while it is still one of those that wait: the observer may panic.
+        // Reported while it is still one of the kept ones: the observer may panic.
         core.say(self.id, || {
             let plural = if served == 1 { "" } else { "s" };
             let shown = opening.shown(&place);
@@ -289,7 +288,7 @@ impl<S: Sys> Driver<S> {
         true
     }
 
-    /// The proxy has opened the way.
+    /// The proxy has opened the tunnel.
     pub(super) fn passed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let State::Tunnel(tunnelling) = &mut self.state else { return };
         tunnelling.opening.laps.lap(core.now, |phases| &mut phases.proxy);
@@ -299,7 +298,7 @@ impl<S: Sys> Driver<S> {
         self.enter(core, sink, *opening, link, token, place);
     }
 
-    /// The URL's host can be spoken to: TLS and the handshake begin, or the request.
+    /// The URL's host is reached: TLS and the handshake, or the request, begin.
     fn enter(
         &mut self,
         core: &mut Core<S>,
@@ -318,7 +317,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// The proxy cannot connect to the address that it was told. Whether it is asked for another, on
+    /// The proxy cannot connect to the target. Returns whether it is asked for another one, over
     /// another connection.
     pub(super) fn aim_at_next(&mut self, core: &mut Core<S>) -> bool {
         let State::Tunnel(tunnelling) = &mut self.state else { return false };
@@ -342,7 +341,7 @@ impl<S: Sys> Driver<S> {
         true
     }
 
-    /// The answer is elsewhere: this connection ends, and the next turn opens another.
+    /// The response is a redirect: this connection ends, and the next turn opens another.
     pub(super) fn redirect(&mut self, core: &mut Core<S>, to: Redirect) {
         self.observe(core);
         core.say(self.id, || format!("redirected: {}", to.shown(to.request.url())));
@@ -358,7 +357,7 @@ impl<S: Sys> Driver<S> {
     pub(super) fn redirect_handshake(&mut self, core: &mut Core<S>, to: Redirect<proto::Request>) {
         self.observe(core);
         core.say(self.id, || format!("redirected: {}", to.shown(to.request.url())));
-        // This handshake is over, whatever comes of the next one (RFC 6455 §4.1).
+        // This handshake is over, whatever becomes of the next one (RFC 6455 §4.1).
         let follow = self.live().and_then(|live| live.entry.as_mut()?.follow.take());
         self.leave_gate(core);
         let Some(live) = self.take_live() else { return };
@@ -370,7 +369,7 @@ impl<S: Sys> Driver<S> {
         self.open_elsewhere(core, Ask::WebSocket(options), until, token);
     }
 
-    /// The connection was kept, and brings no answer: the request goes over one of its own.
+    /// The connection was kept, and brings no response: the request is sent over a new one.
     pub(super) fn go_again(&mut self, core: &mut Core<S>) {
         self.observe(core);
         core.say(self.id, || {
@@ -386,22 +385,22 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// What was asked for goes on over another connection, for as long as somebody wants it; `token` was
-    /// that of the old one.
+    /// The request continues over another connection, unless the program has released it; `token`
+    /// was that of the old one.
     fn open_elsewhere(&mut self, core: &mut Core<S>, ask: Ask, total: Instant, token: Token) {
         self.touch(core);
         if self.listener == Listener::Nobody {
             return;
         }
         self.url = ask.url().clone();
-        // What the system still has to say of the old socket is not about the new one.
+        // Late reports of the system about the old socket must not match the new one.
         let count = (token.number as u8).wrapping_add(1);
         let opening = Opening::new(ask, core, total, count);
         self.state = State::Opening(Box::new(opening));
         core.fresh.push_back(self.id);
     }
 
-    /// It could not be opened.
+    /// Opening has failed.
     pub(super) fn fail(
         &mut self,
         core: &mut Core<S>,
@@ -417,7 +416,7 @@ impl<S: Sys> Driver<S> {
             }
             _ => ((stage, kind), self.known(core).phases, None),
         };
-        // What a proxy has said names it already.
+        // Other errors of the proxy name it already.
         let waited = stage == Stage::Proxy && matches!(kind, ErrorKind::Timeout(_));
         let proxy = proxy.filter(|_| waited).map(Proxy::to_string);
         let known = Known { phases, ..Known::new(&self.url, stage, &core.limits) };
@@ -426,7 +425,7 @@ impl<S: Sys> Driver<S> {
         self.emit_closed(core, sink, Closed::Failed(error));
     }
 
-    /// The embedder's code has panicked while this connection was worked on.
+    /// The program's code has panicked during work for this connection.
     pub(in crate::net) fn panicked(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let (stage, unsent) = match self.ending {
             Some(ending) => ending,
@@ -434,7 +433,7 @@ impl<S: Sys> Driver<S> {
         };
         let error = Known::new(&self.url, stage, &core.limits).error(ErrorKind::Panicked);
         let closed = Closed::Lost(error.with_unsent(unsent));
-        // An observer that panics over the end of a connection is not told of it again.
+        // An observer that panics at the end of a connection is not called for it again.
         match self.is_gone() {
             true => self.tell_closed(core, sink, closed),
             false => {
@@ -444,7 +443,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// The peer's bytes have ended, or the socket is broken.
+    /// The peer's stream has ended, or the socket is broken.
     pub(super) fn peer_ended(
         &mut self,
         core: &mut Core<S>,
@@ -458,7 +457,7 @@ impl<S: Sys> Driver<S> {
             State::Opening(_) | State::Tunnel(_) => return,
             State::Draining(_) | State::Gone => return self.release_socket(core),
         };
-        // A peer that is done sending may read on.
+        // A peer that has ended its side may still read.
         let goes_on = kind.is_none() && !live.is_deaf();
         let goes_on = goes_on && live.session.peer_is_done() && live.owes();
         live.reading = Reading::Over;
@@ -485,7 +484,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// The session's last event; `kind` is what the transport said, if that was the cause.
+    /// The session's final event; `kind` is the error of the transport, if that was the cause.
     pub(super) fn session_ended(
         &mut self,
         core: &mut Core<S>,
@@ -501,7 +500,7 @@ impl<S: Sys> Driver<S> {
         };
         let broken = matches!(kind, Some(ErrorKind::Io(_)));
         let closed = self.known(core).closed(closed, kind);
-        // What was told to be lost is not sent after all.
+        // Bytes that were reported as lost must not be sent any more.
         let lost = matches!(&closed, Closed::Lost(error) if error.unsent() > 0);
         self.observe(core);
         let refused = self.live_ref().is_some_and(|live| live.entry.is_some());
@@ -514,7 +513,7 @@ impl<S: Sys> Driver<S> {
             self.answer_close(core);
         }
         if broken || lost {
-            // Nothing more is written: how much of the last write went out nobody knows.
+            // Nothing more is written: how much of the last write was sent is unknown.
             self.release_socket(core);
         } else if !self.live().is_some_and(|live| live.session.is_open()) {
             self.drain_or_release(core, refused);
@@ -526,8 +525,8 @@ impl<S: Sys> Driver<S> {
         self.live_ref().is_some_and(|live| live.goes_again(closed, kind))
     }
 
-    /// What was said last has to arrive: a socket closed at once, with bytes of the peer unread,
-    /// would reset the connection and could take our close frame with it.
+    /// The last bytes have to arrive: closing a socket with unread bytes of the peer would reset
+    /// the connection and could take our close frame with it.
     pub(super) fn drain_or_release(&mut self, core: &mut Core<S>, refused: bool) {
         let until = self.live_ref().and_then(|live| live.kept_until(core));
         if until.is_some() {
@@ -546,7 +545,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Goes on with what was said last.
+    /// Continues to send the last bytes.
     pub(super) fn drain(&mut self, core: &mut Core<S>) {
         if let State::Draining(draining) = &mut self.state
             && draining.step(core).is_break()
@@ -575,7 +574,7 @@ impl<S: Sys> Driver<S> {
             State::Open(mut live) | State::Told(mut live) => {
                 self.last = live.session.stats().map(Box::new);
                 if live.link.tls.is_some() && !live.session.is_open() && live.buffered() == 0 {
-                    // All is said: the goodbye of TLS, if the kernel takes it at once.
+                    // Everything was sent: `close_notify` of TLS, if the kernel takes it at once.
                     let _ = live.link.write_last(&mut core.sys, &mut Vec::new());
                 }
                 core.sys.forget(&live.link.socket);
@@ -586,11 +585,11 @@ impl<S: Sys> Driver<S> {
         self.touch(core);
     }
 
-    /// Its owner has gone: an open connection is closed, one that is being opened dropped.
+    /// The program has released it: an open connection is closed, one that is being opened dropped.
     pub(in crate::net) fn release(&mut self, core: &mut Core<S>, frame: &CloseFrame) {
         self.listener = Listener::Nobody;
         self.ended.get_or_insert_with(given_up);
-        // Nobody will consume what it holds, and the answer to our close frame is to be read.
+        // Nobody consumes what it holds, and the answer to our close frame has to be read.
         self.flow.held = 0;
         self.resume(core);
         self.balance(core);
@@ -601,8 +600,8 @@ impl<S: Sys> Driver<S> {
             {
                 let mut cx = core.context();
                 live.session.answer_close(&mut cx);
-                // Refused when it is being closed already, which is as well; and when nobody may
-                // send such a frame, but then it has to end all the same.
+                // Refused if it is being closed already, which is fine; and for a frame that must
+                // not be sent, but then the connection has to end nevertheless.
                 if live.session.close(&mut cx, frame).is_err() {
                     let _ = live.session.close(&mut cx, &CloseFrame::new(1001, ""));
                 }
@@ -612,7 +611,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Open or Told become Gone, with the connection in the caller's hands.
+    /// Open or Told become Gone; the caller gets the connection.
     pub(super) fn take_live(&mut self) -> Option<Live<S>> {
         match mem::replace(&mut self.state, State::Gone) {
             State::Open(live) | State::Told(live) => {
@@ -626,12 +625,12 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// What has gone over it, if it is a WebSocket that was open.
+    /// The counters of a WebSocket that is or was open.
     pub(in crate::net) fn stats(&self) -> Option<Stats> {
         self.live_ref().and_then(|live| live.session.stats()).or(self.last.as_deref().copied())
     }
 
-    // What goes with it.
+    // Data of the connection.
 
     pub(in crate::net) fn on_deadline(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         self.touch(core);
@@ -668,7 +667,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// The final event.
+    /// Reports the final event.
     pub(super) fn emit_closed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, closed: Closed) {
         self.ending = Some(match &closed {
             Closed::Failed(e) | Closed::Lost(e) => (e.stage(), e.unsent()),

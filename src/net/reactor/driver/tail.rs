@@ -1,7 +1,7 @@
-//! Input that a session has not taken: part of a frame, or what the turn had no room for.
+//! Input that a session has not taken: part of a frame, or input without room in the turn.
 
-/// `bytes[at..end]` waits. What lies around it is room of the reactor's buffer, where that was kept
-/// as it was.
+/// `bytes[at..end]` is the input. The bytes around it are room of the reactor's buffer, if that was
+/// kept as it was.
 #[derive(Default)]
 pub(super) struct Tail {
     bytes: Vec<u8>,
@@ -11,7 +11,7 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// A copy, of its own size: for what may wait long.
+    /// A copy of its exact size, for input that may be kept for long.
     pub(super) fn copy(rest: &[u8]) -> Tail {
         Tail { bytes: rest.to_vec(), at: 0, end: rest.len() }
     }
@@ -25,17 +25,17 @@ impl Tail {
         &self.bytes[self.at..self.end]
     }
 
-    /// The bytes with what counts them off.
+    /// The input, and the offset that counts what was taken.
     pub(super) fn parts(&mut self) -> (&[u8], &mut usize) {
         (&self.bytes[self.at..self.end], &mut self.at)
     }
 
-    /// The first `n` are taken.
+    /// The first `n` bytes were taken.
     pub(super) fn skip(&mut self, n: usize) {
         self.at = (self.at + n).min(self.end);
     }
 
-    /// The memory.
+    /// Its buffer.
     pub(super) fn into_buffer(self) -> Vec<u8> {
         self.bytes
     }

@@ -1,4 +1,4 @@
-//! A connection to a proxy, until that has opened the way.
+//! A connection to a proxy, until the proxy has opened the tunnel.
 
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -20,7 +20,7 @@ pub(super) struct Tunnelling<S: Sys> {
     pub(super) token: Token,
     /// Its gate, if it has one.
     pub(super) place: Place,
-    /// What the proxy has sent and what was not taken yet.
+    /// Bytes that the proxy has sent and that were not parsed yet.
     kept: Vec<u8>,
 }
 
@@ -40,19 +40,19 @@ impl<S: Sys> Tunnelling<S> {
         self.tunnel.deadline().map_or(until, |own| own.min(until))
     }
 
-    /// What its owner is told if it ends with `why`.
+    /// The error for the program if it ends with `why`.
     pub(super) fn error(&self, why: ProxyError) -> ErrorKind {
         ErrorKind::Proxy { proxy: self.tunnel.proxy().to_string(), why }
     }
 
-    /// Says what is to be said, hears what comes. Breaks when the way is open, or why it is not.
+    /// Writes and reads. Breaks when the tunnel is open, or with the reason why it is not.
     pub(super) fn step(&mut self, core: &mut Core<S>) -> ControlFlow<Result<(), ProxyError>> {
         let broken = |kind| ControlFlow::Break(Err(ProxyError::Unreached(Box::new(kind))));
-        // A proxy that never stops does not hold up the others.
+        // Bounded, so that a proxy that never stops does not delay the others.
         for _ in 0..16 {
             let written = self.link.write(&mut core.sys, self.tunnel.outgoing());
             self.tunnel.sent(written.done);
-            // What it has said before it broke may say why.
+            // The proxy's answer before the error may state the reason.
             let wrote = written.broken.map(ErrorKind::Io);
             let interest = Interest { read: true, write: written.blocked };
             if wrote.is_none() && self.token.interest != interest {
@@ -79,7 +79,7 @@ impl<S: Sys> Tunnelling<S> {
             }
             match end {
                 None => {}
-                // An answer that says why is told, however the connection has ended.
+                // An answer that states the reason is reported, however the connection has ended.
                 Some(kind) => {
                     return match self.tunnel.end() {
                         ProxyError::Eof if !matches!(kind, ErrorKind::Eof) => broken(kind),
@@ -91,15 +91,16 @@ impl<S: Sys> Tunnelling<S> {
         ControlFlow::Continue(())
     }
 
-    /// Whether the way is open: TLS with the proxy is there, and nothing is left to be said.
+    /// Whether the tunnel is open: TLS with the proxy is established, and nothing is left to be
+    /// written.
     fn is_open(&self) -> bool {
         let handshaking = self.link.tls.as_ref().is_some_and(|tls| tls.is_handshaking());
         self.tunnel.is_done() && !handshaking
     }
 
-    /// Reads once, behind what was kept.
+    /// Reads once, behind the kept bytes.
     fn read(&mut self, core: &mut Core<S>) -> Result<Read, ErrorKind> {
-        /// Answers of proxies are short; what comes behind one is none.
+        /// Answers of proxies are short; bytes behind one are an error.
         const ROOM: usize = 4096;
         let mut end = self.kept.len();
         self.kept.resize(end + ROOM, 0);

@@ -1,4 +1,4 @@
-//! Where the body of a request comes from, if it is read while it is sent.
+//! The source of a request's body that is read while it is sent.
 
 use std::io;
 use std::time::Instant;
@@ -6,14 +6,14 @@ use std::time::Instant;
 use crate::error::ErrorKind;
 use crate::net::ask::{Read, Source};
 
-/// Where a body comes from.
+/// The source of a body.
 pub(super) struct Upload {
     source: Source,
-    /// Taken with the first read: a connection that fails before leaves it for another.
+    /// Taken with the first read: a connection that fails earlier leaves it to another.
     reader: Option<Box<dyn io::Read + Send>>,
-    /// What is read. Of its own: a reader gets to see nothing that was received.
+    /// The bytes read. Not the receive buffer: a reader must not see received bytes.
     pub(super) buf: Vec<u8>,
-    /// When a reader that had nothing is asked again.
+    /// When a reader that returned `WouldBlock` is read again.
     pub(super) again: Option<Instant>,
 }
 
@@ -22,7 +22,7 @@ impl Upload {
         Upload { source, reader: None, buf: Vec::new(), again: None }
     }
 
-    /// Reads at most `most` bytes, which stand at the start of the buffer then.
+    /// Reads at most `most` bytes, to the start of the buffer.
     pub(super) fn read(&mut self, most: usize) -> Result<Read, ErrorKind> {
         let reader = match &mut self.reader {
             Some(reader) => reader,

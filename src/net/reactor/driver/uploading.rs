@@ -1,5 +1,4 @@
-//! The body of a request that is read while it is sent: from its reader to the session, which says how
-//! much it takes.
+//! Moves the body of a request from its reader to the session, which limits how much at a time.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use crate::net::sys::Sys;
 use crate::net::time::after;
 
 impl<S: Sys> Live<S> {
-    /// Whether the reader is to be asked as soon as bytes leave.
+    /// Whether the reader is read as soon as bytes are sent.
     pub(super) fn reads_on(&self) -> bool {
         let upload = self.upload.as_ref();
         upload.is_some_and(|upload| upload.again.is_none()) && self.session.body_room() > 0
@@ -22,17 +21,17 @@ impl<S: Sys> Live<S> {
 }
 
 impl<S: Sys> Driver<S> {
-    /// Whether a body is under way, which a turn alone goes on with.
+    /// Whether a body is in progress, which only turns continue.
     pub(in crate::net) fn is_uploading(&self) -> bool {
         self.live_ref().is_some_and(|live| live.upload.is_some())
     }
 
-    /// When a reader that had nothing is asked again.
+    /// When a reader that returned `WouldBlock` is read again.
     pub(super) fn reads_again(&self) -> Option<Instant> {
         self.live_ref()?.upload.as_ref()?.again
     }
 
-    /// A reader that had nothing is asked by the next [`Driver::settle`], if it has waited long enough.
+    /// The next [`Driver::settle`] reads from such a reader, if its time has come.
     pub(super) fn look_whether_to_read(&mut self, now: Instant) {
         if let Some(upload) = self.live().and_then(|live| live.upload.as_mut()) {
             upload.again = upload.again.filter(|again| *again > now);
@@ -45,7 +44,7 @@ impl<S: Sys> Driver<S> {
             && let Some(upload) = &mut live.upload
         {
             if !live.session.is_uploading() {
-                // All is there, or nobody wants the rest.
+                // The body is complete, or the rest is not needed.
                 live.upload = None;
                 return;
             }
@@ -69,7 +68,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// There is no more of a body that is not whole.
+    /// The body failed before it was complete.
     fn upload_failed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, kind: ErrorKind) {
         let known = self.known(core);
         let begun = known.stage == Stage::Body;

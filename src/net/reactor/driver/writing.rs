@@ -1,4 +1,4 @@
-//! What the peer is sent: written at the end of a turn, or between turns.
+//! Sending: at the end of a turn, or between turns.
 
 use std::io;
 use std::mem;
@@ -13,7 +13,7 @@ use crate::net::sys::{Interest, Sys};
 use crate::trace::Trace;
 
 impl<S: Sys> Driver<S> {
-    /// Stops reading while too much waits to be consumed, and goes on when it does not.
+    /// Stops reading while too many bytes are not consumed, and resumes when they are.
     pub(in crate::net) fn balance(&mut self, core: &mut Core<S>) {
         let (now, unfinished) = (core.now, self.unfinished());
         if self.flow.balance(self.id, unfinished, now, &mut core.held, &core.limits) {
@@ -21,7 +21,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// It is gone: what it holds counts no more.
+    /// The connection is gone: the bytes it holds do not count any more.
     pub(in crate::net) fn forget_held(&mut self, core: &mut Core<S>) {
         self.flow.clear(self.id, &mut core.held);
     }
@@ -42,7 +42,7 @@ impl<S: Sys> Driver<S> {
         self.touch(core);
     }
 
-    /// Bytes of a message that is not whole.
+    /// Bytes of an unfinished message.
     fn unfinished(&self) -> usize {
         self.live_ref().map_or(0, |live| live.session.unfinished())
     }
@@ -55,7 +55,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Bytes that were accepted and have not left, unless that they are lost has been told.
+    /// Bytes that were accepted and not sent, unless their loss was reported.
     pub(in crate::net) fn unsent(&self) -> usize {
         match &self.state {
             State::Open(live) => live.session.unsent(),
@@ -63,7 +63,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// After anything has happened: writes what waits, and waits for what is needed.
+    /// After any change: writes what is queued, and registers for what it waits for.
     pub(in crate::net) fn settle(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         self.balance(core);
         if let Some(live) = self.live() {
@@ -71,7 +71,7 @@ impl<S: Sys> Driver<S> {
             if live.session.is_refused()
                 && let Some(gate) = live.entry.as_mut().and_then(|entry| entry.gate.take())
             {
-                // This handshake has failed (RFC 6455 §4.1); its answer is still read.
+                // This handshake has failed (RFC 6455 §4.1); its response is still read.
                 core.gates.leave(&gate);
             }
         }
@@ -80,12 +80,12 @@ impl<S: Sys> Driver<S> {
         }
         let broken = self.write(core);
         if self.is_uploading() && broken.is_none() {
-            // What the socket has no room for yet is there already, so that it is timed.
+            // Bytes without room in the socket are queued, so that they are timed.
             self.upload(core, sink);
         }
         if let Some(e) = broken {
-            // What the peer said before it went is still to be read. Then this is the end, and no
-            // good one: the system tells the error once, and after it an end like any other.
+            // Bytes that the peer sent before it broke are still to be read. Then the connection
+            // ends with the error: the system reports that once, and afterwards a regular end.
             let read = self.read_some(core, sink);
             self.parse_all(core, sink);
             if self.live().is_some() {
@@ -102,7 +102,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Whether [`Driver::settle`] would find nothing to do, as after most reads.
+    /// Whether [`Driver::settle`] would do nothing, as after most reads.
     pub(in crate::net) fn is_settled(&self, core: &Core<S>) -> bool {
         let State::Open(live) = &self.state else { return false };
         live.entry.is_none()
@@ -117,9 +117,9 @@ impl<S: Sys> Driver<S> {
             && self.is_armed()
     }
 
-    /// Whether the deadline may stand in the reactor's table as it does. That of a keep-alive ping
-    /// moves with each message: it is left where it is, and looked at again when it comes, unless
-    /// it has moved to "never".
+    /// Whether the deadline in the reactor's table may stay. That of a keep-alive ping moves with
+    /// each message: it is left there, and checked again when it comes, unless it has moved to
+    /// "never".
     pub(in crate::net) fn is_armed(&self) -> bool {
         match (self.armed, self.deadline()) {
             (Some(armed), Some(wanted)) => {
@@ -129,7 +129,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Hands the session's notes to the observer.
+    /// Passes the session's notes to the observer.
     pub(in crate::net) fn observe(&mut self, core: &mut Core<S>) {
         let Some(observer) = &mut core.observer else { return };
         let id = self.id.to_bits();
@@ -140,8 +140,8 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Writes what waits, between turns; whether the socket is good. If not, [`Driver::settle`]
-    /// ends the connection.
+    /// Writes what is queued, between turns; returns whether the socket is good. If not,
+    /// [`Driver::settle`] ends the connection.
     pub(in crate::net) fn write_early(&mut self, core: &mut Core<S>) -> bool {
         let broken = self.write(core);
         let is_good = broken.is_none();
@@ -151,7 +151,7 @@ impl<S: Sys> Driver<S> {
         is_good
     }
 
-    /// Writes what waits; gives the error, if the socket is broken.
+    /// Writes what is queued; returns the error, if the socket is broken.
     fn write(&mut self, core: &mut Core<S>) -> Option<io::Error> {
         let stopped = self.flow.is_stopped();
         let live = self.live()?;
@@ -163,7 +163,7 @@ impl<S: Sys> Driver<S> {
 }
 
 impl<S: Sys> Live<S> {
-    /// Writes what waits, and watches the socket for what is needed next.
+    /// Writes what is queued, and registers the socket for what is needed next.
     fn write(&mut self, core: &mut Core<S>, stopped: bool) -> io::Result<()> {
         // rustls may hold handshake or alert records although the session has no output.
         let idle = self.link.tls.is_none() && self.session.outgoing().is_empty();
@@ -179,10 +179,12 @@ impl<S: Sys> Live<S> {
             if let Some(e) = written.broken {
                 return Err(e);
             }
-            // A late pong may have come forth; else all is written, or TLS has to read.
+            // A late pong may have been queued; otherwise everything is written, or TLS has to
+            // read.
             idle = done == 0 || self.session.outgoing().is_empty();
         }
-        // A body that is read on the way goes on in the next turn, so that the others have theirs.
+        // A body that is read while it is sent continues in the next turn, so that other
+        // connections get their share.
         let write = blocked || self.reads_on();
         let interest = Interest { read: !stopped && !self.is_deaf(), write };
         if self.token.interest != interest {
@@ -191,7 +193,7 @@ impl<S: Sys> Live<S> {
                 self.session.read_again(core.now);
             }
             if !interest.read {
-                // What was found ready before is not about a socket that nobody reads.
+                // Readiness that was reported before must not reach a connection that is not read.
                 self.token = self.token.next();
             }
             self.token.interest = interest;
@@ -201,7 +203,7 @@ impl<S: Sys> Live<S> {
         Ok(())
     }
 
-    /// A stream's request can be sent from now on, and its answer has its own time.
+    /// From now on a stream's request can be sent, and its response has its own time.
     fn look_whether_ready(&mut self, now: Instant) {
         let Some(entry) = &mut self.entry else { return };
         let handshaking = self.link.tls.as_ref().is_some_and(|tls| tls.is_handshaking());

@@ -1,4 +1,4 @@
-//! What is sent, closed and released behind bytes that wait.
+//! Sending, closing and releasing behind bytes that are waiting.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn limits() -> Limits {
     Limits { close: SECOND, response: SECOND, stall: 10 * SECOND, ..Limits::default() }
 }
 
-/// An open connection whose server takes nothing for the time being.
+/// An open connection whose server takes nothing for now.
 fn stuck(options: Options) -> (Wire, ConnId, usize) {
     let mut wire = Wire::new(limits());
     let (id, tcp) = wire.open(options);
@@ -26,7 +26,7 @@ fn a_close_behind_a_backlog_goes_out_behind_it_and_then_has_its_time() {
     wire.reactor.send_binary(id, &[7; 994]).unwrap();
     wire.reactor.close(id, &CloseFrame::new(1000, "")).unwrap();
     assert_eq!(wire.reactor.buffered(id), 1002 + 8);
-    // As long as the line moves, however slowly.
+    // As long as the kernel takes bytes, however slowly.
     for _ in 0..10 {
         assert_eq!(wire.pass(9 * SECOND), NOTHING);
         wire.room(tcp, 100);
@@ -40,7 +40,8 @@ fn a_close_behind_a_backlog_goes_out_behind_it_and_then_has_its_time() {
     assert_eq!(wire.wrote(tcp), [masked(0x82, &[7; 994]), BYE.to_vec()].concat());
     assert_eq!(wire.ends_after(SECOND), ["lost NoCloseAnswer(1s), 0 unsent"]);
 
-    // One that does not move is stalled, and all is told to be lost but the close frame.
+    // A connection that takes none is stalled, and all bytes but the close frame are reported as
+    // lost.
     let (mut wire, id, _) = stuck(ws());
     wire.reactor.send_binary(id, &[7; 994]).unwrap();
     wire.reactor.close(id, &CloseFrame::new(1000, "")).unwrap();
@@ -70,7 +71,7 @@ fn a_release_behind_a_backlog_sends_it_all_and_tells_nobody() {
     assert_eq!(wire.turns(), NOTHING);
     assert_eq!((wire.reactor.len(), wire.reactor.lost()), (0, 0));
 
-    // What is lost is counted: where the line stands still, breaks or ends.
+    // Lost bytes are counted: if the connection stalls, breaks or ends.
     for (case, end) in [("stall", None), ("reset", Some(End::Reset)), ("end", Some(End::Eof))] {
         let (mut wire, id, tcp) = stuck(ws());
         wire.reactor.send_binary(id, &[7; 994]).unwrap();
@@ -110,7 +111,7 @@ fn the_time_of_a_response_starts_when_its_request_has_left() {
             assert_eq!(wire.ends_after(SECOND), ["failed Timeout(1s), 0 unsent"]);
         }
     }
-    // The time limit of the owner's is one of it all, from the call.
+    // A time limit of the program covers the whole call.
     let mut wire = Wire::new(limits());
     let (_, tcp, all) = wire.ask(post(1000).timeout(20 * SECOND));
     for _ in 0..2 {
@@ -119,7 +120,7 @@ fn the_time_of_a_response_starts_when_its_request_has_left() {
     }
     let told = wire.ends_after(2 * SECOND);
     assert_eq!(told, [format!("failed Timeout(20s), {} unsent", all - 200)]);
-    // And one that does not move is stalled.
+    // And a connection that takes none is stalled.
     let mut wire = Wire::new(limits());
     let (_, tcp, all) = wire.ask(post(1000));
     wire.room(tcp, 100);
@@ -132,13 +133,13 @@ fn the_time_of_a_response_starts_when_its_request_has_left() {
 fn an_error_has_the_number_of_bytes_that_were_accepted_and_did_not_leave() {
     let reset = "lost Io(Kind(ConnectionReset))";
     let answer: &[u8] = b"\x88\x02\x03\xE8";
-    // What the server says, how it ends, and what is told, with 300 of 1,002 bytes taken.
+    // The server's bytes, its end, and the events, with 300 of 1,002 bytes taken.
     for (says, end, want) in [
         (&b""[..], End::Reset, vec![format!("{reset}, 702 unsent")]),
         (b"", End::Eof, vec!["lost Eof, 702 unsent".into()]),
         // A close frame of the server's in time.
         (answer, End::Reset, vec!["closing 1000".into(), format!("{reset}, 702 unsent")]),
-        // Its broken rule is the reason, but the bytes are lost all the same.
+        // Its broken rule is the reason, but the bytes are lost nevertheless.
         (b"\x83\x00", End::Reset, vec!["failed Violation(ReservedOpcode(3)), 702 unsent".into()]),
     ] {
         // Before, or while, the bytes are written.
@@ -183,14 +184,14 @@ fn a_server_that_has_ended_may_still_read_and_only_what_it_does_not_read_is_lost
     closes(&mut wire, id, tcp);
     assert_eq!(wire.ends_after(SECOND), ["lost Stalled(10s), 702 unsent"]);
 
-    // What it makes room for in the last moment is seen before the limit counts.
+    // Room made in the last moment is noticed before the limit counts.
     let (mut wire, id, tcp) = stuck(ws());
     closes(&mut wire, id, tcp);
     wire.room(tcp, 1);
     assert_eq!(wire.pass(SECOND), NOTHING);
     assert_eq!(wire.ends_after(10 * SECOND), ["lost Stalled(10s), 701 unsent"]);
 
-    // Both ways it has ended, and nothing tells why.
+    // Both directions have ended, without a reason.
     let (mut wire, id, tcp) = stuck(ws());
     closes(&mut wire, id, tcp);
     wire.ends(tcp, End::Over);
@@ -205,7 +206,7 @@ fn an_upload_that_breaks_off_says_how_much_of_it_did_not_leave() {
     wire.ends(tcp, End::Deaf);
     let told = wire.turns();
     assert_eq!(told, [format!("failed Io(Kind(ConnectionReset)), {} unsent", all - 300)]);
-    // In words, too.
+    // As text, too.
     let mut bench = Bench::new(limits());
     let (id, tcp) = bench.open(ws());
     bench.world.lock().tcps[tcp].room = 300;
@@ -225,7 +226,7 @@ fn what_is_still_to_be_done_is_counted_over_all_connections() {
     assert_eq!(seen(&mut wire, a), (0, 0, 1, 1));
     wire.reactor.send_binary(a, &[7; 994]).unwrap();
     assert_eq!(seen(&mut wire, a), (1002, 1002, 1, 1));
-    // A pong is nobody's message, unless it stands before one.
+    // A pong of the session does not count as unsent, unless it stands before a message.
     wire.gives(tcp, &[0x89, 0]);
     assert_eq!(wire.turns(), NOTHING);
     assert_eq!(seen(&mut wire, a), (1008, 1002, 1, 1));
@@ -236,8 +237,8 @@ fn what_is_still_to_be_done_is_counted_over_all_connections() {
     wire.room(tcp, 500);
     assert_eq!(wire.turns(), NOTHING);
     assert_eq!(seen(&mut wire, b), (all - 500, (1015 + all - 500) as u64, 2, 2));
-    // One that is not open yet has something to do, and one of which the server has heard all and
-    // need only end the TCP connection has nothing.
+    // A connection that is not open yet has work left; one that only waits for the server to end
+    // the TCP connection has none.
     let c = wire.reactor.open(Options::new("ws://127.0.0.2/").unwrap()).unwrap();
     assert_eq!(seen(&mut wire, c), (0, (1015 + all - 500) as u64, 3, 3));
     wire.room(0, usize::MAX);

@@ -1,4 +1,4 @@
-//! Messages that are not whole count in the sum of a reactor, `Limits::high_water_total`.
+//! Unfinished messages count in the sum of a reactor, `Limits::high_water_total`.
 
 use super::*;
 
@@ -8,14 +8,14 @@ const MIB: usize = 1 << 20;
 const SIZE: usize = 8 * MIB;
 const WHOLE: &str = "binary 8388608";
 
-/// Bytes that come at a time.
+/// How many bytes come at a time.
 pub(super) const PIECE: usize = 64 * 1024;
 
 /// Connections whose servers each send a message, in pieces.
 struct Crowd {
     wire: Wire,
     ids: Vec<ConnId>,
-    /// What each has still to send.
+    /// The bytes that each still has to send.
     left: Vec<Vec<u8>>,
 }
 
@@ -27,19 +27,19 @@ impl Crowd {
         Crowd { wire, ids, left: vec![binary(SIZE); connections] }
     }
 
-    /// So many bytes more are on their way.
+    /// Sends this many more bytes.
     fn sends(&mut self, k: usize, bytes: usize) {
         let rest = bytes.min(self.left[k].len());
         let piece: Vec<u8> = self.left[k].drain(..rest).collect();
         self.wire.gives(k, &piece);
     }
 
-    /// Bytes that have come and were not read.
+    /// How many bytes have come and were not read.
     fn unread(&self, k: usize) -> usize {
         self.wire.tcp(k, |tcp| tcp.input.len())
     }
 
-    /// Turns until nobody goes on; what they have told.
+    /// Turns until none makes progress; returns their events.
     fn turns(&mut self) -> Vec<String> {
         let all = |crowd: &Crowd| (0..crowd.ids.len()).map(|k| crowd.unread(k)).sum::<usize>();
         let mut told = Vec::new();
@@ -77,8 +77,8 @@ fn messages_that_come_in_step_fit_in_the_sum_and_one_more_and_all_arrive() {
     assert!(most > SIZE, "several at a time: {most}");
 }
 
-/// Of two messages of 8 MiB the second has come up to 7 MiB, and does not go on; so the first is not
-/// read beyond 6 MiB.
+/// Of two messages of 8 MiB the second has come up to 7 MiB, and stalls; so the first is not read
+/// beyond 6 MiB.
 fn stuck(stall: Duration) -> Crowd {
     let mut crowd = Crowd::new(3, Limits { stall, ..Limits::default() });
     crowd.sends(0, 4 * MIB);
@@ -98,7 +98,7 @@ fn a_message_that_is_never_finished_holds_up_the_others_for_the_limit_and_no_lon
     assert_eq!(crowd.pass(10 * SECOND - NS), NOTHING);
     assert_eq!(crowd.pass(NS), [WHOLE]);
 
-    // So long once, and then there is nothing to be looked at.
+    // It waits that long once, and then there is nothing left to balance.
     let mut crowd = stuck(10 * SECOND);
     crowd.wire.tcp(0, |tcp| tcp.input.truncate(MIB));
     assert_eq!(crowd.pass(10 * SECOND), NOTHING);
@@ -106,7 +106,7 @@ fn a_message_that_is_never_finished_holds_up_the_others_for_the_limit_and_no_lon
     crowd.wire.gives(0, &[7; MIB / 2]);
     assert_eq!((crowd.turns().len(), crowd.unread(0)), (0, 0));
 
-    // Whoever sends what is whole at once is not held up at all.
+    // A peer that sends a whole message at once is not delayed at all.
     let mut crowd = stuck(10 * SECOND);
     crowd.wire.gives(2, &binary(1000).repeat(20));
     assert_eq!(crowd.turns().len(), 20);
@@ -123,7 +123,7 @@ fn whoever_waits_goes_on_when_the_other_has_finished_or_is_gone() {
     let told = crowd.turns();
     assert!(told.len() == 2 && told.contains(&WHOLE.into()), "{told:?}");
 
-    // Given up by its owner, it ends without an answer to its close frame.
+    // Released by the program, it ends without an answer to its close frame.
     let mut crowd = stuck(1000 * SECOND);
     crowd.wire.reactor.release(crowd.ids[1], &CloseFrame::new(1001, ""));
     assert_eq!(crowd.turns(), NOTHING);

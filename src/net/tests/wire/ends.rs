@@ -3,7 +3,7 @@
 use super::pause::*;
 use super::*;
 
-/// A time limit that is looked at, and that has not passed after all, ends no pause.
+/// A time limit that is checked, but has not passed after all, ends no pause.
 #[test]
 fn a_time_limit_that_is_put_off_at_the_last_moment_ends_no_pause() {
     for behind in [false, true] {
@@ -27,7 +27,7 @@ fn a_time_limit_that_is_put_off_at_the_last_moment_ends_no_pause() {
     }
 }
 
-/// What has come before a time limit passed is told, and counts.
+/// Events before a time limit are reported, and count.
 #[test]
 fn the_answer_to_a_close_counts_though_nobody_wants_to_hear_it() {
     for behind in [false, true] {
@@ -49,7 +49,7 @@ fn the_answer_to_a_close_counts_though_nobody_wants_to_hear_it() {
     }
 }
 
-/// A wait that has reported a socket may be worked off behind the pause.
+/// A wait that has reported a socket may be handled after the pause.
 #[test]
 fn an_end_that_was_found_before_a_pause_waits_as_well() {
     let mut wire = Wire::new(Limits { turn: 1, ..Limits::default() });
@@ -63,8 +63,8 @@ fn an_end_that_was_found_before_a_pause_waits_as_well() {
     assert_eq!(wire.turns(), ["lost Eof, 0 unsent"]);
 }
 
-/// An error of the system's is told once: a write that takes a part and then fails has seen it, and
-/// what is read behind it looks like a good end.
+/// An error of the system is reported once: a write that takes a part and then fails has got it,
+/// and a read after it sees a regular end.
 #[test]
 fn an_error_of_a_write_that_took_a_part_is_not_forgotten() {
     let mut wire = Wire::new(Limits::default());

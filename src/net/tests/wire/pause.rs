@@ -1,4 +1,4 @@
-//! Connections that their owners do not want to hear for a while.
+//! Connections that the program has paused.
 
 use super::*;
 use crate::proto::http::Delivery;
@@ -43,7 +43,7 @@ fn nothing_is_told_or_read_between_pause_and_resume() {
     assert_eq!(read(&wire), 0);
     wire.reactor.resume(id);
     assert_eq!(wire.turns(), told(b"abc"));
-    // Twice is as good as once, and so is one that nobody has paused.
+    // Resuming twice has the same effect as once, and resuming without a pause has none.
     wire.reactor.resume(id);
     wire.reactor.pause(id);
     wire.reactor.pause(id);
@@ -56,7 +56,7 @@ fn nothing_is_told_or_read_between_pause_and_resume() {
 #[test]
 fn a_sink_that_pauses_gets_one_event_of_a_read_and_the_others_in_order() {
     let (bytes, letters) = (texts(b"abcdefgh"), b"abcdefgh");
-    // However a turn and the reads cut it.
+    // However turns and reads cut it.
     for (turn, most) in [(usize::MAX, usize::MAX), (1, usize::MAX), (usize::MAX, 2), (1, 1)] {
         let mut wire = Wire::new(Limits { turn, ..Limits::default() });
         let (id, tcp) = wire.open(ws());
@@ -69,7 +69,7 @@ fn a_sink_that_pauses_gets_one_event_of_a_read_and_the_others_in_order() {
         }
         assert_eq!(wire.turns_and_pauses(), NOTHING);
     }
-    // Paused between: what was read, and what has come since.
+    // Paused in between: bytes that were read, and bytes that have come since.
     let mut wire = Wire::new(Limits::default());
     let (id, tcp) = wire.open(ws());
     wire.gives(tcp, &[&texts(b"abc")[..], &[0x81, 2, b'd']].concat());
@@ -79,12 +79,12 @@ fn a_sink_that_pauses_gets_one_event_of_a_read_and_the_others_in_order() {
     wire.gives(tcp, &[b"d", &texts(b"e")[..]].concat());
     wire.reactor.resume(id);
     assert_eq!(wire.turns(), ["Text(\"b\")", "Text(\"c\")", "Text(\"dd\")", "Text(\"e\")"]);
-    // The close frame is an event as well.
+    // The close frame is an event, too.
     wire.gives(tcp, &[&text(b'f')[..], b"\x88\x00"].concat());
     assert_eq!(wire.turns_and_pauses(), told(b"f"));
     wire.reactor.resume(id);
     assert_eq!(wire.turns_and_pauses(), ["closing no code"]);
-    // Of a large message that is read in place, too.
+    // Also in a large message that is read in place.
     let mut wire = Wire::new(Limits { in_place: 1, ..Limits::default() });
     let (id, tcp) = wire.open(ws());
     wire.gives(tcp, &[binary(200_000), binary(100_000)].concat());
@@ -105,7 +105,7 @@ fn a_pause_holds_for_what_a_time_limit_reads_into_its_own_place() {
     wire.room(tcp, 0);
     wire.reactor.send_text(id, "x").unwrap();
     assert_eq!(wire.turns(), NOTHING);
-    // A byte leaves just when none has for too long: it is no end.
+    // A byte is taken just when the limit passes: the connection does not end.
     wire.gives(tcp, &message[500..]);
     wire.room(tcp, 1);
     assert_eq!(wire.pass(10 * SECOND), NOTHING);
@@ -169,14 +169,14 @@ fn the_silence_of_a_server_that_nobody_reads_does_not_count() {
     assert_eq!(wire.wrote(tcp), b"");
     assert_eq!(wire.pass(NS), NOTHING);
     assert_eq!(wire.wrote(tcp), masked(0x89, b""));
-    // With a ping under way, the time for its answer starts anew.
+    // If a ping is in progress, the time for its answer restarts.
     wire.reactor.pause(id);
     assert_eq!(wire.pass(1000 * SECOND), NOTHING);
     wire.gives(tcp, &[0x8A, 0]);
     wire.reactor.resume(id);
     assert_eq!(wire.turns(), ["Pong([])"]);
 
-    // Nor does that of a body.
+    // Nor does the idle limit of a body.
     let mut wire = Wire::new(limits());
     let id = wire.reactor.open(get().idle(Some(5 * SECOND))).unwrap();
     assert_eq!(wire.turns(), NOTHING);
@@ -188,7 +188,7 @@ fn the_silence_of_a_server_that_nobody_reads_does_not_count() {
     assert_eq!(wire.turns(), NOTHING);
     assert_eq!(wire.ends_after(5 * SECOND), ["lost Idle(5s), 0 unsent"]);
 
-    // A close that we have begun has its time all the same.
+    // A close that we have begun still has its time limit.
     for resumed in [false, true] {
         let mut wire = Wire::new(limits());
         let (id, tcp) = wire.open(ws());
@@ -205,7 +205,7 @@ fn the_silence_of_a_server_that_nobody_reads_does_not_count() {
             assert_eq!(wire.ends_after(SECOND), ["lost NoCloseAnswer(1s), 0 unsent"]);
         }
     }
-    // A server may take nothing because it is not read: that counts from the end of the pause.
+    // A server may take nothing because it is not read: the limit counts from the end of the pause.
     let mut wire = Wire::new(Limits { stall: 10 * SECOND, ..limits() });
     let (id, tcp) = wire.open(ws());
     wire.room(tcp, 0);
@@ -221,7 +221,7 @@ fn the_silence_of_a_server_that_nobody_reads_does_not_count() {
 fn a_socket_that_breaks_ends_a_pause_and_what_came_before_is_told() {
     let mut wire = Wire::new(Limits::default());
     let (_, tcp) = wire.open(ws());
-    // One is in our buffer, and one in the kernel's.
+    // One text is in our buffer, and one in the kernel's.
     wire.gives(tcp, &texts(b"abc"));
     assert_eq!(wire.turns_and_pauses(), told(b"a"));
     wire.gives(tcp, &texts(b"d"));
@@ -230,7 +230,7 @@ fn a_socket_that_breaks_ends_a_pause_and_what_came_before_is_told() {
     let end = "lost Io(Kind(ConnectionReset)), 0 unsent".to_owned();
     assert_eq!(wire.turns(), [told(b"bcd"), vec![end]].concat());
     assert!(wire.reactor.is_empty());
-    // An end that the server says is seen when it is read.
+    // An end of the server is seen when the socket is read.
     let (id, tcp) = wire.open(ws());
     wire.reactor.pause(id);
     assert_eq!(wire.turns(), NOTHING);
@@ -238,7 +238,7 @@ fn a_socket_that_breaks_ends_a_pause_and_what_came_before_is_told() {
     assert_eq!(wire.pass(1000 * SECOND), NOTHING);
     wire.reactor.resume(id);
     assert_eq!(wire.turns(), ["lost Eof, 0 unsent"]);
-    // One that is given up while it is paused is closed in order.
+    // A connection that is released while paused is closed regularly.
     let (id, tcp) = wire.open(ws());
     wire.reactor.pause(id);
     wire.reactor.release(id, &CloseFrame::new(1001, ""));
@@ -250,7 +250,7 @@ fn a_socket_that_breaks_ends_a_pause_and_what_came_before_is_told() {
     assert!(wire.reactor.is_empty());
 }
 
-/// What a wait has reported before a pause may be worked off behind it, where a turn was full.
+/// Readiness reported before a pause may be handled after it, if a turn was full.
 #[test]
 fn a_pause_holds_though_its_socket_was_found_ready_before() {
     for ends in [false, true] {
@@ -288,7 +288,7 @@ fn what_an_owner_holds_stops_the_reading_until_it_is_consumed() {
     };
     wire.gives(tcp, &binary(3000));
     assert_eq!(turn(&mut wire), ["binary 3000"]);
-    // At the bound it is read, and beyond it is not.
+    // At the bound the socket is read, and beyond it is not.
     wire.gives(tcp, &binary(1));
     assert_eq!(turn(&mut wire), ["binary 1"]);
     wire.gives(tcp, &binary(2));
@@ -297,7 +297,8 @@ fn what_an_owner_holds_stops_the_reading_until_it_is_consumed() {
     assert_eq!(turn(&mut wire), NOTHING, "1001");
     wire.reactor.consumed(id, 1);
     assert_eq!(turn(&mut wire), ["binary 2"]);
-    // More than was held is as good as all of it, and of a connection that is gone it is nothing.
+    // More bytes than are held count as all of them, and for a connection that is gone the call
+    // does nothing.
     wire.reactor.consumed(id, usize::MAX);
     wire.gives(tcp, &binary(3000));
     assert_eq!(turn(&mut wire), ["binary 3000"]);

@@ -1,4 +1,4 @@
-//! Waiting for one's turn is not connecting (RFC 6455 §4.1, 2).
+//! Waiting for a turn is not connecting (RFC 6455 §4.1, 2).
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn limits() -> Limits {
     Limits { opening: SECOND, opening_wait: 60 * SECOND, ..Limits::default() }
 }
 
-/// With a time limit of the opening that no test reaches.
+/// Options with a time limit of opening that no test reaches.
 fn patient() -> Options {
     ws().timeout(1000 * SECOND)
 }
@@ -21,7 +21,7 @@ impl Bench {
         ids.iter().map(|&id| self.reactor.is_open(id)).collect()
     }
 
-    /// The handshake of this connection is over.
+    /// Completes the handshake of this connection.
     fn opens(&mut self, tcp: usize) {
         self.gives(tcp, self.answer(tcp).as_bytes());
         assert_eq!(self.turns(), ["opened"]);
@@ -34,14 +34,14 @@ fn the_time_of_an_opening_starts_with_its_turn() {
     for _ in 0..3 {
         bench.start(ws());
     }
-    // Each hangs, has all of its time, and fails alone.
+    // Each hangs, has its whole time, and fails separately.
     for n in 1..=3 {
         assert_eq!(bench.tcps(), n);
         assert_eq!(bench.pass(SECOND - NS), NOTHING);
         assert_eq!(bench.pass(NS), ["failed Handshake: 1s are over"]);
     }
     assert!(bench.reactor.is_empty());
-    // What it took to know the address does not count, for the turn comes later.
+    // The time for resolving the address does not count, since the turn comes later.
     let hung = bench.start(patient());
     bench.start(Options::new("ws://name.example/").unwrap());
     assert_eq!(bench.pass(SECOND / 2), NOTHING);
@@ -53,14 +53,14 @@ fn the_time_of_an_opening_starts_with_its_turn() {
     assert_eq!(bench.turns(), NOTHING);
     assert_eq!(bench.pass(SECOND - NS), NOTHING);
     assert_eq!(bench.pass(NS), ["failed Handshake: 1s are over"]);
-    // Also where connecting is what hangs; and a limit of one's own is as good as that of all.
+    // Also if connecting hangs; and a timeout of the options has the same effect as the limit.
     bench.world.lock().accepts = false;
     bench.start(ws());
     bench.start(ws().timeout(2 * SECOND));
     assert_eq!(bench.pass(SECOND), ["failed Connect: 1s are over"]);
     assert_eq!(bench.pass(2 * SECOND - NS), NOTHING);
     assert_eq!(bench.pass(NS), ["failed Connect: 2s are over"]);
-    // Neither does one that waited have more.
+    // Nor does one that has waited get more time.
     bench.world.lock().accepts = true;
     bench.start(patient());
     let id = bench.start(ws());
@@ -91,17 +91,17 @@ fn a_wait_has_its_own_limit_and_its_own_words() {
     assert_eq!(told, [waited(60, "1 other handshake")]);
     assert_eq!(bench.pass(40 * SECOND - NS), NOTHING);
     let told = bench.pass(NS);
-    // Whose limit is looked at first is of no matter.
+    // The order of the checks does not matter.
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told.contains(&waited(100, "1 other handshake")), "{told:?}");
     let secret = told.iter().find(|text| text.contains("1 other handshake with its address; "));
     assert!(secret.is_some_and(|text| !text.contains("127.0.0.1")), "{told:?}");
-    // Nobody has tried to connect, and the first is as it was.
+    // No connection was attempted, and the first is unchanged.
     assert_eq!(bench.tcps(), 1);
     bench.opens(0);
     assert!(bench.reactor.is_open(first));
 
-    // Those before are counted, and so is the one inside.
+    // The connections before it are counted, and so is the one inside.
     let mut bench = Bench::new(limits());
     for wait in [100, 100, 100, 60] {
         let own = Limits { opening_wait: wait * SECOND, ..limits() };
@@ -119,18 +119,18 @@ fn who_asks_first_is_served_first_and_who_gives_up_is_passed_over() {
     let bye = CloseFrame::new(1001, "");
     bench.opens(0);
     assert_eq!(bench.open_of(&ids), [true, false, false, false, false, false]);
-    // The second has its turn; the third and the last one wait, and cease to.
+    // The second has its turn; the third and the last one are waiting, and are released.
     bench.reactor.release(ids[2], &bye);
     bench.reactor.release(ids[5], &bye);
     assert_eq!((bench.turns().len(), bench.tcps()), (0, 2));
     bench.opens(1);
     assert_eq!(bench.open_of(&ids), [true, true, false, false, false, false]);
-    // One whose turn it is gives up: the next is let in.
+    // The one whose turn it is gives up: the next is let in.
     assert_eq!(bench.tcps(), 3);
     bench.reactor.release(ids[3], &bye);
     assert_eq!((bench.turns().len(), bench.tcps()), (0, 4));
     assert!(bench.is_dropped(2));
-    // Who comes now is behind all the others.
+    // A new connection is behind all the others.
     let late = bench.start(patient());
     assert_eq!(bench.tcps(), 4);
     bench.opens(3);
@@ -139,7 +139,7 @@ fn who_asks_first_is_served_first_and_who_gives_up_is_passed_over() {
     bench.opens(4);
     assert!(bench.reactor.is_open(late));
     assert_eq!(bench.tcps(), 5);
-    // Another address has a line of its own, and a stream stands in none.
+    // Another address has a queue of its own, and streams do not queue.
     bench.start(patient());
     assert_eq!(bench.tcps(), 6);
     bench.start(Options::new("ws://127.0.0.2/").unwrap());

@@ -1,4 +1,4 @@
-//! What a client of TLS is made of: whom it trusts, who it is, what it offers.
+//! The options of a TLS client: its roots, its certificate, and what it offers.
 
 use std::fmt;
 use std::io;
@@ -14,30 +14,30 @@ use rustls::{ClientConfig, DEFAULT_VERSIONS, KeyLog, RootCertStore, SupportedPro
 use super::pin::Pin;
 use super::verify::Verifier;
 
-/// The protocol that is offered if nothing else is said (RFC 7301, RFC 9112): the only one spoken here.
+/// The protocol that is offered by default (RFC 7301, RFC 9112): the only one supported.
 const HTTP: &[u8] = b"http/1.1";
 
 static NEWEST_VERSION: &[&SupportedProtocolVersion] = &[&TLS13];
 
-/// Whom a client believes. What is given several times adds up.
+/// What a client trusts. Several values add up.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Trust {
-    /// The roots of the crate `webpki-roots`, which are Mozilla's. They count, too, if neither they nor
-    /// `System` nor `Pem` is given.
+    /// The roots of the crate `webpki-roots`, which are Mozilla's. They are also the default if
+    /// neither they nor `System` nor `Pem` is given.
     Bundled,
     /// The roots of the system's store. Needs the Cargo feature `system-roots`, without which
-    /// [`TlsOptions::build`] fails: so a program that names it compiles either way, and the choice stays
-    /// with who builds it.
+    /// [`TlsOptions::build`] fails: so a program that names it compiles either way, and the builder
+    /// of the program chooses.
     ///
-    /// What reads the store, the crate `rustls-native-certs`, looks at the environment as OpenSSL does:
-    /// where one of the variables `SSL_CERT_FILE` and `SSL_CERT_DIR` is set, they are the store.
+    /// The crate `rustls-native-certs`, which reads the store, uses environment variables as
+    /// OpenSSL does: if `SSL_CERT_FILE` or `SSL_CERT_DIR` is set, it names the store.
     System,
-    /// The certificates in a text in PEM, at least one, as roots.
+    /// The certificates in a PEM text, at least one, as roots.
     Pem(Vec<u8>),
-    /// Keys that are asked for besides: one of all that are given has to be that of the server's
-    /// certificate, or of one that its verified chain consists of, the root included. A certificate that
-    /// the server sends without need does not count.
+    /// Required keys: one of all that are given has to be the key of the server's certificate, or
+    /// of another in its verified chain, the root included. A certificate that the server sends
+    /// without being part of that chain does not count.
     Pins(Vec<Pin>),
 }
 
@@ -52,7 +52,7 @@ impl fmt::Debug for Trust {
     }
 }
 
-/// A version of TLS that is spoken here.
+/// A version of TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum TlsVersion {
@@ -63,8 +63,8 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// Makes a configuration for [`Config::tls`](crate::Config::tls): a server is verified by its chain and
-/// its name whatever is set here.
+/// Makes a configuration for [`Config::tls`](crate::Config::tls): a server is verified by its chain
+/// and its name whatever options are set.
 ///
 /// ```
 /// use moonwire::{Config, TlsOptions, TlsVersion, Trust};
@@ -78,8 +78,8 @@ pub enum TlsVersion {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Two configurations never share a session: what one of them has verified is not taken up again by
-/// another with other roots, pins or certificates.
+/// Two configurations never share a session: a session that one of them has verified is not resumed
+/// by another with other roots, pins or certificates.
 #[derive(Clone)]
 pub struct TlsOptions {
     trust: Vec<Trust>,
@@ -90,7 +90,7 @@ pub struct TlsOptions {
     insecure_on_loopback: bool,
 }
 
-/// Who a client is, in PEM.
+/// The client's certificate chain and key, in PEM.
 #[derive(Clone)]
 struct Identity {
     chain: Vec<u8>,
@@ -110,7 +110,7 @@ impl Default for TlsOptions {
     }
 }
 
-/// No certificate, key or secret.
+/// Shows no certificate, key or secret.
 impl fmt::Debug for TlsOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let alpn: Vec<_> = self.alpn.iter().map(|name| String::from_utf8_lossy(name)).collect();
@@ -131,14 +131,14 @@ impl TlsOptions {
         TlsOptions::default()
     }
 
-    /// Trusts these, too.
+    /// Adds `trust`.
     pub fn trust(mut self, trust: Trust) -> TlsOptions {
         self.trust.push(trust);
         self
     }
 
-    /// Shows a certificate to servers that ask for one. Both texts are PEM: the chain with the client's
-    /// own certificate first, and its key as PKCS#8, SEC1 (`EC PRIVATE KEY`) or PKCS#1
+    /// Sends a certificate to servers that ask for one. Both texts are PEM: the chain with the
+    /// client's own certificate first, and its key as PKCS#8, SEC1 (`EC PRIVATE KEY`) or PKCS#1
     /// (`RSA PRIVATE KEY`), not encrypted. They may be the same text with both in it.
     ///
     /// The key is kept in memory as long as the configuration is; no `Debug` shows it.
@@ -147,36 +147,37 @@ impl TlsOptions {
         self
     }
 
-    /// Speaks no older version; TLS 1.2 by default.
+    /// The oldest version accepted; TLS 1.2 by default.
     pub fn min_version(mut self, version: TlsVersion) -> TlsOptions {
         self.min_version = version;
         self
     }
 
     /// Offers these protocols, in this order, instead of `http/1.1` (ALPN, RFC 7301); an empty list
-    /// offers none. What is spoken stays HTTP/1.1, whatever a server takes.
+    /// offers none. The client uses HTTP/1.1, whatever a server chooses.
     pub fn alpn(mut self, protocols: &[&str]) -> TlsOptions {
         self.alpn = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         self
     }
 
-    /// Tells the secrets of each connection to `log`: who has them can read all that was said, so this
-    /// is for looking at one's own traffic.
+    /// Passes the secrets of each connection to `log`. With them, its traffic can be decrypted, so
+    /// this is for inspecting one's own traffic.
     pub fn key_log(mut self, log: Arc<dyn KeyLog>) -> TlsOptions {
         self.key_log = Some(log);
         self
     }
 
-    /// Writes the secrets of each connection to the file that the variable SSLKEYLOGFILE names; if it
-    /// is not set, or the file cannot be opened, nowhere. For the command: a library reads no variable.
+    /// Writes the secrets of each connection to the file that the variable SSLKEYLOGFILE names; if
+    /// that is not set, or the file cannot be opened, nowhere. For the command: the library reads
+    /// no variable.
     #[cfg(all(feature = "cli", feature = "luau"))]
     pub(crate) fn key_log_to_file_of_environment(self) -> TlsOptions {
         self.key_log(Arc::new(rustls::KeyLogFile::new()))
     }
 
-    /// Believes any certificate of a server at `localhost` or at a loopback address, and of no other. Pins
-    /// hold all the same, for the server's own key. For the command, which has to see to it that the
-    /// connection for such a name does not leave this machine.
+    /// Accepts any certificate of a server at `localhost` or at a loopback address, and of no
+    /// other. Pins are still checked, for the server's own key. For the command, which has to
+    /// ensure that the connection for such a name does not leave this machine.
     #[cfg(any(test, all(feature = "cli", feature = "luau")))]
     pub(crate) fn insecure_on_loopback(mut self) -> TlsOptions {
         self.insecure_on_loopback = true;
@@ -187,10 +188,10 @@ impl TlsOptions {
     ///
     /// # Errors
     ///
-    /// An error says which part cannot be used: a text that is not PEM, or holds no certificate or no key;
-    /// a key that is encrypted or does not belong to its certificate; `System` without its Cargo feature
-    /// or without a root; a list of pins without one; a name of a protocol without or with more than 255
-    /// bytes (RFC 7301 §3.1).
+    /// The error names the part that cannot be used: a text that is not PEM, or holds no
+    /// certificate or no key; a key that is encrypted or does not belong to its certificate;
+    /// `System` without its Cargo feature or without a root; a list of pins without one; a name of
+    /// a protocol that is empty or has more than 255 bytes (RFC 7301 §3.1).
     pub fn build(self) -> io::Result<Arc<ClientConfig>> {
         let provider = Arc::new(ring::default_provider());
         let roots = Arc::new(self.roots()?);
@@ -208,7 +209,7 @@ impl TlsOptions {
             verifier.insecure_on_loopback = self.insecure_on_loopback;
             builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         };
-        // Each builder makes a store of sessions of its own: that is what keeps trust apart.
+        // Each builder creates its own session store: that keeps the configurations apart.
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {
@@ -252,7 +253,7 @@ impl TlsOptions {
         let mut all = Vec::new();
         for trust in &self.trust {
             match trust {
-                // It might as well mean that nothing is good enough; in doubt, nothing opens.
+                // An empty list might mean that no key is accepted; in doubt, nothing connects.
                 Trust::Pins(pins) if pins.is_empty() => {
                     return Err(unusable("the list of pins is empty"));
                 }
@@ -271,12 +272,12 @@ impl TlsOptions {
     }
 }
 
-/// Something given is not what it has to be.
+/// An option has an invalid value.
 fn invalid(text: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text.into())
 }
 
-/// Something given cannot be asked for.
+/// An option cannot be used.
 fn unusable(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
@@ -288,7 +289,7 @@ fn add_bundled(roots: &mut RootCertStore) {
 #[cfg(feature = "system-roots")]
 fn add_system(roots: &mut RootCertStore) -> io::Result<()> {
     let found = rustls_native_certs::load_native_certs();
-    // Stores hold what no verifier takes, such as certificates of version 1: the others count.
+    // Stores contain certificates that no verifier accepts, such as version 1: the others count.
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added > 0 {
         return Ok(());
@@ -317,7 +318,7 @@ fn add_pem(roots: &mut RootCertStore, pem: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The certificates in a text, at least one.
+/// The certificates in a PEM text, at least one.
 fn certificates(pem: &[u8]) -> io::Result<Vec<CertificateDer<'static>>> {
     let mut all = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(pem) {

@@ -1,4 +1,4 @@
-//! Pins: which keys a chain of certificates has to hold, whoever has signed it.
+//! Pins: keys that a chain of certificates has to contain, whoever has signed it.
 
 use std::fmt;
 use std::io;
@@ -11,11 +11,11 @@ use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 use webpki::EndEntityCert;
 
-/// What stands before the digest in a pin's text.
+/// The prefix of a pin's text.
 const ALGORITHM: &str = "sha256/";
 
-/// The SHA-256 of a public key, as `sha256/BASE64`: of the whole `SubjectPublicKeyInfo` in DER (RFC 5280
-/// §4.1.2.7), which is what RFC 7469 §2.4, curl's `--pinnedpubkey` and browsers mean by it.
+/// The SHA-256 of a public key, as `sha256/BASE64`: of the whole `SubjectPublicKeyInfo` in DER (RFC
+/// 5280 §4.1.2.7), as in RFC 7469 §2.4, curl's `--pinnedpubkey` and browsers.
 ///
 /// ```
 /// let pin: moonwire::Pin = "sha256/C5+lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M=".parse()?;
@@ -30,7 +30,7 @@ impl Pin {
     ///
     /// # Errors
     ///
-    /// An error says why it is not a certificate (X.509 version 3, RFC 5280).
+    /// The error states why it is not a certificate (X.509 version 3, RFC 5280).
     pub fn of_certificate(der: &[u8]) -> io::Result<Pin> {
         let der = CertificateDer::from(der);
         match EndEntityCert::try_from(&der) {
@@ -42,9 +42,10 @@ impl Pin {
         }
     }
 
-    /// Of a `SubjectPublicKeyInfo` in DER.
+    /// The pin of a `SubjectPublicKeyInfo` in DER.
     pub(super) fn of_key(spki: &[u8]) -> Pin {
-        // The provider's own SHA-256, so that no further crate is needed: every cipher suite names its hash.
+        // The provider's own SHA-256, so that no further crate is needed: each cipher suite refers
+        // to its hash.
         let common = match &TLS13_AES_128_GCM_SHA256 {
             SupportedCipherSuite::Tls12(suite) => &suite.common,
             SupportedCipherSuite::Tls13(suite) => &suite.common,
@@ -55,14 +56,14 @@ impl Pin {
         Pin(pin)
     }
 
-    /// Of a root, whose `SubjectPublicKeyInfo` is kept without the SEQUENCE around it.
+    /// The pin of a root, whose `SubjectPublicKeyInfo` is kept without the SEQUENCE around it.
     pub(super) fn of_anchor(anchor: &TrustAnchor<'_>) -> Pin {
         Pin::of_key(&sequence(&anchor.subject_public_key_info))
     }
 }
 
-/// A SEQUENCE of DER with that content (X.690 §8.1.3: a length below 128 is one byte, else the number of
-/// its bytes comes first).
+/// A SEQUENCE of DER with that content (X.690 §8.1.3: a length below 128 is one byte, otherwise the
+/// number of its bytes comes first).
 fn sequence(content: &[u8]) -> Vec<u8> {
     const SEQUENCE: u8 = 0x30;
     let length = content.len().to_be_bytes();
@@ -110,7 +111,7 @@ impl FromStr for Pin {
     }
 }
 
-/// No certificate that counts has a key that is pinned.
+/// No certificate of the chain has a pinned key.
 #[derive(Debug)]
 pub(super) struct Mismatch {
     /// The pin of the server's own certificate.

@@ -1,4 +1,4 @@
-//! A client and a server of TLS in memory.
+//! A TLS client and a TLS server in memory.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ fn server(name: &str, protocols: &[&str]) -> Tls {
     Tls(ServerConnection::new(Arc::new(config)).unwrap().into(), Records::default())
 }
 
-/// Does the handshake; what the client has against it.
+/// Does the handshake; the error is the client's.
 fn meet(options: TlsOptions, host: &str, mut server: Tls) -> Result<Tls, String> {
     let host = match host.parse() {
         Ok(address) => Host::Address(address),
@@ -97,7 +97,7 @@ fn without_verification_only_this_machine_is_believed() {
             assert!(said.contains("not signed by a trusted root"), "{host} {name}: {said}");
         }
     }
-    // What verifies stays good.
+    // A certificate that verifies is still accepted.
     meet(trusting().insecure_on_loopback(), "x.a.test", server("wildcard", &[])).map(drop).unwrap();
 }
 
@@ -109,7 +109,7 @@ fn a_pin_holds_where_nothing_else_is_verified_and_only_for_the_servers_own_key()
     let said =
         meet(insecure("good"), "localhost", server("self-signed", &[])).map(drop).unwrap_err();
     assert!(said.contains(&pin("self-signed").to_string()), "{said}");
-    // The intermediate is sent, and nobody has verified that it is one.
+    // The intermediate is sent, but it was not verified to be one.
     let between = Pin::of_certificate(&chain("chain")[1]).unwrap();
     let options = TlsOptions::new().insecure_on_loopback().trust(Trust::Pins(vec![between]));
     let said = meet(options, "localhost", server("chain", &[])).map(drop).unwrap_err();
@@ -118,7 +118,7 @@ fn a_pin_holds_where_nothing_else_is_verified_and_only_for_the_servers_own_key()
 
 #[test]
 fn the_signature_of_the_handshake_is_checked_even_without_verification() {
-    // The certificate is everybody's, its key is not.
+    // The certificate is public, its key is not.
     let key = PrivateKeyDer::from_pem_slice(&pem("other.key")).unwrap();
     let key = ring::sign::any_supported_type(&key).unwrap();
     let certified = rustls::sign::CertifiedKey::new(chain("good"), key);

@@ -1,5 +1,5 @@
-//! What a client asks of a server's certificate beyond the chain and the name: pins. And what the
-//! command may do without on this machine.
+//! Verification of a server's certificate beyond the chain and the name: pins. And the exception of
+//! the command for this machine.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use super::pin::{Mismatch, Pin};
 
-/// rustls' verifier, and pins besides.
+/// rustls' verifier, and pins in addition.
 #[derive(Debug)]
 pub(super) struct Verifier {
     webpki: Arc<WebPkiServerVerifier>,
     roots: Arc<RootCertStore>,
     algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
     pub(super) pins: Vec<Pin>,
-    /// For the command alone: nothing but the pins counts where the name is that of this machine.
+    /// For the command only: nothing but the pins is checked if the name is that of this machine.
     pub(super) insecure_on_loopback: bool,
 }
 
 impl Verifier {
-    /// One that asks for what rustls asks for.
+    /// A verifier with the checks of rustls only.
     pub(super) fn new(
         roots: Arc<RootCertStore>,
         provider: &Arc<CryptoProvider>,
@@ -44,8 +44,8 @@ impl Verifier {
         })
     }
 
-    /// Fails unless one of the pinned keys is that of the server's certificate or, as `in_chain` says,
-    /// of one that vouches for it.
+    /// Fails unless one of the pinned keys is that of the server's certificate or, according to
+    /// `in_chain`, of one above it.
     fn check_pins(
         &self,
         certificate: &CertificateDer<'_>,
@@ -64,9 +64,9 @@ impl Verifier {
         Err(Error::InvalidCertificate(CertificateError::Other(mismatch)))
     }
 
-    /// Whether some path from the certificate to a root is good and has a pinned key above the
-    /// certificate, the root's included. What the server sent and no path needs is not looked at: it may
-    /// send anything, somebody else's public certificate too.
+    /// Whether some path from the certificate to a root is valid and has a pinned key above the
+    /// certificate, the root's included. Certificates that the server sent but no path needs do not
+    /// count: it may send any, also somebody else's public certificate.
     fn has_pinned_path(
         &self,
         certificate: &EndEntityCert<'_>,
@@ -81,7 +81,7 @@ impl Verifier {
             {
                 return Ok(());
             }
-            // Which error is not looked at. The next path is tried.
+            // Any error: the next path is tried.
             Err(webpki::Error::UnknownIssuer)
         };
         certificate
@@ -108,11 +108,11 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         if self.insecure_on_loopback && is_this_machine(name) {
-            // No chain is verified, so no other certificate of it counts.
+            // No chain is verified, so no other certificate counts.
             self.check_pins(certificate, |_| false)?;
             return Ok(ServerCertVerified::assertion());
         }
-        // First as ever, so that what is wrong with a chain has its own words.
+        // First, so that an error in the chain has its own text.
         let verified = self.webpki.verify_server_cert(certificate, sent, name, ocsp, now)?;
         self.check_pins(certificate, |parsed| self.has_pinned_path(parsed, sent, now))?;
         Ok(verified)

@@ -1,4 +1,4 @@
-//! Which codings of a response are read.
+//! Which codings of a response are accepted.
 
 use super::decoder::Coding;
 #[cfg(feature = "deflate")]
@@ -8,16 +8,16 @@ use crate::proto::http::request::{Delivery, Request};
 use crate::proto::http::{HttpError, SHOWN};
 use crate::proto::token::{escape, list};
 
-/// What a request has said of the codings of its response, and what is read.
+/// Which codings the request accepts, and which ones are decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Accepts {
-    /// `identity` was asked for, and nothing else is read.
+    /// The request accepts `identity`, and nothing else is decoded.
     Identity,
-    /// `identity` was asked for, and what is known is read all the same: proxies compress event streams
-    /// without asking anybody.
+    /// The request accepts `identity`, and known codings are decoded nevertheless: proxies compress
+    /// event streams unasked.
     #[cfg(feature = "deflate")]
     Unasked,
-    /// Codings were asked for.
+    /// The request accepts codings.
     #[cfg(feature = "deflate")]
     Asked,
 }

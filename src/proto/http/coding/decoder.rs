@@ -1,4 +1,4 @@
-//! Pieces of a coded body become pieces of the body, each as soon as it can be read.
+//! Decodes pieces of a coded body, each as soon as possible.
 
 use std::fmt;
 
@@ -11,17 +11,18 @@ use super::gzip::MemberHead;
 use crate::limits::Limits;
 use crate::proto::http::HttpError;
 
-/// A coding that can be read.
+/// A coding that can be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
     /// RFC 1952, one member or several.
     Gzip,
-    /// RFC 1950; or RFC 1951 alone, which many servers have sent under this name, and browsers read.
+    /// RFC 1950; or RFC 1951 alone, which many servers have sent under this name, and browsers
+    /// accept.
     Deflate,
 }
 
 impl Coding {
-    /// By its name, which has no case. `x-gzip` is gzip (RFC 9110 §8.4.1.3).
+    /// The coding of this name, without regard to case. `x-gzip` is gzip (RFC 9110 §8.4.1.3).
     pub(super) fn named(name: &[u8]) -> Option<Coding> {
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         match () {
@@ -39,28 +40,28 @@ impl Coding {
     }
 }
 
-/// A coded body while it comes.
+/// A coded body while it is received.
 ///
-/// Of the bytes that it has read it takes the last only when all that they hold is told: so whoever
-/// gives them finds something left, and asks again, as long as there is more to be had.
+/// The decoder takes the last byte that it has read only when everything decoded from it was handed
+/// over: the caller still has input, and so calls again, as long as there is output.
 pub(crate) struct Decoder {
     coding: Coding,
     state: State,
-    /// Made with the first data.
+    /// Created with the first data.
     inflate: Option<Inflate>,
     check: Check,
-    /// What is decoded, and how much of it is handed over.
+    /// Decoded bytes, and how many of them were handed over.
     ready: Vec<u8>,
     at: usize,
-    /// How much of it is decoded while it is made; behind it is room.
+    /// How many bytes of `ready` are decoded while it is filled; room follows.
     end: usize,
-    /// The last byte of what was read is not taken.
+    /// The last byte that was read is held back (not taken).
     holds: bool,
-    /// The library has filled its room: it may have more without further input.
+    /// The library has filled its room: it may give more without further input.
     full: bool,
-    /// What comes behind what is ready.
+    /// The error to be returned after the decoded bytes.
     failed: Option<CodingError>,
-    /// Bytes that were read, and that they became.
+    /// How many bytes were read, and how many were decoded from them.
     wire: u64,
     len: u64,
 }
@@ -70,16 +71,16 @@ enum State {
     /// Before the first byte.
     Start,
     GzipHead(MemberHead),
-    /// The first byte of zlib's head, or of compressed data without one.
+    /// The first byte of the zlib header, or of compressed data without one.
     ZlibHead(u8),
     Data,
-    /// Bytes of what stands behind the data, and how many are there.
+    /// The trailer behind the data, and how many bytes of it have come.
     Trailer([u8; 8], usize),
-    /// Behind the end. Of gzip, another member may follow.
+    /// Behind the end. In gzip, another member may follow.
     End,
 }
 
-/// The checksum of what is decoded of a member, and its length.
+/// The checksum of the decoded bytes of a member, and their number.
 #[derive(Clone, Copy, Debug)]
 enum Check {
     Crc(u32, u32),
@@ -88,7 +89,7 @@ enum Check {
 }
 
 impl Check {
-    /// Of no byte.
+    /// The checksum of no bytes.
     const CRC: Check = Check::Crc(0, 0);
     const ADLER: Check = Check::Adler(1);
 
@@ -104,7 +105,7 @@ impl Check {
         }
     }
 
-    /// Bytes behind the data.
+    /// How many bytes the trailer has.
     fn bytes(self) -> usize {
         match self {
             Check::Crc(..) => 8,
@@ -113,8 +114,8 @@ impl Check {
         }
     }
 
-    /// Whether those bytes are as they have to be: CRC-32 and length, the low byte first, or Adler-32,
-    /// the high one first.
+    /// Whether the trailer matches: CRC-32 and length, the low byte first, or Adler-32, the high
+    /// byte first.
     fn agrees(self, [a, b, c, d, length @ ..]: [u8; 8]) -> Result<(), CodingError> {
         let first = [a, b, c, d];
         match self {
@@ -126,10 +127,10 @@ impl Check {
     }
 }
 
-/// The least that is made room for at a time.
+/// The smallest room that is made at a time.
 const ROOM: usize = 256;
 
-/// Memory of decoded pieces that is kept while there is none: so an idle stream owns little.
+/// Memory of decoded pieces that is kept while there are none, so that an idle stream owns little.
 const KEEP: usize = 4 * 1024;
 
 impl fmt::Debug for Decoder {
@@ -157,9 +158,9 @@ impl Decoder {
         }
     }
 
-    /// Reads `data`, of which at most [`Limits::decoded_piece`] bytes become [`Decoder::rest`]; to be
-    /// called when there is no rest. Gives how many bytes it took: all of them if nothing is there to be
-    /// handed over. What is left has to be given again.
+    /// Decodes `data`, of which at most [`Limits::decoded_piece`] bytes become [`Decoder::rest`];
+    /// to be called when the rest is empty. Returns how many bytes it took: all of them if there is
+    /// no output. The remaining input has to be given again.
     pub(crate) fn decode(&mut self, data: &[u8], limits: &Limits) -> Result<usize, HttpError> {
         if let Some(failed) = self.failed.take() {
             return Err(HttpError::Coding(failed));
@@ -172,7 +173,7 @@ impl Decoder {
         Ok(result?.saturating_sub(usize::from(self.holds)))
     }
 
-    /// Fills what is ready: how many bytes it took, the one that was held back included.
+    /// Fills `ready`; returns how many bytes it read, the one that is held back included.
     fn steps(&mut self, data: &[u8], limits: &Limits) -> Result<usize, HttpError> {
         let most = limits.decoded_piece.max(1);
         let mut used = usize::from(self.holds);
@@ -181,7 +182,7 @@ impl Decoder {
             match self.step(input, most, limits) {
                 Ok(n) => used += n,
                 Err(e) if self.end == 0 => return Err(HttpError::Coding(e)),
-                // What came before it is told first.
+                // Bytes decoded before the error are handed over first.
                 Err(e) => {
                     self.failed = Some(e);
                     break;
@@ -191,12 +192,12 @@ impl Decoder {
         Ok(used)
     }
 
-    /// What is decoded and not handed over.
+    /// Decoded bytes that were not handed over yet.
     pub(crate) fn rest(&self) -> &[u8] {
         self.ready.get(self.at..).unwrap_or_default()
     }
 
-    /// All of it.
+    /// Returns all of the rest.
     pub(crate) fn take_rest(&mut self) -> Vec<u8> {
         let mut ready = std::mem::take(&mut self.ready);
         ready.drain(..self.at.min(ready.len()));
@@ -204,13 +205,13 @@ impl Decoder {
         ready
     }
 
-    /// So many bytes of it were handed over.
+    /// Records that `n` bytes of the rest were handed over.
     pub(crate) fn skip(&mut self, n: usize) {
         self.at += n;
     }
 
-    /// Takes the byte that is held back, if nothing more is to be had of what was read: how many that
-    /// are.
+    /// Takes the byte that is held back, if there is no more output; returns how many bytes it took
+    /// (0 or 1).
     pub(crate) fn release(&mut self) -> usize {
         if !self.rest().is_empty() || self.full || self.failed.is_some() {
             return 0;
@@ -221,8 +222,8 @@ impl Decoder {
         usize::from(std::mem::take(&mut self.holds))
     }
 
-    /// The body is over: whether the coded data is, too. No byte at all is no body, whatever its coding,
-    /// as browsers have it.
+    /// The body has ended; `Ok` if the coded data has, too. A body without any byte is valid in
+    /// every coding, as in browsers.
     pub(crate) fn finish(&self) -> Result<(), HttpError> {
         match self.state {
             State::Start | State::End => Ok(()),
@@ -230,12 +231,12 @@ impl Decoder {
         }
     }
 
-    /// Bytes that were read, and that they became.
+    /// How many bytes were read, and how many were decoded from them.
     pub(crate) fn sizes(&self) -> (u64, u64) {
         (self.wire, self.len)
     }
 
-    /// Takes the next part of `input`: how many bytes.
+    /// Takes the next part of `input`; returns how many bytes it has.
     fn step(&mut self, input: &[u8], most: usize, limits: &Limits) -> Result<usize, CodingError> {
         let used = match &mut self.state {
             State::Data => return self.data(input, most, limits),
@@ -284,13 +285,13 @@ impl Decoder {
         Ok(used)
     }
 
-    /// Data follows.
+    /// Starts the data of a member.
     fn start(&mut self, check: Check) {
         self.check = check;
         self.state = State::Data;
     }
 
-    /// The second byte is there: this is zlib's head (RFC 1950 §2.2), or data without one.
+    /// The second byte has come: this is a zlib header (RFC 1950 §2.2), or data without one.
     fn zlib_head(
         &mut self,
         head: [u8; 2],
@@ -303,27 +304,27 @@ impl Decoder {
         if is_head {
             self.start(Check::ADLER);
             self.wire += 1;
-            // A dictionary, which nobody has agreed on.
+            // A preset dictionary, which was not agreed on.
             return if flags & 32 == 0 { Ok(1) } else { Err(CodingError::Head) };
         }
         self.start(Check::None);
-        // The first of them was counted.
+        // The first byte was already counted.
         self.wire = self.wire.saturating_sub(1);
-        // Both were taken off the input, the first one before.
+        // Both bytes were taken off the input, the first one before.
         match self.data(&head, most, limits)? {
             2 => Ok(1),
             _ => Err(CodingError::Trailing),
         }
     }
 
-    /// Inflates once, to as much as there is room for: how many bytes of the input it took.
+    /// Inflates once, into the room there is; returns how many bytes of the input it took.
     fn data(&mut self, input: &[u8], most: usize, limits: &Limits) -> Result<usize, CodingError> {
-        // With 15 what was written with any window can be read.
+        // A window of 15 can read data written with any window.
         let inflate = self.inflate.get_or_insert_with(|| Inflate::new(false, 15));
         let at = self.end;
         // Room doubles: a piece that becomes large is moved a few times only.
         let room = input.len().saturating_mul(4).max(at).max(ROOM).min(most - at);
-        // What is there stays: many short members would fill the same room with zeros for each of them.
+        // The buffer keeps its length: many short members would fill the same room with zeros each.
         if self.ready.len() < at + room {
             #[cfg(test)]
             super::tests::CLEARED.set(super::tests::CLEARED.get() + at + room - self.ready.len());
@@ -353,12 +354,12 @@ impl Decoder {
                 Ok(used)
             }
             Ok(_) if used > 0 || made > 0 || input.is_empty() => Ok(used),
-            // It has input and room and does nothing: it never will.
+            // The library has input and room and makes no progress: it never will.
             Ok(_) | Err(_) => Err(CodingError::Data),
         }
     }
 
-    /// Whether it became too much for what came.
+    /// Checks whether the output is too large for the input.
     fn bound(&self, limits: &Limits) -> Result<(), CodingError> {
         let fair = self.wire.saturating_mul(u64::from(limits.decoded_ratio));
         if self.len > fair.max(limits.decoded_free as u64) {

@@ -1,31 +1,32 @@
-//! What may be wrong with a coded body.
+//! Errors of a coded body.
 
 use std::fmt;
 
-/// What is asked for.
+/// The value of `Accept-Encoding` if codings are accepted.
 pub(crate) const ACCEPTED: &str = "gzip, deflate";
 
-/// What is wrong with a coded body.
+/// An error of a coded body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CodingError {
-    /// It has a coding that was not asked for, or several in a row (RFC 9110 §8.4); their names.
+    /// A coding that was not accepted, or several in a row (RFC 9110 §8.4); their names.
     Unknown(String),
-    /// The head of gzip (RFC 1952 §2.3), or that of zlib (RFC 1950 §2.2), is none or names what cannot be
-    /// read: reserved flags, a dictionary, a checksum of the head that is wrong.
+    /// The header of gzip (RFC 1952 §2.3) or zlib (RFC 1950 §2.2) is invalid or requires something
+    /// that is not supported: reserved flags, a dictionary; or its checksum is wrong.
     Head,
-    /// The compressed data is none (RFC 1951).
+    /// The compressed data is invalid (RFC 1951).
     Data,
-    /// The checksum behind the data is another (CRC-32 of RFC 1952, Adler-32 of RFC 1950).
+    /// The checksum behind the data does not match (CRC-32 of RFC 1952, Adler-32 of RFC 1950).
     Checksum,
-    /// The length behind the data is another (ISIZE of RFC 1952 §2.3.1).
+    /// The length behind the data does not match (ISIZE of RFC 1952 §2.3.1).
     Length,
     /// The body has ended and the coded data has not.
     Truncated,
-    /// Bytes that are no further member of gzip stand behind the end of the coded data.
+    /// Bytes behind the end of the coded data that are not a further gzip member.
     Trailing,
-    /// It became more than [`Limits::decoded_free`](crate::Limits::decoded_free) bytes and more than
-    /// [`Limits::decoded_ratio`](crate::Limits::decoded_ratio) times what came, which this is.
+    /// The decoded body has more than [`Limits::decoded_free`](crate::Limits::decoded_free) bytes
+    /// and more than [`Limits::decoded_ratio`](crate::Limits::decoded_ratio) times the coded bytes;
+    /// that ratio.
     Ratio(u32),
 }
 

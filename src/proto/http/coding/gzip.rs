@@ -1,30 +1,32 @@
-//! gzip (RFC 1952) around compressed data: its head, and a whole body of one member.
+//! gzip (RFC 1952) around compressed data: parses a member's header, and writes a body as one
+//! member.
 
 use zlib_rs::crc32::crc32;
 use zlib_rs::{Deflate, DeflateFlush};
 
 use super::error::CodingError;
 
-/// The head of a member (§2.3), read byte by byte: it may be cut anywhere, and nothing of it is kept.
+/// The header of a member (§2.3), parsed byte by byte: it may be cut anywhere, and no byte of it is
+/// kept.
 #[derive(Debug)]
 pub(super) struct MemberHead {
     at: At,
     flags: u8,
-    /// Of all bytes before the checksum of the head.
+    /// CRC of all header bytes before the header's checksum.
     crc: u32,
 }
 
 #[derive(Debug)]
 enum At {
-    /// So many of the ten bytes that every head has are there.
+    /// How many of the ten bytes that every header has were taken.
     Fixed(u8),
-    /// The length of the extra field, of which the first byte is there or not.
+    /// The length of the extra field, and its first byte if that has come.
     ExtraLength(Option<u8>),
-    /// So many bytes of the extra field are to come.
+    /// This many bytes of the extra field are left.
     Extra(u16),
     Name,
     Comment,
-    /// The checksum of the head, of which the first byte is there or not.
+    /// The checksum of the header, and its first byte if that has come.
     Crc(Option<u8>),
 }
 
@@ -37,10 +39,10 @@ mod flag {
     pub(super) const RESERVED: u8 = 0xE0;
 }
 
-/// How a member starts: what it is, and that it is deflated.
+/// How a member starts: ID1, ID2, and CM for deflate.
 const START: [u8; 3] = [0x1F, 0x8B, 8];
 
-/// Bytes of a head without its optional parts.
+/// Bytes of a header without its optional parts.
 const FIXED: u8 = 10;
 
 impl MemberHead {
@@ -48,7 +50,7 @@ impl MemberHead {
         MemberHead { at: At::Fixed(0), flags: 0, crc: 0 }
     }
 
-    /// Takes a byte; whether it is the last of the head.
+    /// Takes a byte; returns whether it is the last of the header.
     pub(super) fn take(&mut self, byte: u8) -> Result<bool, CodingError> {
         let crc = self.crc;
         self.crc = crc32(crc, &[byte]);
@@ -68,7 +70,7 @@ impl MemberHead {
             At::Comment if byte == 0 => self.behind(flag::COMMENT),
             At::Name | At::Comment => return Ok(false),
             At::Crc(None) => {
-                // The checksum is not part of what it is of.
+                // The checksum does not cover itself.
                 self.crc = crc;
                 Some(At::Crc(Some(byte)))
             }
@@ -84,7 +86,8 @@ impl MemberHead {
         Ok(false)
     }
 
-    /// Byte `n` of those that every head has. Time, extra flags and system may be anything.
+    /// Checks byte `n` of those that every header has. Time, extra flags and system may be
+    /// anything.
     fn fixed(&mut self, n: u8, byte: u8) -> Result<(), CodingError> {
         let is_fine = match n {
             0..=2 => byte == START[usize::from(n)],
@@ -98,7 +101,7 @@ impl MemberHead {
         if is_fine { Ok(()) } else { Err(CodingError::Head) }
     }
 
-    /// The optional part that comes behind the one of the flag `last`; `None`: the data.
+    /// The optional part that follows the one of the flag `last`; `None`: the data follows.
     fn behind(&self, last: u8) -> Option<At> {
         let parts = [
             (flag::EXTRA, At::ExtraLength(None)),
@@ -111,19 +114,19 @@ impl MemberHead {
     }
 }
 
-/// The library's own default, as that of zlib: what is beyond takes twice the time for a few per cent.
+/// The default of zlib: higher levels take twice the time for a few per cent.
 const LEVEL: i32 = 6;
 
-/// The window of the data: all that deflate has, since a reader of gzip has to have it.
+/// The largest window of deflate, which every reader of gzip supports.
 const WINDOW: u8 = 15;
 
-/// So much is made room for at a time.
+/// This much room is made at a time.
 const ROOM: usize = 64 * 1024;
 
-/// `body` as one member (§2.2), without a name and a time; `None` if the library gives up.
+/// `body` as one member (§2.2), without a name and a time; `None` if the library fails.
 pub(crate) fn gzip(body: &[u8]) -> Option<Vec<u8>> {
     let [a, b, c] = START;
-    // No flags, no time, no extra flags, a system that is not known (§2.3.1).
+    // No flags, no time, no extra flags, unknown system (§2.3.1).
     let mut out = vec![a, b, c, 0, 0, 0, 0, 0, 0, 255];
     let mut state = Deflate::new(LEVEL, false, WINDOW);
     let mut rest = body;

@@ -1,10 +1,10 @@
-//! Codings of a body (RFC 9110 §8.4): which one it has, and what it is without it.
+//! Codings of a body (RFC 9110 §8.4): which one a body has, and decoding it.
 //!
 //! ```text
-//! error     what may be wrong with it
-//! gzip      RFC 1952: the head of a member, and a body of one member
-//! decoder   pieces of a coded body become pieces of the body
-//! accepts   what was asked for, and what is read
+//! error     errors of a coded body
+//! gzip      RFC 1952: the header of a member, and writing a body of one member
+//! decoder   decodes a body piece by piece
+//! accepts   which codings a request accepts
 //! ```
 
 mod accepts;

@@ -1,4 +1,4 @@
-//! Stands where `decoder` does in a build without it: types that have no values.
+//! Replaces `decoder` in a build without feature `deflate`: types that have no values.
 
 use std::convert::Infallible;
 

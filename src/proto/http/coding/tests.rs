@@ -1,4 +1,4 @@
-//! Coded bodies that Python's zlib has made, and changed ones; whole, byte by byte and in between.
+//! Coded bodies made by Python's zlib, and changed ones; whole, byte by byte and in other pieces.
 #![cfg(feature = "deflate")]
 
 use super::*;
@@ -11,8 +11,8 @@ thread_local! {
     pub(super) static CLEARED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// `hello, hello, hello` in one member: without a name, with every optional part, stored, with a name,
-/// with an extra field of no byte and a checksum of the head.
+/// `hello, hello, hello` as one member: without a name, with every optional part, stored, with a
+/// name, with an empty extra field and a checksum of the header.
 const GZIP: &str = "1f8b08000000000000ffcb48cdc9c9d751c840a2009fa1ca0913000000";
 const FLAGGED: &str = "1f8b081f0102030402030500415001007a6e616d65006120636f6d6d656e7400f0c7\
                        cb48cdc9c9d751c840a2009fa1ca0913000000";
@@ -20,13 +20,13 @@ const STORED: &str = "1f8b08000000000000ff011300ecff68656c6c6f2c2068656c6c6f2c20
                       9fa1ca0913000000";
 const NAMED: &str = "1f8b08080000000000ff7800cb48cdc9c9d751c840a2009fa1ca0913000000";
 const NO_EXTRA: &str = "1f8b08060000000000ff0000aa0bcb48cdc9c9d751c840a2009fa1ca0913000000";
-/// Nothing.
+/// An empty body.
 const EMPTY: &str = "1f8b08000000000000ff03000000000000000000";
-/// The same words in zlib: with a window of 32 KiB, of 512 bytes, and with a dictionary.
+/// The same text in zlib: with a window of 32 KiB, of 512 bytes, and with a dictionary.
 const ZLIB: &str = "78dacb48cdc9c9d751c840a200442806d5";
 const ZLIB_9: &str = "18d3cb48cdc9c9d751c840a200442806d5";
 const ZLIB_DICTIONARY: &str = "78f9062c0215cb00113a0ac81400442806d5";
-/// The same, raw; and what codes of its own have.
+/// The same text, raw; and a block with dynamic codes.
 const RAW: &str = "cb48cdc9c9d751c840a200";
 const RAW_STORED: &str = "011300ecff68656c6c6f2c2068656c6c6f2c2068656c6c6f";
 const RAW_EMPTY: &str = "0300";
@@ -44,7 +44,8 @@ fn bytes(hex: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
 }
 
-/// The pieces, and how it ends; fed `step` bytes at a time, and what is not taken given again.
+/// The pieces, and the end; fed `step` bytes at a time, and bytes that were not taken are given
+/// again.
 fn read(
     coding: Coding,
     coded: &[u8],
@@ -75,7 +76,7 @@ fn read(
     (pieces, decoder.finish())
 }
 
-/// The same however it is cut.
+/// Checks that the result does not depend on the cuts.
 fn check(coding: Coding, coded: &[u8]) -> (Vec<u8>, Result<(), HttpError>) {
     let limits = Limits::default();
     let (pieces, end) = read(coding, coded, coded.len().max(1), &limits);
@@ -97,7 +98,7 @@ fn check(coding: Coding, coded: &[u8]) -> (Vec<u8>, Result<(), HttpError>) {
 fn fine(coding: Coding, coded: &[u8], want: &str) {
     let (data, end) = check(coding, coded);
     assert_eq!((String::from_utf8_lossy(&data).as_ref(), end), (want, Ok(())));
-    // No part of it is whole.
+    // Every prefix is truncated.
     for cut in 1..coded.len() {
         let (part, end) = check(coding, &coded[..cut]);
         assert_eq!(end, Err(HttpError::Coding(CodingError::Truncated)), "{cut}");
@@ -162,19 +163,19 @@ fn a_head_that_is_none_is_an_error() {
     for (at, byte) in [(0, 0x1E), (1, 0x8C), (2, 7), (3, 0x20), (3, 0x40), (3, 0x80), (3, 0xFF)] {
         broken(Coding::Gzip, &changed(GZIP, at, byte), CodingError::Head);
     }
-    // Of the checksum of the head, and of what it is of.
+    // Of the header's checksum, and of the bytes that it covers.
     for at in [4, 12, 20, 30, 32, 33] {
         let was = bytes(FLAGGED)[at];
         broken(Coding::Gzip, &changed(FLAGGED, at, was ^ 1), CodingError::Head);
     }
-    // Time, extra flags and system mean nothing.
+    // Time, extra flags and system have no meaning here.
     for at in 4..10 {
         fine(Coding::Gzip, &changed(GZIP, at, 77), HELLO);
     }
     broken(Coding::Gzip, b"<html>", CodingError::Head);
     broken(Coding::Gzip, &bytes(ZLIB), CodingError::Head);
     broken(Coding::Deflate, &bytes(ZLIB_DICTIONARY), CodingError::Head);
-    // What is no head of zlib is compressed data, or none.
+    // A body without a zlib header is raw compressed data, or invalid.
     broken(Coding::Deflate, &changed(ZLIB, 1, 0xDB), CodingError::Data);
     broken(Coding::Deflate, &bytes(GZIP), CodingError::Data);
     broken(Coding::Deflate, b"<html>", CodingError::Data);
@@ -195,13 +196,13 @@ fn what_stands_behind_the_data_has_to_agree_with_it() {
         broken(Coding::Gzip, &changed(GZIP, back), CodingError::Length);
         broken(Coding::Deflate, &changed(ZLIB, back), CodingError::Checksum);
     }
-    // Of the first member, and of the second.
+    // In the first member, and in the second.
     let second = bytes(GZIP);
     let both = [changed(GZIP, 8), second.clone()].concat();
     broken(Coding::Gzip, &both, CodingError::Checksum);
     let both = [second, changed(GZIP, 1)].concat();
     broken(Coding::Gzip, &both, CodingError::Length);
-    // A byte of the data that is another byte.
+    // A changed byte of the data.
     let mut stored = bytes(STORED);
     stored[30] ^= 1;
     let (_, end) = check(Coding::Gzip, &stored);
@@ -210,7 +211,7 @@ fn what_stands_behind_the_data_has_to_agree_with_it() {
 
 #[test]
 fn data_that_is_none_is_an_error_behind_what_came_before_it() {
-    // A block of a type that does not exist, at once and behind one that is whole.
+    // A block of a type that does not exist, at the start and after a valid one.
     let head = &bytes(GZIP)[..10];
     broken(Coding::Gzip, &[head, b"\x07"].concat(), CodingError::Data);
     let stored = [head, &b"\0\x05\0\xFA\xFFhello"[..], b"\x07 and more"].concat();
@@ -233,12 +234,12 @@ fn more_behind_the_end_is_an_error() {
             broken(coding, &[&bytes(coded), more].concat(), CodingError::Trailing);
         }
     }
-    // It starts as another member, and is none.
+    // It starts like another member, and is none.
     broken(Coding::Gzip, &bytes(&(GZIP.to_owned() + "1f00")), CodingError::Head);
     broken(Coding::Deflate, &bytes(&ZLIB.repeat(2)), CodingError::Trailing);
 }
 
-/// Each flush gives what was written before it, and nothing waits for what comes behind.
+/// Each flush gives the bytes written before it at once.
 #[test]
 fn what_is_flushed_is_there_at_once() {
     let of = |i| format!("data: event {i} of several\n\n");
@@ -366,7 +367,7 @@ fn codings_have_names_without_case_and_stand_alone() {
     }
 }
 
-/// A thousand members that hold nothing come in one piece: room that was made for one is the room of the next.
+/// A thousand empty members come in one piece: they share one buffer.
 #[test]
 fn many_short_members_share_their_room() {
     let (many, limits) = (bytes(EMPTY).repeat(3000), Limits::default());
@@ -377,7 +378,7 @@ fn many_short_members_share_their_room() {
     assert!(CLEARED.get() <= limits.decoded_piece, "{} zeros", CLEARED.get());
 }
 
-/// Neither does it end anything, nor is anything of it kept.
+/// A long name neither ends the body nor is kept.
 #[test]
 fn a_name_of_any_length_costs_no_memory() {
     let limits = Limits::default();

@@ -27,11 +27,11 @@ const fn seconds(n: u64) -> Duration {
 /// How the stream of the peer ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// It does not.
+    /// The stream does not end.
     Open,
-    /// By the peer's word.
+    /// By the peer (end of file, or `close_notify`).
     Eof,
-    /// By anybody's.
+    /// Perhaps by somebody else.
     Cut,
 }
 use End::{Cut, Eof, Open};
@@ -40,7 +40,7 @@ use End::{Cut, Eof, Open};
 struct Sim {
     exchange: Exchange,
     now: Instant,
-    /// What was not taken.
+    /// Input that was not taken.
     input: Vec<u8>,
     told: Vec<String>,
 }
@@ -72,7 +72,7 @@ impl Sim {
         matches!(self.exchange.state, State::Done)
     }
 
-    /// Gives bytes, as the law says, and writes down what is told.
+    /// Gives bytes, as the law demands, and records the events as text.
     fn feed(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
         let input = mem::take(&mut self.input);
@@ -131,8 +131,7 @@ impl Sim {
     }
 }
 
-/// An error without the peer's bytes in it: how much it shows of them depends on how much had
-/// come.
+/// An error without the peer's bytes in it: how many it shows depends on how many had come.
 fn unquoted(e: &HttpError) -> String {
     let text = match e {
         HttpError::Status(r) => return format!("Status {} <{}>", r.line(), escape(&r.body, 99)),
@@ -153,7 +152,7 @@ fn run(method: &str, delivery: Delivery, bytes: &[u8], step: usize, end: End) ->
     let over = sim.is_over();
     sim.end(end);
     if over || end != Open {
-        // Once, and nothing after it, whatever still happens.
+        // Exactly one final event, and nothing after it, whatever happens later.
         assert!(sim.is_over() && sim.text().matches('=').count() == 1, "{}", sim.text());
         let before = sim.told.len();
         sim.feed(b"HTTP/1.1 200 OK\r\n\r\nx");
@@ -167,9 +166,9 @@ fn run(method: &str, delivery: Delivery, bytes: &[u8], step: usize, end: End) ->
     sim.text()
 }
 
-/// Whole, in two, byte by byte and with trailing bytes give the same.
+/// The result does not depend on cuts, nor on trailing bytes.
 fn check(method: &str, delivery: Delivery, bytes: &[u8], end: End) -> String {
-    // Where a body is cut into pieces is not part of it.
+    // The borders of pieces are not part of a body.
     let joined = |text: String| text.replace("> <", "");
     let whole = run(method, delivery, bytes, bytes.len().max(1), end);
     let want = joined(whole.clone());
@@ -342,7 +341,7 @@ fn the_end_of_the_stream_in_each_state() {
 fn chunked_bodies() {
     for (body, want) in [
         ("5 ;a=b\r\nhello\r\n0\r\n\r\n", "<hello> = complete"),
-        // Trailers are read, bounded and thrown away: none becomes a field, or frames.
+        // Trailers are read, bounded and discarded: none becomes a field, or frames the body.
         (
             "1\r\na\r\n0\r\nContent-Length: 9\r\nTransfer-Encoding: x\r\nSet-Cookie: y\r\n\r\n",
             "<a> = complete",
@@ -403,7 +402,7 @@ fn content_types_of_event_streams() {
                         "200 X (message y ) = complete".to_owned()
                     }
                     (true, _) if status == 200 => "200 X <data: y\\n\\n> = complete".to_owned(),
-                    // WHATWG HTML §9.2.3. What says that it is an error is that first.
+                    // WHATWG HTML §9.2.3. The status is the reason before the type is.
                     (false, _) if status == 200 => "= ContentType 200 X <data: y\\n\\n>".to_owned(),
                     _ => format!("= Status {status} X <data: y\\n\\n>"),
                 };
@@ -411,7 +410,7 @@ fn content_types_of_event_streams() {
             }
         }
     }
-    // Where none was asked for, any will do.
+    // A delivery that is not an event stream accepts any type.
     assert_eq!(raw("HTTP/1.1 200 OK\r\n\r\nx", Eof), "200 OK <x> = complete");
 }
 
@@ -433,14 +432,14 @@ fn event_streams() {
             check("GET", Delivery::Events, bytes.as_bytes(), Eof),
             "200 OK (message a 1) (e b 1) = complete",
         );
-        // What is unfinished is told, and before the end.
+        // An unfinished block is reported, before the end.
         assert_eq!(
             check("GET", Delivery::Blocks, bytes.as_bytes(), Eof),
             "200 OK <id: 1\\ndata: a\\n\\n> <event: e\\ndata: b\\n\\n> <:c\\n\\n> \
              <data: unfinished> = complete",
         );
     }
-    // A body that breaks off is not finished by that: nobody knows where its block would end.
+    // A body that breaks off does not complete its block: its end is unknown.
     for (bytes, end) in [
         (&until_eof[..], Cut),
         (&chunked[..chunked.len() - 5], Eof),
@@ -449,7 +448,7 @@ fn event_streams() {
         let got = check("GET", Delivery::Blocks, bytes.as_bytes(), end);
         assert!(got.contains("<:c\\n\\n> = Truncated("), "{got}");
     }
-    // A line or an event that is too long, behind one that is not.
+    // A line or an event that is too long, after one that is not.
     let limits = Limits { sse_line: 20, sse_block: 20, ..Limits::default() };
     for delivery in [Delivery::Events, Delivery::Blocks] {
         let mut sim = Sim::new("GET", delivery, limits.clone(), Timing::default());
@@ -469,7 +468,7 @@ fn redirects_end_the_exchange() {
         let got = to(&format!("Location: {bad}\r\n"));
         assert!(got.starts_with("= Location("), "{bad}: {got}");
     }
-    // FAULTS 43: what is encoded stays so.
+    // FAULTS 43: encoded characters stay encoded.
     let got = to("Location: /%0d%0aX-Injected:%20y\r\n");
     assert_eq!(got, "= http://a.example/%0d%0aX-Injected:%20y");
     assert_eq!(to("Content-Length: 0\r\n"), "302 Found = complete", "an answer like any other");
@@ -484,7 +483,7 @@ fn the_limits_of_time() {
     sim.feed(b"HTTP/1.1 200 OK\r\n\r\nx");
     assert_eq!(sim.exchange.deadline(), None);
 
-    // The whole comes first, as long as nothing is connected; then what ends sooner.
+    // Until connected, the total counts; then the earlier deadline.
     for (total, want) in [(10, 10), (100, 60)] {
         let mut sim = Sim::timed(|now| Timing {
             head_by: Some(now + seconds(total)),
@@ -494,7 +493,7 @@ fn the_limits_of_time() {
         assert_eq!(sim.exchange.deadline(), at(&sim, total));
         sim.connected();
         assert_eq!(sim.exchange.deadline(), at(&sim, want));
-        // FAULTS 57: bytes do not move it, nor do interim responses.
+        // FAULTS 57: neither bytes nor interim responses move it.
         let end = sim.exchange.deadline();
         sim.now += seconds(want - 1);
         sim.feed(b"HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 200 OK\r\nA");
@@ -506,7 +505,7 @@ fn the_limits_of_time() {
         assert_eq!(sim.text(), "= Timeout");
     }
 
-    // Behind the head neither counts.
+    // After the head, neither counts.
     let mut sim = Sim::timed(|now| Timing {
         head_by: Some(now + seconds(10)),
         response: Some(seconds(60)),
@@ -519,8 +518,8 @@ fn the_limits_of_time() {
     sim.late();
     assert_eq!(sim.text(), "200 OK");
 
-    // The silence counts from the head, and from each byte of data. What frames them is none: a
-    // chunk line or a trailer could drip for hours (FAULTS 57).
+    // The silence counts from the head, and from each byte of data. Framing does not count: a chunk
+    // line or a trailer could drip for hours (FAULTS 57).
     let mut sim = Sim::timed(|_| Timing { idle: Some(seconds(5)), ..Timing::default() });
     sim.connected();
     assert_eq!(sim.exchange.deadline(), None);
@@ -542,7 +541,7 @@ fn the_limits_of_time() {
     sim.late();
     assert_eq!(sim.text(), "200 OK <a> <b> <c> <d> <x> = Idle");
 
-    // While its owner does not read, a server cannot be heard; then it starts anew.
+    // While reading is paused, a server cannot be heard; then the limit restarts.
     let mut sim = Sim::timed(|_| Timing { idle: Some(seconds(5)), ..Timing::default() });
     sim.feed(b"HTTP/1.1 200 OK\r\n\r\nx");
     sim.now += seconds(1000);
@@ -550,7 +549,8 @@ fn the_limits_of_time() {
     assert_eq!(sim.exchange.deadline(), at(&sim, 5));
 }
 
-/// A POST whose bytes the kernel takes as the test says, with the limits of its owner or of all.
+/// A POST whose bytes the kernel takes as the test sets, with limits of the program or the
+/// defaults.
 fn upload(limits: Limits, timing: impl FnOnce(Instant) -> Timing) -> Sim {
     let mut request = Request::new("POST", Url::parse_http("http://a.example/x").unwrap()).unwrap();
     request.body(vec![7; 10_000]).unwrap();
@@ -567,7 +567,7 @@ impl Sim {
         self.exchange.sent(self.now, 0, 0);
     }
 
-    /// So many seconds later the kernel takes so many bytes.
+    /// After this many seconds the kernel takes this many bytes.
     fn takes(&mut self, later: u64, n: usize) {
         self.now += seconds(later);
         self.late();
@@ -611,7 +611,7 @@ fn the_time_of_the_response_starts_with_the_last_byte_of_the_request() {
     sim.late();
     assert_eq!((sim.text().as_str(), sim.exchange.unsent()), ("= Timeout", 0));
 
-    // What the kernel holds is on its way: 2,000 bytes where it took the rest in 10 s.
+    // The bytes in the kernel are still to be sent: 2,000, where it took the rest in 10 s.
     let mut sim = upload(limits(), timing);
     sim.exchange.connected(sim.now);
     sim.exchange.sent(sim.now, 2000, 2000);
@@ -620,7 +620,7 @@ fn the_time_of_the_response_starts_with_the_last_byte_of_the_request() {
     let taken = sim.exchange.pace.left() - 2000;
     assert_eq!(sim.left(), Some(20 + 10 * 2000 / taken), "{taken}");
 
-    // Over TLS bytes are taken before they count as sent; none of them is the last.
+    // Over TLS the kernel takes bytes before they count as sent; none of them is the last.
     let mut sim = upload(limits(), timing);
     sim.refused();
     sim.now += seconds(50);
@@ -630,7 +630,7 @@ fn the_time_of_the_response_starts_with_the_last_byte_of_the_request() {
 
 #[test]
 fn an_upload_puts_off_what_is_not_the_limit_of_its_owner() {
-    // A limit of the owner's is one of it all.
+    // A limit set by the program covers everything.
     let mut sim = upload(Limits::default(), |now| Timing {
         head_by: Some(now + seconds(70)),
         ..Timing::default()
@@ -645,7 +645,7 @@ fn an_upload_puts_off_what_is_not_the_limit_of_its_owner() {
     sim.late();
     assert_eq!(sim.text(), "= Timeout");
 
-    // That of all redirects together counts what is waited for.
+    // The total over all redirects counts only time spent waiting.
     let mut sim = upload(Limits::default(), |now| Timing {
         head_by: Some(now + seconds(70)),
         response: Some(seconds(60)),
@@ -659,7 +659,7 @@ fn an_upload_puts_off_what_is_not_the_limit_of_its_owner() {
     sim.takes(50, sim.rest());
     assert_eq!(sim.exchange.timing.head_by, Some(total + seconds(100)));
     assert_eq!(sim.left(), Some(40), "70 less the 30");
-    // Later calls do not put it off again.
+    // Later calls do not postpone it again.
     sim.exchange.sent(sim.now + seconds(10), 0, 0);
     assert_eq!(sim.left(), Some(40));
     sim.now += seconds(40);
@@ -678,7 +678,7 @@ fn an_upload_of_which_no_byte_leaves_is_stalled() {
     sim.refused();
     sim.takes(9, 1);
     assert_eq!(sim.left(), Some(10));
-    // A look at the socket is no byte.
+    // A call without progress is no sign of life.
     sim.takes(9, 0);
     assert_eq!(sim.left(), Some(1));
     let rest = sim.rest();
@@ -686,7 +686,7 @@ fn an_upload_of_which_no_byte_leaves_is_stalled() {
     sim.late();
     assert_eq!((sim.text().as_str(), sim.exchange.unsent()), ("= Stalled", rest));
 
-    // Interim responses are no byte of the request either.
+    // Interim responses are no progress of the request either.
     let mut sim = make();
     sim.refused();
     sim.now += seconds(9);
@@ -696,7 +696,7 @@ fn an_upload_of_which_no_byte_leaves_is_stalled() {
     sim.late();
     assert_eq!(sim.text(), "= Stalled");
 
-    // A server that has answered need not read on.
+    // A server that has answered need not read the rest of the request.
     let mut sim = make();
     sim.refused();
     sim.now += seconds(9);
@@ -725,7 +725,7 @@ fn a_server_that_reads_on_behind_its_head_is_not_idle() {
         sim.takes(4, 100);
         assert_eq!(sim.left(), Some(5));
     }
-    // What is refused tells nothing, and neither does what the kernel takes at once.
+    // Refused bytes show nothing about the peer, nor do bytes that the kernel takes at once.
     sim.takes(4, 0);
     assert_eq!(sim.left(), Some(1));
     let (rest, now) = (sim.rest(), sim.now);
@@ -769,7 +769,7 @@ fn what_is_endless_ends_at_its_limit() {
         |start: &str| format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{start}");
     let head = |start: &str| format!("HTTP/1.1 200 {start}");
     let (field, extension) = ("A".repeat(60), "a".repeat(40));
-    // What it ends with, and after how many bytes at most. FAULTS 29, 31, 33, 39, 40.
+    // How an endless response ends, and after how many bytes at most. FAULTS 29, 31, 33, 39, 40.
     for (start, endless, want, most) in [
         (head(""), "x", "= Head(LongLine)", 1001),
         (head("\r\nA: "), "x", "= Head(LongLine)", 1018),
@@ -802,8 +802,8 @@ fn what_is_endless_ends_at_its_limit() {
 
 #[test]
 fn a_long_body_costs_a_step_for_each_byte() {
-    // Byte by byte, and in one piece of which each call takes a chunk: quadratic work would
-    // take minutes.
+    // Byte by byte, and in one piece of which each call takes a chunk: quadratic work would take
+    // minutes.
     let mut bytes = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     bytes.extend(b"1\r\nx\r\n".repeat(200_000));
     for step in [1, bytes.len()] {
@@ -830,7 +830,7 @@ fn the_request_goes_out_as_it_is_taken_and_ends_with_the_exchange() {
     let text = String::from_utf8(sent).unwrap();
     assert!(text.ends_with("\r\n\r\n0123456789"), "{text}");
     assert!(text.contains("Content-Length: 10\r\n"), "{text}");
-    // An answer before the request is out: what is left is of no use to anybody.
+    // A response before the request was sent completely: the rest is not sent.
     let (mut exchange, now) = (make(), Instant::now());
     let mut cx = Context { now, random: &mut Zero };
     let (_, head) = exchange.receive(&mut cx, b"HTTP/1.1 413 Big\r\nContent-Length: 0\r\n\r\n");

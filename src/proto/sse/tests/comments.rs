@@ -3,7 +3,7 @@
 
 use super::*;
 
-/// All that a stream has led to, in order.
+/// All results of a stream, in order.
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
     items: Vec<EventOrComment>,
@@ -42,8 +42,8 @@ fn events(items: &[EventOrComment]) -> Vec<Event> {
     items.iter().filter_map(event).collect()
 }
 
-/// The same of the whole text: a comment where its line is, an event where the text up to there has
-/// one more than the text before.
+/// The same from the whole text: a comment where its line is, an event where the text up to there
+/// has one more than the text before.
 fn naive(bytes: &[u8]) -> Vec<EventOrComment> {
     let text = String::from_utf8_lossy(bytes).into_owned();
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(&text);
@@ -64,7 +64,7 @@ fn naive(bytes: &[u8]) -> Vec<EventOrComment> {
     items
 }
 
-/// In all pieces, and as a naive reading finds it.
+/// Checks all cuts against the naive parser.
 #[track_caller]
 fn check(bytes: &[u8]) -> Seen {
     let limits = Limits::default();
@@ -85,8 +85,8 @@ fn shown(items: &[EventOrComment]) -> Vec<String> {
     items.iter().map(show).collect()
 }
 
-/// What LaunchDarkly's sse-contract-tests send and expect under the capabilities `comments` and
-/// `bom`, by their names there: a comment is told at the end of its line, with no event behind it.
+/// Inputs and results of LaunchDarkly's sse-contract-tests under the capabilities `comments` and
+/// `bom`, by their names there: a comment is given at the end of its line, with no event behind it.
 #[test]
 fn contract_tests_of_comments() {
     for (name, bytes, want) in [
@@ -139,14 +139,14 @@ fn the_text_is_what_stands_behind_the_colon_without_one_space() {
                 let mut want: Vec<_> = (start == ":\n").then_some("").into_iter().collect();
                 want.extend(text);
                 assert_eq!(comments(&seen.items), want, "{bytes:x?}");
-                // A line that has not ended is none yet.
+                // An incomplete line is not given yet.
                 let cut = read([&bytes[..bytes.len() - end.len()]], &Limits::default());
                 want.truncate(want.len() - usize::from(text.is_some()));
                 assert_eq!(comments(&cut.items), want, "{bytes:x?}");
             }
         }
     }
-    // Only the first mark of a stream is none of its bytes.
+    // Only the first mark of a stream is removed.
     for bytes in [&b"\xEF\xBB\xBF\xEF\xBB\xBF:x\n"[..], b"\n\xEF\xBB\xBF:x\n"] {
         assert!(check(bytes).items.is_empty(), "{bytes:x?}");
     }
@@ -180,7 +180,7 @@ fn a_comment_stands_in_order_and_changes_no_event() {
     assert_eq!((seen.items.len(), events(&seen.items).len()), (301, 1));
 }
 
-/// What each call has taken: to the end of the comment's line, and no further.
+/// How much each call has taken: to the end of the comment's line, and no further.
 #[test]
 fn a_comment_is_given_as_soon_as_its_line_has_ended() {
     let mut parser = Events::new(&Limits::default());
@@ -199,7 +199,7 @@ fn a_comment_is_given_as_soon_as_its_line_has_ended() {
     let (used, item) = parser.receive_with_comments(b"\n:z\n").expect("good");
     assert!(used == 1 && matches!(item, Some(EventOrComment::Event(e)) if e.data == "a"));
     assert_eq!(parser.last_event_id(), "1");
-    // A new stream knows nothing of half a comment.
+    // A new stream does not continue half a comment.
     assert_eq!(parser.receive_with_comments(b":half"), Ok((5, None)));
     parser.restart();
     assert_eq!(parser.receive_with_comments(b" more\n"), Ok((6, None)));
@@ -225,7 +225,8 @@ fn random_comments_agree_with_a_naive_reading() {
     assert!(told > 4000 && dispatched > 4000, "{told} comments, {dispatched} events");
 }
 
-/// Whoever changes between both calls gets every event, and the comments that he asks for.
+/// Calling both functions in turn gives every event, and the comments of the calls that ask for
+/// them.
 #[test]
 fn both_calls_in_turn_give_the_same_events() {
     let (mut rng, limits) = (Rng(0x9E37_79B9_7F4A_7C15), Limits::default());
@@ -292,8 +293,8 @@ fn limits_with_comments_do_not_depend_on_the_pieces() {
     assert!(failed > 1000, "{failed} errors");
 }
 
-/// 256 KiB in one piece and in pieces of one byte, in a time that shows that no comment makes what is
-/// around it be looked at again; and nothing of it is kept.
+/// 256 KiB in one piece and in pieces of one byte, fast enough to show that no comment makes bytes
+/// around it be examined again; and no byte of it is kept.
 #[test]
 fn a_flood_of_comments_costs_a_step_for_each_byte() {
     let limits = Limits::default();
@@ -301,7 +302,7 @@ fn a_flood_of_comments_costs_a_step_for_each_byte() {
     for (text, want) in [
         (":\n".repeat(1 << 17), 1 << 17),
         (format!("data: a\n{}\n", ":\n".repeat(1 << 17)), (1 << 17) + 1),
-        // Lines of fields that nobody knows, before and behind.
+        // Unknown fields, before and behind.
         (format!("{half}:\n{half}"), 1),
         ("x\n:\n".repeat(1 << 16), 1 << 16),
         ("data\n\n:\n".repeat(1 << 15), 1 << 16),

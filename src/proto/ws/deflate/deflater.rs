@@ -1,4 +1,4 @@
-//! What goes out: messages become compressed ones, or stay as they are (RFC 7692 §7.2.1).
+//! Outgoing messages: compresses them, or leaves them as they are (RFC 7692 §7.2.1).
 
 use std::cell::Cell;
 
@@ -8,18 +8,19 @@ use super::history::History;
 use super::options::TAIL;
 use super::room::{self, Room};
 
-/// Deflates messages, one behind the other.
+/// Deflates consecutive messages.
 pub(super) struct Deflater {
-    /// Made with the first message that is compressed. INVARIANT: between messages it is there only if
-    /// the next may refer to those before.
+    /// Created with the first message that is compressed. INVARIANT: between messages it exists
+    /// only if the next may refer to those before.
     state: Option<Deflate>,
-    /// What `state` may refer to, so that another can take its place. Empty without takeover.
+    /// The bytes that `state` may refer to, so that another state can replace it. Empty without
+    /// takeover.
     history: History,
     takeover: bool,
     form: Form,
 }
 
-/// What a state is made with.
+/// The parameters of a state.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Form {
     pub(super) window: u8,
@@ -27,19 +28,20 @@ pub(super) struct Form {
 }
 
 thread_local! {
-    /// A state that is reset: connections without takeover need one for the time of a call, so all of a
-    /// thread share this. Its memory is [`MEMORY`].
+    /// A state that was reset: connections without takeover need one during a call only, so all of
+    /// a thread share this. Its memory is [`MEMORY`].
     static SPARE: Cell<Option<(Form, Deflate)>> = const { Cell::new(None) };
 }
 
-/// How much memory the library takes beyond the window, from 1 to 9: how many symbols a block has at most.
-/// Of JSON at level 3, its time of deflating against this one, 200 B, 2 KiB and 64 KiB: 4 (21 KiB less)
-/// 0.98, 0.99, 1.08, with 1 % more bytes of 64 KiB; 5 (14 less) 0.99, 0.99, 1.04; 7 (28 more) 1.03, 1.01,
-/// 0.99; its usual 8 (84 more) 1.08, 1.02, 0.98.
+/// How much memory the library takes beyond the window, from 1 to 9: how many symbols a block has
+/// at most. For JSON at level 3, time of deflating relative to 6, for 200 B, 2 KiB and 64 KiB: 4
+/// (21 KiB less) 0.98, 0.99, 1.08, with 1 % more bytes at 64 KiB; 5 (14 less) 0.99, 0.99, 1.04; 7
+/// (28 more) 1.03, 1.01, 0.99; the default 8 (84 more) 1.08, 1.02, 0.98.
 const MEMORY: i32 = 6;
-/// The same where the first message that a state is made for is a large one.
+/// The memory if the first message that a state is created for is a large one.
 const MEMORY_LARGE: i32 = 8;
-/// Of so many bytes: it fills more than one block with [`MEMORY`], of 4,096 symbols.
+/// A large message has this many bytes: with [`MEMORY`] it fills more than one block of 4,096
+/// symbols.
 const LARGE: usize = 16 * 1024;
 
 impl Deflater {
@@ -47,29 +49,29 @@ impl Deflater {
         Deflater { state: None, history: History::default(), takeover, form }
     }
 
-    /// Whether there is a state that could rest.
+    /// Whether there is a state that `rest` would free.
     pub(super) fn has_state(&self) -> bool {
         self.state.is_some()
     }
 
-    /// Whether there is memory that could be given up.
+    /// Whether there is memory that `give_up` would free.
     pub(super) fn has_memory(&self) -> bool {
         self.state.is_some() || !self.history.is_empty()
     }
 
-    /// Gives back what only makes it fast: the next message may still refer to those before.
+    /// Frees the state, which only saves time: the next message may still refer to those before.
     pub(super) fn rest(&mut self) {
         self.state = None;
     }
 
-    /// Starts anew with the next message, which refers to none before.
+    /// Frees everything: the next message refers to none before.
     pub(super) fn give_up(&mut self) {
         self.state = None;
         self.history.give_up();
     }
 
-    /// Hands over `payload` compressed, without the four bytes that every message ends in; or `false`, if
-    /// that would not be shorter.
+    /// Passes `payload` to `take` compressed, without the four bytes that every message ends in;
+    /// returns `false` if that would not be shorter.
     pub(super) fn message(&mut self, payload: &[u8], take: impl FnOnce(&[u8])) -> bool {
         let mut state = self.state.take().unwrap_or_else(|| self.begin(payload.len()));
         let mut room = Room::take();
@@ -81,7 +83,7 @@ impl Deflater {
             return false;
         }
         room.keep();
-        // Of a message that goes plain the peer does not see what the window holds now.
+        // The peer's window does not contain a message that was sent uncompressed.
         if made.is_none() || !self.takeover {
             state.reset();
         }
@@ -92,17 +94,17 @@ impl Deflater {
             }
             self.state = Some(state);
         } else {
-            // A thread that ends has none any more.
+            // A thread that is ending has no such variable any more.
             let _ = SPARE.try_with(|spare| spare.set(Some((self.form, state))));
         }
         made.is_some()
     }
 
-    /// A state for a message of `len` bytes that goes on where the one before it has ended.
+    /// A state for a message of `len` bytes that continues after the message before.
     fn begin(&mut self, len: usize) -> Deflate {
         let is_large = self.takeover && len >= LARGE;
         let mut state = self.form.fresh(if is_large { MEMORY_LARGE } else { MEMORY });
-        // A state that is new takes any; one that does not has nothing to refer to.
+        // A new state accepts any dictionary; if this one does not, there is nothing to refer to.
         if !self.history.is_empty() && state.set_dictionary(self.history.in_order()).is_err() {
             self.history.clear();
             state = self.form.fresh(MEMORY);
@@ -126,12 +128,12 @@ impl Form {
     }
 }
 
-/// Takes what a message that is given up has left in the library: whether nothing is left. A reset alone
-/// does not: in zlib-rs 0.6.8 the place of what waits stays, less room is left with each, and some
-/// thousand messages later it panics.
+/// Discards output that a message that was given up has left in the library; returns whether
+/// nothing is left. A reset alone does not discard it: in zlib-rs 0.6.8 the position of that output
+/// stays, less room is left with each message, and some thousand messages later it panics.
 fn drain(state: &mut Deflate) -> bool {
     let mut waste = [0; 1024];
-    // What waits is no longer than its buffer.
+    // The library's output is no longer than its buffer.
     for _ in 0..1024 {
         let before = state.total_out();
         let result = state.compress(&[], &mut waste, DeflateFlush::SyncFlush);
@@ -145,21 +147,21 @@ fn drain(state: &mut Deflate) -> bool {
     false
 }
 
-/// Deflates `rest` to `room`: how many bytes it became, if they are fewer.
+/// Deflates `rest` into `room`; returns the length, if it is shorter than `rest`.
 fn deflate(state: &mut Deflate, mut rest: &[u8], room: &mut Room) -> Option<usize> {
-    // Less than this is shorter than the payload, even with the tail that is cut off.
+    // A shorter output is shorter than the payload, even with the tail that is cut off.
     let most = rest.len() + TAIL.len();
     let mut end = 0;
     loop {
-        // A short message has all the room that it may take: if its end fills the room, the library ends it
-        // with another empty block (5 bytes) when it is asked for more.
+        // A short message gets all the room that it may use: if its end fills the room exactly, the
+        // library appends another empty block (5 bytes) when it is called again.
         let to = most.min(end + room::KEPT);
         let (total_in, total_out) = (state.total_in(), state.total_out());
         let result = state.compress(rest, &mut room.first(to)[end..], DeflateFlush::SyncFlush);
         let used = (state.total_in() - total_in) as usize;
         end += (state.total_out() - total_out) as usize;
         rest = rest.get(used..).unwrap_or_default();
-        // As long as it fills all room there is more.
+        // As long as the output fills the room there is more.
         if end == to && result.is_ok() && end < most {
             continue;
         }

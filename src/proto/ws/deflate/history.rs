@@ -1,22 +1,24 @@
-//! What the next message may refer to, without the state that wrote it (RFC 7692 §7.1.1.2).
+//! The bytes that the next message may refer to, without the state that wrote them (RFC 7692
+//! §7.1.1.2).
 
-/// The last bytes of what was sent compressed: as many as the window has, and no more memory than that.
+/// The last bytes that were sent compressed: as many as the window has, and no more memory than
+/// that.
 #[derive(Default)]
 pub(super) struct History {
-    /// INVARIANT: at most the size of the window; it begins at `start` only when it is that long.
+    /// INVARIANT: at most the size of the window; `start` is 0 while it is shorter.
     bytes: Vec<u8>,
-    /// Where the oldest byte is. New bytes are written from here on.
+    /// The index of the oldest byte, and so of the next byte to be overwritten.
     start: usize,
 }
 
 impl History {
-    /// A message of `payload` was sent, with a window of `size` bytes.
+    /// Appends the message `payload`; the window has `size` bytes.
     pub(super) fn push(&mut self, payload: &[u8], size: usize) {
         let mut rest = &payload[payload.len().saturating_sub(size)..];
         let room = size.saturating_sub(self.bytes.len());
         if room > 0 {
             let (now, later) = rest.split_at(rest.len().min(room));
-            // Vec doubles: the last time exactly to what may be used.
+            // `Vec` doubles; the last allocation is exactly the size of the window.
             if self.bytes.capacity() < self.bytes.len() + now.len() {
                 let want = (self.bytes.len() + now.len()).max(2 * self.bytes.len()).min(size);
                 self.bytes.reserve_exact(want - self.bytes.len());
@@ -32,7 +34,7 @@ impl History {
         }
     }
 
-    /// All of it, the oldest byte first.
+    /// All bytes, the oldest first.
     pub(super) fn in_order(&mut self) -> &[u8] {
         self.bytes.rotate_left(self.start);
         self.start = 0;
@@ -43,7 +45,7 @@ impl History {
         self.bytes.is_empty()
     }
 
-    /// Memory that is used again, or given back.
+    /// Empties the history and keeps its memory.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.start = 0;
@@ -58,7 +60,7 @@ impl History {
 mod tests {
     use super::*;
 
-    /// Against all that was ever written, cut to its last bytes.
+    /// Compared with everything that was written, cut to its last bytes.
     #[test]
     fn it_is_the_end_of_what_was_written() {
         let mut x = 1u32;

@@ -1,4 +1,4 @@
-//! What comes in: pieces of compressed messages become pieces of messages (RFC 7692 §7.2.2).
+//! Incoming messages: inflates them piece by piece (RFC 7692 §7.2.2).
 
 use std::cell::Cell;
 
@@ -8,17 +8,17 @@ use super::options::TAIL;
 use super::room::{self, Room};
 use crate::proto::ws::Violation;
 
-/// Inflates messages, one behind the other.
+/// Inflates consecutive messages.
 pub(super) struct Inflater {
-    /// Made with the first piece of a message. INVARIANT: between messages it is there only if the next
-    /// may refer to those before.
+    /// Created with the first piece of a message. INVARIANT: between messages it exists only if the
+    /// next may refer to those before.
     state: Option<Inflate>,
     takeover: bool,
 }
 
 thread_local! {
-    /// A state that is reset. Connections without takeover need one for as long as a message comes, which
-    /// mostly is for one call: so all of a thread share this.
+    /// A state that was reset. Connections without takeover need one while a message comes, mostly
+    /// during one call: so all of a thread share this.
     static SPARE: Cell<Option<Inflate>> = const { Cell::new(None) };
 }
 
@@ -33,7 +33,7 @@ impl Inflater {
         self.state.is_some()
     }
 
-    /// Appends what `piece` holds to `data`, of which at most `max` bytes and one more come to be.
+    /// Appends `piece`, inflated, to `data`, which gets at most `max` bytes and one more.
     pub(super) fn push(
         &mut self,
         piece: &[u8],
@@ -49,7 +49,7 @@ impl Inflater {
         if data.len() > max { Err(Violation::MessageTooBig) } else { result }
     }
 
-    /// Inflates all of `piece` to `room`, as often as that is filled.
+    /// Inflates all of `piece` into `room`, as often as `room` is filled.
     fn rounds(
         &mut self,
         mut piece: &[u8],
@@ -57,18 +57,19 @@ impl Inflater {
         room: &mut Room,
         max: usize,
     ) -> Result<(), Violation> {
-        // The library has a fast way that it leaves 260 bytes before the end of its room. JSON mostly becomes
-        // four to five times as much, so all of it is inflated in that way, and in one call.
+        // The library has a fast path that it leaves 260 bytes before the end of its room. JSON
+        // mostly becomes four to five times as long, so all of it is inflated on that path, and in
+        // one call.
         let mut len = piece.len().saturating_mul(8).saturating_add(400).min(room::KEPT);
         loop {
-            // One byte more than may be shows that there are too many.
+            // One byte beyond the limit shows that the message is too long.
             let left = max.saturating_sub(data.len()).saturating_add(1);
             let room = room.first(len.min(left));
             let (used, made, result) = self.round(piece, room);
             append(data, &room[..made], max);
             result?;
             piece = piece.get(used..).unwrap_or_default();
-            // With the room filled, more may come without further input.
+            // If the room is full, the library may have more without further input.
             let is_full = made == room.len();
             if piece.is_empty() && !is_full || data.len() > max {
                 return Ok(());
@@ -79,7 +80,8 @@ impl Inflater {
         }
     }
 
-    /// Inflates once, to `room`: how many bytes it took, how many it made, and whether it may go on.
+    /// Inflates once, into `room`; returns how many bytes it took, how many it made, and whether it
+    /// may go on.
     fn round(&mut self, piece: &[u8], room: &mut [u8]) -> (usize, usize, Result<(), Violation>) {
         let state = self.state.get_or_insert_with(fresh);
         let (total_in, total_out) = (state.total_in(), state.total_out());
@@ -87,24 +89,24 @@ impl Inflater {
         let used = (state.total_in() - total_in) as usize;
         let made = (state.total_out() - total_out) as usize;
         let result = match result {
-            // A final block ends the stream of the library, not ours (§7.2.3.4). As in other
-            // implementations, whoever writes one starts with an empty window behind it.
+            // A final block ends the library's stream, not the message (§7.2.3.4). As in other
+            // implementations, a peer that sends one continues with an empty window.
             Ok(Status::StreamEnd) => {
                 state.reset(false);
                 Ok(())
             }
             Ok(_) if used > 0 || made > 0 || piece.is_empty() => Ok(()),
-            // It has input and room and does nothing: it never will.
+            // The library has input and room and makes no progress: it never will.
             Ok(_) | Err(_) => Err(Violation::Deflate),
         };
         (used, made, result)
     }
 
-    /// The message ends here. What was cut off of its end (§7.2.1, 3) has to be exactly what is missing
-    /// of an empty block, so that another block may start behind it.
+    /// The message ends here. The bytes that were cut off its end (§7.2.1, 3) have to complete
+    /// exactly an empty block, so that another block may start behind it.
     pub(super) fn finish(&mut self) -> Result<(), Violation> {
         let mut state = self.state.take().unwrap_or_else(fresh);
-        // One byte more shows where the block ends, at which the library stops here.
+        // One byte more shows where the block ends: the library then stops here.
         let tail = [TAIL[0], TAIL[1], TAIL[2], TAIL[3], 0];
         let (total_in, total_out) = (state.total_in(), state.total_out());
         let result = state.decompress(&tail, &mut [0], InflateFlush::Block);
@@ -116,7 +118,7 @@ impl Inflater {
             self.state = Some(state);
         } else {
             state.reset(false);
-            // A thread that ends has none any more.
+            // A thread that is ending has no such variable any more.
             let _ = SPARE.try_with(|spare| spare.set(Some(state)));
         }
         Ok(())
@@ -125,11 +127,11 @@ impl Inflater {
 
 fn fresh() -> Inflate {
     let spare = SPARE.try_with(Cell::take).ok().flatten();
-    // With 15 what was written with any window can be read.
+    // A window of 15 can read data written with any window.
     spare.unwrap_or_else(|| Inflate::new(false, 15))
 }
 
-/// Appends `made` to `data`, whose memory doubles, but not beyond what may come.
+/// Appends `made` to `data`, whose memory doubles, but not beyond the limit.
 fn append(data: &mut Vec<u8>, made: &[u8], max: usize) {
     let need = data.len() + made.len();
     if data.capacity() < need {

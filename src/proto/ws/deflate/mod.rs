@@ -1,17 +1,18 @@
-//! permessage-deflate (RFC 7692): what is offered and agreed on, and messages that are compressed.
+//! permessage-deflate (RFC 7692): negotiation, and compressing and inflating messages.
 //!
 //! ```text
-//! options              what is asked for, what was agreed on
-//! negotiate            how that is said in the handshake
+//! options              what the client asks for, what was agreed on
+//! negotiate            the extension's field in the handshake
 //! inflater, deflater   the two directions
-//! history              what the next message may refer to
-//! room                 where they write to
+//! history              the bytes that the next message may refer to
+//! room                 buffers that both write to
 //! ```
 //!
-//! The states of the library are made with the first message that needs them. The one that deflates rests
-//! when nothing was sent for [`Limits::deflate_rest`]: the bytes that a message may refer to stay, and out
-//! of them it is made again. They are given up after [`Limits::deflate_idle`]: a message need not refer to
-//! those before. The state that inflates has to stay for as long as the peer may refer to them.
+//! The library's states are created with the first message that needs them. The deflating state is
+//! freed when nothing was sent for [`Limits::deflate_rest`]: the bytes that a message may refer to
+//! are kept, and the state is created again from them. They are freed after
+//! [`Limits::deflate_idle`]: a message need not refer to those before. The inflating state has to
+//! stay for as long as the peer may refer to earlier messages.
 
 mod deflater;
 mod history;
@@ -36,13 +37,13 @@ pub(crate) struct Codec(Box<Parts>);
 struct Parts {
     inflater: Inflater,
     deflater: Deflater,
-    /// Shorter messages go plain.
+    /// Shorter messages are not compressed.
     threshold: usize,
     /// When a message was last compressed.
     used: Option<Instant>,
-    /// When that is to be looked at.
+    /// When the limits of unused memory are checked next.
     look: Option<Instant>,
-    /// What is wrong with the message that was inflated.
+    /// The error of the message being inflated.
     fault: Option<Violation>,
 }
 
@@ -53,13 +54,13 @@ impl fmt::Debug for Codec {
 }
 
 impl Codec {
-    /// The client's, which asked for `wanted`.
+    /// The client's codec; the client asked for `wanted`.
     pub(crate) fn client(agreed: &Agreed, wanted: &Compression) -> Codec {
         let Agreed { client_window, client_takeover, server_takeover, .. } = *agreed;
         Codec::new(server_takeover, client_takeover, client_window, wanted)
     }
 
-    /// The server's.
+    /// The server's codec.
     #[cfg(feature = "cli")]
     pub(crate) fn server(agreed: &Agreed, wanted: &Compression) -> Codec {
         let Agreed { server_window, client_takeover, server_takeover, .. } = *agreed;
@@ -78,7 +79,7 @@ impl Codec {
         }))
     }
 
-    /// Appends what `piece` of a message holds to `data`; more than `max` bytes are too many.
+    /// Appends `piece` of a message, inflated, to `data`; more than `max` bytes are an error.
     pub(crate) fn inflate(
         &mut self,
         piece: &[u8],
@@ -91,12 +92,12 @@ impl Codec {
         self.0.inflater.push(piece, data, max)
     }
 
-    /// A message is given up for `violation`, which is what is said of whatever is to be inflated next.
+    /// A message is given up for `violation`, which every further piece returns.
     pub(crate) fn fail(&mut self, violation: Violation) {
         self.0.fault = Some(violation);
     }
 
-    /// The message is whole.
+    /// The message is complete.
     pub(crate) fn finish(&mut self) -> Result<(), Violation> {
         self.0.inflater.finish()
     }
@@ -106,16 +107,17 @@ impl Codec {
         len >= self.0.threshold
     }
 
-    /// Hands over `payload` compressed; or `false` if it is to be sent plain.
+    /// Passes `payload` to `take` compressed; returns `false` if it is to be sent uncompressed.
     pub(crate) fn deflate(&mut self, payload: &[u8], take: impl FnOnce(&[u8])) -> bool {
         self.compresses(payload.len()) && self.0.deflater.message(payload, take)
     }
 
-    /// Something was to be compressed: what that has left behind is to be given back some time later.
+    /// A message was to be compressed: the memory it used is to be freed some time later.
     pub(crate) fn used(&mut self, now: Instant, limits: &Limits) {
         self.0.used = Some(now);
         if self.0.deflater.has_memory() {
-            // One that rested is at work again: that is looked at sooner than planned.
+            // If the deflating state had been freed and is used again, the check is sooner than
+            // planned.
             let rest = now.checked_add(limits.deflate_rest.min(limits.deflate_idle));
             self.0.look = [self.0.look, rest].into_iter().flatten().min();
         }
@@ -126,7 +128,7 @@ impl Codec {
         self.0.look
     }
 
-    /// Gives memory back that nothing has used for the time that its limit says.
+    /// Frees memory that was unused for the time of its limit.
     pub(crate) fn on_deadline(&mut self, now: Instant, limits: &Limits) {
         let Parts { deflater, used, look, .. } = &mut *self.0;
         if look.is_none_or(|at| at > now) {

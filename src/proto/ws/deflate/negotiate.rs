@@ -1,4 +1,4 @@
-//! What is offered and what is agreed on (RFC 7692 §5 and §7.1), read by the grammar of RFC 6455 §9.1.
+//! Negotiation (RFC 7692 §5 and §7.1), parsed by the grammar of RFC 6455 §9.1.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,31 +14,32 @@ const CLIENT_TAKEOVER: &str = "client_no_context_takeover";
 const SERVER_WINDOW: &str = "server_max_window_bits";
 const CLIENT_WINDOW: &str = "client_max_window_bits";
 
-/// The largest window of deflate, which counts where nothing is said (RFC 7692 §7.1.2).
+/// The largest window of deflate, the default of both sides (RFC 7692 §7.1.2).
 pub(super) const WINDOW_MAX: u8 = 15;
 
-/// What is wrong with a server's answer to the offer of permessage-deflate. RFC 7692 §7.1 lets none of
-/// them pass.
+/// An error in a server's answer to the offer of permessage-deflate. RFC 7692 §7.1 requires that
+/// each of them fails the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NegotiationError {
-    /// `Sec-WebSocket-Extensions` is no list of extensions (RFC 6455 §9.1).
+    /// `Sec-WebSocket-Extensions` is not a list of extensions (RFC 6455 §9.1).
     Grammar,
-    /// The extension, or the field, stands there twice (RFC 6455 §11.3.2).
+    /// The extension, or the field, occurs twice (RFC 6455 §11.3.2).
     Repeated,
-    /// A parameter that RFC 7692 does not know.
+    /// A parameter that RFC 7692 does not define.
     Unknown(String),
-    /// A parameter that stands there twice.
+    /// A parameter that occurs twice.
     Duplicate(&'static str),
-    /// A parameter whose value is none of those that may stand there: missing, not a number from 8 to
-    /// 15 in its shortest form, larger than was asked for, or a value where none belongs.
+    /// A parameter with a value that is not allowed: missing, not a number from 8 to 15 in its
+    /// shortest form, larger than was asked for, or a value where none belongs.
     Value {
         /// The parameter.
         parameter: &'static str,
         /// Its value, escaped; `None`: it has none.
         value: Option<String>,
     },
-    /// The server left out what was asked of it: it has not accepted that (§7.1.1.1, §7.1.2.1).
+    /// The server left out a parameter that it was asked for: it has not accepted it (§7.1.1.1,
+    /// §7.1.2.1).
     Missing(&'static str),
 }
 
@@ -65,7 +66,7 @@ impl fmt::Display for NegotiationError {
     }
 }
 
-/// Why an answer is of no use.
+/// Why an answer is not acceptable.
 #[derive(Debug)]
 pub(crate) enum Refused {
     /// An extension that was not offered.
@@ -82,7 +83,7 @@ impl From<NegotiationError> for Refused {
 /// The value of our `Sec-WebSocket-Extensions`.
 pub(crate) fn offer(wanted: &Compression) -> String {
     let (client, server) = (wanted.client_window(), wanted.server_window());
-    // Without a value, so that a server may ask for a smaller window (§7.1.2.2).
+    // Without a value, so that a server may require a smaller window (§7.1.2.2).
     let mut text = format!("{NAME}; {CLIENT_WINDOW}");
     if client < WINDOW_MAX {
         text += &format!("={client}");
@@ -100,8 +101,8 @@ pub(crate) fn offer(wanted: &Compression) -> String {
     text
 }
 
-/// What the server has agreed to with the `value` of its only `Sec-WebSocket-Extensions`; `None` if it
-/// names no extension. `shown` makes a text of bytes that an error may have.
+/// The parameters that the server has agreed to with the `value` of its only
+/// `Sec-WebSocket-Extensions`; `None` if it names no extension. `shown` escapes bytes for an error.
 pub(crate) fn judge(
     wanted: &Compression,
     value: &[u8],
@@ -137,7 +138,7 @@ pub(crate) fn judge(
 }
 
 /// The server's side: the first offer of a list that it can accept (RFC 7692 §5.1), and its answer.
-/// `limits` is what it asks for by itself. `Err`: no list of extensions.
+/// `limits` is what the server itself wants. `Err`: not a list of extensions.
 #[cfg(feature = "cli")]
 pub(crate) fn accept(
     value: &[u8],
@@ -154,7 +155,7 @@ fn accept_one(offer: &Extension<'_>, limits: &Compression) -> Option<(Agreed, St
     let shown = |_: &[u8]| String::new();
     let said = Said::read(offer, &shown).ok()?;
     let server = said.server_window(WINDOW_MAX, &shown).ok()?;
-    // The library has no such window.
+    // The library has no window of 8.
     let server_window = server.unwrap_or(WINDOW_MAX).min(limits.server_window());
     if server_window < Compression::CLIENT_WINDOW_MIN {
         return None;
@@ -188,7 +189,7 @@ fn accept_one(offer: &Extension<'_>, limits: &Compression) -> Option<(Agreed, St
     Some((agreed, text))
 }
 
-/// The parameters of one permessage-deflate, each there once at most.
+/// The parameters of one permessage-deflate, each at most once.
 #[derive(Default)]
 struct Said<'a> {
     server_alone: bool,
@@ -198,7 +199,7 @@ struct Said<'a> {
 }
 
 impl<'a> Said<'a> {
-    /// No such parameter.
+    /// The parameter is absent.
     const NONE: Option<Option<&'static [u8]>> = None;
 
     fn read(
@@ -270,8 +271,8 @@ struct Extension<'a> {
 /// A name, and a value if it has one.
 type Param<'a> = (&'a [u8], Option<Cow<'a, [u8]>>);
 
-/// The elements of `extension-list`; empty ones are left out (RFC 9110 §5.6.1). `None`: it is no such
-/// list. Each byte is looked at once.
+/// The elements of `extension-list`; empty ones are left out (RFC 9110 §5.6.1). `None`: it is not
+/// such a list. Each byte is examined once.
 fn parse(value: &[u8]) -> Option<Vec<Extension<'_>>> {
     let (mut rest, mut all) = (Cursor(value), Vec::new());
     loop {
@@ -320,7 +321,7 @@ impl<'a> Cursor<'a> {
         (len > 0).then_some(token)
     }
 
-    /// What stands between quotes, unescaped: a token, too (RFC 6455 §9.1).
+    /// The unescaped content of a quoted string, which has to be a token, too (RFC 6455 §9.1).
     fn quoted(&mut self) -> Option<Vec<u8>> {
         let mut text = Vec::new();
         loop {
@@ -412,7 +413,7 @@ mod tests {
             ("permessage-deflate; client_max_window_bits=8", (8, 15, true, true)),
             ("permessage-deflate; client_max_window_bits = 15", (15, 15, true, true)),
             ("permessage-deflate; server_max_window_bits=10", (15, 10, true, true)),
-            // RFC 6455 §9.1: a quoted value is the token that stands in it.
+            // RFC 6455 §9.1: the value of a quoted string is the token in it.
             ("permessage-deflate; server_max_window_bits=\"10\"", (15, 10, true, true)),
             ("permessage-deflate; server_max_window_bits=\"1\\0\"", (15, 10, true, true)),
             (
@@ -429,15 +430,15 @@ mod tests {
             let value = format!("permessage-deflate; client_max_window_bits={n}");
             assert_eq!(agreed(&all, &value), (n, 15, true, true));
         }
-        // What was only a hint need not be said again.
+        // The server need not repeat a parameter that was only a hint.
         let hint = Compression { client_takeover: false, ..wanted(11, 15) };
         assert_eq!(agreed(&hint, "permessage-deflate"), (11, 15, false, true));
         assert!(matches!(judged(&all, ""), Ok(None)));
         assert!(matches!(judged(&all, " , ,"), Ok(None)));
     }
 
-    /// FAULTS 14: each bad value of a window fails by its name, as does all else that RFC 7692 §7.1 and
-    /// RFC 6455 §9.1 do not allow.
+    /// FAULTS 14: each invalid value of a window has an error of its own, and so has everything
+    /// else that RFC 7692 §7.1 and RFC 6455 §9.1 do not allow.
     #[test]
     fn an_answer_that_breaks_a_rule_is_refused_by_its_name() {
         use NegotiationError::*;
@@ -569,7 +570,7 @@ mod tests {
                 &all,
                 Some("permessage-deflate; client_no_context_takeover; server_max_window_bits=12"),
             ),
-            // §7.1.2.2: only who offered it can be asked.
+            // §7.1.2.2: a server may ask only a client that offered it.
             (
                 "permessage-deflate",
                 &small,

@@ -1,21 +1,23 @@
-//! What is asked for, and what was agreed on.
+//! The compression that a client asks for, and the one that was agreed on.
 
-/// What a message would end in and does not (RFC 7692 §7.2.1): the end of an empty block.
+/// The end of an empty block: a compressed message ends in it, and it is not sent (RFC 7692
+/// §7.2.1).
 pub(super) const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
 
 /// How messages are to be compressed (permessage-deflate, RFC 7692), if the server agrees.
 ///
-/// Compression is off unless it is asked for. It costs memory once messages are compressed: 319 KiB for
-/// what is sent (84 more where the first message is of 16 KiB or more, less with a smaller window), of which
-/// 32 are left when nothing was sent for a second ([`Limits::deflate_rest`](crate::Limits::deflate_rest)), and
-/// 47 KiB for what comes, each made with the first such message; and CPU time: some microseconds for a
-/// message of 2 KiB. Worth it where the line is slow or traffic costs.
+/// Compression is off by default. It costs memory once messages are compressed: 319 KiB for sending
+/// (84 more where the first message has 16 KiB or more, less with a smaller window), of which 32
+/// are left when nothing was sent for a second
+/// ([`Limits::deflate_rest`](crate::Limits::deflate_rest)), and 47 KiB for receiving, each
+/// allocated with the first such message; and CPU time: some microseconds for a message of 2 KiB.
+/// Worth it where the connection is slow or traffic costs.
 ///
-/// **It is unsafe where a message mixes a secret with text that somebody else chooses**: who can see the
-/// lengths of messages, encrypted or not, and have text of their own sent beside the secret, learns the
-/// secret from how well both compress (CRIME, BREACH). Send such a message plain
-/// ([`send_text_plain`](crate::proto::Session::send_text_plain)), and switch takeover off where other
-/// messages of the connection hold secrets.
+/// **It is unsafe where a message mixes a secret with text that somebody else chooses**: an
+/// attacker who can see the lengths of messages, encrypted or not, and have text of their own sent
+/// beside the secret, learns the secret from how well both compress (CRIME, BREACH). Send such a
+/// message uncompressed ([`send_text_plain`](crate::proto::Session::send_text_plain)), and switch
+/// takeover off where other messages of the connection hold secrets.
 ///
 /// ```
 /// use moonwire::proto::{Compression, Request, Url};
@@ -26,28 +28,31 @@ pub(super) const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compression {
-    /// The window of what is sent, as a power of two: 9 to 15 (32 KiB), the default. A smaller one needs
-    /// less memory at both ends and compresses less. Less counts as 9, more as 15. The server may ask
-    /// for less (§7.1.2.2); if it asks for 8, everything is sent plain, since no library compresses so.
+    /// The client's window, as a power of two: 9 to 15 (32 KiB), the default. A smaller one needs
+    /// less memory at both ends and compresses less. Less counts as 9, more as 15. The server may
+    /// require a smaller one (§7.1.2.2); if it requires 8, everything is sent uncompressed, since
+    /// the library has no such window.
     ///
-    /// 15 takes 319 KiB, 14 239, 13 199, 12 179. With 14 at level 3, messages become larger by 0 to 3 % (JSON
-    /// with numbers of chance), 4 to 5 % (chat, prose, source code, HTML), 43 % (a state of 2 KiB that is
-    /// sent again and again with little changed) or three times as large (such a state of 16 to 32 KiB, which
-    /// then reaches beyond the window).
+    /// 15 takes 319 KiB, 14 239, 13 199, 12 179. With 14 at level 3, messages become larger by 0 to
+    /// 3 % (JSON with random numbers), 4 to 5 % (chat, prose, source code, HTML), 43 % (a state of
+    /// 2 KiB that is sent again and again with few changes) or three times as large (such a state
+    /// of 16 to 32 KiB, which then exceeds the window).
     pub client_window: u8,
-    /// The window that the server is asked to keep to: 8 to 15, the default, with which nothing is
-    /// asked. Less counts as 8, more as 15. It saves memory at the server: here, everything is inflated
-    /// with 32 KiB.
+    /// The window that the server is asked for: 8 to 15, the default, which asks for nothing. Less
+    /// counts as 8, more as 15. A smaller one saves memory at the server only: the client always
+    /// inflates with 32 KiB.
     pub server_window: u8,
-    /// Whether a message may refer to those sent before (context takeover): true. Small messages that
-    /// are alike hardly shrink without. It is what costs memory for each connection.
+    /// Whether a message that is sent may refer to earlier ones (context takeover); default true.
+    /// Small messages that are alike hardly shrink without. It causes the memory that each
+    /// connection needs.
     pub client_takeover: bool,
-    /// The same for messages that come; false asks the server to go without (§7.1.1.1).
+    /// Context takeover for received messages; false asks the server to go without (§7.1.1.1).
     pub server_takeover: bool,
-    /// From 1, fast, to 9, small: 3. Less counts as 1, more as 9.
+    /// From 1, fast, to 9, small; default 3. Less counts as 1, more as 9.
     pub level: u8,
-    /// Bytes from which a message is compressed: 128. A shorter one saves less than its headers of TCP
-    /// and IP take. One that does not become smaller is sent plain, too.
+    /// Messages with fewer bytes are not compressed; default 128: they would save less than the
+    /// headers of TCP and IP take. A message that does not become smaller is sent uncompressed,
+    /// too.
     pub threshold: usize,
 }
 
@@ -65,7 +70,7 @@ impl Default for Compression {
 }
 
 impl Compression {
-    /// The least window that can be written.
+    /// The smallest window that can be written.
     pub(super) const CLIENT_WINDOW_MIN: u8 = 9;
 
     pub(super) fn client_window(&self) -> u8 {
@@ -81,22 +86,22 @@ impl Compression {
     }
 }
 
-/// What client and server have agreed on (RFC 7692 §7.1).
+/// The result of the negotiation between client and server (RFC 7692 §7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Agreed {
-    /// The window of what the client sends, as a power of two: 8 to 15. With 8 it compresses nothing.
+    /// The client's window, as a power of two: 8 to 15. With 8 it compresses nothing.
     pub client_window: u8,
-    /// The window that the server keeps to: 8 to 15.
+    /// The server's window: 8 to 15.
     pub server_window: u8,
-    /// Whether what the client sends may refer to messages before.
+    /// Whether the client's messages may refer to earlier ones.
     pub client_takeover: bool,
-    /// Whether what the server sends may.
+    /// Whether the server's messages may refer to earlier ones.
     pub server_takeover: bool,
 }
 
 impl Agreed {
-    /// All that is wanted.
+    /// The result where the server accepts everything that is `wanted`.
     pub(crate) fn to(wanted: &Compression) -> Agreed {
         Agreed {
             client_window: wanted.client_window(),

@@ -1,14 +1,14 @@
-//! Room that a thread keeps for what is inflated and deflated, until its length is known and it is copied to
-//! where it stays. Safe code has to fill room before it hands it out: here that is done once, and not for
-//! each message.
+//! Buffers that a thread keeps: bytes are inflated and deflated into them until their length is
+//! known and they are copied to where they stay. Safe code has to initialise a buffer before it
+//! lends it: here that is done once, and not for each message.
 
 use std::cell::Cell;
 
-/// A thread keeps no more. What is made at once of a piece or a message is no longer than this, and most
-/// messages become less.
+/// A thread keeps no larger buffer. The output of one step is no longer than this, and most
+/// messages are shorter.
 pub(super) const KEPT: usize = 64 * 1024;
 
-/// Bytes that hold nothing of meaning, of which there are at least as many as were asked for.
+/// Bytes without a meaning, of which there are at least as many as were asked for.
 #[derive(Default)]
 pub(super) struct Room(Vec<u8>);
 
@@ -17,12 +17,12 @@ thread_local! {
 }
 
 impl Room {
-    /// That of the thread, or a new one if it is in use or the thread ends.
+    /// The buffer of the thread, or a new one if that is in use or the thread is ending.
     pub(super) fn take() -> Room {
         ROOM.try_with(Cell::take).unwrap_or_default()
     }
 
-    /// Gives it back.
+    /// Gives the buffer back to the thread.
     pub(super) fn keep(self) {
         if self.0.len() <= KEPT {
             let _ = ROOM.try_with(|room| room.set(self));

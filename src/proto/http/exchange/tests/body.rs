@@ -1,14 +1,14 @@
-//! The body of a request that comes in pieces: how it is framed, when more of it is asked for, and what
-//! is timed meanwhile.
+//! The body of a request that is given in pieces: its framing, when more of it is asked for, and
+//! the time limits meanwhile.
 
 use super::*;
 
-/// How often its owner comes with a piece.
+/// When the test gives the pieces.
 #[derive(Clone, Copy, Debug)]
 enum Window {
     /// All pieces, then all bytes.
     Whole,
-    /// So many bytes leave between two pieces, of which none is larger than there is room for.
+    /// This many bytes are sent between two pieces, of which none exceeds the room.
     Bytes(usize),
 }
 
@@ -36,7 +36,7 @@ impl Sim {
         }
     }
 
-    /// The kernel takes at most so many bytes; which.
+    /// The kernel takes at most this many bytes; returns them.
     fn leaves(&mut self, n: usize) -> Vec<u8> {
         let out = self.exchange.outgoing();
         let taken = out[..n.min(out.len())].to_vec();
@@ -45,7 +45,7 @@ impl Sim {
     }
 }
 
-/// What of the request behind its head leaves for these pieces and the end, and what is told.
+/// The bytes sent after the request's head for these pieces and the end, and the events.
 fn sent(length: Option<u64>, pieces: &[&str], window: Window) -> (String, String) {
     let (mut sim, mut wire) = (post(length), Vec::new());
     sim.exchange.connected(sim.now);
@@ -89,7 +89,7 @@ fn a_body_leaves_as_its_length_or_its_chunks_say() {
         (None, &[&*long], &*chunk),
     ] {
         assert_eq!(sent(length, pieces, Window::Whole), (want.into(), "".into()), "{pieces:?}");
-        // In smaller pieces there are more chunks, and the same bytes.
+        // Smaller pieces make more chunks, and the same bytes.
         for n in [1, 7] {
             let (got, told) = sent(length, pieces, Window::Bytes(n));
             let got = if length.is_some() { got } else { unchunked(&got) };
@@ -130,7 +130,7 @@ fn a_body_of_another_length_is_no_whole_request() {
             assert!((body.len() as u64) < length.max(1), "{body:?} is whole");
         }
     }
-    // What was given and did not leave is told.
+    // Bytes that were given and not sent are reported.
     let mut sim = post(Some(9));
     sim.exchange.connected(sim.now);
     sim.leaves(usize::MAX);
@@ -174,7 +174,7 @@ fn more_is_asked_for_below_the_mark() {
     assert_eq!(sizes(None, 0), 1, "as 1: else nothing would ever leave");
 }
 
-/// The last byte of a body with a length is held until its end is said; with the least mark, too.
+/// The last byte of a body with a length is held back until its end; with the least mark, too.
 #[test]
 fn the_last_byte_waits_for_the_end() {
     let limits = Limits { body_queue: 1, ..Limits::default() };
@@ -214,7 +214,7 @@ fn the_time_of_the_response_starts_with_the_last_byte_of_the_last_piece() {
             assert!(sim.left() == Some(60) || sim.exchange.outgoing().is_empty());
             sim.leaves(usize::MAX);
         }
-        // What the kernel took last has long reached the server.
+        // The bytes that the kernel took last have reached the server long ago.
         sim.now += seconds(1000);
         sim.give_end();
         sim.leaves(usize::MAX);
@@ -223,7 +223,7 @@ fn the_time_of_the_response_starts_with_the_last_byte_of_the_last_piece() {
         sim.late();
         assert_eq!((sim.text().as_str(), sim.exchange.unsent()), ("= Timeout", 0));
     }
-    // A server that takes none of it is stalled, and one limit of its owner's is one of it all.
+    // A server that takes nothing is stalled; a limit set by the program covers everything.
     for (total, want) in [(None, "= Stalled"), (Some(seconds(30)), "= Timeout")] {
         let limits = Limits { stall: seconds(60), ..Limits::default() };
         let mut sim = start("POST", None, limits, Timing::default());
@@ -258,13 +258,13 @@ fn an_answer_comes_when_the_server_gives_it() {
         sim.give_end();
         assert_eq!(sim.exchange.buffered(), 0, "nobody waits for it");
     }
-    // Of an answer that is refused the start is read, and nothing more is sent.
+    // Of a refused response the start is read, and nothing more is sent.
     let mut sim = post(None);
     sim.exchange.delivery = Delivery::Events;
     sim.exchange.connected(sim.now);
     sim.feed(early);
     assert_eq!((sim.exchange.body_room(), sim.exchange.is_uploading()), (0, false));
-    // What is there is not asked for again.
+    // A status that refuses the upload does not ask for bytes that were given.
     for (status, want) in [
         (303, "= http://a.example/y"),
         (302, "= http://a.example/y"),

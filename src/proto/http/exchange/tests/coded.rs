@@ -1,4 +1,4 @@
-//! Bodies that are coded: what is told of them, and when.
+//! Coded bodies: which events they give, and when.
 
 use super::*;
 use crate::proto::http::coding::gzip;
@@ -16,7 +16,7 @@ fn sim(delivery: Delivery, decode: bool, limits: Limits) -> Sim {
 
 fn chunks(parts: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::new();
-    // A chunk of no byte is the end.
+    // An empty chunk is the end.
     for part in parts.iter().filter(|part| !part.is_empty()) {
         out.extend_from_slice(format!("{:x}\r\n", part.len()).as_bytes());
         out.extend_from_slice(part);
@@ -25,7 +25,7 @@ fn chunks(parts: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// Each framing of a coded body, and how its stream ends.
+/// Each framing of a coded body, and the end of its stream.
 fn framings(head: &str, coded: &[u8]) -> [(Vec<u8>, End); 3] {
     let length = format!("{head}Content-Length: {}\r\n\r\n", coded.len());
     let half = coded.len() / 2;
@@ -52,7 +52,7 @@ fn told(delivery: Delivery, decode: bool, bytes: &[u8], step: usize, end: End) -
     sim.text().replace("> <", "")
 }
 
-/// The same however it is framed and cut.
+/// The result does not depend on framing and cuts.
 fn all(delivery: Delivery, decode: bool, head: &str, coded: &[u8], want: &str) {
     for (bytes, end) in framings(head, coded) {
         for step in [1, 2, 7, bytes.len()] {
@@ -84,12 +84,12 @@ fn every_delivery_gives_what_the_body_is_without_its_coding() {
         }
     }
     all(Delivery::Raw, true, HEAD, &coded, &format!("200 OK <{joined}> = complete"));
-    // Without one, nothing changes.
+    // Without a coding, nothing changes.
     let plain = HEAD.replace("Content-Encoding: gzip\r\n", "");
     all(Delivery::Raw, true, &plain, b"hello", "200 OK <hello> = complete");
 }
 
-/// FAULTS 56: whoever asks for bytes and for `identity` gets what was asked for, or an error.
+/// FAULTS 56: a request for bytes that accepts only `identity` gets that, or an error.
 #[test]
 fn what_is_no_event_stream_is_decoded_only_where_that_is_asked_for() {
     let coded = gzip(b"hello").unwrap();
@@ -103,7 +103,7 @@ fn what_is_no_event_stream_is_decoded_only_where_that_is_asked_for() {
     }
 }
 
-/// RFC 9110 §8.4: the field describes what a GET would have given.
+/// RFC 9110 §8.4: the field describes the body that a GET would have.
 #[test]
 fn an_answer_without_a_body_has_nothing_to_decode() {
     for (method, status) in [("HEAD", 200), ("GET", 204), ("GET", 304)] {
@@ -118,7 +118,7 @@ fn an_answer_without_a_body_has_nothing_to_decode() {
     all(Delivery::Raw, true, HEAD, b"", "200 OK = complete");
 }
 
-/// The framing is whole, and the coded data is not.
+/// The framing is complete, and the coded data is not.
 #[test]
 fn a_coded_body_that_ends_early_is_truncated_whatever_its_framing_says() {
     let coded = gzip(b"hello, hello").unwrap();
@@ -130,7 +130,7 @@ fn a_coded_body_that_ends_early_is_truncated_whatever_its_framing_says() {
             }
         }
     }
-    // What was decoded is told before.
+    // Decoded bytes are reported before the error.
     all(
         Delivery::Raw,
         true,
@@ -140,7 +140,7 @@ fn a_coded_body_that_ends_early_is_truncated_whatever_its_framing_says() {
     );
     let longer = [&coded[..], b"x"].concat();
     all(Delivery::Raw, true, HEAD, &longer, "200 OK <hello, hello> = Coding(Trailing)");
-    // The framing comes first where that is what is missing.
+    // If the framing is incomplete, that is the error.
     let (bytes, _) = &framings(HEAD, &coded)[1];
     let got = told(Delivery::Raw, true, &bytes[..bytes.len() - 3], 1000, Eof);
     assert_eq!(got, "200 OK <hello, hello> = Truncated(Some(3))");
@@ -187,8 +187,8 @@ fn each_flushed_chunk_gives_its_events_at_once() {
     }
 }
 
-/// A few bytes that are thousands of events: one for each call, and the input is not taken before the
-/// last of them.
+/// A few bytes that decode to thousands of events: each call gives one, and the input is not taken
+/// before the last of them.
 #[test]
 fn what_few_bytes_become_is_told_one_by_one() {
     let stream = "data: x\n\n".repeat(50_000);
@@ -201,7 +201,7 @@ fn what_few_bytes_become_is_told_one_by_one() {
         assert_eq!(sim.told.len(), 50_002);
         assert_eq!(sim.told.last().unwrap(), "= complete");
     }
-    // Byte for byte the same as pieces, each within the limit.
+    // The same bytes as pieces, each within the limit.
     let limits = Limits { decoded_piece: 1000, ..Limits::default() };
     let mut sim = sim(Delivery::Raw, true, limits);
     sim.feed(bytes);
@@ -237,7 +237,7 @@ fn an_answer_that_is_refused_says_why_without_its_coding() {
             all(delivery, decode, head, &coded, want);
         }
     }
-    // What cannot be decoded does not hide the answer.
+    // An unknown coding does not hide a refused response.
     let none = head.replace("gzip", "br");
     all(Delivery::Events, true, &none, &coded, "= Status 400 Bad <>");
     all(Delivery::Events, true, head, b"no gzip at all", "= Status 400 Bad <>");

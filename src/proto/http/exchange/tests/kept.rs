@@ -1,9 +1,9 @@
-//! Which answers leave a connection that can be used again (RFC 9112 §9.3).
+//! Which responses leave a connection that can be used again (RFC 9112 §9.3).
 
 use super::*;
 
 impl Sim {
-    /// Of a request that asks the server to keep the connection.
+    /// An exchange whose request asks the server to keep the connection.
     fn keeping(method: &str) -> Sim {
         let url = Url::parse_http("http://a.example/x").unwrap();
         let mut request = Request::new(method, url).unwrap();
@@ -13,20 +13,22 @@ impl Sim {
         Sim::of(exchange)
     }
 
-    /// What becomes of the connection: `None` where it is over, else the time that the server names.
+    /// Whether the connection can be kept: `None` if not, otherwise the time that the server
+    /// allows.
     fn kept(&self) -> Option<Option<Duration>> {
         self.exchange.persistence().map(|persistence| persistence.most)
     }
 }
 
-/// As the server says nothing of the time.
+/// Kept, without a time from the server.
 const KEPT: Option<Option<Duration>> = Some(None);
 
 const fn kept_for(n: u64) -> Option<Option<Duration>> {
     Some(Some(seconds(n)))
 }
 
-/// FAULTS 41: each answer in one piece, byte by byte, and with more in the same read or a later one.
+/// FAULTS 41: each response in one piece, byte by byte, and with more in the same read or a later
+/// one.
 #[test]
 fn what_an_answer_leaves_behind() {
     const CHUNKS: &str = "5\r\nhello\r\n0\r\n\r\n";
@@ -51,10 +53,10 @@ fn what_an_answer_leaves_behind() {
             KEPT,
         ),
         ("GET", plain("404 No\r\nContent-Length: 0"), KEPT),
-        // One that stands twice is read, but not trusted.
+        // A field that occurs twice is accepted, but the connection is not kept.
         ("GET", length("Content-Length: 5\r\n"), None),
         ("GET", "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello".into(), None),
-        // No body, whatever the fields say of it.
+        // No body, whatever the fields contain.
         ("HEAD", plain("200 OK\r\nContent-Length: 5"), KEPT),
         ("HEAD", plain("200 OK\r\nTransfer-Encoding: chunked"), KEPT),
         ("HEAD", plain("200 OK"), KEPT),
@@ -63,17 +65,17 @@ fn what_an_answer_leaves_behind() {
         ("GET", plain("204 No Content\r\nContent-Length: 0"), KEPT),
         ("GET", plain("204 No Content\r\nContent-Length: 5"), None),
         ("GET", plain("204 No Content\r\nTransfer-Encoding: chunked"), None),
-        // HTTP/1.0 has to say it.
+        // HTTP/1.0 needs `keep-alive`.
         ("GET", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi".into(), None),
         (
             "GET",
             "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi".into(),
             KEPT,
         ),
-        // An interim response that nobody has asked for.
+        // An interim response that was not asked for.
         ("GET", format!("HTTP/1.1 103 Hints\r\n\r\n{}", length("")), None),
         ("GET", format!("HTTP/1.1 100 Continue\r\n\r\n{}", length("")), None),
-        // The time that the server names, less a second.
+        // The time that the server allows, less a second.
         ("GET", length("Keep-Alive: timeout=5\r\n"), kept_for(4)),
         ("GET", length("Keep-Alive: max=100, TIMEOUT = 60\r\n"), kept_for(59)),
         ("GET", length("Keep-Alive: timeout=9\r\nKeep-Alive: timeout=3\r\n"), kept_for(2)),
@@ -96,7 +98,7 @@ fn what_an_answer_leaves_behind() {
         };
         let mut sim = whole(answer.as_bytes());
         assert_eq!(sim.kept(), *want, "{method} {answer}");
-        // A later read brings what nobody asked for, or the end.
+        // A later read has unexpected bytes, or the end.
         sim.feed(b"H");
         assert_eq!(sim.kept(), None, "{answer}");
         let mut sim = whole(answer.as_bytes());
@@ -115,7 +117,7 @@ fn what_an_answer_leaves_behind() {
         }
         sim.feed(&[*last]);
         assert_eq!((sim.kept(), sim.is_over()), (*want, true), "{answer}");
-        // Who has not asked for it does not get it.
+        // A request without `keep-alive` does not keep it.
         let mut sim = Sim::new(method, Delivery::Raw, Limits::default(), Timing::default());
         sim.connected();
         sim.feed(answer.as_bytes());
@@ -123,11 +125,11 @@ fn what_an_answer_leaves_behind() {
     }
 }
 
-/// What is no whole answer to a whole request.
+/// A response that is incomplete, or before its request was sent completely.
 #[test]
 fn what_ends_otherwise_leaves_nothing() {
     let fine = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
-    // The request has not left, or not all of it.
+    // The request was not sent, or not completely.
     for left in [0, 1] {
         let mut sim = Sim::keeping("GET");
         sim.exchange.connected(sim.now);
@@ -193,7 +195,7 @@ fn what_may_go_again_is_what_does_no_harm_twice_and_is_not_answered() {
         let mut sim = Sim::keeping(method);
         sim.connected();
         assert_eq!(sim.exchange.may_go_again(), may, "{method}");
-        // One byte is an answer, and so is one that was skipped.
+        // One byte is a response, and so is an interim one.
         for answer in ["H", "HTTP/1.1 103 Hints\r\n\r\n"] {
             let mut sim = Sim::keeping(method);
             sim.connected();
@@ -210,7 +212,7 @@ fn what_may_go_again_is_what_does_no_harm_twice_and_is_not_answered() {
     assert!(!request.may_be_repeated());
 }
 
-/// A proxy of HTTP/1.0 may pass on a field that it does not know.
+/// A proxy of HTTP/1.0 may forward a field that it does not know.
 #[test]
 fn a_proxy_has_to_speak_http_1_1() {
     for (minor, want) in [(0, None), (1, KEPT)] {
