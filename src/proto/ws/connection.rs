@@ -190,7 +190,7 @@ impl Connection {
         self.tally.messages_in += 1;
     }
 
-    /// As `receive_whole`, for a compressed message. If it breaks a rule, `receive` reports that.
+    /// As [`Connection::receive_lent`], for a compressed message. If it breaks a rule, `receive` reports that.
     #[cfg(feature = "deflate")]
     pub(crate) fn receive_inflated(
         &mut self,
