@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+#[path = "docs/audit.rs"]
+mod audit;
 #[path = "docs/package.rs"]
 mod package;
 
