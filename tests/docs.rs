@@ -554,7 +554,10 @@ fn no_link_leads_nowhere() {
             }
             // A reader of the package finds it there, but for what cargo cannot be made to put into one.
             let to = plain(&to);
-            assert!(package::holds(&to) || package::is_of_workspace(&to), "{file}: {target}: is in no package");
+            assert!(
+                package::holds(&to) || package::is_of_workspace(&to),
+                "{file}: {target}: is in no package"
+            );
             if package::lacks(&to) {
                 continue;
             }

@@ -191,3 +191,57 @@ fn all_crates_come_from_the_registry_with_a_checksum() {
         assert_eq!(p.get("checksum").map(String::len), Some(64), "{}", p["name"]);
     }
 }
+
+/// The strings that stand behind a key in a text of JSON, in their order.
+fn strings<'a>(json: &'a str, key: &str) -> Vec<&'a str> {
+    let start = format!("\"{key}\": \"");
+    json.split(&*start).skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
+}
+
+/// The components that a list of them (CycloneDX) names, each with its checksum: name, version, SHA-256.
+fn components(json: &str) -> BTreeSet<[String; 3]> {
+    let list = json.split("\n \"components\": [").nth(1).unwrap().split("\n ]").next().unwrap();
+    let one = |text: &str| {
+        let hash = strings(text, "content");
+        // The name of the crate comes before those of who wrote it and of where it is kept.
+        [strings(text, "name"), strings(text, "version"), hash]
+            .map(|all| all.first().copied().unwrap_or("").to_owned())
+    };
+    list.split("\n  {").skip(1).map(one).collect()
+}
+
+#[test]
+fn the_list_of_components_is_that_of_the_lock_file() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    if root.join("Cargo.toml.orig").exists() {
+        println!("!!! NOT CHECKED in a package, which does not hold it: release/sbom.cdx.json");
+        return;
+    }
+    let json = std::fs::read_to_string(root.join("release/sbom.cdx.json")).unwrap();
+    let others = locked().into_iter().filter(|p| p["name"] != env!("CARGO_PKG_NAME"));
+    let want: BTreeSet<[String; 3]> =
+        others.map(|p| ["name", "version", "checksum"].map(|key| p[key].clone())).collect();
+    let have = components(&json);
+    let (missing, more): (Vec<_>, Vec<_>) =
+        (want.difference(&have).collect(), have.difference(&want).collect());
+    assert!(
+        missing.is_empty() && more.is_empty(),
+        "bash release/sbom writes it: it lacks {missing:?}, and has {more:?}"
+    );
+    assert!(have.len() > 20);
+    let own = json.split("\n \"components\": [").next().unwrap();
+    assert!(strings(own, "version").contains(&env!("CARGO_PKG_VERSION")));
+    // Whoever made it.
+    for word in ["/home/", "/root/", "/tmp/", "serialNumber", "timestamp"] {
+        assert!(!json.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn a_component_is_read_with_its_own_name() {
+    let json = "{\n \"metadata\": {\n  \"version\": \"9\"\n },\n \"components\": [\n  {\n   \"author\": \"x\",\n   \
+        \"name\": \"a\",\n   \"version\": \"1\",\n   \"hashes\": [\n    {\n     \"content\": \"ff\"\n    }\n   ]\n  },\n  \
+        {\n   \"name\": \"b\",\n   \"version\": \"2\"\n  }\n ],\n \"dependencies\": []\n}";
+    let want = [["a", "1", "ff"], ["b", "2", ""]].map(|c| c.map(str::to_owned));
+    assert_eq!(components(json), want.into());
+}

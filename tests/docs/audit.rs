@@ -66,7 +66,8 @@ fn what_the_page_for_auditors_counts_is_so() {
                 if !tells(cells[1], n) {
                     wrong.push(format!("{}: {n} lines, not {}", cells[0], cells[1]));
                 }
-                let new = line.replacen(&format!("| {} |", cells[1]), &format!("| {} |", rounded(n)), 1);
+                let new =
+                    line.replacen(&format!("| {} |", cells[1]), &format!("| {} |", rounded(n)), 1);
                 anew.push((line.to_owned(), new));
             }
         }
@@ -117,7 +118,9 @@ fn what_the_page_for_auditors_says_of_fuzzing_and_models_is_so() {
 
 #[test]
 fn numbers_are_written_and_read_alike() {
-    for (n, said) in [(3, "5"), (26, "25"), (199, "200"), (204, "200"), (1953, "1,950"), (4917, "4,900")] {
+    for (n, said) in
+        [(3, "5"), (26, "25"), (199, "200"), (204, "200"), (1953, "1,950"), (4917, "4,900")]
+    {
         assert_eq!(rounded(n), said, "{n}");
         assert!(tells(said, n), "{n}");
     }

@@ -34,9 +34,12 @@ fn patterns(manifest: &str) -> Vec<&str> {
 
 /// Whether a pattern of our manifest means a file: a folder or a file, or one with a `*` for a name in it.
 fn means(pattern: &str, file: &str) -> bool {
-    let pattern = pattern.strip_prefix('/').unwrap_or_else(|| panic!("{pattern}: not from the root"));
+    let pattern =
+        pattern.strip_prefix('/').unwrap_or_else(|| panic!("{pattern}: not from the root"));
     match pattern.split_once('*') {
-        None => file.strip_prefix(pattern).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        None => {
+            file.strip_prefix(pattern).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        }
         Some((start, end)) => file
             .strip_prefix(start)
             .is_some_and(|rest| rest.len() >= end.len() && rest.ends_with(end)),
@@ -77,7 +80,8 @@ fn manifests(folder: &Path, at: &str, found: &mut BTreeSet<String>) {
         let here = format!("{at}{name}");
         if name == "Cargo.toml" && !at.is_empty() {
             found.insert(at.trim_end_matches('/').to_owned());
-        } else if entry.file_type().unwrap().is_dir() && name != "target" && !name.starts_with('.') {
+        } else if entry.file_type().unwrap().is_dir() && name != "target" && !name.starts_with('.')
+        {
             manifests(&entry.path(), &format!("{here}/"), found);
         }
     }
@@ -94,7 +98,9 @@ fn the_workspaces_are_those_that_are_there() {
     }
     // Not those inside of one.
     let outer = |folder: &&String| {
-        !found.iter().any(|other| folder.strip_prefix(other.as_str()).is_some_and(|r| r.starts_with('/')))
+        !found
+            .iter()
+            .any(|other| folder.strip_prefix(other.as_str()).is_some_and(|r| r.starts_with('/')))
     };
     let outer: Vec<&String> = found.iter().filter(outer).collect();
     assert_eq!(outer, WORKSPACES);
@@ -102,7 +108,8 @@ fn the_workspaces_are_those_that_are_there() {
 
 #[test]
 fn what_a_package_leaves_out_is_read_as_cargo_reads_it() {
-    let manifest = "a\nexclude = [\n    \"/.ci\",\n    \"/a/*\",\n    \"/b/*.py\",\n    \"!/a/*.md\",\n]\n";
+    let manifest =
+        "a\nexclude = [\n    \"/.ci\",\n    \"/a/*\",\n    \"/b/*.py\",\n    \"!/a/*.md\",\n]\n";
     for (file, out) in [
         (".ci/run", true),
         (".circle", false),
