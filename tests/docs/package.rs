@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use super::{path, read};
 
 /// Workspaces of their own, which cargo puts into no package.
-pub const WORKSPACES: [&str; 7] = [
+pub(crate) const WORKSPACES: [&str; 7] = [
     "bench",
     "fuzz",
     "tests/alloc",
@@ -21,7 +21,7 @@ pub const WORKSPACES: [&str; 7] = [
 static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// Whether this is the crate's package: cargo puts the manifest as we wrote it beside its own.
-pub fn is_package() -> bool {
+pub(crate) fn is_package() -> bool {
     path("Cargo.toml.orig").exists()
 }
 
@@ -56,17 +56,17 @@ fn excluded(manifest: &str, file: &str) -> bool {
 }
 
 /// Whether a file is in a workspace of its own.
-pub fn is_of_workspace(file: &str) -> bool {
+pub(crate) fn is_of_workspace(file: &str) -> bool {
     WORKSPACES.iter().any(|folder| means(&format!("/{folder}"), file))
 }
 
 /// Whether cargo puts a file of the repository into the package.
-pub fn holds(file: &str) -> bool {
+pub(crate) fn holds(file: &str) -> bool {
     !is_of_workspace(file) && !excluded(&read("Cargo.toml").unwrap(), file)
 }
 
 /// Whether a file is not here because this is a package. What is, is said.
-pub fn lacks(file: &str) -> bool {
+pub(crate) fn lacks(file: &str) -> bool {
     let lacks = is_package() && !path(file).exists() && !holds(file);
     if lacks && SAID.lock().unwrap().insert(file.to_owned()) {
         println!("!!! NOT CHECKED in a package, which does not hold it: {file}");
