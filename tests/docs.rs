@@ -608,7 +608,9 @@ fn the_checker_sees_what_it_has_to_see() {
         ("tests/scripts/fragments.txt", &[], true, true),
         ("tests/scripts/nothing.txt", &[], true, false),
     ] {
-        assert_eq!(check(&link(file, names), proves).is_empty(), fine, "{file} {names:?}");
+        if !package::lacks(file) {
+            assert_eq!(check(&link(file, names), proves).is_empty(), fine, "{file} {names:?}");
+        }
     }
     for (text, want) in [
         ("// FAULTS 4, 6 and 17: why", &[4, 6, 17][..]),
