@@ -168,6 +168,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn opcodes_have_the_names_of_section_11_8() {
+        let all = [0x80, 0x81, 0x82, 0x88, 0x89, 0x8A].map(|b| first(b).unwrap().1);
+        let names = all.map(Opcode::name);
+        assert_eq!(names, ["continuation", "text", "binary", "close", "ping", "pong"]);
+        assert_eq!(all.map(Opcode::is_control), [false, false, false, true, true, true]);
+    }
+
+    #[test]
     fn exactly_thirteen_first_bytes_are_legal_with_compression() {
         let legal: Vec<u8> = (0..=255).filter(|&b| first_or_compressed(b).is_ok()).collect();
         let want = [0x00, 0x01, 0x02, 0x41, 0x42, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A, 0xC1, 0xC2];
