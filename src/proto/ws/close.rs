@@ -125,6 +125,12 @@ impl std::error::Error for Misuse {}
 mod tests {
     use super::*;
 
+    #[test]
+    fn an_owner_sees_1005_where_there_is_no_code() {
+        assert_eq!(CloseFrame::default().code_or_1005(), 1005);
+        assert_eq!(CloseFrame::new(4000, "").code_or_1005(), 4000);
+    }
+
     /// FAULTS 32: a reason is the peer's text, and traces and errors show it.
     #[test]
     fn a_reason_that_is_shown_moves_no_cursor_and_turns_no_text_around() {
