@@ -131,6 +131,13 @@ mod tests {
         assert_eq!(CloseFrame::new(4000, "").code_or_1005(), 4000);
     }
 
+    #[test]
+    fn a_code_is_shown_alone_where_there_is_no_reason() {
+        assert_eq!(CloseFrame::default().to_string(), "no code");
+        assert_eq!(CloseFrame::new(1000, "").to_string(), "1000");
+        assert_eq!(CloseFrame::new(1000, "a\"b").to_string(), "1000 \"a\\\"b\"");
+    }
+
     /// FAULTS 32: a reason is the peer's text, and traces and errors show it.
     #[test]
     fn a_reason_that_is_shown_moves_no_cursor_and_turns_no_text_around() {
