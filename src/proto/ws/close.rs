@@ -138,6 +138,20 @@ mod tests {
         assert_eq!(CloseFrame::new(1000, "a\"b").to_string(), "1000 \"a\\\"b\"");
     }
 
+    #[test]
+    fn what_was_not_allowed_is_named_with_what_is() {
+        for (misuse, text) in [
+            (Misuse::CloseCode(1005), "1005 is no close code"),
+            (Misuse::CloseReason, "at most 123 bytes"),
+            (Misuse::LongPing, "at most 125 bytes"),
+            (Misuse::NotOpen, "is not open"),
+            (Misuse::Ended("closed: 4004".into()), "is not open: closed: 4004"),
+            (Misuse::Full, "send queue is full"),
+        ] {
+            assert!(misuse.to_string().contains(text), "{misuse}");
+        }
+    }
+
     /// FAULTS 32: a reason is the peer's text, and traces and errors show it.
     #[test]
     fn a_reason_that_is_shown_moves_no_cursor_and_turns_no_text_around() {
