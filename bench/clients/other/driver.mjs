@@ -173,6 +173,7 @@ const cases = {
 			sockets.push(socket);
 			if (i === 0) before = status("VmRSS");
 		}
+		if (deflate && size > 0) await new Promise((done) => setTimeout(done, 2000));
 		const after = status("VmRSS");
 		const report = stop(from, count, count * size);
 		report.rss_before_kib = before;

@@ -171,6 +171,8 @@ async def idle(url, count, size, _open, level=None):
         conns.append(ws)
         if i == 0:
             before = status("VmRSS")
+    if size and level is not None:
+        await asyncio.sleep(2)
     after = status("VmRSS")
     report = stop(begin, count, count * size)
     report["rss_before_kib"] = before

@@ -8,7 +8,7 @@ mod meter;
 use std::error::Error;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use meter::{Meter, Report, cpu, percentile, rss, rss_peak};
 
@@ -81,9 +81,18 @@ pub trait Peer {
     }
     /// Receives one.
     async fn text(&mut self, conn: &mut Self::Conn) -> Result<String, Failure>;
+    /// Lets time pass in which nothing is sent.
+    async fn pass(&mut self, time: Duration) -> Result<(), Failure> {
+        std::thread::sleep(time);
+        Ok(())
+    }
     /// The closing handshake, to its end.
     async fn close(&mut self, conn: Self::Conn) -> Result<(), Failure>;
 }
+
+/// So long after the last compressed message the memory of idle connections is looked at: libraries may give
+/// some of it back.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// So many messages are kept in `receive-kept`.
 pub const KEPT: usize = 8;
@@ -343,6 +352,9 @@ async fn idle<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
         if i == 0 {
             (before, bytes) = (rss(), 0);
         }
+    }
+    if args.size > 0 && args.deflate().is_some() {
+        peer.pass(QUIET).await?;
     }
     let after = rss();
     let report = meter.stop(args.count, bytes);
