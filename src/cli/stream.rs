@@ -395,7 +395,7 @@ fn object(event: &sse::Event, time: f64) -> String {
 mod tests {
     use super::*;
 
-    fn event(event: &str, data: &str, id: &str) -> sse::Event {
+    fn event(event: &'static str, data: &str, id: &str) -> sse::Event {
         sse::Event { event: event.into(), data: data.into(), id: id.into(), retry: None }
     }
 

@@ -43,7 +43,12 @@ fn all(bytes: &[u8]) -> Vec<EventOrComment> {
         if line.is_empty() {
             if let Some(data) = data.take() {
                 let event = if event.is_empty() { "message" } else { &event }.to_owned();
-                all.push(EventOrComment::Event(Event { event, data, id: id.clone(), retry }));
+                all.push(EventOrComment::Event(Event {
+                    event: event.into(),
+                    data,
+                    id: id.clone(),
+                    retry,
+                }));
             }
             (event, retry) = (String::new(), None);
             continue;

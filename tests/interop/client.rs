@@ -185,7 +185,7 @@ fn events(base: &str, held: bool) -> Outcome<()> {
     for k in 1..=10 {
         let event = stream.event()?.ok_or("the stream ended early")?;
         let want = ("tick", format!("{k}"), format!(r#"{{"tick":{k}}}"#));
-        if (event.event.as_str(), &event.id, &event.data) != (want.0, &want.1, &want.2) {
+        if (&*event.event, &event.id, &event.data) != (want.0, &want.1, &want.2) {
             return Err(format!("event {k} is {event:?}").into());
         }
         if !held {

@@ -92,7 +92,7 @@ fn a_blocking_stream_gives_events() {
             assert_eq!(stream.event().unwrap(), None, "pieces are skipped");
         } else {
             let event = stream.event().unwrap().unwrap();
-            assert_eq!((event.event.as_str(), event.data.as_str()), ("a", "1"));
+            assert_eq!((&*event.event, event.data.as_str()), ("a", "1"));
             assert_eq!(stream.read().unwrap(), None, "events are skipped");
         }
         server.join();

@@ -247,7 +247,7 @@ impl Teller<'_> {
         let i = entry.events;
         entry.events += 1;
         let want = (format!("e{i}"), event_data(i), i.to_string());
-        let got = (event.event.clone(), event.data.clone(), event.id.clone());
+        let got = (event.event.to_string(), event.data.clone(), event.id.clone());
         assert_eq!(got, want, "ask {k}: event {i}");
     }
 

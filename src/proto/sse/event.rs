@@ -16,7 +16,7 @@ use crate::limits::Limits;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// The last `event` field; `message` where there was none, or where it was empty.
-    pub event: String,
+    pub event: Cow<'static, str>,
     /// The `data` fields, joined by LF. It can be empty.
     pub data: String,
     /// The last event ID when the event was dispatched: of this event or of the latest one before
@@ -235,7 +235,7 @@ impl Events {
     /// fields. A block that is not longer than either limit exceeds neither. Any other block
     /// changes nothing here, so its lines are parsed a second time by `read`. A block with comments
     /// is one of those if comments are wanted.
-    #[inline]
+    #[inline(always)]
     fn whole<'b, T: Wanted>(&self, input: &'b [u8]) -> Option<(usize, Block<'b>)> {
         if !self.lines.at_start() || !self.block.is_empty() {
             return None;
@@ -284,13 +284,17 @@ impl Events {
     }
 
     /// A blank line. The last event ID is updated in any case; without data nothing is dispatched.
+    #[inline(always)]
     fn dispatch(&mut self, block: Block<'_>) -> Option<Event> {
         self.retry = block.retry.or(self.retry);
         if let Some(id) = block.id {
             self.take_id(id);
         }
         let data = decode(block.data?);
-        let event = if block.event.is_empty() { "message".into() } else { decode(block.event) };
+        let event = match block.event.is_empty() {
+            true => Cow::Borrowed("message"),
+            false => Cow::Owned(decode(block.event)),
+        };
         Some(Event { event, data, id: self.last_event_id.clone(), retry: block.retry })
     }
 

@@ -119,7 +119,7 @@ mod oracle {
                 if let Some(data) = data.strip_suffix('\n') {
                     let event = if event.is_empty() { "message" } else { &event };
                     let (event, data) = (event.to_owned(), data.to_owned());
-                    out.events.push(Event { event, data, id: id.clone(), retry });
+                    out.events.push(Event { event: event.into(), data, id: id.clone(), retry });
                 }
                 (event, data, retry) = Default::default();
                 continue;
