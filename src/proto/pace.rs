@@ -10,10 +10,8 @@ pub(crate) struct Pace {
     left: u64,
     /// How many bytes the kernel took for them: over TLS, records, some of which are taken earlier.
     taken: u64,
-    /// Set while the kernel refuses bytes that are waiting.
-    blocked: Option<Blocked>,
-    /// Estimate of when the bytes in the kernel have reached the peer; unset if that was soon.
-    clear: Option<Instant>,
+    /// Set once the kernel has refused bytes: most connections never see that.
+    slow: Option<Box<Slow>>,
     /// The longest time in which a living peer makes no room: [`Limits::stall`].
     ///
     /// [`Limits::stall`]: crate::limits::Limits::stall
@@ -22,6 +20,14 @@ pub(crate) struct Pace {
 
 /// The longest estimate: if a byte is taken only now and then, the pace predicts little.
 const MOST: Duration = Duration::from_secs(3600);
+
+#[derive(Debug, Default)]
+struct Slow {
+    /// Set while the kernel refuses bytes that are waiting.
+    blocked: Option<Blocked>,
+    /// Estimate of when the bytes in the kernel have reached the peer; unset if that was soon.
+    clear: Option<Instant>,
+}
 
 #[derive(Debug)]
 struct Blocked {
@@ -41,7 +47,7 @@ const KERNEL: u64 = 4 * 1024 * 1024;
 
 impl Pace {
     pub(crate) fn new(stall: Duration) -> Pace {
-        Pace { left: 0, taken: 0, blocked: None, clear: None, stall }
+        Pace { left: 0, taken: 0, slow: None, stall }
     }
 
     /// How many bytes were sent.
@@ -56,7 +62,7 @@ impl Pace {
     pub(crate) fn sent(&mut self, now: Instant, n: usize, taken: usize, rest: usize) -> bool {
         self.left += n as u64;
         self.taken += taken as u64;
-        if self.blocked.is_none() && rest == 0 {
+        if rest == 0 && !self.is_blocked() {
             return false;
         }
         self.sent_slowly(now, taken, rest)
@@ -65,8 +71,9 @@ impl Pace {
     #[cold]
     fn sent_slowly(&mut self, now: Instant, taken: usize, rest: usize) -> bool {
         let held = self.taken.min(KERNEL);
-        let Some(blocked) = &mut self.blocked else {
-            self.blocked = Some(Blocked { since: now, taken: 0, held, tells: false });
+        let slow = self.slow.get_or_insert_default();
+        let Some(blocked) = &mut slow.blocked else {
+            slow.blocked = Some(Blocked { since: now, taken: 0, held, tells: false });
             return false;
         };
         // For bytes that were taken at once, in however many pieces, the kernel had room.
@@ -78,28 +85,33 @@ impl Pace {
             blocked.held = held;
         }
         if rest == 0 {
-            self.clear = Some(self.reaches(now));
-            self.blocked = None;
+            let clear = Some(self.reaches(now));
+            if let Some(slow) = &mut self.slow {
+                **slow = Slow { blocked: None, clear };
+            }
         }
         moved
     }
 
     /// The waiting bytes may be sent from now on: before, it was not the kernel that refused them.
     pub(crate) fn starts(&mut self) {
-        self.blocked = None;
+        if let Some(slow) = &mut self.slow {
+            slow.blocked = None;
+        }
     }
 
     /// Whether the kernel has refused bytes that are waiting.
     #[inline]
     pub(crate) fn is_blocked(&self) -> bool {
-        self.blocked.is_some()
+        self.slow.as_ref().is_some_and(|slow| slow.blocked.is_some())
     }
 
     /// An estimate of when a byte that is sent now reaches the peer. The kernel's buffer empties at
     /// the pace at which the kernel took more bytes of late.
     pub(crate) fn reaches(&self, now: Instant) -> Instant {
-        let before = self.clear.map_or(now, |at| at.max(now));
-        let Some(blocked) = self.blocked.as_ref().filter(|blocked| blocked.taken > 0) else {
+        let Some(slow) = &self.slow else { return now };
+        let before = slow.clear.map_or(now, |at| at.max(now));
+        let Some(blocked) = slow.blocked.as_ref().filter(|blocked| blocked.taken > 0) else {
             return before;
         };
         let pace = blocked.held as f64 / blocked.taken as f64;

@@ -19,24 +19,47 @@ const ALL: [Timer; 4] = [Timer::Ping, Timer::Pong, Timer::Close, Timer::Stall];
 
 /// The deadlines that are set.
 #[derive(Debug, Default)]
-pub(crate) struct Timers([Option<Instant>; ALL.len()]);
+pub(crate) struct Timers {
+    /// That of [`Timer::Ping`], which most connections have all the time.
+    ping: Option<Instant>,
+    /// Those of the others. INVARIANT: there while one of them is set.
+    others: Option<Box<[Option<Instant>; ALL.len() - 1]>>,
+}
 
 impl Timers {
     pub(crate) fn set(&mut self, timer: Timer, at: Option<Instant>) {
-        self.0[timer as usize] = at;
+        let Some(place) = (timer as usize).checked_sub(1) else {
+            self.ping = at;
+            return;
+        };
+        if at.is_none() && self.others.is_none() {
+            return;
+        }
+        let others = self.others.get_or_insert_default();
+        others[place] = at;
+        if others.iter().all(Option::is_none) {
+            self.others = None;
+        }
     }
 
     pub(crate) fn get(&self, timer: Timer) -> Option<Instant> {
-        self.0[timer as usize]
+        match (timer as usize).checked_sub(1) {
+            None => self.ping,
+            Some(place) => self.others.as_ref()?[place],
+        }
     }
 
     pub(crate) fn clear(&mut self) {
-        self.0 = Default::default();
+        *self = Timers::default();
     }
 
     /// The earliest deadline.
+    #[inline]
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.0.iter().flatten().min().copied()
+        match &self.others {
+            None => self.ping,
+            Some(others) => others.iter().chain([&self.ping]).flatten().min().copied(),
+        }
     }
 
     /// The earliest deadline of `timers`.
