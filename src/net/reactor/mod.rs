@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use self::core::Core;
-use self::driver::Driver;
+use self::driver::{Driver, Past};
 use self::flow::Sum;
 use self::gate::Gates;
 use self::kept::Kept;
@@ -66,10 +66,8 @@ pub struct Reactor<S: Sys = Os> {
 struct Slot<S: Sys> {
     generation: u64,
     driver: Option<Box<Driver<S>>>,
-    /// How the connection before ended, for calls that still use its id.
-    ended: Option<Arc<str>>,
-    /// The counters of that connection.
-    last: Option<Box<Stats>>,
+    /// What is left of the connection before, for calls that still use its id.
+    past: Option<Box<Past>>,
 }
 
 impl Reactor {
@@ -208,7 +206,7 @@ impl<S: Sys> Reactor<S> {
             return Err(Error::new(ask.url(), Stage::Url, kind));
         }
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, driver: None, ended: None, last: None });
+            self.slots.push(Slot { generation: 0, driver: None, past: None });
             self.slots.len() - 1
         });
         let slot = &mut self.slots[index];
@@ -377,7 +375,7 @@ impl<S: Sys> Reactor<S> {
         match &slot.driver {
             Some(driver) if driver.id == id => driver.stats(),
             // The slot was not used again yet.
-            None if slot.generation == next_generation(id) => slot.last.as_deref().copied(),
+            None if slot.generation == next_generation(id) => slot.past.as_ref()?.stats,
             _ => None,
         }
     }
@@ -600,12 +598,13 @@ impl<S: Sys> Reactor<S> {
     #[cold]
     fn ended(&self, id: ConnId) -> Misuse {
         let Some(slot) = self.slots.get(id.index()) else { return Misuse::NotOpen };
-        let how = match &slot.driver {
-            Some(driver) if driver.id == id => driver.ended.as_ref(),
+        let past = match &slot.driver {
+            Some(driver) if driver.id == id => &driver.past,
             // The slot was not used again yet.
-            None if slot.generation == next_generation(id) => slot.ended.as_ref(),
-            _ => None,
+            None if slot.generation == next_generation(id) => &slot.past,
+            _ => &None,
         };
+        let how = past.as_ref().and_then(|past| past.how.as_ref());
         how.map_or(Misuse::NotOpen, |how| Misuse::Ended(Arc::clone(how)))
     }
 

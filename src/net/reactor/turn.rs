@@ -204,8 +204,7 @@ impl<S: Sys> Reactor<S> {
         let Some(mut driver) = slot.driver.take() else { return };
         driver.forget_held(&mut self.core);
         slot.generation = next_generation(id);
-        slot.ended = driver.ended.take();
-        slot.last = driver.last.take();
+        slot.past = driver.past.take();
         self.free.push(id.index());
         self.core.open -= 1;
         // However each has ended, by a panic of the program's code too.

@@ -28,4 +28,4 @@ mod uploading;
 mod writing;
 
 pub(super) use live::token_parts;
-pub(super) use state::Driver;
+pub(super) use state::{Driver, Past};

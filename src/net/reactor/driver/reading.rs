@@ -479,7 +479,7 @@ impl<S: Sys> Driver<S> {
             proto::Event::Closing(frame) => {
                 self.observe(core);
                 core.say(self.id, || format!("the server closes: {frame}"));
-                self.ended = Some(format!("closed: {frame}").into());
+                self.past().how = Some(format!("closed: {frame}").into());
                 Event::Closing(frame)
             }
             proto::Event::Text(text) => Event::Text(text),

@@ -61,15 +61,22 @@ pub(in crate::net) struct Driver<S: Sys> {
     pub(super) state: State<S>,
     pub(super) listener: Listener,
     pub(in crate::net) flow: Flow,
-    /// How it has ended, or will: the text of its final event, or of the server's close frame, or
-    /// that it was released.
-    pub(in crate::net) ended: Option<Arc<str>>,
-    /// The counters of its session when that was dropped.
-    pub(in crate::net) last: Option<Box<Stats>>,
+    /// What is known of its end, once something is.
+    pub(in crate::net) past: Option<Box<Past>>,
     /// The deadline in the reactor's table.
     pub(in crate::net) armed: Option<Instant>,
     /// Whether it is in the reactor's list of connections to be settled.
     pub(in crate::net) touched: bool,
+}
+
+/// What is left of a connection that has ended.
+#[derive(Default)]
+pub(in crate::net) struct Past {
+    /// How it has ended, or will: the text of its final event, or of the server's close frame, or
+    /// that it was released.
+    pub(in crate::net) how: Option<Arc<str>>,
+    /// The counters of its session when that was dropped.
+    pub(in crate::net) stats: Option<Stats>,
     /// While the final event is being reported: its stage, and the unsent bytes that it reports.
     ending: Option<(Stage, usize)>,
 }
@@ -116,11 +123,9 @@ impl<S: Sys> Driver<S> {
             state: State::Opening(Box::new(Opening::new(ask, core, total, 0))),
             listener: Listener::Owner,
             flow: Flow::default(),
-            ended: None,
-            last: None,
+            past: None,
             armed: None,
             touched: false,
-            ending: None,
         }
     }
 
@@ -167,7 +172,7 @@ impl<S: Sys> Driver<S> {
         if self.is_over() {
             return None;
         }
-        Some(Arc::clone(self.ended.get_or_insert_with(given_up)))
+        Some(Arc::clone(self.past().how.get_or_insert_with(given_up)))
     }
 
     pub(in crate::net) fn live(&mut self) -> Option<&mut Live<S>> {
@@ -427,7 +432,7 @@ impl<S: Sys> Driver<S> {
 
     /// The program's code has panicked during work for this connection.
     pub(in crate::net) fn panicked(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
-        let (stage, unsent) = match self.ending {
+        let (stage, unsent) = match self.past.as_ref().and_then(|past| past.ending) {
             Some(ending) => ending,
             None => (self.known(core).stage, self.unsent()),
         };
@@ -572,7 +577,7 @@ impl<S: Sys> Driver<S> {
                 drop(live.end_stream(core));
             }
             State::Open(mut live) | State::Told(mut live) => {
-                self.last = live.session.stats().map(Box::new);
+                self.past().stats = live.session.stats();
                 if live.link.tls.is_some() && !live.session.is_open() && live.buffered() == 0 {
                     // Everything was sent: `close_notify` of TLS, if the kernel takes it at once.
                     let _ = live.link.write_last(&mut core.sys, &mut Vec::new());
@@ -588,7 +593,7 @@ impl<S: Sys> Driver<S> {
     /// The program has released it: an open connection is closed, one that is being opened dropped.
     pub(in crate::net) fn release(&mut self, core: &mut Core<S>, frame: &CloseFrame) {
         self.listener = Listener::Nobody;
-        self.ended.get_or_insert_with(given_up);
+        self.past().how.get_or_insert_with(given_up);
         // Nobody consumes what it holds, and the answer to our close frame has to be read.
         self.flow.held = 0;
         self.resume(core);
@@ -615,7 +620,7 @@ impl<S: Sys> Driver<S> {
     pub(super) fn take_live(&mut self) -> Option<Live<S>> {
         match mem::replace(&mut self.state, State::Gone) {
             State::Open(live) | State::Told(live) => {
-                self.last = live.session.stats().map(Box::new);
+                self.past().stats = live.session.stats();
                 Some(live)
             }
             other => {
@@ -627,7 +632,13 @@ impl<S: Sys> Driver<S> {
 
     /// The counters of a WebSocket that is or was open.
     pub(in crate::net) fn stats(&self) -> Option<Stats> {
-        self.live_ref().and_then(|live| live.session.stats()).or(self.last.as_deref().copied())
+        let past = self.past.as_ref();
+        let live = self.live_ref().and_then(|live| live.session.stats());
+        live.or_else(|| past.and_then(|past| past.stats))
+    }
+
+    pub(super) fn past(&mut self) -> &mut Past {
+        self.past.get_or_insert_default()
     }
 
     // Data of the connection.
@@ -669,7 +680,7 @@ impl<S: Sys> Driver<S> {
 
     /// Reports the final event.
     pub(super) fn emit_closed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, closed: Closed) {
-        self.ending = Some(match &closed {
+        self.past().ending = Some(match &closed {
             Closed::Failed(e) | Closed::Lost(e) => (e.stage(), e.unsent()),
             Closed::Clean(_) => (Stage::Open, 0),
             Closed::Complete => (Stage::Body, 0),
@@ -679,12 +690,12 @@ impl<S: Sys> Driver<S> {
             closed => closed.to_string(),
         };
         core.say(self.id, || format!("ended: {how}"));
-        self.ended = Some(how.into());
+        self.past().how = Some(how.into());
         self.tell_closed(core, sink, closed);
     }
 
     fn tell_closed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, closed: Closed) {
-        self.ending = None;
+        self.past().ending = None;
         if mem::replace(&mut self.listener, Listener::Nobody) == Listener::Owner {
             let stats = self.stats();
             let mut conn = Conn::new(self.id, None, &mut self.flow, core).ended(stats);
