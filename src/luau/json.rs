@@ -4,13 +4,16 @@
 //! Tables are read raw, so no script runs meanwhile. At any time no more Luau values are held than
 //! the nesting is deep, since mlua can hold only a bounded number.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::fmt;
+use std::io::{self, Write as _};
+use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use mlua::{Lua, Table, Value};
+use mlua::{IntoLua, Lua, Table, Value};
 use serde_core::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::loose::{self, Meant};
@@ -90,12 +93,33 @@ struct Problem {
     steps: Vec<String>,
 }
 
-/// The key of a field.
-struct Key {
-    text: String,
+/// The fields of an object, sorted by name. Their texts stand in one string, one behind the other: a string
+/// of its own for each costs more than its bytes.
+struct Fields {
+    texts: String,
+    all: Vec<Field>,
+}
+
+/// A field: its name, as a part of [`Fields::texts`], and its value.
+struct Field {
+    name: Range<usize>,
     /// The number, if the key is one.
     number: Option<f64>,
+    value: Met,
 }
+
+/// What is known of a value since its key was met.
+enum Met {
+    Boolean(bool),
+    Number(f64),
+    /// A part of [`Fields::texts`].
+    Text(Range<usize>),
+    /// It is looked up: a table, a buffer, a long text, or one that cannot be encoded.
+    Later,
+}
+
+/// The longest text that is copied when its key is met, so that it need not be looked up.
+const COPIED: usize = 1024;
 
 impl Encoder<'_> {
     fn value(&mut self, value: &Value) -> Result<(), Problem> {
@@ -107,8 +131,8 @@ impl Encoder<'_> {
             // Every number of a script is a double.
             Value::Integer(n) => self.number(*n as f64),
             Value::Number(n) => self.number(*n),
-            Value::String(text) => match text.to_str() {
-                Ok(text) => self.string(&text),
+            Value::String(text) => match str::from_utf8(&text.as_bytes()) {
+                Ok(text) => self.string(text),
                 Err(_) => Err("a string that is not UTF-8".into()),
             },
             Value::Table(table) => self.table(table),
@@ -150,11 +174,21 @@ impl Encoder<'_> {
         } else if n == 0.0 && n.is_sign_negative() {
             self.push("-0")
         } else if n.fract() == 0.0 && n.abs() <= WHOLE {
-            self.push(&(n as i64).to_string())
+            let written = write!(self.out, "{}", n as i64);
+            self.written(written)
         } else {
-            let text = serde_json::to_string(&n).map_err(|e| Problem::from(e.to_string()))?;
-            self.push(text.strip_suffix(".0").unwrap_or(&text))
+            let written = serde_json::to_writer(&mut self.out, &n).map_err(io::Error::from);
+            if self.out.ends_with(b".0") {
+                self.out.truncate(self.out.len() - 2);
+            }
+            self.written(written)
         }
+    }
+
+    /// After a write to `out`.
+    fn written(&mut self, result: io::Result<()>) -> Result<(), Problem> {
+        result.map_err(|e| Problem::from(e.to_string()))?;
+        self.push("")
     }
 
     fn table(&mut self, table: &Table) -> Result<(), Problem> {
@@ -184,46 +218,69 @@ impl Encoder<'_> {
     }
 
     fn object(&mut self, table: &Table) -> Result<(), Problem> {
-        let keys = self.keys(table)?;
-        if keys.is_empty() {
+        let fields = self.fields(table)?;
+        if fields.all.is_empty() {
             return self.push("[]");
         }
-        for (i, key) in keys.iter().enumerate() {
+        for (i, field) in fields.all.iter().enumerate() {
             self.push(if i == 0 { "{" } else { "," })?;
-            self.string(&key.text)?;
+            let name = fields.text(&field.name);
+            self.string(name)?;
             self.push(":")?;
-            let value = match key.number {
-                Some(n) => get(table, n),
-                None => get(table, key.text.as_str()),
-            };
-            self.value(&value?).map_err(|problem| problem.inside(key.step()))?;
+            self.field(table, &fields, field)
+                .map_err(|problem| problem.inside(step(field, name)))?;
         }
         self.push("}")
     }
 
-    /// The keys of an object, sorted, so that equal tables give equal texts.
-    fn keys(&self, table: &Table) -> Result<Vec<Key>, Problem> {
-        let (mut keys, mut problem) = (Vec::new(), None);
-        let all = table.for_each(|key: Value, _: Value| {
+    /// The value of a field.
+    fn field(&mut self, table: &Table, fields: &Fields, field: &Field) -> Result<(), Problem> {
+        match &field.value {
+            Met::Later => {
+                let value = match field.number {
+                    Some(n) => get(table, n),
+                    None => get(table, fields.text(&field.name)),
+                };
+                return self.value(&value?);
+            }
+            _ => self.lookout.step(self.out.len())?,
+        }
+        match &field.value {
+            Met::Boolean(yes) => self.push(if *yes { "true" } else { "false" }),
+            Met::Number(n) => self.number(*n),
+            Met::Text(text) => self.string(fields.text(text)),
+            Met::Later => Ok(()),
+        }
+    }
+
+    /// The fields of an object, sorted, so that equal tables give equal texts.
+    fn fields(&self, table: &Table) -> Result<Fields, Problem> {
+        let (mut fields, mut problem) = (Fields { texts: String::new(), all: Vec::new() }, None);
+        // What is beyond the bound is not copied: encoding it will say so, and where.
+        let room = self.most.saturating_sub(self.out.len());
+        let all = table.for_each(|key: Value, value: Value| {
             if problem.is_some() {
                 return Ok(());
             }
-            match self.lookout.step(self.out.len()).and_then(|()| Key::new(self.lua, key)) {
-                Ok(key) => keys.push(key),
-                Err(text) => problem = problem.take().or(Some(text)),
+            let step = self.lookout.step(self.out.len());
+            if let Err(text) = step.and_then(|()| fields.add(self.lua, key, &value, room)) {
+                problem = Some(text);
             }
             Ok(())
         });
         if let Some(text) = problem.or(all.err().map(|e| e.to_string())) {
             return Err(text.into());
         }
-        keys.sort_by(|a, b| a.text.cmp(&b.text));
+        let Fields { texts, all } = &mut fields;
+        all.sort_by(|a, b| texts[a.name.clone()].cmp(&texts[b.name.clone()]));
         // The same key as a number and as a string.
-        match keys.windows(2).find(|pair| pair[0].text == pair[1].text) {
+        match all.windows(2).find(|pair| texts[pair[0].name.clone()] == texts[pair[1].name.clone()])
+        {
             Some(pair) => {
-                Err(format!("two keys that are both written {}", pair[0].quoted()).into())
+                let name = quoted(&texts[pair[0].name.clone()]);
+                Err(format!("two keys that are both written {name}").into())
             }
-            None => Ok(keys),
+            None => Ok(fields),
         }
     }
 }
@@ -232,8 +289,13 @@ fn get(table: &Table, key: impl mlua::IntoLua) -> Result<Value, Problem> {
     table.raw_get(key).map_err(|e| Problem::from(e.to_string()))
 }
 
-impl Key {
-    fn new(lua: &Lua, key: Value) -> Result<Key, String> {
+impl Fields {
+    fn text(&self, of: &Range<usize>) -> &str {
+        &self.texts[of.clone()]
+    }
+
+    /// Adds a field; copies a short text while no more than `room` bytes are there.
+    fn add(&mut self, lua: &Lua, key: Value, value: &Value, room: usize) -> Result<(), String> {
         let number = match key {
             Value::Integer(n) => Some(n as f64),
             Value::Number(n) => Some(n),
@@ -242,26 +304,47 @@ impl Key {
         };
         // A number as `tostring` formats it.
         let text = lua.coerce_string(key).map_err(|e| e.to_string())?;
-        match text.as_ref().and_then(|text| text.to_str().ok()) {
-            Some(text) => Ok(Key { text: text.to_owned(), number }),
-            None => Err("a key that is not UTF-8".to_owned()),
-        }
+        let bytes = text.as_ref().map(|text| text.as_bytes());
+        let name = bytes.as_deref().and_then(|bytes| str::from_utf8(bytes).ok());
+        let name = self.copy(name.ok_or("a key that is not UTF-8")?);
+        let value = match value {
+            Value::Boolean(yes) => Met::Boolean(*yes),
+            Value::Integer(n) => Met::Number(*n as f64),
+            Value::Number(n) => Met::Number(*n),
+            Value::String(text) => {
+                let bytes = text.as_bytes();
+                let is_short = bytes.len() <= COPIED && self.texts.len() + bytes.len() <= room;
+                match str::from_utf8(&bytes) {
+                    Ok(text) if is_short => Met::Text(self.copy(text)),
+                    _ => Met::Later,
+                }
+            }
+            _ => Met::Later,
+        };
+        self.all.push(Field { name, number, value });
+        Ok(())
     }
 
-    fn quoted(&self) -> String {
-        format!("\"{}\"", escape(self.text.as_bytes(), 40))
+    fn copy(&mut self, text: &str) -> Range<usize> {
+        let start = self.texts.len();
+        self.texts.push_str(text);
+        start..self.texts.len()
     }
+}
 
-    /// The key as a step of a path.
-    fn step(&self) -> String {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-        let bytes = self.text.as_bytes();
-        let name = bytes.len() <= 40 && bytes.iter().all(|b| plain(*b));
-        match bytes.first() {
-            _ if self.number.is_some() => format!("[{}]", self.text),
-            Some(first) if name && !first.is_ascii_digit() => format!(".{}", self.text),
-            _ => format!("[{}]", self.quoted()),
-        }
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", escape(text.as_bytes(), 40))
+}
+
+/// The key as a step of a path.
+fn step(field: &Field, name: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let bytes = name.as_bytes();
+    let is_name = bytes.len() <= 40 && bytes.iter().all(|b| plain(*b));
+    match bytes.first() {
+        _ if field.number.is_some() => format!("[{name}]"),
+        Some(first) if is_name && !first.is_ascii_digit() => format!(".{name}"),
+        _ => format!("[{}]", quoted(name)),
     }
 }
 
@@ -346,8 +429,18 @@ struct Decoder<'a> {
 impl Decoder<'_> {
     fn decode(self, text: &[u8]) -> Result<Value, serde_json::Error> {
         let mut reader = serde_json::Deserializer::from_slice(text);
-        let value = self.deserialize(&mut reader)?;
-        reader.end().map(|()| value)
+        let whole = RefCell::new(Value::Nil);
+        Put { decoder: self, place: Place::Whole(&whole) }.deserialize(&mut reader)?;
+        reader.end().map(|()| whole.into_inner())
+    }
+
+    /// What a text means that may have marks of [`loose`].
+    fn meant<E: serde_core::de::Error>(self, text: &str) -> Result<Value, E> {
+        match loose::meant(text) {
+            Meant::Bytes(bytes) => self.lua.create_string(bytes).map(Value::String),
+            Meant::Number(number) => Ok(Value::Number(number)),
+        }
+        .map_err(E::custom)
     }
 
     /// The buffer that a table with two fields encodes, if it does.
@@ -374,88 +467,151 @@ impl Decoder<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Decoder<'_> {
-    type Value = Value;
+/// Where a value goes. It is put there as it is read: a value of mlua's that is kept meanwhile costs as much
+/// again.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// It is the whole.
+    Whole(&'a RefCell<Value>),
+    Item(&'a Table, i64),
+    Field(&'a Table, &'a str),
+    /// A field of a text with marks of [`loose`], whose name may be bytes.
+    Marked(&'a Table, &'a Value),
+}
 
-    fn deserialize<D: serde_core::Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
-        self.lookout.step(0).map_err(D::Error::custom)?;
+/// Decodes a value to its place. The result is whether it is null.
+struct Put<'a> {
+    decoder: Decoder<'a>,
+    place: Place<'a>,
+}
+
+impl Put<'_> {
+    fn put<E: serde_core::de::Error>(self, value: impl IntoLua) -> Result<bool, E> {
+        let put = match self.place {
+            Place::Whole(whole) => {
+                value.into_lua(self.decoder.lua).map(|value| drop(whole.replace(value)))
+            }
+            Place::Item(table, i) => table.raw_set(i, value),
+            Place::Field(table, name) => table.raw_set(name, value),
+            Place::Marked(table, name) => table.raw_set(name, value),
+        };
+        put.map(|()| false).map_err(E::custom)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Put<'_> {
+    type Value = bool;
+
+    fn deserialize<D: serde_core::Deserializer<'de>>(self, reader: D) -> Result<bool, D::Error> {
+        self.decoder.lookout.step(0).map_err(D::Error::custom)?;
         reader.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Decoder<'_> {
-    type Value = Value;
+impl<'de> Visitor<'de> for Put<'_> {
+    type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Nil)
-    }
-
-    fn visit_bool<E>(self, yes: bool) -> Result<Value, E> {
-        Ok(Value::Boolean(yes))
-    }
-
-    fn visit_i64<E>(self, n: i64) -> Result<Value, E> {
-        Ok(Value::Number(n as f64))
-    }
-
-    fn visit_u64<E>(self, n: u64) -> Result<Value, E> {
-        Ok(Value::Number(n as f64))
-    }
-
-    fn visit_f64<E>(self, n: f64) -> Result<Value, E> {
-        Ok(Value::Number(n))
-    }
-
-    fn visit_str<E: serde_core::de::Error>(self, text: &str) -> Result<Value, E> {
-        if self.marked {
-            return match loose::meant(text) {
-                Meant::Bytes(bytes) => self.lua.create_string(bytes).map(Value::String),
-                Meant::Number(number) => Ok(Value::Number(number)),
-            }
-            .map_err(E::custom);
+    fn visit_unit<E: serde_core::de::Error>(self) -> Result<bool, E> {
+        // A null leaves a gap in an array, and unsets a field of the same name before it.
+        if !matches!(self.place, Place::Item(..)) {
+            self.put::<E>(Value::Nil)?;
         }
-        self.lua.create_string(text).map(Value::String).map_err(E::custom)
+        Ok(true)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let inner = self.inner()?;
-        let table = self.lua.create_table().map_err(A::Error::custom)?;
-        let mut i = 0;
-        while let Some(value) = items.next_element_seed(inner)? {
+    fn visit_bool<E: serde_core::de::Error>(self, yes: bool) -> Result<bool, E> {
+        self.put(yes)
+    }
+
+    fn visit_i64<E: serde_core::de::Error>(self, n: i64) -> Result<bool, E> {
+        self.put(n as f64)
+    }
+
+    fn visit_u64<E: serde_core::de::Error>(self, n: u64) -> Result<bool, E> {
+        self.put(n as f64)
+    }
+
+    fn visit_f64<E: serde_core::de::Error>(self, n: f64) -> Result<bool, E> {
+        self.put(n)
+    }
+
+    fn visit_str<E: serde_core::de::Error>(self, text: &str) -> Result<bool, E> {
+        if self.decoder.marked {
+            let value = self.decoder.meant(text)?;
+            return self.put(value);
+        }
+        self.put(text)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<bool, A::Error> {
+        let decoder = self.decoder.inner()?;
+        let table = decoder.lua.create_table().map_err(A::Error::custom)?;
+        let mut i = 1;
+        while items.next_element_seed(Put { decoder, place: Place::Item(&table, i) })?.is_some() {
             i += 1;
-            // A null leaves a gap in the array.
-            if !value.is_nil() {
-                table.raw_set(i, value).map_err(A::Error::custom)?;
-            }
         }
-        Ok(Value::Table(table))
+        self.put(table)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
-        let inner = self.inner()?;
-        let table = self.lua.create_table().map_err(A::Error::custom)?;
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<bool, A::Error> {
+        let decoder = self.decoder.inner()?;
+        let table = decoder.lua.create_table().map_err(A::Error::custom)?;
         let (mut count, mut has_m) = (0, false);
-        while let Some(key) = fields.next_key_seed(inner)? {
-            // A number is not a valid name of a field.
-            let Value::String(name) = &key else {
-                return Err(A::Error::custom("key must be a string"));
+        while let Some(name) = fields.next_key_seed(Name)? {
+            decoder.lookout.step(0).map_err(A::Error::custom)?;
+            let meant = if decoder.marked { Some(decoder.meant(&name)?) } else { None };
+            let (place, is_m) = match &meant {
+                None => (Place::Field(&table, &name), name == "m"),
+                Some(name @ Value::String(text)) => {
+                    (Place::Marked(&table, name), *text.as_bytes() == *b"m")
+                }
+                // A number is not a valid name of a field.
+                Some(_) => return Err(A::Error::custom("key must be a string")),
             };
-            let is_m = *name.as_bytes() == *b"m";
-            let value = fields.next_value_seed(inner)?;
-            (count, has_m) = (count + 1, has_m || is_m && value.is_nil());
-            table.raw_set(key, value).map_err(A::Error::custom)?;
+            let is_null = fields.next_value_seed(Put { decoder, place })?;
+            (count, has_m) = (count + 1, has_m || is_m && is_null);
         }
         if count == 3
             && has_m
-            && let Some(buffer) = self.buffer(&table).map_err(A::Error::custom)?
+            && let Some(buffer) = decoder.buffer(&table).map_err(A::Error::custom)?
         {
-            return Ok(buffer);
+            return self.put(buffer);
         }
-        Ok(Value::Table(table))
+        self.put(table)
+    }
+}
+
+/// Reads the name of a field.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: serde_core::Deserializer<'de>>(
+        self,
+        reader: D,
+    ) -> Result<Cow<'de, str>, D::Error> {
+        reader.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Owned(text.to_owned()))
     }
 }
 
