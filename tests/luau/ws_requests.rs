@@ -135,6 +135,8 @@ fn held_messages_are_not_asked() {
         r#"ws:Send("a")
         ws:Ping("x")
         ws.OnPong:Once(function() end)
+        -- The server pings back, and answers the pong, too. They have come, and reach the script soon.
+        until_true(function() return ws.Stats.MessagesReceived == 7 end)
         task.wait(0.05)
         local n = 0
         local m = ws:Request("b", function(m) n += 1 return m == "push2" end)
