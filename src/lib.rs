@@ -124,6 +124,7 @@
 //! `EMBEDDING.md` for scripts; `POLICY.md`; `RFC6455.md`, `RFC7692.md` and `RFC9112.md`, each rule with
 //! the code that keeps it and the test that proves it; `LIMITS.md`; `SYSTEMS.md`. `SECURITY.md` says
 //! what is promised against whom. `examples/` has a program for each face.
+// Without these features, items to which this page links are not there.
 #![cfg_attr(not(all(feature = "luau", feature = "tls")), allow(rustdoc::broken_intra_doc_links))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

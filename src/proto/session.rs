@@ -488,7 +488,7 @@ impl Session {
     /// ([`http::Timing::response`]) starts.
     pub fn connected(&mut self, now: Instant) {
         if let State::Stream(exchange) = &mut self.0 {
-            exchange.connected(now);
+            exchange.wait_from(now);
         }
     }
 
@@ -496,7 +496,7 @@ impl Session {
     /// of a peer that was not read proves nothing.
     pub fn read_again(&mut self, now: Instant) {
         match &mut self.0 {
-            State::Stream(exchange) => exchange.read_again(now),
+            State::Stream(exchange) => exchange.wait_from(now),
             State::Open(connection) => connection.read_again(now),
             State::Opening(_) | State::Refusing(_) | State::Refused(_) => {}
         }

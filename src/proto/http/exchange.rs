@@ -134,18 +134,9 @@ impl Exchange {
         }
     }
 
-    /// The connection is ready: the request may be sent.
-    pub(crate) fn connected(&mut self, now: Instant) {
-        self.wait_from(now);
-    }
-
-    /// Reading has resumed after a pause.
-    pub(crate) fn read_again(&mut self, now: Instant) {
-        self.wait_from(now);
-    }
-
-    /// Starts the time limit of what the exchange waits for.
-    fn wait_from(&mut self, now: Instant) {
+    /// Starts the time limit of what the exchange waits for: the connection is ready, and the request
+    /// may be sent; or reading has resumed after a pause.
+    pub(crate) fn wait_from(&mut self, now: Instant) {
         let has_left = self.out.len() == 0 && !self.is_uploading();
         match &mut self.state {
             State::Head { .. } if has_left => self.await_head(now),

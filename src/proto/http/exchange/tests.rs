@@ -99,7 +99,7 @@ impl Sim {
 
     /// The connection is ready, and the kernel takes the request at once.
     fn connected(&mut self) {
-        self.exchange.connected(self.now);
+        self.exchange.wait_from(self.now);
         self.exchange.sent(self.now, usize::MAX, 0);
     }
 
@@ -563,7 +563,7 @@ fn upload(limits: Limits, timing: impl FnOnce(Instant) -> Timing) -> Sim {
 impl Sim {
     /// The connection is ready, and the kernel has no room.
     fn refused(&mut self) {
-        self.exchange.connected(self.now);
+        self.exchange.wait_from(self.now);
         self.exchange.sent(self.now, 0, 0);
     }
 
@@ -613,7 +613,7 @@ fn the_time_of_the_response_starts_with_the_last_byte_of_the_request() {
 
     // The bytes in the kernel are still to be sent: 2,000, where it took the rest in 10 s.
     let mut sim = upload(limits(), timing);
-    sim.exchange.connected(sim.now);
+    sim.exchange.wait_from(sim.now);
     sim.exchange.sent(sim.now, 2000, 2000);
     sim.takes(5, sim.rest() - 2000);
     sim.takes(5, 2000);
@@ -736,7 +736,7 @@ fn a_server_that_reads_on_behind_its_head_is_not_idle() {
     assert_eq!(sim.text(), "200 OK = Idle");
 
     let mut sim = upload(Limits::default(), |_| Timing { idle, ..Timing::default() });
-    sim.exchange.connected(sim.now);
+    sim.exchange.wait_from(sim.now);
     sim.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n");
     sim.takes(4, 5000);
     sim.takes(0, sim.rest());

@@ -67,7 +67,7 @@ impl Deflater {
     /// Frees everything: the next message refers to none before.
     pub(super) fn give_up(&mut self) {
         self.state = None;
-        self.history.give_up();
+        self.history.clear();
     }
 
     /// Passes `payload` to `take` compressed, without the four bytes that every message ends in;
@@ -115,8 +115,10 @@ impl Deflater {
 
 impl Form {
     fn fresh(self, memory: i32) -> Deflate {
-        match SPARE.try_with(Cell::take).ok().flatten() {
-            Some((form, state)) if form == self && memory == MEMORY => state,
+        // With other memory, the spare state is left to those that can use it.
+        let take = || SPARE.try_with(Cell::take).ok().flatten();
+        match (memory == MEMORY).then(take).flatten() {
+            Some((form, state)) if form == self => state,
             _ => Deflate::new_with_config(DeflateConfig {
                 level: i32::from(self.level),
                 // Negative: without a header (of zlib).

@@ -142,10 +142,9 @@ impl Codec {
         } else if is_over(&rest) {
             deflater.rest();
         }
-        *look = [deflater.has_state().then_some(rest).flatten(), idle].into_iter().flatten().min();
-        if !deflater.has_memory() {
-            *look = None;
-        }
+        let next =
+            if deflater.has_state() { [rest, idle].into_iter().flatten().min() } else { idle };
+        *look = next.filter(|_| deflater.has_memory());
     }
 }
 

@@ -48,7 +48,7 @@ impl Sim {
 /// The bytes sent after the request's head for these pieces and the end, and the events.
 fn sent(length: Option<u64>, pieces: &[&str], window: Window) -> (String, String) {
     let (mut sim, mut wire) = (post(length), Vec::new());
-    sim.exchange.connected(sim.now);
+    sim.exchange.wait_from(sim.now);
     for piece in pieces {
         match window {
             Window::Whole => sim.give(piece.as_bytes()),
@@ -132,7 +132,7 @@ fn a_body_of_another_length_is_no_whole_request() {
     }
     // Bytes that were given and not sent are reported.
     let mut sim = post(Some(9));
-    sim.exchange.connected(sim.now);
+    sim.exchange.wait_from(sim.now);
     sim.leaves(usize::MAX);
     sim.give(b"hello");
     sim.leaves(2);
@@ -151,7 +151,7 @@ fn more_is_asked_for_below_the_mark() {
         for length in [None, Some(1_000_000)] {
             let mut sim = start("PUT", length, limits.clone(), Timing::default());
             assert_eq!(sim.exchange.body_room(), 0, "there is no connection");
-            sim.exchange.connected(sim.now);
+            sim.exchange.wait_from(sim.now);
             sim.leaves(usize::MAX);
             assert_eq!(sim.exchange.body_room(), mark);
             sim.give(&vec![7; mark]);
@@ -163,7 +163,7 @@ fn more_is_asked_for_below_the_mark() {
     let sizes = |length: Option<u64>, body_queue: usize| {
         let limits = Limits { body_queue, ..Limits::default() };
         let mut sim = start("PUT", length, limits, Timing::default());
-        sim.exchange.connected(sim.now);
+        sim.exchange.wait_from(sim.now);
         sim.leaves(usize::MAX);
         sim.exchange.body_room()
     };
@@ -179,7 +179,7 @@ fn more_is_asked_for_below_the_mark() {
 fn the_last_byte_waits_for_the_end() {
     let limits = Limits { body_queue: 1, ..Limits::default() };
     let mut sim = start("PUT", Some(2), limits, Timing::default());
-    sim.exchange.connected(sim.now);
+    sim.exchange.wait_from(sim.now);
     sim.leaves(usize::MAX);
     sim.give(b"a");
     assert_eq!(sim.leaves(usize::MAX), b"a");
@@ -197,7 +197,7 @@ fn the_time_of_the_response_starts_with_the_last_byte_of_the_last_piece() {
         let limits = Limits { stall: seconds(60), ..Limits::default() };
         let timing = Timing { response: Some(seconds(20)), ..Timing::default() };
         let mut sim = start("POST", length, limits, timing);
-        sim.exchange.connected(sim.now);
+        sim.exchange.wait_from(sim.now);
         assert_eq!(sim.left(), Some(60));
         sim.leaves(usize::MAX);
         for _ in 0..2 {
@@ -229,7 +229,7 @@ fn the_time_of_the_response_starts_with_the_last_byte_of_the_last_piece() {
         let mut sim = start("POST", None, limits, Timing::default());
         sim.exchange.timing.head_by = total.map(|total| sim.now + total);
         sim.exchange.deadline = sim.exchange.timing.head_by;
-        sim.exchange.connected(sim.now);
+        sim.exchange.wait_from(sim.now);
         sim.leaves(usize::MAX);
         sim.give(b"hello");
         sim.now += total.unwrap_or(seconds(60));
@@ -243,7 +243,7 @@ fn an_answer_comes_when_the_server_gives_it() {
     let early = b"HTTP/1.1 413 Big\r\nContent-Length: 3\r\n\r\n";
     for length in [None, Some(1000)] {
         let mut sim = post(length);
-        sim.exchange.connected(sim.now);
+        sim.exchange.wait_from(sim.now);
         sim.leaves(usize::MAX);
         sim.give(b"hello");
         sim.feed(early);
@@ -261,7 +261,7 @@ fn an_answer_comes_when_the_server_gives_it() {
     // Of a refused response the start is read, and nothing more is sent.
     let mut sim = post(None);
     sim.exchange.delivery = Delivery::Events;
-    sim.exchange.connected(sim.now);
+    sim.exchange.wait_from(sim.now);
     sim.feed(early);
     assert_eq!((sim.exchange.body_room(), sim.exchange.is_uploading()), (0, false));
     // A status that refuses the upload does not ask for bytes that were given.
@@ -272,7 +272,7 @@ fn an_answer_comes_when_the_server_gives_it() {
         (308, "= BodyAgain"),
     ] {
         let mut sim = post(Some(5));
-        sim.exchange.connected(sim.now);
+        sim.exchange.wait_from(sim.now);
         sim.give(b"hel");
         sim.feed(format!("HTTP/1.1 {status} Go\r\nLocation: /y\r\n\r\n").as_bytes());
         assert_eq!(sim.text(), want);

@@ -132,7 +132,7 @@ fn what_ends_otherwise_leaves_nothing() {
     // The request was not sent, or not completely.
     for left in [0, 1] {
         let mut sim = Sim::keeping("GET");
-        sim.exchange.connected(sim.now);
+        sim.exchange.wait_from(sim.now);
         sim.exchange.sent(sim.now, left, 0);
         sim.feed(fine.as_bytes());
         assert_eq!((sim.kept(), sim.is_over()), (None, true));
