@@ -110,8 +110,8 @@ struct Field {
 
 /// What is known of a value since its key was met.
 enum Met {
-    Boolean(bool),
-    Number(f64),
+    /// A boolean or a number: mlua holds nothing for it.
+    Plain(Value),
     /// A part of [`Fields::texts`].
     Text(Range<usize>),
     /// It is looked up: a table, a buffer, a long text, or one that cannot be encoded.
@@ -236,20 +236,18 @@ impl Encoder<'_> {
     /// The value of a field.
     fn field(&mut self, table: &Table, fields: &Fields, field: &Field) -> Result<(), Problem> {
         match &field.value {
+            Met::Plain(value) => self.value(value),
+            Met::Text(text) => {
+                self.lookout.step(self.out.len())?;
+                self.string(fields.text(text))
+            }
             Met::Later => {
                 let value = match field.number {
                     Some(n) => get(table, n),
                     None => get(table, fields.text(&field.name)),
                 };
-                return self.value(&value?);
+                self.value(&value?)
             }
-            _ => self.lookout.step(self.out.len())?,
-        }
-        match &field.value {
-            Met::Boolean(yes) => self.push(if *yes { "true" } else { "false" }),
-            Met::Number(n) => self.number(*n),
-            Met::Text(text) => self.string(fields.text(text)),
-            Met::Later => Ok(()),
         }
     }
 
@@ -308,9 +306,7 @@ impl Fields {
         let name = bytes.as_deref().and_then(|bytes| str::from_utf8(bytes).ok());
         let name = self.copy(name.ok_or("a key that is not UTF-8")?);
         let value = match value {
-            Value::Boolean(yes) => Met::Boolean(*yes),
-            Value::Integer(n) => Met::Number(*n as f64),
-            Value::Number(n) => Met::Number(*n),
+            Value::Boolean(_) | Value::Integer(_) | Value::Number(_) => Met::Plain(value.clone()),
             Value::String(text) => {
                 let bytes = text.as_bytes();
                 let is_short = bytes.len() <= COPIED && self.texts.len() + bytes.len() <= room;
