@@ -158,6 +158,17 @@ fn echo(io: &mut Io, frames: &mut Frames) -> Result<(), Failure> {
 }
 
 fn flood(io: &mut Io, frames: &mut Frames, what: What) -> Result<(), Failure> {
+    let prepare = |io: &mut Io, ready, count, size| Ok(Load::new(io, ready, what, count, size)?);
+    orders(io, frames, prepare, |io, load| Ok(load.send(io)?))
+}
+
+/// Takes orders: `prepare COUNT SIZE`, by which a load is made and `ready` is sent, and `go`.
+fn orders<L>(
+    io: &mut Io,
+    frames: &mut Frames,
+    prepare: impl Fn(&mut Io, Vec<u8>, usize, usize) -> Result<L, Failure>,
+    go: impl Fn(&mut Io, L) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let mut load = None;
     while let Some(next) = frames.next(io)? {
         let payload = frames.payload(&next);
@@ -175,11 +186,9 @@ fn flood(io: &mut Io, frames: &mut Frames, what: What) -> Result<(), Failure> {
                 frame::header(&mut ready, TEXT, 5);
                 ready.extend_from_slice(b"ready");
                 drop(load.take());
-                load = Some(Load::new(io, ready, what, count.parse()?, size.parse()?)?);
+                load = Some(prepare(io, ready, count.parse()?, size.parse()?)?);
             }
-            ["go"] => {
-                load.take().ok_or("go without prepare")?.send(io)?;
-            }
+            ["go"] => go(io, load.take().ok_or("go without prepare")?)?,
             _ => return Err("an unknown order".into()),
         }
     }

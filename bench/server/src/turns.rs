@@ -8,9 +8,9 @@ use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::flood::{Ring, What};
-use crate::frame::{self, Frames, TEXT};
+use crate::frame::Frames;
 use crate::io::Io;
-use crate::{Failure, control, finish};
+use crate::{Failure, orders};
 
 /// Of a masked frame with one byte.
 const ANSWER: usize = 7;
@@ -69,33 +69,12 @@ pub fn join(mut io: Io, answer: &str) -> Result<(), Failure> {
 
 /// Takes orders and follows them.
 pub fn serve(io: &mut Io, frames: &mut Frames, group: &Group, order: Order) -> Result<(), Failure> {
-    let mut load = None;
-    while let Some(next) = frames.next(io)? {
-        let payload = frames.payload(&next);
-        if next.opcode != TEXT {
-            let answer = control(next.opcode, payload);
-            if finish(io, answer, next.opcode)? {
-                break;
-            }
-            continue;
-        }
-        let words: Vec<&str> = std::str::from_utf8(payload)?.split(' ').collect();
-        match words[..] {
-            ["prepare", count, size] => {
-                load = Some(Ring::new(What::Text, count.parse()?, size.parse()?));
-                let mut ready = Vec::new();
-                frame::header(&mut ready, TEXT, 5);
-                ready.extend_from_slice(b"ready");
-                io.write_all(&ready)?;
-            }
-            ["go"] => {
-                let mut ring = load.take().ok_or("go without prepare")?;
-                send(io, &mut ring, &group.members(), order)?;
-            }
-            _ => return Err("an unknown order".into()),
-        }
-    }
-    Ok(())
+    let prepare = |io: &mut Io, ready: Vec<u8>, count, size| {
+        let ring = Ring::new(What::Text, count, size);
+        io.write_all(&ready)?;
+        Ok(ring)
+    };
+    orders(io, frames, prepare, |io, mut ring| send(io, &mut ring, &group.members(), order))
 }
 
 fn send(io: &mut Io, ring: &mut Ring, group: &[TcpStream], order: Order) -> Result<(), Failure> {
