@@ -6,6 +6,7 @@
 mod meter;
 
 use std::error::Error;
+use std::hint::black_box;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -382,6 +383,71 @@ async fn open_close<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failur
         bytes += one(peer).await?;
     }
     Ok(meter.stop(args.count, bytes))
+}
+
+/// A client of event streams.
+#[allow(async_fn_in_trait)] // No thread but the runtime's one polls it.
+pub trait Source {
+    type Event;
+
+    /// Asks for a stream; its head is there when this returns.
+    async fn open(&mut self, url: &str) -> Result<(), Failure>;
+    /// The next event, `None` at the end of the stream.
+    async fn next(&mut self) -> Result<Option<Self::Event>, Failure>;
+    /// The bytes of the event's data.
+    fn length(event: &Self::Event) -> usize;
+}
+
+/// Reads streams of events: `events` drops each, `events-fields` keeps the last.
+pub async fn events<S: Source>(mut source: S, args: &Args) -> Result<Report, Failure> {
+    let mut report = None;
+    for count in [warm_up(args.count), args.count] {
+        source.open(&format!("{}?n={count}&size={}", args.url, args.size)).await?;
+        let (mut messages, mut bytes, mut last) = (0, 0, None);
+        let meter = Meter::start();
+        while let Some(event) = source.next().await? {
+            messages += 1;
+            bytes += S::length(&event) as u64;
+            if args.case == "events-fields" {
+                last = Some(event);
+            } else {
+                black_box(event);
+            }
+        }
+        black_box(last);
+        report = Some(meter.stop(messages, bytes));
+    }
+    report.ok_or_else(|| "nothing was measured".into())
+}
+
+/// A client of HTTP with a pool of connections.
+#[allow(async_fn_in_trait)] // No thread but the runtime's one polls it.
+pub trait Caller {
+    type Body: AsRef<[u8]>;
+
+    /// The body of the answer to a GET.
+    async fn get(&mut self, url: &str) -> Result<Self::Body, Failure>;
+    /// The body of the answer to a POST of `body`.
+    async fn post(&mut self, url: &str, body: &str) -> Result<Self::Body, Failure>;
+}
+
+/// Makes calls, each when the one before is answered: `get-kept` and `post-kept`.
+pub async fn calls<C: Caller>(mut caller: C, args: &Args) -> Result<Report, Failure> {
+    let url = format!("{}?size={}", args.url, args.size);
+    let body = "p".repeat(args.size);
+    let mut report = None;
+    for count in [warm_up(args.count), args.count] {
+        let (meter, mut bytes) = (Meter::start(), 0);
+        for _ in 0..count {
+            let answer = match args.case.as_str() {
+                "post-kept" => caller.post(&url, &body).await?,
+                _ => caller.get(&url).await?,
+            };
+            bytes += black_box(answer).as_ref().len() as u64;
+        }
+        report = Some(meter.stop(count, bytes));
+    }
+    report.ok_or_else(|| "nothing was measured".into())
 }
 
 /// Runs a future that never waits: the calls below it block.

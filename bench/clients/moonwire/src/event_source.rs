@@ -1,32 +1,33 @@
 //! An `EventSource`, whose calls block.
 
-use std::hint::black_box;
 use std::time::Duration;
 
-use common::{Args, Failure, Meter, Report, warm_up};
+use common::{Args, Failure, Report};
+use moonwire::proto::sse::Event;
 use moonwire::{EventSource, Incoming, StreamOptions};
 
 pub(crate) fn run(args: &Args) -> Result<Report, Failure> {
-    let mut report = None;
-    for count in [warm_up(args.count), args.count] {
-        let url = format!("{}?n={count}&size={}", args.url, args.size);
-        let mut source = EventSource::new(StreamOptions::get(&url)?).config(crate::config()?);
-        let Incoming::Opened = source.next_timeout(Duration::from_secs(10))? else {
+    common::now(common::events(Source(None), args))
+}
+
+struct Source(Option<EventSource>);
+
+impl common::Source for Source {
+    type Event = Event;
+
+    async fn open(&mut self, url: &str) -> Result<(), Failure> {
+        let source = EventSource::new(StreamOptions::get(url)?).config(crate::config()?);
+        let Incoming::Opened = self.0.insert(source).next_timeout(Duration::from_secs(10))? else {
             return Err("it does not open".into());
         };
-        let (mut messages, mut bytes, mut last) = (0, 0, None);
-        let meter = Meter::start();
-        while let Some(event) = source.next_event()? {
-            messages += 1;
-            bytes += event.data.len() as u64;
-            if args.case == "events-fields" {
-                last = Some(event);
-            } else {
-                black_box(event);
-            }
-        }
-        black_box(last);
-        report = Some(meter.stop(messages, bytes));
+        Ok(())
     }
-    report.ok_or_else(|| "nothing was measured".into())
+
+    async fn next(&mut self) -> Result<Option<Event>, Failure> {
+        Ok(self.0.as_mut().ok_or("it is not open")?.next_event()?)
+    }
+
+    fn length(event: &Event) -> usize {
+        event.data.len()
+    }
 }

@@ -1,19 +1,23 @@
 //! reqwest on a runtime of one thread: event streams by eventsource-stream, and HTTP calls by a client with
 //! its pool.
 
-use std::hint::black_box;
-
-use common::{Args, Failure, Meter, Report, warm_up};
-use eventsource_stream::Eventsource as _;
+use bytes::Bytes;
+use common::{Args, Failure};
+use eventsource_stream::{Event, EventStream, Eventsource as _};
 use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use reqwest::{Client, RequestBuilder};
 
 fn main() -> Result<(), Failure> {
     let args = Args::parse(std::env::args().skip(1))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let client = Client::new();
     let report = runtime.block_on(async {
         match args.case.as_str() {
-            "events" | "events-fields" => events(&args).await,
-            "get-kept" | "post-kept" => calls(&args).await,
+            "events" | "events-fields" => {
+                common::events(Source { client, stream: None }, &args).await
+            }
+            "get-kept" | "post-kept" => common::calls(Caller(client), &args).await,
             other => Err(format!("there is no case {other} here").into()),
         }
     })?;
@@ -21,46 +25,44 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-async fn events(args: &Args) -> Result<Report, Failure> {
-    let client = reqwest::Client::new();
-    let mut report = None;
-    for count in [warm_up(args.count), args.count] {
-        let url = format!("{}?n={count}&size={}", args.url, args.size);
-        let response = client.get(&url).send().await?.error_for_status()?;
-        let mut stream = response.bytes_stream().eventsource();
-        let (mut messages, mut bytes, mut last) = (0, 0, None);
-        let meter = Meter::start();
-        while let Some(event) = stream.next().await {
-            let event = event?;
-            messages += 1;
-            bytes += event.data.len() as u64;
-            if args.case == "events-fields" {
-                last = Some(event);
-            } else {
-                black_box(event);
-            }
-        }
-        black_box(last);
-        report = Some(meter.stop(messages, bytes));
-    }
-    report.ok_or_else(|| "nothing was measured".into())
+struct Caller(Client);
+
+async fn answer(request: RequestBuilder) -> Result<Bytes, Failure> {
+    Ok(request.send().await?.bytes().await?)
 }
 
-async fn calls(args: &Args) -> Result<Report, Failure> {
-    let client = reqwest::Client::new();
-    let url = format!("{}?size={}", args.url, args.size);
-    let body = "p".repeat(args.size);
-    let mut report = None;
-    for count in [warm_up(args.count), args.count] {
-        let (meter, mut bytes) = (Meter::start(), 0);
-        for _ in 0..count {
-            let request = match args.case.as_str() {
-                "post-kept" => client.post(&url).body(body.clone()),
-                _ => client.get(&url),
-            };
-            bytes += black_box(request.send().await?.bytes().await?).len() as u64;
-        }
-        report = Some(meter.stop(count, bytes));
+impl common::Caller for Caller {
+    type Body = Bytes;
+
+    async fn get(&mut self, url: &str) -> Result<Bytes, Failure> {
+        answer(self.0.get(url)).await
     }
-    report.ok_or_else(|| "nothing was measured".into())
+
+    async fn post(&mut self, url: &str, body: &str) -> Result<Bytes, Failure> {
+        answer(self.0.post(url).body(body.to_owned())).await
+    }
+}
+
+struct Source {
+    client: Client,
+    stream: Option<EventStream<BoxStream<'static, reqwest::Result<Bytes>>>>,
+}
+
+impl common::Source for Source {
+    type Event = Event;
+
+    async fn open(&mut self, url: &str) -> Result<(), Failure> {
+        let response = self.client.get(url).send().await?.error_for_status()?;
+        self.stream = Some(response.bytes_stream().boxed().eventsource());
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Option<Event>, Failure> {
+        let stream = self.stream.as_mut().ok_or("it is not open")?;
+        Ok(stream.next().await.transpose()?)
+    }
+
+    fn length(event: &Event) -> usize {
+        event.data.len()
+    }
 }

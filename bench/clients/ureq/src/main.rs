@@ -1,22 +1,64 @@
 //! ureq, which blocks: HTTP calls by an agent with its pool, and event streams as lines of the body with
 //! the parser that a program writes for them.
 
-use std::hint::black_box;
 use std::io::{BufRead, BufReader};
 
-use common::{Args, Failure, Meter, Report, warm_up};
+use common::{Args, Failure};
+use ureq::{Agent, BodyReader};
 
 fn main() -> Result<(), Failure> {
     let args = Args::parse(std::env::args().skip(1))?;
     let report = match args.case.as_str() {
-        "events" | "events-fields" => events(&args)?,
-        "get-kept" | "post-kept" => calls(&args)?,
+        "events" | "events-fields" => common::now(common::events(Source::default(), &args))?,
+        "get-kept" | "post-kept" => common::now(common::calls(Caller(ureq::agent()), &args))?,
         other => return Err(format!("there is no case {other} here").into()),
     };
     report.print();
     Ok(())
 }
 
+struct Caller(Agent);
+
+impl common::Caller for Caller {
+    type Body = Vec<u8>;
+
+    async fn get(&mut self, url: &str) -> Result<Vec<u8>, Failure> {
+        Ok(self.0.get(url).call()?.body_mut().read_to_vec()?)
+    }
+
+    async fn post(&mut self, url: &str, body: &str) -> Result<Vec<u8>, Failure> {
+        Ok(self.0.post(url).send(body)?.body_mut().read_to_vec()?)
+    }
+}
+
+#[derive(Default)]
+struct Source {
+    body: Option<BufReader<BodyReader<'static>>>,
+    line: String,
+    last_id: String,
+}
+
+impl common::Source for Source {
+    type Event = Event;
+
+    async fn open(&mut self, url: &str) -> Result<(), Failure> {
+        let body = ureq::agent().get(url).call()?.into_body();
+        self.body = Some(BufReader::new(body.into_reader()));
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Option<Event>, Failure> {
+        let body = self.body.as_mut().ok_or("it is not open")?;
+        next(body, &mut self.line, &mut self.last_id)
+    }
+
+    fn length(event: &Event) -> usize {
+        event.data.len()
+    }
+}
+
+/// The fields of an event, all of which a program is given.
+#[allow(dead_code)]
 #[derive(Default)]
 struct Event {
     event: String,
@@ -62,48 +104,4 @@ fn next(
             _ => {}
         }
     }
-}
-
-fn events(args: &Args) -> Result<Report, Failure> {
-    let agent = ureq::agent();
-    let mut report = None;
-    for count in [warm_up(args.count), args.count] {
-        let url = format!("{}?n={count}&size={}", args.url, args.size);
-        let body = agent.get(&url).call()?.into_body();
-        let mut body = BufReader::new(body.into_reader());
-        let (mut line, mut last_id, mut last) = (String::new(), String::new(), None);
-        let (mut messages, mut bytes) = (0, 0);
-        let meter = Meter::start();
-        while let Some(event) = next(&mut body, &mut line, &mut last_id)? {
-            messages += 1;
-            bytes += event.data.len() as u64;
-            if args.case == "events-fields" {
-                last = Some(event);
-            } else {
-                black_box((event.event, event.data, event.id));
-            }
-        }
-        black_box(last.map(|event| (event.event, event.data, event.id)));
-        report = Some(meter.stop(messages, bytes));
-    }
-    report.ok_or_else(|| "nothing was measured".into())
-}
-
-fn calls(args: &Args) -> Result<Report, Failure> {
-    let agent = ureq::agent();
-    let url = format!("{}?size={}", args.url, args.size);
-    let body = "p".repeat(args.size);
-    let mut report = None;
-    for count in [warm_up(args.count), args.count] {
-        let (meter, mut bytes) = (Meter::start(), 0);
-        for _ in 0..count {
-            let mut response = match args.case.as_str() {
-                "post-kept" => agent.post(&url).send(&body)?,
-                _ => agent.get(&url).call()?,
-            };
-            bytes += black_box(response.body_mut().read_to_vec()?).len() as u64;
-        }
-        report = Some(meter.stop(count, bytes));
-    }
-    report.ok_or_else(|| "nothing was measured".into())
 }
