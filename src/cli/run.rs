@@ -372,19 +372,8 @@ fn echo_kind(given: Given) -> Result<EchoKind, Failure> {
     }
 }
 
-/// Strings of scripts come and go by the megabyte. Where glibc allocates, what is freed at the end of
-/// its heap goes back to the system from 128 KiB on, and comes again page by page; a block that was
-/// large enough to be mapped by itself, and is freed, moves that bound to twice its size. It is not
-/// touched, so it costs two system calls and no memory. Elsewhere it does nothing. A process of an
-/// embedder is left as it is.
-fn keep_freed_memory() {
-    const BLOCK: usize = 16 * 1024 * 1024;
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(BLOCK)));
-}
-
 pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     raise_open_files();
-    keep_freed_memory();
     let mut scripts = Vec::new();
     match &args.what {
         What::File(file) => scripts.push((name(file), read(file)?)),
@@ -426,6 +415,7 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
         .exit(true)
         .requests_per_minute(args.requests)
         .keep_alive(!args.no_keep_alive)
+        .keep_freed_memory(true)
         .place(args.place.unwrap_or_default())
         .global("args", move |lua| list(lua, &words));
     let mut options = match &args.player {

@@ -1,4 +1,4 @@
-//! Steps of Luau's garbage collector that are added for large strings.
+//! What large strings cause: steps of Luau's garbage collector, and that freed memory is kept.
 //!
 //! Luau does one step of about 2 KiB of work per allocation, however large the allocation is. So a
 //! string of 1 MiB causes as much work as one of 1 KiB, and while 64 MB of small tables are marked,
@@ -29,6 +29,19 @@ const STEP: usize = 512;
 const NEAR_EIGHTHS: usize = 7;
 const FLOOR: usize = 1024 * 1024;
 
+/// Once so many bytes of large strings were created, freed memory stays with the process
+/// (`Options::keep_freed_memory`). Before, it comes and goes page by page, which costs some 10 ms in
+/// all; and a process that needed much once, for states of compression say, gives it back.
+const CHURN: usize = 32 * 1024 * 1024;
+
+/// glibc gives back what is freed at the end of its heap from 128 KiB on. A block that was large
+/// enough to be mapped by itself, and is freed, moves that bound to twice its size. It is not
+/// touched, so it costs two system calls and no memory. Other allocators just free it.
+fn keep_freed_memory() {
+    const BLOCK: usize = 16 * 1024 * 1024;
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(BLOCK)));
+}
+
 /// The collector's debt for large strings of one VM.
 #[derive(Debug, Default)]
 pub(super) struct Collector {
@@ -39,7 +52,9 @@ pub(super) struct Collector {
     stage: Stage,
     /// The memory limit of the VM in bytes, if it has one: garbage counts towards it, and Luau does
     /// not collect before it refuses memory.
-    pub(super) limit: Option<usize>,
+    limit: Option<usize>,
+    /// Bytes of large strings until freed memory is kept, if it is to be and is not yet.
+    churn: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +69,11 @@ enum Stage {
 }
 
 impl Collector {
+    /// With the memory limit of the VM, and whether freed memory is to stay with the process.
+    pub(super) fn new(limit: Option<usize>, keeps: bool) -> Collector {
+        Collector { limit, churn: keeps.then_some(CHURN), ..Collector::default() }
+    }
+
     /// Strings or buffers of these lengths were created.
     #[inline]
     pub(super) fn made(&mut self, lua: &Lua, lengths: &[usize]) -> mlua::Result<()> {
@@ -62,6 +82,12 @@ impl Collector {
     }
 
     fn owe(&mut self, lua: &Lua, bytes: usize) -> mlua::Result<()> {
+        if let Some(left) = self.churn {
+            self.churn = left.checked_sub(bytes);
+            if self.churn.is_none() {
+                keep_freed_memory();
+            }
+        }
         self.garbage = self.garbage.saturating_add(bytes);
         let waits = self.stage == Stage::Waits && self.garbage < self.spared();
         if waits && !self.is_near_the_limit(lua) { Ok(()) } else { self.pay(lua, bytes) }
@@ -115,5 +141,27 @@ impl Collector {
         if !again {
             (self.live, self.garbage) = (used, 0);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Freed memory is kept from 32 MiB of large strings on, and never unless it was asked for.
+    #[test]
+    fn freed_memory_is_kept_after_much_of_it() {
+        let lua = Lua::new();
+        let mut collector = Collector::new(None, true);
+        for len in [LARGE - 1, LARGE, CHURN - LARGE] {
+            collector.made(&lua, &[len]).unwrap();
+        }
+        assert_eq!(collector.churn, Some(0));
+        collector.made(&lua, &[LARGE]).unwrap();
+        assert_eq!(collector.churn, None);
+
+        let mut collector = Collector::new(None, false);
+        collector.made(&lua, &[2 * CHURN]).unwrap();
+        assert_eq!(collector.churn, None);
     }
 }

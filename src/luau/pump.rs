@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use mlua::chunk::Compiler;
 use mlua::{IntoLuaMulti, Lua, LuaOptions, StdLib, Table, Value};
 
+use super::collector::Collector;
 use super::error::Error;
 use super::globals;
 use super::host::{self, Host, lock};
@@ -148,7 +149,7 @@ impl Runtime {
             return Err(Error::NoGlobal(name.clone()));
         }
         let (stand_in, exit_timeout) = (options.stand_in, options.exit_timeout);
-        let memory = options.memory_limit;
+        let (memory, keeps) = (options.memory_limit, options.keep_freed_memory);
         let plain = options.plain;
         let hosts = Hosts::new(options.jit);
         let files = std::mem::take(&mut options.hosts);
@@ -166,7 +167,7 @@ impl Runtime {
         let env = lua.globals();
         let its = (&hosts, &identity, !files.is_empty());
         let (mut prelude, ours) = Prelude::load(&lua, &host, &env, plain, per_script, &made, its)?;
-        prelude.feed.collector.limit = memory;
+        prelude.feed.collector = Collector::new(memory, keeps);
         if let Some(bytes) = memory {
             lua.set_memory_limit(bytes)?;
         }

@@ -25,9 +25,9 @@ struct Bench {
 }
 
 pub(crate) fn run(args: &Args, change: fn(Options) -> Options) -> Result<Report, Failure> {
-    // As `moonwire run` does, which says why.
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(16 * 1024 * 1024)));
+    // As `moonwire run` has them.
     let options = Options::new(|line: Line<'_>| eprintln!("{line}")).jit(Jit::On);
+    let options = options.keep_freed_memory(true);
     let modules = |path: &str| Ok(module(path).map(|text| text.as_bytes().to_vec()));
     let mut options = change(options.modules(modules));
     *options.config() = crate::config()?;
