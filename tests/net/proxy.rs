@@ -374,6 +374,8 @@ fn against<R: Send + 'static>(
         ..Config::default()
     };
     let (told, lines) = traced(options("ws://a.example/x?y").timeout(limit), config);
+    // Shown if the script has failed, whose words do not tell why the client went.
+    println!("{told:?}\n{}", lines.join("\n"));
     (told, lines, server.join())
 }
 
