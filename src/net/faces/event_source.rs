@@ -137,6 +137,8 @@ struct Inbox {
     /// Bytes of the body; those before `at` were parsed.
     bytes: Vec<u8>,
     at: usize,
+    /// Bytes that were parsed since the reactor was told so.
+    consumed: usize,
     closed: Option<Closed>,
 }
 
@@ -320,12 +322,26 @@ impl<S: Sys> EventSource<S> {
     /// [above](EventSource#what-ends-it-and-what-does-not).
     pub fn next_event(&mut self) -> Result<Option<sse::Event>, Error> {
         loop {
+            if let Some(event) = self.whole_event() {
+                return Ok(Some(event));
+            }
             match self.next_until(None)? {
                 Incoming::Event(event) => return Ok(Some(event)),
                 Incoming::Closed => return Ok(None),
                 _ => {}
             }
         }
+    }
+
+    /// An event that stands whole in what was read, without the detours of [`EventSource::look`].
+    #[inline]
+    fn whole_event(&mut self) -> Option<sse::Event> {
+        if self.inbox.open || !matches!(self.state, State::Connected { .. }) {
+            return None;
+        }
+        let (used, event) = self.parser.receive_whole(self.inbox.unread())?;
+        self.inbox.used(used);
+        event
     }
 
     /// The next [`Incoming`], if it comes within `timeout`, also while the source waits or
@@ -471,14 +487,18 @@ impl<S: Sys> EventSource<S> {
     fn parse(&mut self) -> Result<Option<Incoming>, Error> {
         let State::Connected { id, .. } = self.state else { return Ok(None) };
         let input = self.inbox.unread();
-        if input.is_empty() {
-            return Ok(None);
-        }
-        match self.parser.receive_with_comments(input) {
+        let parsed = match input.is_empty() {
+            true => Ok((0, None)),
+            false => self.parser.receive_with_comments(input),
+        };
+        match parsed {
             Ok((used, item)) => {
                 self.inbox.used(used);
-                if let Some(reactor) = &mut self.reactor {
-                    reactor.consumed(id, used);
+                let consumed = std::mem::take(&mut self.inbox.consumed);
+                if consumed > 0
+                    && let Some(reactor) = &mut self.reactor
+                {
+                    reactor.consumed(id, consumed);
                 }
                 Ok(item.map(|item| match item {
                     EventOrComment::Event(event) => Incoming::Event(event),
@@ -612,6 +632,7 @@ impl Inbox {
 
     fn used(&mut self, n: usize) {
         self.at += n;
+        self.consumed += n;
         if self.at >= self.bytes.len() {
             self.at = 0;
             self.bytes.clear();

@@ -172,6 +172,18 @@ impl Events {
         self.take(input)
     }
 
+    /// As [`Events::receive`], for a block that stands whole at the start of the input, as most do;
+    /// its event, if it has data. `None`: `receive` has to be called, which reports the same.
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(crate) fn receive_whole(&mut self, input: &[u8]) -> Option<(usize, Option<Event>)> {
+        if self.failed {
+            return None;
+        }
+        let (used, block) = self.whole::<Event>(input)?;
+        Some((used, self.dispatch(block)))
+    }
+
     #[inline]
     fn take<T: Wanted>(&mut self, input: &[u8]) -> Taken<T> {
         if self.failed {
@@ -295,7 +307,13 @@ impl Events {
             true => Cow::Borrowed("message"),
             false => Cow::Owned(decode(block.event)),
         };
-        Some(Event { event, data, id: self.last_event_id.clone(), retry: block.retry })
+        // Most streams have no IDs, and an empty `String` out of a call is read before the call's
+        // writes have settled.
+        let id = match self.last_event_id.as_str() {
+            "" => String::new(),
+            id => id.to_owned(),
+        };
+        Some(Event { event, data, id, retry: block.retry })
     }
 
     /// Reuses the memory of the previous ID if it is small: each event brings another.
@@ -431,11 +449,16 @@ fn milliseconds(value: &[u8]) -> Option<Duration> {
 /// UTF-8 with U+FFFD for invalid sequences; text that was copied already is not copied again if it
 /// is valid. Validated first, since the search for errors goes byte by byte.
 fn decode(bytes: Cow<'_, [u8]>) -> String {
-    let text = match bytes {
-        Cow::Borrowed(text) => {
-            str::from_utf8(text).map(str::to_owned).map_err(|_| Cow::Borrowed(text))
-        }
-        Cow::Owned(text) => String::from_utf8(text).map_err(|e| Cow::Owned(e.into_bytes())),
-    };
-    text.unwrap_or_else(|bytes: Cow<'_, [u8]>| String::from_utf8_lossy(&bytes).into_owned())
+    match bytes {
+        Cow::Borrowed(bytes) => match str::from_utf8(bytes) {
+            Ok(text) => text.to_owned(),
+            Err(_) => lossy(bytes),
+        },
+        Cow::Owned(bytes) => String::from_utf8(bytes).unwrap_or_else(|e| lossy(e.as_bytes())),
+    }
+}
+
+#[cold]
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
