@@ -109,19 +109,19 @@ mod tests {
         for (padding, at) in [("=", 4 * GROUPS), ("==", 4 * GROUPS - 1)] {
             let first = "A".repeat(4 * GROUPS - padding.len()) + padding;
             assert!(decoded(&first).is_ok());
-            let said = decoded(&(first + "AAAA")).unwrap_err();
+            let problem = decoded(&(first + "AAAA")).unwrap_err();
             let want = format!("character {at} of {}: padding in front of the end", 4 * GROUPS + 4);
-            assert!(said.ends_with(&want), "{said}");
+            assert!(problem.ends_with(&want), "{problem}");
         }
     }
 
     #[test]
     fn positions_count_through_all_pieces() {
         let text = "A".repeat(4 * GROUPS) + "AA*A";
-        let said = decoded(&text).unwrap_err();
+        let problem = decoded(&text).unwrap_err();
         assert!(
-            said.contains(&format!("character {} of {}: ", text.len() - 1, text.len())),
-            "{said}"
+            problem.contains(&format!("character {} of {}: ", text.len() - 1, text.len())),
+            "{problem}"
         );
     }
 

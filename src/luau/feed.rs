@@ -110,7 +110,7 @@ impl Feed {
     }
 
     fn event(&mut self, lua: &Lua, host: &Host, id: ConnId, event: Event<'_>) -> mlua::Result<()> {
-        let tell = &self.event;
+        let report = &self.event;
         let bits = id.to_bits();
         match event {
             // Never comes: the request asks for another delivery.
@@ -125,7 +125,7 @@ impl Feed {
             }
             Event::Response(response) => {
                 let headers = lua.create_string(response.headers.as_bytes())?;
-                tell.call((bits, "response", response.status, headers, response.reason))
+                report.call((bits, "response", response.status, headers, response.reason))
             }
             Event::Binary(data) => {
                 let value = match wants_buffers(host, id) {
@@ -136,11 +136,11 @@ impl Feed {
             }
             Event::Opened(opened) => {
                 let headers = lua.create_string(opened.headers.as_bytes())?;
-                tell.call((bits, "opened", headers, opened.protocol.as_deref(), opened.reason))
+                report.call((bits, "opened", headers, opened.protocol.as_deref(), opened.reason))
             }
-            Event::Pong(data) => tell.call((bits, "pong", lua.create_string(data)?)),
+            Event::Pong(data) => report.call((bits, "pong", lua.create_string(data)?)),
             Event::Closing(frame) => {
-                tell.call((bits, "closing", frame.code_or_1005(), frame.reason))
+                report.call((bits, "closing", frame.code_or_1005(), frame.reason))
             }
             Event::Closed(mut closed) => {
                 if let Closed::Failed(e) | Closed::Lost(e) = &mut closed {
@@ -150,8 +150,8 @@ impl Feed {
                 lock(&host.buffers).remove(&id);
                 let code = closed.code();
                 match &closed {
-                    Closed::Clean(frame) => tell.call((bits, "closed", code, &*frame.reason)),
-                    Closed::Complete => tell.call((bits, "closed", code, "")),
+                    Closed::Clean(frame) => report.call((bits, "closed", code, &*frame.reason)),
+                    Closed::Complete => report.call((bits, "closed", code, "")),
                     Closed::Failed(e) | Closed::Lost(e) => {
                         let (why, all) = (e.what(), e.to_string());
                         // The script that called `connect` gets the whole text; a handler of
@@ -163,7 +163,7 @@ impl Feed {
                         let lost = (e.unsent() > 0).then_some((e.unsent(), &*all));
                         let (bytes, of) = lost.unzip();
                         let answer = e.response().map(|r| answer(lua, r)).transpose()?;
-                        tell.call((
+                        report.call((
                             bits,
                             "closed",
                             code,

@@ -32,7 +32,7 @@ pub(super) struct Host {
     epoch: Instant,
     output: Mutex<Box<dyn Output>>,
     /// Lines that the output has itself caused and that it was not called with yet.
-    unsaid: Mutex<VecDeque<Unsaid>>,
+    queued: Mutex<VecDeque<QueuedLine>>,
     /// Connections whose userdata was collected. The collector may run whenever a value is created,
     /// so a `Drop` may only add to this list.
     dropped: Arc<Dropped>,
@@ -65,7 +65,7 @@ pub(super) struct Host {
 }
 
 /// A line to be passed to the output.
-struct Unsaid {
+struct QueuedLine {
     kind: LineKind,
     script: Option<String>,
     text: String,
@@ -73,9 +73,9 @@ struct Unsaid {
     traceback: String,
 }
 
-impl From<Line<'_>> for Unsaid {
-    fn from(line: Line<'_>) -> Unsaid {
-        Unsaid {
+impl From<Line<'_>> for QueuedLine {
+    fn from(line: Line<'_>) -> QueuedLine {
+        QueuedLine {
             kind: line.kind,
             script: line.script.map(str::to_owned),
             text: line.text.to_owned(),
@@ -85,9 +85,9 @@ impl From<Line<'_>> for Unsaid {
     }
 }
 
-impl Unsaid {
+impl QueuedLine {
     fn line(&self) -> Line<'_> {
-        let Unsaid { kind, script, text, bytes, traceback } = self;
+        let QueuedLine { kind, script, text, bytes, traceback } = self;
         Line { kind: *kind, script: script.as_deref(), text, bytes, traceback }
     }
 }
@@ -107,7 +107,7 @@ impl Host {
             exit: Mutex::default(),
             epoch: Instant::now(),
             output: Mutex::new(setup.output),
-            unsaid: Mutex::default(),
+            queued: Mutex::default(),
             dropped: Arc::default(),
             buffers: Mutex::default(),
             raised: Mutex::new(false),
@@ -142,7 +142,7 @@ impl Host {
 
     /// Passes a line to the embedder's output. A line that this call of the output causes comes
     /// after it.
-    pub(super) fn say(&self, line: Line<'_>) {
+    pub(super) fn write_line(&self, line: Line<'_>) {
         let _embedder = self.watch.leave();
         let mut first = Some(line);
         loop {
@@ -153,7 +153,7 @@ impl Host {
                     // Otherwise another call is passing a line, and handles this one in its next
                     // round.
                     let Some(line) = first.take() else { return };
-                    lock(&self.unsaid).push_back(line.into());
+                    lock(&self.queued).push_back(line.into());
                     continue;
                 }
             };
@@ -161,12 +161,12 @@ impl Host {
                 output.line(line);
             }
             loop {
-                let next = lock(&self.unsaid).pop_front();
+                let next = lock(&self.queued).pop_front();
                 let Some(next) = next else { break };
                 output.line(next.line());
             }
             drop(output);
-            if lock(&self.unsaid).is_empty() {
+            if lock(&self.queued).is_empty() {
                 return;
             }
         }
@@ -207,7 +207,7 @@ impl Host {
     pub(super) fn stand_by(&self) {
         if let Err(e) = self.link.stand_by() {
             let text = format!("no stand-in ({e}): the network waits while a script computes");
-            self.say(Line::warn(&text));
+            self.write_line(Line::warn(&text));
         }
     }
 
@@ -254,7 +254,7 @@ struct Connection;
 pub(super) struct ScriptPolicy(pub(super) Policy);
 
 /// The same as an argument of natives.
-pub(super) type Rules = Option<UserDataRef<ScriptPolicy>>;
+pub(super) type PolicyArg = Option<UserDataRef<ScriptPolicy>>;
 
 /// The name of a script, as an argument of natives.
 fn named(script: &Option<LuaString>) -> Option<String> {
@@ -307,7 +307,7 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
     let print = move |_: &Lua, (text, script): (LuaString, Option<LuaString>)| {
         let bytes = text.as_bytes();
         let text = String::from_utf8_lossy(&bytes);
-        its.say(Line::print(&text).given_as(&bytes).of(named(&script).as_deref()));
+        its.write_line(Line::print(&text).given_as(&bytes).of(named(&script).as_deref()));
         Ok(())
     };
     table.set("print", lua.create_function(print)?)?;
@@ -315,7 +315,7 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
     let warn = move |_: &Lua, (text, script): (LuaString, Option<LuaString>)| {
         let bytes = text.as_bytes();
         let text = String::from_utf8_lossy(&bytes);
-        its.say(Line::warn(&text).given_as(&bytes).of(named(&script).as_deref()));
+        its.write_line(Line::warn(&text).given_as(&bytes).of(named(&script).as_deref()));
         Ok(())
     };
     table.set("warn", lua.create_function(warn)?)?;
@@ -341,7 +341,7 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
         // A C function that is a handler raises at the prelude's line that called it.
         let place = message.strip_prefix("[moonwire] ").and_then(|text| text.split_once(": "));
         let message = place.map_or(message, |(_, text)| text);
-        its.say(Line::raise(message, &traceback).of(named(&script).as_deref()));
+        its.write_line(Line::raise(message, &traceback).of(named(&script).as_deref()));
         if main {
             *lock(&its.raised) = true;
         }
@@ -445,7 +445,7 @@ fn objects(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
 
 fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     let its = Arc::clone(host);
-    type Open = (LuaString, Value, Rules);
+    type Open = (LuaString, Value, PolicyArg);
     let open = move |lua: &Lua, (url, options, rules): Open| {
         Ok(match open(lua, &its, &url, &options, rules) {
             Ok(id) => (Some(id.to_bits()), None, false),
@@ -504,7 +504,7 @@ fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     let its = Arc::clone(host);
     let lost = move |_: &Lua, (bytes, text, script): (u64, LuaString, Option<LuaString>)| {
         *lock(&its.lost) += bytes;
-        its.say(Line::warn(&text.to_string_lossy()).of(named(&script).as_deref()));
+        its.write_line(Line::warn(&text.to_string_lossy()).of(named(&script).as_deref()));
         Ok(())
     };
     table.set("lost", lua.create_function(lost)?)?;
@@ -571,7 +571,7 @@ fn open(
     host: &Host,
     url: &LuaString,
     options: &Value,
-    rules: Rules,
+    rules: PolicyArg,
 ) -> Result<ConnId, Refused> {
     let url = url.to_string_lossy();
     let plain = Options::new(&url).map_err(|e| Refused::Url(e.to_string()))?;

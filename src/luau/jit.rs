@@ -72,7 +72,7 @@ fn is_native(text: &[u8]) -> bool {
 /// Whether a text has functions with `@native`. A match in a string or a comment counts, too: then
 /// more is compiled than necessary, with the same results.
 fn has_attribute(text: &[u8]) -> bool {
-    text.windows(b"@native".len()).any(|word| word == b"@native")
+    text.windows(b"@native".len()).any(|window| window == b"@native")
 }
 
 #[cfg(test)]

@@ -141,8 +141,8 @@ impl Reader<'_> {
             Some(b'[') => self.list(*b"[]", &mut |reader| reader.skip(deep)),
             Some(byte) if byte.is_ascii_alphanumeric() || byte == b'-' => {
                 let rest = &self.text[self.at..];
-                let word = |b: &u8| b.is_ascii_alphanumeric() || b"+-.".contains(b);
-                self.at += rest.iter().position(|b| !word(b)).unwrap_or(rest.len());
+                let literal = |b: &u8| b.is_ascii_alphanumeric() || b"+-.".contains(b);
+                self.at += rest.iter().position(|b| !literal(b)).unwrap_or(rest.len());
                 Ok(())
             }
             _ => Err(self.unlike("a value")),

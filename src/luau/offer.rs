@@ -6,7 +6,7 @@ use super::error::Error;
 use super::options::Offer;
 
 /// The additions, created in the VM.
-pub(super) struct Made {
+pub(super) struct Additions {
     /// Name → service.
     pub(super) services: Table,
     pub(super) globals: Vec<(String, Value)>,
@@ -28,9 +28,9 @@ const TAKEN_ENUMS: [&str; 5] = [
 /// Members of each enum.
 const TAKEN_ITEMS: [&str; 3] = ["FromName", "FromValue", "GetEnumItems"];
 
-impl Made {
+impl Additions {
     /// Checks the names, then creates everything.
-    pub(super) fn new(lua: &Lua, offer: Offer) -> Result<Made, Error> {
+    pub(super) fn new(lua: &Lua, offer: Offer) -> Result<Additions, Error> {
         unique("Options::service", offer.services.iter().map(|(name, _)| &**name), &TAKEN)?;
         unique("Options::global", offer.globals.iter().map(|(name, _)| &**name), &[])?;
         unique("Options::enumeration", offer.enums.iter().map(|(name, _)| &**name), &TAKEN_ENUMS)?;
@@ -52,7 +52,7 @@ impl Made {
             }
         }
         let globals = offer.globals.into_iter().map(|(name, make)| Ok((name, make(lua)?)));
-        Ok(Made { services, globals: globals.collect::<mlua::Result<_>>()?, enums })
+        Ok(Additions { services, globals: globals.collect::<mlua::Result<_>>()?, enums })
     }
 }
 

@@ -98,7 +98,7 @@ impl Parts {
             };
             Ok(match parts.get(lua, jit, &name) {
                 Ok(part) => (Some(part), None),
-                Err(e) => (None, Some(said(&e))),
+                Err(e) => (None, Some(message(&e))),
             })
         };
         table.set("load_part", lua.create_function(load)?)
@@ -213,9 +213,9 @@ pub(super) fn chunk(
 }
 
 /// The message for a script. The only possible errors are a lack of memory or of stack.
-fn said(e: &mlua::Error) -> String {
+fn message(e: &mlua::Error) -> String {
     match e {
-        mlua::Error::CallbackError { cause, .. } => said(cause),
+        mlua::Error::CallbackError { cause, .. } => message(cause),
         mlua::Error::MemoryError(_) => "not enough memory".to_owned(),
         other => {
             let text = other.to_string();

@@ -9,7 +9,7 @@ use super::feed::Feed;
 use super::host::{self, Host};
 use super::host_file::Identity;
 use super::hosts::{self, Hosts};
-use super::offer::Made;
+use super::offer::Additions;
 use super::parts::{self, Parts};
 use super::watch::is_in;
 use super::{require, stdio, streams, values};
@@ -20,7 +20,7 @@ pub(super) struct Prelude {
     pub(super) scripts: Scripts,
     pub(super) step: Function,
     /// Warns about main threads that wait in vain; returns whether there is one.
-    pub(super) tell_stranded: Function,
+    pub(super) warn_stranded: Function,
     pub(super) round: Function,
     pub(super) round_with: Function,
     pub(super) feed: Feed,
@@ -54,7 +54,7 @@ impl Prelude {
         env: &Table,
         plain: bool,
         per_script: bool,
-        made: &Made,
+        made: &Additions,
         hosts: (&Hosts, &Identity, bool),
     ) -> mlua::Result<(Prelude, Table)> {
         let (all_hosts, identity, has_hosts) = hosts;
@@ -144,7 +144,7 @@ impl Prelude {
                 own: parts.get("own")?,
             },
             step: scheduler.get("step")?,
-            tell_stranded: scheduler.get("tell_stranded")?,
+            warn_stranded: scheduler.get("warn_stranded")?,
             round: connections.get("round")?,
             round_with: connections.get("round_with")?,
             feed: Feed::new(&connections, plain)?,

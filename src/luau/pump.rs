@@ -15,13 +15,13 @@ use super::globals;
 use super::host::{self, Host, lock};
 use super::hosts::Hosts;
 use super::link::Link;
-use super::offer::Made;
+use super::offer::Additions;
 use super::options::{GLOBALS, Line, Options, ScriptOptions};
 use super::prelude::Prelude;
 use super::require;
 use super::script::Script;
 use super::stopper::{Closing, Left, Stopper};
-use crate::net::{Batch, Client, Closed, Event, Events, Owner, after, earlier};
+use crate::net::{Batch, Client, Closed, Event, Events, VmThread, after, earlier};
 
 /// A Luau VM with the script APIs, and the reactor behind them.
 ///
@@ -52,7 +52,7 @@ pub struct Runtime {
     /// The time of the last step.
     stepped: Instant,
     /// The state after the last round.
-    stand: Stand,
+    round_state: RoundState,
     due: Option<f64>,
     /// As in [`Options::stand_in`]; `None`: not set.
     stand_in: Option<bool>,
@@ -71,7 +71,7 @@ const INSTALLED: &str = "moonwire";
 
 /// The source of events.
 enum Source {
-    Inline(Owner),
+    Inline(VmThread),
     Threaded(Events),
 }
 
@@ -141,8 +141,8 @@ impl Runtime {
             let (client, events) = Client::spawn(config)?;
             (Link::Threaded(client), Source::Threaded(events))
         } else {
-            let owner = Owner::new(config, options.stand_in == Some(true))?;
-            (Link::Inline(Arc::clone(owner.seat())), Source::Inline(owner))
+            let vm = VmThread::new(config, options.stand_in == Some(true))?;
+            (Link::Inline(Arc::clone(vm.seat())), Source::Inline(vm))
         };
         let without = std::mem::take(&mut options.without);
         if let Some(name) = without.iter().find(|name| !GLOBALS.contains(&name.as_str())) {
@@ -163,7 +163,7 @@ impl Runtime {
             return Err(Error::Installed);
         }
         lua.set_named_registry_value(INSTALLED, true)?;
-        let made = Made::new(&lua, offer)?;
+        let made = Additions::new(&lua, offer)?;
         let env = lua.globals();
         let its = (&hosts, &identity, !files.is_empty());
         let (mut prelude, ours) = Prelude::load(&lua, &host, &env, plain, per_script, &made, its)?;
@@ -210,7 +210,7 @@ impl Runtime {
             stopper: Stopper::new(link),
             shared,
             stepped: Instant::now(),
-            stand: Stand::default(),
+            round_state: RoundState::default(),
             due: None,
             stand_in,
             plain,
@@ -354,7 +354,7 @@ impl Runtime {
     #[doc(hidden)]
     pub fn stood_in(&self) -> [u64; 2] {
         match &self.source {
-            Source::Inline(owner) => owner.seat().counts(),
+            Source::Inline(vm) => vm.seat().counts(),
             Source::Threaded(_) => [0; 2],
         }
     }
@@ -397,8 +397,8 @@ impl Runtime {
 
     /// From now on there is a stand-in, unless the options set otherwise.
     fn begin_run(&mut self) {
-        if let (Source::Inline(owner), None) = (&self.source, self.stand_in) {
-            owner.seat().allow();
+        if let (Source::Inline(vm), None) = (&self.source, self.stand_in) {
+            vm.seat().allow();
             self.host.stand_by();
         }
         self.thaw_shared();
@@ -445,22 +445,22 @@ impl Runtime {
     pub fn finish(&mut self) {
         if self.exit_code().is_none() {
             // The call fails only without memory, and then the answer is unknown.
-            self.stranded |= self.prelude.tell_stranded.call(()).unwrap_or(false);
+            self.stranded |= self.prelude.warn_stranded.call(()).unwrap_or(false);
         }
         let closing = Closing { code: 1001, answers: END, limit: self.exit_timeout };
         let (host, start) = (&self.host, Instant::now());
         let waits = |left: Left| {
             let text = format!("{} bytes that were sent are still on their way", left.unsent);
-            host.say(Line::warn(&text));
+            host.write_line(Line::warn(&text));
         };
         let close = || closing.close_all(&host.link, waits);
         let left = match &mut self.source {
-            Source::Inline(owner) => owner.alone(close),
+            Source::Inline(vm) => vm.alone(close),
             Source::Threaded(_) => close(),
         };
         let limit = self.exit_timeout.filter(|limit| *limit <= start.elapsed());
         let counted = left.unsent + left.lost;
-        let lost = counted - self.counted + self.untold();
+        let lost = counted - self.counted + self.unhandled_losses();
         self.counted = counted;
         self.lost += lost;
         if lost > 0 {
@@ -469,7 +469,7 @@ impl Runtime {
                 _ => String::new(),
             };
             let text = format!("{lost} bytes that were sent did not leave{why}");
-            self.host.say(Line::warn(&text));
+            self.host.write_line(Line::warn(&text));
         } else if left.open > 0 {
             let connections = if left.open == 1 { "connection was" } else { "connections were" };
             let within = match limit {
@@ -477,7 +477,7 @@ impl Runtime {
                 None => format!("{END:?}"),
             };
             let text = format!("{} {connections} not closed within {within}", left.open);
-            self.host.say(Line::warn(&text));
+            self.host.write_line(Line::warn(&text));
         }
         // The connections have had their time.
         if let Source::Threaded(events) = &self.source {
@@ -487,11 +487,11 @@ impl Runtime {
 
     /// Bytes lost according to events that came while the last thread ran, and that no script will
     /// handle.
-    fn untold(&mut self) -> u64 {
+    fn unhandled_losses(&mut self) -> u64 {
         let (now, mut batch, mut bytes) = (Some(Instant::now()), Batch::default(), 0);
         loop {
             let taken = match &mut self.source {
-                Source::Inline(owner) => owner.turn(now, &mut batch),
+                Source::Inline(vm) => vm.turn(now, &mut batch),
                 Source::Threaded(events) => events.take(now, &mut batch),
             };
             if taken.is_err() || batch.is_empty() {
@@ -515,7 +515,7 @@ impl Runtime {
         if self.host.watch.has_ended() {
             return Ok(Progress::Done);
         }
-        self.hear_input()?;
+        self.pass_input()?;
         let limit = end.map(|end| {
             let left = end.saturating_duration_since(Instant::now());
             self.host.seconds() + left.as_secs_f64()
@@ -523,26 +523,26 @@ impl Runtime {
         self.first_round(limit)?;
         // Otherwise connections whose userdata was collected meanwhile would be released only after
         // the wait.
-        while !self.stand.has(Stand::LEFT) && self.host.has_dropped() {
+        while !self.round_state.has(RoundState::LEFT) && self.host.has_dropped() {
             self.round(limit)?;
         }
         if self.host.watch.has_ended() {
             return Ok(Progress::Done);
         }
-        let more = matches!(&self.source, Source::Inline(owner) if owner.has_more());
-        if self.stand.has(Stand::LEFT) || more {
+        let more = matches!(&self.source, Source::Inline(vm) if vm.has_more());
+        if self.round_state.has(RoundState::LEFT) || more {
             return Ok(Progress::Ready);
         }
-        if !self.stand.has(Stand::ALIVE) {
+        if !self.round_state.has(RoundState::ALIVE) {
             return Ok(Progress::Done);
         }
         let at = self.due.and_then(|seconds| self.host.instant(seconds));
-        let step = self.stand.has(Stand::STEPS).then(|| self.stepped + STEP);
+        let step = self.round_state.has(RoundState::STEPS).then(|| self.stepped + STEP);
         Ok(Progress::Waiting(earlier(at, step)))
     }
 
     /// Reports new input to the Luau side, if there is any.
-    fn hear_input(&mut self) -> mlua::Result<()> {
+    fn pass_input(&mut self) -> mlua::Result<()> {
         let Some(io) = self.host.io.as_ref().filter(|io| io.is_ready()) else { return Ok(()) };
         let made = io.input().refill();
         self.prelude.feed.collector.made(&self.lua, &[made])?;
@@ -566,9 +566,9 @@ impl Runtime {
         if let Some((id, text)) = batch.only_text().filter(|_| !self.plain) {
             self.let_go()?;
             let arguments = (self.host.seconds(), limit, id.to_bits(), text);
-            let stand = self.prelude.round_with.call(arguments)?;
+            let state = self.prelude.round_with.call(arguments)?;
             self.prelude.feed.collector.made(&self.lua, &[text.len()])?;
-            return self.note(stand);
+            return self.note(state);
         }
         self.prelude.feed.events(&self.lua, &self.host, limit, batch.drain())?;
         self.round(limit)
@@ -580,9 +580,9 @@ impl Runtime {
         self.note(self.prelude.round.call((self.host.seconds(), limit))?)
     }
 
-    fn note(&mut self, (stand, due): (u8, Option<f64>)) -> mlua::Result<()> {
+    fn note(&mut self, (state, due): (u8, Option<f64>)) -> mlua::Result<()> {
         let waited = self.may_wait_for_step();
-        (self.stand, self.due) = (Stand(stand), due);
+        (self.round_state, self.due) = (RoundState(state), due);
         if self.may_wait_for_step() && !waited {
             // Steps of the grid that passed before do not count for it.
             self.whole_steps();
@@ -592,7 +592,7 @@ impl Runtime {
 
     /// Whether a thread may be waiting for a step; while work is left, that is unknown.
     fn may_wait_for_step(&self) -> bool {
-        self.stand.has(Stand::STEPS) || self.stand.has(Stand::LEFT)
+        self.round_state.has(RoundState::STEPS) || self.round_state.has(RoundState::LEFT)
     }
 
     /// Releases connections whose userdata was collected.
@@ -631,12 +631,12 @@ impl Runtime {
 
     /// One turn of the reactor, unless events of the last one are left.
     fn turn(&mut self, until: Option<Instant>) -> Result<(), Error> {
-        if self.stopper.is_stopped() || self.stand.has(Stand::BUSY) {
+        if self.stopper.is_stopped() || self.round_state.has(RoundState::BUSY) {
             return Ok(());
         }
         match &mut self.source {
             // It also writes what the scripts have queued.
-            Source::Inline(owner) => owner.turn(until, &mut self.batch)?,
+            Source::Inline(vm) => vm.turn(until, &mut self.batch)?,
             Source::Threaded(events) => {
                 self.host.link.flush();
                 events.take(until, &mut self.batch)?;
@@ -648,9 +648,9 @@ impl Runtime {
 
 /// The state of the Luau side, in the bits of `connections.luau`.
 #[derive(Clone, Copy, Default)]
-struct Stand(u8);
+struct RoundState(u8);
 
-impl Stand {
+impl RoundState {
     /// Work is left.
     const LEFT: u8 = 1;
     /// Some of it is events.

@@ -116,7 +116,7 @@ impl Closing {
         let mut waits = Some(waits);
         loop {
             let (left, now) = (link.with(Left::of), Instant::now());
-            if ending.is_over(left.open, left.unsent, now) {
+            if ending.may_end(left.open, left.unsent, now) {
                 return;
             }
             let long = after(start, LONG);

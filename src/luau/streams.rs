@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mlua::{IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
 
-use super::host::{Host, Rules};
+use super::host::{Host, PolicyArg};
 use super::secret;
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
@@ -19,7 +19,7 @@ use crate::proto::http::{Delivery, HttpError};
 use crate::proto::sse::Events;
 
 /// A text of a script, or a `Secret`.
-struct Word {
+struct ScriptText {
     text: String,
     secret: bool,
 }
@@ -48,7 +48,7 @@ impl From<Error> for Refused {
 /// rules)`: the id of the connection; or nil and the error to raise; or nil, nil, the name of the
 /// error and its reason.
 pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
-    type Numbers = (Option<f64>, Option<f64>, Option<f64>, Option<LuaString>, Rules);
+    type Numbers = (Option<f64>, Option<f64>, Option<f64>, Option<LuaString>, PolicyArg);
     type Args = (LuaString, Value, LuaString, Table, Option<LuaString>, bool, Numbers);
     let its = Arc::clone(host);
     let open = move |_: &Lua, (kind, url, method, headers, body, gzip, numbers): Args| {
@@ -120,7 +120,7 @@ struct Wanted<'a> {
 
 impl Wanted<'_> {
     fn ask(self, host: &Host) -> Result<Ask, Refused> {
-        let url = word(self.url)?;
+        let url = script_text(self.url)?;
         check_scheme(&self.kind.as_bytes(), &url, host.unix_sockets)?;
         match &*self.kind.as_bytes() {
             b"websocket" => self.websocket(host, &url),
@@ -130,7 +130,7 @@ impl Wanted<'_> {
         }
     }
 
-    fn websocket(self, host: &Host, url: &Word) -> Result<Ask, Refused> {
+    fn websocket(self, host: &Host, url: &ScriptText) -> Result<Ask, Refused> {
         let ping = match self.ping_interval {
             Some(seconds) => time(seconds).filter(|interval| !interval.is_zero()),
             None => host.ping_interval,
@@ -168,7 +168,7 @@ impl Wanted<'_> {
     }
 
     /// A request whose response is read completely.
-    fn call(self, host: &Host, url: &Word) -> Result<Ask, Refused> {
+    fn call(self, host: &Host, url: &ScriptText) -> Result<Ask, Refused> {
         let method = self.method.to_string_lossy();
         let options = StreamOptions::new(&method, &url.text)?
             .idle(Some(host.limits.response))
@@ -177,14 +177,19 @@ impl Wanted<'_> {
         self.with(host, url, decoding(options, true))
     }
 
-    fn stream(self, host: &Host, url: &Word, delivery: Delivery) -> Result<Ask, Refused> {
+    fn stream(self, host: &Host, url: &ScriptText, delivery: Delivery) -> Result<Ask, Refused> {
         let method = self.method.to_string_lossy();
         let options = StreamOptions::new(&method, &url.text)?.delivery(delivery);
         self.with(host, url, decoding(options, host.decode))
     }
 
     /// The options that all requests share.
-    fn with(self, host: &Host, url: &Word, mut options: StreamOptions) -> Result<Ask, Refused> {
+    fn with(
+        self,
+        host: &Host,
+        url: &ScriptText,
+        mut options: StreamOptions,
+    ) -> Result<Ask, Refused> {
         if let Some(most) = self.max_message {
             // A line is part of an event.
             let (sse_line, sse_block) = (most as usize, most as usize);
@@ -210,13 +215,13 @@ impl Wanted<'_> {
 
     /// Names and values, sorted, so that a request does not depend on the order in which a table
     /// gives them.
-    fn header_pairs(&self) -> Result<Vec<(String, Word)>, Refused> {
+    fn header_pairs(&self) -> Result<Vec<(String, ScriptText)>, Refused> {
         let wrong = |e: mlua::Error| Refused::Misuse(e.to_string());
         let flat: Vec<Value> =
             self.headers.sequence_values().collect::<mlua::Result<_>>().map_err(wrong)?;
         let mut pairs = Vec::new();
         for pair in flat.chunks_exact(2) {
-            pairs.push((word(&pair[0])?.text, word(&pair[1])?));
+            pairs.push((script_text(&pair[0])?.text, script_text(&pair[1])?));
         }
         pairs.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(pairs)
@@ -250,15 +255,15 @@ fn time(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-fn word(value: &Value) -> Result<Word, Refused> {
+fn script_text(value: &Value) -> Result<ScriptText, Refused> {
     let not_utf8 = || Refused::Misuse("text that is not UTF-8 cannot be sent".into());
     match value {
         Value::String(text) => {
             let text = text.to_str().map_err(|_| not_utf8())?.to_owned();
-            Ok(Word { text, secret: false })
+            Ok(ScriptText { text, secret: false })
         }
         Value::UserData(data) => match secret::reveal(data) {
-            Some(text) => Ok(Word { text, secret: true }),
+            Some(text) => Ok(ScriptText { text, secret: true }),
             None => Err(Refused::Misuse("a string or a Secret is expected".into())),
         },
         // The prelude passes only these types.
@@ -267,7 +272,7 @@ fn word(value: &Value) -> Result<Word, Refused> {
 }
 
 /// Another scheme is a mistake of the script; other errors of a URL are reported as an event.
-fn check_scheme(kind: &[u8], url: &Word, unix_sockets: bool) -> Result<(), Refused> {
+fn check_scheme(kind: &[u8], url: &ScriptText, unix_sockets: bool) -> Result<(), Refused> {
     let (schemes, what) = match kind {
         b"websocket" => (["ws", "wss"], "a WebSocket"),
         b"call" => (["http", "https"], "a request"),

@@ -29,7 +29,7 @@ pub use faces::{
     Received, Receiver, Sender, Stream, WebSocket, connect, get,
 };
 #[cfg(feature = "luau")]
-pub(crate) use faces::{Ending, Owner, Payloads, Run, Seat};
+pub(crate) use faces::{Ending, Payloads, Run, Seat, VmThread};
 pub use reactor::{Conn, Reactor, Sink};
 pub use sys::{
     Answer, Dial, Interest, KeepAlive, Os, OsPoller, OwnedStream, Poller, Ready, Socket,

@@ -38,7 +38,7 @@ struct Blocked {
     held: u64,
     /// The kernel was full again since, after so many bytes that the pace can be estimated from
     /// them.
-    tells: bool,
+    can_estimate: bool,
 }
 
 /// The most that the kernel holds for one socket: the largest default send buffer of Linux
@@ -73,14 +73,14 @@ impl Pace {
         let held = self.taken.min(KERNEL);
         let slow = self.slow.get_or_insert_default();
         let Some(blocked) = &mut slow.blocked else {
-            slow.blocked = Some(Blocked { since: now, taken: 0, held, tells: false });
+            slow.blocked = Some(Blocked { since: now, taken: 0, held, can_estimate: false });
             return false;
         };
         // For bytes that were taken at once, in however many pieces, the kernel had room.
         let moved = taken > 0 && now > blocked.since;
         if moved {
             blocked.taken += taken as u64;
-            blocked.tells |= rest > 0 && blocked.taken >= blocked.held / 8;
+            blocked.can_estimate |= rest > 0 && blocked.taken >= blocked.held / 8;
         } else if taken > 0 {
             blocked.held = held;
         }
@@ -118,7 +118,7 @@ impl Pace {
         let span = now.saturating_duration_since(blocked.since).as_secs_f64() * pace;
         // For the last few bytes the kernel may have had much more room: the bound is then how slow
         // a peer may be.
-        let most = if blocked.tells { MOST } else { self.stall.min(MOST) };
+        let most = if blocked.can_estimate { MOST } else { self.stall.min(MOST) };
         let span = Duration::try_from_secs_f64(span).unwrap_or(most).min(most);
         before.max(now + span)
     }

@@ -39,7 +39,7 @@ impl Guarded {
     /// behind the scheme in `Bearer …`. A secret of a few bytes would be found by chance.
     pub(crate) fn is_repeated_in(&self, bytes: &[u8]) -> bool {
         let last = self.text.rsplit(' ').next().unwrap_or_default();
-        self.secret && last.len() >= TELLING && contains(bytes, last.as_bytes())
+        self.secret && last.len() >= NOT_BY_CHANCE && contains(bytes, last.as_bytes())
     }
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn hide(text: Option<&mut String>, is_repeated: impl Fn(&[u8]) -> boo
 }
 
 /// So many equal bytes are not a coincidence.
-pub(crate) const TELLING: usize = 4;
+pub(crate) const NOT_BY_CHANCE: usize = 4;
 
 /// Whether `bytes` contain `part`.
 pub(crate) fn contains(bytes: &[u8], part: &[u8]) -> bool {
@@ -74,7 +74,7 @@ pub(crate) fn contains(bytes: &[u8], part: &[u8]) -> bool {
 
 /// Endings of field names that identify somebody: `X-Api-Key`, `X-Auth-Token`,
 /// `Client-Secret`, and without a dash before them `Proxy-Authorization`, `Set-Cookie`.
-const WORDS: [&str; 6] = ["-key", "-token", "-secret", "authorization", "cookie", "cookie2"];
+const ENDINGS: [&str; 6] = ["-key", "-token", "-secret", "authorization", "cookie", "cookie2"];
 
 /// Whole names of such fields.
 const NAMES: [&str; 5] = ["key", "token", "secret", "apikey", "x-apikey"];
@@ -82,11 +82,11 @@ const NAMES: [&str; 5] = ["key", "token", "secret", "apikey", "x-apikey"];
 /// Whether the value of a field of this name is shown in no trace, and not sent to another origin
 /// after a redirect. `Sec-WebSocket-Key` is one by its name: an answer could be forged with it.
 pub(crate) fn is_secret_field(name: &str) -> bool {
-    let ends_in = |word: &&str| {
-        let from = name.len().checked_sub(word.len());
-        from.and_then(|from| name.get(from..)).is_some_and(|end| end.eq_ignore_ascii_case(word))
+    let ends_in = |ending: &&str| {
+        let from = name.len().checked_sub(ending.len());
+        from.and_then(|from| name.get(from..)).is_some_and(|end| end.eq_ignore_ascii_case(ending))
     };
-    WORDS.iter().any(ends_in) || NAMES.iter().any(|n| name.eq_ignore_ascii_case(n))
+    ENDINGS.iter().any(ends_in) || NAMES.iter().any(|n| name.eq_ignore_ascii_case(n))
 }
 
 /// Fields whose value is or contains a URL.

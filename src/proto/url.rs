@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use super::secret::{SECRET, TELLING, contains, shown_url};
+use super::secret::{NOT_BY_CHANCE, SECRET, contains, shown_url};
 use super::token::escape;
 
 /// The scheme of a URL.
@@ -285,7 +285,7 @@ impl Url {
         // An error names an IPv6 address without brackets, too.
         let host = host.trim_matches(['[', ']']);
         let parts = self.target().split(['/', '?', '&', '=']).chain([host]);
-        let mut telling = parts.filter(|part| part.len() >= TELLING);
+        let mut telling = parts.filter(|part| part.len() >= NOT_BY_CHANCE);
         telling.any(|part| contains(bytes, part.as_bytes()))
     }
 

@@ -24,7 +24,7 @@ pub use config::{Config, Override};
 pub use options::Options;
 pub(in crate::net) use proxy::Credentials;
 pub use proxy::{Proxy, ProxyRules, ProxyScheme};
-pub(in crate::net) use source::{Read, Source};
+pub(in crate::net) use source::{BodyRead, Source};
 pub use stream::StreamOptions;
 pub(in crate::net) use way::{Own, Way};
 

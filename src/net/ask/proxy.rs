@@ -132,8 +132,8 @@ impl Proxy {
                 let name = if name.eq_ignore_ascii_case("socks") { "socks5" } else { name };
                 let known = ProxyScheme::ALL.into_iter();
                 let mut known = known.filter(|s| s.as_str().eq_ignore_ascii_case(name));
-                let said = "a proxy is http://, https://, socks5:// or socks5h://";
-                (known.next().ok_or_else(|| said.to_owned())?, rest)
+                let expected = "a proxy is http://, https://, socks5:// or socks5h://";
+                (known.next().ok_or_else(|| expected.to_owned())?, rest)
             }
         };
         let (user, place) = match rest.rsplit_once('@') {
@@ -489,9 +489,9 @@ mod tests {
             (&format!("socks5://hidden:{long}@a"), "1 to 255"),
         ] {
             let error = Proxy::parse(text).map(drop).expect_err(text);
-            let said = format!("{error} {error:?}");
-            assert!(said.contains(part), "{text}: {said}");
-            assert!(!said.contains("hid") && !said.contains("dden"), "{said}");
+            let shown = format!("{error} {error:?}");
+            assert!(shown.contains(part), "{text}: {shown}");
+            assert!(!shown.contains("hid") && !shown.contains("dden"), "{shown}");
         }
         let long = "a".repeat(255);
         assert!(Proxy::parse(&format!("socks5://{long}:{long}@a")).is_ok());

@@ -17,7 +17,7 @@ impl fmt::Debug for Source {
 
 /// The result of reading.
 #[derive(Debug)]
-pub(in crate::net) enum Read {
+pub(in crate::net) enum BodyRead {
     /// This many bytes were read.
     Some(usize),
     /// No more bytes come.
@@ -41,19 +41,19 @@ impl Source {
     }
 }
 
-impl Read {
+impl BodyRead {
     /// Reads bytes from `reader` to the start of `buf`.
-    pub(in crate::net) fn from(reader: &mut dyn io::Read, buf: &mut [u8]) -> io::Result<Read> {
+    pub(in crate::net) fn from(reader: &mut dyn io::Read, buf: &mut [u8]) -> io::Result<BodyRead> {
         loop {
             match reader.read(buf) {
-                Ok(0) => return Ok(Read::End),
-                Ok(n) if n <= buf.len() => return Ok(Read::Some(n)),
+                Ok(0) => return Ok(BodyRead::End),
+                Ok(n) if n <= buf.len() => return Ok(BodyRead::Some(n)),
                 Ok(n) => {
                     let why = format!("the reader says {n} bytes, of at most {}", buf.len());
                     return Err(io::Error::new(io::ErrorKind::InvalidData, why));
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Read::Later),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(BodyRead::Later),
                 Err(e) => return Err(e),
             }
         }

@@ -89,7 +89,7 @@ pub(super) struct State<S: Sys> {
     iterates: AtomicBool,
     drained: Drained,
     /// The thread has ended.
-    over: AtomicBool,
+    ended: AtomicBool,
     stop: AtomicBool,
     /// Connections that are still open when it stops get no more time.
     hurry: AtomicBool,
@@ -127,7 +127,7 @@ impl<S: Sys + 'static> Client<S> {
             queue: Queue::default(),
             iterates: AtomicBool::new(false),
             drained: Drained::default(),
-            over: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             hurry: AtomicBool::new(false),
             limit: OnceLock::new(),
@@ -295,13 +295,13 @@ impl<S: Sys> Client<S> {
         let until = timeout.map(|timeout| after(Instant::now(), timeout));
         let state = &*self.0;
         state.drained.wait(until, || {
-            let standing = state.shared.with(|reactor| match reactor.buffered(id) {
-                0 => Some(reactor.standing(id)),
+            let sent = state.shared.with(|reactor| match reactor.buffered(id) {
+                0 => Some(reactor.check_live(id)),
                 _ => None,
             });
             // The thread that drove the reactor has ended.
-            let over = || state.over.load(Ordering::Acquire).then_some(Err(Misuse::NotOpen));
-            standing.or_else(over)
+            let ended = || state.ended.load(Ordering::Acquire).then_some(Err(Misuse::NotOpen));
+            sent.or_else(ended)
         })
     }
 
@@ -443,7 +443,7 @@ impl<S: Sys> Events<S> {
         let mut taken = state.queue.take(&state.shared, Some(Instant::now()), &mut batch);
         let mut goes_on = true;
         if taken.is_ok() && batch.is_empty() {
-            goes_on = !state.queue.is_over(&state.shared);
+            goes_on = !state.queue.has_ended(&state.shared);
             if goes_on {
                 taken = state.queue.take(&state.shared, None, &mut batch);
             }
@@ -556,28 +556,28 @@ impl<S: Sys> Drop for Events<S> {
 
 /// Events that the thread has received and not handed over. The thread may end by a panic of the
 /// program's policy or observer, which a waiting thread has to learn.
-struct Told<'a, S: Sys> {
+struct PollGuard<'a, S: Sys> {
     state: &'a State<S>,
     batch: Batch,
 }
 
-impl<S: Sys> Drop for Told<'_, S> {
+impl<S: Sys> Drop for PollGuard<'_, S> {
     fn drop(&mut self) {
         self.state.stop.store(true, Ordering::Release);
         if std::thread::panicking() {
             let error = io::Error::other("the policy or the observer has panicked");
             self.state.queue.fail(&error, &mut self.batch);
         }
-        self.state.over.store(true, Ordering::Release);
+        self.state.ended.store(true, Ordering::Release);
         self.state.drained.look();
     }
 }
 
 fn poll<S: Sys>(state: &State<S>) {
-    let mut told = Told { state, batch: Batch::default() };
+    let mut guard = PollGuard { state, batch: Batch::default() };
     let mut ready = Vec::new();
     let (mut ending, mut end) = (None, None);
-    let mut wait = state.queue.begin(&state.shared, end, &mut told.batch);
+    let mut wait = state.queue.begin(&state.shared, end, &mut guard.batch);
     loop {
         if state.stop.load(Ordering::Acquire) {
             let now = state.shared.clock();
@@ -587,14 +587,14 @@ fn poll<S: Sys>(state: &State<S>) {
             let (pending, unsent, linger) = state.shared.with(left);
             let ending =
                 ending.get_or_insert_with(|| Ending::new(state.limit.get().copied(), linger));
-            let over = ending.is_over(pending, unsent, now);
+            let may_end = ending.may_end(pending, unsent, now);
             end = ending.until();
-            if over || state.hurry.load(Ordering::Acquire) {
+            if may_end || state.hurry.load(Ordering::Acquire) {
                 // Remaining handles keep the reactor, and would keep its sockets.
                 return state.shared.with(Reactor::abandon_all);
             }
         }
-        let next = state.queue.go_on(&state.shared, wait, end, &mut ready, &mut told.batch);
+        let next = state.queue.go_on(&state.shared, wait, end, &mut ready, &mut guard.batch);
         let Some(next) = next else { return };
         state.drained.look();
         wait = next;

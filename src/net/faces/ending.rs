@@ -22,7 +22,7 @@ impl Ending {
 
     /// Whether the end is complete at `now`, with `pending` connections still in use, and `unsent`
     /// bytes left.
-    pub(crate) fn is_over(&mut self, pending: usize, unsent: u64, now: Instant) -> bool {
+    pub(crate) fn may_end(&mut self, pending: usize, unsent: u64, now: Instant) -> bool {
         if unsent == 0 {
             // The close frames were sent, too, and get a moment to be answered.
             self.answered.get_or_insert(after(now, self.answers));

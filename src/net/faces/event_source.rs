@@ -126,7 +126,7 @@ enum State {
         /// The response was received, and it is an event stream.
         open: bool,
     },
-    Over,
+    Ended,
 }
 
 /// Bytes that a connection has received and that were not parsed yet.
@@ -355,7 +355,7 @@ impl<S: Sys> EventSource<S> {
         if matches!(self.state, State::Waiting(_))
             && let Err(e) = self.make_reactor()
         {
-            self.finish();
+            self.end();
             return Err(self.error(Stage::Connect, ErrorKind::Io(e)));
         }
         self.next_until(Some(after(self.clock(), timeout)))
@@ -364,7 +364,7 @@ impl<S: Sys> EventSource<S> {
     fn next_until(&mut self, until: Option<Instant>) -> Result<Incoming, Error> {
         let result = self.wait(until);
         match &result {
-            Err(e) if !matches!(e.kind(), ErrorKind::Interrupted) => self.finish(),
+            Err(e) if !matches!(e.kind(), ErrorKind::Interrupted) => self.end(),
             _ => {}
         }
         result
@@ -399,7 +399,7 @@ impl<S: Sys> EventSource<S> {
         if let Some(closed) = self.inbox.closed.take() {
             return self.ended(closed).map(Some);
         }
-        Ok(matches!(self.state, State::Over).then_some(Incoming::Closed))
+        Ok(matches!(self.state, State::Ended).then_some(Incoming::Closed))
     }
 
     /// One step: connects, if it is time, or waits for bytes or for that time.
@@ -409,7 +409,7 @@ impl<S: Sys> EventSource<S> {
             State::Waiting(Some(at)) if at <= self.clock() => return self.connect(),
             State::Waiting(Some(at)) => Some(until.map_or(at, |until| until.min(at))),
             State::Connected { .. } => until,
-            State::Over => return Ok(()),
+            State::Ended => return Ok(()),
         };
         let (Some(reactor), inbox) = (&mut self.reactor, &mut self.inbox) else { return Ok(()) };
         let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| inbox.put(conn, event);
@@ -522,14 +522,14 @@ impl<S: Sys> EventSource<S> {
         };
         // With 204 a server asks clients not to reconnect (§9.2.1).
         if error.as_ref().and_then(Error::response).is_some_and(|r| r.status == 204) {
-            self.finish();
+            self.end();
             return Ok(Incoming::Closed);
         }
         let again = self.reconnect && error.as_ref().is_none_or(|e| self.may_go_on_after(e));
         match error {
             Some(e) if !again => return Err(e),
             None if !again => {
-                self.finish();
+                self.end();
                 return Ok(Incoming::Closed);
             }
             error => self.last_error = error,
@@ -551,9 +551,9 @@ impl<S: Sys> EventSource<S> {
     }
 
     /// Ends the source, and its connection.
-    fn finish(&mut self) {
+    fn end(&mut self) {
         self.end_connection();
-        self.state = State::Over;
+        self.state = State::Ended;
     }
 
     /// Ends the connection, and discards what it received.

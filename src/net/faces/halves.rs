@@ -295,14 +295,14 @@ impl<S: Sys> Receiver<S> {
             }
             // Checked before the wait, so that a timeout of zero returns what has come.
             let late = until.is_some_and(|until| until <= Instant::now());
-            let (inbox, mut told) = (&mut self.inbox, false);
+            let (inbox, mut received_any) = (&mut self.inbox, false);
             let waited = self.events.wait(until, |_, event| {
-                told = true;
+                received_any = true;
                 let received = inbox.put(event);
                 inbox.messages.extend(received);
             });
             waited.map_err(|e| self.error(ErrorKind::Io(e)))?;
-            if late && !told {
+            if late && !received_any {
                 return Ok(Received::Nothing);
             }
         }

@@ -31,7 +31,7 @@ pub use halves::{Receiver, Sender};
 pub use interrupter::Interrupter;
 pub use message::{Message, Received};
 #[cfg(feature = "luau")]
-pub(crate) use stand_in::{Owner, Seat};
+pub(crate) use stand_in::{Seat, VmThread};
 pub use stream::{Piece, Stream, get};
 pub use websocket::{WebSocket, connect};
 

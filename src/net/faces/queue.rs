@@ -155,11 +155,11 @@ impl Queue {
     /// Whether there will be nothing to take until a connection is opened: no connection is left
     /// whose end will be reported, and all events were taken. A thread that opens or releases a
     /// connection meanwhile changes the result.
-    pub(super) fn is_over<S: Sys>(&self, shared: &Shared<S>) -> bool {
-        let (heard, batches) = shared.heard();
+    pub(super) fn has_ended<S: Sys>(&self, shared: &Shared<S>) -> bool {
+        let (listened, batches) = shared.listened();
         // The poll thread may still hold events that it received under the reactor's lock.
         let inner = self.lock();
-        heard == 0 && inner.handed >= batches && inner.batches.is_empty()
+        listened == 0 && inner.handed >= batches && inner.batches.is_empty()
     }
 
     /// Ends the current wait, or the next one.

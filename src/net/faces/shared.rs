@@ -42,9 +42,9 @@ impl Wait {
 
 /// The program's observer may panic in any thread that uses the reactor. The poll thread reports
 /// the connection that this ends, and would otherwise keep waiting.
-struct Heard<'a, P: Poller>(&'a P);
+struct WakeOnPanic<'a, P: Poller>(&'a P);
 
-impl<P: Poller> Drop for Heard<'_, P> {
+impl<P: Poller> Drop for WakeOnPanic<'_, P> {
     fn drop(&mut self) {
         if thread::panicking() {
             self.0.wake();
@@ -94,7 +94,7 @@ impl<S: Sys> Shared<S> {
 
     /// Uses the reactor, and ends the wait of the poll thread if that would now last too long.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Reactor<S>) -> R) -> R {
-        let _heard = Heard(&*self.poller);
+        let _guard = WakeOnPanic(&*self.poller);
         let mut inner = self.lock();
         let result = act(&mut inner.reactor);
         let Some(until) = inner.waiting else { return result };
@@ -128,14 +128,14 @@ impl<S: Sys> Shared<S> {
         // The time was just read.
         let now = inner.reactor.now();
         drop(inner);
-        self.finish(wait, now, ready, sink).map(drop)
+        self.end_turn(wait, now, ready, sink).map(drop)
     }
 
     /// How many connections there are whose end will be reported, and how many batches that are not
     /// empty were returned so far: once those are handled, no event of another connection comes.
-    pub(super) fn heard(&self) -> (usize, u64) {
+    pub(super) fn listened(&self) -> (usize, u64) {
         let inner = self.lock();
-        (inner.reactor.heard(), inner.batches)
+        (inner.reactor.listened(), inner.batches)
     }
 
     /// The time, by the clock of the system.
@@ -167,7 +167,7 @@ impl<S: Sys> Shared<S> {
         // The wait may have been started without this `until`.
         let wait = wait.at_most(until);
         // The time of the first half may be long past.
-        let mut inner = self.finish(wait, self.clock(), ready, &mut Held(batch))?;
+        let mut inner = self.end_turn(wait, self.clock(), ready, &mut Held(batch))?;
         if !batch.is_empty() {
             consume(&mut inner.reactor);
         }
@@ -177,7 +177,7 @@ impl<S: Sys> Shared<S> {
     }
 
     /// Waits without the lock, and handles what is ready.
-    fn finish(
+    fn end_turn(
         &self,
         wait: Wait,
         now: Instant,

@@ -1,29 +1,29 @@
-//! The stand-in: a thread that drives the reactor while the VM's thread (here: the owner) is busy.
+//! The stand-in: a thread that drives the reactor while the thread of the VM (the VM thread) is busy.
 //!
-//! The owner drives the reactor whenever it has nothing else to do: no queue, no thread hop. While
+//! The VM thread drives the reactor whenever it has nothing else to do: no queue, no thread hop. While
 //! it is busy (a script computes), pings would wait, time limits pass unseen and sends lie in their
 //! buffers. So a second thread checks, every [`Limits::stand_in`](crate::Limits::stand_in), whether
-//! the owner is still busy with the same work as at the last check. Then it takes the reactor, and
-//! gives it back when the owner asks for it.
+//! the VM thread is still busy with the same work as at the last check. Then it takes the reactor, and
+//! gives it back when the VM thread asks for it.
 //!
 //! ```text
-//!  word        meaning                                  who changes it
-//!  n, -        the owner drives the reactor, or waits   the owner, before its turn
-//!  n, BUSY     the owner does something else            the owner, after its turn; n grows
-//!  n, TAKEN    the stand-in drives instead, or          the stand-in, from `n, BUSY` only
-//!              has left events for the owner
+//!  state       meaning                                      who changes it
+//!  n, -        the VM thread drives the reactor, or waits   the VM thread, before its turn
+//!  n, BUSY     the VM thread does something else            the VM thread, after its turn; n grows
+//!  n, TAKEN    the stand-in drives instead, or              the stand-in, from `n, BUSY` only
+//!              has left events for the VM thread
 //! ```
 //!
-//! * **One drives.** The owner's turn begins with a swap of the word. Only if the old value has
-//!   `TAKEN` does the owner wake the poller and wait until the stand-in, after its turn at the
-//!   latest, has left; and the stand-in takes over by a compare-exchange that fails once the owner
-//!   has swapped. So the owner pays two atomic writes a turn, and no contended lock.
-//! * **Order.** Events that the stand-in received are in batches that the owner handles before its
+//! * **One drives.** The VM thread's turn begins with a swap of the state. Only if the old value has
+//!   `TAKEN` does the VM thread wake the poller and wait until the stand-in, after its turn at the
+//!   latest, has left; and the stand-in takes over by a compare-exchange that fails once the VM thread
+//!   has swapped. So the VM thread pays two atomic writes a turn, and no contended lock.
+//! * **Order.** Events that the stand-in received are in batches that the VM thread handles before its
 //!   own next turn. Their bytes count as held, so that past the high-water marks sockets are not
 //!   read.
-//! * **Sends.** They are encoded by the owner's thread and written by the stand-in's next turn: at
+//! * **Sends.** They are encoded by the VM thread and written by the stand-in's next turn: at
 //!   once if it has work, otherwise after one interval, the longest that it waits.
-//! * **Idle.** The same word at two checks and not busy: the stand-in parks, and the owner, which
+//! * **Idle.** The same state at two checks and not busy: the stand-in parks, and the VM thread, which
 //!   sees a flag, unparks it after its next turn. With no connection open, it parks until one is.
 //!   There is no thread before the first connection.
 
@@ -43,16 +43,16 @@ use crate::net::reactor::{Conn, Sink};
 use crate::net::sys::Ready;
 use crate::net::time::after;
 
-/// The owner does something other than drive the reactor.
+/// The VM thread does something other than drive the reactor.
 const BUSY: u64 = 1;
 /// Meanwhile the stand-in has taken the reactor; there may be something in [`Left`].
 const TAKEN: u64 = 2;
-/// Added when the owner leaves the reactor: the number is above the two bits.
+/// Added when the VM thread leaves the reactor: the number is above the two bits.
 const NEXT: u64 = 4;
 
 /// The stand-in runs, or sleeps for an interval at most.
 const AWAKE: u8 = 0;
-/// The stand-in is parked until the owner is busy again.
+/// The stand-in is parked until the VM thread is busy again.
 const IDLE: u8 = 1;
 /// The stand-in is parked until a connection is opened.
 const EMPTY: u8 = 2;
@@ -63,14 +63,14 @@ const EMPTY: u8 = 2;
 pub(crate) struct Seat {
     shared: Shared,
     interval: Duration,
-    /// Bytes in a batch after which the next is begun, so that the owner gets them in portions.
+    /// Bytes in a batch after which the next is begun, so that the VM thread gets them in portions.
     portion: usize,
-    word: AtomicU64,
+    state: AtomicU64,
     asleep: AtomicU8,
     /// Whether the thread may be started.
     allowed: AtomicBool,
     retired: AtomicBool,
-    /// Another thread wants the owner's next turn to end at once.
+    /// Another thread wants the VM thread's next turn to end at once.
     called: AtomicBool,
     left: Mutex<Left>,
     /// Notified when [`Left::taken`] ends.
@@ -80,7 +80,7 @@ pub(crate) struct Seat {
     counts: [AtomicU64; 2],
 }
 
-/// The results that the stand-in leaves for the owner.
+/// The results that the stand-in leaves for the VM thread.
 #[derive(Default)]
 struct Left {
     /// The stand-in is driving.
@@ -135,7 +135,7 @@ impl Seat {
         self.shared.wake();
     }
 
-    /// Ends the owner's current wait, or its next one. A wake-up alone may reach the stand-in, if
+    /// Ends the VM thread's current wait, or its next one. A wake-up alone may reach the stand-in, if
     /// that drives.
     pub(crate) fn call(&self) {
         self.called.store(true, SeqCst);
@@ -147,7 +147,7 @@ impl Seat {
         self.counts.each_ref().map(|count| count.load(SeqCst))
     }
 
-    /// Whether the owner was called since the last call of this.
+    /// Whether the VM thread was called since the last call of this.
     fn is_called(&self) -> bool {
         self.called.load(SeqCst) && self.called.swap(false, SeqCst)
     }
@@ -171,24 +171,24 @@ impl Seat {
 /// The thread's side.
 impl Seat {
     fn watch(&self) {
-        let mut seen = self.word.load(SeqCst);
+        let mut seen = self.state.load(SeqCst);
         loop {
             self.sleep();
             if self.is_retired() {
                 return;
             }
             self.counts[1].fetch_add(1, SeqCst);
-            let word = self.word.load(SeqCst);
-            if word == seen {
-                if word & BUSY == 0 {
-                    self.park(IDLE, || self.word.load(SeqCst) == word);
+            let state = self.state.load(SeqCst);
+            if state == seen {
+                if state & BUSY == 0 {
+                    self.park(IDLE, || self.state.load(SeqCst) == state);
                 } else if self.is_empty() {
                     self.park(EMPTY, || self.is_empty());
-                } else if self.take(word) && !self.drive(word | TAKEN) {
+                } else if self.take(state) && !self.drive(state | TAKEN) {
                     return;
                 }
             }
-            seen = self.word.load(SeqCst);
+            seen = self.state.load(SeqCst);
         }
     }
 
@@ -213,26 +213,26 @@ impl Seat {
         self.asleep.store(AWAKE, SeqCst);
     }
 
-    /// Takes the reactor, unless the owner has come back since `word` was seen.
-    fn take(&self, word: u64) -> bool {
+    /// Takes the reactor, unless the VM thread has come back since `state` was seen.
+    fn take(&self, state: u64) -> bool {
         let mut left = lock(&self.left);
-        left.taken = self.word.compare_exchange(word, word | TAKEN, SeqCst, SeqCst).is_ok();
+        left.taken = self.state.compare_exchange(state, state | TAKEN, SeqCst, SeqCst).is_ok();
         left.taken
     }
 
-    /// Drives the reactor until the owner comes back, or nothing is open; returns whether to go on.
-    fn drive(&self, word: u64) -> bool {
+    /// Drives the reactor until the VM thread comes back, or nothing is open; returns whether to go on.
+    fn drive(&self, state: u64) -> bool {
         self.counts[0].fetch_add(1, SeqCst);
         let mut ready = Vec::new();
-        let mut charge = Charge { seat: self, batch: Batch::default(), bytes: 0, failed: None };
-        while self.word.load(SeqCst) == word && !self.is_retired() && !self.is_empty() {
+        let mut sink = StandInSink { seat: self, batch: Batch::default(), bytes: 0, failed: None };
+        while self.state.load(SeqCst) == state && !self.is_retired() && !self.is_empty() {
             let until = after(Instant::now(), self.interval);
-            if let Err(e) = self.shared.turn(Some(until), &mut ready, &mut charge) {
-                charge.failed = Some(e);
+            if let Err(e) = self.shared.turn(Some(until), &mut ready, &mut sink) {
+                sink.failed = Some(e);
                 return false;
             }
-            if charge.bytes >= self.portion {
-                charge.put();
+            if sink.bytes >= self.portion {
+                sink.put();
             }
         }
         true
@@ -240,8 +240,8 @@ impl Seat {
 }
 
 /// The reactor while the stand-in has it. Dropping gives it back, also by a panic of the program's
-/// observer or policy: the owner must not wait for ever.
-struct Charge<'a> {
+/// observer or policy: the VM thread must not wait for ever.
+struct StandInSink<'a> {
     seat: &'a Seat,
     batch: Batch,
     /// How many bytes the current batch holds, about.
@@ -249,7 +249,7 @@ struct Charge<'a> {
     failed: Option<io::Error>,
 }
 
-impl Charge<'_> {
+impl StandInSink<'_> {
     fn put(&mut self) {
         self.bytes = 0;
         if !self.batch.is_empty() {
@@ -258,13 +258,13 @@ impl Charge<'_> {
     }
 }
 
-impl Sink for Charge<'_> {
+impl Sink for StandInSink<'_> {
     fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
         self.bytes += Held(&mut self.batch).keep(conn, event);
     }
 }
 
-impl Drop for Charge<'_> {
+impl Drop for StandInSink<'_> {
     fn drop(&mut self) {
         self.put();
         let mut failed = self.failed.take();
@@ -279,11 +279,11 @@ impl Drop for Charge<'_> {
     }
 }
 
-/// The owner's side: the thread that drives the reactor when it has nothing else to do. Busy from
+/// The side of the VM thread, which drives the reactor when it has nothing else to do. Busy from
 /// the start. Dropping it ends the stand-in.
-pub(crate) struct Owner {
+pub(crate) struct VmThread {
     seat: Arc<Seat>,
-    /// How often the owner has left the reactor.
+    /// How often the VM thread has left the reactor.
     number: u64,
     ready: Vec<Ready>,
     /// Batches that the stand-in has left and that are not handled yet.
@@ -291,17 +291,17 @@ pub(crate) struct Owner {
     failed: Option<io::Error>,
 }
 
-impl Owner {
+impl VmThread {
     /// `allowed`: the stand-in's thread may be started with the first connection; otherwise after
     /// [`Seat::allow`].
-    pub(crate) fn new(config: Config, allowed: bool) -> io::Result<Owner> {
+    pub(crate) fn new(config: Config, allowed: bool) -> io::Result<VmThread> {
         let interval = config.limits.stand_in.max(Duration::from_millis(1));
         let portion = config.limits.turn;
         let seat = Seat {
             shared: Shared::new(config)?,
             interval,
             portion,
-            word: AtomicU64::new(BUSY),
+            state: AtomicU64::new(BUSY),
             asleep: AtomicU8::new(AWAKE),
             allowed: AtomicBool::new(allowed),
             retired: AtomicBool::new(false),
@@ -311,7 +311,7 @@ impl Owner {
             thread: Mutex::default(),
             counts: Default::default(),
         };
-        Ok(Owner {
+        Ok(VmThread {
             seat: Arc::new(seat),
             number: 0,
             ready: Vec::new(),
@@ -333,7 +333,7 @@ impl Owner {
     /// reactor, into an empty batch.
     pub(crate) fn turn(&mut self, until: Option<Instant>, batch: &mut Batch) -> io::Result<()> {
         if !self.has_more() {
-            self.come();
+            self.take_reactor();
             // The wake-up that went with the call may have reached the stand-in.
             let at_once = self.seat.is_retired() || self.seat.is_called();
             let until = if at_once { Some(Instant::now()) } else { until };
@@ -341,7 +341,7 @@ impl Owner {
                 true => Ok(()),
                 false => self.seat.shared.turn(until, &mut self.ready, batch),
             };
-            self.go();
+            self.leave_reactor();
             turned?;
         }
         if let Some(left) = self.batches.pop_front() {
@@ -360,15 +360,15 @@ impl Owner {
 
     /// Runs `act` while the stand-in may not drive the reactor.
     pub(crate) fn alone<R>(&mut self, act: impl FnOnce() -> R) -> R {
-        self.come();
+        self.take_reactor();
         let result = act();
-        self.go();
+        self.leave_reactor();
         result
     }
 
-    /// The reactor is the owner's again when this returns.
-    fn come(&mut self) {
-        if self.seat.word.swap(self.number * NEXT, SeqCst) & TAKEN == 0 {
+    /// The reactor is the VM thread's again when this returns.
+    fn take_reactor(&mut self) {
+        if self.seat.state.swap(self.number * NEXT, SeqCst) & TAKEN == 0 {
             return;
         }
         self.seat.shared.wake();
@@ -381,16 +381,16 @@ impl Owner {
     }
 
     /// From now on the stand-in may take the reactor.
-    fn go(&mut self) {
+    fn leave_reactor(&mut self) {
         self.number += 1;
-        self.seat.word.store((self.number * NEXT) | BUSY, SeqCst);
+        self.seat.state.store((self.number * NEXT) | BUSY, SeqCst);
         if self.seat.asleep.load(SeqCst) == IDLE {
             self.seat.rouse();
         }
     }
 }
 
-impl Drop for Owner {
+impl Drop for VmThread {
     fn drop(&mut self) {
         self.seat.retire();
         let thread = lock(&self.seat.thread).take();

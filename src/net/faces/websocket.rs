@@ -16,7 +16,7 @@ use crate::net::sys::{Os, Sys};
 use crate::net::time::after;
 #[cfg(feature = "deflate")]
 use crate::proto::Agreed;
-use crate::proto::ws::message::Message as Lent;
+use crate::proto::ws::message::Message as CoreMessage;
 use crate::proto::{CloseFrame, Fields, Misuse, Opened, Stats, Transport, Url};
 
 /// Opens a WebSocket connection and waits until it is open, at most [`crate::Limits::opening`].
@@ -96,7 +96,7 @@ impl Options {
         let mut reactor = make(config).map_err(io)?;
         // So that the program can answer a message though a close frame came right behind it.
         let id = reactor.open(self.kept_alive().hold_close(true))?;
-        let (reactor, inbox) = (Kept(Some(reactor)), Inbox::default());
+        let (reactor, inbox) = (UntilSplit(Some(reactor)), Inbox::default());
         Ok(WebSocket { url, reactor, id, inbox, write_timeout: None, interrupter: None })
     }
 }
@@ -127,7 +127,7 @@ const TURN: usize = 64 * 1024;
 /// ```
 pub struct WebSocket<S: Sys = Os> {
     url: Url,
-    reactor: Kept<Reactor<S>>,
+    reactor: UntilSplit<Reactor<S>>,
     id: ConnId,
     inbox: Inbox,
     write_timeout: Option<Duration>,
@@ -137,9 +137,9 @@ pub struct WebSocket<S: Sys = Os> {
 /// The contents of a handle with a `Drop`, which no field can be moved out of, until it is split.
 ///
 /// INVARIANT: empty only between [`WebSocket::into_parts`], which takes the handle, and its drop.
-struct Kept<T>(Option<T>);
+struct UntilSplit<T>(Option<T>);
 
-impl<T> Deref for Kept<T> {
+impl<T> Deref for UntilSplit<T> {
     type Target = T;
 
     #[inline]
@@ -149,7 +149,7 @@ impl<T> Deref for Kept<T> {
     }
 }
 
-impl<T> DerefMut for Kept<T> {
+impl<T> DerefMut for UntilSplit<T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         self.0.as_mut().expect("the handle was split")
@@ -343,7 +343,7 @@ impl<S: Sys> WebSocket<S> {
         while self.inbox.awaited.is_some() {
             if self.inbox.ended || self.inbox.got.is_some() {
                 // No pong comes after a close frame (RFC 6455 §5.5.1).
-                let ended = self.reactor.standing(self.id).err().unwrap_or(Misuse::NotOpen);
+                let ended = self.reactor.check_live(self.id).err().unwrap_or(Misuse::NotOpen);
                 return Err(self.error(ErrorKind::Misuse(ended)));
             }
             if late {
@@ -518,10 +518,10 @@ impl<S: Sys> WebSocket<S> {
             }
             // Straight out of the receive buffer, as for most messages.
             match self.reactor.pull(self.id) {
-                Some(Lent::Text(text)) => {
+                Some(CoreMessage::Text(text)) => {
                     return Ok(Received::Message(Message::Text(text.into_string())));
                 }
-                Some(Lent::Binary(data)) => {
+                Some(CoreMessage::Binary(data)) => {
                     return Ok(Received::Message(Message::Binary(data.into_owned())));
                 }
                 None => {}

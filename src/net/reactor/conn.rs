@@ -217,14 +217,14 @@ impl fmt::Debug for Conn<'_> {
 }
 
 /// A sink that records whether any event was reported.
-pub(in crate::net) struct Counter<'a> {
+pub(in crate::net) struct RecordingSink<'a> {
     pub(in crate::net) sink: &'a mut dyn Sink,
-    pub(in crate::net) told: bool,
+    pub(in crate::net) reported: bool,
 }
 
-impl Sink for Counter<'_> {
+impl Sink for RecordingSink<'_> {
     fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
-        self.told = true;
+        self.reported = true;
         self.sink.event(conn, event);
     }
 }

@@ -56,9 +56,9 @@ pub(in crate::net) struct Core<S: Sys> {
     pub(in crate::net) backlog: VecDeque<ConnId>,
     /// The connection for which the program's code may be running. Set between two turns only if
     /// that code has panicked.
-    pub(in crate::net) at: Option<ConnId>,
+    pub(in crate::net) running: Option<ConnId>,
     /// Connections for which that code has panicked and that were not ended since.
-    pub(in crate::net) fallen: Vec<ConnId>,
+    pub(in crate::net) panicked: Vec<ConnId>,
     /// Input of an open connection is kept for [`super::Reactor::pull`], or for the next turn.
     pub(in crate::net) lazy: bool,
     pub(in crate::net) now: Instant,
@@ -101,16 +101,16 @@ impl<S: Sys> Core<S> {
 
     /// From now on the program's code may be called for this connection, until `at` is none.
     pub(in crate::net) fn begin(&mut self, id: ConnId) {
-        let fallen = self.at.replace(id);
-        self.fallen.extend(fallen);
+        let panicked = self.running.replace(id);
+        self.panicked.extend(panicked);
     }
 
     pub(in crate::net) fn has_room(&self) -> bool {
         self.handed < self.limits.turn
     }
 
-    /// Passes a text to the observer, if there is one.
-    pub(in crate::net) fn say(&mut self, id: ConnId, text: impl FnOnce() -> String) {
+    /// Passes a change of state to the observer, if there is one.
+    pub(in crate::net) fn trace(&mut self, id: ConnId, text: impl FnOnce() -> String) {
         if let Some(observer) = &mut self.observer {
             observer.observe(self.now, id.to_bits(), Trace::State(&text()));
         }

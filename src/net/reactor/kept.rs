@@ -18,7 +18,7 @@ use crate::proto::{Endpoint, Host, Scheme};
 /// The properties that two requests have to share to use one connection. It holds secrets, and so
 /// has no `Debug`.
 #[derive(PartialEq, Eq)]
-pub(in crate::net) struct Key {
+pub(in crate::net) struct ReuseKey {
     pub(in crate::net) scheme: Scheme,
     pub(in crate::net) host: Host,
     pub(in crate::net) port: u16,
@@ -42,8 +42,8 @@ impl PartialEq for SameProxy {
 impl Eq for SameProxy {}
 
 /// The data kept with a connection that may be used again.
-pub(in crate::net) struct Card {
-    pub(in crate::net) key: Box<Key>,
+pub(in crate::net) struct KeptInfo {
+    pub(in crate::net) key: Box<ReuseKey>,
     /// The address that the socket is connected to.
     pub(in crate::net) peer: Endpoint,
     /// The address of the URL's host that was sent to a proxy, if any.
@@ -52,7 +52,7 @@ pub(in crate::net) struct Card {
     pub(in crate::net) served: u32,
 }
 
-impl Card {
+impl KeptInfo {
     /// Addresses that the policy has to allow: that of the socket's peer, and that behind a proxy.
     pub(in crate::net) fn address(&self) -> Option<IpAddr> {
         match &self.peer {
@@ -64,7 +64,7 @@ impl Card {
 
 /// A connection kept for a request.
 pub(in crate::net) struct Idle<S: Sys> {
-    pub(in crate::net) card: Box<Card>,
+    pub(in crate::net) kept_info: Box<KeptInfo>,
     pub(in crate::net) link: Link<S>,
     /// The number its socket is registered with, for reading only.
     pub(in crate::net) number: u64,
@@ -107,7 +107,7 @@ impl<S: Sys> Kept<S> {
 
     /// Adds one, in place of another if there are too many.
     pub(in crate::net) fn add(&mut self, sys: &mut S, idle: Idle<S>) {
-        let same = |other: &Idle<S>| other.card.key == idle.card.key;
+        let same = |other: &Idle<S>| other.kept_info.key == idle.kept_info.key;
         if self.all.iter().filter(|other| same(other)).count() >= self.per_peer
             && let Some(first) = self.all.iter().position(same)
         {
@@ -120,13 +120,18 @@ impl<S: Sys> Kept<S> {
     }
 
     /// The last of the first `before` that matches: it is the likeliest to be still open.
-    pub(in crate::net) fn find(&self, before: usize, key: &Key, now: Instant) -> Option<usize> {
-        let suits = |idle: &Idle<S>| idle.until > now && *idle.card.key == *key;
+    pub(in crate::net) fn find(
+        &self,
+        before: usize,
+        key: &ReuseKey,
+        now: Instant,
+    ) -> Option<usize> {
+        let suits = |idle: &Idle<S>| idle.until > now && *idle.kept_info.key == *key;
         self.all[..before.min(self.all.len())].iter().rposition(suits)
     }
 
-    pub(in crate::net) fn get(&self, at: usize) -> Option<&Card> {
-        self.all.get(at).map(|idle| &*idle.card)
+    pub(in crate::net) fn get(&self, at: usize) -> Option<&KeptInfo> {
+        self.all.get(at).map(|idle| &*idle.kept_info)
     }
 
     /// Whether its peer has neither ended nor sent anything; otherwise the connection is closed.

@@ -18,17 +18,17 @@ impl Keys {
     }
 
     /// The keys together with the system that refills them.
-    pub(crate) fn with<'a, S: Sys>(&'a mut self, sys: &'a mut S) -> Source<'a, S> {
-        Source { keys: self, sys }
+    pub(crate) fn with<'a, S: Sys>(&'a mut self, sys: &'a mut S) -> KeySource<'a, S> {
+        KeySource { keys: self, sys }
     }
 }
 
-pub(crate) struct Source<'a, S: Sys> {
+pub(crate) struct KeySource<'a, S: Sys> {
     keys: &'a mut Keys,
     sys: &'a mut S,
 }
 
-impl<S: Sys> Source<'_, S> {
+impl<S: Sys> KeySource<'_, S> {
     pub(crate) fn bytes<const N: usize>(&mut self) -> [u8; N] {
         let keys = &mut *self.keys;
         if keys.at + N > BLOCK {
@@ -46,7 +46,7 @@ impl<S: Sys> Source<'_, S> {
     }
 }
 
-impl<S: Sys> Random for Source<'_, S> {
+impl<S: Sys> Random for KeySource<'_, S> {
     fn key(&mut self) -> [u8; 4] {
         self.bytes()
     }

@@ -146,8 +146,8 @@ impl<S: Sys> Reactor<S> {
                 fresh: VecDeque::new(),
                 dirty: Vec::new(),
                 backlog: VecDeque::new(),
-                at: None,
-                fallen: Vec::new(),
+                running: None,
+                panicked: Vec::new(),
                 lazy: false,
                 now,
                 handed: 0,
@@ -331,7 +331,7 @@ impl<S: Sys> Reactor<S> {
                 driver.release_socket(&mut self.core);
                 self.arm(id);
                 if let Some(how) = how {
-                    self.core.say(id, || format!("ended: {how}"));
+                    self.core.trace(id, || format!("ended: {how}"));
                 }
             }
         }
@@ -415,12 +415,12 @@ impl<S: Sys> Reactor<S> {
     }
 
     /// Connections whose end will be reported to the program.
-    pub(in crate::net) fn heard(&self) -> usize {
-        self.drivers().filter(|driver| driver.is_heard()).count()
+    pub(in crate::net) fn listened(&self) -> usize {
+        self.drivers().filter(|driver| driver.has_listener()).count()
     }
 
     /// An error with how a connection has ended, if nothing can be sent on it.
-    pub(in crate::net) fn standing(&mut self, id: ConnId) -> Result<(), Misuse> {
+    pub(in crate::net) fn check_live(&mut self, id: ConnId) -> Result<(), Misuse> {
         match self.get(id).and_then(|(_, driver)| driver.live()) {
             Some(_) => Ok(()),
             None => Err(self.ended(id)),
@@ -432,8 +432,8 @@ impl<S: Sys> Reactor<S> {
     pub fn close_all(&mut self, frame: &CloseFrame) {
         self.core.now = self.core.sys.now();
         self.core.kept.end_all(&mut self.core.sys);
-        let heard = self.drivers().filter(|driver| driver.is_heard());
-        let ids: Vec<ConnId> = heard.map(|driver| driver.id).collect();
+        let listened = self.drivers().filter(|driver| driver.has_listener());
+        let ids: Vec<ConnId> = listened.map(|driver| driver.id).collect();
         for id in ids {
             // The end of a WebSocket that is being closed already is reported.
             if !self.is_web_socket(id) {
@@ -548,8 +548,8 @@ impl<S: Sys> Reactor<S> {
             || self.core.gates.is_freed()
             || !self.core.backlog.is_empty()
             || self.ready_at < self.ready.len()
-            || self.core.at.is_some()
-            || !self.core.fallen.is_empty()
+            || self.core.running.is_some()
+            || !self.core.panicked.is_empty()
     }
 
     fn get(&mut self, id: ConnId) -> Option<(&mut Core<S>, &mut Driver<S>)> {

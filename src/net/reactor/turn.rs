@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::conn::{Counter, Sink};
+use super::conn::{RecordingSink, Sink};
 use super::core::Core;
 use super::driver::{Driver, token_parts};
 use super::{Reactor, next_generation};
@@ -37,7 +37,7 @@ impl<S: Sys> Reactor<S> {
         core.begin(id);
         let is_good = driver.write_early(core);
         driver.observe(core);
-        core.at = None;
+        core.running = None;
         // The next turn ends it, and reports that if needed.
         if !is_good || driver.is_done() {
             return false;
@@ -58,12 +58,12 @@ impl<S: Sys> Reactor<S> {
     ) -> Option<Option<Instant>> {
         self.core.now = self.core.sys.now();
         self.core.handed = 0;
-        let (mut told, open) = (Counter { sink, told: false }, self.core.open);
-        self.recover(&mut told);
-        self.settle(&mut told);
+        let (mut sink, open) = (RecordingSink { sink, reported: false }, self.core.open);
+        self.recover(&mut sink);
+        self.settle(&mut sink);
         // A connection may end without an event, and with the last of them the program's reason to
         // wait.
-        if told.told || self.core.open < open || self.has_work() {
+        if sink.reported || self.core.open < open || self.has_work() {
             return None;
         }
         Some(earlier(until, self.next_timer()))
@@ -115,23 +115,23 @@ impl<S: Sys> Reactor<S> {
         let Some((core, driver)) = self.get(id) else { return false };
         core.begin(id);
         work(core, driver);
-        core.at = None;
+        core.running = None;
         true
     }
 
     /// Ends the connections at which the program's code has panicked: which of their bytes were
     /// read and written, and which events were reported, is unknown.
     fn recover(&mut self, sink: &mut dyn Sink) {
-        let at = self.core.at.take();
-        self.core.fallen.extend(at);
+        let at = self.core.running.take();
+        self.core.panicked.extend(at);
         // It may panic again, at this very event. Then the next turn continues here.
-        while let Some(&id) = self.core.fallen.last() {
+        while let Some(&id) = self.core.panicked.last() {
             if let Some((core, driver)) = self.get(id) {
                 driver.panicked(core, sink);
                 driver.touched = false;
                 driver.touch(core);
             }
-            self.core.fallen.pop();
+            self.core.panicked.pop();
         }
         if !self.late.is_empty() {
             self.arm_late();
@@ -242,7 +242,7 @@ impl<S: Sys> Reactor<S> {
                 if driver.is_due(core.now) {
                     driver.on_deadline(core, sink);
                 }
-                core.at = None;
+                core.running = None;
             }
             self.arm(id);
         }

@@ -178,8 +178,9 @@ impl PollSet {
                 self.waker.calm();
                 left -= 1;
             }
-            let told = asked.iter().zip(&listed.places).filter(|(fd, _)| !fd.revents().is_empty());
-            for (fd, &place) in told.take(left) {
+            let reported =
+                asked.iter().zip(&listed.places).filter(|(fd, _)| !fd.revents().is_empty());
+            for (fd, &place) in reported.take(left) {
                 let (got, entry) = (fd.revents(), &entries[place]);
                 ready.extend(entry.ready(got));
                 if got.intersects(PollFlags::ERR) && system::HIDES_RESETS {

@@ -38,8 +38,8 @@ impl Bench {
     }
 
     fn is_idle(&self) -> bool {
-        let (reactor, heard) = (&self.reactor, self.reactor.heard());
-        reactor.is_empty() && reactor.pending() == 0 && heard == 0
+        let (reactor, listened) = (&self.reactor, self.reactor.listened());
+        reactor.is_empty() && reactor.pending() == 0 && listened == 0
     }
 }
 

@@ -250,14 +250,14 @@ impl<S: Sys> Link<S> {
             return Ok(false);
         }
         if let Some(tls) = &mut self.tls {
-            tls.finish();
+            tls.send_close_notify();
             written = self.write(sys, &[]);
         }
         if let Some(outer) = &mut self.outer
             && written.broken.is_none()
             && !written.blocked
         {
-            outer.tls.finish();
+            outer.tls.send_close_notify();
             written = self.write(sys, &[]);
         }
         match written.broken {

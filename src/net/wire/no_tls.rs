@@ -60,7 +60,7 @@ impl Tls {
         match *self {}
     }
 
-    pub(crate) fn finish(&mut self) {
+    pub(crate) fn send_close_notify(&mut self) {
         match *self {}
     }
 }

@@ -289,7 +289,7 @@ impl Tunnel {
         out.extend_from_slice(user);
         out.push(length(password));
         out.extend_from_slice(password);
-        self.say(&out);
+        self.queue(&out);
         self.state = State::Socks(Awaited::Login);
         true
     }
@@ -317,13 +317,13 @@ impl Tunnel {
             }
         };
         out.extend_from_slice(&port.to_be_bytes());
-        self.say(&out);
+        self.queue(&out);
         self.state = State::Socks(Awaited::Request);
         2
     }
 
     /// Appends to unsent bytes: a proxy may reply before it has read all of them.
-    fn say(&mut self, bytes: &[u8]) {
+    fn queue(&mut self, bytes: &[u8]) {
         self.out.drain(..self.at);
         self.at = 0;
         self.out.extend_from_slice(bytes);
@@ -391,10 +391,10 @@ mod tests {
     }
 
     /// All bytes to be written, which count as sent.
-    fn said(tunnel: &mut Tunnel) -> Vec<u8> {
-        let said = tunnel.outgoing().to_vec();
-        tunnel.sent(said.len());
-        said
+    fn take_output(tunnel: &mut Tunnel) -> Vec<u8> {
+        let output = tunnel.outgoing().to_vec();
+        tunnel.sent(output.len());
+        output
     }
 
     /// Plays `steps`, each with our bytes and the proxy's answer; whole and byte by byte. Returns
@@ -404,7 +404,7 @@ mod tests {
             let mut tunnel = make();
             for (ours, theirs) in steps {
                 assert_eq!(
-                    said(&mut tunnel).escape_ascii().to_string(),
+                    take_output(&mut tunnel).escape_ascii().to_string(),
                     ours.escape_ascii().to_string()
                 );
                 let (mut kept, now) = (Vec::new(), Instant::now());
@@ -470,7 +470,7 @@ mod tests {
         let make = || {
             Tunnel::new(own.clone(), Target::of(&url("wss://a/")), url("wss://a/"), Arc::default())
         };
-        let text = String::from_utf8(said(&mut make())).unwrap();
+        let text = String::from_utf8(take_output(&mut make())).unwrap();
         assert!(text.contains("proxy-authorization: Bearer abcdef\r\n") && !text.contains("Basic"));
         assert!(!String::from_utf8(make().shown().unwrap()).unwrap().contains("abcdef"));
         let secret = || {
@@ -493,7 +493,7 @@ mod tests {
         ] {
             let proxy = Proxy::parse(proxy).unwrap();
             let mut tunnel = Tunnel::new(proxy, Target::of(&to), to, Arc::default());
-            said(&mut tunnel);
+            take_output(&mut tunnel);
             let error = tunnel.receive(Instant::now(), repeated.as_bytes()).unwrap_err();
             let text = format!("{error} {error:?}");
             assert!(text.contains("***"), "{text}");
@@ -510,7 +510,10 @@ mod tests {
         assert_eq!(tunnel.receive(Instant::now(), replies).unwrap(), replies.len());
         assert!(!tunnel.is_done());
         let all = b"\x02\0\x02\x01\x04user\x06secret\x05\x01\0\x03\x01a\0P";
-        assert_eq!(said(&mut tunnel).escape_ascii().to_string(), all.escape_ascii().to_string());
+        assert_eq!(
+            take_output(&mut tunnel).escape_ascii().to_string(),
+            all.escape_ascii().to_string()
+        );
         assert!(tunnel.is_done());
     }
 
@@ -537,7 +540,7 @@ mod tests {
         }
         // The response ends with the connection, or by its time limit.
         let mut open = tunnel("http://u:p@proxy", "wss://a/");
-        said(&mut open);
+        take_output(&mut open);
         let now = Instant::now();
         assert_eq!(open.receive(now, b"HTTP/1.1 407 A\r\n\r\nsome").unwrap(), 22);
         assert!(open.deadline().is_some_and(|at| at > now));

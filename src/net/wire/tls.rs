@@ -224,7 +224,7 @@ impl Tls {
     }
 
     /// Queues `close_notify`.
-    pub(crate) fn finish(&mut self) {
+    pub(crate) fn send_close_notify(&mut self) {
         self.0.send_close_notify();
     }
 }

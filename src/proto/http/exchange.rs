@@ -10,7 +10,7 @@ use super::chunked::Piece;
 #[cfg(feature = "deflate")]
 use super::coding::Coding;
 use super::coding::{Accepts, Decoder};
-use super::output::{Given, Output};
+use super::output::{Output, OwnedOutput};
 use super::persist::Persistence;
 use super::refusal::Refusal;
 use super::request::Payload;
@@ -46,7 +46,7 @@ pub(crate) struct Exchange {
     /// Whether the connection may carry another request, as far as known.
     persistence: Option<Persistence>,
     /// Whether a byte of the response has come, and whether one of the request was sent.
-    heard: bool,
+    received: bool,
     begun: bool,
     notes: Option<Vec<Note>>,
 }
@@ -78,7 +78,7 @@ enum State {
         body: Body,
         output: Output,
         /// When the silence of the server began.
-        heard: Instant,
+        last_data: Instant,
     },
     /// The response is not the one asked for; `why` states the reason.
     Refused {
@@ -128,7 +128,7 @@ impl Exchange {
             started: None,
             unsent: 0,
             persistence: None,
-            heard: false,
+            received: false,
             begun: false,
             notes,
         }
@@ -151,7 +151,7 @@ impl Exchange {
                     self.deadline = None;
                 }
             }
-            State::Body { heard, .. } => *heard = now,
+            State::Body { last_data, .. } => *last_data = now,
             State::Refused { .. } | State::Last | State::Done => {}
         }
     }
@@ -233,10 +233,10 @@ impl Exchange {
         self.out.sent(n);
         let rest = waiting - n;
         let moved = self.pace.sent(now, n, taken, rest);
-        if let State::Body { heard, .. } = &mut self.state
+        if let State::Body { last_data, .. } = &mut self.state
             && moved
         {
-            *heard = now;
+            *last_data = now;
         }
         // A server that has answered need not read the rest of the request.
         let State::Head { .. } = self.state else { return };
@@ -257,8 +257,8 @@ impl Exchange {
 
     /// Whether more of the body, or `end_body`, is still to come.
     pub(crate) fn is_uploading(&self) -> bool {
-        let heard = matches!(self.state, State::Head { .. } | State::Body { .. });
-        self.upload != Upload::Done && heard
+        let needed = matches!(self.state, State::Head { .. } | State::Body { .. });
+        self.upload != Upload::Done && needed
     }
 
     /// See [`Session::body_room`](crate::proto::Session::body_room).
@@ -349,7 +349,7 @@ impl Exchange {
     /// The deadline of what the exchange waits for.
     fn awaited(&self) -> Option<Instant> {
         match self.state {
-            State::Body { heard, .. } => self.timing.idle_end(heard),
+            State::Body { last_data, .. } => self.timing.idle_end(last_data),
             State::Refused { ref refusal, .. } => refusal.deadline,
             _ => self.deadline,
         }
@@ -409,7 +409,7 @@ impl Exchange {
         input: &'b [u8],
     ) -> Result<(usize, Option<Event<'b>>), HttpError> {
         let mut used = 0;
-        self.heard |= !input.is_empty();
+        self.received |= !input.is_empty();
         loop {
             let State::Head { parser, interim } = &mut self.state else { return Ok((used, None)) };
             let fed = parser.feed(&input[used..], &self.limits);
@@ -478,11 +478,11 @@ impl Exchange {
             None => output,
             Some(coding) => {
                 #[cfg(feature = "deflate")]
-                self.tell_coding(coding, accepts);
+                self.note_coding(coding, accepts);
                 output.decoded(Decoder::new(coding))
             }
         };
-        self.state = State::Body { body, output, heard: now };
+        self.state = State::Body { body, output, last_data: now };
         (self.deadline, self.stall) = (None, None);
         let mut response = self.response(head);
         response.decoded = coding.is_some();
@@ -496,7 +496,7 @@ impl Exchange {
 
     /// Notes the coding of the body.
     #[cfg(feature = "deflate")]
-    fn tell_coding(&mut self, coding: Coding, accepts: Accepts) {
+    fn note_coding(&mut self, coding: Coding, accepts: Accepts) {
         if let Some(notes) = &mut self.notes {
             let asked = accepts == Accepts::Asked;
             notes.push(Note::Coding { name: coding.name(), asked });
@@ -540,7 +540,9 @@ impl Exchange {
     fn body<'b>(&mut self, now: Instant, input: &'b [u8]) -> (usize, Option<Event<'b>>) {
         let mut used = 0;
         loop {
-            let State::Body { body, output, heard } = &mut self.state else { return (used, None) };
+            let State::Body { body, output, last_data } = &mut self.state else {
+                return (used, None);
+            };
             let (skipped, piece) = match body.step(&input[used..], &self.limits) {
                 Ok(step) => step,
                 Err(e) => return self.broken(input, e),
@@ -555,7 +557,7 @@ impl Exchange {
                 }
             };
             // Only data counts: chunk lines and trailers could drip for hours.
-            *heard = now;
+            *last_data = now;
             let data = &input[used..used + n];
             let taken = match output {
                 Output::Bytes => {
@@ -595,7 +597,8 @@ impl Exchange {
     fn coded<'b>(&mut self, now: Instant, input: &'b [u8]) -> (usize, Option<Event<'b>>) {
         let mut used = 0;
         loop {
-            let State::Body { body, output: Output::Coded(coded), heard } = &mut self.state else {
+            let State::Body { body, output: Output::Coded(coded), last_data } = &mut self.state
+            else {
                 return (used, None);
             };
             let (skipped, piece) = match body.step(&input[used..], &self.limits) {
@@ -611,7 +614,7 @@ impl Exchange {
                     return (input.len(), Some(self.complete()));
                 }
             };
-            *heard = now;
+            *last_data = now;
             let (taken, given) = match coded.receive(&input[used..used + n], &self.limits) {
                 Ok(received) => received,
                 Err(e) => return self.broken(input, e),
@@ -620,8 +623,8 @@ impl Exchange {
             used += taken;
             match given {
                 None => {}
-                Some(Given::Piece(piece)) => return self.chunk(used, Cow::Owned(piece)),
-                Some(Given::Event(event)) => {
+                Some(OwnedOutput::Piece(piece)) => return self.chunk(used, Cow::Owned(piece)),
+                Some(OwnedOutput::Event(event)) => {
                     self.note(event.data.as_bytes());
                     return (used, Some(Event::ServerSent(Box::new(event))));
                 }
@@ -664,7 +667,7 @@ impl Exchange {
     /// a request (RFC 9110 §15.5.9).
     #[cfg(any(feature = "net", test))]
     pub(crate) fn may_go_again(&self) -> bool {
-        (!self.heard || self.status == Some(408)) && self.request.may_be_repeated()
+        (!self.received || self.status == Some(408)) && self.request.may_be_repeated()
     }
 
     /// Whether bytes that come now cannot be a response: no byte of a request was sent.
@@ -681,7 +684,7 @@ impl Exchange {
             _ => Ok(None),
         };
         #[cfg(feature = "deflate")]
-        self.tell_sizes();
+        self.note_sizes();
         match rest {
             Err(e) => self.fail(e),
             Ok(None) => self.end(Closed::Complete),
@@ -695,7 +698,7 @@ impl Exchange {
 
     /// Notes the sizes of a body that was decoded.
     #[cfg(feature = "deflate")]
-    fn tell_sizes(&mut self) {
+    fn note_sizes(&mut self) {
         if let (Some(notes), State::Body { output: Output::Coded(coded), .. }) =
             (&mut self.notes, &self.state)
         {

@@ -24,7 +24,7 @@ pub(super) struct Coded {
 
 /// Output of a coded body, owned: decoded bytes are not lent.
 #[derive(Debug)]
-pub(super) enum Given {
+pub(super) enum OwnedOutput {
     Piece(Vec<u8>),
     Event(Event),
 }
@@ -62,7 +62,7 @@ impl Coded {
         &mut self,
         data: &[u8],
         limits: &Limits,
-    ) -> Result<(usize, Option<Given>), HttpError> {
+    ) -> Result<(usize, Option<OwnedOutput>), HttpError> {
         let mut used = 0;
         loop {
             if self.decoder.rest().is_empty() {
@@ -80,14 +80,14 @@ impl Coded {
     }
 
     /// The next piece or event of the decoded data.
-    fn hand_over(&mut self) -> Result<Option<Given>, HttpError> {
+    fn hand_over(&mut self) -> Result<Option<OwnedOutput>, HttpError> {
         let decoder = &mut self.decoder;
         match &mut self.output {
-            Output::Bytes => Ok(Some(Given::Piece(decoder.take_rest()))),
+            Output::Bytes => Ok(Some(OwnedOutput::Piece(decoder.take_rest()))),
             Output::Blocks(blocks) => {
                 let (taken, block) =
                     blocks.receive(decoder.rest()).map_err(HttpError::EventStream)?;
-                let block = block.map(|block| Given::Piece(block.into_owned()));
+                let block = block.map(|block| OwnedOutput::Piece(block.into_owned()));
                 decoder.skip(taken);
                 Ok(block)
             }
@@ -95,10 +95,10 @@ impl Coded {
                 let (taken, event) =
                     events.receive(decoder.rest()).map_err(HttpError::EventStream)?;
                 decoder.skip(taken);
-                Ok(event.map(Given::Event))
+                Ok(event.map(OwnedOutput::Event))
             }
             // A coded output never contains another.
-            Output::Coded(_) => Ok(Some(Given::Piece(Vec::new()))),
+            Output::Coded(_) => Ok(Some(OwnedOutput::Piece(Vec::new()))),
         }
     }
 }

@@ -448,11 +448,11 @@ mod tests {
 
     #[test]
     fn a_length_of_zero_is_said_where_a_body_would_mean_something() {
-        for (method, said) in
+        for (method, is_sent) in
             [("GET", false), ("HEAD", false), ("DELETE", false), ("POST", true), ("PUT", true)]
         {
             let text = written(&request(method, "http://a/"), Delivery::Raw);
-            assert_eq!(text.contains("Content-Length: 0\r\n"), said, "{method}");
+            assert_eq!(text.contains("Content-Length: 0\r\n"), is_sent, "{method}");
         }
     }
 

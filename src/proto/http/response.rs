@@ -102,7 +102,7 @@ impl Response {
             Err(_) => return None,
         };
         let hidden = text.contains(|c: char| c.is_control() && c != '\t');
-        (!hidden && !text.is_empty()).then(|| said(text))
+        (!hidden && !text.is_empty()).then(|| shown_text(text))
     }
 
     /// Writes the first line of the body, behind the text of an error.
@@ -144,7 +144,7 @@ impl Response {
 
 /// Text of a server for a line of ours: letters unchanged, characters that could change how a line
 /// looks escaped.
-fn said(text: &str) -> String {
+fn shown_text(text: &str) -> String {
     let end = text.char_indices().nth(LINE).map_or(text.len(), |(at, _)| at);
     let mut shown = String::with_capacity(end);
     for c in text[..end].chars() {

@@ -112,7 +112,7 @@ impl Connection {
             codec,
             tally,
         };
-        connection.heard(now);
+        connection.sign_of_life(now);
         connection
     }
 
@@ -137,7 +137,7 @@ impl Connection {
         input: &'b [u8],
     ) -> (usize, Option<Event<'b>>) {
         if input.len() > self.left {
-            self.heard(cx.now);
+            self.sign_of_life(cx.now);
         }
         let (used, event) = self.steps(cx, input);
         self.left = input.len() - used;
@@ -183,7 +183,7 @@ impl Connection {
     /// A message in the first `used` bytes of `len`.
     fn received(&mut self, now: Instant, len: usize, used: usize) {
         if len > self.left {
-            self.heard(now);
+            self.sign_of_life(now);
         }
         self.left = len - used;
         self.tally.bytes_in += used as u64;
@@ -259,7 +259,7 @@ impl Connection {
     }
 
     pub(crate) fn filled(&mut self, cx: &mut Context<'_>, n: usize) -> Option<Event<'static>> {
-        self.heard(cx.now);
+        self.sign_of_life(cx.now);
         let (Some(mut rest), Some(message)) = (self.rest, self.message.as_mut()) else {
             return None;
         };
@@ -323,7 +323,7 @@ impl Connection {
             return;
         }
         if moved {
-            self.heard(now);
+            self.sign_of_life(now);
         }
         let stall = self.timers.get(Timer::Stall);
         self.timers.set(
@@ -390,7 +390,7 @@ impl Connection {
 
     /// Reading has resumed after a pause: the time limits that the pause held up restart.
     pub(crate) fn read_again(&mut self, now: Instant) {
-        self.heard(now);
+        self.sign_of_life(now);
         if self.timers.get(Timer::Stall).is_some() {
             self.timers.set(Timer::Stall, now.checked_add(self.limits.stall));
         }
@@ -717,7 +717,7 @@ impl Connection {
 
     /// A sign of life: a keep-alive ping is due only when nothing was received for the interval.
     #[inline]
-    pub(crate) fn heard(&mut self, now: Instant) {
+    pub(crate) fn sign_of_life(&mut self, now: Instant) {
         if let (Some(interval), State::Open) = (self.ping_interval, &self.state) {
             self.timers.set(Timer::Ping, now.checked_add(interval));
             self.timers.set(Timer::Pong, None);
@@ -778,12 +778,12 @@ impl Connection {
     /// §7.1.7: fails the connection.
     fn fail(&mut self, cx: &mut Context<'_>, violation: Violation) -> Event<'static> {
         let event = self.end(Closed::Failed(Failure::Violation(violation)));
-        let says_so = self.may_send();
+        let sends_close = self.may_send();
         self.state = State::Done;
-        if says_so && self.hold_close {
+        if sends_close && self.hold_close {
             self.state = State::Failing(violation);
             self.timers.set(Timer::Close, cx.now.checked_add(self.limits.close));
-        } else if says_so {
+        } else if sends_close {
             self.violation_frame(cx, violation);
         }
         event
@@ -810,10 +810,10 @@ impl Connection {
     }
 
     fn give_up(&mut self, timer: Timer) -> Option<Event<'static>> {
-        let told = matches!(self.state, State::Failing(_) | State::Done);
+        let was_reported = matches!(self.state, State::Failing(_) | State::Done);
         self.state = State::Done;
         let event = self.end(Closed::Lost(Lost::Timeout(timer)));
-        (!told).then_some(event)
+        (!was_reported).then_some(event)
     }
 
     fn end(&mut self, closed: Closed) -> Event<'static> {

@@ -1035,9 +1035,9 @@ mod tests {
             ("x-webkit-deflate-frame", "uses extension \"x-webkit-deflate-frame\""),
         ] {
             let error = judged(&[&format!("Sec-WebSocket-Extensions: {value}")]).unwrap_err();
-            let said = error.to_string();
-            assert!(said.contains(why) || why == "HTTP", "{value}: {said}");
-            assert!(!said.contains('\x1b'), "{said}");
+            let text = error.to_string();
+            assert!(text.contains(why) || why == "HTTP", "{value}: {text}");
+            assert!(!text.contains('\x1b'), "{text}");
         }
     }
 

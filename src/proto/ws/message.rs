@@ -331,21 +331,21 @@ mod tests {
         Settings { limits, trace: general, ..Settings::default() }
     }
 
-    fn said(input: &[u8], max: usize, general: bool) -> String {
-        said_by(Session::opened(settings(max, general), Instant::now()), input)
+    fn results(input: &[u8], max: usize, general: bool) -> String {
+        results_of(Session::opened(settings(max, general), Instant::now()), input)
     }
 
     /// All results of a session for an input, as text.
-    fn said_by(mut session: Session, input: &[u8]) -> String {
+    fn results_of(mut session: Session, input: &[u8]) -> String {
         let now = Instant::now();
         let mut cx = Context { now, random: &mut Key };
-        let (mut said, mut rest) = (String::new(), input);
+        let (mut results, mut rest) = (String::new(), input);
         loop {
             let (used, event) = session.receive(&mut cx, rest);
-            said += &format!("{used} {event:?}\n");
+            results += &format!("{used} {event:?}\n");
             rest = &rest[used..];
             if event.is_none() {
-                return said + &format!("{:x?}", session.outgoing());
+                return results + &format!("{:x?}", session.outgoing());
             }
         }
     }
@@ -366,10 +366,10 @@ mod tests {
     #[cfg(feature = "deflate")]
     #[test]
     fn the_short_way_of_compressed_messages_says_what_the_general_one_says() {
-        let said = |input: &[u8], max, general| {
+        let results = |input: &[u8], max, general| {
             let settings = settings(max, general);
             let wanted = crate::proto::Compression::default();
-            said_by(Session::opened_compressed(settings, Instant::now(), wanted), input)
+            results_of(Session::opened_compressed(settings, Instant::now(), wanted), input)
         };
         let hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
         let payloads: [&[u8]; 10] = [
@@ -399,8 +399,8 @@ mod tests {
                         for input in (0..bytes.len()).map(|n| &bytes[..n]).chain([&three[..]]) {
                             count += 1;
                             assert_eq!(
-                                said(input, max, false),
-                                said(input, max, true),
+                                results(input, max, false),
+                                results(input, max, true),
                                 "{input:x?}, at most {max}"
                             );
                         }
@@ -425,7 +425,7 @@ mod tests {
                         for input in (0..bytes.len()).map(|n| &bytes[..n]).chain([&two[..]]) {
                             count += 1;
                             let (short, general) =
-                                (said(input, max, false), said(input, max, true));
+                                (results(input, max, false), results(input, max, true));
                             assert_eq!(short, general, "{input:x?}, at most {max}");
                         }
                     }
@@ -442,7 +442,7 @@ mod tests {
             for len in [u64::MAX, u64::MAX - 9, 1 << 63, (1 << 63) - 1] {
                 let input = [&[first, 127], &len.to_be_bytes()[..], b"behind"].concat();
                 let (short, general) =
-                    (said(&input, usize::MAX, false), said(&input, usize::MAX, true));
+                    (results(&input, usize::MAX, false), results(&input, usize::MAX, true));
                 assert_eq!(short, general, "{input:x?}");
             }
         }
@@ -472,7 +472,8 @@ mod tests {
                     let two = [&bytes[..], &frame(0x81, 0, b"next")].concat();
                     for cut in [2, 3, 4, 9, 10, 11, bytes.len() - 1, bytes.len(), two.len()] {
                         let input = &two[..cut];
-                        let (short, general) = (said(input, max, false), said(input, max, true));
+                        let (short, general) =
+                            (results(input, max, false), results(input, max, true));
                         assert_eq!(short, general, "{len} bytes told by {form}, cut at {cut}");
                     }
                 }

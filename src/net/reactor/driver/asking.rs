@@ -12,12 +12,12 @@ use crate::trace::Trace;
 
 impl<S: Sys> Driver<S> {
     /// The socket to a proxy is readable or writable.
-    pub(super) fn tunnel_on(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+    pub(super) fn tunnel_ready(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let State::Tunnel(tunnelling) = &mut self.state else { return };
         match tunnelling.step(core) {
             ControlFlow::Continue(()) => self.touch(core),
-            ControlFlow::Break(Ok(())) => self.passed(core, sink),
-            ControlFlow::Break(Err(why)) => self.stopped(core, sink, why),
+            ControlFlow::Break(Ok(())) => self.tunnel_opened(core, sink),
+            ControlFlow::Break(Err(why)) => self.tunnel_failed(core, sink, why),
         }
     }
 
@@ -38,16 +38,16 @@ impl<S: Sys> Driver<S> {
     }
 
     /// The time for the tunnel is over, or that for the body of a refusal.
-    pub(super) fn tunnel_late(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+    pub(super) fn tunnel_timed_out(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let State::Tunnel(tunnelling) = &mut self.state else { return };
         match tunnelling.tunnel.deadline() {
             // As much of the body as has come.
             Some(_) => {
                 let why = tunnelling.tunnel.end();
-                self.stopped(core, sink, why);
+                self.tunnel_failed(core, sink, why);
             }
             None => {
-                if let Some((stage, kind)) = tunnelling.opening.late(core) {
+                if let Some((stage, kind)) = tunnelling.opening.timed_out(core) {
                     self.fail(core, sink, stage, kind);
                 }
             }
@@ -55,8 +55,8 @@ impl<S: Sys> Driver<S> {
     }
 
     /// The proxy opens no tunnel; if there is another address of the server, that is tried next.
-    fn stopped(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, why: ProxyError) {
-        if matches!(why, ProxyError::Socks(_)) && self.aim_at_next(core) {
+    fn tunnel_failed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, why: ProxyError) {
+        if matches!(why, ProxyError::Socks(_)) && self.try_next_target(core) {
             return self.dial(core, sink);
         }
         let State::Tunnel(tunnelling) = &self.state else { return };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::errors::NOWHERE;
 use super::laps::Laps;
 use super::live::Token;
-use super::opening::{Attempt, Hop, Opening, Route, known};
+use super::opening::{Attempt, Hop, Opening, Route, shown_address};
 use super::state::{Driver, State};
 use crate::error::{ErrorKind, Stage};
 use crate::net::ask::{Own, Source};
@@ -109,14 +109,14 @@ impl<S: Sys> Driver<S> {
         }
         let url = opening.ask.url().clone();
         if opening.proxy_resolves(core) {
-            self.aim(core, sink, [Target::of(&url)].into());
+            self.set_targets(core, sink, [Target::of(&url)].into());
         } else {
             self.look_up(core, sink, &url);
         }
     }
 
     /// The targets for the proxy are known.
-    fn aim(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, targets: VecDeque<Target>) {
+    fn set_targets(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, targets: VecDeque<Target>) {
         let State::Opening(opening) = &mut self.state else { return };
         let Route::Proxy(via) = &mut opening.route else { return };
         via.targets = targets;
@@ -138,7 +138,7 @@ impl<S: Sys> Driver<S> {
             host => {
                 let name = url.resolver_name().unwrap_or_else(|| host.peer_name().into_owned());
                 let shown = if url.is_secret() { SECRET } else { &name };
-                core.say(self.id, || format!("resolving {shown}"));
+                core.trace(self.id, || format!("resolving {shown}"));
                 if let Err(e) = core.sys.resolve(self.id.to_bits(), &name, port) {
                     self.addresses(core, sink, Err(e));
                 } else if let State::Opening(opening) = &mut self.state {
@@ -180,7 +180,7 @@ impl<S: Sys> Driver<S> {
         match &mut opening.route {
             Route::Proxy(via) if via.targets.is_empty() => {
                 let targets = all.into_iter().map(Target::Address).collect();
-                return self.aim(core, sink, targets);
+                return self.set_targets(core, sink, targets);
             }
             Route::Proxy(via) => via.addresses.clone_from(&all),
             Route::Direct | Route::Own(_) => {}
@@ -202,7 +202,7 @@ impl<S: Sys> Driver<S> {
                 }
                 Step::Exhausted => {
                     let failed = std::mem::take(&mut opening.failed).into_iter();
-                    let failed = failed.map(|(to, e)| (known(&to), e)).collect();
+                    let failed = failed.map(|(to, e)| (shown_address(&to), e)).collect();
                     return self.fail(core, sink, Stage::Connect, ErrorKind::Connect(failed));
                 }
             }
@@ -226,7 +226,7 @@ impl<S: Sys> Driver<S> {
         let State::Opening(opening) = &mut self.state else { return };
         // The observer may panic, and then the gate has to be left.
         opening.entered = Some(place.clone());
-        core.say(self.id, || match opening.route {
+        core.trace(self.id, || match opening.route {
             Route::Own(_) => format!("over a stream of its owner's to {}", opening.shown(&place)),
             _ => format!("connecting to {}", opening.shown(&place)),
         });
@@ -245,7 +245,7 @@ impl<S: Sys> Driver<S> {
                     self.connected(core, sink, number);
                 }
             }
-            Err(e) => opening.missed(core, place, e),
+            Err(e) => opening.attempt_failed(core, place, e),
         }
     }
 
@@ -274,7 +274,7 @@ impl<S: Sys> Driver<S> {
             Err(e) => {
                 let attempt = opening.attempts.swap_remove(i);
                 core.sys.forget(&attempt.socket);
-                opening.missed(core, attempt.to, e);
+                opening.attempt_failed(core, attempt.to, e);
                 self.dial(core, sink);
             }
         }

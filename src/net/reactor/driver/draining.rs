@@ -16,16 +16,16 @@ pub(super) struct Draining<S: Sys> {
     pub(super) until: Instant,
     half_closed: bool,
     /// The peer has ended its side.
-    is_deaf: bool,
+    reading_ended: bool,
     token: Token,
 }
 
 impl<S: Sys> Draining<S> {
     pub(super) fn new(live: Live<S>, core: &Core<S>) -> Draining<S> {
         let until = after(core.now, live.limits.linger);
-        let (rest, is_deaf) = (live.session.outgoing().to_vec(), live.is_deaf());
+        let (rest, reading_ended) = (live.session.outgoing().to_vec(), live.reading_ended());
         let Live { link, token, .. } = live;
-        Draining { link, rest, until, half_closed: false, is_deaf, token }
+        Draining { link, rest, until, half_closed: false, reading_ended, token }
     }
 
     /// Bytes that are waiting to be handed to the kernel.
@@ -39,7 +39,7 @@ impl<S: Sys> Draining<S> {
         if !self.half_closed {
             match self.link.write_last(&mut core.sys, &mut self.rest) {
                 // Nothing is left to be read, so closing has the effect of a shutdown.
-                Ok(_) if self.is_deaf => return ControlFlow::Break(()),
+                Ok(_) if self.reading_ended => return ControlFlow::Break(()),
                 Ok(true) => {
                     core.sys.finish(&self.link.socket);
                     self.half_closed = true;

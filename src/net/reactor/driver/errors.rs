@@ -11,7 +11,7 @@ use crate::proto::http::HttpError;
 use crate::proto::{self, Failure, HandshakeError, Lost, Phases, Timer, Url};
 
 /// The data for errors of a connection that has ended.
-pub(super) struct Known<'a> {
+pub(super) struct ErrorData<'a> {
     pub(super) url: &'a Url,
     pub(super) stage: Stage,
     pub(super) limits: &'a Limits,
@@ -29,11 +29,11 @@ pub(super) struct Known<'a> {
     pub(super) served: u32,
 }
 
-impl<'a> Known<'a> {
-    pub(super) fn new(url: &'a Url, stage: Stage, limits: &'a Limits) -> Known<'a> {
+impl<'a> ErrorData<'a> {
+    pub(super) fn new(url: &'a Url, stage: Stage, limits: &'a Limits) -> ErrorData<'a> {
         let (limit, idle) = (Duration::ZERO, Duration::ZERO);
         let phases = Phases::default();
-        Known { url, stage, limits, limit, idle, status: None, unsent: 0, phases, served: 0 }
+        ErrorData { url, stage, limits, limit, idle, status: None, unsent: 0, phases, served: 0 }
     }
 
     /// An error of this kind at the current stage.

@@ -8,7 +8,7 @@ use super::opening::{Hop, Opening, Route};
 use crate::error::ErrorKind;
 use crate::net::ask::Ask;
 use crate::net::reactor::core::Core;
-use crate::net::reactor::kept::{Card, Idle, Key, SameProxy};
+use crate::net::reactor::kept::{Idle, KeptInfo, ReuseKey, SameProxy};
 use crate::net::sys::{Interest, Sys};
 use crate::net::time::after;
 use crate::net::wire::proxy::Target;
@@ -19,14 +19,14 @@ impl<S: Sys> Opening<S> {
     /// The properties that another request has to share with this one to use its connection. `None`
     /// for a stream of the program ([`StreamOptions::over`](crate::StreamOptions::over)): only the
     /// program knows where that leads.
-    pub(super) fn key(&self, core: &Core<S>) -> Option<Box<Key>> {
+    pub(super) fn key(&self, core: &Core<S>) -> Option<Box<ReuseKey>> {
         let Ask::Stream(options) = &self.ask else { return None };
         let own = matches!(self.route, Route::Own(_));
         if own || !options.request.keep_alive || !core.kept.is_on() {
             return None;
         }
         let url = options.url();
-        Some(Box::new(Key {
+        Some(Box::new(ReuseKey {
             scheme: url.scheme(),
             host: url.host().clone(),
             port: url.port(),
@@ -38,7 +38,7 @@ impl<S: Sys> Opening<S> {
     }
 
     /// The data that is kept with the connection, which leads to `peer`.
-    pub(super) fn card(&mut self, peer: &Endpoint) -> Option<Box<Card>> {
+    pub(super) fn kept_info(&mut self, peer: &Endpoint) -> Option<Box<KeptInfo>> {
         let key = self.key.take()?;
         let target = match &self.route {
             Route::Proxy(via) => match via.targets.front() {
@@ -47,7 +47,7 @@ impl<S: Sys> Opening<S> {
             },
             Route::Direct | Route::Own(_) => None,
         };
-        Some(Box::new(Card { key, peer: peer.clone(), target, served: 0 }))
+        Some(Box::new(KeptInfo { key, peer: peer.clone(), target, served: 0 }))
     }
 
     /// A kept connection that the request may use. A body that can be read only once is not risked
@@ -70,12 +70,12 @@ impl<S: Sys> Opening<S> {
 
     /// Whether the policy allows the connection, as it has to allow a new one.
     fn may_go_over(&self, core: &Core<S>, at: usize) -> bool {
-        let Some(card) = core.kept.get(at) else { return false };
+        let Some(kept_info) = core.kept.get(at) else { return false };
         let may = |hop, address| self.allowed(core, hop, address).is_ok();
-        let peer = card.address();
+        let peer = kept_info.address();
         match &self.route {
             Route::Proxy(_) => {
-                let target = card.target.is_none_or(|ip| may(Hop::Url, Some(ip)));
+                let target = kept_info.target.is_none_or(|ip| may(Hop::Url, Some(ip)));
                 target && may(Hop::Proxy, None) && peer.is_none_or(|ip| may(Hop::Proxy, Some(ip)))
             }
             Route::Direct | Route::Own(_) => peer.is_none_or(|ip| may(Hop::Url, Some(ip))),
@@ -86,7 +86,7 @@ impl<S: Sys> Opening<S> {
 impl<S: Sys> Live<S> {
     /// How many requests this connection carried before.
     pub(super) fn served(&self) -> u32 {
-        self.card.as_ref().map_or(0, |card| card.served)
+        self.kept_info.as_ref().map_or(0, |kept_info| kept_info.served)
     }
 
     /// Whether bytes that come now are no response: the connection was kept, and no byte of the
@@ -98,7 +98,7 @@ impl<S: Sys> Live<S> {
     /// Until when the connection is kept for another request, if its own request has ended so that
     /// it can be.
     pub(super) fn kept_until(&self, core: &Core<S>) -> Option<Instant> {
-        self.card.as_ref()?;
+        self.kept_info.as_ref()?;
         let persistence = self.session.exchange()?.persistence()?;
         let Reading::Ready { tail, .. } = &self.reading else { return None };
         let clean = tail.rest().is_empty() && self.link.is_clean();
@@ -108,17 +108,17 @@ impl<S: Sys> Live<S> {
 
     /// Adds the connection to the kept ones.
     pub(super) fn keep(self, core: &mut Core<S>, until: Instant) {
-        let Live { mut link, token, card, .. } = self;
+        let Live { mut link, token, kept_info, .. } = self;
         if let Some(tls) = &mut link.tls {
             tls.shrink();
         }
         let interest = Interest { read: true, write: false };
         let watched = token.interest == interest
             || core.sys.watch(&link.socket, token.number, interest, false).is_ok();
-        match card {
-            Some(mut card) if watched => {
-                card.served = card.served.saturating_add(1);
-                let idle = Idle { card, link, number: token.number, until };
+        match kept_info {
+            Some(mut kept_info) if watched => {
+                kept_info.served = kept_info.served.saturating_add(1);
+                let idle = Idle { kept_info, link, number: token.number, until };
                 core.kept.add(&mut core.sys, idle);
             }
             _ => core.sys.forget(&link.socket),

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::errors::Known;
+use super::errors::ErrorData;
 use super::laps::Laps;
 use super::tail::Tail;
 use super::upload::Upload;
@@ -15,7 +15,7 @@ use crate::net::event::ConnId;
 use crate::net::reactor::core::Core;
 use crate::net::reactor::flow::Flow;
 use crate::net::reactor::gate::Place;
-use crate::net::reactor::kept::Card;
+use crate::net::reactor::kept::KeptInfo;
 use crate::net::session::Session;
 use crate::net::sys::{Interest, Sys};
 use crate::net::wire::link::Link;
@@ -35,7 +35,7 @@ pub(in crate::net) struct Live<S: Sys> {
     /// The source of a request's body, until its end.
     pub(super) upload: Option<Box<Upload>>,
     /// The data to be kept with the connection for another request, if it may carry one.
-    pub(super) card: Option<Box<Card>>,
+    pub(super) kept_info: Option<Box<KeptInfo>>,
     pub(super) reading: Reading,
     pub(super) writing: Writing,
 }
@@ -49,7 +49,7 @@ pub(super) enum Reading {
     /// The connection is in the reactor's backlog, and the socket is not read.
     Behind(Tail),
     /// The peer has ended its side.
-    Over,
+    Ended,
 }
 
 /// The state of the sending side.
@@ -133,7 +133,7 @@ impl<S: Sys> Live<S> {
     }
 
     /// The time limit, if TLS took longer than that.
-    pub(super) fn late(&self, now: Instant) -> Option<Duration> {
+    pub(super) fn timed_out(&self, now: Instant) -> Option<Duration> {
         let entry = self.entry.as_ref()?;
         entry.until.is_some_and(|at| at <= now).then_some(entry.limit)
     }
@@ -159,8 +159,8 @@ impl<S: Sys> Live<S> {
     }
 
     /// Whether the peer has ended its side.
-    pub(super) fn is_deaf(&self) -> bool {
-        matches!(self.reading, Reading::Over)
+    pub(super) fn reading_ended(&self) -> bool {
+        matches!(self.reading, Reading::Ended)
     }
 
     /// Bytes that the kernel has not taken.
@@ -170,7 +170,7 @@ impl<S: Sys> Live<S> {
 
     /// Whether bytes are still to be sent to the peer: queued ones, or a close frame that is held
     /// back.
-    pub(super) fn owes(&self) -> bool {
+    pub(super) fn must_send(&self) -> bool {
         self.session.is_open() || self.buffered() > 0
     }
 
@@ -182,7 +182,7 @@ impl<S: Sys> Live<S> {
         self.stream
     }
 
-    pub(super) fn known<'a>(&'a self, url: &'a Url) -> Known<'a> {
+    pub(super) fn error_data<'a>(&'a self, url: &'a Url) -> ErrorData<'a> {
         let stage = self.stage();
         let exchange = self.session.exchange();
         let limit = match &self.entry {
@@ -190,14 +190,14 @@ impl<S: Sys> Live<S> {
             Some(entry) if stage == Stage::Response => entry.response,
             Some(entry) => entry.limit,
         };
-        Known {
+        ErrorData {
             limit,
             idle: exchange.and_then(|e| e.timing().idle).unwrap_or_default(),
             status: exchange.and_then(|exchange| exchange.status()),
             unsent: self.session.unsent(),
             served: self.served(),
             phases: self.entry.as_ref().map(|entry| entry.laps.phases).unwrap_or_default(),
-            ..Known::new(url, stage, &self.limits)
+            ..ErrorData::new(url, stage, &self.limits)
         }
     }
 
@@ -219,7 +219,7 @@ impl<S: Sys> Live<S> {
     pub(super) fn most(&self) -> usize {
         match self.reading {
             Reading::Ready { most, .. } => most,
-            Reading::Behind(_) | Reading::Over => usize::MAX,
+            Reading::Behind(_) | Reading::Ended => usize::MAX,
         }
     }
 
@@ -238,7 +238,7 @@ impl<S: Sys> Live<S> {
                 self.reading = Reading::Ready { tail: Tail::default(), most: usize::MAX };
                 tail
             }
-            Reading::Over => Tail::default(),
+            Reading::Ended => Tail::default(),
         }
     }
 
@@ -246,7 +246,7 @@ impl<S: Sys> Live<S> {
     pub(super) fn keep_tail(&mut self, rest: &[u8]) {
         match &mut self.reading {
             Reading::Ready { tail, .. } | Reading::Behind(tail) => *tail = Tail::copy(rest),
-            Reading::Over => {}
+            Reading::Ended => {}
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::net::ask::{Ask, Proxy, ProxyScheme};
 use crate::net::event::ConnId;
 use crate::net::reactor::core::Core;
 use crate::net::reactor::gate::{Place, Ticket};
-use crate::net::reactor::kept::{Card, Key};
+use crate::net::reactor::kept::{KeptInfo, ReuseKey};
 #[cfg(feature = "tape")]
 use crate::net::session::Session;
 use crate::net::sys::{Interest, Sys};
@@ -58,7 +58,7 @@ pub(super) struct Opening<S: Sys> {
     pub(super) failed: Vec<(Endpoint, io::Error)>,
     /// The properties that a kept connection has to share with this one. (Boxed, since many
     /// connections may be opening at once, and few of them have one.)
-    pub(super) key: Option<Box<Key>>,
+    pub(super) key: Option<Box<ReuseKey>>,
     /// Whether it may use a kept connection.
     pub(super) reuses: bool,
     /// A gate that it has entered, while no attempt holds that.
@@ -160,7 +160,7 @@ impl<S: Sys> Opening<S> {
     }
 
     /// The stage and the error, if its time is over.
-    pub(super) fn late(&self, core: &Core<S>) -> Option<(Stage, ErrorKind)> {
+    pub(super) fn timed_out(&self, core: &Core<S>) -> Option<(Stage, ErrorKind)> {
         match self.clock {
             Clock::Runs { until } if until <= core.now => {
                 Some((self.stage(), ErrorKind::Timeout(self.ask.opening(&core.limits))))
@@ -168,7 +168,7 @@ impl<S: Sys> Opening<S> {
             Clock::Waits { since, .. } if after(since, self.patience) <= core.now => {
                 let limit = self.ask.limits(&core.limits).opening_wait;
                 let (place, others) = self.turn(core)?;
-                let address = known(&place.to);
+                let address = shown_address(&place.to);
                 Some((Stage::Connect, ErrorKind::Waited { limit, others, address }))
             }
             _ => None,
@@ -188,7 +188,7 @@ impl<S: Sys> Opening<S> {
             Clock::Runs { until } if waits => {
                 if let Some((place, others)) = self.turn(core) {
                     let shown = self.shown(place);
-                    core.say(id, || {
+                    core.trace(id, || {
                         format!("waiting for its turn with {shown}: {others} before it")
                     });
                 }
@@ -228,7 +228,7 @@ impl<S: Sys> Opening<S> {
     }
 
     /// The error with the proxy's name, if it came on the way to the proxy.
-    pub(super) fn blamed(&self, stage: Stage, kind: ErrorKind) -> (Stage, ErrorKind) {
+    pub(super) fn as_proxy_error(&self, stage: Stage, kind: ErrorKind) -> (Stage, ErrorKind) {
         let on_the_way = matches!(stage, Stage::Resolve | Stage::Connect | Stage::Tls);
         match &self.route {
             Route::Proxy(_) if !on_the_way || self.stage() != Stage::Proxy => (stage, kind),
@@ -307,8 +307,8 @@ impl<S: Sys> Opening<S> {
                 return Err(kind);
             }
         };
-        let card = self.card(&place.to);
-        Ok(self.live_on(core, link.through(tls), token, place, card))
+        let kept_info = self.kept_info(&place.to);
+        Ok(self.live_on(core, link.through(tls), token, place, kept_info))
     }
 
     /// The same, with TLS that is in progress or not needed.
@@ -318,7 +318,7 @@ impl<S: Sys> Opening<S> {
         link: Link<S>,
         token: Token,
         place: Place,
-        card: Option<Box<Card>>,
+        kept_info: Option<Box<KeptInfo>>,
     ) -> Live<S> {
         let trace = core.observer.is_some();
         let nonce = core.keys.with(&mut core.sys).bytes();
@@ -327,7 +327,7 @@ impl<S: Sys> Opening<S> {
         if let Ask::Stream(options) = &mut self.ask {
             let proxy = proxy.as_ref().filter(|_| is_for_proxy);
             options.request.for_proxy = proxy.map(|proxy| for_proxy(proxy, &options.request));
-            options.request.keep_alive = card.is_some();
+            options.request.keep_alive = kept_info.is_some();
         }
         let ask = &self.ask;
         // A WebSocket has one limit for all of opening, from its turn.
@@ -367,7 +367,7 @@ impl<S: Sys> Opening<S> {
             stream,
             proxy,
             upload,
-            card,
+            kept_info,
             reading: Reading::Ready { tail: Tail::default(), most: usize::MAX },
             writing: Writing::Ready,
         }
@@ -436,7 +436,7 @@ impl<S: Sys> Opening<S> {
         }
     }
 
-    pub(super) fn missed(&mut self, core: &mut Core<S>, to: Place, e: io::Error) {
+    pub(super) fn attempt_failed(&mut self, core: &mut Core<S>, to: Place, e: io::Error) {
         self.leave_gate(core, &to);
         self.failed.push((to.to, e));
         if let Some(plan) = &mut self.plan {
@@ -473,7 +473,7 @@ fn for_proxy(proxy: &Proxy, request: &Request) -> Arc<ForProxy> {
 }
 
 /// An address for errors; an endpoint without one has port 0.
-pub(super) fn known(to: &Endpoint) -> SocketAddr {
+pub(super) fn shown_address(to: &Endpoint) -> SocketAddr {
     match to {
         Endpoint::Address(address) => *address,
         _ => NOWHERE,

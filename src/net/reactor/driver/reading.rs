@@ -25,7 +25,7 @@ impl<S: Sys> Driver<S> {
     ) {
         match &mut self.state {
             State::Opening(_) => self.attempt_ready(core, sink, attempt),
-            State::Open(live) | State::Told(live)
+            State::Open(live) | State::CloseHeld(live)
                 if live.token.number == Token::of(self.id, attempt) =>
             {
                 if ready.write {
@@ -49,7 +49,7 @@ impl<S: Sys> Driver<S> {
                     let (socket, token) = (&tunnelling.link.socket, tunnelling.token);
                     let _ = core.sys.watch(socket, token.number, token.interest, false);
                 }
-                self.tunnel_on(core, sink);
+                self.tunnel_ready(core, sink);
             }
             State::Draining(_) => self.drain(core),
             _ => {}
@@ -70,7 +70,7 @@ impl<S: Sys> Driver<S> {
             self.parse_all(core, sink);
         }
         if let Some(live) = self.live() {
-            let is_deaf = live.is_deaf();
+            let reading_ended = live.reading_ended();
             if self.flow.is_stopped() {
                 core.handed = core.limits.turn;
             }
@@ -78,7 +78,7 @@ impl<S: Sys> Driver<S> {
             // Received bytes have to count before the deadline does, and so have bytes that the
             // kernel takes now: it reports room only when there is much.
             self.write_early(core);
-            if !is_deaf && !self.is_behind() {
+            if !reading_ended && !self.is_behind() {
                 let lazy = std::mem::take(&mut core.lazy);
                 self.read(core, sink);
                 core.lazy = lazy;
@@ -99,7 +99,7 @@ impl<S: Sys> Driver<S> {
     fn read(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let outcome = self.read_some(core, sink);
         let end = match &outcome {
-            Ok(Read::Eof) => End::Said,
+            Ok(Read::Eof) => End::Eof,
             Ok(Read::Cut) | Err(_) => End::Cut,
             Ok(Read::Some { .. } | Read::None) => return,
         };
@@ -190,7 +190,7 @@ impl<S: Sys> Driver<S> {
     fn has_room(&mut self, core: &Core<S>, bytes: usize) -> bool {
         let in_place = self.live().is_some_and(|live| live.session.space().is_some());
         let fits = in_place || core.handed + bytes <= core.limits.turn;
-        fits && core.has_room() && !self.is_over()
+        fits && core.has_room() && !self.closed_reported()
     }
 
     /// Continues with input that an earlier turn had no room for.
@@ -336,7 +336,7 @@ impl<S: Sys> Driver<S> {
             if whole > 0 && (rest.is_empty() || self.puts_off(core, rest)) {
                 break;
             }
-            let listened = self.listener == Listener::Owner;
+            let listened = self.listener == Listener::Program;
             let Some(live) = self.live() else { return input.len() };
             let (used, event) = if live.session.is_in_body() && listened && !core.lazy {
                 self.pieces(core, sink, rest)
@@ -426,7 +426,7 @@ impl<S: Sys> Driver<S> {
         let is_decoding = live.session.is_decoding();
         let (mut at, mut handed) = (0, core.handed);
         let mut conn = Conn::new(self.id, Some(&mut live.session), &mut self.flow, core);
-        let (said, full) = loop {
+        let (event, full) = loop {
             let (used, event) = conn.receive(&input[at..]);
             at += used;
             handed += used + event.as_ref().map_or(0, weight);
@@ -449,7 +449,7 @@ impl<S: Sys> Driver<S> {
         if full {
             self.put_off(core);
         }
-        (at, said)
+        (at, event)
     }
 
     /// Reports an event.
@@ -478,7 +478,7 @@ impl<S: Sys> Driver<S> {
             }
             proto::Event::Closing(frame) => {
                 self.observe(core);
-                core.say(self.id, || format!("the server closes: {frame}"));
+                core.trace(self.id, || format!("the server closes: {frame}"));
                 self.past().how = Some(format!("closed: {frame}").into());
                 Event::Closing(frame)
             }
@@ -488,7 +488,7 @@ impl<S: Sys> Driver<S> {
             proto::Event::Chunk(data) => Event::Chunk(data),
             proto::Event::ServerSent(event) => Event::ServerSent(event),
         };
-        if self.listener == Listener::Owner {
+        if self.listener == Listener::Program {
             let State::Open(live) = &mut self.state else { return };
             let mut conn = Conn::new(self.id, Some(&mut live.session), &mut self.flow, core);
             sink.event(&mut conn, event);
@@ -508,11 +508,11 @@ impl<S: Sys> Driver<S> {
         let transport = live.transport(&core.sys);
         self.leave_gate(core);
         match &transport.tls {
-            Some(tls) => core.say(self.id, || format!("{how} over {}", tls.version)),
+            Some(tls) => core.trace(self.id, || format!("{how} over {}", tls.version)),
             None if is_stream => {}
-            None => core.say(self.id, || how.to_owned()),
+            None => core.trace(self.id, || how.to_owned()),
         }
-        core.say(self.id, || format!("it took: {}", transport.phases));
+        core.trace(self.id, || format!("it took: {}", transport.phases));
         Some(Box::new(transport))
     }
 }

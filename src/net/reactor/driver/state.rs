@@ -12,22 +12,22 @@
 //! Tunnel    the proxy opens no tunnel, no time                Gone       Failed
 //! Open      the response is a redirect to be followed         Opening
 //! Open      a kept connection ends without a response, or with 408  Opening
-//! Open      the session ends, the program may still send      Told       Closed
+//! Open      the session ends, our close frame is held back    CloseHeld  Closed
 //! Open      the session ends                                  Draining   Closed
-//! Told      the program has answered the close frame          Draining
+//! CloseHeld the program has answered the close frame          Draining
 //! Draining  the peer ends too, or Limits::linger has passed   Gone
 //! any       the socket breaks, the program's code panics      Gone       Closed, if not given
 //! any       the program releases what is not open, or all     Gone
 //! ```
 //!
 //! A stream and a refused handshake have no bytes left to send: they go from Open to Gone, a stream
-//! perhaps without its socket, which is kept for another request (`keeping.rs`). Open and Told have
-//! a receiving and a sending side with states of their own:
+//! perhaps without its socket, which is kept for another request (`keeping.rs`). Open and CloseHeld
+//! have a receiving and a sending side with states of their own:
 //!
 //! ```text
 //! Ready     the turn has no room for the input                Behind
 //! Behind    a later turn has room                             Ready
-//! Ready     the peer ends its side, and bytes are unsent      Over
+//! Ready     the peer ends its side, and bytes are unsent      Ended
 //! ```
 
 use std::mem;
@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::draining::Draining;
-use super::errors::Known;
+use super::errors::ErrorData;
 use super::live::{Follow, Live, Reading, Token};
 use super::opening::{Attempt, Opening, Route};
 use super::tunnel::Tunnelling;
@@ -61,7 +61,7 @@ pub(in crate::net) struct Driver<S: Sys> {
     pub(super) state: State<S>,
     pub(super) listener: Listener,
     pub(in crate::net) flow: Flow,
-    /// What is known of its end, once something is.
+    /// How it ends, as soon as that is known.
     pub(in crate::net) past: Option<Box<Past>>,
     /// The deadline in the reactor's table.
     pub(in crate::net) armed: Option<Instant>,
@@ -91,7 +91,7 @@ pub(super) enum State<S: Sys> {
     /// A socket; TLS, the opening handshake or a request is in progress or complete.
     Open(Live<S>),
     /// The final event was reported; the close frame is held back, and the program may send.
-    Told(Live<S>),
+    CloseHeld(Live<S>),
     /// The final event was reported; the last bytes are still being sent.
     Draining(Draining<S>),
     Gone,
@@ -100,7 +100,7 @@ pub(super) enum State<S: Sys> {
 /// Who receives the events.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Listener {
-    Owner,
+    Program,
     /// The program has released the connection, or has received the final event.
     Nobody,
 }
@@ -109,7 +109,7 @@ pub(super) enum Listener {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     /// By the peer: end of file, or `close_notify` of TLS.
-    Said,
+    Eof,
     /// It broke, or ended without `close_notify` of TLS: somebody else may have cut it.
     Cut,
 }
@@ -121,7 +121,7 @@ impl<S: Sys> Driver<S> {
             id,
             url: ask.url().clone(),
             state: State::Opening(Box::new(Opening::new(ask, core, total, 0))),
-            listener: Listener::Owner,
+            listener: Listener::Program,
             flow: Flow::default(),
             past: None,
             armed: None,
@@ -136,21 +136,23 @@ impl<S: Sys> Driver<S> {
     }
 
     /// Whether the final event was reported.
-    pub(super) fn is_over(&self) -> bool {
-        matches!(self.state, State::Told(_) | State::Draining(_) | State::Gone)
+    pub(super) fn closed_reported(&self) -> bool {
+        matches!(self.state, State::CloseHeld(_) | State::Draining(_) | State::Gone)
     }
 
     /// Whether its end is still to be reported to the program.
-    pub(in crate::net) fn is_heard(&self) -> bool {
-        self.listener == Listener::Owner
+    pub(in crate::net) fn has_listener(&self) -> bool {
+        self.listener == Listener::Program
     }
 
     /// Whether the next state is due: the session is over, or everything was sent to a peer that
     /// has ended its side.
     pub(in crate::net) fn is_done(&self) -> bool {
         match &self.state {
-            State::Open(live) => live.is_deaf() && !live.owes(),
-            State::Told(live) => !live.session.is_open() || live.is_deaf() && !live.owes(),
+            State::Open(live) => live.reading_ended() && !live.must_send(),
+            State::CloseHeld(live) => {
+                !live.session.is_open() || live.reading_ended() && !live.must_send()
+            }
             _ => false,
         }
     }
@@ -159,8 +161,8 @@ impl<S: Sys> Driver<S> {
     pub(in crate::net) fn is_pending(&self) -> bool {
         match &self.state {
             State::Opening(_) | State::Tunnel(_) => true,
-            State::Open(live) => !live.session.peer_is_done() || live.owes(),
-            State::Told(live) => live.owes(),
+            State::Open(live) => !live.session.peer_is_done() || live.must_send(),
+            State::CloseHeld(live) => live.must_send(),
             State::Draining(draining) => draining.buffered() > 0,
             State::Gone => false,
         }
@@ -169,7 +171,7 @@ impl<S: Sys> Driver<S> {
     /// How it ends if the program leaves it now, unless that was reported: the server has closed
     /// except for the TCP connection, or the connection is released.
     pub(in crate::net) fn left_as(&mut self) -> Option<Arc<str>> {
-        if self.is_over() {
+        if self.closed_reported() {
             return None;
         }
         Some(Arc::clone(self.past().how.get_or_insert_with(given_up)))
@@ -177,14 +179,14 @@ impl<S: Sys> Driver<S> {
 
     pub(in crate::net) fn live(&mut self) -> Option<&mut Live<S>> {
         match &mut self.state {
-            State::Open(live) | State::Told(live) => Some(live),
+            State::Open(live) | State::CloseHeld(live) => Some(live),
             _ => None,
         }
     }
 
     pub(super) fn live_ref(&self) -> Option<&Live<S>> {
         match &self.state {
-            State::Open(live) | State::Told(live) => Some(live),
+            State::Open(live) | State::CloseHeld(live) => Some(live),
             _ => None,
         }
     }
@@ -193,7 +195,7 @@ impl<S: Sys> Driver<S> {
         match &self.state {
             State::Opening(opening) => Some(opening.deadline()),
             State::Tunnel(tunnelling) => Some(tunnelling.deadline()),
-            State::Open(live) | State::Told(live) => {
+            State::Open(live) | State::CloseHeld(live) => {
                 let own = earlier(live.deadline(&self.flow), self.flow.deadline());
                 earlier(own, self.reads_again())
             }
@@ -214,13 +216,13 @@ impl<S: Sys> Driver<S> {
     }
 
     /// The data for errors.
-    pub(super) fn known<'a>(&'a self, core: &'a Core<S>) -> Known<'a> {
+    pub(super) fn error_data<'a>(&'a self, core: &'a Core<S>) -> ErrorData<'a> {
         match self.live_ref() {
-            Some(live) => live.known(&self.url),
+            Some(live) => live.error_data(&self.url),
             None => {
                 let asks = matches!(self.state, State::Tunnel(_));
                 let stage = if asks { Stage::Proxy } else { Stage::Connect };
-                Known::new(&self.url, stage, &core.limits)
+                ErrorData::new(&self.url, stage, &core.limits)
             }
         }
     }
@@ -233,7 +235,7 @@ impl<S: Sys> Driver<S> {
         let Some(i) = opening.attempts.iter().position(|a| a.number == number) else { return };
         // Reported while it is still one of them: the observer may panic, and then all have to end.
         let to = &opening.attempts[i].to;
-        core.say(self.id, || format!("connected to {}", opening.shown(to)));
+        core.trace(self.id, || format!("connected to {}", opening.shown(to)));
         let attempt = opening.attempts.swap_remove(i);
         opening.end_attempts(core);
         opening.next = None;
@@ -263,7 +265,7 @@ impl<S: Sys> Driver<S> {
                 let tunnelling = Tunnelling::new(opening, link, tunnel, token, to);
                 self.state = State::Tunnel(Box::new(tunnelling));
                 self.show_request(core);
-                self.tunnel_on(core, sink);
+                self.tunnel_ready(core, sink);
             }
         }
     }
@@ -272,32 +274,32 @@ impl<S: Sys> Driver<S> {
     pub(super) fn go_on_with_kept(&mut self, core: &mut Core<S>) -> bool {
         let State::Opening(opening) = &mut self.state else { return false };
         let Some(at) = opening.find_kept(core) else { return false };
-        let Some(card) = core.kept.get(at) else { return false };
-        let (place, served) = (opening.place(self.id, card.peer.clone()), card.served);
+        let Some(kept_info) = core.kept.get(at) else { return false };
+        let (place, served) = (opening.place(self.id, kept_info.peer.clone()), kept_info.served);
         // Reported while it is still one of the kept ones: the observer may panic.
-        core.say(self.id, || {
+        core.trace(self.id, || {
             let plural = if served == 1 { "" } else { "s" };
             let shown = opening.shown(&place);
             format!("over a kept connection to {shown} ({served} request{plural} before)")
         });
-        let Some(Idle { card, link, .. }) = core.kept.take(at) else { return false };
+        let Some(Idle { kept_info, link, .. }) = core.kept.take(at) else { return false };
         let interest = Interest { read: true, write: false };
         let token = Token { number: Token::of(self.id, opening.count), interest };
         if core.sys.watch(&link.socket, token.number, interest, false).is_err() {
             core.sys.forget(&link.socket);
             return false;
         }
-        let live = opening.live_on(core, link, token, place, Some(card));
+        let live = opening.live_on(core, link, token, place, Some(kept_info));
         self.state = State::Open(live);
         self.touch(core);
         true
     }
 
     /// The proxy has opened the tunnel.
-    pub(super) fn passed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
+    pub(super) fn tunnel_opened(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let State::Tunnel(tunnelling) = &mut self.state else { return };
         tunnelling.opening.laps.lap(core.now, |phases| &mut phases.proxy);
-        core.say(self.id, || "the proxy has opened the way".to_owned());
+        core.trace(self.id, || "the proxy has opened the way".to_owned());
         let State::Tunnel(tunnelling) = mem::replace(&mut self.state, State::Gone) else { return };
         let Tunnelling { opening, link, token, place, .. } = *tunnelling;
         self.enter(core, sink, *opening, link, token, place);
@@ -324,7 +326,7 @@ impl<S: Sys> Driver<S> {
 
     /// The proxy cannot connect to the target. Returns whether it is asked for another one, over
     /// another connection.
-    pub(super) fn aim_at_next(&mut self, core: &mut Core<S>) -> bool {
+    pub(super) fn try_next_target(&mut self, core: &mut Core<S>) -> bool {
         let State::Tunnel(tunnelling) = &mut self.state else { return false };
         let limits = Arc::clone(tunnelling.opening.ask.limits(&core.limits));
         let Route::Proxy(via) = &mut tunnelling.opening.route else { return false };
@@ -349,7 +351,7 @@ impl<S: Sys> Driver<S> {
     /// The response is a redirect: this connection ends, and the next turn opens another.
     pub(super) fn redirect(&mut self, core: &mut Core<S>, to: Redirect) {
         self.observe(core);
-        core.say(self.id, || format!("redirected: {}", to.shown(to.request.url())));
+        core.trace(self.id, || format!("redirected: {}", to.shown(to.request.url())));
         let Some(live) = self.take_live() else { return };
         let (token, total) = (live.token, live.session.exchange().and_then(|e| e.timing().head_by));
         let Some(mut options) = live.end_stream(core) else { return self.touch(core) };
@@ -361,7 +363,7 @@ impl<S: Sys> Driver<S> {
     /// The same for a handshake.
     pub(super) fn redirect_handshake(&mut self, core: &mut Core<S>, to: Redirect<proto::Request>) {
         self.observe(core);
-        core.say(self.id, || format!("redirected: {}", to.shown(to.request.url())));
+        core.trace(self.id, || format!("redirected: {}", to.shown(to.request.url())));
         // This handshake is over, whatever becomes of the next one (RFC 6455 §4.1).
         let follow = self.live().and_then(|live| live.entry.as_mut()?.follow.take());
         self.leave_gate(core);
@@ -377,7 +379,7 @@ impl<S: Sys> Driver<S> {
     /// The connection was kept, and brings no response: the request is sent over a new one.
     pub(super) fn go_again(&mut self, core: &mut Core<S>) {
         self.observe(core);
-        core.say(self.id, || {
+        core.trace(self.id, || {
             "the kept connection brought no answer: the request goes again, over a new one"
                 .to_owned()
         });
@@ -414,17 +416,17 @@ impl<S: Sys> Driver<S> {
         kind: ErrorKind,
     ) {
         let ((stage, kind), phases, proxy) = match &self.state {
-            State::Opening(o) => (o.blamed(stage, kind), o.laps.phases, o.proxy()),
+            State::Opening(o) => (o.as_proxy_error(stage, kind), o.laps.phases, o.proxy()),
             State::Tunnel(tunnelling) => {
                 let opening = &tunnelling.opening;
                 ((stage, kind), opening.laps.phases, opening.proxy())
             }
-            _ => ((stage, kind), self.known(core).phases, None),
+            _ => ((stage, kind), self.error_data(core).phases, None),
         };
         // Other errors of the proxy name it already.
         let waited = stage == Stage::Proxy && matches!(kind, ErrorKind::Timeout(_));
         let proxy = proxy.filter(|_| waited).map(Proxy::to_string);
-        let known = Known { phases, ..Known::new(&self.url, stage, &core.limits) };
+        let known = ErrorData { phases, ..ErrorData::new(&self.url, stage, &core.limits) };
         let error = known.error(kind).with_proxy(proxy);
         self.release_socket(core);
         self.emit_closed(core, sink, Closed::Failed(error));
@@ -434,13 +436,13 @@ impl<S: Sys> Driver<S> {
     pub(in crate::net) fn panicked(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let (stage, unsent) = match self.past.as_ref().and_then(|past| past.ending) {
             Some(ending) => ending,
-            None => (self.known(core).stage, self.unsent()),
+            None => (self.error_data(core).stage, self.unsent()),
         };
-        let error = Known::new(&self.url, stage, &core.limits).error(ErrorKind::Panicked);
+        let error = ErrorData::new(&self.url, stage, &core.limits).error(ErrorKind::Panicked);
         let closed = Closed::Lost(error.with_unsent(unsent));
         // An observer that panics at the end of a connection is not called for it again.
         match self.is_gone() {
-            true => self.tell_closed(core, sink, closed),
+            true => self.report_closed(core, sink, closed),
             false => {
                 self.release_socket(core);
                 self.emit_closed(core, sink, closed);
@@ -457,15 +459,15 @@ impl<S: Sys> Driver<S> {
         mut kind: Option<ErrorKind>,
     ) {
         let live = match &mut self.state {
-            State::Open(live) | State::Told(live) => live,
+            State::Open(live) | State::CloseHeld(live) => live,
             // It was redirected meanwhile.
             State::Opening(_) | State::Tunnel(_) => return,
             State::Draining(_) | State::Gone => return self.release_socket(core),
         };
         // A peer that has ended its side may still read.
-        let goes_on = kind.is_none() && !live.is_deaf();
-        let goes_on = goes_on && live.session.peer_is_done() && live.owes();
-        live.reading = Reading::Over;
+        let goes_on = kind.is_none() && !live.reading_ended();
+        let goes_on = goes_on && live.session.peer_is_done() && live.must_send();
+        live.reading = Reading::Ended;
         if goes_on {
             return self.touch(core);
         }
@@ -474,7 +476,7 @@ impl<S: Sys> Driver<S> {
             live.session.is_at(core.now);
             let event = match end {
                 End::Cut => live.session.receive_cut(),
-                End::Said => live.session.receive_eof(),
+                End::Eof => live.session.receive_eof(),
             };
             match event {
                 Some(proto::Event::Closed(closed)) => {
@@ -504,14 +506,14 @@ impl<S: Sys> Driver<S> {
             closed => closed,
         };
         let broken = matches!(kind, Some(ErrorKind::Io(_)));
-        let closed = self.known(core).closed(closed, kind);
+        let closed = self.error_data(core).closed(closed, kind);
         // Bytes that were reported as lost must not be sent any more.
         let lost = matches!(&closed, Closed::Lost(error) if error.unsent() > 0);
         self.observe(core);
         let refused = self.live_ref().is_some_and(|live| live.entry.is_some());
         self.leave_gate(core);
         self.state = match mem::replace(&mut self.state, State::Gone) {
-            State::Open(live) => State::Told(live),
+            State::Open(live) => State::CloseHeld(live),
             other => other,
         };
         if self.listener == Listener::Nobody {
@@ -535,7 +537,7 @@ impl<S: Sys> Driver<S> {
     pub(super) fn drain_or_release(&mut self, core: &mut Core<S>, refused: bool) {
         let until = self.live_ref().and_then(|live| live.kept_until(core));
         if until.is_some() {
-            core.say(self.id, || "the connection is kept for later".to_owned());
+            core.trace(self.id, || "the connection is kept for later".to_owned());
         }
         let Some(live) = self.take_live() else { return };
         if let Some(until) = until {
@@ -573,10 +575,10 @@ impl<S: Sys> Driver<S> {
                 tunnelling.opening.leave_gate(core, &tunnelling.place);
                 core.sys.forget(&tunnelling.link.socket);
             }
-            State::Open(live) | State::Told(live) if live.stream.is_some() => {
+            State::Open(live) | State::CloseHeld(live) if live.stream.is_some() => {
                 drop(live.end_stream(core));
             }
-            State::Open(mut live) | State::Told(mut live) => {
+            State::Open(mut live) | State::CloseHeld(mut live) => {
                 self.past().stats = live.session.stats();
                 if live.link.tls.is_some() && !live.session.is_open() && live.buffered() == 0 {
                     // Everything was sent: `close_notify` of TLS, if the kernel takes it at once.
@@ -600,7 +602,7 @@ impl<S: Sys> Driver<S> {
         self.balance(core);
         self.touch(core);
         match &mut self.state {
-            State::Open(live) | State::Told(live)
+            State::Open(live) | State::CloseHeld(live)
                 if live.entry.is_none() && live.stream.is_none() =>
             {
                 let mut cx = core.context();
@@ -616,10 +618,10 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Open or Told become Gone; the caller gets the connection.
+    /// Open or CloseHeld become Gone; the caller gets the connection.
     pub(super) fn take_live(&mut self) -> Option<Live<S>> {
         match mem::replace(&mut self.state, State::Gone) {
-            State::Open(live) | State::Told(live) => {
+            State::Open(live) | State::CloseHeld(live) => {
                 self.past().stats = live.session.stats();
                 Some(live)
             }
@@ -650,13 +652,13 @@ impl<S: Sys> Driver<S> {
         }
         self.look_whether_to_read(core.now);
         match &mut self.state {
-            State::Opening(opening) => match opening.late(core) {
+            State::Opening(opening) => match opening.timed_out(core) {
                 Some((stage, kind)) => self.fail(core, sink, stage, kind),
                 None => self.dial(core, sink),
             },
-            State::Tunnel(_) => self.tunnel_late(core, sink),
-            State::Open(live) | State::Told(live) => {
-                if let Some(limit) = live.late(core.now) {
+            State::Tunnel(_) => self.tunnel_timed_out(core, sink),
+            State::Open(live) | State::CloseHeld(live) => {
+                if let Some(limit) = live.timed_out(core.now) {
                     return self.fail(core, sink, Stage::Tls, ErrorKind::Timeout(limit));
                 }
                 let mut cx = core.context();
@@ -689,14 +691,14 @@ impl<S: Sys> Driver<S> {
             Closed::Failed(e) | Closed::Lost(e) => e.reason(),
             closed => closed.to_string(),
         };
-        core.say(self.id, || format!("ended: {how}"));
+        core.trace(self.id, || format!("ended: {how}"));
         self.past().how = Some(how.into());
-        self.tell_closed(core, sink, closed);
+        self.report_closed(core, sink, closed);
     }
 
-    fn tell_closed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, closed: Closed) {
+    fn report_closed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, closed: Closed) {
         self.past().ending = None;
-        if mem::replace(&mut self.listener, Listener::Nobody) == Listener::Owner {
+        if mem::replace(&mut self.listener, Listener::Nobody) == Listener::Program {
             let stats = self.stats();
             let mut conn = Conn::new(self.id, None, &mut self.flow, core).ended(stats);
             sink.event(&mut conn, Event::Closed(closed));

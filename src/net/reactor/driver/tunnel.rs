@@ -72,8 +72,8 @@ impl<S: Sys> Tunnelling<S> {
                 Ok(Read::Eof | Read::Cut) => Some(ErrorKind::Eof),
                 Err(kind) => Some(kind),
             };
-            let heard = self.tunnel.receive(core.now, &self.kept);
-            match heard {
+            let received = self.tunnel.receive(core.now, &self.kept);
+            match received {
                 Ok(used) => drop(self.kept.drain(..used)),
                 Err(why) => return ControlFlow::Break(Err(why)),
             }

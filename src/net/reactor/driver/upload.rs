@@ -4,7 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use crate::error::ErrorKind;
-use crate::net::ask::{Read, Source};
+use crate::net::ask::{BodyRead, Source};
 
 /// The source of a body.
 pub(super) struct Upload {
@@ -23,7 +23,7 @@ impl Upload {
     }
 
     /// Reads at most `most` bytes, to the start of the buffer.
-    pub(super) fn read(&mut self, most: usize) -> Result<Read, ErrorKind> {
+    pub(super) fn read(&mut self, most: usize) -> Result<BodyRead, ErrorKind> {
         let reader = match &mut self.reader {
             Some(reader) => reader,
             none => none.insert(self.source.take().ok_or(ErrorKind::BodyTaken)?),
@@ -31,6 +31,6 @@ impl Upload {
         if self.buf.len() < most {
             self.buf.resize(most, 0);
         }
-        Read::from(reader, &mut self.buf[..most]).map_err(ErrorKind::Upload)
+        BodyRead::from(reader, &mut self.buf[..most]).map_err(ErrorKind::Upload)
     }
 }

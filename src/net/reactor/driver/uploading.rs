@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::live::Live;
 use super::state::Driver;
 use crate::error::{ErrorKind, Stage};
-use crate::net::ask::Read;
+use crate::net::ask::BodyRead;
 use crate::net::event::Closed;
 use crate::net::reactor::conn::Sink;
 use crate::net::reactor::core::Core;
@@ -53,9 +53,9 @@ impl<S: Sys> Driver<S> {
                 return;
             }
             let event = match upload.read(most) {
-                Ok(Read::Some(n)) => live.session.send_body(core.now, &upload.buf[..n]),
-                Ok(Read::End) => live.session.end_body(core.now),
-                Ok(Read::Later) => {
+                Ok(BodyRead::Some(n)) => live.session.send_body(core.now, &upload.buf[..n]),
+                Ok(BodyRead::End) => live.session.end_body(core.now),
+                Ok(BodyRead::Later) => {
                     let wait = live.limits.body_retry.max(Duration::from_millis(1));
                     upload.again = Some(after(core.now, wait));
                     return;
@@ -70,7 +70,7 @@ impl<S: Sys> Driver<S> {
 
     /// The body failed before it was complete.
     fn upload_failed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, kind: ErrorKind) {
-        let known = self.known(core);
+        let known = self.error_data(core);
         let begun = known.stage == Stage::Body;
         let error = known.upload(kind);
         self.observe(core);

@@ -49,7 +49,7 @@ impl<S: Sys> Driver<S> {
 
     pub(in crate::net) fn buffered(&self) -> usize {
         match &self.state {
-            State::Open(live) | State::Told(live) => live.buffered(),
+            State::Open(live) | State::CloseHeld(live) => live.buffered(),
             State::Draining(draining) => draining.buffered(),
             State::Opening(_) | State::Tunnel(_) | State::Gone => 0,
         }
@@ -97,8 +97,8 @@ impl<S: Sys> Driver<S> {
             return;
         }
         match self.state {
-            State::Told(_) => self.drain_or_release(core, false),
-            _ => self.peer_ended(core, sink, End::Said, None),
+            State::CloseHeld(_) => self.drain_or_release(core, false),
+            _ => self.peer_ended(core, sink, End::Eof, None),
         }
     }
 
@@ -110,7 +110,7 @@ impl<S: Sys> Driver<S> {
             && live.upload.is_none()
             && live.session.outgoing().is_empty()
             && self.flow.is_balanced(live.session.unfinished())
-            && !live.is_deaf()
+            && !live.reading_ended()
             && live.token.interest.read != self.flow.is_stopped()
             && matches!(live.writing, Writing::Ready)
             && core.observer.is_none()
@@ -186,7 +186,7 @@ impl<S: Sys> Live<S> {
         // A body that is read while it is sent continues in the next turn, so that other
         // connections get their share.
         let write = blocked || self.reads_on();
-        let interest = Interest { read: !stopped && !self.is_deaf(), write };
+        let interest = Interest { read: !stopped && !self.reading_ended(), write };
         if self.token.interest != interest {
             if interest.read && !self.token.interest.read && self.entry.is_none() {
                 core.now = core.sys.now();
@@ -210,7 +210,7 @@ impl<S: Sys> Live<S> {
         if handshaking {
             return;
         }
-        let is_kept = self.card.as_ref().is_some_and(|card| card.served > 0);
+        let is_kept = self.kept_info.as_ref().is_some_and(|kept_info| kept_info.served > 0);
         if self.link.tls_of_peer().is_some() && entry.laps.phases.tls.is_none() && !is_kept {
             entry.laps.lap(now, |phases| &mut phases.tls);
         }

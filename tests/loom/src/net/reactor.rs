@@ -120,7 +120,7 @@ impl<S: Sys> Reactor<S> {
     }
 
     /// What it has not told, of its one connection.
-    pub(crate) fn heard(&self) -> usize {
+    pub(crate) fn listened(&self) -> usize {
         self.work.len() + usize::from(self.timer.is_some())
     }
 

@@ -126,7 +126,7 @@ fn it_is_over_only_when_all_that_was_told_was_taken() {
         let its = Arc::clone(&state);
         let thread = spawn(move || poll(&its, 1));
         let mut taken = Vec::new();
-        while !state.queue.is_over(&state.shared) {
+        while !state.queue.has_ended(&state.shared) {
             taken.extend(state.take(None).unwrap());
         }
         assert_eq!(taken, [1]);

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::super::batch::Batch;
-use super::super::stand_in::{Owner, Seat};
+use super::super::stand_in::{Seat, VmThread};
 use super::super::sync::thread::{spawn, yield_now};
 use super::super::sync::{Instant, LONG};
 use super::{SOON, Seen, check, check_within, config};
@@ -12,25 +12,25 @@ use crate::net::ask::{Break, Config};
 use crate::net::sys::{OsPoller, Poller as _};
 
 /// With a connection, and a stand-in by its side.
-fn owner(config: Config) -> Owner {
-    let owner = Owner::new(config, false).unwrap();
-    owner.seat().allow();
-    owner.seat().stand_by().unwrap();
-    owner
+fn vm(config: Config) -> VmThread {
+    let vm = VmThread::new(config, false).unwrap();
+    vm.seat().allow();
+    vm.seat().stand_by().unwrap();
+    vm
 }
 
-fn poller(owner: &Owner) -> Arc<OsPoller> {
-    owner.seat().shared().quietly(|reactor| reactor.poller())
+fn poller(vm: &VmThread) -> Arc<OsPoller> {
+    vm.seat().shared().quietly(|reactor| reactor.poller())
 }
 
-/// The owner computes. When this ends, the stand-in may have started and taken the reactor, or not.
+/// The VM thread computes. When this ends, the stand-in may have started and taken the reactor, or not.
 fn compute() {
     yield_now();
 }
 
-fn turn(owner: &mut Owner, until: Option<Instant>) -> io::Result<Vec<u32>> {
+fn turn(vm: &mut VmThread, until: Option<Instant>) -> io::Result<Vec<u32>> {
     let mut batch = Batch::default();
-    owner.turn(until, &mut batch)?;
+    vm.turn(until, &mut batch)?;
     Ok(batch.drain())
 }
 
@@ -47,10 +47,10 @@ fn takes(seat: &Seat) -> u64 {
 fn one_drives_at_a_time() {
     static TAKEN: Seen = Seen::new();
     check(|| {
-        let mut owner = owner(config());
+        let mut vm = vm(config());
         compute();
-        turn(&mut owner, soon()).unwrap();
-        TAKEN.note(takes(owner.seat()) > 0);
+        turn(&mut vm, soon()).unwrap();
+        TAKEN.note(takes(vm.seat()) > 0);
     });
     TAKEN.assert();
 }
@@ -59,28 +59,28 @@ fn one_drives_at_a_time() {
 fn nobody_drives_while_the_owner_acts_alone() {
     static TAKEN: Seen = Seen::new();
     check(|| {
-        let mut owner = owner(config());
+        let mut vm = vm(config());
         compute();
-        let poller = poller(&owner);
-        owner.alone(|| {
+        let poller = poller(&vm);
+        vm.alone(|| {
             poller.enter();
             yield_now();
             poller.leave();
         });
-        TAKEN.note(takes(owner.seat()) > 0);
+        TAKEN.note(takes(vm.seat()) > 0);
     });
     TAKEN.assert();
 }
 
-/// Nothing but the owner would end the wait of the stand-in.
+/// Nothing but the VM thread would end the wait of the stand-in.
 #[test]
 fn an_owner_that_comes_back_is_not_left_waiting() {
     static TAKEN: Seen = Seen::new();
     check(|| {
-        let mut owner = owner(Config { patient: true, ..config() });
+        let mut vm = vm(Config { patient: true, ..config() });
         compute();
-        let seat = Arc::clone(owner.seat());
-        owner.alone(|| TAKEN.note(takes(&seat) > 0));
+        let seat = Arc::clone(vm.seat());
+        vm.alone(|| TAKEN.note(takes(&seat) > 0));
     });
     TAKEN.assert();
 }
@@ -91,34 +91,34 @@ fn what_the_stand_in_was_told_comes_first_once_and_in_order() {
     check(|| {
         let mut config = Config { arrived: vec![1, 2, 3], ..config() };
         config.limits.turn = 2;
-        let mut owner = owner(config);
+        let mut vm = vm(config);
         compute();
-        let mut told = turn(&mut owner, soon()).unwrap();
-        while owner.has_more() {
-            told.extend(turn(&mut owner, None).unwrap());
+        let mut told = turn(&mut vm, soon()).unwrap();
+        while vm.has_more() {
+            told.extend(turn(&mut vm, None).unwrap());
         }
-        LEFT[told.len().min(3)].note(takes(owner.seat()) > 0);
+        LEFT[told.len().min(3)].note(takes(vm.seat()) > 0);
         while told.len() < 3 {
-            told.extend(turn(&mut owner, soon()).unwrap());
+            told.extend(turn(&mut vm, soon()).unwrap());
         }
         assert_eq!(told, [1, 2, 3]);
     });
     LEFT[1..].iter().for_each(Seen::assert);
 }
 
-/// Behind a turn that has ended by time, or else by what has arrived, the owner computes until
+/// Behind a turn that has ended by time, or else by what has arrived, the VM thread computes until
 /// something has happened that only the stand-in sees.
 #[test]
 fn a_stand_in_that_parks_is_roused_when_the_owner_goes() {
     for arrived in [vec![], vec![1]] {
         check(move || {
-            let mut owner = owner(Config { arrived: arrived.clone(), ..config() });
-            let poller = poller(&owner);
-            let mut told = turn(&mut owner, soon()).unwrap();
+            let mut vm = vm(Config { arrived: arrived.clone(), ..config() });
+            let poller = poller(&vm);
+            let mut told = turn(&mut vm, soon()).unwrap();
             poller.arrive(2);
             poller.until_told(u32::try_from(arrived.len()).unwrap() + 1);
             while told.last() != Some(&2) {
-                told.extend(turn(&mut owner, None).unwrap());
+                told.extend(turn(&mut vm, None).unwrap());
             }
             assert_eq!(told, [&arrived[..], &[2]].concat());
         });
@@ -128,15 +128,15 @@ fn a_stand_in_that_parks_is_roused_when_the_owner_goes() {
 #[test]
 fn a_stand_in_that_parks_until_a_connection_is_opened_is_roused_by_it() {
     check(|| {
-        let mut owner = owner(config());
-        let poller = poller(&owner);
-        owner.seat().shared().quietly(|reactor| reactor.set_open(false));
+        let mut vm = vm(config());
+        let poller = poller(&vm);
+        vm.seat().shared().quietly(|reactor| reactor.set_open(false));
         compute();
-        owner.seat().shared().quietly(|reactor| reactor.set_open(true));
-        owner.seat().stand_by().unwrap();
+        vm.seat().shared().quietly(|reactor| reactor.set_open(true));
+        vm.seat().stand_by().unwrap();
         poller.arrive(1);
         poller.until_told(1);
-        assert_eq!(turn(&mut owner, None).unwrap(), [1]);
+        assert_eq!(turn(&mut vm, None).unwrap(), [1]);
     });
 }
 
@@ -145,7 +145,7 @@ fn retiring_ends_a_stand_in_that_sleeps_for_long() {
     check(|| {
         let mut config = config();
         config.limits.stand_in = LONG;
-        drop(owner(config));
+        drop(vm(config));
     });
 }
 
@@ -153,23 +153,23 @@ fn retiring_ends_a_stand_in_that_sleeps_for_long() {
 fn retiring_ends_a_stand_in_that_waits_or_parks() {
     static TAKEN: Seen = Seen::new();
     check(|| {
-        let owner = owner(Config { patient: true, ..config() });
+        let vm = vm(Config { patient: true, ..config() });
         compute();
-        TAKEN.note(takes(owner.seat()) > 0);
-        drop(owner);
+        TAKEN.note(takes(vm.seat()) > 0);
+        drop(vm);
     });
     TAKEN.assert();
     check(|| {
-        let mut owner = owner(config());
-        turn(&mut owner, soon()).unwrap();
+        let mut vm = vm(config());
+        turn(&mut vm, soon()).unwrap();
         compute();
-        drop(owner);
+        drop(vm);
     });
     check(|| {
-        let owner = owner(config());
-        owner.seat().shared().quietly(|reactor| reactor.set_open(false));
+        let vm = vm(config());
+        vm.seat().shared().quietly(|reactor| reactor.set_open(false));
         compute();
-        drop(owner);
+        drop(vm);
     });
 }
 
@@ -178,12 +178,12 @@ fn retiring_ends_a_stand_in_that_waits_or_parks() {
 fn retiring_ends_the_owners_next_wait_too() {
     static TAKEN: Seen = Seen::new();
     check_within(3, || {
-        let mut owner = owner(config());
-        let seat = Arc::clone(owner.seat());
+        let mut vm = vm(config());
+        let seat = Arc::clone(vm.seat());
         let other = spawn(move || seat.retire());
         compute();
-        assert_eq!(turn(&mut owner, None).unwrap(), []);
-        TAKEN.note(takes(owner.seat()) > 0);
+        assert_eq!(turn(&mut vm, None).unwrap(), []);
+        TAKEN.note(takes(vm.seat()) > 0);
         other.join().unwrap();
     });
     TAKEN.assert();
@@ -194,24 +194,24 @@ fn retiring_ends_the_owners_next_wait_too() {
 fn a_call_ends_one_wait_of_the_owner_whoever_drives() {
     static TAKEN: Seen = Seen::new();
     check_within(3, || {
-        let mut owner = owner(config());
-        let seat = Arc::clone(owner.seat());
+        let mut vm = vm(config());
+        let seat = Arc::clone(vm.seat());
         let other = spawn(move || seat.call());
         compute();
-        assert_eq!(turn(&mut owner, None).unwrap(), []);
-        TAKEN.note(takes(owner.seat()) > 0);
+        assert_eq!(turn(&mut vm, None).unwrap(), []);
+        TAKEN.note(takes(vm.seat()) > 0);
         other.join().unwrap();
     });
     TAKEN.assert();
 }
 
 /// Turns until the failure of the stand-in is told, or it has done nothing for a while.
-fn failure(owner: &mut Owner) -> (Vec<u32>, Option<String>) {
+fn failure(vm: &mut VmThread) -> (Vec<u32>, Option<String>) {
     let mut told = Vec::new();
     compute();
-    owner.alone(|| {});
-    while owner.has_more() {
-        match turn(owner, None) {
+    vm.alone(|| {});
+    while vm.has_more() {
+        match turn(vm, None) {
             Ok(batch) => told.extend(batch),
             Err(error) => return (told, Some(error.to_string())),
         }
@@ -224,12 +224,12 @@ fn a_failure_of_the_stand_in_is_told_once_behind_what_it_has_left() {
     static FAILED: Seen = Seen::new();
     check(|| {
         let breaks = Some(Break::Fails);
-        let mut owner = owner(Config { arrived: vec![1, 2], breaks, ..config() });
-        let (told, failed) = failure(&mut owner);
+        let mut vm = vm(Config { arrived: vec![1, 2], breaks, ..config() });
+        let (told, failed) = failure(&mut vm);
         if let Some(failed) = failed {
             FAILED.note(true);
             assert_eq!((&told[..], &failed[..]), (&[1, 2][..], "it cannot wait"));
-            assert!(!owner.has_more());
+            assert!(!vm.has_more());
         }
     });
     FAILED.assert();
@@ -240,15 +240,15 @@ fn a_panic_gives_the_reactor_back_and_is_told_once() {
     static PANICKED: Seen = Seen::new();
     check(|| {
         let breaks = Some(Break::Panics);
-        let mut owner = owner(Config { arrived: vec![1], breaks, ..config() });
-        let (told, failed) = failure(&mut owner);
-        poller(&owner).calm();
+        let mut vm = vm(Config { arrived: vec![1], breaks, ..config() });
+        let (told, failed) = failure(&mut vm);
+        poller(&vm).calm();
         if let Some(failed) = failed {
             PANICKED.note(true);
             assert_eq!(told, [1]);
             assert_eq!(failed, "an observer or a policy has panicked");
-            assert!(!owner.has_more());
-            turn(&mut owner, soon()).unwrap();
+            assert!(!vm.has_more());
+            turn(&mut vm, soon()).unwrap();
         }
     });
     PANICKED.assert();
