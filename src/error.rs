@@ -172,9 +172,9 @@ pub enum ErrorKind {
     Panicked,
     /// The [`Client`](crate::Client) has ended: its [`Events`](crate::Events) was dropped, or the
     /// thread has failed.
-    Ended,
+    ClientEnded,
     /// The program has released the connection.
-    Dropped,
+    Released,
     /// An [`Interrupter`](crate::Interrupter) has ended the call; the connection is as it was.
     Interrupted,
     /// The body is longer than the limit that the call was given, in bytes.
@@ -589,10 +589,10 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Eof => f.write_str("lost: the stream ended without a close frame"),
             ErrorKind::Io(e) => write!(f, "lost: {e}"),
             ErrorKind::Panicked => f.write_str("lost: the program's own code panicked over it"),
-            ErrorKind::Ended => f.write_str(
+            ErrorKind::ClientEnded => f.write_str(
                 "the client has ended: its Events was dropped, or its thread has failed",
             ),
-            ErrorKind::Dropped => f.write_str("given up"),
+            ErrorKind::Released => f.write_str("given up"),
             ErrorKind::Interrupted => {
                 f.write_str("the call was interrupted; the connection is as it was")
             }

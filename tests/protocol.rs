@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use moonwire::Limits;
 use moonwire::proto::*;
-use moonwire::tape::{GARBAGE, Keys, Mode, Sim, Told, run, run_all};
+use moonwire::tape::{GARBAGE, Keys, Mode, Sim, TapeEvent, run, run_all};
 
 /// The sample of RFC 6455 §1.3, so that its accept value is the right one.
 const NONCE: [u8; 16] = *b"the sample nonce";
@@ -251,7 +251,7 @@ fn a_frame_is_read_in_place_from_so_many_missing_bytes_on() {
 }
 
 /// RFC 6455 §8.1: a text that is read in place is looked at with its last byte, or when nothing more
-/// is there. Told the same whether it was looked at before, in part, or not at all.
+/// is there. TapeEvent the same whether it was looked at before, in part, or not at all.
 #[test]
 fn a_text_that_is_read_in_place_is_looked_at_when_it_ends_or_nothing_more_is_there() {
     let good = "\u{e4}\u{20ac}\u{1f642}.".repeat(120).into_bytes();
@@ -412,7 +412,7 @@ fn frame(out: &mut Vec<u8>, fin: bool, opcode: u8, payload: &[u8]) {
 #[derive(Default)]
 struct Traffic {
     bytes: Vec<u8>,
-    events: Vec<Told>,
+    events: Vec<TapeEvent>,
     answers: Vec<(u8, Vec<u8>)>,
 }
 
@@ -581,7 +581,7 @@ fn compressed_traffic_gives_its_messages_however_it_is_cut() {
             want.push((if binary { "binary" } else { "text" }.to_owned(), text.into_bytes()));
         }
         let limit = rng.pick(&[usize::MAX, usize::MAX, 1000]);
-        let told = |rng: &mut Rng, bytes: &[u8]| {
+        let results = |rng: &mut Rng, bytes: &[u8]| {
             let (mut a, mut b) = (new(limit), new(limit));
             a.feed(bytes, false);
             let most = rng.pick(&[1, 3, 20, 70_000]).max(bytes.len() / 500);
@@ -593,13 +593,13 @@ fn compressed_traffic_gives_its_messages_however_it_is_cut() {
             }
             same(a, b, seed, bytes).events
         };
-        let got = Vec::from(told(&mut rng, &bytes));
+        let got = Vec::from(results(&mut rng, &bytes));
         if limit == usize::MAX || want.iter().all(|(_, data)| data.len() <= limit) {
             assert!(got == want, "seed {seed}");
         }
         let at = rng.below(bytes.len());
         bytes[at] ^= 1 << rng.below(8);
-        told(&mut rng, &bytes);
+        results(&mut rng, &bytes);
     }
     assert!(count > 200, "{count}");
 }
@@ -687,7 +687,7 @@ fn random_acts_keep_order_and_bounds() {
             assert!(sim.session.buffered() <= QUEUE + 106 + 131 + 60 * 6, "seed {seed}");
             assert!(sim.tail.len() <= 65_536 + 14, "seed {seed}");
         }
-        let rank = |(kind, _): &Told| match kind.split(' ').next() {
+        let rank = |(kind, _): &TapeEvent| match kind.split(' ').next() {
             Some("text" | "binary" | "pong") => 0,
             Some("closing") => 1,
             Some("closed") => 2,

@@ -5,23 +5,23 @@ use std::time::Instant;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::wire::{Gone, Wire};
+use super::wire::{ConnectionEnd, Wire};
 use crate::limits::Limits;
 use crate::proto::head::HeadParser;
 use crate::proto::{Head, HeadError, Url};
 
 /// A request, good until a check changes it.
 #[derive(Clone, Debug)]
-pub(super) struct Ask {
+pub(super) struct RawRequest {
     pub(super) method: &'static str,
     pub(super) target: String,
     pub(super) version: &'static str,
     pub(super) fields: Vec<(String, String)>,
 }
 
-impl Ask {
+impl RawRequest {
     /// The request of §4.1, with `nonce` as its key.
-    pub(super) fn new(url: &Url, nonce: [u8; 16], more: &[(String, String)]) -> Ask {
+    pub(super) fn new(url: &Url, nonce: [u8; 16], more: &[(String, String)]) -> RawRequest {
         let own = [
             ("Host", url.host_field()),
             ("Upgrade", "websocket".to_owned()),
@@ -31,7 +31,7 @@ impl Ask {
         ];
         let own = own.map(|(name, value)| (name.to_owned(), value));
         let fields = own.into_iter().chain(more.iter().cloned()).collect();
-        Ask { method: "GET", target: url.target().to_owned(), version: "HTTP/1.1", fields }
+        RawRequest { method: "GET", target: url.target().to_owned(), version: "HTTP/1.1", fields }
     }
 
     pub(super) fn get(&self, name: &str) -> &str {
@@ -60,7 +60,7 @@ impl Ask {
     }
 
     pub(super) fn bytes(&self) -> Vec<u8> {
-        let Ask { method, target, version, fields } = self;
+        let RawRequest { method, target, version, fields } = self;
         let fields: String =
             fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         format!("{method} {target} {version}\r\n{fields}\r\n").into_bytes()
@@ -74,7 +74,7 @@ pub(super) enum Answer {
     /// Bytes that are no head of HTTP.
     NotHttp(HeadError),
     /// None: the connection ended.
-    Gone(Gone),
+    ConnectionEnd(ConnectionEnd),
     /// Nothing, for as long as was waited.
     Silence,
 }
@@ -96,7 +96,9 @@ pub(super) fn answer(wire: &mut Wire, deadline: Instant) -> Answer {
             }
         }
         if !wire.more(deadline) {
-            return wire.gone().map_or(Answer::Silence, |gone| Answer::Gone(gone.clone()));
+            return wire
+                .connection_end()
+                .map_or(Answer::Silence, |gone| Answer::ConnectionEnd(gone.clone()));
         }
     }
 }
@@ -109,7 +111,7 @@ mod tests {
     fn a_request_is_that_of_the_rfc_until_it_is_changed() {
         let url = Url::parse("ws://a.example:81/chat?x").unwrap();
         let more = [("X-Own".to_owned(), "1".to_owned())];
-        let mut ask = Ask::new(&url, *b"the sample nonce", &more);
+        let mut ask = RawRequest::new(&url, *b"the sample nonce", &more);
         let want = "GET /chat?x HTTP/1.1\r\nHost: a.example:81\r\nUpgrade: websocket\r\n\
                     Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
                     Sec-WebSocket-Version: 13\r\nX-Own: 1\r\n\r\n";

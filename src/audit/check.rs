@@ -1,6 +1,6 @@
 //! What a check is, and how the kinds of them are played.
 
-use super::ask::{Answer, Ask};
+use super::ask::{Answer, RawRequest};
 use super::finding::{About, Judged, Kind, Verdict, fault, notice, ok, skipped};
 use super::frame::{Broken, Frame, Item};
 use super::judge;
@@ -18,7 +18,7 @@ pub(super) enum Play {
     /// Looks at the first answer, of which the second argument is the key.
     First(fn(&Head, &str) -> Judged),
     /// Asks for a handshake that was changed, and looks at the answer.
-    Ask(fn(&mut Ask), fn(&Answer, &str) -> Judged),
+    Ask(fn(&mut RawRequest), fn(&Answer, &str) -> Judged),
     Ping(&'static [u8]),
     /// Sends a close frame with this code, if there is one, and this reason.
     Close(Option<u16>, &'static str),
@@ -198,7 +198,7 @@ pub(super) fn idle(lab: &mut Lab<'_>) -> Outcome {
         (Some(Item::Close(frame)), _) => {
             notice(format!("closed within {s} s: {}", judge::shown(frame)))
         }
-        (_, End::Gone(how)) => {
+        (_, End::ConnectionEnd(how)) => {
             notice(format!("{} within {s} s, without a close frame", judge::gone(how)))
         }
         _ => notice(format!("sent no ping within {s} s; --idle waits longer")),

@@ -4,7 +4,7 @@ use super::ask::Answer;
 use super::finding::{Judged, fault, notice, ok, skipped};
 use super::frame::Broken;
 use super::talk::{End, Seen};
-use super::wire::Gone;
+use super::wire::ConnectionEnd;
 use crate::proto::token::list;
 use crate::proto::ws::handshake::accept;
 use crate::proto::{CloseFrame, Head, escape};
@@ -15,11 +15,11 @@ const SHOWN: usize = 60;
 /// What was to be refused was not.
 const TOOK: &str = "took it";
 
-pub(super) fn gone(how: &Gone) -> String {
+pub(super) fn gone(how: &ConnectionEnd) -> String {
     match how {
-        Gone::Eof => "ended the connection".into(),
-        Gone::Cut => "ended the connection without the goodbye of TLS".into(),
-        Gone::Reset(why) => format!("broke the connection off ({why})"),
+        ConnectionEnd::Eof => "ended the connection".into(),
+        ConnectionEnd::Cut => "ended the connection without the goodbye of TLS".into(),
+        ConnectionEnd::Reset(why) => format!("broke the connection off ({why})"),
     }
 }
 
@@ -51,7 +51,7 @@ fn instead(seen: &Seen) -> Judged {
             Some(1002 | 1007) => fault(format!("failed the connection with {}", shown(frame))),
             _ => fault(format!("closed the connection with {}", shown(frame))),
         },
-        (End::Gone(how), None) => fault(gone(how)),
+        (End::ConnectionEnd(how), None) => fault(gone(how)),
         (End::Silence | End::Enough, None) => fault("did nothing within the time"),
     }
 }
@@ -140,7 +140,7 @@ pub(super) fn closing(seen: &Seen, sent: &CloseFrame) -> Judged {
             let frame = shown(frame);
             notice(format!("answered with {frame}; §5.5.1: \"typically echos\" the code"))
         }
-        (None, End::Gone(how)) => fault(format!("{} without a close frame", gone(how))),
+        (None, End::ConnectionEnd(how)) => fault(format!("{} without a close frame", gone(how))),
         (None, _) => fault("did not answer the close frame within the time"),
     }
 }
@@ -151,8 +151,8 @@ pub(super) fn tcp_end(seen: &Seen) -> Judged {
         return closing(seen, &CloseFrame::default());
     }
     match &seen.end {
-        End::Gone(Gone::Eof) => ok("ended TCP behind its close frame"),
-        End::Gone(how) => notice(format!("{} behind its close frame", gone(how))),
+        End::ConnectionEnd(ConnectionEnd::Eof) => ok("ended TCP behind its close frame"),
+        End::ConnectionEnd(how) => notice(format!("{} behind its close frame", gone(how))),
         End::Broken(what) => broken(what),
         End::Silence | End::Enough => {
             fault("left TCP open after both close frames, for as long as was waited")
@@ -177,11 +177,11 @@ pub(super) fn failed(seen: &Seen, codes: &[u16], behind: &[u8]) -> Judged {
         }
         (Some(frame), _) => {
             let wanted: Vec<_> = codes.iter().map(u16::to_string).collect();
-            let said =
+            let text =
                 format!("closed with {frame}, where {} says why{stays}", wanted.join(" or "));
-            if stays.is_empty() { notice(said) } else { fault(said) }
+            if stays.is_empty() { notice(text) } else { fault(text) }
         }
-        (None, End::Gone(how)) => ok(format!("{} without a close frame", gone(how))),
+        (None, End::ConnectionEnd(how)) => ok(format!("{} without a close frame", gone(how))),
         (None, _) if seen.has_pong(behind) => {
             fault(format!("{TOOK}, and answered the ping behind it"))
         }
@@ -218,7 +218,7 @@ pub(super) fn refused(answer: &Answer) -> Judged {
             _ => notice(format!("answered {}", line(head))),
         },
         Answer::NotHttp(e) => notice(format!("answered, but not in HTTP: {e}")),
-        Answer::Gone(how) => {
+        Answer::ConnectionEnd(how) => {
             notice(format!("{} without an answer, where an HTTP error belongs", gone(how)))
         }
         Answer::Silence => notice("did not answer within the time"),
@@ -259,7 +259,7 @@ pub(super) fn not_opened(answer: &Answer) -> String {
     match answer {
         Answer::Head(head) => format!("answered {}", line(head)),
         Answer::NotHttp(e) => format!("did not answer in HTTP: {e}"),
-        Answer::Gone(how) => format!("{} without an answer", gone(how)),
+        Answer::ConnectionEnd(how) => format!("{} without an answer", gone(how)),
         Answer::Silence => "did not answer within the time".into(),
     }
 }
@@ -377,7 +377,7 @@ mod tests {
     }
 
     fn eof() -> End {
-        End::Gone(Gone::Eof)
+        End::ConnectionEnd(ConnectionEnd::Eof)
     }
 
     fn rule(violation: Violation) -> End {
@@ -452,7 +452,7 @@ mod tests {
             (judge(vec![close(1000)], after), Verdict::Fault, "behind its close frame"),
         ]);
         let judge = |items, end| tcp_end(&seen(items, end));
-        let reset = End::Gone(Gone::Reset("reset".into()));
+        let reset = End::ConnectionEnd(ConnectionEnd::Reset("reset".into()));
         check(vec![
             (judge(vec![close(1000)], eof()), Verdict::Ok, "ended TCP"),
             (judge(vec![close(1000)], reset), Verdict::Notice, "reset"),
@@ -506,7 +506,7 @@ mod tests {
     fn answers_to_what_is_no_handshake() {
         let of = |text: &str| Answer::Head(head(text));
         let bad = "HTTP/1.1 400 Bad Request";
-        let gone = Answer::Gone(Gone::Eof);
+        let gone = Answer::ConnectionEnd(ConnectionEnd::Eof);
         check(vec![
             (refused(&of(bad)), Verdict::Ok, "400 Bad Request"),
             (refused(&of("HTTP/1.1 200 OK")), Verdict::Ok, "as to any"),

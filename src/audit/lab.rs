@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::ask::{Answer, Ask, answer};
+use super::ask::{Answer, RawRequest, answer};
 use super::finding::{Judged, fault, skipped};
 use super::frame::{Broken, Frame, Item};
 use super::judge;
@@ -84,7 +84,7 @@ impl<'a> Lab<'a> {
     /// Sends a handshake that `change` has changed: its key, and the answer.
     pub(super) fn ask(
         &mut self,
-        change: &mut dyn FnMut(&mut Ask),
+        change: &mut dyn FnMut(&mut RawRequest),
     ) -> Result<(String, Answer, Wire), Trouble> {
         let wire = self.target.connect()?;
         Ok(self.ask_over(wire, change))
@@ -93,9 +93,9 @@ impl<'a> Lab<'a> {
     fn ask_over(
         &mut self,
         mut wire: Wire,
-        change: &mut dyn FnMut(&mut Ask),
+        change: &mut dyn FnMut(&mut RawRequest),
     ) -> (String, Answer, Wire) {
-        let mut ask = Ask::new(&self.target.url, wire.random(), &self.options.headers);
+        let mut ask = RawRequest::new(&self.target.url, wire.random(), &self.options.headers);
         change(&mut ask);
         let key = ask.get("Sec-WebSocket-Key").to_owned();
         let deadline = wire.before(self.options.patience);
@@ -107,7 +107,7 @@ impl<'a> Lab<'a> {
     /// The same, in two pieces, the second of which leaves when the first has arrived for sure.
     pub(super) fn ask_in_pieces(&mut self) -> Result<(String, Answer, Wire), Trouble> {
         let mut wire = self.target.connect()?;
-        let ask = Ask::new(&self.target.url, wire.random(), &self.options.headers);
+        let ask = RawRequest::new(&self.target.url, wire.random(), &self.options.headers);
         let (bytes, deadline) = (ask.bytes(), wire.before(self.options.patience));
         for piece in [&bytes[..5], &bytes[5..bytes.len() - 3], &bytes[bytes.len() - 3..]] {
             wire.write(piece, deadline);
@@ -138,7 +138,7 @@ impl<'a> Lab<'a> {
     /// The same with a handshake of its own, and the answer.
     pub(super) fn open_with(
         &mut self,
-        change: &mut dyn FnMut(&mut Ask),
+        change: &mut dyn FnMut(&mut RawRequest),
     ) -> Result<(Talk, Answer), Trouble> {
         let (_, answer, wire) = self.ask(change)?;
         match self.talk(wire, &answer) {

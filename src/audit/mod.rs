@@ -43,8 +43,8 @@ pub fn checks() -> impl Iterator<Item = &'static About> {
     checks::all().map(|check| &check.about)
 }
 
-/// Makes the checks, and tells each finding as soon as it is there; `tell` says whether to go on.
-pub fn run(options: &Options, tell: &mut dyn FnMut(&Finding) -> bool) -> Result<Summary, Stop> {
+/// Makes the checks, and tells each finding as soon as it is there; `report` says whether to go on.
+pub fn run(options: &Options, report: &mut dyn FnMut(&Finding) -> bool) -> Result<Summary, Stop> {
     let chosen = chosen(options)?;
     let late = || options.until.is_some_and(|until| Instant::now() >= until);
     let target = Target::find(options).map_err(|stop| if late() { Stop::Timeout } else { stop })?;
@@ -70,7 +70,7 @@ pub fn run(options: &Options, tell: &mut dyn FnMut(&Finding) -> bool) -> Result<
         }
         summary.count(judged.verdict);
         let finding = Finding { about: check.about, verdict: judged.verdict, seen: judged.seen };
-        if !tell(&finding) {
+        if !report(&finding) {
             break;
         }
     }

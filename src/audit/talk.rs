@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::frame::{Broken, Frame, Item, MOST, Reader};
-use super::wire::{Gone, Wire};
+use super::wire::{ConnectionEnd, Wire};
 use crate::proto::CloseFrame;
 
 /// What was seen of a server from one point on.
@@ -23,7 +23,7 @@ pub(super) enum End {
     /// The time was over.
     Silence,
     /// The connection ended.
-    Gone(Gone),
+    ConnectionEnd(ConnectionEnd),
     /// A rule was broken.
     Broken(Broken),
 }
@@ -92,7 +92,7 @@ pub(super) struct Talk {
 impl Drop for Talk {
     fn drop(&mut self) {
         self.log.borrow_mut().frames += self.reader.frames;
-        if !self.has_closed && self.broken.is_none() && self.wire.gone().is_none() {
+        if !self.has_closed && self.broken.is_none() && self.wire.connection_end().is_none() {
             let bytes = self.bytes(&[Frame::of(0x88, b"\x03\xE8")]);
             let deadline = self.wire.before(Duration::ZERO);
             self.wire.write(&bytes, deadline);
@@ -165,7 +165,10 @@ impl Talk {
                     if self.wire.more(deadline) {
                         continue;
                     }
-                    break self.wire.gone().map_or(End::Silence, |gone| End::Gone(gone.clone()));
+                    break self
+                        .wire
+                        .connection_end()
+                        .map_or(End::Silence, |gone| End::ConnectionEnd(gone.clone()));
                 }
                 Ok((used, item)) => {
                     self.wire.took(used);

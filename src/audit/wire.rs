@@ -37,7 +37,7 @@ pub(super) enum NoWire {
 
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Gone {
+pub(super) enum ConnectionEnd {
     /// The server closed it.
     Eof,
     /// The same over TLS, without the goodbye of TLS.
@@ -220,7 +220,7 @@ pub(super) struct Wire {
     buf: Vec<u8>,
     /// The same before decryption.
     cipher: Vec<u8>,
-    gone: Option<Gone>,
+    gone: Option<ConnectionEnd>,
     until: Option<Instant>,
 }
 
@@ -229,7 +229,7 @@ impl Wire {
     fn greet(&mut self, deadline: Instant) -> Result<(), NoWire> {
         while self.link.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
             let why = match &self.gone {
-                Some(Gone::Reset(why)) => why,
+                Some(ConnectionEnd::Reset(why)) => why,
                 Some(_) => "TLS: the server ended the connection within the handshake",
                 None if Instant::now() >= deadline => "TLS: no handshake within the time",
                 None => {
@@ -252,7 +252,7 @@ impl Wire {
     }
 
     /// How it ended, if it has; what came before is in [`Wire::input`].
-    pub(super) fn gone(&self) -> Option<&Gone> {
+    pub(super) fn connection_end(&self) -> Option<&ConnectionEnd> {
         self.gone.as_ref()
     }
 
@@ -328,7 +328,7 @@ impl Wire {
             os.poller().wait(now, Some(deadline), &mut Vec::new())
         });
         if let Err(e) = waited {
-            gone.get_or_insert(Gone::Reset(e.to_string()));
+            gone.get_or_insert(ConnectionEnd::Reset(e.to_string()));
         }
     }
 
@@ -341,9 +341,9 @@ impl Wire {
         buf.resize(buf.len().max(BUFFER), 0);
         let how = match read {
             Ok(Read::Some { .. } | Read::None) => return,
-            Ok(Read::Eof) => Gone::Eof,
-            Ok(Read::Cut) => Gone::Cut,
-            Err(kind) => Gone::Reset(shown(&kind)),
+            Ok(Read::Eof) => ConnectionEnd::Eof,
+            Ok(Read::Cut) => ConnectionEnd::Cut,
+            Err(kind) => ConnectionEnd::Reset(shown(&kind)),
         };
         gone.get_or_insert(how);
     }

@@ -1,4 +1,4 @@
-//! Arguments: which command they are for, and what to type if they are for none.
+//! Arguments: finds the command, or suggests what to type instead.
 
 use std::ffi::OsString;
 
@@ -73,12 +73,12 @@ fn find(name: &OsString) -> Result<&'static options::Command, Failure> {
     COMMANDS.iter().copied().find(|c| name == c.name).ok_or_else(|| stray(name))
 }
 
-/// A first word that is no command: what it may have been meant as.
+/// The error for a first word that is no command; it suggests what may have been meant.
 fn stray(word: &OsString) -> Failure {
     let text = word.to_string_lossy();
     let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
     let option = text.split('=').next().unwrap_or_default();
-    let owner = |name: &str| {
+    let command_with = |name: &str| {
         let has = |c: &&&options::Command| c.options().any(|o| o.names.contains(&name));
         COMMANDS.iter().find(has).map(|c| c.name)
     };
@@ -87,7 +87,7 @@ fn stray(word: &OsString) -> Failure {
     } else if let "http" | "https" = &*scheme {
         format!("for a stream, type: moonwire stream {word}", word = quoted(&text))
     } else if text.starts_with('-') {
-        match owner(option) {
+        match command_with(option) {
             Some(command) => {
                 format!("options stand behind the command: moonwire {command} {option}")
             }
@@ -103,7 +103,7 @@ fn stray(word: &OsString) -> Failure {
     Failure::usage(format!("there is no command {}; {hint}", shown(word)))
 }
 
-/// As a shell takes it as one word.
+/// Quotes a word for a shell.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=[]".contains(c);
     match text.chars().all(plain) {
@@ -152,7 +152,7 @@ mod tests {
             assert_eq!(run.what, What::Code(code.into()), "{words:?}");
             assert_eq!(run.args, args, "{words:?}");
         }
-        // Behind the script it is an argument.
+        // Words behind the script are its arguments.
         let run = run_args(&["x.luau", "-e", "print(1)"]);
         assert_eq!((run.what, run.args.len()), (file("x.luau"), 2));
     }
@@ -324,7 +324,7 @@ mod tests {
         }
     }
 
-    /// Each option that is described is read: with a value that fits, or one that is refused as a value.
+    /// Each described option is parsed: with a value that fits, or with an error about the value.
     #[test]
     fn every_option_that_is_described_is_read() {
         use options::Takes;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::network::{self, NetworkArgs};
 use super::options::{Command, Group, Hint, Opt, Takes, Word, Words, shown};
 use super::request::{self, RequestArgs};
-use super::tell::{Failure, complain, say};
+use super::tell::{Failure, complain, write_stdout};
 use super::tls;
 use crate::audit::{self, About, Finding, Options, Stop, Summary};
 use crate::error::Error;
@@ -91,7 +91,7 @@ pub(super) struct AuditArgs {
     timeout: Option<Duration>,
 }
 
-/// `None` if help is asked for.
+/// Parses the words behind `audit`; `None` if they ask for help.
 pub(super) fn parse(mut words: Words) -> Result<Option<Box<AuditArgs>>, Failure> {
     let mut args = Box::<AuditArgs>::default();
     loop {
@@ -129,7 +129,7 @@ pub(super) fn parse(mut words: Words) -> Result<Option<Box<AuditArgs>>, Failure>
     Ok(Some(args))
 }
 
-/// The fields of every request. Those that belong to the client are refused, as they are by a client.
+/// The fields of every request. Fields that a client sets itself are refused, as by a client.
 fn headers(args: &RequestArgs) -> Result<Vec<(String, String)>, Failure> {
     type Taken = (net::Options, Vec<(String, String)>);
     let take = |(options, mut all): Taken, name: &str, value: &str| {
@@ -165,12 +165,12 @@ pub(super) fn audit(args: Box<AuditArgs>) -> Result<u8, Failure> {
         lost.is_none()
     });
     match (done, lost) {
-        // Whoever read it has seen enough.
+        // The reader of standard output has closed it: it needs no more.
         (Ok(summary), Some(e)) if e.kind() == ErrorKind::BrokenPipe => Ok(status(summary)),
         (_, Some(e)) => Err(Failure::output(&e)),
         (Ok(summary), None) => {
             if !args.json {
-                say(&format!("{summary}\n"))?;
+                write_stdout(&format!("{summary}\n"))?;
             }
             Ok(status(summary))
         }
@@ -197,7 +197,7 @@ fn print(line: &str) -> std::io::Result<()> {
 
 fn list(json: bool) -> Result<(), Failure> {
     let text: String = audit::checks().map(|about| entry(about, json)).collect();
-    say(&text)
+    write_stdout(&text)
 }
 
 fn entry(about: &About, json: bool) -> String {

@@ -1,7 +1,7 @@
 //! `moonwire echo`.
 
 use super::options::{Command, Group, Hint, Opt, Takes, Word, Words, shown};
-use super::tell::{Failure, say};
+use super::tell::{Failure, write_stdout};
 use crate::net::sys::raise_open_files;
 use crate::peer::{self, Server};
 
@@ -70,9 +70,9 @@ pub(super) fn echo(args: EchoArgs) -> Result<u8, Failure> {
         Server::bind(address)
     };
     let server = server.map_err(|e| Failure::other(format!("cannot listen on {address}: {e}")))?;
-    say(&format!("{}\n", server.url()))?;
+    write_stdout(&format!("{}\n", server.url()))?;
     if args.tls {
-        say(&String::from_utf8_lossy(peer::CA_PEM))?;
+        write_stdout(&String::from_utf8_lossy(peer::CA_PEM))?;
     }
     server.run().map_err(|e| Failure::other(format!("echo server: {e}")))?;
     Ok(0)

@@ -1,13 +1,13 @@
-//! What `--help` prints, made of the descriptions.
+//! The text of `--help`, made from the descriptions of commands and options.
 
 use super::options::{Command, HELP, Opt, Takes};
 
-/// Columns of a line at most.
+/// The longest line, in columns.
 const WIDTH: usize = 90;
-/// Where the text of an option begins.
+/// The column at which the text of an option begins.
 const INDENT: usize = 26;
 
-/// All commands.
+/// The list of all commands.
 pub(super) fn of_all(commands: &[&Command]) -> String {
     let mut text =
         "moonwire: WebSockets, event streams and Luau scripts, without an async runtime\n\n\
@@ -27,7 +27,7 @@ pub(super) fn of_all(commands: &[&Command]) -> String {
     text
 }
 
-/// One of them, with its options.
+/// The help of one command, with its options.
 pub(super) fn of(command: &Command) -> String {
     let mut text = String::new();
     for (i, usage) in command.usage.iter().enumerate() {
@@ -70,7 +70,7 @@ fn paragraphs(text: &mut String, all: &str) {
     }
 }
 
-/// `-H, --header 'NAME: VALUE'`, as it is typed.
+/// The names and the value of an option: `-H, --header 'NAME: VALUE'`.
 pub(super) fn label(option: &Opt) -> String {
     let (long, short) = (option.names[0], &option.names[1..]);
     let mut text: String = short.iter().map(|name| format!("{name}, ")).collect();
@@ -97,7 +97,7 @@ fn entry(text: &mut String, option: &Opt) {
     }
 }
 
-/// Lines of at most `width` columns, cut between words.
+/// Wraps a text into lines of at most `width` columns.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {

@@ -1,5 +1,5 @@
-//! The command: reads its arguments, sets up a runtime, and knows about signals, files, the
-//! environment and the standard streams, which the library does not.
+//! The command: parses its arguments, sets up a runtime, and handles signals, files, the
+//! environment and the standard streams, of which the library knows nothing.
 
 mod args;
 mod audit;
@@ -24,13 +24,13 @@ mod types;
 use std::process::ExitCode;
 
 use args::Command;
-use tell::{Failure, complain, is_unheard, say};
+use tell::{Failure, complain, stderr_failed, write_stdout};
 
 /// Runs the command with the arguments of the process.
 pub fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     let done = args::parse(args).and_then(|command| match command {
-        Command::Text(text) => say(&text).map(|()| 0),
+        Command::Text(text) => write_stdout(&text).map(|()| 0),
         Command::Run(args) => run::run(args),
         Command::Connect(args) => connect::connect(args),
         Command::Stream(args) => stream::stream(&args),
@@ -39,8 +39,8 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::replay(&args),
     });
     match done {
-        // What was lost on standard error was lost, whatever else went well.
-        Ok(0) if is_unheard() => ExitCode::FAILURE,
+        // Text for standard error was lost, so the run is not a success.
+        Ok(0) if stderr_failed() => ExitCode::FAILURE,
         Ok(status) => ExitCode::from(status),
         Err(Failure { status, text }) => {
             complain(&format!("moonwire: {text}"));

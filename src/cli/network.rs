@@ -1,4 +1,4 @@
-//! The options of every command that connects: where to, by which way, with what TLS, and how long.
+//! The options of every command that connects: policy, proxies, TLS, time limits.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -142,7 +142,7 @@ pub(super) static NETWORK: Group = Group {
     ],
 };
 
-/// What they say.
+/// The values of these options.
 #[derive(Default)]
 pub(super) struct NetworkArgs {
     pub(super) tls: TlsArgs,
@@ -158,19 +158,19 @@ pub(super) struct NetworkArgs {
     pub(super) tape_payloads: bool,
 }
 
-/// What a command has beside them that connections depend on.
+/// Facts of the command itself that its connections depend on.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Own {
-    /// A server of this run, which no rule is for.
+    /// The address of the server that this run has started (`--echo`): the policy always allows it.
     pub(super) echo: Option<SocketAddr>,
-    /// It is trusted over TLS.
+    /// That server's certificate is trusted.
     pub(super) echo_tls: bool,
-    /// Proxies may be chosen later, by a script.
+    /// A script may choose a proxy.
     pub(super) script_proxy: bool,
 }
 
 impl NetworkArgs {
-    /// Takes an option that is one of these; gives back what is none.
+    /// Takes an option that is one of these; returns any other.
     pub(super) fn take(&mut self, given: Given) -> Result<Option<Given>, Failure> {
         match given.name {
             "--ca" => self.tls.ca.push(given.path()),
@@ -199,14 +199,15 @@ impl NetworkArgs {
         Ok(None)
     }
 
-    /// Puts them into `config`, and says what makes this run less safe.
+    /// Writes the values into `config`, and warns on standard error about options that make the run
+    /// less safe.
     pub(super) fn configure(&self, config: &mut Config, own: Own) -> Result<(), Failure> {
         config.resolve.clone_from(&self.resolve);
         if let Some(limit) = self.connect_timeout {
             config.limits.opening = limit;
         }
         if let Some(bytes) = self.max_message {
-            // A line is part of an event.
+            // A line is part of an event, so both limits are set.
             let limits = &mut config.limits;
             (limits.message, limits.sse_block, limits.sse_line) = (bytes, bytes, bytes);
         }
@@ -235,7 +236,8 @@ impl NetworkArgs {
             proxies.except(echo);
         }
         if self.tls.insecure {
-            // What is not verified has to be this machine, not the proxy's.
+            // A name whose certificate is not verified has to be resolved on this machine, not by a
+            // proxy.
             proxies.except_for("localhost, 127.0.0.0/8, ::1");
         }
         let mut rules = proxies.trusted(self.policy(own.echo));
@@ -245,8 +247,8 @@ impl NetworkArgs {
                 "moonwire: --deny-private: {proxy} resolves names itself, so of these only what is \
                  private by its name is denied; socks5:// has them resolved, and looked at, here"
             )),
-            // A script that may choose a proxy does not get around that: socks5h:// to the trusted
-            // socks5:// would.
+            // A script that may choose a proxy must not get around that: it could name the trusted
+            // socks5:// proxy as socks5h://.
             None => rules = rules.and(proxy::resolves_here),
         }
         config.policy = rules;
@@ -254,7 +256,7 @@ impl NetworkArgs {
         Ok(())
     }
 
-    /// Where to connect to: what the options say, and the server of `--echo`.
+    /// The policy that the options describe; it always allows the server of `--echo`.
     fn policy(&self, echo: Option<SocketAddr>) -> Policy {
         let mut rules = Policy::open();
         if !self.allow.is_empty() {
@@ -269,12 +271,12 @@ impl NetworkArgs {
             (Some(echo), Host::Address(ip)) if (*ip, to.port) == (echo.ip(), echo.port()) => Ok(()),
             _ => rules.check(to),
         });
-        // For the server of --echo, too: --resolve can lead its address elsewhere.
+        // This holds for the server of --echo, too: --resolve can lead its address elsewhere.
         if self.tls.insecure { rules.and(tls::stays_here) } else { rules }
     }
 }
 
-/// Fails in a build that has no compression, which `option` asks for.
+/// Fails in a build without compression; `option` is the option that needs it.
 pub(super) fn needs_compression(option: &str) -> Result<(), Failure> {
     match cfg!(feature = "deflate") {
         true => Ok(()),
@@ -285,8 +287,8 @@ pub(super) fn needs_compression(option: &str) -> Result<(), Failure> {
     }
 }
 
-/// A variable that is set, and not empty. One that is no UTF-8 counts, too: without it, what a proxy was
-/// set for would go past it.
+/// The value of a variable that is set and not empty. A value that is not UTF-8 counts, too: if it
+/// were ignored, connections would bypass the proxy that it names.
 fn variable(name: &str) -> Option<String> {
     Some(tls::variable(name)?.to_string_lossy().into_owned())
 }

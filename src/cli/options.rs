@@ -1,5 +1,5 @@
-//! The one description of commands and their options: what arguments are read by, what `--help` prints,
-//! and what completions and manual pages are made of.
+//! The one description of commands and their options, from which arguments are parsed, and
+//! `--help`, completions and manual pages are made.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,27 +10,27 @@ use super::tell::Failure;
 /// A command: the first word behind `moonwire`.
 pub(super) struct Command {
     pub(super) name: &'static str,
-    /// What it does, for the list of commands.
+    /// A summary for the list of commands.
     pub(super) summary: &'static str,
-    /// What stands behind `moonwire`, one for each form.
+    /// The words behind `moonwire`, one text for each form.
     pub(super) usage: &'static [&'static str],
     /// Paragraphs before the options.
     pub(super) about: &'static str,
     pub(super) groups: &'static [&'static Group],
     /// Paragraphs behind the options.
     pub(super) notes: &'static str,
-    /// What its operands are.
+    /// The kind of its operands.
     pub(super) operand: Hint,
 }
 
-/// Options that belong together.
+/// A group of options under one title.
 pub(super) struct Group {
     pub(super) title: &'static str,
     pub(super) options: &'static [Opt],
 }
 
 pub(super) struct Opt {
-    /// The long name first; it is the one that code knows.
+    /// The first is the long name, by which the code matches.
     pub(super) names: &'static [&'static str],
     pub(super) takes: Takes,
     pub(super) text: &'static str,
@@ -45,7 +45,7 @@ pub(super) enum Takes {
     Perhaps(&'static str, Hint),
 }
 
-/// What a value is, for completions.
+/// The kind of a value, for completions.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hint {
     Nothing,
@@ -70,21 +70,21 @@ impl Command {
 /// The words behind a command.
 pub(super) struct Words {
     command: &'static Command,
-    /// All commands, to say where an option belongs.
+    /// All commands, to name the one that has an unknown option.
     all: &'static [&'static Command],
     words: std::vec::IntoIter<OsString>,
-    /// `--` has come: no option follows.
+    /// After `--`: no word is an option.
     over: bool,
 }
 
 pub(super) enum Word {
     Option(Given),
-    /// Anything else; `-` too, and what follows `--`.
+    /// Any other word; also `-`, and each word behind `--`.
     Plain(OsString),
     End,
 }
 
-/// An option as it was given.
+/// An option in the arguments.
 pub(super) struct Given {
     /// The first of its names.
     pub(super) name: &'static str,
@@ -136,8 +136,9 @@ impl Words {
         Ok(Word::Option(Given { name: option.names[0], value }))
     }
 
-    /// All words of a command that takes one URL, which is given back; each option goes to `take`. `None` if
-    /// help is asked for. `send` is how another word could be sent.
+    /// Parses all words of a command that takes one URL, and returns the URL; `take` gets each
+    /// option. `None` if the words ask for help. `send` names the option by which a second word
+    /// could be sent.
     pub(super) fn one_url(
         mut self,
         send: &str,
@@ -163,7 +164,7 @@ impl Words {
         url.ok_or_else(missing).map(Some)
     }
 
-    /// All that is left, whatever it looks like.
+    /// All remaining words, options or not.
     pub(super) fn rest(self) -> Vec<OsString> {
         self.words.collect()
     }
@@ -182,7 +183,7 @@ impl Words {
     }
 }
 
-/// The name that differs in so few letters that it is what was meant.
+/// The name that differs from `name` in so few letters that it was probably meant.
 pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let most = (name.trim_start_matches('-').chars().count() / 3).min(2);
     names
@@ -193,7 +194,7 @@ pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> O
         .map(|(_, other)| other)
 }
 
-/// Letters to add, take away or change (Levenshtein).
+/// How many letters have to be added, removed or changed (Levenshtein).
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -209,7 +210,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 impl Given {
-    /// For options that need none.
+    /// The value of an option that may stand without one.
     pub(super) fn given(self) -> Option<OsString> {
         self.value
     }
@@ -227,7 +228,7 @@ impl Given {
         self.raw().into_string().map_err(|v| Failure::usage(format!("{name}: {}", shown(&v))))
     }
 
-    /// Anything that has a text form; its error is shown.
+    /// Parses the value; an error has the text of the type's error.
     pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(self) -> Result<T, Failure> {
         let name = self.name;
         self.text()?.parse().map_err(|e| Failure::usage(format!("{name}: {e}")))
@@ -260,7 +261,7 @@ impl Given {
         self.seconds_where(|s| s > 0.0, "a number of seconds above 0")
     }
 
-    /// Which may be 0.
+    /// As [`Given::seconds`]; 0 is allowed.
     pub(super) fn seconds_or_none(self) -> Result<Duration, Failure> {
         self.seconds_where(|s| s >= 0.0, "a number of seconds")
     }

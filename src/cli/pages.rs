@@ -1,4 +1,4 @@
-//! Completions for shells and manual pages, made of the same descriptions as `--help`.
+//! Completions for shells and manual pages, made from the same descriptions as `--help`.
 
 use std::fmt::Write as _;
 
@@ -28,7 +28,7 @@ pub(super) static MAN: Command = Command {
     operand: Hint::Nothing,
 };
 
-/// `moonwire completions`; `None` if help is asked for.
+/// `moonwire completions`; `None` if the words ask for help.
 pub(super) fn completions(mut words: Words, all: &[&Command]) -> Result<Option<String>, Failure> {
     let text = match words.next()? {
         Word::Option(_) => return Ok(None),
@@ -50,7 +50,7 @@ pub(super) fn completions(mut words: Words, all: &[&Command]) -> Result<Option<S
     Ok(Some(text))
 }
 
-/// `moonwire man`; `None` if help is asked for.
+/// `moonwire man`; `None` if the words ask for help.
 pub(super) fn manual(mut words: Words, all: &[&Command]) -> Result<Option<String>, Failure> {
     let text = match words.next()? {
         Word::Option(_) => return Ok(None),
@@ -72,12 +72,12 @@ fn last(mut words: Words) -> Result<(), Failure> {
     }
 }
 
-/// For single quotes of bash, zsh and fish.
+/// Quotes a text with single quotes, for bash, zsh and fish.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Up to the first comma, colon, semicolon or bracket: what fits beside a name.
+/// The option's text up to the first comma, colon, semicolon or bracket, as a brief description.
 fn brief(option: &Opt) -> &str {
     let end = option.text.find([',', ';', ':', '(', '.']).unwrap_or(option.text.len());
     option.text[..end].trim_end()
@@ -88,7 +88,7 @@ fn names(command: &Command) -> String {
     all.join(" ")
 }
 
-/// What a value of these options is.
+/// The options that take a value, with its kind.
 fn hints(command: &Command) -> impl Iterator<Item = (&'static Opt, Hint)> {
     command.options().filter_map(|option| match option.takes {
         Takes::Value(_, hint) | Takes::Perhaps(_, hint) => Some((option, hint)),
@@ -227,7 +227,7 @@ fn fish(all: &[&Command]) -> String {
     text
 }
 
-/// For roff: no word of ours is a request.
+/// Escapes a text for roff, so that no word of it is a request.
 fn roff(text: &str) -> String {
     let text = text.replace('\\', r"\e").replace('-', r"\-");
     match text.starts_with(['.', '\'']) {

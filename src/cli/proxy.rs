@@ -1,4 +1,4 @@
-//! The proxies of a run: options, and the variables that other commands read, too.
+//! The proxies of a run: from options, and from the variables that other commands read, too.
 
 use std::net::SocketAddr;
 
@@ -6,37 +6,38 @@ use super::tell::{Failure, complain};
 use crate::net::{Proxy, ProxyRules, ProxyScheme};
 use crate::policy::{Destination, Policy};
 
-/// What the options say.
+/// The values of the options.
 #[derive(Debug, Default)]
 pub(super) struct ProxyArgs {
-    /// `--proxy`; an empty one means none, whatever the variables say.
+    /// `--proxy`; an empty value means none, whatever the variables are.
     pub(super) proxy: Option<String>,
-    /// `--no-proxy`, instead of the variable.
+    /// `--no-proxy`, which replaces the variable.
     pub(super) except: Option<String>,
     /// `--proxy-header`, each `Name: value`.
     pub(super) headers: Vec<(String, String)>,
 }
 
-/// Reads `Name: value`, which `option` was given.
+/// Parses `Name: value`; errors name `option`.
 pub(super) fn header(option: &str, text: &str) -> Result<(String, String), Failure> {
-    // What may hold a password is not repeated.
+    // The error does not repeat the value, which may hold a password.
     let bad = || Failure::usage(format!("{option}: NAME: VALUE is expected"));
     let (name, value) = text.split_once(':').ok_or_else(bad)?;
     Ok((name.to_owned(), value.trim_matches([' ', '\t']).to_owned()))
 }
 
-/// Which proxy is used for what, and which proxies those are.
+/// The rules that choose a proxy, and all proxies in them.
 pub(super) struct Proxies {
     pub(super) rules: ProxyRules,
     known: Vec<Proxy>,
 }
 
 impl Proxies {
-    /// `variable` gives the text of a variable that is set and not empty.
+    /// `variable` returns the value of a variable that is set and not empty.
     ///
-    /// For `ws://` and `http://` `http_proxy`, for `wss://` and `https://` `https_proxy`, for what has
-    /// none `all_proxy`; in lower case before upper case. `HTTP_PROXY` is not read where
-    /// `REQUEST_METHOD` is set: in a CGI program it is a field of the request (CVE-2016-5385).
+    /// `http_proxy` is for `ws://` and `http://`, `https_proxy` for `wss://` and `https://`,
+    /// `all_proxy` for those without one of their own; lower case counts before upper case.
+    /// `HTTP_PROXY` is not read where `REQUEST_METHOD` is set: in a CGI program it comes from a
+    /// field of the request (CVE-2016-5385).
     pub(super) fn new(
         args: &ProxyArgs,
         variable: impl Fn(&str) -> Option<String>,
@@ -79,7 +80,7 @@ impl Proxies {
             None => {
                 let list = variable("no_proxy").or_else(|| variable("NO_PROXY"));
                 for entry in list.iter().flat_map(|list| list.split([',', ' ', '\t'])) {
-                    // Such a list is written for many programs, and each reads it in its own way.
+                    // Such a list is written for many programs, which parse it in different ways.
                     match rules.clone().except(entry) {
                         Ok(more) => rules = more,
                         Err(e) => complain(&format!("moonwire: NO_PROXY: {e}; it is left out")),
@@ -90,7 +91,7 @@ impl Proxies {
         Ok(Proxies { rules, known })
     }
 
-    /// No proxy on the way to an address of this run's own.
+    /// Adds an exception: an address of a server that this run has started.
     pub(super) fn except(&mut self, own: SocketAddr) {
         let host = match own {
             SocketAddr::V4(v4) => v4.to_string(),
@@ -99,14 +100,14 @@ impl Proxies {
         self.except_for(&host);
     }
 
-    /// The same for a list of the command's own.
+    /// Adds the exceptions of a list that the command itself has made.
     pub(super) fn except_for(&mut self, list: &str) {
         if let Ok(rules) = self.rules.clone().except(list) {
             self.rules = rules;
         }
     }
 
-    /// `policy`, which is not asked for the proxies that whoever runs the command has set.
+    /// `policy`, with an exception for the proxies that the user of the command has set.
     pub(super) fn trusted(&self, policy: Policy) -> Policy {
         let known = self.known.clone();
         let is_known = move |to: &Destination<'_>| {
@@ -122,18 +123,18 @@ impl Proxies {
         self.known.is_empty()
     }
 
-    /// Whether one is spoken to over TLS.
+    /// Whether one of them is reached over TLS.
     pub(super) fn have_tls(&self) -> bool {
         self.known.iter().any(|proxy| proxy.scheme() == ProxyScheme::Https)
     }
 
-    /// A proxy that resolves names itself.
+    /// A proxy that resolves names itself, if there is one.
     pub(super) fn resolves(&self) -> Option<&Proxy> {
         self.known.iter().find(|proxy| proxy.scheme() != ProxyScheme::Socks5)
     }
 }
 
-/// The policy of `--deny-private` where no proxy that was given resolves names: then none does.
+/// The policy of `--deny-private` if no given proxy resolves names: then no other proxy may.
 pub(super) fn resolves_here(to: &Destination<'_>) -> Result<(), String> {
     match to.proxy_resolves {
         true => Err(format!(
@@ -189,7 +190,7 @@ mod tests {
                 "ws://a/",
                 Some("x"),
             ),
-            // What is no entry is left out, and the others count.
+            // An invalid entry is left out; the others count.
             (&[("all_proxy", "http://x"), ("no_proxy", "::1%eth0,a")], "ws://a/", None),
             (&[("all_proxy", "http://x"), ("no_proxy", "*")], "ws://127.0.0.1/", None),
         ] {

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::options::{Command, Group, Hint, Opt, Takes, Word, Words, shown};
-use super::tell::{Failure, say};
+use super::tell::{Failure, write_stdout};
 use crate::peer::Player;
 use crate::tape::{Mode, Outcome, Scene, Step, run, scenes};
 
-/// How long a client may take for what the tape expects of it. A person may have to type it.
+/// How long a client may take for each expected step. A person may have to type it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) static COMMAND: Command = Command {
@@ -65,7 +65,7 @@ pub(super) struct ReplayArgs {
     files: Vec<PathBuf>,
 }
 
-/// Reads the words behind `replay`; `None` if help is asked for.
+/// Parses the words behind `replay`; `None` if they ask for help.
 pub(super) fn parse(mut words: Words) -> Result<Option<ReplayArgs>, Failure> {
     let mut replay = ReplayArgs::default();
     loop {
@@ -130,13 +130,13 @@ fn compare(args: &ReplayArgs, file: &Path, text: &str) -> Result<u8, Failure> {
             Ok(outcome) if number == 0 => first = outcome,
             Ok(_) => {}
             Err(difference) => {
-                say(&format!("{}: {difference}\n", file.display()))?;
+                write_stdout(&format!("{}: {difference}\n", file.display()))?;
                 return Ok(1);
             }
         }
     }
     let Outcome { connections, events, sent, came, gaps } = first;
-    let mut said = format!(
+    let mut summary = format!(
         "{}: as it was, {} way{}: {connections} connection{}, {came} bytes came, {sent} were sent, {events} \
          event{}\n",
         file.display(),
@@ -146,10 +146,10 @@ fn compare(args: &ReplayArgs, file: &Path, text: &str) -> Result<u8, Failure> {
         plural(events),
     );
     for (line, why) in &gaps {
-        said +=
+        summary +=
             &format!("{}: line {line}: what follows cannot be replayed: {why}\n", file.display());
     }
-    say(&said)?;
+    write_stdout(&summary)?;
     Ok(u8::from(!gaps.is_empty()))
 }
 
@@ -157,7 +157,7 @@ fn plural(n: usize) -> &'static str {
     if n == 1 { "" } else { "s" }
 }
 
-/// The connections of a tape, as their peer sees them.
+/// The connections of a tape, from the peer's side.
 fn all(text: &str) -> Result<Vec<Scene>, Failure> {
     let all = scenes(text).map_err(Failure::usage)?;
     match all.is_empty() {
@@ -176,26 +176,29 @@ fn serve(port: u16, text: &str) -> Result<u8, Failure> {
             Some(Step::Request(true)) => "ws",
             Some(Step::Request(false)) => "http",
             _ => {
-                say(&format!("connection {} starts open: nobody can connect to it\n", scene.id))?;
+                write_stdout(&format!(
+                    "connection {} starts open: nobody can connect to it\n",
+                    scene.id
+                ))?;
                 status = 1;
                 continue;
             }
         };
-        say(&format!("{scheme}://{}/\n", player.address()))?;
+        write_stdout(&format!("{scheme}://{}/\n", player.address()))?;
         let played = player.play(scene);
         let played = played.map_err(|e| Failure::other(format!("the server: {e}")))?;
         let id = scene.id;
-        let mut said = match &played.difference {
+        let mut line = match &played.difference {
             Some(difference) => format!("connection {id}: {difference}\n"),
             None => format!("connection {id}: {} frames as they were\n", played.frames),
         };
         if played.others > 0 {
-            said += &format!("connection {id}: the payloads of {} are others\n", played.others);
+            line += &format!("connection {id}: the payloads of {} are others\n", played.others);
         }
         if let Some(gap) = &scene.gap {
-            said += &format!("connection {id}: the tape ends here: {gap}\n");
+            line += &format!("connection {id}: the tape ends here: {gap}\n");
         }
-        say(&said)?;
+        write_stdout(&line)?;
         status |= u8::from(played.difference.is_some() || scene.gap.is_some());
     }
     Ok(status)
@@ -214,6 +217,6 @@ fn seeds(folder: &Path, file: &Path, text: &str) -> Result<u8, Failure> {
             count += 1;
         }
     }
-    say(&format!("{}: {count} inputs\n", file.display()))?;
+    write_stdout(&format!("{}: {count} inputs\n", file.display()))?;
     Ok(0)
 }

@@ -1,5 +1,4 @@
-//! What a request is sent with: fields and who asks. Options of `connect`, `stream` and
-//! `audit`.
+//! The options of requests, for `connect`, `stream` and `audit`: header fields, credentials.
 
 use std::path::Path;
 
@@ -28,7 +27,7 @@ pub(super) static REQUEST: Group = Group {
     ],
 };
 
-/// What they say.
+/// The values of these options.
 #[derive(Default)]
 pub(super) struct RequestArgs {
     /// Names and values.
@@ -37,7 +36,7 @@ pub(super) struct RequestArgs {
 }
 
 impl RequestArgs {
-    /// Takes an option that is one of these; gives back what is none.
+    /// Takes an option that is one of these; returns any other.
     pub(super) fn take(&mut self, given: Given) -> Result<Option<Given>, Failure> {
         match given.name {
             "--header" => {
@@ -61,7 +60,7 @@ impl RequestArgs {
                     }
                 };
                 if !pair.contains(':') {
-                    // What may be a password is not repeated.
+                    // The error does not repeat the value, which may be a password.
                     return Err(Failure::usage("--auth: USER:PASS or @FILE is expected"));
                 }
                 self.auth = Some(format!("Basic {}", STANDARD.encode(pair)));
@@ -71,12 +70,12 @@ impl RequestArgs {
         Ok(None)
     }
 
-    /// Adds a field that an option of its own stands for.
+    /// Adds a field that has an option of its own.
     pub(super) fn add(&mut self, name: &str, value: String) {
         self.headers.push((name.to_owned(), value));
     }
 
-    /// Puts the fields into a request; `public` and `secret` add one.
+    /// Adds the fields to a request; `public` and `secret` add one field each.
     pub(super) fn put<T>(
         &self,
         mut request: T,
@@ -94,7 +93,7 @@ impl RequestArgs {
     }
 }
 
-/// Reads `Name: value`, with blanks around the name or without.
+/// Parses `Name: value`, with blanks around the name or without.
 fn field(option: &str, text: &str) -> Result<(String, String), Failure> {
     let (name, value) = proxy::header(option, text)?;
     Ok((name.trim().to_owned(), value.trim_matches([' ', '\t', '\r']).to_owned()))

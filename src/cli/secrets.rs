@@ -1,11 +1,11 @@
-//! The secrets of a run: files named by `--secret`, and variables.
+//! The secrets of a run: files that `--secret` names, and environment variables.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::tell::Failure;
 
-/// Begins the names of the variables.
+/// The prefix of the variables' names.
 const VARIABLE: &str = "MOONWIRE_SECRET_";
 
 /// One `--secret`.
@@ -16,7 +16,7 @@ pub(super) struct Secret {
 }
 
 impl Secret {
-    /// Reads `NAME=@FILE`. What is wrong is said without the value: that may be the secret itself.
+    /// Parses `NAME=@FILE`. The error does not repeat the value: that may be the secret itself.
     pub(super) fn parse(text: &str) -> Result<Secret, Failure> {
         let (name, value) = match text.split_once('=') {
             Some((name, value)) if !name.is_empty() => (name, value),
@@ -35,7 +35,7 @@ impl Secret {
     }
 }
 
-/// Where a runtime gets them: the files, read now, then the variables.
+/// The source of secrets for a runtime: the files, which are read now, then the variables.
 pub(super) fn source(
     given: &[Secret],
 ) -> Result<impl Fn(&str) -> Option<String> + Send + 'static, Failure> {
@@ -46,7 +46,7 @@ pub(super) fn source(
     Ok(move |name: &str| files.get(name).cloned().or_else(|| variable(name)))
 }
 
-/// A file's text, without the line end that editors leave at its end.
+/// The text of a file, without the line end that editors add at its end.
 fn read(file: &Path) -> Result<String, Failure> {
     let bad = |e: &str| Failure::usage(format!("--secret: {}: {e}", file.display()));
     let bytes = std::fs::read(file).map_err(|e| bad(&e.to_string()))?;
@@ -60,7 +60,7 @@ fn read(file: &Path) -> Result<String, Failure> {
     if text.is_empty() { Err(bad("the file is empty")) } else { Ok(text) }
 }
 
-/// An empty variable is as good as none.
+/// An empty variable counts as not set.
 fn variable(name: &str) -> Option<String> {
     std::env::var(format!("{VARIABLE}{name}")).ok().filter(|text| !text.is_empty())
 }

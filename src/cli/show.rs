@@ -1,8 +1,8 @@
-//! How what comes from a server is shown.
+//! Makes text from a server safe for a terminal, and JSON of it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Whether a terminal may be given colours (<https://no-color.org>).
+/// Whether colours may be written to a terminal (<https://no-color.org>).
 pub(super) fn has_colours() -> bool {
     let is = |name: &str, want: fn(&std::ffi::OsStr) -> bool| {
         std::env::var_os(name).is_some_and(|value| want(&value))
@@ -10,14 +10,14 @@ pub(super) fn has_colours() -> bool {
     !is("NO_COLOR", |value| !value.is_empty()) && !is("TERM", |value| value == "dumb")
 }
 
-/// Seconds.
+/// The current time, in seconds since 1970.
 pub(super) fn since_1970() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
-/// What cannot control a terminal: control characters, and those that turn the direction of text, are
-/// escapes. A line end is one with an indent behind it, so that no line of a message looks like another
-/// message.
+/// The text with an escape for each character that could control a terminal: control characters,
+/// and those that change the direction of text. Behind a line end it has an indent, so that no line
+/// of a message looks like another message.
 pub(super) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -38,7 +38,7 @@ pub(super) fn printable(text: &str) -> String {
     shown
 }
 
-/// A string of JSON.
+/// A string of JSON (RFC 8259).
 pub(super) fn json(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
@@ -49,7 +49,7 @@ pub(super) fn json(text: &str) -> String {
             '\n' => quoted.push_str("\\n"),
             '\r' => quoted.push_str("\\r"),
             '\t' => quoted.push_str("\\t"),
-            // Beyond what the RFC demands: what a terminal would obey.
+            // More than the RFC demands: characters that could control a terminal.
             c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", c as u32)),
             c => quoted.push(c),
         }

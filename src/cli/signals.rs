@@ -1,5 +1,5 @@
 //! Ctrl-C, SIGTERM and `--timeout`: a second thread closes the connections and ends the process,
-//! whatever the first one does meanwhile.
+//! whether or not the first one still runs.
 
 use std::io;
 use std::sync::Arc;
@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use super::tell::Failure;
 
-/// How long open connections have for their closing handshake when the process is ended.
+/// The time limit of the closing handshakes when the process ends.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Closes what is open, within [`PATIENCE`]. May be called from several threads at once.
+/// Closes all connections, within [`PATIENCE`]. May be called from several threads at once.
 pub(super) type Close = Arc<dyn Fn() + Send + Sync>;
 
-/// From now on a signal ends the process, and so does the end of `limit`, if there is one (`--timeout`).
+/// From now on a signal ends the process, and so does the end of `limit` (`--timeout`), if there is
+/// one.
 pub(super) fn may_end(close: &Close, limit: Option<Duration>) -> Result<(), Failure> {
     listen(Arc::clone(close)).map_err(|e| Failure::other(format!("signals: {e}")))?;
     limit.map_or(Ok(()), |limit| {
@@ -32,25 +33,25 @@ fn listen(close: Close) -> io::Result<()> {
     thread.spawn(move || {
         let mut ending = Ending { close, begun: false };
         for signal in &mut signals {
-            // 130 and 143, as shells count.
+            // The exit status is 128 plus the number of the signal, as in shells: 130 or 143.
             ending.signal(128 + signal);
         }
     })?;
     Ok(())
 }
 
-/// Listens for Ctrl-C and Ctrl-Break from now on. Which of them it was is not told. When the window
-/// is closed, this is called as well, but Windows ends the process as soon as the handler of `ctrlc`
-/// returns, which is at once: there is no time for a closing handshake.
+/// Listens for Ctrl-C and Ctrl-Break from now on; `ctrlc` does not tell which of them came. It
+/// calls the handler also when the window is closed, but Windows ends the process as soon as that
+/// handler returns, which is at once: there is no time for a closing handshake.
 #[cfg(windows)]
 fn listen(close: Close) -> io::Result<()> {
     let mut ending = Ending { close, begun: false };
-    // As on other systems.
+    // The same status as on other systems.
     ctrlc::set_handler(move || ending.signal(130)).map_err(io::Error::other)
 }
 
-/// Calls `redraw` whenever the process goes on after it was stopped (Ctrl-Z, then `fg`), and when the
-/// window has another size.
+/// Calls `redraw` whenever the process continues after a stop (Ctrl-Z, then `fg`), and when the
+/// window changes its size.
 #[cfg(unix)]
 pub(super) fn when_shown_anew(redraw: impl Fn() + Send + 'static) -> io::Result<()> {
     use signal_hook::consts::{SIGCONT, SIGWINCH};
@@ -67,8 +68,8 @@ struct Ending {
 }
 
 impl Ending {
-    /// The first one ends the process with `status`; the second one, or if no thread is to be had, at
-    /// once.
+    /// The first signal ends the process with `status`, on another thread. The second one ends it
+    /// at once, and so does the first if the system has no thread left.
     fn signal(&mut self, status: i32) {
         if self.begun || end(Arc::clone(&self.close), status).is_err() {
             std::process::exit(status);
@@ -77,7 +78,7 @@ impl Ending {
     }
 }
 
-/// Closes everything on a thread of its own, then exits.
+/// Closes all connections on another thread, then exits.
 fn end(close: Close, status: i32) -> io::Result<()> {
     let thread = std::thread::Builder::new().name("moonwire-end".into());
     thread.spawn(move || {
@@ -98,7 +99,7 @@ fn end_after(limit: Duration, close: Close) -> io::Result<()> {
     Ok(())
 }
 
-/// Somebody else ends the process.
+/// Waits without end: another thread ends the process.
 pub(super) fn wait_for_exit() -> ! {
     loop {
         std::thread::park();

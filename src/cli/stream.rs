@@ -150,7 +150,7 @@ impl StreamArgs {
     }
 }
 
-/// Reads the words behind `stream`; `None` if help is asked for.
+/// Parses the words behind `stream`; `None` if they ask for help.
 pub(super) fn parse(words: Words) -> Result<Option<Box<StreamArgs>>, Failure> {
     let mut args = StreamArgs::default();
     let url = words.one_url("--data", |given| {
@@ -199,7 +199,7 @@ fn options(args: &StreamArgs) -> Result<StreamOptions, Failure> {
     Ok(options)
 }
 
-/// What ends it before the answer does.
+/// Why the command ends before the response does.
 enum Ended {
     Error(Error),
     /// Standard output cannot be written.
@@ -226,7 +226,7 @@ pub(super) fn stream(args: &StreamArgs) -> Result<u8, Failure> {
         config.limits.redirects = most;
     }
     let options = options(args)?;
-    // There is nothing to say to a server of HTTP: its connection ends with the process.
+    // An HTTP server expects no closing handshake: its connection ends with the process.
     let close: signals::Close = Arc::new(|| {});
     signals::may_end(&close, args.timeout)?;
     let done = match args.events {
@@ -235,7 +235,7 @@ pub(super) fn stream(args: &StreamArgs) -> Result<u8, Failure> {
     };
     match done {
         Ok(status) => Ok(status),
-        // Whoever read it has seen enough.
+        // The reader of standard output has closed it: it needs no more.
         Err(Ended::Output(e)) if e.kind() == IoKind::BrokenPipe => Ok(0),
         Err(Ended::Output(e)) => Err(Failure::output(&e)),
         Err(Ended::Error(e)) => {
@@ -256,7 +256,7 @@ pub(super) fn stream(args: &StreamArgs) -> Result<u8, Failure> {
     }
 }
 
-/// An answer that --fail is about.
+/// Reports a response that is an error under --fail.
 fn refused(response: &Response, body: &[u8]) {
     let reason = printable(&response.reason);
     complain(&format!("moonwire: the answer is {} {reason}", response.status));
@@ -288,7 +288,8 @@ fn body(args: &StreamArgs, options: StreamOptions, config: Config) -> Result<u8,
         out.write_all(head(stream.response(), shown).as_bytes())?;
     }
     let mut cut = Vec::new();
-    // What is refused goes elsewhere, and that is not worth an error of its own.
+    // The body of a refused response goes to standard error, and a failure to write there is
+    // ignored.
     let mut write = |bytes: &[u8]| match is_refused {
         true => {
             let _ = io::stderr().write_all(bytes);
@@ -307,7 +308,8 @@ fn body(args: &StreamArgs, options: StreamOptions, config: Config) -> Result<u8,
     Ok(if is_refused { 22 } else { 0 })
 }
 
-/// What a terminal may have of a piece. A character or a line end that is cut stays in `cut`.
+/// The part of a piece that may be written to a terminal. An incomplete character or line end stays
+/// in `cut`.
 fn shown_piece(cut: &mut Vec<u8>, piece: &[u8]) -> String {
     cut.extend_from_slice(piece);
     let is_cut = |tail: &[u8]| match std::str::from_utf8(tail) {
@@ -319,7 +321,7 @@ fn shown_piece(cut: &mut Vec<u8>, piece: &[u8]) -> String {
     shown_lines(&std::mem::replace(cut, rest))
 }
 
-/// As a terminal may have it: lines and tabs stay, what controls it does not.
+/// Text for a terminal: lines and tabs stay, other control characters become escapes.
 fn shown_lines(piece: &[u8]) -> String {
     let text = String::from_utf8_lossy(piece);
     let lines: Vec<String> =
@@ -330,7 +332,7 @@ fn shown_lines(piece: &[u8]) -> String {
 fn events(args: &StreamArgs, options: StreamOptions, config: Config) -> Result<u8, Ended> {
     let mut count = 0;
     let shown = io::stdout().is_terminal();
-    let mut tell = |event: &sse::Event| -> io::Result<bool> {
+    let mut report = |event: &sse::Event| -> io::Result<bool> {
         let text = match args.json {
             true => object(event, since_1970()),
             false => fields(event, shown),
@@ -348,7 +350,7 @@ fn events(args: &StreamArgs, options: StreamOptions, config: Config) -> Result<u
         }
         loop {
             match stream.read_timeout(Duration::MAX)? {
-                Piece::Event(event) if tell(&event)? => return Ok(0),
+                Piece::Event(event) if report(&event)? => return Ok(0),
                 Piece::End => return Ok(0),
                 _ => {}
             }
@@ -358,7 +360,7 @@ fn events(args: &StreamArgs, options: StreamOptions, config: Config) -> Result<u
     let mut source = source.reconnect(true).reconnect_when_refused(true);
     loop {
         match source.next_timeout(Duration::MAX)? {
-            Incoming::Event(event) if tell(&event)? => return Ok(0),
+            Incoming::Event(event) if report(&event)? => return Ok(0),
             Incoming::Closed => return Ok(0),
             Incoming::Reconnecting { after } => {
                 let why =
@@ -370,7 +372,7 @@ fn events(args: &StreamArgs, options: StreamOptions, config: Config) -> Result<u
     }
 }
 
-/// An event as a stream has it.
+/// An event in the form of an event stream.
 fn fields(event: &sse::Event, shown: bool) -> String {
     let safe = |text: &str| if shown { printable(text) } else { text.to_owned() };
     let mut text = String::new();

@@ -1,34 +1,34 @@
-//! What the command says: its answers, its complaints and its exit status.
+//! Standard output, standard error and the exit status of the command.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What went wrong, and the exit status for it.
+/// An error message and the exit status for it.
 pub(super) struct Failure {
     pub(super) status: u8,
     pub(super) text: String,
 }
 
 impl Failure {
-    /// Usage, or a file that cannot be read.
+    /// Wrong usage, or a file that cannot be read.
     pub(super) fn usage(text: impl Into<String>) -> Failure {
         Failure { status: 2, text: text.into() }
     }
 
-    /// Standard output cannot be written: a disk that is full, say.
+    /// Standard output cannot be written, for example because a disk is full.
     pub(super) fn output(e: &io::Error) -> Failure {
         Failure::other(format!("standard output: {e}"))
     }
 
-    /// Everything else.
+    /// Any other error.
     pub(super) fn other(text: impl Into<String>) -> Failure {
         Failure { status: 1, text: text.into() }
     }
 }
 
-/// Writes to standard output. If whoever read it has gone, nobody wants to know.
-pub(super) fn say(text: &str) -> Result<(), Failure> {
+/// Writes to standard output. If its reader has closed it, the text is dropped.
+pub(super) fn write_stdout(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Failure::output(&e)),
@@ -36,25 +36,27 @@ pub(super) fn say(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Whether something could not be written to standard error, which nothing is left to tell.
-static UNHEARD: AtomicBool = AtomicBool::new(false);
+/// Set if a write to standard error has failed: then nothing is left to report it to.
+static STDERR_FAILED: AtomicBool = AtomicBool::new(false);
 
-pub(super) fn is_unheard() -> bool {
-    UNHEARD.load(Ordering::Relaxed)
+pub(super) fn stderr_failed() -> bool {
+    STDERR_FAILED.load(Ordering::Relaxed)
 }
 
-/// Somebody types at the terminal that standard error is: what writes above that.
+/// If the user types at the terminal that is standard error: the function that writes above the
+/// input line.
 static ABOVE: OnceLock<Above> = OnceLock::new();
 
 type Above = Box<dyn Fn(&str) + Send + Sync>;
 
-/// From now on all complaints, and the lines of `--trace`, go through `write`, which ends in [`plainly`].
+/// From now on all complaints, and the lines of `--trace`, go through `write`, which calls
+/// [`plainly`].
 pub(super) fn complain_above(write: impl Fn(&str) + Send + Sync + 'static) {
-    // There is one terminal.
+    // There is one terminal, so a second call changes nothing.
     let _ = ABOVE.set(Box::new(write));
 }
 
-/// Writes to standard error, whoever types.
+/// Writes to standard error, not above an input line.
 pub(super) fn plainly(text: &str) {
     let _ = noted(io::stderr().write_all(text.as_bytes()));
 }
@@ -64,7 +66,7 @@ pub(super) fn complain(line: &str) {
     let _ = writeln!(Complaints, "{line}");
 }
 
-/// Standard error, with a note of what could not be written.
+/// Standard error as a writer that records failures.
 pub(super) struct Complaints;
 
 impl Write for Complaints {
@@ -76,7 +78,7 @@ impl Write for Complaints {
         noted(io::stderr().flush())
     }
 
-    /// As a whole: lines of two threads do not get mixed.
+    /// Written as a whole, so that lines of two threads do not mix.
     fn write_fmt(&mut self, text: std::fmt::Arguments<'_>) -> io::Result<()> {
         match ABOVE.get() {
             Some(write) => {
@@ -90,7 +92,7 @@ impl Write for Complaints {
 
 fn noted<T>(done: io::Result<T>) -> io::Result<T> {
     if done.as_ref().is_err_and(|e| e.kind() != ErrorKind::Interrupted) {
-        UNHEARD.store(true, Ordering::Relaxed);
+        STDERR_FAILED.store(true, Ordering::Relaxed);
     }
     done
 }

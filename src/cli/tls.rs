@@ -1,4 +1,4 @@
-//! TLS of a run: roots, a client certificate, pins, and what `--insecure` may do without.
+//! TLS of a run: roots, a client certificate, pins, and the exception of `--insecure`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,12 +10,12 @@ use crate::peer;
 use crate::policy::Destination;
 use crate::proto::Host;
 
-/// Names a file with further roots.
+/// The variable that names a file with further roots.
 const ROOTS: &str = "SSL_CERT_FILE";
-/// Names the file for the secrets of connections, as it does for browsers and for curl.
+/// The variable that names the file for the secrets of connections, as for browsers and curl.
 const KEY_LOG: &str = "SSLKEYLOGFILE";
 
-/// The options of TLS.
+/// The values of the TLS options.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct TlsArgs {
     pub(super) ca: Vec<PathBuf>,
@@ -28,7 +28,7 @@ pub(super) struct TlsArgs {
 }
 
 impl TlsArgs {
-    /// Fails where one option needs another.
+    /// Fails if an option lacks another that it needs.
     pub(super) fn check(&self) -> Result<(), Failure> {
         match (&self.cert, &self.key) {
             (Some(_), None) => Err(Failure::usage("--cert needs --key FILE, too")),
@@ -38,7 +38,7 @@ impl TlsArgs {
     }
 }
 
-/// The value of `--tls-min`.
+/// Parses the value of `--tls-min`.
 pub(super) fn version(text: &str) -> Result<TlsVersion, Failure> {
     match text {
         "1.2" => Ok(TlsVersion::V1_2),
@@ -47,8 +47,8 @@ pub(super) fn version(text: &str) -> Result<TlsVersion, Failure> {
     }
 }
 
-/// For where the script connects to. None if nothing was asked for: then a reactor makes its own when
-/// the first connection needs it, and a run without TLS reads no root.
+/// TLS with the script's destinations. `None` if no option needs it: then the reactor makes its own
+/// configuration for the first TLS connection, and a run without TLS reads no root.
 pub(super) fn destination_tls(
     args: &TlsArgs,
     echo: bool,
@@ -65,7 +65,7 @@ pub(super) fn destination_tls(
     }
     if let (Some(cert), Some(key)) = (&args.cert, &args.key) {
         let (chain_pem, key_pem) = (read(cert)?, read(key)?);
-        // By itself, so that an error names the files.
+        // Built separately, so that an error names the files.
         let alone = TlsOptions::new().identity(&chain_pem, &key_pem).build();
         alone.map_err(|e| {
             Failure::usage(format!("--cert {}, --key {}: {e}", cert.display(), key.display()))
@@ -78,8 +78,8 @@ pub(super) fn destination_tls(
     options.build().map(Some).map_err(|e| Failure::usage(e.to_string()))
 }
 
-/// Says on standard error what makes connections of this run less safe. Comes after [`destination_tls`],
-/// which has made the file for secrets if it can be made.
+/// Warns on standard error about options that make connections of this run less safe. Called after
+/// [`destination_tls`], which creates the file for secrets if that is possible.
 pub(super) fn warn(args: &TlsArgs) {
     if args.insecure {
         complain(
@@ -99,12 +99,12 @@ pub(super) fn warn(args: &TlsArgs) {
     });
 }
 
-/// For TLS to a proxy: the same roots and versions, and secrets go to the same file. No client certificate
-/// and no pin, which are meant for where the script connects to; not the root of `--echo`, whose key
-/// is public; and a proxy is verified even on this machine.
+/// TLS with proxies: the same roots, versions and file for secrets. It has no client certificate
+/// and no pin, which are for the script's destinations; nor the root of `--echo`, whose key is
+/// public; and a proxy is verified even on this machine.
 ///
-/// With `--insecure`, `localhost` and loopback addresses are reached without a proxy (`run.rs`): there they
-/// would be the proxy's, and [`stays_here`] sees no address of them.
+/// With `--insecure`, `localhost` and loopback addresses are reached without a proxy (`run.rs`):
+/// through one they would be the proxy's, and [`stays_here`] would see no address of them.
 pub(super) fn proxy_tls(args: &TlsArgs) -> Result<Option<Arc<rustls::ClientConfig>>, Failure> {
     if *args == TlsArgs::default() && !is_named() {
         return Ok(None);
@@ -112,16 +112,16 @@ pub(super) fn proxy_tls(args: &TlsArgs) -> Result<Option<Arc<rustls::ClientConfi
     shared(args)?.build().map(Some).map_err(|e| Failure::usage(e.to_string()))
 }
 
-/// Whether a variable says something of TLS.
+/// Whether one of the variables for TLS is set.
 fn is_named() -> bool {
     [ROOTS, KEY_LOG].into_iter().any(|name| variable(name).is_some())
 }
 
-/// What holds for every connection of a run.
+/// The options for every TLS connection of a run.
 fn shared(args: &TlsArgs) -> Result<TlsOptions, Failure> {
     let mut options = TlsOptions::new();
     options = if args.system_roots {
-        // By itself, so that an error names the option: the build may lack the feature.
+        // Built separately, so that an error names the option: the build may lack the feature.
         let alone = TlsOptions::new().trust(Trust::System).build();
         alone.map_err(|e| Failure::usage(format!("--system-roots: {e}")))?;
         options.trust(Trust::System)
@@ -133,7 +133,7 @@ fn shared(args: &TlsArgs) -> Result<TlsOptions, Failure> {
         if pem.is_empty() {
             continue;
         }
-        // One by one, so that an error names the file.
+        // Added one by one, so that an error names the file.
         let alone = TlsOptions::new().trust(Trust::Pem(pem.clone())).build();
         alone.map_err(|e| bad(&file, &e))?;
         options = options.trust(Trust::Pem(pem));
@@ -147,7 +147,7 @@ fn shared(args: &TlsArgs) -> Result<TlsOptions, Failure> {
     Ok(options)
 }
 
-/// A variable; an empty one is as good as none.
+/// The value of a variable; an empty one counts as not set.
 pub(super) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
@@ -160,13 +160,13 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(file).map_err(|e| bad(file, &e))
 }
 
-/// The policy of `--insecure`: a name whose certificate is not verified must not lead away from this
-/// machine, whatever `--resolve`, the hosts file or DNS say.
+/// The policy of `--insecure`: a name whose certificate is not verified must not lead away from
+/// this machine, whatever `--resolve`, the hosts file or DNS answer.
 pub(super) fn stays_here(to: &Destination<'_>) -> Result<(), String> {
     let unverified = match to.host {
         Host::Name(name) => name == "localhost",
         Host::Address(address) => address.to_canonical().is_loopback(),
-        // It has no address, and is this machine's.
+        // A Unix socket has no address, and is on this machine.
         Host::Unix(_) => false,
     };
     match to.address {
@@ -200,7 +200,7 @@ mod tests {
             (at("127.0.0.1"), "127.0.0.1", true),
             (at("127.0.0.1"), "10.0.0.1", false),
             (at("::1"), "fe80::1", false),
-            // Verified as ever.
+            // Other destinations are verified.
             (name("a.example"), "10.0.0.1", true),
             (name("localhost.example"), "10.0.0.1", true),
             (at("10.0.0.1"), "10.0.0.1", true),
@@ -217,7 +217,7 @@ mod tests {
                     proxy_resolves,
                 };
                 assert_eq!(stays_here(&to).is_ok(), good, "{to:?}");
-                // Before its address is known, nothing can be said.
+                // Before the address is known, the policy allows the name.
                 assert!(stays_here(&Destination { address: None, ..to }).is_ok());
             }
         }
@@ -240,7 +240,7 @@ mod tests {
         let proxy = proxy_tls(&args).map_err(|f| f.text).unwrap().unwrap();
         assert!(destination.client_auth_cert_resolver.has_certs());
         assert!(!proxy.client_auth_cert_resolver.has_certs());
-        // No verifier of our own, so neither pins nor an exception.
+        // A configuration without a verifier of our own has neither pins nor the exception.
         let own =
             |config: &rustls::ClientConfig| format!("{config:?}").contains("insecure_on_loopback");
         assert!(own(&destination) && !own(&proxy));

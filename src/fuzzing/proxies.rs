@@ -700,7 +700,7 @@ impl Sys for OneLine {
         Ok(n)
     }
 
-    fn finish(&mut self, _: &Socket) {}
+    fn shutdown_write(&mut self, _: &Socket) {}
 
     fn watch(&mut self, _: &Socket, token: u64, interest: Interest, _: bool) -> io::Result<()> {
         line_of(&self.line).watched = Some((token, interest));

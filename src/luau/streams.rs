@@ -306,7 +306,7 @@ pub(super) fn name(error: &Error) -> &'static str {
         | ErrorKind::Stalled(_)
         | ErrorKind::WriteTimeout(_)
         | ErrorKind::Waited { .. } => "TimedOut",
-        ErrorKind::Dropped => "Aborted",
+        ErrorKind::Released => "Aborted",
         ErrorKind::Http(e) => http_name(e),
         ErrorKind::Io(_)
         | ErrorKind::Eof

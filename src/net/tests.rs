@@ -159,7 +159,7 @@ impl Sys for Toy {
         if n == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
     }
 
-    fn finish(&mut self, _: &Fd) {}
+    fn shutdown_write(&mut self, _: &Fd) {}
 
     fn watch(&mut self, socket: &Fd, token: u64, what: Interest, _: bool) -> io::Result<()> {
         self.0.lock().tcps[socket.1].watched = Some((token, what));

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::drip::Drip;
 use super::refusal::Refusal;
-use super::request::{self, Wish};
+use super::request::{self, RequestKind};
 use super::route::Call;
 use crate::limits::Limits;
 use crate::proto::CloseFrame;
@@ -32,7 +32,7 @@ enum State {
     /// An answer over HTTP that is made while it is sent; what comes is thrown away.
     Answer(Box<Drip>),
     /// Everything is said; what comes is thrown away.
-    Over,
+    Ended,
 }
 
 impl Default for State {
@@ -52,7 +52,7 @@ impl Conn {
         loop {
             let rest = &mut input[used..];
             let taken = match &mut self.state {
-                State::Over | State::Answer(_) => return input.len(),
+                State::Ended | State::Answer(_) => return input.len(),
                 State::Request(searched) => match whole_head(rest, searched) {
                     Some(len) => {
                         self.head(len, &input[used..]);
@@ -69,12 +69,12 @@ impl Conn {
                 State::Open(echo) => match echo.step(rest, &mut self.out, limits) {
                     // Lost, as the client sees it: the end of the stream, and no close frame.
                     Ok(Step::Taken(_)) if echo.left == Some(0) => {
-                        self.state = State::Over;
+                        self.state = State::Ended;
                         return input.len();
                     }
                     Ok(Step::Taken(n)) => n,
                     Ok(Step::Closed) => {
-                        self.state = State::Over;
+                        self.state = State::Ended;
                         return input.len();
                     }
                     Err(violation) => {
@@ -95,13 +95,13 @@ impl Conn {
         let head = input.get(..len).filter(|_| len <= HEAD_MAX);
         let out = self.out.tail();
         match head.map_or(Err(Refusal::Bad), request::judge) {
-            Ok(Wish::Socket(accepted)) => {
+            Ok(RequestKind::Socket(accepted)) => {
                 accepted.write(out);
                 let left = accepted.drop_after;
                 let codec = accepted.compression.map(|answer| answer.codec());
                 self.state = State::Open(Echo { left, codec, ..Echo::default() });
             }
-            Ok(Wish::Http(call)) => {
+            Ok(RequestKind::Http(call)) => {
                 if call.waits && call.body > 0 {
                     out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
                 }
@@ -110,18 +110,18 @@ impl Conn {
             }
             Err(refusal) => {
                 refusal.write(out, input.starts_with(b"HEAD "));
-                self.state = State::Over;
+                self.state = State::Ended;
             }
         }
     }
 
     /// Answers over HTTP, if the body of the request is there.
     fn answer(&mut self) {
-        self.state = match std::mem::replace(&mut self.state, State::Over) {
+        self.state = match std::mem::replace(&mut self.state, State::Ended) {
             State::Body(call, body) if body.len() == call.body => {
                 match call.answer(body, self.out.tail()) {
                     Some(drip) => State::Answer(Box::new(drip)),
-                    None => State::Over,
+                    None => State::Ended,
                 }
             }
             other => other,
@@ -134,7 +134,7 @@ impl Conn {
         if let State::Answer(drip) = &mut self.state
             && !drip.pour(now, &mut self.out)
         {
-            self.state = State::Over;
+            self.state = State::Ended;
         }
     }
 
@@ -154,14 +154,14 @@ impl Conn {
     /// Sends a close frame, the last frame.
     fn close(&mut self, code: u16, reason: &str) {
         send(&mut self.out, Opcode::Close, &CloseFrame::new(code, reason).payload());
-        self.state = State::Over;
+        self.state = State::Ended;
     }
 
     /// The server ends.
     pub(super) fn go_away(&mut self) {
         match self.state {
             State::Open(_) => self.close(1001, ""),
-            _ => self.state = State::Over,
+            _ => self.state = State::Ended,
         }
     }
 
@@ -179,8 +179,8 @@ impl Conn {
     }
 
     /// Whether nothing will be sent beyond [`Conn::outgoing`].
-    pub(super) fn is_over(&self) -> bool {
-        matches!(self.state, State::Over)
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
     }
 }
 
@@ -396,8 +396,8 @@ mod tests {
             tail.drain(..used);
         }
         assert_eq!(single.outgoing(), whole.outgoing(), "byte by byte");
-        assert_eq!(single.is_over(), whole.is_over());
-        (whole.outgoing().to_vec(), whole.is_over())
+        assert_eq!(single.has_ended(), whole.has_ended());
+        (whole.outgoing().to_vec(), whole.has_ended())
     }
 
     #[test]
@@ -426,7 +426,7 @@ mod tests {
             [part, ping, masked(0x80, b"b"), masked(0x82, b"c"), masked(0x81, b"late")].concat();
         conn.receive(&mut input, &Limits::default());
         assert_eq!(conn.outgoing(), b"\x8A\0\x81\x02ab\x82\x01c");
-        assert!(conn.is_over());
+        assert!(conn.has_ended());
     }
 
     #[test]
@@ -472,6 +472,6 @@ mod tests {
         assert!(conn.outgoing().is_empty());
         head.push(b'a');
         conn.receive(&mut head, &Limits::default());
-        assert!(conn.outgoing().starts_with(b"HTTP/1.1 400 ") && conn.is_over());
+        assert!(conn.outgoing().starts_with(b"HTTP/1.1 400 ") && conn.has_ended());
     }
 }

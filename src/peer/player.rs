@@ -122,7 +122,7 @@ impl Player {
                 Ok(None)
             }
             Step::End(false) => {
-                self.os.finish(&client.socket);
+                self.os.shutdown_write(&client.socket);
                 // What it sends meanwhile does not become a reset.
                 while !client.ended && self.read(client, until)? {}
                 Ok(None)

@@ -11,7 +11,7 @@ use crate::proto::ws::handshake::accept;
 
 /// What a good request asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(super) enum RequestKind {
     Socket(Accepted),
     Http(Call),
 }
@@ -28,12 +28,12 @@ pub(super) struct Accepted {
 }
 
 /// Judges a whole head. A WebSocket is on any path.
-pub(super) fn judge(head: &[u8]) -> Result<Wish, Refusal> {
+pub(super) fn judge(head: &[u8]) -> Result<RequestKind, Refusal> {
     let head = Head::parse(head).ok_or(Refusal::Bad)?;
     head.only("Host").ok_or(Refusal::Bad)?;
     match head.lists("Upgrade", b"websocket") {
-        true => upgrade(&head).map(Wish::Socket),
-        false => Call::new(&head).map(Wish::Http),
+        true => upgrade(&head).map(RequestKind::Socket),
+        false => Call::new(&head).map(RequestKind::Http),
     }
 }
 
@@ -101,7 +101,7 @@ mod tests {
         "Sec-WebSocket-Version: 13",
     ];
 
-    fn judged(lines: &[&str]) -> Result<Wish, Refusal> {
+    fn judged(lines: &[&str]) -> Result<RequestKind, Refusal> {
         let text: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
         judge(format!("{text}\r\n").as_bytes())
     }
@@ -110,7 +110,7 @@ mod tests {
     fn the_answer_to_a_good_request() {
         let lines = [&GOOD[..], &["Sec-WebSocket-Protocol: chat, superchat"]].concat();
         let mut out = Vec::new();
-        let Ok(Wish::Socket(accepted)) = judged(&lines) else { panic!("refused") };
+        let Ok(RequestKind::Socket(accepted)) = judged(&lines) else { panic!("refused") };
         accepted.write(&mut out);
         let want = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
                     Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\

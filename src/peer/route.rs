@@ -180,7 +180,7 @@ mod tests {
             let n = out.len().min(take);
             all.extend_from_slice(&out[..n]);
             conn.sent(n);
-            if conn.outgoing().is_empty() && conn.is_over() {
+            if conn.outgoing().is_empty() && conn.has_ended() {
                 return String::from_utf8(all).unwrap();
             }
             now = conn.deadline().unwrap_or(now).max(now);
@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(whole.receive(&mut bytes, &limits), bytes.len(), "nothing is left over");
         let (mut single, mut tail) = (Conn::default(), Vec::new());
         for byte in request.bytes() {
-            assert!(!single.is_open() && !single.is_over(), "answered before its end: {request}");
+            assert!(!single.is_open() && !single.has_ended(), "answered before its end: {request}");
             tail.push(byte);
             let used = single.receive(&mut tail, &limits);
             tail.drain(..used);
@@ -282,7 +282,7 @@ mod tests {
             assert!(conn.is_open() && sent > 100_000, "{sent} bytes of {target}");
             conn.go_away();
             conn.pump(now);
-            assert!(conn.is_over() && conn.deadline().is_none() && !conn.is_hungry());
+            assert!(conn.has_ended() && conn.deadline().is_none() && !conn.is_hungry());
         }
     }
 

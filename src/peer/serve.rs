@@ -13,11 +13,11 @@ use crate::net::wire::tls::Tls;
 use crate::net::{Interest, Os, Poller as _, Ready, Socket, Sys as _};
 
 /// For the peer to read what was said last.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+const FLUSH: Duration = Duration::from_secs(10);
 /// For the peer to close its side, once everything was said.
 const LINGER: Duration = Duration::from_secs(2);
 /// How long no connection is accepted after the system had no descriptor for one.
-const BREATH: Duration = Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A connection with more than this to be written is not read.
 const HIGH_WATER: usize = 1024 * 1024;
 /// The receive buffer that all connections share.
@@ -61,9 +61,9 @@ enum Stage {
     /// A WebSocket, or an answer that goes on.
     Open,
     /// Everything is said and waits to be written.
-    LastWords,
+    Flushing,
     /// We have said that no more comes.
-    Finished,
+    HalfClosed,
 }
 
 const READ: Interest = Interest { read: true, write: false };
@@ -92,7 +92,7 @@ impl Serving {
         while !self.server.stop.load(Ordering::Acquire) {
             self.turn(&mut ready)?;
         }
-        self.say_goodbye();
+        self.close_all();
         Ok(())
     }
 
@@ -127,7 +127,7 @@ impl Serving {
                 Err(_) => {
                     // No descriptor left, say. The listener stays ready: without a pause this
                     // loop would spin.
-                    self.accept_at = Some(self.now + BREATH);
+                    self.accept_at = Some(self.now + ACCEPT_PAUSE);
                     let Server { os, listener, .. } = &mut self.server;
                     return os.watch(listener, LISTENER, NOTHING, false);
                 }
@@ -214,8 +214,8 @@ impl Serving {
         peer.conn.sent(done);
         peer.advance(self.now);
         let waits = peer.conn.outgoing().len();
-        if peer.stage == Stage::LastWords && waits == 0 && !blocked {
-            blocked = peer.finish(os, self.now)?;
+        if peer.stage == Stage::Flushing && waits == 0 && !blocked {
+            blocked = peer.shutdown_write(os, self.now)?;
         }
         // An answer as fast as the client reads is made a piece a turn, so that others have
         // theirs; being writable is what brings the next turn.
@@ -248,7 +248,7 @@ impl Serving {
     }
 
     /// The server ends: everybody is told, nobody is waited for.
-    fn say_goodbye(&mut self) {
+    fn close_all(&mut self) {
         for index in 0..self.peers.len() {
             self.with(index, |_, peer| {
                 peer.conn.go_away();
@@ -265,18 +265,18 @@ impl Peer {
             self.stage = Stage::Open;
             self.limit = None;
         }
-        if self.stage < Stage::LastWords && self.conn.is_over() {
-            self.stage = Stage::LastWords;
-            self.limit = Some(now + LAST_WORDS);
+        if self.stage < Stage::Flushing && self.conn.has_ended() {
+            self.stage = Stage::Flushing;
+            self.limit = Some(now + FLUSH);
         }
     }
 
     /// Says that no more comes; whether the kernel has yet to take that.
-    fn finish(&mut self, os: &mut Os, now: Instant) -> Option<bool> {
+    fn shutdown_write(&mut self, os: &mut Os, now: Instant) -> Option<bool> {
         let blocked = !self.link.write_last(os, &mut Vec::new()).ok()?;
         if !blocked {
-            os.finish(&self.link.socket);
-            self.stage = Stage::Finished;
+            os.shutdown_write(&self.link.socket);
+            self.stage = Stage::HalfClosed;
             self.limit = Some(now + LINGER);
         }
         Some(blocked)

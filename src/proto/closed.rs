@@ -20,7 +20,7 @@ pub enum Closed {
     /// The response was a redirect: the request continues over another connection.
     Redirected(Box<Redirect>),
     /// The handshake was answered by a redirect that is followed ([`Request::follow_redirects`]).
-    Moved(Box<Redirect<Request>>),
+    HandshakeRedirected(Box<Redirect<Request>>),
 }
 
 /// Why the session failed the connection.

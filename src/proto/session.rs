@@ -158,7 +158,10 @@ impl Session {
                 match opening.handshake.redirected(&head) {
                     Ok(None) => {}
                     Ok(Some(to)) => {
-                        return (input.len(), Some(self.give_up(Closed::Moved(Box::new(to)))));
+                        return (
+                            input.len(),
+                            Some(self.give_up(Closed::HandshakeRedirected(Box::new(to)))),
+                        );
                     }
                     Err(why) => {
                         let response = Box::new(opening.handshake.refused(head));

@@ -54,9 +54,9 @@ mod text;
 #[cfg(feature = "net")]
 pub use record::Tape;
 #[cfg(feature = "net")]
-pub(crate) use record::{Asked, Recorder};
+pub(crate) use record::{OpenedWith, Recorder};
 pub use run::{Difference, Mode, Outcome, run, run_all};
 pub use scene::{Frame, Frames, Scene, Step, answer, scenes};
-pub use sim::{GARBAGE, Keys, Sim, Told, told};
+pub use sim::{GARBAGE, Keys, Sim, TapeEvent, tape_event};
 #[cfg(feature = "net")]
 pub(crate) use taped::Taped;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::fill::{Content, Frames, head, head_end, letters, reason};
 use super::script::{self, Kind, Start};
-use super::sim::{frame, opened, told};
+use super::sim::{frame, opened, tape_event};
 use super::text::{shown, shown_time};
 use crate::proto::http::{self, Delivery, Timing};
 use crate::proto::secret::{SECRET, names_a_url, shown_url};
@@ -102,7 +102,7 @@ impl Tape {
     }
 
     /// A connection begins.
-    pub(crate) fn record(&self, id: u64, now: Instant, asked: &Asked<'_>) -> Box<Recorder> {
+    pub(crate) fn record(&self, id: u64, now: Instant, asked: &OpenedWith<'_>) -> Box<Recorder> {
         let mut recorder = Box::new(Recorder {
             tape: self.clone(),
             id,
@@ -113,8 +113,8 @@ impl Tape {
             given: 0,
             phase: Phase::Head,
             held: Vec::new(),
-            known: asked.known(),
-            is_stream: matches!(asked, Asked::Stream { .. }),
+            secrets: asked.secrets(),
+            is_stream: matches!(asked, OpenedWith::Stream { .. }),
             is_framed: false,
             request_left: usize::MAX,
             from_peer: Frames::new(false),
@@ -129,7 +129,7 @@ impl Tape {
 }
 
 /// What a connection is opened with.
-pub(crate) enum Asked<'a> {
+pub(crate) enum OpenedWith<'a> {
     WebSocket {
         request: &'a Request,
         settings: &'a Settings,
@@ -145,31 +145,31 @@ pub(crate) enum Asked<'a> {
 }
 
 /// What must not be repeated.
-enum Known {
+enum RequestSecrets {
     WebSocket(Box<Request>),
     Stream(Box<http::Request>),
 }
 
-impl Known {
+impl RequestSecrets {
     fn is_repeated_in(&self, bytes: &[u8]) -> bool {
         match self {
-            Known::WebSocket(request) => request.is_repeated_in(bytes),
-            Known::Stream(request) => request.is_repeated_in(bytes),
+            RequestSecrets::WebSocket(request) => request.is_repeated_in(bytes),
+            RequestSecrets::Stream(request) => request.is_repeated_in(bytes),
         }
     }
 
     /// As [`Note::response`](crate::proto::Note) has it.
     fn hides(&self, name: &str, value: &[u8]) -> bool {
         let url = match self {
-            Known::WebSocket(request) => request.url(),
-            Known::Stream(request) => request.url(),
+            RequestSecrets::WebSocket(request) => request.url(),
+            RequestSecrets::Stream(request) => request.url(),
         };
         match self {
             _ if names_a_url(name) && url.is_secret() => true,
             _ if names_a_url(name) => {
                 self.is_repeated_in(shown_url(&String::from_utf8_lossy(value)).as_bytes())
             }
-            Known::WebSocket(request)
+            RequestSecrets::WebSocket(request)
                 if name.eq_ignore_ascii_case("sec-websocket-protocol")
                     && request.is_secret_protocol(value) =>
             {
@@ -180,11 +180,15 @@ impl Known {
     }
 }
 
-impl Asked<'_> {
-    fn known(&self) -> Known {
+impl OpenedWith<'_> {
+    fn secrets(&self) -> RequestSecrets {
         match self {
-            Asked::WebSocket { request, .. } => Known::WebSocket(Box::new((*request).clone())),
-            Asked::Stream { request, .. } => Known::Stream(Box::new((*request).clone())),
+            OpenedWith::WebSocket { request, .. } => {
+                RequestSecrets::WebSocket(Box::new((*request).clone()))
+            }
+            OpenedWith::Stream { request, .. } => {
+                RequestSecrets::Stream(Box::new((*request).clone()))
+            }
         }
     }
 
@@ -192,7 +196,7 @@ impl Asked<'_> {
     fn words(&self, now: Instant) -> String {
         let until = |at: Instant| shown_time(at.saturating_duration_since(now));
         match self {
-            Asked::WebSocket { request, settings, nonce, deadline } => {
+            OpenedWith::WebSocket { request, settings, nonce, deadline } => {
                 let nonce: String = nonce.iter().map(|b| format!("{b:02x}")).collect();
                 let mut words = format!("tape nonce={nonce}");
                 if request.url().scheme().is_secure() {
@@ -213,7 +217,7 @@ impl Asked<'_> {
                 }
                 words + &script::settings(settings)
             }
-            Asked::Stream { request, delivery, settings, timing } => {
+            OpenedWith::Stream { request, delivery, settings, timing } => {
                 let mut words = format!("tape deliver={}", script::delivery(*delivery));
                 if request.url().scheme().is_secure() {
                     words += " tls";
@@ -241,10 +245,10 @@ impl Asked<'_> {
     /// The request as it may be shown.
     fn shown(&self, payloads: bool) -> Vec<u8> {
         match self {
-            Asked::WebSocket { request, nonce, .. } => {
+            OpenedWith::WebSocket { request, nonce, .. } => {
                 head(&request.shown(*nonce), "sec-websocket-key", &|_, _| false)
             }
-            Asked::Stream { request, delivery, .. } => {
+            OpenedWith::Stream { request, delivery, .. } => {
                 let mut shown = Vec::new();
                 request.write_head(&mut shown, *delivery, true);
                 let mut shown = head(&shown, "", &|_, _| false);
@@ -282,7 +286,7 @@ pub(crate) struct Recorder {
     given: usize,
     phase: Phase,
     held: Vec<u8>,
-    known: Known,
+    secrets: RequestSecrets,
     is_stream: bool,
     /// The held body has a framing or a coding, so that no filler can take its place.
     is_framed: bool,
@@ -304,7 +308,7 @@ impl fmt::Debug for Recorder {
 }
 
 impl Recorder {
-    fn begin(&mut self, now: Instant, asked: &Asked<'_>) {
+    fn begin(&mut self, now: Instant, asked: &OpenedWith<'_>) {
         let words = asked.words(now);
         let (name, kind) = match self.is_stream {
             true => ("stream", Kind::Stream),
@@ -439,7 +443,7 @@ impl Recorder {
         let lower = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
         self.is_framed =
             ["\ntransfer-encoding:", "\ncontent-encoding:"].iter().any(|name| lower.contains(name));
-        let masked = head(&bytes, "", &|name, value| self.known.hides(name, value));
+        let masked = head(&bytes, "", &|name, value| self.secrets.hides(name, value));
         if is_no_head && masked != bytes {
             self.gap("what came is no answer, and repeats a secret");
         }
@@ -473,7 +477,7 @@ impl Recorder {
             self.gap("the body of this answer is framed or coded, and was not to be written down");
         } else if !self.tape.payloads {
             self.bytes(now, "peer", &letters(&body), "");
-        } else if self.known.is_repeated_in(&body) {
+        } else if self.secrets.is_repeated_in(&body) {
             self.gap("the body of this answer repeats a secret of the request");
         } else {
             self.bytes(now, "peer", &body, "");
@@ -509,12 +513,12 @@ impl Recorder {
         let (mut kind, mut payload) = match event {
             Event::Opened(o) => {
                 let protocol = o.protocol.as_deref().map(|name| {
-                    let hides = self.known.hides("sec-websocket-protocol", name.as_bytes());
+                    let hides = self.secrets.hides("sec-websocket-protocol", name.as_bytes());
                     if hides { SECRET } else { name }
                 });
                 (opened(o, protocol), vec![])
             }
-            event => told(event),
+            event => tape_event(event),
         };
         if !self.tape.payloads {
             let content = match event {
@@ -532,13 +536,13 @@ impl Recorder {
                     let mut r = r.clone();
                     r.body = letters(&r.body);
                     let error = Failure::Handshake(HandshakeError::Status(r));
-                    told(&Event::Closed(Closed::Failed(error))).0
+                    tape_event(&Event::Closed(Closed::Failed(error))).0
                 }
                 _ => kind,
             };
         }
         if let Event::Closed(Closed::Failed(Failure::Handshake(HandshakeError::Status(r)))) = event
-            && self.known.is_repeated_in(r.reason.as_bytes())
+            && self.secrets.is_repeated_in(r.reason.as_bytes())
         {
             kind = kind.replacen(&r.reason, SECRET, 1);
         }
@@ -595,7 +599,7 @@ impl Recorder {
     }
 
     /// Something without bytes.
-    pub(crate) fn word(&mut self, now: Instant, word: &str) {
+    pub(crate) fn bare_line(&mut self, now: Instant, word: &str) {
         self.line(now, word, word);
     }
 
@@ -665,7 +669,7 @@ impl Recorder {
     }
 
     /// The connection is let go; this waits to be written.
-    pub(crate) fn gone(&mut self, waits: &[u8]) {
+    pub(crate) fn dropped(&mut self, waits: &[u8]) {
         let now = self.now;
         if !waits.is_empty() && self.request_left == 0 {
             let waits = self.ours(waits);
@@ -719,7 +723,8 @@ mod tests {
         let tape = Tape::new(memory.clone()).payloads(payloads);
         let (settings, mut now) = (Settings::default(), Instant::now());
         let session = Session::new(request, settings.clone(), NONCE, None);
-        let asked = Asked::WebSocket { request, settings: &settings, nonce: NONCE, deadline: None };
+        let asked =
+            OpenedWith::WebSocket { request, settings: &settings, nonce: NONCE, deadline: None };
         let recorder = tape.record(7, now, &asked);
         let mut session = Taped::new(session, Some(recorder));
         let n = session.outgoing().len();
@@ -733,9 +738,9 @@ mod tests {
             loop {
                 let mut cx = Context { now, random: &mut keys };
                 let (used, event) = session.receive(&mut cx, &tail);
-                let told = event.is_some();
+                let is_some = event.is_some();
                 tail.drain(..used);
-                if !told {
+                if !is_some {
                     break;
                 }
             }

@@ -293,8 +293,8 @@ impl Run<'_> {
             }
             "event" => return self.event(rest),
             "no" => {
-                let told = self.case().sim.events.front();
-                return told.map_or(Ok(()), |e| Err(format!("{e:x?}")));
+                let event = self.case().sim.events.front();
+                return event.map_or(Ok(()), |e| Err(format!("{e:x?}")));
             }
             "due" => {
                 let sim = &self.case().sim;
@@ -368,12 +368,12 @@ impl Run<'_> {
             "answer" => sim.with(|session, cx| session.answer_close(cx)),
             "body" if rest == "end" => {
                 let event = sim.session.end_body(sim.now);
-                sim.tell(event);
+                sim.push_event(event);
             }
             "body" => {
                 let piece = bytes(rest)?;
                 let event = sim.session.send_body(sim.now, &piece);
-                sim.tell(event);
+                sim.push_event(event);
             }
             "request" => {
                 let request = bytes(rest)?;

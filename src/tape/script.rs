@@ -18,12 +18,12 @@ const NONCE: [u8; 16] = *b"the sample nonce";
 const NOWHERE: &str = "secret.invalid";
 
 /// A value of [`Limits`] as a word has it.
-trait Word: Sized {
+trait LimitValue: Sized {
     fn read(text: &str) -> Result<Self, String>;
     fn write(&self) -> String;
 }
 
-impl Word for usize {
+impl LimitValue for usize {
     fn read(text: &str) -> Result<usize, String> {
         if text == "max" {
             return Ok(usize::MAX);
@@ -36,7 +36,7 @@ impl Word for usize {
     }
 }
 
-impl Word for u32 {
+impl LimitValue for u32 {
     fn read(text: &str) -> Result<u32, String> {
         usize::read(text).map(|n| n.try_into().unwrap_or(u32::MAX))
     }
@@ -46,7 +46,7 @@ impl Word for u32 {
     }
 }
 
-impl Word for Duration {
+impl LimitValue for Duration {
     fn read(text: &str) -> Result<Duration, String> {
         time(text)
     }
@@ -62,7 +62,7 @@ macro_rules! limits {
         /// Sets the limit of that name, if there is one.
         fn set(limits: &mut Limits, name: &str, value: &str) -> Option<Result<(), String>> {
             match name {
-                $(stringify!($name) => Some(Word::read(value).map(|v| limits.$name = v)),)*
+                $(stringify!($name) => Some(LimitValue::read(value).map(|v| limits.$name = v)),)*
                 _ => None,
             }
         }
@@ -244,7 +244,7 @@ impl Start {
 
     /// The connection that asks as these bytes do.
     pub(super) fn asked(&self, request: &[u8], now: Instant) -> Result<Sim, String> {
-        let head = Asked::read(request)?;
+        let head = ParsedRequest::read(request)?;
         let after = |time: Duration| now.checked_add(time);
         let session = match self.kind {
             Kind::Open => return Err("a connection that starts open has no request".to_owned()),
@@ -263,7 +263,7 @@ impl Start {
         Ok(Sim::of(session, now))
     }
 
-    fn request(&self, head: &Asked) -> Result<Request, String> {
+    fn request(&self, head: &ParsedRequest) -> Result<Request, String> {
         let scheme = if self.is_secure { "wss" } else { "ws" };
         let mut request = Request::new(head.url(scheme, Url::parse)?);
         let no = |e: crate::proto::RequestError| e.to_string();
@@ -292,7 +292,7 @@ impl Start {
         Ok(request)
     }
 
-    fn exchange(&self, head: &Asked) -> Result<http::Request, String> {
+    fn exchange(&self, head: &ParsedRequest) -> Result<http::Request, String> {
         let no = |e: crate::proto::RequestError| e.to_string();
         let scheme = if self.is_secure { "https" } else { "http" };
         let mut request =
@@ -338,7 +338,7 @@ impl Start {
 }
 
 /// A request as a tape has it.
-struct Asked {
+struct ParsedRequest {
     method: String,
     target: String,
     host: String,
@@ -346,8 +346,8 @@ struct Asked {
     body: Vec<u8>,
 }
 
-impl Asked {
-    fn read(bytes: &[u8]) -> Result<Asked, String> {
+impl ParsedRequest {
+    fn read(bytes: &[u8]) -> Result<ParsedRequest, String> {
         let end =
             bytes.windows(4).position(|w| w == b"\r\n\r\n").ok_or("the request has no end")?;
         let head = std::str::from_utf8(&bytes[..end]).map_err(|_| "the request is not UTF-8")?;
@@ -359,7 +359,7 @@ impl Asked {
         let field = |line: &str| line.split_once(": ").map(|(n, v)| (n.to_owned(), v.to_owned()));
         let fields: Vec<_> = lines.filter_map(field).collect();
         let host = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
-        Ok(Asked {
+        Ok(ParsedRequest {
             method: method.to_owned(),
             target: target.to_owned(),
             host: host.map_or_else(String::new, |(_, host)| host.clone()),

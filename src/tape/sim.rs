@@ -38,10 +38,10 @@ impl Random for Keys {
 }
 
 /// An event as a tape names it: its kind, and the payload that it has.
-pub type Told = (String, Vec<u8>);
+pub type TapeEvent = (String, Vec<u8>);
 
 /// An event as a tape names it.
-pub fn told(event: &Event<'_>) -> Told {
+pub fn tape_event(event: &Event<'_>) -> TapeEvent {
     let plain = |text: String| (text, vec![]);
     match event {
         Event::Opened(o) => plain(opened(o, o.protocol.as_deref())),
@@ -71,7 +71,7 @@ fn end(closed: &Closed) -> String {
         Closed::Lost(lost) => format!("lost {lost:?}"),
         Closed::Complete => "complete".to_owned(),
         Closed::Redirected(to) => format!("redirected {}", to.status),
-        Closed::Moved(to) => format!("moved {}", to.status),
+        Closed::HandshakeRedirected(to) => format!("moved {}", to.status),
         Closed::Failed(Failure::Violation(v)) => format!("failed {} {v:?}", v.close_code()),
         Closed::Failed(Failure::Handshake(HandshakeError::Status(r))) => {
             let body = String::from_utf8_lossy(&r.body);
@@ -139,7 +139,7 @@ pub struct Sim {
     /// What `receive` did not take.
     pub tail: Vec<u8>,
     /// What was told, and not looked at.
-    pub events: VecDeque<Told>,
+    pub events: VecDeque<TapeEvent>,
     /// What was written, and not looked at.
     pub written: Vec<u8>,
     /// Whether the final event was told.
@@ -167,9 +167,9 @@ impl Sim {
     }
 
     /// Keeps an event.
-    pub fn tell(&mut self, event: Option<Event<'_>>) {
+    pub fn push_event(&mut self, event: Option<Event<'_>>) {
         let Some(event) = event else { return };
-        let (kind, payload) = told(&event);
+        let (kind, payload) = tape_event(&event);
         // No tape names this.
         let kind = if self.closed { format!("after the end: {kind}") } else { kind };
         self.closed |= matches!(event, Event::Closed(_));
@@ -193,7 +193,7 @@ impl Sim {
             }
             at += used;
             let more = event.is_some();
-            self.tell(event);
+            self.push_event(event);
             if !more {
                 break;
             }
@@ -251,26 +251,26 @@ impl Sim {
             return self.broken(format!("no space for {} bytes", bytes.len()));
         }
         let event = self.with(|session, cx| session.filled(cx, bytes.len()));
-        self.tell(event);
+        self.push_event(event);
     }
 
     /// Nothing more is there.
     pub fn drained(&mut self) {
         let event = self.with(|session, cx| session.drained(cx));
-        self.tell(event);
+        self.push_event(event);
     }
 
     /// The peer sends no more.
     pub fn eof(&mut self) {
         let event = self.session.receive_eof();
-        self.tell(event);
+        self.push_event(event);
         self.pump();
     }
 
     /// The connection broke.
     pub fn cut(&mut self) {
         let event = self.session.receive_cut();
-        self.tell(event);
+        self.push_event(event);
         self.pump();
     }
 
@@ -304,7 +304,7 @@ impl Sim {
     /// Tells the session that time has passed.
     pub fn deadline(&mut self) {
         let event = self.with(|session, cx| session.on_deadline(cx));
-        self.tell(event);
+        self.push_event(event);
         self.pump();
     }
 

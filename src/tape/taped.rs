@@ -28,7 +28,7 @@ impl Deref for Taped {
 impl Drop for Taped {
     fn drop(&mut self) {
         if let Some(recorder) = &mut self.recorder {
-            recorder.gone(self.session.outgoing());
+            recorder.dropped(self.session.outgoing());
         }
     }
 }
@@ -275,20 +275,20 @@ impl Taped {
         if let Some(recorder) = &mut self.recorder
             && was_open != self.session.is_open()
         {
-            recorder.word(cx.now, "answer");
+            recorder.bare_line(cx.now, "answer");
         }
     }
 
     pub(crate) fn connected(&mut self, now: Instant) {
         if let Some(recorder) = &mut self.recorder {
-            recorder.word(now, "connected");
+            recorder.bare_line(now, "connected");
         }
         self.session.connected(now);
     }
 
     pub(crate) fn read_again(&mut self, now: Instant) {
         if let Some(recorder) = &mut self.recorder {
-            recorder.word(now, "reads");
+            recorder.bare_line(now, "reads");
         }
         self.session.read_again(now);
     }

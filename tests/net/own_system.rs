@@ -161,7 +161,7 @@ impl Sys for Memory {
         Ok(bytes.len())
     }
 
-    fn finish(&mut self, socket: &usize) {
+    fn shutdown_write(&mut self, socket: &usize) {
         self.net.lock().tcps[*socket].ended = true;
         self.net.0.stirred.notify_all();
     }

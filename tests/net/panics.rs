@@ -224,7 +224,7 @@ fn whoever_waits_for_a_client_hears_of_a_panic_in_somebody_elses_call() {
 
 fn is_over(client: &Client, options: &Options) {
     let error = client.open(options.clone()).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Ended), "{error}");
+    assert!(matches!(error.kind(), ErrorKind::ClientEnded), "{error}");
     assert_eq!(error.stage(), Stage::Connect);
 }
 

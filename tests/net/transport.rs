@@ -216,8 +216,8 @@ impl Sys for Noting {
         self.os.write(socket, bytes)
     }
 
-    fn finish(&mut self, socket: &Socket) {
-        self.os.finish(socket);
+    fn shutdown_write(&mut self, socket: &Socket) {
+        self.os.shutdown_write(socket);
     }
 
     fn watch(&mut self, socket: &Socket, token: u64, i: Interest, new: bool) -> io::Result<()> {

@@ -168,8 +168,8 @@ impl Sys for Watched {
         self.os.write(&socket.0, bytes)
     }
 
-    fn finish(&mut self, socket: &Counted) {
-        self.os.finish(&socket.0);
+    fn shutdown_write(&mut self, socket: &Counted) {
+        self.os.shutdown_write(&socket.0);
     }
 
     fn watch(

@@ -76,7 +76,7 @@ impl Sys for Sim {
         self.write(socket, &whole)
     }
 
-    fn finish(&mut self, socket: &Fd) {
+    fn shutdown_write(&mut self, socket: &Fd) {
         lock(&self.net).finish(socket.id);
     }
 

@@ -297,8 +297,8 @@ impl Sys for Drip {
     fn write(&mut self, socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize> {
         self.os.write(socket, bytes)
     }
-    fn finish(&mut self, socket: &Self::Socket) {
-        self.os.finish(socket);
+    fn shutdown_write(&mut self, socket: &Self::Socket) {
+        self.os.shutdown_write(socket);
     }
     fn watch(
         &mut self,

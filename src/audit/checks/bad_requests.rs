@@ -1,6 +1,6 @@
 //! Requests that are no handshake (RFC 6455 §4.2.1): a server must not take them for one.
 
-use crate::audit::ask::Ask;
+use crate::audit::ask::RawRequest;
 use crate::audit::check::{Check, Play};
 use crate::audit::judge;
 
@@ -13,7 +13,7 @@ const fn refused(
     name: &'static str,
     section: &'static str,
     proves: &'static str,
-    change: fn(&mut Ask),
+    change: fn(&mut RawRequest),
 ) -> Check {
     Check::hostile(name, section, proves, Play::Ask(change, |answer, _| judge::refused(answer)))
 }

@@ -234,31 +234,35 @@ pub(super) const HOSTILE: &[Check] = &[
 ];
 
 /// What the server has made of an offer.
-enum Made {
+enum OfferResult {
     Agreed(Agreed, String),
     /// It does not compress; or it breaks a rule.
     Judged(Judged),
 }
 
-fn made(head: &Head, offered: &str, wanted: &Compression) -> Made {
+fn made(head: &Head, offered: &str, wanted: &Compression) -> OfferResult {
     let all: Vec<_> = head.fields.all(FIELD).collect();
     let value = match all[..] {
-        [] => return Made::Judged(skipped("the server declined the offer")),
+        [] => return OfferResult::Judged(skipped("the server declined the offer")),
         [value] => value,
-        [..] => return Made::Judged(fault(format!("{FIELD} stands there more than once"))),
+        [..] => return OfferResult::Judged(fault(format!("{FIELD} stands there more than once"))),
     };
     let text = escape(value, 200);
     let shown = |bytes: &[u8]| escape(bytes, 60);
     match negotiate::judge(wanted, value, &shown) {
         // It is in the offers that are judged otherwise.
         Ok(Some(_)) if text.contains(CLIENT_WINDOW) && !offered.contains(CLIENT_WINDOW) => {
-            Made::Judged(fault(format!("answered \"{text}\", and {CLIENT_WINDOW} was not offered")))
+            OfferResult::Judged(fault(format!(
+                "answered \"{text}\", and {CLIENT_WINDOW} was not offered"
+            )))
         }
-        Ok(Some(agreed)) => Made::Agreed(agreed, text),
-        Ok(None) => Made::Judged(skipped("the server declined the offer")),
-        Err(Refused::Deflate(why)) => Made::Judged(fault(format!("answered \"{text}\": {why}"))),
+        Ok(Some(agreed)) => OfferResult::Agreed(agreed, text),
+        Ok(None) => OfferResult::Judged(skipped("the server declined the offer")),
+        Err(Refused::Deflate(why)) => {
+            OfferResult::Judged(fault(format!("answered \"{text}\": {why}")))
+        }
         Err(Refused::Other(name)) => {
-            Made::Judged(fault(format!("uses \"{name}\", which was not asked for")))
+            OfferResult::Judged(fault(format!("uses \"{name}\", which was not asked for")))
         }
     }
 }
@@ -274,8 +278,8 @@ fn open(lab: &mut Lab<'_>, offered: &str) -> Result<(Talk, Head), Trouble> {
 fn offer(lab: &mut Lab<'_>, offered: &str, wanted: &Compression) -> Outcome {
     let (talk, head) = open(lab, offered)?;
     match made(&head, offered, wanted) {
-        Made::Judged(judged) => Ok(judged),
-        Made::Agreed(agreed, text) => exchange(lab, talk, &agreed, wanted, &text),
+        OfferResult::Judged(judged) => Ok(judged),
+        OfferResult::Agreed(agreed, text) => exchange(lab, talk, &agreed, wanted, &text),
     }
 }
 
@@ -285,14 +289,14 @@ fn fallback(lab: &mut Lab<'_>) -> Outcome {
     let (talk, head) = open(lab, OFFERED)?;
     let first = wanted(15, 10, [true, true]);
     let (wanted, made) = match made(&head, OFFERED, &first) {
-        Made::Judged(judged) if judged.verdict == Verdict::Fault => {
+        OfferResult::Judged(judged) if judged.verdict == Verdict::Fault => {
             (ALL, made(&head, OFFERED, &ALL))
         }
         made => (first, made),
     };
     match made {
-        Made::Judged(judged) => Ok(judged),
-        Made::Agreed(agreed, text) => exchange(lab, talk, &agreed, &wanted, &text),
+        OfferResult::Judged(judged) => Ok(judged),
+        OfferResult::Agreed(agreed, text) => exchange(lab, talk, &agreed, &wanted, &text),
     }
 }
 
@@ -349,8 +353,8 @@ fn exchange(
 fn message(lab: &mut Lab<'_>, frames: &[Frame<'_>], text: &[u8]) -> Outcome {
     let (mut talk, head) = open(lab, USUAL)?;
     let agreed = match made(&head, USUAL, &ALL) {
-        Made::Agreed(agreed, _) => agreed,
-        Made::Judged(_) => return Ok(skipped("no compression was agreed on")),
+        OfferResult::Agreed(agreed, _) => agreed,
+        OfferResult::Judged(_) => return Ok(skipped("no compression was agreed on")),
     };
     talk.reader.inflate = Some(Inflate::new(&agreed));
     let bytes = talk.bytes(frames);
@@ -361,8 +365,8 @@ fn message(lab: &mut Lab<'_>, frames: &[Frame<'_>], text: &[u8]) -> Outcome {
 fn broken(lab: &mut Lab<'_>, frames: &[Frame<'_>], codes: &[u16]) -> Outcome {
     let (mut talk, head) = open(lab, USUAL)?;
     let agreed = match made(&head, USUAL, &ALL) {
-        Made::Agreed(agreed, _) => agreed,
-        Made::Judged(_) => return Ok(skipped("no compression was agreed on")),
+        OfferResult::Agreed(agreed, _) => agreed,
+        OfferResult::Judged(_) => return Ok(skipped("no compression was agreed on")),
     };
     talk.reader.inflate = Some(Inflate::new(&agreed));
     Ok(broken_over(&mut talk, frames, codes))
@@ -413,8 +417,8 @@ mod tests {
                 value => format!("{FIELD}: {value}\r\n"),
             };
             let got = match made(&head(&value), offered, &wanted) {
-                Made::Agreed(agreed, _) => Ok((agreed.client_window, agreed.server_window)),
-                Made::Judged(judged) => Err(judged.verdict),
+                OfferResult::Agreed(agreed, _) => Ok((agreed.client_window, agreed.server_window)),
+                OfferResult::Judged(judged) => Err(judged.verdict),
             };
             assert_eq!(got, want, "{value} to {offered}");
         }

@@ -402,11 +402,11 @@ fn limit(lab: &mut Lab<'_>) -> Outcome {
 
 /// A server that does not want so much may do anything: 1009 says why.
 fn refused_large(len: usize, taken: usize, judged: Judged) -> Judged {
-    let said = format!("takes {taken} bytes, not {len}: {}", judged.seen);
+    let text = format!("takes {taken} bytes, not {len}: {}", judged.seen);
     if judged.seen.contains("closed with 1009") {
-        return ok(said);
+        return ok(text);
     }
-    notice(format!("{said}; 1009 would say why"))
+    notice(format!("{text}; 1009 would say why"))
 }
 
 fn close_in_fragments(lab: &mut Lab<'_>) -> Outcome {

@@ -1,7 +1,7 @@
-//! The line that is typed at a terminal, with messages coming in above it.
+//! The input line at a terminal, which stays below the messages that arrive.
 //!
-//! The terminal gives keys one by one and echoes nothing (`Mode`), so that the line can be taken away
-//! and drawn again around a message. Where there is no such terminal, lines are read as they are.
+//! The terminal passes on each key and echoes nothing (`Mode`), so that the line can be erased and
+//! drawn again below a message. Without such a terminal, the system edits the line.
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -10,19 +10,19 @@ use std::time::{Duration, Instant};
 use crate::cli::show::printable;
 use crate::cli::signals::PATIENCE;
 
-/// What is typed so far, where the cursor is in it, and what was typed before.
+/// The input line, its cursor, and the lines that were entered before.
 #[derive(Debug, Default)]
 struct Line {
     text: Vec<char>,
     at: usize,
     history: Vec<String>,
-    /// Which line of the history is shown; its length: the new one.
+    /// The index of the shown line in the history; its length for the new line.
     shown: usize,
-    /// The new one, while another is shown.
+    /// The new line, while one of the history is shown.
     kept: Vec<char>,
 }
 
-/// Lines that are kept.
+/// How many lines the history keeps.
 const HISTORY: usize = 1000;
 
 const PROMPT: &str = "> ";
@@ -46,11 +46,11 @@ enum Key {
     ToStart,
     ToEnd,
     Clear,
-    /// One that does nothing here.
+    /// A key that has no function here.
     Other,
 }
 
-/// Makes keys of bytes.
+/// Decodes keys from the bytes of a terminal.
 #[derive(Debug, Default)]
 struct Keys(Vec<u8>);
 
@@ -60,7 +60,7 @@ impl Keys {
         let key = match self.0[..] {
             [0x1b] | [0x1b, b'[' | b'O'] => return None,
             [0x1b, b'[', .., last] if !(0x40..=0x7e).contains(&last) => {
-                // A sequence that never ends is given up.
+                // A sequence that never ends is dropped.
                 if self.0.len() < 32 {
                     return None;
                 }
@@ -109,7 +109,7 @@ impl Keys {
     }
 }
 
-/// What a key has brought about.
+/// The effect of a key.
 #[derive(Debug, PartialEq, Eq)]
 enum Pressed {
     Nothing,
@@ -182,7 +182,7 @@ impl Line {
         (self.shown, self.at) = (which, self.text.len());
     }
 
-    /// The part of it that fits, and the column of the cursor in it.
+    /// The part of the line that fits, and the column of the cursor in it.
     fn view(&self, columns: usize) -> (String, usize) {
         let room = columns.saturating_sub(PROMPT.len() + 1).max(1);
         let mut start = 0;
@@ -201,7 +201,7 @@ impl Line {
     }
 }
 
-/// Columns of a character in a terminal: near enough for a line to type in.
+/// How many columns a character takes in a terminal: an estimate that suffices for an input line.
 fn width(c: char) -> usize {
     match c as u32 {
         // Combining marks, joiners, selectors.
@@ -220,7 +220,7 @@ fn width(c: char) -> usize {
     }
 }
 
-/// A terminal that somebody types at.
+/// A terminal with an input line.
 pub(super) struct Screen {
     mode: mode::Mode,
     state: Mutex<State>,
@@ -231,12 +231,12 @@ struct State {
     line: Line,
     /// Whether the line is on the screen.
     drawn: bool,
-    /// Somebody types.
+    /// The user has typed something.
     typing: bool,
 }
 
 impl Screen {
-    /// If standard input and standard output are a terminal that can do it.
+    /// Opens it if standard input and standard output are a terminal that supports it.
     pub(super) fn open() -> Option<Arc<Screen>> {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
         if dumb || !io::stdin().is_terminal() || !io::stdout().is_terminal() {
@@ -250,7 +250,7 @@ impl Screen {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a line above the one that is being typed.
+    /// Writes a line above the input line.
     pub(super) fn above(&self, line: &str) -> io::Result<()> {
         let mut state = self.state();
         let mut text = state.erased();
@@ -261,7 +261,7 @@ impl Screen {
         out.write_all(text.as_bytes()).and_then(|()| out.flush())
     }
 
-    /// Lets somebody else write, with nothing in the way.
+    /// Erases the input line, calls `write`, and draws the line again.
     pub(super) fn aside(&self, write: impl FnOnce()) {
         let mut state = self.state();
         put(&state.erased());
@@ -295,7 +295,7 @@ impl Screen {
                     put(&text);
                 }
                 Pressed::Line(text) => {
-                    // It stays, as what was sent.
+                    // The line stays on the screen, since it was sent.
                     let shown = printable(&text);
                     put(&format!("{}{PROMPT}{shown}\n", state.erased()));
                     return Ok(Some(text));
@@ -309,8 +309,8 @@ impl Screen {
         }
     }
 
-    /// Gives the terminal back as it was, and takes the line away. Where somebody writes to a terminal
-    /// that takes nothing, the line stays: the process has to end all the same.
+    /// Restores the terminal's mode and erases the input line. If another thread is blocked in a
+    /// write to the terminal, the line stays: the process has to end nevertheless.
     pub(super) fn leave(&self) {
         self.mode.leave();
         let until = Instant::now() + PATIENCE;
@@ -326,8 +326,8 @@ impl Screen {
         put(&state.erased());
     }
 
-    /// The process goes on after it was stopped, and whoever ran meanwhile has set the terminal anew; or
-    /// the window has another size.
+    /// The process continues after a stop, and the program that ran meanwhile may have changed the
+    /// terminal's mode; or the window has changed its size.
     #[cfg(unix)]
     pub(super) fn resume(&self) {
         let mut state = self.state();
@@ -363,7 +363,7 @@ impl State {
     }
 }
 
-/// What cannot be drawn is not worth an error: the message that comes next tells.
+/// Errors are ignored: the next message meets the same error and reports it.
 fn put(text: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -379,7 +379,7 @@ mod mode {
     const NO_KEY: u8 =
         if cfg!(any(target_vendor = "apple", target_os = "freebsd")) { 0xff } else { 0 };
 
-    /// How the terminal was, and how it is while somebody types.
+    /// The terminal's mode before, and the mode for typing.
     pub(super) struct Mode {
         was: Termios,
         is: Termios,
@@ -391,10 +391,10 @@ mod mode {
             let mut is = was.clone();
             // Ctrl-C and Ctrl-Z stay signals.
             is.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
-            // A read waits for one byte, whatever somebody has left here.
+            // A read waits for one byte, whatever mode an earlier program has left.
             (is.special_codes[SpecialCodeIndex::VMIN], is.special_codes[SpecialCodeIndex::VTIME]) =
                 (1, 0);
-            // Ctrl-\ would end the process and leave the terminal as it is now.
+            // Ctrl-\ would end the process and leave the terminal in this mode.
             is.special_codes[SpecialCodeIndex::VQUIT] = NO_KEY;
             let mode = Mode { was, is };
             mode.again();
@@ -416,7 +416,7 @@ mod mode {
     }
 }
 
-/// Lines as the terminal of the system edits them.
+/// Lines that the system's terminal edits.
 #[cfg(not(unix))]
 mod mode {
     pub(super) enum Mode {}
@@ -460,11 +460,11 @@ mod tests {
         ] {
             assert_eq!(keys(bytes), want, "{bytes:?}");
         }
-        // An endless sequence ends.
+        // A sequence without end is dropped.
         assert_eq!(keys(&[&b"\x1b["[..], &[b'1'; 40][..]].concat())[0], Key::Other);
     }
 
-    /// What bytes make of a line; `|` is the cursor.
+    /// The line that these bytes produce; `|` is the cursor.
     fn typed(bytes: &[u8]) -> (String, Vec<String>) {
         let (mut line, mut lines) = (Line::default(), Vec::new());
         for key in keys(bytes) {

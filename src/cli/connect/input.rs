@@ -1,4 +1,4 @@
-//! Where messages come from: standard input in pieces, cut at line ends or zero bytes.
+//! Reads messages from standard input, which is cut at line ends or zero bytes.
 
 use std::io::{self, ErrorKind, Read};
 
@@ -20,9 +20,9 @@ pub(super) enum Outgoing<'a> {
 pub(super) struct Rules {
     binary: bool,
     form: Form,
-    /// What ends a message; without it, the end of input.
+    /// The byte that ends a message; without it, the end of input does.
     end: Option<u8>,
-    /// Bytes of one.
+    /// The longest message, in bytes.
     most: usize,
 }
 
@@ -31,7 +31,7 @@ impl Rules {
         Rules { binary: args.binary, form: args.form, end: args.end, most }
     }
 
-    /// A message; the error says what is wrong with it.
+    /// Makes a message of these bytes; the error states why they are none.
     pub(super) fn message<'a>(&self, bytes: &'a [u8]) -> Result<Outgoing<'a>, String> {
         match (self.binary, self.form) {
             (false, _) => std::str::from_utf8(bytes).map(Outgoing::Text).map_err(|e| {
@@ -50,7 +50,7 @@ impl Rules {
     }
 }
 
-/// Two digits a byte, with blanks between bytes or without.
+/// Bytes in hex: two digits each, with blanks between bytes or without.
 fn hex(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let mut digits = Vec::new();
     for (at, byte) in bytes.iter().enumerate().filter(|(_, b)| !b.is_ascii_whitespace()) {
@@ -65,28 +65,29 @@ fn hex(bytes: &[u8]) -> Result<Vec<u8>, String> {
     Ok(pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
-/// Cuts what is read into messages.
+/// Cuts the bytes of a reader into messages.
 pub(super) struct Lines<R> {
     from: R,
     rules: Rules,
     buffer: Vec<u8>,
-    /// What of the buffer is given already, and what was looked through for an end.
+    /// How many bytes of the buffer were returned as messages, and how many were searched for an
+    /// end.
     given: usize,
     seen: usize,
-    /// Messages so far.
+    /// How many messages were returned.
     count: u64,
-    /// Where the next one ends, once that is known.
+    /// Where the next message ends, once that is known.
     end: Option<usize>,
     over: bool,
-    /// It is a message that nothing else is read with.
+    /// The whole input is one message, whatever bytes it has.
     is_alone: bool,
 }
 
-/// Read at a time.
+/// How many bytes one read asks for.
 const PIECE: usize = 64 * 1024;
 
 impl Lines<io::Empty> {
-    /// One message that is there already, whatever it contains.
+    /// One message that is complete already, whatever bytes it has.
     pub(super) fn whole(message: Vec<u8>, rules: Rules) -> Lines<io::Empty> {
         let end = Some(message.len());
         let mut lines = Lines::new(io::empty(), rules);
@@ -111,7 +112,8 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// Reads once; false at the end of input. What is whole then, [`Lines::next`] gives.
+    /// Reads once; returns false at the end of input. [`Lines::next`] returns the messages that are
+    /// complete then.
     pub(super) fn fill(&mut self) -> io::Result<bool> {
         self.buffer.drain(..self.given);
         self.seen -= self.given;
@@ -129,7 +131,8 @@ impl<R: Read> Lines<R> {
         Ok(!self.over)
     }
 
-    /// The next message, the same until it is [`Lines::done`]; the error says what is wrong with it.
+    /// The next message, the same until [`Lines::done`] is called; the error states why the bytes
+    /// are no message.
     pub(super) fn next(&mut self) -> Result<Option<Outgoing<'_>>, String> {
         let end = match self.end.or_else(|| self.find_end()) {
             Some(end) => end,
@@ -202,16 +205,16 @@ mod tests {
     }
 
     fn all(from: impl Read, rules: Rules) -> Result<Vec<Vec<u8>>, String> {
-        let (mut lines, mut told) = (Lines::new(from, rules), Vec::new());
+        let (mut lines, mut messages) = (Lines::new(from, rules), Vec::new());
         loop {
             let more = lines.fill().unwrap();
             while let Some(message) = lines.next()? {
-                told.push(owned(message));
+                messages.push(owned(message));
                 assert!(lines.next()?.is_some(), "until it is done");
                 lines.done();
             }
             if !more {
-                return Ok(told);
+                return Ok(messages);
             }
         }
     }

@@ -157,20 +157,20 @@ static CONNECTION: Group = Group {
     ],
 };
 
-/// What binary messages look like.
+/// The form of binary messages in input and output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Form {
-    /// As they are.
+    /// The bytes themselves.
     #[default]
     Raw,
     Hex,
     Base64,
 }
 
-/// How long to wait behind the last message that is sent.
+/// How long to wait after the last message was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
-    /// Until so many messages have come in all.
+    /// Until this many messages were received in all.
     Messages(u64),
     Time(Duration),
 }
@@ -185,10 +185,10 @@ pub(super) struct ConnectArgs {
     ping_interval: Option<Duration>,
     reconnect: bool,
     timeout: Option<Duration>,
-    /// Whether binary messages are sent.
+    /// Whether input is sent as binary messages.
     binary: bool,
     form: Form,
-    /// What ends a message in a pipe.
+    /// The byte that ends a message in a pipe.
     end: Option<u8>,
     execute: Vec<String>,
     wait: Option<Wait>,
@@ -264,7 +264,7 @@ fn wait(text: &str) -> Result<Wait, Failure> {
     }
 }
 
-/// Reads the words behind `connect`; `None` if help is asked for.
+/// Parses the words behind `connect`; `None` if they ask for help.
 pub(super) fn parse(words: Words) -> Result<Option<Box<ConnectArgs>>, Failure> {
     let mut args = ConnectArgs::of_nothing();
     let url = words.one_url("-x", |given| {

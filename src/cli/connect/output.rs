@@ -1,4 +1,4 @@
-//! What is shown of a connection: messages on standard output, everything else on standard error.
+//! Output about a connection: messages go to standard output, everything else to standard error.
 
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::Arc;
@@ -12,31 +12,32 @@ use super::{ConnectArgs, Form};
 use crate::cli::show::{has_colours, json, printable, since_1970};
 use crate::cli::tell::complain;
 
-/// What is told of a connection.
-pub(super) enum Told<'a> {
+/// An event of the connection, for output.
+pub(super) enum Report<'a> {
     /// The subprotocol, and whether messages may be compressed.
     Open(Option<&'a str>, bool),
     Text(&'a str),
     Binary(&'a [u8]),
     /// Code (1005: none) and reason.
     Close(u16, &'a str),
-    /// It could not be opened, or was lost.
+    /// The connection could not be opened, or was lost.
     Error(&'a str),
-    /// It is tried again after so long.
+    /// The next attempt begins after this time.
     Again(Duration),
 }
 
 pub(super) struct Output {
     out: io::BufWriter<io::Stdout>,
-    /// Where somebody types.
+    /// The terminal at which the user types.
     screen: Option<Arc<Screen>>,
     /// Standard output is a terminal.
     shown: bool,
-    /// Standard error is one, and is to be told of the connection.
+    /// Standard error is a terminal, and `--quiet` is not set: opening and closing are reported
+    /// there.
     notices: bool,
     colours: bool,
     form: Form,
-    /// Behind each message, but at a terminal.
+    /// Written behind each message, except on a terminal.
     end: Option<u8>,
     json: bool,
 }
@@ -56,16 +57,16 @@ impl Output {
         }
     }
 
-    /// An error is standard output's.
-    pub(super) fn tell(&mut self, told: &Told<'_>) -> io::Result<()> {
+    /// Writes an event. An error is one of standard output.
+    pub(super) fn report(&mut self, report: &Report<'_>) -> io::Result<()> {
         if self.json {
-            let line = object(told, since_1970());
+            let line = object(report, since_1970());
             return self.write(line.as_bytes(), Some(b'\n'));
         }
-        match told {
-            Told::Text(text) if self.shown => self.show(&printable(text)),
-            Told::Text(text) => self.write(text.as_bytes(), self.end),
-            Told::Binary(data) => {
+        match report {
+            Report::Text(text) if self.shown => self.show(&printable(text)),
+            Report::Text(text) => self.write(text.as_bytes(), self.end),
+            Report::Binary(data) => {
                 let text = match self.form {
                     Form::Raw if !self.shown => return self.write(data, self.end),
                     Form::Raw | Form::Hex => hex(data),
@@ -76,7 +77,7 @@ impl Output {
                     false => self.write(text.as_bytes(), self.end),
                 }
             }
-            Told::Open(protocol, compressed) => {
+            Report::Open(protocol, compressed) => {
                 let mut text = "connected".to_owned();
                 if let Some(protocol) = protocol {
                     text += &format!(", subprotocol {}", printable(protocol));
@@ -86,25 +87,25 @@ impl Output {
                 }
                 self.notice(&text)
             }
-            Told::Close(code, reason) => {
+            Report::Close(code, reason) => {
                 let text = match (*code, *reason) {
                     (1005, _) => "closed without a code".to_owned(),
                     (code, "") => format!("closed: {code}"),
                     (code, reason) => format!("closed: {code} {}", printable(reason)),
                 };
                 if !self.notices && !matches!(*code, 1000 | 1005) {
-                    // It is why the exit status is not 0.
+                    // It explains why the exit status is not 0.
                     self.flush()?;
                     complain(&format!("moonwire: {text}"));
                 }
                 self.notice(&text)
             }
-            Told::Error(text) => {
+            Report::Error(text) => {
                 self.flush()?;
                 complain(&format!("moonwire: {text}"));
                 Ok(())
             }
-            Told::Again(after) => {
+            Report::Again(after) => {
                 self.notice(&format!("connecting again in {:.1} s", after.as_secs_f64()))
             }
         }
@@ -116,14 +117,14 @@ impl Output {
 
     fn write(&mut self, bytes: &[u8], end: Option<u8>) -> io::Result<()> {
         if let Some(screen) = &self.screen {
-            // It may be JSON at a terminal.
+            // With `--json`, standard output may be a terminal, too.
             return screen.above(&printable(&String::from_utf8_lossy(bytes)));
         }
         self.out.write_all(bytes)?;
         self.out.write_all(end.as_slice())
     }
 
-    /// A message at a terminal.
+    /// Writes a message to a terminal.
     fn show(&mut self, text: &str) -> io::Result<()> {
         let line = match self.colours {
             true => format!("\x1b[34m<\x1b[0m {text}"),
@@ -153,22 +154,24 @@ fn hex(data: &[u8]) -> String {
 }
 
 /// One event as JSON (RFC 8259).
-fn object(told: &Told<'_>, time: f64) -> String {
-    let (kind, size, more) = match told {
-        Told::Open(protocol, compressed) => {
+fn object(report: &Report<'_>, time: f64) -> String {
+    let (kind, size, more) = match report {
+        Report::Open(protocol, compressed) => {
             let protocol = protocol.map_or("null".to_owned(), json);
             ("open", None, format!(",\"protocol\":{protocol},\"compressed\":{compressed}"))
         }
-        Told::Text(text) => ("text", Some(text.len()), format!(",\"data\":{}", json(text))),
-        Told::Binary(data) => {
+        Report::Text(text) => ("text", Some(text.len()), format!(",\"data\":{}", json(text))),
+        Report::Binary(data) => {
             ("binary", Some(data.len()), format!(",\"data\":\"{}\"", STANDARD.encode(data)))
         }
-        Told::Close(code, reason) => {
+        Report::Close(code, reason) => {
             let code = if *code == 1005 { "null".to_owned() } else { code.to_string() };
             ("close", None, format!(",\"code\":{code},\"reason\":{}", json(reason)))
         }
-        Told::Error(text) => ("error", None, format!(",\"error\":{}", json(text))),
-        Told::Again(after) => ("reconnect", None, format!(",\"after\":{:.3}", after.as_secs_f64())),
+        Report::Error(text) => ("error", None, format!(",\"error\":{}", json(text))),
+        Report::Again(after) => {
+            ("reconnect", None, format!(",\"after\":{:.3}", after.as_secs_f64()))
+        }
     };
     let size = size.map_or(String::new(), |n| format!(",\"size\":{n}"));
     format!("{{\"time\":{time:.3},\"kind\":\"{kind}\"{size}{more}}}")
@@ -180,17 +183,17 @@ mod tests {
 
     #[test]
     fn events_are_objects_of_json() {
-        for (told, want) in [
-            (Told::Open(None, false), r#""open","protocol":null,"compressed":false"#),
-            (Told::Open(Some("a\"b"), true), r#""open","protocol":"a\"b","compressed":true"#),
-            (Told::Text("é\n\u{1b}"), r#""text","size":4,"data":"é\n\u001b""#),
-            (Told::Binary(b"\0\xff"), r#""binary","size":2,"data":"AP8=""#),
-            (Told::Close(1005, ""), r#""close","code":null,"reason":"""#),
-            (Told::Close(4000, "why\\"), r#""close","code":4000,"reason":"why\\""#),
-            (Told::Error("no"), r#""error","error":"no""#),
-            (Told::Again(Duration::from_millis(1500)), r#""reconnect","after":1.500"#),
+        for (report, want) in [
+            (Report::Open(None, false), r#""open","protocol":null,"compressed":false"#),
+            (Report::Open(Some("a\"b"), true), r#""open","protocol":"a\"b","compressed":true"#),
+            (Report::Text("é\n\u{1b}"), r#""text","size":4,"data":"é\n\u001b""#),
+            (Report::Binary(b"\0\xff"), r#""binary","size":2,"data":"AP8=""#),
+            (Report::Close(1005, ""), r#""close","code":null,"reason":"""#),
+            (Report::Close(4000, "why\\"), r#""close","code":4000,"reason":"why\\""#),
+            (Report::Error("no"), r#""error","error":"no""#),
+            (Report::Again(Duration::from_millis(1500)), r#""reconnect","after":1.500"#),
         ] {
-            assert_eq!(object(&told, 12.5), format!("{{\"time\":12.500,\"kind\":{want}}}"));
+            assert_eq!(object(&report, 12.5), format!("{{\"time\":12.500,\"kind\":{want}}}"));
         }
     }
 }

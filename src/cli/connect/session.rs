@@ -1,4 +1,4 @@
-//! One connection after another, what is sent on it, and when it is over.
+//! Connects, again after an end if asked to, sends the input, and decides when the command ends.
 
 use std::io::{self, ErrorKind, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::editor::Screen;
 use super::input::{Lines, Outgoing, Rules};
-use super::output::{Output, Told};
+use super::output::{Output, Report};
 use super::{ConnectArgs, Wait};
 use crate::cli::network::{self, Own};
 use crate::cli::signals::{self, Close, PATIENCE};
@@ -19,73 +19,74 @@ use crate::net::{Client, Closed, Config, ConnId, Event, Events, Options, random_
 use crate::proto::Misuse;
 use crate::proto::sse::Reconnect;
 
-/// More than this of what was sent waits for the network: the input waits, too.
+/// While more than this many sent bytes wait for the network, no more input is read.
 const ENOUGH: usize = 256 * 1024;
 
-/// The payload of the ping at the end of input. Its pong says that the server has got so far.
+/// The payload of the ping at the end of input. Its pong shows that the server has received
+/// everything before it.
 const END: &[u8] = b"moonwire: end of input";
 
-/// The connection as the thread that sends sees it.
+/// The connection, for the thread that sends.
 struct Link {
     client: Client,
-    standing: Mutex<Standing>,
+    state: Mutex<LinkState>,
     changed: Condvar,
-    /// The input is at its end, and why that is, if it is an error.
-    over: AtomicBool,
+    /// The input has ended; `failure` is the reason, if it was an error.
+    input_ended: AtomicBool,
     failure: Mutex<Option<String>>,
-    /// A signal or `--timeout` ends the process.
+    /// A signal or `--timeout` is ending the process.
     ending: AtomicBool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// It is not open, and may be.
+enum LinkState {
+    /// There is no open connection yet.
     Opening,
     Open(ConnId),
-    /// There will be no other.
+    /// There will be no other connection.
     Over,
 }
 
-/// What became of messages that were to be sent.
+/// The result of sending messages.
 enum Sent {
     All,
-    /// The network takes no more for now.
+    /// The network takes no more bytes for now.
     Full,
-    /// The connection is gone.
+    /// The connection has ended.
     Lost,
     Wrong(String),
 }
 
 impl Link {
-    fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, LinkState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn stand(&self, standing: Standing) {
-        *self.standing() = standing;
+    fn set_state(&self, state: LinkState) {
+        *self.state() = state;
         self.changed.notify_all();
     }
 
-    /// Waits for a connection other than `not`; `None` if there will be none.
+    /// Waits for an open connection other than `not`; `None` if there will be none.
     fn open(&self, not: Option<ConnId>) -> Option<ConnId> {
-        let mut standing = self.standing();
+        let mut state = self.state();
         loop {
-            match *standing {
-                Standing::Open(id) if Some(id) != not => return Some(id),
-                Standing::Over => return None,
+            match *state {
+                LinkState::Open(id) if Some(id) != not => return Some(id),
+                LinkState::Over => return None,
                 _ => {
-                    let waited = self.changed.wait(standing);
-                    standing = waited.unwrap_or_else(PoisonError::into_inner);
+                    let waited = self.changed.wait(state);
+                    state = waited.unwrap_or_else(PoisonError::into_inner);
                 }
             }
         }
     }
 
-    /// Sends all messages of `lines` that are whole. False if there is no connection any more.
+    /// Sends all complete messages of `lines`. Returns false if there is no connection any more.
     fn send(&self, lines: &mut Lines<impl Read>) -> Result<bool, String> {
         let mut not = None;
         loop {
-            // Before anything is waited for: the end of input is no message.
+            // Checked before any wait: the end of input is no message.
             if lines.next()?.is_none() {
                 return Ok(true);
             }
@@ -116,7 +117,7 @@ impl Link {
             });
             match sent {
                 Sent::All => return Ok(true),
-                // An error is told as the end of the connection.
+                // An error of the connection is reported by its final event.
                 Sent::Full => drop(self.client.flush(id, None)),
                 Sent::Lost => not = Some(id),
                 Sent::Wrong(text) => return Err(text),
@@ -124,15 +125,15 @@ impl Link {
         }
     }
 
-    /// No more is sent.
+    /// The input has ended: nothing more is sent.
     fn end_input(&self, failure: Option<String>) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
-        self.over.store(true, Ordering::Release);
+        self.input_ended.store(true, Ordering::Release);
         self.client.wake();
     }
 }
 
-/// Sends what is typed, read or given by `-x`.
+/// Sends the messages of `-x`, the typed lines, or standard input.
 fn feed(link: &Link, rules: Rules, execute: Vec<String>, screen: Option<&Screen>) {
     let fed = match screen {
         _ if !execute.is_empty() => given(execute, link, rules),
@@ -142,7 +143,7 @@ fn feed(link: &Link, rules: Rules, execute: Vec<String>, screen: Option<&Screen>
     link.end_input(fed.err());
 }
 
-/// The messages of `-x`.
+/// Sends the messages of `-x`.
 fn given(messages: Vec<String>, link: &Link, rules: Rules) -> Result<(), String> {
     for text in messages {
         let mut lines = Lines::whole(text.into_bytes(), rules);
@@ -153,7 +154,8 @@ fn given(messages: Vec<String>, link: &Link, rules: Rules) -> Result<(), String>
     Ok(())
 }
 
-/// Lines that somebody types. One that cannot be sent is said, and can be typed again.
+/// Sends the lines that the user types. If one cannot be sent, the error is shown, and the user can
+/// type it again.
 fn typed(screen: &Screen, link: &Link, rules: Rules) -> Result<(), String> {
     while let Some(text) = screen.read_line().map_err(|e| format!("standard input: {e}"))? {
         let mut lines = Lines::whole(text.into_bytes(), rules);
@@ -217,9 +219,9 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
     let (client, mut events) = started.map_err(|e| Failure::other(e.to_string()))?;
     let link = Arc::new(Link {
         client,
-        standing: Mutex::new(Standing::Opening),
+        state: Mutex::new(LinkState::Opening),
         changed: Condvar::new(),
-        over: AtomicBool::new(false),
+        input_ended: AtomicBool::new(false),
         failure: Mutex::new(None),
         ending: AtomicBool::new(false),
     });
@@ -255,7 +257,7 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
         broken: None,
     };
     let status = talk.connections(&mut events, &options, &limits);
-    link.stand(Standing::Over);
+    link.set_state(LinkState::Over);
     let flushed = talk.output.flush();
     if let Some(screen) = &screen {
         screen.leave();
@@ -266,7 +268,7 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
     let unwritten = talk.broken.take().or(flushed.err());
     let lost = events.finish(Some(PATIENCE));
     if let Some(e) = unwritten {
-        // Whoever read it has seen enough.
+        // The reader of standard output has closed it: it needs no more.
         return if e.kind() == ErrorKind::BrokenPipe { Ok(0) } else { Err(Failure::output(&e)) };
     }
     let status = status?;
@@ -279,7 +281,7 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
     }
 }
 
-/// How everything ends when the process is told to.
+/// How the process closes the connection when a signal or `--timeout` ends it.
 fn closing(link: &Arc<Link>, screen: Option<&Arc<Screen>>) -> Close {
     let (link, screen) = (Arc::clone(link), screen.cloned());
     Arc::new(move || {
@@ -287,7 +289,7 @@ fn closing(link: &Arc<Link>, screen: Option<&Arc<Screen>>) -> Close {
         if let Some(screen) = &screen {
             screen.leave();
         }
-        link.stand(Standing::Over);
+        link.set_state(LinkState::Over);
         // 1001 is a code that may be sent.
         let _ = link.client.close_all(1001, "");
         let end = Instant::now() + PATIENCE;
@@ -297,13 +299,13 @@ fn closing(link: &Arc<Link>, screen: Option<&Arc<Screen>>) -> Close {
     })
 }
 
-/// How far the input is.
+/// The state of the input.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Input {
     Going,
-    /// At its end, and the server is asked since then whether it has got so far.
+    /// It has ended, and a ping at this time asks whether the server has received everything.
     Asked(Instant),
-    /// It has, since then.
+    /// The server has answered that ping, at this time.
     Answered(Instant),
 }
 
@@ -312,20 +314,20 @@ struct Talk<'a> {
     link: &'a Link,
     output: Output,
     received: u64,
-    /// When something came.
+    /// When a message was last received.
     last: Instant,
     input: Input,
-    /// How long the server has to say that it has got the end of the input.
+    /// How long the server has for the pong at the end of input.
     patience: Duration,
     is_open: bool,
-    /// When we have begun to close it.
+    /// When we have begun to close the connection.
     closing: Option<Instant>,
     /// Standard output cannot be written.
     broken: Option<io::Error>,
 }
 
 impl Talk<'_> {
-    /// The exit status.
+    /// Runs one connection after another; returns the exit status.
     fn connections(
         &mut self,
         events: &mut Events,
@@ -339,21 +341,21 @@ impl Talk<'_> {
             let closed = self.one(events, id)?;
             let was_open = std::mem::take(&mut self.is_open);
             if matches!(self.input, Input::Asked(_)) {
-                // The next one is asked.
+                // The next connection gets a ping of its own.
                 self.input = Input::Going;
             }
-            self.link.stand(Standing::Opening);
+            self.link.set_state(LinkState::Opening);
             if self.broken.is_some() || self.link.ending.load(Ordering::Acquire) {
                 return Ok(1);
             }
             let status = match &closed {
                 Closed::Clean(frame) => {
-                    self.tell(&Told::Close(frame.code_or_1005(), &frame.reason));
+                    self.report(&Report::Close(frame.code_or_1005(), &frame.reason));
                     u8::from(!matches!(frame.code, None | Some(1000)))
                 }
                 Closed::Complete => 0,
                 Closed::Failed(e) | Closed::Lost(e) => {
-                    self.tell(&Told::Error(&e.to_string()));
+                    self.report(&Report::Error(&e.to_string()));
                     if was_open { 1 } else { 3 }
                 }
             };
@@ -371,7 +373,7 @@ impl Talk<'_> {
                 return Ok(status);
             }
             let wait = plan.wait(limits, None, random_byte());
-            self.tell(&Told::Again(wait));
+            self.report(&Report::Again(wait));
             self.flush();
             let until = Instant::now() + wait;
             while Instant::now() < until && !self.is_over(Instant::now()) {
@@ -384,7 +386,7 @@ impl Talk<'_> {
         }
     }
 
-    /// One connection to its end.
+    /// Runs one connection to its end.
     fn one(&mut self, events: &mut Events, id: ConnId) -> Result<Closed, Failure> {
         loop {
             let mut end = None;
@@ -396,11 +398,11 @@ impl Talk<'_> {
                     let compressed = opened.compression.is_some();
                     #[cfg(not(feature = "deflate"))]
                     let compressed = false;
-                    self.tell(&Told::Open(opened.protocol.as_deref(), compressed));
-                    self.link.stand(Standing::Open(id));
+                    self.report(&Report::Open(opened.protocol.as_deref(), compressed));
+                    self.link.set_state(LinkState::Open(id));
                 }
-                Event::Text(text) => self.message(&Told::Text(text.as_str())),
-                Event::Binary(data) => self.message(&Told::Binary(&data)),
+                Event::Text(text) => self.message(&Report::Text(text.as_str())),
+                Event::Binary(data) => self.message(&Report::Binary(&data)),
                 Event::Pong(data) if *data == *END && matches!(self.input, Input::Asked(_)) => {
                     self.input = Input::Answered(Instant::now());
                 }
@@ -416,40 +418,40 @@ impl Talk<'_> {
             let now = Instant::now();
             if self.is_open && self.closing.is_none() && self.is_over(now) {
                 self.closing = Some(now);
-                // It fails only where the connection has ended, which is told.
+                // This fails only if the connection has ended, which its final event reports.
                 let _ = self.link.client.close(id, 1000, "");
             } else if self.broken.is_some() && self.closing.is_none_or(|at| at + PATIENCE <= now) {
-                // Nobody waits for what it would say.
+                // The answer is not needed.
                 self.link.client.release(id, 1001, "");
                 return Ok(Closed::Complete);
             }
         }
     }
 
-    /// Asks the server whether it has got the end of the input, once that has come.
+    /// At the end of input, sends a ping whose pong shows that the server has received everything.
     fn look_at_input(&mut self, id: ConnId) {
         let is_asked = self.is_open
             && self.input == Input::Going
-            && self.link.over.load(Ordering::Acquire)
-            // One that has ended meanwhile is told as that.
+            && self.link.input_ended.load(Ordering::Acquire)
+            // If the connection has ended meanwhile, its final event reports that.
             && self.link.client.ping(id, END).is_ok();
         if is_asked {
             self.input = Input::Asked(Instant::now());
         }
     }
 
-    fn message(&mut self, told: &Told<'_>) {
+    fn message(&mut self, report: &Report<'_>) {
         if self.args.max_messages.is_some_and(|most| self.received >= most) {
             return;
         }
         self.received += 1;
         self.last = Instant::now();
-        self.tell(told);
+        self.report(report);
     }
 
-    fn tell(&mut self, told: &Told<'_>) {
+    fn report(&mut self, report: &Report<'_>) {
         if self.broken.is_none() {
-            self.broken = self.output.tell(told).err();
+            self.broken = self.output.report(report).err();
         }
     }
 
@@ -459,9 +461,10 @@ impl Talk<'_> {
         }
     }
 
-    /// When it has to be looked whether all is over.
+    /// When [`Talk::is_over`] has to be checked again.
     fn deadline(&self) -> Option<Instant> {
-        // A server that answers no pings, as it has to (RFC 6455 §5.5.2), must not make this wait for ever.
+        // A server that does not answer pings, though it must (RFC 6455 §5.5.2), must not make this
+        // wait for ever.
         if let Some(since) = self.closing {
             return self.broken.is_some().then_some(since + PATIENCE);
         }
@@ -477,7 +480,7 @@ impl Talk<'_> {
         }
     }
 
-    /// Whether nothing more is wanted.
+    /// Whether the command may close the connection and end.
     fn is_over(&self, now: Instant) -> bool {
         if self.broken.is_some() || self.link.failure().is_some() {
             return true;

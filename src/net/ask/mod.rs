@@ -18,7 +18,7 @@ use crate::net::sys::KeepAlive;
 use crate::policy::Policy;
 use crate::proto::{Session, Settings, Url};
 #[cfg(feature = "tape")]
-use crate::tape::{Asked, Recorder, Tape};
+use crate::tape::{OpenedWith, Recorder, Tape};
 
 pub use config::{Config, Override};
 pub use options::Options;
@@ -185,13 +185,13 @@ impl Ask {
     ) -> Box<Recorder> {
         let limits = Arc::clone(self.limits(limits));
         let asked = match self {
-            Ask::WebSocket(options) => Asked::WebSocket {
+            Ask::WebSocket(options) => OpenedWith::WebSocket {
                 request: &options.request,
                 settings: &options.settings(limits, false),
                 nonce,
                 deadline: Some(total),
             },
-            Ask::Stream(options) => Asked::Stream {
+            Ask::Stream(options) => OpenedWith::Stream {
                 request: &options.request,
                 delivery: options.delivery,
                 timing: options.timing(&limits, total),

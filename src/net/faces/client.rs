@@ -146,18 +146,18 @@ impl<S: Sys + 'static> Client<S> {
 }
 
 impl<S: Sys> Client<S> {
-    /// Starts to open a connection; see [`Reactor::open`]. Refused ([`ErrorKind::Ended`]) when
+    /// Starts to open a connection; see [`Reactor::open`]. Refused ([`ErrorKind::ClientEnded`]) when
     /// [`Events`] was dropped or its thread has ended. A WebSocket gets keep-alive pings unless
     /// [`Options::ping_interval`](crate::Options::ping_interval) sets otherwise.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Ended`], [`ErrorKind::TooManyConnections`]. A connection that fails later is
+    /// [`ErrorKind::ClientEnded`], [`ErrorKind::TooManyConnections`]. A connection that fails later is
     /// [`Event::Closed`](crate::Event::Closed).
     pub fn open(&self, ask: impl Into<Ask>) -> Result<ConnId, Error> {
         let ask = ask.into().kept_alive();
         if self.0.stop.load(Ordering::Acquire) {
-            return Err(Error::new(ask.url(), Stage::Connect, ErrorKind::Ended));
+            return Err(Error::new(ask.url(), Stage::Connect, ErrorKind::ClientEnded));
         }
         self.with(|reactor| reactor.open(ask))
     }

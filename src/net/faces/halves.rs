@@ -92,7 +92,7 @@ impl<S: Sys + 'static> WebSocket<S> {
     pub fn split(self) -> Result<(Sender<S>, Receiver<S>), Error> {
         // The handle was not split before: splitting consumes it.
         let Some(Parts { url, reactor, id, inbox, interrupter }) = self.into_parts() else {
-            return Err(Error::new("", Stage::Open, ErrorKind::Ended));
+            return Err(Error::new("", Stage::Open, ErrorKind::ClientEnded));
         };
         let spawned = Client::of(reactor);
         let (client, events) =

@@ -269,7 +269,7 @@ impl<S: Sys> WebSocket<S> {
             if let Some(closed) = self.inbox.closed.take() {
                 return Err(match closed {
                     Closed::Failed(e) | Closed::Lost(e) => e,
-                    Closed::Clean(_) | Closed::Complete => self.error(ErrorKind::Dropped),
+                    Closed::Clean(_) | Closed::Complete => self.error(ErrorKind::Released),
                 });
             }
             self.look_for_interrupt()?;

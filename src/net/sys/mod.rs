@@ -147,7 +147,7 @@ pub trait Sys: Send {
         first.map_or(Ok(0), |bytes| self.write(socket, bytes))
     }
     /// Ends the sending side (`shutdown`).
-    fn finish(&mut self, socket: &Self::Socket);
+    fn shutdown_write(&mut self, socket: &Self::Socket);
     /// Registers `interest`, reported with `token`; `new`: for the first time. The two highest
     /// tokens are reserved for the system.
     ///

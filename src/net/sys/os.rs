@@ -196,7 +196,7 @@ impl Sys for Os {
         }
     }
 
-    fn finish(&mut self, socket: &Socket) {
+    fn shutdown_write(&mut self, socket: &Socket) {
         // Fails when the peer is gone already; then there is nothing to end.
         let _ = net::shutdown(&*socket.0, net::Shutdown::Write);
     }

@@ -103,8 +103,8 @@ impl Sys for Line {
         }
     }
 
-    fn finish(&mut self, socket: &Fd) {
-        self.0.finish(socket);
+    fn shutdown_write(&mut self, socket: &Fd) {
+        self.0.shutdown_write(socket);
     }
 
     fn watch(&mut self, socket: &Fd, token: u64, what: Interest, new: bool) -> io::Result<()> {

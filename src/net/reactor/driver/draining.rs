@@ -41,7 +41,7 @@ impl<S: Sys> Draining<S> {
                 // Nothing is left to be read, so closing has the effect of a shutdown.
                 Ok(_) if self.reading_ended => return ControlFlow::Break(()),
                 Ok(true) => {
-                    core.sys.finish(&self.link.socket);
+                    core.sys.shutdown_write(&self.link.socket);
                     self.half_closed = true;
                 }
                 Ok(false) => {}

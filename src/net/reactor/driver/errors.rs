@@ -55,9 +55,9 @@ impl<'a> ErrorData<'a> {
         let unsent = |error: Error| error.with_unsent(self.unsent);
         match closed {
             proto::Closed::Clean(frame) => Closed::Clean(frame),
-            proto::Closed::Complete | proto::Closed::Redirected(_) | proto::Closed::Moved(_) => {
-                Closed::Complete
-            }
+            proto::Closed::Complete
+            | proto::Closed::Redirected(_)
+            | proto::Closed::HandshakeRedirected(_) => Closed::Complete,
             proto::Closed::Failed(Failure::Http(e)) => self.stream(e, kind),
             // After a broken rule, these bytes may still be sent, before our close frame.
             proto::Closed::Failed(failure) => Closed::Failed(unsent(self.failed(failure, kind))),

@@ -501,7 +501,7 @@ impl<S: Sys> Driver<S> {
     ) {
         let closed = match closed {
             proto::Closed::Redirected(to) => return self.redirect(core, *to),
-            proto::Closed::Moved(to) => return self.redirect_handshake(core, *to),
+            proto::Closed::HandshakeRedirected(to) => return self.redirect_handshake(core, *to),
             closed if self.goes_again(&closed, kind.as_ref()) => return self.go_again(core),
             closed => closed,
         };
