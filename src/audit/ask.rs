@@ -1,4 +1,4 @@
-//! The opening handshake, asked for as a check wants it, and what came back.
+//! The opening handshake, with the changes of a check, and its answer.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::limits::Limits;
 use crate::proto::head::HeadParser;
 use crate::proto::{Head, HeadError, Url};
 
-/// A request, good until a check changes it.
+/// A request, valid until a check changes it.
 #[derive(Clone, Debug)]
 pub(super) struct RawRequest {
     pub(super) method: &'static str,
@@ -67,19 +67,19 @@ impl RawRequest {
     }
 }
 
-/// What came back.
+/// The answer to a handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Head(Head),
-    /// Bytes that are no head of HTTP.
+    /// The server sent bytes that are no HTTP head.
     NotHttp(HeadError),
-    /// None: the connection ended.
+    /// The connection ended without an answer.
     ConnectionEnd(ConnectionEnd),
-    /// Nothing, for as long as was waited.
+    /// No answer came within the time limit.
     Silence,
 }
 
-/// Waits for the head of the answer; what follows it stays in `wire`.
+/// Waits for the head of the answer; the bytes behind it stay in `wire`.
 pub(super) fn answer(wire: &mut Wire, deadline: Instant) -> Answer {
     let (mut parser, limits) = (HeadParser::default(), Limits::default());
     loop {
@@ -88,7 +88,7 @@ pub(super) fn answer(wire: &mut Wire, deadline: Instant) -> Answer {
             Ok((used, head)) => {
                 wire.took(used);
                 match head {
-                    // Interim (RFC 9110 §15.2): another follows.
+                    // An interim response (RFC 9110 §15.2): another follows.
                     Some(head) if matches!(head.status, 100 | 102..=199) => continue,
                     Some(head) => return Answer::Head(head),
                     None => {}

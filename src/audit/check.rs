@@ -1,4 +1,4 @@
-//! What a check is, and how the kinds of them are played.
+//! What a check consists of, and how each kind runs.
 
 use super::ask::{Answer, RawRequest};
 use super::finding::{About, Judged, Kind, Verdict, fault, notice, ok, skipped};
@@ -13,18 +13,18 @@ pub(super) struct Check {
     pub(super) play: Play,
 }
 
-/// What is done. Most checks are data.
+/// The steps of a check. Most checks are data.
 pub(super) enum Play {
-    /// Looks at the first answer, of which the second argument is the key.
+    /// Judges the first answer; the second argument is the key.
     First(fn(&Head, &str) -> Judged),
-    /// Asks for a handshake that was changed, and looks at the answer.
+    /// Sends a changed handshake, and judges the answer.
     Ask(fn(&mut RawRequest), fn(&Answer, &str) -> Judged),
     Ping(&'static [u8]),
     /// Sends a close frame with this code, if there is one, and this reason.
     Close(Option<u16>, &'static str),
-    /// Sends a binary message of so many bytes in one frame.
+    /// Sends a binary message of this many bytes in one frame.
     Length(usize),
-    /// Sends frames, of which the data frames are a message with this content.
+    /// Sends frames whose data frames are a message with this content.
     Message {
         frames: &'static [Frame<'static>],
         is_text: bool,
@@ -32,13 +32,13 @@ pub(super) enum Play {
     },
     /// Looks whether such a rule was broken on any connection.
     Server(fn(&Broken) -> bool),
-    /// Sends what has to fail the connection, with one of these codes.
+    /// Sends frames that have to fail the connection, with one of these codes.
     Broken(&'static [Frame<'static>], &'static [u16]),
-    /// Sends what no client may send, though nothing says that a server has to refuse it.
+    /// Sends frames that no client may send, though no rule demands that a server refuses them.
     Odd(&'static [Frame<'static>], &'static [u16]),
-    /// Sends a close frame of this payload, which has to fail the connection.
+    /// Sends a close frame with this payload, which has to fail the connection.
     BrokenClose(&'static [u8]),
-    /// Anything else.
+    /// Any other steps.
     Do(fn(&mut Lab<'_>) -> Outcome),
 }
 
@@ -106,7 +106,7 @@ fn close(lab: &mut Lab<'_>, frame: &CloseFrame) -> Outcome {
     Ok(judge::closing(&talk.watch_end(), frame))
 }
 
-/// Has the server send frames of every kind that it can be made to send.
+/// Makes the server send every kind of frame that a client can ask for.
 fn tour(lab: &mut Lab<'_>) -> Result<(), Trouble> {
     if std::mem::replace(&mut lab.has_toured, true) {
         return Ok(());
@@ -141,7 +141,8 @@ fn broken(lab: &mut Lab<'_>, frames: &[Frame<'_>], codes: &[u16]) -> Outcome {
     Ok(broken_over(&mut talk, frames, codes))
 }
 
-/// Sends what has to fail the connection, and a ping behind it that shows whether it did.
+/// Sends frames that have to fail the connection, and a ping behind them that shows whether they
+/// did.
 pub(super) fn broken_over(talk: &mut Talk, frames: &[Frame<'_>], codes: &[u16]) -> Judged {
     talk.send(&[frames, &[Frame::of(0x89, BEHIND)]].concat());
     let seen = talk.watch(|item| match item {
@@ -149,7 +150,8 @@ pub(super) fn broken_over(talk: &mut Talk, frames: &[Frame<'_>], codes: &[u16]) 
         other => matches!(other, Item::Close(_)),
     });
     let seen = match (&seen.end, seen.close()) {
-        // Some answer a ping by themselves, and look at a message when their owner asks for it.
+        // Some servers answer pings in their library, and parse a message when their program asks
+        // for it.
         (End::Enough, None) => {
             let later = talk.watch_a_little(|item| matches!(item, Item::Close(_)));
             seen.then(later)
@@ -165,7 +167,7 @@ fn broken_close(lab: &mut Lab<'_>, payload: &[u8]) -> Outcome {
     Ok(judge::close_failed(&talk.watch_end(), &[1002, 1007]))
 }
 
-/// Data behind a close frame (§5.5.1): nobody may see it.
+/// Sends data behind a close frame (§5.5.1): the server must not process it.
 pub(super) fn data_after_close(lab: &mut Lab<'_>) -> Outcome {
     let echoes = lab.echoes(true)?;
     let mut talk = lab.open()?;
@@ -184,7 +186,7 @@ pub(super) fn data_after_close(lab: &mut Lab<'_>) -> Outcome {
     })
 }
 
-/// The server is left alone.
+/// Sends nothing, and looks whether the server pings.
 pub(super) fn idle(lab: &mut Lab<'_>) -> Outcome {
     let mut talk = lab.open()?;
     let time = lab.options.idle;

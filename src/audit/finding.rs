@@ -1,17 +1,17 @@
-//! What an audit says.
+//! The findings of an audit.
 
 use std::fmt;
 
-/// How a server did at a check.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It keeps the rule.
+    /// The server keeps the rule.
     Ok,
-    /// It breaks the rule.
+    /// The server breaks the rule.
     Fault,
-    /// The rule leaves it the choice, and the owner may want to know which it made.
+    /// The rule leaves the server a choice; the finding states which it made.
     Notice,
-    /// It could not be judged.
+    /// The check could not be made.
     Skipped,
 }
 
@@ -27,12 +27,12 @@ impl Verdict {
     }
 }
 
-/// What a check sends.
+/// The kind of input that a check sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// What any client may send.
+    /// Input that any client may send.
     Legit,
-    /// What no client may send: for loopback addresses alone.
+    /// Input that no client may send: for loopback addresses only.
     Hostile,
 }
 
@@ -46,27 +46,27 @@ impl Kind {
     }
 }
 
-/// A check without what it does.
+/// The description of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct About {
-    /// What it is called: unique.
+    /// Its unique name.
     pub name: &'static str,
     /// The section of the rule, with its RFC.
     pub section: &'static str,
-    /// What it sends.
+    /// The kind of input it sends.
     pub kind: Kind,
-    /// What it shows when it is ok.
+    /// The property that it shows if its verdict is ok.
     pub proves: &'static str,
 }
 
-/// A check and what came of it.
+/// A check and its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The check.
     pub about: About,
-    /// How the server did.
+    /// The result.
     pub verdict: Verdict,
-    /// What was seen, in words; bytes of the server are escaped.
+    /// What was seen, as text; bytes of the server are escaped.
     pub seen: String,
 }
 
@@ -80,20 +80,20 @@ impl fmt::Display for Finding {
 }
 
 impl Finding {
-    /// The same as an object of JSON (RFC 8259), on one line.
+    /// The finding as an object of JSON (RFC 8259), on one line.
     pub fn to_json(&self) -> String {
         let more = [("verdict", self.verdict.name()), ("seen", &self.seen)];
         object(self.about.fields().into_iter().chain(more))
     }
 
-    /// A section as a line has it: those of RFC 6455 without its number.
+    /// A section as a line shows it: one of RFC 6455 without the RFC's number.
     pub fn short(section: &str) -> &str {
         section.strip_prefix("RFC 6455 ").unwrap_or(section)
     }
 }
 
 impl About {
-    /// The check alone, as [`Finding::to_json`] has it.
+    /// The description alone, in the form of [`Finding::to_json`].
     pub fn to_json(&self) -> String {
         object(self.fields().into_iter())
     }
@@ -109,7 +109,7 @@ fn object<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
 }
 
-/// A string of JSON. Written here, so that an audit needs no feature `json`.
+/// A string of JSON. Written here, so that an audit does not need feature `json`.
 fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
@@ -157,18 +157,18 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Why an audit did not come to its end.
+/// Why an audit has ended early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// It must not be done so: a wrong name, hostile input to another machine.
+    /// The options are not allowed: an unknown name, or hostile input to another machine.
     Usage(String),
-    /// No WebSocket could be opened at all.
+    /// No WebSocket could be opened.
     Connect(String),
     /// [`Options::until`](super::Options::until) has passed.
     Timeout,
 }
 
-/// A verdict before it has its check.
+/// A verdict without its check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Judged {
     pub(super) verdict: Verdict,

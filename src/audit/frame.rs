@@ -1,4 +1,4 @@
-//! Frames as an audit writes them, good or broken, and as it reads them, strictly.
+//! Frames: an audit writes them in any form, valid or not, and reads them strictly.
 
 use crate::proto::CloseFrame;
 use crate::proto::utf8::Utf8;
@@ -8,24 +8,24 @@ use crate::proto::ws::{Violation, mask};
 /// A frame to be written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame<'a> {
-    /// FIN, reserved bits and opcode, whatever they are.
+    /// FIN, reserved bits and opcode, valid or not.
     pub(super) first: u8,
     pub(super) payload: &'a [u8],
-    /// A client has to (§5.1).
+    /// Whether the payload is masked, as a client has to do (§5.1).
     pub(super) masked: bool,
     pub(super) length: Length,
 }
 
-/// How the length is written (§5.2).
+/// The form of the length (§5.2).
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Length {
-    /// In as few bytes as can be.
+    /// The shortest form.
     Shortest,
-    /// In 16 bits, whether it needs them or not.
+    /// 16 bits, whether the length needs them or not.
     Bits16,
-    /// In 64 bits.
+    /// 64 bits.
     Bits64,
-    /// In 64 bits, and this number instead of the length.
+    /// 64 bits with this number instead of the length.
     Claimed(u64),
 }
 
@@ -72,10 +72,10 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// What a server said.
+/// A message or a control frame of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Item {
-    /// A whole message; of one that is compressed, what is in it.
+    /// A complete message; a compressed one is inflated.
     Message {
         text: bool,
         data: Vec<u8>,
@@ -86,16 +86,16 @@ pub(super) enum Item {
     Close(CloseFrame),
 }
 
-/// What a server must not have said.
+/// A broken rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Broken {
     /// A rule of RFC 6455.
     Rule(Violation),
     /// A frame behind its close frame (§5.5.1).
     AfterClose,
-    /// More than an audit holds.
+    /// The message is larger than an audit holds.
     TooMuch,
-    /// Of a compressed message (RFC 7692), in words.
+    /// A compressed message is invalid (RFC 7692); the reason.
     #[cfg(feature = "deflate")]
     Deflate(&'static str),
 }
@@ -106,18 +106,18 @@ impl From<Violation> for Broken {
     }
 }
 
-/// The largest message of a server that is held. What an audit sends is smaller.
+/// The largest message of a server that is held. The messages that an audit sends are smaller.
 pub(super) const MOST: usize = 64 << 20;
 
-/// Reads what a server sends.
+/// Parses the server's frames.
 #[derive(Default)]
 pub(super) struct Reader {
-    /// The message under way.
+    /// The unfinished message.
     message: Option<Part>,
     is_closed: bool,
-    /// How many frames there were.
+    /// How many frames were received.
     pub(super) frames: usize,
-    /// How many messages were compressed.
+    /// How many compressed messages were received.
     #[cfg(feature = "deflate")]
     pub(super) compressed: usize,
     #[cfg(feature = "deflate")]
@@ -132,8 +132,8 @@ struct Part {
 }
 
 impl Reader {
-    /// Takes one frame off `input`, if it is all there: how many bytes it was, and what it says if that
-    /// is whole.
+    /// Takes one frame off `input`, if it is complete; returns its length, and the message or
+    /// control frame if that is complete.
     pub(super) fn take(&mut self, input: &[u8]) -> Result<(usize, Option<Item>), Broken> {
         let [b, rest @ ..] = input else { return Ok((0, None)) };
         if self.is_closed {
@@ -174,7 +174,7 @@ impl Reader {
         frame::first(b).map(|(fin, opcode)| (fin, opcode, false))
     }
 
-    /// Whether a frame may stand here (§5.4).
+    /// Checks whether a frame may stand here (§5.4).
     fn fits(&self, opcode: Opcode) -> Result<(), Violation> {
         match (opcode, &self.message) {
             (Opcode::Continuation, None) => Err(Violation::ContinuationFirst),
@@ -220,7 +220,7 @@ impl Reader {
 mod tests {
     use super::*;
 
-    /// All that is read of `input`, whole and byte by byte, and what broke it.
+    /// The items of `input`, read whole and byte by byte, and the broken rule.
     fn read(input: &[u8]) -> (Vec<Item>, Option<Broken>) {
         let run = |step: usize| {
             let (mut reader, mut at, mut items) = (Reader::default(), 0, Vec::new());

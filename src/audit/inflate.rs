@@ -1,13 +1,13 @@
-//! Compressed messages of a server, read so that what they refer to is seen (RFC 7692).
+//! Inflates a server's messages, and shows how far back they refer (RFC 7692).
 
 use crate::proto::Agreed;
 use crate::proto::ws::puff::{Puff, Wrong};
 
 /// Reads the messages of one connection.
 pub(super) struct Inflate {
-    /// With the window and the takeover that were agreed on.
+    /// With the negotiated window and takeover.
     strict: Puff,
-    /// With the largest window: what it alone can read refers too far back.
+    /// With the largest window: a message that only this one can inflate refers too far back.
     wide: Puff,
     has_takeover: bool,
 }
@@ -18,7 +18,7 @@ impl Inflate {
         Inflate { strict, wide: Puff::of(1 << 15), has_takeover: agreed.server_takeover }
     }
 
-    /// The message of a payload, of at most `most` bytes, or what is wrong with it.
+    /// The message of a payload, of at most `most` bytes, or the broken rule.
     pub(super) fn message(&mut self, payload: &[u8], most: usize) -> Result<Vec<u8>, &'static str> {
         let (data, result) = self.strict.message(payload, most);
         let (_, wide) = self.wide.message(payload, most);
@@ -50,7 +50,8 @@ mod tests {
         Agreed::to(&Compression { server_window, server_takeover, ..Compression::default() })
     }
 
-    /// Two equal messages of `len` random letters, written for `wrote`, read as if `agreed` had been.
+    /// Two equal messages of `len` random letters, compressed under `wrote` and inflated under
+    /// `agreed`.
     fn second(wrote: &Agreed, agreed: &Agreed, len: usize) -> Result<(), &'static str> {
         let mut n = 1u32;
         let data: Vec<u8> = std::iter::repeat_with(|| {

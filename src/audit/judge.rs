@@ -1,4 +1,4 @@
-//! From what was seen to a verdict: no socket, no clock.
+//! Makes verdicts from what a server has sent: no socket, no clock.
 
 use super::ask::Answer;
 use super::finding::{Judged, fault, notice, ok, skipped};
@@ -9,10 +9,10 @@ use crate::proto::token::list;
 use crate::proto::ws::handshake::accept;
 use crate::proto::{CloseFrame, Head, escape};
 
-/// How much of the server's bytes a line shows.
+/// How many of the server's bytes a line shows.
 const SHOWN: usize = 60;
 
-/// What was to be refused was not.
+/// The text for a server that accepts what it has to refuse.
 const TOOK: &str = "took it";
 
 pub(super) fn gone(how: &ConnectionEnd) -> String {
@@ -23,7 +23,7 @@ pub(super) fn gone(how: &ConnectionEnd) -> String {
     }
 }
 
-/// A close frame in words, its reason cut to what a line can show.
+/// A close frame as text, its reason cut to fit a line.
 pub(super) fn shown(frame: &CloseFrame) -> String {
     let mut frame = frame.clone();
     if let Some((at, _)) = frame.reason.char_indices().nth(SHOWN) {
@@ -43,7 +43,7 @@ pub(super) fn broken(what: &Broken) -> Judged {
     })
 }
 
-/// What happened instead of what was waited for.
+/// The server did something other than expected.
 fn instead(seen: &Seen) -> Judged {
     match (&seen.end, seen.close()) {
         (End::Broken(what), _) => broken(what),
@@ -115,7 +115,7 @@ pub(super) fn taken(seen: &Seen, behind: &[u8]) -> Judged {
     refusal(seen)
 }
 
-/// A message that any client may send, and that was not taken: the server may have a reason of its own.
+/// A valid message that the server did not accept: it may have a reason of its own.
 fn refusal(seen: &Seen) -> Judged {
     match (&seen.end, seen.close()) {
         (End::Broken(_), _) => instead(seen),
@@ -126,7 +126,7 @@ fn refusal(seen: &Seen) -> Judged {
     }
 }
 
-/// A close frame was sent; `seen` is what followed.
+/// A close frame was sent; `seen` followed.
 pub(super) fn closing(seen: &Seen, sent: &CloseFrame) -> Judged {
     if let End::Broken(what) = &seen.end {
         return broken(what);
@@ -145,7 +145,7 @@ pub(super) fn closing(seen: &Seen, sent: &CloseFrame) -> Judged {
     }
 }
 
-/// Both close frames have passed: the server has to end TCP.
+/// Both close frames have passed: the server has to end the TCP connection.
 pub(super) fn tcp_end(seen: &Seen) -> Judged {
     if seen.close().is_none() {
         return closing(seen, &CloseFrame::default());
@@ -160,8 +160,8 @@ pub(super) fn tcp_end(seen: &Seen) -> Judged {
     }
 }
 
-/// What no client may send was sent, and a ping behind it: the server has to fail the connection
-/// (§7.1.7), with one of `codes` if with a close frame.
+/// Frames that no client may send were sent, and a ping behind them: the server has to fail the
+/// connection (§7.1.7). If it sends a close frame, that has one of `codes`.
 pub(super) fn failed(seen: &Seen, codes: &[u16], behind: &[u8]) -> Judged {
     if let End::Broken(what) = &seen.end {
         return broken(what);
@@ -189,7 +189,7 @@ pub(super) fn failed(seen: &Seen, codes: &[u16], behind: &[u8]) -> Judged {
     }
 }
 
-/// The rule binds the client alone: a server that takes what breaks it breaks none itself.
+/// The rule binds the client only: a server that accepts such a frame breaks no rule.
 pub(super) fn unless_taken(judged: Judged) -> Judged {
     match judged.seen.starts_with(TOOK) {
         true => notice(format!("{}; the rule binds the client alone", judged.seen)),
@@ -197,10 +197,10 @@ pub(super) fn unless_taken(judged: Judged) -> Judged {
     }
 }
 
-/// A close code that must not travel was sent.
+/// A close code that must not be sent was sent.
 pub(super) fn close_failed(seen: &Seen, codes: &[u16]) -> Judged {
     match (seen.close(), failed(seen, codes, b"")) {
-        // It is being closed in any case: what is missing is a word that something was wrong.
+        // The connection closes in any case; only the code for the error is missing.
         (Some(frame), judged) if judged.verdict == super::finding::Verdict::Notice => {
             notice(format!("took it for a good one: closed with {}", shown(frame)))
         }
@@ -225,7 +225,7 @@ pub(super) fn refused(answer: &Answer) -> Judged {
     }
 }
 
-/// The version of a draft was asked for, which a server may have beside 13 (§4.4).
+/// The version of a draft was requested, which a server may support besides 13 (§4.4).
 pub(super) fn draft_version(answer: &Answer) -> Judged {
     match answer {
         Answer::Head(head) if head.status == 101 => {
@@ -235,7 +235,7 @@ pub(super) fn draft_version(answer: &Answer) -> Judged {
     }
 }
 
-/// Another version was asked for (§4.4).
+/// Another version was requested (§4.4).
 pub(super) fn other_version(answer: &Answer) -> Judged {
     let Answer::Head(head) = answer else { return refused(answer) };
     if head.status < 400 {
@@ -254,7 +254,7 @@ fn line(head: &Head) -> String {
     format!("{} {}", head.status, head.reason).trim_end().to_owned()
 }
 
-/// What an answer is that opens nothing, in words.
+/// An answer that opens no WebSocket, as text.
 pub(super) fn not_opened(answer: &Answer) -> String {
     match answer {
         Answer::Head(head) => format!("answered {}", line(head)),
@@ -264,7 +264,7 @@ pub(super) fn not_opened(answer: &Answer) -> String {
     }
 }
 
-/// A handshake that a server has to understand, though it is written in another way.
+/// A handshake in an unusual form that a server has to accept.
 pub(super) fn opened(answer: &Answer, key: &str) -> Judged {
     match answer {
         Answer::Head(head) if head.status == 101 => accepted(head, key),
@@ -322,7 +322,7 @@ pub(super) fn accepted(head: &Head, key: &str) -> Judged {
     }))
 }
 
-/// No extension was asked for but those of `offered`, which no server knows.
+/// No extension was offered but those of `offered`, which no server knows.
 pub(super) fn no_extension(head: &Head) -> Judged {
     match head.fields.all("Sec-WebSocket-Extensions").flat_map(list).next() {
         Some(value) => fault(format!("uses \"{}\", which was not asked for", escape(value, SHOWN))),
@@ -330,7 +330,7 @@ pub(super) fn no_extension(head: &Head) -> Judged {
     }
 }
 
-/// Which of the subprotocols in `offered` was chosen.
+/// The server may choose one of the subprotocols in `offered`.
 pub(super) fn protocol(head: &Head, offered: &[&str]) -> Judged {
     let all: Vec<_> = head.fields.all("Sec-WebSocket-Protocol").collect();
     match (&all[..], offered) {
@@ -384,7 +384,7 @@ mod tests {
         End::Broken(Broken::Rule(violation))
     }
 
-    /// The verdict of each row, and a word of what is said.
+    /// Checks the verdict of each row, and that its text has a word.
     fn check(rows: Vec<(Judged, Verdict, &str)>) {
         for (judged, verdict, word) in rows {
             assert_eq!(judged.verdict, verdict, "{}", judged.seen);

@@ -1,4 +1,4 @@
-//! What checks have to work with.
+//! The tools of the checks: connections to the server, and what earlier checks have found out.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,15 +11,15 @@ use super::options::Options;
 use super::talk::{Log, Talk};
 use super::wire::{NoWire, Target, Wire};
 
-/// What a check came to.
+/// The result of a check.
 pub(super) type Outcome = Result<Judged, Trouble>;
 
-/// Why a check came to nothing.
+/// Why a check has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// There was no connection.
+    /// The connection failed.
     Wire(NoWire),
-    /// The server opened no WebSocket, though it did before.
+    /// The server opened no WebSocket, though it did at first.
     Handshake(String),
 }
 
@@ -39,7 +39,7 @@ impl Trouble {
     }
 }
 
-/// Which messages come back.
+/// Which kinds of messages the server echoes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Echo {
     text: bool,
@@ -49,18 +49,18 @@ pub(super) struct Echo {
 pub(super) struct Lab<'a> {
     pub(super) options: &'a Options,
     target: &'a Target,
-    /// The first handshake: its key, and what came back.
+    /// The first handshake: its key, and the answer.
     first: (String, Answer),
     echo: Option<Echo>,
     pub(super) log: Rc<RefCell<Log>>,
-    /// Whether a message of every kind was asked for already.
+    /// Whether the server was asked for frames of every kind already.
     pub(super) has_toured: bool,
 }
 
-/// What no server sends by itself.
+/// A text that no server sends by itself.
 const QUESTION: &[u8] = b"moonwire audit: does this come back?";
 
-/// The payload of the ping that is sent behind something to see whether that was taken.
+/// The payload of the ping behind a frame: its pong shows that the server has accepted the frame.
 pub(super) const BEHIND: &[u8] = b"behind";
 
 impl<'a> Lab<'a> {
@@ -71,7 +71,7 @@ impl<'a> Lab<'a> {
         let log = Rc::default();
         let mut lab = Lab { options, target, first: silence, echo: None, log, has_toured: false };
         let (key, answer, wire) = lab.ask_over(wire, &mut |_| {});
-        // It is closed as a client closes it.
+        // Dropping it closes the connection as a client does.
         drop(lab.talk(wire, &answer));
         lab.first = (key, answer);
         Ok(lab)
@@ -81,7 +81,7 @@ impl<'a> Lab<'a> {
         (&self.first.0, &self.first.1)
     }
 
-    /// Sends a handshake that `change` has changed: its key, and the answer.
+    /// Sends a handshake that `change` has changed; returns its key and the answer.
     pub(super) fn ask(
         &mut self,
         change: &mut dyn FnMut(&mut RawRequest),
@@ -104,14 +104,14 @@ impl<'a> Lab<'a> {
         (key, answer, wire)
     }
 
-    /// The same, in two pieces, the second of which leaves when the first has arrived for sure.
+    /// The same in two pieces: the second is sent when the first has arrived for sure.
     pub(super) fn ask_in_pieces(&mut self) -> Result<(String, Answer, Wire), Trouble> {
         let mut wire = self.target.connect()?;
         let ask = RawRequest::new(&self.target.url, wire.random(), &self.options.headers);
         let (bytes, deadline) = (ask.bytes(), wire.before(self.options.patience));
         for piece in [&bytes[..5], &bytes[5..bytes.len() - 3], &bytes[bytes.len() - 3..]] {
             wire.write(piece, deadline);
-            // Nothing comes; what is written now is a segment of its own.
+            // The server sends nothing meanwhile; the next write is a segment of its own.
             let pause = wire.before(PAUSE);
             wire.more(pause);
         }
@@ -119,7 +119,7 @@ impl<'a> Lab<'a> {
         Ok((ask.get("Sec-WebSocket-Key").to_owned(), answer, wire))
     }
 
-    /// A WebSocket over a connection whose handshake is done; nothing if it opened none.
+    /// The WebSocket of a connection whose handshake was answered; `None` if the answer opens none.
     pub(super) fn talk(&self, wire: Wire, answer: &Answer) -> Option<Talk> {
         let patience = self.options.patience;
         match answer {
@@ -135,7 +135,7 @@ impl<'a> Lab<'a> {
         self.open_with(&mut |_| {}).map(|(talk, _)| talk)
     }
 
-    /// The same with a handshake of its own, and the answer.
+    /// The same with a changed handshake; returns the answer, too.
     pub(super) fn open_with(
         &mut self,
         change: &mut dyn FnMut(&mut RawRequest),
@@ -147,7 +147,7 @@ impl<'a> Lab<'a> {
         }
     }
 
-    /// Whether messages come back, found out once.
+    /// Whether the server echoes such messages; found out once.
     pub(super) fn echoes(&mut self, is_text: bool) -> Result<bool, Trouble> {
         let echo = match self.echo {
             Some(echo) => echo,
@@ -167,7 +167,7 @@ impl<'a> Lab<'a> {
         Ok(seen.message(first == 0x81, QUESTION).is_some())
     }
 
-    /// Sends `bytes` of `talk`, which are a message, and a ping behind them, and judges what comes.
+    /// Sends `bytes`, which are a message, and a ping behind them, and judges what comes back.
     pub(super) fn message(
         &mut self,
         talk: &mut Talk,
@@ -191,18 +191,18 @@ impl<'a> Lab<'a> {
         })
     }
 
-    /// The same with a connection and frames of its own.
+    /// The same with a new connection and these frames.
     pub(super) fn frames(&mut self, frames: &[Frame<'_>], is_text: bool, wanted: &[u8]) -> Outcome {
         let mut talk = self.open()?;
         let bytes = talk.bytes(frames);
         self.message(&mut talk, &bytes, is_text, wanted)
     }
 
-    /// Whether a rule was broken so on any connection.
+    /// The first broken rule of this kind on any connection.
     pub(super) fn broke(&self, rule: impl Fn(&Broken) -> bool) -> Option<Broken> {
         self.log.borrow().broken.iter().find(|broken| rule(broken)).cloned()
     }
 }
 
-/// Long enough for a segment to arrive, on loopback as well as from far away.
+/// Long enough for a segment to arrive, on loopback and over long distances.
 pub(super) const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);

@@ -1,13 +1,13 @@
 //! `moonwire audit`: how a server keeps RFC 6455. Hidden, and no part of the crate's interface.
 //!
 //! ```text
-//! finding, options       what is said; what is told
+//! finding, options       results; options
 //! frame, inflate         frames written in any way and read strictly; compressed messages
-//! wire                   bytes with times by which something has to have happened
-//! ask, talk              a handshake; an open connection, and what was seen of it
-//! judge                  from what was seen to a verdict, without I/O
-//! lab                    what checks work with
-//! check                  how the kinds of checks are played
+//! wire                   bytes to and from the server, with time limits
+//! ask, talk              a handshake; an open connection, and what the server sends on it
+//! judge                  verdicts from what the server has sent, without I/O
+//! lab                    connections and facts that checks share
+//! check                  how each kind of check runs
 //! checks/                the checks
 //! ```
 //!
@@ -38,12 +38,13 @@ use lab::{Lab, Trouble};
 pub use options::Options;
 use wire::{NoWire, Target};
 
-/// Every check there is, in the order in which they are made.
+/// All checks, in the order in which they run.
 pub fn checks() -> impl Iterator<Item = &'static About> {
     checks::all().map(|check| &check.about)
 }
 
-/// Makes the checks, and tells each finding as soon as it is there; `report` says whether to go on.
+/// Runs the checks, and passes each finding to `report` as soon as it is there; `report` returns
+/// whether to go on.
 pub fn run(options: &Options, report: &mut dyn FnMut(&Finding) -> bool) -> Result<Summary, Stop> {
     let chosen = chosen(options)?;
     let late = || options.until.is_some_and(|until| Instant::now() >= until);
@@ -64,7 +65,7 @@ pub fn run(options: &Options, report: &mut dyn FnMut(&Finding) -> bool) -> Resul
             Err(Trouble::Wire(NoWire::Refused(why))) => return Err(Stop::Usage(why)),
             judged => judged.unwrap_or_else(Trouble::judged),
         };
-        // What a wait that was cut short has come to says nothing about the server.
+        // A wait that the end of the audit has cut short shows nothing about the server.
         if late() {
             return Err(Stop::Timeout);
         }
@@ -77,7 +78,7 @@ pub fn run(options: &Options, report: &mut dyn FnMut(&Finding) -> bool) -> Resul
     Ok(summary)
 }
 
-/// The checks that are asked for.
+/// The checks that the options select.
 fn chosen(options: &Options) -> Result<Vec<&'static Check>, Stop> {
     for name in &options.only {
         let Some(about) = checks().find(|about| about.name == name) else {

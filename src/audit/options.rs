@@ -1,4 +1,4 @@
-//! What an audit is told.
+//! The options of an audit.
 
 use std::fmt;
 #[cfg(feature = "tls")]
@@ -9,26 +9,27 @@ use crate::net::Override;
 use crate::policy::Policy;
 use crate::proto::Url;
 
-/// What an audit is told.
+/// The options of an audit.
 #[non_exhaustive]
 pub struct Options {
-    /// The server, and the path at it.
+    /// The URL of the server.
     pub url: Url,
-    /// Broken input, too; for loopback addresses alone.
+    /// Whether hostile input is sent, too; for loopback addresses only.
     pub hostile: bool,
-    /// The names of the checks to be made; empty: all.
+    /// The names of the checks; empty: all.
     pub only: Vec<String>,
-    /// Further fields of each request, as a name and a value.
+    /// Additional fields of each request, as names and values.
     pub headers: Vec<(String, String)>,
-    /// Where to connect to instead of asking the resolver.
+    /// Addresses to connect to instead of asking the resolver.
     pub resolve: Vec<Override>,
     /// Where the audit may connect to.
     pub policy: Policy,
-    /// When the whole of it ends.
+    /// When the whole audit ends.
     pub until: Option<Instant>,
-    /// How long an answer may take: 5 s. What has not come by then is said not to have come.
+    /// The time limit of an answer: 5 s. A later answer counts as missing.
     pub patience: Duration,
-    /// How long the server is left alone to see whether it pings: 2 s. Many servers ping every 20 or 30 s.
+    /// How long the server is left alone, to see whether it pings: 2 s. Many servers ping every 20
+    /// or 30 s.
     pub idle: Duration,
     /// TLS for `wss://`; without it, the roots of `webpki-roots`.
     #[cfg(feature = "tls")]
@@ -36,7 +37,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The audit of a server, with what any client may send.
+    /// An audit of this server, with the checks that send only what any client may send.
     pub fn new(url: Url) -> Options {
         Options {
             url,

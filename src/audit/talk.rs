@@ -1,4 +1,4 @@
-//! An open WebSocket: frames of any kind go out, and what comes is written down.
+//! An open WebSocket: sends frames of any kind, and records what the server sends.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -8,28 +8,28 @@ use super::frame::{Broken, Frame, Item, MOST, Reader};
 use super::wire::{ConnectionEnd, Wire};
 use crate::proto::CloseFrame;
 
-/// What was seen of a server from one point on.
+/// The items that a server has sent from one point on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) items: Vec<Item>,
     pub(super) end: End,
 }
 
-/// Why no more was looked at.
+/// Why the recording has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// What was waited for has come.
+    /// The awaited item has arrived.
     Enough,
-    /// The time was over.
+    /// The time limit has passed.
     Silence,
-    /// The connection ended.
+    /// The connection has ended.
     ConnectionEnd(ConnectionEnd),
-    /// A rule was broken.
+    /// The server has broken a rule.
     Broken(Broken),
 }
 
 impl Seen {
-    /// The close frame, if one came.
+    /// The server's close frame, if it has sent one.
     pub(super) fn close(&self) -> Option<&CloseFrame> {
         self.items.iter().find_map(|item| match item {
             Item::Close(frame) => Some(frame),
@@ -48,7 +48,7 @@ impl Seen {
         self.pongs().any(|p| p == payload)
     }
 
-    /// Whether a message came with this content, and whether it came compressed.
+    /// Whether a message with this content was received, and if so whether it was compressed.
     pub(super) fn message(&self, is_text: bool, wanted: &[u8]) -> Option<bool> {
         self.items.iter().find_map(|item| match item {
             Item::Message { text, data, compressed } if *text == is_text && data == wanted => {
@@ -58,37 +58,37 @@ impl Seen {
         })
     }
 
-    /// One behind the other.
+    /// Appends what was recorded later.
     pub(super) fn then(mut self, later: Seen) -> Seen {
         self.items.extend(later.items);
         Seen { items: self.items, end: later.end }
     }
 }
 
-/// More things than these are not written down: a server that floods would fill the memory.
+/// At most this many items are recorded: a server that floods would fill the memory.
 const ITEMS: usize = 10_000;
 
-/// What all connections of an audit have shown.
+/// Counts over all connections of an audit.
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    /// Frames that were read.
+    /// How many frames were read.
     pub(super) frames: usize,
-    /// What was wrong with some.
+    /// The broken rules.
     pub(super) broken: Vec<Broken>,
 }
 
-/// A WebSocket that is open.
+/// An open WebSocket.
 pub(super) struct Talk {
     wire: Wire,
     pub(super) reader: Reader,
     patience: Duration,
     broken: Option<Broken>,
     log: Rc<RefCell<Log>>,
-    /// A close frame has been sent.
+    /// We have sent a close frame.
     has_closed: bool,
 }
 
-/// Whoever is done with one closes it as a client does, but does not wait.
+/// Dropping it closes the connection as a client does, without waiting.
 impl Drop for Talk {
     fn drop(&mut self) {
         self.log.borrow_mut().frames += self.reader.frames;
@@ -123,23 +123,23 @@ impl Talk {
         self.raw(&bytes);
     }
 
-    /// Sends bytes. If they do not leave, what follows shows why.
+    /// Sends bytes. If the kernel does not take them, the next read shows why.
     pub(super) fn raw(&mut self, bytes: &[u8]) {
         let deadline = self.wire.before(self.patience);
         self.wire.write(bytes, deadline);
     }
 
-    /// Looks at what comes until it is `enough`, for as long as an answer may take.
+    /// Records items until one is `enough`, for at most the time limit of an answer.
     pub(super) fn watch(&mut self, enough: impl FnMut(&Item) -> bool) -> Seen {
         self.watch_for(self.patience, enough)
     }
 
-    /// The same for a tenth of that time: for what follows at once, or not at all.
+    /// The same for a tenth of that time: for an item that follows at once or not at all.
     pub(super) fn watch_a_little(&mut self, enough: impl FnMut(&Item) -> bool) -> Seen {
         self.watch_for(self.patience / 10, enough)
     }
 
-    /// Looks until the server has ended the connection.
+    /// Records until the server has ended the connection.
     pub(super) fn watch_end(&mut self) -> Seen {
         self.watch(|_| false)
     }
@@ -177,7 +177,7 @@ impl Talk {
             };
             let Some(item) = item else { continue };
             if let Item::Ping(payload) = &item {
-                // As every client does.
+                // Every client answers pings.
                 self.send(&[Frame::of(0x8A, payload)]);
             }
             if let Item::Message { data, .. } = &item {
@@ -195,7 +195,8 @@ impl Talk {
         Seen { items, end }
     }
 
-    /// Answers a close frame, if that is in `seen`, and looks until the server has ended the connection.
+    /// Answers the close frame if `seen` has one, and records until the server has ended the
+    /// connection.
     pub(super) fn end(&mut self, seen: Seen) -> Seen {
         match (&seen.end, seen.close()) {
             (End::Enough, Some(frame)) => {

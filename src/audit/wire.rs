@@ -1,4 +1,4 @@
-//! Bytes to and from the server, with times by which something has to have happened.
+//! Bytes to and from the server, with time limits.
 
 use std::io;
 #[cfg(feature = "tls")]
@@ -15,13 +15,13 @@ use crate::net::{Dial, Interest, Os, Poller as _, SocketOptions, Sys as _};
 use crate::policy::{Destination, Policy};
 use crate::proto::{Endpoint, Host, Url};
 
-/// Where an audit connects to: resolved once, so that every check meets the same server.
+/// The server's addresses: resolved once, so that every check meets the same server.
 pub(super) struct Target {
     pub(super) url: Url,
     endpoints: Vec<Endpoint>,
     loopback_only: bool,
     policy: Policy,
-    /// No wait goes beyond it.
+    /// No wait lasts longer than this.
     until: Option<Instant>,
     #[cfg(feature = "tls")]
     tls: Option<Arc<rustls::ClientConfig>>,
@@ -30,7 +30,7 @@ pub(super) struct Target {
 /// Why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NoWire {
-    /// It must not be made.
+    /// The connection is not allowed.
     Refused(String),
     Failed(String),
 }
@@ -38,21 +38,21 @@ pub(super) enum NoWire {
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ConnectionEnd {
-    /// The server closed it.
+    /// The server ended it.
     Eof,
-    /// The same over TLS, without the goodbye of TLS.
+    /// The server ended it over TLS without `close_notify`.
     Cut,
-    /// It was reset, or TLS broke.
+    /// It was reset, or TLS failed.
     Reset(String),
 }
 
-/// For the addresses of a name, and for a connection.
+/// The time limit of resolving the name, and of connecting.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// The receive buffer.
 const BUFFER: usize = 64 * 1024;
 
-/// The one token there is.
+/// The only token.
 const TOKEN: u64 = 0;
 
 impl Target {
@@ -114,7 +114,7 @@ impl Target {
             }
             os.poller().wait(os.now(), Some(deadline), &mut Vec::new()).map_err(failed)?;
         }
-        // What counts is where the connection leads, whatever was asked for.
+        // The address at the other end of the socket counts, whatever was resolved.
         self.allowed(&os.peer_addr(&socket).unwrap_or_else(|| to.clone()))?;
         let tls = self.tls().map_err(|e| NoWire::Failed(shown(&e)))?;
         let link = Link::new(socket, tls);
@@ -132,7 +132,7 @@ impl Target {
         Ok(wire)
     }
 
-    /// Whether what no client may send may go there.
+    /// Whether hostile input may be sent to this address.
     fn allowed(&self, to: &Endpoint) -> Result<(), NoWire> {
         match to {
             Endpoint::Address(address)
@@ -215,17 +215,17 @@ fn shown(kind: &ErrorKind) -> String {
 pub(super) struct Wire {
     os: Os,
     link: Link<Os>,
-    /// What has come and was not taken.
+    /// Received bytes that were not taken.
     input: Vec<u8>,
     buf: Vec<u8>,
-    /// The same before decryption.
+    /// The receive buffer before decryption.
     cipher: Vec<u8>,
     gone: Option<ConnectionEnd>,
     until: Option<Instant>,
 }
 
 impl Wire {
-    /// The TLS handshake, if there is one.
+    /// Completes the TLS handshake, if there is one.
     fn greet(&mut self, deadline: Instant) -> Result<(), NoWire> {
         while self.link.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
             let why = match &self.gone {
@@ -242,7 +242,7 @@ impl Wire {
         Ok(())
     }
 
-    /// What has come and was not taken.
+    /// Received bytes that were not taken.
     pub(super) fn input(&self) -> &[u8] {
         &self.input
     }
@@ -251,26 +251,26 @@ impl Wire {
         self.input.drain(..used);
     }
 
-    /// How it ended, if it has; what came before is in [`Wire::input`].
+    /// How the connection has ended, if it has; earlier bytes are in [`Wire::input`].
     pub(super) fn connection_end(&self) -> Option<&ConnectionEnd> {
         self.gone.as_ref()
     }
 
-    /// `patience` from now, or less where the whole audit ends before.
+    /// `patience` from now, but not beyond the end of the audit.
     pub(super) fn before(&self, patience: Duration) -> Instant {
         before(self.until, patience)
     }
 
-    /// Fills `bytes` with random ones.
+    /// Random bytes.
     pub(super) fn random<const N: usize>(&mut self) -> [u8; N] {
         let mut bytes = [0; N];
-        // Without randomness the frames are as good; a mask key is not a secret of an audit.
+        // If the random source fails, zeros serve as well: the mask key of an audit is no secret.
         let _ = self.os.random(&mut bytes);
         bytes
     }
 
-    /// Writes all of `bytes`, and reads what comes meanwhile: a server that echoes need not take more
-    /// than it can give back. Whether all has left.
+    /// Writes all of `bytes`, and reads meanwhile: a server that echoes need not read more than it
+    /// can send back. Returns whether everything was written.
     pub(super) fn write(&mut self, mut bytes: &[u8], deadline: Instant) -> bool {
         loop {
             let (done, is_stuck) = self.turn(bytes, deadline);
@@ -284,7 +284,7 @@ impl Wire {
         }
     }
 
-    /// Waits for more to come: whether it did. Not so at the end, and when the time is over.
+    /// Waits for more bytes; returns whether some came. None come at the end or after `deadline`.
     pub(super) fn more(&mut self, deadline: Instant) -> bool {
         let before = self.input.len();
         while self.gone.is_none() && self.input.len() == before && Instant::now() < deadline {
@@ -293,12 +293,12 @@ impl Wire {
         self.input.len() > before
     }
 
-    /// Writes what it can; if that is not all, waits until it can do more: how many bytes have left, and
-    /// whether some were not taken.
+    /// Writes as many bytes as possible, and waits if some are left; returns how many were written,
+    /// and whether the kernel refused some.
     fn turn(&mut self, bytes: &[u8], deadline: Instant) -> (usize, bool) {
         let written = self.link.write(&mut self.os, bytes);
         if written.broken.is_some() {
-            // What the server said before is still to be read.
+            // Bytes that the server sent before are still to be read.
             while self.gone.is_none() {
                 self.read();
             }
@@ -314,7 +314,7 @@ impl Wire {
     }
 
     fn wait_and_read(&mut self, deadline: Instant) {
-        // TLS may have records of its own to send.
+        // rustls may have records of its own to send.
         let blocked = self.link.write(&mut self.os, &[]).blocked;
         self.wait(Interest { read: true, write: blocked }, deadline);
         self.read();
@@ -332,7 +332,7 @@ impl Wire {
         }
     }
 
-    /// Reads what is there.
+    /// Reads all bytes that are there.
     fn read(&mut self) {
         let Wire { os, link, buf, cipher, input, gone, .. } = self;
         let mut end = 0;

@@ -1,4 +1,4 @@
-//! permessage-deflate as the server agrees to it (RFC 7692 §5.1).
+//! permessage-deflate, as the server negotiates it (RFC 7692 §5.1).
 
 use super::head::Head;
 use super::query::{Query, number};
@@ -6,7 +6,7 @@ use super::refusal::Refusal;
 use crate::proto::ws::deflate::{Codec, negotiate};
 use crate::proto::{Agreed, Compression};
 
-/// What is answered to an offer.
+/// The answer to an offer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     agreed: Agreed,
@@ -14,8 +14,8 @@ pub(super) struct Answer {
     text: String,
 }
 
-/// Accepts the first good offer. What the query of the target names in the words of RFC 7692 §7.1 is asked
-/// of the client, too: `/?client_no_context_takeover=1&client_max_window_bits=10`.
+/// Accepts the first valid offer. The query of the target may contain parameters of RFC 7692 §7.1,
+/// which the answer then demands: `/?client_no_context_takeover=1&client_max_window_bits=10`.
 pub(super) fn answer(head: &Head<'_>) -> Result<Option<Answer>, Refusal> {
     let offers: Vec<&[u8]> = head.all("Sec-WebSocket-Extensions").collect();
     let limits = limits(&Query(head.query()));
@@ -32,7 +32,7 @@ fn limits(query: &Query<'_>) -> Compression {
         server_window: bits("server_max_window_bits"),
         client_takeover: query.get("client_no_context_takeover").is_none(),
         server_takeover: query.get("server_no_context_takeover").is_none(),
-        // What came compressed goes back so.
+        // A message that arrives compressed is sent back compressed, whatever its size.
         threshold: 1,
         ..Compression::default()
     }

@@ -1,4 +1,4 @@
-//! One connection as the server sees it, without its socket: bytes and times in, bytes out.
+//! One connection on the server's side, without its socket: bytes and times in, bytes out.
 
 use std::time::Instant;
 
@@ -24,14 +24,14 @@ pub(super) struct Conn {
 
 #[derive(Debug)]
 enum State {
-    /// The request is not whole; so many of its bytes were searched for its end.
+    /// The request head is not complete; this many of its bytes were searched for its end.
     Request(usize),
-    /// The body of a request is not whole. INVARIANT: it is no longer than the head says.
+    /// The body of a request is not complete. INVARIANT: it is no longer than its head declares.
     Body(Box<Call>, Vec<u8>),
     Open(Echo),
-    /// An answer over HTTP that is made while it is sent; what comes is thrown away.
+    /// A response whose body is produced while it is sent; input is discarded.
     Answer(Box<Drip>),
-    /// Everything is said; what comes is thrown away.
+    /// The last bytes are queued; input is discarded.
     Ended,
 }
 
@@ -45,8 +45,8 @@ impl Default for State {
 const HEAD_MAX: usize = 16 * 1024;
 
 impl Conn {
-    /// Takes bytes from the client, unmasking them where they stand, and answers; how many it
-    /// took. What it did not take has to be given again with more behind it.
+    /// Takes bytes from the client, unmasks them in place, and answers; returns how many it took.
+    /// The rest has to be given again, with more bytes behind it.
     pub(super) fn receive(&mut self, input: &mut [u8], limits: &Limits) -> usize {
         let mut used = 0;
         loop {
@@ -67,7 +67,8 @@ impl Conn {
                     there
                 }
                 State::Open(echo) => match echo.step(rest, &mut self.out, limits) {
-                    // Lost, as the client sees it: the end of the stream, and no close frame.
+                    // The client sees a lost connection: the end of the stream without a close
+                    // frame.
                     Ok(Step::Taken(_)) if echo.left == Some(0) => {
                         self.state = State::Ended;
                         return input.len();
@@ -90,7 +91,7 @@ impl Conn {
         }
     }
 
-    /// Judges the head at the start of `input`, and answers it if that is the whole request.
+    /// Parses the head at the start of `input`, and answers it if that is the whole request.
     fn head(&mut self, len: usize, input: &[u8]) {
         let head = input.get(..len).filter(|_| len <= HEAD_MAX);
         let out = self.out.tail();
@@ -115,7 +116,7 @@ impl Conn {
         }
     }
 
-    /// Answers over HTTP, if the body of the request is there.
+    /// Answers over HTTP, if the body of the request has arrived.
     fn answer(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::Ended) {
             State::Body(call, body) if body.len() == call.body => {
@@ -128,8 +129,8 @@ impl Conn {
         };
     }
 
-    /// Makes what is due of an answer. To be called when [`Conn::deadline`] has passed, and after
-    /// anything else: it is what continues when the client has read.
+    /// Produces the output that is due. Called when [`Conn::deadline`] has passed, and after every
+    /// other call: when the client has read, output continues.
     pub(super) fn pump(&mut self, now: Instant) {
         if let State::Answer(drip) = &mut self.state
             && !drip.pour(now, &mut self.out)
@@ -138,7 +139,7 @@ impl Conn {
         }
     }
 
-    /// When more of an answer is due.
+    /// When more of a response is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Answer(drip) => drip.deadline(self.out.len()),
@@ -146,18 +147,18 @@ impl Conn {
         }
     }
 
-    /// Whether [`Conn::pump`] is to be called as soon as the kernel takes bytes.
+    /// Whether [`Conn::pump`] has to be called as soon as the kernel takes bytes.
     pub(super) fn is_hungry(&self) -> bool {
         matches!(&self.state, State::Answer(drip) if drip.is_hungry(self.out.len()))
     }
 
-    /// Sends a close frame, the last frame.
+    /// Queues a close frame, the last frame.
     fn close(&mut self, code: u16, reason: &str) {
         send(&mut self.out, Opcode::Close, &CloseFrame::new(code, reason).payload());
         self.state = State::Ended;
     }
 
-    /// The server ends.
+    /// The server stops.
     pub(super) fn go_away(&mut self) {
         match self.state {
             State::Open(_) => self.close(1001, ""),
@@ -173,18 +174,18 @@ impl Conn {
         self.out.sent(n);
     }
 
-    /// Whether the request is whole and its answer, or the WebSocket, goes on.
+    /// Whether the request is complete, and the WebSocket or the response is not.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.state, State::Open(_) | State::Answer(_))
     }
 
-    /// Whether nothing will be sent beyond [`Conn::outgoing`].
+    /// Whether nothing will be sent after [`Conn::outgoing`].
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.state, State::Ended)
     }
 }
 
-/// The length of the head at the start of `input`, once its end is there or can be no more.
+/// The length of the head at the start of `input`, once its end has arrived or it is too long.
 fn whole_head(input: &[u8], searched: &mut usize) -> Option<usize> {
     let from = searched.saturating_sub(3);
     if let Some(at) = input[from..].windows(4).position(|w| w == b"\r\n\r\n") {
@@ -194,16 +195,16 @@ fn whole_head(input: &[u8], searched: &mut usize) -> Option<usize> {
     (input.len() > HEAD_MAX).then_some(input.len())
 }
 
-/// The open connection: messages come in and go out again.
+/// The open WebSocket: each message is sent back.
 #[derive(Debug, Default)]
 struct Echo {
-    /// A message that does not stand in one place.
+    /// A message that is not in one piece of input.
     message: Option<Assembly>,
-    /// What is missing of the data frame under way, the rest being in `message` already.
+    /// The missing part of the current data frame; the bytes before are in `message` already.
     rest: Option<Rest>,
-    /// Messages until the connection is cut, if it is to be.
+    /// How many messages are left until the connection is cut, if it is to be.
     left: Option<u64>,
-    /// What compresses, if that was agreed on.
+    /// The compression, if it was agreed on.
     codec: Option<Codec>,
 }
 
@@ -212,18 +213,18 @@ struct Rest {
     missing: usize,
     fin: bool,
     key: [u8; 4],
-    /// Bytes of the frame that came before, modulo 4.
+    /// How many bytes of the frame have arrived, modulo 4.
     phase: usize,
 }
 
 enum Step {
-    /// So many bytes were taken; none means that more are needed.
+    /// This many bytes were taken; 0 means that more are needed.
     Taken(usize),
     Closed,
 }
 
 impl Echo {
-    /// Takes one frame, or what is there of it.
+    /// Takes one frame, or the part of it that is there.
     fn step(
         &mut self,
         input: &mut [u8],
@@ -243,7 +244,7 @@ impl Echo {
             return Ok(Step::Taken(0));
         };
         let Some(&[a, b, c, d]) = input.get(size..size + 4) else { return Ok(Step::Taken(0)) };
-        // `room` is a usize and bounds `len`.
+        // `len` is at most `room`, which is a `usize`.
         let (start, len) = (size + 4, len as usize);
         let key = [a, b, c, d];
         let whole = input.len() - start >= len;
@@ -264,14 +265,14 @@ impl Echo {
         self.piece(input, start, Rest { missing: len, fin, key, phase: 0 }, out, limits)
     }
 
-    /// A frame that is a message, or no message, is whole.
+    /// A frame is complete; counts the message, if it is one.
     fn count(&mut self, opcode: Opcode) {
         if !opcode.is_control() {
             self.left = self.left.map(|n| n.saturating_sub(1));
         }
     }
 
-    /// How many bytes a frame may have that starts here, if it may start here (§5.4).
+    /// How many bytes a frame that starts here may have, if it may start here (§5.4).
     fn room(
         &self,
         opcode: Opcode,
@@ -287,7 +288,7 @@ impl Echo {
         }
     }
 
-    /// Takes what is there of a data frame, from `input[start..]` on.
+    /// Takes the part of a data frame that is there, from `input[start..]` on.
     fn piece(
         &mut self,
         input: &mut [u8],
@@ -313,7 +314,7 @@ impl Echo {
             self.rest = Some(Rest { missing, fin, key, phase: (phase + there) % 4 });
         } else if fin && let Some(message) = self.message.take() {
             self.count(Opcode::Text);
-            // As it came, it goes back.
+            // A compressed message is sent back compressed.
             let codec = self.codec.as_mut().filter(|_| message.compressed.is_some());
             match message.finish()? {
                 Message::Text(text) => send_back(codec, out, Opcode::Text, text.as_bytes()),
@@ -324,7 +325,7 @@ impl Echo {
     }
 }
 
-/// Answers a frame that is whole; whether the connection stays open.
+/// Answers a complete frame; returns whether the connection stays open.
 fn answer(opcode: Opcode, payload: &[u8], out: &mut SendBuf) -> Result<bool, Violation> {
     match opcode {
         Opcode::Text if std::str::from_utf8(payload).is_err() => return Err(Violation::NotUtf8),
@@ -341,7 +342,7 @@ fn answer(opcode: Opcode, payload: &[u8], out: &mut SendBuf) -> Result<bool, Vio
     Ok(true)
 }
 
-/// Compressed, if that makes it shorter.
+/// Sends a message back, compressed if that makes it shorter.
 #[cfg(feature = "deflate")]
 fn send_back(codec: Option<&mut Codec>, out: &mut SendBuf, opcode: Opcode, payload: &[u8]) {
     let Some(codec) = codec else { return send(out, opcode, payload) };
@@ -384,7 +385,7 @@ mod tests {
         Conn { state: State::Open(Echo::default()), out: SendBuf::default() }
     }
 
-    /// What comes back, the same whether `bytes` come whole or one by one.
+    /// The server's output, which is the same whether `bytes` arrive whole or one by one.
     fn exchange(bytes: &[u8], limits: &Limits) -> (Vec<u8>, bool) {
         let mut whole = open();
         let used = whole.receive(&mut bytes.to_vec(), limits);

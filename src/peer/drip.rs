@@ -1,31 +1,31 @@
-//! Bodies that are made while they are sent: piece by piece on a clock, or as fast as the client
-//! reads. What waits to be sent is bounded, however long the body is.
+//! Bodies that are produced while they are sent: piece by piece on a clock, or as fast as the
+//! client reads. The unsent bytes are bounded, however long the body is.
 
 use std::time::{Duration, Instant};
 
 use super::http;
 use crate::proto::buf::SendBuf;
 
-/// Bytes that are made at a time; a client that does not read has about so many waiting.
+/// How many bytes are produced at a time; about this many wait for a client that does not read.
 pub(super) const PIECE: usize = 64 * 1024;
 
 /// The rest of a body.
 #[derive(Debug)]
 pub(super) struct Drip {
     source: Source,
-    /// Between two pieces; zero: as fast as the client reads.
+    /// The time between two pieces; zero: as fast as the client reads.
     period: Duration,
-    /// When the next piece is due; none before the first, which is due at once.
+    /// When the next piece is due; `None` before the first piece, which is due at once.
     due: Option<Instant>,
     chunked: bool,
 }
 
-/// What the pieces are.
+/// The kind of pieces.
 #[derive(Debug)]
 pub(super) enum Source {
     /// Events with these numbers; `None`: without end.
     Ticks { next: u64, left: Option<u64> },
-    /// Words of a text, from a position on.
+    /// The words of a text, from a position on.
     Words { text: Vec<u8>, at: usize },
     /// Numbered chunks with extensions, then a trailer section with the sum of all bytes.
     Lines { next: u64, left: u64, sum: u32 },
@@ -36,7 +36,7 @@ impl Drip {
         Drip { source, period, due: None, chunked }
     }
 
-    /// Appends what is due at `now` and fits; whether more will come.
+    /// Appends the pieces that are due at `now` and fit; returns whether more will come.
     pub(super) fn pour(&mut self, now: Instant, out: &mut SendBuf) -> bool {
         if self.period.is_zero() {
             self.fill(out);
@@ -50,7 +50,7 @@ impl Drip {
         !ends
     }
 
-    /// Appends many pieces, once all that was made before is sent.
+    /// Appends many pieces, once all earlier ones were sent.
     fn fill(&mut self, out: &mut SendBuf) {
         if out.len() > 0 {
             return;
@@ -69,7 +69,7 @@ impl Drip {
             return;
         }
         self.source.piece(out.tail(), self.chunked);
-        // What is late by more than a period stays late: no burst makes up for it.
+        // A piece that is late by more than a period stays late: no burst makes up for it.
         let next = due + self.period;
         self.due = Some(if next > now { next } else { now + self.period });
     }
@@ -127,7 +127,7 @@ impl Source {
     }
 }
 
-/// Appends an event. A million of them are made in one go, so nothing here allocates.
+/// Appends an event. Allocates nothing, since a million of them may be produced in a row.
 fn tick(out: &mut Vec<u8>, number: u64, chunked: bool) {
     const START: &[u8] = b"event: tick\nid: ";
     const MIDDLE: &[u8] = b"\ndata: {\"tick\":";
@@ -160,8 +160,8 @@ fn digits(mut number: u64, room: &mut [u8; 20]) -> &[u8] {
     &room[at..]
 }
 
-/// The first word of `text` with the white space behind it. Cuts are at ASCII only, so no
-/// character of UTF-8 is cut.
+/// The first word of `text`, with the white space behind it. Cuts are at ASCII characters only, so
+/// no UTF-8 character is cut.
 fn word(text: &[u8]) -> &[u8] {
     let is_space = |b: &u8| b.is_ascii_whitespace();
     let end = text.iter().position(is_space).unwrap_or(text.len());

@@ -1,11 +1,11 @@
-//! The head of a request, read but not judged (RFC 9112 §3, §5).
+//! Parses the head of a request; other files check what it means (RFC 9112 §3, §5).
 
 use crate::proto::is_token;
 use crate::proto::token::{is_value_byte, list, trim};
 
 /// A request head.
 pub(super) struct Head<'a> {
-    /// As it came, with its empty line.
+    /// The bytes as they arrived, with the empty line.
     pub(super) raw: &'a [u8],
     pub(super) method: &'a [u8],
     target: &'a [u8],
@@ -13,7 +13,7 @@ pub(super) struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// Reads a head that ends in an empty line; `None` for what RFC 9112 §3 and §5 do not allow.
+    /// Parses a head that ends in an empty line; `None` if RFC 9112 §3 or §5 does not allow it.
     pub(super) fn parse(raw: &'a [u8]) -> Option<Head<'a>> {
         let mut lines = Vec::new();
         for line in raw.strip_suffix(b"\r\n")?.split_inclusive(|&b| b == b'\n') {
@@ -43,7 +43,7 @@ impl<'a> Head<'a> {
         self.target.split(|&b| b == b'?').next().unwrap_or_default()
     }
 
-    /// The target behind the question mark.
+    /// The part of the target behind the question mark.
     pub(super) fn query(&self) -> &'a [u8] {
         self.target.splitn(2, |&b| b == b'?').nth(1).unwrap_or_default()
     }

@@ -1,10 +1,10 @@
-//! Answers of HTTP/1.1 as bytes (RFC 9112 §4, §7.1). Each one is the last of its connection.
+//! Writes responses of HTTP/1.1 (RFC 9112 §4, §7.1). Each is the last of its connection.
 
 use std::io::Write as _;
 
 /// Appends a head; `more` holds whole lines.
 pub(super) fn head(out: &mut Vec<u8>, status: u16, more: &str) {
-    // What 426 has to have beside the status (RFC 9110 §15.5.22).
+    // A 426 response has to have this field (RFC 9110 §15.5.22).
     let connection = match status {
         426 => "Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13",
         _ => "close",
@@ -14,13 +14,13 @@ pub(super) fn head(out: &mut Vec<u8>, status: u16, more: &str) {
     out.extend_from_slice(head.as_bytes());
 }
 
-/// Appends the head of an answer whose length is not known.
+/// Appends the head of a response of unknown length.
 pub(super) fn start(out: &mut Vec<u8>, fields: &str, chunked: bool) {
     let framing = if chunked { "Transfer-Encoding: chunked\r\n" } else { "" };
     head(out, 200, &format!("{fields}{framing}"));
 }
 
-/// Appends an answer whose length is known; without its body for HEAD.
+/// Appends a response of known length; without its body for HEAD.
 pub(super) fn answer(out: &mut Vec<u8>, status: u16, more: &str, body: &[u8], bodyless: bool) {
     let len = body.len();
     head(out, status, &format!("{more}Content-Type: text/plain\r\nContent-Length: {len}\r\n"));
@@ -31,7 +31,7 @@ pub(super) fn answer(out: &mut Vec<u8>, status: u16, more: &str, body: &[u8], bo
 
 /// Appends the line that starts a chunk; `extension` is empty or begins with `;`.
 pub(super) fn chunk_size(out: &mut Vec<u8>, len: usize, extension: &str) {
-    // A Vec takes everything.
+    // Writing to a `Vec` cannot fail.
     let _ = write!(out, "{len:x}{extension}\r\n");
 }
 
@@ -42,7 +42,7 @@ pub(super) fn chunk(out: &mut Vec<u8>, data: &[u8], extension: &str) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The phrase of a status (RFC 9110 §15); the grammar allows none.
+/// The reason phrase of a status (RFC 9110 §15); the grammar allows an empty one.
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",

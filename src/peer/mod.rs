@@ -30,7 +30,7 @@ pub use server::{Server, Stopper};
 pub const CA_PEM: &[u8] = include_bytes!("certs/ca.pem");
 /// A certificate for `localhost`, `127.0.0.1` and `::1`.
 pub const CHAIN_PEM: &[u8] = include_bytes!("certs/loopback.pem");
-/// What its key has to be, for those that know it (`sha256/…` of a `Pin`).
+/// The pin of its key, for clients that pin it (`sha256/…` of a `Pin`).
 pub const PIN: &str = "sha256/eCbHJMYSm345uu6b7HG0keN1kndxq5wDivbw3aoFHPY=";
 /// Its key, which is public: nothing but loopback may trust it.
 pub const KEY_PEM: &[u8] = include_bytes!("certs/loopback.key");
@@ -53,7 +53,7 @@ mod tests {
         let mut tls = crate::rustls::StreamOwned::new(client, tcp);
         tls.write_all(b"GET /sse?n=50000&ms=0 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         let mut answer = String::new();
-        // Without close_notify this would be an error.
+        // Without close_notify, this read would fail.
         tls.read_to_string(&mut answer).unwrap();
         assert_eq!(answer.matches("event: tick\n").count(), 50_000);
     }

@@ -1,4 +1,4 @@
-//! Stands where `compression` does in a build without it: every offer is declined.
+//! Replaces `compression` in a build without that feature: every offer is declined.
 
 use super::head::Head;
 use super::refusal::Refusal;

@@ -9,19 +9,19 @@ use crate::limits::Limits;
 use crate::net::{Interest, Os, Poller as _, Socket, Sys as _};
 use crate::tape::{Frame, Frames, Scene, Step, answer};
 
-/// What a client may send before it is answered.
+/// The longest request head of a client.
 const HEAD: usize = 64 * 1024;
 const LISTENER: u64 = 1;
 const CLIENT: u64 = 2;
 const READ: Interest = Interest { read: true, write: false };
 const WRITE: Interest = Interest { read: false, write: true };
 
-/// Listens on loopback for one client after the other.
+/// Listens on loopback, for one client after another.
 pub struct Player {
     os: Os,
     listener: Socket,
     address: SocketAddr,
-    /// How long a client has for what is expected of it.
+    /// The time limit for each expected step of a client.
     patience: Duration,
 }
 
@@ -31,14 +31,14 @@ impl fmt::Debug for Player {
     }
 }
 
-/// What came of a scene.
+/// The result of playing a scene.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Played {
-    /// Frames that were as the tape has them.
+    /// Frames that were equal to those of the tape.
     pub frames: usize,
-    /// Payloads that were others.
+    /// Frames that differed only in their payload.
     pub others: usize,
-    /// The first thing that was not as the tape has it.
+    /// The first difference to the tape, if any.
     pub difference: Option<String>,
 }
 
@@ -61,12 +61,12 @@ impl Player {
         Ok(Player { os, listener, address, patience })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Waits for a client, for as long as it takes, and plays a scene to it.
+    /// Waits for a client, without a time limit, and plays a scene to it.
     pub fn play(&mut self, scene: &Scene) -> io::Result<Played> {
         let socket = loop {
             match Os::accept(&self.listener) {
@@ -92,7 +92,7 @@ impl Player {
         Ok(played)
     }
 
-    /// One step; what was not as it should be.
+    /// Plays one step; returns the difference, if the client did something else.
     fn step(
         &mut self,
         client: &mut Client,
@@ -123,7 +123,8 @@ impl Player {
             }
             Step::End(false) => {
                 self.os.shutdown_write(&client.socket);
-                // What it sends meanwhile does not become a reset.
+                // Bytes that the client still sends are read: unread ones would reset the
+                // connection.
                 while !client.ended && self.read(client, until)? {}
                 Ok(None)
             }
@@ -140,7 +141,7 @@ impl Player {
                     played.others += usize::from(got.payload != want.payload);
                     return Ok(None);
                 }
-                // When a client pings is its own choice.
+                // A client may ping at any time.
                 if !matches!(got.opcode, 9 | 10) {
                     return Ok(Some(format!("expected {want}, got {got}")));
                 }
@@ -162,7 +163,7 @@ impl Player {
         }
     }
 
-    /// Reads frames, waiting for them; whether there is time left.
+    /// Reads frames, waiting for them; returns whether there is time left.
     fn read(&mut self, client: &mut Client, until: Option<Instant>) -> io::Result<bool> {
         let in_time = self.fill(client, until)?;
         let data = std::mem::take(&mut client.input);
@@ -184,7 +185,7 @@ impl Player {
                     self.wait(until)?;
                     continue;
                 }
-                // It broke, which is an end to whoever plays a server.
+                // An error of the socket counts as the end.
                 Err(_) => client.ended = true,
             }
             return Ok(true);

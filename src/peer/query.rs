@@ -30,7 +30,7 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// It once more, for the next target. The bytes of a target are ASCII.
+    /// The query again, for the next target. The bytes of a target are ASCII.
     pub(super) fn again(&self) -> String {
         match self.0 {
             b"" => String::new(),
@@ -39,7 +39,7 @@ impl<'a> Query<'a> {
     }
 }
 
-/// Digits and nothing else; what is too large for 64 bits is the largest number.
+/// A number of digits only; one that is too large for 64 bits becomes the largest number.
 pub(super) fn number(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
@@ -48,8 +48,8 @@ pub(super) fn number(text: &[u8]) -> Option<u64> {
     Some(text.iter().fold(0, add))
 }
 
-/// Takes percent-encoding away (RFC 3986 §2.1). The result may stand in a field: `None` for
-/// one that is empty or holds anything but visible ASCII.
+/// Removes percent-encoding (RFC 3986 §2.1). The result may stand in a field: `None` if it is empty
+/// or has a character that is not visible ASCII.
 pub(super) fn decode(text: &[u8]) -> Option<String> {
     let plain = percent_decoded(std::str::from_utf8(text).ok()?)?;
     let is_visible = !plain.is_empty() && plain.bytes().all(|byte| byte.is_ascii_graphic());

@@ -1,9 +1,9 @@
-//! Why a request is not served, and the page that says so.
+//! Why a request is refused, and the response that states the reason.
 
 use super::http;
 
-/// The list on the pages of 404 and 426: what `Route::of` and the handshake know. It stands here
-/// and not in `route.rs`, which imports this file.
+/// The list in the bodies of 404 and 426: the routes of `Route::of`, and the WebSocket. It stands
+/// here and not in `route.rs`, which imports this file.
 const ROUTES: &str = "\
 What is here:
   /                     a WebSocket that echoes, and so is every other path
@@ -17,25 +17,25 @@ What is here:
   /echo                 the request itself
 ";
 
-/// Why a request is not served.
+/// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// Not a request of HTTP/1.1, a handshake with something missing, or numbers that are none.
+    /// The request is not valid HTTP/1.1, the handshake lacks a field, or a number is invalid.
     Bad,
-    /// Nothing has this path.
+    /// There is no route with this path.
     NotFound,
-    /// Another method than these.
+    /// The method is not one of these.
     Method(&'static str),
-    /// HTTP where a WebSocket is, or another version of the protocol than 13.
+    /// HTTP on the path of the WebSocket, or another version of the protocol than 13.
     Upgrade,
-    /// A body whose length is not known before its end.
+    /// The length of the body is not known before its end.
     NoLength,
-    /// A body that is too long.
+    /// The body is too long.
     TooLarge,
 }
 
 impl Refusal {
-    /// Appends the answer; without its body for HEAD.
+    /// Appends the response; without its body for HEAD.
     pub(super) fn write(self, out: &mut Vec<u8>, bodyless: bool) {
         let (status, field, text) = match self {
             Refusal::Bad => (400, String::new(), "This is no request that is understood here."),

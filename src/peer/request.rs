@@ -1,4 +1,4 @@
-//! What a request asks for: a WebSocket (RFC 6455 §4.2), or a route over HTTP.
+//! The kind of a request: a WebSocket (RFC 6455 §4.2), or a route over HTTP.
 
 use super::compression;
 use super::head::Head;
@@ -9,7 +9,7 @@ use crate::proto::is_token;
 use crate::proto::token::list;
 use crate::proto::ws::handshake::accept;
 
-/// What a good request asks for.
+/// A valid request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RequestKind {
     Socket(Accepted),
@@ -21,13 +21,13 @@ pub(super) enum RequestKind {
 pub(super) struct Accepted {
     accept: String,
     protocol: Option<String>,
-    /// After so many messages the connection is cut, without a close frame.
+    /// After this many messages the connection is cut, without a close frame.
     pub(super) drop_after: Option<u64>,
-    /// How messages are compressed, and how that is said.
+    /// The compression, with the text of its answer.
     pub(super) compression: Option<compression::Answer>,
 }
 
-/// Judges a whole head. A WebSocket is on any path.
+/// Checks a complete head. A WebSocket may be on any path.
 pub(super) fn judge(head: &[u8]) -> Result<RequestKind, Refusal> {
     let head = Head::parse(head).ok_or(Refusal::Bad)?;
     head.only("Host").ok_or(Refusal::Bad)?;
@@ -37,7 +37,7 @@ pub(super) fn judge(head: &[u8]) -> Result<RequestKind, Refusal> {
     }
 }
 
-/// Judges an opening handshake, as §4.2.1 demands.
+/// Checks an opening handshake, as §4.2.1 demands.
 fn upgrade(head: &Head<'_>) -> Result<Accepted, Refusal> {
     if head.method != b"GET" {
         return Err(Refusal::Method("GET"));
@@ -63,7 +63,7 @@ fn upgrade(head: &Head<'_>) -> Result<Accepted, Refusal> {
     Ok(Accepted { accept: accept(key), protocol, drop_after, compression })
 }
 
-/// Sixteen bytes in base64 (§4.2.1, 5).
+/// Whether this is the base64 of sixteen bytes (§4.2.1, 5).
 fn is_key(key: &[u8]) -> bool {
     let digit = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
     key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(digit)

@@ -1,4 +1,4 @@
-//! What is served over HTTP: which request gets which answer.
+//! The routes over HTTP: which request gets which response.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use super::refusal::Refusal;
 use super::sse::Sse;
 use crate::proto::token::list;
 
-/// The methods of every route but `/`.
+/// The methods of every route except `/`.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-/// The longest body of a request, which is kept as a whole.
+/// The longest body of a request; it is kept in memory.
 const BODY_MAX: u64 = 1024 * 1024;
-/// What is said to whom says nothing.
+/// The body of `/stream` for a request without one.
 const PROMPT: &[u8] = b"say something";
 
-/// A request whose head is good. It is answered once its body is there.
+/// A request with a valid head. It is answered once its body has arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Call {
     route: Route,
-    /// It is HEAD: the answer has no body.
+    /// The method is HEAD: the response has no body.
     bodyless: bool,
     /// The length of the request's body.
     pub(super) body: usize,
-    /// The client waits for a word before it sends that (RFC 9110 §10.1.1).
+    /// The client waits for an interim response before it sends the body (RFC 9110 §10.1.1).
     pub(super) waits: bool,
 }
 
@@ -39,14 +39,14 @@ enum Route {
         status: u16,
         to: String,
     },
-    /// Where the redirects end.
+    /// The target of the last redirect.
     Done,
     /// With the head of the request.
     Echo(Vec<u8>),
 }
 
 impl Call {
-    /// Judges a head that opens no WebSocket.
+    /// Checks a head that opens no WebSocket.
     pub(super) fn new(head: &Head<'_>) -> Result<Call, Refusal> {
         let allowed = if head.path() == b"/" { "GET, HEAD" } else { METHODS };
         if !list(allowed.as_bytes()).any(|method| method == head.method) {
@@ -60,7 +60,7 @@ impl Call {
         })
     }
 
-    /// Appends the answer, or its start when the rest is to drip.
+    /// Appends the response, or its head if its body is produced while it is sent.
     pub(super) fn answer(self, body: Vec<u8>, out: &mut Vec<u8>) -> Option<Drip> {
         let bodyless = self.bodyless;
         match self.route {
@@ -84,7 +84,7 @@ impl Call {
     }
 }
 
-/// How long the body is (RFC 9112 §6.3).
+/// The length of the body (RFC 9112 §6.3).
 fn body_length(head: &Head<'_>) -> Result<usize, Refusal> {
     if head.all("Transfer-Encoding").next().is_some() {
         return Err(Refusal::NoLength);
@@ -95,7 +95,7 @@ fn body_length(head: &Head<'_>) -> Result<usize, Refusal> {
     match head.only("Content-Length").and_then(number) {
         None => Err(Refusal::Bad),
         Some(len) if len > BODY_MAX => Err(Refusal::TooLarge),
-        // BODY_MAX fits.
+        // It is at most BODY_MAX, which fits.
         Some(len) => Ok(len as usize),
     }
 }
@@ -139,10 +139,10 @@ impl Route {
         })
     }
 
-    /// Appends an answer that is short and needs no clock.
+    /// Appends a response that is short and needs no clock.
     fn answer(&self, body: &[u8], bodyless: bool, out: &mut Vec<u8>) {
         match self {
-            // RFC 9110 §8.6: a 204 has no length either.
+            // RFC 9110 §8.6: a 204 has no length, either.
             Route::Status(status @ (204 | 304)) => http::head(out, *status, ""),
             Route::Status(205) => http::answer(out, 205, "", b"", bodyless),
             Route::Status(status) => {
@@ -154,7 +154,7 @@ impl Route {
                 http::answer(out, *status, &field, text.as_bytes(), bodyless);
             }
             Route::Echo(head) => http::answer(out, 200, "", &[head, body].concat(), bodyless),
-            // The others drip.
+            // The bodies of the other routes are produced while they are sent.
             _ => http::answer(out, 200, "", b"done\n", bodyless),
         }
     }
@@ -169,8 +169,8 @@ mod tests {
     use super::*;
     use crate::limits::Limits;
 
-    /// Everything that answers `request`, for a client that reads `take` bytes at a time and a
-    /// clock that stands at what is due.
+    /// The whole response to `request`, for a client that reads `take` bytes at a time, on a clock
+    /// that jumps to the next deadline.
     fn drain(conn: &mut Conn, take: usize) -> String {
         let (mut now, mut all) = (Instant::now(), Vec::new());
         loop {
@@ -187,7 +187,7 @@ mod tests {
         }
     }
 
-    /// The answer, the same however the request comes and the client reads.
+    /// The response, which is the same however the request is cut and the client reads.
     fn asked(request: &str) -> String {
         let limits = Limits::default();
         let mut whole = Conn::default();
@@ -205,7 +205,7 @@ mod tests {
         answer
     }
 
-    /// The status, the head's other lines and the body.
+    /// The status, the other lines of the head, and the body.
     fn parts(request: &str) -> (u16, String, String) {
         let answer = asked(request);
         let (head, body) = answer.split_once("\r\n\r\n").expect("a whole head");

@@ -1,4 +1,4 @@
-//! A server at work: on the thread of its caller, or on one of its own.
+//! A server that is running: on the thread of the caller, or on one of its own.
 
 use std::fmt;
 use std::io;
@@ -25,7 +25,7 @@ impl Server {
     }
 }
 
-/// A server on a thread of its own. Dropping it ends it.
+/// A server on a thread of its own. Dropping it stops the server.
 pub struct Running {
     url: String,
     http_url: String,
@@ -51,7 +51,7 @@ impl Running {
         &self.http_url
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -61,7 +61,7 @@ impl Running {
         self.address.port()
     }
 
-    /// Ends it and waits until it has ended.
+    /// Stops it, and waits until its thread has ended.
     pub fn stop(self) {}
 }
 
@@ -69,7 +69,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.stopper.stop();
         if let Some(thread) = self.thread.take() {
-            // Its error, or its panic, has nobody to go to here.
+            // An error or a panic of the thread cannot be reported here.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! The poll loop: sockets, bytes and clocks of all connections.
+//! The poll loop: sockets, bytes and time limits of all connections.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,17 +12,18 @@ use crate::net::wire::link::{Link, Read, Written};
 use crate::net::wire::tls::Tls;
 use crate::net::{Interest, Os, Poller as _, Ready, Socket, Sys as _};
 
-/// For the peer to read what was said last.
+/// The time for the client to take our last bytes.
 const FLUSH: Duration = Duration::from_secs(10);
-/// For the peer to close its side, once everything was said.
+/// The time for the client to end its side, once everything was sent.
 const LINGER: Duration = Duration::from_secs(2);
 /// How long no connection is accepted after the system had no descriptor for one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// A connection with more than this to be written is not read.
+/// A connection with more unsent bytes than this is not read.
 const HIGH_WATER: usize = 1024 * 1024;
 /// The receive buffer that all connections share.
 const BUFFER: usize = 256 * 1024;
-/// The token of the listener; connections have their index, and the system the two highest ones.
+/// The token of the listener. Connections have their index, and the system uses the two highest
+/// tokens.
 const LISTENER: u64 = u64::MAX - 2;
 
 /// The poll loop and its connections.
@@ -31,12 +32,12 @@ pub(super) struct Serving {
     peers: Vec<Option<Box<Peer>>>,
     free: Vec<usize>,
     timers: BTreeSet<(Instant, usize)>,
-    /// When to accept again, while the system has no descriptor left.
+    /// When the server accepts again after the system had no descriptor.
     accept_at: Option<Instant>,
     now: Instant,
     limits: Limits,
     buf: Vec<u8>,
-    /// The same before decryption.
+    /// The receive buffer before decryption.
     cipher: Vec<u8>,
 }
 
@@ -44,25 +45,25 @@ pub(super) struct Serving {
 struct Peer {
     link: Link<Os>,
     conn: Conn,
-    /// Input that `conn` has not taken: part of a head or a frame.
+    /// Input that `conn` has not taken: part of a head or of a frame.
     tail: Vec<u8>,
     interest: Interest,
     stage: Stage,
-    /// When it is ended, whatever the peer does.
+    /// When it is closed, whatever the client does.
     limit: Option<Instant>,
-    /// What stands in `Serving::timers` for it: the limit, or when more is due to be sent.
+    /// Its entry in `Serving::timers`: the limit, or when more is due to be sent.
     timer: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
-    /// The request is not whole.
+    /// The request is not complete.
     Opening,
-    /// A WebSocket, or an answer that goes on.
+    /// A WebSocket, or a response that is not complete.
     Open,
-    /// Everything is said and waits to be written.
+    /// The last bytes are queued and not written yet.
     Flushing,
-    /// We have said that no more comes.
+    /// We have ended our side (`shutdown`).
     HalfClosed,
 }
 
@@ -96,7 +97,8 @@ impl Serving {
         Ok(())
     }
 
-    /// Waits once, and serves whoever is ready. `ready` is empty before and after.
+    /// One round: waits, then reads and writes the connections that are ready. `ready` is empty
+    /// before and after.
     fn turn(&mut self, ready: &mut Vec<Ready>) -> io::Result<()> {
         let timer = self.timers.first().map(|(at, _)| *at);
         let next = [timer, self.accept_at].into_iter().flatten().min();
@@ -112,21 +114,21 @@ impl Serving {
         self.expire()
     }
 
-    /// Takes what waits to be accepted, a few at a time.
+    /// Accepts waiting connections, at most 64 at a time.
     fn accept(&mut self) -> io::Result<()> {
         for _ in 0..64 {
             match Os::accept(&self.server.listener) {
                 Ok(socket) => self.add(socket),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // Gone before it was accepted.
+                // The client has given up before it was accepted.
                 Err(e)
                     if matches!(
                         e.kind(),
                         io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
                     ) => {}
                 Err(_) => {
-                    // No descriptor left, say. The listener stays ready: without a pause this
-                    // loop would spin.
+                    // The system has no descriptor left, for example. The listener stays ready, so
+                    // without a pause this loop would spin.
                     self.accept_at = Some(self.now + ACCEPT_PAUSE);
                     let Server { os, listener, .. } = &mut self.server;
                     return os.watch(listener, LISTENER, NOTHING, false);
@@ -165,8 +167,8 @@ impl Serving {
         }));
     }
 
-    /// Works on a connection, which is closed if that gives `None`. Readiness of a socket that
-    /// had this index before it does no harm: reading finds nothing.
+    /// Acts on a connection, and closes it if that returns `None`. A ready event of an earlier
+    /// socket with the same index does no harm: reading finds nothing.
     fn with(&mut self, index: usize, act: impl FnOnce(&mut Serving, &mut Peer) -> Option<()>) {
         let Some(mut peer) = self.peers.get_mut(index).and_then(Option::take) else { return };
         let alive = act(self, &mut peer).and_then(|()| self.settle(&mut peer, index)).is_some();
@@ -203,7 +205,7 @@ impl Serving {
         }
     }
 
-    /// Makes and writes what is due, and waits for what is needed.
+    /// Produces and writes output that is due, and registers the socket for what it needs next.
     fn settle(&mut self, peer: &mut Peer, index: usize) -> Option<()> {
         let os = &mut self.server.os;
         peer.conn.pump(self.now);
@@ -217,8 +219,8 @@ impl Serving {
         if peer.stage == Stage::Flushing && waits == 0 && !blocked {
             blocked = peer.shutdown_write(os, self.now)?;
         }
-        // An answer as fast as the client reads is made a piece a turn, so that others have
-        // theirs; being writable is what brings the next turn.
+        // A response without a clock gets one piece a turn, so that other connections get their
+        // turns; the socket's readiness to write starts the next one.
         let write = blocked || peer.conn.is_hungry();
         let interest = Interest { read: waits <= HIGH_WATER, write };
         if interest != peer.interest {
@@ -234,7 +236,7 @@ impl Serving {
                 break;
             }
             self.timers.pop_first();
-            // What it is about if no limit has passed, `settle` makes.
+            // If no limit has passed, the entry is for output that is due: `settle` produces it.
             self.with(index, |serving, peer| {
                 peer.limit.is_none_or(|limit| limit > serving.now).then_some(())
             });
@@ -247,7 +249,7 @@ impl Serving {
         Ok(())
     }
 
-    /// The server ends: everybody is told, nobody is waited for.
+    /// The server stops: each connection gets its last bytes, and none is waited for.
     fn close_all(&mut self) {
         for index in 0..self.peers.len() {
             self.with(index, |_, peer| {
@@ -259,7 +261,7 @@ impl Serving {
 }
 
 impl Peer {
-    /// Enters the stage that the connection has come to.
+    /// Moves to the stage that the connection has reached.
     fn advance(&mut self, now: Instant) {
         if self.stage < Stage::Open && self.conn.is_open() {
             self.stage = Stage::Open;
@@ -271,7 +273,7 @@ impl Peer {
         }
     }
 
-    /// Says that no more comes; whether the kernel has yet to take that.
+    /// Ends our side; returns whether the kernel has not taken everything yet.
     fn shutdown_write(&mut self, os: &mut Os, now: Instant) -> Option<bool> {
         let blocked = !self.link.write_last(os, &mut Vec::new()).ok()?;
         if !blocked {
@@ -296,7 +298,7 @@ mod tests {
         Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap()
     }
 
-    /// Sends a GET.
+    /// Sends a GET request.
     fn get(address: SocketAddr, target: &str) -> TcpStream {
         let mut tcp = TcpStream::connect(address).unwrap();
         tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -304,14 +306,14 @@ mod tests {
         tcp
     }
 
-    /// The whole body of the answer to a GET.
+    /// The whole body of the response to a GET.
     fn body(server: &Running, target: &str) -> String {
         let mut answer = String::new();
         get(server.address(), target).read_to_string(&mut answer).unwrap();
         answer.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 
-    /// A server whose loop the test turns itself, so that it can look inside.
+    /// A server whose loop the test drives, so that it can look at its state.
     struct Turned(Serving, Vec<Ready>);
 
     impl Turned {
@@ -366,7 +368,7 @@ mod tests {
     #[test]
     fn clocks_and_floods_of_many_clients_run_side_by_side() {
         let server = bind().spawn().unwrap();
-        // It reads nothing before the others have everything.
+        // It reads nothing before the others have received everything.
         let mut endless = get(server.address(), "/sse?n=0&ms=0");
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -390,11 +392,12 @@ mod tests {
             let waits = |peer: &Peer| peer.conn.outgoing().len();
             most = most.max(peer(serving).map_or(0, waits));
             turns += 1;
-            // 320 MB, if nobody minded.
+            // 320 MB, without a bound.
             turns == 5000
         });
         assert!(most < 2 * PIECE, "{most} bytes waited");
-        // As soon as it reads, it goes on, far beyond what a kernel keeps.
+        // As soon as the client reads, the server goes on, far beyond the size of the kernel's
+        // buffers.
         client.set_nonblocking(true).unwrap();
         let (mut room, mut sum) = (vec![0; 1 << 20], 0);
         turned.until(|_| {
@@ -415,7 +418,7 @@ mod tests {
                 if reads {
                     client.read_exact(&mut [0; 17]).unwrap();
                 }
-                // Bytes that it has not read make this a reset.
+                // Bytes that the server has not read make this a reset.
                 drop(client);
                 turned.until(|serving| peer(serving).is_none());
                 assert!(turned.0.timers.is_empty());

@@ -1,4 +1,4 @@
-//! A server before it serves: where it listens, and what stops it.
+//! A server before it runs: its listener, and the handle that stops it.
 
 use std::fmt;
 use std::io;
@@ -13,10 +13,10 @@ use crate::net::wire::tls;
 use crate::net::wire::tls::server::Identity;
 use crate::net::{Os, OsPoller, Poller as _, Socket, Sys as _};
 
-/// From the first byte of TCP to the end of the request, with its body.
+/// The time limit from the first byte of TCP to the end of the request, body included.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// A server that listens and does not serve yet.
+/// A server that listens and does not run yet.
 pub struct Server {
     pub(super) os: Os,
     pub(super) listener: Socket,
@@ -48,7 +48,8 @@ impl Server {
         Ok(Server { tls, ..Server::bind(address)? })
     }
 
-    /// The same for clients alone that have a certificate under one of these roots, in PEM.
+    /// As [`Server::bind_tls`], for clients that have a certificate under one of these roots, in
+    /// PEM.
     #[cfg(feature = "tls")]
     pub fn bind_tls_for(
         address: SocketAddr,
@@ -60,7 +61,7 @@ impl Server {
         Ok(Server { tls: Some(tls), ..Server::bind(address)? })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -90,13 +91,13 @@ impl Server {
         format!("{scheme}://{}/", SocketAddr::new(ip, self.port()))
     }
 
-    /// What ends [`Server::run`] from another thread.
+    /// A handle that ends [`Server::run`] from another thread.
     pub fn stopper(&self) -> Stopper {
         Stopper { stop: Arc::clone(&self.stop), poller: Arc::clone(self.os.poller()) }
     }
 }
 
-/// Ends a server.
+/// Stops a server.
 #[derive(Clone)]
 pub struct Stopper {
     stop: Arc<AtomicBool>,
@@ -110,7 +111,7 @@ impl fmt::Debug for Stopper {
 }
 
 impl Stopper {
-    /// Makes [`Server::run`] return; WebSockets are closed with 1001, answers are cut off.
+    /// Makes [`Server::run`] return; WebSockets are closed with 1001, responses are cut off.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.poller.wake();

@@ -1,4 +1,4 @@
-//! `/sse`: the request of an event stream, and what stands before its first event.
+//! `/sse`: the options of an event stream, and the head of its response.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::refusal::Refusal;
 /// An event stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Sse {
-    /// None: endless.
+    /// The number of events; `None`: without end.
     events: Option<u64>,
     period: Duration,
     from: u64,
@@ -34,7 +34,7 @@ impl Sse {
         })
     }
 
-    /// Appends the head and what stands before the first event.
+    /// Appends the head of the response, and the lines before the first event.
     pub(super) fn start(self, bodyless: bool, out: &mut Vec<u8>) -> Option<Drip> {
         let fields = "Content-Type: text/event-stream\r\nCache-Control: no-cache\r\n";
         http::start(out, fields, self.chunked);

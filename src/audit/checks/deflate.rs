@@ -1,4 +1,4 @@
-//! permessage-deflate (RFC 7692): what is agreed on, and messages by what was agreed on.
+//! permessage-deflate (RFC 7692): its negotiation, and messages under it.
 
 use crate::audit::ask::Answer;
 use crate::audit::check::{Check, Play, broken_over};
@@ -22,7 +22,7 @@ const TAKEOVER_OF_SERVER: &str = "RFC 7692 §7.1.1.1";
 const TAKEOVER_OF_CLIENT: &str = "RFC 7692 §7.1.1.2";
 const EXAMPLES: &str = "RFC 7692 §7.2.3";
 
-/// What an offer asks for: the windows of client and server, and whether each takes over.
+/// The parameters of an offer: the windows of client and server, and whether each takes over.
 const fn wanted(client_window: u8, server_window: u8, takeover: [bool; 2]) -> Compression {
     let [client_takeover, server_takeover] = takeover;
     let (level, threshold) = (6, 1);
@@ -233,10 +233,10 @@ pub(super) const HOSTILE: &[Check] = &[
     ),
 ];
 
-/// What the server has made of an offer.
+/// The server's answer to an offer.
 enum OfferResult {
     Agreed(Agreed, String),
-    /// It does not compress; or it breaks a rule.
+    /// The server does not compress, or breaks a rule.
     Judged(Judged),
 }
 
@@ -250,7 +250,7 @@ fn made(head: &Head, offered: &str, wanted: &Compression) -> OfferResult {
     let text = escape(value, 200);
     let shown = |bytes: &[u8]| escape(bytes, 60);
     match negotiate::judge(wanted, value, &shown) {
-        // It is in the offers that are judged otherwise.
+        // This one parameter is part of the offers of other checks.
         Ok(Some(_)) if text.contains(CLIENT_WINDOW) && !offered.contains(CLIENT_WINDOW) => {
             OfferResult::Judged(fault(format!(
                 "answered \"{text}\", and {CLIENT_WINDOW} was not offered"
@@ -283,7 +283,7 @@ fn offer(lab: &mut Lab<'_>, offered: &str, wanted: &Compression) -> Outcome {
     }
 }
 
-/// Two offers: an answer to the first names its parameter.
+/// Sends two offers; an answer to the first has its parameter.
 fn fallback(lab: &mut Lab<'_>) -> Outcome {
     const OFFERED: &str = "permessage-deflate; server_max_window_bits=10, permessage-deflate";
     let (talk, head) = open(lab, OFFERED)?;
@@ -300,7 +300,7 @@ fn fallback(lab: &mut Lab<'_>) -> Outcome {
     }
 }
 
-/// Letters that shrink to a half, and in which nothing stands twice.
+/// Letters that compress to a half, and in which nothing is repeated.
 fn letters(len: usize, seed: u32) -> Vec<u8> {
     let mut n = seed;
     let letter = || {
@@ -310,8 +310,8 @@ fn letters(len: usize, seed: u32) -> Vec<u8> {
     std::iter::repeat_with(letter).take(len).collect()
 }
 
-/// Messages in both directions, the second of which is the first once more: whoever takes over refers to
-/// it, further back than a small window reaches.
+/// Messages in both directions, of which the second repeats the first: a side with takeover refers
+/// to the first, further back than a small window reaches.
 fn exchange(
     lab: &mut Lab<'_>,
     mut talk: Talk,
@@ -349,7 +349,7 @@ fn exchange(
     })
 }
 
-/// Frames that are the message `text`, where compression was agreed on.
+/// Sends frames that are the message `text`, where compression was agreed on.
 fn message(lab: &mut Lab<'_>, frames: &[Frame<'_>], text: &[u8]) -> Outcome {
     let (mut talk, head) = open(lab, USUAL)?;
     let agreed = match made(&head, USUAL, &ALL) {
@@ -372,7 +372,7 @@ fn broken(lab: &mut Lab<'_>, frames: &[Frame<'_>], codes: &[u16]) -> Outcome {
     Ok(broken_over(&mut talk, frames, codes))
 }
 
-/// An offer that breaks a rule.
+/// Sends an offer that breaks a rule.
 fn decline(lab: &mut Lab<'_>, offered: &str) -> Outcome {
     let (_, answer, wire) = lab.ask(&mut |ask| ask.add(FIELD, offered))?;
     drop(lab.talk(wire, &answer));

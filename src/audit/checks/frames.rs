@@ -1,4 +1,4 @@
-//! What any client may send over an open connection, and what a server must not.
+//! Frames that any client may send, and those that a server must not send.
 
 use crate::audit::check::{Check, Play, idle};
 use crate::audit::finding::{Judged, Verdict, fault, notice, ok};
@@ -15,11 +15,11 @@ const FRAMES: &str = "RFC 6455 §5.2";
 const FRAGMENTS: &str = "RFC 6455 §5.4";
 const TEXT: &str = "RFC 6455 §8.1";
 
-/// The longest reason: 123 bytes, of which the last are one character.
+/// The longest reason: 123 bytes, the last of which are one character.
 const REASON: &str = "the longest reason that there may be: 123 bytes, the last six of which are these two \
                       characters of three bytes each: \u{20ac}\u{20ac}";
 
-/// Characters at the edges of UTF-8, and some that stand for nothing.
+/// Characters at the edges of UTF-8, and some that are not assigned.
 const EDGES: &[u8] =
     "\0\u{1}\u{7F}\u{80}\u{7FF}\u{800}\u{D7FF}\u{E000}\u{FEFF}\u{FFFD}\u{FFFE}\u{FFFF}\
                       \u{10000}\u{10FFFF}"
@@ -206,7 +206,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::legit("idle", PING, "the server looks whether a silent client is there", Play::Do(idle)),
 ];
 
-/// These look at every connection before.
+/// Checks about all connections before them.
 pub(super) const SERVER: &[Check] = &[
     Check::legit(
         "server-mask",
@@ -277,7 +277,7 @@ fn is_behind(item: &Item) -> bool {
     matches!(item, Item::Pong(payload) if payload == BEHIND) || matches!(item, Item::Close(_))
 }
 
-/// What a server has to take without a word: the ping behind it shows that it did.
+/// Frames that a server has to accept without an answer: the ping behind them shows that it did.
 fn tolerated(lab: &mut Lab<'_>, frames: &[Frame<'_>]) -> Outcome {
     let mut talk = lab.open()?;
     talk.send(&[frames, &[Frame::of(0x89, BEHIND)]].concat());
@@ -300,7 +300,7 @@ fn several(lab: &mut Lab<'_>) -> Outcome {
     Ok(judge::pongs(&seen, &PINGS))
 }
 
-/// The pong is waited for before the message goes on.
+/// Waits for the pong before the message continues.
 fn ping_in_fragments(lab: &mut Lab<'_>) -> Outcome {
     let mut talk = lab.open()?;
     talk.send(&[Frame::of(0x01, b"be"), Frame::of(0x89, b"between")]);
@@ -318,7 +318,7 @@ fn ping_in_fragments(lab: &mut Lab<'_>) -> Outcome {
     })
 }
 
-/// A frame cut within its header, its mask key and its payload.
+/// A frame that is cut within its header, its mask key and its payload.
 fn halves(lab: &mut Lab<'_>) -> Outcome {
     let mut talk = lab.open()?;
     let bytes = talk.bytes(&[Frame::of(0x89, b"in pieces")]);
@@ -335,7 +335,7 @@ fn halves(lab: &mut Lab<'_>) -> Outcome {
     Ok(judge::pong(&seen, b"in pieces"))
 }
 
-/// Ten messages and a ping in one write: all of them come back, in their order.
+/// Ten messages and a ping in one write: all messages come back, in order.
 fn glued(lab: &mut Lab<'_>) -> Outcome {
     let texts: Vec<String> = (0..10).map(|n| format!("glued {n}")).collect();
     let frames: Vec<_> = texts.iter().map(|text| Frame::of(0x81, text.as_bytes())).collect();
@@ -384,7 +384,8 @@ fn long_text(lab: &mut Lab<'_>) -> Outcome {
     lab.frames(&[Frame::of(0x81, text.as_bytes())], true, text.as_bytes())
 }
 
-/// What is tried: above the limit of 1 MiB that some have, and above the 16 MiB of others.
+/// The lengths that are tried: above the limit of 1 MiB of some servers, and above 16 MiB of
+/// others.
 const LARGE: [usize; 2] = [(1 << 20) + 1, (16 << 20) + 1];
 
 fn limit(lab: &mut Lab<'_>) -> Outcome {
@@ -400,7 +401,7 @@ fn limit(lab: &mut Lab<'_>) -> Outcome {
     Ok(ok(format!("takes a message of {taken} bytes; larger ones were not tried")))
 }
 
-/// A server that does not want so much may do anything: 1009 says why.
+/// A server that does not accept such a length may do anything; 1009 states the reason.
 fn refused_large(len: usize, taken: usize, judged: Judged) -> Judged {
     let text = format!("takes {taken} bytes, not {len}: {}", judged.seen);
     if judged.seen.contains("closed with 1009") {

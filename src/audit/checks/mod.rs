@@ -45,7 +45,7 @@ mod tests {
             assert!(about.section.contains(" §"), "{}", about.name);
             assert!(!about.proves.is_empty() && !about.proves.ends_with('.'), "{}", about.name);
         }
-        // Hostile input comes last, so that what it leaves behind is not judged as something else.
+        // Hostile input comes last, so that its effects are not taken for those of other checks.
         let kinds: Vec<_> = all().map(|check| check.about.kind).collect();
         let first = kinds.iter().position(|kind| *kind == Kind::Hostile).unwrap();
         assert!(kinds[first..].iter().all(|kind| *kind == Kind::Hostile));

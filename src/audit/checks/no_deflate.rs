@@ -1,4 +1,4 @@
-//! Stands where `deflate.rs` does in a build without it.
+//! Replaces `deflate.rs` in a build without that feature.
 
 use crate::audit::check::Check;
 

@@ -10,7 +10,7 @@ use crate::proto::Head;
 const ANSWER: &str = "RFC 6455 §4.2.2";
 const REQUEST: &str = "RFC 6455 §4.2.1";
 
-/// The subprotocols that are offered. No server knows the first.
+/// The offered subprotocols. No server knows the first.
 const OFFERED: [&str; 3] = ["moonwire.audit", "chat", "superchat"];
 
 pub(super) const CHECKS: &[Check] = &[
@@ -116,7 +116,7 @@ pub(super) const CHECKS: &[Check] = &[
     ),
 ];
 
-/// A question about an answer that opens a WebSocket.
+/// Applies `judge` to the head of an answer that opens a WebSocket.
 fn of_head(answer: &Answer, judge: impl Fn(&Head) -> Judged) -> Judged {
     match answer {
         Answer::Head(head) if head.status == 101 => judge(head),
