@@ -34,9 +34,9 @@ impl fmt::Debug for Player {
 /// The result of playing a scene.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Played {
-    /// Frames that were equal to those of the tape.
+    /// Frames of the kinds that the tape has.
     pub frames: usize,
-    /// Frames that differed only in their payload.
+    /// How many of them had another payload.
     pub others: usize,
     /// The first difference to the tape, if any.
     pub difference: Option<String>,

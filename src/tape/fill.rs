@@ -1,10 +1,10 @@
-//! What stands in a tape for what it must not hold: fillers for payloads, `***` for secrets.
+//! Replacements for bytes that a tape must not hold: fillers for payloads, `***` for secrets.
 
 use crate::proto::secret::{SECRET, is_secret_field, names_a_url, shown_url};
 use crate::proto::token::is_token;
 
-/// One byte for each of the classes that the automaton of UTF-8 knows (RFC 3629 §4), so that what is
-/// valid stays so, and what is not breaks at the same byte.
+/// The filler of a byte: one for each class of bytes in the automaton of UTF-8 (RFC 3629 §4), so
+/// that valid text stays valid, and invalid text is invalid at the same byte.
 pub(super) fn letter(byte: u8) -> u8 {
     match byte {
         0x00..=0x7F => b'x',
@@ -20,28 +20,28 @@ pub(super) fn letter(byte: u8) -> u8 {
     }
 }
 
-/// A text with nothing of what it said.
+/// A text in which each byte is its filler.
 pub(super) fn letters(text: &[u8]) -> Vec<u8> {
     text.iter().map(|&b| letter(b)).collect()
 }
 
-/// The same of a reason.
+/// The same for the reason of a close frame.
 pub(super) fn reason(text: &str) -> String {
     String::from_utf8_lossy(&letters(text.as_bytes())).into_owned()
 }
 
-/// What the payload of a frame is.
+/// The kind of a frame's payload.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Content {
     Text,
     Binary,
-    /// Of a ping or a pong.
+    /// The payload of a ping or a pong.
     Control,
     Close,
 }
 
 impl Content {
-    /// What stands for a byte at `at` of the payload.
+    /// The filler of a byte at position `at` of the payload.
     pub(super) fn fill(self, byte: u8, at: u64) -> u8 {
         match self {
             Content::Text => letter(byte),
@@ -54,21 +54,21 @@ impl Content {
     }
 }
 
-/// Follows frames as they go by, byte by byte, and puts fillers in the place of their payloads.
+/// Parses frames byte by byte, however they are cut, and replaces their payloads by fillers.
 #[derive(Debug)]
 pub(super) struct Frames {
-    /// Ours are masked.
+    /// Whether the frames are ours, and so masked.
     masked: bool,
-    /// Of a frame whose head is not whole.
+    /// The start of a frame header that is not complete.
     head: Vec<u8>,
-    /// What the payload under way is, how much of it came, and how much is to come.
+    /// The kind of the current payload, how many bytes of it have come, and how many are to come.
     content: Content,
     at: u64,
     left: u64,
     key: [u8; 4],
-    /// Of the message under way.
+    /// The kind of the unfinished message.
     message: Content,
-    /// These are no frames any more: nothing of it is looked at, and so nothing of it stays.
+    /// The bytes are no frames any more: no byte is examined or kept.
     lost: bool,
 }
 
@@ -86,8 +86,7 @@ impl Frames {
         }
     }
 
-    /// The same bytes without what they say. `keeps` is asked for whether the reason of a close frame
-    /// stays.
+    /// The same bytes with fillers for payloads. `keeps`: the reason of a close frame stays.
     pub(super) fn fill(&mut self, bytes: &[u8], keeps: bool) -> Vec<u8> {
         bytes.iter().map(|&byte| self.byte(byte, keeps)).collect()
     }
@@ -108,10 +107,10 @@ impl Frames {
         byte
     }
 
-    /// Looks whether the head of a frame is whole.
+    /// Checks whether the header of a frame is complete.
     fn look(&mut self) {
         let first = self.head[0];
-        // A compressed message is none of these: its bytes are not written at all.
+        // The bytes of a compressed message are not written at all.
         if first & 0x70 != 0 || !matches!(first & 15, 0..=2 | 8..=10) {
             self.lost = true;
             return;
@@ -152,9 +151,9 @@ impl Frames {
     }
 }
 
-/// The head of a request or of a response, with `***` for what a trace does not show: values of fields
-/// that say who somebody is, queries of URLs, and what `is_hidden` says besides. What needs a value of
-/// its own to be replayed, `key`, stays.
+/// The head of a request or of a response, with `***` for everything that a trace hides: values of
+/// fields that identify somebody, queries of URLs, and values for which `is_hidden` returns true.
+/// The field `key` stays, since a replay needs its value.
 pub(super) fn head(bytes: &[u8], key: &str, is_hidden: &dyn Fn(&str, &[u8]) -> bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     for (number, line) in bytes.split_inclusive(|&b| b == b'\n').enumerate() {
@@ -170,7 +169,8 @@ pub(super) fn head(bytes: &[u8], key: &str, is_hidden: &dyn Fn(&str, &[u8]) -> b
     out
 }
 
-/// The first line: a request's target has a query, a response's reason may repeat something.
+/// The first line: the target of a request may have a query, the reason of a response may repeat a
+/// secret.
 fn first_line(line: &[u8], is_hidden: &dyn Fn(&str, &[u8]) -> bool) -> Vec<u8> {
     if line.starts_with(b"HTTP/") {
         let reason =
@@ -196,7 +196,7 @@ fn field(line: &[u8], key: &str, is_hidden: &dyn Fn(&str, &[u8]) -> bool) -> Vec
     let colon = line.iter().position(|&b| b == b':');
     let named = colon.and_then(|at| Some((std::str::from_utf8(&line[..at]).ok()?, at)));
     let Some((name, at)) = named.filter(|(name, _)| is_token(name.as_bytes())) else {
-        // No field, or the next line of one.
+        // A line without a colon is no field, or continues one.
         let hides = !line.is_empty() && is_hidden("", line);
         return if hides { SECRET.as_bytes().to_vec() } else { line.to_vec() };
     };
@@ -215,7 +215,7 @@ fn field(line: &[u8], key: &str, is_hidden: &dyn Fn(&str, &[u8]) -> bool) -> Vec
     [start, space, &new].concat()
 }
 
-/// Where the head of the final response ends, if it does: interim ones come before it.
+/// Where the head of the final response ends, if it is complete: interim responses come before it.
 pub(super) fn head_end(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -232,7 +232,8 @@ pub(super) fn head_end(bytes: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// A filler breaks where the text does, for all that three bytes can be, in each place of four.
+    /// A filler is invalid where the text is, for all values of three bytes at each of four
+    /// positions.
     #[test]
     fn a_filler_is_utf8_just_where_the_text_is() {
         let verdict = |bytes: &[u8]| match std::str::from_utf8(bytes) {
@@ -261,14 +262,14 @@ mod tests {
         let frames = b"\x01\x04a\xC3\xA4b\x89\x02pi\x80\x01c\x82\x7E\0\x02bi\x88\x05\x03\xE8bye";
         let filled = b"\x01\x04x\xC3\xA0x\x89\x02xx\x80\x01x\x82\x7E\0\x02\0\0\x88\x05\x03\xE8xxx";
         assert_eq!(server.fill(frames, false), filled);
-        // Ours, byte by byte; a reason of ours stays.
+        // Our own frames, byte by byte; the reason of our close frame stays.
         let mut ours = Frames::new(true);
         let frame = [0x88, 0x84, 1, 2, 3, 4, 3 ^ 1, 0xE8 ^ 2, b'n' ^ 3, b'o' ^ 4];
         let kept: Vec<u8> = frame.iter().flat_map(|&b| ours.fill(&[b], true)).collect();
         assert_eq!(kept, frame);
         let filled = [0x88, 0x84, 1, 2, 3, 4, 3 ^ 1, 0xE8 ^ 2, b'x' ^ 3, b'x' ^ 4];
         assert_eq!(Frames::new(true).fill(&frame, false), filled);
-        // What is no frame leaves nothing.
+        // Bytes that are no frame are not kept.
         assert_eq!(Frames::new(false).fill(b"\xC1secret", false), b"\xC1\0\0\0\0\0\0");
         assert_eq!(Frames::new(false).fill(b"\x81\x86secret", false), b"\x81\x86\0\0\0\0\0\0");
         assert_eq!(Frames::new(false).fill(b"\x89\x7Esecret", false), b"\x89\x7E\0\0\0\0\0\0");

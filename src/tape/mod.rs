@@ -1,9 +1,10 @@
-//! Tapes: what a connection read and wrote, as a text that can be run again (docs/TAPES.md).
+//! Tapes: the bytes that a connection read and wrote, as a text that can be run again
+//! (docs/TAPES.md).
 //!
-//! A tape is a test script, and a test script is a tape: bytes from the peer, what the owner asked for,
-//! when; and what came of it, each event and each byte that was written. [`run`] gives the first to a
-//! [`Session`](crate::proto::Session), byte for byte or in other cuts, and compares the second. Nothing here
-//! has a socket or a clock.
+//! A tape is a test script, and a test script is a tape: it has the bytes of the peer and the calls
+//! of the program, with their times; and the results, each event and each written byte. [`run`]
+//! gives the former to a [`Session`](crate::proto::Session), in the same or in other cuts, and
+//! compares the latter. Nothing here has a socket or a clock.
 //!
 //! ```
 //! use moonwire::tape::run_all;
@@ -30,11 +31,11 @@
 //! ```text
 //! text              bytes and times, read and written
 //! sim               a session and the driver around it
-//! fill              what stands for payloads and secrets
-//! script            what a connection starts with
+//! fill              fillers for payloads and secrets
+//! script            how a connection starts
 //! run               runs a tape
 //! scene             a tape from the peer's side
-//! record, taped     write one: with sockets alone
+//! record, taped     record one: only with sockets
 //! ```
 
 #[cfg(feature = "net")]
@@ -43,7 +44,7 @@ mod fill;
 mod record;
 mod run;
 mod scene;
-// What is written is written with sockets alone.
+// Only a connection with a socket is recorded, so without `net` the writing half is not used.
 #[cfg_attr(not(feature = "net"), allow(dead_code))]
 mod script;
 mod sim;

@@ -1,4 +1,4 @@
-//! Writes a tape: what each connection read and wrote, as it goes.
+//! Records a tape: the bytes that each connection reads and writes, while it runs.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -15,11 +15,11 @@ use crate::proto::{
     CloseFrame, Closed, Event, Failure, HandshakeError, Misuse, Request, Session, Settings,
 };
 
-/// Where the connections of a reactor are written down as they go, each byte and each decision with its
-/// time; what comes of it is a test that [`run`](super::run) repeats. docs/TAPES.md says what it holds.
+/// Records the connections of a reactor, each byte and each decision with its time, as a test that
+/// [`run`](super::run) repeats. docs/TAPES.md describes the text.
 ///
-/// It is written as it happens, in the thread that drives the connections, and nothing is kept. A clone
-/// writes to the same place.
+/// Each line is written at once, on the thread that drives the connections, and nothing is kept in
+/// memory. A clone writes to the same destination.
 ///
 /// ```no_run
 /// use moonwire::{Config, Options, Reactor, tape::Tape};
@@ -40,7 +40,7 @@ pub struct Tape {
 
 struct Out {
     to: Box<dyn Write + Send>,
-    /// Which connection the last line was about.
+    /// The connection of the last line.
     about: Option<u64>,
     failed: Option<io::Error>,
 }
@@ -52,7 +52,8 @@ impl fmt::Debug for Tape {
 }
 
 impl Tape {
-    /// A tape without payloads: of messages, pings, reasons and bodies their lengths are kept.
+    /// A tape without payloads: messages, pings, reasons and bodies are replaced by fillers of the
+    /// same length.
     pub fn new(to: impl Write + Send + 'static) -> Tape {
         let version = env!("CARGO_PKG_VERSION");
         let out = Out { to: Box::new(to), about: None, failed: None };
@@ -61,14 +62,14 @@ impl Tape {
         tape
     }
 
-    /// Whether payloads are written down. Compressed messages and the bodies of streams cannot be
-    /// replayed without; a tape with payloads is as secret as they are.
+    /// Whether payloads are recorded. Without them, compressed messages and the bodies of streams
+    /// cannot be replayed; a tape with payloads is as secret as they are.
     pub fn payloads(mut self, yes: bool) -> Tape {
         self.payloads = yes;
         self
     }
 
-    /// Flushes what was written; the first error, if any of it could not be.
+    /// Flushes the output; returns the first error of writing, if there was one.
     ///
     /// # Errors
     ///
@@ -85,7 +86,7 @@ impl Tape {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whole lines about a connection.
+    /// Writes whole lines about a connection.
     fn write(&self, about: Option<u64>, lines: &str) {
         let mut out = self.lock();
         let turns = about.filter(|_| out.about != about);
@@ -101,7 +102,7 @@ impl Tape {
         }
     }
 
-    /// A connection begins.
+    /// Starts to record a connection.
     pub(crate) fn record(&self, id: u64, now: Instant, asked: &OpenedWith<'_>) -> Box<Recorder> {
         let mut recorder = Box::new(Recorder {
             tape: self.clone(),
@@ -128,7 +129,7 @@ impl Tape {
     }
 }
 
-/// What a connection is opened with.
+/// The request and the options with which a connection is opened.
 pub(crate) enum OpenedWith<'a> {
     WebSocket {
         request: &'a Request,
@@ -144,7 +145,7 @@ pub(crate) enum OpenedWith<'a> {
     },
 }
 
-/// What must not be repeated.
+/// The request, whose secrets the tape must not repeat.
 enum RequestSecrets {
     WebSocket(Box<Request>),
     Stream(Box<http::Request>),
@@ -158,7 +159,8 @@ impl RequestSecrets {
         }
     }
 
-    /// As [`Note::response`](crate::proto::Note) has it.
+    /// Whether the value of a field of the response is hidden, as in
+    /// [`Note::response`](crate::proto::Note).
     fn hides(&self, name: &str, value: &[u8]) -> bool {
         let url = match self {
             RequestSecrets::WebSocket(request) => request.url(),
@@ -192,7 +194,7 @@ impl OpenedWith<'_> {
         }
     }
 
-    /// The first line, without its word.
+    /// The words of the first line, behind its first word.
     fn words(&self, now: Instant) -> String {
         let until = |at: Instant| shown_time(at.saturating_duration_since(now));
         match self {
@@ -242,7 +244,7 @@ impl OpenedWith<'_> {
         }
     }
 
-    /// The request as it may be shown.
+    /// The request without its secrets.
     fn shown(&self, payloads: bool) -> Vec<u8> {
         match self {
             OpenedWith::WebSocket { request, nonce, .. } => {
@@ -264,39 +266,40 @@ impl OpenedWith<'_> {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
-    /// The answer's head is not whole: it is held back, since what of it may be written is known then.
+    /// The head of the response is not complete. It is held back: only then is known which bytes
+    /// may be written.
     Head,
-    /// The answer is none of what was asked for; its body is held back.
+    /// The response is not the one asked for; its body is held back.
     Refused,
     Open,
 }
 
-/// One connection on its way to a tape.
+/// Records one connection.
 pub(crate) struct Recorder {
     tape: Tape,
     id: u64,
-    /// When the last line was, and what time it is.
+    /// The time of the last line, and the current time.
     last: Instant,
     pub(crate) now: Instant,
-    /// Mask keys that were drawn and stand in no line yet.
+    /// Mask keys that were used and are not recorded yet.
     pub(crate) keys: Vec<[u8; 4]>,
-    /// Bytes of the input that stand in the tape already, and will be given again.
+    /// Bytes of the input that are recorded already and will be given again.
     seen: usize,
-    /// Bytes of it that the session was given already: of the read before.
+    /// Bytes of the input that the session was given before, with the last read.
     given: usize,
     phase: Phase,
     held: Vec<u8>,
     secrets: RequestSecrets,
     is_stream: bool,
-    /// The held body has a framing or a coding, so that no filler can take its place.
+    /// The body that is held back is chunked or coded, so fillers cannot replace it.
     is_framed: bool,
-    /// Bytes of the request that have not left.
+    /// Bytes of the request that were not sent.
     request_left: usize,
     from_peer: Frames,
     to_peer: Frames,
-    /// The peer has broken a rule, and our close frame says which.
+    /// The peer has broken a rule, which our close frame states.
     is_violated: bool,
-    /// The owner's own close frame is on its way, or has left.
+    /// The program's own close frame is queued or sent.
     is_closing: bool,
     has_gap: bool,
 }
@@ -315,7 +318,7 @@ impl Recorder {
             false => ("handshake", Kind::Handshake),
         };
         self.write(&format!("\n{name} {words}\n"));
-        // What a replay asks, which has no secrets.
+        // The request of a replay, which has no secrets.
         let wanted = asked.shown(self.tape.payloads);
         let sim = Start::read(kind, &words, false).and_then(|start| start.asked(&wanted, now));
         match sim {
@@ -334,15 +337,15 @@ impl Recorder {
         self.tape.write(Some(self.id), lines);
     }
 
-    /// From here on nothing of this connection can be followed.
+    /// From here on the connection cannot be replayed.
     fn gap(&mut self, why: &str) {
         if !std::mem::replace(&mut self.has_gap, true) {
             self.write(&format!("gap {why}\n"));
         }
     }
 
-    /// A line, behind the time that has passed and the keys that were drawn. `short` is what of it may
-    /// stand behind a gap.
+    /// Writes a line, after lines for the time that has passed and the keys that were used. `short`
+    /// is the form of the line behind a gap.
     fn line(&mut self, now: Instant, short: &str, line: &str) {
         if self.has_gap {
             self.keys.clear();
@@ -367,7 +370,7 @@ impl Recorder {
         self.write(&lines);
     }
 
-    /// A line with bytes.
+    /// Writes a line with bytes.
     fn bytes(&mut self, now: Instant, word: &str, bytes: &[u8], behind: &str) {
         let data = shown(bytes);
         let space = if data.is_empty() { "" } else { " " };
@@ -375,9 +378,9 @@ impl Recorder {
         self.line(now, &short, &format!("{word}{space}{data}{behind}"));
     }
 
-    // What came.
+    // Input.
 
-    /// Of `input` the session took `used`, or all of it counts if nothing came of it.
+    /// The session took `used` bytes of `input`; without an event all of it is recorded.
     pub(crate) fn received(
         &mut self,
         now: Instant,
@@ -399,7 +402,7 @@ impl Recorder {
         }
     }
 
-    /// New bytes, and what was told of them.
+    /// Records new input and its event.
     pub(crate) fn came(
         &mut self,
         now: Instant,
@@ -434,8 +437,8 @@ impl Recorder {
         }
     }
 
-    /// The head that was held back; what is behind it stays. Of one that `is_no_head`, what is wrong may
-    /// be the very bytes that must not be written down.
+    /// Writes the head that was held back, but not the bytes behind it. With `is_no_head` the bytes
+    /// are no HTTP head: if they repeat a secret, they are not written.
     fn let_go_head(&mut self, now: Instant, is_no_head: bool) {
         let end = head_end(&self.held).unwrap_or(self.held.len());
         let body = self.held.split_off(end);
@@ -452,7 +455,7 @@ impl Recorder {
         }
     }
 
-    /// All that was held back, since the connection goes on or is over.
+    /// Writes all bytes that were held back, since the connection is open or has ended.
     fn let_go(&mut self, now: Instant, event: &Event<'_>) {
         if self.phase == Phase::Head {
             let failed = match event {
@@ -484,7 +487,7 @@ impl Recorder {
         }
     }
 
-    /// The peer sends no more: what it sent was `cut`, or ended.
+    /// The peer's stream has ended; `cut`: without `close_notify`, or by a reset.
     pub(crate) fn ended(&mut self, cut: bool, event: Option<&Event<'_>>) {
         let now = self.now;
         if let Some(event) = event {
@@ -497,7 +500,7 @@ impl Recorder {
         }
     }
 
-    /// A deadline has come.
+    /// A deadline has passed.
     pub(crate) fn was_due(&mut self, now: Instant, event: Option<&Event<'_>>) {
         if let Some(event) = event {
             self.let_go(now, event);
@@ -508,7 +511,7 @@ impl Recorder {
         }
     }
 
-    /// What the owner was told.
+    /// Records an event.
     pub(crate) fn event(&mut self, now: Instant, event: &Event<'_>) {
         let (mut kind, mut payload) = match event {
             Event::Opened(o) => {
@@ -568,9 +571,9 @@ impl Recorder {
         }
     }
 
-    // What was asked for.
+    // Calls of the program.
 
-    /// A message, or a ping.
+    /// Records a message or a ping.
     pub(crate) fn sent(
         &mut self,
         now: Instant,
@@ -598,12 +601,12 @@ impl Recorder {
         self.is_closing |= done.is_ok() && !self.is_violated;
     }
 
-    /// Something without bytes.
+    /// Records a call without bytes.
     pub(crate) fn bare_line(&mut self, now: Instant, word: &str) {
         self.line(now, word, word);
     }
 
-    /// A piece of the body of a request.
+    /// Records a piece of a request's body.
     pub(crate) fn body(&mut self, now: Instant, piece: &[u8], event: Option<&Event<'_>>) {
         let piece = if self.tape.payloads { piece.to_vec() } else { letters(piece) };
         self.bytes(now, "body", &piece, "");
@@ -613,7 +616,7 @@ impl Recorder {
         }
     }
 
-    /// The body of a request is whole.
+    /// The body of a request is complete.
     pub(crate) fn body_ended(&mut self, now: Instant, event: Option<&Event<'_>>) {
         self.line(now, "body end", "body end");
         if let Some(event) = event {
@@ -622,16 +625,17 @@ impl Recorder {
         }
     }
 
-    // What was written.
+    // Output.
 
-    /// The request is so long, of a WebSocket.
+    /// The length of a WebSocket's request.
     pub(crate) fn has_request(&mut self, len: usize) {
         if !self.is_stream {
             self.request_left = len;
         }
     }
 
-    /// The kernel takes the first `n` of what waits; `taken` is what it has taken for them.
+    /// The kernel took the first `n` of the `waits` bytes; `taken` counts the bytes that it took
+    /// for them, which over TLS are those of records.
     pub(crate) fn took(&mut self, now: Instant, waits: &[u8], n: usize, taken: usize) {
         if waits.is_empty() && taken == 0 {
             return;
@@ -668,7 +672,7 @@ impl Recorder {
         }
     }
 
-    /// The connection is let go; this waits to be written.
+    /// The session is dropped with these bytes unsent.
     pub(crate) fn dropped(&mut self, waits: &[u8]) {
         let now = self.now;
         if !waits.is_empty() && self.request_left == 0 {
@@ -676,7 +680,7 @@ impl Recorder {
             self.bytes(now, "rest", &waits, "");
         }
         self.write("# gone\n");
-        // Whoever reads along sees a connection's end.
+        // Flushed, so that a reader of the file sees the end of each connection.
         let _ = self.tape.lock().to.flush();
     }
 }
@@ -716,8 +720,8 @@ mod tests {
 
     const NONCE: [u8; 16] = *b"the sample nonce";
 
-    /// Opens with a request, is given an answer in pieces, and then the end; what the tape has, and what a
-    /// run of it compares.
+    /// Opens with a request, receives an answer in pieces and then the end; returns the tape and
+    /// the result of running it.
     fn taped(request: &Request, payloads: bool, pieces: &[&[u8]]) -> (String, Outcome) {
         let memory = Memory::default();
         let tape = Tape::new(memory.clone()).payloads(payloads);
@@ -794,7 +798,7 @@ mod tests {
                     Request::new(Url::parse("wss://hunter22.example/hunter22?hunter22").unwrap());
                 hidden.secret_url().secret_protocol("t.hunter22").unwrap();
                 for request in [open, hidden] {
-                    // Whole, and in pieces that end anywhere.
+                    // In one piece, and in pieces that end anywhere.
                     for at in [answer.len(), 40, answer.len() - 9] {
                         let (a, b) = answer.as_bytes().split_at(at.min(answer.len()));
                         let (text, outcome) = taped(&request, payloads, &[a, b]);

@@ -1,4 +1,4 @@
-//! Runs a tape: gives the core what it says that came, and compares what comes of it.
+//! Runs a tape: gives its input to the core, and compares the results.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,43 +8,43 @@ use super::sim::{GARBAGE, Sim};
 use super::text::{bytes, split, start, time};
 use crate::proto::{CloseFrame, Misuse, Settings};
 
-/// How the bytes of a tape travel. None may make a difference.
+/// How the bytes of a tape are cut. The results are the same in every mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// As the lines have them.
+    /// As in the lines.
     Whole,
-    /// One by one.
+    /// Byte by byte.
     Bytewise,
-    /// `peer` lines with nothing between them come as one.
+    /// Consecutive `peer` lines are given as one.
     Glued,
     /// One byte is sent at a time.
     Window,
     /// Garbage follows the final event.
     Garbage,
-    /// Unfinished frames are read into place.
+    /// Unfinished frames are read into the session's own buffer.
     InPlace,
-    /// In pieces of any size, which a seed draws.
+    /// In pieces of random sizes, which this seed determines.
     Cuts(u64),
 }
 
 impl Mode {
-    /// All of them but [`Mode::Cuts`]. [`Mode::Garbage`] needs a run in [`Mode::Whole`] before.
+    /// All modes but [`Mode::Cuts`]. [`Mode::Garbage`] needs a run in [`Mode::Whole`] before.
     pub const ALL: [Mode; 6] =
         [Mode::Whole, Mode::Bytewise, Mode::Glued, Mode::Window, Mode::Garbage, Mode::InPlace];
 }
 
-/// Where a tape says something else than what happens.
+/// A line of a tape that differs from the result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// The line, counted from 1; 0 is the end.
     pub line: usize,
     /// The line itself.
     pub text: String,
-    /// How the bytes came.
+    /// The mode of the run.
     pub mode: Mode,
-    /// What happens instead.
+    /// The actual result.
     pub why: String,
-    /// Where the rule stands that it is about, if that is known.
+    /// The section of the rule in question, if known.
     pub section: Option<&'static str>,
 }
 
@@ -66,23 +66,23 @@ impl fmt::Display for Difference {
 
 impl std::error::Error for Difference {}
 
-/// What a run has compared.
+/// Counts of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Connections.
     pub connections: usize,
-    /// Events that were as the tape has them.
+    /// Events that were equal to those of the tape.
     pub events: usize,
-    /// Bytes that were sent as the tape has them.
+    /// Sent bytes that were equal to those of the tape.
     pub sent: usize,
-    /// Bytes that came.
+    /// Received bytes.
     pub came: usize,
-    /// Where a tape has left something out so that a connection cannot be followed: the line, and why.
+    /// Gaps, behind which a connection cannot be replayed: the line, and the reason.
     pub gaps: Vec<(usize, String)>,
 }
 
-/// Runs a tape in one mode. `ends` are the lines at which a final event comes: [`Mode::Whole`] writes
-/// them, [`Mode::Garbage`] reads them.
+/// Runs a tape in one mode. `ends` are the lines with a final event: [`Mode::Whole`] fills the set,
+/// [`Mode::Garbage`] uses it.
 ///
 /// ```
 /// use std::collections::BTreeSet;
@@ -96,7 +96,7 @@ pub struct Outcome {
 ///
 /// # Errors
 ///
-/// [`Difference`]: the first line that is another, or that is no line of a tape.
+/// [`Difference`]: the first line that differs, or that is no line of a tape.
 pub fn run(text: &str, mode: Mode, ends: &mut BTreeSet<usize>) -> Result<Outcome, Difference> {
     let (cases, ahead_of, outcome) = Default::default();
     let mut run = Run { mode, cases, at: 0, ends, ahead: ahead_of, outcome };
@@ -135,7 +135,7 @@ pub fn run(text: &str, mode: Mode, ends: &mut BTreeSet<usize>) -> Result<Outcome
     Ok(run.outcome)
 }
 
-/// Runs a tape in every mode, and in so many random cuts.
+/// Runs a tape in every mode, and with this many random cuts.
 ///
 /// # Errors
 ///
@@ -152,7 +152,7 @@ pub fn run_all(text: &str, cuts: u64) -> Result<Outcome, Difference> {
     Ok(outcome)
 }
 
-/// For each `peer` line the bytes of the `more` lines that belong to it, which came with the same read.
+/// For each `peer` line, the bytes of the `more` lines that came with the same read.
 fn ahead(lines: &[(usize, &str)]) -> BTreeMap<usize, Vec<u8>> {
     let (mut all, mut peers) = (BTreeMap::<usize, Vec<u8>>::new(), BTreeMap::new());
     let mut id = "";
@@ -163,7 +163,7 @@ fn ahead(lines: &[(usize, &str)]) -> BTreeMap<usize, Vec<u8>> {
             "open" | "handshake" | "stream" => _ = peers.remove(id),
             "peer" if is_bytes(line) => _ = peers.insert(id, at),
             "more" => {
-                // What is no bytes is told at its own line.
+                // Invalid bytes are reported at their own line.
                 if let (Some(peer), Ok(bytes)) = (peers.get(id), bytes(rest)) {
                     all.entry(*peer).or_default().extend(bytes);
                 }
@@ -174,12 +174,12 @@ fn ahead(lines: &[(usize, &str)]) -> BTreeMap<usize, Vec<u8>> {
     all
 }
 
-/// Bytes from the peer.
+/// Whether the line has bytes from the peer.
 fn is_bytes(line: &str) -> bool {
     line.starts_with("peer ") && !["peer EOF", "peer CUT"].contains(&line)
 }
 
-/// A line of a tape may hold a whole message.
+/// The line, cut to a length for errors: it may hold a whole message.
 fn shortened(line: &str) -> String {
     match line.char_indices().nth(300) {
         Some((at, _)) => format!("{}…", &line[..at]),
@@ -203,7 +203,7 @@ impl Case {
         Case { sim, start: None, is_tape: false, stalled: false, skips: false, after_peer: false }
     }
 
-    /// The case so far must have named all that happened.
+    /// Fails if there is an event or output that no line has named.
     fn settled(&self) -> Result<(), String> {
         if let Some((kind, payload)) = self.sim.events.front() {
             return Err(format!("event not named: {kind} {}", start(payload)));
@@ -216,17 +216,17 @@ impl Case {
 struct Run<'a> {
     mode: Mode,
     cases: BTreeMap<u64, Case>,
-    /// The one that lines are about.
+    /// The connection of the current line.
     at: u64,
     ends: &'a mut BTreeSet<usize>,
-    /// What comes with the bytes of a line, and is looked at later.
+    /// Bytes that come with those of a line, and are parsed later.
     ahead: BTreeMap<usize, Vec<u8>>,
     outcome: Outcome,
 }
 
 const NOT_HTTP: &str = "closed no Head(NotHttp(";
 
-/// What is read, and does nothing.
+/// Lines before which unnamed events and output may exist.
 const PASSIVE: [&str; 11] =
     ["wrote", "event", "no ", "due", "take", "stall", "flow", "took", "on ", "keys", "gap"];
 
@@ -239,12 +239,12 @@ impl Run<'_> {
         self.cases.entry(self.at).or_insert_with(|| Case::new(Sim::new(Settings::default())))
     }
 
-    /// Before a line: whether all is named, unless the line names something itself.
+    /// Before a line: fails if events or output were not named, unless the line may name them.
     fn look(&mut self, line: &str, is_peer: bool) -> Result<(), String> {
         let case = self.case();
         let was = std::mem::replace(&mut case.after_peer, is_peer);
         let names = |words: &[&str]| words.iter().any(|word| line.starts_with(word));
-        // Where what came is told later, as after a pause, the tape has it later.
+        // Events that were reported later, for example after a pause, come later in the tape.
         let goes_on = case.is_tape && names(&["peer", "more", "sleep", "connected", "reads"]);
         if case.skips || names(&PASSIVE) || is_peer && was || goes_on {
             return Ok(());
@@ -273,7 +273,7 @@ impl Run<'_> {
         }
         match word {
             "gap" => {
-                // The end may be there already: of an empty body, say.
+                // The final event may have come already, for example of an empty body.
                 self.case().sim.events.retain(|(kind, _)| !kind.starts_with("closed "));
                 self.case().settled()?;
                 self.case().skips = true;
@@ -328,7 +328,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// What happens, whoever does it.
+    /// Runs a line that is input or a call.
     fn act(&mut self, at: usize, word: &str, rest: &str) -> Result<(), String> {
         let (mode, step) = (self.mode, self.step());
         let garbage = mode == Mode::Garbage && self.ends.contains(&at);
@@ -348,7 +348,7 @@ impl Run<'_> {
             "more" => {
                 let bytes = bytes(rest)?;
                 came = bytes.len();
-                // Behind garbage it is garbage, too.
+                // Behind garbage, more bytes are garbage, too.
                 if !sim.look(&bytes) {
                     peer(sim, bytes, mode, garbage, &[]);
                 }
@@ -401,12 +401,12 @@ impl Run<'_> {
             if !case.stalled {
                 sim.take(usize::MAX, step);
             } else if sim.session.buffered() > waited {
-                // A driver tries to write what is new.
+                // A driver tries to write new output.
                 sim.session.sent(sim.now, 0);
             }
         }
         let is_new = sim.closed && !was_closed;
-        // One whose close frame is held back is not over for its owner.
+        // While a close frame is held back, the program may still send.
         if garbage && !(case.is_tape && sim.session.is_open()) {
             sim.poke();
             if case.is_tape {
@@ -430,7 +430,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The kernel takes what the tape says that it took.
+    /// The kernel takes the bytes that the tape has.
     fn took(&mut self, rest: &str) -> Result<(), String> {
         let step = self.step();
         let (rest, of) = match split(rest, "of ") {
@@ -481,7 +481,7 @@ impl Run<'_> {
         let sim = &mut self.case().sim;
         let Some((k, mut p)) = sim.events.pop_front() else { return Err("no event".to_owned()) };
         if kind == "chunk" && k == kind {
-            // How a body is cut says nothing.
+            // The cuts of a body may differ.
             while p.len() < payload.len() && sim.events.front().is_some_and(|(k, _)| k == kind) {
                 p.extend(sim.events.pop_front().unwrap_or_default().1);
             }
@@ -490,7 +490,7 @@ impl Run<'_> {
                 sim.events.push_front((k.clone(), rest));
             }
         }
-        // What is no HTTP is told with as much of it as had come.
+        // The error for bytes that are no HTTP has as many of them as had come.
         let is_same = k == kind || [k.as_str(), kind].iter().all(|k| k.starts_with(NOT_HTTP));
         if !is_same || p != payload {
             return Err(format!("event {k} {}", start(&p)));
@@ -519,8 +519,8 @@ fn peer(sim: &mut Sim, mut bytes: Vec<u8>, mode: Mode, garbage: bool, ahead: &[u
     }
 }
 
-/// Pieces whose sizes depend on the seed and on the bytes alone, so that a run is the same anywhere; and
-/// whether each is read into place.
+/// Cuts of random sizes, which depend only on the seed and the bytes, so that a run is the same
+/// everywhere; and whether each piece is read into the session's own buffer.
 fn in_pieces(bytes: &[u8], seed: u64) -> Vec<(&[u8], bool)> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ bytes.len() as u64 | 1;
     let mut draw = |below: usize| {
@@ -529,7 +529,7 @@ fn in_pieces(bytes: &[u8], seed: u64) -> Vec<(&[u8], bool)> {
         state ^= state >> 27;
         (state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % below
     };
-    // Not more pieces than a long line can bear.
+    // A long line is not cut into too many pieces.
     let most = [1, 3, 20, 200, 70_000][draw(5)].max(bytes.len() / 500);
     let (mut rest, mut pieces) = (bytes, Vec::new());
     while !rest.is_empty() {
@@ -540,7 +540,7 @@ fn in_pieces(bytes: &[u8], seed: u64) -> Vec<(&[u8], bool)> {
     pieces
 }
 
-/// What the owner asks for, and whether it gets it.
+/// Makes a call of the program, and compares its result.
 fn ask(sim: &mut Sim, word: &str, rest: &str) -> Result<(), String> {
     let (rest, want) = match split(rest, "-> ") {
         Some((rest, misuse)) => (rest.trim(), format!("Err({misuse})")),
@@ -580,7 +580,8 @@ fn ask(sim: &mut Sim, word: &str, rest: &str) -> Result<(), String> {
     if got == want { Ok(()) } else { Err(got) }
 }
 
-/// Where the rule stands that a difference is about: what happens says it best, then the line.
+/// The section of the rule that a difference is about, found by words of the result, then of the
+/// line.
 fn section(line: &str, why: &str) -> Option<&'static str> {
     const WORDS: [(&[&str], &str); 21] = [
         (&["ReservedBits", "ReservedOpcode", "LengthNotMinimal", "LengthTopBit"], "RFC 6455 §5.2"),

@@ -1,34 +1,35 @@
-//! A tape from the peer's side: what it sends and expects, and inputs of fuzz targets.
+//! A tape from the peer's side: the bytes that it sends and the frames that it expects; and inputs
+//! for fuzz targets.
 
 use std::collections::BTreeMap;
 
 use super::text::{bytes, split};
 use crate::proto::ws::handshake::accept;
 
-/// What a peer does, one after the other.
+/// A step of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
-    /// A request comes: of a WebSocket (`true`), or any other.
+    /// Waits for a request: of a WebSocket (`true`), or any other.
     Request(bool),
-    /// It sends the head of its answer; `Sec-WebSocket-Accept` is that of the client's own key.
+    /// Sends the head of its response; `Sec-WebSocket-Accept` is computed for the client's key.
     Head(Vec<u8>),
-    /// It sends.
+    /// Sends bytes.
     Send(Vec<u8>),
-    /// A frame comes.
+    /// Waits for a frame.
     Expect(Frame),
-    /// It sends no more, or (`true`) breaks the connection off.
+    /// Ends its side, or (`true`) closes the socket at once.
     End(bool),
 }
 
 /// A frame of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Whether it ends its message.
+    /// Whether it is the last frame of its message.
     pub fin: bool,
     /// Its opcode, with the reserved bits.
     pub opcode: u8,
-    /// Unmasked.
+    /// The unmasked payload.
     pub payload: Vec<u8>,
 }
 
@@ -49,18 +50,18 @@ impl std::fmt::Display for Frame {
     }
 }
 
-/// One connection of a tape, as its peer sees it.
+/// One connection of a tape, from the peer's side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scene {
-    /// What the tape calls the connection.
+    /// The number of the connection in the tape.
     pub id: u64,
-    /// What happens.
+    /// The steps, in order.
     pub steps: Vec<Step>,
-    /// Why the tape does not have all of it, if it does not.
+    /// Why the tape is not complete, if it is not.
     pub gap: Option<String>,
-    /// Bytes of the client that are no whole frame.
+    /// Bytes of the client that are no complete frame yet.
     frames: Frames,
-    /// How a stream was asked for.
+    /// The options of a stream.
     words: String,
 }
 
@@ -68,7 +69,7 @@ pub struct Scene {
 ///
 /// # Errors
 ///
-/// The line that is no line of a tape, and why.
+/// The line that is invalid, and the reason.
 pub fn scenes(text: &str) -> Result<Vec<Scene>, String> {
     let mut all: Vec<Scene> = Vec::new();
     let (mut current, mut id) = (BTreeMap::new(), 0u64);
@@ -119,7 +120,7 @@ impl Scene {
         match self.steps.last_mut() {
             Some(Step::Send(before)) => before.extend(data),
             Some(Step::Request(_)) => self.steps.push(Step::Head(data)),
-            // A head may come in pieces, too, and stands whole in one line of a tape all the same.
+            // A head that came in pieces stands whole in one line of a tape.
             _ => self.steps.push(Step::Send(data)),
         }
     }
@@ -129,7 +130,8 @@ impl Scene {
         self.steps.extend(frames.into_iter().map(Step::Expect));
     }
 
-    /// All that the peer sends to a client with this key: the head of its answer, and the rest.
+    /// All bytes that the peer sends to a client with this key: the head of its response, and the
+    /// rest.
     fn sent(&self, key: &str) -> (Vec<u8>, Vec<u8>) {
         let (mut head, mut rest) = (Vec::new(), Vec::new());
         for step in &self.steps {
@@ -142,7 +144,8 @@ impl Scene {
         (head, rest)
     }
 
-    /// Inputs of the fuzz targets that such bytes are for: the target, and the bytes (fuzz/README.md).
+    /// Inputs for the fuzz targets that parse such bytes: the target's name, and the input
+    /// (fuzz/README.md).
     pub fn seeds(&self) -> Vec<(&'static str, Vec<u8>)> {
         let (head, rest) = self.sent("dGhlIHNhbXBsZSBub25jZQ==");
         let end = self.steps.iter().rev().find_map(|step| match step {
@@ -170,13 +173,13 @@ impl Scene {
     }
 }
 
-/// Choices of the target `session`.
+/// Bytes of choices of the target `session`.
 const SESSION_HANDSHAKE: u8 = 1;
 const SESSION_OPEN: u8 = 0;
-/// The largest messages.
+/// This choice allows the largest messages.
 const SESSION_SIZES: u8 = 3;
 
-/// The head of a peer's answer to a client whose `Sec-WebSocket-Key` is `key`.
+/// The head of a response for a client whose `Sec-WebSocket-Key` is `key`.
 pub fn answer(head: &[u8], key: &str) -> Vec<u8> {
     let mut out = Vec::new();
     for line in head.split_inclusive(|&b| b == b'\n') {
@@ -192,12 +195,12 @@ pub fn answer(head: &[u8], key: &str) -> Vec<u8> {
     out
 }
 
-/// Takes the frames of a client apart, however they are cut.
+/// Parses the frames of a client, however they are cut.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frames(Vec<u8>);
 
 impl Frames {
-    /// The frames that are whole now.
+    /// The frames that are complete now.
     pub fn feed(&mut self, data: &[u8]) -> Vec<Frame> {
         self.0.extend_from_slice(data);
         let mut frames = Vec::new();
@@ -260,8 +263,8 @@ mod tests {
         assert!(scenes("open\npeer 8").unwrap_err().starts_with("line 2: "));
     }
 
-    /// What a tape gives a target is more than noise to it: the target reads its choices as they were
-    /// meant, and keeps its laws.
+    /// A seed is more than noise to its target: the target reads the intended choices, and its laws
+    /// hold.
     #[test]
     fn seeds_are_inputs_of_their_targets() {
         let handshake = "handshake\npeer \"HTTP/1.1 101 a\\r\\nUpgrade: websocket\\r\\n\

@@ -1,4 +1,4 @@
-//! What a connection starts with: the words behind `open`, `handshake` and `stream`, and the request.
+//! How a connection starts: the words behind `open`, `handshake` and `stream`, and the request.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,13 +11,13 @@ use crate::proto::http::{self, Delivery, Timing};
 use crate::proto::{Compression, Opened};
 use crate::proto::{Request, Session, Settings, Url};
 
-/// The sample of RFC 6455 §1.3, so that its accept value is the right one.
+/// The nonce of RFC 6455 §1.3, whose accept value is known.
 const NONCE: [u8; 16] = *b"the sample nonce";
 
-/// Stands for a host that is not shown.
+/// Replaces a host that is not shown.
 const NOWHERE: &str = "secret.invalid";
 
-/// A value of [`Limits`] as a word has it.
+/// The value of a field of [`Limits`], as text.
 trait LimitValue: Sized {
     fn read(text: &str) -> Result<Self, String>;
     fn write(&self) -> String;
@@ -56,7 +56,7 @@ impl LimitValue for Duration {
     }
 }
 
-/// Those of [`Limits`] that a session looks at.
+/// The fields of [`Limits`] that a session uses.
 macro_rules! limits {
     ($($name:ident)*) => {
         /// Sets the limit of that name, if there is one.
@@ -67,7 +67,7 @@ macro_rules! limits {
             }
         }
 
-        /// The words of those that are not as usual.
+        /// The words for all limits that are not the default.
         fn changed(limits: &Limits) -> String {
             let usual = Limits::default();
             let mut words = String::new();
@@ -87,7 +87,7 @@ limits! {
     deflate_idle ping_floor
 }
 
-/// What a connection starts as.
+/// The kind of a connection's start.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
     Open,
@@ -95,12 +95,12 @@ pub(super) enum Kind {
     Stream,
 }
 
-/// What stands behind `open`, `handshake` and `stream`.
+/// The options behind `open`, `handshake` and `stream`.
 #[derive(Clone, Debug)]
 pub(super) struct Start {
     kind: Kind,
     settings: Settings,
-    /// The kernel takes what the tape says, and time passes as it says.
+    /// The start of a recording: it has its own lines for written bytes and for time.
     pub(super) is_tape: bool,
     is_secure: bool,
     protocol: Option<String>,
@@ -116,7 +116,7 @@ pub(super) struct Start {
     deflate: Option<Compression>,
 }
 
-/// All is compressed, whatever its size.
+/// Messages of any size are compressed.
 #[cfg(feature = "deflate")]
 fn wanted() -> Compression {
     Compression { threshold: 0, ..Compression::default() }
@@ -124,7 +124,7 @@ fn wanted() -> Compression {
 
 #[cfg(feature = "deflate")]
 impl Start {
-    /// An option of what compresses.
+    /// Sets an option of compression; returns whether `key` is one.
     fn deflate(&mut self, key: &str, value: &str) -> Result<bool, String> {
         if key == "decode" {
             self.decode = true;
@@ -177,8 +177,8 @@ impl Start {
         }
     }
 
-    /// Reads the words behind `open`, `handshake` or `stream`. Where frames are to be read `in_place`,
-    /// all are.
+    /// Parses the words behind `open`, `handshake` or `stream`. With `in_place`, all unfinished
+    /// frames are read into the session's own buffer.
     pub(super) fn read(kind: Kind, words: &str, in_place: bool) -> Result<Start, String> {
         let (mut start, mut limits) = (Start::new(kind), Limits::default());
         for word in words.split_whitespace() {
@@ -225,7 +225,7 @@ impl Start {
         Ok(start)
     }
 
-    /// The connection, where the request of the sample is good enough.
+    /// The connection, with a sample request.
     pub(super) fn sim(&self) -> Result<Sim, String> {
         let now = Instant::now();
         match self.kind {
@@ -242,7 +242,7 @@ impl Start {
         }
     }
 
-    /// The connection that asks as these bytes do.
+    /// The connection with the request in these bytes.
     pub(super) fn asked(&self, request: &[u8], now: Instant) -> Result<Sim, String> {
         let head = ParsedRequest::read(request)?;
         let after = |time: Duration| now.checked_add(time);
@@ -281,7 +281,7 @@ impl Start {
                 "host" | "upgrade" | "connection" => {}
                 "sec-websocket-protocol" => {
                     for name in value.split(", ") {
-                        // Two that are not shown look the same.
+                        // Two hidden subprotocols look the same.
                         let _ = request.protocol(name);
                     }
                 }
@@ -303,7 +303,7 @@ impl Start {
         let (mut length, mut chunked) = (None, false);
         for (name, value) in &head.fields {
             let own = match name.to_ascii_lowercase().as_str() {
-                // What is for a proxy is not asked for again.
+                // Fields for a proxy are not sent again.
                 "host" | "accept-encoding" | "proxy-authorization" => true,
                 "connection" => {
                     request.keep_alive = value.eq_ignore_ascii_case("keep-alive");
@@ -337,7 +337,7 @@ impl Start {
     }
 }
 
-/// A request as a tape has it.
+/// A request that was parsed from a tape.
 struct ParsedRequest {
     method: String,
     target: String,
@@ -368,7 +368,7 @@ impl ParsedRequest {
         })
     }
 
-    /// What it asks for. What is not shown is nowhere.
+    /// Its URL. A hidden host becomes [`NOWHERE`].
     fn url(
         &self,
         scheme: &str,
@@ -385,9 +385,9 @@ impl ParsedRequest {
     }
 }
 
-// Written.
+// Writing.
 
-/// The words of how a session behaves.
+/// The words for the settings of a session.
 pub(super) fn settings(settings: &Settings) -> String {
     let mut words = String::new();
     if settings.hold_close {
@@ -399,7 +399,7 @@ pub(super) fn settings(settings: &Settings) -> String {
     words + &changed(&settings.limits)
 }
 
-/// The words of an offer to compress.
+/// The words for an offer to compress.
 #[cfg(feature = "deflate")]
 pub(super) fn offer(wanted: &Compression) -> String {
     let mut words = format!(" deflate threshold={}", wanted.threshold);

@@ -1,4 +1,4 @@
-//! A session and the driver around it, on a time of its own.
+//! A session with a simulated driver and clock.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -10,20 +10,20 @@ use crate::proto::{
     Settings,
 };
 
-/// Frames good and bad, a close among them.
+/// Valid and invalid frames, a close frame among them.
 pub const GARBAGE: &[u8] =
     b"\x89\x01A\x81\x01A\x88\x02\x03\xE8\xFF\x81\xFF\0GET / HTTP/1.1\r\n\r\n";
 
-/// So often a deadline may come without moving.
+/// How often a deadline may be due without moving.
 const WAKES: usize = 1000;
 
-/// Where mask keys come from: those that a tape has, and then some that count up from the first, or
-/// stay zero.
+/// A source of mask keys: those that a tape has recorded, and then keys that count up from the
+/// first, or stay zero.
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
-    /// Taken first.
+    /// The recorded keys, used first.
     pub recorded: VecDeque<[u8; 4]>,
-    /// The key behind them; 0 stays 0.
+    /// The key after them; 0 stays 0.
     pub next: u32,
 }
 
@@ -37,10 +37,10 @@ impl Random for Keys {
     }
 }
 
-/// An event as a tape names it: its kind, and the payload that it has.
+/// An event in the form of a tape: its kind, and its payload.
 pub type TapeEvent = (String, Vec<u8>);
 
-/// An event as a tape names it.
+/// An event in the form of a tape.
 pub fn tape_event(event: &Event<'_>) -> TapeEvent {
     let plain = |text: String| (text, vec![]);
     match event {
@@ -82,14 +82,14 @@ fn end(closed: &Closed) -> String {
     }
 }
 
-/// What stands in the answer itself is compared with the answer.
+/// The name of an error. The response that it may contain is compared elsewhere.
 fn http(error: &HttpError) -> String {
     let text = format!("{error:?}");
     let name = text.split(['(', '{', ' ']).next().unwrap_or_default();
     name.to_owned()
 }
 
-/// What is told of an opened connection; `protocol` as it may be shown.
+/// The line for an opened connection; `protocol` as it may be shown.
 pub(super) fn opened(opened: &Opened, protocol: Option<&str>) -> String {
     format!("opened {}{}", protocol.unwrap_or("none"), compression(opened))
 }
@@ -102,7 +102,7 @@ pub(super) fn frame(frame: &CloseFrame) -> String {
     }
 }
 
-/// What was agreed on.
+/// The negotiated compression.
 #[cfg(feature = "deflate")]
 fn compression(opened: &Opened) -> String {
     let Some(agreed) = opened.compression else { return String::new() };
@@ -117,8 +117,8 @@ fn compression(_: &Opened) -> String {
     String::new()
 }
 
-/// A session and the driver around it, which keeps the law of [`crate::proto`]. What breaks that law is
-/// told as an event that no tape names.
+/// A session and the driver around it, which keeps the law of [`crate::proto`]. If the session
+/// breaks that law, an event that no tape has is added.
 ///
 /// ```
 /// use moonwire::proto::Settings;
@@ -130,32 +130,32 @@ fn compression(_: &Opened) -> String {
 /// ```
 #[derive(Debug)]
 pub struct Sim {
-    /// What is driven.
+    /// The session.
     pub session: Session,
-    /// Where its mask keys come from.
+    /// The source of its mask keys.
     pub keys: Keys,
-    /// Its time.
+    /// The current time.
     pub now: Instant,
-    /// What `receive` did not take.
+    /// Input that `receive` did not take.
     pub tail: Vec<u8>,
-    /// What was told, and not looked at.
+    /// Events that were reported and not compared yet.
     pub events: VecDeque<TapeEvent>,
-    /// What was written, and not looked at.
+    /// Output that was written and not compared yet.
     pub written: Vec<u8>,
-    /// Whether the final event was told.
+    /// Whether the final event was reported.
     pub closed: bool,
-    /// Bytes at the end of `tail` that have come, and are looked at later.
+    /// Bytes at the end of `tail` that were received and are parsed later.
     ahead: usize,
 }
 
 impl Sim {
-    /// One that starts open.
+    /// A session that starts open.
     pub fn new(settings: Settings) -> Sim {
         let now = Instant::now();
         Sim::of(Session::opened(settings, now), now)
     }
 
-    /// The driver of a session that was made at a time.
+    /// The driver of a session that was created at this time.
     pub fn of(session: Session, now: Instant) -> Sim {
         let (tail, events, written, keys) = Default::default();
         Sim { session, keys, now, tail, events, written, closed: false, ahead: 0 }
@@ -166,11 +166,11 @@ impl Sim {
         call(&mut self.session, &mut Context { now: self.now, random: &mut self.keys })
     }
 
-    /// Keeps an event.
+    /// Adds an event to [`Sim::events`].
     pub fn push_event(&mut self, event: Option<Event<'_>>) {
         let Some(event) = event else { return };
         let (kind, payload) = tape_event(&event);
-        // No tape names this.
+        // No tape has an event of this name.
         let kind = if self.closed { format!("after the end: {kind}") } else { kind };
         self.closed |= matches!(event, Event::Closed(_));
         self.events.push_back((kind, payload));
@@ -180,7 +180,7 @@ impl Sim {
         self.events.push_back((format!("a broken law: {law}"), vec![]));
     }
 
-    /// Gives what is left until no event comes.
+    /// Calls `receive` with the rest of the input until there is no event.
     pub fn pump(&mut self) {
         let tail = std::mem::take(&mut self.tail);
         let mut at = 0;
@@ -203,8 +203,7 @@ impl Sim {
         self.ahead = self.ahead.min(self.tail.len());
     }
 
-    /// Bytes from the peer of which those behind `bytes` come with the same read, and are looked at as
-    /// [`Sim::look`] says.
+    /// Input of which the bytes `ahead` come with the same read, and are parsed by [`Sim::look`].
     pub(super) fn feed_ahead(&mut self, bytes: &[u8], ahead: &[u8]) {
         self.drained();
         self.tail.extend_from_slice(bytes);
@@ -213,7 +212,7 @@ impl Sim {
         self.pump();
     }
 
-    /// Looks at the next bytes of those that have come; whether these are they.
+    /// Parses the next bytes of those; returns whether they are equal to `bytes`.
     pub(super) fn look(&mut self, bytes: &[u8]) -> bool {
         let start = self.tail.len() - self.ahead;
         if !self.tail[start..].starts_with(bytes) {
@@ -224,7 +223,7 @@ impl Sim {
         true
     }
 
-    /// Bytes from the peer, straight into the session's own memory where it asks for that.
+    /// Bytes from the peer; with `in_place` into the session's own buffer where it offers one.
     pub fn feed(&mut self, mut bytes: &[u8], in_place: bool) {
         while let Some(space) = self.session.space().filter(|_| in_place && !bytes.is_empty()) {
             let n = space.want.min(bytes.len());
@@ -236,7 +235,7 @@ impl Sim {
         self.pump();
     }
 
-    /// Bytes from the peer that the session wants in its own memory.
+    /// Bytes from the peer into the session's own buffer.
     pub fn fill(&mut self, bytes: &[u8]) {
         let fits = match self.session.space() {
             Some(space) => {
@@ -254,20 +253,20 @@ impl Sim {
         self.push_event(event);
     }
 
-    /// Nothing more is there.
+    /// Nothing more is there to be read.
     pub fn drained(&mut self) {
         let event = self.with(|session, cx| session.drained(cx));
         self.push_event(event);
     }
 
-    /// The peer sends no more.
+    /// The peer's stream has ended.
     pub fn eof(&mut self) {
         let event = self.session.receive_eof();
         self.push_event(event);
         self.pump();
     }
 
-    /// The connection broke.
+    /// The peer's stream was cut.
     pub fn cut(&mut self) {
         let event = self.session.receive_cut();
         self.push_event(event);
@@ -301,14 +300,14 @@ impl Sim {
         self.now = to;
     }
 
-    /// Tells the session that time has passed.
+    /// Calls the session for a deadline that has passed.
     pub fn deadline(&mut self) {
         let event = self.with(|session, cx| session.on_deadline(cx));
         self.push_event(event);
         self.pump();
     }
 
-    /// After the final event nothing is told, sent or waited for, whatever happens.
+    /// Checks that after the final event nothing is reported, sent or waited for, whatever happens.
     pub fn poke(&mut self) {
         self.feed(GARBAGE, true);
         self.eof();
@@ -325,7 +324,7 @@ impl Sim {
         }
     }
 
-    /// Sends a text.
+    /// Sends a text message.
     ///
     /// # Errors
     ///
@@ -334,7 +333,7 @@ impl Sim {
         self.with(|session, cx| session.send_text(cx, text))
     }
 
-    /// Closes.
+    /// Closes the connection.
     ///
     /// # Errors
     ///

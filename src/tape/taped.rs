@@ -1,4 +1,4 @@
-//! A session that is written down.
+//! A session that is recorded.
 
 use std::ops::Deref;
 use std::time::Instant;
@@ -8,8 +8,8 @@ use super::record::Recorder;
 use crate::proto::ws::message::{Lent, Message};
 use crate::proto::{CloseFrame, Context, Event, Misuse, Note, Random, Session, Space};
 
-/// A session as sockets use it: each call that may change it is written down, if it is to be. Without a
-/// tape it costs a look at an option.
+/// The session of a socket: each call that may change it is recorded, if there is a tape. Without a
+/// tape, a call costs the check of an option.
 #[derive(Debug)]
 pub(crate) struct Taped {
     session: Session,
@@ -33,7 +33,7 @@ impl Drop for Taped {
     }
 }
 
-/// Notes the keys that are drawn.
+/// Records the keys that are used.
 struct Noting<'a> {
     from: &'a mut dyn Random,
     keys: &'a mut Vec<[u8; 4]>,
@@ -55,7 +55,7 @@ impl Taped {
         Taped { session, recorder }
     }
 
-    /// The recorder, and what the call gives, whose keys are noted.
+    /// Calls the session, and records the keys that it uses.
     fn noted<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -91,7 +91,7 @@ impl Taped {
         (used, event)
     }
 
-    /// `None` while it is written down: [`Taped::receive`] says the same.
+    /// `None` while recording: [`Taped::receive`] returns the same message.
     #[inline(always)]
     pub(crate) fn receive_lent<'b>(
         &mut self,
@@ -104,7 +104,7 @@ impl Taped {
         self.session.receive_lent(now, input)
     }
 
-    /// Likewise.
+    /// The same for a compressed message.
     pub(crate) fn receive_inflated(
         &mut self,
         now: Instant,
@@ -116,7 +116,7 @@ impl Taped {
         self.session.receive_inflated(now, input)
     }
 
-    /// The time, for what follows and takes none.
+    /// Sets the time for the next call, which gets none.
     pub(crate) fn is_at(&mut self, now: Instant) {
         if let Some(recorder) = &mut self.recorder {
             recorder.now = now;
@@ -187,8 +187,8 @@ impl Taped {
         event
     }
 
-    /// Of a connection that is not read: memory may be given back while a timer waits that does not count
-    /// meanwhile. A replay, which reads all, lets that timer run out.
+    /// While a connection is not read, memory may be freed at a deadline that is later than one
+    /// that does not count meanwhile. A replay, which always reads, lets that other timer expire.
     pub(crate) fn on_deadline_unread(
         &mut self,
         cx: &mut Context<'_>,
@@ -205,7 +205,7 @@ impl Taped {
         event
     }
 
-    /// Sends something.
+    /// Sends a message or a ping.
     #[inline]
     fn send(
         &mut self,

@@ -1,18 +1,18 @@
-//! Bytes and times as a tape has them, read and written.
+//! Reads and writes bytes and times in the form of a tape.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// Two hex digits.
+/// The value of two hex digits.
 fn hex(pair: &[u8]) -> Option<u8> {
     let digit = |i: usize| pair.get(i).and_then(|&c| char::from(c).to_digit(16));
     Some((digit(0)? * 16 + digit(1)?) as u8)
 }
 
-/// A repeated piece is no longer than this: a tape is a file of somebody else's.
+/// The longest repetition: a tape may be somebody else's file.
 const REPEATED_MAX: usize = 1 << 30;
 
-/// `89 05 "Hello" 00*3` as bytes.
+/// Parses bytes: `89 05 "Hello" 00*3`.
 pub(super) fn bytes(text: &str) -> Result<Vec<u8>, String> {
     let (mut all, mut piece, mut rest) = (vec![], vec![], text.trim_start());
     while let Some(c) = rest.chars().next() {
@@ -40,7 +40,7 @@ pub(super) fn bytes(text: &str) -> Result<Vec<u8>, String> {
     Ok(all)
 }
 
-/// What stands in the quotes that `text` begins with, and where it goes on behind them.
+/// The content of the quotes at the start of `text`, and the position behind them.
 fn quoted(text: &str) -> Result<(Vec<u8>, usize), String> {
     let (mut out, mut chars) = (String::new(), text.char_indices().skip(1));
     while let Some((at, c)) = chars.next() {
@@ -59,13 +59,13 @@ fn quoted(text: &str) -> Result<(Vec<u8>, usize), String> {
     Err("quote without end".to_owned())
 }
 
-/// So many equal bytes are written as one with a number behind it.
+/// This many equal bytes are written as one with a count.
 const RUN: usize = 12;
 
-/// So many printable bytes are written as text.
+/// This many printable bytes are written as text.
 const WORD: usize = 4;
 
-/// The same bytes as a line has them: [`bytes`] reads what this writes.
+/// Bytes in the form of a line: [`bytes`] parses it.
 pub(super) fn shown(bytes: &[u8]) -> String {
     let mut out = String::new();
     let mut at = 0;
@@ -100,12 +100,12 @@ pub(super) fn shown(bytes: &[u8]) -> String {
     out
 }
 
-/// Whether a byte may stand in a quoted piece.
+/// Whether a byte may stand in quotes.
 fn is_text(byte: u8) -> bool {
     matches!(byte, 0x20..=0x7E | b'\r' | b'\n' | b'\t')
 }
 
-/// As it stands there.
+/// A byte as it stands in quotes.
 fn escaped(byte: u8) -> String {
     match byte {
         b'\r' => "\\r".to_owned(),
@@ -116,7 +116,7 @@ fn escaped(byte: u8) -> String {
     }
 }
 
-/// How many bytes from the start can be a quoted piece; a run of equal bytes ends it.
+/// How many bytes from the start can stand in quotes; a run of equal bytes ends them.
 fn words(bytes: &[u8]) -> usize {
     let mut same = 0;
     for (at, &byte) in bytes.iter().enumerate() {
@@ -131,7 +131,7 @@ fn words(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// `30s`, `1.5ms`, `20us`, `7ns` or `max`.
+/// Parses a time: `30s`, `1.5ms`, `20us`, `7ns` or `max`.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text} is no time");
     if text == "max" {
@@ -156,7 +156,7 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
     whole.and_then(|t| t.checked_add(Duration::from_nanos(part * unit / scale))).ok_or_else(wrong)
 }
 
-/// A time that [`time`] reads as the same.
+/// A time in a form that [`time`] parses to the same.
 pub(super) fn shown_time(time: Duration) -> String {
     if time == Duration::MAX {
         return "max".to_owned();
@@ -174,7 +174,7 @@ pub(super) fn shown_time(time: Duration) -> String {
     }
 }
 
-/// The two sides of the first `mark` that stands in no quoted piece.
+/// The two sides of the first `mark` outside quotes.
 pub(super) fn split<'a>(text: &'a str, mark: &str) -> Option<(&'a str, &'a str)> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     for (at, c) in text.char_indices() {
@@ -187,7 +187,7 @@ pub(super) fn split<'a>(text: &'a str, mark: &str) -> Option<(&'a str, &'a str)>
     None
 }
 
-/// The start of `bytes` in hex, for what is told of a difference.
+/// The start of `bytes` in hex, for the text of a difference.
 pub(super) fn start(bytes: &[u8]) -> String {
     let mut text = format!("{} bytes: ", bytes.len());
     bytes.iter().take(200).for_each(|b| _ = write!(text, "{b:02x}"));
