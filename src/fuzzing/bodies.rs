@@ -4,7 +4,7 @@ use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::driver::{Driver, Told, in_all_cuts};
+use super::driver::{Driver, OwnedEvent, in_all_cuts};
 use super::heads::request_head;
 use super::input::{Cut, Input, feed};
 use super::texts;
@@ -22,8 +22,8 @@ enum End {
     Broken(HttpError),
 }
 
-/// A byte of choices, then a chunked body: the data is what a second reading of RFC 9112 §7.1 finds,
-/// the same for any cut, and what is not data is bounded.
+/// A byte of choices, then a chunked body: for any cut, the data is what a second parser of RFC
+/// 9112 §7.1 finds, and the bytes that are no data are bounded.
 pub fn chunked(data: &[u8]) {
     let mut input = Input(data);
     let choice = input.byte();
@@ -45,7 +45,7 @@ pub fn chunked(data: &[u8]) {
         Some(End::Whole(used)) => {
             assert_eq!((&second.body, second.last), (&body, true), "{bytes:x?}");
             let framing = used - body.len();
-            // The last chunk, its trailers and the CR LF behind each chunk are counted elsewhere.
+            // The last chunk, its trailers and the CR LF behind each chunk have other bounds.
             let fair = limits.chunk_overhead + 18 * (second.chunks + 1) + 2 * body.len();
             assert!(framing <= fair + limits.head + 8, "{framing} bytes of framing");
             let cut = read_chunked(&bytes[..*used], Cut::Whole, &limits);
@@ -55,7 +55,7 @@ pub fn chunked(data: &[u8]) {
             assert!(second.broken || second.is_hopeless(bytes), "{end:?} for {bytes:x?}");
             assert_eq!(body, second.body);
         }
-        // Bounds, and trailers, that the second reading does not know.
+        // Limits and trailers, which the second parser does not know.
         Some(End::Broken(e)) => {
             assert!(second.body.starts_with(&body), "{e} for {bytes:x?}");
             assert!(!matches!(e, HttpError::Trailer(_)) || second.last, "{bytes:x?}");
@@ -101,15 +101,15 @@ fn read_chunked(bytes: &[u8], cut: Cut, limits: &Limits) -> (Vec<u8>, Option<End
     (body, end.map(|error| error.map_or(End::Whole(used), End::Broken)))
 }
 
-/// RFC 9112 §7.1 a second time, line by line, without bounds.
+/// A second parser of RFC 9112 §7.1, line by line and without limits.
 #[derive(Debug, Default)]
 struct Second {
     body: Vec<u8>,
     chunks: usize,
-    /// The last chunk was there.
+    /// The last chunk was read.
     last: bool,
     broken: bool,
-    /// Where what could not be read begins.
+    /// Where the bytes begin that could not be parsed.
     at: usize,
 }
 
@@ -144,18 +144,18 @@ impl Second {
         }
     }
 
-    /// Whether the line that is not whole cannot become one.
+    /// Whether the incomplete line cannot become a valid one.
     fn is_hopeless(&self, bytes: &[u8]) -> bool {
         let line = &bytes[self.at..];
         let ends: [&[u8]; 8] =
             [b"\r\n", b"\n", b"0\r\n", b";a\r\n", b"a\r\n", b"=a\r\n", b"\"\r\n", b"a\"\r\n"];
-        // A LF alone ends a line behind a CR only.
+        // A LF ends a line only behind a CR.
         let ends = ends.iter().filter(|end| **end != b"\n" || line.ends_with(b"\r"));
         ends.into_iter().all(|end| Second::read(&[line, end].concat()).broken)
     }
 }
 
-/// The size in a chunk line, if that is one.
+/// The size in a chunk line, if the line is valid.
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let text: String = line.iter().map(|&b| char::from(b)).collect();
     let digits = text.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(text.len());
@@ -198,10 +198,10 @@ fn behind_quote(text: &str) -> Option<&str> {
     None
 }
 
-/// Three bytes of choices, then what a server answers, and how that ends: the same for any cut, in
-/// the order `Response? (Chunk | ServerSent)* Closed`, and a body that is called complete is. An
-/// event stream is what a second reading makes of the raw body. A connection that may be used again has
-/// carried that answer and nothing else.
+/// Three bytes of choices, then a server's response, and how it ends: for any cut the events are
+/// the same, in the order `Response? (Chunk | ServerSent)* Closed`, and a body that is reported as
+/// complete is complete. The events of an event stream are those that a second parser makes of the
+/// raw body. A connection that may be used again has carried this response and nothing else.
 pub fn stream(data: &[u8]) {
     let mut input = Input(data);
     let (how, sizes, method) = (input.byte(), input.byte(), input.byte());
@@ -243,10 +243,10 @@ pub fn stream(data: &[u8]) {
 
 struct Trial {
     delivery: Delivery,
-    /// Nothing more comes; the stream ends; it is cut; time passes.
+    /// No more bytes come; the stream ends; it is cut; time passes.
     end: u8,
     method: &'static str,
-    /// The server is asked to keep the connection.
+    /// The request asks the server to keep the connection.
     keeps: bool,
     limits: Arc<Limits>,
     timing: Timing,
@@ -259,7 +259,7 @@ impl Trial {
         let settings = Settings { limits: Arc::clone(&self.limits), trace, ..Default::default() };
         let url = Url::parse_http("https://server.example/x?y").expect("a URL");
         let mut request = Request::new(self.method, url).expect("a method");
-        // The body of an event stream is decoded in any case, and is compared with the raw one.
+        // The body of an event stream is decoded in any case, and compared with the raw one.
         #[cfg(feature = "deflate")]
         request.decode(self.delivery.is_event_stream());
         request.keep_alive = self.keeps;
@@ -291,19 +291,19 @@ impl Trial {
     }
 
     fn judge(&self, driver: &Driver) {
-        let response = driver.told.iter().find_map(|told| match told {
-            Told::Response(response) => Some(response),
+        let response = driver.events.iter().find_map(|event| match event {
+            OwnedEvent::Response(response) => Some(response),
             _ => None,
         });
         if let Some(response) = response.filter(|response| self.has_body(response)) {
             let has = |name| response.headers.all(name).next().is_some();
             assert!(!has("content-length") || !has("transfer-encoding"), "framed twice");
         }
-        match driver.told.last() {
-            Some(Told::Closed(Closed::Complete)) => {
+        match driver.events.last() {
+            Some(OwnedEvent::Closed(Closed::Complete)) => {
                 self.complete(response.expect("a head comes first"), body_of(driver).len());
             }
-            Some(Told::Closed(Closed::Failed(Failure::Http(e)))) => {
+            Some(OwnedEvent::Closed(Closed::Failed(Failure::Http(e)))) => {
                 let shown = e.to_string();
                 assert!(!shown.chars().any(char::is_control), "{shown:?}");
                 let timeout = matches!(e, HttpError::Timeout | HttpError::Idle);
@@ -313,8 +313,8 @@ impl Trial {
                     assert!(refused.body.len() <= self.limits.refusal);
                 }
             }
-            Some(Told::Closed(Closed::Redirected(_))) => assert!(response.is_none()),
-            Some(Told::Closed(other)) => panic!("no stream ends like that: {other:?}"),
+            Some(OwnedEvent::Closed(Closed::Redirected(_))) => assert!(response.is_none()),
+            Some(OwnedEvent::Closed(other)) => panic!("no stream ends like that: {other:?}"),
             Some(_) | None => {
                 assert!(matches!(self.end, 0 | 3), "the stream ended, and nobody said so");
                 let refusal =
@@ -329,8 +329,7 @@ impl Trial {
         }
     }
 
-    /// A connection that may be used again has carried one answer, and not a byte more or less: however
-    /// it was cut.
+    /// A connection that may be used again has carried exactly one response, however it was cut.
     fn leaves(&self, driver: &Driver, bytes: &[u8]) {
         let persistence = |bytes: &[u8], cut| {
             let driver = self.run(bytes, cut, self.delivery);
@@ -341,7 +340,7 @@ impl Trial {
         if left.is_none() {
             return;
         }
-        let whole = matches!(driver.told.last(), Some(Told::Closed(Closed::Complete)));
+        let whole = matches!(driver.events.last(), Some(OwnedEvent::Closed(Closed::Complete)));
         assert!(self.keeps && whole && matches!(self.end, 0 | 3));
         for cut in [Cut::Whole, Cut::Bytewise] {
             assert_eq!(persistence(&[bytes, b"H"].concat(), cut), None, "a byte more");
@@ -355,7 +354,7 @@ impl Trial {
         self.method != "HEAD" && !matches!(response.status, 204 | 304)
     }
 
-    /// A response that is whole: its body is as long as its head says.
+    /// The body of a complete response is as long as its head declares.
     fn complete(&self, response: &Response, body: usize) {
         let all = |name: &str| response.headers.all(name).map(<[u8]>::to_vec).collect::<Vec<_>>();
         let (lengths, codings) = (all("content-length"), all("transfer-encoding"));
@@ -376,63 +375,64 @@ impl Trial {
     /// The events are those of the raw body.
     fn compare(&self, driver: &Driver, raw: &Driver) {
         let body = body_of(raw);
-        if let Some(Told::Closed(Closed::Failed(Failure::Http(
+        if let Some(OwnedEvent::Closed(Closed::Failed(Failure::Http(
             HttpError::Status(refused) | HttpError::ContentType(refused),
-        )))) = driver.told.last()
+        )))) = driver.events.last()
         {
-            match raw.told.first() {
-                Some(Told::Response(head)) => {
+            match raw.events.first() {
+                Some(OwnedEvent::Response(head)) => {
                     assert_eq!((refused.status, &refused.headers), (head.status, &head.headers));
                     assert_eq!(refused.body, body[..body.len().min(self.limits.refusal)]);
                 }
-                // Its framing is none.
+                // The framing of the body is invalid.
                 _ => assert!(refused.body.is_empty()),
             }
             return;
         }
-        let Some(Told::Response(_)) = driver.told.first() else { return };
-        assert_eq!(driver.told.first(), raw.told.first());
+        let Some(OwnedEvent::Response(_)) = driver.events.first() else { return };
+        assert_eq!(driver.events.first(), raw.events.first());
         if self.delivery == Delivery::EventBytes {
-            assert_eq!(driver.told, raw.told);
+            assert_eq!(driver.events, raw.events);
             return;
         }
         let limited = matches!(
-            driver.told.last(),
-            Some(Told::Closed(Closed::Failed(Failure::Http(HttpError::EventStream(_)))))
+            driver.events.last(),
+            Some(OwnedEvent::Closed(Closed::Failed(Failure::Http(HttpError::EventStream(_)))))
         );
-        let ended = matches!(raw.told.last(), Some(Told::Closed(Closed::Complete)));
-        let want: Vec<Told> = match self.delivery {
+        let ended = matches!(raw.events.last(), Some(OwnedEvent::Closed(Closed::Complete)));
+        let want: Vec<OwnedEvent> = match self.delivery {
             Delivery::Blocks => {
                 let (blocks, rest) = super::events::blocks(&body);
-                blocks.into_iter().chain(rest.filter(|_| ended)).map(Told::Body).collect()
+                blocks.into_iter().chain(rest.filter(|_| ended)).map(OwnedEvent::Body).collect()
             }
-            _ => super::events::events(&body).into_iter().map(Told::ServerSent).collect(),
+            _ => super::events::events(&body).into_iter().map(OwnedEvent::ServerSent).collect(),
         };
-        let got: Vec<Told> = driver.told[1..].to_vec();
-        let got = got.into_iter().filter(|t| !matches!(t, Told::Closed(_))).collect::<Vec<_>>();
+        let got: Vec<OwnedEvent> = driver.events[1..].to_vec();
+        let got =
+            got.into_iter().filter(|t| !matches!(t, OwnedEvent::Closed(_))).collect::<Vec<_>>();
         assert!(want.starts_with(&got), "{got:?} for {want:?}");
         if !limited {
             assert_eq!(got.len(), want.len(), "{got:?} for {want:?}");
-            assert_eq!(driver.told.last().filter(is_end), raw.told.last().filter(is_end));
+            assert_eq!(driver.events.last().filter(is_end), raw.events.last().filter(is_end));
         }
     }
 }
 
 fn body_of(driver: &Driver) -> Vec<u8> {
-    let pieces = driver.told.iter().filter_map(|told| match told {
-        Told::Body(piece) => Some(&piece[..]),
+    let pieces = driver.events.iter().filter_map(|event| match event {
+        OwnedEvent::Body(piece) => Some(&piece[..]),
         _ => None,
     });
     pieces.collect::<Vec<_>>().concat()
 }
 
-fn is_end(told: &&Told) -> bool {
-    matches!(told, Told::Closed(_))
+fn is_end(event: &&OwnedEvent) -> bool {
+    matches!(event, OwnedEvent::Closed(_))
 }
 
 /// A byte of choices, then a line for each hop: a byte that chooses the status, and a `Location`.
-/// Each request is well-formed, asks what the redirect says, and takes secrets along only while the
-/// origin stays the same. https never becomes http.
+/// Each request is well-formed, is what the redirect demands, and has secrets only while the origin
+/// stays the same. https never becomes http.
 pub fn redirect(data: &[u8]) {
     let mut input = Input(data);
     let choice = input.byte();
@@ -458,7 +458,7 @@ pub fn redirect(data: &[u8]) {
     let (mut before, mut kept) = (start.clone(), true);
     for hops in 0.. {
         let url = request.url().clone();
-        // As they are written, and so in some cases where they are not the same to us.
+        // Origins are compared as they are written, so some equal ones count as different.
         kept &= before.is_same_origin(&url);
         assert!(!kept || is_origin(&start, &url), "{url} is another origin");
         before = url;
@@ -479,7 +479,7 @@ pub fn redirect(data: &[u8]) {
     }
 }
 
-/// The redirect that an answer is.
+/// The redirect in a response.
 fn follow(request: &Request, answer: &[u8], settings: &Settings) -> Option<Redirect> {
     let now = Instant::now();
     let driver = in_all_cuts(answer, |cut| {
@@ -489,8 +489,8 @@ fn follow(request: &Request, answer: &[u8], settings: &Settings) -> Option<Redir
         driver.feed(answer);
         driver
     });
-    match driver.told.first() {
-        Some(Told::Closed(Closed::Redirected(redirect))) => Some(*redirect.clone()),
+    match driver.events.first() {
+        Some(OwnedEvent::Closed(Closed::Redirected(redirect))) => Some(*redirect.clone()),
         _ => None,
     }
 }
@@ -499,7 +499,7 @@ fn is_origin(a: &Url, b: &Url) -> bool {
     (a.scheme(), a.port(), a.host()) == (b.scheme(), b.port(), b.host())
 }
 
-/// One step: what it may change.
+/// Checks what one hop may change.
 fn goes_on(from: &Request, to: &Redirect) {
     let (url, next) = (to.request.url(), &to.request);
     texts::accepted(url);

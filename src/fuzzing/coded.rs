@@ -1,9 +1,9 @@
-//! Coded bodies: what they become, however they are cut, and how much.
+//! Coded bodies: the decoded bytes are the same for any cut, and bounded.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::driver::{Driver, Told};
+use super::driver::{Driver, OwnedEvent};
 use super::input::{Cut, Input};
 use crate::limits::Limits;
 use crate::proto::http::coding::gzip;
@@ -11,9 +11,9 @@ use crate::proto::http::{CodingError, Delivery, HttpError, Request, Timing};
 use crate::proto::ws::puff::Puff;
 use crate::proto::{Closed, Failure, Session, Settings, Url};
 
-/// Two bytes of choices, then a coded body, or one that is coded here: what is told is the same for any
-/// cut, within the bounds, and what was coded. Raw deflate that is whole is what a second reading of
-/// RFC 1951 makes of it.
+/// Two bytes of choices, then a coded body, or one that is coded here: for any cut the result is
+/// the same, within the limits, and equal to the original. Complete raw deflate is decoded as by a
+/// second decoder of RFC 1951.
 pub fn coded(data: &[u8]) {
     let mut input = Input(data);
     let (how, sizes) = (input.byte(), input.byte());
@@ -39,12 +39,12 @@ pub fn coded(data: &[u8]) {
         false => bytes.to_vec(),
     };
     let all = Cut::ALL.map(|cut| trial.run(&body, cut));
-    // At which byte a bound of what came is passed depends on how much of it was read.
+    // The byte at which a limit is exceeded depends on how many bytes were read.
     let is_bounded = trial.limits.decoded_free != usize::MAX;
-    for told in &all {
-        trial.judge(&body, told);
+    for event in &all {
+        trial.judge(&body, event);
         if !is_bounded {
-            assert_eq!(told, &all[0]);
+            assert_eq!(event, &all[0]);
         }
     }
     if is_bounded || trial.delivery != Delivery::Raw {
@@ -59,7 +59,7 @@ pub fn coded(data: &[u8]) {
     }
 }
 
-/// The same by another reader, of raw data or behind the head of zlib.
+/// The same by the second decoder, for raw data or behind a zlib header.
 fn second_reading(body: &[u8], got: &[u8]) {
     let is_zlib = |head: &[u8]| {
         head[0] & 15 == 8
@@ -118,15 +118,15 @@ impl Trial {
         }
         driver.feed(&wire);
         driver.eof(false);
-        let end = match driver.told.pop() {
-            Some(Told::Closed(Closed::Complete)) => Ok(()),
-            Some(Told::Closed(Closed::Failed(Failure::Http(e)))) => Err(e),
+        let end = match driver.events.pop() {
+            Some(OwnedEvent::Closed(Closed::Complete)) => Ok(()),
+            Some(OwnedEvent::Closed(Closed::Failed(Failure::Http(e)))) => Err(e),
             other => panic!("no stream ends like that: {other:?}"),
         };
-        let pieces = driver.told.drain(..).filter_map(|told| match told {
-            Told::Body(piece) => Some(piece),
-            Told::ServerSent(event) => Some(format!("{event:?}").into_bytes()),
-            Told::Response(response) => {
+        let pieces = driver.events.drain(..).filter_map(|event| match event {
+            OwnedEvent::Body(piece) => Some(piece),
+            OwnedEvent::ServerSent(event) => Some(format!("{event:?}").into_bytes()),
+            OwnedEvent::Response(response) => {
                 assert!(response.decoded);
                 None
             }
@@ -149,7 +149,7 @@ impl Trial {
         }
         let len = pieces.iter().map(Vec::len).sum::<usize>();
         let fair = body.len().saturating_mul(self.limits.decoded_ratio as usize);
-        // The piece in which a bound was passed is told.
+        // The piece that exceeds a limit is reported.
         let most = fair.max(self.limits.decoded_free).saturating_add(self.limits.decoded_piece);
         assert!(len <= most, "{len} bytes of {}", body.len());
     }

@@ -1,4 +1,4 @@
-//! permessage-deflate: what is agreed on, what comes in and what goes out.
+//! permessage-deflate: negotiation, received messages, sent messages.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,8 @@ use crate::proto::ws::message::{Assembly, Message};
 use crate::proto::ws::puff::{Puff, Wrong};
 use crate::proto::{Agreed, Compression, Opcode, Violation, escape, is_token};
 
-/// A byte of choices, then a server's `Sec-WebSocket-Extensions`: what is agreed on is what a second
-/// reading finds, and within what was offered.
+/// A byte of choices, then a server's `Sec-WebSocket-Extensions`: the result is what a second
+/// parser finds, and within the offer.
 pub fn negotiate(data: &[u8]) {
     let mut input = Input(data);
     let choice = input.byte();
@@ -58,7 +58,7 @@ fn within(wanted: &Compression, agreed: &Agreed, extension: &Named) {
     assert_eq!(agreed.server_window, server.unwrap_or(15));
 }
 
-/// The windows of client and server, if everything may stand there.
+/// The windows of client and server, if every parameter is allowed.
 fn fine(wanted: &Compression, params: &[Param]) -> Option<(Option<u8>, Option<u8>)> {
     let (mut client, mut server, mut seen) = (None, None, Vec::new());
     for (name, value) in params {
@@ -91,7 +91,7 @@ fn fine(wanted: &Compression, params: &[Param]) -> Option<(Option<u8>, Option<u8
 type Param = (Vec<u8>, Option<Vec<u8>>);
 type Named = (Vec<u8>, Vec<Param>);
 
-/// The grammar of RFC 6455 §9.1 a second time: cut at what stands outside quotes.
+/// A second parser of the grammar of RFC 6455 §9.1, which cuts outside quotes.
 struct Second(Option<Vec<Named>>);
 
 impl Second {
@@ -158,8 +158,8 @@ impl Second {
     }
 }
 
-/// A byte of choices, then payloads, each behind a byte that says how long it is: what is inflated, and
-/// what is wrong with it, is what a second reading of RFC 1951 finds, for any cut and within bounds.
+/// A byte of choices, then payloads, each behind a byte with its length: for any cut, the inflated
+/// bytes and the error are those of a second decoder of RFC 1951, and bounded.
 pub fn inflate(data: &[u8]) {
     let mut input = Input(data);
     let choice = input.byte();
@@ -182,7 +182,7 @@ pub fn inflate(data: &[u8]) {
         for (cut, codec) in &mut codecs {
             let got = inflated(codec, opcode, cut.pieces(payload), &limits);
             goes_on &= match (&got, &want) {
-                // Told with the next message, if at all.
+                // The error is reported with the next message, if at all.
                 (_, Err((Wrong::CutInHead, _))) => false,
                 (Ok(got), Ok(want)) => {
                     assert_eq!(got, want, "{cut:?}");
@@ -207,7 +207,7 @@ fn meaning(opcode: Opcode, data: Vec<u8>, result: Result<(), Wrong>) -> Meaning 
     let utf8 = std::str::from_utf8(&data).err();
     let is_bad = match result {
         Ok(()) => utf8.is_some(),
-        // Whether more could have made it good.
+        // Whether more bytes could have made it valid.
         Err(_) => utf8.is_some_and(|e| e.error_len().is_some()),
     };
     if opcode == Opcode::Text && is_bad {
@@ -240,8 +240,9 @@ fn inflated(
     })
 }
 
-/// Two bytes of choices, then messages, each behind a byte that says how long it is: what goes out
-/// compressed is shorter, and the same to a second reading of RFC 1951 and to our own.
+/// Two bytes of choices, then messages, each behind a byte with its length: a compressed frame is
+/// shorter than the message, and a second decoder of RFC 1951 and our own one inflate it to the
+/// message.
 pub fn deflate(data: &[u8]) {
     let mut input = Input(data);
     let (choice, window) = (input.byte(), input.byte());
@@ -259,7 +260,7 @@ pub fn deflate(data: &[u8]) {
     let mut puff = Puff::of(1 << wanted.client_window);
     let limits = Limits { deflate_rest: Duration::ZERO, ..Limits::default() };
     let now = Instant::now();
-    // What a message has left behind may show many messages later.
+    // An error of a message may show many messages later.
     let (rounds, most) =
         [(1, usize::MAX), (1, usize::MAX), (4, 2000), (40, 200)][usize::from(window >> 6)];
     let all = input.take(most);
@@ -267,13 +268,13 @@ pub fn deflate(data: &[u8]) {
         let mut input = Input(all);
         while !input.is_empty() {
             let len = usize::from(input.byte());
-            // So that much is repeated; the last one may be longer.
+            // The last payload may be longer; some are repeated, so that they compress well.
             let piece = input.take(if len > 250 { usize::MAX } else { len });
             let payload = piece.repeat([1, 1, 5, 60][len % 4]);
             let mut out = b"before".to_vec();
             if !codec.deflate(&payload, |made| out.extend_from_slice(made)) {
                 assert_eq!(out, b"before");
-                // Nor does what comes next refer to it.
+                // The next messages do not refer to it, either.
                 if payload.len() >= wanted.threshold.max(1) {
                     puff.forget();
                 }
@@ -287,7 +288,7 @@ pub fn deflate(data: &[u8]) {
             }
             let pieces = Cut::Random.pieces(compressed);
             assert_eq!(inflated(&mut reader, Opcode::Binary, pieces, &limits), Ok(payload));
-            // It rests, and goes on where it was.
+            // The memory is freed, and compression continues with the same history.
             if len % 7 == 3 {
                 codec.used(now, &limits);
                 codec.on_deadline(now, &limits);

@@ -1,4 +1,4 @@
-//! What stands around a session: it keeps the law of [`crate::proto`], and sees that the session
+//! The driver around a session: it keeps the law of [`crate::proto`], and checks that the session
 //! does.
 
 use std::time::{Duration, Instant};
@@ -9,9 +9,9 @@ use crate::proto::{
     Session, http, sse,
 };
 
-/// What an event said.
+/// An event that owns its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum OwnedEvent {
     Text(Vec<u8>),
     Binary(Vec<u8>),
     Pong(Vec<u8>),
@@ -24,37 +24,37 @@ pub(super) enum Told {
     Closed(Closed),
 }
 
-impl Told {
-    /// Where in the order of events it stands.
+impl OwnedEvent {
+    /// Its place in the order of events.
     fn rank(&self) -> u8 {
         match self {
-            Told::Opened(_) | Told::Response(_) => 0,
-            Told::Closing(_) => 2,
-            Told::Closed(_) => 3,
+            OwnedEvent::Opened(_) | OwnedEvent::Response(_) => 0,
+            OwnedEvent::Closing(_) => 2,
+            OwnedEvent::Closed(_) => 3,
             _ => 1,
         }
     }
 
-    fn of(event: Event<'_>) -> Told {
+    fn of(event: Event<'_>) -> OwnedEvent {
         match event {
-            Event::Opened(opened) => Told::Opened(format!("{opened:?}")),
+            Event::Opened(opened) => OwnedEvent::Opened(format!("{opened:?}")),
             Event::Text(text) => {
                 assert_eq!(text.as_str().as_bytes(), text.as_bytes(), "text that is none");
-                Told::Text(text.into_bytes().into_owned())
+                OwnedEvent::Text(text.into_bytes().into_owned())
             }
-            Event::Binary(data) => Told::Binary(data.into_owned()),
-            Event::Pong(data) => Told::Pong(data.to_vec()),
-            Event::Closing(frame) => Told::Closing(frame),
-            Event::Response(response) => Told::Response(response),
-            Event::Chunk(data) => Told::Body(data.into_owned()),
-            Event::ServerSent(event) => Told::ServerSent(*event),
-            Event::Closed(closed) => Told::Closed(comparable(closed)),
+            Event::Binary(data) => OwnedEvent::Binary(data.into_owned()),
+            Event::Pong(data) => OwnedEvent::Pong(data.to_vec()),
+            Event::Closing(frame) => OwnedEvent::Closing(frame),
+            Event::Response(response) => OwnedEvent::Response(response),
+            Event::Chunk(data) => OwnedEvent::Body(data.into_owned()),
+            Event::ServerSent(event) => OwnedEvent::ServerSent(*event),
+            Event::Closed(closed) => OwnedEvent::Closed(comparable(closed)),
         }
     }
 }
 
-/// Without the bytes that an error shows of an answer that is no HTTP: how many depends on how many
-/// came with the one that decided.
+/// Without the bytes in the error for a response that is no HTTP: their number depends on how many
+/// came with the deciding one.
 fn comparable(closed: Closed) -> Closed {
     let none = || HeadError::NotHttp(String::new());
     match closed {
@@ -82,28 +82,28 @@ pub(super) struct Driver {
     pub(super) session: Session,
     keys: Keys,
     pub(super) now: Instant,
-    /// What was given and not taken.
+    /// Input that the session did not take.
     tail: Vec<u8>,
-    /// The most that may be.
+    /// The most bytes that it may leave.
     kept: usize,
-    pub(super) told: Vec<Told>,
-    /// Whether adjacent pieces of a body count as one.
+    pub(super) events: Vec<OwnedEvent>,
+    /// Whether consecutive pieces of a body are joined.
     merge: bool,
     pub(super) wire: Vec<u8>,
-    /// Something has waited since the kernel took the last.
+    /// The kernel has refused bytes since the last call.
     refused: bool,
     pub(super) closed: bool,
-    /// When that was.
+    /// When the final event came.
     pub(super) ended: Instant,
-    /// Calls of `on_deadline`.
+    /// How often `on_deadline` was called.
     pub(super) wakes: usize,
     cut: Cut,
     rng: Rng,
-    /// So many events may come of a byte.
+    /// How many events one byte may cause.
     each: usize,
 }
 
-/// Frames good and bad, a close among them, and another response.
+/// Valid and invalid frames, a close frame among them, and another response.
 const GARBAGE: &[u8] =
     b"\x89\x01A\x81\x01A\x88\x02\x03\xE8\xFF\x81\xFF\0HTTP/1.1 200 OK\r\n\r\nx\n\n";
 
@@ -116,7 +116,7 @@ impl Driver {
             now,
             tail: Vec::new(),
             kept,
-            told: Vec::new(),
+            events: Vec::new(),
             merge: false,
             wire: Vec::new(),
             refused: false,
@@ -129,7 +129,7 @@ impl Driver {
         }
     }
 
-    /// The same for a stream; adjacent pieces are one, unless each is an event.
+    /// The same for a stream; consecutive pieces are joined, unless each is an event.
     pub(super) fn of_stream(session: Session, now: Instant, cut: Cut, kept: usize) -> Driver {
         Driver { merge: true, ..Driver::new(session, now, cut, kept) }
     }
@@ -150,23 +150,25 @@ impl Driver {
         call(&mut self.session, &mut Context { now: self.now, random: &mut self.keys })
     }
 
-    fn tell(&mut self, event: Option<Event<'_>>) {
+    fn report(&mut self, event: Option<Event<'_>>) {
         let Some(event) = event else { return };
-        let told = Told::of(event);
-        assert!(!self.closed, "after the final event: {told:?}");
-        if let Some(last) = self.told.last() {
-            let (last, next) = (last.rank(), told.rank());
-            assert!(last < next || last == 1 && next == 1, "{told:?} out of order");
+        let event = OwnedEvent::of(event);
+        assert!(!self.closed, "after the final event: {event:?}");
+        if let Some(last) = self.events.last() {
+            let (last, next) = (last.rank(), event.rank());
+            assert!(last < next || last == 1 && next == 1, "{event:?} out of order");
         }
-        self.closed = matches!(told, Told::Closed(_));
+        self.closed = matches!(event, OwnedEvent::Closed(_));
         self.ended = self.now;
-        match (&told, self.told.last_mut()) {
-            (Told::Body(more), Some(Told::Body(data))) if self.merge => data.extend(more),
-            _ => self.told.push(told),
+        match (&event, self.events.last_mut()) {
+            (OwnedEvent::Body(more), Some(OwnedEvent::Body(data))) if self.merge => {
+                data.extend(more)
+            }
+            _ => self.events.push(event),
         }
     }
 
-    /// Gives what is left until no event comes.
+    /// Calls `receive` with the rest of the input until there is no event.
     fn pump(&mut self) {
         let tail = std::mem::take(&mut self.tail);
         let mut at = 0;
@@ -176,12 +178,12 @@ impl Driver {
             assert!(used <= tail.len() - at, "took {used} of {} bytes", tail.len() - at);
             at += used;
             let more = event.is_some();
-            self.tell(event);
+            self.report(event);
             if !more {
                 break;
             }
         }
-        // Whether it is asked again makes no difference.
+        // A second call without new input changes nothing.
         if self.cut != Cut::Whole {
             let (used, event) = self.with(|session, cx| session.receive(cx, &tail[at..]));
             assert!(used == 0 && event.is_none(), "asked again, it found {event:?}");
@@ -194,7 +196,8 @@ impl Driver {
         self.check();
     }
 
-    /// Bytes from the peer. Unless they come whole, large frames are read into place.
+    /// Bytes from the peer. Unless they are given in one piece, large frames are read into the
+    /// session's own buffer.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         let cut = self.cut;
         for mut piece in cut.pieces(bytes) {
@@ -207,36 +210,36 @@ impl Driver {
                 space.buf.extend_from_slice(&piece[..n]);
                 piece = &piece[n..];
                 let event = self.with(|session, cx| session.filled(cx, n));
-                self.tell(event);
+                self.report(event);
             }
             let event = self.with(|session, cx| session.drained(cx));
-            self.tell(event);
+            self.report(event);
             self.tail.extend_from_slice(piece);
             self.pump();
         }
     }
 
-    /// The end of the stream, or a cut.
+    /// The stream has ended, or was cut.
     pub(super) fn eof(&mut self, cut: bool) {
         let event = if cut { self.session.receive_cut() } else { self.session.receive_eof() };
-        self.tell(event);
-        // What is left is a part of something.
+        self.report(event);
+        // The rest of the input is incomplete.
         self.pump();
     }
 
-    /// The kernel takes up to `n` bytes; one by one unless all is whole. After a refusal in one
-    /// piece: the pace is guessed from the pieces.
+    /// The kernel takes up to `n` bytes: one by one, or in one piece if the input is whole. After a
+    /// refusal always in one piece, since the pace is estimated from the pieces.
     pub(super) fn take(&mut self, n: usize) {
         let mut left = n.min(self.session.outgoing().len());
         while left > 0 {
             let part = if self.cut == Cut::Whole || self.refused { left } else { 1 };
             self.wire.extend_from_slice(&self.session.outgoing()[..part]);
             let all = part == self.session.outgoing().len();
-            // More than there is counts as all.
+            // A number above the length counts as all.
             self.session.sent(self.now, if all { usize::MAX } else { part });
             left -= part;
         }
-        // The rest, if there is one, is refused.
+        // The kernel refuses the rest, if there is one.
         self.session.sent(self.now, 0);
         self.refused = !self.session.outgoing().is_empty();
         self.check();
@@ -251,13 +254,13 @@ impl Driver {
             self.now = self.now.max(at);
             self.wakes += 1;
             let event = self.with(|session, cx| session.on_deadline(cx));
-            self.tell(event);
+            self.report(event);
             self.pump();
         }
         self.now = to;
     }
 
-    /// What holds whenever nobody is within a call.
+    /// The laws that hold between two calls.
     fn check(&self) {
         assert_eq!(self.session.buffered(), self.session.outgoing().len());
         if self.closed && !self.session.is_open() {
@@ -265,13 +268,13 @@ impl Driver {
         }
     }
 
-    /// After the final event nothing is told, sent or waited for, whatever happens.
+    /// Checks that after the final event nothing is reported, sent or waited for, whatever happens.
     pub(super) fn poke(&mut self) {
         if !self.closed {
             return;
         }
         self.feed(GARBAGE);
-        // A close frame that is held back goes out now, or never.
+        // A close frame that is held back is sent now, or never.
         self.with(|session, cx| session.answer_close(cx));
         let out = self.session.outgoing().to_vec();
         self.eof(false);
@@ -289,12 +292,12 @@ impl Driver {
     }
 }
 
-/// Runs the same bytes in each cut, and gives what they came to, which must be the same.
+/// Runs the same bytes in each cut; returns the results, which have to be the same.
 pub(super) fn in_all_cuts(bytes: &[u8], run: impl Fn(Cut) -> Driver) -> Driver {
     let whole = run(Cut::Whole);
     for cut in [Cut::Bytewise, Cut::Random] {
         let other = run(cut);
-        assert_eq!(other.told, whole.told, "{cut:?} ({:x}) against whole", hash(bytes));
+        assert_eq!(other.events, whole.events, "{cut:?} ({:x}) against whole", hash(bytes));
         assert_eq!(other.session.outgoing(), whole.session.outgoing(), "{cut:?}");
         assert_eq!(other.wire, whole.wire, "{cut:?}");
         assert_eq!(other.session.deadline(), whole.session.deadline(), "{cut:?}");

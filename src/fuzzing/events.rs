@@ -1,4 +1,4 @@
-//! Event streams, against a second reading of WHATWG HTML §9.2.6.
+//! Event streams, compared with a second parser of WHATWG HTML §9.2.6.
 
 use std::ops::ControlFlow::{Break, Continue};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::input::{Cut, Input, feed};
 use crate::limits::Limits;
 use crate::proto::sse::{Blocks, Event, EventOrComment, Events, SseError};
 
-/// The lines of a stream that are whole, as bytes, the byte order mark left out; and the rest.
+/// The complete lines of a stream, as bytes without the byte order mark; and the rest.
 fn lines(bytes: &[u8]) -> (Vec<Vec<u8>>, Vec<u8>) {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     let (mut lines, mut line) = (Vec::new(), Vec::new());
@@ -69,7 +69,7 @@ fn all(bytes: &[u8]) -> Vec<EventOrComment> {
     all
 }
 
-/// The blocks of a stream, and what is left at its end.
+/// The blocks of a stream, and the rest at its end.
 pub(super) fn blocks(bytes: &[u8]) -> (Vec<Vec<u8>>, Option<Vec<u8>>) {
     let (lines, rest) = lines(bytes);
     let (mut blocks, mut block) = (Vec::new(), Vec::new());
@@ -87,8 +87,8 @@ pub(super) fn blocks(bytes: &[u8]) -> (Vec<Vec<u8>>, Option<Vec<u8>>) {
     (blocks, Some(block).filter(|block| !block.is_empty()))
 }
 
-/// A byte of choices, then an event stream: both parsers give what a second reading finds, for any
-/// cut, and keep their bounds. With comments the events are the same as without.
+/// A byte of choices, then an event stream: for any cut, both parsers return what a second one
+/// finds, and keep their limits. With comments, the events are the same as without.
 pub fn sse(data: &[u8]) {
     let mut input = Input(data);
     let choice = input.byte();
@@ -109,7 +109,7 @@ pub fn sse(data: &[u8]) {
     assert!(want.starts_with(&with_comments), "{with_comments:?} for {want:?}");
     assert!(failed_too.is_some() || want.len() == with_comments.len());
     for item in &with_comments {
-        // A byte that is no UTF-8 becomes three.
+        // An invalid byte becomes the three bytes of U+FFFD.
         let fits = |text: &str| text.len() <= 3 * limits.sse_line;
         assert!(!matches!(item, EventOrComment::Comment(text) if !fits(text)));
     }
@@ -137,7 +137,7 @@ pub fn sse(data: &[u8]) {
     let (want, want_rest) = blocks(bytes);
     assert!(want.starts_with(&got), "{got:?} for {want:?}");
     assert!(got.iter().all(|block| block.len() <= limits.sse_block));
-    // Two bytes that look like a byte order mark belong to no block before a third has come.
+    // Two bytes that may begin a byte order mark belong to no block before a third has come.
     assert!(rest.iter().all(|rest| rest.len() <= limits.sse_block.max(2)));
     assert!(failed.is_some() || !must_fail);
     match failed {
@@ -148,7 +148,7 @@ pub fn sse(data: &[u8]) {
 
 type Given = Result<(usize, Option<EventOrComment>), SseError>;
 
-/// One of the two calls of the parser.
+/// One of the two functions of the parser.
 fn events_only(events: &mut Events, input: &[u8]) -> Given {
     events.receive(input).map(|(used, event)| (used, event.map(EventOrComment::Event)))
 }

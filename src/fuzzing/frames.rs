@@ -1,24 +1,24 @@
-//! Frame headers and messages, against a second reading of RFC 6455.
+//! Frame headers and messages, compared with a second parser of RFC 6455.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::driver::{Driver, Told, in_all_cuts};
+use super::driver::{Driver, OwnedEvent, in_all_cuts};
 use super::input::{Cut, Input};
 use super::wire::{self, End, Meaning};
 use crate::limits::Limits;
 use crate::proto::ws::frame;
 use crate::proto::{Closed, Failure, Opcode, Session, Settings, Violation};
 
-/// 2⁶² where there are 64 bits.
+/// 2⁶² on machines with 64 bits.
 const HUGE: usize = 1 << (usize::BITS - 2);
 
-/// Lengths at which something changes.
+/// Lengths at the borders of the three forms and of limits.
 const EDGES: [usize; 10] =
     [0, 1, 125, 126, 65_535, 65_536, 1 << 31, HUGE, usize::MAX >> 1, usize::MAX];
 
-/// A frame header: a byte of choices, then its bytes. Each prefix says "more" or gives the final
-/// verdict, what follows changes nothing, and what is legal is encoded to the same bytes.
+/// A frame header: a byte of choices, then its bytes. Each prefix returns "more" or the final
+/// result, bytes behind it change nothing, and a valid header is encoded to the same bytes.
 pub fn frame(data: &[u8]) {
     let mut input = Input(data);
     let choice = input.byte();
@@ -44,7 +44,7 @@ pub fn frame(data: &[u8]) {
         Err(violation) => {
             assert_ne!(violation.close_code(), 1007);
             let end = decided_at.expect("an end");
-            // Whatever else had come, it would not have become legal.
+            // No further byte would have made it valid.
             for fill in [0x00, 0x7F, 0x80, 0xFF] {
                 let other = [&rest[..end], &[fill; 9]].concat();
                 assert_eq!(frame::length(&other, opcode, masked, max), Err(violation));
@@ -68,9 +68,9 @@ fn broken_start(first: u8) {
     assert!(frame::first(first).is_err_and(|violation| violation.close_code() == 1002));
 }
 
-/// Two bytes of choices, then what a server sends to an open connection: the messages, pongs and
-/// the end are what a second reading of the RFC finds, each ping is answered, and a violation or a
-/// close frame is answered with its code.
+/// Two bytes of choices, then a server's bytes on an open connection: the messages, pongs and the
+/// end are those that a second parser finds, each ping is answered, and so is a violation or a
+/// close frame, with its code.
 pub fn message(data: &[u8]) {
     let mut input = Input(data);
     let (message, fragments) =
@@ -101,7 +101,7 @@ pub fn message(data: &[u8]) {
 /// How many bytes an open session may leave for the next call: a control frame.
 pub(super) const KEPT: usize = 127;
 
-/// A message under way takes the memory of what has arrived and a little more.
+/// An unfinished message takes the memory of the received bytes and a little more.
 fn bounded(driver: &mut Driver, limits: &Limits) {
     if let Some(space) = driver.session.space() {
         let (held, capacity) = (space.buf.len(), space.buf.capacity());
@@ -117,32 +117,35 @@ fn compare(driver: &Driver, bytes: &[u8], limits: &Limits) {
     let answer = sent.pop_if(|(opcode, _)| *opcode == 8).map(|(_, payload)| payload);
     assert_eq!(sent, meaning.pings.into_iter().map(|p| (10, p)).collect::<Vec<_>>());
 
-    let mut told = driver.told.clone();
+    let mut events = driver.events.clone();
     let code = |code: u16| Some(code.to_be_bytes().to_vec());
-    match (told.pop_if(|t| matches!(t, Told::Closing(_) | Told::Closed(_))), meaning.end) {
+    match (
+        events.pop_if(|t| matches!(t, OwnedEvent::Closing(_) | OwnedEvent::Closed(_))),
+        meaning.end,
+    ) {
         (None, End::Open) => assert_eq!(answer, None),
-        (Some(Told::Closing(got)), End::Closing(want)) => {
+        (Some(OwnedEvent::Closing(got)), End::Closing(want)) => {
             assert_eq!(got, want);
             assert_eq!(answer, got.code.map_or(Some(vec![]), code), "the answer to a close");
         }
-        (Some(Told::Closed(Closed::Failed(Failure::Violation(got)))), end) => {
+        (Some(OwnedEvent::Closed(Closed::Failed(Failure::Violation(got)))), end) => {
             let early = end == End::Open && wire::is_decided(bytes, limits, got);
             assert!(early || end == End::Broken(got), "{got:?} for {end:?}");
             assert!(got != Violation::UnmaskedByClient && !got.to_string().is_empty());
-            let said = answer.expect("a close frame says so");
-            assert_eq!(said[..2], got.close_code().to_be_bytes());
-            assert_eq!(said[2..], *got.to_string().as_bytes());
+            let payload = answer.expect("a close frame says so");
+            assert_eq!(payload[..2], got.close_code().to_be_bytes());
+            assert_eq!(payload[2..], *got.to_string().as_bytes());
         }
         (got, want) => panic!("{got:?} for {want:?}"),
     }
-    assert_eq!(told, meaning.told);
-    assert!(told.iter().all(|t| match t {
-        Told::Text(data) | Told::Binary(data) => data.len() <= limits.message,
+    assert_eq!(events, meaning.events);
+    assert!(events.iter().all(|t| match t {
+        OwnedEvent::Text(data) | OwnedEvent::Binary(data) => data.len() <= limits.message,
         _ => true,
     }));
 }
 
-/// A frame as a server sends it.
+/// A frame in the form of a server.
 pub(super) fn from_server(opcode: Opcode, fin: bool, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     frame::header(&mut bytes, fin, opcode, payload.len(), 0);

@@ -9,7 +9,7 @@ use crate::proto::head::HeadParser;
 use crate::proto::ws::handshake::{Answer, Handshake, accept};
 use crate::proto::{Fields, HandshakeError, Head, HeadError, Request, Url, is_token};
 
-/// A head in these pieces: how many bytes were taken, and the head or the error.
+/// Parses a head in these pieces; returns how many bytes were taken, and the head or the error.
 fn read(data: &[u8], cut: Cut, limits: &Limits) -> (usize, Option<Result<Head, HeadError>>) {
     let mut parser = HeadParser::default();
     let (used, got) = feed(data, cut, |input| match parser.feed(input, limits) {
@@ -22,21 +22,21 @@ fn read(data: &[u8], cut: Cut, limits: &Limits) -> (usize, Option<Result<Head, H
         Err(e) => (0, Break(Err(e))),
     });
     match got {
-        // How much it shows depends on how much came with the deciding byte.
+        // How many bytes the error shows depends on how many came with the deciding one.
         Some(Err(HeadError::NotHttp(_))) => (0, Some(Err(HeadError::NotHttp(String::new())))),
-        // How much was taken of a bad head is nobody's business.
+        // How many bytes of an invalid head were taken does not matter.
         Some(Err(e)) => (0, Some(Err(e))),
         got => (used, got),
     }
 }
 
-/// The whole of it with the default limits, for comparison with other parsers.
+/// The head of `input` under the default limits, for comparison with other parsers.
 pub fn read_head(data: &[u8]) -> (usize, Option<Result<Head, HeadError>>) {
     read(data, Cut::Whole, &Limits::default())
 }
 
-/// The head parser: a byte of choices, then a head. The same for any cut; what comes out holds no
-/// control character, keeps its bounds and means the same when it is read again.
+/// The head parser: a byte of choices, then a head. For any cut the result is the same; an accepted
+/// head has no control character, keeps its limits and means the same when it is parsed again.
 pub fn head(data: &[u8]) {
     let mut input = Input(data);
     let choice = input.byte();
@@ -74,7 +74,7 @@ fn good(head: &Head, limits: &Limits) {
     assert!(head.reason.bytes().all(|b| (0x20..0x7F).contains(&b) || b >= 0x80));
     let fields: Vec<_> = head.fields.iter().collect();
     assert!(fields.len() <= limits.fields);
-    // Folding adds a space for a line.
+    // Each folded line becomes one space.
     let most = limits.head + 4 * limits.fields;
     assert!(head.fields.as_bytes().len() <= most, "{} bytes", head.fields.as_bytes().len());
     for (name, value) in &fields {
@@ -96,9 +96,9 @@ fn good(head: &Head, limits: &Limits) {
 /// The nonce of RFC 6455 §1.3, so that seeds can hold its accept value.
 pub(super) const NONCE: [u8; 16] = *b"the sample nonce";
 
-/// The opening handshake: a byte of choices, a line each with a header and a subprotocol to ask
-/// for, then the answer. Nothing can be injected into the request; the answer is judged the same
-/// for any cut, and opens a connection only if it says all that RFC 6455 §4.1 demands.
+/// The opening handshake: a byte of choices, a line with a header and a line with a subprotocol,
+/// then the response. Nothing can be injected into the request; for any cut the result is the same,
+/// and a response opens a connection only if it has everything that RFC 6455 §4.1 demands.
 pub fn handshake(data: &[u8]) {
     let mut input = Input(data);
     let choice = input.byte();
@@ -126,7 +126,7 @@ pub fn handshake(data: &[u8]) {
     let want = 5 + agent + usize::from(added) + usize::from(!offered.is_empty());
     assert_eq!(lines.len(), want, "{lines:?}");
     assert!(!added || lines.contains(&(name.to_ascii_lowercase(), value.to_owned())), "{lines:?}");
-    // What the name says, or another line, is no secret.
+    // The value of another field, or a name, is no secret.
     let other = |(n, v): &(String, String)| !name.eq_ignore_ascii_case(n) && v.contains(value);
     let elsewhere = name.contains(value) || lines.iter().any(other);
     if choice & 1 != 0 && added && value.len() > 20 && !elsewhere {
@@ -166,7 +166,7 @@ pub fn handshake(data: &[u8]) {
     }
 }
 
-/// What RFC 6455 §4.1 demands of an answer that opens a connection.
+/// Whether a response has everything that RFC 6455 §4.1 demands.
 fn opens(fields: &Fields, protocol: Option<&str>, offered: &[&str]) {
     let all = |name: &str| -> Vec<String> {
         let named = fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
@@ -184,7 +184,7 @@ fn opens(fields: &Fields, protocol: Option<&str>, offered: &[&str]) {
     assert!(protocol.is_none_or(|p| offered.contains(&p)));
 }
 
-/// The laws of a request head, read as simply as can be: its fields, names in lower case.
+/// Checks a request head with the simplest parser; returns its fields, names in lower case.
 pub(super) fn request_head(
     bytes: &[u8],
     method: &str,

@@ -1,6 +1,6 @@
-//! Choices out of bytes, cuts of bytes, and numbers that are the same on every machine.
+//! Choices from bytes, cuts of bytes, and pseudo-random numbers that are the same on every machine.
 
-/// Takes choices off the front of an input; what is missing is 0.
+/// Takes choices off the front of an input; missing bytes are 0.
 #[derive(Clone)]
 pub(super) struct Input<'a>(pub(super) &'a [u8]);
 
@@ -25,7 +25,7 @@ impl<'a> Input<'a> {
         first
     }
 
-    /// Up to the next LF, which is taken and left out.
+    /// The bytes up to the next LF, which is taken and left out.
     pub(super) fn line(&mut self) -> &'a [u8] {
         let end = self.0.iter().position(|&b| b == b'\n');
         let line = self.take(end.unwrap_or(self.0.len()));
@@ -50,14 +50,14 @@ impl Rng {
     }
 }
 
-/// A number that depends on all bytes, so that their cuts are the same whenever they are run.
+/// A hash of all bytes, so that the cuts of an input are the same in each run.
 pub(super) fn hash(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .fold(0xCBF2_9CE4_8422_2325, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01B3))
 }
 
-/// How the same bytes are cut: not, at each byte, anywhere.
+/// How an input is cut: not at all, at each byte, anywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
     Whole,
@@ -89,8 +89,8 @@ impl Cut {
     }
 }
 
-/// Feeds a parser whose call takes a part of what is there and keeps nothing: gives it each piece
-/// behind what it has left. Ends at the first `Break`, with how much was taken by then.
+/// Feeds a parser that takes a part of its input and keeps nothing: gives it each piece behind the
+/// rest of the ones before. Stops at the first `Break`; returns how many bytes were taken by then.
 pub(super) fn feed<B>(
     bytes: &[u8],
     cut: Cut,

@@ -1,6 +1,7 @@
-//! What the fuzz targets do (`fuzz/README.md`): each feeds bytes to a part of [`crate::proto`] and
-//! asserts laws. They live here, so that `cargo test` can run them on every machine: on all of
-//! `fuzz/corpus`, and on changed copies of it that are the same each time.
+//! The bodies of the fuzz targets (`fuzz/README.md`): each feeds bytes to a part of
+//! [`crate::proto`] and asserts laws. They are part of the crate, so that `cargo test` can run them
+//! on every machine: on all of `fuzz/corpus`, and on changed copies of it that are the same in each
+//! run.
 //!
 //! ```text
 //! input                                      choices, cuts, numbers
@@ -44,7 +45,7 @@ pub use sessions::{operations, session};
 pub use texts::{join, url, utf8};
 pub use uploads::upload;
 
-/// A target's body: it panics where a law is broken.
+/// The body of a target: it panics if a law is broken.
 pub type Body = fn(&[u8]);
 
 /// The name of each target and its body.
@@ -88,15 +89,15 @@ mod tests {
     use super::input::Rng;
     use super::{Body, TARGETS};
 
-    /// Targets of the workspace in `fuzz/`, which compare with other crates and are replayed there.
+    /// Targets of the workspace `fuzz/`, which compare with other crates and are replayed there.
     const DIFFERENTIAL: [&str; 2] = ["diff_frame", "diff_head"];
 
-    /// Targets of the feature `deflate`.
+    /// Targets that need the feature `deflate`.
     const COMPRESSED: [&str; 4] = ["negotiate", "inflate", "deflate", "coded"];
-    /// Targets that there are with sockets alone.
+    /// Targets that need the feature `net`.
     const ABOVE_SOCKETS: [&str; 3] = ["proxy", "proxy_rules", "tunnelled"];
 
-    /// The seeds and the found cases. The crate's package has none.
+    /// The seeds and the found inputs. The crate's package has none.
     fn corpus() -> Option<PathBuf> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         if root.join("Cargo.toml.orig").exists() {
@@ -106,7 +107,7 @@ mod tests {
         Some(root.join("fuzz/corpus"))
     }
 
-    /// The files of a target with their names, sorted.
+    /// The files of a target with their names, in order.
     fn cases(corpus: &Path, target: &str) -> Vec<(String, Vec<u8>)> {
         let folder = fs::read_dir(corpus.join(target)).unwrap_or_else(|e| panic!("{target}: {e}"));
         let files = folder.map(|entry| entry.unwrap().path());
@@ -116,7 +117,7 @@ mod tests {
         all
     }
 
-    /// What says which input it was when a law is broken.
+    /// Prints the name of the input if a law is broken.
     struct Shown<'a>(&'a str, &'a str, &'a [u8]);
 
     impl Drop for Shown<'_> {
@@ -140,7 +141,7 @@ mod tests {
             let cases = cases(&corpus, target);
             assert!(!cases.is_empty(), "{target} has no seeds");
             for (name, bytes) in &cases {
-                // What a fuzzer calls its files says nothing.
+                // The file names of a fuzzer have no meaning.
                 assert!(name.len() < 36, "{target}/{name}: a case is named by its cause");
                 run(target, *body, name, bytes);
             }
@@ -154,7 +155,7 @@ mod tests {
         }
     }
 
-    /// Bytes that mean something to one of the parsers.
+    /// Bytes with a meaning for one of the parsers.
     const WORDS: [&[u8]; 40] = [
         b"\r\n",
         b"\n",
@@ -226,7 +227,8 @@ mod tests {
         bytes
     }
 
-    /// How many changed seeds each target gets: all take a few seconds together, not optimised.
+    /// How many changed seeds each target gets: all targets together take a few seconds without
+    /// optimisation.
     const ROUNDS: u64 = 1500;
 
     #[test]

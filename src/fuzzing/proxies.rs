@@ -1,4 +1,4 @@
-//! Proxies: what is said to them, what names them, and a connection that goes through one.
+//! Proxies: requests to them, their names, and a connection through one.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,13 +19,13 @@ use crate::net::{Closed, Config, Conn, Event, Options, Proxy, ProxyRules, ProxyS
 use crate::proto::ws::handshake::accept;
 use crate::proto::{Host, Url, escape};
 
-/// Where it stands in what an HTTP proxy sends, the password or the secret host comes.
+/// This byte in the bytes of an HTTP proxy is replaced by the password or the secret host.
 const HERE: u8 = 0xFE;
 const USER: &str = "us3r";
 const PASSWORD: &str = "s3cr3t";
 const HIDDEN: &str = "hidden.example";
 
-/// Which proxy, and what for.
+/// The proxy, and the URL.
 struct Start {
     scheme: ProxyScheme,
     known: bool,
@@ -81,7 +81,7 @@ impl Start {
         STANDARD.encode(format!("{USER}:{PASSWORD}"))
     }
 
-    /// Fails if `shown` has what nobody is to see.
+    /// Fails if `shown` has a secret.
     fn check_hidden(&self, shown: &str) {
         let known = [PASSWORD.to_owned(), self.basic()];
         assert!(!self.known || known.iter().all(|part| !shown.contains(part)), "{shown}");
@@ -90,11 +90,11 @@ impl Start {
     }
 }
 
-/// What a conversation has come to.
+/// The result of a conversation with a proxy.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     used: usize,
-    /// The error, as far as it is the same for any cut.
+    /// The error, without the parts that depend on the cut.
     end: Option<String>,
     body: Option<Vec<u8>>,
     done: bool,
@@ -102,10 +102,10 @@ struct Outcome {
     deadline: Option<Instant>,
 }
 
-/// [`Tunnel`]: a byte of choices, then what the proxy sends. The same for any cut and any pace of
-/// writing; it holds little; the way is open only if a second reading of RFC 9110 §9.3.6, RFC 1928 and
-/// RFC 1929 says so, and for SOCKS both say the same of everything; what is said is well formed; no
-/// error and nothing that is shown has user name, password or a secret host.
+/// [`Tunnel`]: a byte of choices, then the proxy's bytes. For any cut and any pace of writing the
+/// result is the same; it holds few bytes; the tunnel is open only if a second parser of RFC 9110
+/// §9.3.6, RFC 1928 and RFC 1929 agrees, and for SOCKS both agree on everything; the requests are
+/// well-formed; no error and no trace has the user name, the password or a secret host.
 pub fn proxy(data: &[u8]) {
     let mut input = Input(data);
     let start = Start::read(&mut input);
@@ -155,7 +155,7 @@ fn converse(start: &Start, sent: &[u8], cut: Cut, now: Instant) -> Outcome {
         match tunnel.receive(now, input) {
             Ok(used) => {
                 let left = input.len().saturating_sub(used);
-                // Of a line, of which CR LF may not have come whole; of a reply with a name.
+                // The kept bytes are of an incomplete line, or of a reply with a name.
                 let most = if start.is_socks() {
                     262
                 } else {
@@ -168,7 +168,7 @@ fn converse(start: &Start, sent: &[u8], cut: Cut, now: Instant) -> Outcome {
         }
     });
     write(&mut tunnel, true);
-    // It may know by now; else it is the end of the connection that says so.
+    // If the result is not known yet, the end of the connection decides it.
     let (done, deadline) = (tunnel.is_done() && error.is_none(), tunnel.deadline());
     let open = error.is_none() && !done;
     let error = error.or_else(|| open.then(|| tunnel.end()));
@@ -182,17 +182,17 @@ fn converse(start: &Start, sent: &[u8], cut: Cut, now: Instant) -> Outcome {
         assert!(!text.chars().any(char::is_control), "{text:?}");
         start.check_hidden(&text);
         start.check_hidden(&debug);
-        // How much it shows depends on how much came with the deciding byte.
+        // How many bytes the error shows depends on how many came with the deciding one.
         let short = debug.contains("NotHttp");
         if short { "NotHttp".to_owned() } else { debug }
     });
-    // How much was taken of what is bad is nobody's business.
+    // How many bytes of an invalid input were taken does not matter.
     let used = if done { used } else { 0 };
-    // A deadline is of interest while nothing is decided.
+    // The deadline is set only until the result is known.
     Outcome { used, end, body, done, wire, deadline: deadline.filter(|_| open) }
 }
 
-/// What RFC 9110 §9.3.6 says of an answer to `CONNECT`, as far as it is simple to say.
+/// The simple rules of RFC 9110 §9.3.6 for the answer to `CONNECT`.
 fn connect(start: &Start, sent: &[u8], got: &Outcome) {
     let authority = start.authority();
     let fields = request_head(&got.wire, "CONNECT", &authority, &authority);
@@ -230,7 +230,7 @@ fn connect(start: &Start, sent: &[u8], got: &Outcome) {
     }
 }
 
-/// All that RFC 1928 and RFC 1929 say of what a proxy sends.
+/// All rules of RFC 1928 and RFC 1929 for a proxy's bytes.
 fn socks(start: &Start, sent: &[u8], got: &Outcome) {
     let (mut wire, mut input) = (vec![5, 1, 0], Input(sent));
     if start.known {
@@ -290,12 +290,12 @@ fn replies(start: &Start, input: &mut Input, wire: &mut Vec<u8>) -> Result<(), S
     if input.take(size).len() < size { Err(eof()) } else { Ok(()) }
 }
 
-// What names proxies, and for where.
+// Names of proxies, and exceptions.
 
-/// [`Proxy::parse`], [`ProxyRules::except`] and [`ProxyRules::proxy_for`]: a line that names a proxy, a
-/// line of exceptions, a URL. What is accepted means the same when it is written again; user name and
-/// password are those that stand there, and an error does not repeat them; a URL is excepted if an entry
-/// says so, read as simply as can be.
+/// [`Proxy::parse`], [`ProxyRules::except`] and [`ProxyRules::proxy_for`]: a line with a proxy, a
+/// line with exceptions, a URL. An accepted proxy means the same when it is written again; user
+/// name and password are those of the line, and an error does not repeat them; a URL is excepted if
+/// the simplest parser finds an entry for it.
 pub fn proxy_rules(data: &[u8]) {
     let mut input = Input(data);
     let (named, list) = (input.line(), input.line());
@@ -318,7 +318,7 @@ pub fn proxy_rules(data: &[u8]) {
     }
 }
 
-/// An entry that nobody can take for anything else: a name, and maybe a port.
+/// An unambiguous entry: a name, with a port or not.
 fn is_plain(entry: &str) -> bool {
     let (name, port) = entry.split_once(':').unwrap_or((entry, "1"));
     let label = |label: &str| {
@@ -335,18 +335,18 @@ fn names(text: &str) {
     let proxy = match Proxy::parse(text) {
         Ok(proxy) => proxy,
         Err(e) => {
-            let said = format!("{e} {e:?}");
-            assert!(!said.chars().any(char::is_control), "{said:?}");
+            let shown_error = format!("{e} {e:?}");
+            assert!(!shown_error.chars().any(char::is_control), "{shown_error:?}");
             let user = hidden.split_once("://").map_or(hidden, |(_, user)| user);
-            // What may be shown may look like it, and so may the escapes of that.
+            // A part may also occur in the rest of the line, which is shown, or in its escapes.
             let shown = [shown, &escape(shown.as_bytes(), shown.len())].join(" ");
             for part in user.split(':').filter(|part| part.len() > 12 && !shown.contains(part)) {
-                assert!(!said.contains(part), "{said:?} repeats {part:?}");
+                assert!(!shown_error.contains(part), "{shown_error:?} repeats {part:?}");
             }
             return;
         }
     };
-    // Written again, without who we are.
+    // The proxy written again, without its credentials.
     let again = Proxy::parse(&proxy.to_string()).expect("as it is shown");
     assert_eq!(again.to_string(), proxy.to_string());
     assert_eq!((again.host(), again.port()), (proxy.host(), proxy.port()), "{text:?}");
@@ -367,7 +367,7 @@ fn names(text: &str) {
     };
     let port = digits.map_or(Some(usual), |(_, port)| port.parse::<u16>().ok());
     assert_eq!(Some(proxy.port()), port, "{text:?}");
-    // What the proxy is told of it, by the name that no proxy resolves.
+    // The request to the proxy, for a name that the proxy does not resolve.
     let url = Url::parse("ws://[::1]:1/").expect("a URL");
     let mut tunnel = Tunnel::new(proxy.clone(), Target::of(&url), url, Arc::default());
     let user = user.map(|text| {
@@ -376,8 +376,8 @@ fn names(text: &str) {
     });
     match (proxy.scheme(), &user) {
         (ProxyScheme::Http | ProxyScheme::Https, user) => {
-            let said = String::from_utf8(tunnel.outgoing().to_vec()).expect("UTF-8");
-            let field = said.lines().find_map(|l| l.strip_prefix("Proxy-Authorization: Basic "));
+            let text = String::from_utf8(tunnel.outgoing().to_vec()).expect("UTF-8");
+            let field = text.lines().find_map(|l| l.strip_prefix("Proxy-Authorization: Basic "));
             let want = user
                 .as_ref()
                 .map(|[user, password]| STANDARD.encode([&user[..], b":", &password[..]].concat()));
@@ -395,7 +395,7 @@ fn names(text: &str) {
     }
 }
 
-/// Percent-decoding as simply as can be, of what is well encoded.
+/// The simplest decoder of valid percent-encoding.
 fn decoded(text: &str) -> Vec<u8> {
     let mut parts = text.split('%');
     let mut all = parts.next().unwrap_or_default().as_bytes().to_vec();
@@ -406,7 +406,7 @@ fn decoded(text: &str) -> Vec<u8> {
     all
 }
 
-/// Whether an entry that was accepted counts for a URL.
+/// Whether an accepted entry matches a URL.
 fn excepts(entry: &str, url: &Url) -> bool {
     let (host, port) = match entry.strip_prefix('[') {
         Some(rest) => {
@@ -448,22 +448,22 @@ fn bits_of(ip: IpAddr) -> Vec<bool> {
     bytes.into_iter().flat_map(|byte| (0..8).rev().map(move |i| byte >> i & 1 != 0)).collect()
 }
 
-// A connection through a proxy, from its socket to its owner.
+// A connection through a proxy, with its reactor.
 
-/// A whole reactor with one socket: a byte of choices, a byte that says how many of the rest the proxy
-/// sends, and what the server sends behind that. `0xFD` in it is the right value of
-/// `Sec-WebSocket-Accept`. Whatever is cut, at every read and every write, comes to the same events and
-/// bytes; once the way is open, what the owner is told and the server hears is that of a direct
-/// connection; there is one final event, and the socket is closed behind it.
+/// A whole reactor with one socket: a byte of choices, a byte with the number of the following
+/// bytes that the proxy sends, and then the server's bytes. `0xFD` in them becomes the right value
+/// of `Sec-WebSocket-Accept`. For any cut of reads and writes, the events and the sent bytes are
+/// the same; behind the tunnel they are those of a direct connection; there is one final event, and
+/// the socket is closed after it.
 pub fn tunnelled(data: &[u8]) {
     let mut input = Input(data);
     let start = Start::read(&mut input);
     let len = usize::from(input.byte());
     let (proxys, servers) = (input.take(len), input.0);
     let start = match start.scheme {
-        // TLS is not what this is about.
+        // TLS is left out here.
         ProxyScheme::Https => Start { scheme: ProxyScheme::Http, ..start },
-        // It would be told the address that the name has here.
+        // The proxy would be sent the address that the name has here.
         ProxyScheme::Socks5 => Start { address: true, ..start },
         _ => start,
     };
@@ -473,25 +473,29 @@ pub fn tunnelled(data: &[u8]) {
         let played = play(&start, Some(proxys), servers, outcome.done, cut);
         if outcome.done {
             let behind = played.wire.strip_prefix(&outcome.wire[..]);
-            let behind = behind.expect("first what a proxy is told");
-            assert_eq!((&played.told, head(behind)), (&direct.told, head(&direct.wire)), "{cut:?}");
+            let behind = behind.expect("first what a proxy is events");
+            assert_eq!(
+                (&played.events, head(behind)),
+                (&direct.events, head(&direct.wire)),
+                "{cut:?}"
+            );
         } else {
-            assert_eq!(played.told, ["Closed Proxy"], "{outcome:?}");
+            assert_eq!(played.events, ["Closed Proxy"], "{outcome:?}");
             assert!(outcome.wire.starts_with(&played.wire), "{cut:?}: {:?}", played.wire);
         }
     }
 }
 
-/// The request. How much of an answer to a ping still leaves before the end depends on the cut.
+/// The request. How many bytes of a pong are sent before the end depends on the cut.
 fn head(wire: &[u8]) -> &[u8] {
     let end = wire.windows(4).position(|w| w == b"\r\n\r\n").expect("a request");
     &wire[..end + 4]
 }
 
-/// What the owner was told, and what left.
+/// The events for the program, and the sent bytes.
 #[derive(Debug, PartialEq)]
 struct Played {
-    told: Vec<String>,
+    events: Vec<String>,
     wire: Vec<u8>,
 }
 
@@ -521,15 +525,15 @@ fn play(start: &Start, proxys: Option<&[u8]>, servers: &[u8], opens: bool, cut: 
     let mut reactor = Reactor::with_sys(sys, config).expect("a reactor");
     let options = Options::new(start.url().as_str()).expect("options");
     reactor.open(options).expect("room");
-    let mut told: Vec<String> = Vec::new();
+    let mut events: Vec<String> = Vec::new();
     for turns in 0.. {
         assert!(turns < 20_000, "it does not end");
         if reactor.is_empty() {
             break;
         }
         let mut sink = |_: &mut Conn<'_>, event: Event<'_>| {
-            assert!(told.last().is_none_or(|last| !last.starts_with("Closed")), "{event:?}");
-            told.push(match event {
+            assert!(events.last().is_none_or(|last| !last.starts_with("Closed")), "{event:?}");
+            events.push(match event {
                 Event::Text(text) => format!("Text {:x?}", text.as_bytes()),
                 Event::Binary(data) => format!("Binary {data:x?}"),
                 Event::Pong(data) => format!("Pong {data:x?}"),
@@ -541,14 +545,14 @@ fn play(start: &Start, proxys: Option<&[u8]>, servers: &[u8], opens: bool, cut: 
         };
         reactor.turn(None, &mut sink).expect("a turn");
     }
-    assert!(told.last().is_some_and(|last| last.starts_with("Closed")), "{told:?}");
+    assert!(events.last().is_some_and(|last| last.starts_with("Closed")), "{events:?}");
     drop(reactor);
     let line = line_of(&line);
     assert_eq!((line.sockets, line.watched), (0, None), "a socket is left");
-    Played { told, wire: line.wire.clone() }
+    Played { events, wire: line.wire.clone() }
 }
 
-/// How it ended, without what depends on the cut or on the way.
+/// How the connection ended, without the parts that depend on the cut or the route.
 fn how(closed: &Closed) -> String {
     match closed {
         Closed::Failed(e) | Closed::Lost(e) => match e.kind() {
@@ -566,13 +570,13 @@ fn how(closed: &Closed) -> String {
     }
 }
 
-/// The one connection that there is.
+/// The only connection.
 struct Line {
     now: Instant,
     proxys: Vec<u8>,
-    /// What comes when the request was read.
+    /// The bytes that come once the request was read.
     servers: Vec<u8>,
-    /// The way to the server is open behind what the proxy sends.
+    /// The tunnel opens behind the proxy's bytes.
     opens: bool,
     cut: Cut,
     rng: Rng,
@@ -580,7 +584,7 @@ struct Line {
     sockets: usize,
     watched: Option<(u64, Interest)>,
     answer: Option<Answer>,
-    /// Every other call of a line that is cut is refused.
+    /// If the line is cut, every other call is refused.
     refuses: bool,
     answered: bool,
 }
@@ -603,7 +607,7 @@ impl Line {
         })
     }
 
-    /// The server reads the request of the WebSocket, once that is whole.
+    /// The server reads the request of the WebSocket, once it is complete.
     fn serve(&mut self) {
         let text = String::from_utf8_lossy(&self.wire).into_owned();
         if self.answered || !text.ends_with("\r\n\r\n") {
@@ -623,7 +627,7 @@ impl Line {
         }
     }
 
-    /// What can be read now, or the end.
+    /// The bytes that can be read now, or the end.
     fn come(&mut self) -> Option<&mut Vec<u8>> {
         let open = self.answered;
         let next =
@@ -631,7 +635,7 @@ impl Line {
         (!next.is_empty()).then_some(next)
     }
 
-    /// Everybody has said everything: a proxy that has not opened the way, or the server.
+    /// Whether all bytes were sent: by a proxy that opens no tunnel, or by the server.
     fn is_over(&self) -> bool {
         let servers = self.answered && self.servers.is_empty();
         self.proxys.is_empty() && (servers || !self.opens)
@@ -733,7 +737,7 @@ impl Poller for Waiter {
         {
             ready.push(Ready { token, read: read && come, write });
         } else {
-            // Nothing will happen before that.
+            // No event comes before that time.
             line.now = until.map_or(line.now, |until| until.max(line.now));
         }
         Ok(())

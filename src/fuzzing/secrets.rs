@@ -1,22 +1,22 @@
-//! What is secret in a request is shown nowhere, whatever a server makes of it.
+//! Secrets of a request are shown nowhere, whatever a server answers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::driver::{Driver, Told};
+use super::driver::{Driver, OwnedEvent};
 use super::heads::NONCE;
 use super::input::{Cut, Input};
 use crate::limits::Limits;
 use crate::proto::http::{self, Delivery, Timing};
 use crate::proto::{Closed, Failure, Note, Request, Session, Settings, Url};
 
-/// Where it stands in what the server sends, there is this byte.
+/// This byte in the server's bytes is replaced by the secret.
 const HERE: u8 = 0xFE;
 
-/// A byte of choices, a line that makes the secret, and what the server answers, with the secret
-/// wherever the input has the byte 0xFE. It is a field, a subprotocol, or a part of the URL of a
-/// WebSocket or of a stream; no `Debug` of the request, of the session or of what it tells, no error
-/// and no line of a trace has it. What a server puts into bodies, messages and close frames is data.
+/// A byte of choices, a line that makes the secret, and the server's answer, in which the byte 0xFE
+/// stands for the secret. The secret is a field, a subprotocol, or a part of the URL of a WebSocket
+/// or of a stream; it is in no `Debug` of the request, of the session or of its events, in no error
+/// and in no line of a trace. Bodies, messages and close frames of a server are data.
 pub fn secrets(data: &[u8]) {
     let mut input = Input(data);
     let choice = input.byte();
@@ -36,7 +36,7 @@ pub fn secrets(data: &[u8]) {
         _ => stream(choice, &secret),
     };
     let mut shown = vec![request, format!("{session:?}"), lines(&mut session)];
-    // As `Debug` shows a list of bytes; a server could send that text, but nothing has come yet.
+    // `Debug` shows a list of bytes in this form; no data has come yet.
     let numbers: Vec<String> = secret.bytes().map(|b| b.to_string()).collect();
     let numbers = numbers.join(", ");
     assert!(shown.iter().all(|text| !text.contains(&numbers)), "{shown:?}");
@@ -51,17 +51,18 @@ pub fn secrets(data: &[u8]) {
         _ => driver.advance(Duration::from_secs(100)),
     }
     shown.extend([of_head(&driver), lines(&mut driver.session)]);
-    shown.extend(driver.told.iter().map(telling));
+    shown.extend(driver.events.iter().map(event_text));
     for text in &shown {
         assert!(!text.contains(&secret), "{text}");
         assert!(!of_url || !text.contains("hidden.example"), "{text}");
     }
 }
 
-/// `Debug` of a session that has had a head and no data.
+/// `Debug` of a session that has received a head and no data.
 fn of_head(driver: &Driver) -> String {
-    let is_open = |told: &Told| matches!(told, Told::Opened(_) | Told::Response(_));
-    if driver.told.iter().any(is_open) { String::new() } else { format!("{:?}", driver.session) }
+    let is_open =
+        |event: &OwnedEvent| matches!(event, OwnedEvent::Opened(_) | OwnedEvent::Response(_));
+    if driver.events.iter().any(is_open) { String::new() } else { format!("{:?}", driver.session) }
 }
 
 fn settings() -> Settings {
@@ -69,11 +70,11 @@ fn settings() -> Settings {
     Settings { limits: Arc::new(limits), trace: true, ..Default::default() }
 }
 
-/// The URL has the secret and is one if that is chosen.
+/// The URL has the secret, and is marked as secret if that is chosen.
 fn url(scheme: &str, choice: u8, secret: &str) -> String {
     match choice & 6 {
         6 => format!("{scheme}://hidden.example/a/{secret}/b?c={secret}"),
-        // In a query it is not shown in any case.
+        // A query is not shown in any case.
         _ => format!("{scheme}://a.example/b?c={secret}"),
     }
 }
@@ -108,21 +109,21 @@ fn stream(choice: u8, secret: &str) -> (Session, String) {
     (Session::stream(request, delivery, &settings(), Timing::default()), shown)
 }
 
-/// The lines of a trace, but for those of data.
+/// The lines of a trace, without those of data.
 fn lines(session: &mut Session) -> String {
     let notes = session.notes().map(std::mem::take).unwrap_or_default();
     let heads = notes.iter().filter(|note| matches!(note, Note::Head { .. }));
     heads.map(|note| format!("{note} {note:?}\n")).collect()
 }
 
-/// What a program prints of an event that is no data.
-fn telling(told: &Told) -> String {
-    match told {
-        Told::Opened(opened) => opened.clone(),
-        Told::Response(response) => format!("{response:?}"),
-        Told::Closed(Closed::Redirected(to)) => format!("{to:?}"),
-        Told::Closed(Closed::Failed(Failure::Handshake(e))) => format!("{e} {e:?}"),
-        Told::Closed(Closed::Failed(Failure::Http(e))) => format!("{e} {e:?}"),
+/// `Debug` of an event that is no data.
+fn event_text(event: &OwnedEvent) -> String {
+    match event {
+        OwnedEvent::Opened(opened) => opened.clone(),
+        OwnedEvent::Response(response) => format!("{response:?}"),
+        OwnedEvent::Closed(Closed::Redirected(to)) => format!("{to:?}"),
+        OwnedEvent::Closed(Closed::Failed(Failure::Handshake(e))) => format!("{e} {e:?}"),
+        OwnedEvent::Closed(Closed::Failed(Failure::Http(e))) => format!("{e} {e:?}"),
         _ => String::new(),
     }
 }

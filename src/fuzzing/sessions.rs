@@ -1,9 +1,9 @@
-//! A whole connection: what arrives, and what its owner does meanwhile.
+//! A whole connection: received bytes, and the calls of the program meanwhile.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::driver::{Driver, Told, in_all_cuts};
+use super::driver::{Driver, OwnedEvent, in_all_cuts};
 use super::frames::{KEPT, from_server};
 use super::heads::NONCE;
 use super::input::{Cut, Input};
@@ -18,7 +18,7 @@ use crate::proto::{
 const ANSWER: &[u8] = b"HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-/// How a session is made, out of two bytes.
+/// How a session is made, from two bytes of choices.
 struct Start {
     handshake: bool,
     settings: Settings,
@@ -52,7 +52,7 @@ impl Start {
         Start { handshake: flags & 1 != 0, settings }
     }
 
-    /// Cut up and whole, notes are kept by one and not by the other.
+    /// One session gets its input cut and keeps notes, the other does not.
     fn driver(&self, now: Instant, cut: Cut) -> Driver {
         let mut settings = self.settings.clone();
         settings.trace ^= cut != Cut::Whole;
@@ -68,9 +68,9 @@ impl Start {
     }
 }
 
-/// Bytes from a server to a session, from the handshake on or behind it, and at last the end of the
-/// stream: the same for any cut, read into place or not, with notes or without. What goes out is a
-/// legal request and legal frames.
+/// Bytes of a server, from the handshake on or behind it, and then the end of the stream: the
+/// events are the same for any cut, read into the session's own buffer or not, with notes or
+/// without. The output is a valid request and valid frames.
 pub fn session(data: &[u8]) {
     let mut input = Input(data);
     let end = input.byte();
@@ -94,13 +94,13 @@ pub fn session(data: &[u8]) {
     frames_of(&driver, start.handshake);
 }
 
-/// What was sent behind the request.
+/// The output behind the request.
 fn frames_of(driver: &Driver, handshake: bool) -> Vec<Sent> {
     let mut wire = &driver.wire[..];
     if handshake {
-        let opened = driver.told.iter().any(|told| matches!(told, Told::Opened(_)));
+        let opened = driver.events.iter().any(|event| matches!(event, OwnedEvent::Opened(_)));
         let end = wire.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4);
-        // The rest of a request that was refused is not sent.
+        // The rest of a refused request is not sent.
         let Some(end) = end else {
             assert!(!opened && wire.len() < 400, "opened without a request");
             return Vec::new();
@@ -111,21 +111,21 @@ fn frames_of(driver: &Driver, handshake: bool) -> Vec<Sent> {
     wire::sent(wire)
 }
 
-/// Three bytes of choices, then a sequence of what may happen: bytes and frames arrive, the owner
-/// sends, pings and closes, the kernel takes some bytes, time passes, the stream ends. Two sessions
-/// see it, one of them in single bytes; they never differ. What was accepted goes out once and in
-/// order, what waits is bounded, and a refusal has its reason.
+/// Three bytes of choices, then a sequence of steps: bytes and frames arrive, the program sends,
+/// pings and closes, the kernel takes some bytes, time passes, the stream ends. Two sessions run
+/// it, one of them with single bytes; they never differ. Accepted messages are sent once and in
+/// order, the queue is bounded, and a refusal has its reason.
 pub fn operations(data: &[u8]) {
     let mut input = Input(data);
     let start = Start::read(&mut input);
     let other = if input.byte() & 1 == 0 { Cut::Bytewise } else { Cut::Random };
     let now = Instant::now();
-    let mut owner = Owner {
+    let mut program = Program {
         drivers: [Cut::Whole, other].map(|cut| start.driver(now, cut)),
         accepted: Vec::new(),
         pings: Vec::new(),
         largest: 0,
-        heard: now,
+        last_received: now,
         left: now,
         silence: start.settings.ping_interval.unwrap_or_default() + start.settings.limits.pong,
         limits: Arc::clone(&start.settings.limits),
@@ -134,30 +134,30 @@ pub fn operations(data: &[u8]) {
         if input.is_empty() {
             break;
         }
-        owner.act(&mut input);
-        owner.agree();
+        program.act(&mut input);
+        program.agree();
     }
-    owner.end(&start);
+    program.end(&start);
 }
 
-struct Owner {
+struct Program {
     drivers: [Driver; 2],
     /// Messages and pings that were accepted.
     accepted: Vec<Sent>,
-    /// Payloads of pings that were given; some may not have been read.
+    /// Payloads of the server's pings; some may not have been read.
     pings: Vec<Vec<u8>>,
-    /// The largest payload accepted.
+    /// The largest accepted payload.
     largest: usize,
-    /// When bytes came last.
-    heard: Instant,
-    /// When bytes left last.
+    /// When bytes were last received.
+    last_received: Instant,
+    /// When bytes were last sent.
     left: Instant,
-    /// From both on, how long it takes until the peer counts as gone.
+    /// How long a silence after both may last until the peer counts as lost.
     silence: Duration,
     limits: Arc<Limits>,
 }
 
-impl Owner {
+impl Program {
     fn act(&mut self, input: &mut Input) {
         let op = input.byte();
         let n = usize::from(op >> 4);
@@ -189,7 +189,7 @@ impl Owner {
                 self.send(sent, |d| d.with(|session, cx| session.send_binary(cx, data)));
             }
             8 => {
-                // Not empty, so that it is told from those of the session itself.
+                // Not empty, unlike the pings of the session itself.
                 let data = [b"!", payload(input, 1)].concat();
                 let sent = (9, data.clone());
                 self.send(sent, |d| d.with(|session, cx| session.ping(cx, &data)));
@@ -200,7 +200,7 @@ impl Owner {
                 let by = Duration::from_millis(u64::from(input.byte()) * 40);
                 self.each(|d| d.advance(by));
             }
-            // It is late when somebody looks.
+            // The deadline may be checked late.
             12 => {
                 let by = Duration::from_millis(u64::from(input.byte()) * 40);
                 self.each(|d| d.now += by);
@@ -227,12 +227,12 @@ impl Owner {
 
     fn feed(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() && !self.drivers[0].closed {
-            self.heard = self.drivers[0].now;
+            self.last_received = self.drivers[0].now;
         }
         self.each(|driver| driver.feed(bytes));
     }
 
-    /// Sends, and sees that a refusal is right.
+    /// Sends, and checks that a refusal is justified.
     fn send(&mut self, sent: Sent, mut act: impl FnMut(&mut Driver) -> Result<(), Misuse>) {
         let open = self.drivers[0].session.is_open();
         let full = self.drivers[0].session.buffered() > self.limits.send_queue;
@@ -267,23 +267,23 @@ impl Owner {
         assert!(got.is_err() || !self.drivers[0].session.is_open());
     }
 
-    /// What may not differ, and what is bounded.
+    /// Checks what must not differ, and what is bounded.
     fn agree(&self) {
         let [a, b] = &self.drivers;
-        assert_eq!(a.told, b.told);
+        assert_eq!(a.events, b.events);
         assert_eq!((a.closed, a.wakes), (b.closed, b.wakes));
         assert_eq!(a.session.deadline(), b.session.deadline());
         assert_eq!(a.session.is_open(), b.session.is_open());
         assert!(a.session.outgoing() == b.session.outgoing() && a.wire == b.wire);
-        // The request, the queue and one message over it, or pongs up to their bound and one over
-        // it; then a close frame, and a keep-alive ping for each time it was due.
+        // The request, the queue and one message beyond it, or pongs up to their limit and one
+        // beyond it; then a close frame, and a keep-alive ping for each time that it was due.
         let sends = self.limits.send_queue + 14 + self.largest;
         let pongs = self.limits.pong_queue.max(1) + 131;
         let most = 400 + sends.max(pongs) + 131 + 6 * a.wakes;
         assert!(a.session.buffered() <= most, "{} bytes wait", a.session.buffered());
     }
 
-    /// All goes out; it is legal, and what was accepted is there, once and in order.
+    /// All output is sent; it is valid, and the accepted messages are in it, once and in order.
     fn end(mut self, start: &Start) {
         self.each(|driver| driver.take(usize::MAX));
         // A pong that waited for room.
@@ -300,41 +300,45 @@ impl Owner {
         };
         let got: Vec<&Sent> = sent.iter().filter(own).collect();
         assert_eq!(got, self.accepted.iter().collect::<Vec<_>>(), "what was accepted goes out");
-        self.said(driver, &sent);
+        self.check_violation(driver, &sent);
     }
 
-    /// A violation is told with its code, unless our own close frame was out before it.
-    fn said(&self, driver: &Driver, sent: &[Sent]) {
+    /// A violation is answered with its code, unless our own close frame was sent before.
+    fn check_violation(&self, driver: &Driver, sent: &[Sent]) {
         let closes: Vec<_> = sent.iter().filter(|(opcode, _)| *opcode == 8).collect();
-        match driver.told.last() {
-            Some(Told::Closed(Closed::Failed(Failure::Violation(_)))) => {
+        match driver.events.last() {
+            Some(OwnedEvent::Closed(Closed::Failed(Failure::Violation(_)))) => {
                 assert!(closes.len() <= 1);
             }
-            Some(Told::Closed(Closed::Failed(Failure::Handshake(_)))) => {
+            Some(OwnedEvent::Closed(Closed::Failed(Failure::Handshake(_)))) => {
                 assert!(sent.is_empty(), "nothing is said about a handshake that failed");
             }
-            Some(Told::Closed(Closed::Lost(Lost::Timeout(Timer::Pong)))) => {
-                // A ping that waited in the queue may leave right after the peer was heard; from
-                // then on it has the time for a pong.
-                let silent = driver.ended.duration_since(self.heard);
+            Some(OwnedEvent::Closed(Closed::Lost(Lost::Timeout(Timer::Pong)))) => {
+                // A ping that waited in the queue may be sent right after the last received byte;
+                // from then on the time limit of a pong counts.
+                let silent = driver.ended.duration_since(self.last_received);
                 let pong = self.limits.pong;
-                let least = if self.left >= self.heard { pong } else { self.silence };
+                let least = if self.left >= self.last_received { pong } else { self.silence };
                 assert!(silent >= least, "given up after {silent:?}");
             }
-            Some(Told::Closed(Closed::Complete | Closed::Redirected(_))) => {
-                panic!("no stream ends like that: {:?}", driver.told)
+            Some(OwnedEvent::Closed(Closed::Complete | Closed::Redirected(_))) => {
+                panic!("no stream ends like that: {:?}", driver.events)
             }
             _ => {}
         }
-        if !driver.told.iter().any(|t| matches!(t, Told::Closing(_) | Told::Closed(_))) {
+        if !driver
+            .events
+            .iter()
+            .any(|t| matches!(t, OwnedEvent::Closing(_) | OwnedEvent::Closed(_)))
+        {
             let open = driver.session.is_open();
-            let opening = !driver.told.iter().any(|t| matches!(t, Told::Opened(_)));
+            let opening = !driver.events.iter().any(|t| matches!(t, OwnedEvent::Opened(_)));
             assert!(open || opening || closes.len() == 1, "not open for no reason");
         }
     }
 }
 
-/// A payload as long as its first byte says, some of it made up.
+/// A payload whose first byte is its length, partly generated.
 fn payload<'a>(input: &mut Input<'a>, times: usize) -> &'a [u8] {
     const FILL: [u8; 256 * 7] = [b'a'; 256 * 7];
     let len = usize::from(input.byte());

@@ -6,8 +6,8 @@ use super::input::{Cut, Input};
 use crate::proto::utf8::Utf8;
 use crate::proto::{Host, Scheme, Url, UrlError};
 
-/// [`Url::parse`] and [`Url::parse_http`]: what is accepted means the same when it is written again,
-/// and nothing in it can leave its place in a request head.
+/// [`Url::parse`] and [`Url::parse_http`]: an accepted URL means the same when it is parsed again,
+/// and no part of it can leave its place in a request head.
 pub fn url(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let (ws, http) = (Url::parse(text), Url::parse_http(text));
@@ -24,7 +24,7 @@ pub fn url(data: &[u8]) {
             }
         }
     }
-    // The two schemes differ in nothing but their name and the fragment.
+    // The two schemes differ only in their name and the fragment.
     if let Ok(url) = &ws {
         let text = format!("http{}", &text[2..]);
         let http = Url::parse_http(&text).expect("as http");
@@ -52,7 +52,7 @@ pub(super) fn accepted(url: &Url) {
             let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b);
             assert!(name.bytes().all(fine), "{name:?}");
             assert!(name.split('.').all(|l| (1..=63).contains(&l.len())), "{name:?}");
-            // What `inet_aton` reads must have been taken for an address.
+            // A host that `inet_aton` reads must have been parsed as an address.
             let last = name.rsplit('.').next().unwrap_or_default();
             let digits = last.strip_prefix("0x").unwrap_or(last);
             assert!(last == digits || !digits.bytes().all(|b| b.is_ascii_hexdigit()), "{name:?}");
@@ -80,9 +80,9 @@ fn percent_encoded(path: &str) -> String {
     path.bytes().map(one).collect()
 }
 
-/// [`Url::join`]: a base, LF, a reference. What comes out is a URL that parses to itself, of http or
+/// [`Url::join`]: a base, LF, a reference. The result is a URL that parses to itself, of http or
 /// https, without user information, fragment or control characters; a relative reference stays on
-/// the base's host and leads where RFC 3986 §5.2 says.
+/// the base's host and leads where RFC 3986 §5.2 demands.
 pub fn join(data: &[u8]) {
     let mut input = Input(data);
     let (Ok(base), Ok(reference)) = (str::from_utf8(input.line()), str::from_utf8(input.0)) else {
@@ -128,11 +128,11 @@ fn refused(base: &Url, reference: &str, error: &UrlError) {
     }
 }
 
-/// Whether RFC 3986 §4.2 sees neither a scheme nor an authority in it.
+/// Whether the reference has neither a scheme nor an authority (RFC 3986 §4.2).
 fn is_relative(reference: &str) -> bool {
     let first = reference.split(['/', '?', '#']).next().unwrap_or_default();
-    // A colon in the first segment without a scheme before it is not in the grammar; it is a path
-    // for us.
+    // A colon in the first segment without a scheme before it is not in the grammar; here it is
+    // part of a path.
     let scheme = first.split_once(':').is_some_and(|(name, _)| {
         let fine = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
         name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(fine)
@@ -175,8 +175,8 @@ fn remove_dot_segments(path: &str) -> String {
     output
 }
 
-/// The incremental check of UTF-8 against `std`: the same verdict for any cut, at the first byte
-/// with which no text can begin.
+/// The incremental check of UTF-8, compared with `std`: for any cut the result is the same, and an
+/// error comes at the first byte that no text can have there.
 pub fn utf8(data: &[u8]) {
     let whole = str::from_utf8(data);
     let broken_at = whole.err().filter(|e| e.error_len().is_some()).map(|e| {

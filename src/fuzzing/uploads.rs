@@ -1,4 +1,4 @@
-//! The body of a request that comes in pieces.
+//! The body of a request that is given in pieces.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,12 +9,12 @@ use crate::limits::Limits;
 use crate::proto::http::{Delivery, HttpError, Request, Timing};
 use crate::proto::{Closed, Event, Failure, Session, Settings, Url};
 
-/// So much of a request leaves besides its body, at most.
+/// The most bytes of a request besides its body.
 const HEAD: usize = 300;
 
-/// Two bytes of choices, then what may happen: a piece comes, with room for it or not, the body ends,
-/// the kernel takes some bytes, time passes. What leaves is framed as the head says, a body of another
-/// length than was said never leaves whole, and what waits is bounded.
+/// Two bytes of choices, then a sequence of steps: the program gives a piece, with room for it or
+/// not, or ends the body; the kernel takes some bytes; time passes. The output is framed as the
+/// head declares, a body of another length is never sent completely, and the queue is bounded.
 pub fn upload(data: &[u8]) {
     let mut input = Input(data);
     let choice = input.byte();
@@ -27,36 +27,36 @@ pub fn upload(data: &[u8]) {
     let settings = Settings { limits: Arc::new(limits), ..Default::default() };
     let session = Session::stream(request, Delivery::Raw, &settings, Timing::default());
     let now = Instant::now();
-    let mut owner =
-        Owner { session, now, length, mark, given: Vec::new(), wire: Vec::new(), end: None };
-    assert_eq!(owner.session.body_room(), 0, "there is no connection");
-    owner.session.connected(now);
+    let mut program =
+        Program { session, now, length, mark, given: Vec::new(), wire: Vec::new(), end: None };
+    assert_eq!(program.session.body_room(), 0, "there is no connection");
+    program.session.connected(now);
     for _ in 0..300 {
-        if input.is_empty() || owner.end.is_some() {
+        if input.is_empty() || program.end.is_some() {
             break;
         }
-        owner.act(&mut input);
+        program.act(&mut input);
     }
-    owner.finish();
+    program.finish();
 }
 
-struct Owner {
+struct Program {
     session: Session,
     now: Instant,
     length: Option<u64>,
     mark: usize,
     given: Vec<u8>,
     wire: Vec<u8>,
-    /// How it ended, or that all was given.
+    /// How the session ended, or that the body was complete.
     end: Option<Result<(), HttpError>>,
 }
 
-impl Owner {
+impl Program {
     fn act(&mut self, input: &mut Input) {
         let op = input.byte();
         let n = usize::from(op >> 3) * 4 + 1;
         match op & 7 {
-            // A piece that there is room for.
+            // A piece for which there is room.
             0..=2 => {
                 let room = self.session.body_room();
                 let waited = self.session.outgoing().len();
@@ -70,7 +70,7 @@ impl Owner {
             3 => self.give(n),
             4 => {
                 let event = self.session.end_body(self.now);
-                self.told(event, true);
+                self.report(event, true);
             }
             5 => self.takes(n),
             6 => self.takes(usize::MAX),
@@ -80,7 +80,7 @@ impl Owner {
                 let waits = !self.session.outgoing().is_empty();
                 assert!(waits || !due, "a server that owes nothing is late");
                 if due {
-                    // It has to take something before it is looked at.
+                    // The kernel takes a byte, so that the deadline does not end the session.
                     self.takes(1);
                 }
             }
@@ -92,7 +92,7 @@ impl Owner {
         let piece: Vec<u8> = (0..n).map(|i| (self.given.len() + i) as u8).collect();
         self.given.extend_from_slice(&piece);
         let event = self.session.send_body(self.now, &piece);
-        self.told(event, false);
+        self.report(event, false);
     }
 
     fn takes(&mut self, n: usize) {
@@ -102,7 +102,7 @@ impl Owner {
         self.session.sent(self.now, n);
     }
 
-    fn told(&mut self, event: Option<Event<'_>>, ended: bool) {
+    fn report(&mut self, event: Option<Event<'_>>, ended: bool) {
         let given = self.given.len() as u64;
         let want = match self.length {
             Some(length) if given > length => Some(HttpError::LongBody(length)),
@@ -154,7 +154,7 @@ impl Owner {
     }
 }
 
-/// The data of whole and partial chunks, and whether the last one is there.
+/// The data of complete and partial chunks, and whether the last chunk is there.
 fn unchunked(mut rest: &[u8]) -> (Vec<u8>, bool) {
     let mut data = Vec::new();
     while let Some(at) = rest.windows(2).position(|w| w == b"\r\n") {

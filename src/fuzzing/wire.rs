@@ -1,7 +1,7 @@
-//! RFC 6455 a second time, as simply as it can be told, for comparison: what a client may send, and
-//! what a server's bytes mean.
+//! A second parser of RFC 6455, as simple as possible, for comparison: for the frames of a client,
+//! and for the bytes of a server.
 
-use super::driver::Told;
+use super::driver::OwnedEvent;
 use crate::limits::Limits;
 use crate::proto::{CloseFrame, Violation};
 
@@ -61,10 +61,10 @@ fn legal(opcode: u8, payload: &[u8]) {
     }
 }
 
-/// What a server's bytes mean to an open connection.
+/// The meaning of a server's bytes for an open connection.
 #[derive(Debug, Default)]
 pub(super) struct Meaning {
-    pub(super) told: Vec<Told>,
+    pub(super) events: Vec<OwnedEvent>,
     /// The payloads of pings that have to be answered.
     pub(super) pings: Vec<Vec<u8>>,
     pub(super) end: End,
@@ -72,7 +72,7 @@ pub(super) struct Meaning {
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum End {
-    /// More may come.
+    /// The connection is still open.
     #[default]
     Open,
     Closing(CloseFrame),
@@ -80,8 +80,8 @@ pub(super) enum End {
 }
 
 impl Meaning {
-    /// Of all `bytes`. A header that is not whole means nothing yet, even where no rest of it could
-    /// be legal.
+    /// The meaning of all `bytes`. An incomplete header has none yet, even if no further byte could
+    /// make it valid.
     pub(super) fn of(mut bytes: &[u8], limits: &Limits) -> Meaning {
         let mut meaning = Meaning::default();
         let mut message = None;
@@ -103,7 +103,7 @@ impl Meaning {
         meaning
     }
 
-    /// How much of `rest` the frame is, if it is whole and another may follow.
+    /// The length of the frame at the start of `rest`, if it is complete and another may follow.
     fn frame(
         &mut self,
         header: &Header,
@@ -137,8 +137,8 @@ impl Meaning {
             return Ok(None);
         }
         match (fin, now.text) {
-            (true, true) => self.told.push(Told::Text(now.data)),
-            (true, false) => self.told.push(Told::Binary(now.data)),
+            (true, true) => self.events.push(OwnedEvent::Text(now.data)),
+            (true, false) => self.events.push(OwnedEvent::Binary(now.data)),
             (false, _) => *message = Some(now),
         }
         Ok(Some(len))
@@ -147,7 +147,7 @@ impl Meaning {
     fn control(&mut self, opcode: u8, payload: &[u8]) -> Result<Option<usize>, Violation> {
         match opcode {
             9 => self.pings.push(payload.to_vec()),
-            10 => self.told.push(Told::Pong(payload.to_vec())),
+            10 => self.events.push(OwnedEvent::Pong(payload.to_vec())),
             _ => {
                 let mut frame = CloseFrame::default();
                 if let [_] = payload {
@@ -176,7 +176,7 @@ struct Message {
     data: Vec<u8>,
 }
 
-/// A header that is whole.
+/// A complete header.
 struct Header<'a> {
     first: u8,
     second: u8,
@@ -195,7 +195,7 @@ impl Header<'_> {
         Some((Header { first: *first, second: *second, extended }, rest))
     }
 
-    /// The length of the payload, if it may be that long.
+    /// The length of the payload, if it is allowed.
     fn len(&self, opcode: u8, room: usize) -> Result<usize, Violation> {
         if self.second & 0x80 != 0 {
             return Err(Violation::MaskedByServer);
@@ -218,7 +218,7 @@ impl Header<'_> {
     }
 }
 
-/// The opcode, if a frame may start so.
+/// The opcode, if a frame may start with this byte.
 fn first_byte(first: u8, in_message: bool) -> Result<u8, Violation> {
     let opcode = first & 15;
     match opcode {
@@ -231,8 +231,8 @@ fn first_byte(first: u8, in_message: bool) -> Result<u8, Violation> {
     }
 }
 
-/// Whether the end came early: `bytes` end within a header, and whatever the rest of it were, the
-/// end would be the same.
+/// Whether an error may come early: `bytes` end within a header, and the error is the same whatever
+/// follows.
 pub(super) fn is_decided(bytes: &[u8], limits: &Limits, violation: Violation) -> bool {
     [0x00, 0xFF].iter().all(|&fill| {
         let filled = [bytes, &[fill; 9]].concat();
