@@ -9,7 +9,7 @@ use super::finding::Stop;
 use super::options::Options;
 use crate::error::ErrorKind;
 use crate::limits::Limits;
-use crate::net::wire::link::{Link, Read};
+use crate::net::wire::link::{Link, ReadOutcome};
 use crate::net::wire::tls::Tls;
 use crate::net::{Dial, Interest, Os, Poller as _, SocketOptions, Sys as _};
 use crate::policy::{Destination, Policy};
@@ -340,9 +340,9 @@ impl Wire {
         input.extend_from_slice(&buf[..end]);
         buf.resize(buf.len().max(BUFFER), 0);
         let how = match read {
-            Ok(Read::Some { .. } | Read::None) => return,
-            Ok(Read::Eof) => ConnectionEnd::Eof,
-            Ok(Read::Cut) => ConnectionEnd::Cut,
+            Ok(ReadOutcome::Some { .. } | ReadOutcome::None) => return,
+            Ok(ReadOutcome::Eof) => ConnectionEnd::Eof,
+            Ok(ReadOutcome::Cut) => ConnectionEnd::Cut,
             Err(kind) => ConnectionEnd::Reset(shown(&kind)),
         };
         gone.get_or_insert(how);

@@ -13,7 +13,7 @@ use super::heads::request_head;
 use super::input::{Cut, Input, Rng, feed, hash};
 use crate::error::{ErrorKind, ProxyError, Stage};
 use crate::limits::Limits;
-use crate::net::sys::{Answer, Interest, Poller, Ready, Sys};
+use crate::net::sys::{Interest, Poller, Ready, ResolverAnswer, Sys};
 use crate::net::wire::proxy::{Target, Tunnel};
 use crate::net::{Closed, Config, Conn, Event, Options, Proxy, ProxyRules, ProxyScheme, Reactor};
 use crate::proto::ws::handshake::accept;
@@ -583,7 +583,7 @@ struct Line {
     wire: Vec<u8>,
     sockets: usize,
     watched: Option<(u64, Interest)>,
-    answer: Option<Answer>,
+    answer: Option<ResolverAnswer>,
     /// If the line is cut, every other call is refused.
     refuses: bool,
     answered: bool,
@@ -720,7 +720,7 @@ impl Sys for OneLine {
         Ok(())
     }
 
-    fn resolved(&mut self) -> Option<Answer> {
+    fn resolved(&mut self) -> Option<ResolverAnswer> {
         line_of(&self.line).answer.take()
     }
 }

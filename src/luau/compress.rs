@@ -7,12 +7,12 @@ use crate::proto::Compression;
 
 /// The compression to offer; `None`: none.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Choice(pub(super) Option<Compression>);
+pub(super) struct CompressOption(pub(super) Option<Compression>);
 
 /// Makes the error for a value of the wrong kind, from the option, the expected kind and the value.
 type Expected = fn(&str, &str, &Value) -> String;
 
-impl Choice {
+impl CompressOption {
     /// Reads the option's value.
     pub(super) fn set(&mut self, value: &Value, expected: Expected) -> Result<(), String> {
         self.0 = match value {

@@ -5,7 +5,7 @@ use mlua::{Function, Lua, Table, Value};
 use super::collector::Collector;
 use super::host::{Host, lock, numbers};
 use super::streams;
-use crate::net::{Closed, ConnId, Event, Items, Payloads, Run};
+use crate::net::{Closed, ConnId, Event, Items, MessageGroup, Payloads};
 use crate::proto::http::Response;
 
 /// At most this many messages at a time, and this many bytes: those of a group are still in the
@@ -53,14 +53,14 @@ impl Feed {
     ) -> mlua::Result<()> {
         let (mut lengths, mut late) = (Vec::new(), false);
         loop {
-            let run = items.run(self.group, GROUP_BYTES, &mut lengths);
-            let next = if run.is_none() { items.next() } else { None };
-            if run.is_none() && next.is_none() {
+            let group = items.next_group(self.group, GROUP_BYTES, &mut lengths);
+            let next = if group.is_none() { items.next() } else { None };
+            if group.is_none() && next.is_none() {
                 return Ok(());
             }
             late = late || self.soon.call(limit)?;
-            if let Some(run) = run {
-                self.run(lua, host, &run, &lengths)?;
+            if let Some(group) = group {
+                self.pass_group(lua, host, &group, &lengths)?;
                 self.collector.made(lua, &lengths)?;
             }
             if let Some((id, event)) = next {
@@ -73,11 +73,17 @@ impl Feed {
         }
     }
 
-    fn run(&self, lua: &Lua, host: &Host, run: &Run<'_>, lengths: &[usize]) -> mlua::Result<()> {
-        let bits = run.id.to_bits();
-        let binary = run.binary.then_some(true);
-        match run.payloads {
-            Payloads::Bytes(bytes) if run.binary && wants_buffers(host, run.id) => {
+    fn pass_group(
+        &self,
+        lua: &Lua,
+        host: &Host,
+        group: &MessageGroup<'_>,
+        lengths: &[usize],
+    ) -> mlua::Result<()> {
+        let bits = group.id.to_bits();
+        let binary = group.binary.then_some(true);
+        match group.payloads {
+            Payloads::Bytes(bytes) if group.binary && wants_buffers(host, group.id) => {
                 for payload in cut(bytes, lengths) {
                     let buffer = lua.create_buffer(payload)?;
                     self.messages.call::<()>((bits, buffer, 1, true))?;

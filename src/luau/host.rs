@@ -11,7 +11,7 @@ use mlua::{
     BString, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserDataRef, Value,
 };
 
-use super::compress::Choice;
+use super::compress::CompressOption;
 use super::globals;
 use super::io::Streams;
 use super::jit::Jit;
@@ -45,7 +45,7 @@ pub(super) struct Host {
     pub(super) limits: Limits,
     pub(super) jit: Jit,
     pub(super) ping_interval: Option<Duration>,
-    pub(super) compress: Choice,
+    pub(super) compress: CompressOption,
     pub(super) decode: bool,
     /// Whether HTTP calls use connections that are kept.
     pub(super) keep_alive: bool,
@@ -623,7 +623,7 @@ struct Wanted {
     options: Options,
     limits: Option<Limits>,
     buffers: bool,
-    compress: Choice,
+    compress: CompressOption,
 }
 
 impl Wanted {

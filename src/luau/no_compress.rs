@@ -5,9 +5,9 @@ use mlua::Value;
 use crate::net::Options;
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Choice(());
+pub(super) struct CompressOption(());
 
-impl Choice {
+impl CompressOption {
     pub(super) fn set(
         &mut self,
         value: &Value,

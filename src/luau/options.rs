@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mlua::{IntoLua, Lua, MaybeSend, Value};
 
-use super::compress::Choice;
+use super::compress::CompressOption;
 use super::host_file::{HostFile, Identity};
 use super::io::Io;
 use super::jit::Jit;
@@ -161,7 +161,7 @@ pub struct Options {
     pub(super) poll_thread: bool,
     pub(super) stand_in: Option<bool>,
     pub(super) ping_interval: Option<Duration>,
-    pub(super) compress: Choice,
+    pub(super) compress: CompressOption,
     /// Whether streams accept codings.
     pub(super) decode: bool,
     pub(super) script_proxy: bool,
@@ -210,7 +210,7 @@ impl Options {
             poll_thread: false,
             stand_in: None,
             ping_interval: Some(Duration::from_secs(30)),
-            compress: Choice::default(),
+            compress: CompressOption::default(),
             decode: false,
             script_proxy: false,
             unix_sockets: false,
@@ -280,7 +280,7 @@ impl Options {
     /// `None`, the default: none. For when it is unsafe, see [`Compression`].
     #[cfg(feature = "deflate")]
     pub fn compression(mut self, wanted: Option<Compression>) -> Options {
-        self.compress = Choice(wanted);
+        self.compress = CompressOption(wanted);
         self
     }
 

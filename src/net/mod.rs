@@ -29,10 +29,10 @@ pub use faces::{
     Received, Receiver, Sender, Stream, WebSocket, connect, get,
 };
 #[cfg(feature = "luau")]
-pub(crate) use faces::{Ending, Payloads, Run, Seat, VmThread};
+pub(crate) use faces::{Ending, MessageGroup, Payloads, Seat, VmThread};
 pub use reactor::{Conn, Reactor, Sink};
 pub use sys::{
-    Answer, Dial, Interest, KeepAlive, Os, OsPoller, OwnedStream, Poller, Ready, Socket,
+    Dial, Interest, KeepAlive, Os, OsPoller, OwnedStream, Poller, Ready, ResolverAnswer, Socket,
     SocketOptions, Sys, random_byte,
 };
 #[cfg(feature = "luau")]

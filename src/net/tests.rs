@@ -8,10 +8,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::faces::Held;
+use super::faces::HoldingSink;
 use super::sys::{Interest, Poller, Ready, Sys};
 use super::{
-    Answer, Ask, Batch, Closed, Config, Conn, ConnId, Event, Options, Reactor, StreamOptions,
+    Ask, Batch, Closed, Config, Conn, ConnId, Event, Options, Reactor, ResolverAnswer,
+    StreamOptions,
 };
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
@@ -61,7 +62,7 @@ struct State {
     asked: Vec<(u64, u16)>,
     /// The names that were asked for.
     names: Vec<String>,
-    answers: VecDeque<Answer>,
+    answers: VecDeque<ResolverAnswer>,
     /// Connections are accepted without a call of the test.
     accepts: bool,
     /// How many sockets the system has.
@@ -177,7 +178,7 @@ impl Sys for Toy {
         Ok(())
     }
 
-    fn resolved(&mut self) -> Option<Answer> {
+    fn resolved(&mut self) -> Option<ResolverAnswer> {
         self.0.lock().answers.pop_front()
     }
 }
@@ -652,7 +653,7 @@ impl Flood {
     fn turns(&mut self) {
         let now = self.bench.world.lock().now;
         for _ in 0..10 {
-            self.bench.reactor.turn(Some(now), &mut Held(&mut self.batch)).unwrap();
+            self.bench.reactor.turn(Some(now), &mut HoldingSink(&mut self.batch)).unwrap();
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::conn::Conn;
 use super::server::Server;
 use crate::limits::Limits;
-use crate::net::wire::link::{Link, Read, Written};
+use crate::net::wire::link::{Link, ReadOutcome, Written};
 use crate::net::wire::tls::Tls;
 use crate::net::{Interest, Os, Poller as _, Ready, Socket, Sys as _};
 
@@ -195,8 +195,8 @@ impl Serving {
         peer.tail.clear();
         peer.tail.extend_from_slice(&buf[used..end]);
         match read {
-            Ok(Read::Some { .. } | Read::None) => Some(()),
-            Ok(Read::Eof | Read::Cut) => None,
+            Ok(ReadOutcome::Some { .. } | ReadOutcome::None) => Some(()),
+            Ok(ReadOutcome::Eof | ReadOutcome::Cut) => None,
             Err(_) => {
                 // TLS may have an alert to send.
                 let _ = peer.link.write(&mut server.os, &[]);

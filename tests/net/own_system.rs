@@ -8,8 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use moonwire::{
-    Answer, Client, Closed, Config, ErrorKind, Event, EventSource, Incoming, Interest, Limits,
-    Message, Options, Piece, Poller, Ready, Received, StreamOptions, Sys,
+    Client, Closed, Config, ErrorKind, Event, EventSource, Incoming, Interest, Limits, Message,
+    Options, Piece, Poller, Ready, Received, ResolverAnswer, StreamOptions, Sys,
 };
 
 use crate::common::{accept, close, frame};
@@ -180,7 +180,7 @@ impl Sys for Memory {
         Err(io::Error::new(io::ErrorKind::NotFound, "there are no names here"))
     }
 
-    fn resolved(&mut self) -> Option<Answer> {
+    fn resolved(&mut self) -> Option<ResolverAnswer> {
         None
     }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use moonwire::proto::http::Delivery;
 use moonwire::proto::{Endpoint, Phases, Transport};
 use moonwire::{
-    Answer, Ask, Config, Conn, Dial, ErrorKind, Event, Interest, KeepAlive, Limits, Os, OsPoller,
-    Override, Policy, ProxyRules, Reactor, Socket, SocketOptions, Sys,
+    Ask, Config, Conn, Dial, ErrorKind, Event, Interest, KeepAlive, Limits, Os, OsPoller, Override,
+    Policy, ProxyRules, Reactor, ResolverAnswer, Socket, SocketOptions, Sys,
 };
 
 use crate::common::proxy::Setup;
@@ -232,7 +232,7 @@ impl Sys for Noting {
         Err(io::Error::new(io::ErrorKind::NotFound, "there are no names here"))
     }
 
-    fn resolved(&mut self) -> Option<Answer> {
+    fn resolved(&mut self) -> Option<ResolverAnswer> {
         None
     }
 }

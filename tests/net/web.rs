@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use moonwire::rustls::{ServerConnection, StreamOwned};
-use moonwire::{Answer, Closed, Interest, Limits, Os, OsPoller, Socket, StreamOptions, Sys};
+use moonwire::{
+    Closed, Interest, Limits, Os, OsPoller, ResolverAnswer, Socket, StreamOptions, Sys,
+};
 
 use crate::common::*;
 
@@ -190,7 +192,7 @@ impl Sys for Watched {
         Err(io::Error::new(io::ErrorKind::NotFound, "there are no names here"))
     }
 
-    fn resolved(&mut self) -> Option<Answer> {
+    fn resolved(&mut self) -> Option<ResolverAnswer> {
         None
     }
 }

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use moonwire::{Answer, Interest, Ready};
+use moonwire::{Interest, Ready, ResolverAnswer};
 
 use end::Server;
 pub use end::{Io, Service};
@@ -178,7 +178,7 @@ pub struct Net {
     pub places: HashMap<SocketAddr, (Vec<Dial>, usize)>,
     pub names: HashMap<String, Name>,
     pub make: Option<Box<Make>>,
-    answers: VecDeque<Answer>,
+    answers: VecDeque<ResolverAnswer>,
     pub woken: bool,
     pub noise: Noise,
     pub inject: Option<Inject>,

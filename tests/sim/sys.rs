@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use moonwire::{Answer, Interest, Poller, Ready, Sys};
+use moonwire::{Interest, Poller, Ready, ResolverAnswer, Sys};
 
 use crate::net::{Shared, lock};
 
@@ -92,7 +92,7 @@ impl Sys for Sim {
         lock(&self.net).resolve(id, name, port)
     }
 
-    fn resolved(&mut self) -> Option<Answer> {
+    fn resolved(&mut self) -> Option<ResolverAnswer> {
         lock(&self.net).resolved()
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use moonwire::rustls::{ServerConnection, SupportedProtocolVersion};
-use moonwire::{Answer, Ask, Closed, Conn, Event, Interest, Limits, Os, Reactor, Stage, Sys};
+use moonwire::{
+    Ask, Closed, Conn, Event, Interest, Limits, Os, Reactor, ResolverAnswer, Stage, Sys,
+};
 
 use crate::common::tls::*;
 use crate::common::*;
@@ -315,7 +317,7 @@ impl Sys for Drip {
     fn resolve(&mut self, id: u64, name: &str, port: u16) -> io::Result<()> {
         self.os.resolve(id, name, port)
     }
-    fn resolved(&mut self) -> Option<Answer> {
+    fn resolved(&mut self) -> Option<ResolverAnswer> {
         self.os.resolved()
     }
 }

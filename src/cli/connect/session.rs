@@ -27,7 +27,7 @@ const ENOUGH: usize = 256 * 1024;
 const END: &[u8] = b"moonwire: end of input";
 
 /// The connection, for the thread that sends.
-struct Link {
+struct SharedConnection {
     client: Client,
     state: Mutex<LinkState>,
     changed: Condvar,
@@ -57,7 +57,7 @@ enum Sent {
     Wrong(String),
 }
 
-impl Link {
+impl SharedConnection {
     fn state(&self) -> MutexGuard<'_, LinkState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -134,20 +134,25 @@ impl Link {
 }
 
 /// Sends the messages of `-x`, the typed lines, or standard input.
-fn feed(link: &Link, rules: Rules, execute: Vec<String>, screen: Option<&Screen>) {
+fn feed(
+    connection: &SharedConnection,
+    rules: Rules,
+    execute: Vec<String>,
+    screen: Option<&Screen>,
+) {
     let fed = match screen {
-        _ if !execute.is_empty() => given(execute, link, rules),
-        Some(screen) => typed(screen, link, rules),
-        None => pipe(link, rules),
+        _ if !execute.is_empty() => given(execute, connection, rules),
+        Some(screen) => typed(screen, connection, rules),
+        None => pipe(connection, rules),
     };
-    link.end_input(fed.err());
+    connection.end_input(fed.err());
 }
 
 /// Sends the messages of `-x`.
-fn given(messages: Vec<String>, link: &Link, rules: Rules) -> Result<(), String> {
+fn given(messages: Vec<String>, connection: &SharedConnection, rules: Rules) -> Result<(), String> {
     for text in messages {
         let mut lines = Lines::whole(text.into_bytes(), rules);
-        if !link.send(&mut lines)? {
+        if !connection.send(&mut lines)? {
             break;
         }
     }
@@ -156,10 +161,10 @@ fn given(messages: Vec<String>, link: &Link, rules: Rules) -> Result<(), String>
 
 /// Sends the lines that the user types. If one cannot be sent, the error is shown, and the user can
 /// type it again.
-fn typed(screen: &Screen, link: &Link, rules: Rules) -> Result<(), String> {
+fn typed(screen: &Screen, connection: &SharedConnection, rules: Rules) -> Result<(), String> {
     while let Some(text) = screen.read_line().map_err(|e| format!("standard input: {e}"))? {
         let mut lines = Lines::whole(text.into_bytes(), rules);
-        match link.send(&mut lines) {
+        match connection.send(&mut lines) {
             Ok(true) => {}
             Ok(false) => break,
             Err(text) => complain(&format!("moonwire: not sent: {text}")),
@@ -168,11 +173,11 @@ fn typed(screen: &Screen, link: &Link, rules: Rules) -> Result<(), String> {
     Ok(())
 }
 
-fn pipe(link: &Link, rules: Rules) -> Result<(), String> {
+fn pipe(connection: &SharedConnection, rules: Rules) -> Result<(), String> {
     let mut lines = Lines::new(io::stdin().lock(), rules);
     loop {
         let more = lines.fill().map_err(|e| format!("standard input: {e}"))?;
-        if !link.send(&mut lines)? || !more {
+        if !connection.send(&mut lines)? || !more {
             return Ok(());
         }
     }
@@ -217,7 +222,7 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
     }
     let started = Client::spawn(config);
     let (client, mut events) = started.map_err(|e| Failure::other(e.to_string()))?;
-    let link = Arc::new(Link {
+    let connection = Arc::new(SharedConnection {
         client,
         state: Mutex::new(LinkState::Opening),
         changed: Condvar::new(),
@@ -231,7 +236,7 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
         let screen = Arc::clone(screen);
         complain_above(move |text| screen.aside(|| plainly(text)));
     }
-    let close = closing(&link, screen.as_ref());
+    let close = closing(&connection, screen.as_ref());
     signals::may_end(&close, args.timeout)?;
     #[cfg(unix)]
     if let Some(screen) = &screen {
@@ -239,7 +244,7 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
         let shown = signals::when_shown_anew(move || screen.resume());
         shown.map_err(|e| Failure::other(format!("signals: {e}")))?;
     }
-    let (its, its_screen) = (Arc::clone(&link), screen.clone());
+    let (its, its_screen) = (Arc::clone(&connection), screen.clone());
     let thread = std::thread::Builder::new().name("moonwire-input".into());
     thread
         .spawn(move || feed(&its, rules, execute, its_screen.as_deref()))
@@ -247,7 +252,7 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
     let mut talk = Talk {
         output: Output::new(&args, screen.clone()),
         args: &args,
-        link: &link,
+        connection: &connection,
         received: 0,
         last: Instant::now(),
         input: Input::Going,
@@ -257,12 +262,12 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
         broken: None,
     };
     let status = talk.connections(&mut events, &options, &limits);
-    link.set_state(LinkState::Over);
+    connection.set_state(LinkState::Over);
     let flushed = talk.output.flush();
     if let Some(screen) = &screen {
         screen.leave();
     }
-    if link.ending.load(Ordering::Acquire) {
+    if connection.ending.load(Ordering::Acquire) {
         signals::wait_for_exit();
     }
     let unwritten = talk.broken.take().or(flushed.err());
@@ -272,7 +277,7 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
         return if e.kind() == ErrorKind::BrokenPipe { Ok(0) } else { Err(Failure::output(&e)) };
     }
     let status = status?;
-    match link.failure() {
+    match connection.failure() {
         Some(text) => Err(Failure::other(text)),
         None if lost > 0 && status == 0 => {
             Err(Failure::other(format!("{lost} bytes that were sent did not leave")))
@@ -282,18 +287,18 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
 }
 
 /// How the process closes the connection when a signal or `--timeout` ends it.
-fn closing(link: &Arc<Link>, screen: Option<&Arc<Screen>>) -> Close {
-    let (link, screen) = (Arc::clone(link), screen.cloned());
+fn closing(connection: &Arc<SharedConnection>, screen: Option<&Arc<Screen>>) -> Close {
+    let (connection, screen) = (Arc::clone(connection), screen.cloned());
     Arc::new(move || {
-        link.ending.store(true, Ordering::Release);
+        connection.ending.store(true, Ordering::Release);
         if let Some(screen) = &screen {
             screen.leave();
         }
-        link.set_state(LinkState::Over);
+        connection.set_state(LinkState::Over);
         // 1001 is a code that may be sent.
-        let _ = link.client.close_all(1001, "");
+        let _ = connection.client.close_all(1001, "");
         let end = Instant::now() + PATIENCE;
-        while link.client.with(|reactor| reactor.pending()) > 0 && Instant::now() < end {
+        while connection.client.with(|reactor| reactor.pending()) > 0 && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(2));
         }
     })
@@ -311,7 +316,7 @@ enum Input {
 
 struct Talk<'a> {
     args: &'a ConnectArgs,
-    link: &'a Link,
+    connection: &'a SharedConnection,
     output: Output,
     received: u64,
     /// When a message was last received.
@@ -336,7 +341,7 @@ impl Talk<'_> {
     ) -> Result<u8, Failure> {
         let mut plan = Reconnect::default();
         loop {
-            let opened = self.link.client.open(options.clone());
+            let opened = self.connection.client.open(options.clone());
             let id = opened.map_err(|e| Failure { status: 3, text: e.to_string() })?;
             let closed = self.one(events, id)?;
             let was_open = std::mem::take(&mut self.is_open);
@@ -344,8 +349,8 @@ impl Talk<'_> {
                 // The next connection gets a ping of its own.
                 self.input = Input::Going;
             }
-            self.link.set_state(LinkState::Opening);
-            if self.broken.is_some() || self.link.ending.load(Ordering::Acquire) {
+            self.connection.set_state(LinkState::Opening);
+            if self.broken.is_some() || self.connection.ending.load(Ordering::Acquire) {
                 return Ok(1);
             }
             let status = match &closed {
@@ -399,7 +404,7 @@ impl Talk<'_> {
                     #[cfg(not(feature = "deflate"))]
                     let compressed = false;
                     self.report(&Report::Open(opened.protocol.as_deref(), compressed));
-                    self.link.set_state(LinkState::Open(id));
+                    self.connection.set_state(LinkState::Open(id));
                 }
                 Event::Text(text) => self.message(&Report::Text(text.as_str())),
                 Event::Binary(data) => self.message(&Report::Binary(&data)),
@@ -419,10 +424,10 @@ impl Talk<'_> {
             if self.is_open && self.closing.is_none() && self.is_over(now) {
                 self.closing = Some(now);
                 // This fails only if the connection has ended, which its final event reports.
-                let _ = self.link.client.close(id, 1000, "");
+                let _ = self.connection.client.close(id, 1000, "");
             } else if self.broken.is_some() && self.closing.is_none_or(|at| at + PATIENCE <= now) {
                 // The answer is not needed.
-                self.link.client.release(id, 1001, "");
+                self.connection.client.release(id, 1001, "");
                 return Ok(Closed::Complete);
             }
         }
@@ -432,9 +437,9 @@ impl Talk<'_> {
     fn look_at_input(&mut self, id: ConnId) {
         let is_asked = self.is_open
             && self.input == Input::Going
-            && self.link.input_ended.load(Ordering::Acquire)
+            && self.connection.input_ended.load(Ordering::Acquire)
             // If the connection has ended meanwhile, its final event reports that.
-            && self.link.client.ping(id, END).is_ok();
+            && self.connection.client.ping(id, END).is_ok();
         if is_asked {
             self.input = Input::Asked(Instant::now());
         }
@@ -482,7 +487,7 @@ impl Talk<'_> {
 
     /// Whether the command may close the connection and end.
     fn is_over(&self, now: Instant) -> bool {
-        if self.broken.is_some() || self.link.failure().is_some() {
+        if self.broken.is_some() || self.connection.failure().is_some() {
             return true;
         }
         if self.args.max_messages.is_some_and(|most| self.received >= most) {
@@ -496,7 +501,7 @@ impl Talk<'_> {
     }
 }
 
-impl Link {
+impl SharedConnection {
     fn failure(&self) -> Option<String> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

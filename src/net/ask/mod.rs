@@ -24,9 +24,9 @@ pub use config::{Config, Override};
 pub use options::Options;
 pub(in crate::net) use proxy::Credentials;
 pub use proxy::{Proxy, ProxyRules, ProxyScheme};
-pub(in crate::net) use source::{BodyRead, Source};
+pub(in crate::net) use source::{BodyRead, BodySource};
 pub use stream::StreamOptions;
-pub(in crate::net) use way::{Own, Way};
+pub(in crate::net) use way::{ProgramStream, Way};
 
 /// The connection to open; made from [`Options`] or [`StreamOptions`].
 #[derive(Clone, Debug)]
@@ -137,7 +137,7 @@ impl Ask {
     }
 
     /// The reader of the request's body, if the body is read while it is sent.
-    pub(in crate::net) fn source(&self) -> Option<&Source> {
+    pub(in crate::net) fn source(&self) -> Option<&BodySource> {
         match self {
             Ask::WebSocket(_) => None,
             Ask::Stream(options) if !options.request.is_body_to_come() => None,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::proxy::Proxy;
-use super::way::{Own, Way};
+use super::way::{ProgramStream, Way};
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::net::sys::{OwnedStream, SocketOptions};
@@ -79,7 +79,7 @@ impl Options {
     /// if it has one; a peer without an address (a Unix socket) is not checked, since the program
     /// chose it.
     pub fn over(mut self, stream: impl Into<OwnedStream>) -> Options {
-        self.way.get_or_insert_default().over = Some(Own::new(stream.into()));
+        self.way.get_or_insert_default().over = Some(ProgramStream::new(stream.into()));
         self
     }
 

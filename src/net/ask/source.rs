@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The reader of one request's body. Clones of the options share it, and the first connection that
 /// is ready takes it.
 #[derive(Clone)]
-pub(in crate::net) struct Source(Arc<Mutex<Option<Box<dyn io::Read + Send>>>>);
+pub(in crate::net) struct BodySource(Arc<Mutex<Option<Box<dyn io::Read + Send>>>>);
 
-impl fmt::Debug for Source {
+impl fmt::Debug for BodySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_taken() { "Source(taken)" } else { "Source" })
+        f.write_str(if self.is_taken() { "BodySource(taken)" } else { "BodySource" })
     }
 }
 
@@ -26,9 +26,9 @@ pub(in crate::net) enum BodyRead {
     Later,
 }
 
-impl Source {
-    pub(in crate::net) fn new(reader: impl io::Read + Send + 'static) -> Source {
-        Source(Arc::new(Mutex::new(Some(Box::new(reader)))))
+impl BodySource {
+    pub(in crate::net) fn new(reader: impl io::Read + Send + 'static) -> BodySource {
+        BodySource(Arc::new(Mutex::new(Some(Box::new(reader)))))
     }
 
     /// Whether a request has taken it already.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::proxy::Proxy;
-use super::source::Source;
-use super::way::{Own, Way};
+use super::source::BodySource;
+use super::way::{ProgramStream, Way};
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::net::sys::{OwnedStream, SocketOptions};
@@ -37,7 +37,7 @@ pub struct StreamOptions {
     /// `None`: resolve, connect, and the proxy of the configuration.
     pub(crate) way: Option<Box<Way>>,
     /// The reader of a body that is not in the request.
-    pub(in crate::net) source: Option<Source>,
+    pub(in crate::net) source: Option<BodySource>,
 }
 
 impl StreamOptions {
@@ -83,7 +83,7 @@ impl StreamOptions {
     /// policy is asked about the URL, and about the address of the peer if it has one; a peer
     /// without an address (a Unix socket) is not checked, since the program chose it.
     pub fn over(mut self, stream: impl Into<OwnedStream>) -> StreamOptions {
-        self.way.get_or_insert_default().over = Some(Own::new(stream.into()));
+        self.way.get_or_insert_default().over = Some(ProgramStream::new(stream.into()));
         self
     }
 
@@ -267,7 +267,7 @@ impl StreamOptions {
         length: Option<u64>,
     ) -> Result<StreamOptions, Error> {
         let mut with = self.with(|request| request.body_to_come(length).map(drop))?;
-        with.source = Some(Source::new(reader));
+        with.source = Some(BodySource::new(reader));
         Ok(with)
     }
 

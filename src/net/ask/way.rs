@@ -11,7 +11,7 @@ use crate::net::sys::{OwnedStream, SocketOptions};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Way {
     /// A stream to use, so that nothing is resolved or connected.
-    pub(crate) over: Option<Own>,
+    pub(crate) over: Option<ProgramStream>,
     /// `None`: as in the configuration of the reactor.
     pub(crate) proxy: Option<Option<Proxy>>,
     pub(crate) socket: SocketOptions,
@@ -24,11 +24,11 @@ impl Way {
 
 /// A stream of the program, to be used once; clones share it.
 #[derive(Clone)]
-pub(crate) struct Own(Arc<Mutex<Option<OwnedStream>>>);
+pub(crate) struct ProgramStream(Arc<Mutex<Option<OwnedStream>>>);
 
-impl Own {
-    pub(crate) fn new(stream: OwnedStream) -> Own {
-        Own(Arc::new(Mutex::new(Some(stream))))
+impl ProgramStream {
+    pub(crate) fn new(stream: OwnedStream) -> ProgramStream {
+        ProgramStream(Arc::new(Mutex::new(Some(stream))))
     }
 
     /// The stream, unless it was used already.
@@ -38,9 +38,9 @@ impl Own {
     }
 }
 
-impl fmt::Debug for Own {
+impl fmt::Debug for ProgramStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Own")
+        f.write_str("ProgramStream")
     }
 }
 
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn a_stream_of_ones_own_is_taken_once() {
         let (own, _other) = pair();
-        let own = Own::new(own);
+        let own = ProgramStream::new(own);
         let clone = own.clone();
         assert!(clone.take().is_some());
         assert!(own.take().is_none());

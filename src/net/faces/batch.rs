@@ -180,9 +180,9 @@ impl Sink for Batch {
 }
 
 /// A batch whose events count as held until [`crate::net::Reactor::consumed`].
-pub(in crate::net) struct Held<'a>(pub(in crate::net) &'a mut Batch);
+pub(in crate::net) struct HoldingSink<'a>(pub(in crate::net) &'a mut Batch);
 
-impl Held<'_> {
+impl HoldingSink<'_> {
     /// Keeps an event; returns how many bytes it counts.
     pub(in crate::net) fn keep(&mut self, conn: &mut Conn<'_>, event: Event<'_>) -> usize {
         self.0.note_end(conn, &event);
@@ -192,7 +192,7 @@ impl Held<'_> {
     }
 }
 
-impl Sink for Held<'_> {
+impl Sink for HoldingSink<'_> {
     fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
         self.keep(conn, event);
     }
@@ -216,7 +216,7 @@ impl fmt::Debug for Items<'_> {
 
 /// Consecutive payloads of one connection.
 #[cfg(feature = "luau")]
-pub(crate) struct Run<'a> {
+pub(crate) struct MessageGroup<'a> {
     pub(crate) id: ConnId,
     /// Whether they are binary messages.
     pub(crate) binary: bool,
@@ -243,12 +243,12 @@ impl<'a> Items<'a> {
     /// Takes the next payloads out: consecutive ones of one connection and one kind, at most
     /// `most`, until they have `bytes`. Their lengths replace the contents of `lengths`. `None` if
     /// the next event is another, or there is none.
-    pub(crate) fn run(
+    pub(crate) fn next_group(
         &mut self,
         most: usize,
         bytes: usize,
         lengths: &mut Vec<usize>,
-    ) -> Option<Run<'a>> {
+    ) -> Option<MessageGroup<'a>> {
         let (id, first) = self.items.as_slice().first()?;
         let (id, kind) = (*id, std::mem::discriminant(first));
         lengths.clear();
@@ -268,7 +268,7 @@ impl<'a> Items<'a> {
         };
         let binary = matches!(self.items.as_slice(), [(_, Item::Binary(_)), ..]);
         self.items.by_ref().take(lengths.len()).for_each(drop);
-        Some(Run { id, binary, payloads })
+        Some(MessageGroup { id, binary, payloads })
     }
 }
 
@@ -393,8 +393,8 @@ mod tests {
         batch.put(b, Event::Text(Text::checked(Cow::Owned(b"9".to_vec()))));
         let (mut items, mut lengths) = (batch.drain(), vec![7]);
         let mut next = |most, bytes| {
-            let run = items.run(most, bytes, &mut lengths)?;
-            Some((run.id, run.binary, run.payloads, lengths.clone()))
+            let group = items.next_group(most, bytes, &mut lengths)?;
+            Some((group.id, group.binary, group.payloads, lengths.clone()))
         };
         let (text, raw) = (Payloads::Text, |bytes| Payloads::Bytes(bytes));
         assert_eq!(next(9, 99), Some((a, false, text("1größer"), vec![1, 0, 8])));
@@ -404,10 +404,11 @@ mod tests {
         assert_eq!(next(9, 2), Some((b, true, raw(b"7"), vec![1])));
         assert_eq!(next(9, 99), None);
         assert!(matches!(items.next(), Some((_, Event::Closing(_)))));
-        let run = items.run(9, 99, &mut lengths).map(|run| (run.binary, run.payloads));
-        assert_eq!(run, Some((false, raw(b"8"))));
-        assert!(items.run(9, 99, &mut lengths).is_none(), "it owns its memory");
-        assert!(items.next().is_some() && items.run(9, 99, &mut lengths).is_none());
+        let group =
+            items.next_group(9, 99, &mut lengths).map(|group| (group.binary, group.payloads));
+        assert_eq!(group, Some((false, raw(b"8"))));
+        assert!(items.next_group(9, 99, &mut lengths).is_none(), "it owns its memory");
+        assert!(items.next().is_some() && items.next_group(9, 99, &mut lengths).is_none());
     }
 
     /// Accepts one client and sends until the kernel takes no more; returns the rest of the last
@@ -461,7 +462,7 @@ mod tests {
             let (mut batch, end) = (Batch::default(), Instant::now() + Duration::from_secs(20));
             while !reactor.is_empty() {
                 assert!(Instant::now() < end, "poll: {with_poll}");
-                reactor.turn(Some(end), &mut Held(&mut batch)).unwrap();
+                reactor.turn(Some(end), &mut HoldingSink(&mut batch)).unwrap();
             }
             let last = batch.drain().last();
             assert!(matches!(last, Some((_, Event::Closed(Closed::Lost(_))))), "{last:?}");
@@ -493,7 +494,7 @@ mod tests {
         while is_full.try_recv().is_err() {
             assert!(Instant::now() < end, "it is read without end");
             let soon = Instant::now() + Duration::from_millis(20);
-            reactor.turn(Some(soon), &mut Held(&mut batch)).unwrap();
+            reactor.turn(Some(soon), &mut HoldingSink(&mut batch)).unwrap();
         }
         reactor.release(id, &crate::proto::CloseFrame::new(1001, ""));
         while !reactor.is_empty() {
@@ -516,7 +517,7 @@ mod tests {
         reactor.open(options).unwrap();
         let (mut batch, end) = (Batch::default(), Instant::now() + 10 * pong);
         while Instant::now() < end {
-            reactor.turn(Some(end), &mut Held(&mut batch)).unwrap();
+            reactor.turn(Some(end), &mut HoldingSink(&mut batch)).unwrap();
         }
         let bytes = batch.bytes.len();
         let last = batch.drain().last();

@@ -19,10 +19,10 @@ mod sync;
 mod websocket;
 
 #[cfg(test)]
-pub(super) use batch::Held;
+pub(super) use batch::HoldingSink;
 pub use batch::{Batch, Items};
 #[cfg(feature = "luau")]
-pub(crate) use batch::{Payloads, Run};
+pub(crate) use batch::{MessageGroup, Payloads};
 pub use client::{Client, EventIter, Events};
 #[cfg(feature = "luau")]
 pub(crate) use ending::Ending;

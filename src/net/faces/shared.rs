@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::batch::{Batch, Held};
+use super::batch::{Batch, HoldingSink};
 use super::sync::{Instant, Mutex, MutexGuard, PoisonError, TryLockError, thread};
 #[cfg(any(feature = "luau", test))]
 use crate::net::ask::Config;
@@ -146,7 +146,7 @@ impl<S: Sys> Shared<S> {
     /// The first half of a turn, up to the wait. Its events go into `batch`, which is empty.
     pub(super) fn begin(&self, until: Option<Instant>, batch: &mut Batch) -> Wait {
         let mut inner = self.lock();
-        let wait = inner.begin(until, &mut Held(batch));
+        let wait = inner.begin(until, &mut HoldingSink(batch));
         inner.batches += u64::from(!batch.is_empty());
         wait
     }
@@ -167,11 +167,11 @@ impl<S: Sys> Shared<S> {
         // The wait may have been started without this `until`.
         let wait = wait.at_most(until);
         // The time of the first half may be long past.
-        let mut inner = self.end_turn(wait, self.clock(), ready, &mut Held(batch))?;
+        let mut inner = self.end_turn(wait, self.clock(), ready, &mut HoldingSink(batch))?;
         if !batch.is_empty() {
             consume(&mut inner.reactor);
         }
-        let wait = inner.begin(until, &mut Held(batch));
+        let wait = inner.begin(until, &mut HoldingSink(batch));
         inner.batches += u64::from(!batch.is_empty());
         Ok((wait, inner.reactor.may_be_stopped()))
     }

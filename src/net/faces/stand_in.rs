@@ -32,7 +32,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::batch::{Batch, Held};
+use super::batch::{Batch, HoldingSink};
 use super::shared::Shared;
 use super::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst};
 use super::sync::thread::{self, JoinHandle};
@@ -260,7 +260,7 @@ impl StandInSink<'_> {
 
 impl Sink for StandInSink<'_> {
     fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
-        self.bytes += Held(&mut self.batch).keep(conn, event);
+        self.bytes += HoldingSink(&mut self.batch).keep(conn, event);
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::flow::Sum;
+use super::flow::HeldBytes;
 use super::gate::Gates;
 use super::kept::Kept;
 use super::keys::Keys;
@@ -65,7 +65,7 @@ pub(in crate::net) struct Core<S: Sys> {
     /// Bytes reported in this turn.
     pub(in crate::net) handed: usize,
     /// Bytes that all connections hold.
-    pub(in crate::net) held: Sum,
+    pub(in crate::net) held: HeldBytes,
     /// Accepted bytes of released connections that were not sent.
     pub(in crate::net) lost: u64,
     /// Sends since the clock was last read, and when bytes began to wait.

@@ -19,12 +19,12 @@ pub(in crate::net) struct Flow {
     stopped: bool,
     /// The program has paused the connection.
     pub(super) paused: bool,
-    crowd: Crowd,
+    room_wait: RoomWait,
 }
 
 /// Whether an unfinished message is waiting for room in the reactor's sum.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Crowd {
+enum RoomWait {
     #[default]
     No,
     /// Its socket is not read until others are done, or until then.
@@ -36,7 +36,7 @@ enum Crowd {
 
 /// The bytes that all connections of a reactor hold.
 #[derive(Default)]
-pub(in crate::net) struct Sum {
+pub(in crate::net) struct HeldBytes {
     bytes: usize,
     /// The connection whose message may be finished though there is no room, and its bytes: the
     /// largest message seen, which makes the most room.
@@ -45,7 +45,7 @@ pub(in crate::net) struct Sum {
     waiting: BTreeSet<ConnId>,
 }
 
-impl Sum {
+impl HeldBytes {
     pub(in crate::net) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -62,13 +62,13 @@ impl Sum {
     }
 
     /// Connections that may find room now.
-    pub(in crate::net) fn woken(&mut self, limits: &Limits) -> BTreeSet<ConnId> {
+    pub(in crate::net) fn take_waiting(&mut self, limits: &Limits) -> BTreeSet<ConnId> {
         let room = self.first.is_none() || self.bytes <= limits.high_water_total;
         if room { std::mem::take(&mut self.waiting) } else { BTreeSet::new() }
     }
 
-    /// Whether [`Sum::woken`] has anything to do.
-    pub(in crate::net) fn is_waited_for(&self) -> bool {
+    /// Whether [`HeldBytes::take_waiting`] has anything to do.
+    pub(in crate::net) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 }
@@ -76,7 +76,7 @@ impl Sum {
 impl Flow {
     /// Whether the socket is not read.
     pub(super) fn is_stopped(&self) -> bool {
-        self.stopped || self.paused || matches!(self.crowd, Crowd::Waits(_))
+        self.stopped || self.paused || matches!(self.room_wait, RoomWait::Waits(_))
     }
 
     /// Whether the reactor's sum is up to date, with `unfinished` bytes of an unfinished message.
@@ -86,9 +86,9 @@ impl Flow {
 
     /// When it has to be balanced again though nothing happens.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match self.crowd {
-            Crowd::Waits(until) => Some(until),
-            Crowd::No | Crowd::Waited => None,
+        match self.room_wait {
+            RoomWait::Waits(until) => Some(until),
+            RoomWait::No | RoomWait::Waited => None,
         }
     }
 
@@ -99,7 +99,7 @@ impl Flow {
         id: ConnId,
         unfinished: usize,
         now: Instant,
-        sum: &mut Sum,
+        sum: &mut HeldBytes,
         limits: &Limits,
     ) -> bool {
         let was_stopped = self.is_stopped();
@@ -115,25 +115,25 @@ impl Flow {
         if unfinished == 0 && sum.first.is_some_and(|(first, _)| first == id) {
             sum.first = None;
         }
-        self.crowd = match self.crowd {
-            _ if unfinished == 0 => Crowd::No,
-            Crowd::No if waits => {
+        self.room_wait = match self.room_wait {
+            _ if unfinished == 0 => RoomWait::No,
+            RoomWait::No if waits => {
                 sum.waiting.insert(id);
-                Crowd::Waits(after(now, limits.stall))
+                RoomWait::Waits(after(now, limits.stall))
             }
-            Crowd::Waits(until) if until <= now => Crowd::Waited,
-            Crowd::Waits(until) if waits => {
+            RoomWait::Waits(until) if until <= now => RoomWait::Waited,
+            RoomWait::Waits(until) if waits => {
                 sum.waiting.insert(id);
-                Crowd::Waits(until)
+                RoomWait::Waits(until)
             }
-            Crowd::Waits(_) => Crowd::No,
+            RoomWait::Waits(_) => RoomWait::No,
             other => other,
         };
         was_stopped != self.is_stopped()
     }
 
     /// The connection is gone: nothing of it counts.
-    pub(super) fn clear(&mut self, id: ConnId, sum: &mut Sum) {
+    pub(super) fn clear(&mut self, id: ConnId, sum: &mut HeldBytes) {
         sum.bytes -= self.counted;
         (self.counted, self.held) = (0, 0);
         if sum.first.is_some_and(|(first, _)| first == id) {
@@ -151,9 +151,9 @@ mod tests {
     #[test]
     fn unfinished_messages_beyond_the_sum_are_finished_one_after_the_other() {
         let (now, limits) = (Instant::now(), Limits { high_water_total: 100, ..Limits::default() });
-        let (mut sum, mut flows) = (Sum::default(), [(); 3].map(|()| Flow::default()));
+        let (mut sum, mut flows) = (HeldBytes::default(), [(); 3].map(|()| Flow::default()));
         let ids = [0, 1, 2].map(|n| ConnId::new(n, 0));
-        let mut look = |sum: &mut Sum, k: usize, bytes, now| {
+        let mut look = |sum: &mut HeldBytes, k: usize, bytes, now| {
             flows[k].balance(ids[k], bytes, now, sum, &limits);
             flows[k].is_stopped()
         };
@@ -161,10 +161,10 @@ mod tests {
         assert!(!look(&mut sum, 0, 60, now), "the largest beyond it goes on");
         assert!(look(&mut sum, 1, 55, now));
         assert!(look(&mut sum, 2, 10, now));
-        assert!(sum.woken(&limits).is_empty());
+        assert!(sum.take_waiting(&limits).is_empty());
         // It is done, and there is room.
         assert!(!look(&mut sum, 0, 0, now));
-        assert_eq!(Vec::from_iter(sum.woken(&limits)), [ids[1], ids[2]]);
+        assert_eq!(Vec::from_iter(sum.take_waiting(&limits)), [ids[1], ids[2]]);
         assert!(!look(&mut sum, 1, 55, now) && !look(&mut sum, 2, 10, now));
         // The larger one goes first, whichever was seen first.
         assert!(look(&mut sum, 2, 50, now));

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use self::core::Core;
 use self::driver::{Driver, Past};
-use self::flow::Sum;
+use self::flow::HeldBytes;
 use self::gate::Gates;
 use self::kept::Kept;
 use self::keys::Keys;
@@ -151,7 +151,7 @@ impl<S: Sys> Reactor<S> {
                 lazy: false,
                 now,
                 handed: 0,
-                held: Sum::default(),
+                held: HeldBytes::default(),
                 lost: 0,
                 sends: 0,
                 corked: None,

@@ -164,8 +164,8 @@ impl<S: Sys> Reactor<S> {
         self.core.corked = None;
         loop {
             self.admit(sink);
-            if self.core.held.is_waited_for() {
-                for id in self.core.held.woken(&self.core.limits) {
+            if self.core.held.has_waiting() {
+                for id in self.core.held.take_waiting(&self.core.limits) {
                     if let Some((core, driver)) = self.get(id) {
                         driver.touch(core);
                     }

@@ -29,7 +29,7 @@ pub use options::{KeepAlive, OwnedStream, SocketOptions};
 pub(super) use os::{BorrowedFd, OwnedFd};
 pub use os::{Os, OsPoller, Socket};
 pub use random::random_byte;
-pub use resolve::Answer;
+pub use resolve::ResolverAnswer;
 #[cfg(feature = "cli")]
 pub use system::raise_open_files;
 #[cfg(unix)]
@@ -172,7 +172,7 @@ pub trait Sys: Send {
     /// The answer to a question is not needed any more. Doing nothing is correct.
     fn give_up(&mut self, _id: u64) {}
     /// The next answer.
-    fn resolved(&mut self) -> Option<Answer>;
+    fn resolved(&mut self) -> Option<ResolverAnswer>;
 }
 
 /// Whether the process, or the system, has no descriptor left.

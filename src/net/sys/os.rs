@@ -15,7 +15,7 @@ use rustix::net::{self, AddressFamily, RecvFlags};
 #[cfg(target_os = "linux")]
 use super::epoll;
 use super::poll::PollSet;
-use super::resolve::{Answer, Resolver};
+use super::resolve::{Resolver, ResolverAnswer};
 use super::{Dial, Interest, OwnedStream, Poller, Ready, Sys, random, system};
 use crate::limits::Limits;
 use crate::proto::Endpoint;
@@ -236,7 +236,7 @@ impl Sys for Os {
         self.resolver.give_up(id);
     }
 
-    fn resolved(&mut self) -> Option<Answer> {
+    fn resolved(&mut self) -> Option<ResolverAnswer> {
         self.resolver.answer()
     }
 }

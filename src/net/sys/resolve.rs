@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::limits::Limits;
 
 /// The question's number, and the addresses.
-pub type Answer = (u64, io::Result<Vec<SocketAddr>>);
+pub type ResolverAnswer = (u64, io::Result<Vec<SocketAddr>>);
 
 type Wake = dyn Fn() + Send + Sync;
 
@@ -48,7 +48,7 @@ struct State {
     waiting: VecDeque<Name>,
     /// The connections that wait for a name, whether a helper has it or not.
     asked: BTreeMap<Name, Vec<u64>>,
-    answers: VecDeque<Answer>,
+    answers: VecDeque<ResolverAnswer>,
     /// How many helpers there are; how many of them take a waiting name at once; and how many wait
     /// before they take one.
     helpers: usize,
@@ -122,7 +122,7 @@ impl Resolver {
         }
     }
 
-    pub(crate) fn answer(&mut self) -> Option<Answer> {
+    pub(crate) fn answer(&mut self) -> Option<ResolverAnswer> {
         if self.due == 0 {
             return None;
         }

@@ -119,7 +119,7 @@ impl Sys for Line {
         self.0.resolve(id, name, port)
     }
 
-    fn resolved(&mut self) -> Option<Answer> {
+    fn resolved(&mut self) -> Option<ResolverAnswer> {
         self.0.resolved()
     }
 }

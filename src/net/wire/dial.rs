@@ -9,7 +9,7 @@ use crate::proto::Endpoint;
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum DialStep {
     /// Try this one now.
     Start(Endpoint),
     /// Wait for an attempt to end, or until that time.
@@ -49,19 +49,19 @@ impl Plan {
     }
 
     /// The next step; an address that is returned counts as being tried.
-    pub(crate) fn step(&mut self, now: Instant) -> Step {
+    pub(crate) fn step(&mut self, now: Instant) -> DialStep {
         let due = self.next.is_none_or(|at| at <= now);
         if (due || self.under_way == 0)
             && let Some(address) = self.addresses.pop_front()
         {
             self.under_way += 1;
             self.next = Some(after(now, self.delay));
-            return Step::Start(address);
+            return DialStep::Start(address);
         }
         match (self.under_way, self.addresses.is_empty()) {
-            (0, _) => Step::Exhausted,
-            (_, true) => Step::Wait(None),
-            (_, false) => Step::Wait(self.next),
+            (0, _) => DialStep::Exhausted,
+            (_, true) => DialStep::Wait(None),
+            (_, false) => DialStep::Wait(self.next),
         }
     }
 
@@ -104,15 +104,15 @@ mod tests {
     fn attempts_start_after_the_delay_or_a_failure() {
         let now = Instant::now();
         let mut plan = Plan::new(&[v4(1), v4(2), v4(3)], 16, DELAY);
-        assert_eq!(plan.step(now), Step::Start(address(v4(1))));
-        assert_eq!(plan.step(now), Step::Wait(Some(now + DELAY)));
-        assert_eq!(plan.step(now + DELAY), Step::Start(address(v4(2))));
+        assert_eq!(plan.step(now), DialStep::Start(address(v4(1))));
+        assert_eq!(plan.step(now), DialStep::Wait(Some(now + DELAY)));
+        assert_eq!(plan.step(now + DELAY), DialStep::Start(address(v4(2))));
         plan.failed();
-        assert_eq!(plan.step(now + DELAY), Step::Start(address(v4(3))));
-        assert_eq!(plan.step(now + DELAY), Step::Wait(None));
+        assert_eq!(plan.step(now + DELAY), DialStep::Start(address(v4(3))));
+        assert_eq!(plan.step(now + DELAY), DialStep::Wait(None));
         plan.failed();
         plan.failed();
-        assert_eq!(plan.step(now + DELAY), Step::Exhausted);
-        assert_eq!(Plan::new(&[], 16, DELAY).step(now), Step::Exhausted);
+        assert_eq!(plan.step(now + DELAY), DialStep::Exhausted);
+        assert_eq!(Plan::new(&[], 16, DELAY).step(now), DialStep::Exhausted);
     }
 }

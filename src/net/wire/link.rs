@@ -40,7 +40,7 @@ pub(crate) struct Written {
 
 /// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Read {
+pub(crate) enum ReadOutcome {
     /// Bytes came; `more` if another read at once is worthwhile.
     Some { more: bool },
     /// No bytes are there.
@@ -91,9 +91,9 @@ impl<S: Sys> Link<S> {
         buf: &mut Vec<u8>,
         end: &mut usize,
         most: usize,
-    ) -> Result<Read, ErrorKind> {
+    ) -> Result<ReadOutcome, ErrorKind> {
         let read = self.read_once(sys, cipher, buf, end, most);
-        self.ended |= !matches!(read, Ok(Read::Some { .. } | Read::None));
+        self.ended |= !matches!(read, Ok(ReadOutcome::Some { .. } | ReadOutcome::None));
         read
     }
 
@@ -105,35 +105,35 @@ impl<S: Sys> Link<S> {
         buf: &mut Vec<u8>,
         end: &mut usize,
         most: usize,
-    ) -> Result<Read, ErrorKind> {
+    ) -> Result<ReadOutcome, ErrorKind> {
         let Some(tls) = &mut self.tls else {
             let room = (buf.len() - *end).min(most);
             return Ok(
                 match retried(|| sys.read(&self.socket, &mut buf[*end..*end + room]))
                     .map_err(ErrorKind::Io)?
                 {
-                    None => Read::None,
-                    Some(0) => Read::Eof,
+                    None => ReadOutcome::None,
+                    Some(0) => ReadOutcome::Eof,
                     Some(n) => {
                         *end += n;
-                        Read::Some { more: n == room }
+                        ReadOutcome::Some { more: n == room }
                     }
                 },
             );
         };
         Ok(match retried(|| sys.read(&self.socket, cipher)).map_err(ErrorKind::Io)? {
-            None => Read::None,
-            Some(0) => Read::Cut,
+            None => ReadOutcome::None,
+            Some(0) => ReadOutcome::Cut,
             Some(n) => {
                 let fed = match &mut self.outer {
                     None => tls.feed(&cipher[..n], buf, end)?,
                     Some(outer) => outer.feed(&cipher[..n], tls, buf, end)?,
                 };
                 match fed {
-                    Fed::Closed => Read::Eof,
+                    Fed::Closed => ReadOutcome::Eof,
                     // The proxy has ended, but the server has sent no end.
-                    Fed::Cut => Read::Cut,
-                    Fed::Open => Read::Some { more: n == cipher.len() },
+                    Fed::Cut => ReadOutcome::Cut,
+                    Fed::Open => ReadOutcome::Some { more: n == cipher.len() },
                 }
             }
         })
@@ -160,8 +160,8 @@ impl<S: Sys> Link<S> {
         // A peer that never stops is not quiet.
         for _ in 0..16 {
             match self.read(sys, cipher, &mut buf, &mut end, 1) {
-                Ok(Read::None) => return self.is_clean(),
-                Ok(Read::Some { .. }) if end == 0 => {}
+                Ok(ReadOutcome::None) => return self.is_clean(),
+                Ok(ReadOutcome::Some { .. }) if end == 0 => {}
                 _ => return false,
             }
         }

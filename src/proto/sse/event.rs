@@ -47,7 +47,7 @@ pub enum EventOrComment {
 
 /// The results of one call of the parser: events and comments, or events only. A type for each, so
 /// that a program without comments does not pay for them.
-trait Wanted: Sized {
+trait ParsedItem: Sized {
     const COMMENTS: bool;
 
     fn event(event: Event) -> Self;
@@ -56,7 +56,7 @@ trait Wanted: Sized {
     fn comment(text: &[u8]) -> Option<Self>;
 }
 
-impl Wanted for Event {
+impl ParsedItem for Event {
     const COMMENTS: bool = false;
 
     fn event(event: Event) -> Event {
@@ -68,7 +68,7 @@ impl Wanted for Event {
     }
 }
 
-impl Wanted for EventOrComment {
+impl ParsedItem for EventOrComment {
     const COMMENTS: bool = true;
 
     fn event(event: Event) -> EventOrComment {
@@ -185,7 +185,7 @@ impl Events {
     }
 
     #[inline]
-    fn take<T: Wanted>(&mut self, input: &[u8]) -> Taken<T> {
+    fn take<T: ParsedItem>(&mut self, input: &[u8]) -> Taken<T> {
         if self.failed {
             return Ok((input.len(), None));
         }
@@ -248,7 +248,7 @@ impl Events {
     /// changes nothing here, so its lines are parsed a second time by `read`. A block with comments
     /// is one of those if comments are wanted.
     #[inline(always)]
-    fn whole<'b, T: Wanted>(&self, input: &'b [u8]) -> Option<(usize, Block<'b>)> {
+    fn whole<'b, T: ParsedItem>(&self, input: &'b [u8]) -> Option<(usize, Block<'b>)> {
         if !self.lines.at_start() || !self.block.is_empty() {
             return None;
         }
@@ -272,7 +272,7 @@ impl Events {
     /// Every other block, line by line, behind `used` bytes. A function of its own, to keep
     /// `receive` small.
     #[inline(never)]
-    fn read<T: Wanted>(&mut self, input: &[u8], mut used: usize) -> Taken<T> {
+    fn read<T: ParsedItem>(&mut self, input: &[u8], mut used: usize) -> Taken<T> {
         loop {
             let (taken, line) = self.lines.next(&input[used..])?;
             used += taken;

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use moonwire::{Answer, Interest};
+use moonwire::{Interest, ResolverAnswer};
 
 use super::end::Server;
 use super::{Call, Dial, Happening, Line, Net, Tcp};
@@ -317,7 +317,7 @@ impl Net {
         Ok(())
     }
 
-    pub fn resolved(&mut self) -> Option<Answer> {
+    pub fn resolved(&mut self) -> Option<ResolverAnswer> {
         let answer = self.answers.pop_front();
         self.progress += u64::from(answer.is_some());
         if let Some((conn, Ok(addresses))) = &answer {

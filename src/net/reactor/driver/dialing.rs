@@ -11,12 +11,12 @@ use super::live::Token;
 use super::opening::{Attempt, Hop, Opening, Route, shown_address};
 use super::state::{Driver, State};
 use crate::error::{ErrorKind, Stage};
-use crate::net::ask::{Own, Source};
+use crate::net::ask::{BodySource, ProgramStream};
 use crate::net::reactor::conn::Sink;
 use crate::net::reactor::core::Core;
 use crate::net::reactor::gate::{Place, Ticket};
 use crate::net::sys::{Dial, Interest, Sys, is_shortage};
-use crate::net::wire::dial::{Plan, Step};
+use crate::net::wire::dial::{DialStep, Plan};
 use crate::net::wire::proxy::Target;
 use crate::proto::secret::SECRET;
 use crate::proto::{Endpoint, Host, Url};
@@ -51,7 +51,7 @@ impl<S: Sys> Driver<S> {
         if let Err(kind) = opening.allowed(core, Hop::Url, None) {
             return self.fail(core, sink, Stage::Url, kind);
         }
-        if opening.ask.source().is_some_and(Source::is_taken) {
+        if opening.ask.source().is_some_and(BodySource::is_taken) {
             return self.fail(core, sink, Stage::Request, ErrorKind::BodyTaken);
         }
         opening.key = opening.key(core);
@@ -78,7 +78,7 @@ impl<S: Sys> Driver<S> {
     /// Takes over the program's stream.
     fn adopt(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let State::Opening(opening) = &mut self.state else { return };
-        let stream = opening.ask.way().over.as_ref().and_then(Own::take);
+        let stream = opening.ask.way().over.as_ref().and_then(ProgramStream::take);
         let Some(stream) = stream else {
             return self.fail(core, sink, Stage::Url, ErrorKind::Used);
         };
@@ -195,12 +195,12 @@ impl<S: Sys> Driver<S> {
             let State::Opening(opening) = &mut self.state else { return };
             let Some(plan) = &mut opening.plan else { return };
             match plan.step(core.now) {
-                Step::Start(to) => self.attempt(core, sink, to),
-                Step::Wait(next) => {
+                DialStep::Start(to) => self.attempt(core, sink, to),
+                DialStep::Wait(next) => {
                     opening.next = next;
                     return opening.look_at_clock(core, self.id);
                 }
-                Step::Exhausted => {
+                DialStep::Exhausted => {
                     let failed = std::mem::take(&mut opening.failed).into_iter();
                     let failed = failed.map(|(to, e)| (shown_address(&to), e)).collect();
                     return self.fail(core, sink, Stage::Connect, ErrorKind::Connect(failed));

@@ -71,11 +71,11 @@ pub(super) enum Route<S: Sys> {
     Direct,
     /// Over a stream of the program, until that is in use.
     Own(Option<S::Socket>),
-    Proxy(Via),
+    Proxy(ProxyRoute),
 }
 
 /// A proxy in use.
-pub(super) struct Via {
+pub(super) struct ProxyRoute {
     pub(super) proxy: Proxy,
     /// The targets for the proxy, tried in turn; empty while the name is resolved here.
     pub(super) targets: VecDeque<Target>,
@@ -83,7 +83,7 @@ pub(super) struct Via {
     pub(super) addresses: Vec<SocketAddr>,
 }
 
-impl Via {
+impl ProxyRoute {
     /// Whether the proxy handles the request itself.
     fn takes_request(&self, ask: &Ask) -> bool {
         self.proxy.takes_requests_for(ask.url())
@@ -127,7 +127,7 @@ impl<S: Sys> Opening<S> {
             (Some(_), _) => Route::Own(None),
             (None, None) => Route::Direct,
             (None, Some(proxy)) => {
-                Route::Proxy(Via { proxy, targets: VecDeque::new(), addresses: Vec::new() })
+                Route::Proxy(ProxyRoute { proxy, targets: VecDeque::new(), addresses: Vec::new() })
             }
         };
         Opening {

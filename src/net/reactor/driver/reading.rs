@@ -11,7 +11,7 @@ use crate::net::event::Event;
 use crate::net::reactor::conn::{Conn, Sink};
 use crate::net::reactor::core::Core;
 use crate::net::sys::{Ready, Sys};
-use crate::net::wire::link::{Link, Read};
+use crate::net::wire::link::{Link, ReadOutcome};
 use crate::proto::ws::message::Message;
 use crate::proto::{self, Transport};
 
@@ -99,9 +99,9 @@ impl<S: Sys> Driver<S> {
     fn read(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let outcome = self.read_some(core, sink);
         let end = match &outcome {
-            Ok(Read::Eof) => End::Eof,
-            Ok(Read::Cut) | Err(_) => End::Cut,
-            Ok(Read::Some { .. } | Read::None) => return,
+            Ok(ReadOutcome::Eof) => End::Eof,
+            Ok(ReadOutcome::Cut) | Err(_) => End::Cut,
+            Ok(ReadOutcome::Some { .. } | ReadOutcome::None) => return,
         };
         self.parse_all(core, sink);
         self.peer_ended(core, sink, end, outcome.err());
@@ -112,7 +112,7 @@ impl<S: Sys> Driver<S> {
         &mut self,
         core: &mut Core<S>,
         sink: &mut dyn Sink,
-    ) -> Result<Read, ErrorKind> {
+    ) -> Result<ReadOutcome, ErrorKind> {
         let mut buf = std::mem::take(&mut core.buf);
         let tail = self.live().map(Live::take_tail).unwrap_or_default();
         let mut end = tail.rest().len();
@@ -125,9 +125,9 @@ impl<S: Sys> Driver<S> {
             // A read may ask for less than the buffer holds.
             let partial = self.live().is_some_and(|live| live.most() < usize::MAX);
             let outcome = self.read_once(core, sink, &mut buf, &mut end);
-            let full = matches!(outcome, Ok(Read::Some { more: true }));
+            let full = matches!(outcome, Ok(ReadOutcome::Some { more: true }));
             let more = full
-                || matches!(outcome, Ok(Read::Some { .. }))
+                || matches!(outcome, Ok(ReadOutcome::Some { .. }))
                     && std::mem::take(&mut once_more)
                     && self.peer_is_done();
             let behind = self.is_behind();
@@ -263,9 +263,9 @@ impl<S: Sys> Driver<S> {
         sink: &mut dyn Sink,
         buf: &mut Vec<u8>,
         end: &mut usize,
-    ) -> Result<Read, ErrorKind> {
+    ) -> Result<ReadOutcome, ErrorKind> {
         let paused = self.flow.paused;
-        let Some(live) = self.live() else { return Ok(Read::None) };
+        let Some(live) = self.live() else { return Ok(ReadOutcome::None) };
         // Bytes read into a message are reported there if they complete it.
         if live.link.tls.is_none()
             && !paused
@@ -279,14 +279,14 @@ impl<S: Sys> Driver<S> {
         live.expect(usize::MAX);
         let read = live.link.read(&mut core.sys, &mut core.cipher, buf, end, most);
         let is_open = live.entry.is_none();
-        if core.lazy && is_open && matches!(read, Ok(Read::Some { .. })) {
+        if core.lazy && is_open && matches!(read, Ok(ReadOutcome::Some { .. })) {
             self.put_off(core);
         } else {
             let used = self.parse(core, sink, &buf[..*end]);
             buf.copy_within(used..*end, 0);
             *end -= used;
         }
-        let full = matches!(read, Ok(Read::Some { more: true }));
+        let full = matches!(read, Ok(ReadOutcome::Some { more: true }));
         if full && self.is_secure() {
             let len = (core.cipher.len() * 2).min(core.limits.receive_buffer_max);
             core.cipher.resize(len.max(core.cipher.len()), 0);
@@ -301,10 +301,10 @@ impl<S: Sys> Driver<S> {
         sink: &mut dyn Sink,
         want: usize,
         read: io::Result<usize>,
-    ) -> Result<Read, ErrorKind> {
-        let Some(live) = self.live() else { return Ok(Read::None) };
+    ) -> Result<ReadOutcome, ErrorKind> {
+        let Some(live) = self.live() else { return Ok(ReadOutcome::None) };
         match read {
-            Ok(0) => Ok(Read::Eof),
+            Ok(0) => Ok(ReadOutcome::Eof),
             Ok(n) => {
                 core.handed += n;
                 if let Some(event) = live.session.filled(&mut core.context(), n) {
@@ -313,11 +313,11 @@ impl<S: Sys> Driver<S> {
                     live.expect(core.limits.receive_buffer);
                     self.event(core, sink, event);
                 }
-                Ok(Read::Some { more: n == want })
+                Ok(ReadOutcome::Some { more: n == want })
             }
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock) => Ok(Read::None),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock) => Ok(ReadOutcome::None),
             Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted) => {
-                Ok(Read::Some { more: true })
+                Ok(ReadOutcome::Some { more: true })
             }
             Err(e) => Err(ErrorKind::Io(e)),
         }

@@ -9,7 +9,7 @@ use crate::error::{ErrorKind, ProxyError};
 use crate::net::reactor::core::Core;
 use crate::net::reactor::gate::Place;
 use crate::net::sys::{Interest, Sys};
-use crate::net::wire::link::{Link, Read};
+use crate::net::wire::link::{Link, ReadOutcome};
 use crate::net::wire::proxy::Tunnel;
 
 /// A socket that is connected to a proxy.
@@ -66,10 +66,10 @@ impl<S: Sys> Tunnelling<S> {
                 return ControlFlow::Break(Ok(()));
             }
             let end = match self.read(core) {
-                Ok(Read::Some { .. }) => None,
-                Ok(Read::None) if wrote.is_none() => return ControlFlow::Continue(()),
-                Ok(Read::None) => wrote,
-                Ok(Read::Eof | Read::Cut) => Some(ErrorKind::Eof),
+                Ok(ReadOutcome::Some { .. }) => None,
+                Ok(ReadOutcome::None) if wrote.is_none() => return ControlFlow::Continue(()),
+                Ok(ReadOutcome::None) => wrote,
+                Ok(ReadOutcome::Eof | ReadOutcome::Cut) => Some(ErrorKind::Eof),
                 Err(kind) => Some(kind),
             };
             let received = self.tunnel.receive(core.now, &self.kept);
@@ -99,7 +99,7 @@ impl<S: Sys> Tunnelling<S> {
     }
 
     /// Reads once, behind the kept bytes.
-    fn read(&mut self, core: &mut Core<S>) -> Result<Read, ErrorKind> {
+    fn read(&mut self, core: &mut Core<S>) -> Result<ReadOutcome, ErrorKind> {
         /// Answers of proxies are short; bytes behind one are an error.
         const ROOM: usize = 4096;
         let mut end = self.kept.len();

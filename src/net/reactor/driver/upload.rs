@@ -4,11 +4,11 @@ use std::io;
 use std::time::Instant;
 
 use crate::error::ErrorKind;
-use crate::net::ask::{BodyRead, Source};
+use crate::net::ask::{BodyRead, BodySource};
 
 /// The source of a body.
 pub(super) struct Upload {
-    source: Source,
+    source: BodySource,
     /// Taken with the first read: a connection that fails earlier leaves it to another.
     reader: Option<Box<dyn io::Read + Send>>,
     /// The bytes read. Not the receive buffer: a reader must not see received bytes.
@@ -18,7 +18,7 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    pub(super) fn new(source: Source) -> Upload {
+    pub(super) fn new(source: BodySource) -> Upload {
         Upload { source, reader: None, buf: Vec::new(), again: None }
     }
 

@@ -38,9 +38,9 @@ impl Sink for Batch {
 }
 
 /// As in the crate: it counts as held.
-pub(crate) struct Held<'a>(pub(crate) &'a mut Batch);
+pub(crate) struct HoldingSink<'a>(pub(crate) &'a mut Batch);
 
-impl Held<'_> {
+impl HoldingSink<'_> {
     pub(crate) fn keep(&mut self, conn: &mut Conn<'_>, event: Event<'_>) -> usize {
         self.0.event(conn, event);
         *conn.held += 1;
@@ -48,7 +48,7 @@ impl Held<'_> {
     }
 }
 
-impl Sink for Held<'_> {
+impl Sink for HoldingSink<'_> {
     fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
         self.keep(conn, event);
     }
