@@ -169,7 +169,7 @@ fn converse(start: &Start, sent: &[u8], cut: Cut, now: Instant) -> Outcome {
     });
     write(&mut tunnel, true);
     // If the result is not known yet, the end of the connection decides it.
-    let (done, deadline) = (tunnel.is_done() && error.is_none(), tunnel.deadline());
+    let (done, deadline) = (tunnel.is_open() && error.is_none(), tunnel.deadline());
     let open = error.is_none() && !done;
     let error = error.or_else(|| open.then(|| tunnel.end()));
     let body = match &error {
@@ -636,7 +636,7 @@ impl Line {
     }
 
     /// Whether all bytes were sent: by a proxy that opens no tunnel, or by the server.
-    fn is_over(&self) -> bool {
+    fn has_ended(&self) -> bool {
         let servers = self.answered && self.servers.is_empty();
         self.proxys.is_empty() && (servers || !self.opens)
     }
@@ -686,8 +686,8 @@ impl Sys for OneLine {
     fn read(&mut self, _: &Socket, buf: &mut [u8]) -> io::Result<usize> {
         let mut line = line_of(&self.line);
         let Some(there) = line.come().map(|bytes| bytes.len()) else {
-            let over = line.is_over();
-            return if over { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
+            let ended = line.has_ended();
+            return if ended { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
         };
         let n = line.sip(there.min(buf.len()))?;
         let bytes = line.come().expect("bytes");
@@ -731,7 +731,7 @@ impl Poller for Waiter {
         if line.answer.is_some() {
             return Ok(());
         }
-        let come = line.come().is_some() || line.is_over();
+        let come = line.come().is_some() || line.has_ended();
         if let Some((token, Interest { read, write })) = line.watched
             && (read && come || write)
         {

@@ -160,7 +160,7 @@ impl Session {
                     Ok(Some(to)) => {
                         return (
                             input.len(),
-                            Some(self.give_up(Closed::HandshakeRedirected(Box::new(to)))),
+                            Some(self.end_failed(Closed::HandshakeRedirected(Box::new(to)))),
                         );
                     }
                     Err(why) => {
@@ -483,8 +483,8 @@ impl Session {
     /// Whether everything that the peer may still send is discarded: it has sent its close frame,
     /// or has broken a rule.
     #[cfg(feature = "net")]
-    pub(crate) fn peer_is_done(&self) -> bool {
-        matches!(&self.0, State::Open(connection) if connection.discards())
+    pub(crate) fn discards_input(&self) -> bool {
+        matches!(&self.0, State::Open(connection) if connection.discards_input())
     }
 
     /// The connection is ready: the request of a stream may be sent, and the time for its response
@@ -625,11 +625,11 @@ impl Session {
     }
 
     fn refuse(&mut self, error: HandshakeError) -> Event<'static> {
-        self.give_up(Closed::Failed(Failure::Handshake(error)))
+        self.end_failed(Closed::Failed(Failure::Handshake(error)))
     }
 
     /// The handshake has failed; the session ends.
-    fn give_up(&mut self, closed: Closed) -> Event<'static> {
+    fn end_failed(&mut self, closed: Closed) -> Event<'static> {
         let notes = self.notes().map(std::mem::take);
         self.0 = State::Refused(notes);
         Event::Closed(closed)

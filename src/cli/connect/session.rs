@@ -44,7 +44,7 @@ enum LinkState {
     Opening,
     Open(ConnId),
     /// There will be no other connection.
-    Over,
+    Ended,
 }
 
 /// The result of sending messages.
@@ -73,7 +73,7 @@ impl SharedConnection {
         loop {
             match *state {
                 LinkState::Open(id) if Some(id) != not => return Some(id),
-                LinkState::Over => return None,
+                LinkState::Ended => return None,
                 _ => {
                     let waited = self.changed.wait(state);
                     state = waited.unwrap_or_else(PoisonError::into_inner);
@@ -262,7 +262,7 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
         broken: None,
     };
     let status = talk.connections(&mut events, &options, &limits);
-    connection.set_state(LinkState::Over);
+    connection.set_state(LinkState::Ended);
     let flushed = talk.output.flush();
     if let Some(screen) = &screen {
         screen.leave();
@@ -294,7 +294,7 @@ fn closing(connection: &Arc<SharedConnection>, screen: Option<&Arc<Screen>>) -> 
         if let Some(screen) = &screen {
             screen.leave();
         }
-        connection.set_state(LinkState::Over);
+        connection.set_state(LinkState::Ended);
         // 1001 is a code that may be sent.
         let _ = connection.client.close_all(1001, "");
         let end = Instant::now() + PATIENCE;
@@ -381,11 +381,11 @@ impl Talk<'_> {
             self.report(&Report::Again(wait));
             self.flush();
             let until = Instant::now() + wait;
-            while Instant::now() < until && !self.is_over(Instant::now()) {
+            while Instant::now() < until && !self.may_end(Instant::now()) {
                 let woken = events.wait(Some(until), |_, _| {});
                 woken.map_err(|e| Failure::other(e.to_string()))?;
             }
-            if self.is_over(Instant::now()) {
+            if self.may_end(Instant::now()) {
                 return Ok(status);
             }
         }
@@ -421,7 +421,7 @@ impl Talk<'_> {
             }
             self.look_at_input(id);
             let now = Instant::now();
-            if self.is_open && self.closing.is_none() && self.is_over(now) {
+            if self.is_open && self.closing.is_none() && self.may_end(now) {
                 self.closing = Some(now);
                 // This fails only if the connection has ended, which its final event reports.
                 let _ = self.connection.client.close(id, 1000, "");
@@ -466,7 +466,7 @@ impl Talk<'_> {
         }
     }
 
-    /// When [`Talk::is_over`] has to be checked again.
+    /// When [`Talk::may_end`] has to be checked again.
     fn deadline(&self) -> Option<Instant> {
         // A server that does not answer pings, though it must (RFC 6455 §5.5.2), must not make this
         // wait for ever.
@@ -486,7 +486,7 @@ impl Talk<'_> {
     }
 
     /// Whether the command may close the connection and end.
-    fn is_over(&self, now: Instant) -> bool {
+    fn may_end(&self, now: Instant) -> bool {
         if self.broken.is_some() || self.connection.failure().is_some() {
             return true;
         }

@@ -173,7 +173,7 @@ impl<S: Sys> Shared<S> {
         }
         let wait = inner.begin(until, &mut HoldingSink(batch));
         inner.batches += u64::from(!batch.is_empty());
-        Ok((wait, inner.reactor.may_be_stopped()))
+        Ok((wait, inner.reactor.may_be_unread()))
     }
 
     /// Waits without the lock, and handles what is ready.

@@ -500,7 +500,7 @@ impl<S: Sys> WebSocket<S> {
         self.inbox.room = Some(self.reactor.limits().high_water);
         let held = self.inbox.messages.iter().map(Received::cost).sum();
         self.reactor.consumed(self.id, held);
-        while !self.is_over() {
+        while !self.has_ended() {
             self.look_for_interrupt()?;
             self.turn(None)?;
         }
@@ -530,7 +530,7 @@ impl<S: Sys> WebSocket<S> {
                 self.reactor.answer_close(self.id);
                 self.reactor.flush();
             }
-            if self.is_over() {
+            if self.has_ended() {
                 self.reactor.flush();
                 return self.end();
             }
@@ -541,7 +541,7 @@ impl<S: Sys> WebSocket<S> {
             let turned = self.turn(until);
             self.reactor.be_lazy(false);
             turned?;
-            if late && self.inbox.messages.is_empty() && !self.is_over() {
+            if late && self.inbox.messages.is_empty() && !self.has_ended() {
                 return Ok(Received::Nothing);
             }
         }
@@ -550,7 +550,7 @@ impl<S: Sys> WebSocket<S> {
     /// Whether the connection has ended, or will as soon as the server closes the TCP connection:
     /// both close frames have passed, and no bytes are waiting. Some servers leave closing to the
     /// client.
-    fn is_over(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.inbox.ended || (self.inbox.got.is_some() && self.reactor.pending() == 0)
     }
 

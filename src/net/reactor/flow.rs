@@ -75,7 +75,7 @@ impl HeldBytes {
 
 impl Flow {
     /// Whether the socket is not read.
-    pub(super) fn is_stopped(&self) -> bool {
+    pub(super) fn is_unread(&self) -> bool {
         self.stopped || self.paused || matches!(self.room_wait, RoomWait::Waits(_))
     }
 
@@ -102,7 +102,7 @@ impl Flow {
         sum: &mut HeldBytes,
         limits: &Limits,
     ) -> bool {
-        let was_stopped = self.is_stopped();
+        let was_unread = self.is_unread();
         let counted = self.held + unfinished;
         sum.bytes = sum.bytes - self.counted + counted;
         self.counted = counted;
@@ -129,7 +129,7 @@ impl Flow {
             RoomWait::Waits(_) => RoomWait::No,
             other => other,
         };
-        was_stopped != self.is_stopped()
+        was_unread != self.is_unread()
     }
 
     /// The connection is gone: nothing of it counts.
@@ -155,7 +155,7 @@ mod tests {
         let ids = [0, 1, 2].map(|n| ConnId::new(n, 0));
         let mut look = |sum: &mut HeldBytes, k: usize, bytes, now| {
             flows[k].balance(ids[k], bytes, now, sum, &limits);
-            flows[k].is_stopped()
+            flows[k].is_unread()
         };
         assert_eq!([0, 1].map(|k| look(&mut sum, k, 50, now)), [false, false], "there is room");
         assert!(!look(&mut sum, 0, 60, now), "the largest beyond it goes on");

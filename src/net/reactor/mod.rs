@@ -537,7 +537,7 @@ impl<S: Sys> Reactor<S> {
     }
 
     /// Whether a connection may be unread until bytes are consumed: none is if few bytes are held.
-    pub(in crate::net) fn may_be_stopped(&self) -> bool {
+    pub(in crate::net) fn may_be_unread(&self) -> bool {
         self.core.held.bytes() > self.core.limits.low_water.min(self.core.limits.high_water)
     }
 

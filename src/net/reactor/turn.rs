@@ -39,7 +39,7 @@ impl<S: Sys> Reactor<S> {
         driver.observe(core);
         core.running = None;
         // The next turn ends it, and reports that if needed.
-        if !is_good || driver.is_done() {
+        if !is_good || driver.next_state_is_due() {
             return false;
         }
         driver.touched = false;

@@ -2,10 +2,10 @@
 //! 9110 §9.3.6) and SOCKS 5 (RFC 1928, RFC 1929).
 //!
 //! ```text
-//! Connect           its answer: 2xx → Done, another → Refused, and with its body an error
+//! Connect           its answer: 2xx → Open, another → Refused, and with its body an error
 //! Socks(Greeting)   the method it chose: none → Socks(Request), a password → Socks(Login)
 //! Socks(Login)      whether it accepts that → Socks(Request)
-//! Socks(Request)    whether it has connected → Done
+//! Socks(Request)    whether it has connected → Open
 //! ```
 
 use std::mem;
@@ -74,7 +74,7 @@ enum State {
     /// A response that opens no tunnel, and its body.
     Refused(Box<Refusal>),
     Socks(Awaited),
-    Done,
+    Open,
 }
 
 /// The awaited SOCKS reply, by the message that it answers.
@@ -107,7 +107,7 @@ impl Tunnel {
     /// Needs no tunnel: the proxy handles the request itself.
     pub(crate) fn without(proxy: Proxy, url: Url, limits: Arc<Limits>) -> Tunnel {
         let target = Target::of(&url);
-        Tunnel { proxy, target, limits, url, state: State::Done, out: Vec::new(), at: 0 }
+        Tunnel { proxy, target, limits, url, state: State::Open, out: Vec::new(), at: 0 }
     }
 
     pub(crate) fn proxy(&self) -> &Proxy {
@@ -115,8 +115,8 @@ impl Tunnel {
     }
 
     /// Whether the tunnel is open.
-    pub(crate) fn is_done(&self) -> bool {
-        matches!(self.state, State::Done) && self.outgoing().is_empty()
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open) && self.outgoing().is_empty()
     }
 
     /// The bytes to be written.
@@ -166,8 +166,8 @@ impl Tunnel {
                     (taken, false) => (taken > 0).then_some(taken),
                 },
                 // The client has sent the server nothing yet.
-                State::Done if !rest.is_empty() => return Err(ProxyError::Early),
-                State::Done => None,
+                State::Open if !rest.is_empty() => return Err(ProxyError::Early),
+                State::Open => None,
                 State::Socks(awaited) => {
                     let awaited = *awaited;
                     self.reply(awaited, rest)?
@@ -201,7 +201,7 @@ impl Tunnel {
         match head {
             None => return Ok((used > 0).then_some(used)),
             // RFC 9110 §9.3.6: there is no body, whatever the fields contain.
-            Some(head) if matches!(head.status, 200..=299) => self.state = State::Done,
+            Some(head) if matches!(head.status, 200..=299) => self.state = State::Open,
             Some(head) if matches!(head.status, 100 | 102..=199) => {
                 *interim += 1;
                 if *interim > self.limits.interim {
@@ -223,7 +223,7 @@ impl Tunnel {
     }
 
     fn refused(&mut self) -> ProxyError {
-        match mem::replace(&mut self.state, State::Done) {
+        match mem::replace(&mut self.state, State::Open) {
             State::Refused(refusal) => {
                 let response = refusal.finish(|bytes| self.is_secret(bytes));
                 let known = self.proxy.credentials().is_some()
@@ -271,7 +271,7 @@ impl Tunnel {
                 if input.len() < len {
                     return Ok(None);
                 }
-                self.state = State::Done;
+                self.state = State::Open;
                 Ok(Some(len))
             }
             (Awaited::Request, [_, code, ..]) if *code != 0 => Err(ProxyError::Socks(*code)),
@@ -420,7 +420,7 @@ mod tests {
                     kept.drain(..used);
                 }
             }
-            Ok(tunnel.is_done())
+            Ok(tunnel.is_open())
         };
         let whole = run(usize::MAX);
         let (a, b) = (format!("{whole:?}"), format!("{:?}", run(1)));
@@ -508,13 +508,13 @@ mod tests {
         tunnel.sent(1);
         let replies = b"\x05\x02\x01\0\x05\0\0\x01\0\0\0\0\0\0";
         assert_eq!(tunnel.receive(Instant::now(), replies).unwrap(), replies.len());
-        assert!(!tunnel.is_done());
+        assert!(!tunnel.is_open());
         let all = b"\x02\0\x02\x01\x04user\x06secret\x05\x01\0\x03\x01a\0P";
         assert_eq!(
             take_output(&mut tunnel).escape_ascii().to_string(),
             all.escape_ascii().to_string()
         );
-        assert!(tunnel.is_done());
+        assert!(tunnel.is_open());
     }
 
     #[test]

@@ -35,7 +35,7 @@ enum State {
     /// At the CR LF behind the data.
     End,
     Trailers(Box<HeadParser>),
-    Done,
+    Complete,
 }
 
 /// The line of a chunk may have this many bytes besides twice its data: a size of 16 digits, its
@@ -74,12 +74,12 @@ impl Chunked {
                 State::Trailers(parser) => {
                     let (n, whole) = parser.feed(rest, limits).map_err(HttpError::Trailer)?;
                     if whole.is_some() {
-                        self.state = State::Done;
+                        self.state = State::Complete;
                         return Ok((used + n, Piece::End));
                     }
                     return Ok((used + n, Piece::More));
                 }
-                State::Done => return Ok((used, Piece::End)),
+                State::Complete => return Ok((used, Piece::End)),
             };
             if taken == 0 {
                 return Ok((used, Piece::More));

@@ -54,7 +54,7 @@ pub(crate) struct Exchange {
 /// The part of the request's body that is still to be given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Upload {
-    Done,
+    Complete,
     /// How many bytes of how many are left; then `end_body` is awaited.
     Length {
         left: u64,
@@ -87,7 +87,7 @@ enum State {
     },
     /// The body is complete; the final event follows.
     Last,
-    Done,
+    Ended,
 }
 
 impl Exchange {
@@ -102,11 +102,11 @@ impl Exchange {
         let upload = match &request.body {
             Some(Payload::Whole(body)) => {
                 out.tail().extend_from_slice(body);
-                Upload::Done
+                Upload::Complete
             }
             Some(Payload::Length(of)) => Upload::Length { left: *of, of: *of },
             Some(Payload::Chunked) => Upload::Chunks,
-            None => Upload::Done,
+            None => Upload::Complete,
         };
         let notes = settings.trace.then(|| {
             let mut shown = Vec::new();
@@ -152,7 +152,7 @@ impl Exchange {
                 }
             }
             State::Body { last_data, .. } => *last_data = now,
-            State::Refused { .. } | State::Last | State::Done => {}
+            State::Refused { .. } | State::Last | State::Ended => {}
         }
     }
 
@@ -195,7 +195,7 @@ impl Exchange {
                 self.stands_behind(input);
                 (input.len(), Some(self.end(Closed::Complete)))
             }
-            State::Body { .. } | State::Done => {
+            State::Body { .. } | State::Ended => {
                 self.stands_behind(input);
                 (input.len(), None)
             }
@@ -210,7 +210,7 @@ impl Exchange {
             State::Body { body, .. } => body.finish(cut),
             State::Refused { .. } => return Some(self.end_refusal()),
             State::Last => Ok(()),
-            State::Done => return None,
+            State::Ended => return None,
         };
         Some(match ended {
             Ok(()) => self.complete(),
@@ -258,7 +258,7 @@ impl Exchange {
     /// Whether more of the body, or `end_body`, is still to come.
     pub(crate) fn is_uploading(&self) -> bool {
         let needed = matches!(self.state, State::Head { .. } | State::Body { .. });
-        self.upload != Upload::Done && needed
+        self.upload != Upload::Complete && needed
     }
 
     /// See [`Session::body_room`](crate::proto::Session::body_room).
@@ -269,7 +269,7 @@ impl Exchange {
         let mark = self.limits.body_queue.max(1);
         let room = mark.saturating_sub(self.outgoing().len()).min(PIECE);
         match self.upload {
-            Upload::Done => 0,
+            Upload::Complete => 0,
             Upload::Chunks => room,
             // One byte more than is left shows whether the source has more.
             Upload::Length { left, .. } => {
@@ -284,7 +284,7 @@ impl Exchange {
             return None;
         }
         match &mut self.upload {
-            Upload::Done => {}
+            Upload::Complete => {}
             Upload::Chunks => {
                 let out = self.out.tail();
                 out.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
@@ -311,9 +311,9 @@ impl Exchange {
         if !self.is_uploading() {
             return None;
         }
-        match mem::replace(&mut self.upload, Upload::Done) {
+        match mem::replace(&mut self.upload, Upload::Complete) {
             Upload::Chunks => self.out.tail().extend_from_slice(b"0\r\n\r\n"),
-            Upload::Length { left: 0, .. } | Upload::Done => {}
+            Upload::Length { left: 0, .. } | Upload::Complete => {}
             Upload::Length { left, .. } => return Some(self.fail(HttpError::ShortBody(left))),
         }
         self.await_room(now);
@@ -366,7 +366,7 @@ impl Exchange {
             State::Head { .. } => Some(self.fail(HttpError::Timeout)),
             State::Body { .. } => Some(self.fail(HttpError::Idle)),
             State::Refused { .. } => Some(self.end_refusal()),
-            State::Last | State::Done => None,
+            State::Last | State::Ended => None,
         }
     }
 
@@ -524,7 +524,7 @@ impl Exchange {
     /// As much of the body has come as is read.
     #[cold]
     fn end_refusal(&mut self) -> Event<'static> {
-        let error = match mem::replace(&mut self.state, State::Done) {
+        let error = match mem::replace(&mut self.state, State::Ended) {
             State::Refused { refusal, why } => {
                 why(refusal.finish(|bytes| self.request.is_repeated_in(bytes)))
             }
@@ -659,7 +659,7 @@ impl Exchange {
     /// completely, the response has come completely, and no byte was given behind it.
     #[cfg(any(feature = "net", test, fuzzing))]
     pub(crate) fn persistence(&self) -> Option<Persistence> {
-        self.persistence.filter(|_| matches!(self.state, State::Done))
+        self.persistence.filter(|_| matches!(self.state, State::Ended))
     }
 
     /// Whether the same request may be sent again over another connection, after this one has ended
@@ -720,11 +720,11 @@ impl Exchange {
     }
 
     fn end(&mut self, closed: Closed) -> Event<'static> {
-        let whole = matches!(closed, Closed::Complete) && self.upload == Upload::Done;
+        let whole = matches!(closed, Closed::Complete) && self.upload == Upload::Complete;
         if !whole || self.out.len() > 0 {
             self.persistence = None;
         }
-        self.state = State::Done;
+        self.state = State::Ended;
         (self.deadline, self.stall) = (None, None);
         if let (Closed::Failed(_), Some(_)) = (&closed, self.started.take()) {
             self.unsent = self.out.len();

@@ -71,7 +71,7 @@ impl Blocks {
     /// The block that is whole at the start of `input` with LF line ends only. A block that is not
     /// longer than either limit exceeds neither, so its lines need not be found.
     fn lend<'b>(&self, input: &'b [u8]) -> Option<&'b [u8]> {
-        let at_start = self.held.is_empty() && self.between.is_over() && !self.failed;
+        let at_start = self.held.is_empty() && self.between.at_line_start() && !self.failed;
         let room = self.line_max.min(self.block_max).min(input.len());
         let len = at_start.then(|| whole_block(&input[..room])).flatten()?;
         Some(&input[..len])

@@ -18,7 +18,7 @@ pub(super) struct Between {
 
 impl Between {
     /// Whether the next byte is certainly the first of a line.
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn at_line_start(&self) -> bool {
         self.mark == MARK.len() && !self.after_cr
     }
 
@@ -85,7 +85,7 @@ impl Lines {
 
     /// Whether the next byte is certainly the first of a line.
     pub(super) fn at_start(&self) -> bool {
-        self.held.is_empty() && self.between.is_over()
+        self.held.is_empty() && self.between.at_line_start()
     }
 
     /// How many bytes a line may have at most.

@@ -30,7 +30,7 @@ enum State {
     /// is held back until `answer_close`, and the program may still send.
     Failing(Violation),
     /// The final event was returned.
-    Done,
+    Ended,
 }
 
 /// The missing part of the current data frame; the bytes before are in `message` already.
@@ -177,7 +177,7 @@ impl Connection {
 
     /// Whether a message may begin, and nobody wants to know of its frames.
     fn is_between(&self) -> bool {
-        self.message.is_none() && self.notes.is_none() && !self.discards()
+        self.message.is_none() && self.notes.is_none() && !self.discards_input()
     }
 
     /// A message in the first `used` bytes of `len`.
@@ -229,13 +229,13 @@ impl Connection {
 
     pub(crate) fn receive_eof(&mut self) -> Option<Event<'static>> {
         let is_whole = self.unsent() == 0;
-        let closed = match mem::replace(&mut self.state, State::Done) {
+        let closed = match mem::replace(&mut self.state, State::Ended) {
             State::Open | State::Closing { got: None } => Closed::Lost(Lost::Eof),
             State::PeerClosed(_) | State::Closing { got: Some(_) } if !is_whole => {
                 Closed::Lost(Lost::Unsent)
             }
             State::PeerClosed(frame) | State::Closing { got: Some(frame) } => Closed::Clean(frame),
-            State::Failing(_) | State::Done => {
+            State::Failing(_) | State::Ended => {
                 self.timers.clear();
                 return None;
             }
@@ -319,7 +319,7 @@ impl Connection {
     /// the time limits that waited for them.
     #[cold]
     fn time(&mut self, now: Instant, taken: usize, moved: bool) {
-        if matches!(self.state, State::Done) {
+        if matches!(self.state, State::Ended) {
             return;
         }
         if moved {
@@ -411,7 +411,7 @@ impl Connection {
                 }
                 Timer::Ping => {}
                 Timer::Close => return self.close_is_due(cx),
-                Timer::Pong | Timer::Stall => return self.give_up(timer),
+                Timer::Pong | Timer::Stall => return self.lose(timer),
             }
         }
         None
@@ -461,7 +461,7 @@ impl Connection {
     /// its own code.
     pub(crate) fn close(&mut self, cx: &mut Context<'_>, frame: &CloseFrame) -> Result<(), Misuse> {
         frame.check()?;
-        self.state = match mem::replace(&mut self.state, State::Done) {
+        self.state = match mem::replace(&mut self.state, State::Ended) {
             State::Open => State::Closing { got: None },
             State::PeerClosed(got) => State::Closing { got: Some(got) },
             State::Failing(violation) => {
@@ -501,7 +501,7 @@ impl Connection {
 
     /// Whether everything that the peer still sends is discarded.
     #[inline]
-    pub(crate) fn discards(&self) -> bool {
+    pub(crate) fn discards_input(&self) -> bool {
         !matches!(self.state, State::Open | State::Closing { got: None })
     }
 
@@ -541,7 +541,7 @@ impl Connection {
     }
 
     fn step<'b>(&mut self, cx: &mut Context<'_>, input: &'b [u8]) -> Result<Step<'b>, Violation> {
-        if self.discards() {
+        if self.discards_input() {
             return Ok(Step::More(input.len()));
         }
         if let Some(rest) = self.rest {
@@ -779,7 +779,7 @@ impl Connection {
     fn fail(&mut self, cx: &mut Context<'_>, violation: Violation) -> Event<'static> {
         let event = self.end(Closed::Failed(Failure::Violation(violation)));
         let sends_close = self.may_send();
-        self.state = State::Done;
+        self.state = State::Ended;
         if sends_close && self.hold_close {
             self.state = State::Failing(violation);
             self.timers.set(Timer::Close, cx.now.checked_add(self.limits.close));
@@ -800,7 +800,7 @@ impl Connection {
             // Our close frame is queued behind the unsent bytes.
             return None;
         }
-        let closed = match mem::replace(&mut self.state, State::Done) {
+        let closed = match mem::replace(&mut self.state, State::Ended) {
             State::Closing { got: Some(frame) } => Closed::Clean(frame),
             State::Closing { got: None } => Closed::Lost(Lost::Timeout(Timer::Close)),
             // A broken rule that was reported before.
@@ -809,9 +809,9 @@ impl Connection {
         Some(self.end(closed))
     }
 
-    fn give_up(&mut self, timer: Timer) -> Option<Event<'static>> {
-        let was_reported = matches!(self.state, State::Failing(_) | State::Done);
-        self.state = State::Done;
+    fn lose(&mut self, timer: Timer) -> Option<Event<'static>> {
+        let was_reported = matches!(self.state, State::Failing(_) | State::Ended);
+        self.state = State::Ended;
         let event = self.end(Closed::Lost(Lost::Timeout(timer)));
         (!was_reported).then_some(event)
     }

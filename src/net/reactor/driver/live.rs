@@ -114,7 +114,7 @@ impl<S: Sys> Live<S> {
     /// it.
     pub(super) fn deadline(&self, flow: &Flow) -> Option<Instant> {
         let tls = self.entry.as_ref().and_then(|entry| entry.until);
-        tls.or_else(|| match flow.is_stopped() {
+        tls.or_else(|| match flow.is_unread() {
             true => self.session.deadline_unread(flow.paused),
             false => self.session.deadline(),
         })
@@ -126,7 +126,7 @@ impl<S: Sys> Live<S> {
         cx: &mut Context<'_>,
         flow: &Flow,
     ) -> Option<Event<'static>> {
-        match flow.is_stopped() {
+        match flow.is_unread() {
             true => self.session.on_deadline_unread(cx, flow.paused),
             false => self.session.on_deadline(cx),
         }

@@ -71,7 +71,7 @@ impl<S: Sys> Driver<S> {
         }
         if let Some(live) = self.live() {
             let reading_ended = live.reading_ended();
-            if self.flow.is_stopped() {
+            if self.flow.is_unread() {
                 core.handed = core.limits.turn;
             }
             self.touch(core);
@@ -129,7 +129,7 @@ impl<S: Sys> Driver<S> {
             let more = full
                 || matches!(outcome, Ok(ReadOutcome::Some { .. }))
                     && std::mem::take(&mut once_more)
-                    && self.peer_is_done();
+                    && self.discards_input();
             let behind = self.is_behind();
             let again =
                 more && !behind && !self.flow.paused && self.has_room(core, buf.len() - end);
@@ -164,8 +164,8 @@ impl<S: Sys> Driver<S> {
     /// Whether only the end of the stream may still come. It usually comes with the last frame,
     /// since a server closes at once after both close frames (RFC 6455 §7.1.1). One read looks for
     /// it: a server that goes on sending must not delay the others.
-    fn peer_is_done(&self) -> bool {
-        self.live_ref().is_some_and(|live| live.session.peer_is_done())
+    fn discards_input(&self) -> bool {
+        self.live_ref().is_some_and(|live| live.session.discards_input())
     }
 
     /// Whether input is kept for another turn.

@@ -147,7 +147,7 @@ impl<S: Sys> Driver<S> {
 
     /// Whether the next state is due: the session is over, or everything was sent to a peer that
     /// has ended its side.
-    pub(in crate::net) fn is_done(&self) -> bool {
+    pub(in crate::net) fn next_state_is_due(&self) -> bool {
         match &self.state {
             State::Open(live) => live.reading_ended() && !live.must_send(),
             State::CloseHeld(live) => {
@@ -161,7 +161,7 @@ impl<S: Sys> Driver<S> {
     pub(in crate::net) fn is_pending(&self) -> bool {
         match &self.state {
             State::Opening(_) | State::Tunnel(_) => true,
-            State::Open(live) => !live.session.peer_is_done() || live.must_send(),
+            State::Open(live) => !live.session.discards_input() || live.must_send(),
             State::CloseHeld(live) => live.must_send(),
             State::Draining(draining) => draining.buffered() > 0,
             State::Gone => false,
@@ -466,7 +466,7 @@ impl<S: Sys> Driver<S> {
         };
         // A peer that has ended its side may still read.
         let goes_on = kind.is_none() && !live.reading_ended();
-        let goes_on = goes_on && live.session.peer_is_done() && live.must_send();
+        let goes_on = goes_on && live.session.discards_input() && live.must_send();
         live.reading = Reading::Ended;
         if goes_on {
             return self.touch(core);

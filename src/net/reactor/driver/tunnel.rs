@@ -95,7 +95,7 @@ impl<S: Sys> Tunnelling<S> {
     /// written.
     fn is_open(&self) -> bool {
         let handshaking = self.link.tls.as_ref().is_some_and(|tls| tls.is_handshaking());
-        self.tunnel.is_done() && !handshaking
+        self.tunnel.is_open() && !handshaking
     }
 
     /// Reads once, behind the kept bytes.

@@ -93,7 +93,7 @@ impl<S: Sys> Driver<S> {
             }
         }
         self.observe(core);
-        if !self.is_done() {
+        if !self.next_state_is_due() {
             return;
         }
         match self.state {
@@ -111,7 +111,7 @@ impl<S: Sys> Driver<S> {
             && live.session.outgoing().is_empty()
             && self.flow.is_balanced(live.session.unfinished())
             && !live.reading_ended()
-            && live.token.interest.read != self.flow.is_stopped()
+            && live.token.interest.read != self.flow.is_unread()
             && matches!(live.writing, Writing::Ready)
             && core.observer.is_none()
             && self.is_armed()
@@ -153,7 +153,7 @@ impl<S: Sys> Driver<S> {
 
     /// Writes what is queued; returns the error, if the socket is broken.
     fn write(&mut self, core: &mut Core<S>) -> Option<io::Error> {
-        let stopped = self.flow.is_stopped();
+        let stopped = self.flow.is_unread();
         let live = self.live()?;
         if let Writing::Broken(e) = mem::replace(&mut live.writing, Writing::Ready) {
             return Some(e);

@@ -68,8 +68,8 @@ impl Sim {
         sim
     }
 
-    fn is_over(&self) -> bool {
-        matches!(self.exchange.state, State::Done)
+    fn has_ended(&self) -> bool {
+        matches!(self.exchange.state, State::Ended)
     }
 
     /// Gives bytes, as the law demands, and records the events as text.
@@ -149,11 +149,11 @@ fn unquoted(e: &HttpError) -> String {
 fn run(method: &str, delivery: Delivery, bytes: &[u8], step: usize, end: End) -> String {
     let mut sim = Sim::new(method, delivery, Limits::default(), Timing::default());
     bytes.chunks(step).for_each(|part| sim.feed(part));
-    let over = sim.is_over();
+    let over = sim.has_ended();
     sim.end(end);
     if over || end != Open {
         // Exactly one final event, and nothing after it, whatever happens later.
-        assert!(sim.is_over() && sim.text().matches('=').count() == 1, "{}", sim.text());
+        assert!(sim.has_ended() && sim.text().matches('=').count() == 1, "{}", sim.text());
         let before = sim.told.len();
         sim.feed(b"HTTP/1.1 200 OK\r\n\r\nx");
         assert!(sim.input.is_empty(), "all is taken");
@@ -788,7 +788,7 @@ fn what_is_endless_ends_at_its_limit() {
             sim.feed(start.as_bytes());
             let (mut fed, mut kept) = (start.len(), 0);
             let mut bytes = endless.bytes().cycle();
-            while !sim.is_over() {
+            while !sim.has_ended() {
                 assert!(fed < most + step, "{start:?} {endless:?}: {fed}");
                 sim.feed(&bytes.by_ref().take(step).collect::<Vec<_>>());
                 fed += step;

@@ -124,11 +124,11 @@ impl<S: Sys> Reactor<S> {
         self.work.len() + usize::from(self.timer.is_some())
     }
 
-    pub(crate) fn may_be_stopped(&self) -> bool {
+    pub(crate) fn may_be_unread(&self) -> bool {
         self.held > self.high
     }
 
     fn has_work(&self) -> bool {
-        !self.work.is_empty() && !self.may_be_stopped()
+        !self.work.is_empty() && !self.may_be_unread()
     }
 }

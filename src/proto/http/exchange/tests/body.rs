@@ -54,7 +54,7 @@ fn sent(length: Option<u64>, pieces: &[&str], window: Window) -> (String, String
             Window::Whole => sim.give(piece.as_bytes()),
             Window::Bytes(n) => {
                 let mut rest = piece.as_bytes();
-                while !rest.is_empty() && !sim.is_over() {
+                while !rest.is_empty() && !sim.has_ended() {
                     let (now, later) =
                         rest.split_at(sim.exchange.body_room().min(rest.len()).min(n));
                     sim.give(now);

@@ -44,7 +44,7 @@ fn told(delivery: Delivery, decode: bool, bytes: &[u8], step: usize, end: End) -
     let mut sim = sim(delivery, decode, Limits::default());
     for part in bytes.chunks(step) {
         sim.feed(part);
-        if sim.is_over() {
+        if sim.has_ended() {
             break;
         }
     }

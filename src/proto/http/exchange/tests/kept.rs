@@ -116,12 +116,12 @@ fn what_an_answer_leaves_behind() {
             assert_eq!(sim.kept(), None, "{answer}: before its end");
         }
         sim.feed(&[*last]);
-        assert_eq!((sim.kept(), sim.is_over()), (*want, true), "{answer}");
+        assert_eq!((sim.kept(), sim.has_ended()), (*want, true), "{answer}");
         // A request without `keep-alive` does not keep it.
         let mut sim = Sim::new(method, Delivery::Raw, Limits::default(), Timing::default());
         sim.connected();
         sim.feed(answer.as_bytes());
-        assert_eq!((sim.kept(), sim.is_over()), (None, true), "{answer}");
+        assert_eq!((sim.kept(), sim.has_ended()), (None, true), "{answer}");
     }
 }
 
@@ -135,7 +135,7 @@ fn what_ends_otherwise_leaves_nothing() {
         sim.exchange.wait_from(sim.now);
         sim.exchange.sent(sim.now, left, 0);
         sim.feed(fine.as_bytes());
-        assert_eq!((sim.kept(), sim.is_over()), (None, true));
+        assert_eq!((sim.kept(), sim.has_ended()), (None, true));
     }
     for (answer, end) in [
         // The end of the stream is the end of the body.
@@ -150,7 +150,7 @@ fn what_ends_otherwise_leaves_nothing() {
         sim.connected();
         sim.feed(answer.as_bytes());
         sim.end(end);
-        assert_eq!((sim.kept(), sim.is_over()), (None, true), "{answer}");
+        assert_eq!((sim.kept(), sim.has_ended()), (None, true), "{answer}");
     }
 }
 
@@ -173,7 +173,7 @@ fn an_upload_that_is_cut_short_leaves_nothing() {
         }
         sim.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
         let want = if ends { KEPT } else { None };
-        assert_eq!((sim.kept(), sim.is_over()), (want, true), "{length:?}");
+        assert_eq!((sim.kept(), sim.has_ended()), (want, true), "{length:?}");
     }
 }
 

@@ -56,7 +56,7 @@ fn one_drives_at_a_time() {
 }
 
 #[test]
-fn nobody_drives_while_the_owner_acts_alone() {
+fn nobody_drives_while_the_vm_thread_acts_alone() {
     static TAKEN: Seen = Seen::new();
     check(|| {
         let mut vm = vm(config());
@@ -74,7 +74,7 @@ fn nobody_drives_while_the_owner_acts_alone() {
 
 /// Nothing but the VM thread would end the wait of the stand-in.
 #[test]
-fn an_owner_that_comes_back_is_not_left_waiting() {
+fn a_vm_thread_that_comes_back_is_not_left_waiting() {
     static TAKEN: Seen = Seen::new();
     check(|| {
         let mut vm = vm(Config { patient: true, ..config() });
@@ -109,7 +109,7 @@ fn what_the_stand_in_was_told_comes_first_once_and_in_order() {
 /// Behind a turn that has ended by time, or else by what has arrived, the VM thread computes until
 /// something has happened that only the stand-in sees.
 #[test]
-fn a_stand_in_that_parks_is_roused_when_the_owner_goes() {
+fn a_stand_in_that_parks_is_roused_when_the_vm_thread_goes() {
     for arrived in [vec![], vec![1]] {
         check(move || {
             let mut vm = vm(Config { arrived: arrived.clone(), ..config() });
@@ -175,7 +175,7 @@ fn retiring_ends_a_stand_in_that_waits_or_parks() {
 
 /// The wake-up that goes with it may end a wait of the stand-in's.
 #[test]
-fn retiring_ends_the_owners_next_wait_too() {
+fn retiring_ends_the_next_wait_of_the_vm_thread_too() {
     static TAKEN: Seen = Seen::new();
     check_within(3, || {
         let mut vm = vm(config());
@@ -191,7 +191,7 @@ fn retiring_ends_the_owners_next_wait_too() {
 
 /// The same of a call, which retires nobody.
 #[test]
-fn a_call_ends_one_wait_of_the_owner_whoever_drives() {
+fn a_call_ends_one_wait_of_the_vm_thread_whoever_drives() {
     static TAKEN: Seen = Seen::new();
     check_within(3, || {
         let mut vm = vm(config());
