@@ -585,11 +585,3 @@ fn a_certificate_that_is_not_trusted_is_an_error_for_good() {
     assert!(matches!(error.kind(), ErrorKind::Certificate(..)), "{error}");
     server.join();
 }
-
-#[test]
-fn what_cannot_be_opened_is_an_error_for_good() {
-    let limits = Limits { connections: 0, ..Limits::default() };
-    let options = StreamOptions::get("http://127.0.0.1:1/").unwrap();
-    let mut source = eager(options).config(Config { limits, ..Config::default() });
-    assert!(matches!(fails(&mut source).kind(), ErrorKind::TooManyConnections(0)));
-}

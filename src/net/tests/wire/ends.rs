@@ -49,20 +49,6 @@ fn the_answer_to_a_close_counts_though_nobody_wants_to_hear_it() {
     }
 }
 
-/// A wait that has reported a socket may be handled after the pause.
-#[test]
-fn an_end_that_was_found_before_a_pause_waits_as_well() {
-    let mut wire = Wire::new(Limits { turn: 1, ..Limits::default() });
-    let (a, b) = (wire.open(ws()), wire.open(ws()));
-    wire.gives(a.1, &texts(b"x"));
-    wire.ends(b.1, End::Eof);
-    wire.turn_with(&mut |_, _| {});
-    wire.reactor.pause(b.0);
-    assert_eq!(wire.turns(), told(b"x"));
-    wire.reactor.resume(b.0);
-    assert_eq!(wire.turns(), ["lost Eof, 0 unsent"]);
-}
-
 /// An error of the system is reported once: a write that takes a part and then fails has got it,
 /// and a read after it sees a regular end.
 #[test]

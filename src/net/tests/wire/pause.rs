@@ -253,11 +253,11 @@ fn a_socket_that_breaks_ends_a_pause_and_what_came_before_is_told() {
 /// Readiness reported before a pause may be handled after it, if a turn was full.
 #[test]
 fn a_pause_holds_though_its_socket_was_found_ready_before() {
-    for ends in [false, true] {
+    for (input, ends) in [(&b"ab"[..], false), (b"ab", true), (b"", true)] {
         let mut wire = Wire::new(Limits { turn: 1, ..Limits::default() });
         let (a, b) = (wire.open(ws()), wire.open(ws()));
         wire.gives(a.1, &texts(b"x"));
-        wire.gives(b.1, &texts(b"ab"));
+        wire.gives(b.1, &texts(input));
         if ends {
             wire.ends(b.1, End::Eof);
         }
@@ -267,7 +267,7 @@ fn a_pause_holds_though_its_socket_was_found_ready_before() {
         assert_eq!(wire.turns(), told(b"x"));
         wire.reactor.resume(b.0);
         let end = ends.then(|| "lost Eof, 0 unsent".to_owned());
-        assert_eq!(wire.turns(), [told(b"ab"), end.into_iter().collect()].concat());
+        assert_eq!(wire.turns(), [told(input), end.into_iter().collect()].concat());
     }
 }
 
