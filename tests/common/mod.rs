@@ -313,7 +313,7 @@ pub fn close(code: u16, reason: &str) -> Vec<u8> {
 
 /// An event, kept.
 #[derive(Debug)]
-pub enum Told {
+pub enum OwnedEvent {
     Opened,
     Text(String),
     Binary(Vec<u8>),
@@ -325,23 +325,23 @@ pub enum Told {
     Closed(Closed),
 }
 
-pub fn keep(event: Event<'_>) -> Told {
+pub fn keep(event: Event<'_>) -> OwnedEvent {
     match event {
-        Event::Opened(_) => Told::Opened,
-        Event::Text(text) => Told::Text(text.into_string()),
-        Event::Binary(data) => Told::Binary(data.into_owned()),
-        Event::Pong(data) => Told::Pong(data.to_vec()),
-        Event::Closing(frame) => Told::Closing(frame),
-        Event::Response(response) => Told::Response(response),
-        Event::Chunk(data) => Told::Chunk(data.into_owned()),
-        Event::ServerSent(event) => Told::ServerSent(event),
-        Event::Closed(closed) => Told::Closed(closed),
+        Event::Opened(_) => OwnedEvent::Opened,
+        Event::Text(text) => OwnedEvent::Text(text.into_string()),
+        Event::Binary(data) => OwnedEvent::Binary(data.into_owned()),
+        Event::Pong(data) => OwnedEvent::Pong(data.to_vec()),
+        Event::Closing(frame) => OwnedEvent::Closing(frame),
+        Event::Response(response) => OwnedEvent::Response(response),
+        Event::Chunk(data) => OwnedEvent::Chunk(data.into_owned()),
+        Event::ServerSent(event) => OwnedEvent::ServerSent(event),
+        Event::Closed(closed) => OwnedEvent::Closed(closed),
     }
 }
 
 /// Everything that a connection tells until the reactor has nothing left to do. Checks the law:
 /// `Opened? Message* Closing? Closed` or `Response? Piece* Closed`, the last exactly once.
-pub fn events(options: impl Into<Ask>, config: Config) -> Vec<Told> {
+pub fn events(options: impl Into<Ask>, config: Config) -> Vec<OwnedEvent> {
     let mut reactor = Reactor::new(config).unwrap();
     reactor.open(options).unwrap();
     run(&mut reactor, |_, _| {})
@@ -351,7 +351,7 @@ pub fn events(options: impl Into<Ask>, config: Config) -> Vec<Told> {
 pub fn run<S: Sys>(
     reactor: &mut Reactor<S>,
     mut each: impl FnMut(&mut Conn<'_>, &Event<'_>),
-) -> Vec<Told> {
+) -> Vec<OwnedEvent> {
     let (until, mut told) = (soon(), Vec::new());
     while !reactor.is_empty() {
         assert!(Instant::now() < until, "hangs after {told:?}");
@@ -365,22 +365,22 @@ pub fn run<S: Sys>(
     told
 }
 
-fn check_law(told: &[Told]) {
-    let ends = told.iter().filter(|t| matches!(t, Told::Closed(_))).count();
+fn check_law(told: &[OwnedEvent]) {
+    let ends = told.iter().filter(|t| matches!(t, OwnedEvent::Closed(_))).count();
     assert_eq!(ends, 1, "{told:?}");
-    assert!(matches!(told.last(), Some(Told::Closed(_))), "{told:?}");
-    let late = |t: &Told| matches!(t, Told::Opened | Told::Response(_));
+    assert!(matches!(told.last(), Some(OwnedEvent::Closed(_))), "{told:?}");
+    let late = |t: &OwnedEvent| matches!(t, OwnedEvent::Opened | OwnedEvent::Response(_));
     assert!(!told.iter().skip(1).any(late), "{told:?}");
-    if let Some(closing) = told.iter().position(|t| matches!(t, Told::Closing(_))) {
+    if let Some(closing) = told.iter().position(|t| matches!(t, OwnedEvent::Closing(_))) {
         assert_eq!(closing, told.len() - 2, "{told:?}");
     }
 }
 
 /// The error that a connection ended with, and whether it had been open.
-pub fn failure(told: &[Told]) -> (&Error, bool) {
-    let opened = matches!(told.first(), Some(Told::Opened | Told::Response(_)));
+pub fn failure(told: &[OwnedEvent]) -> (&Error, bool) {
+    let opened = matches!(told.first(), Some(OwnedEvent::Opened | OwnedEvent::Response(_)));
     match told.last() {
-        Some(Told::Closed(Closed::Failed(e) | Closed::Lost(e))) => (e, opened),
+        Some(OwnedEvent::Closed(Closed::Failed(e) | Closed::Lost(e))) => (e, opened),
         _ => panic!("no error: {told:?}"),
     }
 }

@@ -16,7 +16,7 @@ use moonwire::rustls::{
 };
 use moonwire::{Ask, Closed, Config, Error, ErrorKind, Override, Stage, StreamOptions, trace};
 
-use super::{LONG, Peer, Scripted, Told, Wire, close, events, listen, options, pem};
+use super::{LONG, OwnedEvent, Peer, Scripted, Wire, close, events, listen, options, pem};
 
 /// Both versions of TLS that there are.
 pub const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
@@ -316,7 +316,7 @@ impl Face {
 /// What became of a connection.
 #[derive(Debug)]
 pub struct Tried {
-    pub told: Vec<Told>,
+    pub told: Vec<OwnedEvent>,
     pub trace: String,
 }
 
@@ -324,7 +324,7 @@ impl Tried {
     /// The error that it ended with.
     pub fn error(&self) -> Option<&Error> {
         match self.told.last() {
-            Some(Told::Closed(Closed::Failed(e) | Closed::Lost(e))) => Some(e),
+            Some(OwnedEvent::Closed(Closed::Failed(e) | Closed::Lost(e))) => Some(e),
             _ => None,
         }
     }
@@ -336,7 +336,11 @@ impl Tried {
 
     /// The same of one that was never open, which is checked.
     pub fn refused(&self) -> String {
-        assert!(matches!(self.told[..], [Told::Closed(Closed::Failed(_))]), "{:?}", self.told);
+        assert!(
+            matches!(self.told[..], [OwnedEvent::Closed(Closed::Failed(_))]),
+            "{:?}",
+            self.told
+        );
         self.reason().unwrap()
     }
 

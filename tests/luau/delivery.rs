@@ -107,39 +107,39 @@ enum Drive {
 /// What the script tells the server by the functions `ack` and `listen`.
 #[derive(Default)]
 struct Gate {
-    told: Mutex<Told>,
+    counts: Mutex<Counts>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Told {
+struct Counts {
     acks: usize,
     listeners: i64,
     ever: bool,
 }
 
 impl Gate {
-    fn change(&self, change: impl FnOnce(&mut Told)) {
-        change(&mut self.told.lock().unwrap());
+    fn change(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.counts.lock().unwrap());
         self.changed.notify_all();
     }
 
     fn acks(&self) -> usize {
-        self.told.lock().unwrap().acks
+        self.counts.lock().unwrap().acks
     }
 
     /// Waits for one more than there were, if anybody listens. Nothing depends on it but which
     /// messages share a turn, so it is not waited for long.
     fn wait(&self, acks: usize) {
-        let told = self.told.lock().unwrap();
+        let told = self.counts.lock().unwrap();
         let short = Duration::from_millis(5);
-        let waits = |told: &mut Told| told.acks == acks && (told.listeners > 0 || !told.ever);
+        let waits = |told: &mut Counts| told.acks == acks && (told.listeners > 0 || !told.ever);
         drop(self.changed.wait_timeout_while(told, short, waits).unwrap());
     }
 
     /// Waits until somebody has listened.
     fn wait_for_listener(&self) {
-        let told = self.told.lock().unwrap();
+        let told = self.counts.lock().unwrap();
         drop(self.changed.wait_timeout_while(told, LONG, |told| !told.ever).unwrap());
     }
 }
@@ -341,7 +341,7 @@ fn logs(seeds: &[u64], mode: Mode, way: Write, how: Drive, time_limit: bool) -> 
     for seeds in seeds.chunks(10) {
         let (mut rt, gate) = runtime(mode, time_limit, stand_in);
         for &seed in seeds {
-            gate.change(|told| *told = Told::default());
+            gate.change(|counts| *counts = Counts::default());
             let (its, flag) = (Arc::clone(&gate), Flag::default());
             let seen = flag.clone();
             let server = serve(move |listener| play(listener, way, seed, &its, &seen));

@@ -442,14 +442,14 @@ fn nothing_is_read_before_a_script_asks_and_then_no_more_than_the_limit_ahead() 
 #[test]
 fn the_thread_ends_with_the_runtime() {
     // It is dropped with the reader, which is all that it is for.
-    struct Told(Endless, #[allow(dead_code)] Sender<()>);
-    impl Read for Told {
+    struct NotifyingReader(Endless, #[allow(dead_code)] Sender<()>);
+    impl Read for NotifyingReader {
         fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
             self.0.read(room)
         }
     }
     let (end, ended) = channel();
-    let input = Told(Endless(Arc::default()), end);
+    let input = NotifyingReader(Endless(Arc::default()), end);
     let mut rt = reading(Mode::Inline, input);
     assert_eq!(rt.says("print(#io.read(100000))", ()), ["100000"]);
     assert!(ended.recv_timeout(Duration::ZERO).is_err());

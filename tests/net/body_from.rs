@@ -232,7 +232,7 @@ fn a_reader_that_fails_ends_the_request() {
             let last = if lies { Step::Lies } else { Step::Error(io::ErrorKind::NotFound) };
             let reader = plays(vec![Step::Bytes(b"hello".to_vec()), last]);
             let told = events(put(&server.url(), reader, Some(10)), trusting());
-            let [Told::Closed(Closed::Failed(error))] = &told[..] else { panic!("{told:?}") };
+            let [OwnedEvent::Closed(Closed::Failed(error))] = &told[..] else { panic!("{told:?}") };
             let ErrorKind::Upload(e) = error.kind() else { panic!("{error}") };
             let want = if lies { io::ErrorKind::InvalidData } else { io::ErrorKind::NotFound };
             assert_eq!((error.stage(), e.kind()), (Stage::Request, want), "{error}");
@@ -288,7 +288,7 @@ fn an_answer_before_the_body_is_whole_is_told() {
                 });
                 let told = events(put(&server.url(), io::repeat(7), length), trusting());
                 assert!(
-                    matches!(&told[0], Told::Response(r) if status.starts_with(&r.status.to_string())),
+                    matches!(&told[0], OwnedEvent::Response(r) if status.starts_with(&r.status.to_string())),
                     "{told:?}"
                 );
                 assert_eq!(

@@ -81,7 +81,7 @@ fn localhost_where_one_family_listens() {
 struct Stage1 {
     reactor: Reactor,
     listener: TcpListener,
-    told: Vec<(ConnId, Told)>,
+    told: Vec<(ConnId, OwnedEvent)>,
 }
 
 impl Stage1 {
@@ -130,7 +130,7 @@ impl Stage1 {
         }
     }
 
-    fn until(&mut self, what: impl Fn(&(ConnId, Told)) -> bool) {
+    fn until(&mut self, what: impl Fn(&(ConnId, OwnedEvent)) -> bool) {
         let until = soon();
         while !self.told.iter().any(&what) {
             assert!(Instant::now() < until, "{:?}", self.told);
@@ -147,14 +147,14 @@ fn one_opening_handshake_at_a_time_with_one_address() {
     let mut first = stage.accept();
     assert!(stage.accepted().is_none(), "the second has to wait");
     first.accept(b"");
-    stage.until(|t| t.0 == a && matches!(t.1, Told::Opened));
+    stage.until(|t| t.0 == a && matches!(t.1, OwnedEvent::Opened));
     let second = stage.accept();
     assert!(stage.accepted().is_none(), "the third has to wait");
     // A handshake that fails lets the next one in as well.
     drop(second);
-    stage.until(|t| t.0 == b && matches!(t.1, Told::Closed(Closed::Failed(_))));
+    stage.until(|t| t.0 == b && matches!(t.1, OwnedEvent::Closed(Closed::Failed(_))));
     stage.accept().accept(b"");
-    stage.until(|t| t.0 == c && matches!(t.1, Told::Opened));
+    stage.until(|t| t.0 == c && matches!(t.1, OwnedEvent::Opened));
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn a_server_that_hangs_holds_others_up_for_as_long_as_they_want_to_wait() {
     let ask = options(&format!("ws://{address}/")).timeout(short / 2).limits(limits);
     let waits = stage.reactor.open(ask).unwrap();
     stage.until(|t| t.0 == waits);
-    let Told::Closed(Closed::Failed(error)) = &stage.told[0].1 else { panic!() };
+    let OwnedEvent::Closed(Closed::Failed(error)) = &stage.told[0].1 else { panic!() };
     let ErrorKind::Waited { limit, others: 1, address: with } = error.kind() else {
         panic!("{error}")
     };
@@ -190,7 +190,7 @@ fn a_server_that_hangs_holds_others_up_for_as_long_as_they_want_to_wait() {
     assert!(stage.accepted().is_none(), "the first holds the gate");
     stage.reactor.release(hung, &moonwire::proto::CloseFrame::new(1001, ""));
     stage.accept().accept(b"");
-    stage.until(|t| t.0 == next && matches!(t.1, Told::Opened));
+    stage.until(|t| t.0 == next && matches!(t.1, OwnedEvent::Opened));
     drop(peer);
 }
 

@@ -85,8 +85,8 @@ fn echoed<S: moonwire::Sys>(
         _ => {}
     });
     let got = told.into_iter().filter_map(|t| match t {
-        Told::Text(text) => Some(Message::Text(text)),
-        Told::Binary(data) => Some(Message::Binary(data)),
+        OwnedEvent::Text(text) => Some(Message::Text(text)),
+        OwnedEvent::Binary(data) => Some(Message::Binary(data)),
         _ => None,
     });
     assert!(got.eq(messages.iter().cloned()));
@@ -136,7 +136,7 @@ fn buffers_of_any_size_change_nothing() {
 fn collect(
     events: &mut moonwire::Events,
     mut enough: impl FnMut(ConnId, &Event<'_>) -> bool,
-) -> HashMap<ConnId, Vec<Told>> {
+) -> HashMap<ConnId, Vec<OwnedEvent>> {
     let (until, mut all, mut done) = (soon(), HashMap::<_, Vec<_>>::new(), false);
     while !done {
         assert!(Instant::now() < until, "hangs");
@@ -175,8 +175,8 @@ fn every_size_comes_back_through_the_client() {
         want.reverse();
         for told in told {
             match told {
-                Told::Text(text) => assert!(want.pop() == Some(Message::Text(text))),
-                Told::Binary(data) => assert!(want.pop() == Some(Message::Binary(data))),
+                OwnedEvent::Text(text) => assert!(want.pop() == Some(Message::Text(text))),
+                OwnedEvent::Binary(data) => assert!(want.pop() == Some(Message::Binary(data))),
                 _ => {}
             }
         }
@@ -219,7 +219,7 @@ fn several_threads_send_through_one_client() {
         // Each thread's messages come back in its order.
         let mut next = [0; THREADS];
         for told in &all[&id] {
-            let Told::Text(text) = told else { continue };
+            let OwnedEvent::Text(text) = told else { continue };
             let (thread, i) = text.split_once(' ').unwrap();
             let next = &mut next[thread.parse::<usize>().unwrap()];
             assert_eq!(i.parse::<usize>().unwrap(), *next);
@@ -272,7 +272,7 @@ fn send_then_close_loses_nothing() {
                 assert_eq!(conn.send_text("late"), Err(Misuse::NotOpen));
             }
         });
-        assert!(matches!(told.last(), Some(Told::Closed(Closed::Clean(_)))), "{told:?}");
+        assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
         assert_eq!(server.join(), (3_000_000, 4002), "the reactor");
 
         let server = sponge(secure);

@@ -35,8 +35,8 @@ fn hop_each_and_open(l: &TcpListener, answers: &[String], open: bool) -> Vec<Str
     requests
 }
 
-fn why(told: &[Told]) -> (&HttpError, &Error) {
-    let [Told::Closed(Closed::Failed(error))] = told else { panic!("{told:?}") };
+fn why(told: &[OwnedEvent]) -> (&HttpError, &Error) {
+    let [OwnedEvent::Closed(Closed::Failed(error))] = told else { panic!("{told:?}") };
     match error.kind() {
         ErrorKind::Handshake(HandshakeError::Redirect { why, response }) => {
             assert_eq!(error.stage(), Stage::Handshake);
@@ -84,7 +84,7 @@ fn each_status_leads_to_where_it_says() {
                 answered = Some(opened.url.as_str().to_owned());
             }
         });
-        assert!(matches!(told.last(), Some(Told::Closed(Closed::Clean(_)))), "{told:?}");
+        assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
         let again = format!("ws://{}/again?r", server.address);
         assert_eq!(answered.as_deref(), Some(&*again), "{status}");
         let there = format!("redirected: {status} to ws://{}/there?***", server.address);
@@ -127,7 +127,7 @@ fn credentials_of_a_handshake_reach_nobody_else_and_do_not_come_back() {
         .unwrap();
     let (config, said) = watched(Config { resolve: resolve.into(), ..Config::default() });
     let told = events(options, config);
-    assert!(matches!(told.last(), Some(Told::Closed(Closed::Clean(_)))), "{told:?}");
+    assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
     let requests = server.join();
     assert_eq!(requests.len(), 4);
     for (i, (request, host)) in requests.iter().zip(["a", "a", "b", "a"]).enumerate() {
@@ -170,7 +170,7 @@ fn from_wss_to_ws_is_refused_and_the_other_way_followed() {
     let location = http(&secure.url());
     let first = listen(move |l| hop_each_and_open(&l, &[found(302, &location)], false));
     let told = events(follow(&first.url(), 1), trusting());
-    assert!(matches!(told.last(), Some(Told::Closed(Closed::Clean(_)))), "{told:?}");
+    assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
     first.join();
     secure.join();
 
@@ -248,7 +248,7 @@ fn the_body_of_a_redirect_is_not_waited_for_and_one_without_a_target_is_an_answe
         let server = listen(move |l| hop_each_and_open(&l, &[answer.to_owned()], followed));
         let told = events(follow(&server.url(), 1).limits(limits.clone()), Config::default());
         match followed {
-            true => assert!(matches!(told[0], Told::Opened), "{told:?}"),
+            true => assert!(matches!(told[0], OwnedEvent::Opened), "{told:?}"),
             false => assert_eq!(failure(&told).0.response().unwrap().body, b"sorry"),
         }
         server.join();

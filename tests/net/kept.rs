@@ -19,7 +19,7 @@ impl Asking {
         Asking(Reactor::new(config).unwrap())
     }
 
-    fn told(&mut self, options: StreamOptions) -> Vec<Told> {
+    fn told(&mut self, options: StreamOptions) -> Vec<OwnedEvent> {
         self.0.open(options.keep_alive(true)).unwrap();
         run(&mut self.0, |_, _| {})
     }
@@ -29,7 +29,7 @@ impl Asking {
         let mut told = self.told(options);
         assert!(is_complete(&told), "{told:?}");
         let text = String::from_utf8(body(&told)).unwrap();
-        let Told::Response(response) = told.remove(0) else { panic!("{told:?}") };
+        let OwnedEvent::Response(response) = told.remove(0) else { panic!("{told:?}") };
         (text, response)
     }
 }

@@ -86,10 +86,10 @@ fn what_the_iterator_has_taken_and_not_given_the_next_wait_gives() {
         // All that is there; the last of it may have been taken above.
         let now = Some(std::time::Instant::now());
         events.wait(now, |_, event| got.push(keep(event))).unwrap();
-        over = matches!(got.last(), Some(Told::Closed(_)));
+        over = matches!(got.last(), Some(OwnedEvent::Closed(_)));
     }
     let texts = got.iter().filter_map(|told| match told {
-        Told::Text(text) => Some(text.parse::<usize>().unwrap()),
+        OwnedEvent::Text(text) => Some(text.parse::<usize>().unwrap()),
         _ => None,
     });
     assert!(texts.eq(0..100));

@@ -59,7 +59,7 @@ fn a_broken_frame_fails_the_connection_with_the_right_code_on_the_wire() {
             let told = events(options(&url), Config { limits, ..trusting() });
             let (error, opened) = failure(&told);
             assert!(opened);
-            assert!(matches!(&told[1], Told::Text(t) if t == "before"), "{name}: {told:?}");
+            assert!(matches!(&told[1], OwnedEvent::Text(t) if t == "before"), "{name}: {told:?}");
             assert_eq!(told.len(), 3, "{name}: {told:?}");
             // A limit of ours is no rule of the server's (FAULTS 80).
             let rule = if *code == 1009 { "" } else { "the server broke RFC 6455 §" };
@@ -113,7 +113,7 @@ fn the_server_ends_without_a_close_frame() {
             let told = events(options(&url), trusting());
             let (error, opened) = failure(&told);
             assert!(opened, "{name}");
-            assert!(matches!(told.last(), Some(Told::Closed(Closed::Lost(_)))), "{name}");
+            assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Lost(_)))), "{name}");
             let want = format!("{url}: connection: lost: the stream ended without a close frame");
             assert_eq!(error.to_string(), want, "{name}");
             server.join();
@@ -160,7 +160,11 @@ fn the_servers_close_is_told_with_code_and_reason_and_echoed_without_one() {
         });
         let told = events(options(&server.url()), trusting());
         let want = CloseFrame { code, reason: reason.into() };
-        let [Told::Opened, Told::Closing(closing), Told::Closed(Closed::Clean(closed))] = &told[..]
+        let [
+            OwnedEvent::Opened,
+            OwnedEvent::Closing(closing),
+            OwnedEvent::Closed(Closed::Clean(closed)),
+        ] = &told[..]
         else {
             panic!("{told:?}")
         };
@@ -187,7 +191,7 @@ fn a_held_back_close_lets_the_owner_answer_what_came_before_it() {
     reactor.send_text(id, "answer").unwrap();
     reactor.answer_close(id);
     let told = run(&mut reactor, |_, _| {});
-    assert!(matches!(&told[..], [Told::Closed(Closed::Clean(f))] if f.code == Some(1000)));
+    assert!(matches!(&told[..], [OwnedEvent::Closed(Closed::Clean(f))] if f.code == Some(1000)));
     assert_eq!(server.join(), ((0x81, b"answer".to_vec()), vec![0x03, 0xE8], true));
 }
 
@@ -226,8 +230,13 @@ fn pings_are_answered_with_their_payload_wherever_they_stand() {
             p.close_code()
         });
         let told = events(options(&server.url()), trusting());
-        let [Told::Opened, Told::Text(text), Told::Pong(pong), Told::Closing(_), Told::Closed(_)] =
-            &told[..]
+        let [
+            OwnedEvent::Opened,
+            OwnedEvent::Text(text),
+            OwnedEvent::Pong(pong),
+            OwnedEvent::Closing(_),
+            OwnedEvent::Closed(_),
+        ] = &told[..]
         else {
             panic!("{told:?}")
         };
@@ -246,7 +255,7 @@ fn a_ping_of_ours_is_told_back_as_a_pong() {
         Event::Pong(_) => conn.close(1000, "").unwrap(),
         _ => {}
     });
-    assert!(matches!(&told[1], Told::Pong(data) if data == b"are you there"), "{told:?}");
+    assert!(matches!(&told[1], OwnedEvent::Pong(data) if data == b"are you there"), "{told:?}");
 }
 
 #[test]
@@ -271,7 +280,7 @@ fn a_silent_server_is_pinged_and_given_up_and_one_that_answers_is_kept() {
         };
         let text = failure(&told).0.to_string();
         assert!(text.ends_with("the peer did not answer a keep-alive ping for 300ms"), "{text}");
-        assert_eq!(told.iter().filter(|t| matches!(t, Told::Pong(_))).count(), 3);
+        assert_eq!(told.iter().filter(|t| matches!(t, OwnedEvent::Pong(_))).count(), 3);
         assert_eq!(server.join(), 0);
     }
 }
@@ -299,7 +308,7 @@ fn a_silent_server_is_noticed_by_the_faces_that_wait() {
     let (client, mut events) = Client::spawn(Config::default()).unwrap();
     client.open(options(&server.url())).unwrap();
     let (until, mut told) = (soon(), Vec::new());
-    while !told.iter().any(|t| matches!(t, Told::Closed(_))) {
+    while !told.iter().any(|t| matches!(t, OwnedEvent::Closed(_))) {
         assert!(Instant::now() < until, "{told:?}");
         events.wait(Some(until), |_, event| told.push(keep(event))).unwrap();
     }
@@ -352,13 +361,17 @@ fn messages_of_every_size_class_come_in_whole_split_and_glued() {
             p.close_code()
         });
         let told = events(options(&server.url()), trusting());
-        assert!(matches!(told.last(), Some(Told::Closed(Closed::Clean(_)))), "{:?}", told.last());
+        assert!(
+            matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))),
+            "{:?}",
+            told.last()
+        );
         assert_eq!(told.len(), 3 + 3 * sizes.len());
         for (i, n) in sizes.into_iter().enumerate() {
             let at = 1 + 3 * i;
-            assert!(matches!(&told[at], Told::Text(t) if *t == "a".repeat(n)), "{n}");
-            assert!(matches!(&told[at + 1], Told::Binary(b) if *b == vec![0xFF; n]), "{n}");
-            assert!(matches!(&told[at + 2], Told::Text(t) if *t == "b".repeat(n)), "{n}");
+            assert!(matches!(&told[at], OwnedEvent::Text(t) if *t == "a".repeat(n)), "{n}");
+            assert!(matches!(&told[at + 1], OwnedEvent::Binary(b) if *b == vec![0xFF; n]), "{n}");
+            assert!(matches!(&told[at + 2], OwnedEvent::Text(t) if *t == "b".repeat(n)), "{n}");
         }
         assert_eq!(server.join(), 1000);
     }
@@ -433,7 +446,7 @@ fn a_server_that_ends_its_stream_behind_its_close_frame_still_gets_our_answer() 
     let (client, mut events) = Client::spawn(Config::default()).unwrap();
     let id = client.open(options(&server.url()).hold_close(true)).unwrap();
     let (until, mut told) = (soon(), Vec::new());
-    while !told.iter().any(|t| matches!(t, Told::Closed(_))) {
+    while !told.iter().any(|t| matches!(t, OwnedEvent::Closed(_))) {
         assert!(Instant::now() < until, "{told:?}");
         let each = |_, event: Event<'_>| {
             if let Event::Closing(_) = event {
@@ -446,7 +459,7 @@ fn a_server_that_ends_its_stream_behind_its_close_frame_still_gets_our_answer() 
         };
         events.wait(Some(until), each).unwrap();
     }
-    let Some(Told::Closed(Closed::Clean(frame))) = told.last() else { panic!("{told:?}") };
+    let Some(OwnedEvent::Closed(Closed::Clean(frame))) = told.last() else { panic!("{told:?}") };
     assert_eq!(frame.code, Some(4000));
     assert_eq!(server.join(), ((0x81, b"answer".to_vec()), 4000, 0));
 }
@@ -461,7 +474,7 @@ fn a_connection_whose_peer_is_done_sending_does_not_wait_for_its_owner_for_ever(
     let limits = Limits { close: Duration::from_millis(50), ..Limits::default() };
     let config = Config { limits, ..Config::default() };
     let told = events(options(&server.url()).hold_close(true), config);
-    assert!(matches!(told.last(), Some(Told::Closed(Closed::Clean(_)))), "{told:?}");
+    assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
     assert_eq!(server.join(), 1000);
 }
 
@@ -530,7 +543,7 @@ fn limits_without_measure_neither_panic_nor_hang() {
             Event::Text(_) => conn.close(1000, "").unwrap(),
             _ => {}
         });
-        assert!(matches!(&told[1], Told::Text(t) if t == "x"), "{limits:?}");
+        assert!(matches!(&told[1], OwnedEvent::Text(t) if t == "x"), "{limits:?}");
         // The thread of a client lingers, too.
         drop(Client::spawn(Config { limits, ..Config::default() }).unwrap());
     }

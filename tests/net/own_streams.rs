@@ -38,8 +38,8 @@ fn talk(ask: Options, config: Config) {
         Event::Text(_) => conn.close(1000, "").unwrap(),
         _ => {}
     });
-    assert!(matches!(&told[1], Told::Text(text) if text == "hello"), "{told:?}");
-    assert!(matches!(told.last(), Some(Told::Closed(Closed::Clean(_)))), "{told:?}");
+    assert!(matches!(&told[1], OwnedEvent::Text(text) if text == "hello"), "{told:?}");
+    assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn over_tls_the_name_of_the_url_is_verified_whatever_the_stream_leads_to() {
         });
         let ask = options(&format!("wss://{host}/")).over(stream_to(&server));
         let told = events(ask, trusting());
-        assert_eq!(matches!(told[0], Told::Opened), fine, "{told:?}");
+        assert_eq!(matches!(told[0], OwnedEvent::Opened), fine, "{told:?}");
         if !fine {
             assert!(matches!(failure(&told).0.kind(), ErrorKind::Certificate(..)), "{told:?}");
         }
@@ -139,7 +139,7 @@ fn a_stream_that_blocks_is_one_that_does_not_from_then_on() {
 
 #[test]
 fn a_stream_is_good_for_one_connection() {
-    let used = |told: &[Told]| {
+    let used = |told: &[OwnedEvent]| {
         let (error, _) = failure(told);
         assert!(matches!(error.kind(), ErrorKind::Used), "{error:?}");
         assert!(error.to_string().contains("was used already"), "{error}");
@@ -306,7 +306,7 @@ fn a_half_of_a_pair_is_a_stream_and_two_of_them_open_at_the_same_time() {
                 std::io::Write::write_all(stream, answer.as_bytes()).unwrap();
             }
         }
-        opened = told.iter().filter(|t| matches!(t, Told::Opened)).count();
+        opened = told.iter().filter(|t| matches!(t, OwnedEvent::Opened)).count();
     }
 }
 

@@ -34,7 +34,7 @@ fn talks() -> Scripted<()> {
 fn turns(
     reactor: &mut Reactor,
     mut sink: impl FnMut(&mut Conn<'_>, &Event<'_>),
-) -> (Vec<(ConnId, Told)>, usize) {
+) -> (Vec<(ConnId, OwnedEvent)>, usize) {
     let (until, mut told, mut panics) = (soon(), Vec::new(), 0);
     while !reactor.is_empty() {
         assert!(Instant::now() < until, "{told:?}");
@@ -51,18 +51,22 @@ fn turns(
 }
 
 /// Each connection's last event is that it was lost to a panic, or a clean end behind its messages.
-fn check(told: &[(ConnId, Told)], ids: &[ConnId], lost: usize) {
+fn check(told: &[(ConnId, OwnedEvent)], ids: &[ConnId], lost: usize) {
     for (i, id) in ids.iter().enumerate() {
-        let mine: Vec<&Told> = told.iter().filter(|(of, _)| of == id).map(|(_, t)| t).collect();
+        let mine: Vec<&OwnedEvent> =
+            told.iter().filter(|(of, _)| of == id).map(|(_, t)| t).collect();
         if i == lost {
-            let Some(Told::Closed(Closed::Lost(error))) = mine.last() else { panic!("{mine:?}") };
+            let Some(OwnedEvent::Closed(Closed::Lost(error))) = mine.last() else {
+                panic!("{mine:?}")
+            };
             assert!(matches!(error.kind(), ErrorKind::Panicked), "{error}");
             continue;
         }
-        let texts = ["a", "b", "c", "hello"].map(|text| format!("{:?}", Told::Text(text.into())));
+        let texts =
+            ["a", "b", "c", "hello"].map(|text| format!("{:?}", OwnedEvent::Text(text.into())));
         let got: Vec<String> = mine.iter().map(|told| format!("{told:?}")).collect();
         assert!(texts.iter().all(|text| got.contains(text)), "{got:?}");
-        assert!(matches!(mine.last(), Some(Told::Closed(Closed::Clean(_)))), "{mine:?}");
+        assert!(matches!(mine.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{mine:?}");
     }
 }
 
@@ -131,13 +135,13 @@ fn an_observer_that_panics_at_any_word_costs_one_connection_at_most() {
         let mut reactor = Reactor::new(config).unwrap();
         let ids = servers.each_ref().map(|s| reactor.open(options(&s.url())).unwrap());
         let (told, panics) = turns(&mut reactor, answers);
-        let ends = |told: &Told| matches!(told, Told::Closed(_));
+        let ends = |told: &OwnedEvent| matches!(told, OwnedEvent::Closed(_));
         for id in ids {
             let count = told.iter().filter(|(of, t)| *of == id && ends(t)).count();
             // The panic may come over the final event itself.
             assert!(count == 1 || panics == 1, "{at}: {told:?}");
         }
-        let clean = |t: &Told| matches!(t, Told::Closed(Closed::Clean(_)));
+        let clean = |t: &OwnedEvent| matches!(t, OwnedEvent::Closed(Closed::Clean(_)));
         let clean = told.iter().filter(|(_, t)| clean(t)).count();
         assert!(clean + panics >= 2, "{at}: {told:?}");
         let was_reached = words.load(Ordering::Relaxed) > at;
@@ -208,7 +212,7 @@ fn whoever_waits_for_a_client_hears_of_a_panic_in_somebody_elses_call() {
     while told.is_empty() {
         events.wait(Some(soon()), |_, event| told.push(keep(event))).unwrap();
     }
-    assert!(matches!(told[..], [Told::Opened]), "{told:?}");
+    assert!(matches!(told[..], [OwnedEvent::Opened]), "{told:?}");
     // It waits now, most likely.
     events.wait(Some(Instant::now() + Duration::from_millis(20)), |_, _| ()).unwrap();
     armed.store(1, Ordering::Relaxed);
@@ -216,7 +220,7 @@ fn whoever_waits_for_a_client_hears_of_a_panic_in_somebody_elses_call() {
     let until = soon();
     events.wait(Some(until), |_, event| told.push(keep(event))).unwrap();
     assert!(Instant::now() < until, "it was not woken");
-    let Some(Told::Closed(Closed::Lost(error))) = told.last() else { panic!("{told:?}") };
+    let Some(OwnedEvent::Closed(Closed::Lost(error))) = told.last() else { panic!("{told:?}") };
     assert!(matches!(error.kind(), ErrorKind::Panicked), "{error}");
     drop(events);
     server.join();

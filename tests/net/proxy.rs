@@ -113,7 +113,7 @@ fn a_web_socket_goes_through_every_kind_of_proxy_by_every_face() {
             Event::Text(_) => conn.close(1000, "").unwrap(),
             _ => {}
         });
-        assert!(matches!(&told[1], Told::Text(text) if text == "hello"), "{told:?}");
+        assert!(matches!(&told[1], OwnedEvent::Text(text) if text == "hello"), "{told:?}");
         check();
 
         let (client, mut events) = Client::spawn(config()).unwrap();
@@ -365,7 +365,7 @@ fn against<R: Send + 'static>(
     proxy: &str,
     limit: Duration,
     script: impl FnOnce(Peer) -> R + Send + 'static,
-) -> (Vec<Told>, Vec<String>, R) {
+) -> (Vec<OwnedEvent>, Vec<String>, R) {
     let server = serve(script);
     let proxy = format!("{proxy}127.0.0.1:{}", server.address.port());
     let config = Config {
@@ -390,10 +390,10 @@ fn answered(who: &str, answer: &str) -> (Error, Vec<String>) {
 }
 
 /// The error of a connection that was never open.
-fn ended(mut told: Vec<Told>) -> Error {
+fn ended(mut told: Vec<OwnedEvent>) -> Error {
     assert_eq!(told.len(), 1, "{told:?}");
     match told.pop() {
-        Some(Told::Closed(moonwire::Closed::Failed(e))) => e,
+        Some(OwnedEvent::Closed(moonwire::Closed::Failed(e))) => e,
         other => panic!("{other:?}"),
     }
 }
@@ -535,7 +535,7 @@ fn nothing_that_is_secret_stands_in_what_else_a_proxy_answers() {
             server.join();
             let mut shown = lines.join("\n");
             for told in &told {
-                if let Told::Closed(moonwire::Closed::Failed(error)) = told {
+                if let OwnedEvent::Closed(moonwire::Closed::Failed(error)) = told {
                     shown += &format!("{error} {error:?} {:?}\n", error.kind());
                 }
             }
@@ -601,7 +601,7 @@ fn an_answer_in_single_bytes_is_an_answer() {
             p.accept(&close(1000, ""));
             p.close_frame();
         });
-        assert!(matches!(told[0], Told::Opened), "{told:?}");
+        assert!(matches!(told[0], OwnedEvent::Opened), "{told:?}");
     }
 }
 
@@ -786,7 +786,7 @@ fn a_second_address_is_told_on_another_connection_when_the_first_is_refused() {
         let told = events(options("ws://many.example:81/"), config);
         assert_eq!(proxy.join(), dead, "each in its turn");
         match opens {
-            true => assert!(matches!(told[0], Told::Opened), "{told:?}"),
+            true => assert!(matches!(told[0], OwnedEvent::Opened), "{told:?}"),
             false => {
                 let error = ended(told);
                 let last = *codes.last().unwrap();
@@ -1006,7 +1006,7 @@ fn behind_a_proxy_each_name_has_its_turn_and_the_same_name_waits() {
     let mut reactor = Reactor::new(config).unwrap();
     let [a, again, b] = ["a.example", "a.example", "b.example"]
         .map(|host| reactor.open(options(&format!("ws://{host}/"))).unwrap());
-    let mut told: Vec<(ConnId, Told)> = Vec::new();
+    let mut told: Vec<(ConnId, OwnedEvent)> = Vec::new();
     listener.set_nonblocking(true).unwrap();
     let mut accepted = Vec::new();
     // Turns that do not wait, more than any step needs.
@@ -1027,7 +1027,7 @@ fn behind_a_proxy_each_name_has_its_turn_and_the_same_name_waits() {
     accepted[1].head.clear();
     accepted[1].accept(b"");
     turns(&mut reactor, &listener, &mut accepted, &mut told, |_, told| {
-        told.iter().any(|(id, t)| *id == b && matches!(t, Told::Opened))
+        told.iter().any(|(id, t)| *id == b && matches!(t, OwnedEvent::Opened))
     });
     assert!(accepted[2].request().starts_with("CONNECT a.example:80 "));
     assert!(!told.iter().any(|(id, _)| *id == again));
@@ -1095,8 +1095,8 @@ fn turns(
     reactor: &mut Reactor,
     listener: &TcpListener,
     accepted: &mut Vec<Peer>,
-    told: &mut Vec<(ConnId, Told)>,
-    done: impl Fn(&[Peer], &[(ConnId, Told)]) -> bool,
+    told: &mut Vec<(ConnId, OwnedEvent)>,
+    done: impl Fn(&[Peer], &[(ConnId, OwnedEvent)]) -> bool,
 ) {
     let until = soon();
     loop {
@@ -1193,7 +1193,7 @@ fn a_secret_url_is_not_shown_on_its_way_through_a_proxy() {
     };
     let ask = StreamOptions::get(&format!("http://a.example:{}/hidden?hidden", server.port()));
     let (told, lines) = traced(ask.unwrap().secret_url(), config);
-    let Told::Response(response) = &told[0] else { panic!("{told:?}") };
+    let OwnedEvent::Response(response) = &told[0] else { panic!("{told:?}") };
     shows_nothing(&format!("{response:?}\n{}", lines.join("\n")));
     assert!(lines.iter().any(|line| line.starts_with("-> head GET *** HTTP/1.1 | Host: *** |")));
 }

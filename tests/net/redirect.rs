@@ -59,7 +59,7 @@ fn what_the_second_server_is_asked() {
         assert_eq!(second.ends_with("\r\n\r\na body"), with_body, "{second}");
         assert_eq!(second.contains("Content-Type"), with_body, "{second}");
         assert_eq!(second.contains("Content-Length"), with_body, "{second}");
-        let Told::Response(response) = &told[0] else { panic!("{told:?}") };
+        let OwnedEvent::Response(response) = &told[0] else { panic!("{told:?}") };
         assert_eq!((response.status, response.url.as_str()), (200, &*location));
         assert_eq!(body(&told), if method == "HEAD" { &b""[..] } else { b"fine" });
         assert!(is_complete(&told));
@@ -143,7 +143,7 @@ fn a_certificate_is_verified_on_every_hop() {
 fn a_loop_ends_after_ten() {
     let server = listen(|l| answer_each(&l, &vec![found(302, "/"); 11]).len());
     let told = events(get(&server.url()), Config::default());
-    let [Told::Closed(Closed::Failed(error))] = &told[..] else { panic!("{told:?}") };
+    let [OwnedEvent::Closed(Closed::Failed(error))] = &told[..] else { panic!("{told:?}") };
     assert_eq!(http_error(error), &HttpError::ManyRedirects(10));
     assert_eq!(server.join(), 11);
     // One less is fine; and the limit can be set.

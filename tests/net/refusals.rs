@@ -25,9 +25,9 @@ fn refusing(secure: bool, answer: &'static [u8]) -> Scripted<usize> {
 
 fn refused(ask: impl Into<Ask>) -> Error {
     let told = events(ask, trusting());
-    let [Told::Closed(Closed::Failed(_))] = &told[..] else { panic!("{told:?}") };
+    let [OwnedEvent::Closed(Closed::Failed(_))] = &told[..] else { panic!("{told:?}") };
     match told.into_iter().next() {
-        Some(Told::Closed(Closed::Failed(e))) => e,
+        Some(OwnedEvent::Closed(Closed::Failed(e))) => e,
         other => panic!("{other:?}"),
     }
 }
@@ -122,7 +122,7 @@ fn what_is_wrong_with_an_answer_has_its_name() {
             server.join();
             let is_refused = if delivery == Delivery::Blocks { blocks } else { events.is_some() };
             match &told[..] {
-                [Told::Closed(Closed::Failed(error))] if is_refused => {
+                [OwnedEvent::Closed(Closed::Failed(error))] if is_refused => {
                     let response = error.response().unwrap();
                     assert_eq!(response.status, status);
                     let body = rest.split_once("\r\n\r\n").map_or("", |(_, body)| body);
@@ -143,7 +143,7 @@ fn what_is_wrong_with_an_answer_has_its_name() {
     }
 }
 
-fn moonwire_events(ask: impl Into<Ask>) -> Vec<Told> {
+fn moonwire_events(ask: impl Into<Ask>) -> Vec<OwnedEvent> {
     events(ask, Config::default())
 }
 

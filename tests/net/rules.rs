@@ -158,7 +158,7 @@ fn a_session_of_tls_is_not_taken_up_by_other_trust_nor_by_another_server() {
     };
     let welcomed = |config| {
         let told = events(options(&url), config);
-        assert!(matches!(told[0], Told::Opened), "{told:?}");
+        assert!(matches!(told[0], OwnedEvent::Opened), "{told:?}");
     };
     welcomed(config(&tls));
     // The same trust may take it up.

@@ -24,7 +24,7 @@ impl Write for Kept {
 }
 
 /// What is told, and the lines of the trace, without their times.
-pub(crate) fn traced(ask: impl Into<Ask>, config: Config) -> (Vec<Told>, Vec<String>) {
+pub(crate) fn traced(ask: impl Into<Ask>, config: Config) -> (Vec<OwnedEvent>, Vec<String>) {
     let kept = Kept::default();
     let observer = Some(Box::new(Lines::new(kept.clone())) as _);
     let told = events(ask, Config { observer, ..config });
@@ -134,7 +134,7 @@ fn a_secret_url_is_shown_nowhere() {
     assert!(opened);
     let (url, reason, kind) = (error.url(), error.reason(), error.kind());
     shows_nothing(&format!("{error} {error:?} {url} {reason} {kind:?}"));
-    let Told::Response(response) = &told[0] else { panic!("{told:?}") };
+    let OwnedEvent::Response(response) = &told[0] else { panic!("{told:?}") };
     assert_eq!(response.url.to_string(), "***");
     assert!(response.url.as_str().ends_with("/secretpath"), "its owner may read it");
     shows_nothing(&lines.join("\n"));

@@ -119,7 +119,7 @@ fn a_close_right_behind_much_comes_behind_all_of_it() {
                 conn.close(4001, "").unwrap();
             }
         });
-        assert!(matches!(told.last(), Some(Told::Closed(Closed::Clean(_)))), "{told:?}");
+        assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
         assert_eq!((server.join(), reactor.lost()), (4001, 0), "the reactor");
     }
 }
@@ -160,7 +160,7 @@ fn a_server_that_closes_and_is_gone_has_lost_what_it_did_not_read() {
             }
         });
         server.join();
-        let Some(Told::Closed(Closed::Lost(error))) = told.last() else { panic!("{told:?}") };
+        let Some(OwnedEvent::Closed(Closed::Lost(error))) = told.last() else { panic!("{told:?}") };
         let lost = error.unsent();
         // The first record may have left in part.
         let most = on_wire(MUCH) - if secure { 0 } else { 1000 };
@@ -192,7 +192,7 @@ fn a_server_that_closes_and_reads_on_gets_it_all() {
                 conn.send_binary(&vec![7; MUCH]).unwrap();
             }
         });
-        assert!(matches!(told.last(), Some(Told::Closed(Closed::Clean(_)))), "{told:?}");
+        assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
         assert_eq!(server.join(), (0x88, 1000u16.to_be_bytes().to_vec()));
     }
 }
@@ -291,7 +291,7 @@ fn an_interval_of_zero_is_no_flood_of_pings() {
         count
     });
     let told = events(options(&server.url()).ping_interval(Some(Duration::ZERO)), trusting());
-    assert!(matches!(told.last(), Some(Told::Closed(Closed::Clean(_)))), "{told:?}");
+    assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
     // Every 100 ms; without a floor there are thousands.
     let count = server.join();
     assert!((1..=20).contains(&count), "{count} pings");
@@ -397,13 +397,13 @@ fn a_reset_ends_a_pause() {
             conn.pause();
         }
     });
-    let Some(Told::Closed(Closed::Lost(error))) = told.last() else { panic!("{told:?}") };
+    let Some(OwnedEvent::Closed(Closed::Lost(error))) = told.last() else { panic!("{told:?}") };
     assert!(matches!(error.kind(), ErrorKind::Io(_)), "{error}");
     server.join();
 }
 
 /// Opens all of them and waits until each is open or has failed.
-fn opened(reactor: &mut Reactor, url: &str, count: usize, limit: Duration) -> Vec<Told> {
+fn opened(reactor: &mut Reactor, url: &str, count: usize, limit: Duration) -> Vec<OwnedEvent> {
     let ids: Vec<_> =
         (0..count).map(|_| reactor.open(options(url).timeout(limit)).unwrap()).collect();
     let (until, mut told) = (soon(), Vec::new());
@@ -435,7 +435,7 @@ fn a_queue_before_a_server_takes_longer_than_each_may_and_nobody_fails() {
         let mut reactor = Reactor::new(Config { limits, ..Config::default() }).unwrap();
         // All of them take 1.2 s.
         let told = opened(&mut reactor, &server.url(), COUNT, 600 * MS);
-        assert!(told.iter().all(|t| matches!(t, Told::Opened)), "{told:?}");
+        assert!(told.iter().all(|t| matches!(t, OwnedEvent::Opened)), "{told:?}");
         assert_eq!(server.join().len(), COUNT);
     }
 }
@@ -454,9 +454,9 @@ fn a_handshake_that_hangs_fails_alone() {
     });
     let mut reactor = Reactor::new(Config::default()).unwrap();
     let told = opened(&mut reactor, &server.url(), 4, 400 * MS);
-    let Told::Closed(Closed::Failed(error)) = &told[0] else { panic!("{told:?}") };
+    let OwnedEvent::Closed(Closed::Failed(error)) = &told[0] else { panic!("{told:?}") };
     assert_eq!(error.stage(), Stage::Handshake, "{error}");
     assert!(matches!(error.kind(), ErrorKind::Timeout(limit) if *limit == 400 * MS), "{error}");
-    assert!(told[1..].iter().all(|t| matches!(t, Told::Opened)), "{told:?}");
+    assert!(told[1..].iter().all(|t| matches!(t, OwnedEvent::Opened)), "{told:?}");
     assert_eq!(server.join().0.len(), 3);
 }

@@ -26,8 +26,12 @@ fn a_stream_tells_its_head_its_pieces_and_its_end() {
         let url = http(&server.url()) + "x?y";
         let told = events(get(&url).delivery(Delivery::Raw), trusting());
         server.join();
-        let [Told::Response(r), Told::Chunk(a), Told::Chunk(b), Told::Closed(Closed::Complete)] =
-            &told[..]
+        let [
+            OwnedEvent::Response(r),
+            OwnedEvent::Chunk(a),
+            OwnedEvent::Chunk(b),
+            OwnedEvent::Closed(Closed::Complete),
+        ] = &told[..]
         else {
             panic!("{told:?}")
         };
@@ -55,7 +59,7 @@ fn any_status_is_a_response() {
             p.rest()
         });
         let told = events(get(&server.url()), Config::default());
-        assert!(matches!(&told[0], Told::Response(r) if r.status == status), "{told:?}");
+        assert!(matches!(&told[0], OwnedEvent::Response(r) if r.status == status), "{told:?}");
         assert_eq!((body(&told), is_complete(&told)), (want.as_bytes().to_vec(), true));
         server.join();
     }
@@ -92,7 +96,7 @@ fn only_the_goodbye_of_tls_ends_a_body_without_length() {
     let (url, server) = answer_and_part(&format!("{UNTIL_EOF}hello"), Parting::Cut);
     let told = events(get(&url), trusting());
     assert_eq!(body(&told), b"hello");
-    let Some(Told::Closed(Closed::Lost(error))) = told.last() else { panic!("{told:?}") };
+    let Some(OwnedEvent::Closed(Closed::Lost(error))) = told.last() else { panic!("{told:?}") };
     assert!(matches!(error.kind(), ErrorKind::Http(HttpError::Truncated(None))), "{error}");
     assert_eq!((error.stage(), error.status()), (Stage::Body, Some(200)));
     let want = format!("{url}: body: truncated: the stream ended before the body did");
@@ -125,10 +129,12 @@ fn a_body_that_stops_early_is_lost() {
         ] {
             let (url, server) = answer_and_part(&start, parting);
             let told = events(get(&url), trusting());
-            let Some(Told::Closed(Closed::Lost(error))) = told.last() else { panic!("{told:?}") };
+            let Some(OwnedEvent::Closed(Closed::Lost(error))) = told.last() else {
+                panic!("{told:?}")
+            };
             let ErrorKind::Http(HttpError::Truncated(n)) = error.kind() else { panic!("{error}") };
             assert_eq!((*n, error.status()), (missing, Some(200)), "{start:?}");
-            assert!(matches!(told[0], Told::Response(_)));
+            assert!(matches!(told[0], OwnedEvent::Response(_)));
             server.join();
         }
     }
@@ -140,7 +146,7 @@ fn no_answer_at_all() {
         for bytes in ["", "HTTP/1.1 200 OK\r\nA: b\r\n"] {
             let (url, server) = answer_and_part(bytes, parting);
             let told = events(get(&url), trusting());
-            let [Told::Closed(Closed::Failed(error))] = &told[..] else { panic!("{told:?}") };
+            let [OwnedEvent::Closed(Closed::Failed(error))] = &told[..] else { panic!("{told:?}") };
             assert!(matches!(error.kind(), ErrorKind::Http(HttpError::Eof)), "{error}");
             let status = (!bytes.is_empty()).then_some(200);
             assert_eq!((error.stage(), error.status()), (Stage::Response, status));
@@ -167,7 +173,9 @@ fn a_reset_within_the_body_is_no_end() {
                     let _ = sender.send(());
                 }
             });
-            let Some(Told::Closed(Closed::Lost(error))) = told.last() else { panic!("{told:?}") };
+            let Some(OwnedEvent::Closed(Closed::Lost(error))) = told.last() else {
+                panic!("{told:?}")
+            };
             let reset = std::io::ErrorKind::ConnectionReset;
             assert!(matches!(error.kind(), ErrorKind::Io(e) if e.kind() == reset), "{error}");
             assert_eq!((error.stage(), error.status()), (Stage::Body, Some(200)));
@@ -192,7 +200,7 @@ fn what_is_no_http() {
             p.rest()
         });
         let told = events(get(&server.url()), Config::default());
-        let [Told::Closed(Closed::Failed(error))] = &told[..] else { panic!("{told:?}") };
+        let [OwnedEvent::Closed(Closed::Failed(error))] = &told[..] else { panic!("{told:?}") };
         assert_eq!(error.stage(), Stage::Response);
         assert!(error.to_string().contains(want), "{error}");
         assert!(error.to_string().bytes().all(|b| (b' '..=b'~').contains(&b)), "{error}");
@@ -271,7 +279,7 @@ fn tls_that_does_not_come_about() {
 const SHORT: Duration = Duration::from_millis(60);
 
 /// The limit that passed.
-fn limit(told: &[Told]) -> (Stage, Duration) {
+fn limit(told: &[OwnedEvent]) -> (Stage, Duration) {
     match failure(told).0.kind() {
         ErrorKind::Timeout(limit) => (failure(told).0.stage(), *limit),
         _ => panic!("{told:?}"),
@@ -355,7 +363,7 @@ fn a_body_has_all_the_time_unless_its_silence_is_limited() {
             p.rest()
         });
         let told = events(get(&server.url()).idle(Some(SHORT)), Config::default());
-        let Some(Told::Closed(Closed::Lost(error))) = told.last() else { panic!("{told:?}") };
+        let Some(OwnedEvent::Closed(Closed::Lost(error))) = told.last() else { panic!("{told:?}") };
         assert!(matches!(error.kind(), ErrorKind::Idle(d) if *d == SHORT), "{error}");
         assert_eq!((error.stage(), error.status()), (Stage::Body, Some(200)));
         server.join();
@@ -383,8 +391,8 @@ fn event_streams() {
             let got: Vec<String> = told
                 .iter()
                 .filter_map(|t| match t {
-                    Told::ServerSent(e) => Some(format!("{} {} {}", e.event, e.data, e.id)),
-                    Told::Chunk(data) => Some(String::from_utf8(data.clone()).unwrap()),
+                    OwnedEvent::ServerSent(e) => Some(format!("{} {} {}", e.event, e.data, e.id)),
+                    OwnedEvent::Chunk(data) => Some(String::from_utf8(data.clone()).unwrap()),
                     _ => None,
                 })
                 .collect();
@@ -404,7 +412,7 @@ fn event_streams() {
         p.write(b"HTTP/1.1 401 No\r\nContent-Type: text/html\r\n\r\ndata: x\n\n");
     });
     let told = events(get(&server.url()).delivery(Delivery::Events), Config::default());
-    let [Told::Closed(Closed::Failed(error))] = &told[..] else { panic!("{told:?}") };
+    let [OwnedEvent::Closed(Closed::Failed(error))] = &told[..] else { panic!("{told:?}") };
     assert!(matches!(error.kind(), ErrorKind::Http(HttpError::Status(_))), "{error}");
     assert_eq!(error.status(), Some(401));
     server.join();

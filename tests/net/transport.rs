@@ -294,7 +294,7 @@ fn a_stream_without_an_idle_limit_is_probed_and_nothing_else_unless_it_is_asked_
         let mut reactor = Reactor::with_sys(sys, config).unwrap();
         reactor.open(ask(server.address)).unwrap();
         let told = run(&mut reactor, |_, _| {});
-        assert!(matches!(told[0], Told::Opened | Told::Response(_)), "{told:?}");
+        assert!(matches!(told[0], OwnedEvent::Opened | OwnedEvent::Response(_)), "{told:?}");
         let dials = dials.lock().unwrap();
         assert_eq!(dials.len(), 1);
         assert_eq!(dials[0].0, Endpoint::Address(server.address));

@@ -110,7 +110,7 @@ fn a_web_socket_over_a_unix_socket_asks_localhost_and_no_proxy() {
             transport = opened.transport.clone();
         }
     });
-    assert!(matches!(told[0], Told::Opened), "{told:?}");
+    assert!(matches!(told[0], OwnedEvent::Opened), "{told:?}");
     let head = server.join().unwrap().remove(0);
     assert!(head.starts_with("GET /chat?x=1 HTTP/1.1\r\nHost: localhost\r\n"), "{head}");
     let transport = transport.unwrap();
@@ -138,7 +138,7 @@ fn tls_over_a_unix_socket_is_with_localhost() {
             name
         });
         let told = events(options(&place.url("wss", "/")), trusting());
-        assert_eq!(matches!(told[0], Told::Opened), fine, "{certificate}: {told:?}");
+        assert_eq!(matches!(told[0], OwnedEvent::Opened), fine, "{certificate}: {told:?}");
         if !fine {
             assert!(matches!(failure(&told).0.kind(), ErrorKind::Certificate(..)), "{told:?}");
         }
@@ -211,7 +211,7 @@ fn a_queue_that_is_full_is_an_error_and_nobody_hangs() {
 #[test]
 fn no_redirect_leads_to_a_socket_or_away_from_one_and_within_it_one_is_followed() {
     // FAULTS 45.
-    let crossing = |told: &[Told]| {
+    let crossing = |told: &[OwnedEvent]| {
         let (error, _) = failure(told);
         let ErrorKind::Http(HttpError::Location(why)) = error.kind() else { panic!("{error:?}") };
         assert_eq!(*why, UrlError::Crossing);
@@ -278,7 +278,7 @@ fn a_policy_allows_a_socket_by_its_path() {
         let shown = format!("{policy:?}");
         let ask = options(&place.url("ws", "/"));
         let told = events(ask, Config { policy, ..Config::default() });
-        assert_eq!(matches!(told[0], Told::Opened), fine, "{shown}: {told:?}");
+        assert_eq!(matches!(told[0], OwnedEvent::Opened), fine, "{shown}: {told:?}");
         if !fine {
             let (error, _) = failure(&told);
             assert!(matches!(error.kind(), ErrorKind::Denied(_)), "{error:?}");
@@ -302,7 +302,7 @@ fn a_path_may_hold_what_a_url_may_not() {
         }
     }
     let told = events(options(&format!("ws+unix:{encoded}:/x")), Config::default());
-    assert!(matches!(told[0], Told::Opened), "{told:?}");
+    assert!(matches!(told[0], OwnedEvent::Opened), "{told:?}");
     assert!(server.join().unwrap()[0].starts_with("GET /x "));
 }
 

@@ -103,7 +103,7 @@ fn an_answer_before_the_request_is_out_ends_it() {
             });
             let options = ask("POST", &server.url()).body(vec![7; MUCH]).unwrap();
             let told = events(options, trusting());
-            assert!(matches!(&told[0], Told::Response(r) if r.status == 413), "{told:?}");
+            assert!(matches!(&told[0], OwnedEvent::Response(r) if r.status == 413), "{told:?}");
             assert_eq!((body(&told), is_complete(&told)), (b"sorry".to_vec(), true), "{told:?}");
             let _ = done.send(());
             server.join();
@@ -175,7 +175,7 @@ fn a_reset_while_the_request_is_written_is_no_end_of_the_body() {
             }
             let (error, opened) = failure(&told);
             assert!(opened, "{missing}: {told:?}");
-            assert!(matches!(told.last(), Some(Told::Closed(Closed::Lost(_)))), "{told:?}");
+            assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Lost(_)))), "{told:?}");
             assert_eq!((error.stage(), error.status()), (Stage::Body, Some(200)), "{error}");
             let fits = matches!(error.kind(), ErrorKind::Io(_))
                 || matches!(error.kind(), ErrorKind::Http(HttpError::Truncated(_)));
@@ -195,7 +195,7 @@ fn a_server_that_hangs_up_on_the_request() {
         });
         let options = ask("POST", &server.url()).body(vec![7; MUCH]).unwrap();
         let told = events(options, trusting());
-        let [Told::Closed(Closed::Failed(error))] = &told[..] else { panic!("{told:?}") };
+        let [OwnedEvent::Closed(Closed::Failed(error))] = &told[..] else { panic!("{told:?}") };
         assert_eq!((error.stage(), error.status()), (Stage::Response, None), "{error}");
         assert!(matches!(error.kind(), ErrorKind::Io(_)), "{error}");
         server.join();

@@ -29,13 +29,13 @@ pub fn ask(method: &str, url: &str) -> StreamOptions {
 }
 
 /// All pieces of the body, joined.
-pub fn body(told: &[Told]) -> Vec<u8> {
-    let pieces = told.iter().map(|t| if let Told::Chunk(data) = t { &data[..] } else { &[] });
+pub fn body(told: &[OwnedEvent]) -> Vec<u8> {
+    let pieces = told.iter().map(|t| if let OwnedEvent::Chunk(data) = t { &data[..] } else { &[] });
     pieces.collect::<Vec<_>>().concat()
 }
 
-pub fn is_complete(told: &[Told]) -> bool {
-    matches!(told.last(), Some(Told::Closed(Closed::Complete)))
+pub fn is_complete(told: &[OwnedEvent]) -> bool {
+    matches!(told.last(), Some(OwnedEvent::Closed(Closed::Complete)))
 }
 
 /// Bytes that are the same nowhere near.

@@ -64,8 +64,8 @@ fn a_websocket_is_closed_by_its_close_frame_and_lost_without_one() {
                 let tried = Face::WebSocket.open_at(server.address, &Arc::new(client()));
                 server.join();
                 let what = format!("{version:?}, {leave:?}, {half:?}: {tried:?}");
-                assert!(matches!(&tried.told[1], Told::Text(t) if t == "x"), "{what}");
-                assert!(matches!(tried.told[2], Told::Closed(Closed::Lost(_))), "{what}");
+                assert!(matches!(&tried.told[1], OwnedEvent::Text(t) if t == "x"), "{what}");
+                assert!(matches!(tried.told[2], OwnedEvent::Closed(Closed::Lost(_))), "{what}");
                 let want = if leave == Leave::Alert { ALERT } else { NO_CLOSE };
                 assert_eq!(tried.reason().unwrap(), want, "{what}");
             }
@@ -141,7 +141,7 @@ fn a_body_is_whole_if_its_length_says_so_or_the_goodbye() {
                 let tried = Face::Stream.open_at(server.address, &Arc::new(client()));
                 server.join();
                 let what = format!("{version:?}, {leave:?}, {response:?}: {tried:?}");
-                assert!(matches!(tried.told[0], Told::Response(_)), "{what}");
+                assert!(matches!(tried.told[0], OwnedEvent::Response(_)), "{what}");
                 check_body(&tried, body, leave, &what);
             }
         }
@@ -152,12 +152,12 @@ fn check_body(tried: &Tried, body: Body, leave: Leave, what: &str) {
     let missing = match (body, leave) {
         (Body::Whole, _) | (Body::UntilEnd, Leave::Goodbye) => {
             let end = tried.told.last();
-            return assert!(matches!(end, Some(Told::Closed(Closed::Complete))), "{what}");
+            return assert!(matches!(end, Some(OwnedEvent::Closed(Closed::Complete))), "{what}");
         }
         (Body::Short(missing), _) => missing,
         (Body::UntilEnd, _) => None,
     };
-    assert!(matches!(tried.told.last(), Some(Told::Closed(Closed::Lost(_)))), "{what}");
+    assert!(matches!(tried.told.last(), Some(OwnedEvent::Closed(Closed::Lost(_)))), "{what}");
     let error = tried.error().unwrap();
     assert_eq!(error.status(), Some(200), "{what}");
     if leave == Leave::Alert {
@@ -272,7 +272,7 @@ fn what_came_before_a_broken_record_is_told() {
     while !reactor.is_empty() {
         turn(&mut reactor);
     }
-    assert!(matches!(&told[1], Told::Text(t) if t == "last words"), "{told:?}");
+    assert!(matches!(&told[1], OwnedEvent::Text(t) if t == "last words"), "{told:?}");
     assert!(matches!(failure(&told).0.kind(), ErrorKind::Tls(_, Some(_))), "{told:?}");
     server.join();
 }

@@ -10,7 +10,7 @@ use moonwire::{Config, Conn, Event, Limits, Reactor, StreamOptions};
 use crate::common::tls::*;
 use crate::common::*;
 
-fn asked(reactor: &mut Reactor, url: &str) -> Vec<Told> {
+fn asked(reactor: &mut Reactor, url: &str) -> Vec<OwnedEvent> {
     let get = StreamOptions::get(url).unwrap().timeout(LONG).keep_alive(true);
     reactor.open(get).unwrap();
     run(reactor, |_, _| {})
@@ -106,7 +106,7 @@ fn what_tls_ends_or_breaks_is_not_used_again() {
             said.recv_timeout(LONG).unwrap();
             for _ in 0..2 {
                 let told = asked(&mut reactor, &url(&server));
-                assert!(matches!(told[0], Told::Response(_)), "{what}: {told:?}");
+                assert!(matches!(told[0], OwnedEvent::Response(_)), "{what}: {told:?}");
             }
             drop(reactor);
             assert_eq!(server.join(), [1, 2], "{what}");

@@ -92,7 +92,7 @@ fn messages_of_every_size_go_both_ways_through_every_proxy_and_the_end_is_clean(
                     conn.close(1000, "").unwrap();
                 }
             });
-            assert!(matches!(told.last(), Some(Told::Closed(Closed::Clean(_)))), "{told:?}");
+            assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
             assert_eq!(proxying.visit().goodbye, scheme == "https", "{scheme}, {secure}");
         }
     }
@@ -175,7 +175,7 @@ fn a_large_upload_over_tls_in_tls_arrives_though_the_proxy_reads_slowly() {
                 conn.send_binary(&body).unwrap();
             }
         });
-        assert!(matches!(told[0], Told::Opened | Told::Response(_)), "{told:?}");
+        assert!(matches!(told[0], OwnedEvent::Opened | OwnedEvent::Response(_)), "{told:?}");
         assert!(server.join(), "{scheme}");
         assert!(proxying.visit().through.len() > 15 * MIB);
     }

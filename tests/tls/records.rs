@@ -345,7 +345,10 @@ fn everything_can_come_byte_by_byte() {
         reactor.open(face.ask(&format!("{}://{}/", face.scheme(), server.address))).unwrap();
         let (_, tried) = turns(&mut reactor);
         let end = tried.told.last().unwrap();
-        assert!(matches!(end, Told::Closed(Closed::Clean(_) | Closed::Complete)), "{tried:?}");
+        assert!(
+            matches!(end, OwnedEvent::Closed(Closed::Clean(_) | Closed::Complete)),
+            "{tried:?}"
+        );
         assert_eq!(server.join()[0].version(), version.version);
     }
 }
