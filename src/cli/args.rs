@@ -237,10 +237,13 @@ mod tests {
             assert_eq!(run.network.max_message, Some(bytes), "{text}");
         }
         for text in ["", "0", "0K", "K", "-1", "+1", "1.5M", "1T", "1KB", "é", "99999999999999G"] {
-            let Err(said) = parsed(&["run", "--max-message", text, "x"]) else {
+            let Err(error_text) = parsed(&["run", "--max-message", text, "x"]) else {
                 panic!("{text} is accepted")
             };
-            assert!(said.contains(&format!("--max-message: \"{text}\" is not")), "{said}");
+            assert!(
+                error_text.contains(&format!("--max-message: \"{text}\" is not")),
+                "{error_text}"
+            );
         }
     }
 
@@ -335,9 +338,12 @@ mod tests {
                         Takes::Value(..) => vec![command.name, name, "1", "x"],
                         _ => vec![command.name, name, "x"],
                     };
-                    let said = parsed(&words).err().unwrap_or_default();
+                    let error_text = parsed(&words).err().unwrap_or_default();
                     let wrong = ["described and not", "there is no option"];
-                    assert!(!wrong.iter().any(|w| said.contains(w)), "{words:?}: {said}");
+                    assert!(
+                        !wrong.iter().any(|w| error_text.contains(w)),
+                        "{words:?}: {error_text}"
+                    );
                     assert!(option.text.len() > 3, "{name}");
                 }
             }

@@ -421,7 +421,7 @@ mod tests {
 
     #[test]
     fn an_event_is_written_as_a_stream_has_it() {
-        for (told, raw, object) in [
+        for (event, raw, object) in [
             (event("message", "a", ""), "data: a\n\n", r#""event":"message","data":"a","id":"""#),
             (
                 event("x", "a\nb\u{1b}[m", "1"),
@@ -429,9 +429,9 @@ mod tests {
                 r#""event":"x","data":"a\nb\u001b[m","id":"1""#,
             ),
         ] {
-            assert_eq!(fields(&told, false), raw);
-            assert_eq!(super::object(&told, 1.0), format!("{{\"time\":1.000,{object}}}\n"));
-            assert!(!fields(&told, true).contains('\u{1b}'));
+            assert_eq!(fields(&event, false), raw);
+            assert_eq!(super::object(&event, 1.0), format!("{{\"time\":1.000,{object}}}\n"));
+            assert!(!fields(&event, true).contains('\u{1b}'));
         }
     }
 }

@@ -204,7 +204,7 @@ impl Poller for World {
 struct Bench {
     world: World,
     reactor: Reactor<Toy>,
-    told: Vec<String>,
+    events: Vec<String>,
 }
 
 fn shown(event: Event<'_>) -> String {
@@ -237,19 +237,19 @@ impl Bench {
         let world = World(Arc::new(Mutex::new(state)));
         let toy = Toy(world.clone(), Arc::new(world.clone()));
         let reactor = Reactor::with_sys(toy, config).unwrap();
-        Bench { world, reactor, told: Vec::new() }
+        Bench { world, reactor, events: Vec::new() }
     }
 
     fn turn(&mut self) {
-        let (now, told) = (self.world.lock().now, &mut self.told);
-        let mut sink = |_: &mut Conn<'_>, event: Event<'_>| told.push(shown(event));
+        let (now, events) = (self.world.lock().now, &mut self.events);
+        let mut sink = |_: &mut Conn<'_>, event: Event<'_>| events.push(shown(event));
         self.reactor.turn(Some(now), &mut sink).unwrap();
     }
 
     /// More turns than any step needs; returns their events.
     fn turns(&mut self) -> Vec<String> {
         (0..10).for_each(|_| self.turn());
-        std::mem::take(&mut self.told)
+        std::mem::take(&mut self.events)
     }
 
     /// Time passes, and then a turn notices it.
@@ -402,8 +402,11 @@ fn bytes_that_drip_do_not_put_off_the_end() {
     }
     bench.gives(tcp, &[0x82]);
     assert_eq!(bench.pass(100 * MS - NS), Vec::<String>::new());
-    let told = bench.pass(NS);
-    assert!(told[0].ends_with(": the server did not answer the close frame for 1s"), "{told:?}");
+    let events = bench.pass(NS);
+    assert!(
+        events[0].ends_with(": the server did not answer the close frame for 1s"),
+        "{events:?}"
+    );
 
     // A server that has broken a rule, and goes on: it may still read our close frame.
     let (_, tcp) = bench.open(ws());
@@ -439,8 +442,8 @@ fn framing_that_drips_does_not_put_off_the_idle_limit() {
         }
         bench.gives(0, &drip[9..10]);
         assert_eq!(bench.pass(100 * MS - NS), Vec::<String>::new(), "{drip:?}");
-        let told = bench.pass(NS);
-        assert!(told.len() == 1 && told[0].starts_with("lost Body: "), "{told:?}");
+        let events = bench.pass(NS);
+        assert!(events.len() == 1 && events[0].starts_with("lost Body: "), "{events:?}");
     }
 }
 
@@ -460,8 +463,8 @@ fn a_keep_alive_ping_has_its_time_and_no_more() {
     bench.pass(1000 * MS);
     assert_eq!(bench.wrote(tcp), [0x89, 0x80, 0, 0, 0, 0]);
     assert_eq!(bench.pass(300 * MS - NS), Vec::<String>::new());
-    let told = bench.pass(NS);
-    assert!(told.len() == 1 && told[0].starts_with("lost Open: "), "{told:?}");
+    let events = bench.pass(NS);
+    assert!(events.len() == 1 && events[0].starts_with("lost Open: "), "{events:?}");
 }
 
 /// `Limits::addresses` and `Limits::attempt_delay`.
@@ -527,21 +530,24 @@ fn bytes_wait_for_the_next_send_up_to_the_cork_time() {
 #[test]
 fn a_turn_hands_over_so_much_give_or_take_a_message() {
     // How many messages of 1,000 bytes one turn reports with this limit.
-    let told = |turn: usize| {
+    let texts_of = |turn: usize| {
         let mut bench = Bench::new(Limits { turn, ..Limits::default() });
         let (_, tcp) = bench.open(ws());
         bench.gives(tcp, &binary(1000).repeat(20));
         bench.turn();
-        let first = std::mem::take(&mut bench.told).len();
+        let first = std::mem::take(&mut bench.events).len();
         let rest: usize = (0..2).map(|_| bench.turns().len()).sum();
         assert_eq!(first + rest, 20, "none is lost");
         first
     };
     // An event counts its bytes on the wire and its weight.
-    let one = (1..2000).rev().find(|&turn| told(turn) == 1).unwrap();
+    let one = (1..2000).rev().find(|&turn| texts_of(turn) == 1).unwrap();
     assert!((1004..1300).contains(&one), "{one}");
-    assert_eq!([told(one), told(one + 1), told(3 * one), told(3 * one + 1)], [1, 2, 3, 4]);
-    assert_eq!(told(usize::MAX), 20);
+    assert_eq!(
+        [texts_of(one), texts_of(one + 1), texts_of(3 * one), texts_of(3 * one + 1)],
+        [1, 2, 3, 4]
+    );
+    assert_eq!(texts_of(usize::MAX), 20);
 }
 
 /// `Limits::receive_buffer` and `Limits::receive_buffer_max`: the sizes of the reads.
@@ -632,7 +638,7 @@ fn a_large_message_is_followed_by_a_short_read() {
     let reads = bench.reads(tcp);
     let message = [5000, 40_004 - 5000];
     assert_eq!(reads[..6], [message; 3].concat(), "{reads:?}");
-    assert_eq!(bench.told.iter().filter(|told| told.contains("binary")).count(), 3);
+    assert_eq!(bench.events.iter().filter(|event| event.contains("binary")).count(), 3);
 }
 
 /// How many bytes of each of these connections were reported and not consumed; a ping shows whether
@@ -772,10 +778,10 @@ fn a_panic_does_not_lose_the_time_limits_that_a_full_turn_has_put_off() {
     let panics = bench.start(ws().timeout(100 * MS));
     bench.world.lock().now += 100 * MS;
     bench.gives(talks.index(), b"x");
-    let (now, mut told) = (bench.world.lock().now, Vec::new());
+    let (now, mut events) = (bench.world.lock().now, Vec::new());
     let turn = AssertUnwindSafe(|| {
         let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| {
-            told.push(conn.id());
+            events.push(conn.id());
             if conn.id() == panics {
                 resume_unwind(Box::new("the sink's own fault"));
             }
@@ -784,10 +790,10 @@ fn a_panic_does_not_lose_the_time_limits_that_a_full_turn_has_put_off() {
         bench.reactor.turn(Some(now), &mut sink).unwrap();
     });
     assert!(catch_unwind(turn).is_err());
-    assert!(told.contains(&panics) && !told.contains(&put_off), "{told:?}");
+    assert!(events.contains(&panics) && !events.contains(&put_off), "{events:?}");
     assert_eq!(bench.reactor.deadline(), Some(now), "there is work");
-    let told = bench.turns();
-    assert_eq!(told.iter().filter(|text| text.contains("100ms")).count(), 1, "{told:?}");
+    let events = bench.turns();
+    assert_eq!(events.iter().filter(|text| text.contains("100ms")).count(), 1, "{events:?}");
 }
 
 /// Panics at every item of one connection.
@@ -811,9 +817,13 @@ fn an_observer_that_panics_at_every_word_does_not_keep_an_end_from_being_told() 
     *about.lock().unwrap() = Some(id.to_bits());
     for panics in [true, true, false, false] {
         let turn = AssertUnwindSafe(|| bench.turn());
-        assert_eq!(catch_unwind(turn).is_err(), panics, "{:?}", bench.told);
+        assert_eq!(catch_unwind(turn).is_err(), panics, "{:?}", bench.events);
     }
-    assert!(matches!(&bench.told[..], [told] if told.contains("panicked")), "{:?}", bench.told);
+    assert!(
+        matches!(&bench.events[..], [event] if event.contains("panicked")),
+        "{:?}",
+        bench.events
+    );
     assert!(bench.reactor.is_empty());
 }
 
@@ -833,9 +843,13 @@ fn a_panic_over_one_does_not_lose_the_time_limit_of_another() {
     bench.world.lock().now += 100 * MS;
     assert!(catch_unwind(AssertUnwindSafe(|| bench.turn())).is_err());
     *about.lock().unwrap() = None;
-    let told = bench.turns();
-    let said = |what: &str| told.iter().filter(|text| text.contains(what)).count();
-    assert_eq!((said("failed"), said("idle"), said("panicked")), (1, 1, 1), "{told:?}");
+    let events = bench.turns();
+    let count_of = |what: &str| events.iter().filter(|text| text.contains(what)).count();
+    assert_eq!(
+        (count_of("failed"), count_of("idle"), count_of("panicked")),
+        (1, 1, 1),
+        "{events:?}"
+    );
     assert!(bench.reactor.is_empty());
 }
 
@@ -878,8 +892,8 @@ fn a_list_by_url_keeps_names_from_the_resolver() {
     let policy = Policy::list_by_url(allowed());
     let mut bench = Bench::with(Config { policy, ..Config::default() });
     bench.reactor.open(Options::new(url).unwrap()).unwrap();
-    let told = bench.turns();
-    assert!(told[0].contains("is not in the list"), "{told:?}");
+    let events = bench.turns();
+    assert!(events[0].contains("is not in the list"), "{events:?}");
     assert!(bench.world.lock().names.is_empty());
     bench.start(Options::new("ws://a.example/").unwrap());
     assert_eq!(bench.world.lock().names, ["a.example"]);
@@ -918,9 +932,9 @@ fn the_end_of_a_body_comes_with_its_last_piece_however_full_the_turn_is() {
     bench.start(get());
     bench.gives(0, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
     bench.turn();
-    assert_eq!(bench.told, ["response 200"]);
+    assert_eq!(bench.events, ["response 200"]);
     bench.turn();
-    assert_eq!(bench.told[1..], ["chunk 5", "complete"]);
+    assert_eq!(bench.events[1..], ["chunk 5", "complete"]);
 }
 
 /// Frames that a flush has written may have a time limit, which a wait has to know at once.

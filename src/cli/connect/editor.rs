@@ -494,9 +494,9 @@ mod tests {
             (b"\x1b[A\x1b[B\x1b[D\x1b[C\x7f", "|", &[]),
             (b"a\x04\x7f\x04", "|", &["END"]),
         ] {
-            let (got, told) = typed(bytes);
+            let (got, entered) = typed(bytes);
             assert_eq!(
-                (&*got, &told[..]),
+                (&*got, &entered[..]),
                 (line, &lines.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>()[..]),
                 "{bytes:?}"
             );

@@ -239,8 +239,8 @@ mod tests {
     #[test]
     fn a_line_is_bounded_with_its_end_and_without() {
         for input in [&b"a\n012345678901234567890"[..], b"a\n012345678901234567890\nb"] {
-            let said = all(input, rules(false, Form::Raw, b'\n')).unwrap_err();
-            assert_eq!(said, "message 2: longer than 20 bytes (--max-message)");
+            let error_text = all(input, rules(false, Form::Raw, b'\n')).unwrap_err();
+            assert_eq!(error_text, "message 2: longer than 20 bytes (--max-message)");
         }
     }
 
@@ -257,11 +257,13 @@ mod tests {
         ] {
             match (rules(true, form, b'\n').message(input), want) {
                 (Ok(message), Ok(want)) => assert_eq!(owned(message), want),
-                (Err(said), Err(want)) => assert!(said.starts_with(want), "{said}"),
+                (Err(error_text), Err(want)) => {
+                    assert!(error_text.starts_with(want), "{error_text}")
+                }
                 (got, want) => panic!("{got:?} {want:?}"),
             }
         }
-        let said = rules(false, Form::Raw, b'\n').message(b"ab\xff").unwrap_err();
-        assert!(said.starts_with("byte 3 is no UTF-8"), "{said}");
+        let error_text = rules(false, Form::Raw, b'\n').message(b"ab\xff").unwrap_err();
+        assert!(error_text.starts_with("byte 3 is no UTF-8"), "{error_text}");
     }
 }

@@ -317,7 +317,7 @@ mod tests {
     use crate::proto::ws::{frame, handshake};
 
     /// The contents of an event, as text.
-    fn told(event: &Event<'_>) -> String {
+    fn event_text(event: &Event<'_>) -> String {
         match event {
             Event::Text(text) => format!("text {}", text.as_str()),
             Event::Binary(data) => format!("binary {data:?}"),
@@ -356,9 +356,9 @@ mod tests {
             assert_eq!(batch.costs(), [(a, sums[0]), (b, sums[1])]);
             let bytes = 12 * size_of::<(ConnId, Item)>() + 2 + 2 + 1 + 8 + 3 + 300 + 13 + 300;
             assert_eq!(sums[0] + sums[1], bytes);
-            let out: Vec<_> = batch.drain().map(|(id, event)| (id, told(&event))).collect();
+            let out: Vec<_> = batch.drain().map(|(id, event)| (id, event_text(&event))).collect();
             for (i, ((id, got), want)) in out.iter().zip(events()).enumerate() {
-                assert_eq!((*id, got), (if i < 6 { a } else { b }, &told(&want)));
+                assert_eq!((*id, got), (if i < 6 { a } else { b }, &event_text(&want)));
             }
             batch.clear();
             assert!(out.len() == 12 && batch.costs().is_empty());
@@ -371,7 +371,7 @@ mod tests {
         for text in ["AAAA", "größer", "B"] {
             let cost = batch.put(id, Event::Text(Text::new(text)));
             assert_eq!(batch.costs(), [(id, cost)]);
-            let out: Vec<_> = batch.drain().map(|(_, event)| told(&event)).collect();
+            let out: Vec<_> = batch.drain().map(|(_, event)| event_text(&event)).collect();
             assert_eq!(out, [format!("text {text}")]);
         }
         assert_eq!(batch.text, "B");

@@ -46,8 +46,11 @@ fn an_error_of_what_is_sent_at_once_is_told_once_by_the_next_turn() {
     assert_eq!(bench.world.lock().tcps[tcp].writes, 1);
     // Events before the error are reported.
     bench.gives(tcp, &binary(3));
-    let told = bench.turns();
-    assert!(told.len() == 2 && told[0] == "binary 3" && told[1].starts_with("lost"), "{told:?}");
+    let events = bench.turns();
+    assert!(
+        events.len() == 2 && events[0] == "binary 3" && events[1].starts_with("lost"),
+        "{events:?}"
+    );
     assert_eq!(bench.world.lock().tcps[tcp].writes, 1);
     // Later sends return how it ended (FAULTS 82).
     let how = "connection: lost: connection reset; 14 bytes that were accepted did not leave";

@@ -25,17 +25,17 @@ fn compressed(len: usize) -> Vec<u8> {
 fn a_turn_hands_over_so_much_of_what_messages_become() {
     let frame = compressed(100_000);
     assert!(frame.len() < 200, "{}", frame.len());
-    let told = |turn: usize| {
+    let texts_of = |turn: usize| {
         let mut bench = Bench::new(Limits { turn, ..Limits::default() });
         let (_, tcp) = bench.open(ws().compression(Compression::default()));
         bench.gives(tcp, &frame.repeat(20));
         bench.turn();
-        let first = std::mem::take(&mut bench.told).len();
+        let first = std::mem::take(&mut bench.events).len();
         let rest: usize = (0..2).map(|_| bench.turns().len()).sum();
         assert_eq!(first + rest, 20, "none is lost");
         first
     };
-    assert_eq!([told(50_000), told(250_000), told(usize::MAX)], [1, 3, 20]);
+    assert_eq!([texts_of(50_000), texts_of(250_000), texts_of(usize::MAX)], [1, 3, 20]);
 }
 
 /// `Limits::deflate_idle`: also for a paused connection, which no other timer wakes.

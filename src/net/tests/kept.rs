@@ -32,8 +32,8 @@ impl Bench {
         let tcp = self.world.lock().tcps.iter().position(asked).expect("a request");
         self.wrote(tcp);
         self.gives(tcp, answer);
-        let told = self.turns();
-        assert_eq!(told.last().map(String::as_str), Some("complete"), "{told:?}");
+        let events = self.turns();
+        assert_eq!(events.last().map(String::as_str), Some("complete"), "{events:?}");
         tcp
     }
 
@@ -176,8 +176,8 @@ fn those_that_wait_give_their_descriptors() {
     }
     assert_eq!(bench.standing(), [3, 4, 5]);
     bench.reactor.open(get()).unwrap();
-    let told = bench.turns();
-    assert!(told[0].starts_with("failed Connect"), "{told:?}");
+    let events = bench.turns();
+    assert!(events[0].starts_with("failed Connect"), "{events:?}");
 }
 
 /// Each request is recorded with its response, whatever connection carried it, and runs again.
@@ -239,8 +239,8 @@ fn bytes_that_nobody_asked_for_are_no_answer() {
         assert_eq!((bench.turns(), bench.made()), (vec![], 2));
         assert!(bench.is_dropped(tcp));
         bench.gives(1, FINE);
-        let told = bench.turns();
-        assert_eq!(told, ["response 200", "chunk 2", "complete"]);
+        let events = bench.turns();
+        assert_eq!(events, ["response 200", "chunk 2", "complete"]);
         assert!(!bench.reactor.is_open(id));
     }
     // They come before a byte of the next request was sent.
@@ -250,10 +250,10 @@ fn bytes_that_nobody_asked_for_are_no_answer() {
         bench.world.lock().tcps[tcp].room = 0;
         bench.start(StreamOptions::new(method, HTTP_URL).unwrap().keep_alive(true));
         bench.gives(tcp, FINE);
-        let (told, again) = (bench.turns(), method == "GET");
+        let (events, again) = (bench.turns(), method == "GET");
         assert_eq!((bench.is_dropped(tcp), bench.made()), (true, 1 + usize::from(again)));
-        assert_eq!(told.iter().any(|t| t.starts_with("failed Response")), !again, "{told:?}");
-        assert_eq!(told.len(), usize::from(!again), "{told:?}");
+        assert_eq!(events.iter().any(|t| t.starts_with("failed Response")), !again, "{events:?}");
+        assert_eq!(events.len(), usize::from(!again), "{events:?}");
     }
     // They came right behind the response.
     let mut bench = Bench::new(Limits::default());
@@ -286,24 +286,27 @@ fn a_server_may_end_it() {
                 assert_eq!(bench.made(), 1);
                 bench.world.lock().tcps[tcp].ended = true;
             }
-            let told = bench.turns();
+            let events = bench.turns();
             assert!(bench.is_dropped(tcp));
             if !again {
                 assert!(
-                    told[0].starts_with("failed Response") && told[0].contains(lost),
-                    "{told:?}"
+                    events[0].starts_with("failed Response") && events[0].contains(lost),
+                    "{events:?}"
                 );
-                assert_eq!((told.len(), bench.made()), (1, 1));
+                assert_eq!((events.len(), bench.made()), (1, 1));
                 continue;
             }
             // The request is sent once more, over a new one, whose error counts.
-            assert_eq!((told, bench.made()), (vec![], 2));
+            assert_eq!((events, bench.made()), (vec![], 2));
             let head = String::from_utf8(bench.wrote(1)).unwrap();
             assert!(head.starts_with(method) && head.contains("Connection: keep-alive"), "{head}");
             bench.world.lock().tcps[1].ended = true;
-            let told = bench.turns();
-            assert!(told[0].starts_with("failed Response") && !told[0].contains(lost), "{told:?}");
-            assert_eq!((told.len(), bench.made()), (1, 2));
+            let events = bench.turns();
+            assert!(
+                events[0].starts_with("failed Response") && !events[0].contains(lost),
+                "{events:?}"
+            );
+            assert_eq!((events.len(), bench.made()), (1, 2));
         }
     }
     // A byte of a response has come: whether the server has acted is unknown.
@@ -312,8 +315,8 @@ fn a_server_may_end_it() {
     bench.start(kept());
     bench.gives(tcp, b"H");
     bench.world.lock().tcps[tcp].ended = true;
-    let told = bench.turns();
-    assert!(told[0].starts_with("failed Response"), "{told:?}");
+    let events = bench.turns();
+    assert!(events[0].starts_with("failed Response"), "{events:?}");
     assert_eq!(bench.made(), 1);
 }
 
@@ -327,13 +330,13 @@ fn a_timeout_of_a_server_is_no_answer_to_what_may_go_again() {
         let tcp = bench.answered(ask(), FINE);
         bench.start(ask());
         bench.gives(tcp, late);
-        let told = bench.turns();
+        let events = bench.turns();
         assert!(bench.is_dropped(tcp));
         if !again {
-            assert_eq!((told, bench.made()), (vec!["response 408".into(), "complete".into()], 1));
+            assert_eq!((events, bench.made()), (vec!["response 408".into(), "complete".into()], 1));
             continue;
         }
-        assert_eq!((told, bench.made()), (vec![], 2));
+        assert_eq!((events, bench.made()), (vec![], 2));
         // On a new connection, a 408 is a response.
         bench.wrote(1);
         bench.gives(1, late);
@@ -386,7 +389,8 @@ fn no_two_share_a_connection_that_differ_in_where_they_go_or_who_asks() {
     let usual = || to("http://127.0.0.1/a");
     let with = |name: &str, value: &str| usual().header(name, value).unwrap();
     let proxy = |text: &str| usual().proxy(Proxy::parse(text).unwrap());
-    let told = |name: &str| Proxy::parse("10.0.0.1:3128").unwrap().header(name, "1").unwrap();
+    let with_header =
+        |name: &str| Proxy::parse("10.0.0.1:3128").unwrap().header(name, "1").unwrap();
     let socket = |bytes| usual().socket(SocketOptions::new().send_buffer(bytes));
     // Each after itself, and after each of the others.
     let kinds: Vec<(&str, StreamOptions)> = vec![
@@ -402,8 +406,8 @@ fn no_two_share_a_connection_that_differ_in_where_they_go_or_who_asks() {
         ("its host", proxy("10.0.0.2:3128")),
         ("its user", proxy("me:pass@10.0.0.1:3128")),
         ("its password", proxy("me:word@10.0.0.1:3128")),
-        ("its fields", usual().proxy(told("X-A"))),
-        ("its other fields", usual().proxy(told("X-B"))),
+        ("its fields", usual().proxy(with_header("X-A"))),
+        ("its other fields", usual().proxy(with_header("X-B"))),
         ("behind it", to("http://127.0.0.3/").proxy(Proxy::parse("10.0.0.1:3128").unwrap())),
         ("socket", socket(10_000)),
         ("another socket", socket(20_000)),
@@ -476,8 +480,8 @@ fn a_forbidden_address_is_not_reached_by_a_connection_that_is_there() {
     let mut proxied = Bench::new(Limits::default());
     proxied.answered(by("10.0.0.1:3128"), FINE);
     proxied.reactor.open(by("10.0.0.1:3128").policy(no("10.0.0.1"))).unwrap();
-    let told = proxied.turns();
-    assert!(told[0].contains("the proxy: not there") && proxied.made() == 1, "{told:?}");
+    let events = proxied.turns();
+    assert!(events[0].contains("the proxy: not there") && proxied.made() == 1, "{events:?}");
 
     let socks = |bench: &mut Bench, tcp: usize| {
         assert_eq!(bench.wrote(tcp), [5, 1, 0]);
@@ -496,8 +500,8 @@ fn a_forbidden_address_is_not_reached_by_a_connection_that_is_there() {
     proxied.turns();
     for ip in ["127.0.0.1", "10.0.0.1"] {
         proxied.reactor.open(by("socks5://10.0.0.1").policy(no(ip))).unwrap();
-        let told = proxied.turns();
-        assert!(told[0].contains("not there") && proxied.made() == 1, "{told:?}");
+        let events = proxied.turns();
+        assert!(events[0].contains("not there") && proxied.made() == 1, "{events:?}");
     }
     assert_eq!((proxied.answered(by("socks5://10.0.0.1"), FINE), proxied.made()), (0, 1));
 }
@@ -633,7 +637,7 @@ fn a_panic_at_any_call_leaves_nothing_behind() {
             }
             let is_end =
                 |t: &&String| ["complete", "failed", "lost"].iter().any(|e| t.starts_with(e));
-            closed += std::mem::take(&mut bench.told).iter().filter(is_end).count();
+            closed += std::mem::take(&mut bench.events).iter().filter(is_end).count();
             assert_eq!((closed, bench.reactor.len()), (round + 1, 0), "call {at}");
         }
         let _ = catch_unwind(AssertUnwindSafe(|| bench.pass(Limits::default().kept_idle)));
@@ -663,17 +667,20 @@ fn an_observer_is_told() {
     let states = States::default();
     let observer: Option<Box<dyn Observer>> = Some(Box::new(states.clone()));
     let mut bench = Bench::with(Config { observer, ..Config::default() });
-    let said = |states: &States| std::mem::take(&mut *states.0.lock().unwrap());
+    let take_states = |states: &States| std::mem::take(&mut *states.0.lock().unwrap());
     bench.answered(kept(), FINE);
-    let first = said(&states);
+    let first = take_states(&states);
     assert!(first.contains(&"the connection is kept for later".to_owned()), "{first:?}");
     bench.answered(kept(), FINE);
-    let second = said(&states);
+    let second = take_states(&states);
     assert_eq!(second[0], "over a kept connection to 127.0.0.1:80 (1 request before)");
     bench.start(kept());
-    assert_eq!(said(&states)[0], "over a kept connection to 127.0.0.1:80 (2 requests before)");
+    assert_eq!(
+        take_states(&states)[0],
+        "over a kept connection to 127.0.0.1:80 (2 requests before)"
+    );
     bench.world.lock().tcps[0].ended = true;
     bench.turns();
-    let again = said(&states);
+    let again = take_states(&states);
     assert!(again[0].starts_with("the kept connection brought no answer"), "{again:?}");
 }

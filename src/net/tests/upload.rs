@@ -82,6 +82,9 @@ fn a_server_that_takes_nothing_of_a_body_is_stalled() {
         assert!(bench.wrote(0).len() >= room);
         assert_eq!(bench.pass(60_000 * MS - NS), Vec::<String>::new(), "{room}");
     }
-    let told = bench.pass(NS);
-    assert!(told.len() == 1 && told[0].contains("the peer has taken no byte for 60s"), "{told:?}");
+    let events = bench.pass(NS);
+    assert!(
+        events.len() == 1 && events[0].contains("the peer has taken no byte for 60s"),
+        "{events:?}"
+    );
 }

@@ -155,11 +155,11 @@ impl Poller for Ear {
 struct Wire {
     ear: Arc<Ear>,
     reactor: Reactor<Line>,
-    told: Vec<String>,
+    events: Vec<String>,
 }
 
 /// As [`shown`]; an error by its kind, and with the number of lost bytes.
-fn said(event: Event<'_>) -> String {
+fn event_text(event: Event<'_>) -> String {
     match event {
         Event::Closed(Closed::Failed(e)) => format!("failed {:?}, {} unsent", e.kind(), e.unsent()),
         Event::Closed(Closed::Lost(e)) => format!("lost {:?}, {} unsent", e.kind(), e.unsent()),
@@ -174,7 +174,7 @@ impl Wire {
             Arc::new(Ear { world: world.clone(), ends: Mutex::default(), full: false.into() });
         let line = Line(Toy(world.clone(), Arc::new(world)), Arc::clone(&ear));
         let reactor = Reactor::with_sys(line, Config { limits, ..Config::default() }).unwrap();
-        Wire { ear, reactor, told: Vec::new() }
+        Wire { ear, reactor, events: Vec::new() }
     }
 
     /// Reads or changes the server's end of a connection.
@@ -201,10 +201,10 @@ impl Wire {
 
     /// One turn, with `act` for each event before it is recorded.
     fn turn_with(&mut self, act: &mut dyn FnMut(&mut Conn<'_>, &Event<'_>)) {
-        let (now, told) = (self.ear.world.lock().now, &mut self.told);
+        let (now, events) = (self.ear.world.lock().now, &mut self.events);
         let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| {
             act(conn, &event);
-            told.push(said(event));
+            events.push(event_text(event));
         };
         self.reactor.turn(Some(now), &mut sink).unwrap();
     }
@@ -212,7 +212,7 @@ impl Wire {
     /// More turns than any step needs; returns their events.
     fn turns(&mut self) -> Vec<String> {
         (0..10).for_each(|_| self.turn_with(&mut |_, _| {}));
-        std::mem::take(&mut self.told)
+        std::mem::take(&mut self.events)
     }
 
     /// Time passes, and then a turn notices it.

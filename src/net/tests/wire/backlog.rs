@@ -118,15 +118,15 @@ fn the_time_of_a_response_starts_when_its_request_has_left() {
         wire.room(tcp, 100);
         assert_eq!(wire.pass(9 * SECOND), NOTHING);
     }
-    let told = wire.ends_after(2 * SECOND);
-    assert_eq!(told, [format!("failed Timeout(20s), {} unsent", all - 200)]);
+    let events = wire.ends_after(2 * SECOND);
+    assert_eq!(events, [format!("failed Timeout(20s), {} unsent", all - 200)]);
     // And a connection that takes none is stalled.
     let mut wire = Wire::new(limits());
     let (_, tcp, all) = wire.ask(post(1000));
     wire.room(tcp, 100);
     assert_eq!(wire.pass(9 * SECOND), NOTHING);
-    let told = wire.ends_after(10 * SECOND);
-    assert_eq!(told, [format!("failed Stalled(10s), {} unsent", all - 100)]);
+    let events = wire.ends_after(10 * SECOND);
+    assert_eq!(events, [format!("failed Stalled(10s), {} unsent", all - 100)]);
 }
 
 #[test]
@@ -204,16 +204,16 @@ fn an_upload_that_breaks_off_says_how_much_of_it_did_not_leave() {
     let (_, tcp, all) = wire.ask(post(1000));
     wire.room(tcp, 300);
     wire.ends(tcp, End::Deaf);
-    let told = wire.turns();
-    assert_eq!(told, [format!("failed Io(Kind(ConnectionReset)), {} unsent", all - 300)]);
+    let events = wire.turns();
+    assert_eq!(events, [format!("failed Io(Kind(ConnectionReset)), {} unsent", all - 300)]);
     // As text, too.
     let mut bench = Bench::new(limits());
     let (id, tcp) = bench.open(ws());
     bench.world.lock().tcps[tcp].room = 300;
     bench.reactor.send_binary(id, &[7; 994]).unwrap();
     assert_eq!(bench.turns(), NOTHING);
-    let told = bench.pass(10 * SECOND).concat();
-    assert!(told.ends_with("some wait; 702 bytes that were accepted did not leave"), "{told}");
+    let events = bench.pass(10 * SECOND).concat();
+    assert!(events.ends_with("some wait; 702 bytes that were accepted did not leave"), "{events}");
 }
 
 #[test]

@@ -42,16 +42,16 @@ impl Crowd {
     /// Turns until none makes progress; returns their events.
     fn turns(&mut self) -> Vec<String> {
         let all = |crowd: &Crowd| (0..crowd.ids.len()).map(|k| crowd.unread(k)).sum::<usize>();
-        let mut told = Vec::new();
+        let mut events = Vec::new();
         loop {
             let before = all(self);
             self.wire.turn_with(&mut |_, _| {});
             self.wire.turn_with(&mut |_, _| {});
-            let new = std::mem::take(&mut self.wire.told);
+            let new = std::mem::take(&mut self.wire.events);
             if new.is_empty() && all(self) == before {
-                return told;
+                return events;
             }
-            told.extend(new);
+            events.extend(new);
         }
     }
 
@@ -64,15 +64,15 @@ impl Crowd {
 #[test]
 fn messages_that_come_in_step_fit_in_the_sum_and_one_more_and_all_arrive() {
     let mut crowd = Crowd::new(5, Limits::default());
-    let (mut most, mut told) = (0, Vec::new());
+    let (mut most, mut events) = (0, Vec::new());
     while crowd.left.iter().any(|left| !left.is_empty()) {
         (0..5).for_each(|k| crowd.sends(k, PIECE));
-        told.extend(crowd.turns());
+        events.extend(crowd.turns());
         let sent: usize = crowd.left.iter().map(|left| SIZE + 10 - left.len()).sum();
         let unread: usize = (0..5).map(|k| crowd.unread(k)).sum();
-        most = most.max(sent - unread - told.len() * (SIZE + 10));
+        most = most.max(sent - unread - events.len() * (SIZE + 10));
     }
-    assert_eq!(told, [WHOLE; 5]);
+    assert_eq!(events, [WHOLE; 5]);
     assert!(most < 10 * MIB + SIZE, "{most} bytes of messages that were not whole");
     assert!(most > SIZE, "several at a time: {most}");
 }
@@ -120,8 +120,8 @@ fn whoever_waits_goes_on_when_the_other_has_finished_or_is_gone() {
 
     let mut crowd = stuck(1000 * SECOND);
     crowd.wire.ends(1, End::Reset);
-    let told = crowd.turns();
-    assert!(told.len() == 2 && told.contains(&WHOLE.into()), "{told:?}");
+    let events = crowd.turns();
+    assert!(events.len() == 2 && events.contains(&WHOLE.into()), "{events:?}");
 
     // Released by the program, it ends without an answer to its close frame.
     let mut crowd = stuck(1000 * SECOND);

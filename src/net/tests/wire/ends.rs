@@ -11,7 +11,7 @@ fn a_time_limit_that_is_put_off_at_the_last_moment_ends_no_pause() {
         let (id, tcp) = wire.open(ws());
         if behind {
             wire.gives(tcp, &texts(b"abc"));
-            assert_eq!(wire.turns_and_pauses(), told(b"a"));
+            assert_eq!(wire.turns_and_pauses(), texts_of(b"a"));
         } else {
             wire.reactor.pause(id);
             wire.gives(tcp, &texts(b"bc"));
@@ -23,7 +23,7 @@ fn a_time_limit_that_is_put_off_at_the_last_moment_ends_no_pause() {
         wire.room(tcp, usize::MAX);
         assert_eq!(wire.pass(NS), NOTHING, "behind: {behind}");
         wire.reactor.resume(id);
-        assert_eq!(wire.turns(), told(b"bc"));
+        assert_eq!(wire.turns(), texts_of(b"bc"));
     }
 }
 
@@ -36,7 +36,7 @@ fn the_answer_to_a_close_counts_though_nobody_wants_to_hear_it() {
         let answer = [&texts(b"bc")[..], b"\x88\x02\x03\xE8"].concat();
         if behind {
             wire.gives(tcp, &[&texts(b"a")[..], &answer].concat());
-            assert_eq!(wire.turns_and_pauses(), told(b"a"));
+            assert_eq!(wire.turns_and_pauses(), texts_of(b"a"));
         } else {
             wire.reactor.pause(id);
             wire.gives(tcp, &answer);
@@ -44,8 +44,8 @@ fn the_answer_to_a_close_counts_though_nobody_wants_to_hear_it() {
         wire.reactor.close(id, &CloseFrame::new(1000, "")).unwrap();
         assert_eq!(wire.turns(), NOTHING);
         wire.ends(tcp, End::Eof);
-        let told = wire.ends_after(SECOND);
-        assert_eq!(told, [r#"Text("b")"#, r#"Text("c")"#, "closing 1000", "closed: 1000"]);
+        let events = wire.ends_after(SECOND);
+        assert_eq!(events, [r#"Text("b")"#, r#"Text("c")"#, "closing 1000", "closed: 1000"]);
     }
 }
 
@@ -61,8 +61,8 @@ fn an_error_of_a_write_that_took_a_part_is_not_forgotten() {
     assert_eq!(wire.turns(), ["response 200", "chunk 5"]);
     wire.room(tcp, 300);
     wire.ends(tcp, End::Once);
-    let told = wire.turns();
-    assert_eq!(told, [format!("lost Io(Kind(ConnectionReset)), {} unsent", all - 300)]);
+    let events = wire.turns();
+    assert_eq!(events, [format!("lost Io(Kind(ConnectionReset)), {} unsent", all - 300)]);
 }
 
 #[test]

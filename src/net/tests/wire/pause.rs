@@ -12,7 +12,7 @@ pub(super) fn texts(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().flat_map(|&byte| text(byte)).collect()
 }
 
-pub(super) fn told(bytes: &[u8]) -> Vec<String> {
+pub(super) fn texts_of(bytes: &[u8]) -> Vec<String> {
     bytes.iter().map(|&byte| format!("Text({:?})", char::from(byte).to_string())).collect()
 }
 
@@ -20,7 +20,7 @@ impl Wire {
     /// Turns in which the sink pauses after each event.
     pub(super) fn turns_and_pauses(&mut self) -> Vec<String> {
         (0..10).for_each(|_| self.turn_with(&mut |conn, _| conn.pause()));
-        std::mem::take(&mut self.told)
+        std::mem::take(&mut self.events)
     }
 }
 
@@ -42,7 +42,7 @@ fn nothing_is_told_or_read_between_pause_and_resume() {
     assert_eq!(wire.wrote(tcp), masked(0x81, b"x"));
     assert_eq!(read(&wire), 0);
     wire.reactor.resume(id);
-    assert_eq!(wire.turns(), told(b"abc"));
+    assert_eq!(wire.turns(), texts_of(b"abc"));
     // Resuming twice has the same effect as once, and resuming without a pause has none.
     wire.reactor.resume(id);
     wire.reactor.pause(id);
@@ -50,7 +50,7 @@ fn nothing_is_told_or_read_between_pause_and_resume() {
     wire.gives(tcp, &texts(b"d"));
     assert_eq!(wire.turns(), NOTHING);
     wire.reactor.resume(id);
-    assert_eq!(wire.turns(), told(b"d"));
+    assert_eq!(wire.turns(), texts_of(b"d"));
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_sink_that_pauses_gets_one_event_of_a_read_and_the_others_in_order() {
         wire.tcp(tcp, |tcp| tcp.most = most);
         wire.gives(tcp, &bytes);
         for n in 0..letters.len() {
-            assert_eq!(wire.turns_and_pauses(), told(&letters[n..=n]), "{turn} {most}");
+            assert_eq!(wire.turns_and_pauses(), texts_of(&letters[n..=n]), "{turn} {most}");
             assert_eq!(wire.turns_and_pauses(), NOTHING);
             wire.reactor.resume(id);
         }
@@ -75,13 +75,13 @@ fn a_sink_that_pauses_gets_one_event_of_a_read_and_the_others_in_order() {
     wire.gives(tcp, &[&texts(b"abc")[..], &[0x81, 2, b'd']].concat());
     wire.turn_with(&mut |conn, _| conn.pause());
     assert!(!wire.reactor.has_work(), "nothing is to be done with what waits");
-    assert_eq!(wire.turns(), told(b"a"));
+    assert_eq!(wire.turns(), texts_of(b"a"));
     wire.gives(tcp, &[b"d", &texts(b"e")[..]].concat());
     wire.reactor.resume(id);
     assert_eq!(wire.turns(), ["Text(\"b\")", "Text(\"c\")", "Text(\"dd\")", "Text(\"e\")"]);
     // The close frame is an event, too.
     wire.gives(tcp, &[&text(b'f')[..], b"\x88\x00"].concat());
-    assert_eq!(wire.turns_and_pauses(), told(b"f"));
+    assert_eq!(wire.turns_and_pauses(), texts_of(b"f"));
     wire.reactor.resume(id);
     assert_eq!(wire.turns_and_pauses(), ["closing no code"]);
     // Also in a large message that is read in place.
@@ -223,12 +223,12 @@ fn a_socket_that_breaks_ends_a_pause_and_what_came_before_is_told() {
     let (_, tcp) = wire.open(ws());
     // One text is in our buffer, and one in the kernel's.
     wire.gives(tcp, &texts(b"abc"));
-    assert_eq!(wire.turns_and_pauses(), told(b"a"));
+    assert_eq!(wire.turns_and_pauses(), texts_of(b"a"));
     wire.gives(tcp, &texts(b"d"));
     assert_eq!(wire.turns(), NOTHING);
     wire.ends(tcp, End::Reset);
     let end = "lost Io(Kind(ConnectionReset)), 0 unsent".to_owned();
-    assert_eq!(wire.turns(), [told(b"bcd"), vec![end]].concat());
+    assert_eq!(wire.turns(), [texts_of(b"bcd"), vec![end]].concat());
     assert!(wire.reactor.is_empty());
     // An end of the server is seen when the socket is read.
     let (id, tcp) = wire.open(ws());
@@ -262,12 +262,12 @@ fn a_pause_holds_though_its_socket_was_found_ready_before() {
             wire.ends(b.1, End::Eof);
         }
         wire.turn_with(&mut |_, _| {});
-        assert_eq!(wire.told, told(b"x"), "there was no room for another");
+        assert_eq!(wire.events, texts_of(b"x"), "there was no room for another");
         wire.reactor.pause(b.0);
-        assert_eq!(wire.turns(), told(b"x"));
+        assert_eq!(wire.turns(), texts_of(b"x"));
         wire.reactor.resume(b.0);
         let end = ends.then(|| "lost Eof, 0 unsent".to_owned());
-        assert_eq!(wire.turns(), [told(input), end.into_iter().collect()].concat());
+        assert_eq!(wire.turns(), [texts_of(input), end.into_iter().collect()].concat());
     }
 }
 
@@ -284,7 +284,7 @@ fn what_an_owner_holds_stops_the_reading_until_it_is_consumed() {
             }
         };
         (0..10).for_each(|_| wire.turn_with(&mut hold));
-        std::mem::take(&mut wire.told)
+        std::mem::take(&mut wire.events)
     };
     wire.gives(tcp, &binary(3000));
     assert_eq!(turn(&mut wire), ["binary 3000"]);

@@ -87,15 +87,15 @@ fn a_wait_has_its_own_limit_and_its_own_words() {
              Limits::opening_per_peer and --opening let more in at a time"
         )
     };
-    let told = bench.pass(NS);
-    assert_eq!(told, [waited(60, "1 other handshake")]);
+    let events = bench.pass(NS);
+    assert_eq!(events, [waited(60, "1 other handshake")]);
     assert_eq!(bench.pass(40 * SECOND - NS), NOTHING);
-    let told = bench.pass(NS);
+    let events = bench.pass(NS);
     // The order of the checks does not matter.
-    assert_eq!(told.len(), 2, "{told:?}");
-    assert!(told.contains(&waited(100, "1 other handshake")), "{told:?}");
-    let secret = told.iter().find(|text| text.contains("1 other handshake with its address; "));
-    assert!(secret.is_some_and(|text| !text.contains("127.0.0.1")), "{told:?}");
+    assert_eq!(events.len(), 2, "{events:?}");
+    assert!(events.contains(&waited(100, "1 other handshake")), "{events:?}");
+    let secret = events.iter().find(|text| text.contains("1 other handshake with its address; "));
+    assert!(secret.is_some_and(|text| !text.contains("127.0.0.1")), "{events:?}");
     // No connection was attempted, and the first is unchanged.
     assert_eq!(bench.tcps(), 1);
     bench.opens(0);
@@ -107,8 +107,8 @@ fn a_wait_has_its_own_limit_and_its_own_words() {
         let own = Limits { opening_wait: wait * SECOND, ..limits() };
         bench.start(patient().limits(own));
     }
-    let told = bench.pass(60 * SECOND);
-    assert_eq!(told, [waited(60, "3 other handshakes")]);
+    let events = bench.pass(60 * SECOND);
+    assert_eq!(events, [waited(60, "3 other handshakes")]);
 }
 
 /// FAULTS 69.

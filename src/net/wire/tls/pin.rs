@@ -186,8 +186,11 @@ mod tests {
             " sha256/C5+lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M=",
             "sha256/C5+lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M= ",
         ] {
-            let said = bad.parse::<Pin>().unwrap_err();
-            assert!(said.ends_with("is not sha256/ and the base64 of 32 bytes"), "{said}");
+            let error_text = bad.parse::<Pin>().unwrap_err();
+            assert!(
+                error_text.ends_with("is not sha256/ and the base64 of 32 bytes"),
+                "{error_text}"
+            );
         }
     }
 
@@ -195,8 +198,8 @@ mod tests {
     fn what_is_no_certificate_has_no_pin() {
         for bytes in [&b""[..], b"-----BEGIN CERTIFICATE-----", &[0x30, 0x80], &[0x30, 3, 1, 2, 3]]
         {
-            let said = Pin::of_certificate(bytes).unwrap_err().to_string();
-            assert!(said.starts_with("the certificate cannot be read: "), "{said}");
+            let error_text = Pin::of_certificate(bytes).unwrap_err().to_string();
+            assert!(error_text.starts_with("the certificate cannot be read: "), "{error_text}");
         }
     }
 }

@@ -93,8 +93,11 @@ fn without_verification_only_this_machine_is_believed() {
     }
     for host in ["x.a.test", "localhost.example", "a.localhost", "10.0.0.1", "::2"] {
         for name in ["wildcard", "self-signed"] {
-            let said = meet(insecure(), host, server(name, &[])).map(drop).unwrap_err();
-            assert!(said.contains("not signed by a trusted root"), "{host} {name}: {said}");
+            let error_text = meet(insecure(), host, server(name, &[])).map(drop).unwrap_err();
+            assert!(
+                error_text.contains("not signed by a trusted root"),
+                "{host} {name}: {error_text}"
+            );
         }
     }
     // A certificate that verifies is still accepted.
@@ -106,14 +109,14 @@ fn a_pin_holds_where_nothing_else_is_verified_and_only_for_the_servers_own_key()
     let insecure =
         |name| TlsOptions::new().insecure_on_loopback().trust(Trust::Pins(vec![pin(name)]));
     meet(insecure("self-signed"), "localhost", server("self-signed", &[])).map(drop).unwrap();
-    let said =
+    let error_text =
         meet(insecure("good"), "localhost", server("self-signed", &[])).map(drop).unwrap_err();
-    assert!(said.contains(&pin("self-signed").to_string()), "{said}");
+    assert!(error_text.contains(&pin("self-signed").to_string()), "{error_text}");
     // The intermediate is sent, but it was not verified to be one.
     let between = Pin::of_certificate(&chain("chain")[1]).unwrap();
     let options = TlsOptions::new().insecure_on_loopback().trust(Trust::Pins(vec![between]));
-    let said = meet(options, "localhost", server("chain", &[])).map(drop).unwrap_err();
-    assert!(said.contains(&pin("chain").to_string()), "{said}");
+    let error_text = meet(options, "localhost", server("chain", &[])).map(drop).unwrap_err();
+    assert!(error_text.contains(&pin("chain").to_string()), "{error_text}");
 }
 
 #[test]
@@ -128,6 +131,6 @@ fn the_signature_of_the_handshake_is_checked_even_without_verification() {
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
     let server = Tls(ServerConnection::new(Arc::new(config)).unwrap().into(), Records::default());
-    let said = meet(TlsOptions::new().insecure_on_loopback(), "localhost", server).map(drop);
-    assert!(said.unwrap_err().contains("a signature is wrong"));
+    let result = meet(TlsOptions::new().insecure_on_loopback(), "localhost", server).map(drop);
+    assert!(result.unwrap_err().contains("a signature is wrong"));
 }

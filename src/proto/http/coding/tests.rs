@@ -62,7 +62,7 @@ fn read(
                 Err(e) => return (pieces, Err(e)),
             }
             if !decoder.rest().is_empty() {
-                assert!(at < end, "something is left as long as there is more to be told");
+                assert!(at < end, "something is left as long as there is more to be decoded");
                 assert!(decoder.rest().len() <= limits.decoded_piece.max(1));
                 pieces.push(decoder.take_rest());
             }
@@ -71,8 +71,8 @@ fn read(
         assert_eq!(at, end, "all is taken");
     }
     let (wire, len) = decoder.sizes();
-    let told = pieces.concat().len() as u64;
-    assert_eq!((wire, len), (coded.len() as u64, told));
+    let decoded = pieces.concat().len() as u64;
+    assert_eq!((wire, len), (coded.len() as u64, decoded));
     (pieces, decoder.finish())
 }
 

@@ -42,7 +42,7 @@ struct Sim {
     now: Instant,
     /// Input that was not taken.
     input: Vec<u8>,
-    told: Vec<String>,
+    events: Vec<String>,
 }
 
 impl Sim {
@@ -54,7 +54,7 @@ impl Sim {
     }
 
     fn of(exchange: Exchange) -> Sim {
-        Sim { exchange, now: Instant::now(), input: Vec::new(), told: Vec::new() }
+        Sim { exchange, now: Instant::now(), input: Vec::new(), events: Vec::new() }
     }
 
     fn get(delivery: Delivery) -> Sim {
@@ -82,7 +82,7 @@ impl Sim {
             let (used, event) = self.exchange.receive(&mut cx, &input[at..]);
             at += used;
             match event {
-                Some(event) => self.tell(&event),
+                Some(event) => self.report(&event),
                 None => break,
             }
         }
@@ -93,7 +93,7 @@ impl Sim {
         while end != Open
             && let Some(event) = self.exchange.receive_eof(end == Cut)
         {
-            self.tell(&event);
+            self.report(&event);
         }
     }
 
@@ -105,14 +105,14 @@ impl Sim {
 
     fn late(&mut self) {
         if let Some(event) = self.exchange.on_deadline(self.now) {
-            self.tell(&event);
+            self.report(&event);
         }
     }
 
-    fn tell(&mut self, event: &Event<'_>) {
-        let last = self.told.last().map(String::as_str).unwrap_or_default();
+    fn report(&mut self, event: &Event<'_>) {
+        let last = self.events.last().map(String::as_str).unwrap_or_default();
         assert!(!last.starts_with('='), "{event:?} after {last}");
-        self.told.push(match event {
+        self.events.push(match event {
             Event::Response(r) => format!("{} {}", r.status, r.reason),
             Event::Chunk(data) => format!("<{}>", escape(data, usize::MAX)),
             Event::ServerSent(e) => format!("({} {} {})", e.event, e.data, e.id),
@@ -127,7 +127,7 @@ impl Sim {
     }
 
     fn text(&self) -> String {
-        self.told.join(" ")
+        self.events.join(" ")
     }
 }
 
@@ -154,14 +154,14 @@ fn run(method: &str, delivery: Delivery, bytes: &[u8], step: usize, end: End) ->
     if over || end != Open {
         // Exactly one final event, and nothing after it, whatever happens later.
         assert!(sim.has_ended() && sim.text().matches('=').count() == 1, "{}", sim.text());
-        let before = sim.told.len();
+        let before = sim.events.len();
         sim.feed(b"HTTP/1.1 200 OK\r\n\r\nx");
         assert!(sim.input.is_empty(), "all is taken");
         sim.end(Eof);
         sim.end(Cut);
         sim.now += seconds(1_000_000);
         sim.late();
-        assert_eq!(sim.told.len(), before, "{}", sim.text());
+        assert_eq!(sim.events.len(), before, "{}", sim.text());
     }
     sim.text()
 }
@@ -500,7 +500,7 @@ fn the_limits_of_time() {
         sim.feed(b"HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 200 OK\r\nA");
         assert_eq!(sim.exchange.deadline(), end);
         sim.late();
-        assert!(sim.told.is_empty());
+        assert!(sim.events.is_empty());
         sim.now += seconds(1);
         sim.late();
         assert_eq!(sim.text(), "= Timeout");
@@ -558,7 +558,7 @@ fn upload(limits: Limits, timing: impl FnOnce(Instant) -> Timing) -> Sim {
     let now = Instant::now();
     let settings = Settings { limits: Arc::new(limits), ..Settings::default() };
     let exchange = Exchange::new(request, Delivery::Raw, &settings, timing(now));
-    Sim { exchange, now, input: Vec::new(), told: Vec::new() }
+    Sim { exchange, now, input: Vec::new(), events: Vec::new() }
 }
 
 impl Sim {
@@ -798,7 +798,7 @@ fn a_long_body_costs_a_step_for_each_byte() {
     for step in [1, bytes.len()] {
         let mut sim = Sim::get(Delivery::Raw);
         bytes.chunks(step).for_each(|part| sim.feed(part));
-        assert_eq!(sim.told.len(), 200_001);
+        assert_eq!(sim.events.len(), 200_001);
     }
 }
 

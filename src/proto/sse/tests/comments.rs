@@ -208,11 +208,11 @@ fn a_comment_is_given_as_soon_as_its_line_has_ended() {
 #[test]
 fn random_comments_agree_with_a_naive_reading() {
     let (mut rng, limits) = (Rng(0x2545_F491_4F6C_DD1D), Limits::default());
-    let (mut told, mut dispatched) = (0, 0);
+    let (mut count, mut dispatched) = (0, 0);
     for round in 0..15_000 {
         let text = rng.text();
         let want = naive(&text);
-        told += comments(&want).len();
+        count += comments(&want).len();
         dispatched += events(&want).len();
         let pieces = rng.pieces(&text);
         let (whole, cut) = (read([&text[..]], &limits), read(pieces.iter().copied(), &limits));
@@ -222,7 +222,7 @@ fn random_comments_agree_with_a_naive_reading() {
         assert_eq!(events(&whole.items), parsed.events, "{round}: {text:x?}");
         assert_eq!((whole.last_event_id, whole.retry), (parsed.last_event_id, parsed.retry));
     }
-    assert!(told > 4000 && dispatched > 4000, "{told} comments, {dispatched} events");
+    assert!(count > 4000 && dispatched > 4000, "{count} comments, {dispatched} events");
 }
 
 /// Calling both functions in turn gives every event, and the comments of the calls that ask for

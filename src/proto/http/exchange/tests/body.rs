@@ -26,13 +26,13 @@ fn post(length: Option<u64>) -> Sim {
 impl Sim {
     fn give(&mut self, piece: &[u8]) {
         if let Some(event) = self.exchange.send_body(self.now, piece) {
-            self.tell(&event);
+            self.report(&event);
         }
     }
 
     fn give_end(&mut self) {
         if let Some(event) = self.exchange.end_body(self.now) {
-            self.tell(&event);
+            self.report(&event);
         }
     }
 
@@ -91,9 +91,9 @@ fn a_body_leaves_as_its_length_or_its_chunks_say() {
         assert_eq!(sent(length, pieces, Window::Whole), (want.into(), "".into()), "{pieces:?}");
         // Smaller pieces make more chunks, and the same bytes.
         for n in [1, 7] {
-            let (got, told) = sent(length, pieces, Window::Bytes(n));
+            let (got, events) = sent(length, pieces, Window::Bytes(n));
             let got = if length.is_some() { got } else { unchunked(&got) };
-            assert_eq!((got, told.as_str()), (pieces.concat(), ""), "{n} at a time");
+            assert_eq!((got, events.as_str()), (pieces.concat(), ""), "{n} at a time");
         }
     }
 }
@@ -125,8 +125,8 @@ fn a_body_of_another_length_is_no_whole_request() {
         (5, &["hell", "o!"], "= LongBody(5)"),
     ] {
         for window in [Window::Whole, Window::Bytes(1), Window::Bytes(100)] {
-            let (body, told) = sent(Some(length), pieces, window);
-            assert_eq!(told, want, "{pieces:?}, {window:?}");
+            let (body, events) = sent(Some(length), pieces, window);
+            assert_eq!(events, want, "{pieces:?}, {window:?}");
             assert!((body.len() as u64) < length.max(1), "{body:?} is whole");
         }
     }

@@ -40,7 +40,7 @@ fn framings(head: &str, coded: &[u8]) -> [(Vec<u8>, End); 3] {
     ]
 }
 
-fn told(delivery: Delivery, decode: bool, bytes: &[u8], step: usize, end: End) -> String {
+fn events_of(delivery: Delivery, decode: bool, bytes: &[u8], step: usize, end: End) -> String {
     let mut sim = sim(delivery, decode, Limits::default());
     for part in bytes.chunks(step) {
         sim.feed(part);
@@ -56,7 +56,7 @@ fn told(delivery: Delivery, decode: bool, bytes: &[u8], step: usize, end: End) -
 fn all(delivery: Delivery, decode: bool, head: &str, coded: &[u8], want: &str) {
     for (bytes, end) in framings(head, coded) {
         for step in [1, 2, 7, bytes.len()] {
-            let got = told(delivery, decode, &bytes, step, end);
+            let got = events_of(delivery, decode, &bytes, step, end);
             assert_eq!(got, want, "{delivery:?}, {step} at a time");
         }
     }
@@ -125,7 +125,7 @@ fn a_coded_body_that_ends_early_is_truncated_whatever_its_framing_says() {
     for cut in [1, 9, 10, coded.len() - 1] {
         for (bytes, end) in framings(HEAD, &coded[..cut]) {
             for step in [1, bytes.len()] {
-                let got = told(Delivery::Raw, true, &bytes, step, end);
+                let got = events_of(Delivery::Raw, true, &bytes, step, end);
                 assert!(got.ends_with("= Coding(Truncated)"), "{cut}: {got}");
             }
         }
@@ -142,10 +142,10 @@ fn a_coded_body_that_ends_early_is_truncated_whatever_its_framing_says() {
     all(Delivery::Raw, true, HEAD, &longer, "200 OK <hello, hello> = Coding(Trailing)");
     // If the framing is incomplete, that is the error.
     let (bytes, _) = &framings(HEAD, &coded)[1];
-    let got = told(Delivery::Raw, true, &bytes[..bytes.len() - 3], 1000, Eof);
+    let got = events_of(Delivery::Raw, true, &bytes[..bytes.len() - 3], 1000, Eof);
     assert_eq!(got, "200 OK <hello, hello> = Truncated(Some(3))");
     let (bytes, _) = &framings(HEAD, &coded)[0];
-    let got = told(Delivery::Raw, true, bytes, 1000, Cut);
+    let got = events_of(Delivery::Raw, true, bytes, 1000, Cut);
     assert_eq!(got, "200 OK <hello, hello> = Truncated(None)");
 }
 
@@ -176,13 +176,13 @@ fn each_flushed_chunk_gives_its_events_at_once() {
                 // With the end of its chunk, and without.
                 sim.feed(&chunk[..chunk.len() - 2 * cut]);
                 want.push(of(delivery, i + 1));
-                assert_eq!(sim.told, want, "{delivery:?}");
+                assert_eq!(sim.events, want, "{delivery:?}");
                 assert!(sim.input.is_empty(), "all is taken");
                 sim.feed(&chunk[chunk.len() - 2 * cut..]);
             }
             sim.feed(&[&chunks(&[&hex("030070c2ed954e000000")])[..], b"0\r\n\r\n"].concat());
             want.push("= complete".into());
-            assert_eq!(sim.told, want, "{delivery:?}");
+            assert_eq!(sim.events, want, "{delivery:?}");
         }
     }
 }
@@ -198,15 +198,15 @@ fn what_few_bytes_become_is_told_one_by_one() {
     for step in [1, 100, bytes.len()] {
         let mut sim = sim(Delivery::Events, false, Limits::default());
         bytes.chunks(step).for_each(|part| sim.feed(part));
-        assert_eq!(sim.told.len(), 50_002);
-        assert_eq!(sim.told.last().unwrap(), "= complete");
+        assert_eq!(sim.events.len(), 50_002);
+        assert_eq!(sim.events.last().unwrap(), "= complete");
     }
     // The same bytes as pieces, each within the limit.
     let limits = Limits { decoded_piece: 1000, ..Limits::default() };
     let mut sim = sim(Delivery::Raw, true, limits);
     sim.feed(bytes);
-    assert!(sim.told.iter().all(|piece| piece.len() <= 1300));
-    assert_eq!(sim.told.len(), 452);
+    assert!(sim.events.iter().all(|piece| piece.len() <= 1300));
+    assert_eq!(sim.events.len(), 452);
 }
 
 /// FAULTS 56 and 58.
@@ -217,13 +217,13 @@ fn a_bomb_is_bounded_by_its_ratio_and_by_the_limits_of_events() {
     let mut raw = sim(Delivery::Raw, true, Limits::default());
     let most = 2 + Limits::default().decoded_free / Limits::default().decoded_piece + 1;
     raw.feed(bytes);
-    assert_eq!(raw.told.last().unwrap(), "= Coding(Ratio(200))");
-    assert!(raw.told.len() <= most);
+    assert_eq!(raw.events.last().unwrap(), "= Coding(Ratio(200))");
+    assert!(raw.events.len() <= most);
     for delivery in [Delivery::Events, Delivery::Blocks] {
         let mut events = sim(delivery, true, Limits::default());
         events.feed(bytes);
-        assert_eq!(events.told.len(), 2);
-        assert!(events.told[1].starts_with("= EventStream(Long"), "{}", events.text());
+        assert_eq!(events.events.len(), 2);
+        assert!(events.events[1].starts_with("= EventStream(Long"), "{}", events.text());
     }
 }
 
