@@ -21,9 +21,9 @@ const SHIPPED: [(&str, &str); 3] = [
 /// use moonwire::luau::{HostFile, Line, Options, Runtime};
 ///
 /// let text = r#"
-///     local score, tell = host.signal()
+///     local score, fire = host.signal()
 ///     host.service("Scores", host.object("Scores", { Changed = score, Best = 5 }))
-///     host.global("report", function(points) tell(points) end)
+///     host.global("report", function(points) fire(points) end)
 /// "#;
 /// let options = Options::new(|line: Line<'_>| assert_eq!(line.text, "7 beats 5"))
 ///     .host(HostFile::new("scores.luau", text));

@@ -564,7 +564,7 @@ impl Runtime {
     /// The same. Most turns bring one text, for which one call suffices.
     fn round_with(&mut self, limit: Option<f64>, batch: &mut Batch) -> mlua::Result<()> {
         if let Some((id, text)) = batch.only_text().filter(|_| !self.plain) {
-            self.let_go()?;
+            self.release_dropped()?;
             let arguments = (self.host.seconds(), limit, id.to_bits(), text);
             let state = self.prelude.round_with.call(arguments)?;
             self.prelude.feed.collector.made(&self.lua, &[text.len()])?;
@@ -576,7 +576,7 @@ impl Runtime {
 
     /// Runs what is ready, up to a time of the Luau side's clock.
     fn round(&mut self, limit: Option<f64>) -> mlua::Result<()> {
-        self.let_go()?;
+        self.release_dropped()?;
         self.note(self.prelude.round.call((self.host.seconds(), limit))?)
     }
 
@@ -596,7 +596,7 @@ impl Runtime {
     }
 
     /// Releases connections whose userdata was collected.
-    fn let_go(&self) -> mlua::Result<()> {
+    fn release_dropped(&self) -> mlua::Result<()> {
         if !self.host.has_dropped() {
             return Ok(());
         }

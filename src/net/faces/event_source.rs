@@ -137,7 +137,7 @@ struct Inbox {
     /// Bytes of the body; those before `at` were parsed.
     bytes: Vec<u8>,
     at: usize,
-    /// Bytes that were parsed since the reactor was told so.
+    /// Bytes that were parsed and are not yet reported to the reactor.
     consumed: usize,
     closed: Option<Closed>,
 }

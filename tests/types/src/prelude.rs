@@ -55,7 +55,7 @@ fn what_the_parts_have_not_agreed_on_does_not_pass() {
     for (name, right, wrong) in [
         // A field that a record does not have, in a function with types of its own and in one that has
         // those of its part.
-        ("timers", "entry.lapsed, entry.thread", "entry.lapse, entry.thread"),
+        ("timers", "entry.cancelled, entry.thread", "entry.cancel, entry.thread"),
         ("timers", "entry.keeps = true", "entry.keep = true"),
         ("scheduler", "local args = entry.args", "local args = entry.arguments"),
         ("scripts", "not script.ended", "not script.kiled"),

@@ -283,6 +283,13 @@ fn interim_responses_are_skipped_up_to_the_limit() {
     assert_eq!(raw(&format!("{}{last}", many.repeat(17)), Open), "= ManyInterim");
     assert_eq!(raw(&format!("{many}HTTP/1.1 101 Go\r\n\r\n"), Open), "= Upgrade");
     assert_eq!(raw(many, Eof), "= Eof");
+    for (n, want) in [(2, "200 OK = complete"), (3, "= ManyInterim")] {
+        let limits = Limits { interim: 2, ..Limits::default() };
+        let mut sim = Sim::new("GET", Delivery::Raw, limits, Timing::default());
+        sim.feed(many.repeat(n).as_bytes());
+        sim.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(sim.text(), want, "{n}");
+    }
 }
 
 #[cfg(feature = "net")]
