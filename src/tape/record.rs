@@ -417,12 +417,12 @@ impl Recorder {
         } else {
             self.held.extend_from_slice(new);
             if self.phase == Phase::Head && event.is_none() && session.is_refused() {
-                self.let_go_head(now, false);
+                self.write_held_head(now, false);
                 self.phase = Phase::Refused;
             }
         }
         if let Some(event) = event {
-            self.let_go(now, event);
+            self.write_held(now, event);
             self.event(now, event);
         }
     }
@@ -439,7 +439,7 @@ impl Recorder {
 
     /// Writes the head that was held back, but not the bytes behind it. With `is_no_head` the bytes
     /// are no HTTP head: if they repeat a secret, they are not written.
-    fn let_go_head(&mut self, now: Instant, is_no_head: bool) {
+    fn write_held_head(&mut self, now: Instant, is_no_head: bool) {
         let end = head_end(&self.held).unwrap_or(self.held.len());
         let body = self.held.split_off(end);
         let bytes = std::mem::replace(&mut self.held, body);
@@ -456,7 +456,7 @@ impl Recorder {
     }
 
     /// Writes all bytes that were held back, since the connection is open or has ended.
-    fn let_go(&mut self, now: Instant, event: &Event<'_>) {
+    fn write_held(&mut self, now: Instant, event: &Event<'_>) {
         if self.phase == Phase::Head {
             let failed = match event {
                 Event::Closed(Closed::Failed(failed)) => Some(failed),
@@ -469,7 +469,7 @@ impl Recorder {
                         | Failure::Http(http::HttpError::Head(_))
                 )
             );
-            self.let_go_head(now, is_no_head);
+            self.write_held_head(now, is_no_head);
         }
         self.phase = Phase::Open;
         let body = std::mem::take(&mut self.held);
@@ -491,7 +491,7 @@ impl Recorder {
     pub(crate) fn ended(&mut self, cut: bool, event: Option<&Event<'_>>) {
         let now = self.now;
         if let Some(event) = event {
-            self.let_go(now, event);
+            self.write_held(now, event);
         }
         let word = if cut { "peer CUT" } else { "peer EOF" };
         self.line(now, word, word);
@@ -503,7 +503,7 @@ impl Recorder {
     /// A deadline has passed.
     pub(crate) fn was_due(&mut self, now: Instant, event: Option<&Event<'_>>) {
         if let Some(event) = event {
-            self.let_go(now, event);
+            self.write_held(now, event);
         }
         self.line(now, "deadline", "deadline");
         if let Some(event) = event {
@@ -611,7 +611,7 @@ impl Recorder {
         let piece = if self.tape.payloads { piece.to_vec() } else { letters(piece) };
         self.bytes(now, "body", &piece, "");
         if let Some(event) = event {
-            self.let_go(now, event);
+            self.write_held(now, event);
             self.event(now, event);
         }
     }
@@ -620,7 +620,7 @@ impl Recorder {
     pub(crate) fn body_ended(&mut self, now: Instant, event: Option<&Event<'_>>) {
         self.line(now, "body end", "body end");
         if let Some(event) = event {
-            self.let_go(now, event);
+            self.write_held(now, event);
             self.event(now, event);
         }
     }
