@@ -202,12 +202,12 @@ impl Policy {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowed {
-    what: What,
+    target: AllowedTarget,
     port: Option<u16>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum What {
+enum AllowedTarget {
     Name(String),
     Below(String),
     Network(IpAddr, u8),
@@ -228,21 +228,21 @@ impl FromStr for Allowed {
         if let Some(path) = text.strip_prefix("unix:") {
             let path =
                 Some(path.to_owned()).filter(|path| path.starts_with('/')).ok_or_else(bad)?;
-            return Ok(Allowed { what: What::Unix(path), port: None });
+            return Ok(Allowed { target: AllowedTarget::Unix(path), port: None });
         }
         let (host, port) = split_port(text).ok_or_else(bad)?;
         let port = match port {
             Some(digits) => Some(number::<u16>(digits).filter(|&p| p > 0).ok_or_else(bad)?),
             None => None,
         };
-        let what = match host.strip_prefix("*.") {
-            Some(name) => What::Below(name_of(name).ok_or_else(bad)?),
+        let target = match host.strip_prefix("*.") {
+            Some(name) => AllowedTarget::Below(name_of(name).ok_or_else(bad)?),
             None => match network(host) {
-                Some((address, bits)) => What::Network(address, bits),
-                None => What::Name(name_of(host).ok_or_else(bad)?),
+                Some((address, bits)) => AllowedTarget::Network(address, bits),
+                None => AllowedTarget::Name(name_of(host).ok_or_else(bad)?),
             },
         };
-        Ok(Allowed { what, port })
+        Ok(Allowed { target, port })
     }
 }
 
@@ -251,25 +251,28 @@ impl Allowed {
         if self.port.is_some_and(|port| port != to.port) {
             return false;
         }
-        match (&self.what, to.host) {
-            (What::Name(name), Host::Name(host)) => name == host,
-            (What::Below(name), Host::Name(host)) => {
+        match (&self.target, to.host) {
+            (AllowedTarget::Name(name), Host::Name(host)) => name == host,
+            (AllowedTarget::Below(name), Host::Name(host)) => {
                 host.strip_suffix(name.as_str()).is_some_and(|rest| rest.ends_with('.'))
             }
-            (What::Network(net, bits), Host::Address(ip)) => within(plain(*ip), *net, *bits),
+            (AllowedTarget::Network(net, bits), Host::Address(ip)) => {
+                within(plain(*ip), *net, *bits)
+            }
             // A name is allowed by its addresses, which are checked once they are known.
-            (What::Network(net, bits), Host::Name(_)) => match to.address {
+            (AllowedTarget::Network(net, bits), Host::Name(_)) => match to.address {
                 Some(address) => within(plain(address), *net, *bits),
                 None => !to.proxy_resolves,
             },
-            (What::Unix(path), Host::Unix(socket)) => path == socket,
+            (AllowedTarget::Unix(path), Host::Unix(socket)) => path == socket,
             _ => false,
         }
     }
 
     /// The same, but the addresses of a name do not count.
     fn matches_url(&self, to: &Destination<'_>) -> bool {
-        let by_address = matches!((&self.what, to.host), (What::Network(..), Host::Name(_)));
+        let by_address =
+            matches!((&self.target, to.host), (AllowedTarget::Network(..), Host::Name(_)));
         !by_address && self.matches(to)
     }
 }

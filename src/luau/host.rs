@@ -54,7 +54,7 @@ pub(super) struct Host {
     /// Whether scripts may choose a proxy, and whether they may name Unix sockets.
     script_proxy: bool,
     pub(super) unix_sockets: bool,
-    pub(super) secrets: Mutex<Option<super::secret::Source>>,
+    pub(super) secrets: Mutex<Option<super::secret::SecretLookup>>,
     pub(super) watch: Arc<Watch>,
     memory_limit: Option<usize>,
     pub(super) modules: Mutex<Box<dyn Modules>>,
@@ -449,8 +449,8 @@ fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     let open = move |lua: &Lua, (url, options, rules): Open| {
         Ok(match open(lua, &its, &url, &options, rules) {
             Ok(id) => (Some(id.to_bits()), None, false),
-            Err(Refused::Url(text)) => (None, Some(text), false),
-            Err(Refused::Options(text)) => (None, Some(text), true),
+            Err(NotConnected::Url(text)) => (None, Some(text), false),
+            Err(NotConnected::Options(text)) => (None, Some(text), true),
         })
     };
     table.set("open", lua.create_function(open)?)?;
@@ -559,7 +559,7 @@ fn send_string(host: &Host, id: ConnId, bytes: &[u8], binary: bool) -> Result<()
 }
 
 /// Why no connection was started.
-enum Refused {
+enum NotConnected {
     /// The URL; reported like a failed connect.
     Url(String),
     /// The options; a mistake of the script, which is raised.
@@ -572,10 +572,10 @@ fn open(
     url: &LuaString,
     options: &Value,
     rules: PolicyArg,
-) -> Result<ConnId, Refused> {
+) -> Result<ConnId, NotConnected> {
     let url = url.to_string_lossy();
-    let plain = Options::new(&url).map_err(|e| Refused::Url(e.to_string()))?;
-    let mut wanted = Wanted {
+    let plain = Options::new(&url).map_err(|e| NotConnected::Url(e.to_string()))?;
+    let mut wanted = ConnectOptions {
         options: plain.ping_interval(host.ping_interval).hold_close(true),
         limits: None,
         buffers: false,
@@ -586,21 +586,21 @@ fn open(
         Value::Table(table) => {
             // Unknown names first: a table gives its entries in any order.
             for pair in table.pairs::<Value, Value>() {
-                let (key, _) = pair.map_err(|e| Refused::Options(e.to_string()))?;
-                known(&key).map_err(Refused::Options)?;
+                let (key, _) = pair.map_err(|e| NotConnected::Options(e.to_string()))?;
+                known(&key).map_err(NotConnected::Options)?;
             }
             for pair in table.pairs::<Value, Value>() {
-                let (key, value) = pair.map_err(|e| Refused::Options(e.to_string()))?;
-                wanted = wanted.set(lua, host, &key, &value).map_err(Refused::Options)?;
+                let (key, value) = pair.map_err(|e| NotConnected::Options(e.to_string()))?;
+                wanted = wanted.set(lua, host, &key, &value).map_err(NotConnected::Options)?;
             }
         }
         other => {
             let got = type_name(other);
             let text = format!("invalid argument #2 to 'connect' (table expected, got {got})");
-            return Err(Refused::Options(text));
+            return Err(NotConnected::Options(text));
         }
     }
-    let Wanted { options, limits, buffers, compress } = wanted;
+    let ConnectOptions { options, limits, buffers, compress } = wanted;
     let mut options = compress.apply(options);
     if let Some(rules) = rules {
         options = options.policy(rules.0.clone());
@@ -608,7 +608,7 @@ fn open(
     if let Some(limits) = limits {
         options = options.limits(limits);
     }
-    let id = host.open(options).map_err(|e| Refused::Url(e.to_string()))?;
+    let id = host.open(options).map_err(|e| NotConnected::Url(e.to_string()))?;
     if buffers {
         lock(&host.buffers).insert(id);
     }
@@ -619,15 +619,21 @@ fn open(
 const LOOK: usize = 256;
 
 /// The options of `connect`.
-struct Wanted {
+struct ConnectOptions {
     options: Options,
     limits: Option<Limits>,
     buffers: bool,
     compress: CompressOption,
 }
 
-impl Wanted {
-    fn set(mut self, lua: &Lua, host: &Host, key: &Value, value: &Value) -> Result<Wanted, String> {
+impl ConnectOptions {
+    fn set(
+        mut self,
+        lua: &Lua,
+        host: &Host,
+        key: &Value,
+        value: &Value,
+    ) -> Result<ConnectOptions, String> {
         let key = match key {
             Value::String(key) => key.to_string_lossy(),
             other => {

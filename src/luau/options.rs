@@ -10,7 +10,7 @@ use super::host_file::{HostFile, Identity};
 use super::io::Io;
 use super::jit::Jit;
 use super::modules::{Files, Modules};
-use super::secret::Source;
+use super::secret::SecretLookup;
 use crate::net::Config;
 use crate::policy::Policy;
 #[cfg(feature = "deflate")]
@@ -168,7 +168,7 @@ pub struct Options {
     pub(super) unix_sockets: bool,
     pub(super) exit_timeout: Option<Duration>,
     pub(super) without: Vec<String>,
-    pub(super) secrets: Option<Source>,
+    pub(super) secrets: Option<SecretLookup>,
     pub(super) modules: Box<dyn Modules>,
     pub(super) memory_limit: Option<usize>,
     pub(super) keep_freed_memory: bool,

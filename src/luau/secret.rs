@@ -39,7 +39,7 @@ impl<F: Fn(&str) -> Option<String> + MaybeSend> Lookup for F {
     }
 }
 
-pub(super) type Source = Box<dyn Lookup>;
+pub(super) type SecretLookup = Box<dyn Lookup>;
 
 /// Adds the natives: `secret(name)`, which returns the secret or nothing, or that there is no
 /// memory for it; and `secret_join(secret, text, in_front)`, which returns a new one, or nothing

@@ -25,21 +25,21 @@ struct ScriptText {
 }
 
 /// Why no connection was started.
-enum Refused {
+enum NotOpened {
     /// A mistake of the script, to be raised.
     Misuse(String),
     /// A failure like one of the network, reported as an event.
     Failure(Error),
 }
 
-impl From<Error> for Refused {
-    fn from(e: Error) -> Refused {
+impl From<Error> for NotOpened {
+    fn from(e: Error) -> NotOpened {
         match e.kind() {
             ErrorKind::Request(RequestError::HeaderOwned(name)) => {
-                Refused::Misuse(format!("Header \"{name}\" is not allowed!"))
+                NotOpened::Misuse(format!("Header \"{name}\" is not allowed!"))
             }
-            ErrorKind::Request(e) => Refused::Misuse(e.to_string()),
-            _ => Refused::Failure(e),
+            ErrorKind::Request(e) => NotOpened::Misuse(e.to_string()),
+            _ => NotOpened::Failure(e),
         }
     }
 }
@@ -55,16 +55,26 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Resul
         let (timeout, max_message, ping_interval, proxy, rules) = numbers;
         let rules = rules.map_or_else(Policy::open, |rules| rules.0.clone());
         let (kind, url) = (&kind, &url);
-        let wanted =
-            Wanted { kind, url, method, headers, body, gzip, timeout, max_message, ping_interval };
-        let opened = its.script_proxy(proxy.as_ref()).map_err(Refused::Misuse).and_then(|proxy| {
-            let ask = through(wanted.ask(&its)?, proxy);
-            Ok(its.open(under(ask, rules))?)
-        });
+        let wanted = RequestOptions {
+            kind,
+            url,
+            method,
+            headers,
+            body,
+            gzip,
+            timeout,
+            max_message,
+            ping_interval,
+        };
+        let opened =
+            its.script_proxy(proxy.as_ref()).map_err(NotOpened::Misuse).and_then(|proxy| {
+                let ask = through(wanted.ask(&its)?, proxy);
+                Ok(its.open(under(ask, rules))?)
+            });
         Ok(match opened {
             Ok(id) => (Some(id.to_bits()), None, None, None),
-            Err(Refused::Misuse(text)) => (None, Some(text), None, None),
-            Err(Refused::Failure(e)) => (None, None, Some(name(&e)), Some(e.kind().to_string())),
+            Err(NotOpened::Misuse(text)) => (None, Some(text), None, None),
+            Err(NotOpened::Failure(e)) => (None, None, Some(name(&e)), Some(e.kind().to_string())),
         })
     };
     table.set("open_stream", lua.create_function(open)?)?;
@@ -105,7 +115,7 @@ fn under(ask: Ask, rules: Policy) -> Ask {
 }
 
 /// The options; the prelude has checked their types.
-struct Wanted<'a> {
+struct RequestOptions<'a> {
     kind: &'a LuaString,
     url: &'a Value,
     method: LuaString,
@@ -118,8 +128,8 @@ struct Wanted<'a> {
     ping_interval: Option<f64>,
 }
 
-impl Wanted<'_> {
-    fn ask(self, host: &Host) -> Result<Ask, Refused> {
+impl RequestOptions<'_> {
+    fn ask(self, host: &Host) -> Result<Ask, NotOpened> {
         let url = script_text(self.url)?;
         check_scheme(&self.kind.as_bytes(), &url, host.unix_sockets)?;
         match &*self.kind.as_bytes() {
@@ -130,7 +140,7 @@ impl Wanted<'_> {
         }
     }
 
-    fn websocket(self, host: &Host, url: &ScriptText) -> Result<Ask, Refused> {
+    fn websocket(self, host: &Host, url: &ScriptText) -> Result<Ask, NotOpened> {
         let ping = match self.ping_interval {
             Some(seconds) => time(seconds).filter(|interval| !interval.is_zero()),
             None => host.ping_interval,
@@ -147,7 +157,7 @@ impl Wanted<'_> {
         for (name, value) in self.header_pairs()? {
             if name.eq_ignore_ascii_case("sec-websocket-protocol") {
                 if let Some(first) = offered.replace(name.clone()) {
-                    return Err(Refused::Misuse(
+                    return Err(NotOpened::Misuse(
                         RequestError::HeaderTwice { name, first }.to_string(),
                     ));
                 }
@@ -168,7 +178,7 @@ impl Wanted<'_> {
     }
 
     /// A request whose response is read completely.
-    fn call(self, host: &Host, url: &ScriptText) -> Result<Ask, Refused> {
+    fn call(self, host: &Host, url: &ScriptText) -> Result<Ask, NotOpened> {
         let method = self.method.to_string_lossy();
         let options = StreamOptions::new(&method, &url.text)?
             .idle(Some(host.limits.response))
@@ -177,7 +187,7 @@ impl Wanted<'_> {
         self.with(host, url, decoding(options, true))
     }
 
-    fn stream(self, host: &Host, url: &ScriptText, delivery: Delivery) -> Result<Ask, Refused> {
+    fn stream(self, host: &Host, url: &ScriptText, delivery: Delivery) -> Result<Ask, NotOpened> {
         let method = self.method.to_string_lossy();
         let options = StreamOptions::new(&method, &url.text)?.delivery(delivery);
         self.with(host, url, decoding(options, host.decode))
@@ -189,7 +199,7 @@ impl Wanted<'_> {
         host: &Host,
         url: &ScriptText,
         mut options: StreamOptions,
-    ) -> Result<Ask, Refused> {
+    ) -> Result<Ask, NotOpened> {
         if let Some(most) = self.max_message {
             // A line is part of an event.
             let (sse_line, sse_block) = (most as usize, most as usize);
@@ -215,8 +225,8 @@ impl Wanted<'_> {
 
     /// Names and values, sorted, so that a request does not depend on the order in which a table
     /// gives them.
-    fn header_pairs(&self) -> Result<Vec<(String, ScriptText)>, Refused> {
-        let wrong = |e: mlua::Error| Refused::Misuse(e.to_string());
+    fn header_pairs(&self) -> Result<Vec<(String, ScriptText)>, NotOpened> {
+        let wrong = |e: mlua::Error| NotOpened::Misuse(e.to_string());
         let flat: Vec<Value> =
             self.headers.sequence_values().collect::<mlua::Result<_>>().map_err(wrong)?;
         let mut pairs = Vec::new();
@@ -255,8 +265,8 @@ fn time(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-fn script_text(value: &Value) -> Result<ScriptText, Refused> {
-    let not_utf8 = || Refused::Misuse("text that is not UTF-8 cannot be sent".into());
+fn script_text(value: &Value) -> Result<ScriptText, NotOpened> {
+    let not_utf8 = || NotOpened::Misuse("text that is not UTF-8 cannot be sent".into());
     match value {
         Value::String(text) => {
             let text = text.to_str().map_err(|_| not_utf8())?.to_owned();
@@ -264,15 +274,15 @@ fn script_text(value: &Value) -> Result<ScriptText, Refused> {
         }
         Value::UserData(data) => match secret::reveal(data) {
             Some(text) => Ok(ScriptText { text, secret: true }),
-            None => Err(Refused::Misuse("a string or a Secret is expected".into())),
+            None => Err(NotOpened::Misuse("a string or a Secret is expected".into())),
         },
         // The prelude passes only these types.
-        _ => Err(Refused::Misuse("a string or a Secret is expected".into())),
+        _ => Err(NotOpened::Misuse("a string or a Secret is expected".into())),
     }
 }
 
 /// Another scheme is a mistake of the script; other errors of a URL are reported as an event.
-fn check_scheme(kind: &[u8], url: &ScriptText, unix_sockets: bool) -> Result<(), Refused> {
+fn check_scheme(kind: &[u8], url: &ScriptText, unix_sockets: bool) -> Result<(), NotOpened> {
     let (schemes, what) = match kind {
         b"websocket" => (["ws", "wss"], "a WebSocket"),
         b"call" => (["http", "https"], "a request"),
@@ -286,7 +296,7 @@ fn check_scheme(kind: &[u8], url: &ScriptText, unix_sockets: bool) -> Result<(),
     }
     let [plain, secure] = schemes;
     let text = format!("option Url: {what} has to start with {plain}:// or {secure}://");
-    Err(Refused::Misuse(text))
+    Err(NotOpened::Misuse(text))
 }
 
 /// Roblox's name (`Enum.HttpError`) of an error; `ContentType` for a response that is not an event

@@ -34,11 +34,11 @@ use crate::proto::{
 /// ```
 #[derive(Clone)]
 pub struct Tape {
-    out: Arc<Mutex<Out>>,
+    out: Arc<Mutex<TapeWriter>>,
     payloads: bool,
 }
 
-struct Out {
+struct TapeWriter {
     to: Box<dyn Write + Send>,
     /// The connection of the last line.
     about: Option<u64>,
@@ -56,7 +56,7 @@ impl Tape {
     /// same length.
     pub fn new(to: impl Write + Send + 'static) -> Tape {
         let version = env!("CARGO_PKG_VERSION");
-        let out = Out { to: Box::new(to), about: None, failed: None };
+        let out = TapeWriter { to: Box::new(to), about: None, failed: None };
         let tape = Tape { out: Arc::new(Mutex::new(out)), payloads: false };
         tape.write(None, &format!("# A tape of moonwire {version}, see docs/TAPES.md.\n"));
         tape
@@ -82,7 +82,7 @@ impl Tape {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Out> {
+    fn lock(&self) -> MutexGuard<'_, TapeWriter> {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

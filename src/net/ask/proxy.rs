@@ -365,12 +365,12 @@ impl ProxyRules {
 /// An entry of [`ProxyRules::except`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Exception {
-    what: What,
+    hosts: ExceptedHosts,
     port: Option<u16>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum What {
+enum ExceptedHosts {
     All,
     /// The name and all names below it.
     Name(String),
@@ -393,15 +393,15 @@ impl FromStr for Exception {
             Some(digits) => Some(number::<u16>(digits).filter(|&p| p > 0).ok_or_else(bad)?),
             None => None,
         };
-        let what = match (host, network(host)) {
-            ("*", _) => What::All,
-            (_, Some((address, bits))) => What::Network(address, bits),
+        let hosts = match (host, network(host)) {
+            ("*", _) => ExceptedHosts::All,
+            (_, Some((address, bits))) => ExceptedHosts::Network(address, bits),
             _ => {
                 let name = host.strip_prefix("*.").or(host.strip_prefix('.')).unwrap_or(host);
-                What::Name(name_of(name).ok_or_else(bad)?)
+                ExceptedHosts::Name(name_of(name).ok_or_else(bad)?)
             }
         };
-        Ok(Exception { what, port })
+        Ok(Exception { hosts, port })
     }
 }
 
@@ -410,13 +410,15 @@ impl Exception {
         if self.port.is_some_and(|port| port != url.port()) {
             return false;
         }
-        match (&self.what, url.host()) {
-            (What::All, _) => true,
-            (What::Name(name), Host::Name(host)) => {
+        match (&self.hosts, url.host()) {
+            (ExceptedHosts::All, _) => true,
+            (ExceptedHosts::Name(name), Host::Name(host)) => {
                 let above = host.strip_suffix(name.as_str());
                 above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
             }
-            (What::Network(net, bits), Host::Address(ip)) => within(plain(*ip), *net, *bits),
+            (ExceptedHosts::Network(net, bits), Host::Address(ip)) => {
+                within(plain(*ip), *net, *bits)
+            }
             _ => false,
         }
     }

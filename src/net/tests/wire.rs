@@ -23,17 +23,17 @@ enum End {
     /// A reset.
     Reset,
     /// A reset, and a write reports it first.
-    Deaf,
+    ResetOfWrite,
     /// The end of both directions, without an error.
-    Over,
+    BothWays,
     /// A reset: the next call reports it, and later ones see an end, as systems do.
-    Once,
+    ResetOnce,
 }
 
 /// The system of the [`Bench`], with ends.
-struct Line(Toy, Arc<Ear>);
+struct EndingSys(Toy, Arc<EndingPoller>);
 
-struct Ear {
+struct EndingPoller {
     world: World,
     /// By the numbers of the connections.
     ends: Mutex<BTreeMap<usize, End>>,
@@ -41,7 +41,7 @@ struct Ear {
     full: AtomicBool,
 }
 
-impl Ear {
+impl EndingPoller {
     fn end(&self, tcp: usize) -> Option<End> {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner).get(&tcp).copied()
     }
@@ -51,11 +51,11 @@ fn reset() -> io::Error {
     io::ErrorKind::ConnectionReset.into()
 }
 
-impl Sys for Line {
+impl Sys for EndingSys {
     type Socket = Fd;
-    type Poller = Ear;
+    type Poller = EndingPoller;
 
-    fn poller(&self) -> &Arc<Ear> {
+    fn poller(&self) -> &Arc<EndingPoller> {
         &self.1
     }
 
@@ -78,7 +78,7 @@ impl Sys for Line {
     fn read(&mut self, socket: &Fd, buf: &mut [u8]) -> io::Result<usize> {
         let read = self.0.read(socket, buf);
         match self.1.end(socket.1) {
-            Some(End::Eof | End::Over) if read.is_err() => Ok(0),
+            Some(End::Eof | End::BothWays) if read.is_err() => Ok(0),
             Some(End::Reset) if read.is_err() => Err(reset()),
             _ => read,
         }
@@ -93,12 +93,12 @@ impl Sys for Line {
 
     fn write(&mut self, socket: &Fd, bytes: &[u8]) -> io::Result<usize> {
         let written = self.0.write(socket, bytes);
-        if written.is_err() && matches!(self.1.end(socket.1), Some(End::Once)) {
-            self.1.ends.lock().unwrap().insert(socket.1, End::Over);
+        if written.is_err() && matches!(self.1.end(socket.1), Some(End::ResetOnce)) {
+            self.1.ends.lock().unwrap().insert(socket.1, End::BothWays);
             return Err(reset());
         }
         match self.1.end(socket.1) {
-            Some(End::Reset | End::Deaf) if written.is_err() => Err(reset()),
+            Some(End::Reset | End::ResetOfWrite) if written.is_err() => Err(reset()),
             _ => written,
         }
     }
@@ -124,7 +124,7 @@ impl Sys for Line {
     }
 }
 
-impl Poller for Ear {
+impl Poller for EndingPoller {
     /// A socket that has failed is ready for both, whatever is waited for.
     fn wait(&self, now: Instant, until: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
         self.world.wait(now, until, ready)?;
@@ -138,7 +138,7 @@ impl Poller for Ear {
                 Some(End::Eof) if interest.read && tcp.input.is_empty() => {
                     ready.push(Ready { token, read: true, write: false });
                 }
-                Some(End::Reset | End::Deaf | End::Over | End::Once) => {
+                Some(End::Reset | End::ResetOfWrite | End::BothWays | End::ResetOnce) => {
                     ready.retain(|other| other.token != token);
                     ready.push(Ready { token, read: true, write: true });
                 }
@@ -153,8 +153,8 @@ impl Poller for Ear {
 
 /// As the [`Bench`]: a reactor, its servers, and the events reported.
 struct Wire {
-    ear: Arc<Ear>,
-    reactor: Reactor<Line>,
+    poller: Arc<EndingPoller>,
+    reactor: Reactor<EndingSys>,
     events: Vec<String>,
 }
 
@@ -170,16 +170,19 @@ fn event_text(event: Event<'_>) -> String {
 impl Wire {
     fn new(limits: Limits) -> Wire {
         let Bench { world, .. } = Bench::new(Limits::default());
-        let ear =
-            Arc::new(Ear { world: world.clone(), ends: Mutex::default(), full: false.into() });
-        let line = Line(Toy(world.clone(), Arc::new(world)), Arc::clone(&ear));
-        let reactor = Reactor::with_sys(line, Config { limits, ..Config::default() }).unwrap();
-        Wire { ear, reactor, events: Vec::new() }
+        let poller = Arc::new(EndingPoller {
+            world: world.clone(),
+            ends: Mutex::default(),
+            full: false.into(),
+        });
+        let sys = EndingSys(Toy(world.clone(), Arc::new(world)), Arc::clone(&poller));
+        let reactor = Reactor::with_sys(sys, Config { limits, ..Config::default() }).unwrap();
+        Wire { poller, reactor, events: Vec::new() }
     }
 
     /// Reads or changes the server's end of a connection.
     fn tcp<R>(&self, tcp: usize, look: impl FnOnce(&mut Tcp) -> R) -> R {
-        look(&mut self.ear.world.lock().tcps[tcp])
+        look(&mut self.poller.world.lock().tcps[tcp])
     }
 
     /// From now on the server takes this many bytes.
@@ -188,7 +191,7 @@ impl Wire {
     }
 
     fn ends(&self, tcp: usize, end: End) {
-        self.ear.ends.lock().unwrap().insert(tcp, end);
+        self.poller.ends.lock().unwrap().insert(tcp, end);
     }
 
     fn gives(&self, tcp: usize, bytes: &[u8]) {
@@ -201,7 +204,7 @@ impl Wire {
 
     /// One turn, with `act` for each event before it is recorded.
     fn turn_with(&mut self, act: &mut dyn FnMut(&mut Conn<'_>, &Event<'_>)) {
-        let (now, events) = (self.ear.world.lock().now, &mut self.events);
+        let (now, events) = (self.poller.world.lock().now, &mut self.events);
         let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| {
             act(conn, &event);
             events.push(event_text(event));
@@ -217,7 +220,7 @@ impl Wire {
 
     /// Time passes, and then a turn notices it.
     fn pass(&mut self, span: Duration) -> Vec<String> {
-        self.ear.world.lock().now += span;
+        self.poller.world.lock().now += span;
         self.turns()
     }
 
@@ -229,7 +232,7 @@ impl Wire {
 
     /// The next connection, open: its id, and its number here.
     fn open(&mut self, options: Options) -> (ConnId, usize) {
-        let tcp = self.ear.world.lock().tcps.len();
+        let tcp = self.poller.world.lock().tcps.len();
         let id = self.reactor.open(options).unwrap();
         assert_eq!(self.turns(), NOTHING);
         let head = String::from_utf8(self.wrote(tcp)).unwrap();
@@ -246,11 +249,11 @@ impl Wire {
 
     /// A request of which no byte was sent, and how many bytes of it are waiting.
     fn ask(&mut self, options: StreamOptions) -> (ConnId, usize, usize) {
-        let tcp = self.ear.world.lock().tcps.len();
+        let tcp = self.poller.world.lock().tcps.len();
         let id = self.reactor.open(options).unwrap();
-        self.ear.full.store(true, Ordering::Relaxed);
+        self.poller.full.store(true, Ordering::Relaxed);
         assert_eq!(self.turns(), NOTHING);
-        self.ear.full.store(false, Ordering::Relaxed);
+        self.poller.full.store(false, Ordering::Relaxed);
         (id, tcp, self.reactor.buffered(id))
     }
 }

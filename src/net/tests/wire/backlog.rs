@@ -194,7 +194,7 @@ fn a_server_that_has_ended_may_still_read_and_only_what_it_does_not_read_is_lost
     // Both directions have ended, without a reason.
     let (mut wire, id, tcp) = stuck(ws());
     closes(&mut wire, id, tcp);
-    wire.ends(tcp, End::Over);
+    wire.ends(tcp, End::BothWays);
     assert_eq!(wire.turns(), ["lost Unsent, 702 unsent"]);
 }
 
@@ -203,7 +203,7 @@ fn an_upload_that_breaks_off_says_how_much_of_it_did_not_leave() {
     let mut wire = Wire::new(limits());
     let (_, tcp, all) = wire.ask(post(1000));
     wire.room(tcp, 300);
-    wire.ends(tcp, End::Deaf);
+    wire.ends(tcp, End::ResetOfWrite);
     let events = wire.turns();
     assert_eq!(events, [format!("failed Io(Kind(ConnectionReset)), {} unsent", all - 300)]);
     // As text, too.

@@ -56,7 +56,7 @@ impl Crowd {
     }
 
     fn pass(&mut self, span: Duration) -> Vec<String> {
-        self.wire.ear.world.lock().now += span;
+        self.wire.poller.world.lock().now += span;
         self.turns()
     }
 }

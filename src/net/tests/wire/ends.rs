@@ -60,7 +60,7 @@ fn an_error_of_a_write_that_took_a_part_is_not_forgotten() {
     wire.gives(tcp, b"HTTP/1.1 200 OK\r\n\r\nhello");
     assert_eq!(wire.turns(), ["response 200", "chunk 5"]);
     wire.room(tcp, 300);
-    wire.ends(tcp, End::Once);
+    wire.ends(tcp, End::ResetOnce);
     let events = wire.turns();
     assert_eq!(events, [format!("lost Io(Kind(ConnectionReset)), {} unsent", all - 300)]);
 }
@@ -70,7 +70,7 @@ fn an_error_of_a_write_that_took_a_part_is_the_reason() {
     let mut wire = Wire::new(Limits::default());
     let (id, tcp) = wire.open(ws());
     wire.room(tcp, 300);
-    wire.ends(tcp, End::Once);
+    wire.ends(tcp, End::ResetOnce);
     wire.reactor.send_binary(id, &[7; 994]).unwrap();
     assert_eq!(wire.turns(), ["lost Io(Kind(ConnectionReset)), 702 unsent"]);
 }
