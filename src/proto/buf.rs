@@ -1,8 +1,8 @@
-//! The send buffer: bytes with a cursor, bounded by its user; and [`Space`], room to read into.
+//! The send buffer: bytes with a cursor, bounded by its user; and [`Space`], memory to read into.
 
 use std::fmt;
 
-/// Bytes to be sent. Bytes that were sent are removed from the front.
+/// Bytes to be sent. [`SendBuf::sent`] removes sent bytes from the front.
 #[derive(Default)]
 pub(crate) struct SendBuf {
     bytes: Vec<u8>,
@@ -17,8 +17,8 @@ impl fmt::Debug for SendBuf {
     }
 }
 
-/// A buffer that was larger than this gives its memory back when it is empty, so that an idle
-/// connection owns little.
+/// When the buffer is empty and larger than this, it frees its memory: an idle connection keeps
+/// little.
 const KEEP: usize = 256;
 
 impl SendBuf {
@@ -34,11 +34,10 @@ impl SendBuf {
         self.bytes.len() - self.start
     }
 
-    /// The end of the buffer, where frames are appended.
+    /// The vector to which frames are appended.
     #[inline]
     pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
-        // When more bytes were sent than are waiting, moving the waiting ones costs less than it
-        // frees.
+        // More bytes were sent than are waiting: moving the waiting ones copies less than it frees.
         if self.start > self.bytes.len() / 2 {
             self.bytes.drain(..self.start);
             self.start = 0;
@@ -46,7 +45,7 @@ impl SendBuf {
         &mut self.bytes
     }
 
-    /// Removes the first `n` pending bytes; an `n` larger than that removes all.
+    /// Removes the first `n` pending bytes, or all if there are fewer.
     #[inline]
     pub(crate) fn sent(&mut self, n: usize) {
         self.start += n.min(self.len());
@@ -61,12 +60,12 @@ impl SendBuf {
     }
 }
 
-/// Room into which the next bytes of a large frame are read.
+/// Memory into which the driver reads the next bytes of a large frame.
 #[derive(Debug)]
 pub struct Space<'a> {
-    /// Append here.
+    /// The driver appends the bytes here.
     pub buf: &'a mut Vec<u8>,
-    /// At most this many bytes; `buf` has the capacity for them.
+    /// The driver appends at most this many bytes; `buf` has the capacity for them.
     pub want: usize,
 }
 

@@ -11,15 +11,16 @@ use super::ws::handshake::{HandshakeError, Request};
 pub enum Closed {
     /// The closing handshake was completed; this is the peer's close frame.
     Clean(CloseFrame),
-    /// The opening handshake was refused, or the peer broke a rule.
+    /// The handshake or the response failed, or the peer broke a rule.
     Failed(Failure),
-    /// The connection ended without a closing handshake.
+    /// The connection ended without a closing handshake, or before the kernel took all that was
+    /// accepted.
     Lost(Lost),
-    /// The response was received completely.
+    /// The whole response was received.
     Complete,
-    /// The response was a redirect: the request continues over another connection.
+    /// The response was a redirect: the session for its request continues over another connection.
     Redirected(Box<Redirect>),
-    /// The handshake was answered by a redirect that is followed ([`Request::follow_redirects`]).
+    /// The server answered the handshake with a redirect ([`Request::follow_redirects`]).
     HandshakeRedirected(Box<Redirect<Request>>),
 }
 
@@ -31,19 +32,20 @@ pub enum Failure {
     /// The peer broke a rule after the handshake; a close frame with [`Violation::close_code`] was
     /// queued.
     Violation(Violation),
-    /// The response of a stream is not usable, or not complete.
+    /// The exchange failed: its response is not usable or not complete, or its request was not
+    /// sent.
     Http(HttpError),
 }
 
-/// How a connection was lost.
+/// How an open connection ended too early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lost {
-    /// The stream ended.
+    /// The peer ended the stream before its close frame came.
     Eof,
     /// A deadline passed.
     Timeout(Timer),
-    /// Both close frames passed, but the peer closed the connection before it had taken everything
-    /// that was accepted: [`Session::unsent`](super::Session::unsent) bytes were not sent.
+    /// Both close frames were exchanged, but the peer closed the connection before the kernel took
+    /// all accepted bytes: [`Session::unsent`](super::Session::unsent) bytes were not sent.
     Unsent,
 }

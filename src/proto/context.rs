@@ -3,14 +3,14 @@
 use std::fmt;
 use std::time::Instant;
 
-/// The source of mask keys. RFC 6455 §10.3 needs them unpredictable: the system's CSPRNG, and a
-/// fresh key for each frame.
+/// The source of mask keys. RFC 6455 §10.3 requires unpredictable keys: take each from the system's
+/// CSPRNG, and a new one for each frame.
 pub trait Random {
     /// The next key.
     fn key(&mut self) -> [u8; 4];
 }
 
-/// The inputs that a session has no source for: the time and random keys.
+/// The inputs that the driver has to supply: the time and random keys.
 pub struct Context<'a> {
     /// The current time.
     pub now: Instant,

@@ -15,15 +15,15 @@ use super::ws::message::{Message, Text};
 /// `C` is the type of the final event: [`Closed`] here; `net` has one with more detail.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'b, C = Closed> {
-    /// The server accepted the handshake; messages can be sent.
+    /// The server accepted the handshake; the program can send messages.
     Opened(Box<Opened>),
     /// A text message.
     Text(Text<'b>),
     /// A binary message.
     Binary(Cow<'b, [u8]>),
-    /// The payload of a pong. Pings are answered by the session and not reported.
+    /// The payload of a pong. The session answers pings itself and does not report them.
     Pong(Cow<'b, [u8]>),
-    /// The peer's close frame. Messages that are sent after it reach the peer only if
+    /// The peer's close frame. Messages that the program sends after it reach the peer only if
     /// [`Settings::hold_close`](super::Settings::hold_close) is set.
     Closing(CloseFrame),
     /// The head of a response, after redirects and interim responses; its body follows.
@@ -37,7 +37,7 @@ pub enum Event<'b, C = Closed> {
 }
 
 impl<C> Event<'_, C> {
-    /// The event with a copy of what it borrows.
+    /// The event with copies of all borrowed data.
     pub fn into_owned(self) -> Event<'static, C> {
         match self {
             Event::Text(text) => Event::Text(text.into_static()),

@@ -1,4 +1,4 @@
-//! Response heads (RFC 9112 §4–§5), a line at a time, each byte looked at once.
+//! Parses response heads (RFC 9112 §4–§5) line by line; each byte is examined once.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// All fields as `Name: value\r\n`, with the case and order of the peer.
+    /// All fields as `Name: value\r\n`, with the case and order in which the peer sent them.
     pub fn as_bytes(&self) -> &[u8] {
         &self.raw
     }
@@ -32,23 +32,23 @@ impl Fields {
         })
     }
 
-    /// The value of the first field with this name, compared without case.
+    /// The value of the first field with this name; case is ignored.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// The value of that field as text; `None` also if it is not UTF-8, which a value need not be
-    /// (RFC 9110 §5.5).
+    /// The value of the first field with this name as text; `None` also if it is not UTF-8, which
+    /// RFC 9110 §5.5 allows.
     pub fn get_str(&self, name: &str) -> Option<&str> {
         std::str::from_utf8(self.get(name)?).ok()
     }
 
-    /// The values of the fields with this name, compared without case.
+    /// The values of all fields with this name; case is ignored.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let name = name.as_bytes();
         self.lines().filter_map(move |line| {
             let (start, rest) = line.split_at_checked(name.len())?;
-            // The first colon ends the name, and a name has none.
+            // The first colon ends the name, and `name` contains none.
             let value = rest.strip_prefix(b":")?;
             (start.eq_ignore_ascii_case(name) && !name.contains(&b':')).then(|| trim(value))
         })
@@ -70,7 +70,7 @@ impl Fields {
         }
     }
 
-    /// Continues the last value after one space (RFC 9112 §5.2).
+    /// Appends `more`, a continuation line, to the last value after one space (RFC 9112 §5.2).
     fn fold(&mut self, more: &[u8]) {
         self.raw.truncate(self.raw.len().saturating_sub(2));
         for part in [b" ", more, b"\r\n"] {
@@ -86,10 +86,10 @@ impl fmt::Debug for Fields {
     }
 }
 
-/// How much of a value `Debug` shows.
+/// `Debug` shows at most this many bytes of a value.
 const DEBUG: usize = 400;
 
-/// First size of the memory for the fields of a head: most fit, so that they take one allocation.
+/// First capacity for the fields of a head: most heads fit, and so need one allocation.
 const FIRST: usize = 256;
 
 /// A response head.
@@ -97,7 +97,7 @@ const FIRST: usize = 256;
 pub struct Head {
     /// 0 or 1: the `x` of `HTTP/1.x`.
     pub minor: u8,
-    /// 100 to 999. A status from 600 on belongs to no class of RFC 9110 §15 and is treated as 500.
+    /// 100 to 999. RFC 9110 §15 defines no class for 600 and above: treat such a status as 500.
     pub status: u16,
     /// The reason phrase, escaped.
     pub reason: String,
@@ -109,9 +109,10 @@ pub struct Head {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeadError {
-    /// The bytes do not begin with `HTTP/1.0` or `HTTP/1.1` (RFC 9112 §2.3); how they begin.
+    /// The bytes do not begin with `HTTP/1.0` or `HTTP/1.1` (RFC 9112 §2.3); the first of them.
     NotHttp(String),
-    /// The version is not followed by a space, three digits from 100 on and a space (§4).
+    /// Behind the version stands no space and status from 100 on, or no space behind the status
+    /// (§4).
     StatusLine(String),
     /// A LF without CR before it, or a CR without LF behind it (§2.2).
     LineEnd,
@@ -128,7 +129,7 @@ pub enum HeadError {
 }
 
 impl HeadError {
-    /// The peer's bytes in this error, if it has some: the caller masks them if they repeat a
+    /// The peer's bytes in this error, if it contains some: the caller masks them if they repeat a
     /// secret.
     pub(crate) fn text(&mut self) -> Option<&mut String> {
         match self {
@@ -161,30 +162,30 @@ impl fmt::Display for HeadError {
 
 impl std::error::Error for HeadError {}
 
-/// Reads one head.
+/// Parses one head.
 #[derive(Default)]
 pub(crate) struct HeadParser {
-    /// Set by the status line.
+    /// `Some` once the status line was parsed.
     head: Option<Head>,
     fields: usize,
-    /// Bytes taken so far.
+    /// How many bytes were taken.
     total: usize,
     /// How many bytes of the next line were already searched.
     seen: usize,
 }
 
-/// The fields may repeat a secret of the request: `Debug` shows none.
+/// The fields may repeat a secret of the request: `Debug` shows no field.
 impl fmt::Debug for HeadParser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HeadParser({} bytes, status {:?})", self.total, self.status())
     }
 }
 
-/// How many of a peer's bytes an error shows.
+/// An error shows at most this many of the peer's bytes.
 const SHOWN: usize = 60;
 
 impl HeadParser {
-    /// For the trailer section of a chunked body (RFC 9112 §7.1.2), which has only fields.
+    /// A parser for the trailer section of a chunked body (RFC 9112 §7.1.2), which has only fields.
     pub(crate) fn of_trailers() -> HeadParser {
         let head = Head { minor: 1, status: 200, reason: String::new(), fields: Fields::default() };
         HeadParser { head: Some(head), ..HeadParser::default() }
@@ -195,8 +196,8 @@ impl HeadParser {
         self.head.as_ref().map(|head| head.status)
     }
 
-    /// Takes whole lines off `input`; returns how many bytes they have and, if the empty line was
-    /// among them, the head. The rest has to be given again, with more bytes behind it.
+    /// Takes complete lines from `input`; returns how many bytes they have and, after the empty
+    /// line, the head. The caller passes the rest again, with the next bytes behind it.
     pub(crate) fn feed(
         &mut self,
         input: &[u8],
@@ -225,10 +226,10 @@ impl HeadParser {
         Ok((used, None))
     }
 
-    /// The length of the line at the start of `input` without its CR LF, once CR LF has arrived.
+    /// The length of the line at the start of `input` without its CR LF, if its CR LF has arrived.
     fn line(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
         if self.head.is_none() {
-            // A limit that small comes first, however the bytes arrive.
+            // A limit smaller than this prefix is checked first, however the bytes are cut.
             let most = limits.line.min(limits.head);
             status_prefix(&input[..input.len().min(most)])?;
         }
@@ -260,8 +261,8 @@ fn status_prefix(input: &[u8]) -> Result<(), HeadError> {
     Ok(())
 }
 
-/// status-line = HTTP-version SP status-code SP [ reason-phrase ] (RFC 9112 §4). The last space
-/// may be missing, as §4 lets a client accept.
+/// status-line = HTTP-version SP status-code SP [ reason-phrase ] (RFC 9112 §4). The second space
+/// may be missing: §4 lets a client accept that.
 fn status_line(line: &[u8]) -> Result<Head, HeadError> {
     let bad = || HeadError::StatusLine(escape(line, SHOWN));
     let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor, b' ', a, b, c, rest @ ..] = line else {
@@ -281,7 +282,7 @@ fn status_line(line: &[u8]) -> Result<Head, HeadError> {
     Ok(Head { minor: minor - b'0', status, reason, fields })
 }
 
-/// field-line = field-name ":" OWS field-value OWS, or the continuation of the one before.
+/// field-line = field-name ":" OWS field-value OWS, or a continuation of the field before it.
 fn field(fields: &mut Fields, line: &[u8]) -> Result<(), HeadError> {
     let bad = || HeadError::Field(escape(line, SHOWN));
     if let [b' ' | b'\t', ..] = line {

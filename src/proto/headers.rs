@@ -1,4 +1,4 @@
-//! Header fields of a request: a list that nothing can be injected into.
+//! Header fields of a request: no name or value can inject another field.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use super::secret::{Guarded, SECRET, is_secret_field};
 use super::token::{escape, is_token, is_value_byte};
 use super::url::Url;
 
-/// Fields that frame the message, are about the connection, or belong to the client (RFC 6455 §4.1,
-/// RFC 9110 §7.6.1, RFC 9112). `Accept-Encoding` is one, since a coded body could not be read.
+/// Fields that frame the message, control the connection, or belong to the client (RFC 6455 §4.1,
+/// RFC 9110 §7.6.1, RFC 9112). The client sets `Accept-Encoding` to the codings that it decodes.
 const OWNED: [&str; 13] = [
     "host",
     "upgrade",
@@ -24,12 +24,13 @@ const OWNED: [&str; 13] = [
     "proxy-connection",
 ];
 
-/// The field that identifies us to a proxy (RFC 9110 §11.7.2).
+/// The field with our credentials for a proxy (RFC 9110 §11.7.2).
 #[cfg(feature = "net")]
 pub(crate) const PROXY_AUTHORIZATION: &str = "proxy-authorization";
 
-/// Fields that hold one value and no list, and so stand once at most (RFC 9110 §5.3; `Origin`: RFC 6454
-/// §7; `Last-Event-ID`: WHATWG HTML §9.2.4). Of two, each server takes another.
+/// Fields with a single value, not a list: a request has each at most once (RFC 9110 §5.3;
+/// `Origin`: RFC 6454 §7; `Last-Event-ID`: WHATWG HTML §9.2.4). Servers differ in which of two they
+/// use.
 const SINGLE: [&str; 16] = [
     "authorization",
     "content-location",
@@ -49,10 +50,10 @@ const SINGLE: [&str; 16] = [
     "user-agent",
 ];
 
-/// The one field of a WebSocket handshake whose value the program chooses.
+/// The only field of a WebSocket handshake whose value the program chooses.
 pub(crate) const PROTOCOL: &str = "sec-websocket-protocol";
 
-/// A request that cannot be sent as it is.
+/// Why a request is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestError {
@@ -62,17 +63,17 @@ pub enum RequestError {
     HeaderValue(String),
     /// The client sets this field itself.
     HeaderOwned(String),
-    /// A field of that name is there already: in another spelling, though names have no case (RFC 9110
-    /// §5.1), or in the same one, and it holds one value (§5.3).
+    /// The request has a field of that name already: in another case, which RFC 9110 §5.1 ignores,
+    /// or in the same case, and such a field may not be repeated (§5.3).
     HeaderTwice {
-        /// The name of the second, which is refused.
+        /// The name of the refused field.
         name: String,
-        /// As the first one is spelled.
+        /// The name as the first field spells it.
         first: String,
     },
     /// A subprotocol is not a token (RFC 6455 §4.1), or is offered twice.
     Protocol(String),
-    /// The method is no token (RFC 9110 §9.1), or `CONNECT`, which asks for a tunnel.
+    /// The method is no token (RFC 9110 §9.1), or it is `CONNECT`, which opens a tunnel.
     Method(String),
     /// A body with a method that has none: `GET`, `HEAD`, `TRACE`.
     Body(String),
@@ -126,9 +127,9 @@ impl fmt::Debug for Headers {
 }
 
 impl Headers {
-    /// Adds a field, unless its name is no token, belongs to the client or is there already (the
-    /// same spelling of a list is accepted), or its value holds a control character. The value is
-    /// sent as its UTF-8 bytes.
+    /// Adds a field and its value as UTF-8 bytes. Refuses it if its name is no token, belongs to
+    /// the client or is there already (a list field may be repeated in the same case), or if its
+    /// value holds a control character.
     pub(crate) fn add(
         &mut self,
         name: &str,
@@ -147,7 +148,7 @@ impl Headers {
         if !value.bytes().all(is_value_byte) {
             return Err(RequestError::HeaderValue(shown()));
         }
-        // All fields of this name have the spelling of the first.
+        // A repeated field has to have the same case as the first.
         if let Some(field) = self.0.iter().find(|field| field.name.eq_ignore_ascii_case(name))
             && (field.name != name || SINGLE.contains(&lower.as_str()))
         {
@@ -158,7 +159,7 @@ impl Headers {
         Ok(())
     }
 
-    /// Adds a field of a request to a proxy. `Proxy-Authorization` is one, and a secret.
+    /// Adds a field of a request to a proxy; `Proxy-Authorization` is allowed, and is a secret.
     #[cfg(feature = "net")]
     pub(crate) fn add_for_proxy(&mut self, name: &str, value: &str) -> Result<(), RequestError> {
         if !name.eq_ignore_ascii_case(PROXY_AUTHORIZATION) {
@@ -175,7 +176,7 @@ impl Headers {
         Ok(())
     }
 
-    /// Writes the fields only, without request line and empty line.
+    /// Writes the fields only, without the request line and the empty line.
     pub(crate) fn write_fields(&self, out: &mut Vec<u8>, shown: bool) {
         for Field { name, value } in &self.0 {
             for part in [name, ": ", value.text(shown), "\r\n"] {
@@ -184,7 +185,7 @@ impl Headers {
         }
     }
 
-    /// The fields whose names `has` does not know.
+    /// The fields for whose names `is_there` returns false.
     #[cfg(feature = "net")]
     pub(crate) fn without(&self, is_there: impl Fn(&str) -> bool) -> Headers {
         Headers(self.0.iter().filter(|field| !is_there(&field.name)).cloned().collect())
@@ -219,7 +220,7 @@ impl Headers {
         self.0.iter().any(|field| field.value.is_secret() || is_secret_field(&field.name))
     }
 
-    /// Whether `bytes`, which the peer has sent, repeat the value of a field that is secret.
+    /// Whether `bytes`, sent by the peer, contain the value of a secret field.
     pub(crate) fn are_repeated_in(&self, bytes: &[u8]) -> bool {
         self.0.iter().any(|field| {
             let by_name = || Guarded::new(field.value.sent(), true).is_repeated_in(bytes);
@@ -227,8 +228,8 @@ impl Headers {
         })
     }
 
-    /// Writes `User-Agent`, unless there is one, all fields, and the empty line that ends a head;
-    /// with secrets masked if the head is to be `shown`.
+    /// Writes `User-Agent` unless the program has added one, all fields, and the empty line that
+    /// ends a head. If the head is to be `shown`, secrets are masked.
     pub(crate) fn write(&self, out: &mut Vec<u8>, shown: bool) {
         if !self.has("user-agent") {
             let agent = concat!("User-Agent: moonwire/", env!("CARGO_PKG_VERSION"), "\r\n");
@@ -239,11 +240,11 @@ impl Headers {
     }
 }
 
-/// First size of the memory for a head: most fit, so that they take one allocation.
+/// First capacity for a head: most heads fit, and so need one allocation.
 const FIRST: usize = 512;
 
-/// Writes the request line, its target in `absolute` form or not, and `Host`; without a secret URL
-/// if the head is to be `shown`.
+/// Writes the request line, with its target in `absolute` form or not, and `Host`. If the head is
+/// to be `shown`, a secret URL is masked.
 pub(crate) fn write_start(out: &mut Vec<u8>, method: &str, url: &Url, absolute: bool, shown: bool) {
     out.reserve(FIRST);
     let host = url.host_field();

@@ -1,8 +1,9 @@
 //! The protocol without I/O: bytes, times and random numbers in, events and bytes out.
 //!
-//! > **The law.** After `receive`, `receive_eof`, `filled`, `send_*`, `end_body`, `close`,
-//! > `answer_close` or `on_deadline`: call `receive` with what is left until it gives no event, before that input
-//! > is reused; then write `outgoing()` and read `deadline()` again, before waiting.
+//! > **The law.** After `receive`, `receive_eof`, `receive_cut`, `filled`, `drained`, `send_*`,
+//! > `ping`, `end_body`, `close`, `answer_close` or `on_deadline`: call `receive` with the rest of
+//! > the input until it returns no event, before you reuse that input; then write `outgoing()` and
+//! > read `deadline()` again, before you wait.
 //!
 //! ```
 //! use moonwire::proto::{Context, Event, Random, Request, Session, Settings, Url};
@@ -29,18 +30,18 @@
 //! # Ok::<(), moonwire::proto::UrlError>(())
 //! ```
 //!
-//! * Payloads borrow the input, never the session, so that the program may send or close while it
-//!   holds them. They are owned only when a message was put together from several pieces.
-//! * `receive` cannot fail. A broken rule becomes one [`Violation`], a queued close frame, a
-//!   parser that discards, and exactly one final event: [`Event::Closed`].
-//! * No byte is examined twice, and an error is found at the byte that decides it. Exception: of a
-//!   large message that is read in place, the start may be examined twice, and bytes that are not
-//!   UTF-8 are found when there is nothing more to read.
-//! * Time and random numbers come in with the [`Context`]; nothing here has a clock.
-//! * Time counts from the wire: the limits of a pong, of the answer to a close frame and of a
-//!   response start when [`Session::sent`] reports the last byte that they wait for. While bytes
-//!   are sent, the peer is alive; when none is for [`Limits::stall`](crate::Limits::stall), it is
-//!   lost.
+//! * Payloads borrow the input, never the session, so the program may send or close while it holds
+//!   them. They are owned only if a message was assembled from several pieces or decompressed.
+//! * `receive` cannot fail. A broken rule becomes one [`Violation`], a queued close frame, a parser
+//!   that discards, and exactly one final event: [`Event::Closed`].
+//! * No byte is examined by each of many calls, and an error is found at the byte that decides it.
+//!   A fast path may give up, and then the bytes are examined once more. In a large message that is
+//!   read in place, bytes that are not UTF-8 are found when there is nothing more to read.
+//! * Time and random numbers come from the [`Context`]; no code here reads a clock.
+//! * Time limits count from the wire: the limits of a pong, of the answer to a close frame and of a
+//!   response start when [`Session::sent`] reports the last byte that they depend on. While the
+//!   kernel takes bytes, the peer is alive; if it takes none for
+//!   [`Limits::stall`](crate::Limits::stall), the connection is lost.
 //!
 //! ```text
 //! token, utf8, timer, buf, pace, context,
@@ -56,7 +57,7 @@
 //! session                                  handshake, then connection; or an exchange
 //! ```
 //!
-//! Each uses what stands above it in this list and nothing below (`tests/layering.rs`).
+//! Each module uses modules above it in this list and none below (`tests/layering.rs`).
 
 pub(crate) mod buf;
 mod closed;

@@ -1,4 +1,4 @@
-//! Notes of the protocol for an observer.
+//! Notes: steps of the protocol for an observer.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::token::{escape, is_token};
 use super::url::Url;
 use super::ws::frame::Opcode;
 
-/// Which way bytes went.
+/// In which direction bytes went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From the peer.
@@ -17,35 +17,36 @@ pub enum Direction {
     Out,
 }
 
-/// A step of the protocol, for an observer. `Display` is a line of a trace, in which values of
-/// fields that identify somebody and the queries of URLs are masked; `Debug` shows lengths and no
+/// A step of the protocol, for an observer. `Display` writes a line of a trace, and masks the
+/// values of fields that identify somebody and the queries of URLs. `Debug` shows lengths and no
 /// bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Note {
     /// The head of a request or of its final response.
     Head {
-        /// Which way.
+        /// The direction.
         direction: Direction,
-        /// The bytes as they were sent, except that fields and URLs that the program marked as
-        /// secret are `***`. A field that is secret only by its name is not masked here.
+        /// The bytes of a request as they were sent, or a response written again from its fields.
+        /// Fields and URLs that the program marked as secret are `***`. A field that is secret only
+        /// by its name is not masked here.
         bytes: Vec<u8>,
     },
     /// A frame.
     Frame {
-        /// Which way.
+        /// The direction.
         direction: Direction,
-        /// Whether it ends its message.
+        /// Whether the frame ends its message.
         fin: bool,
-        /// Its opcode.
+        /// The opcode.
         opcode: Opcode,
-        /// Length of its payload in bytes.
+        /// The length of the payload in bytes.
         len: usize,
         /// The first bytes of the payload, unmasked.
         start: Vec<u8>,
     },
     /// A compressed message (RFC 7692), after the notes of its frames.
     Message {
-        /// Which way.
+        /// The direction.
         direction: Direction,
         /// Text or binary.
         opcode: Opcode,
@@ -56,9 +57,9 @@ pub enum Note {
         /// The first bytes of the message.
         start: Vec<u8>,
     },
-    /// A response has a coding that is decoded (RFC 9110 §8.4).
+    /// A response has a coding that the session decodes (RFC 9110 §8.4).
     Coding {
-        /// Which one: `gzip` or `deflate`.
+        /// The name: `gzip` or `deflate`.
         name: &'static str,
         /// Whether the request accepted codings; otherwise it accepted `identity` only.
         asked: bool,
@@ -70,11 +71,11 @@ pub enum Note {
         /// Bytes after decoding.
         len: u64,
     },
-    /// A piece of a response's body, as it is reported.
+    /// A piece of a response's body, as the session reports it.
     Body {
-        /// Its bytes.
+        /// How many bytes it has.
         len: usize,
-        /// Its first bytes.
+        /// The first bytes of the piece.
         start: Vec<u8>,
     },
 }
@@ -96,7 +97,7 @@ impl fmt::Debug for Note {
     }
 }
 
-/// One line without secrets: the direction, the kind, and the first bytes.
+/// Writes one line without secrets: the direction, the kind, and the first bytes.
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let arrow = |direction: &Direction| if *direction == Direction::In { "<-" } else { "->" };
@@ -131,7 +132,7 @@ impl fmt::Display for Note {
     }
 }
 
-/// How many bytes of a line of a head are shown.
+/// At most this many bytes of a line of a head are shown.
 const LINE: usize = 400;
 
 /// A line of a head, escaped, without secrets.
@@ -145,7 +146,7 @@ fn masked(line: &[u8]) -> String {
     }
     let text = escape(line, LINE);
     match text.split_once('?') {
-        // The request line: the query may hold a token.
+        // A request line: the query may contain a token.
         Some((path, rest)) if !line.starts_with(b"HTTP/") => {
             let version = rest.rsplit_once(' ').map_or("", |(_, v)| v);
             format!("{path}?{SECRET} {version}")
@@ -160,20 +161,20 @@ fn masked_value(name: &str, value: &[u8]) -> String {
 }
 
 impl Note {
-    /// How many bytes of a payload a note shows at most.
+    /// A note shows at most this many bytes of a payload.
     pub const START: usize = 64;
 
-    /// The head of a request, as it may be shown.
+    /// The note for the head of a request, in which secrets are masked.
     pub(crate) fn request(shown: Vec<u8>) -> Note {
         Note::Head { direction: Direction::Out, bytes: shown }
     }
 
-    /// The head of a response to a request for `url`, without the values of fields that repeat a
-    /// secret of the request, for which `is_repeated` returns true.
+    /// The note for the head of a response to a request for `url`. Masks the values for which
+    /// `is_repeated` returns true: they repeat a secret of the request.
     pub(crate) fn response(head: &Head, url: &Url, is_repeated: impl Fn(&[u8]) -> bool) -> Note {
         let is_hidden = |name: &str, value: &[u8]| match names_a_url(name) {
             true if url.is_secret() => true,
-            // The query is never shown.
+            // Compared without the query, which `Display` never shows.
             true => is_repeated(shown_url(&String::from_utf8_lossy(value)).as_bytes()),
             false => is_repeated(value),
         };

@@ -1,16 +1,17 @@
-//! How much of the output was sent. A time limit counts from the byte whose answer it waits for,
-//! which may be sent long after it was queued; and sent bytes are a sign of life.
+//! How fast the kernel takes the output. A time limit counts from the byte whose answer it waits
+//! for, which may be sent long after it was queued; and sent bytes show that the peer is alive.
 
 use std::time::{Duration, Instant};
 
-/// Follows the bytes of a [`SendBuf`](super::buf::SendBuf) to the kernel.
+/// Follows the bytes from a [`SendBuf`](super::buf::SendBuf) to the kernel.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// How many bytes were sent in all.
+    /// How many bytes of the buffer were sent since the connection opened.
     left: u64,
-    /// How many bytes the kernel took for them: over TLS, records, some of which are taken earlier.
+    /// How many bytes the kernel took for them. Over TLS these are bytes of records, and the kernel
+    /// may take part of a record before the session reports its bytes as sent.
     taken: u64,
-    /// Set once the kernel has refused bytes: most connections never see that.
+    /// `Some` once the kernel has refused bytes, which most connections never see.
     slow: Option<Box<Slow>>,
     /// The longest time in which a living peer makes no room: [`Limits::stall`].
     ///
@@ -18,30 +19,29 @@ pub(crate) struct Pace {
     stall: Duration,
 }
 
-/// The longest estimate: if a byte is taken only now and then, the pace predicts little.
+/// The longest estimate: a kernel that takes a byte only now and then predicts little.
 const MOST: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Default)]
 struct Slow {
     /// Set while the kernel refuses bytes that are waiting.
     blocked: Option<Blocked>,
-    /// Estimate of when the bytes in the kernel have reached the peer; unset if that was soon.
+    /// An estimate of when the bytes in the kernel have reached the peer; `None` if that was soon.
     clear: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Blocked {
     since: Instant,
-    /// Bytes that the kernel took since.
+    /// How many bytes the kernel took since then.
     taken: u64,
-    /// Bytes that the kernel may hold.
+    /// How many bytes the kernel may hold.
     held: u64,
-    /// The kernel was full again since, after so many bytes that the pace can be estimated from
-    /// them.
+    /// Whether the kernel was full again after it took enough bytes for an estimate of the pace.
     can_estimate: bool,
 }
 
-/// The most that the kernel holds for one socket: the largest default send buffer of Linux
+/// The most bytes that the kernel holds for one socket: the largest default send buffer of Linux
 /// (`net.ipv4.tcp_wmem`). Other systems have smaller ones.
 const KERNEL: u64 = 4 * 1024 * 1024;
 
@@ -56,8 +56,9 @@ impl Pace {
         self.left
     }
 
-    /// `n` bytes were sent, and `rest` are waiting; the kernel took `taken` bytes. Returns whether
-    /// the peer has made room for them: a kernel that had room proves nothing about the peer.
+    /// Records that `n` bytes were sent, for which the kernel took `taken` bytes, and `rest` are
+    /// waiting. Returns whether the peer made room for them: if the kernel had room, that proves
+    /// nothing about the peer.
     #[inline]
     pub(crate) fn sent(&mut self, now: Instant, n: usize, taken: usize, rest: usize) -> bool {
         self.left += n as u64;
@@ -76,7 +77,7 @@ impl Pace {
             slow.blocked = Some(Blocked { since: now, taken: 0, held, can_estimate: false });
             return false;
         };
-        // For bytes that were taken at once, in however many pieces, the kernel had room.
+        // The kernel had room for bytes that it took at once, in however many pieces.
         let moved = taken > 0 && now > blocked.since;
         if moved {
             blocked.taken += taken as u64;
@@ -93,7 +94,7 @@ impl Pace {
         moved
     }
 
-    /// The waiting bytes may be sent from now on: before, it was not the kernel that refused them.
+    /// The waiting bytes may be sent from now on. Before, it was not the kernel that refused them.
     pub(crate) fn starts(&mut self) {
         if let Some(slow) = &mut self.slow {
             slow.blocked = None;
@@ -106,8 +107,8 @@ impl Pace {
         self.slow.as_ref().is_some_and(|slow| slow.blocked.is_some())
     }
 
-    /// An estimate of when a byte that is sent now reaches the peer. The kernel's buffer empties at
-    /// the pace at which the kernel took more bytes of late.
+    /// An estimate of when a byte that is sent now reaches the peer: the kernel's buffer empties at
+    /// the pace at which the kernel took bytes while it was full.
     pub(crate) fn reaches(&self, now: Instant) -> Instant {
         let Some(slow) = &self.slow else { return now };
         let before = slow.clear.map_or(now, |at| at.max(now));
@@ -116,8 +117,8 @@ impl Pace {
         };
         let pace = blocked.held as f64 / blocked.taken as f64;
         let span = now.saturating_duration_since(blocked.since).as_secs_f64() * pace;
-        // For the last few bytes the kernel may have had much more room: the bound is then how slow
-        // a peer may be.
+        // For the last few bytes, the kernel may have had much more room. Then the estimate is at
+        // most the time in which a living peer makes room.
         let most = if blocked.can_estimate { MOST } else { self.stall.min(MOST) };
         let span = Duration::try_from_secs_f64(span).unwrap_or(most).min(most);
         before.max(now + span)

@@ -1,5 +1,5 @@
-//! Which parts of a request may be shown. Errors, traces, `Debug` and redirects ask this module and
-//! decide nothing themselves.
+//! Decides which parts of a request may be shown. Errors, traces, `Debug` and redirects call this
+//! module and decide nothing themselves.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +9,7 @@ use super::token::escape;
 /// Shown in place of a secret.
 pub(crate) const SECRET: &str = "***";
 
-/// A text that is sent as it is, and shown as `***` if it is secret.
+/// A text that is sent unchanged, and shown as `***` if it is secret.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Guarded {
     text: String,
@@ -21,7 +21,7 @@ impl Guarded {
         Guarded { text: text.to_owned(), secret }
     }
 
-    /// The text that is sent. It must not get into anything that is shown.
+    /// The text to be sent. The caller must not put it into anything that is shown.
     pub(crate) fn sent(&self) -> &str {
         &self.text
     }
@@ -35,8 +35,8 @@ impl Guarded {
         if shown && self.secret { SECRET } else { &self.text }
     }
 
-    /// Whether `bytes`, which the peer has sent, repeat the secret: all of it, or the credentials
-    /// behind the scheme in `Bearer …`. A secret of a few bytes would be found by chance.
+    /// Whether `bytes`, sent by the peer, contain the secret: all of it, or the credentials behind
+    /// the scheme in `Bearer …`. A secret of a few bytes never counts: it would be found by chance.
     pub(crate) fn is_repeated_in(&self, bytes: &[u8]) -> bool {
         let last = self.text.rsplit(' ').next().unwrap_or_default();
         self.secret && last.len() >= NOT_BY_CHANCE && contains(bytes, last.as_bytes())
@@ -64,7 +64,7 @@ pub(crate) fn hide(text: Option<&mut String>, is_repeated: impl Fn(&[u8]) -> boo
     }
 }
 
-/// So many equal bytes are not a coincidence.
+/// Equal bytes are no coincidence if there are at least this many.
 pub(crate) const NOT_BY_CHANCE: usize = 4;
 
 /// Whether `bytes` contain `part`.
@@ -72,15 +72,15 @@ pub(crate) fn contains(bytes: &[u8], part: &[u8]) -> bool {
     !part.is_empty() && bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// Endings of field names that identify somebody: `X-Api-Key`, `X-Auth-Token`,
-/// `Client-Secret`, and without a dash before them `Proxy-Authorization`, `Set-Cookie`.
+/// Endings of the names of fields that identify somebody: `X-Api-Key`, `X-Auth-Token`,
+/// `Client-Secret`; and, without a dash in front, `Proxy-Authorization`, `Set-Cookie`.
 const ENDINGS: [&str; 6] = ["-key", "-token", "-secret", "authorization", "cookie", "cookie2"];
 
 /// Whole names of such fields.
 const NAMES: [&str; 5] = ["key", "token", "secret", "apikey", "x-apikey"];
 
-/// Whether the value of a field of this name is shown in no trace, and not sent to another origin
-/// after a redirect. `Sec-WebSocket-Key` is one by its name: an answer could be forged with it.
+/// Whether a field of this name is secret: no trace shows its value, and it is not sent to another
+/// origin after a redirect. `Sec-WebSocket-Key` is: with it, an attacker could forge the answer.
 pub(crate) fn is_secret_field(name: &str) -> bool {
     let ends_in = |ending: &&str| {
         let from = name.len().checked_sub(ending.len());
@@ -97,8 +97,8 @@ pub(crate) fn names_a_url(name: &str) -> bool {
     NAMES_A_URL.iter().any(|n| name.eq_ignore_ascii_case(n))
 }
 
-/// A URL, or a text that contains or should be one, as it may be shown: without user name and
-/// password, and without query and fragment, each of which may hold a token.
+/// A URL, or a text with one, as it may be shown: without user name and password, and without query
+/// and fragment, which may contain a token.
 pub(crate) fn shown_url(text: &str) -> Cow<'_, str> {
     let start = text.find("://").map_or(0, |i| i + 3);
     let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |i| start + i);
@@ -118,7 +118,7 @@ pub(crate) fn shown_url(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// The value of a field as it may be shown, escaped; at most `max` bytes of it.
+/// The value of a field, escaped, as it may be shown: at most `max` bytes.
 pub(crate) fn shown_value(name: &str, value: &[u8], max: usize) -> String {
     match value {
         _ if is_secret_field(name) => SECRET.to_owned(),

@@ -24,8 +24,8 @@ use super::ws::handshake::{Answer, Handshake, HandshakeError, Request};
 use super::ws::message::{Lent, Message};
 use super::ws::stats::Stats;
 
-/// A WebSocket connection, or a request and its response, as bytes and times in, events and bytes
-/// out.
+/// A WebSocket connection, or one HTTP exchange, without I/O: bytes and times go in, events and
+/// bytes come out.
 ///
 /// The law and the loop that keeps it are in the documentation of [`crate::proto`].
 ///
@@ -52,15 +52,15 @@ use super::ws::stats::Stats;
 #[derive(Debug)]
 pub struct Session(State);
 
-// The large variant is the lasting one; the handshake is dropped after one round trip.
+// `Connection` is the large variant and stays; the handshake lasts one round trip.
 #[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 enum State {
     Opening(Box<Opening>),
     Open(Connection),
-    /// The handshake was refused by an HTTP response, whose body is being read.
+    /// The server answered the handshake with another response, whose body is being read.
     Refusing(Box<Refusing>),
-    /// The handshake failed; the notes up to then.
+    /// The handshake failed; its notes.
     Refused(Option<Vec<Note>>),
     /// HTTP.
     Stream(Box<Exchange>),
@@ -92,7 +92,7 @@ impl Session {
         Session(State::Opening(Box::new(Opening { handshake, settings })))
     }
 
-    /// One request and its response. Methods that send messages or frames return
+    /// A session for one request and its response. Methods that send messages or frames return
     /// [`Misuse::NotOpen`].
     pub fn stream(
         request: http::Request,
@@ -108,7 +108,7 @@ impl Session {
         Session(State::Open(Connection::new(settings, now, SendBuf::default(), None)))
     }
 
-    /// As [`Session::opened`], where the server agreed to compress exactly as `wanted`.
+    /// As [`Session::opened`], after a server accepted `wanted` without a change.
     #[cfg(feature = "deflate")]
     pub fn opened_compressed(settings: Settings, now: Instant, wanted: Compression) -> Session {
         let codec = Some(Codec::client(&Agreed::to(&wanted), &wanted));
@@ -116,7 +116,8 @@ impl Session {
     }
 
     /// Takes bytes from the peer; returns how many it took, and at most one event. `(n, None)`
-    /// means that more input is needed; the rest has to be given again with more behind it.
+    /// means that it needs more input: the caller passes the rest again, with the next bytes behind
+    /// it.
     pub fn receive<'b>(
         &mut self,
         cx: &mut Context<'_>,
@@ -130,7 +131,8 @@ impl Session {
         }
     }
 
-    /// The answer to the handshake. A function of its own, to keep [`Session::receive`] small.
+    /// Takes the answer to the handshake. A function of its own, to keep [`Session::receive`]
+    /// small.
     #[inline(never)]
     fn receive_answer<'b>(
         &mut self,
@@ -143,7 +145,7 @@ impl Session {
             Ok((used, Some(Answer::Opened(opened)))) => {
                 let settings = opening.settings.clone();
                 let handshake = &mut opening.handshake;
-                // A server may answer before it has the whole request.
+                // A server may answer before all of the request was sent.
                 let out = std::mem::take(&mut handshake.out);
                 let codec = handshake.codec(&opened);
                 let mut connection = Connection::new(settings, cx.now, out, codec);
@@ -154,7 +156,7 @@ impl Session {
                 (used, Some(Event::Opened(Box::new(opened))))
             }
             Ok((used, Some(Answer::Refused(head)))) => {
-                // The body of a redirect is not read.
+                // A redirect is followed without reading its body.
                 match opening.handshake.redirected(&head) {
                     Ok(None) => {}
                     Ok(Some(to)) => {
@@ -177,7 +179,7 @@ impl Session {
         }
     }
 
-    /// The handshake is answered by another response; its body may state the reason.
+    /// Begins to read the body of a response that refuses the handshake; it may state the reason.
     fn refused(&mut self, now: Instant, head: Head) {
         let State::Opening(opening) = std::mem::replace(&mut self.0, State::Refused(None)) else {
             return;
@@ -197,7 +199,7 @@ impl Session {
         }
     }
 
-    /// As much of the refused response has come as is read.
+    /// Ends the session when enough of the refused response's body has come.
     fn end_refusal(&mut self) -> Option<Event<'static>> {
         let State::Refusing(refusing) = std::mem::replace(&mut self.0, State::Refused(None)) else {
             return None;
@@ -209,8 +211,9 @@ impl Session {
         Some(Event::Closed(Closed::Failed(failure)))
     }
 
-    /// As [`Session::receive`], for a whole unfragmented message at the start of the input, as most
-    /// are. `None`: the caller has to try [`Session::receive_inflated`] and then [`Session::receive`].
+    /// As [`Session::receive`], for a whole unfragmented message at the start of the input, which
+    /// most are. `None`: the caller has to try [`Session::receive_inflated`] and then
+    /// [`Session::receive`].
     #[cfg(feature = "net")]
     #[inline(always)]
     pub(crate) fn receive_lent<'b>(
@@ -224,7 +227,7 @@ impl Session {
         }
     }
 
-    /// The same for one that is compressed.
+    /// As [`Session::receive_lent`], for a compressed message.
     #[cfg(feature = "net")]
     pub(crate) fn receive_inflated(
         &mut self,
@@ -242,8 +245,8 @@ impl Session {
         self.eof(false)
     }
 
-    /// The stream broke, or ended without `close_notify` of TLS: where only its end marks the end
-    /// of a body, that is a truncation (RFC 9112 §9.8).
+    /// The stream broke, or ended without TLS `close_notify`. For a body that only the end of the
+    /// stream ends, this is a truncation (RFC 9112 §9.8).
     pub fn receive_cut(&mut self) -> Option<Event<'static>> {
         self.eof(true)
     }
@@ -258,9 +261,9 @@ impl Session {
         }
     }
 
-    /// Room into which the next bytes may be read without a copy, while a large frame is being
-    /// received. Report them with [`Session::filled`], and call [`Session::drained`] when nothing
-    /// more is there to be read.
+    /// Memory into which the driver may read the next bytes without a copy, while the session
+    /// receives a large frame. The driver reports them with [`Session::filled`], and calls
+    /// [`Session::drained`] when it can read nothing more.
     pub fn space(&mut self) -> Option<Space<'_>> {
         match &mut self.0 {
             State::Open(connection) => connection.space(),
@@ -268,9 +271,9 @@ impl Session {
         }
     }
 
-    /// `n` bytes were appended to the buffer of [`Session::space`]. UTF-8 is checked with the last
-    /// bytes of the message: one check then serves [`Text::as_str`](crate::proto::Text::as_str),
-    /// too.
+    /// The driver appended `n` bytes to the buffer of [`Session::space`]. The session checks UTF-8
+    /// at the end of the message: that check also serves
+    /// [`Text::as_str`](crate::proto::Text::as_str).
     pub fn filled(&mut self, cx: &mut Context<'_>, n: usize) -> Option<Event<'static>> {
         match &mut self.0 {
             State::Open(connection) => connection.filled(cx, n),
@@ -278,7 +281,7 @@ impl Session {
         }
     }
 
-    /// Nothing more can be read for now: the check that [`Session::filled`] postponed is made now
+    /// The driver can read nothing more for now. Makes the check that [`Session::filled`] postponed
     /// (RFC 6455 §8.1), so that a peer that breaks a rule and then waits gets a close frame.
     #[inline]
     pub fn drained(&mut self, cx: &mut Context<'_>) -> Option<Event<'static>> {
@@ -288,7 +291,7 @@ impl Session {
         }
     }
 
-    /// The bytes to be written next.
+    /// The bytes that the driver has to write next.
     #[inline]
     pub fn outgoing(&self) -> &[u8] {
         match &self.0 {
@@ -300,16 +303,16 @@ impl Session {
         }
     }
 
-    /// The kernel took the first `n` bytes at `now`: 0 if it took none, all if `n` is more. Time
-    /// limits count from here.
+    /// The kernel took the first `n` bytes of [`Session::outgoing`] at `now`: 0 if it took none,
+    /// all if `n` is more. Time limits count from this call.
     #[inline]
     pub fn sent(&mut self, now: Instant, n: usize) {
         let n = n.min(self.outgoing().len());
         self.sent_as(now, n, n);
     }
 
-    /// As [`Session::sent`], where the kernel took `taken` bytes: over TLS these are bytes of
-    /// records, and a part of a record counts as no byte sent.
+    /// As [`Session::sent`], where the kernel took `taken` bytes: over TLS, these are bytes of
+    /// records. Until a record is complete, its bytes do not count in `n`.
     #[inline]
     pub(crate) fn sent_as(&mut self, now: Instant, n: usize, taken: usize) {
         match &mut self.0 {
@@ -320,7 +323,8 @@ impl Session {
         }
     }
 
-    /// When [`Session::on_deadline`] has to be called. Changes with every call that takes a time.
+    /// When the driver has to call [`Session::on_deadline`]. Any call that changes the session may
+    /// change it.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.0 {
             State::Open(connection) => connection.deadline(),
@@ -331,8 +335,8 @@ impl Session {
         }
     }
 
-    /// The deadline has passed. Give bytes that have arrived to [`Session::receive`] first, so that
-    /// they count.
+    /// The deadline has passed. Before this call, the driver passes bytes that have arrived to
+    /// [`Session::receive`], so that they count.
     pub fn on_deadline(&mut self, cx: &mut Context<'_>) -> Option<Event<'static>> {
         match &mut self.0 {
             State::Open(connection) => connection.on_deadline(cx),
@@ -351,8 +355,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
-    /// bytes wait to be sent already.
+    /// [`Misuse`]: the connection is not open, or more than
+    /// [`Limits::send_queue`](crate::Limits::send_queue) bytes wait to be sent already.
     pub fn send_text(&mut self, cx: &mut Context<'_>, text: &str) -> Result<(), Misuse> {
         self.open()?.send_message(cx, Opcode::Text, text.as_bytes())
     }
@@ -361,30 +365,30 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
-    /// bytes wait to be sent already.
+    /// [`Misuse`]: the connection is not open, or more than
+    /// [`Limits::send_queue`](crate::Limits::send_queue) bytes wait to be sent already.
     pub fn send_binary(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Result<(), Misuse> {
         self.open()?.send_message(cx, Opcode::Binary, data)
     }
 
-    /// Queues a text message that is not compressed, whatever was negotiated: for a message that
+    /// Queues a text message uncompressed, even if compression was negotiated: for a message that
     /// mixes a secret with text that others choose ([`Compression`]).
     ///
     /// # Errors
     ///
-    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
-    /// bytes wait to be sent already.
+    /// [`Misuse`]: the connection is not open, or more than
+    /// [`Limits::send_queue`](crate::Limits::send_queue) bytes wait to be sent already.
     #[cfg(feature = "deflate")]
     pub fn send_text_plain(&mut self, cx: &mut Context<'_>, text: &str) -> Result<(), Misuse> {
         self.open()?.send(cx, Opcode::Text, text.as_bytes())
     }
 
-    /// Queues a binary message that is not compressed, as [`Session::send_text_plain`] does.
+    /// Queues a binary message uncompressed, as [`Session::send_text_plain`] does.
     ///
     /// # Errors
     ///
-    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
-    /// bytes wait to be sent already.
+    /// [`Misuse`]: the connection is not open, or more than
+    /// [`Limits::send_queue`](crate::Limits::send_queue) bytes wait to be sent already.
     #[cfg(feature = "deflate")]
     pub fn send_binary_plain(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Result<(), Misuse> {
         self.open()?.send(cx, Opcode::Binary, data)
@@ -394,7 +398,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Misuse`]: the connection is not open, or the payload has more than 125 bytes.
+    /// [`Misuse`]: the connection is not open, the payload has more than 125 bytes, or more than
+    /// [`Limits::send_queue`](crate::Limits::send_queue) bytes wait to be sent already.
     pub fn ping(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Result<(), Misuse> {
         self.open()?.send(cx, Opcode::Ping, data)
     }
@@ -402,8 +407,8 @@ impl Session {
     /// How many bytes the session takes now of a body that [`http::Request::body_to_come`]
     /// announced: at most 64 KiB. 0 while [`Limits::body_queue`](crate::Limits::body_queue) bytes
     /// of the request are waiting, before [`Session::connected`], and when the body is complete.
-    /// For a body with a length it is one more than is left, at the end 1: so the source is asked
-    /// whether it is at its end.
+    /// For a body with a length it is at most one more than is left, and so 1 at the end: the
+    /// source is then read once more, and shows whether it has ended.
     pub fn body_room(&self) -> usize {
         match &self.0 {
             State::Stream(exchange) => exchange.body_room(),
@@ -411,12 +416,12 @@ impl Session {
         }
     }
 
-    /// Gives the next piece of that body, sent as one chunk if the body has no length (RFC 9112
-    /// §7.1). A piece beyond [`Session::body_room`] is accepted, too, and waits in memory; one
-    /// beyond the length of the body ends the session
+    /// Takes the next piece of that body, and sends it as one chunk if the body has no length (RFC
+    /// 9112 §7.1). A piece larger than [`Session::body_room`] is accepted and waits in memory. A
+    /// piece beyond the length of the body ends the session
     /// ([`HttpError::LongBody`](http::HttpError::LongBody)). After the response is complete, pieces
     /// are discarded. The limit for a server that takes nothing
-    /// ([`Limits::stall`](crate::Limits::stall)) counts from `now`, unless it is counting already.
+    /// ([`Limits::stall`](crate::Limits::stall)) counts from `now`, unless it is running already.
     pub fn send_body(&mut self, now: Instant, piece: &[u8]) -> Option<Event<'static>> {
         match &mut self.0 {
             State::Stream(exchange) => exchange.send_body(now, piece),
@@ -424,8 +429,8 @@ impl Session {
         }
     }
 
-    /// The body is complete: before this call, the last byte of a body with a length is held back.
-    /// A body that lacks bytes ends the session
+    /// The body is complete. Before this call, the session holds back the last byte of a body with
+    /// a length. If bytes are missing, the session ends
     /// ([`HttpError::ShortBody`](http::HttpError::ShortBody)).
     pub fn end_body(&mut self, now: Instant) -> Option<Event<'static>> {
         match &mut self.0 {
@@ -434,12 +439,13 @@ impl Session {
         }
     }
 
-    /// Whether pieces of that body are still expected, now or later, or [`Session::end_body`].
+    /// Whether the program still has to supply pieces of that body, or to call
+    /// [`Session::end_body`].
     pub fn is_uploading(&self) -> bool {
         matches!(&self.0, State::Stream(exchange) if exchange.is_uploading())
     }
 
-    /// Starts the closing handshake behind everything that was queued, or answers the peer's close
+    /// Starts the closing handshake behind everything that is queued, or answers the peer's close
     /// frame.
     ///
     /// # Errors
@@ -458,7 +464,8 @@ impl Session {
         }
     }
 
-    /// Whether messages can be sent: also after the final event, while a close frame is held back.
+    /// Whether the program can send messages. That may be so even after the final event: while our
+    /// close frame is held back.
     #[inline]
     pub fn is_open(&self) -> bool {
         matches!(&self.0, State::Open(connection) if connection.may_send())
@@ -470,7 +477,7 @@ impl Session {
         matches!(&self.0, State::Open(_))
     }
 
-    /// Whether the response is not the one asked for, and more of its body may be read.
+    /// Whether the response was refused, and the session still reads its body.
     #[cfg(any(feature = "net", test, fuzzing))]
     pub(crate) fn is_refused(&self) -> bool {
         match &self.0 {
@@ -480,23 +487,23 @@ impl Session {
         }
     }
 
-    /// Whether everything that the peer may still send is discarded: it has sent its close frame,
-    /// or has broken a rule.
+    /// Whether the session discards everything that the peer may still send, because the peer has
+    /// sent its close frame or has broken a rule.
     #[cfg(feature = "net")]
     pub(crate) fn discards_input(&self) -> bool {
         matches!(&self.0, State::Open(connection) if connection.discards_input())
     }
 
-    /// The connection is ready: the request of a stream may be sent, and the time for its response
-    /// ([`http::Timing::response`]) starts.
+    /// The connection is ready: the session may send the request of a stream. The time for the
+    /// response ([`http::Timing::response`]) starts when [`Session::sent`] reports its last byte.
     pub fn connected(&mut self, now: Instant) {
         if let State::Stream(exchange) = &mut self.0 {
             exchange.wait_from(now);
         }
     }
 
-    /// Reading was paused and has resumed: the time limits for the peer restart, since the silence
-    /// of a peer that was not read proves nothing.
+    /// Reading was paused and has resumed. The time limits for the peer restart: while it was not
+    /// read, its silence proved nothing.
     pub fn read_again(&mut self, now: Instant) {
         match &mut self.0 {
             State::Stream(exchange) => exchange.wait_from(now),
@@ -505,8 +512,8 @@ impl Session {
         }
     }
 
-    /// When [`Session::on_deadline`] has to be called while nothing is read: limits on silence do
-    /// not count, and if the program `paused` reading, neither does
+    /// When the driver has to call [`Session::on_deadline_unread`] while it reads nothing. Limits
+    /// on silence do not count, and if the program `paused` reading, neither does
     /// [`Limits::stall`](crate::Limits::stall).
     #[cfg(feature = "net")]
     pub(crate) fn deadline_unread(&self, paused: bool) -> Option<Instant> {
@@ -530,14 +537,14 @@ impl Session {
         }
     }
 
-    /// Whether this is a stream that is between its head and its end.
+    /// Whether this is a stream between its head and the end of its body.
     #[cfg(feature = "net")]
     pub(crate) fn is_in_body(&self) -> bool {
         matches!(&self.0, State::Stream(exchange) if exchange.is_in_body())
     }
 
-    /// Whether a body is decoded, or messages may be inflated: events may hold more bytes than
-    /// came.
+    /// Whether the session decodes a body or may inflate messages: events may then hold more bytes
+    /// than came.
     #[cfg(feature = "net")]
     pub(crate) fn is_decoding(&self) -> bool {
         match &self.0 {
@@ -547,7 +554,7 @@ impl Session {
         }
     }
 
-    /// How many bytes an unfinished message takes in memory.
+    /// How many bytes of memory an unfinished message takes.
     #[cfg(feature = "net")]
     pub(crate) fn unfinished(&self) -> usize {
         match &self.0 {
@@ -565,7 +572,7 @@ impl Session {
         }
     }
 
-    /// Bytes that were queued and not yet reported by [`Session::sent`].
+    /// How many bytes are queued and not yet reported by [`Session::sent`].
     #[inline]
     pub fn buffered(&self) -> usize {
         match &self.0 {
@@ -584,8 +591,8 @@ impl Session {
         }
     }
 
-    /// Whether [`Session::sent`] needs the time even if the kernel takes all: a time limit starts
-    /// with these bytes.
+    /// Whether [`Session::sent`] needs the time even if the kernel takes all bytes, because a time
+    /// limit starts with them.
     #[cfg(feature = "net")]
     #[inline]
     pub(crate) fn is_timed(&self) -> bool {
@@ -596,8 +603,9 @@ impl Session {
         }
     }
 
-    /// Bytes that were accepted, by `send_*` and `ping` or as a request, and were not sent; frames
-    /// of the session itself count only between them. After the final event, these bytes are lost.
+    /// How many bytes were accepted, by `send_*` and `ping` or as the request of a stream, and not
+    /// sent. Frames of the session itself count only if they stand between accepted ones. After the
+    /// final event, these bytes are lost.
     pub fn unsent(&self) -> usize {
         match &self.0 {
             State::Open(connection) => connection.unsent(),
@@ -606,7 +614,7 @@ impl Session {
         }
     }
 
-    /// The notes since the last call of this function, if any are kept.
+    /// The notes that the caller has not yet taken out of the vector, if the session keeps notes.
     pub fn notes(&mut self) -> Option<&mut Vec<Note>> {
         match &mut self.0 {
             State::Open(connection) => connection.notes(),
@@ -628,7 +636,7 @@ impl Session {
         self.end_failed(Closed::Failed(Failure::Handshake(error)))
     }
 
-    /// The handshake has failed; the session ends.
+    /// Ends the session, since the handshake has failed.
     fn end_failed(&mut self, closed: Closed) -> Event<'static> {
         let notes = self.notes().map(std::mem::take);
         self.0 = State::Refused(notes);

@@ -5,13 +5,13 @@ use std::time::Instant;
 /// The timers of a session; each has at most one deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
-    /// The next keep-alive ping.
+    /// When the next keep-alive ping is sent.
     Ping,
-    /// Any received bytes after a keep-alive ping.
+    /// When, after a keep-alive ping, some bytes have to be received.
     Pong,
-    /// The end of the closing handshake.
+    /// When the closing handshake has to be complete.
     Close,
-    /// The next byte that the kernel takes, while bytes are waiting.
+    /// When the kernel has to take the next byte, while bytes are waiting.
     Stall,
 }
 
@@ -20,9 +20,9 @@ const ALL: [Timer; 4] = [Timer::Ping, Timer::Pong, Timer::Close, Timer::Stall];
 /// The deadlines that are set.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    /// That of [`Timer::Ping`], which most connections have all the time.
+    /// The deadline of [`Timer::Ping`], which most connections have all the time.
     ping: Option<Instant>,
-    /// Those of the others. INVARIANT: there while one of them is set.
+    /// The deadlines of the other timers. INVARIANT: `Some` exactly while one of them is set.
     others: Option<Box<[Option<Instant>; ALL.len() - 1]>>,
 }
 
@@ -68,7 +68,7 @@ impl Timers {
         timers.iter().filter_map(|timer| self.get(*timer)).min()
     }
 
-    /// A timer whose deadline has passed at `now`; it is unset.
+    /// Unsets and returns a timer whose deadline has passed at `now`.
     pub(crate) fn expired(&mut self, now: Instant) -> Option<Timer> {
         let timer = ALL.into_iter().find(|&t| self.get(t).is_some_and(|at| at <= now))?;
         self.set(timer, None);

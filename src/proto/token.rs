@@ -1,8 +1,8 @@
-//! The byte classes of HTTP's grammar as tables, and peers' bytes escaped for our texts.
+//! The byte classes of the HTTP grammar as tables, and the escaping of a peer's bytes.
 
 use std::fmt::Write as _;
 
-/// A class of bytes as a table of 256 answers.
+/// Makes the table of a class of bytes.
 const fn class(ranges: &[(u8, u8)]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut i = 0;
@@ -48,7 +48,7 @@ pub(crate) fn is_value_byte(b: u8) -> bool {
     VALUE[b as usize]
 }
 
-/// `bytes` without the optional white space (RFC 9110 §5.6.3) around it.
+/// `bytes` without the optional white space (RFC 9110 §5.6.3) at both ends.
 pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
@@ -59,14 +59,14 @@ pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// The elements of a comma-separated list (RFC 9110 §5.6.1), trimmed, empty ones left out.
-/// Quoted strings are not parsed: no list that is read here may hold one.
+/// The elements of a comma-separated list (RFC 9110 §5.6.1), trimmed, without empty ones. Quoted
+/// strings are not parsed: no list that this crate reads may contain one.
 pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(trim).filter(|item| !item.is_empty())
 }
 
-/// At most `max` bytes of `bytes` as printable ASCII: everything else, the quote and the backslash
-/// as an escape. A peer's bytes reach a terminal or a log only through this.
+/// At most `max` bytes of `bytes` as printable ASCII: escapes all other bytes, quotes and the
+/// backslash; `…` marks a cut. Makes a peer's bytes safe for a terminal or a log.
 ///
 /// ```
 /// assert_eq!(moonwire::proto::escape(b"a\x1b[2J\r\n", 99), "a\\x1b[2J\\r\\n");
@@ -75,7 +75,7 @@ pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub fn escape(bytes: &[u8], max: usize) -> String {
     let shown = &bytes[..bytes.len().min(max)];
     let mut text = String::with_capacity(shown.len() + 4);
-    // A `String` takes all that is written to it.
+    // Writing to a `String` cannot fail.
     let _ = write!(text, "{}", shown.escape_ascii());
     if bytes.len() > max {
         text.push('…');

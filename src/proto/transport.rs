@@ -1,4 +1,4 @@
-//! The connection that carried a response: plain data, filled in by the code that has the socket.
+//! The connection that carried a response: plain data, which the code with the socket fills in.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use std::time::Duration;
 pub enum Endpoint {
     /// An address and a port.
     Address(SocketAddr),
-    /// The path of a Unix socket; empty if it has none.
+    /// The path of a Unix socket; empty if the socket has no path.
     Unix(Arc<str>),
 }
 
@@ -26,18 +26,18 @@ impl fmt::Display for Endpoint {
 
 /// A connection below its protocol: its two ends, TLS, and how long it took to open.
 ///
-/// `Debug` shows how many certificates there are.
+/// `Debug` shows the number of certificates instead of the certificates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Transport {
-    /// The address the socket is connected to: that of the proxy, if there is one. `None` where the
+    /// The address to which the socket is connected: of the proxy, if there is one. `None` if the
     /// system does not report it.
     pub peer: Option<Endpoint>,
     /// Our end of the socket.
     pub local: Option<Endpoint>,
-    /// The proxy on the way, as `scheme://host:port`.
+    /// The proxy in between, as `scheme://host:port`.
     pub proxy: Option<String>,
-    /// TLS with the host of the URL; not TLS with a proxy.
+    /// TLS with the host of the URL (not with a proxy).
     pub tls: Option<TlsInfo>,
     /// How long each step of opening took.
     pub phases: Phases,
@@ -51,12 +51,12 @@ pub struct TlsInfo {
     pub version: String,
     /// The protocol that the server chose (ALPN, RFC 7301), if it chose one.
     pub alpn: Option<Vec<u8>>,
-    /// The server's certificate and the others that it sent, in DER.
+    /// The server's certificate, then the others that it sent, in DER.
     pub certificates: Vec<Vec<u8>>,
 }
 
 impl TlsInfo {
-    /// Of a version, a protocol and certificates.
+    /// The result with this version, protocol and certificates.
     #[cfg_attr(not(feature = "tls"), allow(dead_code))]
     pub(crate) fn new(
         version: String,
@@ -78,14 +78,14 @@ impl fmt::Debug for TlsInfo {
     }
 }
 
-/// How long each step of opening took; `None` for steps that were not needed. A step ends when the
+/// How long each step of opening took; `None` for a step that was not needed. A step ends when the
 /// poll loop sees its result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Phases {
     /// Resolving the name; `None` if the address was known.
     pub resolve: Option<Duration>,
-    /// Connecting the socket, including the wait for its turn (RFC 6455 §4.1).
+    /// Connecting the socket, including the wait at the gate (RFC 6455 §4.1).
     pub connect: Option<Duration>,
     /// The exchange with the proxy, including TLS to the proxy.
     pub proxy: Option<Duration>,
@@ -96,7 +96,7 @@ pub struct Phases {
 }
 
 impl Phases {
-    /// Each step that was measured, with its name.
+    /// The steps that were measured, with their names.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, Duration)> {
         let all = [
             ("resolve", self.resolve),
@@ -109,7 +109,7 @@ impl Phases {
     }
 }
 
-/// `resolve 1.2 ms, connect 0.3 ms`; empty if nothing was measured.
+/// Writes `resolve 1.2 ms, connect 0.3 ms`; nothing if no step was measured.
 impl fmt::Display for Phases {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, (name, took)) in self.iter().enumerate() {

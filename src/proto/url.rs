@@ -1,6 +1,6 @@
-//! URLs: `ws` and `wss` (RFC 6455 §3), `http` and `https` (RFC 9110 §4.2), read strictly and with
-//! one normaliser, so that the resolver, the `Host` field and the TLS name always mean the same
-//! host. With `+unix` behind the scheme (`ws+unix:/run/app.sock:/path`) they name a Unix socket.
+//! URLs: `ws` and `wss` (RFC 6455 §3), `http` and `https` (RFC 9110 §4.2). There is one strict
+//! parser, so the resolver, the `Host` field and the TLS name always mean the same host. With
+//! `+unix` behind the scheme (`ws+unix:/run/app.sock:/path`), a URL names a Unix socket.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -32,7 +32,7 @@ impl Scheme {
         matches!(self, Scheme::Wss | Scheme::Https)
     }
 
-    /// The port of a URL that names none.
+    /// The port of a URL without a port.
     pub fn default_port(self) -> u16 {
         if self.is_secure() { 443 } else { 80 }
     }
@@ -51,11 +51,11 @@ impl Scheme {
 /// The host of a URL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
-    /// A name for the resolver: ASCII, lower case, without a final dot.
+    /// A name to resolve: ASCII, lower case, without a final dot.
     Name(String),
-    /// An address; the resolver is not asked.
+    /// An address, which needs no resolver.
     Address(IpAddr),
-    /// The absolute path of a Unix socket. The `Host` field and TLS call it `localhost`.
+    /// The absolute path of a Unix socket. In the `Host` field and in TLS the peer is `localhost`.
     Unix(String),
 }
 
@@ -86,9 +86,9 @@ impl fmt::Display for Host {
 
 /// A URL that was parsed and checked.
 ///
-/// `Display` and `Debug` show it without its query and fragment, which may hold a token, and as
-/// `***` once it is [secret](Url::into_secret). [`Url::as_str`] returns the whole text. Clones
-/// share it.
+/// `Display` and `Debug` show no query and no fragment, which may contain a token, and show a
+/// [secret](Url::into_secret) URL as `***`. [`Url::as_str`] returns the whole text. Clones share
+/// their memory.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
     parts: Arc<Parts>,
@@ -110,28 +110,29 @@ struct Parts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UrlError {
-    /// Neither `ws://` nor `wss://`, where a WebSocket was asked for.
+    /// A WebSocket URL has to start with `ws://` or `wss://`.
     Scheme,
-    /// Neither `http://` nor `https://`, where a stream was asked for.
+    /// The URL of a stream has to start with `http://` or `https://`.
     HttpScheme,
-    /// A space, a control character, or a character outside ASCII after the host; the offset in
-    /// bytes.
+    /// The URL contains a space or a control character, or one outside ASCII behind the host; its
+    /// offset in bytes.
     Character(usize),
-    /// A host with letters beyond ASCII: DNS and certificates know its ASCII form (RFC 5890) only.
+    /// The host has letters outside ASCII; DNS and certificates know only its ASCII form (RFC
+    /// 5890).
     HostNotAscii(String),
     /// A user name or password before the host.
     UserInfo,
-    /// No host, or one that is neither a DNS name nor an address.
+    /// The URL has no host, or its host is neither a DNS name nor an address.
     Host(String),
     /// The port is not a number from 1 to 65535.
     Port(String),
     /// A fragment on a WebSocket URL (RFC 6455 §3 forbids it).
     Fragment,
-    /// With `+unix` behind the scheme: the path of the socket is not absolute, or the path behind
-    /// it does not begin with a slash.
+    /// In a URL with `+unix`, the path of the socket is not absolute, or the target behind it does
+    /// not begin with a slash.
     Socket,
-    /// A redirect from or to a Unix socket: a server cannot lead a client from the network to a
-    /// socket of this machine, nor back.
+    /// A redirect leads to or from a Unix socket: a server on the network must not lead a client to
+    /// a socket of its machine, nor back.
     Crossing,
 }
 
@@ -175,15 +176,16 @@ impl fmt::Display for UrlError {
 impl std::error::Error for UrlError {}
 
 impl Url {
-    /// Reads the URL of a WebSocket.
+    /// Parses the URL of a WebSocket.
     ///
-    /// The scheme is `ws` or `wss` in any case; the host is ASCII and is converted to lower case; a
-    /// host whose last label is a number has to be an IPv4 address in four decimal parts (the forms
-    /// of `inet_aton`, such as `0x7f.1`, are refused). Characters that RFC 3986 does not allow in a
-    /// path or query but browsers accept (`"<>\^`{|}`) are percent-encoded on the wire.
+    /// The scheme is `ws` or `wss` in any case. The host is ASCII and is converted to lower case.
+    /// If its last label is a number, it has to be an IPv4 address in four decimal parts (the forms
+    /// of `inet_aton`, such as `0x7f.1`, are refused). Characters in a path or query that browsers
+    /// accept but RFC 3986 does not allow (`"<>\^`{|}`) are percent-encoded when sent.
     ///
-    /// `ws+unix:/run/app.sock:/chat` is `/chat` at the Unix socket `/run/app.sock`. Its path is
-    /// absolute, may be percent-encoded (a colon in it has to be), and ends at the first colon.
+    /// `ws+unix:/run/app.sock:/chat` names the target `/chat` at the Unix socket `/run/app.sock`.
+    /// The path of the socket is absolute, may be percent-encoded (a colon in it has to be), and
+    /// ends at the first colon.
     ///
     /// ```
     /// let url = moonwire::proto::Url::parse("wss://Example.COM:8443/chat?room=1")?;
@@ -207,8 +209,8 @@ impl Url {
         }
     }
 
-    /// Reads the URL of a stream: `http` or `https`, and otherwise as [`Url::parse`] does. A
-    /// fragment is no part of the request (RFC 9110 §7.1) and is left out of the target.
+    /// Parses the URL of a stream: `http` or `https`, otherwise as [`Url::parse`]. A fragment is
+    /// not part of the request (RFC 9110 §7.1), so the target does not contain it.
     ///
     /// # Errors
     ///
@@ -261,28 +263,28 @@ impl Url {
         Ok(Url { parts: Arc::new(parts), secret: false })
     }
 
-    /// The whole text, secret or not.
+    /// The whole text, even of a secret URL.
     pub fn as_str(&self) -> &str {
         &self.parts.text
     }
 
-    /// The same URL, marked as secret: it and the URLs that it redirects to are not shown.
+    /// The same URL, marked as secret: neither it nor the URLs to which it redirects are shown.
     pub fn into_secret(self) -> Url {
         Url { secret: true, ..self }
     }
 
-    /// Whether the URL is secret and not shown.
+    /// Whether the URL is secret, and so is not shown.
     pub fn is_secret(&self) -> bool {
         self.secret
     }
 
-    /// Whether `bytes`, which the peer has sent, may repeat a part of the URL that is not shown.
+    /// Whether `bytes`, sent by the peer, may contain a part of this URL that must not be shown.
     pub(crate) fn is_repeated_in(&self, bytes: &[u8]) -> bool {
         if !self.secret {
             return false;
         }
         let host = self.host().to_string();
-        // An error names an IPv6 address without brackets, too.
+        // An error may name an IPv6 address without brackets.
         let host = host.trim_matches(['[', ']']);
         let parts = self.target().split(['/', '?', '&', '=']).chain([host]);
         let mut telling = parts.filter(|part| part.len() >= NOT_BY_CHANCE);
@@ -299,16 +301,16 @@ impl Url {
         &self.parts.host
     }
 
-    /// The name to resolve, unless the host is an address: with the final dot that the URL may
-    /// have. Such a name is absolute, so no search domain is appended to it (RFC 1034 §3.1). The
-    /// `Host` field and TLS have the name without the dot.
+    /// The name to resolve, `None` for an address. It keeps the final dot of the URL: such a name
+    /// is absolute, so the resolver appends no search domain (RFC 1034 §3.1). The `Host` field and
+    /// TLS use the name without the dot.
     #[cfg_attr(not(feature = "net"), allow(dead_code))]
     pub(crate) fn resolver_name(&self) -> Option<String> {
         let Host::Name(name) = self.host() else { return None };
         Some(if self.parts.is_rooted { format!("{name}.") } else { name.clone() })
     }
 
-    /// The port, explicit or the default of the scheme; never 0.
+    /// The port of the URL or else of its scheme; never 0.
     pub fn port(&self) -> u16 {
         self.parts.port
     }
@@ -320,12 +322,12 @@ impl Url {
 
     /// Resolves `reference`, such as a `Location`, against this URL (RFC 3986 §5.2). The result is
     /// secret if this URL is. For a WebSocket, `http` and `https` mean `ws` and `wss`, since its
-    /// handshake is an HTTP request (RFC 6455 §4.1); an HTTP URL leads to no WebSocket.
+    /// handshake is an HTTP request (RFC 6455 §4.1). An HTTP URL cannot lead to a WebSocket.
     ///
     /// # Errors
     ///
-    /// [`UrlError`]: the reference is malformed, has a scheme that this URL cannot lead to, or
-    /// leads to a Unix socket or away from one ([`UrlError::Crossing`]).
+    /// [`UrlError`]: the reference is malformed, has a scheme to which this URL cannot lead, or leads
+    /// to or from a Unix socket ([`UrlError::Crossing`]).
     pub fn join(&self, reference: &str) -> Result<Url, UrlError> {
         let joined = self.joined(reference)?;
         Ok(if self.secret { joined.into_secret() } else { joined })
@@ -359,7 +361,7 @@ impl Url {
         self.parse_alike(&format!("{}{path}{query}", self.base()))
     }
 
-    /// Reads a URL of the same kind as this one: of a WebSocket or of a stream.
+    /// Parses a URL of the same kind as this one: of a WebSocket or of a stream.
     fn parse_alike(&self, text: &str) -> Result<Url, UrlError> {
         if HTTP.contains(&self.scheme()) {
             return Url::parse_http(text);
@@ -371,9 +373,9 @@ impl Url {
         }
     }
 
-    /// Whether both have the same scheme, port and host, the host compared as it was written: a
-    /// host in another case or with a final dot counts as another origin, to be on the safe side
-    /// with credentials.
+    /// Whether both URLs have the same scheme, port and host. Hosts are compared as they were
+    /// written: in another case or with a final dot, a host counts as another origin, which is the
+    /// safe side for credentials.
     pub fn is_same_origin(&self, other: &Url) -> bool {
         let host = |url: &'_ Url| split_port(url.authority()).0.to_owned();
         let same_host = match (self.host(), other.host()) {
@@ -389,7 +391,7 @@ impl Url {
         matches!(self.host(), Host::Unix(_))
     }
 
-    /// The text in front of the target.
+    /// The text before the target.
     fn base(&self) -> String {
         let scheme = self.scheme().as_str();
         match self.host() {
@@ -409,7 +411,8 @@ impl Url {
         &rest[..authority_end(rest)]
     }
 
-    /// The value of the `Host` field (RFC 9110 §7.2): the port only if it is not the scheme's.
+    /// The value of the `Host` field (RFC 9110 §7.2): with the port, unless it is the scheme's
+    /// default.
     pub fn host_field(&self) -> String {
         if self.port() == self.scheme().default_port() {
             self.host().peer_name().into_owned()
@@ -436,7 +439,7 @@ fn scheme(text: &str, among: [Scheme; 2]) -> Option<(Scheme, &str)> {
     among.into_iter().find(|s| name.eq_ignore_ascii_case(s.as_str())).map(|s| (s, rest))
 }
 
-/// The scheme in front of `+unix:`, and the text behind that.
+/// The scheme before `+unix:`, and the text behind it.
 fn unix(text: &str, among: [Scheme; 2]) -> Option<(Scheme, &str)> {
     let (name, rest) = text.split_once(':')?;
     let (name, plus) = name.split_at_checked(name.len().checked_sub("+unix".len())?)?;
@@ -444,8 +447,8 @@ fn unix(text: &str, among: [Scheme; 2]) -> Option<(Scheme, &str)> {
     plus.eq_ignore_ascii_case("+unix").then_some((scheme, rest))
 }
 
-/// Path of the socket and target: the path begins with one slash, or with three as after an empty
-/// authority, and ends at a colon, or where a query begins.
+/// The path of the socket, and the target. The path begins with one slash, or with three (an empty
+/// authority), and ends at a colon or where a query begins.
 fn split_socket(rest: &str) -> Option<(&str, &str)> {
     let rest = rest.strip_prefix("//").unwrap_or(rest);
     if !rest.starts_with('/') || rest.starts_with("//") {
@@ -457,7 +460,7 @@ fn split_socket(rest: &str) -> Option<(&str, &str)> {
     })
 }
 
-/// A text without percent-encoding (RFC 3986 §2.1): UTF-8, and no NUL in it.
+/// Removes percent-encoding (RFC 3986 §2.1); `None` if the result is not UTF-8 or contains NUL.
 pub(crate) fn percent_decoded(path: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.bytes();
@@ -477,7 +480,7 @@ fn not_graphic(text: &str) -> Option<usize> {
     text.bytes().position(|b| !b.is_ascii_graphic())
 }
 
-/// Where the authority at the start of `rest` ends.
+/// The index at which the authority at the start of `rest` ends.
 fn authority_end(rest: &str) -> usize {
     rest.find(['/', '?', '#']).unwrap_or(rest.len())
 }
@@ -495,7 +498,7 @@ fn split_query(target: &str) -> (&str, Option<&str>) {
     target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)))
 }
 
-/// A path without `.` and `..` (RFC 3986 §5.2.4).
+/// `path` without the segments `.` and `..` (RFC 3986 §5.2.4).
 fn without_dots(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let mut parts = path.split('/').skip(1).peekable();
@@ -516,7 +519,7 @@ fn without_dots(path: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
-/// The authority as host and, behind the last colon outside brackets, port.
+/// Splits the authority into host and port, which stands behind the colon outside brackets.
 fn split_port(authority: &str) -> (&str, Option<&str>) {
     let from = authority.rfind(']').map_or(0, |i| i + 1);
     match authority[from..].find(':') {
@@ -545,7 +548,7 @@ fn parse_host(host: &str) -> Result<Host, UrlError> {
     }
     let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     if is_number(name.rsplit('.').next().unwrap_or_default()) {
-        // WHATWG URL §3.5: a host that ends in a number is an IPv4 address or nothing.
+        // WHATWG URL §3.5: a host whose last label is a number has to be an IPv4 address.
         let v4: Ipv4Addr = name.parse().map_err(|_| bad())?;
         return Ok(Host::Address(IpAddr::V4(v4)));
     }
@@ -559,8 +562,8 @@ fn parse_host(host: &str) -> Result<Host, UrlError> {
     Ok(Host::Name(name))
 }
 
-/// A host with letters beyond ASCII for an error text: characters that are not letters could change
-/// how the line looks; then the whole host is escaped.
+/// A host with letters outside ASCII, for an error: if it has characters other than letters, which
+/// could change how the line looks, all of it is escaped.
 fn shown_host(host: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.' | '_');
     match host.chars().all(is_plain) {
@@ -575,7 +578,7 @@ fn is_number(label: &str) -> bool {
         || hex.is_some_and(|h| h.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Path and query with a leading slash, the characters outside RFC 3986 encoded.
+/// Path and query with a leading slash; characters that RFC 3986 does not allow are encoded.
 fn target(tail: &str) -> String {
     let mut target = String::with_capacity(tail.len() + 1);
     if !tail.starts_with('/') {

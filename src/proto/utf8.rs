@@ -1,24 +1,24 @@
-//! UTF-8 in pieces: an error is found at the byte that causes it, and no byte is checked twice.
+//! Validates UTF-8 in pieces: finds an error at the byte that causes it, checks no byte twice.
 
 use std::str;
 
-/// A position in a text that arrives in pieces.
+/// The state between two pieces of a text.
 ///
-/// Between two pieces it keeps the bytes of an incomplete sequence (three at most).
+/// It keeps the bytes of an incomplete sequence (at most three).
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Utf8 {
     cut: [u8; 3],
     len: u8,
 }
 
-/// The bytes are not UTF-8.
+/// The bytes are not valid UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotUtf8;
 
 impl Utf8 {
-    /// Takes the next piece.
+    /// Validates the next piece.
     pub(crate) fn feed(&mut self, mut piece: &[u8]) -> Result<(), NotUtf8> {
-        // Twice as fast as the general way; left at the first byte that is not ASCII.
+        // Twice as fast as `from_utf8`; stops at the first byte that is not ASCII.
         if self.len == 0 && piece.is_ascii() {
             return Ok(());
         }
@@ -32,7 +32,7 @@ impl Utf8 {
             match str::from_utf8(&sequence[..=len]) {
                 Ok(_) => self.len = 0,
                 Err(e) if e.error_len().is_some() => return Err(NotUtf8),
-                // A fourth byte always completes or breaks a sequence, so `len` is below 3 here.
+                // A fourth byte completes or breaks every sequence, so `len` is below 3 here.
                 Err(_) => self.keep(&sequence[..=len]),
             }
         }
@@ -46,7 +46,7 @@ impl Utf8 {
         }
     }
 
-    /// Whether the text may end here.
+    /// Whether the text may end here: no sequence is incomplete.
     pub(crate) fn finish(&self) -> Result<(), NotUtf8> {
         if self.len == 0 { Ok(()) } else { Err(NotUtf8) }
     }

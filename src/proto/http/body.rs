@@ -1,4 +1,4 @@
-//! How long a body is (RFC 9112 §6.3), and its pieces.
+//! The length of a body (RFC 9112 §6.3), and its pieces.
 
 use super::chunked::{Chunked, Piece};
 use super::coding::{Accepts, Coding};
@@ -7,10 +7,10 @@ use crate::limits::Limits;
 use crate::proto::head::Head;
 use crate::proto::token::{escape, list, trim};
 
-/// A body while it is read.
+/// A response body while it is received.
 #[derive(Debug)]
 pub(crate) enum Body {
-    /// No body, or no byte of it is left.
+    /// There is no body, or all of it was taken.
     Empty,
     /// This many bytes are left; not 0.
     Length(u64),
@@ -20,12 +20,13 @@ pub(crate) enum Body {
 }
 
 impl Body {
-    /// The rules of §6.3, in their order. An ambiguity is an error here, and so is a coding.
+    /// The rules of §6.3, in their order. Here an ambiguous length is an error, and so is a coding.
     pub(crate) fn of(method: &str, head: &Head) -> Result<Body, HttpError> {
         Body::coded(method, head, Accepts::Identity).map(|(body, _)| body)
     }
 
-    /// As [`Body::of`], and also returns the coding of the body if it is one that is accepted.
+    /// As [`Body::of`], but accepts codings as `accepts` states; also returns the coding of the
+    /// body.
     pub(crate) fn coded(
         method: &str,
         head: &Head,
@@ -59,9 +60,9 @@ impl Body {
         })
     }
 
-    /// The next piece, and how many bytes of framing stand before it.
-    // Inlined: bodies of refusals are a second caller, for which the compiler would make a call for
-    // each piece: 5 % more instructions with small chunks.
+    /// The next piece, and how many bytes of framing precede it.
+    // Inlined: since refusals call it too, the compiler would otherwise make a call for each piece:
+    // 5 % more instructions with small chunks.
     #[inline(always)]
     pub(crate) fn step(
         &mut self,
@@ -80,7 +81,7 @@ impl Body {
         }
     }
 
-    /// Records that `n` bytes of the data were taken.
+    /// Records that the caller took `n` bytes of the data.
     #[inline]
     pub(crate) fn take(&mut self, n: usize) {
         match self {
@@ -95,8 +96,8 @@ impl Body {
         }
     }
 
-    /// The stream has ended; `Ok` if the body is complete. A stream that was `cut`, without
-    /// `close_notify` of TLS, ends no body (RFC 9112 §9.8).
+    /// The peer has ended the stream; `Ok` if the body is complete. If the stream was `cut`, which
+    /// means that TLS sent no `close_notify`, its end does not end the body (RFC 9112 §9.8).
     pub(crate) fn finish(&self, cut: bool) -> Result<(), HttpError> {
         match self {
             Body::Empty => Ok(()),
@@ -107,7 +108,7 @@ impl Body {
     }
 }
 
-/// Content-Length = 1*DIGIT; the same one repeated counts once (RFC 9110 §8.6).
+/// Content-Length = 1*DIGIT; equal values count as one (RFC 9110 §8.6).
 fn content_length(head: &Head) -> Result<Option<u64>, HttpError> {
     let mut all = head.fields.all("Content-Length").flat_map(|v| v.split(|&b| b == b',')).map(trim);
     let Some(first) = all.next() else { return Ok(None) };

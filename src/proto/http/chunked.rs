@@ -1,4 +1,4 @@
-//! Chunked bodies (RFC 9112 §7.1): sizes are parsed by hand, each byte examined once.
+//! Chunked bodies (RFC 9112 §7.1). Sizes are parsed by hand; each byte is examined once.
 
 use super::HttpError;
 use crate::limits::Limits;
@@ -20,7 +20,7 @@ pub(crate) enum Piece {
 #[derive(Debug)]
 pub(crate) struct Chunked {
     state: State,
-    /// How many bytes of the next line were already examined.
+    /// How many bytes of the next line were examined.
     seen: usize,
     /// Bytes of chunk lines beyond the fair cost ([`Limits::chunk_overhead`]).
     overhead: usize,
@@ -38,11 +38,11 @@ enum State {
     Complete,
 }
 
-/// The line of a chunk may have this many bytes besides twice its data: a size of 16 digits, its
-/// line end and a little. (Go's net/http counts in the same way since CVE-2023-39326.)
+/// A chunk line costs nothing up to this many bytes and twice its data: with one byte of data, 16
+/// digits and CR LF. (Go's net/http counts in the same way since CVE-2023-39326.)
 const FAIR: usize = 16;
 
-/// How many of a peer's bytes an error shows.
+/// An error shows at most this many of the peer's bytes.
 const SHOWN: usize = 40;
 
 impl Chunked {
@@ -50,8 +50,8 @@ impl Chunked {
         Chunked { state: State::Line, seen: 0, overhead: 0 }
     }
 
-    /// The next piece, and how many bytes of framing stand before it.
-    // Inlined as `Body::step`, which calls it.
+    /// The next piece, and how many bytes of framing precede it.
+    // Inlined, as `Body::step`, its caller, is.
     #[inline(always)]
     pub(crate) fn step(
         &mut self,
@@ -88,7 +88,7 @@ impl Chunked {
         }
     }
 
-    /// Records that `n` bytes of the data were taken.
+    /// Records that the caller took `n` bytes of the data.
     pub(crate) fn take(&mut self, n: usize) {
         if let State::Data(left) = &mut self.state {
             *left = left.saturating_sub(n as u64);
@@ -98,7 +98,8 @@ impl Chunked {
         }
     }
 
-    /// chunk-size [ chunk-ext ] CRLF; returns its length, once it has arrived completely.
+    /// chunk-size [ chunk-ext ] CRLF; returns the length of the line, 0 until all of it has
+    /// arrived.
     fn line(&mut self, input: &[u8], limits: &Limits) -> Result<usize, HttpError> {
         if self.seen == 0
             && let Some((digits, size)) = plain(input)
@@ -109,7 +110,7 @@ impl Chunked {
         self.any_line(input, limits)
     }
 
-    /// Reads a line byte by byte: it may be cut, have an extension, or be invalid.
+    /// Parses a line byte by byte: it may be incomplete, have an extension, or be invalid.
     #[inline(never)]
     fn any_line(&mut self, input: &[u8], limits: &Limits) -> Result<usize, HttpError> {
         let bad = |end: usize| HttpError::ChunkLine(escape(&input[..end], SHOWN));
@@ -123,7 +124,8 @@ impl Chunked {
                 },
                 _ if self.seen >= limits.chunk_line => return Err(HttpError::LongChunkLine),
                 _ if !is_value_byte(b) => return Err(bad(self.seen + 1)),
-                // At the byte that decides: before an extension there are digits and blanks only.
+                // Refused at the first wrong byte: before an extension, only digits and blanks may
+                // stand.
                 _ if self.seen < MAX_DIGITS && !b.is_ascii_hexdigit() => {
                     let may_follow = matches!(b, b';' | b' ' | b'\t');
                     let ext = !digits(self.seen);
@@ -149,7 +151,7 @@ impl Chunked {
         self.chunk(line.len() + 2, size, limits)
     }
 
-    /// Starts the chunk of `size` bytes whose line, its end included, has `cost` bytes.
+    /// Starts a chunk of `size` bytes, whose line has `cost` bytes including its CR LF.
     fn chunk(&mut self, cost: usize, size: u64, limits: &Limits) -> Result<usize, HttpError> {
         self.pay(cost, size, limits)?;
         self.seen = 0;
@@ -160,7 +162,7 @@ impl Chunked {
         Ok(cost)
     }
 
-    /// The CR LF behind the data.
+    /// Reads the CR LF behind the data.
     fn end(&mut self, input: &[u8]) -> Result<usize, HttpError> {
         match input {
             [] | [b'\r'] => Ok(0),
@@ -183,10 +185,11 @@ impl Chunked {
     }
 }
 
-/// Every size below 2⁶³ has at most this many digits; more are zeros in front.
+/// Every size below 2⁶³ fits in this many digits; further digits could only be leading zeros.
 const MAX_DIGITS: usize = 16;
 
-/// The common line, whole in `input`: few digits and CR LF. Returns its length and the size.
+/// Parses the common line, if all of it is in `input`: few digits and CR LF. Returns how many
+/// digits it has, and the size.
 fn plain(input: &[u8]) -> Option<(usize, u64)> {
     let mut size = 0u64;
     for (n, &b) in input.iter().take(PLAIN_DIGITS + 1).enumerate() {
@@ -202,10 +205,10 @@ fn plain(input: &[u8]) -> Option<(usize, u64)> {
     None
 }
 
-/// Sizes with this many digits are below 2³².
+/// A number of this many hexadecimal digits is below 2³².
 const PLAIN_DIGITS: usize = 8;
 
-/// chunk-size = 1*HEXDIG, as many digits as a size below 2⁶³ may need.
+/// chunk-size = 1*HEXDIG, at most as many digits as a size below 2⁶³ needs.
 fn size(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > MAX_DIGITS {
         return None;
@@ -244,13 +247,13 @@ fn blanks(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// The bytes behind the token at the start.
+/// The bytes behind the token at the start of `bytes`.
 fn token(bytes: &[u8]) -> Option<&[u8]> {
     let len = bytes.iter().position(|&b| !is_token_byte(b)).unwrap_or(bytes.len());
     (len > 0).then(|| &bytes[len..])
 }
 
-/// The bytes behind the closing quote.
+/// The bytes behind the closing quote of a quoted string.
 fn unquoted(mut bytes: &[u8]) -> Option<&[u8]> {
     loop {
         bytes = match bytes {

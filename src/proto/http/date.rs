@@ -1,11 +1,11 @@
-//! Parses dates of HTTP (RFC 9110 §5.6.7).
+//! Parses HTTP dates (RFC 9110 §5.6.7).
 
 const MONTHS: [&[u8; 3]; 12] = [
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
 ];
 
-/// A date as seconds since 1970, in any of the three forms that a recipient has to accept; `None`
-/// for an invalid one, and for one before 1970.
+/// Parses a date in any of the three forms that a recipient has to accept; returns seconds since
+/// 1970, or `None` if the date is invalid or before 1970.
 pub(super) fn read(text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?;
     let words: Vec<&str> = text.split([' ', '-', ',']).filter(|word| !word.is_empty()).collect();
@@ -18,7 +18,7 @@ pub(super) fn read(text: &[u8]) -> Option<u64> {
     };
     let year = match (number(year, 4)?, year.len()) {
         (year, 4) => year,
-        // Two digits mean 1970 to 2069, as before RFC 2616.
+        // A two-digit year means 1970 to 2069.
         (year, 2) if year < 70 => 2000 + year,
         (year, 2) => 1900 + year,
         _ => return None,
@@ -26,7 +26,7 @@ pub(super) fn read(text: &[u8]) -> Option<u64> {
     let month = MONTHS.iter().position(|name| month.as_bytes() == &name[..])? as u64 + 1;
     let mut parts = time.split(':').map(|part| number(part, 2).filter(|_| part.len() == 2));
     let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
-    // A leap second counts as the second after it.
+    // A leap second (:60) counts as the second after it.
     if parts.next().is_some() || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
@@ -34,13 +34,13 @@ pub(super) fn read(text: &[u8]) -> Option<u64> {
     Some(((days * 24 + hour) * 60 + minute) * 60 + second)
 }
 
-/// A number with at most this many digits and nothing else.
+/// Parses a number of 1 to `digits` digits and nothing else.
 fn number(text: &str, digits: usize) -> Option<u64> {
     let fine = (1..=digits).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     fine.then(|| text.parse().ok()).flatten()
 }
 
-/// The days from 1970 to a day of the Gregorian calendar.
+/// The number of days from 1970-01-01 to a day of the Gregorian calendar.
 fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     let leap = |y: u64| y.is_multiple_of(4) && (!y.is_multiple_of(100) || y.is_multiple_of(400));
     let of_month = |m: u64| match m {
@@ -51,7 +51,7 @@ fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     if year < 1970 || day == 0 || day > of_month(month) {
         return None;
     }
-    // The number of leap years up to the end of year `y`.
+    // How many leap years there are up to the end of year `y`.
     let leaps = |y: u64| y / 4 - y / 100 + y / 400;
     let before = (year - 1970) * 365 + leaps(year - 1) - leaps(1969);
     Some(before + (1..month).map(of_month).sum::<u64>() + day - 1)

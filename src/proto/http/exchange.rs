@@ -35,27 +35,27 @@ pub(crate) struct Exchange {
     /// The status of the response, once its first line was received.
     status: Option<u16>,
     timing: Timing,
-    /// When the head has to be there, and when the next byte of the request has to be sent.
+    /// When the head has to be there, and when the kernel has to take the next byte of the request.
     deadline: Option<Instant>,
     stall: Option<Instant>,
     pace: Pace,
-    /// When the request could be sent; unset once it was sent.
+    /// When the connection was ready for the request; `None` once the whole request was sent.
     started: Option<Instant>,
-    /// Bytes of the request that were not sent when the exchange ended.
+    /// How many bytes of the request were not sent when the exchange ended.
     unsent: usize,
-    /// Whether the connection may carry another request, as far as known.
+    /// Whether the connection may carry another request, as far as is known.
     persistence: Option<Persistence>,
-    /// Whether a byte of the response has come, and whether one of the request was sent.
+    /// Whether a byte of the response has come, and whether a byte of the request was sent.
     received: bool,
     begun: bool,
     notes: Option<Vec<Note>>,
 }
 
-/// The part of the request's body that is still to be given.
+/// The part of the request's body that the program still has to supply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Upload {
     Complete,
-    /// How many bytes of how many are left; then `end_body` is awaited.
+    /// How many bytes of how many are left; after the last, `end_body` has to be called.
     Length {
         left: u64,
         of: u64,
@@ -63,13 +63,13 @@ enum Upload {
     Chunks,
 }
 
-/// At most this many bytes of a body are asked for at a time: a chunk of that size costs little,
-/// and the source of the body needs no larger buffer.
+/// At most this many bytes of a body are requested at a time: a chunk of that size costs little
+/// overhead, and the source of the body needs no larger buffer.
 const PIECE: usize = 64 * 1024;
 
 #[derive(Debug)]
 enum State {
-    /// Waiting for the head, after so many interim responses.
+    /// Waiting for the head; `interim` interim responses have come.
     Head {
         parser: HeadParser,
         interim: u32,
@@ -77,15 +77,15 @@ enum State {
     Body {
         body: Body,
         output: Output,
-        /// When the silence of the server began.
+        /// When the exchange last made progress.
         last_data: Instant,
     },
-    /// The response is not the one asked for; `why` states the reason.
+    /// The response is not acceptable; `why` makes the error from it.
     Refused {
         refusal: Box<Refusal>,
         why: fn(Box<Response>) -> HttpError,
     },
-    /// The body is complete; the final event follows.
+    /// The body is complete; the final event is still to be returned.
     Last,
     Ended,
 }
@@ -134,8 +134,8 @@ impl Exchange {
         }
     }
 
-    /// Starts the time limit of what the exchange waits for: the connection is ready, and the request
-    /// may be sent; or reading has resumed after a pause.
+    /// Starts the time limit that applies now. Called when the connection is ready for the request,
+    /// and when reading resumes after a pause.
     pub(crate) fn wait_from(&mut self, now: Instant) {
         let has_left = self.out.len() == 0 && !self.is_uploading();
         match &mut self.state {
@@ -145,8 +145,8 @@ impl Exchange {
                 self.started = Some(now);
                 let waits = !self.outgoing().is_empty();
                 self.stall = now.checked_add(self.limits.stall).filter(|_| waits);
-                // A request that makes progress may take its time, unless the program has set a
-                // limit.
+                // While the request makes progress, no limit on the head counts, unless the program
+                // has set one for the whole.
                 if self.timing.response.is_some() {
                     self.deadline = None;
                 }
@@ -156,10 +156,11 @@ impl Exchange {
         }
     }
 
-    /// The request was sent and reaches the server at `reaches`: the time for the response starts.
+    /// The last byte of the request reaches the server at `reaches`: the limit for the response
+    /// starts.
     fn await_head(&mut self, reaches: Instant) {
         if let (Some(started), Some(_)) = (self.started.take(), self.timing.response) {
-            // `head_by` covers the waiting of all redirects together.
+            // `head_by` covers the waits of all redirects together, but not the time of sending.
             let took = reaches.saturating_duration_since(started);
             self.timing.head_by = self.timing.head_by.and_then(|total| total.checked_add(took));
         }
@@ -178,7 +179,7 @@ impl Exchange {
         }
     }
 
-    /// Not inlined, to keep the path of body pieces short.
+    /// Not inlined, to keep the path for pieces of a body short.
     #[inline(never)]
     fn around_the_body<'b>(
         &mut self,
@@ -202,7 +203,7 @@ impl Exchange {
         }
     }
 
-    /// The stream has ended; it was `cut` if somebody else may have cut it.
+    /// The stream has ended; `cut` is true if somebody else than the server may have ended it.
     pub(crate) fn receive_eof(&mut self, cut: bool) -> Option<Event<'static>> {
         self.persistence = None;
         let ended = match &self.state {
@@ -220,8 +221,8 @@ impl Exchange {
 
     pub(crate) fn outgoing(&self) -> &[u8] {
         let pending = self.out.pending();
-        // The last byte of a body with a length is held back until `end_body`: a server must not
-        // take a body for complete that turns out to be too long.
+        // The last byte of a body with a length waits for `end_body`: if the body turns out to be
+        // too long, the server must not take its first part for a complete body.
         let held = usize::from(matches!(self.upload, Upload::Length { left: 0, .. }));
         &pending[..pending.len().saturating_sub(held)]
     }
@@ -238,14 +239,14 @@ impl Exchange {
         {
             *last_data = now;
         }
-        // A server that has answered need not read the rest of the request.
+        // A server that has sent the head of its response need not read the rest of the request.
         let State::Head { .. } = self.state else { return };
         if rest > 0 {
             if taken > 0 || self.stall.is_none() {
                 self.stall = now.checked_add(self.limits.stall);
             }
         } else if self.is_uploading() {
-            // The exchange is not waiting for the server.
+            // The exchange waits for the program, not for the server.
             self.stall = None;
         } else if waited {
             self.stall = None;
@@ -253,9 +254,9 @@ impl Exchange {
         }
     }
 
-    // The body of a request, given in pieces.
+    // The body of a request, supplied in pieces.
 
-    /// Whether more of the body, or `end_body`, is still to come.
+    /// Whether the program still has to supply bytes of the body, or to call `end_body`.
     pub(crate) fn is_uploading(&self) -> bool {
         let needed = matches!(self.state, State::Head { .. } | State::Body { .. });
         self.upload != Upload::Complete && needed
@@ -271,7 +272,7 @@ impl Exchange {
         match self.upload {
             Upload::Complete => 0,
             Upload::Chunks => room,
-            // One byte more than is left shows whether the source has more.
+            // Room for one byte more than is left: the source then shows whether it has more.
             Upload::Length { left, .. } => {
                 usize::try_from(left.saturating_add(1)).map_or(room, |most| room.min(most))
             }
@@ -320,7 +321,7 @@ impl Exchange {
         None
     }
 
-    /// Bytes are waiting, maybe the first after a time without any: the server has to take them.
+    /// Starts the limit for sending if it is not running, since bytes are waiting.
     fn await_room(&mut self, now: Instant) {
         let timed = matches!(self.state, State::Head { .. }) && self.started.is_some();
         if timed && self.stall.is_none() && !self.outgoing().is_empty() {
@@ -332,8 +333,7 @@ impl Exchange {
     pub(crate) fn unsent(&self) -> usize {
         match self.started {
             Some(_) => self.out.len(),
-            // The request was sent completely or was never to be sent; or the exchange has ended
-            // before.
+            // All was sent, or the connection was never ready, or the exchange has ended.
             None => self.unsent,
         }
     }
@@ -346,7 +346,7 @@ impl Exchange {
         [self.awaited(), self.stall].into_iter().flatten().min()
     }
 
-    /// The deadline of what the exchange waits for.
+    /// The deadline for the event that the exchange waits for.
     fn awaited(&self) -> Option<Instant> {
         match self.state {
             State::Body { last_data, .. } => self.timing.idle_end(last_data),
@@ -370,7 +370,7 @@ impl Exchange {
         }
     }
 
-    /// The status of the response, once its first line was received.
+    /// The status of the response, once its status line was received.
     #[cfg(feature = "net")]
     pub(crate) fn status(&self) -> Option<u16> {
         match &self.state {
@@ -379,7 +379,7 @@ impl Exchange {
         }
     }
 
-    /// Whether the exchange is between head and end of a body.
+    /// Whether the exchange is between the head and the end of the body.
     #[cfg(feature = "net")]
     pub(crate) fn is_in_body(&self) -> bool {
         matches!(self.state, State::Body { .. } | State::Last)
@@ -391,7 +391,7 @@ impl Exchange {
         matches!(self.state, State::Refused { .. })
     }
 
-    /// The time limits, for the error that names the one that has passed.
+    /// The time limits, for an error that names the limit that has passed.
     #[cfg(feature = "net")]
     pub(crate) fn timing(&self) -> Timing {
         self.timing
@@ -435,7 +435,7 @@ impl Exchange {
         }
     }
 
-    /// Judges the final head: a redirect, an error, or the start of the body.
+    /// Decides about the final head: it is a redirect, an error, or the start of a body.
     fn judge(&mut self, now: Instant, head: Head) -> Result<Option<Event<'static>>, HttpError> {
         if let Some(notes) = &mut self.notes {
             let request = &self.request;
@@ -452,8 +452,8 @@ impl Exchange {
         let body = Body::coded(&self.request.method, &head, accepts);
         if let Some(why) = self.delivery.refuses(&head) {
             let until = [self.deadline, self.timing.head_by].into_iter().flatten().min();
-            // A response with wrong framing may belong to another request, unless its status is an
-            // error.
+            // With wrong framing, the response may belong to another request; only for a status
+            // that is an error, the error names the status instead.
             let body = match head.status {
                 200..=299 => Ok(body?),
                 _ => body,
@@ -471,7 +471,7 @@ impl Exchange {
             Delivery::Blocks => Output::Blocks(Box::new(Blocks::new(&self.limits))),
         };
         let (body, coding) = body?;
-        // Interim responses that were not asked for may be part of a server's mistake.
+        // Unasked interim responses may be a sign that the server is faulty.
         let is_first = matches!(self.state, State::Head { interim: 0, .. });
         self.persistence = Persistence::of(&self.request, &head, &body).filter(|_| is_first);
         let output = match coding {
@@ -494,7 +494,7 @@ impl Exchange {
         Response::of(head, request.url.clone(), |bytes| request.is_repeated_in(bytes))
     }
 
-    /// Notes the coding of the body.
+    /// Adds a note of the body's coding.
     #[cfg(feature = "deflate")]
     fn note_coding(&mut self, coding: Coding, accepts: Accepts) {
         if let Some(notes) = &mut self.notes {
@@ -521,7 +521,7 @@ impl Exchange {
         }
     }
 
-    /// As much of the body has come as is read.
+    /// Ends the session when enough of the refused response's body has come.
     #[cold]
     fn end_refusal(&mut self) -> Event<'static> {
         let error = match mem::replace(&mut self.state, State::Ended) {
@@ -556,7 +556,7 @@ impl Exchange {
                     return (input.len(), Some(self.complete()));
                 }
             };
-            // Only data counts: chunk lines and trailers could drip for hours.
+            // Only data counts as progress: a server could send chunk lines and trailers for hours.
             *last_data = now;
             let data = &input[used..used + n];
             let taken = match output {
@@ -591,7 +591,7 @@ impl Exchange {
         }
     }
 
-    /// As `body`, for a coded body, at its data. A function of its own, to keep `body` small.
+    /// As `body`, for the data of a coded body. A function of its own, to keep `body` small.
     #[cold]
     #[inline(never)]
     fn coded<'b>(&mut self, now: Instant, input: &'b [u8]) -> (usize, Option<Event<'b>>) {
@@ -632,7 +632,7 @@ impl Exchange {
         }
     }
 
-    /// The event for a piece, which ends behind `used` bytes.
+    /// The event for a piece, and the position `used` behind it.
     fn chunk<'b>(&mut self, used: usize, data: Cow<'b, [u8]>) -> (usize, Option<Event<'b>>) {
         self.note(&data);
         (used, Some(Event::Chunk(data)))
@@ -647,37 +647,37 @@ impl Exchange {
 
     // The end.
 
-    /// Bytes behind the response were not asked for: they are discarded, and the connection carries
-    /// no other request.
+    /// Discards the bytes `rest` behind the response. Nobody asked for them, so the connection
+    /// carries no other request.
     fn stands_behind(&mut self, rest: &[u8]) {
         if !rest.is_empty() {
             self.persistence = None;
         }
     }
 
-    /// After the end: whether the connection may carry another request. Then the request was sent
-    /// completely, the response has come completely, and no byte was given behind it.
+    /// After the end: whether the connection may carry another request. Then the whole request was
+    /// sent, the whole response was received, and no byte came behind it.
     #[cfg(any(feature = "net", test, fuzzing))]
     pub(crate) fn persistence(&self) -> Option<Persistence> {
         self.persistence.filter(|_| matches!(self.state, State::Ended))
     }
 
-    /// Whether the same request may be sent again over another connection, after this one has ended
-    /// (RFC 9112 §9.3.1): no byte of a response has come, or a 408, which a server may send without
-    /// a request (RFC 9110 §15.5.9).
+    /// Whether the same request may be sent again over another connection after this one has ended
+    /// (RFC 9112 §9.3.1): no byte of a response has come, or its status is 408, which a server may
+    /// send without a request (RFC 9110 §15.5.9).
     #[cfg(any(feature = "net", test))]
     pub(crate) fn may_go_again(&self) -> bool {
         (!self.received || self.status == Some(408)) && self.request.may_be_repeated()
     }
 
-    /// Whether bytes that come now cannot be a response: no byte of a request was sent.
+    /// Whether bytes that come now cannot be a response, because no byte of a request was sent.
     #[cfg(feature = "net")]
     pub(crate) fn is_unasked(&self) -> bool {
         !self.begun && matches!(self.state, State::Head { .. })
     }
 
-    /// The body is complete. Its last output is reported first, and the final event with the next
-    /// call.
+    /// Ends a complete body. If output remains, returns it first, and the next call returns the
+    /// final event.
     fn complete(&mut self) -> Event<'static> {
         let rest = match &mut self.state {
             State::Body { output, .. } => output.finish(),
@@ -696,7 +696,7 @@ impl Exchange {
         }
     }
 
-    /// Notes the sizes of a body that was decoded.
+    /// Adds a note of the sizes of a decoded body.
     #[cfg(feature = "deflate")]
     fn note_sizes(&mut self) {
         if let (Some(notes), State::Body { output: Output::Coded(coded), .. }) =
@@ -707,7 +707,7 @@ impl Exchange {
         }
     }
 
-    /// Bytes behind the error are discarded.
+    /// Fails the exchange; the bytes behind the error are discarded.
     #[cold]
     fn broken(&mut self, input: &[u8], error: HttpError) -> (usize, Option<Event<'static>>) {
         (input.len(), Some(self.fail(error)))
@@ -729,7 +729,7 @@ impl Exchange {
         if let (Closed::Failed(_), Some(_)) = (&closed, self.started.take()) {
             self.unsent = self.out.len();
         }
-        // The rest of the request is not sent any more.
+        // The rest of the request is not sent.
         mem::take(&mut self.out);
         Event::Closed(closed)
     }
@@ -743,7 +743,7 @@ fn note_body(notes: &mut Vec<Note>, data: &[u8]) {
 }
 
 impl Delivery {
-    /// Why a response is not acceptable for this delivery, if it is not.
+    /// The error for a response that this delivery does not accept; `None` if it accepts it.
     fn refuses(self, head: &Head) -> Option<fn(Box<Response>) -> HttpError> {
         let must_be_200 = matches!(self, Delivery::Events | Delivery::EventBytes);
         match self {
@@ -751,7 +751,7 @@ impl Delivery {
             _ if must_be_200 && head.status != 200 => Some(HttpError::Status),
             // An event stream has this type (WHATWG HTML §9.2.3).
             _ if head.fields.media_type().as_deref() != Some(b"text/event-stream") => {
-                // With another status, the status is the reason rather than the type.
+                // If the status is an error, the error names the status rather than the type.
                 let is_error = !matches!(head.status, 200..=299);
                 Some(if is_error { HttpError::Status } else { HttpError::ContentType })
             }

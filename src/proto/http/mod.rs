@@ -1,13 +1,13 @@
-//! One HTTP/1.1 request and its response, read as it comes (RFC 9110, RFC 9112): for event streams
-//! and for bodies that are processed while they arrive. An exchange is one request and its
-//! response; at its end, it reports whether the connection may carry another.
+//! One HTTP/1.1 request and its response (RFC 9110, RFC 9112), for event streams and for bodies
+//! that the program processes while they arrive. An exchange is one request and its response; at
+//! its end, it reports whether the connection may carry another.
 //!
 //! ```text
-//! response, date      the response, and when to ask again
+//! response, date      the response, and when to send the request again
 //! chunked             chunk lines, data, trailers
 //! body                how long a body is, and its pieces
 //! request, redirect   the request, and where to send it next
-//! refusal             a response that is not the one asked for
+//! refusal             a response that the caller does not accept
 //! coding              bodies that are compressed
 //! persist             whether a connection may carry another exchange
 //! output              how the data of a body becomes events
@@ -42,29 +42,29 @@ pub(crate) use request::ForProxy;
 pub use request::{Delivery, Request};
 pub use response::Response;
 
-/// How many of a peer's bytes an error shows.
+/// An error shows at most this many of the peer's bytes.
 const SHOWN: usize = 60;
 
 /// The time limits of an exchange; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
-    /// When the head has to be there, whatever the exchange is waiting for.
+    /// When the head has to be there, whatever state the exchange is in.
     pub head_by: Option<Instant>,
-    /// From the last byte of the request to the head. If this is set, `head_by` is not the
-    /// program's limit, and is put off by the time that sending the request takes.
+    /// The longest time from the last byte of the request to the head. If this is set, `head_by` is
+    /// our own limit, not the program's, and moves back by the time that sending the request takes.
     pub response: Option<Duration>,
-    /// After the head, the longest silence.
+    /// The longest time without data after the head.
     pub idle: Option<Duration>,
 }
 
 impl Timing {
-    /// When a silence that begins now becomes too long.
+    /// When a silence that begins at `now` becomes too long.
     fn idle_end(&self, now: Instant) -> Option<Instant> {
         self.idle.and_then(|idle| now.checked_add(idle))
     }
 }
 
-/// Why a response is not usable, or its body not complete.
+/// Why an exchange failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HttpError {
@@ -72,32 +72,32 @@ pub enum HttpError {
     Head(HeadError),
     /// More than `Limits::interim` interim responses before the final one.
     ManyInterim,
-    /// 101, though no other protocol was asked for (RFC 9110 §15.2.2).
+    /// Status 101, though the request asked for no other protocol (RFC 9110 §15.2.2).
     Upgrade,
-    /// Both `Transfer-Encoding` and `Content-Length` (RFC 9112 §6.1: an attack, maybe).
+    /// Both `Transfer-Encoding` and `Content-Length` (RFC 9112 §6.1: this may be an attack).
     BothLengths,
     /// `Transfer-Encoding` that is not exactly `chunked`, or in HTTP/1.0 (RFC 9112 §6.1).
     TransferEncoding(String),
     /// `Content-Length` that is no number, or several that differ (RFC 9112 §6.3).
     ContentLength(String),
-    /// A coding of the content, though only `identity` was accepted (RFC 9110 §12.5.3). Where
-    /// decoding was asked for, the error is `Coding`, with feature `deflate`.
+    /// A coding of the content, though the request accepted only `identity` (RFC 9110 §12.5.3). If
+    /// the request accepts codings, the error is `Coding` (feature `deflate`).
     ContentEncoding(String),
-    /// The body is coded and cannot be decoded (RFC 9110 §8.4).
+    /// The client cannot decode the coded body (RFC 9110 §8.4).
     #[cfg(feature = "deflate")]
     Coding(CodingError),
-    /// A response that is not an event stream, where one was asked for.
+    /// The response is not an event stream, but the request asked for one.
     ContentType(Box<Response>),
-    /// A response that opens no event stream, since its status is not 200 (WHATWG HTML §9.2.3).
+    /// The response opens no event stream, since its status is not 200 (WHATWG HTML §9.2.3).
     Status(Box<Response>),
     /// The line before a chunk is not a hexadecimal number with well-formed extensions (RFC 9112
-    /// §7.1); how it starts.
+    /// §7.1); the start of the line.
     ChunkLine(String),
     /// A chunk of 2⁶³ bytes or more.
     ChunkSize,
     /// The line before a chunk is longer than `Limits::chunk_line`.
     LongChunkLine,
-    /// Chunk lines cost more than `Limits::chunk_overhead` beyond what data justifies.
+    /// Chunk lines have more than `Limits::chunk_overhead` bytes beyond what their data justifies.
     ChunkOverhead,
     /// The data of a chunk does not end in CR LF (RFC 9112 §7.1).
     ChunkEnd,
@@ -105,38 +105,39 @@ pub enum HttpError {
     Trailer(HeadError),
     /// A line or an event of the event stream is too long.
     EventStream(SseError),
-    /// The stream ended before the body did; how many bytes are missing, if known.
+    /// The stream ended before the body; how many bytes are missing, if that is known.
     Truncated(Option<u64>),
-    /// The stream ended, or broke, before the head was complete.
+    /// The stream ended or broke before the head was complete.
     Eof,
-    /// No head within the time limit.
+    /// No head came within the time limit.
     Timeout,
-    /// No byte of the request was sent for [`Limits::stall`](crate::Limits::stall), though some are
-    /// waiting.
+    /// The kernel took no byte of the request for [`Limits::stall`](crate::Limits::stall), though
+    /// some are waiting.
     Stalled,
-    /// The body of the request ended so many bytes before the length in its head: the server has no
-    /// complete request.
+    /// The program ended the body of the request this many bytes before the length in its head: the
+    /// server has no complete request.
     ShortBody(u64),
-    /// The body of the request is longer than this, the length in its head. The last byte of that
-    /// length was not sent, so that the server has no complete request.
+    /// The program supplied more bytes of the body than this, the length in the head. The last byte
+    /// of that length was not sent, so the server has no complete request.
     LongBody(u64),
-    /// A redirect needs the body of the request again, but it was given in pieces and is not kept.
+    /// A redirect needs the body of the request again, but it was supplied in pieces and is not
+    /// kept.
     BodyAgain,
-    /// Nothing came for [`Timing::idle`].
+    /// No data came for [`Timing::idle`].
     Idle,
-    /// More redirects than `Limits::redirects`, or of a handshake more than were asked for.
+    /// More redirects than `Limits::redirects`; for a handshake, more than the program allowed.
     ManyRedirects(u32),
-    /// A redirect from https to http, or from wss to ws, where others could read along.
+    /// A redirect from https to http or from wss to ws, where others could read the bytes.
     Downgrade,
-    /// A redirect whose `Location` is not a URL that can be followed.
+    /// The `Location` of a redirect is not a URL that the client can follow.
     Location(UrlError),
     /// More than one `Location`.
     Locations,
 }
 
 impl HttpError {
-    /// The peer's bytes in this error, if it has some: the caller masks them if they repeat a
-    /// secret. A [`Response`] masks its own, and a `Location` is checked where it is read.
+    /// The peer's bytes in this error, if it contains some: the caller masks them if they repeat a
+    /// secret. A [`Response`] masks its own; a `Location` is checked by its parser.
     pub(crate) fn text(&mut self) -> Option<&mut String> {
         match self {
             HttpError::Head(e) | HttpError::Trailer(e) => e.text(),

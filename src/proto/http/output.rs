@@ -5,24 +5,24 @@ use super::coding::Decoder;
 use crate::limits::Limits;
 use crate::proto::sse::{Blocks, Event, Events};
 
-/// The state of a delivery.
+/// How a body becomes events, and the state of its parser.
 #[derive(Debug)]
 pub(super) enum Output {
     Bytes,
     Events(Box<Events>),
     Blocks(Box<Blocks>),
-    /// Any of the others, for decoded data.
+    /// One of the others, fed with decoded data.
     Coded(Box<Coded>),
 }
 
-/// A coded body.
+/// The decoder of a coded body, and how its output becomes events.
 #[derive(Debug)]
 pub(super) struct Coded {
     decoder: Decoder,
     output: Output,
 }
 
-/// Output of a coded body, owned: decoded bytes are not lent.
+/// Output of a coded body. It is owned, since decoded bytes are not in the input.
 #[derive(Debug)]
 pub(super) enum OwnedOutput {
     Piece(Vec<u8>),
@@ -30,7 +30,7 @@ pub(super) enum OwnedOutput {
 }
 
 impl Output {
-    /// The same output for a body that is coded.
+    /// The same output, for a coded body.
     pub(super) fn decoded(self, decoder: Decoder) -> Output {
         Output::Coded(Box::new(Coded { decoder, output: self }))
     }
@@ -56,8 +56,8 @@ impl Coded {
         &self.decoder
     }
 
-    /// Takes data up to the next output; returns how many bytes, and the output. Without output all
-    /// was taken. The rest has to be given again; some is left as long as there is more output.
+    /// Takes data up to the next output; returns how many bytes, and the output. Without output, it
+    /// took all. While there is more output, some data is left; the caller passes the rest again.
     pub(super) fn receive(
         &mut self,
         data: &[u8],
@@ -97,7 +97,7 @@ impl Coded {
                 decoder.skip(taken);
                 Ok(event.map(OwnedOutput::Event))
             }
-            // A coded output never contains another.
+            // The output inside `Coded` is never coded itself.
             Output::Coded(_) => Ok(Some(OwnedOutput::Piece(Vec::new()))),
         }
     }

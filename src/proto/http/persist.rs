@@ -10,17 +10,17 @@ use crate::proto::token::list;
 /// A connection that may carry another request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Persistence {
-    /// For how long, if the server states it: a second less, since its clock also runs while the
-    /// response and the next request are under way.
+    /// For how long, if the server states it. One second less: the server's clock also runs while
+    /// the response and the next request are on their way.
     pub(crate) most: Option<Duration>,
 }
 
-/// How much `Keep-Alive: timeout=N` is shortened.
+/// `Keep-Alive: timeout=N` is shortened by this.
 const MARGIN: Duration = Duration::from_secs(1);
 
 impl Persistence {
-    /// As far as the final head shows. Allowed but unusual framing counts as "no": another
-    /// connection costs little, and a response that is taken for another request's costs much.
+    /// Decides by the final head. Legal but unusual framing counts as "no": another connection
+    /// costs little, a response that is mistaken for the response to another request costs much.
     pub(crate) fn of(request: &Request, head: &Head, body: &Body) -> Option<Persistence> {
         if !request.keep_alive || !is_kept(request, head) || !is_plain(head, body) {
             return None;
@@ -41,12 +41,12 @@ fn is_kept(request: &Request, head: &Head) -> bool {
         let mut all = head.fields.all("Connection").flat_map(list);
         all.any(|o| o.eq_ignore_ascii_case(option.as_bytes()))
     };
-    // A proxy of HTTP/1.0 may forward fields that it does not know; then nobody keeps the
-    // connection.
+    // A proxy of HTTP/1.0 may forward `Connection` without understanding it; then neither side
+    // keeps the connection.
     !has("close") && (head.minor > 0 || has("keep-alive") && request.for_proxy.is_none())
 }
 
-/// Whether every recipient finds the same end of the body.
+/// Whether all HTTP implementations find the same end of the body.
 fn is_plain(head: &Head, body: &Body) -> bool {
     let mut lengths = head.fields.all("Content-Length");
     let first = lengths.next();
@@ -55,13 +55,13 @@ fn is_plain(head: &Head, body: &Body) -> bool {
         || head.fields.all("Transfer-Encoding").next().is_some();
     match body {
         Body::UntilEof => false,
-        // A server that announces a body here (RFC 9110 §8.6, RFC 9112 §6.1) may send it, too.
+        // A server that announces a body here (RFC 9110 §8.6, RFC 9112 §6.1) may also send one.
         _ if head.status == 204 => !has_body,
         _ => has_one,
     }
 }
 
-/// The time that an element of `Keep-Alive` states, less the margin; an invalid number counts as 0.
+/// The time in an element of `Keep-Alive`, less the margin; an invalid number counts as 0.
 fn timeout(element: &[u8]) -> Option<Duration> {
     let equals = element.iter().position(|&b| b == b'=')?;
     let (name, value) = (element[..equals].trim_ascii(), element[equals + 1..].trim_ascii());

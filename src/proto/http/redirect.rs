@@ -1,4 +1,4 @@
-//! Where a redirect leads, and which fields may be sent there (RFC 9110 §15.4).
+//! Where a redirect leads, and which fields the client may send there (RFC 9110 §15.4).
 
 use super::{HttpError, Request};
 use crate::proto::head::Head;
@@ -8,22 +8,22 @@ use crate::proto::token::escape;
 use crate::proto::token::trim;
 use crate::proto::url::{Url, UrlError};
 
-/// A redirect to be followed: another connection, another request, of a stream or of a handshake
-/// ([`proto::Request`](crate::proto::Request)).
+/// A redirect to be followed, with the request for the next connection: of a stream or of a
+/// handshake ([`proto::Request`](crate::proto::Request)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redirect<R = Request> {
     /// 301, 302, 303, 307 or 308.
     pub status: u16,
-    /// The request for the new place.
+    /// The request for the target of the redirect.
     pub request: R,
 }
 
-/// Fields that describe a body, removed together with it.
+/// Fields that describe a body; they are removed when the body is.
 const OF_A_BODY: [&str; 4] =
     ["content-type", "content-encoding", "content-language", "content-location"];
 
 impl Redirect {
-    /// The redirect in a response; `None` for any other response. At most `max` hops.
+    /// The redirect in a response, `None` for any other response. An error after `max` redirects.
     pub(crate) fn of(
         request: &Request,
         head: &Head,
@@ -37,7 +37,7 @@ impl Redirect {
         let mut next = request.clone();
         next.hops += 1;
         if !request.url.is_same_origin(&to) {
-            // Secrets do not come back on a later hop either, since that starts from this request.
+            // A later redirect starts from this request, so it cannot restore the secrets either.
             next.headers.remove_secret();
         }
         next.url = to;
@@ -51,15 +51,15 @@ impl Redirect {
 
 #[cfg(feature = "net")]
 impl<R> Redirect<R> {
-    /// The hop to `url`, the URL of its request, as text for a trace.
+    /// The redirect to `url`, which is the URL of its request, as text for a trace.
     pub(crate) fn shown(&self, url: &Url) -> String {
         format!("{} to {}", self.status, escape(url.to_string().as_bytes(), 500))
     }
 }
 
-/// The target of a response to a request for `url`, if it is a redirect that may be followed:
-/// `hops` redirects have led to it. `is_repeated` returns whether bytes repeat a secret of the
-/// request.
+/// The target of a response to a request for `url`, if it is a redirect that may be followed.
+/// Before it, `hops` redirects were followed, of at most `max`. `is_repeated` returns whether bytes
+/// repeat a secret of the request.
 pub(crate) fn target(
     head: &Head,
     url: &Url,
@@ -78,7 +78,7 @@ pub(crate) fn target(
         return Err(HttpError::ManyRedirects(max));
     }
     let text = encoded(location);
-    // The server may have put a secret of the request into it.
+    // The server may have copied a secret of the request into `Location`.
     let hidden = url.is_secret() || is_repeated(shown_url(&text).as_bytes());
     let to = match url.join(&text) {
         Ok(to) if hidden => to.into_secret(),
@@ -92,8 +92,8 @@ pub(crate) fn target(
     }
 }
 
-/// A `Location` as browsers read one that is not percent-encoded (WHATWG URL §4.4): without tabs,
-/// and with spaces and all that is not ASCII encoded, byte by byte. An invalid host stays invalid.
+/// `location` as browsers read one that is not percent-encoded (WHATWG URL §4.4): tabs are removed,
+/// and spaces and all bytes outside ASCII are encoded. An invalid host stays invalid.
 fn encoded(location: &[u8]) -> String {
     let mut text = String::with_capacity(location.len());
     for &b in location.iter().filter(|&&b| b != b'\t') {
@@ -106,8 +106,8 @@ fn encoded(location: &[u8]) -> String {
 }
 
 impl Request {
-    /// 301 and 302 turn POST into GET, as browsers do; 303 turns all but HEAD into GET; 307 and
-    /// 308 change nothing.
+    /// As in browsers, 301 and 302 turn POST into GET. 303 turns all methods but HEAD into GET. 307
+    /// and 308 change nothing.
     fn change_method(&mut self, status: u16) {
         let to_get = match status {
             301 | 302 => self.method == "POST",

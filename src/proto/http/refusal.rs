@@ -1,5 +1,5 @@
-//! A response that is not the one asked for: its head, and the start of its body, which states the
-//! reason.
+//! A response that the caller does not accept: its head, and the start of its body, which may state
+//! the reason.
 
 use std::fmt;
 use std::time::Instant;
@@ -17,11 +17,11 @@ pub(crate) struct Refusal {
     decoder: Option<Box<Decoder>>,
     /// How many more bytes of the body are kept.
     room: usize,
-    /// When reading stops; bytes that have come by then are the body.
+    /// When reading stops; the bytes that have come until then are the body.
     pub(crate) deadline: Option<Instant>,
 }
 
-/// The body may repeat a secret, which is checked only when it has come.
+/// The body may repeat a secret, which is checked when the body is complete: `Debug` shows sizes.
 impl fmt::Debug for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Refusal({}, {} bytes)", self.response.status, self.response.body.len())
@@ -29,7 +29,7 @@ impl fmt::Debug for Refusal {
 }
 
 impl Refusal {
-    /// `until` is the deadline of the whole response. A body with invalid framing counts as empty.
+    /// `until` is the deadline for the whole response. A body with invalid framing counts as empty.
     pub(crate) fn new(
         response: Response,
         body: Result<(Body, Option<Coding>), HttpError>,
@@ -48,8 +48,8 @@ impl Refusal {
         }
     }
 
-    /// Takes bytes of the body; returns how many, and whether no more are needed. The rest has to
-    /// be given again.
+    /// Takes bytes of the body; returns how many, and whether the refusal needs no more. The caller
+    /// passes the rest again.
     pub(crate) fn receive(&mut self, input: &[u8], limits: &Limits) -> (usize, bool) {
         let mut used = 0;
         loop {
@@ -87,7 +87,7 @@ impl Refusal {
         }
     }
 
-    /// The response with the part of the body that has come.
+    /// The response with the bytes of the body that have come.
     pub(crate) fn finish(self, is_repeated: impl Fn(&[u8]) -> bool) -> Box<Response> {
         let mut response = self.response;
         response.quiet |= is_repeated(&response.body);

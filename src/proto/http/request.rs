@@ -1,4 +1,4 @@
-//! A request for a response that is read while it arrives.
+//! A request whose response the program reads while it arrives.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use crate::proto::secret::Guarded;
 use crate::proto::token::{escape, is_token};
 use crate::proto::url::Url;
 
-/// How the body of the response is reported.
+/// How the session reports the body of the response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delivery {
-    /// As it arrives: each chunk of a chunked body as one event (as several if reads cut it),
-    /// otherwise the bytes of each read.
+    /// Bytes as they arrive: each chunk of a chunked body as one event (or several, if reads cut
+    /// it), otherwise the bytes of each read.
     #[default]
     Raw,
     /// An event stream (WHATWG HTML §9.2), parsed.
     Events,
-    /// An event stream as text: each event with its field names and its blank line. Only the type
-    /// is checked, not the status.
+    /// An event stream as text: each event with its field names and its blank line. The session
+    /// checks the type of the response, not its status.
     Blocks,
-    /// The bytes of an event stream as they arrive, for a parser that outlives the connection, as
-    /// [`sse::Events`](crate::proto::sse::Events) does.
+    /// The bytes of an event stream as they arrive, for a parser that outlives the connection, such
+    /// as [`sse::Events`](crate::proto::sse::Events).
     EventBytes,
 }
 
@@ -53,18 +53,18 @@ pub struct Request {
     /// The body was compressed with gzip.
     #[cfg(feature = "deflate")]
     coded: bool,
-    /// The request accepts coded responses, and they are decoded.
+    /// The request accepts coded responses, and the session decodes them.
     #[cfg(feature = "deflate")]
     pub(crate) decode: bool,
-    /// How many redirects led here.
+    /// How many redirects were followed before this request.
     pub(crate) hops: u32,
-    /// The server is asked to keep the connection (RFC 9112 §9.3).
+    /// The request asks the server to keep the connection open (RFC 9112 §9.3).
     pub(crate) keep_alive: bool,
     /// Set for a request that is sent to a proxy in absolute form.
     pub(crate) for_proxy: Option<Arc<ForProxy>>,
 }
 
-/// The additional fields for a proxy that handles requests itself.
+/// The fields for a proxy that handles the request itself (no tunnel).
 #[derive(PartialEq, Eq)]
 pub(crate) struct ForProxy {
     /// The fields for the proxy, as they are sent and as they may be shown.
@@ -86,20 +86,20 @@ impl ForProxy {
 pub(crate) enum Payload {
     /// The whole body.
     Whole(Arc<[u8]>),
-    /// The body is given to the session in pieces; its length in bytes.
+    /// The program supplies the body in pieces; its length in bytes.
     Length(u64),
-    /// The body is given in pieces, and its length is not known (RFC 9112 §7.1).
+    /// The program supplies the body in pieces, and its length is not known (RFC 9112 §7.1).
     Chunked,
 }
 
 impl Payload {
-    /// Whether the body is given in pieces, which exist only once.
+    /// Whether the program supplies the body in pieces, each of which exists only once.
     pub(crate) fn is_coming(&self) -> bool {
         !matches!(self, Payload::Whole(_))
     }
 }
 
-/// Lengths, and no bytes.
+/// Shows lengths and no bytes.
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -170,7 +170,7 @@ impl Request {
         self.add(name, value, false)
     }
 
-    /// Adds a header field that is shown in no trace, and not sent to another origin after a
+    /// Adds a header field that no trace shows, and that is not sent to another origin after a
     /// redirect.
     ///
     /// # Errors
@@ -190,15 +190,15 @@ impl Request {
         self.set_body(Payload::Whole(body.into()))
     }
 
-    /// Sets the body, which is sent compressed with gzip (RFC 1952), with `Content-Encoding: gzip`
-    /// and the `Content-Length` of the compressed bytes. For servers that are known to support it:
-    /// a request cannot ask for support, and servers without it answer 415 (RFC 9110 §15.5.16) or
-    /// take the compressed bytes for the body. An empty body is not compressed.
+    /// Sets the body, and sends it compressed with gzip (RFC 1952), with `Content-Encoding: gzip`
+    /// and the `Content-Length` of the compressed bytes. Use it for servers that are known to
+    /// support it: a request cannot ask. Servers without support answer 415 (RFC 9110 §15.5.16) or
+    /// treat the compressed bytes as the body. An empty body is not compressed.
     ///
     /// # Errors
     ///
-    /// As [`Request::body`]; and [`RequestError::HeaderTwice`] where the program has added a
-    /// `Content-Encoding` of its own.
+    /// As [`Request::body`]; and [`RequestError::HeaderTwice`] if the program has added its own
+    /// `Content-Encoding`.
     #[cfg(feature = "deflate")]
     pub fn body_gzip(&mut self, body: impl AsRef<[u8]>) -> Result<&mut Request, RequestError> {
         let body = body.as_ref();
@@ -216,19 +216,20 @@ impl Request {
         }
     }
 
-    /// Whether the request accepts compressed responses, which are decoded; not by default. It then
-    /// has `Accept-Encoding: gzip, deflate`, `identity` otherwise.
+    /// Whether the request accepts compressed responses, which the session then decodes; default
+    /// false. `Accept-Encoding` is `gzip, deflate` if so, and `identity` otherwise.
     ///
-    /// The body is reported decoded, each piece as soon as it can be ([`Response::decoded`]). An
-    /// error ([`CodingError`]): data that is invalid, truncated, has a wrong checksum or length or
-    /// further bytes behind its end, output that becomes too large ([`Limits::decoded_ratio`]), and
-    /// several codings in a row. The pieces before the error were reported.
+    /// The session reports the decoded body, each piece as soon as possible
+    /// ([`Response::decoded`]). It fails ([`CodingError`]) if the data is invalid, truncated, has a
+    /// wrong checksum or length or further bytes behind its end, if the output becomes too large
+    /// ([`Limits::decoded_ratio`]), and if there are several codings. It reports the pieces before
+    /// the error.
     ///
-    /// Event streams ([`Delivery::is_event_stream`]) that are compressed though only `identity` was
-    /// accepted are decoded in any case.
+    /// Event streams ([`Delivery::is_event_stream`]) are decoded in any case, even if the request
+    /// accepted only `identity`.
     ///
-    /// Over TLS, the length of compressed data reveals something about it to an observer: do not
-    /// use it where a response has a secret beside text that somebody else chooses (BREACH).
+    /// Over TLS, the length of compressed data tells an observer something about the data: do not
+    /// use it for a response that contains a secret and text that an attacker chooses (BREACH).
     ///
     /// [`Response::decoded`]: super::Response::decoded
     /// [`CodingError`]: super::CodingError
@@ -239,10 +240,10 @@ impl Request {
         self
     }
 
-    /// Announces a body that is given to the session in pieces ([`Session::send_body`]): with a
-    /// length, sent with its `Content-Length`, or without one, sent with `Transfer-Encoding:
-    /// chunked` (RFC 9112 §7.1), which an HTTP/1.0 server cannot read. Refused as [`Request::body`]
-    /// is. A redirect that would need the body again is an error ([`HttpError::BodyAgain`]).
+    /// Announces a body that the program supplies in pieces ([`Session::send_body`]): with a
+    /// length, sent as `Content-Length`, or without one, sent with `Transfer-Encoding: chunked`
+    /// (RFC 9112 §7.1), which an HTTP/1.0 server cannot read. Refused as [`Request::body`] is. A
+    /// redirect that needs the body again is an error ([`HttpError::BodyAgain`]).
     ///
     /// [`Session::send_body`]: crate::proto::Session::send_body
     /// [`HttpError::BodyAgain`]: super::HttpError::BodyAgain
@@ -266,7 +267,7 @@ impl Request {
         Ok(self)
     }
 
-    /// Whether the request may be sent a second time where the fate of the first is unknown (RFC
+    /// Whether the request may be sent again if nobody knows whether the server has handled it (RFC
     /// 9110 §9.2.2).
     #[cfg(any(feature = "net", test))]
     pub(crate) fn may_be_repeated(&self) -> bool {
@@ -275,39 +276,39 @@ impl Request {
             && !self.is_body_to_come()
     }
 
-    /// Whether the body is given in pieces.
+    /// Whether the program supplies the body in pieces.
     pub(crate) fn is_body_to_come(&self) -> bool {
         self.body.as_ref().is_some_and(Payload::is_coming)
     }
 
-    /// Hides the URL, and those that redirects lead to, from traces, errors and `Debug`.
+    /// Hides the URL, and the URLs that redirects lead to, from traces, errors and `Debug`.
     pub fn secret_url(&mut self) -> &mut Request {
         self.url = self.url.clone().into_secret();
         self
     }
 
-    /// Whether `bytes`, which the peer has sent, may repeat a secret of this request.
+    /// Whether `bytes`, sent by the peer, may repeat a secret of this request.
     pub(crate) fn is_repeated_in(&self, bytes: &[u8]) -> bool {
         self.url.is_repeated_in(bytes)
             || self.headers.are_repeated_in(bytes)
             || self.for_proxy.as_ref().is_some_and(|proxy| proxy.is_repeated_in(bytes))
     }
 
-    /// Whether the head has a field: one that the program added, or one that every head has.
+    /// Whether the head has this field: the program added it, or every head has it.
     #[cfg(feature = "net")]
     pub(crate) fn has_field(&self, name: &str) -> bool {
         let of_all = ["accept", "cache-control", "user-agent"];
         self.headers.has(name) || of_all.iter().any(|own| own.eq_ignore_ascii_case(name))
     }
 
-    /// Writes the head; without secrets if it is to be `shown`.
+    /// Writes the head; if it is to be `shown`, secrets are masked.
     pub(crate) fn write_head(&self, out: &mut Vec<u8>, delivery: Delivery, shown: bool) {
         write_start(out, &self.method, &self.url, self.for_proxy.is_some(), shown);
         if let Some(proxy) = &self.for_proxy {
             out.extend_from_slice(&proxy.fields[usize::from(shown)]);
         }
-        // Unless the program asks for more, a connection carries one exchange: a response that was
-        // not asked for cannot be taken for another's.
+        // By default a connection carries one exchange: then bytes that nobody asked for cannot be
+        // mistaken for the response to another request.
         let kept = if self.keep_alive { "keep-alive" } else { "close" };
         for part in ["Connection: ", kept, "\r\nAccept-Encoding: ", self.accepted(), "\r\n"] {
             out.extend_from_slice(part.as_bytes());
@@ -358,7 +359,7 @@ impl Request {
         self.coded && self.body.is_some()
     }
 
-    /// Adds a field, unless the body sets one of that name.
+    /// Adds a field, unless it is `Content-Encoding` and the compressed body has set it.
     fn add(&mut self, name: &str, value: &str, secret: bool) -> Result<&mut Request, RequestError> {
         #[cfg(feature = "deflate")]
         if self.is_coded() && name.eq_ignore_ascii_case(CONTENT_ENCODING) {

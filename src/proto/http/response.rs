@@ -1,4 +1,4 @@
-//! The head of a response, and the start of the body of a refused one.
+//! The head of a response, and the start of the body of a refused response.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use crate::proto::token::{escape, trim};
 use crate::proto::transport::Transport;
 use crate::proto::url::Url;
 
-/// The head of a response. Its body follows in events; of a response that is not the one asked for,
-/// the start of the body is here ([`Error::response`](crate::Error::response)).
+/// The head of a response. Its body follows in events; if the response was refused, the start of
+/// its body is here ([`Error::response`](crate::Error::response)).
 ///
-/// `Debug` shows no secret: not the values of fields such as `Set-Cookie`, and of a response that
-/// repeats a secret of the request only its status and sizes.
+/// `Debug` shows no secret: it masks fields such as `Set-Cookie`, and if the response repeats a
+/// secret of the request, it shows only the status and sizes.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Response {
-    /// 100 to 999; 101 opens a WebSocket, a stream has 200 or more.
+    /// 100 to 999: 101 for a WebSocket, 200 or more for a stream.
     pub status: u16,
     /// The reason phrase, escaped; may be empty.
     pub reason: String,
@@ -25,25 +25,23 @@ pub struct Response {
     pub headers: Fields,
     /// The URL of the request, after redirects.
     pub url: Url,
-    /// The body is coded as its `Content-Encoding` states (RFC 9110 §8.4), and reported decoded.
-    /// The fields are those of the server, so `Content-Length`, if there is one, is the length of
-    /// the coded body.
+    /// The session decodes the body from the coding in its `Content-Encoding` (RFC 9110 §8.4). The
+    /// fields are unchanged, so `Content-Length`, if present, is the length of the coded body.
     pub decoded: bool,
-    /// Of a refused response, as much of the body as came, up to
-    /// [`Limits::refusal`](crate::Limits::refusal) bytes; otherwise empty, since the body is
-    /// reported in events.
+    /// If the response was refused: the bytes of its body that came, at most
+    /// [`Limits::refusal`](crate::Limits::refusal). Otherwise empty, since events report the body.
     pub body: Vec<u8>,
-    /// The connection that carried it; `None` from a session without a socket, and for a refused
-    /// response.
+    /// The connection that carried the response; `None` from a session without a socket, and if the
+    /// response was refused.
     pub transport: Option<Box<Transport>>,
     /// The response repeats, or may repeat, a secret of the request.
     pub(crate) quiet: bool,
 }
 
-/// How many bytes of a line of a body an error shows.
+/// An error shows at most this many characters of a line of a body.
 const LINE: usize = 200;
 
-/// The largest body of which `Debug` shows more than its length.
+/// `Debug` shows a body of at most this many bytes, and only the length of a larger one.
 const DEBUG: usize = 1024;
 
 impl Response {
@@ -74,11 +72,11 @@ impl Response {
         }
     }
 
-    /// Whether the type of the body is text of some kind, for people or programs. Markup is not: a
-    /// line of it explains nothing.
+    /// Whether the type of the body is text for people or programs. HTML is not: one line of it
+    /// explains nothing.
     fn is_text(&self) -> bool {
         let Some(media) = self.headers.media_type() else {
-            // A body without a type is examined itself.
+            // A body without a type is text if its bytes are.
             return true;
         };
         media == b"application/json"
@@ -93,7 +91,7 @@ impl Response {
         }
         let mut lines = self.body.split(|b| matches!(b, b'\r' | b'\n')).map(trim);
         let line = lines.find(|line| !line.is_empty())?;
-        // The end of the kept part may cut a character.
+        // The part of the body that was kept may end within a character.
         let text = match std::str::from_utf8(line) {
             Ok(text) => text,
             Err(e) if e.error_len().is_none() => {
@@ -105,7 +103,7 @@ impl Response {
         (!hidden && !text.is_empty()).then(|| shown_text(text))
     }
 
-    /// Writes the first line of the body, behind the text of an error.
+    /// Writes the first line of the body behind the text of an error.
     pub(crate) fn explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.first_line() {
             Some(line) => write!(f, ": {line}"),
@@ -113,9 +111,9 @@ impl Response {
         }
     }
 
-    /// How long the server asks to wait before the request is sent again (RFC 9110 §10.2.3):
-    /// seconds, or a date, from which the response's own `Date` or else `now`, in seconds since
-    /// 1970, is subtracted. `None` without a valid `Retry-After`.
+    /// How long the server wants the client to wait before the next request (RFC 9110 §10.2.3). If
+    /// `Retry-After` is a date, the response's `Date` is subtracted, or `now` (seconds since 1970)
+    /// if it has none. `None` without a valid `Retry-After`.
     pub fn retry_after(&self, now: u64) -> Option<Duration> {
         let one = |name| {
             let mut all = self.headers.all(name);
@@ -134,16 +132,16 @@ impl Response {
         Some(Duration::from_secs(until.saturating_sub(from)))
     }
 
-    /// Whether the same request may succeed later, by the status of this response: 408, 425 and 429
-    /// (RFC 9110 §15.5.9, RFC 8470 §5.2, RFC 6585 §4), and 502, 503 and 504, of a gateway or server
-    /// that is unavailable for the moment.
+    /// Whether the same request may succeed later: status 408, 425 or 429 (RFC 9110 §15.5.9, RFC
+    /// 8470 §5.2, RFC 6585 §4), or 502, 503 or 504, which mean that a gateway or server is
+    /// unavailable for the moment.
     pub fn is_transient(&self) -> bool {
         matches!(self.status, 408 | 425 | 429 | 502 | 503 | 504)
     }
 }
 
-/// Text of a server for a line of ours: letters unchanged, characters that could change how a line
-/// looks escaped.
+/// A server's text for an error: letters stay, and characters that could change how the line looks
+/// are escaped.
 fn shown_text(text: &str) -> String {
     let end = text.char_indices().nth(LINE).map_or(text.len(), |(at, _)| at);
     let mut shown = String::with_capacity(end);

@@ -1,4 +1,4 @@
-//! Events as text: whole blocks, with their field names.
+//! Events as text: whole blocks with their field names.
 
 use std::borrow::Cow;
 use std::mem;
@@ -8,12 +8,12 @@ use super::scan::{line_end, whole_block};
 use super::{SseError, Taken};
 use crate::limits::Limits;
 
-/// Takes the blocks out of the bytes of an event stream: one or more lines and the blank line that
-/// closes them, blocks of comments included.
+/// Splits an event stream into blocks: one or more lines and the blank line that ends them. A block
+/// may consist of comments.
 ///
-/// Bytes stay as they are, UTF-8 or not, except that each line end becomes one LF and that a byte
-/// order mark at the very start of the stream is removed. A blank line that closes nothing gives
-/// nothing.
+/// Bytes are not changed, UTF-8 or not, except that each line end becomes one LF, and that a byte
+/// order mark at the very start of the stream is removed. A blank line with no line before it is no
+/// block.
 ///
 /// ```
 /// use moonwire::proto::sse::Blocks;
@@ -32,7 +32,7 @@ pub struct Blocks {
     between: Between,
     /// The unfinished block, with LF as line ends.
     held: Vec<u8>,
-    /// Where its unfinished line starts, in bytes from the start of the block.
+    /// The offset in the block at which its unfinished line starts.
     line: usize,
     line_max: usize,
     block_max: usize,
@@ -40,7 +40,7 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// At the start of a stream, with the bounds [`Limits::sse_line`] and [`Limits::sse_block`].
+    /// A parser for a new stream, with the bounds [`Limits::sse_line`] and [`Limits::sse_block`].
     /// The latter counts every byte of a block as it is returned, including its line ends.
     pub fn new(limits: &Limits) -> Blocks {
         Blocks {
@@ -53,14 +53,15 @@ impl Blocks {
         }
     }
 
-    /// Takes bytes up to the end of the next block; returns how many, and the block: borrowed if it
-    /// is whole in `input` with LF line ends only. Without a block all were taken. The rest has to
-    /// be given again.
+    /// Takes bytes up to the end of the next block; returns how many, and the block: borrowed if
+    /// all of it is in `input` with LF line ends only. Without a block, it took all bytes. The
+    /// caller passes the rest again.
     ///
     /// # Errors
     ///
     /// A line or a block is longer than the limits allow, at the byte that exceeds them. Later
-    /// calls take everything and return nothing; the blocks before were returned by earlier calls.
+    /// calls take all bytes and return nothing. Earlier calls have returned the blocks before the
+    /// error.
     pub fn receive<'b>(&mut self, input: &'b [u8]) -> Taken<Cow<'b, [u8]>> {
         if let Some(block) = self.lend(input) {
             return Ok((block.len(), Some(Cow::Borrowed(block))));
@@ -68,8 +69,8 @@ impl Blocks {
         self.copy(input)
     }
 
-    /// The block that is whole at the start of `input` with LF line ends only. A block that is not
-    /// longer than either limit exceeds neither, so its lines need not be found.
+    /// The block at the start of `input`, if all of it is there with LF line ends only. A block
+    /// that is no longer than either limit exceeds neither, so its lines need not be found.
     fn lend<'b>(&self, input: &'b [u8]) -> Option<&'b [u8]> {
         let at_start = self.held.is_empty() && self.between.at_line_start() && !self.failed;
         let room = self.line_max.min(self.block_max).min(input.len());
@@ -77,7 +78,8 @@ impl Blocks {
         Some(&input[..len])
     }
 
-    /// Every other block, line by line. A function of its own, to keep the path of those short.
+    /// Copies any other block line by line. A function of its own, to keep the path of `lend`
+    /// short.
     #[inline(never)]
     fn copy<'b>(&mut self, input: &'b [u8]) -> Taken<Cow<'b, [u8]>> {
         if self.failed {
@@ -91,9 +93,8 @@ impl Blocks {
         result
     }
 
-    /// The stream is over: returns the block that was not closed, as far as it came. Nothing is
-    /// added to it, so that its last line has no LF if none came. `None` where nothing is left, and
-    /// after an error.
+    /// The stream has ended: returns the bytes of an unfinished block. Nothing is added to them, so
+    /// the last line may have no LF. `None` if there are none, and after an error.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
         self.held.extend_from_slice(self.between.finish());
         self.line = 0;
@@ -102,8 +103,8 @@ impl Blocks {
     }
 
     fn read<'b>(&mut self, input: &'b [u8]) -> Taken<Cow<'b, [u8]>> {
-        // `input[from..at]` belongs to the block and is not in `held`. Bytes between lines exist
-        // only behind a CR and at the start, where that range is empty.
+        // `input[from..at]` belongs to the block and is not in `held`. Bytes between lines occur
+        // only behind a CR and at the start of the stream; in both cases that range is empty.
         let (mut from, mut at) = (0, 0);
         while at < input.len() {
             let between = self.between.skip(&input[at..], &mut self.held);
@@ -128,10 +129,10 @@ impl Blocks {
         Ok((input.len(), None))
     }
 
-    /// Whether a line that goes on at byte `start` of the block may have `more` bytes. If both
-    /// limits are exceeded, the error names the one that is exceeded first.
+    /// Whether a line may have `more` bytes from offset `start` of the block on. If both limits are
+    /// exceeded, the error names the limit that is exceeded first.
     fn check(&self, start: usize, more: usize) -> Result<(), SseError> {
-        // Where each limit is exceeded. `start` can be beyond it: bytes that looked like a mark.
+        // Where each limit ends. `start` can be beyond: `skip` adds bytes that looked like a mark.
         let (line, block) = (self.line.saturating_add(self.line_max), self.block_max);
         match start + more {
             end if end <= line.min(block) => Ok(()),
@@ -140,8 +141,8 @@ impl Blocks {
         }
     }
 
-    /// A line has ended at byte `end` of the block; `part` ends with its line end and is not in
-    /// `held` yet. It is copied there if it cannot be lent.
+    /// A line has ended at offset `end` of the block. `part` contains its line end and is not in
+    /// `held` yet; it is copied there if it cannot be borrowed.
     fn end_line(&mut self, part: &[u8], end: usize) -> Result<Line, SseError> {
         let Some((&last, text)) = part.split_last() else { return Ok(Line::Kept(0)) };
         self.between.ended_by(last);
@@ -164,7 +165,7 @@ impl Blocks {
         Ok(Line::Kept(kept))
     }
 
-    /// Keeps bytes of the block; the first allocation has room for a small block.
+    /// Copies bytes of the block to `held`; the first allocation has room for a small block.
     fn hold(&mut self, bytes: &[u8]) {
         if self.held.capacity() == 0 && !bytes.is_empty() {
             self.held.reserve_exact(bytes.len().max(SMALL));
@@ -172,7 +173,7 @@ impl Blocks {
         self.held.extend_from_slice(bytes);
     }
 
-    /// The block; `rest` is the part of it that is not in `held`.
+    /// Returns the block; `rest` is the part of it that is not in `held`.
     fn give<'b>(&mut self, rest: &'b [u8]) -> Cow<'b, [u8]> {
         self.line = 0;
         if self.held.is_empty() {
@@ -190,14 +191,14 @@ impl Blocks {
     }
 }
 
-/// Most blocks that have to be copied are no larger, so their buffer never grows.
+/// Most copied blocks are no larger than this, so their buffer never grows.
 const SMALL: usize = 128;
 
-/// The result of a line end, and how many bytes of the input need not be kept any more: they are in
-/// `held`, or they belong to no block.
+/// What a line end completes, and how many bytes of the input need not be kept: they are in `held`,
+/// or they belong to no block.
 enum Line {
     /// The block is complete.
     Closing(usize),
-    /// The block is not complete, or there is none.
+    /// The block is not complete, or no block has begun.
     Kept(usize),
 }

@@ -19,17 +19,17 @@ pub struct Event {
     pub event: Cow<'static, str>,
     /// The `data` fields, joined by LF. It can be empty.
     pub data: String,
-    /// The last event ID when the event was dispatched: of this event or of the latest one before
-    /// it that had an `id` field. Empty if there was none or if it was reset. It holds neither CR
-    /// nor LF nor NUL, though other control characters may stand in it.
+    /// The last event ID when the event was dispatched: from this event, or from the latest event
+    /// before it with an `id` field. Empty if there was none, or if it was reset. It contains
+    /// neither CR nor LF nor NUL, but may contain other control characters.
     pub id: String,
-    /// The time to wait before a reconnect, if this event had a `retry` field of digits.
+    /// How long to wait before a reconnect, if this event had a valid `retry` field.
     pub retry: Option<Duration>,
 }
 
 #[cfg(feature = "net")]
 impl Event {
-    /// Bytes of its texts, for limits on queued bytes.
+    /// How many bytes the texts have, for limits on queued bytes.
     pub(crate) fn len(&self) -> usize {
         self.event.len() + self.data.len() + self.id.len()
     }
@@ -40,19 +40,19 @@ impl Event {
 pub enum EventOrComment {
     /// An event.
     Event(Event),
-    /// A line that starts with a colon: the text behind the colon, without one space in front, as
-    /// for the value of a field. Decoded as texts of events are; it can be empty.
+    /// A line that starts with a colon: the text behind the colon, without one leading space, as
+    /// for the value of a field. It is decoded as the texts of events are; it can be empty.
     Comment(String),
 }
 
-/// The results of one call of the parser: events and comments, or events only. A type for each, so
-/// that a program without comments does not pay for them.
+/// The items that one call of the parser returns: events and comments, or events only. Each has its
+/// own type, so that a program without comments does not pay for them.
 trait ParsedItem: Sized {
     const COMMENTS: bool;
 
     fn event(event: Event) -> Self;
 
-    /// `text` is not decoded.
+    /// `text` is not decoded yet.
     fn comment(text: &[u8]) -> Option<Self>;
 }
 
@@ -80,10 +80,10 @@ impl ParsedItem for EventOrComment {
     }
 }
 
-/// Parses events, and comments where they are asked for, from the bytes of an event stream.
+/// Parses events, and comments on request, from the bytes of an event stream.
 ///
-/// An unfinished event at the end of the stream is dropped, as §9.2.6 demands: no call is needed
-/// for that.
+/// An unfinished event at the end of the stream is dropped, as §9.2.6 demands; the caller need not
+/// call anything for that.
 ///
 /// ```
 /// use moonwire::proto::sse::Events;
@@ -110,15 +110,15 @@ pub struct Events {
     line_max: usize,
     block_max: usize,
     last_event_id: String,
-    /// The time to wait, from blocks that are complete.
+    /// How long to wait before a reconnect, from complete blocks.
     retry: Option<Duration>,
     failed: bool,
 }
 
 impl Events {
-    /// At the start of a stream, with the bounds [`Limits::sse_line`] and [`Limits::sse_block`].
-    /// The latter counts the bytes of `data` (with the LFs between its lines), `event` and `id` as
-    /// they arrive. Decoded, they can be three times as many, if none of them is UTF-8.
+    /// A parser for a new stream, with the bounds [`Limits::sse_line`] and [`Limits::sse_block`].
+    /// The latter counts the received bytes of `data` (with the LFs between its lines), `event` and
+    /// `id`. Decoded, they can be three times as many, if none of them is UTF-8.
     pub fn new(limits: &Limits) -> Events {
         Events {
             lines: Lines::new(limits.sse_line),
@@ -132,19 +132,19 @@ impl Events {
     }
 
     /// Takes bytes up to the end of the next event; returns how many, and the event. Without an
-    /// event all were taken. The rest has to be given again.
+    /// event, it took all bytes. The caller passes the rest again.
     ///
     /// # Errors
     ///
-    /// A line or an event is longer than the limits allow. Later calls take everything and return
-    /// nothing; the events before were returned by earlier calls.
+    /// A line or an event is longer than the limits allow. Later calls take all bytes and return
+    /// nothing. Earlier calls have returned the events before the error.
     pub fn receive(&mut self, input: &[u8]) -> Taken<Event> {
         self.take(input)
     }
 
-    /// As [`Events::receive`], with comments: each as soon as its line has ended, so before the
-    /// event in whose lines it stands. The events, the last event ID and the errors are those of
-    /// [`Events::receive`], and both may be called in turn on one stream.
+    /// As [`Events::receive`], but also returns comments: each as soon as its line has ended, and
+    /// so before the event whose lines surround it. Events, last event ID and errors are the same
+    /// as with [`Events::receive`], and a program may alternate both on one stream.
     ///
     /// Servers send comments so that no proxy takes an idle connection for dead (WHATWG HTML
     /// §9.2.7), and some send notices in them. No event depends on comments.
@@ -167,13 +167,13 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// As [`Events::receive`]. A comment counts towards [`Limits::sse_line`] and to no event.
+    /// As [`Events::receive`]. A comment counts towards [`Limits::sse_line`], and towards no event.
     pub fn receive_with_comments(&mut self, input: &[u8]) -> Taken<EventOrComment> {
         self.take(input)
     }
 
-    /// As [`Events::receive`], for a block that stands whole at the start of the input, as most do;
-    /// its event, if it has data. `None`: `receive` has to be called, which reports the same.
+    /// As [`Events::receive`], for a block that is whole at the start of the input, as most are;
+    /// returns its event if it has data. `None`: the caller has to call `receive`.
     #[cfg(feature = "net")]
     #[inline]
     pub(crate) fn receive_whole(&mut self, input: &[u8]) -> Option<(usize, Option<Event>)> {
@@ -204,23 +204,23 @@ impl Events {
         result
     }
 
-    /// The value of `Last-Event-ID` for a reconnect, unless it is empty. It changes at the blank
-    /// line of an event, also where that event has no data and is not dispatched; an unfinished
-    /// event does not count.
+    /// The value of `Last-Event-ID` for a reconnect; if it is empty, the field is not sent. It
+    /// changes at the blank line behind an event, even if the event has no data and is not
+    /// dispatched. An unfinished event does not change it.
     pub fn last_event_id(&self) -> &str {
         &self.last_event_id
     }
 
-    /// How long to wait before a reconnect, from the latest `retry` field; it counts as soon as its
-    /// line is complete, with or without data. A number beyond `u64` milliseconds is returned as
+    /// How long to wait before a reconnect, from the latest `retry` field, which counts as soon as
+    /// its line is complete, with or without data. For a number beyond `u64` milliseconds it is
     /// `u64::MAX`, which can be added to an [`Instant`](std::time::Instant) without overflow; the
     /// caller bounds it.
     pub fn retry(&self) -> Option<Duration> {
         self.block.retry.or(self.retry)
     }
 
-    /// Goes on from an ID that was stored, as if a block before had contained it. An ID that holds
-    /// CR, LF or NUL cannot come from a stream and is ignored.
+    /// Sets the last event ID to a stored one, as if a block had contained it. An ID with CR, LF or
+    /// NUL cannot come from a stream and is ignored.
     pub fn set_last_event_id(&mut self, id: &str) {
         if !id.contains(['\r', '\n', '\0']) {
             self.last_event_id = id.to_owned();
@@ -233,9 +233,9 @@ impl Events {
         (self.line_max, self.block_max) = (limits.sse_line, limits.sse_block);
     }
 
-    /// Begins a new stream, as after a reconnect: an unfinished event and an error are forgotten,
-    /// the last event ID and the reconnection time stay. So events without `id` on the new
-    /// connection still have the ID from before.
+    /// Begins a new stream, as after a reconnect. Drops an unfinished event and an error, keeps the
+    /// last event ID and the reconnection time: events without `id` on the new connection have the
+    /// ID from the old one.
     pub fn restart(&mut self) {
         self.retry = self.retry();
         self.lines = Lines::new(self.line_max);
@@ -244,9 +244,9 @@ impl Events {
     }
 
     /// The block that is whole at the start of `input` with LF line ends only: its length and its
-    /// fields. A block that is not longer than either limit exceeds neither. Any other block
-    /// changes nothing here, so its lines are parsed a second time by `read`. A block with comments
-    /// is one of those if comments are wanted.
+    /// fields. A block that is no longer than either limit exceeds neither. `None` for any other
+    /// block, also for one with comments if the caller wants comments: `read` then parses its lines
+    /// once more.
     #[inline(always)]
     fn whole<'b, T: ParsedItem>(&self, input: &'b [u8]) -> Option<(usize, Block<'b>)> {
         if !self.lines.at_start() || !self.block.is_empty() {
@@ -269,7 +269,7 @@ impl Events {
         }
     }
 
-    /// Every other block, line by line, behind `used` bytes. A function of its own, to keep
+    /// Parses any other block line by line, behind `used` bytes. A function of its own, to keep
     /// `receive` small.
     #[inline(never)]
     fn read<T: ParsedItem>(&mut self, input: &[u8], mut used: usize) -> Taken<T> {
@@ -295,7 +295,7 @@ impl Events {
         }
     }
 
-    /// A blank line. The last event ID is updated in any case; without data nothing is dispatched.
+    /// Ends a block at its blank line: updates the last event ID; returns no event without data.
     #[inline(always)]
     fn dispatch(&mut self, block: Block<'_>) -> Option<Event> {
         self.retry = block.retry.or(self.retry);
@@ -307,8 +307,8 @@ impl Events {
             true => Cow::Borrowed("message"),
             false => Cow::Owned(decode(block.event)),
         };
-        // Most streams have no IDs, and an empty `String` out of a call is read before the call's
-        // writes have settled.
+        // Most streams have no IDs. A call that returns an empty `String` makes the CPU wait for
+        // the writes of the call.
         let id = match self.last_event_id.as_str() {
             "" => String::new(),
             id => id.to_owned(),
@@ -316,7 +316,7 @@ impl Events {
         Some(Event { event, data, id, retry: block.retry })
     }
 
-    /// Reuses the memory of the previous ID if it is small: each event brings another.
+    /// Reuses the memory of the previous ID if it is small, since most events have a new ID.
     fn take_id(&mut self, id: Cow<'_, [u8]>) {
         match str::from_utf8(&id) {
             Ok(text) if self.last_event_id.capacity() <= KEEP => {
@@ -339,25 +339,25 @@ impl Events {
     }
 }
 
-/// A larger buffer of an ID is freed with the next ID: 256 B, so that an idle stream owns little.
+/// A larger buffer of an ID is freed with the next ID: an idle stream keeps little memory.
 const KEEP: usize = 256;
 
-/// The fields since the last blank line, not decoded: LF cuts no sequence, so decoding the text
-/// gives the same result as decoding its lines, and can wait until the event is complete. Borrowed
-/// as long as the block is in one piece, which for most is all the time.
+/// The fields since the last blank line, not decoded. LF cuts no UTF-8 sequence, so decoding the
+/// whole text gives the same result as decoding its lines, and can wait until the event is
+/// complete. Borrowed while the block is in one piece of input, as most blocks are.
 #[derive(Debug, Default)]
 struct Block<'b> {
-    /// `None` until there is a `data` field: an event with empty data is still an event.
+    /// `None` until a `data` field comes: an event with empty data is still an event.
     data: Option<Cow<'b, [u8]>>,
     event: Cow<'b, [u8]>,
-    /// `None` until there is an `id` field: an empty one resets the last event ID.
+    /// `None` until an `id` field comes: an empty one resets the last event ID.
     id: Option<Cow<'b, [u8]>>,
     retry: Option<Duration>,
 }
 
 impl<'b> Block<'b> {
     /// Takes a line, whose value `keep` borrows or copies. Inlined by force: there are two callers,
-    /// with comments and without, and a call for each line costs 3 % of either.
+    /// with comments and without, and a call for each line costs each of them 3 %.
     #[inline(always)]
     fn field<'l>(
         &mut self,
@@ -378,7 +378,7 @@ impl<'b> Block<'b> {
         if self.len() > max { Err(SseError::LongEvent) } else { Ok(()) }
     }
 
-    /// Whether no line was taken yet.
+    /// Whether no field was kept (or only an empty `event`, which changes nothing).
     fn is_empty(&self) -> bool {
         let none = self.data.is_none() && self.id.is_none() && self.retry.is_none();
         none && self.event.is_empty()
@@ -393,12 +393,12 @@ impl<'b> Block<'b> {
 /// Appends one more line of `data`.
 fn add_line(data: &mut Cow<'_, [u8]>, value: &[u8], max: usize) -> Result<(), SseError> {
     let len = data.len() + 1 + value.len();
-    // Checked before the buffer grows, which may double it.
+    // Checked before the buffer grows, because it may double.
     if len > max {
         return Err(SseError::LongEvent);
     }
     if let Cow::Borrowed(first) = *data {
-        // One allocation for both lines: `to_mut` would make one for the first alone.
+        // One allocation for both lines; `to_mut` would first allocate for `first` alone.
         let mut both = Vec::with_capacity(len);
         both.extend_from_slice(first);
         *data = Cow::Owned(both);
@@ -409,7 +409,7 @@ fn add_line(data: &mut Cow<'_, [u8]>, value: &[u8], max: usize) -> Result<(), Ss
     Ok(())
 }
 
-/// The field names that have a meaning. A comment is a field without a name.
+/// The known field names. (A comment is a field with an empty name.)
 #[derive(Clone, Copy)]
 enum Name {
     Data,
@@ -435,8 +435,8 @@ fn named(line: &[u8]) -> Option<(Name, &[u8])> {
     }
 }
 
-/// A number of milliseconds: ASCII digits and nothing else. Not `str::parse`, which accepts a sign
-/// and refuses a number that is too large.
+/// A number of milliseconds: ASCII digits only. `str::parse` would accept a sign and refuse a
+/// number that is too large.
 fn milliseconds(value: &[u8]) -> Option<Duration> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
@@ -446,8 +446,8 @@ fn milliseconds(value: &[u8]) -> Option<Duration> {
     Some(Duration::from_millis(number))
 }
 
-/// UTF-8 with U+FFFD for invalid sequences; text that was copied already is not copied again if it
-/// is valid. Validated first, since the search for errors goes byte by byte.
+/// Decodes UTF-8, with U+FFFD for invalid sequences. A valid text that is owned is not copied
+/// again. Validates first, since the search for errors goes byte by byte.
 fn decode(bytes: Cow<'_, [u8]>) -> String {
     match bytes {
         Cow::Borrowed(bytes) => match str::from_utf8(bytes) {

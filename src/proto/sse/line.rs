@@ -6,24 +6,24 @@ use super::{SseError, Taken};
 /// U+FEFF in UTF-8.
 const MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// The bytes that belong to no line: one byte order mark at the very start of the stream, and the
-/// LF of a CR LF, since the CR has ended its line already.
+/// Skips the bytes that belong to no line: one byte order mark at the very start of the stream, and
+/// the LF of a CR LF, whose CR has already ended the line.
 #[derive(Debug, Default)]
 pub(super) struct Between {
-    /// How many bytes of a mark have come; also all of them once it is clear that there is none.
+    /// How many bytes of a mark have come; the length of a mark once the start has been decided.
     /// INVARIANT: `mark <= MARK.len()`.
     mark: usize,
     after_cr: bool,
 }
 
 impl Between {
-    /// Whether the next byte is certainly the first of a line.
+    /// Whether the next byte is certainly the first byte of a line.
     pub(super) fn at_line_start(&self) -> bool {
         self.mark == MARK.len() && !self.after_cr
     }
 
-    /// How many bytes at the start of `input` belong to no line. Bytes of earlier pieces that
-    /// looked like a mark but are none go to `held`, in front of `input`.
+    /// How many bytes at the start of `input` belong to no line. If earlier pieces looked like a
+    /// mark and were none, their bytes are appended to `held`, since they stand before `input`.
     pub(super) fn skip(&mut self, input: &[u8], held: &mut Vec<u8>) -> usize {
         if self.mark < MARK.len() {
             return self.skip_mark(input, held);
@@ -50,12 +50,12 @@ impl Between {
         0
     }
 
-    /// Records which byte ended a line.
+    /// Records the byte that ended a line.
     pub(super) fn ended_by(&mut self, end: u8) {
         self.after_cr = end == b'\r';
     }
 
-    /// The stream is over: returns the bytes of an incomplete mark, which then are data.
+    /// The stream has ended: returns the bytes of an incomplete mark, which are data after all.
     pub(super) fn finish(&mut self) -> &'static [u8] {
         match std::mem::replace(&mut self.mark, MARK.len()) {
             whole if whole == MARK.len() => &[],
@@ -64,26 +64,26 @@ impl Between {
     }
 }
 
-/// A larger buffer is freed when its line is done: 64 KiB, so that an idle stream owns little,
-/// however long its lines were.
+/// A larger buffer is freed after its line: an idle stream keeps little memory, however long its
+/// lines were.
 const KEEP: usize = 64 * 1024;
 
-/// Takes lines out of pieces: borrowed where a line is whole in the input, copied otherwise.
+/// Splits pieces into lines: borrowed if a line is whole in the input, otherwise copied.
 #[derive(Debug)]
 pub(super) struct Lines {
     between: Between,
-    /// The incomplete line, as far as it has come. It holds no line end.
+    /// The part of an incomplete line that has come, without line ends.
     held: Vec<u8>,
     max: usize,
 }
 
 impl Lines {
-    /// Lines of `max` bytes at most, their ends not counted.
+    /// A parser for lines of at most `max` bytes, line ends not counted.
     pub(super) fn new(max: usize) -> Lines {
         Lines { between: Between::default(), held: Vec::new(), max }
     }
 
-    /// Whether the next byte is certainly the first of a line.
+    /// Whether the next byte is certainly the first byte of a line.
     pub(super) fn at_start(&self) -> bool {
         self.held.is_empty() && self.between.at_line_start()
     }
@@ -93,11 +93,12 @@ impl Lines {
         self.max
     }
 
-    /// Takes one line without its end, or all there is when the line is not complete; returns how
-    /// many bytes. After a line, the caller has to call [`Lines::release`].
+    /// Takes one line with its end, or all of the input if the line is not complete; returns how
+    /// many bytes, and the line without its end. After each line, the caller calls
+    /// [`Lines::release`].
     pub(super) fn next<'a>(&'a mut self, input: &'a [u8]) -> Taken<&'a [u8]> {
         let start = self.between.skip(input, &mut self.held);
-        // `skip` never returns more than it was given.
+        // `skip` returns at most `input.len()`.
         let rest = &input[start..];
         let (part, end) = match line_end(rest) {
             Some(len) => (&rest[..len], rest.get(len)),
@@ -119,7 +120,7 @@ impl Lines {
         Ok((used, Some(&self.held)))
     }
 
-    /// The caller is done with the line that [`Lines::next`] returned.
+    /// The caller no longer needs the line that [`Lines::next`] returned.
     pub(super) fn release(&mut self) {
         if self.held.capacity() > KEEP {
             self.held = Vec::new();

@@ -7,19 +7,20 @@ use crate::limits::Limits;
 /// The shortest wait.
 const LEAST: Duration = Duration::from_millis(1);
 
-/// How long to wait before connecting again: for an event stream, as WHATWG HTML §9.2.3 has it
-/// ("reestablish the connection"), and for anything else that connects again, such as a program with
-/// a WebSocket (RFC 6455 §7.2.3).
+/// How long to wait before connecting again. For an event stream, as WHATWG HTML §9.2.3 states
+/// ("reestablish the connection"); and for anything else that reconnects, such as a program with a
+/// WebSocket (RFC 6455 §7.2.3).
 ///
-/// > **The rule.** After a connection that was open, the reconnection time. After the n-th attempt
-/// > in a row that opened none, 2ⁿ⁻¹ times that, at most [`Limits::sse_backoff`], and of this a
-/// > random part between one half and all. Never less than the reconnection time, which is the
-/// > server's `retry` or else [`Limits::sse_retry`], between [`Limits::sse_retry_floor`] and
-/// > [`Limits::sse_retry_ceiling`]; nor less than the server has asked for, up to the latter.
+/// > **The rule.** After a connection that was open, wait for the reconnection time. After the n-th
+/// > attempt in a row that opened none, take 2ⁿ⁻¹ times that, at most [`Limits::sse_backoff`], and
+/// > wait for a random part of it between one half and all. Never wait less than the reconnection
+/// > time, which is the server's `retry` or else [`Limits::sse_retry`], between
+/// > [`Limits::sse_retry_floor`] and [`Limits::sse_retry_ceiling`]; nor less than the server asked
+/// > for, up to that ceiling.
 ///
-/// The first wait is exact, since a server may rely on its `retry`, and can spread its clients by
-/// sending each another one. The later waits are random: after a crash, in which a server sends
-/// nothing, all clients would otherwise come back at the same instants, again and again.
+/// The first wait is exact: a server may rely on its `retry`, and can spread its clients by sending
+/// each of them another value. Later waits are random: when a server that has crashed comes back,
+/// its clients must not all connect at the same instants, again and again.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,9 +36,9 @@ const LEAST: Duration = Duration::from_millis(1);
 /// assert_eq!(plan.wait(&limits, retry, 255), Duration::from_secs(90));
 /// ```
 ///
-/// For a program that reconnects a WebSocket, the times of event streams in [`Limits`] apply, too:
-/// 3 s after a connection that was open, twice as long after each attempt that fails, up to 1 min.
-/// Other times are set in `Limits`, or the first given as `retry`.
+/// For a program that reconnects a WebSocket, the times of event streams in [`Limits`] apply: 3 s
+/// after a connection that was open and after the first attempt that fails, then twice as long
+/// after each further one, up to 1 min. Set other times in `Limits`, or pass the first as `retry`.
 ///
 #[cfg_attr(feature = "net", doc = "```no_run")]
 #[cfg_attr(not(feature = "net"), doc = "```ignore")]
@@ -66,16 +67,16 @@ const LEAST: Duration = Duration::from_millis(1);
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Reconnect {
-    /// Attempts in a row that opened no connection.
+    /// How many attempts in a row opened no connection.
     failures: u32,
     open: bool,
-    /// The least time that the server has asked for, for the next wait.
+    /// The shortest time that the server accepts for the next wait.
     least: Duration,
 }
 
 impl Reconnect {
-    /// The current attempt has opened its connection (a response of status 200 and the right type,
-    /// or a successful opening handshake); its end is no failure.
+    /// The current attempt has opened its connection (a response with status 200 and the right
+    /// type, or a successful opening handshake), so its end is no failure.
     pub fn opened(&mut self) {
         self.open = true;
     }
@@ -86,14 +87,14 @@ impl Reconnect {
         self.least = self.least.max(time);
     }
 
-    /// The current attempt, or its connection, has ended: returns how long to wait. `retry` is the
-    /// value of [`Events::retry`](super::Events::retry), `None` without an event stream; `random`
-    /// is any byte. At least 1 ms.
+    /// The current attempt or its connection has ended; returns how long to wait, at least 1 ms.
+    /// `retry` is the result of [`Events::retry`](super::Events::retry), or `None` without an event
+    /// stream; `random` is any byte.
     pub fn wait(&mut self, limits: &Limits, retry: Option<Duration>, random: u8) -> Duration {
         self.failures = if self.open { 0 } else { self.failures.saturating_add(1) };
         self.open = false;
         let floor = limits.sse_retry_floor.max(LEAST);
-        // Not `clamp`, which panics where the floor is above the ceiling: then the floor counts.
+        // `clamp` would panic if the floor is above the ceiling; here the floor wins.
         let time = retry.unwrap_or(limits.sse_retry).min(limits.sse_retry_ceiling).max(floor);
         let factor = 2u32.saturating_pow(self.failures.saturating_sub(1));
         let longest = time.saturating_mul(factor).min(limits.sse_backoff);

@@ -1,9 +1,9 @@
 //! Searches for the ends of lines and blocks, many bytes at a time.
 //!
-//! Bytes are compared in steps without an exit within, which the compiler vectorises; a branch for
-//! each byte would cost more than it saves. In the step that holds the end, the end is found by
-//! words. The last bytes, fewer than a step, are compared as a step together with some bytes before
-//! them: those are no end, so the first end in that step is the first of all.
+//! Each step compares all of its bytes without an exit, so the compiler vectorises it; a branch for
+//! each byte would cost more than it saves. In the step with the end, the end is found by words.
+//! Fewer last bytes than a step are compared together with some bytes before them: those contain no
+//! end, so the first end in that step is the first of all.
 
 /// Bytes of one step: as many as every machine compares at once.
 const STEP: usize = 16;
@@ -13,13 +13,13 @@ const WORD: usize = 8;
 const ONES: u64 = u64::MAX / 255;
 const HIGHS: u64 = ONES << 7;
 
-/// A mask whose lowest bit is in the first byte of `word` that is zero; 0 if there is none. Higher
-/// bits mean nothing.
+/// A mask whose lowest bit is in the first zero byte of `word`; 0 if no byte is zero. The higher
+/// bits have no meaning.
 const fn zeros(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word & HIGHS
 }
 
-/// `word` with zeros in place of the bytes that are `byte`.
+/// `word`, with zeros in place of the bytes that equal `byte`.
 const fn differs(word: &[u8; WORD], byte: u8) -> u64 {
     u64::from_le_bytes(*word) ^ (ONES * byte as u64)
 }
@@ -35,7 +35,7 @@ const fn stops(word: &[u8; WORD], behind: &[u8; WORD]) -> u64 {
     pairs | zeros(differs(word, b'\r'))
 }
 
-/// The byte that holds the lowest bit of two consecutive masks.
+/// The index of the byte that contains the lowest bit of two consecutive masks.
 fn byte_of(masks: [u64; 2]) -> Option<usize> {
     // At most 63, then divided by 8.
     let byte = |mask: u64| (mask.trailing_zeros() / 8) as usize;
@@ -51,10 +51,10 @@ fn words(bytes: &[u8]) -> Option<[&[u8; WORD]; 2]> {
     Some([bytes.first_chunk()?, bytes.get(WORD..)?.first_chunk()?])
 }
 
-/// Where the first CR or LF of `bytes` stands.
+/// The index of the first CR or LF of `bytes`.
 #[inline]
 pub(super) fn line_end(bytes: &[u8]) -> Option<usize> {
-    // Each end separately: a pass over both is not vectorised.
+    // One pass for each end: a pass over both is not vectorised.
     let any = |step: &[u8; STEP], end: u8| step.iter().fold(false, |any, &b| any | (b == end));
     let mut at = 0;
     for step in bytes.as_chunks().0 {
@@ -70,18 +70,18 @@ pub(super) fn line_end(bytes: &[u8]) -> Option<usize> {
     byte_of(words(&bytes[at..])?.map(ends)).map(|n| at + n)
 }
 
-/// The length of the block at the start of `bytes` with its blank line, if it is complete and has
-/// LF line ends only. A blank line at the start is no block.
+/// The length of the block at the start of `bytes` with its blank line, if the block is complete
+/// and has LF line ends only. A blank line at the start is no block.
 #[inline]
 pub(super) fn whole_block(bytes: &[u8]) -> Option<usize> {
     let (&start, behind) = bytes.split_first()?;
-    // Each byte and its successor are at the same index.
+    // A byte and its successor have the same index in the two slices.
     let stop = first_stop(&bytes[..behind.len()], behind)?;
     (start != b'\n' && bytes[stop] == b'\n').then_some(stop + 2)
 }
 
-/// Where the first CR of `bytes` stands, or the first LF with another at its place in `behind`,
-/// which is as long.
+/// The index of the first CR of `bytes`, or of the first LF at whose index `behind`, which is as
+/// long, has a LF too.
 #[inline]
 fn first_stop(bytes: &[u8], behind: &[u8]) -> Option<usize> {
     let mut at = 0;

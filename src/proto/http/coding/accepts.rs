@@ -1,4 +1,4 @@
-//! Which codings of a response are accepted.
+//! Which codings of a response the client accepts.
 
 use super::decoder::Coding;
 #[cfg(feature = "deflate")]
@@ -8,16 +8,16 @@ use crate::proto::http::request::{Delivery, Request};
 use crate::proto::http::{HttpError, SHOWN};
 use crate::proto::token::{escape, list};
 
-/// Which codings the request accepts, and which ones are decoded.
+/// Which codings the request names, and which ones the client decodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Accepts {
-    /// The request accepts `identity`, and nothing else is decoded.
+    /// The request accepts `identity` only, and a coded body is an error.
     Identity,
-    /// The request accepts `identity`, and known codings are decoded nevertheless: proxies compress
-    /// event streams unasked.
+    /// The request accepts `identity` only, but the client decodes the codings it knows: some
+    /// proxies compress event streams unasked.
     #[cfg(feature = "deflate")]
     Unasked,
-    /// The request accepts codings.
+    /// The request accepts codings, and the client decodes them.
     #[cfg(feature = "deflate")]
     Asked,
 }
@@ -37,10 +37,10 @@ impl Accepts {
         }
     }
 
-    /// The coding that the fields name, if they name one. Several in a row are refused (FAULTS 56): each
-    /// multiplies what a few bytes can become.
+    /// The coding that `Content-Encoding` names, if any. Several codings are refused (FAULTS 56):
+    /// each multiplies how many bytes a few can become.
     pub(crate) fn coding(self, fields: &Fields) -> Result<Option<Coding>, HttpError> {
-        // `none` is no coding of any registry; many servers of event streams send it to keep proxies
+        // `none` is not a registered coding; many servers of event streams send it to keep proxies
         // from compressing (FAULTS 72).
         let is_none = |coding: &&[u8]| {
             [&b"identity"[..], b"none"].iter().any(|none| coding.eq_ignore_ascii_case(none))

@@ -1,4 +1,4 @@
-//! Decodes pieces of a coded body, each as soon as possible.
+//! Decodes pieces of a coded body, each as soon as its bytes allow.
 
 use std::fmt;
 
@@ -11,18 +11,18 @@ use super::gzip::MemberHead;
 use crate::limits::Limits;
 use crate::proto::http::HttpError;
 
-/// A coding that can be decoded.
+/// A coding that the client can decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
     /// RFC 1952, one member or several.
     Gzip,
-    /// RFC 1950; or RFC 1951 alone, which many servers have sent under this name, and browsers
-    /// accept.
+    /// RFC 1950; or RFC 1951 without that header, which many servers send under this name, and
+    /// browsers accept.
     Deflate,
 }
 
 impl Coding {
-    /// The coding of this name, without regard to case. `x-gzip` is gzip (RFC 9110 §8.4.1.3).
+    /// The coding with this name; case is ignored. `x-gzip` is gzip (RFC 9110 §8.4.1.3).
     pub(super) fn named(name: &[u8]) -> Option<Coding> {
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         match () {
@@ -40,28 +40,28 @@ impl Coding {
     }
 }
 
-/// A coded body while it is received.
+/// Decodes one body while it is received.
 ///
-/// The decoder takes the last byte that it has read only when everything decoded from it was handed
-/// over: the caller still has input, and so calls again, as long as there is output.
+/// While decoded bytes are waiting, the decoder does not take the last input byte that it has read:
+/// so the caller still has input, and calls again until it has received all output.
 pub(crate) struct Decoder {
     coding: Coding,
     state: State,
-    /// Created with the first data.
+    /// `Some` from the first compressed data on.
     inflate: Option<Inflate>,
     check: Check,
-    /// Decoded bytes, and how many of them were handed over.
+    /// Decoded bytes, and how many of them the caller has received.
     ready: Vec<u8>,
     at: usize,
-    /// How many bytes of `ready` are decoded while it is filled; room follows.
+    /// While `ready` is filled: how many of its bytes are decoded. The rest is room.
     end: usize,
-    /// The last byte that was read is held back (not taken).
+    /// The decoder has read a byte of the input that it has not taken yet.
     holds: bool,
-    /// The library has filled its room: it may give more without further input.
+    /// The library has filled its room: it may have more output without further input.
     full: bool,
     /// The error to be returned after the decoded bytes.
     failed: Option<CodingError>,
-    /// How many bytes were read, and how many were decoded from them.
+    /// How many bytes were read, and to how many they were decoded.
     wire: u64,
     len: u64,
 }
@@ -71,16 +71,16 @@ enum State {
     /// Before the first byte.
     Start,
     GzipHead(MemberHead),
-    /// The first byte of the zlib header, or of compressed data without one.
+    /// The first byte, of a zlib header or of compressed data without one.
     ZlibHead(u8),
     Data,
-    /// The trailer behind the data, and how many bytes of it have come.
+    /// In the trailer behind the data: its bytes, and how many of them have come.
     Trailer([u8; 8], usize),
-    /// Behind the end. In gzip, another member may follow.
+    /// Behind the end of a member. In gzip, another may follow.
     End,
 }
 
-/// The checksum of the decoded bytes of a member, and their number.
+/// The checksum of the decoded bytes of a member and, for gzip, their number.
 #[derive(Clone, Copy, Debug)]
 enum Check {
     Crc(u32, u32),
@@ -89,7 +89,7 @@ enum Check {
 }
 
 impl Check {
-    /// The checksum of no bytes.
+    /// The checksums of no bytes.
     const CRC: Check = Check::Crc(0, 0);
     const ADLER: Check = Check::Adler(1);
 
@@ -105,7 +105,7 @@ impl Check {
         }
     }
 
-    /// How many bytes the trailer has.
+    /// How many bytes the trailer of a member has.
     fn bytes(self) -> usize {
         match self {
             Check::Crc(..) => 8,
@@ -114,8 +114,7 @@ impl Check {
         }
     }
 
-    /// Whether the trailer matches: CRC-32 and length, the low byte first, or Adler-32, the high
-    /// byte first.
+    /// Compares the trailer: CRC-32 and length (low byte first), or Adler-32 (high byte first).
     fn agrees(self, [a, b, c, d, length @ ..]: [u8; 8]) -> Result<(), CodingError> {
         let first = [a, b, c, d];
         match self {
@@ -127,10 +126,10 @@ impl Check {
     }
 }
 
-/// The smallest room that is made at a time.
+/// Room for decoded bytes is made in steps of at least this many bytes.
 const ROOM: usize = 256;
 
-/// Memory of decoded pieces that is kept while there are none, so that an idle stream owns little.
+/// `ready` is freed when it is empty and larger than this: an idle stream keeps little memory.
 const KEEP: usize = 4 * 1024;
 
 impl fmt::Debug for Decoder {
@@ -158,9 +157,9 @@ impl Decoder {
         }
     }
 
-    /// Decodes `data`, of which at most [`Limits::decoded_piece`] bytes become [`Decoder::rest`];
-    /// to be called when the rest is empty. Returns how many bytes it took: all of them if there is
-    /// no output. The remaining input has to be given again.
+    /// Decodes from `data` at most [`Limits::decoded_piece`] bytes into [`Decoder::rest`], which
+    /// has to be empty before. Returns how many bytes it took: all if there is no output. The
+    /// caller passes the others again.
     pub(crate) fn decode(&mut self, data: &[u8], limits: &Limits) -> Result<usize, HttpError> {
         if let Some(failed) = self.failed.take() {
             return Err(HttpError::Coding(failed));
@@ -173,7 +172,7 @@ impl Decoder {
         Ok(result?.saturating_sub(usize::from(self.holds)))
     }
 
-    /// Fills `ready`; returns how many bytes it read, the one that is held back included.
+    /// Fills `ready`; returns how many bytes were read, including one that is not taken yet.
     fn steps(&mut self, data: &[u8], limits: &Limits) -> Result<usize, HttpError> {
         let most = limits.decoded_piece.max(1);
         let mut used = usize::from(self.holds);
@@ -182,7 +181,7 @@ impl Decoder {
             match self.step(input, most, limits) {
                 Ok(n) => used += n,
                 Err(e) if self.end == 0 => return Err(HttpError::Coding(e)),
-                // Bytes decoded before the error are handed over first.
+                // The caller receives the bytes decoded before the error first.
                 Err(e) => {
                     self.failed = Some(e);
                     break;
@@ -192,12 +191,12 @@ impl Decoder {
         Ok(used)
     }
 
-    /// Decoded bytes that were not handed over yet.
+    /// Decoded bytes that the caller has not received yet.
     pub(crate) fn rest(&self) -> &[u8] {
         self.ready.get(self.at..).unwrap_or_default()
     }
 
-    /// Returns all of the rest.
+    /// Removes and returns the rest.
     pub(crate) fn take_rest(&mut self) -> Vec<u8> {
         let mut ready = std::mem::take(&mut self.ready);
         ready.drain(..self.at.min(ready.len()));
@@ -205,13 +204,13 @@ impl Decoder {
         ready
     }
 
-    /// Records that `n` bytes of the rest were handed over.
+    /// Records that the caller has received `n` bytes of the rest.
     pub(crate) fn skip(&mut self, n: usize) {
         self.at += n;
     }
 
-    /// Takes the byte that is held back, if there is no more output; returns how many bytes it took
-    /// (0 or 1).
+    /// Takes the byte that was read and not taken, if there is no more output; returns how many
+    /// bytes it took (0 or 1).
     pub(crate) fn release(&mut self) -> usize {
         if !self.rest().is_empty() || self.full || self.failed.is_some() {
             return 0;
@@ -222,8 +221,8 @@ impl Decoder {
         usize::from(std::mem::take(&mut self.holds))
     }
 
-    /// The body has ended; `Ok` if the coded data has, too. A body without any byte is valid in
-    /// every coding, as in browsers.
+    /// The body has ended; `Ok` if the coded data is complete. As in browsers, a body of no bytes
+    /// is valid in every coding.
     pub(crate) fn finish(&self) -> Result<(), HttpError> {
         match self.state {
             State::Start | State::End => Ok(()),
@@ -231,12 +230,12 @@ impl Decoder {
         }
     }
 
-    /// How many bytes were read, and how many were decoded from them.
+    /// How many bytes were read, and to how many they were decoded.
     pub(crate) fn sizes(&self) -> (u64, u64) {
         (self.wire, self.len)
     }
 
-    /// Takes the next part of `input`; returns how many bytes it has.
+    /// Reads the next part of `input`; returns how many bytes it read.
     fn step(&mut self, input: &[u8], most: usize, limits: &Limits) -> Result<usize, CodingError> {
         let used = match &mut self.state {
             State::Data => return self.data(input, most, limits),
@@ -285,13 +284,13 @@ impl Decoder {
         Ok(used)
     }
 
-    /// Starts the data of a member.
+    /// Begins the compressed data of a member.
     fn start(&mut self, check: Check) {
         self.check = check;
         self.state = State::Data;
     }
 
-    /// The second byte has come: this is a zlib header (RFC 1950 §2.2), or data without one.
+    /// Decides by the second byte: `head` is a zlib header (RFC 1950 §2.2), or data without one.
     fn zlib_head(
         &mut self,
         head: [u8; 2],
@@ -304,27 +303,27 @@ impl Decoder {
         if is_head {
             self.start(Check::ADLER);
             self.wire += 1;
-            // A preset dictionary, which was not agreed on.
+            // FDICT: the data needs a preset dictionary, which the client does not have.
             return if flags & 32 == 0 { Ok(1) } else { Err(CodingError::Head) };
         }
         self.start(Check::None);
-        // The first byte was already counted.
+        // The first byte was counted when it came.
         self.wire = self.wire.saturating_sub(1);
-        // Both bytes were taken off the input, the first one before.
+        // Both bytes are read here, but the first was taken from an earlier input.
         match self.data(&head, most, limits)? {
             2 => Ok(1),
             _ => Err(CodingError::Trailing),
         }
     }
 
-    /// Inflates once, into the room there is; returns how many bytes of the input it took.
+    /// Inflates once, into the room that is left; returns how many bytes of the input were read.
     fn data(&mut self, input: &[u8], most: usize, limits: &Limits) -> Result<usize, CodingError> {
-        // A window of 15 can read data written with any window.
+        // A state with a window of 15 reads data written with any window.
         let inflate = self.inflate.get_or_insert_with(|| Inflate::new(false, 15));
         let at = self.end;
-        // Room doubles: a piece that becomes large is moved a few times only.
+        // The room doubles, so a large piece is moved only a few times.
         let room = input.len().saturating_mul(4).max(at).max(ROOM).min(most - at);
-        // The buffer keeps its length: many short members would fill the same room with zeros each.
+        // `ready` is not shortened here: otherwise each of many short members would zero it again.
         if self.ready.len() < at + room {
             #[cfg(test)]
             super::tests::CLEARED.set(super::tests::CLEARED.get() + at + room - self.ready.len());
@@ -354,12 +353,12 @@ impl Decoder {
                 Ok(used)
             }
             Ok(_) if used > 0 || made > 0 || input.is_empty() => Ok(used),
-            // The library has input and room and makes no progress: it never will.
+            // The library has input and room but makes no progress, and so never will.
             Ok(_) | Err(_) => Err(CodingError::Data),
         }
     }
 
-    /// Checks whether the output is too large for the input.
+    /// Fails if the output is too large for the input (a decompression bomb).
     fn bound(&self, limits: &Limits) -> Result<(), CodingError> {
         let fair = self.wire.saturating_mul(u64::from(limits.decoded_ratio));
         if self.len > fair.max(limits.decoded_free as u64) {

@@ -9,10 +9,10 @@ pub(crate) const ACCEPTED: &str = "gzip, deflate";
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CodingError {
-    /// A coding that was not accepted, or several in a row (RFC 9110 §8.4); their names.
+    /// A coding that the client does not decode, or several codings (RFC 9110 §8.4); their names.
     Unknown(String),
-    /// The header of gzip (RFC 1952 §2.3) or zlib (RFC 1950 §2.2) is invalid or requires something
-    /// that is not supported: reserved flags, a dictionary; or its checksum is wrong.
+    /// The header of gzip (RFC 1952 §2.3) or zlib (RFC 1950 §2.2) is invalid, has a wrong checksum,
+    /// or requires something that the client does not support: reserved flags, a dictionary.
     Head,
     /// The compressed data is invalid (RFC 1951).
     Data,
@@ -20,13 +20,13 @@ pub enum CodingError {
     Checksum,
     /// The length behind the data does not match (ISIZE of RFC 1952 §2.3.1).
     Length,
-    /// The body has ended and the coded data has not.
+    /// The body ended before its coded data did.
     Truncated,
-    /// Bytes behind the end of the coded data that are not a further gzip member.
+    /// Behind the coded data stand bytes that are not another gzip member.
     Trailing,
-    /// The decoded body has more than [`Limits::decoded_free`](crate::Limits::decoded_free) bytes
-    /// and more than [`Limits::decoded_ratio`](crate::Limits::decoded_ratio) times the coded bytes;
-    /// that ratio.
+    /// The decoded body has more than [`Limits::decoded_free`](crate::Limits::decoded_free) bytes,
+    /// and more than [`Limits::decoded_ratio`](crate::Limits::decoded_ratio) (this number) times
+    /// the coded bytes.
     Ratio(u32),
 }
 

@@ -1,4 +1,4 @@
-//! gzip (RFC 1952) around compressed data: parses a member's header, and writes a body as one
+//! gzip (RFC 1952) around compressed data: parses the header of a member, and writes a body as one
 //! member.
 
 use zlib_rs::crc32::crc32;
@@ -6,27 +6,27 @@ use zlib_rs::{Deflate, DeflateFlush};
 
 use super::error::CodingError;
 
-/// The header of a member (§2.3), parsed byte by byte: it may be cut anywhere, and no byte of it is
+/// Parses the header of a member (§2.3) byte by byte: input may be cut anywhere, and no byte is
 /// kept.
 #[derive(Debug)]
 pub(super) struct MemberHead {
     at: At,
     flags: u8,
-    /// CRC of all header bytes before the header's checksum.
+    /// CRC-32 of the header bytes before the header's own checksum.
     crc: u32,
 }
 
 #[derive(Debug)]
 enum At {
-    /// How many of the ten bytes that every header has were taken.
+    /// How many of the ten fixed bytes were taken.
     Fixed(u8),
-    /// The length of the extra field, and its first byte if that has come.
+    /// In the length of the extra field; its first byte, if that has come.
     ExtraLength(Option<u8>),
-    /// This many bytes of the extra field are left.
+    /// In the extra field; how many of its bytes are left.
     Extra(u16),
     Name,
     Comment,
-    /// The checksum of the header, and its first byte if that has come.
+    /// In the checksum of the header; its first byte, if that has come.
     Crc(Option<u8>),
 }
 
@@ -39,10 +39,10 @@ mod flag {
     pub(super) const RESERVED: u8 = 0xE0;
 }
 
-/// How a member starts: ID1, ID2, and CM for deflate.
+/// The first bytes of a member: ID1, ID2, and CM for deflate.
 const START: [u8; 3] = [0x1F, 0x8B, 8];
 
-/// Bytes of a header without its optional parts.
+/// The length of a header without its optional parts.
 const FIXED: u8 = 10;
 
 impl MemberHead {
@@ -50,7 +50,7 @@ impl MemberHead {
         MemberHead { at: At::Fixed(0), flags: 0, crc: 0 }
     }
 
-    /// Takes a byte; returns whether it is the last of the header.
+    /// Takes a byte; returns whether it is the last byte of the header.
     pub(super) fn take(&mut self, byte: u8) -> Result<bool, CodingError> {
         let crc = self.crc;
         self.crc = crc32(crc, &[byte]);
@@ -86,8 +86,8 @@ impl MemberHead {
         Ok(false)
     }
 
-    /// Checks byte `n` of those that every header has. Time, extra flags and system may be
-    /// anything.
+    /// Checks byte `n` of the fixed bytes. Time, extra flags and operating system may have any
+    /// value.
     fn fixed(&mut self, n: u8, byte: u8) -> Result<(), CodingError> {
         let is_fine = match n {
             0..=2 => byte == START[usize::from(n)],
@@ -101,7 +101,7 @@ impl MemberHead {
         if is_fine { Ok(()) } else { Err(CodingError::Head) }
     }
 
-    /// The optional part that follows the one of the flag `last`; `None`: the data follows.
+    /// The optional part that follows the part with the flag `last`; `None` if the data follows.
     fn behind(&self, last: u8) -> Option<At> {
         let parts = [
             (flag::EXTRA, At::ExtraLength(None)),
@@ -114,19 +114,19 @@ impl MemberHead {
     }
 }
 
-/// The default of zlib: higher levels take twice the time for a few per cent.
+/// zlib's default: higher levels take twice the time for a few per cent.
 const LEVEL: i32 = 6;
 
-/// The largest window of deflate, which every reader of gzip supports.
+/// The largest window of deflate, which every gzip decoder supports.
 const WINDOW: u8 = 15;
 
-/// This much room is made at a time.
+/// Room for compressed bytes is made in steps of at most this many bytes.
 const ROOM: usize = 64 * 1024;
 
-/// `body` as one member (§2.2), without a name and a time; `None` if the library fails.
+/// `body` as one member (§2.2) without name and time; `None` if the library fails.
 pub(crate) fn gzip(body: &[u8]) -> Option<Vec<u8>> {
     let [a, b, c] = START;
-    // No flags, no time, no extra flags, unknown system (§2.3.1).
+    // Flags 0, time 0, extra flags 0, operating system 255: unknown (§2.3.1).
     let mut out = vec![a, b, c, 0, 0, 0, 0, 0, 0, 255];
     let mut state = Deflate::new(LEVEL, false, WINDOW);
     let mut rest = body;

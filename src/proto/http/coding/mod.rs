@@ -1,4 +1,4 @@
-//! Codings of a body (RFC 9110 §8.4): which one a body has, and decoding it.
+//! Codings of a body (RFC 9110 §8.4): which one a body has, and its decoder.
 //!
 //! ```text
 //! error     errors of a coded body

@@ -1,4 +1,4 @@
-//! Replaces `decoder` in a build without feature `deflate`: types that have no values.
+//! Replaces `decoder` in a build without feature `deflate`: its types have no values.
 
 use std::convert::Infallible;
 
