@@ -326,8 +326,8 @@ impl Url {
     ///
     /// # Errors
     ///
-    /// [`UrlError`]: the reference is malformed, has a scheme to which this URL cannot lead, or leads
-    /// to or from a Unix socket ([`UrlError::Crossing`]).
+    /// [`UrlError`]: the reference is malformed, has a scheme to which this URL cannot lead, or
+    /// leads to or from a Unix socket ([`UrlError::Crossing`]).
     pub fn join(&self, reference: &str) -> Result<Url, UrlError> {
         let joined = self.joined(reference)?;
         Ok(if self.secret { joined.into_secret() } else { joined })

@@ -15,7 +15,7 @@ use crate::limits::Limits;
 /// U+FFFD.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The last `event` field; `message` where there was none, or where it was empty.
+    /// The last `event` field; `message` if there was none or it was empty.
     pub event: Cow<'static, str>,
     /// The `data` fields, joined by LF. It can be empty.
     pub data: String,
@@ -418,8 +418,8 @@ enum Name {
     Retry,
 }
 
-/// Name and value of a field: the text before the first colon, and the text behind it without one
-/// space. Compares with the known names instead of searching the colon: it may be far away.
+/// The known name of a field before the first colon, and the value behind it without one space. It
+/// compares with the known names and does not search for the colon, which may be far away.
 #[inline]
 fn named(line: &[u8]) -> Option<(Name, &[u8])> {
     let (name, rest) = match line {

@@ -5,7 +5,7 @@
 //! Fewer last bytes than a step are compared together with some bytes before them: those contain no
 //! end, so the first end in that step is the first of all.
 
-/// Bytes of one step: as many as every machine compares at once.
+/// Bytes of one step: as many as all supported machines compare at once.
 const STEP: usize = 16;
 const WORD: usize = 8;
 
@@ -24,12 +24,12 @@ const fn differs(word: &[u8; WORD], byte: u8) -> u64 {
     u64::from_le_bytes(*word) ^ (ONES * byte as u64)
 }
 
-/// Line ends of `word`, marked as by [`zeros`].
+/// The line ends of `word`, marked as [`zeros`] does.
 const fn ends(word: &[u8; WORD]) -> u64 {
     zeros(differs(word, b'\n')) | zeros(differs(word, b'\r'))
 }
 
-/// CRs of `word`, and LFs with another behind them; `behind` is the word one byte further on.
+/// The CRs of `word`, and the LFs before another LF; `behind` is the word one byte further on.
 const fn stops(word: &[u8; WORD], behind: &[u8; WORD]) -> u64 {
     let pairs = zeros(differs(word, b'\n') | differs(behind, b'\n'));
     pairs | zeros(differs(word, b'\r'))

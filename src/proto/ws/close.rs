@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::Violation;
 use super::frame::CONTROL_MAX;
 
-/// The content of a close frame.
+/// The contents of a close frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CloseFrame {
-    /// The code, if the frame had one (an empty close frame is legal).
+    /// The code, if the frame has one (an empty close frame is legal).
     pub code: Option<u16>,
     /// The reason; at most 123 bytes of UTF-8.
     pub reason: String,
@@ -18,8 +18,8 @@ pub struct CloseFrame {
 /// The longest reason in bytes: a control frame's payload less the code (§5.5.1).
 pub const REASON_MAX: usize = CONTROL_MAX - 2;
 
-/// Whether `code` may stand in a close frame (§7.4): 1000–1003, 1007–1014 and 3000–4999. 1004–1006
-/// and 1015 must not be sent, the others are not assigned.
+/// Whether a close frame may have this code (§7.4): 1000–1003, 1007–1014 and 3000–4999. 1004–1006
+/// and 1015 must not be sent; the others are not assigned.
 pub fn is_close_code(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
@@ -30,7 +30,8 @@ impl CloseFrame {
         CloseFrame { code: Some(code), reason: reason.into() }
     }
 
-    /// Whether the frame may be sent: a legal code, a reason only behind a code and not too long.
+    /// Whether the frame may be sent: its code is legal, and its reason is not too long and has a
+    /// code.
     pub(crate) fn check(&self) -> Result<(), Misuse> {
         match self.code {
             Some(code) if !is_close_code(code) => Err(Misuse::CloseCode(code)),
@@ -40,12 +41,12 @@ impl CloseFrame {
         }
     }
 
-    /// The code as an API reports it: 1005 stands for none (§7.4.1).
+    /// The code, or 1005 if there is none, as other APIs report it (§7.4.1).
     pub fn code_or_1005(&self) -> u16 {
         self.code.unwrap_or(1005)
     }
 
-    /// Reads the payload of a close frame.
+    /// Parses the payload of a close frame.
     pub(crate) fn decode(payload: &[u8]) -> Result<CloseFrame, Violation> {
         let [a, b, reason @ ..] = payload else {
             return if payload.is_empty() {
@@ -62,7 +63,7 @@ impl CloseFrame {
         Ok(CloseFrame::new(code, reason))
     }
 
-    /// The payload; empty without a code.
+    /// The payload; empty if there is no code.
     pub(crate) fn payload(&self) -> Vec<u8> {
         match self.code {
             Some(code) => [&code.to_be_bytes()[..], self.reason.as_bytes()].concat(),
@@ -81,22 +82,22 @@ impl fmt::Display for CloseFrame {
     }
 }
 
-/// The caller asked for something that the protocol does not allow; nothing was sent.
+/// Why a call was refused; nothing was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Misuse {
-    /// A code that must not be sent (§7.4).
+    /// The code must not be sent (§7.4).
     CloseCode(u16),
-    /// A reason over 123 bytes, or one without a code (§5.5.1).
+    /// The reason has more than 123 bytes, or there is no code (§5.5.1).
     CloseReason,
     /// The payload of a ping is over 125 bytes (§5.5).
     LongPing,
-    /// The connection is not open: not yet, or it is being closed, or it has ended and the reason
-    /// is not kept any more.
+    /// The connection is not open: not yet, or the closing handshake has begun, or the connection
+    /// has ended and its reason is no longer kept.
     NotOpen,
     /// The connection has ended; the text of its final event.
     Ended(Arc<str>),
-    /// More than `Limits::send_queue` bytes are waiting already; try again when the peer has read
+    /// More than `Limits::send_queue` bytes are waiting already; try again after the peer has read
     /// some.
     Full,
 }

@@ -22,18 +22,18 @@ use crate::proto::{Closed, Context, Direction, Event, Failure, Lost, Note, Setti
 enum State {
     /// Messages are sent and received.
     Open,
-    /// The peer has sent its close frame; the program has not allowed the answer yet and may send.
+    /// The peer has sent its close frame. Our answer waits for the program, which may still send.
     PeerClosed(CloseFrame),
-    /// Our close frame is sent or queued; `got` is the peer's.
+    /// Our close frame is queued or sent; `got` is the peer's close frame.
     Closing { got: Option<CloseFrame> },
-    /// The peer has broken a rule and the final event was returned; our close frame with its code
-    /// is held back until `answer_close`, and the program may still send.
+    /// The peer has broken a rule, and the session has returned the final event. Our close frame
+    /// waits for `answer_close`, and the program may still send.
     Failing(Violation),
-    /// The final event was returned.
+    /// The session has returned the final event, and sends no further frame.
     Ended,
 }
 
-/// The missing part of the current data frame; the bytes before are in `message` already.
+/// The missing part of the current data frame; `message` contains the bytes before it.
 #[derive(Clone, Copy, Debug)]
 struct Rest {
     missing: usize,
@@ -43,25 +43,25 @@ struct Rest {
 #[derive(Debug)]
 pub(crate) struct Connection {
     state: State,
-    /// A message that is not in one piece of input. INVARIANT: `Some` while `rest` is.
+    /// A message that is not whole in one input. INVARIANT: `Some` while `rest` is.
     message: Option<Box<Assembly>>,
     rest: Option<Rest>,
-    /// Bytes of the input that were not taken, and so are given again.
+    /// How many bytes of the last input were not taken, and so come again.
     left: usize,
     out: SendBuf,
-    /// Payload and mask key of the answer to the latest ping, while too much is queued.
+    /// Payload and mask key of the pong for the latest ping, while too much is queued.
     late_pong: Option<(Box<[u8]>, [u8; 4])>,
     pace: Pace,
-    /// Where the last frame that the program has queued ends, counted as `pace` does.
+    /// The position behind the last frame that the program has queued, counted as `pace` does.
     accepted: u64,
-    /// Where a keep-alive ping that was not sent yet ends.
+    /// The position behind a keep-alive ping that was not sent yet.
     ping: Option<u64>,
     timers: Timers,
     ping_interval: Option<Duration>,
     hold_close: bool,
     limits: Arc<Limits>,
     notes: Option<Vec<Note>>,
-    /// The compression, if it was agreed on.
+    /// `Some` if both sides agreed on compression.
     codec: Option<Codec>,
     tally: Tally,
 }
@@ -71,21 +71,21 @@ pub(crate) struct Connection {
 struct First {
     fin: bool,
     opcode: Opcode,
-    /// A compressed message starts here.
+    /// Whether a compressed message starts here.
     is_compressed: bool,
 }
 
-/// The result of one frame, or of as much of it as is there.
+/// The result of one frame, or of the part of it that has come.
 enum Step<'b> {
-    /// This many bytes were taken, and more are needed.
+    /// This many bytes were taken; more are needed.
     More(usize),
-    /// This many bytes were taken, and there is no event.
+    /// This many bytes were taken; there is no event.
     Skip(usize),
     Event(usize, Event<'b>),
 }
 
 impl Connection {
-    /// `out` holds the part of the request that is still to be sent.
+    /// `out` holds the bytes of the request that are still to be sent.
     pub(crate) fn new(
         settings: Settings,
         now: Instant,
@@ -130,7 +130,7 @@ impl Connection {
         self.receive_any(cx, input)
     }
 
-    /// The general way.
+    /// As `receive`, without its fast paths.
     fn receive_any<'b>(
         &mut self,
         cx: &mut Context<'_>,
@@ -145,7 +145,7 @@ impl Connection {
         (used, event)
     }
 
-    /// Counts bytes that were taken, and the message that they have completed, if any.
+    /// Counts the bytes that were taken, and the message that they complete, if any.
     fn count(&mut self, bytes: usize, event: Option<&Event<'_>>) {
         self.tally.bytes_in += bytes as u64;
         if matches!(event, Some(Event::Text(_) | Event::Binary(_))) {
@@ -158,9 +158,9 @@ impl Connection {
         self.tally.stats(self.pace.left())
     }
 
-    /// As [`Connection::receive`], for a whole, unfragmented and uncompressed message at the start of the
-    /// input, as most are. `None`: the caller has to try [`Connection::receive_inflated`] and then
-    /// [`Connection::receive`], which would return the same for such a message.
+    /// As [`Connection::receive`], for a whole, unfragmented and uncompressed message at the start
+    /// of the input, which most are. `None`: the caller has to try [`Connection::receive_inflated`]
+    /// and then [`Connection::receive`], which would return the same for such a message.
     #[inline(always)]
     pub(crate) fn receive_lent<'b>(
         &mut self,
@@ -175,12 +175,12 @@ impl Connection {
         Some((used, lent))
     }
 
-    /// Whether a message may begin, and nobody wants to know of its frames.
+    /// Whether a message may begin, and no notes of its frames are kept.
     fn is_between(&self) -> bool {
         self.message.is_none() && self.notes.is_none() && !self.discards_input()
     }
 
-    /// A message in the first `used` bytes of `len`.
+    /// Records a message in the first `used` of `len` bytes of input.
     fn received(&mut self, now: Instant, len: usize, used: usize) {
         if len > self.left {
             self.sign_of_life(now);
@@ -190,7 +190,8 @@ impl Connection {
         self.tally.messages_in += 1;
     }
 
-    /// As [`Connection::receive_lent`], for a compressed message. If it breaks a rule, `receive` reports that.
+    /// As [`Connection::receive_lent`], for a compressed message. If the message breaks a rule,
+    /// `receive` reports that.
     #[cfg(feature = "deflate")]
     pub(crate) fn receive_inflated(
         &mut self,
@@ -249,7 +250,7 @@ impl Connection {
         if message.compressed.is_some() {
             return None;
         }
-        // The rest of a large message is read there, too: the next message follows it.
+        // The end of a large message is read in place, too, although another message may follow it.
         if missing.max(message.data.len()) < self.limits.in_place {
             return None;
         }
@@ -264,12 +265,12 @@ impl Connection {
             return None;
         };
         if message.compressed.is_some() {
-            // There was no space.
+            // `space` returns nothing for such a message.
             return None;
         }
         rest.missing = rest.missing.saturating_sub(n);
-        // The last bytes of a message are checked by `finish`, and bytes that may come at once are
-        // awaited.
+        // `finish` checks the last bytes of a message. Within a fragment, the check waits for more
+        // bytes, which may come at once.
         let ends_fragment = rest.missing == 0 && !rest.fin;
         if ends_fragment && let Err(violation) = message.look() {
             return Some(self.fail(cx, violation));
@@ -309,14 +310,14 @@ impl Connection {
         }
     }
 
-    /// Whether a time limit starts or ends when bytes are sent.
+    /// Whether a time limit may start or end when the kernel takes bytes.
     #[inline]
     pub(crate) fn is_timed(&self) -> bool {
         self.ping.is_some() || self.pace.is_blocked() || matches!(self.state, State::Closing { .. })
     }
 
-    /// The kernel took `taken` bytes; `moved` states whether the peer made room for them. Starts
-    /// the time limits that waited for them.
+    /// Starts the time limits that waited for bytes to be sent. The kernel took `taken` bytes;
+    /// `moved` states whether the peer made room for them.
     #[cold]
     fn time(&mut self, now: Instant, taken: usize, moved: bool) {
         if matches!(self.state, State::Ended) {
@@ -340,7 +341,7 @@ impl Connection {
             self.timers.set(Timer::Ping, None);
             self.timers.set(Timer::Pong, reaches.checked_add(self.limits.pong));
         }
-        // Our close frame is the last frame that is sent.
+        // No frame follows our close frame, so it was sent when the buffer is empty.
         let is_closing = matches!(self.state, State::Closing { .. });
         if is_closing && self.out.len() == 0 && self.timers.get(Timer::Close).is_none() {
             self.timers.set(Timer::Close, reaches.checked_add(self.limits.close));
@@ -350,7 +351,7 @@ impl Connection {
     /// See [`Session::unsent`](crate::proto::Session::unsent).
     pub(crate) fn unsent(&self) -> usize {
         let waits = self.accepted.saturating_sub(self.pace.left());
-        // All of these bytes are in the buffer.
+        // They are all in the buffer.
         (waits as usize).min(self.out.len())
     }
 
@@ -366,7 +367,7 @@ impl Connection {
         self.timer_unread(paused).into_iter().chain(codec).min()
     }
 
-    /// The earliest deadline of the timers that count while nothing is read.
+    /// The earliest deadline of the timers that count while the driver reads nothing.
     #[cfg(feature = "net")]
     fn timer_unread(&self, paused: bool) -> Option<Instant> {
         let counts: &[Timer] = if paused { &[Timer::Close] } else { &[Timer::Close, Timer::Stall] };
@@ -374,7 +375,7 @@ impl Connection {
     }
 
     /// The deadline of [`Connection::deadline_unread`] has passed. Unused memory is freed whether
-    /// the connection is read or not.
+    /// the driver reads or not.
     #[cfg(feature = "net")]
     pub(crate) fn on_deadline_unread(
         &mut self,
@@ -388,7 +389,7 @@ impl Connection {
         None
     }
 
-    /// Reading has resumed after a pause: the time limits that the pause held up restart.
+    /// Reading has resumed after a pause: restarts the time limits that did not count meanwhile.
     pub(crate) fn read_again(&mut self, now: Instant) {
         self.sign_of_life(now);
         if self.timers.get(Timer::Stall).is_some() {
@@ -402,8 +403,8 @@ impl Connection {
         }
         while let Some(timer) = self.timers.expired(cx.now) {
             match timer {
-                // The time for its pong starts when it was sent. A ping that is waiting to be sent
-                // needs no other.
+                // The limit for the pong starts when the ping was sent. While a ping is waiting, no
+                // other is queued.
                 Timer::Ping if self.ping.is_none() => {
                     self.frame(cx, Opcode::Ping, &[]);
                     self.tally.ping(cx.now, &[]);
@@ -442,7 +443,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues a message, compressed if that was agreed on and makes it shorter.
+    /// Queues a message, compressed if both sides agreed on that and it becomes shorter.
     #[inline]
     pub(crate) fn send_message(
         &mut self,
@@ -457,8 +458,8 @@ impl Connection {
         self.send(cx, opcode, payload)
     }
 
-    /// Starts the closing handshake, or answers the peer's close frame; after a broken rule, sends
-    /// its own code.
+    /// Starts the closing handshake, or answers the peer's close frame. If the peer broke a rule,
+    /// sends the code of that rule instead of `frame`.
     pub(crate) fn close(&mut self, cx: &mut Context<'_>, frame: &CloseFrame) -> Result<(), Misuse> {
         frame.check()?;
         self.state = match mem::replace(&mut self.state, State::Ended) {
@@ -477,18 +478,18 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends the close frame that was held back, if one was.
+    /// Sends the close frame that is held back, if there is one.
     pub(crate) fn answer_close(&mut self, cx: &mut Context<'_>) {
         let code = match &self.state {
             State::PeerClosed(got) => got.code,
             State::Failing(_) => None,
             _ => return,
         };
-        // Cannot fail: the state is right, and the code was checked when it came.
+        // Cannot fail: the state allows it, and the code was checked when the frame came.
         let _ = self.close(cx, &CloseFrame { code, reason: String::new() });
     }
 
-    /// Where the output ends, counted as [`Pace::left`] does.
+    /// The position behind the output, counted as [`Pace::left`] does.
     #[inline]
     fn queued(&self) -> u64 {
         self.pace.left() + self.out.len() as u64
@@ -505,7 +506,7 @@ impl Connection {
         !matches!(self.state, State::Open | State::Closing { got: None })
     }
 
-    /// Whether messages may come compressed.
+    /// Whether the peer may send compressed messages.
     #[cfg(feature = "net")]
     pub(crate) fn is_decoding(&self) -> bool {
         self.codec.is_some()
@@ -559,7 +560,7 @@ impl Connection {
         let Some((size, len)) = frame::length(behind, opcode, false, room as u64)? else {
             return Ok(Step::More(0));
         };
-        // `room` is a usize and bounds `len`.
+        // `len` fits: it is at most `room`, which is a usize.
         let (payload, len) = (&input[size..], len as usize);
         if !opcode.is_control() {
             let first = First { fin, opcode, is_compressed };
@@ -571,7 +572,7 @@ impl Connection {
         }
     }
 
-    /// How many bytes a frame that starts here may have, if it may start here (§5.4).
+    /// How many bytes a frame that starts here may have; an error if it must not start here (§5.4).
     fn room(&self, opcode: Opcode, is_compressed: bool) -> Result<usize, Violation> {
         match (opcode, &self.message) {
             (Opcode::Continuation, None) => Err(Violation::ContinuationFirst),
@@ -581,7 +582,7 @@ impl Connection {
                 Ok(most_compressed(self.limits.message))
             }
             (Opcode::Text | Opcode::Binary, None) => Ok(self.limits.message),
-            // A control frame has a bound of its own.
+            // `frame::length` bounds control frames.
             _ => Ok(usize::MAX),
         }
     }
@@ -597,8 +598,7 @@ impl Connection {
         let there = payload.len().min(len);
         let (payload, missing) = (&payload[..there], len - there);
         if there == 0 && self.message.is_none() && (1..self.limits.in_place).contains(&len) {
-            // Many servers write the header separately: the whole payload may come with the next
-            // read.
+            // Many servers write the header separately: the next read may bring the whole payload.
             return Ok(Step::More(0));
         }
         self.note(Direction::In, fin, opcode, len, payload);
@@ -612,7 +612,7 @@ impl Connection {
         self.after_piece(size + there, rest)
     }
 
-    /// Takes `piece` of the frame whose missing part is `rest`.
+    /// Takes `piece` of a frame; `rest` is the part of it that is still missing.
     fn piece(&mut self, piece: &[u8], rest: Rest) -> Result<(), Violation> {
         let Some(message) = &mut self.message else { return Ok(()) };
         match &mut self.codec {
@@ -630,7 +630,7 @@ impl Connection {
         self.after_piece(there, rest)
     }
 
-    /// `used` bytes were added to the message; `rest` is the part of its frame that is still
+    /// The message got `used` bytes of input; `rest` is the part of its frame that is still
     /// missing.
     fn after_piece<'b>(&mut self, used: usize, rest: Rest) -> Result<Step<'b>, Violation> {
         let waits = rest.missing > 0;
@@ -680,7 +680,8 @@ impl Connection {
         }
     }
 
-    /// §5.5.3: every ping is answered, or the latest only when too much is queued.
+    /// §5.5.3: answers every ping; while too much is queued, only the latest. After our close
+    /// frame, no pong may be sent.
     fn answer_ping(&mut self, cx: &mut Context<'_>, payload: &[u8]) {
         if !self.may_send() {
             return;
@@ -693,7 +694,7 @@ impl Connection {
         }
     }
 
-    /// With a limit of 0, a pong is still sent when nothing else is queued.
+    /// With a limit of 0, a pong is sent when nothing else is queued.
     fn room_for_pong(&self) -> bool {
         self.out.len() < self.limits.pong_queue.max(1)
     }
@@ -715,7 +716,7 @@ impl Connection {
         }
     }
 
-    /// A sign of life: a keep-alive ping is due only when nothing was received for the interval.
+    /// The peer is alive: a keep-alive ping is due only after an interval without received bytes.
     #[inline]
     pub(crate) fn sign_of_life(&mut self, now: Instant) {
         if let (Some(interval), State::Open) = (self.ping_interval, &self.state) {
@@ -761,11 +762,11 @@ impl Connection {
         is_shorter
     }
 
-    /// Queues our close frame, the last frame that is sent (§5.5.1).
+    /// Queues our close frame, behind which nothing is sent (§5.5.1).
     fn close_frame(&mut self, cx: &mut Context<'_>, frame: &CloseFrame) {
         self.late_pong = None;
         self.frame(cx, Opcode::Close, &frame.payload());
-        // The time for the peer's answer starts when our frame was sent; until then, `Stall`
+        // The limit for the peer's answer starts when our frame was sent; until then, `Stall`
         // counts.
         let stall = self.timers.get(Timer::Stall);
         self.timers.clear();
@@ -797,13 +798,13 @@ impl Connection {
     fn close_is_due(&mut self, cx: &mut Context<'_>) -> Option<Event<'static>> {
         self.answer_close(cx);
         if self.unsent() > 0 && matches!(self.state, State::Closing { .. }) {
-            // Our close frame is queued behind the unsent bytes.
+            // Our close frame stands behind the unsent bytes: `time` starts its limit later.
             return None;
         }
         let closed = match mem::replace(&mut self.state, State::Ended) {
             State::Closing { got: Some(frame) } => Closed::Clean(frame),
             State::Closing { got: None } => Closed::Lost(Lost::Timeout(Timer::Close)),
-            // A broken rule that was reported before.
+            // The final event has reported a broken rule already.
             _ => return None,
         };
         Some(self.end(closed))
@@ -821,7 +822,7 @@ impl Connection {
         self.message = None;
         self.rest = None;
         self.late_pong = None;
-        // Messages that may still be sent are sent uncompressed.
+        // Without a codec, messages that the program may still send are sent uncompressed.
         self.codec = None;
         Event::Closed(closed)
     }
@@ -840,7 +841,7 @@ impl Connection {
         }
     }
 
-    /// Notes a compressed message, after its frames.
+    /// Adds a note of a compressed message, behind the notes of its frames.
     fn note_message(&mut self, direction: Direction, opcode: Opcode, wire: usize, data: &[u8]) {
         if let Some(notes) = &mut self.notes {
             let start = data[..data.len().min(Note::START)].to_vec();
@@ -849,7 +850,7 @@ impl Connection {
     }
 }
 
-/// A message that is whole in one frame.
+/// The event for a message that is whole in one frame.
 fn lend(opcode: Opcode, payload: &[u8]) -> Result<Event<'_>, Violation> {
     if opcode == Opcode::Binary {
         return Ok(Event::Binary(Cow::Borrowed(payload)));

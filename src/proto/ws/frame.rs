@@ -1,4 +1,4 @@
-//! Frame headers (RFC 6455 §5.2), judged at the byte that decides.
+//! Frame headers (RFC 6455 §5.2); an error is found at the byte that decides it.
 
 use super::Violation;
 use super::mask;
@@ -39,8 +39,7 @@ impl Opcode {
     }
 }
 
-/// FIN bit and opcode out of a frame's first byte. Nine of 256 values are legal where no extension is
-/// negotiated.
+/// FIN bit and opcode in a frame's first byte. Without an extension, nine of 256 values are legal.
 pub(crate) fn first(b: u8) -> Result<(bool, Opcode), Violation> {
     Ok(match b {
         0x00 => (false, Opcode::Continuation),
@@ -61,9 +60,8 @@ pub(crate) fn first(b: u8) -> Result<(bool, Opcode), Violation> {
 /// RSV1: the message that starts with this frame is compressed (RFC 7692 §6).
 pub(crate) const RSV1: u8 = 0x40;
 
-/// As [`first`], where permessage-deflate is negotiated; also returns whether the message that
-/// starts here is compressed. Thirteen values are legal, since continuation and control frames must
-/// not set RSV1 (RFC 7692 §6.1).
+/// As [`first`], with permessage-deflate; also returns whether a compressed message starts here.
+/// Thirteen values are legal: only the first frame of a message may set RSV1 (RFC 7692 §6.1).
 pub(crate) fn first_or_compressed(b: u8) -> Result<(bool, Opcode, bool), Violation> {
     let is_compressed = matches!(b, 0x41 | 0x42 | 0xC1 | 0xC2);
     let (fin, opcode) = first(if is_compressed { b & !RSV1 } else { b })?;
@@ -73,9 +71,9 @@ pub(crate) fn first_or_compressed(b: u8) -> Result<(bool, Opcode, bool), Violati
 /// The largest payload of a control frame (§5.5).
 pub(crate) const CONTROL_MAX: usize = 125;
 
-/// The length of a frame as far as `rest`, the bytes behind the first, contain it: the size of the
-/// whole header without mask key and the length of the payload. `masked` is whether the sender has
-/// to mask (§5.1); more than `max` bytes is too big.
+/// The size of a frame's header without mask key, and the length of its payload; `rest` are the
+/// bytes behind the first. `Ok(None)`: more bytes are needed. `masked` states whether the sender
+/// has to mask (§5.1). A length above `max` is an error.
 pub(crate) fn length(
     rest: &[u8],
     opcode: Opcode,
@@ -100,14 +98,14 @@ pub(crate) fn length(
     if known.is_empty() {
         return Ok(None);
     }
-    // The bytes that are still missing can only increase the length.
+    // The length with zeros for the missing bytes: it can only be larger.
     let least =
         known.iter().fold(0u64, |n, &b| n << 8 | u64::from(b)) << (8 * (size - known.len()));
     if size == 8 && known.first().is_some_and(|b| b & 0x80 != 0) {
         return Err(Violation::LengthTopBit);
     }
-    // How many bytes decide whether a shorter form would have done, and up to which length it
-    // would.
+    // After `decided_by` bytes it is certain whether a shorter form would do, which it does below
+    // `floor`.
     let (decided_by, floor) = if size == 2 { (2, 126) } else { (6, 1 << 16) };
     let most = least | !(u64::MAX << (8 * (size - known.len())));
     if known.len() >= decided_by && most < floor {
@@ -144,7 +142,7 @@ pub(crate) fn header(out: &mut Vec<u8>, fin: bool, opcode: Opcode, len: usize, m
     }
 }
 
-/// Appends one frame that holds a whole compressed message (RFC 7692 §6); masked if there is a key.
+/// Appends one frame with a whole compressed message (RFC 7692 §6); masked if there is a key.
 #[cfg(feature = "deflate")]
 pub(crate) fn encode_compressed(
     out: &mut Vec<u8>,

@@ -1,5 +1,5 @@
-//! The opening handshake, client side (RFC 6455 §4.1): a request that nothing can be injected
-//! into, and every check of the answer.
+//! The opening handshake of a client (RFC 6455 §4.1): writes the request, so that no value can
+//! inject a field, and makes every check of the answer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::proto::ws::deflate::negotiate::{self, Refused};
 #[cfg(feature = "deflate")]
 use crate::proto::ws::deflate::{Agreed, Compression, NegotiationError};
 
-/// The field of extensions (RFC 6455 §11.3.2).
+/// The field with the extensions (RFC 6455 §11.3.2).
 const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
 
 /// The request of an opening handshake: URL, header fields, subprotocols.
@@ -45,7 +45,7 @@ pub struct Request {
     protocols: Vec<Guarded>,
     /// At most this many redirects are followed.
     follow: u32,
-    /// How many redirects led here.
+    /// How many redirects were followed before this request.
     hops: u32,
     #[cfg(feature = "deflate")]
     compression: Option<Compression>,
@@ -101,26 +101,27 @@ impl Request {
         Ok(self)
     }
 
-    /// Follows at most `max` redirects (RFC 6455 §4.1 leaves it to the client); 0, the default: a
-    /// redirect is an error like any other response ([`HandshakeError::Status`]).
+    /// Follows at most `max` redirects, as RFC 6455 §4.1 allows. With 0, the default, a redirect is
+    /// an error like any other response ([`HandshakeError::Status`]).
     ///
-    /// 301, 302, 303, 307 and 308 with one `Location` are followed, which may be relative, and in
-    /// which `http` and `https` mean `ws` and `wss`. Refused, as [`HandshakeError::Redirect`]: from
-    /// `wss` to `ws`, another scheme, a user name or password, several places at once, and one hop
-    /// too many. To another origin the client sends no secret header, no field that identifies
-    /// somebody, and no secret subprotocol; they do not come back on a later hop.
+    /// The session follows 301, 302, 303, 307 and 308 with one `Location`, which may be relative,
+    /// and in which `http` and `https` mean `ws` and `wss`. It refuses, as
+    /// [`HandshakeError::Redirect`]: from `wss` to `ws`, another scheme, a user name or password,
+    /// several `Location` fields, and one redirect too many. To another origin it sends no secret
+    /// header, no field that identifies somebody, and no secret subprotocol; a later redirect does
+    /// not bring them back.
     pub fn follow_redirects(&mut self, max: u32) -> &mut Request {
         self.follow = max;
         self
     }
 
-    /// Whether a redirect may be followed.
+    /// Whether the program allows redirects.
     #[cfg(feature = "net")]
     pub(crate) fn may_be_redirected(&self) -> bool {
         self.follow > 0
     }
 
-    /// The redirect in a response, if redirects are followed; `None` for any other response.
+    /// The redirect in a response, if the program allows redirects; `None` for any other response.
     fn redirected(&self, head: &Head) -> Result<Option<Redirect<Request>>, HttpError> {
         if self.follow == 0 {
             return Ok(None);
@@ -130,7 +131,7 @@ impl Request {
         let mut next = self.clone();
         next.hops += 1;
         if !self.url.is_same_origin(&to) {
-            // Secrets do not come back on a later hop either, since that starts from this request.
+            // A later redirect starts from this request, so it cannot restore the secrets either.
             next.headers.remove_secret();
             next.protocols.retain(|p| !p.is_secret());
         }
@@ -144,18 +145,18 @@ impl Request {
         self
     }
 
-    /// Offers a subprotocol, after those offered before.
+    /// Offers a subprotocol, behind the ones offered before.
     ///
     /// # Errors
     ///
-    /// [`RequestError::Protocol`]: the name is no token (RFC 6455 §4.1), or is there already.
+    /// [`RequestError::Protocol`]: the name is no token (RFC 6455 §4.1), or was offered before.
     pub fn protocol(&mut self, name: &str) -> Result<&mut Request, RequestError> {
         self.offer(name, false)
     }
 
     /// Offers a subprotocol that is a secret, as some services require: browsers can send a token
-    /// in no other field. No trace, error or `Debug` shows it; [`Opened::protocol`] is the whole
-    /// text.
+    /// in no other field. No trace, error or `Debug` shows it; [`Opened::protocol`] contains all of
+    /// it.
     ///
     /// # Errors
     ///
@@ -174,14 +175,14 @@ impl Request {
     }
 
     /// Offers to compress messages (RFC 7692). The server may decline; [`Opened::compression`] is
-    /// the result. For its cost, and when it is unsafe, see [`Compression`].
+    /// the result. [`Compression`] describes the cost, and when it is unsafe.
     #[cfg(feature = "deflate")]
     pub fn compression(&mut self, wanted: Compression) -> &mut Request {
         self.compression = Some(wanted);
         self
     }
 
-    /// Whether `bytes`, which the peer has sent, may repeat a secret of this request.
+    /// Whether `bytes`, sent by the peer, may repeat a secret of this request.
     pub(crate) fn is_repeated_in(&self, bytes: &[u8]) -> bool {
         let protocol = self.protocols.iter().any(|p| p.is_repeated_in(bytes));
         protocol || self.headers.are_repeated_in(bytes) || self.url.is_repeated_in(bytes)
@@ -201,13 +202,13 @@ impl Request {
         self.protocols.iter().any(|p| p.is_secret() && p.sent().as_bytes() == name)
     }
 
-    /// How many redirects led here, and how many are followed.
+    /// How many redirects were followed before this request, and how many may be.
     #[cfg(all(feature = "tape", feature = "net"))]
     pub(crate) fn redirects(&self) -> (u32, u32) {
         (self.hops, self.follow)
     }
 
-    /// Sets how many redirects led here.
+    /// Sets how many redirects were followed before this request.
     #[cfg(feature = "tape")]
     pub(crate) fn set_hops(&mut self, hops: u32) {
         self.hops = hops;
@@ -219,8 +220,8 @@ impl Request {
         self.compression.as_ref()
     }
 
-    /// Writes the request head; `key` is the value of `Sec-WebSocket-Key`; without secrets if it is
-    /// to be `shown`.
+    /// Writes the request head; `key` is the value of `Sec-WebSocket-Key`. If the head is to be
+    /// `shown`, secrets are masked.
     fn write(&self, out: &mut Vec<u8>, key: &str, shown: bool) {
         write_start(out, "GET", &self.url, false, shown);
         let mut line = |parts: [&str; 3]| {
@@ -243,7 +244,7 @@ impl Request {
     }
 }
 
-/// The value that proves a server read our key (§4.2.2): the key and a fixed GUID, hashed.
+/// The value that proves that a server has read our key (§4.2.2): the hash of the key and a GUID.
 pub(crate) fn accept(key: &str) -> String {
     let mut sha1 = sha1_smol::Sha1::new();
     sha1.update(key.as_bytes());
@@ -251,11 +252,11 @@ pub(crate) fn accept(key: &str) -> String {
     BASE64.encode(sha1.digest().bytes())
 }
 
-/// The connection is open: the result of the handshake.
+/// The result of a handshake that opened the connection.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Opened {
-    /// The subprotocol that the server chose among those offered.
+    /// The subprotocol that the server chose among the offered ones.
     pub protocol: Option<String>,
     /// The reason phrase of the 101 response, escaped; may be empty.
     pub reason: String,
@@ -263,16 +264,16 @@ pub struct Opened {
     pub headers: Fields,
     /// The URL of the request, after redirects.
     pub url: Url,
-    /// How messages are compressed; `None`: not at all.
+    /// How messages are compressed; `None`: they are not.
     #[cfg(feature = "deflate")]
     pub compression: Option<Agreed>,
     /// The connection below the protocol; `None` from a session without a socket.
     pub transport: Option<Box<Transport>>,
-    /// The fields repeat, or may repeat, a secret of the request.
+    /// Whether the fields repeat, or may repeat, a secret of the request.
     quiet: bool,
 }
 
-/// Shows no secret, as [`Response`] does.
+/// Shows no secret, as for [`Response`].
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Opened");
@@ -283,7 +284,7 @@ impl fmt::Debug for Opened {
     }
 }
 
-/// Why the response opens no connection. Nothing is sent in reply; the socket is closed.
+/// Why the handshake opened no connection. The client sends nothing in reply and closes the socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandshakeError {
@@ -291,17 +292,17 @@ pub enum HandshakeError {
     Head(HeadError),
     /// HTTP/1.0 cannot be upgraded (§4.1).
     OldHttp,
-    /// A status other than 101. A redirect is not followed by default
+    /// The status is not 101. By default, redirects are not followed
     /// ([`Request::follow_redirects`]).
     Status(Box<Response>),
-    /// A redirect that cannot be followed, though redirects are.
+    /// A redirect that the session must not follow, though the program allows redirects.
     Redirect {
         /// The response; its body is not read.
         response: Box<Response>,
         /// The reason.
         why: HttpError,
     },
-    /// More than `Limits::interim` interim responses before the final one.
+    /// More than `Limits::interim` interim responses came before the final one.
     ManyInterim,
     /// `Upgrade` is missing or not exactly `websocket` (§4.1, 2).
     Upgrade,
@@ -309,16 +310,16 @@ pub enum HandshakeError {
     Connection,
     /// `Sec-WebSocket-Accept` is missing, repeated or not the answer to our key (§4.1, 4).
     Accept,
-    /// An extension that was not offered (§4.1, 5).
+    /// The server uses an extension that the client did not offer (§4.1, 5).
     Extension(String),
-    /// The server's answer to the offer to compress breaks a rule (RFC 7692 §7.1).
+    /// The server's answer to the offered compression breaks a rule (RFC 7692 §7.1).
     #[cfg(feature = "deflate")]
     Compression(NegotiationError),
-    /// A subprotocol that was not offered, or more than one (§4.1, 6).
+    /// The server chose a subprotocol that the client did not offer, or several (§4.1, 6).
     Protocol(String),
     /// The server closed the connection before the head was complete.
     Eof,
-    /// [`Limits::opening`] has passed.
+    /// No answer came within [`Limits::opening`].
     Timeout,
 }
 
@@ -386,7 +387,7 @@ pub(crate) struct Handshake {
     pub(crate) out: SendBuf,
     pub(crate) deadline: Option<Instant>,
     limits: Arc<Limits>,
-    /// The request, and later the response, as a trace may show them; if notes are kept.
+    /// If notes are kept: the request, and later the response, as a trace may show them.
     pub(crate) notes: Option<Vec<Note>>,
 }
 
@@ -394,7 +395,7 @@ pub(crate) struct Handshake {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Opened(Opened),
-    /// Another response, whose body follows.
+    /// Another response than 101; its body follows.
     Refused(Head),
 }
 
@@ -427,7 +428,7 @@ impl Handshake {
         }
     }
 
-    /// Takes response bytes; returns how many it took and, at the end, the answer.
+    /// Takes bytes of the response; returns how many, and the answer once its head is complete.
     pub(crate) fn receive(
         &mut self,
         input: &[u8],
@@ -462,7 +463,7 @@ impl Handshake {
         }
     }
 
-    /// The checks of §4.1, in its order.
+    /// Makes the checks of §4.1, in the order of that section.
     fn judge(&self, head: Head) -> Result<Opened, HandshakeError> {
         let Head { minor, reason, fields, .. } = head;
         if minor == 0 {
@@ -505,7 +506,7 @@ impl Handshake {
         }
     }
 
-    /// The compression that the server has accepted (RFC 7692 §7.1).
+    /// The compression to which the server agreed (RFC 7692 §7.1).
     #[cfg(feature = "deflate")]
     fn compression(&self, fields: &Fields) -> Result<Option<Agreed>, HandshakeError> {
         let Some(wanted) = &self.request.compression else {
@@ -523,7 +524,7 @@ impl Handshake {
         })
     }
 
-    /// The codec for the compression that was agreed on.
+    /// The codec for the compression on which both sides agreed.
     #[cfg(feature = "deflate")]
     pub(crate) fn codec(&self, opened: &Opened) -> Option<Codec> {
         let (agreed, wanted) = (opened.compression.as_ref()?, self.request.compression.as_ref()?);
@@ -535,7 +536,7 @@ impl Handshake {
         None
     }
 
-    /// The limits, for reading the body of another response.
+    /// The limits, for reading the body of a refused response.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -545,17 +546,17 @@ impl Handshake {
         self.request.redirected(head)
     }
 
-    /// Another response as it is reported, once its body has come.
+    /// The response for this head as it is reported once its body has come.
     pub(crate) fn refused(&self, head: Head) -> Response {
         Response::of(head, self.request.url.clone(), |bytes| self.is_repeated_in(bytes))
     }
 
-    /// The server's bytes as an error may show them.
+    /// The server's bytes, as an error may show them.
     fn shown(&self, bytes: &[u8]) -> String {
         Guarded::new(&escape(bytes, 60), self.is_repeated_in(bytes)).to_string()
     }
 
-    /// See [`Response`].
+    /// Whether `bytes` may repeat a secret of the request.
     pub(crate) fn is_repeated_in(&self, bytes: &[u8]) -> bool {
         self.request.is_repeated_in(bytes)
     }
@@ -573,7 +574,7 @@ impl Handshake {
     }
 }
 
-/// The value of a field that has to be there exactly once.
+/// The value of a field that has to occur exactly once.
 fn only<'a>(fields: &'a Fields, name: &'a str) -> Option<&'a [u8]> {
     let mut all = fields.all(name);
     let value = all.next()?;

@@ -7,9 +7,9 @@ pub(crate) fn append(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
     apply(&mut out[at..], key, 0);
 }
 
-/// Masks or unmasks `bytes`, of which the first is octet `phase` of its payload.
+/// Masks or unmasks `bytes`, the first of which is octet `phase` of its payload.
 ///
-/// Eight octets at a time, a shape that compilers turn into vector instructions.
+/// It takes eight octets at a time: compilers turn that into vector instructions.
 pub(crate) fn apply(bytes: &mut [u8], mut key: [u8; 4], phase: usize) {
     key.rotate_left(phase % 4);
     let wide = u64::from_ne_bytes([key[0], key[1], key[2], key[3], key[0], key[1], key[2], key[3]]);

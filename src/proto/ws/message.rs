@@ -1,4 +1,4 @@
-//! Messages out of frames: borrowed when one frame held all of it, copied together otherwise.
+//! Messages out of frames: borrowed if one frame contains the whole message, otherwise assembled.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,7 +18,7 @@ pub struct Text<'b>(Repr<'b>);
 enum Repr<'b> {
     Str(&'b str),
     String(String),
-    /// INVARIANT: checked as UTF-8 piece by piece as it arrived.
+    /// INVARIANT: every byte was validated as UTF-8, piece by piece as it came.
     Bytes(Cow<'b, [u8]>),
 }
 
@@ -33,7 +33,7 @@ impl<'b> Text<'b> {
         Text(Repr::Bytes(bytes))
     }
 
-    /// The bytes; free.
+    /// The bytes, without a copy or a check.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
@@ -43,9 +43,9 @@ impl<'b> Text<'b> {
         }
     }
 
-    /// The text. Free for a message that arrived in one piece, and for a large one that arrived
-    /// faster than it was read. For any other, its bytes are validated once more: safe Rust has no
-    /// other way from validated bytes to `str`.
+    /// The text. This costs nothing for a message that came whole in one read, and for a large one
+    /// whose end came so fast that all of it was validated at once. For any other message, the
+    /// bytes are validated once more: safe Rust offers no other way from such bytes to `str`.
     #[inline]
     pub fn as_str(&self) -> &str {
         match &self.0 {
@@ -55,7 +55,7 @@ impl<'b> Text<'b> {
         }
     }
 
-    /// The text, owned; without a copy if the message was put together from several reads.
+    /// The text, owned; without a copy if the message was assembled from several reads.
     #[inline]
     pub fn into_string(self) -> String {
         match self.0 {
@@ -65,7 +65,7 @@ impl<'b> Text<'b> {
         }
     }
 
-    /// The text if it owns its memory, otherwise the borrowed text.
+    /// The text if it owns its memory; otherwise `Err` with the borrowed text.
     #[cfg(feature = "net")]
     pub(crate) fn into_owned(self) -> Result<Text<'static>, Text<'b>> {
         match self.0 {
@@ -75,7 +75,7 @@ impl<'b> Text<'b> {
         }
     }
 
-    /// The text with a copy of what it borrows.
+    /// The text with a copy of borrowed data.
     pub(crate) fn into_static(self) -> Text<'static> {
         match self.0 {
             Repr::Str(text) => Text(Repr::String(text.to_owned())),
@@ -108,25 +108,25 @@ impl PartialEq for Text<'_> {
 
 impl Eq for Text<'_> {}
 
-/// An unfinished message that is not in one piece of input: fragmented (§5.4), or in a frame that
-/// is larger than the bytes that have arrived.
+/// An unfinished message that is not whole in one input: it is fragmented (§5.4), or its frame is
+/// larger than the bytes that have come.
 #[derive(Debug)]
 pub(crate) struct Assembly {
     text: bool,
-    /// Up to where the text was validated, and the UTF-8 state there.
+    /// How many bytes of the text were validated, and the state of that check.
     looked: usize,
     utf8: Utf8,
     frames: u32,
-    /// Of a compressed message (RFC 7692), how many bytes have come; `data` holds them inflated.
+    /// For a compressed message (RFC 7692): how many bytes have come; `data` holds them inflated.
     pub(crate) compressed: Option<usize>,
     pub(crate) data: Vec<u8>,
 }
 
-/// How many bytes an allocation for a declared length may exceed the bytes that have arrived.
+/// An allocation for a declared length may exceed the received bytes by this many bytes.
 const AHEAD: usize = 256 * 1024;
 
-/// How many bytes a compressed message of at most `max` bytes may have on the wire: incompressible
-/// data may grow by an eighth, as it does with the least memory of zlib, and a little.
+/// How many bytes a compressed message of at most `max` bytes may have on the wire: data that
+/// cannot be compressed may grow by an eighth, as with zlib's smallest memory, and a little.
 pub(crate) fn most_compressed(max: usize) -> usize {
     max.saturating_add(max / 8).saturating_add(1024)
 }
@@ -139,7 +139,7 @@ impl Assembly {
         Assembly { text, utf8, looked: 0, frames: 0, compressed, data: Vec::new() }
     }
 
-    /// Whether the message is a text.
+    /// Whether the message is text.
     pub(crate) fn is_text(&self) -> bool {
         self.text
     }
@@ -152,8 +152,8 @@ impl Assembly {
         }
     }
 
-    /// Takes `piece` of a frame of a compressed message; `last` states whether it is the last of
-    /// the message.
+    /// Inflates `piece` of a frame of a compressed message; `last` states whether it ends the
+    /// message.
     pub(crate) fn inflate(
         &mut self,
         codec: &mut Codec,
@@ -165,15 +165,16 @@ impl Assembly {
         let result = codec.inflate(piece, &mut self.data, limits.message);
         self.judge(result, limits)?;
         if !last {
-            // Otherwise all of it may be validated at once.
+            // The last piece is not validated here, so that `finish` may validate the whole text at
+            // once.
             return self.look();
         }
         let result = codec.finish();
         self.judge(result, limits)
     }
 
-    /// If a text is invalid, that error counts first, however the message was cut: the bytes before
-    /// are validated.
+    /// Returns `result`; but if an error comes with a text that is invalid before it, the invalid
+    /// text is reported, however the message was cut.
     fn judge(&mut self, result: Result<(), Violation>, limits: &Limits) -> Result<(), Violation> {
         if result.is_err() {
             self.data.truncate(limits.message);
@@ -185,21 +186,21 @@ impl Assembly {
     /// Counts a frame.
     pub(crate) fn frame(&mut self, limits: &Limits) -> Result<(), Violation> {
         self.frames = self.frames.saturating_add(1);
-        // An unfragmented message is allowed, whatever the limit is.
+        // An unfragmented message is allowed with any limit.
         let many = self.frames > limits.fragments.max(1);
         if many { Err(Violation::TooManyFragments) } else { Ok(()) }
     }
 
-    /// Takes `piece` of a frame of which `missing` more bytes are to come.
+    /// Appends `piece` of a frame; `missing` more bytes of the frame are to come.
     pub(crate) fn push(&mut self, piece: &[u8], missing: usize) -> Result<(), Violation> {
         self.reserve(piece.len(), missing);
         self.data.extend_from_slice(piece);
         self.look()
     }
 
-    /// Makes room for `now` bytes, and for those that follow in proportion to what has arrived: a
-    /// declared length alone gets 256 KiB, received bytes count three times. Fragments behind the
-    /// first do not show how many follow, so for them the memory at least doubles.
+    /// Makes room for `now` bytes, and for later ones in proportion to the received bytes: 256 KiB
+    /// for a declared length alone, or three times what has come. After the first fragment, the
+    /// number of later bytes is not known, so the memory at least doubles.
     pub(crate) fn reserve(&mut self, now: usize, missing: usize) {
         if self.data.capacity() - self.data.len() < now {
             let ahead = missing.min(AHEAD.max(self.data.len().saturating_mul(3)));
@@ -221,12 +222,12 @@ impl Assembly {
         self.utf8.feed(new).map_err(|_| Violation::NotUtf8)
     }
 
-    /// The message, after its last frame: text or binary.
+    /// The message, after its last frame.
     pub(crate) fn finish(mut self) -> Result<Message<'static>, Violation> {
         if !self.text {
             return Ok(Message::Binary(Cow::Owned(self.data)));
         }
-        // Validating all of it gives a `str`; validating only the rest would not.
+        // If all bytes are validated at once, the result is a `str`.
         if self.looked <= self.data.len() / 2 {
             let text = String::from_utf8(self.data).map_err(|_| Violation::NotUtf8)?;
             return Ok(Message::Text(Text(Repr::String(text))));
@@ -243,10 +244,11 @@ pub(crate) enum Message<'b> {
     Binary(Cow<'b, [u8]>),
 }
 
-/// A whole message that stands in the input.
+/// A whole message in the input.
 ///
-/// It becomes a [`Message`] at its destination. A [`Message`] may own its memory; the compiler writes such
-/// a value to the stack and reads it back, which takes a third of the time of a message of 16 bytes.
+/// It becomes a [`Message`] only where it is used. A [`Message`] may own its memory, and the
+/// compiler writes such a value to the stack and reads it back: a third of the time of a 16-byte
+/// message.
 #[derive(Clone, Copy)]
 pub(crate) enum Lent<'b> {
     Text(&'b str),
@@ -263,9 +265,9 @@ impl<'b> From<Lent<'b>> for Message<'b> {
     }
 }
 
-/// The message that the frame at the start of `input` holds, if it is all there, in one frame and
-/// without fault; and the bytes of the frame. For everything else there is the general way, which
-/// knows what is wrong: this one is short, since most of what arrives is like that.
+/// The message in the frame at the start of `input`, if it is whole, in one frame and valid; and
+/// the length of the frame. `None` in all other cases: the general path then finds the error, and
+/// this one, which takes most messages, stays short.
 #[inline(always)]
 pub(crate) fn whole(input: &[u8], max: usize) -> Option<(usize, Lent<'_>)> {
     let (first, used, payload) = whole_frame(input, max)?;
@@ -289,22 +291,22 @@ pub(crate) fn whole_compressed(input: &[u8], max: usize) -> Option<(Opcode, usiz
     }
 }
 
-/// The frame of at most `max` bytes of payload that is all there: its first byte, its bytes, its payload.
+/// A whole frame with at most `max` bytes of payload: its first byte, its length, and its payload.
 #[inline(always)]
 fn whole_frame(input: &[u8], max: usize) -> Option<(u8, usize, &[u8])> {
     let (&[first, short], behind) = input.split_first_chunk()?;
-    // The least length that this form may have: a smaller one has a shorter form (§5.2).
+    // The least length for this form: for a smaller one, there is a shorter form (§5.2).
     let (size, least, len) = match short {
         0..=125 => (2, 0, usize::from(short)),
         126 => (4, 126, usize::from(u16::from_be_bytes(*behind.first_chunk()?))),
         127 => (10, 1 << 16, usize::try_from(u64::from_be_bytes(*behind.first_chunk()?)).ok()?),
-        // Masked.
+        // Masked, or a control frame.
         _ => return None,
     };
     if len < least || len > max {
         return None;
     }
-    // First, since a payload that has not come may have any length.
+    // The payload has to be there before the frame is used: its declared length may be anything.
     let payload = input.get(size..)?.get(..len)?;
     Some((first, size + len, payload))
 }

@@ -17,12 +17,12 @@ pub(crate) mod stats;
 
 use std::fmt;
 
-/// A rule that the peer broke: one variant each, with its section of RFC 6455 if no other RFC is
-/// named.
+/// A rule that the peer broke: one variant for each, with its section of RFC 6455 unless another
+/// RFC is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
-    /// §5.2: reserved bits without an extension that gives them a meaning.
+    /// §5.2: reserved bits are set, and no extension gives them a meaning.
     ReservedBits(u8),
     /// §5.2: an opcode that is not assigned.
     ReservedOpcode(u8),
@@ -32,9 +32,9 @@ pub enum Violation {
     LongControl,
     /// §5.1: a masked frame from a server.
     MaskedByServer,
-    /// §5.1: an unmasked frame from a client (server side only).
+    /// §5.1: an unmasked frame from a client (only for a server).
     UnmaskedByClient,
-    /// §5.2: a length not in its shortest form.
+    /// §5.2: a length that is not in its shortest form.
     LengthNotMinimal,
     /// §5.2: a 64-bit length with the top bit set.
     LengthTopBit,
@@ -42,7 +42,7 @@ pub enum Violation {
     ContinuationFirst,
     /// §5.4: a new message inside a fragmented one.
     MessageInMessage,
-    /// §5.5.1: a close frame with one byte.
+    /// §5.5.1: a close frame with one byte of payload.
     CloseLength,
     /// §7.4: a close code that must not be sent.
     CloseCode(u16),
@@ -50,16 +50,16 @@ pub enum Violation {
     CloseReason,
     /// §8.1: a text message that is not UTF-8.
     NotUtf8,
-    /// §7.4.1: a message over `Limits::message`.
+    /// §7.4.1: a message with more bytes than `Limits::message`.
     MessageTooBig,
-    /// §7.4.1: a message of more frames than `Limits::fragments`.
+    /// §7.4.1: a message with more frames than `Limits::fragments`.
     TooManyFragments,
-    /// RFC 7692 §7.2.2: a compressed message with invalid, truncated or too much data.
+    /// RFC 7692 §7.2.2: a compressed message whose data is invalid, truncated or too long.
     Deflate,
 }
 
 impl Violation {
-    /// The code of the close frame that reports it (§7.4.1).
+    /// The code of the close frame that reports the violation (§7.4.1).
     pub fn close_code(self) -> u16 {
         match self {
             Violation::CloseReason | Violation::NotUtf8 | Violation::Deflate => 1007,
@@ -68,7 +68,7 @@ impl Violation {
         }
     }
 
-    /// The section of RFC 6455 that has the rule, or of RFC 7692 for [`Violation::Deflate`].
+    /// The section of RFC 6455 with the rule; for [`Violation::Deflate`], of RFC 7692.
     pub fn section(self) -> &'static str {
         use Violation::*;
         match self {

@@ -1,4 +1,4 @@
-//! Replaces `deflate` in a build without that feature: a type that has no values.
+//! Replaces `deflate` in a build without that feature: its type has no values.
 
 use std::time::Instant;
 

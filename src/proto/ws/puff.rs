@@ -1,12 +1,12 @@
-//! RFC 1951 and the framing of RFC 7692 a second time, bit by bit: as an oracle for tests, and for
-//! audits, which need to know how far back a server refers.
+//! A second decoder of RFC 1951 and RFC 7692, bit by bit: an oracle for tests; and for audits,
+//! which need to know how far back a server refers.
 
-/// Reads consecutive compressed messages.
+/// Decodes the compressed messages of one connection.
 #[derive(Clone)]
 pub(crate) struct Puff {
-    /// The bytes that the next block may refer to.
+    /// The bytes to which the next block may refer.
     window: Vec<u8>,
-    /// The longest distance seen.
+    /// The longest distance that a block may refer back.
     reach: usize,
 }
 
@@ -14,7 +14,7 @@ pub(crate) struct Puff {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wrong {
     Broken,
-    /// The message is cut in the head of a dynamic block, which the appended bytes may complete.
+    /// The message ends in the head of a dynamic block, which the appended bytes may complete.
     CutInHead,
     TooBig,
 }
@@ -22,7 +22,7 @@ pub(crate) enum Wrong {
 struct Bits<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Where the payload ends. Symbols decoded from beyond it are no part of the message.
+    /// Where the payload ends. Symbols that need bits beyond it are not part of the message.
     end: usize,
 }
 
@@ -54,7 +54,7 @@ struct Code {
 }
 
 impl Code {
-    /// `sparse`: one code of one bit is enough.
+    /// `sparse`: a single code of one bit is allowed.
     fn new(lengths: &[usize], sparse: bool) -> Result<Code, Wrong> {
         let mut counts = [0; 16];
         lengths.iter().for_each(|&len| counts[len] += 1);
@@ -137,8 +137,8 @@ impl Puff {
         Puff { window: Vec::new(), reach }
     }
 
-    /// The message of this payload, of at most `max` bytes; with an error, the part of it before
-    /// the error.
+    /// The message in this payload, of at most `max` bytes; with an error, the part before the
+    /// error.
     pub(crate) fn message(&mut self, payload: &[u8], max: usize) -> (Vec<u8>, Result<(), Wrong>) {
         let whole = [payload, &[0, 0, 0xFF, 0xFF]].concat();
         let mut bits = Bits { bytes: &whole, at: 0, end: payload.len() * 8 };
@@ -159,8 +159,8 @@ impl Puff {
                 Ok(false) => {}
             }
             if bits.at == whole.len() * 8 {
-                // The last block is an empty one whose lengths come from the bytes appended to the
-                // payload.
+                // The last block has to be an empty one, whose lengths are the bytes appended to
+                // the payload.
                 let mut head = Bits { bytes: &whole, at: start, end: bits.end };
                 let kind = head.number(3).map(|n| n >> 1);
                 head.align();
@@ -175,12 +175,12 @@ impl Puff {
         (data, result)
     }
 
-    /// Forgets the window, as without takeover.
+    /// Empties the window, as without takeover.
     pub(crate) fn forget(&mut self) {
         self.window.clear();
     }
 
-    /// Reads one block; returns whether it is a final one.
+    /// Decodes one block; returns whether it is the final one.
     fn block(&mut self, bits: &mut Bits<'_>, max: usize, from: usize) -> Result<bool, Wrong> {
         let last = bits.bit()? == 1;
         match bits.number(2)? {
@@ -217,7 +217,7 @@ impl Puff {
         Ok(last)
     }
 
-    /// The codes of a dynamic block (§3.2.7).
+    /// Reads the codes of a dynamic block (§3.2.7).
     fn head(bits: &mut Bits<'_>) -> Result<(Code, Code), Wrong> {
         let (literals, distances, codes) =
             (bits.number(5)? + 257, bits.number(5)? + 1, bits.number(4)? + 4);

@@ -8,26 +8,27 @@ use std::time::{Duration, Instant};
 pub struct Stats {
     /// Bytes of frames that the kernel took, headers included; under TLS counted before encryption.
     pub bytes_sent: u64,
-    /// Bytes of received frames, headers included. Of a large message each part counts as it comes.
+    /// Bytes of received frames, headers included. Each part of a large message counts when it
+    /// comes.
     pub bytes_received: u64,
-    /// Messages that were accepted for sending.
+    /// Messages that were accepted to be sent.
     pub messages_sent: u64,
-    /// Messages that were received completely.
+    /// Messages that were received to their end.
     pub messages_received: u64,
-    /// From the last answered ping, of the program or of keep-alive, to its pong. Counted from the
-    /// call that asked for the ping, so bytes that were queued before it add to it; and up to the
-    /// read that found the pong.
+    /// From the last answered ping, of the program or for keep-alive, to its pong: from the call
+    /// that queued the ping, so bytes queued before it add to the time, to the read that found the
+    /// pong.
     pub round_trip: Option<Duration>,
-    /// Of messages that were compressed, in either direction (RFC 7692): their bytes on the wire,
-    /// without frame headers.
+    /// Bytes on the wire of messages that were compressed (RFC 7692), in both directions, without
+    /// frame headers.
     pub compressed: u64,
     /// Bytes of the same messages uncompressed.
     pub plain: u64,
 }
 
 impl Stats {
-    /// Bytes on the wire for each byte of the messages that were compressed: 0.25 is a quarter.
-    /// `None` if none was.
+    /// Bytes on the wire for each byte of the compressed messages: 0.25 is a quarter. `None` if no
+    /// message was compressed.
     pub fn compression_ratio(&self) -> Option<f64> {
         (self.plain > 0).then(|| self.compressed as f64 / self.plain as f64)
     }
@@ -42,14 +43,14 @@ pub(super) struct Tally {
     rare: Option<Box<Rare>>,
 }
 
-/// Counters that few connections need, so that an idle one stays small.
+/// Counters that few connections need; separate, so that other connections stay small.
 #[derive(Debug, Default)]
 struct Rare {
     /// Bytes of the request that were still to be sent when the connection opened.
     request: u64,
     compressed: u64,
     plain: u64,
-    /// When the latest ping was asked for, and its payload: an older one need not be answered (§5.5.3).
+    /// When the latest ping was queued, and its payload: older ones need not be answered (§5.5.3).
     ping: Option<(Instant, Box<[u8]>)>,
     round_trip: Option<Duration>,
 }
@@ -67,19 +68,19 @@ impl Tally {
         self.rare.get_or_insert_default()
     }
 
-    /// A message of `plain` bytes was sent or received with `compressed` bytes.
+    /// Counts a message of `plain` bytes that was sent or received as `compressed` bytes.
     pub(super) fn compressed(&mut self, compressed: usize, plain: usize) {
         let rare = self.rare();
         rare.compressed += compressed as u64;
         rare.plain += plain as u64;
     }
 
-    /// A ping is queued.
+    /// Records that a ping was queued.
     pub(super) fn ping(&mut self, now: Instant, payload: &[u8]) {
         self.rare().ping = Some((now, payload.into()));
     }
 
-    /// A pong has come, which may be unsolicited.
+    /// Records a pong, which may be unsolicited.
     pub(super) fn pong(&mut self, now: Instant, payload: &[u8]) {
         let Some(rare) = &mut self.rare else { return };
         if let Some((asked, _)) = rare.ping.take_if(|(_, its)| **its == *payload) {
@@ -87,7 +88,7 @@ impl Tally {
         }
     }
 
-    /// The counters so far; `left` bytes were sent.
+    /// The counters; `left` bytes were sent since the connection opened.
     pub(super) fn stats(&self, left: u64) -> Stats {
         let none = Rare::default();
         let rare = self.rare.as_deref().unwrap_or(&none);

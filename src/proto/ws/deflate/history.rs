@@ -1,13 +1,12 @@
-//! The bytes that the next message may refer to, without the state that wrote them (RFC 7692
+//! The bytes to which the next message may refer, kept without the state that wrote them (RFC 7692
 //! §7.1.1.2).
 
-/// The last bytes that were sent compressed: as many as the window has, and no more memory than
-/// that.
+/// The last bytes that were sent compressed: at most as many as the window has, in no more memory.
 #[derive(Default)]
 pub(super) struct History {
-    /// INVARIANT: at most the size of the window; `start` is 0 while it is shorter.
+    /// INVARIANT: no longer than the window; `start` is 0 while it is shorter.
     bytes: Vec<u8>,
-    /// The index of the oldest byte, and so of the next byte to be overwritten.
+    /// The index of the oldest byte, which is overwritten next.
     start: usize,
 }
 
@@ -18,7 +17,7 @@ impl History {
         let room = size.saturating_sub(self.bytes.len());
         if room > 0 {
             let (now, later) = rest.split_at(rest.len().min(room));
-            // `Vec` doubles; the last allocation is exactly the size of the window.
+            // The memory doubles, as with `Vec`, but ends at exactly the size of the window.
             if self.bytes.capacity() < self.bytes.len() + now.len() {
                 let want = (self.bytes.len() + now.len()).max(2 * self.bytes.len()).min(size);
                 self.bytes.reserve_exact(want - self.bytes.len());

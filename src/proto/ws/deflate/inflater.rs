@@ -8,17 +8,17 @@ use super::options::TAIL;
 use super::room::{self, Room};
 use crate::proto::ws::Violation;
 
-/// Inflates consecutive messages.
+/// Inflates the messages of one connection.
 pub(super) struct Inflater {
-    /// Created with the first piece of a message. INVARIANT: between messages it exists only if the
-    /// next may refer to those before.
+    /// `Some` from the first piece of a message on. INVARIANT: between messages it is `Some` only
+    /// if the next message may refer to earlier ones.
     state: Option<Inflate>,
     takeover: bool,
 }
 
 thread_local! {
-    /// A state that was reset. Connections without takeover need one while a message comes, mostly
-    /// during one call: so all of a thread share this.
+    /// A state that was reset. A connection without takeover needs a state only while it receives a
+    /// message, mostly during one call, so all connections of a thread share this one.
     static SPARE: Cell<Option<Inflate>> = const { Cell::new(None) };
 }
 
@@ -33,7 +33,8 @@ impl Inflater {
         self.state.is_some()
     }
 
-    /// Appends `piece`, inflated, to `data`, which gets at most `max` bytes and one more.
+    /// Appends `piece`, inflated, to `data`, which then has at most `max` bytes, or one more on
+    /// error.
     pub(super) fn push(
         &mut self,
         piece: &[u8],
@@ -49,7 +50,7 @@ impl Inflater {
         if data.len() > max { Err(Violation::MessageTooBig) } else { result }
     }
 
-    /// Inflates all of `piece` into `room`, as often as `room` is filled.
+    /// Inflates all of `piece` into `room`, and empties `room` into `data` each time.
     fn rounds(
         &mut self,
         mut piece: &[u8],
@@ -57,8 +58,8 @@ impl Inflater {
         room: &mut Room,
         max: usize,
     ) -> Result<(), Violation> {
-        // The library has a fast path that it leaves 260 bytes before the end of its room. JSON
-        // mostly becomes four to five times as long, so all of it is inflated on that path, and in
+        // The library leaves its fast path 260 bytes before the end of its room. JSON mostly
+        // becomes four to five times as long: with this room, all of it is inflated on that path in
         // one call.
         let mut len = piece.len().saturating_mul(8).saturating_add(400).min(room::KEPT);
         loop {
@@ -69,7 +70,7 @@ impl Inflater {
             append(data, &room[..made], max);
             result?;
             piece = piece.get(used..).unwrap_or_default();
-            // If the room is full, the library may have more without further input.
+            // If the room is full, the library may have more output without further input.
             let is_full = made == room.len();
             if piece.is_empty() && !is_full || data.len() > max {
                 return Ok(());
@@ -80,8 +81,8 @@ impl Inflater {
         }
     }
 
-    /// Inflates once, into `room`; returns how many bytes it took, how many it made, and whether it
-    /// may go on.
+    /// Inflates once, into `room`; returns how many bytes were read, how many were written, and
+    /// whether the data is valid so far.
     fn round(&mut self, piece: &[u8], room: &mut [u8]) -> (usize, usize, Result<(), Violation>) {
         let state = self.state.get_or_insert_with(fresh);
         let (total_in, total_out) = (state.total_in(), state.total_out());
@@ -89,24 +90,24 @@ impl Inflater {
         let used = (state.total_in() - total_in) as usize;
         let made = (state.total_out() - total_out) as usize;
         let result = match result {
-            // A final block ends the library's stream, not the message (§7.2.3.4). As in other
-            // implementations, a peer that sends one continues with an empty window.
+            // A block with BFINAL ends the library's stream, not the message (§7.2.3.4). As in
+            // other implementations, a peer that sends one continues with an empty window.
             Ok(Status::StreamEnd) => {
                 state.reset(false);
                 Ok(())
             }
             Ok(_) if used > 0 || made > 0 || piece.is_empty() => Ok(()),
-            // The library has input and room and makes no progress: it never will.
+            // The library has input and room but makes no progress, and so never will.
             Ok(_) | Err(_) => Err(Violation::Deflate),
         };
         (used, made, result)
     }
 
-    /// The message ends here. The bytes that were cut off its end (§7.2.1, 3) have to complete
-    /// exactly an empty block, so that another block may start behind it.
+    /// The message ends here. The four bytes that the sender cut off its end (§7.2.1, 3) have to
+    /// complete exactly one empty block, so that another block may follow.
     pub(super) fn finish(&mut self) -> Result<(), Violation> {
         let mut state = self.state.take().unwrap_or_else(fresh);
-        // One byte more shows where the block ends: the library then stops here.
+        // One byte more than the tail: the library stops before it, at the end of the block.
         let tail = [TAIL[0], TAIL[1], TAIL[2], TAIL[3], 0];
         let (total_in, total_out) = (state.total_in(), state.total_out());
         let result = state.decompress(&tail, &mut [0], InflateFlush::Block);
@@ -118,7 +119,7 @@ impl Inflater {
             self.state = Some(state);
         } else {
             state.reset(false);
-            // A thread that is ending has no such variable any more.
+            // While a thread ends, its variable may be gone.
             let _ = SPARE.try_with(|spare| spare.set(Some(state)));
         }
         Ok(())
@@ -127,11 +128,11 @@ impl Inflater {
 
 fn fresh() -> Inflate {
     let spare = SPARE.try_with(Cell::take).ok().flatten();
-    // A window of 15 can read data written with any window.
+    // A state with a window of 15 reads data written with any window.
     spare.unwrap_or_else(|| Inflate::new(false, 15))
 }
 
-/// Appends `made` to `data`, whose memory doubles, but not beyond the limit.
+/// Appends `made` to `data`, whose memory doubles up to the limit.
 fn append(data: &mut Vec<u8>, made: &[u8], max: usize) {
     let need = data.len() + made.len();
     if data.capacity() < need {

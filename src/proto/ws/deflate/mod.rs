@@ -1,17 +1,17 @@
-//! permessage-deflate (RFC 7692): negotiation, and compressing and inflating messages.
+//! permessage-deflate (RFC 7692): negotiation, compressing and inflating.
 //!
 //! ```text
-//! options              what the client asks for, what was agreed on
-//! negotiate            the extension's field in the handshake
-//! inflater, deflater   the two directions
-//! history              the bytes that the next message may refer to
-//! room                 buffers that both write to
+//! options              what the client asks for, what both sides agreed on negotiate           
+//! the extension in the fields of the handshake inflater, deflater   the two directions history    
+//!          the bytes to which the next message may refer room                 buffers into which
+//! both write
 //! ```
 //!
-//! The library's states are created with the first message that needs them. The deflating state is
-//! freed when nothing was sent for [`Limits::deflate_rest`]: the bytes that a message may refer to
-//! are kept, and the state is created again from them. They are freed after
-//! [`Limits::deflate_idle`]: a message need not refer to those before. The inflating state has to
+//! The first message that needs a state of the library creates it. When no message was compressed
+//! for [`Limits::deflate_rest`], the deflating state is freed; the bytes to which the next message
+//! may refer are kept, and another state is created from them. After [`Limits::deflate_idle`] they
+//! are freed, too: a message need not refer to earlier ones. The inflating state stays for as long
+//! as the peer may refer to earlier messages.
 //! stay for as long as the peer may refer to earlier messages.
 
 mod deflater;
@@ -31,7 +31,7 @@ use inflater::Inflater;
 pub use negotiate::NegotiationError;
 pub use options::{Agreed, Compression};
 
-/// Both directions of a connection.
+/// The two directions of a connection.
 pub(crate) struct Codec(Box<Parts>);
 
 struct Parts {
@@ -39,11 +39,11 @@ struct Parts {
     deflater: Deflater,
     /// Shorter messages are not compressed.
     threshold: usize,
-    /// When a message was last compressed.
+    /// When a message was last to be compressed.
     used: Option<Instant>,
-    /// When the limits of unused memory are checked next.
+    /// When `on_deadline` looks next whether memory is unused.
     look: Option<Instant>,
-    /// The error of the message being inflated.
+    /// The error of the message that is being inflated.
     fault: Option<Violation>,
 }
 
@@ -54,13 +54,13 @@ impl fmt::Debug for Codec {
 }
 
 impl Codec {
-    /// The client's codec; the client asked for `wanted`.
+    /// The codec of a client that asked for `wanted`.
     pub(crate) fn client(agreed: &Agreed, wanted: &Compression) -> Codec {
         let Agreed { client_window, client_takeover, server_takeover, .. } = *agreed;
         Codec::new(server_takeover, client_takeover, client_window, wanted)
     }
 
-    /// The server's codec.
+    /// The codec of a server.
     #[cfg(feature = "cli")]
     pub(crate) fn server(agreed: &Agreed, wanted: &Compression) -> Codec {
         let Agreed { server_window, client_takeover, server_takeover, .. } = *agreed;
@@ -92,32 +92,31 @@ impl Codec {
         self.0.inflater.push(piece, data, max)
     }
 
-    /// A message is given up for `violation`, which every further piece returns.
+    /// Abandons a message for `violation`, which every further `inflate` returns.
     pub(crate) fn fail(&mut self, violation: Violation) {
         self.0.fault = Some(violation);
     }
 
-    /// The message is complete.
+    /// All pieces of the message were inflated.
     pub(crate) fn finish(&mut self) -> Result<(), Violation> {
         self.0.inflater.finish()
     }
 
-    /// Whether a message of so many bytes is to be compressed.
+    /// Whether a message of `len` bytes is to be compressed.
     pub(crate) fn compresses(&self, len: usize) -> bool {
         len >= self.0.threshold
     }
 
-    /// Passes `payload` to `take` compressed; returns `false` if it is to be sent uncompressed.
+    /// Passes `payload` to `take` compressed; returns `false` if it has to be sent uncompressed.
     pub(crate) fn deflate(&mut self, payload: &[u8], take: impl FnOnce(&[u8])) -> bool {
         self.compresses(payload.len()) && self.0.deflater.message(payload, take)
     }
 
-    /// A message was to be compressed: the memory it used is to be freed some time later.
+    /// A message was to be compressed: sets when its memory is freed if no other follows.
     pub(crate) fn used(&mut self, now: Instant, limits: &Limits) {
         self.0.used = Some(now);
         if self.0.deflater.has_memory() {
-            // If the deflating state had been freed and is used again, the check is sooner than
-            // planned.
+            // A state that was freed and created again has to be looked at earlier than planned.
             let rest = now.checked_add(limits.deflate_rest.min(limits.deflate_idle));
             self.0.look = [self.0.look, rest].into_iter().flatten().min();
         }

@@ -1,4 +1,4 @@
-//! Negotiation (RFC 7692 §5 and §7.1), parsed by the grammar of RFC 6455 §9.1.
+//! Negotiation (RFC 7692 §5 and §7.1) with the grammar of RFC 6455 §9.1.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,11 +14,11 @@ const CLIENT_TAKEOVER: &str = "client_no_context_takeover";
 const SERVER_WINDOW: &str = "server_max_window_bits";
 const CLIENT_WINDOW: &str = "client_max_window_bits";
 
-/// The largest window of deflate, the default of both sides (RFC 7692 §7.1.2).
+/// The largest window of deflate, and the default of both sides (RFC 7692 §7.1.2).
 pub(super) const WINDOW_MAX: u8 = 15;
 
-/// An error in a server's answer to the offer of permessage-deflate. RFC 7692 §7.1 requires that
-/// each of them fails the connection.
+/// Why a server's answer to the offer of permessage-deflate is invalid. RFC 7692 §7.1 requires the
+/// client to fail the connection for each of these errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NegotiationError {
@@ -26,20 +26,20 @@ pub enum NegotiationError {
     Grammar,
     /// The extension, or the field, occurs twice (RFC 6455 §11.3.2).
     Repeated,
-    /// A parameter that RFC 7692 does not define.
+    /// RFC 7692 defines no such parameter.
     Unknown(String),
-    /// A parameter that occurs twice.
+    /// A parameter occurs twice.
     Duplicate(&'static str),
-    /// A parameter with a value that is not allowed: missing, not a number from 8 to 15 in its
-    /// shortest form, larger than was asked for, or a value where none belongs.
+    /// A parameter has a value that is not allowed: none, not a number from 8 to 15 in its shortest
+    /// form, a larger number than the client asked for, or a value for a parameter without values.
     Value {
         /// The parameter.
         parameter: &'static str,
         /// Its value, escaped; `None`: it has none.
         value: Option<String>,
     },
-    /// The server left out a parameter that it was asked for: it has not accepted it (§7.1.1.1,
-    /// §7.1.2.1).
+    /// The server left out a parameter that the client asked for, and so has not accepted the offer
+    /// (§7.1.1.1, §7.1.2.1).
     Missing(&'static str),
 }
 
@@ -66,10 +66,10 @@ impl fmt::Display for NegotiationError {
     }
 }
 
-/// Why an answer is not acceptable.
+/// Why the client does not accept an answer.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    /// An extension that was not offered.
+    /// The server names an extension that the client did not offer.
     Other(String),
     Deflate(NegotiationError),
 }
@@ -80,10 +80,10 @@ impl From<NegotiationError> for Refused {
     }
 }
 
-/// The value of our `Sec-WebSocket-Extensions`.
+/// The value of the client's `Sec-WebSocket-Extensions`.
 pub(crate) fn offer(wanted: &Compression) -> String {
     let (client, server) = (wanted.client_window(), wanted.server_window());
-    // Without a value, so that a server may require a smaller window (§7.1.2.2).
+    // Sent without a value: it allows the server to require a smaller window (§7.1.2.2).
     let mut text = format!("{NAME}; {CLIENT_WINDOW}");
     if client < WINDOW_MAX {
         text += &format!("={client}");
@@ -101,7 +101,7 @@ pub(crate) fn offer(wanted: &Compression) -> String {
     text
 }
 
-/// The parameters that the server has agreed to with the `value` of its only
+/// The parameters to which the server agreed, from the `value` of its only
 /// `Sec-WebSocket-Extensions`; `None` if it names no extension. `shown` escapes bytes for an error.
 pub(crate) fn judge(
     wanted: &Compression,
@@ -137,8 +137,8 @@ pub(crate) fn judge(
     }))
 }
 
-/// The server's side: the first offer of a list that it can accept (RFC 7692 §5.1), and its answer.
-/// `limits` is what the server itself wants. `Err`: not a list of extensions.
+/// The server's side: accepts the first acceptable offer of a list (RFC 7692 §5.1); returns the
+/// result and the answer. `limits` is what the server wants. `Err`: not a list of extensions.
 #[cfg(feature = "cli")]
 pub(crate) fn accept(
     value: &[u8],
@@ -146,7 +146,7 @@ pub(crate) fn accept(
 ) -> Result<Option<(Agreed, String)>, NegotiationError> {
     let all = parse(value).ok_or(NegotiationError::Grammar)?;
     let ours = all.iter().filter(|e| e.name == NAME.as_bytes());
-    // An offer that breaks a rule is declined (§7.1).
+    // The server declines an offer that breaks a rule (§7.1).
     Ok(ours.filter_map(|extension| accept_one(extension, limits)).next())
 }
 
@@ -161,7 +161,7 @@ fn accept_one(offer: &Extension<'_>, limits: &Compression) -> Option<(Agreed, St
         return None;
     }
     let client = match said.client_window {
-        // Not offered: the server must not ask for it (§7.1.2.2).
+        // The client did not offer it, so the server must not ask for it (§7.1.2.2).
         Said::NONE => None,
         Some(None) => Some(WINDOW_MAX),
         Some(value) => Some(window(CLIENT_WINDOW, value, WINDOW_MAX, &shown).ok()?),
@@ -199,7 +199,7 @@ struct Said<'a> {
 }
 
 impl<'a> Said<'a> {
-    /// The parameter is absent.
+    /// The value for an absent parameter.
     const NONE: Option<Option<&'static [u8]>> = None;
 
     fn read(
@@ -244,7 +244,7 @@ impl<'a> Said<'a> {
     }
 }
 
-/// The value of a parameter that bounds a window: 8 to `most`, without leading zeros (§7.1.2).
+/// Parses the value of a window parameter: 8 to `most`, without leading zeros (§7.1.2).
 fn window(
     parameter: &'static str,
     value: Option<&[u8]>,
@@ -268,10 +268,10 @@ struct Extension<'a> {
     params: Vec<Param<'a>>,
 }
 
-/// A name, and a value if it has one.
+/// A name, and its value if there is one.
 type Param<'a> = (&'a [u8], Option<Cow<'a, [u8]>>);
 
-/// The elements of `extension-list`; empty ones are left out (RFC 9110 §5.6.1). `None`: it is not
+/// The elements of `extension-list`, without empty ones (RFC 9110 §5.6.1); `None` if `value` is not
 /// such a list. Each byte is examined once.
 fn parse(value: &[u8]) -> Option<Vec<Extension<'_>>> {
     let (mut rest, mut all) = (Cursor(value), Vec::new());
@@ -321,7 +321,7 @@ impl<'a> Cursor<'a> {
         (len > 0).then_some(token)
     }
 
-    /// The unescaped content of a quoted string, which has to be a token, too (RFC 6455 §9.1).
+    /// The unescaped content of a quoted string, which has to be a token (RFC 6455 §9.1).
     fn quoted(&mut self) -> Option<Vec<u8>> {
         let mut text = Vec::new();
         loop {

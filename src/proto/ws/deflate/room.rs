@@ -1,14 +1,14 @@
-//! Buffers that a thread keeps: bytes are inflated and deflated into them until their length is
-//! known and they are copied to where they stay. Safe code has to initialise a buffer before it
-//! lends it: here that is done once, and not for each message.
+//! Buffers that a thread keeps. The library writes into them until the length of its output is
+//! known, and the output is then copied to its place. Safe code has to initialise a buffer before
+//! it lends it: this way once, and not for each message.
 
 use std::cell::Cell;
 
-/// A thread keeps no larger buffer. The output of one step is no longer than this, and most
-/// messages are shorter.
+/// A thread keeps no larger buffer. One step writes no more than this, and most messages are
+/// shorter.
 pub(super) const KEPT: usize = 64 * 1024;
 
-/// Bytes without a meaning, of which there are at least as many as were asked for.
+/// A buffer whose bytes have no meaning; it grows on demand.
 #[derive(Default)]
 pub(super) struct Room(Vec<u8>);
 
@@ -17,19 +17,19 @@ thread_local! {
 }
 
 impl Room {
-    /// The buffer of the thread, or a new one if that is in use or the thread is ending.
+    /// Takes the thread's buffer, or makes one if that is in use or the thread is ending.
     pub(super) fn take() -> Room {
         ROOM.try_with(Cell::take).unwrap_or_default()
     }
 
-    /// Gives the buffer back to the thread.
+    /// Gives the buffer back to the thread, unless it is too large.
     pub(super) fn keep(self) {
         if self.0.len() <= KEPT {
             let _ = ROOM.try_with(|room| room.set(self));
         }
     }
 
-    /// The first `len` bytes.
+    /// The first `len` bytes, initialised.
     pub(super) fn first(&mut self, len: usize) -> &mut [u8] {
         if self.0.len() < len {
             #[cfg(test)]
