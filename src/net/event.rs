@@ -1,4 +1,4 @@
-//! The events of a connection, and its number.
+//! The events of a connection, and the number that identifies it.
 
 use std::fmt;
 
@@ -27,14 +27,14 @@ pub type Event<'b> = proto::Event<'b, Closed>;
 /// ```
 #[derive(Debug)]
 pub enum Closed {
-    /// The closing handshake was completed; this is the server's close frame.
+    /// The closing handshake was completed; the server's close frame.
     Clean(CloseFrame),
-    /// It could not be opened, or the server broke a rule.
+    /// The connection could not be opened, or the server broke a rule.
     Failed(Error),
-    /// The connection was open and ended without a closing handshake, or the body of a response is
-    /// not complete.
+    /// The connection was open and ended without a closing handshake, or before all accepted bytes
+    /// were sent; or the body of a response is not complete.
     Lost(Error),
-    /// The response of a stream was received completely.
+    /// The whole response of a stream was received.
     Complete,
 }
 
@@ -60,12 +60,12 @@ impl fmt::Display for Closed {
     }
 }
 
-/// A connection of a reactor. Never used for another one later.
+/// Identifies a connection of a reactor; no later connection gets the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(u64);
 
 impl ConnId {
-    /// Bits of the index in the table; the others (29) count how often it was used.
+    /// How many bits the index in the table has; the other bits count how often it was used.
     pub(super) const INDEX: u32 = 24;
 
     pub(crate) fn new(index: usize, generation: u64) -> ConnId {
@@ -80,12 +80,12 @@ impl ConnId {
         self.0 >> ConnId::INDEX
     }
 
-    /// The number below 2⁵³, exact as a Luau number.
+    /// The number, below 2⁵³: a Luau number represents it exactly.
     pub fn to_bits(self) -> u64 {
         self.0
     }
 
-    /// The id that [`ConnId::to_bits`] returned as `bits`.
+    /// The id for which [`ConnId::to_bits`] returned `bits`.
     pub fn from_bits(bits: u64) -> ConnId {
         ConnId(bits)
     }

@@ -29,35 +29,33 @@ use crate::trace::Observer;
 pub struct Config {
     /// The limits of the reactor, and of its connections.
     pub limits: Limits,
-    /// TLS for `wss://` and `https://`; `None`: the roots of `webpki-roots` (created at the first
+    /// TLS for `wss://` and `https://`; `None`: the roots of `webpki-roots` (loaded at the first
     /// use). [`crate::TlsOptions`] makes a configuration, and [`crate::tls_config`] one with
     /// further roots.
     #[cfg(feature = "tls")]
     pub tls: Option<Arc<rustls::ClientConfig>>,
-    /// TLS to `https` proxies without a configuration of their own
+    /// TLS to `https` proxies, unless the proxy has its own configuration
     /// ([`Proxy::tls`](crate::Proxy::tls)); `None`: the roots of `webpki-roots`.
     #[cfg(feature = "tls")]
     pub proxy_tls: Option<Arc<rustls::ClientConfig>>,
-    /// Addresses to connect to instead of asking the resolver; a proxy is sent such an address,
-    /// too. A request that an HTTP proxy handles itself (`http://`) still names the host of its
-    /// URL.
+    /// Addresses that replace the resolver's answer; a proxy gets such an address, too. If an HTTP
+    /// proxy handles a request itself (`http://`), the request still names the host of its URL.
     pub resolve: Vec<Override>,
-    /// Which proxy connections use; none by default. No environment variable is read.
+    /// Which connections use which proxy; none by default. No environment variable is read.
     pub proxy: ProxyRules,
     /// Where connections may go; [`Policy::open`] by default.
     pub policy: Policy,
-    /// Called for every frame and change of state. A clone of the configuration has it only if it
-    /// can be shared ([`Observer::share`]), as an `Arc<Mutex<_>>` can: otherwise the clone has
-    /// none.
+    /// Is called for every frame and change of state. A clone of the configuration has the observer
+    /// only if it can be shared ([`Observer::share`]), as an `Arc<Mutex<_>>` can.
     pub observer: Option<Box<dyn Observer>>,
-    /// Records every connection, so that it can be run again as a test ([`Tape`]). A clone of the
+    /// Records every connection, so that a test can replay it ([`Tape`]). A clone of the
     /// configuration records to the same tape.
     #[cfg(feature = "tape")]
     pub tape: Option<Tape>,
 }
 
 impl Clone for Config {
-    /// Clones all but an observer that cannot be shared ([`Config::observer`]).
+    /// Clones everything but an observer that cannot be shared ([`Config::observer`]).
     fn clone(&self) -> Config {
         Config {
             limits: self.limits.clone(),
@@ -86,11 +84,11 @@ impl fmt::Debug for Config {
     }
 }
 
-/// A host and port whose connections go to another address. The TLS name and the `Host` field stay
-/// those of the URL.
+/// A host and port, and the address to which connections to them go. TLS and the `Host` field still
+/// use the name in the URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
-    /// In lower case, without a final dot.
+    /// The host, in lower case, without a final dot.
     pub host: String,
     /// The port of the URL.
     pub port: u16,
@@ -101,7 +99,7 @@ pub struct Override {
 impl std::str::FromStr for Override {
     type Err = String;
 
-    /// Reads `HOST:PORT:ADDRESS` or `HOST:PORT:ADDRESS:PORT`; an IPv6 address may stand in
+    /// Parses `HOST:PORT:ADDRESS` or `HOST:PORT:ADDRESS:PORT`. An IPv6 address may stand in
     /// brackets, and has to if a port follows.
     ///
     /// ```
@@ -119,7 +117,7 @@ impl std::str::FromStr for Override {
             }
         };
         let (port, address) = rest.split_once(':').ok_or_else(bad)?;
-        // The parser of URLs decides what a host and a port are.
+        // The parser of URLs decides which hosts and ports are valid.
         let url = Url::parse(&format!("ws://{host}:{port}/")).map_err(|_| bad())?;
         let to = match address.parse::<SocketAddr>() {
             Ok(to) => to,

@@ -1,4 +1,4 @@
-//! The connections that a reactor can open: a WebSocket or a stream.
+//! What a program asks a reactor to open: a WebSocket or a stream.
 
 mod config;
 mod options;
@@ -33,7 +33,7 @@ pub(in crate::net) use way::{ProgramStream, Way};
 pub enum Ask {
     /// A WebSocket.
     WebSocket(Options),
-    /// A request whose response is read as it comes.
+    /// A request whose response the program reads while it arrives.
     Stream(Box<StreamOptions>),
 }
 
@@ -57,7 +57,7 @@ impl Ask {
         }
     }
 
-    /// The path to the server.
+    /// How the connection reaches the server.
     pub(in crate::net) fn way(&self) -> &Way {
         let way = match self {
             Ask::WebSocket(options) => &options.way,
@@ -66,7 +66,7 @@ impl Ask {
         way.as_deref().unwrap_or(&Way::USUAL)
     }
 
-    /// The proxy to use: the choice of the options, or that of `rules`.
+    /// The proxy that the options name, or else the proxy that `rules` choose.
     pub(in crate::net) fn proxy(&self, rules: &ProxyRules) -> Option<Proxy> {
         match &self.way().proxy {
             _ if self.url().is_socket() => None,
@@ -75,14 +75,14 @@ impl Ask {
         }
     }
 
-    /// The TCP keep-alive probes: by default a stream without an idle limit has them, since
-    /// otherwise it could wait for ever for a server that is gone.
+    /// The TCP keep-alive probes. By default, a stream without an idle limit has them: without them
+    /// it could wait for ever for a server that is gone.
     pub(in crate::net) fn probes(&self, limits: &Arc<Limits>) -> Option<KeepAlive> {
         let waits = matches!(self, Ask::Stream(options) if options.idle.is_none());
         self.way().socket.probes(self.limits(limits), waits)
     }
 
-    /// With the keep-alive pings of a face whose calls wait. A stream has none; see
+    /// Adds the keep-alive pings of a face whose calls wait. A stream has none; see
     /// [`StreamOptions::idle`].
     pub(in crate::net) fn kept_alive(self) -> Ask {
         match self {
@@ -91,7 +91,7 @@ impl Ask {
         }
     }
 
-    /// The limits of the options, or the reactor's.
+    /// The limits of the options, or else of the reactor.
     pub(in crate::net) fn limits<'a>(&'a self, limits: &'a Arc<Limits>) -> &'a Arc<Limits> {
         let own = match self {
             Ask::WebSocket(options) => &options.limits,
@@ -100,7 +100,7 @@ impl Ask {
         own.as_ref().unwrap_or(limits)
     }
 
-    /// The policy of the options, which is asked after that of the reactor.
+    /// The policy of the options, which is asked after the policy of the reactor.
     pub(in crate::net) fn policy(&self) -> &Policy {
         match self {
             Ask::WebSocket(options) => &options.policy,
@@ -115,8 +115,8 @@ impl Ask {
         }
     }
 
-    /// The time limit of opening: of a WebSocket as a whole, of a stream until the request can be
-    /// sent.
+    /// The time limit of opening: for a WebSocket up to the end of its handshake, for a stream
+    /// until the request can be sent.
     pub(in crate::net) fn opening(&self, limits: &Arc<Limits>) -> Duration {
         self.timeout().unwrap_or(self.limits(limits).opening)
     }
@@ -126,8 +126,8 @@ impl Ask {
         self.timeout().unwrap_or(self.limits(limits).response)
     }
 
-    /// The deadline of everything before messages or a body. For a stream without a timeout, all
-    /// redirects together have the time of one request.
+    /// The deadline of everything before the first message or the body. For a stream without a
+    /// timeout, all redirects together have as much time as one request.
     pub(in crate::net) fn total(&self, now: Instant, limits: &Arc<Limits>) -> Instant {
         let opening = self.opening(limits);
         match (self, self.timeout()) {
@@ -145,12 +145,12 @@ impl Ask {
         }
     }
 
-    /// Whether RFC 6455 §4.1 allows one such handshake at a time per address.
+    /// Whether RFC 6455 §4.1 allows only one such handshake at a time per address.
     pub(in crate::net) fn is_gated(&self) -> bool {
         matches!(self, Ask::WebSocket(_))
     }
 
-    /// The session of this connection, to be open by `total`.
+    /// The session of this connection, which has to be open at `total`.
     pub(in crate::net) fn session(
         &self,
         limits: &Arc<Limits>,

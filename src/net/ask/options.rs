@@ -13,7 +13,7 @@ use crate::policy::Policy;
 use crate::proto::Compression;
 use crate::proto::{Request, RequestError, Settings, Url};
 
-/// Well below the minute after which the first proxies and routers drop a silent connection.
+/// Well below one minute, after which the first proxies and routers drop a silent connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// The options of a WebSocket: URL, header fields, subprotocols, limits, times.
@@ -37,16 +37,16 @@ pub struct Options {
     pub(crate) hold_close: bool,
     pub(crate) limits: Option<Arc<Limits>>,
     pub(crate) policy: Policy,
-    /// `None`: resolve, connect, and the proxy of the configuration.
+    /// `None`: resolve, connect, and use the proxy of the configuration.
     pub(crate) way: Option<Box<Way>>,
 }
 
 impl Options {
-    /// Reads the URL.
+    /// Parses the URL.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Url`]: the URL is malformed, or its scheme is none of a WebSocket.
+    /// [`ErrorKind::Url`]: the URL is malformed, or its scheme is not for WebSockets.
     pub fn new(url: &str) -> Result<Options, Error> {
         let parsed = Url::parse(url);
         let parsed = parsed.map_err(|e| Error::of_text(url, ErrorKind::Url(e)))?;
@@ -62,21 +62,21 @@ impl Options {
         })
     }
 
-    /// The policy of this connection, in addition to that of its reactor
-    /// ([`Config::policy`](crate::Config::policy)), which is asked first.
+    /// Sets the policy of this connection. The policy of its reactor
+    /// ([`Config::policy`](crate::Config::policy)) is asked first.
     pub fn policy(mut self, policy: Policy) -> Options {
         self.policy = policy;
         self
     }
 
-    /// Uses a stream that is already connected to the server of the URL, or to a tunnel to it:
-    /// nothing is resolved, connected or asked of a proxy. A `TcpStream`, a `UnixStream`, or
-    /// anything else that gives an owned descriptor or Windows socket; it becomes non-blocking, and
-    /// is closed with the connection.
+    /// Uses a stream that is already connected to the server of the URL, or to a tunnel to it: no
+    /// name is resolved, no address is connected to, and no proxy is used. It is a `TcpStream`, a
+    /// `UnixStream`, or anything else that converts to an owned descriptor or Windows socket. It
+    /// becomes non-blocking, and is closed with the connection.
     ///
     /// It serves one connection: a second one, from a clone of the options, fails
-    /// ([`ErrorKind::Used`]). The policy is asked about the URL, and about the address of the peer
-    /// if it has one; a peer without an address (a Unix socket) is not checked, since the program
+    /// ([`ErrorKind::Used`]). The policy decides about the URL, and about the address of the peer
+    /// if it has one. A peer without an address (a Unix socket) is not checked, since the program
     /// chose it.
     pub fn over(mut self, stream: impl Into<OwnedStream>) -> Options {
         self.way.get_or_insert_default().over = Some(ProgramStream::new(stream.into()));
@@ -95,7 +95,7 @@ impl Options {
         self
     }
 
-    /// The options of its socket.
+    /// Sets the options of the socket.
     pub fn socket(mut self, socket: SocketOptions) -> Options {
         self.way.get_or_insert_default().socket = socket;
         self
@@ -106,7 +106,7 @@ impl Options {
         self.request.url()
     }
 
-    /// Adds a header field; see [`Request::header`] for what is refused.
+    /// Adds a header field; [`Request::header`] describes which are refused.
     ///
     /// # Errors
     ///
@@ -131,14 +131,14 @@ impl Options {
         }
     }
 
-    /// Follows at most `max` redirects of the handshake; 0, the default: none, and the error names
-    /// the target of a redirect. For what is followed, what is refused
-    /// ([`HandshakeError::Redirect`](crate::proto::HandshakeError::Redirect)) and which secrets are
-    /// not sent on, see [`Request::follow_redirects`].
+    /// Follows at most `max` redirects of the handshake. With 0, the default, none is followed, and
+    /// the error names the target. [`Request::follow_redirects`] describes which redirects are
+    /// followed or refused ([`HandshakeError::Redirect`](crate::proto::HandshakeError::Redirect)),
+    /// and which secrets are not sent to the target.
     ///
-    /// The policy is asked about each hop, and each waits for its turn with its address (RFC 6455
-    /// §4.1); the time limit covers all hops together, apart from such waits. [`Opened::url`] is
-    /// the URL of the server that accepted.
+    /// The policy decides about each redirect, and each waits at the gate of its address (RFC 6455
+    /// §4.1). The time limit covers all redirects together, without the waits at gates.
+    /// [`Opened::url`] is the URL of the server that accepted.
     ///
     /// [`Opened::url`]: crate::proto::Opened::url
     pub fn follow_redirects(mut self, max: u32) -> Options {
@@ -146,17 +146,17 @@ impl Options {
         self
     }
 
-    /// Hides the URL, and those that redirects lead to, from traces, errors and `Debug`.
+    /// Hides the URL, and the URLs that redirects lead to, from traces, errors and `Debug`.
     pub fn secret_url(mut self) -> Options {
         self.request.secret_url();
         self
     }
 
-    /// Offers a subprotocol, after those offered before.
+    /// Offers a subprotocol, behind the ones offered before.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Request`]: the name is no token (RFC 6455 §4.1), or is there already.
+    /// [`ErrorKind::Request`]: the name is no token (RFC 6455 §4.1), or was offered before.
     pub fn protocol(mut self, name: &str) -> Result<Options, Error> {
         match self.request.protocol(name) {
             Ok(_) => Ok(self),
@@ -179,7 +179,7 @@ impl Options {
     /// Offers to compress messages (permessage-deflate, RFC 7692); off by default. The server may
     /// decline: [`Opened::compression`](crate::proto::Opened::compression) is the result.
     ///
-    /// For its cost and when it is unsafe, see [`Compression`].
+    /// [`Compression`] describes its cost, and when it is unsafe.
     ///
     /// ```
     /// use moonwire::{Options, proto::Compression};
@@ -198,41 +198,40 @@ impl Options {
         Error::new(self.url(), Stage::Url, ErrorKind::Request(e))
     }
 
-    /// The time for resolving, connecting, TLS and handshake together; without it
-    /// [`Limits::opening`].
+    /// The time for resolving, connecting, TLS and handshake together; default [`Limits::opening`].
     pub fn timeout(mut self, timeout: Duration) -> Options {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Sends a keep-alive ping after this long a silence; some byte has to arrive within
-    /// [`Limits::pong`] after each. `None`: never.
+    /// Sends a keep-alive ping when nothing was received for this long; after each ping, some byte
+    /// has to arrive within [`Limits::pong`]. `None`: sends no pings.
     ///
     /// Without this call, a [`WebSocket`](crate::WebSocket), while one of its calls waits, and a
     /// [`Client`](crate::Client) ping after 30 s: programs that use them wait for a server, and
-    /// would wait for ever for one that is gone without a close (a cable, a router that dropped the
+    /// would wait for ever if it is gone without a close (a cable, a router that dropped the
     /// connection). A [`Reactor`](crate::Reactor) does not ping by default: the program decides
-    /// what wakes its loop, and may know better signs of life.
+    /// when its loop wakes, and may have better signs that the server is alive.
     pub fn ping_interval(mut self, interval: Option<Duration>) -> Options {
         self.ping_interval = Some(interval);
         self
     }
 
-    /// For a face whose calls wait.
+    /// Sets the ping interval of a face whose calls wait, unless the program has set one.
     pub(in crate::net) fn kept_alive(mut self) -> Options {
         self.ping_interval.get_or_insert(Some(KEEP_ALIVE));
         self
     }
 
-    /// Holds our close frame back for the program when the server closes or breaks a rule; see
+    /// Whether our close frame waits for the program when the server closes or breaks a rule; see
     /// [`Settings::hold_close`].
     pub fn hold_close(mut self, hold: bool) -> Options {
         self.hold_close = hold;
         self
     }
 
-    /// Limits of this connection, instead of the reactor's. Limits that the connections of a
-    /// reactor share stay the reactor's; the documentation of [`Limits`] marks them.
+    /// Sets the limits of this connection instead of the reactor's. Limits that all connections of
+    /// a reactor share stay the reactor's; the documentation of [`Limits`] marks them.
     pub fn limits(mut self, limits: Limits) -> Options {
         self.limits = Some(Arc::new(limits));
         self

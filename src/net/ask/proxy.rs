@@ -1,4 +1,4 @@
-//! Proxies, and which connections use which.
+//! Proxies, and the rules which connections use which.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,11 +17,11 @@ use crate::proto::{Host, Url, escape};
 pub enum ProxyScheme {
     /// HTTP: `CONNECT` (RFC 9110 §9.3.6), and plain requests in absolute form (RFC 9112 §3.2.2).
     Http,
-    /// The same over TLS.
+    /// As `Http`, over TLS.
     Https,
-    /// SOCKS 5 (RFC 1928), sent an address: names are resolved here.
+    /// SOCKS 5 (RFC 1928); the client resolves names and sends addresses.
     Socks5,
-    /// SOCKS 5, sent the name: the proxy resolves it.
+    /// SOCKS 5; the client sends names, and the proxy resolves them.
     Socks5h,
 }
 
@@ -29,7 +29,7 @@ impl ProxyScheme {
     const ALL: [ProxyScheme; 4] =
         [ProxyScheme::Http, ProxyScheme::Https, ProxyScheme::Socks5, ProxyScheme::Socks5h];
 
-    /// The name in front of `://`.
+    /// The name of the scheme, as before `://`.
     pub fn as_str(self) -> &'static str {
         match self {
             ProxyScheme::Http => "http",
@@ -39,7 +39,7 @@ impl ProxyScheme {
         }
     }
 
-    /// The port of a proxy that is given without one; 1080 is from RFC 1928 §3.
+    /// The port of a proxy without one; 1080 is from RFC 1928 §3.
     fn default_port(self) -> u16 {
         match self {
             ProxyScheme::Http => 80,
@@ -55,8 +55,8 @@ impl ProxyScheme {
 
 /// A proxy, and our credentials for it.
 ///
-/// User name and password are sent to the proxy only, and shown nowhere: `Display` and `Debug`
-/// leave them out.
+/// The client sends user name and password to this proxy only. `Display` and `Debug` do not show
+/// them.
 ///
 /// ```
 /// use moonwire::{Options, Proxy};
@@ -100,18 +100,17 @@ impl fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// Reads `SCHEME://[USER[:PASSWORD]@]HOST[:PORT]`, where the scheme is `http`, `https`, `socks5` (or
-    /// `socks`) or `socks5h` and may be left out (`http`). User name and password may be
-    /// percent-encoded; a slash, `?` and `#` in them have to be. Without a
-    /// port it is 80, 443 or 1080.
+    /// Parses `SCHEME://[USER[:PASSWORD]@]HOST[:PORT]`. The scheme is `http` (the default),
+    /// `https`, `socks5` (or `socks`) or `socks5h`. User name and password may be percent-encoded;
+    /// a slash, `?` and `#` in them have to be. The default port is 80, 443 or 1080.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::ProxyUrl`], which repeats neither user name nor password.
+    /// [`ErrorKind::ProxyUrl`], which contains neither user name nor password.
     pub fn parse(text: &str) -> Result<Proxy, Error> {
         let shown = match text.rsplit_once('@') {
             Some((_, place)) => place,
-            // The text in place of a port may be a part of a password.
+            // A text that is not a port may be a part of a password.
             None => {
                 let place = text.split_once("://").map_or(text, |(_, rest)| rest);
                 let odd = port_of(place).is_some_and(|port| !is_port(port.trim_end_matches('/')));
@@ -128,7 +127,7 @@ impl Proxy {
         let (scheme, rest) = match text.split_once("://") {
             None => (ProxyScheme::Http, text),
             Some((name, rest)) => {
-                // The name of the scheme in GNOME.
+                // GNOME calls the scheme `socks`.
                 let name = if name.eq_ignore_ascii_case("socks") { "socks5" } else { name };
                 let known = ProxyScheme::ALL.into_iter();
                 let mut known = known.filter(|s| s.as_str().eq_ignore_ascii_case(name));
@@ -141,7 +140,7 @@ impl Proxy {
             None => (None, rest),
         };
         if user.is_some_and(|user| user.contains(['/', '?', '#'])) {
-            // Other parsers end the host here, and take the part behind the @ for another host.
+            // Other parsers end the host here, and take the text behind the @ for another host.
             let what = "has to be percent-encoded in a user name or password";
             return Err(format!("a slash, ? or # {what}"));
         }
@@ -153,7 +152,7 @@ impl Proxy {
         if port_of(place).is_some_and(|port| !is_port(port)) {
             return Err("the port is not a number from 1 to 65535".to_owned());
         }
-        // An empty port is no port (RFC 3986 §3.2.3): the default is that of the scheme.
+        // An empty port counts as none (RFC 3986 §3.2.3): the scheme's default is used.
         let names_port = |place: &str| port_of(place).is_some();
         let place = place.strip_suffix(':').filter(|rest| !names_port(rest)).unwrap_or(place);
         let port =
@@ -169,16 +168,17 @@ impl Proxy {
         })))
     }
 
-    /// Adds a field to requests to an HTTP proxy; also `Proxy-Authorization`, instead of user name
-    /// and password. This client sends it to no other server. A request that the proxy handles
-    /// itself (`http://`) has one head for the proxy and for the server behind it: the proxy keeps
-    /// `Proxy-Authorization` to itself (RFC 9110 §11.7.2), and may forward the other fields; if the
-    /// request has a field of the same name, that one is sent. SOCKS has no fields.
+    /// Adds a field to requests to an HTTP proxy. `Proxy-Authorization` is allowed, and replaces
+    /// user name and password; this client sends it to no other server. If the proxy handles a
+    /// request itself (`http://`), one head is for the proxy and for the server behind it: the
+    /// proxy does not forward `Proxy-Authorization` (RFC 9110 §11.7.2), but may forward the other
+    /// fields. If the request has a field of the same name, only that one is sent. SOCKS has no
+    /// fields.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Request`], as [`Options::header`](crate::Options::header); and
-    /// [`ErrorKind::ProxyUrl`] for a proxy that speaks SOCKS.
+    /// [`ErrorKind::Request`], as for [`Options::header`](crate::Options::header); and
+    /// [`ErrorKind::ProxyUrl`] for a SOCKS proxy.
     pub fn header(mut self, name: &str, value: &str) -> Result<Proxy, Error> {
         let bad = |kind| Error::new(&self, Stage::Url, kind);
         if self.scheme().is_socks() {
@@ -190,26 +190,26 @@ impl Proxy {
         Ok(self)
     }
 
-    /// TLS to an `https` proxy; without it the roots of `webpki-roots`.
-    /// [`Config::tls`](crate::Config::tls) is for servers: it may hold a client certificate, which
-    /// a proxy must not get.
+    /// Sets TLS to an `https` proxy; default: the roots of `webpki-roots`.
+    /// [`Config::tls`](crate::Config::tls) is for servers only: it may contain a client
+    /// certificate, which a proxy must not get.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: Arc<rustls::ClientConfig>) -> Proxy {
         Arc::make_mut(&mut self.0).tls = Some(config);
         self
     }
 
-    /// Its protocol.
+    /// The protocol of the proxy.
     pub fn scheme(&self) -> ProxyScheme {
         self.0.scheme
     }
 
-    /// Its host.
+    /// The host of the proxy.
     pub fn host(&self) -> &Host {
         self.0.url.host()
     }
 
-    /// Its port.
+    /// The port of the proxy.
     pub fn port(&self) -> u16 {
         self.0.url.port()
     }
@@ -251,7 +251,7 @@ impl Proxy {
         self.0.tls.as_ref()
     }
 
-    /// Whether the proxy handles a request for `url` itself, in absolute form: that is plain HTTP.
+    /// Whether the proxy handles a request for `url` itself, in absolute form, as for plain HTTP.
     pub(in crate::net) fn takes_requests_for(&self, url: &Url) -> bool {
         !self.scheme().is_socks() && url.scheme() == crate::proto::Scheme::Http
     }
@@ -263,7 +263,7 @@ fn port_of(place: &str) -> Option<&str> {
     tail.split_once(':').map(|(_, port)| port)
 }
 
-/// Whether that is a port; an empty one is the default (RFC 3986 §3.2.3).
+/// Whether `port` is a port; an empty one means the default (RFC 3986 §3.2.3).
 fn is_port(port: &str) -> bool {
     port.is_empty() || number::<u16>(port).is_some_and(|port| port > 0)
 }
@@ -291,7 +291,7 @@ impl Credentials {
     }
 }
 
-/// Which proxy a connection uses, by the target of its URL. The default: none.
+/// Rules which proxy a connection uses, by its URL. By default none.
 ///
 /// ```
 /// use moonwire::{Config, Proxy, ProxyRules};
@@ -320,7 +320,7 @@ impl ProxyRules {
         ProxyRules::default()
     }
 
-    /// One proxy for all.
+    /// The same proxy for all connections.
     pub fn all(proxy: Proxy) -> ProxyRules {
         ProxyRules { plain: Some(proxy.clone()), secure: Some(proxy), except: Vec::new() }
     }
@@ -337,16 +337,16 @@ impl ProxyRules {
         self
     }
 
-    /// Targets without a proxy, in addition to earlier ones: a list with commas or spaces between
-    /// its entries, each a name (which includes all names below it; a `.` or `*.` in front changes
-    /// nothing), an address, a network as `ADDRESS/BITS`, or `*` for all; with `:PORT` behind it,
-    /// an IPv6 address then in brackets, for that port only.
+    /// Adds targets that use no proxy: a list with commas or spaces between its entries. An entry
+    /// is a name, which includes all names below it (a `.` or `*.` in front changes nothing), an
+    /// address, a network as `ADDRESS/BITS`, or `*` for all targets. With `:PORT` behind it, it is
+    /// for that port only; an IPv6 address then stands in brackets.
     ///
-    /// Names are not resolved: an address or a network matches URLs that contain an address.
+    /// Names are not resolved: an address or a network matches only URLs that contain an address.
     ///
     /// # Errors
     ///
-    /// The entry that is invalid.
+    /// A text that names the invalid entry.
     pub fn except(mut self, list: &str) -> Result<ProxyRules, String> {
         for entry in list.split([',', ' ', '\t']).filter(|entry| !entry.is_empty()) {
             self.except.push(entry.parse()?);
@@ -354,7 +354,7 @@ impl ProxyRules {
         Ok(self)
     }
 
-    /// The proxy for `url`, if any. A Unix socket has none.
+    /// The proxy for `url`, if any. A Unix socket uses none.
     pub fn proxy_for(&self, url: &Url) -> Option<&Proxy> {
         let proxy = if url.scheme().is_secure() { &self.secure } else { &self.plain }.as_ref()?;
         let excepted = url.is_socket() || self.except.iter().any(|entry| entry.matches(url));
@@ -372,7 +372,7 @@ struct Exception {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum ExceptedHosts {
     All,
-    /// The name and all names below it.
+    /// This name and all names below it.
     Name(String),
     Network(IpAddr, u8),
 }

@@ -1,4 +1,4 @@
-//! The body of a request that is read while it is sent.
+//! The reader of a request's body, which is read while it is sent.
 
 use std::fmt;
 use std::io;
@@ -20,9 +20,9 @@ impl fmt::Debug for BodySource {
 pub(in crate::net) enum BodyRead {
     /// This many bytes were read.
     Some(usize),
-    /// No more bytes come.
+    /// The reader has ended.
     End,
-    /// There may be more later.
+    /// The reader has no bytes now, but may have some later.
     Later,
 }
 
@@ -31,7 +31,7 @@ impl BodySource {
         BodySource(Arc::new(Mutex::new(Some(Box::new(reader)))))
     }
 
-    /// Whether a request has taken it already.
+    /// Whether a connection has taken the reader.
     pub(in crate::net) fn is_taken(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }

@@ -1,5 +1,5 @@
-//! The path of a connection to the server of its URL: over a stream that is connected already,
-//! through a proxy, with which socket options.
+//! How a connection reaches the server of its URL: over a stream that is already connected, or
+//! through a proxy; and its socket options.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::proxy::Proxy;
 use crate::net::sys::{OwnedStream, SocketOptions};
 
-/// The path options that WebSockets and streams share.
+/// The options of the path, which WebSockets and streams share.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Way {
-    /// A stream to use, so that nothing is resolved or connected.
+    /// A connected stream to use; then no name is resolved and no address is connected to.
     pub(crate) over: Option<ProgramStream>,
     /// `None`: as in the configuration of the reactor.
     pub(crate) proxy: Option<Option<Proxy>>,
@@ -18,11 +18,11 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// The default: as in the configuration of the reactor, on a socket with the system's defaults.
+    /// The default: as in the configuration of the reactor, with the system's socket defaults.
     pub(crate) const USUAL: Way = Way { over: None, proxy: None, socket: SocketOptions::new() };
 }
 
-/// A stream of the program, to be used once; clones share it.
+/// A stream of the program for one connection; clones share it.
 #[derive(Clone)]
 pub(crate) struct ProgramStream(Arc<Mutex<Option<OwnedStream>>>);
 
@@ -31,7 +31,7 @@ impl ProgramStream {
         ProgramStream(Arc::new(Mutex::new(Some(stream))))
     }
 
-    /// The stream, unless it was used already.
+    /// The stream, unless a connection has taken it.
     pub(crate) fn take(&self) -> Option<OwnedStream> {
         // No code that can panic runs while the lock is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()

@@ -1,4 +1,5 @@
-//! Events kept after their turn: an arena of payload bytes and a list, recycled.
+//! Events that are kept after their turn: an arena with their payloads, and a list; both are
+//! reused.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +10,7 @@ use crate::net::reactor::{Conn, Sink};
 use crate::proto::Stats;
 use crate::proto::Text;
 
-/// Keeps events for later. Small payloads are copied into one buffer; payloads that own their
+/// Keeps events for later. Borrowed payloads are copied into one buffer; payloads that own their
 /// memory keep it.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -17,15 +18,15 @@ pub struct Batch {
     /// Text, so that it can be lent as `str` without being validated again.
     text: String,
     items: Vec<(ConnId, Item)>,
-    /// How many bytes its events count for each connection: one entry for each run of events.
+    /// How many bytes the events count for each connection: one entry for each run of events.
     costs: Vec<(ConnId, usize)>,
-    /// The counters of the WebSockets whose final events are in it.
+    /// The counters of the WebSockets whose final events are in the batch.
     #[cfg(feature = "luau")]
     ends: Vec<(ConnId, Stats)>,
 }
 
-/// Small, since there is one for each message: long or rare contents are boxed, and for a payload
-/// in the arena only its length is kept, since payloads are taken out in order.
+/// Small, since there is one for each message: long or rare contents are boxed. Of a payload in the
+/// arena only the length is kept, since payloads are taken out in order.
 #[derive(Debug)]
 enum Item {
     Text(usize),
@@ -44,12 +45,12 @@ impl Batch {
         self.items.is_empty()
     }
 
-    /// How many events it holds.
+    /// How many events the batch holds.
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Its event, if it has only one and that is a text in the arena.
+    /// The only event of the batch, if that is a text in the arena.
     #[cfg(feature = "luau")]
     pub(crate) fn only_text(&self) -> Option<(ConnId, &str)> {
         match &self.items[..] {
@@ -58,8 +59,8 @@ impl Batch {
         }
     }
 
-    /// Takes all events out, in order. Payloads that they lend live as long as the iterator's
-    /// borrow; the memory is kept for the next batch.
+    /// Takes all events out, in order. Borrowed payloads live as long as the iterator's borrow. The
+    /// memory is kept for the next events.
     pub fn drain(&mut self) -> Items<'_> {
         Items {
             bytes: &self.bytes,
@@ -70,7 +71,7 @@ impl Batch {
         }
     }
 
-    /// Forgets the payloads of events that were drained.
+    /// Removes all events and payloads.
     pub fn clear(&mut self) {
         self.items.clear();
         self.costs.clear();
@@ -87,7 +88,7 @@ impl Batch {
     #[cfg(test)]
     pub(in crate::net) const EVENT: usize = size_of::<(ConnId, Item)>();
 
-    /// How many bytes its events count for each connection until they are consumed.
+    /// How many bytes the events count for each connection until they are consumed.
     pub(in crate::net) fn costs(&self) -> &[(ConnId, usize)] {
         &self.costs
     }
@@ -97,7 +98,7 @@ impl Batch {
         bytes.len()
     }
 
-    /// The event, and the bytes of its payload.
+    /// The item for `event`, and the length of its payload.
     fn item(&mut self, event: Event<'_>) -> (Item, usize) {
         match event {
             Event::Text(text) => match text.into_owned() {
@@ -133,7 +134,7 @@ impl Batch {
         }
     }
 
-    /// Keeps the counters of a WebSocket that ends.
+    /// Keeps the counters of a WebSocket whose final event comes.
     #[cfg(feature = "luau")]
     #[inline]
     fn note_end(&mut self, conn: &Conn<'_>, event: &Event<'_>) {
@@ -152,7 +153,7 @@ impl Batch {
     #[inline]
     fn put(&mut self, id: ConnId, event: Event<'_>) -> usize {
         if self.items.is_empty() {
-            // Of drained events, only their payloads in the arena are left.
+            // All events were drained, but their payloads are still in the arena.
             self.clear();
         }
         let (item, len) = self.item(event);
@@ -179,7 +180,7 @@ impl Sink for Batch {
     }
 }
 
-/// A batch whose events count as held until [`crate::net::Reactor::consumed`].
+/// A sink into a batch; its events count as held until [`crate::net::Reactor::consumed`].
 pub(in crate::net) struct HoldingSink<'a>(pub(in crate::net) &'a mut Batch);
 
 impl HoldingSink<'_> {
@@ -218,7 +219,7 @@ impl fmt::Debug for Items<'_> {
 #[cfg(feature = "luau")]
 pub(crate) struct MessageGroup<'a> {
     pub(crate) id: ConnId,
-    /// Whether they are binary messages.
+    /// Whether the payloads are binary messages.
     pub(crate) binary: bool,
     pub(crate) payloads: Payloads<'a>,
 }
@@ -234,15 +235,15 @@ pub(crate) enum Payloads<'a> {
 impl<'a> Items<'a> {
     /// The counters of a WebSocket whose final event is in the batch.
     pub(crate) fn stats(&mut self, id: ConnId) -> Option<Stats> {
-        // They are in the order of the events.
+        // The counters are in the order of the final events.
         let ((_, stats), rest) = self.ends.split_first().filter(|((of, _), _)| *of == id)?;
         self.ends = rest;
         Some(*stats)
     }
 
     /// Takes the next payloads out: consecutive ones of one connection and one kind, at most
-    /// `most`, until they have `bytes`. Their lengths replace the contents of `lengths`. `None` if
-    /// the next event is another, or there is none.
+    /// `most`, until they have `bytes`. Writes their lengths to `lengths`. `None` if the next event
+    /// is of another kind, or there is none.
     pub(crate) fn next_group(
         &mut self,
         most: usize,
@@ -273,14 +274,15 @@ impl<'a> Items<'a> {
 }
 
 impl<'a> Items<'a> {
-    /// The same of text.
+    /// Takes the next `len` bytes of text out of the arena.
     fn next_text(&mut self, len: usize) -> &'a str {
         let (text, rest) = self.text.split_at_checked(len).unwrap_or_default();
         self.text = rest;
         text
     }
 
-    /// Every length was recorded together with its bytes.
+    /// Takes the next `len` bytes out; they are there, since each length was recorded with its
+    /// bytes.
     fn next_bytes(&mut self, len: usize) -> &'a [u8] {
         let (bytes, rest) = self.bytes.split_at_checked(len).unwrap_or_default();
         self.bytes = rest;

@@ -1,4 +1,4 @@
-//! The reactor on a thread of its own, with handles for any thread.
+//! A reactor on a thread of its own, with handles for any thread.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -22,10 +22,10 @@ use crate::net::sys::{Os, Sys};
 use crate::net::time::after;
 use crate::proto::{CloseFrame, Context, Misuse, Stats, Transport};
 
-/// A handle of a reactor that runs on a thread of its own. Clones share it; the thread ends, and
-/// closes open connections, when [`Events`] is dropped.
+/// A handle of a reactor that runs on a thread of its own; clones share it. When [`Events`] is
+/// dropped, the thread closes open connections and ends.
 ///
-/// Sending encodes and writes on the calling thread: no hand-over.
+/// A call that sends encodes and writes on the calling thread; no other thread is involved.
 ///
 /// ```no_run
 /// use moonwire::{Client, Config, Event, Options};
@@ -40,8 +40,8 @@ use crate::proto::{CloseFrame, Context, Misuse, Stats, Transport};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A round trip is measured by a ping with a payload chosen by the program, such as a number, and
-/// the [`Event::Pong`] with the same payload: the time between the two.
+/// To measure a round trip, send a ping with a payload of your own, such as a number, and wait for
+/// the [`Event::Pong`] with the same payload.
 pub struct Client<S: Sys = Os>(Arc<State<S>>);
 
 impl<S: Sys> Clone for Client<S> {
@@ -53,9 +53,9 @@ impl<S: Sys> Clone for Client<S> {
 /// The receiving end of a [`Client`]: all events of all its connections, in order.
 ///
 /// Dropping it closes open connections, and waits until accepted bytes are sent: as long as the
-/// kernel takes some, and no longer than [`Limits::stall`](crate::Limits::stall) if it takes none.
-/// Then the servers have [`Limits::linger`](crate::Limits::linger) for their answers.
-/// [`Events::finish`] does the same within a given time, and returns how many bytes were lost.
+/// kernel takes some, and at most [`Limits::stall`](crate::Limits::stall) while it takes none. Then
+/// the servers have [`Limits::linger`](crate::Limits::linger) for their answers. [`Events::finish`]
+/// does the same within a given time, and returns how many bytes were lost.
 ///
 /// ```no_run
 /// use moonwire::{Client, Config, Event, Options};
@@ -76,24 +76,24 @@ impl<S: Sys> Clone for Client<S> {
 pub struct Events<S: Sys = Os> {
     state: Arc<State<S>>,
     thread: Option<std::thread::JoinHandle<()>>,
-    /// The batch whose events are being given.
+    /// The batch whose events [`Events::wait`] passes on.
     batch: Batch,
-    /// Events that [`Events::iter`] has taken out of it and not given yet.
+    /// Events that [`Events::iter`] has taken out of the batch and not returned yet.
     taken: VecDeque<(ConnId, Event<'static>)>,
 }
 
 pub(super) struct State<S: Sys> {
     shared: Shared<S>,
     queue: Queue,
-    /// A thread iterates: it has to check again when a connection is released.
+    /// A thread iterates: when a connection is released, it has to check again whether it goes on.
     iterates: AtomicBool,
     drained: Drained,
     /// The thread has ended.
     ended: AtomicBool,
     stop: AtomicBool,
-    /// Connections that are still open when it stops get no more time.
+    /// The thread ends at once, even if connections are still open.
     hurry: AtomicBool,
-    /// The deadline of the end, once it stops.
+    /// The deadline for the end of the thread, once it stops.
     limit: OnceLock<Instant>,
 }
 
@@ -102,7 +102,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The system has no descriptor, no random source or no thread for it.
+    /// The system has no descriptor, no random source or no thread left.
     pub fn spawn(config: Config) -> io::Result<(Client, Events)> {
         Client::of(Reactor::new(config)?)
     }
@@ -110,8 +110,8 @@ impl Client {
 
 impl<S: Sys + 'static> Client<S> {
     /// [`Client::spawn`] on another system, such as a simulated network. The thread waits in
-    /// [`Poller::wait`](crate::Poller::wait) while others act; the times of [`Events::wait`] are
-    /// those of the machine.
+    /// [`Poller::wait`](crate::Poller::wait) while other threads act. [`Events::wait`] uses the
+    /// clock of the machine.
     ///
     /// # Errors
     ///
@@ -146,14 +146,14 @@ impl<S: Sys + 'static> Client<S> {
 }
 
 impl<S: Sys> Client<S> {
-    /// Starts to open a connection; see [`Reactor::open`]. Refused ([`ErrorKind::ClientEnded`]) when
-    /// [`Events`] was dropped or its thread has ended. A WebSocket gets keep-alive pings unless
-    /// [`Options::ping_interval`](crate::Options::ping_interval) sets otherwise.
+    /// Starts to open a connection; see [`Reactor::open`]. Refused ([`ErrorKind::ClientEnded`])
+    /// when [`Events`] was dropped or its thread has ended. A WebSocket sends keep-alive pings
+    /// unless [`Options::ping_interval`](crate::Options::ping_interval) is set otherwise.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::ClientEnded`], [`ErrorKind::TooManyConnections`]. A connection that fails later is
-    /// [`Event::Closed`](crate::Event::Closed).
+    /// [`ErrorKind::ClientEnded`], [`ErrorKind::TooManyConnections`]. If the connection fails
+    /// later, [`Event::Closed`](crate::Event::Closed) reports that.
     pub fn open(&self, ask: impl Into<Ask>) -> Result<ConnId, Error> {
         let ask = ask.into().kept_alive();
         if self.0.stop.load(Ordering::Acquire) {
@@ -162,12 +162,12 @@ impl<S: Sys> Client<S> {
         self.with(|reactor| reactor.open(ask))
     }
 
-    /// Sends a text message: written at once, or as soon as the kernel takes it.
+    /// Sends a text message: writes it at once, or as soon as the kernel takes it.
     ///
     /// # Errors
     ///
-    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
-    /// bytes wait to be sent already.
+    /// [`Misuse`]: the connection is not open, or more than
+    /// [`Limits::send_queue`](crate::Limits::send_queue) bytes wait to be sent already.
     pub fn send_text(&self, id: ConnId, text: &str) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.send_text(cx, text))
     }
@@ -176,30 +176,30 @@ impl<S: Sys> Client<S> {
     ///
     /// # Errors
     ///
-    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
-    /// bytes wait to be sent already.
+    /// [`Misuse`]: the connection is not open, or more than
+    /// [`Limits::send_queue`](crate::Limits::send_queue) bytes wait to be sent already.
     pub fn send_binary(&self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.send_binary(cx, data))
     }
 
-    /// Sends a text message that is not compressed, whatever was negotiated; see
-    /// [`Compression`](crate::proto::Compression) for when that is needed.
+    /// Sends a text message uncompressed, even if compression was negotiated;
+    /// [`Compression`](crate::proto::Compression) describes when that is needed.
     ///
     /// # Errors
     ///
-    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
-    /// bytes wait to be sent already.
+    /// [`Misuse`]: the connection is not open, or more than
+    /// [`Limits::send_queue`](crate::Limits::send_queue) bytes wait to be sent already.
     #[cfg(feature = "deflate")]
     pub fn send_text_plain(&self, id: ConnId, text: &str) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.send_text_plain(cx, text))
     }
 
-    /// Sends a binary message that is not compressed.
+    /// Sends a binary message uncompressed, as [`Client::send_text_plain`] does.
     ///
     /// # Errors
     ///
-    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
-    /// bytes wait to be sent already.
+    /// [`Misuse`]: the connection is not open, or more than
+    /// [`Limits::send_queue`](crate::Limits::send_queue) bytes wait to be sent already.
     #[cfg(feature = "deflate")]
     pub fn send_binary_plain(&self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.send_binary_plain(cx, data))
@@ -209,7 +209,8 @@ impl<S: Sys> Client<S> {
     ///
     /// # Errors
     ///
-    /// [`Misuse`]: the connection is not open, or the payload has more than 125 bytes.
+    /// [`Misuse`]: the connection is not open, the payload has more than 125 bytes, or more than
+    /// [`Limits::send_queue`](crate::Limits::send_queue) bytes wait to be sent already.
     pub fn ping(&self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
         let ping = |reactor: &mut Reactor<S>| {
             reactor.look_at_clock();
@@ -218,7 +219,7 @@ impl<S: Sys> Client<S> {
         self.with(ping).map(drop)
     }
 
-    /// Starts the closing handshake behind everything that was queued.
+    /// Starts the closing handshake behind everything that is queued.
     ///
     /// # Errors
     ///
@@ -234,21 +235,21 @@ impl<S: Sys> Client<S> {
         self.with(|reactor| reactor.answer_close(id));
     }
 
-    /// Gives a connection up: an open WebSocket is closed with `code` and `reason`; a stream, or a
-    /// connection that is being opened, is dropped. Its events are no longer reported.
+    /// Releases a connection: an open WebSocket is closed with `code` and `reason`; a stream, or a
+    /// connection that is not open yet, is dropped. Its events are no longer reported.
     pub fn release(&self, id: ConnId, code: u16, reason: &str) {
         let frame = CloseFrame::new(code, reason);
         self.with(|reactor| reactor.release(id, &frame));
         self.look_again();
     }
 
-    /// Closes all connections: an open WebSocket as [`Client::close`] does, so that its end is
-    /// reported; streams, and connections that are being opened, are given up
+    /// Closes all connections: open WebSockets as [`Client::close`] does, so that their ends are
+    /// reported. Streams, and connections that are not open yet, are released
     /// ([`Client::release`]).
     ///
     /// # Errors
     ///
-    /// The code or the reason cannot be sent; then nothing is closed.
+    /// The code or the reason may not be sent; then nothing is closed.
     pub fn close_all(&self, code: u16, reason: &str) -> Result<(), Misuse> {
         let frame = CloseFrame::new(code, reason);
         frame.check()?;
@@ -265,13 +266,12 @@ impl<S: Sys> Client<S> {
         self.with(|reactor| reactor.transport(id))
     }
 
-    /// Whether messages can be sent on it at this moment; it may end at any time.
+    /// Whether the program can send messages on it at this moment; it may end at any time.
     pub fn is_open(&self, id: ConnId) -> bool {
         self.with(|reactor| reactor.is_open(id))
     }
 
-    /// Connections that have not ended, and those that only wait for the server to end the TCP
-    /// connection.
+    /// How many connections have not ended, or only wait for the server to end the TCP connection.
     pub fn len(&self) -> usize {
         self.with(|reactor| reactor.len())
     }
@@ -281,16 +281,16 @@ impl<S: Sys> Client<S> {
         self.len() == 0
     }
 
-    /// Waits until everything that was accepted for a connection was handed to the kernel, for
-    /// `timeout` at most (`None`: as long as the kernel takes bytes, as by
-    /// [`Limits::stall`](crate::Limits::stall)). Returns whether it was. Messages that another
-    /// thread sends meanwhile are waited for, too. Not needed before a close: a close frame is sent
-    /// behind everything that was accepted.
+    /// Waits until the kernel has taken everything that was accepted for a connection, for at most
+    /// `timeout` (`None`: as long as the kernel takes bytes, see
+    /// [`Limits::stall`](crate::Limits::stall)). Returns whether it has. Waits also for messages
+    /// that other threads send meanwhile. Not needed before a close: the close frame is sent behind
+    /// everything that was accepted.
     ///
     /// # Errors
     ///
-    /// The connection is not open yet; or it has ended, cleanly or not, and how: its last event
-    /// reports whether everything had been sent.
+    /// The connection is not open yet; or it has ended, cleanly or not, and how. Its final event
+    /// reports whether everything was sent.
     pub fn flush(&self, id: ConnId, timeout: Option<Duration>) -> Result<bool, Misuse> {
         let until = timeout.map(|timeout| after(Instant::now(), timeout));
         let state = &*self.0;
@@ -299,13 +299,14 @@ impl<S: Sys> Client<S> {
                 0 => Some(reactor.check_live(id)),
                 _ => None,
             });
-            // The thread that drove the reactor has ended.
+            // If the thread has ended, nobody drives the reactor.
             let ended = || state.ended.load(Ordering::Acquire).then_some(Err(Misuse::NotOpen));
             sent.or_else(ended)
         })
     }
 
-    /// No end is reported for a connection that was released: a waiting thread has to check again.
+    /// Wakes a thread that iterates: a released connection reports no end, so it has to check
+    /// again.
     fn look_again(&self) {
         if self.0.iterates.load(Ordering::SeqCst) {
             self.0.queue.wake();
@@ -317,18 +318,18 @@ impl<S: Sys> Client<S> {
         &self.0
     }
 
-    /// Connections for which bytes are still to be sent, or the server's answer is awaited.
+    /// How many connections still have bytes to send, or wait for the server's answer.
     pub(super) fn pending(&self) -> usize {
         self.with(|reactor| reactor.pending())
     }
 
-    /// Reports no events of a connection until [`Client::resume`], except those already under way;
-    /// see [`Reactor::pause`].
+    /// Reports no events of a connection until [`Client::resume`], except those already taken from
+    /// the reactor; see [`Reactor::pause`].
     pub fn pause(&self, id: ConnId) {
         self.with(|reactor| reactor.pause(id));
     }
 
-    /// Resumes a connection that was paused.
+    /// Resumes a paused connection.
     pub fn resume(&self, id: ConnId) {
         self.with(|reactor| reactor.resume(id));
     }
@@ -338,7 +339,7 @@ impl<S: Sys> Client<S> {
         self.with(|reactor| reactor.stats(id))
     }
 
-    /// Bytes that were accepted and not yet handed to the kernel.
+    /// How many bytes were accepted and not yet taken by the kernel.
     pub fn buffered(&self, id: ConnId) -> usize {
         self.with(|reactor| reactor.buffered(id))
     }
@@ -354,7 +355,7 @@ impl<S: Sys> Client<S> {
         self.0.shared.quietly(act)
     }
 
-    /// The error is the caller's; the fate of an accepted message is reported in events.
+    /// Returns errors of the call only; events report what becomes of an accepted message.
     fn act(
         &self,
         id: ConnId,
@@ -365,20 +366,20 @@ impl<S: Sys> Client<S> {
 
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Reactor<S>) -> R) -> R {
         let result = self.0.shared.with(act);
-        // This call may have written bytes that another thread waits for.
+        // This call may have written the bytes for which another thread waits.
         self.0.drained.look();
         result
     }
 }
 
 impl<S: Sys> Events<S> {
-    /// Waits for events until `until` (`None`: without a limit) and passes all that are there to
-    /// `each`; returns how many. 0 after that time, or after [`Client::wake`].
+    /// Waits for events until `until` (`None`: without a limit) and passes the oldest batch of them
+    /// to `each`; returns how many. 0 after that time, or after [`Client::wake`].
     ///
     /// # Errors
     ///
-    /// An error means that the system could not wait any more and the thread has ended: there will
-    /// be no events, and every later call returns an error.
+    /// The system could not wait any more, and the thread has ended: there will be no events, and
+    /// every later call returns an error.
     pub fn wait(
         &mut self,
         until: Option<Instant>,
@@ -401,18 +402,18 @@ impl<S: Sys> Events<S> {
         taken.map(|()| count)
     }
 
-    /// As [`Events::wait`], into a batch, in exchange for an empty one. Its events count as
-    /// consumed at once.
+    /// As [`Events::wait`], into `batch`, which is emptied first. Its events count as consumed at
+    /// once.
     pub(crate) fn take(&mut self, until: Option<Instant>, batch: &mut Batch) -> io::Result<()> {
         self.state.queue.take(&self.state.shared, until, batch)
     }
 
-    /// The events as an iterator that waits for the next; each owns its memory. It ends when no
-    /// event can come any more: no connection is left whose end was not given. A connection that is
-    /// opened later, perhaps by another thread, needs another call; so open before you iterate.
-    /// [`Client::close_all`] makes it end, [`Client::wake`] does not.
+    /// An iterator over the events, which waits for the next one; each event owns its memory. It
+    /// ends when no event can come any more: the end of every connection was returned. For a
+    /// connection that is opened later, perhaps by another thread, call it again; so open before
+    /// you iterate. [`Client::close_all`] makes it end, [`Client::wake`] does not.
     ///
-    /// An error, the last item, is that of [`Events::wait`].
+    /// After an error, as of [`Events::wait`], it ends.
     ///
     /// ```no_run
     /// use moonwire::{Client, Config, Event, Options};
@@ -433,12 +434,12 @@ impl<S: Sys> Events<S> {
         EventIter { events: self, failed: false }
     }
 
-    /// Takes the events that have come, and waits if there are none. `false` if none will come.
+    /// Takes the events that have come, or waits for some. Returns `false` if none will come.
     fn refill(&mut self) -> io::Result<bool> {
         let mut batch = std::mem::take(&mut self.batch);
         let state = &*self.state;
-        // Before checking what is left, so that a thread that releases a connection afterwards sees
-        // the flag.
+        // Set before checking what is left, so that a thread that releases a connection afterwards
+        // sees it.
         state.iterates.store(true, Ordering::SeqCst);
         let mut taken = state.queue.take(&state.shared, Some(Instant::now()), &mut batch);
         let mut goes_on = true;
@@ -520,12 +521,12 @@ impl<S: Sys> Wake for State<S> {
 }
 
 impl<S: Sys> Events<S> {
-    /// Ends the thread as dropping does, after `limit` at the latest (`None`: as long as the kernel
-    /// takes bytes). Returns how many accepted bytes were not sent, less those that an event has
-    /// reported.
+    /// Ends the thread as dropping does, but at the latest after `limit` (`None`: as long as the
+    /// kernel takes bytes). Returns how many accepted bytes were not sent, without those that an
+    /// event has reported.
     pub fn finish(self, limit: Option<Duration>) -> u64 {
         if let Some(limit) = limit {
-            // No other code sets it.
+            // It is set only here.
             let _ = self.state.limit.set(after(self.state.shared.clock(), limit));
         }
         let state = Arc::clone(&self.state);
@@ -536,7 +537,7 @@ impl<S: Sys> Events<S> {
 
 #[cfg(feature = "luau")]
 impl Events {
-    /// Connections that are open when this is dropped get no time to close.
+    /// When this is dropped, open connections get no time to close.
     pub(crate) fn hurry(&self) {
         self.state.hurry.store(true, Ordering::Release);
     }
@@ -548,14 +549,14 @@ impl<S: Sys> Drop for Events<S> {
         self.state.shared.with(|reactor| reactor.release_all(&CloseFrame::new(1001, "")));
         self.state.shared.wake();
         if let Some(thread) = self.thread.take() {
-            // It does not panic; and if it did, there would be nothing to do about it here.
+            // The thread may have panicked in the program's code; `PollGuard` has reported that.
             let _ = thread.join();
         }
     }
 }
 
-/// Events that the thread has received and not handed over. The thread may end by a panic of the
-/// program's policy or observer, which a waiting thread has to learn.
+/// Holds the events that the thread has received and not handed over. If the program's policy or
+/// observer panics, the thread ends, and dropping the guard reports that to a waiting thread.
 struct PollGuard<'a, S: Sys> {
     state: &'a State<S>,
     batch: Batch,
@@ -590,7 +591,7 @@ fn poll<S: Sys>(state: &State<S>) {
             let may_end = ending.may_end(pending, unsent, now);
             end = ending.until();
             if may_end || state.hurry.load(Ordering::Acquire) {
-                // Remaining handles keep the reactor, and would keep its sockets.
+                // Other handles keep the reactor alive, and with it the sockets.
                 return state.shared.with(Reactor::abandon_all);
             }
         }

@@ -1,15 +1,15 @@
-//! Threads that wait until bytes written by other threads were sent.
+//! Lets threads wait until bytes that other threads have queued were sent.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Wakes threads that wait for a condition guarded by another lock, at no cost for the holders of
-/// that lock while no thread waits.
+/// Wakes threads that wait for a condition which another lock guards. While no thread waits, this
+/// costs the holders of that lock nothing.
 ///
-/// A waiting thread counts itself, and then checks the condition, both under the lock of this type.
-/// A thread that changes the condition does so under the other lock, and then reads the count. If
-/// the check came first, the count is seen, and the notification comes after the wait has started.
+/// Under the lock of this type, a waiting thread counts itself, and then checks the condition. A
+/// thread that changes the condition does so under the other lock, and then reads the count. If the
+/// check came first, that thread sees the count, and notifies after the wait has started.
 #[derive(Default)]
 pub(super) struct Drained {
     waiting: AtomicUsize,
@@ -18,7 +18,7 @@ pub(super) struct Drained {
 }
 
 impl Drained {
-    /// Waits until `look` returns a result, for as long as `until` states: `false` after that.
+    /// Waits until `look` returns a result, at most until `until`: then returns `false`.
     pub(super) fn wait<E>(
         &self,
         until: Option<Instant>,
@@ -45,7 +45,7 @@ impl Drained {
         }
     }
 
-    /// The condition may have changed. Callers of this do not hold the lock of the condition.
+    /// Notifies waiting threads that the condition may have changed. Its lock must not be held.
     pub(super) fn look(&self) {
         if self.waiting.load(Ordering::SeqCst) > 0 {
             drop(self.lock());
@@ -59,7 +59,7 @@ impl Drained {
     }
 }
 
-/// Counts a waiting thread until it is dropped, also by a panic.
+/// Counts a waiting thread until dropped, also by a panic.
 struct Counted<'a>(&'a Drained);
 
 impl Drop for Counted<'_> {

@@ -22,27 +22,27 @@ use crate::proto::sse::{self, EventOrComment, Reconnect};
 pub enum Incoming {
     /// An event.
     Event(sse::Event),
-    /// A comment: the text behind the colon of its line, without one space in front. It comes
-    /// before the event in whose lines it stands. Servers send empty ones as a sign of life.
+    /// A comment: the text behind the colon of its line, without one leading space. It comes before
+    /// the event whose lines surround it. Servers send empty ones to show that they are alive.
     Comment(String),
-    /// A stream is open: the first, and each after a [`Incoming::Reconnecting`] or an
+    /// A stream is open: the first one, or one after [`Incoming::Reconnecting`] or
     /// [`EventSource::restart`].
     Opened,
-    /// A stream, or an attempt to open one, has ended, and the next attempt starts `after` this
-    /// time, or with the first call after it. [`EventSource::last_error`] is the reason until a
-    /// stream is open. Each end is reported, however rarely the program calls: nothing happens
-    /// between two calls.
+    /// A stream, or an attempt to open one, has ended. The next attempt starts `after` this time,
+    /// or with the first call after it. Until a stream is open, [`EventSource::last_error`] is the
+    /// reason. Each end is reported, however rarely the program calls: nothing happens between
+    /// calls.
     Reconnecting {
-        /// The wait, from the call that reported it.
+        /// How long to wait, from the call that returned this.
         after: Duration,
     },
-    /// The time has passed.
+    /// The timeout of the call has passed.
     Nothing,
     /// No further event comes.
     Closed,
 }
 
-/// Events of a server, over as many connections as needed (WHATWG HTML §9.2); calls block.
+/// The events of a server, over as many connections as needed (WHATWG HTML §9.2); calls block.
 ///
 /// ```no_run
 /// use moonwire::{EventSource, StreamOptions};
@@ -56,42 +56,42 @@ pub enum Incoming {
 /// ```
 ///
 /// Nothing happens before the program asks for the first event, and nothing between two calls:
-/// bytes that a server sends meanwhile wait in the kernel, and then at the server. Settings that
-/// are changed later count from the next connection on. Dropping the source ends its connection.
+/// bytes that a server sends meanwhile wait in the kernel, and then at the server. Changed settings
+/// apply from the next connection on. Dropping the source ends its connection.
 ///
 /// # What ends it, and what does not
 ///
 /// * Status 200 and the type `text/event-stream` open a stream. 204 ends the source for good,
-///   without an error. Any other response is an error ([`HttpError::Status`],
-///   [`HttpError::ContentType`]; [`Error::status`] has the status), for good too, except those that
-///   mean "not now", if [`EventSource::reconnect_when_refused`] is set.
+///   without an error. Any other response also ends it for good, with an error
+///   ([`HttpError::Status`], [`HttpError::ContentType`]; [`Error::status`] has the status), except
+///   those that mean "not now", if [`EventSource::reconnect_when_refused`] is set.
 /// * The end of a body, and an error that may pass, end it unless [`EventSource::reconnect`] is
-///   set: a name that is not resolved, a connection that is refused or breaks off, TLS that fails,
-///   a body that is incomplete or has wrong framing, a time limit, the idle limit.
+///   set: a name that is not resolved, a connection that is refused or breaks, TLS that fails, a
+///   body that is incomplete or has wrong framing, a time limit, the idle limit.
 /// * An error that would come again also ends it for good: a certificate that is not trusted, a
 ///   response that is not HTTP, a redirect that is not followed, an event beyond
 ///   [`Limits::sse_block`].
 ///
-/// An error is returned once; afterwards the source is closed. [`EventSource::last_event_id`] is
-/// then still the point from which a new source can go on, and [`EventSource::restart`] makes this
-/// one go on there.
+/// An error is returned once; then the source has ended. A new source can go on from
+/// [`EventSource::last_event_id`], and [`EventSource::restart`] makes this one go on from there.
 ///
 /// # Each connection
 ///
-/// It starts from the URL of the options, whatever redirects the connection before had followed,
-/// and sends the same method, fields and body: a `POST`, too, is sent again. In addition it sends
-/// `Accept: text/event-stream` and `Cache-Control: no-cache`, unless the options have such fields,
-/// and the last event ID as `Last-Event-ID`, unless it is empty. An ID with control characters is
-/// not sent, since no header can carry it (RFC 9110 §5.5); then the server does not learn where to
-/// go on. A field `Last-Event-ID` of the options is not sent. Redirects get the ID, too.
+/// A connection starts from the URL of the options, even if the connection before followed
+/// redirects, and sends the same method, fields and body: even a `POST` is sent again. It also
+/// sends `Accept: text/event-stream` and `Cache-Control: no-cache`, unless the options have such
+/// fields, and the last event ID as `Last-Event-ID`, unless it is empty. An ID with control
+/// characters is not sent, since no header can contain it (RFC 9110 §5.5); then the server cannot
+/// know where to go on. A field `Last-Event-ID` of the options is not sent. Redirects get the ID,
+/// too.
 ///
-/// [`StreamOptions::timeout`] and the limits hold for each connection, [`StreamOptions::delivery`]
+/// [`StreamOptions::timeout`] and the limits apply to each connection. [`StreamOptions::delivery`]
 /// is ignored.
 pub struct EventSource<S: Sys = Os> {
     options: StreamOptions,
     /// The configuration of the next reactor.
     config: Option<Config>,
-    /// Returns the stream for the next connection, if the source does not connect itself.
+    /// Returns the stream for the next connection, if the program connects.
     over: Option<Over>,
     /// Creates the system of a reactor.
     make: Make<S>,
@@ -101,17 +101,17 @@ pub struct EventSource<S: Sys = Os> {
     reconnect_when_refused: bool,
     retry: Option<Duration>,
     retry_floor: Option<Duration>,
-    // The parser is here and not in the session, which would report events only: an ID or a `retry`
-    // without data would be lost, and they have to outlive the connection. So bodies are delivered
-    // raw, and the parser's position is exactly that of the caller.
+    // The source parses, not the session: a session reports events only, so an ID or a `retry`
+    // without data would be lost, and both have to outlive the connection. So bodies are delivered
+    // as bytes, and the parser has exactly the position of the caller.
     parser: sse::Events,
     plan: Reconnect,
     state: State,
     inbox: Inbox,
     last_error: Option<Error>,
     interrupter: Option<Interrupter>,
-    /// Connects the interrupter to the next reactor's poller; `None` without an interrupter, since
-    /// an interrupter needs a poller that can be shared.
+    /// Connects the interrupter to the next reactor's poller. `None` without an interrupter, which
+    /// needs a poller that can be shared.
     attach: Option<fn(&Interrupter, &Reactor<S>)>,
 }
 
@@ -119,25 +119,25 @@ pub struct EventSource<S: Sys = Os> {
 type Make<S> = Box<dyn FnMut(&Limits) -> io::Result<S> + Send>;
 
 enum State {
-    /// Connects at that time; `None`: now.
+    /// Connects at that time; `None`: at once.
     Waiting(Option<Instant>),
     Connected {
         id: ConnId,
-        /// The response was received, and it is an event stream.
+        /// `opened` was called: the response is an event stream.
         open: bool,
     },
     Ended,
 }
 
-/// Bytes that a connection has received and that were not parsed yet.
+/// The bytes that a connection has received for the parser.
 #[derive(Default)]
 struct Inbox {
-    /// The response was received, and it is an event stream.
+    /// The response was received and not reported yet; it is an event stream.
     open: bool,
-    /// Bytes of the body; those before `at` were parsed.
+    /// Bytes of the body; the first `at` of them were parsed.
     bytes: Vec<u8>,
     at: usize,
-    /// Bytes that were parsed and are not yet reported to the reactor.
+    /// How many parsed bytes were not reported to the reactor yet.
     consumed: usize,
     closed: Option<Closed>,
 }
@@ -155,10 +155,10 @@ impl EventSource {
 
 impl<S: Sys> EventSource<S> {
     /// [`EventSource::new`] on other systems, such as a simulated network. A reactor consumes its
-    /// system, and another configuration ([`EventSource::config`]) makes another reactor: so `make`
-    /// is called before the first connection and before the first after each new configuration. Its
-    /// error is returned by the call that connects ([`ErrorKind::Io`]); the next attempt calls it
-    /// again.
+    /// system, and each configuration ([`EventSource::config`]) needs a reactor. So `make` is
+    /// called before the first connection, and before the first one after each new configuration.
+    /// If it fails, the call that connects returns its error ([`ErrorKind::Io`]), and the next
+    /// attempt calls it again.
     pub fn on(
         options: StreamOptions,
         mut make: impl FnMut() -> io::Result<S> + Send + 'static,
@@ -188,9 +188,9 @@ impl<S: Sys> EventSource<S> {
         }
     }
 
-    /// Whether to connect again after the end of a body and after errors that may pass; `false` by
-    /// default. It goes on for as long as the program asks for events, after waits as [`Reconnect`]
-    /// computes them; [`EventSource::last_error`] is the reason meanwhile.
+    /// Whether to connect again after the end of a body and after errors that may pass; default
+    /// `false`. The source does so for as long as the program asks for events, after waits that
+    /// [`Reconnect`] computes; meanwhile [`EventSource::last_error`] is the reason.
     pub fn reconnect(mut self, reconnect: bool) -> EventSource<S> {
         self.reconnect = reconnect;
         self
@@ -198,8 +198,8 @@ impl<S: Sys> EventSource<S> {
 
     /// With [`EventSource::reconnect`]: whether a response that means "not now"
     /// ([`Response::is_transient`]: 429, 502, 503 and a few more, such as a proxy sends while the
-    /// server behind it restarts) is a failed attempt instead of an error for good; `false` by
-    /// default, as in WHATWG HTML §9.2.3. The wait is at least what the response asks for
+    /// server behind it restarts) is a failed attempt, and not an error for good; default `false`,
+    /// as in WHATWG HTML §9.2.3. The wait is at least as long as the response asks for
     /// ([`Error::retry_after`]), up to [`Limits::sse_retry_ceiling`].
     ///
     /// [`Response::is_transient`]: crate::proto::http::Response::is_transient
@@ -208,14 +208,14 @@ impl<S: Sys> EventSource<S> {
         self
     }
 
-    /// The time before it reconnects, until the server sends a `retry`; without it
-    /// [`Limits::sse_retry`]. Bounded as the server's is.
+    /// How long to wait before a reconnect, until the server sends a `retry`; default
+    /// [`Limits::sse_retry`]. The same bounds apply as for the server's value.
     pub fn retry(mut self, retry: Duration) -> EventSource<S> {
         self.retry = Some(retry);
         self
     }
 
-    /// The least time before it reconnects, whatever the server sends; without it
+    /// The shortest wait before a reconnect, whatever the server sends; default
     /// [`Limits::sse_retry_floor`]. At least 1 ms.
     pub fn retry_floor(mut self, floor: Duration) -> EventSource<S> {
         self.retry_floor = Some(floor);
@@ -223,30 +223,29 @@ impl<S: Sys> EventSource<S> {
     }
 
     /// The longest silence of an open stream, after which it counts as lost; `None`, the default:
-    /// unlimited. Comments break the silence too, and servers send them for that: every 15 s, as
-    /// §9.2.7 advises. The same as [`StreamOptions::idle`].
+    /// unlimited. Comments end a silence too, and servers send them for that, every 15 s as §9.2.7
+    /// advises. The same as [`StreamOptions::idle`].
     pub fn idle(mut self, idle: Option<Duration>) -> EventSource<S> {
         self.options.idle = idle;
         self
     }
 
-    /// Goes on after an event whose ID was stored. An ID that holds CR, LF or NUL cannot come from
-    /// an event and is ignored.
+    /// Goes on after the event with this stored ID. An ID with CR, LF or NUL cannot come from an
+    /// event and is ignored.
     pub fn resume(mut self, id: &str) -> EventSource<S> {
         self.parser.set_last_event_id(id);
         self
     }
 
-    /// Sets TLS, limits, overrides, an observer.
+    /// Sets TLS, limits, overrides and an observer.
     pub fn config(mut self, config: Config) -> EventSource<S> {
         self.config = Some(config);
         self
     }
 
-    /// Each connection uses a stream that `next` returns: connected to the server, or to a tunnel
-    /// to it. (The stream of [`StreamOptions::over`] serves one connection only.) An error of
-    /// `next` counts as a connection that failed ([`ErrorKind::Connect`]). No redirect can be
-    /// followed.
+    /// For each connection, calls `next` for a stream that is connected to the server, or to a
+    /// tunnel to it. (The stream of [`StreamOptions::over`] serves one connection only.) If `next`
+    /// fails, the connection fails ([`ErrorKind::Connect`]). Redirects cannot be followed.
     ///
     /// ```no_run
     /// use moonwire::{EventSource, StreamOptions};
@@ -265,8 +264,8 @@ impl<S: Sys> EventSource<S> {
         self
     }
 
-    /// The `Last-Event-ID` that the next connection would send, and from which a later source can
-    /// go on: the ID after the event that was given last, or after what followed it without data.
+    /// The `Last-Event-ID` that the next connection would send, and from which another source can
+    /// go on: the ID after the last returned event, and after the blocks without data behind it.
     /// Empty if there is none.
     pub fn last_event_id(&self) -> &str {
         self.parser.last_event_id()
@@ -277,15 +276,15 @@ impl<S: Sys> EventSource<S> {
         matches!(self.state, State::Connected { open: true, .. })
     }
 
-    /// Why there is no open stream: the error that ended the latest one or kept it from being
-    /// opened, if no call returned that error. `None` while a stream is open, after a body that
-    /// ended regularly, and before the first attempt has ended.
+    /// Why no stream is open: the error that ended the last one or prevented it, unless a call has
+    /// returned that error. `None` while a stream is open, after a body that ended regularly, and
+    /// before the first attempt has ended.
     pub fn last_error(&self) -> Option<&Error> {
         self.last_error.as_ref()
     }
 
-    /// A handle that ends a blocking call of this source from another thread, also while the call
-    /// waits or connects. The source goes on with the next call.
+    /// A handle that ends a blocking call of this source from another thread, also while the source
+    /// waits or connects. The next call goes on.
     pub fn interrupter(&mut self) -> Interrupter
     where
         S: 'static,
@@ -301,12 +300,12 @@ impl<S: Sys> EventSource<S> {
         interrupter
     }
 
-    /// Ends the connection, if there is one, and reconnects with the next call, without a wait:
-    /// with the last event ID, and as if no attempt had failed. A source that has ended, with an
-    /// error or without, begins again too.
+    /// Ends the connection, if there is one. The next call reconnects without a wait: with the last
+    /// event ID, and as if no attempt had failed. A source that has ended, with an error or
+    /// without, begins again too.
     ///
-    /// Bytes that had come and were not given as events are discarded: a server that uses IDs sends
-    /// the events again.
+    /// Received bytes that were not returned as events are discarded: a server that uses IDs sends
+    /// those events again.
     pub fn restart(&mut self) {
         self.end_connection();
         self.plan = Reconnect::default();
@@ -314,7 +313,7 @@ impl<S: Sys> EventSource<S> {
         self.state = State::Waiting(None);
     }
 
-    /// The next event; `None` when no further one comes. Every other [`Incoming`] is skipped.
+    /// The next event; `None` when no further one comes. Skips every other [`Incoming`].
     ///
     /// # Errors
     ///
@@ -333,7 +332,8 @@ impl<S: Sys> EventSource<S> {
         }
     }
 
-    /// An event that stands whole in what was read, without the detours of [`EventSource::look`].
+    /// An event that is whole in the received bytes, without the other checks of
+    /// [`EventSource::look`].
     #[inline]
     fn whole_event(&mut self) -> Option<sse::Event> {
         if self.inbox.open || !matches!(self.state, State::Connected { .. }) {
@@ -351,7 +351,7 @@ impl<S: Sys> EventSource<S> {
     ///
     /// As [`EventSource::next_event`].
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Incoming, Error> {
-        // The clock of the reactor's system is used, so there has to be one.
+        // The time is read from the reactor's system, so the reactor has to exist.
         if matches!(self.state, State::Waiting(_))
             && let Err(e) = self.make_reactor()
         {
@@ -402,7 +402,8 @@ impl<S: Sys> EventSource<S> {
         Ok(matches!(self.state, State::Ended).then_some(Incoming::Closed))
     }
 
-    /// One step: connects, if it is time, or waits for bytes or for that time.
+    /// One step: connects if the wait is over; otherwise waits for bytes or for the end of the
+    /// wait.
     fn work(&mut self, until: Option<Instant>) -> Result<(), Error> {
         let until = match self.state {
             State::Waiting(None) => return self.connect(),
@@ -422,7 +423,7 @@ impl<S: Sys> EventSource<S> {
         options.request.headers.remove(&["last-event-id"]);
         let id = self.parser.last_event_id();
         if !id.is_empty() {
-            // An ID that a header cannot carry is refused here and not sent.
+            // `header` refuses an ID that a header cannot contain; then it is not sent.
             let _ = options.request.header("Last-Event-ID", id);
         }
         let made = self.make_reactor();
@@ -431,7 +432,7 @@ impl<S: Sys> EventSource<S> {
             None => {}
             Some(Ok(stream)) => options = options.over(stream),
             Some(Err(e)) => {
-                // There is no address for the error.
+                // The error needs an address, but there is none.
                 let nowhere = ([0, 0, 0, 0], 0).into();
                 let error = self.error(Stage::Connect, ErrorKind::Connect(vec![(nowhere, e)]));
                 self.inbox.closed = Some(Closed::Failed(error));
@@ -446,15 +447,15 @@ impl<S: Sys> EventSource<S> {
         Ok(())
     }
 
-    /// Creates a reactor from the configuration that was set last, unless that has made one
-    /// already. Resources that the system may lack are created first: a configuration cannot be
-    /// used twice, and [`EventSource::restart`] may succeed later.
+    /// Creates a reactor from the last configuration, unless it exists already. The system is
+    /// created first, since it may lack resources: then the configuration, which can be used once,
+    /// is kept, and [`EventSource::restart`] may succeed later.
     fn make_reactor(&mut self) -> io::Result<()> {
         if let Some(config) = self.config.take() {
             match (self.make)(&config.limits) {
                 Ok(sys) => {
-                    // The previous reactor has another configuration: it must not be used if this
-                    // fails.
+                    // The previous reactor has another configuration, and must not be used if this
+                    // one fails.
                     self.reactor = None;
                     let reactor = self.reactor.insert(Reactor::with_sys(sys, config)?);
                     if let (Some(interrupter), Some(attach)) = (&self.interrupter, self.attach) {
@@ -473,7 +474,7 @@ impl<S: Sys> EventSource<S> {
         }
     }
 
-    /// A stream was opened.
+    /// Records that a stream was opened.
     fn opened(&mut self) -> Incoming {
         if let State::Connected { open, .. } = &mut self.state {
             *open = true;
@@ -483,7 +484,7 @@ impl<S: Sys> EventSource<S> {
         Incoming::Opened
     }
 
-    /// The next event or comment in what has come.
+    /// The next event or comment in the received bytes.
     fn parse(&mut self) -> Result<Option<Incoming>, Error> {
         let State::Connected { id, .. } = self.state else { return Ok(None) };
         let input = self.inbox.unread();
@@ -505,7 +506,7 @@ impl<S: Sys> EventSource<S> {
                     EventOrComment::Comment(text) => Incoming::Comment(text),
                 }))
             }
-            // The error would come again: the server resends from the event before.
+            // The error would come again: the server sends this event again.
             Err(e) => {
                 let kind = ErrorKind::Http(HttpError::EventStream(e));
                 let error = self.error(Stage::Body, kind).with_status(Some(200));
@@ -514,7 +515,7 @@ impl<S: Sys> EventSource<S> {
         }
     }
 
-    /// A connection has ended, and all its bytes were parsed.
+    /// Decides how to go on after a connection that has ended; all its bytes were parsed.
     fn ended(&mut self, closed: Closed) -> Result<Incoming, Error> {
         let error = match closed {
             Closed::Failed(e) | Closed::Lost(e) => Some(e),
@@ -543,25 +544,24 @@ impl<S: Sys> EventSource<S> {
         Ok(Incoming::Reconnecting { after: wait })
     }
 
-    /// Whether another attempt may end otherwise. §9.2.3 lets a client give up where it knows that
-    /// none can; a response that opens no stream ends a source for good, unless the program chose
-    /// otherwise.
+    /// Whether another attempt may succeed. §9.2.3 lets a client give up if it knows that none can.
+    /// A response that opens no stream ends a source for good, unless the program chose otherwise.
     fn may_go_on_after(&self, error: &Error) -> bool {
         error.is_transient() && (error.response().is_none() || self.reconnect_when_refused)
     }
 
-    /// Ends the source, and its connection.
+    /// Ends the source and its connection.
     fn end(&mut self) {
         self.end_connection();
         self.state = State::Ended;
     }
 
-    /// Ends the connection, and discards what it received.
+    /// Ends the connection, and discards its received bytes.
     fn end_connection(&mut self) {
         self.release();
         self.inbox = Inbox::default();
-        // Its slot is free for the next connection only after a turn. If the system cannot wait, a
-        // later call that has to wait reports that.
+        // The slot of the connection is free only after a turn. If the system cannot wait, a later
+        // call that waits reports that.
         if let (State::Connected { .. }, Some(reactor)) = (&self.state, &mut self.reactor) {
             let _ = reactor.turn(Some(reactor.clock()), &mut |_: &mut Conn<'_>, _: Event<'_>| {});
         }
@@ -573,7 +573,7 @@ impl<S: Sys> EventSource<S> {
         }
     }
 
-    /// The limits of its connections, with the settings of this source.
+    /// The limits of the connections, with the settings of this source.
     fn limits(&self) -> Limits {
         let mut limits = match (&self.options.limits, &self.reactor) {
             (Some(own), _) => (**own).clone(),
@@ -584,7 +584,7 @@ impl<S: Sys> EventSource<S> {
         limits
     }
 
-    /// The time by the clock of the system, once there is one.
+    /// The time by the clock of the reactor's system, if there is a reactor.
     fn clock(&self) -> Instant {
         self.reactor.as_ref().map_or_else(Instant::now, Reactor::clock)
     }
@@ -607,8 +607,8 @@ impl<S: Sys> Iterator for EventSource<S> {
     }
 }
 
-/// A larger buffer is freed when it is empty: 64 KiB, so that a waiting source owns little,
-/// whatever it has received.
+/// A larger buffer is freed when it is empty: a waiting source keeps little memory, whatever it has
+/// received.
 const KEEP: usize = 64 * 1024;
 
 impl Inbox {
@@ -620,7 +620,7 @@ impl Inbox {
                 self.bytes.extend_from_slice(&data);
             }
             Event::Closed(closed) => self.closed = Some(closed),
-            // Events of a WebSocket.
+            // Only a WebSocket has other events.
             _ => {}
         }
     }
@@ -642,7 +642,7 @@ impl Inbox {
 }
 
 impl<S: Sys> fmt::Debug for EventSource<S> {
-    /// The URL as errors show it, and no received bytes.
+    /// Shows the URL as errors do, and no received bytes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventSource")
             .field("url", &self.options.url().to_string())

@@ -1,7 +1,7 @@
-//! A WebSocket in two halves, for a thread that sends and one that receives.
+//! A WebSocket in two halves, for a thread that sends and a thread that receives.
 //!
-//! The connection, as it is, moves into the machinery of [`Client`]: a thread of its own polls its
-//! socket, and neither half holds a lock while it waits.
+//! The connection moves into a [`Client`], whose thread polls its socket. Neither half holds a lock
+//! while it waits.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -19,13 +19,13 @@ use crate::proto::{Fields, Misuse, Transport, Url};
 
 /// The sending half of a [`WebSocket`]; clones send on the same connection, from any thread.
 ///
-/// A call encodes and writes on the calling thread and never waits: not for the [`Receiver`], not
-/// for the server. Bytes that the kernel does not take at once are queued; the thread of the
-/// connection writes them. If the queue is full
-/// ([`Limits::send_queue`](crate::Limits::send_queue)), the call returns [`Misuse::Full`], and the
-/// message was not accepted. [`Sender::flush`] waits.
+/// A call encodes and writes on the calling thread and never waits, neither for the [`Receiver`]
+/// nor for the server. Bytes that the kernel does not take at once are queued, and the thread of
+/// the connection writes them. If the queue is full
+/// ([`Limits::send_queue`](crate::Limits::send_queue)), the call returns [`Misuse::Full`] and does
+/// not accept the message. [`Sender::flush`] waits.
 ///
-/// Dropping it, and all its clones, does not end the connection: the [`Receiver`] keeps it.
+/// Dropping all clones does not end the connection: the [`Receiver`] keeps it.
 ///
 /// ```no_run
 /// let (sender, _receiver) = moonwire::connect("wss://echo.example/")?.split()?;
@@ -42,13 +42,13 @@ pub struct Sender<S: Sys = Os> {
 
 /// The receiving half of a [`WebSocket`], which keeps the connection.
 ///
-/// Pings are answered whether the program reads or not. Received messages wait for the calls that
-/// read; past [`Limits::high_water`](crate::Limits::high_water) bytes of them the socket is not
-/// read, and TCP makes the server wait. The server's close frame is answered when everything before
-/// it was read: until then the [`Sender`] may send.
+/// Pings are answered whether the program reads or not. Received messages wait until the program
+/// reads them; past [`Limits::high_water`](crate::Limits::high_water) bytes of them the socket is
+/// not read, and TCP makes the server wait. The server's close frame is answered when the program
+/// has read everything before it: until then the [`Sender`] may send.
 ///
 /// Dropping it closes the connection (1001), as dropping [`Events`] does: it waits until accepted
-/// bytes are sent, as long as the kernel takes some, and for the server's answer, for
+/// bytes are sent, as long as the kernel takes some, and then for the server's answer, at most
 /// [`Limits::linger`](crate::Limits::linger). Afterwards every call of the [`Sender`] returns an
 /// error.
 ///
@@ -65,15 +65,16 @@ pub struct Receiver<S: Sys = Os> {
     id: ConnId,
     url: Url,
     inbox: Inbox,
-    /// How many of the first messages in the inbox came before the split, and still count as held.
+    /// How many messages at the front of the inbox came before the split, and still count as held.
     held: usize,
     interrupter: Option<Interrupter>,
 }
 
 impl<S: Sys + 'static> WebSocket<S> {
     /// Splits it into two halves, for two threads: one sends while the other waits for messages.
-    /// Messages that have come already are given by the [`Receiver`], in order; an [`Interrupter`]
-    /// of this handle ends its calls from now on. A write timeout does not apply any more.
+    /// The [`Receiver`] returns messages that have come already, in order. An [`Interrupter`] of
+    /// this handle ends the calls of the [`Receiver`] from now on. A write timeout no longer
+    /// applies.
     ///
     /// ```no_run
     /// let (sender, mut receiver) = moonwire::connect("wss://example.com/chat")?.split()?;
@@ -90,7 +91,7 @@ impl<S: Sys + 'static> WebSocket<S> {
     ///
     /// The system cannot create a thread ([`ErrorKind::Io`]); then the connection is lost.
     pub fn split(self) -> Result<(Sender<S>, Receiver<S>), Error> {
-        // The handle was not split before: splitting consumes it.
+        // Splitting consumes the handle, so it was not split before.
         let Some(Parts { url, reactor, id, inbox, interrupter }) = self.into_parts() else {
             return Err(Error::new("", Stage::Open, ErrorKind::ClientEnded));
         };
@@ -107,12 +108,12 @@ impl<S: Sys + 'static> WebSocket<S> {
 }
 
 impl<S: Sys> Sender<S> {
-    /// Sends a text message: written at once, or as soon as the kernel takes it.
+    /// Sends a text message: writes it at once, or as soon as the kernel takes it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misuse`]: the queue is full ([`Misuse::Full`]), or the connection is closed or has
-    /// ended, and how ([`Misuse::Ended`]).
+    /// [`ErrorKind::Misuse`]: the queue is full ([`Misuse::Full`]), or the connection is closed, or
+    /// it has ended ([`Misuse::Ended`], with the reason).
     pub fn send_text(&self, text: &str) -> Result<(), Error> {
         self.client.send_text(self.id, text).map_err(|e| self.error(e))
     }
@@ -121,27 +122,27 @@ impl<S: Sys> Sender<S> {
     ///
     /// # Errors
     ///
-    /// Those of [`Sender::send_text`].
+    /// As [`Sender::send_text`].
     pub fn send_binary(&self, data: &[u8]) -> Result<(), Error> {
         self.client.send_binary(self.id, data).map_err(|e| self.error(e))
     }
 
-    /// Sends a text message that is not compressed, whatever was negotiated; see
-    /// [`Compression`](crate::proto::Compression) for when that is needed.
+    /// Sends a text message uncompressed, even if compression was negotiated;
+    /// [`Compression`](crate::proto::Compression) describes when that is needed.
     ///
     /// # Errors
-    ///
+    /// As [`Sender::send_text`].
     /// Those of [`Sender::send_text`].
     #[cfg(feature = "deflate")]
     pub fn send_text_plain(&self, text: &str) -> Result<(), Error> {
         self.client.send_text_plain(self.id, text).map_err(|e| self.error(e))
     }
 
-    /// Sends a binary message that is not compressed.
+    /// Sends a binary message uncompressed, as [`Sender::send_text_plain`] does.
     ///
     /// # Errors
     ///
-    /// Those of [`Sender::send_text`].
+    /// As [`Sender::send_text`].
     #[cfg(feature = "deflate")]
     pub fn send_binary_plain(&self, data: &[u8]) -> Result<(), Error> {
         self.client.send_binary_plain(self.id, data).map_err(|e| self.error(e))
@@ -151,7 +152,7 @@ impl<S: Sys> Sender<S> {
     ///
     /// # Errors
     ///
-    /// Those of [`Sender::send_text`].
+    /// As [`Sender::send_text`].
     pub fn send(&self, message: &Message) -> Result<(), Error> {
         match message {
             Message::Text(text) => self.send_text(text),
@@ -159,44 +160,44 @@ impl<S: Sys> Sender<S> {
         }
     }
 
-    /// Sends a ping with at most 125 bytes. Its pong comes to a [`Receiver`] that asks for pongs
-    /// ([`Receiver::set_pongs`]).
+    /// Sends a ping with at most 125 bytes. The [`Receiver`] returns its pong if it was asked for
+    /// pongs ([`Receiver::set_pongs`]).
     ///
     /// # Errors
     ///
-    /// Those of [`Sender::send_text`], and a payload that is too long.
+    /// As [`Sender::send_text`]; and if the payload is too long.
     pub fn ping(&self, data: &[u8]) -> Result<(), Error> {
         self.client.ping(self.id, data).map_err(|e| self.error(e))
     }
 
-    /// Starts the closing handshake behind everything that was queued, and does not wait for its
-    /// end, which the [`Receiver`] reports.
+    /// Starts the closing handshake behind everything that is queued. Does not wait for its end,
+    /// which the [`Receiver`] reports.
     ///
     /// # Errors
     ///
-    /// The connection is closed already, or the code or the reason cannot be sent.
+    /// The connection is closed already, or the code or the reason may not be sent.
     pub fn close(&self, code: u16, reason: &str) -> Result<(), Error> {
         self.client.close(self.id, code, reason).map_err(|e| self.error(e))
     }
 
-    /// Bytes that were accepted and not yet handed to the kernel.
+    /// How many bytes were accepted and not yet taken by the kernel.
     pub fn buffered(&self) -> usize {
         self.client.buffered(self.id)
     }
 
-    /// Whether messages can be sent at this moment; the connection may end at any time.
+    /// Whether the program can send messages at this moment; the connection may end at any time.
     pub fn is_open(&self) -> bool {
         self.client.is_open(self.id)
     }
 
-    /// Waits until everything that was accepted was handed to the kernel, for `timeout` at most
-    /// (`None`: as long as the kernel takes bytes). Returns whether it was; `false` after the time.
-    /// Not needed before [`Sender::close`]: the close frame is sent behind everything else.
+    /// Waits until the kernel has taken everything that was accepted, for at most `timeout`
+    /// (`None`: as long as the kernel takes bytes). Returns whether it has. Not needed before
+    /// [`Sender::close`]: the close frame is sent behind everything else.
     ///
     /// # Errors
     ///
-    /// The connection has ended, cleanly or not, and how; the [`Receiver`] reports whether
-    /// everything had been sent.
+    /// The connection has ended, cleanly or not, and how. The [`Receiver`] reports whether
+    /// everything was sent.
     pub fn flush(&self, timeout: Option<Duration>) -> Result<bool, Error> {
         self.client.flush(self.id, timeout).map_err(|e| self.error(e))
     }
@@ -222,8 +223,8 @@ impl<S: Sys> Receiver<S> {
         self.inbox.opened.as_ref()?.transport.as_deref()
     }
 
-    /// Whether [`Receiver::read_timeout`] gives pongs, as with [`WebSocket::set_pongs`], from those
-    /// received later on.
+    /// Whether [`Receiver::read_timeout`] returns the pongs that are received from now on, as with
+    /// [`WebSocket::set_pongs`].
     pub fn set_pongs(&mut self, pongs: bool) {
         self.inbox.pongs = pongs;
     }
@@ -242,12 +243,12 @@ impl<S: Sys> Receiver<S> {
         interrupter.clone()
     }
 
-    /// The next message; `None` when the connection was closed cleanly. A connection that failed
-    /// or was lost is an error, once; afterwards `None`.
+    /// The next message; `None` after the connection was closed cleanly. If it failed or was lost,
+    /// returns that error once, then `None`.
     ///
     /// # Errors
     ///
-    /// How the connection has ended, if not cleanly; [`ErrorKind::Interrupted`].
+    /// How the connection has ended, unless cleanly; [`ErrorKind::Interrupted`].
     pub fn read(&mut self) -> Result<Option<Message>, Error> {
         loop {
             match self.receive(None)? {
@@ -258,12 +259,12 @@ impl<S: Sys> Receiver<S> {
         }
     }
 
-    /// The next message, if it comes within `timeout`, by the clock of the machine. Zero returns
+    /// The next message, if it comes within `timeout` by the clock of the machine. Zero returns
     /// only what has already come.
     ///
     /// # Errors
     ///
-    /// Those of [`Receiver::read`].
+    /// As [`Receiver::read`].
     pub fn read_timeout(&mut self, timeout: Duration) -> Result<Received, Error> {
         self.receive(Some(after(Instant::now(), timeout)))
     }
@@ -283,7 +284,7 @@ impl<S: Sys> Receiver<S> {
             if self.inbox.ended {
                 return self.inbox.end();
             }
-            // Both close frames have passed: some servers leave the end of TCP to the client.
+            // Both close frames were exchanged. Some servers leave it to the client to end TCP.
             if let Some(got) = &self.inbox.got
                 && self.client.pending() == 0
             {

@@ -1,7 +1,7 @@
 //! A handle that ends a blocking call from another thread.
 //!
-//! The flag is set before the wait is ended, and checked before a wait and after it; a wake-up
-//! before a wait ends that wait when it begins. So no interrupt is lost, whenever it comes.
+//! An interrupt sets the flag and then ends the wait; a call checks the flag before and after its
+//! wait; and a wake-up before a wait ends that wait at once. So no interrupt is lost.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::net::sys::Poller;
 
-/// Ends a blocking call of the handle that created it, from any thread; clones do the same.
+/// Ends a blocking call of the handle that created it, from any thread; so do its clones.
 ///
-/// The current call, or the next one, that waits for the server returns an error of the kind
+/// The current or next call that waits for the server returns an error of the kind
 /// [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted), once, and the connection stays as it
-/// was: call again to go on. Messages that have come already are given first. Several interrupts
-/// before that error count as one. A call with a timeout of zero that finds nothing reports it,
-/// too; a call that sends and does not have to wait does not.
+/// was: call again to go on. Before that, calls return the messages that have come already. Several
+/// interrupts before that error count as one. A call with a timeout of zero that finds nothing also
+/// returns the error; a call that sends and need not wait does not.
 ///
 /// It keeps no connection open: after the end of its handle it does nothing.
 ///
@@ -40,11 +40,11 @@ pub struct Interrupter(Arc<Signal>);
 #[derive(Default)]
 struct Signal {
     raised: AtomicBool,
-    /// The poller whose wait it ends. Weak: an interrupter must not keep a descriptor open.
+    /// The poller whose wait it ends. Weak, since an interrupter must not keep a descriptor open.
     wait: Mutex<Option<Weak<dyn Wake>>>,
 }
 
-/// The poller that a thread waits in.
+/// What a thread waits in.
 pub(super) trait Wake: Send + Sync {
     /// Ends the current wait, or the next one.
     fn wake(&self);
@@ -60,8 +60,8 @@ impl Interrupter {
     /// An interrupter without a handle yet, for a call that opens one
     /// ([`Options::connect_interruptible`](crate::Options::connect_interruptible),
     /// [`StreamOptions::open_interruptible`](crate::StreamOptions::open_interruptible)). Use it for
-    /// one handle at a time: it wakes the handle that it was attached to last, and one call reports
-    /// each interrupt.
+    /// one handle at a time: it wakes the handle to which it was attached last, and only one call
+    /// returns the error of an interrupt.
     pub fn new() -> Interrupter {
         Interrupter::default()
     }
@@ -75,13 +75,13 @@ impl Interrupter {
         }
     }
 
-    /// From now on it ends waits of `wait`.
+    /// Makes it end the waits of `wait` from now on.
     pub(super) fn attach<W: Wake + 'static>(&self, wait: &Arc<W>) {
         let weak: Weak<W> = Arc::downgrade(wait);
         *self.wait() = Some(weak);
     }
 
-    /// Whether a call has to end; each interrupt is returned once.
+    /// Whether a call has to end; returns `true` once for each interrupt.
     pub(super) fn take(&self) -> bool {
         self.0.raised.load(Ordering::SeqCst) && self.0.raised.swap(false, Ordering::SeqCst)
     }
@@ -92,7 +92,7 @@ impl Interrupter {
     }
 }
 
-/// Whether a call of a handle that may have no interrupter has to end.
+/// Whether a call has to end; `None` if its handle has no interrupter.
 pub(super) fn is_interrupted(interrupter: Option<&Interrupter>) -> bool {
     interrupter.is_some_and(Interrupter::take)
 }

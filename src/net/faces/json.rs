@@ -1,4 +1,4 @@
-//! JSON as the body of a request and of a response.
+//! JSON as the body of a request or of a response.
 
 use super::stream::Stream;
 use crate::error::{Error, ErrorKind, Stage};
@@ -7,8 +7,8 @@ use crate::net::sys::Sys;
 
 impl StreamOptions {
     /// Sets a value as the body, written as JSON, and `Content-Type: application/json`. Needs the
-    /// feature `json`; values are [`serde_json::Value`](crate::serde_json::Value) and types that
-    /// implement `serde::Serialize`.
+    /// feature `json`; a value is a [`serde_json::Value`](crate::serde_json::Value) or of any type
+    /// that implements `serde::Serialize`.
     ///
     /// ```
     /// use moonwire::{StreamOptions, serde_json::json};
@@ -20,7 +20,7 @@ impl StreamOptions {
     ///
     /// # Errors
     ///
-    /// Those of [`StreamOptions::body`] and [`StreamOptions::header`], and [`ErrorKind::Json`], for
+    /// As [`StreamOptions::body`] and [`StreamOptions::header`]; and [`ErrorKind::Json`], for
     /// example for a map whose keys are not strings.
     pub fn json(
         self,
@@ -37,7 +37,7 @@ impl StreamOptions {
 }
 
 impl<S: Sys> Stream<S> {
-    /// The rest of the body, parsed as JSON, if it is at most `limit` bytes. Needs the feature
+    /// The rest of the body, parsed as JSON, if it has at most `limit` bytes. Needs the feature
     /// `json`. The type of the response is not checked.
     ///
     /// ```no_run

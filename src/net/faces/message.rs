@@ -2,7 +2,7 @@
 
 use crate::proto::CloseFrame;
 
-/// A message of the blocking face.
+/// A message of a blocking face.
 ///
 /// ```
 /// use moonwire::Message;
@@ -39,28 +39,28 @@ pub enum Message {
 pub enum Received {
     /// A message.
     Message(Message),
-    /// The payload of a pong; only if pongs are switched on
-    /// ([`WebSocket::set_pongs`](crate::WebSocket::set_pongs)). Answers to keep-alive pings are
-    /// among them, with the payload of the ping.
+    /// The payload of a pong, if pongs are switched on
+    /// ([`WebSocket::set_pongs`](crate::WebSocket::set_pongs)). Pongs for keep-alive pings are
+    /// returned too, with the payload of the ping.
     Pong(Vec<u8>),
-    /// The connection was closed cleanly; this is the server's close frame.
+    /// The connection was closed cleanly; the server's close frame.
     Closed(CloseFrame),
-    /// The time has passed.
+    /// The timeout has passed.
     Nothing,
 }
 
 impl Message {
-    /// Whether it is text.
+    /// Whether the message is text.
     pub fn is_text(&self) -> bool {
         matches!(self, Message::Text(_))
     }
 
-    /// Whether it is binary.
+    /// Whether the message is binary.
     pub fn is_binary(&self) -> bool {
         matches!(self, Message::Binary(_))
     }
 
-    /// Its bytes; those of a text are UTF-8.
+    /// The bytes of the message; those of text are UTF-8.
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Message::Text(text) => text.as_bytes(),
@@ -68,7 +68,7 @@ impl Message {
         }
     }
 
-    /// The text; `None` if it is binary, whatever its bytes are.
+    /// The text; `None` for a binary message, whatever its bytes are.
     pub fn as_text(&self) -> Option<&str> {
         match self {
             Message::Text(text) => Some(text),
@@ -76,17 +76,17 @@ impl Message {
         }
     }
 
-    /// Its length in bytes.
+    /// The length in bytes.
     pub fn len(&self) -> usize {
         self.as_bytes().len()
     }
 
-    /// Whether it has no bytes.
+    /// Whether the message has no bytes.
     pub fn is_empty(&self) -> bool {
         self.as_bytes().is_empty()
     }
 
-    /// Its bytes, without a copy.
+    /// The bytes of the message, without a copy.
     pub fn into_data(self) -> Vec<u8> {
         match self {
             Message::Text(text) => text.into_bytes(),
@@ -98,7 +98,7 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// The message as it was, if it is binary.
+    /// The unchanged message, if it is binary.
     pub fn into_text(self) -> Result<String, Message> {
         match self {
             Message::Text(text) => Ok(text),
@@ -110,7 +110,7 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// The message as it was, if it is text; [`Message::into_data`] takes both.
+    /// The unchanged message, if it is text; [`Message::into_data`] accepts both.
     pub fn into_binary(self) -> Result<Vec<u8>, Message> {
         match self {
             Message::Binary(data) => Ok(data),
@@ -144,7 +144,7 @@ impl From<&[u8]> for Message {
 }
 
 impl Received {
-    /// How many bytes it counts against the high-water mark.
+    /// How many bytes it counts towards the high-water mark.
     pub(super) fn cost(&self) -> usize {
         size_of::<Received>()
             + match self {

@@ -1,4 +1,4 @@
-//! Events of a poll thread on their way to another thread.
+//! Hands events of a poll thread over to another thread.
 
 use std::io;
 
@@ -18,18 +18,18 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct Inner {
-    /// Waiting batches, oldest first; their events count against the high-water marks.
+    /// Waiting batches, the oldest first; their events count towards the high-water marks.
     batches: Vec<Batch>,
     /// An empty batch for the poll thread.
     spare: Option<Batch>,
-    /// Bytes of events that were taken; they stop counting when the poll thread gets this list.
+    /// How many bytes of events were taken; they count until the poll thread takes this list.
     consumed: Vec<(ConnId, usize)>,
-    /// Whether a connection may be unread until bytes are consumed.
+    /// Whether a connection may be unread until events are consumed.
     stopped: bool,
     woken: bool,
-    /// How many batches were handed over so far.
+    /// How many batches were handed over.
     handed: u64,
-    /// Why the thread has ended.
+    /// Why the poll thread has ended.
     failed: Option<(io::ErrorKind, String)>,
 }
 
@@ -39,7 +39,7 @@ impl Queue {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Passes the consumed bytes to the reactor.
+    /// Reports the consumed bytes to the reactor.
     fn consume<S: Sys>(&self, reactor: &mut Reactor<S>) {
         let consumed = std::mem::take(&mut self.lock().consumed);
         for (id, bytes) in consumed {
@@ -48,7 +48,7 @@ impl Queue {
     }
 }
 
-/// The poll thread's side.
+/// The side of the poll thread.
 impl Queue {
     /// Calls [`Shared::begin`], and hands over its events.
     pub(super) fn begin<S: Sys>(
@@ -88,7 +88,7 @@ impl Queue {
         }
     }
 
-    /// The thread ends; `batch` holds its last events.
+    /// Records why the poll thread ends; `batch` holds its last events.
     pub(super) fn fail(&self, error: &io::Error, batch: &mut Batch) {
         if !batch.is_empty() {
             self.hand_over(batch, false);
@@ -97,8 +97,8 @@ impl Queue {
         self.filled.notify_all();
     }
 
-    /// Hands a batch over in exchange for an empty one. The thread that takes it, or one after it,
-    /// sees whether the reactor waits for consumed bytes.
+    /// Hands a batch over in exchange for an empty one. `stopped`: the reactor waits until events
+    /// are consumed.
     fn hand_over(&self, batch: &mut Batch, stopped: bool) {
         let mut inner = self.lock();
         let spare = inner.spare.take().unwrap_or_default();
@@ -110,10 +110,10 @@ impl Queue {
     }
 }
 
-/// The taking thread's side.
+/// The side of the taking thread.
 impl Queue {
-    /// The next batch in exchange for an empty one, waiting for it until `until`; `None` after the
-    /// time, or after [`Queue::wake`]. Its events count as consumed at once.
+    /// Replaces `batch` with the oldest batch, for which it waits until `until`. After that time,
+    /// or after [`Queue::wake`], `batch` stays as it is. The events count as consumed at once.
     pub(super) fn take<S: Sys>(
         &self,
         shared: &Shared<S>,
@@ -152,9 +152,9 @@ impl Queue {
         Ok(())
     }
 
-    /// Whether there will be nothing to take until a connection is opened: no connection is left
-    /// whose end will be reported, and all events were taken. A thread that opens or releases a
-    /// connection meanwhile changes the result.
+    /// Whether nothing will come until a connection is opened: all events were taken, and no
+    /// connection is left whose end will be reported. A thread that opens or releases a connection
+    /// meanwhile changes that.
     pub(super) fn has_ended<S: Sys>(&self, shared: &Shared<S>) -> bool {
         let (listened, batches) = shared.listened();
         // The poll thread may still hold events that it received under the reactor's lock.

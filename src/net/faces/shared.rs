@@ -1,4 +1,4 @@
-//! A reactor that several threads use: one waits, without holding the lock; the others act.
+//! A reactor that several threads use: one waits without the lock; the others act under it.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::net::reactor::{Reactor, Sink};
 use crate::net::sys::{Os, Poller, Ready, Sys};
 use crate::net::time::earlier;
 
-/// A reactor behind a lock that nobody holds while waiting.
+/// A reactor behind a lock that no thread holds while it waits.
 pub(crate) struct Shared<S: Sys = Os> {
     inner: Mutex<Inner<S>>,
     poller: Arc<S::Poller>,
@@ -19,9 +19,9 @@ pub(crate) struct Shared<S: Sys = Os> {
 
 struct Inner<S: Sys> {
     reactor: Reactor<S>,
-    /// Until when a thread waits, while one does or is about to.
+    /// `Some` while a thread waits or is about to: until when.
     waiting: Option<Option<Instant>>,
-    /// How many batches that are not empty [`Shared::begin`] and [`Shared::go_on`] have returned.
+    /// How many batches with events [`Shared::begin`] and [`Shared::go_on`] have returned.
     batches: u64,
 }
 
@@ -40,8 +40,8 @@ impl Wait {
     }
 }
 
-/// The program's observer may panic in any thread that uses the reactor. The poll thread reports
-/// the connection that this ends, and would otherwise keep waiting.
+/// The program's observer may panic in any thread that uses the reactor. This wakes the poll
+/// thread, which then reports the connection that the panic ends.
 struct WakeOnPanic<'a, P: Poller>(&'a P);
 
 impl<P: Poller> Drop for WakeOnPanic<'_, P> {
@@ -67,7 +67,7 @@ impl Shared {
 }
 
 impl<S: Sys> Shared<S> {
-    /// A shared reactor from one that may have connections already.
+    /// A shared reactor from a reactor that may have connections already.
     pub(super) fn of(reactor: Reactor<S>) -> Shared<S> {
         let poller = reactor.poller();
         Shared { inner: Mutex::new(Inner { reactor, waiting: None, batches: 0 }), poller }
@@ -78,9 +78,9 @@ impl<S: Sys> Shared<S> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lock after a wait. The event may be the answer to a message whose sending thread still
-    /// runs, on the same core: this thread yields to it, which costs less than to sleep and be
-    /// woken by it.
+    /// Takes the lock after a wait. The event may be the answer to a message whose sending thread
+    /// is still running on the same core. Yielding to that thread costs less than sleeping until it
+    /// wakes this one.
     fn lock_soon(&self) -> MutexGuard<'_, Inner<S>> {
         for _ in 0..3 {
             match self.inner.try_lock() {
@@ -92,7 +92,7 @@ impl<S: Sys> Shared<S> {
         self.lock()
     }
 
-    /// Uses the reactor, and ends the wait of the poll thread if that would now last too long.
+    /// Uses the reactor, and ends the wait of the poll thread if it would now last too long.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Reactor<S>) -> R) -> R {
         let _guard = WakeOnPanic(&*self.poller);
         let mut inner = self.lock();
@@ -108,8 +108,7 @@ impl<S: Sys> Shared<S> {
         result
     }
 
-    /// Uses the reactor and leaves waking the poll thread to a later [`Shared::with`], or to the
-    /// next turn.
+    /// Uses the reactor; a later [`Shared::with`] or the next turn wakes the poll thread.
     #[cfg(feature = "luau")]
     pub(crate) fn quietly<R>(&self, act: impl FnOnce(&mut Reactor<S>) -> R) -> R {
         act(&mut self.lock().reactor)
@@ -125,25 +124,25 @@ impl<S: Sys> Shared<S> {
     ) -> io::Result<()> {
         let mut inner = self.lock();
         let wait = inner.begin(until, sink);
-        // The time was just read.
+        // `begin` has just read the time.
         let now = inner.reactor.now();
         drop(inner);
         self.end_turn(wait, now, ready, sink).map(drop)
     }
 
-    /// How many connections there are whose end will be reported, and how many batches that are not
-    /// empty were returned so far: once those are handled, no event of another connection comes.
+    /// How many connections there are whose end will be reported, and how many batches with events
+    /// were returned. Once those batches are handled, no event of another connection comes.
     pub(super) fn listened(&self) -> (usize, u64) {
         let inner = self.lock();
         (inner.reactor.listened(), inner.batches)
     }
 
-    /// The time, by the clock of the system.
+    /// The time by the clock of the system.
     pub(super) fn clock(&self) -> Instant {
         self.poller.now()
     }
 
-    /// The first half of a turn, up to the wait. Its events go into `batch`, which is empty.
+    /// The first half of a turn, up to the wait. `batch`, which has to be empty, gets its events.
     pub(super) fn begin(&self, until: Option<Instant>, batch: &mut Batch) -> Wait {
         let mut inner = self.lock();
         let wait = inner.begin(until, &mut HoldingSink(batch));
@@ -151,11 +150,11 @@ impl<S: Sys> Shared<S> {
         wait
     }
 
-    /// The second half of a turn and the first half of the next, so that a thread that hands its
-    /// events over does not need the lock afterwards, when others do. `consume` is called between
-    /// the two, if there are events to be handed over.
+    /// The second half of a turn and the first half of the next. So a thread that hands its events
+    /// over does not need the lock afterwards, when other threads do. Between the two, it calls
+    /// `consume` if there are events to be handed over.
     ///
-    /// Returns how to go on, and whether a connection may be unread until more is consumed.
+    /// Returns how to go on, and whether a connection may be unread until events are consumed.
     pub(super) fn go_on(
         &self,
         wait: Wait,
@@ -164,9 +163,9 @@ impl<S: Sys> Shared<S> {
         batch: &mut Batch,
         consume: impl FnOnce(&mut Reactor<S>),
     ) -> io::Result<(Wait, bool)> {
-        // The wait may have been started without this `until`.
+        // The wait may have begun without this `until`.
         let wait = wait.at_most(until);
-        // The time of the first half may be long past.
+        // The first half may have read the time long ago.
         let mut inner = self.end_turn(wait, self.clock(), ready, &mut HoldingSink(batch))?;
         if !batch.is_empty() {
             consume(&mut inner.reactor);
@@ -176,7 +175,7 @@ impl<S: Sys> Shared<S> {
         Ok((wait, inner.reactor.may_be_unread()))
     }
 
-    /// Waits without the lock, and handles what is ready.
+    /// Waits without the lock, and then handles what is ready.
     fn end_turn(
         &self,
         wait: Wait,

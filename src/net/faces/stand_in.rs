@@ -1,10 +1,10 @@
-//! The stand-in: a thread that drives the reactor while the thread of the VM (the VM thread) is busy.
+//! The stand-in: a thread that drives the reactor while the VM thread, which runs scripts, is busy.
 //!
-//! The VM thread drives the reactor whenever it has nothing else to do: no queue, no thread hop. While
-//! it is busy (a script computes), pings would wait, time limits pass unseen and sends lie in their
-//! buffers. So a second thread checks, every [`Limits::stand_in`](crate::Limits::stand_in), whether
-//! the VM thread is still busy with the same work as at the last check. Then it takes the reactor, and
-//! gives it back when the VM thread asks for it.
+//! The VM thread drives the reactor whenever it has nothing else to do: without a queue and without
+//! a second thread. While a script computes, pings would wait, time limits would pass unnoticed,
+//! and messages would stay in their buffers. So a second thread checks, every [`Limits::stand_in`],
+//! whether the VM thread is still busy with the same work as at the last check. If so, it takes the
+//! reactor, and gives it back when the VM thread asks for it.
 //!
 //! ```text
 //!  state       meaning                                      who changes it
@@ -14,18 +14,17 @@
 //!              has left events for the VM thread
 //! ```
 //!
-//! * **One drives.** The VM thread's turn begins with a swap of the state. Only if the old value has
-//!   `TAKEN` does the VM thread wake the poller and wait until the stand-in, after its turn at the
-//!   latest, has left; and the stand-in takes over by a compare-exchange that fails once the VM thread
-//!   has swapped. So the VM thread pays two atomic writes a turn, and no contended lock.
-//! * **Order.** Events that the stand-in received are in batches that the VM thread handles before its
-//!   own next turn. Their bytes count as held, so that past the high-water marks sockets are not
-//!   read.
-//! * **Sends.** They are encoded by the VM thread and written by the stand-in's next turn: at
+//! * **One drives.** The VM thread's turn begins with a swap of the state. If the old value has
+//!   `TAKEN`, the VM thread wakes the poller and waits until the stand-in has left, at the latest
+//!   after its turn. The stand-in takes over by a compare-exchange that fails once the VM thread
+//!   has swapped. So a turn costs the VM thread two atomic writes and no contended lock.
+//! * **Order.** The stand-in puts its events into batches, which the VM thread handles before its
+//!   own next turn. Their bytes count as held, so past the high-water marks sockets are not read.
+//! * **Sends.** The VM thread encodes messages, and the next turn of the stand-in writes them: at
 //!   once if it has work, otherwise after one interval, the longest that it waits.
-//! * **Idle.** The same state at two checks and not busy: the stand-in parks, and the VM thread, which
-//!   sees a flag, unparks it after its next turn. With no connection open, it parks until one is.
-//!   There is no thread before the first connection.
+//! * **Idle.** If two checks find the same state and the VM thread is not busy, the stand-in parks.
+//!   The VM thread sees a flag, and unparks it after its next turn. If no connection is open, the
+//!   stand-in parks until one is. There is no thread before the first connection.
 
 use std::collections::VecDeque;
 use std::io;
@@ -45,25 +44,25 @@ use crate::net::time::after;
 
 /// The VM thread does something other than drive the reactor.
 const BUSY: u64 = 1;
-/// Meanwhile the stand-in has taken the reactor; there may be something in [`Left`].
+/// The stand-in has taken the reactor meanwhile; [`Left`] may hold events.
 const TAKEN: u64 = 2;
-/// Added when the VM thread leaves the reactor: the number is above the two bits.
+/// Added when the VM thread leaves the reactor: the count stands above the two bits.
 const NEXT: u64 = 4;
 
-/// The stand-in runs, or sleeps for an interval at most.
+/// The stand-in runs, or sleeps for at most one interval.
 const AWAKE: u8 = 0;
 /// The stand-in is parked until the VM thread is busy again.
 const IDLE: u8 = 1;
 /// The stand-in is parked until a connection is opened.
 const EMPTY: u8 = 2;
 
-/// A reactor, and who drives it. Every access to an atomic is sequentially consistent: if one
-/// thread writes `a` and then reads `b`, and another writes `b` and then reads `a`, at least one
-/// sees what the other wrote.
+/// A reactor, and which thread drives it. Every access to an atomic is sequentially consistent: if
+/// one thread writes `a` and then reads `b`, and another writes `b` and then reads `a`, at least
+/// one of them sees what the other wrote.
 pub(crate) struct Seat {
     shared: Shared,
     interval: Duration,
-    /// Bytes in a batch after which the next is begun, so that the VM thread gets them in portions.
+    /// A batch with this many bytes is complete: the VM thread gets events in portions.
     portion: usize,
     state: AtomicU64,
     asleep: AtomicU8,

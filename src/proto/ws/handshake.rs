@@ -188,7 +188,7 @@ impl Request {
         protocol || self.headers.are_repeated_in(bytes) || self.url.is_repeated_in(bytes)
     }
 
-    /// The request head as it may be shown, except for its key.
+    /// The request head as it may be shown, but with its key.
     #[cfg(all(feature = "tape", feature = "net"))]
     pub(crate) fn shown(&self, nonce: [u8; 16]) -> Vec<u8> {
         let mut shown = Vec::new();

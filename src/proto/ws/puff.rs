@@ -10,7 +10,7 @@ pub(crate) struct Puff {
     reach: usize,
 }
 
-/// The error of a message.
+/// Why a message is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wrong {
     Broken,
