@@ -1,6 +1,6 @@
-//! Sockets, the poll loop and its three faces: [`Reactor`] (driven by the program), [`Client`]
-//! (driven by a thread of its own), and [`WebSocket`], [`Stream`] and [`EventSource`] (blocking).
-//! The Luau side drives the reactor in a fourth way, described in `faces/stand_in.rs`.
+//! Sockets, the poll loop and its three faces: [`Reactor`] (the program drives it), [`Client`] (a
+//! thread of its own drives it), and [`WebSocket`], [`Stream`] and [`EventSource`] (blocking).
+//! `faces/stand_in.rs` describes a fourth way, in which the Luau side drives the reactor.
 //!
 //! ```text
 //! time, event, session leaves: times; events of a connection; its session
@@ -11,7 +11,7 @@
 //! faces/              the handles of a program
 //! ```
 //!
-//! Each uses what stands above it in this list and nothing below (`tests/layering.rs`).
+//! Each module uses modules above it in this list and none below (`tests/layering.rs`).
 
 mod ask;
 mod event;

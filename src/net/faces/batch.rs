@@ -15,7 +15,7 @@ use crate::proto::Text;
 #[derive(Debug, Default)]
 pub struct Batch {
     bytes: Vec<u8>,
-    /// Text, so that it can be lent as `str` without being validated again.
+    /// The texts, as a `String`: lending them as `str` then needs no validation.
     text: String,
     items: Vec<(ConnId, Item)>,
     /// How many bytes the events count for each connection: one entry for each run of events.

@@ -382,13 +382,13 @@ impl<S: Sys> EventSource<S> {
             if is_interrupted(self.interrupter.as_ref()) {
                 return Err(self.error(self.stage(), ErrorKind::Interrupted));
             }
-            // Checked before the step, so that a timeout of zero does one.
+            // Checked before the step, so that a timeout of zero makes one step.
             late = until.is_some_and(|until| until <= self.clock());
             self.work(until)?;
         }
     }
 
-    /// The next report, from what has come.
+    /// The next item to return, if it has come.
     fn look(&mut self) -> Result<Option<Incoming>, Error> {
         if std::mem::take(&mut self.inbox.open) {
             return Ok(Some(self.opened()));

@@ -100,13 +100,13 @@ impl Seat {
         &self.shared
     }
 
-    /// From now on the stand-in's thread may be started.
+    /// Allows the stand-in's thread to be started from now on.
     pub(crate) fn allow(&self) {
         self.allowed.store(true, SeqCst);
     }
 
-    /// After a connection was opened: starts the thread if there is none. An error is returned
-    /// once, and then there is no stand-in.
+    /// Starts the thread after a connection was opened, if there is none. An error is returned
+    /// once; then there is no stand-in.
     pub(crate) fn stand_by(self: &Arc<Seat>) -> io::Result<()> {
         if !self.allowed.load(SeqCst) {
             return Ok(());
@@ -127,26 +127,26 @@ impl Seat {
         Ok(())
     }
 
-    /// Ends the thread, soon; no other is started.
+    /// Ends the thread soon, and lets no other start.
     pub(crate) fn retire(&self) {
         self.retired.store(true, SeqCst);
         self.rouse();
         self.shared.wake();
     }
 
-    /// Ends the VM thread's current wait, or its next one. A wake-up alone may reach the stand-in, if
-    /// that drives.
+    /// Ends the VM thread's current wait, or its next one. The flag is needed since the wake-up
+    /// alone may reach the stand-in, if that drives the reactor.
     pub(crate) fn call(&self) {
         self.called.store(true, SeqCst);
         self.shared.wake();
     }
 
-    /// How often the stand-in has taken the reactor, and checked whether to.
+    /// How often the stand-in has taken the reactor, and how often it has checked whether to.
     pub(crate) fn counts(&self) -> [u64; 2] {
         self.counts.each_ref().map(|count| count.load(SeqCst))
     }
 
-    /// Whether the VM thread was called since the last call of this.
+    /// Whether [`Seat::call`] was called since the last call of this function.
     fn is_called(&self) -> bool {
         self.called.load(SeqCst) && self.called.swap(false, SeqCst)
     }
@@ -167,7 +167,7 @@ impl Seat {
     }
 }
 
-/// The thread's side.
+/// The side of the stand-in's thread.
 impl Seat {
     fn watch(&self) {
         let mut seen = self.state.load(SeqCst);
@@ -191,7 +191,7 @@ impl Seat {
         }
     }
 
-    /// One interval, or to the thread's end.
+    /// Sleeps for one interval, or until the thread has to end.
     fn sleep(&self) {
         let end = after(Instant::now(), self.interval);
         loop {
@@ -203,7 +203,7 @@ impl Seat {
         }
     }
 
-    /// Sleeps while `still` and until the thread is unparked.
+    /// Parks while `still` returns true, until the thread is roused.
     fn park(&self, how: u8, still: impl Fn() -> bool) {
         self.asleep.store(how, SeqCst);
         while self.asleep.load(SeqCst) == how && still() && !self.is_retired() {
@@ -212,14 +212,15 @@ impl Seat {
         self.asleep.store(AWAKE, SeqCst);
     }
 
-    /// Takes the reactor, unless the VM thread has come back since `state` was seen.
+    /// Takes the reactor, unless the VM thread has changed `state`.
     fn take(&self, state: u64) -> bool {
         let mut left = lock(&self.left);
         left.taken = self.state.compare_exchange(state, state | TAKEN, SeqCst, SeqCst).is_ok();
         left.taken
     }
 
-    /// Drives the reactor until the VM thread comes back, or nothing is open; returns whether to go on.
+    /// Drives the reactor until the VM thread comes back, or nothing is open; returns whether to go
+    /// on.
     fn drive(&self, state: u64) -> bool {
         self.counts[0].fetch_add(1, SeqCst);
         let mut ready = Vec::new();
@@ -238,12 +239,12 @@ impl Seat {
     }
 }
 
-/// The reactor while the stand-in has it. Dropping gives it back, also by a panic of the program's
-/// observer or policy: the VM thread must not wait for ever.
+/// The reactor while the stand-in has it. Dropping gives it back, even if the program's observer or
+/// policy panics: the VM thread must not wait for ever.
 struct StandInSink<'a> {
     seat: &'a Seat,
     batch: Batch,
-    /// How many bytes the current batch holds, about.
+    /// How many bytes the current batch holds, approximately.
     bytes: usize,
     failed: Option<io::Error>,
 }
@@ -278,20 +279,20 @@ impl Drop for StandInSink<'_> {
     }
 }
 
-/// The side of the VM thread, which drives the reactor when it has nothing else to do. Busy from
-/// the start. Dropping it ends the stand-in.
+/// The side of the VM thread, which drives the reactor when it has nothing else to do. It starts as
+/// busy. Dropping it ends the stand-in.
 pub(crate) struct VmThread {
     seat: Arc<Seat>,
     /// How often the VM thread has left the reactor.
     number: u64,
     ready: Vec<Ready>,
-    /// Batches that the stand-in has left and that are not handled yet.
+    /// Batches that the stand-in has left, and that were not returned yet.
     batches: VecDeque<Batch>,
     failed: Option<io::Error>,
 }
 
 impl VmThread {
-    /// `allowed`: the stand-in's thread may be started with the first connection; otherwise after
+    /// `allowed`: the stand-in's thread may start with the first connection; otherwise only after
     /// [`Seat::allow`].
     pub(crate) fn new(config: Config, allowed: bool) -> io::Result<VmThread> {
         let interval = config.limits.stand_in.max(Duration::from_millis(1));
@@ -323,17 +324,17 @@ impl VmThread {
         &self.seat
     }
 
-    /// Whether there are events that a turn would return at once.
+    /// Whether a turn would return events at once.
     pub(crate) fn has_more(&self) -> bool {
         !self.batches.is_empty() || self.failed.is_some()
     }
 
-    /// The events that the stand-in has left, a portion at a time, or else those of a turn of the
-    /// reactor, into an empty batch.
+    /// Puts events into `batch`, which has to be empty: a batch that the stand-in has left, or else
+    /// the events of one turn of the reactor.
     pub(crate) fn turn(&mut self, until: Option<Instant>, batch: &mut Batch) -> io::Result<()> {
         if !self.has_more() {
             self.take_reactor();
-            // The wake-up that went with the call may have reached the stand-in.
+            // The wake-up of `Seat::call` may have reached the stand-in instead.
             let at_once = self.seat.is_retired() || self.seat.is_called();
             let until = if at_once { Some(Instant::now()) } else { until };
             let turned = match self.has_more() {
@@ -348,7 +349,7 @@ impl VmThread {
                 for (id, bytes) in left.costs().iter().copied() {
                     reactor.consumed(id, bytes);
                 }
-                // A turn would have written the waiting bytes.
+                // The batch replaces a turn, which would have written the waiting bytes.
                 reactor.flush();
             });
             *batch = left;
@@ -357,7 +358,7 @@ impl VmThread {
         self.failed.take().map_or(Ok(()), Err)
     }
 
-    /// Runs `act` while the stand-in may not drive the reactor.
+    /// Runs `act`; meanwhile the stand-in does not drive the reactor.
     pub(crate) fn alone<R>(&mut self, act: impl FnOnce() -> R) -> R {
         self.take_reactor();
         let result = act();
@@ -365,7 +366,7 @@ impl VmThread {
         result
     }
 
-    /// The reactor is the VM thread's again when this returns.
+    /// Takes the reactor for the VM thread; waits until the stand-in has left it.
     fn take_reactor(&mut self) {
         if self.seat.state.swap(self.number * NEXT, SeqCst) & TAKEN == 0 {
             return;
@@ -379,7 +380,7 @@ impl VmThread {
         self.failed = left.failed.take();
     }
 
-    /// From now on the stand-in may take the reactor.
+    /// Allows the stand-in to take the reactor from now on.
     fn leave_reactor(&mut self) {
         self.number += 1;
         self.seat.state.store((self.number * NEXT) | BUSY, SeqCst);

@@ -1,4 +1,4 @@
-//! A blocking stream: a reactor with one request inside.
+//! A blocking stream: a reactor with one request.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::net::time::after;
 use crate::proto::http::Response;
 use crate::proto::{CloseFrame, Url, sse};
 
-/// The result of waiting for a stream.
+/// What a call that waits for a stream returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Piece {
@@ -25,11 +25,12 @@ pub enum Piece {
     Event(sse::Event),
     /// The response is complete.
     End,
-    /// The time has passed.
+    /// The timeout has passed.
     Nothing,
 }
 
-/// A response whose body is read as it comes; calls block. Dropping it ends the connection.
+/// A response whose body the program reads as it comes; calls block. Dropping it ends the
+/// connection.
 ///
 /// ```no_run
 /// use moonwire::StreamOptions;
@@ -54,7 +55,7 @@ pub struct Stream<S: Sys = Os> {
 struct Inbox {
     response: Option<Box<Response>>,
     pieces: VecDeque<Piece>,
-    /// The final event, taken out when it is returned.
+    /// The final event, until a call has returned its error.
     closed: Option<Closed>,
     ended: bool,
 }
@@ -71,7 +72,7 @@ struct Inbox {
 ///
 /// # Errors
 ///
-/// Those of both.
+/// As [`StreamOptions::get`] and [`StreamOptions::open`].
 pub fn get(url: &str) -> Result<Stream, Error> {
     StreamOptions::get(url)?.open()
 }
@@ -81,9 +82,8 @@ impl StreamOptions {
     ///
     /// # Errors
     ///
-    /// Whatever keeps the head of a response from arriving: the policy, DNS, connecting, TLS, a
-    /// proxy, a time limit, a rule of HTTP that the server breaks. A status such as 404 is no
-    /// error.
+    /// Whatever prevents the head of a response: the policy, DNS, connecting, TLS, a proxy, a time
+    /// limit, a rule of HTTP that the server breaks. A status such as 404 is no error.
     pub fn open(self) -> Result<Stream, Error> {
         self.open_with(Config::default())
     }
@@ -92,7 +92,7 @@ impl StreamOptions {
     ///
     /// # Errors
     ///
-    /// As [`StreamOptions::open`]; and if the system has no descriptor for it.
+    /// As [`StreamOptions::open`]; and if the system has no descriptor left.
     pub fn open_with(self, config: Config) -> Result<Stream, Error> {
         self.start(config, Reactor::of_one, |_| None)
     }
@@ -156,12 +156,12 @@ impl<S: Sys> Stream<S> {
         &self.response
     }
 
-    /// The next piece of the body; `None` when the body is complete. A body that breaks off is an
-    /// error, once; afterwards `None`. Events are skipped.
+    /// The next piece of the body; `None` when the body is complete. If the body breaks off,
+    /// returns that error once, then `None`. Skips events.
     ///
     /// # Errors
     ///
-    /// Why the body broke off, once; [`ErrorKind::Interrupted`], after which it can be read on.
+    /// Why the body broke off, once; [`ErrorKind::Interrupted`], after which reading can go on.
     pub fn read(&mut self) -> Result<Option<Vec<u8>>, Error> {
         loop {
             match self.next(None)? {
@@ -187,13 +187,13 @@ impl<S: Sys> Stream<S> {
         }
     }
 
-    /// The rest of the body, if it is at most `limit` bytes: without a limit, the server would
-    /// decide how many. Events are skipped, as by [`Stream::read`].
+    /// The rest of the body, if it has at most `limit` bytes: without a limit, the server would
+    /// decide how many. Skips events, as [`Stream::read`] does.
     ///
     /// # Errors
     ///
-    /// As [`Stream::read`], and [`ErrorKind::BodyTooBig`]; the part of the body that was read is
-    /// then lost, and after [`ErrorKind::Interrupted`], too.
+    /// As [`Stream::read`], and [`ErrorKind::BodyTooBig`]. With an error, even with
+    /// [`ErrorKind::Interrupted`], the part of the body that was read is lost.
     pub fn read_all(&mut self, limit: usize) -> Result<Vec<u8>, Error> {
         let mut body = Vec::new();
         while let Some(piece) = self.read()? {
@@ -208,7 +208,7 @@ impl<S: Sys> Stream<S> {
         Ok(body)
     }
 
-    /// The rest of the body as text, if it is at most `limit` bytes. It has to be UTF-8, whatever
+    /// The rest of the body as text, if it has at most `limit` bytes. It has to be UTF-8, whatever
     /// charset the response declares.
     ///
     /// # Errors
@@ -220,7 +220,7 @@ impl<S: Sys> Stream<S> {
         text.map_err(|e| self.error(ErrorKind::NotText(e.utf8_error())))
     }
 
-    /// A handle that ends a blocking call of this one from another thread.
+    /// A handle that ends a blocking call of this stream from another thread.
     pub fn interrupter(&mut self) -> Interrupter
     where
         S: 'static,
@@ -290,7 +290,7 @@ fn turn<S: Sys>(
                 inbox.ended = true;
                 return;
             }
-            // Events of a WebSocket.
+            // Only a WebSocket has other events.
             _ => return,
         };
         conn.hold(piece.cost());
@@ -299,7 +299,7 @@ fn turn<S: Sys>(
 }
 
 impl Piece {
-    /// How many bytes it counts against the high-water mark.
+    /// How many bytes it counts towards the high-water mark.
     fn cost(&self) -> usize {
         size_of::<Piece>()
             + match self {
@@ -311,7 +311,7 @@ impl Piece {
 }
 
 impl<S: Sys> fmt::Debug for Stream<S> {
-    /// The URL as errors show it, and nothing of the body.
+    /// Shows the URL as errors do, and nothing of the body.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stream")
             .field("url", &self.url.to_string())

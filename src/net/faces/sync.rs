@@ -1,6 +1,6 @@
-//! The types that threads share data with. The files of this folder that have a protocol between
-//! threads use this module only, so that a model checker can replace it: `tests/loom` has the same
-//! files with a `sync` of its own, which runs every interleaving.
+//! The types with which threads share data. The files of this folder in which threads synchronise
+//! use this module only, so that a model checker can replace it: `tests/loom` uses the same files
+//! with its own `sync`, which runs every interleaving.
 
 #[cfg(feature = "luau")]
 pub(super) use std::sync::atomic;

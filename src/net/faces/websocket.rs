@@ -1,4 +1,4 @@
-//! A blocking WebSocket: a reactor with one connection inside.
+//! A blocking WebSocket: a reactor with one connection.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -19,7 +19,7 @@ use crate::proto::Agreed;
 use crate::proto::ws::message::Message as CoreMessage;
 use crate::proto::{CloseFrame, Fields, Misuse, Opened, Stats, Transport, Url};
 
-/// Opens a WebSocket connection and waits until it is open, at most [`crate::Limits::opening`].
+/// Opens a WebSocket and waits until it is open, at most [`crate::Limits::opening`].
 ///
 /// ```no_run
 /// let mut ws = moonwire::connect("wss://example.com/chat")?;
@@ -42,9 +42,9 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// Whatever keeps the connection from opening: the policy, DNS, connecting, TLS, a proxy, a
-    /// server that refuses ([`Error::response`]), a time limit. [`Error::stage`] is how far it
-    /// came, [`Error::is_transient`] whether the same may succeed later.
+    /// Whatever prevents the connection from opening: the policy, DNS, connecting, TLS, a proxy, a
+    /// server that refuses ([`Error::response`]), a time limit. [`Error::stage`] is the step that
+    /// failed, and [`Error::is_transient`] whether a later attempt may succeed.
     pub fn connect(self) -> Result<WebSocket, Error> {
         self.connect_with(Config::default())
     }
@@ -53,7 +53,7 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// As [`Options::connect`]; and if the system has no descriptor for it.
+    /// As [`Options::connect`]; and if the system has no descriptor left.
     pub fn connect_with(self, config: Config) -> Result<WebSocket, Error> {
         self.start(config, Reactor::of_one)?.opened()
     }
@@ -88,24 +88,25 @@ impl Options {
         mut config: Config,
         make: impl FnOnce(Config) -> io::Result<Reactor<S>>,
     ) -> Result<WebSocket<S>, Error> {
-        // The blocking face owns each message, and the program reads it soon: the messages of one
-        // turn should stay in the cache rather than be many megabytes of small allocations.
+        // Each message is copied into memory of its own, and the program reads it soon: the
+        // messages of one turn should fit in the cache, and not be many megabytes of small
+        // allocations.
         config.limits.turn = config.limits.turn.min(TURN);
         let url = self.url().clone();
         let io = |e| Error::new(&url, Stage::Connect, ErrorKind::Io(e));
         let mut reactor = make(config).map_err(io)?;
-        // So that the program can answer a message though a close frame came right behind it.
+        // The program can then still answer a message, even if a close frame came right behind it.
         let id = reactor.open(self.kept_alive().hold_close(true))?;
         let (reactor, inbox) = (UntilSplit(Some(reactor)), Inbox::default());
         Ok(WebSocket { url, reactor, id, inbox, write_timeout: None, interrupter: None })
     }
 }
 
-/// The most bytes that a turn of the blocking face reports, whatever [`crate::Limits::turn`]
-/// allows.
+/// A turn of this face reports at most this many bytes, even if [`crate::Limits::turn`] allows
+/// more.
 const TURN: usize = 64 * 1024;
 
-/// An open connection whose calls block. Dropping it closes it.
+/// An open connection whose calls block. Dropping it closes the connection.
 ///
 /// One thread uses it at a time, since a waiting call borrows it. For two threads, of which one
 /// sends while the other waits for messages, split it ([`WebSocket::split`]); with a lock around
@@ -134,9 +135,11 @@ pub struct WebSocket<S: Sys = Os> {
     interrupter: Option<Interrupter>,
 }
 
-/// The contents of a handle with a `Drop`, which no field can be moved out of, until it is split.
+/// The contents of a handle until it is split. Needed since the handle implements `Drop`, so no
+/// field can be moved out of it.
 ///
-/// INVARIANT: empty only between [`WebSocket::into_parts`], which takes the handle, and its drop.
+/// INVARIANT: empty only between [`WebSocket::into_parts`], which consumes the handle, and its
+/// drop.
 struct UntilSplit<T>(Option<T>);
 
 impl<T> Deref for UntilSplit<T> {
@@ -144,7 +147,7 @@ impl<T> Deref for UntilSplit<T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // See the invariant; no input changes it.
+        // The invariant holds for every input.
         self.0.as_ref().expect("the handle was split")
     }
 }
@@ -165,29 +168,30 @@ pub(super) struct Parts<S: Sys> {
     pub(super) interrupter: Option<Interrupter>,
 }
 
-/// Events of a connection that were not given to the program yet.
+/// Received events that were not returned to the program yet.
 #[derive(Default)]
 pub(super) struct Inbox {
     pub(super) opened: Option<Box<Opened>>,
     pub(super) messages: VecDeque<Received>,
-    /// Whether pongs are kept.
+    /// Whether pongs are kept for the program.
     pub(super) pongs: bool,
-    /// The ping whose pong is awaited.
+    /// The payload of the ping for whose pong a call waits.
     awaited: Option<[u8; 16]>,
-    /// Our close frame is held back until the messages have been read.
+    /// Our close frame is held back until the program has read the messages.
     pub(super) closing: bool,
     /// The server's close frame.
     pub(super) got: Option<CloseFrame>,
-    /// The final event, taken out once an error was returned for it.
+    /// The final event, until its error was returned.
     pub(super) closed: Option<Closed>,
     pub(super) ended: bool,
-    /// While closing, reading goes on whatever comes, and this many more bytes are kept.
+    /// `Some` during [`WebSocket::close`]: reading goes on, and at most this many more bytes are
+    /// kept.
     room: Option<usize>,
 }
 
 impl Inbox {
-    /// Keeps the contents of an event; returns a [`Received`] for the program, if it is one, which
-    /// counts as held.
+    /// Keeps the contents of an event. Returns a [`Received`] if the program is to get one; the
+    /// caller counts it as held.
     pub(super) fn put(&mut self, event: Event<'_>) -> Option<Received> {
         match event {
             Event::Text(text) => {
@@ -210,7 +214,7 @@ impl Inbox {
                 self.closing = true;
                 self.got = Some(frame);
             }
-            // A pong that is not wanted; and events of a stream.
+            // A pong that nobody asked for; or an event of a stream.
             _ => {}
         }
         None
@@ -227,7 +231,7 @@ impl Inbox {
         self.messages.push_back(received);
     }
 
-    /// The end: an error once, and `Closed` as often as it is asked for.
+    /// The end: an error once; a clean close each time.
     pub(super) fn end(&mut self) -> Result<Received, Error> {
         match self.closed.take() {
             Some(Closed::Clean(frame)) => {
@@ -251,7 +255,7 @@ impl<S: Sys> WebSocket<S> {
         self.inbox.opened.as_ref().map(|opened| &opened.headers)
     }
 
-    /// How messages are compressed; `None`: not at all.
+    /// How messages are compressed; `None`: they are not.
     #[cfg(feature = "deflate")]
     pub fn compression(&self) -> Option<Agreed> {
         self.inbox.opened.as_ref()?.compression
@@ -279,8 +283,8 @@ impl<S: Sys> WebSocket<S> {
     }
 
     /// A handle that ends a blocking call of this one from another thread: a call that reads, waits
-    /// for a pong or for the end of [`WebSocket::close`], or for the kernel to take what it sends.
-    /// In the last case the whole message is in the queue, as after a write timeout.
+    /// for a pong or for the end of [`WebSocket::close`], or waits until the kernel takes what it
+    /// sends. In that case the whole message is in the queue, as after a write timeout.
     pub fn interrupter(&mut self) -> Interrupter
     where
         S: 'static,
@@ -309,25 +313,25 @@ impl<S: Sys> WebSocket<S> {
         }
     }
 
-    /// Whether [`WebSocket::read_timeout`] gives pongs ([`Received::Pong`]) in their order with the
-    /// messages; `false` by default. [`WebSocket::read`] and those behind [`WebSocket::round_trip`]
-    /// skip them in any case.
+    /// Whether [`WebSocket::read_timeout`] returns pongs ([`Received::Pong`]), in order with the
+    /// messages; default `false`. [`WebSocket::read`] skips them in any case, and the pong for
+    /// which [`WebSocket::round_trip`] waits is never returned.
     pub fn set_pongs(&mut self, pongs: bool) {
         self.inbox.pongs = pongs;
     }
 
-    /// Sends a ping and waits for its pong: returns how long that took, or `None` if it took longer
-    /// than `timeout`. Its payload is random, so that no other pong is taken for it. Messages that
-    /// come meanwhile, and other pongs if they are switched on, are kept for the calls that read.
+    /// Sends a ping and waits for its pong; returns how long that took, or `None` if it took longer
+    /// than `timeout`. The payload is random, so that no other pong is mistaken for it. Messages
+    /// that come meanwhile, and other pongs if switched on, are kept for the calls that read.
     ///
-    /// The time is from this call to the read that found the pong: bytes that were queued before
-    /// are sent first, and bytes that the server sent before its pong are read first. Past
-    /// [`crate::Limits::high_water`] bytes of unread messages, no pong is seen.
+    /// The time is from this call to the read that found the pong: bytes queued before the ping are
+    /// sent first, and bytes that the server sent before its pong are read first. Past
+    /// [`crate::Limits::high_water`] bytes of unread messages, the pong is not read.
     ///
     /// # Errors
     ///
-    /// As [`WebSocket::ping`] and [`WebSocket::read`]; an end of the connection, also a clean one,
-    /// is [`Misuse::Ended`] here and returned by the next call that reads.
+    /// As [`WebSocket::ping`] and [`WebSocket::read`]. If the connection ends, even cleanly, the
+    /// error is [`Misuse::Ended`], and the next call that reads returns the end.
     pub fn round_trip(&mut self, timeout: Duration) -> Result<Option<Duration>, Error> {
         let start = self.reactor.clock();
         let until = after(start, timeout);
@@ -342,7 +346,7 @@ impl<S: Sys> WebSocket<S> {
         let mut late = false;
         while self.inbox.awaited.is_some() {
             if self.inbox.ended || self.inbox.got.is_some() {
-                // No pong comes after a close frame (RFC 6455 §5.5.1).
+                // No pong comes behind a close frame (RFC 6455 §5.5.1).
                 let ended = self.reactor.check_live(self.id).err().unwrap_or(Misuse::NotOpen);
                 return Err(self.error(ErrorKind::Misuse(ended)));
             }
@@ -356,13 +360,12 @@ impl<S: Sys> WebSocket<S> {
         Ok(Some(self.reactor.clock().saturating_duration_since(start)))
     }
 
-    /// How long a call that sends may take at most; `None`, the default: as long as the kernel
-    /// takes bytes, and [`crate::Limits::stall`] if it takes none, after which the connection is
-    /// lost.
+    /// How long a call that sends may take; `None`, the default: as long as the kernel takes bytes.
+    /// If the kernel takes none for [`crate::Limits::stall`], the connection is lost.
     ///
-    /// After a call that took too long ([`ErrorKind::WriteTimeout`]) the whole message is in the
-    /// queue: do not send it again. The unsent bytes ([`Error::unsent`]) are sent by later calls,
-    /// including those that read or close.
+    /// After a call that took too long ([`ErrorKind::WriteTimeout`]), the whole message is in the
+    /// queue: do not send it again. Later calls send the unsent bytes ([`Error::unsent`]),
+    /// including calls that read or close.
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) {
         self.write_timeout = timeout;
     }
@@ -372,28 +375,28 @@ impl<S: Sys> WebSocket<S> {
         self.write_timeout
     }
 
-    /// Its counters, for bytes, messages, pings and compression; they stay after the end.
+    /// The counters for bytes, messages, pings and compression; they stay after the end.
     pub fn stats(&self) -> Stats {
         self.reactor.stats(self.id).unwrap_or_default()
     }
 
-    /// Bytes that are waiting to be handed to the kernel: none, unless a call that sends took too
-    /// long.
+    /// How many bytes the kernel has not taken: none, unless a call that sends took too long or was
+    /// interrupted.
     pub fn buffered(&mut self) -> usize {
         self.reactor.buffered(self.id)
     }
 
     /// Sends a text message; returns when the kernel has taken it (but see
-    /// [`WebSocket::set_write_timeout`]). Pings are answered meanwhile, and messages that come are
+    /// [`WebSocket::set_write_timeout`]). Meanwhile pings are answered, and received messages are
     /// kept for [`WebSocket::read`]. Past [`crate::Limits::high_water`] bytes of them the socket is
-    /// not read; then a program that only sends and a server that waits to be read wait for each
-    /// other: read now and then.
+    /// not read: a program that only sends, and a server that sends until it is read, then wait for
+    /// each other. So read now and then.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misuse`]: the connection is not open any more; the text says how it ended.
-    /// [`ErrorKind::WriteTimeout`], [`ErrorKind::Interrupted`], or that by which the connection
-    /// failed while the call waited.
+    /// [`ErrorKind::Misuse`]: the connection is no longer open; the text contains how it ended.
+    /// [`ErrorKind::WriteTimeout`], [`ErrorKind::Interrupted`], or the error with which the
+    /// connection failed while the call waited.
     pub fn send_text(&mut self, text: &str) -> Result<(), Error> {
         let sent = self.reactor.act_now(self.id, |session, cx| session.send_text(cx, text));
         self.sent(sent)
@@ -409,8 +412,8 @@ impl<S: Sys> WebSocket<S> {
         self.sent(sent)
     }
 
-    /// Sends a text message that is not compressed, whatever was negotiated; see
-    /// [`Compression`](crate::proto::Compression) for when that is needed.
+    /// Sends a text message uncompressed, even if compression was negotiated;
+    /// [`Compression`](crate::proto::Compression) describes when that is needed.
     ///
     /// # Errors
     ///
@@ -421,7 +424,7 @@ impl<S: Sys> WebSocket<S> {
         self.sent(sent)
     }
 
-    /// Sends a binary message that is not compressed.
+    /// Sends a binary message uncompressed, as [`WebSocket::send_text_plain`] does.
     ///
     /// # Errors
     ///
@@ -455,13 +458,13 @@ impl<S: Sys> WebSocket<S> {
         self.sent(sent)
     }
 
-    /// The next message; `None` when the connection was closed cleanly. A connection that failed
-    /// or was lost is an error, once; afterwards `None`.
+    /// The next message; `None` after the connection was closed cleanly. If it failed or was lost,
+    /// returns that error once, then `None`.
     ///
     /// # Errors
     ///
-    /// Why the connection failed or was lost, once; [`ErrorKind::Interrupted`], after which it can
-    /// be read on.
+    /// Why the connection failed or was lost, once; [`ErrorKind::Interrupted`], after which reading
+    /// can go on.
     pub fn read(&mut self) -> Result<Option<Message>, Error> {
         loop {
             match self.receive(None)? {
@@ -481,19 +484,18 @@ impl<S: Sys> WebSocket<S> {
         self.receive(self.reactor.clock().checked_add(timeout))
     }
 
-    /// Closes: sends the close frame behind everything else and waits for the server's, at most
-    /// [`crate::Limits::close`] after ours was sent. Messages that come meanwhile are kept for
-    /// [`WebSocket::read`] up to [`crate::Limits::high_water`] bytes; the rest is discarded.
-    /// Returns the server's close frame.
+    /// Closes the connection: sends the close frame behind everything else and waits for the
+    /// server's, at most [`crate::Limits::close`] after ours was sent. Returns the server's close
+    /// frame. At most [`crate::Limits::high_water`] bytes of messages that come meanwhile are kept
+    /// for [`WebSocket::read`]; the others are discarded.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Misuse`] for a code or a reason that may not be sent (RFC 6455 §7.4, §5.5.1);
-    /// or how the connection ended, if that was not a clean close: [`ErrorKind::NoCloseAnswer`],
-    /// say.
+    /// or how the connection ended, unless cleanly, for example [`ErrorKind::NoCloseAnswer`].
     pub fn close(&mut self, code: u16, reason: &str) -> Result<CloseFrame, Error> {
         match self.reactor.close(self.id, &CloseFrame::new(code, reason)) {
-            // It is being closed, or is closed, already.
+            // The closing handshake has begun already, or the connection has ended.
             Ok(()) | Err(Misuse::NotOpen | Misuse::Ended(_)) => {}
             Err(e) => return Err(self.error(ErrorKind::Misuse(e))),
         }
@@ -516,7 +518,7 @@ impl<S: Sys> WebSocket<S> {
                 self.reactor.consumed(self.id, message.cost());
                 return Ok(message);
             }
-            // Straight out of the receive buffer, as for most messages.
+            // Most messages are taken straight out of the receive buffer.
             match self.reactor.pull(self.id) {
                 Some(CoreMessage::Text(text)) => {
                     return Ok(Received::Message(Message::Text(text.into_string())));
@@ -536,7 +538,7 @@ impl<S: Sys> WebSocket<S> {
             }
             self.look_for_interrupt()?;
             let late = until.is_some_and(|u| u <= self.reactor.clock());
-            // There is time for another turn, if this one reads no message.
+            // Another turn can follow within the timeout, if this one reads no message.
             self.reactor.be_lazy(!late);
             let turned = self.turn(until);
             self.reactor.be_lazy(false);
@@ -547,14 +549,14 @@ impl<S: Sys> WebSocket<S> {
         }
     }
 
-    /// Whether the connection has ended, or will as soon as the server closes the TCP connection:
-    /// both close frames have passed, and no bytes are waiting. Some servers leave closing to the
+    /// Whether the connection has ended, or only waits for the server to close the TCP connection:
+    /// both close frames were exchanged, and no bytes are waiting. Some servers leave that to the
     /// client.
     fn has_ended(&self) -> bool {
         self.inbox.ended || (self.inbox.got.is_some() && self.reactor.pending() == 0)
     }
 
-    /// The end: an error once, and `Closed` as often as it is asked for.
+    /// The end: an error once; a clean close each time.
     fn end(&mut self) -> Result<Received, Error> {
         if !self.inbox.ended
             && let Some(got) = &self.inbox.got
@@ -583,7 +585,7 @@ impl<S: Sys> WebSocket<S> {
                 return Err(error.with_unsent(self.reactor.unsent() as usize));
             }
             self.turn(until.map(|(_, until)| until))?;
-            // The connection ended before the kernel took everything.
+            // The connection ended before the kernel took all bytes.
             if self.inbox.ended && self.reactor.buffered(self.id) == 0 {
                 self.end()?;
                 let nothing = self.reactor.act_now(self.id, |_, _| Err(Misuse::NotOpen));
@@ -608,8 +610,8 @@ impl<S: Sys> WebSocket<S> {
         Error::new(&self.url, Stage::Open, kind)
     }
 
-    /// The parts of the connection, without closing it. `None` if they were taken already, which no
-    /// caller can do.
+    /// The parts of the connection, which is not closed. `None` if they were taken already, which
+    /// no caller can do.
     pub(super) fn into_parts(mut self) -> Option<Parts<S>> {
         let reactor = self.reactor.0.take()?;
         let (inbox, interrupter) = (std::mem::take(&mut self.inbox), self.interrupter.take());
@@ -618,7 +620,7 @@ impl<S: Sys> WebSocket<S> {
 }
 
 impl<S: Sys> fmt::Debug for WebSocket<S> {
-    /// The URL as errors show it, and no messages.
+    /// Shows the URL as errors do, and no messages.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocket")
             .field("url", &self.url.to_string())
@@ -629,15 +631,15 @@ impl<S: Sys> fmt::Debug for WebSocket<S> {
 }
 
 impl<S: Sys> Drop for WebSocket<S> {
-    /// Sends a close frame (1001) if none was sent, without waiting for the answer.
+    /// Sends a close frame (1001) if none was sent, and does not wait for the answer.
     fn drop(&mut self) {
         if self.reactor.0.is_none() {
             return;
         }
         self.reactor.release(self.id, &CloseFrame::new(1001, ""));
         self.reactor.flush();
-        // Received bytes are read and discarded: unread, they would turn the end into a reset,
-        // which can take the close frame with it.
+        // Reads and discards received bytes: if the socket had unread bytes, closing it would reset
+        // the connection, and the close frame could be lost.
         let past = self.reactor.clock();
         let mut nobody = |_: &mut Conn<'_>, _: Event<'_>| {};
         while self.reactor.is_behind() {
@@ -652,8 +654,8 @@ impl<S: Sys> Drop for WebSocket<S> {
     }
 }
 
-/// The most reads at the end of a handle, of [`crate::Limits::receive_buffer_max`] bytes each: more
-/// than a socket holds by default, and a bound for a server that never stops.
+/// At most this many turns read at the end of a handle. That is more than a socket holds by
+/// default, and bounds the time for a server that never stops.
 const READS_AT_END: usize = 32;
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use crate::proto::ws::message::{Lent, Message};
 use crate::proto::{self, CloseFrame, Context, Misuse, Stats};
 use std::fmt;
 
-/// Receives the events of all connections of a reactor, in turn.
+/// Receives the events of all connections of a reactor, one after another.
 ///
-/// A closure `|conn: &mut Conn<'_>, event: Event<'_>|` is one. It runs inside the reactor: borrowed
-/// payloads of an event are gone when it returns.
+/// A closure `|conn: &mut Conn<'_>, event: Event<'_>|` is a sink. It is called inside the reactor,
+/// and borrowed payloads are gone when it returns.
 ///
 /// ```
 /// use moonwire::{Config, Conn, Event, Reactor, Sink};
@@ -38,7 +38,7 @@ use std::fmt;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub trait Sink {
-    /// An event of a connection; `conn` can answer it at once.
+    /// Receives an event of a connection; it can answer at once through `conn`.
     fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>);
 }
 
@@ -48,15 +48,15 @@ impl<F: FnMut(&mut Conn<'_>, Event<'_>)> Sink for F {
     }
 }
 
-/// A connection, during an event of it.
+/// A connection, while one of its events is reported.
 pub struct Conn<'a> {
     id: ConnId,
     session: Option<&'a mut Session>,
     flow: &'a mut Flow,
-    /// How many bytes may be reported in one go: none, once it is paused.
+    /// How many bytes the turn may report; 0 once the program has paused the connection.
     room: usize,
     cx: Context<'a>,
-    /// The counters, once there is no session any more.
+    /// The counters, if there is no session any more.
     last: Option<Stats>,
 }
 
@@ -71,7 +71,7 @@ impl<'a> Conn<'a> {
         Conn { id, session, flow, room, cx: core.context(), last: None }
     }
 
-    /// The same connection at its end.
+    /// The same connection at its end, with its last counters.
     pub(in crate::net) fn ended(self, last: Option<Stats>) -> Conn<'a> {
         Conn { last, ..self }
     }
@@ -86,12 +86,12 @@ impl<'a> Conn<'a> {
         self.session.as_ref().map_or(self.last, |session| session.stats())
     }
 
-    /// Queues a text message; it is written at the end of the turn.
+    /// Queues a text message, which is written at the end of the turn.
     ///
     /// # Errors
     ///
-    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
-    /// bytes wait to be sent already.
+    /// [`Misuse`]: the connection is not open, or more than
+    /// [`Limits::send_queue`](crate::Limits::send_queue) bytes wait to be sent already.
     pub fn send_text(&mut self, text: &str) -> Result<(), Misuse> {
         let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };
         session.send_text(&mut self.cx, text)
@@ -101,32 +101,32 @@ impl<'a> Conn<'a> {
     ///
     /// # Errors
     ///
-    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
-    /// bytes wait to be sent already.
+    /// [`Misuse`]: the connection is not open, or more than
+    /// [`Limits::send_queue`](crate::Limits::send_queue) bytes wait to be sent already.
     pub fn send_binary(&mut self, data: &[u8]) -> Result<(), Misuse> {
         let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };
         session.send_binary(&mut self.cx, data)
     }
 
-    /// Queues a text message that is not compressed, whatever was negotiated; see
-    /// [`Compression`](crate::proto::Compression) for when that is needed.
+    /// Queues a text message uncompressed, even if compression was negotiated;
+    /// [`Compression`](crate::proto::Compression) describes when that is needed.
     ///
     /// # Errors
     ///
-    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
-    /// bytes wait to be sent already.
+    /// [`Misuse`]: the connection is not open, or more than
+    /// [`Limits::send_queue`](crate::Limits::send_queue) bytes wait to be sent already.
     #[cfg(feature = "deflate")]
     pub fn send_text_plain(&mut self, text: &str) -> Result<(), Misuse> {
         let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };
         session.send_text_plain(&mut self.cx, text)
     }
 
-    /// Queues a binary message that is not compressed.
+    /// Queues a binary message uncompressed, as [`Conn::send_text_plain`] does.
     ///
     /// # Errors
     ///
-    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
-    /// bytes wait to be sent already.
+    /// [`Misuse`]: the connection is not open, or more than
+    /// [`Limits::send_queue`](crate::Limits::send_queue) bytes wait to be sent already.
     #[cfg(feature = "deflate")]
     pub fn send_binary_plain(&mut self, data: &[u8]) -> Result<(), Misuse> {
         let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };
@@ -137,7 +137,8 @@ impl<'a> Conn<'a> {
     ///
     /// # Errors
     ///
-    /// [`Misuse`]: the connection is not open, or the payload has more than 125 bytes.
+    /// [`Misuse`]: the connection is not open, the payload has more than 125 bytes, or more than
+    /// [`Limits::send_queue`](crate::Limits::send_queue) bytes wait to be sent already.
     pub fn ping(&mut self, data: &[u8]) -> Result<(), Misuse> {
         let Some(session) = &mut self.session else { return Err(Misuse::NotOpen) };
         session.ping(&mut self.cx, data)
@@ -154,8 +155,8 @@ impl<'a> Conn<'a> {
         session.close(&mut self.cx, &CloseFrame::new(code, reason))
     }
 
-    /// The message that is whole at the start of `input` and not compressed, if the session allows the
-    /// fast path.
+    /// The message at the start of `input`, if it is whole and not compressed, and the session
+    /// allows the fast path.
     #[inline(always)]
     pub(in crate::net) fn receive_lent<'b>(
         &mut self,
@@ -164,7 +165,7 @@ impl<'a> Conn<'a> {
         self.session.as_mut()?.receive_lent(self.cx.now, input)
     }
 
-    /// The same for one that is compressed.
+    /// As [`Conn::receive_lent`], for a compressed message.
     pub(in crate::net) fn receive_inflated(
         &mut self,
         input: &[u8],
@@ -184,14 +185,14 @@ impl<'a> Conn<'a> {
         }
     }
 
-    /// Counts bytes that the program keeps, until it calls
-    /// [`Reactor::consumed`](crate::Reactor::consumed): past
+    /// Counts bytes that the program keeps until it calls
+    /// [`Reactor::consumed`](crate::Reactor::consumed). Past
     /// [`Limits::high_water`](crate::Limits::high_water) of them the socket is not read.
     pub fn hold(&mut self, bytes: usize) {
         self.flow.held += bytes;
     }
 
-    /// As [`Reactor::pause`](crate::Reactor::pause): this event is the last until
+    /// As [`Reactor::pause`](crate::Reactor::pause): no event follows this one until
     /// [`Reactor::resume`](crate::Reactor::resume).
     pub fn pause(&mut self) {
         self.flow.paused = true;
@@ -203,7 +204,7 @@ impl<'a> Conn<'a> {
         self.room == 0
     }
 
-    /// How many bytes the turn may report, including those that it has reported already.
+    /// How many bytes the turn may report, including those already reported.
     #[inline]
     pub(in crate::net) fn room(&self) -> usize {
         self.room

@@ -31,44 +31,44 @@ pub(in crate::net) struct Core<S: Sys> {
     pub(in crate::net) policy: Policy,
     #[cfg(feature = "tls")]
     pub(in crate::net) tls: Option<Arc<rustls::ClientConfig>>,
-    /// TLS with proxies without a configuration of their own. Not the one above: that may hold a
-    /// client certificate for servers, and its sessions are those of servers.
+    /// TLS with proxies that have no configuration of their own. It is separate from `tls`, which
+    /// may contain a client certificate and sessions for servers.
     #[cfg(feature = "tls")]
     pub(in crate::net) proxy_tls: Option<Arc<rustls::ClientConfig>>,
     pub(in crate::net) proxy: ProxyRules,
     pub(in crate::net) observer: Option<Box<dyn Observer>>,
     #[cfg(feature = "tape")]
     pub(in crate::net) tape: Option<Tape>,
-    /// The receive buffer; taken out while in use.
+    /// The receive buffer; empty while a connection uses it.
     pub(in crate::net) buf: Vec<u8>,
-    /// The receive buffer before decryption; empty until TLS is used.
+    /// The buffer for received ciphertext; empty until TLS is used.
     pub(in crate::net) cipher: Vec<u8>,
     pub(in crate::net) gates: Gates,
     /// Connections that are kept for another request.
     pub(in crate::net) kept: Kept<S>,
-    /// How many connections are reported to the program, or being drained.
+    /// How many connections are reported to the program or draining.
     pub(in crate::net) open: usize,
     /// Connections to be opened, or to be opened again elsewhere.
     pub(in crate::net) fresh: VecDeque<ConnId>,
-    /// Connections that changed since they were settled.
+    /// Connections that have changed since they were settled.
     pub(in crate::net) dirty: Vec<ConnId>,
-    /// Connections with input that a turn had no room for.
+    /// Connections with input for which a turn had no room.
     pub(in crate::net) backlog: VecDeque<ConnId>,
-    /// The connection for which the program's code may be running. Set between two turns only if
-    /// that code has panicked.
+    /// The connection for which the program's code may be running. It is `Some` between two turns
+    /// only if that code has panicked.
     pub(in crate::net) running: Option<ConnId>,
-    /// Connections for which that code has panicked and that were not ended since.
+    /// Connections whose code has panicked, and that were not ended since.
     pub(in crate::net) panicked: Vec<ConnId>,
-    /// Input of an open connection is kept for [`super::Reactor::pull`], or for the next turn.
+    /// Whether input of an open connection is kept for [`super::Reactor::pull`] or the next turn.
     pub(in crate::net) lazy: bool,
     pub(in crate::net) now: Instant,
-    /// Bytes reported in this turn.
+    /// How many bytes this turn has reported.
     pub(in crate::net) handed: usize,
-    /// Bytes that all connections hold.
+    /// How many bytes all connections hold.
     pub(in crate::net) held: HeldBytes,
-    /// Accepted bytes of released connections that were not sent.
+    /// How many accepted bytes of released connections were not sent.
     pub(in crate::net) lost: u64,
-    /// Sends since the clock was last read, and when bytes began to wait.
+    /// How many sends there were since the clock was read, and when bytes began to wait.
     pub(in crate::net) sends: u32,
     pub(in crate::net) corked: Option<Instant>,
 }
@@ -80,14 +80,14 @@ impl<S: Sys> Random for Core<S> {
 }
 
 impl<S: Sys> Core<S> {
-    /// Gives back the receive buffer that a connection had taken.
+    /// Takes the receive buffer back from a connection.
     pub(in crate::net) fn take_back(&mut self, buf: Vec<u8>) {
         if self.buf.is_empty() && buf.len() >= self.limits.receive_buffer {
             self.buf = buf;
         }
     }
 
-    /// Before a connection is made: kept connections are closed to make room for it.
+    /// Closes kept connections to make room for a new one.
     pub(in crate::net) fn make_room(&mut self) {
         while self.open.saturating_add(self.kept.len()) > self.limits.connections
             && self.kept.end_first(&mut self.sys)
@@ -99,7 +99,7 @@ impl<S: Sys> Core<S> {
         Context { now: self.now, random: self }
     }
 
-    /// From now on the program's code may be called for this connection, until `at` is none.
+    /// Notes that the program's code may be called for this connection, until `running` is `None`.
     pub(in crate::net) fn begin(&mut self, id: ConnId) {
         let panicked = self.running.replace(id);
         self.panicked.extend(panicked);
@@ -109,7 +109,7 @@ impl<S: Sys> Core<S> {
         self.handed < self.limits.turn
     }
 
-    /// Passes a change of state to the observer, if there is one.
+    /// Reports a change of state to the observer, if there is one.
     pub(in crate::net) fn trace(&mut self, id: ConnId, text: impl FnOnce() -> String) {
         if let Some(observer) = &mut self.observer {
             observer.observe(self.now, id.to_bits(), Trace::State(&text()));
@@ -144,7 +144,7 @@ impl<S: Sys> Core<S> {
         Ok(Some(self.with_room(tls)))
     }
 
-    /// The buffer for ciphertext is created for the first TLS connection.
+    /// Boxes `tls`; creates the buffer for ciphertext for the first TLS connection.
     #[cfg(feature = "tls")]
     fn with_room(&mut self, tls: Tls) -> Box<Tls> {
         if self.cipher.is_empty() {

@@ -1,5 +1,5 @@
-//! Back-pressure: bytes reported and not consumed yet, bytes of unfinished messages, and whether
-//! the socket is read meanwhile.
+//! Back-pressure: counts bytes that were reported and not consumed, and bytes of unfinished
+//! messages; decides whether the socket is read meanwhile.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -11,11 +11,11 @@ use crate::net::time::after;
 /// The bytes that one connection holds.
 #[derive(Default)]
 pub(in crate::net) struct Flow {
-    /// Bytes that were reported and not consumed, as counted by [`Conn::hold`](super::Conn::hold).
+    /// How many bytes were reported and not consumed, as [`Conn::hold`](super::Conn::hold) counts.
     pub(in crate::net) held: usize,
-    /// How many of them, and of an unfinished message, are part of the reactor's sum.
+    /// How many of them, and of an unfinished message, the reactor's sum contains.
     counted: usize,
-    /// Too much is held: the socket is not read until enough of that is consumed.
+    /// Too much is held: the socket is not read until enough of it is consumed.
     stopped: bool,
     /// The program has paused the connection.
     pub(super) paused: bool,
@@ -27,10 +27,10 @@ pub(in crate::net) struct Flow {
 enum RoomWait {
     #[default]
     No,
-    /// Its socket is not read until others are done, or until then.
+    /// Its socket is not read until other messages are complete, or until this time.
     Waits(Instant),
-    /// It has waited long enough. A peer that does not finish its message delays the others for
-    /// that time, and no longer.
+    /// It has waited long enough: a peer that does not finish its message delays the others for
+    /// that time and no longer.
     Waited,
 }
 
@@ -38,10 +38,10 @@ enum RoomWait {
 #[derive(Default)]
 pub(in crate::net) struct HeldBytes {
     bytes: usize,
-    /// The connection whose message may be finished though there is no room, and its bytes: the
-    /// largest message seen, which makes the most room.
+    /// The connection whose message may be completed even without room, and the bytes of that
+    /// message: the largest one seen, which makes the most room.
     first: Option<(ConnId, usize)>,
-    /// Connections waiting for room.
+    /// Connections that wait for room.
     waiting: BTreeSet<ConnId>,
 }
 
@@ -50,7 +50,7 @@ impl HeldBytes {
         self.bytes
     }
 
-    /// `bytes` of a message of `id` are there; returns whether it goes first.
+    /// A message of `id` has `bytes` bytes: returns whether it may be completed first.
     fn is_first(&mut self, id: ConnId, bytes: usize) -> bool {
         match self.first {
             Some((first, most)) if first != id && most >= bytes => false,
@@ -61,13 +61,13 @@ impl HeldBytes {
         }
     }
 
-    /// Connections that may find room now.
+    /// Takes the connections that may find room now.
     pub(in crate::net) fn take_waiting(&mut self, limits: &Limits) -> BTreeSet<ConnId> {
         let room = self.first.is_none() || self.bytes <= limits.high_water_total;
         if room { std::mem::take(&mut self.waiting) } else { BTreeSet::new() }
     }
 
-    /// Whether [`HeldBytes::take_waiting`] has anything to do.
+    /// Whether [`HeldBytes::take_waiting`] has anything to return.
     pub(in crate::net) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
@@ -79,12 +79,12 @@ impl Flow {
         self.stopped || self.paused || matches!(self.room_wait, RoomWait::Waits(_))
     }
 
-    /// Whether the reactor's sum is up to date, with `unfinished` bytes of an unfinished message.
+    /// Whether the reactor's sum is up to date, if an unfinished message has `unfinished` bytes.
     pub(super) fn is_balanced(&self, unfinished: usize) -> bool {
         self.held + unfinished == self.counted
     }
 
-    /// When it has to be balanced again though nothing happens.
+    /// When it has to be balanced again even if nothing happens.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.room_wait {
             RoomWait::Waits(until) => Some(until),

@@ -1,4 +1,4 @@
-//! Asking a proxy for a tunnel, up to its answer.
+//! Asks a proxy for a tunnel, and receives its answer.
 
 use std::ops::ControlFlow;
 
@@ -21,7 +21,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Passes the request to the proxy to the observer.
+    /// Reports the request to the proxy to the observer.
     pub(super) fn show_request(&mut self, core: &mut Core<S>) {
         let State::Tunnel(tunnelling) = &mut self.state else { return };
         let Some(observer) = &mut core.observer else { return };
@@ -37,11 +37,11 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// The time for the tunnel is over, or that for the body of a refusal.
+    /// The time limit for the tunnel, or for the body of a refusal, has passed.
     pub(super) fn tunnel_timed_out(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let State::Tunnel(tunnelling) = &mut self.state else { return };
         match tunnelling.tunnel.deadline() {
-            // As much of the body as has come.
+            // The part of the body that has come is reported.
             Some(_) => {
                 let why = tunnelling.tunnel.end();
                 self.tunnel_failed(core, sink, why);
@@ -54,7 +54,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// The proxy opens no tunnel; if there is another address of the server, that is tried next.
+    /// The proxy opens no tunnel. After a SOCKS error, the next address of the server is tried.
     fn tunnel_failed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, why: ProxyError) {
         if matches!(why, ProxyError::Socks(_)) && self.try_next_target(core) {
             return self.dial(core, sink);

@@ -1,4 +1,4 @@
-//! Names to addresses to attempts, until one of them is a connected socket.
+//! From a name to addresses and attempts, until a socket is connected.
 
 use std::collections::VecDeque;
 use std::io;
@@ -33,7 +33,7 @@ impl<S: Sys> Opening<S> {
         let keep_alive = self.ask.probes(&core.limits);
         let dial = Dial { to, options, keep_alive };
         let mut socket = core.sys.connect_to(&dial);
-        // A kept connection gives up its descriptor.
+        // Without a free descriptor, closes a kept connection and tries again.
         while socket.as_ref().is_err_and(is_shortage) && core.kept.end_first(&mut core.sys) {
             socket = core.sys.connect_to(&dial);
         }
@@ -44,7 +44,7 @@ impl<S: Sys> Opening<S> {
 }
 
 impl<S: Sys> Driver<S> {
-    /// Starts to open the connection, by its route.
+    /// Starts to open the connection by its route.
     pub(in crate::net) fn start(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let State::Opening(opening) = &mut self.state else { return };
         opening.laps = Laps::new(core.now);
@@ -85,7 +85,7 @@ impl<S: Sys> Driver<S> {
         let socket = match core.sys.adopt(stream) {
             Ok(socket) => socket,
             Err(e) => {
-                // There is no address for the error.
+                // The error needs an address, but there is none.
                 let why = ErrorKind::Connect(vec![(NOWHERE, e)]);
                 return self.fail(core, sink, Stage::Connect, why);
             }
@@ -101,7 +101,7 @@ impl<S: Sys> Driver<S> {
         self.dial(core, sink);
     }
 
-    /// Resolves the target for the proxy, if the proxy needs an address, and then the proxy itself.
+    /// Resolves the target if the proxy needs its address, and then the proxy.
     fn start_to_proxy(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let State::Opening(opening) = &mut self.state else { return };
         if let Err(kind) = opening.allowed(core, Hop::Proxy, None) {
@@ -115,19 +115,19 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// The targets for the proxy are known.
+    /// Sets the targets for the proxy, and resolves the proxy.
     fn set_targets(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, targets: VecDeque<Target>) {
         let State::Opening(opening) = &mut self.state else { return };
         let Route::Proxy(via) = &mut opening.route else { return };
         via.targets = targets;
         let url = via.proxy.url().clone();
-        // Addresses in `failed` are the server's; from here on errors are about the proxy's.
+        // `failed` contains addresses of the server; later errors are about the proxy's addresses.
         opening.failed.clear();
         self.look_up(core, sink, &url);
     }
 
-    /// Resolves the host of `url`, which is that of the connection or the proxy's, unless its
-    /// addresses are known.
+    /// Resolves the host of `url`, the URL of the connection or of the proxy, unless its addresses
+    /// are known.
     fn look_up(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, url: &Url) {
         let (host, port) = (url.host().clone(), url.port());
         let set: Vec<SocketAddr> =
@@ -148,7 +148,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// The addresses of the host, or the error.
+    /// Takes the addresses of the host, or the resolver's error.
     pub(in crate::net) fn addresses(
         &mut self,
         core: &mut Core<S>,
@@ -156,7 +156,7 @@ impl<S: Sys> Driver<S> {
         answer: io::Result<Vec<SocketAddr>>,
     ) {
         let State::Opening(opening) = &mut self.state else { return };
-        // A second answer would reset the attempts in progress.
+        // A second answer would discard the attempts in progress.
         if opening.plan.is_some() {
             return;
         }
@@ -209,7 +209,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// One attempt, as soon as its gate lets it in.
+    /// Starts one attempt, now or when its gate lets it in.
     fn attempt(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, to: Endpoint) {
         let State::Opening(opening) = &mut self.state else { return };
         let place = opening.place(self.id, to);
@@ -221,10 +221,10 @@ impl<S: Sys> Driver<S> {
         self.connect(core, sink, place);
     }
 
-    /// One attempt, which its gate has let in.
+    /// Starts one attempt that its gate has let in.
     fn connect(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, place: Place) {
         let State::Opening(opening) = &mut self.state else { return };
-        // The observer may panic, and then the gate has to be left.
+        // If the observer panics, `end_attempts` leaves this gate.
         opening.entered = Some(place.clone());
         core.trace(self.id, || match opening.route {
             Route::Own(_) => format!("over a stream of its owner's to {}", opening.shown(&place)),
@@ -258,7 +258,7 @@ impl<S: Sys> Driver<S> {
         ticket: Ticket,
     ) {
         let State::Opening(opening) = &mut self.state else { return core.gates.leave(&to) };
-        // The same address may occur twice in an answer, and then it waits twice.
+        // An address that occurs twice in an answer waits twice.
         opening.parked.retain(|(_, parked)| *parked != ticket);
         // Its time starts now, not at the start of this turn.
         core.now = core.sys.now();

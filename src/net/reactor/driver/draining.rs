@@ -1,4 +1,4 @@
-//! After the final event: the last bytes are written, and the socket is read to its end.
+//! After the final event: writes the last bytes, and reads the socket to its end.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -15,7 +15,7 @@ pub(super) struct Draining<S: Sys> {
     rest: Vec<u8>,
     pub(super) until: Instant,
     half_closed: bool,
-    /// The peer has ended its side.
+    /// The peer has ended its side of the stream.
     reading_ended: bool,
     token: Token,
 }
@@ -28,17 +28,17 @@ impl<S: Sys> Draining<S> {
         Draining { link, rest, until, half_closed: false, reading_ended, token }
     }
 
-    /// Bytes that are waiting to be handed to the kernel.
+    /// How many bytes the kernel has not taken.
     pub(super) fn buffered(&self) -> usize {
         self.rest.len()
     }
 
-    /// Writes the rest, ends our side, and reads until the peer has ended its side too. Breaks when
-    /// the socket is not needed any more.
+    /// Writes the last bytes, ends our side, and reads until the peer has ended its side. Breaks
+    /// when the socket is no longer needed.
     pub(super) fn step(&mut self, core: &mut Core<S>) -> ControlFlow<()> {
         if !self.half_closed {
             match self.link.write_last(&mut core.sys, &mut self.rest) {
-                // Nothing is left to be read, so closing has the effect of a shutdown.
+                // Nothing is left to read, so closing the socket is enough.
                 Ok(_) if self.reading_ended => return ControlFlow::Break(()),
                 Ok(true) => {
                     core.sys.shutdown_write(&self.link.socket);
@@ -57,7 +57,7 @@ impl<S: Sys> Draining<S> {
             }
         }
         let mut scratch = [0; 4096];
-        // Bounded, so that a peer that never stops does not delay the others.
+        // Bounded, so that a peer that never stops sending does not delay other connections.
         for _ in 0..16 {
             match core.sys.read(&self.link.socket, &mut scratch) {
                 Ok(n) if n > 0 => {}

@@ -1,5 +1,5 @@
-//! Makes errors: from the end of a connection, the error for the program. Nothing is changed here;
-//! parts of secret URLs are removed here.
+//! Makes the error for the program from the end of a connection, without the parts of secret URLs.
+//! Changes no state.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -21,11 +21,11 @@ pub(super) struct ErrorData<'a> {
     pub(super) idle: Duration,
     /// The status of a stream's response.
     pub(super) status: Option<u16>,
-    /// Bytes that were accepted and not sent.
+    /// How many bytes were accepted and not sent.
     pub(super) unsent: usize,
-    /// The steps that the connection has completed.
+    /// How long each completed step took.
     pub(super) phases: Phases,
-    /// How many requests its connection had carried before.
+    /// How many requests the connection had carried before this one.
     pub(super) served: u32,
 }
 
@@ -41,8 +41,8 @@ impl<'a> ErrorData<'a> {
         Error::new(self.url, self.stage, self.discreet(kind)).with_phases(self.phases)
     }
 
-    /// The end for the program; `kind` is the error of the transport, if that was the cause. A
-    /// redirect is no end.
+    /// How the connection ended, for the program; `kind` is the error of the transport, if that was
+    /// the cause. Not for redirects, which are no end.
     pub(super) fn closed(&self, closed: proto::Closed, kind: Option<ErrorKind>) -> Closed {
         match self.ended(closed, kind) {
             Closed::Failed(e) => Closed::Failed(e.with_phases(self.phases)),
@@ -59,7 +59,7 @@ impl<'a> ErrorData<'a> {
             | proto::Closed::Redirected(_)
             | proto::Closed::HandshakeRedirected(_) => Closed::Complete,
             proto::Closed::Failed(Failure::Http(e)) => self.stream(e, kind),
-            // After a broken rule, these bytes may still be sent, before our close frame.
+            // After a broken rule, these bytes may still be sent before our close frame.
             proto::Closed::Failed(failure) => Closed::Failed(unsent(self.failed(failure, kind))),
             proto::Closed::Lost(lost) => Closed::Lost(unsent(self.lost(lost, kind))),
         }
@@ -84,7 +84,7 @@ impl<'a> ErrorData<'a> {
                 Error::new(self.url, Stage::Open, kind).with_limits(self.limits)
             }
             Failure::Handshake(HandshakeError::Timeout) => error(ErrorKind::Timeout(self.limit)),
-            // A response that has come is reported, even if the rest of it failed.
+            // A received response is reported, even if the rest of its body failed.
             Failure::Handshake(
                 e @ (HandshakeError::Status(_) | HandshakeError::Redirect { .. }),
             ) => error(ErrorKind::Handshake(e)),
@@ -97,7 +97,7 @@ impl<'a> ErrorData<'a> {
         }
     }
 
-    /// A stream that ends in an error: lost if its body had begun, otherwise failed.
+    /// The end of a stream with an error: lost if its body had begun, otherwise failed.
     fn stream(&self, e: HttpError, kind: Option<ErrorKind>) -> Closed {
         let error = |kind| Error::new(self.url, self.stage, kind);
         let served = if e == HttpError::Eof { self.served } else { 0 };
@@ -116,19 +116,20 @@ impl<'a> ErrorData<'a> {
         if self.stage == Stage::Body { Closed::Lost(error) } else { Closed::Failed(error) }
     }
 
-    /// The error of the reader of a request's body.
+    /// The error for a request whose body could not be read.
     pub(super) fn upload(&self, kind: ErrorKind) -> Error {
         let error = Error::new(self.url, Stage::Request, kind);
         error.with_status(self.status).with_unsent(self.unsent)
     }
 
-    /// The error of the transport; an error of TLS has its own stage.
+    /// An error of the transport; errors of TLS have the stage of TLS.
     fn transport(&self, kind: ErrorKind) -> Error {
         let tls = matches!(kind, ErrorKind::Tls(..) | ErrorKind::Certificate(..));
         Error::new(self.url, if tls { Stage::Tls } else { self.stage }, self.discreet(kind))
     }
 
-    /// An error of the library or the system, without the host of a secret URL.
+    /// `kind` without the host of a secret URL, which the library or the system may have put into
+    /// it.
     fn discreet(&self, kind: ErrorKind) -> ErrorKind {
         match kind {
             kind if !self.url.is_secret() => kind,
@@ -151,7 +152,7 @@ impl<'a> ErrorData<'a> {
     }
 }
 
-/// Stands for an address that is not shown, or that does not exist.
+/// Replaces an address that must not be shown, or that does not exist.
 pub(super) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 fn tls_ended() -> ErrorKind {

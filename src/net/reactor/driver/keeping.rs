@@ -1,5 +1,4 @@
-//! A connection that outlives its request: the conditions for keeping it, and which requests may
-//! use it.
+//! Keeps a connection after its request: the conditions for that, and which requests may use it.
 
 use std::time::Instant;
 
@@ -16,9 +15,9 @@ use crate::proto::http::HttpError;
 use crate::proto::{Closed, Endpoint, Failure};
 
 impl<S: Sys> Opening<S> {
-    /// The properties that another request has to share with this one to use its connection. `None`
-    /// for a stream of the program ([`StreamOptions::over`](crate::StreamOptions::over)): only the
-    /// program knows where that leads.
+    /// The properties that another request must share to use this connection. `None` for a stream
+    /// of the program ([`StreamOptions::over`](crate::StreamOptions::over)), since only the program
+    /// knows where that leads.
     pub(super) fn key(&self, core: &Core<S>) -> Option<Box<ReuseKey>> {
         let Ask::Stream(options) = &self.ask else { return None };
         let own = matches!(self.route, Route::Own(_));
@@ -37,7 +36,7 @@ impl<S: Sys> Opening<S> {
         }))
     }
 
-    /// The data that is kept with the connection, which leads to `peer`.
+    /// The data that is kept with the connection to `peer`.
     pub(super) fn kept_info(&mut self, peer: &Endpoint) -> Option<Box<KeptInfo>> {
         let key = self.key.take()?;
         let target = match &self.route {
@@ -50,8 +49,8 @@ impl<S: Sys> Opening<S> {
         Some(Box::new(KeptInfo { key, peer: peer.clone(), target, served: 0 }))
     }
 
-    /// A kept connection that the request may use. A body that can be read only once is not risked
-    /// on one that the server may be closing.
+    /// The index of a kept connection that the request may use. None for a body that can be read
+    /// only once, since the server may be closing a kept connection.
     pub(super) fn find_kept(&self, core: &mut Core<S>) -> Option<usize> {
         if !self.reuses || self.ask.source().is_some() {
             return None;
@@ -68,7 +67,7 @@ impl<S: Sys> Opening<S> {
         }
     }
 
-    /// Whether the policy allows the connection, as it has to allow a new one.
+    /// Whether the policy allows the kept connection, as it has to allow a new one.
     fn may_go_over(&self, core: &Core<S>, at: usize) -> bool {
         let Some(kept_info) = core.kept.get(at) else { return false };
         let may = |hop, address| self.allowed(core, hop, address).is_ok();
@@ -84,19 +83,19 @@ impl<S: Sys> Opening<S> {
 }
 
 impl<S: Sys> Live<S> {
-    /// How many requests this connection carried before.
+    /// How many requests this connection carried before the current one.
     pub(super) fn served(&self) -> u32 {
         self.kept_info.as_ref().map_or(0, |kept_info| kept_info.served)
     }
 
-    /// Whether bytes that come now are no response: the connection was kept, and no byte of the
-    /// request was sent.
+    /// Whether bytes that come now cannot be a response: the connection was kept, and no byte of
+    /// the request was sent.
     pub(super) fn is_unasked(&self) -> bool {
         self.served() > 0 && self.session.exchange().is_some_and(|e| e.is_unasked())
     }
 
-    /// Until when the connection is kept for another request, if its own request has ended so that
-    /// it can be.
+    /// Until when the connection may be kept for another request, if its request has ended so that
+    /// it may be.
     pub(super) fn kept_until(&self, core: &Core<S>) -> Option<Instant> {
         self.kept_info.as_ref()?;
         let persistence = self.session.exchange()?.persistence()?;
@@ -125,9 +124,9 @@ impl<S: Sys> Live<S> {
         }
     }
 
-    /// Whether the request is to be sent again, over a new connection: the server has closed a kept
-    /// one without a response, as it may at any time, and sending twice does no harm (RFC 9112
-    /// §9.3.1).
+    /// Whether the request is to be sent again over a new connection: the server has closed a kept
+    /// connection without a response, as it may at any time, and the request may be sent twice (RFC
+    /// 9112 §9.3.1).
     pub(super) fn goes_again(&self, closed: &Closed, kind: Option<&ErrorKind>) -> bool {
         let ended = matches!(closed, Closed::Failed(Failure::Http(HttpError::Eof)))
             && matches!(kind, None | Some(ErrorKind::Io(_) | ErrorKind::Eof));
@@ -135,8 +134,9 @@ impl<S: Sys> Live<S> {
         ended && self.served() > 0 && exchange.is_some_and(|exchange| exchange.may_go_again())
     }
 
-    /// The same for a 408 (Request Timeout): servers send one before they close a connection that
-    /// was idle for too long, perhaps before the request was sent.
+    /// As [`Live::goes_again`], for a response with status 408 (Request Timeout): servers send one
+    /// before they close a connection that was idle for too long, perhaps before the request was
+    /// sent.
     pub(super) fn has_met_timeout(&self, status: u16) -> bool {
         let exchange = self.session.exchange();
         status == 408 && self.served() > 0 && exchange.is_some_and(|e| e.may_go_again())

@@ -1,10 +1,10 @@
-//! How long the steps of opening take.
+//! Measures how long the steps of opening take.
 
 use std::time::{Duration, Instant};
 
 use crate::proto::Phases;
 
-/// Times each step of opening.
+/// Measures each step of opening.
 #[derive(Clone, Copy)]
 pub(super) struct Laps {
     since: Instant,
@@ -16,7 +16,7 @@ impl Laps {
         Laps { since: now, phases: Phases::default() }
     }
 
-    /// A step has ended; `phase` is the field for its time.
+    /// Records that a step has ended; `phase` returns the field for its time.
     pub(super) fn lap(
         &mut self,
         now: Instant,

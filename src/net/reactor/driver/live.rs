@@ -1,4 +1,4 @@
-//! A connected socket and the session on it: both directions, and its deadlines.
+//! A connected socket and its session: both directions, and the deadlines.
 
 use std::io;
 use std::sync::Arc;
@@ -26,15 +26,15 @@ pub(in crate::net) struct Live<S: Sys> {
     pub(in crate::net) session: Session,
     pub(super) limits: Arc<Limits>,
     pub(super) token: Token,
-    /// Set until the connection is open.
+    /// `Some` until the connection is open.
     pub(super) entry: Option<Box<Entry>>,
     /// The proxy in use.
     pub(super) proxy: Option<Proxy>,
-    /// The options of a stream, for a redirect.
+    /// The options of a stream, which a redirect needs.
     pub(super) stream: Option<Box<StreamOptions>>,
-    /// The source of a request's body, until its end.
+    /// The source of a request's body, until the body has ended.
     pub(super) upload: Option<Box<Upload>>,
-    /// The data to be kept with the connection for another request, if it may carry one.
+    /// The data that is kept with the connection, if it may carry another request.
     pub(super) kept_info: Option<Box<KeptInfo>>,
     pub(super) reading: Reading,
     pub(super) writing: Writing,
@@ -42,13 +42,13 @@ pub(in crate::net) struct Live<S: Sys> {
 
 /// The state of the receiving side.
 pub(super) enum Reading {
-    /// The socket is read when it is ready, `most` bytes at a time. `tail`: the received part of a
-    /// frame.
+    /// The socket is read when it is ready, at most `most` bytes at a time. `tail` is the received
+    /// part of a frame.
     Ready { tail: Tail, most: usize },
-    /// There is input that a turn had no room for, or that the program takes message by message.
-    /// The connection is in the reactor's backlog, and the socket is not read.
+    /// A turn had no room for this input, or the program takes it message by message. The socket is
+    /// not read. Unless the program has paused it, the connection is in the reactor's backlog.
     Behind(Tail),
-    /// The peer has ended its side.
+    /// The peer has ended its side of the stream.
     Ended,
 }
 
@@ -56,31 +56,31 @@ pub(super) enum Reading {
 pub(super) enum Writing {
     Ready,
     /// A write between two turns has failed with this error; [`Driver::settle`] ends the connection
-    /// with it. Nothing is written any more, though a later write might succeed: how much of the
-    /// last one was sent is unknown.
+    /// with it. Until then nothing is written, even if that might succeed: nobody knows how much of
+    /// the last write was sent.
     Broken(io::Error),
 }
 
-/// A connected socket whose connection is not open yet.
+/// The data of a connected socket whose connection is not open yet.
 pub(super) struct Entry {
-    /// The address that the socket is connected to.
+    /// The address to which the socket is connected.
     pub(super) peer: Endpoint,
-    /// The gate that it holds until the handshake is over.
+    /// The gate in which the connection stays until the handshake has ended.
     pub(super) gate: Option<Place>,
     pub(super) laps: Laps,
-    /// The time limit of opening, and of a stream's response.
+    /// The time limits of opening and of a stream's response.
     pub(super) limit: Duration,
     pub(super) response: Duration,
-    /// For a stream: TLS is in progress, with this deadline.
+    /// For a stream until TLS is established: the deadline for that.
     pub(super) until: Option<Instant>,
-    /// For a handshake that follows redirects.
+    /// `Some` for a handshake that follows redirects.
     pub(super) follow: Option<Box<Follow>>,
 }
 
 /// The data with which a handshake follows a redirect.
 pub(super) struct Follow {
     pub(super) options: Options,
-    /// Its deadline, for all hops together.
+    /// The deadline for all redirects together.
     pub(super) until: Instant,
 }
 
@@ -96,7 +96,7 @@ impl Token {
         id.to_bits() << 8 | u64::from(attempt)
     }
 
-    /// The same socket with another number.
+    /// The token of the same socket with another number.
     pub(super) fn next(self) -> Token {
         let (id, attempt) = token_parts(self.number);
         Token { number: Token::of(id, attempt.wrapping_add(1)), ..self }
@@ -109,9 +109,9 @@ pub(in crate::net) fn token_parts(token: u64) -> (ConnId, u8) {
 }
 
 impl<S: Sys> Live<S> {
-    /// The silence of a peer that is not read does not count: its pong may be in the kernel's
-    /// buffer. And a peer that the program has paused may take nothing because nothing is read from
-    /// it.
+    /// The deadline of TLS or of the session. While the socket is not read, limits on the peer's
+    /// silence do not count: its pong may be in the kernel's buffer. If the program has paused
+    /// reading, neither does `Stall`: the peer may take nothing because nobody reads what it sends.
     pub(super) fn deadline(&self, flow: &Flow) -> Option<Instant> {
         let tls = self.entry.as_ref().and_then(|entry| entry.until);
         tls.or_else(|| match flow.is_unread() {
@@ -132,7 +132,7 @@ impl<S: Sys> Live<S> {
         }
     }
 
-    /// The time limit, if TLS took longer than that.
+    /// The time limit of opening, if TLS took longer than that.
     pub(super) fn timed_out(&self, now: Instant) -> Option<Duration> {
         let entry = self.entry.as_ref()?;
         entry.until.is_some_and(|at| at <= now).then_some(entry.limit)
@@ -158,25 +158,24 @@ impl<S: Sys> Live<S> {
         transport
     }
 
-    /// Whether the peer has ended its side.
+    /// Whether the peer has ended its side of the stream.
     pub(super) fn reading_ended(&self) -> bool {
         matches!(self.reading, Reading::Ended)
     }
 
-    /// Bytes that the kernel has not taken.
+    /// How many bytes the kernel has not taken.
     pub(in crate::net) fn buffered(&self) -> usize {
         self.session.buffered()
     }
 
-    /// Whether bytes are still to be sent to the peer: queued ones, or a close frame that is held
-    /// back.
+    /// Whether bytes are still to be sent: queued ones, or a close frame that is held back.
     pub(super) fn must_send(&self) -> bool {
         self.session.is_open() || self.buffered() > 0
     }
 
-    /// Ends a stream's connection; the rest of the request is dropped. Returns its options.
+    /// Ends a stream's connection; the rest of the request is not sent. Returns the options.
     pub(super) fn end_stream(mut self, core: &mut Core<S>) -> Option<Box<StreamOptions>> {
-        // `close_notify` of TLS, if the kernel takes it at once.
+        // Sends `close_notify` of TLS, if the kernel takes it at once.
         let _ = self.link.write_last(&mut core.sys, &mut Vec::new());
         core.sys.forget(&self.link.socket);
         self.stream
@@ -215,7 +214,7 @@ impl<S: Sys> Live<S> {
         }
     }
 
-    /// How many bytes the next read asks for at most.
+    /// The next read takes at most this many bytes.
     pub(super) fn most(&self) -> usize {
         match self.reading {
             Reading::Ready { most, .. } => most,
@@ -229,7 +228,7 @@ impl<S: Sys> Live<S> {
         }
     }
 
-    /// The input that was kept. It is parsed now, so the socket may be read again.
+    /// Takes the kept input out, to be parsed now; the socket may be read again.
     pub(super) fn take_tail(&mut self) -> Tail {
         match &mut self.reading {
             Reading::Ready { tail, .. } => std::mem::take(tail),

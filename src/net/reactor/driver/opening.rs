@@ -1,4 +1,4 @@
-//! A connection up to a connected socket: its route, its deadlines, and its attempts.
+//! A connection until its socket is connected: its route, its deadlines, and its attempts.
 
 use std::collections::VecDeque;
 use std::io;
@@ -34,34 +34,34 @@ use crate::proto::secret::SECRET;
 #[cfg(feature = "tape")]
 use crate::tape::Tape;
 
-/// A connection without a connected socket yet.
+/// A connection whose socket is not connected yet.
 pub(super) struct Opening<S: Sys> {
     pub(super) ask: Ask,
     pub(super) route: Route<S>,
     pub(super) laps: Laps,
-    /// Whether the resolver was asked.
+    /// Whether the resolver was asked and has not answered.
     pub(super) asked: bool,
     clock: Clock,
-    /// Its time at the start: the whole time limit, or on a later hop the rest of it.
+    /// The time limit of opening; after a redirect, the rest of it.
     time: Duration,
-    /// How long it may still wait for its turn.
+    /// How long it may still wait at gates.
     patience: Duration,
-    /// The deadline of a response's head, after all redirects.
+    /// The deadline of a response's head, with all redirects.
     pub(super) total: Instant,
     /// `None` while a name is being resolved.
     pub(super) plan: Option<Plan>,
-    /// When the next address is due.
+    /// When the attempt with the next address is due.
     pub(super) next: Option<Instant>,
     pub(super) attempts: Vec<Attempt<S>>,
-    /// Addresses whose gate is busy, with our ticket for it.
+    /// Addresses at whose gate an attempt waits, with its ticket.
     pub(super) parked: Vec<(Place, Ticket)>,
     pub(super) failed: Vec<(Endpoint, io::Error)>,
-    /// The properties that a kept connection has to share with this one. (Boxed, since many
-    /// connections may be opening at once, and few of them have one.)
+    /// The properties that a kept connection must share with this one. (Boxed: many connections may
+    /// be opening at once, and few of them have a key.)
     pub(super) key: Option<Box<ReuseKey>>,
     /// Whether it may use a kept connection.
     pub(super) reuses: bool,
-    /// A gate that it has entered, while no attempt holds that.
+    /// The gate that was entered for an attempt that does not exist yet.
     pub(super) entered: Option<Place>,
     pub(super) count: u8,
 }
@@ -69,15 +69,15 @@ pub(super) struct Opening<S: Sys> {
 /// The route to the server.
 pub(super) enum Route<S: Sys> {
     Direct,
-    /// Over a stream of the program, until that is in use.
+    /// Over a stream of the program; `Some` from its adoption until it is in use.
     Own(Option<S::Socket>),
     Proxy(ProxyRoute),
 }
 
-/// A proxy in use.
+/// The proxy of a connection.
 pub(super) struct ProxyRoute {
     pub(super) proxy: Proxy,
-    /// The targets for the proxy, tried in turn; empty while the name is resolved here.
+    /// The targets for the proxy, tried in turn; empty while the client resolves the name.
     pub(super) targets: VecDeque<Target>,
     /// The proxy's addresses, once they are known.
     pub(super) addresses: Vec<SocketAddr>,
@@ -90,7 +90,7 @@ impl ProxyRoute {
     }
 }
 
-/// The host that the policy is asked about.
+/// Which host the policy decides about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hop {
     /// The host of the URL.
@@ -98,13 +98,14 @@ pub(super) enum Hop {
     Proxy,
 }
 
-/// The time for connecting, and for a WebSocket up to the 101 response. Waiting for a turn does not
-/// count as connecting: the wait has a limit of its own, and the time starts with the turn.
+/// The time for connecting; for a WebSocket, up to the 101 response. A wait at a gate does not
+/// count as connecting: it has its own limit, and the time starts when the gate lets the attempt
+/// in.
 enum Clock {
     Runs {
         until: Instant,
     },
-    /// Waiting since then, and with this much time once its turn comes.
+    /// Waiting at a gate since `since`; after that, `left` is the time for connecting.
     Waits {
         since: Instant,
         left: Duration,
@@ -159,7 +160,7 @@ impl<S: Sys> Opening<S> {
         self.next.map_or(until, |next| next.min(until))
     }
 
-    /// The stage and the error, if its time is over.
+    /// The stage and the error, if the time is over.
     pub(super) fn timed_out(&self, core: &Core<S>) -> Option<(Stage, ErrorKind)> {
         match self.clock {
             Clock::Runs { until } if until <= core.now => {
@@ -175,13 +176,13 @@ impl<S: Sys> Opening<S> {
         }
     }
 
-    /// The address for which its turn comes first, and how many connections are before it.
+    /// The address at whose gate fewest connections are before this one, and how many.
     fn turn(&self, core: &Core<S>) -> Option<(&Place, usize)> {
         let each = self.parked.iter().map(|(to, ticket)| (to, core.gates.before(to, *ticket)));
         each.min_by_key(|(_, others)| *others)
     }
 
-    /// Starts or stops the clock, if waiting for a turn has begun or ended.
+    /// Starts or stops the clock, if a wait at gates has ended or begun.
     pub(super) fn look_at_clock(&mut self, core: &mut Core<S>, id: ConnId) {
         let waits = self.attempts.is_empty() && !self.parked.is_empty();
         self.clock = match self.clock {
@@ -192,8 +193,8 @@ impl<S: Sys> Opening<S> {
                         format!("waiting for its turn with {shown}: {others} before it")
                     });
                 }
-                // A connection without any attempt so far has all of its time. One that has asked a
-                // proxy had an attempt.
+                // A connection that has not made an attempt has all of its time. If it has asked a
+                // proxy, it has made one.
                 let untried = self.failed.is_empty() && self.laps.phases.connect.is_none();
                 let left = match untried {
                     true => self.time,
@@ -210,7 +211,7 @@ impl<S: Sys> Opening<S> {
         };
     }
 
-    /// The deadline of opening, if it goes on now.
+    /// The deadline of opening, if no wait follows.
     fn end(&self, now: Instant) -> Instant {
         match self.clock {
             Clock::Runs { until } => until,
@@ -241,8 +242,8 @@ impl<S: Sys> Opening<S> {
         }
     }
 
-    /// The conversation with a proxy that precedes the server's: asking for a tunnel, or only TLS
-    /// with it.
+    /// What has to be agreed with a proxy before the server is reached: a tunnel, or only TLS with
+    /// the proxy. `None` if nothing.
     pub(super) fn tunnel(&self, limits: &Arc<Limits>) -> Option<Tunnel> {
         let Route::Proxy(via) = &self.route else { return None };
         let (proxy, url) = (via.proxy.clone(), self.ask.url().clone());
@@ -259,12 +260,12 @@ impl<S: Sys> Opening<S> {
         matches!(&self.route, Route::Proxy(via) if via.takes_request(&self.ask))
     }
 
-    /// Whether a proxy is sent the URL's host, and resolves it if it is a name.
+    /// Whether the proxy is sent the URL's host, and resolves it if it is a name.
     pub(super) fn proxy_resolves(&self, core: &Core<S>) -> bool {
         let url = self.ask.url();
         let overridden = || core.resolve.iter().any(|o| o.is_for(url.host(), url.port()));
-        // A request that the proxy handles itself names the host, even if its address is known
-        // here.
+        // A request that the proxy handles itself names the host, even if the client knows its
+        // address.
         self.proxy().is_some_and(|proxy| proxy.scheme() != ProxyScheme::Socks5)
             && (self.is_for_proxy() || !overridden())
     }
@@ -279,10 +280,10 @@ impl<S: Sys> Opening<S> {
     /// The gate of one attempt.
     pub(super) fn place(&self, id: ConnId, to: Endpoint) -> Place {
         let beyond = match (&self.route, &to) {
-            // An address that was resolved here is the same for all names that lead to it (RFC 6455
-            // §4.1).
+            // For an address that the client has resolved, all names that lead to it share one gate
+            // (RFC 6455 §4.1).
             (Route::Proxy(via), _) => via.targets.front().map(|target| target.authority().into()),
-            // A peer without a name shares its gate with no other.
+            // A peer without a name has a gate of its own.
             (Route::Own(_), Endpoint::Unix(path)) if path.is_empty() => {
                 Some(id.to_bits().to_string().into())
             }
@@ -311,7 +312,7 @@ impl<S: Sys> Opening<S> {
         Ok(self.live_on(core, link.through(tls), token, place, kept_info))
     }
 
-    /// The same, with TLS that is in progress or not needed.
+    /// As [`Opening::live`], for a link whose TLS exists already or is not needed.
     pub(super) fn live_on(
         &mut self,
         core: &mut Core<S>,
@@ -330,7 +331,7 @@ impl<S: Sys> Opening<S> {
             options.request.keep_alive = kept_info.is_some();
         }
         let ask = &self.ask;
-        // A WebSocket has one limit for all of opening, from its turn.
+        // A WebSocket has one limit for all of opening, from the moment its gate lets it in.
         let total = if is_gated { end } else { self.total };
         let session = ask.session(&core.limits, trace, nonce, total);
         #[cfg(feature = "tape")]
@@ -373,7 +374,7 @@ impl<S: Sys> Opening<S> {
         }
     }
 
-    /// Whether the policy allows its URL, its proxy, or an address of that.
+    /// Whether the policy allows the URL, the proxy, or an address of one of them.
     pub(super) fn allowed(
         &self,
         core: &Core<S>,
@@ -396,7 +397,7 @@ impl<S: Sys> Opening<S> {
         })
     }
 
-    /// Removes the addresses that are not allowed; an error if none is left.
+    /// Removes the addresses that the policy denies; an error if none is left.
     pub(super) fn keep_allowed(
         &mut self,
         core: &Core<S>,
@@ -421,7 +422,7 @@ impl<S: Sys> Opening<S> {
         Ok(())
     }
 
-    /// The target of an attempt, unless the URL is secret and the attempt leads there directly.
+    /// The target of an attempt as text; `***` if the URL is secret and the attempt leads there.
     pub(super) fn shown(&self, place: &Place) -> String {
         match &self.route {
             Route::Proxy(via) => format!("{}, the proxy {}", place.to, via.proxy),
@@ -444,7 +445,7 @@ impl<S: Sys> Opening<S> {
         }
     }
 
-    /// Ends all attempts in progress.
+    /// Ends all attempts, and the waits at gates.
     pub(super) fn end_attempts(&mut self, core: &mut Core<S>) {
         if let Some(to) = self.entered.take() {
             self.leave_gate(core, &to);
@@ -459,8 +460,8 @@ impl<S: Sys> Opening<S> {
     }
 }
 
-/// The additional fields for a proxy that handles a request itself. If the request has a field of
-/// the same name, only that is sent: of two, each reader uses another.
+/// The fields for a proxy that handles a request itself. If the request has a field of the same
+/// name, only that one is sent, since servers differ in which of two they use.
 fn for_proxy(proxy: &Proxy, request: &Request) -> Arc<ForProxy> {
     let headers = proxy.headers().without(|name| request.has_field(name));
     let fields = [false, true].map(|shown| {
@@ -472,7 +473,7 @@ fn for_proxy(proxy: &Proxy, request: &Request) -> Arc<ForProxy> {
     Arc::new(ForProxy { fields, headers, secrets: secrets(proxy) })
 }
 
-/// An address for errors; an endpoint without one has port 0.
+/// The address for errors; port 0 stands for an endpoint without an address.
 pub(super) fn shown_address(to: &Endpoint) -> SocketAddr {
     match to {
         Endpoint::Address(address) => *address,

@@ -1,4 +1,4 @@
-//! Receiving: reads, and reports the events.
+//! Receiving: reads the socket and reports events.
 
 use std::io;
 
@@ -35,8 +35,8 @@ impl<S: Sys> Driver<S> {
                     let (socket, Token { number, interest }) = (&live.link.socket, live.token);
                     let _ = core.sys.watch(socket, number, interest, false);
                 }
-                // epoll reports a failed socket, for both, even if we asked for nothing. Read it, so
-                // that the failure is handled; otherwise `wait` returns at once for ever.
+                // epoll reports a failed socket, for both, even if we asked for nothing. Read it,
+                // so that the failure is handled; otherwise `wait` returns at once for ever.
                 let failed = ready.write && !live.token.interest.read;
                 if ready.read && (failed || !matches!(live.reading, Reading::Behind(_))) {
                     self.read(core, sink);
@@ -44,7 +44,7 @@ impl<S: Sys> Driver<S> {
             }
             State::Tunnel(tunnelling) if tunnelling.token.number == Token::of(self.id, attempt) => {
                 if ready.write {
-                    // If the kernel refuses bytes now, write readiness is registered again.
+                    // If the kernel refuses bytes, `step` registers for write readiness again.
                     tunnelling.token.interest.write = false;
                     let (socket, token) = (&tunnelling.link.socket, tunnelling.token);
                     let _ = core.sys.watch(socket, token.number, token.interest, false);
@@ -59,9 +59,9 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Reads what the system has before a time limit counts: a turn with other work has not polled,
-    /// and a poll reports only some of the sockets. A stopped connection, whose silence does not
-    /// count anyway, reads once: the answer to a close frame may be there.
+    /// Reads what the kernel has before a time limit is applied: a turn with other work has not
+    /// polled, and a poll reports only some of the sockets. A connection that is not read now reads
+    /// once, since the answer to a close frame may be there.
     pub(in crate::net) fn catch_up(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         if !self.session_is_due(core) {
             return;
@@ -75,7 +75,7 @@ impl<S: Sys> Driver<S> {
                 core.handed = core.limits.turn;
             }
             self.touch(core);
-            // Received bytes have to count before the deadline does, and so have bytes that the
+            // Received bytes have to count before the deadline does, and so do bytes that the
             // kernel takes now: it reports room only when there is much.
             self.write_early(core);
             if !reading_ended && !self.is_behind() {
@@ -84,7 +84,7 @@ impl<S: Sys> Driver<S> {
                 core.lazy = lazy;
             }
         }
-        // A pause does not hold back the end, nor the events before it.
+        // A pause holds back neither the end nor the events before it.
         if self.flow.paused && self.session_is_due(core) {
             self.parse_all(core, sink);
         }
@@ -107,7 +107,7 @@ impl<S: Sys> Driver<S> {
         self.peer_ended(core, sink, end, outcome.err());
     }
 
-    /// Reads while bytes are there, and the turn has room for them; returns the last outcome.
+    /// Reads while bytes are there and the turn has room for them; returns the last outcome.
     pub(super) fn read_some(
         &mut self,
         core: &mut Core<S>,
@@ -122,7 +122,7 @@ impl<S: Sys> Driver<S> {
         buf[..end].copy_from_slice(tail.rest());
         let mut once_more = true;
         let outcome = loop {
-            // A read may ask for less than the buffer holds.
+            // A read may have asked for fewer bytes than the buffer has room for.
             let partial = self.live().is_some_and(|live| live.most() < usize::MAX);
             let outcome = self.read_once(core, sink, &mut buf, &mut end);
             let full = matches!(outcome, Ok(ReadOutcome::Some { more: true }));
@@ -133,10 +133,10 @@ impl<S: Sys> Driver<S> {
             let behind = self.is_behind();
             let again =
                 more && !behind && !self.flow.paused && self.has_room(core, buf.len() - end);
-            // TLS makes room for decrypted bytes itself.
+            // With TLS, the link makes room for decrypted bytes.
             let filled = full && (!partial || end == buf.len());
             if filled && !self.is_secure() {
-                // Bytes that wait, for the program or for another turn, are taken out before the
+                // Bytes that wait for the program or for another turn leave the buffer before the
                 // next read.
                 grow(&mut buf, if behind { 0 } else { end }, &core.limits);
             }
@@ -162,8 +162,8 @@ impl<S: Sys> Driver<S> {
     }
 
     /// Whether only the end of the stream may still come. It usually comes with the last frame,
-    /// since a server closes at once after both close frames (RFC 6455 §7.1.1). One read looks for
-    /// it: a server that goes on sending must not delay the others.
+    /// since a server closes at once after both close frames (RFC 6455 §7.1.1). One more read looks
+    /// for it; a server that goes on sending must not delay other connections.
     fn discards_input(&self) -> bool {
         self.live_ref().is_some_and(|live| live.session.discards_input())
     }
@@ -177,7 +177,7 @@ impl<S: Sys> Driver<S> {
         self.live_ref().is_some_and(|live| live.link.tls.is_some())
     }
 
-    /// After the last read of this turn.
+    /// Called after the last read of this turn.
     fn drained(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let Some(live) = self.live() else { return };
         if let Some(event) = live.session.drained(&mut core.context()) {
@@ -185,18 +185,18 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Whether the turn has room for another read of so many bytes: bytes without room would have
-    /// to be kept separately, and copied. A large message is read into its own buffer.
+    /// Whether the turn has room for another read of `bytes` bytes: others would have to be kept
+    /// separately, and copied. A large message is read into its own buffer.
     fn has_room(&mut self, core: &Core<S>, bytes: usize) -> bool {
         let in_place = self.live().is_some_and(|live| live.session.space().is_some());
         let fits = in_place || core.handed + bytes <= core.limits.turn;
         fits && core.has_room() && !self.closed_reported()
     }
 
-    /// Continues with input that an earlier turn had no room for.
+    /// Parses input for which an earlier turn had no room.
     pub(in crate::net) fn parse_on(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         if self.flow.paused {
-            // It returns to the backlog when it is resumed.
+            // `resume` puts it back into the backlog.
             return;
         }
         let Some(live) = self.live() else { return };
@@ -214,22 +214,21 @@ impl<S: Sys> Driver<S> {
         self.touch(core);
     }
 
-    /// The next message of input that is kept because the program takes one at a time
-    /// ([`Core::lazy`]). `None` means that a turn is needed: the input is not a whole message, or
-    /// there is none.
+    /// The next message of the kept input, for a program that takes one at a time ([`Core::lazy`]).
+    /// `None` means that a turn is needed: the input is no whole message, or is empty.
     pub(in crate::net) fn pull(&mut self, core: &mut Core<S>) -> Option<Message<'_>> {
         let State::Open(live) = &mut self.state else { return None };
         let Reading::Behind(tail) = &mut live.reading else { return None };
         if tail.rest().is_empty() {
             core.take_back(live.take_tail().into_buffer());
             core.backlog.retain(|id| *id != self.id);
-            // The messages were signs of life, and no turn has checked the deadline since.
+            // The messages showed that the peer is alive, and no turn has set the deadline since.
             if !self.is_armed() {
                 self.touch(core);
             }
             return None;
         }
-        // Matched a second time, so that only the message borrows the connection.
+        // Matched again, so that only the message borrows the connection.
         let State::Open(Live { reading: Reading::Behind(tail), session, .. }) = &mut self.state
         else {
             return None;
@@ -243,20 +242,21 @@ impl<S: Sys> Driver<S> {
         Some(message)
     }
 
-    /// The stream has ended: all its input is reported, even if the turn has no room.
+    /// Reports all kept input, even if the turn has no room: the stream has ended, or a deadline
+    /// has passed.
     pub(super) fn parse_all(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let lazy = std::mem::take(&mut core.lazy);
         while self.is_behind() {
             core.handed = 0;
-            // The program cannot hold back an end.
+            // The program's pause does not hold back an end.
             self.flow.paused = false;
             self.parse_on(core, sink);
         }
         core.lazy = lazy;
     }
 
-    /// One system call, and all events that result. `buf[..end]` holds the input that the session
-    /// has not taken, before and after.
+    /// Makes one system call, and reports all events that result. Before and after, `buf[..end]` is
+    /// the input that the session has not taken.
     fn read_once(
         &mut self,
         core: &mut Core<S>,
@@ -266,7 +266,7 @@ impl<S: Sys> Driver<S> {
     ) -> Result<ReadOutcome, ErrorKind> {
         let paused = self.flow.paused;
         let Some(live) = self.live() else { return Ok(ReadOutcome::None) };
-        // Bytes read into a message are reported there if they complete it.
+        // Bytes can be read straight into a message. If they complete it, it is reported there.
         if live.link.tls.is_none()
             && !paused
             && let Some(space) = live.session.space()
@@ -294,7 +294,7 @@ impl<S: Sys> Driver<S> {
         read
     }
 
-    /// After a read into the buffer of a message.
+    /// Called after a read into the buffer of a message.
     fn filled(
         &mut self,
         core: &mut Core<S>,
@@ -323,8 +323,8 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Reports the events of the input, as far as the turn has room; returns how many bytes are
-    /// done.
+    /// Reports the events of the input, as far as the turn has room; returns how many bytes were
+    /// parsed.
     fn parse(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, input: &[u8]) -> usize {
         let mut rest = input;
         if self.flow.paused && self.puts_off(core, rest) {
@@ -341,7 +341,7 @@ impl<S: Sys> Driver<S> {
             let (used, event) = if live.session.is_in_body() && listened && !core.lazy {
                 self.pieces(core, sink, rest)
             } else if !rest.is_empty() && live.is_unasked() {
-                // These bytes would be taken for the response.
+                // Otherwise these bytes would be mistaken for the response.
                 self.peer_ended(core, sink, End::Cut, None);
                 return input.len();
             } else {
@@ -363,8 +363,8 @@ impl<S: Sys> Driver<S> {
         input.len() - rest.len()
     }
 
-    /// Whether the `rest` of the input has to wait: the turn has no room for it, or the program has
-    /// paused.
+    /// Whether the `rest` of the input has to wait, since the turn has no room for it or the
+    /// program has paused the connection; then puts it off.
     fn puts_off(&mut self, core: &mut Core<S>, rest: &[u8]) -> bool {
         // Bytes behind a redirect are discarded: the next connection may exist already.
         let goes_on = matches!(self.state, State::Open(_));
@@ -386,8 +386,8 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Reports the messages at the start of `input`, each whole and in one frame: work that they
-    /// share is done once. Returns how many bytes they have.
+    /// Reports the messages at the start of `input` that are whole and in one frame; their common
+    /// work is done once. Returns how many bytes they have.
     fn whole_messages(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, input: &[u8]) -> usize {
         let State::Open(live) = &mut self.state else { return 0 };
         if self.listener == Listener::Nobody || core.lazy {
@@ -396,7 +396,7 @@ impl<S: Sys> Driver<S> {
         let (mut rest, mut handed) = (input, core.handed);
         let mut conn = Conn::new(self.id, Some(&mut live.session), &mut self.flow, core);
         while handed < conn.room() {
-            // Two branches that do the same: in each it is known which of the two kinds of message it is.
+            // Two branches that do the same: in each, the compiler knows the kind of message.
             if let Some((used, lent)) = conn.receive_lent(rest) {
                 let event = Message::from(lent).into();
                 handed += used + weight(&event);
@@ -415,7 +415,7 @@ impl<S: Sys> Driver<S> {
         input.len() - rest.len()
     }
 
-    /// The same for pieces of a body; and other events of the session behind them.
+    /// As `whole_messages`, for pieces of a body. Returns another event of the session behind them.
     fn pieces<'b>(
         &mut self,
         core: &mut Core<S>,
@@ -440,7 +440,7 @@ impl<S: Sys> Driver<S> {
                 }
                 other => break (other, false),
             }
-            // After the last byte, the end may be reported without further input.
+            // Behind the last byte, the session may report the end without further input.
             if conn.is_paused() || handed >= conn.room() && at < input.len() {
                 break (None, true);
             }
@@ -497,7 +497,7 @@ impl<S: Sys> Driver<S> {
 }
 
 impl<S: Sys> Driver<S> {
-    /// The connection is open, or the head of the response is there. Returns its transport with the
+    /// The connection is open, or the head of the response has come. Returns the transport with the
     /// time of each step.
     fn arrived(&mut self, core: &mut Core<S>, how: &str) -> Option<Box<Transport>> {
         let now = core.now;
@@ -517,10 +517,10 @@ impl<S: Sys> Driver<S> {
     }
 }
 
-/// Makes room in a receive buffer that a read has filled, and of which `end` bytes are kept.
+/// Enlarges a receive buffer that a read has filled; `end` bytes of it are kept.
 fn grow(buf: &mut Vec<u8>, end: usize, limits: &Limits) {
-    // An almost complete frame may fill the buffer; a read of zero bytes would look like the end of
-    // the stream.
+    // An almost complete frame may fill the buffer, and then a read of zero bytes would look like
+    // the end of the stream.
     let least = end + limits.receive_buffer;
     let len = (buf.len() * 2).min(limits.receive_buffer_max).max(least);
     if buf.len() < len {
@@ -535,8 +535,8 @@ fn weight<C>(event: &proto::Event<'_, C>) -> usize {
     if matches!(event, proto::Event::Text(_) | proto::Event::Chunk(_)) { 16 } else { 256 }
 }
 
-/// Bytes after decoding or inflating, which may be many more than were received. In a connection
-/// with compression, a message that was not compressed counts twice.
+/// How many bytes decoding or inflating gave, which may be many more than were received. With
+/// compression, even a message that was not compressed counts twice.
 fn decoded<C>(event: &proto::Event<'_, C>) -> usize {
     match event {
         proto::Event::Text(text) => text.as_bytes().len(),

@@ -1,4 +1,4 @@
-//! One connection's life, as a state machine. Every change of [`State`] is made in this file.
+//! A connection as a state machine. Every change of [`State`] is made in this file.
 //!
 //! ```text
 //! from      cause                                             to         event
@@ -7,7 +7,7 @@
 //! Opening   a socket to a proxy is connected                  Tunnel
 //! Opening   a kept connection is used                         Open
 //! Tunnel    the proxy has opened the tunnel                   Open
-//! Tunnel    it has not, and there is another address          Opening
+//! Tunnel    a SOCKS error, and there is another address       Opening
 //! Opening   no address, no time, refused by the policy        Gone       Failed
 //! Tunnel    the proxy opens no tunnel, no time                Gone       Failed
 //! Open      the response is a redirect to be followed         Opening
@@ -20,9 +20,9 @@
 //! any       the program releases what is not open, or all     Gone
 //! ```
 //!
-//! A stream and a refused handshake have no bytes left to send: they go from Open to Gone, a stream
-//! perhaps without its socket, which is kept for another request (`keeping.rs`). Open and CloseHeld
-//! have a receiving and a sending side with states of their own:
+//! A stream and a refused handshake have no bytes left to send: they go from Open to Gone. The
+//! socket of a stream may then be kept for another request (`keeping.rs`). Open and CloseHeld have
+//! a receiving and a sending side with states of their own:
 //!
 //! ```text
 //! Ready     the turn has no room for the input                Behind
@@ -61,7 +61,7 @@ pub(in crate::net) struct Driver<S: Sys> {
     pub(super) state: State<S>,
     pub(super) listener: Listener,
     pub(in crate::net) flow: Flow,
-    /// How it ends, as soon as that is known.
+    /// How it ended, as soon as that is known.
     pub(in crate::net) past: Option<Box<Past>>,
     /// The deadline in the reactor's table.
     pub(in crate::net) armed: Option<Instant>,
@@ -69,13 +69,13 @@ pub(in crate::net) struct Driver<S: Sys> {
     pub(in crate::net) touched: bool,
 }
 
-/// What is left of a connection that has ended.
+/// The data that is kept of a connection that has ended.
 #[derive(Default)]
 pub(in crate::net) struct Past {
-    /// How it has ended, or will: the text of its final event, or of the server's close frame, or
+    /// How it ended or will end: the text of its final event or of the server's close frame, or
     /// that it was released.
     pub(in crate::net) how: Option<Arc<str>>,
-    /// The counters of its session when that was dropped.
+    /// The counters of the session when it was dropped.
     pub(in crate::net) stats: Option<Stats>,
     /// While the final event is being reported: its stage, and the unsent bytes that it reports.
     ending: Option<(Stage, usize)>,
@@ -84,15 +84,15 @@ pub(in crate::net) struct Past {
 // The large variant is the lasting one.
 #[allow(clippy::large_enum_variant)]
 pub(super) enum State<S: Sys> {
-    /// No connected socket yet.
+    /// No socket is connected yet.
     Opening(Box<Opening<S>>),
-    /// A socket to a proxy, which is asked for a tunnel.
+    /// A socket is connected to a proxy, which is asked for a tunnel.
     Tunnel(Box<Tunnelling<S>>),
-    /// A socket; TLS, the opening handshake or a request is in progress or complete.
+    /// A socket is connected; TLS, the opening handshake or a request is in progress or complete.
     Open(Live<S>),
-    /// The final event was reported; the close frame is held back, and the program may send.
+    /// The final event was reported. The close frame is held back, and the program may send.
     CloseHeld(Live<S>),
-    /// The final event was reported; the last bytes are still being sent.
+    /// The final event was reported. The last bytes are still being sent.
     Draining(Draining<S>),
     Gone,
 }
@@ -108,9 +108,9 @@ pub(super) enum Listener {
 /// How the peer's stream has ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// By the peer: end of file, or `close_notify` of TLS.
+    /// The peer ended it: end of file, or `close_notify` of TLS.
     Eof,
-    /// It broke, or ended without `close_notify` of TLS: somebody else may have cut it.
+    /// It broke, or ended without `close_notify` of TLS: somebody else may have ended it.
     Cut,
 }
 
@@ -140,12 +140,12 @@ impl<S: Sys> Driver<S> {
         matches!(self.state, State::CloseHeld(_) | State::Draining(_) | State::Gone)
     }
 
-    /// Whether its end is still to be reported to the program.
+    /// Whether the program is still to receive the final event.
     pub(in crate::net) fn has_listener(&self) -> bool {
         self.listener == Listener::Program
     }
 
-    /// Whether the next state is due: the session is over, or everything was sent to a peer that
+    /// Whether the next state is due: the session has ended, or everything was sent to a peer that
     /// has ended its side.
     pub(in crate::net) fn next_state_is_due(&self) -> bool {
         match &self.state {
@@ -157,7 +157,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Whether work is left; otherwise only the server's end of the TCP connection is awaited.
+    /// Whether work is left, other than to wait for the server's end of the TCP connection.
     pub(in crate::net) fn is_pending(&self) -> bool {
         match &self.state {
             State::Opening(_) | State::Tunnel(_) => true,
@@ -168,8 +168,8 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// How it ends if the program leaves it now, unless that was reported: the server has closed
-    /// except for the TCP connection, or the connection is released.
+    /// How it ends if the program leaves it now; `None` if the final event was reported. Either the
+    /// server's close frame has come, or the connection counts as released.
     pub(in crate::net) fn left_as(&mut self) -> Option<Arc<str>> {
         if self.closed_reported() {
             return None;
@@ -208,7 +208,7 @@ impl<S: Sys> Driver<S> {
         self.deadline().is_some_and(|at| at <= now)
     }
 
-    /// The connection has changed: [`Driver::settle`] is called for it before the next wait.
+    /// Records that the connection has changed: [`Driver::settle`] is called before the next wait.
     pub(in crate::net) fn touch(&mut self, core: &mut Core<S>) {
         if !mem::replace(&mut self.touched, true) {
             core.dirty.push(self.id);
@@ -229,17 +229,17 @@ impl<S: Sys> Driver<S> {
 
     // Transitions.
 
-    /// TCP is connected: the other attempts end, TLS and the handshake begin.
+    /// A socket is connected: ends the other attempts, and begins TLS and the handshake.
     pub(super) fn connected(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, number: u8) {
         let State::Opening(opening) = &mut self.state else { return };
         let Some(i) = opening.attempts.iter().position(|a| a.number == number) else { return };
-        // Reported while it is still one of them: the observer may panic, and then all have to end.
+        // Traced while it is still one of the attempts: if the observer panics, all have to end.
         let to = &opening.attempts[i].to;
         core.trace(self.id, || format!("connected to {}", opening.shown(to)));
         let attempt = opening.attempts.swap_remove(i);
         opening.end_attempts(core);
         opening.next = None;
-        // A socket that was connected at once, after a gate, has not started its clock yet.
+        // For a socket that was connected at once behind a gate, the clock has not started yet.
         opening.look_at_clock(core, self.id);
         opening.laps.lap(core.now, |phases| &mut phases.connect);
         let tunnel = opening.tunnel(&core.limits);
@@ -276,7 +276,7 @@ impl<S: Sys> Driver<S> {
         let Some(at) = opening.find_kept(core) else { return false };
         let Some(kept_info) = core.kept.get(at) else { return false };
         let (place, served) = (opening.place(self.id, kept_info.peer.clone()), kept_info.served);
-        // Reported while it is still one of the kept ones: the observer may panic.
+        // Traced while it is still a kept connection, since the observer may panic.
         core.trace(self.id, || {
             let plural = if served == 1 { "" } else { "s" };
             let shown = opening.shown(&place);
@@ -305,7 +305,7 @@ impl<S: Sys> Driver<S> {
         self.enter(core, sink, *opening, link, token, place);
     }
 
-    /// The URL's host is reached: TLS and the handshake, or the request, begin.
+    /// The URL's host is reached: begins TLS and the handshake, or the request.
     fn enter(
         &mut self,
         core: &mut Core<S>,
@@ -324,8 +324,8 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// The proxy cannot connect to the target. Returns whether it is asked for another one, over
-    /// another connection.
+    /// The proxy could not connect to the target: asks it for the next one, over another
+    /// connection. Returns whether there is one.
     pub(super) fn try_next_target(&mut self, core: &mut Core<S>) -> bool {
         let State::Tunnel(tunnelling) = &mut self.state else { return false };
         let limits = Arc::clone(tunnelling.opening.ask.limits(&core.limits));
@@ -348,7 +348,7 @@ impl<S: Sys> Driver<S> {
         true
     }
 
-    /// The response is a redirect: this connection ends, and the next turn opens another.
+    /// The response is a redirect: ends this connection; the next turn opens another.
     pub(super) fn redirect(&mut self, core: &mut Core<S>, to: Redirect) {
         self.observe(core);
         core.trace(self.id, || format!("redirected: {}", to.shown(to.request.url())));
@@ -360,11 +360,11 @@ impl<S: Sys> Driver<S> {
         self.open_elsewhere(core, Ask::Stream(options), total, token);
     }
 
-    /// The same for a handshake.
+    /// As [`Driver::redirect`], for a handshake.
     pub(super) fn redirect_handshake(&mut self, core: &mut Core<S>, to: Redirect<proto::Request>) {
         self.observe(core);
         core.trace(self.id, || format!("redirected: {}", to.shown(to.request.url())));
-        // This handshake is over, whatever becomes of the next one (RFC 6455 §4.1).
+        // This handshake has ended, whatever becomes of the next one (RFC 6455 §4.1).
         let follow = self.live().and_then(|live| live.entry.as_mut()?.follow.take());
         self.leave_gate(core);
         let Some(live) = self.take_live() else { return };
@@ -376,7 +376,7 @@ impl<S: Sys> Driver<S> {
         self.open_elsewhere(core, Ask::WebSocket(options), until, token);
     }
 
-    /// The connection was kept, and brings no response: the request is sent over a new one.
+    /// A kept connection brings no response: sends the request over a new connection.
     pub(super) fn go_again(&mut self, core: &mut Core<S>) {
         self.observe(core);
         core.trace(self.id, || {
@@ -392,8 +392,8 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// The request continues over another connection, unless the program has released it; `token`
-    /// was that of the old one.
+    /// Continues the request over another connection, unless the program has released it; `token`
+    /// is the token of the old socket.
     fn open_elsewhere(&mut self, core: &mut Core<S>, ask: Ask, total: Instant, token: Token) {
         self.touch(core);
         if self.listener == Listener::Nobody {
@@ -423,7 +423,7 @@ impl<S: Sys> Driver<S> {
             }
             _ => ((stage, kind), self.error_data(core).phases, None),
         };
-        // Other errors of the proxy name it already.
+        // Other errors of a proxy name it already.
         let waited = stage == Stage::Proxy && matches!(kind, ErrorKind::Timeout(_));
         let proxy = proxy.filter(|_| waited).map(Proxy::to_string);
         let known = ErrorData { phases, ..ErrorData::new(&self.url, stage, &core.limits) };
@@ -440,7 +440,7 @@ impl<S: Sys> Driver<S> {
         };
         let error = ErrorData::new(&self.url, stage, &core.limits).error(ErrorKind::Panicked);
         let closed = Closed::Lost(error.with_unsent(unsent));
-        // An observer that panics at the end of a connection is not called for it again.
+        // An observer that panics at the end of a connection is not called again for it.
         match self.is_gone() {
             true => self.report_closed(core, sink, closed),
             false => {
@@ -460,7 +460,7 @@ impl<S: Sys> Driver<S> {
     ) {
         let live = match &mut self.state {
             State::Open(live) | State::CloseHeld(live) => live,
-            // It was redirected meanwhile.
+            // The connection was redirected meanwhile.
             State::Opening(_) | State::Tunnel(_) => return,
             State::Draining(_) | State::Gone => return self.release_socket(core),
         };
@@ -491,7 +491,8 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// The session's final event; `kind` is the error of the transport, if that was the cause.
+    /// Handles the session's final event; `kind` is the error of the transport, if that was the
+    /// cause.
     pub(super) fn session_ended(
         &mut self,
         core: &mut Core<S>,
@@ -507,7 +508,7 @@ impl<S: Sys> Driver<S> {
         };
         let broken = matches!(kind, Some(ErrorKind::Io(_)));
         let closed = self.error_data(core).closed(closed, kind);
-        // Bytes that were reported as lost must not be sent any more.
+        // Bytes that are reported as lost must not be sent later.
         let lost = matches!(&closed, Closed::Lost(error) if error.unsent() > 0);
         self.observe(core);
         let refused = self.live_ref().is_some_and(|live| live.entry.is_some());
@@ -520,7 +521,7 @@ impl<S: Sys> Driver<S> {
             self.answer_close(core);
         }
         if broken || lost {
-            // Nothing more is written: how much of the last write was sent is unknown.
+            // Nothing more is written: nobody knows how much of the last write was sent.
             self.release_socket(core);
         } else if !self.live().is_some_and(|live| live.session.is_open()) {
             self.drain_or_release(core, refused);
@@ -532,8 +533,8 @@ impl<S: Sys> Driver<S> {
         self.live_ref().is_some_and(|live| live.goes_again(closed, kind))
     }
 
-    /// The last bytes have to arrive: closing a socket with unread bytes of the peer would reset
-    /// the connection and could take our close frame with it.
+    /// Sends the last bytes, or closes the socket. If a socket with unread bytes were closed, that
+    /// would reset the connection, and our close frame could be lost.
     pub(super) fn drain_or_release(&mut self, core: &mut Core<S>, refused: bool) {
         let until = self.live_ref().and_then(|live| live.kept_until(core));
         if until.is_some() {
@@ -552,7 +553,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Continues to send the last bytes.
+    /// Goes on sending the last bytes.
     pub(super) fn drain(&mut self, core: &mut Core<S>) {
         if let State::Draining(draining) = &mut self.state
             && draining.step(core).is_break()
@@ -561,7 +562,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Closes every socket.
+    /// Closes the sockets of this connection, and ends its waits.
     pub(in crate::net) fn release_socket(&mut self, core: &mut Core<S>) {
         self.leave_gate(core);
         match mem::replace(&mut self.state, State::Gone) {
@@ -581,7 +582,8 @@ impl<S: Sys> Driver<S> {
             State::Open(mut live) | State::CloseHeld(mut live) => {
                 self.past().stats = live.session.stats();
                 if live.link.tls.is_some() && !live.session.is_open() && live.buffered() == 0 {
-                    // Everything was sent: `close_notify` of TLS, if the kernel takes it at once.
+                    // Everything was sent: sends `close_notify` of TLS, if the kernel takes it at
+                    // once.
                     let _ = live.link.write_last(&mut core.sys, &mut Vec::new());
                 }
                 core.sys.forget(&live.link.socket);
@@ -592,11 +594,11 @@ impl<S: Sys> Driver<S> {
         self.touch(core);
     }
 
-    /// The program has released it: an open connection is closed, one that is being opened dropped.
+    /// The program has released it: closes it if it is open, drops it otherwise.
     pub(in crate::net) fn release(&mut self, core: &mut Core<S>, frame: &CloseFrame) {
         self.listener = Listener::Nobody;
         self.past().how.get_or_insert_with(given_up);
-        // Nobody consumes what it holds, and the answer to our close frame has to be read.
+        // Nobody consumes the held bytes, and the answer to our close frame has to be read.
         self.flow.held = 0;
         self.resume(core);
         self.balance(core);
@@ -607,8 +609,8 @@ impl<S: Sys> Driver<S> {
             {
                 let mut cx = core.context();
                 live.session.answer_close(&mut cx);
-                // Refused if it is being closed already, which is fine; and for a frame that must
-                // not be sent, but then the connection has to end nevertheless.
+                // An error if the closing handshake has begun, or if the frame must not be sent; in
+                // that case, too, the connection has to end.
                 if live.session.close(&mut cx, frame).is_err() {
                     let _ = live.session.close(&mut cx, &CloseFrame::new(1001, ""));
                 }
@@ -618,7 +620,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Open or CloseHeld become Gone; the caller gets the connection.
+    /// From Open or CloseHeld to Gone; returns the connection to the caller.
     pub(super) fn take_live(&mut self) -> Option<Live<S>> {
         match mem::replace(&mut self.state, State::Gone) {
             State::Open(live) | State::CloseHeld(live) => {
@@ -671,7 +673,8 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// It has waited long enough for room, and is read again: its silence counts from now on.
+    /// The connection has waited long enough for room and is read again; the peer's silence counts
+    /// from now on.
     fn waited_for_room(&mut self, core: &mut Core<S>) {
         self.balance(core);
         let now = core.now;

@@ -18,7 +18,7 @@ pub(super) struct Tunnelling<S: Sys> {
     pub(super) link: Link<S>,
     pub(super) tunnel: Tunnel,
     pub(super) token: Token,
-    /// Its gate, if it has one.
+    /// The gate of the connection, if it has one.
     pub(super) place: Place,
     /// Bytes that the proxy has sent and that were not parsed yet.
     kept: Vec<u8>,
@@ -40,7 +40,7 @@ impl<S: Sys> Tunnelling<S> {
         self.tunnel.deadline().map_or(until, |own| own.min(until))
     }
 
-    /// The error for the program if it ends with `why`.
+    /// The error for the program if the proxy fails with `why`.
     pub(super) fn error(&self, why: ProxyError) -> ErrorKind {
         ErrorKind::Proxy { proxy: self.tunnel.proxy().to_string(), why }
     }
@@ -48,11 +48,11 @@ impl<S: Sys> Tunnelling<S> {
     /// Writes and reads. Breaks when the tunnel is open, or with the reason why it is not.
     pub(super) fn step(&mut self, core: &mut Core<S>) -> ControlFlow<Result<(), ProxyError>> {
         let broken = |kind| ControlFlow::Break(Err(ProxyError::Unreached(Box::new(kind))));
-        // Bounded, so that a proxy that never stops does not delay the others.
+        // Bounded, so that a proxy that never stops sending does not delay other connections.
         for _ in 0..16 {
             let written = self.link.write(&mut core.sys, self.tunnel.outgoing());
             self.tunnel.sent(written.done);
-            // The proxy's answer before the error may state the reason.
+            // The proxy may have sent the reason before the write failed.
             let wrote = written.broken.map(ErrorKind::Io);
             let interest = Interest { read: true, write: written.blocked };
             if wrote.is_none() && self.token.interest != interest {
@@ -79,7 +79,8 @@ impl<S: Sys> Tunnelling<S> {
             }
             match end {
                 None => {}
-                // An answer that states the reason is reported, however the connection has ended.
+                // If the proxy has sent the reason, that is reported, however the connection has
+                // ended.
                 Some(kind) => {
                     return match self.tunnel.end() {
                         ProxyError::Eof if !matches!(kind, ErrorKind::Eof) => broken(kind),
@@ -91,8 +92,7 @@ impl<S: Sys> Tunnelling<S> {
         ControlFlow::Continue(())
     }
 
-    /// Whether the tunnel is open: TLS with the proxy is established, and nothing is left to be
-    /// written.
+    /// Whether the tunnel is open: the proxy has opened it, and TLS with the proxy is established.
     fn is_open(&self) -> bool {
         let handshaking = self.link.tls.as_ref().is_some_and(|tls| tls.is_handshaking());
         self.tunnel.is_open() && !handshaking
@@ -100,7 +100,7 @@ impl<S: Sys> Tunnelling<S> {
 
     /// Reads once, behind the kept bytes.
     fn read(&mut self, core: &mut Core<S>) -> Result<ReadOutcome, ErrorKind> {
-        /// Answers of proxies are short; bytes behind one are an error.
+        /// Answers of proxies are short; bytes behind an answer are an error.
         const ROOM: usize = 4096;
         let mut end = self.kept.len();
         self.kept.resize(end + ROOM, 0);

@@ -6,12 +6,12 @@ use std::time::Instant;
 use crate::error::ErrorKind;
 use crate::net::ask::{BodyRead, BodySource};
 
-/// The source of a body.
+/// The source of a body, and the bytes read from it.
 pub(super) struct Upload {
     source: BodySource,
-    /// Taken with the first read: a connection that fails earlier leaves it to another.
+    /// Taken with the first read: a connection that fails earlier leaves it to another one.
     reader: Option<Box<dyn io::Read + Send>>,
-    /// The bytes read. Not the receive buffer: a reader must not see received bytes.
+    /// The bytes read. Not the receive buffer, since a reader must not see received bytes.
     pub(super) buf: Vec<u8>,
     /// When a reader that returned `WouldBlock` is read again.
     pub(super) again: Option<Instant>,
@@ -22,7 +22,7 @@ impl Upload {
         Upload { source, reader: None, buf: Vec::new(), again: None }
     }
 
-    /// Reads at most `most` bytes, to the start of the buffer.
+    /// Reads at most `most` bytes to the start of the buffer.
     pub(super) fn read(&mut self, most: usize) -> Result<BodyRead, ErrorKind> {
         let reader = match &mut self.reader {
             Some(reader) => reader,

@@ -13,7 +13,7 @@ use crate::net::sys::Sys;
 use crate::net::time::after;
 
 impl<S: Sys> Live<S> {
-    /// Whether the reader is read as soon as bytes are sent.
+    /// Whether the reader can be read as soon as the kernel takes bytes.
     pub(super) fn reads_on(&self) -> bool {
         let upload = self.upload.as_ref();
         upload.is_some_and(|upload| upload.again.is_none()) && self.session.body_room() > 0
@@ -21,7 +21,7 @@ impl<S: Sys> Live<S> {
 }
 
 impl<S: Sys> Driver<S> {
-    /// Whether a body is in progress, which only turns continue.
+    /// Whether the body of a request is in progress, which only turns continue.
     pub(in crate::net) fn is_uploading(&self) -> bool {
         self.live_ref().is_some_and(|live| live.upload.is_some())
     }
@@ -31,7 +31,7 @@ impl<S: Sys> Driver<S> {
         self.live_ref()?.upload.as_ref()?.again
     }
 
-    /// The next [`Driver::settle`] reads from such a reader, if its time has come.
+    /// If the time of such a reader has come, lets the next [`Driver::settle`] read it.
     pub(super) fn look_whether_to_read(&mut self, now: Instant) {
         if let Some(upload) = self.live().and_then(|live| live.upload.as_mut()) {
             upload.again = upload.again.filter(|again| *again > now);
@@ -44,7 +44,7 @@ impl<S: Sys> Driver<S> {
             && let Some(upload) = &mut live.upload
         {
             if !live.session.is_uploading() {
-                // The body is complete, or the rest is not needed.
+                // The body is complete, or the session needs no more of it.
                 live.upload = None;
                 return;
             }
@@ -68,7 +68,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// The body failed before it was complete.
+    /// The reader failed before the body was complete.
     fn upload_failed(&mut self, core: &mut Core<S>, sink: &mut dyn Sink, kind: ErrorKind) {
         let known = self.error_data(core);
         let begun = known.stage == Stage::Body;

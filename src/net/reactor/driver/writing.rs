@@ -13,7 +13,7 @@ use crate::net::sys::{Interest, Sys};
 use crate::trace::Trace;
 
 impl<S: Sys> Driver<S> {
-    /// Stops reading while too many bytes are not consumed, and resumes when they are.
+    /// Stops reading while too many bytes are held, and resumes when enough are consumed.
     pub(in crate::net) fn balance(&mut self, core: &mut Core<S>) {
         let (now, unfinished) = (core.now, self.unfinished());
         if self.flow.balance(self.id, unfinished, now, &mut core.held, &core.limits) {
@@ -21,12 +21,12 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// The connection is gone: the bytes it holds do not count any more.
+    /// The connection is gone: the bytes that it held no longer count.
     pub(in crate::net) fn forget_held(&mut self, core: &mut Core<S>) {
         self.flow.clear(self.id, &mut core.held);
     }
 
-    /// No events, and no reads, until [`Driver::resume`].
+    /// Reports no events and reads nothing until [`Driver::resume`].
     pub(in crate::net) fn pause(&mut self, core: &mut Core<S>) {
         self.flow.paused = true;
         self.touch(core);
@@ -42,7 +42,7 @@ impl<S: Sys> Driver<S> {
         self.touch(core);
     }
 
-    /// Bytes of an unfinished message.
+    /// How many bytes an unfinished message takes.
     fn unfinished(&self) -> usize {
         self.live_ref().map_or(0, |live| live.session.unfinished())
     }
@@ -55,7 +55,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Bytes that were accepted and not sent, unless their loss was reported.
+    /// How many bytes were accepted and not sent, unless their loss was reported.
     pub(in crate::net) fn unsent(&self) -> usize {
         match &self.state {
             State::Open(live) => live.session.unsent(),
@@ -63,7 +63,8 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// After any change: writes what is queued, and registers for what it waits for.
+    /// Called after any change: writes what is queued, and registers the socket for what it needs
+    /// next.
     pub(in crate::net) fn settle(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         self.balance(core);
         if let Some(live) = self.live() {
@@ -80,12 +81,13 @@ impl<S: Sys> Driver<S> {
         }
         let broken = self.write(core);
         if self.is_uploading() && broken.is_none() {
-            // Bytes without room in the socket are queued, so that they are timed.
+            // The kernel may have made room in the session. Bytes beyond the kernel's room are
+            // queued, so that `Stall` counts.
             self.upload(core, sink);
         }
         if let Some(e) = broken {
-            // Bytes that the peer sent before it broke are still to be read. Then the connection
-            // ends with the error: the system reports that once, and afterwards a regular end.
+            // The peer may have sent bytes before the socket broke: read them first. The connection
+            // then ends with this error, which the system reports only once.
             let read = self.read_some(core, sink);
             self.parse_all(core, sink);
             if self.live().is_some() {
@@ -117,9 +119,9 @@ impl<S: Sys> Driver<S> {
             && self.is_armed()
     }
 
-    /// Whether the deadline in the reactor's table may stay. That of a keep-alive ping moves with
-    /// each message: it is left there, and checked again when it comes, unless it has moved to
-    /// "never".
+    /// Whether the deadline in the reactor's table may stay. The deadline of a keep-alive ping
+    /// moves with each message: the old one stays in the table and is checked when it comes, unless
+    /// the new one is at least a day later, or there is none.
     pub(in crate::net) fn is_armed(&self) -> bool {
         match (self.armed, self.deadline()) {
             (Some(armed), Some(wanted)) => {
@@ -129,7 +131,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Passes the session's notes to the observer.
+    /// Reports the session's notes to the observer.
     pub(in crate::net) fn observe(&mut self, core: &mut Core<S>) {
         let Some(observer) = &mut core.observer else { return };
         let id = self.id.to_bits();
@@ -140,7 +142,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Writes what is queued, between turns; returns whether the socket is good. If not,
+    /// Writes what is queued between turns; returns whether the socket is good. If it is not,
     /// [`Driver::settle`] ends the connection.
     pub(in crate::net) fn write_early(&mut self, core: &mut Core<S>) -> bool {
         let broken = self.write(core);
@@ -151,7 +153,7 @@ impl<S: Sys> Driver<S> {
         is_good
     }
 
-    /// Writes what is queued; returns the error, if the socket is broken.
+    /// Writes what is queued; returns the error if the socket is broken.
     fn write(&mut self, core: &mut Core<S>) -> Option<io::Error> {
         let stopped = self.flow.is_unread();
         let live = self.live()?;
@@ -163,7 +165,7 @@ impl<S: Sys> Driver<S> {
 }
 
 impl<S: Sys> Live<S> {
-    /// Writes what is queued, and registers the socket for what is needed next.
+    /// Writes what is queued, and registers the socket for what it needs next.
     fn write(&mut self, core: &mut Core<S>, stopped: bool) -> io::Result<()> {
         // rustls may hold handshake or alert records although the session has no output.
         let idle = self.link.tls.is_none() && self.session.outgoing().is_empty();
@@ -179,8 +181,7 @@ impl<S: Sys> Live<S> {
             if let Some(e) = written.broken {
                 return Err(e);
             }
-            // A late pong may have been queued; otherwise everything is written, or TLS has to
-            // read.
+            // `sent_as` may have queued a late pong. If nothing was written, TLS has to read first.
             idle = done == 0 || self.session.outgoing().is_empty();
         }
         // A body that is read while it is sent continues in the next turn, so that other
@@ -203,7 +204,8 @@ impl<S: Sys> Live<S> {
         Ok(())
     }
 
-    /// From now on a stream's request can be sent, and its response has its own time.
+    /// If TLS is established or not needed: a stream's request can be sent, with its own time
+    /// limits.
     fn look_whether_ready(&mut self, now: Instant) {
         let Some(entry) = &mut self.entry else { return };
         let handshaking = self.link.tls.as_ref().is_some_and(|tls| tls.is_handshaking());
