@@ -1,4 +1,4 @@
-//! The session of a connection: that of the core, which a tape may record.
+//! The session of a connection: the core's session, which a tape may record.
 
 #[cfg(not(feature = "tape"))]
 pub(in crate::net) use crate::proto::Session;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// `span` after `now`, or a century after it if a clock cannot represent that.
+/// `span` after `now`; a span of more than a century counts as a century.
 pub(crate) fn after(now: Instant, span: Duration) -> Instant {
     now + span.min(Duration::from_secs(100 * 365 * 86_400))
 }

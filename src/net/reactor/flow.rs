@@ -107,7 +107,7 @@ impl Flow {
         sum.bytes = sum.bytes - self.counted + counted;
         self.counted = counted;
         let full = sum.bytes > limits.high_water_total;
-        // With a low-water mark above the high one, it would stop and resume for ever.
+        // If the low-water mark were above the high one, reading would stop and resume for ever.
         let low_water = limits.low_water.min(limits.high_water);
         let mark = if self.stopped || full { low_water } else { limits.high_water };
         self.stopped = self.held > mark;
@@ -132,7 +132,7 @@ impl Flow {
         was_unread != self.is_unread()
     }
 
-    /// The connection is gone: nothing of it counts.
+    /// The connection is gone: none of its bytes count.
     pub(super) fn clear(&mut self, id: ConnId, sum: &mut HeldBytes) {
         sum.bytes -= self.counted;
         (self.counted, self.held) = (0, 0);

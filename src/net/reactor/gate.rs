@@ -1,5 +1,5 @@
-//! One opening handshake at a time per address and port (RFC 6455 §4.1, 2), behind a proxy per name
-//! and port; in the order of arrival.
+//! Lets in one opening handshake at a time ([`Limits::opening_per_peer`]) per address and port (RFC
+//! 6455 §4.1, 2), or per name and port behind a proxy; in the order of arrival.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use std::sync::Arc;
 use crate::net::event::ConnId;
 use crate::proto::Endpoint;
 
-/// The destination of a gate.
+/// The destination that a gate is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::net) struct Place {
-    /// The address that the socket connects to.
+    /// The address to which the socket connects.
     pub(in crate::net) to: Endpoint,
-    /// Behind a proxy, host and port as they are sent to it. A name that the proxy resolves counts
+    /// Behind a proxy: host and port as they are sent to it. A name that the proxy resolves counts
     /// as a host of its own.
     pub(in crate::net) beyond: Option<Arc<str>>,
 }
@@ -21,7 +21,7 @@ pub(in crate::net) struct Place {
 pub(in crate::net) struct Gates {
     max: usize,
     gates: BTreeMap<Place, Gate>,
-    /// Gates that a connection left while others wait.
+    /// Gates that a connection has left while others wait.
     freed: Vec<Place>,
     tickets: u64,
 }
@@ -29,11 +29,11 @@ pub(in crate::net) struct Gates {
 #[derive(Default)]
 struct Gate {
     inside: usize,
-    /// Waiting connections by their tickets, which are given out in order.
+    /// Waiting connections by their tickets; the lowest ticket is the oldest.
     waiting: BTreeMap<u64, ConnId>,
 }
 
-/// A place in the queue for a gate.
+/// The position of a connection that waits at a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::net) struct Ticket(u64);
 
@@ -42,10 +42,10 @@ impl Gates {
         Gates { max: max.max(1), gates: BTreeMap::new(), freed: Vec::new(), tickets: 0 }
     }
 
-    /// Lets `who` in, or gives it a ticket: then [`Gates::next`] lets it in later.
+    /// Lets `who` in, or returns a ticket: then [`Gates::next`] lets it in later.
     pub(in crate::net) fn enter(&mut self, to: Place, who: ConnId) -> Option<Ticket> {
         let gate = self.gates.entry(to).or_default();
-        // Nobody overtakes waiting connections.
+        // No new connection overtakes waiting ones.
         if gate.inside < self.max && gate.waiting.is_empty() {
             gate.inside += 1;
             return None;
@@ -55,7 +55,7 @@ impl Gates {
         Some(Ticket(self.tickets))
     }
 
-    /// A connection inside is done.
+    /// A connection that was let in has finished.
     pub(in crate::net) fn leave(&mut self, to: &Place) {
         let Some(gate) = self.gates.get_mut(to) else { return };
         gate.inside = gate.inside.saturating_sub(1);
@@ -66,7 +66,7 @@ impl Gates {
         }
     }
 
-    /// A waiting connection gives its place up.
+    /// A waiting connection gives up its ticket.
     pub(in crate::net) fn give_up(&mut self, to: &Place, ticket: Ticket) {
         let Some(gate) = self.gates.get_mut(to) else { return };
         gate.waiting.remove(&ticket.0);
@@ -75,22 +75,22 @@ impl Gates {
         }
     }
 
-    /// How many connections have to finish, or give up, before the turn of `ticket`.
+    /// How many connections have to finish, or give up, before `ticket` is let in.
     pub(in crate::net) fn before(&self, to: &Place, ticket: Ticket) -> usize {
         self.gates.get(to).map_or(0, |gate| gate.inside + gate.waiting.range(..ticket.0).count())
     }
 
-    /// Whether no connection is inside, and none waits.
+    /// Whether no connection is in a gate or waits at one.
     pub(in crate::net) fn is_empty(&self) -> bool {
         self.gates.is_empty()
     }
 
-    /// Whether [`Gates::next`] has anything to do.
+    /// Whether [`Gates::next`] may return a connection.
     pub(in crate::net) fn is_freed(&self) -> bool {
         !self.freed.is_empty()
     }
 
-    /// Lets in the connection that has waited longest for a gate that is free now.
+    /// Lets in the connection that has waited longest at a gate that is free now.
     pub(in crate::net) fn next(&mut self) -> Option<(Place, Ticket, ConnId)> {
         while let Some(to) = self.freed.last() {
             if let Some(gate) = self.gates.get_mut(to)

@@ -1,9 +1,9 @@
-//! Connections between two requests (RFC 9112 §9.3): which requests may use one, and until when it
-//! is kept.
+//! Connections between two requests (RFC 9112 §9.3): which requests may use one, and for how long
+//! it is kept.
 //!
-//! Each stays registered under its last number, whose driver is gone. A server must not send then,
-//! so a connection that becomes readable has ended, or has received bytes that were not asked for:
-//! it is closed.
+//! Its socket stays registered under the token of its last driver, which is gone. A server must not
+//! send between two requests. So if the socket becomes readable, the connection has ended or has
+//! received bytes that nobody asked for: it is closed.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -15,8 +15,8 @@ use crate::net::wire::link::Link;
 use crate::proto::secret::Guarded;
 use crate::proto::{Endpoint, Host, Scheme};
 
-/// The properties that two requests have to share to use one connection. It holds secrets, and so
-/// has no `Debug`.
+/// The properties that two requests have to share to use one connection. It contains secrets, and
+/// so has no `Debug`.
 #[derive(PartialEq, Eq)]
 pub(in crate::net) struct ReuseKey {
     pub(in crate::net) scheme: Scheme,
@@ -25,12 +25,12 @@ pub(in crate::net) struct ReuseKey {
     pub(in crate::net) proxy: Option<SameProxy>,
     pub(in crate::net) socket: SocketOptions,
     pub(in crate::net) probes: Option<KeepAlive>,
-    /// Every field that identifies the client: NTLM and similar schemes bind a connection to one
-    /// user.
+    /// Every field that identifies the client: NTLM and similar schemes authenticate the whole
+    /// connection as one user.
     pub(in crate::net) secrets: Vec<(String, Guarded)>,
 }
 
-/// A proxy, compared with its credentials and fields.
+/// A proxy, compared together with its credentials and fields.
 pub(in crate::net) struct SameProxy(pub(in crate::net) Proxy);
 
 impl PartialEq for SameProxy {
@@ -41,19 +41,19 @@ impl PartialEq for SameProxy {
 
 impl Eq for SameProxy {}
 
-/// The data kept with a connection that may be used again.
+/// The data that is kept with a connection.
 pub(in crate::net) struct KeptInfo {
     pub(in crate::net) key: Box<ReuseKey>,
-    /// The address that the socket is connected to.
+    /// The address to which the socket is connected.
     pub(in crate::net) peer: Endpoint,
     /// The address of the URL's host that was sent to a proxy, if any.
     pub(in crate::net) target: Option<IpAddr>,
-    /// How many requests were answered.
+    /// How many requests the connection has carried.
     pub(in crate::net) served: u32,
 }
 
 impl KeptInfo {
-    /// Addresses that the policy has to allow: that of the socket's peer, and that behind a proxy.
+    /// The address of the socket's peer, which the policy has to allow; `None` for a Unix socket.
     pub(in crate::net) fn address(&self) -> Option<IpAddr> {
         match &self.peer {
             Endpoint::Address(address) => Some(address.ip()),
@@ -62,13 +62,13 @@ impl KeptInfo {
     }
 }
 
-/// A connection kept for a request.
+/// A connection that is kept for another request.
 pub(in crate::net) struct Idle<S: Sys> {
     pub(in crate::net) kept_info: Box<KeptInfo>,
     pub(in crate::net) link: Link<S>,
-    /// The number its socket is registered with, for reading only.
+    /// The token under which the socket is registered, for reading only.
     pub(in crate::net) number: u64,
-    /// When it is closed.
+    /// When the connection is closed.
     pub(in crate::net) until: Instant,
 }
 
@@ -86,7 +86,7 @@ impl<S: Sys> Kept<S> {
         Kept { all: Vec::new(), max, per_peer, idle }
     }
 
-    /// Whether connections are kept at all.
+    /// Whether the limits allow to keep connections.
     pub(in crate::net) fn is_on(&self) -> bool {
         self.max > 0 && self.per_peer > 0 && !self.idle.is_zero()
     }
@@ -95,17 +95,17 @@ impl<S: Sys> Kept<S> {
         self.all.len()
     }
 
-    /// How long a connection is kept if the server allows `most`.
+    /// How long a connection is kept if the server allows at most `most`.
     pub(in crate::net) fn idle(&self, most: Option<Duration>) -> Duration {
         most.map_or(self.idle, |most| most.min(self.idle))
     }
 
-    /// When the first of them has to be closed.
+    /// When the first kept connection has to be closed.
     pub(in crate::net) fn deadline(&self) -> Option<Instant> {
         self.all.iter().map(|idle| idle.until).min()
     }
 
-    /// Adds one, in place of another if there are too many.
+    /// Adds a connection; closes another one if there are too many.
     pub(in crate::net) fn add(&mut self, sys: &mut S, idle: Idle<S>) {
         let same = |other: &Idle<S>| other.kept_info.key == idle.kept_info.key;
         if self.all.iter().filter(|other| same(other)).count() >= self.per_peer
@@ -119,7 +119,7 @@ impl<S: Sys> Kept<S> {
         self.all.push(idle);
     }
 
-    /// The last of the first `before` that matches: it is the likeliest to be still open.
+    /// The index of the last match among the first `before`: it is the likeliest to be still open.
     pub(in crate::net) fn find(
         &self,
         before: usize,
@@ -134,7 +134,7 @@ impl<S: Sys> Kept<S> {
         self.all.get(at).map(|idle| &*idle.kept_info)
     }
 
-    /// Whether its peer has neither ended nor sent anything; otherwise the connection is closed.
+    /// Whether the peer has neither ended nor sent anything; if it has, closes the connection.
     pub(in crate::net) fn is_quiet(&mut self, sys: &mut S, cipher: &mut [u8], at: usize) -> bool {
         let Some(idle) = self.all.get_mut(at) else { return false };
         let quiet = idle.link.is_quiet(sys, cipher);
@@ -148,21 +148,21 @@ impl<S: Sys> Kept<S> {
         (at < self.all.len()).then(|| self.all.remove(at))
     }
 
-    /// The socket with this number is ready, if it is one of these.
+    /// Closes the connection whose socket has this token, if it is not quiet.
     pub(in crate::net) fn ready(&mut self, sys: &mut S, cipher: &mut [u8], number: u64) {
         if let Some(at) = self.all.iter().position(|idle| idle.number == number) {
             self.is_quiet(sys, cipher, at);
         }
     }
 
-    /// Closes those whose time is over.
+    /// Closes the connections whose time has passed.
     pub(in crate::net) fn expire(&mut self, sys: &mut S, now: Instant) {
         while let Some(at) = self.all.iter().position(|idle| idle.until <= now) {
             self.end(sys, at);
         }
     }
 
-    /// Closes the oldest; returns whether there was one.
+    /// Closes the oldest connection; returns whether there was one.
     pub(in crate::net) fn end_first(&mut self, sys: &mut S) -> bool {
         let any = !self.all.is_empty();
         self.end(sys, 0);
@@ -175,7 +175,7 @@ impl<S: Sys> Kept<S> {
 
     fn end(&mut self, sys: &mut S, at: usize) {
         if let Some(Idle { mut link, .. }) = self.take(at) {
-            // `close_notify` of TLS, if the kernel takes it at once.
+            // Sends `close_notify` of TLS, if the kernel takes it at once.
             let _ = link.write_last(sys, &mut Vec::new());
             sys.forget(&link.socket);
         }

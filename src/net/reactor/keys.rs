@@ -1,4 +1,4 @@
-//! Mask keys and nonces: from the system's CSPRNG in blocks, wiped as they are used.
+//! Mask keys and nonces: taken in blocks from the system's CSPRNG, and overwritten once used.
 
 use crate::net::sys::Sys;
 use crate::proto::Random;
@@ -8,7 +8,7 @@ const BLOCK: usize = 4096;
 /// A reactor's random bytes.
 pub(crate) struct Keys {
     block: Box<[u8; BLOCK]>,
-    /// Where the unused bytes begin.
+    /// The index of the first unused byte.
     at: usize,
 }
 
@@ -17,7 +17,7 @@ impl Keys {
         Keys { block: Box::new([0; BLOCK]), at: BLOCK }
     }
 
-    /// The keys together with the system that refills them.
+    /// The keys, together with the system that refills them.
     pub(crate) fn with<'a, S: Sys>(&'a mut self, sys: &'a mut S) -> KeySource<'a, S> {
         KeySource { keys: self, sys }
     }
@@ -32,8 +32,8 @@ impl<S: Sys> KeySource<'_, S> {
     pub(crate) fn bytes<const N: usize>(&mut self) -> [u8; N] {
         let keys = &mut *self.keys;
         if keys.at + N > BLOCK {
-            // The system's CSPRNG does not fail once it has started (getrandom(2)); a predictable
-            // key would be worse than an end (RFC 6455 §10.3). No peer can bring this about.
+            // The system's CSPRNG does not fail once it has started (getrandom(2)), and a panic is
+            // better than a predictable key (RFC 6455 §10.3). No peer can cause this.
             self.sys.random(&mut keys.block[..]).expect("the system's random source failed");
             keys.at = 0;
         }

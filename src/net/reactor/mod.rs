@@ -33,8 +33,8 @@ use crate::proto::{CloseFrame, Context, Misuse, Stats, Transport};
 
 pub use conn::{Conn, Sink};
 
-/// All connections of one thread, and the state they share. `turn` does one round; the thread that
-/// calls it is the poll thread.
+/// All connections of one thread, and the state that they share. [`Reactor::turn`] makes one round;
+/// the thread that calls it is the poll thread.
 ///
 /// ```no_run
 /// use moonwire::{Config, Conn, Event, Options, Reactor};
@@ -56,9 +56,9 @@ pub struct Reactor<S: Sys = Os> {
     slots: Vec<Slot<S>>,
     free: Vec<usize>,
     timers: BTreeSet<(Instant, ConnId)>,
-    /// Connections that are taken out of the timers while a turn has no room for them.
+    /// Connections that were taken out of `timers` since a turn had no room for them.
     late: Vec<ConnId>,
-    /// Ready sockets that the last turn had no room for, after `ready_at`.
+    /// Ready sockets; the last turn had no room for those from `ready_at` on.
     ready: Vec<Ready>,
     ready_at: usize,
 }
@@ -66,13 +66,12 @@ pub struct Reactor<S: Sys = Os> {
 struct Slot<S: Sys> {
     generation: u64,
     driver: Option<Box<Driver<S>>>,
-    /// What is left of the connection before, for calls that still use its id.
+    /// The data of the previous connection, for calls that still use its id.
     past: Option<Box<Past>>,
 }
 
 impl Reactor {
-    /// A reactor on the operating system. Fails when the system has no descriptor or no random
-    /// source for it.
+    /// A reactor on the operating system.
     ///
     /// # Errors
     ///
@@ -82,25 +81,25 @@ impl Reactor {
         Reactor::with_sys(os, config)
     }
 
-    /// A reactor for a face with one connection, which costs as few descriptors as possible.
+    /// A reactor for a face with one connection: it uses as few descriptors as possible.
     pub(in crate::net) fn of_one(mut config: Config) -> io::Result<Reactor> {
-        // There is no later request.
+        // No later request could use a kept connection.
         config.limits.kept = 0;
         let os = Os::with_poll(&config.limits)?;
         Reactor::with_sys(os, config)
     }
 
-    /// The sockets to wait for and what for, for an event loop of the program that cannot wait for
-    /// an epoll descriptor. Valid until the next call of this reactor; on Linux, where `epoll_fd`
-    /// returns one descriptor for all, it is empty. The first wakes a wait; it may also be
-    /// readable, once each, when a time comes that an earlier turn has waited for.
+    /// The sockets to wait for, and the conditions, for an event loop of the program that cannot
+    /// wait for an epoll descriptor. Valid until the next call of this reactor. Empty on Linux with
+    /// epoll, where `epoll_fd` returns one descriptor for all. The first descriptor is the waker.
+    /// It may also become readable, once each, at a time for which an earlier turn has waited.
     pub fn interests(&self) -> Vec<(Arc<OwnedFd>, Interest)> {
         self.core.sys.poller().interests()
     }
 
-    /// The epoll descriptor: readable when a turn has something to do before [`Reactor::deadline`];
-    /// and, once each, when a time comes that an earlier turn has waited for, in which case a turn
-    /// finds nothing to do. `None` for a reactor on poll, and on every system but Linux.
+    /// The epoll descriptor: readable when a turn has something to do before [`Reactor::deadline`].
+    /// It also becomes readable, once each, at a time for which an earlier turn has waited; a turn
+    /// then finds nothing to do. `None` for a reactor on poll, and on every system but Linux.
     pub fn epoll_fd(&self) -> Option<BorrowedFd<'_>> {
         self.core.sys.poller().epoll_fd()
     }
@@ -113,12 +112,13 @@ impl<S: Sys> Reactor<S> {
     ///
     /// The random source of `sys` fails.
     pub fn with_sys(mut sys: S, config: Config) -> io::Result<Reactor<S>> {
-        // So that a missing random source is an error here and not later.
+        // Fails here, and not later, if there is no random source.
         sys.random(&mut [0; 4])?;
         let now = sys.now();
         let mut limits = config.limits;
         limits.receive_buffer = limits.receive_buffer.max(4096);
-        // A turn without room for anything would be followed by the next for ever.
+        // With 0, a turn would have no room for anything, and turns would follow each other for
+        // ever.
         limits.turn = limits.turn.max(1);
         let limits = Arc::new(limits);
         let gates = Gates::new(limits.opening_per_peer);
@@ -165,19 +165,18 @@ impl<S: Sys> Reactor<S> {
         })
     }
 
-    /// The limits of its configuration.
+    /// The limits in its configuration.
     pub fn limits(&self) -> &Limits {
         &self.core.limits
     }
 
-    /// The poller, whose [`Poller::wake`] ends a wait of this reactor from another thread.
+    /// The poller; its [`Poller::wake`] ends a wait of this reactor from another thread.
     pub fn poller(&self) -> Arc<S::Poller> {
         Arc::clone(self.core.sys.poller())
     }
 
-    /// Connections that have not ended, and those that are still being drained. A connection kept
-    /// for another request ([`StreamOptions::keep_alive`](crate::StreamOptions::keep_alive)) has
-    /// ended.
+    /// How many connections have not ended or are draining. A connection that is kept for another
+    /// request ([`StreamOptions::keep_alive`](crate::StreamOptions::keep_alive)) has ended.
     pub fn len(&self) -> usize {
         self.core.open
     }
@@ -188,9 +187,9 @@ impl<S: Sys> Reactor<S> {
     }
 
     /// Starts to open a WebSocket ([`Options`](crate::Options)) or a stream
-    /// ([`StreamOptions`](crate::StreamOptions)). The work begins with the next turn; a failure is
-    /// reported as [`Event::Closed`](super::Event::Closed). Only too many connections are an error
-    /// here.
+    /// ([`StreamOptions`](crate::StreamOptions)). The work begins with the next turn, and
+    /// [`Event::Closed`](super::Event::Closed) reports a failure. The only error here is that there
+    /// are too many connections.
     ///
     /// # Errors
     ///
@@ -220,13 +219,14 @@ impl<S: Sys> Reactor<S> {
         Ok(id)
     }
 
-    /// Queues a text message. It is written by the next [`Reactor::flush`] or turn, or at once when
-    /// [`Limits::cork`] bytes are queued or the first of them was queued [`Limits::cork_time`] ago.
+    /// Queues a text message. The next [`Reactor::flush`] or turn writes it; or this call does, if
+    /// [`Limits::cork`] bytes are queued or, checked at every eighth send, bytes have been queued
+    /// for [`Limits::cork_time`].
     ///
     /// # Errors
     ///
-    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
-    /// bytes wait to be sent already.
+    /// [`Misuse`]: the connection is not open, or more than
+    /// [`Limits::send_queue`](crate::Limits::send_queue) bytes wait to be sent already.
     pub fn send_text(&mut self, id: ConnId, text: &str) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.send_text(cx, text))
     }
@@ -235,30 +235,30 @@ impl<S: Sys> Reactor<S> {
     ///
     /// # Errors
     ///
-    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
-    /// bytes wait to be sent already.
+    /// [`Misuse`]: the connection is not open, or more than
+    /// [`Limits::send_queue`](crate::Limits::send_queue) bytes wait to be sent already.
     pub fn send_binary(&mut self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.send_binary(cx, data))
     }
 
-    /// Queues a text message that is not compressed, whatever was negotiated; see
-    /// [`Compression`](crate::proto::Compression) for when that is needed.
+    /// Queues a text message uncompressed, even if compression was negotiated;
+    /// [`Compression`](crate::proto::Compression) describes when that is needed.
     ///
     /// # Errors
     ///
-    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
-    /// bytes wait to be sent already.
+    /// [`Misuse`]: the connection is not open, or more than
+    /// [`Limits::send_queue`](crate::Limits::send_queue) bytes wait to be sent already.
     #[cfg(feature = "deflate")]
     pub fn send_text_plain(&mut self, id: ConnId, text: &str) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.send_text_plain(cx, text))
     }
 
-    /// Queues a binary message that is not compressed.
+    /// Queues a binary message uncompressed, as [`Reactor::send_text_plain`] does.
     ///
     /// # Errors
     ///
-    /// [`Misuse`]: the connection is not open, or [`Limits::send_queue`](crate::Limits::send_queue)
-    /// bytes wait to be sent already.
+    /// [`Misuse`]: the connection is not open, or more than
+    /// [`Limits::send_queue`](crate::Limits::send_queue) bytes wait to be sent already.
     #[cfg(feature = "deflate")]
     pub fn send_binary_plain(&mut self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
         self.act(id, |session, cx| session.send_binary_plain(cx, data))
@@ -268,19 +268,20 @@ impl<S: Sys> Reactor<S> {
     ///
     /// # Errors
     ///
-    /// [`Misuse`]: the connection is not open, or the payload has more than 125 bytes.
+    /// [`Misuse`]: the connection is not open, the payload has more than 125 bytes, or more than
+    /// [`Limits::send_queue`](crate::Limits::send_queue) bytes wait to be sent already.
     pub fn ping(&mut self, id: ConnId, data: &[u8]) -> Result<(), Misuse> {
         self.look_at_clock();
         self.act(id, |session, cx| session.ping(cx, data))
     }
 
-    /// The time of the last turn may be long ago: reads the clock for time limits that start now.
+    /// Reads the clock for a time limit that starts now: the last turn may be long ago.
     pub(in crate::net) fn look_at_clock(&mut self) {
         self.core.now = self.core.sys.now();
     }
 
-    /// Starts the closing handshake behind everything that was queued, or answers the server's
-    /// close frame.
+    /// Starts the closing handshake behind everything that is queued, or answers the server's close
+    /// frame.
     ///
     /// # Errors
     ///
@@ -301,7 +302,7 @@ impl<S: Sys> Reactor<S> {
         });
     }
 
-    /// Gives a connection up: an open one is closed with `frame`, one that is being opened is
+    /// Releases a connection: an open one is closed with `frame`, one that is not open yet is
     /// dropped. Its events are no longer reported.
     pub fn release(&mut self, id: ConnId, frame: &CloseFrame) {
         self.core.now = self.core.sys.now();
@@ -310,7 +311,7 @@ impl<S: Sys> Reactor<S> {
         }
     }
 
-    /// [`Reactor::release`] for all connections.
+    /// Releases all connections, as [`Reactor::release`] does.
     pub fn release_all(&mut self, frame: &CloseFrame) {
         self.core.now = self.core.sys.now();
         self.core.kept.end_all(&mut self.core.sys);
@@ -321,7 +322,7 @@ impl<S: Sys> Reactor<S> {
         }
     }
 
-    /// Closes every socket, whatever is in progress, and reports it to the observer only.
+    /// Closes every socket, whatever is in progress; only the observer is notified.
     pub(crate) fn abandon_all(&mut self) {
         self.core.kept.end_all(&mut self.core.sys);
         for index in 0..self.slots.len() {
@@ -338,12 +339,12 @@ impl<S: Sys> Reactor<S> {
     }
 
     /// Reports no events of a connection until [`Reactor::resume`], and does not read its socket:
-    /// TCP makes the server wait. Input that was read already waits, too. Sending goes on. While
-    /// paused, no limit on the server's silence or on bytes that it does not take counts; but a
-    /// close that we have begun still has [`Limits::close`](crate::Limits::close), so resume to see
-    /// its answer.
+    /// TCP makes the server wait. Input that was read already waits, too. Sending goes on.
+    /// Meanwhile no limit counts on the server's silence or on bytes that it does not take. But if
+    /// we have begun to close, [`Limits::close`](crate::Limits::close) still counts, so resume to
+    /// get the answer.
     ///
-    /// If the connection breaks, or its time is over, earlier events and the end are reported
+    /// If the connection breaks, or a time limit passes, earlier events and the end are reported
     /// nevertheless.
     pub fn pause(&mut self, id: ConnId) {
         if let Some((core, driver)) = self.get(id) {
@@ -351,7 +352,7 @@ impl<S: Sys> Reactor<S> {
         }
     }
 
-    /// Resumes a connection that was paused, in the next turn.
+    /// Resumes a paused connection in the next turn.
     pub fn resume(&mut self, id: ConnId) {
         self.core.now = self.core.sys.now();
         if let Some((core, driver)) = self.get(id) {
@@ -359,8 +360,8 @@ impl<S: Sys> Reactor<S> {
         }
     }
 
-    /// The transport of a connection: its ends, its proxy, TLS. `None` while it is being opened,
-    /// and after its end. The times of opening are reported once, in
+    /// The transport of a connection: its ends, its proxy, TLS. `None` until its socket leads to
+    /// the server, and after its end. The times of opening are reported once, in
     /// [`Opened`](crate::proto::Opened) and [`Response`](crate::proto::http::Response).
     pub fn transport(&mut self, id: ConnId) -> Option<Transport> {
         let (core, driver) = self.get(id)?;
@@ -368,38 +369,38 @@ impl<S: Sys> Reactor<S> {
     }
 
     /// The counters of a WebSocket, for bytes, messages, pings and compression. `None` before it is
-    /// open, and for a stream. After its end the last counters stay until another connection is
-    /// opened ([`Conn::stats`] has them at the final event).
+    /// open, and for a stream. After its end the last counters stay until another connection takes
+    /// its slot ([`Conn::stats`] has them at the final event).
     pub fn stats(&self, id: ConnId) -> Option<Stats> {
         let slot = self.slots.get(id.index())?;
         match &slot.driver {
             Some(driver) if driver.id == id => driver.stats(),
-            // The slot was not used again yet.
+            // No other connection has taken the slot yet.
             None if slot.generation == next_generation(id) => slot.past.as_ref()?.stats,
             _ => None,
         }
     }
 
-    /// Bytes of a connection that are waiting to be handed to the kernel.
+    /// How many bytes of a connection the kernel has not taken.
     pub fn buffered(&mut self, id: ConnId) -> usize {
         self.get(id).map_or(0, |(_, driver)| driver.buffered())
     }
 
-    /// Bytes of all connections that were accepted for sending and were not sent. While it is above
-    /// 0, a program that ends loses some.
+    /// How many bytes of all connections were accepted and not sent. While this is above 0, a
+    /// program that ends loses some.
     pub fn unsent(&self) -> u64 {
         self.drivers().map(|driver| driver.unsent() as u64).sum()
     }
 
-    /// Accepted bytes of connections that were released ([`Reactor::release`]) and that were not
-    /// sent. For other connections, see [`Error::unsent`].
+    /// How many accepted bytes of released connections ([`Reactor::release`]) were not sent. For
+    /// other connections, see [`Error::unsent`].
     pub fn lost(&self) -> u64 {
         self.core.lost
     }
 
-    /// Connections with work left: bytes are to be sent, or the server's answer is awaited. The
-    /// others that [`Reactor::len`] counts only wait for the server to close the TCP connection
-    /// (RFC 6455 §7.1.1), which a program that ends need not wait for.
+    /// How many connections have work left: they have bytes to send, or wait for the server's
+    /// answer. The others that [`Reactor::len`] counts only wait for the server to close the TCP
+    /// connection (RFC 6455 §7.1.1); a program that ends need not wait for that.
     pub fn pending(&self) -> usize {
         self.drivers().filter(|driver| driver.is_pending()).count()
     }
@@ -408,18 +409,18 @@ impl<S: Sys> Reactor<S> {
         self.slots.iter().filter_map(|slot| slot.driver.as_deref())
     }
 
-    /// Whether messages can be sent.
+    /// Whether the program can send messages on a connection.
     pub fn is_open(&mut self, id: ConnId) -> bool {
         let live = self.get(id).and_then(|(_, driver)| driver.live());
         live.is_some_and(|live| live.session.is_open())
     }
 
-    /// Connections whose end will be reported to the program.
+    /// How many connections there are whose end will be reported to the program.
     pub(in crate::net) fn listened(&self) -> usize {
         self.drivers().filter(|driver| driver.has_listener()).count()
     }
 
-    /// An error with how a connection has ended, if nothing can be sent on it.
+    /// `Ok` if the connection has a session; otherwise the error with how it ended.
     pub(in crate::net) fn check_live(&mut self, id: ConnId) -> Result<(), Misuse> {
         match self.get(id).and_then(|(_, driver)| driver.live()) {
             Some(_) => Ok(()),
@@ -427,15 +428,15 @@ impl<S: Sys> Reactor<S> {
         }
     }
 
-    /// Closes every open WebSocket, as [`Reactor::close`] does, and gives up streams and
-    /// connections that are being opened, as [`Reactor::release`] does.
+    /// Closes every open WebSocket, as [`Reactor::close`] does. Releases streams and connections
+    /// that are not open yet, as [`Reactor::release`] does.
     pub fn close_all(&mut self, frame: &CloseFrame) {
         self.core.now = self.core.sys.now();
         self.core.kept.end_all(&mut self.core.sys);
         let listened = self.drivers().filter(|driver| driver.has_listener());
         let ids: Vec<ConnId> = listened.map(|driver| driver.id).collect();
         for id in ids {
-            // The end of a WebSocket that is being closed already is reported.
+            // A WebSocket that is closing already stays, so that its end is reported.
             if !self.is_web_socket(id) {
                 self.release(id, frame);
             } else {
@@ -450,7 +451,7 @@ impl<S: Sys> Reactor<S> {
         live.is_some_and(|live| live.session.is_web_socket())
     }
 
-    /// Bytes of the system's CSPRNG.
+    /// Random bytes from the system's CSPRNG.
     pub(crate) fn random(&mut self) -> [u8; 16] {
         self.core.keys.with(&mut self.core.sys).bytes()
     }
@@ -463,24 +464,23 @@ impl<S: Sys> Reactor<S> {
         earlier(self.next_timer(), self.core.sys.poller().look_again(self.core.now))
     }
 
-    /// When the first time limit is over, or a kept connection has to be closed.
+    /// When the first deadline passes, or a kept connection has to be closed.
     fn next_timer(&self) -> Option<Instant> {
         let timer = self.timers.first().map(|(at, _)| *at);
         earlier(timer, self.core.kept.deadline())
     }
 
-    /// One round: writes what is queued, waits for sockets until `until` or the next timer, reads,
-    /// reports events to `sink`, writes what that has queued. `until` in the past does not wait;
-    /// `None` waits without a limit.
+    /// Makes one round: writes what is queued, waits for sockets until `until` or the next
+    /// deadline, reads, reports events to `sink`, and writes what that has queued. With `until` in
+    /// the past it does not wait; `None` sets no limit.
     ///
-    /// A panic of the sink, of the policy or of the observer is passed on. After it was caught, the
-    /// reactor is in a valid state: the connection at which it came is lost
-    /// ([`ErrorKind::Panicked`](crate::ErrorKind::Panicked), reported by the next turn), and the
-    /// others go on.
+    /// A panic of the sink, the policy or the observer is passed on. If the program catches it, the
+    /// reactor is in a valid state: the next turn reports the connection concerned as lost
+    /// ([`ErrorKind::Panicked`](crate::ErrorKind::Panicked)), and the others go on.
     ///
     /// # Errors
     ///
-    /// The system cannot wait any more; errors of a connection are events.
+    /// The system cannot wait any more. Errors of a connection are events.
     pub fn turn(&mut self, until: Option<Instant>, sink: &mut dyn Sink) -> io::Result<()> {
         if let Some(deadline) = self.before_wait(until, sink) {
             let poller = Arc::clone(self.core.sys.poller());
@@ -490,28 +490,29 @@ impl<S: Sys> Reactor<S> {
         Ok(())
     }
 
-    /// Bytes that the last turn has handled.
+    /// How many bytes the last turn has handled.
     pub(in crate::net) fn handed(&self) -> usize {
         self.core.handed
     }
 
-    /// The time, by the clock of its system.
+    /// The time by the clock of the reactor's system.
     pub(in crate::net) fn clock(&self) -> Instant {
         self.core.sys.now()
     }
 
-    /// The time that this reactor last read.
+    /// The time that this reactor has read last.
     #[cfg(feature = "luau")]
     pub(in crate::net) fn now(&self) -> Instant {
         self.core.now
     }
 
-    /// Adds what another thread's wait has returned.
+    /// Adds ready sockets that another thread's wait has returned.
     pub(in crate::net) fn add_ready(&mut self, ready: &mut Vec<Ready>) {
         self.ready.append(ready);
     }
 
-    /// Of the bytes that [`Conn::hold`] has counted for a connection, this many were consumed.
+    /// Records that `bytes` of those that [`Conn::hold`] has counted for a connection were
+    /// consumed.
     pub fn consumed(&mut self, id: ConnId, bytes: usize) {
         if let Some((core, driver)) = self.get(id) {
             driver.flow.held = driver.flow.held.saturating_sub(bytes);
@@ -520,12 +521,12 @@ impl<S: Sys> Reactor<S> {
     }
 
     /// While `lazy`, a turn only reads the input of an open connection: [`Reactor::pull`] takes the
-    /// messages one by one, and everything else is left to the next turn.
+    /// messages one by one, and the next turn does everything else.
     pub(in crate::net) fn be_lazy(&mut self, lazy: bool) {
         self.core.lazy = lazy;
     }
 
-    /// The next message of a connection, if it was read completely.
+    /// The next message of a connection, if all of it was read.
     pub(in crate::net) fn pull(&mut self, id: ConnId) -> Option<Message<'_>> {
         let (core, driver) = self.get(id)?;
         driver.pull(core)
@@ -536,7 +537,7 @@ impl<S: Sys> Reactor<S> {
         !self.core.backlog.is_empty()
     }
 
-    /// Whether a connection may be unread until bytes are consumed: none is if few bytes are held.
+    /// Whether a connection may be unread until events are consumed: not while few bytes are held.
     pub(in crate::net) fn may_be_unread(&self) -> bool {
         self.core.held.bytes() > self.core.limits.low_water.min(self.core.limits.high_water)
     }
@@ -574,8 +575,8 @@ impl<S: Sys> Reactor<S> {
         Ok(())
     }
 
-    /// Acts on an open connection and writes the result at once; returns whether nothing else is
-    /// left to do. Otherwise a turn is needed, which has to wait if bytes are queued.
+    /// Acts on an open connection and writes the result at once; returns whether nothing is left to
+    /// do. Otherwise a turn is needed, which has to wait if bytes are queued.
     pub(in crate::net) fn act_now(
         &mut self,
         id: ConnId,
@@ -594,13 +595,13 @@ impl<S: Sys> Reactor<S> {
         Ok(false)
     }
 
-    /// The error of a call that cannot send: how the connection has ended, if known.
+    /// The error of a call that cannot send: how the connection ended, if that is known.
     #[cold]
     fn ended(&self, id: ConnId) -> Misuse {
         let Some(slot) = self.slots.get(id.index()) else { return Misuse::NotOpen };
         let past = match &slot.driver {
             Some(driver) if driver.id == id => &driver.past,
-            // The slot was not used again yet.
+            // No other connection has taken the slot yet.
             None if slot.generation == next_generation(id) => &slot.past,
             _ => &None,
         };
@@ -613,13 +614,14 @@ impl<S: Sys> Reactor<S> {
         if misuse == Misuse::NotOpen { self.ended(id) } else { misuse }
     }
 
-    /// Writes early when many bytes are queued, or for long.
+    /// Writes before the next turn if many bytes are queued, or for a long time.
     fn cork(&mut self, id: ConnId, buffered: usize) {
-        /// Reading the clock costs as much as a small send, so it is read once in this many sends.
+        /// Reading the clock costs as much as a small send, so only one in this many sends reads
+        /// it.
         const LOOK: u32 = 8;
         if buffered >= self.core.limits.cork {
             if let Some((core, driver)) = self.get(id) {
-                // The next turn reports an error.
+                // If this fails, the next turn reports the error.
                 let _ = driver.write_early(core);
             }
             return;
@@ -641,7 +643,7 @@ impl<S: Sys> fmt::Debug for Reactor<S> {
     }
 }
 
-/// The generation of a connection's slot when it is used again.
+/// The generation of the slot when another connection takes it.
 fn next_generation(id: ConnId) -> u64 {
     (id.generation() + 1) & ((1 << 29) - 1)
 }

@@ -1,4 +1,4 @@
-//! One round: write, wait, read, report, check the timers, write.
+//! One round: writes, waits, reads, reports, checks the timers, writes.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ impl<S: Sys> Reactor<S> {
     /// Writes what is queued, without waiting and without reporting events.
     pub fn flush(&mut self) {
         if self.core.observer.is_some() {
-            // No other code needs the time in between.
+            // Only the observer needs the current time here.
             self.core.now = self.core.sys.now();
         }
         self.core.corked = None;
@@ -38,7 +38,7 @@ impl<S: Sys> Reactor<S> {
         let is_good = driver.write_early(core);
         driver.observe(core);
         core.running = None;
-        // The next turn ends it, and reports that if needed.
+        // The next turn ends the connection, and reports that if needed.
         if !is_good || driver.next_state_is_due() {
             return false;
         }
@@ -49,8 +49,8 @@ impl<S: Sys> Reactor<S> {
         true
     }
 
-    /// The first half of a turn: the arguments for [`Poller::wait`], or `None` if there is work
-    /// already.
+    /// The first half of a turn, up to the wait: returns the deadline for [`Poller::wait`], or
+    /// `None` if there is work already.
     pub(in crate::net) fn before_wait(
         &mut self,
         until: Option<Instant>,
@@ -61,7 +61,7 @@ impl<S: Sys> Reactor<S> {
         let (mut sink, open) = (RecordingSink { sink, reported: false }, self.core.open);
         self.recover(&mut sink);
         self.settle(&mut sink);
-        // A connection may end without an event, and with the last of them the program's reason to
+        // A connection may end without an event. If it was the last, the program has no reason to
         // wait.
         if sink.reported || self.core.open < open || self.has_work() {
             return None;
@@ -69,12 +69,12 @@ impl<S: Sys> Reactor<S> {
         Some(earlier(until, self.next_timer()))
     }
 
-    /// The second half: handles what is ready.
+    /// The second half of a turn: handles what is ready.
     pub(in crate::net) fn after_wait(&mut self, sink: &mut dyn Sink) {
         self.core.now = self.core.sys.now();
         self.core.handed = 0;
         self.recover(sink);
-        // Connections added meanwhile are for the next turn.
+        // Connections that are added meanwhile are started in the next turn.
         for _ in 0..self.core.fresh.len() {
             let Some(id) = self.core.fresh.pop_front() else { break };
             self.work(id, |core, driver| {
@@ -109,8 +109,8 @@ impl<S: Sys> Reactor<S> {
         self.settle(sink);
     }
 
-    /// Does work for a connection during which the program's code may be called: its sink, its
-    /// policy, its observer. Returns whether there is such a connection.
+    /// Does work for a connection that may call the program's code: its sink, its policy, its
+    /// observer. Returns whether there is such a connection.
     fn work(&mut self, id: ConnId, work: impl FnOnce(&mut Core<S>, &mut Driver<S>)) -> bool {
         let Some((core, driver)) = self.get(id) else { return false };
         core.begin(id);
@@ -119,12 +119,12 @@ impl<S: Sys> Reactor<S> {
         true
     }
 
-    /// Ends the connections at which the program's code has panicked: which of their bytes were
-    /// read and written, and which events were reported, is unknown.
+    /// Ends the connections whose code has panicked: nobody knows which of their bytes were read
+    /// and written, and which events were reported.
     fn recover(&mut self, sink: &mut dyn Sink) {
         let at = self.core.running.take();
         self.core.panicked.extend(at);
-        // It may panic again, at this very event. Then the next turn continues here.
+        // The code may panic again at this event; the next turn then continues here.
         while let Some(&id) = self.core.panicked.last() {
             if let Some((core, driver)) = self.get(id) {
                 driver.panicked(core, sink);
@@ -138,14 +138,14 @@ impl<S: Sys> Reactor<S> {
         }
     }
 
-    /// Deadlines that passed in a turn without room are set again.
+    /// Sets deadlines again that passed in a turn without room.
     fn arm_late(&mut self) {
         for id in std::mem::take(&mut self.late) {
             self.arm(id);
         }
     }
 
-    /// Lets in connections whose turn has come at a gate.
+    /// Lets in connections whose turn at a gate has come.
     fn admit(&mut self, sink: &mut dyn Sink) {
         while self.core.gates.is_freed()
             && let Some((to, ticket, who)) = self.core.gates.next()
@@ -207,7 +207,7 @@ impl<S: Sys> Reactor<S> {
         slot.past = driver.past.take();
         self.free.push(id.index());
         self.core.open -= 1;
-        // However each has ended, by a panic of the program's code too.
+        // True however each connection has ended, even by a panic of the program's code.
         debug_assert!(self.core.open > 0 || self.core.gates.is_empty(), "a gate is left");
         debug_assert!(
             self.core.open > 0 || self.core.held.bytes() == 0,
@@ -217,15 +217,16 @@ impl<S: Sys> Reactor<S> {
 
     fn expire(&mut self, sink: &mut dyn Sink) {
         self.core.kept.expire(&mut self.core.sys, self.core.now);
-        // Connections that would have to be read first, in a turn without room: the next turn
-        // checks them again, without waiting. One of them is handled in any case.
+        // If a turn has no room, connections that would have to be read first are put off: the next
+        // turn checks them without waiting. One of them is handled in any case.
         let mut one = true;
         while let Some(&(at, id)) = self.timers.first() {
             if at > self.core.now {
                 break;
             }
-            // A connection whose turn at a gate has come, perhaps since the last deadline, does not
-            // wait any more. The table stays as it is meanwhile, whatever the program's code does.
+            // Lets in connections whose turn has come, perhaps since the last deadline: they no
+            // longer wait at a gate. The table does not change here, whatever the program's code
+            // does.
             self.admit(sink);
             self.timers.pop_first();
             let Some((core, driver)) = self.get(id) else { continue };
@@ -237,7 +238,7 @@ impl<S: Sys> Reactor<S> {
                     continue;
                 }
                 core.begin(id);
-                // The poll of this turn may not have reported bytes that came in time.
+                // The poll of this turn may have missed bytes that came in time.
                 driver.catch_up(core, sink);
                 if driver.is_due(core.now) {
                     driver.on_deadline(core, sink);

@@ -15,7 +15,7 @@ use super::timer::{self, FAR};
 use super::timespec::timespec;
 use super::{Interest, Ready};
 
-/// The token of the waker; see [`Sys::watch`](super::Sys::watch).
+/// The token of the waker; [`Sys::watch`](super::Sys::watch) reserves it.
 const WAKER: u64 = u64::MAX;
 /// The token of the timer.
 const TIMER: u64 = WAKER - 1;
@@ -27,11 +27,11 @@ pub struct Epoll {
     timer: Mutex<Timer>,
 }
 
-/// See [`timer::Timer`].
+/// The timer of an [`Epoll`]; see [`timer::Timer`].
 enum Timer {
-    /// No wait was long enough to need it.
+    /// No wait was long enough to need a timer.
     Unused,
-    /// The system refused one: each wait has its own timeout.
+    /// The system refused to create a timer: each wait has its own timeout.
     Denied,
     Made(timer::Timer),
 }
@@ -66,11 +66,11 @@ impl Epoll {
     }
 
     pub(super) fn forget(&self, socket: &OwnedFd) {
-        // Closing the descriptor would do it too.
+        // Closing the descriptor would also remove it.
         let _ = epoll::delete(&self.fd, socket);
     }
 
-    /// Waits until a socket is ready, and for `left` at the most; `now` is the current time.
+    /// Waits until a socket is ready, at most for `left`; `now` is the current time.
     pub(super) fn wait(
         &self,
         now: Instant,
@@ -78,7 +78,7 @@ impl Epoll {
         ready: &mut Vec<Ready>,
     ) -> rustix::io::Result<()> {
         let timeout = left.filter(|&left| left < FAR || !self.arm(now, left)).map(timespec);
-        // Not initialised before the call: that would cost more than the rest.
+        // Not initialised before the call, which would cost more than the rest of this function.
         let mut events = [const { MaybeUninit::<Event>::uninit() }; 256];
         let (events, _) = epoll::wait(&self.fd, &mut events[..], timeout.as_ref())?;
         for event in events {
@@ -105,7 +105,7 @@ impl Epoll {
     }
 
     pub(super) fn wake(&self) {
-        // Writing fails only when the counter is full, and then a wake-up is pending.
+        // A write fails only if the counter is full, and then a wake-up is pending.
         let _ = rustix::io::write(&self.waker, &1u64.to_ne_bytes());
     }
 
@@ -114,7 +114,8 @@ impl Epoll {
         self.timer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the timer ends a wait when `left` has passed, or before.
+    /// Sets the timer if needed; returns whether it ends a wait at the latest when `left` has
+    /// passed.
     fn arm(&self, now: Instant, left: Duration) -> bool {
         let mut timer = self.timer();
         if let Timer::Unused = *timer {
@@ -134,7 +135,7 @@ impl Epoll {
 }
 
 impl Timer {
-    /// See [`Epoll::arm`].
+    /// As [`Epoll::arm`].
     fn arm(&mut self, now: Instant, left: Duration) -> bool {
         match self {
             Timer::Made(timer) => timer.arm(now, left),
@@ -142,7 +143,7 @@ impl Timer {
         }
     }
 
-    /// The timer's descriptor was reported.
+    /// The wait has reported the timer's descriptor.
     fn fired(&mut self) {
         if let Timer::Made(timer) = self {
             timer.fired();

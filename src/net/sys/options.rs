@@ -1,4 +1,4 @@
-//! Options of sockets, and sockets that the program has connected itself.
+//! Options of sockets, and the type of sockets that the program has connected.
 
 use std::net::IpAddr;
 #[cfg(unix)]
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::limits::Limits;
 
-/// The options of a socket, besides those that every socket of a reactor has (TCP_NODELAY,
+/// The options of a socket, in addition to those of every socket of a reactor (TCP_NODELAY,
 /// close-on-exec).
 ///
 /// ```
@@ -37,22 +37,22 @@ impl SocketOptions {
         SocketOptions { keep_alive: None, local: None, send_buffer: None, receive_buffer: None }
     }
 
-    /// TCP keep-alive probes after this long a silence (RFC 9293 §3.8.4): a peer that is gone
-    /// without a close is detected after [`Limits::tcp_probes`] of them, each
-    /// [`Limits::tcp_probe_interval`] after the one before. `None`: none. Less than a second counts
-    /// as one; more than 32,767 s, and more than 127 probes, which Linux refuses, as that.
+    /// Sends TCP keep-alive probes after a silence of this length (RFC 9293 §3.8.4). They detect a
+    /// peer that is gone without a close: after [`Limits::tcp_probes`] probes without an answer,
+    /// each [`Limits::tcp_probe_interval`] after the one before. `None`: no probes. Times count as
+    /// at least 1 s and at most 32,767 s, and at most 127 probes count, since Linux refuses more.
     ///
     /// Without this call, a stream without [`StreamOptions::idle`](crate::StreamOptions::idle) has
-    /// probes after [`Limits::tcp_keep_alive`], since nothing else would end the wait for such a
-    /// server; other connections have none. A WebSocket has pings
+    /// probes after [`Limits::tcp_keep_alive`], since nothing else would end the wait for a server
+    /// that is gone. Other connections have none; a WebSocket has pings
     /// ([`Options::ping_interval`](crate::Options::ping_interval)).
     pub fn keep_alive(mut self, after: Option<Duration>) -> SocketOptions {
         self.keep_alive = Some(after);
         self
     }
 
-    /// The local address to connect from, for example that of a network interface. A peer of the
-    /// other address family cannot be reached from it.
+    /// The local address to connect from, for example of a network interface. A peer of the other
+    /// address family cannot be reached from it.
     pub fn local_address(mut self, address: IpAddr) -> SocketOptions {
         self.local = Some(address);
         self
@@ -65,18 +65,16 @@ impl SocketOptions {
         self
     }
 
-    /// The size of the kernel's receive buffer, which also bounds the window that the peer is
-    /// offered.
+    /// The size of the kernel's receive buffer in bytes, which also bounds the TCP window.
     pub fn receive_buffer(mut self, bytes: usize) -> SocketOptions {
         self.receive_buffer = Some(bytes);
         self
     }
 
-    /// The probes of a connection; without a setting, those of the limits if it `waits` without a
-    /// time limit.
+    /// The probes of a connection: as set, or by the limits if it `waits` without a time limit.
     pub(crate) fn probes(&self, limits: &Limits, waits: bool) -> Option<KeepAlive> {
         let after = self.keep_alive.unwrap_or(waits.then_some(limits.tcp_keep_alive))?;
-        // A value that a system refuses would keep every connection from being opened.
+        // A system that refuses a value would let no connection open.
         let (least, most) = (Duration::from_secs(1), Duration::from_secs(32_767));
         Some(KeepAlive {
             after: after.clamp(least, most),
@@ -86,7 +84,7 @@ impl SocketOptions {
     }
 }
 
-/// TCP keep-alive probes, with all their numbers.
+/// The numbers of TCP keep-alive probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeepAlive {
@@ -94,7 +92,7 @@ pub struct KeepAlive {
     pub after: Duration,
     /// The time between two probes.
     pub interval: Duration,
-    /// After this many without an answer the connection ends.
+    /// After this many probes without an answer, the connection ends.
     pub probes: u32,
 }
 

@@ -1,4 +1,4 @@
-//! The system calls. The differences between systems are in `unix.rs` and `windows.rs`.
+//! The system calls. Differences between systems are in `unix.rs` and `windows.rs`.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -37,11 +37,11 @@ impl fmt::Debug for Os {
 }
 
 impl Os {
-    /// epoll on Linux, poll elsewhere.
+    /// The operating system with epoll on Linux, and with poll elsewhere.
     ///
     /// # Errors
     ///
-    /// The system has no descriptor for it, or no random source.
+    /// The system has no descriptor left, or no random source.
     pub fn new(limits: &Limits) -> io::Result<Os> {
         #[cfg(all(target_os = "linux", not(moonwire_poll)))]
         let poller = OsPoller::Epoll(epoll::Epoll::new()?);
@@ -50,9 +50,9 @@ impl Os {
         Ok(Os::with(poller, limits))
     }
 
-    /// poll everywhere, so that the code of other systems can be tested on Linux, too. For a
-    /// reactor with few connections it costs no more than epoll, and fewer descriptors: on Linux
-    /// one besides the sockets.
+    /// The operating system with poll, so that tests on Linux also cover the code of other systems.
+    /// For a reactor with few connections, it costs no more than epoll, and fewer descriptors: on
+    /// Linux one, besides the sockets.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ impl Os {
         Os { poller, resolver: Resolver::new(limits, move || waker.wake()) }
     }
 
-    /// The result of a read that took `read` bytes of `room`, as an error if a reset was hidden.
+    /// The result of a read of `read` bytes into `room`, or an error if the end hides a reset.
     fn unless_reset(&self, socket: &Socket, read: usize, room: usize) -> io::Result<usize> {
         match &*self.poller {
             OsPoller::Poll(set)
@@ -84,13 +84,13 @@ impl Os {
     pub(crate) fn listen(address: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
         let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
-        // The standard library's backlog is 128; more may come at once.
+        // The standard library's backlog is 128, but more connections may come at once.
         net::listen(&listener, 4096)?;
         let address = listener.local_addr()?;
         Ok((Socket(Arc::new(listener.into())), address))
     }
 
-    /// The next connection in the queue.
+    /// Takes the next connection out of the queue.
     #[cfg(feature = "cli")]
     pub(crate) fn accept(listener: &Socket) -> io::Result<Socket> {
         Ok(Socket(Arc::new(system::accept(&listener.0)?)))
@@ -172,7 +172,7 @@ impl Sys for Os {
 
     fn append(&mut self, socket: &Socket, buf: &mut Vec<u8>, max: usize) -> io::Result<usize> {
         if buf.capacity() - buf.len() == max && max > 0 {
-            // Reads into uninitialised memory, without zeroing it.
+            // Reads into uninitialised memory, which need not be zeroed.
             let spare = rustix::buffer::spare_capacity(buf);
             let read = net::recv(&*socket.0, spare, RecvFlags::empty())?.0;
             return self.unless_reset(socket, read, max);
@@ -190,14 +190,14 @@ impl Sys for Os {
 
     fn write_vectored(&mut self, socket: &Socket, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         match pieces {
-            // A list and a header for it are more than one piece needs.
+            // One piece needs no list and no message header.
             [one] => self.write(socket, one),
             _ => system::write_vectored(&socket.0, pieces),
         }
     }
 
     fn shutdown_write(&mut self, socket: &Socket) {
-        // Fails when the peer is gone already; then there is nothing to end.
+        // Fails if the peer is gone; then there is nothing to end.
         let _ = net::shutdown(&*socket.0, net::Shutdown::Write);
     }
 
@@ -212,7 +212,7 @@ impl Sys for Os {
             #[cfg(target_os = "linux")]
             OsPoller::Epoll(epoll) => epoll.watch(&socket.0, token, interest, new),
             OsPoller::Poll(set) => {
-                // This poller finds out itself.
+                // `PollSet` finds out by itself whether the socket is new.
                 let _ = new;
                 set.watch(&socket.0, token, interest);
                 Ok(())
@@ -241,7 +241,7 @@ impl Sys for Os {
     }
 }
 
-/// The largest buffer that a system can be asked for: it takes a C int.
+/// The largest buffer that the system calls accept: they take a C int.
 const MOST: usize = i32::MAX as usize;
 
 fn family(to: &SocketAddr) -> AddressFamily {
@@ -257,13 +257,13 @@ fn connecting(fd: OwnedFd, to: SocketAddr) -> io::Result<Socket> {
     }
 }
 
-/// epoll or poll.
+/// The poller of the operating system: epoll or poll.
 #[derive(Debug)]
 pub enum OsPoller {
-    /// The cost per wait does not grow with the number of sockets.
+    /// epoll; the cost of a wait does not grow with the number of sockets.
     #[cfg(target_os = "linux")]
     Epoll(epoll::Epoll),
-    /// Portable.
+    /// poll, on every system.
     Poll(PollSet),
 }
 
@@ -277,7 +277,7 @@ impl OsPoller {
         }
     }
 
-    /// The sockets to wait for and what for, unless one descriptor stands for all.
+    /// The sockets to wait for, and the conditions, unless one descriptor stands for all.
     pub(in crate::net) fn interests(&self) -> Vec<(Arc<OwnedFd>, Interest)> {
         match self {
             #[cfg(target_os = "linux")]
@@ -322,7 +322,7 @@ impl Poller for OsPoller {
     }
 }
 
-/// How long to wait. More than a day counts as one: the caller checks its deadline again.
+/// How long to wait. More than a day counts as one day: the caller checks its deadline again.
 fn left(now: Instant, deadline: Instant) -> Duration {
     deadline.saturating_duration_since(now).min(Duration::from_secs(86_400))
 }

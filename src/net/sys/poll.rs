@@ -1,5 +1,5 @@
-//! poll, for systems without epoll, and for a reactor with one connection: on Linux it has one
-//! descriptor besides the sockets, where epoll has three.
+//! poll, for systems without epoll and for a reactor with one connection: on Linux it needs one
+//! descriptor besides the sockets, and epoll three.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -14,7 +14,7 @@ use super::timespec::timespec;
 use super::waker::Waker;
 use super::{Interest, Ready, system};
 
-/// The sockets that poll waits for.
+/// The sockets for which poll waits.
 pub struct PollSet {
     state: Mutex<State>,
     waker: Waker,
@@ -27,14 +27,14 @@ struct State {
     entries: Arc<Vec<Entry>>,
     /// The index of each socket in `entries`.
     places: HashMap<RawFd, usize>,
-    /// For systems where a hang-up means that the peer has ended only its side: sockets whose
-    /// hang-up was reported.
+    /// Sockets whose hang-up was reported, on systems where a hang-up means that the peer has ended
+    /// only its side.
     hung_up: BTreeSet<RawFd>,
     /// Sockets whose error was reported.
     failed: BTreeSet<RawFd>,
     /// How many waits are in progress.
     waits: usize,
-    /// Empty, between two waits: so that a wait allocates nothing.
+    /// Kept empty between two waits, so that a wait allocates nothing.
     spare: Listed<'static>,
 }
 
@@ -45,15 +45,15 @@ struct Entry {
     interest: Interest,
 }
 
-/// The list that one wait gives the system: the waker, then entries, and the index of each.
+/// The list that one wait passes to the system: the waker and entries; and the index of each entry.
 #[derive(Default)]
 struct Listed<'a> {
     fds: Vec<PollFd<'a>>,
     places: Vec<usize>,
 }
 
-/// On systems that report a hang-up at once and for ever to a caller that waits to write only, that
-/// condition is not polled; instead writing is tried, at this interval.
+/// Some systems report a hang-up at once and for ever to a caller that waits only to write. There,
+/// such a socket is not polled; a write is tried at this interval instead.
 const AGAIN: Duration = Duration::from_millis(20);
 
 impl fmt::Debug for PollSet {
@@ -76,7 +76,7 @@ impl PollSet {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The descriptors for an event loop that waits itself: the sockets, and the waker, which
+    /// The descriptors for an event loop that waits by itself: the sockets, and the waker, which
     /// reports answers of the resolver and calls of other threads.
     pub(super) fn interests(&self) -> Vec<(Arc<OwnedFd>, Interest)> {
         let waker = (Arc::clone(self.waker.fd()), Interest { read: true, write: false });
@@ -86,7 +86,7 @@ impl PollSet {
         std::iter::once(waker).chain(sockets).collect()
     }
 
-    /// When such a loop has to try writing again, where readiness is not reported.
+    /// When such a loop has to try a write again, because readiness to write is not reported.
     pub(super) fn look_again(&self, now: Instant) -> Option<Instant> {
         let state = self.lock();
         let waits = |entry: &Entry| entry.interest.write && state.is_unasked(entry);
@@ -122,9 +122,9 @@ impl PollSet {
         self.changed(state);
     }
 
-    /// A wait in progress has the old entries, which would also keep a forgotten socket open. A
-    /// thread that makes the changes and waits itself is not waiting meanwhile, and needs no
-    /// wake-up.
+    /// Wakes a wait in progress: it has the old entries, which would also keep a forgotten socket
+    /// open. If one thread both makes changes and waits, no wait is in progress here, and nothing
+    /// is woken.
     fn changed(&self, state: MutexGuard<'_, State>) {
         let is_waited_for = state.waits > 0;
         drop(state);
@@ -138,7 +138,7 @@ impl PollSet {
         self.lock().failed.contains(&socket.as_raw_fd())
     }
 
-    /// Waits until a socket is ready, and for `left` at the most; `now` is the current time.
+    /// Waits until a socket is ready, at most for `left`; `now` is the current time.
     pub(super) fn wait(
         &self,
         now: Instant,
@@ -195,8 +195,8 @@ impl PollSet {
         let mut state = self.lock();
         state.waits -= 1;
         state.spare = spare;
-        // Not for a socket that was forgotten meanwhile. (Its number is not reused yet: `entries`
-        // keep it open.)
+        // Does not record a socket that was forgotten meanwhile. (Its number is not reused yet:
+        // `entries` keeps it open.)
         let State { hung_up: all_hung_up, failed: all_failed, places, .. } = &mut *state;
         all_hung_up.extend(hung_up.into_iter().filter(|fd| places.contains_key(fd)));
         all_failed.extend(failed.into_iter().filter(|fd| places.contains_key(fd)));
@@ -211,7 +211,7 @@ impl PollSet {
 }
 
 impl State {
-    /// Whether the system would report a hang-up that is not waited for, and nothing else.
+    /// Whether the system would only report a hang-up, for which nobody waits.
     fn is_unasked(&self, entry: &Entry) -> bool {
         !self.hung_up.is_empty()
             && !entry.interest.read
@@ -225,7 +225,7 @@ impl Entry {
     fn ready(&self, got: PollFlags) -> Option<Ready> {
         let Entry { token, interest, .. } = self;
         let mut both = PollFlags::ERR | PollFlags::NVAL;
-        // Remaining bytes, and the end. (`IN` is two flags on Windows, of which one is reported.)
+        // Remaining bytes, and the end. (On Windows `IN` is two flags, one of which is reported.)
         let mut end = PollFlags::IN;
         if system::HANGS_UP_BY_HALF { &mut end } else { &mut both }.insert(PollFlags::HUP);
         let read = got.intersects(both) || (interest.read && got.intersects(end));
@@ -239,8 +239,8 @@ impl Listed<'_> {
     fn emptied<'a>(mut self) -> Listed<'a> {
         self.fds.clear();
         self.places.clear();
-        // Collected in place, since both types have the same layout. The vector is empty, so
-        // nothing is mapped.
+        // `collect` reuses the memory, since both types have the same layout. The vector is empty,
+        // so nothing is mapped.
         let fds = self.fds.into_iter().map_while(|_| None).collect();
         Listed { fds, places: self.places }
     }

@@ -1,16 +1,16 @@
-//! The system's CSPRNG.
+//! Random bytes of the system's CSPRNG.
 
 use std::io;
 
 /// A random byte, to spread actions that would otherwise happen everywhere at the same instant: for
-/// [`Reconnect::wait`](crate::proto::sse::Reconnect::wait), which has no random source. `u8::MAX`,
-/// which makes the longest wait, if the system's source fails. Too few bits for a secret.
+/// [`Reconnect::wait`](crate::proto::sse::Reconnect::wait), which has no random source. If the
+/// system's source fails, `u8::MAX`, which makes the longest wait. Too few bits for a secret.
 pub fn random_byte() -> u8 {
     let mut byte = [0];
     fill(&mut byte).map_or(u8::MAX, |()| byte[0])
 }
 
-/// Fills `bytes`.
+/// Fills `bytes` with random bytes.
 #[cfg(target_os = "linux")]
 pub(super) fn fill(bytes: &mut [u8]) -> io::Result<()> {
     use rustix::io::Errno;
@@ -27,7 +27,7 @@ pub(super) fn fill(bytes: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Fills `bytes`.
+/// Fills `bytes` with random bytes.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn fill(bytes: &mut [u8]) -> io::Result<()> {
     Ok(getrandom::getrandom(bytes)?)

@@ -1,10 +1,10 @@
-//! Resolves names: the system's resolver blocks, so it runs on a few helper threads, which end when
-//! there are no questions.
+//! Resolves names. The system's resolver blocks, so a few helper threads call it; they end when no
+//! name waits.
 //!
-//! It is asked for both address families at once, and answers when it has both. RFC 8305 §3
-//! recommends to try IPv4 addresses while the question for IPv6 is still open; but the standard
-//! library offers no other call, rustix none at all, and `getaddrinfo` for one family needs unsafe
-//! code.
+//! A helper asks for both address families at once, and answers when it has both. RFC 8305 §3
+//! recommends trying IPv4 addresses while the question for IPv6 is still open. But the standard
+//! library offers no other call, rustix offers none at all, and `getaddrinfo` for one family needs
+//! unsafe code.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::limits::Limits;
 
-/// The question's number, and the addresses.
+/// The number of the question, and the addresses.
 pub type ResolverAnswer = (u64, io::Result<Vec<SocketAddr>>);
 
 type Wake = dyn Fn() + Send + Sync;
@@ -23,7 +23,7 @@ pub(crate) struct Resolver {
     shared: Arc<Shared>,
     wake: Arc<Wake>,
     limits: Bounds,
-    /// How many connections wait for an answer: every turn checks, and mostly there is none.
+    /// How many connections wait for an answer. Every turn checks this, and mostly it is 0.
     due: usize,
 }
 
@@ -38,15 +38,15 @@ struct Bounds {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Notified when the last question was taken, and at the end.
+    /// Notified when the last waiting name was taken, and at the end.
     calm: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// Names in the order in which they were asked.
+    /// Names that no helper has taken, the oldest first.
     waiting: VecDeque<Name>,
-    /// The connections that wait for a name, whether a helper has it or not.
+    /// The connections that wait for a name, whether a helper has taken it or not.
     asked: BTreeMap<Name, Vec<u64>>,
     answers: VecDeque<ResolverAnswer>,
     /// How many helpers there are; how many of them take a waiting name at once; and how many wait
@@ -82,7 +82,7 @@ impl Resolver {
         let mut state = self.shared.lock();
         let name = (name.to_owned(), port);
         if let Some(who) = state.asked.get_mut(&name) {
-            // One answer serves all.
+            // One answer serves all connections that ask for the name.
             who.push(id);
             self.due += 1;
             return Ok(());
@@ -103,7 +103,8 @@ impl Resolver {
         Ok(())
     }
 
-    /// The answer to `id` is not needed any more. A question that no helper has taken is dropped.
+    /// The answer to `id` is no longer needed. A name that no helper has taken and nobody else
+    /// needs is dropped.
     pub(crate) fn give_up(&mut self, id: u64) {
         if self.due == 0 {
             return;
@@ -141,8 +142,8 @@ impl Drop for Resolver {
     }
 }
 
-/// Starts a helper for waiting names, if one more is allowed: a prompt one, which takes a name at
-/// once, or else a patient one.
+/// Starts a helper for waiting names, if another one is allowed: a prompt one, which takes a name
+/// at once, or else a patient one.
 fn start(
     shared: &Arc<Shared>,
     wake: &Arc<Wake>,
@@ -162,7 +163,7 @@ fn start(
     Ok(())
 }
 
-/// The life of a helper. A patient one takes a question only after a while: by then all others are
+/// The work of a helper. A patient one takes a name only after a while: then all other helpers are
 /// busy with slow names, which must not delay the rest.
 fn help(shared: &Arc<Shared>, wake: &Arc<Wake>, limits: Bounds, is_prompt: bool) {
     let mut state = shared.lock();
@@ -180,7 +181,7 @@ fn help(shared: &Arc<Shared>, wake: &Arc<Wake>, limits: Bounds, is_prompt: bool)
         };
         match state.waiting.is_empty() {
             true => shared.calm.notify_all(),
-            // If the system has no thread for it, the existing helpers take it later.
+            // If the system has no thread left, the existing helpers take the name later.
             false => drop(start(shared, wake, limits, &mut state)),
         }
         drop(state);
@@ -197,7 +198,7 @@ fn help(shared: &Arc<Shared>, wake: &Arc<Wake>, limits: Bounds, is_prompt: bool)
     }
 }
 
-/// A copy of an answer, for one of several connections.
+/// A copy of an answer, since several connections get it.
 fn copied(answer: &io::Result<Vec<SocketAddr>>) -> io::Result<Vec<SocketAddr>> {
     match answer {
         Ok(addresses) => Ok(addresses.clone()),

@@ -12,34 +12,33 @@ use rustix::time::{
 use super::timespec::timespec;
 use crate::net::time::after;
 
-/// A wait with a timeout makes the kernel start and stop a timer, which costs a round trip
-/// measurable time. So a far deadline, such as that of a keep-alive ping, is kept in a descriptor
-/// that outlives the wait: it is set once for many waits whose deadlines move on. When it fires too
-/// early for the current deadline, the wait ends without any result, and the next one sets it
-/// again.
+/// A wait with a timeout makes the kernel start and stop a timer, which measurably slows down a
+/// round trip. So a far deadline, such as of a keep-alive ping, is kept in a descriptor that
+/// outlives the wait: it is set once for many waits, while the deadline moves on. If it fires too
+/// early for the current deadline, the wait ends without a result, and the next wait sets it again.
 pub(super) struct Timer {
     fd: Arc<OwnedFd>,
-    /// When it fires, unless it has fired.
+    /// When it will fire; `None` if it has fired or was never set.
     armed: Option<Instant>,
 }
 
-/// Nearer deadlines use the timeout of the wait: they move too much to be kept.
+/// Nearer deadlines use the timeout of the wait: they move too often to be kept.
 pub(super) const FAR: Duration = Duration::from_secs(1);
 
 impl Timer {
     pub(super) fn new() -> rustix::io::Result<Timer> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        // The clock of `Instant`, and of the timeout of a wait.
+        // `Instant` and the timeout of a wait use the same clock.
         let fd = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         Ok(Timer { fd: Arc::new(fd), armed: None })
     }
 
-    /// Readable when it has fired.
+    /// The descriptor, which is readable once the timer has fired.
     pub(super) fn fd(&self) -> &Arc<OwnedFd> {
         &self.fd
     }
 
-    /// Ensures that it fires when `left` has passed, or before; returns whether it does.
+    /// Ensures that it fires at the latest when `left` has passed; returns whether it will.
     pub(super) fn arm(&mut self, now: Instant, left: Duration) -> bool {
         let until = after(now, left);
         if self.armed.is_some_and(|at| at <= until) {
@@ -52,10 +51,10 @@ impl Timer {
         set
     }
 
-    /// Makes it fire at once; returns whether it does.
+    /// Makes it fire at once; returns whether it will.
     pub(super) fn fire(&mut self) -> bool {
         self.armed = None;
-        // Zero would stop it.
+        // Zero would stop the timer.
         self.set(Duration::from_nanos(1))
     }
 
@@ -64,8 +63,8 @@ impl Timer {
         timerfd_settime(&*self.fd, TimerfdTimerFlags::empty(), &once).is_ok()
     }
 
-    /// Its descriptor was reported; returns whether it has fired. Until it is read, every wait
-    /// returns at once; and another thread may have set it again meanwhile.
+    /// The wait has reported the descriptor: reads it, since every wait would otherwise return at
+    /// once. Returns whether the timer has fired; another thread may have set it again meanwhile.
     pub(super) fn fired(&mut self) -> bool {
         let fired = read(&*self.fd, &mut [0; 8]).is_ok();
         if fired {

@@ -11,21 +11,21 @@ use rustix::net::{self, AddressFamily, SendFlags, SocketType, ipproto};
 use super::KeepAlive;
 use crate::proto::Endpoint;
 
-/// Whether poll reports a hang-up as soon as the peer has ended its side, to every caller. Linux
-/// and FreeBSD report it when both sides have ended, macOS only to callers that wait to read.
+/// Whether poll reports a hang-up to every caller as soon as the peer has ended its side. Linux and
+/// FreeBSD report it when both sides have ended, macOS only to callers that wait to read.
 pub(super) const HANGS_UP_BY_HALF: bool = false;
 
-/// Whether a read may return an end where poll has reported an error: then it was a reset. On other
-/// systems a read returns the reset itself, and an end before it is a regular one.
+/// Whether a read may return an end, although poll has reported an error: then it was a reset. On
+/// other systems a read returns the reset itself, and an end before that is a regular one.
 pub(super) const HIDES_RESETS: bool = false;
 
-/// macOS has no flag for it; [`prepare`] sets the option there.
+/// Sends without SIGPIPE. macOS has no flag for that; [`prepare`] sets the option there.
 #[cfg(not(target_vendor = "apple"))]
 pub(super) const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 pub(super) const NO_SIGNAL: SendFlags = SendFlags::empty();
 
-/// Non-blocking, close-on-exec, without SIGPIPE.
+/// Makes a socket non-blocking and close-on-exec, without SIGPIPE.
 fn prepare_any(fd: &OwnedFd) -> io::Result<()> {
     rustix::io::ioctl_fionbio(fd, true)?;
     rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
@@ -34,7 +34,7 @@ fn prepare_any(fd: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// The same, and with TCP_NODELAY.
+/// As [`prepare_any`], and sets TCP_NODELAY.
 #[cfg(any(not(target_os = "linux"), feature = "cli"))]
 fn prepare(fd: &OwnedFd) -> io::Result<()> {
     prepare_any(fd)?;
@@ -48,13 +48,13 @@ pub(super) fn adopt(fd: &OwnedFd) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no stream socket"));
     }
     prepare_any(fd)?;
-    // The stream need not be TCP.
+    // Fails if the stream is not TCP, which is allowed.
     let _ = net::sockopt::set_tcp_nodelay(fd, true);
     Ok(())
 }
 
-/// A connected Unix socket. Connecting does not block: a server whose queue is full is an error,
-/// since no poller would report when it has room.
+/// A connected Unix socket. Connecting does not block: if the server's queue is full, that is an
+/// error, since no poller would report when it has room.
 pub(super) fn connect_unix(path: &str) -> io::Result<OwnedFd> {
     let fd = net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
     prepare_any(&fd)?;
@@ -75,13 +75,13 @@ pub(super) fn keep_alive(fd: &OwnedFd, keep_alive: KeepAlive) -> io::Result<()> 
         net::sockopt::set_tcp_keepintvl(fd, keep_alive.interval)?;
         net::sockopt::set_tcp_keepcnt(fd, keep_alive.probes)?;
     }
-    // On these systems the numbers cannot be set.
+    // OpenBSD cannot set these numbers.
     #[cfg(target_os = "openbsd")]
     let _ = keep_alive;
     Ok(())
 }
 
-/// An endpoint from the system's form.
+/// Converts an address of the system to an endpoint.
 pub(super) fn endpoint(any: net::SocketAddrAny) -> Option<Endpoint> {
     if let Ok(address) = SocketAddr::try_from(any.clone()) {
         return Some(Endpoint::Address(address));
@@ -91,7 +91,7 @@ pub(super) fn endpoint(any: net::SocketAddrAny) -> Option<Endpoint> {
     Some(Endpoint::Unix(path.unwrap_or_default().into()))
 }
 
-/// A TCP socket, prepared by [`prepare`].
+/// A TCP socket, non-blocking and close-on-exec, with TCP_NODELAY.
 #[cfg(target_os = "linux")]
 pub(super) fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
     let flags = net::SocketFlags::NONBLOCK | net::SocketFlags::CLOEXEC;
@@ -108,7 +108,7 @@ pub(super) fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// The next connection in the queue.
+/// Takes the next connection out of the queue.
 #[cfg(feature = "cli")]
 pub(super) fn accept(listener: &OwnedFd) -> io::Result<OwnedFd> {
     let fd = net::accept(listener)?;
@@ -116,7 +116,7 @@ pub(super) fn accept(listener: &OwnedFd) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// The number of pieces that one call accepts on every system (`_XOPEN_IOV_MAX` of POSIX).
+/// How many pieces one call accepts on every system (`_XOPEN_IOV_MAX` of POSIX).
 const PIECES: usize = 16;
 
 pub(super) fn write_vectored(fd: &OwnedFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -133,7 +133,7 @@ pub(super) fn waker() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((from.into(), to.into()))
 }
 
-/// Reads all bytes that were sent to it.
+/// Reads all bytes that were sent to the waker.
 pub(super) fn drain(waker: &OwnedFd) {
     while read(waker, &mut [0; 64]).is_ok_and(|n| n == 64) {}
 }
@@ -142,11 +142,11 @@ pub(super) fn drain(waker: &OwnedFd) {
 #[cfg(feature = "cli")]
 pub fn raise_open_files() -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    /// macOS reports no hard limit and accepts no more than this (`OPEN_MAX`).
+    /// macOS reports no hard limit, and accepts no more than this (`OPEN_MAX`).
     const MOST: u64 = 10_240;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raise = |to: Option<u64>| setrlimit(Resource::Nofile, Rlimit { current: to, maximum });
-    // Refused in some containers; then the old limit stays.
+    // Some containers refuse this; then the old limit stays.
     if raise(maximum).is_err() && current.is_some_and(|current| current < MOST) {
         let _ = raise(Some(maximum.map_or(MOST, |maximum| maximum.min(MOST))));
     }

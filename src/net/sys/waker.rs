@@ -18,14 +18,14 @@ pub(super) enum Waker {
     /// A timer, which also keeps a far deadline: one descriptor for both.
     #[cfg(target_os = "linux")]
     Timer { fd: Arc<OwnedFd>, alarm: Mutex<Alarm> },
-    /// On other systems, and where the system refuses a timer.
+    /// On other systems, and if the system refuses to create a timer.
     Pair { from: Arc<OwnedFd>, to: OwnedFd },
 }
 
 #[cfg(target_os = "linux")]
 pub(super) struct Alarm {
     pub(super) timer: Timer,
-    /// It was made to fire, and that was not read yet.
+    /// `wake` has made the timer fire, and `calm` has not read that yet.
     woken: bool,
 }
 
@@ -70,19 +70,19 @@ impl Waker {
                     alarm.woken = alarm.timer.fire();
                 }
             }
-            // Sending fails only when the pair is full, and then a wake-up is pending.
+            // Sending fails only if the pair is full, and then a wake-up is pending.
             Waker::Pair { to, .. } => drop(send(to, &[1], system::NO_SIGNAL)),
         }
     }
 
-    /// The descriptor was reported. A wake-up from now on ends another wait.
+    /// The wait has reported the descriptor. A wake-up from now on ends another wait.
     pub(super) fn calm(&self) {
         match self {
             #[cfg(target_os = "linux")]
             Waker::Timer { alarm, .. } => {
                 let mut alarm = lock(alarm);
-                // The report may have been for an earlier time than that of the wake-up, which has
-                // set the timer again and is still to be reported.
+                // The descriptor may have been reported for a deadline. If a wake-up has set the
+                // timer again since, that is still to be reported.
                 if alarm.timer.fired() {
                     alarm.woken = false;
                 }
@@ -91,7 +91,8 @@ impl Waker {
         }
     }
 
-    /// Whether it ends a wait when `left` has passed, or before, so that the wait needs no timeout.
+    /// Whether it ends a wait at the latest when `left` has passed, so that the wait needs no
+    /// timeout.
     pub(super) fn arm(&self, now: Instant, left: Duration) -> bool {
         match self {
             #[cfg(target_os = "linux")]

@@ -10,24 +10,24 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use super::KeepAlive;
 use crate::proto::Endpoint;
 
-/// Whether poll reports a hang-up as soon as the peer has ended its side, to every caller.
+/// Whether poll reports a hang-up to every caller as soon as the peer has ended its side.
 pub(super) const HANGS_UP_BY_HALF: bool = true;
 
-/// Whether a read may return an end where poll has reported an error: then it was a reset. Wine
+/// Whether a read may return an end, although poll has reported an error: then it was a reset. Wine
 /// does so; on Windows, by its documentation, a read returns the reset itself.
 pub(super) const HIDES_RESETS: bool = true;
 
-/// There are no signals.
+/// Windows has no SIGPIPE.
 pub(super) const NO_SIGNAL: SendFlags = SendFlags::empty();
 
-/// Non-blocking and with TCP_NODELAY.
+/// Makes a socket non-blocking, and sets TCP_NODELAY.
 fn prepare(socket: &Socket) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)
 }
 
-/// A TCP socket that child processes do not inherit, unlike those of `rustix`. It also starts
-/// Winsock, if nothing has yet.
+/// A TCP socket that child processes do not inherit, unlike those of `rustix`. Also starts Winsock,
+/// if nothing has yet.
 pub(super) fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
     let domain = if family == AddressFamily::INET { Domain::IPV4 } else { Domain::IPV6 };
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
@@ -42,7 +42,7 @@ pub(super) fn adopt(fd: &OwnedFd) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no stream socket"));
     }
     socket.set_nonblocking(true)?;
-    // The stream need not be TCP.
+    // Fails if the stream is not TCP, which is allowed.
     let _ = socket.set_tcp_nodelay(true);
     Ok(())
 }
@@ -58,12 +58,12 @@ pub(super) fn keep_alive(fd: &OwnedFd, keep_alive: KeepAlive) -> io::Result<()> 
     SockRef::from(fd).set_tcp_keepalive(&how)
 }
 
-/// An endpoint from the system's form.
+/// Converts an address of the system to an endpoint.
 pub(super) fn endpoint(any: net::SocketAddrAny) -> Option<Endpoint> {
     SocketAddr::try_from(any).ok().map(Endpoint::Address)
 }
 
-/// The next connection in the queue.
+/// Takes the next connection out of the queue.
 #[cfg(feature = "cli")]
 pub(super) fn accept(listener: &OwnedFd) -> io::Result<OwnedFd> {
     let (socket, _) = SockRef::from(listener).accept()?;
@@ -75,8 +75,8 @@ pub(super) fn write_vectored(fd: &OwnedFd, pieces: &[IoSlice<'_>]) -> io::Result
     SockRef::from(fd).send_vectored(pieces)
 }
 
-/// A pair that wakes a wait: the first is readable once a byte was sent to the second. It is one
-/// socket connected to itself, so that nobody else's datagrams are accepted.
+/// A pair that wakes a wait: the first is readable once a byte was sent to the second. Both are one
+/// socket that is connected to itself, so it accepts no other socket's datagrams.
 pub(super) fn waker() -> io::Result<(OwnedFd, OwnedFd)> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     socket.connect(socket.local_addr()?)?;
@@ -85,7 +85,7 @@ pub(super) fn waker() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((socket.into(), to.into()))
 }
 
-/// Reads all bytes that were sent to it, a datagram at a time.
+/// Reads all bytes that were sent to the waker, one datagram at a time.
 pub(super) fn drain(waker: &OwnedFd) {
     while net::recv(waker, &mut [0; 8], RecvFlags::empty()).is_ok() {}
 }

@@ -1,4 +1,4 @@
-//! Which address to try when (RFC 8305): a plan without sockets and without a clock.
+//! Which address is tried when (RFC 8305): a plan without sockets and without a clock.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use crate::net::time::after;
 use crate::proto::Endpoint;
 
-/// What to do next.
+/// What the caller has to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DialStep {
-    /// Try this one now.
+    /// Try this endpoint now.
     Start(Endpoint),
-    /// Wait for an attempt to end, or until that time.
+    /// Wait until an attempt ends, or until this time.
     Wait(Option<Instant>),
     /// Every address has failed.
     Exhausted,
@@ -28,7 +28,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Takes addresses in order of preference and interleaves the families (§4).
+    /// A plan for addresses in order of preference; interleaves the families (§4).
     pub(crate) fn new(addresses: &[SocketAddr], max: usize, delay: Duration) -> Plan {
         let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
         let (mut first, mut other): (VecDeque<_>, VecDeque<_>) =
@@ -48,7 +48,7 @@ impl Plan {
         Plan { addresses: [to].into(), delay: Duration::ZERO, next: None, under_way: 0 }
     }
 
-    /// The next step; an address that is returned counts as being tried.
+    /// The next step. An endpoint that it returns counts as being tried.
     pub(crate) fn step(&mut self, now: Instant) -> DialStep {
         let due = self.next.is_none_or(|at| at <= now);
         if (due || self.under_way == 0)
@@ -65,7 +65,7 @@ impl Plan {
         }
     }
 
-    /// An attempt has failed: the next may start at once (§5).
+    /// An attempt has failed: the next one may start at once (§5).
     pub(crate) fn failed(&mut self) {
         self.under_way = self.under_way.saturating_sub(1);
         self.next = None;

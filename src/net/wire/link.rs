@@ -9,13 +9,13 @@ use crate::net::sys::Sys;
 pub(crate) struct Link<S: Sys> {
     pub(crate) socket: S::Socket,
     pub(crate) tls: Option<Box<Tls>>,
-    /// TLS with a proxy, below `tls`.
+    /// TLS with a proxy, which carries `tls`.
     outer: Option<Box<Outer>>,
-    /// `tls` is that with a proxy, and there is no other.
+    /// `tls` is with the proxy, and there is no other.
     is_proxys: bool,
-    /// Of the bytes to be written, how many at the start are encrypted and were not sent.
+    /// How many of the bytes to be written are encrypted already and not sent.
     sealed: usize,
-    /// A read has returned the end of the stream, or failed.
+    /// A read has returned the end of the stream, or has failed.
     ended: bool,
 }
 
@@ -29,25 +29,26 @@ struct Outer {
 pub(crate) struct Written {
     /// How many bytes were sent.
     pub(crate) done: usize,
-    /// The kernel refused more.
+    /// The kernel takes no more bytes now.
     pub(crate) blocked: bool,
-    /// How many bytes the kernel took: over TLS, bytes of records, of which a part may have been
-    /// taken that counts as no byte sent.
+    /// How many bytes the kernel took. Over TLS these are bytes of records; a part of a record
+    /// counts as no byte sent.
     pub(crate) taken: usize,
-    /// The socket then broke. The system reports that once; bytes taken before count.
+    /// The error if the socket broke, which the system reports once; bytes taken before still
+    /// count.
     pub(crate) broken: Option<io::Error>,
 }
 
 /// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReadOutcome {
-    /// Bytes came; `more` if another read at once is worthwhile.
+    /// Bytes came; `more` states whether another read at once is worthwhile.
     Some { more: bool },
     /// No bytes are there.
     None,
-    /// The end of the stream, sent by the peer.
+    /// The peer has sent the end of the stream.
     Eof,
-    /// The end of the stream without `close_notify` of TLS: somebody else may have cut it.
+    /// The stream ended without `close_notify` of TLS: somebody else may have ended it.
     Cut,
 }
 
@@ -56,12 +57,12 @@ impl<S: Sys> Link<S> {
         Link { socket, tls, outer: None, is_proxys: false, sealed: 0, ended: false }
     }
 
-    /// A link to a proxy, over TLS or not.
+    /// A link to a proxy, with TLS or without.
     pub(crate) fn to_proxy(socket: S::Socket, tls: Option<Box<Tls>>) -> Link<S> {
         Link { is_proxys: tls.is_some(), ..Link::new(socket, tls) }
     }
 
-    /// The tunnel through the proxy is open; the connection in it has TLS of its own or not.
+    /// The tunnel through the proxy is open: adds the TLS of the connection in it, if it has TLS.
     pub(crate) fn through(self, tls: Option<Box<Tls>>) -> Link<S> {
         let Link { socket, tls: below, sealed, ended, .. } = self;
         match (below, tls) {
@@ -81,8 +82,8 @@ impl<S: Sys> Link<S> {
         self.tls.as_deref().filter(|_| !self.is_proxys)
     }
 
-    /// Reads once, to `buf[*end..]`, at most `most` bytes unless they are encrypted. `cipher` holds
-    /// the bytes before decryption.
+    /// Reads once, to `buf[*end..]`; at most `most` bytes if they are not encrypted. `cipher` is
+    /// scratch space for ciphertext.
     #[inline]
     pub(crate) fn read(
         &mut self,
@@ -131,7 +132,7 @@ impl<S: Sys> Link<S> {
                 };
                 match fed {
                     Fed::Closed => ReadOutcome::Eof,
-                    // The proxy has ended, but the server has sent no end.
+                    // The proxy has ended the stream, but the server has sent no end.
                     Fed::Cut => ReadOutcome::Cut,
                     Fed::Open => ReadOutcome::Some { more: n == cipher.len() },
                 }
@@ -149,7 +150,7 @@ impl<S: Sys> Link<S> {
             && self.outer.as_ref().is_none_or(|outer| whole(&outer.tls))
     }
 
-    /// Whether the peer has sent no data, and has not ended. TLS messages without data, such as
+    /// Whether the peer has sent no data and has not ended. TLS messages without data, such as
     /// session tickets, are read and do not count.
     pub(crate) fn is_quiet(&mut self, sys: &mut S, cipher: &mut [u8]) -> bool {
         if self.tls.is_none() {
@@ -157,7 +158,7 @@ impl<S: Sys> Link<S> {
             return matches!(read, Ok(None));
         }
         let (mut buf, mut end) = (Vec::new(), 0);
-        // A peer that never stops is not quiet.
+        // Bounded: a peer that never stops sending is not quiet.
         for _ in 0..16 {
             match self.read(sys, cipher, &mut buf, &mut end, 1) {
                 Ok(ReadOutcome::None) => return self.is_clean(),
@@ -168,7 +169,7 @@ impl<S: Sys> Link<S> {
         false
     }
 
-    /// Writes as much of `bytes` as possible. The bytes that were not sent have to be given again.
+    /// Writes as much of `bytes` as possible. The caller passes the bytes that were not sent again.
     pub(crate) fn write(&mut self, sys: &mut S, bytes: &[u8]) -> Written {
         let mut written = Written { done: 0, blocked: false, taken: 0, broken: None };
         match &mut self.tls {
@@ -192,7 +193,7 @@ impl<S: Sys> Link<S> {
 }
 
 impl Written {
-    /// Adds the result of one call; returns whether there may be another.
+    /// Adds the result of one call; returns whether another call may follow.
     fn took(&mut self, wrote: io::Result<Option<usize>>) -> bool {
         match wrote {
             Ok(Some(n)) => self.taken += n,
@@ -202,8 +203,8 @@ impl Written {
         !self.blocked && self.broken.is_none()
     }
 
-    /// Encrypts and writes. A function of its own, so that plain connections do not pay for its
-    /// registers: 8 of the 900 instructions of a small send.
+    /// Encrypts and writes. A function of its own, so that connections without TLS do not pay for
+    /// its registers: 8 of the 900 instructions of a small send.
     #[inline(never)]
     fn seal<S: Sys>(
         &mut self,
@@ -213,8 +214,8 @@ impl Written {
         bytes: &[u8],
     ) {
         loop {
-            // Encrypted bytes are sent before more are encrypted: otherwise none of them would
-            // count as sent until the kernel has taken them all.
+            // Sends encrypted bytes before it encrypts more: otherwise none of them would count as
+            // sent until the kernel has taken them all.
             if !tls.is_handshaking() && *sealed == 0 {
                 *sealed = tls.encrypt(bytes.get(self.done..).unwrap_or_default());
             }
@@ -239,7 +240,7 @@ impl Written {
 
 impl<S: Sys> Link<S> {
     /// Writes the last bytes, over TLS followed by `close_notify`; returns whether the kernel has
-    /// taken it all.
+    /// taken all of it.
     pub(crate) fn write_last(&mut self, sys: &mut S, rest: &mut Vec<u8>) -> io::Result<bool> {
         let mut written = self.write(sys, rest);
         rest.drain(..written.done);
@@ -280,7 +281,7 @@ fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usi
 }
 
 impl Outer {
-    /// Takes bytes from the socket through both TLS layers.
+    /// Passes bytes from the socket through both TLS layers.
     fn feed(
         &mut self,
         cipher: &[u8],
@@ -296,7 +297,7 @@ impl Outer {
             ErrorKind::Tls(text, e) => ErrorKind::Tls(format!("of the proxy: {text}"), e),
             kind => kind,
         })?;
-        // Between two reads the buffer is not needed.
+        // The buffer is not needed between two reads.
         self.plain = Vec::new();
         self.tls.shrink();
         Ok(match (below, fed) {
@@ -306,7 +307,7 @@ impl Outer {
     }
 }
 
-/// A socket as a writer, with TLS on it or not.
+/// A socket as a writer, with TLS on it or without.
 struct Out<'a, S: Sys> {
     sys: &'a mut S,
     socket: &'a S::Socket,
@@ -319,7 +320,7 @@ impl<S: Sys> Out<'_, S> {
         self.outer.as_ref().is_some_and(|outer| outer.wants_write())
     }
 
-    /// Writes some of those.
+    /// Writes some of these bytes.
     fn catch_up(&mut self) -> io::Result<usize> {
         let Out { sys, socket, outer } = self;
         let Some(outer) = outer else { return Ok(0) };
@@ -332,7 +333,7 @@ impl<S: Sys> io::Write for Out<'_, S> {
         if self.outer.is_none() {
             return self.sys.write(self.socket, bytes);
         }
-        // Held bytes are sent before it gets more: so it holds few.
+        // Writes held bytes before it takes more, so it holds few.
         while self.is_behind() {
             self.catch_up()?;
         }
@@ -340,7 +341,7 @@ impl<S: Sys> io::Write for Out<'_, S> {
         if taken == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(taken) }
     }
 
-    /// rustls passes all records that it has: one call for many of them.
+    /// rustls passes all records that it has, so one call writes many of them.
     fn write_vectored(&mut self, records: &[IoSlice<'_>]) -> io::Result<usize> {
         if self.outer.is_none() {
             return self.sys.write_vectored(self.socket, records);

@@ -1,4 +1,4 @@
-//! A socket and the layers on it: bytes in and out, TLS, proxies, and which address is tried when.
+//! A socket and the layers on it: bytes in and out, TLS, proxies; and which address is tried when.
 
 pub(super) mod dial;
 pub(crate) mod link;

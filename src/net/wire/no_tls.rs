@@ -1,4 +1,4 @@
-//! Replaces `tls.rs` in a build without TLS: a type that has no values.
+//! Replaces `tls.rs` in a build without TLS: its type has no values.
 
 use std::io;
 
@@ -65,7 +65,7 @@ impl Tls {
     }
 }
 
-/// The server side, for the small server in `peer`.
+/// The side of a server, for the small server in `peer`.
 #[cfg(feature = "cli")]
 pub(crate) mod server {
     use super::*;

@@ -1,11 +1,11 @@
-//! The conversation with a proxy until it has opened a tunnel: bytes in, bytes out. `CONNECT` (RFC
-//! 9110 §9.3.6) and SOCKS 5 (RFC 1928, RFC 1929).
+//! The messages to and from a proxy until it has opened a tunnel: bytes in, bytes out. `CONNECT`
+//! (RFC 9110 §9.3.6) and SOCKS 5 (RFC 1928, RFC 1929).
 //!
 //! ```text
-//! Connect           its answer: 2xx → Open, another → Refused, and with its body an error
-//! Socks(Greeting)   the method it chose: none → Socks(Request), a password → Socks(Login)
-//! Socks(Login)      whether it accepts that → Socks(Request)
-//! Socks(Request)    whether it has connected → Open
+//! Connect           response 2xx → Open; any other → Refused, and with its body an error
+//! Socks(Greeting)   the proxy chose: no login → Socks(Request), password → Socks(Login)
+//! Socks(Login)      the proxy accepts the password → Socks(Request) Socks(Request)    the proxy
+//! has connected → Open
 //! ```
 
 use std::mem;
@@ -27,16 +27,16 @@ use crate::proto::http::{HttpError, Response};
 use crate::proto::secret::{Guarded, SECRET, hide};
 use crate::proto::{Host, Url};
 
-/// The destination that a proxy has to connect to.
+/// The destination to which a proxy has to connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// The proxy resolves the name.
+    /// A name, which the proxy resolves.
     Name(String, u16),
     Address(SocketAddr),
 }
 
 impl Target {
-    /// The host and port of the URL.
+    /// The host and port of `url`.
     pub(crate) fn of(url: &Url) -> Target {
         match url.host() {
             Host::Address(ip) => Target::Address(SocketAddr::new(*ip, url.port())),
@@ -44,7 +44,7 @@ impl Target {
         }
     }
 
-    /// The form of `CONNECT` (RFC 9112 §3.2.3).
+    /// The target as `CONNECT` writes it (RFC 9112 §3.2.3).
     pub(crate) fn authority(&self) -> String {
         match self {
             Target::Name(name, port) => format!("{name}:{port}"),
@@ -53,16 +53,16 @@ impl Target {
     }
 }
 
-/// The conversation with a proxy.
+/// The state of asking a proxy for a tunnel.
 pub(crate) struct Tunnel {
     proxy: Proxy,
     target: Target,
     limits: Arc<Limits>,
-    /// If the URL is secret, so is the destination.
+    /// If the URL is secret, so is the target.
     url: Url,
     state: State,
     out: Vec<u8>,
-    /// How many bytes of it were sent.
+    /// How many bytes of `out` were sent.
     at: usize,
 }
 
@@ -71,13 +71,13 @@ enum State {
         parser: HeadParser,
         interim: u32,
     },
-    /// A response that opens no tunnel, and its body.
+    /// The response opens no tunnel; its body is being read.
     Refused(Box<Refusal>),
     Socks(Awaited),
     Open,
 }
 
-/// The awaited SOCKS reply, by the message that it answers.
+/// Which message the awaited SOCKS reply answers.
 #[derive(Clone, Copy)]
 enum Awaited {
     Greeting,
@@ -104,7 +104,7 @@ impl Tunnel {
         Tunnel { proxy, target, limits, url, state, out, at: 0 }
     }
 
-    /// Needs no tunnel: the proxy handles the request itself.
+    /// For a request that the proxy handles itself: no tunnel is needed.
     pub(crate) fn without(proxy: Proxy, url: Url, limits: Arc<Limits>) -> Tunnel {
         let target = Target::of(&url);
         Tunnel { proxy, target, limits, url, state: State::Open, out: Vec::new(), at: 0 }
@@ -114,7 +114,7 @@ impl Tunnel {
         &self.proxy
     }
 
-    /// Whether the tunnel is open.
+    /// Whether the tunnel is open, and all bytes for the proxy were sent.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, State::Open) && self.outgoing().is_empty()
     }
@@ -124,12 +124,12 @@ impl Tunnel {
         &self.out[self.at..]
     }
 
-    /// This many bytes of it were sent.
+    /// Records that `n` of these bytes were sent.
     pub(crate) fn sent(&mut self, n: usize) {
         self.at = (self.at + n).min(self.out.len());
     }
 
-    /// The request of an HTTP proxy as a trace may show it.
+    /// The request to an HTTP proxy, as a trace may show it.
     pub(crate) fn shown(&self) -> Option<Vec<u8>> {
         match self.state {
             State::Connect { .. } if self.url.is_secret() => {
@@ -149,12 +149,12 @@ impl Tunnel {
         }
     }
 
-    /// Takes bytes of the proxy; returns how many. The rest has to be given again, with more behind
-    /// it.
+    /// Takes bytes of the proxy; returns how many. The caller passes the rest again, with the next
+    /// bytes behind it.
     ///
     /// # Errors
     ///
-    /// The proxy opens no tunnel.
+    /// Why the proxy opens no tunnel.
     pub(crate) fn receive(&mut self, now: Instant, input: &[u8]) -> Result<usize, ProxyError> {
         let mut used = 0;
         loop {
@@ -165,7 +165,7 @@ impl Tunnel {
                     (_, true) => return Err(self.refused()),
                     (taken, false) => (taken > 0).then_some(taken),
                 },
-                // The client has sent the server nothing yet.
+                // The client has sent the server nothing yet, so the server cannot have answered.
                 State::Open if !rest.is_empty() => return Err(ProxyError::Early),
                 State::Open => None,
                 State::Socks(awaited) => {
@@ -178,7 +178,8 @@ impl Tunnel {
         }
     }
 
-    /// The proxy has ended the connection, or the time for the body of its response is over.
+    /// The error if the proxy has ended the connection, or the time for the body of its response
+    /// has passed.
     pub(crate) fn end(&mut self) -> ProxyError {
         match self.state {
             State::Refused(_) => self.refused(),
@@ -186,14 +187,14 @@ impl Tunnel {
         }
     }
 
-    /// The head of the response to `CONNECT`.
+    /// Parses the head of the response to `CONNECT`.
     fn answer(&mut self, now: Instant, input: &[u8]) -> Result<Option<usize>, ProxyError> {
         let State::Connect { parser, interim } = &mut self.state else { return Ok(None) };
         let (used, head) = match parser.feed(input, &self.limits) {
             Ok(fed) => fed,
             Err(mut e) => {
-                // A server that is no proxy may echo the request, and the error shows a part of
-                // that.
+                // A server that is no proxy may repeat the request, and the error shows a part of
+                // what it sent.
                 hide(e.text(), |_| self.has_secrets());
                 return Err(ProxyError::Head(e));
             }
@@ -213,7 +214,7 @@ impl Tunnel {
         Ok(Some(used))
     }
 
-    /// The response opens no tunnel; its body may state the reason.
+    /// Begins to read the body of a response that opens no tunnel; it may state the reason.
     fn refuse(&mut self, now: Instant, head: Head) {
         let body: Result<Body, HttpError> = Body::of("CONNECT", &head);
         let body = body.map(|body| (body, None));
@@ -234,7 +235,7 @@ impl Tunnel {
         }
     }
 
-    /// Whether the proxy was sent any secret.
+    /// Whether the proxy was sent a secret.
     fn has_secrets(&self) -> bool {
         let proxy = &self.proxy;
         self.url.is_secret() || proxy.credentials().is_some() || proxy.headers().have_secrets()
@@ -247,7 +248,7 @@ impl Tunnel {
             || secrets(&self.proxy).iter().any(|secret| secret.is_repeated_in(bytes))
     }
 
-    /// A SOCKS reply, if it has come completely; returns its length.
+    /// Handles a SOCKS reply once all of it has come; returns its length.
     fn reply(&mut self, to: Awaited, input: &[u8]) -> Result<Option<usize>, ProxyError> {
         match (to, input) {
             (Awaited::Greeting | Awaited::Request, [version, ..]) if *version != SOCKS => {
@@ -279,11 +280,11 @@ impl Tunnel {
         }
     }
 
-    /// Sends our credentials, if the proxy may get them.
+    /// Sends our credentials, if there are any for this proxy.
     fn login(&mut self) -> bool {
         let Some(who) = self.proxy.credentials() else { return false };
         let (user, password) = (who.user.sent().as_bytes(), who.password.sent().as_bytes());
-        // `Proxy::parse` has checked that each length fits a byte.
+        // `Proxy::parse` has checked that each length fits in a byte.
         let length = |part: &[u8]| u8::try_from(part.len()).unwrap_or(u8::MAX);
         let mut out = vec![LOGIN, length(user)];
         out.extend_from_slice(user);
@@ -294,7 +295,7 @@ impl Tunnel {
         true
     }
 
-    /// Asks for the connection; returns the length of the reply before.
+    /// Asks the proxy to connect; returns the length of the reply before.
     fn request(&mut self) -> usize {
         let mut out = vec![SOCKS, CONNECT, 0];
         let port = match &self.target {
@@ -309,7 +310,7 @@ impl Tunnel {
                 to.port()
             }
             Target::Name(name, port) => {
-                // A host has 253 bytes at most (`proto::Url`).
+                // A host has at most 253 bytes (`proto::Url`).
                 let name = &name.as_bytes()[..name.len().min(255)];
                 out.extend_from_slice(&[NAME, name.len() as u8]);
                 out.extend_from_slice(name);
@@ -322,7 +323,7 @@ impl Tunnel {
         2
     }
 
-    /// Appends to unsent bytes: a proxy may reply before it has read all of them.
+    /// Appends to unsent bytes, since a proxy may reply before it has read all of them.
     fn queue(&mut self, bytes: &[u8]) {
         self.out.drain(..self.at);
         self.at = 0;
@@ -341,7 +342,7 @@ const IPV6: u8 = 4;
 /// RFC 1929 §2.
 const LOGIN: u8 = 1;
 
-/// A request for a tunnel to `target`; without secrets if it is to be `shown`.
+/// A request for a tunnel to `target`; if it is to be `shown`, secrets are masked.
 fn connect(proxy: &Proxy, target: &Target, shown: bool) -> Vec<u8> {
     let authority = match target {
         Target::Name(name, 0) => name.clone(),
@@ -363,7 +364,7 @@ pub(crate) fn write_authorization(proxy: &Proxy, out: &mut Vec<u8>, shown: bool)
     }
 }
 
-/// User name and password, in each form that a proxy is sent.
+/// User name and password, in each form in which they are sent to a proxy.
 pub(crate) fn secrets(proxy: &Proxy) -> Vec<Guarded> {
     let of = |who: &Credentials| {
         vec![who.user.clone(), who.password.clone(), Guarded::new(&basic(who), true)]

@@ -1,7 +1,6 @@
-//! TLS: everything that uses rustls, with the files of the folder `tls`. Verification cannot be
-//! turned off: there are options for other roots (`options.rs`), for pins (`pin.rs`), and for a
-//! complete configuration. The one exception is for the command, and for this machine only
-//! (`verify.rs`).
+//! TLS: with the folder `tls`, everything that uses rustls. A program cannot turn verification off:
+//! there are options for other roots (`options.rs`), for pins (`pin.rs`), and for a complete
+//! configuration. The only exception is for the command, and only for this machine (`verify.rs`).
 
 mod options;
 mod pin;
@@ -21,9 +20,9 @@ pub use options::{TlsOptions, TlsVersion, Trust};
 use pin::Mismatch;
 pub use pin::Pin;
 
-/// A client configuration that trusts the roots of `webpki-roots` and those in `pem`: any number of
-/// certificates in PEM. TLS 1.2 and 1.3, rustls' ring provider, `http/1.1` by ALPN. [`TlsOptions`]
-/// has more options.
+/// A client configuration that trusts the roots of `webpki-roots` and the certificates in `pem`:
+/// any number, in PEM. It uses TLS 1.2 and 1.3, rustls' ring provider, and `http/1.1` by ALPN.
+/// [`TlsOptions`] has more options.
 ///
 /// ```
 /// use moonwire::{Config, tls_config};
@@ -36,13 +35,13 @@ pub use pin::Pin;
 ///
 /// # Errors
 ///
-/// The error names the part of `pem` that cannot be read, or states that there is no certificate.
+/// The error names the part of `pem` that cannot be read, or states that it has no certificate.
 pub fn tls_config(pem: &[u8]) -> io::Result<Arc<ClientConfig>> {
     let options = TlsOptions::new().trust(Trust::Bundled);
     if pem.is_empty() { options.build() } else { options.trust(Trust::Pem(pem.to_vec())).build() }
 }
 
-/// The configuration of a reactor without one.
+/// The configuration of a reactor for which the program sets none.
 pub(in crate::net) fn default_config() -> Result<Arc<ClientConfig>, ErrorKind> {
     TlsOptions::new().build().map_err(|e| ErrorKind::Tls(e.to_string(), Some(Box::new(e))))
 }
@@ -55,13 +54,13 @@ pub(crate) struct Tls(Connection, Records);
 struct Records {
     /// How many bytes of the current record's content are still to come.
     left: usize,
-    /// How many bytes of a header have come, and their value so far.
+    /// How many bytes of a header have come, and the length in them.
     header: usize,
     length: usize,
 }
 
 impl Records {
-    /// Type, version, and the length of the content.
+    /// The size of a header: type, version, and the length of the content.
     const HEADER: usize = 5;
 
     fn take(&mut self, mut bytes: &[u8]) {
@@ -89,7 +88,7 @@ impl Records {
     }
 }
 
-/// The state after bytes were fed.
+/// The state of the stream after bytes were fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fed {
     /// More bytes may come.
@@ -116,7 +115,7 @@ impl Tls {
         Ok(Tls(client.into(), Records::default()))
     }
 
-    /// Whether the received bytes are complete records.
+    /// Whether the received bytes end with a complete record.
     pub(crate) fn is_between_records(&self) -> bool {
         self.1.is_between()
     }
@@ -133,25 +132,26 @@ impl Tls {
         }
     }
 
-    /// The version as text, once it is known: `TLSv1_3`.
+    /// The version as text, such as `TLSv1_3`, once it is known.
     pub(crate) fn version(&self) -> String {
         self.0.protocol_version().map(|v| format!("{v:?}")).unwrap_or_default()
     }
 
-    /// The protocol that both sides agreed on (ALPN, RFC 7301), once it is known.
+    /// The protocol on which both sides agreed (ALPN, RFC 7301), once it is known.
     pub(crate) fn alpn(&self) -> Option<&[u8]> {
         self.0.alpn_protocol()
     }
 
-    /// The certificates of the server in DER, its own first, as it sent them: a chain from the
-    /// first one was verified, not that each of the others is part of it. None before the handshake
-    /// has received them.
+    /// The certificates of the server in DER, as it sent them, its own first. A chain from the
+    /// first one was verified; the others need not be part of it. Empty before the handshake has
+    /// received them.
     pub(crate) fn certificates(&self) -> Vec<Vec<u8>> {
         let all = self.0.peer_certificates().unwrap_or_default();
         all.iter().map(|certificate| certificate.to_vec()).collect()
     }
 
-    /// Takes bytes from the socket; decrypted bytes go to `buf[*end..]`, which grows as needed.
+    /// Takes bytes from the socket; appends decrypted bytes at `buf[*end..]`, which grows as
+    /// needed.
     pub(crate) fn feed(
         &mut self,
         mut cipher: &[u8],
@@ -160,7 +160,7 @@ impl Tls {
     ) -> Result<Fed, ErrorKind> {
         self.1.take(cipher);
         while !cipher.is_empty() {
-            // Reading from memory cannot fail; the error is a message that is too long.
+            // Reading from memory cannot fail; an error means that a message is too long.
             let read = self.0.read_tls(&mut cipher);
             if read.map_err(|e| ErrorKind::Tls(TOO_LONG.into(), Some(Box::new(e))))? == 0 {
                 break;
@@ -192,13 +192,14 @@ impl Tls {
     /// Takes out the bytes before the record that broke the connection: they are valid.
     fn rescue(&mut self, buf: &mut Vec<u8>, end: &mut usize) {
         let mut plain = Vec::new();
-        // It ends with an error, since more bytes might have come.
+        // Ends with an error, since more bytes could have come.
         let _ = self.0.reader().read_to_end(&mut plain);
         buf.splice(*end.., plain.iter().copied());
         *end = buf.len();
     }
 
-    /// Frees memory that a burst of records took (FACTS: a read that finds nothing does it).
+    /// Frees memory that many records at once have taken (FACTS: a read that finds nothing frees
+    /// it).
     pub(crate) fn shrink(&mut self) {
         struct Nothing;
         impl io::Read for Nothing {
@@ -209,7 +210,7 @@ impl Tls {
         let _ = self.0.read_tls(&mut Nothing);
     }
 
-    /// Takes bytes to be encrypted; returns how many: fewer than given when its buffer is full.
+    /// Takes bytes to be encrypted; returns how many: fewer than given if its buffer is full.
     pub(crate) fn encrypt(&mut self, plain: &[u8]) -> usize {
         self.0.writer().write(plain).unwrap_or_default()
     }
@@ -272,7 +273,7 @@ fn failure(error: rustls::Error, phase: Phase) -> ErrorKind {
     kind(text, Some(Box::new(error)))
 }
 
-/// The text for a certificate error.
+/// The text for an invalid certificate.
 fn refusal(bad: &CertificateError) -> String {
     use CertificateError as Bad;
     let text = match bad {
@@ -303,7 +304,7 @@ fn refusal(bad: &CertificateError) -> String {
             "a signature is wrong: the server has not the certificate's key, or a certificate was \
              changed"
         }
-        // The variant without context is old, and some code of the library still returns it.
+        // The variant without context is deprecated, but the library still returns it.
         #[allow(deprecated)]
         Bad::UnsupportedSignatureAlgorithm
         | Bad::UnsupportedSignatureAlgorithmContext { .. }
@@ -349,7 +350,7 @@ fn escaped(text: &dyn std::fmt::Display) -> String {
     escape(text.to_string().as_bytes(), 200)
 }
 
-/// The name in `DnsName("a.example")`, as the library formats it, escaped.
+/// The name in `DnsName("a.example")`, the format of the library, escaped.
 fn shown_name(name: &str) -> String {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
     let inner = inner.trim_matches('"');
@@ -359,7 +360,7 @@ fn shown_name(name: &str) -> String {
     }
 }
 
-/// The server side, for the small server in `peer`.
+/// The side of a server, for the small server in `peer`.
 #[cfg(feature = "cli")]
 pub(crate) mod server {
     use rustls::crypto::ring;
@@ -374,8 +375,8 @@ pub(crate) mod server {
     pub(crate) struct Identity(Arc<ServerConfig>);
 
     impl Identity {
-        /// A certificate chain and its key, both in PEM; and if clients need a certificate, the
-        /// roots for those.
+        /// A certificate chain and its key, both in PEM; and the roots for clients, if clients need
+        /// a certificate.
         pub(crate) fn new(
             chain: &[u8],
             key: &[u8],

@@ -14,7 +14,7 @@ use rustls::{ClientConfig, DEFAULT_VERSIONS, KeyLog, RootCertStore, SupportedPro
 use super::pin::Pin;
 use super::verify::Verifier;
 
-/// The protocol that is offered by default (RFC 7301, RFC 9112): the only one supported.
+/// The protocol that is offered by default (RFC 7301, RFC 9112), the only one supported.
 const HTTP: &[u8] = b"http/1.1";
 
 static NEWEST_VERSION: &[&SupportedProtocolVersion] = &[&TLS13];
@@ -26,18 +26,17 @@ pub enum Trust {
     /// The roots of the crate `webpki-roots`, which are Mozilla's. They are also the default if
     /// neither they nor `System` nor `Pem` is given.
     Bundled,
-    /// The roots of the system's store. Needs the Cargo feature `system-roots`, without which
-    /// [`TlsOptions::build`] fails: so a program that names it compiles either way, and the builder
-    /// of the program chooses.
+    /// The roots of the system's store. Needs the Cargo feature `system-roots`; without it,
+    /// [`TlsOptions::build`] fails. So a program that uses this compiles either way, and whoever
+    /// builds the program chooses.
     ///
     /// The crate `rustls-native-certs`, which reads the store, uses environment variables as
     /// OpenSSL does: if `SSL_CERT_FILE` or `SSL_CERT_DIR` is set, it names the store.
     System,
     /// The certificates in a PEM text, at least one, as roots.
     Pem(Vec<u8>),
-    /// Required keys: one of all that are given has to be the key of the server's certificate, or
-    /// of another in its verified chain, the root included. A certificate that the server sends
-    /// without being part of that chain does not count.
+    /// Required keys: the server's certificate, or another one in its verified chain, including the
+    /// root, has to have one of these keys. Other certificates that the server sends do not count.
     Pins(Vec<Pin>),
 }
 
@@ -63,8 +62,8 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// Makes a configuration for [`Config::tls`](crate::Config::tls): a server is verified by its chain
-/// and its name whatever options are set.
+/// Makes a configuration for [`Config::tls`](crate::Config::tls). With all options, the chain and
+/// the name of a server are verified.
 ///
 /// ```
 /// use moonwire::{Config, TlsOptions, TlsVersion, Trust};
@@ -79,7 +78,7 @@ pub enum TlsVersion {
 /// ```
 ///
 /// Two configurations never share a session: a session that one of them has verified is not resumed
-/// by another with other roots, pins or certificates.
+/// by another one with other roots, pins or certificates.
 #[derive(Clone)]
 pub struct TlsOptions {
     trust: Vec<Trust>,
@@ -137,47 +136,47 @@ impl TlsOptions {
         self
     }
 
-    /// Sends a certificate to servers that ask for one. Both texts are PEM: the chain with the
-    /// client's own certificate first, and its key as PKCS#8, SEC1 (`EC PRIVATE KEY`) or PKCS#1
-    /// (`RSA PRIVATE KEY`), not encrypted. They may be the same text with both in it.
+    /// Sends a certificate to servers that ask for one. Both texts are PEM: the chain, with the
+    /// client's own certificate first; and its key as PKCS#8, SEC1 (`EC PRIVATE KEY`) or PKCS#1
+    /// (`RSA PRIVATE KEY`), not encrypted. One text may contain both and be passed twice.
     ///
-    /// The key is kept in memory as long as the configuration is; no `Debug` shows it.
+    /// The key stays in memory as long as the configuration does; no `Debug` shows it.
     pub fn identity(mut self, chain_pem: &[u8], key_pem: &[u8]) -> TlsOptions {
         self.identity = Some(Identity { chain: chain_pem.to_vec(), key: key_pem.to_vec() });
         self
     }
 
-    /// The oldest version accepted; TLS 1.2 by default.
+    /// The oldest version that is accepted; default TLS 1.2.
     pub fn min_version(mut self, version: TlsVersion) -> TlsOptions {
         self.min_version = version;
         self
     }
 
     /// Offers these protocols, in this order, instead of `http/1.1` (ALPN, RFC 7301); an empty list
-    /// offers none. The client uses HTTP/1.1, whatever a server chooses.
+    /// offers none. The client uses HTTP/1.1, whatever the server chooses.
     pub fn alpn(mut self, protocols: &[&str]) -> TlsOptions {
         self.alpn = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         self
     }
 
-    /// Passes the secrets of each connection to `log`. With them, its traffic can be decrypted, so
-    /// this is for inspecting one's own traffic.
+    /// Passes the secrets of each connection to `log`. Whoever has them can decrypt its traffic:
+    /// use this only to inspect your own traffic.
     pub fn key_log(mut self, log: Arc<dyn KeyLog>) -> TlsOptions {
         self.key_log = Some(log);
         self
     }
 
-    /// Writes the secrets of each connection to the file that the variable SSLKEYLOGFILE names; if
-    /// that is not set, or the file cannot be opened, nowhere. For the command: the library reads
-    /// no variable.
+    /// Writes the secrets of each connection to the file that the variable SSLKEYLOGFILE names, or
+    /// nowhere if it is not set or the file cannot be opened. For the command: the library reads no
+    /// variable.
     #[cfg(all(feature = "cli", feature = "luau"))]
     pub(crate) fn key_log_to_file_of_environment(self) -> TlsOptions {
         self.key_log(Arc::new(rustls::KeyLogFile::new()))
     }
 
-    /// Accepts any certificate of a server at `localhost` or at a loopback address, and of no
-    /// other. Pins are still checked, for the server's own key. For the command, which has to
-    /// ensure that the connection for such a name does not leave this machine.
+    /// Accepts any certificate of a server at `localhost` or at a loopback address, and of no other
+    /// server. The server's own key still has to match a pin. For the command, which has to ensure
+    /// that such a connection does not leave this machine.
     #[cfg(any(test, all(feature = "cli", feature = "luau")))]
     pub(crate) fn insecure_on_loopback(mut self) -> TlsOptions {
         self.insecure_on_loopback = true;
@@ -188,10 +187,10 @@ impl TlsOptions {
     ///
     /// # Errors
     ///
-    /// The error names the part that cannot be used: a text that is not PEM, or holds no
+    /// The error names the part that cannot be used: a text that is not PEM or contains no
     /// certificate or no key; a key that is encrypted or does not belong to its certificate;
-    /// `System` without its Cargo feature or without a root; a list of pins without one; a name of
-    /// a protocol that is empty or has more than 255 bytes (RFC 7301 §3.1).
+    /// `System` without its Cargo feature or without a root; an empty list of pins; the name of a
+    /// protocol that is empty or has more than 255 bytes (RFC 7301 §3.1).
     pub fn build(self) -> io::Result<Arc<ClientConfig>> {
         let provider = Arc::new(ring::default_provider());
         let roots = Arc::new(self.roots()?);
@@ -209,7 +208,7 @@ impl TlsOptions {
             verifier.insecure_on_loopback = self.insecure_on_loopback;
             builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         };
-        // Each builder creates its own session store: that keeps the configurations apart.
+        // Each builder creates its own session store, so configurations share no sessions.
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {
@@ -253,7 +252,7 @@ impl TlsOptions {
         let mut all = Vec::new();
         for trust in &self.trust {
             match trust {
-                // An empty list might mean that no key is accepted; in doubt, nothing connects.
+                // An empty list might mean that no key is accepted, so this is an error.
                 Trust::Pins(pins) if pins.is_empty() => {
                     return Err(unusable("the list of pins is empty"));
                 }
@@ -272,12 +271,12 @@ impl TlsOptions {
     }
 }
 
-/// An option has an invalid value.
+/// The error for an option with an invalid value.
 fn invalid(text: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text.into())
 }
 
-/// An option cannot be used.
+/// The error for an option that cannot be used.
 fn unusable(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
@@ -289,7 +288,7 @@ fn add_bundled(roots: &mut RootCertStore) {
 #[cfg(feature = "system-roots")]
 fn add_system(roots: &mut RootCertStore) -> io::Result<()> {
     let found = rustls_native_certs::load_native_certs();
-    // Stores contain certificates that no verifier accepts, such as version 1: the others count.
+    // Stores contain certificates that no verifier accepts, such as version 1; these are skipped.
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added > 0 {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Pins: keys that a chain of certificates has to contain, whoever has signed it.
+//! Pins: keys of which a certificate chain has to contain one, whoever has signed the chain.
 
 use std::fmt;
 use std::io;
@@ -11,7 +11,7 @@ use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 use webpki::EndEntityCert;
 
-/// The prefix of a pin's text.
+/// The prefix of a pin as text.
 const ALGORITHM: &str = "sha256/";
 
 /// The SHA-256 of a public key, as `sha256/BASE64`: of the whole `SubjectPublicKeyInfo` in DER (RFC
@@ -26,11 +26,11 @@ const ALGORITHM: &str = "sha256/";
 pub struct Pin([u8; 32]);
 
 impl Pin {
-    /// The pin of the key in a certificate, which is given in DER.
+    /// The pin of the key in a certificate in DER.
     ///
     /// # Errors
     ///
-    /// The error states why it is not a certificate (X.509 version 3, RFC 5280).
+    /// The error states why `der` is not a certificate (X.509 version 3, RFC 5280).
     pub fn of_certificate(der: &[u8]) -> io::Result<Pin> {
         let der = CertificateDer::from(der);
         match EndEntityCert::try_from(&der) {
@@ -44,8 +44,8 @@ impl Pin {
 
     /// The pin of a `SubjectPublicKeyInfo` in DER.
     pub(super) fn of_key(spki: &[u8]) -> Pin {
-        // The provider's own SHA-256, so that no further crate is needed: each cipher suite refers
-        // to its hash.
+        // Uses the SHA-256 of the crypto provider, so that no further crate is needed: each cipher
+        // suite refers to its hash.
         let common = match &TLS13_AES_128_GCM_SHA256 {
             SupportedCipherSuite::Tls12(suite) => &suite.common,
             SupportedCipherSuite::Tls13(suite) => &suite.common,
@@ -62,8 +62,8 @@ impl Pin {
     }
 }
 
-/// A SEQUENCE of DER with that content (X.690 §8.1.3: a length below 128 is one byte, otherwise the
-/// number of its bytes comes first).
+/// A SEQUENCE of DER with this content. (X.690 §8.1.3: a length below 128 is one byte; otherwise
+/// the number of its bytes comes first.)
 fn sequence(content: &[u8]) -> Vec<u8> {
     const SEQUENCE: u8 = 0x30;
     let length = content.len().to_be_bytes();
@@ -73,7 +73,7 @@ fn sequence(content: &[u8]) -> Vec<u8> {
     match length {
         [] => der.push(0),
         [one] if *one < 0x80 => der.push(*one),
-        // At most eight.
+        // At most eight bytes.
         many => der.push(0x80 | many.len() as u8),
     }
     if content.len() >= 0x80 {
@@ -98,7 +98,7 @@ impl fmt::Debug for Pin {
 impl FromStr for Pin {
     type Err = String;
 
-    /// Reads `sha256/BASE64`, where the base64 is that of 32 bytes with its padding (RFC 4648 §4).
+    /// Parses `sha256/BASE64`: the padded base64 (RFC 4648 §4) of 32 bytes.
     fn from_str(text: &str) -> Result<Pin, String> {
         let digest = text.strip_prefix(ALGORITHM).and_then(|base64| STANDARD.decode(base64).ok());
         match digest.and_then(|bytes| bytes.try_into().ok()) {
@@ -111,7 +111,7 @@ impl FromStr for Pin {
     }
 }
 
-/// No certificate of the chain has a pinned key.
+/// The error if no certificate of the chain has a pinned key.
 #[derive(Debug)]
 pub(super) struct Mismatch {
     /// The pin of the server's own certificate.

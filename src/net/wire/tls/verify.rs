@@ -1,5 +1,5 @@
-//! Verification of a server's certificate beyond the chain and the name: pins. And the exception of
-//! the command for this machine.
+//! Verifies pins, in addition to the chain and the name of a server's certificate; and makes the
+//! command's exception for this machine.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,12 +23,12 @@ pub(super) struct Verifier {
     roots: Arc<RootCertStore>,
     algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
     pub(super) pins: Vec<Pin>,
-    /// For the command only: nothing but the pins is checked if the name is that of this machine.
+    /// For the command only: if the name is this machine's, only pins are checked.
     pub(super) insecure_on_loopback: bool,
 }
 
 impl Verifier {
-    /// A verifier with the checks of rustls only.
+    /// A verifier that makes only the checks of rustls.
     pub(super) fn new(
         roots: Arc<RootCertStore>,
         provider: &Arc<CryptoProvider>,
@@ -44,8 +44,8 @@ impl Verifier {
         })
     }
 
-    /// Fails unless one of the pinned keys is that of the server's certificate or, according to
-    /// `in_chain`, of one above it.
+    /// Fails unless the server's certificate or, according to `in_chain`, one above it has a pinned
+    /// key.
     fn check_pins(
         &self,
         certificate: &CertificateDer<'_>,
@@ -64,9 +64,9 @@ impl Verifier {
         Err(Error::InvalidCertificate(CertificateError::Other(mismatch)))
     }
 
-    /// Whether some path from the certificate to a root is valid and has a pinned key above the
-    /// certificate, the root's included. Certificates that the server sent but no path needs do not
-    /// count: it may send any, also somebody else's public certificate.
+    /// Whether some valid path from the certificate to a root has a pinned key above the
+    /// certificate; the root counts. Certificates that are not in such a path do not count: a
+    /// server may send any, even somebody else's.
     fn has_pinned_path(
         &self,
         certificate: &EndEntityCert<'_>,
@@ -81,7 +81,7 @@ impl Verifier {
             {
                 return Ok(());
             }
-            // Any error: the next path is tried.
+            // Any error makes webpki try the next path.
             Err(webpki::Error::UnknownIssuer)
         };
         certificate
@@ -112,7 +112,7 @@ impl ServerCertVerifier for Verifier {
             self.check_pins(certificate, |_| false)?;
             return Ok(ServerCertVerified::assertion());
         }
-        // First, so that an error in the chain has its own text.
+        // Checked before the pins, so that an error in the chain has its own text.
         let verified = self.webpki.verify_server_cert(certificate, sent, name, ocsp, now)?;
         self.check_pins(certificate, |parsed| self.has_pinned_path(parsed, sent, now))?;
         Ok(verified)
@@ -141,8 +141,8 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Whether the name is `localhost` or an address of the loopback (RFC 1122 §3.2.1.3, RFC 4291 §2.5.3).
-/// Names below `localhost` are not, nor are IPv6 addresses that stand for IPv4.
+/// Whether the name is `localhost` or a loopback address (RFC 1122 §3.2.1.3, RFC 4291 §2.5.3).
+/// Names below `localhost`, and IPv6 addresses that stand for IPv4, do not count.
 fn is_this_machine(name: &ServerName<'_>) -> bool {
     match name {
         ServerName::DnsName(name) => name.as_ref().eq_ignore_ascii_case("localhost"),
