@@ -1,5 +1,5 @@
 //! The numbers of [`Limits`] that this folder checks, each at the bound and one beyond it, on a
-//! system whose clock and sockets belong to the test (docs/LIMITS.md).
+//! system whose clock and sockets the test controls (docs/LIMITS.md).
 
 use std::collections::VecDeque;
 use std::io;
@@ -33,7 +33,7 @@ const NS: Duration = Duration::from_nanos(1);
 const URL: &str = "ws://127.0.0.1/";
 const HTTP_URL: &str = "http://127.0.0.1/";
 
-/// A connection, as its server sees it.
+/// A connection, seen from its server.
 struct Tcp {
     to: SocketAddr,
     at: Instant,
@@ -42,17 +42,17 @@ struct Tcp {
     dropped: bool,
     input: VecDeque<u8>,
     output: Vec<u8>,
-    /// How many bytes the system takes before `WouldBlock`.
+    /// How many bytes the system takes before it returns `WouldBlock`.
     room: usize,
-    /// How many bytes each read asked for.
+    /// For how many bytes each read asked.
     reads: Vec<usize>,
-    /// How many bytes a read returns at most.
+    /// At most this many bytes a read returns.
     most: usize,
-    /// How often it was written to.
+    /// How many writes there were.
     writes: usize,
-    /// Writing fails.
+    /// Whether writes fail.
     broken: bool,
-    /// The server has ended its side.
+    /// Whether the server has ended its side.
     ended: bool,
 }
 
@@ -60,10 +60,10 @@ struct State {
     now: Instant,
     tcps: Vec<Tcp>,
     asked: Vec<(u64, u16)>,
-    /// The names that were asked for.
+    /// The names that the reactor asked for.
     names: Vec<String>,
     answers: VecDeque<ResolverAnswer>,
-    /// Connections are accepted without a call of the test.
+    /// Whether connections are accepted without a call of the test.
     accepts: bool,
     /// How many sockets the system has.
     sockets: usize,
@@ -108,7 +108,7 @@ impl Sys for Toy {
     fn connect(&mut self, to: SocketAddr) -> io::Result<Fd> {
         let mut state = self.0.lock();
         if state.tcps.iter().filter(|tcp| !tcp.dropped).count() >= state.sockets {
-            // EMFILE, of any Unix; WSAEMFILE.
+            // EMFILE on every Unix; WSAEMFILE.
             let code = if cfg!(windows) { 10024 } else { 24 };
             return Err(io::Error::from_raw_os_error(code));
         }
@@ -200,7 +200,7 @@ impl Poller for World {
     fn wake(&self) {}
 }
 
-/// A reactor, its servers, and the events reported.
+/// A reactor, its servers, and the reported events.
 struct Bench {
     world: World,
     reactor: Reactor<Toy>,
@@ -246,13 +246,13 @@ impl Bench {
         self.reactor.turn(Some(now), &mut sink).unwrap();
     }
 
-    /// More turns than any step needs; returns their events.
+    /// Makes more turns than any step needs; returns their events.
     fn turns(&mut self) -> Vec<String> {
         (0..10).for_each(|_| self.turn());
         std::mem::take(&mut self.events)
     }
 
-    /// Time passes, and then a turn notices it.
+    /// Lets time pass, and then a turn that notices it.
     fn pass(&mut self, span: Duration) -> Vec<String> {
         self.world.lock().now += span;
         self.turns()
@@ -277,7 +277,7 @@ impl Bench {
         id
     }
 
-    /// The server's answer to the request of a connection.
+    /// The server's answer to the handshake of a connection.
     fn answer(&self, tcp: usize) -> String {
         let head = String::from_utf8(self.wrote(tcp)).unwrap();
         let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
@@ -292,7 +292,7 @@ impl Bench {
         )
     }
 
-    /// The next connection, open: its id, and its number here.
+    /// Opens the next connection; returns its id, and its number here.
     fn open(&mut self, options: Options) -> (ConnId, usize) {
         let tcp = self.world.lock().tcps.len();
         let id = self.start(options);
@@ -326,8 +326,8 @@ fn binary(n: usize) -> Vec<u8> {
     bytes
 }
 
-/// FAULTS 57: the limit is a total. A server drips a byte of its answer every 100 ms, and the limit
-/// of one second still ends it: nothing a nanosecond before, the end at it.
+/// FAULTS 57: the limit is a total. A server sends one byte of its answer every 100 ms; the limit
+/// of one second ends it to the nanosecond.
 #[test]
 fn bytes_that_drip_move_no_limit_of_any_phase() {
     let second = Duration::from_secs(1);
@@ -336,7 +336,7 @@ fn bytes_that_drip_move_no_limit_of_any_phase() {
     let waits = |stage: Stage| format!("failed {stage:?}: 1s are over");
     let head = "HTTP/1.1 101 Go\r\nUpgrade: websocket\r\n";
     let interim = "HTTP/1.1 103 Hints\r\n\r\n".repeat(2);
-    // A handshake record of TLS, a long one.
+    // A long handshake record of TLS.
     #[cfg(feature = "tls")]
     let (tls, record) =
         ("wss://127.0.0.1/", [&[22, 3, 3, 0x40, 0, 2, 0, 0x3F, 0xF0][..], &[3; 99]]);
@@ -387,8 +387,8 @@ fn bytes_that_drip_move_no_limit_of_any_phase() {
     }
 }
 
-/// FAULTS 57, after opening: `Limits::close` and `Limits::linger` under messages and single bytes
-/// that go on, to the nanosecond.
+/// FAULTS 57, after opening: `Limits::close` and `Limits::linger` end it to the nanosecond, while
+/// messages and single bytes go on.
 #[test]
 fn bytes_that_drip_do_not_put_off_the_end() {
     let limits = Limits { close: 1000 * MS, linger: 500 * MS, ..Limits::default() };
@@ -408,7 +408,7 @@ fn bytes_that_drip_do_not_put_off_the_end() {
         "{events:?}"
     );
 
-    // A server that has broken a rule, and goes on: it may still read our close frame.
+    // A server that has broken a rule goes on sending: it may still read our close frame.
     let (_, tcp) = bench.open(ws());
     bench.gives(tcp, &[0xFF]);
     assert!(bench.turns()[0].starts_with("failed "));
@@ -422,7 +422,7 @@ fn bytes_that_drip_do_not_put_off_the_end() {
     assert!(bench.is_dropped(tcp));
 }
 
-/// FAULTS 57: framing of a body is no sign of life, however it drips; data is.
+/// FAULTS 57: data of a body ends a silence; framing does not, however slowly it comes.
 #[test]
 fn framing_that_drips_does_not_put_off_the_idle_limit() {
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -496,12 +496,12 @@ fn so_many_addresses_are_tried_each_so_much_after_the_other() {
     assert_eq!(tried(&bench), want, "the fourth is one too many");
 }
 
-/// `Limits::cork`: the send with which this many bytes are queued writes them.
+/// `Limits::cork`: the send that queues this many bytes writes them.
 #[test]
 fn bytes_wait_for_the_end_of_the_turn_up_to_the_cork() {
     let mut bench = Bench::new(Limits { cork: 100, ..Limits::default() });
     let (id, tcp) = bench.open(ws());
-    // Two bytes of header and four of the key.
+    // Two bytes of header and four of mask key.
     bench.reactor.send_binary(id, &[1; 99 - 6]).unwrap();
     assert_eq!(bench.wrote(tcp).len(), 0);
     bench.turn();
@@ -510,7 +510,7 @@ fn bytes_wait_for_the_end_of_the_turn_up_to_the_cork() {
     assert_eq!(bench.wrote(tcp).len(), 100);
 }
 
-/// `Limits::cork_time`: a send after this time writes; none before does.
+/// `Limits::cork_time`: a send after this time writes; none before it does.
 #[test]
 fn bytes_wait_for_the_next_send_up_to_the_cork_time() {
     let mut bench = Bench::new(Limits { cork_time: MS, ..Limits::default() });
@@ -526,7 +526,7 @@ fn bytes_wait_for_the_next_send_up_to_the_cork_time() {
     assert!(sends(&mut bench) > 0);
 }
 
-/// `Limits::turn`: a turn goes on below it, and stops at it.
+/// `Limits::turn`: a turn goes on below the limit, and stops at it.
 #[test]
 fn a_turn_hands_over_so_much_give_or_take_a_message() {
     // How many messages of 1,000 bytes one turn reports with this limit.
@@ -540,7 +540,7 @@ fn a_turn_hands_over_so_much_give_or_take_a_message() {
         assert_eq!(first + rest, 20, "none is lost");
         first
     };
-    // An event counts its bytes on the wire and its weight.
+    // An event counts its bytes on the wire, and its weight.
     let one = (1..2000).rev().find(|&turn| texts_of(turn) == 1).unwrap();
     assert!((1004..1300).contains(&one), "{one}");
     assert_eq!(
@@ -567,17 +567,17 @@ fn the_receive_buffer_starts_and_ends_where_it_is_told_to() {
     // Frames of two bytes, so that no byte is kept between two reads.
     let reads =
         |first, most, waits: usize| all(first, most, usize::MAX, &[0x89, 0].repeat(waits / 2));
-    // One byte less than the buffer: no second read. A full buffer: the next is as large as
-    // allowed.
+    // With one byte less than the buffer, there is no second read. After a full buffer, the next
+    // read is as large as allowed.
     assert_eq!(reads(5000, 20_000, 4998), [5000]);
     assert_eq!(reads(5000, 20_000, 5000)[..2], [5000, 10_000]);
     let most = |max| reads(5000, max, 60_000).into_iter().max().unwrap();
     assert_eq!([most(20_000), most(20_001), most(5000), most(0)], [20_000, 20_001, 5000, 5000]);
     assert_eq!([reads(4096, 4096, 2), reads(4095, 4095, 2)], [[4096], [4096]], "the least");
-    // Though a turn has no room for another read of that size.
+    // Also if a turn has no room for another read of that size.
     let texts = [&b"\x81\x7E\x03\xE4"[..], &[b'a'; 996]].concat().repeat(200);
     assert_eq!(all(5000, 20_000, 20_000, &texts).into_iter().max(), Some(20_000));
-    // And no larger if it holds events for other turns,
+    // The buffer does not grow if it holds events for other turns,
     let empty = [0x82, 0].repeat(100_000);
     assert_eq!(all(5000, 20_000, 100_000, &empty).into_iter().max(), Some(20_000));
     // or messages to be pulled.
@@ -597,7 +597,7 @@ fn the_receive_buffer_starts_and_ends_where_it_is_told_to() {
     assert_eq!(bench.reads(tcp).into_iter().max(), Some(20_000));
 }
 
-/// RFC 6455 §7.1.1: the server closes first, so its end comes with or right behind its last frame.
+/// RFC 6455 §7.1.1: the server closes first, so its end comes with its last frame or right behind.
 #[test]
 fn what_comes_behind_the_last_word_is_read_in_the_same_turn() {
     let mut bench = Bench::new(Limits::default());
@@ -612,13 +612,13 @@ fn what_comes_behind_the_last_word_is_read_in_the_same_turn() {
     bench.reactor.close(id, &CloseFrame::new(1000, "")).unwrap();
     assert_eq!(reads(&mut bench, &binary(5)), 1, "the server has not answered");
     assert_eq!(reads(&mut bench, b"\x88\x02\x03\xE8"), 2);
-    // A server that goes on nevertheless gets no more of a turn.
+    // A server that goes on sending gets no more of a turn.
     bench.world.lock().tcps[tcp].most = 1;
     assert_eq!(reads(&mut bench, &[0; 100]), 2);
 }
 
-/// A large message is read into its own buffer, to its end; of the next one only the initial size
-/// of the shared buffer is read there, and the buffer does not grow for it.
+/// A large message is read into its own buffer, to its end. The start of the next one is read into
+/// the shared buffer, in its initial size, which does not grow for it.
 #[test]
 fn a_large_message_is_followed_by_a_short_read() {
     let (turn, receive_buffer_max) = (usize::MAX, 64_000);
@@ -720,12 +720,12 @@ fn all_connections_together_are_read_up_to_a_mark() {
     assert!((0..3).all(|k| flood.is_read(k)), "4000 in all");
     flood.consume(2, 1000);
     flood.hold(2, 1001);
-    // 4001: those above their low mark stop when they receive more.
+    // 4001: connections above their low mark stop when they receive more.
     flood.hold(0, 100);
     assert_eq!([0, 1, 2].map(|k| flood.is_read(k)), [false, true, false]);
 }
 
-/// Bytes that a connection held when it ended do not count any more.
+/// Bytes that a connection held when it ended no longer count.
 #[test]
 fn a_connection_that_is_gone_leaves_nothing_that_counts() {
     let limits =
@@ -743,7 +743,7 @@ fn a_connection_that_is_gone_leaves_nothing_that_counts() {
     assert!(flood.is_read(1), "2000 in all, above the low mark");
 }
 
-/// `Limits::opening`, where the next address would be tried later than it.
+/// `Limits::opening`, where the next address would be due only later.
 #[test]
 fn the_limit_comes_before_an_attempt_that_would_be_later() {
     let limits = Limits { opening: 100 * MS, attempt_delay: 250 * MS, ..Limits::default() };
@@ -760,7 +760,7 @@ fn the_limit_comes_before_an_attempt_that_would_be_later() {
     assert_eq!(bench.pass(NS), ["failed Connect: 100ms are over"]);
 }
 
-/// A silent stream whose time is over in 100 ms.
+/// A silent stream whose idle limit passes in 100 ms.
 fn idle(bench: &mut Bench) -> ConnId {
     let tcp = bench.world.lock().tcps.len();
     let id = bench.start(get().idle(Some(100 * MS)));
@@ -769,7 +769,7 @@ fn idle(bench: &mut Bench) -> ConnId {
     id
 }
 
-/// A deadline without room in a turn is put off; a panic later in that turn does not lose it.
+/// A deadline that a turn has no room for is put off; a panic later in that turn does not lose it.
 #[test]
 fn a_panic_does_not_lose_the_time_limits_that_a_full_turn_has_put_off() {
     let mut bench = Bench::new(Limits { turn: 1, ..Limits::default() });
@@ -807,7 +807,7 @@ impl Observer for Touchy {
     }
 }
 
-/// The first panic loses the connection; the second is at the report of that end.
+/// The first panic loses the connection; the second one comes while that end is reported.
 #[test]
 fn an_observer_that_panics_at_every_word_does_not_keep_an_end_from_being_told() {
     let about = Arc::new(Mutex::new(None));
@@ -827,8 +827,7 @@ fn an_observer_that_panics_at_every_word_does_not_keep_an_end_from_being_told() 
     assert!(bench.reactor.is_empty());
 }
 
-/// A connection whose gate opens while time limits are checked may be the one at which the observer
-/// panics.
+/// The observer may panic at a connection whose gate lets it in while time limits are checked.
 #[test]
 fn a_panic_over_one_does_not_lose_the_time_limit_of_another() {
     let about = Arc::new(Mutex::new(None));
@@ -853,8 +852,8 @@ fn a_panic_over_one_does_not_lose_the_time_limit_of_another() {
     assert!(bench.reactor.is_empty());
 }
 
-/// FAULTS 51, RFC 1034 §3.1: a name with a final dot is absolute, so the resolver has to see the
-/// dot; an override and the `Host` field mean the same host with and without it.
+/// FAULTS 51, RFC 1034 §3.1: a name with a final dot is absolute, so the resolver has to get the
+/// dot; for an override and the `Host` field, the host is the same with and without it.
 #[test]
 fn a_final_dot_of_the_url_reaches_the_resolver_and_nobody_else() {
     for (url, asked) in [
@@ -883,8 +882,7 @@ fn a_final_dot_of_the_url_reaches_the_resolver_and_nobody_else() {
     }
 }
 
-/// FAULTS 62: a name that the list does not contain itself is not sent to DNS, where others could
-/// see it.
+/// FAULTS 62: a name that is not in the list itself is not sent to DNS, where others could see it.
 #[test]
 fn a_list_by_url_keeps_names_from_the_resolver() {
     let allowed = || ["10.0.0.0/8", "a.example"].map(|entry| entry.parse().unwrap());
@@ -897,13 +895,13 @@ fn a_list_by_url_keeps_names_from_the_resolver() {
     assert!(bench.world.lock().names.is_empty());
     bench.start(Options::new("ws://a.example/").unwrap());
     assert_eq!(bench.world.lock().names, ["a.example"]);
-    // The other list allows a name to be resolved, since its addresses may be in the network.
+    // The other list allows names to be resolved, since their addresses may be in the network.
     let mut bench = Bench::with(Config { policy: Policy::list(allowed()), ..Config::default() });
     bench.start(Options::new(url).unwrap());
     assert_eq!(bench.world.lock().names.len(), 1);
 }
 
-/// An external loop that waits for the descriptor is woken by the timer of an earlier wait, once. A
+/// The timer of an earlier wait wakes an external loop that waits for the descriptor, once. A
 /// reactor on poll has no such descriptor.
 #[cfg(all(target_os = "linux", not(moonwire_poll)))]
 #[test]
@@ -925,7 +923,7 @@ fn what_an_earlier_wait_has_set_makes_the_descriptor_readable_once() {
     assert!(!readable(&reactor), "once only");
 }
 
-/// A turn that is full at the last byte of a body also reports the end: no further byte would come.
+/// A turn that is full at the last byte of a body also reports the end, since no byte follows.
 #[test]
 fn the_end_of_a_body_comes_with_its_last_piece_however_full_the_turn_is() {
     let mut bench = Bench::new(Limits { turn: 1, ..Limits::default() });
@@ -937,7 +935,7 @@ fn the_end_of_a_body_comes_with_its_last_piece_however_full_the_turn_is() {
     assert_eq!(bench.events[1..], ["chunk 5", "complete"]);
 }
 
-/// Frames that a flush has written may have a time limit, which a wait has to know at once.
+/// A time limit may start with frames that a flush has written; a wait then has to know it.
 #[test]
 fn a_close_that_is_flushed_has_its_deadline() {
     let mut bench = Bench::new(Limits { close: 1000 * MS, ..Limits::default() });

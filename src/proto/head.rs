@@ -307,13 +307,14 @@ mod tests {
 
     type Outcome = Result<Option<(usize, Head)>, HeadError>;
 
-    /// Feeds `bytes` as a driver would, `step` at a time, keeping the bytes that were not taken.
+    /// Feeds `bytes` as a driver would: `step` at a time, and again the bytes that were not taken.
     fn feed(bytes: &[u8], step: usize, limits: &Limits) -> Outcome {
         let (mut parser, mut at, mut end) = (HeadParser::default(), 0, 0);
         while end < bytes.len() {
             end = (end + step).min(bytes.len());
             let (used, head) = parser.feed(&bytes[at..end], limits).map_err(|e| match e {
-                // How much it shows depends on how much came with the deciding byte.
+                // The error shows the bytes up to the end of the input, so their number depends on
+                // `step`.
                 HeadError::NotHttp(_) => HeadError::NotHttp(String::new()),
                 e => e,
             })?;
@@ -325,7 +326,7 @@ mod tests {
         Ok(None)
     }
 
-    /// Whole, byte by byte and with trailing bytes give the same.
+    /// Whole, byte by byte and with trailing bytes, the result is the same.
     fn check(bytes: &[u8]) -> Outcome {
         let limits = Limits::default();
         let whole = feed(bytes, bytes.len().max(1), &limits);
@@ -358,7 +359,7 @@ mod tests {
         assert_eq!((head.fields.get_str("b"), head.fields.get_str("")), (Some("two"), None));
     }
 
-    /// A byte at a time, with each limit looked at for each byte.
+    /// Takes a line byte by byte, and checks each limit at each byte.
     fn naive_line(input: &[u8], total: usize, limits: &Limits) -> Result<Option<usize>, HeadError> {
         for (i, &b) in input.iter().enumerate() {
             match (b, input.get(i + 1)) {
@@ -408,7 +409,7 @@ mod tests {
             ("HTTP/1.1  200 OK", None),
             ("HTTP/1.1 20 OK", None),
             ("HTTP/1.1 099 Low", None),
-            // Any three digits from 100 on are a status.
+            // Any three digits from 100 on are accepted as a status.
             ("HTTP/1.1 600 High", Some((1, 600, "High"))),
             ("HTTP/1.1 999 Request denied", Some((1, 999, "Request denied"))),
             ("HTTP/1.1 1000 High", None),
@@ -500,7 +501,7 @@ mod tests {
         }
     }
 
-    /// FAULTS 27 and 28: fields are a list, not a map, and no name is special.
+    /// FAULTS 27 and 28: fields are a list, not a map, and no name is treated specially.
     #[test]
     fn names_that_are_special_elsewhere_are_names() {
         let names = ["__proto__", "constructor", "toString", "hasOwnProperty", "__index"];

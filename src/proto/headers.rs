@@ -266,19 +266,19 @@ pub(crate) fn write_start(out: &mut Vec<u8>, method: &str, url: &Url, absolute: 
 mod tests {
     use super::*;
 
-    /// FAULTS 75: two fields whose names differ in case only are one field to a server, with the value
-    /// of either.
+    /// FAULTS 75: two fields whose names differ only in case are one field to a server, with either
+    /// value.
     #[test]
     fn a_name_in_another_case_is_there_already() {
         for (first, name, fine) in [
-            // Lists (RFC 9110 §5.3): as often as the caller likes, in one spelling.
+            // Lists (RFC 9110 §5.3) may be repeated, in one spelling.
             ("Accept", "Accept", true),
             ("Cookie", "Cookie", true),
             ("x-own", "x-own", true),
             ("Accept", "accept", false),
             ("X-Own", "x-own", false),
             ("cookie", "COOKIE", false),
-            // One value, and no list.
+            // Fields with one value, not a list.
             ("Authorization", "authorization", false),
             ("content-type", "Content-Type", false),
             ("Authorization", "Authorization", false),
@@ -287,7 +287,7 @@ mod tests {
             ("Origin", "Origin", false),
             ("Referer", "Referer", false),
             ("Last-Event-ID", "Last-Event-ID", false),
-            // Not the same name.
+            // Different names.
             ("X-Own", "X-Own2", true),
             ("X-Own2", "X-Own", true),
         ] {

@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(pace.reaches(now + second), now + 11 * second);
         pace.sent(now + 3 * second, 200_000, 200_000, 0);
         assert_eq!(pace.reaches(now + 3 * second), now + 13 * second);
-        // A byte queued right behind them is no faster; later on nothing is left of them.
+        // A byte that is queued right behind them is no faster; later none of them is left.
         pace.sent(now + 4 * second, 10, 10, 0);
         assert_eq!(pace.reaches(now + 4 * second), now + 13 * second);
         assert_eq!(pace.reaches(now + 20 * second), now + 20 * second);

@@ -796,7 +796,7 @@ mod tests {
         }
     }
 
-    /// FAULTS 47: a name has 253 bytes at most (RFC 1035 §3.1), a part of it 63.
+    /// FAULTS 47: a name has at most 253 bytes (RFC 1035 §3.1), a label of it 63.
     #[test]
     fn a_host_that_is_too_long_is_none() {
         let label = "a".repeat(63);
@@ -888,7 +888,8 @@ mod tests {
         ] {
             let got = Url::parse(text).expect_err(text);
             match (&got, &want) {
-                // The unfinished bracket takes the path with it; only the kind matters.
+                // The unfinished bracket makes the path part of the host; only the kind of error
+                // counts.
                 (UrlError::Host(_), UrlError::Host(h)) if h.ends_with('/') => {}
                 _ => assert_eq!(got, want, "{text}"),
             }

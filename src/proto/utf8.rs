@@ -66,7 +66,7 @@ mod tests {
         pieces.iter().all(|p| utf8.feed(p).is_ok()) && utf8.finish().is_ok()
     }
 
-    /// Every sequence of one to four bytes out of the bytes where the rules change.
+    /// Every sequence of one to four of the bytes at which the rules change.
     fn edge_sequences() -> Vec<Vec<u8>> {
         let edges = [
             0x00, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0,
@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn the_byte_that_breaks_a_sequence_is_refused_at_once() {
-        // Surrogates, overlong forms and what lies beyond U+10FFFF break at their second byte.
+        // Surrogates, overlong forms and code points beyond U+10FFFF are invalid from the second
+        // byte.
         for (good, bad) in [
             (&b"\xED"[..], 0xA0),
             (b"\xE0", 0x80),

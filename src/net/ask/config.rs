@@ -141,7 +141,7 @@ impl Override {
 mod tests {
     use super::*;
 
-    /// A clone is for another reactor with the same configuration.
+    /// A clone of a configuration is for another reactor.
     #[test]
     fn a_clone_has_all_but_an_observer_that_cannot_be_shared() {
         use std::sync::{Arc, Mutex};

@@ -459,7 +459,7 @@ mod tests {
         assert_eq!(proxy.credentials().unwrap().password.sent(), "b@c");
     }
 
-    /// FAULTS 46: no error repeats user name or password.
+    /// FAULTS 46: no error contains user name or password.
     #[test]
     fn bad_proxies_and_why() {
         let long = "a".repeat(256);
@@ -512,8 +512,8 @@ mod tests {
         assert!(Proxy::parse("socks5://a").unwrap().header("X-Own", "1").is_err());
     }
 
-    /// FAULTS 48: an IPv6 zone is no name, in a URL or in the list, and a name matches no part of
-    /// an address.
+    /// FAULTS 48: an IPv6 address with a zone is no name, in a URL or in the list; and a name
+    /// matches no part of an address.
     #[test]
     fn where_no_proxy_is_used() {
         let proxy = Proxy::parse("http://proxy.example:3128").unwrap();

@@ -442,7 +442,7 @@ mod tests {
         (tcp, rest)
     }
 
-    /// Then resets the connection; the kernel may still take some bytes, which are dropped.
+    /// As `flood`, then resets the connection. Bytes that the kernel still takes are dropped.
     fn flood_and_reset(listener: &TcpListener) {
         let (tcp, _) = flood(listener);
         rustix::net::sockopt::set_socket_linger(&tcp, Some(Duration::ZERO)).unwrap();
@@ -472,8 +472,8 @@ mod tests {
         }
     }
 
-    /// Nobody consumes what a released connection holds: it is read nevertheless, to the end of its
-    /// closing handshake.
+    /// Nobody consumes the bytes that a released connection holds; it is read nevertheless, to the
+    /// end of its closing handshake.
     #[test]
     fn a_connection_that_is_not_read_and_let_go_of_is_closed() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -508,7 +508,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_is_not_read_is_not_silent() {
-        // The pong is behind messages that nobody has consumed yet.
+        // The pong stands behind messages that nobody has consumed yet.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("ws://{}/", listener.local_addr().unwrap());
         let server = std::thread::spawn(move || flood(&listener));

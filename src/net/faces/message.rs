@@ -171,7 +171,7 @@ mod tests {
         }
         for data in [Message::from(&b"ab"[..]), Message::from(b"ab".to_vec())] {
             assert!(data.is_binary() && !data.is_text());
-            // Whatever its bytes are.
+            // The bytes do not matter.
             assert_eq!((data.len(), data.as_text()), (2, None));
             assert_eq!(data.clone().into_text(), Err(data.clone()));
             assert_eq!(data.clone().into_data(), b"ab");

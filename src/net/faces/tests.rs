@@ -1,4 +1,4 @@
-//! Code that two faces share, on the real reactor; `tests/loom` checks the interleavings of their
+//! Code that two faces share, on the real reactor. `tests/loom` checks the interleavings of their
 //! threads.
 
 use super::Batch;
@@ -17,7 +17,7 @@ fn what_is_done_between_the_halves_of_a_turn_ends_the_wait() {
     let options = Options::new("ws://127.0.0.1:1/").unwrap();
     let id = shared.with(|reactor| reactor.open(options)).unwrap();
     shared.with(|reactor| reactor.release(id, &CloseFrame::default()));
-    // The first call ends the wait, and the work of both is done.
+    // The first call ends the wait, and the work of both calls is done.
     while !shared.with(|reactor| reactor.is_empty()) {
         let next = shared.go_on(wait, None, &mut ready, &mut batch, |_| {});
         wait = next.unwrap().0;

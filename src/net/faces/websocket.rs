@@ -135,11 +135,9 @@ pub struct WebSocket<S: Sys = Os> {
     interrupter: Option<Interrupter>,
 }
 
-/// The contents of a handle until it is split. Needed since the handle implements `Drop`, so no
-/// field can be moved out of it.
-///
-/// INVARIANT: empty only between [`WebSocket::into_parts`], which consumes the handle, and its
-/// drop.
+/// The contents of a handle until it is split: no field can be moved out of it, since it implements
+/// `Drop`. INVARIANT: empty only between [`WebSocket::into_parts`], which consumes the handle, and
+/// its drop.
 struct UntilSplit<T>(Option<T>);
 
 impl<T> Deref for UntilSplit<T> {
@@ -660,7 +658,7 @@ const READS_AT_END: usize = 32;
 
 #[cfg(test)]
 mod tests {
-    /// Without an unfinished message, an open connection has no timer but its keep-alive ping.
+    /// An open connection without an unfinished message has no timer but its keep-alive ping.
     #[test]
     #[cfg(feature = "cli")]
     fn a_face_whose_owner_waits_pings_unless_it_is_told_not_to() {
@@ -686,7 +684,7 @@ mod tests {
             assert_eq!(deadline.is_some(), pings, "{options:?}");
             assert!(client.with(|reactor| reactor.is_open(id)));
 
-            // A reactor driven by the program pings only if its options set an interval.
+            // A reactor that the program drives pings only if the options set an interval.
             let mut reactor = Reactor::new(Config::default()).unwrap();
             let id = reactor.open(options.clone()).unwrap();
             while !reactor.is_open(id) {
@@ -697,8 +695,7 @@ mod tests {
         }
     }
 
-    /// A send that returned has left no bytes behind, over TLS too, where rustls may hold some
-    /// back.
+    /// After a send has returned, no bytes are left, even over TLS, where rustls may hold some.
     #[test]
     #[cfg(all(feature = "cli", feature = "tls"))]
     fn a_send_that_is_over_has_left_nothing_behind() {
@@ -715,7 +712,7 @@ mod tests {
             let tls = Some(crate::tls_config(peer::CA_PEM).unwrap());
             let config = Config { tls, ..Config::default() };
             let mut ws = Options::new(server.url()).unwrap().connect_with(config).unwrap();
-            // The test reads nothing, so that the server, which echoes, stops reading as well.
+            // The test reads nothing, so the server, which echoes, stops reading too.
             let data = [7; 3000];
             for _ in 0..20_000 {
                 let sent = ws.reactor.act_now(ws.id, |session, cx| session.send_binary(cx, &data));

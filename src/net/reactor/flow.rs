@@ -162,11 +162,11 @@ mod tests {
         assert!(look(&mut sum, 1, 55, now));
         assert!(look(&mut sum, 2, 10, now));
         assert!(sum.take_waiting(&limits).is_empty());
-        // It is done, and there is room.
+        // The message is complete, and there is room.
         assert!(!look(&mut sum, 0, 0, now));
         assert_eq!(Vec::from_iter(sum.take_waiting(&limits)), [ids[1], ids[2]]);
         assert!(!look(&mut sum, 1, 55, now) && !look(&mut sum, 2, 10, now));
-        // The larger one goes first, whichever was seen first.
+        // The larger message goes first, whichever was seen first.
         assert!(look(&mut sum, 2, 50, now));
         assert!(!look(&mut sum, 1, 56, now));
         assert!(look(&mut sum, 2, 51, now));

@@ -1,4 +1,4 @@
-//! Lets in one opening handshake at a time ([`Limits::opening_per_peer`]) per address and port (RFC
+//! Lets in one opening handshake at a time (`Limits::opening_per_peer`) per address and port (RFC
 //! 6455 §4.1, 2), or per name and port behind a proxy; in the order of arrival.
 
 use std::collections::BTreeMap;
@@ -123,11 +123,11 @@ mod tests {
         let tickets = [2, 3, 4].map(|n| gates.enter(to.clone(), id(n)).unwrap());
         assert_eq!(tickets.map(|ticket| gates.before(to, ticket)), [1, 2, 3]);
         assert_eq!(gates.next(), None);
-        // A connection that gave up is skipped.
+        // A connection that gave up its ticket is skipped.
         gates.give_up(to, tickets[0]);
         assert_eq!(gates.before(to, tickets[2]), 2);
         gates.leave(to);
-        // Nor does a new one slip in before waiting ones.
+        // A new connection does not overtake waiting ones.
         let last = gates.enter(to.clone(), id(5)).unwrap();
         assert_eq!(gates.next(), Some((to.clone(), tickets[1], id(3))));
         assert_eq!(gates.next(), None);

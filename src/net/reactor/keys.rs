@@ -58,8 +58,8 @@ mod tests {
     use crate::limits::Limits;
     use crate::net::sys::Os;
 
-    /// FAULTS 22, RFC 6455 §5.3: over several blocks, no key occurs twice, no bit prefers a value,
-    /// and used keys are wiped. The bounds are wide enough for chance.
+    /// FAULTS 22, RFC 6455 §5.3: over several blocks, no key occurs twice, each bit is set in about
+    /// half of the keys, and used keys are overwritten. The bounds leave room for chance.
     #[test]
     fn keys_are_fresh_without_pattern_and_wiped() {
         const KEYS: u32 = 10_000;
@@ -71,7 +71,7 @@ mod tests {
             let set = all.iter().filter(|&key| key >> bit & 1 == 1).count();
             assert!((4_500..5_500).contains(&set), "bit {bit} is set in {set} of {KEYS}");
         }
-        // From one key to the next, too.
+        // From one key to the next, about half of the bits change.
         let flips: u32 = all.windows(2).map(|pair| (pair[0] ^ pair[1]).count_ones()).sum();
         assert!((157_000..163_000).contains(&flips), "{flips} bits change");
         all.sort_unstable();

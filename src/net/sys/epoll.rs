@@ -178,7 +178,7 @@ mod tests {
         matches!(&*epoll.timer(), Timer::Made(timer) if timer.ticks())
     }
 
-    /// A wait that was ended before it began.
+    /// Makes a wait that a wake-up has ended before it begins.
     fn pass(epoll: &Epoll, now: Instant, left: Option<Duration>) {
         let mut ready = Vec::new();
         epoll.wake();
@@ -219,7 +219,7 @@ mod tests {
             epoll.wait(now, wanted, &mut ready).unwrap();
             assert_eq!((ready, armed(&epoll)), (Vec::new(), None));
             assert!(!ticks(&epoll));
-            // The next wait waits: only the waker ends it.
+            // The next wait does wait: only the waker ends it.
             pass(&epoll, now, Some(Duration::ZERO));
             let mut events = [const { MaybeUninit::<Event>::uninit() }; 4];
             let none = timespec(Duration::ZERO);

@@ -22,8 +22,8 @@ pub struct PollSet {
 
 #[derive(Default)]
 struct State {
-    /// Shared with a wait in progress, so that another thread may change them meanwhile: then they
-    /// are copied, once. If the waiting thread makes all changes itself, they never are.
+    /// Shared with a wait in progress: if another thread changes them meanwhile, they are copied
+    /// once. If the waiting thread makes all changes itself, they are never copied.
     entries: Arc<Vec<Entry>>,
     /// The index of each socket in `entries`.
     places: HashMap<RawFd, usize>,
@@ -303,12 +303,12 @@ mod tests {
         }
     }
 
-    /// The waker also keeps a far deadline: neither replaces the other.
+    /// The waker also keeps a far deadline; neither of the two replaces the other.
     #[test]
     fn a_wake_up_and_a_far_deadline_do_not_hide_each_other() {
         for set in sets() {
             let start = Instant::now();
-            // Set first, then woken, while it waits and before.
+            // The timer is set first, then the waker wakes: before the wait, and during it.
             set.wake();
             assert_eq!(wait(&set, LONG), []);
             std::thread::scope(|scope| {
@@ -323,7 +323,7 @@ mod tests {
             set.wake();
             let _ = set.waker.arm(Instant::now(), 2 * LONG.unwrap());
             assert_eq!(wait(&set, LONG), []);
-            // A deadline ends a wait, whichever way it is kept.
+            // A deadline ends a wait, in whichever way it is kept.
             assert_eq!(wait(&set, NOW), []);
             assert_eq!(wait(&set, Some(Duration::from_millis(1))), []);
             assert!(start.elapsed() < LONG.unwrap());
@@ -341,7 +341,7 @@ mod tests {
         let Waker::Timer { alarm, .. } = &set.waker else { panic!("another kind") };
         let set_to = |at| assert_eq!(alarm.lock().unwrap().timer.armed(), at);
         set_to(Some(now + LONG.unwrap()));
-        // It stays for later deadlines, and moves for an earlier one.
+        // The timer stays for later deadlines, and moves for an earlier one.
         assert!(set.waker.arm(now + Duration::from_secs(9), LONG.unwrap()));
         set_to(Some(now + LONG.unwrap()));
         assert!(set.waker.arm(now, LONG.unwrap() / 2));
@@ -370,7 +370,7 @@ mod tests {
         }
     }
 
-    /// Otherwise the socket would stay open for as long as the wait lasts, or not be waited for.
+    /// Otherwise the socket would stay open for as long as the wait lasts, or would not be polled.
     #[test]
     fn what_another_thread_changes_ends_a_wait() {
         for set in sets() {
@@ -393,8 +393,8 @@ mod tests {
         }
     }
 
-    /// In whatever order they are added and removed, each is reported by its own token, and none is
-    /// copied.
+    /// In whatever order sockets are added and removed, each is reported with its own token, and
+    /// none is copied.
     #[test]
     fn each_is_found_by_its_descriptor() {
         for set in sets() {
@@ -409,7 +409,7 @@ mod tests {
                 let gone = left.swap_remove(seed % left.len());
                 set.forget(&pairs[gone as usize].0);
                 assert_eq!(Arc::strong_count(&pairs[gone as usize].0), 1);
-                // A second call does no harm.
+                // A second call has no effect.
                 set.forget(&pairs[gone as usize].0);
                 if let Some(&some) = left.first() {
                     pairs[some as usize].1.write_all(b"x").unwrap();
@@ -425,7 +425,7 @@ mod tests {
         }
     }
 
-    /// On Windows poll reports such a hang-up at once, and again and again.
+    /// On Windows, poll reports such a hang-up at once, and again and again.
     #[test]
     fn to_wait_for_room_while_the_peer_has_ended_its_half_is_to_wait() {
         for set in sets() {
@@ -445,12 +445,12 @@ mod tests {
                 for _ in 0..10 {
                     wait(&set, Some(AGAIN));
                 }
-                // Ten, except that the system's clock may be coarse.
+                // Ten intervals, but the system's clock may be coarse.
                 assert!(start.elapsed() >= 8 * AGAIN, "{:?}", start.elapsed());
             }
             set.watch(&socket, 1, Interest { read: false, write: true });
             let reader = std::thread::spawn(move || {
-                // Including the byte that is written below.
+                // The byte that is written below is read, too.
                 let (mut got, mut buf) = (0, vec![0; 65_536]);
                 while got <= sent {
                     got += peer.read(&mut buf).unwrap();
@@ -463,7 +463,7 @@ mod tests {
                 wait(&set, LONG);
             }
             reader.join().unwrap();
-            // The end can be read, and is reported as often as it is polled.
+            // The end can be read, and every poll reports it.
             set.watch(&socket, 1, READ);
             for _ in 0..3 {
                 assert_eq!(wait(&set, LONG), [Ready { token: 1, read: true, write: false }]);

@@ -41,7 +41,7 @@ mod tests {
     fn random_bytes_are_not_always_the_same() {
         let mut seen = [false; 256];
         (0..2000).for_each(|_| seen[usize::from(random_byte())] = true);
-        // Each value is missing once in 2,500 runs; half of them never.
+        // Each value is missing in one of 2,500 runs; half of the values never are.
         assert!(seen.iter().filter(|seen| **seen).count() > 128);
     }
 }

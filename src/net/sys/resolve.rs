@@ -235,7 +235,7 @@ mod tests {
                 sender.send(()).unwrap();
                 let _ = gate.lock().map(|gate| gate.recv());
             });
-            // With another port, each is a separate question.
+            // With another port, each name is a separate question.
             for id in 0..dns_helpers {
                 resolver.ask(id as u64, "127.0.0.1", 80 + id as u16).unwrap();
                 woken.recv().unwrap();
@@ -248,7 +248,7 @@ mod tests {
             assert_eq!((state.prompt, state.waiting.len()), (dns_helpers, dns_queue));
             drop(state);
             drop(release);
-            // The waiting ones are answered.
+            // The waiting names are resolved.
             (0..dns_queue).for_each(|_| woken.recv().unwrap());
             assert_eq!(std::iter::from_fn(|| resolver.answer()).count(), dns_helpers + dns_queue);
         }
@@ -256,7 +256,7 @@ mod tests {
         assert!(Resolver::new(&none, || {}).ask(1, "localhost", 80).is_err());
     }
 
-    /// Keeps helpers busy, as slow names would; then asks one more question.
+    /// Keeps helpers busy, as slow names would; then asks for one more name.
     fn behind_slow_names(limits: &Limits) -> (Resolver, mpsc::Receiver<()>, mpsc::Sender<()>) {
         let (sender, woken) = mpsc::channel();
         let (release, gate) = mpsc::channel::<()>();
@@ -268,7 +268,7 @@ mod tests {
         for id in 0..limits.dns_helpers {
             resolver.ask(id as u64, "127.0.0.1", 80 + id as u16).unwrap();
         }
-        // The first has answered and waits for the gate, the others for the first.
+        // The first helper has answered and waits for the gate, the others wait for the first.
         woken.recv().unwrap();
         (resolver, woken, release)
     }
@@ -281,10 +281,10 @@ mod tests {
         let (mut resolver, woken, release) = behind_slow_names(&limits);
         for port in [300, 301] {
             resolver.ask(port.into(), "127.0.0.1", port).unwrap();
-            // Its helper has answered, and is busy from now on.
+            // The helper has answered, and is busy from now on.
             woken.recv().unwrap();
         }
-        // There are as many helpers as allowed: one of them has to come back.
+        // There are as many helpers as allowed, so one of them has to become free.
         resolver.ask(302, "127.0.0.1", 302).unwrap();
         assert!(woken.recv_timeout(20 * dns_patience).is_err());
         assert_eq!(resolver.shared.lock().helpers, 3);

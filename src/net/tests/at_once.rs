@@ -1,4 +1,4 @@
-//! Sending and writing in one call, without a turn.
+//! Calls that send and write at once, without a turn.
 
 use super::*;
 use crate::proto::Misuse;
@@ -9,7 +9,7 @@ impl Bench {
     }
 }
 
-/// The call writes once, in order, and leaves to a turn only necessary work.
+/// The call writes once, in order, and leaves only necessary work to a turn.
 #[test]
 fn what_is_sent_at_once_is_written_once_and_the_rest_when_there_is_room() {
     let mut bench = Bench::new(Limits::default());
@@ -52,7 +52,7 @@ fn an_error_of_what_is_sent_at_once_is_told_once_by_the_next_turn() {
         "{events:?}"
     );
     assert_eq!(bench.world.lock().tcps[tcp].writes, 1);
-    // Later sends return how it ended (FAULTS 82).
+    // Later sends return how the connection ended (FAULTS 82).
     let how = "connection: lost: connection reset; 14 bytes that were accepted did not leave";
     assert_eq!(bench.sends_now(id, "z"), Err(Misuse::Ended(how.into())));
     assert!(bench.is_dropped(tcp));

@@ -1,10 +1,10 @@
-//! Compressed messages: their inflated size counts, and unused memory is freed.
+//! Compressed messages: the inflated size counts, and unused memory is freed.
 
 use super::*;
 use crate::proto::ws::deflate::Codec;
 use crate::proto::{Agreed, Compression};
 
-/// This many equal bytes, compressed.
+/// `len` equal bytes, compressed.
 fn compressed(len: usize) -> Vec<u8> {
     let wanted = Compression::default();
     let mut payload = Vec::new();
@@ -19,8 +19,8 @@ fn compressed(len: usize) -> Vec<u8> {
     frame
 }
 
-/// FAULTS 8, `Limits::turn`: a hundred bytes that inflate to a hundred thousand count as those.
-/// Otherwise a read of 64 KiB could be some 64 MiB for the program at once.
+/// FAULTS 8, `Limits::turn`: if a hundred bytes inflate to a hundred thousand, those count.
+/// Otherwise one read of 64 KiB could give the program 64 MiB at once.
 #[test]
 fn a_turn_hands_over_so_much_of_what_messages_become() {
     let frame = compressed(100_000);
@@ -38,7 +38,7 @@ fn a_turn_hands_over_so_much_of_what_messages_become() {
     assert_eq!([texts_of(50_000), texts_of(250_000), texts_of(usize::MAX)], [1, 3, 20]);
 }
 
-/// `Limits::deflate_idle`: also for a paused connection, which no other timer wakes.
+/// `Limits::deflate_idle` also counts for a paused connection, which no other timer wakes.
 #[test]
 fn what_compresses_is_given_up_though_nothing_is_read() {
     let idle = 1000 * MS;
@@ -58,7 +58,7 @@ fn what_compresses_is_given_up_though_nothing_is_read() {
     };
     let (first, second) = (sends(&mut bench), sends(&mut bench));
     assert!(second < first, "it refers to the one before: {first} {second}");
-    // A ping is in progress when reading is paused: its time limit does not end the connection.
+    // Reading is paused while a ping waits for its pong: that limit does not end the connection.
     bench.world.lock().now += 200 * MS;
     assert_eq!(bench.turns(), Vec::<String>::new());
     assert!(bench.wrote(tcp).starts_with(&[0x89]));

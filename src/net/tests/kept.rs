@@ -1,4 +1,4 @@
-//! Connections between two requests, on a clock of the test.
+//! Connections between two requests, on a clock that the test moves.
 
 use super::*;
 
@@ -19,7 +19,7 @@ impl Bench {
         self.world.lock().tcps.len()
     }
 
-    /// Those of them that are not closed.
+    /// Which of them are not closed.
     fn standing(&self) -> Vec<usize> {
         let tcps = &self.world.lock().tcps;
         (0..tcps.len()).filter(|&tcp| !tcps[tcp].dropped).collect()
@@ -49,7 +49,7 @@ fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
     limits
 }
 
-/// `Limits::kept_idle`: to the nanosecond, and the time that the server allows.
+/// `Limits::kept_idle`, and the time that the server allows, to the nanosecond.
 #[test]
 fn a_connection_waits_so_long_and_no_longer() {
     let answer =
@@ -83,7 +83,7 @@ fn a_connection_waits_so_long_and_no_longer() {
     }
 }
 
-/// A connection whose time is over is not used, even if no turn has closed it yet.
+/// A connection whose time has passed is not used, even if no turn has closed it yet.
 #[test]
 fn one_that_is_over_carries_nothing() {
     let mut bench = Bench::new(Limits::default());
@@ -91,7 +91,7 @@ fn one_that_is_over_carries_nothing() {
     bench.world.lock().now += Limits::default().kept_idle;
     assert_eq!(bench.answered(kept(), FINE), 1);
     assert!(bench.is_dropped(0));
-    // And each use restarts its time.
+    // Each use restarts the time.
     for _ in 0..5 {
         bench.pass(Limits::default().kept_idle - NS);
         assert_eq!(bench.answered(kept(), FINE), 1);
@@ -99,7 +99,7 @@ fn one_that_is_over_carries_nothing() {
     assert_eq!(bench.made(), 2);
 }
 
-/// `Limits::kept` and `Limits::kept_per_peer`, at them and one beyond; the oldest are closed.
+/// `Limits::kept` and `Limits::kept_per_peer`, at the bound and one beyond; the oldest is closed.
 #[test]
 fn so_many_are_kept_in_all_and_with_one_peer() {
     let together = |bench: &mut Bench, urls: &[&str]| {
@@ -126,7 +126,7 @@ fn so_many_are_kept_in_all_and_with_one_peer() {
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let mut bench = Bench::new(Limits::default());
     assert_eq!(together(&mut bench, &many), (8..40).collect::<Vec<_>>());
-    // 0: none is kept, and the request asks for `close`.
+    // With 0, no connection is kept, and the request asks for `close`.
     for (kept_in_all, per_peer, idle) in [(0, 6, SECOND), (32, 0, SECOND), (32, 6, Duration::ZERO)]
     {
         let mut bench = Bench::new(limits(|l| {
@@ -141,7 +141,7 @@ fn so_many_are_kept_in_all_and_with_one_peer() {
     }
 }
 
-/// `Limits::connections` counts kept ones, and they make room.
+/// `Limits::connections` also counts kept connections, which make room for new ones.
 #[test]
 fn those_that_wait_give_way_to_what_is_opened() {
     let mut bench = Bench::new(limits(|l| l.connections = 2));
@@ -149,10 +149,10 @@ fn those_that_wait_give_way_to_what_is_opened() {
     bench.answered(to(a), FINE);
     bench.answered(to(b), FINE);
     assert_eq!(bench.standing(), [0, 1]);
-    // The same one is used, and closes no other.
+    // The same connection is used, and closes no other.
     assert_eq!(bench.answered(to(a), FINE), 0);
     assert_eq!(bench.standing(), [0, 1]);
-    // A new connection needs room: of the kept ones, `b` is the oldest.
+    // A new connection needs room: `b` is the oldest kept one.
     bench.start(ws());
     assert_eq!(bench.standing(), [0, 2]);
     bench.start(ws());
@@ -180,7 +180,8 @@ fn those_that_wait_give_their_descriptors() {
     assert!(events[0].starts_with("failed Connect"), "{events:?}");
 }
 
-/// Each request is recorded with its response, whatever connection carried it, and runs again.
+/// Each request is recorded with its response, whichever connection carried it, and can be
+/// replayed.
 #[cfg(feature = "tape")]
 #[test]
 fn a_tape_has_a_session_for_each_request() {
@@ -206,7 +207,7 @@ fn a_tape_has_a_session_for_each_request() {
     for _ in 0..2 {
         assert_eq!(bench.answered(kept(), FINE), 0);
     }
-    // A request that is sent again makes two.
+    // A request that is sent again makes two records.
     bench.start(kept());
     bench.world.lock().tcps[0].ended = true;
     bench.turns();
@@ -219,18 +220,18 @@ fn a_tape_has_a_session_for_each_request() {
     assert!(outcome.gaps.is_empty() && outcome.events > 6, "{outcome:?}");
 }
 
-/// FAULTS 41: bytes that come between requests close the connection, and are no response to the
-/// next.
+/// FAULTS 41: bytes that come between two requests close the connection, and are not the response
+/// to the next one.
 #[test]
 fn bytes_that_nobody_asked_for_are_no_answer() {
-    // A turn reads them.
+    // A turn reads the bytes.
     let mut bench = Bench::new(Limits::default());
     let tcp = bench.answered(kept(), FINE);
     bench.gives(tcp, FINE);
     assert_eq!(bench.turns(), Vec::<String>::new());
     assert!(bench.is_dropped(tcp));
     assert_eq!(bench.answered(kept(), FINE), 1);
-    // They have come when the next request would use the connection.
+    // The bytes have come when the next request would use the connection.
     for unasked in [&b"\0"[..], b"\r\n", FINE] {
         let mut bench = Bench::new(Limits::default());
         let tcp = bench.answered(kept(), FINE);
@@ -243,7 +244,7 @@ fn bytes_that_nobody_asked_for_are_no_answer() {
         assert_eq!(events, ["response 200", "chunk 2", "complete"]);
         assert!(!bench.reactor.is_open(id));
     }
-    // They come before a byte of the next request was sent.
+    // The bytes come before a byte of the next request was sent.
     for method in ["GET", "POST"] {
         let mut bench = Bench::new(Limits::default());
         let tcp = bench.answered(kept(), FINE);
@@ -255,7 +256,7 @@ fn bytes_that_nobody_asked_for_are_no_answer() {
         assert_eq!(events.iter().any(|t| t.starts_with("failed Response")), !again, "{events:?}");
         assert_eq!(events.len(), usize::from(!again), "{events:?}");
     }
-    // They came right behind the response.
+    // The bytes came right behind the response.
     let mut bench = Bench::new(Limits::default());
     let tcp = bench.answered(kept(), &[FINE, FINE].concat());
     assert!(bench.is_dropped(tcp) && bench.reactor.deadline().is_none());
@@ -296,7 +297,7 @@ fn a_server_may_end_it() {
                 assert_eq!((events.len(), bench.made()), (1, 1));
                 continue;
             }
-            // The request is sent once more, over a new one, whose error counts.
+            // The request is sent once more over a new connection, whose error counts.
             assert_eq!((events, bench.made()), (vec![], 2));
             let head = String::from_utf8(bench.wrote(1)).unwrap();
             assert!(head.starts_with(method) && head.contains("Connection: keep-alive"), "{head}");
@@ -309,7 +310,7 @@ fn a_server_may_end_it() {
             assert_eq!((events.len(), bench.made()), (1, 2));
         }
     }
-    // A byte of a response has come: whether the server has acted is unknown.
+    // A byte of a response has come: nobody knows whether the server has acted.
     let mut bench = Bench::new(Limits::default());
     let tcp = bench.answered(kept(), FINE);
     bench.start(kept());
@@ -320,7 +321,7 @@ fn a_server_may_end_it() {
     assert_eq!(bench.made(), 1);
 }
 
-/// RFC 9110 §15.5.9: a server reports that no request has come, while one was on its way.
+/// RFC 9110 §15.5.9: a server reports that no request came, while a request was on its way.
 #[test]
 fn a_timeout_of_a_server_is_no_answer_to_what_may_go_again() {
     let late = b"HTTP/1.1 408 Late\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
@@ -337,11 +338,11 @@ fn a_timeout_of_a_server_is_no_answer_to_what_may_go_again() {
             continue;
         }
         assert_eq!((events, bench.made()), (vec![], 2));
-        // On a new connection, a 408 is a response.
+        // On a new connection, a 408 is the response.
         bench.wrote(1);
         bench.gives(1, late);
         assert_eq!(bench.turns(), ["response 408", "complete"]);
-        // And so is any other status on a kept one.
+        // And so is any other status on a kept connection.
         let tcp = bench.answered(ask(), FINE);
         bench.start(ask());
         bench.gives(tcp, b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n");
@@ -392,7 +393,7 @@ fn no_two_share_a_connection_that_differ_in_where_they_go_or_who_asks() {
     let with_header =
         |name: &str| Proxy::parse("10.0.0.1:3128").unwrap().header(name, "1").unwrap();
     let socket = |bytes| usual().socket(SocketOptions::new().send_buffer(bytes));
-    // Each after itself, and after each of the others.
+    // Each request after the same one, and after each of the others.
     let kinds: Vec<(&str, StreamOptions)> = vec![
         ("usual", usual()),
         ("port", to("http://127.0.0.1:81/a")),
@@ -442,7 +443,7 @@ fn no_two_share_a_connection_that_differ_in_where_they_go_or_who_asks() {
     assert_eq!(bench.standing(), [1]);
 }
 
-/// A policy of one request forbids an address that another's allows.
+/// The policy of one request denies an address that another's allows.
 #[test]
 fn a_forbidden_address_is_not_reached_by_a_connection_that_is_there() {
     use crate::net::{Override, Proxy};
@@ -472,10 +473,10 @@ fn a_forbidden_address_is_not_reached_by_a_connection_that_is_there() {
     assert_eq!(direct.wrote(0), b"");
     resolved(&mut direct, "10.0.0.2");
     assert_eq!(direct.world.lock().tcps[1].to.ip().to_string(), "10.0.0.2");
-    // Other requests still use the first.
+    // Other requests still use the first connection.
     assert_eq!((direct.answered(ask().policy(no("10.0.0.2")), FINE), direct.made()), (0, 2));
 
-    // Behind a proxy: its address, and that of the URL if it was resolved here.
+    // Behind a proxy: the proxy's address, and the URL's if the client has resolved it.
     let by = |text: &str| ask().proxy(Proxy::parse(text).unwrap());
     let mut proxied = Bench::new(Limits::default());
     proxied.answered(by("10.0.0.1:3128"), FINE);
@@ -506,7 +507,7 @@ fn a_forbidden_address_is_not_reached_by_a_connection_that_is_there() {
     assert_eq!((proxied.answered(by("socks5://10.0.0.1"), FINE), proxied.made()), (0, 1));
 }
 
-/// While a kept connection waits, no turn has work and the system is not called.
+/// While a connection is kept, no turn has work, and the system is not called.
 #[test]
 fn a_connection_that_waits_costs_no_turns() {
     let mut bench = Bench::new(Limits::default());
@@ -519,7 +520,7 @@ fn a_connection_that_waits_costs_no_turns() {
     assert!(!bench.reactor.has_work());
 }
 
-/// Ending all connections ends the kept ones, too.
+/// Ending all connections also ends the kept ones.
 #[test]
 fn nothing_that_ends_all_leaves_one() {
     let frame = CloseFrame::new(1001, "");
@@ -557,7 +558,7 @@ fn what_is_given_up_is_closed() {
     bench.gives(1, b"HTTP/1.1 302 Go\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n");
     bench.turns();
     assert_eq!((bench.is_dropped(1), bench.made()), (true, 3));
-    // The socket takes no more bytes of the request.
+    // The kernel takes no more bytes of the request.
     bench.gives(2, FINE);
     bench.turns();
     assert_eq!(bench.standing(), [2]);
@@ -584,14 +585,14 @@ fn a_pause_keeps_the_answer_and_then_the_connection() {
     assert_eq!(bench.answered(kept(), FINE), 0);
 }
 
-/// The observer or the policy panics at its nth call: each request ends once, and no connection is
+/// The observer or the policy panics at its n-th call: each request ends once, and no connection is
 /// left.
 #[test]
 fn a_panic_at_any_call_leaves_nothing_behind() {
     #[derive(Clone, Default)]
     struct Fuse(Arc<Mutex<(usize, usize)>>);
     impl Fuse {
-        /// Counts, and panics at the chosen call.
+        /// Counts the calls, and panics at the chosen one.
         fn burn(&self) {
             let (at, now) = {
                 let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Bodies that are read while they are sent, on a clock of the test.
+//! Bodies that are read while they are sent, on a clock that the test moves.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,7 +28,7 @@ fn late(calls: usize) -> (StreamOptions, Arc<AtomicUsize>) {
     (options.body_from(Late(calls, Arc::clone(&asked)), Some(5)).unwrap(), asked)
 }
 
-/// `Limits::body_retry`, and that its least is 1 ms.
+/// `Limits::body_retry`; it is at least 1 ms.
 #[test]
 fn a_reader_that_has_nothing_is_asked_again_after_so_long() {
     for (body_retry, wait) in [(300 * MS, 300 * MS), (Duration::ZERO, MS)] {
@@ -47,8 +47,8 @@ fn a_reader_that_has_nothing_is_asked_again_after_so_long() {
     }
 }
 
-/// The request is not waiting for the server: none of the server's limits passes, however long it
-/// takes.
+/// While the request waits for the reader and not for the server, none of the server's limits
+/// passes.
 #[test]
 fn a_slow_reader_is_nobody_elses_fault() {
     let limits = || Limits { body_retry: 60_000 * MS, ..Limits::default() };
@@ -61,7 +61,7 @@ fn a_slow_reader_is_nobody_elses_fault() {
     assert!(bench.wrote(0).ends_with(b"\r\n\r\nhello"));
     assert_eq!(bench.pass(60_000 * MS - NS), Vec::<String>::new());
     assert_eq!(bench.pass(NS), ["failed Response: 60s are over"]);
-    // But a limit set by the program covers everything.
+    // But a limit that the program sets covers everything.
     let mut bench = Bench::new(limits());
     let (options, _) = late(100);
     bench.start(options.timeout(90_000 * MS));
@@ -69,7 +69,7 @@ fn a_slow_reader_is_nobody_elses_fault() {
     assert_eq!(bench.pass(NS), ["failed Response: 90s are over"]);
 }
 
-/// A server that takes nothing is detected, also if the kernel has taken all bytes so far.
+/// A server that takes nothing is detected, even if the kernel has taken all bytes so far.
 #[test]
 fn a_server_that_takes_nothing_of_a_body_is_stalled() {
     let limits = Limits { body_queue: 1000, ..Limits::default() };

@@ -1,5 +1,5 @@
 //! Time counts from the wire, and accepted bytes arrive or are reported as lost: with servers that
-//! read when the test says, and that end.
+//! read, and end, when the test decides.
 
 mod backlog;
 mod crowd;
@@ -15,29 +15,29 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 const NOTHING: [&str; 0] = [];
 
-/// How a server ends a connection, after its bytes were read and its room was filled.
+/// How a server ends a connection after its bytes were read and its room was filled.
 #[derive(Clone, Copy)]
 enum End {
     /// End of file.
     Eof,
     /// A reset.
     Reset,
-    /// A reset, and a write reports it first.
+    /// A reset, which a write reports first.
     ResetOfWrite,
     /// The end of both directions, without an error.
     BothWays,
-    /// A reset: the next call reports it, and later ones see an end, as systems do.
+    /// A reset: the next call reports it, and later ones see an end, as on real systems.
     ResetOnce,
 }
 
-/// The system of the [`Bench`], with ends.
+/// The system of the [`Bench`], with such ends.
 struct EndingSys(Toy, Arc<EndingPoller>);
 
 struct EndingPoller {
     world: World,
-    /// By the numbers of the connections.
+    /// The ends, by the numbers of the connections.
     ends: Mutex<BTreeMap<usize, End>>,
-    /// A socket has no room when it is connected.
+    /// Whether a socket has no room when it is connected.
     full: AtomicBool,
 }
 
@@ -125,7 +125,7 @@ impl Sys for EndingSys {
 }
 
 impl Poller for EndingPoller {
-    /// A socket that has failed is ready for both, whatever is waited for.
+    /// A socket that has failed is ready for both, whatever the interest is.
     fn wait(&self, now: Instant, until: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
         self.world.wait(now, until, ready)?;
         let full = self.full.load(Ordering::Relaxed);
@@ -151,14 +151,14 @@ impl Poller for EndingPoller {
     fn wake(&self) {}
 }
 
-/// As the [`Bench`]: a reactor, its servers, and the events reported.
+/// As the [`Bench`]: a reactor, its servers, and the reported events.
 struct Wire {
     poller: Arc<EndingPoller>,
     reactor: Reactor<EndingSys>,
     events: Vec<String>,
 }
 
-/// As [`shown`]; an error by its kind, and with the number of lost bytes.
+/// As [`shown`]; an error by its kind, with the number of lost bytes.
 fn event_text(event: Event<'_>) -> String {
     match event {
         Event::Closed(Closed::Failed(e)) => format!("failed {:?}, {} unsent", e.kind(), e.unsent()),
@@ -202,7 +202,7 @@ impl Wire {
         self.tcp(tcp, |tcp| std::mem::take(&mut tcp.output))
     }
 
-    /// One turn, with `act` for each event before it is recorded.
+    /// Makes one turn, and calls `act` for each event before it is recorded.
     fn turn_with(&mut self, act: &mut dyn FnMut(&mut Conn<'_>, &Event<'_>)) {
         let (now, events) = (self.poller.world.lock().now, &mut self.events);
         let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| {
@@ -212,25 +212,25 @@ impl Wire {
         self.reactor.turn(Some(now), &mut sink).unwrap();
     }
 
-    /// More turns than any step needs; returns their events.
+    /// Makes more turns than any step needs; returns their events.
     fn turns(&mut self) -> Vec<String> {
         (0..10).for_each(|_| self.turn_with(&mut |_, _| {}));
         std::mem::take(&mut self.events)
     }
 
-    /// Time passes, and then a turn notices it.
+    /// Lets time pass, and then a turn that notices it.
     fn pass(&mut self, span: Duration) -> Vec<String> {
         self.poller.world.lock().now += span;
         self.turns()
     }
 
-    /// Until `limit`, and not a nanosecond earlier.
+    /// Lets `limit` pass; nothing ends a nanosecond earlier. Returns the events.
     fn ends_after(&mut self, limit: Duration) -> Vec<String> {
         assert_eq!(self.pass(limit - NS), NOTHING);
         self.pass(NS)
     }
 
-    /// The next connection, open: its id, and its number here.
+    /// Opens the next connection; returns its id, and its number here.
     fn open(&mut self, options: Options) -> (ConnId, usize) {
         let tcp = self.poller.world.lock().tcps.len();
         let id = self.reactor.open(options).unwrap();
@@ -247,7 +247,7 @@ impl Wire {
         (id, tcp)
     }
 
-    /// A request of which no byte was sent, and how many bytes of it are waiting.
+    /// Starts a request of which no byte is sent; returns also how many bytes of it are waiting.
     fn ask(&mut self, options: StreamOptions) -> (ConnId, usize, usize) {
         let tcp = self.poller.world.lock().tcps.len();
         let id = self.reactor.open(options).unwrap();

@@ -391,15 +391,15 @@ mod tests {
         Tunnel::new(Proxy::parse(proxy).unwrap(), Target::of(&url), url, Arc::default())
     }
 
-    /// All bytes to be written, which count as sent.
+    /// All bytes to be written; they then count as sent.
     fn take_output(tunnel: &mut Tunnel) -> Vec<u8> {
         let output = tunnel.outgoing().to_vec();
         tunnel.sent(output.len());
         output
     }
 
-    /// Plays `steps`, each with our bytes and the proxy's answer; whole and byte by byte. Returns
-    /// the end, and whether bytes of the last answer were left.
+    /// Plays `steps`, each with the client's bytes and the proxy's answer, whole and byte by byte.
+    /// Returns the end, and whether bytes of the last answer were left.
     fn play(make: impl Fn() -> Tunnel, steps: &[(&[u8], &[u8])]) -> Result<bool, ProxyError> {
         let run = |size: usize| {
             let mut tunnel = make();
@@ -412,7 +412,8 @@ mod tests {
                 for piece in theirs.chunks(size) {
                     kept.extend_from_slice(piece);
                     let used = tunnel.receive(now, &kept).map_err(|e| match e {
-                        // How much the error shows depends on how much came with the deciding byte.
+                        // The error shows the bytes that have come, so their number depends on the
+                        // cuts.
                         ProxyError::Head(HeadError::NotHttp(_)) => {
                             ProxyError::Head(HeadError::NotHttp(String::new()))
                         }
@@ -482,7 +483,7 @@ mod tests {
         assert!(text.starts_with("CONNECT *** HTTP/1.1\r\nHost: ***\r\n"), "{text}");
     }
 
-    /// FAULTS 46: an echo server repeats the request.
+    /// FAULTS 46: an echo server sends the request back.
     #[test]
     fn an_error_that_shows_what_came_shows_no_secret() {
         let secret = url("wss://hidden.example/").into_secret();
@@ -539,7 +540,7 @@ mod tests {
                 other => panic!("{answer}: {other:?}"),
             }
         }
-        // The response ends with the connection, or by its time limit.
+        // The response ends with the connection, or at its time limit.
         let mut open = tunnel("http://u:p@proxy", "wss://a/");
         take_output(&mut open);
         let now = Instant::now();
@@ -617,7 +618,7 @@ mod tests {
         assert!(play(make, &[(greeting, b"\x05\0"), (request, reply)]).unwrap());
         let end = play(make, &[(greeting, b"\x05\x02"), (login, b"\x01\x01")]);
         assert!(matches!(end, Err(ProxyError::Login)), "{end:?}");
-        // One that asks for a password that was not offered, and one that accepts no method.
+        // A proxy that asks for a password that was not offered, and one that accepts no method.
         let make = || tunnel("socks5h://proxy", "ws://a/");
         for method in [2, 1, 0xFF] {
             let end = play(make, &[(b"\x05\x01\0", &[5, method])]);

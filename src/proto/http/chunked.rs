@@ -268,7 +268,7 @@ fn unquoted(mut bytes: &[u8]) -> Option<&[u8]> {
 mod tests {
     use super::*;
 
-    /// The data of a body, `step` bytes at a time; each piece by itself.
+    /// The data of a body, fed `step` bytes at a time; each piece separately.
     fn read(
         bytes: &[u8],
         step: usize,
@@ -295,11 +295,11 @@ mod tests {
         Ok((pieces, usize::MAX))
     }
 
-    /// Whole, byte by byte and with trailing bytes give the same; the chunks, each by itself.
+    /// Whole, byte by byte and with trailing bytes, the result is the same; returns the chunks.
     fn check(bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
         let limits = Limits::default();
         let name = |e: HttpError| match e {
-            // How many bytes the error shows depends on how many had come.
+            // The error shows the bytes that have come, so their number depends on the cuts.
             HttpError::ChunkLine(_) => "chunk line".to_owned(),
             e => e.to_string(),
         };
@@ -385,7 +385,7 @@ mod tests {
         }
     }
 
-    /// The fast path against the general one: lines of up to ten bytes that are cut, whole, with
+    /// Compares the fast path with the general one, for lines of up to ten bytes: cut, whole, with
     /// bytes behind, and next to the limit.
     #[test]
     fn a_plain_line_is_what_every_line_is() {
@@ -421,7 +421,7 @@ mod tests {
         assert!(read(&body(20), 1, &limits).is_ok());
         assert_eq!(read(&body(21), 1, &limits), Err(HttpError::LongChunkLine));
 
-        // Each chunk: a line of 40 bytes less the fair 16 and 2.
+        // Each chunk costs a line of 40 bytes, less 16 and less twice its byte of data.
         let limits = Limits { chunk_overhead: 22 * 3, ..Default::default() };
         let body = |n: usize| format!("1;{}\r\nx\r\n", "a".repeat(36)).repeat(n).into_bytes();
         assert!(read(&body(3), 7, &limits).is_ok());

@@ -101,7 +101,7 @@ mod tests {
         }
     }
 
-    /// Each day is one more than the one before, over all kinds of years.
+    /// Each day is the day before plus one, over all kinds of years.
     #[test]
     fn days_follow_each_other() {
         let mut want = 0;

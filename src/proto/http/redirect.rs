@@ -179,7 +179,7 @@ mod tests {
         }
     }
 
-    /// `Content-Encoding` is kept with a compressed body and removed together with it.
+    /// `Content-Encoding` stays with a compressed body, and is removed together with it.
     #[cfg(feature = "deflate")]
     #[test]
     fn a_compressed_body_goes_with_its_coding() {
@@ -230,12 +230,12 @@ mod tests {
             let next = hop(&start, 307, other);
             assert!(!text(&next).contains("abc"), "{other}");
             assert!(text(&next).contains("X: y\r\n"));
-            // a → b → b2 → a
+            // The redirects are a → b → b2 → a.
             let back = hop(&hop(&next, 307, "https://b2/"), 307, "https://a/x");
             assert!(!text(&back).contains("abc"), "{other}: {}", text(&back));
         }
         assert_eq!(all.matches("abc").count(), 3);
-        // From http to https is another origin too.
+        // From http to https, the origin changes too.
         assert!(!text(&hop(&request("GET", "http://a/"), 301, "https://a/")).contains("abc"));
     }
 

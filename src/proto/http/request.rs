@@ -425,7 +425,7 @@ mod tests {
         assert_eq!(written(&post, Delivery::Events), lines(&want));
     }
 
-    /// RFC 9112 §3.2.2: a proxy is sent the absolute URL and its own fields.
+    /// RFC 9112 §3.2.2: a proxy gets the absolute URL and its own fields.
     #[test]
     fn a_proxy_is_sent_the_whole_url_and_what_is_for_it() {
         let mut get = request("GET", "http://a.example:81/x?y#z");
@@ -457,7 +457,7 @@ mod tests {
         }
     }
 
-    /// FAULTS 42, 59 and 46: without a proxy, there is nobody to send its credentials to.
+    /// FAULTS 42, 59 and 46: without a proxy, nobody gets the proxy's credentials.
     #[test]
     fn nothing_can_be_injected() {
         let url = || Url::parse_http("http://a/").unwrap();
@@ -503,7 +503,7 @@ mod tests {
         }
     }
 
-    /// RFC 9112 §6.2: never both, whatever was set before.
+    /// RFC 9112 §6.2: a request never has both fields, whatever was set before.
     #[test]
     fn a_body_is_framed_by_its_length_or_by_chunks() {
         let mut r = request("POST", "http://a/");

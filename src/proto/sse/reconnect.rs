@@ -131,7 +131,7 @@ mod tests {
             (Some(100), 100),
             (Some(101), 101),
             (Some(2500), 2500),
-            // Above the most that failures make it wait: the server wants it so.
+            // The server may ask for a longer wait than failures can cause.
             (Some(20_000), 20_000),
             (Some(60_000), 60_000),
             (Some(60_001), 60_000),
@@ -145,7 +145,7 @@ mod tests {
         }
     }
 
-    /// `sse_backoff` is that bound.
+    /// `sse_backoff` bounds the wait after failures.
     #[test]
     fn failures_in_a_row_double_the_wait_up_to_a_bound() {
         let mut plan = Reconnect::default();
@@ -154,13 +154,13 @@ mod tests {
             [0, 255, 255, 255, 255, 255, 255].map(&mut waits),
             [1, 2, 4, 8, 10, 10, 10].map(|s| MS(s * 1000))
         );
-        // However many there are, and never less than half.
+        // However many failures there are, the wait is never below half.
         for _ in 0..100 {
             assert_eq!(waits(0), MS(5000));
         }
         plan.failures = u32::MAX;
         assert_eq!(plan.wait(&limits(), None, 255), MS(10_000));
-        // One that opens ends the row.
+        // An attempt that opens a connection ends the row of failures.
         plan.opened();
         assert_eq!(plan.wait(&limits(), None, 255), MS(1000));
         assert_eq!(plan.wait(&limits(), None, 255), MS(1000), "the first failure");
@@ -197,13 +197,13 @@ mod tests {
         ] {
             let mut plan = Reconnect::default();
             plan.at_least(MS(asked));
-            // The longest counts, and opening a connection takes nothing back.
+            // The longest time counts, and opening a connection does not cancel it.
             plan.at_least(MS(0));
             if opens {
                 plan.opened();
             }
             assert_eq!(plan.wait(&limits(), None, 0), MS(wait), "{opens}, {asked}");
-            // Once, and the row of failures goes on as without.
+            // It counts once, and the row of failures goes on as if it had not been asked for.
             let next = if opens { 1000 } else { 2000 };
             assert_eq!(plan.wait(&limits(), None, 255), MS(next), "{opens}, {asked}");
         }
@@ -221,7 +221,7 @@ mod tests {
         assert!(low[2] < middle[2] && middle[2] < high[2]);
     }
 
-    /// On virtual time: how often a server of the worst kind is asked within an hour.
+    /// On virtual time: how often a client asks the worst kind of server within an hour.
     #[test]
     fn nothing_makes_a_busy_loop() {
         let attempts = |limits: &Limits, opens: bool| {

@@ -107,7 +107,7 @@ fn stop((&a, &b): (&u8, &u8)) -> bool {
 mod tests {
     use super::*;
 
-    /// More than two steps, a word and a few bytes.
+    /// Three steps: more than two, a word and a few bytes.
     const LONG: usize = 3 * STEP;
 
     fn naive_line_end(bytes: &[u8]) -> Option<usize> {
@@ -138,7 +138,7 @@ mod tests {
         }
     }
 
-    /// Two marks at all places of all short texts, and what is next to CR and LF among the bytes.
+    /// Two marks at all places of all short texts, among the bytes that are next to CR and LF.
     #[test]
     fn two_marks_anywhere_agree_with_a_naive_search() {
         for fill in [b'x', b'\t', 0x0B, 0x0C, 0x0E, 0, 0x0A | 0x80, 0x0D | 0x80, 0xFF] {
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn every_short_text_of_line_ends_agrees_with_a_naive_search() {
-        // All texts of seven places, around the border of a word and that of a step.
+        // All texts of seven bytes, around the end of a word and the end of a step.
         for start in [0, WORD - 3, STEP - 3, STEP + WORD - 3] {
             for number in 0..3usize.pow(7) {
                 let mut bytes = vec![b'x'; start];
@@ -175,7 +175,7 @@ mod tests {
     fn other_bytes_end_nothing() {
         let others: Vec<u8> = (0..=255).filter(|b| !b"\r\n".contains(b)).collect();
         assert_eq!((line_end(&others), whole_block(&others)), (None, None));
-        // Next to a line end, too: a borrow in a word goes from one byte to the next.
+        // Next to a line end, too: within a word, a borrow goes from one byte to the next.
         for a in &others {
             for b in &others {
                 check(&[b'x', b'\n', *a, *b, b'\n', *a, b'\n', b'\n', *b, b'x', b'\r', b'x']);

@@ -1,4 +1,4 @@
-//! Both parsers against tables, an oracle and their limits. Every input goes in whole and in pieces.
+//! Both parsers against tables, an oracle and their limits; every input whole and in pieces.
 
 mod borders;
 mod comments;
@@ -25,8 +25,8 @@ struct Raw {
     error: Option<SseError>,
 }
 
-/// Calls `receive` until everything is taken, as the law demands, and checks the parser's part of
-/// the law.
+/// Calls `receive` until it has taken everything, as the law demands, and checks the parser's side
+/// of the law.
 fn drain<'b, T>(
     mut input: &'b [u8],
     mut receive: impl FnMut(&'b [u8]) -> Result<(usize, Option<T>), SseError>,
@@ -69,7 +69,7 @@ fn cut<'b>(pieces: impl IntoIterator<Item = &'b [u8]>, limits: &Limits) -> Raw {
     raw
 }
 
-/// The result of `bytes` whole; byte by byte, two by two and at each single cut it is the same.
+/// The result of `bytes` whole; byte by byte, two by two and with each single cut it is the same.
 fn in_all_pieces<T: PartialEq + std::fmt::Debug>(
     bytes: &[u8],
     run: impl Fn(&mut dyn Iterator<Item = &[u8]>) -> T,
@@ -141,7 +141,7 @@ mod oracle {
     }
 
     pub(super) fn blocks(bytes: &[u8]) -> Raw {
-        // Each byte as the character of that number: text, without loss.
+        // Maps each byte to the character with that number, so nothing is lost.
         let text: String = bytes.iter().map(|&b| char::from(b)).collect();
         let text = text.strip_prefix("\u{EF}\u{BB}\u{BF}").unwrap_or(&text);
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
@@ -161,7 +161,7 @@ mod oracle {
     }
 }
 
-/// Type, data and ID of each event, then the last event ID at the end.
+/// For each input: type, data and ID of each event, then the last event ID at the end.
 type Row<'a> = (&'a str, &'a [u8], &'a [(&'a str, &'a str, &'a str)], &'a str);
 
 fn check_rows(rows: &[Row<'_>]) {
@@ -172,7 +172,7 @@ fn check_rows(rows: &[Row<'_>]) {
         assert_eq!(got, *want, "{name}");
         assert_eq!(parsed.last_event_id, *id, "{name}");
         check_blocks(bytes);
-        // An incomplete line that follows changes nothing.
+        // An incomplete line behind the input changes nothing.
         let longer = parse([*bytes, b"id: unfinished"], &Limits::default());
         assert_eq!(longer, parsed, "{name}, with bytes behind");
     }
@@ -466,7 +466,7 @@ fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// With data, without, and unfinished.
+/// An event with data, one without, and an unfinished one.
 #[test]
 fn retry_is_a_number_of_digits() {
     for (lines, want) in [
@@ -504,7 +504,7 @@ fn retry_is_a_number_of_digits() {
     }
     let cut = check_events(b"retry:10");
     assert_eq!(cut.retry, None, "a line that is cut does not count");
-    // Clocks count seconds in 64 bits with a sign; the largest time fits twice.
+    // Clocks count seconds as signed 64-bit numbers; the largest time fits twice.
     assert!(i64::try_from(millis(u64::MAX).as_secs()).is_ok_and(|s| s < i64::MAX / 3));
 }
 
@@ -551,7 +551,7 @@ fn a_block_ends_with_the_cr_of_its_blank_line() {
     let input = b"data: x\r\n\r";
     assert!(matches!(events.receive(input), Ok((10, Some(_)))));
     assert!(matches!(blocks.receive(input), Ok((10, Some(_)))));
-    // The LF of that line end comes later and closes nothing.
+    // The LF of that line end comes later and ends no line.
     assert_eq!(events.receive(b"\n"), Ok((1, None)));
     assert_eq!(blocks.receive(b"\n"), Ok((1, None)));
     assert_eq!(blocks.finish(), None);
@@ -581,7 +581,7 @@ fn a_block_that_stands_whole_in_the_input_is_lent() {
     }
 }
 
-/// xorshift64*, enough to choose bytes and cuts.
+/// xorshift64*, good enough to choose bytes and cuts.
 struct Rng(u64);
 
 impl Rng {
@@ -660,7 +660,7 @@ fn random_streams_agree_with_the_oracle() {
     assert!(events > 4000 && blocks > 4000, "{events} events, {blocks} blocks");
 }
 
-/// Random streams under small limits: pieces change neither the results nor the error.
+/// Random streams under small limits: cuts change neither the results nor the error.
 #[test]
 fn limits_do_not_depend_on_the_pieces() {
     let mut rng = Rng(0xD1B5_4A32_D192_ED03);
@@ -693,7 +693,7 @@ fn limits_hold_at_n_and_break_at_n_plus_1() {
     let (line, event) = (Some(SseError::LongLine), Some(SseError::LongEvent));
     let mark = "\u{FEFF}";
     for (bytes, parsed, raw) in [
-        // A line, whatever it contains and whether its end has come; a mark is no part of it.
+        // A line, whatever it contains and whether its end has come; a mark does not belong to it.
         (format!("data: {}\n\n", x(14)), None, None),
         (format!("data: {}\n\n", x(15)), line, line),
         (format!("data: {}", x(14)), None, None),
@@ -716,10 +716,10 @@ fn limits_hold_at_n_and_break_at_n_plus_1() {
         (format!("{0}\n{0}\n{1}\n", x(20), x(8)), None, event),
         (format!("{}\n", ": \n".repeat(16)), None, None),
         (format!("{}\n", ": \n".repeat(17)), None, event),
-        // Both at the same byte, and one before the other.
+        // Both limits at the same byte, and one before the other.
         (format!("{0}\n{1}\n{2}", x(20), x(8), x(21)), line, line),
         (format!("{0}\n{1}\n{2}", x(20), x(9), x(21)), line, event),
-        // Events: data with the LFs between its lines, event and id.
+        // Events: data with the LFs between its lines, event and ID.
         (format!("{0}{0}\ndata:xxxxx\n", "data\n".repeat(20)), None, event),
         (format!("{}\n", "data\n".repeat(51)), None, event),
         (format!("{}\n", "data\n".repeat(52)), event, event),
@@ -730,8 +730,8 @@ fn limits_hold_at_n_and_break_at_n_plus_1() {
         (format!("id:{}\nevent:{}\ndata:{0}\ndata:\n", x(15), x(14)), None, event),
         (format!("id:{}\nevent:{}\ndata:{0}\ndata:xxxxx\n", x(15), x(14)), None, event),
         (format!("id:{}\nevent:{}\ndata:{0}\ndata:xxxxxx\n", x(15), x(14)), event, event),
-        // Bytes that are not kept do not count: unknown fields, an ID that is replaced, blocks
-        // before.
+        // Bytes that are not kept do not count: unknown fields, an ID that is replaced, earlier
+        // blocks.
         (format!("y:{}\n", x(18)).repeat(9), None, event),
         ("id:xxxxxxxxxxxxxxxxx\n".repeat(9), None, event),
         ("data:xxxxxxxxxxxxxxx\n\n".repeat(9), None, None),
@@ -767,8 +767,8 @@ fn after_an_error_everything_is_taken_and_nothing_given() {
     assert!(matches!(events.receive(good), Ok((24, Some(_)))));
 }
 
-/// Up to 2 MiB in pieces of one byte, fast enough to show that no byte is examined twice: a parser
-/// that did would need hours.
+/// Up to 2 MiB in pieces of one byte, fast enough to show that no byte is examined again for each
+/// piece: that would take hours.
 #[test]
 fn an_endless_stream_in_one_byte_pieces_ends_at_the_limit() {
     // FAULTS 58.
@@ -794,7 +794,7 @@ fn an_endless_stream_in_one_byte_pieces_ends_at_the_limit() {
         for piece in bytes.as_bytes().chunks(1) {
             e = e.or(drain(piece, |input| events.receive(input), drop).err());
             b = b.or(drain(piece, |input| blocks.receive(input), drop).err());
-            // The limit of one line, that of an event, and the growth by doubling.
+            // The limits of a line and of an event, and the growth by doubling.
             most = most.max(events.capacity()).max(blocks.capacity());
             if e.is_some() && b.is_some() {
                 break;
@@ -812,7 +812,7 @@ fn a_million_small_events_keep_memory_flat() {
     let text = b"id: 12\ndata: 0123\n\n".repeat(1000);
     let (mut parsed, mut raw) = (0, 0);
     for round in 0..1000 {
-        // Cut elsewhere in each round, so that lines and blocks are cut everywhere.
+        // Each round cuts elsewhere, so that lines and blocks are cut everywhere.
         let (a, b) = text.split_at(round * 37 % text.len());
         for piece in [a, b] {
             drain(piece, |input| events.receive(input), |_| parsed += 1).expect("good");

@@ -153,7 +153,7 @@ mod tests {
         }
     }
 
-    /// FAULTS 32: a reason is the peer's text, and traces and errors show it.
+    /// FAULTS 32: the peer chooses the reason, and traces and errors show it.
     #[test]
     fn a_reason_that_is_shown_moves_no_cursor_and_turns_no_text_around() {
         for reason in [

@@ -585,7 +585,7 @@ fn only<'a>(fields: &'a Fields, name: &'a str) -> Option<&'a [u8]> {
 mod tests {
     use super::*;
 
-    /// The nonce of §1.3, whose accept value the RFC gives.
+    /// The nonce of §1.3, for which the RFC states the accept value.
     const NONCE: [u8; 16] = *b"the sample nonce";
     const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
@@ -599,7 +599,7 @@ mod tests {
         Handshake::new(&request(), NONCE, None, Arc::default(), false)
     }
 
-    /// Whole and byte by byte; bytes behind the response are left.
+    /// The answer, whole and byte by byte; bytes behind the response are not taken.
     fn answer(text: &str) -> Result<Option<Answer>, HandshakeError> {
         let whole = handshake().receive(format!("{text}glued").as_bytes());
         let (mut single, mut at, mut got) = (handshake(), 0, Ok(None));
@@ -674,7 +674,7 @@ mod tests {
         );
     }
 
-    /// FAULTS 42 and 46: without a proxy, there is nobody to send its credentials to.
+    /// FAULTS 42 and 46: without a proxy, nobody gets the proxy's credentials.
     #[test]
     fn no_header_can_inject_another() {
         let mut r = request();
@@ -940,8 +940,7 @@ mod tests {
     }
 
     /// FAULTS 14, 25, 26, 27 and 30: values that crashed other clients or took them hours. Each has
-    /// an error of its own, and its bytes are examined once: quadratic work would not come to an
-    /// end.
+    /// its own error, and its bytes are examined once: quadratic work would never end.
     #[test]
     fn values_that_hurt_others_are_refused() {
         const LONG: usize = 1 << 20;
@@ -987,7 +986,7 @@ mod tests {
                 (got, want) => assert_eq!(got, Err(want.expect(name)), "{name}"),
             }
         }
-        // A further list that names other values changes nothing.
+        // Another list that names other values changes nothing.
         for value in [&*spaces, &",".repeat(LONG), &" ,\t".repeat(LONG / 3)] {
             assert_eq!(judged("Connection", value), Ok(true));
         }
@@ -1042,7 +1041,7 @@ mod tests {
         }
     }
 
-    /// Like `answer`, for texts whose error shows more of the input when it comes whole.
+    /// As `answer`, for texts whose error shows more of the input if it comes whole.
     fn answer_kind(text: &str) -> Result<Option<Answer>, HandshakeError> {
         match handshake().receive(text.as_bytes()) {
             Err(HandshakeError::Head(e)) => Err(HandshakeError::Head(e)),

@@ -327,7 +327,7 @@ mod tests {
         }
     }
 
-    /// With notes, a session uses the general path only.
+    /// With notes, a session uses only the general path.
     fn settings(max: usize, general: bool) -> Settings {
         let limits = Arc::new(Limits { message: max, in_place: 300, ..Limits::default() });
         Settings { limits, trace: general, ..Settings::default() }
@@ -377,14 +377,14 @@ mod tests {
         let payloads: [&[u8]; 10] = [
             b"",
             hello,
-            // It refers to the message before, if there is one.
+            // Refers to the message before, if there is one.
             b"\xf2\x00\x11\x00\x00",
-            // A final block; then the empty one that a message ends in.
+            // A final block, then the empty block in which a message ends.
             b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00",
-            // Without compression: a text that is cut, and none.
+            // Not compressed: a text that is cut, and an empty one.
             b"\x00\x02\x00\xfd\xff\xe2\x82\x00",
             b"\x00\x02\x00\xfd\xff\xff.\x00",
-            // Cut off; more behind the end; no such block; a wrong length.
+            // Cut; with more bytes behind the end; an unknown block type; a wrong length.
             &hello[..3],
             b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00",
             b"\x07",
@@ -422,7 +422,7 @@ mod tests {
                 for text in texts {
                     for max in [4, 5, 1000] {
                         let bytes = frame(first, form, text);
-                        // With another behind it, and cut anywhere.
+                        // With another frame behind it, and cut anywhere.
                         let two = [&bytes[..], &frame(0x81, 0, b"next")].concat();
                         for input in (0..bytes.len()).map(|n| &bytes[..n]).chain([&two[..]]) {
                             count += 1;

@@ -26,7 +26,7 @@ fn a_close_behind_a_backlog_goes_out_behind_it_and_then_has_its_time() {
     wire.reactor.send_binary(id, &[7; 994]).unwrap();
     wire.reactor.close(id, &CloseFrame::new(1000, "")).unwrap();
     assert_eq!(wire.reactor.buffered(id), 1002 + 8);
-    // As long as the kernel takes bytes, however slowly.
+    // It goes on as long as the kernel takes bytes, however slowly.
     for _ in 0..10 {
         assert_eq!(wire.pass(9 * SECOND), NOTHING);
         wire.room(tcp, 100);
@@ -40,8 +40,8 @@ fn a_close_behind_a_backlog_goes_out_behind_it_and_then_has_its_time() {
     assert_eq!(wire.wrote(tcp), [masked(0x82, &[7; 994]), BYE.to_vec()].concat());
     assert_eq!(wire.ends_after(SECOND), ["lost NoCloseAnswer(1s), 0 unsent"]);
 
-    // A connection that takes none is stalled, and all bytes but the close frame are reported as
-    // lost.
+    // A connection whose kernel takes none is stalled, and all bytes but the close frame are
+    // reported as lost.
     let (mut wire, id, _) = stuck(ws());
     wire.reactor.send_binary(id, &[7; 994]).unwrap();
     wire.reactor.close(id, &CloseFrame::new(1000, "")).unwrap();
@@ -71,7 +71,7 @@ fn a_release_behind_a_backlog_sends_it_all_and_tells_nobody() {
     assert_eq!(wire.turns(), NOTHING);
     assert_eq!((wire.reactor.len(), wire.reactor.lost()), (0, 0));
 
-    // Lost bytes are counted: if the connection stalls, breaks or ends.
+    // Lost bytes are counted, whether the connection stalls, breaks or ends.
     for (case, end) in [("stall", None), ("reset", Some(End::Reset)), ("end", Some(End::Eof))] {
         let (mut wire, id, tcp) = stuck(ws());
         wire.reactor.send_binary(id, &[7; 994]).unwrap();
@@ -120,7 +120,7 @@ fn the_time_of_a_response_starts_when_its_request_has_left() {
     }
     let events = wire.ends_after(2 * SECOND);
     assert_eq!(events, [format!("failed Timeout(20s), {} unsent", all - 200)]);
-    // And a connection that takes none is stalled.
+    // And a connection whose kernel takes none is stalled.
     let mut wire = Wire::new(limits());
     let (_, tcp, all) = wire.ask(post(1000));
     wire.room(tcp, 100);
@@ -137,12 +137,12 @@ fn an_error_has_the_number_of_bytes_that_were_accepted_and_did_not_leave() {
     for (says, end, want) in [
         (&b""[..], End::Reset, vec![format!("{reset}, 702 unsent")]),
         (b"", End::Eof, vec!["lost Eof, 702 unsent".into()]),
-        // A close frame of the server's in time.
+        // The server's close frame comes in time.
         (answer, End::Reset, vec!["closing 1000".into(), format!("{reset}, 702 unsent")]),
-        // Its broken rule is the reason, but the bytes are lost nevertheless.
+        // The broken rule is the reason, but the bytes are lost nevertheless.
         (b"\x83\x00", End::Reset, vec!["failed Violation(ReservedOpcode(3)), 702 unsent".into()]),
     ] {
-        // Before, or while, the bytes are written.
+        // Before the bytes are written, or meanwhile.
         for midway in [false, true] {
             let (mut wire, id, tcp) = stuck(ws());
             wire.gives(tcp, says);
@@ -171,7 +171,7 @@ fn a_server_that_has_ended_may_still_read_and_only_what_it_does_not_read_is_lost
         wire.ends(tcp, End::Eof);
         wire.room(tcp, 300);
         assert_eq!(wire.turns(), ["closing 1000"]);
-        // Longer than an answer may take.
+        // Longer than the limit for an answer.
         assert_eq!(wire.pass(9 * SECOND), NOTHING);
     };
     let (mut wire, id, tcp) = stuck(ws());
@@ -184,7 +184,7 @@ fn a_server_that_has_ended_may_still_read_and_only_what_it_does_not_read_is_lost
     closes(&mut wire, id, tcp);
     assert_eq!(wire.ends_after(SECOND), ["lost Stalled(10s), 702 unsent"]);
 
-    // Room made in the last moment is noticed before the limit counts.
+    // If room is made in the last moment, that is noticed before the limit counts.
     let (mut wire, id, tcp) = stuck(ws());
     closes(&mut wire, id, tcp);
     wire.room(tcp, 1);
@@ -206,7 +206,7 @@ fn an_upload_that_breaks_off_says_how_much_of_it_did_not_leave() {
     wire.ends(tcp, End::ResetOfWrite);
     let events = wire.turns();
     assert_eq!(events, [format!("failed Io(Kind(ConnectionReset)), {} unsent", all - 300)]);
-    // As text, too.
+    // The text of the error, too.
     let mut bench = Bench::new(limits());
     let (id, tcp) = bench.open(ws());
     bench.world.lock().tcps[tcp].room = 300;
@@ -226,7 +226,7 @@ fn what_is_still_to_be_done_is_counted_over_all_connections() {
     assert_eq!(seen(&mut wire, a), (0, 0, 1, 1));
     wire.reactor.send_binary(a, &[7; 994]).unwrap();
     assert_eq!(seen(&mut wire, a), (1002, 1002, 1, 1));
-    // A pong of the session does not count as unsent, unless it stands before a message.
+    // A pong of the session counts as unsent only if it stands before a message.
     wire.gives(tcp, &[0x89, 0]);
     assert_eq!(wire.turns(), NOTHING);
     assert_eq!(seen(&mut wire, a), (1008, 1002, 1, 1));

@@ -4,18 +4,18 @@ use super::*;
 
 const MIB: usize = 1 << 20;
 
-/// Bytes of a message; there is room for one and a quarter of it.
+/// The size of a message; there is room for one and a quarter.
 const SIZE: usize = 8 * MIB;
 const WHOLE: &str = "binary 8388608";
 
 /// How many bytes come at a time.
 pub(super) const PIECE: usize = 64 * 1024;
 
-/// Connections whose servers each send a message, in pieces.
+/// Connections whose servers each send a message in pieces.
 struct Crowd {
     wire: Wire,
     ids: Vec<ConnId>,
-    /// The bytes that each still has to send.
+    /// The bytes that each server still has to send.
     left: Vec<Vec<u8>>,
 }
 
@@ -27,7 +27,7 @@ impl Crowd {
         Crowd { wire, ids, left: vec![binary(SIZE); connections] }
     }
 
-    /// Sends this many more bytes.
+    /// Server `k` sends this many more bytes.
     fn sends(&mut self, k: usize, bytes: usize) {
         let rest = bytes.min(self.left[k].len());
         let piece: Vec<u8> = self.left[k].drain(..rest).collect();
@@ -39,7 +39,7 @@ impl Crowd {
         self.wire.tcp(k, |tcp| tcp.input.len())
     }
 
-    /// Turns until none makes progress; returns their events.
+    /// Makes turns until none makes progress; returns their events.
     fn turns(&mut self) -> Vec<String> {
         let all = |crowd: &Crowd| (0..crowd.ids.len()).map(|k| crowd.unread(k)).sum::<usize>();
         let mut events = Vec::new();
@@ -77,7 +77,7 @@ fn messages_that_come_in_step_fit_in_the_sum_and_one_more_and_all_arrive() {
     assert!(most > SIZE, "several at a time: {most}");
 }
 
-/// Of two messages of 8 MiB the second has come up to 7 MiB, and stalls; so the first is not read
+/// Two messages of 8 MiB: of the second, 7 MiB have come, and it stalls; so the first is not read
 /// beyond 6 MiB.
 fn stuck(stall: Duration) -> Crowd {
     let mut crowd = Crowd::new(3, Limits { stall, ..Limits::default() });
@@ -98,7 +98,7 @@ fn a_message_that_is_never_finished_holds_up_the_others_for_the_limit_and_no_lon
     assert_eq!(crowd.pass(10 * SECOND - NS), NOTHING);
     assert_eq!(crowd.pass(NS), [WHOLE]);
 
-    // It waits that long once, and then there is nothing left to balance.
+    // The first waits that long once; then nothing is left to balance.
     let mut crowd = stuck(10 * SECOND);
     crowd.wire.tcp(0, |tcp| tcp.input.truncate(MIB));
     assert_eq!(crowd.pass(10 * SECOND), NOTHING);
@@ -106,7 +106,7 @@ fn a_message_that_is_never_finished_holds_up_the_others_for_the_limit_and_no_lon
     crowd.wire.gives(0, &[7; MIB / 2]);
     assert_eq!((crowd.turns().len(), crowd.unread(0)), (0, 0));
 
-    // A peer that sends a whole message at once is not delayed at all.
+    // A peer that sends a whole message at once is not delayed.
     let mut crowd = stuck(10 * SECOND);
     crowd.wire.gives(2, &binary(1000).repeat(20));
     assert_eq!(crowd.turns().len(), 20);
@@ -123,7 +123,7 @@ fn whoever_waits_goes_on_when_the_other_has_finished_or_is_gone() {
     let events = crowd.turns();
     assert!(events.len() == 2 && events.contains(&WHOLE.into()), "{events:?}");
 
-    // Released by the program, it ends without an answer to its close frame.
+    // If the program releases it, it ends without an answer to its close frame.
     let mut crowd = stuck(1000 * SECOND);
     crowd.wire.reactor.release(crowd.ids[1], &CloseFrame::new(1001, ""));
     assert_eq!(crowd.turns(), NOTHING);

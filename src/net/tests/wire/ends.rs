@@ -3,7 +3,7 @@
 use super::pause::*;
 use super::*;
 
-/// A time limit that is checked, but has not passed after all, ends no pause.
+/// A time limit that is checked but has not passed does not end a pause.
 #[test]
 fn a_time_limit_that_is_put_off_at_the_last_moment_ends_no_pause() {
     for behind in [false, true] {
@@ -49,8 +49,8 @@ fn the_answer_to_a_close_counts_though_nobody_wants_to_hear_it() {
     }
 }
 
-/// An error of the system is reported once: a write that takes a part and then fails has got it,
-/// and a read after it sees a regular end.
+/// The system reports an error once: a write that takes a part and then fails gets it, and a later
+/// read sees a regular end.
 #[test]
 fn an_error_of_a_write_that_took_a_part_is_not_forgotten() {
     let mut wire = Wire::new(Limits::default());

@@ -17,7 +17,7 @@ pub(super) fn texts_of(bytes: &[u8]) -> Vec<String> {
 }
 
 impl Wire {
-    /// Turns in which the sink pauses after each event.
+    /// Makes turns in which the sink pauses after each event.
     pub(super) fn turns_and_pauses(&mut self) -> Vec<String> {
         (0..10).for_each(|_| self.turn_with(&mut |conn, _| conn.pause()));
         std::mem::take(&mut self.events)
@@ -43,7 +43,7 @@ fn nothing_is_told_or_read_between_pause_and_resume() {
     assert_eq!(read(&wire), 0);
     wire.reactor.resume(id);
     assert_eq!(wire.turns(), texts_of(b"abc"));
-    // Resuming twice has the same effect as once, and resuming without a pause has none.
+    // Resuming twice has the same effect as once; resuming without a pause has none.
     wire.reactor.resume(id);
     wire.reactor.pause(id);
     wire.reactor.pause(id);
@@ -56,7 +56,7 @@ fn nothing_is_told_or_read_between_pause_and_resume() {
 #[test]
 fn a_sink_that_pauses_gets_one_event_of_a_read_and_the_others_in_order() {
     let (bytes, letters) = (texts(b"abcdefgh"), b"abcdefgh");
-    // However turns and reads cut it.
+    // The result does not depend on how turns and reads cut the input.
     for (turn, most) in [(usize::MAX, usize::MAX), (1, usize::MAX), (usize::MAX, 2), (1, 1)] {
         let mut wire = Wire::new(Limits { turn, ..Limits::default() });
         let (id, tcp) = wire.open(ws());
@@ -69,7 +69,7 @@ fn a_sink_that_pauses_gets_one_event_of_a_read_and_the_others_in_order() {
         }
         assert_eq!(wire.turns_and_pauses(), NOTHING);
     }
-    // Paused in between: bytes that were read, and bytes that have come since.
+    // Paused in between: input that was read, and bytes that have come since.
     let mut wire = Wire::new(Limits::default());
     let (id, tcp) = wire.open(ws());
     wire.gives(tcp, &[&texts(b"abc")[..], &[0x81, 2, b'd']].concat());
@@ -84,7 +84,7 @@ fn a_sink_that_pauses_gets_one_event_of_a_read_and_the_others_in_order() {
     assert_eq!(wire.turns_and_pauses(), texts_of(b"f"));
     wire.reactor.resume(id);
     assert_eq!(wire.turns_and_pauses(), ["closing no code"]);
-    // Also in a large message that is read in place.
+    // Also within a large message that is read in place.
     let mut wire = Wire::new(Limits { in_place: 1, ..Limits::default() });
     let (id, tcp) = wire.open(ws());
     wire.gives(tcp, &[binary(200_000), binary(100_000)].concat());
@@ -105,7 +105,7 @@ fn a_pause_holds_for_what_a_time_limit_reads_into_its_own_place() {
     wire.room(tcp, 0);
     wire.reactor.send_text(id, "x").unwrap();
     assert_eq!(wire.turns(), NOTHING);
-    // A byte is taken just when the limit passes: the connection does not end.
+    // The kernel takes a byte just when the limit passes: the connection does not end.
     wire.gives(tcp, &message[500..]);
     wire.room(tcp, 1);
     assert_eq!(wire.pass(10 * SECOND), NOTHING);
@@ -169,14 +169,14 @@ fn the_silence_of_a_server_that_nobody_reads_does_not_count() {
     assert_eq!(wire.wrote(tcp), b"");
     assert_eq!(wire.pass(NS), NOTHING);
     assert_eq!(wire.wrote(tcp), masked(0x89, b""));
-    // If a ping is in progress, the time for its answer restarts.
+    // If a ping waits for its pong, that limit restarts.
     wire.reactor.pause(id);
     assert_eq!(wire.pass(1000 * SECOND), NOTHING);
     wire.gives(tcp, &[0x8A, 0]);
     wire.reactor.resume(id);
     assert_eq!(wire.turns(), ["Pong([])"]);
 
-    // Nor does the idle limit of a body.
+    // Nor does the idle limit of a body count.
     let mut wire = Wire::new(limits());
     let id = wire.reactor.open(get().idle(Some(5 * SECOND))).unwrap();
     assert_eq!(wire.turns(), NOTHING);
@@ -188,7 +188,7 @@ fn the_silence_of_a_server_that_nobody_reads_does_not_count() {
     assert_eq!(wire.turns(), NOTHING);
     assert_eq!(wire.ends_after(5 * SECOND), ["lost Idle(5s), 0 unsent"]);
 
-    // A close that we have begun still has its time limit.
+    // If we have begun to close, that time limit still counts.
     for resumed in [false, true] {
         let mut wire = Wire::new(limits());
         let (id, tcp) = wire.open(ws());
@@ -230,7 +230,7 @@ fn a_socket_that_breaks_ends_a_pause_and_what_came_before_is_told() {
     let end = "lost Io(Kind(ConnectionReset)), 0 unsent".to_owned();
     assert_eq!(wire.turns(), [texts_of(b"bcd"), vec![end]].concat());
     assert!(wire.reactor.is_empty());
-    // An end of the server is seen when the socket is read.
+    // The server's end is noticed when the socket is read.
     let (id, tcp) = wire.open(ws());
     wire.reactor.pause(id);
     assert_eq!(wire.turns(), NOTHING);
@@ -250,7 +250,7 @@ fn a_socket_that_breaks_ends_a_pause_and_what_came_before_is_told() {
     assert!(wire.reactor.is_empty());
 }
 
-/// Readiness reported before a pause may be handled after it, if a turn was full.
+/// If a turn was full, readiness that was reported before a pause may be handled after it.
 #[test]
 fn a_pause_holds_though_its_socket_was_found_ready_before() {
     for (input, ends) in [(&b"ab"[..], false), (b"ab", true), (b"", true)] {
@@ -288,7 +288,7 @@ fn what_an_owner_holds_stops_the_reading_until_it_is_consumed() {
     };
     wire.gives(tcp, &binary(3000));
     assert_eq!(turn(&mut wire), ["binary 3000"]);
-    // At the bound the socket is read, and beyond it is not.
+    // At the bound the socket is read; beyond it is not.
     wire.gives(tcp, &binary(1));
     assert_eq!(turn(&mut wire), ["binary 1"]);
     wire.gives(tcp, &binary(2));
@@ -297,8 +297,8 @@ fn what_an_owner_holds_stops_the_reading_until_it_is_consumed() {
     assert_eq!(turn(&mut wire), NOTHING, "1001");
     wire.reactor.consumed(id, 1);
     assert_eq!(turn(&mut wire), ["binary 2"]);
-    // More bytes than are held count as all of them, and for a connection that is gone the call
-    // does nothing.
+    // More bytes than are held count as all of them. For a connection that is gone, the call does
+    // nothing.
     wire.reactor.consumed(id, usize::MAX);
     wire.gives(tcp, &binary(3000));
     assert_eq!(turn(&mut wire), ["binary 3000"]);

@@ -1,4 +1,4 @@
-//! Waiting for a turn is not connecting (RFC 6455 §4.1, 2).
+//! A wait at a gate does not count as connecting (RFC 6455 §4.1, 2).
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn limits() -> Limits {
     Limits { opening: SECOND, opening_wait: 60 * SECOND, ..Limits::default() }
 }
 
-/// Options with a time limit of opening that no test reaches.
+/// Options whose time limit of opening no test reaches.
 fn patient() -> Options {
     ws().timeout(1000 * SECOND)
 }
@@ -16,7 +16,7 @@ impl Bench {
         self.world.lock().tcps.len()
     }
 
-    /// Which of these are open.
+    /// Which of these connections are open.
     fn open_of(&mut self, ids: &[ConnId]) -> Vec<bool> {
         ids.iter().map(|&id| self.reactor.is_open(id)).collect()
     }
@@ -34,14 +34,14 @@ fn the_time_of_an_opening_starts_with_its_turn() {
     for _ in 0..3 {
         bench.start(ws());
     }
-    // Each hangs, has its whole time, and fails separately.
+    // Each connection hangs, has its whole time, and fails separately.
     for n in 1..=3 {
         assert_eq!(bench.tcps(), n);
         assert_eq!(bench.pass(SECOND - NS), NOTHING);
         assert_eq!(bench.pass(NS), ["failed Handshake: 1s are over"]);
     }
     assert!(bench.reactor.is_empty());
-    // The time for resolving the address does not count, since the turn comes later.
+    // The time for resolving does not count, since the gate lets the connection in later.
     let hung = bench.start(patient());
     bench.start(Options::new("ws://name.example/").unwrap());
     assert_eq!(bench.pass(SECOND / 2), NOTHING);
@@ -53,14 +53,14 @@ fn the_time_of_an_opening_starts_with_its_turn() {
     assert_eq!(bench.turns(), NOTHING);
     assert_eq!(bench.pass(SECOND - NS), NOTHING);
     assert_eq!(bench.pass(NS), ["failed Handshake: 1s are over"]);
-    // Also if connecting hangs; and a timeout of the options has the same effect as the limit.
+    // Also if connecting hangs; a timeout in the options has the same effect as the limit.
     bench.world.lock().accepts = false;
     bench.start(ws());
     bench.start(ws().timeout(2 * SECOND));
     assert_eq!(bench.pass(SECOND), ["failed Connect: 1s are over"]);
     assert_eq!(bench.pass(2 * SECOND - NS), NOTHING);
     assert_eq!(bench.pass(NS), ["failed Connect: 2s are over"]);
-    // Nor does one that has waited get more time.
+    // A connection that has waited gets no more time either.
     bench.world.lock().accepts = true;
     bench.start(patient());
     let id = bench.start(ws());
@@ -96,12 +96,12 @@ fn a_wait_has_its_own_limit_and_its_own_words() {
     assert!(events.contains(&waited(100, "1 other handshake")), "{events:?}");
     let secret = events.iter().find(|text| text.contains("1 other handshake with its address; "));
     assert!(secret.is_some_and(|text| !text.contains("127.0.0.1")), "{events:?}");
-    // No connection was attempted, and the first is unchanged.
+    // No connection was attempted, and the first one is unchanged.
     assert_eq!(bench.tcps(), 1);
     bench.opens(0);
     assert!(bench.reactor.is_open(first));
 
-    // The connections before it are counted, and so is the one inside.
+    // The connections before it are counted, including the one in the gate.
     let mut bench = Bench::new(limits());
     for wait in [100, 100, 100, 60] {
         let own = Limits { opening_wait: wait * SECOND, ..limits() };
@@ -119,13 +119,13 @@ fn who_asks_first_is_served_first_and_who_gives_up_is_passed_over() {
     let bye = CloseFrame::new(1001, "");
     bench.opens(0);
     assert_eq!(bench.open_of(&ids), [true, false, false, false, false, false]);
-    // The second has its turn; the third and the last one are waiting, and are released.
+    // The gate has let the second in; the third and the last are waiting, and are released.
     bench.reactor.release(ids[2], &bye);
     bench.reactor.release(ids[5], &bye);
     assert_eq!((bench.turns().len(), bench.tcps()), (0, 2));
     bench.opens(1);
     assert_eq!(bench.open_of(&ids), [true, true, false, false, false, false]);
-    // The one whose turn it is gives up: the next is let in.
+    // The connection that was let in gives up: the gate lets the next in.
     assert_eq!(bench.tcps(), 3);
     bench.reactor.release(ids[3], &bye);
     assert_eq!((bench.turns().len(), bench.tcps()), (0, 4));
@@ -139,7 +139,7 @@ fn who_asks_first_is_served_first_and_who_gives_up_is_passed_over() {
     bench.opens(4);
     assert!(bench.reactor.is_open(late));
     assert_eq!(bench.tcps(), 5);
-    // Another address has a queue of its own, and streams do not queue.
+    // Another address has its own queue, and streams do not queue.
     bench.start(patient());
     assert_eq!(bench.tcps(), 6);
     bench.start(Options::new("ws://127.0.0.2/").unwrap());
@@ -160,7 +160,7 @@ fn so_many_are_let_in_as_the_limit_says() {
             assert!(bench.reactor.is_open(id));
         }
     }
-    // A failure makes room as well.
+    // A failure makes room, too.
     let mut bench = Bench::new(Limits { opening_per_peer: 3, ..limits() });
     for _ in 0..4 {
         bench.start(patient());

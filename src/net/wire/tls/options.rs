@@ -23,8 +23,8 @@ static NEWEST_VERSION: &[&SupportedProtocolVersion] = &[&TLS13];
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Trust {
-    /// The roots of the crate `webpki-roots`, which are Mozilla's. They are also the default if
-    /// neither they nor `System` nor `Pem` is given.
+    /// The roots of the crate `webpki-roots`, which are Mozilla's. They are also the default if the
+    /// program adds none of `Bundled`, `System` and `Pem`.
     Bundled,
     /// The roots of the system's store. Needs the Cargo feature `system-roots`; without it,
     /// [`TlsOptions::build`] fails. So a program that uses this compiles either way, and whoever

@@ -137,7 +137,8 @@ mod tests {
 
     #[test]
     fn the_pins_of_known_roots_are_those_that_are_published() {
-        // Keys with lengths of one, two and three bytes: an elliptic curve, RSA with 2048 and 4096 bits.
+        // Keys with lengths of one, two and three bytes: an elliptic curve, RSA with 2048 and 4096
+        // bits.
         for (name, pin) in [
             ("ISRG Root X2", "sha256/diGVwiVYbubAI3RW4hB9xU8e/CH2GnkuvVFZE8zmgzI="),
             ("Amazon Root CA 1", "sha256/++MBgDH5WGvL9Bcn5Be30cRcL0f5O+NyoXuWtQdX1aI="),
@@ -179,7 +180,8 @@ mod tests {
             "sha256//C5+lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M=",
             "sha1/C5+lpZ7tcVwmwQIMcRtPbsQtWLA=",
             "sha256/C5+lpZ7tcVwmwQIMcRtPbsQtWLA=",
-            // Without its padding, with other bits behind the last byte, in the alphabet of URLs.
+            // Without the padding, with other bits behind the last byte, in the base64 alphabet of
+            // URLs.
             "sha256/C5+lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M",
             "sha256/C5+lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8N=",
             "sha256/C5-lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M=",

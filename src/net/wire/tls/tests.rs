@@ -17,7 +17,7 @@ fn chain(name: &str) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(&pem(&format!("{name}.pem"))).map(Result::unwrap).collect()
 }
 
-/// A server with a certificate of tests/certs and its protocols.
+/// A server with a certificate of tests/certs and these protocols.
 fn server(name: &str, protocols: &[&str]) -> Tls {
     let key = PrivateKeyDer::from_pem_slice(&pem(&format!("{name}.key"))).unwrap();
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -30,7 +30,7 @@ fn server(name: &str, protocols: &[&str]) -> Tls {
     Tls(ServerConnection::new(Arc::new(config)).unwrap().into(), Records::default())
 }
 
-/// Does the handshake; the error is the client's.
+/// Makes the handshake; the error is the client's.
 fn meet(options: TlsOptions, host: &str, mut server: Tls) -> Result<Tls, String> {
     let host = match host.parse() {
         Ok(address) => Host::Address(address),
@@ -112,7 +112,7 @@ fn a_pin_holds_where_nothing_else_is_verified_and_only_for_the_servers_own_key()
     let error_text =
         meet(insecure("good"), "localhost", server("self-signed", &[])).map(drop).unwrap_err();
     assert!(error_text.contains(&pin("self-signed").to_string()), "{error_text}");
-    // The intermediate is sent, but it was not verified to be one.
+    // The server sends the intermediate, but its place in the chain was not verified.
     let between = Pin::of_certificate(&chain("chain")[1]).unwrap();
     let options = TlsOptions::new().insecure_on_loopback().trust(Trust::Pins(vec![between]));
     let error_text = meet(options, "localhost", server("chain", &[])).map(drop).unwrap_err();
@@ -121,7 +121,7 @@ fn a_pin_holds_where_nothing_else_is_verified_and_only_for_the_servers_own_key()
 
 #[test]
 fn the_signature_of_the_handshake_is_checked_even_without_verification() {
-    // The certificate is public, its key is not.
+    // Anybody has the certificate, but not its key.
     let key = PrivateKeyDer::from_pem_slice(&pem("other.key")).unwrap();
     let key = ring::sign::any_supported_type(&key).unwrap();
     let certified = rustls::sign::CertifiedKey::new(chain("good"), key);

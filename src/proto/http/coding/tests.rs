@@ -1,4 +1,4 @@
-//! Coded bodies made by Python's zlib, and changed ones; whole, byte by byte and in other pieces.
+//! Coded bodies that Python's zlib made, and changed ones; whole, byte by byte and in other pieces.
 #![cfg(feature = "deflate")]
 
 use super::*;
@@ -7,7 +7,7 @@ use crate::proto::http::HttpError;
 use crate::proto::token::escape;
 
 thread_local! {
-    /// Bytes of room that were filled with zeros.
+    /// How many bytes of room were filled with zeros.
     pub(super) static CLEARED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
@@ -44,8 +44,7 @@ fn bytes(hex: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
 }
 
-/// The pieces, and the end; fed `step` bytes at a time, and bytes that were not taken are given
-/// again.
+/// The pieces, and the end. Feeds `step` bytes at a time, and again the bytes that were not taken.
 fn read(
     coding: Coding,
     coded: &[u8],
@@ -98,7 +97,7 @@ fn check(coding: Coding, coded: &[u8]) -> (Vec<u8>, Result<(), HttpError>) {
 fn fine(coding: Coding, coded: &[u8], want: &str) {
     let (data, end) = check(coding, coded);
     assert_eq!((String::from_utf8_lossy(&data).as_ref(), end), (want, Ok(())));
-    // Every prefix is truncated.
+    // Every shorter prefix is truncated.
     for cut in 1..coded.len() {
         let (part, end) = check(coding, &coded[..cut]);
         assert_eq!(end, Err(HttpError::Coding(CodingError::Truncated)), "{cut}");
@@ -143,7 +142,7 @@ fn several_gzip_members_are_one_body() {
     }
 }
 
-/// RFC 1950 §2.2; RFC 1951, as servers have sent it under the same name.
+/// RFC 1950 §2.2; and RFC 1951, which servers have sent under the same name.
 #[test]
 fn deflate_is_zlib_or_raw() {
     for coded in [ZLIB, ZLIB_9, RAW, RAW_STORED] {
@@ -163,12 +162,12 @@ fn a_head_that_is_none_is_an_error() {
     for (at, byte) in [(0, 0x1E), (1, 0x8C), (2, 7), (3, 0x20), (3, 0x40), (3, 0x80), (3, 0xFF)] {
         broken(Coding::Gzip, &changed(GZIP, at, byte), CodingError::Head);
     }
-    // Of the header's checksum, and of the bytes that it covers.
+    // A bit of the header's checksum is changed, or of a byte that it covers.
     for at in [4, 12, 20, 30, 32, 33] {
         let was = bytes(FLAGGED)[at];
         broken(Coding::Gzip, &changed(FLAGGED, at, was ^ 1), CodingError::Head);
     }
-    // Time, extra flags and system have no meaning here.
+    // Time, extra flags and operating system may have any value.
     for at in 4..10 {
         fine(Coding::Gzip, &changed(GZIP, at, 77), HELLO);
     }
@@ -196,7 +195,7 @@ fn what_stands_behind_the_data_has_to_agree_with_it() {
         broken(Coding::Gzip, &changed(GZIP, back), CodingError::Length);
         broken(Coding::Deflate, &changed(ZLIB, back), CodingError::Checksum);
     }
-    // In the first member, and in the second.
+    // The error is in the first member, or in the second.
     let second = bytes(GZIP);
     let both = [changed(GZIP, 8), second.clone()].concat();
     broken(Coding::Gzip, &both, CodingError::Checksum);
@@ -211,13 +210,13 @@ fn what_stands_behind_the_data_has_to_agree_with_it() {
 
 #[test]
 fn data_that_is_none_is_an_error_behind_what_came_before_it() {
-    // A block of a type that does not exist, at the start and after a valid one.
+    // A block of an unknown type, at the start and behind a valid one.
     let head = &bytes(GZIP)[..10];
     broken(Coding::Gzip, &[head, b"\x07"].concat(), CodingError::Data);
     let stored = [head, &b"\0\x05\0\xFA\xFFhello"[..], b"\x07 and more"].concat();
     let (data, end) = check(Coding::Gzip, &stored);
     assert_eq!((&data[..], end), (&b"hello"[..], Err(HttpError::Coding(CodingError::Data))));
-    // A distance that leads before the start.
+    // A distance that refers to bytes before the start.
     broken(Coding::Deflate, &bytes("030200"), CodingError::Data);
 }
 
@@ -234,7 +233,7 @@ fn more_behind_the_end_is_an_error() {
             broken(coding, &[&bytes(coded), more].concat(), CodingError::Trailing);
         }
     }
-    // It starts like another member, and is none.
+    // The bytes start like another member, but are none.
     broken(Coding::Gzip, &bytes(&(GZIP.to_owned() + "1f00")), CodingError::Head);
     broken(Coding::Deflate, &bytes(&ZLIB.repeat(2)), CodingError::Trailing);
 }
@@ -253,7 +252,7 @@ fn what_is_flushed_is_there_at_once() {
             ],
             "030070c2ed954e000000",
         ),
-        // A flush that is not aligned to a byte (Z_PARTIAL_FLUSH).
+        // A flush that does not end at a byte (Z_PARTIAL_FLUSH).
         (
             Coding::Deflate,
             [
@@ -390,7 +389,7 @@ fn a_name_of_any_length_costs_no_memory() {
     }
     assert!(decoder.rest().is_empty() && CLEARED.get() == 0);
     let rest = bytes(rest);
-    // The last byte is held back.
+    // The last byte is not taken yet.
     assert_eq!(decoder.decode(&rest, &limits), Ok(rest.len() - 1));
     assert_eq!(decoder.take_rest(), HELLO.as_bytes());
     assert_eq!(decoder.release(), 1);

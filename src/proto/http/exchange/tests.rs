@@ -1,4 +1,4 @@
-//! Every edge of a response, whole and in pieces, on virtual time.
+//! All cases of a response, whole and in pieces, on virtual time.
 
 mod body;
 #[cfg(feature = "deflate")]
@@ -24,19 +24,19 @@ const fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// How the stream of the peer ends.
+/// How the peer's stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// The stream does not end.
     Open,
-    /// By the peer (end of file, or `close_notify`).
+    /// The peer ends it (end of file, or `close_notify`).
     Eof,
-    /// Perhaps by somebody else.
+    /// Somebody else may have ended it.
     Cut,
 }
 use End::{Cut, Eof, Open};
 
-/// An exchange, its input, and a clock that stands still.
+/// An exchange, its input, and a clock that only the test moves.
 struct Sim {
     exchange: Exchange,
     now: Instant,
@@ -72,7 +72,7 @@ impl Sim {
         matches!(self.exchange.state, State::Ended)
     }
 
-    /// Gives bytes, as the law demands, and records the events as text.
+    /// Feeds bytes, as the law demands, and records the events as text.
     fn feed(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
         let input = mem::take(&mut self.input);
@@ -131,7 +131,7 @@ impl Sim {
     }
 }
 
-/// An error without the peer's bytes in it: how many it shows depends on how many had come.
+/// An error without the peer's bytes, whose number depends on how many had come.
 fn unquoted(e: &HttpError) -> String {
     let text = match e {
         HttpError::Status(r) => return format!("Status {} <{}>", r.line(), escape(&r.body, 99)),
@@ -152,7 +152,7 @@ fn run(method: &str, delivery: Delivery, bytes: &[u8], step: usize, end: End) ->
     let over = sim.has_ended();
     sim.end(end);
     if over || end != Open {
-        // Exactly one final event, and nothing after it, whatever happens later.
+        // There is exactly one final event, and nothing after it, whatever happens later.
         assert!(sim.has_ended() && sim.text().matches('=').count() == 1, "{}", sim.text());
         let before = sim.events.len();
         sim.feed(b"HTTP/1.1 200 OK\r\n\r\nx");
@@ -166,9 +166,9 @@ fn run(method: &str, delivery: Delivery, bytes: &[u8], step: usize, end: End) ->
     sim.text()
 }
 
-/// The result does not depend on cuts, nor on trailing bytes.
+/// The result does not depend on cuts or on trailing bytes.
 fn check(method: &str, delivery: Delivery, bytes: &[u8], end: End) -> String {
-    // The borders of pieces are not part of a body.
+    // The cuts between pieces do not change a body.
     let joined = |text: String| text.replace("> <", "");
     let whole = run(method, delivery, bytes, bytes.len().max(1), end);
     let want = joined(whole.clone());
@@ -349,7 +349,7 @@ fn the_end_of_the_stream_in_each_state() {
 fn chunked_bodies() {
     for (body, want) in [
         ("5 ;a=b\r\nhello\r\n0\r\n\r\n", "<hello> = complete"),
-        // Trailers are read, bounded and discarded: none becomes a field, or frames the body.
+        // Trailers are parsed, bounded and discarded: none becomes a field or frames the body.
         (
             "1\r\na\r\n0\r\nContent-Length: 9\r\nTransfer-Encoding: x\r\nSet-Cookie: y\r\n\r\n",
             "<a> = complete",
@@ -410,7 +410,7 @@ fn content_types_of_event_streams() {
                         "200 X (message y ) = complete".to_owned()
                     }
                     (true, _) if status == 200 => "200 X <data: y\\n\\n> = complete".to_owned(),
-                    // WHATWG HTML §9.2.3. The status is the reason before the type is.
+                    // WHATWG HTML §9.2.3: the status is checked before the type.
                     (false, _) if status == 200 => "= ContentType 200 X <data: y\\n\\n>".to_owned(),
                     _ => format!("= Status {status} X <data: y\\n\\n>"),
                 };
@@ -418,7 +418,7 @@ fn content_types_of_event_streams() {
             }
         }
     }
-    // A delivery that is not an event stream accepts any type.
+    // A delivery that is no event stream accepts any type.
     assert_eq!(raw("HTTP/1.1 200 OK\r\n\r\nx", Eof), "200 OK <x> = complete");
 }
 
@@ -440,14 +440,14 @@ fn event_streams() {
             check("GET", Delivery::Events, bytes.as_bytes(), Eof),
             "200 OK (message a 1) (e b 1) = complete",
         );
-        // An unfinished block is reported, before the end.
+        // An unfinished block is reported before the end.
         assert_eq!(
             check("GET", Delivery::Blocks, bytes.as_bytes(), Eof),
             "200 OK <id: 1\\ndata: a\\n\\n> <event: e\\ndata: b\\n\\n> <:c\\n\\n> \
              <data: unfinished> = complete",
         );
     }
-    // A body that breaks off does not complete its block: its end is unknown.
+    // If the body breaks off, its last block is not complete: how it ends is unknown.
     for (bytes, end) in [
         (&until_eof[..], Cut),
         (&chunked[..chunked.len() - 5], Eof),
@@ -456,7 +456,7 @@ fn event_streams() {
         let got = check("GET", Delivery::Blocks, bytes.as_bytes(), end);
         assert!(got.contains("<:c\\n\\n> = Truncated("), "{got}");
     }
-    // A line or an event that is too long, after one that is not.
+    // A line or an event that is too long, behind one that is not.
     let limits = Limits { sse_line: 20, sse_block: 20, ..Limits::default() };
     for delivery in [Delivery::Events, Delivery::Blocks] {
         let mut sim = Sim::new("GET", delivery, limits.clone(), Timing::default());
@@ -485,13 +485,13 @@ fn redirects_end_the_exchange() {
 #[test]
 fn the_limits_of_time() {
     let at = |sim: &Sim, n| Some(sim.now + seconds(n));
-    // None at all by default.
+    // By default, no time limit counts.
     let mut sim = Sim::get(Delivery::Raw);
     sim.connected();
     sim.feed(b"HTTP/1.1 200 OK\r\n\r\nx");
     assert_eq!(sim.exchange.deadline(), None);
 
-    // Until connected, the total counts; then the earlier deadline.
+    // Until the connection is ready, the total counts; then the earlier deadline.
     for (total, want) in [(10, 10), (100, 60)] {
         let mut sim = Sim::timed(|now| Timing {
             head_by: Some(now + seconds(total)),
@@ -501,7 +501,7 @@ fn the_limits_of_time() {
         assert_eq!(sim.exchange.deadline(), at(&sim, total));
         sim.connected();
         assert_eq!(sim.exchange.deadline(), at(&sim, want));
-        // FAULTS 57: neither bytes nor interim responses move it.
+        // FAULTS 57: neither bytes nor interim responses move the deadline.
         let end = sim.exchange.deadline();
         sim.now += seconds(want - 1);
         sim.feed(b"HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 200 OK\r\nA");
@@ -513,7 +513,7 @@ fn the_limits_of_time() {
         assert_eq!(sim.text(), "= Timeout");
     }
 
-    // After the head, neither counts.
+    // After the head, neither of them counts.
     let mut sim = Sim::timed(|now| Timing {
         head_by: Some(now + seconds(10)),
         response: Some(seconds(60)),
@@ -526,8 +526,8 @@ fn the_limits_of_time() {
     sim.late();
     assert_eq!(sim.text(), "200 OK");
 
-    // The silence counts from the head, and from each byte of data. Framing does not count: a chunk
-    // line or a trailer could drip for hours (FAULTS 57).
+    // The silence counts from the head, and from each byte of data. Framing does not count: a
+    // server could send chunk lines or trailers for hours (FAULTS 57).
     let mut sim = Sim::timed(|_| Timing { idle: Some(seconds(5)), ..Timing::default() });
     sim.connected();
     assert_eq!(sim.exchange.deadline(), None);
@@ -549,7 +549,7 @@ fn the_limits_of_time() {
     sim.late();
     assert_eq!(sim.text(), "200 OK <a> <b> <c> <d> <x> = Idle");
 
-    // While reading is paused, a server cannot be heard; then the limit restarts.
+    // While reading is paused, the server's silence does not count; then the limit restarts.
     let mut sim = Sim::timed(|_| Timing { idle: Some(seconds(5)), ..Timing::default() });
     sim.feed(b"HTTP/1.1 200 OK\r\n\r\nx");
     sim.now += seconds(1000);
@@ -557,7 +557,7 @@ fn the_limits_of_time() {
     assert_eq!(sim.exchange.deadline(), at(&sim, 5));
 }
 
-/// A POST whose bytes the kernel takes as the test sets, with limits of the program or the
+/// A POST whose bytes the kernel takes as the test decides, with the program's limits or the
 /// defaults.
 fn upload(limits: Limits, timing: impl FnOnce(Instant) -> Timing) -> Sim {
     let mut request = Request::new("POST", Url::parse_http("http://a.example/x").unwrap()).unwrap();
@@ -569,20 +569,20 @@ fn upload(limits: Limits, timing: impl FnOnce(Instant) -> Timing) -> Sim {
 }
 
 impl Sim {
-    /// The connection is ready, and the kernel has no room.
+    /// The connection is ready, but the kernel has no room.
     fn refused(&mut self) {
         self.exchange.wait_from(self.now);
         self.exchange.sent(self.now, 0, 0);
     }
 
-    /// After this many seconds the kernel takes this many bytes.
+    /// The kernel takes `n` bytes, `later` seconds later.
     fn takes(&mut self, later: u64, n: usize) {
         self.now += seconds(later);
         self.late();
         self.exchange.sent(self.now, n, n);
     }
 
-    /// Seconds up to the deadline.
+    /// How many seconds are left until the deadline.
     fn left(&self) -> Option<u64> {
         self.exchange.deadline().map(|at| at.saturating_duration_since(self.now).as_secs())
     }
@@ -619,7 +619,7 @@ fn the_time_of_the_response_starts_with_the_last_byte_of_the_request() {
     sim.late();
     assert_eq!((sim.text().as_str(), sim.exchange.unsent()), ("= Timeout", 0));
 
-    // The bytes in the kernel are still to be sent: 2,000, where it took the rest in 10 s.
+    // The kernel still has to send 2,000 bytes; it took the others in 10 s.
     let mut sim = upload(limits(), timing);
     sim.exchange.wait_from(sim.now);
     sim.exchange.sent(sim.now, 2000, 2000);
@@ -628,7 +628,7 @@ fn the_time_of_the_response_starts_with_the_last_byte_of_the_request() {
     let taken = sim.exchange.pace.left() - 2000;
     assert_eq!(sim.left(), Some(20 + 10 * 2000 / taken), "{taken}");
 
-    // Over TLS the kernel takes bytes before they count as sent; none of them is the last.
+    // Over TLS, the kernel takes bytes before they count as sent; none of them is the last.
     let mut sim = upload(limits(), timing);
     sim.refused();
     sim.now += seconds(50);
@@ -638,7 +638,7 @@ fn the_time_of_the_response_starts_with_the_last_byte_of_the_request() {
 
 #[test]
 fn an_upload_puts_off_what_is_not_the_limit_of_its_owner() {
-    // A limit set by the program covers everything.
+    // A limit that the program sets covers everything.
     let mut sim = upload(Limits::default(), |now| Timing {
         head_by: Some(now + seconds(70)),
         ..Timing::default()
@@ -653,13 +653,13 @@ fn an_upload_puts_off_what_is_not_the_limit_of_its_owner() {
     sim.late();
     assert_eq!(sim.text(), "= Timeout");
 
-    // The total over all redirects counts only time spent waiting.
+    // The total over all redirects counts only the time spent waiting.
     let mut sim = upload(Limits::default(), |now| Timing {
         head_by: Some(now + seconds(70)),
         response: Some(seconds(60)),
         idle: None,
     });
-    // It took 30 s to connect, and 100 s to upload.
+    // Connecting took 30 s, and uploading 100 s.
     sim.now += seconds(30);
     let total = sim.exchange.timing.head_by.unwrap();
     sim.refused();
@@ -686,7 +686,7 @@ fn an_upload_of_which_no_byte_leaves_is_stalled() {
     sim.refused();
     sim.takes(9, 1);
     assert_eq!(sim.left(), Some(10));
-    // A call without progress is no sign of life.
+    // A call without progress does not show that the peer is alive.
     sim.takes(9, 0);
     assert_eq!(sim.left(), Some(1));
     let rest = sim.rest();
@@ -733,7 +733,7 @@ fn a_server_that_reads_on_behind_its_head_is_not_idle() {
         sim.takes(4, 100);
         assert_eq!(sim.left(), Some(5));
     }
-    // Refused bytes show nothing about the peer, nor do bytes that the kernel takes at once.
+    // Bytes that the kernel refuses, or takes at once, show nothing about the peer.
     sim.takes(4, 0);
     assert_eq!(sim.left(), Some(1));
     let (rest, now) = (sim.rest(), sim.now);
@@ -798,7 +798,7 @@ fn what_is_endless_ends_at_its_limit() {
 
 #[test]
 fn a_long_body_costs_a_step_for_each_byte() {
-    // Byte by byte, and in one piece of which each call takes a chunk: quadratic work would take
+    // Byte by byte, and in one piece of which each call takes one chunk: quadratic work would take
     // minutes.
     let mut bytes = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     bytes.extend(b"1\r\nx\r\n".repeat(200_000));
@@ -826,7 +826,7 @@ fn the_request_goes_out_as_it_is_taken_and_ends_with_the_exchange() {
     let text = String::from_utf8(sent).unwrap();
     assert!(text.ends_with("\r\n\r\n0123456789"), "{text}");
     assert!(text.contains("Content-Length: 10\r\n"), "{text}");
-    // A response before the request was sent completely: the rest is not sent.
+    // If the response comes before the whole request was sent, the rest is not sent.
     let (mut exchange, now) = (make(), Instant::now());
     let mut cx = Context { now, random: &mut Zero };
     let (_, head) = exchange.receive(&mut cx, b"HTTP/1.1 413 Big\r\nContent-Length: 0\r\n\r\n");

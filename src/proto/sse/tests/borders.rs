@@ -1,4 +1,4 @@
-//! Borders of the search for many bytes at a time: line ends, colons and marks at each place of a
+//! The places where the search takes another path: line ends, colons and marks at each place of a
 //! word and of a step, whole blocks next to their limits, and long lines.
 
 use super::*;
@@ -7,7 +7,7 @@ use super::*;
 const LENGTHS: [usize; 24] =
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 30, 31, 32, 33, 34, 63];
 
-/// Both parsers against the oracle, and with bytes behind: the first results are the same.
+/// Both parsers against the oracle; with bytes behind the input, the first results are the same.
 fn check(bytes: &[u8]) {
     let (parsed, raw) = (check_events(bytes), check_blocks(bytes));
     let limits = Limits::default();
@@ -60,7 +60,7 @@ fn marks_and_what_is_no_utf8_at_each_place() {
     }
 }
 
-/// A whole block takes another path than one in pieces; both end at the same byte.
+/// A whole block takes another path than a cut one; both end at the same byte.
 #[test]
 fn limits_hold_at_the_same_byte_in_whole_blocks_and_in_pieces() {
     let text = "data: 0123456789\nid: 7\n\n: 0123456789012\ndata: x\ndata: y\n\n\nevent: e\n\n";

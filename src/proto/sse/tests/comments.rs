@@ -1,5 +1,5 @@
-//! Comments (WHATWG HTML §9.2.5: a line that starts with a colon), against a naive reading, in
-//! order with the events, which are the same with comments and without.
+//! Comments (WHATWG HTML §9.2.5: a line that starts with a colon), against a naive parser, in order
+//! with the events; those are the same with comments and without.
 
 use super::*;
 
@@ -42,8 +42,8 @@ fn events(items: &[EventOrComment]) -> Vec<Event> {
     items.iter().filter_map(event).collect()
 }
 
-/// The same from the whole text: a comment where its line is, an event where the text up to there
-/// has one more than the text before.
+/// The results from the whole text: a comment at its line; an event where the text up to that line
+/// has one more event than the text before.
 fn naive(bytes: &[u8]) -> Vec<EventOrComment> {
     let text = String::from_utf8_lossy(bytes).into_owned();
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(&text);
@@ -86,7 +86,7 @@ fn shown(items: &[EventOrComment]) -> Vec<String> {
 }
 
 /// Inputs and results of LaunchDarkly's sse-contract-tests under the capabilities `comments` and
-/// `bom`, by their names there: a comment is given at the end of its line, with no event behind it.
+/// `bom`, by their names there: a comment comes at the end of its line, before an event behind it.
 #[test]
 fn contract_tests_of_comments() {
     for (name, bytes, want) in [
@@ -104,7 +104,7 @@ fn contract_tests_of_comments() {
     }
 }
 
-/// §9.2.5: `comment = colon *any-char end-of-line`. One space is left out as in front of a value.
+/// §9.2.5: `comment = colon *any-char end-of-line`. One leading space is removed, as from a value.
 #[test]
 fn the_text_is_what_stands_behind_the_colon_without_one_space() {
     let long = "x".repeat(5000);
@@ -139,7 +139,7 @@ fn the_text_is_what_stands_behind_the_colon_without_one_space() {
                 let mut want: Vec<_> = (start == ":\n").then_some("").into_iter().collect();
                 want.extend(text);
                 assert_eq!(comments(&seen.items), want, "{bytes:x?}");
-                // An incomplete line is not given yet.
+                // An incomplete line is not returned yet.
                 let cut = read([&bytes[..bytes.len() - end.len()]], &Limits::default());
                 want.truncate(want.len() - usize::from(text.is_some()));
                 assert_eq!(comments(&cut.items), want, "{bytes:x?}");
@@ -180,7 +180,7 @@ fn a_comment_stands_in_order_and_changes_no_event() {
     assert_eq!((seen.items.len(), events(&seen.items).len()), (301, 1));
 }
 
-/// How much each call has taken: to the end of the comment's line, and no further.
+/// Each call takes bytes up to the end of the comment's line, and no further.
 #[test]
 fn a_comment_is_given_as_soon_as_its_line_has_ended() {
     let mut parser = Events::new(&Limits::default());
@@ -225,7 +225,7 @@ fn random_comments_agree_with_a_naive_reading() {
     assert!(count > 4000 && dispatched > 4000, "{count} comments, {dispatched} events");
 }
 
-/// Calling both functions in turn gives every event, and the comments of the calls that ask for
+/// Calls of both functions in turn return every event, and the comments of the calls that ask for
 /// them.
 #[test]
 fn both_calls_in_turn_give_the_same_events() {
@@ -253,7 +253,8 @@ fn both_calls_in_turn_give_the_same_events() {
     assert!(left_out > 300, "{left_out} comments left out");
 }
 
-/// `sse_line` holds for a comment at n and breaks at n + 1; `sse_block` does not count it.
+/// A comment of `sse_line` bytes is accepted, and of one more is not; `sse_block` does not count
+/// it.
 #[test]
 fn a_comment_counts_to_the_limit_of_a_line_and_to_no_event() {
     let limits = Limits { sse_line: 20, sse_block: 10, ..Default::default() };
@@ -293,8 +294,8 @@ fn limits_with_comments_do_not_depend_on_the_pieces() {
     assert!(failed > 1000, "{failed} errors");
 }
 
-/// 256 KiB in one piece and in pieces of one byte, fast enough to show that no comment makes bytes
-/// around it be examined again; and no byte of it is kept.
+/// 256 KiB in one piece and in pieces of one byte, fast enough to show that bytes around a comment
+/// are not examined again for each comment; and no byte of a comment is kept.
 #[test]
 fn a_flood_of_comments_costs_a_step_for_each_byte() {
     let limits = Limits::default();
@@ -302,7 +303,7 @@ fn a_flood_of_comments_costs_a_step_for_each_byte() {
     for (text, want) in [
         (":\n".repeat(1 << 17), 1 << 17),
         (format!("data: a\n{}\n", ":\n".repeat(1 << 17)), (1 << 17) + 1),
-        // Unknown fields, before and behind.
+        // Unknown fields before and behind the comment.
         (format!("{half}:\n{half}"), 1),
         ("x\n:\n".repeat(1 << 16), 1 << 16),
         ("data\n\n:\n".repeat(1 << 15), 1 << 16),

@@ -54,7 +54,7 @@ impl History {
 mod tests {
     use super::*;
 
-    /// Compared with everything that was written, cut to its last bytes.
+    /// Compared with everything that was written, of which the last bytes count.
     #[test]
     fn it_is_the_end_of_what_was_written() {
         let mut x = 1u32;

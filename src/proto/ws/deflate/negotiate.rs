@@ -370,7 +370,7 @@ mod tests {
         judge(wanted, value.as_bytes(), &shown)
     }
 
-    /// The windows of client and server, and whether each takes over.
+    /// The windows of client and server, and whether each side keeps its context.
     fn agreed(wanted: &Compression, value: &str) -> (u8, u8, bool, bool) {
         match judged(wanted, value) {
             Ok(Some(a)) => (a.client_window, a.server_window, a.client_takeover, a.server_takeover),
@@ -437,8 +437,8 @@ mod tests {
         assert!(matches!(judged(&all, " , ,"), Ok(None)));
     }
 
-    /// FAULTS 14: each invalid value of a window has an error of its own, and so has everything
-    /// else that RFC 7692 §7.1 and RFC 6455 §9.1 do not allow.
+    /// FAULTS 14: each invalid value of a window has its own error, and so has everything else that
+    /// RFC 7692 §7.1 and RFC 6455 §9.1 do not allow.
     #[test]
     fn an_answer_that_breaks_a_rule_is_refused_by_its_name() {
         use NegotiationError::*;
@@ -537,7 +537,7 @@ mod tests {
         }
     }
 
-    /// FAULTS 26: quadratic work would not come to an end.
+    /// FAULTS 26: quadratic work would never end.
     #[test]
     fn each_byte_of_an_answer_is_looked_at_once() {
         const LONG: usize = 1 << 20;
@@ -570,7 +570,7 @@ mod tests {
                 &all,
                 Some("permessage-deflate; client_no_context_takeover; server_max_window_bits=12"),
             ),
-            // §7.1.2.2: a server may ask only a client that offered it.
+            // §7.1.2.2: a server may require this only of a client that offered it.
             (
                 "permessage-deflate",
                 &small,

@@ -1,4 +1,4 @@
-//! Both directions of a codec, with bombs.
+//! Both directions of a codec, and decompression bombs.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::proto::ws::puff::Puff;
 use crate::proto::{Context, Event, Opcode, Random, Session, Settings};
 
 thread_local! {
-    /// Bytes of room that were filled with zeros.
+    /// How many bytes of room were filled with zeros.
     pub(super) static CLEARED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
@@ -38,7 +38,7 @@ fn zeros() -> Vec<u8> {
     out
 }
 
-/// Takes pieces until one is too much; returns how many it took.
+/// Passes pieces until one exceeds the limit; returns how many were accepted.
 fn pieces_until_full(codec: &mut Codec, limits: &Limits, pieces: &[&[u8]]) -> usize {
     let mut message = Assembly::new(Opcode::Binary, true);
     for (i, piece) in pieces.iter().enumerate() {
@@ -54,8 +54,8 @@ fn pieces_until_full(codec: &mut Codec, limits: &Limits, pieces: &[&[u8]]) -> us
     panic!("all of it was taken");
 }
 
-/// FAULTS 8, 11 and 13: a GiB in a MiB costs the limit and no more; the bytes on the wire have a
-/// bound of their own.
+/// FAULTS 8, 11 and 13: a GiB in a MiB takes no more memory than the limit; the bytes on the wire
+/// have their own limit.
 #[test]
 fn a_bomb_costs_as_much_as_the_limit() {
     let block = zeros();
@@ -65,7 +65,7 @@ fn a_bomb_costs_as_much_as_the_limit() {
         let limits = Limits { message, ..Limits::default() };
         assert_eq!(pieces_until_full(&mut codec(true), &limits, &[&bomb]), 0);
     }
-    // Empty blocks: the bytes on the wire are too many, though none is inflated.
+    // Empty blocks: the bytes on the wire are too many, though they inflate to nothing.
     let mut message = Assembly::new(Opcode::Binary, true);
     let limits = Limits { message: 1000, ..Limits::default() };
     assert_eq!(message.room(&limits), 1000 + 125 + 1024);
@@ -93,7 +93,7 @@ fn a_message_of_the_limit_passes_and_one_byte_more_does_not() {
     }
 }
 
-/// FAULTS 10: a bomb that comes in a thousand fragments, and one that refers to the message before it.
+/// FAULTS 10: a bomb in a thousand fragments, and one that refers to the message before it.
 #[test]
 fn a_bomb_in_fragments_or_over_takeover_is_bounded_too() {
     let block = zeros();
@@ -119,8 +119,8 @@ impl Random for Key {
     }
 }
 
-/// FAULTS 12: before the program has seen the connection, the limit already counts for the first
-/// frame, right behind the 101.
+/// FAULTS 12: the limit already counts for the first frame, right behind the 101, before the
+/// program has seen the connection.
 #[test]
 fn the_limit_counts_from_the_first_frame() {
     let bomb = zeros().repeat(100);
@@ -140,7 +140,7 @@ fn the_limit_counts_from_the_first_frame() {
     assert_eq!(session.outgoing()[..2], [0x88, 0x80 | 24]);
 }
 
-/// FAULTS 15: a message in a million pieces of one byte takes memory for its content only.
+/// FAULTS 15: a message in a million pieces of one byte takes memory only for its content.
 #[test]
 fn tiny_pieces_cost_memory_for_what_they_hold() {
     let payload: Vec<u8> = (0..100_000u32).map(|i| ((i / 3 * 7919) >> 5) as u8).collect();
@@ -155,7 +155,7 @@ fn tiny_pieces_cost_memory_for_what_they_hold() {
     assert!(message.data == payload);
 }
 
-/// Whether a compressed message is inflated to the same bytes, in one piece and in many.
+/// Compresses a message, and checks that it inflates to the same bytes, whole and in pieces.
 fn round_trip(out: &mut Codec, back: &mut [Codec; 2], payload: &[u8]) -> Option<usize> {
     let mut compressed = Vec::new();
     if !out.deflate(payload, |made| compressed.extend_from_slice(made)) {
@@ -191,14 +191,14 @@ fn what_goes_out_comes_in_with_takeover_and_without() {
         let mut sizes = Vec::new();
         for len in [1, 125, 126, 127, 300, 65_535, 65_536, 100_000, 300, 300] {
             sizes.push(round_trip(&mut out, &mut back, &text[..len]));
-            // A message that does not shrink is sent uncompressed, and the peer's window does not
-            // contain it.
+            // A message that does not become shorter is sent uncompressed, so it is not in the
+            // peer's window.
             assert!(round_trip(&mut out, &mut back, &noise[..len.min(noise.len())]).is_none());
             assert!(!out.deflate(b"", |_| {}));
         }
         assert_eq!(sizes[0], None);
         assert!(sizes[7].unwrap() < 1000, "{sizes:?}");
-        // The last two are alike, but the messages between them have pushed them out of the window.
+        // The last two are alike, but the messages between them have filled the window.
         assert_eq!(sizes[8], sizes[9]);
         let (first, second) =
             [(), ()].map(|()| round_trip(&mut out, &mut back, &text[..300])).into();
@@ -206,7 +206,7 @@ fn what_goes_out_comes_in_with_takeover_and_without() {
     }
 }
 
-/// The states are created with the first message that needs them; without takeover none stays.
+/// The first message that needs a state creates it; without takeover none stays.
 #[test]
 fn states_are_there_only_where_they_are_needed() {
     for takeover in [true, false] {
@@ -226,8 +226,8 @@ fn states_are_there_only_where_they_are_needed() {
     assert!(size_of::<Codec>() == size_of::<usize>() && size_of::<Parts>() < 512);
 }
 
-/// Messages compressed with a window of so many bits refer no further back: the second reader has a
-/// window of its own, and no bytes beyond it.
+/// Messages that were compressed with a small window refer no further back: the second reader has
+/// only such a window.
 #[test]
 fn no_reference_reaches_beyond_the_window() {
     let mut x = 88_172_645_463_325_252u64;
@@ -247,7 +247,7 @@ fn no_reference_reaches_beyond_the_window() {
         let mut puff = Puff::of(1 << window);
         let piece = noise(100);
         for gap in [50, 400, 3000, 31_000, 33_000] {
-            // The piece occurs again after a gap that larger windows would reach over.
+            // The piece occurs again behind a gap that only larger windows cover.
             let payload = [&piece[..], &noise(gap), &piece, &vec![b'a'; 300]].concat();
             let mut out = Vec::new();
             if codec.deflate(&payload, |made| out.extend_from_slice(made)) {
@@ -259,8 +259,8 @@ fn no_reference_reaches_beyond_the_window() {
     }
 }
 
-/// After a rest, compression continues where it was: another reader of the same window understands
-/// it, whatever the window and the lengths, and the result is as short as without a rest.
+/// After a rest, compression continues where it was: another reader with the same window inflates
+/// it, for all windows and lengths, and the result is as short as without a rest.
 #[test]
 fn what_has_rested_refers_to_what_it_sent_before() {
     let mut x = 88_172_645_463_325_252u64;
@@ -302,8 +302,8 @@ fn what_has_rested_refers_to_what_it_sent_before() {
     }
 }
 
-/// After a message that is given up, the library keeps output that was not taken: a reset leaves
-/// that, until there is no room for more and it panics.
+/// After an abandoned message, the library keeps output that was not taken. A reset does not
+/// discard that: some time later there is no room left, and the library panics.
 #[test]
 fn many_messages_that_do_not_shrink_leave_nothing_behind() {
     let mut x = 1u64;
@@ -344,8 +344,8 @@ fn many_messages_that_do_not_shrink_leave_nothing_behind() {
     }
 }
 
-/// An empty final block of two bytes, thousands of times: they share one buffer. Zeroing it for
-/// each was two microseconds a block, a minute for a message of 64 MiB.
+/// An empty final block of two bytes, thousands of times: all share one buffer. Zeroing it for each
+/// block took two microseconds: a minute for a message of 64 MiB.
 #[test]
 fn many_final_blocks_share_their_room() {
     let mut codec = codec(true);

@@ -1,14 +1,14 @@
-//! The body of a request that is given in pieces: its framing, when more of it is asked for, and
+//! The body of a request that is supplied in pieces: its framing, when more of it is requested, and
 //! the time limits meanwhile.
 
 use super::*;
 
-/// When the test gives the pieces.
+/// When the test supplies the pieces.
 #[derive(Clone, Copy, Debug)]
 enum Window {
     /// All pieces, then all bytes.
     Whole,
-    /// This many bytes are sent between two pieces, of which none exceeds the room.
+    /// Between two pieces, this many bytes are sent; no piece exceeds the room.
     Bytes(usize),
 }
 
@@ -36,7 +36,7 @@ impl Sim {
         }
     }
 
-    /// The kernel takes at most this many bytes; returns them.
+    /// The kernel takes at most `n` bytes, which are returned.
     fn leaves(&mut self, n: usize) -> Vec<u8> {
         let out = self.exchange.outgoing();
         let taken = out[..n.min(out.len())].to_vec();
@@ -45,7 +45,7 @@ impl Sim {
     }
 }
 
-/// The bytes sent after the request's head for these pieces and the end, and the events.
+/// The bytes sent behind the request's head for these pieces and the end, and the events.
 fn sent(length: Option<u64>, pieces: &[&str], window: Window) -> (String, String) {
     let (mut sim, mut wire) = (post(length), Vec::new());
     sim.exchange.wait_from(sim.now);
@@ -89,7 +89,7 @@ fn a_body_leaves_as_its_length_or_its_chunks_say() {
         (None, &[&*long], &*chunk),
     ] {
         assert_eq!(sent(length, pieces, Window::Whole), (want.into(), "".into()), "{pieces:?}");
-        // Smaller pieces make more chunks, and the same bytes.
+        // Smaller pieces make more chunks with the same bytes.
         for n in [1, 7] {
             let (got, events) = sent(length, pieces, Window::Bytes(n));
             let got = if length.is_some() { got } else { unchunked(&got) };
@@ -98,7 +98,7 @@ fn a_body_leaves_as_its_length_or_its_chunks_say() {
     }
 }
 
-/// A body in chunks, by an implementation of its own.
+/// Decodes a body in chunks, independently of the crate.
 fn unchunked(mut text: &str) -> String {
     let mut body = String::new();
     while let Some((size, rest)) = text.split_once("\r\n") {
@@ -130,7 +130,7 @@ fn a_body_of_another_length_is_no_whole_request() {
             assert!((body.len() as u64) < length.max(1), "{body:?} is whole");
         }
     }
-    // Bytes that were given and not sent are reported.
+    // Bytes that were supplied and not sent are reported.
     let mut sim = post(Some(9));
     sim.exchange.wait_from(sim.now);
     sim.leaves(usize::MAX);
@@ -138,7 +138,7 @@ fn a_body_of_another_length_is_no_whole_request() {
     sim.leaves(2);
     sim.give_end();
     assert_eq!((sim.text().as_str(), sim.exchange.unsent()), ("= ShortBody(4)", 3));
-    // Afterwards nothing is taken.
+    // Then nothing more is accepted.
     sim.give(b"more");
     sim.give_end();
     assert_eq!((sim.exchange.body_room(), sim.exchange.buffered()), (0, 0));
@@ -174,7 +174,7 @@ fn more_is_asked_for_below_the_mark() {
     assert_eq!(sizes(None, 0), 1, "as 1: else nothing would ever leave");
 }
 
-/// The last byte of a body with a length is held back until its end; with the least mark, too.
+/// The last byte of a body with a length waits for the body's end, even with the lowest mark.
 #[test]
 fn the_last_byte_waits_for_the_end() {
     let limits = Limits { body_queue: 1, ..Limits::default() };
@@ -223,7 +223,7 @@ fn the_time_of_the_response_starts_with_the_last_byte_of_the_last_piece() {
         sim.late();
         assert_eq!((sim.text().as_str(), sim.exchange.unsent()), ("= Timeout", 0));
     }
-    // A server that takes nothing is stalled; a limit set by the program covers everything.
+    // A server that takes nothing is stalled; a limit that the program sets covers everything.
     for (total, want) in [(None, "= Stalled"), (Some(seconds(30)), "= Timeout")] {
         let limits = Limits { stall: seconds(60), ..Limits::default() };
         let mut sim = start("POST", None, limits, Timing::default());
@@ -247,7 +247,7 @@ fn an_answer_comes_when_the_server_gives_it() {
         sim.leaves(usize::MAX);
         sim.give(b"hello");
         sim.feed(early);
-        // It may read on.
+        // The server may go on reading.
         assert!(sim.exchange.body_room() > 0);
         sim.give(b"world");
         assert!(!sim.leaves(usize::MAX).is_empty());
@@ -258,13 +258,13 @@ fn an_answer_comes_when_the_server_gives_it() {
         sim.give_end();
         assert_eq!(sim.exchange.buffered(), 0, "nobody waits for it");
     }
-    // Of a refused response the start is read, and nothing more is sent.
+    // The start of a refused response is read, and nothing more of the request is sent.
     let mut sim = post(None);
     sim.exchange.delivery = Delivery::Events;
     sim.exchange.wait_from(sim.now);
     sim.feed(early);
     assert_eq!((sim.exchange.body_room(), sim.exchange.is_uploading()), (0, false));
-    // A status that refuses the upload does not ask for bytes that were given.
+    // If the status refuses the upload, bytes that were supplied are not needed.
     for (status, want) in [
         (303, "= http://a.example/y"),
         (302, "= http://a.example/y"),

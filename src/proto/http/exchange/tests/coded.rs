@@ -1,4 +1,4 @@
-//! Coded bodies: which events they give, and when.
+//! Coded bodies: which events they cause, and when.
 
 use super::*;
 use crate::proto::http::coding::gzip;
@@ -16,7 +16,7 @@ fn sim(delivery: Delivery, decode: bool, limits: Limits) -> Sim {
 
 fn chunks(parts: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::new();
-    // An empty chunk is the end.
+    // An empty chunk would be the end.
     for part in parts.iter().filter(|part| !part.is_empty()) {
         out.extend_from_slice(format!("{:x}\r\n", part.len()).as_bytes());
         out.extend_from_slice(part);
@@ -84,12 +84,12 @@ fn every_delivery_gives_what_the_body_is_without_its_coding() {
         }
     }
     all(Delivery::Raw, true, HEAD, &coded, &format!("200 OK <{joined}> = complete"));
-    // Without a coding, nothing changes.
+    // Without a coding, the body is reported unchanged.
     let plain = HEAD.replace("Content-Encoding: gzip\r\n", "");
     all(Delivery::Raw, true, &plain, b"hello", "200 OK <hello> = complete");
 }
 
-/// FAULTS 56: a request for bytes that accepts only `identity` gets that, or an error.
+/// FAULTS 56: a request that accepts only `identity` gets that, or an error.
 #[test]
 fn what_is_no_event_stream_is_decoded_only_where_that_is_asked_for() {
     let coded = gzip(b"hello").unwrap();
@@ -118,7 +118,7 @@ fn an_answer_without_a_body_has_nothing_to_decode() {
     all(Delivery::Raw, true, HEAD, b"", "200 OK = complete");
 }
 
-/// The framing is complete, and the coded data is not.
+/// The framing is complete, but the coded data is not.
 #[test]
 fn a_coded_body_that_ends_early_is_truncated_whatever_its_framing_says() {
     let coded = gzip(b"hello, hello").unwrap();
@@ -140,7 +140,7 @@ fn a_coded_body_that_ends_early_is_truncated_whatever_its_framing_says() {
     );
     let longer = [&coded[..], b"x"].concat();
     all(Delivery::Raw, true, HEAD, &longer, "200 OK <hello, hello> = Coding(Trailing)");
-    // If the framing is incomplete, that is the error.
+    // If the framing is incomplete, the error reports that.
     let (bytes, _) = &framings(HEAD, &coded)[1];
     let got = events_of(Delivery::Raw, true, &bytes[..bytes.len() - 3], 1000, Eof);
     assert_eq!(got, "200 OK <hello, hello> = Truncated(Some(3))");
@@ -187,8 +187,8 @@ fn each_flushed_chunk_gives_its_events_at_once() {
     }
 }
 
-/// A few bytes that decode to thousands of events: each call gives one, and the input is not taken
-/// before the last of them.
+/// A few bytes that decode to thousands of events: each call returns one, and takes the last input
+/// byte only with the last of them.
 #[test]
 fn what_few_bytes_become_is_told_one_by_one() {
     let stream = "data: x\n\n".repeat(50_000);

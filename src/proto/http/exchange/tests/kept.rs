@@ -13,22 +13,22 @@ impl Sim {
         Sim::of(exchange)
     }
 
-    /// Whether the connection can be kept: `None` if not, otherwise the time that the server
+    /// Whether the connection may be kept: `None` if not, otherwise the time that the server
     /// allows.
     fn kept(&self) -> Option<Option<Duration>> {
         self.exchange.persistence().map(|persistence| persistence.most)
     }
 }
 
-/// Kept, without a time from the server.
+/// The connection may be kept, and the server states no time.
 const KEPT: Option<Option<Duration>> = Some(None);
 
 const fn kept_for(n: u64) -> Option<Option<Duration>> {
     Some(Some(seconds(n)))
 }
 
-/// FAULTS 41: each response in one piece, byte by byte, and with more in the same read or a later
-/// one.
+/// FAULTS 41: each response in one piece, byte by byte, and with more bytes in the same read or a
+/// later one.
 #[test]
 fn what_an_answer_leaves_behind() {
     const CHUNKS: &str = "5\r\nhello\r\n0\r\n\r\n";
@@ -43,7 +43,7 @@ fn what_an_answer_leaves_behind() {
         ("GET", length("Connection: x\r\nConnection: close\r\n"), None),
         ("GET", length("Connection: closed\r\n"), KEPT),
         ("POST", length(""), KEPT),
-        // Frames.
+        // The ways of framing.
         ("GET", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".into(), KEPT),
         ("GET", format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{CHUNKS}"), KEPT),
         (
@@ -53,10 +53,10 @@ fn what_an_answer_leaves_behind() {
             KEPT,
         ),
         ("GET", plain("404 No\r\nContent-Length: 0"), KEPT),
-        // A field that occurs twice is accepted, but the connection is not kept.
+        // If a field occurs twice, the response is accepted, but the connection is not kept.
         ("GET", length("Content-Length: 5\r\n"), None),
         ("GET", "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello".into(), None),
-        // No body, whatever the fields contain.
+        // There is no body, whatever the fields contain.
         ("HEAD", plain("200 OK\r\nContent-Length: 5"), KEPT),
         ("HEAD", plain("200 OK\r\nTransfer-Encoding: chunked"), KEPT),
         ("HEAD", plain("200 OK"), KEPT),
@@ -72,10 +72,10 @@ fn what_an_answer_leaves_behind() {
             "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi".into(),
             KEPT,
         ),
-        // An interim response that was not asked for.
+        // An interim response that nobody asked for.
         ("GET", format!("HTTP/1.1 103 Hints\r\n\r\n{}", length("")), None),
         ("GET", format!("HTTP/1.1 100 Continue\r\n\r\n{}", length("")), None),
-        // The time that the server allows, less a second.
+        // The time that the server allows, less one second.
         ("GET", length("Keep-Alive: timeout=5\r\n"), kept_for(4)),
         ("GET", length("Keep-Alive: max=100, TIMEOUT = 60\r\n"), kept_for(59)),
         ("GET", length("Keep-Alive: timeout=9\r\nKeep-Alive: timeout=3\r\n"), kept_for(2)),
@@ -98,7 +98,7 @@ fn what_an_answer_leaves_behind() {
         };
         let mut sim = whole(answer.as_bytes());
         assert_eq!(sim.kept(), *want, "{method} {answer}");
-        // A later read has unexpected bytes, or the end.
+        // A later read returns unexpected bytes, or the end.
         sim.feed(b"H");
         assert_eq!(sim.kept(), None, "{answer}");
         let mut sim = whole(answer.as_bytes());
@@ -117,7 +117,7 @@ fn what_an_answer_leaves_behind() {
         }
         sim.feed(&[*last]);
         assert_eq!((sim.kept(), sim.has_ended()), (*want, true), "{answer}");
-        // A request without `keep-alive` does not keep it.
+        // A request without `keep-alive` does not keep the connection.
         let mut sim = Sim::new(method, Delivery::Raw, Limits::default(), Timing::default());
         sim.connected();
         sim.feed(answer.as_bytes());
@@ -125,7 +125,7 @@ fn what_an_answer_leaves_behind() {
     }
 }
 
-/// A response that is incomplete, or before its request was sent completely.
+/// The response is incomplete, or comes before its whole request was sent.
 #[test]
 fn what_ends_otherwise_leaves_nothing() {
     let fine = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
@@ -138,7 +138,7 @@ fn what_ends_otherwise_leaves_nothing() {
         assert_eq!((sim.kept(), sim.has_ended()), (None, true));
     }
     for (answer, end) in [
-        // The end of the stream is the end of the body.
+        // The end of the stream ends the body.
         ("HTTP/1.1 200 OK\r\n\r\nhi", Eof),
         ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi", Eof),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n", Cut),
@@ -195,7 +195,7 @@ fn what_may_go_again_is_what_does_no_harm_twice_and_is_not_answered() {
         let mut sim = Sim::keeping(method);
         sim.connected();
         assert_eq!(sim.exchange.may_go_again(), may, "{method}");
-        // One byte is a response, and so is an interim one.
+        // One byte counts as a response, and so does an interim response.
         for answer in ["H", "HTTP/1.1 103 Hints\r\n\r\n"] {
             let mut sim = Sim::keeping(method);
             sim.connected();
@@ -212,7 +212,7 @@ fn what_may_go_again_is_what_does_no_harm_twice_and_is_not_answered() {
     assert!(!request.may_be_repeated());
 }
 
-/// A proxy of HTTP/1.0 may forward a field that it does not know.
+/// An HTTP/1.0 proxy may forward a field that it does not know.
 #[test]
 fn a_proxy_has_to_speak_http_1_1() {
     for (minor, want) in [(0, None), (1, KEPT)] {
