@@ -111,8 +111,8 @@ pub struct Head {
 pub enum HeadError {
     /// The bytes do not begin with `HTTP/1.0` or `HTTP/1.1` (RFC 9112 §2.3); the first of them.
     NotHttp(String),
-    /// Behind the version stands no space and status from 100 on, or no space behind the status
-    /// (§4).
+    /// Behind the version stands no space and status from 100 on, or the status ends otherwise than
+    /// at a space or the line end (§4).
     StatusLine(String),
     /// A LF without CR before it, or a CR without LF behind it (§2.2).
     LineEnd,

@@ -133,8 +133,8 @@ impl StreamOptions {
     ///   closed if bytes come meanwhile, which are never mistaken for a response.
     /// * To the same scheme, host and port, through the same proxy, with the same
     ///   [`SocketOptions`], and for a request with the same secrets: `Authorization`, `Cookie`, and
-    ///   other fields that [no trace shows](StreamOptions::secret_header), by their name or since
-    ///   the program said so. A request that is signed anew each time therefore finds none.
+    ///   other fields that [no trace shows](StreamOptions::secret_header), by their name or because
+    ///   the program marked them. A request that is signed anew each time therefore finds none.
     /// * One that the policy also allows for this request.
     /// * Not with [`StreamOptions::over`]; and a body that is [read while it is
     ///   sent](StreamOptions::body_from) always gets a new connection.

@@ -92,7 +92,7 @@ impl Interrupter {
     }
 }
 
-/// Whether a call has to end; `None` if its handle has no interrupter.
+/// Whether a call has to end; the caller passes `None` if its handle has no interrupter.
 pub(super) fn is_interrupted(interrupter: Option<&Interrupter>) -> bool {
     interrupter.is_some_and(Interrupter::take)
 }

@@ -2,9 +2,10 @@
 //!
 //! The VM thread drives the reactor whenever it has nothing else to do: without a queue and without
 //! a second thread. While a script computes, pings would wait, time limits would pass unnoticed,
-//! and messages would stay in their buffers. So a second thread checks, every [`Limits::stand_in`],
-//! whether the VM thread is still busy with the same work as at the last check. If so, it takes the
-//! reactor, and gives it back when the VM thread asks for it.
+//! and messages would stay in their buffers. So a second thread checks, every
+//! [`Limits::stand_in`](crate::Limits::stand_in), whether the VM thread is still busy with the same
+//! work as at the last check. If so, it takes the reactor, and gives it back when the VM thread
+//! asks for it.
 //!
 //! ```text
 //!  state       meaning                                      who changes it

@@ -74,7 +74,7 @@ impl SocketOptions {
     /// The probes of a connection: as set, or by the limits if it `waits` without a time limit.
     pub(crate) fn probes(&self, limits: &Limits, waits: bool) -> Option<KeepAlive> {
         let after = self.keep_alive.unwrap_or(waits.then_some(limits.tcp_keep_alive))?;
-        // A system that refuses a value would let no connection open.
+        // If the system refused a value, no connection could be opened.
         let (least, most) = (Duration::from_secs(1), Duration::from_secs(32_767));
         Some(KeepAlive {
             after: after.clamp(least, most),

@@ -4,8 +4,8 @@
 //! ```text
 //! Connect           response 2xx → Open; any other → Refused, and with its body an error
 //! Socks(Greeting)   the proxy chose: no login → Socks(Request), password → Socks(Login)
-//! Socks(Login)      the proxy accepts the password → Socks(Request) Socks(Request)    the proxy
-//! has connected → Open
+//! Socks(Login)      the proxy accepts the password → Socks(Request)
+//! Socks(Request)    the proxy has connected → Open
 //! ```
 
 use std::mem;

@@ -51,7 +51,8 @@ pub struct Timing {
     /// When the head has to be there, whatever state the exchange is in.
     pub head_by: Option<Instant>,
     /// The longest time from the last byte of the request to the head. If this is set, `head_by` is
-    /// our own limit, not the program's, and moves back by the time that sending the request takes.
+    /// our own limit, not the program's, and is extended by the time that sending the request
+    /// takes.
     pub response: Option<Duration>,
     /// The longest time without data after the head.
     pub idle: Option<Duration>,

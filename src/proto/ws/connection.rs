@@ -29,7 +29,7 @@ enum State {
     /// The peer has broken a rule, and the session has returned the final event. Our close frame
     /// waits for `answer_close`, and the program may still send.
     Failing(Violation),
-    /// The session has returned the final event, and sends no further frame.
+    /// The session has returned the final event.
     Ended,
 }
 

@@ -300,7 +300,7 @@ fn whole_frame(input: &[u8], max: usize) -> Option<(u8, usize, &[u8])> {
         0..=125 => (2, 0, usize::from(short)),
         126 => (4, 126, usize::from(u16::from_be_bytes(*behind.first_chunk()?))),
         127 => (10, 1 << 16, usize::try_from(u64::from_be_bytes(*behind.first_chunk()?)).ok()?),
-        // Masked, or a control frame.
+        // The frame is masked.
         _ => return None,
     };
     if len < least || len > max {

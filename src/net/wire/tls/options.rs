@@ -62,8 +62,8 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// Makes a configuration for [`Config::tls`](crate::Config::tls). With all options, the chain and
-/// the name of a server are verified.
+/// Makes a configuration for [`Config::tls`](crate::Config::tls). Whatever its options, the client
+/// verifies the chain and the name of a server.
 ///
 /// ```
 /// use moonwire::{Config, TlsOptions, TlsVersion, Trust};

@@ -38,7 +38,7 @@ thread_local! {
 /// (21 KiB less) 0.98, 0.99, 1.08, with 1 % more bytes at 64 KiB; 5 (14 less) 0.99, 0.99, 1.04; 7
 /// (28 more) 1.03, 1.01, 0.99; the default 8 (84 more) 1.08, 1.02, 0.98.
 const MEMORY: i32 = 6;
-/// The value if the first message, for which a state is created, is large.
+/// Replaces [`MEMORY`] in a state whose first message is large.
 const MEMORY_LARGE: i32 = 8;
 /// A message of at least this many bytes is large: with [`MEMORY`] it fills more than one block of
 /// 4,096 symbols.

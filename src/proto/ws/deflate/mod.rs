@@ -1,10 +1,11 @@
 //! permessage-deflate (RFC 7692): negotiation, compressing and inflating.
 //!
 //! ```text
-//! options              what the client asks for, what both sides agreed on negotiate           
-//! the extension in the fields of the handshake inflater, deflater   the two directions history    
-//!          the bytes to which the next message may refer room                 buffers into which
-//! both write
+//! options              what the client asks for, what both sides agreed on
+//! negotiate            the extension in the fields of the handshake
+//! inflater, deflater   the two directions
+//! history              the bytes to which the next message may refer
+//! room                 buffers into which both write
 //! ```
 //!
 //! The first message that needs a state of the library creates it. When no message was compressed
