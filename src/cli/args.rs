@@ -1,4 +1,4 @@
-//! Arguments: finds the command, or suggests what to type instead.
+//! Finds the command in the arguments, or suggests what to type instead.
 
 use std::ffi::OsString;
 
@@ -73,7 +73,7 @@ fn find(name: &OsString) -> Result<&'static options::Command, Failure> {
     COMMANDS.iter().copied().find(|c| name == c.name).ok_or_else(|| stray(name))
 }
 
-/// The error for a first word that is no command; it suggests what may have been meant.
+/// The error for a first word that is no command; it suggests what the user may have meant.
 fn stray(word: &OsString) -> Failure {
     let text = word.to_string_lossy();
     let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
@@ -327,7 +327,8 @@ mod tests {
         }
     }
 
-    /// Each described option is parsed: with a value that fits, or with an error about the value.
+    /// The parser knows each described option: it accepts the value, or the error is about the
+    /// value.
     #[test]
     fn every_option_that_is_described_is_read() {
         use options::Takes;

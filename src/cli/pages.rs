@@ -1,4 +1,4 @@
-//! Completions for shells and manual pages, made from the same descriptions as `--help`.
+//! Makes completions for shells and manual pages from the descriptions that `--help` uses.
 
 use std::fmt::Write as _;
 

@@ -9,7 +9,7 @@ use super::tell::{Failure, write_stdout};
 use crate::peer::Player;
 use crate::tape::{Mode, Outcome, Scene, Step, run, scenes};
 
-/// How long a client may take for each expected step. A person may have to type it.
+/// How long a client may take for each expected step: a person may have to type it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) static COMMAND: Command = Command {
