@@ -1,5 +1,4 @@
-//! The simplest face: calls that block. The program sends lines, reads the answers, and
-//! closes.
+//! The simplest face: calls that block. Sends lines, prints the answers, and closes.
 //!
 //! ```sh
 //! cargo run --example blocking                                 # starts its own server

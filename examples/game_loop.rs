@@ -78,8 +78,7 @@ fn run(url: Option<String>) -> Result<(), Box<dyn Error>> {
     let mut longest = Duration::ZERO;
     let mut frame = 0;
     while frame < FRAMES {
-        // Reads what the network has received, then runs the scripts that are ready; it never
-        // waits.
+        // Reads what has arrived, then runs the scripts that are ready; it never waits.
         let begin = Instant::now();
         let progress = runtime.step(BUDGET)?;
         longest = longest.max(begin.elapsed());

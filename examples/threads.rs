@@ -1,6 +1,6 @@
-//! A `Client`: its connections live on a thread of their own, and clones of it send from any
-//! thread. Here a thread for each connection sends, and the main thread receives the events
-//! of all.
+//! A `Client`: its connections live on a thread of their own, and any thread can send with a
+//! clone of it. Here one thread per connection sends, and the main thread receives all
+//! events.
 //!
 //! ```sh
 //! cargo run --example threads                            # starts its own server

@@ -60,10 +60,9 @@ impl fmt::Display for Stage {
 
 /// An error: the URL of the connection, the stage at which the error came, and the reason.
 ///
-/// Its text is one line, `URL: stage: reason`, in which bytes that the peer sent are escaped. The
-/// text shows neither the query of the URL nor any part of a URL or value that was marked as
-/// secret. `Debug` gives the same text, so that a `main` that returns this error prints it
-/// readably.
+/// Its text is one line, `URL: stage: reason`, in which bytes that the peer sent are escaped. It
+/// shows neither the query of the URL nor any part of a URL or value that was marked as secret.
+/// `Debug` gives the same text, so that a `main` that returns this error prints it readably.
 ///
 /// ```
 /// use moonwire::{ErrorKind, Stage};
@@ -140,8 +139,7 @@ pub enum ErrorKind {
     BodyTaken,
     /// This time limit passed.
     Timeout(Duration),
-    /// The connection waited too long for its turn at the gate (RFC 6455 §4.1); it was not
-    /// attempted.
+    /// The connection waited this long for its turn at the gate, and was not attempted.
     Waited {
         /// [`crate::Limits::opening_wait`].
         limit: Duration,
@@ -205,13 +203,11 @@ pub enum ProxyError {
     Head(HeadError),
     /// The proxy sent more than [`Limits::interim`] interim responses before the final one.
     ManyInterim,
-    /// The proxy sent bytes after its response, although the client has sent nothing to the server
-    /// yet.
+    /// The proxy sent bytes after its response, though the client has sent the server nothing yet.
     Early,
     /// The proxy does not speak SOCKS 5; the byte that shows it.
     NotSocks(u8),
-    /// The proxy demands an authentication method that the client did not offer; 255: it accepts
-    /// none.
+    /// The proxy demands an authentication method that was not offered; 255: it accepts none.
     Method(u8),
     /// The proxy does not accept user name and password.
     Login,
@@ -427,8 +423,7 @@ impl Error {
         self.response()?.retry_after(now.as_secs())
     }
 
-    /// How long each completed step of opening took. The text of a time limit's error lists them,
-    /// too.
+    /// How long each completed step of opening took. The text of a time limit's error has them.
     pub fn phases(&self) -> &Phases {
         &self.0.phases
     }
@@ -468,8 +463,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { url, stage, kind, phases, .. } = &*self.0;
         if !url.is_empty() {
-            // The caller chose the text; escape it, so that a line break in it cannot forge another
-            // line.
+            // The caller chose the text; escaped, a line break in it cannot forge another line.
             write!(f, "{}: ", escape(url.as_bytes(), 500))?;
         }
         write!(f, "{stage}: {}", self.what())?;

@@ -96,8 +96,7 @@
 //! [`Config::limits`] sets those of a reactor, [`Options::limits`] those of one connection. A
 //! message has at most [`Limits::message`] bytes, and a send fails while [`Limits::send_queue`]
 //! bytes wait to be sent. A connection on which bytes move is never ended for being slow
-//! ([`Limits::stall`]). A [`Policy`] decides where connections may go; the default allows every
-//! destination.
+//! ([`Limits::stall`]). A [`Policy`] decides where connections may go; by default, anywhere.
 //!
 //! # Errors
 //!

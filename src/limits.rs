@@ -27,9 +27,8 @@ pub struct Limits {
     /// bounds the inflated bytes, while they are produced; its frames may have an eighth and 1 KiB
     /// more, since incompressible data grows a little.
     pub message: usize,
-    /// Frames of one received message: 131,072. An empty frame counts, since it costs time even
-    /// though it adds no byte (the Autobahn suite sends 65,537). One more fails the connection with
-    /// 1009.
+    /// Frames of one received message: 131,072. An empty frame counts, since it costs time although
+    /// it adds no byte (the Autobahn suite sends 65,537). One more fails the connection with 1009.
     pub fragments: u32,
     /// Bytes of a response head: 64 KiB. Browsers and servers send far less.
     pub head: usize,
@@ -58,17 +57,16 @@ pub struct Limits {
     /// reason is short; a page of markup is cut.
     pub refusal: usize,
     /// How long the client waits for that body after its head: 2 s, and no longer than the time
-    /// limit of the request. The body mostly comes with the head, and the error must not wait for
-    /// its end.
+    /// limit of the request. It mostly comes with the head, and the error must not wait for its
+    /// end.
     pub refusal_time: Duration,
     /// Bytes of the line that starts a chunk, with its extensions (RFC 9112 §7.1.1): 4 KiB.
     pub chunk_line: usize,
     /// Bytes of chunk framing of a whole body beyond 16 bytes per chunk and twice the data: 16 KiB,
     /// so that extensions cannot make one byte of data cost thousands (CVE-2023-39326).
     pub chunk_overhead: usize,
-    /// Bytes of one decoded piece of a coded body (RFC 9110 §8.4): 64 KiB, as for a read. A
-    /// received piece that decodes to more is reported in several pieces, so that no more is held
-    /// at a time.
+    /// Bytes of one decoded piece of a coded body (RFC 9110 §8.4): 64 KiB, as for a read. A piece
+    /// that decodes to more is reported in several pieces, so that no more is held at a time.
     pub decoded_piece: usize,
     /// How many times larger than its received bytes a coded body may become: 200. Deflate reaches
     /// up to 1,032, for bytes that are all the same; text mostly stays below 30, and a flushed
@@ -89,8 +87,8 @@ pub struct Limits {
     /// response that ends at once would make a busy loop. Less than 1 ms counts as 1 ms.
     pub sse_retry_floor: Duration,
     /// The longest such wait that a server can ask for: 1 h. A `retry` of years, by mistake or
-    /// malice, would look like an end that was not reported; with one of minutes a server lets
-    /// itself be polled.
+    /// malice, would look like an end that was not reported; by one of minutes a server asks to be
+    /// polled.
     pub sse_retry_ceiling: Duration,
     /// The bound of the wait that doubles while attempts fail in a row: 1 min. So many clients do
     /// not return at once to a server that was down for long, and a client finds it soon enough. If
@@ -138,8 +136,7 @@ pub struct Limits {
     pub tcp_keep_alive: Duration,
     /// Time between two such probes: 15 s.
     pub tcp_probe_interval: Duration,
-    /// How many unanswered probes end a connection: 4; with the two limits above, after two
-    /// minutes.
+    /// How many unanswered probes end a connection: 4; with these two limits, after two minutes.
     pub tcp_probes: u32,
     /// From the last byte of our close frame to the server's close frame: 5 s. Also how long the
     /// program may hold back the answer to the server's close frame.

@@ -130,19 +130,17 @@ impl Policy {
     /// Allows destinations that match one of `allowed`.
     ///
     /// A network in the list also allows names that resolve to its addresses. This is known only
-    /// after the resolver has answered, so with a network in the list every name is resolved if the
-    /// entry allows its port. A DNS query is itself a message, to whoever runs that name's zone; if
-    /// the author of the URLs (a script, a redirect) must not send any, use
-    /// [`Policy::list_by_url`]. With names only in the list, no other name is resolved. A proxy
-    /// that resolves names does not report the addresses: then the name itself has to be in the
-    /// list.
+    /// after DNS has answered, so with a network in the list every name is resolved if the entry
+    /// allows its port. A DNS query is itself a message, to whoever runs that name's zone; if the
+    /// author of the URLs (a script, a redirect) must not send any, use [`Policy::list_by_url`].
+    /// With names only in the list, no other name is resolved. A proxy that resolves names does not
+    /// report the addresses: then the name itself has to be in the list.
     pub fn list(allowed: impl IntoIterator<Item = Allowed>) -> Policy {
         Policy::of_list(allowed, Allowed::matches)
     }
 
-    /// Allows destinations whose URL matches one of `allowed`: a name in the list allows that name
-    /// only, and an address or a network allows URLs that contain an address. No other name is
-    /// resolved.
+    /// Allows destinations whose URL matches one of `allowed`: a name has to be in the list itself,
+    /// and an address or a network allows URLs that contain an address. No other name is resolved.
     pub fn list_by_url(allowed: impl IntoIterator<Item = Allowed>) -> Policy {
         Policy::of_list(allowed, Allowed::matches_url)
     }
@@ -191,9 +189,8 @@ impl Policy {
 }
 
 /// A host that a list allows, optionally with a port. It is a name, `*.` and a name for all names
-/// below it, an address, or a network as `ADDRESS/BITS`, and then `:PORT` (brackets around an IPv6
-/// address or network, and around nothing else). Or it is `unix:` and the absolute path of a Unix
-/// socket.
+/// below it, an address, or a network as `ADDRESS/BITS`, then `:PORT` (with brackets around an IPv6
+/// address or network, and only there). Or it is `unix:` and the absolute path of a Unix socket.
 ///
 /// ```
 /// let below: moonwire::Allowed = "*.example.com:443".parse()?;
@@ -262,7 +259,7 @@ impl Allowed {
             (AllowedTarget::Network(net, bits), Host::Address(ip)) => {
                 within(plain(*ip), *net, *bits)
             }
-            // A name is allowed if an address of it is in the network, which is checked once it is
+            // A name is allowed if its address is in the network, which is checked once it is
             // known.
             (AllowedTarget::Network(net, bits), Host::Name(_)) => match to.address {
                 Some(address) => within(plain(address), *net, *bits),

@@ -64,7 +64,8 @@ pub struct Lines<W> {
 }
 
 impl<W: Write> Lines<W> {
-    /// Writes lines to `to`. Errors of the writer are ignored, since no caller could receive them.
+    /// Writes lines to `to`. Errors of the writer are ignored, since there is no caller to which
+    /// they could be returned.
     pub fn new(to: W) -> Lines<W> {
         Lines { to, start: Instant::now() }
     }

@@ -327,8 +327,7 @@ mod tests {
         }
     }
 
-    /// The parser knows each described option: it accepts the value, or the error is about the
-    /// value.
+    /// The parser knows each described option: it accepts the value, or complains about it.
     #[test]
     fn every_option_that_is_described_is_read() {
         use options::Takes;

@@ -129,8 +129,7 @@ pub(super) fn parse(mut words: Words) -> Result<Option<Box<AuditArgs>>, Failure>
     Ok(Some(args))
 }
 
-/// The fields of every request. A field that a client sets itself is an error, as for a
-/// client.
+/// The fields of every request. A field that a client sets itself is an error.
 fn headers(args: &RequestArgs) -> Result<Vec<(String, String)>, Failure> {
     type Taken = (net::Options, Vec<(String, String)>);
     let take = |(options, mut all): Taken, name: &str, value: &str| {

@@ -134,8 +134,7 @@ impl Proxies {
     }
 }
 
-/// The policy of `--deny-private` if no given proxy resolves names: then no other proxy may do
-/// so.
+/// The policy of `--deny-private` if no given proxy resolves names: then no other may.
 pub(super) fn resolves_here(to: &Destination<'_>) -> Result<(), String> {
     match to.proxy_resolves {
         true => Err(format!(

@@ -288,7 +288,8 @@ fn body(args: &StreamArgs, options: StreamOptions, config: Config) -> Result<u8,
         out.write_all(head(stream.response(), shown).as_bytes())?;
     }
     let mut cut = Vec::new();
-    // The body of a refused response goes to standard error; an error of that write is ignored.
+    // The body of a refused response goes to standard error, and an error of writing it there is
+    // ignored.
     let mut write = |bytes: &[u8]| match is_refused {
         true => {
             let _ = io::stderr().write_all(bytes);

@@ -12,8 +12,7 @@ use crate::proto::Host;
 
 /// The variable that names a file of additional roots.
 const ROOTS: &str = "SSL_CERT_FILE";
-/// The variable that names the file for the secrets of TLS connections; browsers and curl use it,
-/// too.
+/// The variable that names the file for the secrets of TLS, as for browsers and curl.
 const KEY_LOG: &str = "SSLKEYLOGFILE";
 
 /// The values of the TLS options.
@@ -102,11 +101,11 @@ pub(super) fn warn(args: &TlsArgs) {
 
 /// TLS with proxies: the same roots, versions and file for secrets. It has no client certificate
 /// and no pins, which are for the script's destinations. It does not trust the root of `--echo`,
-/// whose key is public, and it verifies a proxy even on this machine.
+/// whose key is public. It verifies a proxy even on this machine.
 ///
 /// With `--insecure`, `localhost` and loopback addresses are reached without a proxy
-/// (`network.rs`): a proxy would resolve them to itself, and [`stays_here`] would not see their
-/// addresses.
+/// (`network.rs`): for a proxy they mean the proxy's machine, and [`stays_here`] would see no
+/// address of them.
 pub(super) fn proxy_tls(args: &TlsArgs) -> Result<Option<Arc<rustls::ClientConfig>>, Failure> {
     if *args == TlsArgs::default() && !is_named() {
         return Ok(None);
@@ -123,8 +122,7 @@ fn is_named() -> bool {
 fn shared(args: &TlsArgs) -> Result<TlsOptions, Failure> {
     let mut options = TlsOptions::new();
     options = if args.system_roots {
-        // It is built separately, so that an error names the option: the build may lack the
-        // feature.
+        // It is built separately, so that an error names the option: the build may lack it.
         let alone = TlsOptions::new().trust(Trust::System).build();
         alone.map_err(|e| Failure::usage(format!("--system-roots: {e}")))?;
         options.trust(Trust::System)
@@ -243,8 +241,7 @@ mod tests {
         let proxy = proxy_tls(&args).map_err(|f| f.text).unwrap().unwrap();
         assert!(destination.client_auth_cert_resolver.has_certs());
         assert!(!proxy.client_auth_cert_resolver.has_certs());
-        // A configuration without a verifier of ours has neither pins nor the exception of
-        // `--insecure`.
+        // A configuration without our verifier has neither pins nor the exception of `--insecure`.
         let own =
             |config: &rustls::ClientConfig| format!("{config:?}").contains("insecure_on_loopback");
         assert!(own(&destination) && !own(&proxy));

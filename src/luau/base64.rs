@@ -1,5 +1,4 @@
-//! Base64 for scripts (RFC 4648 §4): the standard alphabet, with padding; unused bits have to be
-//! zero.
+//! Base64 for scripts (RFC 4648 §4): the standard alphabet, padding; unused bits must be zero.
 
 use ::base64::Engine as _;
 use ::base64::engine::general_purpose::STANDARD;

@@ -210,8 +210,7 @@ fn cut<'a>(mut bytes: &'a [u8], lengths: &[usize]) -> impl Iterator<Item = &'a [
     })
 }
 
-/// As `cut`, for text. Each part ends between two characters, since each payload is a text of its
-/// own.
+/// As `cut`, for text. Each part ends between two characters: each payload is a text.
 fn cut_text<'a>(mut text: &'a str, lengths: &[usize]) -> impl Iterator<Item = &'a str> {
     lengths.iter().map(move |len| {
         let (payload, rest) = text.split_at_checked(*len).unwrap_or_default();

@@ -4,8 +4,7 @@
 use mlua::{Lua, Table, Value};
 
 /// Globals that mlua adds to every VM; ours have the same names. They are removed even if scripts
-/// get neither of ours: mlua's `require` accepts bytecode, and its errors and those of
-/// `loadstring` are not strings.
+/// get neither of ours: mlua's `require` accepts bytecode, and errors of both are not strings.
 const MLUAS_OWN: [&str; 2] = ["loadstring", "require"];
 
 /// The table that scripts share: `env`, unless `sandbox` has put another in front of it.

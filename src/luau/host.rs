@@ -338,8 +338,7 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
         let (message, traceback) = (message.to_string_lossy(), trace.join("\n"));
         // mlua puts this prefix before errors that are not Luau values.
         let message = message.strip_prefix("runtime error: ").unwrap_or(&message);
-        // If a C function is a handler, its error has the position of the prelude's line that
-        // called it.
+        // If a C function is a handler, its error has a position in the prelude.
         let place = message.strip_prefix("[moonwire] ").and_then(|text| text.split_once(": "));
         let message = place.map_or(message, |(_, text)| text);
         its.write_line(Line::raise(message, &traceback).of(named(&script).as_deref()));

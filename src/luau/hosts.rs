@@ -148,8 +148,7 @@ fn host_of(what: &str) -> Option<String> {
     Some(format!("moonwire run {hosts} (else Options::host)"))
 }
 
-/// The globals of the functions of host files: those of the language, those of scripts, and
-/// `host`.
+/// The globals of host files' functions: the language's, those of scripts, and `host`.
 pub(super) fn environment(
     lua: &Lua,
     language: Vec<(&'static str, Value)>,

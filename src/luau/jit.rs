@@ -22,8 +22,8 @@ pub enum Jit {
 impl Jit {
     pub(super) const OFF: Jit = Jit::Off;
 
-    /// A good choice for a program whose main script is `text`. With `--!native` at its start, the
-    /// script probably runs long: [`Jit::WithRuntime`]; otherwise [`Jit::On`]. The command uses
+    /// A good choice for a program whose main script is `text`: [`Jit::WithRuntime`] if `--!native`
+    /// is at its start, since it then probably runs long, otherwise [`Jit::On`]. The command uses
     /// this.
     pub fn of_script(text: &[u8]) -> Jit {
         if is_native(text) { Jit::WithRuntime } else { Jit::On }

@@ -22,8 +22,7 @@ use crate::proto::escape;
 /// The deepest nesting that `serde_json` reads, whatever the limit is.
 const DEEPEST: usize = 127;
 
-/// Whole numbers up to this are written without an exponent: a double represents each of them
-/// exactly.
+/// Whole numbers up to this have no exponent: a double represents each of them exactly.
 const WHOLE: f64 = 9_007_199_254_740_992.0;
 
 /// The work calls it at intervals, with the number of bytes made so far. An error ends the work,
@@ -115,8 +114,7 @@ enum Met {
     Plain(Value),
     /// A copied text: a part of [`Fields::texts`].
     Text(Range<usize>),
-    /// A value to be looked up later: a table, a buffer, a long text, or one that cannot be
-    /// encoded.
+    /// A table, a buffer, a long text, or a value that cannot be encoded: it is looked up later.
     Later,
 }
 
@@ -256,8 +254,7 @@ impl Encoder<'_> {
     /// Reads the fields of an object and sorts them, so that equal tables give equal texts.
     fn fields(&self, table: &Table) -> Result<Fields, Problem> {
         let (mut fields, mut problem) = (Fields { texts: String::new(), all: Vec::new() }, None);
-        // Texts beyond the bound are not copied: encoding them will fail, with an error that says
-        // where.
+        // Texts beyond the bound are not copied: encoding fails later, and says where.
         let room = self.most.saturating_sub(self.out.len());
         let all = table.for_each(|key: Value, value: Value| {
             if problem.is_some() {

@@ -14,8 +14,7 @@ pub(super) enum Link {
 }
 
 impl Link {
-    /// Calls `act` with the reactor; queued bytes are sent with the next [`Link::flush`] or
-    /// turn.
+    /// Calls `act` with the reactor; the next [`Link::flush`] or turn sends queued bytes.
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut Reactor) -> R) -> R {
         match self {
             Link::Inline(seat) => seat.shared().quietly(act),

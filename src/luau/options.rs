@@ -309,8 +309,7 @@ impl Options {
 
     /// How many opening handshakes may run at a time per address and port; 1 by default, as RFC
     /// 6455 §4.1 demands. The others wait for their turn, at most
-    /// [`Limits::opening_wait`](crate::Limits::opening_wait); this does not count towards their
-    /// time limit.
+    /// [`Limits::opening_wait`](crate::Limits::opening_wait), before their time limit starts.
     pub fn opening(mut self, at_a_time: usize) -> Options {
         self.config.limits.opening_per_peer = at_a_time;
         self
@@ -572,9 +571,8 @@ impl Options {
 /// [`Runtime::spawn_with`](super::Runtime::spawn_with).
 ///
 /// There is no memory limit per script: a value on the one heap belongs to every script that refers
-/// to it, so [`Options::memory_limit`] holds for all together. There is no share of time either:
-/// scripts take turns on one thread, and [`Options::time_limit`] stops a script that does not
-/// pause.
+/// to it, so [`Options::memory_limit`] is for all. Nor is there a share of time: scripts take turns
+/// on one thread, and [`Options::time_limit`] stops a script that does not pause.
 ///
 /// ```
 /// use moonwire::Policy;

@@ -57,8 +57,7 @@ const PARTS: [Part; 6] = [
 pub(super) struct Parts {
     /// Name → what the part returned.
     loaded: Table,
-    /// The environment of all functions of the prelude; it has entries only while a part is
-    /// loaded.
+    /// The environment of all functions of the prelude, filled only while a part is loaded.
     environment: Table,
     language: Table,
     /// Type → tables whose keys are its members.
@@ -147,9 +146,9 @@ impl Parts {
         for name in part.takes {
             takes.push_back(Value::Table(self.get(lua, jit, name)?));
         }
-        // Luau resolves globals of a text in the table of the loading thread. That thread may be a
-        // script's, and the metatable of its table may run code: so the text is compiled before
-        // the environment is filled.
+        // Luau resolves globals of a text in the loading thread's table. That thread may be a
+        // script's, whose metatable may run code: so the text is compiled before the environment
+        // is filled.
         let function = chunk(lua, jit, &self.environment, part.name, part.text)?;
         if let Some(part) = self.loaded.raw_get(name)? {
             return Ok(part);

@@ -121,8 +121,7 @@ impl Runtime {
         // By default, mlua compiles all scripts to native code.
         #[cfg(feature = "jit")]
         lua.enable_jit(false);
-        // In a sandbox, Luau resolves fields of globals once, when it loads a text, except for
-        // these.
+        // In a sandbox, Luau resolves fields of globals once, at load, except for these.
         let mut changing = ["_G", "game", "shared"].map(str::to_owned).to_vec();
         changing.extend(options.offer.globals.iter().map(|(name, _)| name.clone()));
         lua.set_compiler(Compiler::new().set_mutable_globals(changing.clone()));
@@ -295,8 +294,8 @@ impl Runtime {
 
     /// Whether the main thread of a script still waited for an event of a connection that had
     /// ended, for example for a message, when [`Runtime::run`] or [`Runtime::finish`] came to the
-    /// end. A warning was written for each such thread. A connection that the script itself closed
-    /// does not count.
+    /// end. There was a warning for each. A connection that the script itself closed does not
+    /// count.
     pub fn was_stranded(&self) -> bool {
         self.stranded
     }
@@ -563,8 +562,7 @@ impl Runtime {
         done
     }
 
-    /// As `first_round`, for a batch with events. Most turns bring one text, which needs only one
-    /// call.
+    /// As `first_round`, for a batch with events. Most turns bring one text: one call suffices.
     fn round_with(&mut self, limit: Option<f64>, batch: &mut Batch) -> mlua::Result<()> {
         if let Some((id, text)) = batch.only_text().filter(|_| !self.plain) {
             self.release_dropped()?;

@@ -1,9 +1,8 @@
 //! The natives that `require` uses: they find the calling script and the file of a path, and
 //! compile its text. The prelude runs modules and waits for them (`prelude/require.luau`).
 //!
-//! Paths are those of Luau's require by string: `./` and `../` start from the calling file, `@self`
-//! from the module's own folder, and `@name` is an alias of the nearest `.luaurc` upwards that has
-//! it.
+//! Paths are those of Luau's require by string: `./` and `../` from the calling file, `@self` from
+//! the module's own folder, and aliases of the nearest `.luaurc` upwards that has the alias.
 
 use std::io;
 use std::sync::{Arc, TryLockError};
@@ -24,7 +23,7 @@ const REGISTERED: &str = "_REGISTEREDMODULES";
 ///
 /// * `requirer()`: the chunk name of the calling script (`=` for all scripts that are not files),
 ///   if it
-/// can be determined, and the position that its errors begin with;
+///   can be determined, and the position that its errors begin with;
 /// * `registered(path)`: the value that the embedder has registered under that name;
 /// * `find(chunk_name, path)`: the key of a module, its name and its text; or nil and the error;
 /// * `load_module(text, name)`: the function of the module; or nil and the syntax error.
@@ -316,8 +315,7 @@ fn slashed(path: &str) -> String {
     path.replace('\\', "/")
 }
 
-/// Splits a Windows path into the drive, or the server and share, at its start, if any, and the
-/// rest.
+/// Splits a Windows path into its drive, or server and share, if it has one, and the rest.
 fn split_root(path: &str) -> (Option<&str>, &str) {
     let end = match (path.strip_prefix("//"), path.as_bytes()) {
         (Some(rest), _) => rest.match_indices('/').nth(1).map_or(path.len(), |(end, _)| end + 2),
@@ -434,8 +432,7 @@ mod tests {
             ("@sub/a", "../a", "./a a.luau"),
             ("@sub/a", "..", ". init.luau"),
             ("@sub/a", ".", "./sub sub/init.luau"),
-            // A folder with an `init` is a module with the folder's name; its neighbours are the
-            // folder's.
+            // A folder with an `init` is a module: its neighbours are the folder's.
             ("@./sub", "./a", "./a a.luau"),
             ("@./sub", "@self/a", "./sub/a sub/a.luau"),
             ("@sub/init.luau", "@self/a", "./sub/a sub/a.luau"),

@@ -17,7 +17,7 @@ fn want(n: f64) -> Want {
     }
 }
 
-/// `input(want)`: a string; nil at the end; false if it has not arrived yet; nil and an error.
+/// `input(want)`: a string; nil at the end; false if it has not arrived; nil and an error.
 /// `input_ask()` wakes the first waiting thread in the next round. `write(to_errors, data)`: the
 /// error, if any.
 pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {

@@ -281,8 +281,7 @@ fn script_text(value: &Value) -> Result<ScriptText, NotOpened> {
     }
 }
 
-/// Checks the scheme: a wrong one is a mistake of the script. Other errors of a URL become an
-/// event.
+/// A wrong scheme is a mistake of the script; other errors of a URL become an event.
 fn check_scheme(kind: &[u8], url: &ScriptText, unix_sockets: bool) -> Result<(), NotOpened> {
     let (schemes, what) = match kind {
         b"websocket" => (["ws", "wss"], "a WebSocket"),
