@@ -1,6 +1,5 @@
-//! A `Client`: its connections live on a thread of their own, and any thread can send with a
-//! clone of it. Here one thread per connection sends, and the main thread receives all
-//! events.
+//! A `Client`: its connections live on a thread of their own, and its clones send from any
+//! thread. Here one thread per connection sends, and the main thread receives all events.
 //!
 //! ```sh
 //! cargo run --example threads                            # starts its own server

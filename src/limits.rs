@@ -56,9 +56,8 @@ pub struct Limits {
     /// Bytes of the body of a refused response that its error keeps: 8 KiB. A text that states the
     /// reason is short; a page of markup is cut.
     pub refusal: usize,
-    /// How long the client waits for that body after its head: 2 s, and no longer than the time
-    /// limit of the request. It mostly comes with the head, and the error must not wait for its
-    /// end.
+    /// How long the client waits for that body after its head: 2 s, and no longer than the
+    /// request's time limit. The body mostly comes with the head; the error must not wait longer.
     pub refusal_time: Duration,
     /// Bytes of the line that starts a chunk, with its extensions (RFC 9112 §7.1.1): 4 KiB.
     pub chunk_line: usize,
@@ -87,8 +86,7 @@ pub struct Limits {
     /// response that ends at once would make a busy loop. Less than 1 ms counts as 1 ms.
     pub sse_retry_floor: Duration,
     /// The longest such wait that a server can ask for: 1 h. A `retry` of years, by mistake or
-    /// malice, would look like an end that was not reported; by one of minutes a server asks to be
-    /// polled.
+    /// malice, would look like an end that was not reported; one of minutes lets the client poll.
     pub sse_retry_ceiling: Duration,
     /// The bound of the wait that doubles while attempts fail in a row: 1 min. So many clients do
     /// not return at once to a server that was down for long, and a client finds it soon enough. If

@@ -259,8 +259,7 @@ impl Allowed {
             (AllowedTarget::Network(net, bits), Host::Address(ip)) => {
                 within(plain(*ip), *net, *bits)
             }
-            // A name is allowed if its address is in the network, which is checked once it is
-            // known.
+            // A name is allowed if its address is in the network; the address is checked later.
             (AllowedTarget::Network(net, bits), Host::Name(_)) => match to.address {
                 Some(address) => within(plain(address), *net, *bits),
                 None => !to.proxy_resolves,

@@ -104,8 +104,8 @@ pub(super) fn warn(args: &TlsArgs) {
 /// whose key is public. It verifies a proxy even on this machine.
 ///
 /// With `--insecure`, `localhost` and loopback addresses are reached without a proxy
-/// (`network.rs`): for a proxy they mean the proxy's machine, and [`stays_here`] would see no
-/// address of them.
+/// (`network.rs`): to a proxy they mean its own machine, and [`stays_here`] would not see their
+/// addresses.
 pub(super) fn proxy_tls(args: &TlsArgs) -> Result<Option<Arc<rustls::ClientConfig>>, Failure> {
     if *args == TlsArgs::default() && !is_named() {
         return Ok(None);

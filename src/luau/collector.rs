@@ -30,9 +30,8 @@ const NEAR_EIGHTHS: usize = 7;
 const FLOOR: usize = 1024 * 1024;
 
 /// Once this many bytes of large strings were created, freed memory stays with the process
-/// (`Options::keep_freed_memory`). Before that, it is taken and given back page by page, which
-/// costs some 10 ms in all; so a process that needed much only once, for compression say, gives it
-/// back.
+/// (`Options::keep_freed_memory`). Before, it comes and goes page by page, which costs some 10 ms
+/// in all; so a process that needed much only once, for compression say, gives it back.
 const CHURN: usize = 32 * 1024 * 1024;
 
 /// glibc gives back the free memory at the end of its heap from 128 KiB on. When a block is freed

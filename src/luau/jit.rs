@@ -23,8 +23,7 @@ impl Jit {
     pub(super) const OFF: Jit = Jit::Off;
 
     /// A good choice for a program whose main script is `text`: [`Jit::WithRuntime`] if `--!native`
-    /// is at its start, since it then probably runs long, otherwise [`Jit::On`]. The command uses
-    /// this.
+    /// at its start shows that it runs long, otherwise [`Jit::On`]. The command uses this.
     pub fn of_script(text: &[u8]) -> Jit {
         if is_native(text) { Jit::WithRuntime } else { Jit::On }
     }

@@ -285,7 +285,7 @@ impl Options {
     }
 
     /// Whether streams (`SSE`, `RawStream`) accept compressed responses; not by default. Scripts
-    /// get decoded data in any case. See [`StreamOptions::decode`](crate::StreamOptions::decode).
+    /// always get decoded data. See [`StreamOptions::decode`](crate::StreamOptions::decode).
     #[cfg(feature = "deflate")]
     pub fn decode(mut self, yes: bool) -> Options {
         self.decode = yes;

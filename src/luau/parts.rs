@@ -146,9 +146,8 @@ impl Parts {
         for name in part.takes {
             takes.push_back(Value::Table(self.get(lua, jit, name)?));
         }
-        // Luau resolves globals of a text in the loading thread's table. That thread may be a
-        // script's, whose metatable may run code: so the text is compiled before the environment
-        // is filled.
+        // Luau resolves globals of a text in the loading thread's table. That may be a script's,
+        // whose metatable may run code: so the text is compiled before the environment is filled.
         let function = chunk(lua, jit, &self.environment, part.name, part.text)?;
         if let Some(part) = self.loaded.raw_get(name)? {
             return Ok(part);

@@ -292,10 +292,9 @@ impl Runtime {
         *lock(&self.host.raised)
     }
 
-    /// Whether the main thread of a script still waited for an event of a connection that had
-    /// ended, for example for a message, when [`Runtime::run`] or [`Runtime::finish`] came to the
-    /// end. There was a warning for each. A connection that the script itself closed does not
-    /// count.
+    /// Whether the main thread of a script still waited for an event of an ended connection, such
+    /// as a message, when [`Runtime::run`] or [`Runtime::finish`] came to the end. There was a
+    /// warning for each. A connection that the script itself closed does not count.
     pub fn was_stranded(&self) -> bool {
         self.stranded
     }

@@ -17,9 +17,8 @@ fn want(n: f64) -> Want {
     }
 }
 
-/// `input(want)`: a string; nil at the end; false if it has not arrived; nil and an error.
-/// `input_ask()` wakes the first waiting thread in the next round. `write(to_errors, data)`: the
-/// error, if any.
+/// `input(want)`: a string; nil at the end; false: not there yet; nil and an error. `input_ask()`
+/// wakes the first waiting thread in the next round. `write(to_errors, data)`: the error, if any.
 pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     table.set("io", host.io.is_some())?;
     table.set("input_piece", host.limits.input_piece)?;

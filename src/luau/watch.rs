@@ -2,8 +2,8 @@
 //!
 //! The time starts when the scheduler calls or resumes a script, and includes functions that the
 //! script itself resumes or spawns, however often. The clock is read at every safepoint, since a
-//! call of a library between two safepoints may take any time. Only code that the runtime itself
-//! runs is watched ([`Watch::enter`]); code that an embedder calls, or that its output or source of
+//! call of a library between two of them may take any time. Only code that the runtime itself runs
+//! is watched ([`Watch::enter`]); code that an embedder calls, or that its output or source of
 //! secrets runs ([`Watch::leave`]), is not. Functions of the prelude are recognised by their
 //! environment, which no script can get; never by a name, which a script can choose.
 
