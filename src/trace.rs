@@ -46,8 +46,8 @@ impl<O: Observer + ?Sized + 'static> Observer for Arc<Mutex<O>> {
 /// An observer that writes one line for each item: seconds since its start, connection, direction,
 /// item.
 ///
-/// Values of fields that identify somebody (`Authorization`, `Cookie`, and names that end in
-/// `-key`, `-token` or `-secret`) are masked, and so are the queries and fragments of URLs.
+/// Values of fields that identify somebody (such as `Authorization`, `Cookie`, and names that end
+/// in `-key`, `-token` or `-secret`) are masked, and so are the queries and fragments of URLs.
 ///
 /// ```
 /// # #[cfg(feature = "net")] {

@@ -103,7 +103,7 @@ fn stray(word: &OsString) -> Failure {
     Failure::usage(format!("there is no command {}; {hint}", shown(word)))
 }
 
-/// Quotes a word for a shell.
+/// Quotes an argument for a shell.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=[]".contains(c);
     match text.chars().all(plain) {

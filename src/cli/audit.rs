@@ -91,7 +91,7 @@ pub(super) struct AuditArgs {
     timeout: Option<Duration>,
 }
 
-/// Parses the words behind `audit`; `None` if they ask for help.
+/// Parses the arguments after `audit`; `None` if they ask for help.
 pub(super) fn parse(mut words: Words) -> Result<Option<Box<AuditArgs>>, Failure> {
     let mut args = Box::<AuditArgs>::default();
     loop {

@@ -149,7 +149,7 @@ pub(super) struct NetworkArgs {
     pub(super) proxies: ProxyArgs,
     pub(super) resolve: Vec<Override>,
     pub(super) connect_timeout: Option<Duration>,
-    /// In bytes.
+    /// The longest message, in bytes.
     pub(super) max_message: Option<usize>,
     pub(super) allow: Vec<Allowed>,
     pub(super) deny_private: bool,

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use super::tell::Failure;
 
-/// A command: the first word behind `moonwire`.
+/// A command: the first argument of `moonwire`.
 pub(super) struct Command {
     pub(super) name: &'static str,
     /// A summary for the list of commands.
     pub(super) summary: &'static str,
-    /// The words after `moonwire`, one text for each form.
+    /// The arguments after `moonwire`, one text for each form.
     pub(super) usage: &'static [&'static str],
     /// Paragraphs before the options.
     pub(super) about: &'static str,
@@ -67,19 +67,19 @@ impl Command {
     }
 }
 
-/// The words after a command.
+/// The arguments after a command.
 pub(super) struct Words {
     command: &'static Command,
     /// All commands; an error names one that has the unknown option.
     all: &'static [&'static Command],
     words: std::vec::IntoIter<OsString>,
-    /// `--` was read: no further word is an option.
+    /// `--` was read: no further argument is an option.
     over: bool,
 }
 
 pub(super) enum Word {
     Option(Given),
-    /// Any other word; also `-`, and each word after `--`.
+    /// Any other argument; also `-`, and each argument after `--`.
     Plain(OsString),
     End,
 }
@@ -136,9 +136,9 @@ impl Words {
         Ok(Word::Option(Given { name: option.names[0], value }))
     }
 
-    /// Parses all words of a command that takes one URL, and returns the URL; `take` gets each
-    /// option. Returns `None` if the words ask for help. `send` names the option that sends
-    /// text, for the error about a second word.
+    /// Parses all arguments of a command that takes one URL, and returns the URL; `take` gets
+    /// each option. Returns `None` if they ask for help. `send` names the option that sends
+    /// text, for the error about a second argument that is no option.
     pub(super) fn one_url(
         mut self,
         send: &str,
@@ -164,7 +164,7 @@ impl Words {
         url.ok_or_else(missing).map(Some)
     }
 
-    /// Returns all remaining words, options or not.
+    /// Returns all remaining arguments, options or not.
     pub(super) fn rest(self) -> Vec<OsString> {
         self.words.collect()
     }

@@ -65,7 +65,7 @@ pub(super) struct ReplayArgs {
     files: Vec<PathBuf>,
 }
 
-/// Parses the words behind `replay`; `None` if they ask for help.
+/// Parses the arguments after `replay`; `None` if they ask for help.
 pub(super) fn parse(mut words: Words) -> Result<Option<ReplayArgs>, Failure> {
     let mut replay = ReplayArgs::default();
     loop {

@@ -244,7 +244,7 @@ pub(super) struct RunArgs {
     pub(super) args: Vec<OsString>,
 }
 
-/// Parses the words after `run`; `None` if they ask for help.
+/// Parses the arguments after `run`; `None` if they ask for help.
 pub(super) fn parse(mut words: Words) -> Result<Option<Box<RunArgs>>, Failure> {
     let mut run = RunArgs::default();
     loop {

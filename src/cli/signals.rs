@@ -46,7 +46,7 @@ fn listen(close: Close) -> io::Result<()> {
 #[cfg(windows)]
 fn listen(close: Close) -> io::Result<()> {
     let mut ending = Ending { close, begun: false };
-    // The same status as on other systems.
+    // The exit status is the same as on other systems.
     ctrlc::set_handler(move || ending.signal(130)).map_err(io::Error::other)
 }
 

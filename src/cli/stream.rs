@@ -150,7 +150,7 @@ impl StreamArgs {
     }
 }
 
-/// Parses the words behind `stream`; `None` if they ask for help.
+/// Parses the arguments after `stream`; `None` if they ask for help.
 pub(super) fn parse(words: Words) -> Result<Option<Box<StreamArgs>>, Failure> {
     let mut args = StreamArgs::default();
     let url = words.one_url("--data", |given| {

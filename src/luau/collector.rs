@@ -13,9 +13,9 @@ use mlua::Lua;
 pub(super) const LARGE: usize = 4 * 1024;
 
 /// A cycle starts only if there are at least this many bytes of garbage, and this many eighths of
-/// the live bytes. With the bytes allocated while a cycle marks, memory stays a little below twice
-/// the live bytes plus the first number. That number is small enough for a cache: new strings are
-/// cheaper there than in memory that is used for the first time.
+/// the live bytes. With the bytes allocated while a cycle marks, memory then stays below twice the
+/// live bytes plus a little. The first number is small enough for a cache: new strings are cheaper
+/// there than in memory that is used for the first time.
 const SPARED: usize = 2 * 1024 * 1024;
 const SPARED_EIGHTHS: usize = 2;
 

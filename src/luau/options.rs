@@ -44,9 +44,9 @@ pub const GLOBALS: [&str; 21] = [
 /// The kind of a [`Line`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineKind {
-    /// From `print`.
+    /// A line from `print`.
     Print,
-    /// From `warn`, or a warning of the runtime.
+    /// A line from `warn`, or a warning of the runtime.
     Warn,
     /// An error that no code has caught.
     Raise,
@@ -263,8 +263,8 @@ impl Options {
     /// the system cannot create the thread, the runtime warns, and the network waits as with
     /// `false`.
     ///
-    /// The thread that drives the reactor calls an [`Observer`](crate::trace::Observer) and a
-    /// [`Policy`](crate::policy::Policy); this may be either.
+    /// An [`Observer`](crate::trace::Observer) and a [`Policy`](crate::policy::Policy) are called
+    /// on whichever thread drives the reactor.
     pub fn stand_in(mut self, yes: bool) -> Options {
         self.stand_in = Some(yes);
         self

@@ -264,7 +264,7 @@ fn wait(text: &str) -> Result<Wait, Failure> {
     }
 }
 
-/// Parses the words behind `connect`; `None` if they ask for help.
+/// Parses the arguments after `connect`; `None` if they ask for help.
 pub(super) fn parse(words: Words) -> Result<Option<Box<ConnectArgs>>, Failure> {
     let mut args = ConnectArgs::of_nothing();
     let url = words.one_url("-x", |given| {
