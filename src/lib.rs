@@ -109,8 +109,8 @@
 //!
 //! # Sections
 //!
-//! `§` and a number name a section of the RFC that is named before it: [RFC 6455] (WebSocket), [RFC
-//! 7692] (compressed messages), [RFC 9110] and [RFC 9112] (HTTP), [RFC 3986] (URLs).
+//! `§` and a number name a section of the RFC that is named before it: [RFC 6455] (WebSocket),
+//! [RFC 7692] (compressed messages), [RFC 9110] and [RFC 9112] (HTTP), [RFC 3986] (URLs).
 //!
 //! [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455
 //! [RFC 7692]: https://www.rfc-editor.org/rfc/rfc7692

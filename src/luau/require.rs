@@ -22,8 +22,7 @@ const REGISTERED: &str = "_REGISTEREDMODULES";
 /// Adds the natives:
 ///
 /// * `requirer()`: the chunk name of the calling script (`=` for all that are not files), if it can
-///   be
-///   determined, and the position that its errors begin with;
+///   be determined, and the position that its errors begin with;
 /// * `registered(path)`: the value that the embedder has registered under that name;
 /// * `find(chunk_name, path)`: the key of a module, its name and its text; or nil and the error;
 /// * `load_module(text, name)`: the function of the module; or nil and the syntax error.
