@@ -1,11 +1,11 @@
-//! The least that any client has to do: `bench-floors FLOOR CASE URL COUNT SIZE`.
+//! The least that any client has to do: `bench-floors FLOOR CASE URL COUNT SIZE [OPEN]`.
 //!
 //! | floor | what it does |
 //! |---|---|
 //! | `read-64k`, `read-1m` | reads into a buffer of that size and does not look at the bytes |
 //! | `parse` | reads 1 MiB, finds the frames, checks the text, passes it by reference |
 //! | `session` | the same with moonwire's protocol core and nothing else |
-//! | `poll` | the same round trips, with a poll of OPEN connections before each answer |
+//! | `poll` | round trips as `read-64k`, with a poll of OPEN connections before each answer |
 //! | `luau-call` | no network: calls a Luau function with each text |
 //! | `luau-batch` | no network: passes 64 texts at a time, and calls the function from Luau |
 
