@@ -1,8 +1,8 @@
-//! The simplest face: calls that block. Sends lines, reads the answers, closes.
+//! The simplest face: calls that block. Sends lines, prints the answers, and closes.
 //!
 //! ```sh
-//! cargo run --example blocking                                 # against a server of its own
-//! cargo run --example blocking wss://echo.example/ one two     # lines of your own
+//! cargo run --example blocking                                 # starts its own server
+//! cargo run --example blocking wss://echo.example/ one two     # sends your lines
 //! ```
 
 use std::error::Error;
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     match run(args.next(), args.collect()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // One line: the URL, the stage that failed, the reason.
+            // The error is one line: the URL, the stage that failed, the reason.
             eprintln!("blocking: {error}");
             ExitCode::FAILURE
         }
@@ -28,7 +28,7 @@ fn run(url: Option<String>, mut lines: Vec<String>) -> Result<(), Box<dyn Error>
     let (url, _server) = match url {
         Some(url) => (url, None),
         None => {
-            // Hidden: for examples and tests, not part of the interface.
+            // `moonwire::peer` is hidden: only examples and tests use it.
             let server = moonwire::peer::Server::bind(([127, 0, 0, 1], 0).into())?.spawn()?;
             (server.url().to_owned(), Some(server))
         }

@@ -1,12 +1,12 @@
-//! Types and listens at once: a blocking connection in two halves. One thread sends the lines of
-//! standard input, another prints what comes; neither waits for the other.
+//! Sends and receives at the same time: a blocking connection in two halves. One thread sends the
+//! lines of standard input, another prints the messages that arrive; neither waits for the other.
 //!
 //! ```sh
-//! cargo run --example chat                           # against a server of its own, which echoes
+//! cargo run --example chat                           # starts its own server, which echoes
 //! cargo run --example chat wss://echo.example/
 //! ```
 //!
-//! The end of the input (Ctrl-D) closes.
+//! The end of the input (Ctrl-D) closes the connection.
 
 use std::error::Error;
 use std::io::BufRead as _;
@@ -31,7 +31,7 @@ fn run(url: Option<String>) -> Result<(), Box<dyn Error>> {
     let (url, _server) = match url {
         Some(url) => (url, None),
         None => {
-            // Hidden: for examples and tests, not part of the interface.
+            // `moonwire::peer` is hidden: only examples and tests use it.
             let server = moonwire::peer::Server::bind(([127, 0, 0, 1], 0).into())?.spawn()?;
             (server.url().to_owned(), Some(server))
         }
@@ -40,7 +40,7 @@ fn run(url: Option<String>) -> Result<(), Box<dyn Error>> {
     println!("connected to {url}");
     let (sender, mut receiver) = ws.split()?;
 
-    // It may wait for a line for ever, so nobody waits for it.
+    // This thread may wait for a line for ever, so the program does not wait for the thread.
     thread::spawn(move || {
         if let Err(error) = talk(&sender) {
             eprintln!("chat: not sent: {error}");
@@ -54,13 +54,13 @@ fn run(url: Option<String>) -> Result<(), Box<dyn Error>> {
                 println!("closed: {frame}");
                 return Ok(());
             }
-            // An hour of silence; there are no pongs without `set_pongs`.
+            // No message for an hour. A pong would come here, too, but only after `set_pongs`.
             _ => {}
         }
     }
 }
 
-/// Sends each line, and closes behind the last.
+/// Sends each line, and closes after the last one.
 fn talk(sender: &Sender) -> Result<(), moonwire::Error> {
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         sender.send_text(&line)?;

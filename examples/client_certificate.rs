@@ -1,8 +1,8 @@
-//! TLS by options: a server that asks who we are is shown a certificate, and has to have a key that is
-//! known here (a pin), besides a certificate that is signed by somebody who is trusted.
+//! TLS with options: the client shows the server a certificate. The server must have a certificate
+//! that our roots have signed, and also a key that the client knows (a pin).
 //!
 //! ```sh
-//! cargo run --example client_certificate                       # against a server of its own
+//! cargo run --example client_certificate                       # starts its own server
 //! cargo run --example client_certificate wss://host/ ca.pem client.pem client.key sha256/…
 //! ```
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use moonwire::{Config, Options, Pin, Received, TlsOptions, Trust};
 
-/// Who we are, and whom to trust; all in PEM.
+/// The URL, our certificate, and what the client trusts; files are PEM.
 struct Given {
     url: String,
     roots: Vec<u8>,
@@ -70,7 +70,7 @@ fn run(words: Vec<String>) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Hidden: for examples and tests, not part of the interface.
+/// `moonwire::peer` is hidden: only examples and tests use it.
 fn own_server() -> Result<(Given, moonwire::peer::Running), Box<dyn Error>> {
     use moonwire::peer::{CA_PEM, CHAIN_PEM, KEY_PEM, Server};
     let clients = include_bytes!("../tests/certs/client-ca.pem");

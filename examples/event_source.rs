@@ -1,8 +1,8 @@
-//! Server-sent events over as many connections as it takes: the source connects again behind the
-//! last event that it has given.
+//! Server-sent events over several connections: after a loss, the source connects again and asks
+//! for the events after the last one that it returned.
 //!
 //! ```sh
-//! cargo run --example event_source                              # against a server of its own
+//! cargo run --example event_source                              # starts its own server
 //! cargo run --example event_source https://example.com/events   # until Ctrl-C
 //! ```
 
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     match run(std::env::args().nth(1)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // One line: the URL, the stage that failed, the reason.
+            // The error is one line: the URL, the stage that failed, the reason.
             eprintln!("event_source: {error}");
             ExitCode::FAILURE
         }
@@ -34,11 +34,11 @@ fn run(url: Option<String>) -> Result<(), Box<dyn Error>> {
     };
     let mut source = EventSource::new(StreamOptions::get(&url)?)
         .reconnect(true)
-        // A proxy whose server restarts says 502 or 503 for a while.
+        // A proxy whose server restarts answers 502 or 503 for a while.
         .reconnect_when_refused(true)
-        // The server below says how long to wait; others may not.
+        // How long to wait if the server does not set it; the server below does.
         .retry(Duration::from_secs(2))
-        // Without a word for so long, not even a comment, a connection is given up.
+        // If nothing arrives for this time, not even a comment, the connection is ended.
         .idle(Some(Duration::from_secs(60)));
     loop {
         match source.next_timeout(Duration::from_secs(1))? {
@@ -59,11 +59,11 @@ fn run(url: Option<String>) -> Result<(), Box<dyn Error>> {
 
 const LAST: u32 = 8;
 
-/// Whether the server has sent somebody away already.
+/// Whether the server has already refused one request.
 static BUSY: AtomicBool = AtomicBool::new(false);
 
-/// A server that ends each connection after three events, goes on behind the ID that the client
-/// names, has no time once, and says when there is no more.
+/// Starts a server that ends each connection after three events, continues after the ID that the
+/// client names, answers 503 once, and answers 204 when there are no more events.
 fn start_server() -> io::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("http://{}/events", listener.local_addr()?);

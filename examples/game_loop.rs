@@ -1,8 +1,8 @@
-//! Scripts with network access inside a game: the game owns the VM and the loop, and gives the
-//! scripts a slice of each frame.
+//! Scripts with network access inside a game: the game has the VM and the loop, and gives the
+//! scripts a part of each frame.
 //!
 //! ```sh
-//! cargo run --example game_loop                          # against a server of its own
+//! cargo run --example game_loop                          # starts its own server
 //! cargo run --example game_loop wss://echo.example/
 //! ```
 
@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 use moonwire::luau::{self, Line, Options, Progress};
 use moonwire::mlua::{Lua, Table};
 
-/// 60 frames a second, of which scripts get so much.
+/// 60 frames a second; scripts may use `BUDGET` of each.
 const FRAME: Duration = Duration::from_nanos(1_000_000_000 / 60);
 const BUDGET: Duration = Duration::from_millis(2);
-/// The game ends with its script, or after so many frames.
+/// The game ends when its script has ended, or after this many frames.
 const FRAMES: u32 = 300;
 
-/// The script moves the player; `task.wait()` is one frame.
+/// The script moves the player; `task.wait()` waits for the next frame.
 const SCRIPT: &str = r#"
 local ws = WebSocket.connect((...))
 print("script: connected to", ws.URL)
@@ -56,20 +56,20 @@ fn run(url: Option<String>) -> Result<(), Box<dyn Error>> {
     let (url, _server) = match url {
         Some(url) => (url, None),
         None => {
-            // Hidden: for examples and tests, not part of the interface.
+            // `moonwire::peer` is hidden: only examples and tests use it.
             let server = moonwire::peer::Server::bind(([127, 0, 0, 1], 0).into())?.spawn()?;
             (server.url().to_owned(), Some(server))
         }
     };
 
-    // The game's own VM, with what the game offers to scripts.
+    // The game's own VM, and a table that the game gives to scripts.
     let lua = Lua::new();
     let player: Table = lua.create_table()?;
     player.set("x", 0.0)?;
     player.set("y", 0.0)?;
     lua.globals().set("player", &player)?;
 
-    // `loadstring` is not for players.
+    // Players' scripts do not get `loadstring`.
     let options = Options::new(|line: Line<'_>| println!("{line}")).without("loadstring");
     let mut runtime = luau::install(&lua, options)?;
     runtime.spawn("player.luau", SCRIPT, url)?;
@@ -78,7 +78,7 @@ fn run(url: Option<String>) -> Result<(), Box<dyn Error>> {
     let mut longest = Duration::ZERO;
     let mut frame = 0;
     while frame < FRAMES {
-        // Reads what the network has, then runs what is ready, and never waits.
+        // Reads what has arrived, then runs the scripts that are ready; it never waits.
         let begin = Instant::now();
         let progress = runtime.step(BUDGET)?;
         longest = longest.max(begin.elapsed());
@@ -95,7 +95,7 @@ fn run(url: Option<String>) -> Result<(), Box<dyn Error>> {
         thread::sleep(next_frame.saturating_duration_since(Instant::now()));
         next_frame += FRAME;
     }
-    // Closes what scripts left open.
+    // Closes the connections that scripts left open.
     runtime.finish();
     println!("{frame} frames; the longest step took {:.2} ms", longest.as_secs_f64() * 1e3);
     if runtime.has_raised() {

@@ -1,6 +1,6 @@
-//! Scripts that are changed while the program runs: each is a thing of its own, with what the program
-//! offers to it and a table of globals for itself. Killing one ends its threads, timers, handlers and
-//! connections, and nothing of its neighbours'.
+//! Scripts that change while the program runs. Each script is an object with its own table of globals
+//! and with the services that the program gives it. Killing a script ends its threads, timers,
+//! handlers and connections; other scripts go on.
 //!
 //! ```sh
 //! cargo run --example hot_reload
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use moonwire::luau::{Line, Options, Runtime, ScriptOptions};
 
-/// It talks on as long as it lives.
+/// This script answers every message, for as long as it lives.
 const CHAT: &str = r#"
 local Board = game:GetService("Board")
 local ws = WebSocket.connect((...))
@@ -24,7 +24,7 @@ end)
 ws:Send("hello")
 "#;
 
-/// It says its version, and waits for something that never comes.
+/// This script prints its version, then waits for a message that never comes.
 fn bot(version: u32) -> String {
     format!(
         "local ws = WebSocket.connect((...))
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    // Hidden: for examples and tests, not part of the interface.
+    // `moonwire::peer` is hidden: only examples and tests use it.
     let server = moonwire::peer::Server::bind(([127, 0, 0, 1], 0).into())?.spawn()?;
 
     let board = std::rc::Rc::new(std::cell::RefCell::new(Vec::<String>::new()));
@@ -60,7 +60,7 @@ fn run() -> Result<(), Box<dyn Error>> {
             })?;
             let service = lua.create_table()?;
             service.set("Write", write)?;
-            // All scripts have the same table.
+            // All scripts share this table, so none of them may change it.
             service.set_readonly(true);
             Ok(service)
         })
@@ -70,7 +70,7 @@ fn run() -> Result<(), Box<dyn Error>> {
 
     let chat = runtime.spawn("chat", CHAT, server.url())?;
     for version in 1..=3 {
-        // One connection is enough for a bot.
+        // A bot may have one connection.
         let may = ScriptOptions::new().connections(Some(1));
         let bot = runtime.spawn_with("bot", bot(version), server.url(), may)?;
         // The program's own loop.
@@ -83,7 +83,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         println!("bot {version}: alive {}, the chat's {}", bot.is_alive(), chat.is_alive());
     }
     chat.kill()?;
-    // The closing handshakes.
+    // Closes the connections, with the closing handshake.
     runtime.finish();
     println!("on the board: {}", board.borrow().join(" "));
     Ok(())

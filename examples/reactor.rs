@@ -1,8 +1,8 @@
-//! A `Reactor` that this program drives: it owns the loop, the wait and the sink. Lines come from
-//! another thread, which ends the wait; between them a timer of the program's own ticks.
+//! A `Reactor` that this program drives: the program has the loop, the wait and the sink. Another
+//! thread produces lines and wakes the reactor; meanwhile a timer of the program ticks.
 //!
 //! ```sh
-//! cargo run --example reactor                            # against a server of its own
+//! cargo run --example reactor                            # starts its own server
 //! cargo run --example reactor wss://echo.example/
 //! ```
 
@@ -18,7 +18,7 @@ use moonwire::{Closed, Config, Conn, Event, Options, Poller as _, Reactor, Sink}
 const LINES: [&str; 3] = ["hello", "how are you?", "goodbye"];
 const TICK: Duration = Duration::from_millis(40);
 
-/// Hears everything, inside the turn. What an event lends is gone when `event` returns.
+/// Receives all events, during the turn. The data of an event is valid until `event` returns.
 #[derive(Default)]
 struct Listener {
     open: bool,
@@ -32,7 +32,7 @@ impl Sink for Listener {
             Event::Opened(_) => {
                 println!("open");
                 self.open = true;
-                // A connection can be answered at once.
+                // The sink can answer at once.
                 let _ = conn.send_text("first");
             }
             Event::Text(text) => {
@@ -63,7 +63,7 @@ fn run(url: Option<String>) -> Result<(), Box<dyn Error>> {
     let (url, _server) = match url {
         Some(url) => (url, None),
         None => {
-            // Hidden: for examples and tests, not part of the interface.
+            // `moonwire::peer` is hidden: only examples and tests use it.
             let server = moonwire::peer::Server::bind(([127, 0, 0, 1], 0).into())?.spawn()?;
             (server.url().to_owned(), Some(server))
         }
@@ -72,7 +72,7 @@ fn run(url: Option<String>) -> Result<(), Box<dyn Error>> {
     let mut listener = Listener::default();
     let id = reactor.open(Options::new(&url)?)?;
 
-    // Another source of work: it hands over a line, then wakes the reactor.
+    // Another source of work: a thread sends a line to the loop, then wakes the reactor.
     let (sender, lines) = mpsc::channel();
     let poller = reactor.poller();
     let typist = thread::spawn(move || {
@@ -93,7 +93,7 @@ fn run(url: Option<String>) -> Result<(), Box<dyn Error>> {
             ticks += 1;
             next_tick += TICK;
         }
-        // Lines stay in the channel until they can be sent.
+        // Lines stay in the channel until the connection is open.
         while listener.open
             && let Ok(line) = lines.try_recv()
         {
@@ -101,7 +101,7 @@ fn run(url: Option<String>) -> Result<(), Box<dyn Error>> {
             reactor.send_text(id, line)?;
         }
         if listener.echoes == 1 + LINES.len() {
-            // Refused if it is being closed already, which does no harm.
+            // `close` fails if the connection is already closing, which does no harm.
             let _ = reactor.close(id, &CloseFrame::new(1000, "that was all"));
         }
     }

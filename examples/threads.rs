@@ -1,8 +1,8 @@
-//! A `Client`: the connections live on a thread of their own, and handles of it send from any
-//! thread. Here each connection has a thread that talks, and the main thread listens to all.
+//! A `Client`: its connections live on a thread of their own, and its clones send from any
+//! thread. Here one thread per connection sends, and the main thread receives all events.
 //!
 //! ```sh
-//! cargo run --example threads                            # against a server of its own
+//! cargo run --example threads                            # starts its own server
 //! cargo run --example threads wss://echo.example/
 //! ```
 
@@ -31,7 +31,7 @@ fn run(url: Option<String>) -> Result<(), Box<dyn Error>> {
     let (url, _server) = match url {
         Some(url) => (url, None),
         None => {
-            // Hidden: for examples and tests, not part of the interface.
+            // `moonwire::peer` is hidden: only examples and tests use it.
             let server = moonwire::peer::Server::bind(([127, 0, 0, 1], 0).into())?.spawn()?;
             (server.url().to_owned(), Some(server))
         }
@@ -55,7 +55,7 @@ fn run(url: Option<String>) -> Result<(), Box<dyn Error>> {
                 let count = received.entry(id).or_insert(0);
                 *count += 1;
                 if *count == MESSAGES {
-                    // It may be closed already; then there is nothing to do.
+                    // The connection may be closed already; then there is nothing to do.
                     let _ = client.close(id, 1000, "all heard");
                 }
             }

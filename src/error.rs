@@ -15,7 +15,7 @@ use crate::proto::{
     HandshakeError, HeadError, Misuse, Phases, RequestError, UrlError, Violation, escape,
 };
 
-/// The stage that a connection had reached.
+/// The stage of a connection at which an error came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Reading the URL and the options.
@@ -30,14 +30,14 @@ pub enum Stage {
     Tls,
     /// The opening handshake of RFC 6455.
     Handshake,
-    /// Open.
+    /// The WebSocket is open.
     Open,
     /// Sending the request of a stream whose body is read while it is sent
     /// ([`StreamOptions::body_from`](crate::StreamOptions::body_from)).
     Request,
     /// Waiting for the response of a stream.
     Response,
-    /// Within the body of a response.
+    /// Reading the body of a response.
     Body,
 }
 
@@ -58,11 +58,11 @@ impl fmt::Display for Stage {
     }
 }
 
-/// An error: the URL it is about, the stage it came at, and the reason.
+/// An error: the URL of the connection, the stage at which the error came, and the reason.
 ///
-/// Its text is one line, `URL: stage: reason`; bytes of the peer in it are escaped. It shows
-/// neither the query of the URL nor any part of a URL or value that was marked as secret. `Debug`
-/// gives the same text, so that a `main` that returns this error prints it readably.
+/// Its text is one line, `URL: stage: reason`, in which bytes that the peer sent are escaped. It
+/// shows neither the query of the URL nor any part of a URL or value that was marked as secret.
+/// `Debug` gives the same text, so that a `main` that returns this error prints it readably.
 ///
 /// ```
 /// use moonwire::{ErrorKind, Stage};
@@ -102,20 +102,20 @@ pub enum ErrorKind {
     Misuse(Misuse),
     /// `wss://` or `https://` in a build without feature `tls`.
     NoTls,
-    /// More connections than [`crate::Limits::connections`].
+    /// There are more connections than [`crate::Limits::connections`].
     TooManyConnections(usize),
-    /// The policy ([`crate::Policy`]) does not allow the destination; its reason.
+    /// The policy ([`crate::Policy`]) does not allow the destination, for this reason.
     Denied(String),
-    /// A proxy's URL, or a header field for it, is invalid; the reason as text.
+    /// The URL of a proxy, or a header field for a proxy, is invalid; the reason as text.
     ProxyUrl(String),
-    /// There is no tunnel through the proxy.
+    /// The proxy opened no tunnel.
     Proxy {
-        /// As `scheme://host:port`.
+        /// The proxy as `scheme://host:port`.
         proxy: String,
         /// The reason.
         why: ProxyError,
     },
-    /// The program's stream ([`Options::over`](crate::Options::over)) was used already: by a clone
+    /// The program's stream ([`Options::over`](crate::Options::over)) was already used: by a clone
     /// of the options, or before a redirect.
     Used,
     /// The name has no address, or the resolver failed.
@@ -123,61 +123,61 @@ pub enum ErrorKind {
     /// No address accepted a connection; the error of each. For a secret URL every address is
     /// `0.0.0.0:0`.
     Connect(Vec<(SocketAddr, io::Error)>),
-    /// The server's certificate is not acceptable; as text, and the error of the library.
+    /// The client does not accept the server's certificate; as text, and the error of the library.
     Certificate(String, Option<Box<dyn std::error::Error + Send + Sync>>),
     /// Another failure of TLS; as text, and the error of the library.
     Tls(String, Option<Box<dyn std::error::Error + Send + Sync>>),
-    /// The response to the opening handshake opens no connection.
+    /// The server's response to the opening handshake opens no connection.
     Handshake(HandshakeError),
     /// The response of a stream is not usable, or not complete.
     Http(HttpError),
-    /// The reader of a request's body ([`StreamOptions::body_from`](crate::StreamOptions::body_from))
-    /// has failed; its error.
+    /// The reader of a request's body
+    /// ([`StreamOptions::body_from`](crate::StreamOptions::body_from)) returned this error.
     Upload(io::Error),
-    /// The reader of a request's body was taken by another request, or by an earlier connection: it
+    /// Another request, or an earlier connection, has taken the reader of the request's body: it
     /// can be read only once.
     BodyTaken,
-    /// The time limit passed.
+    /// This time limit passed.
     Timeout(Duration),
-    /// The time limit of waiting for a turn passed (RFC 6455 §4.1): no connection was attempted.
+    /// The connection waited this long for its turn at the gate, and was not attempted.
     Waited {
         /// [`crate::Limits::opening_wait`].
         limit: Duration,
-        /// How many opening handshakes came before.
+        /// How many opening handshakes were before this one at the gate.
         others: usize,
-        /// The address they are with; `0.0.0.0:0` for a secret URL.
+        /// The address of those handshakes; `0.0.0.0:0` for a secret URL.
         address: SocketAddr,
     },
-    /// No byte was sent for this time ([`crate::Limits::stall`]), though some were waiting: the
-    /// peer, or the network, takes none.
+    /// Bytes were waiting, and the kernel accepted none for this time ([`crate::Limits::stall`]):
+    /// the peer or the network takes none.
     Stalled(Duration),
-    /// A call that sends, with a time limit of its own, took longer; see
-    /// [`WebSocket::set_write_timeout`](crate::WebSocket::set_write_timeout).
+    /// A blocking send took longer than its own time limit
+    /// ([`WebSocket::set_write_timeout`](crate::WebSocket::set_write_timeout)).
     WriteTimeout(Duration),
     /// The server ended the connection before all accepted bytes were sent; see [`Error::unsent`].
     Unsent,
     /// The peer sent nothing, not even an answer to a ping, for this time.
     Silence(Duration),
-    /// No byte of a body came for this time.
+    /// The server sent no byte of a body for this time.
     Idle(Duration),
     /// The peer did not answer our close frame for this time.
     NoCloseAnswer(Duration),
-    /// The peer broke a rule; the close frame that was sent carries its code.
+    /// The peer broke a rule; our close frame carries the code of this violation.
     Violation(Violation),
     /// The stream ended without a close frame.
     Eof,
     /// The system reported an error on the socket, or on the reactor's poller.
     Io(io::Error),
-    /// The sink, the policy or the observer has panicked during work for the connection.
+    /// The sink, the policy or the observer panicked during work for the connection.
     Panicked,
-    /// The [`Client`](crate::Client) has ended: its [`Events`](crate::Events) was dropped, or the
-    /// thread has failed.
+    /// The [`Client`](crate::Client) has ended: the program dropped its [`Events`](crate::Events),
+    /// or its thread has failed.
     ClientEnded,
-    /// The program has released the connection.
+    /// The program released the connection.
     Released,
-    /// An [`Interrupter`](crate::Interrupter) has ended the call; the connection is as it was.
+    /// An [`Interrupter`](crate::Interrupter) ended the call; the connection is unchanged.
     Interrupted,
-    /// The body is longer than the limit that the call was given, in bytes.
+    /// The body is longer than this limit of the call, in bytes.
     BodyTooBig(usize),
     /// The body is not UTF-8.
     NotText(std::str::Utf8Error),
@@ -186,32 +186,32 @@ pub enum ErrorKind {
     Json(String),
 }
 
-/// Why there is no tunnel through a proxy.
+/// Why a proxy opened no tunnel.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ProxyError {
-    /// The proxy cannot be reached: its name, its address, TLS to it, a time limit.
+    /// The proxy cannot be reached: resolving its name, connecting, TLS or a time limit failed.
     Unreached(Box<ErrorKind>),
-    /// The proxy answered `CONNECT` with another status than 2xx.
+    /// The proxy answered `CONNECT` with a status other than 2xx.
     Status {
         /// The response with its fields and the start of its body.
         response: Box<Response>,
-        /// Whether the proxy was sent our credentials.
+        /// Whether our request contained credentials for the proxy.
         known: bool,
     },
-    /// The proxy does not speak HTTP, or its head exceeds a limit.
+    /// The proxy does not speak HTTP, or its response head exceeds a limit.
     Head(HeadError),
-    /// More than [`Limits::interim`] interim responses before the final one.
+    /// The proxy sent more than [`Limits::interim`] interim responses before the final one.
     ManyInterim,
-    /// The proxy sent bytes behind its response, though the client has sent the server nothing yet.
+    /// The proxy sent bytes after its response, though the client has sent the server nothing yet.
     Early,
     /// The proxy does not speak SOCKS 5; the byte that shows it.
     NotSocks(u8),
-    /// The proxy demands another method to log in than it was offered; 255: it accepts none.
+    /// The proxy demands an authentication method that was not offered; 255: it accepts none.
     Method(u8),
     /// The proxy does not accept user name and password.
     Login,
-    /// The proxy has not connected (RFC 1928 §6); the code.
+    /// The proxy did not connect; the reply code of RFC 1928 §6.
     Socks(u8),
     /// The proxy's reply has an address of an unknown type.
     AddressType(u8),
@@ -225,7 +225,7 @@ impl ProxyError {
         match self {
             ProxyError::Unreached(kind) => kind.is_transient(Stage::Proxy),
             ProxyError::Status { response, .. } => response.is_transient(),
-            // General failure, network, host or port not reached, time to live.
+            // General failure; network, host or port unreachable; time to live expired.
             ProxyError::Socks(code) => matches!(code, 1 | 3..=6),
             ProxyError::Eof => true,
             _ => false,
@@ -293,7 +293,7 @@ impl fmt::Display for ProxyError {
 impl std::error::Error for ProxyError {}
 
 impl Error {
-    /// `url` is a [`Url`](crate::proto::Url), or nothing for an error of the reactor itself.
+    /// `url` is a [`Url`](crate::proto::Url), or an empty text for an error of the reactor itself.
     pub(crate) fn new(url: impl fmt::Display, stage: Stage, kind: ErrorKind) -> Error {
         let url = url.to_string();
         let (phases, proxy, exceeded) = (Phases::default(), None, None);
@@ -302,18 +302,18 @@ impl Error {
         Error(Box::new(inner))
     }
 
-    /// For a text that is not a valid URL.
+    /// An error about a text that is not a valid URL.
     pub(crate) fn of_text(url: &str, kind: ErrorKind) -> Error {
         Error::new(shown_url(url), Stage::Url, kind)
     }
 
-    /// Adds the status of the response that had come before.
+    /// Adds the status of the response that was received before the error.
     pub(crate) fn with_status(mut self, status: Option<u16>) -> Error {
         self.0.status = status;
         self
     }
 
-    /// Adds the proxy that was being contacted, if any.
+    /// Adds the proxy that the client was contacting, if any.
     pub(crate) fn with_proxy(mut self, proxy: Option<String>) -> Error {
         self.0.proxy = proxy;
         self
@@ -331,25 +331,25 @@ impl Error {
         self
     }
 
-    /// Adds the number of bytes that were accepted and not sent.
+    /// Adds the number of bytes that the session accepted and did not send.
     pub(crate) fn with_unsent(mut self, bytes: usize) -> Error {
         self.0.unsent = bytes;
         self
     }
 
-    /// Adds the limit of ours that is the reason, if one is.
+    /// Adds the limit of ours that was exceeded, if that is the reason.
     pub(crate) fn with_limits(mut self, limits: &Limits) -> Error {
         self.0.exceeded = Exceeded::of(&self.0.kind, limits);
         self
     }
 
-    /// Removes times: a script's errors have a text that does not change from run to run.
+    /// Removes the times, so that the error text of a script is the same in each run.
     #[cfg(feature = "luau")]
     pub(crate) fn forget_phases(&mut self) {
         self.0.phases = Phases::default();
     }
 
-    /// Names that limit by the option that sets it where the error is shown.
+    /// Sets the option that the text names, in place of the field of [`Limits`].
     #[cfg(feature = "luau")]
     pub(crate) fn name_option(&mut self, option: &'static str) {
         if let Some(exceeded) = &mut self.0.exceeded
@@ -360,7 +360,7 @@ impl Error {
     }
 
     /// The limit of ours that a message, or an event of an event stream, exceeds, if that is the
-    /// reason: the name of the field of [`Limits`], and its value.
+    /// reason: the name of its field in [`Limits`], and its value.
     pub fn limit(&self) -> Option<(&'static str, u64)> {
         self.0.exceeded.as_ref().map(|exceeded| (exceeded.field, exceeded.most))
     }
@@ -371,7 +371,7 @@ impl Error {
         &self.0.url
     }
 
-    /// The stage that failed.
+    /// The stage at which the error came.
     pub fn stage(&self) -> Stage {
         self.0.stage
     }
@@ -381,16 +381,16 @@ impl Error {
         &self.0.kind
     }
 
-    /// The status of the response, if its first line had come: for a stream, and for a WebSocket
-    /// whose handshake was answered with another status than 101.
+    /// The status of the response, if its first line was received: of a stream, or of a handshake
+    /// that the server answered with a status other than 101.
     pub fn status(&self) -> Option<u16> {
         self.0.status.or(self.response().map(|response| response.status))
     }
 
-    /// The response that was not the one asked for: for a handshake another status than 101
-    /// ([`HandshakeError::Status`], [`HandshakeError::Redirect`]), for an event stream another
-    /// status than 200 or another type ([`HttpError::Status`], [`HttpError::ContentType`]), from a
-    /// proxy asked for a tunnel another status than 2xx ([`ProxyError::Status`]). With all its
+    /// The response that refused the request: for a handshake, a status other than 101
+    /// ([`HandshakeError::Status`], [`HandshakeError::Redirect`]); for an event stream, a status
+    /// other than 200 or another type ([`HttpError::Status`], [`HttpError::ContentType`]); from a
+    /// proxy asked for a tunnel, a status other than 2xx ([`ProxyError::Status`]). It has all its
     /// fields and the start of its body.
     pub fn response(&self) -> Option<&Response> {
         match &self.0.kind {
@@ -406,9 +406,9 @@ impl Error {
     }
 
     /// Whether another attempt may succeed later, as far as a client can know: the name, the
-    /// network or the server failed or was too slow, or the response was one of those of
-    /// [`Response::is_transient`]. Errors of the program, of the protocol, of a certificate or of a
-    /// policy are permanent.
+    /// network or the server failed or was too slow, or [`Response::is_transient`] holds for the
+    /// response. Errors of the program, of the protocol, of a certificate or of a policy are
+    /// permanent.
     ///
     /// Wait between two attempts ([`Reconnect`](crate::proto::sse::Reconnect)), and at least for
     /// [`Error::retry_after`].
@@ -416,21 +416,21 @@ impl Error {
         self.0.kind.is_transient(self.0.stage)
     }
 
-    /// How long the server asks to wait before another attempt ([`Response::retry_after`]); it is
-    /// not bounded here.
+    /// How long the server asks the client to wait before another attempt
+    /// ([`Response::retry_after`]). This value has no upper bound.
     pub fn retry_after(&self) -> Option<Duration> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.response()?.retry_after(now.as_secs())
     }
 
-    /// How long the completed steps of opening took. After a time limit, the text has them, too.
+    /// How long each completed step of opening took. The text of a time limit's error has them.
     pub fn phases(&self) -> &Phases {
         &self.0.phases
     }
 
-    /// Bytes that were accepted for sending and were not handed to the kernel before the connection
-    /// ended: messages with their frames, or the rest of a request. Over TLS it may be up to 64 KiB
-    /// too many, since some of them may have been sent in an incomplete record.
+    /// Bytes that the session accepted and did not hand to the kernel before the connection ended:
+    /// messages with their frame headers, or the rest of a request. Over TLS the number may be up
+    /// to 64 KiB too high, since an incomplete record may contain some of them.
     pub fn unsent(&self) -> usize {
         self.0.unsent
     }
@@ -440,7 +440,7 @@ impl Error {
         format!("{}: {}", self.0.stage, self.what())
     }
 
-    /// The text of the reason, with the number of lost bytes.
+    /// The text of the reason, with the number of unsent bytes.
     pub(crate) fn what(&self) -> String {
         let Inner { kind, unsent, exceeded, proxy, served, .. } = &*self.0;
         let mut why = exceeded.as_ref().map_or_else(|| kind.to_string(), Exceeded::to_string);
@@ -463,7 +463,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { url, stage, kind, phases, .. } = &*self.0;
         if !url.is_empty() {
-            // The text comes from the caller, but a line break in it must not forge another line.
+            // The caller chose the text; escaped, a line break in it cannot forge another line.
             write!(f, "{}: ", escape(url.as_bytes(), 500))?;
         }
         write!(f, "{stage}: {}", self.what())?;
@@ -494,11 +494,11 @@ impl ErrorKind {
             ErrorKind::Handshake(HandshakeError::Status(r)) => r.is_transient(),
             ErrorKind::Http(HttpError::Status(r)) => r.is_transient(),
             ErrorKind::Http(HttpError::EventStream(_)) => false,
-            // The body would become as large again.
+            // Another attempt would inflate to the same size.
             #[cfg(feature = "deflate")]
             ErrorKind::Http(HttpError::Coding(CodingError::Ratio(_))) => false,
-            // A server without proper HTTP at the start will not improve; but a body may be cut
-            // anywhere.
+            // A server that does not speak proper HTTP at the start will not improve; but a body
+            // may be cut at any byte.
             ErrorKind::Http(_) => stage == Stage::Body,
             ErrorKind::Proxy { why, .. } => why.is_transient(),
             _ => false,
@@ -579,7 +579,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::NoCloseAnswer(limit) => {
                 write!(f, "the server did not answer the close frame for {limit:?}")
             }
-            // Limits are ours, not rules that the server broke; see [`Error::limit`].
+            // We set the limits; the server broke no rule. See [`Error::limit`].
             ErrorKind::Violation(v @ (Violation::MessageTooBig | Violation::TooManyFragments)) => {
                 v.fmt(f)
             }
@@ -624,15 +624,15 @@ impl std::error::Error for Error {
     }
 }
 
-/// A limit of ours that is the reason of an error.
+/// The limit of ours that was exceeded.
 struct Exceeded {
-    /// The thing that exceeds it.
+    /// The thing that exceeds the limit.
     thing: &'static str,
     most: u64,
     unit: &'static str,
-    /// The name of its field in [`Limits`].
+    /// The name of the limit's field in [`Limits`].
     field: &'static str,
-    /// The option that sets it elsewhere.
+    /// The option that sets the limit in the command or in scripts.
     option: Option<&'static str>,
 }
 
@@ -671,7 +671,7 @@ impl fmt::Display for Exceeded {
     }
 }
 
-/// A number with a comma before each three digits.
+/// A number with a comma before each group of three digits.
 fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
@@ -688,7 +688,7 @@ fn grouped(n: u64) -> String {
 mod tests {
     use super::*;
 
-    /// FAULTS 80: the error names the limit, its value, and whose it is.
+    /// FAULTS 80: the error names the limit, its value and its field.
     #[test]
     fn an_error_of_a_limit_names_its_number_and_its_field() {
         use Violation::{MessageTooBig, NotUtf8, TooManyFragments};

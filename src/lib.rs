@@ -5,10 +5,10 @@
 //!
 //! # Faces
 //!
-//! There is one implementation, [`proto`] over a poll loop, and several ways to use it. Choose by who
-//! waits for the sockets.
+//! There is one implementation, [`proto`] over a poll loop, and several ways to use it. Choose by
+//! the thread that waits for the sockets.
 //!
-//! **The thread that calls waits: [`WebSocket`].** [`connect`] opens one with default options,
+//! **The calling thread waits: [`WebSocket`].** [`connect`] opens one with default options,
 //! [`Options`] with your own. [`WebSocket::split`] makes two halves for two threads.
 //!
 #![cfg_attr(feature = "net", doc = "```no_run")]
@@ -30,7 +30,7 @@
 //!
 //! let (client, mut events) = Client::spawn(Config::default())?;
 //! client.open(Options::new("wss://echo.example/")?)?;
-//! // Call it until all is closed.
+//! // Call it until all connections are closed.
 //! events.wait(None, |id, event| match event {
 //!     Event::Opened(_) => client.send_text(id, "hello").unwrap_or_default(),
 //!     Event::Text(text) => println!("{}", text.as_str()),
@@ -39,8 +39,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! **Your loop waits: [`Reactor`].** It has no thread. Each [`Reactor::turn`] does what is due and
-//! hands every event to a closure of yours, without a copy of its payload.
+//! **Your loop waits: [`Reactor`].** It has no thread. Each [`Reactor::turn`] does the work that is
+//! due and passes every event to your closure, without copying its payload.
 //!
 #![cfg_attr(feature = "net", doc = "```")]
 #![cfg_attr(not(feature = "net"), doc = "```ignore")]
@@ -86,30 +86,30 @@
 //! # Ok::<(), moonwire::luau::Error>(())
 //! ```
 //!
-//! **No sockets at all: [`proto`].** The protocol as a state machine, for a transport of your own.
+//! **No sockets at all: [`proto`].** The protocol as a state machine, for your own transport.
 //!
 #![doc = include_str!("../docs/FEATURES.md")]
 //!
 //! # Limits
 //!
 //! [`Limits`] holds every number that bounds memory or time, each with its default and its reason.
-//! [`Config::limits`] sets those of a reactor, [`Options::limits`] those of one connection. A message
-//! has at most [`Limits::message`] bytes, and a send fails while [`Limits::send_queue`] bytes wait to
-//! leave. A connection on which bytes move is never given up for being slow ([`Limits::stall`]).
-//! Where connections may go is the business of a [`Policy`]; by default there is none.
+//! [`Config::limits`] sets those of a reactor, [`Options::limits`] those of one connection. A
+//! message has at most [`Limits::message`] bytes, and a send fails while [`Limits::send_queue`]
+//! bytes wait to be sent. A connection on which bytes move is never ended for being slow
+//! ([`Limits::stall`]). A [`Policy`] decides where connections may go; by default, anywhere.
 //!
 //! # Errors
 //!
-//! An [`Error`] prints as one line, `URL: stage: reason`. [`Error::stage`] and [`Error::kind`] are for
-//! programs, [`Error::is_transient`] says whether the same attempt may succeed later, and
-//! [`Error::response`] has what a server answered that refused. A clean close is no error. What a
-//! program does wrong with a connection itself, such as a send after the close, is
-//! [`proto::Misuse`]. No error shows a secret, and no peer, URL, header or certificate makes a function
-//! of this crate panic.
+//! An [`Error`] prints as one line, `URL: stage: reason`. Programs read [`Error::stage`] and
+//! [`Error::kind`]; [`Error::is_transient`] tells whether the same attempt may succeed later, and
+//! [`Error::response`] is the response of a server that refused the request. A clean close is no
+//! error. A call that the state of a connection does not allow, such as a send after the close,
+//! returns [`proto::Misuse`]. No error shows a secret, and no peer, URL, header or certificate
+//! makes a function of this crate panic.
 //!
 //! # Sections
 //!
-//! `§` and a number name a section of the RFC that stands before it: [RFC 6455] (WebSocket),
+//! `§` and a number name a section of the RFC that is named before it: [RFC 6455] (WebSocket),
 //! [RFC 7692] (compressed messages), [RFC 9110] and [RFC 9112] (HTTP), [RFC 3986] (URLs).
 //!
 //! [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455
@@ -120,11 +120,11 @@
 //!
 //! # Reading on
 //!
-//! The repository has, in `docs/`: `RUST.md`, a guide to all of the above; `LUAU.md` and
-//! `EMBEDDING.md` for scripts; `POLICY.md`; `RFC6455.md`, `RFC7692.md` and `RFC9112.md`, each rule with
-//! the code that keeps it and the test that proves it; `LIMITS.md`; `SYSTEMS.md`. `SECURITY.md` says
-//! what is promised against whom. `examples/` has a program for each face.
-// Without these features, items to which this page links are not there.
+//! The folder `docs/` of the repository has: `RUST.md`, a guide to all of the above; `LUAU.md` and
+//! `EMBEDDING.md` for scripts; `POLICY.md`; `RFC6455.md`, `RFC7692.md` and `RFC9112.md`, which list
+//! for each rule the code that keeps it and the test that proves it; `LIMITS.md`; `SYSTEMS.md`.
+//! `SECURITY.md` names the promises and the attackers. `examples/` has a program for each face.
+// Without these features, some items to which this page links do not exist.
 #![cfg_attr(not(all(feature = "luau", feature = "tls")), allow(rustdoc::broken_intra_doc_links))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
@@ -176,7 +176,7 @@ pub use rustls;
 #[cfg(feature = "json")]
 pub use serde_json;
 
-/// The Rust of the README and of the pages in `docs` is tested with that of the documentation.
+/// Doc tests run the Rust code of the README and of the pages in `docs`.
 #[cfg(all(doctest, feature = "luau", feature = "tls", feature = "deflate"))]
 mod pages {
     #[doc = include_str!("../README.md")]

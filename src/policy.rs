@@ -8,15 +8,15 @@ use std::sync::Arc;
 
 use crate::proto::{Host, Scheme, Url, escape};
 
-/// The destination of a connection, for a policy.
+/// The destination of a connection, as a policy checks it.
 ///
-/// A policy is asked twice: with the URL before its host is resolved (`address` is `None`, unless
-/// the URL contains one), and with each address before connecting to it. Since the connection goes
-/// to the address that was checked, an answer of DNS that changes later has no effect.
+/// A policy is called twice: with the URL before its host is resolved (`address` is `None`, unless
+/// the URL contains one), and with each address before connecting to it. The connection goes to the
+/// address that was checked, so a later change of the DNS answer has no effect.
 ///
-/// With a proxy, both questions are asked about the proxy (`is_proxy`), and the first about the
-/// host of the URL. The addresses of that host are checked only if it is resolved here (`socks5`);
-/// a proxy that resolves it may connect to any address at all.
+/// With a proxy, the policy is called twice for the proxy (`is_proxy`), and once for the host of
+/// the URL. The addresses of that host are checked only if this machine resolves it (`socks5`); a
+/// proxy that resolves it may connect to any address.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Destination<'a> {
@@ -26,14 +26,14 @@ pub struct Destination<'a> {
     pub host: &'a Host,
     /// The port of the URL.
     pub port: u16,
-    /// The address, once it is known. Behind a proxy that resolves names it is unknown, unless the
-    /// URL contains it.
+    /// The address, once it is known. If a proxy resolves names, it is unknown, unless the URL
+    /// contains it.
     pub address: Option<IpAddr>,
-    /// Whether this is about the proxy: then host, port and address are the proxy's, and the scheme
-    /// is that of the URL.
+    /// Whether the destination is the proxy: then host, port and address are those of the proxy,
+    /// and the scheme is that of the URL.
     pub is_proxy: bool,
-    /// Whether the host is a name that a proxy resolves: then no address follows, and this is the
-    /// last question about it.
+    /// Whether the proxy resolves the host's name: then no address follows, and the policy is not
+    /// called again for this host.
     pub proxy_resolves: bool,
 }
 
@@ -53,20 +53,20 @@ impl<'a> Destination<'a> {
     }
 }
 
-/// A rule of the program: `Err` with the reason if it does not allow the destination.
+/// A rule of the program; it returns `Err` with the reason if it does not allow the destination.
 type Rule = dyn Fn(&Destination<'_>) -> Result<(), String> + Send + Sync;
 
-/// Where connections may go. All rules of a policy have to allow a destination; without rules,
-/// every one is allowed.
+/// Where connections may go. All rules of a policy have to allow a destination; a policy without
+/// rules allows every one.
 ///
 /// ```
 /// use moonwire::{Config, Policy};
 ///
-/// // No address of the own machine or network, whatever a name resolves to.
+/// // No address of this machine or a private network, whatever a name resolves to.
 /// let public = Config { policy: Policy::public(), ..Config::default() };
-/// // These hosts alone.
+/// // Only these hosts.
 /// let listed = Policy::list(["api.example.com:443".parse()?, "*.example.org".parse()?]);
-/// // TLS alone, and nothing private.
+/// // Only TLS, and nothing private.
 /// let strict = Policy::public().and(|to| match to.scheme.is_secure() {
 ///     true => Ok(()),
 ///     false => Err("without TLS".to_owned()),
@@ -93,8 +93,8 @@ impl Policy {
     /// Allows the public internet: no address that is loopback, private, link-local, shared,
     /// reserved, multicast or for documentation, nor one that embeds such an address (IPv4 within
     /// IPv6, RFC 6890 and the registries that it describes). No Unix socket, and no name of this
-    /// machine (`localhost` and names that end in `.localhost`, RFC 6761 §6.3), which a proxy would
-    /// resolve to itself.
+    /// machine (`localhost` and names that end in `.localhost`, RFC 6761 §6.3): a proxy would
+    /// resolve it to itself.
     ///
     /// A proxy has to be on the public internet, too; [`Policy::except_proxy`] exempts it.
     pub fn public() -> Policy {
@@ -108,8 +108,8 @@ impl Policy {
         })
     }
 
-    /// Allows this machine only. Behind a proxy that resolves names, only the names `localhost` and
-    /// those that end in `.localhost`: the addresses of others are unknown.
+    /// Allows this machine only. If a proxy resolves names, only `localhost` and names that end in
+    /// `.localhost` are allowed: the addresses of other names are unknown.
     pub fn loopback() -> Policy {
         Policy::open().and(|to| match to.address {
             Some(address) if !plain(address).is_loopback() => {
@@ -122,16 +122,16 @@ impl Policy {
         })
     }
 
-    /// The same rules, which are not asked about proxies: for a proxy that the program trusts.
+    /// The same rules, but every proxy is allowed: for a proxy that the program trusts.
     pub fn except_proxy(self) -> Policy {
         Policy::open().and(move |to| if to.is_proxy { Ok(()) } else { self.check(to) })
     }
 
     /// Allows destinations that match one of `allowed`.
     ///
-    /// A network also allows names that resolve to its addresses, which is known only after DNS has
-    /// answered: with a network in the list, every name is sent to the resolver, for ports that its
-    /// entry allows. A question is itself a message, to the operator of that name's zone; if the
+    /// A network in the list also allows names that resolve to its addresses. This is known only
+    /// after DNS has answered, so with a network in the list every name is resolved if the entry
+    /// allows its port. A DNS query is itself a message, to whoever runs that name's zone; if the
     /// author of the URLs (a script, a redirect) must not send any, use [`Policy::list_by_url`].
     /// With names only in the list, no other name is resolved. A proxy that resolves names does not
     /// report the addresses: then the name itself has to be in the list.
@@ -168,7 +168,7 @@ impl Policy {
     }
 
     /// This policy with an additional rule of the program, which returns the reason if it does not
-    /// allow the destination. It runs inside the reactor: it has to be quick, and must not call the
+    /// allow the destination. The reactor calls it, so it has to be quick, and must not call the
     /// reactor.
     pub fn and(
         mut self,
@@ -182,15 +182,15 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// The reason, in words, which becomes a part of the connection's error.
+    /// The reason as text, which becomes a part of the connection's error.
     pub fn check(&self, to: &Destination<'_>) -> Result<(), String> {
         self.rules.iter().try_for_each(|rule| rule(to))
     }
 }
 
-/// A host and optionally a port that a list allows: a name, `*.` and a name for all names below it,
-/// an address, or a network as `ADDRESS/BITS`; behind it `:PORT` (an IPv6 address or network then
-/// in brackets, which hold nothing else). Or `unix:` and the absolute path of a Unix socket.
+/// A host that a list allows, optionally with a port. It is a name, `*.` and a name for all names
+/// below it, an address, or a network as `ADDRESS/BITS`, then `:PORT` (with brackets around an IPv6
+/// address or network, and only there). Or it is `unix:` and the absolute path of a Unix socket.
 ///
 /// ```
 /// let below: moonwire::Allowed = "*.example.com:443".parse()?;
@@ -259,7 +259,7 @@ impl Allowed {
             (AllowedTarget::Network(net, bits), Host::Address(ip)) => {
                 within(plain(*ip), *net, *bits)
             }
-            // A name is allowed by its addresses, which are checked once they are known.
+            // A name is allowed if its address is in the network; the address is checked later.
             (AllowedTarget::Network(net, bits), Host::Name(_)) => match to.address {
                 Some(address) => within(plain(address), *net, *bits),
                 None => !to.proxy_resolves,
@@ -269,7 +269,7 @@ impl Allowed {
         }
     }
 
-    /// The same, but the addresses of a name do not count.
+    /// As `matches`, but a network does not match the addresses of a name.
     fn matches_url(&self, to: &Destination<'_>) -> bool {
         let by_address =
             matches!((&self.target, to.host), (AllowedTarget::Network(..), Host::Name(_)));
@@ -277,8 +277,8 @@ impl Allowed {
     }
 }
 
-/// Host and port, an IPv6 address with or without brackets. `None`: the brackets contain no IPv6
-/// address, or are followed by something other than a port.
+/// Splits host and port; an IPv6 address may have brackets. `None`: the brackets contain no IPv6
+/// address, or something other than a port follows them.
 pub(crate) fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
     if let Some(rest) = text.strip_prefix('[') {
         let (inside, behind) = rest.split_once(']')?;
@@ -295,7 +295,7 @@ pub(crate) fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
     })
 }
 
-/// A name, normalised as in URLs.
+/// A name, normalised as in a URL.
 pub(crate) fn name_of(text: &str) -> Option<String> {
     match Url::parse(&format!("ws://{text}/")).ok()?.host() {
         Host::Name(name) if !text.contains(['/', '?', ':']) => Some(name.clone()),
@@ -303,7 +303,7 @@ pub(crate) fn name_of(text: &str) -> Option<String> {
     }
 }
 
-/// Whether a name is one of this machine (RFC 6761 §6.3).
+/// Whether the host is a name of this machine (RFC 6761 §6.3).
 fn is_localhost(host: &Host) -> bool {
     matches!(host, Host::Name(name) if name == "localhost" || name.ends_with(".localhost"))
 }
@@ -316,7 +316,7 @@ pub(crate) fn network(text: &str) -> Option<(IpAddr, u8)> {
     Some((address, bits))
 }
 
-/// Digits and nothing else: `parse` accepts a sign, too.
+/// Parses digits and nothing else: `parse` alone accepts a sign, too.
 pub(crate) fn number<T: FromStr>(digits: &str) -> Option<T> {
     digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
@@ -335,12 +335,12 @@ pub(crate) fn within(address: IpAddr, net: IpAddr, bits: u8) -> bool {
     }
 }
 
-/// An IPv4 address in IPv6 form, as IPv4.
+/// An IPv4 address that is written in IPv6 form, as IPv4.
 pub(crate) fn plain(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
-/// The kind of an address that is not on the public internet; otherwise `None`.
+/// Why an address is not on the public internet; `None` if it is.
 fn not_public(address: IpAddr) -> Option<String> {
     let what = match plain(address) {
         IpAddr::V4(v4) => special_v4(v4),
@@ -349,7 +349,7 @@ fn not_public(address: IpAddr) -> Option<String> {
     what.map(|what| format!("{address} ({what})"))
 }
 
-/// The special-purpose IPv4 addresses (RFC 6890, by its current registry).
+/// The special-purpose IPv4 addresses (RFC 6890, from its current registry).
 fn special_v4(address: Ipv4Addr) -> Option<&'static str> {
     const SPECIAL: [(Ipv4Addr, u8, &str); 15] = [
         (Ipv4Addr::new(0, 0, 0, 0), 8, "this network"),
@@ -374,8 +374,8 @@ fn special_v4(address: Ipv4Addr) -> Option<&'static str> {
     SPECIAL.iter().find(is).map(|(_, _, what)| *what)
 }
 
-/// IPv6: global unicast is 2000::/3, without its special addresses; an address that embeds an IPv4
-/// address has the kind of that.
+/// Global unicast IPv6 is 2000::/3, without its special addresses. An address that embeds an IPv4
+/// address has the kind of the IPv4 address.
 fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
     let [a, b, c, d, e, f, g, h] = address.segments();
     let v4 = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
@@ -492,7 +492,7 @@ mod tests {
         }
     }
 
-    /// No address follows then, so no rule may wait for it.
+    /// No address follows then, so no rule may wait for one.
     #[test]
     fn what_a_proxy_resolves_is_allowed_by_its_name_or_not_at_all() {
         let listed = |entry: &str| Policy::list([entry.parse().unwrap()]);
@@ -590,7 +590,7 @@ mod tests {
         }
     }
 
-    /// A name that is refused before it is resolved is not sent to DNS.
+    /// A name that the policy refuses before it is resolved is not sent to DNS.
     #[test]
     fn a_list_by_url_lets_no_other_name_be_asked_for() {
         for (entry, url, address, fine) in [

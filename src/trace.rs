@@ -16,22 +16,22 @@ pub enum Trace<'a> {
     Note(&'a Note),
 }
 
-/// Called for every item. It runs inside the reactor: it has to be quick, and it must not call the
+/// Receives every item. The reactor calls it, so it has to be quick, and it must not call the
 /// reactor.
 pub trait Observer: Send {
-    /// Called for an item of connection number `connection`.
+    /// Receives an item of connection number `connection`.
     fn observe(&mut self, now: Instant, connection: u64, trace: Trace<'_>);
 
-    /// Another observer that forwards to this one, for a clone of a [`Config`](crate::Config): the
-    /// clone keeps an observer that returns one here, and has none otherwise. `None` by default;
+    /// Returns another observer that forwards to this one, for a clone of a
+    /// [`Config`](crate::Config). If it returns `None`, as by default, the clone has no observer.
     /// `Arc<Mutex<O>>` returns a clone of itself.
     fn share(&self) -> Option<Box<dyn Observer>> {
         None
     }
 }
 
-/// One observer for several reactors. The lock is held during a call; after a panic of the
-/// observer, it is still called.
+/// One observer for several reactors. It is called while its lock is held, and still called after
+/// it has panicked.
 impl<O: Observer + ?Sized + 'static> Observer for Arc<Mutex<O>> {
     fn observe(&mut self, now: Instant, connection: u64, trace: Trace<'_>) {
         let mut observer = self.lock().unwrap_or_else(PoisonError::into_inner);
@@ -46,8 +46,8 @@ impl<O: Observer + ?Sized + 'static> Observer for Arc<Mutex<O>> {
 /// An observer that writes one line for each item: seconds since its start, connection, direction,
 /// item.
 ///
-/// Values of fields that identify somebody (`Authorization`, `Cookie`, and names that end in
-/// `-key`, `-token` or `-secret`) are masked, and the queries and fragments of URLs.
+/// Values of fields that identify somebody (such as `Authorization`, `Cookie`, and names that end
+/// in `-key`, `-token` or `-secret`) are masked, and so are the queries and fragments of URLs.
 ///
 /// ```
 /// # #[cfg(feature = "net")] {
@@ -64,8 +64,8 @@ pub struct Lines<W> {
 }
 
 impl<W: Write> Lines<W> {
-    /// Writes lines to `to`; errors of the writer are ignored, since there is nobody to return them
-    /// to.
+    /// Writes lines to `to`. Errors of the writer are ignored, since there is no caller to which
+    /// they could be returned.
     pub fn new(to: W) -> Lines<W> {
         Lines { to, start: Instant::now() }
     }

@@ -1,4 +1,4 @@
-//! Arguments: finds the command, or suggests what to type instead.
+//! Finds the command in the arguments, or suggests what to type instead.
 
 use std::ffi::OsString;
 
@@ -73,7 +73,7 @@ fn find(name: &OsString) -> Result<&'static options::Command, Failure> {
     COMMANDS.iter().copied().find(|c| name == c.name).ok_or_else(|| stray(name))
 }
 
-/// The error for a first word that is no command; it suggests what may have been meant.
+/// The error for a first word that is no command; it suggests what the user may have meant.
 fn stray(word: &OsString) -> Failure {
     let text = word.to_string_lossy();
     let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
@@ -103,7 +103,7 @@ fn stray(word: &OsString) -> Failure {
     Failure::usage(format!("there is no command {}; {hint}", shown(word)))
 }
 
-/// Quotes a word for a shell.
+/// Quotes an argument for a shell.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=[]".contains(c);
     match text.chars().all(plain) {
@@ -327,7 +327,7 @@ mod tests {
         }
     }
 
-    /// Each described option is parsed: with a value that fits, or with an error about the value.
+    /// The parser knows each described option: it accepts the value, or complains about it.
     #[test]
     fn every_option_that_is_described_is_read() {
         use options::Takes;

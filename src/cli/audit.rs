@@ -91,7 +91,7 @@ pub(super) struct AuditArgs {
     timeout: Option<Duration>,
 }
 
-/// Parses the words behind `audit`; `None` if they ask for help.
+/// Parses the arguments after `audit`; `None` if they ask for help.
 pub(super) fn parse(mut words: Words) -> Result<Option<Box<AuditArgs>>, Failure> {
     let mut args = Box::<AuditArgs>::default();
     loop {
@@ -129,7 +129,7 @@ pub(super) fn parse(mut words: Words) -> Result<Option<Box<AuditArgs>>, Failure>
     Ok(Some(args))
 }
 
-/// The fields of every request. Fields that a client sets itself are refused, as by a client.
+/// The fields of every request. A field that a client sets itself is an error.
 fn headers(args: &RequestArgs) -> Result<Vec<(String, String)>, Failure> {
     type Taken = (net::Options, Vec<(String, String)>);
     let take = |(options, mut all): Taken, name: &str, value: &str| {
@@ -165,7 +165,7 @@ pub(super) fn audit(args: Box<AuditArgs>) -> Result<u8, Failure> {
         lost.is_none()
     });
     match (done, lost) {
-        // The reader of standard output has closed it: it needs no more.
+        // The reader of standard output, such as `head`, has closed it: it needs no more.
         (Ok(summary), Some(e)) if e.kind() == ErrorKind::BrokenPipe => Ok(status(summary)),
         (_, Some(e)) => Err(Failure::output(&e)),
         (Ok(summary), None) => {

@@ -1,4 +1,4 @@
-//! The text of `--help`, made from the descriptions of commands and options.
+//! Makes the text of `--help` from the descriptions of commands and options.
 
 use super::options::{Command, HELP, Opt, Takes};
 

@@ -1,5 +1,5 @@
 //! The command: parses its arguments, sets up a runtime, and handles signals, files, the
-//! environment and the standard streams, of which the library knows nothing.
+//! environment and the standard streams; the library uses none of these.
 
 mod args;
 mod audit;
@@ -39,7 +39,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::replay(&args),
     });
     match done {
-        // Text for standard error was lost, so the run is not a success.
+        // Some text for standard error was lost, so the run is not a success.
         Ok(0) if stderr_failed() => ExitCode::FAILURE,
         Ok(status) => ExitCode::from(status),
         Err(Failure { status, text }) => {

@@ -149,7 +149,7 @@ pub(super) struct NetworkArgs {
     pub(super) proxies: ProxyArgs,
     pub(super) resolve: Vec<Override>,
     pub(super) connect_timeout: Option<Duration>,
-    /// In bytes.
+    /// The longest message, in bytes.
     pub(super) max_message: Option<usize>,
     pub(super) allow: Vec<Allowed>,
     pub(super) deny_private: bool,
@@ -158,19 +158,19 @@ pub(super) struct NetworkArgs {
     pub(super) tape_payloads: bool,
 }
 
-/// Facts of the command itself that its connections depend on.
+/// Facts about this run that its connections depend on.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Own {
-    /// The address of the server that this run has started (`--echo`): the policy always allows it.
+    /// The address of the server that this run has started (`--echo`); the policy always allows it.
     pub(super) echo: Option<SocketAddr>,
-    /// That server's certificate is trusted.
+    /// Whether the certificate of that server is trusted.
     pub(super) echo_tls: bool,
-    /// A script may choose a proxy.
+    /// Whether a script may choose a proxy.
     pub(super) script_proxy: bool,
 }
 
 impl NetworkArgs {
-    /// Takes an option that is one of these; returns any other.
+    /// Takes an option of this group; returns any other option.
     pub(super) fn take(&mut self, given: Given) -> Result<Option<Given>, Failure> {
         match given.name {
             "--ca" => self.tls.ca.push(given.path()),
@@ -207,7 +207,7 @@ impl NetworkArgs {
             config.limits.opening = limit;
         }
         if let Some(bytes) = self.max_message {
-            // A line is part of an event, so both limits are set.
+            // A line is a part of an event, so both limits are set.
             let limits = &mut config.limits;
             (limits.message, limits.sse_block, limits.sse_line) = (bytes, bytes, bytes);
         }
@@ -236,8 +236,8 @@ impl NetworkArgs {
             proxies.except(echo);
         }
         if self.tls.insecure {
-            // A name whose certificate is not verified has to be resolved on this machine, not by a
-            // proxy.
+            // The certificate of these names is not verified, so this machine, not a proxy, has to
+            // resolve them.
             proxies.except_for("localhost, 127.0.0.0/8, ::1");
         }
         let mut rules = proxies.trusted(self.policy(own.echo));
@@ -247,8 +247,8 @@ impl NetworkArgs {
                 "moonwire: --deny-private: {proxy} resolves names itself, so of these only what is \
                  private by its name is denied; socks5:// has them resolved, and looked at, here"
             )),
-            // A script that may choose a proxy must not get around that: it could name the trusted
-            // socks5:// proxy as socks5h://.
+            // A script that may choose a proxy must not get around this rule: it could name the
+            // trusted socks5:// proxy as socks5h://.
             None => rules = rules.and(proxy::resolves_here),
         }
         config.policy = rules;
@@ -271,7 +271,7 @@ impl NetworkArgs {
             (Some(echo), Host::Address(ip)) if (*ip, to.port) == (echo.ip(), echo.port()) => Ok(()),
             _ => rules.check(to),
         });
-        // This holds for the server of --echo, too: --resolve can lead its address elsewhere.
+        // This rule also holds for the server of --echo: --resolve can redirect its name elsewhere.
         if self.tls.insecure { rules.and(tls::stays_here) } else { rules }
     }
 }
@@ -288,7 +288,7 @@ pub(super) fn needs_compression(option: &str) -> Result<(), Failure> {
 }
 
 /// The value of a variable that is set and not empty. A value that is not UTF-8 counts, too: if it
-/// were ignored, connections would bypass the proxy that it names.
+/// were ignored, connections would bypass the proxy that the variable names.
 fn variable(name: &str) -> Option<String> {
     Some(tls::variable(name)?.to_string_lossy().into_owned())
 }

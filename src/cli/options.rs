@@ -1,5 +1,5 @@
-//! The one description of commands and their options, from which arguments are parsed, and
-//! `--help`, completions and manual pages are made.
+//! The one description of commands and their options. The parser of arguments, `--help`,
+//! completions and manual pages use it.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use super::tell::Failure;
 
-/// A command: the first word behind `moonwire`.
+/// A command: the first argument of `moonwire`.
 pub(super) struct Command {
     pub(super) name: &'static str,
     /// A summary for the list of commands.
     pub(super) summary: &'static str,
-    /// The words behind `moonwire`, one text for each form.
+    /// The arguments after `moonwire`, one text for each form.
     pub(super) usage: &'static [&'static str],
     /// Paragraphs before the options.
     pub(super) about: &'static str,
@@ -30,7 +30,7 @@ pub(super) struct Group {
 }
 
 pub(super) struct Opt {
-    /// The first is the long name, by which the code matches.
+    /// The long name is first; the code compares with it.
     pub(super) names: &'static [&'static str],
     pub(super) takes: Takes,
     pub(super) text: &'static str,
@@ -39,9 +39,9 @@ pub(super) struct Opt {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Takes {
     Nothing,
-    /// `--name VALUE` or `--name=VALUE`.
+    /// The option needs a value: `--name VALUE` or `--name=VALUE`.
     Value(&'static str, Hint),
-    /// `--name` or `--name=VALUE`.
+    /// The option may have a value: `--name` or `--name=VALUE`.
     Perhaps(&'static str, Hint),
 }
 
@@ -67,24 +67,24 @@ impl Command {
     }
 }
 
-/// The words behind a command.
+/// The arguments after a command.
 pub(super) struct Words {
     command: &'static Command,
-    /// All commands, to name the one that has an unknown option.
+    /// All commands; an error names one that has the unknown option.
     all: &'static [&'static Command],
     words: std::vec::IntoIter<OsString>,
-    /// After `--`: no word is an option.
+    /// `--` was read: no further argument is an option.
     over: bool,
 }
 
 pub(super) enum Word {
     Option(Given),
-    /// Any other word; also `-`, and each word behind `--`.
+    /// Any other argument; also `-`, and each argument after `--`.
     Plain(OsString),
     End,
 }
 
-/// An option in the arguments.
+/// An option that the arguments contain.
 pub(super) struct Given {
     /// The first of its names.
     pub(super) name: &'static str,
@@ -136,9 +136,9 @@ impl Words {
         Ok(Word::Option(Given { name: option.names[0], value }))
     }
 
-    /// Parses all words of a command that takes one URL, and returns the URL; `take` gets each
-    /// option. `None` if the words ask for help. `send` names the option by which a second word
-    /// could be sent.
+    /// Parses all arguments of a command that takes one URL, and returns the URL; `take` gets
+    /// each option. Returns `None` if they ask for help. `send` names the option that sends
+    /// text, for the error about a second argument that is no option.
     pub(super) fn one_url(
         mut self,
         send: &str,
@@ -164,7 +164,7 @@ impl Words {
         url.ok_or_else(missing).map(Some)
     }
 
-    /// All remaining words, options or not.
+    /// Returns all remaining arguments, options or not.
     pub(super) fn rest(self) -> Vec<OsString> {
         self.words.collect()
     }
@@ -183,7 +183,7 @@ impl Words {
     }
 }
 
-/// The name that differs from `name` in so few letters that it was probably meant.
+/// The name that differs from `name` in so few letters that the user probably meant it.
 pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let most = (name.trim_start_matches('-').chars().count() / 3).min(2);
     names
@@ -194,7 +194,7 @@ pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> O
         .map(|(_, other)| other)
 }
 
-/// How many letters have to be added, removed or changed (Levenshtein).
+/// How many letters have to be added, removed or changed (Levenshtein distance).
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -210,7 +210,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 impl Given {
-    /// The value of an option that may stand without one.
+    /// The value of an option that may have none.
     pub(super) fn given(self) -> Option<OsString> {
         self.value
     }
@@ -228,7 +228,7 @@ impl Given {
         self.raw().into_string().map_err(|v| Failure::usage(format!("{name}: {}", shown(&v))))
     }
 
-    /// Parses the value; an error has the text of the type's error.
+    /// Parses the value; the error contains the text of the type's error.
     pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(self) -> Result<T, Failure> {
         let name = self.name;
         self.text()?.parse().map_err(|e| Failure::usage(format!("{name}: {e}")))

@@ -1,4 +1,4 @@
-//! Completions for shells and manual pages, made from the same descriptions as `--help`.
+//! Makes completions for shells and manual pages from the descriptions that `--help` uses.
 
 use std::fmt::Write as _;
 
@@ -28,7 +28,7 @@ pub(super) static MAN: Command = Command {
     operand: Hint::Nothing,
 };
 
-/// `moonwire completions`; `None` if the words ask for help.
+/// `moonwire completions`; `None` if the arguments ask for help.
 pub(super) fn completions(mut words: Words, all: &[&Command]) -> Result<Option<String>, Failure> {
     let text = match words.next()? {
         Word::Option(_) => return Ok(None),
@@ -50,7 +50,7 @@ pub(super) fn completions(mut words: Words, all: &[&Command]) -> Result<Option<S
     Ok(Some(text))
 }
 
-/// `moonwire man`; `None` if the words ask for help.
+/// `moonwire man`; `None` if the arguments ask for help.
 pub(super) fn manual(mut words: Words, all: &[&Command]) -> Result<Option<String>, Failure> {
     let text = match words.next()? {
         Word::Option(_) => return Ok(None),
@@ -227,7 +227,7 @@ fn fish(all: &[&Command]) -> String {
     text
 }
 
-/// Escapes a text for roff, so that no word of it is a request.
+/// Escapes a text for roff, so that no part of it is a request of roff.
 fn roff(text: &str) -> String {
     let text = text.replace('\\', r"\e").replace('-', r"\-");
     match text.starts_with(['.', '\'']) {

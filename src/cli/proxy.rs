@@ -1,4 +1,4 @@
-//! The proxies of a run: from options, and from the variables that other commands read, too.
+//! The proxies of a run: from options, and from the variables that other programs read, too.
 
 use std::net::SocketAddr;
 
@@ -9,9 +9,9 @@ use crate::policy::{Destination, Policy};
 /// The values of the options.
 #[derive(Debug, Default)]
 pub(super) struct ProxyArgs {
-    /// `--proxy`; an empty value means none, whatever the variables are.
+    /// `--proxy`; an empty value means no proxy, whatever the variables contain.
     pub(super) proxy: Option<String>,
-    /// `--no-proxy`, which replaces the variable.
+    /// `--no-proxy`, which replaces the variable `no_proxy`.
     pub(super) except: Option<String>,
     /// `--proxy-header`, each `Name: value`.
     pub(super) headers: Vec<(String, String)>,
@@ -19,7 +19,7 @@ pub(super) struct ProxyArgs {
 
 /// Parses `Name: value`; errors name `option`.
 pub(super) fn header(option: &str, text: &str) -> Result<(String, String), Failure> {
-    // The error does not repeat the value, which may hold a password.
+    // The error does not repeat the value, which may contain a password.
     let bad = || Failure::usage(format!("{option}: NAME: VALUE is expected"));
     let (name, value) = text.split_once(':').ok_or_else(bad)?;
     Ok((name.to_owned(), value.trim_matches([' ', '\t']).to_owned()))
@@ -32,12 +32,12 @@ pub(super) struct Proxies {
 }
 
 impl Proxies {
-    /// `variable` returns the value of a variable that is set and not empty.
+    /// Makes the rules. `variable` returns the value of a variable that is set and not empty.
     ///
     /// `http_proxy` is for `ws://` and `http://`, `https_proxy` for `wss://` and `https://`,
-    /// `all_proxy` for those without one of their own; lower case counts before upper case.
-    /// `HTTP_PROXY` is not read where `REQUEST_METHOD` is set: in a CGI program it comes from a
-    /// field of the request (CVE-2016-5385).
+    /// `all_proxy` for the schemes whose own variable is not set. Lower case goes before upper
+    /// case. `HTTP_PROXY` is not read if `REQUEST_METHOD` is set: in a CGI program, a field of
+    /// the request sets it (CVE-2016-5385).
     pub(super) fn new(
         args: &ProxyArgs,
         variable: impl Fn(&str) -> Option<String>,
@@ -91,7 +91,7 @@ impl Proxies {
         Ok(Proxies { rules, known })
     }
 
-    /// Adds an exception: an address of a server that this run has started.
+    /// Adds an exception for the address of a server that this run has started.
     pub(super) fn except(&mut self, own: SocketAddr) {
         let host = match own {
             SocketAddr::V4(v4) => v4.to_string(),
@@ -100,7 +100,7 @@ impl Proxies {
         self.except_for(&host);
     }
 
-    /// Adds the exceptions of a list that the command itself has made.
+    /// Adds the exceptions of a list that the command itself has written.
     pub(super) fn except_for(&mut self, list: &str) {
         if let Ok(rules) = self.rules.clone().except(list) {
             self.rules = rules;
@@ -123,7 +123,7 @@ impl Proxies {
         self.known.is_empty()
     }
 
-    /// Whether one of them is reached over TLS.
+    /// Whether one of the proxies is reached over TLS.
     pub(super) fn have_tls(&self) -> bool {
         self.known.iter().any(|proxy| proxy.scheme() == ProxyScheme::Https)
     }
@@ -134,7 +134,7 @@ impl Proxies {
     }
 }
 
-/// The policy of `--deny-private` if no given proxy resolves names: then no other proxy may.
+/// The policy of `--deny-private` if no given proxy resolves names: then no other may.
 pub(super) fn resolves_here(to: &Destination<'_>) -> Result<(), String> {
     match to.proxy_resolves {
         true => Err(format!(
@@ -190,7 +190,7 @@ mod tests {
                 "ws://a/",
                 Some("x"),
             ),
-            // An invalid entry is left out; the others count.
+            // An invalid entry is ignored; the others apply.
             (&[("all_proxy", "http://x"), ("no_proxy", "::1%eth0,a")], "ws://a/", None),
             (&[("all_proxy", "http://x"), ("no_proxy", "*")], "ws://127.0.0.1/", None),
         ] {

@@ -9,7 +9,7 @@ use super::tell::{Failure, write_stdout};
 use crate::peer::Player;
 use crate::tape::{Mode, Outcome, Scene, Step, run, scenes};
 
-/// How long a client may take for each expected step. A person may have to type it.
+/// How long a client may take for each expected step: a person may have to type it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) static COMMAND: Command = Command {
@@ -65,7 +65,7 @@ pub(super) struct ReplayArgs {
     files: Vec<PathBuf>,
 }
 
-/// Parses the words behind `replay`; `None` if they ask for help.
+/// Parses the arguments after `replay`; `None` if they ask for help.
 pub(super) fn parse(mut words: Words) -> Result<Option<ReplayArgs>, Failure> {
     let mut replay = ReplayArgs::default();
     loop {

@@ -36,7 +36,7 @@ pub(super) struct RequestArgs {
 }
 
 impl RequestArgs {
-    /// Takes an option that is one of these; returns any other.
+    /// Takes an option of this group; returns any other option.
     pub(super) fn take(&mut self, given: Given) -> Result<Option<Given>, Failure> {
         match given.name {
             "--header" => {
@@ -70,12 +70,12 @@ impl RequestArgs {
         Ok(None)
     }
 
-    /// Adds a field that has an option of its own.
+    /// Adds a field that has its own option.
     pub(super) fn add(&mut self, name: &str, value: String) {
         self.headers.push((name.to_owned(), value));
     }
 
-    /// Adds the fields to a request; `public` and `secret` add one field each.
+    /// Adds the fields to a request; each call of `public` or `secret` adds one field.
     pub(super) fn put<T>(
         &self,
         mut request: T,

@@ -131,7 +131,7 @@ static SCRIPT: Group = Group {
     ],
 };
 
-/// What belongs to the network and is of scripts alone.
+/// Options for the network that only scripts use.
 static WAYS: Group = Group {
     title: "Network, of scripts",
     options: &[
@@ -217,7 +217,7 @@ pub(super) struct RunArgs {
     pub(super) secrets: Vec<Secret>,
     pub(super) stream_clients: Option<usize>,
     pub(super) connections: Option<usize>,
-    /// In MiB.
+    /// The memory limit in MiB.
     pub(super) memory: Option<usize>,
     pub(super) time_limit: Option<Duration>,
     pub(super) timeout: Option<Duration>,
@@ -225,12 +225,12 @@ pub(super) struct RunArgs {
     pub(super) opening: Option<usize>,
     pub(super) script_proxy: bool,
     pub(super) compress: bool,
-    /// Streams ask for codings.
+    /// Whether streams accept compressed responses.
     pub(super) compressed: bool,
     pub(super) unix_sockets: bool,
     pub(super) poll_thread: bool,
     pub(super) no_stand_in: bool,
-    /// Scripts that run beside it.
+    /// Scripts that run beside the main one.
     pub(super) also: Vec<PathBuf>,
     pub(super) prefix: bool,
     pub(super) no_keep_alive: bool,
@@ -238,13 +238,13 @@ pub(super) struct RunArgs {
     pub(super) hosts: Vec<OsString>,
     pub(super) player: Option<(String, i64)>,
     pub(super) place: Option<u64>,
-    /// HTTP calls in a minute.
+    /// How many HTTP calls scripts may send in a minute.
     pub(super) requests: Option<u32>,
     pub(super) what: What,
     pub(super) args: Vec<OsString>,
 }
 
-/// Reads the words behind `run`; `None` if help is asked for.
+/// Parses the arguments after `run`; `None` if they ask for help.
 pub(super) fn parse(mut words: Words) -> Result<Option<Box<RunArgs>>, Failure> {
     let mut run = RunArgs::default();
     loop {
@@ -271,7 +271,7 @@ pub(super) fn parse(mut words: Words) -> Result<Option<Box<RunArgs>>, Failure> {
     }
     run.network.tls.check()?;
     if run.network.tls.insecure && run.script_proxy {
-        // Beyond a proxy, localhost is the proxy's.
+        // A proxy would resolve `localhost` to itself.
         let text = "--insecure is for this machine, and --allow-script-proxy leads away";
         return Err(Failure::usage(text));
     }
@@ -317,7 +317,7 @@ impl RunArgs {
     }
 }
 
-/// `NAME` or `NAME:ID`; without an ID that of a test in Studio.
+/// Parses `NAME` or `NAME:ID`; without an ID, the ID is that of a test in Studio.
 fn player(text: &str) -> Result<(String, i64), Failure> {
     let (name, id) = match text.rsplit_once(':') {
         Some((name, id)) => (name, number("--player", id)?),
@@ -334,7 +334,7 @@ fn number<T: std::str::FromStr>(option: &str, text: &str) -> Result<T, Failure> 
     text.parse().map_err(|_| wrong())
 }
 
-/// A host that is here, or a file.
+/// A host file of this crate, or a file of the user.
 fn host(word: &OsString) -> Result<HostFile, Failure> {
     if let Some(host) = word.to_str().and_then(HostFile::named) {
         return Ok(host);
@@ -347,7 +347,7 @@ fn host(word: &OsString) -> Result<HostFile, Failure> {
     Ok(HostFile::new(&file.to_string_lossy(), text))
 }
 
-/// As `--jit` says it.
+/// The values of `--jit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Native {
     On,
@@ -377,7 +377,7 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     let mut scripts = Vec::new();
     match &args.what {
         What::File(file) => scripts.push((name(file), read(file)?)),
-        // As it was asked for.
+        // The text comes from `-e`, so errors name it `-e`.
         What::Code(code) => scripts.push(("-e".to_owned(), code.clone().into_bytes())),
     }
     for file in &args.also {
@@ -387,7 +387,7 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     if let Some(server) = &server {
         args.args.insert(0, server.url().into());
     }
-    // Standard output may close while a script prints, and then the run has to be stopped.
+    // Standard output may close while a script prints; `show` then has to stop the run.
     let stopper: Arc<OnceLock<Stopper>> = Arc::default();
     let its = Arc::clone(&stopper);
     let how = How { prefix: args.prefix, terminal: io::stdout().is_terminal() };
@@ -448,7 +448,7 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
         .compression(args.compress.then(crate::proto::Compression::default))
         .decode(args.compressed);
     let mut runtime = Runtime::new(options).map_err(|e| Failure::other(e.to_string()))?;
-    // The one place that sets it.
+    // Only this line sets it.
     let stopper = stopper.get_or_init(|| runtime.stopper()).clone();
     let close: signals::Close = Arc::new(move || stop(&stopper));
     signals::may_end(&close, args.timeout)?;
@@ -466,7 +466,7 @@ fn status(runtime: &Runtime) -> u8 {
     if code == 0 && runtime.lost() > 0 { 1 } else { code }
 }
 
-/// The arguments of the script, for all scripts of the run: so nobody changes them.
+/// The arguments of the script, as a table that all scripts of the run share and cannot change.
 fn list(lua: &mlua::Lua, words: &[OsString]) -> mlua::Result<mlua::Table> {
     let words = words.iter().map(|word| lua.create_string(word.as_encoded_bytes()));
     let list = lua.create_sequence_from(words.collect::<mlua::Result<Vec<_>>>()?)?;
@@ -485,7 +485,7 @@ fn drive(
         .map(|word| runtime.lua().create_string(word.as_encoded_bytes()))
         .collect::<mlua::Result<_>>()?;
     for (name, text) in scripts {
-        // One before it may have ended the run.
+        // A script before this one may have ended the run.
         if runtime.exit_code().is_none() {
             runtime.spawn(name, text, words.clone())?;
         }
@@ -493,7 +493,7 @@ fn drive(
     runtime.run()
 }
 
-/// What a script is called in errors.
+/// The name of a script in errors.
 fn name(file: &Path) -> String {
     if file == Path::new("-") { "stdin".into() } else { file.to_string_lossy().into_owned() }
 }
@@ -535,13 +535,13 @@ fn configure(options: &mut Options, args: &RunArgs) {
 /// How lines are shown.
 #[derive(Clone, Copy)]
 struct How {
-    /// With the name of the script before each.
+    /// Whether the name of the script stands before each line.
     prefix: bool,
-    /// Standard output is one.
+    /// Whether standard output is a terminal.
     terminal: bool,
 }
 
-/// What scripts print goes to standard output, everything else to standard error.
+/// Writes what scripts print to standard output, and everything else to standard error.
 fn show(line: Line<'_>, how: How, stopper: Option<&Stopper>) {
     let script = line.script.filter(|_| how.prefix);
     let LineKind::Print = line.kind else {
@@ -552,10 +552,10 @@ fn show(line: Line<'_>, how: How, stopper: Option<&Stopper>) {
         });
     };
     let bytes = if how.terminal { readable(line.bytes) } else { Cow::Borrowed(line.bytes) };
-    // Written at once, with its line end.
+    // The text and its line end are written at once.
     let mut text = Vec::with_capacity(bytes.len() + 1);
     match script {
-        // Before each line of it: one script cannot speak for another.
+        // The name stands before each line of the text, so that a script cannot imitate another.
         Some(script) => {
             for part in bytes.split(|byte| *byte == b'\n') {
                 for part in [script.as_bytes(), b": ", part, b"\n"] {
@@ -573,7 +573,7 @@ fn show(line: Line<'_>, how: How, stopper: Option<&Stopper>) {
     }
 }
 
-/// A terminal would show something of its own for what is no UTF-8: so it gets its bytes as numbers.
+/// Escapes the bytes that are not UTF-8: a terminal might interpret them as control sequences.
 fn readable(bytes: &[u8]) -> Cow<'_, [u8]> {
     if std::str::from_utf8(bytes).is_ok() {
         return Cow::Borrowed(bytes);
@@ -586,10 +586,10 @@ fn readable(bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(text)
 }
 
-/// What cannot be written ends the run, as it ends other commands: the rest would be lost, too.
+/// Ends the run after a write error, as other commands do: all further output would be lost, too.
 fn end(e: &io::Error, stopper: Option<&Stopper>) -> ! {
     let status = if e.kind() == ErrorKind::BrokenPipe {
-        // Whoever read it has seen enough.
+        // The reader of standard output, such as `head`, has closed it.
         0
     } else {
         let Failure { status, text } = Failure::output(e);
@@ -602,7 +602,7 @@ fn end(e: &io::Error, stopper: Option<&Stopper>) -> ! {
     std::process::exit(status.into());
 }
 
-/// Closes everything, and says what that costs.
+/// Closes all connections, and reports how many bytes that loses.
 fn stop(stopper: &Stopper) {
     let lost = stopper.stop(1001, signals::PATIENCE);
     if lost > 0 {
@@ -610,7 +610,7 @@ fn stop(stopper: &Stopper) {
     }
 }
 
-/// Standard output, as `io.write` writes it.
+/// Standard output for `io.write`.
 struct Out(Arc<OnceLock<Stopper>>);
 
 impl Out {
@@ -632,12 +632,12 @@ impl Write for Out {
     }
 }
 
-/// Standard error, without which a run goes on.
+/// Standard error for `io.stderr`; the run continues if it cannot be written.
 struct Unheard;
 
 impl Write for Unheard {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // It is noted there.
+        // `Complaints` records a failure.
         let _ = Complaints.write_all(bytes);
         Ok(bytes.len())
     }
@@ -657,7 +657,7 @@ mod tests {
             (&b"plain \xc3\xa9\n"[..], &b"plain \xc3\xa9\n"[..]),
             (b"a\xffb", b"a\\xffb"),
             (b"\xc3\xa9\xc3", b"\xc3\xa9\\xc3"),
-            // The end of a control sequence that is one byte.
+            // A control sequence that begins with a single byte, CSI.
             (b"\x9b2J", b"\\x9b2J"),
             (b"", b""),
         ] {

@@ -46,7 +46,7 @@ pub(super) fn source(
     Ok(move |name: &str| files.get(name).cloned().or_else(|| variable(name)))
 }
 
-/// The text of a file, without the line end that editors add at its end.
+/// Reads a file, without the line end that editors add at its end.
 fn read(file: &Path) -> Result<String, Failure> {
     let bad = |e: &str| Failure::usage(format!("--secret: {}: {e}", file.display()));
     let bytes = std::fs::read(file).map_err(|e| bad(&e.to_string()))?;

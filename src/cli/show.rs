@@ -15,9 +15,9 @@ pub(super) fn since_1970() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
-/// The text with an escape for each character that could control a terminal: control characters,
-/// and those that change the direction of text. Behind a line end it has an indent, so that no line
-/// of a message looks like another message.
+/// Escapes each character of the text that could control a terminal: control characters, and those
+/// that change the direction of text. The lines after the first are indented, so that no line of a
+/// message looks like another message.
 pub(super) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -49,7 +49,7 @@ pub(super) fn json(text: &str) -> String {
             '\n' => quoted.push_str("\\n"),
             '\r' => quoted.push_str("\\r"),
             '\t' => quoted.push_str("\\t"),
-            // More than the RFC demands: characters that could control a terminal.
+            // More than the RFC demands: these characters could control a terminal.
             c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", c as u32)),
             c => quoted.push(c),
         }

@@ -10,11 +10,11 @@ use super::tell::Failure;
 /// The time limit of the closing handshakes when the process ends.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Closes all connections, within [`PATIENCE`]. May be called from several threads at once.
+/// Closes all connections, within [`PATIENCE`]. Several threads may call it at once.
 pub(super) type Close = Arc<dyn Fn() + Send + Sync>;
 
-/// From now on a signal ends the process, and so does the end of `limit` (`--timeout`), if there is
-/// one.
+/// From now on a signal ends the process, and so does `limit` (`--timeout`), if there is one, when
+/// it has passed.
 pub(super) fn may_end(close: &Close, limit: Option<Duration>) -> Result<(), Failure> {
     listen(Arc::clone(close)).map_err(|e| Failure::other(format!("signals: {e}")))?;
     limit.map_or(Ok(()), |limit| {
@@ -40,13 +40,13 @@ fn listen(close: Close) -> io::Result<()> {
     Ok(())
 }
 
-/// Listens for Ctrl-C and Ctrl-Break from now on; `ctrlc` does not tell which of them came. It
-/// calls the handler also when the window is closed, but Windows ends the process as soon as that
-/// handler returns, which is at once: there is no time for a closing handshake.
+/// Listens for Ctrl-C and Ctrl-Break from now on; `ctrlc` does not report which of them came. It
+/// also calls the handler when the window is closed. But Windows ends the process as soon as that
+/// handler returns, and it returns at once: there is no time for a closing handshake.
 #[cfg(windows)]
 fn listen(close: Close) -> io::Result<()> {
     let mut ending = Ending { close, begun: false };
-    // The same status as on other systems.
+    // The exit status is the same as on other systems.
     ctrlc::set_handler(move || ending.signal(130)).map_err(io::Error::other)
 }
 
@@ -69,7 +69,7 @@ struct Ending {
 
 impl Ending {
     /// The first signal ends the process with `status`, on another thread. The second one ends it
-    /// at once, and so does the first if the system has no thread left.
+    /// at once, and so does the first if the system cannot create a thread.
     fn signal(&mut self, status: i32) {
         if self.begun || end(Arc::clone(&self.close), status).is_err() {
             std::process::exit(status);
@@ -88,7 +88,7 @@ fn end(close: Close, status: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// Ends the process after a time, as `timeout` of coreutils does.
+/// Ends the process after a time, as the command `timeout` of coreutils does.
 fn end_after(limit: Duration, close: Close) -> io::Result<()> {
     let thread = std::thread::Builder::new().name("moonwire-timeout".into());
     thread.spawn(move || {
@@ -99,7 +99,7 @@ fn end_after(limit: Duration, close: Close) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits without end: another thread ends the process.
+/// Waits for ever: another thread ends the process.
 pub(super) fn wait_for_exit() -> ! {
     loop {
         std::thread::park();

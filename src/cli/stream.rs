@@ -1,4 +1,4 @@
-//! `moonwire stream`: one HTTP request, and its answer as it comes.
+//! `moonwire stream`: one HTTP request, whose response is written while it arrives.
 
 use std::fs::File;
 use std::io::{self, ErrorKind as IoKind, IsTerminal as _, Write};
@@ -150,7 +150,7 @@ impl StreamArgs {
     }
 }
 
-/// Parses the words behind `stream`; `None` if they ask for help.
+/// Parses the arguments after `stream`; `None` if they ask for help.
 pub(super) fn parse(words: Words) -> Result<Option<Box<StreamArgs>>, Failure> {
     let mut args = StreamArgs::default();
     let url = words.one_url("--data", |given| {
@@ -183,7 +183,7 @@ fn options(args: &StreamArgs) -> Result<StreamOptions, Failure> {
                 let bad_file = |e: io::Error| Failure::usage(format!("--data: {name}: {e}"));
                 let file = File::open(name).map_err(bad_file)?;
                 let about = file.metadata().map_err(bad_file)?;
-                // Only a file has a length; a pipe or a device is read to its end.
+                // Only a file has a known length; a pipe or a device is read to its end.
                 options.body_from(file, about.is_file().then_some(about.len())).map_err(bad)?
             }
         },
@@ -226,7 +226,7 @@ pub(super) fn stream(args: &StreamArgs) -> Result<u8, Failure> {
         config.limits.redirects = most;
     }
     let options = options(args)?;
-    // An HTTP server expects no closing handshake: its connection ends with the process.
+    // An HTTP server expects no closing handshake: the connection ends with the process.
     let close: signals::Close = Arc::new(|| {});
     signals::may_end(&close, args.timeout)?;
     let done = match args.events {
@@ -235,7 +235,7 @@ pub(super) fn stream(args: &StreamArgs) -> Result<u8, Failure> {
     };
     match done {
         Ok(status) => Ok(status),
-        // The reader of standard output has closed it: it needs no more.
+        // The reader of standard output, such as `head`, has closed it: it needs no more.
         Err(Ended::Output(e)) if e.kind() == IoKind::BrokenPipe => Ok(0),
         Err(Ended::Output(e)) => Err(Failure::output(&e)),
         Err(Ended::Error(e)) => {
@@ -256,7 +256,7 @@ pub(super) fn stream(args: &StreamArgs) -> Result<u8, Failure> {
     }
 }
 
-/// Reports a response that is an error under --fail.
+/// Reports a response that is an error under `--fail`.
 fn refused(response: &Response, body: &[u8]) {
     let reason = printable(&response.reason);
     complain(&format!("moonwire: the answer is {} {reason}", response.status));
@@ -288,7 +288,7 @@ fn body(args: &StreamArgs, options: StreamOptions, config: Config) -> Result<u8,
         out.write_all(head(stream.response(), shown).as_bytes())?;
     }
     let mut cut = Vec::new();
-    // The body of a refused response goes to standard error, and a failure to write there is
+    // The body of a refused response goes to standard error, and an error of writing it there is
     // ignored.
     let mut write = |bytes: &[u8]| match is_refused {
         true => {
@@ -308,7 +308,7 @@ fn body(args: &StreamArgs, options: StreamOptions, config: Config) -> Result<u8,
     Ok(if is_refused { 22 } else { 0 })
 }
 
-/// The part of a piece that may be written to a terminal. An incomplete character or line end stays
+/// The part of a piece that can be written to a terminal. An incomplete character or line end stays
 /// in `cut`.
 fn shown_piece(cut: &mut Vec<u8>, piece: &[u8]) -> String {
     cut.extend_from_slice(piece);
@@ -372,7 +372,7 @@ fn events(args: &StreamArgs, options: StreamOptions, config: Config) -> Result<u
     }
 }
 
-/// An event in the form of an event stream.
+/// Formats an event as a server sends it in an event stream.
 fn fields(event: &sse::Event, shown: bool) -> String {
     let safe = |text: &str| if shown { printable(text) } else { text.to_owned() };
     let mut text = String::new();

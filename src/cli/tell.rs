@@ -27,7 +27,7 @@ impl Failure {
     }
 }
 
-/// Writes to standard output. If its reader has closed it, the text is dropped.
+/// Writes to standard output. If its reader has closed it, the text is discarded.
 pub(super) fn write_stdout(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -36,15 +36,15 @@ pub(super) fn write_stdout(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Set if a write to standard error has failed: then nothing is left to report it to.
+/// Whether a write to standard error has failed, so that nothing can report the failure.
 static STDERR_FAILED: AtomicBool = AtomicBool::new(false);
 
 pub(super) fn stderr_failed() -> bool {
     STDERR_FAILED.load(Ordering::Relaxed)
 }
 
-/// If the user types at the terminal that is standard error: the function that writes above the
-/// input line.
+/// The function that writes above the input line, if standard error is the terminal at which
+/// the user types.
 static ABOVE: OnceLock<Above> = OnceLock::new();
 
 type Above = Box<dyn Fn(&str) + Send + Sync>;
@@ -52,11 +52,11 @@ type Above = Box<dyn Fn(&str) + Send + Sync>;
 /// From now on all complaints, and the lines of `--trace`, go through `write`, which calls
 /// [`plainly`].
 pub(super) fn complain_above(write: impl Fn(&str) + Send + Sync + 'static) {
-    // There is one terminal, so a second call changes nothing.
+    // There is only one terminal, so a second call changes nothing.
     let _ = ABOVE.set(Box::new(write));
 }
 
-/// Writes to standard error, not above an input line.
+/// Writes to standard error without regard to an input line.
 pub(super) fn plainly(text: &str) {
     let _ = noted(io::stderr().write_all(text.as_bytes()));
 }
@@ -66,7 +66,7 @@ pub(super) fn complain(line: &str) {
     let _ = writeln!(Complaints, "{line}");
 }
 
-/// Standard error as a writer that records failures.
+/// A writer for standard error that records failures.
 pub(super) struct Complaints;
 
 impl Write for Complaints {
@@ -78,7 +78,7 @@ impl Write for Complaints {
         noted(io::stderr().flush())
     }
 
-    /// Written as a whole, so that lines of two threads do not mix.
+    /// Writes the text as a whole, so that lines of two threads do not mix.
     fn write_fmt(&mut self, text: std::fmt::Arguments<'_>) -> io::Result<()> {
         match ABOVE.get() {
             Some(write) => {

@@ -10,9 +10,9 @@ use crate::peer;
 use crate::policy::Destination;
 use crate::proto::Host;
 
-/// The variable that names a file with further roots.
+/// The variable that names a file of additional roots.
 const ROOTS: &str = "SSL_CERT_FILE";
-/// The variable that names the file for the secrets of connections, as for browsers and curl.
+/// The variable that names the file for the secrets of TLS, as for browsers and curl.
 const KEY_LOG: &str = "SSLKEYLOGFILE";
 
 /// The values of the TLS options.
@@ -28,7 +28,7 @@ pub(super) struct TlsArgs {
 }
 
 impl TlsArgs {
-    /// Fails if an option lacks another that it needs.
+    /// Fails if an option is given without another that it needs.
     pub(super) fn check(&self) -> Result<(), Failure> {
         match (&self.cert, &self.key) {
             (Some(_), None) => Err(Failure::usage("--cert needs --key FILE, too")),
@@ -48,7 +48,7 @@ pub(super) fn version(text: &str) -> Result<TlsVersion, Failure> {
 }
 
 /// TLS with the script's destinations. `None` if no option needs it: then the reactor makes its own
-/// configuration for the first TLS connection, and a run without TLS reads no root.
+/// configuration for the first TLS connection, and a run without TLS reads no roots.
 pub(super) fn destination_tls(
     args: &TlsArgs,
     echo: bool,
@@ -65,7 +65,7 @@ pub(super) fn destination_tls(
     }
     if let (Some(cert), Some(key)) = (&args.cert, &args.key) {
         let (chain_pem, key_pem) = (read(cert)?, read(key)?);
-        // Built separately, so that an error names the files.
+        // It is built separately, so that an error names the files.
         let alone = TlsOptions::new().identity(&chain_pem, &key_pem).build();
         alone.map_err(|e| {
             Failure::usage(format!("--cert {}, --key {}: {e}", cert.display(), key.display()))
@@ -78,8 +78,8 @@ pub(super) fn destination_tls(
     options.build().map(Some).map_err(|e| Failure::usage(e.to_string()))
 }
 
-/// Warns on standard error about options that make connections of this run less safe. Called after
-/// [`destination_tls`], which creates the file for secrets if that is possible.
+/// Warns on standard error about options that make connections of this run less safe. The caller
+/// has called [`destination_tls`], which creates the file for secrets if that is possible.
 pub(super) fn warn(args: &TlsArgs) {
     if args.insecure {
         complain(
@@ -100,11 +100,12 @@ pub(super) fn warn(args: &TlsArgs) {
 }
 
 /// TLS with proxies: the same roots, versions and file for secrets. It has no client certificate
-/// and no pin, which are for the script's destinations; nor the root of `--echo`, whose key is
-/// public; and a proxy is verified even on this machine.
+/// and no pins, which are for the script's destinations. It does not trust the root of `--echo`,
+/// whose key is public. It verifies a proxy even on this machine.
 ///
-/// With `--insecure`, `localhost` and loopback addresses are reached without a proxy (`run.rs`):
-/// through one they would be the proxy's, and [`stays_here`] would see no address of them.
+/// With `--insecure`, `localhost` and loopback addresses are reached without a proxy
+/// (`network.rs`): to a proxy they mean its own machine, and [`stays_here`] would not see their
+/// addresses.
 pub(super) fn proxy_tls(args: &TlsArgs) -> Result<Option<Arc<rustls::ClientConfig>>, Failure> {
     if *args == TlsArgs::default() && !is_named() {
         return Ok(None);
@@ -121,7 +122,7 @@ fn is_named() -> bool {
 fn shared(args: &TlsArgs) -> Result<TlsOptions, Failure> {
     let mut options = TlsOptions::new();
     options = if args.system_roots {
-        // Built separately, so that an error names the option: the build may lack the feature.
+        // It is built separately, so that an error names the option: the build may lack it.
         let alone = TlsOptions::new().trust(Trust::System).build();
         alone.map_err(|e| Failure::usage(format!("--system-roots: {e}")))?;
         options.trust(Trust::System)
@@ -133,7 +134,7 @@ fn shared(args: &TlsArgs) -> Result<TlsOptions, Failure> {
         if pem.is_empty() {
             continue;
         }
-        // Added one by one, so that an error names the file.
+        // The roots are added one by one, so that an error names the file.
         let alone = TlsOptions::new().trust(Trust::Pem(pem.clone())).build();
         alone.map_err(|e| bad(&file, &e))?;
         options = options.trust(Trust::Pem(pem));
@@ -160,8 +161,8 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(file).map_err(|e| bad(file, &e))
 }
 
-/// The policy of `--insecure`: a name whose certificate is not verified must not lead away from
-/// this machine, whatever `--resolve`, the hosts file or DNS answer.
+/// The policy of `--insecure`: a name whose certificate is not verified must not lead to another
+/// machine, whatever `--resolve`, the hosts file or DNS returns.
 pub(super) fn stays_here(to: &Destination<'_>) -> Result<(), String> {
     let unverified = match to.host {
         Host::Name(name) => name == "localhost",
@@ -217,7 +218,7 @@ mod tests {
                     proxy_resolves,
                 };
                 assert_eq!(stays_here(&to).is_ok(), good, "{to:?}");
-                // Before the address is known, the policy allows the name.
+                // While the address is unknown, the policy allows the name.
                 assert!(stays_here(&Destination { address: None, ..to }).is_ok());
             }
         }
@@ -240,7 +241,7 @@ mod tests {
         let proxy = proxy_tls(&args).map_err(|f| f.text).unwrap().unwrap();
         assert!(destination.client_auth_cert_resolver.has_certs());
         assert!(!proxy.client_auth_cert_resolver.has_certs());
-        // A configuration without a verifier of our own has neither pins nor the exception.
+        // A configuration without our verifier has neither pins nor the exception of `--insecure`.
         let own =
             |config: &rustls::ClientConfig| format!("{config:?}").contains("insecure_on_loopback");
         assert!(own(&destination) && !own(&proxy));

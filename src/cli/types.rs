@@ -24,7 +24,7 @@ static HOST: Group = Group {
     }],
 };
 
-/// The text that it prints; `None` if the words ask for help.
+/// The text that the command prints; `None` if the arguments ask for help.
 pub(super) fn types(mut words: Words) -> Result<Option<String>, Failure> {
     let mut types = TYPES.to_owned();
     loop {

@@ -1,4 +1,4 @@
-//! Base64 for scripts (RFC 4648 §4): the standard alphabet, padding, and unused bits that are zero.
+//! Base64 for scripts (RFC 4648 §4): the standard alphabet, padding; unused bits must be zero.
 
 use ::base64::Engine as _;
 use ::base64::engine::general_purpose::STANDARD;
@@ -6,10 +6,10 @@ use ::base64::{DecodeError, DecodeSliceError};
 
 use crate::proto::escape;
 
-/// Called at intervals, with the number of bytes made so far; an error ends the work.
+/// The codec calls it at intervals, with the number of bytes made so far; an error ends the work.
 type Look<'a> = &'a dyn Fn(usize) -> Result<(), String>;
 
-/// This many groups of a text pass between two checks of the time limit: some hundred microseconds.
+/// How many groups of a text pass between two checks of the time limit: some hundred microseconds.
 const GROUPS: usize = 64 * 1024;
 
 /// `data` as Base64 of at most `most` bytes.
@@ -51,7 +51,7 @@ pub(super) fn decode(text: &[u8], look: Look<'_>) -> Result<Vec<u8>, String> {
     Ok(data)
 }
 
-/// The error of the piece of `text` that starts at `from`. Positions count from 1, as in
+/// Makes the error about the piece of `text` that starts at `from`. Positions count from 1, as in
 /// `string.sub`.
 fn wrong(text: &[u8], from: usize, e: DecodeSliceError) -> String {
     let whole = text.len();
@@ -80,7 +80,7 @@ fn wrong(text: &[u8], from: usize, e: DecodeSliceError) -> String {
                      three bytes"
                 .to_owned(),
         ),
-        // There is room for three bytes of every group.
+        // The buffer has room for three bytes of every group.
         DecodeSliceError::OutputSliceTooSmall => (whole, "the text is too long".to_owned()),
     };
     format!("cannot decode base64: character {} of {whole}: {why}", at + usize::from(at < whole))

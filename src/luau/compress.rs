@@ -9,7 +9,7 @@ use crate::proto::Compression;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct CompressOption(pub(super) Option<Compression>);
 
-/// Makes the error for a value of the wrong kind, from the option, the expected kind and the value.
+/// Makes the error for a wrong value from the option's name, the expected kind and the value.
 type Expected = fn(&str, &str, &Value) -> String;
 
 impl CompressOption {

@@ -1,16 +1,16 @@
-//! Definition files for luau-lsp, put together from parts (also a module of `tests/types`).
+//! Definition files for luau-lsp, made from parts (also a module of `tests/types`).
 
-/// Everything that a script sees, as a definition file for luau-lsp; `moonwire types` prints it.
+/// All types that a script can use, as a definition file for luau-lsp; `moonwire types` prints it.
 pub const TYPES: &str = include_str!("moonwire.d.luau");
 
-/// `types` with the additions of each of `more`.
+/// `types` with the additions of each text of `more`.
 pub(super) fn with(types: &str, more: &[&str]) -> String {
     more.iter().fold(types.to_owned(), |types, more| add(types, more))
 }
 
-/// Adds definitions: a paragraph `-- into NAME` is added to the type of that name, and `-- into
-/// NAME extends OTHER` also makes that type extend another; the text behind the last such paragraph
-/// is inserted before `game`.
+/// Adds definitions. A paragraph `-- into NAME` is added to the type NAME, and `-- into NAME
+/// extends OTHER` also makes that type extend OTHER; the text after the last such paragraph is
+/// inserted before `game`.
 fn add(mut types: String, more: &str) -> String {
     let mut rest = more;
     while let Some((_, into)) = rest.split_once("-- into ") {
@@ -33,7 +33,7 @@ fn insert(types: &mut String, head: &str, lines: &str) {
     let Some(start) = types.find(&start) else { return };
     let Some(end) = types[start..].find("\nend\n").map(|n| start + n) else { return };
     types.insert_str(end, &format!("\n{lines}"));
-    // A member that is writable here would otherwise be read-only.
+    // A member that an addition makes writable must not stay read-only.
     for line in lines.lines().filter_map(|line| line.strip_prefix('\t')) {
         let read = format!("\tread {line}\n");
         if let Some(at) = types[start..end].find(&read) {

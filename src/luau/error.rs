@@ -2,26 +2,26 @@
 
 use std::fmt;
 
-/// An error of the script side that is not a script's: the VM could not be set up, or the system
-/// cannot wait any more.
+/// An error of the Luau side that no script has raised: the VM could not be set up, or the
+/// system cannot wait any more.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The VM refused something: out of memory, a global that cannot be set.
+    /// The VM refused an operation: it is out of memory, or a global cannot be set.
     Lua(mlua::Error),
-    /// A script that is not valid Luau; the message names script and line.
+    /// The text of a script is not valid Luau; the message names script and line.
     Syntax(String),
-    /// [`Options::without`](super::Options::without) has a name that is not one of
+    /// [`Options::without`](super::Options::without) names a global that is not in
     /// [`GLOBALS`](super::GLOBALS).
     NoGlobal(String),
-    /// Options that contradict each other or existing values; the message names them.
+    /// Options contradict each other or existing values; the message names them.
     Options(String),
-    /// A host file ([`HostFile`](super::HostFile)) that is not valid Luau, or has raised; the
-    /// message names it.
+    /// A host file ([`HostFile`](super::HostFile)) is not valid Luau, or has raised; the message
+    /// names the file.
     Host(String),
     /// A script has called `exit`, so no other script starts.
     Exited,
-    /// The VM has the script APIs already.
+    /// The VM already has the script APIs.
     Installed,
     /// The reactor failed.
     Io(std::io::Error),

@@ -8,9 +8,9 @@ use super::streams;
 use crate::net::{Closed, ConnId, Event, Items, MessageGroup, Payloads};
 use crate::proto::http::Response;
 
-/// At most this many messages at a time, and this many bytes: those of a group are still in the
-/// cache when they are handled, and between two of them only work that precedes the next message is
-/// done.
+/// The most messages of a group, and the most bytes. The strings of a group this small are still in
+/// the cache when scripts handle them. Between two messages of a group, the scheduler does only the
+/// work that precedes the next message.
 const GROUP: usize = 64;
 const GROUP_BYTES: usize = 64 * 1024;
 
@@ -18,13 +18,13 @@ const GROUP_BYTES: usize = 64 * 1024;
 pub(super) struct Feed {
     messages: Function,
     event: Function,
-    /// Called with the counters of a WebSocket that has ended.
+    /// Takes the counters of a WebSocket that has ended.
     ended: Function,
-    /// Handles queued events, up to a limit; returns whether that was reached.
+    /// Does the work that precedes the deadlines, up to a time; returns whether it stopped early.
     soon: Function,
-    /// At most this many messages in a group.
+    /// The most messages of a group.
     group: usize,
-    /// The collector, which new strings add debt to.
+    /// The collector, which owes work for new strings.
     pub(super) collector: Collector,
 }
 
@@ -41,9 +41,9 @@ impl Feed {
         })
     }
 
-    /// Passes all events on. A group is handled before the next one is made, so that its strings
-    /// are short-lived; after `limit`, a time of the Luau side's clock, groups are only queued
-    /// there.
+    /// Passes all events on. The scheduler handles a group before the next group is created, so
+    /// that the strings live only shortly. After `limit`, a time of the Luau side's clock, groups
+    /// are only queued there.
     pub(super) fn events(
         &mut self,
         lua: &Lua,
@@ -102,7 +102,7 @@ impl Feed {
         }
     }
 
-    /// A single message, of `len` bytes.
+    /// Passes on a single message, of `len` bytes.
     fn message(
         &mut self,
         lua: &Lua,
@@ -119,7 +119,7 @@ impl Feed {
         let report = &self.event;
         let bits = id.to_bits();
         match event {
-            // Never comes: the request asks for another delivery.
+            // This event never comes: the request asks for another delivery.
             Event::ServerSent(_) => Ok(()),
             Event::Text(text) => {
                 let value = Value::String(lua.create_string(text.as_bytes())?);
@@ -161,11 +161,11 @@ impl Feed {
                     Closed::Failed(e) | Closed::Lost(e) => {
                         let (why, all) = (e.what(), e.to_string());
                         // The script that called `connect` gets the whole text; a handler of
-                        // `Closed` knows the connection already.
+                        // `Closed` already knows the connection.
                         let open = e.stage() == crate::Stage::Open;
                         let text = if open { &why } else { &all };
                         let (name, status) = (streams::name(e), e.status());
-                        // For a warning if no handler is left.
+                        // For a warning, if no handler gets the error.
                         let lost = (e.unsent() > 0).then_some((e.unsent(), &*all));
                         let (bytes, of) = lost.unzip();
                         let answer = e.response().map(|r| answer(lua, r)).transpose()?;
@@ -186,7 +186,7 @@ impl Feed {
     }
 }
 
-/// A response that was refused, as `Answer` of `types.d.luau`.
+/// A refused response, as `Answer` of `types.d.luau`.
 fn answer(lua: &Lua, response: &Response) -> mlua::Result<Table> {
     let (headers, body) = (response.headers.as_bytes(), &response.body);
     let answer = lua.create_table()?;
@@ -210,7 +210,7 @@ fn cut<'a>(mut bytes: &'a [u8], lengths: &[usize]) -> impl Iterator<Item = &'a [
     })
 }
 
-/// The same for text; each part ends where a character does, since it was a text of its own.
+/// As `cut`, for text. Each part ends between two characters: each payload is a text.
 fn cut_text<'a>(mut text: &'a str, lengths: &[usize]) -> impl Iterator<Item = &'a str> {
     lengths.iter().map(move |len| {
         let (payload, rest) = text.split_at_checked(*len).unwrap_or_default();
@@ -219,9 +219,9 @@ fn cut_text<'a>(mut text: &'a str, lengths: &[usize]) -> impl Iterator<Item = &'
     })
 }
 
-/// Strings of any bytes: a list, or the string itself if it is only one. If all of it is UTF-8, it
-/// is converted as such, which costs less; if a character crosses the border of two payloads, all
-/// are converted as bytes.
+/// Strings of any bytes: a list, or the string itself if there is only one. If all bytes together
+/// are UTF-8, they are converted as text, which costs less. If a character crosses the border of
+/// two payloads, all are converted as bytes.
 fn byte_strings(lua: &Lua, bytes: &[u8], lengths: &[usize]) -> mlua::Result<Value> {
     if lengths.len() == 1 {
         return Ok(Value::String(lua.create_string(bytes)?));

@@ -1,13 +1,13 @@
-//! The tables of globals: the one that scripts share, and the one below it that a sandbox has
-//! frozen.
+//! The tables of globals: the table that scripts share, and the frozen one below it that a sandbox
+//! makes.
 
 use mlua::{Lua, Table, Value};
 
-/// Globals that mlua adds to every VM in place of ours. They are removed also if a script is to
-/// have neither: mlua's `require` accepts bytecode, and errors of both are not strings.
+/// Globals that mlua adds to every VM; ours have the same names. They are removed even if scripts
+/// get neither of ours: mlua's `require` accepts bytecode, and errors of both are not strings.
 const MLUAS_OWN: [&str; 2] = ["loadstring", "require"];
 
-/// The table that scripts share: `env`, unless `sandbox` has set another in front of it.
+/// The table that scripts share: `env`, unless `sandbox` has put another in front of it.
 pub(super) fn shared(lua: &Lua, env: &Table) -> Table {
     if env.is_readonly() { lua.globals() } else { env.clone() }
 }
@@ -22,7 +22,7 @@ pub(super) fn take_away(env: &Table) -> mlua::Result<()> {
     Ok(())
 }
 
-/// Sets a global. An existing one is replaced below a sandbox, too.
+/// Sets a global. A global of that name below a sandbox is replaced, too.
 pub(super) fn set(env: &Table, name: &str, value: &Value) -> mlua::Result<()> {
     env.set(name, value)?;
     match below(env)? {
@@ -31,13 +31,13 @@ pub(super) fn set(env: &Table, name: &str, value: &Value) -> mlua::Result<()> {
     }
 }
 
-/// Whether the table is in front of a sandbox.
+/// Whether the table has a sandbox below it.
 pub(super) fn is_sandboxed(env: &Table) -> mlua::Result<bool> {
     Ok(below(env)?.is_some())
 }
 
-/// The table that a sandbox has frozen, below the table that scripts write to, whose metatable
-/// refers to it.
+/// The table that a sandbox has frozen. It is below the table that scripts write to: the metatable
+/// of that one refers to it.
 fn below(env: &Table) -> mlua::Result<Option<Table>> {
     let below = env.metatable().map(|metatable| metatable.raw_get("__index")).transpose()?;
     Ok(match below {
@@ -46,9 +46,9 @@ fn below(env: &Table) -> mlua::Result<Option<Table>> {
     })
 }
 
-/// Writes to a table, frozen or not. mlua's `set_readonly(false)` makes Luau assume that globals
-/// may change, and then each `task.wait` of a script would be looked up anew: so it is called only
-/// if needed.
+/// Writes to a table, frozen or not. After mlua's `set_readonly(false)`, Luau assumes that globals
+/// may change, and looks up each `task.wait` of a script again; so this is called only if the
+/// table is frozen.
 fn write(table: &Table, name: &str, value: &Value) -> mlua::Result<()> {
     if !table.is_readonly() {
         return table.raw_set(name, value);

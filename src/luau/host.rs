@@ -31,25 +31,25 @@ pub(super) struct Host {
     pub(super) link: Link,
     epoch: Instant,
     output: Mutex<Box<dyn Output>>,
-    /// Lines that the output has itself caused and that it was not called with yet.
+    /// Lines that the output's own call has caused, and that were not passed to it yet.
     queued: Mutex<VecDeque<QueuedLine>>,
     /// Connections whose userdata was collected. The collector may run whenever a value is created,
     /// so a `Drop` may only add to this list.
     dropped: Arc<Dropped>,
-    /// Connections whose binary messages are given as `buffer`s.
+    /// Connections whose binary messages scripts get as `buffer`s.
     pub(super) buffers: Mutex<HashSet<ConnId>>,
     /// Whether a main thread has raised.
     pub(super) raised: Mutex<bool>,
-    /// Unsent bytes of connections that scripts had closed.
+    /// Unsent bytes of connections that scripts had closed themselves.
     pub(super) lost: Mutex<u64>,
     pub(super) limits: Limits,
     pub(super) jit: Jit,
     pub(super) ping_interval: Option<Duration>,
     pub(super) compress: CompressOption,
     pub(super) decode: bool,
-    /// Whether HTTP calls use connections that are kept.
+    /// Whether HTTP calls use kept connections.
     pub(super) keep_alive: bool,
-    /// How many HTTP calls are allowed in a minute.
+    /// How many HTTP calls scripts may send within a minute.
     pub(super) requests_per_minute: Option<u32>,
     /// Whether scripts may choose a proxy, and whether they may name Unix sockets.
     script_proxy: bool,
@@ -60,11 +60,11 @@ pub(super) struct Host {
     pub(super) modules: Mutex<Box<dyn Modules>>,
     /// The streams of the global `io`.
     pub(super) io: Option<Streams>,
-    /// The code with which a script has called `exit`.
+    /// The code of the first call of `exit` by a script.
     pub(super) exit: Mutex<Option<u8>>,
 }
 
-/// A line to be passed to the output.
+/// A line that waits for the output.
 struct QueuedLine {
     kind: LineKind,
     script: Option<String>,
@@ -92,8 +92,8 @@ impl QueuedLine {
     }
 }
 
-/// Under these locks no code can panic but the embedder's output and source of secrets; after such
-/// a panic, the value is still valid.
+/// Under these locks, only the embedder's output and source of secrets can panic. After such a
+/// panic, the value is still valid.
 pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -128,7 +128,7 @@ impl Host {
         }
     }
 
-    /// The proxy that a script has chosen, if it is allowed to.
+    /// The proxy that a script has chosen, if the options allow it to.
     pub(super) fn script_proxy(&self, given: Option<&LuaString>) -> Result<Option<Proxy>, String> {
         let Some(given) = given else { return Ok(None) };
         if !self.script_proxy {
@@ -140,8 +140,8 @@ impl Host {
         proxy.map(Some).map_err(|e| format!("option Proxy: {}", e.kind()))
     }
 
-    /// Passes a line to the embedder's output. A line that this call of the output causes comes
-    /// after it.
+    /// Passes a line to the embedder's output. A line that this call of the output causes follows
+    /// it.
     pub(super) fn write_line(&self, line: Line<'_>) {
         let _embedder = self.watch.leave();
         let mut first = Some(line);
@@ -150,7 +150,7 @@ impl Host {
                 Ok(output) => output,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => {
-                    // Otherwise another call is passing a line, and handles this one in its next
+                    // Otherwise another call is passing a line; it passes this one in its next
                     // round.
                     let Some(line) = first.take() else { return };
                     lock(&self.queued).push_back(line.into());
@@ -172,7 +172,7 @@ impl Host {
         }
     }
 
-    /// Called at intervals by a native that may take long; `bytes` are those it has made outside
+    /// A native that may take long calls this at intervals; `bytes` counts what it has made outside
     /// the VM's memory. An error states why the script has to stop.
     pub(super) fn look(&self, lua: &Lua, bytes: usize) -> Result<(), String> {
         if self.memory_limit.is_some_and(|limit| lua.used_memory().saturating_add(bytes) > limit) {
@@ -181,17 +181,17 @@ impl Host {
         self.watch.check(lua)
     }
 
-    /// Seconds since the start: the clock of the Luau side.
+    /// Seconds since the start: the clock that the Luau side uses.
     pub(super) fn seconds(&self) -> f64 {
         self.epoch.elapsed().as_secs_f64()
     }
 
-    /// A time of that clock as an [`Instant`]; `None` for one that is too far away.
+    /// A time of that clock as an [`Instant`]; `None` if it is too far in the future.
     pub(super) fn instant(&self, seconds: f64) -> Option<Instant> {
         self.epoch.checked_add(Duration::try_from_secs_f64(seconds.max(0.0)).ok()?)
     }
 
-    /// Starts to open a connection, and with the first one the stand-in.
+    /// Starts to open a connection, and starts the stand-in if there is none.
     pub(super) fn open(&self, ask: impl Into<Ask>) -> Result<ConnId, crate::Error> {
         let ask = ask.into();
         // Opening calls the embedder's policy.
@@ -202,8 +202,8 @@ impl Host {
         Ok(id)
     }
 
-    /// Starts the stand-in, if it is wanted. Without a thread the program works as with
-    /// `stand_in(false)`, so the error is only a warning.
+    /// Starts the stand-in, if the options want one. Without this thread the program works as with
+    /// `stand_in(false)`, so an error is only a warning.
     pub(super) fn stand_by(&self) {
         if let Err(e) = self.link.stand_by() {
             let text = format!("no stand-in ({e}): the network waits while a script computes");
@@ -225,12 +225,12 @@ impl Host {
 #[derive(Default)]
 struct Dropped {
     ids: Mutex<Vec<u64>>,
-    /// Whether there are some. Everything happens on the VM's thread; a lock for the list, and this
-    /// flag for a check at no cost, are needed only for mlua's feature `send`.
+    /// Whether the list has entries. Only the VM's thread uses it; it needs a lock for mlua's
+    /// feature `send`, and this flag makes the check cheap.
     any: AtomicBool,
 }
 
-/// The userdata of a connection (or of a signal of it), which lives as long as a script refers to
+/// The userdata of a connection (or of one of its signals). It lives as long as a script refers to
 /// it.
 struct Token {
     id: u64,
@@ -244,7 +244,7 @@ impl Drop for Token {
     }
 }
 
-// The tokens are never read; dropping them has the effect.
+// Nothing reads the tokens; dropping them has the effect.
 struct WebSocket(#[allow(dead_code)] Token);
 struct WebStreamClient(#[allow(dead_code)] Token);
 struct Signal(#[allow(dead_code)] Token);
@@ -253,7 +253,7 @@ struct Connection;
 /// The policy of a script, as the prelude keeps it.
 pub(super) struct ScriptPolicy(pub(super) Policy);
 
-/// The same as an argument of natives.
+/// The policy of a script, as an argument of natives.
 pub(super) type PolicyArg = Option<UserDataRef<ScriptPolicy>>;
 
 /// The name of a script, as an argument of natives.
@@ -261,7 +261,7 @@ fn named(script: &Option<LuaString>) -> Option<String> {
     script.as_ref().map(LuaString::to_string_lossy)
 }
 
-/// The table of natives. `env` is the table of globals that scripts share.
+/// Makes the table of natives. `env` is the table of globals that scripts share.
 pub(super) fn natives(lua: &Lua, host: &Arc<Host>, env: &Table) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     table.set("hold", host.limits.hold)?;
@@ -323,22 +323,22 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
     type Report = (LuaString, LuaString, bool, Option<LuaString>);
     let report = move |_: &Lua, (message, trace, main, script): Report| {
         if its.watch.has_ended() {
-            // Threads that `exit` or a time limit ends do not report that.
+            // A call of `exit` ends threads with an error, which is not reported.
             return Ok(());
         }
         let trace = trace.to_string_lossy();
-        // The prelude's own frames do not help a script's author.
+        // Frames of the prelude do not help the author of a script.
         let own = |line: &&str| !line.starts_with("[moonwire]");
         let mut trace: Vec<&str> = trace.lines().filter(own).collect();
-        // A stack overflow has 20,000 frames, and the ends of the stack matter.
+        // A stack overflow has 20,000 frames, and only the ends of the stack help.
         let left_out = format!("… {} more", trace.len().saturating_sub(2 * ENDS));
         if trace.len() > 2 * ENDS + 1 {
             trace.splice(ENDS..trace.len() - ENDS, [&*left_out]);
         }
         let (message, traceback) = (message.to_string_lossy(), trace.join("\n"));
-        // mlua's prefix of errors that are not Luau values.
+        // mlua puts this prefix before errors that are not Luau values.
         let message = message.strip_prefix("runtime error: ").unwrap_or(&message);
-        // A C function that is a handler raises at the prelude's line that called it.
+        // If a C function is a handler, its error has a position in the prelude.
         let place = message.strip_prefix("[moonwire] ").and_then(|text| text.split_once(": "));
         let message = place.map_or(message, |(_, text)| text);
         its.write_line(Line::raise(message, &traceback).of(named(&script).as_deref()));
@@ -348,7 +348,7 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
         Ok(())
     };
     table.set("report", lua.create_function(report)?)?;
-    // The URL as errors show it.
+    // Returns the URL as errors show it.
     let shown = |_: &Lua, url: LuaString| Ok(shown_url(&url.to_string_lossy()).into_owned());
     table.set("shown_url", lua.create_function(shown)?)?;
     let shown = |_: &Lua, name: LuaString| Ok(crate::proto::escape(&name.as_bytes(), 40));
@@ -356,12 +356,12 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
     let its = env.clone();
     let getgenv = move |lua: &Lua, ()| {
         let env = globals::shared(lua, &its);
-        // From now on a script may replace functions that the compiler has assumed.
+        // From now on a script may replace functions that the compiler assumes to be constant.
         env.set_safeenv(false);
         Ok(env)
     };
     table.set("getgenv", lua.create_function(getgenv)?)?;
-    // From now on a script may replace functions that the compiler has assumed.
+    // From now on a script may replace functions that the compiler assumes to be constant.
     let open_up = |_: &Lua, env: Table| {
         env.set_safeenv(false);
         Ok(())
@@ -378,8 +378,8 @@ fn texts(lua: &Lua, host: &Arc<Host>, table: &Table, env: &Table) -> mlua::Resul
     table.set("load", lua.create_function(load)?)
 }
 
-/// Compiles a text, never bytecode, without the parts that are not for the compiler ([`code`]); or
-/// returns the syntax error.
+/// Compiles a text, never bytecode, without the parts that are not Luau ([`code`]); or returns the
+/// syntax error.
 pub(super) fn load(
     lua: &Lua,
     jit: Jit,
@@ -388,8 +388,8 @@ pub(super) fn load(
     env: Option<Table>,
 ) -> Result<Function, String> {
     let text = code(text);
-    // Luau takes such a text for bytecode and refuses it as text. But with a compiler set in the
-    // VM, mlua compiles first, and makes an empty text of one that begins with NUL.
+    // Luau itself refuses such a text as bytecode. But if the VM has a compiler set, mlua compiles
+    // first, and treats a text that begins with NUL as empty.
     if text.first().is_some_and(|first| *first < b'\t') {
         return Err("this is bytecode, and no text of Luau".into());
     }
@@ -424,7 +424,7 @@ pub(super) fn define<T: 'static>(lua: &Lua, name: &'static str) -> mlua::Result<
 
 fn objects(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     table.set("define_websocket", define::<WebSocket>(lua, "WebSocket")?)?;
-    // The result of `typeof` for a Roblox object that is not an Instance.
+    // `typeof` returns this for Roblox objects that are not Instances.
     table.set("define_client", define::<WebStreamClient>(lua, "Object")?)?;
     table.set("define_signal", define::<Signal>(lua, "RBXScriptSignal")?)?;
     table.set("define_connection", define::<Connection>(lua, "RBXScriptConnection")?)?;
@@ -455,7 +455,7 @@ fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     };
     table.set("open", lua.create_function(open)?)?;
     let its = Arc::clone(host);
-    // Numbers are doubles here, and a connection's id is whole and below 2⁵³.
+    // Luau numbers are doubles; the id of a connection is whole and below 2⁵³.
     let send = move |_: &Lua, (id, message, binary): (f64, Value, bool)| {
         Ok(problem(send(&its, ConnId::from_bits(id as u64), &message, binary)))
     };
@@ -474,7 +474,7 @@ fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     let its = Arc::clone(host);
     let close = move |_: &Lua, (id, code, reason): (u64, u16, LuaString)| {
         let frame = CloseFrame::new(code, reason.to_string_lossy());
-        // The prelude has checked code and reason; a connection that is gone needs no close.
+        // The prelude has checked code and reason. A connection that has ended needs no close.
         let _ = its.link.with(|r| r.close(ConnId::from_bits(id), &frame));
         Ok(())
     };
@@ -519,7 +519,7 @@ fn network(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     table.set("buffered", lua.create_function(buffered)?)
 }
 
-/// The counters of a connection, in the order of `N.stats_table` of the prelude.
+/// The counters of a connection, in the order of the arguments of `stats_table`.
 pub(super) type Numbers = (u64, u64, u64, u64, Option<f64>, Option<f64>);
 
 pub(super) fn numbers(stats: &Stats) -> Numbers {
@@ -529,8 +529,8 @@ pub(super) fn numbers(stats: &Stats) -> Numbers {
     (sent, received, messages.0, messages.1, round_trip, stats.compression_ratio())
 }
 
-/// The error of a send for the prelude; a connection that is not open is none: then there is
-/// nothing to do.
+/// The error of a send, for the prelude. A connection that is not open is no error: the send has no
+/// effect.
 fn problem(done: Result<(), Misuse>) -> Option<String> {
     match done {
         Ok(()) | Err(Misuse::NotOpen | Misuse::Ended(_)) => None,
@@ -550,7 +550,7 @@ fn send(host: &Host, id: ConnId, message: &Value, binary: bool) -> Result<(), Mi
     }
 }
 
-/// Sends a string as a text message if it is UTF-8, unless it is to be `binary`.
+/// Sends a string as a text message if it is UTF-8 and `binary` is false; otherwise as binary.
 fn send_string(host: &Host, id: ConnId, bytes: &[u8], binary: bool) -> Result<(), Misuse> {
     match std::str::from_utf8(bytes) {
         Ok(text) if !binary => host.link.with(|r| r.send_text(id, text)),
@@ -560,9 +560,9 @@ fn send_string(host: &Host, id: ConnId, bytes: &[u8], binary: bool) -> Result<()
 
 /// Why no connection was started.
 enum NotConnected {
-    /// The URL; reported like a failed connect.
+    /// The URL is wrong; the script gets this like a failed connect.
     Url(String),
-    /// The options; a mistake of the script, which is raised.
+    /// An option is wrong; this is raised, as a mistake of the script.
     Options(String),
 }
 
@@ -584,7 +584,7 @@ fn open(
     match options {
         Value::Nil => {}
         Value::Table(table) => {
-            // Unknown names first: a table gives its entries in any order.
+            // Unknown names are found first: a table gives its entries in any order.
             for pair in table.pairs::<Value, Value>() {
                 let (key, _) = pair.map_err(|e| NotConnected::Options(e.to_string()))?;
                 known(&key).map_err(NotConnected::Options)?;
@@ -615,7 +615,7 @@ fn open(
     Ok(id)
 }
 
-/// This many entries of a script's table pass between two checks of the time limit.
+/// How many entries of a script's table pass between two checks of the time limit.
 const LOOK: usize = 256;
 
 /// The options of `connect`.
@@ -651,8 +651,8 @@ impl ConnectOptions {
                     let (name, value) = pair.map_err(|e| e.to_string())?;
                     fields.push((text("Headers", &name)?, text("Headers", &value)?));
                 }
-                // Sorted, so that a request, or its error, does not depend on the order in which
-                // the table gives them.
+                // The fields are sorted, so that a request, or its error, does not depend on the
+                // order in which the table gives them.
                 fields.sort();
                 for (name, value) in fields {
                     self.options = self.options.header(&name, &value).map_err(refused)?;
@@ -710,7 +710,7 @@ impl ConnectOptions {
             ("Headers", other) => return Err(expected("Headers", "table", other)),
             ("Protocols", other) => return Err(expected("Protocols", "string or table", other)),
             ("BinaryType", other) => return Err(expected("BinaryType", "string", other)),
-            // Names were checked before.
+            // The names were checked before.
             _ => return Err(no_option(&key)),
         }
         Ok(self)
@@ -748,7 +748,7 @@ fn known(key: &Value) -> Result<(), String> {
 }
 
 fn no_option(key: &str) -> String {
-    // Compared as the prelude compares those of `CreateWebStreamClient`.
+    // The prelude compares names of options for `CreateWebStreamClient` in the same way.
     let plain = |name: &str| {
         let letters: String = name.chars().filter(|c| !"_- ".contains(*c)).collect();
         let letters = letters.to_ascii_lowercase();
@@ -767,7 +767,7 @@ fn expected(option: &str, kind: &str, got: &Value) -> String {
     format!("option {option}: {kind} expected, got {}", type_name(got))
 }
 
-/// The type's name in Luau: there is one type of numbers.
+/// The type's name in Luau, which has only one type of numbers.
 fn type_name(value: &Value) -> &'static str {
     if value.is_integer() { "number" } else { value.type_name() }
 }
@@ -790,7 +790,7 @@ fn number(option: &str, value: &Value) -> Result<f64, String> {
     }
 }
 
-/// A time; `None` for one that never comes.
+/// A time of a script; `Duration::MAX` if it is too long for a `Duration`.
 fn seconds(option: &str, value: &Value) -> Result<Option<Duration>, String> {
     let n = number(option, value)?;
     if n.is_nan() || n < 0.0 {

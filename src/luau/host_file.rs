@@ -13,9 +13,9 @@ const SHIPPED: [(&str, &str); 3] = [
     ("world", include_str!("hosts/world.luau")),
 ];
 
-/// A Luau file that runs before the scripts and adds to their environment with the functions of the
-/// table `host`, which only host files have: services, globals, enums, signals, objects.
-/// `docs/LUAU.md` lists them.
+/// A Luau file that runs before the scripts. With the table `host`, which only host files have, it
+/// adds services, globals, enums, signals and objects to the environment of scripts. `docs/LUAU.md`
+/// lists the functions.
 ///
 /// ```
 /// use moonwire::luau::{HostFile, Line, Options, Runtime};
@@ -44,7 +44,7 @@ pub struct HostFile {
 }
 
 impl HostFile {
-    /// A file of the program; errors name it `name`.
+    /// A file of the program; `name` is its name in errors.
     pub fn new(name: &str, text: impl Into<Vec<u8>>) -> HostFile {
         HostFile { name: format!("@{name}"), text: Cow::Owned(text.into()) }
     }
@@ -68,8 +68,8 @@ impl HostFile {
         (name != WORLD && shipped(name).is_some()).then(|| HostFile::shipped(name))
     }
 
-    /// The types that scripts see with this host, for luau-lsp, like [`TYPES`](super::TYPES) for
-    /// scripts without one. `None` for a file of the program.
+    /// The types that scripts have with this host, for luau-lsp; [`TYPES`](super::TYPES) has the
+    /// types without a host. `None` for a file of the program.
     pub fn types(&self) -> Option<String> {
         let name =
             SHIPPED.iter().map(|(name, _)| *name).find(|name| self.name == chunk_name(name))?;
@@ -94,14 +94,14 @@ impl fmt::Debug for HostFile {
     }
 }
 
-/// The base of the others; not a host by itself.
+/// The base of the other host files; it is not a host by itself.
 const WORLD: &str = "world";
 
 pub(super) fn shipped(name: &str) -> Option<&'static str> {
     SHIPPED.iter().find(|(its, _)| *its == name).map(|(_, text)| *text)
 }
 
-/// The chunk name; frames of these files are not shown to a script's author, like those of the
+/// The chunk name of a host file. Tracebacks leave out the frames of these files, like those of the
 /// prelude.
 pub(super) fn chunk_name(name: &str) -> String {
     format!("{CHUNK} host {name}")

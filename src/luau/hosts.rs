@@ -1,4 +1,4 @@
-//! Running host files: their environment, their natives, the globals that they have set.
+//! Runs host files: makes their environment and natives, and records the globals that they set.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,9 +14,9 @@ use super::{globals, options::GLOBALS};
 #[derive(Clone, Default)]
 pub(super) struct Hosts {
     jit: Jit,
-    /// The environment of their functions.
+    /// The environment of the files' functions.
     environment: Arc<Mutex<Option<Table>>>,
-    /// Globals that they have set.
+    /// The names of the globals that the files have set.
     set: Arc<Mutex<Vec<String>>>,
 }
 
@@ -25,7 +25,7 @@ impl Hosts {
         Hosts { jit, ..Hosts::default() }
     }
 
-    /// Adds the natives of `hosts.luau`.
+    /// Adds the natives that `hosts.luau` uses.
     pub(super) fn natives(
         &self,
         lua: &Lua,
@@ -66,7 +66,7 @@ impl Hosts {
         table.set("host_file", lua.create_function(host_file)?)
     }
 
-    /// Whether a function belongs to a host file.
+    /// Whether a host file has defined the function.
     pub(super) fn has(&self, function: &Function) -> bool {
         let environment = lock(&self.environment);
         let pointer = environment.as_ref().map(|env| env.to_pointer());
@@ -78,7 +78,7 @@ impl Hosts {
         host::load(lua, self.jit, text, name, env)
     }
 
-    /// Runs the files, one after another; returns the globals that they have set.
+    /// Runs the files, one after another; returns the names of the globals that they have set.
     pub(super) fn run(
         &self,
         lua: &Lua,
@@ -96,7 +96,7 @@ impl Hosts {
     }
 }
 
-/// The message of an error of a host file, in one line.
+/// The message of an error of a host file, on one line.
 fn message(e: &mlua::Error) -> String {
     let text = match e {
         mlua::Error::CallbackError { cause, .. } => return message(cause),
@@ -106,8 +106,8 @@ fn message(e: &mlua::Error) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// Services and other members of `game` of both shipped hosts, without those that every Instance
-/// has; then those of one host only (tests/luau/hosts.rs compares).
+/// Services and other members of `game` that both shipped hosts add, without the members of
+/// every Instance; below, those that only one host adds (tests/luau/hosts.rs compares).
 const OF_BOTH: [&str; 19] = [
     "CreatorId",
     "FindFirstChild",
@@ -134,7 +134,7 @@ const OF_STUDIO: [&str; 5] =
 const OF_EXECUTOR: [&str; 5] =
     ["HttpGet", "HttpGetAsync", "HttpPost", "HttpPostAsync", "StarterGui"];
 
-/// Which shipped hosts have a service or a member of `game`; `None`: none.
+/// Names the shipped hosts that have a service or a member of `game`; `None`: no host has it.
 fn host_of(what: &str) -> Option<String> {
     let hosts = if OF_BOTH.contains(&what) {
         "--host studio and --host executor have it"
@@ -148,7 +148,7 @@ fn host_of(what: &str) -> Option<String> {
     Some(format!("moonwire run {hosts} (else Options::host)"))
 }
 
-/// The globals of functions of host files: the language's, those of scripts, and `host`.
+/// The globals of host files' functions: the language's, those of scripts, and `host`.
 pub(super) fn environment(
     lua: &Lua,
     language: Vec<(&'static str, Value)>,

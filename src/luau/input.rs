@@ -1,6 +1,6 @@
-//! Standard input of scripts, or the embedder's reader in its place: a thread of its own reads it,
-//! since files and terminals cannot be polled on every system. The thread starts with the first
-//! read.
+//! Standard input of scripts, or the embedder's reader in its place. A thread of its own reads it,
+//! since files and terminals cannot be polled on every system. The thread starts when a script
+//! first reads.
 //!
 //! ```text
 //!   reader ──► the thread ──► pipe, bounded ──► held ──► scripts, a piece at a time
@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Bytes in the pipe reach scripts only with the next round, so that the network and the timers
-//! have their turn however much input there is.
+//! are served however much input there is.
 
 use std::io::{self, BufRead as _, ErrorKind, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,21 +19,21 @@ use super::collector::LARGE;
 use super::link::Link;
 use crate::limits::Limits;
 
-/// At most this many pieces are given in a round: some 100 µs of a script that does little with
+/// The most pieces that scripts get in a round: some 100 µs of a script that does little with
 /// each.
 const ROW: usize = 256;
 
-/// A larger buffer is freed once it is empty.
+/// A buffer larger than this is freed once it is empty.
 const KEPT: usize = 1 << 20;
 
-/// What a script reads next.
+/// The kind of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Want {
-    /// A line, without the `\n` or `\r\n` behind it.
+    /// A line, without the `\n` or `\r\n` at its end.
     Line,
-    /// This many bytes, or the rest if it is shorter.
+    /// This many bytes, or the rest if fewer are left.
     Bytes(usize),
-    /// The whole rest.
+    /// All bytes that are left.
     All,
 }
 
@@ -41,17 +41,17 @@ pub(super) enum Want {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Taken<'a> {
     Piece(&'a [u8]),
-    /// Nothing is left.
+    /// No byte is left.
     End,
-    /// The input is not complete yet. The runtime is woken when there is more.
+    /// Too few bytes have arrived. The runtime is woken when there are more.
     Wait,
-    /// The read failed.
+    /// Reading the input failed.
     Problem(String),
 }
 
-/// The side of the scripts. Only the VM's thread uses it.
+/// The end of the pipe that scripts read from. Only the VM's thread uses it.
 pub(super) struct Input {
-    /// Set until the thread is started.
+    /// The reader, until the thread starts and takes it.
     reader: Option<Box<dyn Read + Send>>,
     pipe: Arc<Pipe>,
     ahead: usize,
@@ -59,35 +59,35 @@ pub(super) struct Input {
     most: usize,
     retry: Duration,
     held: Held,
-    /// The held bytes were not enough: only then more is taken from the pipe, so that no more is
-    /// held.
+    /// Whether the held bytes were not enough for a read. Only then bytes are taken from the pipe,
+    /// so that no more are held than necessary.
     short: bool,
-    /// How many pieces were given in this round.
+    /// How many pieces scripts got in this round.
     given: usize,
-    /// Bytes of large pieces that were given and not reported to the collector.
+    /// Bytes of large pieces that scripts got and that were not reported to the collector yet.
     made: usize,
 }
 
-/// Bytes that were taken from the pipe, and not given to scripts.
+/// Bytes that were taken from the pipe and that no script has got yet.
 #[derive(Default)]
 struct Held {
     bytes: Vec<u8>,
-    /// Bytes before this index were given.
+    /// Scripts have got the bytes before this index.
     start: usize,
-    /// Before this index there is no line end.
+    /// There is no line end before this index.
     searched: usize,
     end: Option<End>,
 }
 
-/// The end of the input: with an error, or without.
+/// The end of the input: with the text of an error, or without.
 type End = Option<String>;
 
-/// State shared by the thread and the scripts.
+/// The state that the thread and the scripts' side share.
 pub(super) struct Pipe {
     inner: Mutex<Inner>,
-    /// Notified when there may be room again, or the scripts' side is gone.
+    /// Notified when there may be room again, or when the scripts' side was dropped.
     room: Condvar,
-    /// The runtime was woken, and has to call `refill`.
+    /// Whether the runtime was woken, and has to call `refill`.
     ready: AtomicBool,
 }
 
@@ -95,9 +95,9 @@ pub(super) struct Pipe {
 struct Inner {
     bytes: Vec<u8>,
     end: Option<End>,
-    /// A script waits for more.
+    /// Whether a script waits for more bytes.
     wanted: bool,
-    /// The way to wake the runtime; `None`: the runtime is gone.
+    /// Wakes the runtime; `None`: the runtime was dropped.
     link: Option<Link>,
 }
 
@@ -120,7 +120,7 @@ impl Pipe {
         }
     }
 
-    /// Adds bytes, or the end.
+    /// Adds bytes, or the end of the input.
     fn put(&self, bytes: &[u8], end: Option<End>) {
         let mut inner = self.lock();
         inner.bytes.extend_from_slice(bytes);
@@ -130,7 +130,7 @@ impl Pipe {
         }
     }
 
-    /// Waits for room; returns how much there is, or `None` if the scripts' side is gone.
+    /// Waits for room; returns how much there is, or `None` if the scripts' side was dropped.
     fn room(&self, ahead: usize) -> Option<usize> {
         let mut inner = self.lock();
         while inner.link.is_some() && inner.bytes.len() >= ahead {
@@ -148,7 +148,7 @@ impl Input {
         Input {
             reader: Some(reader),
             pipe: Arc::new(pipe),
-            // With 0, no byte would ever be read.
+            // With 0, the thread would never read a byte.
             ahead: limits.input_ahead.max(1),
             most: limits.input_piece.max(1),
             retry: limits.body_retry.max(Duration::from_millis(1)),
@@ -159,11 +159,11 @@ impl Input {
         }
     }
 
-    /// Takes the input that a script reads, if it has come. Otherwise the thread wakes the runtime
-    /// once there is more.
+    /// Takes the input that a script reads, if it has arrived. Otherwise the thread wakes the
+    /// runtime once there is more.
     pub(super) fn take(&mut self, want: Want) -> Taken<'_> {
         if self.given >= ROW {
-            // There may be more, but the network and the timers come first.
+            // There may be more bytes, but the network and the timers are served first.
             self.call();
             return Taken::Wait;
         }
@@ -187,12 +187,12 @@ impl Input {
         }
     }
 
-    /// Has the runtime woken at once.
+    /// Wakes the runtime at once.
     pub(super) fn call(&self) {
         self.pipe.call(&mut self.pipe.lock());
     }
 
-    /// Has the runtime woken when there is more.
+    /// Asks the thread to wake the runtime when there are more bytes.
     fn ask(&mut self) -> Taken<'static> {
         if let Err(e) = self.start() {
             return Taken::Problem(format!("there is no thread to read with ({e})"));
@@ -247,17 +247,17 @@ impl Input {
 }
 
 impl Drop for Input {
-    /// The thread ends as soon as its read returns.
+    /// The thread ends when its current read has returned.
     fn drop(&mut self) {
         let link = self.pipe.lock().link.take();
         self.pipe.room.notify_one();
-        // This may be the last reference to the reactor.
+        // `link` may be the last reference to the reactor.
         drop(link);
     }
 }
 
 enum Found {
-    /// The bytes from the first index to the second; they count as given.
+    /// The bytes from the first index to the second; no later read returns them.
     Piece(usize, usize),
     End,
     More,
@@ -304,12 +304,12 @@ impl Held {
         let after = from + passed;
         let found = passed > 0 && self.bytes[after - 1] == b'\n';
         let mut end = after - usize::from(found);
-        // A carriage return before a line feed, or before more input, may belong to the line end;
-        // at the end of the input it does.
+        // A carriage return belongs to the line end if a line feed follows, or still may follow.
+        // At the end of the input, it belongs to the line.
         if (found || self.end.is_none()) && end > start && self.bytes[end - 1] == b'\r' {
             end -= 1;
         }
-        // Not searched again if the line is not taken.
+        // These bytes need not be searched again if the line is not taken.
         self.searched = after - usize::from(found);
         if end - start > most {
             Found::TooLong
@@ -321,14 +321,14 @@ impl Held {
         }
     }
 
-    /// Gives the bytes up to `end`, and skips those up to `next`.
+    /// Returns the bytes up to `end`, and skips those up to `next`.
     fn give(&mut self, end: usize, next: usize) -> Found {
         let start = std::mem::replace(&mut self.start, next);
         Found::Piece(start, end)
     }
 }
 
-/// The thread's side.
+/// The thread that reads.
 struct Thread {
     pipe: Arc<Pipe>,
     ahead: usize,
@@ -360,7 +360,7 @@ impl Thread {
 }
 
 impl Drop for Thread {
-    /// Also if the reader has panicked: a waiting script must not wait for ever.
+    /// Also runs after a panic of the reader: a waiting script must not wait for ever.
     fn drop(&mut self) {
         if !self.ended {
             self.end(Some("its reader has panicked".to_owned()));

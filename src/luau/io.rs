@@ -10,13 +10,13 @@ use super::input::{Input, Pipe};
 use super::link::Link;
 use crate::limits::Limits;
 
-/// A writer on the thread of the VM.
+/// A writer that the thread of the VM calls.
 trait Sink: Write + MaybeSend {}
 
 impl<W: Write + MaybeSend> Sink for W {}
 
-/// The streams that scripts read and write with the global `io`: the standard streams in the
-/// command, any in a program.
+/// The streams that scripts read and write with the global `io`: in the command, the standard
+/// streams; in a program, any streams.
 ///
 /// ```
 /// use moonwire::luau::{Io, Line, Options, Runtime};
@@ -37,15 +37,15 @@ pub struct Io {
 }
 
 impl Io {
-    /// The input for `io.read` and `io.lines`, and the outputs for `io.write` and `io.stderr`.
+    /// `input` is for `io.read` and `io.lines`, and the outputs are for `io.write` and `io.stderr`.
     ///
-    /// `input` is read on a thread of its own, which starts with a script's first read and reads at
-    /// most [`Limits::input_ahead`](crate::Limits::input_ahead) bytes ahead. If the runtime is
-    /// dropped during a read, the thread ends after that read. After `WouldBlock` it reads again
-    /// when [`Limits::body_retry`](crate::Limits::body_retry) has passed.
+    /// A thread of its own reads `input`. It starts when a script first reads, and reads at most
+    /// [`Limits::input_ahead`](crate::Limits::input_ahead) bytes ahead. If the runtime is dropped
+    /// during a read, the thread ends after that read. After `WouldBlock` it waits for
+    /// [`Limits::body_retry`](crate::Limits::body_retry) before it reads again.
     ///
-    /// The writers are called on the VM's thread, with one `write_all` and one `flush` for each
-    /// call of a script, which waits as long as they take. Their errors are raised in the script.
+    /// The VM's thread calls the writers, with one `write_all` and one `flush` for each call of a
+    /// script, which waits meanwhile. An error of a writer is raised in the script.
     pub fn new(
         input: impl Read + Send + 'static,
         output: impl Write + MaybeSend + 'static,
@@ -61,10 +61,10 @@ impl fmt::Debug for Io {
     }
 }
 
-/// The same, in use.
+/// The streams of a runtime.
 pub(super) struct Streams {
     input: Mutex<Input>,
-    /// The pipe of the input, for a check without a lock.
+    /// The pipe of the input, which can be checked without a lock.
     pipe: Arc<Pipe>,
     output: Mutex<Box<dyn Sink>>,
     errors: Mutex<Box<dyn Sink>>,
@@ -91,7 +91,7 @@ impl Streams {
         self.input.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes all bytes at once; returns the error as a text.
+    /// Writes all bytes at once; returns an error as text.
     pub(super) fn write(&self, to_errors: bool, bytes: &[u8]) -> Result<(), String> {
         let writer = if to_errors { &self.errors } else { &self.output };
         let mut writer = match writer.try_lock() {

@@ -1,4 +1,4 @@
-//! Native code for scripts (feature `jit`): which functions are compiled to it, and when.
+//! Native code for scripts (feature `jit`): which functions are compiled to native code, and when.
 
 use mlua::Lua;
 
@@ -6,29 +6,29 @@ use mlua::Lua;
 /// as bytecode alone, so it is worthwhile for scripts that compute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Jit {
-    /// None; and the VM's setting is not touched, so that the embedder's holds.
+    /// No script. The VM's setting is not changed, so the embedder's setting counts.
     #[default]
     Off,
     /// Scripts that ask for it: with `--!native` in a line at the start, the whole script;
     /// otherwise its functions with `@native`.
     On,
-    /// As `On`, and the functions of the runtime that handle each message: that adds some 5 ms to a
-    /// start, and makes a message 10 to 15 % cheaper.
+    /// As `On`, and also the functions of the runtime that handle each message. This adds some 5 ms
+    /// to a start, and makes a message 10 to 15 % cheaper.
     WithRuntime,
-    /// All scripts, and those functions of the runtime.
+    /// All scripts, and the same functions of the runtime.
     All,
 }
 
 impl Jit {
     pub(super) const OFF: Jit = Jit::Off;
 
-    /// A good choice for a program whose main script is `text`: with `--!native` at its start it is
-    /// likely to run long ([`Jit::WithRuntime`]), otherwise [`Jit::On`]. The command uses it.
+    /// A good choice for a program whose main script is `text`: [`Jit::WithRuntime`] if `--!native`
+    /// at its start shows that it runs long, otherwise [`Jit::On`]. The command uses this.
     pub fn of_script(text: &[u8]) -> Jit {
         if is_native(text) { Jit::WithRuntime } else { Jit::On }
     }
 
-    /// Loads a part of a script, as native code if it is to be.
+    /// Loads a part of a script, as native code if this value wants that.
     pub(super) fn load<T>(self, lua: &Lua, text: &[u8], load: impl FnOnce() -> T) -> T {
         match self {
             Jit::Off => load(),
@@ -39,8 +39,8 @@ impl Jit {
         }
     }
 
-    /// Loads a part of the prelude, whose functions with `@native` are compiled; a part without any
-    /// would be compiled completely.
+    /// Loads a part of the prelude; its functions with `@native` are compiled to native code. A
+    /// part without such a function would be compiled as a whole, so it is loaded as bytecode.
     pub(super) fn load_own<T>(self, lua: &Lua, text: &str, load: impl FnOnce() -> T) -> T {
         match self {
             Jit::Off => load(),
@@ -50,8 +50,8 @@ impl Jit {
     }
 }
 
-/// Compiles everything loaded in `load` natively, or not. The VM's setting cannot be read: from
-/// here on `Jit` sets it.
+/// Compiles everything that `load` loads natively, or not. The VM's setting cannot be read: from
+/// here on only `Jit` sets it.
 fn natively<T>(lua: &Lua, yes: bool, load: impl FnOnce() -> T) -> T {
     lua.enable_jit(yes);
     let loaded = load();

@@ -1,8 +1,8 @@
 //! JSON for scripts: encodes Luau values, and decodes to Luau values. `serde_json` reads and writes
-//! the text; this file maps the values.
+//! the text; this file converts the values.
 //!
-//! Tables are read raw, so no script runs meanwhile. At any time no more Luau values are held than
-//! the nesting is deep, since mlua can hold only a bounded number.
+//! Tables are read raw, so no code of a script runs meanwhile. The number of Luau values held at a
+//! time is at most the depth of nesting, since mlua can hold only a bounded number.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -22,21 +22,21 @@ use crate::proto::escape;
 /// The deepest nesting that `serde_json` reads, whatever the limit is.
 const DEEPEST: usize = 127;
 
-/// Whole numbers up to here are written without exponent: each of them is an exact double.
+/// Whole numbers up to this have no exponent: a double represents each of them exactly.
 const WHOLE: f64 = 9_007_199_254_740_992.0;
 
-/// Called at intervals, with the number of bytes made so far. An error ends the work, and is its
-/// result.
+/// The work calls it at intervals, with the number of bytes made so far. An error ends the work,
+/// and is its result.
 type Look<'a> = &'a dyn Fn(usize) -> Result<(), String>;
 
-/// This many values pass between two calls.
+/// How many values pass between two calls of [`Look`].
 const LOOK: u32 = 256;
 
 /// Calls [`Look`] at intervals.
 struct Lookout<'a> {
     look: Look<'a>,
     steps: Cell<u32>,
-    /// The error of [`Look`] that has ended the work.
+    /// The error of [`Look`] that has ended the work, if any.
     stopped: RefCell<Option<String>>,
 }
 
@@ -45,7 +45,7 @@ impl<'a> Lookout<'a> {
         Lookout { look, steps: Cell::new(0), stopped: RefCell::new(None) }
     }
 
-    /// Counts a value; an error has to end all of the work.
+    /// Counts a value; the caller has to end all of the work after an error.
     fn step(&self, bytes: usize) -> Result<(), String> {
         self.steps.set(self.steps.get().wrapping_add(1));
         if !self.steps.get().is_multiple_of(LOOK) {
@@ -54,14 +54,14 @@ impl<'a> Lookout<'a> {
         (self.look)(bytes).inspect_err(|why| *self.stopped.borrow_mut() = Some(why.clone()))
     }
 
-    /// The error of the work: that of [`Look`], or else `problem`.
+    /// The error of the work: that of [`Look`] if it has ended the work, or else `problem`.
     fn or(self, problem: String) -> String {
         self.stopped.into_inner().unwrap_or(problem)
     }
 }
 
-/// A value as JSON: at most `depth` nested tables, about `most` bytes in all. (Tables that share
-/// tables can expand to more text than any memory holds.)
+/// Encodes a value as JSON: at most `depth` nested tables, about `most` bytes in all. (Tables that
+/// share tables can expand to more text than any memory holds.)
 pub(super) fn encode(
     lua: &Lua,
     value: &Value,
@@ -87,14 +87,14 @@ struct Encoder<'a> {
     lookout: Lookout<'a>,
 }
 
-/// Why a value cannot be encoded, and where it is: steps from the inside out.
+/// Why a value cannot be encoded, and where it is: the steps of its path, the innermost first.
 struct Problem {
     text: String,
     steps: Vec<String>,
 }
 
-/// The fields of an object, sorted by name. Their texts stand in one string, one behind the other: a string
-/// of its own for each costs more than its bytes.
+/// The fields of an object, sorted by name. Their texts are parts of one string: a string of its
+/// own for each would cost more than its bytes.
 struct Fields {
     texts: String,
     all: Vec<Field>,
@@ -103,22 +103,22 @@ struct Fields {
 /// A field: its name, as a part of [`Fields::texts`], and its value.
 struct Field {
     name: Range<usize>,
-    /// The number, if the key is one.
+    /// The key, if it is a number.
     number: Option<f64>,
     value: Met,
 }
 
-/// What is known of a value since its key was met.
+/// What is known about a value since its key was read.
 enum Met {
-    /// A boolean or a number: mlua holds nothing for it.
+    /// A boolean or a number: mlua holds nothing for such a value.
     Plain(Value),
-    /// A part of [`Fields::texts`].
+    /// A copied text: a part of [`Fields::texts`].
     Text(Range<usize>),
-    /// It is looked up: a table, a buffer, a long text, or one that cannot be encoded.
+    /// A table, a buffer, a long text, or a value that cannot be encoded: it is looked up later.
     Later,
 }
 
-/// The longest text that is copied when its key is met, so that it need not be looked up.
+/// The longest text that is copied when its key is read, so that it need not be looked up later.
 const COPIED: usize = 1024;
 
 impl Encoder<'_> {
@@ -153,10 +153,10 @@ impl Encoder<'_> {
         serde_json::to_writer(&mut self.out, text).map_err(|e| Problem::from(e.to_string()))
     }
 
-    /// As in Roblox: base64, in an object that marks it. (Roblox often compresses a buffer, and
-    /// then marks it as `zbase64`; it reads both forms.)
+    /// Writes base64 in an object that marks it as a buffer, as in Roblox. (Roblox often compresses
+    /// a buffer, and then marks it as `zbase64`; it reads both forms.)
     fn buffer(&mut self, buffer: &mlua::Buffer) -> Result<(), Problem> {
-        // Refused before it is copied.
+        // A buffer that is too long is refused before it is copied.
         if buffer.len() / 3 * 4 > self.most {
             return Err(format!("more than {} bytes", self.most).into());
         }
@@ -166,7 +166,7 @@ impl Encoder<'_> {
     }
 
     fn number(&mut self, n: f64) -> Result<(), Problem> {
-        // Not JSON, but documented by Roblox.
+        // This is not JSON, but Roblox documents it.
         if n.is_nan() {
             self.push("nan")
         } else if n.is_infinite() {
@@ -185,7 +185,7 @@ impl Encoder<'_> {
         }
     }
 
-    /// After a write to `out`.
+    /// Checks the result of a write to `out`, and its length.
     fn written(&mut self, result: io::Result<()>) -> Result<(), Problem> {
         result.map_err(|e| Problem::from(e.to_string()))?;
         self.push("")
@@ -233,7 +233,7 @@ impl Encoder<'_> {
         self.push("}")
     }
 
-    /// The value of a field.
+    /// Writes the value of a field.
     fn field(&mut self, table: &Table, fields: &Fields, field: &Field) -> Result<(), Problem> {
         match &field.value {
             Met::Plain(value) => self.value(value),
@@ -251,10 +251,10 @@ impl Encoder<'_> {
         }
     }
 
-    /// The fields of an object, sorted, so that equal tables give equal texts.
+    /// Reads the fields of an object and sorts them, so that equal tables give equal texts.
     fn fields(&self, table: &Table) -> Result<Fields, Problem> {
         let (mut fields, mut problem) = (Fields { texts: String::new(), all: Vec::new() }, None);
-        // What is beyond the bound is not copied: encoding it will say so, and where.
+        // Texts beyond the bound are not copied: encoding fails later, and says where.
         let room = self.most.saturating_sub(self.out.len());
         let all = table.for_each(|key: Value, value: Value| {
             if problem.is_some() {
@@ -271,7 +271,7 @@ impl Encoder<'_> {
         }
         let Fields { texts, all } = &mut fields;
         all.sort_by(|a, b| texts[a.name.clone()].cmp(&texts[b.name.clone()]));
-        // The same key as a number and as a string.
+        // The table has the same key as a number and as a string.
         match all.windows(2).find(|pair| texts[pair[0].name.clone()] == texts[pair[1].name.clone()])
         {
             Some(pair) => {
@@ -292,7 +292,7 @@ impl Fields {
         &self.texts[of.clone()]
     }
 
-    /// Adds a field; copies a short text while no more than `room` bytes are there.
+    /// Adds a field; copies a short text while at most `room` bytes are copied.
     fn add(&mut self, lua: &Lua, key: Value, value: &Value, room: usize) -> Result<(), String> {
         let number = match key {
             Value::Integer(n) => Some(n as f64),
@@ -332,7 +332,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", escape(text.as_bytes(), 40))
 }
 
-/// The key as a step of a path.
+/// The key as a step of a path in an error.
 fn step(field: &Field, name: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     let bytes = name.as_bytes();
@@ -365,7 +365,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The last steps show where it is; a path of a hundred does not help.
+        // The last steps show where the value is; a path of a hundred steps would not help.
         const MOST: usize = 16;
         let more = if self.steps.len() > MOST { "…" } else { "" };
         let steps: String = self.steps.iter().take(MOST).rev().map(String::as_str).collect();
@@ -383,7 +383,7 @@ fn type_name(value: &Value) -> String {
     }
 }
 
-/// The value of a JSON text; at most `depth` nested arrays and objects.
+/// Decodes a JSON text; at most `depth` nested arrays and objects.
 pub(super) fn decode(
     lua: &Lua,
     text: &[u8],
@@ -415,10 +415,10 @@ pub(super) fn decode(
 struct Decoder<'a> {
     lua: &'a Lua,
     depth: usize,
-    /// How many more nested arrays and objects are allowed.
+    /// How many more arrays and objects may be nested.
     left: usize,
     lookout: &'a Lookout<'a>,
-    /// Whether the text has marks of [`loose`].
+    /// Whether the text may have marks of [`loose`].
     marked: bool,
 }
 
@@ -430,7 +430,7 @@ impl Decoder<'_> {
         reader.end().map(|()| whole.into_inner())
     }
 
-    /// What a text means that may have marks of [`loose`].
+    /// Converts a string of the text, which may have marks of [`loose`].
     fn meant<E: serde_core::de::Error>(self, text: &str) -> Result<Value, E> {
         match loose::meant(text) {
             Meant::Bytes(bytes) => self.lua.create_string(bytes).map(Value::String),
@@ -439,7 +439,7 @@ impl Decoder<'_> {
         .map_err(E::custom)
     }
 
-    /// The buffer that a table with two fields encodes, if it does.
+    /// The buffer that a table with two fields describes, if it does.
     fn buffer(self, table: &Table) -> mlua::Result<Option<Value>> {
         let kind: Value = table.raw_get("t")?;
         let text: Value = table.raw_get("base64")?;
@@ -463,19 +463,19 @@ impl Decoder<'_> {
     }
 }
 
-/// Where a value goes. It is put there as it is read: a value of mlua's that is kept meanwhile costs as much
-/// again.
+/// The place of a value, which is put there as soon as it is read: to keep a value of mlua's
+/// meanwhile would cost as much again.
 #[derive(Clone, Copy)]
 enum Place<'a> {
-    /// It is the whole.
+    /// The value is the whole text.
     Whole(&'a RefCell<Value>),
     Item(&'a Table, i64),
     Field(&'a Table, &'a str),
-    /// A field of a text with marks of [`loose`], whose name may be bytes.
+    /// A field of a text with marks of [`loose`]; its name may be any bytes.
     Marked(&'a Table, &'a Value),
 }
 
-/// Decodes a value to its place. The result is whether it is null.
+/// Decodes a value and puts it in its place. The result is whether the value is null.
 struct Put<'a> {
     decoder: Decoder<'a>,
     place: Place<'a>,
@@ -512,7 +512,7 @@ impl<'de> Visitor<'de> for Put<'_> {
     }
 
     fn visit_unit<E: serde_core::de::Error>(self) -> Result<bool, E> {
-        // A null leaves a gap in an array, and unsets a field of the same name before it.
+        // A null leaves a gap in an array; in an object it removes an earlier field of that name.
         if !matches!(self.place, Place::Item(..)) {
             self.put::<E>(Value::Nil)?;
         }

@@ -7,14 +7,14 @@ use crate::net::{Client, Reactor, Seat};
 /// Access to the reactor.
 #[derive(Clone)]
 pub(super) enum Link {
-    /// Driven by the VM's thread, or by the stand-in while a script computes.
+    /// The VM's thread drives it, or the stand-in while a script computes.
     Inline(Arc<Seat>),
-    /// On a thread of its own.
+    /// A thread of its own drives it.
     Threaded(Client),
 }
 
 impl Link {
-    /// Uses the reactor; queued bytes are sent with the next [`Link::flush`] or turn.
+    /// Calls `act` with the reactor; the next [`Link::flush`] or turn sends queued bytes.
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut Reactor) -> R) -> R {
         match self {
             Link::Inline(seat) => seat.shared().quietly(act),
@@ -37,7 +37,7 @@ impl Link {
         }
     }
 
-    /// The same, also if the stand-in is driving at that moment and would take the wake-up.
+    /// As `wake`, even if the stand-in drives at that moment and would take the wake-up.
     pub(super) fn call(&self) {
         match self {
             Link::Inline(seat) => seat.call(),
@@ -45,7 +45,7 @@ impl Link {
         }
     }
 
-    /// After a connection was opened: starts the stand-in if there is none. An error is returned
+    /// Starts the stand-in if there is none, after a connection was opened. An error is returned
     /// once.
     pub(super) fn stand_by(&self) -> std::io::Result<()> {
         match self {

@@ -1,36 +1,36 @@
-//! Texts that are not JSON but can be decoded: the values `inf`, `-inf` and `nan`, which
-//! `JSONEncode` writes as Roblox does, and an escape of half a surrogate pair (`\uD800`), which
-//! JSON allows (RFC 8259 §8.2) and a Rust string cannot hold, but a Luau string can.
+//! Texts that are not JSON but can be decoded. They contain the values `inf`, `-inf` and `nan`,
+//! which `JSONEncode` writes as Roblox does, or an escape of half a surrogate pair (`\uD800`). JSON
+//! allows such an escape (RFC 8259 §8.2); a Rust string cannot hold it, but a Luau string can.
 //!
-//! The parser accepts neither, so a text that it refuses is written anew with marks in their place,
-//! and the marks are replaced in the strings that it then returns.
+//! The parser accepts neither. So a text that it refuses is copied with marks in their place, and
+//! the marks in the strings that the parser returns are replaced.
 
 use std::borrow::Cow;
 
-/// Begins a mark, inside a string: a code point without meaning in any text (a noncharacter). If
-/// the text has one already, it is doubled.
+/// Begins a mark, inside a string: a code point that no text uses (a noncharacter). If the text
+/// contains it nevertheless, it is doubled.
 const MARK: char = '\u{FDD0}';
 
-/// Behind the mark, a surrogate is written as its offset from the first surrogate plus this.
+/// After the mark, a surrogate is written as its offset from the first surrogate plus this number.
 const SHIFTED: u32 = 0xE000;
 
 const WORDS: [(&str, f64); 3] =
     [("inf", f64::INFINITY), ("-inf", f64::NEG_INFINITY), ("nan", f64::NAN)];
 
-/// A text with marks, and where they are.
+/// A text with marks, and their places.
 pub(super) struct Marked {
     pub(super) text: Vec<u8>,
-    /// At which bytes it is how much longer than the original, in order.
+    /// Pairs: from which byte on the text is longer than the original, and by how many bytes.
     longer: Vec<(usize, usize)>,
 }
 
-/// The original of a string in a marked text.
+/// The original form of a string in a marked text.
 pub(super) enum Meant<'a> {
     Bytes(Cow<'a, [u8]>),
     Number(f64),
 }
 
-/// The text with marks; `None` if it needs none.
+/// Adds marks to the text; `None` if it needs none.
 pub(super) fn mark(text: &[u8]) -> Option<Marked> {
     let mut marked = Marked { text: Vec::with_capacity(text.len()), longer: Vec::new() };
     let (mut at, mut in_string, mut any) = (0, false, false);
@@ -62,7 +62,7 @@ pub(super) fn mark(text: &[u8]) -> Option<Marked> {
         match stands {
             None => marked.text.extend_from_slice(&rest[..taken]),
             Some(stands) => {
-                // A noncharacter of the text itself is no reason for marks.
+                // A noncharacter that the text itself contains is no reason for marks.
                 any |= !stands.ends_with(MARK);
                 if stands.len() > taken {
                     marked.longer.push((marked.text.len(), stands.len() - taken));
@@ -75,7 +75,7 @@ pub(super) fn mark(text: &[u8]) -> Option<Marked> {
     any.then_some(marked)
 }
 
-/// The number of an escape `\uXXXX`.
+/// Reads the number of an escape `\uXXXX`.
 fn unit(text: &[u8]) -> Option<u32> {
     let digits = text.strip_prefix(b"\\u")?.get(..4)?;
     digits.iter().try_fold(0, |n, digit| Some(n * 16 + char::from(*digit).to_digit(16)?))
@@ -85,7 +85,7 @@ fn surrogate(unit: u32) -> Option<String> {
     char::from_u32(unit - 0xD800 + SHIFTED).map(|c| format!("{MARK}{c}"))
 }
 
-/// The value that begins at `at`, unless it is part of a longer word.
+/// The value that begins at `at`, unless it is a part of a longer name.
 fn word(text: &[u8], at: usize) -> Option<&'static str> {
     let part =
         |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b));
@@ -95,7 +95,7 @@ fn word(text: &[u8], at: usize) -> Option<&'static str> {
 }
 
 impl Marked {
-    /// The column in the original text, from 1.
+    /// The column in the original text, counted from 1.
     pub(super) fn column(&self, line: usize, column: usize) -> usize {
         let starts = self.text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
         let start = match line.checked_sub(2) {
@@ -108,7 +108,7 @@ impl Marked {
     }
 }
 
-/// The original of a string in a marked text.
+/// Restores the original of a string in a marked text.
 pub(super) fn meant(text: &str) -> Meant<'_> {
     let Some((_, behind)) = text.split_once(MARK) else {
         return Meant::Bytes(text.as_bytes().into());
@@ -131,7 +131,7 @@ pub(super) fn meant(text: &str) -> Meant<'_> {
     Meant::Bytes(bytes.into())
 }
 
-/// As `utf8.char` writes it: half a pair takes the three bytes of its code point.
+/// Writes as `utf8.char` does: half a pair takes the three bytes of its code point.
 fn push(bytes: &mut Vec<u8>, c: u32) {
     match char::from_u32(c) {
         Some(c) => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),

@@ -11,7 +11,7 @@ pub(super) type Aliases = BTreeMap<String, String>;
 /// The deepest nesting; a deeper file is not a configuration.
 const DEEPEST: usize = 64;
 
-/// The aliases of a file, or its error with the line.
+/// Reads the aliases of a file; an error names the line.
 pub(super) fn aliases(text: &[u8]) -> Result<Aliases, String> {
     let text = unmarked(text);
     let mut reader = Reader { text, at: 0, aliases: Aliases::new() };
@@ -77,7 +77,7 @@ impl Reader<'_> {
         Err(self.unlike(&format!("\"{}\"", byte as char)))
     }
 
-    /// Items between two brackets, separated by commas; a trailing comma is allowed.
+    /// Reads items between two brackets, separated by commas; a trailing comma is allowed.
     fn list(&mut self, ends: [u8; 2], item: &mut dyn FnMut(&mut Self) -> Read<()>) -> Read<()> {
         let [open, close] = ends;
         self.expect(open)?;
@@ -121,7 +121,7 @@ impl Reader<'_> {
         String::from_utf8(bytes).map_err(|_| "a string that is not UTF-8".to_owned())
     }
 
-    /// The escapes that a path may need.
+    /// Reads one of the escapes that a path may need.
     fn escaped(&self) -> Read<u8> {
         match self.text.get(self.at) {
             Some(byte @ (b'"' | b'\\' | b'/')) => Ok(*byte),

@@ -2,8 +2,8 @@
 //! in a VM of its own ([`Runtime::new`]).
 //!
 //! The signals, the scheduler and the objects are written in Luau (`prelude/`), since a Rust
-//! function cannot yield and its errors have no script position. Rust provides natives (`host.rs`;
-//! `link.rs` is their access to the reactor) and the pump (`pump.rs`), which sends bytes, passes
+//! function cannot yield and its errors have no script position. Rust has the natives (`host.rs`;
+//! they reach the reactor through `link.rs`) and the pump (`pump.rs`), which sends bytes, passes
 //! events to the prelude in groups (`feed.rs`), and resumes threads.
 //!
 //! ```text
@@ -91,22 +91,22 @@ use mlua::Lua;
 
 /// Adds the script APIs to an existing VM, before or after `sandbox`.
 ///
-/// It sets the globals of [`GLOBALS`], without those that the options leave out, and with those
-/// that they add ([`Options::io`], [`Options::exit`], [`Options::global`]), removes the
-/// `loadstring` and `require` of mlua ([`Options::without`]), and changes nothing else: no
-/// interrupt and no memory limit that the options do not ask for, no panic option, no app data.
-/// After `sandbox`, existing globals of these names are replaced in the frozen table, too, which
-/// scripts reach by the metatable of theirs. Scripts that use the globals have to run as threads
+/// It sets the globals of [`GLOBALS`], except those that the options leave out, and those that the
+/// options add ([`Options::io`], [`Options::exit`], [`Options::global`]). It removes mlua's
+/// `loadstring` and `require` ([`Options::without`]). It changes nothing else: it sets an interrupt
+/// or a memory limit only if the options ask for that, and no panic option and no app data. After
+/// `sandbox`, it also replaces existing globals of these names in the frozen table, which scripts
+/// reach through the metatable of their own. Scripts that use the globals have to run as threads
 /// (`Lua::create_thread`, or [`Runtime::spawn`]), since `connect` and `task.wait` yield. Drive the
 /// runtime with [`Runtime::step`] or [`Runtime::run`].
 ///
-/// With `sandbox`, Luau looks up `shared.x` or `player.x` only once, when it loads a text, unless
-/// the compiler knows that the global's fields change: add their names to
+/// After `sandbox`, Luau looks up `shared.x` or `player.x` only once, when it loads a text, unless
+/// the compiler knows that the fields of the global change: add its name to
 /// `Compiler::set_mutable_globals` (`Lua::set_compiler`), as [`Runtime::new`] does for `_G`,
 /// `shared`, `game` and the names of [`Options::global`].
 ///
-/// A VM can be used once: a second call is [`Error::Installed`], also after the first runtime was
-/// dropped.
+/// A VM can be used only once: a second call returns [`Error::Installed`], even after the first
+/// runtime was dropped.
 ///
 /// ```
 /// use moonwire::luau::{Line, Options};
@@ -122,15 +122,15 @@ use mlua::Lua;
 ///
 /// # Errors
 ///
-/// [`Error::Installed`], [`Error::NoGlobal`], [`Error::Options`] for options that contradict each
-/// other or a global that is there, [`Error::Host`] for a host file, [`Error::Lua`] if the VM
-/// refuses something, [`Error::Io`] if the system has no descriptor for the reactor.
+/// [`Error::Installed`], [`Error::NoGlobal`], [`Error::Options`] if options contradict each other
+/// or an existing global, [`Error::Host`] if a host file fails, [`Error::Lua`] if the VM refuses an
+/// operation, [`Error::Io`] if the system has no descriptor for the reactor.
 pub fn install(lua: &Lua, options: Options) -> Result<Runtime, Error> {
     Runtime::install(lua.clone(), options)
 }
 
-// A runtime may be moved to another thread, and used through a reference there, if Luau's values
-// may.
+// If Luau's values may move to another thread, a runtime may, too, and may be used there through a
+// reference.
 #[cfg(mlua_send)]
 const _: () = {
     const fn may<T: Send + Sync>() {}

@@ -6,8 +6,8 @@ use mlua::MaybeSend;
 
 /// A tree of files in which `require` looks for modules ([`Options::modules`](super::Options::modules)).
 ///
-/// A closure `|path: &str| -> io::Result<Option<Vec<u8>>>` implements it: modules from memory, from
-/// an archive, or none at all.
+/// A closure `|path: &str| -> io::Result<Option<Vec<u8>>>` implements it: it may read from memory
+/// or from an archive, or have no modules.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -28,24 +28,24 @@ use mlua::MaybeSend;
 /// # Ok::<(), moonwire::luau::Error>(())
 /// ```
 pub trait Modules: MaybeSend {
-    /// The bytes of the file `path`, or `None` if there is no such file. `require` asks for
-    /// `name.luau`, `name.lua`, `name/init.luau` and `name/init.lua` of a module, and for `.luaurc`
-    /// in the folders from the script upwards if a path starts with an alias.
+    /// Returns the bytes of the file `path`, or `None` if there is no such file. For a module,
+    /// `require` asks for `name.luau`, `name.lua`, `name/init.luau` and `name/init.lua`. If a path
+    /// starts with an alias, it asks for `.luaurc` in the folders from the script's upwards.
     ///
     /// Parts of a path are separated by `/`; none of them is empty, `.` or `..`. A path starts with
-    /// [`Modules::base`] if that is absolute. An error is raised in the script.
+    /// [`Modules::base`] if that is absolute.
     ///
     /// # Errors
     ///
-    /// Why the file cannot be read, other than that it does not exist. It is raised in the script.
+    /// Why the file exists but cannot be read. The error is raised in the script.
     fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>>;
 
-    /// The folder of scripts whose names are not absolute paths; `""`, the default, is the root of
+    /// The folder of scripts whose names are not absolute paths. The default, `""`, is the root of
     /// the tree.
     ///
     /// # Errors
     ///
-    /// Why there is no such folder; it is raised in the script.
+    /// Why there is no such folder. The error is raised in the script.
     fn base(&self) -> io::Result<String> {
         Ok(String::new())
     }
@@ -57,14 +57,14 @@ impl<F: Fn(&str) -> io::Result<Option<Vec<u8>>> + MaybeSend> Modules for F {
     }
 }
 
-/// The files of the system, relative to the working directory: the default of
+/// The files of the system, relative to the working directory. This is the default of
 /// [`Options::modules`](super::Options::modules).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Files;
 
 impl Modules for Files {
     fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
-        // A pipe or a device of that name is not a module; reading it might never end.
+        // A pipe or a device of that name is not a module; a read from it might never end.
         match std::fs::metadata(path) {
             Ok(about) if about.is_file() => std::fs::read(path).map(Some),
             Ok(_) => Ok(None),

@@ -1,4 +1,4 @@
-//! Replaces `compress` in a build without compression.
+//! Replaces `compress.rs` in a build without compression.
 
 use mlua::Value;
 

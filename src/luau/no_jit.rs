@@ -1,4 +1,4 @@
-//! A build without the feature `jit`: nothing is compiled to native code.
+//! Replaces `jit.rs` in a build without the feature `jit`.
 
 use mlua::Lua;
 

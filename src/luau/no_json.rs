@@ -1,4 +1,4 @@
-//! Replaces `json.rs` in a build without feature `json`.
+//! Replaces `json.rs` in a build without the feature `json`.
 
 use mlua::{Lua, Value};
 

@@ -1,23 +1,23 @@
-//! The embedder's additions to the environment of scripts: services, globals, enums.
+//! What the embedder adds to the environment of scripts: services, globals, enums.
 
 use mlua::{Lua, Table, Value};
 
 use super::error::Error;
 use super::options::Offer;
 
-/// The additions, created in the VM.
+/// The additions, as values of the VM.
 pub(super) struct Additions {
     /// Name → service.
     pub(super) services: Table,
     pub(super) globals: Vec<(String, Value)>,
-    /// In the form of `enums.luau`: the items in a list, and the `name`.
+    /// In the form that `enums.luau` takes: the items in a list, and the `name`.
     pub(super) enums: Table,
 }
 
-/// Members of `game` that are not services, and our service.
+/// The members of `game` that are not services, and our service.
 const TAKEN: [&str; 7] =
     ["ClassName", "FindService", "GetService", "HttpService", "IsA", "IsLoaded", "Name"];
-/// Our enums, and other members of `Enum`.
+/// Our enums, and the other members of `Enum`.
 const TAKEN_ENUMS: [&str; 5] = [
     "GetEnums",
     "HttpCompression",
@@ -25,11 +25,11 @@ const TAKEN_ENUMS: [&str; 5] = [
     "WebStreamClientState",
     "WebStreamClientType",
 ];
-/// Members of each enum.
+/// The members that each enum has.
 const TAKEN_ITEMS: [&str; 3] = ["FromName", "FromValue", "GetEnumItems"];
 
 impl Additions {
-    /// Checks the names, then creates everything.
+    /// Checks the names, then creates all values.
     pub(super) fn new(lua: &Lua, offer: Offer) -> Result<Additions, Error> {
         unique("Options::service", offer.services.iter().map(|(name, _)| &**name), &TAKEN)?;
         unique("Options::global", offer.globals.iter().map(|(name, _)| &**name), &[])?;
@@ -56,7 +56,7 @@ impl Additions {
     }
 }
 
-/// Refuses a name that exists already.
+/// Refuses a name that is listed twice or already exists.
 fn unique<'a>(
     what: &str,
     names: impl Iterator<Item = &'a str>,

@@ -16,7 +16,7 @@ use crate::policy::Policy;
 #[cfg(feature = "deflate")]
 use crate::proto::Compression;
 
-/// The globals that are set.
+/// The globals that scripts get by default.
 pub const GLOBALS: [&str; 21] = [
     "WebSocket",
     "websocket",
@@ -44,31 +44,31 @@ pub const GLOBALS: [&str; 21] = [
 /// The kind of a [`Line`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineKind {
-    /// From `print`.
+    /// A line from `print`.
     Print,
-    /// From `warn`, or a warning of the runtime.
+    /// A line from `warn`, or a warning of the runtime.
     Warn,
-    /// An error that no code caught.
+    /// An error that no code has caught.
     Raise,
 }
 
-/// A line of output of a script, or about one.
+/// A line of output that a script has written, or that is about a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Line<'a> {
     /// The kind of the line.
     pub kind: LineKind,
-    /// The name of the script that has printed it, that has raised, or whose connection a warning
-    /// is about: the name that was given to [`Runtime::spawn`](super::Runtime::spawn). `None`: it
-    /// is from the runtime itself, or from code that no script has started.
+    /// The name of the script that printed the line, that raised, or whose connection a warning is
+    /// about, as given to [`Runtime::spawn`](super::Runtime::spawn). `None`: the line is from the
+    /// runtime itself, or from code that no script has started.
     pub script: Option<&'a str>,
-    /// The text. For a raise: script, line and message; for a value that is not a string, the
-    /// result of `tostring`.
+    /// The text. For an uncaught error: script, line and message; if the error value is not a
+    /// string, the result of `tostring`.
     pub text: &'a str,
-    /// The bytes of the text as the script has given them, which need not be UTF-8: in `text`,
-    /// U+FFFD replaces invalid ones.
+    /// The bytes of the text as the script wrote them, which need not be UTF-8: in `text`, U+FFFD
+    /// replaces invalid bytes.
     pub bytes: &'a [u8],
-    /// The traceback of a raise, one frame per line; otherwise empty.
+    /// The traceback of an uncaught error, one frame per line; otherwise empty.
     pub traceback: &'a str,
 }
 
@@ -92,7 +92,7 @@ impl<'a> Line<'a> {
         Line { kind, script: None, text, bytes: text.as_bytes(), traceback }
     }
 
-    /// The same line with these bytes, of which `text` is the readable form.
+    /// The same line with other bytes, of which `text` is the readable form.
     pub(super) fn given_as(self, bytes: &'a [u8]) -> Line<'a> {
         Line { bytes, ..self }
     }
@@ -118,13 +118,13 @@ impl fmt::Display for Line<'_> {
 
 /// Receives lines; the library prints nothing itself. A closure `|line: Line<'_>|` implements it.
 ///
-/// A line that a call of it causes, for example by [`Script::kill`](super::Script::kill), comes
-/// after the line of that call.
+/// If a call of `line` causes another line, for example by [`Script::kill`](super::Script::kill),
+/// the other line follows when the call has returned.
 ///
-/// It is called on the VM's thread only, so it may hold an `Rc`. Only if `mlua` is built with its
-/// feature `send`, so that a VM may be moved to another thread, it has to be `Send`.
+/// Only the VM's thread calls it, so it may hold an `Rc`. It has to be `Send` only if `mlua` is
+/// built with its feature `send`, so that a VM may move to another thread.
 pub trait Output: MaybeSend {
-    /// Receives a line, in the order in which they occur.
+    /// Receives a line; lines come in the order in which they were written.
     fn line(&mut self, line: Line<'_>);
 }
 
@@ -134,7 +134,7 @@ impl<F: FnMut(Line<'_>) + MaybeSend> Output for F {
     }
 }
 
-/// Creates a value in the VM.
+/// A function that creates a value in the VM.
 pub(super) type Maker = Box<dyn FnOnce(&Lua) -> mlua::Result<Value>>;
 
 fn maker<V: IntoLua>(make: impl FnOnce(&Lua) -> mlua::Result<V> + 'static) -> Maker {
@@ -162,7 +162,7 @@ pub struct Options {
     pub(super) stand_in: Option<bool>,
     pub(super) ping_interval: Option<Duration>,
     pub(super) compress: CompressOption,
-    /// Whether streams accept codings.
+    /// Whether streams accept compressed responses.
     pub(super) decode: bool,
     pub(super) script_proxy: bool,
     pub(super) unix_sockets: bool,
@@ -185,12 +185,12 @@ pub struct Options {
     pub(super) identity: Identity,
 }
 
-/// The embedder's additions to the environment of scripts.
+/// What the embedder adds to the environment of scripts.
 #[derive(Default)]
 pub(super) struct Offer {
     pub(super) services: Vec<(String, Maker)>,
     pub(super) globals: Vec<(String, Maker)>,
-    /// Name and items, whose values count from 0.
+    /// Name and items; the values of the items count from 0.
     pub(super) enums: Vec<(String, Vec<String>)>,
 }
 
@@ -201,7 +201,7 @@ impl fmt::Debug for Options {
 }
 
 impl Options {
-    /// The defaults: the reactor on the VM's thread, keep-alive pings after 30 s of silence, at
+    /// The defaults: the VM's thread drives the reactor, keep-alive pings after 30 s of silence, at
     /// most 8,192 connections, all globals.
     pub fn new(output: impl Output + 'static) -> Options {
         let mut options = Options {
@@ -232,36 +232,36 @@ impl Options {
             hosts: Vec::new(),
             identity: Identity::default(),
         };
-        // A script that opens more has a bug; Rust programs have no such limit.
+        // A script that opens more connections has a bug; Rust programs have no such limit.
         options.config.limits.connections = 8192;
         options
     }
 
-    /// The reactor's configuration, to be changed in place.
+    /// The reactor's configuration, which the caller may change.
     pub fn config(&mut self) -> &mut Config {
         &mut self.config
     }
 
-    /// Whether the reactor runs on a thread of its own: pings are answered and messages read while
-    /// a script computes, at the cost of a thread switch per wake-up.
+    /// Whether the reactor runs on its own thread. This thread answers pings and reads messages
+    /// while a script computes, at the cost of a thread switch per wake-up.
     pub fn poll_thread(mut self, yes: bool) -> Options {
         self.poll_thread = yes;
         self
     }
 
-    /// Whether a thread stands in for the VM's while a script computes: after 20 to 40 ms
+    /// Whether a thread stands in for the VM's thread while a script computes. After 20 to 40 ms
     /// ([`Limits::stand_in`](crate::Limits::stand_in)) it answers pings, checks time limits,
-    /// completes closes, sends queued messages, and receives events, which then wait for the script
-    /// in order, up to [`Limits::high_water`](crate::Limits::high_water). It sleeps without ticking
-    /// while nothing happens, and a message that a handler answers at once costs no thread switch.
+    /// completes closes, and sends queued messages. It also receives events, which wait for the
+    /// script in order, up to [`Limits::high_water`](crate::Limits::high_water). It sleeps while
+    /// nothing happens, and a message that a handler answers at once costs no thread switch.
     ///
-    /// By default, it exists from the first call of [`Runtime::run`](super::Runtime::run) on, and a
-    /// program that only calls [`Runtime::step`](super::Runtime::step) gets no thread. With `true`
-    /// it exists in any case, also while [`Runtime::spawn`](super::Runtime::spawn) starts a script;
-    /// the time between two steps of the program then counts as computing, too. Before the first
-    /// connection there is no thread, with [`Options::poll_thread`] there is none at all, and it
-    /// ends with the runtime. If the system cannot create a thread, the runtime warns, and the
-    /// network waits as with `false`.
+    /// By default, the thread exists from the first call of [`Runtime::run`](super::Runtime::run)
+    /// on; a program that only calls [`Runtime::step`](super::Runtime::step) gets none. With
+    /// `true`, it also exists while [`Runtime::spawn`](super::Runtime::spawn) starts a script, and
+    /// the time between two steps of the program counts as computing, too. There is no such thread
+    /// before the first connection, or with [`Options::poll_thread`]. It ends with the runtime. If
+    /// the system cannot create the thread, the runtime warns, and the network waits as with
+    /// `false`.
     ///
     /// An [`Observer`](crate::trace::Observer) and a [`Policy`](crate::policy::Policy) are called
     /// on whichever thread drives the reactor.
@@ -270,23 +270,22 @@ impl Options {
         self
     }
 
-    /// Keep-alive pings of connections for which the script sets none; `None`: never.
+    /// The interval of keep-alive pings for connections whose script sets none; `None`: no pings.
     pub fn ping_interval(mut self, interval: Option<Duration>) -> Options {
         self.ping_interval = interval;
         self
     }
 
-    /// The compression that WebSockets offer if the script does not set it (its option `Compress`);
-    /// `None`, the default: none. For when it is unsafe, see [`Compression`].
+    /// The compression that WebSockets offer unless the script sets it (its option `Compress`);
+    /// `None`, the default: none. [`Compression`] says when it is unsafe.
     #[cfg(feature = "deflate")]
     pub fn compression(mut self, wanted: Option<Compression>) -> Options {
         self.compress = CompressOption(wanted);
         self
     }
 
-    /// Whether streams (`SSE`, `RawStream`) accept compressed responses; not by default. Their data
-    /// is reported decoded in any case. See
-    /// [`StreamOptions::decode`](crate::StreamOptions::decode).
+    /// Whether streams (`SSE`, `RawStream`) accept compressed responses; not by default. Scripts
+    /// always get decoded data. See [`StreamOptions::decode`](crate::StreamOptions::decode).
     #[cfg(feature = "deflate")]
     pub fn decode(mut self, yes: bool) -> Options {
         self.decode = yes;
@@ -294,39 +293,39 @@ impl Options {
     }
 
     /// Whether a script may choose the proxy of a connection (its option `Proxy`); not by default.
-    /// The policy is asked about such a proxy as about any. Otherwise proxies are those of
-    /// [`Config::proxy`](crate::Config::proxy).
+    /// The policy is called for such a proxy as for any other. Otherwise
+    /// [`Config::proxy`](crate::Config::proxy) chooses proxies.
     pub fn script_proxy(mut self, yes: bool) -> Options {
         self.script_proxy = yes;
         self
     }
 
     /// Whether scripts may name Unix sockets (`ws+unix:/run/app.sock:/path`); not by default, since
-    /// services of this machine trust every client of theirs. The policy is asked about them, too.
+    /// local services trust every client of such a socket. The policy is called for them, too.
     pub fn unix_sockets(mut self, yes: bool) -> Options {
         self.unix_sockets = yes;
         self
     }
 
-    /// How many opening handshakes may be in progress at a time per address and port; 1 by default,
-    /// as RFC 6455 §4.1 demands. The others wait for their turn, which does not count towards their
-    /// time limit, at most [`Limits::opening_wait`](crate::Limits::opening_wait).
+    /// How many opening handshakes may run at a time per address and port; 1 by default, as RFC
+    /// 6455 §4.1 demands. The others wait for their turn, at most
+    /// [`Limits::opening_wait`](crate::Limits::opening_wait), before their time limit starts.
     pub fn opening(mut self, at_a_time: usize) -> Options {
         self.config.limits.opening_per_peer = at_a_time;
         self
     }
 
-    /// How long [`Runtime::finish`](super::Runtime::finish), and the end of
-    /// [`Runtime::run`](super::Runtime::run), may wait until queued bytes of scripts are sent;
-    /// `None`, the default: as long as the kernel takes bytes.
+    /// How long [`Runtime::finish`](super::Runtime::finish), and
+    /// [`Runtime::run`](super::Runtime::run) at its end, may wait until queued bytes of scripts are
+    /// sent; `None`, the default: as long as the kernel accepts bytes.
     pub fn exit_timeout(mut self, limit: Option<Duration>) -> Options {
         self.exit_timeout = limit;
         self
     }
 
     /// The source of secrets for `HttpService:GetSecret`, by name; it returns `None` if it has no
-    /// such secret. Without this call there are none. Scripts can send secrets and add to them, but
-    /// not read them.
+    /// such secret. By default there are no secrets. Scripts can send a secret and add text to it,
+    /// but not read it.
     pub fn secrets(
         mut self,
         source: impl Fn(&str) -> Option<String> + MaybeSend + 'static,
@@ -336,7 +335,7 @@ impl Options {
     }
 
     /// The source of modules for `require`: the files of the system ([`Files`], the default),
-    /// memory, an archive ([`Modules`] has an example), or none:
+    /// memory, an archive ([`Modules`] has an example), or no modules:
     ///
     /// ```
     /// # use moonwire::luau::{Line, Options};
@@ -351,71 +350,71 @@ impl Options {
     }
 
     /// The memory limit of the whole VM in bytes; `None`, the default: unlimited. Luau does not
-    /// collect garbage early to stay below it, so leave room. The text that `JSONEncode` makes
-    /// counts, too. An allocation beyond it raises `not enough memory` in the script, or ends
-    /// [`super::Runtime::run`] with an error.
+    /// collect garbage early to stay below the limit, so leave room. The text that `JSONEncode`
+    /// makes counts, too. An allocation beyond the limit raises `not enough memory` in the script,
+    /// or ends [`super::Runtime::run`] with an error.
     ///
-    /// The texts of secrets are in the VM and count. Messages that a script has sent and the
-    /// network has not taken yet do not: [`Limits::send_queue`](crate::Limits::send_queue) bounds
-    /// those of each connection, and [`Limits::connections`](crate::Limits::connections) the number
-    /// of connections.
+    /// The texts of secrets are in the VM and count. Messages that a script has sent and that are
+    /// still queued do not count: [`Limits::send_queue`](crate::Limits::send_queue) bounds those of
+    /// each connection, and [`Limits::connections`](crate::Limits::connections) the number of
+    /// connections.
     pub fn memory_limit(mut self, bytes: Option<usize>) -> Options {
         self.memory_limit = bytes;
         self
     }
 
-    /// Whether memory that was freed stays with the process for what comes next, once 32 MiB of
-    /// strings of 4 KiB or more were created: where the process allocates by glibc, up to 32 MiB of
-    /// it, for the whole process and its life; elsewhere this does nothing. Large messages cost a
-    /// fifth less CPU then, and what a peak has taken is not given back. Off by default, since the
-    /// process is the embedder's; the command turns it on.
+    /// Whether freed memory stays with the process for later use, once scripts have created 32 MiB
+    /// of strings of 4 KiB or more. If the process allocates by glibc, up to 32 MiB stay, for the
+    /// whole process until its end; otherwise this has no effect. Large messages then cost a fifth
+    /// less CPU, but the memory of a peak is not given back. Off by default, since the embedder
+    /// decides about the process; the command turns it on.
     pub fn keep_freed_memory(mut self, yes: bool) -> Options {
         self.keep_freed_memory = yes;
         self
     }
 
     /// The time for which a script may run without a pause; `None`, the default: unlimited. It
-    /// starts when the runtime calls or resumes the script, and functions that the script resumes,
-    /// spawns or requires run on the same time. When it is over, an error with the script's
-    /// position is raised, again and again until the script ends: at the latest 10 ms, and a call
-    /// of the language's library, after the limit. (The value that a script can catch is not a
-    /// string; `tostring` returns its text.)
+    /// starts when the runtime calls or resumes the script, and includes functions that the script
+    /// resumes, spawns or requires. When it has passed, an error with the script's position is
+    /// raised, again and again until the script ends: at most 10 ms, and one call of the language's
+    /// library, after the limit. (The value that a script can catch is not a string; `tostring`
+    /// returns its text.)
     ///
-    /// Sets the VM's interrupt, which reads the clock: that costs each loop and call of a script
-    /// some 60 ns. Not limited are Lua code that the embedder calls itself, and its output, policy
-    /// and source of secrets; a function of the embedder that a script calls runs on the script's
-    /// time.
+    /// This sets the VM's interrupt, which reads the clock and costs each loop and call of a script
+    /// some 60 ns. Lua code that the embedder calls itself is not limited, nor is the embedder's
+    /// output, policy or source of secrets. A function of the embedder that a script calls counts
+    /// as the script's time.
     pub fn time_limit(mut self, limit: Option<Duration>) -> Options {
         self.time_limit = limit;
         self
     }
 
-    /// Gives scripts the global `io`, with these streams; by default there is none. Its members are
-    /// in [`TYPES`](super::TYPES). A thread that waits for input keeps the program alive; other
-    /// threads, timers and connections go on meanwhile.
+    /// Gives scripts the global `io`, with these streams; by default there is none.
+    /// [`TYPES`](super::TYPES) has its members. A thread that waits for input keeps the program
+    /// alive; other threads, timers and connections continue meanwhile.
     pub fn io(mut self, io: Io) -> Options {
         self.io = Some(io);
         self
     }
 
-    /// Whether scripts have the global `exit(code)`, with which one of them ends all: no script
-    /// runs on after it, none is called again, and [`Runtime::run`](super::Runtime::run) ends as if
-    /// no thread could run any more: queued bytes are sent, and connections are closed.
-    /// [`Runtime::exit_code`](super::Runtime::exit_code) is the code. Not by default.
+    /// Whether scripts have the global `exit(code)`; not by default. A script that calls it ends
+    /// all scripts: none runs on, and none is called again. [`Runtime::run`](super::Runtime::run)
+    /// ends as if no thread could run any more: queued bytes are sent, and connections are closed.
+    /// [`Runtime::exit_code`](super::Runtime::exit_code) returns the code.
     ///
     /// A call of `exit` sets the VM's interrupt, which raises an error in running scripts until
-    /// they end; Lua code that the embedder calls itself is not affected.
+    /// they end. Lua code that the embedder calls itself is not affected.
     pub fn exit(mut self, yes: bool) -> Options {
         self.exit = yes;
         self
     }
 
-    /// Which scripts are compiled to native code; [`Jit::Off`], the default: none. On machines that
-    /// Luau cannot compile for, none is.
+    /// Which scripts are compiled to native code; [`Jit::Off`], the default: none. On a machine
+    /// that Luau cannot compile for, no script is.
     ///
     /// With another value, [`install`](super::install) sets `Lua::enable_jit` of the VM to `false`
-    /// once it is done, and each script sets it while it is loaded; with `Jit::Off` the setting is
-    /// not touched, which is `true` in a VM by default. A time limit holds in native code, too, and
+    /// at its end, and each load of a script sets it. With `Jit::Off`, nothing changes this
+    /// setting, which is `true` in a VM by default. A time limit also holds in native code, and
     /// tracebacks have the same lines.
     ///
     /// ```
@@ -432,9 +431,9 @@ impl Options {
         self
     }
 
-    /// Whether HTTP calls (`RequestAsync`, `GetAsync`, `PostAsync`) use connections that are kept
-    /// for the next ([`StreamOptions::keep_alive`](crate::StreamOptions::keep_alive)); true by
-    /// default; otherwise each has one of its own.
+    /// Whether HTTP calls (`RequestAsync`, `GetAsync`, `PostAsync`) use kept connections
+    /// ([`StreamOptions::keep_alive`](crate::StreamOptions::keep_alive)), the default; otherwise
+    /// each call has a connection of its own.
     pub fn keep_alive(mut self, yes: bool) -> Options {
         self.keep_alive = yes;
         self
@@ -442,25 +441,25 @@ impl Options {
 
     /// How many HTTP calls (`RequestAsync`, `GetAsync`, `PostAsync`) all scripts together may send
     /// within a minute; `None`, the default: any number. One more raises `Number of requests
-    /// exceeded limit`, as in Roblox, where it is 500.
+    /// exceeded limit`, as in Roblox, whose limit is 500.
     pub fn requests_per_minute(mut self, most: Option<u32>) -> Options {
         self.requests_per_minute = most;
         self
     }
 
-    /// Runs a host file before the scripts, after those that were given before; by default there is
-    /// none. All scripts see the globals that it has set. One that raises is an error of
-    /// [`install`](super::install), [`Error::Host`](super::Error::Host).
+    /// Runs a host file before the scripts, and after the host files of earlier calls; by default
+    /// there is none. All scripts see the globals that it sets. If it raises,
+    /// [`install`](super::install) returns [`Error::Host`](super::Error::Host).
     ///
-    /// Embedders who set a compiler of their own add the globals of host files to it, see
+    /// An embedder who sets a compiler adds the globals of host files to it; see
     /// [`install`](super::install).
     pub fn host(mut self, file: HostFile) -> Options {
         self.hosts.push(file);
         self
     }
 
-    /// The player for host files: name and user id of `Players.LocalPlayer`. `Player1` and -1 by
-    /// default, as in a test of Studio.
+    /// The player for host files: name and user id of `Players.LocalPlayer`. The defaults,
+    /// `Player1` and -1, are those of a test in Studio.
     pub fn player(mut self, name: &str, id: i64) -> Options {
         (self.identity.player, self.identity.player_id) = (name.to_owned(), id);
         self
@@ -472,8 +471,8 @@ impl Options {
         self
     }
 
-    /// Switches off the fast paths on which messages reach scripts: scripts have to see the same.
-    /// For the tests that compare both.
+    /// Switches off the fast paths on which messages reach scripts; scripts must notice no
+    /// difference. For the tests that compare both.
     #[doc(hidden)]
     pub fn plain(mut self, yes: bool) -> Options {
         self.plain = yes;
@@ -484,8 +483,8 @@ impl Options {
     /// is called once, by [`install`](super::install) or [`Runtime::new`](super::Runtime::new).
     ///
     /// All scripts get the same value. To protect it from changes, make it read-only
-    /// ([`Table::set_readonly`](mlua::Table::set_readonly)) or a userdata. A name that exists
-    /// already is an error of `install`.
+    /// ([`Table::set_readonly`](mlua::Table::set_readonly)) or a userdata. If the name already
+    /// exists, `install` returns an error.
     ///
     /// ```
     /// use moonwire::luau::{Line, Options, Runtime};
@@ -518,8 +517,8 @@ impl Options {
     }
 
     /// Adds a global, for example a function (`|lua| lua.create_function(…)`); see
-    /// [`Options::service`]. One of [`GLOBALS`] can be replaced only if it is left out with
-    /// [`Options::without`]; otherwise that is an error of `install`.
+    /// [`Options::service`]. To replace one of [`GLOBALS`], also leave it out with
+    /// [`Options::without`]; otherwise `install` returns an error.
     pub fn global<V: IntoLua>(
         mut self,
         name: &str,
@@ -529,8 +528,8 @@ impl Options {
         self
     }
 
-    /// Adds an enum, `Enum.<name>`, whose items have the values 0, 1, … in order. A name that
-    /// exists already, or an item that is named twice, is an error of `install`.
+    /// Adds an enum, `Enum.<name>`, whose items have the values 0, 1, … in order. If the name
+    /// already exists, or an item is named twice, `install` returns an error.
     pub fn enumeration<S: Into<String>>(
         mut self,
         name: &str,
@@ -541,26 +540,26 @@ impl Options {
         self
     }
 
-    /// Whether each script has a table of globals of its own: globals that it sets directly, by
-    /// `getgenv()` or in a text of `loadstring` are not seen by other scripts, and are gone with
-    /// the script. All scripts see globals of the shared table, among them `shared` and `_G`, which
-    /// exist for sharing; `require` returns the same module to all scripts, and modules use the
-    /// shared table.
+    /// Whether each script has its own table of globals. Other scripts do not see globals that a
+    /// script sets directly, by `getgenv()` or in a text of `loadstring`, and these globals end
+    /// with the script. All scripts see the globals of the shared table, among them `shared` and
+    /// `_G`, which exist for sharing; `require` returns the same module to all scripts, and modules
+    /// use the shared table.
     ///
-    /// By default, `false`, all scripts have one table: a global that one sets, another sees and
-    /// may overwrite.
+    /// By default, `false`, all scripts have one table: a script sees the globals that another
+    /// sets, and may overwrite them.
     pub fn globals_per_script(mut self, yes: bool) -> Options {
         self.globals_per_script = yes;
         self
     }
 
-    /// Does not set a global of [`GLOBALS`]. Any other name is an error of
-    /// [`install`](super::install) and [`Runtime::new`](super::Runtime::new).
+    /// Leaves out a global of [`GLOBALS`]. For any other name, [`install`](super::install) and
+    /// [`Runtime::new`](super::Runtime::new) return an error.
     ///
     /// `loadstring` and `require`, which mlua adds to every VM, are removed in any case: scripts
     /// have those of this crate, or none. An embedder who has other ones sets them afterwards.
-    /// Without `coroutine`, threads that a script creates with Luau's own belong to no script: they
-    /// would be allowed what [`ScriptOptions`] forbid, so these options are an error then, and
+    /// Without `coroutine`, threads that a script creates with Luau's own belong to no script.
+    /// [`ScriptOptions`] would not restrict them, so such options are then an error, and
     /// [`Script::kill`](super::Script::kill) does not end such threads.
     pub fn without(mut self, global: &str) -> Options {
         self.without.push(global.to_owned());
@@ -568,12 +567,12 @@ impl Options {
     }
 }
 
-/// The permissions of one script, in addition to the [`Options`] for all; for
+/// The restrictions of one script, in addition to the [`Options`] for all; for
 /// [`Runtime::spawn_with`](super::Runtime::spawn_with).
 ///
-/// There is no memory limit per script: in the one heap a value belongs to every script that refers
+/// There is no memory limit per script: a value on the one heap belongs to every script that refers
 /// to it, so [`Options::memory_limit`] is for all. Nor is there a share of time: scripts take turns
-/// on one thread, and [`Options::time_limit`] stops one that takes no pause.
+/// on one thread, and [`Options::time_limit`] stops a script that does not pause.
 ///
 /// ```
 /// use moonwire::Policy;
@@ -592,7 +591,7 @@ pub struct ScriptOptions {
 }
 
 impl ScriptOptions {
-    /// No restrictions beyond those for all.
+    /// No restrictions besides those for all scripts.
     pub fn new() -> ScriptOptions {
         ScriptOptions::default()
     }
@@ -603,14 +602,14 @@ impl ScriptOptions {
         self
     }
 
-    /// How many connections it may have at a time that are open or being opened; `None`, the
+    /// How many connections of the script may be open or being opened at a time; `None`, the
     /// default: as many as [`Limits::connections`](crate::Limits::connections) leaves.
     pub fn connections(mut self, most: Option<usize>) -> ScriptOptions {
         self.connections = most;
         self
     }
 
-    /// Whether it restricts the script at all.
+    /// Whether these options restrict the script at all.
     pub(super) fn forbids(&self) -> bool {
         self.policy.is_some() || self.connections.is_some()
     }

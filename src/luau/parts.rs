@@ -1,5 +1,5 @@
-//! Parts of the prelude that are loaded at their first use: compiling one takes longer than most
-//! scripts run, and most scripts use few of them.
+//! Loads parts of the prelude at their first use: compiling a part takes longer than most scripts
+//! run, and most scripts use few parts.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::host::Host;
 use super::jit::Jit;
 use super::watch::CHUNK;
 
-/// A part, and its arguments: names of parts.
+/// A part of the prelude; its arguments are other parts, by name.
 struct Part {
     name: &'static str,
     text: &'static str,
@@ -50,14 +50,14 @@ const PARTS: [Part; 6] = [
     },
 ];
 
-/// The loaded parts, and the arguments for more. All of it is in tables of the VM, and the prelude
-/// passes them to the native: a native that kept them would keep the VM's memory beyond the
-/// runtime.
+/// The loaded parts, and the values that further parts need. All of them are in tables of the VM,
+/// and the prelude passes these tables to the native: a native that kept them would keep the VM's
+/// memory beyond the runtime.
 #[derive(Clone)]
 pub(super) struct Parts {
-    /// Name → the result of the part.
+    /// Name → what the part returned.
     loaded: Table,
-    /// The environment of all functions of the prelude, filled while a part is loaded.
+    /// The environment of all functions of the prelude, filled only while a part is loaded.
     environment: Table,
     language: Table,
     /// Type → tables whose keys are its members.
@@ -120,7 +120,7 @@ impl Parts {
         PARTS.iter().try_for_each(|part| self.get(lua, jit, part.name).map(drop))
     }
 
-    /// Names of the parts that were loaded later.
+    /// The names of the parts that were loaded after the start.
     pub(super) fn late(&self) -> mlua::Result<Vec<&'static str>> {
         let mut names = Vec::new();
         for part in &PARTS {
@@ -135,7 +135,7 @@ impl Parts {
         &self.members
     }
 
-    /// A part, loaded if necessary. After an error the next call tries again.
+    /// Returns a part, and loads it if necessary. After an error the next call tries again.
     pub(super) fn get(&self, lua: &Lua, jit: Jit, name: &str) -> mlua::Result<Table> {
         if let Some(part) = self.loaded.raw_get(name)? {
             return Ok(part);
@@ -146,8 +146,8 @@ impl Parts {
         for name in part.takes {
             takes.push_back(Value::Table(self.get(lua, jit, name)?));
         }
-        // Luau resolves globals of a text in those of the loading thread, a script's, whose
-        // metatable may run code: so the text is compiled before the environment is filled.
+        // Luau resolves globals of a text in the loading thread's table. That may be a script's,
+        // whose metatable may run code: so the text is compiled before the environment is filled.
         let function = chunk(lua, jit, &self.environment, part.name, part.text)?;
         if let Some(part) = self.loaded.raw_get(name)? {
             return Ok(part);
@@ -160,14 +160,14 @@ impl Parts {
     }
 }
 
-/// The environment of the prelude while a part is loaded: the part copies what it needs into
-/// locals, and later lookups find nothing.
+/// The environment of the prelude, filled while a part is loaded. The part copies what it needs
+/// into locals; later lookups find nothing.
 struct Filled<'a>(&'a Table);
 
 impl<'a> Filled<'a> {
     fn new(parts: &'a Parts) -> mlua::Result<Filled<'a>> {
-        // This also marks the table as changeable: so globals that Luau has resolved in a script's
-        // table when it loaded the text are not used.
+        // This also marks the table as changeable. So Luau does not use globals that it has
+        // resolved in a script's table when it loaded the text.
         parts.environment.set_readonly(false);
         parts.environment.set_safeenv(false);
         let filled = Filled(&parts.environment);
@@ -188,10 +188,10 @@ impl Drop for Filled<'_> {
 /// Clears the environment of the prelude.
 pub(super) fn close(environment: &Table) {
     environment.set_readonly(false);
-    // Clearing fails if a table is read-only.
+    // `clear` fails if the table is read-only.
     let _ = environment.clear();
     environment.set_readonly(true);
-    // Clearing has reset it; without it, calls of the language's functions are slow.
+    // `clear` has reset this mark, without which calls of the language's functions are slow.
     environment.set_safeenv(true);
 }
 
@@ -203,7 +203,7 @@ pub(super) fn chunk(
     name: &str,
     text: &'static str,
 ) -> mlua::Result<Function> {
-    // Level 2 inlines local functions, which would make `error` with a level wrong.
+    // Level 2 inlines local functions, which would make the levels of `error` wrong.
     let inlines = matches!(name, "timers" | "scheduler" | "connections");
     let compiler = Compiler::new().set_optimization_level(if inlines { 2 } else { 1 });
     let chunk = lua.load(text).set_name(format!("{CHUNK} {name}"));
@@ -212,7 +212,7 @@ pub(super) fn chunk(
     jit.load_own(lua, text, || chunk.into_function())
 }
 
-/// The message for a script. The only possible errors are a lack of memory or of stack.
+/// The error as a text for a script. Only a lack of memory or of stack can cause one.
 fn message(e: &mlua::Error) -> String {
     match e {
         mlua::Error::CallbackError { cause, .. } => message(cause),

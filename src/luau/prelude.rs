@@ -1,5 +1,5 @@
-//! The prelude, the part that is written in Luau: loads it into a VM, with its arguments, and gets
-//! its functions for Rust.
+//! Loads the prelude, the code that is written in Luau, into a VM, and gets the functions that
+//! Rust calls.
 
 use std::sync::Arc;
 
@@ -14,40 +14,40 @@ use super::parts::{self, Parts};
 use super::watch::is_in;
 use super::{require, stdio, streams, values};
 
-/// The functions of the Luau side that Rust calls.
+/// The functions of the prelude that Rust calls.
 pub(super) struct Prelude {
     pub(super) main: Function,
     pub(super) scripts: Scripts,
     pub(super) step: Function,
-    /// Warns about main threads that wait in vain; returns whether there is one.
+    /// Warns about each main thread that nothing will wake; returns whether there is one.
     pub(super) warn_stranded: Function,
     pub(super) round: Function,
     pub(super) round_with: Function,
     pub(super) feed: Feed,
     pub(super) dropped: Function,
-    /// Called when there is more input for `io`; `None`: there is no `io`.
+    /// Tells the prelude that `io` has more input; `None`: there is no `io`.
     pub(super) input: Option<Function>,
-    /// The globals of host files, if there are any.
+    /// The globals that host files have set, if there are host files.
     pub(super) host: Option<Table>,
-    /// The environment of all prelude functions: empty, and unreachable for scripts.
+    /// The environment of all functions of the prelude: empty, and scripts cannot reach it.
     pub(super) environment: Table,
     pub(super) parts: Parts,
-    /// Class of Instances → its members.
+    /// Class of Instances → the members of its objects.
     pub(super) classes: Table,
 }
 
-/// The functions about scripts as a whole.
+/// The functions that handle a script as a whole.
 #[derive(Clone)]
 pub(super) struct Scripts {
     pub(super) new: Function,
     pub(super) kill: Function,
     pub(super) is_alive: Function,
-    /// Makes the globals for a script with a table of its own.
+    /// Makes the globals of a script that has its own table.
     pub(super) own: Function,
 }
 
 impl Prelude {
-    /// Loads the prelude; returns its functions and its globals for scripts.
+    /// Loads the prelude; returns its functions and the globals for scripts.
     pub(super) fn load(
         lua: &Lua,
         host: &Arc<Host>,
@@ -123,11 +123,11 @@ impl Prelude {
         } else {
             None
         };
-        // All parts have copied what they need: later lookups find nothing.
+        // All parts have copied what they need: later lookups are to find nothing.
         parts::close(&own);
         if per_script {
-            // It creates a thread with the shared globals, so it must not be loaded by a script's
-            // thread.
+            // It creates a thread with the shared globals, so the thread of a script must not be
+            // the one that loads it.
             late.get(lua, host.jit, "require")?;
         }
         let beat: Table = scheduler.get("beat")?;
@@ -189,7 +189,7 @@ const USED: [&str; 19] = [
     "utf8",
 ];
 
-/// Globals that the prelude does not need, but host files may.
+/// Globals that the prelude does not need, but that host files may use.
 const UNUSED: [&str; 15] = [
     "_VERSION",
     "assert",
@@ -208,8 +208,8 @@ const UNUSED: [&str; 15] = [
     "xpcall",
 ];
 
-/// Copies of the language's globals, since a script may change globals, and without a sandbox the
-/// libraries, too.
+/// Copies of the language's globals and libraries, since a script may change globals, and without
+/// a sandbox the libraries, too.
 fn copies(lua: &Lua, names: &[&'static str]) -> mlua::Result<Vec<(&'static str, Value)>> {
     let globals = lua.globals();
     let copy = |name| {

@@ -1,5 +1,5 @@
-//! Drives the Luau side: passes events, resumes threads, sends bytes, and waits when nothing is
-//! left to do.
+//! Drives the Luau side: passes events, resumes threads, sends bytes, and waits when no work is
+//! left.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -41,35 +41,35 @@ pub struct Runtime {
     source: Source,
     batch: Batch,
     stopper: Stopper,
-    /// With globals per script: the names of our globals in each script's table.
+    /// If each script has its own globals: the names of our globals in each script's table.
     own_globals: Option<Vec<&'static str>>,
-    /// Whether threads that scripts create with `coroutine` are assigned to them.
+    /// Whether threads that scripts create with `coroutine` belong to these scripts.
     knows_threads: bool,
-    /// Globals of host files.
+    /// The names of the globals that host files have set.
     set_by_hosts: Vec<String>,
-    /// The table `shared`, if it is ours.
+    /// The table `shared`, if this crate has made it.
     shared: Option<Table>,
     /// The time of the last step.
     stepped: Instant,
     /// The state after the last round.
     round_state: RoundState,
     due: Option<f64>,
-    /// As in [`Options::stand_in`]; `None`: not set.
+    /// As in [`Options::stand_in`]; `None`: the options do not set it.
     stand_in: Option<bool>,
     /// As in [`Options::plain`].
     plain: bool,
     exit_timeout: Option<Duration>,
     /// As in [`Runtime::was_stranded`].
     stranded: bool,
-    /// Bytes that were reported as lost at an end, and how many of them the reactor has counted.
+    /// Bytes that were reported as lost so far, and how many of these the reactor has counted.
     lost: u64,
     counted: u64,
 }
 
-/// The key in a VM's registry that marks it as having the script APIs.
+/// The key in a VM's registry that marks the VM as having the script APIs.
 const INSTALLED: &str = "moonwire";
 
-/// The source of events.
+/// Which thread drives the reactor, and so where events come from.
 enum Source {
     Inline(VmThread),
     Threaded(Events),
@@ -80,7 +80,7 @@ enum Source {
 pub enum Progress {
     /// Work is left: step again as soon as possible.
     Ready,
-    /// There is nothing to do before that time (`None`: before an event of the network).
+    /// No work is due before this time (`None`: before an event of the network).
     Waiting(Option<Instant>),
     /// No thread can ever run again.
     Done,
@@ -95,11 +95,11 @@ impl Progress {
     }
 }
 
-/// The length of a step under [`Runtime::run`].
+/// The length of a step in [`Runtime::run`].
 const STEP: Duration = Duration::from_nanos(1_000_000_000 / 60);
 
-/// How long connections that are open at the end of a program have for their closing handshake,
-/// once all queued bytes were sent.
+/// The time for the closing handshakes of connections that are open at the end of a program, after
+/// all queued bytes were sent.
 const END: Duration = Duration::from_secs(2);
 
 impl fmt::Debug for Runtime {
@@ -109,8 +109,8 @@ impl fmt::Debug for Runtime {
 }
 
 impl Runtime {
-    /// A runtime with a VM of its own, sandboxed: the libraries are read-only, and scripts have
-    /// `_G` and `shared` to share values.
+    /// A runtime with its own VM, sandboxed: the libraries are read-only, and scripts have `_G` and
+    /// `shared` to share values.
     ///
     /// # Errors
     ///
@@ -118,10 +118,10 @@ impl Runtime {
     pub fn new(options: Options) -> Result<Runtime, Error> {
         let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
         lua.sandbox(true)?;
-        // mlua's default is to compile everything.
+        // By default, mlua compiles all scripts to native code.
         #[cfg(feature = "jit")]
         lua.enable_jit(false);
-        // In a sandbox, Luau resolves fields of globals once, when it loads a text; not for these.
+        // In a sandbox, Luau resolves fields of globals once, at load, except for these.
         let mut changing = ["_G", "game", "shared"].map(str::to_owned).to_vec();
         changing.extend(options.offer.globals.iter().map(|(name, _)| name.clone()));
         lua.set_compiler(Compiler::new().set_mutable_globals(changing.clone()));
@@ -155,7 +155,7 @@ impl Runtime {
         let files = std::mem::take(&mut options.hosts);
         let identity = options.identity.clone();
         let (offer, per_script) = (std::mem::take(&mut options.offer), options.globals_per_script);
-        // An `Rc` would do except with mlua's feature `send`.
+        // An `Rc` would be enough without mlua's feature `send`.
         #[allow(clippy::arc_with_non_send_sync)]
         let host = Arc::new(Host::new(link.clone(), limits, options));
         // From here on the VM is changed.
@@ -226,20 +226,20 @@ impl Runtime {
         &self.lua
     }
 
-    /// Starts a script as a thread of its own, up to its first yield. `name` is used in its errors
-    /// and is where `require` starts: the place of the script among the modules
-    /// ([`Options::modules`]). A name that is not a file's counts as one in their base. `args`
-    /// reach it as `...`. The text is never taken for bytecode; it may start with a byte order mark
-    /// and a line `#!`.
+    /// Starts a script as a thread of its own, which runs up to its first yield. `name` stands in
+    /// its errors, and is the place of the script among the modules ([`Options::modules`]), from
+    /// which `require` searches. A name that is not a file's counts as a file in the base folder.
+    /// `args` reach the script as `...`. The text is never taken for bytecode; it may start with a
+    /// byte order mark and a line `#!`.
     ///
     /// An error at its top level is passed to the output, and recorded for [`Runtime::has_raised`]
-    /// and [`Script::has_raised`]. Dropping the [`Script`] does not end it.
+    /// and [`Script::has_raised`]. Dropping the [`Script`] does not end the script.
     ///
     /// # Errors
     ///
-    /// [`Error::Syntax`] for a text that is no Luau, [`Error::Exited`] after a script has called
-    /// `exit`, [`Error::Lua`] if the VM has no memory. What the script raises is no error of this
-    /// call.
+    /// [`Error::Syntax`] if the text is not Luau, [`Error::Exited`] after a script has called
+    /// `exit`, [`Error::Lua`] if the VM has no memory. An error that the script raises is not an
+    /// error of this call.
     pub fn spawn(
         &mut self,
         name: &str,
@@ -253,8 +253,8 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// As [`Runtime::spawn`]; and [`Error::Options`] for bounds that scripts could get around,
-    /// since [`Options::without`] leaves `coroutine` out.
+    /// As [`Runtime::spawn`]; and [`Error::Options`] if scripts could get around the restrictions,
+    /// since [`Options::without`] leaves out `coroutine`.
     pub fn spawn_with(
         &mut self,
         name: &str,
@@ -292,14 +292,14 @@ impl Runtime {
         *lock(&self.host.raised)
     }
 
-    /// Whether the main thread of a script was still waiting for an event of a connection that had
-    /// ended when [`Runtime::run`] or [`Runtime::finish`] came to the end: for a message, for
-    /// example. There was a warning for each. Not if the script had closed the connection itself.
+    /// Whether the main thread of a script still waited for an event of an ended connection, such
+    /// as a message, when [`Runtime::run`] or [`Runtime::finish`] came to the end. There was a
+    /// warning for each. A connection that the script itself closed does not count.
     pub fn was_stranded(&self) -> bool {
         self.stranded
     }
 
-    /// The code with which a script has called `exit` ([`Options::exit`]).
+    /// The code that a script has passed to `exit` ([`Options::exit`]).
     pub fn exit_code(&self) -> Option<u8> {
         *lock(&self.host.exit)
     }
@@ -331,26 +331,26 @@ impl Runtime {
         Ok(self.prelude.parts.all(&self.lua, self.host.jit)?)
     }
 
-    /// The names of those parts that are loaded, for tests.
+    /// The names of the parts that were loaded after the start, for tests.
     #[doc(hidden)]
     pub fn loaded(&self) -> Result<Vec<&'static str>, Error> {
         Ok(self.prelude.parts.late()?)
     }
 
-    /// The environment of the prelude's functions, for the test that none of them looks there.
+    /// The environment of the prelude's functions, for the test that no function looks a global up.
     #[doc(hidden)]
     pub fn environment(&self) -> &Table {
         &self.prelude.environment
     }
 
     /// Bytes that scripts have sent and that were lost without an event for a script: after
-    /// `Close`, at the end, or because no handler was connected to the end of the connection. There
-    /// was a warning for each loss.
+    /// `Close`, at the end, or because no handler was connected to the end of the connection. A
+    /// warning was written for each loss.
     pub fn lost(&self) -> u64 {
         self.lost + *lock(&self.host.lost)
     }
 
-    /// How often the stand-in has taken over, and how often it has checked whether to; for tests.
+    /// How often the stand-in has taken over, and how often it has checked; for tests.
     #[doc(hidden)]
     pub fn stood_in(&self) -> [u64; 2] {
         match &self.source {
@@ -359,21 +359,21 @@ impl Runtime {
         }
     }
 
-    /// A handle that stops it from another thread.
+    /// A handle that stops the runtime from another thread.
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()
     }
 
-    /// Runs until no thread can ever run again, then closes open connections, as
-    /// [`Runtime::finish`] does. Returns [`Progress::Done`], or [`Progress::Stopped`].
+    /// Runs until no thread can ever run again, then closes open connections as [`Runtime::finish`]
+    /// does. Returns [`Progress::Done`], or [`Progress::Stopped`].
     ///
-    /// While a script computes for longer than [`Limits::stand_in`](crate::Limits::stand_in), a
-    /// thread of its own stands in for this one: see [`Options::stand_in`].
+    /// While a script computes for longer than [`Limits::stand_in`](crate::Limits::stand_in),
+    /// another thread drives the network: see [`Options::stand_in`].
     ///
     /// # Errors
     ///
     /// [`Error::Io`] if the system cannot wait any more, [`Error::Lua`] if the VM has no memory.
-    /// What a script raises is reported to the [`Output`](super::Output) and is no error here.
+    /// The [`Output`](super::Output) receives errors of scripts; they are no errors of this call.
     pub fn run(&mut self) -> Result<Progress, Error> {
         self.begin_run();
         let progress = self.run_while(|| true)?;
@@ -383,8 +383,8 @@ impl Runtime {
         Ok(progress)
     }
 
-    /// Runs, as [`Runtime::run`] does, until `script` is not alive any more ([`Script::is_alive`]),
-    /// and closes nothing: the other scripts stay as they are, and can be run on. Returns
+    /// Runs as [`Runtime::run`] does, but only until `script` is not alive any more
+    /// ([`Script::is_alive`]), and closes nothing: the other scripts can run on later. Returns
     /// [`Progress::Done`] if none of them can ever run again.
     ///
     /// # Errors
@@ -395,7 +395,7 @@ impl Runtime {
         self.run_while(|| script.is_alive())
     }
 
-    /// From now on there is a stand-in, unless the options set otherwise.
+    /// From now on the runtime may use a stand-in, unless the options set otherwise.
     fn begin_run(&mut self) {
         if let (Source::Inline(vm), None) = (&self.source, self.stand_in) {
             vm.seat().allow();
@@ -418,10 +418,10 @@ impl Runtime {
         }
     }
 
-    /// One step, for a program with a loop of its own: runs what is ready, for about `budget`. It
-    /// never waits for the network; with [`Options::stand_in`] set, it may wait for the end of a
-    /// turn of the stand-in, at most [`Limits::turn`](crate::Limits::turn) bytes. The time is
-    /// checked between two handlers, not inside one.
+    /// One step, for a program with its own loop: does the work that is ready, for about `budget`.
+    /// It never waits for the network. With [`Options::stand_in`] set, it may wait until the
+    /// stand-in has ended its turn, which reports at most [`Limits::turn`](crate::Limits::turn)
+    /// bytes. The time is checked between two handlers, not during one.
     ///
     /// # Errors
     ///
@@ -437,14 +437,14 @@ impl Runtime {
         progress
     }
 
-    /// Closes open connections, with 1001. Queued bytes are sent first, for as long as the kernel
-    /// takes some ([`Limits::stall`](crate::Limits::stall)) and [`Options::exit_timeout`] allows;
-    /// then the servers have 2 s for their answers. Warns if that is not enough, with the bytes
-    /// lost; see [`Runtime::lost`]. Before all that, it warns about main threads that wait in vain
-    /// ([`Runtime::was_stranded`]).
+    /// Closes open connections, with 1001. Queued bytes are sent first, as long as the kernel
+    /// accepts some ([`Limits::stall`](crate::Limits::stall)) and [`Options::exit_timeout`] allows;
+    /// then the servers have 2 s for their close frames. If that is not enough, it warns, with the
+    /// number of lost bytes; see [`Runtime::lost`]. Before all this, it warns about main threads
+    /// that nothing will wake ([`Runtime::was_stranded`]).
     pub fn finish(&mut self) {
         if self.exit_code().is_none() {
-            // The call fails only without memory, and then the answer is unknown.
+            // The call fails only without memory; then the answer is unknown.
             self.stranded |= self.prelude.warn_stranded.call(()).unwrap_or(false);
         }
         let closing = Closing { code: 1001, answers: END, limit: self.exit_timeout };
@@ -479,14 +479,14 @@ impl Runtime {
             let text = format!("{} {connections} not closed within {within}", left.open);
             self.host.write_line(Line::warn(&text));
         }
-        // The connections have had their time.
+        // The time for the connections has passed.
         if let Source::Threaded(events) = &self.source {
             events.hurry();
         }
     }
 
-    /// Bytes lost according to events that came while the last thread ran, and that no script will
-    /// handle.
+    /// The lost bytes of events that arrived while the last thread ran; no script will handle these
+    /// events.
     fn unhandled_losses(&mut self) -> u64 {
         let (now, mut batch, mut bytes) = (Some(Instant::now()), Batch::default(), 0);
         loop {
@@ -506,7 +506,7 @@ impl Runtime {
         }
     }
 
-    /// Handles what is ready.
+    /// Does the work that is ready.
     fn advance(&mut self, end: Option<Instant>) -> Result<Progress, Error> {
         let _watched = self.host.watch.enter();
         if self.stopper.is_stopped() {
@@ -522,7 +522,7 @@ impl Runtime {
         });
         self.first_round(limit)?;
         // Otherwise connections whose userdata was collected meanwhile would be released only after
-        // the wait.
+        // the next wait.
         while !self.round_state.has(RoundState::LEFT) && self.host.has_dropped() {
             self.round(limit)?;
         }
@@ -541,7 +541,7 @@ impl Runtime {
         Ok(Progress::Waiting(earlier(at, step)))
     }
 
-    /// Reports new input to the Luau side, if there is any.
+    /// Tells the prelude about new input, if there is any.
     fn pass_input(&mut self) -> mlua::Result<()> {
         let Some(io) = self.host.io.as_ref().filter(|io| io.is_ready()) else { return Ok(()) };
         let made = io.input().refill();
@@ -549,7 +549,7 @@ impl Runtime {
         self.prelude.input.as_ref().map_or(Ok(()), |ready| ready.call(()))
     }
 
-    /// A round with the events of the last turn.
+    /// Runs a round with the events of the last turn.
     fn first_round(&mut self, limit: Option<f64>) -> mlua::Result<()> {
         if self.batch.is_empty() {
             return self.round(limit);
@@ -561,7 +561,7 @@ impl Runtime {
         done
     }
 
-    /// The same. Most turns bring one text, for which one call suffices.
+    /// As `first_round`, for a batch with events. Most turns bring one text: one call suffices.
     fn round_with(&mut self, limit: Option<f64>, batch: &mut Batch) -> mlua::Result<()> {
         if let Some((id, text)) = batch.only_text().filter(|_| !self.plain) {
             self.release_dropped()?;
@@ -574,7 +574,7 @@ impl Runtime {
         self.round(limit)
     }
 
-    /// Runs what is ready, up to a time of the Luau side's clock.
+    /// Does the work that is ready, up to a time of the Luau side's clock.
     fn round(&mut self, limit: Option<f64>) -> mlua::Result<()> {
         self.release_dropped()?;
         self.note(self.prelude.round.call((self.host.seconds(), limit))?)
@@ -584,13 +584,13 @@ impl Runtime {
         let waited = self.may_wait_for_step();
         (self.round_state, self.due) = (RoundState(state), due);
         if self.may_wait_for_step() && !waited {
-            // Steps of the grid that passed before do not count for it.
+            // Steps of the grid that passed before do not count for the waiting thread.
             self.whole_steps();
         }
         Ok(())
     }
 
-    /// Whether a thread may be waiting for a step; while work is left, that is unknown.
+    /// Whether a thread may be waiting for a step; this is unknown while work is left.
     fn may_wait_for_step(&self) -> bool {
         self.round_state.has(RoundState::STEPS) || self.round_state.has(RoundState::LEFT)
     }
@@ -606,14 +606,14 @@ impl Runtime {
         Ok(())
     }
 
-    /// `sandbox` makes every table among the globals read-only. This one has to be writable.
+    /// `sandbox` makes every table among the globals read-only; `shared` has to be writable.
     fn thaw_shared(&self) {
         if let Some(shared) = self.shared.as_ref().filter(|shared| shared.is_readonly()) {
             shared.set_readonly(false);
         }
     }
 
-    /// Under `run`, steps are on a grid of 1/60 s, and happen only when a thread waits for one.
+    /// In `run`, steps are on a grid of 1/60 s, and happen only if a thread waits for one.
     fn step_if_due(&mut self) -> Result<(), Error> {
         if self.may_wait_for_step() && self.whole_steps() {
             self.prelude.step.call::<()>(())?;
@@ -621,21 +621,21 @@ impl Runtime {
         Ok(())
     }
 
-    /// Moves to the latest step of the grid; returns whether that is a new one.
+    /// Moves to the latest step of the grid; returns whether it is a new one.
     fn whole_steps(&mut self) -> bool {
         let whole = self.stepped.elapsed().as_nanos() / STEP.as_nanos() * STEP.as_nanos();
-        // Less than the time that has passed since, so it fits.
+        // At most the elapsed time, so it fits.
         self.stepped += Duration::from_nanos(whole as u64);
         whole > 0
     }
 
-    /// One turn of the reactor, unless events of the last one are left.
+    /// One turn of the reactor, unless events of the last turn are left.
     fn turn(&mut self, until: Option<Instant>) -> Result<(), Error> {
         if self.stopper.is_stopped() || self.round_state.has(RoundState::BUSY) {
             return Ok(());
         }
         match &mut self.source {
-            // It also writes what the scripts have queued.
+            // The turn also writes the bytes that scripts have queued.
             Source::Inline(vm) => vm.turn(until, &mut self.batch)?,
             Source::Threaded(events) => {
                 self.host.link.flush();
@@ -646,14 +646,14 @@ impl Runtime {
     }
 }
 
-/// The state of the Luau side, in the bits of `connections.luau`.
+/// The state that the prelude returns, in the bits of `connections.luau`.
 #[derive(Clone, Copy, Default)]
 struct RoundState(u8);
 
 impl RoundState {
     /// Work is left.
     const LEFT: u8 = 1;
-    /// Some of it is events.
+    /// Some of that work is events.
     const BUSY: u8 = 2;
     /// A thread waits for a step.
     const STEPS: u8 = 4;

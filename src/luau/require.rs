@@ -1,8 +1,8 @@
-//! The natives behind `require`: the script that calls it, the file of a path, and its text as a
-//! function. Running modules and waiting for them is in the prelude (`prelude/require.luau`).
+//! The natives that `require` uses: they find the calling script and the file of a path, and
+//! compile its text. The prelude runs modules and waits for them (`prelude/require.luau`).
 //!
 //! Paths are those of Luau's require by string: `./` and `../` from the calling file, `@self` from
-//! a module's own folder, and aliases of the nearest `.luaurc` upwards that has them.
+//! the module's own folder, and aliases of the nearest `.luaurc` upwards that has the alias.
 
 use std::io;
 use std::sync::{Arc, TryLockError};
@@ -22,16 +22,16 @@ const REGISTERED: &str = "_REGISTEREDMODULES";
 /// Adds the natives:
 ///
 /// * `requirer()`: the chunk name of the calling script (`=` for all that are not files), if it can
-///   be determined, and the prefix of its errors with the position;
-/// * `registered(path)`: the value that the embedder registered under that name;
+///   be determined, and the position that its errors begin with;
+/// * `registered(path)`: the value that the embedder has registered under that name;
 /// * `find(chunk_name, path)`: the key of a module, its name and its text; or nil and the error;
-/// * `load_module(text, name)`: its function; or nil and the syntax error.
+/// * `load_module(text, name)`: the function of the module; or nil and the syntax error.
 pub(super) fn natives(lua: &Lua, host: &Arc<Host>, env: &Table, table: &Table) -> mlua::Result<()> {
     let requirer = |lua: &Lua, ()| Ok(requirer(lua));
     table.set("requirer", lua.create_function(requirer)?)?;
     let registered = |lua: &Lua, path: LuaString| {
         let all: Option<Table> = lua.named_registry_value(REGISTERED)?;
-        // mlua keeps the names in lower case.
+        // mlua keeps these names in lower case.
         let name = path.to_string_lossy().to_ascii_lowercase();
         all.map_or(Ok(Value::Nil), |all| all.raw_get(name))
     };
@@ -70,15 +70,15 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, env: &Table, table: &Table) -
     table.set("load_module", lua.create_function(load)?)
 }
 
-/// A syntax error with the name of its chunk: for bytecode, Luau's error has no name.
+/// Adds the chunk name to a syntax error without one: Luau's error about bytecode has no name.
 pub(super) fn named(name: &str, problem: String) -> String {
     let has_name = problem.starts_with(name) || problem.starts_with("...");
     if has_name { problem } else { format!("{name}: {problem}") }
 }
 
-/// The chunk name of the nearest function of a script below `require`, and its position.
+/// The chunk name of the nearest script function below `require`, and its position.
 fn requirer(lua: &Lua) -> (Option<String>, String) {
-    // This native, the prelude's `require` and the global that has loaded it come first.
+    // The first levels are this native, the prelude's `require`, and the global that loads it.
     for level in 3.. {
         let frame = lua.inspect_stack(level, |debug| {
             let source = debug.source();
@@ -91,11 +91,11 @@ fn requirer(lua: &Lua) -> (Option<String>, String) {
         });
         match frame {
             None => break,
-            // A function that is not Luau's, such as `pcall`.
+            // The function is not Luau code; for example, it is `pcall`.
             Some(None) => {}
             Some(Some((name, _))) if name.starts_with(CHUNK) => break,
-            // Chunks that are not files all start from the base; names that a script makes up must
-            // not be kept one by one.
+            // All chunks that are not files start from the base. Their names are not used, since
+            // the prelude keeps an entry for each name, and a script can make up any number.
             Some(Some((name, place))) => {
                 let name = if name.starts_with('@') { name } else { "=".to_owned() };
                 return (Some(name), place);
@@ -107,18 +107,18 @@ fn requirer(lua: &Lua) -> (Option<String>, String) {
 
 /// A module that was found.
 struct Found {
-    /// Its file, the key of the module.
+    /// The module's file, which is also its key.
     key: String,
-    /// The name for errors and for its chunk: without the extension, and for a folder with an
-    /// `init.luau` that folder.
+    /// The name in errors, and of the chunk: without the extension; for an `init.luau`, the name of
+    /// its folder.
     name: String,
     text: Vec<u8>,
 }
 
-/// The files that a module may be: one of its name, or one in the folder of its name.
+/// The files that a module may be: one with its name, or one in the folder with its name.
 fn candidates(place: &[String]) -> Vec<Place> {
     let mut files = Vec::new();
-    // The file `init` of a folder is required by the folder's name.
+    // A file `init` is required by the name of its folder.
     if let Some((last, folder)) = place.split_last().filter(|(last, _)| *last != "init") {
         files.extend(["luau", "lua"].map(|ending| {
             let mut file = folder.to_vec();
@@ -156,7 +156,7 @@ fn find(modules: &dyn Modules, chunk: &str, path: &str) -> Result<Found, String>
     module.ok_or_else(|| format!("there is no module \"{asked}\" ({})", tried.join(", ")))
 }
 
-/// A place in the tree: the names from the root on.
+/// A place in the tree: the names of the folders from the root on, and of the file.
 type Place = Vec<String>;
 
 struct Tree<'a> {
@@ -165,7 +165,7 @@ struct Tree<'a> {
     base: Place,
     /// Whether paths start with a `/`.
     rooted: bool,
-    /// Whether paths are those of Windows, like the base.
+    /// Whether paths are Windows paths, as the base is one.
     drives: bool,
 }
 
@@ -183,7 +183,7 @@ impl Tree<'_> {
         if self.drives { split_root(path) } else { (None, path) }
     }
 
-    /// How many names at the start of a place `..` cannot leave.
+    /// How many names at the start of a place `..` cannot remove.
     fn roots(&self, place: &[String]) -> usize {
         usize::from(place.first().is_some_and(|first| self.root(first).0.is_some()))
     }
@@ -193,7 +193,7 @@ impl Tree<'_> {
         if self.rooted { format!("/{path}") } else { path }
     }
 
-    /// The place for errors: relative to the base, if it is below that.
+    /// The place as errors show it: relative to the base, if it is below the base.
     fn shown(&self, place: &[String]) -> String {
         match place.strip_prefix(&*self.base) {
             Some([]) => ".".to_owned(),
@@ -202,12 +202,12 @@ impl Tree<'_> {
         }
     }
 
-    /// The place of a path relative to `place`, unless the path is absolute.
+    /// The place of a path that is relative to `place`, or absolute.
     fn from(&self, place: &[String], path: &str) -> Result<Place, String> {
         let (root, rest) = self.root(path);
         let from = match root {
             Some(root) => vec![root.to_owned()],
-            // On the drive of the base.
+            // The path is on the drive of the base.
             None if rest.starts_with('/') => self.base[..self.roots(&self.base)].to_vec(),
             None => place.to_vec(),
         };
@@ -228,9 +228,9 @@ impl Tree<'_> {
         Ok(from)
     }
 
-    /// The place of a chunk's file, whether that exists or not.
+    /// The place of a chunk's file, whether or not the file exists.
     fn chunk(&self, chunk: &str) -> Result<Place, String> {
-        // A text without a file name is in the base.
+        // A text that is not a file counts as one in the base.
         let name = chunk.strip_prefix('@').unwrap_or("text");
         let name = if self.drives { slashed(name) } else { name.to_owned() };
         self.from(&self.base, &name)
@@ -255,7 +255,7 @@ impl Tree<'_> {
         }
     }
 
-    /// The place of an alias, as seen from a folder. `under_way`: aliases that led here.
+    /// The place of an alias as seen from a folder. `under_way`: the aliases that led to this one.
     fn alias(
         &self,
         folder: &[String],
@@ -297,8 +297,8 @@ impl Tree<'_> {
     }
 }
 
-/// A module's own folder: its name without the extension, and for an `init.luau` the folder it is
-/// in.
+/// The folder that belongs to a module: its file name without the extension; for an `init.luau`,
+/// the folder of that file.
 fn own(chunk: &[String]) -> Place {
     let mut place = chunk.to_vec();
     if let Some(name) = place.pop() {
@@ -314,7 +314,7 @@ fn slashed(path: &str) -> String {
     path.replace('\\', "/")
 }
 
-/// The drive, or the share of a server, at the start of a Windows path, if any, and the rest.
+/// Splits a Windows path into its drive, or server and share, if it has one, and the rest.
 fn split_root(path: &str) -> (Option<&str>, &str) {
     let end = match (path.strip_prefix("//"), path.as_bytes()) {
         (Some(rest), _) => rest.match_indices('/').nth(1).map_or(path.len(), |(end, _)| end + 2),
@@ -329,7 +329,7 @@ fn split_root(path: &str) -> (Option<&str>, &str) {
 mod tests {
     use super::*;
 
-    /// Files by name; the text of each is its name, or the text behind a `=`.
+    /// Files by name; the text of each file is its name, or the text after `=`.
     struct Files(&'static [&'static str], &'static str);
 
     impl Modules for Files {
@@ -378,7 +378,7 @@ mod tests {
         "bad/.luaurc={\n1}",
     ];
 
-    /// Drives and servers, which no `..` leaves, and both kinds of slashes.
+    /// A drive or a share, which no `..` leaves, and both kinds of slashes.
     #[test]
     fn a_path_of_windows_means_a_file() {
         let files: &[&str] = &[
@@ -402,7 +402,7 @@ mod tests {
             ("C:\\w", "@main.luau", "@top/b", Some("C:/b.luau")),
             ("C:\\w", "@main.luau", "../../b", None),
             ("\\\\host\\share", "@main.luau", "../share/a", None),
-            // The working directory of one drive is not that of another.
+            // Each drive has its own working directory.
             ("C:\\w", "@D:/main.luau", "@d/b", None),
             ("\\\\host\\share", "@main.luau", "@top/b", None),
         ] {
@@ -431,19 +431,19 @@ mod tests {
             ("@sub/a", "../a", "./a a.luau"),
             ("@sub/a", "..", ". init.luau"),
             ("@sub/a", ".", "./sub sub/init.luau"),
-            // A folder with an init is a module of that name: its neighbours are the folder's.
+            // A folder with an `init` is a module: its neighbours are the folder's.
             ("@./sub", "./a", "./a a.luau"),
             ("@./sub", "@self/a", "./sub/a sub/a.luau"),
             ("@sub/init.luau", "@self/a", "./sub/a sub/a.luau"),
             ("@sub.luau", "@SELF/in/x", "./sub/in/x sub/in/x.luau"),
             ("@main.luau", "./x/init", "./x/init x/init/init.luau"),
-            // Names that are not files: from the base.
+            // Names that are not files start from the base.
             ("=text", "./a", "./a a.luau"),
             ("local x = 1", "./a", "./a a.luau"),
             ("=/sub/text", "./a", "./a a.luau"),
             ("@stdin", "./a", "./a a.luau"),
             ("@no/such/file", "../../a", "./a a.luau"),
-            // Aliases are case-insensitive, and the nearest file that has one counts.
+            // Aliases are case-insensitive, and the nearest file that has an alias counts.
             ("@main.luau", "@top/a", "./a a.luau"),
             ("@main.luau", "@TOP", ". init.luau"),
             ("@main.luau", "@sub", "./sub sub/init.luau"),
@@ -493,7 +493,7 @@ mod tests {
             let problem = found(&tree, chunk, path).unwrap_err();
             assert!(problem.contains(want), "{chunk} {path}: {problem}");
         }
-        // An alias that begins with another of the same file.
+        // The path of an alias begins with another alias of the same file.
         let problem = found(&tree, "@sub/x", "@in").unwrap_err();
         assert!(problem.contains("./sub/in/in.luau"), "{problem}");
     }

@@ -1,4 +1,4 @@
-//! A script as an object: everything that it has started can be examined, and ended, together.
+//! A script as an object: the program can examine and end everything that the script has started.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use super::prelude::Scripts;
 /// A script that [`Runtime::spawn`](super::Runtime::spawn) has started, with everything that
 /// belongs to it: its threads with their timers, its handlers and its connections.
 ///
-/// A thread belongs to the script of the thread that created it, a handler and a connection to the
-/// script that ran when it was created, and what a handler starts to the script that has connected
-/// it. A module belongs to the script that first required it. Threads that the embedder creates
-/// belong to no script, nor do those that scripts create with Luau's own `coroutine`, where
-/// [`Options::without`](super::Options::without) has left them that.
+/// A thread belongs to the script of the thread that created it. A handler and a connection belong
+/// to the script that was running when they were created, and what a handler starts belongs to the
+/// script that connected the handler. A module belongs to the script that first required it.
+/// Threads that the embedder creates belong to no script; nor do threads that scripts create with
+/// Luau's own `coroutine`, if [`Options::without`](super::Options::without) left them that one.
 ///
-/// It is a handle: copies refer to the same script, and dropping them does not end it. Like a value
-/// of the VM it keeps the VM alive, and is used on the VM's thread.
+/// This is a handle: copies refer to the same script, and dropping them does not end the script.
+/// Like a value of the VM it keeps the VM alive, and only the VM's thread may use it.
 ///
 /// ```
 /// use moonwire::luau::{Line, Options, Runtime};
@@ -38,7 +38,7 @@ use super::prelude::Scripts;
 /// ```
 #[derive(Clone)]
 pub struct Script {
-    // Dropped last: a value of a VM that is gone cannot be dropped.
+    // This is dropped last: a value of a VM that was dropped cannot be dropped.
     record: Table,
     scripts: Scripts,
     host: Arc<Host>,
@@ -56,7 +56,7 @@ impl Script {
     ) -> mlua::Result<Script> {
         let policy = options.policy.map(|policy| lua.create_any_userdata(ScriptPolicy(policy)));
         let policy = policy.transpose()?;
-        // Numbers are doubles here.
+        // Luau numbers are doubles.
         let most = options.connections.map_or(f64::INFINITY, |most| most as f64);
         Ok(Script {
             record: scripts.new.call((name, most, policy))?,
@@ -67,31 +67,31 @@ impl Script {
         })
     }
 
-    /// Its record on the Luau side.
+    /// The script's record in the prelude.
     pub(super) fn record(&self) -> &Table {
         &self.record
     }
 
-    /// Its name, as given.
+    /// The name that the program gave the script.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether it can still run: one of its threads waits for a time, a step, an event or a
-    /// connection to open, or a handler that it has connected may be called. Never again once it
-    /// was killed.
+    /// Whether the script can still run: one of its threads waits for a time, a step, an event or a
+    /// connection to open, or a handler that it has connected may be called. False for ever after
+    /// [`Script::kill`].
     ///
-    /// Usually that is one check; after the last reason has gone, a search through everything that
-    /// scripts wait for.
+    /// Usually this is one check; when the last known reason is gone, it is a search through
+    /// everything that scripts wait for.
     pub fn is_alive(&self) -> bool {
         if self.host.watch.has_ended() {
             return false;
         }
-        // The call fails only without memory, and then the answer is unknown.
+        // The call fails only without memory; then the answer is unknown.
         self.scripts.is_alive.call(&self.record).unwrap_or(true)
     }
 
-    /// Whether it has raised at its top level.
+    /// Whether the script has raised at its top level.
     pub fn has_raised(&self) -> bool {
         self.record.raw_get("raised").unwrap_or(false)
     }
@@ -101,16 +101,16 @@ impl Script {
         self.record.raw_get("killed").unwrap_or(false)
     }
 
-    /// Ends everything that it has started: its threads are closed, its timers and deferred calls
-    /// are removed, its handlers are not called again, and its connections are closed with 1001,
-    /// after queued messages. Handlers of other scripts for these connections get `OnClose` or
-    /// `Closed`.
+    /// Ends everything that the script has started: its threads are closed, its timers and deferred
+    /// calls are removed, its handlers are not called again, and its connections are closed with
+    /// 1001, after queued messages. Handlers of other scripts for these connections get `OnClose`
+    /// or `Closed`.
     ///
-    /// Tables, functions and globals that others refer to stay. A thread of the script that runs at
-    /// this moment (the script has called a function of the embedder that kills it) goes on up to
-    /// its next pause. No running code is interrupted:
-    /// [`Options::time_limit`](super::Options::time_limit) stops code that computes without a
-    /// pause. A second call does nothing.
+    /// Tables, functions and globals that other scripts refer to stay. If a thread of the script
+    /// runs at this moment (the script has called a function of the embedder that kills it), it
+    /// continues up to its next pause. This call interrupts no running code; for code that computes
+    /// without a pause, [`Options::time_limit`](super::Options::time_limit) does. A second call
+    /// does nothing.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl Script {
         let kill = || self.scripts.kill.call::<()>(&self.record);
         let mut done = kill();
         if let Err(mlua::Error::MemoryError(_)) = done {
-            // A script that is at the memory limit is often the one to be killed.
+            // A script that the program kills has often reached the memory limit.
             self.lua.gc_collect()?;
             let limit = self.lua.set_memory_limit(0)?;
             done = kill();
@@ -130,11 +130,11 @@ impl Script {
         Ok(())
     }
 
-    /// Compiles its text with a table of globals of its own, in which `own` are ours; the rest is
-    /// looked up in the shared one. The error is a syntax error.
+    /// Compiles the script's text with a table of globals of its own. This table has our globals
+    /// `own`; all others are looked up in the shared table. The error is a syntax error.
     ///
     /// Luau resolves globals of a text when it loads it, in the table of the loading thread. So
-    /// that has to be the same table: only a thread can be given one.
+    /// this table has to be that of a thread: only a thread can get one.
     pub(super) fn load_apart(
         &self,
         text: &[u8],
@@ -142,8 +142,8 @@ impl Script {
     ) -> mlua::Result<Result<Function, String>> {
         let jit = self.host.jit;
         let (make, name, own) = (self.scripts.own.clone(), format!("@{}", self.name), own.to_vec());
-        // Otherwise fields of globals would be resolved once, since the compiler does not know
-        // them.
+        // Without a sandbox, the table is not marked as safe: the compiler does not know which
+        // globals have fields that change, and Luau would resolve these fields only once.
         let is_sandboxed = globals::is_sandboxed(&self.lua.globals())?;
         let load = move |lua: &Lua, text: LuaString| {
             let env = lua.globals();
@@ -151,7 +151,7 @@ impl Script {
             for name in &own {
                 env.raw_set(*name, made.raw_get::<Value>(*name)?)?;
             }
-            // Its current metatable refers to the shared table, which the script must not change.
+            // Its current metatable refers to the shared table; a script must not change that.
             let shared = env.metatable().map_or(Ok(Value::Nil), |its| its.raw_get("__index"))?;
             let metatable = lua.create_table()?;
             metatable.raw_set("__index", shared)?;

@@ -2,9 +2,9 @@
 
 use mlua::{AnyUserData, Lua, LuaString, MaybeSend, Table, Value};
 
-/// The userdata of a secret. The only way from it to its text is [`reveal`]. The text is a string
-/// of the VM, so that memory limit and collector count it: the user value of the userdata, which
-/// only Rust can read.
+/// The userdata of a secret. Only [`reveal`] gets its text. The text is a string of the VM, so that
+/// the memory limit and the collector count it; it is the user value of the userdata, which only
+/// Rust can read.
 #[derive(Debug)]
 pub(super) struct Secret;
 
@@ -14,8 +14,8 @@ fn make(lua: &Lua, text: &str) -> mlua::Result<AnyUserData> {
     Ok(secret)
 }
 
-/// The text of a `Secret`, for a request; `None` for any other userdata. It must not get into
-/// anything that is shown: no error, no trace, no warning.
+/// The text of a `Secret`, for a request; `None` for any other userdata. The caller must not put it
+/// into anything that is shown: no error, no trace, no warning.
 pub(super) fn reveal(value: &AnyUserData) -> Option<String> {
     if !value.is::<Secret>() {
         return None;
@@ -24,11 +24,11 @@ pub(super) fn reveal(value: &AnyUserData) -> Option<String> {
     text.to_str().ok().map(|text| text.to_owned())
 }
 
-/// Luau's error for a string that is too large.
+/// Luau's error for a string that does not fit into memory.
 const NO_MEMORY: &str = "not enough memory";
 
-/// The source of secrets: a function. (A trait object can name only one trait that is not an auto
-/// trait.)
+/// The source of secrets, a function. (This trait is needed since a trait object can name only one
+/// trait that is not an auto trait.)
 pub(super) trait Lookup: MaybeSend {
     fn get(&self, name: &str) -> Option<String>;
 }
@@ -41,10 +41,10 @@ impl<F: Fn(&str) -> Option<String> + MaybeSend> Lookup for F {
 
 pub(super) type SecretLookup = Box<dyn Lookup>;
 
-/// Adds the natives: `secret(name)`, which returns the secret or nothing, or that there is no
-/// memory for it; and `secret_join(secret, text, in_front)`, which returns a new one, or nothing
-/// and the error of the text, or nothing, nothing and that there is no memory for it, or nothing at
-/// all for a value that is not a `Secret`.
+/// Adds the natives. `secret(name)` returns the secret or nothing, or nothing and the error that
+/// there is no memory. `secret_join(secret, text, in_front)` returns a new secret; or nothing and
+/// the error of the text; or nothing, nothing and the error that there is no memory; or nothing at
+/// all if `secret` is not a `Secret`.
 pub(super) fn natives(
     lua: &Lua,
     table: &Table,

@@ -1,13 +1,13 @@
-//! Texts of scripts and of files beside them, without the parts that are not for their parser.
+//! Removes from the text of a file what its parser must not get.
 
-/// The text without a byte order mark, which some editors write.
+/// Removes a byte order mark, which some editors write.
 pub(super) fn unmarked(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
 }
 
-/// The text without the parts that are not for the compiler: a byte order mark, and a first line
-/// `#!…`, which is for the system. The line end of that line stays, so that errors have the lines
-/// of the file.
+/// Removes what the compiler must not get: a byte order mark, and a first line `#!…`, which the
+/// system reads. The line end of that line stays, so that line numbers in errors are those of the
+/// file.
 pub(super) fn code(text: &[u8]) -> &[u8] {
     let text = unmarked(text);
     if !text.starts_with(b"#!") {
@@ -33,7 +33,7 @@ mod tests {
             ("\u{FEFF}#!x\nprint(1)", "\nprint(1)"),
             ("#!x", ""),
             ("#!", ""),
-            // The same characters in another place are left to the compiler.
+            // The compiler gets the same characters in any other place.
             (" #!x\n", " #!x\n"),
             ("\n#!x", "\n#!x"),
             ("#x\n", "#x\n"),

@@ -7,18 +7,18 @@ use mlua::{Lua, Table, Value};
 use super::host::Host;
 use super::input::{Taken, Want};
 
-/// The kind of a read, as the prelude passes it: a number of bytes, `-1` for a line, `-2` for all.
+/// Converts the prelude's kind of a read: a number of bytes, `-1` for a line, `-2` for all.
 fn want(n: f64) -> Want {
     match n {
         -1.0 => Want::Line,
         -2.0 => Want::All,
-        // The prelude has checked that it is whole and above 0.
+        // The prelude has checked that the number is whole and above 0.
         n => Want::Bytes(n as usize),
     }
 }
 
-/// `input(want)`: a string; nil at the end; false: not there yet; nil and an error. `input_ask()`:
-/// wakes the first waiting thread with the next round. `write(to_errors, data)`: the error, if any.
+/// `input(want)`: a string; nil at the end; false: not there yet; nil and an error. `input_ask()`
+/// wakes the first waiting thread in the next round. `write(to_errors, data)`: the error, if any.
 pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     table.set("io", host.io.is_some())?;
     table.set("input_piece", host.limits.input_piece)?;

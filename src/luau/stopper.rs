@@ -1,4 +1,4 @@
-//! Ends a runtime: closes open connections, and waits until queued bytes are sent.
+//! Ends a runtime: sends queued bytes and closes open connections.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::net::{Batch, Ending, Reactor, after, earlier};
 use crate::proto::CloseFrame;
 
 /// A handle that stops a [`super::Runtime`] from another thread. It interrupts no script: running
-/// code goes on until the process ends, but its connections are closed.
+/// code continues until the process ends, but its connections are closed.
 ///
 /// ```
 /// use moonwire::luau::{Line, Options, Progress, Runtime};
@@ -45,17 +45,17 @@ impl Stopper {
         self.stopped.load(Ordering::Acquire)
     }
 
-    /// Closes all connections with `code`, and waits for that at most `limit`. From now on the
-    /// runtime's own calls return [`super::Progress::Stopped`], and open no more connections.
-    /// Returns how many queued bytes were not sent in that time.
+    /// Closes all connections with `code`, and waits for that at most `limit`. From now on calls of
+    /// the runtime return [`super::Progress::Stopped`], and open no more connections. Returns how
+    /// many queued bytes were not sent in that time.
     pub fn stop(&self, code: u16, limit: Duration) -> u64 {
         self.stopped.store(true, Ordering::Release);
-        // It would still open connections that the script asks for.
+        // The stand-in could still open connections that the script has asked for.
         self.link.retire();
         self.link.wake();
         let end =
             Closing { code, answers: limit, limit: Some(limit) }.close_all(&self.link, |_| {});
-        // This call may have waited instead of the runtime, and taken its wake-up.
+        // This call may have waited in place of the runtime, and taken its wake-up.
         self.link.wake();
         end.unsent + end.lost
     }
@@ -64,20 +64,20 @@ impl Stopper {
 /// How connections are closed.
 pub(super) struct Closing {
     pub(super) code: u16,
-    /// How long the servers have for their answers once all bytes were sent.
+    /// How long the servers have for their close frames after all bytes were sent.
     pub(super) answers: Duration,
-    /// How long everything may take; `None`: as long as the kernel takes bytes.
+    /// How long everything may take; `None`: as long as the kernel accepts bytes.
     pub(super) limit: Option<Duration>,
 }
 
-/// What is left when everything was closed, or the time is over.
+/// What is left when every connection is closed, or the time has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Left {
     /// Connections that are not closed.
     pub(super) open: usize,
     /// Unsent bytes of those connections.
     pub(super) unsent: u64,
-    /// Unsent bytes of other connections.
+    /// Unsent bytes of connections that are closed.
     pub(super) lost: u64,
 }
 
@@ -87,16 +87,16 @@ impl Left {
     }
 }
 
-/// After this time, `waits` is called with what is left.
+/// After this time, `close_all` calls `waits` with what is left.
 const LONG: Duration = Duration::from_secs(10);
 
 impl Closing {
-    /// Closes everything and waits until it is closed, or the time is over; then no socket is left.
-    /// Queued bytes are sent first, for as long as the kernel takes some
+    /// Closes all connections and waits until they are closed or the time has passed; then no
+    /// socket is left. Queued bytes are sent first, as long as the kernel accepts some
     /// ([`Limits::stall`](crate::Limits::stall)); `waits` is called once if that takes long.
     pub(super) fn close_all(&self, link: &Link, waits: impl FnOnce(Left)) -> Left {
         self.close_and_wait(link, waits);
-        // In one call, so that no byte is sent after it was counted.
+        // Both happen in one call, so that no byte is sent after it was counted.
         let left = link.with(|reactor| {
             let left = Left::of(reactor);
             reactor.abandon_all();
@@ -135,7 +135,7 @@ impl Closing {
                     }
                     batch.clear();
                 }
-                // Its thread does the work; this one only checks.
+                // The reactor's own thread does the work; this thread only checks.
                 Link::Threaded(_) => std::thread::sleep(Duration::from_millis(2)),
             }
         }

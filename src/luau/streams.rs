@@ -1,5 +1,5 @@
-//! The native behind `CreateWebStreamClient`: makes a connection from its options, and Roblox's
-//! names from errors.
+//! The native that `CreateWebStreamClient` calls: opens a connection with its options, and
+//! translates errors to Roblox's names.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::proto::http::CodingError;
 use crate::proto::http::{Delivery, HttpError};
 use crate::proto::sse::Events;
 
-/// A text of a script, or a `Secret`.
+/// A text from a script, or the text of a `Secret`.
 struct ScriptText {
     text: String,
     secret: bool,
@@ -28,7 +28,7 @@ struct ScriptText {
 enum NotOpened {
     /// A mistake of the script, to be raised.
     Misuse(String),
-    /// A failure like one of the network, reported as an event.
+    /// A failure that is reported as an event, like one of the network.
     Failure(Error),
 }
 
@@ -82,13 +82,13 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Resul
 }
 
 /// `read_event(block, last)`: parses a block of an event stream; `last` is the last event ID before
-/// it. Returns the ID after it; and the event's name, data and milliseconds, if it has one.
+/// it. Returns the ID after it; and, if the block has an event, its name, data and milliseconds.
 fn read_event(lua: &Lua, (block, last): (LuaString, LuaString)) -> mlua::Result<MultiValue> {
-    // The block has passed the limits already.
+    // The block was checked against the limits before.
     let mut events =
         Events::new(&Limits { sse_line: usize::MAX, sse_block: usize::MAX, ..Limits::default() });
     events.set_last_event_id(&last.to_string_lossy());
-    // A byte order mark counts only at the start of the stream, where it was removed.
+    // Only a byte order mark at the start of the stream counts, and it was removed there.
     let taken = events.receive(b"\n").and_then(|_| events.receive(&block.as_bytes()));
     let event = taken.map_or(None, |(_, event)| event);
     let id = lua.create_string(events.last_event_id())?;
@@ -114,7 +114,7 @@ fn under(ask: Ask, rules: Policy) -> Ask {
     }
 }
 
-/// The options; the prelude has checked their types.
+/// The options of a stream or call; the prelude has checked their types.
 struct RequestOptions<'a> {
     kind: &'a LuaString,
     url: &'a Value,
@@ -171,19 +171,19 @@ impl RequestOptions<'_> {
             options = add(options, &name, &value.text)?;
         }
         if let Some(limit) = self.timeout {
-            // A time that no clock can represent never ends.
+            // A time that no clock can represent counts as infinite.
             options = options.timeout(time(limit).unwrap_or(Duration::MAX));
         }
         Ok(options.into())
     }
 
-    /// A request whose response is read completely.
+    /// A request whose whole response is read before the script gets it.
     fn call(self, host: &Host, url: &ScriptText) -> Result<Ask, NotOpened> {
         let method = self.method.to_string_lossy();
         let options = StreamOptions::new(&method, &url.text)?
             .idle(Some(host.limits.response))
             .keep_alive(host.keep_alive);
-        // As in Roblox.
+        // As in Roblox, calls always accept compressed responses.
         self.with(host, url, decoding(options, true))
     }
 
@@ -193,7 +193,7 @@ impl RequestOptions<'_> {
         self.with(host, url, decoding(options, host.decode))
     }
 
-    /// The options that all requests share.
+    /// Adds the options that streams and calls share.
     fn with(
         self,
         host: &Host,
@@ -201,7 +201,7 @@ impl RequestOptions<'_> {
         mut options: StreamOptions,
     ) -> Result<Ask, NotOpened> {
         if let Some(most) = self.max_message {
-            // A line is part of an event.
+            // A line is a part of an event, so both limits are set.
             let (sse_line, sse_block) = (most as usize, most as usize);
             options = options.limits(Limits { sse_line, sse_block, ..host.limits.clone() });
         }
@@ -217,14 +217,14 @@ impl RequestOptions<'_> {
             options = with_body(options, &body.as_bytes(), self.gzip)?;
         }
         if let Some(limit) = self.timeout {
-            // A time that no clock can represent never ends.
+            // A time that no clock can represent counts as infinite.
             options = options.timeout(time(limit).unwrap_or(Duration::MAX));
         }
         Ok(options.into())
     }
 
     /// Names and values, sorted, so that a request does not depend on the order in which a table
-    /// gives them.
+    /// gives its entries.
     fn header_pairs(&self) -> Result<Vec<(String, ScriptText)>, NotOpened> {
         let wrong = |e: mlua::Error| NotOpened::Misuse(e.to_string());
         let flat: Vec<Value> =
@@ -238,7 +238,7 @@ impl RequestOptions<'_> {
     }
 }
 
-/// Sets the body, compressed if asked for and supported by this build.
+/// Sets the body, compressed if the script asks for that and this build can do it.
 fn with_body(options: StreamOptions, body: &[u8], gzip: bool) -> Result<StreamOptions, Error> {
     #[cfg(feature = "deflate")]
     if gzip {
@@ -249,7 +249,7 @@ fn with_body(options: StreamOptions, body: &[u8], gzip: bool) -> Result<StreamOp
     options.body(body)
 }
 
-/// Sets whether codings are accepted, if this build can decode them.
+/// Sets whether compressed responses are accepted, if this build can decode them.
 fn decoding(options: StreamOptions, yes: bool) -> StreamOptions {
     #[cfg(feature = "deflate")]
     return options.decode(yes);
@@ -260,7 +260,7 @@ fn decoding(options: StreamOptions, yes: bool) -> StreamOptions {
     }
 }
 
-/// Seconds of a script; `None` if no clock can represent them.
+/// A number of seconds from a script; `None` if no clock can represent it.
 fn time(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
@@ -281,7 +281,7 @@ fn script_text(value: &Value) -> Result<ScriptText, NotOpened> {
     }
 }
 
-/// Another scheme is a mistake of the script; other errors of a URL are reported as an event.
+/// A wrong scheme is a mistake of the script; other errors of a URL become an event.
 fn check_scheme(kind: &[u8], url: &ScriptText, unix_sockets: bool) -> Result<(), NotOpened> {
     let (schemes, what) = match kind {
         b"websocket" => (["ws", "wss"], "a WebSocket"),
@@ -299,8 +299,8 @@ fn check_scheme(kind: &[u8], url: &ScriptText, unix_sockets: bool) -> Result<(),
     Err(NotOpened::Misuse(text))
 }
 
-/// Roblox's name (`Enum.HttpError`) of an error; `ContentType` for a response that is not an event
-/// stream.
+/// Roblox's name (`Enum.HttpError`) of an error; `ContentType` if an event stream was asked for and
+/// the response has another status or type.
 pub(super) fn name(error: &Error) -> &'static str {
     match error.kind() {
         ErrorKind::Url(_) => "InvalidUrl",

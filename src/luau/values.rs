@@ -7,13 +7,13 @@ use mlua::{Lua, LuaString, Table, Value};
 use super::host::{Host, define, lock};
 use super::{base64, json, secret};
 
-/// A userdata without data; the prelude keeps the data of each.
+/// Userdata without data; the prelude keeps the data of each.
 struct Enums;
 struct Enum;
 struct EnumItem;
 struct Instance;
 
-/// Adds them to the table of natives.
+/// Adds these natives to the table.
 pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
     table.set("define_secret", define::<secret::Secret>(lua, "Secret")?)?;
     table.set("define_enums", define::<Enums>(lua, "Enums")?)?;
@@ -37,7 +37,7 @@ pub(super) fn natives(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Resul
 
 /// JSON: the result, or nil and the error.
 fn texts(lua: &Lua, host: &Arc<Host>, table: &Table) -> mlua::Result<()> {
-    // A text is made to be sent, so it has the bound of a message.
+    // Scripts make such a text to send it, so it has the bound of a message.
     let (depth, most) = (host.limits.json_depth, host.limits.message);
     let its = Arc::clone(host);
     let encode = move |lua: &Lua, value: Value| {
@@ -88,12 +88,12 @@ fn coded(
     made.map_or_else(|e| (Value::Nil, Some(e)), |text| (Value::String(text), None))
 }
 
-/// A version 4 UUID of variant 1 (RFC 9562 §5.4).
+/// Makes a version 4 UUID of variant 1 (RFC 9562 §5.4) from random bytes.
 fn guid(mut bytes: [u8; 16]) -> String {
     bytes[6] = bytes[6] & 0x0F | 0x40;
     bytes[8] = bytes[8] & 0x3F | 0x80;
     let hex = format!("{:032x}", u128::from_be_bytes(bytes));
-    // Only ASCII digits, so every index is between two characters.
+    // The text has only ASCII digits, so every index is between two characters.
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 

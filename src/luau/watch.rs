@@ -1,12 +1,11 @@
-//! Stops a script that runs for too long without a pause, or after a script has called `exit`.
+//! Stops a script that runs for too long without a pause, or when a script has called `exit`.
 //!
-//! The time counts from when the scheduler calls or resumes a script: functions that the script
-//! itself resumes or spawns run on the same time, however often. The clock is read at every
-//! safepoint, since between two of them there may be a call of a library of any duration. Only code
-//! that the runtime itself runs is watched ([`Watch::enter`]): code that an embedder calls, or that
-//! runs in its output or source of secrets ([`Watch::leave`]), is not. Functions of the prelude are
-//! recognised by their environment, which no script can get; never by a name, which a script can
-//! choose.
+//! The time starts when the scheduler calls or resumes a script, and includes functions that the
+//! script itself resumes or spawns, however often. The clock is read at every safepoint, since a
+//! call of a library between two of them may take any time. Only code that the runtime itself runs
+//! is watched ([`Watch::enter`]); code that an embedder calls, or that its output or source of
+//! secrets runs ([`Watch::leave`]), is not. Functions of the prelude are recognised by their
+//! environment, which no script can get; never by a name, which a script can choose.
 
 use std::ffi::c_void;
 use std::fmt;
@@ -17,37 +16,37 @@ use std::time::{Duration, Instant};
 use mlua::debug::Debug;
 use mlua::{Function, Lua, RegistryKey, Table, VmState};
 
-/// The prefix of the names of the prelude's chunks.
+/// The prefix of the chunk names of the prelude.
 pub(super) const CHUNK: &str = "=[moonwire]";
 
-/// At least this often, the watch checks whether the scheduler has gone on to another script; and
-/// so, except for a call of a library, a script is stopped at most this much later than its limit.
+/// At least this often, the watch checks whether the scheduler has gone on to another script. So a
+/// script is stopped at most this much after its limit, and after the end of a library call.
 const LATEST: Duration = Duration::from_millis(10);
 
-/// The watch over the scripts of a VM. Only the VM's thread uses it.
+/// Watches the scripts of a VM. Only the VM's thread uses it.
 pub(super) struct Watch {
     limit: Option<Duration>,
-    /// Whether scripts have `exit`, and whether one has called it.
+    /// Whether scripts have `exit`, and whether a script has called it.
     exits: bool,
     ended: AtomicBool,
     epoch: Instant,
     own: OnceLock<Own>,
-    /// Whether the runtime runs scripts.
+    /// Whether the runtime is running scripts.
     on: AtomicBool,
-    /// Whether the limit was exceeded at the last check.
+    /// Whether the last check found the limit exceeded.
     late: AtomicBool,
-    /// Nanoseconds since `epoch`: when the running script began, and the last check.
+    /// In nanoseconds since `epoch`: when the running script began, and when the last check was.
     began: AtomicU64,
     looked: AtomicU64,
-    /// The scheduler's count at the last check, as bits of a double.
+    /// The scheduler's count at the last check, as the bits of a double.
     beat: AtomicU64,
 }
 
-/// Values of the prelude.
+/// Values of the prelude that the watch needs.
 struct Own {
-    /// `beat[1]` is another number for each piece of work of the scheduler.
+    /// `beat[1]` has another number for each piece of work of the scheduler.
     beat: RegistryKey,
-    /// The environment of all its functions, as an address.
+    /// The environment of all functions of the prelude, as an address.
     environment: usize,
 }
 
@@ -79,7 +78,7 @@ impl Watch {
         self.limit.is_some()
     }
 
-    /// Begins to watch, if there is a limit.
+    /// Begins to watch, if there is a limit or scripts have `exit`.
     pub(super) fn start(
         self: &Arc<Self>,
         lua: &Lua,
@@ -90,7 +89,7 @@ impl Watch {
             return Ok(());
         }
         let beat = lua.create_registry_value(beat)?;
-        // It is started once, so it was not set before.
+        // `start` is called only once, so this was not set before.
         let _ = self.own.set(Own { beat, environment: environment as usize });
         if self.is_set() {
             self.interrupt(lua);
@@ -136,7 +135,7 @@ impl Watch {
         self.ended.load(Relaxed)
     }
 
-    /// The runtime runs scripts until the guard is dropped.
+    /// Until the guard is dropped, the runtime is running scripts.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Guard> {
         let guard = self.turn(true);
         if guard.is_some() && self.is_set() {
@@ -148,7 +147,7 @@ impl Watch {
         guard
     }
 
-    /// Until the guard is dropped, code of the embedder runs, which may use the VM.
+    /// Until the guard is dropped, code of the embedder is running, which may use the VM.
     pub(super) fn leave(self: &Arc<Self>) -> Option<Guard> {
         self.turn(false)
     }
@@ -157,7 +156,7 @@ impl Watch {
         self.is_needed().then(|| Guard { was: self.on.swap(on, Relaxed), watch: Arc::clone(self) })
     }
 
-    /// Why the script has to stop, if it has to: for natives that may take long.
+    /// Why the script has to stop, if it has to; for natives that may take long.
     pub(super) fn check(&self, lua: &Lua) -> Result<(), String> {
         if self.is_late(lua) { Err(self.text()) } else { Ok(()) }
     }
@@ -190,9 +189,9 @@ impl Watch {
     }
 
     /// The position of the script, as the prefix of an error; `None` while a function of the
-    /// prelude runs, which an error could leave half done.
+    /// prelude runs, which an error would interrupt at any point.
     fn place(&self, lua: &Lua) -> Option<String> {
-        // A C function counts as part of its caller.
+        // The caller of a C function counts, not the C function itself.
         let frame = |debug: &Debug<'_>| {
             let source = debug.source();
             if source.what == "C" {
@@ -210,12 +209,12 @@ impl Watch {
             }
             level += 1;
         }
-        // A thread of C functions only is a script's.
+        // A thread that has only C functions is a script's.
         Some(String::new())
     }
 }
 
-/// Whether a function has the environment of that address.
+/// Whether the environment of a function has that address.
 pub(super) fn is_in(function: &Function, environment: usize) -> bool {
     function.environment().is_some_and(|env| env.to_pointer() as usize == environment)
 }

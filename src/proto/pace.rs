@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 /// Follows the bytes from a [`SendBuf`](super::buf::SendBuf) to the kernel.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Pace {
     /// How many bytes of the buffer were sent since the connection opened.
     left: u64,
@@ -13,10 +13,6 @@ pub(crate) struct Pace {
     taken: u64,
     /// `Some` once the kernel has refused bytes, which most connections never see.
     slow: Option<Box<Slow>>,
-    /// The longest time in which a living peer makes no room: [`Limits::stall`].
-    ///
-    /// [`Limits::stall`]: crate::limits::Limits::stall
-    stall: Duration,
 }
 
 /// The longest estimate: a kernel that takes a byte only now and then predicts little.
@@ -46,10 +42,6 @@ struct Blocked {
 const KERNEL: u64 = 4 * 1024 * 1024;
 
 impl Pace {
-    pub(crate) fn new(stall: Duration) -> Pace {
-        Pace { left: 0, taken: 0, slow: None, stall }
-    }
-
     /// How many bytes were sent.
     #[inline]
     pub(crate) fn left(&self) -> u64 {
@@ -58,19 +50,26 @@ impl Pace {
 
     /// Records that `n` bytes were sent, for which the kernel took `taken` bytes, and `rest` are
     /// waiting. Returns whether the peer made room for them: if the kernel had room, that proves
-    /// nothing about the peer.
+    /// nothing about the peer. `stall` as for [`Pace::reaches`].
     #[inline]
-    pub(crate) fn sent(&mut self, now: Instant, n: usize, taken: usize, rest: usize) -> bool {
+    pub(crate) fn sent(
+        &mut self,
+        now: Instant,
+        n: usize,
+        taken: usize,
+        rest: usize,
+        stall: Duration,
+    ) -> bool {
         self.left += n as u64;
         self.taken += taken as u64;
         if rest == 0 && !self.is_blocked() {
             return false;
         }
-        self.sent_slowly(now, taken, rest)
+        self.sent_slowly(now, taken, rest, stall)
     }
 
     #[cold]
-    fn sent_slowly(&mut self, now: Instant, taken: usize, rest: usize) -> bool {
+    fn sent_slowly(&mut self, now: Instant, taken: usize, rest: usize, stall: Duration) -> bool {
         let held = self.taken.min(KERNEL);
         let slow = self.slow.get_or_insert_default();
         let Some(blocked) = &mut slow.blocked else {
@@ -86,7 +85,7 @@ impl Pace {
             blocked.held = held;
         }
         if rest == 0 {
-            let clear = Some(self.reaches(now));
+            let clear = Some(self.reaches(now, stall));
             if let Some(slow) = &mut self.slow {
                 **slow = Slow { blocked: None, clear };
             }
@@ -108,8 +107,11 @@ impl Pace {
     }
 
     /// An estimate of when a byte that is sent now reaches the peer: the kernel's buffer empties at
-    /// the pace at which the kernel took bytes while it was full.
-    pub(crate) fn reaches(&self, now: Instant) -> Instant {
+    /// the pace at which the kernel took bytes while it was full. `stall` is the longest time in
+    /// which a living peer makes no room: [`Limits::stall`].
+    ///
+    /// [`Limits::stall`]: crate::limits::Limits::stall
+    pub(crate) fn reaches(&self, now: Instant, stall: Duration) -> Instant {
         let Some(slow) = &self.slow else { return now };
         let before = slow.clear.map_or(now, |at| at.max(now));
         let Some(blocked) = slow.blocked.as_ref().filter(|blocked| blocked.taken > 0) else {
@@ -119,7 +121,7 @@ impl Pace {
         let span = now.saturating_duration_since(blocked.since).as_secs_f64() * pace;
         // For the last few bytes, the kernel may have had much more room. Then the estimate is at
         // most the time in which a living peer makes room.
-        let most = if blocked.can_estimate { MOST } else { self.stall.min(MOST) };
+        let most = if blocked.can_estimate { MOST } else { stall.min(MOST) };
         let span = Duration::try_from_secs_f64(span).unwrap_or(most).min(most);
         before.max(now + span)
     }
@@ -129,64 +131,66 @@ impl Pace {
 mod tests {
     use super::*;
 
+    const STALL: Duration = Duration::from_secs(60);
+
     #[test]
     fn only_a_byte_that_the_peer_made_room_for_is_a_sign_of_life() {
         let now = Instant::now();
-        let mut pace = Pace::new(Duration::from_secs(60));
-        assert!(!pace.sent(now, 1000, 1000, 0), "all of it was taken at once");
-        assert!(!pace.sent(now, 1000, 1000, 500), "the kernel was not full before");
+        let mut pace = Pace::default();
+        assert!(!pace.sent(now, 1000, 1000, 0, STALL), "all of it was taken at once");
+        assert!(!pace.sent(now, 1000, 1000, 500, STALL), "the kernel was not full before");
         assert!(pace.is_blocked());
-        assert!(!pace.sent(now, 100, 100, 400), "it is the same moment");
+        assert!(!pace.sent(now, 100, 100, 400, STALL), "it is the same moment");
         let later = now + Duration::from_millis(1);
-        assert!(!pace.sent(later, 0, 0, 400));
-        assert!(pace.sent(later, 1, 1, 399));
-        assert!(pace.sent(later, 399, 399, 0));
+        assert!(!pace.sent(later, 0, 0, 400, STALL));
+        assert!(pace.sent(later, 1, 1, 399, STALL));
+        assert!(pace.sent(later, 399, 399, 0, STALL));
         assert!(!pace.is_blocked() && pace.left() == 2500);
     }
 
     #[test]
     fn what_the_kernel_holds_leaves_at_the_pace_seen() {
         let (now, second) = (Instant::now(), Duration::from_secs(1));
-        let mut pace = Pace::new(60 * second);
-        pace.sent(now, 1_000_000, 1_000_000, 0);
-        assert_eq!(pace.reaches(now), now, "nothing is known to be slow");
+        let mut pace = Pace::default();
+        pace.sent(now, 1_000_000, 1_000_000, 0, STALL);
+        assert_eq!(pace.reaches(now, STALL), now, "nothing is known to be slow");
         // The kernel holds a million bytes and sends 100,000 a second.
-        pace.sent(now, 0, 0, 300_000);
-        pace.sent(now + second, 100_000, 100_000, 200_000);
-        pace.sent(now + second, 0, 0, 200_000);
-        assert_eq!(pace.reaches(now + second), now + 11 * second);
-        pace.sent(now + 3 * second, 200_000, 200_000, 0);
-        assert_eq!(pace.reaches(now + 3 * second), now + 13 * second);
+        pace.sent(now, 0, 0, 300_000, STALL);
+        pace.sent(now + second, 100_000, 100_000, 200_000, STALL);
+        pace.sent(now + second, 0, 0, 200_000, STALL);
+        assert_eq!(pace.reaches(now + second, STALL), now + 11 * second);
+        pace.sent(now + 3 * second, 200_000, 200_000, 0, STALL);
+        assert_eq!(pace.reaches(now + 3 * second, STALL), now + 13 * second);
         // A byte that is queued right behind them is no faster; later none of them is left.
-        pace.sent(now + 4 * second, 10, 10, 0);
-        assert_eq!(pace.reaches(now + 4 * second), now + 13 * second);
-        assert_eq!(pace.reaches(now + 20 * second), now + 20 * second);
+        pace.sent(now + 4 * second, 10, 10, 0, STALL);
+        assert_eq!(pace.reaches(now + 4 * second, STALL), now + 13 * second);
+        assert_eq!(pace.reaches(now + 20 * second, STALL), now + 20 * second);
         // The estimate is bounded, whatever was measured.
-        pace.sent(now + 20 * second, 0, 0, 1_000_000);
-        pace.sent(now + 2020 * second, 200_000, 200_000, 800_000);
-        let span = pace.reaches(now + 2020 * second) - (now + 2020 * second);
+        pace.sent(now + 20 * second, 0, 0, 1_000_000, STALL);
+        pace.sent(now + 2020 * second, 200_000, 200_000, 800_000, STALL);
+        let span = pace.reaches(now + 2020 * second, STALL) - (now + 2020 * second);
         assert_eq!(span, MOST);
     }
 
     #[test]
     fn what_waited_for_tls_was_not_refused() {
         let (now, second) = (Instant::now(), Duration::from_secs(1));
-        let mut pace = Pace::new(60 * second);
-        pace.sent(now, 0, 300, 2_000_000);
+        let mut pace = Pace::default();
+        pace.sent(now, 0, 300, 2_000_000, STALL);
         pace.starts();
         assert!(!pace.is_blocked());
-        pace.sent(now + second, 1_000_000, 1_000_000, 1_000_000);
-        pace.sent(now + 2 * second, 200_000, 200_000, 800_000);
-        assert_eq!((pace.reaches(now + 2 * second) - now).as_secs(), 2 + 5);
+        pace.sent(now + second, 1_000_000, 1_000_000, 1_000_000, STALL);
+        pace.sent(now + 2 * second, 200_000, 200_000, 800_000, STALL);
+        assert_eq!((pace.reaches(now + 2 * second, STALL) - now).as_secs(), 2 + 5);
     }
 
     #[test]
     fn a_few_last_bytes_do_not_tell_how_slow_a_peer_is() {
         let (now, second) = (Instant::now(), Duration::from_secs(1));
-        let mut pace = Pace::new(60 * second);
+        let mut pace = Pace::default();
         // The kernel holds a million bytes, and a pong behind them.
-        pace.sent(now, 1_000_000, 1_000_000, 10);
-        pace.sent(now + second, 10, 10, 0);
-        assert_eq!(pace.reaches(now + second), now + 61 * second);
+        pace.sent(now, 1_000_000, 1_000_000, 10, STALL);
+        pace.sent(now + second, 10, 10, 0, STALL);
+        assert_eq!(pace.reaches(now + second, STALL), now + 61 * second);
     }
 }

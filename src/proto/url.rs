@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::secret::{NOT_BY_CHANCE, SECRET, contains, shown_url};
@@ -97,13 +98,16 @@ pub struct Url {
 
 #[derive(PartialEq, Eq)]
 struct Parts {
-    text: String,
+    /// The first `len` bytes are the whole URL. The target follows only if the URL does not contain
+    /// it, which is rare; this saves memory for programs with many URLs.
+    text: Box<str>,
+    len: usize,
+    target: Range<usize>,
     scheme: Scheme,
     host: Host,
     /// The host was written with a final dot.
     is_rooted: bool,
     port: u16,
-    target: String,
 }
 
 /// Why a text is not a URL that can be used.
@@ -132,7 +136,7 @@ pub enum UrlError {
     /// not begin with a slash.
     Socket,
     /// A redirect leads to or from a Unix socket: a server on the network must not lead a client to
-    /// a socket of its machine, nor back.
+    /// a socket of the client's machine, nor back.
     Crossing,
 }
 
@@ -235,9 +239,7 @@ impl Url {
             return Err(UrlError::Socket);
         }
         let host = Host::Unix(percent_decoded(path).ok_or(UrlError::Socket)?);
-        let (port, target) = (scheme.default_port(), target(tail));
-        let parts = Parts { text: text.to_owned(), scheme, host, is_rooted: false, port, target };
-        Ok(Url { parts: Arc::new(parts), secret: false })
+        Ok(Url::of(text, scheme, host, false, scheme.default_port(), tail))
     }
 
     fn read(text: &str, scheme: Scheme, rest: &str) -> Result<Url, UrlError> {
@@ -258,14 +260,24 @@ impl Url {
             None | Some("") => scheme.default_port(),
             Some(digits) => parse_port(digits)?,
         };
-        let parts =
-            Parts { text: text.to_owned(), scheme, host, is_rooted, port, target: target(tail) };
-        Ok(Url { parts: Arc::new(parts), secret: false })
+        Ok(Url::of(text, scheme, host, is_rooted, port, tail))
+    }
+
+    /// `tail` is the path and query of `text`, as they were written.
+    fn of(text: &str, scheme: Scheme, host: Host, is_rooted: bool, port: u16, tail: &str) -> Url {
+        let (target, len) = (target(tail), text.len());
+        let (text, start) = match text.find(&target) {
+            Some(start) => (text.into(), start),
+            None => ([text, &target].concat().into(), len),
+        };
+        let target = start..start + target.len();
+        let parts = Parts { text, len, target, scheme, host, is_rooted, port };
+        Url { parts: Arc::new(parts), secret: false }
     }
 
     /// The whole text, even of a secret URL.
     pub fn as_str(&self) -> &str {
-        &self.parts.text
+        &self.parts.text[..self.parts.len]
     }
 
     /// The same URL, marked as secret: neither it nor the URLs to which it redirects are shown.
@@ -317,7 +329,7 @@ impl Url {
 
     /// The request target in origin form (RFC 9112 §3.2.1): path and query.
     pub fn target(&self) -> &str {
-        &self.parts.target
+        &self.parts.text[self.parts.target.clone()]
     }
 
     /// Resolves `reference`, such as a `Location`, against this URL (RFC 3986 §5.2). The result is
@@ -396,7 +408,7 @@ impl Url {
         let scheme = self.scheme().as_str();
         match self.host() {
             Host::Unix(_) => {
-                let rest = self.parts.text.split_once(':').map_or("", |(_, rest)| rest);
+                let rest = self.as_str().split_once(':').map_or("", |(_, rest)| rest);
                 let rest = rest.split('#').next().unwrap_or_default();
                 let path = split_socket(rest).map_or("", |(path, _)| path);
                 format!("{scheme}+unix:{path}:")
@@ -407,7 +419,7 @@ impl Url {
 
     /// Host and port as they were written.
     fn authority(&self) -> &str {
-        let rest = self.parts.text.split_once("://").map_or("", |(_, rest)| rest);
+        let rest = self.as_str().split_once("://").map_or("", |(_, rest)| rest);
         &rest[..authority_end(rest)]
     }
 

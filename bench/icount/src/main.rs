@@ -1,9 +1,9 @@
-//! Counts the instructions of the hot paths with callgrind, and compares them with what is
-//! committed: unlike times, they are the same in every run.
+//! Counts the instructions of the hot paths with callgrind, and compares them with the
+//! committed numbers: unlike times, they are the same in every run.
 //!
 //! `bench-icount [--bless] [PATH…]` runs itself under valgrind once for each path
-//! (`bench-icount run PATH`); `bench/icount.sh` builds it and calls it. Only what happens in
-//! [`icount_measured`] is counted; of paths that start the command, its whole process.
+//! (`bench-icount run PATH`); `bench/icount.sh` builds and calls it. It counts what happens
+//! in [`icount_measured`]; for a path that starts the command, the whole process.
 
 mod paths;
 mod server;
@@ -15,12 +15,12 @@ use serde_json::{Map, Value, json};
 
 type Failure = Box<dyn std::error::Error>;
 
-/// More growth than this fails, in percent.
+/// By how many percent a count may grow.
 const GROWTH: f64 = 5.0;
 
-/// The function whose instructions, with those of all that it calls, are counted.
+/// The function whose instructions are counted, with those of all functions that it calls.
 ///
-/// Never inlined and never renamed, so that callgrind finds it.
+/// It is never inlined or renamed, so that callgrind finds it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub fn icount_measured(work: &mut paths::Work) {
@@ -59,7 +59,7 @@ fn run() -> Result<bool, Failure> {
     if bless { write(counts).map(|()| true) } else { compare(&counts) }
 }
 
-/// The command of the crate and its words, if the path is one of its starts.
+/// The command and its arguments, if the path is one of the starts of the command.
 fn start(path: &str) -> Result<Option<Command>, Failure> {
     let Some(&(_, words, script)) = paths::STARTS.iter().find(|(name, ..)| *name == path) else {
         return Ok(None);
@@ -80,7 +80,7 @@ fn count(path: &str) -> Result<u64, Failure> {
     valgrind.args(["--tool=callgrind", "--error-exitcode=99"]);
     valgrind.arg(format!("--callgrind-out-file={}", out.display()));
     match start(path)? {
-        // A file of certificates, if one is named there, would be a third of a start.
+        // A file of certificates that the environment names would be a third of a start.
         Some(command) => valgrind
             .env_clear()
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
@@ -120,7 +120,7 @@ fn rustc() -> String {
     output.map_or_else(|_| String::new(), |o| String::from_utf8_lossy(&o.stdout).trim().to_owned())
 }
 
-/// Writes the baseline; paths that were not counted stay as they are.
+/// Writes the baseline; the numbers of paths that were not counted stay.
 fn write(counts: Map<String, Value>) -> Result<(), Failure> {
     let old = committed();
     let mut all = Map::new();

@@ -1,4 +1,4 @@
-//! The paths. Each prepares everything, then does its work once within the counted function.
+//! The paths. Each prepares everything, then does its work once in the counted function.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use moonwire::{Ask, Config, Conn, Event as NetEvent, Limits, Options, Reactor, S
 use crate::server::Server;
 use crate::{Failure, icount_measured};
 
-/// What is counted.
+/// The work that is counted.
 pub type Work<'a> = dyn FnMut() + 'a;
 
 pub const NAMES: [&str; 49] = [
@@ -67,7 +67,7 @@ pub const NAMES: [&str; 49] = [
     "start-json",
 ];
 
-/// Paths that are a start of the command: the words behind `run`, and the script.
+/// The paths that start the command: the arguments after `run`, and the script.
 pub const STARTS: [(&str, &[&str], &str); 3] = [
     ("start-empty", &[], "start-empty.luau"),
     ("start-empty-interpreted", &["--jit", "off"], "start-empty.luau"),
@@ -139,7 +139,7 @@ impl Random for Keys {
     }
 }
 
-/// A frame of a server; `first` is its first byte.
+/// Makes a frame of a server; `first` is its first byte.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {
@@ -157,20 +157,20 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Text messages, no two alike.
+/// Makes text messages, no two alike.
 fn numbered(count: usize, size: usize) -> Vec<u8> {
     let text = |i| format!("{i:0>12}{}", "x".repeat(size - 12));
     (0..count).flat_map(|i| frame(0x80 | TEXT, text(i).as_bytes())).collect()
 }
 
-/// 1 MiB in four scripts.
+/// A text of 1 MiB in four scripts.
 fn mixed() -> String {
     let text = "plain text, größer, Привет, 日本語, 🙂 ".repeat(MIB / 40);
     let end = (0..=MIB.min(text.len())).rev().find(|i| text.is_char_boundary(*i));
     text[..end.unwrap_or(0)].to_owned()
 }
 
-/// One message in frames that cut characters.
+/// Splits one message into frames that cut characters.
 fn fragments(text: &[u8], size: usize) -> Vec<u8> {
     let pieces: Vec<&[u8]> = text.chunks(size).collect();
     let last = pieces.len() - 1;
@@ -201,8 +201,8 @@ fn parse(input: &[u8], messages: usize) {
     assert_eq!(got, messages);
 }
 
-/// Texts of 1 MiB together out of reads of 64 KiB. What a read has cut is kept aside, and stands in
-/// front of the next one.
+/// Texts of 1 MiB in total, in reads of 64 KiB. The bytes of a message that a read has cut are
+/// copied, and put before the next read.
 fn cut(size: usize) {
     let count = MIB / size;
     let input = numbered(count, size);
@@ -230,7 +230,7 @@ fn cut(size: usize) {
     assert_eq!(got, count);
 }
 
-/// The way of a large frame: the first read brings its head, the others go to where it stays.
+/// A large frame: the first read brings its header, the others go directly to its place.
 fn in_place(opcode: u8, payload: &[u8]) {
     let input = frame(0x80 | opcode, payload);
     let (mut session, now) = (session(), Instant::now());
@@ -267,7 +267,7 @@ fn send(payload: &[u8], messages: usize) {
     assert_eq!(session.buffered(), 0);
 }
 
-/// 1,000 events of 100 bytes and more.
+/// 1,000 events of at least 100 bytes.
 fn stream() -> Vec<u8> {
     stream_of(1000)
 }
@@ -290,7 +290,7 @@ fn events() {
     assert_eq!(got, 1000);
 }
 
-/// The same with a sign of life before every tenth event, and all of it is given.
+/// The same stream with a comment before every tenth event; the parser gets all of it at once.
 fn comments() {
     let text = String::from_utf8(stream()).expect("it is ASCII");
     let alive = |i| if i % 10 == 0 { ": alive\n\n" } else { "" };
@@ -327,7 +327,7 @@ fn blocks(input: &[u8]) {
     assert_eq!(got, 1000);
 }
 
-/// A response whose body has each event in a chunk of its own.
+/// A response whose body has each event in its own chunk.
 fn chunked(stream: &[u8]) -> Vec<u8> {
     let mut response = head("Transfer-Encoding: chunked");
     let mut parser = sse::Blocks::new(&Limits::default());
@@ -340,7 +340,7 @@ fn chunked(stream: &[u8]) -> Vec<u8> {
     response
 }
 
-/// A response whose body is chunks of 8 bytes.
+/// A response whose body has chunks of 8 bytes.
 fn small_chunks(count: usize) -> Vec<u8> {
     let chunks = (0..count).map(|i| format!("8\r\n{i:0>8}\r\n"));
     head("Transfer-Encoding: chunked")
@@ -350,7 +350,7 @@ fn small_chunks(count: usize) -> Vec<u8> {
 }
 
 fn with_length(stream: &[u8]) -> Vec<u8> {
-    // One byte is missing, so that the end is no event.
+    // One byte is missing, so that the body does not end with the last event.
     [head(&format!("Content-Length: {}", stream.len() + 1)), stream.to_vec()].concat()
 }
 
@@ -358,7 +358,7 @@ fn head(length: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{length}\r\n\r\n").into_bytes()
 }
 
-/// The body of a response by `Session::receive`, under a limit of silence.
+/// Receives the body of a response by `Session::receive`, with an idle limit.
 fn exchange(delivery: Delivery, response: &[u8]) -> Result<(), Failure> {
     let request = Request::new("GET", Url::parse_http("http://bench.test/")?)?;
     let timing = Timing { idle: Some(Duration::from_secs(60)), ..Timing::default() };
@@ -384,7 +384,7 @@ fn numbers(count: usize, size: usize) -> Result<Server, Failure> {
     Server::start(&[], numbered(count, size))
 }
 
-/// 1,000 binary messages of 16 bytes.
+/// A server with 1,000 binary messages of 16 bytes.
 fn binaries(end: &[u8]) -> Result<Server, Failure> {
     let bytes = |i| [format!("{i:0>0$}", 16 - end.len()).as_bytes(), end].concat();
     Server::start(&[], (0..1000).flat_map(|i| frame(0x80 | BINARY, &bytes(i))).collect())
@@ -395,26 +395,26 @@ fn trips(opcode: u8, count: usize, size: usize) -> Result<Server, Failure> {
     Server::one_by_one(1, (0..count).map(message).collect())
 }
 
-/// So many connections, each of which has so many messages.
+/// A server for this many connections, each of which gets `each` messages.
 fn turns(connections: usize, each: usize) -> Result<Server, Failure> {
     let message = |i| frame(0x80 | TEXT, format!("{i:0>16}").as_bytes());
     Server::one_by_one(connections, (0..connections * each).map(message).collect())
 }
 
-/// A message, and another when so many of a size have come.
+/// A server that sends a message, and again after `count` messages of `size` bytes.
 fn large_sends(count: usize, size: usize) -> Result<Server, Failure> {
-    // Header and mask of a frame of 64 KiB and more.
+    // The header and the mask of a frame of at least 64 KiB.
     Server::behind(numbered(1, 16), count * (size + 14))
 }
 
-/// Events, each in a chunk of its own.
+/// A server that sends events, each in its own chunk.
 fn streams(count: usize) -> Result<Server, Failure> {
     let head = head("Transfer-Encoding: chunked");
     let body = chunked(&stream_of(count)).split_off(head.len());
     Server::start(&head, body)
 }
 
-/// All messages lie in the socket before the first is read, so that the reads are always the same.
+/// All messages are in the socket before the first read, so that the reads are always the same.
 fn reactor(count: usize, size: usize) -> Result<(), Failure> {
     let server = numbers(count, size)?;
     let ask = Options::new(&server.url())?;
@@ -422,7 +422,7 @@ fn reactor(count: usize, size: usize) -> Result<(), Failure> {
     told(&server, ask, count, opens, |event| matches!(event, NetEvent::Text(_)))
 }
 
-/// The same of the pieces of a body.
+/// The same for the pieces of a body.
 fn reactor_stream(delivery: Delivery) -> Result<(), Failure> {
     let (count, server) = (400, streams(400)?);
     let ask = StreamOptions::new("GET", &server.http_url())?.delivery(delivery);
@@ -432,7 +432,7 @@ fn reactor_stream(delivery: Delivery) -> Result<(), Failure> {
     })
 }
 
-/// Opens a connection, and then is told `count` events of it.
+/// Opens a connection, then receives `count` events of it.
 fn told(
     server: &Server,
     ask: impl Into<Ask>,
@@ -660,14 +660,14 @@ end)
 told()
 ";
 
-/// What turns the runtime, and what is compiled.
+/// How the runtime is driven, and what is compiled to native code.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum How {
     Run,
     Step,
-    /// Native code of all, the prelude's too.
+    /// All code is compiled, the prelude's too.
     Native,
-    /// Native code of a script that asks for it, as the command has it.
+    /// A script that asks for it is compiled, as in the command.
     Asked,
 }
 
@@ -675,7 +675,7 @@ fn luau(server: &Server, count: usize, script: &str) -> Result<(), Failure> {
     luau_how(server, count, script, How::Run)
 }
 
-/// A script says `told` when it is ready, and again when it has heard everything.
+/// The script calls `told` when it is ready, and again when it has received everything.
 fn luau_how(server: &Server, count: usize, script: &str, how: How) -> Result<(), Failure> {
     let options = LuauOptions::new(|line: Line<'_>| eprintln!("{line}"));
     let options = options.jit(match how {
@@ -683,7 +683,7 @@ fn luau_how(server: &Server, count: usize, script: &str, how: How) -> Result<(),
         How::Native => Jit::All,
         How::Asked => Jit::On,
     });
-    // Under callgrind everything takes long enough for one, and the counts would hang on chance.
+    // Under callgrind any work takes long enough for a takeover, and the counts would vary.
     let mut runtime = Runtime::new(options.stand_in(false))?;
     let (ready, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (its, last, stopper) = (Arc::clone(&ready), Arc::clone(&done), runtime.stopper());
@@ -691,7 +691,7 @@ fn luau_how(server: &Server, count: usize, script: &str, how: How) -> Result<(),
     let tell = lua.create_function(move |_, ()| {
         if its.swap(true, Ordering::Relaxed) {
             last.store(true, Ordering::Relaxed);
-            // Ends `run`, and waits for nothing.
+            // This ends `run`, and waits for nothing.
             stopper.stop(1001, Duration::ZERO);
         }
         Ok(())
@@ -702,11 +702,11 @@ fn luau_how(server: &Server, count: usize, script: &str, how: How) -> Result<(),
     while !ready.load(Ordering::Relaxed) {
         runtime.step(long)?;
     }
-    // What is left of the opening is done, and no timer is near.
+    // The rest of the opening is done, and no timer is near.
     for _ in 0..3 {
         runtime.step(long)?;
     }
-    // Where the collector stands would otherwise be chance.
+    // The collector starts each count in the same state.
     runtime.lua().gc_collect()?;
     runtime.lua().gc_collect()?;
     server.go();

@@ -1,4 +1,4 @@
-//! A server that says what it was given, all at once or one by one, when it is told to.
+//! A server that sends given messages, all at once or one by one, after a call of `go`.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -12,26 +12,26 @@ use crate::Failure;
 
 pub struct Server {
     port: u16,
-    /// Of calls.
+    /// The port for HTTP calls.
     http_port: u16,
     go: Sender<()>,
     gone: Receiver<()>,
 }
 
 impl Server {
-    /// For one WebSocket, or one request, which `head` answers in that case.
+    /// For one WebSocket; or for one request, to which `head` is the answer.
     pub fn start(head: &[u8], bytes: Vec<u8>) -> Result<Server, Failure> {
         Server::for_each(1, head, bytes)
     }
 
-    /// For so many, which are all sent the same.
+    /// For this many connections, which all get the same bytes.
     pub fn for_each(connections: usize, head: &[u8], bytes: Vec<u8>) -> Result<Server, Failure> {
-        // Without a reader, a socket takes about 64 KiB.
+        // If nobody reads, a socket holds about 64 KiB.
         assert!(bytes.len() < 60_000, "it has to fit into a socket");
         Server::run(connections, head, move |mut tcp| Ok(tcp.write_all(&bytes)?))
     }
 
-    /// Sends the next of these when a frame has come for the one before, to each connection in turn.
+    /// Sends each message when a frame has answered the one before, to the connections in turn.
     pub fn one_by_one(connections: usize, messages: Vec<Vec<u8>>) -> Result<Server, Failure> {
         Server::run_all(connections, &[], move |all| {
             let mut all = all.iter().map(TcpStream::try_clone).collect::<Result<Vec<_>, _>>()?;
@@ -41,7 +41,7 @@ impl Server {
         })
     }
 
-    /// Sends this, and again when so many bytes have come.
+    /// Sends the message, and again when `bytes` bytes have arrived.
     pub fn behind(message: Vec<u8>, bytes: usize) -> Result<Server, Failure> {
         Server::run(1, &[], move |tcp| {
             let (mut tcp, message) = (tcp.try_clone()?, message.clone());
@@ -55,7 +55,7 @@ impl Server {
         })
     }
 
-    /// With another port, where each request of one connection is answered with 200 bytes.
+    /// Adds a second port, where each request of one connection is answered with 200 bytes.
     pub fn with_answers(mut self) -> Result<Server, Failure> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         self.http_port = listener.local_addr()?.port();
@@ -100,7 +100,7 @@ impl Server {
             wait.recv().expect("it is told to");
             send(&open).expect("it sends");
             done.send(()).expect("somebody waits");
-            // Until the client's process ends.
+            // The thread stays until the client's process ends.
             loop {
                 std::thread::park();
             }
@@ -116,7 +116,7 @@ impl Server {
         format!("http://127.0.0.1:{}/", self.http_port)
     }
 
-    /// Has everything sent; it lies in the client's socket when this returns.
+    /// Starts the sending; the bytes are in the client's socket when this returns.
     pub fn go(&self) {
         self.go.send(()).expect("the server waits");
         self.gone.recv().expect("the server sends");
@@ -163,7 +163,7 @@ fn answer(all: &mut [TcpStream], messages: &[Vec<u8>]) -> Result<(), Failure> {
             127 => return Err("a short one".into()),
             short => usize::from(short),
         };
-        // With the mask.
+        // The payload and the mask.
         tcp.read_exact(&mut vec![0; length + 4])?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Bars, in panels side by side, as SVG that reads in the light and in the dark.
+//! Makes bar charts in panels side by side, as SVG for light and dark pages.
 
 use std::fmt::Write as _;
 
@@ -35,7 +35,7 @@ struct Bar<'a> {
     shown: String,
 }
 
-/// A picture with a panel for each case.
+/// A picture with one panel for each case.
 pub fn bars(title: &str, cases: &[&Value]) -> String {
     let panels: Vec<(&Value, Vec<Bar<'_>>)> = cases.iter().map(|c| (*c, of_case(c))).collect();
     let columns = if panels.len() == 1 { 1 } else { 2 };
@@ -74,7 +74,7 @@ fn of_case(case: &Value) -> Vec<Bar<'_>> {
     bars.collect()
 }
 
-/// What a full bar stands for: one that is many times as long as most is cut.
+/// The value of a full bar: a bar many times as long as most others is cut.
 fn full(bars: &[Bar<'_>]) -> f64 {
     let mut sorted: Vec<f64> = bars.iter().map(|bar| bar.value).collect();
     sorted.sort_by(f64::total_cmp);
@@ -85,7 +85,7 @@ fn full(bars: &[Bar<'_>]) -> f64 {
 
 fn panel(out: &mut String, case: &Value, bars: &[Bar<'_>], left: usize, top: usize) {
     let title = case["title"].as_str().unwrap_or_default();
-    // A long one would run into its neighbour.
+    // A long title would overlap the next panel.
     let title = title.split(" (").next().unwrap_or(title);
     let unit = case["unit"].as_str().unwrap_or_default();
     let _ = writeln!(

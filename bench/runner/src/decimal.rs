@@ -1,10 +1,10 @@
-//! Numbers as tables and pictures show them.
+//! Formats numbers for tables and pictures.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// Three significant digits, with commas.
+/// A number with three significant digits, and commas.
 pub fn number(value: &Value) -> String {
     let Some(v) = value.as_f64() else { return "–".into() };
     let digits = match v.abs() {
@@ -27,7 +27,7 @@ pub fn number(value: &Value) -> String {
     out
 }
 
-/// With three decimals: what misses by a hair should look like it.
+/// A number with three decimals: a goal that is just missed must not look reached.
 pub fn exact(value: &Value) -> String {
     value.as_f64().map_or("–".into(), |v| format!("{v:.3}"))
 }

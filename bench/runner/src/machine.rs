@@ -1,34 +1,34 @@
-//! Where things are, and what they run on.
+//! Finds files and programs, and describes the machine.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-/// `bench/`, in which the runner was built.
+/// The folder `bench/` from which the runner was built.
 pub fn bench_dir() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from).unwrap_or_default()
 }
 
-/// Beside the runner.
+/// The folder of the runner, which also has the clients.
 pub fn bin_dir() -> PathBuf {
     let exe = std::env::current_exe().unwrap_or_default();
     exe.parent().map(PathBuf::from).unwrap_or_default()
 }
 
-/// What was installed from registries.
+/// The folder of the tools that were installed from registries.
 pub fn tools_dir() -> PathBuf {
     std::env::var_os("BENCH_TOOLS").map_or_else(|| bench_dir().join("target/tools"), PathBuf::from)
 }
 
-/// Of a crate in the lock file of the benches.
+/// The version of a crate in the lock file of the benches.
 pub fn locked_version(name: &str) -> Option<String> {
     let lock = std::fs::read_to_string(bench_dir().join("Cargo.lock")).ok()?;
     let entry = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?.1;
     Some(entry.split('"').next()?.to_owned())
 }
 
-/// With the commit, if git knows it.
+/// The version of moonwire, with the commit if git knows it.
 pub fn moonwire_version() -> String {
     let version = locked_version("moonwire").unwrap_or_default();
     match first_line(Command::new("git").current_dir(bench_dir()).args([

@@ -1,4 +1,4 @@
-//! Runs clients against the load server, interleaved, and writes what came of it.
+//! Runs clients against the load server, by turns, and writes the results.
 //!
 //! `bench-runner [--short] [--rounds K] [--pin same|apart|none] [--out DIR] [CASE…]`; `bench/run.sh`
 //! builds everything and calls it.
@@ -42,7 +42,7 @@ fn main() -> Result<(), Failure> {
     for peer in peers.iter().filter(|peer| peer.missing.is_some()) {
         println!("left out: {}: {}", peer.label, peer.missing.as_deref().unwrap_or_default());
     }
-    // Before the time is spent, and not after.
+    // An error here must come before the runs, which take long.
     let places = readme::Places::of(&options)?;
     std::fs::create_dir_all(&options.out)?;
     let mut random = Random::new();
@@ -61,7 +61,7 @@ fn main() -> Result<(), Failure> {
         places.write(&all)?;
     }
     println!("results in {}", options.out.display());
-    // What cannot be installed is missing without harm; what is there has to work.
+    // A tool that cannot be installed may be missing; an installed one has to work.
     if options.short && failures > 0 {
         return Err(format!("{failures} runs have failed, see above").into());
     }
@@ -82,7 +82,7 @@ fn chosen(options: &Options) -> Result<Vec<Case>, Failure> {
     Ok(all)
 }
 
-/// All rounds of a case, as JSON, and how many runs failed.
+/// Runs all rounds of a case; returns the results as JSON, and how many runs failed.
 fn run_case(
     case: &Case,
     peers: &[Peer],
@@ -102,7 +102,7 @@ fn run_case(
             let entry = &case.entries[at];
             let peer = peers.iter().find(|peer| peer.name == entry.peer).ok_or("no such peer")?;
             let of = runs.entry(at).or_default();
-            // One failure is enough: the others would be the same, and take their time.
+            // After one failure the other rounds are skipped: they would take time and fail, too.
             let failed = of.iter().any(Option::is_none);
             if peer.missing.is_some() || failed {
                 of.push(None);
@@ -140,7 +140,7 @@ fn run_case(
     Ok((value, failures))
 }
 
-/// System calls per message of those that have run, and how many of these fail.
+/// Counts system calls per message of clients that have run; returns how many runs fail.
 fn count_calls(
     case: &Case,
     measured: &mut [Measured<'_>],
@@ -166,7 +166,7 @@ fn count_calls(
     failures
 }
 
-/// SplitMix64, seeded by the clock.
+/// The generator SplitMix64, seeded by the clock.
 struct Random(u64);
 
 impl Random {

@@ -1,4 +1,4 @@
-//! One run, and the numbers that many runs of one case give.
+//! One run of a client, and the numbers of many runs of one case.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::options::Options;
 use crate::peers::Peer;
 use crate::process::{self, Server};
 
-/// What one client has printed, and the number that its case is about.
+/// The line that one client has printed, and the number that its case measures.
 pub struct Run {
     pub value: f64,
     pub line: Value,
@@ -38,7 +38,7 @@ fn count(case: &Case, entry: &Entry, peer: &Peer, options: &Options) -> u64 {
     ((count / if options.short { case.shrink } else { 1.0 }) as u64).max(4)
 }
 
-/// The command line of a client.
+/// Makes the command line of a client.
 fn words(
     entry: &Entry,
     peer: &Peer,
@@ -55,8 +55,8 @@ fn words(
     words
 }
 
-/// System calls per message, of all threads: what a long run has more than a short one under strace. How
-/// long they take says nothing there.
+/// System calls per message, of all threads: the difference between a long and a short run under strace.
+/// Times under strace have no meaning.
 pub fn system_calls(
     case: &Case,
     entry: &Entry,
@@ -81,18 +81,18 @@ pub fn system_calls(
         calls.ok_or_else(|| "strace gives no total".into())
     };
     let more = total(many)?.saturating_sub(total(few)?);
-    // A tenth is sent before, to warm up.
+    // The client also sends a tenth of the messages before the clock starts.
     Ok(more as f64 / ((many - few) as f64 * 1.1))
 }
 
-/// Whether a client did what it was asked to do.
+/// Checks that a client did what its command line asked for.
 fn check(line: &Value, entry: &Entry, count: u64, size: u64) -> Result<(), Failure> {
     for name in ["messages", "bytes", "wall_ns", "cpu_ns", "rss_peak_kib"] {
         if line[name].as_f64().is_none() {
             return Err(format!("{name} is missing in {line}").into());
         }
     }
-    // Numbers of JavaScript and Luau may be written with a fraction.
+    // JavaScript and Luau may write a number with a fraction.
     let number = |name: &str| line[name].as_f64().unwrap_or(-1.0) as u64;
     if number("messages") != count {
         return Err(format!("{} messages and not {count}", number("messages")).into());
@@ -100,17 +100,17 @@ fn check(line: &Value, entry: &Entry, count: u64, size: u64) -> Result<(), Failu
     let bytes = match entry.kind {
         "open-close" => 0,
         kind if kind.starts_with("compute-") || kind.starts_with("start-") => 0,
-        // Without the name and the lines' ends; joined by a LF.
+        // The data without the field name and the line ends; several lines are joined by LF.
         "events" => count * (size - 8),
         "events-fields" => count * (size - 43),
-        // Events are told without the empty line behind them.
+        // A script gets events without the empty line after them.
         "sse" => count * (size - 1),
         _ => count * size,
     };
     let got = number("bytes");
     let near = match entry.kind {
         "sse" => got <= count * size && got >= count * (size - 10),
-        // What is encoded again may lack a `null`, and write a character in another way.
+        // A document that is encoded again may lack a `null`, or escape a character in another way.
         kind if kind.starts_with("json-encode-") => {
             got <= count * size * 11 / 10 && got >= count * size * 8 / 10
         }
@@ -122,11 +122,11 @@ fn check(line: &Value, entry: &Entry, count: u64, size: u64) -> Result<(), Failu
     Ok(())
 }
 
-/// All rounds of one entry; `None` for a round in which it did not run.
+/// All rounds of one entry; `None` for a round in which the client did not run.
 pub struct Measured<'a> {
     pub entry: &'a Entry,
     pub runs: Vec<Option<Run>>,
-    /// System calls per message, where they were counted.
+    /// System calls per message, if they were counted.
     pub calls: Option<f64>,
 }
 
@@ -146,7 +146,7 @@ impl<'a> Measured<'a> {
         self.runs.iter().flatten().map(|run| run.value).collect()
     }
 
-    /// The median of another number of its lines, per message if asked.
+    /// The median of another number of the client's lines, per message if asked for.
     fn median_of(&self, name: &str, per_message: bool) -> Option<f64> {
         let numbers = self.runs.iter().flatten().filter_map(|run| {
             let by = if per_message { run.line["messages"].as_f64()? } else { 1.0 };
@@ -155,7 +155,7 @@ impl<'a> Measured<'a> {
         median(&numbers.collect::<Vec<_>>())
     }
 
-    /// Round by round against another, where both have run.
+    /// The ratio to another entry in each round in which both have run.
     fn ratios(&self, other: &Measured<'_>) -> Vec<f64> {
         let pairs = self.runs.iter().zip(&other.runs);
         pairs.filter_map(|(a, b)| Some(a.as_ref()?.value / b.as_ref()?.value)).collect()
@@ -209,7 +209,7 @@ pub fn entries(case: &Case, measured: &[Measured<'_>]) -> Value {
     each.collect()
 }
 
-/// What is to be reached, and what was.
+/// The goals of a case, and what was reached.
 pub fn targets(case: &Case, measured: &[Measured<'_>]) -> Value {
     let each = case.targets.iter().map(|target| {
         let Target { of, against, more, at_most, or, calls } = *target;
@@ -238,7 +238,7 @@ pub fn targets(case: &Case, measured: &[Measured<'_>]) -> Value {
             "of": of,
             "against": against,
             "at_most": at_most,
-            // What the other has, which is allowed then.
+            // The result of the other client, which is then the goal.
             "or": rounded(or),
             "unit": unit,
             "more": more,
@@ -254,7 +254,7 @@ pub fn targets(case: &Case, measured: &[Measured<'_>]) -> Value {
 }
 
 impl Metric {
-    /// The number out of a client's line.
+    /// The value of this metric in a client's line.
     fn of(self, line: &Value) -> Option<f64> {
         let number = |name: &str| line[name].as_f64();
         let messages = number("messages")?;

@@ -9,7 +9,7 @@ use crate::{cases, machine};
 
 pub struct Options {
     pub short: bool,
-    /// Of each case; without it each has its own number.
+    /// The rounds of each case; `None`: each case has its own number.
     pub rounds: Option<usize>,
     pub pin: Pin,
     pub out: PathBuf,

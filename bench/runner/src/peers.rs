@@ -1,4 +1,4 @@
-//! Who is compared, how each is started, and which of them are there.
+//! The clients that are compared: how each is started, and whether it is installed.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,15 +15,15 @@ pub enum Kind {
 
 pub struct Peer {
     pub name: &'static str,
-    /// As tables show it.
+    /// The name in tables.
     pub label: &'static str,
     pub kind: Kind,
-    /// The words before CASE.
+    /// The arguments before CASE, the program first.
     pub command: Vec<String>,
-    /// A part of the messages that the others get, for slow ones: costs are per message.
+    /// Slow clients get this part of the messages of the others: costs are per message.
     pub scale: f64,
     pub version: String,
-    /// Why it is left out.
+    /// Why the client is left out, if it is.
     pub missing: Option<String>,
 }
 
@@ -90,7 +90,7 @@ fn built(
     Peer { name, label, kind, command, scale: 1.0, version, missing }
 }
 
-/// A command that runs scripts: its program and what else is known of it.
+/// A command that runs scripts: its program, version and what it lacks.
 struct Runs {
     program: String,
     kind: Kind,
@@ -98,7 +98,7 @@ struct Runs {
     missing: Option<String>,
 }
 
-/// The command of the crate, as it is released.
+/// The command of the crate, built as for a release.
 fn moonwire() -> Runs {
     let program = bin_dir().join("moonwire");
     let missing = (!program.is_file()).then(|| "the command was not built".to_owned());
@@ -119,7 +119,7 @@ fn started(lune: &Peer) -> Runs {
     }
 }
 
-/// This program starts it again and again.
+/// The client is this runner, which starts the command again and again.
 fn command(name: &'static str, label: &'static str, of: Runs) -> Peer {
     let own = bin_dir().join("bench-runner");
     let command = vec![text(&own), "start".to_owned(), of.program];
@@ -127,8 +127,8 @@ fn command(name: &'static str, label: &'static str, of: Runs) -> Peer {
     Peer { name, label, kind, command, scale: 1.0, version, missing }
 }
 
-/// soketto 0.8.1 has permessage-deflate and always asks for `server_no_context_takeover`; its own side
-/// makes a state for each message. All cases are about takeover.
+/// soketto 0.8.1 has permessage-deflate, but always asks for `server_no_context_takeover`, and makes a
+/// new state for each message it sends. All cases are about takeover.
 fn without_takeover() -> Peer {
     Peer {
         name: "soketto",
@@ -141,15 +141,15 @@ fn without_takeover() -> Peer {
     }
 }
 
-/// A client outside Rust.
+/// A client that is not written in Rust.
 struct Other {
     name: &'static str,
     label: &'static str,
     scale: f64,
     command: Vec<String>,
-    /// What prints its version.
+    /// The command that prints its version.
     version: Vec<String>,
-    /// What it needs, if that has to be installed.
+    /// The file that has to exist, if the client has to be installed.
     needs: Option<std::path::PathBuf>,
 }
 

@@ -10,14 +10,14 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::machine::{bench_dir, bin_dir, tools_dir};
 
-/// Where server and client run.
+/// The cores on which server and client run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Pin {
-    /// Both on one core: the length of the path, without what the scheduler does.
+    /// Both run on one core: measures the whole path, without effects of the scheduler.
     Same,
-    /// Each on one of its own.
+    /// Each runs on its own core.
     Apart,
-    /// As the system likes.
+    /// The system chooses.
     None,
 }
 
@@ -44,7 +44,7 @@ impl Pin {
     }
 
     fn core(self, of_server: bool) -> Option<usize> {
-        // The first core gets most of the interrupts.
+        // The first core gets most interrupts, so it is the last choice.
         let last = std::thread::available_parallelism().map_or(0, |n| n.get() - 1);
         match self {
             Pin::Same => Some(last),
@@ -54,10 +54,10 @@ impl Pin {
     }
 }
 
-/// Lets this process, and what it starts, have as many descriptors as it may.
+/// Raises the limit of open files for this process and those that it starts.
 pub fn raise_open_files() {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: both calls are given one `rlimit`.
+    // SAFETY: both calls get a pointer to one valid `rlimit`.
     unsafe {
         if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
             limit.rlim_cur = limit.rlim_max;
@@ -68,19 +68,19 @@ pub fn raise_open_files() {
 
 fn pinned(command: &mut Command, core: Option<usize>) -> &mut Command {
     let Some(core) = core else { return command };
-    // SAFETY: between fork and exec it calls one system call, on memory of its own.
+    // SAFETY: between fork and exec, it makes one system call, on its own memory.
     unsafe {
         command.pre_exec(move || {
             let mut set: libc::cpu_set_t = std::mem::zeroed();
             libc::CPU_SET(core, &mut set);
-            // Where that is not allowed, it runs unpinned.
+            // If this is not allowed, the process runs unpinned.
             libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set);
             Ok(())
         })
     }
 }
 
-/// The load server; it ends with this.
+/// The load server; dropping this ends its process.
 pub struct Server {
     child: Child,
     ws: u64,
@@ -113,14 +113,14 @@ impl Drop for Server {
     }
 }
 
-/// Runs a client; the last line of JSON that it prints.
+/// Runs a client; returns the last JSON line that it prints.
 pub fn client(words: &[String], pin: Pin, limit: Duration) -> Result<Value, Failure> {
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.env("BENCH_CA", bench_dir().join("../src/peer/certs/ca.pem"));
     command.env("BENCH_NODE", tools_dir().join("node"));
     let mut child = pinned(&mut command, pin.core(false)).spawn()?;
-    // One line each, which fits into a pipe; who writes more waits, and runs out of time.
+    // A client prints one line, which fits into a pipe; one that prints more blocks.
     let end = Instant::now() + limit;
     let status = loop {
         if let Some(status) = child.try_wait()? {

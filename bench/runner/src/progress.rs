@@ -1,4 +1,4 @@
-//! How far the run is, and how long the rest is likely to take.
+//! How many runs are done, and how long the rest will probably take.
 
 use std::time::{Duration, Instant};
 
@@ -6,21 +6,21 @@ use serde_json::Value;
 
 use crate::cases::Case;
 
-/// One client, where nothing is known.
+/// The seconds of one client in one round, if no earlier run has measured them.
 const GUESS: f64 = 0.7;
 
 pub struct Progress {
     start: Instant,
-    /// Seconds of each case, as far as they are known.
+    /// The seconds of each case; a guess if they are unknown.
     plan: Vec<f64>,
     at: usize,
-    /// When the case began, and how much longer than planned the ones before were.
+    /// When the current case began; and the time of earlier cases by the planned time.
     case: Instant,
     factor: f64,
 }
 
 impl Progress {
-    /// `old` are results of an earlier run, which say how long each took.
+    /// `old` are the results of an earlier run, with the time of each case.
     pub fn new(cases: &[Case], rounds: impl Fn(&Case) -> usize, old: &Value) -> Progress {
         let known = |case: &Case| {
             let list = old["cases"].as_array()?;
@@ -34,7 +34,7 @@ impl Progress {
         Progress { start: now, plan, at: 0, case: now, factor: 1.0 }
     }
 
-    /// Whether a case takes that long is known by the rounds of it that are done.
+    /// The rest of the current case is estimated from its finished rounds.
     pub fn line(&self, done: usize, rounds: usize) -> String {
         let spent = self.case.elapsed().as_secs_f64();
         let here = spent / done.max(1) as f64 * (rounds - done) as f64;
@@ -48,7 +48,7 @@ impl Progress {
         )
     }
 
-    /// The seconds that the case took.
+    /// Goes on to the next case; returns the seconds that this one took.
     pub fn next(&mut self) -> f64 {
         let seconds = self.case.elapsed().as_secs_f64();
         let (planned, spent) = (self.plan[..=self.at].iter().sum::<f64>(), self.start.elapsed());

@@ -1,4 +1,4 @@
-//! The parts of the crate's README and of `docs/SPEED.md` that come of a run.
+//! Writes the results into the crate's README and into `docs/SPEED.md`.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::{machine, report};
 const BEGIN: &str = "<!-- written by bench/run.sh -->\n";
 const END: &str = "<!-- end -->\n";
 
-/// The rows of the README: case, of, against.
+/// The rows of the README: the case, the entry, and the entry it is compared with.
 const ROWS: [(&str, &str, Option<&str>); 5] = [
     ("receive-128", "moonwire, reactor", Some("tungstenite")),
     ("receive-128", "moonwire, Luau", Some("Lune")),
@@ -20,14 +20,14 @@ const ROWS: [(&str, &str, Option<&str>); 5] = [
     ("idle", "moonwire, reactor", None),
 ];
 
-/// The two files, which have a place between two marks each.
+/// The two files; each has two marks, and the results stand between them.
 pub struct Places {
     readme: PathBuf,
     speed: PathBuf,
 }
 
 impl Places {
-    /// `None` for what is tried out elsewhere, which is no result.
+    /// `None` if the results go to another folder: those are only a trial.
     pub fn of(options: &Options) -> Result<Option<Places>, Failure> {
         if options.out != machine::bench_dir().join("results") {
             return Ok(None);
@@ -40,7 +40,7 @@ impl Places {
         Ok(Some(places))
     }
 
-    /// Writes what stands between the marks anew.
+    /// Replaces the text between the marks.
     pub fn write(&self, all: &Value) -> Result<(), Failure> {
         fill(&self.readme, &short(all))?;
         fill(&self.speed, &long(all))
@@ -52,7 +52,7 @@ fn name(file: &Path) -> String {
     parts.into_iter().rev().collect::<PathBuf>().display().to_string()
 }
 
-/// What stands before the first mark and behind the second.
+/// The text before the first mark and after the second one.
 fn around(file: &Path) -> Result<(String, String), Failure> {
     let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", name(file)))?;
     let parts = text.split_once(BEGIN).and_then(|(head, rest)| {
@@ -75,7 +75,7 @@ fn cases(all: &Value) -> &[Value] {
     all["cases"].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// How many rounds there were.
+/// The number of rounds, as text.
 fn rounds<'a>(cases: impl Iterator<Item = &'a Value> + Clone) -> String {
     let rounds = cases.filter_map(|case| case["rounds"].as_u64());
     match (rounds.clone().min(), rounds.max()) {

@@ -1,4 +1,4 @@
-//! Results: JSON, Markdown, pictures.
+//! Writes the results: JSON, Markdown, pictures.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -11,8 +11,8 @@ use crate::options::Options;
 use crate::peers::{Kind, Peer};
 use crate::{cases, chart, machine};
 
-/// Merges with what is there already, if that is of the same machine; writes everything anew. What is
-/// kept says when, on which kernel and with which moonwire it was measured, if that was another.
+/// Merges the results with those of earlier runs on the same machine, and writes all files. A result
+/// that is kept has its own date, kernel and moonwire, if they differ.
 pub fn write(options: &Options, peers: &[Peer], results: Vec<Value>) -> Result<Value, Failure> {
     std::fs::create_dir_all(&options.out)?;
     let file = options.out.join("results.json");
@@ -40,13 +40,13 @@ pub fn write(options: &Options, peers: &[Peer], results: Vec<Value>) -> Result<V
     Ok(all)
 }
 
-/// What is there already, or nothing.
+/// The results of earlier runs, or null.
 pub fn old(options: &Options) -> Value {
     let text = std::fs::read_to_string(options.out.join("results.json")).ok();
     text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(Value::Null)
 }
 
-/// Of those that are kept, as they were: a case of this run names its moonwire.
+/// The versions of the clients; those of kept results stay. Each case names its moonwire.
 fn versions(peers: &[Peer], old: &Value) -> Value {
     let listed = peers.iter().filter(|peer| peer.kind != Kind::Floor);
     let each = listed.map(|peer| {
@@ -69,7 +69,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("–")
 }
 
-/// Which machine it was, and when.
+/// The machine and the date of the measurement.
 pub fn machine_name(all: &Value) -> String {
     let machine = &all["machine"];
     format!(
@@ -82,7 +82,7 @@ pub fn machine_name(all: &Value) -> String {
     )
 }
 
-/// The same, with the cases that were measured at another time.
+/// The same, with the cases that were measured at another time or on another kernel.
 pub fn machine_line(all: &Value) -> String {
     let mut line = machine_name(all);
     let mut others: Vec<(String, Vec<&str>)> = Vec::new();
@@ -100,7 +100,7 @@ pub fn machine_line(all: &Value) -> String {
     line
 }
 
-/// When and on which kernel a case was measured, if not with the first.
+/// When and on which kernel a case was measured, if date, kernel or rustc is not the first's.
 fn elsewhere(all: &Value, case: &Value) -> Option<String> {
     let (machine, first) = (&case["machine"], &all["machine"]);
     let differs = ["date", "kernel", "rustc"].iter().any(|key| machine[key] != first[key]);
@@ -140,12 +140,12 @@ fn table(all: &Value) -> String {
     out
 }
 
-/// The table of goals; also what the runner prints at its end.
+/// The table of goals; the runner also prints it at its end.
 pub fn targets(all: &Value) -> String {
     targets_of(all, |_, _| true)
 }
 
-/// Those of its rows that are wanted, by case and goal.
+/// The rows of that table that are wanted, by case and goal.
 pub fn targets_of(all: &Value, wanted: impl Fn(&str, &Value) -> bool) -> String {
     let mut out = String::from(
         "| case | of | against | at most | measured (min – max) | |\n|---|---|---|--:|--:|---|\n",
@@ -183,7 +183,7 @@ pub fn targets_of(all: &Value, wanted: impl Fn(&str, &Value) -> bool) -> String 
     out
 }
 
-/// The goal; and what another has, where that is allowed and larger.
+/// The goal; and the result of another client, if that is larger and then the goal.
 fn at_most(target: &Value) -> String {
     let goal = number(&target["at_most"]);
     match target["or"].as_f64() {
@@ -192,7 +192,7 @@ fn at_most(target: &Value) -> String {
     }
 }
 
-/// All sizes side by side.
+/// All sizes of messages side by side.
 fn receiving(all: &Value) -> String {
     let cases: Vec<&Value> = list(&all["cases"])
         .iter()

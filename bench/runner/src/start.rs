@@ -1,5 +1,5 @@
-//! `bench-runner start PROGRAM CASE URL COUNT …`: runs `PROGRAM run CASE.luau` so many times, one after the
-//! other, and prints what all of them took, as clients do.
+//! `bench-runner start PROGRAM CASE URL COUNT …`: runs `PROGRAM run CASE.luau` COUNT times, one after the
+//! other, and prints the sums in one line, as the clients do.
 
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -15,7 +15,7 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
     let script = bench_dir().join("clients/luau").join(format!("{case}.luau"));
     let once = || -> Result<(), Failure> {
         let mut command = Command::new(program);
-        // A file of certificates, if one is named there, would be a third of a start.
+        // A file of certificates that the environment names would be a third of a start.
         command.env_clear();
         command.arg("run").arg(&script).stdin(Stdio::null()).stdout(Stdio::null());
         let status = command.status()?;
@@ -36,10 +36,10 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// User and system time of all that have ended, in ns, and the most memory that one had, in KiB.
+/// User and system time of all ended child processes in ns, and the largest peak of memory in KiB.
 fn children() -> (u64, u64) {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: it is given room for one `rusage`, of which all zeros are a value.
+    // SAFETY: the call gets room for one `rusage`, for which all zeros are a valid value.
     let usage = unsafe {
         libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr());
         usage.assume_init()

@@ -1,4 +1,4 @@
-//! permessage-deflate (RFC 7692): 15 bits of window and takeover both ways, or nothing.
+//! permessage-deflate (RFC 7692): windows of 15 bits and context takeover in both directions, or none.
 //!
 //! | path | what it does |
 //! |---|---|
@@ -17,12 +17,12 @@ use crate::http::Request;
 use crate::io::Io;
 use crate::{Failure, control, finish, json};
 
-/// What messages end in and is not sent (§7.2.1).
+/// The end of each compressed message, which is not sent (§7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
-/// Of a write.
+/// The bytes of one write.
 const PIECE: usize = 256 * 1024;
 
-/// The line of the answer.
+/// The response's field line for the client's offer.
 pub fn agree(offer: &str) -> Result<String, Failure> {
     let mut words = offer.split(',').next().unwrap_or_default().split(';').map(str::trim);
     if words.next() != Some("permessage-deflate") {
@@ -31,10 +31,10 @@ pub fn agree(offer: &str) -> Result<String, Failure> {
     let mut answer = "Sec-WebSocket-Extensions: permessage-deflate".to_owned();
     for word in words {
         match word {
-            // Said again, as it has to be (§7.1.2.1).
+            // The response has to repeat this parameter (§7.1.2.1).
             "server_max_window_bits=15" => answer.push_str("; server_max_window_bits=15"),
             "client_max_window_bits" | "client_max_window_bits=15" => {}
-            // It would be another case.
+            // Other parameters would be another case.
             other => return Err(format!("{other} is asked for").into()),
         }
     }
@@ -57,11 +57,11 @@ pub fn serve(io: &mut Io, request: &Request) -> Result<(), Failure> {
     }
 }
 
-/// `count` messages of `size` bytes as frames; the first refers to none before.
+/// Makes frames of `count` messages of `size` bytes; the first refers to no earlier message.
 fn encode(count: usize, size: usize) -> Result<Vec<u8>, Failure> {
     let config = DeflateConfig { level: 6, window_bits: -15, ..DeflateConfig::default() };
     let mut deflate = Deflate::new_with_config(config);
-    // Much longer than any: what cannot be compressed becomes longer by a few bytes for each 16 KiB.
+    // More than any message needs: incompressible data grows by a few bytes for each 16 KiB.
     let mut room = vec![0; size * 2 + 64];
     let mut out = Vec::new();
     for number in 0..count {
@@ -82,7 +82,7 @@ fn failure(error: impl std::fmt::Debug) -> Failure {
     format!("{error:?}").into()
 }
 
-/// The same, which many clients ask for: kept.
+/// The same frames, kept, since many clients ask for them.
 fn flood_of(count: usize, size: usize) -> Result<Arc<Vec<u8>>, Failure> {
     type Kept = HashMap<(usize, usize), Arc<Vec<u8>>>;
     static KEPT: Mutex<Option<Kept>> = Mutex::new(None);
@@ -99,13 +99,13 @@ fn flood_of(count: usize, size: usize) -> Result<Arc<Vec<u8>>, Failure> {
 /// The messages of a client.
 struct Peer {
     frames: Frames,
-    /// Made with the first that is compressed.
+    /// Created for the first compressed message.
     inflate: Option<Inflate>,
     text: Vec<u8>,
 }
 
 impl Peer {
-    /// The next message, inflated, which is `text` then, and its bytes on the wire; `None` at the end.
+    /// Reads the next message and inflates it to `text`; returns its bytes on the wire, if one came.
     fn next(&mut self, io: &mut Io) -> Result<Option<usize>, Failure> {
         while let Some(next) = self.frames.next(io)? {
             let payload = self.frames.payload(&next);
@@ -132,7 +132,7 @@ impl Peer {
 }
 
 fn inflated(inflate: &mut Inflate, mut piece: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
-    // What is made room for is filled with zeros first.
+    // `resize` fills this room with zeros first, so it is bounded.
     let room = (piece.len() * 8).clamp(64, 64 * 1024);
     loop {
         let at = out.len();
@@ -143,7 +143,7 @@ fn inflated(inflate: &mut Inflate, mut piece: &[u8], out: &mut Vec<u8>) -> Resul
         piece = &piece[(inflate.total_in() - total_in) as usize..];
         let full = at + made == out.len();
         out.truncate(at + made);
-        // With nothing left to do it says that it could do nothing.
+        // With no input left, `decompress` reports an error, which is ignored.
         if !full && piece.is_empty() {
             return Ok(());
         }

@@ -1,25 +1,25 @@
-//! Messages to be received: no two alike, and encoded before the clock starts.
+//! Messages for clients to receive: no two alike, and encoded before the clock starts.
 
 use std::io::{self, Write as _};
 
 use crate::frame::{self, BINARY, TEXT};
 use crate::io::Io;
 
-/// So much is kept encoded; beyond it the same memory is used again, with other numbers in it.
+/// How many encoded bytes are kept; for more messages, the same memory is used again, with other numbers.
 const RING: usize = 64 * 1024 * 1024;
 /// Bytes of one write.
 const PIECE: usize = 256 * 1024;
-/// Digits of the number at the start of each message.
+/// The digits of the number at the start of each message.
 const DIGITS: usize = 12;
 
-/// What the messages of a flood are.
+/// The kind of the messages of a flood.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum What {
-    /// A number, and the alphabet again and again.
+    /// Text: a number, then the alphabet again and again.
     Text,
     /// The same as binary messages.
     Binary,
-    /// An object with the number as its first field, `{"n":"00000012","text":"…"}`; of 16 bytes at least.
+    /// JSON: an object whose first field is the number, `{"n":"00000012","text":"…"}`; 16 bytes or more.
     Json,
 }
 
@@ -38,7 +38,7 @@ impl What {
                     text.extend(letters(size - text.len() - close.len()));
                 }
                 text.extend_from_slice(close.as_bytes());
-                // Space behind it is JSON, too.
+                // Spaces after an object are valid JSON.
                 text.resize(size, b' ');
                 (text, open.len()..head)
             }
@@ -52,7 +52,7 @@ impl What {
 
 pub enum Load {
     Plain(Ring),
-    /// Encrypted.
+    /// Encrypted records.
     Tls(Vec<u8>),
 }
 
@@ -70,7 +70,7 @@ impl Load {
             io.write_all(&ready)?;
             return Ok(Load::Plain(ring));
         };
-        // TLS numbers its records, so `ready` is encrypted first and sent last.
+        // TLS numbers its records: `ready` is encrypted before the load, and sent when both are done.
         let (mut first, mut rest) = (Vec::new(), Vec::new());
         tls.conn.writer().write_all(&ready)?;
         while tls.conn.wants_write() {
@@ -102,9 +102,9 @@ impl Load {
 
 pub struct Ring {
     bytes: Vec<u8>,
-    /// Of a frame with its header.
+    /// The length of a frame with its header.
     frame: usize,
-    /// Where the number is in a frame.
+    /// The place of the number in a frame.
     digits: std::ops::Range<usize>,
     count: usize,
 }
@@ -123,7 +123,7 @@ impl Ring {
         ring
     }
 
-    /// Numbers `n` messages from place `at`, from `first` on.
+    /// Writes numbers into `n` messages from place `at` on; the first number is `first`.
     fn number(&mut self, at: usize, first: usize, n: usize) {
         for i in 0..n {
             let mut value = first + i;
@@ -140,7 +140,7 @@ impl Ring {
         self.in_steps((PIECE / self.frame).max(1), each)
     }
 
-    /// One frame after the other.
+    /// Passes the frames one by one.
     pub fn each(&mut self, each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         self.in_steps(1, each)
     }

@@ -1,4 +1,4 @@
-//! Frames as a server sees them (RFC 6455 §5.2): masked ones in, plain ones out.
+//! Frames on the side of a server (RFC 6455 §5.2): masked ones in, unmasked ones out.
 
 use std::io::{self, Read as _};
 use std::ops::Range;
@@ -11,7 +11,7 @@ pub const CLOSE: u8 = 8;
 pub const PING: u8 = 9;
 pub const PONG: u8 = 10;
 
-/// Appends the header of a whole message.
+/// Appends the header of a frame that is a whole message.
 pub fn header(out: &mut Vec<u8>, opcode: u8, len: usize) {
     out.push(0x80 | opcode);
     match len {
@@ -27,12 +27,12 @@ pub fn header(out: &mut Vec<u8>, opcode: u8, len: usize) {
     }
 }
 
-/// A frame: where its payload is.
+/// A frame, and the place of its payload.
 pub struct Frame {
     pub opcode: u8,
     /// RSV1 is set: the message is compressed (RFC 7692 §6).
     pub compressed: bool,
-    /// With the header.
+    /// The length with the header.
     pub wire: usize,
     range: Range<usize>,
     key: [u8; 4],
@@ -44,7 +44,7 @@ impl Frame {
     }
 }
 
-/// Reads frames out of a connection.
+/// Reads frames from a connection.
 pub struct Frames {
     buf: Vec<u8>,
     start: usize,
@@ -56,7 +56,7 @@ impl Frames {
         Frames { buf: Vec::new(), start: 0, end: 0 }
     }
 
-    /// The next frame, unmasked; `None` at the end of the stream.
+    /// Reads the next frame and unmasks it; `None` at the end of the stream.
     pub fn next(&mut self, io: &mut Io) -> io::Result<Option<Frame>> {
         let frame = self.skip(io)?;
         if let Some(frame) = &frame {
@@ -71,7 +71,7 @@ impl Frames {
         }
     }
 
-    /// The next frame, masked as it is.
+    /// Reads the next frame and leaves it masked.
     pub fn skip(&mut self, io: &mut Io) -> io::Result<Option<Frame>> {
         loop {
             if let Some((frame, used)) = parse(&self.buf[self.start..self.end]) {
@@ -82,7 +82,7 @@ impl Frames {
             self.buf.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
-            // Small at first: there may be thousands of idle connections.
+            // The buffer is small at first: there may be thousands of idle connections.
             let room = if self.buf.is_empty() { 2048 } else { 256 * 1024 };
             if self.buf.len() - self.end < room {
                 self.buf.resize(self.end + room, 0);
@@ -100,7 +100,7 @@ impl Frames {
     }
 }
 
-/// A masked frame at the beginning of `input`, and its length with the header.
+/// Parses a masked frame at the start of `input`; returns its length, too.
 fn parse(input: &[u8]) -> Option<(Frame, usize)> {
     let (&[first, second], rest) = input.split_first_chunk()?;
     let (len, rest) = match second & 0x7F {

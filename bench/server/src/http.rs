@@ -1,4 +1,4 @@
-//! The little of HTTP/1.1 that is needed: requests without a body, the answer to an upgrade, and
+//! The part of HTTP/1.1 that the cases need: requests, the answer to an upgrade, short responses and
 //! bodies of event streams.
 
 use std::io::{Read as _, Write as _};
@@ -13,16 +13,16 @@ use crate::io::Io;
 pub struct Request {
     pub path: String,
     query: String,
-    /// Of a WebSocket.
+    /// The key of a WebSocket handshake.
     pub key: Option<String>,
-    /// Extensions that it offers.
+    /// The extensions that the client offers.
     pub offer: String,
-    /// The client asks for no more.
+    /// The client sends no further request.
     closes: bool,
 }
 
 impl Request {
-    /// Reads up to the empty line, and a body with a length. Nothing may follow it before the answer.
+    /// Reads a head, and a body with a length. No byte may follow before the answer is sent.
     pub fn read(io: &mut Io) -> Result<Request, Failure> {
         let mut head = Vec::new();
         let mut piece = [0; 2048];
@@ -41,7 +41,7 @@ impl Request {
         let head = String::from_utf8(head)?;
         let mut lines = head.lines();
         let target = lines.next().and_then(|l| l.split(' ').nth(1)).ok_or("no target")?;
-        // Lune gives the whole URL, which a server has to take (RFC 9112 §3.2.2).
+        // Lune sends the whole URL, which a server has to accept (RFC 9112 §3.2.2).
         let origin = target.strip_prefix("http://").and_then(|rest| rest.find('/'));
         let target = origin.map_or(target, |at| &target["http://".len() + at..]);
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -67,14 +67,14 @@ impl Request {
         Ok(Request { path: path.to_owned(), query: query.to_owned(), key, offer, closes })
     }
 
-    /// A number out of the query.
+    /// A number in the query.
     pub fn number(&self, name: &str) -> Option<usize> {
         let mut pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
         pairs.find(|(n, _)| *n == name)?.1.parse().ok()
     }
 }
 
-/// The answer to an upgrade, with whole lines of more fields.
+/// The answer to an upgrade, with further field lines.
 pub fn accepted(key: &str, fields: &str) -> String {
     let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     let accept = STANDARD.encode(sha1_smol::Sha1::from(text).digest().bytes());
@@ -84,7 +84,7 @@ pub fn accepted(key: &str, fields: &str) -> String {
     )
 }
 
-/// The same short answer to each request on a connection.
+/// Sends the same short answer to each request of a connection.
 pub fn answers(io: &mut Io, mut request: Request) -> Result<(), Failure> {
     let size = request.number("size").ok_or("a number is missing in the query")?;
     loop {
@@ -102,7 +102,7 @@ pub fn answers(io: &mut Io, mut request: Request) -> Result<(), Failure> {
     }
 }
 
-/// An event stream, or the same bytes as something else.
+/// Sends an event stream, or the same bytes with another content type.
 pub fn stream(io: &mut Io, request: &Request) -> Result<(), Failure> {
     let (kind, form) = match request.path.as_str() {
         "/sse" => ("text/event-stream", Form::Body),
@@ -134,15 +134,15 @@ pub fn stream(io: &mut Io, request: &Request) -> Result<(), Failure> {
 /// How events are sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// In a row, with a length.
+    /// All events in a row, in a body with a length.
     Body,
-    /// Each in a chunk of its own, as a server that sends them one by one frames them.
+    /// Each event in its own chunk, as a server frames events that it sends one by one.
     Chunks,
-    /// The same with `event`, `id` and two lines of `data`.
+    /// As `Chunks`, with `event`, `id` and two lines of `data` in each event.
     Fields,
 }
 
-/// `n` events of `size` bytes each, with the lines around them.
+/// Makes `n` events of `size` bytes each, in this form.
 fn events(n: usize, size: usize, form: Form) -> Arc<Vec<u8>> {
     type Kept = Option<((usize, usize, Form), Arc<Vec<u8>>)>;
     static LAST: Mutex<Kept> = Mutex::new(None);

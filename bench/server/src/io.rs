@@ -15,7 +15,7 @@ pub enum Io {
     Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
 }
 
-/// The certificate is the one of the small server; clients trust its root (`clients/common`).
+/// The certificate of the crate's small server, whose root the clients trust.
 pub fn tls_config() -> Result<Arc<ServerConfig>, Failure> {
     let chain = include_bytes!("../../../src/peer/certs/loopback.pem");
     let key = include_bytes!("../../../src/peer/certs/loopback.key");
@@ -38,7 +38,7 @@ impl Io {
         })
     }
 
-    /// Says goodbye and waits until the client has gone.
+    /// Sends the end of the stream and waits until the client has closed.
     pub fn end(&mut self) -> io::Result<()> {
         let tcp = match self {
             Io::Plain(tcp) => tcp,

@@ -1,4 +1,4 @@
-//! Texts as a program would send them: JSON of an exact size, no two alike, the same in every run.
+//! Texts such as a program sends: JSON of an exact size, no two alike, the same in every run.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ const WORDS: [&str; 16] = [
 ];
 const END: &str = "\"}";
 
-/// SplitMix64.
+/// The generator SplitMix64.
 struct Random(u64);
 
 impl Random {
@@ -28,7 +28,7 @@ impl Random {
     }
 }
 
-/// Message `number` of `size` bytes, 64 at least: records, then words until it is full.
+/// Makes message `number` of `size` bytes (at least 64): records, then words up to the size.
 pub fn text(number: usize, size: usize) -> String {
     let mut random = Random(number as u64);
     let mut out = format!("{{\"seq\":{number},\"items\":[");

@@ -1,4 +1,4 @@
-//! The load server: threads that block, and frames of its own, so that it favours no client.
+//! The load server: blocking threads, and its own code for frames, which favours no client.
 //!
 //! `bench-server` prints `{"ws": PORT, "wss": PORT}` and serves until its standard input ends.
 //!
@@ -48,7 +48,7 @@ fn main() -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{{\"ws\": {}, \"wss\": {}}}", ports.0, ports.1)?;
     out.flush()?;
-    // Whoever started it holds the other end.
+    // The process that started this one has the other end.
     std::io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
 }
@@ -56,9 +56,9 @@ fn main() -> Result<(), Failure> {
 fn accept(listener: &TcpListener, tls: Option<&Arc<rustls::ServerConfig>>) {
     for tcp in listener.incoming().flatten() {
         let tls = tls.cloned();
-        // Thousands of them at a time, so with little stack.
+        // There may be thousands of these threads, so each has a small stack.
         let thread = thread::Builder::new().stack_size(256 * 1024);
-        // A client that goes away early is no failure of the server's.
+        // If a client ends early, that is no error of the server.
         let spawned = thread.spawn(move || drop(Io::new(tcp, tls).and_then(serve)));
         if let Err(e) = spawned {
             eprintln!("bench-server: no thread: {e}");
@@ -113,7 +113,7 @@ fn serve(mut io: Io) -> Result<(), Failure> {
     }
 }
 
-/// What a control frame is answered with; nothing for other frames.
+/// The answer to a control frame; nothing for another frame.
 fn control(opcode: u8, payload: &[u8]) -> Option<Vec<u8>> {
     let answer = match opcode {
         PING => PONG,
@@ -126,7 +126,7 @@ fn control(opcode: u8, payload: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Writes an answer; whether that was the last.
+/// Writes an answer; returns whether it was the last one.
 fn finish(io: &mut Io, answer: Option<Vec<u8>>, opcode: u8) -> Result<bool, Failure> {
     if let Some(answer) = answer {
         io.write_all(&answer)?;
@@ -145,7 +145,7 @@ fn echo(io: &mut Io, frames: &mut Frames) -> Result<(), Failure> {
             out.clear();
             frame::header(&mut out, next.opcode, payload.len());
             out.extend_from_slice(payload);
-            // Several that came at once are not glued together: each is a round trip.
+            // Messages that arrived at once get a write each: each is a round trip.
             io.write_all(&out)?;
         } else {
             let answer = control(next.opcode, payload);
@@ -162,7 +162,7 @@ fn flood(io: &mut Io, frames: &mut Frames, what: What) -> Result<(), Failure> {
     orders(io, frames, prepare, |io, load| Ok(load.send(io)?))
 }
 
-/// Takes orders: `prepare COUNT SIZE`, by which a load is made and `ready` is sent, and `go`.
+/// Follows the orders `prepare COUNT SIZE`, which makes a load and sends `ready`, and `go`.
 fn orders<L>(
     io: &mut Io,
     frames: &mut Frames,

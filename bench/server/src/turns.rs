@@ -1,7 +1,7 @@
 //! Many connections that each get a message in turn.
 //!
-//! A client opens one connection to `/turns`, `/turns-mixed` or `/waves`, which gives the orders, and as
-//! many as it likes to `/member`, which get the messages. Orders are those of `/flood`.
+//! A client opens one connection to `/turns`, `/turns-mixed` or `/waves`, which gives the orders, and any
+//! number of connections to `/member`, which get the messages. The orders are those of `/flood`.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -12,32 +12,32 @@ use crate::frame::Frames;
 use crate::io::Io;
 use crate::{Failure, orders};
 
-/// Of a masked frame with one byte.
+/// The length of a masked frame with one byte.
 const ANSWER: usize = 7;
-/// Messages of a wave.
+/// The number of messages in a wave.
 const WAVE: usize = 1000;
 
-/// Who gets the next message, and when.
+/// Which connection gets the next message, and when.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// The next one, when the one before has answered.
+    /// The next connection, when the previous one has answered.
     Round,
-    /// Any one, when the one before has answered.
+    /// Any connection, when the previous one has answered.
     Mixed,
-    /// The next one at once; after 1,000 messages an answer of the connection that gives the orders.
+    /// The next connection at once; after 1,000 messages, the connection with the orders answers.
     Waves,
 }
 
-/// Of one client.
+/// The connections of one client that get messages.
 #[derive(Default)]
 pub struct Group(Mutex<Vec<TcpStream>>);
 
-/// That of the client that runs; one runs at a time.
+/// The group of the client that runs now; only one runs at a time.
 static LATEST: Mutex<Option<Arc<Group>>> = Mutex::new(None);
 
 impl Group {
-    /// A new one, if a connection to this path gives orders: before the client is told that it is
-    /// connected, since it opens the others then.
+    /// Makes a new group if a connection to this path gives orders. The server calls this before it answers
+    /// the handshake, since the client opens the other connections then.
     pub fn begin_if(path: &str) -> Option<(Arc<Group>, Order)> {
         let order = match path {
             "/turns" => Order::Round,
@@ -55,8 +55,8 @@ impl Group {
     }
 }
 
-/// The connection is the group's from here on. The client may give the order as soon as it has this answer;
-/// the order waits until the connection is in the group.
+/// Adds the connection to the group. The client may give its order as soon as it has this answer; the order
+/// waits until the connection is in the group.
 pub fn join(mut io: Io, answer: &str) -> Result<(), Failure> {
     let latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let group = latest.ok_or("nobody gives orders")?;
@@ -83,7 +83,7 @@ fn send(io: &mut Io, ring: &mut Ring, group: &[TcpStream], order: Order) -> Resu
     }
     let (mut sent, mut random) = (0_usize, 1_u64);
     ring.each(|message| {
-        // Any odd factor and a prime number visit them in no order that a cache could foresee.
+        // A linear congruential generator (with the constants of MMIX): no cache can foresee the order.
         random = random.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1_442_695_040_888_963_407);
         let at = if order == Order::Mixed { (random >> 33) as usize } else { sent };
         let mut tcp = &group[at % group.len()];

@@ -1,7 +1,7 @@
 //! The input line at a terminal, which stays below the messages that arrive.
 //!
-//! The terminal passes on each key and echoes nothing (`Mode`), so that the line can be erased and
-//! drawn again below a message. Without such a terminal, the system edits the line.
+//! The terminal passes on each key and echoes nothing (`Mode`), so that this code can erase the
+//! line and draw it again below a message. On another kind of terminal, the system edits the line.
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -18,7 +18,7 @@ struct Line {
     history: Vec<String>,
     /// The index of the shown line in the history; its length for the new line.
     shown: usize,
-    /// The new line, while one of the history is shown.
+    /// The new line, while a line of the history is shown.
     kept: Vec<char>,
 }
 
@@ -31,7 +31,7 @@ const PROMPT: &str = "> ";
 enum Key {
     Char(char),
     Enter,
-    /// Ctrl-D.
+    /// Ctrl-D: the end of input.
     End,
     Left,
     Right,
@@ -116,7 +116,7 @@ enum Pressed {
     Changed,
     Clear,
     Line(String),
-    /// The end of input.
+    /// The user has ended the input.
     End,
 }
 
@@ -182,7 +182,7 @@ impl Line {
         (self.shown, self.at) = (which, self.text.len());
     }
 
-    /// The part of the line that fits, and the column of the cursor in it.
+    /// The part of the line that fits into the columns, and the cursor's column in it.
     fn view(&self, columns: usize) -> (String, usize) {
         let room = columns.saturating_sub(PROMPT.len() + 1).max(1);
         let mut start = 0;
@@ -201,7 +201,7 @@ impl Line {
     }
 }
 
-/// How many columns a character takes in a terminal: an estimate that suffices for an input line.
+/// How many columns a character takes in a terminal: an estimate, good enough for an input line.
 fn width(c: char) -> usize {
     match c as u32 {
         // Combining marks, joiners, selectors.
@@ -229,14 +229,14 @@ pub(super) struct Screen {
 #[derive(Default)]
 struct State {
     line: Line,
-    /// Whether the line is on the screen.
+    /// Whether the input line is on the screen.
     drawn: bool,
-    /// The user has typed something.
+    /// Whether the user has typed something.
     typing: bool,
 }
 
 impl Screen {
-    /// Opens it if standard input and standard output are a terminal that supports it.
+    /// Opens the screen if standard input and output are a terminal that supports it.
     pub(super) fn open() -> Option<Arc<Screen>> {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
         if dumb || !io::stdin().is_terminal() || !io::stdout().is_terminal() {
@@ -269,7 +269,7 @@ impl Screen {
         put(&state.drawing(mode::columns()));
     }
 
-    /// The next line; `None` at the end of input.
+    /// Waits for the next line; `None` at the end of input.
     pub(super) fn read_line(&self) -> io::Result<Option<String>> {
         let (mut input, mut keys, mut byte) = (io::stdin().lock(), Keys::default(), [0]);
         {
@@ -295,7 +295,7 @@ impl Screen {
                     put(&text);
                 }
                 Pressed::Line(text) => {
-                    // The line stays on the screen, since it was sent.
+                    // The line stays on the screen, since the command sends it.
                     let shown = printable(&text);
                     put(&format!("{}{PROMPT}{shown}\n", state.erased()));
                     return Ok(Some(text));
@@ -326,8 +326,8 @@ impl Screen {
         put(&state.erased());
     }
 
-    /// The process continues after a stop, and the program that ran meanwhile may have changed the
-    /// terminal's mode; or the window has changed its size.
+    /// Draws the line again: the process continues after a stop, and a program that ran meanwhile
+    /// may have changed the terminal's mode; or the window has changed its size.
     #[cfg(unix)]
     pub(super) fn resume(&self) {
         let mut state = self.state();
@@ -363,7 +363,7 @@ impl State {
     }
 }
 
-/// Errors are ignored: the next message meets the same error and reports it.
+/// Errors are ignored: the next message runs into the same error and reports it.
 fn put(text: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -375,11 +375,11 @@ mod mode {
 
     use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 
-    /// `_POSIX_VDISABLE`.
+    /// The value `_POSIX_VDISABLE`, which assigns no key to a function.
     const NO_KEY: u8 =
         if cfg!(any(target_vendor = "apple", target_os = "freebsd")) { 0xff } else { 0 };
 
-    /// The terminal's mode before, and the mode for typing.
+    /// The terminal's previous mode, and the mode for typing.
     pub(super) struct Mode {
         was: Termios,
         is: Termios,
@@ -389,12 +389,12 @@ mod mode {
         pub(super) fn enter() -> Option<Mode> {
             let was = termios::tcgetattr(io::stdin()).ok()?;
             let mut is = was.clone();
-            // Ctrl-C and Ctrl-Z stay signals.
+            // Ctrl-C and Ctrl-Z still send signals.
             is.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
-            // A read waits for one byte, whatever mode an earlier program has left.
+            // A read waits for one byte, whatever mode an earlier program has left behind.
             (is.special_codes[SpecialCodeIndex::VMIN], is.special_codes[SpecialCodeIndex::VTIME]) =
                 (1, 0);
-            // Ctrl-\ would end the process and leave the terminal in this mode.
+            // Ctrl-\ would end the process and leave the terminal in the mode for typing.
             is.special_codes[SpecialCodeIndex::VQUIT] = NO_KEY;
             let mode = Mode { was, is };
             mode.again();
@@ -416,7 +416,7 @@ mod mode {
     }
 }
 
-/// Lines that the system's terminal edits.
+/// Without such a terminal, the system edits the line.
 #[cfg(not(unix))]
 mod mode {
     pub(super) enum Mode {}
@@ -464,7 +464,7 @@ mod tests {
         assert_eq!(keys(&[&b"\x1b["[..], &[b'1'; 40][..]].concat())[0], Key::Other);
     }
 
-    /// The line that these bytes produce; `|` is the cursor.
+    /// The line that typing these bytes produces; `|` is the cursor.
     fn typed(bytes: &[u8]) -> (String, Vec<String>) {
         let (mut line, mut lines) = (Line::default(), Vec::new());
         for key in keys(bytes) {

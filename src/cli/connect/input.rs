@@ -1,4 +1,4 @@
-//! Reads messages from standard input, which is cut at line ends or zero bytes.
+//! Reads messages from standard input and cuts it into messages at line ends or zero bytes.
 
 use std::io::{self, ErrorKind, Read};
 
@@ -15,12 +15,12 @@ pub(super) enum Outgoing<'a> {
     Decoded(Vec<u8>),
 }
 
-/// How pieces of input become messages.
+/// How input becomes messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     binary: bool,
     form: Form,
-    /// The byte that ends a message; without it, the end of input does.
+    /// The byte that ends a message; `None`: only the end of input does.
     end: Option<u8>,
     /// The longest message, in bytes.
     most: usize,
@@ -31,7 +31,7 @@ impl Rules {
         Rules { binary: args.binary, form: args.form, end: args.end, most }
     }
 
-    /// Makes a message of these bytes; the error states why they are none.
+    /// Makes a message of these bytes; the error states why they cannot be one.
     pub(super) fn message<'a>(&self, bytes: &'a [u8]) -> Result<Outgoing<'a>, String> {
         match (self.binary, self.form) {
             (false, _) => std::str::from_utf8(bytes).map(Outgoing::Text).map_err(|e| {
@@ -50,7 +50,7 @@ impl Rules {
     }
 }
 
-/// Bytes in hex: two digits each, with blanks between bytes or without.
+/// Parses bytes in hex: two digits each, with or without blanks between bytes.
 fn hex(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let mut digits = Vec::new();
     for (at, byte) in bytes.iter().enumerate().filter(|(_, b)| !b.is_ascii_whitespace()) {
@@ -70,16 +70,16 @@ pub(super) struct Lines<R> {
     from: R,
     rules: Rules,
     buffer: Vec<u8>,
-    /// How many bytes of the buffer were returned as messages, and how many were searched for an
-    /// end.
+    /// How many bytes of the buffer were returned as messages, and how many were searched for the
+    /// end of a message.
     given: usize,
     seen: usize,
     /// How many messages were returned.
     count: u64,
-    /// Where the next message ends, once that is known.
+    /// The index at which the next message ends, once it is known.
     end: Option<usize>,
     over: bool,
-    /// The whole input is one message, whatever bytes it has.
+    /// The whole input is one message, whatever its bytes are.
     is_alone: bool,
 }
 
@@ -87,7 +87,7 @@ pub(super) struct Lines<R> {
 const PIECE: usize = 64 * 1024;
 
 impl Lines<io::Empty> {
-    /// One message that is complete already, whatever bytes it has.
+    /// Returns one message that is already complete, whatever its bytes are.
     pub(super) fn whole(message: Vec<u8>, rules: Rules) -> Lines<io::Empty> {
         let end = Some(message.len());
         let mut lines = Lines::new(io::empty(), rules);
@@ -112,8 +112,8 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// Reads once; returns false at the end of input. [`Lines::next`] returns the messages that are
-    /// complete then.
+    /// Reads once; returns false at the end of input. After this call, [`Lines::next`] returns the
+    /// complete messages.
     pub(super) fn fill(&mut self) -> io::Result<bool> {
         self.buffer.drain(..self.given);
         self.seen -= self.given;
@@ -131,8 +131,8 @@ impl<R: Read> Lines<R> {
         Ok(!self.over)
     }
 
-    /// The next message, the same until [`Lines::done`] is called; the error states why the bytes
-    /// are no message.
+    /// Returns the next message, the same one until [`Lines::done`] is called. The error states why
+    /// the bytes are no message.
     pub(super) fn next(&mut self) -> Result<Option<Outgoing<'_>>, String> {
         let end = match self.end.or_else(|| self.find_end()) {
             Some(end) => end,
@@ -167,7 +167,7 @@ impl<R: Read> Lines<R> {
         self.buffer[self.seen..].iter().position(|b| *b == end).map(|at| self.seen + at)
     }
 
-    /// The message was sent.
+    /// Call this after the message was sent.
     pub(super) fn done(&mut self) {
         if let Some(end) = self.end.take() {
             self.count += 1;
@@ -193,7 +193,7 @@ mod tests {
         }
     }
 
-    /// Gives one byte at a time.
+    /// A reader that returns one byte at a time.
     struct Slow<'a>(&'a [u8]);
 
     impl Read for Slow<'_> {

@@ -160,17 +160,17 @@ static CONNECTION: Group = Group {
 /// The form of binary messages in input and output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Form {
-    /// The bytes themselves.
+    /// The bytes themselves, not encoded.
     #[default]
     Raw,
     Hex,
     Base64,
 }
 
-/// How long to wait after the last message was sent.
+/// How long the command waits after it has sent the last message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
-    /// Until this many messages were received in all.
+    /// Until the command has received this many messages in all.
     Messages(u64),
     Time(Duration),
 }
@@ -264,7 +264,7 @@ fn wait(text: &str) -> Result<Wait, Failure> {
     }
 }
 
-/// Parses the words behind `connect`; `None` if they ask for help.
+/// Parses the arguments after `connect`; `None` if they ask for help.
 pub(super) fn parse(words: Words) -> Result<Option<Box<ConnectArgs>>, Failure> {
     let mut args = ConnectArgs::of_nothing();
     let url = words.one_url("-x", |given| {

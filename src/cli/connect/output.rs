@@ -1,4 +1,4 @@
-//! Output about a connection: messages go to standard output, everything else to standard error.
+//! Writes output: messages to standard output, everything else to standard error.
 
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::Arc;
@@ -12,15 +12,15 @@ use super::{ConnectArgs, Form};
 use crate::cli::show::{has_colours, json, printable, since_1970};
 use crate::cli::tell::complain;
 
-/// An event of the connection, for output.
+/// An event of the connection, to be written.
 pub(super) enum Report<'a> {
-    /// The subprotocol, and whether messages may be compressed.
+    /// The connection is open: its subprotocol, and whether messages may be compressed.
     Open(Option<&'a str>, bool),
     Text(&'a str),
     Binary(&'a [u8]),
-    /// Code (1005: none) and reason.
+    /// The close code (1005: none) and the reason.
     Close(u16, &'a str),
-    /// The connection could not be opened, or was lost.
+    /// The connection could not be opened, or is lost.
     Error(&'a str),
     /// The next attempt begins after this time.
     Again(Duration),
@@ -30,14 +30,14 @@ pub(super) struct Output {
     out: io::BufWriter<io::Stdout>,
     /// The terminal at which the user types.
     screen: Option<Arc<Screen>>,
-    /// Standard output is a terminal.
+    /// Whether standard output is a terminal.
     shown: bool,
-    /// Standard error is a terminal, and `--quiet` is not set: opening and closing are reported
-    /// there.
+    /// Whether opening and closing are reported: standard error is a terminal, and neither
+    /// `--quiet` nor `--json` is set.
     notices: bool,
     colours: bool,
     form: Form,
-    /// Written behind each message, except on a terminal.
+    /// The byte that follows each message, except on a terminal.
     end: Option<u8>,
     json: bool,
 }
@@ -57,7 +57,7 @@ impl Output {
         }
     }
 
-    /// Writes an event. An error is one of standard output.
+    /// Writes an event. The error is one of writing to standard output.
     pub(super) fn report(&mut self, report: &Report<'_>) -> io::Result<()> {
         if self.json {
             let line = object(report, since_1970());
@@ -94,7 +94,7 @@ impl Output {
                     (code, reason) => format!("closed: {code} {}", printable(reason)),
                 };
                 if !self.notices && !matches!(*code, 1000 | 1005) {
-                    // It explains why the exit status is not 0.
+                    // The text explains why the exit status is not 0.
                     self.flush()?;
                     complain(&format!("moonwire: {text}"));
                 }

@@ -1,4 +1,4 @@
-//! Connects, again after an end if asked to, sends the input, and decides when the command ends.
+//! Connects (after an end again, if asked to), sends the input, and decides when to end.
 
 use std::io::{self, ErrorKind, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,19 +19,19 @@ use crate::net::{Client, Closed, Config, ConnId, Event, Events, Options, random_
 use crate::proto::Misuse;
 use crate::proto::sse::Reconnect;
 
-/// While more than this many sent bytes wait for the network, no more input is read.
+/// While more than this many sent bytes wait for the network, the command reads no more input.
 const ENOUGH: usize = 256 * 1024;
 
-/// The payload of the ping at the end of input. Its pong shows that the server has received
-/// everything before it.
+/// The payload of the ping at the end of input. Its pong shows that the server has received every
+/// message before it.
 const END: &[u8] = b"moonwire: end of input";
 
-/// The connection, for the thread that sends.
+/// The connection, as the thread that sends shares it.
 struct SharedConnection {
     client: Client,
     state: Mutex<LinkState>,
     changed: Condvar,
-    /// The input has ended; `failure` is the reason, if it was an error.
+    /// Whether the input has ended; `failure` is the reason, if an error ended it.
     input_ended: AtomicBool,
     failure: Mutex<Option<String>>,
     /// A signal or `--timeout` is ending the process.
@@ -40,10 +40,10 @@ struct SharedConnection {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LinkState {
-    /// There is no open connection yet.
+    /// No connection is open yet.
     Opening,
     Open(ConnId),
-    /// There will be no other connection.
+    /// No connection will be open any more.
     Ended,
 }
 
@@ -86,7 +86,7 @@ impl SharedConnection {
     fn send(&self, lines: &mut Lines<impl Read>) -> Result<bool, String> {
         let mut not = None;
         loop {
-            // Checked before any wait: the end of input is no message.
+            // This is checked before any wait: the end of input is no message.
             if lines.next()?.is_none() {
                 return Ok(true);
             }
@@ -117,7 +117,7 @@ impl SharedConnection {
             });
             match sent {
                 Sent::All => return Ok(true),
-                // An error of the connection is reported by its final event.
+                // If the connection has ended, its final event reports the error.
                 Sent::Full => drop(self.client.flush(id, None)),
                 Sent::Lost => not = Some(id),
                 Sent::Wrong(text) => return Err(text),
@@ -125,7 +125,7 @@ impl SharedConnection {
         }
     }
 
-    /// The input has ended: nothing more is sent.
+    /// Records that the input has ended: nothing more is sent.
     fn end_input(&self, failure: Option<String>) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
         self.input_ended.store(true, Ordering::Release);
@@ -159,8 +159,8 @@ fn given(messages: Vec<String>, connection: &SharedConnection, rules: Rules) -> 
     Ok(())
 }
 
-/// Sends the lines that the user types. If one cannot be sent, the error is shown, and the user can
-/// type it again.
+/// Sends the lines that the user types. If a line cannot be sent, the error is shown, and the user
+/// can type it again.
 fn typed(screen: &Screen, connection: &SharedConnection, rules: Rules) -> Result<(), String> {
     while let Some(text) = screen.read_line().map_err(|e| format!("standard input: {e}"))? {
         let mut lines = Lines::whole(text.into_bytes(), rules);
@@ -273,7 +273,7 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
     let unwritten = talk.broken.take().or(flushed.err());
     let lost = events.finish(Some(PATIENCE));
     if let Some(e) = unwritten {
-        // The reader of standard output has closed it: it needs no more.
+        // The reader of standard output, such as `head`, has closed it: it needs no more.
         return if e.kind() == ErrorKind::BrokenPipe { Ok(0) } else { Err(Failure::output(&e)) };
     }
     let status = status?;
@@ -286,7 +286,7 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
     }
 }
 
-/// How the process closes the connection when a signal or `--timeout` ends it.
+/// Makes the function that closes the connection when a signal or `--timeout` ends the process.
 fn closing(connection: &Arc<SharedConnection>, screen: Option<&Arc<Screen>>) -> Close {
     let (connection, screen) = (Arc::clone(connection), screen.cloned());
     Arc::new(move || {
@@ -295,7 +295,7 @@ fn closing(connection: &Arc<SharedConnection>, screen: Option<&Arc<Screen>>) -> 
             screen.leave();
         }
         connection.set_state(LinkState::Ended);
-        // 1001 is a code that may be sent.
+        // RFC 6455 allows an endpoint to send 1001, so this call cannot fail.
         let _ = connection.client.close_all(1001, "");
         let end = Instant::now() + PATIENCE;
         while connection.client.with(|reactor| reactor.pending()) > 0 && Instant::now() < end {
@@ -308,9 +308,9 @@ fn closing(connection: &Arc<SharedConnection>, screen: Option<&Arc<Screen>>) -> 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Input {
     Going,
-    /// It has ended, and a ping at this time asks whether the server has received everything.
+    /// The input has ended; this is when a ping asked whether the server has received everything.
     Asked(Instant),
-    /// The server has answered that ping, at this time.
+    /// The server answered that ping at this time.
     Answered(Instant),
 }
 
@@ -319,15 +319,15 @@ struct Talk<'a> {
     connection: &'a SharedConnection,
     output: Output,
     received: u64,
-    /// When a message was last received.
+    /// When the command last received a message.
     last: Instant,
     input: Input,
-    /// How long the server has for the pong at the end of input.
+    /// How long the server has to answer the ping at the end of input.
     patience: Duration,
     is_open: bool,
-    /// When we have begun to close the connection.
+    /// When the command began to close the connection.
     closing: Option<Instant>,
-    /// Standard output cannot be written.
+    /// The error of standard output, if it cannot be written any more.
     broken: Option<io::Error>,
 }
 
@@ -346,7 +346,7 @@ impl Talk<'_> {
             let closed = self.one(events, id)?;
             let was_open = std::mem::take(&mut self.is_open);
             if matches!(self.input, Input::Asked(_)) {
-                // The next connection gets a ping of its own.
+                // The next connection sends a ping of its own.
                 self.input = Input::Going;
             }
             self.connection.set_state(LinkState::Opening);
@@ -423,10 +423,10 @@ impl Talk<'_> {
             let now = Instant::now();
             if self.is_open && self.closing.is_none() && self.may_end(now) {
                 self.closing = Some(now);
-                // This fails only if the connection has ended, which its final event reports.
+                // The call fails only if the connection has ended, which its final event reports.
                 let _ = self.connection.client.close(id, 1000, "");
             } else if self.broken.is_some() && self.closing.is_none_or(|at| at + PATIENCE <= now) {
-                // The answer is not needed.
+                // The command does not wait for the server's close frame.
                 self.connection.client.release(id, 1001, "");
                 return Ok(Closed::Complete);
             }
@@ -438,7 +438,7 @@ impl Talk<'_> {
         let is_asked = self.is_open
             && self.input == Input::Going
             && self.connection.input_ended.load(Ordering::Acquire)
-            // If the connection has ended meanwhile, its final event reports that.
+            // If the connection has ended meanwhile, its final event reports it.
             && self.connection.client.ping(id, END).is_ok();
         if is_asked {
             self.input = Input::Asked(Instant::now());
@@ -468,8 +468,8 @@ impl Talk<'_> {
 
     /// When [`Talk::may_end`] has to be checked again.
     fn deadline(&self) -> Option<Instant> {
-        // A server that does not answer pings, though it must (RFC 6455 §5.5.2), must not make this
-        // wait for ever.
+        // A server that does not answer pings, although it must (RFC 6455 §5.5.2), must not make
+        // the command wait for ever.
         if let Some(since) = self.closing {
             return self.broken.is_some().then_some(since + PATIENCE);
         }

@@ -124,7 +124,7 @@ impl Exchange {
             timing,
             deadline: timing.head_by,
             stall: None,
-            pace: Pace::new(settings.limits.stall),
+            pace: Pace::default(),
             started: None,
             unsent: 0,
             persistence: None,
@@ -233,7 +233,7 @@ impl Exchange {
         self.begun |= n > 0 || taken > 0;
         self.out.sent(n);
         let rest = waiting - n;
-        let moved = self.pace.sent(now, n, taken, rest);
+        let moved = self.pace.sent(now, n, taken, rest, self.limits.stall);
         if let State::Body { last_data, .. } = &mut self.state
             && moved
         {
@@ -250,7 +250,7 @@ impl Exchange {
             self.stall = None;
         } else if waited {
             self.stall = None;
-            self.await_head(self.pace.reaches(now));
+            self.await_head(self.pace.reaches(now, self.limits.stall));
         }
     }
 

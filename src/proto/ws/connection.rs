@@ -23,9 +23,9 @@ enum State {
     /// Messages are sent and received.
     Open,
     /// The peer has sent its close frame. Our answer waits for the program, which may still send.
-    PeerClosed(CloseFrame),
+    PeerClosed(Box<CloseFrame>),
     /// Our close frame is queued or sent; `got` is the peer's close frame.
-    Closing { got: Option<CloseFrame> },
+    Closing { got: Option<Box<CloseFrame>> },
     /// The peer has broken a rule, and the session has returned the final event. Our close frame
     /// waits for `answer_close`, and the program may still send.
     Failing(Violation),
@@ -50,7 +50,7 @@ pub(crate) struct Connection {
     left: usize,
     out: SendBuf,
     /// Payload and mask key of the pong for the latest ping, while too much is queued.
-    late_pong: Option<(Box<[u8]>, [u8; 4])>,
+    late_pong: Option<Box<(Vec<u8>, [u8; 4])>>,
     pace: Pace,
     /// The position behind the last frame that the program has queued, counted as `pace` does.
     accepted: u64,
@@ -101,7 +101,7 @@ impl Connection {
             left: 0,
             out,
             late_pong: None,
-            pace: Pace::new(limits.stall),
+            pace: Pace::default(),
             accepted: 0,
             ping: None,
             timers: Timers::default(),
@@ -235,7 +235,7 @@ impl Connection {
             State::PeerClosed(_) | State::Closing { got: Some(_) } if !is_whole => {
                 Closed::Lost(Lost::Unsent)
             }
-            State::PeerClosed(frame) | State::Closing { got: Some(frame) } => Closed::Clean(frame),
+            State::PeerClosed(frame) | State::Closing { got: Some(frame) } => Closed::Clean(*frame),
             State::Failing(_) | State::Ended => {
                 self.timers.clear();
                 return None;
@@ -298,14 +298,15 @@ impl Connection {
         let n = n.min(self.out.len());
         self.out.sent(n);
         let timed = self.is_timed();
-        let moved = self.pace.sent(now, n, taken, self.out.len());
+        let moved = self.pace.sent(now, n, taken, self.out.len(), self.limits.stall);
         if timed || self.pace.is_blocked() {
             self.time(now, taken, moved);
         }
         if self.room_for_pong()
             && self.may_send()
-            && let Some((payload, key)) = self.late_pong.take()
+            && let Some(pong) = self.late_pong.take()
         {
+            let (payload, key) = *pong;
             self.encode(Opcode::Pong, &payload, key);
         }
     }
@@ -335,7 +336,7 @@ impl Connection {
                 _ => stall,
             },
         );
-        let reaches = self.pace.reaches(now);
+        let reaches = self.pace.reaches(now, self.limits.stall);
         let is_open = matches!(self.state, State::Open);
         if self.ping.take_if(|end| *end <= self.pace.left()).is_some() && is_open {
             self.timers.set(Timer::Ping, None);
@@ -690,7 +691,7 @@ impl Connection {
             self.late_pong = None;
             self.frame(cx, Opcode::Pong, payload);
         } else {
-            self.late_pong = Some((payload.into(), cx.random.key()));
+            self.late_pong = Some(Box::new((payload.into(), cx.random.key())));
         }
     }
 
@@ -707,12 +708,12 @@ impl Connection {
         match self.state {
             State::Open => {
                 self.timers.set(Timer::Close, cx.now.checked_add(self.limits.close));
-                self.state = State::PeerClosed(got);
+                self.state = State::PeerClosed(Box::new(got));
                 if !self.hold_close {
                     self.answer_close(cx);
                 }
             }
-            _ => self.state = State::Closing { got: Some(got) },
+            _ => self.state = State::Closing { got: Some(Box::new(got)) },
         }
     }
 
@@ -802,7 +803,7 @@ impl Connection {
             return None;
         }
         let closed = match mem::replace(&mut self.state, State::Ended) {
-            State::Closing { got: Some(frame) } => Closed::Clean(frame),
+            State::Closing { got: Some(frame) } => Closed::Clean(*frame),
             State::Closing { got: None } => Closed::Lost(Lost::Timeout(Timer::Close)),
             // The final event has reported a broken rule already.
             _ => return None,

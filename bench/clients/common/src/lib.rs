@@ -1,7 +1,7 @@
-//! What the Rust clients share: the command line, the cases, the clock, and the line of JSON.
+//! What the Rust clients share: the command line, the cases, the clock, and the JSON line of results.
 //!
-//! A client is `CLIENT CASE URL COUNT SIZE [OPEN]`. The cases ask a peer for nothing but what it
-//! does best in its own way: [`Peer`].
+//! A client is called as `CLIENT CASE URL COUNT SIZE [OPEN]`. Each library implements [`Peer`] in the way
+//! that is fastest for it; the cases use nothing else of it.
 
 mod meter;
 
@@ -15,26 +15,26 @@ pub use meter::{Meter, Report, cpu, percentile, rss, rss_peak};
 
 pub use rustls;
 
-/// The root that signed the server's certificate.
+/// The root that has signed the server's certificate.
 pub const CA_PEM: &[u8] = include_bytes!("../../../../src/peer/certs/ca.pem");
 
-/// Why a client gives up.
+/// Why a client ends without a result.
 pub type Failure = Box<dyn Error>;
 
-/// The words of the command line.
+/// The arguments of the command line.
 #[derive(Clone, Debug)]
 pub struct Args {
     pub case: String,
     pub url: String,
     pub count: u64,
     pub size: usize,
-    /// Connections that are open beside the one that is measured, with it; those that take part in the
-    /// cases with several. In the cases with compression it is the level, and 0 is the library's own.
+    /// How many connections are open: with the measured one, or taking part in a case with several. In the
+    /// cases with compression it is the level; 0 is the default of the library.
     pub open: u64,
 }
 
 impl Args {
-    /// Reads what is left of the command line.
+    /// Parses the remaining arguments.
     pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, Failure> {
         let mut next = |name| words.next().ok_or(format!("{name} is missing"));
         let (case, url) = (next("CASE")?, next("URL")?);
@@ -43,31 +43,30 @@ impl Args {
         Ok(Args { case, url, count, size, open })
     }
 
-    /// Whether permessage-deflate is to be asked for, and which level that is not the default.
+    /// Whether the client asks for permessage-deflate; and the level, if it is not the default.
     pub fn deflate(&self) -> Option<Option<u32>> {
         let level = u32::try_from(self.open).ok().filter(|level| *level > 0);
         self.case.starts_with("deflate-").then_some(level)
     }
 }
 
-/// A WebSocket library. Libraries that block are asked through the same functions, whose futures
-/// are ready at once.
+/// A WebSocket library. A library that blocks implements the same functions; its futures are ready at once.
 #[allow(async_fn_in_trait)] // No thread but the runtime's one polls it.
 pub trait Peer {
     type Conn;
 
     /// Opens a connection.
     async fn open(&mut self, url: &str) -> Result<Self::Conn, Failure>;
-    /// Sends a text, and has written it when it returns.
+    /// Sends a text; the text is written when this returns.
     async fn send(&mut self, conn: &mut Self::Conn, text: &str) -> Result<(), Failure>;
-    /// Sends a text, which may be written later, as far as the library can do that.
+    /// Sends a text that may be written later, as far as the library can do that.
     async fn queue(&mut self, conn: &mut Self::Conn, text: &str) -> Result<(), Failure>;
-    /// Has written what was queued when it returns.
+    /// Writes the queued texts; they are written when this returns.
     async fn flush(&mut self, conn: &mut Self::Conn) -> Result<(), Failure>;
-    /// Receives `n` text messages; the bytes of all.
+    /// Receives `n` text messages; returns their bytes.
     async fn receive(&mut self, conn: &mut Self::Conn, n: u64) -> Result<u64, Failure>;
-    /// Receives `n` text messages over all of these; the bytes of all. A library that blocks asks one
-    /// after the other, each of which has more.
+    /// Receives `n` text messages over all these connections; returns their bytes. A library that blocks
+    /// reads one connection after the other; the first ones have one message more.
     async fn receive_over(&mut self, conns: &mut [Self::Conn], n: u64) -> Result<u64, Failure> {
         let mut bytes = 0;
         for i in 0..n as usize {
@@ -76,26 +75,26 @@ pub trait Peer {
         }
         Ok(bytes)
     }
-    /// Receives `n` text messages and keeps the last [`KEPT`] of them; the bytes of all.
+    /// Receives `n` text messages and keeps the last [`KEPT`] of them; returns the bytes of all.
     async fn receive_kept(&mut self, _: &mut Self::Conn, _: u64) -> Result<u64, Failure> {
         Err("this client keeps no messages".into())
     }
-    /// Receives one.
+    /// Receives one text message.
     async fn text(&mut self, conn: &mut Self::Conn) -> Result<String, Failure>;
-    /// Lets time pass in which nothing is sent.
+    /// Lets this time pass without sending.
     async fn pass(&mut self, time: Duration) -> Result<(), Failure> {
         std::thread::sleep(time);
         Ok(())
     }
-    /// The closing handshake, to its end.
+    /// Does the closing handshake to its end.
     async fn close(&mut self, conn: Self::Conn) -> Result<(), Failure>;
 }
 
-/// So long after the last compressed message the memory of idle connections is looked at: libraries may give
-/// some of it back.
+/// How long after the last compressed message the memory of idle connections is measured: libraries may free
+/// some of it meanwhile.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// So many messages are kept in `receive-kept`.
+/// How many messages `receive-kept` keeps.
 pub const KEPT: usize = 8;
 
 /// Runs a case.
@@ -116,7 +115,7 @@ pub async fn drive<P: Peer>(mut peer: P, args: &Args) -> Result<Report, Failure>
     }
 }
 
-/// Part of the work, to be done before the clock starts.
+/// How many messages a client sends or receives before the clock starts.
 pub fn warm_up(count: u64) -> u64 {
     (count / 10).clamp(1, 20_000)
 }
@@ -137,14 +136,14 @@ async fn receive<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> 
             _ => peer.receive(&mut conn, count).await?,
         };
         let stopped = meter.stop(count, bytes);
-        // It says how long they are on the wire, if they are compressed.
+        // If messages are compressed, the answer has their bytes on the wire.
         report = Some(Report { wire: wire.trim().parse().ok(), ..stopped });
     }
     peer.close(conn).await?;
     report.ok_or_else(|| "nothing was measured".into())
 }
 
-/// As many messages over several connections, all of which send at once.
+/// The same number of messages over several connections, which all receive at once.
 async fn receive_over<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
     let mut conns = Vec::new();
     for _ in 0..args.open {
@@ -152,7 +151,7 @@ async fn receive_over<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Fail
     }
     let mut report = None;
     for count in [warm_up(args.count), args.count] {
-        // In turn, so the first ones have one more.
+        // The connections share the messages by turns, so the first ones have one more.
         let each = |at: u64| count / args.open + u64::from(at < count % args.open);
         for (at, conn) in conns.iter_mut().enumerate() {
             let order = format!("prepare {} {}", each(at as u64).max(1), args.size);
@@ -201,7 +200,7 @@ async fn round_trips<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failu
     Ok(report.with_times(&mut times))
 }
 
-/// Each message is made for its trip, and its echo is looked at and taken apart.
+/// Makes a text for each round trip, and checks and splits its echo.
 async fn used_round_trips<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
     let mut conn = peer.open(&args.url).await?;
     let fill = "u".repeat(args.size.saturating_sub(12));
@@ -251,7 +250,7 @@ async fn send<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
             peer.flush(&mut conn).await?;
         }
         let stopped = meter.stop(count, count * args.size as u64);
-        // It counts what has arrived.
+        // The server answers with the number and bytes of the messages that have arrived.
         peer.send(&mut conn, "?").await?;
         let answer = peer.text(&mut conn).await?;
         let expected = format!("{count} {}", count * args.size as u64);
@@ -264,7 +263,7 @@ async fn send<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
     report.ok_or_else(|| "nothing was measured".into())
 }
 
-/// Different texts over two connections in turn.
+/// Sends different texts over two connections by turns.
 async fn send_over_two<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
     let mut conns = [peer.open(&args.url).await?, peer.open(&args.url).await?];
     let texts: Vec<String> =
@@ -299,10 +298,10 @@ async fn send_over_two<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Fai
     report.ok_or_else(|| "nothing was measured".into())
 }
 
-/// So much is sent again and again: far more than the window, so that nothing of it is found there.
+/// Bytes of texts that are sent again and again: more than the window, so none refers to its last copy.
 const SAMPLES: u64 = 4 * 1024 * 1024;
 
-/// Texts of the server's, which it is sent back compressed.
+/// Receives texts from the server and sends them back compressed.
 async fn send_deflated<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
     let mut conn = peer.open(&args.url).await?;
     let kept = (SAMPLES / args.size as u64).clamp(1, args.count);
@@ -319,7 +318,7 @@ async fn send_deflated<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Fai
             peer.send(&mut conn, text).await?;
         }
         let stopped = meter.stop(count, count * args.size as u64);
-        // It counts what has arrived, and how long that was on the wire.
+        // The server answers with the number and bytes of the messages, and their bytes on the wire.
         peer.send(&mut conn, "?").await?;
         let answer = peer.text(&mut conn).await?;
         let expected = format!("{count} {} ", count * args.size as u64);
@@ -332,8 +331,8 @@ async fn send_deflated<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Fai
     report.ok_or_else(|| "nothing was measured".into())
 }
 
-/// Memory of `count` connections beyond the first. With a size, each has received so much; with
-/// compression each has sent it back, too; and if they are to be used, each has sent it and got it back.
+/// Memory of `count` connections after the first. With a size, each has received a message of that size;
+/// with compression, it has also sent it back; in `idle-used`, it has sent one and received its echo.
 async fn idle<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
     let mut conns = Vec::with_capacity(args.count as usize + 1);
     let (mut before, mut bytes, meter) = (0, 0, Meter::start());
@@ -362,7 +361,7 @@ async fn idle<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
     Ok(report.with_each(before, after))
 }
 
-/// Connections one after another; each with a round trip, if that is asked for.
+/// Opens and closes connections one after another; each with a round trip, if the case says so.
 async fn open_close<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failure> {
     let text = "o".repeat(args.size);
     let one = async |peer: &mut P| -> Result<u64, Failure> {
@@ -390,15 +389,15 @@ async fn open_close<P: Peer>(peer: &mut P, args: &Args) -> Result<Report, Failur
 pub trait Source {
     type Event;
 
-    /// Asks for a stream; its head is there when this returns.
+    /// Requests a stream; the head has arrived when this returns.
     async fn open(&mut self, url: &str) -> Result<(), Failure>;
-    /// The next event, `None` at the end of the stream.
+    /// Reads the next event; `None` at the end of the stream.
     async fn next(&mut self) -> Result<Option<Self::Event>, Failure>;
-    /// The bytes of the event's data.
+    /// The length of the event's data in bytes.
     fn length(event: &Self::Event) -> usize;
 }
 
-/// Reads streams of events: `events` drops each, `events-fields` keeps the last.
+/// Reads streams of events: `events` drops each event, `events-fields` keeps the last one.
 pub async fn events<S: Source>(mut source: S, args: &Args) -> Result<Report, Failure> {
     let mut report = None;
     for count in [warm_up(args.count), args.count] {
@@ -420,18 +419,18 @@ pub async fn events<S: Source>(mut source: S, args: &Args) -> Result<Report, Fai
     report.ok_or_else(|| "nothing was measured".into())
 }
 
-/// A client of HTTP with a pool of connections.
+/// An HTTP client that keeps connections.
 #[allow(async_fn_in_trait)] // No thread but the runtime's one polls it.
 pub trait Caller {
     type Body: AsRef<[u8]>;
 
-    /// The body of the answer to a GET.
+    /// Sends a GET; returns the body of the response.
     async fn get(&mut self, url: &str) -> Result<Self::Body, Failure>;
-    /// The body of the answer to a POST of `body`.
+    /// Sends a POST with `body`; returns the body of the response.
     async fn post(&mut self, url: &str, body: &str) -> Result<Self::Body, Failure>;
 }
 
-/// Makes calls, each when the one before is answered: `get-kept` and `post-kept`.
+/// Makes calls one after another: `get-kept` and `post-kept`.
 pub async fn calls<C: Caller>(mut caller: C, args: &Args) -> Result<Report, Failure> {
     let url = format!("{}?size={}", args.url, args.size);
     let body = "p".repeat(args.size);
@@ -450,7 +449,7 @@ pub async fn calls<C: Caller>(mut caller: C, args: &Args) -> Result<Report, Fail
     report.ok_or_else(|| "nothing was measured".into())
 }
 
-/// Runs a future that never waits: the calls below it block.
+/// Runs a future that never waits, since the calls in it block.
 pub fn now<F: Future>(future: F) -> F::Output {
     let future = std::pin::pin!(future);
     match future.poll(&mut Context::from_waker(Waker::noop())) {
@@ -459,7 +458,7 @@ pub fn now<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Trusts the bench's root alone, by the provider that moonwire uses.
+/// TLS that trusts only the root of the bench, with the same provider as moonwire.
 pub fn tls_config() -> Result<Arc<rustls::ClientConfig>, Failure> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
@@ -471,19 +470,19 @@ pub fn tls_config() -> Result<Arc<rustls::ClientConfig>, Failure> {
     Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
-/// `HOST:PORT` of a URL, and whether it is over TLS.
+/// Returns `HOST:PORT` of a URL, and whether the URL is for TLS.
 pub fn address(url: &str) -> Result<(&str, bool), Failure> {
     let (scheme, rest) = url.split_once("://").ok_or("a URL is expected")?;
     let authority = rest.split('/').next().unwrap_or(rest);
     Ok((authority, matches!(scheme, "wss" | "https")))
 }
 
-/// The request of an opening handshake, for clients that do it by hand.
+/// The request of an opening handshake, for clients that write it themselves.
 pub fn handshake(url: &str) -> Result<String, Failure> {
     handshake_with(url, "")
 }
 
-/// The same with whole lines of more fields.
+/// The same request with further field lines.
 pub fn handshake_with(url: &str, fields: &str) -> Result<String, Failure> {
     let (authority, _) = address(url)?;
     let path = url.split_once(authority).map_or("/", |(_, path)| path);

@@ -1,4 +1,4 @@
-//! Clocks and memory of this process, and what is printed of them.
+//! Measures time and memory of this process, and prints the results.
 
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 /// User and system time of all threads of this process, in ns.
 pub fn cpu() -> (u64, u64) {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: it is given room for one `rusage`, of which all zeros are a value.
+    // SAFETY: the call gets room for one `rusage`, for which all zeros are a valid value.
     let usage = unsafe {
         libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
         usage.assume_init()
@@ -15,24 +15,24 @@ pub fn cpu() -> (u64, u64) {
     (ns(usage.ru_utime), ns(usage.ru_stime))
 }
 
-/// KiB out of /proc/self/status.
+/// A number of KiB from /proc/self/status.
 fn status(name: &str) -> u64 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|l| l.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
 }
 
-/// Resident memory now, in KiB.
+/// The resident memory now, in KiB.
 pub fn rss() -> u64 {
     status("VmRSS")
 }
 
-/// The most there ever was. `ru_maxrss` would count what the parent had before `exec`.
+/// The peak. `ru_maxrss` would include the memory of the parent before `exec`.
 pub fn rss_peak() -> u64 {
     status("VmHWM")
 }
 
-/// A clock that runs.
+/// A running clock.
 pub struct Meter {
     cpu: (u64, u64),
     wall: Instant,
@@ -51,7 +51,7 @@ impl Meter {
     }
 }
 
-/// What one run of a client has measured.
+/// The results of one run of a client.
 #[derive(Debug, Default)]
 pub struct Report {
     pub messages: u64,
@@ -59,11 +59,11 @@ pub struct Report {
     pub wall: u64,
     pub user: u64,
     pub sys: u64,
-    /// Median and 99th percentile of round trips, in ns.
+    /// The median and the 99th percentile of round trips, in ns.
     pub times: Option<(u64, u64)>,
-    /// KiB before and after many connections.
+    /// KiB before and after the client opened many connections.
     pub memory: Option<(u64, u64)>,
-    /// Bytes of all frames, where messages are compressed.
+    /// Bytes of all frames, if messages are compressed.
     pub wire: Option<u64>,
 }
 
@@ -85,7 +85,7 @@ impl Report {
         self
     }
 
-    /// Prints the line.
+    /// Prints the results as one line.
     pub fn print(&self) {
         let mut line = format!(
             "{{\"messages\": {}, \"bytes\": {}, \"wall_ns\": {}, \"cpu_ns\": {}, \

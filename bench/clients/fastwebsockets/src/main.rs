@@ -1,5 +1,5 @@
-//! fastwebsockets on a runtime of one thread. The opening handshake is done by hand, so that the
-//! frames go over a plain `TcpStream` and not over what hyper hands back.
+//! fastwebsockets on a runtime of one thread. This client writes the opening handshake itself,
+//! so that the frames use a plain `TcpStream` and not the stream that hyper returns.
 
 use std::hint::black_box;
 
@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// One type for each kind of stream, so that plain ones pay nothing for TLS.
+/// One type for each kind of stream, so that plain streams cost nothing for TLS.
 struct World<F>(F);
 
 trait Connect {
@@ -48,7 +48,7 @@ impl<F: Connect> Peer for World<F> {
     async fn open(&mut self, url: &str) -> Result<Self::Conn, Failure> {
         let mut stream = self.0.connect(address(url)?.0).await?;
         stream.write_all(handshake(url)?.as_bytes()).await?;
-        // One by one, so that no frame is taken with it.
+        // Byte by byte, so that no byte of a frame is read with the head.
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await?);
@@ -64,7 +64,7 @@ impl<F: Connect> Peer for World<F> {
         Ok(())
     }
 
-    /// It has no queue.
+    /// The library has no queue.
     async fn queue(&mut self, conn: &mut Self::Conn, text: &str) -> Result<(), Failure> {
         self.send(conn, text).await
     }

@@ -1,13 +1,13 @@
-//! What no client can go below: `bench-floors FLOOR CASE URL COUNT SIZE`.
+//! The least that any client has to do: `bench-floors FLOOR CASE URL COUNT SIZE [OPEN]`.
 //!
 //! | floor | what it does |
 //! |---|---|
-//! | `read-64k`, `read-1m` | reads into a buffer of that size and looks at nothing |
-//! | `parse` | reads 1 MiB, finds the frames, checks the text, lends it |
-//! | `session` | the same with moonwire's protocol core, and nothing around it |
-//! | `poll` | the same round trips, and poll looks at OPEN connections before each answer |
+//! | `read-64k`, `read-1m` | reads into a buffer of that size and does not look at the bytes |
+//! | `parse` | reads 1 MiB, finds the frames, checks the text, passes it by reference |
+//! | `session` | the same with moonwire's protocol core and nothing else |
+//! | `poll` | round trips as `read-64k`, with a poll of OPEN connections before each answer |
 //! | `luau-call` | no network: calls a Luau function with each text |
-//! | `luau-batch` | no network: hands 64 texts over at a time, and calls the function from Luau |
+//! | `luau-batch` | no network: passes 64 texts at a time, and calls the function from Luau |
 
 use std::hint::black_box;
 use std::io::{self, Read, Write as _};
@@ -36,7 +36,7 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// A masked text frame, of less than 64 KiB.
+/// Makes a masked text frame of less than 64 KiB.
 fn frame(text: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x81];
     match text.len() {
@@ -110,7 +110,7 @@ fn read(
     Ok((count, count * args.size as u64))
 }
 
-/// Fills a buffer and gives what is in it to `take`, which says how much of it is done with.
+/// Fills a buffer and passes its bytes to `take`, which returns how many of them it has consumed.
 fn pump(
     tcp: &mut TcpStream,
     mut take: impl FnMut(&[u8]) -> Result<usize, Failure>,
@@ -151,7 +151,7 @@ fn parse(tcp: &mut TcpStream, count: u64) -> Result<(u64, u64), Failure> {
     Ok(got.get())
 }
 
-/// Lengths of the header and of the payload.
+/// Returns the lengths of the header and of the payload.
 fn head(input: &[u8]) -> Option<(usize, usize)> {
     let (&[first, len], rest) = input.split_first_chunk()?;
     if first != 0x81 {
@@ -198,7 +198,7 @@ fn session(tcp: &mut TcpStream, count: u64) -> Result<(u64, u64), Failure> {
     Ok(got.get())
 }
 
-/// On one of many connections, with a list for poll that is made once.
+/// Round trips on one of many connections; the list for poll is made only once.
 fn polled(args: &Args) -> Result<Report, Failure> {
     let all = (0..args.open).map(|_| open(&args.url)).collect::<Result<Vec<_>, _>>()?;
     let one = all.last().ok_or("none is open")?.try_clone()?;
@@ -247,8 +247,8 @@ fn luau(floor: &str, args: &Args) -> Result<Report, Failure> {
     let lua = Lua::new();
     lua.sandbox(true)?;
     let (handler, batch, got): (Function, Function, Function) = lua.load(HANDLER).eval()?;
-    // Made before the clock starts, and no two alike; as many as one read brings, again and again
-    // with other numbers.
+    // The texts are made before the clock starts, and no two are alike. As many as one read
+    // brings are used again and again, with other numbers.
     let kept = (MIB / (args.size + 1)).clamp(1, args.count as usize);
     let mut texts: Vec<String> = (0..kept).map(|i| text(i, args.size)).collect();
     let mut report = None;
@@ -285,7 +285,7 @@ fn text(number: usize, size: usize) -> String {
     text
 }
 
-/// Turns the first byte over; 90 rounds give 90 texts.
+/// Changes the first byte; in 90 rounds a text has 90 different values.
 fn renumber(text: &mut String) {
     let Some(first) = text.chars().next() else { return };
     let next = if first < '~' { (first as u8 + 1) as char } else { '!' };

@@ -1,4 +1,4 @@
-//! `connect`, and calls that block.
+//! A connection of `connect`, whose calls block.
 
 use std::hint::black_box;
 
@@ -6,7 +6,7 @@ use common::{Failure, Peer};
 use moonwire::proto::Compression;
 use moonwire::{Message, WebSocket};
 
-/// With what is wanted of compression.
+/// The compression that the case asks for.
 pub(crate) struct World(pub(crate) Option<Compression>);
 
 fn read(conn: &mut WebSocket) -> Result<String, Failure> {
@@ -27,7 +27,7 @@ impl Peer for World {
         Ok(conn.send_text(text)?)
     }
 
-    /// This face writes at once.
+    /// This face writes at once, so it has no queue.
     async fn queue(&mut self, conn: &mut WebSocket, text: &str) -> Result<(), Failure> {
         Ok(conn.send_text(text)?)
     }

@@ -1,4 +1,4 @@
-//! The Luau runtime as `moonwire run` sets it up, with a clock for the script.
+//! The Luau runtime with the settings of `moonwire run`, and a clock for the script.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use moonwire::luau::{Jit, Line, Options, Runtime};
 
 const SCRIPT: &str = include_str!("../luau/cases.luau");
 
-/// Modules that Lune is given, too.
+/// Modules that Lune gets, too.
 fn module(path: &str) -> Option<&'static str> {
     Some(match path {
         "compute.luau" => include_str!("../../luau/compute.luau"),
@@ -17,7 +17,7 @@ fn module(path: &str) -> Option<&'static str> {
     })
 }
 
-/// What the script has started and stopped.
+/// The clock that the script starts and stops.
 #[derive(Default)]
 struct Bench {
     meter: Option<Meter>,
@@ -25,7 +25,7 @@ struct Bench {
 }
 
 pub(crate) fn run(args: &Args, change: fn(Options) -> Options) -> Result<Report, Failure> {
-    // As `moonwire run` has them.
+    // These are the settings of `moonwire run`.
     let options = Options::new(|line: Line<'_>| eprintln!("{line}")).jit(Jit::On);
     let options = options.keep_freed_memory(true);
     let modules = |path: &str| Ok(module(path).map(|text| text.as_bytes().to_vec()));

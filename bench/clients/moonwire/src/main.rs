@@ -44,7 +44,7 @@ fn run(face: &str, args: &Args) -> Result<Report, Failure> {
     }
 }
 
-/// How messages are to be compressed, if that is what the case is about.
+/// The compression that the case asks for, if it does.
 fn wanted(args: &Args) -> Result<Option<Compression>, Failure> {
     let Some(level) = args.deflate() else { return Ok(None) };
     let default = Compression::default();
@@ -60,7 +60,7 @@ fn options(url: &str, wanted: Option<Compression>) -> Result<Options, Failure> {
     })
 }
 
-/// The defaults, and trust in the server of the bench.
+/// The defaults, with trust in the server of the bench.
 fn config() -> Result<Config, Failure> {
     Ok(Config { tls: Some(moonwire::tls_config(common::CA_PEM)?), ..Config::default() })
 }

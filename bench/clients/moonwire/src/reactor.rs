@@ -13,18 +13,18 @@ pub(crate) struct World {
     reactor: Reactor,
     wanted: Option<Compression>,
     heard: Heard,
-    /// If the program owns what it is given.
+    /// Set if the program owns the messages and events.
     owner: Option<Taken>,
-    /// Of what was heard, messages and bytes that were asked for; they may come early.
+    /// How many of the received messages and bytes the case has asked for; they may come early.
     taken: (u64, u64),
     queued: u32,
 }
 
 #[derive(Default)]
 struct Heard {
-    /// Makes each message its own: a copy, unless it was put together out of several reads.
+    /// Owns each message: a copy, unless the message was joined from several reads.
     owned: bool,
-    /// Keeps those that come; a turn may bring several.
+    /// Keeps the messages that come; a turn may bring several.
     keep: bool,
     kept: VecDeque<String>,
     messages: u64,
@@ -44,7 +44,7 @@ impl Sink for Heard {
                 drop(black_box(text));
             }
             Event::Text(text) => {
-                // Once, as the other clients do: of a text in pieces it is a look at all its bytes.
+                // Called once, as in the other clients: for a text in pieces it checks all bytes.
                 let text = text.as_str();
                 self.messages += 1;
                 self.bytes += text.len() as u64;
@@ -70,16 +70,16 @@ impl Sink for Heard {
     }
 }
 
-/// Takes messages and events as its own; the rest is what `Heard` does.
+/// Owns messages and events; passes all else to `Heard`.
 struct Taking<'a> {
     heard: &'a mut Heard,
     taken: &'a mut Taken,
 }
 
-/// What a program has that owns what it is given.
+/// What a program has that owns messages and events.
 #[derive(Default)]
 struct Taken {
-    /// Keeps the last few messages, and the last event.
+    /// Whether it keeps the last few messages, and the last event.
     keeps: bool,
     texts: VecDeque<String>,
     event: Option<Box<moonwire::proto::sse::Event>>,
@@ -88,7 +88,7 @@ struct Taken {
 impl Sink for Taking<'_> {
     fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
         match event {
-            // What was put together out of several reads is given away, and not copied.
+            // A text that was joined from several reads is moved, not copied.
             Event::Text(text) => {
                 let text = text.into_string();
                 self.heard.messages += 1;
@@ -144,7 +144,7 @@ impl World {
         }
     }
 
-    /// Turns until no more than `most` bytes wait to be sent.
+    /// Turns the reactor until at most `most` bytes wait to be sent.
     fn drain(&mut self, conn: ConnId, most: usize) -> Result<(), Failure> {
         self.reactor.flush();
         while self.reactor.buffered(conn) > most {
@@ -159,7 +159,7 @@ impl Peer for World {
 
     async fn open(&mut self, url: &str) -> Result<ConnId, Failure> {
         let id = self.reactor.open(crate::options(url, self.wanted)?)?;
-        // A first message may come in the turn that opens.
+        // The turn that opens the connection may also bring a first message.
         self.heard.keep = self.wanted.is_some();
         let opened = self.heard.opened;
         while self.heard.opened == opened {
@@ -199,7 +199,7 @@ impl Peer for World {
         Ok(self.heard.bytes - before.1)
     }
 
-    /// A turn brings what all of them have.
+    /// A turn brings the messages of all connections.
     async fn receive_over(&mut self, conns: &mut [ConnId], n: u64) -> Result<u64, Failure> {
         self.receive(&mut conns[0], n).await
     }
@@ -243,7 +243,7 @@ impl Peer for World {
     }
 }
 
-/// An event stream, or the same bytes as they come.
+/// Reads an event stream, or the same bytes as they come.
 pub(crate) fn stream(args: &Args) -> Result<Report, Failure> {
     let mut world = World::new(false)?;
     let mut report = None;
@@ -267,30 +267,30 @@ pub(crate) fn stream(args: &Args) -> Result<Report, Failure> {
             world.turn(None)?;
         }
         let got = world.heard.messages - messages;
-        // Pieces are as large as they come, so they are counted as the events that are in them.
+        // The size of pieces varies, so the number of events in them is counted.
         let got = if args.case == "raw" { count } else { got };
         report = Some(meter.stop(got, world.heard.bytes - bytes));
     }
     report.ok_or_else(|| "nothing was measured".into())
 }
 
-/// Who answers, and when.
+/// Answers messages on many connections.
 #[derive(Default)]
 struct Members {
-    /// Each message is answered by its own connection; or every so many by the one that gives orders.
+    /// Each connection answers its messages; otherwise that with the orders answers, once a wave.
     each: bool,
     opened: u64,
     messages: u64,
     bytes: u64,
     ready: bool,
     orders: Option<ConnId>,
-    /// Keeps the length and the first byte of the last message of each, as a program with a state for
-    /// each connection does.
+    /// The length and the first byte of the last message of each connection, as a program with a
+    /// state for each connection keeps them.
     states: Option<std::collections::HashMap<ConnId, (usize, u8)>>,
     failed: Option<String>,
 }
 
-/// Messages between two answers where not each is answered.
+/// Messages between two answers, if not each message is answered.
 const WAVE: u64 = 1000;
 
 impl Sink for Members {
@@ -319,7 +319,7 @@ impl Sink for Members {
     }
 }
 
-/// Connections that each get a message in turn.
+/// Many connections that each get a message in turn.
 pub(crate) fn turns(args: &Args) -> Result<Report, Failure> {
     let mut reactor = Reactor::new(crate::config()?)?;
     let mut its = Members { each: args.case != "waves", ..Members::default() };
@@ -336,7 +336,7 @@ pub(crate) fn turns(args: &Args) -> Result<Report, Failure> {
         }
     }
     let mut report = None;
-    // Waves are whole.
+    // The server sends only whole waves.
     for count in [warm_up(args.count).next_multiple_of(WAVE), args.count] {
         its.ready = false;
         reactor.send_text(orders, &format!("prepare {count} {}", args.size))?;
@@ -367,7 +367,7 @@ fn turn(reactor: &mut Reactor, its: &mut Members) -> Result<(), Failure> {
     its.failed.take().map_or(Ok(()), |why| Err(why.into()))
 }
 
-/// Short answers, one request behind the other, over one connection or each over its own.
+/// Sends one request after another with short responses, over one connection or one each.
 pub(crate) fn gets(args: &Args) -> Result<Report, Failure> {
     let mut world = World::new(false)?;
     let url = format!("{}?size={}", args.url, args.size);

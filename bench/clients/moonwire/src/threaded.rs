@@ -9,7 +9,7 @@ pub(crate) struct World {
     client: Client,
     events: Events,
     heard: Heard,
-    /// Of what was heard, messages and bytes that were asked for; they may come early.
+    /// How many received messages and bytes the case has asked for.
     taken: (u64, u64),
 }
 
@@ -76,7 +76,7 @@ impl Peer for World {
         Ok(id)
     }
 
-    /// Written at once, or by the thread as soon as the kernel takes it.
+    /// The text is written at once, or by the thread when the kernel accepts it.
     async fn send(&mut self, conn: &mut ConnId, text: &str) -> Result<(), Failure> {
         self.client.send_text(*conn, text)?;
         while self.client.buffered(*conn) > 1024 * 1024 {

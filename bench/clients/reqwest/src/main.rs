@@ -1,5 +1,5 @@
-//! reqwest on a runtime of one thread: event streams by eventsource-stream, and HTTP calls by a client with
-//! its pool.
+//! reqwest on a runtime of one thread: event streams with eventsource-stream, and HTTP calls with a client
+//! that keeps connections.
 
 use bytes::Bytes;
 use common::{Args, Failure};

@@ -1,5 +1,5 @@
 //! sockudo-ws on a runtime of one thread; only for the cases with compression. Its client offers no
-//! extension, so the opening handshake is done by hand.
+//! extension, so this program writes the opening handshake itself.
 
 use std::hint::black_box;
 
@@ -25,7 +25,7 @@ impl Peer for World {
         tcp.set_nodelay(true)?;
         let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
         tcp.write_all(handshake_with(url, offer)?.as_bytes()).await?;
-        // One by one, so that no frame is taken with it.
+        // Byte by byte, so that no byte of a frame is read with the head.
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(tcp.read_u8().await?);

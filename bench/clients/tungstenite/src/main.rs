@@ -1,4 +1,4 @@
-//! tungstenite, which blocks.
+//! tungstenite, whose calls block.
 
 use std::collections::VecDeque;
 use std::hint::black_box;

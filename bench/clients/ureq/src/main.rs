@@ -1,5 +1,5 @@
-//! ureq, which blocks: HTTP calls by an agent with its pool, and event streams as lines of the body with
-//! the parser that a program writes for them.
+//! ureq, whose calls block: HTTP calls with an agent that keeps connections, and event streams as lines
+//! of the body, with a parser such as a program would write for them.
 
 use std::io::{BufRead, BufReader};
 
@@ -57,7 +57,7 @@ impl common::Source for Source {
     }
 }
 
-/// The fields of an event, all of which a program is given.
+/// The fields of an event; the program gets all of them.
 #[allow(dead_code)]
 #[derive(Default)]
 struct Event {
@@ -66,7 +66,7 @@ struct Event {
     id: String,
 }
 
-/// The next event; `None` at the end. As the standard has it, but for CR as the end of a line.
+/// Reads the next event; `None` at the end. As in the HTML standard, except that CR alone ends no line.
 fn next(
     body: &mut impl BufRead,
     line: &mut String,
@@ -84,7 +84,7 @@ fn next(
                 event = Event::default();
                 continue;
             }
-            // The LF behind the last line is none of the data.
+            // The LF after the last line does not belong to the data.
             event.data.pop();
             if event.event.is_empty() {
                 event.event.push_str("message");

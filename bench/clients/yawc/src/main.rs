@@ -12,7 +12,7 @@ struct World(Options);
 
 type Conn = WebSocket<TcpStream>;
 
-/// A text, looked at once to be UTF-8, as the others do.
+/// Reads a text and checks once that it is UTF-8, as the other clients do.
 async fn read(conn: &mut Conn) -> Result<Frame, Failure> {
     let frame = conn.next().await.ok_or("it is over")?;
     if frame.opcode() == OpCode::Text { Ok(frame) } else { Err("no text".into()) }
@@ -61,7 +61,7 @@ impl Peer for World {
 fn main() -> Result<(), Failure> {
     let args = Args::parse(std::env::args().skip(1))?;
     let mut options = Options::default().with_utf8();
-    // Without, nothing is offered: the case `idle`, which that with compression is compared with.
+    // Without a level, the client offers no compression: for `idle`, the comparison.
     if let Some(level) = args.deflate() {
         let level = level.map_or_else(CompressionLevel::default, CompressionLevel::new);
         options.compression = Some(DeflateOptions { level, ..DeflateOptions::default() });

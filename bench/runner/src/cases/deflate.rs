@@ -6,7 +6,7 @@ const YAWC: &str = "yawc";
 const SOCKUDO: &str = "sockudo-ws";
 const WS: &str = "ws (Node)";
 const PYTHON: &str = "websockets (Python)";
-/// What is sent with another level than the default: of those above, the one with about as many bytes.
+/// Senders with another level than their default: it gives about as many bytes as the others have.
 const REACTOR_6: &str = "moonwire, reactor, level 6";
 const LUAU_6: &str = "moonwire, Luau, level 6";
 const YAWC_3: &str = "yawc, level 3";
@@ -14,7 +14,7 @@ const SOCKUDO_3: &str = "sockudo-ws, level 3";
 const WS_4: &str = "ws (Node), level 4";
 const PYTHON_3: &str = "websockets (Python), level 3";
 
-/// What is received is compressed by the server, the same for all; so there is no level.
+/// The server compresses the received messages, the same for all clients; so no client has a level.
 const RECEIVING: [(&str, &str, u64); 7] = [
     (REACTOR, "moonwire-reactor", 0),
     (BLOCKING, "moonwire-blocking", 0),
@@ -24,7 +24,7 @@ const RECEIVING: [(&str, &str, u64); 7] = [
     (WS, "ws", 0),
     (PYTHON, "websockets", 0),
 ];
-/// Who sends, and with which level; 0 is its default.
+/// The senders and their levels; 0 is the default of the library.
 const SENDING: [(&str, &str, u64); 13] = [
     (REACTOR, "moonwire-reactor", 0),
     (REACTOR_6, "moonwire-reactor", 6),
@@ -41,10 +41,10 @@ const SENDING: [(&str, &str, u64); 13] = [
     (PYTHON_3, "websockets", 3),
 ];
 
-/// JSON text with permessage-deflate: takeover, and windows of 15 bits both ways.
+/// JSON text with permessage-deflate: context takeover, and windows of 15 bits in both directions.
 pub(super) fn all() -> Vec<Case> {
     let case = |name, title, kind, path, rows: &[_], count, size, targets| Case {
-        // They do not scatter, and there are many of them.
+        // The results vary little, and there are many of them.
         rounds: 3,
         count,
         size,

@@ -18,8 +18,8 @@ pub(super) fn all() -> Vec<Case> {
     ]
 }
 
-/// An event stream in Rust: one line of `data` in one body, and all fields with each event in a chunk of its
-/// own, of which the last is kept.
+/// Event streams for Rust clients: events with one line of `data` in one body; and events with all fields,
+/// each in its own chunk, of which the client keeps the last.
 fn events(name: &'static str, title: &'static str, count: u64, size: u64) -> Case {
     let plain = |label, peer| entry(label, peer, "events", "http", "/sse", 1);
     let fields = |label, peer| entry(label, peer, "events-fields", "http", "/sse-fields", 1);
@@ -51,7 +51,7 @@ fn events(name: &'static str, title: &'static str, count: u64, size: u64) -> Cas
     }
 }
 
-/// Events of 100 B from `events` as text, against the same bytes as a `RawStream` from `bytes`.
+/// Events of 100 B from `events` as text, compared with the same bytes from `bytes` as a `RawStream`.
 fn streams(
     name: &'static str,
     title: &'static str,
@@ -72,8 +72,8 @@ fn streams(
     }
 }
 
-/// Requests over one connection, against requests that each have their own; and calls of scripts. What is
-/// asked for by POST sends as much as it gets.
+/// Requests over one connection, compared with a connection for each request; and HTTP calls of scripts. A
+/// POST sends as many bytes as its response has.
 fn calls(name: &'static str, title: &'static str, scheme: &'static str) -> Case {
     let row = |label, peer, kind| entry(label, peer, kind, scheme, "/get", 1);
     let mut case = Case {
@@ -92,7 +92,7 @@ fn calls(name: &'static str, title: &'static str, scheme: &'static str) -> Case 
         ],
         ..Case::new("get", name, title, Metric::CpuPerMessage)
     };
-    // The others trust no roots but their own, or are built without TLS.
+    // The other clients trust only their own roots, or are built without TLS.
     if scheme == "http" {
         case.entries.extend([
             row("ureq, kept", "ureq", "get-kept"),

@@ -1,4 +1,4 @@
-//! Memory: of idle connections, during a flood; and messages to scripts that have much of it.
+//! Memory: of idle connections and during a flood; and messages to scripts with large heaps.
 
 use super::{
     BLOCKING, BOTH, Case, FACES, LUAU, Metric, OTHERS, POLL, REACTOR, RUST, THREADED, TUNGSTENITE,
@@ -98,7 +98,7 @@ fn flood() -> Case {
     }
 }
 
-/// What lives in a script while it receives: the labels of ours and of Lune's, the CASE, and MiB in the
+/// The heap of a script while it receives: the labels of moonwire and of Lune, the CASE, and MiB in
 /// place of OPEN.
 type Live = (&'static str, &'static str, &'static str, u64);
 
@@ -112,13 +112,13 @@ const HEAPS: [Live; 6] = [
     ("Luau, 64 MiB of tables", "Lune, 64 MiB of tables", "heap-tables", 64),
     ("Luau, 256 MiB of tables", "Lune, 256 MiB of tables", "heap-tables", 256),
 ];
-/// The same beside a handler that takes a field out of each message and keeps it.
+/// The same heaps beside a handler that keeps one field of each message.
 const FIELDS: [Live; 2] = [
     ("Luau, 64 MiB flat, field", "Lune, 64 MiB flat, field", "heap-flat-field", 64),
     ("Luau, 64 MiB of tables, field", "Lune, 64 MiB of tables, field", "heap-tables-field", 64),
 ];
 
-/// Messages into a script that keeps a heap, which the collector has to mark.
+/// Messages to a script with a heap that the collector has to mark.
 fn heaps() -> Vec<Case> {
     let rows = || {
         let field = |kind: &str| kind.ends_with("-field");
@@ -131,7 +131,7 @@ fn heaps() -> Vec<Case> {
             .map(move |(_, label, kind, live)| entry(label, "lune", kind, "ws", path(kind), live));
         ours.chain(lune).collect()
     };
-    // Against itself without a heap: 1.3, or what Lune has if that is more.
+    // At most 1.3 times as much as without a heap, or the ratio of Lune if that is larger.
     let growth = || {
         let than = |nothing: Live| {
             move |&(of, lune, _, _): &Live| Target {
@@ -142,7 +142,7 @@ fn heaps() -> Vec<Case> {
         let plain = HEAPS.iter().map(than(NOTHING));
         plain.chain(FIELDS.iter().map(than(NOTHING_FIELD))).collect()
     };
-    // Twice what lives and 32 MiB.
+    // At most twice the heap and 32 MiB.
     let bound = || {
         let all = [NOTHING].into_iter().chain(HEAPS).chain(FIELDS);
         all.map(|(label, _, _, live)| value(label, (2 * live + 32) as f64)).collect()

@@ -5,11 +5,11 @@ use super::{
     REACTOR, RUST, THREADED, TUNGSTENITE, Target, entry, ratio, rows, value,
 };
 
-/// Where the system has nothing better, a wait costs what poll does.
+/// On a system that has only poll, a wait costs as much as poll.
 const ON_POLL: &str = "poll, 5,000 open";
 const POLLED: &str = "floor: poll, 5,000 open";
 
-/// The second shapes.
+/// Cases of a second shape.
 const REACTOR_FOUR: &str = "moonwire, reactor, four at once";
 const TUNGSTENITE_FOUR: &str = "tungstenite, four at once";
 const LUAU_FIELD: &str = "moonwire, Luau, a field kept";
@@ -38,7 +38,7 @@ pub(super) fn all() -> Vec<Case> {
     all
 }
 
-/// A case, the goals of Rust against tungstenite and of Luau against Lune, and other goals.
+/// The goals of a case: of Rust against tungstenite, of Luau against Lune, and others.
 type Goals = (f64, f64, Vec<Target>);
 
 fn receive() -> Vec<Case> {
@@ -91,7 +91,7 @@ fn receive() -> Vec<Case> {
     ]
 }
 
-/// Binary messages as `buffer`, against the strings that Lune makes of them.
+/// Binary messages as `buffer`, compared with Lune, which makes strings of them.
 fn buffers() -> Vec<Case> {
     let case = |name, title, count, size, at_most| {
         let row = |label, peer, kind| entry(label, peer, kind, "ws", "/flood-binary", 1);
@@ -258,7 +258,7 @@ fn send() -> Vec<Case> {
     ]
 }
 
-/// Lune trusts no roots but its own, so it is not there.
+/// Lune trusts only its own roots, so it does not take part.
 fn secure() -> Vec<Case> {
     let case = |name, title, count, size, at_most| {
         let four = |label, peer| entry(label, peer, "receive-over", "wss", "/flood", 4);
@@ -319,7 +319,7 @@ fn secure_send() -> Case {
     }
 }
 
-/// Connections that each get a message of 128 B in turn, against one that gets all of them.
+/// Many connections that get messages in turn, compared with one that gets all of them.
 fn turns() -> Vec<Case> {
     let row = |label, peer, kind, path, open| entry(label, peer, kind, "ws", path, open);
     let (reactor, luau) = ("moonwire-reactor", "moonwire-luau");

@@ -1,6 +1,6 @@
-//! The cases: what is run, who runs it, and what is to be reached.
+//! The cases: what is run, which clients run it, and the goals.
 //!
-//! What is to be reached is to be so with at least two programs of different shape.
+//! A goal has to be reached by at least two programs of different shape.
 
 mod deflate;
 mod http;
@@ -8,7 +8,7 @@ mod memory;
 mod messages;
 mod scripts;
 
-/// The number that a case is about.
+/// The number that a case measures.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
     CpuPerMessage,
@@ -48,55 +48,55 @@ impl Metric {
 pub struct Entry {
     pub label: &'static str,
     pub peer: &'static str,
-    /// The CASE that the client is told.
+    /// The CASE argument of the client.
     pub kind: &'static str,
     pub scheme: &'static str,
     pub path: &'static str,
-    /// Connections; MiB or a level in the cases that say so.
+    /// The number of connections; in some cases MiB, or a level of compression.
     pub open: u64,
-    /// Instead of the case's.
+    /// Replaces the count of the case.
     pub count: Option<u64>,
     pub size: Option<u64>,
 }
 
 pub struct Target {
     pub of: &'static str,
-    /// A ratio to this entry; without it, a value.
+    /// The goal is a ratio to this entry; `None`: it is a value.
     pub against: Option<&'static str>,
-    /// Not the ratio to that entry but how much more it is.
+    /// The goal is the difference to that entry, not the ratio.
     pub more: bool,
     pub at_most: f64,
-    /// The ratio of the first to the second, where that is larger.
+    /// The ratio of the first entry to the second; the goal if it is larger.
     pub or: Option<(&'static str, &'static str)>,
-    /// Not the number that the case is about but system calls per message.
+    /// The goal is about system calls per message, not the number that the case measures.
     pub calls: bool,
 }
 
 pub struct Case {
     pub name: &'static str,
-    /// Stands for several: `receive` for all that begin with it.
+    /// A name for several cases: `receive` for all whose names begin with it.
     pub group: &'static str,
     pub title: &'static str,
     pub metric: Metric,
-    /// Unless the command line says how many.
+    /// The number of rounds, unless the command line sets it.
     pub rounds: usize,
     pub count: u64,
     pub size: u64,
-    /// What the count is divided by in the short form.
+    /// The short form divides the count by this.
     pub shrink: f64,
     pub entries: Vec<Entry>,
-    /// Whether system calls are counted, too, in runs of their own.
+    /// Whether additional runs count system calls.
     pub calls: bool,
-    /// The columns of ratios.
+    /// The entries of the columns with ratios.
     pub against: &'static [&'static str],
     pub targets: Vec<Target>,
 }
 
-/// Of most cases; fewer where one takes long.
+/// The rounds of most cases; slow cases have fewer.
 const ROUNDS: usize = 5;
 
 impl Case {
-    /// Without what most cases have not.
+    /// A case with the fields that most cases have.
     fn new(group: &'static str, name: &'static str, title: &'static str, metric: Metric) -> Case {
         Case {
             name,
@@ -129,7 +129,7 @@ const LUAU: &str = "moonwire, Luau";
 const ALONE: &str = "moonwire, Luau, no stand-in";
 const POLL: &str = "moonwire, Luau, --poll-thread";
 
-/// Labels are those of `peers.rs`.
+/// Labels, and clients of `peers.rs`.
 const FACES: [(&str, &str); 6] = [
     (REACTOR, "moonwire-reactor"),
     (COPIED, "moonwire-owned"),

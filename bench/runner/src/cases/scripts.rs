@@ -1,4 +1,4 @@
-//! Scripts without a network: what they compute, JSON, and how long one takes to start.
+//! Scripts without a network: computing, JSON, and the time that a start takes.
 
 use super::{Case, Metric, Target, entry, ratio};
 
@@ -23,7 +23,7 @@ pub(super) fn all() -> Vec<Case> {
     all
 }
 
-/// The script says `--!native`, so that it is compiled unless that is turned off.
+/// The script begins with `--!native`, so that it is compiled unless that is switched off.
 fn compute(name: &'static str, title: &'static str, count: u64) -> Case {
     Case {
         count,
@@ -39,7 +39,7 @@ fn compute(name: &'static str, title: &'static str, count: u64) -> Case {
     }
 }
 
-/// Shapes of the documents, and what is done with them: the label of ours and of Lune's, and the CASE.
+/// The shapes of documents, and the work on them: labels of moonwire and of Lune, and the CASE.
 const JSON: [(&str, &str, &str); 4] = [
     ("encode, records", "Lune: encode, records", "json-encode-records"),
     ("decode, records", "Lune: decode, records", "json-decode-records"),
@@ -67,7 +67,7 @@ fn json(name: &'static str, title: &'static str, count: u64, size: u64) -> Case 
     }
 }
 
-/// The commands, from their start to their end. What is to be reached is counted in instructions.
+/// Runs of the commands from start to end. The goals for these are counted in instructions.
 fn start() -> Case {
     let row = |label, peer, kind| entry(label, peer, kind, "ws", "/", 0);
     Case {
