@@ -114,7 +114,7 @@ pub struct Limits {
     /// This bounds the bytes that wait for slow handlers, and how long one fast peer can delay the
     /// others.
     pub turn: usize,
-    /// Reactor: bytes that may wait for the end of a turn: 64 KiB; more are written at once.
+    /// Reactor: bytes that wait for the end of a turn: below 64 KiB; from there on they are written at once.
     pub cork: usize,
     /// Reactor: how long queued bytes may wait before the next send writes them: 1 ms.
     pub cork_time: Duration,

@@ -679,12 +679,12 @@ impl ConnectOptions {
                 }
             }
             ("Timeout", _) => {
-                let limit = seconds("Timeout", value)?.filter(|d| !d.is_zero());
+                let limit = Some(seconds("Timeout", value)?).filter(|d| !d.is_zero());
                 let limit = limit.ok_or("option Timeout has to be more than 0 seconds")?;
                 self.options = self.options.timeout(limit);
             }
             ("PingInterval", _) => {
-                let interval = seconds("PingInterval", value)?.filter(|d| !d.is_zero());
+                let interval = Some(seconds("PingInterval", value)?).filter(|d| !d.is_zero());
                 self.options = self.options.ping_interval(interval);
             }
             ("MaxMessageSize", _) => {
@@ -791,10 +791,10 @@ fn number(option: &str, value: &Value) -> Result<f64, String> {
 }
 
 /// A time of a script; `Duration::MAX` if it is too long for a `Duration`.
-fn seconds(option: &str, value: &Value) -> Result<Option<Duration>, String> {
+fn seconds(option: &str, value: &Value) -> Result<Duration, String> {
     let n = number(option, value)?;
     if n.is_nan() || n < 0.0 {
         return Err(format!("option {option} has to be 0 or more seconds"));
     }
-    Ok(Some(Duration::try_from_secs_f64(n).unwrap_or(Duration::MAX)))
+    Ok(Duration::try_from_secs_f64(n).unwrap_or(Duration::MAX))
 }

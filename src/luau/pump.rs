@@ -158,10 +158,10 @@ impl Runtime {
         // An `Rc` would be enough without mlua's feature `send`.
         #[allow(clippy::arc_with_non_send_sync)]
         let host = Arc::new(Host::new(link.clone(), limits, options));
-        // From here on the VM is changed.
         if lua.named_registry_value::<Value>(INSTALLED)? != Value::Nil {
             return Err(Error::Installed);
         }
+        // From here on the VM is changed.
         lua.set_named_registry_value(INSTALLED, true)?;
         let made = Additions::new(&lua, offer)?;
         let env = lua.globals();

@@ -104,8 +104,11 @@ pub fn machine_line(all: &Value) -> String {
 fn elsewhere(all: &Value, case: &Value) -> Option<String> {
     let (machine, first) = (&case["machine"], &all["machine"]);
     let differs = ["date", "kernel", "rustc"].iter().any(|key| machine[key] != first[key]);
-    (!machine.is_null() && differs)
-        .then(|| format!("{}, {}", text(&machine["kernel"]), text(&machine["date"])))
+    let [date, kernel, rustc] = ["date", "kernel", "rustc"].map(|key| text(&machine[key]));
+    (!machine.is_null() && differs).then(|| match machine["rustc"] == first["rustc"] {
+        true => format!("{kernel}, {date}"),
+        false => format!("{kernel}, {rustc}, {date}"),
+    })
 }
 
 fn table(all: &Value) -> String {
