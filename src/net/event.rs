@@ -60,7 +60,7 @@ impl fmt::Display for Closed {
     }
 }
 
-/// Identifies a connection of a reactor; no later connection gets the same one.
+/// Identifies a connection of a reactor. A later one has the same only after 2²⁹ others in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(u64);
 

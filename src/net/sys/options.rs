@@ -41,6 +41,7 @@ impl SocketOptions {
     /// peer that is gone without a close: after [`Limits::tcp_probes`] probes without an answer,
     /// each [`Limits::tcp_probe_interval`] after the one before. `None`: no probes. Times count as
     /// at least 1 s and at most 32,767 s, and at most 127 probes count, since Linux refuses more.
+    /// Windows always sends 10 probes, and OpenBSD has its own times.
     ///
     /// Without this call, a stream without [`StreamOptions::idle`](crate::StreamOptions::idle) has
     /// probes after [`Limits::tcp_keep_alive`], since nothing else would end the wait for a server
