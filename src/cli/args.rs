@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 
 use super::connect::{self, ConnectArgs};
-use super::options::{self, Words, nearest, shown};
+use super::options::{self, ArgList, nearest, shown};
 use super::run::{self, RunArgs};
+use super::stdio::Failure;
 use super::stream::{self, StreamArgs};
-use super::tell::Failure;
 use super::{audit, echo, help, pages, replay, types};
 
 /// All commands, in the order of `--help`.
@@ -53,17 +53,17 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Command, Failure> {
         _ => {}
     }
     let command = find(&first)?;
-    let words = Words::new(command, COMMANDS, args);
+    let list = ArgList::new(command, COMMANDS, args);
     let parsed = match command.name {
-        "run" => run::parse(words)?.map(Command::Run),
-        "connect" => connect::parse(words)?.map(Command::Connect),
-        "stream" => stream::parse(words)?.map(Command::Stream),
-        "echo" => echo::parse(words)?.map(Command::Echo),
-        "audit" => audit::parse(words)?.map(Command::Audit),
-        "replay" => replay::parse(words)?.map(Command::Replay),
-        "types" => types::types(words)?.map(Command::Text),
-        "completions" => pages::completions(words, COMMANDS)?.map(Command::Text),
-        "man" => pages::manual(words, COMMANDS)?.map(Command::Text),
+        "run" => run::parse(list)?.map(Command::Run),
+        "connect" => connect::parse(list)?.map(Command::Connect),
+        "stream" => stream::parse(list)?.map(Command::Stream),
+        "echo" => echo::parse(list)?.map(Command::Echo),
+        "audit" => audit::parse(list)?.map(Command::Audit),
+        "replay" => replay::parse(list)?.map(Command::Replay),
+        "types" => types::types(list)?.map(Command::Text),
+        "completions" => pages::completions(list, COMMANDS)?.map(Command::Text),
+        "man" => pages::manual(list, COMMANDS)?.map(Command::Text),
         name => return Err(Failure::other(format!("{name} is described and not there"))),
     };
     Ok(parsed.unwrap_or_else(|| Command::Text(help::of(command))))
@@ -73,9 +73,9 @@ fn find(name: &OsString) -> Result<&'static options::Command, Failure> {
     COMMANDS.iter().copied().find(|c| name == c.name).ok_or_else(|| stray(name))
 }
 
-/// The error for a first word that is no command; it suggests what the user may have meant.
-fn stray(word: &OsString) -> Failure {
-    let text = word.to_string_lossy();
+/// The error for a first argument that is not a command; it suggests what the user may have meant.
+fn stray(arg: &OsString) -> Failure {
+    let text = arg.to_string_lossy();
     let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
     let option = text.split('=').next().unwrap_or_default();
     let command_with = |name: &str| {
@@ -83,24 +83,24 @@ fn stray(word: &OsString) -> Failure {
         COMMANDS.iter().find(has).map(|c| c.name)
     };
     let hint = if let "ws" | "wss" | "ws+unix" | "wss+unix" = &*scheme {
-        format!("to connect, type: moonwire connect {word}", word = quoted(&text))
+        format!("to connect, type: moonwire connect {arg}", arg = quoted(&text))
     } else if let "http" | "https" = &*scheme {
-        format!("for a stream, type: moonwire stream {word}", word = quoted(&text))
+        format!("for a stream, type: moonwire stream {arg}", arg = quoted(&text))
     } else if text.starts_with('-') {
         match command_with(option) {
             Some(command) => {
-                format!("options stand behind the command: moonwire {command} {option}")
+                format!("options follow the command: moonwire {command} {option}")
             }
             None => "see moonwire --help".into(),
         }
     } else if text.ends_with(".luau") || text.ends_with(".lua") {
-        format!("to run a script, type: moonwire run {word}", word = quoted(&text))
+        format!("to run a script, type: moonwire run {arg}", arg = quoted(&text))
     } else if let Some(near) = nearest(&text, COMMANDS.iter().map(|c| c.name)) {
-        format!("is moonwire {near} meant?")
+        format!("did you mean moonwire {near}?")
     } else {
         "see moonwire --help".into()
     };
-    Failure::usage(format!("there is no command {}; {hint}", shown(word)))
+    Failure::usage(format!("there is no command {}; {hint}", shown(arg)))
 }
 
 /// Quotes an argument for a shell.
@@ -152,7 +152,7 @@ mod tests {
             assert_eq!(run.what, What::Code(code.into()), "{words:?}");
             assert_eq!(run.args, args, "{words:?}");
         }
-        // Words behind the script are its arguments.
+        // ArgList behind the script are its arguments.
         let run = run_args(&["x.luau", "-e", "print(1)"]);
         assert_eq!((run.what, run.args.len()), (file("x.luau"), 2));
     }
@@ -260,16 +260,16 @@ mod tests {
         for (words, part) in [
             (&[][..], "a command is missing"),
             (&["walk"], "no command \"walk\"; see moonwire --help"),
-            (&["rum"], "is moonwire run meant?"),
+            (&["rum"], "did you mean moonwire run?"),
             (&["wss://a/?b c"], "type: moonwire connect 'wss://a/?b c'"),
             (&["HTTPS://a"], "type: moonwire stream HTTPS://a"),
             (&["a.luau"], "type: moonwire run a.luau"),
-            (&["--trace", "run", "x"], "behind the command: moonwire run --trace"),
-            (&["--port=1"], "behind the command: moonwire echo --port"),
+            (&["--trace", "run", "x"], "follow the command: moonwire run --trace"),
+            (&["--port=1"], "follow the command: moonwire echo --port"),
             (&["--nothing"], "see moonwire --help"),
             (&["help", "walk"], "no command \"walk\""),
             (&["run"], "the script is missing"),
-            (&["run", "--ech", "x"], "no option --ech (is --echo meant?); see moonwire run --help"),
+            (&["run", "--ech", "x"], "no option --ech (did you mean --echo?); see moonwire run"),
             (&["run", "--port", "x"], "no option --port (moonwire echo has one)"),
             (&["run", "-é", "x"], "no option -é;"),
             (&["run", "--echo=http", "x"], "ws or wss"),
@@ -314,20 +314,20 @@ mod tests {
             (&["run", "--stream-clients", "-1", "x"], "whole number above 0"),
             (&["run", "--stream-clients", "1.5", "x"], "whole number above 0"),
             (&["replay"], "the tape is missing"),
-            (&["replay", "--cuts", "x", "y"], "no whole number"),
-            (&["replay", "--server=x", "y"], "is no port"),
+            (&["replay", "--cuts", "x", "y"], "not a whole number"),
+            (&["replay", "--server=x", "y"], "is not a port"),
             (&["replay", "--server", "x", "y"], "one tape"),
             (&["echo", "x"], "no argument"),
             (&["types", "x"], "no argument"),
             (&["types", "--x"], "no option --x"),
-            (&["echo", "--port", "70000"], "no port"),
+            (&["echo", "--port", "70000"], "not a port"),
         ] {
             let Err(text) = parsed(words) else { panic!("{words:?} is accepted") };
             assert!(text.contains(part), "{words:?}: {text}");
         }
     }
 
-    /// The parser knows each described option: it accepts the value, or complains about it.
+    /// The parser knows each described option: it accepts the value or rejects it.
     #[test]
     fn every_option_that_is_described_is_read() {
         use options::Takes;

@@ -4,9 +4,9 @@ use std::io::{ErrorKind, Write as _};
 use std::time::{Duration, Instant};
 
 use super::network::{self, NetworkArgs};
-use super::options::{Command, Group, Hint, Opt, Takes, Word, Words, shown};
+use super::options::{Arg, ArgList, Command, Group, Hint, Opt, Takes, shown};
 use super::request::{self, RequestArgs};
-use super::tell::{Failure, complain, write_stdout};
+use super::stdio::{Failure, write_stderr, write_stdout};
 use super::tls;
 use crate::audit::{self, About, Finding, Options, Stop, Summary};
 use crate::error::Error;
@@ -15,18 +15,19 @@ use crate::proto::Url;
 
 pub(super) static COMMAND: Command = Command {
     name: "audit",
-    summary: "see how a server of yours keeps RFC 6455",
+    summary: "check how your server keeps RFC 6455",
     usage: &["audit [OPTIONS] URL", "audit --list"],
-    about: "Connects to a server of one's own and says how it keeps RFC 6455, and RFC 7692 if it \
-            compresses: a line for each check with the verdict, the section of the RFC, the name of the \
-            check and what was seen. Each check opens connections of its own, one at a time, and sends \
-            what any client may send. No proxy is used, whatever the variables say.\n\n\
-            Verdicts: ok; fault, the rule is broken; notice, the rule leaves the choice, and this is \
-            what was chosen; skipped, with the reason. What becomes of messages is best judged at a \
-            server that sends each of them back.",
+    about: "Connects to your server and reports how it keeps RFC 6455, and RFC 7692 if it \
+            compresses: a line for each check with the verdict, the section of the RFC, the name of \
+            the check and what the server did. Nearly every check opens a connection, one at a \
+            time, and sends what any client may send. No proxy is used, even if the variables name \
+            one.\n\n\
+            Verdicts: ok; fault, the server broke the rule; notice, the RFC leaves the choice to \
+            the server; skipped, with the reason. A server that echoes every message lets the audit \
+            see the most.",
     groups: &[&AUDIT, &request::REQUEST, &network::TLS],
-    notes: "Exit status: 0 no fault, 1 at least one, 2 usage, 3 no WebSocket could be opened, 124 \
-            --timeout.",
+    notes: "Exit status: 0 no fault, 1 at least one, 2 wrong usage, 3 no WebSocket could be opened, \
+            124 --timeout.",
     operand: Hint::Nothing,
 };
 
@@ -36,23 +37,24 @@ static AUDIT: Group = Group {
         Opt {
             names: &["--hostile"],
             takes: Takes::Nothing,
-            text: "send what no client may send as well, broken frames and requests, and see whether \
-                   the server refuses it. To loopback addresses alone: run it on the server's machine",
+            text: "also send broken frames and requests, which no client may send, and check \
+                   whether the server refuses them. Connects to loopback addresses only: run it on \
+                   the server's machine",
         },
         Opt {
             names: &["--only"],
             takes: Takes::Value("NAME", Hint::Nothing),
-            text: "make this check; given several times, these",
+            text: "make only this check; may be repeated",
         },
         Opt {
             names: &["--list"],
             takes: Takes::Nothing,
-            text: "name the checks and what each of them shows, and do nothing",
+            text: "print the name of each check and what it shows, without connecting",
         },
         Opt {
             names: &["--json"],
             takes: Takes::Nothing,
-            text: "an object of JSON on a line of its own for each check",
+            text: "print each result as a JSON object on a line",
         },
         Opt {
             names: &["--resolve"],
@@ -62,12 +64,12 @@ static AUDIT: Group = Group {
         Opt {
             names: &["--patience"],
             takes: Takes::Value("S", Hint::Nothing),
-            text: "time that an answer may take (5)",
+            text: "time within which the server has to answer (5)",
         },
         Opt {
             names: &["--idle"],
             takes: Takes::Value("S", Hint::Nothing),
-            text: "time for which the server is left alone to see whether it pings (2)",
+            text: "time without traffic in which the server may send a ping (2)",
         },
         Opt {
             names: &["--timeout"],
@@ -92,21 +94,21 @@ pub(super) struct AuditArgs {
 }
 
 /// Parses the arguments after `audit`; `None` if they ask for help.
-pub(super) fn parse(mut words: Words) -> Result<Option<Box<AuditArgs>>, Failure> {
+pub(super) fn parse(mut list: ArgList) -> Result<Option<Box<AuditArgs>>, Failure> {
     let mut args = Box::<AuditArgs>::default();
     loop {
-        match words.next()? {
-            Word::End => break,
-            Word::Plain(word) if args.url.is_none() => {
-                let text = word.to_str().unwrap_or_default();
+        match list.next()? {
+            Arg::End => break,
+            Arg::Plain(arg) if args.url.is_none() => {
+                let text = arg.to_str().unwrap_or_default();
                 let url = Url::parse(text);
-                args.url = Some(url.map_err(|e| Failure::usage(format!("{}: {e}", shown(&word))))?);
+                args.url = Some(url.map_err(|e| Failure::usage(format!("{}: {e}", shown(&arg))))?);
             }
-            Word::Plain(word) => {
-                let text = format!("audit takes one URL, and then came {}", shown(&word));
+            Arg::Plain(arg) => {
+                let text = format!("audit takes one URL; {} is one too many", shown(&arg));
                 return Err(Failure::usage(text));
             }
-            Word::Option(given) => {
+            Arg::Option(given) => {
                 let Some(given) = args.network.take(given)? else { continue };
                 let Some(given) = args.request.take(given)? else { continue };
                 match given.name {
@@ -177,8 +179,8 @@ pub(super) fn audit(args: Box<AuditArgs>) -> Result<u8, Failure> {
         (Err(Stop::Usage(text)), _) => Err(Failure::usage(text)),
         (Err(Stop::Connect(text)), _) => Err(Failure { status: 3, text }),
         (Err(Stop::Timeout), _) => {
-            complain(
-                "moonwire: --timeout: the audit is not done, and what was not told is not known",
+            write_stderr(
+                "moonwire: --timeout: the audit is not complete; the remaining checks were not made",
             );
             Ok(124)
         }

@@ -1,7 +1,7 @@
 //! `moonwire echo`.
 
-use super::options::{Command, Group, Hint, Opt, Takes, Word, Words, shown};
-use super::tell::{Failure, write_stdout};
+use super::options::{Arg, ArgList, Command, Group, Hint, Opt, Takes, shown};
+use super::stdio::{Failure, write_stdout};
 use crate::net::sys::raise_open_files;
 use crate::peer::{self, Server};
 
@@ -9,8 +9,9 @@ pub(super) static COMMAND: Command = Command {
     name: "echo",
     summary: "run a WebSocket echo server",
     usage: &["echo [--port N] [--tls]"],
-    about: "Runs a WebSocket echo server on 127.0.0.1 until it is interrupted, and prints its URL. Over \
-            HTTP it has event streams and other answers to try a client on; GET / lists them.",
+    about: "Runs a WebSocket echo server on 127.0.0.1 until it is interrupted, and prints its URL. \
+            Over HTTP it has event streams and other responses to try a client with; GET / lists \
+            them.",
     groups: &[&GROUP],
     notes: "",
     operand: Hint::Nothing,
@@ -27,8 +28,8 @@ static GROUP: Group = Group {
         Opt {
             names: &["--tls"],
             takes: Takes::Nothing,
-            text: "over TLS, with the certificate that ships for tests; its root is printed too, for \
-                   `--ca FILE` of the other commands",
+            text: "use TLS, with the test certificate that is built in; its root is printed too, \
+                   for `--ca FILE` of the other commands",
         },
     ],
 };
@@ -39,20 +40,20 @@ pub(super) struct EchoArgs {
     pub(super) tls: bool,
 }
 
-pub(super) fn parse(mut words: Words) -> Result<Option<EchoArgs>, Failure> {
+pub(super) fn parse(mut list: ArgList) -> Result<Option<EchoArgs>, Failure> {
     let mut echo = EchoArgs::default();
     loop {
-        match words.next()? {
-            Word::End => return Ok(Some(echo)),
-            Word::Plain(word) => {
-                return Err(Failure::usage(format!("echo takes no argument {}", shown(&word))));
+        match list.next()? {
+            Arg::End => return Ok(Some(echo)),
+            Arg::Plain(arg) => {
+                return Err(Failure::usage(format!("echo takes no argument {}", shown(&arg))));
             }
-            Word::Option(given) => match given.name {
+            Arg::Option(given) => match given.name {
                 "--port" => {
                     let text = given.text()?;
                     echo.port = text
                         .parse()
-                        .map_err(|_| Failure::usage(format!("--port: \"{text}\" is no port")))?;
+                        .map_err(|_| Failure::usage(format!("--port: \"{text}\" is not a port")))?;
                 }
                 "--tls" => echo.tls = true,
                 _ => return Ok(None),

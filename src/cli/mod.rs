@@ -16,15 +16,15 @@ mod run;
 mod secrets;
 mod show;
 mod signals;
+mod stdio;
 mod stream;
-mod tell;
 mod tls;
 mod types;
 
 use std::process::ExitCode;
 
 use args::Command;
-use tell::{Failure, complain, stderr_failed, write_stdout};
+use stdio::{Failure, stderr_failed, write_stderr, write_stdout};
 
 /// Runs the command with the arguments of the process.
 pub fn main() -> ExitCode {
@@ -43,7 +43,7 @@ pub fn main() -> ExitCode {
         Ok(0) if stderr_failed() => ExitCode::FAILURE,
         Ok(status) => ExitCode::from(status),
         Err(Failure { status, text }) => {
-            complain(&format!("moonwire: {text}"));
+            write_stderr(&format!("moonwire: {text}"));
             ExitCode::from(status)
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::options::{Given, Group, Hint, Opt, Takes};
 use super::proxy::{self, Proxies, ProxyArgs};
-use super::tell::{Complaints, Failure, complain};
+use super::stdio::{Failure, Stderr, write_stderr};
 use super::tls::{self, TlsArgs};
 use crate::net::{Config, Override};
 use crate::policy::{Allowed, Policy};
@@ -23,7 +23,8 @@ pub(super) static TLS: Group = Group {
         Opt {
             names: &["--ca"],
             takes: Takes::Value("FILE", FILE),
-            text: "trust the certificates in FILE (PEM) as well; so does the variable SSL_CERT_FILE",
+            text: "trust the certificates in FILE (PEM) in addition; the variable SSL_CERT_FILE \
+                   names such a file, too",
         },
         Opt {
             names: &["--system-roots"],
@@ -44,8 +45,9 @@ pub(super) static TLS: Group = Group {
         Opt {
             names: &["--pin"],
             takes: Takes::Value("sha256/BASE64", Hint::Nothing),
-            text: "besides all else, the key of the server's certificate or of one that vouches for \
-                   it has to have this SHA-256; given several times, one of them",
+            text: "require that the key of the server's certificate or of one that vouches for it \
+                   has this SHA-256, in addition to all other checks; may be repeated: one of them \
+                   must match",
         },
         Opt {
             names: &["--tls-min"],
@@ -55,8 +57,8 @@ pub(super) static TLS: Group = Group {
         Opt {
             names: &["--insecure"],
             takes: Takes::Nothing,
-            text: "do not verify certificates of localhost and of loopback addresses; those of others \
-                   are verified as ever",
+            text: "do not verify certificates of localhost and of loopback addresses; all others \
+                   are verified",
         },
     ],
 };
@@ -67,21 +69,23 @@ pub(super) static PROXY: Group = Group {
         Opt {
             names: &["--proxy"],
             takes: Takes::Value("URL", Hint::Nothing),
-            text: "go through this proxy: http://, https://, socks5:// (names are resolved here) or \
-                   socks5h:// (by the proxy), with USER:PASSWORD@ before the host or without; an empty \
-                   URL: none. Otherwise the variables HTTP_PROXY (ws:// too), HTTPS_PROXY (wss:// too) \
-                   and ALL_PROXY say which; names in lower case come first",
+            text: "use this proxy: http://, https://, socks5:// (the client resolves names) or \
+                   socks5h:// (the proxy resolves them), with USER:PASSWORD@ before the host or \
+                   without; an empty URL: none. Without this option, the variables HTTP_PROXY \
+                   (ws:// too), HTTPS_PROXY (wss:// too) and ALL_PROXY name it; names in lower case \
+                   come first",
         },
         Opt {
             names: &["--no-proxy"],
             takes: Takes::Value("LIST", Hint::Nothing),
-            text: "hosts (and what is below them), addresses, networks, with :PORT or without, between \
-                   commas, that no proxy is used for; * for all. Otherwise the variable NO_PROXY",
+            text: "use no proxy for these: hosts (and names below them), addresses or networks, \
+                   with :PORT or without, separated by commas; * for all. Without this option, the \
+                   variable NO_PROXY names them",
         },
         Opt {
             names: &["--proxy-header"],
             takes: Takes::Value("'NAME: VALUE'", Hint::Nothing),
-            text: "send this to an HTTP proxy as well; it may be repeated",
+            text: "send this field to an HTTP proxy; may be repeated",
         },
     ],
 };
@@ -102,42 +106,41 @@ pub(super) static NETWORK: Group = Group {
         Opt {
             names: &["--max-message"],
             takes: Takes::Value("BYTES", Hint::Nothing),
-            text: "bytes of a message, or of an event of an event stream, unless a script says so \
-                   itself (MaxMessageSize); K, M or G behind the number: KiB, MiB, GiB (64M, and 1M of \
-                   an event stream)",
+            text: "bytes of a message (64M) or of an event of an event stream (1M), unless a script \
+                   sets its option MaxMessageSize; K, M or G behind the number: KiB, MiB, GiB",
         },
         Opt {
             names: &["--allow"],
             takes: Takes::Value("PLACE", Hint::Nothing),
-            text: "connect to PLACE only, and to further ones given so: HOST, *.HOST, ADDRESS or \
-                   ADDRESS/BITS, with :PORT or without. With an address among them any name is asked \
-                   of DNS, to see where it leads; a name that a proxy resolves has to be in the list \
+            text: "connect to PLACE only; may be repeated: HOST, *.HOST, ADDRESS or ADDRESS/BITS, \
+                   with :PORT or without. If the list has an address, every name is asked of DNS, \
+                   to compare its addresses; a name that a proxy resolves must be in the list \
                    itself",
         },
         Opt {
             names: &["--deny-private"],
             takes: Takes::Nothing,
-            text: "no address of this machine or its networks, whatever a name resolves to; the server \
-                   of --echo is excepted from both, and so are the proxies given here. A proxy that \
-                   resolves names may connect to what it likes: then only addresses, and localhost, \
-                   are denied",
+            text: "connect to no address of this machine or its networks, whatever a name resolves \
+                   to. The server of --echo and the proxies given here are exempt from --allow and \
+                   --deny-private. Behind a proxy that resolves names, only addresses and localhost \
+                   are denied: the client does not see where a name leads",
         },
         Opt {
             names: &["--trace"],
             takes: Takes::Nothing,
-            text: "each frame and change of state as a line on standard error",
+            text: "write each frame and change of state as a line to standard error",
         },
         Opt {
             names: &["--tape"],
             takes: Takes::Value("FILE", FILE),
-            text: "write down in FILE what each connection reads and writes, for moonwire replay: \
-                   without what a trace masks, and of payloads the lengths alone",
+            text: "record in FILE what each connection reads and writes, for moonwire replay: \
+                   without what a trace masks, and of payloads only the lengths",
         },
         Opt {
             names: &["--tape-payloads"],
             takes: Takes::Nothing,
-            text: "with the payloads of messages and bodies, whatever they hold; compressed messages \
-                   and streams cannot be replayed without",
+            text: "record the payloads of messages and bodies, even if they contain secrets; \
+                   without them, compressed messages and streams cannot be replayed",
         },
     ],
 };
@@ -212,7 +215,7 @@ impl NetworkArgs {
             (limits.message, limits.sse_block, limits.sse_line) = (bytes, bytes, bytes);
         }
         if self.trace {
-            config.observer = Some(Box::new(Lines::new(Complaints)));
+            config.observer = Some(Box::new(Lines::new(Stderr)));
         }
         if let Some(file) = &self.tape {
             let created = File::create(file);
@@ -230,7 +233,7 @@ impl NetworkArgs {
             config.proxy_tls = tls::proxy_tls(&self.tls)?;
         }
         if proxies.are_none() && !self.proxies.headers.is_empty() {
-            complain("moonwire: --proxy-header: no proxy is set, so nobody is sent it");
+            write_stderr("moonwire: --proxy-header: no proxy is set, so the field is not sent");
         }
         if let Some(echo) = own.echo {
             proxies.except(echo);
@@ -243,9 +246,10 @@ impl NetworkArgs {
         let mut rules = proxies.trusted(self.policy(own.echo));
         match proxies.resolves() {
             _ if !self.deny_private => {}
-            Some(proxy) => complain(&format!(
-                "moonwire: --deny-private: {proxy} resolves names itself, so of these only what is \
-                 private by its name is denied; socks5:// has them resolved, and looked at, here"
+            Some(proxy) => write_stderr(&format!(
+                "moonwire: --deny-private: {proxy} resolves names itself, so only names that are \
+                 private by themselves are denied; with socks5:// the client resolves names and \
+                 checks the addresses"
             )),
             // A script that may choose a proxy must not get around this rule: it could name the
             // trusted socks5:// proxy as socks5h://.

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::tell::Failure;
+use super::stdio::Failure;
 
 /// A command: the first argument of `moonwire`.
 pub(super) struct Command {
@@ -68,16 +68,16 @@ impl Command {
 }
 
 /// The arguments after a command.
-pub(super) struct Words {
+pub(super) struct ArgList {
     command: &'static Command,
     /// All commands; an error names one that has the unknown option.
     all: &'static [&'static Command],
-    words: std::vec::IntoIter<OsString>,
+    args: std::vec::IntoIter<OsString>,
     /// `--` was read: no further argument is an option.
     over: bool,
 }
 
-pub(super) enum Word {
+pub(super) enum Arg {
     Option(Given),
     /// Any other argument; also `-`, and each argument after `--`.
     Plain(OsString),
@@ -91,24 +91,24 @@ pub(super) struct Given {
     value: Option<OsString>,
 }
 
-impl Words {
+impl ArgList {
     pub(super) fn new(
         command: &'static Command,
         all: &'static [&'static Command],
-        words: std::vec::IntoIter<OsString>,
-    ) -> Words {
-        Words { command, all, words, over: false }
+        args: std::vec::IntoIter<OsString>,
+    ) -> ArgList {
+        ArgList { command, all, args, over: false }
     }
 
-    pub(super) fn next(&mut self) -> Result<Word, Failure> {
-        let Some(word) = self.words.next() else { return Ok(Word::End) };
-        let text = match word.to_str() {
+    pub(super) fn next(&mut self) -> Result<Arg, Failure> {
+        let Some(arg) = self.args.next() else { return Ok(Arg::End) };
+        let text = match arg.to_str() {
             Some("--") if !self.over => {
                 self.over = true;
                 return self.next();
             }
             Some(text) if !self.over && text.len() > 1 && text.starts_with('-') => text,
-            _ => return Ok(Word::Plain(word)),
+            _ => return Ok(Arg::Plain(arg)),
         };
         let (name, given) = match text.split_once('=') {
             Some((name, value)) if text.starts_with("--") => (name, Some(OsString::from(value))),
@@ -129,11 +129,11 @@ impl Words {
             Takes::Nothing => None,
             Takes::Perhaps(..) => given,
             Takes::Value(..) => {
-                let value = given.or_else(|| self.words.next());
+                let value = given.or_else(|| self.args.next());
                 Some(value.ok_or_else(|| Failure::usage(format!("{name} needs a value")))?)
             }
         };
-        Ok(Word::Option(Given { name: option.names[0], value }))
+        Ok(Arg::Option(Given { name: option.names[0], value }))
     }
 
     /// Parses all arguments of a command that takes one URL, and returns the URL; `take` gets
@@ -147,17 +147,19 @@ impl Words {
         let (name, mut url) = (self.command.name, None);
         loop {
             match self.next()? {
-                Word::End => break,
-                Word::Plain(word) if url.is_none() => {
-                    let text = word.into_string();
-                    url = Some(text.map_err(|w| Failure::usage(format!("no URL: {}", shown(&w))))?);
+                Arg::End => break,
+                Arg::Plain(arg) if url.is_none() => {
+                    let text = arg.into_string();
+                    url = Some(
+                        text.map_err(|w| Failure::usage(format!("not a URL: {}", shown(&w))))?,
+                    );
                 }
-                Word::Plain(word) => {
-                    let text = format!("{name} takes one URL; {} is one too many", shown(&word));
+                Arg::Plain(arg) => {
+                    let text = format!("{name} takes one URL; {} is one too many", shown(&arg));
                     return Err(Failure::usage(format!("{text} (to send it: {send})")));
                 }
-                Word::Option(given) if given.name == HELP.names[0] => return Ok(None),
-                Word::Option(given) => take(given)?,
+                Arg::Option(given) if given.name == HELP.names[0] => return Ok(None),
+                Arg::Option(given) => take(given)?,
             }
         }
         let missing = || Failure::usage(format!("the URL is missing; see moonwire {name} --help"));
@@ -166,14 +168,14 @@ impl Words {
 
     /// Returns all remaining arguments, options or not.
     pub(super) fn rest(self) -> Vec<OsString> {
-        self.words.collect()
+        self.args.collect()
     }
 
     fn unknown(&self, name: &str) -> Failure {
         let own = self.command.name;
         let names = self.command.options().flat_map(|option| option.names).copied();
         let hint = if let Some(near) = nearest(name, names) {
-            format!(" (is {near} meant?)")
+            format!(" (did you mean {near}?)")
         } else if let Some(other) = self.all.iter().find(|c| c.option(name).is_some()) {
             format!(" (moonwire {} has one)", other.name)
         } else {
@@ -274,8 +276,8 @@ impl Given {
     }
 }
 
-pub(super) fn shown(word: &OsString) -> String {
-    format!("{word:?}")
+pub(super) fn shown(arg: &OsString) -> String {
+    format!("{arg:?}")
 }
 
 #[cfg(test)]

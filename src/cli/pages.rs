@@ -3,16 +3,16 @@
 use std::fmt::Write as _;
 
 use super::help;
-use super::options::{Command, Hint, Opt, Takes, Word, Words, shown};
-use super::tell::Failure;
+use super::options::{Arg, ArgList, Command, Hint, Opt, Takes, shown};
+use super::stdio::Failure;
 
 pub(super) static COMPLETIONS: Command = Command {
     name: "completions",
     summary: "print completions for a shell",
     usage: &["completions bash|zsh|fish"],
-    about: "Prints completions for a shell, to be put where it looks for them: \
-            ~/.local/share/bash-completion/completions/moonwire for bash, a file _moonwire in a folder of \
-            $fpath for zsh, ~/.config/fish/completions/moonwire.fish for fish.",
+    about: "Prints completions for a shell. Write them where the shell looks for them: \
+            ~/.local/share/bash-completion/completions/moonwire for bash, a file _moonwire in a \
+            folder of $fpath for zsh, ~/.config/fish/completions/moonwire.fish for fish.",
     groups: &[],
     notes: "",
     operand: Hint::OneOf(&["bash", "zsh", "fish"]),
@@ -29,13 +29,13 @@ pub(super) static MAN: Command = Command {
 };
 
 /// `moonwire completions`; `None` if the arguments ask for help.
-pub(super) fn completions(mut words: Words, all: &[&Command]) -> Result<Option<String>, Failure> {
-    let text = match words.next()? {
-        Word::Option(_) => return Ok(None),
-        Word::End => {
+pub(super) fn completions(mut list: ArgList, all: &[&Command]) -> Result<Option<String>, Failure> {
+    let text = match list.next()? {
+        Arg::Option(_) => return Ok(None),
+        Arg::End => {
             return Err(Failure::usage("which shell: moonwire completions bash, zsh or fish"));
         }
-        Word::Plain(shell) => match shell.to_str() {
+        Arg::Plain(shell) => match shell.to_str() {
             Some("bash") => bash(all),
             Some("zsh") => zsh(all),
             Some("fish") => fish(all),
@@ -46,29 +46,31 @@ pub(super) fn completions(mut words: Words, all: &[&Command]) -> Result<Option<S
             }
         },
     };
-    last(words)?;
+    last(list)?;
     Ok(Some(text))
 }
 
 /// `moonwire man`; `None` if the arguments ask for help.
-pub(super) fn manual(mut words: Words, all: &[&Command]) -> Result<Option<String>, Failure> {
-    let text = match words.next()? {
-        Word::Option(_) => return Ok(None),
-        Word::End => page_of_all(all),
-        Word::Plain(name) => match all.iter().find(|c| name == c.name) {
+pub(super) fn manual(mut list: ArgList, all: &[&Command]) -> Result<Option<String>, Failure> {
+    let text = match list.next()? {
+        Arg::Option(_) => return Ok(None),
+        Arg::End => page_of_all(all),
+        Arg::Plain(name) => match all.iter().find(|c| name == c.name) {
             Some(command) => page(command),
             None => return Err(Failure::usage(format!("there is no command {}", shown(&name)))),
         },
     };
-    last(words)?;
+    last(list)?;
     Ok(Some(text))
 }
 
-fn last(mut words: Words) -> Result<(), Failure> {
-    match words.next()? {
-        Word::End => Ok(()),
-        Word::Option(given) => Err(Failure::usage(format!("{} stands alone", given.name))),
-        Word::Plain(word) => Err(Failure::usage(format!("{} is one word too many", shown(&word)))),
+fn last(mut list: ArgList) -> Result<(), Failure> {
+    match list.next()? {
+        Arg::End => Ok(()),
+        Arg::Option(given) => {
+            Err(Failure::usage(format!("{} has to be the only argument", given.name)))
+        }
+        Arg::Plain(arg) => Err(Failure::usage(format!("{} is one argument too many", shown(&arg)))),
     }
 }
 

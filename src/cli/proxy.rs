@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::tell::{Failure, complain};
+use super::stdio::{Failure, write_stderr};
 use crate::net::{Proxy, ProxyRules, ProxyScheme};
 use crate::policy::{Destination, Policy};
 
@@ -83,7 +83,9 @@ impl Proxies {
                     // Such a list is written for many programs, which parse it in different ways.
                     match rules.clone().except(entry) {
                         Ok(more) => rules = more,
-                        Err(e) => complain(&format!("moonwire: NO_PROXY: {e}; it is left out")),
+                        Err(e) => {
+                            write_stderr(&format!("moonwire: NO_PROXY: {e}; this entry is ignored"))
+                        }
                     }
                 }
             }
@@ -138,8 +140,8 @@ impl Proxies {
 pub(super) fn resolves_here(to: &Destination<'_>) -> Result<(), String> {
     match to.proxy_resolves {
         true => Err(format!(
-            "where {} leads is not known behind this proxy; socks5:// has names \
-                             resolved here",
+            "this proxy resolves {}, so its address is not known here; with socks5:// the client \
+                             resolves names",
             to.host
         )),
         false => Ok(()),

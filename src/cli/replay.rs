@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::options::{Command, Group, Hint, Opt, Takes, Word, Words, shown};
-use super::tell::{Failure, write_stdout};
+use super::options::{Arg, ArgList, Command, Group, Hint, Opt, Takes, shown};
+use super::stdio::{Failure, write_stdout};
 use crate::peer::Player;
 use crate::tape::{Mode, Outcome, Scene, Step, run, scenes};
 
@@ -14,15 +14,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) static COMMAND: Command = Command {
     name: "replay",
-    summary: "run a tape again",
+    summary: "run a recorded connection again",
     usage: &["replay [OPTIONS] FILE..."],
-    about: "Gives the client what a tape says that came, at the times that it says, and compares every \
-            event and every byte that is written. The first difference is told with its line and the \
-            section of its RFC. A tape is what `--tape` of the other commands writes, or a test script \
-            (docs/TAPES.md).",
+    about: "Gives the client the bytes that a tape has as received, at the times that the tape has, \
+            and compares every event and every byte that the client writes. Reports the first \
+            difference with its line and the section of its RFC. A tape is what `--tape` of the \
+            other commands writes, or a test script (docs/TAPES.md).",
     groups: &[&GROUP],
-    notes: "Exit status: 0 all was as the tape says, 1 something was not, or the tape does not have all of \
-            it (a gap), 2 usage or a file that cannot be read.",
+    notes: "Exit status: 0 all was as on the tape, 1 something was not, or the tape has a gap, 2 \
+            wrong usage, or a file that cannot be read.",
     operand: Hint::File,
 };
 
@@ -32,26 +32,26 @@ static GROUP: Group = Group {
         Opt {
             names: &["--bytewise"],
             takes: Takes::Nothing,
-            text: "the bytes come one by one; and then in every other way that may make no difference: \
+            text: "pass the bytes one by one; then in every other way that must make no difference: \
                    glued, read in place, sent one by one, with garbage behind the end",
         },
         Opt {
             names: &["--cuts"],
             takes: Takes::Value("SEED", Hint::Nothing),
-            text: "the bytes come in pieces of any size, which SEED draws",
+            text: "pass the bytes in pieces of random sizes, which SEED determines",
         },
         Opt {
             names: &["--seeds"],
             takes: Takes::Value("DIR", Hint::File),
-            text: "write what came as inputs of the fuzz targets session, message and stream, into folders \
-                   of these names below DIR",
+            text: "write the received bytes as inputs of the fuzz targets session, message and \
+                   stream, into folders of these names below DIR",
         },
         Opt {
             names: &["--server"],
             takes: Takes::Perhaps("PORT", Hint::Nothing),
-            text: "play the peer's side on a loopback port, whose URL is printed: to one client for each \
-                   connection of the tape. The accept key is that of the client's own request; of what it \
-                   sends, the frames are compared",
+            text: "play the peer's side on a loopback port, whose URL is printed: for one client \
+                   per connection of the tape. Sec-WebSocket-Accept is computed from the client's \
+                   own request; the frames that the client sends are compared",
         },
     ],
 };
@@ -66,19 +66,19 @@ pub(super) struct ReplayArgs {
 }
 
 /// Parses the arguments after `replay`; `None` if they ask for help.
-pub(super) fn parse(mut words: Words) -> Result<Option<ReplayArgs>, Failure> {
+pub(super) fn parse(mut list: ArgList) -> Result<Option<ReplayArgs>, Failure> {
     let mut replay = ReplayArgs::default();
     loop {
-        match words.next()? {
-            Word::End => break,
-            Word::Plain(file) => replay.files.push(file.into()),
-            Word::Option(given) => match given.name {
+        match list.next()? {
+            Arg::End => break,
+            Arg::Plain(file) => replay.files.push(file.into()),
+            Arg::Option(given) => match given.name {
                 "--bytewise" => replay.bytewise = true,
                 "--cuts" => {
                     let text = given.text()?;
                     let seed = text.parse();
                     replay.cuts = Some(seed.map_err(|_| {
-                        Failure::usage(format!("--cuts: \"{text}\" is no whole number"))
+                        Failure::usage(format!("--cuts: \"{text}\" is not a whole number"))
                     })?);
                 }
                 "--seeds" => replay.seeds = Some(given.path()),
@@ -86,7 +86,7 @@ pub(super) fn parse(mut words: Words) -> Result<Option<ReplayArgs>, Failure> {
                     let port = given.given().unwrap_or_else(|| "0".into());
                     let number = port.to_str().and_then(|port| port.parse().ok());
                     replay.server = Some(number.ok_or_else(|| {
-                        Failure::usage(format!("--server: {} is no port", shown(&port)))
+                        Failure::usage(format!("--server: {} is not a port", shown(&port)))
                     })?);
                 }
                 "--help" => return Ok(None),
@@ -177,7 +177,7 @@ fn serve(port: u16, text: &str) -> Result<u8, Failure> {
             Some(Step::Request(false)) => "http",
             _ => {
                 write_stdout(&format!(
-                    "connection {} starts open: nobody can connect to it\n",
+                    "connection {} starts open: no client can connect to it\n",
                     scene.id
                 ))?;
                 status = 1;
@@ -193,7 +193,7 @@ fn serve(port: u16, text: &str) -> Result<u8, Failure> {
             None => format!("connection {id}: {} frames as they were\n", played.frames),
         };
         if played.others > 0 {
-            line += &format!("connection {id}: the payloads of {} are others\n", played.others);
+            line += &format!("connection {id}: the payloads of {} differ\n", played.others);
         }
         if let Some(gap) = &scene.gap {
             line += &format!("connection {id}: the tape ends here: {gap}\n");

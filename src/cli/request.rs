@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::options::{Given, Group, Hint, Opt, Takes};
 use super::proxy;
-use super::tell::Failure;
+use super::stdio::Failure;
 use crate::error::Error;
 
 pub(super) static REQUEST: Group = Group {
@@ -16,13 +16,13 @@ pub(super) static REQUEST: Group = Group {
         Opt {
             names: &["--header", "-H"],
             takes: Takes::Value("'NAME: VALUE'", Hint::Nothing),
-            text: "send this field as well; it may be repeated. @FILE: fields from FILE, one a line",
+            text: "send this header field; may be repeated. @FILE: fields from FILE, one per line",
         },
         Opt {
             names: &["--auth"],
             takes: Takes::Value("USER:PASS", Hint::Nothing),
-            text: "send Basic authorization; @FILE: USER:PASS is the first line of FILE, which other \
-                   users of this machine cannot see",
+            text: "send Basic authorization; @FILE: USER:PASS is the first line of FILE (other \
+                   users of this machine can see the arguments of a process)",
         },
     ],
 };

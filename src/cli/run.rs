@@ -8,10 +8,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::network::{self, NetworkArgs, Own};
-use super::options::{Command, Given, Group, Hint, Opt, Takes, Word, Words};
+use super::options::{Arg, ArgList, Command, Given, Group, Hint, Opt, Takes};
 use super::secrets::{self, Secret};
 use super::signals;
-use super::tell::{Complaints, Failure, complain};
+use super::stdio::{Failure, Stderr, write_stderr};
 use crate::luau::{self, HostFile, Io, Line, LineKind, Options, Progress, Runtime, Stopper};
 use crate::net::sys::raise_open_files;
 use crate::peer::{self, Running, Server};
@@ -24,15 +24,17 @@ pub(super) static COMMAND: Command = Command {
             standard input; ARGS reach the script as `...` and in the table `args`. A script reads \
             standard input with io.lines and io.read, and writes with print, io.write and io.stderr.",
     groups: &[&SCRIPT, &network::NETWORK, &WAYS, &network::PROXY, &network::TLS],
-    notes: "Where the variable SSLKEYLOGFILE is set, the secrets of TLS connections go to the file that \
-            it names, for programs that look at traffic.\n\n\
-            Exit status: what a script gives to exit(code); otherwise 0 the script ended, 1 it raised at top level (its other threads go on first), \
-            its main thread still waited for something of a connection that had ended (unless it had closed that itself), \
-            bytes that it had sent did not leave, or something could not be written, 2 usage or a file \
-            that cannot be read, 124 --timeout, 130 Ctrl-C, 143 SIGTERM. Standard output that cannot be \
-            written (a full disk) ends the run, and so does a pipe that nobody reads any more, which is \
-            status 0; without standard error it goes on. After exit(0), bytes that did not leave are \
-            status 1, too.",
+    notes: "If the variable SSLKEYLOGFILE is set, the secrets of TLS connections are written to the \
+            file that it names, for programs that show traffic.\n\n\
+            Exit status: the number that a script passes to exit; otherwise 0 the script ended; 1 \
+            it raised at top level (the run goes on until its other threads have ended), its main \
+            thread waited for a signal of a connection that had ended (unless the script closed \
+            it), bytes that it had sent did not leave, or output could not be written; 2 wrong \
+            usage, or a file that cannot be read; 124 --timeout; 130 Ctrl-C; 143 SIGTERM. After \
+            exit(0), bytes that did not leave are status 1, too.\n\n\
+            If standard output cannot be written (a full disk), the run ends. If it is a pipe whose \
+            reader has closed it, the run ends with status 0. If standard error cannot be written, \
+            the run goes on.",
     operand: Hint::File,
 };
 
@@ -48,21 +50,21 @@ static SCRIPT: Group = Group {
         Opt {
             names: &["--eval", "-e"],
             takes: Takes::Value("CODE", Hint::Nothing),
-            text: "run CODE instead of a file; given several times, each is a line of it. All words \
-                   behind the options are ARGS then",
+            text: "run CODE instead of a file; may be repeated, each CODE is then a line. All \
+                   arguments after the options are ARGS",
         },
         Opt {
             names: &["--secret"],
             takes: Takes::Value("NAME=@FILE", Hint::Nothing),
-            text: "what HttpService:GetSecret(NAME) gives: the text of FILE, less one line end at its \
-                   end; without the option, the variable MOONWIRE_SECRET_NAME",
+            text: "what HttpService:GetSecret(NAME) returns: the text of FILE without one line end \
+                   at its end. Without this option, the variable MOONWIRE_SECRET_NAME is used",
         },
         Opt {
             names: &["--host"],
             takes: Takes::Value("studio|executor|FILE", Hint::File),
-            text: "the world around the script: that of a plugin in Studio, that of a script in an \
-                   executor, or what a Luau file makes with the functions of `host`; given several \
-                   times, one after another. Without it there is HttpService alone",
+            text: "the environment of the script: that of a plugin in Studio, that of a script in \
+                   an executor, or what a Luau file adds with the functions of `host`; may be \
+                   repeated. Without it the only service is HttpService",
         },
         Opt {
             names: &["--player"],
@@ -77,27 +79,27 @@ static SCRIPT: Group = Group {
         Opt {
             names: &["--also"],
             takes: Takes::Value("FILE", Hint::File),
-            text: "run FILE, too, beside the script, with the same ARGS; given several times, several. \
-                   Each has globals of its own",
+            text: "run FILE as another script, with the same ARGS; may be repeated. Each script has \
+                   its own globals",
         },
         Opt {
             names: &["--prefix"],
             takes: Takes::Nothing,
-            text: "the name of a script before each line that it prints, or that is said of it; what it \
-                   writes with io stays as it is",
+            text: "write the name of a script before each line that it prints and before each \
+                   message about it; what it writes with io is unchanged",
         },
         Opt {
             names: &["--memory"],
             takes: Takes::Value("MIB", Hint::Nothing),
-            text: "memory of the script, with the texts of its secrets; what goes beyond ends the run. \
-                   What it has sent and the network has not taken is not counted: at most 16 MiB a \
+            text: "end the run when scripts and the texts of their secrets need more than MIB \
+                   mebibytes. Bytes that wait to be sent are not counted: at most 16 MiB a \
                    connection",
         },
         Opt {
             names: &["--time-limit"],
             takes: Takes::Value("S", Hint::Nothing),
-            text: "time for which the script may run without a pause; what it spawns meanwhile counts, \
-                   and what takes longer is raised at",
+            text: "raise an error in a script that runs for longer than S seconds without a pause; \
+                   the threads that it starts meanwhile count",
         },
         Opt {
             names: &["--timeout"],
@@ -107,33 +109,34 @@ static SCRIPT: Group = Group {
         Opt {
             names: &["--exit-timeout"],
             takes: Takes::Value("S", Hint::Nothing),
-            text: "when the script has ended, wait at most S seconds for what it has sent to leave; \
-                   otherwise as long as the line moves",
+            text: "wait at most S seconds for sent bytes to leave when the script has ended; \
+                   without this option, as long as bytes move",
         },
         Opt {
             names: &["--jit"],
             takes: Takes::Value("on|off|all", Hint::OneOf(&["on", "off", "all"])),
-            text: "native code: for scripts that ask (--!native, @native; on, the default), for none, for \
-                   all scripts; with --!native in the script, or all, for the runtime's own part, too; \
-                   where there is none, nothing is different",
+            text: "compile to native code: scripts that ask for it with --!native or @native (on, \
+                   the default), none, or all. With --!native in the script, or with all, the \
+                   runtime's own functions, too. On a platform without native code this has no \
+                   effect",
         },
         Opt {
             names: &["--poll-thread"],
             takes: Takes::Nothing,
-            text: "network on a thread of its own all the time",
+            text: "run the network on its own thread all the time",
         },
         Opt {
             names: &["--no-stand-in"],
             takes: Takes::Nothing,
-            text: "no thread that takes over the network while the script computes for longer than \
-                   20 ms: pings wait then",
+            text: "start no thread that takes over the network while the script computes for longer \
+                   than 20 ms; pings are not answered meanwhile",
         },
     ],
 };
 
 /// Options for the network that only scripts use.
 static WAYS: Group = Group {
-    title: "Network, of scripts",
+    title: "Network for scripts",
     options: &[
         Opt {
             names: &["--connections"],
@@ -148,44 +151,45 @@ static WAYS: Group = Group {
         Opt {
             names: &["--requests"],
             takes: Takes::Value("N", Hint::Nothing),
-            text: "HTTP calls (RequestAsync, GetAsync, PostAsync) in a minute; one more raises. Roblox has \
-                   500; any number otherwise",
+            text: "HTTP calls (RequestAsync, GetAsync, PostAsync) in a minute (no limit); one more \
+                   raises. Roblox allows 500",
         },
         Opt {
             names: &["--no-keep-alive"],
             takes: Takes::Nothing,
-            text: "a connection of its own for each HTTP call, instead of one that is kept for the next",
+            text: "open a connection for each HTTP call, instead of keeping one for the next",
         },
         Opt {
             names: &["--opening"],
             takes: Takes::Value("N", Hint::Nothing),
-            text: "opening handshakes at a time with one address (1, as RFC 6455 demands); the others \
-                   wait for their turn, which does not count against their time",
+            text: "opening handshakes at a time with one address (1, as RFC 6455 demands); the \
+                   others wait, which does not count for --connect-timeout",
         },
         Opt {
             names: &["--compress"],
             takes: Takes::Nothing,
-            text: "offer to compress the messages of WebSockets, where the script does not say \
-                   otherwise (Compress); not for secrets beside text that others choose (only in a \
-                   build with the feature deflate)",
+            text: "offer to compress the messages of WebSockets, unless the script sets its option \
+                   Compress; unsafe for secrets beside text that others choose (only in a build \
+                   with the feature deflate)",
         },
         Opt {
             names: &["--compressed"],
             takes: Takes::Nothing,
-            text: "ask the servers of streams (SSE, RawStream) for compressed answers and decode them; \
-                   not for secrets beside text that others choose (only in a build with the feature \
-                   deflate)",
+            text: "ask the servers of streams (SSE, RawStream) for compressed responses and decode \
+                   them; unsafe for secrets beside text that others choose (only in a build with \
+                   the feature deflate)",
         },
         Opt {
             names: &["--allow-script-proxy"],
             takes: Takes::Nothing,
-            text: "let the script choose a proxy (option Proxy); with --deny-private names are resolved \
-                   here (socks5://), unless a proxy given here resolves them",
+            text: "let the script choose a proxy (option Proxy). With --deny-private the client \
+                   resolves names itself (socks5://), unless a proxy that is given here resolves \
+                   them",
         },
         Opt {
             names: &["--allow-unix"],
             takes: Takes::Nothing,
-            text: "let the script name Unix sockets (ws+unix:/run/app.sock:/path)",
+            text: "let the script connect to Unix sockets (ws+unix:/run/app.sock:/path)",
         },
     ],
 };
@@ -245,24 +249,24 @@ pub(super) struct RunArgs {
 }
 
 /// Parses the arguments after `run`; `None` if they ask for help.
-pub(super) fn parse(mut words: Words) -> Result<Option<Box<RunArgs>>, Failure> {
+pub(super) fn parse(mut list: ArgList) -> Result<Option<Box<RunArgs>>, Failure> {
     let mut run = RunArgs::default();
     loop {
-        match words.next()? {
-            Word::End if matches!(run.what, What::Code(_)) => break,
-            Word::End => {
+        match list.next()? {
+            Arg::End if matches!(run.what, What::Code(_)) => break,
+            Arg::End => {
                 return Err(Failure::usage("the script is missing; see moonwire run --help"));
             }
-            Word::Plain(word) => {
+            Arg::Plain(arg) => {
                 match &mut run.what {
-                    What::File(file) => *file = word.into(),
-                    What::Code(_) => run.args.push(word),
+                    What::File(file) => *file = arg.into(),
+                    What::Code(_) => run.args.push(arg),
                 }
-                run.args.extend(words.rest());
+                run.args.extend(list.rest());
                 break;
             }
-            Word::Option(given) if given.name == "--help" => return Ok(None),
-            Word::Option(given) => {
+            Arg::Option(given) if given.name == "--help" => return Ok(None),
+            Arg::Option(given) => {
                 if let Some(given) = run.network.take(given)? {
                     run.take(given)?;
                 }
@@ -272,7 +276,8 @@ pub(super) fn parse(mut words: Words) -> Result<Option<Box<RunArgs>>, Failure> {
     run.network.tls.check()?;
     if run.network.tls.insecure && run.script_proxy {
         // A proxy would resolve `localhost` to itself.
-        let text = "--insecure is for this machine, and --allow-script-proxy leads away";
+        let text = "--insecure works only for connections to this machine, so it cannot be used \
+                    with --allow-script-proxy";
         return Err(Failure::usage(text));
     }
     Ok(Some(Box::new(run)))
@@ -330,18 +335,18 @@ fn player(text: &str) -> Result<(String, i64), Failure> {
 }
 
 fn number<T: std::str::FromStr>(option: &str, text: &str) -> Result<T, Failure> {
-    let wrong = || Failure::usage(format!("{option}: {:?} is no number that it can be", text));
+    let wrong = || Failure::usage(format!("{option}: {:?} is not a number in its range", text));
     text.parse().map_err(|_| wrong())
 }
 
 /// A host file of this crate, or a file of the user.
-fn host(word: &OsString) -> Result<HostFile, Failure> {
-    if let Some(host) = word.to_str().and_then(HostFile::named) {
+fn host(arg: &OsString) -> Result<HostFile, Failure> {
+    if let Some(host) = arg.to_str().and_then(HostFile::named) {
         return Ok(host);
     }
-    let file = Path::new(word);
+    let file = Path::new(arg);
     let text = std::fs::read(file).map_err(|e| {
-        let hosts = "studio and executor are here, anything else is a file";
+        let hosts = "studio and executor are built in, any other name is a file";
         Failure::usage(format!("--host {}: {e} ({hosts})", file.display()))
     })?;
     Ok(HostFile::new(&file.to_string_lossy(), text))
@@ -393,7 +398,7 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     let how = How { prefix: args.prefix, terminal: io::stdout().is_terminal() };
     let mut options = Options::new(move |line: Line<'_>| show(line, how, its.get()));
     let output = Out(Arc::clone(&stopper));
-    let words = args.args.clone();
+    let script_args = args.args.clone();
     configure(&mut options, &args);
     let own = Own {
         echo: server.as_ref().map(Running::address),
@@ -417,13 +422,13 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
         .keep_alive(!args.no_keep_alive)
         .keep_freed_memory(true)
         .place(args.place.unwrap_or_default())
-        .global("args", move |lua| list(lua, &words));
+        .global("args", move |lua| list(lua, &script_args));
     let mut options = match &args.player {
         Some((name, id)) => options.player(name, *id),
         None => options,
     };
-    for word in &args.hosts {
-        options = options.host(host(word)?);
+    for arg in &args.hosts {
+        options = options.host(host(arg)?);
     }
     if args.compress {
         network::needs_compression("--compress")?;
@@ -441,7 +446,7 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     });
     #[cfg(not(feature = "jit"))]
     if !matches!(args.jit, None | Some(Native::Off)) {
-        return Err(Failure::usage("--jit: this build is without the feature jit"));
+        return Err(Failure::usage("--jit: this build does not have the feature jit"));
     }
     #[cfg(feature = "deflate")]
     let options = options
@@ -467,9 +472,9 @@ fn status(runtime: &Runtime) -> u8 {
 }
 
 /// The arguments of the script, as a table that all scripts of the run share and cannot change.
-fn list(lua: &mlua::Lua, words: &[OsString]) -> mlua::Result<mlua::Table> {
-    let words = words.iter().map(|word| lua.create_string(word.as_encoded_bytes()));
-    let list = lua.create_sequence_from(words.collect::<mlua::Result<Vec<_>>>()?)?;
+fn list(lua: &mlua::Lua, script_args: &[OsString]) -> mlua::Result<mlua::Table> {
+    let script_args = script_args.iter().map(|arg| lua.create_string(arg.as_encoded_bytes()));
+    let list = lua.create_sequence_from(script_args.collect::<mlua::Result<Vec<_>>>()?)?;
     list.set_readonly(true);
     Ok(list)
 }
@@ -479,15 +484,15 @@ fn drive(
     args: &RunArgs,
     scripts: &[(String, Vec<u8>)],
 ) -> Result<Progress, luau::Error> {
-    let words: mlua::Variadic<mlua::LuaString> = args
+    let script_args: mlua::Variadic<mlua::LuaString> = args
         .args
         .iter()
-        .map(|word| runtime.lua().create_string(word.as_encoded_bytes()))
+        .map(|arg| runtime.lua().create_string(arg.as_encoded_bytes()))
         .collect::<mlua::Result<_>>()?;
     for (name, text) in scripts {
         // A script before this one may have ended the run.
         if runtime.exit_code().is_none() {
-            runtime.spawn(name, text, words.clone())?;
+            runtime.spawn(name, text, script_args.clone())?;
         }
     }
     runtime.run()
@@ -516,7 +521,7 @@ fn serve(kind: EchoKind) -> Result<Running, Failure> {
         EchoKind::Tls => Server::bind_tls(any, peer::CHAIN_PEM, peer::KEY_PEM),
     };
     let running = server.and_then(Server::spawn);
-    running.map_err(|e| Failure::other(format!("the echo server does not start: {e}")))
+    running.map_err(|e| Failure::other(format!("the echo server cannot start: {e}")))
 }
 
 fn configure(options: &mut Options, args: &RunArgs) {
@@ -546,7 +551,7 @@ fn show(line: Line<'_>, how: How, stopper: Option<&Stopper>) {
     let script = line.script.filter(|_| how.prefix);
     let LineKind::Print = line.kind else {
         let text = line.to_string();
-        return complain(&match script {
+        return write_stderr(&match script {
             Some(script) => format!("{script}: {}", text.replace('\n', &format!("\n{script}: "))),
             None => text,
         });
@@ -593,7 +598,7 @@ fn end(e: &io::Error, stopper: Option<&Stopper>) -> ! {
         0
     } else {
         let Failure { status, text } = Failure::output(e);
-        complain(&format!("moonwire: {text}"));
+        write_stderr(&format!("moonwire: {text}"));
         status
     };
     if let Some(stopper) = stopper {
@@ -606,7 +611,7 @@ fn end(e: &io::Error, stopper: Option<&Stopper>) -> ! {
 fn stop(stopper: &Stopper) {
     let lost = stopper.stop(1001, signals::PATIENCE);
     if lost > 0 {
-        complain(&format!("warning: {lost} bytes that were sent did not leave"));
+        write_stderr(&format!("warning: {lost} bytes that were sent did not leave"));
     }
 }
 
@@ -637,8 +642,8 @@ struct Unheard;
 
 impl Write for Unheard {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // `Complaints` records a failure.
-        let _ = Complaints.write_all(bytes);
+        // `Stderr` records a failure.
+        let _ = Stderr.write_all(bytes);
         Ok(bytes.len())
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::tell::Failure;
+use super::stdio::Failure;
 
 /// The prefix of the variables' names.
 const VARIABLE: &str = "MOONWIRE_SECRET_";

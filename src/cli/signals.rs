@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::tell::Failure;
+use super::stdio::Failure;
 
 /// The time limit of the closing handshakes when the process ends.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::network::{self, NetworkArgs, Own};
-use super::options::{Command, Given, Group, Hint, Opt, Takes, Words};
+use super::options::{ArgList, Command, Given, Group, Hint, Opt, Takes};
 use super::request::{self, RequestArgs};
 use super::show::{json, printable, since_1970};
 use super::signals;
-use super::tell::{Failure, complain};
+use super::stdio::{Failure, write_stderr};
 use crate::error::{Error, Stage};
 use crate::net::{Config, EventSource, Incoming, Piece, StreamOptions};
 use crate::proto::http::{Delivery, Response};
@@ -20,16 +20,18 @@ pub(super) static COMMAND: Command = Command {
     name: "stream",
     summary: "read an HTTP stream or its events",
     usage: &["stream [OPTIONS] URL"],
-    about: "Sends a request over HTTP/1.1 and writes the body of the answer to standard output as it comes: \
-            event streams (SSE), answers of language models, logs. Redirects are followed.",
+    about: "Sends a request over HTTP/1.1 and writes the body of the response to standard output as \
+            it arrives: event streams (SSE), responses of language models, logs. Redirects are \
+            followed.",
     groups: &[&ANSWER, &ASK, &request::REQUEST, &network::NETWORK, &network::PROXY, &network::TLS],
-    notes: "Exit status: 0 the answer is whole, 1 it broke off, was no event stream, or could not be \
-            written, 2 usage, 3 no answer came, 22 --fail, 124 --timeout, 130 Ctrl-C, 143 SIGTERM.",
+    notes: "Exit status: 0 the response is complete; 1 it was cut, was not an event stream, or \
+            could not be written; 2 wrong usage; 3 no response came; 22 --fail; 124 --timeout; 130 \
+            Ctrl-C; 143 SIGTERM.",
     operand: Hint::Nothing,
 };
 
 static ASK: Group = Group {
-    title: "What is asked",
+    title: "Request",
     options: &[
         Opt {
             names: &["--method", "-X"],
@@ -39,14 +41,14 @@ static ASK: Group = Group {
         Opt {
             names: &["--data", "-d"],
             takes: Takes::Value("TEXT", Hint::Nothing),
-            text: "the body; @FILE: the bytes of FILE; @- or -: standard input, sent as it comes. Its \
-                   Content-Type is what -H says",
+            text: "send this body; @FILE: the bytes of FILE; @- or -: standard input, sent as it \
+                   arrives. No Content-Type is set: -H sets it",
         },
         Opt {
             names: &["--compressed"],
             takes: Takes::Nothing,
-            text: "ask for a compressed answer and decode it; not for secrets beside text that others \
-                   choose (only in a build with the feature deflate)",
+            text: "ask for a compressed response and decode it; unsafe for secrets beside text that \
+                   others choose (only in a build with the feature deflate)",
         },
         Opt {
             names: &["--redirects", "-L"],
@@ -67,35 +69,37 @@ static ANSWER: Group = Group {
         Opt {
             names: &["--events", "-e"],
             takes: Takes::Nothing,
-            text: "read the answer as an event stream, and write each event as its fields: id, event \
-                   (unless it is message), data, and an empty line",
+            text: "read the response as an event stream, and write each event as its fields: id, \
+                   event (unless it is message), data, and an empty line",
         },
         Opt {
             names: &["--json"],
             takes: Takes::Nothing,
-            text: "with --events, each as a JSON object on a line: time (seconds since 1970), event, data, \
-                   id",
+            text: "write each event as a JSON object on a line (needs --events): time (seconds \
+                   since 1970), event, data, id",
         },
         Opt {
             names: &["--reconnect"],
             takes: Takes::Nothing,
-            text: "with --events, ask again when the stream ends or breaks, with Last-Event-ID, after the \
-                   time that the server has set (3 s), longer if that fails, and also after a 429 or a 503",
+            text: "send the request again, with Last-Event-ID, when the stream ends or is lost or \
+                   the status is 429 or 503 (needs --events): after the time that the server has \
+                   set (3 s), and after each failure later",
         },
         Opt {
             names: &["--max-events", "-n"],
             takes: Takes::Value("N", Hint::Nothing),
-            text: "with --events, end after N events",
+            text: "end after N events (needs --events)",
         },
         Opt {
             names: &["--fail", "-f"],
             takes: Takes::Nothing,
-            text: "a status of 400 or more is exit status 22, and the body goes to standard error",
+            text: "exit with status 22 if the status of the response is 400 or more; its body goes \
+                   to standard error",
         },
         Opt {
             names: &["--include", "-i"],
             takes: Takes::Nothing,
-            text: "write the status and the fields of the answer first",
+            text: "write the status and the header fields of the response first",
         },
     ],
 };
@@ -151,9 +155,9 @@ impl StreamArgs {
 }
 
 /// Parses the arguments after `stream`; `None` if they ask for help.
-pub(super) fn parse(words: Words) -> Result<Option<Box<StreamArgs>>, Failure> {
+pub(super) fn parse(list: ArgList) -> Result<Option<Box<StreamArgs>>, Failure> {
     let mut args = StreamArgs::default();
-    let url = words.one_url("--data", |given| {
+    let url = list.one_url("--data", |given| {
         let Some(given) = args.network.take(given)? else { return Ok(()) };
         let Some(given) = args.request.take(given)? else { return Ok(()) };
         args.take(given)
@@ -259,7 +263,7 @@ pub(super) fn stream(args: &StreamArgs) -> Result<u8, Failure> {
 /// Reports a response that is an error under `--fail`.
 fn refused(response: &Response, body: &[u8]) {
     let reason = printable(&response.reason);
-    complain(&format!("moonwire: the answer is {} {reason}", response.status));
+    write_stderr(&format!("moonwire: the response is {} {reason}", response.status));
     let _ = match io::stderr().is_terminal() {
         true => io::stderr().write_all(shown_lines(body).as_bytes()),
         false => io::stderr().write_all(body),
@@ -365,7 +369,10 @@ fn events(args: &StreamArgs, options: StreamOptions, config: Config) -> Result<u
             Incoming::Reconnecting { after } => {
                 let why =
                     source.last_error().map_or("the stream has ended".into(), ToString::to_string);
-                complain(&format!("{why}; asking again in {:.1} s", after.as_secs_f64()));
+                write_stderr(&format!(
+                    "{why}; sending the request again in {:.1} s",
+                    after.as_secs_f64()
+                ));
             }
             _ => {}
         }

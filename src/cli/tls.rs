@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::tell::{Failure, complain};
+use super::stdio::{Failure, write_stderr};
 use crate::net::{Pin, TlsOptions, TlsVersion, Trust};
 use crate::peer;
 use crate::policy::Destination;
@@ -82,7 +82,7 @@ pub(super) fn destination_tls(
 /// has called [`destination_tls`], which creates the file for secrets if that is possible.
 pub(super) fn warn(args: &TlsArgs) {
     if args.insecure {
-        complain(
+        write_stderr(
             "warning: --insecure: certificates of servers on this machine (localhost, loopback \
              addresses) are not verified",
         );
@@ -90,10 +90,10 @@ pub(super) fn warn(args: &TlsArgs) {
     let Some(file) = variable(KEY_LOG) else { return };
     let opened = std::fs::OpenOptions::new().append(true).open(&file);
     let name = Path::new(&file).display();
-    complain(&match opened {
+    write_stderr(&match opened {
         Ok(_) => format!(
-            "warning: {KEY_LOG}: the secrets of TLS connections go to {name}; who can read it can \
-             read what is said"
+            "warning: {KEY_LOG}: the secrets of TLS connections are written to {name}; with this \
+             file, recorded traffic can be decrypted"
         ),
         Err(e) => format!("warning: {KEY_LOG}: {name}: {e}; no secrets are written"),
     });
@@ -177,7 +177,7 @@ pub(super) fn stays_here(to: &Destination<'_>) -> Result<(), String> {
                 && unverified
                 && !address.to_canonical().is_loopback() =>
         {
-            Err(format!("--insecure is for this machine alone, and {} is at {address}", to.host))
+            Err(format!("--insecure works only for this machine, and {} is at {address}", to.host))
         }
         _ => Ok(()),
     }

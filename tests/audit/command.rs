@@ -94,5 +94,5 @@ fn over_tls_the_options_of_other_commands_hold() {
     let away = "localhost:443:192.0.2.1";
     let (status, _, err) = ran(&["--insecure", "--resolve", away, "wss://localhost/"]);
     assert_eq!(status, Some(2), "{err}");
-    assert!(err.contains("--insecure is for this machine alone"), "{err}");
+    assert!(err.contains("--insecure works only for this machine"), "{err}");
 }

@@ -81,7 +81,7 @@ pub(crate) const FLOORS: &[&[&str]] = &[
     &["luau/pump.rs"],
     &["luau/mod.rs"],
     // The command.
-    &["cli/tell.rs"],
+    &["cli/stdio.rs"],
     &["cli/options.rs", "cli/signals.rs"],
     &["cli/help.rs", "cli/proxy.rs", "cli/secrets.rs", "cli/tls.rs"],
     &["cli/network.rs", "cli/pages.rs"],

@@ -147,9 +147,9 @@ fn signals_close_the_connection() {
 fn input_that_cannot_be_sent_is_an_error() {
     let server = echo();
     for (options, input, said) in [
-        (&[][..], &b"one\nab\xff\n"[..], "moonwire: message 2: byte 3 is no UTF-8"),
-        (&["--hex"], b"00\n0x\n", "moonwire: message 2: byte 2 is no hex digit"),
-        (&["--base64"], b"AA==\n=\n", "moonwire: message 2: no base64"),
+        (&[][..], &b"one\nab\xff\n"[..], "moonwire: message 2: byte 3 is not UTF-8"),
+        (&["--hex"], b"00\n0x\n", "moonwire: message 2: byte 2 is not a hex digit"),
+        (&["--base64"], b"AA==\n=\n", "moonwire: message 2: not base64"),
         (&["--max-message", "10"], b"one\n01234567890\n", "moonwire: message 2: "),
     ] {
         let ended = piped(options, server.url(), input);

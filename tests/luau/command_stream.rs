@@ -80,7 +80,7 @@ fn the_status_is_the_outcome() {
     for options in [&["--fail"][..], &["-f", "--events"]] {
         let server = answers(NO);
         let ended = run(options, &url(&server));
-        let said = "moonwire: the answer is 404 Not Found\nnope\n";
+        let said = "moonwire: the response is 404 Not Found\nnope\n";
         assert_eq!((ended.status, &*ended.out, &*ended.err), (Some(22), &[][..], said));
     }
     let server = answers(OK);
@@ -138,7 +138,7 @@ fn it_asks_again_behind_the_last_event() {
     let ended = run(&["--events", "--reconnect", "-n", "2"], &url(&server));
     assert_eq!(ended.status, Some(0), "{ended:?}");
     assert_eq!(ended.out, ["id: 5", "data: a", "", "id: 5", "data: b", ""]);
-    assert!(ended.err.contains("asking again in "), "{ended:?}");
+    assert!(ended.err.contains("sending the request again in "), "{ended:?}");
     assert_eq!(server.end().as_deref(), Some("5"));
 }
 

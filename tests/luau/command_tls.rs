@@ -148,7 +148,7 @@ fn a_name_of_this_machine_that_leads_elsewhere_is_not_connected_to_with_insecure
         let options = ["--insecure", "--timeout", "20", "--resolve", &to];
         for options in [&options[..], &[&["--echo=wss"], &options[..]].concat()] {
             let ended = script.run(options, &[&format!("wss://{host}")]);
-            let why = format!("--insecure is for this machine alone, and {host} is at 192.0.2.1");
+            let why = format!("--insecure works only for this machine, and {host} is at 192.0.2.1");
             assert!(ended.out[0].contains(&why), "{ended:?}");
         }
     }
@@ -165,8 +165,8 @@ fn secrets_go_to_the_file_of_the_variable_and_that_is_said() {
     server.join();
     assert_eq!((ended.status, &ended.out[..]), (Some(0), &["open".to_owned()][..]));
     let warning = format!(
-        "warning: SSLKEYLOGFILE: the secrets of TLS connections go to {}; who can read it can read \
-         what is said\n",
+        "warning: SSLKEYLOGFILE: the secrets of TLS connections are written to {}; with this file, \
+         recorded traffic can be decrypted\n",
         log.display()
     );
     assert_eq!(ended.err, warning);

@@ -137,7 +137,7 @@ fn the_command_says_what_is_wrong_with_a_host() {
         assert_eq!(ended.err.trim_end().lines().count(), 1, "{}", ended.err);
     }
     let ended = command::run(&["--host", "/no/such.luau", "-e", ""]);
-    assert!(ended.err.contains("studio and executor are here, anything else is a file"));
+    assert!(ended.err.contains("studio and executor are built in, any other name is a file"));
     let says = |options: &[&str]| {
         let ended = command::run(&[options, &["-e", "print(x, game.PlaceId)"]].concat());
         assert_eq!(ended.status, Some(0), "{}", ended.err);
@@ -148,8 +148,8 @@ fn the_command_says_what_is_wrong_with_a_host() {
     assert_eq!(says(&[&host[..], &["--player", "A:B:5", "--place", "7"]].concat()), "A:B7 7");
     for (option, why) in [
         (["--player", ":5"], "--player NAME[:ID]: the name is missing"),
-        (["--player", "A:x"], "--player: \"x\" is no number that it can be"),
-        (["--place", "-1"], "--place: \"-1\" is no number that it can be"),
+        (["--player", "A:x"], "--player: \"x\" is not a number in its range"),
+        (["--place", "-1"], "--place: \"-1\" is not a number in its range"),
     ] {
         let ended = command::run(&[&option[..], &["-e", ""]].concat());
         assert_eq!(ended.status, Some(2), "{option:?}");

@@ -430,7 +430,7 @@ class Tests:
     def test_what_is_no_hex_does_not_end_it(self) -> None:
         server, terminal = self.connect("--hex")
         terminal.type("zz\r")
-        terminal.shows("moonwire: not sent: byte 1 is no hex digit", ">")
+        terminal.shows("moonwire: not sent: byte 1 is not a hex digit", ">")
         terminal.type("01\r")
         same(server.message(), (BINARY, b"\x01"))
 

@@ -36,14 +36,17 @@ impl Rules {
         match (self.binary, self.form) {
             (false, _) => std::str::from_utf8(bytes).map(Outgoing::Text).map_err(|e| {
                 let at = e.valid_up_to() + 1;
-                format!("byte {at} is no UTF-8, so it can be no text message; --binary sends it as it is")
+                format!(
+                    "byte {at} is not UTF-8, so this cannot be a text message; --binary sends \
+                         it as it is"
+                )
             }),
             (true, Form::Raw) => Ok(Outgoing::Binary(bytes)),
             (true, Form::Hex) => hex(bytes).map(Outgoing::Decoded),
             (true, Form::Base64) => {
                 let text: Vec<u8> =
                     bytes.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
-                let decoded = STANDARD.decode(text).map_err(|e| format!("no base64: {e}"))?;
+                let decoded = STANDARD.decode(text).map_err(|e| format!("not base64: {e}"))?;
                 Ok(Outgoing::Decoded(decoded))
             }
         }
@@ -55,7 +58,7 @@ fn hex(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let mut digits = Vec::new();
     for (at, byte) in bytes.iter().enumerate().filter(|(_, b)| !b.is_ascii_whitespace()) {
         let digit = char::from(*byte).to_digit(16);
-        let digit = digit.ok_or_else(|| format!("byte {} is no hex digit", at + 1))?;
+        let digit = digit.ok_or_else(|| format!("byte {} is not a hex digit", at + 1))?;
         digits.push(digit as u8);
     }
     let (pairs, rest) = digits.as_chunks::<2>();

@@ -8,9 +8,9 @@ mod session;
 use std::time::Duration;
 
 use super::network::{self, NetworkArgs};
-use super::options::{Command, Given, Group, Hint, Opt, Takes, Words};
+use super::options::{ArgList, Command, Given, Group, Hint, Opt, Takes};
 use super::request::{self, RequestArgs};
-use super::tell::Failure;
+use super::stdio::Failure;
 
 pub(super) use session::connect;
 
@@ -19,11 +19,11 @@ pub(super) static COMMAND: Command = Command {
     summary: "talk to a WebSocket, at a terminal or in a pipe",
     usage: &["connect [OPTIONS] URL"],
     about: "Connects to a WebSocket (ws:// or wss://). Lines of standard input become messages, and \
-            messages become lines of standard output. On a terminal there is a prompt with history; \
-            Ctrl-D ends the input, Ctrl-C all.\n\n\
-            At the end of input everything is sent, then the server is asked by a ping whether it has \
-            got so far; once it has answered and nothing has come for --linger seconds, the connection \
-            is closed with code 1000.",
+            messages become lines of standard output. At a terminal there is a prompt with history; \
+            Ctrl-D ends the input, Ctrl-C ends the command.\n\n\
+            At the end of input the command sends everything, then a ping. When the server has \
+            answered the ping and nothing has arrived for --linger seconds, the command closes the \
+            connection with code 1000.",
     groups: &[
         &MESSAGES,
         &OUTPUT,
@@ -33,12 +33,12 @@ pub(super) static COMMAND: Command = Command {
         &network::PROXY,
         &network::TLS,
     ],
-    notes: "A binary message is written as it is, with a line end behind it; on a terminal as hex. On a \
-            terminal, what the server sends cannot move the cursor or change colours: control characters \
-            are shown as escapes. NO_COLOR turns colours off.\n\n\
-            Exit status: 0 the connection was closed with code 1000 or none, 1 it was closed with another \
-            code, was lost, or something could not be read or written, 2 usage, 3 it could not be opened, \
-            124 --timeout, 130 Ctrl-C, 143 SIGTERM.",
+    notes: "A binary message is written as it is, with a line end behind it; at a terminal as hex. \
+            At a terminal, control characters from the server are shown as escapes, so that it \
+            cannot move the cursor or change colours. The variable NO_COLOR turns colours off.\n\n\
+            Exit status: 0 the connection was closed with code 1000 or none, 1 it was closed with \
+            another code, was lost, or something could not be read or written, 2 wrong usage, 3 it \
+            could not be opened, 124 --timeout, 130 Ctrl-C, 143 SIGTERM.",
     operand: Hint::Nothing,
 };
 
@@ -48,28 +48,28 @@ static MESSAGES: Group = Group {
         Opt {
             names: &["--execute", "-x"],
             takes: Takes::Value("TEXT", Hint::Nothing),
-            text: "send TEXT instead of what stands in standard input; it may be repeated",
+            text: "send TEXT instead of standard input; may be repeated",
         },
         Opt {
             names: &["--wait", "-w"],
             takes: Takes::Value("N|Ss", Hint::Nothing),
-            text: "at the end of input (or behind the last -x), close after N messages in all, or after S \
-                   seconds (3: three messages, 3s: three seconds), instead of --linger",
+            text: "wait for N messages in all, or for S seconds, at the end of input (or after the \
+                   last -x), instead of --linger (3: three messages, 3s: three seconds)",
         },
         Opt {
             names: &["--linger"],
             takes: Takes::Value("S", Hint::Nothing),
-            text: "at the end of input, close when nothing has come for S seconds (0.5)",
+            text: "close when nothing has arrived for S seconds after the end of input (0.5)",
         },
         Opt {
             names: &["--max-messages", "-n"],
             takes: Takes::Value("N", Hint::Nothing),
-            text: "close when N messages have come",
+            text: "close when N messages have arrived",
         },
         Opt {
             names: &["--binary", "-b"],
             takes: Takes::Nothing,
-            text: "send binary messages: lines as they are, which need not be UTF-8",
+            text: "send each line as a binary message; it need not be UTF-8",
         },
         Opt {
             names: &["--hex"],
@@ -89,8 +89,8 @@ static MESSAGES: Group = Group {
         Opt {
             names: &["--raw"],
             takes: Takes::Nothing,
-            text: "nothing ends a message, in both directions: all of standard input is one, and those that \
-                   come are written with nothing behind them",
+            text: "nothing ends a message, in both directions: all of standard input is one \
+                   message, and received messages are written with nothing behind them",
         },
     ],
 };
@@ -101,14 +101,14 @@ static OUTPUT: Group = Group {
         Opt {
             names: &["--json"],
             takes: Takes::Nothing,
-            text: "each event as a JSON object on a line: time (seconds since 1970), kind (open, text, \
-                   binary, close, error, reconnect), size in bytes, and data (of binary messages in \
-                   base64)",
+            text: "write each event as a JSON object on a line: time (seconds since 1970), kind \
+                   (open, text, binary, close, error, reconnect), size in bytes, and data (of \
+                   binary messages in base64)",
         },
         Opt {
             names: &["--quiet", "-q"],
             takes: Takes::Nothing,
-            text: "say nothing of the connection on standard error, but errors",
+            text: "write only errors to standard error",
         },
     ],
 };
@@ -119,7 +119,7 @@ static CONNECTION: Group = Group {
         Opt {
             names: &["--subprotocol", "-s"],
             takes: Takes::Value("NAME", Hint::Nothing),
-            text: "offer this subprotocol; it may be repeated, the best first",
+            text: "offer this subprotocol; may be repeated, the preferred one first",
         },
         Opt {
             names: &["--origin", "-o"],
@@ -129,14 +129,14 @@ static CONNECTION: Group = Group {
         Opt {
             names: &["--compress"],
             takes: Takes::Nothing,
-            text: "offer to compress messages; not for secrets beside text that others choose (only in a \
-                   build with the feature deflate)",
+            text: "offer to compress messages; unsafe for secrets beside text that others choose \
+                   (only in a build with the feature deflate)",
         },
         Opt {
             names: &["--ping-interval"],
             takes: Takes::Value("S", Hint::Nothing),
-            text: "ping the server when nothing has come for S seconds, and give it up when nothing comes \
-                   then (20)",
+            text: "ping the server when nothing has arrived for S seconds, and end the connection \
+                   if it does not answer (20)",
         },
         Opt {
             names: &["--redirects", "-L"],
@@ -146,8 +146,8 @@ static CONNECTION: Group = Group {
         Opt {
             names: &["--reconnect"],
             takes: Takes::Nothing,
-            text: "connect again when the connection ends or cannot be opened, after 3 s and, each time \
-                   that fails, twice as long, up to 1 min. What was sent before is not sent again",
+            text: "connect again when the connection ends or cannot be opened: after 3 s, and after \
+                   each failure twice as long, up to 1 min. What was sent before is not sent again",
         },
         Opt {
             names: &["--timeout"],
@@ -265,9 +265,9 @@ fn wait(text: &str) -> Result<Wait, Failure> {
 }
 
 /// Parses the arguments after `connect`; `None` if they ask for help.
-pub(super) fn parse(words: Words) -> Result<Option<Box<ConnectArgs>>, Failure> {
+pub(super) fn parse(list: ArgList) -> Result<Option<Box<ConnectArgs>>, Failure> {
     let mut args = ConnectArgs::of_nothing();
-    let url = words.one_url("-x", |given| {
+    let url = list.one_url("-x", |given| {
         let Some(given) = args.network.take(given)? else { return Ok(()) };
         let Some(given) = args.request.take(given)? else { return Ok(()) };
         args.take(given)

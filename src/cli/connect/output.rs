@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::editor::Screen;
 use super::{ConnectArgs, Form};
 use crate::cli::show::{has_colours, json, printable, since_1970};
-use crate::cli::tell::complain;
+use crate::cli::stdio::write_stderr;
 
 /// An event of the connection, to be written.
 pub(super) enum Report<'a> {
@@ -96,13 +96,13 @@ impl Output {
                 if !self.notices && !matches!(*code, 1000 | 1005) {
                     // The text explains why the exit status is not 0.
                     self.flush()?;
-                    complain(&format!("moonwire: {text}"));
+                    write_stderr(&format!("moonwire: {text}"));
                 }
                 self.notice(&text)
             }
             Report::Error(text) => {
                 self.flush()?;
-                complain(&format!("moonwire: {text}"));
+                write_stderr(&format!("moonwire: {text}"));
                 Ok(())
             }
             Report::Again(after) => {
@@ -142,8 +142,8 @@ impl Output {
         }
         self.flush()?;
         match self.colours {
-            true => complain(&format!("\x1b[2m{text}\x1b[0m")),
-            false => complain(text),
+            true => write_stderr(&format!("\x1b[2m{text}\x1b[0m")),
+            false => write_stderr(text),
         }
         Ok(())
     }

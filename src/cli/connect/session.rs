@@ -11,7 +11,7 @@ use super::output::{Output, Report};
 use super::{ConnectArgs, Wait};
 use crate::cli::network::{self, Own};
 use crate::cli::signals::{self, Close, PATIENCE};
-use crate::cli::tell::{Failure, complain, complain_above, plainly};
+use crate::cli::stdio::{Failure, write_above, write_directly, write_stderr};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::net::sys::raise_open_files;
@@ -167,7 +167,7 @@ fn typed(screen: &Screen, connection: &SharedConnection, rules: Rules) -> Result
         match connection.send(&mut lines) {
             Ok(true) => {}
             Ok(false) => break,
-            Err(text) => complain(&format!("moonwire: not sent: {text}")),
+            Err(text) => write_stderr(&format!("moonwire: not sent: {text}")),
         }
     }
     Ok(())
@@ -234,7 +234,7 @@ pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure>
     let screen = if execute.is_empty() { Screen::open() } else { None };
     if let Some(screen) = &screen {
         let screen = Arc::clone(screen);
-        complain_above(move |text| screen.aside(|| plainly(text)));
+        write_above(move |text| screen.aside(|| write_directly(text)));
     }
     let close = closing(&connection, screen.as_ref());
     signals::may_end(&close, args.timeout)?;

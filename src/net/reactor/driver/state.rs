@@ -27,8 +27,12 @@
 //! ```text
 //! Ready     the turn has no room for the input                Behind
 //! Behind    a later turn has room                             Ready
-//! Ready     the peer ends its side, and bytes are unsent      Ended
+//! Ready     the peer ends its side, the session discards
+//!           input, and bytes are unsent                       Ended
 //! ```
+//!
+//! A session discards input when the peer has sent its close frame or has broken a rule. If the
+//! peer ends its side before that, or if everything is sent, the session ends at once.
 
 use std::mem;
 use std::sync::Arc;

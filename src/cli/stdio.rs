@@ -49,33 +49,33 @@ static ABOVE: OnceLock<Above> = OnceLock::new();
 
 type Above = Box<dyn Fn(&str) + Send + Sync>;
 
-/// From now on all complaints, and the lines of `--trace`, go through `write`, which calls
-/// [`plainly`].
-pub(super) fn complain_above(write: impl Fn(&str) + Send + Sync + 'static) {
+/// From now on all lines for standard error, and those of `--trace`, go through `write`, which calls
+/// [`write_directly`].
+pub(super) fn write_above(write: impl Fn(&str) + Send + Sync + 'static) {
     // There is only one terminal, so a second call changes nothing.
     let _ = ABOVE.set(Box::new(write));
 }
 
 /// Writes to standard error without regard to an input line.
-pub(super) fn plainly(text: &str) {
-    let _ = noted(io::stderr().write_all(text.as_bytes()));
+pub(super) fn write_directly(text: &str) {
+    let _ = record_failure(io::stderr().write_all(text.as_bytes()));
 }
 
 /// Writes a line to standard error.
-pub(super) fn complain(line: &str) {
-    let _ = writeln!(Complaints, "{line}");
+pub(super) fn write_stderr(line: &str) {
+    let _ = writeln!(Stderr, "{line}");
 }
 
 /// A writer for standard error that records failures.
-pub(super) struct Complaints;
+pub(super) struct Stderr;
 
-impl Write for Complaints {
+impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        noted(io::stderr().write(bytes))
+        record_failure(io::stderr().write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        noted(io::stderr().flush())
+        record_failure(io::stderr().flush())
     }
 
     /// Writes the text as a whole, so that lines of two threads do not mix.
@@ -85,12 +85,12 @@ impl Write for Complaints {
                 write(&text.to_string());
                 Ok(())
             }
-            None => noted(io::stderr().write_fmt(text)),
+            None => record_failure(io::stderr().write_fmt(text)),
         }
     }
 }
 
-fn noted<T>(done: io::Result<T>) -> io::Result<T> {
+fn record_failure<T>(done: io::Result<T>) -> io::Result<T> {
     if done.as_ref().is_err_and(|e| e.kind() != ErrorKind::Interrupted) {
         STDERR_FAILED.store(true, Ordering::Relaxed);
     }
