@@ -242,32 +242,34 @@ impl fmt::Display for ProxyError {
                 response.explain(f)?;
                 match (response.status, known) {
                     (407, false) => f.write_str(
-                        "; it wants user name and password, USER:PASSWORD@ before its host",
+                        "; it requires a user name and a password: USER:PASSWORD@ before its host",
                     ),
                     // tinyproxy sends 401 where 407 is correct.
-                    (401 | 407, true) => f.write_str("; it does not accept who was named"),
+                    (401 | 407, true) => f.write_str("; it does not accept the user name and the \
+                                                      password"),
                     _ => Ok(()),
                 }
             }
-            ProxyError::Head(e) => write!(f, "it is no HTTP proxy: {e}"),
+            ProxyError::Head(e) => write!(f, "it is not an HTTP proxy: {e}"),
             ProxyError::ManyInterim => f.write_str("too many interim (1xx) responses"),
             ProxyError::Early => {
-                f.write_str("it sent bytes of its own behind its answer, before anything was asked")
+                f.write_str("it sent bytes behind its answer, before the client had sent any")
             }
             ProxyError::NotSocks(byte) => {
                 write!(f, "it does not speak SOCKS 5 (it began with byte 0x{byte:02x})")
             }
             ProxyError::Method(2) => f.write_str(
-                "it wants user name and password, USER:PASSWORD@ before its host",
+                "it requires a user name and a password: USER:PASSWORD@ before its host",
             ),
             ProxyError::Method(255) => f.write_str(
-                "it accepts no way to log in that was offered (RFC 1928 §3); it may want user name and \
-                 password, or others",
+                "it accepts no authentication method that was offered (RFC 1928 §3); it may require \
+                 a user name and a password, or other ones",
             ),
             ProxyError::Method(method) => {
-                write!(f, "it wants to log in by method {method} (RFC 1928 §3), which was not offered")
+                write!(f, "it chose authentication method {method} (RFC 1928 §3), which was not \
+                           offered")
             }
-            ProxyError::Login => f.write_str("it does not accept user name and password"),
+            ProxyError::Login => f.write_str("it does not accept the user name and the password"),
             ProxyError::Socks(code) => {
                 let what = match code {
                     1 => "general failure",
@@ -276,14 +278,14 @@ impl fmt::Display for ProxyError {
                     4 => "the host cannot be reached",
                     5 => "the connection was refused",
                     6 => "time to live expired",
-                    7 => "it does not know the command",
-                    8 => "it does not know the type of address; socks5h:// gives it the name",
-                    _ => "an error that RFC 1928 does not know",
+                    7 => "it does not support the command",
+                    8 => "it does not support the type of address; socks5h:// gives it the name",
+                    _ => "an error that RFC 1928 does not define",
                 };
                 write!(f, "it has not connected: {what} (code {code})")
             }
             ProxyError::AddressType(kind) => {
-                write!(f, "its reply has an address of type {kind}, which there is not")
+                write!(f, "its reply has an address of type {kind}, which RFC 1928 does not define")
             }
             ProxyError::Eof => f.write_str("it ended the connection"),
         }
@@ -448,8 +450,9 @@ impl Error {
             why = format!("{proxy}: {why}");
         }
         if *served > 0 {
-            why += "; the connection was kept from an earlier request, and servers close those: whether \
-                    this one was processed is not known, so it is not sent again by itself";
+            why += "; the connection was kept from an earlier request, and servers close those: \
+                    whether this one was processed is not known, so it is not sent again \
+                    automatically";
         }
         match unsent {
             0 => why,
@@ -528,7 +531,8 @@ impl fmt::Display for ErrorKind {
             ErrorKind::ProxyUrl(why) => f.write_str(why),
             ErrorKind::Proxy { proxy, why } => write!(f, "{proxy}: {why}"),
             ErrorKind::Used => f.write_str(
-                "the stream that it was to go over was used already; each connection needs its own",
+                "the stream that was given for it has been used already; each connection needs its \
+                 own",
             ),
             ErrorKind::Resolve(e) => write!(f, "cannot resolve the host: {e}"),
             ErrorKind::Connect(attempts) => {
@@ -546,7 +550,8 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Http(e) => e.fmt(f),
             ErrorKind::Upload(e) => write!(f, "the body of the request cannot be read: {e}"),
             ErrorKind::BodyTaken => f.write_str(
-                "the body of the request comes from a reader, which is read once and was taken already",
+                "the body of the request comes from a reader, which can be read once and has been \
+                 used already",
             ),
             ErrorKind::Timeout(limit) => {
                 write!(f, "not open within the time limit of {limit:?}")
@@ -558,10 +563,14 @@ impl fmt::Display for ErrorKind {
                     0 => f.write_str("its address")?,
                     _ => write!(f, "{address}")?,
                 }
-                f.write_str("; Limits::opening_per_peer and --opening let more in at a time")
+                f.write_str("; Limits::opening_per_peer and --opening allow more at a time")
             }
             ErrorKind::Stalled(limit) => {
-                write!(f, "lost: the peer has taken no byte for {limit:?}, though some wait")
+                write!(
+                    f,
+                    "lost: the peer has taken no byte for {limit:?}, though bytes wait to be \
+                           sent"
+                )
             }
             ErrorKind::WriteTimeout(limit) => {
                 write!(
@@ -588,13 +597,16 @@ impl fmt::Display for ErrorKind {
             }
             ErrorKind::Eof => f.write_str("lost: the stream ended without a close frame"),
             ErrorKind::Io(e) => write!(f, "lost: {e}"),
-            ErrorKind::Panicked => f.write_str("lost: the program's own code panicked over it"),
+            ErrorKind::Panicked => f.write_str(
+                "lost: the program's code panicked while it handled \
+                                                the connection",
+            ),
             ErrorKind::ClientEnded => f.write_str(
                 "the client has ended: its Events was dropped, or its thread has failed",
             ),
             ErrorKind::Released => f.write_str("given up"),
             ErrorKind::Interrupted => {
-                f.write_str("the call was interrupted; the connection is as it was")
+                f.write_str("the call was interrupted; the connection is unchanged")
             }
             ErrorKind::BodyTooBig(limit) => {
                 write!(f, "the body is longer than {limit} bytes, the limit of the call")

@@ -45,7 +45,7 @@ fn two_thousand_connections_one_after_another_leak_no_descriptor() {
         if i == 20 {
             before = descriptors();
         }
-        // Of every five one over TLS, and one given up by its owner.
+        // Of every five one over TLS, and one released by the program.
         let url = if i % 5 == 0 { secure.url() } else { server.url() };
         let id = reactor.open(options(url)).unwrap();
         while !reactor.is_empty() {

@@ -179,7 +179,7 @@ pub(super) fn data_after_close(lab: &mut Lab<'_>) -> Outcome {
     let judged = judge::closing(&seen, &CloseFrame::new(1000, ""));
     Ok(match judged.verdict {
         Verdict::Ok if !echoes => {
-            ok(format!("{}; it does not echo, so no more is to be seen", judged.seen))
+            ok(format!("{}; it does not echo, so nothing more can be seen", judged.seen))
         }
         Verdict::Ok => ok(format!("{}, and nothing came back", judged.seen)),
         _ => judged,

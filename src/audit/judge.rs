@@ -18,8 +18,8 @@ const TOOK: &str = "took it";
 pub(super) fn gone(how: &ConnectionEnd) -> String {
     match how {
         ConnectionEnd::Eof => "ended the connection".into(),
-        ConnectionEnd::Cut => "ended the connection without the goodbye of TLS".into(),
-        ConnectionEnd::Reset(why) => format!("broke the connection off ({why})"),
+        ConnectionEnd::Cut => "ended the connection without close_notify of TLS".into(),
+        ConnectionEnd::Reset(why) => format!("broke the connection ({why})"),
     }
 }
 
@@ -120,7 +120,7 @@ fn refusal(seen: &Seen) -> Judged {
     match (&seen.end, seen.close()) {
         (End::Broken(_), _) => instead(seen),
         (_, Some(frame)) if !matches!(frame.code, Some(1002 | 1007)) => {
-            notice(format!("did not want the message: closed with {}", shown(frame)))
+            notice(format!("refused the message: closed with {}", shown(frame)))
         }
         _ => instead(seen),
     }
@@ -155,7 +155,7 @@ pub(super) fn tcp_end(seen: &Seen) -> Judged {
         End::ConnectionEnd(how) => notice(format!("{} behind its close frame", gone(how))),
         End::Broken(what) => broken(what),
         End::Silence | End::Enough => {
-            fault("left TCP open after both close frames, for as long as was waited")
+            fault("left TCP open after both close frames, for as long as the audit waited")
         }
     }
 }
@@ -202,7 +202,7 @@ pub(super) fn close_failed(seen: &Seen, codes: &[u16]) -> Judged {
     match (seen.close(), failed(seen, codes, b"")) {
         // The connection closes in any case; only the code for the error is missing.
         (Some(frame), judged) if judged.verdict == super::finding::Verdict::Notice => {
-            notice(format!("took it for a good one: closed with {}", shown(frame)))
+            notice(format!("treated it as valid: closed with {}", shown(frame)))
         }
         (_, judged) => judged,
     }
@@ -285,7 +285,7 @@ fn only<'a>(head: &'a Head, name: &'a str) -> Result<&'a [u8], Judged> {
     match (all.next(), all.next()) {
         (Some(value), None) => Ok(value),
         (None, _) => Err(fault(format!("{name} is missing"))),
-        (Some(_), Some(_)) => Err(fault(format!("{name} stands there more than once"))),
+        (Some(_), Some(_)) => Err(fault(format!("{name} occurs more than once"))),
     }
 }
 
@@ -343,7 +343,7 @@ pub(super) fn protocol(head: &Head, offered: &[&str]) -> Judged {
             let (one, all) = (escape(one, SHOWN), offered.join("\", \""));
             fault(format!("chose \"{one}\", and offered were \"{all}\""))
         }
-        _ => fault("Sec-WebSocket-Protocol stands there more than once (§11.3.4)"),
+        _ => fault("Sec-WebSocket-Protocol occurs more than once (§11.3.4)"),
     }
 }
 

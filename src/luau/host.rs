@@ -132,8 +132,7 @@ impl Host {
     pub(super) fn script_proxy(&self, given: Option<&LuaString>) -> Result<Option<Proxy>, String> {
         let Some(given) = given else { return Ok(None) };
         if !self.script_proxy {
-            let why = "for whoever runs the script to set (moonwire run --allow-script-proxy leaves it \
-                       to the script)";
+            let why = "not available to scripts (moonwire run --allow-script-proxy allows it)";
             return Err(format!("option Proxy is {why}"));
         }
         let proxy = Proxy::parse(&given.to_string_lossy());
@@ -391,7 +390,7 @@ pub(super) fn load(
     // Luau itself refuses such a text as bytecode. But if the VM has a compiler set, mlua compiles
     // first, and treats a text that begins with NUL as empty.
     if text.first().is_some_and(|first| *first < b'\t') {
-        return Err("this is bytecode, and no text of Luau".into());
+        return Err("this is bytecode, not Luau text".into());
     }
     let mut chunk = lua.load(text).set_name(name).set_mode(ChunkMode::Text);
     if let Some(env) = env {
@@ -741,7 +740,7 @@ fn known(key: &Value) -> Result<(), String> {
     match key.as_str() {
         name if OPTIONS.contains(&name) => Ok(()),
         name if NOT_ITS_OWN.contains(&name) => {
-            Err(format!("option {name} is for whoever runs the script to set"))
+            Err(format!("option {name} is not available to scripts"))
         }
         name => Err(no_option(name)),
     }

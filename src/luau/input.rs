@@ -195,7 +195,7 @@ impl Input {
     /// Asks the thread to wake the runtime when there are more bytes.
     fn ask(&mut self) -> Taken<'static> {
         if let Err(e) = self.start() {
-            return Taken::Problem(format!("there is no thread to read with ({e})"));
+            return Taken::Problem(format!("no thread to read with could be started ({e})"));
         }
         self.short = true;
         let mut inner = self.pipe.lock();

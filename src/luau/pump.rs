@@ -450,7 +450,7 @@ impl Runtime {
         let closing = Closing { code: 1001, answers: END, limit: self.exit_timeout };
         let (host, start) = (&self.host, Instant::now());
         let waits = |left: Left| {
-            let text = format!("{} bytes that were sent are still on their way", left.unsent);
+            let text = format!("{} bytes that were sent have not left yet", left.unsent);
             host.write_line(Line::warn(&text));
         };
         let close = || closing.close_all(&host.link, waits);

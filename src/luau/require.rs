@@ -275,7 +275,7 @@ impl Tree<'_> {
             let (next, rest) = next.split_once('/').unwrap_or((next, ""));
             let next = next.to_ascii_lowercase();
             if under_way.contains(&next) {
-                return Err(format!("alias \"@{alias}\" stands for itself"));
+                return Err(format!("alias \"@{alias}\" refers to itself"));
             }
             let place = self.alias(folder, &next, under_way)?;
             return self.walk(place, rest);
@@ -484,8 +484,8 @@ mod tests {
                 "there is no alias \"@none\" in a .luaurc from ./sub/in upwards",
             ),
             ("@sub/x", "@no/x", "there is no alias \"@none\" in a .luaurc from ./sub upwards"),
-            ("@sub/x", "@r", "alias \"@s\" stands for itself"),
-            ("@sub/x", "@s", "alias \"@r\" stands for itself"),
+            ("@sub/x", "@r", "alias \"@s\" refers to itself"),
+            ("@sub/x", "@s", "alias \"@r\" refers to itself"),
             ("@bad/x", "@top", "module \"@top\": ./bad/.luaurc: line 2: a string expected, got 1}"),
             ("@main.luau", "./broken", "./broken.luau cannot be read: permission denied"),
             ("@broken/x", "@x", "./broken/.luaurc cannot be read: permission denied"),

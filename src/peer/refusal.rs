@@ -38,7 +38,7 @@ impl Refusal {
     /// Appends the response; without its body for HEAD.
     pub(super) fn write(self, out: &mut Vec<u8>, bodyless: bool) {
         let (status, field, text) = match self {
-            Refusal::Bad => (400, String::new(), "This is no request that is understood here."),
+            Refusal::Bad => (400, String::new(), "This request is not supported here."),
             Refusal::NotFound => (404, String::new(), "Nothing has this path."),
             Refusal::Method(methods) => {
                 (405, format!("Allow: {methods}\r\n"), "This method is not for this path.")

@@ -82,10 +82,10 @@ pub enum RequestError {
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RequestError::HeaderName(name) => write!(f, "\"{name}\" is no header name"),
+            RequestError::HeaderName(name) => write!(f, "\"{name}\" is not a header name"),
             RequestError::HeaderValue(name) => write!(
                 f,
-                "the value of header \"{name}\" holds a control character; line breaks cannot be sent"
+                "the value of header \"{name}\" contains a control character; line breaks cannot be sent"
             ),
             RequestError::HeaderOwned(name) => {
                 write!(f, "header \"{name}\" is set by the client itself")
@@ -95,12 +95,13 @@ impl fmt::Display for RequestError {
             }
             RequestError::HeaderTwice { name, first } => write!(
                 f,
-                "header \"{name}\" is there already, as \"{first}\": names have no case; leave one out"
+                "header \"{name}\" is set already, as \"{first}\": names are compared without case; \
+                 leave one out"
             ),
             RequestError::Protocol(name) => {
-                write!(f, "subprotocol \"{name}\" is no token, or asked for twice")
+                write!(f, "subprotocol \"{name}\" is not a token, or is listed twice")
             }
-            RequestError::Method(name) => write!(f, "\"{name}\" is no method that can be sent"),
+            RequestError::Method(name) => write!(f, "\"{name}\" is not a method that can be sent"),
             RequestError::Body(method) => write!(f, "a {method} request has no body"),
         }
     }
@@ -314,7 +315,7 @@ mod tests {
         for (name, text) in [
             (
                 "AUTHORIZATION",
-                "header \"AUTHORIZATION\" is there already, as \"Authorization\": names have no case; \
+                "header \"AUTHORIZATION\" is set already, as \"Authorization\": names are compared without case; \
                  leave one out",
             ),
             (

@@ -109,7 +109,7 @@ impl fmt::Display for Note {
             }
             Note::Coding { name, asked: true } => write!(f, "<- coded as {name}, which is undone"),
             Note::Coding { name, asked: false } => {
-                write!(f, "<- coded as {name} though identity was asked for, which is undone")
+                write!(f, "<- coded as {name} though identity was asked for; it is decoded")
             }
             Note::Decoded { wire, len } => write!(f, "<- body {len} coded as {wire}"),
             Note::Body { len, start } => {

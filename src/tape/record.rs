@@ -448,7 +448,7 @@ impl Recorder {
             ["\ntransfer-encoding:", "\ncontent-encoding:"].iter().any(|name| lower.contains(name));
         let masked = head(&bytes, "", &|name, value| self.secrets.hides(name, value));
         if is_no_head && masked != bytes {
-            self.gap("what came is no answer, and repeats a secret");
+            self.gap("the received bytes are not an answer, and repeat a secret");
         }
         if !masked.is_empty() {
             self.bytes(now, "peer", &masked, "");
@@ -477,7 +477,7 @@ impl Recorder {
             return;
         }
         if !self.tape.payloads && self.is_framed {
-            self.gap("the body of this answer is framed or coded, and was not to be written down");
+            self.gap("the body of this answer is framed or coded, and payloads are not recorded");
         } else if !self.tape.payloads {
             self.bytes(now, "peer", &letters(&body), "");
         } else if self.secrets.is_repeated_in(&body) {
@@ -561,10 +561,10 @@ impl Recorder {
         self.line(now, &short, line.trim_end());
         match event {
             Event::Opened(o) if script::is_compressed(o) && !self.tape.payloads => {
-                self.gap("messages are compressed, and payloads were not to be written down");
+                self.gap("messages are compressed, and payloads are not recorded");
             }
             Event::Response(_) if !self.tape.payloads => {
-                self.gap("the body of a stream was not to be written down");
+                self.gap("the body of a stream is not recorded");
             }
             Event::Closed(Closed::Failed(Failure::Violation(_))) => self.is_violated = true,
             _ => {}

@@ -264,7 +264,7 @@ impl Run<'_> {
             return self.open(kind, rest);
         }
         if word == "on" {
-            self.at = rest.parse().map_err(|_| format!("{rest} is no number"))?;
+            self.at = rest.parse().map_err(|_| format!("{rest} is not a number"))?;
             self.case();
             return Ok(());
         }
@@ -304,7 +304,7 @@ impl Run<'_> {
             }
             "keys" => {
                 for key in rest.split(' ') {
-                    let key = bytes(key)?.try_into().map_err(|_| format!("{key} is no key"))?;
+                    let key = bytes(key)?.try_into().map_err(|_| format!("{key} is not a key"))?;
                     self.case().sim.keys.recorded.push_back(key);
                 }
                 return Ok(());

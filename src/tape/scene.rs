@@ -78,7 +78,7 @@ pub fn scenes(text: &str) -> Result<Vec<Scene>, String> {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         let wrong = |e: String| format!("line {}: {e}", at + 1);
         if word == "on" {
-            id = rest.parse().map_err(|_| wrong(format!("{rest} is no number")))?;
+            id = rest.parse().map_err(|_| wrong(format!("{rest} is not a number")))?;
             continue;
         }
         if ["open", "handshake", "stream"].contains(&word) {

@@ -28,7 +28,7 @@ impl LimitValue for usize {
         if text == "max" {
             return Ok(usize::MAX);
         }
-        text.parse().map_err(|_| format!("{text} is no number"))
+        text.parse().map_err(|_| format!("{text} is not a number"))
     }
 
     fn write(&self) -> String {

@@ -31,7 +31,7 @@ pub(super) fn bytes(text: &str) -> Result<Vec<u8>, String> {
             _ => {
                 let end = rest.find([' ', '"', '*']).unwrap_or(rest.len());
                 let pairs = rest.as_bytes()[..end].chunks(2);
-                (pairs.map(hex).collect::<Option<_>>().ok_or(format!("{rest} is no hex"))?, end)
+                (pairs.map(hex).collect::<Option<_>>().ok_or(format!("{rest} is not hex"))?, end)
             }
         };
         all.extend_from_slice(&new);

@@ -231,7 +231,7 @@ fn pieces(text: &str) -> Result<Vec<Piece>, String> {
                 };
                 (piece, word)
             }
-            _ => (Piece::Bytes(hex(&rest[..word]).ok_or(format!("{rest} is no hex"))?), word),
+            _ => (Piece::Bytes(hex(&rest[..word]).ok_or(format!("{rest} is not hex"))?), word),
         };
         all.push(piece);
         rest = rest[len..].trim_start();

@@ -92,7 +92,7 @@ fn an_event_stream_that_is_compressed_is_read_and_the_trace_says_who_asked() {
         (
             &["--trace"][..],
             "identity",
-            "<- coded as gzip though identity was asked for, which is undone",
+            "<- coded as gzip though identity was asked for; it is decoded",
         ),
         (&["--trace", "--compressed"], "gzip, deflate", "<- coded as gzip, which is undone"),
     ] {

@@ -134,7 +134,7 @@ fn a_script_may_choose_a_proxy_only_where_it_is_allowed() {
         rt.spawn(ECHO, (server.url(), options));
         rt.run();
         let said = rt.said.take();
-        let why = "option Proxy is for whoever runs the script to set";
+        let why = "option Proxy is not available to scripts";
         assert!(said.len() == 1 && said[0].contains(why), "{said:?}");
         assert!(proxy.heard().is_empty());
     }
@@ -160,7 +160,7 @@ fn so_it_is_with_web_stream_clients_and_trust_is_never_the_scripts() {
     assert_eq!(proxy.heard().len(), 1);
     for (allowed, name) in [(false, "Proxy"), (true, "Cert"), (true, "Key"), (true, "Pins")] {
         let said = said(allowed, name);
-        let why = format!("option {name} is for whoever runs the script to set");
+        let why = format!("option {name} is not available to scripts");
         assert!(said.len() == 1 && said[0].contains(&why), "{said:?}");
     }
     let mut rt = Rt::with(Mode::Inline, |options: Options| options.script_proxy(true));
@@ -177,7 +177,7 @@ fn so_it_is_with_web_stream_clients_and_trust_is_never_the_scripts() {
         [
             "option Proxy: string expected, got number",
             "option Proxy: a proxy is http://, https://, socks5:// or socks5h://",
-            "option Cert is for whoever runs the script to set",
+            "option Cert is not available to scripts",
         ]
     );
 }
@@ -233,8 +233,8 @@ fn a_refusal_of_the_proxy_is_told_with_its_remedy() {
     let proxy = Proxy::new(true);
     let script = Script::new("proxy-refused", ECHO);
     for (user, remedy) in [
-        ("", "it wants user name and password, USER:PASSWORD@ before its host"),
-        ("user:secret@", "it does not accept who was named"),
+        ("", "it requires a user name and a password: USER:PASSWORD@ before its host"),
+        ("user:secret@", "it does not accept the user name and the password"),
     ] {
         let http = proxy.url("http", user);
         let ended = ran(&script, &["--proxy", &http], &[], "wss://echo.example/");

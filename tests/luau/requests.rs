@@ -622,11 +622,11 @@ fn mistakes_are_raised_where_they_are_made() {
         ),
         (
             "RequestAsync({ Url = 'http://a', Proxy = 'socks5://b' })",
-            "option Proxy is for whoever runs the script",
+            "option Proxy is not available to scripts",
         ),
         (
             "RequestAsync({ Url = 'http://a', Cert = 'x' })",
-            "option Cert is for whoever runs the script to set",
+            "option Cert is not available to scripts",
         ),
         ("GetAsync()", "invalid argument #1 to 'GetAsync' (string or Secret expected, got nil)"),
         (

@@ -134,7 +134,7 @@ both! {
             eq(ws.CloseCode, 1006)
             eq(ws.State, "Closed")
             check(ws.BufferedAmount > 0)
-            eq(ws.CloseReason, ws.BufferedAmount .. " bytes that were sent are still on their way")
+            eq(ws.CloseReason, ws.BufferedAmount .. " bytes that were sent have not left yet")
             go()
             until_true(function() return ws.BufferedAmount == 0 end)
             eq(n, 1)

@@ -196,9 +196,9 @@ both! {
                     "200",
                     "NetFail", "the response has both Transfer-Encoding and Content-Length"),
                 ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", "200",
-                    "NetFail", "Content-Length \"1, 2\" is no length"),
+                    "NetFail", "Content-Length \"1, 2\" is not a length"),
                 ("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "200",
-                    "NetFail", "Content-Length \"-1\" is no length"),
+                    "NetFail", "Content-Length \"-1\" is not a length"),
                 ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "200",
                     "Unknown", "Transfer-Encoding \"gzip, chunked\" cannot be read; \
                      only \"chunked\" of HTTP/1.1 can"),

@@ -133,7 +133,7 @@ both! {
         assert!(said[0].starts_with(&format!("400 HttpError: ConnectFail ({reason}")), "{said:?}");
         for said in &said[1..] {
             assert!(said.starts_with(&format!("nil {url}: connect: {reason}")), "{said}");
-            assert!(said.ends_with("--opening let more in at a time"), "{said}");
+            assert!(said.ends_with("--opening allow more at a time"), "{said}");
         }
         assert_eq!(said.len(), 3);
     }

@@ -185,7 +185,7 @@ fn a_server_that_hangs_holds_others_up_for_as_long_as_they_want_to_wait() {
     assert_eq!((*limit, *with, error.stage()), (short, address, Stage::Connect));
     let words = format!("waited 60ms for 1 other handshake with {address}; ");
     assert!(error.to_string().contains(&words), "{error}");
-    // The first is given up by its owner, and one that waits gets its turn.
+    // The first is released by the program, and one that waits gets its turn.
     let next = stage.open(LONG);
     assert!(stage.accepted().is_none(), "the first holds the gate");
     stage.reactor.release(hung, &moonwire::proto::CloseFrame::new(1001, ""));

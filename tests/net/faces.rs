@@ -519,7 +519,7 @@ fn the_end_of_a_client_takes_the_linger_at_most() {
     assert!(took < Duration::from_secs(10), "{took:?}");
     // A handle holds the reactor, but no socket.
     assert_eq!(server.join(), 1001);
-    let given_up = Misuse::Ended("given up by its owner".into());
+    let given_up = Misuse::Ended("released by the program".into());
     assert_eq!(client.send_text(id, "late"), Err(given_up));
 }
 

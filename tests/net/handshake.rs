@@ -105,7 +105,7 @@ const CASES: [Case; 16] = [
             p.write(answer.replace("Accept: ", "Accept: x").as_bytes());
         },
         Stage::Handshake,
-        "Sec-WebSocket-Accept is missing or wrong: whatever answered is no WebSocket server",
+        "Sec-WebSocket-Accept is missing or wrong: this is not a WebSocket server",
     ),
     (
         "an extension that was not asked for",

@@ -142,7 +142,7 @@ fn a_stream_is_good_for_one_connection() {
     let used = |told: &[OwnedEvent]| {
         let (error, _) = failure(told);
         assert!(matches!(error.kind(), ErrorKind::Used), "{error:?}");
-        assert!(error.to_string().contains("was used already"), "{error}");
+        assert!(error.to_string().contains("has been used already"), "{error}");
         assert!(!error.is_transient());
     };
     // A clone of the options.
@@ -322,7 +322,7 @@ fn what_is_no_connected_stream_is_refused() {
     let file = std::fs::File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap();
     for (stream, text) in [
         (OwnedStream::from(listener), ""),
-        (OwnedStream::from(datagrams), "it is no stream socket"),
+        (OwnedStream::from(datagrams), "it is not a stream socket"),
         (OwnedStream::from(file), ""),
     ] {
         let error = options("ws://a.example/").over(stream).connect().unwrap_err();

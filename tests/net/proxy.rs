@@ -413,14 +413,14 @@ fn a_refusal_is_told_with_its_status_its_fields_its_body_and_what_to_do() {
             "",
             "HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n",
             407,
-            "it answered 407 Who; it wants user name and password, USER:PASSWORD@ before its host",
+            "it answered 407 Who; it requires a user name and a password: USER:PASSWORD@ before its host",
             false,
         ),
         (
             "user:password@",
             "HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n",
             407,
-            "it answered 407 Who; it does not accept who was named",
+            "it answered 407 Who; it does not accept the user name and the password",
             false,
         ),
         (
@@ -695,10 +695,10 @@ fn each_error_of_socks_has_its_words() {
         (4, "the host cannot be reached", true),
         (5, "the connection was refused", true),
         (6, "time to live expired", true),
-        (7, "it does not know the command", false),
-        (8, "it does not know the type of address", false),
-        (9, "an error that RFC 1928 does not know", false),
-        (255, "an error that RFC 1928 does not know", false),
+        (7, "it does not support the command", false),
+        (8, "it does not support the type of address", false),
+        (9, "an error that RFC 1928 does not define", false),
+        (255, "an error that RFC 1928 does not define", false),
     ] {
         let error = replies(&[5, code, 0, 1, 0, 0, 0, 0, 0, 0]);
         assert!(matches!(why(&error), ProxyError::Socks(c) if *c == code), "{error:?}");
@@ -714,10 +714,10 @@ fn each_error_of_socks_has_its_words() {
     assert!(matches!(why(&error), ProxyError::Early), "{error:?}");
     // How it wants to know who we are.
     for (proxy, method, words) in [
-        ("socks5h://", 2, "it wants user name and password, USER:PASSWORD@ before its host"),
-        ("socks5h://", 255, "it accepts no way to log in that was offered"),
-        ("socks5h://hidden_user:hidden_word@", 255, "it accepts no way to log in"),
-        ("socks5h://hidden_user:hidden_word@", 1, "it wants to log in by method 1"),
+        ("socks5h://", 2, "it requires a user name and a password: USER:PASSWORD@ before its host"),
+        ("socks5h://", 255, "it accepts no authentication method that was offered"),
+        ("socks5h://hidden_user:hidden_word@", 255, "it accepts no authentication method"),
+        ("socks5h://hidden_user:hidden_word@", 1, "it chose authentication method 1"),
     ] {
         let greeting = if proxy.contains('@') { 4 } else { 3 };
         let (told, ..) = against(proxy, LONG, move |mut p| {
@@ -739,7 +739,10 @@ fn each_error_of_socks_has_its_words() {
     assert_eq!(login, b"\x01\x0bhidden_user\x0bhidden_word");
     let error = ended(told);
     assert!(matches!(why(&error), ProxyError::Login), "{error:?}");
-    assert!(error.to_string().ends_with("it does not accept user name and password"), "{error}");
+    assert!(
+        error.to_string().ends_with("it does not accept the user name and the password"),
+        "{error}"
+    );
     let shown = format!("{error} {error:?} {lines:?}");
     assert!(!shown.contains("hidden"), "{shown}");
 }

@@ -16,11 +16,11 @@ const UNTRUSTED: (&str, AlertDescription) = (
     UnknownCA,
 );
 const EXPIRED: (&str, AlertDescription) = (
-    "the certificate has expired, or one that it rests on, or the clock here is wrong",
+    "the certificate or one of its issuers has expired, or the clock here is wrong",
     CertificateExpired,
 );
 const FORGED: (&str, AlertDescription) = (
-    "a signature is wrong: the server has not the certificate's key, or a certificate was changed",
+    "a signature is wrong: the server does not have the certificate's key, or a certificate was changed",
     DecryptError,
 );
 

@@ -31,7 +31,7 @@ fn a_client_certificate_that_is_missing_is_named_in_the_handshake_of_tls_1_2() {
         let tried = face.open_at(server.address, &Arc::new(client()));
         assert_eq!(
             tried.refused(),
-            "TLS: the server refused with alert CertificateRequired; it wants a client \
+            "TLS: the server refused with alert CertificateRequired; it requires a client \
              certificate (TlsOptions::identity, or --cert and --key)"
         );
         assert!(tried.is_tls());
@@ -48,7 +48,7 @@ fn a_client_certificate_that_is_missing_is_named_behind_the_handshake_of_tls_1_3
         let tried = face.open_at(server.address, &Arc::new(client()));
         assert_eq!(
             tried.refused(),
-            "TLS: the server broke off with alert CertificateRequired; it wants a client \
+            "TLS: the server aborted with alert CertificateRequired; it requires a client \
              certificate (TlsOptions::identity, or --cert and --key)"
         );
         assert!(tried.is_tls());
@@ -96,8 +96,8 @@ fn a_server_may_do_without_an_offer() {
 
 #[test]
 fn a_server_without_a_common_protocol_is_named() {
-    let want = "TLS: the server refused with alert NoApplicationProtocol; it speaks another \
-                protocol than HTTP/1.1 here (ALPN)";
+    let want = "TLS: the server refused with alert NoApplicationProtocol; it does not \
+                offer HTTP/1.1 here (ALPN)";
     for face in FACES {
         let (seen, tried) = agree(face, &["h2"], &["http/1.1"]);
         assert_eq!((seen.end, &*tried.refused()), (End::Other, want));

@@ -48,7 +48,7 @@ fn scripted(
     })
 }
 
-const ALERT: &str = "TLS: the server broke off with alert BadRecordMac";
+const ALERT: &str = "TLS: the server aborted with alert BadRecordMac";
 const NO_CLOSE: &str = "connection: lost: the stream ended without a close frame";
 
 #[test]

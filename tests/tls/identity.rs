@@ -21,7 +21,7 @@ fn a_server_that_demands_a_certificate_accepts_it_and_refuses_without() {
         let server = answering(demanding.config(), 2);
         assert_eq!(face.open_at(server.address, &config).reason(), None);
         let error = face.open_at(server.address, &without).refused();
-        let want = "with alert CertificateRequired; it wants a client certificate \
+        let want = "with alert CertificateRequired; it requires a client certificate \
                     (TlsOptions::identity, or --cert and --key)";
         assert!(error.ends_with(want), "{error}");
         let seen = server.join();

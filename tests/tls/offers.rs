@@ -32,8 +32,8 @@ fn a_least_version_is_kept_to() {
         let tried = face.open_at(server.address, &least(TlsVersion::V1_3));
         assert_eq!(
             tried.refused(),
-            "TLS: the server refused with alert ProtocolVersion; it speaks another version of TLS \
-             (1.2 and 1.3 are spoken here, or 1.3 alone where that is the minimum)"
+            "TLS: the server refused with alert ProtocolVersion; it requires another version of \
+             TLS (1.2 and 1.3 are supported here, or 1.3 alone where that is the minimum)"
         );
         assert!(tried.is_tls());
         server.join();
@@ -81,8 +81,8 @@ fn a_port_for_http_2_alone_is_named() {
         let (_, tried) = agree(face, &["h2"], &trusting().build().unwrap());
         assert_eq!(
             tried.refused(),
-            "TLS: the server refused with alert NoApplicationProtocol; it speaks another protocol \
-             than HTTP/1.1 here (ALPN)"
+            "TLS: the server refused with alert NoApplicationProtocol; it does not offer \
+             HTTP/1.1 here (ALPN)"
         );
         assert!(tried.is_tls());
     }

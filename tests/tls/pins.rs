@@ -37,8 +37,8 @@ fn check(server: impl Fn() -> Server, pins: &[Pin], good: bool) {
         } else {
             let want = format!(
                 "TLS: no certificate of the verified chain has a pinned key; the server's own key is \
-                 {own} (pin that one if the server was given a new key on purpose; if not, somebody \
-                 else answers)"
+                 {own} (if the server was given a new key on purpose, pin that one; if not, another \
+                 server has answered)"
             );
             assert_eq!(tried.refused(), want, "{what}");
             assert!(tried.is_certificate(), "{what}");

@@ -56,7 +56,7 @@ fn an_older_version_is_refused_and_the_server_is_told() {
             let tried = face.open_at(server.address, &Arc::new(client()));
             assert_eq!(
                 tried.refused(),
-                "TLS: the server speaks no version of TLS that is accepted here (1.2 and 1.3, or 1.3 \
+                "TLS: the server supports no version of TLS that is accepted here (1.2 and 1.3, or 1.3 \
                  alone where that is the minimum)"
             );
             assert!(tried.is_tls());
@@ -78,8 +78,8 @@ fn a_server_that_wants_an_older_version_is_named() {
         let tried = face.open_at(server.address, &Arc::new(client()));
         assert_eq!(
             tried.refused(),
-            "TLS: the server refused with alert ProtocolVersion; it speaks another version of TLS \
-             (1.2 and 1.3 are spoken here, or 1.3 alone where that is the minimum)"
+            "TLS: the server refused with alert ProtocolVersion; it requires another version of \
+             TLS (1.2 and 1.3 are supported here, or 1.3 alone where that is the minimum)"
         );
         server.join();
     }

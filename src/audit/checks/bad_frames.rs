@@ -105,7 +105,7 @@ pub(super) const CHECKS: &[Check] = &[
         Frame::of(0x01, b"first"),
         Frame::of(0x81, b"second"),
     ]),
-    not_utf8("text-byte", "a byte that UTF-8 has not fails the connection", &[Frame::of(0x81, b"a\xFFb")]),
+    not_utf8("text-byte", "a byte that UTF-8 does not have fails the connection", &[Frame::of(0x81, b"a\xFFb")]),
     not_utf8("text-overlong", "an overlong form of UTF-8 fails the connection", &[Frame::of(0x81, b"\xC0\xAF")]),
     not_utf8("text-surrogate", "a surrogate fails the connection", &[Frame::of(0x81, b"\xED\xA0\x80")]),
     not_utf8("text-beyond", "what is beyond U+10FFFF fails the connection", &[Frame::of(

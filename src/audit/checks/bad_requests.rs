@@ -63,7 +63,7 @@ pub(super) const CHECKS: &[Check] = &[
     refused(
         "request-key-no-base64",
         REQUEST,
-        "a request with a key that is no base64 is refused",
+        "a request with a key that is not base64 is refused",
         |ask| {
             ask.set("Sec-WebSocket-Key", "!!!!!!!!!!!!!!!!!!!!!!==");
         },

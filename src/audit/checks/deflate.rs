@@ -66,7 +66,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::legit(
         "deflate-server-window-8",
         WINDOW_OF_SERVER,
-        "the same with the smallest window, which zlib has not",
+        "the same with the smallest window, which zlib does not have",
         Play::Do(|lab| {
             let wanted = wanted(15, 8, [true, true]);
             offer(lab, "permessage-deflate; server_max_window_bits=8", &wanted)
@@ -191,9 +191,11 @@ pub(super) const HOSTILE: &[Check] = &[
         let twice = "permessage-deflate; server_no_context_takeover; server_no_context_takeover";
         decline(lab, twice)
     }),
-    declined("deflate-window-16", "an offer of a window that deflate has not is declined", |lab| {
-        decline(lab, "permessage-deflate; server_max_window_bits=16")
-    }),
+    declined(
+        "deflate-window-16",
+        "an offer of a window that deflate does not have is declined",
+        |lab| decline(lab, "permessage-deflate; server_max_window_bits=16"),
+    ),
     declined(
         "deflate-window-zero",
         "an offer of a window with a zero in front is declined",
@@ -245,7 +247,7 @@ fn made(head: &Head, offered: &str, wanted: &Compression) -> OfferResult {
     let value = match all[..] {
         [] => return OfferResult::Judged(skipped("the server declined the offer")),
         [value] => value,
-        [..] => return OfferResult::Judged(fault(format!("{FIELD} stands there more than once"))),
+        [..] => return OfferResult::Judged(fault(format!("{FIELD} occurs more than once"))),
     };
     let text = escape(value, 200);
     let shown = |bytes: &[u8]| escape(bytes, 60);
@@ -342,9 +344,9 @@ fn exchange(
     let theirs = talk.reader.compressed;
     let plain = if ours == 0 { "; with a window of 256 bytes ours were sent plain" } else { "" };
     Ok(match last.verdict {
-        Verdict::Skipped => ok(format!(
-            "{text}; took 5 messages; the server does not echo, so its own were not to be seen"
-        )),
+        Verdict::Skipped => {
+            ok(format!("{text}; took 5 messages; the server does not echo, so it sent none itself"))
+        }
         _ => ok(format!("{text}; took 5 messages, sent {theirs} of 5 back compressed{plain}")),
     })
 }

@@ -45,7 +45,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::legit(
         "pong-unsolicited",
         PONG,
-        "a pong that nobody asked for is ignored",
+        "an unsolicited pong is ignored",
         Play::Do(|lab| tolerated(lab, &[Frame::of(0x8A, b"unasked")])),
     ),
     Check::legit("length-0", FRAMES, "an empty message is taken", Play::Length(0)),
@@ -435,8 +435,8 @@ mod tests {
     #[test]
     fn a_large_message_is_refused_well_with_1009_alone() {
         let with = |seen: &str| refused_large(2, 1, notice(seen)).verdict;
-        assert_eq!(with("did not want the message: closed with 1009 \"big\""), Verdict::Ok);
-        assert_eq!(with("did not want the message: closed with 1011"), Verdict::Notice);
+        assert_eq!(with("refused the message: closed with 1009 \"big\""), Verdict::Ok);
+        assert_eq!(with("refused the message: closed with 1011"), Verdict::Notice);
         assert_eq!(with("ended the connection"), Verdict::Notice);
     }
 }

@@ -71,7 +71,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::legit(
         "opening-extension-unknown",
         "RFC 6455 §9.1",
-        "an extension that nobody knows is not used",
+        "an unknown extension is not used",
         Play::Ask(
             |ask| ask.add("Sec-WebSocket-Extensions", "x-moonwire-audit; a=1; b"),
             |answer, _| of_head(answer, judge::no_extension),
@@ -105,7 +105,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::legit(
         "opening-field-unknown",
         REQUEST,
-        "a field that nobody knows is ignored",
+        "an unknown header field is ignored",
         Play::Ask(|ask| ask.add("X-Moonwire-Audit", "a, b; c=\"d\""), judge::opened),
     ),
     Check::legit(

@@ -254,7 +254,7 @@ mod tests {
             (Form::Hex, b"00 fF7f", Ok(b"\x00\xff\x7f")),
             (Form::Hex, b"", Ok(b"")),
             (Form::Hex, b"0", Err("an odd number of hex digits")),
-            (Form::Hex, b"0g", Err("byte 2 is no hex digit")),
+            (Form::Hex, b"0g", Err("byte 2 is not a hex digit")),
             (Form::Base64, b"aGk= ", Ok(b"hi")),
             (Form::Base64, b"aGk", Err("no base64: ")),
         ] {

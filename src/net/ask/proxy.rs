@@ -273,10 +273,11 @@ impl Credentials {
         let (user, password) = text.split_once(':').unwrap_or((text, ""));
         let part = |what: &str, text: &str| {
             let decoded = crate::proto::percent_decoded(text);
-            let text = decoded.ok_or_else(|| format!("the {what} is not well percent-encoded"))?;
+            let text =
+                decoded.ok_or_else(|| format!("the {what} is not correctly percent-encoded"))?;
             // RFC 7617 §2, RFC 1929 §2.
             if text.chars().any(char::is_control) {
-                return Err(format!("the {what} holds a control character"));
+                return Err(format!("the {what} contains a control character"));
             }
             if scheme.is_socks() && !(1..=255).contains(&text.len()) {
                 return Err(format!("the {what} has to have 1 to 255 bytes (RFC 1929)"));
@@ -285,7 +286,7 @@ impl Credentials {
         };
         let (user, password) = (part("user name", user)?, part("password", password)?);
         if !scheme.is_socks() && user.contains(':') {
-            return Err("the user name holds a colon, which ends it (RFC 7617)".to_owned());
+            return Err("the user name contains a colon, which would end it (RFC 7617)".to_owned());
         }
         Ok(Credentials { user: Guarded::new(&user, true), password: Guarded::new(&password, true) })
     }

@@ -49,7 +49,7 @@ impl BodyRead {
                 Ok(0) => return Ok(BodyRead::End),
                 Ok(n) if n <= buf.len() => return Ok(BodyRead::Some(n)),
                 Ok(n) => {
-                    let why = format!("the reader says {n} bytes, of at most {}", buf.len());
+                    let why = format!("the reader returned {n} bytes, of at most {}", buf.len());
                     return Err(io::Error::new(io::ErrorKind::InvalidData, why));
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

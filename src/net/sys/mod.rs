@@ -81,7 +81,7 @@ pub trait Sys: Send {
     ///
     /// Why the stream cannot be taken over; by default `Unsupported`.
     fn adopt(&mut self, _stream: OwnedStream) -> io::Result<Self::Socket> {
-        let what = "this system takes over no stream of the owner's own";
+        let what = "this system cannot take over a stream of the program";
         Err(io::Error::new(io::ErrorKind::Unsupported, what))
     }
     /// The address to which a socket is connected, if the system knows it.

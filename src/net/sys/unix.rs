@@ -45,7 +45,7 @@ fn prepare(fd: &OwnedFd) -> io::Result<()> {
 /// Prepares a stream of the program.
 pub(super) fn adopt(fd: &OwnedFd) -> io::Result<()> {
     if net::sockopt::socket_type(fd)? != SocketType::STREAM {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no stream socket"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a stream socket"));
     }
     prepare_any(fd)?;
     // Fails if the stream is not TCP, which is allowed.

@@ -39,7 +39,7 @@ pub(super) fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
 pub(super) fn adopt(fd: &OwnedFd) -> io::Result<()> {
     let socket = SockRef::from(fd);
     if socket.r#type()? != Type::STREAM {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no stream socket"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a stream socket"));
     }
     socket.set_nonblocking(true)?;
     // Fails if the stream is not TCP, which is allowed.

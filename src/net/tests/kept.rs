@@ -683,5 +683,5 @@ fn an_observer_is_told() {
     bench.world.lock().tcps[0].ended = true;
     bench.turns();
     let again = take_states(&states);
-    assert!(again[0].starts_with("the kept connection brought no answer"), "{again:?}");
+    assert!(again[0].starts_with("the kept connection brought no response"), "{again:?}");
 }

@@ -106,7 +106,7 @@ impl Tls {
             Host::Address(IpAddr::V6(v6)) => ServerName::IpAddress((*v6).into()),
             host => {
                 let name = host.peer_name().into_owned();
-                let bad = format!("{name} is no name for TLS");
+                let bad = format!("{name} is not a name for TLS");
                 ServerName::try_from(name).map_err(|_| ErrorKind::Tls(bad, None))?
             }
         };
@@ -230,8 +230,8 @@ impl Tls {
     }
 }
 
-const VERSIONS: &str = "the server speaks no version of TLS that is accepted here (1.2 and 1.3, or 1.3 \
-                        alone where that is the minimum)";
+const VERSIONS: &str = "the server supports no version of TLS that is accepted here (1.2 and 1.3, \
+                        or 1.3 alone where that is the minimum)";
 
 const TOO_LONG: &str =
     "the server's part of the handshake, its certificates maybe, is longer than 64 KiB";
@@ -263,7 +263,7 @@ fn failure(error: rustls::Error, phase: Phase) -> ErrorKind {
             | Incompatible::ServerTlsVersionIsDisabledByOurConfig,
         ) => VERSIONS.into(),
         rustls::Error::AlertReceived(alert) => {
-            let did = if phase == Phase::Open { "broke off" } else { "refused" };
+            let did = if phase == Phase::Open { "aborted" } else { "refused" };
             format!("the server {did} with alert {alert:?}{}", remedy(*alert))
         }
         other => escaped(other),
@@ -288,7 +288,7 @@ fn refusal(bad: &CertificateError) -> String {
         }
         Bad::NotValidForName => "the certificate is for another name",
         Bad::Expired | Bad::ExpiredContext { .. } => {
-            "the certificate has expired, or one that it rests on, or the clock here is wrong"
+            "the certificate or one of its issuers has expired, or the clock here is wrong"
         }
         Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
             "the certificate is not valid yet, or the clock here is wrong"
@@ -301,8 +301,8 @@ fn refusal(bad: &CertificateError) -> String {
             "the certificate is not for servers (its extended key usage)"
         }
         Bad::BadSignature => {
-            "a signature is wrong: the server has not the certificate's key, or a certificate was \
-             changed"
+            "a signature is wrong: the server does not have the certificate's key, or a certificate \
+             was changed"
         }
         // The variant without context is deprecated, but the library still returns it.
         #[allow(deprecated)]
@@ -328,7 +328,7 @@ fn remedy(alert: AlertDescription) -> &'static str {
     use AlertDescription as Alert;
     match alert {
         Alert::CertificateRequired => {
-            "; it wants a client certificate (TlsOptions::identity, or --cert and --key)"
+            "; it requires a client certificate (TlsOptions::identity, or --cert and --key)"
         }
         Alert::UnknownCA
         | Alert::BadCertificate
@@ -337,10 +337,10 @@ fn remedy(alert: AlertDescription) -> &'static str {
         | Alert::UnsupportedCertificate
         | Alert::AccessDenied => "; it does not accept the client certificate",
         Alert::ProtocolVersion => {
-            "; it speaks another version of TLS (1.2 and 1.3 are spoken here, or 1.3 alone where that \
-             is the minimum)"
+            "; it requires another version of TLS (1.2 and 1.3 are supported here, or 1.3 alone \
+             where that is the minimum)"
         }
-        Alert::NoApplicationProtocol => "; it speaks another protocol than HTTP/1.1 here (ALPN)",
+        Alert::NoApplicationProtocol => "; it does not offer HTTP/1.1 here (ALPN)",
         Alert::UnrecognisedName => "; it does not know the host's name",
         _ => "",
     }

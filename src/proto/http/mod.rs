@@ -168,7 +168,8 @@ impl fmt::Display for HttpError {
                 f,
                 "Transfer-Encoding \"{value}\" cannot be read; only \"chunked\" of HTTP/1.1 can"
             ),
-            HttpError::ContentLength(value) => write!(f, "Content-Length \"{value}\" is no length"),
+            HttpError::ContentLength(value) => write!(f, "Content-Length \"{value}\" is not a \
+                                                          length"),
             HttpError::ContentEncoding(value) => write!(
                 f,
                 "the body is coded as \"{value}\", though \"Accept-Encoding: identity\" was sent"
@@ -221,7 +222,7 @@ impl fmt::Display for HttpError {
             HttpError::Idle => f.write_str("nothing came within the idle limit"),
             HttpError::ManyRedirects(n) => write!(f, "more than {n} redirects"),
             HttpError::Downgrade => f.write_str("a redirect from https to http is not followed"),
-            HttpError::Location(e) => write!(f, "a redirect to what is no URL: {e}"),
+            HttpError::Location(e) => write!(f, "a redirect to something that is not a URL: {e}"),
             HttpError::Locations => f.write_str("a redirect to several places at once"),
         }
     }

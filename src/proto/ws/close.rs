@@ -107,7 +107,7 @@ impl fmt::Display for Misuse {
         match self {
             Misuse::CloseCode(code) => write!(
                 f,
-                "{code} is no close code that may be sent (1000-1003, 1007-1014, 3000-4999)"
+                "{code} is not a close code that may be sent (1000-1003, 1007-1014, 3000-4999)"
             ),
             Misuse::CloseReason => f.write_str("a close reason needs a code and at most 123 bytes"),
             Misuse::LongPing => f.write_str("the payload of a ping has at most 125 bytes"),

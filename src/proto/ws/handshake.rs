@@ -357,7 +357,7 @@ impl fmt::Display for HandshakeError {
                 f.write_str("the 101 response has no \"Connection: Upgrade\"")
             }
             HandshakeError::Accept => f.write_str(
-                "Sec-WebSocket-Accept is missing or wrong: whatever answered is no WebSocket server",
+                "Sec-WebSocket-Accept is missing or wrong: this is not a WebSocket server",
             ),
             HandshakeError::Extension(name) => {
                 write!(f, "the server uses extension \"{name}\", which was not asked for")
@@ -369,7 +369,9 @@ impl fmt::Display for HandshakeError {
             HandshakeError::Protocol(name) => {
                 write!(f, "the server chose subprotocol \"{name}\", which was not asked for")
             }
-            HandshakeError::Eof => f.write_str("the server closed the connection without an answer"),
+            HandshakeError::Eof => {
+                f.write_str("the server closed the connection without an answer")
+            }
             HandshakeError::Timeout => f.write_str("no answer within the time limit"),
         }
     }
@@ -1025,13 +1027,13 @@ mod tests {
         for (value, why) in [
             (
                 "permessage-deflate",
-                "is accepted without server_max_window_bits, which was asked for; such a server has to \
-                 be offered it without",
+                "is accepted without server_max_window_bits, which was asked for; offer it to this \
+                 server without server_max_window_bits",
             ),
             ("permessage-deflate; server_max_window_bits=13", "must not be \"13\""),
             ("permessage-deflate; server_max_window_bits", "has no value"),
             ("permessage-deflate; a\x1b", "HTTP"),
-            ("permessage-deflate; \"", "is no list of extensions"),
+            ("permessage-deflate; \"", "is not a list of extensions"),
             ("x-webkit-deflate-frame", "uses extension \"x-webkit-deflate-frame\""),
         ] {
             let error = judged(&[&format!("Sec-WebSocket-Extensions: {value}")]).unwrap_err();

@@ -227,7 +227,7 @@ impl<S: Sys> Driver<S> {
         // If the observer panics, `end_attempts` leaves this gate.
         opening.entered = Some(place.clone());
         core.trace(self.id, || match opening.route {
-            Route::Own(_) => format!("over a stream of its owner's to {}", opening.shown(&place)),
+            Route::Own(_) => format!("over a stream of the program to {}", opening.shown(&place)),
             _ => format!("connecting to {}", opening.shown(&place)),
         });
         opening.entered = None;

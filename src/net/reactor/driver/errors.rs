@@ -144,8 +144,8 @@ impl<'a> ErrorData<'a> {
                 let other = || "the certificate is for another name".into();
                 ErrorKind::Certificate(if names { other() } else { text }, None)
             }
-            ErrorKind::Tls(text, _) if text.ends_with(" is no name for TLS") => {
-                ErrorKind::Tls("the host is no name for TLS".into(), None)
+            ErrorKind::Tls(text, _) if text.ends_with(" is not a name for TLS") => {
+                ErrorKind::Tls("the host is not a name for TLS".into(), None)
             }
             kind => kind,
         }

@@ -303,7 +303,7 @@ impl<S: Sys> Driver<S> {
     pub(super) fn tunnel_opened(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         let State::Tunnel(tunnelling) = &mut self.state else { return };
         tunnelling.opening.laps.lap(core.now, |phases| &mut phases.proxy);
-        core.trace(self.id, || "the proxy has opened the way".to_owned());
+        core.trace(self.id, || "the proxy has opened the tunnel".to_owned());
         let State::Tunnel(tunnelling) = mem::replace(&mut self.state, State::Gone) else { return };
         let Tunnelling { opening, link, token, place, .. } = *tunnelling;
         self.enter(core, sink, *opening, link, token, place);
@@ -384,7 +384,7 @@ impl<S: Sys> Driver<S> {
     pub(super) fn go_again(&mut self, core: &mut Core<S>) {
         self.observe(core);
         core.trace(self.id, || {
-            "the kept connection brought no answer: the request goes again, over a new one"
+            "the kept connection brought no response: the request is sent again, over a new one"
                 .to_owned()
         });
         let Some(live) = self.take_live() else { return };
@@ -731,5 +731,5 @@ impl<S: Sys> Driver<S> {
 }
 
 fn given_up() -> Arc<str> {
-    "given up by its owner".into()
+    "released by the program".into()
 }

@@ -84,7 +84,7 @@ fn a_wait_has_its_own_limit_and_its_own_words() {
     let waited = |limit: u32, others: &str| {
         format!(
             "failed Connect: {URL}: connect: waited {limit}s for {others} with 127.0.0.1:80; \
-             Limits::opening_per_peer and --opening let more in at a time"
+             Limits::opening_per_peer and --opening allow more at a time"
         )
     };
     let events = bench.pass(NS);

@@ -122,8 +122,9 @@ impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "no certificate of the verified chain has a pinned key; the server's own key is {} (pin \
-             that one if the server was given a new key on purpose; if not, somebody else answers)",
+            "no certificate of the verified chain has a pinned key; the server's own key is {} (if \
+             the server was given a new key on purpose, pin that one; if not, another server has \
+             answered)",
             self.seen
         )
     }

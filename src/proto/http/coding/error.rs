@@ -37,7 +37,7 @@ impl fmt::Display for CodingError {
                 f,
                 "the body is coded as \"{names}\", though \"Accept-Encoding: {ACCEPTED}\" was sent"
             ),
-            CodingError::Head => f.write_str("the coded body starts with no head that can be read"),
+            CodingError::Head => f.write_str("the coded body does not start with a valid header"),
             CodingError::Data => f.write_str("the compressed data of the body is broken"),
             CodingError::Checksum => {
                 f.write_str("the checksum behind the compressed data of the body is another")
@@ -48,9 +48,7 @@ impl fmt::Display for CodingError {
             CodingError::Truncated => {
                 f.write_str("truncated: the body ended before its compressed data did")
             }
-            CodingError::Trailing => {
-                f.write_str("more stands behind the compressed data of the body")
-            }
+            CodingError::Trailing => f.write_str("the body has bytes behind its compressed data"),
             CodingError::Ratio(times) => write!(
                 f,
                 "the body became more than {times} times what came (Limits::decoded_ratio)"

@@ -47,10 +47,10 @@ impl fmt::Display for NegotiationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use NegotiationError::*;
         match self {
-            Grammar => f.write_str("Sec-WebSocket-Extensions is no list of extensions"),
+            Grammar => f.write_str("Sec-WebSocket-Extensions is not a list of extensions"),
             Repeated => write!(f, "{NAME} is accepted twice"),
             Unknown(name) => write!(f, "{NAME} has no parameter \"{name}\""),
-            Duplicate(name) => write!(f, "parameter {name} of {NAME} stands there twice"),
+            Duplicate(name) => write!(f, "parameter {name} of {NAME} occurs twice"),
             Value { parameter, value: Some(value) } => {
                 write!(f, "parameter {parameter} of {NAME} must not be \"{value}\"")
             }
@@ -59,8 +59,8 @@ impl fmt::Display for NegotiationError {
             }
             Missing(name) => write!(
                 f,
-                "{NAME} is accepted without {name}, which was asked for; such a server has to be \
-                 offered it without"
+                "{NAME} is accepted without {name}, which was asked for; offer it to this server \
+                 without {name}"
             ),
         }
     }

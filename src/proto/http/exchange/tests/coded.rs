@@ -252,11 +252,7 @@ fn the_response_says_that_it_is_decoded_and_the_trace_who_asked() {
     let coded = gzip(b"data: hello\n\n").unwrap();
     for (delivery, decode, note) in [
         (Delivery::Raw, true, "<- coded as gzip, which is undone"),
-        (
-            Delivery::Blocks,
-            false,
-            "<- coded as gzip though identity was asked for, which is undone",
-        ),
+        (Delivery::Blocks, false, "<- coded as gzip though identity was asked for; it is decoded"),
     ] {
         let (bytes, _) = &framings(HEAD, &coded)[1];
         let mut sim = sim(delivery, decode, Limits::default());
