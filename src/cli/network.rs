@@ -163,7 +163,7 @@ pub(super) struct NetworkArgs {
 
 /// Facts about this run that its connections depend on.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Own {
+pub(super) struct RunFacts {
     /// The address of the server that this run has started (`--echo`); the policy always allows it.
     pub(super) echo: Option<SocketAddr>,
     /// Whether the certificate of that server is trusted.
@@ -204,7 +204,7 @@ impl NetworkArgs {
 
     /// Writes the values into `config`, and warns on standard error about options that make the run
     /// less safe.
-    pub(super) fn configure(&self, config: &mut Config, own: Own) -> Result<(), Failure> {
+    pub(super) fn configure(&self, config: &mut Config, facts: RunFacts) -> Result<(), Failure> {
         config.resolve.clone_from(&self.resolve);
         if let Some(limit) = self.connect_timeout {
             config.limits.opening = limit;
@@ -226,16 +226,16 @@ impl NetworkArgs {
         } else if self.tape_payloads {
             return Err(Failure::usage("--tape-payloads needs --tape FILE"));
         }
-        config.tls = tls::destination_tls(&self.tls, own.echo_tls)?;
+        config.tls = tls::destination_tls(&self.tls, facts.echo_tls)?;
         tls::warn(&self.tls);
         let mut proxies = Proxies::new(&self.proxies, variable)?;
-        if own.script_proxy || proxies.have_tls() {
+        if facts.script_proxy || proxies.have_tls() {
             config.proxy_tls = tls::proxy_tls(&self.tls)?;
         }
         if proxies.are_none() && !self.proxies.headers.is_empty() {
             write_stderr("moonwire: --proxy-header: no proxy is set, so the field is not sent");
         }
-        if let Some(echo) = own.echo {
+        if let Some(echo) = facts.echo {
             proxies.except(echo);
         }
         if self.tls.insecure {
@@ -243,7 +243,7 @@ impl NetworkArgs {
             // resolve them.
             proxies.except_for("localhost, 127.0.0.0/8, ::1");
         }
-        let mut rules = proxies.trusted(self.policy(own.echo));
+        let mut rules = proxies.trusted(self.policy(facts.echo));
         match proxies.resolves() {
             _ if !self.deny_private => {}
             Some(proxy) => write_stderr(&format!(

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::network::{self, NetworkArgs, Own};
+use super::network::{self, NetworkArgs, RunFacts};
 use super::options::{Arg, ArgList, Command, Given, Group, Hint, Opt, Takes};
 use super::secrets::{self, Secret};
 use super::signals;
@@ -400,12 +400,12 @@ pub(super) fn run(mut args: Box<RunArgs>) -> Result<u8, Failure> {
     let output = Out(Arc::clone(&stopper));
     let script_args = args.args.clone();
     configure(&mut options, &args);
-    let own = Own {
+    let facts = RunFacts {
         echo: server.as_ref().map(Running::address),
         echo_tls: args.echo == Some(EchoKind::Tls),
         script_proxy: args.script_proxy,
     };
-    args.network.configure(options.config(), own)?;
+    args.network.configure(options.config(), facts)?;
     let options = options
         .poll_thread(args.poll_thread)
         .stand_in(!args.no_stand_in)

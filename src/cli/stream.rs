@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind as IoKind, IsTerminal as _, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::network::{self, NetworkArgs, Own};
+use super::network::{self, NetworkArgs, RunFacts};
 use super::options::{ArgList, Command, Given, Group, Hint, Opt, Takes};
 use super::request::{self, RequestArgs};
 use super::show::{json, printable, since_1970};
@@ -225,7 +225,7 @@ impl From<io::Error> for Ended {
 /// `moonwire stream`.
 pub(super) fn stream(args: &StreamArgs) -> Result<u8, Failure> {
     let mut config = Config::default();
-    args.network.configure(&mut config, Own::default())?;
+    args.network.configure(&mut config, RunFacts::default())?;
     if let Some(most) = args.redirects {
         config.limits.redirects = most;
     }

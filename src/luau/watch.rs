@@ -30,7 +30,7 @@ pub(super) struct Watch {
     exits: bool,
     ended: AtomicBool,
     epoch: Instant,
-    own: OnceLock<Own>,
+    prelude: OnceLock<PreludeValues>,
     /// Whether the runtime is running scripts.
     on: AtomicBool,
     /// Whether the last check found the limit exceeded.
@@ -43,14 +43,14 @@ pub(super) struct Watch {
 }
 
 /// Values of the prelude that the watch needs.
-struct Own {
+struct PreludeValues {
     /// `beat[1]` has another number for each piece of work of the scheduler.
     beat: RegistryKey,
     /// The environment of all functions of the prelude, as an address.
     environment: usize,
 }
 
-impl Own {
+impl PreludeValues {
     fn beat(&self, lua: &Lua) -> mlua::Result<f64> {
         lua.registry_value::<Table>(&self.beat)?.raw_get(1)
     }
@@ -64,7 +64,7 @@ impl Watch {
             exits,
             ended: AtomicBool::new(false),
             epoch: Instant::now(),
-            own: OnceLock::new(),
+            prelude: OnceLock::new(),
             on: AtomicBool::new(false),
             late: AtomicBool::new(false),
             began: AtomicU64::new(0),
@@ -90,7 +90,7 @@ impl Watch {
         }
         let beat = lua.create_registry_value(beat)?;
         // `start` is called only once, so this was not set before.
-        let _ = self.own.set(Own { beat, environment: environment as usize });
+        let _ = self.prelude.set(PreludeValues { beat, environment: environment as usize });
         if self.is_set() {
             self.interrupt(lua);
         }
@@ -179,7 +179,12 @@ impl Watch {
             return false;
         }
         self.looked.store(now, Relaxed);
-        let beat = self.own.get().and_then(|own| own.beat(lua).ok()).unwrap_or_default().to_bits();
+        let beat = self
+            .prelude
+            .get()
+            .and_then(|values| values.beat(lua).ok())
+            .unwrap_or_default()
+            .to_bits();
         if self.beat.swap(beat, Relaxed) != beat {
             self.began.store(now, Relaxed);
         }
@@ -204,7 +209,8 @@ impl Watch {
         let mut level = 0;
         while let Some(frame) = lua.inspect_stack(level, frame) {
             if let Some((function, place)) = frame {
-                let own = self.own.get().is_some_and(|own| is_in(&function, own.environment));
+                let own =
+                    self.prelude.get().is_some_and(|values| is_in(&function, values.environment));
                 return (!own).then_some(place);
             }
             level += 1;

@@ -256,7 +256,7 @@ mod tests {
             (Form::Hex, b"0", Err("an odd number of hex digits")),
             (Form::Hex, b"0g", Err("byte 2 is not a hex digit")),
             (Form::Base64, b"aGk= ", Ok(b"hi")),
-            (Form::Base64, b"aGk", Err("no base64: ")),
+            (Form::Base64, b"aGk", Err("not base64: ")),
         ] {
             match (rules(true, form, b'\n').message(input), want) {
                 (Ok(message), Ok(want)) => assert_eq!(owned(message), want),
@@ -267,6 +267,6 @@ mod tests {
             }
         }
         let error_text = rules(false, Form::Raw, b'\n').message(b"ab\xff").unwrap_err();
-        assert!(error_text.starts_with("byte 3 is no UTF-8"), "{error_text}");
+        assert!(error_text.starts_with("byte 3 is not UTF-8"), "{error_text}");
     }
 }

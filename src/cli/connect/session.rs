@@ -9,7 +9,7 @@ use super::editor::Screen;
 use super::input::{Lines, Outgoing, Rules};
 use super::output::{Output, Report};
 use super::{ConnectArgs, Wait};
-use crate::cli::network::{self, Own};
+use crate::cli::network::{self, RunFacts};
 use crate::cli::signals::{self, Close, PATIENCE};
 use crate::cli::stdio::{Failure, write_above, write_directly, write_stderr};
 use crate::error::Error;
@@ -214,7 +214,7 @@ fn options(args: &ConnectArgs) -> Result<Options, Failure> {
 pub(in crate::cli) fn connect(mut args: Box<ConnectArgs>) -> Result<u8, Failure> {
     raise_open_files();
     let mut config = Config::default();
-    args.network.configure(&mut config, Own::default())?;
+    args.network.configure(&mut config, RunFacts::default())?;
     let options = options(&args)?;
     let (rules, limits) = (Rules::of(&args, config.limits.message), config.limits.clone());
     for text in &args.execute {

@@ -24,8 +24,8 @@ use crate::proto::{Endpoint, Host, Url};
 impl<S: Sys> Opening<S> {
     /// A socket that connects to `to`, and whether it is connected already.
     fn open_socket(&mut self, core: &mut Core<S>, to: &Endpoint) -> io::Result<(S::Socket, bool)> {
-        if let Route::Own(own) = &mut self.route
-            && let Some(socket) = own.take()
+        if let Route::ProgramStream(stream) = &mut self.route
+            && let Some(socket) = stream.take()
         {
             return Ok((socket, true));
         }
@@ -61,7 +61,7 @@ impl<S: Sys> Driver<S> {
         core.make_room();
         let State::Opening(opening) = &mut self.state else { return };
         match (&opening.route, opening.ask.url().host()) {
-            (Route::Own(_), _) => self.adopt(core, sink),
+            (Route::ProgramStream(_), _) => self.adopt(core, sink),
             (Route::Proxy(_), _) => self.start_to_proxy(core, sink),
             (Route::Direct, Host::Unix(path)) => {
                 let to = Endpoint::Unix(path.as_str().into());
@@ -96,7 +96,7 @@ impl<S: Sys> Driver<S> {
         {
             return self.fail(core, sink, Stage::Connect, kind);
         }
-        opening.route = Route::Own(Some(socket));
+        opening.route = Route::ProgramStream(Some(socket));
         opening.plan = Some(Plan::one(peer));
         self.dial(core, sink);
     }
@@ -183,7 +183,7 @@ impl<S: Sys> Driver<S> {
                 return self.set_targets(core, sink, targets);
             }
             Route::Proxy(via) => via.addresses.clone_from(&all),
-            Route::Direct | Route::Own(_) => {}
+            Route::Direct | Route::ProgramStream(_) => {}
         }
         opening.plan = Some(Plan::new(&all, limits.addresses, limits.attempt_delay));
         self.dial(core, sink);
@@ -227,7 +227,9 @@ impl<S: Sys> Driver<S> {
         // If the observer panics, `end_attempts` leaves this gate.
         opening.entered = Some(place.clone());
         core.trace(self.id, || match opening.route {
-            Route::Own(_) => format!("over a stream of the program to {}", opening.shown(&place)),
+            Route::ProgramStream(_) => {
+                format!("over a stream of the program to {}", opening.shown(&place))
+            }
             _ => format!("connecting to {}", opening.shown(&place)),
         });
         opening.entered = None;

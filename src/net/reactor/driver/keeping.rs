@@ -20,8 +20,8 @@ impl<S: Sys> Opening<S> {
     /// knows where that leads.
     pub(super) fn key(&self, core: &Core<S>) -> Option<Box<ReuseKey>> {
         let Ask::Stream(options) = &self.ask else { return None };
-        let own = matches!(self.route, Route::Own(_));
-        if own || !options.request.keep_alive || !core.kept.is_on() {
+        let over_stream = matches!(self.route, Route::ProgramStream(_));
+        if over_stream || !options.request.keep_alive || !core.kept.is_on() {
             return None;
         }
         let url = options.url();
@@ -44,7 +44,7 @@ impl<S: Sys> Opening<S> {
                 Some(Target::Address(address)) => Some(address.ip()),
                 _ => None,
             },
-            Route::Direct | Route::Own(_) => None,
+            Route::Direct | Route::ProgramStream(_) => None,
         };
         Some(Box::new(KeptInfo { key, peer: peer.clone(), target, served: 0 }))
     }
@@ -77,7 +77,9 @@ impl<S: Sys> Opening<S> {
                 let target = kept_info.target.is_none_or(|ip| may(Hop::Url, Some(ip)));
                 target && may(Hop::Proxy, None) && peer.is_none_or(|ip| may(Hop::Proxy, Some(ip)))
             }
-            Route::Direct | Route::Own(_) => peer.is_none_or(|ip| may(Hop::Url, Some(ip))),
+            Route::Direct | Route::ProgramStream(_) => {
+                peer.is_none_or(|ip| may(Hop::Url, Some(ip)))
+            }
         }
     }
 }

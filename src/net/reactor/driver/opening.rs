@@ -70,7 +70,7 @@ pub(super) struct Opening<S: Sys> {
 pub(super) enum Route<S: Sys> {
     Direct,
     /// Over a stream of the program; `Some` from its adoption until it is in use.
-    Own(Option<S::Socket>),
+    ProgramStream(Option<S::Socket>),
     Proxy(ProxyRoute),
 }
 
@@ -125,7 +125,7 @@ impl<S: Sys> Opening<S> {
         let until = after(core.now, ask.opening(&core.limits)).min(total);
         let patience = ask.limits(&core.limits).opening_wait;
         let route = match (&ask.way().over, ask.proxy(&core.proxy)) {
-            (Some(_), _) => Route::Own(None),
+            (Some(_), _) => Route::ProgramStream(None),
             (None, None) => Route::Direct,
             (None, Some(proxy)) => {
                 Route::Proxy(ProxyRoute { proxy, targets: VecDeque::new(), addresses: Vec::new() })
@@ -273,7 +273,7 @@ impl<S: Sys> Opening<S> {
     pub(super) fn proxy(&self) -> Option<&Proxy> {
         match &self.route {
             Route::Proxy(via) => Some(&via.proxy),
-            Route::Direct | Route::Own(_) => None,
+            Route::Direct | Route::ProgramStream(_) => None,
         }
     }
 
@@ -284,7 +284,7 @@ impl<S: Sys> Opening<S> {
             // (RFC 6455 §4.1).
             (Route::Proxy(via), _) => via.targets.front().map(|target| target.authority().into()),
             // A peer without a name has a gate of its own.
-            (Route::Own(_), Endpoint::Unix(path)) if path.is_empty() => {
+            (Route::ProgramStream(_), Endpoint::Unix(path)) if path.is_empty() => {
                 Some(id.to_bits().to_string().into())
             }
             _ => None,

@@ -117,13 +117,13 @@ pub(crate) fn judge(
         [one] => one,
         [..] => return Err(NegotiationError::Repeated.into()),
     };
-    let said = Said::read(extension, shown)?;
-    let server = said.server_window(wanted.server_window(), shown)?;
-    let client = match said.client_window {
-        Said::NONE => wanted.client_window(),
+    let parameters = Parameters::read(extension, shown)?;
+    let server = parameters.server_window(wanted.server_window(), shown)?;
+    let client = match parameters.client_window {
+        Parameters::ABSENT => wanted.client_window(),
         Some(value) => window(CLIENT_WINDOW, value, wanted.client_window(), shown)?,
     };
-    if !wanted.server_takeover && !said.server_alone {
+    if !wanted.server_takeover && !parameters.server_no_takeover {
         return Err(NegotiationError::Missing(SERVER_TAKEOVER).into());
     }
     if wanted.server_window() < WINDOW_MAX && server.is_none() {
@@ -132,8 +132,8 @@ pub(crate) fn judge(
     Ok(Some(Agreed {
         client_window: client,
         server_window: server.unwrap_or(WINDOW_MAX),
-        client_takeover: wanted.client_takeover && !said.client_alone,
-        server_takeover: !said.server_alone,
+        client_takeover: wanted.client_takeover && !parameters.client_no_takeover,
+        server_takeover: !parameters.server_no_takeover,
     }))
 }
 
@@ -153,16 +153,16 @@ pub(crate) fn accept(
 #[cfg(feature = "cli")]
 fn accept_one(offer: &Extension<'_>, limits: &Compression) -> Option<(Agreed, String)> {
     let shown = |_: &[u8]| String::new();
-    let said = Said::read(offer, &shown).ok()?;
-    let server = said.server_window(WINDOW_MAX, &shown).ok()?;
+    let parameters = Parameters::read(offer, &shown).ok()?;
+    let server = parameters.server_window(WINDOW_MAX, &shown).ok()?;
     // The library has no window of 8.
     let server_window = server.unwrap_or(WINDOW_MAX).min(limits.server_window());
     if server_window < Compression::CLIENT_WINDOW_MIN {
         return None;
     }
-    let client = match said.client_window {
+    let client = match parameters.client_window {
         // The client did not offer it, so the server must not ask for it (§7.1.2.2).
-        Said::NONE => None,
+        Parameters::ABSENT => None,
         Some(None) => Some(WINDOW_MAX),
         Some(value) => Some(window(CLIENT_WINDOW, value, WINDOW_MAX, &shown).ok()?),
     };
@@ -170,8 +170,8 @@ fn accept_one(offer: &Extension<'_>, limits: &Compression) -> Option<(Agreed, St
     let agreed = Agreed {
         client_window,
         server_window,
-        client_takeover: limits.client_takeover && !said.client_alone,
-        server_takeover: limits.server_takeover && !said.server_alone,
+        client_takeover: limits.client_takeover && !parameters.client_no_takeover,
+        server_takeover: limits.server_takeover && !parameters.server_no_takeover,
     };
     let mut text = NAME.to_owned();
     for (takeover, name) in
@@ -191,25 +191,25 @@ fn accept_one(offer: &Extension<'_>, limits: &Compression) -> Option<(Agreed, St
 
 /// The parameters of one permessage-deflate, each at most once.
 #[derive(Default)]
-struct Said<'a> {
-    server_alone: bool,
-    client_alone: bool,
+struct Parameters<'a> {
+    server_no_takeover: bool,
+    client_no_takeover: bool,
     server_window: Option<Option<&'a [u8]>>,
     client_window: Option<Option<&'a [u8]>>,
 }
 
-impl<'a> Said<'a> {
-    /// The value for an absent parameter.
-    const NONE: Option<Option<&'static [u8]>> = None;
+impl<'a> Parameters<'a> {
+    /// The value of a parameter that is absent.
+    const ABSENT: Option<Option<&'static [u8]>> = None;
 
     fn read(
         extension: &'a Extension<'_>,
         shown: &dyn Fn(&[u8]) -> String,
-    ) -> Result<Said<'a>, NegotiationError> {
-        let mut said = Said::default();
+    ) -> Result<Parameters<'a>, NegotiationError> {
+        let mut parameters = Parameters::default();
         for (name, value) in &extension.params {
             let value = value.as_deref();
-            let alone = |parameter| match value {
+            let flag = |parameter| match value {
                 Some(value) => {
                     Err(NegotiationError::Value { parameter, value: Some(shown(value)) })
                 }
@@ -217,22 +217,28 @@ impl<'a> Said<'a> {
             };
             let (name, is_twice) = match std::str::from_utf8(name).unwrap_or_default() {
                 SERVER_TAKEOVER => {
-                    let was = std::mem::replace(&mut said.server_alone, alone(SERVER_TAKEOVER)?);
+                    let was = std::mem::replace(
+                        &mut parameters.server_no_takeover,
+                        flag(SERVER_TAKEOVER)?,
+                    );
                     (SERVER_TAKEOVER, was)
                 }
                 CLIENT_TAKEOVER => {
-                    let was = std::mem::replace(&mut said.client_alone, alone(CLIENT_TAKEOVER)?);
+                    let was = std::mem::replace(
+                        &mut parameters.client_no_takeover,
+                        flag(CLIENT_TAKEOVER)?,
+                    );
                     (CLIENT_TAKEOVER, was)
                 }
-                SERVER_WINDOW => (SERVER_WINDOW, said.server_window.replace(value).is_some()),
-                CLIENT_WINDOW => (CLIENT_WINDOW, said.client_window.replace(value).is_some()),
+                SERVER_WINDOW => (SERVER_WINDOW, parameters.server_window.replace(value).is_some()),
+                CLIENT_WINDOW => (CLIENT_WINDOW, parameters.client_window.replace(value).is_some()),
                 _ => return Err(NegotiationError::Unknown(shown(name))),
             };
             if is_twice {
                 return Err(NegotiationError::Duplicate(name));
             }
         }
-        Ok(said)
+        Ok(parameters)
     }
 
     fn server_window(
@@ -510,23 +516,23 @@ mod tests {
     #[test]
     fn what_was_asked_for_is_a_bound() {
         let small = Compression { server_takeover: false, ..wanted(10, 11) };
-        let said = "permessage-deflate; server_no_context_takeover; server_max_window_bits=11";
-        assert_eq!(agreed(&small, said), (10, 11, true, false));
+        let answer = "permessage-deflate; server_no_context_takeover; server_max_window_bits=11";
+        assert_eq!(agreed(&small, answer), (10, 11, true, false));
         for (answer, want) in [
             (
-                format!("{said}; client_max_window_bits=11"),
+                format!("{answer}; client_max_window_bits=11"),
                 NegotiationError::Value { parameter: CLIENT_WINDOW, value: Some("11".into()) },
             ),
             (
-                said.replace("=11", "=12"),
+                answer.replace("=11", "=12"),
                 NegotiationError::Value { parameter: SERVER_WINDOW, value: Some("12".into()) },
             ),
             (
-                said.replace("; server_max_window_bits=11", ""),
+                answer.replace("; server_max_window_bits=11", ""),
                 NegotiationError::Missing(SERVER_WINDOW),
             ),
             (
-                said.replace("; server_no_context_takeover", ""),
+                answer.replace("; server_no_context_takeover", ""),
                 NegotiationError::Missing(SERVER_TAKEOVER),
             ),
         ] {
