@@ -491,7 +491,7 @@ mod tests {
         ]);
         let judge = |items, end| close_failed(&seen(items, end), &[1002]);
         check(vec![
-            (judge(vec![close(1000)], eof()), Verdict::Notice, "for a good one"),
+            (judge(vec![close(1000)], eof()), Verdict::Notice, "treated it as valid"),
             (judge(vec![close(1002)], eof()), Verdict::Ok, "1002"),
             (judge(vec![], End::Silence), Verdict::Fault, "neither"),
         ]);

@@ -169,14 +169,14 @@ static WAYS: Group = Group {
             names: &["--compress"],
             takes: Takes::Nothing,
             text: "offer to compress the messages of WebSockets, unless the script sets its option \
-                   Compress; unsafe for secrets beside text that others choose (only in a build \
+                   Compress; not safe for secrets beside text that others choose (only in a build \
                    with the feature deflate)",
         },
         Opt {
             names: &["--compressed"],
             takes: Takes::Nothing,
             text: "ask the servers of streams (SSE, RawStream) for compressed responses and decode \
-                   them; unsafe for secrets beside text that others choose (only in a build with \
+                   them; not safe for secrets beside text that others choose (only in a build with \
                    the feature deflate)",
         },
         Opt {

@@ -47,7 +47,7 @@ static ASK: Group = Group {
         Opt {
             names: &["--compressed"],
             takes: Takes::Nothing,
-            text: "ask for a compressed response and decode it; unsafe for secrets beside text that \
+            text: "ask for a compressed response and decode it; not safe for secrets beside text that \
                    others choose (only in a build with the feature deflate)",
         },
         Opt {

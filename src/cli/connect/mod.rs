@@ -129,7 +129,7 @@ static CONNECTION: Group = Group {
         Opt {
             names: &["--compress"],
             takes: Takes::Nothing,
-            text: "offer to compress messages; unsafe for secrets beside text that others choose \
+            text: "offer to compress messages; not safe for secrets beside text that others choose \
                    (only in a build with the feature deflate)",
         },
         Opt {

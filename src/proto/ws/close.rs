@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn what_was_not_allowed_is_named_with_what_is() {
         for (misuse, text) in [
-            (Misuse::CloseCode(1005), "1005 is no close code"),
+            (Misuse::CloseCode(1005), "1005 is not a close code"),
             (Misuse::CloseReason, "at most 123 bytes"),
             (Misuse::LongPing, "at most 125 bytes"),
             (Misuse::NotOpen, "is not open"),

@@ -213,7 +213,10 @@ fn an_upload_that_breaks_off_says_how_much_of_it_did_not_leave() {
     bench.reactor.send_binary(id, &[7; 994]).unwrap();
     assert_eq!(bench.turns(), NOTHING);
     let events = bench.pass(10 * SECOND).concat();
-    assert!(events.ends_with("some wait; 702 bytes that were accepted did not leave"), "{events}");
+    assert!(
+        events.ends_with("bytes wait to be sent; 702 bytes that were accepted did not leave"),
+        "{events}"
+    );
 }
 
 #[test]
