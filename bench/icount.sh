@@ -14,7 +14,7 @@ if ! command -v valgrind >/dev/null; then
     apt-get update -q && apt-get install -qy --no-install-recommends valgrind || exit 1
 fi
 cargo build --release --locked -p bench-icount || exit 1
-# The command itself, where its starts are counted.
+# The command, if the instructions of its start are to be counted.
 if [ -z "${*//--bless/}" ] || [[ " $* " == *" start-"* ]]; then
     cargo build --release --locked --manifest-path ../Cargo.toml --bin moonwire || exit 1
 fi

@@ -6,8 +6,8 @@
 #   bench/run.sh --rounds 9 --pin none CASE…
 #   bench/run.sh --short            builds, and one tiny round of each case: for CI; no results
 #
-# BENCH_TOOLS: where Lune, ws, Bun and websockets are installed. BENCH_INSTALL=0 installs nothing
-# (what is missing is left out), as --short does.
+# BENCH_TOOLS: the folder into which Lune, ws, Bun and websockets are installed. BENCH_INSTALL=0
+# installs nothing, as --short does; peers that are missing are left out.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 target=${CARGO_TARGET_DIR:-$PWD/target}
@@ -20,7 +20,7 @@ done
 # An embedder of Luau sets it too; see .cargo/config.toml of the crate.
 export LUAU_CXXFLAGS=${LUAU_CXXFLAGS:--DNDEBUG}
 
-# One failure leaves one peer out: the runner says which and why.
+# A failure leaves out one peer; the runner names it with the reason.
 install() {
     mkdir -p "$BENCH_TOOLS"
     if ! [ -d "$BENCH_TOOLS/node/node_modules/ws" ]; then
@@ -58,7 +58,7 @@ build() {
     [ $short = 0 ] || exit 1
 }
 
-# The command itself, which is started again and again by one of the cases; as it is released.
+# The command in the release profile; one of the cases starts it repeatedly.
 command_of_the_crate() {
     echo "=== cargo build: moonwire"
     cargo build --release --locked --manifest-path ../Cargo.toml --bin moonwire ||

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Builds all fuzz targets as OSS-Fuzz wants them: bash fuzz/build.sh FOLDER
+# Builds all fuzz targets in the form that OSS-Fuzz requires: bash fuzz/build.sh FOLDER
 #
 #   FOLDER/TARGET                   the fuzzer
 #   FOLDER/TARGET_seed_corpus.zip   its seeds and the found cases
-#   FOLDER/TARGET.dict              its dictionary, where it has one
+#   FOLDER/TARGET.dict              its dictionary, if it has one
 #   FOLDER/TARGET.options           bounds of libFuzzer
 #
-# Called by oss-fuzz/build.sh in the image, which sets SANITIZER and RUSTFLAGS and whose Rust is nightly, and by
-# run.sh --oss-fuzz anywhere. CARGO_TARGET_DIR is respected.
+# oss-fuzz/build.sh calls it in the image, which sets SANITIZER and RUSTFLAGS and has nightly Rust; run.sh
+# --oss-fuzz calls it anywhere. CARGO_TARGET_DIR is respected.
 set -euo pipefail
 out=${1:?usage: build.sh FOLDER}
 mkdir -p "$out"
@@ -20,7 +20,7 @@ cargo=(cargo)
 case $(rustc --version) in *nightly*) ;; *) cargo=(cargo +nightly) ;; esac
 host=$("${cargo[@]}" -vV | sed -n 's/^host: //p')
 built=${CARGO_TARGET_DIR:-$PWD/target}
-# As cargo fuzz names it; `coverage` builds of OSS-Fuzz bring their own flags.
+# The names are those of cargo fuzz; `coverage` builds of OSS-Fuzz set their own flags.
 sanitizer=${SANITIZER:-address}
 case $sanitizer in address | memory | thread | leak) ;; *) sanitizer=none ;; esac
 "${cargo[@]}" fuzz build --fuzz-dir . --target-dir "$built" --sanitizer "$sanitizer" -O --debug-assertions
@@ -28,7 +28,7 @@ case $sanitizer in address | memory | thread | leak) ;; *) sanitizer=none ;; esa
 for target in $(targets); do
     cp "$built/$host/release/$target" "$out/"
     rm -f "$out/${target}_seed_corpus.zip"
-    # Without folders and without what differs from file system to file system.
+    # Without folders and without attributes that differ between file systems.
     find "corpus/$target" -type f | LC_ALL=C sort | zip -qjX "$out/${target}_seed_corpus.zip" -@
     dict=$(dictionary "$target")
     [ -z "$dict" ] || cp "dict/$dict.dict" "$out/$target.dict"

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
 # Builds all fuzz targets and runs each for so many seconds: bash fuzz/run.sh SECONDS [TARGET…]
 #
-# Or builds them as OSS-Fuzz does, without its image, and looks whether each can be used as it would be:
+# Or builds them as OSS-Fuzz does, without its image, and checks that each runs as it would there:
 # bash fuzz/run.sh --oss-fuzz FOLDER
 #
-# Wants nightly Rust and cargo-fuzz (cargo install cargo-fuzz). Ends with an error at the first
-# finding and names its file. New inputs go to fuzz/found, which is not committed; the seeds stay
-# as they are. CARGO_TARGET_DIR is respected.
+# Needs nightly Rust and cargo-fuzz (cargo install cargo-fuzz). Ends with an error at the first
+# finding and names its file. New inputs go to fuzz/found, which is not committed; the seeds are not
+# changed. CARGO_TARGET_DIR is respected.
 set -uo pipefail
 usage='usage: run.sh SECONDS [TARGET…] | run.sh --oss-fuzz FOLDER'
 first=${1:?$usage}
 shift
 
-# What the image of OSS-Fuzz has in $OUT has to run alone: each fuzzer, from another folder, with its options,
-# its dictionary and what its archive of seeds holds.
+# The files that the image of OSS-Fuzz has in $OUT must run alone: each fuzzer, from another folder, with its
+# options, its dictionary and the seeds in its archive.
 as_oss_fuzz() {
     local out=${1:?$usage} target seeds words count log
     bash "$(dirname "${BASH_SOURCE[0]}")/build.sh" "$out" || return 2
@@ -64,7 +64,7 @@ for target in "${targets[@]}"; do
     mkdir -p "found/$target"
     dict=$(dictionary "$target")
     rc=0
-    # It reads each seed first, and then goes on for that long.
+    # The fuzzer reads each seed first, then runs for that long.
     "${fuzz[@]}" run --fuzz-dir . "${options[@]}" "$target" "found/$target" "corpus/$target" -- \
         -max_total_time="$seconds" -max_len="$max_len" -timeout="$timeout" -rss_limit_mb="$rss_limit_mb" \
         -print_final_stats=1 ${dict:+-dict="dict/$dict.dict"} >"$log" 2>&1 || rc=$?

@@ -1,11 +1,11 @@
 # shellcheck shell=bash disable=SC2034
-# What run.sh and build.sh know of the targets. Sourced in this folder, by bash.
+# Facts about the targets for run.sh and build.sh, which source it in this folder with bash.
 
 targets() {
     sed -n 's/^name = "\([a-z_0-9]*\)"$/\1/p' Cargo.toml
 }
 
-# dictionary TARGET: the words of its input, for those whose input has words.
+# dictionary TARGET: the dictionary of a target whose input has words.
 dictionary() {
     case $1 in
         head | handshake | stream | redirect | secrets | proxy | tunnelled | diff_head) echo head ;;
@@ -15,7 +15,7 @@ dictionary() {
     esac
 }
 
-# Bounds of libFuzzer: of an input (bytes), of one run (seconds), of memory (MiB).
+# Bounds for libFuzzer: an input (bytes), one run (seconds), memory (MiB).
 max_len=1200
 timeout=10
 rss_limit_mb=2048

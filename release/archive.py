@@ -1,5 +1,5 @@
-"""release/archive.py FOLDER NAME TARGET BINARY: an archive of the command with what belongs beside it, the same
-bytes each time (release/build)."""
+"""release/archive.py FOLDER NAME TARGET BINARY: writes an archive with the command, licences and
+documents, with the same bytes each time (release/build)."""
 
 import gzip
 import io
@@ -11,7 +11,7 @@ import sys
 import tarfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# What is beside the binary; names of what the archive has under another one.
+# The files beside the binary, and their names in the archive.
 BESIDE = {
     "README.md": "README.md",
     "CHANGELOG.md": "CHANGELOG.md",
@@ -24,7 +24,7 @@ NAMES = ("LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE")
 
 
 def crates(target):
-    """The crates in the binary: name, version, licence, where their files are."""
+    """The crates in the binary: name, version, licence, and the folder with their files."""
     command = ["cargo", "tree", "--locked", "--edges=normal,no-proc-macro", "--prefix=none"]
     command += ["--format={p}", f"--target={target}"]
     tree = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
@@ -33,7 +33,7 @@ def crates(target):
     metadata = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
     found = []
     for package in metadata["packages"]:
-        # The C++ of Luau is the source that a crate for build scripts brings.
+        # The C++ source of Luau is in a crate that only build scripts use.
         linked = (package["name"], "v" + package["version"]) in used or package["name"] == "luau0-src"
         if package["source"] and linked:
             folder = pathlib.Path(package["manifest_path"]).parent
@@ -42,7 +42,7 @@ def crates(target):
 
 
 def licences(target):
-    """The licence of each crate in the binary, in its own words where it brings them."""
+    """The licence of each crate in the binary, with its text if the crate has one."""
     parts = ["What others wrote and the binary holds, with the licence of each. The standard library of Rust is\n"
              "under MIT or Apache-2.0, (c) The Rust Project contributors (https://www.rust-lang.org/policies/licenses).\n"]
     for name, version, licence, folder in crates(target):

@@ -1,9 +1,9 @@
-"""Lines of each crate that the command is built of, and where code sits that the compiler does not vouch for:
+"""Counts the lines of each crate in the command, and those that the compiler cannot check for safety:
 python3 release/unsafe.py
 
-A line of Rust counts as unsafe if the word stands in it outside a comment and a text: the number is of places to
-look at, not of lines in unsafe blocks. Counted are all files of a crate but build scripts, tests, benchmarks and
-examples, also what only other systems or sets of features compile."""
+A line of Rust counts as unsafe if it has the word outside comments and string literals: the number counts places to
+read, not lines in unsafe blocks. All files of a crate count except build scripts, tests, benchmarks and examples,
+also files that only other systems or sets of features compile."""
 
 import json
 import pathlib
@@ -13,7 +13,7 @@ import subprocess
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 OUT = {"tests", "test", "benches", "examples", "fuzz", "ci", "docs", "crypto-test-vectors", "bench"}
 NATIVE = {".c", ".cc", ".cpp", ".h", ".hpp", ".S", ".s", ".asm", ".inc"}
-# What stands in a comment or a text says nothing.
+# Comments and string literals, which do not count.
 NOISE = re.compile(r'//[^\n]*|/\*.*?\*/|r#*".*?"#*|"(?:\\.|[^"\\])*"', re.S)
 
 
@@ -41,7 +41,7 @@ def main():
                                          cwd=ROOT, check=True, capture_output=True).stdout)
     rows = []
     for package in metadata["packages"]:
-        # Luau's C++ is the source that a crate for build scripts brings.
+        # The C++ source of Luau is in a crate that only build scripts use.
         if (package["name"], "v" + package["version"]) in used or package["name"] == "luau0-src":
             folder = pathlib.Path(package["manifest_path"]).parent
             own = folder == ROOT

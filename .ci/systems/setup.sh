@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# setup.sh DIR: puts into DIR all that building and testing for other targets needs. It may be run again:
-# what is there already stays. Outside DIR nothing changes. 1: something cannot be had (a line says what).
+# setup.sh DIR: puts into DIR all tools for building and testing for other targets. It may be run again and keeps
+# what is there. Outside DIR nothing changes. Status 1: something is not available, and a line names it.
 #
 #   DIR/bin        cargo-cross, wine-run, qemu-run
 #   DIR/rust-src   Debian's source of the standard library, of exactly the toolchain's version
@@ -8,7 +8,7 @@
 #   DIR/wine       Debian's Wine                  DIR/prefix   its C: drive
 #   DIR/ready      written last: the version that this was made for
 #
-# CROSS_PARTS="std windows arm" leaves the others out; std is always needed.
+# CROSS_PARTS="std windows arm" names the parts; without it all are installed. std is always needed.
 set -euo pipefail
 
 parts=" ${CROSS_PARTS:-std windows arm} "
@@ -26,11 +26,11 @@ mkdir -p "$1"
 kit=$(cd "$1" && pwd)
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 rust_version=$(rustc -vV | sed -n 's/^release: //p')
-# A kit for this toolchain can be used while it is completed.
+# A kit for this toolchain stays usable while parts are added.
 [ -e "$kit/ready" ] && [ "$(cat "$kit/ready")" != "rust_version=$rust_version" ] && rm -f "$kit/ready"
 
 # --- apt with a state of its own -----------------------------------------------------------------
-# Its sources are the machine's; for another suite the same, with the suite's name replaced.
+# It uses the machine's sources; for another suite, with the name of the suite replaced.
 apt=$kit/apt
 mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/parts" "$apt/debs"
 codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
@@ -89,7 +89,7 @@ unpack() { # FOLDER PACKAGE...: unpacks Debian packages, NAME or NAME=VERSION
         rm -rf "$apt/debs" && mkdir "$apt/debs"
         (cd "$apt/debs" && apt-get -qq download "$package") || die "Debian package $package cannot be had"
         file=$(echo "$apt"/debs/*.deb)
-        # No 32-bit Windows part of Wine, and nothing to read.
+        # Without the 32-bit Windows part of Wine, and without documentation.
         dpkg-deb --fsys-tarfile "$file" | tar -x -C "$into" --no-same-owner --exclude='./usr/share/doc' \
             --exclude='./usr/share/man' --exclude='./usr/share/locale' --exclude='*/i386-windows' \
             --exclude='./usr/i686-w64-mingw32' || die "$package cannot be unpacked"
@@ -132,9 +132,9 @@ if wants windows; then
     unpack wine wine64 libwine libz-mingw-w64 libunwind8
     gcc=$kit/mingw/usr/bin/x86_64-w64-mingw32-gcc-posix
     "$gcc" --version >/dev/null || die "Debian's mingw GCC does not start (a shared library is missing?)"
-    # Debian's script looks outside DIR.
+    # Debian's script looks for files outside DIR.
     ln -sf wineserver64 "$kit/wine/usr/lib/wine/wineserver"
-    # What wine-run puts into a prefix: Wine's zlib; the library that Rust's std draws random bytes from,
+    # wine-run puts these into a prefix: Wine's zlib; the library from which Rust's std gets random bytes,
     # which Wine 8 lacks; and GCC's libraries, for programs with C++ (Luau).
     mkdir -p "$kit/wine/extra"
     cp "$kit/wine/usr/x86_64-w64-mingw32/lib/zlib1.dll" "$kit/wine/extra/"

@@ -18,12 +18,12 @@ def start(script):
 def ready(process):
     line = process.stdout.readline().strip()
     assert line == "ready", f"{process.args}: {line!r}"
-    # Whatever is on its way.
+    # For whatever is still in progress.
     time.sleep(1)
 
 
 def ticks(pid):
-    """Hundredths of a second that a process has computed."""
+    """The CPU time of a process, in hundredths of a second."""
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])

@@ -4,12 +4,12 @@
 #
 #   run.sh MOONWIRE AUTOBAHN_CLIENT [DRIVER…]
 #
-# Drivers: inline poll-thread blocking, for cases 1 to 10; the same with -deflate behind, for 12 and 13,
-# and with -deflate-short, for a few of these. Without any: the first three and the last three. "all": each
+# Drivers: inline poll-thread blocking, for cases 1 to 10; with the suffix -deflate for 12 and 13,
+# and with -deflate-short for a few of these. Without any: the first three and the last three. "all": each
 # case with each, 517 of them three times, which takes half an hour.
 # MOONWIRE is the command, AUTOBAHN_CLIENT the example of that name. The suite is installed
-# into AUTOBAHN_HOME (default: autobahn in the target folder) when it is not there; logs and
-# reports land in its folder "out". Exit 1 when a case is not as expected.
+# into AUTOBAHN_HOME (default: autobahn in the target folder) if it is not there; logs and
+# reports are written to its folder "out". Exit 1 if a case is not as expected.
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 [ $# -ge 2 ] || { sed -n 2,13p "$0"; exit 2; }

@@ -27,7 +27,7 @@ finish() {            # $1: interpreter
 
 "$py3" -c 'import sys; assert (3, 9) <= sys.version_info < (3, 14), "Python 3.9 .. 3.13 wanted, this is %d.%d" % sys.version_info[:2]'
 "$py3" -m venv --clear "$dir/venv" 2>/dev/null || {
-    # Debian without python3-venv: same thing from pip
+    # Debian without python3-venv: the same from pip
     "$py3" -m pip install -q --target "$dir/vtool" virtualenv
     PYTHONPATH="$dir/vtool" "$py3" -m virtualenv -q "$dir/venv"
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Puts other clients through the WebSocket cases of tests/hostile and writes results/NAME.json.
+# Runs other clients on the WebSocket cases of tests/hostile and writes results/NAME.json.
 #
 #   run.sh [CLIENT…]     tungstenite fastwebsockets tokio-websockets websockets ws (default: all)
 #
-# Wants Rust, Python 3 with venv, node with npm, and their registries. Python's and node's clients
+# Needs Rust, Python 3 with venv, node with npm, and their registries. Python's and node's clients
 # are installed into a temporary directory, in the versions of WEBSOCKETS and WS (default: the
 # newest); those in Rust are in rust/Cargo.lock. Afterwards, for docs/STRICTNESS.md:
 #
