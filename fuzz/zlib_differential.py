@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Compression as zlib has it, by Python's module: python3 fuzz/zlib_differential.py --driver FILE
+"""Compares moonwire's compression with zlib, by Python's module: python3 fuzz/zlib_differential.py --driver FILE
 
     RUSTFLAGS='--cfg fuzzing' cargo build --release --example zlib_driver --manifest-path fuzz/Cargo.toml
     python3 fuzz/zlib_differential.py --driver fuzz/target/release/examples/zlib_driver --seconds 600
 
-What zlib deflates (any window, level, strategy and flush) has to come out of a connection, and of a body,
-as the same, whole and in pieces; what goes out has to be the same to zlib, with the window that was agreed
-on. What is changed, cut off or has more behind it is refused here if zlib finds fault with it, and else is
-the same. One seed gives the same trials; ends with an error at the first finding and says how to see it again.
+Data that zlib has deflated (with any window, level, strategy and flush) must inflate to the same bytes in a
+connection and in a body, whole and in pieces; what moonwire deflates must inflate to the same bytes in zlib,
+with the agreed window. Data that is changed, cut or has bytes behind it must be refused if zlib refuses it, and
+otherwise give the same bytes. A seed determines the trials; at the first difference the script ends with an error
+and prints how to reproduce it.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import zlib
 from collections import Counter
 
 TAIL = b"\0\0\xff\xff"
-# A final block that holds nothing: behind a message that is whole it ends the stream, to the byte.
+# An empty final block: behind a complete message it ends the stream exactly there.
 FINAL = b"\1\0\0\xff\xff"
 FLUSHES = [zlib.Z_SYNC_FLUSH, zlib.Z_FULL_FLUSH, zlib.Z_BLOCK, zlib.Z_PARTIAL_FLUSH, zlib.Z_NO_FLUSH]
 WORDS = b"id name tags alpha beta price 12345 0.25 true false null list value state".split()
@@ -52,7 +53,7 @@ def message(rng, most):
     while len(text) < n:
         text += b'{"%b":"%b","n":%d},' % (rng.choice(WORDS), rng.choice(WORDS), rng.randrange(10**6))
     if kind == 4:
-        # Far references.
+        # References far back.
         text[: n // 3] = text[2 * n // 3 : 2 * n // 3 + n // 3]
     return bytes(text[:n])
 
@@ -139,23 +140,23 @@ class Writer:
                 out += self.state.flush(flush)
         out += self.state.compress(data)
         if rng.randrange(8) == 0:
-            # RFC 7692 §7.2.3.4. Whoever does that starts anew.
+            # RFC 7692 §7.2.3.4. After a final block the window is empty.
             out += self.state.flush(zlib.Z_FINISH) + b"\0"
             self.state = None
             return bytes(out)
         out += self.state.flush(rng.choice(FLUSHES[:2]))
-        # What was flushed to an empty block before is not flushed again.
+        # After a flush that ended with an empty block, another flush writes nothing.
         return bytes(out.removesuffix(TAIL)) if out.endswith(TAIL) else bytes(out + b"\0")
 
 
 class Reader:
-    """zlib as it inflates messages, with an empty window behind a final block."""
+    """Inflates messages with zlib; after a final block the window is empty."""
 
     def __init__(self, takeover):
         self.takeover, self.state = takeover, zlib.decompressobj(-15)
 
     def message(self, payload):
-        """The message; whether it is whole: `None`, broken; and whether zlib has anything against it."""
+        """The message; whether it is complete (`None`: broken); and whether zlib refuses it."""
         if not self.takeover:
             self.state = zlib.decompressobj(-15)
         out = bytearray()
@@ -168,7 +169,7 @@ class Reader:
             end = self.state.copy()
             more = self.state.decompress(TAIL)
             if self.state.eof:
-                # The empty block at the end is a final one.
+                # The empty block at the end is marked as final.
                 is_whole = not more and not self.state.unused_data
                 self.state = zlib.decompressobj(-15)
                 return bytes(out), is_whole, False
@@ -190,7 +191,7 @@ class Trials:
         return str(self.number)
 
     def come(self, rng):
-        """Messages that come in on some connections at a time, their pieces in any order."""
+        """Messages that several connections receive at a time, their pieces in any order."""
         lines = []
         for _ in range(rng.choice([1, 1, 2, 3])):
             takeover = rng.randrange(2)
@@ -212,7 +213,7 @@ class Trials:
                 self.counts["came"] += 1
 
     def go(self, rng):
-        """Messages that go out."""
+        """Messages that are sent."""
         takeover, window, level = rng.randrange(2), rng.randrange(9, 16), rng.randrange(1, 10)
         line = self.new(takeover, window, level, 1 << 26)
         reader = zlib.decompressobj(-window)
@@ -226,7 +227,7 @@ class Trials:
             payload = sent[at + 4 :]
             if first == 0x82:
                 check(payload == data, "plain and another")
-                # zlib would have needed less by far. Level 1 is one of fixed codes in zlib-rs.
+                # zlib would have needed far fewer bytes. Level 1 of zlib-rs uses fixed codes.
                 least = len(zlib.compress(data, level, -window)) if data else 0
                 is_plain = least > len(data) * 0.9 - 20 or level == 1
                 check(is_plain, "plain, though zlib needs", least, "of", len(data))
@@ -235,7 +236,7 @@ class Trials:
             check(first == 0xC2 and len(payload) < len(data), "first byte", first)
             if not takeover:
                 reader = zlib.decompressobj(-window)
-            # In small pieces, since zlib holds to its window only between calls.
+            # In small pieces, since zlib applies its window only between calls.
             most = rng.choice([64, 500, 4000]) if len(data) < 50000 else rng.choice([4000, 0])
             got, rest = bytearray(), payload + TAIL
             while rest:
@@ -253,7 +254,7 @@ class Trials:
             line = self.new(takeover, 15, 3, most)
             told = self.driver.ask("feed", line, *cut(rng, payload))[1:]
             if most == len(data):
-                # What does not shrink may be too long on its way.
+                # Incompressible data may become too long on the wire.
                 is_long = len(payload) > most + most // 8 + 1024
                 check(told == ["b:" + data.hex()] or is_long, "at the limit:", told)
             else:
@@ -261,7 +262,7 @@ class Trials:
         self.counts["limits"] += 1
 
     def broken(self, rng):
-        """Messages of which one is changed."""
+        """Messages, one of which is changed."""
         takeover = rng.randrange(2)
         lines = [self.new(takeover, 15, 3, 1 << 26) for _ in range(2)]
         writer, reader = Writer(rng, takeover), Reader(takeover)
@@ -336,7 +337,7 @@ class Trials:
                     out += state.decompress(piece, 1 << 16)
                     piece = state.unconsumed_tail
                 if not state.eof:
-                    # What zlib has not given out yet.
+                    # Output that zlib still holds.
                     out += state.flush()
                 if not state.eof or (state.unused_data and not is_gzip):
                     return bytes(out), False, False
@@ -376,7 +377,7 @@ def main():
     driver = Driver(args.driver)
     while time.monotonic() < start + args.seconds and seed - args.seed < args.trials:
         if seed % 500 == 0:
-            # Connections of before are given up.
+            # Earlier connections are dropped.
             driver.process.stdin.close()
             driver.process.wait()
             driver = Driver(args.driver)

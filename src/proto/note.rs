@@ -107,7 +107,7 @@ impl fmt::Display for Note {
                 let fields: Vec<String> = lines.filter(|l| !l.is_empty()).map(masked).collect();
                 write!(f, "{} head {}", arrow(direction), fields.join(" | "))
             }
-            Note::Coding { name, asked: true } => write!(f, "<- coded as {name}, which is undone"),
+            Note::Coding { name, asked: true } => write!(f, "<- coded as {name}; it is decoded"),
             Note::Coding { name, asked: false } => {
                 write!(f, "<- coded as {name} though identity was asked for; it is decoded")
             }

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Audits servers of others, and says what was found.
+"""Audits servers of others and prints the findings.
 
     servers.py MOONWIRE [NAME…]      ws websockets tungstenite uvicorn-websockets uvicorn-wsproto bun
                                      nginx-ws (default: all)
-    servers.py --write MOONWIRE      and writes docs/AUDITED.md
+    servers.py --write MOONWIRE      also writes docs/AUDITED.md
 
-Wants node with npm, python3 with venv, cargo and nginx. What npm and PyPI have is installed, in its newest
-version, into the folder that AUDIT_ENV names (a temporary one without it); tungstenite is that of
-tests/peers/rust/Cargo.lock. Every server echoes, and compresses if it can; all else is its default. A fault
-of theirs is none of this script: status 1 is an audit that did not come to its end. Each is left alone for
-25 s, to see whether it pings.
+Needs node with npm, python3 with venv, cargo and nginx. Packages of npm and PyPI are installed, in their newest
+versions, into the folder that AUDIT_ENV names (by default a temporary one); tungstenite is that of
+tests/peers/rust/Cargo.lock. Every server echoes, and compresses if it can; its other settings are the defaults.
+A fault of a server does not fail this script: status 1 means that an audit did not complete. Each server gets 25 s
+without traffic, in which it may ping.
 """
 
 import json
@@ -147,7 +147,7 @@ def wait_for(port, children):
 
 
 def audit(env, moonwire, name):
-    """What it is, its findings, and the status of the audit."""
+    """The server's description, its findings, and the status of the audit."""
     port = free_port()
     commands, version = env.start(name, port)
     children = []
@@ -219,7 +219,7 @@ def write(results):
         text += f"\n## {version}\n\n"
         rest = [f for f in findings if f["verdict"] in ("fault", "notice")]
         if rest:
-            text += "| check | ok is that | verdict | what was seen |\n|---|---|---|---|\n"
+            text += "| check | the rule | verdict | what the server did |\n|---|---|---|---|\n"
         for f in rest:
             text += f"| {f['check']} | {escape(f['proves'])} | {cell(f)} | {escape(f['seen'])} |\n"
     (ROOT / "docs/AUDITED.md").write_text(text)

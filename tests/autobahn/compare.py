@@ -4,7 +4,7 @@
 usage: compare.py [--differing FILE] [--cases LIST] EXPECTED AGENT REPORTS [REPORTS_OF_SECOND_RUN]
 
 EXPECTED maps a case to [behavior, behaviorClose]; REPORTS holds the suite's index.json.
-What a second run has on a case replaces what the first had. Each differing, missing or
+The result of a case in a second run replaces that of the first. Each differing, missing or
 extra case is named with both values; --differing writes the expected ones among them into
 FILE, as a list for a second run. --cases says which were run (12.1.1,12.2.1), if not all. The last line has the two sums: "N as expected, N not".
 exit status: 0 all as expected, 1 not

@@ -1,4 +1,4 @@
-"""The table: which server is offered what, what it answers by its nature, and the coded bodies."""
+"""The table: the offers to each server, the answers that its implementation gives, and the coded bodies."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ CLIENTS = ("inline", "poll-thread", "blocking")
 
 @dataclasses.dataclass(frozen=True)
 class Offer:
-    """What is offered: windows as powers of two, and who may refer to messages before."""
+    """An offer: windows as powers of two, and which side may refer to earlier messages."""
 
     window: int = 15
     server: int = 15
@@ -28,10 +28,10 @@ class Cell:
     server: str
     setting: str
     client: str
-    want: str  # what is agreed on, "none", or "refused: " and what the error says
+    want: str  # the agreed parameters, "none", or "refused: " and a part of the error
     offer: Offer | None = None  # None: `Compress = true`
     work: str = ""
-    path: str = ""  # of a coded body
+    path: str = ""  # the coding of a body
     options: tuple[str, ...] = ()
     short: bool = False
 
@@ -44,7 +44,7 @@ def agreed(client: int, client_takeover: bool, server: int, server_takeover: boo
 
 
 def as_asked(o: Offer, window: int = 15, server: int = 15) -> str:
-    """No more than was offered, nor than what the server has by itself."""
+    """At most what was offered, and at most what the server supports."""
     return agreed(min(o.window, window), o.takeover, min(o.server, server), o.server_takeover)
 
 
@@ -52,7 +52,7 @@ def as_asked(o: Offer, window: int = 15, server: int = 15) -> str:
 
 
 def nine_at_least(o: Offer, window: int = 15, server: int = 15) -> str:
-    """zlib writes no window of 8 without its own head: such an offer is declined."""
+    """Without its own header, zlib supports no window of 8: such an offer is declined."""
     return "none" if o.server < 9 else as_asked(o, window, server)
 
 
@@ -61,8 +61,8 @@ def websockets_alone(o: Offer) -> str:
 
 
 def tornado(o: Offer) -> str:
-    """It repeats the windows that were offered and never `…_no_context_takeover`, which moonwire takes
-    for what it is: not accepted. A window of 8 is an exception of zlib in it."""
+    """It repeats the offered windows, but never `…_no_context_takeover`; moonwire treats that as not
+    accepted. A window of 8 raises an exception of zlib in it."""
     if not o.server_takeover:
         return "refused: accepted without server_no_context_takeover, which was asked for"
     return "refused: the server answered 500 " if o.server < 9 else as_asked(o)
@@ -74,13 +74,13 @@ def bun(o: Offer) -> str:
 
 
 def nats(o: Offer) -> str:
-    """Never takeover, and no word on windows: the server's own is always 15."""
+    """Never takeover, and no window in the answer: the server's own is always 15."""
     if o.server < 15:
         return "refused: accepted without server_max_window_bits, which was asked for"
     return agreed(o.window, False, 15, False)
 
 
-# Bun's settings: the window of what it compresses with so much memory, and of what it takes.
+# Bun's settings: the window for compressing with a given amount of memory, and the window for inflating.
 BUN_SIZES = {
     "dedicated": (15, 15), "3KB": (9, 11), "4KB": (9, 12), "8KB": (10, 13), "16KB": (11, 14),
     "32KB": (12, 15), "64KB": (13, 15), "128KB": (14, 15), "256KB": (15, 15),
@@ -135,7 +135,7 @@ def messages():
 
 
 def asked():
-    """What the server asks for by itself."""
+    """What the server requests without an offer."""
     for client in CLIENTS:
         for server in ("ws", "websockets"):
             for bits in range(9, 16):
@@ -143,7 +143,7 @@ def asked():
                 short = server == "ws" and bits == 9 and client == "inline"
                 name = f"{server}/asks-{bits}/{client}"
                 yield Cell(name, server, f"asks-{bits}", client, want, Offer(), "all", short=short)
-            # What it sends comes in three frames.
+            # It sends each message in three frames.
             short = client == "blocking"
             name, want = f"{server}/fragments/{client}", as_asked(Offer())
             yield Cell(name, server, "fragments", client, want, Offer(), "all", short=short)
@@ -152,7 +152,7 @@ def asked():
             yield Cell(f"bun/{setting}/{client}", "bun", setting, client, want, Offer(), "all")
 
 
-# Where HTTP calls go.
+# The targets of HTTP calls.
 CALLED = (
     ("aiohttp", "default", "/body?how=gzip"), ("ws", "http", "/body?how=gzip"), ("bun", "http", "/body?how=gzip"),
     ("deno", "default", "/body"), ("tornado", "default", "/body"), ("uvicorn", "wsproto", "/body"),
@@ -199,9 +199,9 @@ def bodies():
     yield from body("nginx", "default", "/body", "gzip")
 
     yield from events("aiohttp", "default", "flushed", "gzip", short=True)
-    # It sends what is coded without having been asked, too.
+    # It also sends coded bodies that were not requested.
     yield from events("aiohttp", "default", "flushed", "gzip", asks=False)
-    # Nothing is flushed before the end, so that they cannot be but late.
+    # It flushes nothing before the end, so the events are late.
     yield from events("aiohttp", "default", "gzip", "gzip", held=True)
     for how in ("gzip", "deflate", "raw"):
         yield from events("ws", "http", how, "gzip" if how == "gzip" else "deflate")

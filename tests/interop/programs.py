@@ -1,7 +1,7 @@
-"""The real servers: how each is installed and started. Installing and starting themselves are those of
+"""The real servers: how each is installed and started. The functions for installing and starting are those of
 tests/walls.
 
-A setup is a function of `Start`; it gives back the port of each of its settings.
+A setup is a function of `Start`; it returns the port of each of its settings.
 """
 
 import json
@@ -13,7 +13,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 
 def _walls():
-    """tests/walls/programs.py, whose name is that of this file."""
+    """tests/walls/programs.py, which has the same name as this file."""
     import importlib.util
 
     spec = importlib.util.spec_from_file_location("walls_programs", HERE.parent / "walls" / "programs.py")
@@ -33,7 +33,7 @@ PYPI = {
     "uvicorn": "0.54.0", "wsproto": "1.3.2", "starlette": "1.10.0",
 }
 DEBIAN = {"node": "nodejs", "npm": "npm", "nginx": "nginx", "nats-server": "nats-server"}
-# What the short form needs.
+# The servers of the short form.
 SHORT = ("node", "npm", "ws", "websockets", "aiohttp")
 WINDOWS = [f"asks-{bits}" for bits in range(9, 16)]
 
@@ -58,7 +58,7 @@ def in_npm(home: pathlib.Path, package: str) -> str | None:
 
 
 def install(home: pathlib.Path, short: bool) -> None:
-    """What is missing, if it can be had. What cannot is told, and is missing later."""
+    """Installs what is missing. Prints what is not available; its cells are skipped later."""
 
     def lacks(table, has):
         return [name for name in table if (not short or name in SHORT) and not has(name)]
@@ -119,7 +119,7 @@ class Start(walls.Start):
 def ws(start: Start) -> dict[str, int]:
     start.npm("ws")
     node = start.command("node")
-    # Where ws.mjs looks for the package.
+    # ws.mjs looks for the package here.
     at = f"process.chdir({json.dumps(str(start.home / 'npm'))})"
     start.write(start.folder / "at.cjs", at)
     command = [node, "--require", str(start.folder / "at.cjs"), str(HERE / "servers" / "ws.mjs")]
@@ -157,7 +157,7 @@ websocket {{ host: 127.0.0.1, port: {port}, no_tls: true, compression: true }}
 
 
 def nginx(start: Start) -> dict[str, int]:
-    """In front of what aiohttp sends plain."""
+    """In front of aiohttp's bodies that are not coded."""
     behind = aiohttp(start)["default"]
     command, dir, port = start.command("nginx"), start.dir("nginx"), free_port()
     config = start.write(dir / "conf", f"""

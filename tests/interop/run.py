@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Compressed messages (RFC 7692) and coded bodies, exchanged with real servers.
 
-    run.py install                        installs what is missing, and tells what cannot be had
+    run.py install                        installs what is missing, and prints what is not available
     run.py --moonwire PATH                the short form: ws, websockets and aiohttp, a few cells of each
     run.py --moonwire PATH --full         every cell
     run.py --list [--full]                the cells
 
 The client on the blocking face is the example `interop_client`, in the folder "examples" beside PATH.
-Everything listens on free ports of loopback, in a temporary folder, and ends with the run. What cannot
-be had here is skipped, and said. INTEROP_HOME has what npm and PyPI brought (default: interop in the
-target folder). Exit 1 when a cell failed.
+Everything listens on free ports of loopback, in a temporary folder, and ends with the run. Servers that
+are not available are skipped and named. INTEROP_HOME has the packages of npm and PyPI (default: interop
+in the target folder). Exit 1 if a cell failed.
 """
 
 import argparse
@@ -35,16 +35,16 @@ from cells import Cell
 from programs import Broken, Missing
 
 HARD_LIMIT = 60
-# What the trace says of a message: its way, its length, and what went over the wire.
+# A message in the trace: its direction, its length, and its length on the wire.
 MESSAGE = re.compile(r" (->|<-) (?:text|binary) message (\d+) compressed to (\d+) ")
 BODY = re.compile(r" <- body (\d+) coded as (\d+)$", re.M)
 KEPT = re.compile(r"over a kept connection", re.M)
-CODED = re.compile(r" <- coded as (\w+)(?: though identity was asked for)?, which is undone$", re.M)
+CODED = re.compile(r" <- coded as (\w+)(?: though identity was asked for)?; it is decoded$", re.M)
 # The distances of echo.luau, and how far from its window's end zlib stays (MIN_LOOKAHEAD).
 DISTANCES = (250, 500, 1000, 2000, 4000, 8000, 16000, 32000)
 LOOKAHEAD = 262
-# The small messages of echo.luau; with takeover they become less than this part of their length, and
-# without more.
+# The small messages of echo.luau: with takeover they compress to less than this part of their length,
+# without it to more.
 SMALL, PART = range(128, 200), 0.45
 
 
@@ -59,7 +59,7 @@ class Interop:
         self.setups: dict[str, object] = {}
 
     def setup(self, name: str) -> dict[str, int]:
-        """Started when it is first wanted; why it cannot be had is remembered."""
+        """Starts the server at its first use; remembers why it is not available."""
         if name not in self.setups:
             try:
                 self.setups[name] = programs.SETUPS[name](self.start)
@@ -70,7 +70,7 @@ class Interop:
         return self.setups[name]
 
     def run(self, cell: Cell) -> str:
-        """What was seen. Raises Missing or Failed."""
+        """Returns what was observed. Raises Missing or Failed."""
         port = self.setup(cell.server)[cell.setting]
         code, out, trace = self._client(self._command(cell, port))
         said = f"{out}\n{trace[-1500:]}"
@@ -129,7 +129,7 @@ class Interop:
         return f"{got}; {self._used(cell, offer, got, MESSAGE.findall(trace))}"
 
     def _used(self, cell: Cell, offer: cells.Offer, got: str, seen: list) -> str:
-        """That both sides compressed, and no more than was agreed on."""
+        """Checks that both sides compressed, and within the agreed parameters."""
         ways = collections.defaultdict(list)
         for way, length, wire in seen:
             ways[way].append((int(length), int(wire)))
@@ -157,7 +157,7 @@ class Interop:
         return f"sent {len(ways['->'])} as {up}, came {len(ways['<-'])} as {down}"
 
     def _kept(self, came: list, window: int) -> None:
-        """What is farther away than the server's window came as it is."""
+        """Checks that references beyond the server's window were not used."""
         for length, wire in came:
             if length % 3 == 0 and length // 3 in DISTANCES and length // 3 > 2**window and wire < length:
                 raise Failed(f"with a window of {window} the server found what is {length // 3} away")
@@ -182,13 +182,13 @@ class Interop:
 
 
 def part(lengths: list) -> float:
-    """What small messages became, of what they were."""
+    """The compressed length of small messages, as a part of their length."""
     small = [(length, wire) for length, wire in lengths if length in SMALL]
     return sum(wire for _, wire in small) / max(1, sum(length for length, _ in small))
 
 
 def agreement(answer: str, offer: cells.Offer) -> str:
-    """What an answer means (RFC 7692 §7.1), read apart from moonwire."""
+    """The meaning of an answer (RFC 7692 §7.1), parsed without moonwire."""
     if not answer:
         return "none"
     name, *parameters = [word.strip() for word in answer.split(";")]
@@ -252,7 +252,7 @@ def go_through(args, interop: Interop) -> int:
             try:
                 seen = interop.run(cell)
             except Failed as e:
-                # A busy machine: what fails twice counts.
+                # The machine may be busy: only a cell that fails twice has failed.
                 note = f" (second try; the first: {str(e).splitlines()[0]})"
                 seen = interop.run(cell)
         except (Missing, Broken) as e:
@@ -287,7 +287,7 @@ def main() -> int:
         install(short=not (args.full or args.only or args.step))
     if args.step:
         return 0
-    # So that `finally` is reached.
+    # So that `finally` runs.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     folder = pathlib.Path(tempfile.mkdtemp(prefix="interop-"))

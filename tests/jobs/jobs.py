@@ -1,7 +1,7 @@
-"""The jobs: what each tool is told, and what has to come out.
+"""The jobs: the command line of each tool, and the expected output.
 
-In a command line, {moonwire}, {wscat} and {websocat} are the tools and the other names are of this
-run: ports, files. `shown` says how docs/COMMAND.md has them.
+In a command line, {moonwire}, {wscat} and {websocat} are the tools and the other names are those of
+this run: ports, files. `shown` has their names in docs/COMMAND.md.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ def lines(*words: str) -> bytes:
 
 
 def kinds(*want: str):
-    """Objects of JSON, one a line, of these kinds."""
+    """JSON objects of these kinds, one on each line."""
     def check(out: bytes) -> bool:
         told = [json.loads(line) for line in out.decode().splitlines()]
         return [event["kind"] for event in told] == list(want)
@@ -26,18 +26,18 @@ def kinds(*want: str):
 @dataclasses.dataclass
 class Job:
     name: str
-    # What standard output has to have, or a function that says whether it is right.
+    # The expected standard output, or a function that checks it.
     want: object
     moonwire: str
     wscat: str = ""
     websocat: str = ""
-    # For what neither of them does.
+    # For jobs that neither of them can do.
     curl: str = ""
-    # Which servers do it.
+    # The servers that support it.
     servers: tuple[str, ...] = ("ws",)
     # A program that the server of this job needs.
     needs: str = ""
-    # What another tool says besides, which is no fault.
+    # Other output of the other tools, which is not an error.
     other: object = None
 
 
@@ -125,7 +125,7 @@ JOBS = [
         r"printf 'a\nb\0c\0' | {moonwire} connect -0 {url}/echo",
         "",
         r"printf 'a\nb\0c\0' | {websocat} -0 {url}/echo", servers=ALL,
-        # websocat 1.14 writes a zero byte more behind a message with a line end in it.
+        # websocat 1.14 writes an extra zero byte behind a message that contains a line end.
         other=b"a\nb\0\0c\0"),
     Job("an event stream (SSE), with curl's options", lines("id: 1", "data: for you", "", "id: 2", "event: end", "data: done", ""),
         "{moonwire} stream --events -H 'X-Job: you' {http}/events",
@@ -137,17 +137,17 @@ JOBS = [
         servers=("http",)),
 ]
 
-# How docs/COMMAND.md has the names of a run.
+# The names of a run, as docs/COMMAND.md shows them.
 SHOWN = {
     "moonwire": "moonwire", "wscat": "wscat", "websocat": "websocat",
     "url": "$URL", "tls": "$WSS", "mtls": "$WSS", "http": "$HTTP", "sock": "/run/app.sock",
     "ca": "ca.pem", "cert": "me.pem", "key": "me.key", "p12": "me.p12", "file": "picture",
     "http_proxy": "proxy:3128", "socks": "proxy:1080", "unique": "x",
 }
-# What only the test's servers need.
+# Arguments that only the servers of the test need.
 PATHS = ("/echo", "/told/x-job", "/protocol", "/told/authorization", "/told/origin", "/picture", "/pinged",
          "/flaky/x", "/extensions", "/ticks", "/hello", "/events", "/ask", "; cat picture")
-# What standard input is, where a tool ends with it.
+# The standard input, for a tool that ends with it.
 NOTES = "`wscat -x` needs a standard input that stays open."
 
 

@@ -28,12 +28,12 @@ import run
 
 from programs import with_parent
 
-# What a client may have: its code, the threads' stacks that are used, and buffers.
+# The memory that a client may use: its code, the used parts of the threads' stacks, and buffers.
 MEMORY = 24 << 20
-# The same where nothing moves, and so no more than is bounded waits.
+# The same while no bytes move, and therefore only a bounded number of bytes waits.
 STILL = 16 << 20
-# What may be under way while nobody reads: buffers of both sockets and both pipes, of the server, and
-# `Limits::high_water`. It does not grow with what there is to send.
+# The bytes that may be under way while the output is not read: buffers of both sockets, both pipes and the server,
+# and `Limits::high_water`. It does not depend on how much there is to send.
 STUCK = 64 << 20
 
 
@@ -111,7 +111,7 @@ def stuck(command: list[str], data: bytes) -> tuple[int, int, int]:
     process, sent = begin(command), [0]
     threading.Thread(target=feed, args=(process, data, 1 << 20, sent), daemon=True).start()
     before, same = -1, 0
-    # Until nothing moves for a second and a half.
+    # Until no bytes have moved for a second and a half.
     while same < 15 and sent[0] <= STUCK:
         time.sleep(0.1)
         same = same + 1 if sent[0] == before and before > 0 else 0
@@ -200,7 +200,7 @@ def main() -> int:
         if memory > MEMORY:
             failures.append(f"{memory} bytes of memory")
         if websocat:
-            # Its messages have the line end, and it closes at the end of input with answers under way.
+            # Its messages include the line end, and it closes at the end of input while answers are under way.
             whole, other, its = through([websocat, "-t", "-n", "--max-messages-rev", str(data.count(b"\n") * args.mib),
                                      "-", echo.url], data, args.mib)
             what = "" if whole else " (not what was sent came back)"

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Everyday jobs, done by moonwire, wscat and websocat on the same servers.
+"""Runs everyday jobs with moonwire, wscat and websocat on the same servers.
 
-    run.py --moonwire PATH                moonwire, and wscat where npm is
+    run.py --moonwire PATH                moonwire, and wscat if there is npm
     run.py --moonwire PATH --full         websocat, too, which cargo builds if it is not here (minutes)
     run.py --table                        the table for docs/COMMAND.md
 
 The servers are the package ws of npm, the package websockets of PyPI, `moonwire echo`, and Python's
-http.server. All listen on free ports of loopback, and end with the run. What cannot be had here is
-skipped, and said. JOBS_HOME has the packages (default: jobs in the target folder). Exit 1 when
-something else came out than has to, or when the table of docs/COMMAND.md is another.
+http.server. All listen on free ports of loopback, and end with the run. Programs that are not
+available are skipped and named. JOBS_HOME has the packages (default: jobs in the target folder). Exit 1 if
+an output is not as expected, or if the table of docs/COMMAND.md differs.
 """
 
 import argparse
@@ -32,7 +32,7 @@ import programs
 from pki import Pki, openssl
 from programs import Broken, Missing, free_port
 
-# How long a command has.
+# The time limit of a command.
 LIMIT = 60
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE")
 
@@ -43,7 +43,7 @@ def home() -> pathlib.Path:
 
 
 class Tools:
-    """The programs that are here, or why one is not."""
+    """The available programs, or the reason why one is not available."""
 
     def __init__(self, moonwire: str, full: bool) -> None:
         home().mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,7 @@ class Servers:
         return port
 
     def _line(self, command: list[str], env: dict) -> str:
-        """Starts a server; its first line says where it listens."""
+        """Starts a server; its first line of output has its addresses."""
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=dict(os.environ, **env),
             preexec_fn=programs.with_parent, text=True,
@@ -164,14 +164,14 @@ def run(command: str) -> tuple[int, bytes, bytes]:
 
 
 def verdict(job: jobs.Job, tool: str, command: str) -> str:
-    """What is wrong with what it does; nothing if it is right."""
+    """The differences from the expected output; none if it is right."""
     want = job.want if tool == "moonwire" or job.other is None else job.other
     status, out, err = run(command)
     try:
         right = want(out) if callable(want) else out == want
     except ValueError:
         right = False
-    # A connection that another tool ends by itself is not always status 0.
+    # If another tool ends the connection itself, its status is not always 0.
     if right and (status == 0 or tool == "websocat"):
         return ""
     wanted = "" if callable(want) else f", not {want[:200]!r}"
@@ -187,7 +187,7 @@ def cells(servers: Servers, only: list[str]):
         for tool in ("moonwire", "wscat", "websocat", "curl"):
             template = getattr(job, tool)
             there = shutil.which("curl") if tool == "curl" else getattr(tools, tool)
-            # The others show what they do with one server.
+            # The other tools run with one server only.
             for server in job.servers if tool == "moonwire" else job.servers[:1]:
                 if not template:
                     continue
@@ -232,7 +232,7 @@ def main() -> int:
     tools = Tools(args.moonwire, args.full)
     skipped: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="jobs-") as folder:
-        # tinyproxy gives up root.
+        # tinyproxy drops root privileges.
         os.chmod(folder, 0o755)
         servers = Servers(pathlib.Path(folder), tools)
         try:

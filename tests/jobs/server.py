@@ -1,6 +1,6 @@
 """Servers of the jobs: WebSocket on the package websockets of PyPI, and HTTP on Python's own.
 
-One line of JSON says where they listen: plain, http.
+Prints one line of JSON with their ports: plain, http.
 """
 
 import asyncio

@@ -94,7 +94,7 @@ fn an_event_stream_that_is_compressed_is_read_and_the_trace_says_who_asked() {
             "identity",
             "<- coded as gzip though identity was asked for; it is decoded",
         ),
-        (&["--trace", "--compressed"], "gzip, deflate", "<- coded as gzip, which is undone"),
+        (&["--trace", "--compressed"], "gzip, deflate", "<- coded as gzip; it is decoded"),
     ] {
         let (ended, asked) = sends(options, "SSE");
         assert_eq!(ended.out, ["none true 1000", "gzip true 1000"]);

@@ -1,6 +1,6 @@
 """Python's websockets against the hostile server: websockets_client.py URL [--protocol P] [--message N].
 
-Prints what it tells, a line each; see README.md.
+Prints one line for each event of the library; see README.md.
 """
 
 import argparse
@@ -38,7 +38,7 @@ async def main() -> None:
     except ConnectionClosedOK as e:
         print("close", e.rcvd.code)
     except ConnectionClosed as e:
-        # A close with another code than 1000 and 1001 is told in this way, too.
+        # websockets reports a close with a code other than 1000 and 1001 in this way, too.
         ended = e.rcvd is not None and (e.sent is None or e.rcvd_then_sent)
         print(f"close {e.rcvd.code}" if ended else f"error {e}")
 

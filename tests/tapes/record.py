@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Records the tapes of this folder: starts each server, runs a script against it, keeps the tape.
+"""Records the tapes of this folder: starts each server, runs a script against it, and stores the tape.
 
     python3 tests/tapes/record.py [--moonwire PATH] [--node-modules DIR] [NAME...]
 
 It needs node with the packages `ws` and `bun`, Python with `websockets` and `uvicorn`, and nats-server;
-README.md says where they come from. A recording differs from the one before in keys, times and dates.
+README.md names their sources. Two recordings differ in keys, times and dates.
 """
 
 import argparse
@@ -242,7 +242,7 @@ ws.OnClose:Wait()
 task.wait(0.1)
 """
 
-# Name: what the tape shows; the server and its argument; the script; whether payloads are kept.
+# Name: what the tape shows; the server and its argument; the script; whether payloads are recorded.
 TAPES = {
     "ws-echo": ("ws (npm): messages of all kinds, a ping, a close", "ws", "echo", ECHO, True),
     "bun-ping": ("Bun: a ping of the server, a long message", "bun", "", BUN_SCRIPT, True),

@@ -1,4 +1,4 @@
-"""A WebSocket server of one connection that does what a test says, on sockets alone."""
+"""A WebSocket server of one connection that follows the commands of a test; it uses only sockets."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
 class Server:
-    """`got` has what comes: pairs of opcode and payload, and None at the end."""
+    """`got` has the received frames, as pairs of opcode and payload, and None at the end."""
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))

@@ -3,8 +3,8 @@
 
     run.py --moonwire PATH [--only PART]
 
-Each test types and looks at what a terminal of 80 by 24 would show. Nothing is timed: what has to
-come is waited for. Needs nothing but Python; Ctrl-Z needs bash. Exit 1 when a test failed.
+Each test types and compares what a terminal of 80 by 24 would show. Nothing is timed: tests wait for the
+expected output. Needs only Python; Ctrl-Z needs bash. Exit 1 if a test failed.
 """
 
 import argparse
@@ -30,10 +30,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from frames import BINARY, CLOSE, TEXT, Server
 
-# How long a test waits before it has failed.
+# The time after which a test that waits has failed.
 LONG = 30
 UP, DOWN, RIGHT, LEFT = "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D"
-# What `connect` may tell a terminal: colours, erasing, places.
+# The sequences that `connect` may send to a terminal: colours, erasing, positions.
 OURS = re.compile(rb"\x1b\[(?:0|2|34)?m|\x1b\[K|\x1b\[\d+C|\x1b\[H|\x1b\[2J")
 
 
@@ -42,7 +42,7 @@ class Failed(Exception):
 
 
 class Screen:
-    """What a terminal makes of the bytes; lines scroll up into `gone`."""
+    """The screen of a terminal that receives the bytes; lines scroll up into `gone`."""
 
     def __init__(self) -> None:
         self.columns, self.rows = 80, 24
@@ -71,7 +71,7 @@ class Screen:
             self.row = self.column = 0
         elif what == "J":
             self.lines = [[] for _ in range(self.row + 1)]
-        # The shell's: pasted text is marked.
+        # A sequence of the shell: pasted text is marked.
         elif what != "m" and numbers != "?2004":
             raise Failed(f"the screen knows no ESC [ {numbers} {what}")
 
@@ -111,7 +111,7 @@ class Terminal:
         master, slave = pty.openpty()
         self.size(80, 24, master)
         self.before = termios.tcgetattr(slave)
-        # The slave stays open here, so that its modes can be asked for after the end.
+        # The slave side stays open, so that its modes can be read after the command has ended.
         self.master, self.slave = master, slave
         base = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TMUX")}
         env = {**base, "TERM": "xterm-256color", **(env or {})}
@@ -145,7 +145,7 @@ class Terminal:
             return False
         self.raw += data
         data = self.left + data
-        # Characters and sequences may be cut.
+        # A read may cut characters and sequences.
         cut = re.search(rb"(?:\x1b(?:\[[?0-9;]*)?|[\xc0-\xff][\x80-\xbf]*)\Z", data)
         whole = data
         self.left = b""
@@ -167,7 +167,7 @@ class Terminal:
             self._read(0.05)
 
     def shows(self, *want: str) -> None:
-        """The last lines of the screen; with the cursor in the last of them."""
+        """Waits for these last lines of the screen, with the cursor in the last one."""
         def seen() -> bool:
             shown = self.screen.shown()[: self.screen.row + 1]
             return shown[-len(want):] == list(want)
@@ -177,7 +177,7 @@ class Terminal:
         self.until(lambda: self.screen.column == column, f"the cursor is not in column {column}")
 
     def ended(self, want: int) -> None:
-        """It ends with this status, and the terminal is as it was."""
+        """Waits for the end with this status; the modes of the terminal must be as before."""
         def seen() -> bool:
             if self.status is None:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -194,7 +194,7 @@ class Terminal:
             raise Failed(f"the terminal is not as it was: {self.before} {after}")
 
     def harmless(self) -> None:
-        """Nothing but sequences of ours."""
+        """The output has only sequences that `connect` may send."""
         rest = OURS.sub(b"", self.raw)
         bad = re.search(rb"[^\t\r\n -~\x80-\xff]|\xc2[\x80-\x9f]|\xe2\x80[\x8e\x8f\xaa-\xae]", rest)
         if bad:
@@ -347,7 +347,7 @@ class Tests:
         terminal.screen.columns = 30
         mark = len(terminal.raw)
         terminal.size(30, 24)
-        # It is drawn again without a key.
+        # The line is drawn again without a key press.
         terminal.until(lambda: len(terminal.raw) > mark, "is not drawn")
         terminal.until(lambda: terminal.screen.shown()[-1] == "> " + text[-27:], "does not fit")
         server.send("short")
@@ -497,7 +497,7 @@ class Tests:
                 self.send_header("Content-Type", kind)
                 self.send_header("X-Evil", "\xc2\x85\x9b")
                 self.end_headers()
-                # Cut within characters.
+                # The pieces are cut within characters.
                 for byte in text:
                     self.wfile.write(bytes([byte]))
                     self.wfile.flush()

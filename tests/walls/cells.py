@@ -1,4 +1,4 @@
-"""The matrix: one `Cell` for each thing that is tried. Adding one is a line.
+"""The matrix: one `Cell` for each combination that is tried. A new one is one line.
 
 In `options`, `url` and `env`, a {word} is filled in when the cell runs:
 
@@ -18,13 +18,13 @@ from hostile import Connect, Socks
 from programs import PASSWORD, USER
 
 OK = "ok"  # the script ends with its OK line and status 0
-ANY = "any"  # an error or not, but an end in time, and no crash
-# Everything else is an error: status 1, and this regular expression in what is printed, in any case.
+ANY = "any"  # an error or not, but it ends in time and does not crash
+# Any other value: status 1, and the output matches this regular expression, ignoring case.
 
 
 @dataclasses.dataclass
 class Cell:
-    name: str  # program/what; --only takes a part of it
+    name: str  # program/what; --only accepts a part of it
     setup: object  # a name of programs.SETUPS, a function of the certificates that gives a hostile proxy, or None
     options: str
     script: str  # websocket, events, upload
@@ -32,14 +32,14 @@ class Cell:
     want: str = OK
     short: bool = False
     env: dict = dataclasses.field(default_factory=dict)
-    through: bool = True  # the request came through the setup; False: the setup was passed by
-    peer: str | None = None  # the address that it came from, where that is not the setup's own
-    reached: bool = False  # the origin may be asked although an error is wanted
-    seen: str = ""  # a regular expression in what a hostile proxy was told
+    through: bool = True  # whether the request came through the setup; False: it went around it
+    peer: str | None = None  # the source address, if it is not the setup's own
+    reached: bool = False  # the origin may get a request although an error is expected
+    seen: str = ""  # a regular expression for what a hostile proxy received
     unseen: str = ""
     live: bool = True  # events come one by one
-    forms: bool = False  # curl tries its absolute form, too
-    curl: str | None = None  # what the reference clients do, where that differs from the want
+    forms: bool = False  # curl also tries the absolute form
+    curl: str | None = None  # what the reference clients do, if that differs from `want`
 
 
 PATHS = {"websocket": "", "events": "sse", "upload": "upload"}
@@ -47,7 +47,7 @@ NO_CERT = "certificate|alert|handshake|reset|closed|eof|ended"
 BAD_CERT = "certificate|unknown ?issuer|invalid peer|self.signed|not valid for"
 PROXY = "proxy|socks|tunnel|connect"
 LATE = "time limit|timed ?out"
-# Whole numbers: the port in a URL may have these digits, too.
+# Complete numbers: the port in a URL may contain these digits, too.
 NO_AUTH, UNREACHABLE = r"\b407\b", r"\b50\d\b"
 
 
@@ -61,12 +61,12 @@ def each(name: str, setup: str, options: str, short=(), at: str = "localhost", o
                 continue
             port = "{tls}" if secure else "{plain}"
             url = f"{scheme}://{at}:{port}/{PATHS[script]}"
-            # What reads TLS sees an event stream, what does not passes bytes on.
+            # A program that ends TLS sees an event stream; any other passes bytes on.
             yield Cell(f"{name}/{key}", setup, options, script, url, short=key in short, live=live, **more)
 
 
 def front(name: str, setup: str, short=()):
-    """The same for what stands in front of the origin, with ports of its own."""
+    """The same for programs in front of the origin, which have their own ports."""
     for script in PATHS:
         for secure in ("", "s"):
             if name == "stunnel" and not secure:
@@ -186,7 +186,7 @@ def fronts():
         yield Cell(f"stunnel/{key}", "stunnel", "", "websocket", f"wss://localhost:{{at.{key}}}/", BAD_CERT, short=True)
         yield Cell(f"stunnel/{key}/events", "stunnel", "", "events", f"https://localhost:{{at.{key}}}/sse", BAD_CERT)
     yield Cell("stunnel/untrusted", "stunnel", "--ca {other}", "websocket", "wss://localhost:{at.tls}/", BAD_CERT)
-    # A proxy and, behind it, a front that wants a certificate.
+    # A proxy and, behind it, a front that requires a client certificate.
     for setup, proxy in (("squid", "http"), ("microsocks", "socks5h")):
         yield Cell(f"{setup}/to-nginx-mtls", setup, f"--proxy {proxy}://127.0.0.1:{{at.port}} --cert {{cert}} --key {{key}}",
                    "websocket", "wss://localhost:{nginx.mtls}/", through=False, peer="127.0.0.2", short=True)
@@ -201,7 +201,7 @@ def direct():
     yield Cell("unix/none", None, "", "websocket", "ws+unix:{sock}.none:/", "no such file|not found|connect|os error 2")
     yield Cell("unix/nginx/websocket", "nginx", "", "websocket", "ws+unix:{at.unix}:/", short=True)
     yield Cell("unix/nginx/upload", "nginx", "", "upload", "http+unix:{at.unix}:/upload")
-    # A proxy has nothing to do with a socket of this machine.
+    # No proxy is used for a Unix socket.
     yield Cell("unix/env", lambda pki: Connect(), "", "websocket", "ws+unix:{sock}:/", peer="unix", through=False,
                unseen=".", env={"ALL_PROXY": "http://127.0.0.1:{at.port}"}, short=True)
 
@@ -233,7 +233,7 @@ def environment():
                  "ws://a.origin.test:{plain}/", {"HTTP_PROXY": proxy})
     yield cell("no/other", "--no-proxy example.com", wss, {"HTTPS_PROXY": proxy})
     yield cell("no/part-of-a-name", "--no-proxy calhost", wss, {"HTTPS_PROXY": proxy}, short=True)
-    # urllib's and curl's old faults: a name is no network, and an address no suffix.
+    # Former faults of urllib and curl: a name is not a network, and an address is not a suffix.
     yield cell("no/part-of-an-address", "", "ws://127.0.0.1:{plain}/", {"HTTP_PROXY": proxy, "NO_PROXY": "0.0.1"})
     yield passed("none", "", ws, {"HTTPS_PROXY": dead, "NO_PROXY": ""})
     yield cell("credentials", "--trace", wss, {"HTTPS_PROXY": "http://{auth}@127.0.0.1:{at.port}"},
@@ -250,7 +250,7 @@ def socks():
         return Cell(f"socks/{name}", lambda pki: Socks(**fault), f"--proxy {proxy} {options}", script, url, want,
                     seen=seen, unseen=unseen, reached=reached, short=short, curl=curl, peer=peer)
 
-    # What is right.
+    # Valid answers.
     yield cell("name", url=named, seen="command 1 name origin.test ", short=True)
     yield cell("name/local", url=named, scheme="socks5", options="--resolve origin.test:{plain}:127.0.0.1",
                seen="command 1 ipv4 127.0.0.1 ", short=True)
@@ -264,7 +264,7 @@ def socks():
     for bound in ("4", "6", "a", "proxy.test", "b" * 255):
         yield cell(f"bound/{bound[:10]}", bound=bound, short=len(bound) == 1)
     yield cell("bound/empty", ANY, bound="")
-    # Names. 253 bytes is what DNS allows, 255 what the protocol can say; no longer one may be cut short.
+    # Names. DNS allows 253 bytes, the protocol 255; a longer name must not be truncated.
     for size, want in ((253, OK), (254, ANY), (255, ANY)):
         name = long_name(size)
         yield cell(f"host-{size}", want, url=f"ws://{name}:{{plain}}/", short=size == 253,
@@ -290,14 +290,14 @@ def socks():
     yield cell("method/gssapi", "method|socks|proxy", method=1, unseen="went on")
     yield cell("method/not-offered", "method|socks|proxy|auth|password", method=2, unseen="password", short=True)
     yield cell("method/unknown", "method|socks|proxy", method=0x42, unseen="went on")
-    # Codes of the answer.
+    # Codes of the reply.
     for code, want in SOCKS_CODES:
         yield cell(f"code-{code}", want, reply=code, short=code in (5, 255))
         if code < 9:
             yield cell(f"code-{code}/name", want, reply=code, bound="proxy.test", url=named)
     yield cell("code-5/events", "refused", reply=5, url="https://origin.test:{tls}/sse", script="events")
     yield cell("code-5/upload", "refused", reply=5, url="http://origin.test:{plain}/upload", script="upload")
-    # What is none.
+    # Invalid answers.
     yield cell("answer/version-4", PROXY, version=4)
     yield cell("answer/version-0", PROXY, version=0)
     yield cell("answer/reserved", ANY, reserved=1)
@@ -307,7 +307,7 @@ def socks():
     yield cell("answer/tail", ".", tail=b"HTTP/1.1 200 OK\r\n\r\n", reached=True, short=True)
     for key, bytes_ in GARBAGE.items():
         yield cell(f"garbage/{key}", PROXY + "|closed|eof", greeting=bytes_, short=key == "http")
-    # An end after each byte: 2 of the method, 10 of the answer.
+    # The proxy ends the connection after each byte: 2 of the method, 10 of the reply.
     for size in range(13):
         want = PROXY + "|closed|eof|ended|reset" if size < 12 else "."
         yield cell(f"end-after-{size}", want, cut=size, short=size in (0, 1, 7, 12))
@@ -388,7 +388,7 @@ def connect():
     def refused(name, answer, want, **more):
         return cell(name, want, answer.encode() if isinstance(answer, str) else answer, opens=False, **more)
 
-    # What is right.
+    # Valid answers.
     yield cell("head", seen=r"^CONNECT origin\.test:\d+ HTTP/1\.1\r\n(.*\r\n)*Host: origin\.test:\d+\r\n", short=True,
                unseen="(?i)proxy-authorization|upgrade|sec-websocket")
     yield cell("plain", url="ws://origin.test:{plain}/", seen="^CONNECT origin")
@@ -415,13 +415,13 @@ def connect():
     yield cell("1xx/drip", answer=b"HTTP/1.1 102 Processing\r\n\r\n" + Connect.OK, drip=0.01)
     yield cell("1xx/1000", ANY, answer=b"HTTP/1.1 100 Continue\r\n\r\n" * 1000 + Connect.OK)
     yield cell("fields-100", answer=fields(100))
-    # Bytes behind the head belong to the tunnel, where they are not what TLS or HTTP begins with.
+    # Bytes behind the head belong to the tunnel, where they are no valid start of TLS or HTTP.
     yield cell("200-body", ".", answer=b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", short=True)
     yield cell("200-chunked-body", ".", short=True,
                answer=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
     yield cell("200-two", ".", answer=Connect.OK * 2)
     yield cell("200-garbage/ws", ".", answer=Connect.OK + b"\x81\x05hello", url="ws://origin.test:{plain}/", reached=True)
-    # Refusals are told with their status, and what comes behind them is not waited for.
+    # A refusal is reported with its status, and the client does not wait for its body.
     ask = 'Proxy-Authenticate: Basic realm="walls"\r\n'
     yield refused("407", f"HTTP/1.1 407 Proxy Authentication Required\r\n{ask}Content-Length: 0\r\n\r\n", NO_AUTH, short=True)
     yield refused("407-body", f"HTTP/1.1 407 No\r\n{ask}Content-Length: 6\r\n\r\nno way", NO_AUTH, short=True)
@@ -435,7 +435,7 @@ def connect():
     yield refused("407-digest", 'HTTP/1.1 407 No\r\nProxy-Authenticate: Digest realm="w", nonce="1"\r\n'
                   "Content-Length: 0\r\n\r\n", NO_AUTH, give="{auth}", options="--trace")
     yield refused("407-nothing", "HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", NO_AUTH)
-    # A page of the proxy must not be taken for one of the origin, and no redirect of it followed.
+    # A page of the proxy must not be mistaken for one of the origin, and its redirect must not be followed.
     for status in ("301 Moved", "302 Found", "400 Bad Request", "401 Unauthorized", "403 Forbidden", "404 Not Found",
                    "429 Too Many", "500 Broken", "502 Bad Gateway", "503 Busy", "504 Timeout", "599 Odd"):
         code = status[:3]
@@ -461,10 +461,10 @@ def connect():
     yield known("user/empty-password", "moon", "", "moon:")
     yield known("user/long", "u" * 255, "p" * 1000, f"{'u' * 255}:{'p' * 1000}")
     yield known("user/wrong", "moon", "right", f"{USER}:guess", NO_AUTH)
-    # What is none.
+    # Invalid answers.
     for key, bytes_ in NO_HEAD.items():
         yield refused(f"garbage/{key}", bytes_, ".", short=key in ("ssh", "nul"))
-    # Whoever does not take such a head may wait for its end.
+    # A client that does not accept such a head may wait for its end.
     for key, bytes_ in ODD_HEAD.items():
         yield cell(f"odd/{key}", ANY, answer=bytes_, options="--connect-timeout 2")
     yield cell("fields-1000", "field|head|128|too|limit", answer=fields(1000), short=True, curl=ANY)
@@ -473,7 +473,7 @@ def connect():
     yield cell("line-100000", ".", answer=b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n", short=True, curl=ANY)
     yield cell("line-endless", ".", answer=b"HTTP/1.1 200 OK\r\nX: ", opens=False, endless=b"a" * 1000, curl=ANY)
     yield cell("line-16-MiB", ".", answer=b"HTTP/1.1 200 OK\r\nX: " + b"a" * (16 << 20) + b"\r\n\r\n", curl=ANY)
-    # An end after each byte of the answer.
+    # The proxy ends the connection after each byte of the answer.
     for size in range(len(Connect.OK) + 1):
         yield cell(f"end-after-{size}", ".", cut=size, short=size in (0, 9, len(Connect.OK) - 1, len(Connect.OK)))
     yield cell("end-after-200/events", ".", cut=len(Connect.OK), url=https + "sse", script="events")
@@ -495,7 +495,7 @@ def connect():
     yield cell("tls/none", ".", scheme="https", unseen="CONNECT", short=True)
     yield cell("tls/end-after-20", ".", scheme="https", cert="server", cut=20)
     yield cell("tls/407", NO_AUTH, b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", scheme="https", cert="server", opens=False)
-    # A pin is of the origin, not of the proxy.
+    # A pin is for the origin, not for the proxy.
     yield cell("tls/pin", scheme="https", cert="server", options="--pin sha256/{pin}")
 
 

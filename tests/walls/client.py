@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Stands in for `moonwire`: the same command line, by curl and by a small WebSocket client.
+"""Replaces `moonwire`: accepts the same command line, and uses curl and a small WebSocket client.
 
     client.py run [OPTIONS] websocket.luau|events.luau|upload.luau ARGS...
 
 With it `run.py --client curl` shows that the programs and the servers of the matrix are right, so that
-a cell that fails with `moonwire` is about moonwire. Only the names of the scripts count.
+a cell that fails only with `moonwire` is a fault of moonwire. Of the scripts, only the names matter.
 """
 
 import base64
@@ -104,8 +104,8 @@ def curl_options(options: Options, url: str) -> tuple[list[str], str]:
 
 
 def curl_forms() -> list[list[str]]:
-    """curl asks a proxy for an http:// URL in absolute form unless told to use CONNECT: both are tried
-    where the runner says so, CONNECT alone otherwise."""
+    """curl asks a proxy for an http:// URL in absolute form unless an option demands CONNECT: both are tried
+    if the runner says so, otherwise only CONNECT."""
     return [["--proxytunnel"], []] if os.environ.get("WALLS_FORMS") == "both" else [["--proxytunnel"]]
 
 
@@ -166,7 +166,7 @@ def upload(options: Options) -> str:
 
 
 class Tls:
-    """TLS over anything that has `recv` and `sendall`, so that it can lie in a tunnel of its own kind."""
+    """TLS over any object with `recv` and `sendall`, so also over another TLS."""
 
     def __init__(self, below, context: ssl.SSLContext, name: str) -> None:
         self.below = below
@@ -360,7 +360,7 @@ def websocket(options: Options) -> str:
     for first, data in ((0x81, b"hello"), (0x81, "über".encode()), (0x82, payload(1)), (0x81, b"")):
         conn.sendall(frame(first, data, os.urandom(4)))
         answer = b""
-        while True:  # fragments, if something in between cuts it
+        while True:  # fragments, if a program in between cuts the message
             got, part = read_frame(stream)
             answer += part
             if got & 0x80:
@@ -382,7 +382,7 @@ def main() -> None:
     if sys.argv[1:2] != ["run"]:
         sys.exit(__doc__)
     options = Options(sys.argv[2:])
-    # A limit of a socket starts anew with each byte.
+    # The time limit of a socket restarts with each byte.
     signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_REAL, options.limit + 1)
     kinds = {"websocket": websocket, "events": events, "upload": upload}

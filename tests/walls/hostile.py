@@ -1,7 +1,7 @@
-"""Proxies of our own, SOCKS5 and HTTP CONNECT, each with one fault: what no real program does on demand.
+"""Proxies for SOCKS5 and HTTP CONNECT, each with one fault that no real program shows on demand.
 
-One listener on loopback each. What a client asked for is recorded in `seen`. To the origin they connect
-from 127.0.0.3.
+Each has one listener on loopback. `seen` records the requests of clients. They connect to the origin from
+127.0.0.3.
 """
 
 import base64
@@ -15,12 +15,12 @@ import time
 from origin import Stream
 
 SOURCE = "127.0.0.3"
-# What only a proxy can resolve.
+# A name that only a proxy can resolve.
 HOSTS = {"origin.test": "127.0.0.1"}
 
 
 class Cut(Exception):
-    """As many bytes were sent as were to be."""
+    """The wanted number of bytes was sent."""
 
 
 class Proxy:
@@ -90,7 +90,7 @@ class Proxy:
             raise Cut
 
     def _linger(self, conn) -> None:
-        """An end, and no reset: what the client still sends is read."""
+        """Ends the connection without a reset: reads what the client still sends."""
         try:
             if not self.context:
                 conn.shutdown(socket.SHUT_WR)
@@ -182,7 +182,7 @@ class Socks(Proxy):
             if status:
                 raise Cut
         elif method != 0:
-            # A client may say nothing more; what it says all the same is recorded.
+            # A client must send nothing more; whatever it sends is recorded.
             if stream.exactly(1):
                 self.seen.append("went on")
             raise Cut

@@ -1,7 +1,7 @@
 """The server behind the walls: a WebSocket that echoes, an event stream, an upload, on loopback.
 
-It records what came over each connection, so that a check can tell by which way a request came and
-that nothing of a proxy's credentials is in it.
+It records the bytes of each connection, so that a check can see through which program a request came and
+that it has no credentials of a proxy.
 """
 
 import base64
@@ -19,7 +19,7 @@ HEAD_MAX = 256 * 1024
 
 @dataclasses.dataclass
 class Request:
-    peer: str  # the address that it came from: 127.0.0.1, or that of a proxy; "unix"
+    peer: str  # the source address: 127.0.0.1, or that of a proxy; or "unix"
     tls: bool
     head: bytes
     query: str = ""
@@ -44,7 +44,7 @@ class Origin:
         self._serve(listener, False)
 
     def _both(self, tls: bool) -> int:
-        """The same port on 127.0.0.1 and, where there is IPv6, on ::1."""
+        """The same port on 127.0.0.1 and, if there is IPv6, on ::1."""
         for _ in range(50):
             four = socket.create_server(("127.0.0.1", 0), backlog=128)
             port = four.getsockname()[1]
@@ -82,7 +82,7 @@ class Origin:
             stream = Stream(conn)
             while self._request(stream, peer, tls):
                 pass
-            # What the client still sends must not turn the end into a reset that eats the answer.
+            # Bytes that the client still sends must not cause a reset, with which the answer could be lost.
             if tls:
                 conn.settimeout(1)
                 conn = conn.unwrap()

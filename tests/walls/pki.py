@@ -1,4 +1,4 @@
-"""Certificates, made by openssl when the matrix starts: nothing here outlives a run."""
+"""Certificates, made by openssl when the matrix starts, and removed when it ends."""
 
 import base64
 import hashlib
@@ -63,7 +63,7 @@ class Pki:
         return str(self.folder / f"{name}.key")
 
     def both(self, name: str) -> str:
-        """Certificate and key in one file, as haproxy wants them."""
+        """Certificate and key in one file, as haproxy requires."""
         path = self.folder / f"{name}.both.pem"
         path.write_text(pathlib.Path(self.cert(name)).read_text() + pathlib.Path(self.key(name)).read_text())
         return str(path)
@@ -79,7 +79,7 @@ class Pki:
         openssl(
             *("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", self.key(name)),
         )
-        # squid, tinyproxy and others give up root before they read it. Only this run trusts it.
+        # squid, tinyproxy and others drop root privileges before they read it. Only this run trusts it.
         pathlib.Path(self.key(name)).chmod(0o644)
 
     def _sign(self, name: str, root: str, cn: str, san: str = "", usage: str = "serverAuth", dates=None) -> None:

@@ -1,8 +1,8 @@
 """The real programs: how each is installed, configured and started, from a folder of its own.
 
-A setup is a function of `Start` that writes its configuration and gives back what listens. To the
-origin a program connects from 127.0.0.2 where it can be told to, which proves that a request came
-through it; the others are looked for in their log.
+A setup is a function of `Start` that writes its configuration and returns what listens. If it can
+be configured, a program connects to the origin from 127.0.0.2, which proves that a request came through it;
+for the others, the log is searched.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ import sys
 import time
 
 SOURCE = "127.0.0.2"
-# With what a URL has to encode. tinyproxy takes letters, digits, ".", "_" and "-" only, mitmproxy no ":".
+# With characters that a URL has to encode. tinyproxy accepts only letters, digits, ".", "_" and "-", mitmproxy no ":".
 USER, PASSWORD, PLAIN_PASSWORD = "moon", "se:cret/walls?", "se.cret_w-alls"
 
 # Command: the package of Debian that has it.
@@ -37,11 +37,11 @@ PYPI = {"proxy": "proxy.py==2.4.10", "mitmdump": "mitmproxy==11.0.2"}
 
 
 class Missing(Exception):
-    """Something cannot be had here: its cells are skipped."""
+    """Something is not available: its cells are skipped."""
 
 
 class Broken(Exception):
-    """A program is there and does not start."""
+    """A program is installed but does not start."""
 
 
 # Installing -----------------------------------------------------------------------------------------
@@ -55,7 +55,7 @@ def find(command: str, home: pathlib.Path) -> str | None:
 
 
 def install(home: pathlib.Path) -> None:
-    """What is missing, if it can be had. What cannot is told, and is missing later."""
+    """Installs what is missing. Prints what is not available; its cells are skipped later."""
     packages = [package for command, package in DEBIAN.items() if not find(command, home)]
     if packages:
         install_debian(packages)
@@ -80,7 +80,7 @@ def install_debian(packages: list[str]) -> None:
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         print(f"install: needs root and apt-get for {' '.join(packages)}")
         return
-    # Debian starts what it installs, on the ports that these have by default, unless this file forbids it.
+    # Debian starts the programs that it installs, on their default ports, unless this file forbids it.
     policy = pathlib.Path("/usr/sbin/policy-rc.d")
     ours = not policy.exists()
     if ours:
@@ -91,7 +91,7 @@ def install_debian(packages: list[str]) -> None:
     try:
         if not quiet(*get, *packages, env=env):
             quiet("apt-get", "update", "-q", env=env)
-            # One that cannot be had must not keep the others away.
+            # One that is not available must not prevent the others.
             if not quiet(*get, *packages, env=env):
                 for package in packages:
                     quiet(*get, package, env=env)
@@ -149,20 +149,20 @@ def version(command: str, home: pathlib.Path) -> str:
 
 @dataclasses.dataclass
 class Running:
-    """What a cell sees of a setup as {at.…}."""
+    """The values of a setup that a cell can use as {at.…}."""
 
     port: int = 0
-    tls: int = 0  # with TLS on it
+    tls: int = 0  # with TLS
     mtls: int = 0  # with TLS, and demanding a certificate of the client
     bad: int = 0  # with a certificate of an untrusted root
-    wrong: int = 0  # with one for another name
+    wrong: int = 0  # with a certificate for another name
     expired: int = 0
     tls12: int = 0  # with TLS 1.2 at most
     unix: str = ""
     ca: str = ""  # a root of its own
-    auth: str = ""  # user and password, where they are not the usual
+    auth: str = ""  # user and password, if they are not the usual ones
     source: str | None = SOURCE
-    log: pathlib.Path | None = None  # where requests can be found that have no source of their own
+    log: pathlib.Path | None = None  # the log with the requests of a program without its own source address
 
 
 def free_port() -> int:
@@ -172,7 +172,7 @@ def free_port() -> int:
 
 
 def with_parent() -> None:
-    """In the child: it is told to end when the runner has gone, however that went."""
+    """Runs in the child process: the kernel ends it when the runner has ended, for whatever reason."""
     try:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
     except (OSError, AttributeError):
@@ -209,8 +209,8 @@ class Start:
         return str(path)
 
     def run(self, name: str, dir: pathlib.Path, command: list[str], ports: list[int], env=None, owner="") -> None:
-        """Starts it, and waits until it listens on all of `ports`. Where this is root, `owner` is who it
-        runs as: a program that gives up root by itself would not be told when the runner is killed."""
+        """Starts it, and waits until it listens on all of `ports`. If this process is root, `owner` is the user of the
+        program: a program that drops root privileges itself would not be ended when the runner is killed."""
         user = {}
         if self.root and owner:
             entry = pwd.getpwnam(owner)
@@ -296,7 +296,7 @@ dns_nameservers 127.0.0.1
 dns_timeout 1 second
 dns_retransmit_interval 1 second
 """)
-    # Its shared memory is named after the service: two squids of one name are one too many.
+    # Its shared memory is named after the service, so two squids need two names.
     start.run("squid", dir, [command, "-N", "-n", f"walls{os.getpid()}x{start.count}", "-f", config], [port, tls],
               owner="proxy")
     return Running(port=port, tls=tls)
@@ -347,7 +347,7 @@ def mitmproxy(start: Start, auth: bool = False, mode: str = "regular", stream: b
         words += ["--set", "stream_large_bodies=1"]
     start.run("mitmproxy", dir, words, [port], env={"PYTHONUNBUFFERED": "1"})
     ca = dir / "conf" / "mitmproxy-ca-cert.pem"
-    # It speaks TLS on the same port, if that is what comes.
+    # It accepts TLS on the same port, if the client begins with TLS.
     return Running(port=port, tls=port, ca=str(ca), auth=f"{USER}:{PLAIN_PASSWORD}", source=None, log=dir / "out")
 
 

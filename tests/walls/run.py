@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Puts moonwire through what stands between it and a server: proxies, TLS fronts, Unix sockets.
+"""Runs moonwire through programs between it and a server: proxies, TLS fronts, Unix sockets.
 
-    run.py install                        installs what is missing, and tells what cannot be had
+    run.py install                        installs what is missing, and prints what is not available
     run.py --moonwire PATH                the short form: one cell of each kind for each program
     run.py --moonwire PATH --full         every cell
-    run.py --client curl --full           the same by curl and a small client: is the other side right?
+    run.py --client curl --full           the same with curl and a small client, to check the other side
     run.py --list [--full]                the cells
 
 Programs, certificates and logs are in a temporary folder, everything listens on free ports of
-loopback, and all of it ends with the run. What cannot be had here is skipped, and said.
-WALLS_HOME has the Python programs (default: walls in the target folder). Exit 1 when a cell failed.
+loopback, and all of it ends with the run. Programs that are not available are skipped and
+named. WALLS_HOME has the Python programs (default: walls in the target folder). Exit 1 if a cell failed.
 """
 
 import argparse
@@ -42,11 +42,11 @@ from pki import Pki
 from programs import PASSWORD, PLAIN_PASSWORD, USER, Broken, Missing
 
 MIB = 15
-# How long a client has, by its own clock and by ours.
+# The time limit of a client, by its own clock and by ours.
 LIMIT, HARD_LIMIT = 20, 40
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "REQUEST_METHOD")
 AUTH = f"{USER}:{urllib.parse.quote(PASSWORD, safe='')}"
-# What must be neither with the origin nor in what a client prints.
+# Texts that must reach neither the origin nor the output of a client.
 SECRETS = [PASSWORD, urllib.parse.quote(PASSWORD, safe=""), PLAIN_PASSWORD]
 SECRETS += [base64.b64encode(f"{USER}:{word}".encode()).decode() for word in (PASSWORD, PLAIN_PASSWORD)]
 
@@ -74,7 +74,7 @@ class Walls:
         }
 
     def setup(self, name: str):
-        """Started when it is first wanted; why it cannot be had is remembered."""
+        """Starts the setup at its first use; remembers why it is not available."""
         if name not in self.setups:
             try:
                 for attempt in (1, 2):
@@ -82,7 +82,7 @@ class Walls:
                         self.setups[name] = programs.SETUPS[name](self.start)
                         break
                     except Broken:
-                        # Somebody else may have taken the port meanwhile.
+                        # Another process may have taken the port meanwhile.
                         if attempt == 2:
                             raise
             except (Missing, Broken) as e:
@@ -124,7 +124,7 @@ class Walls:
                 own.close()
 
     def _supported(self, cell: Cell, options: list[str]) -> None:
-        """A binary of before an option is no failure of the matrix."""
+        """If the binary is older than an option, its cells are skipped."""
         if self.known is None:
             return
         wanted = {word.partition("=")[0] for word in options if word.startswith("--")}
@@ -168,7 +168,7 @@ class Walls:
     def _want(self, cell: Cell) -> str:
         if not self.reference:
             return cell.want
-        # The texts of others are their own, but for a status.
+        # The texts of other clients differ, except for the status.
         same = cell.want in (OK, ANY) or cell.want.startswith(r"\b")
         return cell.curl or (cell.want if same else ".")
 
@@ -181,14 +181,14 @@ class Walls:
         elif want == OK:
             if code != 0 or not re.search(rf"^OK {cell.script}: ", said, re.M):
                 raise Failed(f"status {code}, and no OK line\n{said}")
-        # A proxy that cannot be one is a mistake of whoever wrote the command line.
+        # A proxy URL that is not valid is a usage error.
         elif code != (2 if said.startswith("moonwire: --proxy: ") else 1):
             raise Failed(f"status {code} instead of 1\n{said}")
         elif not re.search(want, self._error(said), re.I):
             raise Failed(f"an error that does not say /{want}/\n{said}")
 
     def _error(self, said: str) -> str:
-        """What the script raised, without the lines of --trace and the place of the script."""
+        """The error that the script raised, without the lines of --trace and the place in the script."""
         _, found, rest = said.partition("error: ")
         return rest.replace(str(HERE), "") if found and not self.reference else said
 
@@ -204,7 +204,7 @@ class Walls:
             raise Failed(f"the proxy was asked: {own.seen}")
 
     def _logged(self, cell: Cell, log: pathlib.Path, start: int) -> None:
-        """Some write their log when a connection has ended."""
+        """Some programs write their log when a connection has ended."""
         port = str(self.origin.tls if cell.url.startswith(("wss", "https")) else self.origin.plain)
         end = time.monotonic() + 5
         while port not in (text := log.read_bytes()[start:].decode(errors="replace")):
@@ -231,7 +231,7 @@ class Walls:
 
 
 def known_options(moonwire: str) -> str:
-    """What the help of this binary speaks of."""
+    """The options that the help of this binary has."""
     done = subprocess.run([moonwire, "run", "--help"], capture_output=True, stdin=subprocess.DEVNULL)
     return done.stdout.decode() + done.stderr.decode()
 
@@ -303,7 +303,7 @@ def go_through(args, walls: Walls) -> int:
             try:
                 walls.run(cell)
             except Failed as e:
-                # A busy machine: what fails twice counts.
+                # The machine may be busy: only a cell that fails twice has failed.
                 note = f" (second try; the first: {str(e).splitlines()[0]})"
                 walls.run(cell)
         except (Missing, Broken) as e:
@@ -338,7 +338,7 @@ def main() -> int:
     if args.step == "install":
         install()
         return 0
-    # So that `finally` is reached.
+    # So that `finally` runs.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     if not args.no_install:
@@ -347,7 +347,7 @@ def main() -> int:
         print("!!! SKIPPED all: there is no openssl to make certificates")
         return 1 if args.strict else 0
     folder = pathlib.Path(tempfile.mkdtemp(prefix="walls-"))
-    # Programs that give up root must get to what is theirs in it.
+    # Programs that drop root privileges must be able to read their files in it.
     folder.chmod(0o755)
     try:
         return run(args, folder)

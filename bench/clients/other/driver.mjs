@@ -1,8 +1,8 @@
 // The cases for JavaScript: `COMMAND CASE URL COUNT SIZE [OPEN]`, one line of JSON.
 //
-// `connect(url, deflate)` gives a promise of { send, close, buffered, onText }, where `onText` is set here.
-// In the cases with compression `deflate` is { level }, undefined for the default, which is OPEN there; and
-// `sent(text)` is a promise of its having been written.
+// `connect(url, deflate)` returns a promise of { send, close, buffered, onText }; `onText` is set here. In the
+// cases with compression, OPEN is the level: `deflate` is { level }, undefined for the default; and
+// `sent(text)` returns a promise that resolves when the text was written.
 import { readFileSync } from "node:fs";
 
 const status = (name) => {
@@ -27,7 +27,7 @@ function stop(from, messages, bytes) {
 
 const warmUp = (count) => Math.min(Math.max(Math.floor(count / 10), 1), 20000);
 
-// Waits for so many messages; the bytes of all.
+// Counts messages: `wait(n)` resolves when n have arrived; `bytes` and `last` are then set.
 function listen(socket) {
 	const heard = { left: 0, bytes: 0, last: null };
 	let done;
@@ -62,7 +62,7 @@ const cases = {
 			socket.send("go");
 			await all;
 			report = stop(from, n, heard.bytes);
-			// It says how long they are on the wire, if they are compressed.
+			// The server reports their length on the wire, if they are compressed.
 			if (answer[1]) report.wire_bytes = Number(answer[1]);
 		}
 		socket.close();
@@ -126,8 +126,8 @@ const cases = {
 		return report;
 	},
 
-	// Texts of the server's, which it is sent back compressed. So much is sent again and again: far more
-	// than the window, so that nothing of it is found there.
+	// Sends texts of the server back to it, compressed. The repeated data is far longer than the window, so
+	// that the compressor finds none of it there.
 	async send(connect, { url, count, size, deflate }) {
 		const socket = await connect(url, deflate);
 		const kept = Math.min(Math.max(Math.floor((4 << 20) / size), 1), count);
@@ -147,7 +147,7 @@ const cases = {
 			}
 			await sent;
 			report = stop(from, n, n * size);
-			// It counts what has arrived, and how long that was on the wire.
+			// The server reports how much has arrived, and its length on the wire.
 			const answer = heard.wait(1);
 			socket.send("?");
 			await answer;
@@ -159,7 +159,7 @@ const cases = {
 		return report;
 	},
 
-	// With compression each sends back what it has received.
+	// With compression each connection sends back what it has received.
 	async idle(connect, { url, count, size, deflate }) {
 		const sockets = [];
 		const from = start();

@@ -45,7 +45,7 @@ def warm_up(count):
 
 
 def extensions(level):
-    """As the library offers it by default, but for windows of 15 bits (its own are of 12)."""
+    """The default offer of the library, except for windows of 15 bits (its own have 12)."""
     settings = {"memLevel": 5}
     if level:
         settings["level"] = level
@@ -61,7 +61,7 @@ def opened(url, level=None):
     context = None
     if url.startswith("wss"):
         context = ssl.create_default_context(cafile=os.environ["BENCH_CA"])
-    # No pings of its own, no compression, and no bound that other clients have not.
+    # No keep-alive pings, no compression, and no bound that the other clients do not have.
     return connect(
         url,
         ssl=context,
@@ -86,7 +86,7 @@ async def receive(url, count, size, _open, level=None):
             for _ in range(n):
                 length += len(await ws.recv())
             report = stop(begin, n, length)
-            # It says how long they are on the wire, if they are compressed.
+            # The server reports their length on the wire, if they are compressed.
             if answer != "ready":
                 report["wire_bytes"] = int(answer.removeprefix("ready "))
     return report
@@ -133,8 +133,8 @@ async def deflate_receive(url, count, size, level):
 
 
 async def deflate_send(url, count, size, level):
-    """Texts of the server's, which it is sent back compressed. So much is sent again and again: far
-    more than the window, so that nothing of it is found there."""
+    """Sends texts of the server back to it, compressed. The repeated data is far longer than the
+    window, so that the compressor finds none of it there."""
     report = None
     async with opened(url, level) as ws:
         kept = min(max(4 * 1024 * 1024 // size, 1), count)
@@ -145,7 +145,7 @@ async def deflate_send(url, count, size, level):
             for i in range(n):
                 await ws.send(texts[i % kept])
             report = stop(begin, n, n * size)
-            # It counts what has arrived, and how long that was on the wire.
+            # The server reports how much has arrived, and its length on the wire.
             await ws.send("?")
             *got, wire = (await ws.recv()).split(" ")
             assert got == [str(n), str(n * size)], got
@@ -158,7 +158,7 @@ async def deflate_idle(url, count, size, level):
 
 
 async def idle(url, count, size, _open, level=None):
-    """With compression each sends back what it has received."""
+    """With compression each connection sends back what it has received."""
     conns = []
     before = 0
     begin = start()

@@ -3,12 +3,12 @@ import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import { main } from "./driver.mjs";
 
-// Where it is installed.
+// The folder in which it is installed.
 const WebSocket = createRequire(`${process.env.BENCH_NODE}/package.json`)("ws");
 const options = { perMessageDeflate: false, maxPayload: 1 << 30 };
 if (process.env.BENCH_CA) options.ca = readFileSync(process.env.BENCH_CA);
 
-// By itself it sends messages of less than 1,024 bytes plain.
+// By default it sends messages of less than 1,024 bytes uncompressed.
 const compressed = ({ level }) => ({ threshold: 128, zlibDeflateOptions: level ? { level } : {} });
 
 await main(
@@ -25,7 +25,7 @@ await main(
 				buffered: () => ws.bufferedAmount,
 			};
 			socket.first = new Promise((first) => ws.once("message", first));
-			// Text comes as bytes that were checked; a program wants a string.
+			// Text arrives as bytes that were checked; a program needs a string.
 			ws.on("message", (data) => socket.onText?.(data.toString()));
 			ws.on("open", () => resolve(socket));
 			ws.on("error", reject);

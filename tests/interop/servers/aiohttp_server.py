@@ -39,7 +39,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     coder = None
     if how == "flushed":
-        # By hand, since `enable_compression` flushes nothing before the end.
+        # Compressed here, since `enable_compression` flushes nothing before the end.
         coder = zlib.compressobj(wbits=31)
         response.headers["Content-Encoding"] = "gzip"
     elif how in CODINGS:

@@ -1,4 +1,4 @@
-"""What the servers in Python answer: a body of 40,000 lines, and events that wait for an acknowledgement."""
+"""The responses of the Python servers: a body of 40,000 lines, and events that wait for an acknowledgement."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ def body() -> bytes:
 
 
 class Acks:
-    """An event goes out when the one before it was acknowledged: what holds one back stops all."""
+    """Sends an event when the one before it was acknowledged: if one is held back, no more follow."""
 
     def __init__(self) -> None:
         self.waiting: dict[tuple[str, str], asyncio.Event] = {}

@@ -43,7 +43,7 @@ async def ack(request) -> PlainTextResponse:
 
 
 ROUTES = [WebSocketRoute("/", echo), Route("/body", answer), Route("/events", events), Route("/ack", ack)]
-# Event streams are excluded unless that is said.
+# Event streams are excluded by default.
 APP = Starlette(routes=ROUTES, middleware=[Middleware(GZipMiddleware, exclude_content_types=())])
 
 

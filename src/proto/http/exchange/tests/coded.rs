@@ -251,7 +251,7 @@ fn an_answer_that_is_refused_says_why_without_its_coding() {
 fn the_response_says_that_it_is_decoded_and_the_trace_who_asked() {
     let coded = gzip(b"data: hello\n\n").unwrap();
     for (delivery, decode, note) in [
-        (Delivery::Raw, true, "<- coded as gzip, which is undone"),
+        (Delivery::Raw, true, "<- coded as gzip; it is decoded"),
         (Delivery::Blocks, false, "<- coded as gzip though identity was asked for; it is decoded"),
     ] {
         let (bytes, _) = &framings(HEAD, &coded)[1];
