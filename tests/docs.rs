@@ -1,5 +1,5 @@
-//! The documents say what is so: every test, function and file that they name exists, no row is
-//! missing or twice, and no link leads nowhere. How names are written: docs/README.md.
+//! Checks that the documents are right: every test, function and file that they name exists, no row
+//! is missing or occurs twice, and no link is broken. How names are written: docs/README.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ mod audit;
 #[path = "docs/package.rs"]
 mod package;
 
-/// What is written elsewhere and not merged yet: file and test, or file and "" for a script or a
-/// document. Each is looked at as soon as its file is here.
+/// Names whose files are not merged yet: file and test, or file and "" for a script or a document.
+/// Each is checked as soon as its file exists.
 const PENDING: &[(&str, &str)] = &[];
 
 const ROWS: usize = 70;
@@ -24,7 +24,7 @@ fn read(file: &str) -> Result<String, String> {
     std::fs::read_to_string(path(file)).map_err(|e| format!("{file}: {e}"))
 }
 
-/// All documents with rules of their own, and others that link.
+/// All documents with their own rules, and others with links.
 fn documents() -> Vec<String> {
     let mut all: Vec<String> = std::fs::read_dir(path("docs"))
         .unwrap()
@@ -98,7 +98,7 @@ fn cells(line: &str) -> Option<Vec<&str>> {
     Some(inside.split(" | ").map(str::trim).map(|cell| cell.trim_end_matches('|').trim()).collect())
 }
 
-/// Where in `text` the function `name` begins.
+/// The position in `text` at which the function `name` begins.
 fn function(text: &str, name: &str) -> Option<usize> {
     let start = format!("fn {name}");
     let mut found = text.match_indices(&start).map(|(at, _)| at);
@@ -123,7 +123,7 @@ fn region(text: &str, at: usize) -> &str {
     &text[start..end]
 }
 
-/// What of `file` is the test `name`: a function, or a row of a table.
+/// The part of `file` that is the test `name`: a function, or a row of a table.
 fn test(file: &str, name: &str) -> Result<String, String> {
     let text = read(file)?;
     let missing = || format!("{file}: no test `{name}`");
@@ -161,7 +161,8 @@ fn is_defined(file: &str, name: &str) -> Result<(), String> {
     }
 }
 
-/// Whether a link leads to something that exists: a test, if it `proves` something.
+/// The errors of a link: its target does not exist, or is not a test although it `proves`
+/// something.
 fn check(link: &Link, proves: bool) -> Vec<String> {
     if link.is_pending() || package::lacks(&link.file) {
         return vec![];
@@ -199,7 +200,7 @@ fn rows_named(text: &str) -> BTreeSet<usize> {
     named
 }
 
-/// What is wrong with a row of FAULTS.
+/// The errors in a row of FAULTS.
 fn wrong_with_fault(number: usize, cell: &str) -> Vec<String> {
     let links = links(cell);
     if links.is_empty() && !(cell.starts_with(NOT) && cell.len() > NOT.len()) {
@@ -238,14 +239,14 @@ fn every_fault_has_a_row_and_every_row_a_test_or_a_reason() {
         wrong.extend(of_row.into_iter().map(|w| format!("row {number}: {w}")));
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
-    // Those of what is being written come one by one.
+    // Rows that are not finished are added one by one.
     let (all, more) = numbers.split_at(ROWS.min(numbers.len()));
     assert_eq!(all, (1..=ROWS).collect::<Vec<_>>());
     assert!(more.is_sorted_by(|a, b| a < b), "{more:?}");
     println!("{} rows with a test, {without} that do not apply", numbers.len() - without);
 }
 
-/// Checks a table of rules and gives the number of them.
+/// Checks a table of rules; returns the number of its rules.
 fn rules(file: &str, prefixes: &[&str]) -> usize {
     let text = read(file).unwrap();
     let (mut wrong, mut last) = (Vec::new(), BTreeMap::new());
@@ -274,7 +275,7 @@ fn rules(file: &str, prefixes: &[&str]) -> usize {
         held.iter().flat_map(|link| check(link, false)).for_each(&mut say);
         proved.iter().flat_map(|link| check(link, true)).for_each(&mut say);
     }
-    // The choices beside them: every test they name exists.
+    // Choices beside the rules: every test that they name exists.
     let choices = text.split("## Choices").nth(1).unwrap();
     for cells in choices.lines().filter_map(cells) {
         if cells.len() != 4 || cells[..3].iter().any(|cell| cell.is_empty()) {
@@ -297,12 +298,12 @@ fn every_rule_of_the_rfcs_is_held_and_proved_by_something_that_exists() {
     assert!(websocket >= 90 && deflate >= 25 && http >= 50, "{websocket}, {deflate}, {http}");
 }
 
-/// The page on scripts, and what stands in a test cell of it while the tests that show the row are written
-/// elsewhere: the mark, and their file. It is no excuse as soon as the file is here.
+/// The page on scripts. A test cell may have a mark and a file while the tests for the row are not
+/// merged; this is an error as soon as the file exists.
 const SCRIPTS: &str = "docs/LUAU.md";
 const UNMERGED: (&str, &str) = ("<!-- hosts -->", "tests/luau/worlds.rs");
 
-/// What is wrong with the tables of the page on scripts, and how many rows they have.
+/// The errors in the tables of the page on scripts, and the number of their rows.
 fn wrong_with_scripts(text: &str) -> (Vec<String>, usize) {
     let (mut wrong, mut rows, mut columns) = (Vec::new(), 0, None);
     for line in prose(text) {
@@ -311,7 +312,7 @@ fn wrong_with_scripts(text: &str) -> (Vec<String>, usize) {
             columns = None;
             continue;
         };
-        // The first cell of a head may be empty, which `cells` is not for.
+        // The first cell of a table's head may be empty, which `cells` does not accept.
         let cells: Vec<&str> = inside.split('|').map(str::trim).collect();
         if cells[0].starts_with("---") {
             continue;
@@ -355,12 +356,12 @@ fn name_at(text: &str) -> &str {
     &text[..end]
 }
 
-/// What scripts find by a name of its own: globals and members that are declared, services, classes, globals
+/// Everything that scripts use by name: declared globals and members, services, classes, globals
 /// and functions of host files.
 fn found_by_scripts() -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for line in read("src/luau/moonwire.d.luau").unwrap().lines() {
-        // Types of enums and of their items are no names that a script can write.
+        // A script cannot write the names of the types of enums and of their items.
         let named = ["declare function ", "declare ", "\tfunction ", "\tread ", "\t"];
         if let Some(rest) = named.iter().find_map(|start| line.strip_prefix(start))
             && rest.starts_with(char::is_alphabetic)
@@ -381,7 +382,7 @@ fn found_by_scripts() -> BTreeSet<String> {
             let rest = text[at + start.len()..].trim_start();
             all.extend(rest.strip_prefix('"').map(|rest| name_at(rest).to_owned()));
         }
-        // Members of what they add.
+        // Members that host files add.
         for line in text.lines().map(str::trim_start) {
             let line = line.strip_prefix("function methods.").unwrap_or(line);
             let name = name_at(line);
@@ -497,7 +498,7 @@ fn what_other_documents_name_exists() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// The anchor that a heading gets.
+/// The anchor of a heading.
 fn anchor(heading: &str) -> String {
     let keep = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
     let kept: String = heading.trim().to_lowercase().chars().filter(|&c| keep(c)).collect();
@@ -552,7 +553,7 @@ fn no_link_leads_nowhere() {
             if PENDING.contains(&(&to, "")) && !path(&to).exists() {
                 continue;
             }
-            // A reader of the package finds it there, but for what cargo cannot be made to put into one.
+            // The file must be in the package, unless cargo cannot include it.
             let to = plain(&to);
             assert!(
                 package::holds(&to) || package::is_of_workspace(&to),
@@ -568,7 +569,7 @@ fn no_link_leads_nowhere() {
             seen.insert(path(&to).canonicalize().unwrap());
         }
     }
-    // Every document in docs is linked by another or by the list of them.
+    // Another document or the list of documents links to each document in docs.
     for file in documents().iter().filter(|f| f.starts_with("docs/") && !f.ends_with("/README.md"))
     {
         assert!(seen.contains(&path(file).canonicalize().unwrap()), "{file} is linked by nothing");
@@ -649,8 +650,8 @@ fn the_checker_sees_what_it_has_to_see() {
     assert_eq!(cells("| a | b | |"), Some(vec!["a", "b", ""]));
 }
 
-/// What the documentation of `Limits` calls a connection's is read from the connection's own limits
-/// (`Options::limits`), and what it calls the reactor's from the reactor's.
+/// A limit whose documentation says that it belongs to a connection is read from the connection's
+/// own limits (`Options::limits`); one that belongs to the reactor, from the reactor's.
 #[test]
 fn whose_a_limit_is_is_what_its_documentation_says() {
     let source = read("src/limits.rs").unwrap();
@@ -698,7 +699,7 @@ fn whose_a_limit_is_is_what_its_documentation_says() {
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
-/// The files of Rust below a folder.
+/// The Rust files below a folder.
 fn sources(folder: &str) -> Vec<String> {
     let mut all = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -717,7 +718,7 @@ fn sources(folder: &str) -> Vec<String> {
     all
 }
 
-/// What stands in backticks outside blocks of code, and the lines of blocks that call the command.
+/// The texts in backticks outside blocks of code, and the lines of blocks that call the command.
 fn code_of(text: &str) -> Vec<&str> {
     let spans = prose(text).into_iter().flat_map(|line| line.split('`').skip(1).step_by(2));
     let lines = text.lines().map(|line| line.trim_start_matches("$ "));
@@ -762,7 +763,7 @@ fn options_of_the_command() -> BTreeSet<String> {
     all
 }
 
-/// Options of cargo and of the scripts here, which pages name besides those of the command.
+/// Options of cargo and of the scripts here, which pages name, too.
 const OTHERS: &[&str] = &[
     "--all-features",
     "--all-targets",
@@ -809,7 +810,7 @@ fn every_option_that_a_page_names_exists() {
     assert!(wrong.is_empty() && count >= 150, "{count}: {wrong:?}");
 }
 
-/// The other subcommands have theirs in `--help`.
+/// The other subcommands have their options in `--help`.
 #[test]
 fn every_option_of_run_is_on_the_page_about_the_command() {
     let text = read("docs/COMMAND.md").unwrap();
@@ -826,7 +827,7 @@ fn every_option_of_run_is_on_the_page_about_the_command() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// Whether a type of the crate called `of` has a function, field or variant `name`.
+/// Whether the type `of` of this crate has a function, field or variant `name`.
 fn has_member(texts: &[String], of: &str, name: &str) -> Option<bool> {
     let kinds = ["struct", "enum", "trait"];
     let defines = |text: &&String| {
@@ -864,7 +865,7 @@ fn every_member_that_a_page_names_exists() {
             if of.starts_with(char::is_uppercase) && !name.is_empty() {
                 match has_member(&texts, of, name) {
                     Some(true) => count += 1,
-                    // Of another crate.
+                    // A type of another crate.
                     None if ["Lua", "Compiler"].contains(&of) => {}
                     _ => wrong.push(format!("{file}: {of}::{name}")),
                 }
@@ -891,7 +892,7 @@ fn forty_questions_have_an_answer() {
     for cells in prose(section).into_iter().filter_map(cells).skip(1) {
         let [who, question, answer] = cells[..] else { panic!("{cells:?}") };
         assert!(!question.is_empty(), "{cells:?}");
-        // That it leads somewhere is looked at with the other links.
+        // The test of links checks that its target exists.
         let leads = targets(answer);
         assert!(leads.len() == 1 && leads[0].contains('#'), "{question}: {answer}");
         *asked.entry(who).or_insert(0) += 1;
@@ -915,7 +916,7 @@ fn the_page_on_features_has_those_of_the_manifest_and_their_crates() {
     let named: BTreeSet<String> = others.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(rows.keys().cloned().collect::<BTreeSet<_>>(), named);
     assert_eq!(default.len(), 1);
-    // On several lines, where cargo has written the manifest anew.
+    // On several lines, if cargo has rewritten the manifest.
     let list = section.split("default = [").nth(1).unwrap().split(']').next().unwrap();
     let list: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
     let said = format!(
@@ -953,7 +954,7 @@ fn the_page_on_features_has_those_of_the_manifest_and_their_crates() {
     }
 }
 
-/// What a program begins with: each has an example in its documentation.
+/// The types with which a program begins: the documentation of each has an example.
 #[test]
 fn what_one_begins_with_has_an_example() {
     let mut missing = Vec::new();

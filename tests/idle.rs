@@ -1,5 +1,5 @@
-//! What connections cost that are open and do nothing: memory, and no wake-ups. The servers are
-//! processes of their own, so that theirs does not count.
+//! The cost of open, idle connections: memory, and no wake-ups. The servers run in separate
+//! processes, so that their memory does not count.
 #![cfg(all(feature = "tls", feature = "luau", feature = "cli", target_os = "linux"))]
 
 use std::io::{BufRead as _, BufReader, Lines};
@@ -10,7 +10,7 @@ use moonwire::{Config, Conn, Event, Options, Reactor};
 
 const MANY: usize = 5000;
 
-/// A child that is ended with its handle, and what it prints.
+/// A child process that ends with its handle, and its output.
 struct Process {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -39,7 +39,7 @@ impl Drop for Process {
     }
 }
 
-/// A number out of /proc/PID/status: KiB, or a count.
+/// A number from /proc/PID/status: KiB, or a count.
 fn status(pid: u32, name: &str) -> usize {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = text.lines().find_map(|l| l.strip_prefix(name)).unwrap();
@@ -86,7 +86,7 @@ fn five_thousand_on_one_thread_cost_2_kib_each_at_the_rust_face() {
     assert!(each <= 2.0, "{each:.2} KiB each");
 }
 
-/// Opens as many as it is told; each has an object, a listener and a waiting thread.
+/// Opens the given number of connections; each has an object, a listener and a waiting thread.
 const SCRIPT: &str = r#"
 local url, n = ...
 local open = 0
@@ -120,10 +120,10 @@ fn five_thousand_under_luau_cost_6_6_kib_each_and_none_wakes_the_program() {
     let (one, many) = (one.child.id(), many.child.id());
     let each = (status(many, "VmRSS") - status(one, "VmRSS")) as f64 / MANY as f64;
     println!("{each:.2} KiB each");
-    // Live it is less; the collector lets the heap grow to twice that. Whose a thread and a handler are
-    // takes some 0.2 KiB of it, and what has gone over it, which `ws.Stats` tells, 0.05.
+    // Less of it is live; the collector lets the heap grow to twice that. Of it, 0.2 KiB store to
+    // which script a thread and a handler belong, and 0.05 KiB the counters for `ws.Stats`.
     assert!(each <= 6.6, "{each:.2} KiB each");
-    // A count, over a while in which a polling program would wake up many times.
+    // The number of wake-ups in a time in which a polling program would have many.
     let wakeups = |pid| status(pid, "voluntary_ctxt_switches");
     std::thread::sleep(Duration::from_millis(100));
     let before = (wakeups(one), wakeups(many));

@@ -1,18 +1,18 @@
-//! Who may know whom (DESIGN §1): reads the sources and fails on a word in the wrong folder, on an
-//! import that runs up and on files that import each other.
+//! Which files may use which (DESIGN §1): reads the sources and fails on a forbidden word in a
+//! folder, on an import of a file on a higher floor, and on files that import each other.
 
 #[path = "layering/mod.rs"]
 mod imports;
 
 use std::path::Path;
 
-/// Words that must not stand in some of the files.
+/// Words that some files must not contain.
 struct Rule {
-    /// Files and folders below `src/`, and what of them is left out.
+    /// Files and folders below `src/`, and the exceptions among them.
     of: &'static [&'static str],
     but: &'static [&'static str],
     words: &'static [&'static str],
-    /// Phrases in which a word may stand all the same.
+    /// Phrases in which the word is allowed.
     fine: &'static [&'static str],
     why: &'static str,
 }
@@ -43,7 +43,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         of: &["proto", "fuzzing"],
-        // It plays a system to a reactor.
+        // It simulates a system for a reactor.
         but: &["fuzzing/proxies.rs"],
         words: &[
             "std::io",
@@ -219,7 +219,7 @@ impl Rule {
     }
 }
 
-/// Whether `word` stands in `line` and is not a part of a longer name.
+/// Whether `line` contains `word`, not as a part of a longer name.
 fn has_word(line: &str, word: &str) -> bool {
     let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(word).any(|(at, _)| {
@@ -229,7 +229,7 @@ fn has_word(line: &str, word: &str) -> bool {
     })
 }
 
-/// The lines of a source that are code, numbered; its unit tests are not looked at.
+/// The lines of code of a source, numbered, without its unit tests.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let end = text.find("#[cfg(test)]\nmod ").unwrap_or(text.len());
     let lines = text[..end].lines().enumerate();
@@ -317,7 +317,7 @@ fn the_checker_sees_what_it_has_to_see() {
 fn no_import_runs_up_or_in_a_circle() {
     let mut files = Vec::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut files);
-    // `tests.rs` is not among them; what stands in a folder `tests` is.
+    // `tests.rs` is not among them; files in a folder `tests` are.
     let files = files.into_iter().filter(|(file, _)| !file.contains("tests/")).collect();
     let found = imports::complaints(&files, imports::FLOORS);
     assert!(found.is_empty(), "\n{}", found.join("\n"));

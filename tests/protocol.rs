@@ -1,9 +1,10 @@
-//! The protocol core from outside: scripts, tapes, laws under random input, and what scripts cannot say.
+//! The protocol core from outside: scripts, tapes, laws under random input, and tests that scripts
+//! cannot express.
 //!
 //! A script in `tests/scripts` starts with a comment that names section and rule, and runs in every
-//! [`Mode`]; docs/TAPES.md says what its lines mean. One with the line `# 64 bits` runs only where a length
-//! may have so many; `# 32 bits` alike, and `# feature deflate` where that is built. A tape in `tests/tapes`
-//! is what a client of ours has written down of a real server.
+//! [`Mode`]; docs/TAPES.md describes its lines. A script with the line `# 64 bits` or `# 32 bits` runs only
+//! if a length has that many bits, one with `# feature deflate` only in a build with it. A tape in
+//! `tests/tapes` is a recording of a connection of our client to a real server.
 #![cfg(feature = "tape")]
 
 use std::collections::BTreeSet;
@@ -58,7 +59,8 @@ fn every_script_in_every_mode() {
     assert!(scripts.len() >= 60, "only {} scripts", scripts.len());
 }
 
-/// One variant per rule: the list is read from the source, so that a new one is missed here.
+/// One variant per rule. The list is read from the source, so that the test fails for a new variant
+/// without a script.
 #[test]
 fn every_violation_has_a_script() {
     let source = include_str!("../src/proto/ws/mod.rs");
@@ -67,7 +69,7 @@ fn every_violation_has_a_script() {
     let mut missing: BTreeSet<String> =
         list.lines().filter(|l| l.trim().starts_with(char::is_uppercase)).map(name).collect();
     assert!(missing.len() >= 16, "{missing:?}");
-    // Nothing that a server sends can be that; `frame.rs` tests it.
+    // No bytes of a server can cause these; `frame.rs` tests them.
     missing.remove("UnmaskedByClient");
     if !cfg!(feature = "deflate") {
         missing.remove("Deflate");
@@ -98,7 +100,7 @@ fn a_script_fails_on_what_it_does_not_name() {
     }
 }
 
-// What scripts cannot say.
+// Tests that scripts cannot express.
 
 /// RFC 6455 §5.2: exactly nine first bytes are legal; any other fails at once, without a length.
 #[test]
@@ -106,7 +108,8 @@ fn nine_first_bytes() {
     let legal: Vec<u8> = (0..=255)
         .filter(|&first| {
             let mut sim = Sim::new(Settings::default());
-            // A message is under way, so that a continuation may come; what starts one may not.
+            // A message has begun, so a continuation is allowed, and the start of another one is
+            // not.
             if first & 15 == 0 {
                 sim.feed(b"\x01\0", false);
             }
@@ -117,7 +120,7 @@ fn nine_first_bytes() {
     assert_eq!(legal, [0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A]);
 }
 
-/// RFC 6455 §7.4: of all codes exactly these may travel, both ways.
+/// RFC 6455 §7.4: exactly these of all codes are allowed in a close frame, in both directions.
 #[test]
 fn every_close_code() {
     for code in 0..=u16::MAX {
@@ -130,7 +133,7 @@ fn every_close_code() {
     }
 }
 
-/// Takes masked frames apart: mask key, opcode and unmasked payload of each.
+/// Parses masked frames: mask key, opcode and unmasked payload of each.
 fn frames(mut wire: &[u8]) -> Vec<([u8; 4], u8, Vec<u8>)> {
     let mut all = vec![];
     while let [first, second, rest @ ..] = wire {
@@ -151,7 +154,8 @@ fn frames(mut wire: &[u8]) -> Vec<([u8; 4], u8, Vec<u8>)> {
 }
 
 /// RFC 6455 §5.3, §10.3; faults of others, rows 18, 22 and 23: each frame of any kind has the next
-/// key, what a script chose does not stand on the wire, and what arrives is what was given.
+/// key, bytes that a script chose are never unmasked on the wire, and the peer receives what was
+/// sent.
 #[test]
 fn each_frame_is_masked_with_a_fresh_key() {
     let mut sim = Sim::new(Settings::default());
@@ -185,7 +189,7 @@ fn each_frame_is_masked_with_a_fresh_key() {
     assert!(got == want);
 }
 
-/// Faults of others, row 2: a declared length alone is no reason to allocate.
+/// Faults of others, row 2: a declared length alone causes no allocation.
 #[test]
 fn memory_follows_what_arrived() {
     const KIB: usize = 1024;
@@ -208,7 +212,7 @@ fn memory_follows_what_arrived() {
             let capacity = space.buf.capacity();
             assert!(capacity <= room(arrived), "capacity {capacity} at {arrived}");
             let n = piece.len().min(arrived + 1).min(len - arrived);
-            // In turn, since a driver may do either.
+            // By turns, since a driver may do either.
             in_place = !in_place;
             sim.feed(&piece[..n], in_place);
             arrived += n;
@@ -219,8 +223,8 @@ fn memory_follows_what_arrived() {
     }
 }
 
-/// What a frame lacks is read in place from `Limits::in_place` bytes on. In any case nothing of it is
-/// left with the caller.
+/// From `Limits::in_place` bytes on, the rest of a frame is read in place. In any case no byte of
+/// it is left to the caller.
 #[test]
 fn a_frame_is_read_in_place_from_so_many_missing_bytes_on() {
     for (missing, in_place) in [(999, false), (1000, true), (1001, true)] {
@@ -235,7 +239,7 @@ fn a_frame_is_read_in_place_from_so_many_missing_bytes_on() {
         sim.feed(&vec![7; missing], in_place);
         assert_eq!(sim.events.pop_front().unwrap(), ("binary".to_owned(), vec![7; missing + 10]));
     }
-    // What is missing of a frame, however little, once its message has so many bytes.
+    // Any rest of a frame, however short, once its message has this many bytes.
     for (there, in_place) in [(999, false), (1000, true)] {
         let limits = Limits { in_place: 1000, ..Default::default() };
         let mut sim = Sim::new(Settings { limits: Arc::new(limits), ..Default::default() });
@@ -250,8 +254,8 @@ fn a_frame_is_read_in_place_from_so_many_missing_bytes_on() {
     }
 }
 
-/// RFC 6455 §8.1: a text that is read in place is looked at with its last byte, or when nothing more
-/// is there. TapeEvent the same whether it was looked at before, in part, or not at all.
+/// RFC 6455 §8.1: a text that is read in place is checked with its last byte, or when no more bytes
+/// are available. The events are the same whether it was checked before, in part, or not at all.
 #[test]
 fn a_text_that_is_read_in_place_is_looked_at_when_it_ends_or_nothing_more_is_there() {
     let good = "\u{e4}\u{20ac}\u{1f642}.".repeat(120).into_bytes();
@@ -270,8 +274,8 @@ fn a_text_that_is_read_in_place_is_looked_at_when_it_ends_or_nothing_more_is_the
     for (text, right) in cases {
         let mut head = vec![0x81, 126];
         head.extend((text.len() as u16).to_be_bytes());
-        // The head comes with `first` bytes, then reads bring at most so many, and after every
-        // `pause` of them nothing more is there (0: that never happens).
+        // The head arrives with `first` bytes, then each read returns at most `most` bytes, and
+        // after every `pause` reads nothing more is available (0: never).
         for first in [0, 1, 9, 400, 1_100] {
             for most in [1, 7, 333, 2_000] {
                 for pause in [0, 1, 3] {
@@ -305,7 +309,7 @@ fn a_text_that_is_read_in_place_is_looked_at_when_it_ends_or_nothing_more_is_the
             }
         }
     }
-    // What is wrong in a fragment is found before what is wrong behind it.
+    // An error in a fragment is found before an error behind it.
     let mut sim = Sim::new(settings);
     sim.feed(b"\x01\x02a", false);
     sim.fill(&[0xFF]);
@@ -330,8 +334,8 @@ fn many_fragments_move_memory_seldom() {
     assert_eq!(sim.events.pop_front().unwrap().1, b"ab".repeat(20_000));
 }
 
-/// RFC 6455 §4.1: an answer that comes before the request was written in full opens the
-/// connection, and the rest of the request still goes out before any frame.
+/// RFC 6455 §4.1: an answer that arrives before the request was fully written opens the connection,
+/// and the rest of the request is still sent before any frame.
 #[test]
 fn an_early_answer_loses_no_byte_of_the_request() {
     let mut sim = handshake();
@@ -348,7 +352,7 @@ fn an_early_answer_loses_no_byte_of_the_request() {
     assert_eq!(sim.written, [&request[..], b"\x81\x81\0\0\0\0A"].concat());
 }
 
-/// What an observer is told: direction, FIN, opcode and length of each frame.
+/// What an observer receives: direction, FIN, opcode and length of each frame.
 fn notes(sim: &mut Sim) -> Vec<(Direction, bool, Opcode, usize)> {
     let notes = sim.session.notes().into_iter().flatten();
     let frame = |note: &mut Note| match *note {
@@ -358,8 +362,8 @@ fn notes(sim: &mut Sim) -> Vec<(Direction, bool, Opcode, usize)> {
     notes.filter_map(frame).collect()
 }
 
-/// A frame is noted when it goes out: of the pongs that a full queue holds back, only the one
-/// that is sent.
+/// A frame is noted when it is sent: of the pongs that a full queue holds back, only the one that
+/// is sent.
 #[test]
 fn notes_show_only_frames_that_travel() {
     let limits = Limits { pong_queue: 1, ..Default::default() };
@@ -408,7 +412,7 @@ fn frame(out: &mut Vec<u8>, fin: bool, opcode: u8, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// What a server may send, the events that it has to give and the answers.
+/// Legal traffic of a server, the events that it must cause, and the answers.
 #[derive(Default)]
 struct Traffic {
     bytes: Vec<u8>,
@@ -426,7 +430,7 @@ impl Traffic {
             frame(&mut traffic.bytes, true, 8, b"\x0F\xA0bye");
             traffic.events.push(("closing code=4000 reason=\"bye\"".to_owned(), vec![]));
             traffic.answers.push((8, b"\x0F\xA0".to_vec()));
-            // Whatever follows is nothing.
+            // Whatever follows is ignored.
             traffic.bytes.extend_from_slice(&GARBAGE[..rng.below(GARBAGE.len())]);
         }
         traffic
@@ -471,7 +475,7 @@ impl Traffic {
     }
 }
 
-/// Gives `bytes` in pieces of random sizes.
+/// Passes `bytes` in pieces of random sizes.
 fn in_pieces(rng: &mut Rng, mut limits: Limits, bytes: &[u8]) -> Sim {
     limits.in_place = rng.pick(&[0, 16, 65_536]);
     let limits = Arc::new(limits);
@@ -516,7 +520,7 @@ fn random_traffic_gives_its_events_however_it_is_cut() {
     }
 }
 
-/// Words that are alike, and some noise.
+/// Repeated words, and some noise.
 #[cfg(feature = "deflate")]
 fn prose(rng: &mut Rng) -> String {
     let words = ["\"price\":", "käse", "🙂", "1234.5", ",{\"id\":", "true", "\\u00e4", "aaaaaaaa"];
@@ -529,8 +533,9 @@ fn prose(rng: &mut Rng) -> String {
     text
 }
 
-/// RFC 7692: what one end sends, in fragments of any size and with other frames between them, the other
-/// end tells, however it is cut; and so does one that sees the same with a byte changed.
+/// RFC 7692: the messages that one end sends, in fragments of any size and with other frames
+/// between them, are those that the other end reports, however the bytes are cut. With one byte
+/// changed, all cuts give the same result.
 #[cfg(feature = "deflate")]
 #[test]
 fn compressed_traffic_gives_its_messages_however_it_is_cut() {
@@ -604,7 +609,8 @@ fn compressed_traffic_gives_its_messages_however_it_is_cut() {
     assert!(count > 200, "{count}");
 }
 
-/// Bytes that begin well: traffic with a few bytes changed, or what only looks like frames.
+/// Bytes with a valid beginning: traffic with a few bytes changed, or bytes that only look like
+/// frames.
 fn nearly(rng: &mut Rng) -> Vec<u8> {
     if rng.one_in(2) {
         let firsts = [0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A];
@@ -650,8 +656,9 @@ fn random_garbage_gives_the_same_end_however_it_is_cut() {
     assert!(ends.len() > 20, "{ends:?}");
 }
 
-/// The order of events: `(text | binary | pong)* closing? closed`, however the owner acts and
-/// whatever arrives; and what waits to be sent stays bounded (faults of others, rows 3, 20, 21).
+/// The order of events: `(text | binary | pong)* closing? closed`, whatever the program does and
+/// whatever arrives; and the bytes that wait to be sent stay bounded (faults of others, rows 3, 20,
+/// 21).
 #[test]
 fn random_acts_keep_order_and_bounds() {
     const QUEUE: usize = 500;
@@ -683,7 +690,7 @@ fn random_acts_keep_order_and_bounds() {
                 _ => {}
             }
             sim.pump();
-            // One message over the bound, a close frame, and what keep-alive adds.
+            // One message over the bound, a close frame, and the frames of keep-alive.
             assert!(sim.session.buffered() <= QUEUE + 106 + 131 + 60 * 6, "seed {seed}");
             assert!(sim.tail.len() <= 65_536 + 14, "seed {seed}");
         }
@@ -713,13 +720,14 @@ fn tapes() -> Vec<(String, String)> {
     all
 }
 
-/// Each event and each byte that was written when they were recorded, on another machine and another day.
+/// Each event and each written byte is as in the recording, which was made on another machine and
+/// day.
 #[test]
 fn every_tape_in_every_mode() {
     let tapes = tapes();
     let mut failed = String::new();
     for (name, text) in &tapes {
-        // What is not built is offered by none.
+        // A build without compression offers none.
         if !cfg!(feature = "deflate") && text.contains(" deflate ") {
             continue;
         }
@@ -735,8 +743,8 @@ fn every_tape_in_every_mode() {
     assert!(tapes.len() >= 10, "only {} tapes", tapes.len());
 }
 
-/// What is a secret by its name, by its owner's word or by its place stands in no tape; nor does a payload
-/// that was not asked for.
+/// No tape contains a secret, be it one by its name, by the program's choice or by its place; nor a
+/// payload unless payloads are recorded.
 #[test]
 fn a_tape_without_payloads_has_no_secret() {
     let (_, text) = tapes().into_iter().find(|(name, _)| name == "ws-secrets").unwrap();

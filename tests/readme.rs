@@ -1,6 +1,6 @@
-//! What the README and the pages in docs show works: each Luau block runs against the embedded server and
-//! ends by itself, and so do the command lines and the Luau examples. The Rust blocks are tested as
-//! documentation (src/lib.rs); that none of them is left out is tested here.
+//! The README and the pages in docs show working code: each Luau block runs with the embedded
+//! server and ends by itself, and so do the command lines and the Luau examples. The Rust blocks
+//! are tested as documentation (src/lib.rs); a test here checks that src/lib.rs has all of them.
 #![cfg(all(feature = "tls", feature = "luau", feature = "cli"))]
 
 use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ fn pages() -> Vec<(String, String)> {
         .collect()
 }
 
-/// The blocks of a language, each with the word behind the language, if there is one.
+/// The blocks of a language, each with the word behind the language, if any.
 fn blocks<'a>(text: &'a str, language: &str) -> Vec<(&'a str, &'a str)> {
     let start = format!("\n```{language}");
     let block = |rest: &'a str| {
@@ -54,7 +54,7 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<(&'a str, &'a str)> {
     text.split(&*start).skip(1).map(block).collect()
 }
 
-/// Runs a script against each server; it has to print something.
+/// Runs a script with each server; it must print something.
 fn runs(host: &[&str], script: &str) {
     for args in [&["--echo"][..], &["--echo=wss"], &["--echo", "--poll-thread"]] {
         let args = [&["run", "--timeout", "30"], host, args, &["-"]].concat();
@@ -103,7 +103,7 @@ fn each_command_line_runs() {
             let args: Vec<&str> = words.split_whitespace().collect();
             let output = run(&[&["run", "--timeout", "30"], &args[..]].concat(), "");
             let errors = String::from_utf8_lossy(&output.stderr);
-            // A pin follows the certificate in src/peer/certs; the error has the new one.
+            // A pin depends on the certificate in src/peer/certs; the error shows the new one.
             assert!(output.status.success(), "{page}: {line}: {errors}");
             let warned = errors.lines().all(|line| line.starts_with("warning: --insecure: "));
             assert!(warned && errors.is_empty() != line.contains("--insecure"), "{line}: {errors}");
@@ -115,8 +115,8 @@ fn each_command_line_runs() {
     }
 }
 
-/// A page with Rust that is not among those in src/lib.rs would not be tested, nor would a block of a
-/// language that nobody knows.
+/// Rust on a page that src/lib.rs does not list would not be tested, nor a block of an unknown
+/// language.
 #[test]
 fn every_block_is_of_a_kind_that_is_looked_at() {
     let source = include_str!("../src/lib.rs");
@@ -142,7 +142,7 @@ fn every_block_is_of_a_kind_that_is_looked_at() {
         }
         assert!(!inside, "{page}: a block does not end");
     }
-    // As many as there were when the README had all of them.
+    // The number when the README had all of them.
     for (kind, least) in [("rust", 17), ("luau", 10), ("sh", 5), ("console", 2), ("toml", 1)] {
         assert!(count.get(kind) >= Some(&least), "{kind}: {count:?}");
     }

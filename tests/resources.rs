@@ -1,5 +1,5 @@
-//! What connections cost: descriptors, memory, and how many fit. Each test counts for the whole
-//! process, so they run one at a time in a process of their own.
+//! The cost of connections: descriptors, memory, and how many are possible. Each test counts for
+//! the whole process, so these tests run one at a time, in a separate process.
 #![cfg(all(feature = "tls", feature = "cli", target_os = "linux"))]
 
 mod common;
@@ -25,7 +25,7 @@ fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Memory of this process in KiB.
+/// The memory of this process in KiB.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
@@ -45,7 +45,7 @@ fn two_thousand_connections_one_after_another_leak_no_descriptor() {
         if i == 20 {
             before = descriptors();
         }
-        // Of every five one over TLS, and one released by the program.
+        // Of five, one is over TLS and one is released by the program.
         let url = if i % 5 == 0 { secure.url() } else { server.url() };
         let id = reactor.open(options(url)).unwrap();
         while !reactor.is_empty() {
@@ -68,15 +68,15 @@ fn two_thousand_connections_one_after_another_leak_no_descriptor() {
     }
     assert_eq!((texts, ends), (1600, 1600));
     let until = soon();
-    // The server closes its ends a moment later.
+    // The server closes its side a moment later.
     while descriptors() > before + 2 {
         assert!(Instant::now() < until, "{} descriptors, {before} before", descriptors());
         std::thread::yield_now();
     }
 }
 
-/// The socket, and one for the time of its keep-alive ping and the answers of the resolver; two where
-/// there is no timer.
+/// The socket, and a descriptor for the time of its keep-alive ping and the answers of the
+/// resolver; two where there is no timer.
 #[test]
 fn a_blocking_connection_has_two_descriptors() {
     let _alone = alone();
@@ -94,14 +94,14 @@ fn a_blocking_connection_has_two_descriptors() {
         });
         let before = descriptors();
         let opened = open(&server.url());
-        // The server's end is in this process, and there twice.
+        // The server's side is in this process, and has two descriptors.
         assert_eq!(descriptors(), before + own + 2, "{answer:?}");
         drop(opened);
         server.join();
     };
     check(b"", &|url| {
         let mut ws = options(url).connect().unwrap();
-        // It waits, with the time of a ping that is far away.
+        // It waits, with a ping that is due much later.
         ws.read().unwrap().unwrap();
         Box::new(ws)
     });
@@ -123,7 +123,7 @@ fn a_thousand_connections_on_one_reactor_each_echo() {
     let _alone = alone();
     const CONNECTIONS: usize = 1000;
     const ROUNDS: usize = 5;
-    // Both ends are in this process.
+    // Both sides are in this process.
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised);
@@ -133,7 +133,7 @@ fn a_thousand_connections_on_one_reactor_each_echo() {
         (0..CONNECTIONS).map(|_| reactor.open(options(server.url())).unwrap()).collect();
     assert_eq!(ids.len(), CONNECTIONS);
     let (mut opened, mut echoes, mut ends) = (0, 0, 0);
-    // Nobody sends before all are open, so that all are open at once.
+    // No connection sends before all are open, so that all are open at the same time.
     let until = soon();
     while opened < CONNECTIONS {
         assert!(Instant::now() < until, "{opened} are open");
@@ -165,7 +165,7 @@ fn a_thousand_connections_on_one_reactor_each_echo() {
     assert_eq!((echoes, ends), (CONNECTIONS * ROUNDS, CONNECTIONS));
 }
 
-/// A server that sends `count` times `piece` as fast as it is read.
+/// A server that sends `piece` `count` times, as fast as the client reads.
 fn flood(piece: Vec<u8>, count: usize) -> Scripted<()> {
     serve(move |mut p| {
         p.accept(b"");
@@ -197,7 +197,7 @@ fn a_flood_at_a_slow_client_stays_in_the_kernel() {
         let until = soon();
         while !over {
             assert!(Instant::now() < until, "{name}: {bytes} bytes came");
-            // A consumer that is slow while the server is not.
+            // A slow consumer of a fast server.
             if bytes < FLOOD / 4 {
                 std::thread::sleep(Duration::from_millis(2));
             }
@@ -235,7 +235,7 @@ fn a_declared_length_costs_nothing_until_it_arrives() {
             peer.accept(&promise);
             peers.push(peer);
         }
-        // Something to wait for, behind all promises.
+        // An event to wait for, behind all promises.
         peers.pop().unwrap().reset();
         peers
     });
@@ -283,7 +283,7 @@ fn a_flood_of_pings_at_a_full_socket_costs_no_memory() {
     server.join();
 }
 
-/// A script is killed and started again, a thousand times: nothing of it stays.
+/// Kills a script and starts it again, a thousand times: no memory of it stays.
 #[cfg(feature = "luau")]
 #[test]
 fn a_hot_reload_leaves_nothing() {
@@ -314,7 +314,7 @@ fn a_hot_reload_leaves_nothing() {
         Ok(())
     });
     runtime.lua().globals().set("ready", set.unwrap()).unwrap();
-    // Its timer is due before those of the killed ones.
+    // Its timer is due before those of the killed scripts.
     runtime.spawn("neighbour", "task.wait(1800)", ()).unwrap();
     let (before, mut memory) = (descriptors(), Vec::new());
     for i in 0..1000 {
@@ -326,7 +326,7 @@ fn a_hot_reload_leaves_nothing() {
         }
         script.kill().unwrap();
         if i % 250 == 249 {
-            // Closes that are under way.
+            // Closing handshakes that are in progress.
             let until = soon();
             while descriptors() > before + 2 {
                 assert!(Instant::now() < until, "{} descriptors, {before} before", descriptors());
@@ -337,6 +337,6 @@ fn a_hot_reload_leaves_nothing() {
             memory.push(runtime.lua().used_memory());
         }
     }
-    // A script that stayed would be 8 KB; tables of the VM are now and then twice as large.
+    // A script that stayed would take 8 KB; tables of the VM sometimes double.
     assert!(memory[3] < memory[0] + 256 * 1024, "{memory:?}");
 }

@@ -1,15 +1,15 @@
-//! What comes with the crates: licences, versions, origins. Which crates these are is the matter of
-//! footprint.rs; what the advisory database says of them needs the network, and is a step by hand
+//! The crates that come with this one: licences, versions, origins. footprint.rs checks which
+//! crates these are; checking the advisory database needs the network and is done by hand
 //! (SECURITY.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-/// Licences that ask for nothing but their text.
+/// Licences that require only their text.
 const LICENCES: [&str; 8] = [
     "Apache-2.0",
     "BSD-3-Clause",
-    // Of webpki-roots, which is data.
+    // The licence of webpki-roots, which is data.
     "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
@@ -18,10 +18,11 @@ const LICENCES: [&str; 8] = [
     "Zlib",
 ];
 
-/// The system that this runs on.
+/// The system on which this test runs.
 const HOST: &str = "";
 
-/// Systems whose tree is looked at by itself: a crate for one of them only costs the others nothing.
+/// Systems whose trees are checked separately: a crate for only one of them costs the others
+/// nothing.
 const TARGETS: [&str; 5] = [
     "x86_64-unknown-linux-gnu",
     "aarch64-unknown-linux-gnu",
@@ -30,7 +31,7 @@ const TARGETS: [&str; 5] = [
     "x86_64-pc-windows-msvc",
 ];
 
-/// Advisories ask for so much at least: those of rows 54 and 55 in docs/FAULTS.md.
+/// The lowest versions that advisories demand: those of rows 54 and 55 in docs/FAULTS.md.
 const AT_LEAST: [(&str, [u32; 3]); 2] = [("rustls", [0, 23, 5]), ("rustls-webpki", [0, 103, 13])];
 
 struct Crate {
@@ -39,9 +40,9 @@ struct Crate {
     licence: String,
 }
 
-/// The crates that a build for `target` takes, build scripts included. `None` where some were never
-/// downloaded: a build fetches what it needs for its own system, `cargo fetch` (and so `.ci/run`)
-/// all of them, and no test uses the network.
+/// The crates of a build for `target`, build scripts included. `None` if some were never
+/// downloaded: a build fetches what its own system needs, `cargo fetch` (and so `.ci/run`) fetches
+/// all, and no test uses the network.
 fn tree(target: &str) -> Option<Vec<Crate>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
@@ -74,7 +75,7 @@ fn tree(target: &str) -> Option<Vec<Crate>> {
     Some(crates)
 }
 
-/// Whether an expression of SPDX can be met by the list.
+/// Whether the list satisfies an SPDX expression.
 fn may_be_used(licence: &str) -> bool {
     let spaced = licence.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
@@ -109,7 +110,7 @@ fn one(words: &[&str], at: &mut usize) -> bool {
         *at += 1;
         return fine && words.get(*at - 1) == Some(&")");
     }
-    // An exception only ever allows more.
+    // An exception only adds permissions.
     if words.get(*at) == Some(&"WITH") {
         *at += 2;
     }
@@ -158,7 +159,7 @@ fn no_crate_is_there_in_two_versions() {
     }
 }
 
-/// The packages of the lock file: what each line says, by its key.
+/// The packages of the lock file: the value of each line, by its key.
 fn locked() -> Vec<BTreeMap<String, String>> {
     let text = include_str!("../Cargo.lock");
     let packages = text.split("[[package]]").skip(1).map(|package| {
@@ -192,18 +193,18 @@ fn all_crates_come_from_the_registry_with_a_checksum() {
     }
 }
 
-/// The strings that stand behind a key in a text of JSON, in their order.
+/// The strings behind a key in a JSON text, in their order.
 fn strings<'a>(json: &'a str, key: &str) -> Vec<&'a str> {
     let start = format!("\"{key}\": \"");
     json.split(&*start).skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
 }
 
-/// The components that a list of them (CycloneDX) names, each with its checksum: name, version, SHA-256.
+/// The components that the list (CycloneDX) names, each with its checksum: name, version, SHA-256.
 fn components(json: &str) -> BTreeSet<[String; 3]> {
     let list = json.split("\n \"components\": [").nth(1).unwrap().split("\n ]").next().unwrap();
     let one = |text: &str| {
         let hash = strings(text, "content");
-        // The name of the crate comes before those of who wrote it and of where it is kept.
+        // The name of the crate comes before the names of its authors and of its repository.
         [strings(text, "name"), strings(text, "version"), hash]
             .map(|all| all.first().copied().unwrap_or("").to_owned())
     };
@@ -231,7 +232,7 @@ fn the_list_of_components_is_that_of_the_lock_file() {
     assert!(have.len() > 20);
     let own = json.split("\n \"components\": [").next().unwrap();
     assert!(strings(own, "version").contains(&env!("CARGO_PKG_VERSION")));
-    // Whoever made it.
+    // For any author.
     for word in ["/home/", "/root/", "/tmp/", "serialNumber", "timestamp"] {
         assert!(!json.contains(word), "{word}");
     }

@@ -1,5 +1,5 @@
-//! Which threads the script side has, and that the one that stands in sleeps while nothing happens.
-//! A process of its own, so that no other test's threads are counted.
+//! Which threads the script side has, and that the stand-in sleeps while nothing happens. In a
+//! separate process, so that the threads of other tests are not counted.
 #![cfg(all(feature = "luau", feature = "cli", feature = "tls", target_os = "linux"))]
 
 use std::sync::mpsc::channel;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use moonwire::luau::{Line, Options, Progress, Runtime};
 use moonwire::peer::{Running, Server};
 
-/// No test gets near it.
+/// Tests end much earlier.
 const LONG: Duration = Duration::from_secs(20);
 
 /// The tests of this file run one after another.
@@ -22,12 +22,12 @@ fn echo() -> Running {
     Server::bind(([127, 0, 0, 1], 0).into()).and_then(Server::spawn).unwrap()
 }
 
-/// How often each thread of a name has gone to sleep by itself.
+/// How often each thread with this name has gone to sleep.
 fn threads(name: &str) -> Vec<u64> {
     let mut all = Vec::new();
     for task in std::fs::read_dir("/proc/self/task").unwrap() {
         let path = task.unwrap().path();
-        // One that has ended meanwhile is none.
+        // A thread that has ended meanwhile does not count.
         let Ok(comm) = std::fs::read_to_string(path.join("comm")) else { continue };
         let Ok(status) = std::fs::read_to_string(path.join("status")) else { continue };
         let count = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
@@ -40,8 +40,8 @@ fn threads(name: &str) -> Vec<u64> {
 
 const NAME: &str = "moonwire-stand";
 
-/// Whether there are so many of that name, now or soon: a thread names itself, and the system takes
-/// a moment to forget one that was joined.
+/// Whether this number of threads has that name, now or soon: a thread names itself, and the system
+/// forgets a joined one a moment later.
 fn are(wanted: usize) -> bool {
     let until = Instant::now() + LONG / 2;
     while threads(NAME).len() != wanted {
@@ -53,7 +53,7 @@ fn are(wanted: usize) -> bool {
     true
 }
 
-/// A runtime whose scripts can ask whether there are so many stand-ins.
+/// A runtime whose scripts can ask for the number of stand-ins.
 fn runtime(change: impl FnOnce(Options) -> Options) -> Runtime {
     let options = Options::new(|line: Line<'_>| panic!("{line}"));
     let runtime = Runtime::new(change(options)).unwrap();
@@ -63,7 +63,7 @@ fn runtime(change: impl FnOnce(Options) -> Options) -> Runtime {
     runtime
 }
 
-/// Says how many it expects before, with and after a connection.
+/// Passes the expected number before, with and after a connection.
 const SCRIPT: &str = r#"
     local url, before, with = ...
     local function expect(n, when)
@@ -117,8 +117,8 @@ fn steps_start_none_unless_asked() {
     assert!(are(0));
 }
 
-// A runtime that is dropped while its script has a connection open, and while others hold on to
-// its VM.
+// A runtime that is dropped while its script has an open connection, and while the program still
+// owns its VM.
 #[test]
 fn it_ends_with_a_runtime_that_is_dropped_early() {
     let _alone = alone();
@@ -130,13 +130,13 @@ fn it_ends_with_a_runtime_that_is_dropped_early() {
     let (lua, stopper) = (runtime.lua().clone(), runtime.stopper());
     drop(runtime);
     assert!(are(0));
-    // What the VM still opens has none.
+    // Connections that the VM opens after that have no stand-in.
     lua.load("task.spawn(WebSocket.connect, ...)").call::<()>(server.url()).unwrap();
     assert!(are(0));
     stopper.stop(1001, Duration::ZERO);
 }
 
-// A while in which one that ticks would wake up fifty times.
+// A time in which a thread with a tick would wake up fifty times.
 #[test]
 fn it_sleeps_while_the_program_does() {
     let _alone = alone();
@@ -169,7 +169,7 @@ fn it_sleeps_while_the_program_does() {
     loop {
         let before = threads(NAME);
         std::thread::sleep(Duration::from_secs(1));
-        // On its way to sleep the first time, at most.
+        // At most once, when it first goes to sleep.
         if before.len() == 1 && threads(NAME) == before {
             break;
         }

@@ -90,7 +90,7 @@ fn over_tls_the_options_of_other_commands_hold() {
     let (status, _, err) = ran(&["--insecure", "--only=ping", server.url()]);
     assert_eq!(status, Some(0), "{err}");
     assert!(err.starts_with("warning: --insecure"), "{err}");
-    // What is not verified has to be this machine.
+    // Without verification, the server must be on this machine.
     let away = "localhost:443:192.0.2.1";
     let (status, _, err) = ran(&["--insecure", "--resolve", away, "wss://localhost/"]);
     assert_eq!(status, Some(2), "{err}");

@@ -1,5 +1,5 @@
-//! Servers with one fault each: an audit finds it, by the name of the check that is about it, and says of
-//! what is right that it is.
+//! Servers with one fault each: an audit finds the fault by the name of the check for it, and
+//! reports no other.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,13 +9,12 @@ use moonwire::audit::{Finding, Kind, Verdict, checks};
 use super::server::{Flaw, serve};
 use super::{audited, lines, options};
 
-/// What the server without faults does well, whatever else is wrong with a server here.
+/// The checks that the server without faults passes.
 const CONTROL: [&str; 4] = ["opening-status", "pong-unsolicited", "length-0", "close-1001"];
 
-/// Of the named checks and the control, exactly the named ones have to be faults.
-///
-/// Where a fault is that nothing comes, it is waited for; a machine that has other things to do may let an
-/// answer be waited for as long. So what is not as it has to be is looked at once more, with more patience.
+/// Of the named checks and the control, exactly the named ones must be faults. If the fault is that
+/// nothing arrives, the audit waits for it; on a busy machine it may wait as long for an answer. So
+/// an unexpected result is checked once more, with more patience.
 fn check(flaw: Flaw, names: &[&str], hostile: bool) {
     let wrong = wrong(flaw, names, hostile, Duration::from_secs(3));
     if wrong.is_some() {
@@ -38,10 +37,10 @@ fn wrong(flaw: Flaw, names: &[&str], hostile: bool, patience: Duration) -> Optio
     (!is_right).then_some(text)
 }
 
-/// A fault, and the checks that have to find it.
+/// A fault, and the checks that must find it.
 type Row = (Flaw, &'static [&'static str]);
 
-/// All at once: most of the time is spent waiting.
+/// All at once, since most of the time is spent waiting.
 fn all(rows: &[Row]) {
     std::thread::scope(|scope| {
         for (flaw, names) in rows {
@@ -145,7 +144,7 @@ const COMPRESSION: &[Row] = {
             Agrees("permessage-deflate"),
             &["deflate-server-window-10", "deflate-server-takeover", "deflate-all-parameters"],
         ),
-        // It sends back what refers as far as we do, and to messages before.
+        // The server sends back data that refers as far back as ours, and to earlier messages.
         (
             Agrees("permessage-deflate; server_max_window_bits=10"),
             &["deflate-server-window-10", "deflate-fallback", "deflate-server-window-8"],
@@ -167,7 +166,7 @@ const COMPRESSION: &[Row] = {
     ]
 };
 
-/// A check that nothing here fails would be one that says nothing.
+/// A check that no server here fails would show nothing.
 #[test]
 fn every_legit_check_is_failed_by_some_server() {
     let tables = [OPENING, CONTROL_FRAMES, MESSAGES, OWN_FRAMES];
@@ -177,7 +176,8 @@ fn every_legit_check_is_failed_by_some_server() {
         tables.iter().copied().flatten().flat_map(|(_, names)| *names).copied().collect();
     let legit = checks().filter(|about| about.kind == Kind::Legit).map(|about| about.name);
     let missing: Vec<_> = legit.filter(|name| !failed.contains(name)).collect();
-    // Tests of their own: the first, and what leaves the server the choice.
+    // These have their own tests: the first check, and checks whose result the RFC leaves to the
+    // server.
     assert_eq!(missing, ["opening-status", "message-limit", "idle"]);
 }
 
@@ -194,7 +194,7 @@ fn where_the_rule_leaves_the_choice_it_is_told() {
     ] {
         let mut options = options(&serve(flaw));
         options.patience = Duration::from_secs(20);
-        // A ping has to come within it: it is there at once.
+        // The server pings at once, so the ping is within the time.
         let is_pinged = flaw == Flaw::Pings;
         options.idle = Duration::from_millis(if is_pinged { 20_000 } else { 10 });
         options.hostile = true;
@@ -240,7 +240,7 @@ fn faults_of_its_own_frames() {
 
 #[test]
 fn a_server_that_takes_everything_has_every_fault_of_the_hostile_checks() {
-    // That lengths are short is not for the server to see to.
+    // The rule for the shortest length binds the client, not the server.
     let others = ["length-16-not-shortest", "length-64-not-shortest"];
     let is_frame = |name: &str| !name.starts_with("request-") && !name.starts_with("deflate-");
     let frames = checks().filter(|a| a.kind == Kind::Hostile && is_frame(a.name));

@@ -7,7 +7,7 @@ use moonwire::peer::Server;
 
 use super::{audited, lines, options};
 
-/// Long enough for any machine: no answer of a server without faults is waited for so long.
+/// Long enough for any machine: a server without faults answers much earlier.
 const LONG: Duration = Duration::from_secs(20);
 
 fn patient(url: &str) -> Options {

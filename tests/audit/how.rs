@@ -1,4 +1,4 @@
-//! What an audit is told, and how it ends.
+//! The options of an audit, and its ends.
 
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ fn names_that_are_none_and_hostile_ones_are_refused_before_anything_is_sent() {
 
 #[test]
 fn hostile_input_goes_to_loopback_addresses_alone() {
-    // TEST-NET-1 (RFC 5737): nobody is there, and nothing is sent.
+    // TEST-NET-1 (RFC 5737): no host has this address, and nothing is sent.
     for url in ["ws://192.0.2.1/", "ws://[2001:db8::1]/"] {
         let mut options = options(url);
         options.hostile = true;
@@ -51,7 +51,7 @@ fn hostile_input_goes_to_loopback_addresses_alone() {
             other => panic!("{other:?}"),
         }
     }
-    // The address counts, and not the name that led to it.
+    // The address counts, not the name that resolves to it.
     let mut options = options("ws://localhost:9/");
     options.hostile = true;
     options.resolve = vec!["localhost:9:192.0.2.1".parse().unwrap()];
@@ -75,7 +75,7 @@ fn without_a_websocket_there_is_no_audit() {
 
 #[test]
 fn it_ends_when_it_is_to_end() {
-    // Nobody answers the handshake.
+    // The server does not answer the handshake.
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let mut options = options(&format!("ws://{}/", listener.local_addr().unwrap()));
     options.patience = Duration::from_secs(3600);
@@ -116,7 +116,7 @@ fn fields_of_its_own_go_with_every_request() {
     let server = Server::bind(([127, 0, 0, 1], 0).into()).unwrap().spawn().unwrap();
     let mut options = options(server.url());
     options.only = vec!["opening-accept".into()];
-    // A second one that the server has to refuse shows that they are sent.
+    // A second field, which the server must refuse, shows that the fields are sent.
     options.headers = vec![("Host".into(), "other.example".into())];
     let Err(Stop::Connect(why)) = audited(&options).1 else { panic!() };
     assert!(why.contains("400"), "{why}");

@@ -1,10 +1,10 @@
-//! A small WebSocket server with a fault of choice; without one it has none.
+//! A small WebSocket server with one selectable fault, or without a fault.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
-/// What is wrong with a server.
-// Without the feature nothing asks for the faults of compression.
+/// The fault of a server.
+// Without the feature no test uses the faults of compression.
 #[cfg_attr(not(feature = "deflate"), allow(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
@@ -13,9 +13,9 @@ pub(crate) enum Flaw {
     NoEcho,
     // The opening handshake.
     Status(&'static str),
-    /// A line of the answer, and what stands there instead.
+    /// A line of the answer, and the text that replaces it.
     Line(&'static str, &'static str),
-    /// A further line.
+    /// An additional line.
     Plus(&'static str),
     ProtocolAsOffered,
     OneProtocolField,
@@ -24,26 +24,26 @@ pub(crate) enum Flaw {
     ConnectionIsOneWord,
     UnknownFieldIsRefused,
     OneSegment,
-    /// Any request will do.
+    /// It accepts any request.
     AnyRequest,
-    /// The answer to another version.
+    /// The answer to a request with another version.
     NoVersion,
     // Frames.
     NoPong,
-    /// Pongs of so many bytes at most.
+    /// Pongs with at most this many bytes.
     ShortPong(usize),
     FirstPongOnly,
     PongBehindTheMessage,
     PongIsRefused,
-    /// The connection is cut by a message of this length.
+    /// A message of this length breaks the connection.
     Length(usize),
     Backwards,
     FragmentsAreMessages,
     EmptyFragmentEnds,
     FragmentsAreTexts,
-    /// So many frames at most.
+    /// At most this many frames.
     Fragments(usize),
-    /// The message is cut there.
+    /// The message is cut at this length.
     Most(usize),
     /// A text with these bytes fails the connection.
     Without(&'static [u8]),
@@ -57,43 +57,43 @@ pub(crate) enum Flaw {
     /// The payload of its close frame.
     CloseWith(&'static [u8]),
     TalksAfterClose,
-    // The end.
+    // The end of the connection.
     NoCloseFrame,
     /// A close frame with this payload fails the connection.
     CloseFails(&'static [u8]),
     NoCloseInFragments,
     KeepsTcp,
-    /// Everything is taken.
+    /// It accepts everything.
     Lenient,
-    /// The same, and compression is agreed on.
+    /// The same, and it agrees to compression.
     LenientAgrees,
-    /// A ping comes before anything else.
+    /// It sends a ping before anything else.
     Pings,
-    /// No fault: a text is looked at when the ping behind it has been answered.
+    /// No fault: it checks a text after it has answered the ping behind it.
     LooksLate,
     // Compression.
-    /// What is answered to any offer; messages come back as they came.
+    /// The answer to any offer; messages are sent back unchanged.
     Agrees(&'static str),
-    /// The same, and what is sent back does not inflate.
+    /// The same, and the data that it sends back does not inflate.
     Garbles,
-    /// The same, and such a payload fails the connection.
+    /// The same, and it fails the connection for this payload.
     NotInflated(&'static [u8]),
-    /// No plain message.
+    /// It accepts no uncompressed message.
     NotPlain,
-    /// No compressed message in fragments.
+    /// It accepts no compressed message in fragments.
     NotInFragments,
-    /// No ping between them.
+    /// It accepts no ping between fragments.
     NotAroundPings,
 }
 
-/// Serves for as long as the process lives: the URL.
+/// Serves until the process ends; returns the URL.
 pub(crate) fn serve(flaw: Flaw) -> String {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for tcp in listener.incoming() {
             let Ok(tcp) = tcp else { return };
-            // A client that has gone is no news.
+            // A client may end the connection at any time.
             std::thread::spawn(move || Conn { tcp, input: Vec::new(), flaw }.run());
         }
     });
@@ -436,7 +436,7 @@ impl Conn {
             Flaw::CloseWith(payload) => self.send(0x88, payload)?,
             Flaw::Lenient | Flaw::LenientAgrees => {
                 self.send(0x88, payload)?;
-                // What follows is taken, too.
+                // It also reads what follows.
                 while let Some(frame) = self.frame() {
                     self.send(frame.first, &frame.payload)?;
                 }
@@ -465,8 +465,8 @@ impl Conn {
         None
     }
 
-    /// Ends the own half, and reads what is left: else the system would reset the connection, and what was
-    /// said last would be lost.
+    /// Ends its side and reads the rest: otherwise the system would reset the connection, and the
+    /// last bytes could be lost.
     fn drain(&mut self) {
         let _ = self.tcp.shutdown(std::net::Shutdown::Write);
         while self.more().is_some() {

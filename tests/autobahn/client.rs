@@ -13,9 +13,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for case in 1..=case_count(&url, &agent)? {
         let options = Options::new(&format!("{url}/runCase?case={case}&agent={agent}"))?;
         let mut ws = offering(options, compress)?.connect()?;
-        // Clean, failed or lost: each is an end, and the harness knows which one the case wants.
+        // Clean, failed or lost: each ends the case, and the suite checks which one is right.
         while let Ok(Some(message)) = ws.read() {
-            // A reply that cannot be sent means that the connection is over: `read` tells.
+            // If a reply cannot be sent, the connection has ended, and `read` returns why.
             let _ = match &message {
                 Message::Text(text) => ws.send_text(text),
                 Message::Binary(bytes) => ws.send_binary(bytes),

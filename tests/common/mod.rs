@@ -1,5 +1,5 @@
-//! Scripted servers, and clients whose events are written down.
-// Each test file uses its part.
+//! Scripted servers, and clients whose events are recorded.
+// Each test file uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
 pub mod proxy;
@@ -20,7 +20,7 @@ use moonwire::{Ask, Closed, Config, Conn, Error, Event, Options, Reactor, Sys};
 
 pub use timeout::is_timeout;
 
-/// After which a test that hangs fails. No test gets near it otherwise.
+/// The time after which a test that hangs fails. Other tests end much earlier.
 pub const LONG: Duration = Duration::from_secs(20);
 
 pub fn soon() -> Instant {
@@ -40,7 +40,7 @@ impl<R: Send + 'static> Scripted<R> {
         format!("{scheme}://{}/", self.address)
     }
 
-    /// What the script came to; a failed assertion of it fails the test.
+    /// The result of the script; if an assertion in it has failed, the test fails.
     pub fn join(self) -> R {
         match self.thread.join() {
             Ok(result) => result,
@@ -53,7 +53,7 @@ pub fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-/// Gives the listener to `script`.
+/// Passes the listener to `script`.
 pub fn listen<R: Send + 'static>(
     script: impl FnOnce(TcpListener) -> R + Send + 'static,
 ) -> Scripted<R> {
@@ -77,7 +77,7 @@ pub fn serve_tls<R: Send + 'static>(
     Scripted { secure: true, ..listen(start) }
 }
 
-/// Plain or with the certificate that is good.
+/// Without TLS, or with the valid certificate.
 pub fn serve_either<R: Send + 'static>(
     secure: bool,
     script: impl FnOnce(Peer) -> R + Send + 'static,
@@ -117,11 +117,11 @@ impl Wire {
 trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
-/// The server's end of a connection.
+/// The server's side of a connection.
 pub struct Peer {
     pub tcp: TcpStream,
     wire: Wire,
-    /// Request head, as far as it was read.
+    /// The request head, as far as it was read.
     pub head: String,
     /// The mask keys of the frames that were read.
     pub keys: Vec<[u8; 4]>,
@@ -156,13 +156,13 @@ impl Peer {
         bytes
     }
 
-    /// Reads one record of TLS, a client's greeting.
+    /// Reads one record of TLS, which is a ClientHello.
     pub fn record(&mut self) {
         let start = self.read(5);
         self.read(usize::from(u16::from_be_bytes([start[3], start[4]])));
     }
 
-    /// Whether the client begins its request: over TLS, whether it likes the certificate.
+    /// Whether the client begins its request: over TLS, whether it accepts the certificate.
     pub fn begins(&mut self) -> bool {
         let mut byte = [0];
         let begins = self.wire.stream().read_exact(&mut byte).is_ok();
@@ -191,14 +191,14 @@ impl Peer {
         .into_bytes()
     }
 
-    /// Reads the request and accepts it, with `glued` right behind the response.
+    /// Reads the request and accepts it; `glued` is sent in one piece with the response.
     pub fn accept(&mut self, glued: &[u8]) {
         let mut answer = self.answer("");
         answer.extend_from_slice(glued);
         self.write(&answer);
     }
 
-    /// Opens it and never answers the close frame, of which it gives the code.
+    /// Opens the connection and never answers the close frame; returns the code of that frame.
     pub fn ignore_the_close(mut self, glued: &[u8]) -> u16 {
         self.accept(glued);
         let code = self.close_code();
@@ -206,7 +206,7 @@ impl Peer {
         code
     }
 
-    /// The next frame: its first byte and its payload. It has to be masked.
+    /// The next frame: its first byte and its payload. It must be masked.
     pub fn frame(&mut self) -> (u8, Vec<u8>) {
         let start = self.read(2);
         assert_eq!(start[1] & 0x80, 0x80, "RFC 6455 §5.3: a client masks every frame");
@@ -222,7 +222,7 @@ impl Peer {
         (start[0], payload)
     }
 
-    /// Reads up to the client's close frame and gives its payload.
+    /// Reads up to the client's close frame; returns its payload.
     pub fn close_frame(&mut self) -> Vec<u8> {
         loop {
             if let (0x88, payload) = self.frame() {
@@ -231,13 +231,13 @@ impl Peer {
         }
     }
 
-    /// The code of the close frame that comes.
+    /// The code of the close frame, which is the next frame.
     pub fn close_code(&mut self) -> u16 {
         let payload = self.close_frame();
         u16::from_be_bytes([payload[0], payload[1]])
     }
 
-    /// Reads until the client has closed; how many bytes that were.
+    /// Reads until the client has closed; returns the number of bytes.
     pub fn rest(&mut self) -> usize {
         let (mut buf, mut sum) = ([0; 4096], 0);
         loop {
@@ -245,13 +245,13 @@ impl Peer {
                 Ok(0) => return sum,
                 Ok(n) => sum += n,
                 Err(e) if is_timeout(&e) => panic!("still open"),
-                // A reset, or TLS without its goodbye: closed, too.
+                // A reset, or TLS without close_notify: closed, too.
                 Err(_) => return sum,
             }
         }
     }
 
-    /// Reads until the client has closed; what that was.
+    /// Reads until the client has closed; returns the bytes.
     pub fn rest_bytes(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         // A reset: closed, too.
@@ -270,7 +270,7 @@ pub fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|l| l.split_once(": ").filter(|(n, _)| *n == name).map(|(_, v)| v))
 }
 
-/// `Sec-WebSocket-Accept` for a request (RFC 6455 §4.2.2), by an implementation of its own.
+/// `Sec-WebSocket-Accept` for a request (RFC 6455 §4.2.2), by a second implementation.
 pub fn accept(head: &str) -> String {
     let key = field(head, "Sec-WebSocket-Key").expect("a key");
     let mut sha1 = sha1_smol::Sha1::new();
@@ -289,7 +289,7 @@ pub fn accept(head: &str) -> String {
     text
 }
 
-/// A frame as servers send it.
+/// A frame as a server sends it.
 pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = vec![first];
     match payload.len() {
@@ -311,7 +311,7 @@ pub fn close(code: u16, reason: &str) -> Vec<u8> {
     frame(0x88, &[&code.to_be_bytes()[..], reason.as_bytes()].concat())
 }
 
-/// An event, kept.
+/// A stored event.
 #[derive(Debug)]
 pub enum OwnedEvent {
     Opened,
@@ -339,15 +339,15 @@ pub fn keep(event: Event<'_>) -> OwnedEvent {
     }
 }
 
-/// Everything that a connection tells until the reactor has nothing left to do. Checks the law:
-/// `Opened? Message* Closing? Closed` or `Response? Piece* Closed`, the last exactly once.
+/// All events of a connection until the reactor has nothing left to do. Checks the law: `Opened?
+/// Message* Closing? Closed` or `Response? Piece* Closed`, the last exactly once.
 pub fn events(options: impl Into<Ask>, config: Config) -> Vec<OwnedEvent> {
     let mut reactor = Reactor::new(config).unwrap();
     reactor.open(options).unwrap();
     run(&mut reactor, |_, _| {})
 }
 
-/// Runs a reactor with one connection to the end, with `each` before an event is kept.
+/// Runs a reactor with one connection to its end; calls `each` before an event is stored.
 pub fn run<S: Sys>(
     reactor: &mut Reactor<S>,
     mut each: impl FnMut(&mut Conn<'_>, &Event<'_>),
@@ -389,14 +389,14 @@ pub fn options(url: &str) -> Options {
     Options::new(url).unwrap().timeout(LONG)
 }
 
-/// A server that plays a script with each client, on threads that end with the process.
+/// A server that plays a script with each client, on threads that run until the process ends.
 pub struct Many {
     pub address: SocketAddr,
     secure: bool,
     count: Arc<AtomicUsize>,
 }
 
-/// `script` is given the number of the connection, from 0.
+/// `script` gets the number of the connection, from 0.
 pub fn many(secure: bool, script: impl Fn(usize, Peer) + Send + Sync + 'static) -> Many {
     let listener = TcpListener::bind(loopback()).unwrap();
     let address = listener.local_addr().unwrap();
@@ -417,21 +417,21 @@ pub fn many(secure: bool, script: impl Fn(usize, Peer) + Send + Sync + 'static) 
 }
 
 impl Many {
-    /// Of HTTP.
+    /// For HTTP.
     pub fn url(&self) -> String {
         let scheme = if self.secure { "https" } else { "http" };
         format!("{scheme}://{}/", self.address)
     }
 
-    /// Connections that were made.
+    /// The number of connections.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::SeqCst)
     }
 }
 
 impl Peer {
-    /// The next request on this connection, with its body if it says a length; `None` if the client has
-    /// ended.
+    /// The next request on this connection, with its body if the request has a length; `None` if
+    /// the client has ended.
     pub fn next_request(&mut self) -> Option<String> {
         self.head.clear();
         if !self.begins() {

@@ -1,4 +1,4 @@
-//! Proxies that lead where they are asked to, and remember every byte of their clients.
+//! Proxies that connect to the requested server and record all bytes of their clients.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,14 +12,14 @@ use moonwire::rustls::{ServerConfig, ServerConnection};
 
 use super::{LONG, loopback};
 
-/// What a proxy is to be.
+/// The configuration of a proxy.
 #[derive(Clone, Default)]
 pub struct Setup {
     socks: bool,
     tls: Option<Arc<ServerConfig>>,
-    /// What the names that it is told lead to.
+    /// The addresses of the names in its requests.
     names: Vec<(String, SocketAddr)>,
-    /// User name and password that it wants: for HTTP in base64.
+    /// The user name and password that it requires: for HTTP in base64.
     wants: Option<String>,
     slow: bool,
 }
@@ -33,7 +33,7 @@ impl Setup {
         Setup { socks: true, ..Setup::default() }
     }
 
-    /// It is spoken to over TLS.
+    /// Clients use TLS to it.
     pub fn tls(self, config: Arc<ServerConfig>) -> Setup {
         Setup { tls: Some(config), ..self }
     }
@@ -48,7 +48,7 @@ impl Setup {
         Setup { wants: Some(who.to_owned()), ..self }
     }
 
-    /// Its kernel keeps little of what it does not read, and it reads little at a time.
+    /// Its kernel buffers little unread data, and it reads little at a time.
     pub fn slow(self) -> Setup {
         Setup { slow: true, ..self }
     }
@@ -62,7 +62,7 @@ impl Setup {
         let (tell, visits) = channel();
         let count = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&count);
-        // It ends with the process.
+        // The thread ends with the process.
         thread::spawn(move || {
             while let Ok((tcp, _)) = listener.accept() {
                 counted.fetch_add(1, Ordering::SeqCst);
@@ -70,7 +70,7 @@ impl Setup {
                 thread::spawn(move || {
                     let mut visit = Visit::default();
                     let _ = setup.serve(tcp, &mut visit);
-                    // Not every test asks.
+                    // Not every test reads it.
                     let _ = tell.send(visit);
                 });
             }
@@ -91,7 +91,7 @@ impl Setup {
             if self.socks { self.greet(&mut client, visit) } else { self.ask(&mut client, visit) };
         match way? {
             Some((to, first)) => splice(client, to, &first, visit),
-            // It has said no, and waits until the client has heard it.
+            // It has refused, and waits until the client has read that.
             None => {
                 client.finish();
                 let _ = client.rest(&mut Vec::new());
@@ -106,7 +106,7 @@ impl Setup {
         TcpStream::connect(known.or_else(|| to.parse().ok())?).ok()
     }
 
-    /// `CONNECT`, or a request in absolute form: where it leads, and what is said there first.
+    /// `CONNECT`, or a request in absolute form: returns the target, and the first bytes for it.
     fn ask(&self, client: &mut Half, visit: &mut Visit) -> io::Result<Way> {
         while !visit.asked.ends_with("\r\n\r\n") {
             let byte = client.exact(1)?[0];
@@ -137,14 +137,14 @@ impl Setup {
         };
         let with_port = if place.contains(':') { place.to_owned() } else { format!("{place}:80") };
         let to = self.lead(&with_port).ok_or(io::ErrorKind::ConnectionRefused)?;
-        // As a proxy that does its work: what is for it goes no further (RFC 9110 §11.7.2).
+        // As a correct proxy, it does not forward fields that are for it (RFC 9110 §11.7.2).
         let fields = head.lines().skip(1).filter(|line| !line.starts_with("Proxy-"));
         let lines = [format!("{method} /{path} HTTP/1.1")].into_iter();
         let lines: Vec<_> = lines.chain(fields.map(str::to_owned)).collect();
         Ok(Some((to, (lines.join("\r\n") + "\r\n").into_bytes())))
     }
 
-    /// RFC 1928, RFC 1929: `name` or `address`, before it who it is, if that was told.
+    /// RFC 1928, RFC 1929: `name` or `address`, preceded by the user if one was given.
     fn greet(&self, client: &mut Half, visit: &mut Visit) -> io::Result<Way> {
         let start = client.exact(2)?;
         assert_eq!(start[0], 5);
@@ -193,58 +193,58 @@ impl Setup {
     }
 }
 
-/// The way that a proxy has opened, and what it says there by itself.
+/// The tunnel of a proxy, and the bytes that the proxy sends into it.
 type Way = Option<(TcpStream, Vec<u8>)>;
 
-/// A proxy at work.
+/// A running proxy.
 pub struct Proxying {
     pub address: SocketAddr,
     visits: Receiver<Visit>,
     count: Arc<AtomicUsize>,
 }
 
-/// What a proxy saw of one connection.
+/// What a proxy received over one connection.
 #[derive(Debug, Default)]
 pub struct Visit {
-    /// What it was asked: the head of a request, or what was told by SOCKS.
+    /// The request: the head of an HTTP request, or the target of SOCKS.
     pub asked: String,
-    /// What it was given to pass on.
+    /// The bytes that it passed on.
     pub through: Vec<u8>,
-    /// TLS with it was ended by a goodbye.
+    /// Whether the client ended TLS with close_notify.
     pub goodbye: bool,
 }
 
 impl Proxying {
-    /// The next connection that is over.
+    /// The next connection that has ended.
     pub fn visit(&self) -> Visit {
         self.visits.recv_timeout(LONG).expect("a connection that is over")
     }
 
-    /// Connections that were made.
+    /// The number of connections.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// `proxy.example` with its port, which is it.
+    /// `proxy.example` with the port of this proxy; the name resolves to it.
     pub fn named(&self) -> Override {
         let (port, to) = (self.address.port(), self.address);
         Override { host: "proxy.example".into(), port, to }
     }
 
-    /// It, by that name.
+    /// The proxy under that name.
     pub fn proxy(&self, scheme: &str, who: &str) -> moonwire::Proxy {
         let text = format!("{scheme}://{who}proxy.example:{}", self.address.port());
         moonwire::Proxy::parse(&text).unwrap()
     }
 }
 
-/// One side of a connection with a client, with TLS on it or not.
+/// One side of a connection with a client, with or without TLS.
 struct Half {
     tcp: TcpStream,
     tls: Option<Arc<Mutex<ServerConnection>>>,
-    /// What was decrypted and not read yet.
+    /// Decrypted bytes that were not read yet.
     plain: Vec<u8>,
-    /// Bytes of one read.
+    /// The most bytes of one read.
     most: usize,
     goodbye: bool,
 }
@@ -255,7 +255,7 @@ impl Half {
         Ok(Half { tcp, tls, plain: Vec::new(), most: self.most, goodbye: false })
     }
 
-    /// Some bytes; none at the end.
+    /// Some bytes; none at the end of the stream.
     fn some(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; self.most];
         let Some(tls) = self.tls.clone() else {
@@ -273,7 +273,7 @@ impl Half {
             while !cipher.is_empty() {
                 session.read_tls(&mut cipher)?;
                 let state = session.process_new_packets();
-                // A handshake, or the word that it has failed.
+                // Does the TLS handshake; returns whether it succeeded.
                 while session.wants_write() {
                     session.write_tls(&mut self.tcp)?;
                 }
@@ -327,7 +327,7 @@ impl Half {
         Ok(())
     }
 
-    /// Says that no more comes.
+    /// Ends this side of the connection.
     fn finish(&mut self) {
         if let Some(tls) = &self.tls {
             let mut session = tls.lock().unwrap();
@@ -343,7 +343,7 @@ impl Half {
     }
 }
 
-/// Passes on what comes from either side until both have ended.
+/// Passes bytes on in both directions until both sides have ended.
 fn splice(mut client: Half, mut to: TcpStream, first: &[u8], visit: &mut Visit) -> io::Result<()> {
     to.set_nodelay(true)?;
     to.write_all(first)?;

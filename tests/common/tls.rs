@@ -1,4 +1,4 @@
-//! Servers of TLS that remember what they saw of a client, and both kinds of clients.
+//! TLS servers that record facts about their clients, and both kinds of clients.
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
@@ -18,7 +18,7 @@ use moonwire::{Ask, Closed, Config, Error, ErrorKind, Override, Stage, StreamOpt
 
 use super::{LONG, OwnedEvent, Peer, Scripted, Wire, close, events, listen, options, pem};
 
-/// Both versions of TLS that there are.
+/// Both versions of TLS.
 pub const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
 /// The certificates in a file of tests/certs.
@@ -32,23 +32,23 @@ pub fn key(name: &str) -> PrivateKeyDer<'static> {
     PrivateKeyDer::from_pem_slice(&pem(&format!("{name}.key"))).unwrap()
 }
 
-/// What a server is to be.
+/// The configuration of a server.
 pub struct Server {
     pub chain: Vec<CertificateDer<'static>>,
     pub key: PrivateKeyDer<'static>,
     pub versions: Vec<&'static SupportedProtocolVersion>,
-    /// Whether it wants a certificate of its clients.
+    /// Whether it requires a certificate of its clients.
     pub wants_client: bool,
 }
 
 impl Server {
-    /// One with the certificate `name` of tests/certs.
+    /// A server with the certificate `name` of tests/certs.
     pub fn new(name: &str) -> Server {
         let versions = VERSIONS.to_vec();
         Server { chain: chain(name), key: key(name), versions, wants_client: false }
     }
 
-    /// One that speaks a single version.
+    /// A server with a single version.
     pub fn only(mut self, version: &'static SupportedProtocolVersion) -> Server {
         self.versions = vec![version];
         self
@@ -66,7 +66,7 @@ impl Server {
         } else {
             builder.with_no_client_auth()
         };
-        // Without a look at whether the two belong together.
+        // Does not check that the key belongs to the certificate.
         let key = ring::sign::any_supported_type(&self.key).unwrap();
         let certified = CertifiedKey::new(self.chain, key);
         builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
@@ -82,12 +82,12 @@ pub fn roots(file: &str) -> RootCertStore {
     roots
 }
 
-/// A client's configuration that trusts the root of tests/certs, as [`super::trusting`] has it.
+/// A client's configuration that trusts the root of tests/certs, as in [`super::trusting`].
 pub fn client() -> ClientConfig {
     ClientConfig::clone(&moonwire::tls_config(&pem("ca.pem")).unwrap())
 }
 
-/// The same with a certificate of tests/certs to show.
+/// The same with a client certificate of tests/certs.
 pub fn with_certificate(name: &str) -> ClientConfig {
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -97,22 +97,22 @@ pub fn with_certificate(name: &str) -> ClientConfig {
         .unwrap()
 }
 
-/// What a server saw of a client.
+/// The facts that a server has recorded about a client.
 #[derive(Debug)]
 pub struct Seen {
-    /// The name that it asked for (SNI).
+    /// The server name in its ClientHello (SNI).
     pub name: Option<String>,
     /// The protocols that it offered (ALPN).
     pub protocols: Option<Vec<String>>,
-    /// What the handshake came to.
+    /// The result of the handshake.
     pub end: End,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum End {
-    /// A request came.
+    /// A request arrived.
     Request { version: ProtocolVersion, kind: HandshakeKind, with_certificate: bool },
-    /// The client refused.
+    /// The client refused the certificate or the handshake.
     Alert(AlertDescription),
     /// Neither.
     Other,
@@ -134,7 +134,7 @@ impl Seen {
     }
 }
 
-/// Does a handshake, up to the first byte of a request, and remembers it.
+/// Does a handshake, up to the first byte of a request, and records it.
 pub fn meet(tcp: TcpStream, config: &Arc<ServerConfig>) -> (Seen, Peer) {
     let mut peer = Peer::plain(tcp);
     let mut acceptor = Acceptor::default();
@@ -159,7 +159,7 @@ pub fn meet(tcp: TcpStream, config: &Arc<ServerConfig>) -> (Seen, Peer) {
     (seen, peer)
 }
 
-/// A server for as many clients as `count`, one after another, each of which is answered.
+/// A server for `count` clients, one after another; it answers each.
 pub fn answering(config: ServerConfig, count: usize) -> Scripted<Vec<Seen>> {
     let config = Arc::new(config);
     serving(count, move |tcp| {
@@ -174,7 +174,7 @@ pub fn answering(config: ServerConfig, count: usize) -> Scripted<Vec<Seen>> {
     })
 }
 
-/// A server for as many clients as `count`, one after another.
+/// A server for `count` clients, one after another.
 pub fn serving<R: Send + 'static>(
     count: usize,
     mut each: impl FnMut(TcpStream) -> R + Send + 'static,
@@ -183,7 +183,7 @@ pub fn serving<R: Send + 'static>(
 }
 
 impl Peer {
-    /// Speaks TLS from here on.
+    /// Uses TLS from here on.
     pub fn with(mut self, session: ServerConnection) -> Peer {
         let tcp = self.tcp.try_clone().unwrap();
         self.wire = Wire::Tls(Box::new(StreamOwned::new(session, tcp)));
@@ -226,19 +226,19 @@ impl Peer {
         }
     }
 
-    /// Says that no more comes, over TLS.
+    /// Sends close_notify of TLS.
     pub fn goodbye(&mut self) {
         self.session().send_close_notify();
-        // A client that has all it wants may be gone.
+        // A client that has received everything may have closed the connection.
         let _ = self.wire.stream().flush();
     }
 
-    /// Whether the client's next word is that no more comes.
+    /// Whether close_notify is the next thing that the client sends.
     pub fn hears_goodbye(&mut self) -> bool {
         matches!(self.wire.stream().read(&mut [0]), Ok(0))
     }
 
-    /// Sends a fatal alert: as any server would that gets such a record.
+    /// Sends a fatal alert, as any server would for such a record.
     pub fn alert(&mut self) {
         let mut broken = &b"\x17\x03\x03\0\x20no such record is a legal one..."[..];
         let session = self.session();
@@ -250,7 +250,7 @@ impl Peer {
     }
 }
 
-/// The two things that can be asked for.
+/// The two kinds of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Face {
     /// A `wss://` URL.
@@ -274,7 +274,7 @@ impl Face {
         }
     }
 
-    /// The stage at which an answer is waited for.
+    /// The stage in which the client waits for an answer.
     pub fn stage(self) -> Stage {
         match self {
             Face::WebSocket => Stage::Handshake,

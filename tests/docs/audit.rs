@@ -1,11 +1,12 @@
-//! The page for auditors: each file that it is about has a row, and its lines are about those of the sources.
+//! The page for auditors: each file that it covers has a row, and the number of lines is about that
+//! of the source.
 
 use std::collections::BTreeSet;
 
 use super::{cells, package, path, prose, read, sources};
 
 const PAGE: &str = "docs/AUDIT.md";
-/// What has a row for each file.
+/// The folders in which each file has a row.
 const FOLDERS: [&str; 3] = ["src/proto", "src/net/wire", "src/net/reactor"];
 
 fn is_test(file: &str) -> bool {
@@ -18,7 +19,7 @@ fn lines(file: &str) -> usize {
     text.split("#[cfg(test)]\nmod ").next().unwrap().lines().count()
 }
 
-/// Those of a file, or of all files below a folder.
+/// The lines of a file, or of all files below a folder.
 fn lines_of(place: &str) -> Result<usize, String> {
     match place.strip_suffix('/') {
         Some(folder) if path(folder).is_dir() => {
@@ -34,7 +35,7 @@ fn places(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).filter(|part| part.starts_with("src/")).collect()
 }
 
-/// A number as the page writes it: two digits that count, or so.
+/// A number as the page writes it: rounded to about two digits.
 fn rounded(n: usize) -> String {
     let step = [(2000, 50), (200, 10), (0, 5)].iter().find(|(from, _)| n >= *from).unwrap().1;
     let n = (n + step / 2) / step * step;
@@ -44,7 +45,7 @@ fn rounded(n: usize) -> String {
     }
 }
 
-/// Whether a number of the page tells of `n` lines: it may be off by a tenth, or by ten.
+/// Whether a number of the page fits `n` lines: it may differ by a tenth, or by ten.
 fn tells(said: &str, n: usize) -> bool {
     let said: usize = said.replace(',', "").parse().unwrap();
     said.abs_diff(n) <= (n / 10).max(10)
@@ -70,7 +71,7 @@ fn what_the_page_for_auditors_counts_is_so() {
                 }
             }
         }
-        // The table of the order of reading has more columns.
+        // The table with the order of reading has more columns.
         if cells.len() == 3 && all.len() == 1 && !rows.insert(all[0].to_owned()) {
             wrong.push(format!("{}: two rows", all[0]));
         }
@@ -89,7 +90,7 @@ fn what_the_page_for_auditors_counts_is_so() {
     assert!(files.len() > 80, "{}", files.len());
 }
 
-/// What the page says of other folders, where they are.
+/// Lines about folders that the package may not have.
 #[test]
 fn what_the_page_for_auditors_says_of_fuzzing_and_models_is_so() {
     if package::is_package() {

@@ -1,5 +1,5 @@
-//! What the documents name is all in the repository, and not all in the crate's package: this knows what cargo
-//! leaves out, and prints each file that could not be looked at.
+//! The documents name files of the repository, and the crate's package does not have all of them:
+//! this knows which files cargo leaves out, and prints each file that could not be checked.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use super::{path, read};
 
-/// Workspaces of their own, which cargo puts into no package.
+/// Separate workspaces, which cargo puts into no package.
 pub(crate) const WORKSPACES: [&str; 7] = [
     "bench",
     "fuzz",
@@ -20,7 +20,7 @@ pub(crate) const WORKSPACES: [&str; 7] = [
 
 static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// Whether this is the crate's package: cargo puts the manifest as we wrote it beside its own.
+/// Whether this is the crate's package: cargo stores our manifest beside its own.
 pub(crate) fn is_package() -> bool {
     path("Cargo.toml.orig").exists()
 }
@@ -32,7 +32,8 @@ fn patterns(manifest: &str) -> Vec<&str> {
     lines.filter(|line| !line.is_empty()).collect()
 }
 
-/// Whether a pattern of our manifest means a file: a folder or a file, or one with a `*` for a name in it.
+/// Whether a pattern of our manifest matches a file: it names a folder or a file, or has one `*` in
+/// a name.
 fn means(pattern: &str, file: &str) -> bool {
     let pattern =
         pattern.strip_prefix('/').unwrap_or_else(|| panic!("{pattern}: not from the root"));
@@ -51,7 +52,7 @@ fn excluded(manifest: &str, file: &str) -> bool {
         Some(pattern) => means(pattern, file).then_some(false),
         None => means(pattern, file).then_some(true),
     };
-    // The last that matches counts, as in a .gitignore.
+    // The last match counts, as in a .gitignore.
     patterns(manifest).into_iter().rev().find_map(by).unwrap_or(false)
 }
 
@@ -65,7 +66,7 @@ pub(crate) fn holds(file: &str) -> bool {
     !is_of_workspace(file) && !excluded(&read("Cargo.toml").unwrap(), file)
 }
 
-/// Whether a file is not here because this is a package. What is, is said.
+/// Whether a file is absent because this is a package. Absent files are printed.
 pub(crate) fn lacks(file: &str) -> bool {
     let lacks = is_package() && !path(file).exists() && !holds(file);
     if lacks && SAID.lock().unwrap().insert(file.to_owned()) {
@@ -96,7 +97,7 @@ fn the_workspaces_are_those_that_are_there() {
         assert!(found.is_empty(), "{found:?}");
         return;
     }
-    // Not those inside of one.
+    // Not those inside a workspace.
     let outer = |folder: &&String| {
         !found
             .iter()

@@ -1,5 +1,5 @@
-//! moonwire against a hostile server, over real sockets: every case of `cases.txt`, and the table
-//! of them, docs/STRICTNESS.md, which other clients have their columns in (tests/peers).
+//! Runs moonwire against a hostile server, over real sockets: every case of `cases.txt`, and their
+//! table, docs/STRICTNESS.md, in which other clients have columns (tests/peers).
 #![cfg(all(feature = "tls", feature = "cli"))]
 
 #[path = "../common/mod.rs"]
@@ -87,7 +87,8 @@ fn every_kind_of_error_that_a_server_can_cause_has_a_case() {
     }
 }
 
-/// The variants of `ProxyError`, and of `HeadError` those that each need a look at another part of it.
+/// The variants of `ProxyError`, and those of `HeadError` that each need a different part of the
+/// head.
 const OF_PROXY: &str = "
     Status NotHttp StatusLine LineEnd Control Field LongLine LongHead ManyFields ManyInterim Early
     NotSocks Method Login Socks AddressType Eof Unreached";

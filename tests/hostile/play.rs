@@ -1,6 +1,6 @@
-//! The hostile server: plays one case with one client and writes down what it sees. Knows std and
-//! the hash of the accept key alone, since `tests/peers` uses it too.
-// Each of the two uses its part.
+//! The hostile server: plays one case with one client and records the result. Uses only std and the
+//! hash of the accept key, since `tests/peers` uses it, too.
+// Each of its two users needs only a part.
 #![allow(dead_code, unreachable_pub)]
 
 use std::io::{self, Read, Write};
@@ -14,7 +14,7 @@ use crate::timeout::is_timeout;
 pub trait Link: Read + Write + Send {
     fn tcp(&self) -> &TcpStream;
 
-    /// What TLS says at the end.
+    /// How TLS ends the stream.
     fn goodbye(&mut self) {}
 }
 
@@ -24,20 +24,20 @@ impl Link for TcpStream {
     }
 }
 
-/// What the server saw.
+/// The facts that the server has recorded.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// The requests; a connection that ended before it had sent one has none.
+    /// The requests; a connection that ended without a request adds none.
     pub requests: Vec<String>,
-    /// The frames, `pong "x"` and the like, the close code among them.
+    /// The frames, such as `pong "x"`, and the close code.
     pub frames: Vec<String>,
     /// The code of the client's close frame; `empty` if it had none.
     pub close: Option<String>,
-    /// Bytes behind that frame, or at all if none are due.
+    /// Bytes behind that frame, or any bytes if none are expected.
     pub late: usize,
     /// Whether the client closed the connection.
     pub closed: bool,
-    /// What no client may do.
+    /// Actions that no client may take.
     pub wrong: Option<String>,
 }
 
@@ -49,13 +49,13 @@ impl Seen {
     }
 }
 
-/// What a client is told that did not notice that it should have failed: a message, and if it does
-/// not close for a moment, a close.
+/// Sent to a client that should have failed the connection and did not: a message, and a moment
+/// later, if it has not closed, a close frame.
 const PROBE: [&[u8]; 2] = [b"\x81\x07went on", b"\x88\x02\x03\xE8"];
 const MOMENT: Duration = Duration::from_millis(300);
 
-/// Plays `case` with whoever connects to `listener`. Whoever does nothing for the time of
-/// `patience` is given up; the connection is closed.
+/// Plays `case` with the client that connects to `listener`. If the client does nothing for the
+/// time of `patience`, the connection is closed.
 pub fn play(
     case: &Case,
     listener: &TcpListener,
@@ -77,7 +77,7 @@ pub fn play(
                 player = Player::new(case, link, seen, patience);
                 player.greet();
             } else if player.step(step).is_err() {
-                // The client has closed; what it said is still to be read.
+                // The client has closed; its bytes are still to be read.
                 break;
             }
         }
@@ -99,7 +99,7 @@ fn accept(
     wrap: &dyn Fn(TcpStream) -> Box<dyn Link>,
     patience: Duration,
 ) -> Option<Box<dyn Link>> {
-    // A process may take its time to start.
+    // A process may start slowly.
     let until = Instant::now() + patience.max(Duration::from_secs(20));
     listener.set_nonblocking(true).unwrap();
     loop {
@@ -118,11 +118,11 @@ struct Player<'a> {
     case: &'a Case,
     link: Box<dyn Link>,
     seen: Seen,
-    /// Of the request that came last.
+    /// From the last request.
     accept: String,
     /// Not yet written.
     out: Vec<u8>,
-    /// What came behind the request.
+    /// The bytes behind the request.
     got: Vec<u8>,
     patience: Duration,
     over: bool,
@@ -138,7 +138,7 @@ impl Player<'_> {
         Player { case, link, seen, accept, out, got, patience, over: false }
     }
 
-    /// Reads the request, or the greeting of TLS where TLS is not spoken.
+    /// Reads the request, or the ClientHello if the server does not use TLS.
     fn greet(&mut self) {
         if self.case.tls.as_deref() == Some("raw") {
             let mut start = [0; 5];
@@ -155,13 +155,13 @@ impl Player<'_> {
         self.request();
     }
 
-    /// Reads what SOCKS begins with: the ways to log in that the client offers.
+    /// Reads the start of SOCKS: the authentication methods that the client offers.
     fn hear_greeting(&mut self) -> io::Result<()> {
         let mut start = [0; 2];
         self.link.read_exact(&mut start)?;
         let mut methods = vec![0; start[1].into()];
         if self.case.steps.contains(&Step::Reset) {
-            // A socket that is closed with a byte unread is reset.
+            // Closing a socket with an unread byte resets the connection.
             return Ok(());
         }
         self.link.read_exact(&mut methods)?;
@@ -175,7 +175,7 @@ impl Player<'_> {
 
     /// Reads a request.
     fn request(&mut self) {
-        // A socket that is closed with a byte unread is reset.
+        // Closing a socket with an unread byte resets the connection.
         let end: &[u8] =
             if self.case.steps.contains(&Step::Reset) { b"\r\n\r" } else { b"\r\n\r\n" };
         let (mut head, mut byte) = (Vec::new(), [0]);
@@ -192,7 +192,7 @@ impl Player<'_> {
         self.accept.clear();
     }
 
-    /// Reads so many bytes and looks whether they are these.
+    /// Reads this many bytes and compares them.
     fn hear(&mut self, len: usize, pieces: &[Piece]) -> io::Result<()> {
         self.flush()?;
         let mut got = vec![0; len];
@@ -293,7 +293,7 @@ impl Player<'_> {
         all
     }
 
-    /// Says the same again and again until the client closes or says that it will.
+    /// Sends the same bytes repeatedly until the client closes or sends a close frame.
     fn flood(&mut self, pieces: &[Piece], pause: Option<Duration>) -> io::Result<()> {
         self.flush()?;
         let mut bytes = self.bytes(pieces);
@@ -322,7 +322,7 @@ impl Player<'_> {
         Ok(n)
     }
 
-    /// Whether the client's close frame is there.
+    /// Whether the client's close frame has arrived.
     fn client_closes(&self) -> bool {
         self.case.is_websocket() && frames(&self.got).2.is_some()
     }
@@ -346,7 +346,7 @@ impl Player<'_> {
             self.seen.closed = true;
         }
         if self.case.tls.as_deref() == Some("raw") {
-            // Alerts, maybe; no frame can be among them.
+            // Alerts are possible, but no frame.
         } else if self.case.is_websocket() {
             let (frames, late, close, wrong) = frames(&self.got);
             self.seen.wrong = self.seen.wrong.or(wrong);
@@ -357,10 +357,10 @@ impl Player<'_> {
         self.seen
     }
 
-    /// Whether the client closed; given up when nothing comes for the time of `patience`.
+    /// Whether the client closed; `false` if nothing arrives for the time of `patience`.
     fn read_to_end(&mut self, patience: Duration) -> bool {
         let _ = self.link.tcp().set_read_timeout(Some(patience));
-        // One that waits for our answer to its close for nothing.
+        // A client that waits for an answer to its close frame gets none.
         let mut answered = self.case.steps.ends_with(&[Step::Await, Step::Hold]);
         loop {
             if !answered && self.client_closes() {
@@ -379,7 +379,8 @@ impl Player<'_> {
 
 type Frames = (Vec<String>, usize, Option<String>, Option<String>);
 
-/// The frames of a client; what stands behind its close frame; its code; what is wrong with them.
+/// The frames of a client; the bytes behind its close frame; its close code; the rules that the
+/// frames break.
 fn frames(mut bytes: &[u8]) -> Frames {
     let mut all = Vec::new();
     while let Some((first, masked, payload, size)) = frame(bytes) {
@@ -439,7 +440,7 @@ fn accept_value(request: &str) -> String {
     sha1.update(key.unwrap_or_default().as_bytes());
     sha1.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     let mut bytes = sha1.digest().bytes().to_vec();
-    // 20 bytes are 27 digits, and the last of them has two bits of its own.
+    // 20 bytes are 27 digits, the last of which has two unused bits.
     bytes.push(0);
     let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();

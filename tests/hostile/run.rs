@@ -1,4 +1,4 @@
-//! Runs moonwire against cases: many connections of one reactor at a time.
+//! Runs moonwire against cases, with many connections of one reactor at a time.
 
 use std::fmt::Debug;
 use std::net::{TcpListener, TcpStream};
@@ -18,7 +18,7 @@ use crate::common::{LONG, loopback, server_config, soon, trusting};
 use crate::play::{Link, Seen, play};
 use crate::script::{Case, collapse, shown};
 
-/// So many connections at a time.
+/// The number of connections at a time.
 const BATCH: usize = 40;
 
 type Secure = StreamOwned<ServerConnection, TcpStream>;
@@ -34,7 +34,7 @@ impl Link for Secure {
     }
 }
 
-/// A case under way.
+/// A running case.
 struct Running<'a> {
     case: &'a Case,
     server: JoinHandle<Seen>,
@@ -43,12 +43,12 @@ struct Running<'a> {
     told: Vec<String>,
     body: Vec<u8>,
     opened: bool,
-    /// How often it ended, and what the error says.
+    /// How often it ended, and the text of the error.
     ends: usize,
     error: Option<String>,
 }
 
-/// Runs all cases; fails with all that went otherwise than it should.
+/// Runs all cases; fails with a list of all unexpected results.
 pub(crate) fn all(cases: &[Case]) {
     let wrong: Vec<String> = cases.chunks(BATCH).flat_map(batch).collect();
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
@@ -107,7 +107,7 @@ fn start(case: &Case) -> Running<'_> {
     Running { case, server, url, id, told, body, opened, ends, error }
 }
 
-/// What the client is given.
+/// The options of the client.
 fn ask(case: &Case, url: &str) -> Ask {
     let proxy = case.proxy.as_ref().map(|(scheme, user)| {
         let user = user.as_ref().map_or(String::new(), |user| format!("{user}@"));
@@ -209,7 +209,7 @@ impl Running<'_> {
     fn end(&mut self, closed: Closed) -> String {
         match closed {
             Closed::Clean(frame) => {
-                // That it closes has been told with the same words.
+                // The close frame was reported with the same text.
                 let closing = self.told.pop();
                 assert_eq!(closing, Some(format!("closing {}", close(&frame))), "{}", self.case.id);
                 format!("clean {}", close(&frame))
@@ -239,7 +239,7 @@ impl Running<'_> {
         }
     }
 
-    /// All that is to be said of a case.
+    /// The result of a case, as text.
     fn verdict(self) -> Result<(), String> {
         let Running { case, url, told, error, ends, .. } = self;
         let seen = self.server.join().map_err(|_| format!("{}: the server", case.id))?;
@@ -303,7 +303,7 @@ fn close(frame: &CloseFrame) -> String {
     }
 }
 
-/// What an error is, by the names of the variants.
+/// An error, shown by the names of its variants.
 fn kind(kind: &ErrorKind) -> String {
     match kind {
         ErrorKind::Violation(v) => format!("{v:?}"),

@@ -1,44 +1,45 @@
-//! The cases of `cases.txt`: what a hostile server does, and what a strict client makes of it. The
-//! format is explained at the start of that file. Knows std alone, since `tests/peers` uses it too.
-// Each of the two uses its part.
+//! The cases of `cases.txt`: what a hostile server does, and the expected result of a strict
+//! client. The start of that file explains the format. Uses only std, since `tests/peers` uses it,
+//! too.
+// Each of its two users needs only a part.
 #![allow(dead_code, unreachable_pub)]
 
 /// One case.
 #[derive(Clone, Debug, Default)]
 pub struct Case {
-    /// `H-FR-003`, for ever: another case gets another number.
+    /// `H-FR-003`. It never changes, and is never used for another case.
     pub id: String,
-    /// Section or row of FAULTS.
+    /// The section of an RFC, or the row of FAULTS.
     pub rule: String,
     pub title: String,
-    /// What the client is and is given: `ws`, `stream` or `events` first.
+    /// The kind of client and its settings: `ws`, `stream` or `events` first.
     pub client: Vec<String>,
-    /// The certificate that the server shows; `raw` if it does not speak TLS at all.
+    /// The server's certificate; `raw` if it does not use TLS.
     pub tls: Option<String>,
-    /// The server is a proxy first: how it is spoken to, and maybe user and password.
+    /// If the server is a proxy: its protocol, and perhaps user and password.
     pub proxy: Option<(String, Option<String>)>,
     pub steps: Vec<Step>,
-    /// What the client tells, the end last.
+    /// The events of the client, the end last.
     pub want: Vec<String>,
-    /// The frames that the server sees.
+    /// The frames that the server receives.
     pub wire: Option<String>,
-    /// What the error says.
+    /// A part of the error's text.
     pub error: Option<String>,
-    /// What a request has to have, or not: its number, which, and the text.
+    /// What a request must have or must not have: its number, which of the two, and the text.
     pub asked: Vec<(usize, bool, String)>,
-    /// Over how many connections the steps are played.
+    /// The number of connections over which the steps are played.
     pub times: usize,
-    /// Why other clients are not put through it.
+    /// Why other clients do not run this case.
     pub ours: Option<String>,
-    /// Of everything that makes a client's verdict.
+    /// A hash of everything that determines a client's verdict.
     pub mark: u32,
 }
 
-/// What the server does.
+/// A step of the server.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     Say(Vec<Piece>),
-    /// What was said so far goes out, and nothing for a moment.
+    /// Sends what was written so far, then waits for a moment.
     Cut,
     /// Byte by byte.
     Drip(Vec<Piece>),
@@ -48,16 +49,16 @@ pub enum Step {
     Slow(Vec<Piece>),
     /// Reads up to the client's close frame.
     Await,
-    /// The end of the stream, over TLS with its goodbye.
+    /// Ends the stream, over TLS with close_notify.
     Eof,
-    /// The same without that.
+    /// Ends it without close_notify.
     CutOff,
     Reset,
-    /// Nothing follows.
+    /// Does nothing more.
     Hold,
-    /// The client comes again.
+    /// The client connects again.
     Next,
-    /// Reads so many bytes, which are to be these if they are said.
+    /// Reads this many bytes, and compares them if the line has them.
     Hear(usize, Vec<Piece>),
     /// Reads another request on the same connection.
     Request,
@@ -66,7 +67,7 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Piece {
     Bytes(Vec<u8>),
-    /// The correct 101 response but for the empty line.
+    /// The correct 101 response without the empty line at its end.
     Answer,
     /// The value of `Sec-WebSocket-Accept`.
     Accept,
@@ -74,7 +75,7 @@ pub enum Piece {
     Port,
 }
 
-/// Cases under one heading.
+/// The cases under one heading.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
     pub title: String,
@@ -91,7 +92,7 @@ impl Case {
         self.client[0] == "ws"
     }
 
-    /// Whether other clients are put through it.
+    /// Whether other clients run it.
     pub fn is_for_others(&self) -> bool {
         let plain = self.tls.is_none() && self.proxy.is_none();
         self.is_websocket() && plain && self.ours.is_none()
@@ -102,12 +103,12 @@ impl Case {
         self.client.iter().find_map(|w| w.strip_prefix(name)?.strip_prefix('='))
     }
 
-    /// How it has to end: `failed ReservedBits(4)`.
+    /// The expected end: `failed ReservedBits(4)`.
     pub fn end(&self) -> &str {
         self.want.last().map_or("", |end| end)
     }
 
-    /// Whether a client that has not noticed anything is to be given something that shows it.
+    /// Whether a client that has not failed gets more bytes, which show that.
     pub fn probes(&self) -> bool {
         let last = matches!(self.steps.last(), Some(Step::Say(_) | Step::Cut | Step::Drip(_)));
         let fails = ["failed", "refused"].iter().any(|e| self.end().starts_with(e));
@@ -116,7 +117,7 @@ impl Case {
     }
 }
 
-/// All cases of a text.
+/// All cases in a text.
 pub fn parse(text: &str) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for block in text.split("\n\n") {
@@ -245,7 +246,7 @@ fn hex(text: &str) -> Option<Vec<u8>> {
     text.as_bytes().chunks(2).map(pair).collect()
 }
 
-/// The bytes up to the closing quote, and how long that was with it.
+/// The bytes up to the closing quote, and the length including it.
 fn quoted(text: &str) -> Result<(Vec<u8>, usize), String> {
     let (mut bytes, mut chars) = (Vec::new(), text.char_indices());
     while let Some((at, c)) = chars.next() {
@@ -268,13 +269,13 @@ fn quoted(text: &str) -> Result<(Vec<u8>, usize), String> {
     Err("quote without end".into())
 }
 
-/// FNV-1a, over what the lines say.
+/// FNV-1a over the lines.
 fn mark(lines: &[&str]) -> u32 {
     let bytes = lines.iter().filter(|l| !l.starts_with("error ")).flat_map(|l| l.bytes());
     bytes.fold(0x811C_9DC5, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193))
 }
 
-/// Bytes as the cases write them: short ones quoted or as hex, long ones by their number.
+/// Shows bytes as in the cases: short ones quoted or as hex, long ones by their number.
 pub fn shown(bytes: &[u8]) -> String {
     let plain = |b: &u8| (b' '..=b'~').contains(b) && !b"\"\\;".contains(b);
     match bytes {
@@ -284,7 +285,7 @@ pub fn shown(bytes: &[u8]) -> String {
     }
 }
 
-/// Equal ones in a row become one with their number: `pong "" *10`.
+/// Joins equal items in a row with their count: `pong "" *10`.
 pub fn collapse(all: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut runs: Vec<(String, usize)> = Vec::new();
     for one in all {

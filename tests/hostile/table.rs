@@ -1,4 +1,5 @@
-//! docs/STRICTNESS.md: the cases, what moonwire does, and what others did when they were last run.
+//! docs/STRICTNESS.md: the cases, the results of moonwire, and those of other clients when they
+//! were last run.
 
 use std::fmt::Write as _;
 
@@ -36,7 +37,7 @@ chosen: LF alone may be taken for the end of a line (RFC 9112 §2.2), `Sec-WebSo
 a limit is everybody's own, and nobody has to decide at the first byte that decides.
 ";
 
-/// Public faults of others that cases come from, by the number that they have in this project.
+/// Known faults of other programs that cases are made from, by their number in this project.
 const FAULTS: [(u32, &str); 46] = [
     (2, "CVE-2022-35922 websocket (Rust): memory for a declared length"),
     (4, "CVE-2020-27813 gorilla: the length of a message overflows"),
@@ -93,7 +94,7 @@ const FAULTS: [(u32, &str); 46] = [
 const CLIENTS: [&str; 5] =
     ["tungstenite", "fastwebsockets", "tokio-websockets", "websockets", "ws"];
 
-/// What a client did, from tests/peers/results.
+/// The results of a client, from tests/peers/results.
 struct Results {
     client: &'static str,
     version: String,
@@ -152,7 +153,7 @@ pub(crate) fn markdown(groups: &[Group]) -> String {
     out
 }
 
-/// The numbers of a rule that is `FAULTS 20, 21`.
+/// The numbers in a rule such as `FAULTS 20, 21`.
 fn faults(rule: &str) -> impl Iterator<Item = u32> {
     let numbers = rule.strip_prefix("FAULTS ").unwrap_or_default();
     numbers.split(", ").filter_map(|n| n.parse().ok())
@@ -193,7 +194,7 @@ fn group(out: &mut String, group: &Group, results: &[Results]) {
     }
 }
 
-/// Text that means nothing else in Markdown.
+/// Escapes a text for Markdown.
 fn plain(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {

@@ -1,5 +1,5 @@
-//! What echo.luau, body.luau and events.luau do, on the blocking face:
-//! `interop_client URL edges|many|all [KEY=VALUE…]`, `… URL body`, `… URL events [held]`.
+//! Does the work of echo.luau, body.luau and events.luau with the blocking face: `interop_client
+//! URL edges|many|all [KEY=VALUE…]`, `… URL body`, `… URL events [held]`.
 
 use std::error::Error;
 
@@ -45,7 +45,7 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// What goes on, to standard error.
+/// Prints the trace to standard error.
 fn config() -> Config {
     Config { observer: Some(Box::new(Lines::new(std::io::stderr()))), ..Config::default() }
 }
@@ -117,14 +117,15 @@ fn edges(ws: &mut WebSocket) -> Outcome<usize> {
         ];
         count += echo(ws, &messages)?;
     }
-    // What repeats at such a distance needs a window as large, and must not be found without.
+    // Finding a repetition at this distance needs a window of this size; a smaller one must not
+    // find it.
     for distance in [250, 500, 1000, 2000, 4000, 8000, 16000, 32000] {
         count += echo(ws, &[Message::Binary(random(&mut seed, distance).repeat(3))])?;
     }
     Ok(count)
 }
 
-/// `unit` as often as it fits, and dots.
+/// Repeats `unit` as often as it fits, and adds dots.
 fn filled(unit: &str, len: usize) -> String {
     let mut text = unit.repeat(len / unit.len());
     text.extend(std::iter::repeat_n('.', len - text.len()));
@@ -174,7 +175,7 @@ fn body(url: &str) -> Outcome<()> {
     Ok(())
 }
 
-/// The events of events.luau, each acknowledged as it comes; the server sends the next one then.
+/// The events of events.luau; each is acknowledged, and the server then sends the next one.
 fn events(base: &str, held: bool) -> Outcome<()> {
     let id = std::process::id();
     let url = format!("{base}&id={id}{}", if held { "" } else { "&waits=1" });

@@ -301,7 +301,11 @@ fn a_script_does_not_turn_a_proxy_that_is_told_addresses_into_one_that_resolves(
         let options = ["--proxy", &socks, "--allow-script-proxy", "--deny-private"];
         let ended = ran(&script, &options, &[], "ws://a.example/");
         assert_eq!(ended.status, Some(1), "{}", ended.err);
-        assert!(ended.err.contains("this proxy resolves a.example, so its address is not known here"), "{}", ended.err);
+        assert!(
+            ended.err.contains("this proxy resolves a.example, so its address is not known here"),
+            "{}",
+            ended.err
+        );
     }
     assert!(proxy.heard().is_empty());
 }

@@ -1,6 +1,6 @@
-//! Memory against a hostile peer: what a session allocates at most, whatever comes. Each row has a
-//! bound that follows from `Limits`; a peak beyond it ends the program with status 1. And what a session
-//! owns once it has sent and received compressed messages.
+//! Memory against a hostile peer: the most that a session allocates, whatever it receives. Each row
+//! has a bound that follows from `Limits`; a higher peak ends the program with status 1. Also the
+//! memory that a session keeps after it has sent and received compressed messages.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use moonwire::proto::{
     Closed, Compression, Context, Event, Misuse, Random, Session, Settings, Url,
 };
 
-/// The system's allocator, and a count of what is taken from it.
+/// The system's allocator, with a count of the allocated bytes.
 struct Counting;
 
 static NOW: AtomicUsize = AtomicUsize::new(0);
@@ -23,7 +23,7 @@ fn add(bytes: usize) {
     PEAK.fetch_max(NOW.fetch_add(bytes, Relaxed) + bytes, Relaxed);
 }
 
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call is passed to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         add(layout.size());
@@ -36,7 +36,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new: usize) -> *mut u8 {
-        // As if the old one lived until the new one is there, which it may.
+        // Counts as if the old block lived until the new one exists, which is possible.
         add(new);
         NOW.fetch_sub(layout.size(), Relaxed);
         unsafe { System.realloc(ptr, layout, new) }
@@ -48,7 +48,7 @@ static ALLOCATOR: Counting = Counting;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
-/// What a session costs besides payloads, with the 64 KiB buffer that this program reads into.
+/// The cost of a session besides payloads, with the 64 KiB buffer into which this program reads.
 const SMALL: usize = 80 * KIB;
 
 struct Keys(u32);
@@ -60,7 +60,7 @@ impl Random for Keys {
     }
 }
 
-/// A session and the one thing that is asked of it: how it ended, if it did.
+/// A session, and how it ended, if it did.
 struct Peer {
     session: Session,
     keys: Keys,
@@ -108,7 +108,8 @@ impl Peer {
         Peer::new(Session::new(&request, Settings::default(), [7; 16], None))
     }
 
-    /// Gives bytes as a driver does; what is not taken has to be short, and is given again.
+    /// Passes bytes as a driver does; the rest that is not taken must be short, and is passed
+    /// again.
     fn give(&mut self, bytes: &[u8], tail: &mut Vec<u8>) {
         tail.extend_from_slice(bytes);
         let mut used = 0;
@@ -125,7 +126,7 @@ impl Peer {
         tail.drain(..used);
     }
 
-    /// The same bytes again and again, until it ends or `most` times.
+    /// Passes the same bytes repeatedly, until the session ends or `most` times.
     fn repeat(mut self, start: &[u8], bytes: &[u8], most: usize) -> Peer {
         let mut tail = Vec::with_capacity(64 * KIB);
         self.give(start, &mut tail);
@@ -143,7 +144,7 @@ fn failed(peer: &Peer) -> bool {
     matches!(peer.ended, Some(Closed::Failed(_)))
 }
 
-/// Why a row did not come out as it has to.
+/// Why a row has failed.
 type Outcome = Result<(), String>;
 
 fn expect(what: bool, text: &str, peer: &Peer) -> Outcome {
@@ -158,10 +159,10 @@ const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 const BOMB: &[u8] = b"\xec\xc1\x01\x01\x00\x00\x00\x80\x90\xfe\xaf\xee\x08\x0a";
 /// A message of 32 KiB of zeros, made in the same way.
 const ZEROS: &[u8] = b"\xec\xc1\x01\x01\x00\x00\x00\x80\x90\xfe\xaf\xee\x08\x0a\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x18";
-/// What the library takes to inflate with any window, and what is made room for at once.
+/// The memory that the library needs to inflate with any window, and the room that is made at once.
 const INFLATE: usize = 64 * KIB + 2 * 128 * KIB;
 
-/// Name, bound in bytes, and what happens. FAULTS rows in brackets.
+/// Name, bound in bytes, and actions. FAULTS rows in brackets.
 type Row = (&'static str, usize, fn() -> Outcome);
 
 const ROWS: &[Row] = &[
@@ -290,10 +291,11 @@ const ROWS: &[Row] = &[
     }),
 ];
 
-/// What is asked for, how long nothing follows, and the least and the most that is owned then. Least: a row
-/// in which nothing was compressed would be within any bound.
+/// The options, the silence after the messages, and the least and most bytes that the session keeps
+/// then. Without the lower bound, a row in which nothing was compressed would pass, too.
 const OWNED: &[(&str, fn() -> Compression, u64, [usize; 2])] = &[
-    // The message is a large one, for which the library gets 84 KiB more; and 32 KiB may be referred to.
+    // The message is large, so the library gets 84 KiB more; and the next message may refer to 32
+    // KiB.
     ("the window of 15 bits", Compression::default, 0, [436 * KIB, 456 * KIB]),
     ("of 14", || sends_with(14), 0, [360 * KIB, 376 * KIB]),
     ("of 13", || sends_with(13), 0, [322 * KIB, 336 * KIB]),
@@ -312,8 +314,8 @@ fn sends_with(client_window: u8) -> Compression {
     Compression { client_window, ..Compression::default() }
 }
 
-/// A session that has sent 64 KiB of text and received 32, both compressed, and has been quiet for so many
-/// seconds.
+/// A session that has sent 64 KiB of text and received 32, both compressed, and has been silent for
+/// this many seconds.
 fn used(wanted: Compression, quiet: u64) -> Result<Peer, String> {
     let text: String = (0..6000).map(|n| format!("{{\"n\":{n}}},")).collect();
     let mut p = Peer::compressed_as(Limits::default(), wanted);
@@ -331,7 +333,8 @@ fn used(wanted: Compression, quiet: u64) -> Result<Peer, String> {
     Ok(p)
 }
 
-/// What such a session owns beside another of its thread, which has taken what the thread kept.
+/// The memory of such a session beside another one of its thread, which has taken what the thread
+/// kept.
 fn owned(wanted: Compression, quiet: u64) -> Result<usize, String> {
     let first = used(wanted, quiet)?;
     let before = NOW.load(Relaxed);

@@ -1,5 +1,5 @@
-//! Makes every certificate of `tests/certs` and `src/peer/certs` anew; `../README.md` says what each
-//! is. The keys of the roots and of what stands between are thrown away with the process.
+//! Makes all certificates of `tests/certs` and `src/peer/certs` anew; `../README.md` describes
+//! each. The keys of the roots and intermediates are not stored.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 const TEST_ROOT: &str = "moonwire test root";
 const LOCAL: &[&str] = &["localhost", "127.0.0.1", "::1"];
 
-/// A certificate that signs others, with the chain that leads to it: itself first, without the root.
+/// A certificate that signs others, with its chain: itself first, without the root.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
@@ -59,7 +59,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Names: right, wrong, none, with a wildcard, addresses alone.
+/// Names: right, wrong, none, a wildcard, addresses only.
 fn names(to: &Maker, test: &Authority) -> Result<()> {
     for (file, names) in [
         ("good", LOCAL),
@@ -85,7 +85,7 @@ fn times_and_purposes(to: &Maker, test: &Authority) -> Result<()> {
     to.leaf("client-only", test, for_clients("client-only")?)
 }
 
-/// Chains: whole, broken, and such as a verifier must not follow.
+/// Chains: complete, incomplete, and chains that a verifier must not accept.
 fn chains(to: &Maker, test: &Authority) -> Result<()> {
     let between = test.authority("moonwire test intermediate", |_| {})?;
     to.leaf("chain", &between, leaf("chain", LOCAL)?)?;
@@ -120,8 +120,8 @@ fn chains(to: &Maker, test: &Authority) -> Result<()> {
     to.leaf("deep", &deep, leaf("deep", LOCAL)?)
 }
 
-/// A signature that says it is made with SHA-1. Neither rcgen nor ring makes one, so its bytes are
-/// made up: who accepts the algorithm at all would call it a wrong signature instead.
+/// A signature that names SHA-1 as its algorithm. Neither rcgen nor ring makes one, so its bytes
+/// are arbitrary: a verifier that accepted the algorithm would report a wrong signature instead.
 fn weak(to: &Maker) -> Result<()> {
     struct MadeUp;
     impl PublicKeyData for MadeUp {
@@ -208,7 +208,7 @@ fn signed(by: &Authority, params: CertificateParams) -> Result<(String, KeyPair)
 }
 
 impl Authority {
-    /// Another one below this one, with what `change` makes of it.
+    /// Another certificate, signed by this one and modified by `change`.
     fn authority(
         &self,
         name: &str,
