@@ -1,5 +1,5 @@
-//! Who names what: an arrow runs from a file to the file that defines what it names, whatever list
-//! of `pub use` stands between.
+//! Finds the arrows: one runs from a file to the file that defines a name which it uses, through
+//! any list of `pub use`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,19 +33,19 @@ const LIBRARY: &str = "moonwire";
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     Module(usize),
-    /// What a module defines.
+    /// Names that a module defines.
     Item(usize, String),
     Outside,
 }
 
-/// The files that a file names something of, and what.
+/// The files from which a file uses names, with these names.
 pub(super) type Arrows = BTreeMap<(String, String), BTreeSet<String>>;
 
-/// The `use` lines that are being followed, each with the name that is looked for: a glob may lead
-/// back to itself.
+/// The `use` lines on the current path, each with the name that is searched: a glob may lead back
+/// to itself.
 type Trail = Vec<(usize, usize, String)>;
 
-/// All arrows, and what could not be resolved.
+/// All arrows, and the names that could not be resolved.
 pub(super) fn arrows(files: &Files) -> (Arrows, Vec<String>) {
     let tree = Tree::read(files);
     let mut seer = Seer { tree: &tree, arrows: Arrows::new(), complaints: tree.complaints.clone() };
@@ -69,8 +69,8 @@ impl Seer<'_> {
             self.complain(me, import.line, &import.path);
         }
         for place in places {
-            // A module that names for others what its own children define is a list; what its code
-            // mentions of that counts by itself. Behind the glob of an enum are names unknown.
+            // A module that exports names of its own children is a list; names that its code uses
+            // count separately. Names behind the glob of an enum are unknown.
             let is_list = import.is_public && !import.is_glob;
             if !matches!(place, Place::Item(of, _) if is_list && self.tree.is_below(of, me)) {
                 self.arrow(me, place);
@@ -86,7 +86,7 @@ impl Seer<'_> {
         }
         let known = !self.look_up(me, first, &mut Vec::new()).is_empty();
         if !known && !is_plain {
-            // A variable, something of the prelude, or a path into another crate.
+            // A variable, a name of the prelude, or a path into another crate.
             return;
         }
         let places = self.resolve(me, &mention.path, &mut Vec::new());
@@ -109,15 +109,15 @@ impl Seer<'_> {
         }
     }
 
-    /// What a path in `me` leads to. `Vec` since a name may be a module and a function, and since
-    /// modules have twins.
+    /// The targets of a path in `me`. `Vec`, since a name may be a module and a function, and since
+    /// a module may exist twice.
     fn resolve(&self, me: usize, path: &[String], trail: &mut Trail) -> Vec<Place> {
         let mut places = self.first(me, path, trail);
         for name in &path[1..] {
             let next = |place| match place {
                 Place::Module(of) if name == "super" => self.above(of),
                 Place::Module(of) => self.look_up(of, name, trail),
-                // A variant, or what belongs to a type; functions have nothing below them.
+                // A variant, or an item of a type; functions have no items below them.
                 Place::Item(_, ref of) if of.starts_with(char::is_lowercase) => vec![],
                 place => vec![place],
             };
@@ -151,7 +151,7 @@ impl Seer<'_> {
         self.tree.modules[me].parent.map_or(me, |parent| self.root(parent))
     }
 
-    /// What `name` stands for in a module: globs count where nothing else has the name.
+    /// The meaning of `name` in a module: globs count if nothing else has the name.
     fn look_up(&self, me: usize, name: &str, trail: &mut Trail) -> Vec<Place> {
         let module = &self.tree.modules[me];
         let mut places = Vec::new();
@@ -169,7 +169,7 @@ impl Seer<'_> {
         places
     }
 
-    /// What `name` stands for, as the `use` with this number brings it into a module.
+    /// The meaning of `name` in a module, by the `use` with this number.
     fn follow(&self, me: usize, number: usize, name: &str, trail: &mut Trail) -> Vec<Place> {
         let step = (me, number, name.to_owned());
         if trail.contains(&step) {
@@ -181,7 +181,7 @@ impl Seer<'_> {
         if import.is_glob {
             let below = |place| match place {
                 Place::Module(of) => self.look_up(of, name, trail),
-                // The variants of an enum: the arrow to it is there already.
+                // The variants of an enum: the arrow to the enum exists already.
                 _ => vec![],
             };
             places = places.into_iter().flat_map(below).collect();

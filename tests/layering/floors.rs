@@ -1,12 +1,12 @@
-//! Where each file stands, and what is wrong with the arrows between them.
+//! The floor of each file, and the arrows that break the order of the floors.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::arrows::{Arrows, arrows};
 use super::tree::Files;
 
-/// Files and folders below `src`, from the bottom up: nothing names what stands on a floor above
-/// its own. A file stands where its longest entry is.
+/// Files and folders below `src`, from the bottom up: no file uses a file on a higher floor. The
+/// longest entry that matches a file counts.
 pub(crate) const FLOORS: &[&[&str]] = &[
     &["limits.rs"],
     // The core.
@@ -31,7 +31,7 @@ pub(crate) const FLOORS: &[&[&str]] = &[
     &["proto/session.rs"],
     &["proto/mod.rs"],
     &["fuzzing"],
-    // Tapes, of the core alone.
+    // Tapes, which use only the core.
     &["tape/text.rs"],
     &["tape/sim.rs", "tape/fill.rs"],
     &["tape/script.rs"],
@@ -50,7 +50,7 @@ pub(crate) const FLOORS: &[&[&str]] = &[
     &["fuzzing/mod.rs", "fuzzing/proxies.rs"],
     &["peer"],
     &["audit"],
-    // Scripts: what natives need, the natives, what drives them.
+    // Scripts: files that natives use, the natives, and files that drive them.
     &[
         "luau/collector.rs",
         "luau/compress.rs",
@@ -92,7 +92,7 @@ pub(crate) const FLOORS: &[&[&str]] = &[
     &["lib.rs", "main.rs"],
 ];
 
-/// Everything that is wrong with the imports of `files`.
+/// All errors in the imports of `files`.
 pub(crate) fn complaints(files: &Files, floors: &[&[&str]]) -> Vec<String> {
     let (arrows, mut all) = arrows(files);
     all.extend(uncovered(files, floors));
@@ -101,7 +101,7 @@ pub(crate) fn complaints(files: &Files, floors: &[&[&str]]) -> Vec<String> {
     all
 }
 
-/// The floor of a file, and the entry that says so.
+/// The floor of a file, and the entry for it.
 fn floor<'a>(file: &str, floors: &[&[&'a str]]) -> Option<(usize, &'a str)> {
     let covers = |entry: &str| {
         file.strip_prefix(entry).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -110,7 +110,7 @@ fn floor<'a>(file: &str, floors: &[&[&'a str]]) -> Option<(usize, &'a str)> {
     entries.filter(|(_, entry)| covers(entry)).max_by_key(|(_, entry)| entry.len())
 }
 
-/// Files that stand nowhere, and entries that hold nothing or stand twice.
+/// Files without a floor, and entries that match no file or occur twice.
 fn uncovered(files: &Files, floors: &[&[&str]]) -> Vec<String> {
     let mut all = Vec::new();
     let mut used = BTreeSet::new();
@@ -135,7 +135,7 @@ fn upward(arrows: &Arrows, floors: &[&[&str]]) -> Vec<String> {
     let height = |file: &str| floor(file, floors).map(|(height, _)| height);
     let runs_up = |(from, to): (&str, &str)| match (height(from), height(to)) {
         (Some(low), Some(high)) => low < high,
-        // Told already: on no floor.
+        // It has no floor, which was reported already.
         _ => false,
     };
     let up = arrows.iter().filter(|((from, to), _)| runs_up((from, to)));
@@ -146,7 +146,7 @@ fn list(names: &BTreeSet<String>) -> String {
     format!("({})", names.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
 }
 
-/// The shortest circle through each file that stands on one, each told once.
+/// The shortest cycle through each file that is on one; each cycle is reported once.
 fn circles(arrows: &Arrows) -> Vec<String> {
     let mut nexts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (from, to) in arrows.keys() {
@@ -168,7 +168,7 @@ fn circles(arrows: &Arrows) -> Vec<String> {
     all
 }
 
-/// The shortest way from a file back to itself.
+/// The shortest path from a file back to itself.
 fn circle<'a>(start: &'a str, nexts: &BTreeMap<&'a str, Vec<&'a str>>) -> Option<Vec<&'a str>> {
     let mut ways = VecDeque::from([vec![start]]);
     let mut seen = BTreeSet::new();

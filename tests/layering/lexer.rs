@@ -1,4 +1,5 @@
-//! Rust as far as imports need it: names, `::` and single marks, without comments and unit tests.
+//! Parses Rust as far as imports need it: names, `::` and single marks, without comments and unit
+//! tests.
 
 /// A piece of a source: a name, `::`, one mark, or a whole literal.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +19,7 @@ fn is_part(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// The tokens of a source, less what stands behind `#[cfg(test)]`.
+/// The tokens of a source, without items behind `#[cfg(test)]`.
 pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
     let mut all = Vec::new();
     let (mut at, mut line) = (0, 1);
@@ -111,7 +112,7 @@ fn escaped(inside: &str, end: char) -> usize {
     inside.len()
 }
 
-/// Where the group that opens at `at` is over.
+/// The end of the group that opens at `at`.
 pub(super) fn closed(tokens: &[Token<'_>], at: usize) -> usize {
     let mut depth = 0;
     for (i, token) in tokens.iter().enumerate().skip(at) {
@@ -127,7 +128,7 @@ pub(super) fn closed(tokens: &[Token<'_>], at: usize) -> usize {
     tokens.len()
 }
 
-/// Whether `words` stand at `at`.
+/// Whether the tokens at `at` are `words`.
 pub(super) fn stands(tokens: &[Token<'_>], at: usize, words: &[&str]) -> bool {
     let found = tokens.get(at..at + words.len());
     found.is_some_and(|found| found.iter().map(|t| t.text).eq(words.iter().copied()))
@@ -147,7 +148,7 @@ fn without_tests<'a>(tokens: &[Token<'a>]) -> Vec<Token<'a>> {
     all
 }
 
-/// Where the item whose attributes begin at `at` is over.
+/// The end of the item whose attributes begin at `at`.
 fn item_end(tokens: &[Token<'_>], mut at: usize) -> usize {
     while stands(tokens, at, &["#"]) {
         at = closed(tokens, at + 1);

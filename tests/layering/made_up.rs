@@ -1,4 +1,4 @@
-//! The checker on small made-up crates.
+//! Tests of the checker with small invented crates.
 
 use super::arrows::arrows;
 use super::floors::complaints;
@@ -105,7 +105,7 @@ fn each_arrow_is_seen() {
     }
 }
 
-/// A case, its files, and what is said of them with the floors below.
+/// A case, its files, and the errors that are reported with the floors below.
 const WRONG: &[(&str, Crate, &[&str])] = &[
     (
         "down, to a neighbour, and inside of a file",

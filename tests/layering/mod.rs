@@ -1,4 +1,5 @@
-//! The arrows between files: which names what of which, and what is wrong with that.
+//! The arrows between files: which file uses which names of which other file, and the arrows that
+//! are not allowed.
 
 mod arrows;
 mod floors;

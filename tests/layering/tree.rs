@@ -1,4 +1,4 @@
-//! The modules of the crate, and what each names: its items, its `use` lines, the paths in its code.
+//! The modules of the crate, with their items, their `use` lines and the paths in their code.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,10 @@ use super::lexer::{Token, closed, stands, tokens};
 /// Files below `src`, with their text.
 pub(crate) type Files = BTreeMap<String, String>;
 
-/// What a name in a module stands for.
+/// The meaning of a name in a module.
 #[derive(Debug)]
 pub(super) enum Meaning {
-    /// Something that the module defines.
+    /// An item that the module defines.
     Item,
     Module(usize),
     /// The `use` with this number.
@@ -21,7 +21,7 @@ pub(super) enum Meaning {
 pub(super) struct Use {
     pub(super) path: Vec<String>,
     pub(super) is_glob: bool,
-    /// Names it for others: `pub use`, `pub(crate) use`.
+    /// It exports names: `pub use`, `pub(crate) use`.
     pub(super) is_public: bool,
     pub(super) line: usize,
 }
@@ -185,7 +185,7 @@ impl Tree {
         module.uses.push(Use { path, is_glob, is_public, line: token.line });
     }
 
-    /// The path that begins at `at`, unless it is a field, a method or goes on from a type.
+    /// The path that begins at `at`, unless it is a field or a method, or continues a type.
     fn mention(&mut self, me: usize, tokens: &[Token<'_>], at: usize) -> usize {
         let mut path = vec![tokens[at].text.to_owned()];
         let mut end = at + 1;
@@ -202,14 +202,14 @@ impl Tree {
         end
     }
 
-    /// Whether `module` stands below `above`.
+    /// Whether `module` is below `above`.
     pub(super) fn is_below(&self, module: usize, above: usize) -> bool {
         let mut parents = std::iter::successors(Some(module), |&m| self.modules[m].parent);
         parents.any(|parent| parent == above)
     }
 }
 
-/// Where the file of a module may be, for a `mod` in the file `own`.
+/// The possible files of a module, for a `mod` in the file `own`.
 fn places(own: &str, name: &str, twin: Option<String>) -> Vec<String> {
     let (folder, file) = own.rsplit_once('/').map_or(("", own), |(f, n)| (f, n));
     let within = |folder: &str, file: &str| match folder {
@@ -226,7 +226,7 @@ fn places(own: &str, name: &str, twin: Option<String>) -> Vec<String> {
     vec![within(&folder, &format!("{name}.rs")), within(&folder, &format!("{name}/mod.rs"))]
 }
 
-/// What commas separate, outside of braces.
+/// The parts between commas, outside of braces.
 fn parts<'a, 't>(tokens: &'t [Token<'a>]) -> impl Iterator<Item = &'t [Token<'a>]> {
     let mut depth = 0;
     tokens.split(move |token| {

@@ -1,5 +1,5 @@
-//! What both sides of every connection were to say and what they heard: laws about messages are
-//! checked here, as each arrives.
+//! What both sides of every connection sent and received: the laws about messages are checked here,
+//! as each message arrives.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -20,7 +20,8 @@ pub struct Msg {
 }
 
 impl Msg {
-    /// The `number`th of somebody, with a seeded size up to `max`, found again by its content.
+    /// Message number `number` of a connection, with a seeded size up to `max`; its content
+    /// identifies it.
     pub fn new(rng: &mut Rng, who: &str, number: usize, max: usize) -> Msg {
         let edges = [0, 1, 125, 126, 127, 4096, 65_535, 65_536, 65_537];
         let len = match rng.below(10) {
@@ -49,7 +50,7 @@ impl Msg {
         Msg { text, data }
     }
 
-    /// For complaints.
+    /// A short form for error texts.
     fn shown(&self) -> String {
         let start = &self.data[..self.data.len().min(40)];
         let kind = if self.text { "text" } else { "binary" };
@@ -57,14 +58,14 @@ impl Msg {
     }
 }
 
-/// Messages in one direction: those that were sent, and how many of them have arrived.
+/// Messages in one direction: those that were sent, and the number that have arrived.
 #[derive(Default)]
 pub struct Way {
     pub sent: Vec<Msg>,
     pub got: usize,
-    /// Bytes on the wire of the messages and pings of the owner.
+    /// Bytes on the wire of the program's messages and pings.
     pub accepted: u64,
-    /// Pings sent and not yet answered, and how many were answered.
+    /// Pings that were sent and not yet answered, and the number that were answered.
     pub pings: VecDeque<Vec<u8>>,
     pub pongs: usize,
 }
@@ -81,7 +82,7 @@ impl Way {
         self.pings.push_back(data);
     }
 
-    /// The next message has to be the next that was sent.
+    /// The next message must be the next that was sent.
     fn arrives(&mut self, msg: &Msg) -> Result<(), String> {
         let want = self.sent.get(self.got);
         if want != Some(msg) {
@@ -92,7 +93,7 @@ impl Way {
         Ok(())
     }
 
-    /// A pong answers a ping, in order; earlier ones may go without (RFC 6455 §5.5.3).
+    /// A pong answers a ping, in order; earlier pings may stay without one (RFC 6455 §5.5.3).
     fn pong(&mut self, data: &[u8]) -> Result<(), String> {
         while let Some(ping) = self.pings.pop_front() {
             if ping == data {
@@ -104,7 +105,7 @@ impl Way {
     }
 }
 
-/// One thing that was asked for: a WebSocket or a stream.
+/// One connection that was requested: a WebSocket or a stream.
 #[derive(Default)]
 pub struct Entry {
     pub ws: Option<WsPlan>,
@@ -115,12 +116,12 @@ pub struct Entry {
     /// The close frames that were sent.
     pub server_close: Option<Option<u16>>,
     pub client_close: Option<Option<u16>>,
-    /// The server has broken a rule on purpose, or something cut the connection.
+    /// The server has broken a rule on purpose, or a fault has cut the connection.
     pub broke: bool,
     pub violated: bool,
     /// Requests that reached a server.
     pub requests: usize,
-    /// Bytes of the body, or events, that the client has.
+    /// Bytes of the body, or events, that the client has received.
     pub body: Vec<u8>,
     pub events: usize,
 }
@@ -130,7 +131,7 @@ pub struct Entry {
 pub struct Book {
     pub entries: Vec<Entry>,
     pub complaint: Option<String>,
-    /// Addresses that proxies were told.
+    /// Addresses that proxies received.
     pub told: Vec<SocketAddr>,
 }
 
@@ -145,7 +146,7 @@ impl Book {
         self.complaint.get_or_insert_with(|| text.into());
     }
 
-    /// A server that is no proxy reads a request.
+    /// A server that is not a proxy reads a request.
     pub fn head(&mut self, head: &str) {
         let field = head.to_ascii_lowercase().contains("\r\nproxy-");
         if field || credentials_in(head.as_bytes(), None).is_some() {
@@ -172,7 +173,7 @@ impl Book {
     }
 
     pub fn client_pong(&mut self, k: usize, data: &[u8]) {
-        // A server may send one unasked (§5.5.3), and this one's are empty.
+        // A server may send an unsolicited pong (§5.5.3); those of this one are empty.
         if !data.is_empty()
             && let Err(e) = self.entries[k].up.pong(data)
         {

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 server of its own: redirects, framings, event streams.
+//! An independent HTTP/1.1 server: redirects, framings, event streams.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,33 +15,33 @@ pub enum Framing {
     UntilClose,
 }
 
-/// One answer of the way to the last.
+/// One response on the way to the last one.
 #[derive(Clone, Debug)]
 pub struct Hop {
     pub status: u16,
     pub location: String,
     pub after: Duration,
-    /// Keeps its end of the connection open.
+    /// Keeps its side of the connection open.
     pub lingers: bool,
 }
 
-/// What becomes of a request.
+/// How the server handles a request.
 #[derive(Clone)]
 pub struct HttpPlan {
     pub hops: Vec<Hop>,
     pub after: Duration,
-    /// Answers as soon as there is a head, and says the rest when the whole request has come.
+    /// Responds as soon as there is a head, and sends the rest when the whole request has arrived.
     pub early: bool,
     pub interim: usize,
     pub framing: Framing,
     pub event_stream: bool,
-    /// The body, each piece so long after the one before.
+    /// The body; each piece follows the one before after this time.
     pub pieces: Vec<(Duration, Vec<u8>)>,
-    /// Stops after so many of them, without an end.
+    /// Stops after this number of pieces, without an end.
     pub stops: Option<usize>,
-    /// Ends the stream when all is said.
+    /// Ends the stream when everything is sent.
     pub finishes: bool,
-    /// Bytes behind the response, which are nobody's.
+    /// Bytes behind the response, which belong to no response.
     pub more: bool,
     /// How it reads the bodies of requests.
     pub pace: Pace,
@@ -57,17 +57,17 @@ pub struct HttpServer {
     book: SharedBook,
     taken: Vec<u8>,
     state: State,
-    /// Bytes of the request, as far as its head has said.
+    /// Bytes of the request, as far as its head declares them.
     want: usize,
-    /// Some of the answer is said.
+    /// A part of the response is sent.
     begun: bool,
-    /// Once a head has said whose plan it is.
+    /// Known when a head has named the plan.
     reader: Option<Reader>,
 }
 
 enum State {
     Head,
-    /// Until the time, then these bytes, each piece after its span.
+    /// Waits until the time, then sends these bytes, each piece after its delay.
     Saying(Option<Duration>, VecDeque<(Duration, Vec<u8>)>, bool),
     Over,
 }
@@ -84,7 +84,7 @@ impl HttpServer {
         }
     }
 
-    /// The first head alone, which says whose plan it is.
+    /// Only the first head, which names the plan.
     fn take_head(&mut self, input: &mut Vec<u8>) {
         let rest = self.taken.len().saturating_sub(3);
         self.taken.append(input);
@@ -139,7 +139,7 @@ impl HttpServer {
     }
 }
 
-/// What is said to the request number `hop`.
+/// The response to request number `hop`.
 fn say(plan: &HttpPlan, hop: usize) -> State {
     if let Some(Hop { status, location, after, lingers }) = plan.hops.get(hop).cloned() {
         let text = format!(

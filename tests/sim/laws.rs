@@ -45,7 +45,7 @@ use crate::world::Ask;
 use crate::ws::Act;
 
 impl Teller<'_> {
-    /// An error that is a limit of time: nothing has moved for so long.
+    /// An error for a time limit: nothing has moved for that time.
     pub fn check_still(&self, k: usize, now: Duration, error: &Error) {
         let (ask, net) = (&self.asks[k], lock(self.net));
         let Some((limit, since)) = self.last_progress(k, &net, error) else { return };
@@ -63,15 +63,16 @@ impl Teller<'_> {
         );
     }
 
-    /// How far the guess of when the last bytes reach a server may be off: one that reads some more of
-    /// them after a nap, and then nothing for ever, is not waited for once more.
+    /// The possible error of the estimate when the last bytes reach a server: if the server reads
+    /// some more of them after a nap, and then nothing for ever, the client does not wait for it
+    /// again.
     fn unforeseen(&self, k: usize) -> Duration {
         let naps = self.asks[k].ws.as_ref().map_or(&[][..], |plan| &plan.pace.naps);
         let finite = naps.iter().filter(|(_, span)| *span < FOR_EVER);
         if naps.len() > finite.clone().count() { finite.map(|nap| nap.1).sum() } else { ms(0) }
     }
 
-    /// The opening limit counts from one's turn, and the waiting has its own.
+    /// The opening limit starts with the connection's turn, and waiting has its own limit.
     pub fn check_turn(&self, k: usize, now: Duration, error: &Error) {
         if let ErrorKind::Waited { limit, others, .. } = error.kind() {
             assert_eq!(error.stage(), Stage::Connect);
@@ -97,10 +98,10 @@ impl Teller<'_> {
         net.line(self.states[k].id?.to_bits())
     }
 
-    /// The limit of an error, and when what it waited for moved last.
+    /// The limit of an error, and the time at which the bytes that it waits for moved last.
     fn last_progress(&self, k: usize, net: &Net, error: &Error) -> Option<(Duration, Duration)> {
         let (ask, line) = (&self.asks[k], self.line(k, net)?);
-        // The last records are the server's own long before its program reads them.
+        // The server's system has the last records long before its program reads them.
         let end = if is_plain(ask) { u64::MAX } else { line.owned(false).saturating_sub(AHEAD) };
         let all_taken = Some((end, line.taken(net.now, is_plain(ask))));
         let (limit, end, came) = match error.kind() {
@@ -134,17 +135,18 @@ impl Teller<'_> {
         Some((limit, taken.max(moved).max(came)))
     }
 
-    /// Since when every write was refused, as it would be now.
+    /// The time since which every write was refused, as it would be now.
     fn check_stalled(&self, k: usize, net: &Net, line: &Line, error: &Error) -> Duration {
         let stormed = line.stormed.is_some_and(|at| at + TURN >= net.now);
         let conn = self.states[k].id.map_or(0, ConnId::to_bits);
         assert!(stormed || !net.would_take(conn), "ask {k} is stalled, and there is room");
-        // What is said last is written before the end is told. A round trip has no part in this limit.
+        // The last bytes are written before the end is reported. A round trip is no part of this
+        // limit.
         let says_more = error.unsent() == 0 || !is_plain(&self.asks[k]);
         line.refused(net.now, says_more).unwrap_or(net.now) + line.round_trip
     }
 
-    /// What an error says of bytes that were accepted.
+    /// Checks what an error reports about accepted bytes.
     pub fn check_unsent(&self, k: usize, entry: &Entry, error: &Error) {
         let (plain, net) = (is_plain(&self.asks[k]), lock(self.net));
         let Some(plan) = &entry.ws else { return };
@@ -157,10 +159,10 @@ impl Teller<'_> {
             _ => 0,
         };
         let others = plan.acts.iter().map(pong).sum::<u64>() + KEEP_ALIVE * wire_len(0);
-        // What is said last is written before the end is told, unless the socket is broken.
+        // The last bytes are written before the end is reported, unless the socket is broken.
         let drained = match error.kind() {
             ErrorKind::Io(_) => 0,
-            // It was told in the turn behind that of the end.
+            // It was reported in the turn after that of the end.
             ErrorKind::Panicked => taken - self.states[k].owned_then,
             _ => taken - line.map_or(0, |line| line.owned_before[usize::from(plain)]),
         };
@@ -172,7 +174,7 @@ impl Teller<'_> {
                 up.accepted - there.sum::<u64>() + others + 65_536
             }
         };
-        // One byte of a ping does not tell whose it is.
+        // The first byte of a ping does not show whether it is the program's.
         assert!(
             (least.saturating_sub(1)..=most).contains(&said),
             "ask {k}: {error}, and {said} bytes are said to be unsent, not {least} to {most}"
@@ -192,10 +194,10 @@ impl Teller<'_> {
     }
 }
 
-/// A line between two chunks, and the end of the one before. It could drip for ever.
+/// The line between two chunks, and the end of the one before. It could drip for ever.
 const CHUNK_LINE: u64 = 16;
 
-/// Of a record of TLS nothing can be seen before all of it has come.
+/// No byte of a TLS record can be used before the whole record has arrived.
 fn unseen(ask: &Ask) -> u64 {
     if is_plain(ask) { 0 } else { 16_500 }
 }
@@ -203,7 +205,7 @@ fn unseen(ask: &Ask) -> u64 {
 /// Bytes that a server has decrypted and not read.
 const AHEAD: u64 = 2 * 16_500;
 
-/// Keep-alive pings that may wait to be sent: one, and a few whose answer has come early.
+/// Keep-alive pings that may wait to be sent: one, and some whose answer has come early.
 const KEEP_ALIVE: u64 = 8;
 
 pub fn is_plain(ask: &Ask) -> bool {
@@ -211,7 +213,7 @@ pub fn is_plain(ask: &Ask) -> bool {
     !over_tls && (ask.url.starts_with("ws:") || ask.url.starts_with("http:"))
 }
 
-/// Bytes of a frame of the client's, which is masked (RFC 6455 §5.2).
+/// Bytes of a frame of the client, which is masked (RFC 6455 §5.2).
 pub fn wire_len(payload: usize) -> u64 {
     let header = match payload {
         0..=125 => 2,

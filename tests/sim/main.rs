@@ -11,7 +11,7 @@
 //! `MOONWIRE_SEEDS=10000 cargo test --test sim` plays so many seeds of each scenario, and
 //! `MOONWIRE_SEED=123:closing` one seed, with a trace.
 #![cfg(all(feature = "tls", feature = "tape"))]
-// What its modules offer is reached from each other alone.
+// Only its own modules use what these modules export.
 #![allow(unreachable_pub)]
 
 mod book;
@@ -50,20 +50,20 @@ use tally::Tally;
 use torture::TORTURED;
 use world::World;
 
-/// What a run has come to, and in how many ways each of its system calls can fail.
+/// The result of a run, and in how many ways each of its system calls can fail.
 struct Played {
     tally: Tally,
     flavours: Vec<usize>,
     /// Calls that wrote something.
     writes: u64,
-    /// Calls of the embedder's code.
+    /// Calls of the program's code.
     embedder: u64,
     /// One of them has panicked.
     blown: bool,
     trace: Vec<String>,
 }
 
-/// Plays a world: what came of it, or what went wrong, with a trace if wanted.
+/// Plays a world; returns its result or the error, with a trace on request.
 fn play(make: &dyn Fn() -> World, inject: Option<Inject>, traced: bool) -> Result<Played, String> {
     let world = make();
     let book = SharedBook::default();
@@ -86,7 +86,7 @@ fn play(make: &dyn Fn() -> World, inject: Option<Inject>, traced: bool) -> Resul
     }
 }
 
-/// The same; a failure is played again, with a trace, and told with how to find it again.
+/// The same; a failure is played again with a trace, and reported with the command that repeats it.
 fn check(make: &dyn Fn() -> World, inject: Option<Inject>, again: &dyn Fn() -> String) -> Played {
     match play(make, inject, false) {
         Ok(played) => played,
@@ -160,9 +160,9 @@ fn the_nth_system_call_fails() {
     }
 }
 
-/// The embedder's code panics at one of its calls, which is caught: one connection is lost to it, and
-/// all other laws hold. Of each scenario at calls that the seed draws, and of what is tortured at every
-/// call.
+/// The program's code panics in one of its calls, and the panic is caught: one connection is lost,
+/// and all other laws hold. In each scenario at calls that the seed determines, in tortured ones at
+/// every call.
 #[test]
 fn the_embedders_code_panics_at_any_call() {
     let touchy = |make: &dyn Fn() -> World, at: Option<u64>| {
@@ -210,7 +210,7 @@ fn a_connection_is_cut_at_every_byte() {
     cut_at_every_byte(false, 1);
 }
 
-/// Up to the byte at which the way is open; what follows is cut above.
+/// Up to the byte at which the tunnel is open; later bytes are cut by the test above.
 #[test]
 fn what_is_said_to_a_proxy_is_cut_at_every_byte() {
     for scheme in [ProxyScheme::Http, ProxyScheme::Socks5, ProxyScheme::Socks5h] {
@@ -230,7 +230,7 @@ fn a_tls_connection_is_cut_at_many_bytes() {
     cut_at_every_byte(true, if setting("MOONWIRE_SEEDS").is_some() { 1 } else { 61 });
 }
 
-/// A record of TLS has 16 KiB at the most; the system is given several at once.
+/// A TLS record has at most 16 KiB; the system gets several at once.
 #[test]
 fn a_large_message_takes_few_system_calls_with_and_without_tls() {
     for (secure, most) in [(false, 1), (true, 5)] {

@@ -27,7 +27,7 @@ use crate::pipe::{Piece, Pipe};
 use crate::proxy::Through;
 use crate::rng::Rng;
 
-/// What becomes of a connection attempt.
+/// The result of a connection attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Dial {
     Accepts(Duration),
@@ -37,41 +37,41 @@ pub enum Dial {
     Unreachable,
 }
 
-/// What becomes of a question for addresses.
+/// The result of a query for addresses.
 #[derive(Clone, Debug)]
 pub struct Name {
     pub after: Option<Duration>,
-    /// `Err` at the question itself is `refused`.
+    /// `Err` at the query itself is `refused`.
     pub answer: Result<Vec<SocketAddr>, io::ErrorKind>,
     pub refused: bool,
-    /// The answer comes again, so much later.
+    /// The answer comes again, after this time.
     pub again: Option<Duration>,
 }
 
-/// What a stream does at a byte.
+/// A fault of a stream at a byte.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Cut {
     Reset,
     TimedOut,
     Finish,
-    /// Nothing comes any more, and nobody says so.
+    /// No more bytes arrive, and no error is reported.
     Stall,
 }
 
-/// How one connection's bytes travel.
+/// How the bytes of one connection travel.
 #[derive(Clone, Debug, Default)]
 pub struct Path {
     pub latency: Duration,
-    /// Added to it, up to so much.
+    /// A random addition, up to this time.
     pub jitter: Duration,
-    /// What the link carries, in bytes a second, to the server and from it; 0 for any number.
+    /// The rate of the link in bytes a second, to the server and from it; 0: unlimited.
     pub bandwidth: [usize; 2],
     /// Bytes that fit in each direction: in the sender's buffer, on the link, and in the receiver's
     /// buffer until its program has read them.
     pub window: usize,
-    /// A segment has at most so many bytes.
+    /// A segment has at most this many bytes.
     pub segment: usize,
-    /// Of the first bytes, a system call takes at most so many; then any number.
+    /// Of the first bytes, a system call takes at most this many; of later ones, any number.
     pub sip: usize,
     pub sips: u64,
     /// A fault in the server's bytes, and one in the client's.
@@ -79,32 +79,32 @@ pub struct Path {
     pub up: Option<(u64, Cut)>,
 }
 
-/// How often what, in percent, while `budget` lasts.
+/// How often each fault happens, in percent, while `budget` lasts.
 #[derive(Clone, Debug, Default)]
 pub struct Noise {
     pub budget: usize,
     pub would_block: usize,
     pub interrupted: usize,
     pub spurious: usize,
-    /// At most so many sockets are reported by one wait; 0 for all.
+    /// One wait reports at most this many sockets; 0: all.
     pub few: usize,
-    /// Sockets are reported in the order of their list, always from its start; room for a byte is
-    /// told; and a wait may end with nothing, as it does when another thread changes the list.
+    /// Sockets are reported in the order of their list, always from its start; room for one byte is
+    /// reported; and a wait may end with nothing, as when another thread changes the list.
     pub poll: bool,
-    /// Who accepts at once has accepted when `connect` returns, as over loopback.
+    /// A server that accepts at once has accepted when `connect` returns, as over loopback.
     pub prompt: bool,
-    /// The clock moves by up to so much whenever it is read.
+    /// The clock advances by up to this time whenever it is read.
     pub tick: Duration,
-    /// A wait that ends by its deadline ends up to so much later.
+    /// A wait that ends by its deadline ends up to this much later.
     pub oversleep: Duration,
 }
 
-/// A system call that is to fail.
+/// A system call that must fail.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Inject {
     /// Its number, from 0.
     pub call: u64,
-    /// Which of the errors that it can fail with.
+    /// Which of its possible errors it returns.
     pub flavour: usize,
 }
 
@@ -133,11 +133,11 @@ enum Happening {
 pub struct Tcp {
     to: SocketAddr,
     up_and_running: bool,
-    /// Which connection of the reactor it is, once it was watched.
+    /// The id of the reactor's connection, once it was watched.
     conn: Option<u64>,
-    /// What is told once.
+    /// Facts that are reported once.
     error: Option<io::ErrorKind>,
-    /// Reset, or never there.
+    /// Reset, or never connected.
     dead: bool,
     watched: Option<(u64, Interest)>,
     forgotten: bool,
@@ -154,10 +154,10 @@ pub struct Tcp {
 /// How a connection goes through a proxy.
 pub struct Passage {
     pub through: Through,
-    /// Whom the turn of RFC 6455 §4.1 is with: host and port of its URL, or the one address of that if the
-    /// name is resolved here. A stream waits for nobody.
+    /// The place whose turn it waits for (RFC 6455 §4.1): host and port of its URL, or its only
+    /// address if the client resolves the name. A stream waits for no turn.
     pub beyond: Option<String>,
-    /// How many addresses it may tell the proxy, and the name that it has asked for last.
+    /// How many addresses it may send to the proxy, and the last name that it has resolved.
     pub targets: usize,
     asked: String,
 }
@@ -183,26 +183,27 @@ pub struct Net {
     pub noise: Noise,
     pub inject: Option<Inject>,
     pub calls: u64,
-    /// Those that wrote something.
+    /// Calls that wrote something.
     pub writes: u64,
-    /// Calls that came to nothing, and all that moved something on.
+    /// Calls without effect, and all that had one.
     pub wasted: u64,
     pub progress: u64,
     turn_calls: u64,
     /// In how many ways each call can fail.
     pub flavours: Vec<usize>,
-    /// Calls of the embedder's code: its sink, its policy, its observer.
+    /// Calls of the program's code: its sink, its policy, its observer.
     pub embedder: u64,
-    /// The one of them that panics.
+    /// The call that panics.
     pub fuse: Option<u64>,
-    /// It has; the connection that it was about, unless it was not told.
+    /// Whether it has; and its connection, unless it was not known.
     pub blown: Option<Option<u64>>,
-    /// Opening handshakes at a time with one address, and who has ended his.
+    /// The number of opening handshakes at a time with one address, and the connections that have
+    /// completed theirs.
     pub gate: usize,
     opened: HashSet<u64>,
     /// Connections that go through a proxy.
     pub passages: HashMap<u64, Passage>,
-    /// What the policy allowed: an address, and whether it is a proxy's.
+    /// What the policy allowed: an address, and whether it is of a proxy.
     pub allowed: HashSet<(SocketAddr, bool)>,
     queue: Vec<Waiting>,
     gone: HashSet<u64>,
@@ -217,10 +218,10 @@ pub fn lock(net: &Mutex<Net>) -> MutexGuard<'_, Net> {
     net.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the embedder's code panics with.
+/// The payload of the panic of the program's code.
 pub struct Blown;
 
-/// The embedder's code is called, and may panic.
+/// The program's code is called, and may panic.
 pub fn burn(net: &Mutex<Net>, conn: Option<u64>) {
     let burns = lock(net).burns(conn);
     if burns {
@@ -274,7 +275,7 @@ impl Net {
     }
 
     pub fn say(&mut self, text: impl FnOnce() -> String) {
-        /// Events that a trace keeps.
+        /// The number of events that a trace keeps.
         const KEPT: usize = 300;
         if let Some(trace) = &mut self.trace {
             if trace.len() == KEPT {
@@ -284,7 +285,7 @@ impl Net {
         }
     }
 
-    /// Notes that a law was broken; the first counts.
+    /// Records that a law was broken; the first one counts.
     pub fn complain(&mut self, text: impl FnOnce() -> String) {
         if self.broken.is_none() {
             let text = text();
@@ -293,7 +294,7 @@ impl Net {
         }
     }
 
-    /// The embedder's code is called, about this connection: whether that is the call that panics.
+    /// The program's code is called for this connection; returns whether this call panics.
     fn burns(&mut self, conn: Option<u64>) -> bool {
         let burns = self.fuse == Some(self.embedder);
         self.embedder += 1;
@@ -309,7 +310,7 @@ impl Net {
         self.tcps.iter_mut().filter(|tcp| !tcp.dropped).for_each(|tcp| tcp.line.start_turn());
     }
 
-    /// Puts bytes on the way to a server, or from it.
+    /// Sends bytes to a server, or from it.
     fn ship(&mut self, id: usize, up: bool, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -330,7 +331,7 @@ impl Net {
 
     // Time.
 
-    /// Waits as epoll or poll does. `None` when nothing will ever happen.
+    /// Waits as epoll or poll does. `None` if nothing will ever happen.
     pub fn wait(&mut self, deadline: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
         self.enter(Call::Wait)?;
         if self.noise.poll && self.noisy(10) {
@@ -344,7 +345,7 @@ impl Net {
         Ok(())
     }
 
-    /// Time passes until `deadline`, or until something is ready if that is of interest.
+    /// Time passes until `deadline`, or until something is ready that the wait asks for.
     pub fn sleep(&mut self, deadline: Option<Duration>, until_ready: bool) {
         loop {
             self.run_due();
@@ -432,23 +433,23 @@ impl Net {
         }
     }
 
-    // For the laws.
+    // Functions for the laws.
 
-    /// Whether the system would take a byte of the connection with this id, or would have: it is
-    /// forgotten before its owner is told.
+    /// Whether the system would take a byte of the connection with this id, or would have taken
+    /// one: the socket is forgotten before the end is reported.
     pub fn would_take(&self, conn: u64) -> bool {
         let mut all = self.tcps.iter().filter(|tcp| tcp.conn == Some(conn));
         let used = all.rfind(|tcp| tcp.up.sent > 0);
         used.is_some_and(|tcp| tcp.up_and_running && !tcp.dead && tcp.room_up() > 0)
     }
 
-    /// Descriptors that are open, and those that were never told to be forgotten.
+    /// Open descriptors, and those that `forget` was never called for.
     pub fn leaks(&self) -> Vec<String> {
         let open = self.tcps.iter().enumerate().filter(|(_, tcp)| !tcp.dropped);
         open.map(|(i, tcp)| format!("#{i} to {}", tcp.to)).collect()
     }
 
-    /// A connection has its opening handshake behind it.
+    /// A connection has completed its opening handshake.
     pub fn opened(&mut self, conn: u64) {
         self.opened.insert(conn);
     }
@@ -458,7 +459,7 @@ impl Net {
         self.tcps.iter().filter(|tcp| tcp.conn == Some(conn)).count()
     }
 
-    /// Bytes that the connection with this id could have read at once, though no fault hid them.
+    /// Bytes that the connection with this id could have read at once, unless a fault hid them.
     pub fn unread(&self, conn: u64) -> usize {
         let of = |tcp: &&Tcp| tcp.watched.is_some_and(|(token, _)| token >> 8 == conn);
         let seen = self.tcps.iter().filter(of).filter(|tcp| !tcp.line.is_hidden(self.now));
@@ -476,12 +477,12 @@ impl Tcp {
         self.up.room().saturating_sub(unread)
     }
 
-    /// As epoll sees it, or poll.
+    /// Readiness as epoll or poll reports it.
     fn readiness(&self, poll: bool) -> Option<Ready> {
         let (token, interest) = self.watched?;
         let (read, write);
         if self.dead || (self.finished && self.down.end.is_some()) {
-            // ERR or HUP, which come unasked.
+            // ERR or HUP, which are reported without being requested.
             (read, write) = (true, true);
         } else {
             let there = self.down.there() > 0 || self.down.end.is_some();

@@ -1,4 +1,5 @@
-//! Who owns the reactor: does what the scenario says, and checks the laws after every turn.
+//! The program that owns the reactor: acts as the scenario says, and checks the laws after every
+//! turn.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -21,11 +22,12 @@ use crate::tls::{self, TlsService};
 use crate::world::{Ask, Deed, Drive, HTTP, HTTPS, PROXY, PROXY_TLS, SOCKS, WSS, World};
 use crate::ws::WsServer;
 
-/// Turns in a row that come back at once and have done nothing.
+/// Turns in a row that return at once and have done nothing.
 const IDLE: usize = 6;
-/// What may be sealed and on its way to the system, with a few frames that are not the owner's.
+/// The most bytes that may be encrypted and on their way to the system, with a few frames that are
+/// not the program's.
 const SEALED: u64 = 65_536 + 16_384;
-/// No scenario takes so long.
+/// No scenario takes this long.
 const AGES: Duration = Duration::from_secs(120);
 
 pub struct Owner {
@@ -43,13 +45,13 @@ pub struct Owner {
     rule: Option<Through>,
     whole: bool,
     rude: bool,
-    /// What may be late, and by how much.
+    /// Which delays are allowed, and how long.
     slack: Duration,
-    /// How long the owner is busy elsewhere, in all.
+    /// How long the program is busy elsewhere, in all.
     busy: Duration,
     idle: usize,
     failing: bool,
-    /// Some call of the embedder's code panics.
+    /// A call of the program's code panics.
     touchy: bool,
 }
 
@@ -123,7 +125,7 @@ pub fn play(mut world: World, net: &Shared, book: &SharedBook, inject: Option<In
     world.stalls.sort();
     world.stalls.reverse();
     let stalled: Duration = world.stalls.iter().map(|(_, span)| *span).sum();
-    // Without room for more, a turn looks at one time limit.
+    // If it has no room for more, a turn handles one time limit.
     let frames = match world.drive {
         Drive::Frames(span) => span * world.asks.len() as u32,
         _ => Duration::ZERO,
@@ -198,7 +200,7 @@ impl Owner {
         }
     }
 
-    /// One turn, and the wait for it; whether there may be another.
+    /// One turn, and the wait for it; returns whether there may be another.
     fn round(&mut self, until: Option<Duration>) -> bool {
         match self.drive {
             Drive::Waits => {
@@ -248,7 +250,7 @@ impl Owner {
         }
     }
 
-    /// Looks, once, over which connection the embedder's code has panicked.
+    /// Finds, once, the connection for which the program's code has panicked.
     fn note_panic(&mut self) {
         let Some(about) = lock(&self.net).blown.filter(|_| std::mem::take(&mut self.touchy)) else {
             return;
@@ -282,7 +284,7 @@ impl Owner {
         drop(net);
         assert!(wasted <= 40 + 12 * moved + 8 * open, "{wasted} calls for {moved} steps");
         self.idle = if moved == 0 { self.idle + 1 } else { 0 };
-        // Where a turn has room for one event, those that nobody is told take a turn each.
+        // If a turn has room for one event, each event without a listener takes a turn.
         let most = if self.reactor.limits().turn == 1 { 100 } else { IDLE };
         assert!(self.idle < most, "it spins: {} turns without anything", self.idle);
         for (k, state) in self.states.iter().enumerate().filter(|(_, state)| state.ended.is_none())
@@ -295,7 +297,7 @@ impl Owner {
         self.check_gone();
     }
 
-    /// Over TLS, too, what the system has taken waits no more.
+    /// Over TLS, too, bytes that the system has taken no longer wait.
     fn check_left(&mut self) {
         for (k, state) in self.states.iter().enumerate() {
             let Some(id) = state.id.filter(|_| state.opened && !state.is_over()) else { continue };
@@ -304,15 +306,15 @@ impl Owner {
             }
             let waits = self.reactor.buffered(id) as u64;
             let taken = lock(&self.net).line(id.to_bits()).map_or(0, |line| line.owned(false));
-            // Less what TLS adds to it, and the handshake.
+            // Without the bytes that TLS adds, and its handshake.
             let left = (taken - taken / 10).saturating_sub(4000);
             let most = (open(&self.book).entries[k].up.accepted + SEALED).saturating_sub(left);
             assert!(waits <= most, "ask {k}: {waits} bytes wait, {taken} were taken");
         }
     }
 
-    /// What was given up or has ended is gone after its time, which counts from the last byte that
-    /// moved.
+    /// A connection that was released or has ended is gone after its time limit, which starts at
+    /// the last byte that moved.
     fn check_gone(&self) {
         let open = self.reactor.len();
         let now = self.now();
@@ -321,8 +323,8 @@ impl Owner {
         let since = |s: &State| {
             let Some(at) = s.ended_at else { return true };
             let moved = s.id.and_then(|id| net.line(id.to_bits())).map_or(at, |l| l.last_moved());
-            // What the system still has of it is guessed from how long the rest has taken; one that
-            // is busy elsewhere takes its own time for the line's.
+            // How long the system needs for its bytes is estimated from the time that the others
+            // took; a program that is busy elsewhere takes its own delay for the line's.
             let guess = moved.saturating_sub(at) * 3 + self.busy * 8;
             let most = (limits.close + limits.linger) * 2 + limits.stall + self.slack + guess;
             at.max(moved) + most < now
@@ -349,7 +351,8 @@ impl Owner {
                     Ok(text) if msg.text => self.reactor.send_text(id, text),
                     _ => self.reactor.send_binary(id, &msg.data),
                 });
-                // After a panic it was accepted: the observer is told when what waits is written.
+                // It was accepted after a panic: the observer is called when the waiting bytes are
+                // written.
                 let sent = sent.unwrap_or(Ok(()));
                 told(&format!("send {}: {sent:?}", msg.data.len()));
                 if sent.is_ok() {
@@ -383,7 +386,7 @@ impl Owner {
         }
     }
 
-    /// What an owner does that is slow.
+    /// The slow actions of a program.
     fn take_time(&mut self, k: usize, id: ConnId, now: Duration, deed: &Deed) {
         let state = &mut self.states[k];
         if !state.opened || state.is_over() {
@@ -451,7 +454,7 @@ impl Owner {
             let mut net = lock(&self.net);
             let all = net.names.get(name).and_then(|name| name.answer.as_ref().ok());
             let targets = if through.resolves() { all.map_or(0, Vec::len) } else { 1 };
-            // Of several addresses that it may tell the proxy, only the proxy learns which it is.
+            // If it may send the proxy several addresses, only the proxy knows which one is used.
             let place = match (through.resolves(), all.map(Vec::as_slice)) {
                 (false, _) => Some(authority),
                 (true, Some([only])) => {
@@ -467,7 +470,7 @@ impl Owner {
         (self.states[k].id, self.states[k].asked_at) = (Some(id), now);
     }
 
-    /// One connection is lost to the panic: that which the embedder's code was called for.
+    /// The panic costs one connection: the one for which the program's code was called.
     fn check_panic(&self) {
         let lost = |k: &usize| self.states[*k].lost_to_panic;
         let all: Vec<usize> = (0..self.states.len()).filter(lost).collect();
@@ -484,7 +487,7 @@ impl Owner {
             self.check_panic();
         }
         if over || self.reactor.is_empty() {
-            // What it noted of connections that are gone is thrown away by one more turn.
+            // One more turn discards the notes about connections that are gone.
             let past = self.at(Duration::ZERO);
             self.turn(Some(past));
             assert_eq!(self.reactor.deadline(), None, "an empty reactor has nothing to wait for");
@@ -494,7 +497,7 @@ impl Owner {
         let ended = self.reactor.is_empty();
         let stall = self.reactor.limits().stall;
         drop(self.reactor);
-        // What is under way still arrives.
+        // Bytes on their way still arrive.
         {
             let mut net = lock(&self.net);
             let now = net.now;
@@ -520,7 +523,7 @@ impl Owner {
     }
 }
 
-/// What a call of the reactor gives, or `None` if the embedder's code has panicked in it.
+/// The result of a call of the reactor, or `None` if the program's code has panicked in it.
 fn caught<R>(call: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => Some(result),
@@ -529,7 +532,7 @@ fn caught<R>(call: impl FnOnce() -> R) -> Option<R> {
     }
 }
 
-/// Puts what an observer sees into the trace.
+/// Writes the observer's items to the trace.
 struct Watcher(Shared);
 
 impl moonwire::trace::Observer for Watcher {

@@ -1,4 +1,4 @@
-//! One direction of a connection: bytes under way and bytes that have come.
+//! One direction of a connection: bytes on their way and bytes that have arrived.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub struct Pipe {
     window: usize,
     latency: Duration,
     jitter: Duration,
-    /// Bytes a second that the link takes; 0 for any number.
+    /// The rate of the link in bytes a second; 0: unlimited.
     pace: usize,
     /// The link is busy until then.
     free_at: Duration,
@@ -32,9 +32,9 @@ pub struct Pipe {
     sips: u64,
     flying: VecDeque<(Duration, Piece)>,
     flying_bytes: usize,
-    /// Nothing overtakes.
+    /// No piece overtakes another.
     last: Duration,
-    /// What has come, from `at`.
+    /// The bytes that have arrived, from `at`.
     come: Vec<u8>,
     at: usize,
     /// It ends behind `come`.
@@ -52,7 +52,7 @@ impl Pipe {
             jitter: path.jitter,
             pace,
             free_at: Duration::ZERO,
-            // A fast link's segments are put together, so that a second of it is a few hundred.
+            // Segments of a fast link are joined, so that a second of it has a few hundred.
             segment: path.segment.clamp(1, 1460).max(pace / 400),
             sip: path.sip,
             sips: if path.sips == 0 { 0 } else { rng.range(0, path.sips as usize) as u64 },
@@ -72,12 +72,12 @@ impl Pipe {
         self.come.len() - self.at
     }
 
-    /// How many of `bytes` travel as one. What no link delays stays together.
+    /// How many of `bytes` travel as one piece. Without delay they stay together.
     pub fn segment(&self, bytes: usize) -> usize {
         if self.pace == 0 { bytes } else { bytes.min(self.segment) }
     }
 
-    /// Whether so much is free that epoll tells of it: Linux waits for a third.
+    /// Whether enough room is free for epoll to report it: Linux waits for a third.
     pub fn is_worth_telling(&self, room: usize) -> bool {
         room > 0 && room * 3 >= self.window
     }
@@ -95,7 +95,7 @@ impl Pipe {
         rng.range(1, self.sip)
     }
 
-    /// Puts a piece on its way; gives how long it takes. The link carries one at a time; then each
+    /// Sends a piece; returns its travel time. The link carries one piece at a time; then each
     /// travels for the latency.
     pub fn send(&mut self, now: Duration, piece: Piece, rng: &mut Rng) -> Duration {
         let jitter = rng.range(0, self.jitter.as_nanos() as usize);
@@ -114,7 +114,7 @@ impl Pipe {
         at - now
     }
 
-    /// What is due arrives.
+    /// Pieces that are due arrive.
     pub fn arrive(&mut self, now: Duration) {
         while let Some((at, _)) = self.flying.front() {
             if *at > now {
@@ -131,7 +131,7 @@ impl Pipe {
         }
     }
 
-    /// What is under way is lost.
+    /// Pieces on their way are lost.
     pub fn lose(&mut self) {
         self.flying.clear();
         self.flying_bytes = 0;

@@ -19,14 +19,14 @@ const H: usize = 2;
 const SCHEMES: [ProxyScheme; 4] =
     [ProxyScheme::Http, ProxyScheme::Https, ProxyScheme::Socks5, ProxyScheme::Socks5h];
 
-/// TLS takes its time: it is drawn less often.
+/// TLS makes a run slower, so it is chosen less often.
 fn any_through(rng: &mut Rng, h: usize) -> Through {
     let plain = [ProxyScheme::Http, ProxyScheme::Socks5, ProxyScheme::Socks5h];
     let scheme = if rng.chance(10) { ProxyScheme::Https } else { rng.pick(&plain) };
     Through { scheme, h, known: rng.chance(60) }
 }
 
-/// Through a proxy, mostly; by the configuration or by what it says itself.
+/// Mostly through a proxy, by the configuration or by the connection's own option.
 fn goes_through(world: &mut World, k: usize) {
     let own = any_through(&mut world.rng, H);
     world.asks[k].through = world.rng.pick(&[None, Some(own), Some(own), world.rule]);
@@ -37,7 +37,7 @@ fn any_rule(world: &mut World) {
     world.rule = world.rng.pick(&[None, Some(rule)]);
 }
 
-/// Proxies that do as they are told, with all that connections say: everything arrives.
+/// Correct proxies, for all kinds of connections: everything arrives.
 pub fn proxied(seed: u64) -> World {
     let mut world = World::new(seed);
     (world.limits.close, world.limits.linger) = (ms(20_000), ms(20_000));
@@ -59,9 +59,9 @@ pub fn proxied(seed: u64) -> World {
     world
 }
 
-/// What proxies can do instead, at any of their answers; late and strange names of theirs and of whom
-/// they are told; faults of the line; a policy that leaves some addresses out; owners that lose
-/// patience.
+/// Faulty proxies: wrong actions at any of their answers; late and strange names of theirs and of
+/// the targets; faults of the line; a policy that denies some addresses; programs that release
+/// connections.
 pub fn proxies(seed: u64) -> World {
     let mut world = World::new(seed);
     world.limits.addresses = world.rng.pick(&[16, 16, 2]);
@@ -74,7 +74,8 @@ pub fn proxies(seed: u64) -> World {
         if world.rng.chance(60) {
             strange_name(&mut world, h);
         }
-        // A name's second answer would be told of another name's question: no resolver does that.
+        // The second answer for a name would be reported for another name's query: no resolver does
+        // that.
         world.names[h].1.again = None;
         if world.rng.chance(15) {
             let i = world.rng.below(count);
@@ -111,7 +112,7 @@ pub fn proxies(seed: u64) -> World {
     world
 }
 
-/// Who accepts, mostly.
+/// Mostly servers that accept.
 fn near(rng: &mut Rng) -> Dial {
     if rng.chance(75) { Dial::Accepts(ms(rng.pick(&[0, 0, 5, 260]))) } else { any_dial(rng) }
 }
@@ -129,8 +130,8 @@ fn one(world: &mut World, at: Duration) -> usize {
     }
 }
 
-/// Many ask for one name by way of one proxy or directly: one opening handshake at a time with each
-/// place, whatever the proxy takes for its part; a SOCKS proxy knows several addresses, not all of
+/// Many connections to one name, through one proxy or directly: one opening handshake at a time
+/// with each place, however long the proxy needs; a SOCKS proxy gets several addresses, not all of
 /// which answer.
 pub fn proxy_queue(seed: u64) -> World {
     let mut world = World::new(seed);
@@ -173,8 +174,8 @@ pub fn proxy_queue(seed: u64) -> World {
     world
 }
 
-/// Streams by way of proxies that take the request themselves or open the way, from host to host and
-/// from plain to TLS.
+/// Streams through proxies that forward the request or open a tunnel, from host to host and from
+/// plain to TLS.
 pub fn proxy_streams(seed: u64) -> World {
     let mut world = World::new(seed);
     for h in 0..=H {
@@ -203,7 +204,7 @@ pub fn proxy_streams(seed: u64) -> World {
     world
 }
 
-/// What is tortured: a proxy's part of an opening, small and without faults of its own.
+/// The tortured part: a proxy's part of an opening, small and without other faults.
 pub fn through(mut world: World, scheme: ProxyScheme, secure: bool) -> World {
     for h in 0..=H {
         world.host(h, &[AT_ONCE]);
@@ -223,7 +224,8 @@ pub fn cut(world: World, scheme: ProxyScheme, up: bool, at: u64, cut: Cut) -> Wo
     world
 }
 
-/// A SOCKS proxy that connects to the last of three addresses, for two that wait for each other.
+/// A SOCKS proxy that connects to the last of three addresses, for two connections that wait for
+/// each other.
 pub fn three_addresses(mut world: World) -> World {
     world.host(0, &[AT_ONCE; 3]);
     world.host(1, &[AT_ONCE]);
@@ -239,7 +241,8 @@ pub fn three_addresses(mut world: World) -> World {
     world
 }
 
-/// A way that is refused, and why in a body; and a stream whose request the proxy takes.
+/// A tunnel that is refused, with the reason in a body; and a stream whose request the proxy
+/// forwards.
 pub fn refused(mut world: World) -> World {
     for h in 0..=H {
         world.host(h, &[AT_ONCE]);

@@ -1,5 +1,5 @@
-//! A proxy of its own, with its own reading of RFC 9110 §9.3.6, RFC 1928 and RFC 1929. Whom it connects
-//! to is a server in the same place: what a proxy's link does beyond it, a server's path does, too.
+//! An independent proxy, written from RFC 9110 §9.3.6, RFC 1928 and RFC 1929. Its target is a
+//! server in the same process: the line to the proxy has the faults that the path to a server has.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -17,13 +17,13 @@ use crate::tls;
 use crate::world::{HTTP, HTTPS, PROXY, PROXY_TLS, SOCKS, WS, WSS, host};
 use crate::ws::wake;
 
-/// Which proxy a connection goes through.
+/// The proxy of a connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Through {
     pub scheme: ProxyScheme,
     /// The number of its host.
     pub h: usize,
-    /// Whether the owner says who it is.
+    /// Whether the client sends user name and password.
     pub known: bool,
 }
 
@@ -36,7 +36,7 @@ impl Through {
         }
     }
 
-    /// As errors and events name it.
+    /// Its name in errors and events.
     pub fn shown(&self) -> String {
         format!("{}://{}:{}", self.scheme.as_str(), host(self.h), self.port())
     }
@@ -47,7 +47,7 @@ impl Through {
         Proxy::parse(&text).expect("a proxy").tls(tls::client())
     }
 
-    /// Whether the names that URLs have are resolved here.
+    /// Whether the client resolves the hosts of URLs.
     pub fn resolves(&self) -> bool {
         self.scheme == ProxyScheme::Socks5
     }
@@ -55,13 +55,13 @@ impl Through {
 
 const USER: &str = "us3r";
 
-/// Each proxy knows the owner by another one.
+/// Each proxy has another user name.
 fn password(h: usize) -> String {
     format!("s3cret-of-{h}")
 }
 
-/// Whether user name, password, or both as RFC 7617 has them, stand in it: of the proxy with this
-/// number they may.
+/// Whether a text contains user name, password, or both in the form of RFC 7617; those of the proxy
+/// with this number are allowed.
 pub fn credentials_in(bytes: &[u8], but: Option<usize>) -> Option<String> {
     let has = |part: &str| bytes.windows(part.len()).any(|window| window == part.as_bytes());
     let of = |h: usize| {
@@ -72,21 +72,21 @@ pub fn credentials_in(bytes: &[u8], but: Option<usize>) -> Option<String> {
     (0..10).filter(|h| Some(*h) != but).find_map(of)
 }
 
-/// What a proxy does with one connection.
+/// How a proxy treats one connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Manner {
     Opens,
-    /// A status, or with SOCKS a code.
+    /// A status, or a code of SOCKS.
     Refuses(u8),
-    /// It does not accept who is named, or that nobody is.
+    /// It refuses the user name, or that there is none.
     Unknown,
     /// Bytes behind its answer.
     Early,
     Garbage,
     WrongVersion,
-    /// Interim responses without end; with SOCKS nothing.
+    /// Endless interim responses; with SOCKS nothing.
     Endless,
-    /// So many bytes of its answer, and its end.
+    /// This many bytes of its answer, then its end.
     Cut(usize),
     Silent,
     HangsUp,
@@ -111,18 +111,18 @@ pub const ODD: [Manner; 15] = [
     Manner::Resets,
 ];
 
-/// What the proxies of a world do; each connection draws.
+/// How the proxies of a world behave; each connection chooses at random.
 #[derive(Clone, Debug)]
 pub struct Proxies {
-    /// How many of a hundred connections are treated by one of `manners`.
+    /// How many of a hundred connections get one of `manners`.
     pub odd: usize,
     pub manners: Vec<Manner>,
-    /// How long each of its answers takes, in milliseconds, and each byte of them.
+    /// How long each of its answers takes, in milliseconds, and each byte of an answer.
     pub after: Vec<usize>,
     pub drips: Vec<usize>,
     /// Addresses that it does not connect to.
     pub deaf: Vec<IpAddr>,
-    /// How many of a hundred ask who it is, if that is offered.
+    /// How many of a hundred require user name and password, if the client offers them.
     pub asks: usize,
 }
 
@@ -139,16 +139,16 @@ impl Default for Proxies {
     }
 }
 
-/// What it does with this connection.
+/// How it treats this connection.
 struct Plan {
     manner: Manner,
-    /// Of a SOCKS proxy, at which of its answers.
+    /// For a SOCKS proxy: at which of its answers.
     step: usize,
     after: Duration,
     drip: Duration,
     interim: usize,
     asks: bool,
-    /// Of SOCKS, the type of the address in its reply.
+    /// For SOCKS: the type of the address in its reply.
     kind: u8,
     deaf: Vec<IpAddr>,
 }
@@ -169,7 +169,7 @@ impl Proxies {
     }
 }
 
-/// Makes the server behind a port.
+/// Creates the server behind a port.
 pub type Maker = Arc<dyn Fn(u16) -> Box<dyn Service> + Send + Sync>;
 
 pub struct ProxyService {
@@ -182,18 +182,18 @@ pub struct ProxyService {
 }
 
 enum State {
-    /// HTTP, or what SOCKS hears in this order.
+    /// HTTP, or the messages of SOCKS in this order.
     Head,
     Greeting,
     Login,
     Request,
-    /// These bytes are said, the next of them at this time, and then it goes on so.
+    /// Sends these bytes, the next one at this time, then enters this state.
     Saying(VecDeque<u8>, Duration, Box<State>),
-    /// Interim responses without end.
+    /// Endless interim responses.
     Babbling(Duration),
-    /// The way is open.
+    /// The tunnel is open.
     Through(Box<dyn Service>),
-    /// Nothing more is said; the end is, or a reset, or neither.
+    /// It sends nothing more, except its end, a reset, or neither.
     Silent,
     Finished,
     Reset,
@@ -233,7 +233,7 @@ impl ProxyService {
         State::Saying(all, now + self.plan.after, Box::new(State::Finished))
     }
 
-    /// What it does instead of an answer that makes sense.
+    /// A wrong action instead of a correct answer.
     fn odd(&self, now: Duration) -> Option<State> {
         Some(match self.plan.manner {
             Manner::Silent => State::Silent,
@@ -244,7 +244,7 @@ impl ProxyService {
         })
     }
 
-    /// What it has read up to here, if that is whole.
+    /// The bytes that it has read, if they are a complete message.
     fn next(&mut self, io: &mut Io<'_>) -> Option<State> {
         let (now, input) = (io.now, &mut *io.input);
         match self.state {
@@ -292,12 +292,12 @@ impl ProxyService {
         }
     }
 
-    /// Nothing may be sent ahead of an answer.
+    /// The client must not send anything ahead of an answer.
     fn alone(&self, rest: &[u8]) -> Option<State> {
         (!rest.is_empty()).then(|| self.complain("bytes behind what it was told, unasked".into()))
     }
 
-    /// What RFC 9110 §9.3.6 and RFC 9112 §3.2.3 ask of the request, and its own user.
+    /// The demands of RFC 9110 §9.3.6 and RFC 9112 §3.2.3 on the request, and its own user name.
     fn checked(&self, head: &str, authority: Option<&str>) -> Result<(), State> {
         if let Some(secret) = credentials_in(head.as_bytes(), Some(self.h)) {
             return Err(self.complain(format!("told {secret}, which is another's")));
@@ -336,7 +336,7 @@ impl ProxyService {
             _ => 200,
         };
         if status != 200 {
-            // It says again what it was told, as some do.
+            // It repeats the request in its answer, as some proxies do.
             let size = if self.plan.asks {
                 format!("Content-Length: {}\r\n", head.len())
             } else {
@@ -359,7 +359,7 @@ impl ProxyService {
         self.say(now, &answer, State::Through((self.make)(port)))
     }
 
-    /// A request in absolute form (RFC 9112 §3.2.2), as it goes on to the server.
+    /// Forwards a request in absolute form (RFC 9112 §3.2.2) to the server.
     fn forward(&mut self, now: Duration, head: &str) -> Result<String, State> {
         let url = head.split(' ').nth(1).unwrap_or_default();
         let rest = url.strip_prefix("http://").map(|rest| rest.split_once('/'));
@@ -443,7 +443,7 @@ impl ProxyService {
     }
 }
 
-/// The size of a request of SOCKS and where it leads to, if it is whole.
+/// The size of a SOCKS request and its target, if it is complete.
 fn target_of(input: &[u8]) -> Option<(usize, String)> {
     let [5, 1, 0, kind, rest @ ..] = input else { return None };
     let (skip, size) = match (kind, rest) {

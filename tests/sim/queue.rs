@@ -6,13 +6,13 @@ use crate::scenarios::{AT_ONCE, plan, quiet};
 use crate::world::{Deed, WS, World};
 use crate::ws::{Act, Answer};
 
-/// Many ask for one address whose handshakes are slow; some hang, some are refused, some are given
-/// up while they wait.
+/// Many connections to one address with slow handshakes; some hang, some are refused, some are
+/// released while they wait.
 pub fn queue(seed: u64) -> World {
     let mut world = World::new(seed);
     world.limits.opening_per_peer = world.rng.pick(&[1, 1, 1, 2]);
     world.limits.opening = ms(world.rng.pick(&[800, 1500]));
-    // With some luck the one before and the wait for it are late in one moment.
+    // The connection before and the wait for it may exceed their limits at the same moment.
     let equal = world.limits.opening;
     world.limits.opening_wait = world.rng.pick(&[equal, equal, ms(700), ms(3000), ms(40_000)]);
     world.host(0, &[AT_ONCE]);

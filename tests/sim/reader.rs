@@ -1,4 +1,4 @@
-//! How a server's program takes what its system has received for it.
+//! How a server's program takes the bytes that its system has received.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use crate::book::ms;
 use crate::net::Io;
 use crate::ws::wake;
 
-/// A nap from which nobody wakes.
+/// A nap that never ends.
 pub const FOR_EVER: Duration = ms(3_600_000);
 
-/// At its own pace, and not while it naps: the receive window closes meanwhile.
+/// It reads at its own pace, and not during a nap: the receive window closes meanwhile.
 #[derive(Clone, Debug, Default)]
 pub struct Pace {
-    /// Bytes a millisecond; 0 for all that is there.
+    /// Bytes a millisecond; 0: everything at once.
     pub rate: usize,
-    /// It reads nothing for so long, each so long after the end of the one before.
+    /// Naps: for how long it reads nothing, and the time from the end of the one before.
     pub naps: Vec<(Duration, Duration)>,
 }
 
@@ -22,7 +22,7 @@ pub struct Pace {
 pub struct Reader {
     pace: Pace,
     read_at: Duration,
-    /// It had read all that was there.
+    /// It had read everything.
     idle: bool,
     /// When the next nap begins, and the number of it.
     nap_at: Option<Duration>,
@@ -61,7 +61,7 @@ impl Reader {
             return;
         }
         if self.idle {
-            // The time in which there was nothing is not made up for.
+            // It does not catch up on a time without bytes.
             self.read_at = io.now;
         }
         let span = io.now.saturating_sub(self.read_at);

@@ -1,4 +1,4 @@
-//! Where a simulation's choices come from: one number, the seed.
+//! The random choices of a simulation; they come from one number, the seed.
 
 /// SplitMix64.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ impl Rng {
         of[self.below(of.len())].clone()
     }
 
-    /// Another source, so that what one draws does not change what the other does.
+    /// Another source, so that one does not affect the choices of the other.
     pub fn fork(&mut self) -> Rng {
         Rng::new(self.next())
     }

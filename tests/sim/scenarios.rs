@@ -1,4 +1,4 @@
-//! What is played. Each is a function of a seed.
+//! The scenarios. Each is a function of a seed.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use crate::ws::{Act, Answer, OnClose, WsPlan};
 
 pub type Scenario = fn(u64) -> World;
 
-/// Name, what it is, how many seeds of it one run of the tests plays, and how some of what is asked
-/// for has to end in them: else it would be played for nothing.
+/// Name, function, the number of seeds that a run of the tests plays, and ends that some of its
+/// connections must have in them: otherwise it would test nothing.
 pub const ALL: [(&str, Scenario, u64, &[Ended]); 24] = [
     ("echo", echo, 120, &[Clean]),
     ("closing", closing, 300, &[Clean, Failed, Lost]),
@@ -100,7 +100,7 @@ pub fn talk(world: &mut World, at: Duration, secure: bool, h: usize, max: usize)
     k
 }
 
-/// Sends the `i`th message, and now and then does something else right behind it.
+/// Sends the `i`th message, and sometimes does something else right behind it.
 pub fn send(world: &mut World, at: Duration, k: usize, i: usize, msg: Msg) {
     world.deed(at, k, Deed::Send(msg));
     match world.rng.below(8) {
@@ -131,7 +131,7 @@ pub fn plan(world: &mut World, k: usize) -> &mut WsPlan {
     world.asks[k].ws.as_mut().expect("a WebSocket")
 }
 
-/// An end within so many milliseconds, from either side or both.
+/// An end within this many milliseconds, by either side or both.
 pub fn end(world: &mut World, at: Duration, k: usize, within: usize) {
     let who = world.rng.below(4);
     if who != 0 {
@@ -153,7 +153,7 @@ pub fn end(world: &mut World, at: Duration, k: usize, within: usize) {
     }
 }
 
-/// Limits that let everything arrive that is on its way.
+/// Limits with which everything on its way arrives.
 fn patient(world: &mut World) {
     world.limits.close = ms(20_000);
     world.limits.linger = ms(20_000);
@@ -214,7 +214,7 @@ pub fn faults(seed: u64) -> World {
     world
 }
 
-/// Everything that an opening handshake can come to.
+/// All results of an opening handshake.
 pub fn opening(seed: u64) -> World {
     let mut world = World::new(seed);
     world.host(0, &[AT_ONCE]);
@@ -246,7 +246,7 @@ pub fn opening(seed: u64) -> World {
     world
 }
 
-/// Keep-alive pings, silence, and an owner that is busy elsewhere.
+/// Keep-alive pings, silence, and a program that is busy elsewhere.
 pub fn pings(seed: u64) -> World {
     let mut world = World::new(seed);
     world.host(0, &[AT_ONCE]);
@@ -264,7 +264,7 @@ pub fn pings(seed: u64) -> World {
     for _ in 0..world.rng.below(4) {
         let (at, span) = (world.rng.below(5000), world.rng.pick(&[100, 1200, 3000]));
         world.stalls.push((ms(at), ms(span)));
-        // Whoever was busy often has something new to ask for, at once.
+        // A program that was busy often has new requests at once.
         if world.rng.chance(60) {
             let k = world.ask(ms(at + 1), |_, k| quiet(k, false, 0));
             world.deed(ms(at + 4000), k, Deed::Release);
@@ -278,7 +278,7 @@ pub fn pings(seed: u64) -> World {
     world
 }
 
-/// Given up at any moment of its life.
+/// Released at any moment of its life.
 pub fn release(seed: u64) -> World {
     let mut world = World::new(seed);
     let slow = Dial::Accepts(ms(world.rng.below(40)));
@@ -388,7 +388,7 @@ pub fn many(seed: u64) -> World {
     world
 }
 
-/// The reactor itself goes, with everything that it has.
+/// The reactor is dropped, with everything that it has.
 pub fn dropped(seed: u64) -> World {
     let mut rng = Rng::new(seed ^ 0xD0);
     let of: [Scenario; 5] = [many, dial, redirects, closing, release];

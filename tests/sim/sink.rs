@@ -1,4 +1,4 @@
-//! What the owner is told, and the laws about it.
+//! The events that the program receives, and the laws about them.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::owner::send;
 use crate::proxy::credentials_in;
 use crate::world::{Ask, host};
 
-/// No message of a scenario with slow owners is larger.
+/// No message of a scenario with slow programs is larger.
 pub const LARGEST: usize = 20_000;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,7 +24,7 @@ pub enum Ended {
     Complete,
 }
 
-/// How far something that was asked for has come.
+/// The state of a connection that was requested.
 #[derive(Debug, Default)]
 pub struct State {
     pub id: Option<ConnId>,
@@ -36,21 +36,22 @@ pub struct State {
     closing: bool,
     pub ended: Option<Ended>,
     released: bool,
-    /// The owner wants no events, and since when it does again.
+    /// The program wants no events, and since when it does again.
     pub paused: bool,
     pub resumed_at: Duration,
-    /// What it was told nevertheless: then the end has to come in the same turn.
+    /// An event that it got nevertheless: then the end must come in the same turn.
     pub told: Option<String>,
     /// Bytes that it holds.
     pub held: usize,
-    /// When it ended or was given up.
+    /// When it ended or was released.
     pub ended_at: Option<Duration>,
-    /// The embedder's code has panicked over it, and before it had ended.
+    /// The program's code has panicked for it, before it had ended.
     pub fell: bool,
     pub panicked: bool,
-    /// What the system had taken of it before that turn; see [`Line::owned`](crate::net::Line::owned).
+    /// The bytes that the system had taken of it before that turn; see
+    /// [`Line::owned`](crate::net::Line::owned).
     pub owned_then: u64,
-    /// It is what was lost to that.
+    /// It was lost by the panic.
     pub lost_to_panic: bool,
 }
 
@@ -73,7 +74,7 @@ impl State {
     }
 
     pub fn may_send(&self, what: &str) {
-        // Until the next turn has ended it, it may be open though its owner was never told.
+        // Until the next turn has ended it, it may be open though the program was never told so.
         let open = (self.opened || self.panicked) && !self.released;
         assert!(open, "{what} is accepted by a connection that is not open");
     }
@@ -87,9 +88,9 @@ pub struct Teller<'a> {
     pub ids: &'a HashMap<ConnId, usize>,
     pub slack: Duration,
     pub limits: Limits,
-    /// Reads bring all that is there.
+    /// Reads return everything that is there.
     pub whole: bool,
-    /// TLS ends without its goodbye.
+    /// TLS ends without close_notify.
     pub rude: bool,
 }
 
@@ -149,7 +150,7 @@ impl Teller<'_> {
 }
 
 impl Teller<'_> {
-    /// It is open, or its response begins: once, and in time.
+    /// It opens, or its response begins: once, and in time.
     fn begin(&mut self, k: usize, now: Duration) {
         assert!(!std::mem::replace(&mut self.states[k].opened, true), "ask {k} opens twice");
         self.in_time(k, now);
@@ -159,7 +160,8 @@ impl Teller<'_> {
         let ask = &self.asks[k];
         let mut most = ask.timeout.unwrap_or(self.limits.opening) + self.limits.opening_wait;
         if ask.stream.is_some() && ask.timeout.is_none() {
-            // From the end of the request, with an allowance for what the system still has of it.
+            // From the end of the request, with an allowance for bytes that the system still has of
+            // it.
             let net = lock(self.net);
             let uploads = self.line(k, &net).map_or(Duration::ZERO, |line| line.taken);
             let span = uploads.saturating_sub(self.states[k].asked_at);
@@ -188,7 +190,7 @@ impl Teller<'_> {
         open(self.book).client_hears(k, &Msg { text, data: data.to_vec() });
         self.states[k].messages += 1;
         let (reflex, n) = (self.asks[k].reflex, self.states[k].messages);
-        // An echo of a reply is a message as well: it has to end some time.
+        // An echo of a reply is a message, too, so replies must end at some time.
         if reflex.reply > 0 && n <= 20 && n.is_multiple_of(reflex.reply) {
             self.send(conn, k, &Msg::sized(text, "reply", n, data.len().min(3000)));
         }
@@ -198,12 +200,12 @@ impl Teller<'_> {
         self.takes(conn, k, data.len());
     }
 
-    /// An owner that is slow holds what it was given, or wants no more for now.
+    /// A slow program holds its events, or wants no more for now.
     fn takes(&mut self, conn: &mut Conn<'_>, k: usize, bytes: usize) {
         let (reflex, state) = (self.asks[k].reflex, &mut self.states[k]);
         if reflex.holds {
             let limits = &self.limits;
-            // Whether to read on is decided before a read, and a turn may have room for more.
+            // The decision to read on is made before a read, and a turn may have room for more.
             let buffer = limits.receive_buffer.max(limits.receive_buffer_max);
             let most = limits.high_water + limits.turn + buffer + LARGEST;
             assert!(state.held <= most, "ask {k}: {} bytes are held, and more come", state.held);
@@ -284,19 +286,19 @@ impl Teller<'_> {
         state.lost_to_panic = to_panic;
     }
 
-    /// It is lost to a panic of the embedder's code: one that was about this connection.
+    /// It was lost by a panic of the program's code that was called for this connection.
     fn check_panicked(&self, k: usize, closed: &Closed) {
         assert!(matches!(closed, Closed::Lost(_)), "ask {k}: {closed}");
         let id = self.states[k].id.map(ConnId::to_bits);
         match lock(self.net).blown {
             None => panic!("ask {k}: {closed}, and nothing panicked"),
-            // The policy is not told for which connection it is asked.
+            // The policy does not learn for which connection it is called.
             Some(None) => assert!(!self.states[k].opened, "ask {k}: {closed}"),
             Some(about) => assert_eq!(about, id, "ask {k}: {closed}"),
         }
     }
 
-    /// No address is tried more often than the answer has it.
+    /// No address is tried more often than it is in the answer.
     fn check_attempts(&self, k: usize) {
         let (ask, net) = (&self.asks[k], lock(self.net));
         if ask.http.as_ref().is_some_and(|plan| !plan.hops.is_empty()) {
@@ -309,7 +311,7 @@ impl Teller<'_> {
         };
         let most = match (name, ask.through) {
             (Some(name), None) => all(name),
-            // Each address of the URL's host is tried by way of each of the proxy's.
+            // Each address of the URL's host is tried through each address of the proxy.
             (Some(name), Some(through)) if through.resolves() => all(name) * all(&host(through.h)),
             (_, Some(through)) => all(&host(through.h)),
             (None, None) => 0,
@@ -318,8 +320,8 @@ impl Teller<'_> {
         assert!(tried <= most, "ask {k}: {tried} of {most} addresses");
     }
 
-    /// A stream that is complete has all of its body; only where the end of a plain connection is
-    /// the end of the body could somebody have cut it.
+    /// A complete stream has all of its body, unless the end of a plain connection is the end of
+    /// the body: then an attacker could have cut it.
     fn check_whole(&self, k: usize, entry: &Entry) {
         let Some(plan) = &entry.http else { panic!("ask {k} is no stream") };
         let could_be_cut =
@@ -343,7 +345,7 @@ impl Teller<'_> {
         }
     }
 
-    /// What an error says of a proxy, and what none says.
+    /// What an error must contain about a proxy, and what no error may contain.
     fn check_proxy(&self, k: usize, error: &Error) {
         let said = format!("{error} {error:?}");
         let secret = credentials_in(said.as_bytes(), None);
@@ -366,7 +368,7 @@ impl Teller<'_> {
         self.check_turn(k, now, error);
         let unread = || lock(self.net).unread(self.states[k].id.map_or(0, ConnId::to_bits));
         match error.kind() {
-            // Bytes are read before timers are looked at.
+            // Bytes are read before timers are checked.
             ErrorKind::Silence(_) | ErrorKind::Idle(_) => {
                 assert_eq!(unread(), 0, "ask {k}: {error}, with bytes to be read");
             }
@@ -392,7 +394,7 @@ fn entry_is_plain(ask: &Ask, last: Option<&crate::http::Hop>) -> bool {
     url.starts_with("http:")
 }
 
-/// What event number `i` of an event stream says.
+/// The text of event number `i` of an event stream.
 pub fn event_data(i: usize) -> String {
     format!("{i} {}", "é".repeat(i * 37 % 200))
 }

@@ -1,5 +1,5 @@
-//! Scenarios of slow lines and slow servers. Every limit of time is a round trip and a little, much
-//! less than a transfer takes: one that runs from the wrong moment is seen.
+//! Scenarios of slow lines and slow servers. Every time limit is a round trip and a little more,
+//! much shorter than a transfer: so a limit that starts at the wrong moment is found.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::sink::LARGEST;
 use crate::world::{Ask, Deed, Drive, HTTP, HTTPS, World};
 use crate::ws::{Act, OnClose};
 
-/// What a limit allows beyond a round trip.
+/// The time that a limit allows beyond a round trip.
 const LITTLE: usize = 500;
 
 fn slow_path(rng: &mut Rng) -> Path {
@@ -58,12 +58,12 @@ fn round_trip(world: &World) -> Duration {
     (world.path.latency + world.path.jitter) * 2
 }
 
-/// When whatever is asked for at 0 is open.
+/// When a connection that is requested at time 0 is open.
 fn opened(world: &World, secure: bool) -> Duration {
     ms(400) + round_trip(world) * if secure { 4 } else { 2 }
 }
 
-/// Bytes a second that a server with such a pace gets of the line.
+/// Bytes a second that a server with such a pace gets from the line.
 fn speed(world: &World, pace: &Pace) -> usize {
     let Path { latency, jitter, window, bandwidth, .. } = &world.path;
     let frame = match world.drive {
@@ -76,22 +76,23 @@ fn speed(world: &World, pace: &Pace) -> usize {
     bandwidth[0].min(of_window).min(of_server).max(100)
 }
 
-/// What takes the line some seconds, and how long about.
+/// An amount that takes the line some seconds, and about how long.
 fn much(world: &mut World, pace: &Pace) -> (usize, Duration) {
     let speed = speed(world, pace);
-    // What the system holds leaves within a few seconds, too.
+    // The bytes that the system holds leave within a few seconds, too.
     world.path.window = world.path.window.min(speed * 3);
     let more = speed * world.rng.range(1500, 8000) / 1000;
     let total = (world.path.window + more).min(2_000_000);
     (total, ms(total * 1000 / speed))
 }
 
-/// A server's pace: its line's, or slower.
+/// A server's pace: that of its line, or slower.
 fn any_pace(rng: &mut Rng) -> Pace {
     Pace { rate: rng.pick(&[0, 0, 10, 100]), naps: Vec::new() }
 }
 
-/// A WebSocket whose owner sends that much as soon as it is open; who, from when, for how long.
+/// A WebSocket whose program sends this much as soon as it is open; returns which one, from when,
+/// for how long.
 fn upload(world: &mut World, secure: bool, pace: Pace) -> (usize, Duration, Duration) {
     let k = world.ask(ms(0), |_, k| quiet(k, secure, 0));
     let (at, (total, span)) = (opened(world, secure), much(world, &pace));
@@ -112,8 +113,8 @@ fn pings_of_server(world: &mut World, k: usize, span: Duration) {
     }
 }
 
-/// A server that reads slowly for some seconds, in the middle of what comes at a steady pace, with
-/// keep-alive pings in between: what it has of them it answers late, but it goes on reading.
+/// A server that reads slowly for some seconds, in the middle of steady traffic, with keep-alive
+/// pings: it answers them late, but it goes on reading.
 pub fn doze(seed: u64) -> World {
     let mut world = slow(seed);
     world.path.bandwidth = [10_000_000; 2];
@@ -130,7 +131,7 @@ pub fn doze(seed: u64) -> World {
     plan(&mut world, k).pace = Pace { rate, naps };
     world.asks[k].ping = Some(ms(100));
     let at = opened(&world, false);
-    // A little more than it reads while it is awake, for longer than it takes to make up for the nap.
+    // A little more than it reads while awake, for longer than it needs to catch up on the nap.
     let full = Msg::sized(false, "client", 0, 100_000);
     world.deed(at, k, Deed::Send(full));
     let steps = world.rng.range(80, 120);
@@ -142,7 +143,7 @@ pub fn doze(seed: u64) -> World {
     world
 }
 
-/// Much is sent at once, over a line or to a server that takes long for it.
+/// Much is sent at once, over a slow line or to a slow server.
 pub fn slow_upload(seed: u64) -> World {
     let mut world = slow(seed);
     let secure = world.rng.chance(15);
@@ -159,7 +160,7 @@ pub fn slow_upload(seed: u64) -> World {
     world
 }
 
-/// Much was accepted, and the end comes at once: from us, from the server, or by giving up.
+/// Much was accepted, and the end comes at once: by us, by the server, or by a release.
 pub fn slow_close(seed: u64) -> World {
     let mut world = slow(seed);
     let secure = world.rng.chance(15);
@@ -179,7 +180,7 @@ pub fn slow_close(seed: u64) -> World {
             world.deed(later + ms(50), k, Deed::AnswerClose);
         }
         _ => {
-            // It is gone while what we sent is on its way.
+            // The server is gone while sent bytes are on their way.
             let end = if world.rng.chance(50) { Act::Finish } else { Act::Reset };
             let acts = &mut plan(&mut world, k).acts;
             acts.push((span / 2, Act::Close(Some(1001))));
@@ -190,7 +191,7 @@ pub fn slow_close(seed: u64) -> World {
     world
 }
 
-/// The body of a request takes longer than the answer may.
+/// The body of a request takes longer than the limit for the response.
 pub fn slow_post(seed: u64) -> World {
     let mut world = slow(seed);
     let pace = any_pace(&mut world.rng);
@@ -223,14 +224,14 @@ pub fn slow_post(seed: u64) -> World {
     });
     world.asks[k].idle = world.rng.pick(&[None, Some(round_trip(&world) + ms(LITTLE))]);
     if world.rng.chance(20) {
-        // A limit of the owner's own is one of everything.
+        // A limit that the program has set covers everything.
         world.asks[k].timeout = Some(opened(&world, secure) + span / 2);
     }
     world.deed(span * 4 + opened(&world, secure) + ms(10_000), k, Deed::Release);
     world
 }
 
-/// The server reads nothing for a while, time and again: shorter than any limit. Or it never reads
+/// The server reads nothing for a while, repeatedly: shorter than any limit. Or it never reads
 /// again, which is an end.
 pub fn zero_window(seed: u64) -> World {
     let mut world = slow(seed);
@@ -254,8 +255,7 @@ pub fn zero_window(seed: u64) -> World {
     world
 }
 
-/// Owners that pause, hold what they were given, and are busy elsewhere, for longer than a peer may
-/// be silent.
+/// Programs that pause, hold events, and are busy elsewhere, for longer than a peer may be silent.
 pub fn slow_owner(seed: u64) -> World {
     let mut world = World::new(seed);
     let mut largest = LARGEST;

@@ -14,7 +14,7 @@ use crate::sink::event_data;
 use crate::tls::TlsPlan;
 use crate::world::{Ask, Cuts, Deed, HTTP, HTTPS, World};
 
-/// A stream and its answer.
+/// A stream and its response.
 pub fn fetch(world: &mut World, at: Duration, secure: bool, h: usize) -> usize {
     let k = world.ask(at, |rng, k| {
         let (scheme, port) = if secure { ("https", HTTPS) } else { ("http", HTTP) };
@@ -116,7 +116,7 @@ pub fn stream(seed: u64) -> World {
     world
 }
 
-/// From host to host; given up on the way, or broken.
+/// From host to host; some are released meanwhile, or break.
 pub fn redirects(seed: u64) -> World {
     let mut world = World::new(seed);
     world.host(0, &[AT_ONCE]);
@@ -124,7 +124,8 @@ pub fn redirects(seed: u64) -> World {
     let race = any_dial(&mut world.rng);
     world.host(2, &[race, Dial::Accepts(ms(10)), Dial::Accepts(ms(10))]);
     strange_name(&mut world, 2);
-    // A name's second answer would be told of another name's question: no resolver does that.
+    // The second answer for a name would be reported for another name's query: no resolver does
+    // that.
     world.names[2].1.again = None;
     for _ in 0..world.rng.range(1, 3) {
         let at = ms(world.rng.below(20));
@@ -141,7 +142,7 @@ pub fn redirects(seed: u64) -> World {
     world
 }
 
-/// What TLS can do to a connection.
+/// Faults of TLS.
 fn any_tls(rng: &mut Rng) -> TlsPlan {
     let mut plan = TlsPlan { old: rng.chance(20), rude: rng.chance(30), ..TlsPlan::default() };
     match rng.below(10) {
@@ -153,7 +154,7 @@ fn any_tls(rng: &mut Rng) -> TlsPlan {
     plan
 }
 
-/// WebSockets over TLS: alerts, cuts within records, no goodbye.
+/// WebSockets over TLS: alerts, cuts within records, no close_notify.
 pub fn tls(seed: u64) -> World {
     let mut world = World::new(seed);
     world.tls = any_tls(&mut world.rng);

@@ -1,4 +1,4 @@
-//! What came of worlds, and the laws of what has to have arrived.
+//! The results of worlds, and the laws about what must have arrived.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::reader::FOR_EVER;
 use crate::sink::{Ended, State};
 use crate::ws::Act;
 
-/// What came of one or more worlds.
+/// The results of one or more worlds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Tally {
     pub calls: u64,
@@ -33,7 +33,7 @@ impl Tally {
         self.messages += (entry.up.got + entry.down.got + entry.events) as u64;
     }
 
-    /// What of an outcome there was.
+    /// The outcomes that occurred.
     pub fn of(&self, outcome: Ended) -> u64 {
         match outcome {
             Ended::Clean => self.clean,
@@ -58,7 +58,7 @@ impl Tally {
 pub fn check_delivery(book: &Book, k: usize, state: &State, calm: bool) {
     let entry = &book.entries[k];
     if calm && entry.violated && state.opened && state.ended == Some(Ended::Failed) {
-        // Unless we had closed already, with a code of our own.
+        // Unless the client had closed already, with its own code.
         let code = entry.client_close.flatten();
         let heard = matches!(code, Some(1000 | 1002));
         assert!(heard, "ask {k}: the server has to hear what it did, not {code:?}");
@@ -75,9 +75,9 @@ pub fn check_delivery(book: &Book, k: usize, state: &State, calm: bool) {
     }
 }
 
-/// What was accepted before a connection was given up arrives, as long as the line moves and the
-/// server listens. Whether the line moves can be told of one that has refused something; one that
-/// has refused all for as long as [`Limits::stall`](moonwire::Limits::stall) does not.
+/// What was accepted before a connection was released arrives, as long as the line moves and the
+/// server reads. A line that has refused bytes shows whether it moves; one that has refused all for
+/// [`Limits::stall`](moonwire::Limits::stall) does not.
 pub fn check_given_up(net: &Shared, book: &Book, k: usize, state: &State, stall: Duration) {
     let (entry, net) = (&book.entries[k], lock(net));
     let Some(line) = state.id.and_then(|id| net.line(id.to_bits())) else { return };

@@ -1,4 +1,4 @@
-//! What a run writes down runs again, in memory alone, to the same events and the same bytes.
+//! A recorded run is run again, in memory alone, and gives the same events and the same bytes.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use crate::check;
 use crate::scenarios::ALL;
 use crate::setting;
 
-/// A tape of more bytes is run in one way.
+/// A tape with more bytes is run in one mode only.
 const MUCH: usize = 40_000;
 
 /// Where a tape is written to.
@@ -27,7 +27,7 @@ impl Write for Memory {
     }
 }
 
-/// Plays a seed and gives its tape.
+/// Plays a seed and returns its tape.
 fn taped(name: &str, seed: u64, payloads: bool) -> String {
     let (_, scenario, ..) = *ALL.iter().find(|(other, ..)| *other == name).expect("a scenario");
     let memory = Memory::default();
@@ -43,7 +43,7 @@ fn taped(name: &str, seed: u64, payloads: bool) -> String {
 
 fn replayed(name: &str, seed: u64, payloads: bool) -> Outcome {
     let text = taped(name, seed, payloads);
-    // Where much was moved, byte by byte takes long, and says what the smaller ones say.
+    // For a large tape, byte by byte takes long and shows nothing more than the smaller ones do.
     let outcome = match text.len() > MUCH {
         true => run(&text, Mode::Whole, &mut Default::default()),
         false => run_all(&text, 1),
@@ -73,7 +73,7 @@ fn what_is_written_down_of_any_scenario_runs_again() {
     }
 }
 
-/// A tape that says something else is told from what happens: of each line that is changed, in turn.
+/// A tape that differs from the run is found: for each line that is changed, in turn.
 #[test]
 fn a_changed_tape_differs() {
     let text = taped("echo", 1, true);

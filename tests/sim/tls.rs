@@ -16,17 +16,17 @@ use moonwire::rustls::{
 
 use crate::net::{Io, Service};
 
-/// What a TLS server does beside its duty.
+/// A fault of a TLS server.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TlsPlan {
     pub old: bool,
     /// Shows a certificate for another name.
     pub wrong_name: bool,
-    /// Answers the greeting with a fatal alert.
+    /// Answers the ClientHello with a fatal alert.
     pub alert: bool,
-    /// Ends without the goodbye.
+    /// Ends without close_notify.
     pub rude: bool,
-    /// Turns a bit over at this byte of what it sends.
+    /// Flips a bit of this byte that it sends.
     pub garble: Option<u64>,
 }
 
@@ -76,7 +76,7 @@ impl TlsService {
     }
 
     fn feed(&mut self, io: &mut Io<'_>) {
-        /// What was decrypted and not read: past it, what comes is left to the system.
+        /// The decrypted bytes that were not read: beyond this, the bytes stay in the system.
         const AHEAD: usize = 16_384;
         let mut bytes = &io.input[..];
         while !bytes.is_empty() && !self.failed && self.input.len() < AHEAD {
@@ -137,7 +137,8 @@ fn pem(file: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-/// For a simulation's reactor: sessions are resumed within it only, so that each seed is alone.
+/// For a simulation's reactor: sessions are resumed only within it, so that each seed is
+/// independent.
 pub fn client() -> Arc<ClientConfig> {
     static BASE: OnceLock<ClientConfig> = OnceLock::new();
     let base = BASE.get_or_init(|| {
@@ -168,9 +169,9 @@ pub fn server(plan: TlsPlan) -> Arc<ServerConfig> {
     Arc::new(config)
 }
 
-/// A key whose signatures all have one length. Random bytes of TLS cannot be seeded; with this,
-/// at least every record has the same length in every run, so that a seed's faults hit the same
-/// byte.
+/// A key whose signatures all have one length. The random bytes of TLS cannot be seeded; with this
+/// key at least every record has the same length in every run, so that the faults of a seed hit the
+/// same byte.
 #[derive(Debug)]
 struct Keeper(Arc<CertifiedKey>);
 
@@ -208,7 +209,7 @@ struct EvenSigner(Box<dyn Signer>);
 
 impl Signer for EvenSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
-        /// Half of all ECDSA signatures over P-256 have so many bytes in DER.
+        /// Half of all ECDSA signatures over P-256 have this length in DER.
         const LEN: usize = 71;
         loop {
             let signature = self.0.sign(message)?;

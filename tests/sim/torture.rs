@@ -1,5 +1,5 @@
-//! What is tortured: small, and without faults of its own, so that each system call of it can fail
-//! and each of its bytes can be the last.
+//! The tortured scenarios: small, and without other faults, so that each of their system calls can
+//! fail and each of their bytes can be the last.
 
 use moonwire::ProxyScheme;
 
@@ -12,7 +12,7 @@ use crate::streams::fetch;
 use crate::world::{Cuts, Deed, HTTP, World};
 use crate::ws::{Act, OnClose};
 
-/// A world in which all is well.
+/// A world without faults.
 pub fn well(seed: u64) -> World {
     let mut world = World::new(seed);
     world.noise = Default::default();
@@ -24,7 +24,7 @@ pub fn well(seed: u64) -> World {
 
 pub type Torture = (&'static str, fn() -> World);
 
-/// What is tortured.
+/// The tortured scenarios.
 pub const TORTURED: [Torture; 15] = [
     ("two that race and talk", || {
         let mut world = well(1);
@@ -141,7 +141,7 @@ pub const TORTURED: [Torture; 15] = [
     ("a way that is refused, and a request that a proxy takes", || refused(well(18))),
 ];
 
-/// The conversation that is cut at every byte: short, and everything is in it.
+/// The conversation that is cut at every byte: short, and with everything in it.
 pub fn short(secure: bool, up: bool, at: u64, cut: Cut) -> World {
     let mut world = well(8);
     (world.path.segment, world.path.window) = (1460, 65_536);
@@ -158,7 +158,7 @@ pub fn short(secure: bool, up: bool, at: u64, cut: Cut) -> World {
     world
 }
 
-/// One message of so many bytes, to a server that takes all of it at once.
+/// One message of this many bytes, to a server that takes all of it at once.
 pub fn large(secure: bool, len: usize) -> World {
     let mut world = well(11);
     (world.path.window, world.path.segment) = (1 << 22, 65_536);

@@ -1,4 +1,4 @@
-//! What a seed makes of a scenario: a network, servers, and what an owner asks for.
+//! What a seed makes of a scenario: a network, servers, and the actions of a program.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -15,17 +15,17 @@ use crate::rng::Rng;
 use crate::tls::TlsPlan;
 use crate::ws::WsPlan;
 
-/// Ports say what a server speaks.
+/// A port determines the protocol of its server.
 pub const WS: u16 = 80;
 pub const WSS: u16 = 443;
 pub const HTTP: u16 = 8080;
 pub const HTTPS: u16 = 8443;
-/// Those of proxies.
+/// Ports of proxies.
 pub const PROXY: u16 = 3128;
 pub const PROXY_TLS: u16 = 3129;
 pub const SOCKS: u16 = 1080;
 
-/// What an owner does, and when.
+/// An action of the program, and its time.
 #[derive(Clone)]
 pub enum Deed {
     Open,
@@ -40,29 +40,29 @@ pub enum Deed {
     /// Wants no events for now.
     Pause,
     Resume,
-    /// Has used what it held.
+    /// Has used the events that it held.
     Consume,
 }
 
 /// What the sink does at once.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reflex {
-    /// Messages when it opens.
+    /// Messages to send when it opens.
     pub hello: usize,
-    /// Answers every so-manieth message.
+    /// Answers every message with a number divisible by this.
     pub reply: usize,
-    /// Closes at so many messages.
+    /// Closes after this many messages.
     pub enough: Option<usize>,
-    /// At the server's close frame: last words, and our own close.
+    /// At the server's close frame: last messages, and our own close.
     pub last_words: usize,
     pub closes_back: bool,
-    /// Every so-manieth message is enough for now; [`Deed::Resume`] asks for more.
+    /// After every so many messages it wants no more for now; [`Deed::Resume`] asks for more.
     pub pauses: Option<usize>,
-    /// What comes is held until [`Deed::Consume`].
+    /// Events are held until [`Deed::Consume`].
     pub holds: bool,
 }
 
-/// Something that is asked for.
+/// A connection that is requested.
 #[derive(Clone)]
 pub struct Ask {
     pub url: String,
@@ -78,12 +78,12 @@ pub struct Ask {
     pub through: Option<Through>,
 }
 
-/// How the owner lets the reactor work.
+/// How the program drives the reactor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Drive {
     /// `turn` waits.
     Waits,
-    /// Somebody else waits, for the poller and for `deadline()`.
+    /// Another part of the program waits, for the poller and for `deadline()`.
     Elsewhere,
     /// A turn each frame.
     Frames(Duration),
@@ -93,13 +93,13 @@ pub struct World {
     pub rng: Rng,
     pub limits: Limits,
     pub noise: Noise,
-    /// Of every connection; each has its own faults.
+    /// For every connection; each has its own faults.
     pub path: Path,
-    /// Faults of connections: none, or up to so many bytes from the start.
+    /// Faults of connections: none, or within this many bytes from the start.
     pub cuts: Option<Cuts>,
     pub tls: TlsPlan,
     pub proxies: Proxies,
-    /// The configuration has it, and who goes elsewhere says so.
+    /// It is in the configuration, and connections that use another one set it themselves.
     pub rule: Option<Through>,
     /// Addresses that the policy does not allow.
     pub denied: Vec<IpAddr>,
@@ -108,20 +108,20 @@ pub struct World {
     pub asks: Vec<Ask>,
     pub deeds: Vec<(Duration, usize, Deed)>,
     pub drive: Drive,
-    /// The owner is busy elsewhere: when, and how long.
+    /// When the program is busy elsewhere, and how long.
     pub stalls: Vec<(Duration, Duration)>,
     /// The reactor is dropped with all it has.
     pub dropped: Option<Duration>,
     pub observed: bool,
-    /// Where connections are written down.
+    /// The tape that records the connections.
     pub tape: Option<Tape>,
-    /// The call of the embedder's code that panics.
+    /// The call of the program's code that panics.
     pub fuse: Option<u64>,
-    /// Nothing is lost: what was sent before a clean end has to arrive.
+    /// Nothing is lost: messages that were sent before a clean end must arrive.
     pub calm: bool,
 }
 
-/// Where a connection's faults lie.
+/// Where the faults of a connection are.
 #[derive(Clone, Copy, Debug)]
 pub struct Cuts {
     pub percent: usize,
@@ -135,7 +135,7 @@ impl World {
         let mut rng = Rng::new(seed);
         let limits = limits(&mut rng);
         let mut noise = noise(&mut rng);
-        // Every third seed; all of them where the rest of the tests waits with poll, too.
+        // Every third seed; all of them if the other tests wait with poll, too.
         noise.poll = cfg!(moonwire_poll) || seed % 3 == 1;
         noise.prompt = seed % 4 == 3;
         let path = path(&mut rng);
@@ -169,7 +169,7 @@ impl World {
         }
     }
 
-    /// A name with addresses that answer, mostly: `NAME.a.test`.
+    /// A name whose addresses mostly answer: `NAME.a.test`.
     pub fn host(&mut self, number: usize, dials: &[Dial]) {
         let addresses: Vec<IpAddr> = (0..dials.len()).map(|i| address(number, i)).collect();
         for (ip, dial) in addresses.iter().zip(dials) {
@@ -183,7 +183,7 @@ impl World {
         self.names.push((host(number), name));
     }
 
-    /// Asks for something at a time; the number of it.
+    /// Requests something at a time; returns its number.
     pub fn ask(&mut self, at: Duration, make: impl FnOnce(&mut Rng, usize) -> Ask) -> usize {
         let k = self.asks.len();
         let ask = make(&mut self.rng, k);
@@ -202,7 +202,7 @@ impl World {
         self.asks.iter().map(entry).collect()
     }
 
-    /// One connection's way, with its faults.
+    /// The line of one connection, with its faults.
     pub fn draw_path(path: &Path, cuts: Option<Cuts>, rng: &mut Rng) -> Path {
         let mut path = path.clone();
         let Some(cuts) = cuts else { return path };
@@ -234,7 +234,7 @@ pub fn address(number: usize, i: usize) -> IpAddr {
     }
 }
 
-/// Limits of time that are short, and of memory that are sometimes tiny.
+/// Short time limits, and memory limits that are sometimes tiny.
 fn limits(rng: &mut Rng) -> Limits {
     Limits {
         opening: ms(3000),

@@ -1,4 +1,4 @@
-//! A WebSocket server of its own, with its own reading of RFC 6455.
+//! An independent WebSocket server, written from RFC 6455.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::reader::{Pace, Reader};
 pub enum Answer {
     Accepts,
     Forbids,
-    /// With another key's answer.
+    /// With the accept value of another key.
     Mistakes,
     Redirects,
     Silent,
@@ -24,10 +24,10 @@ pub enum Answer {
     Garbage,
 }
 
-/// What a server does by itself.
+/// What a server does without being asked.
 #[derive(Clone)]
 pub enum Act {
-    /// A message in so many frames.
+    /// A message in this many frames.
     Send(Msg, usize),
     Ping(Vec<u8>),
     Pong,
@@ -38,12 +38,12 @@ pub enum Act {
     Reset,
 }
 
-/// What it does when the client's close frame comes.
+/// How it reacts to the client's close frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum OnClose {
-    /// Answers, and ends the stream so much later.
+    /// Answers, and ends the stream after this time.
     Answers(Duration),
-    /// Answers, and waits for the client's end.
+    /// Answers, and waits until the client ends.
     Waits,
     Ignores,
     HangsUp,
@@ -53,14 +53,14 @@ pub enum OnClose {
 #[derive(Clone)]
 pub struct WsPlan {
     pub answer: Answer,
-    /// So long after the request.
+    /// The time from the request to the answer.
     pub after: Duration,
-    /// Interim responses before.
+    /// Interim responses before the answer.
     pub interim: usize,
-    /// Frames stand right behind the 101.
+    /// Frames follow the 101 in one piece.
     pub glued: bool,
     pub echo: bool,
-    /// What it does, each so long after the one before.
+    /// Its actions; each follows the one before after this time.
     pub acts: Vec<(Duration, Act)>,
     pub on_close: OnClose,
     /// How it reads once it is open.
@@ -92,7 +92,7 @@ pub struct WsServer {
     due: Option<Duration>,
     /// When the stream is to be ended.
     end: Option<Duration>,
-    /// Read, of what came.
+    /// The received bytes that were read.
     taken: Vec<u8>,
     reader: Reader,
     /// A message in fragments.
@@ -102,7 +102,7 @@ pub struct WsServer {
 }
 
 enum State {
-    /// Of the request, with what followed.
+    /// The request, with the bytes behind it.
     Head,
     /// The answer is due.
     Answering(Duration, String),
@@ -205,7 +205,7 @@ impl WsServer {
 
     // Frames from the client.
 
-    /// The next frame, if all of it has come.
+    /// The next frame, if it is complete.
     fn frame(&mut self) -> Result<Option<(u8, Vec<u8>)>, &'static str> {
         let [first, second, ..] = self.taken[..] else { return Ok(None) };
         if first & 0x70 != 0 {
@@ -341,7 +341,7 @@ impl WsServer {
             Act::Pong => frame_to(io.out, 0x8A, &[]),
             Act::Break => {
                 (entry.broke, entry.violated) = (true, true);
-                // Whatever follows is not heard.
+                // Whatever follows is ignored.
                 io.out.extend_from_slice(&[0xC1; 5000]);
                 self.sent_close = true;
             }
@@ -401,7 +401,7 @@ impl Service for WsServer {
     }
 }
 
-/// To be called again at a time, or before.
+/// Sets the time of the next call, unless an earlier one is set.
 pub fn wake(io: &mut Io<'_>, at: Duration) {
     io.wake = Some(io.wake.map_or(at, |other| other.min(at)));
 }
@@ -423,7 +423,7 @@ pub fn frame_to(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// A message in about so many frames; the cuts go through characters too.
+/// A message in about this many frames; the cuts may be within characters.
 fn message_to(out: &mut Vec<u8>, msg: &Msg, pieces: usize) {
     let size = (msg.data.len() / pieces.max(1)).max(1);
     let mut rest = &msg.data[..];

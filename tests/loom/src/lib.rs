@@ -1,7 +1,7 @@
-//! What threads of the crate tell each other, in every interleaving: README.md.
+//! How threads of the crate communicate, in every interleaving: README.md.
 //!
-//! `net` has the places of the crate's `src/net`. In `net::faces` are the files of the crate that are
-//! checked, and a `sync` that is loom; the other files are as little of the crate's as those need.
+//! `net` replaces the crate's `src/net`. `net::faces` has the files of the crate that are checked,
+//! and a `sync` made of loom; of the other files it has only what those need.
 #![cfg(test)]
 
 mod net;

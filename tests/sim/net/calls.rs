@@ -11,11 +11,11 @@ use super::{Call, Dial, Happening, Line, Net, Tcp};
 use crate::pipe::{End, Piece, Pipe};
 use crate::world::{PROXY, PROXY_TLS, SOCKS, WS};
 
-/// More calls than this in one turn are a loop without end.
+/// More calls than this in one turn are an endless loop.
 const CALLS: u64 = 200_000;
 
 impl Net {
-    /// Counts a system call, and fails it if it is the one that is to fail.
+    /// Counts a system call, and lets it fail if it is the selected one.
     pub(super) fn enter(&mut self, call: Call) -> io::Result<()> {
         let number = self.calls;
         self.calls += 1;
@@ -41,7 +41,7 @@ impl Net {
         Err((*kind).into())
     }
 
-    /// Whether a fault of so many percent is to happen now.
+    /// Whether a fault with this probability in percent happens now.
     pub(super) fn noisy(&mut self, percent: usize) -> bool {
         let happens = percent > 0 && self.noise.budget > 0 && self.rng.chance(percent);
         if happens {
@@ -52,7 +52,7 @@ impl Net {
     }
 
     pub fn clock(&mut self) -> Instant {
-        // A deadline that stays due is looked at for ever, without a system call.
+        // A deadline that stays due would be checked for ever, without a system call.
         self.turn_calls += 1;
         assert!(self.turn_calls < CALLS, "a turn that does not end");
         if !self.noise.tick.is_zero() {
@@ -63,7 +63,7 @@ impl Net {
     }
 
     pub fn random(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        // A reactor gives up when the source fails later; no system's does.
+        // If the random source fails later, a reactor ends; no real source does.
         if self.calls == 0 {
             self.enter(Call::Random)?;
         }
@@ -159,7 +159,7 @@ impl Net {
                     self.reset(id, e.kind());
                     self.tcps[id].error = None;
                 }
-                // It is asked again at once.
+                // It is called again at once.
                 io::ErrorKind::Interrupted => {}
                 _ => self.tcps[id].line.hides(self.now),
             }
@@ -347,7 +347,7 @@ impl Net {
         }
     }
 
-    /// A reset on its way to the server; what is under way to it is lost.
+    /// A reset travels to the server; bytes on their way to it are lost.
     pub(super) fn reset_server(&mut self, id: usize) {
         self.say(|| format!("#{id} resets: the client closed with bytes unread, or to come"));
         let tcp = &mut self.tcps[id];

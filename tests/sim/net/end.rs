@@ -1,4 +1,4 @@
-//! The servers' ends of connections.
+//! The server sides of connections.
 
 use std::io;
 use std::time::Duration;
@@ -6,26 +6,26 @@ use std::time::Duration;
 use super::{Cut, Happening, Net};
 use crate::pipe::{End, Piece};
 
-/// What a server's end of a connection runs.
+/// The code behind a server's side of a connection.
 pub trait Service: Send {
-    /// Something came, or `wake` is due, or there is room again.
+    /// Called when bytes have arrived, `wake` is due, or there is room again.
     fn step(&mut self, io: &mut Io<'_>);
 }
 
-/// A server's end of a connection, as its service sees it.
+/// A server's side of a connection, as its service uses it.
 pub struct Io<'a> {
     pub now: Duration,
-    /// What came and was not taken yet. While it is not taken, the client's window is smaller.
+    /// Bytes that have arrived and were not taken yet. They make the client's window smaller.
     pub input: &'a mut Vec<u8>,
-    /// The client sends no more, and how that came.
+    /// The client sends no more, and how its stream ended.
     pub end: Option<End>,
-    /// What is to be sent.
+    /// Bytes to be sent.
     pub out: &'a mut Vec<u8>,
-    /// No more than `out` will be sent.
+    /// Nothing will be sent after `out`.
     pub finish: bool,
-    /// Reset the connection, now.
+    /// Resets the connection now.
     pub abort: bool,
-    /// When to be called again, whatever happens.
+    /// The time of the next call, whatever happens.
     pub wake: Option<Duration>,
 }
 
@@ -36,7 +36,7 @@ pub struct Server {
     pub(super) end: Option<End>,
     pub(super) finish: bool,
     pub(super) finished: bool,
-    /// A fault has cut it off.
+    /// A fault has cut the connection.
     pub(super) mute: bool,
     pub(super) deaf: bool,
     pub(super) wake: Option<Duration>,
@@ -72,7 +72,7 @@ impl Net {
         tcp.down.arrive(self.now);
         tcp.line.comes(self.now, tcp.down.taken + tcp.down.there() as u64);
         if tcp.dropped {
-            // The client is gone: bytes that still come are answered with a reset.
+            // The client has closed: bytes that still arrive are answered with a reset.
             if tcp.down.there() > 0 && !tcp.dead {
                 self.reset_server(id);
             }
@@ -90,7 +90,7 @@ impl Net {
         }
     }
 
-    /// A fault: the server's last word.
+    /// A fault: the server's last bytes.
     fn cut(&mut self, id: usize, cut: Cut) {
         self.say(|| format!("#{id} is cut: {cut:?}"));
         let tcp = &mut self.tcps[id];
@@ -106,14 +106,14 @@ impl Net {
         self.later(after, Happening::Arrive { tcp: id, up: false });
     }
 
-    /// Lets the server do what it can.
+    /// Lets the server do what is possible.
     pub(super) fn pump(&mut self, id: usize) {
         let now = self.now;
         let tcp = &mut self.tcps[id];
         let Some(mut server) = tcp.server.take() else { return };
         let step = server.step(now);
         tcp.line.read(now, tcp.up.taken - server.input.len() as u64);
-        // One that is due earlier comes to ask again.
+        // An earlier timer sets this one again.
         if let Some(at) = step.wake.filter(|at| server.wake.is_none_or(|due| *at < due)) {
             server.wake = Some(at);
             self.later(at.saturating_sub(now), Happening::Pump(id));
@@ -164,7 +164,7 @@ impl Net {
     }
 }
 
-/// What a step of a service asks for.
+/// The requests of a step of a service.
 struct Step {
     wake: Option<Duration>,
     abort: bool,

@@ -1,5 +1,5 @@
-//! What a connection's line has seen: the laws about limits of time and about what was lost ask
-//! the network itself, not the client.
+//! What a connection's line has carried: the laws about time limits and about lost bytes use the
+//! network itself, not the client.
 
 use std::time::Duration;
 
@@ -8,43 +8,45 @@ use super::{Net, Path};
 /// Time that passes within a turn.
 pub const TURN: Duration = Duration::from_millis(10);
 
-/// When bytes of one connection moved.
+/// The times at which bytes of one connection moved.
 #[derive(Default)]
 pub struct Line {
-    /// How many of the client's bytes had arrived, and were read by the server's program, when.
+    /// The number of the client's bytes that had arrived, and that the server's program had read,
+    /// by time.
     arrived: Vec<(Duration, u64)>,
     read: Vec<(Duration, u64)>,
-    /// How many bytes had come to the client's system, when; and when the client read some last.
+    /// The number of bytes that had reached the client's system, by time; and when the client last
+    /// read some.
     came: Vec<(Duration, u64)>,
     pub heard: Duration,
-    /// A storm has hidden what is there, and when the client had read some before.
+    /// A fault has hidden readable bytes, and when the client had last read some before.
     hidden: Option<(Duration, Duration)>,
-    /// When the system last took a byte of the client's.
+    /// When the system last took a byte of the client.
     pub taken: Duration,
-    /// The same, if it was not just now: a goodbye of TLS is sent on the way out.
+    /// The same, without the present moment: close_notify of TLS is sent just before the end.
     taken_before: Duration,
-    /// When it last took what it had refused, and before.
+    /// When it last took bytes that it had refused, and the time before.
     room_made: [Duration; 2],
-    /// Since when it has refused, or a storm has: the client cannot tell one from the other.
+    /// The time since which it has refused, or a fault has: the client cannot distinguish these.
     refused: Option<Duration>,
-    /// When the client was done with it.
+    /// When the client had closed it.
     pub done: Option<Duration>,
-    /// When it refused last, and since when it did so just then: the last words may be taken still.
+    /// When it last refused, and since when it had then: the last bytes may still be taken.
     last_refusal: Option<(Duration, Duration)>,
     first_refused: Option<Duration>,
     is_misleading: bool,
-    /// Of the owner's bytes, those that were taken before this turn.
+    /// The program's bytes that were taken before this turn.
     pub owned_before: [u64; 2],
-    /// When a fault refused last, whatever room there was.
+    /// When a fault last refused, though there may have been room.
     pub stormed: Option<Duration>,
-    /// A round trip of an idle link.
+    /// The round trip of an idle link.
     pub round_trip: Duration,
-    /// Of a WebSocket without TLS.
+    /// For a WebSocket without TLS.
     pub frames: Frames,
 }
 
 impl Line {
-    /// `heads` stand before the frames of a WebSocket: that of CONNECT and its own.
+    /// `heads` come before the frames of a WebSocket: that of CONNECT and its own.
     pub fn new(path: &Path, heads: usize) -> Line {
         let frames = Frames { heads, ..Frames::default() };
         Line { round_trip: (path.latency + path.jitter) * 2, frames, ..Line::default() }
@@ -81,8 +83,8 @@ impl Line {
         self.turns_down(now);
     }
 
-    /// A fault refuses, though there may be `room`: then nobody can tell any more how much the system
-    /// holds when it is full, and when that is.
+    /// A fault refuses, though there may be `room`: then it is unknown how much the system holds
+    /// when it is full, and when it is.
     pub fn storms(&mut self, now: Duration, room: usize) {
         self.stormed = Some(now);
         self.is_misleading |= room > 0;
@@ -96,12 +98,12 @@ impl Line {
         }
     }
 
-    /// Whether one can tell what it took by then from what has arrived: it had refused at least once.
+    /// Whether the arrivals show what it had taken by then: it had refused at least once.
     pub fn tells(&self, taken: Duration) -> bool {
         self.first_refused.is_some_and(|at| at <= taken) && !self.is_misleading
     }
 
-    /// Since when every write was refused, or was before the last words were written.
+    /// The time since which every write was refused, or was until the last bytes were written.
     pub fn refused(&self, now: Duration, says_more: bool) -> Option<Duration> {
         let before = self.last_refusal.filter(|(at, _)| says_more && *at + TURN >= now);
         before.map(|(_, since)| since).or(self.refused)
@@ -111,13 +113,14 @@ impl Line {
         Line::note(&mut self.came, now, count);
     }
 
-    /// When something last came that the client could see. The last `but` bytes may be nothing yet.
+    /// When something last arrived that the client could use. The last `but` bytes may not be
+    /// usable yet.
     pub fn came(&self, now: Duration, but: u64) -> Duration {
         let count = self.came.last().map_or(0, |(_, all)| all.saturating_sub(but));
         let i = self.came.partition_point(|(_, all)| *all < count);
         let came = self.came.get(i).map_or(Duration::ZERO, |(at, _)| *at);
         match self.hidden {
-            // What is read of it behind the end is not for the owner.
+            // Bytes that are read behind the end are not for the program.
             Some((at, heard)) if at == now => came.min(heard),
             _ => came,
         }
@@ -133,12 +136,12 @@ impl Line {
         self.hidden.is_some_and(|(at, _)| at == now)
     }
 
-    /// When a byte was taken, but for what is said on the way out.
+    /// When a byte was taken, except for those just before the end.
     pub fn taken(&self, now: Duration, plain: bool) -> Duration {
         if !plain && self.taken + TURN >= now { self.taken_before } else { self.taken }
     }
 
-    /// When it took what it had refused, but for what is said on the way out.
+    /// When it took bytes that it had refused, except for those just before the end.
     pub fn room_made(&self, now: Duration, plain: bool) -> Duration {
         let [before, last] = self.room_made;
         if !plain && last + TURN >= now { before } else { last }
@@ -148,7 +151,7 @@ impl Line {
         self.owned_before = [self.owned(false), self.owned(true)];
     }
 
-    /// Bytes of the owner's frames that were taken; of a line with TLS, any bytes.
+    /// Bytes of the program's frames that were taken; with TLS, any bytes.
     pub fn owned(&self, plain: bool) -> u64 {
         if plain { self.frames.owned() } else { self.frames.seen }
     }
@@ -167,20 +170,20 @@ impl Line {
     }
 }
 
-/// A reader of the frames that the system has taken, as far as the laws need them.
+/// Parses the frames that the system has taken, as far as the laws need them.
 #[derive(Default)]
 pub struct Frames {
     seen: u64,
-    /// Heads whose end has not come. What is said to SOCKS has no end of a head in it.
+    /// Heads whose end has not come. The bytes of SOCKS contain no end of a head.
     heads: usize,
-    /// Bytes of the end of this head that have come: it has four.
+    /// The bytes of the end of this head that have come: it has four.
     end_of_head: usize,
-    /// Of the frame under way, without the mask key.
+    /// The length of the current frame, without the mask key.
     header: Vec<u8>,
-    /// What the frame under way lacks, with the mask key; 0 while its header is not whole.
+    /// The missing bytes of the current frame, with the mask key; 0 while its header is incomplete.
     missing: u64,
     owned: u64,
-    /// Where the last keep-alive ping, which is empty, and the close frame ended, and when.
+    /// Where and when the last keep-alive ping, which is empty, and the close frame ended.
     pub ping: Option<(u64, Duration)>,
     pub close: Option<(u64, Duration)>,
 }
@@ -237,7 +240,7 @@ impl Frames {
         }
     }
 
-    /// Whether the frame under way is a message or a ping of the owner's, as far as one knows.
+    /// Whether the current frame is a message or a ping of the program, as far as is known.
     fn is_owned(&self) -> bool {
         match self.header[..] {
             [0x89, len, ..] => len != 0x80,
@@ -246,8 +249,8 @@ impl Frames {
         }
     }
 
-    /// Bytes of messages and of the owner's pings that were taken. The first byte of a ping does not
-    /// say whose it is, and does not count until the second has come.
+    /// Bytes of messages and of the program's pings that were taken. The first byte of a ping does
+    /// not show whether it is the program's, and counts only when the second has come.
     pub fn owned(&self) -> u64 {
         let partial = if self.missing == 0 && self.is_owned() { self.header.len() } else { 0 };
         self.owned + partial as u64

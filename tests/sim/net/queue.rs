@@ -1,5 +1,5 @@
-//! Who waits for which address: one opening handshake at a time, and in the order of asking
-//! (RFC 6455 §4.1, 2).
+//! Which connection waits for which address: one opening handshake at a time, in the order of the
+//! requests (RFC 6455 §4.1, 2).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Net, Passage, Tcp};
 use crate::world::{WS, host};
 
-/// Somebody who has an address to go to, and no other.
+/// A connection that has one address to go to.
 pub struct Waiting {
     conn: u64,
     to: SocketAddr,
@@ -19,9 +19,9 @@ pub struct Waiting {
 }
 
 impl Net {
-    /// A name was resolved for a connection: it asks for its turn, if that is one place. To a proxy it
-    /// does so when the proxy's name was resolved, and where the proxy is told several addresses, time
-    /// and again.
+    /// A name was resolved for a connection: it waits for its turn, if there is one place. To a
+    /// proxy this happens when the proxy's name was resolved; if the proxy gets several addresses,
+    /// for each of them.
     pub(super) fn asks(&mut self, conn: u64, addresses: &[SocketAddr]) {
         let [to] = *addresses else { return };
         let beyond = match self.passages.get(&conn) {
@@ -37,7 +37,8 @@ impl Net {
         }
     }
 
-    /// A name is asked for. Where the proxy resolves what the URL names, nobody else is told that.
+    /// A name is resolved. If the proxy resolves the URL's host, the client's resolver must not get
+    /// it.
     pub(super) fn asks_for(&mut self, conn: u64, name: &str) {
         let Some(passage) = self.passages.get_mut(&conn) else { return };
         name.clone_into(&mut passage.asked);
@@ -47,14 +48,14 @@ impl Net {
         }
     }
 
-    /// A connection sets out to a proxy: behind that, too, there is one opening handshake at a time with
-    /// one host and port.
+    /// A connection to a proxy begins: behind a proxy, too, there is one opening handshake at a
+    /// time with one host and port.
     pub(super) fn has_gate(&mut self, conn: u64, to: SocketAddr) {
         let beyond =
             |conn: u64| self.passages.get(&conn).and_then(|passage| passage.beyond.as_ref());
         let Some(own) = beyond(conn) else { return };
         let opening = |tcp: &&Tcp| {
-            // Over TLS, whose handshake has failed still says goodbye.
+            // Over TLS, a connection whose handshake has failed still sends close_notify.
             let over =
                 tcp.has_opened(&self.opened) || tcp.conn.is_some_and(|c| self.gone.contains(&c));
             let gone = tcp.forgotten || tcp.dropped || over;
@@ -66,7 +67,7 @@ impl Net {
         }
     }
 
-    /// It connects: nobody who asked earlier waits still.
+    /// It connects: no connection that asked earlier may still wait.
     pub(super) fn has_turn(&mut self, conn: u64, to: SocketAddr) {
         let Some(i) = self.queue.iter().position(|w| w.conn == conn && w.to == to) else { return };
         let beyond = &self.queue[i].beyond;
@@ -83,12 +84,12 @@ impl Net {
         self.queue[i].turn.get_or_insert(now);
     }
 
-    /// A connection was given up, or has ended.
+    /// A connection was released, or has ended.
     pub fn gone(&mut self, conn: u64) {
         self.gone.insert(conn);
     }
 
-    /// How a connection stands in its queue, if it stood in one.
+    /// The state of a connection in its queue, if it is in one.
     pub fn waiting(&self, conn: u64) -> Option<&Waiting> {
         self.queue.iter().find(|w| w.conn == conn)
     }

@@ -7,7 +7,7 @@ const WORLD: &str = include_str!("../../../src/luau/hosts/world.d.luau");
 const STUDIO: &str = include_str!("../../../src/luau/hosts/studio.d.luau");
 const EXECUTOR: &str = include_str!("../../../src/luau/hosts/executor.d.luau");
 
-/// As `HostFile::types` has them.
+/// In the form of `HostFile::types`.
 fn types(host: &str) -> String {
     let (own, player) = if host == "studio" { (STUDIO, "nil") } else { (EXECUTOR, "Player") };
     definitions::with(TYPES, &[&WORLD.replace("LOCAL_PLAYER", player), own])
@@ -169,7 +169,7 @@ fn what_is_not_in_a_world_does_not_pass() {
     assert!(taken.is_empty(), "{taken:#?}");
 }
 
-/// What a host file finds besides what scripts have.
+/// Names that a host file can use besides those of scripts.
 const HOST: &str = "
 declare host: {
 	player: { Name: string, UserId: number },
@@ -188,7 +188,7 @@ declare host: {
 }
 ";
 
-/// The old solver, whose findings in files without annotations are mistakes.
+/// The old solver: its findings in files without annotations are errors.
 #[test]
 fn host_files_pass_and_a_mistake_in_them_does_not() {
     let definitions = definitions::with(TYPES, &[HOST]);
@@ -209,7 +209,7 @@ fn host_files_pass_and_a_mistake_in_them_does_not() {
     }
 }
 
-/// Nothing that they do not find in their world: every name that the runtime has is declared.
+/// Every name that the runtime has is declared.
 #[test]
 fn scripts_of_the_worlds_find_all_their_names() {
     let (mut count, mut wrong) = (0, Vec::new());
@@ -218,7 +218,7 @@ fn scripts_of_the_worlds_find_all_their_names() {
         let text = std::fs::read_to_string(&path).unwrap();
         let host = text.lines().next().unwrap().split("--host ").nth(1).unwrap();
         let found = errors_under(Solver::Old, &types(host), &format!("--!nonstrict\n{text}"));
-        // Tables that get a field later are no mistake.
+        // Tables that get a field later are not an error.
         let found = found.iter().filter(|error| !error.contains("not found in table"));
         wrong.extend(found.map(|error| format!("{}: {error}", path.display())));
         count += 1;

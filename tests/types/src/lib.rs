@@ -1,6 +1,6 @@
-//! What `moonwire types` prints, as Luau's own checker takes it: strict, by the old solver and by the
-//! new one. That it says the same as the runtime is checked in `tests/luau/types.rs`. And the part of
-//! the crate that is written in Luau (`prelude.rs` here).
+//! The output of `moonwire types`, checked by Luau's own type checker: strict, with the old and the
+//! new solver. `tests/luau/types.rs` compares it with the runtime. Also the part of the crate that
+//! is written in Luau (`prelude.rs` here).
 
 #![cfg(test)]
 
@@ -26,7 +26,7 @@ fn errors(solver: Solver, script: &str) -> Vec<String> {
     errors_under(solver, TYPES, script)
 }
 
-/// The same with other definitions than what `moonwire types` prints.
+/// The same with other definitions than those of `moonwire types`.
 fn errors_under(solver: Solver, definitions: &str, script: &str) -> Vec<String> {
     let mut checker = solver.checker(definitions).unwrap();
     let result = checker.check(script).unwrap();
@@ -43,7 +43,8 @@ fn passes(name: &str, script: &str) {
     }
 }
 
-/// The checker and both solvers are there, so that what passes below says something.
+/// The checker reports errors with both solvers, so that the absence of errors below shows
+/// something.
 #[test]
 fn each_solver_finds_what_it_alone_finds() {
     let script = "local t: { read x: number } = { x = 1 } print(t.x)";
@@ -54,7 +55,7 @@ fn each_solver_finds_what_it_alone_finds() {
 #[test]
 fn what_scripts_write_passes() {
     for script in [
-        // An optional parameter would not pass through `pcall` in the new solver.
+        // In the new solver, an optional parameter would not pass through `pcall`.
         "local url: string = ... \
          local ok, ws = pcall(WebSocket.connect, url) if ok then ws:Send('x') end",
         "local ok, ws, why, response = pcall(websocket.connect, 'ws://a') print(ok, ws, why, response)",
@@ -70,7 +71,7 @@ fn what_scripts_write_passes() {
          ws.OnMessage:Connect(function(message, binary) print(#message, binary) end) \
          local made = ws.OnClose:Once(function() end) made:Disconnect() \
          local message: string = ws.OnMessage:Wait() print(message)",
-        // The third result: what the server has answered.
+        // The third result: the answer of the server.
         "local ws, why, response = websocket.connect('ws://a') \
          if ws then ws:Close(1000, 'x') elseif response then \
          local status: number = response.StatusCode \
@@ -167,7 +168,8 @@ fn what_would_raise_does_not_pass() {
     }
 }
 
-/// Each property of each extern type. The old solver knows none that are read-only: it takes them.
+/// Each property of each extern type. The old solver does not know read-only ones and accepts
+/// writes.
 #[test]
 fn no_property_of_an_object_can_be_written() {
     let (mut of, mut count) = (None, 0);
@@ -205,7 +207,7 @@ fn each_example_passes() {
     assert!(count >= 5, "{count} examples");
 }
 
-/// Of a block that has another word behind `luau`, a host says what there is (`tests/readme.rs`).
+/// If a block has another word behind `luau`, it runs with a host (`tests/readme.rs`).
 #[test]
 fn each_luau_block_of_the_pages_passes() {
     let docs = std::fs::read_dir(root().join("docs")).unwrap();

@@ -34,7 +34,7 @@ fn each_part_passes() {
     assert_eq!(parts.len(), 19, "{:?}", parts.keys());
 }
 
-/// Every part is looked at, from its first line on.
+/// Every part is checked, from its first line on.
 #[test]
 fn a_mistake_in_any_part_is_found() {
     for (name, text) in parts() {
@@ -48,12 +48,12 @@ fn a_mistake_in_any_part_is_found() {
     }
 }
 
-/// What the types are for.
+/// Errors that the types must find.
 #[test]
 fn what_the_parts_have_not_agreed_on_does_not_pass() {
     let (parts, mut taken) = (parts(), Vec::new());
     for (name, right, wrong) in [
-        // A field that a record does not have, in a function with types of its own and in one that has
+        // A field that a record does not have, in a function with its own types and in one with
         // those of its part.
         ("timers", "entry.cancelled, entry.thread", "entry.cancel, entry.thread"),
         ("timers", "entry.keeps = true", "entry.keep = true"),
@@ -68,22 +68,22 @@ fn what_the_parts_have_not_agreed_on_does_not_pass() {
         ("websocket", "c.held_bytes += bytes", "c.held_byte += bytes"),
         ("web_stream_client", "c.queued > native", "c.queud > native"),
         ("require", "m.state, m.value", "m.stat, m.value"),
-        // A state that there is not.
+        // An unknown state.
         ("websocket", "= \"Closing\", false", "= \"Close\", false"),
         ("require", "settle(m, \"loaded\"", "settle(m, \"load\""),
-        // What Rust, or another part, does not offer.
+        // Names that Rust, or another part, does not have.
         ("signal", "native.connection()", "native.conection()"),
         ("http_service", "native.guid()", "native.uuid()"),
         ("inspect", "S.running", "S.runing"),
         ("globals", "D.game", "D.games"),
         ("globals", "I.getfenv_of(env)", "I.get_getfenv(env)"),
-        // Calls with something else.
+        // Calls with wrong arguments.
         ("websocket", "N.remove(c)", "N.remove(c.id)"),
         ("websocket", "Signal.fire(c.close)", "Signal.fire(c)"),
         ("web_stream_client", "N.keep(-1)", "N.keep()"),
         ("task", "sleep(time)", "sleep(tostring(time))"),
         ("connections", "native.shown_url(url)", "native.shown_url(5)"),
-        // Results that are not those that were promised.
+        // Results of another type than declared.
         ("timers", "\tend\n\treturn nil\nend", "\tend\n\treturn 5\nend"),
         ("scheduler", "\treturn entry\nend", "\treturn call\nend"),
         ("signal", "\treturn all\nend", "\treturn #all\nend"),
@@ -101,7 +101,7 @@ fn what_the_parts_have_not_agreed_on_does_not_pass() {
     assert_eq!(taken, [""; 0]);
 }
 
-/// The fields of a type that is declared with one in each line.
+/// The fields of a type that is declared with one field in each line.
 fn fields(name: &str) -> Vec<&'static str> {
     let (_, rest) = TYPES.split_once(&format!("\nexport type {name} = {{\n")).unwrap();
     let (body, _) = rest.split_once("\n}\n").unwrap();
@@ -110,8 +110,8 @@ fn fields(name: &str) -> Vec<&'static str> {
     fields.map(|(name, _)| name).filter(|name| is_name(name)).collect()
 }
 
-/// A part is declared to have all that it promises before it has it, so that is not the checker's to
-/// find.
+/// A part is declared with all its fields before they are set, so the checker cannot find that one
+/// is missing.
 #[test]
 fn a_part_offers_all_that_its_type_says() {
     let parts = parts();
@@ -133,7 +133,7 @@ fn a_part_offers_all_that_its_type_says() {
                 Some((left, _)) => left.trim().split(", ").any(|name| name == value),
                 None => line.starts_with(&function),
             };
-            // The answer to a request, which a WebSocket has not.
+            // The answer to a request, which a WebSocket does not have.
             let left_out = field == "response" && text == &parts["websocket"];
             assert!(left_out || text.lines().any(gives), "{name}: {value}");
         }

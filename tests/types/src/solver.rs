@@ -1,7 +1,7 @@
-//! Which of Luau's two solvers a checker has.
+//! Selects one of Luau's two solvers.
 //!
-//! The crate always asks for the new one, by a call of a C++ member function that the linker leads
-//! here (`build.rs`), and what it asked for is replaced.
+//! The crate always requests the new one, by a call of a C++ member function that the linker leads
+//! here (`build.rs`), and the request is replaced.
 
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use luau_analyze::Checker;
 
-/// As `Luau::SolverMode` counts them.
+/// The values of `Luau::SolverMode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Solver {
     Old = 0,
@@ -37,13 +37,13 @@ extern "C" fn wrapped(frontend: *mut c_void, _asked: c_int) {
 }
 
 impl Solver {
-    /// A checker with this solver that knows `definitions`; why not, if they are at fault.
+    /// A checker with this solver that knows `definitions`; the errors, if they have any.
     pub(crate) fn checker(self, definitions: &str) -> Result<Checker, String> {
         static ONE: Mutex<()> = Mutex::new(());
         let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         WANTED.store(self as c_int, Ordering::SeqCst);
-        // SAFETY: a `bool` that nobody writes while the lock is held, and that is read by the
-        // parser only.
+        // SAFETY: no thread writes this `bool` while the lock is held, and only the parser reads
+        // it.
         unsafe { READ_ATTRIBUTES.store(true, Ordering::SeqCst) };
         let mut checker = Checker::new().map_err(|e| e.to_string())?;
         checker.add_definitions(definitions).map_err(|e| e.to_string())?;

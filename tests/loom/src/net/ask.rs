@@ -1,4 +1,4 @@
-//! What a model asks for.
+//! The options of a model.
 
 use std::time::Duration;
 
@@ -6,30 +6,31 @@ use std::time::Duration;
 #[derive(Default)]
 pub(crate) struct Config {
     pub(crate) limits: Limits,
-    /// Numbers that have arrived before anybody waits.
+    /// Numbers that have arrived before any thread waits.
     pub(crate) arrived: Vec<u32>,
-    /// How much may be held before nothing more is read.
+    /// How much may be held before reading stops.
     pub(crate) high: usize,
-    /// A wait with a deadline that has not passed does not end by it: only a wake-up and what
-    /// arrives end it. So a wake-up that is lost is not made up for by time.
+    /// If a deadline has not passed, it does not end a wait: only a wake-up or an arrival does. So
+    /// time cannot hide that a wake-up was lost.
     pub(crate) patient: bool,
-    /// How the first wait that brings nothing ends.
+    /// How the first wait without an arrival ends.
     pub(crate) breaks: Option<Break>,
 }
 
-/// What the crate's limits have that matters here.
+/// The limits of the crate that matter here.
 #[derive(Default)]
 pub(crate) struct Limits {
     pub(crate) stand_in: Duration,
-    /// Bytes in a batch after which the stand-in begins another. An event counts one.
+    /// The number of bytes in a batch after which the stand-in begins another one. An event counts
+    /// as one byte.
     pub(crate) turn: usize,
 }
 
-/// A wait that does not end as it should.
+/// An exceptional end of a wait.
 #[derive(Clone, Copy)]
 pub(crate) enum Break {
-    /// The system cannot wait any more, from now on.
+    /// From now on the system cannot wait.
     Fails,
-    /// As where an observer panics. Once, unless `OsPoller::calm` comes before it.
+    /// A panic, as of an observer. It happens once, unless `OsPoller::calm` comes before it.
     Panics,
 }

@@ -1,4 +1,4 @@
-//! Events are numbers, in the order in which they have to be told.
+//! Events are numbers, in the order in which they must be reported.
 
 use std::marker::PhantomData;
 
@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 #[derive(Clone, Copy)]
 pub(crate) struct ConnId;
 
-/// It borrows, as the crate's do.
+/// It borrows, as the crate's events do.
 pub(crate) struct Event<'a> {
     pub(crate) number: u32,
     of: PhantomData<&'a ()>,

@@ -1,4 +1,4 @@
-//! In the place of the crate's `src/net`.
+//! Replaces the crate's `src/net`.
 
 pub(crate) mod ask;
 pub(crate) mod event;

@@ -1,4 +1,4 @@
-//! A reactor that tells numbers: one in each turn, so that something is left for the next.
+//! A reactor that reports numbers: one in each turn, so that something is left for the next.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,38 +10,38 @@ use super::faces::sync::Instant;
 use super::sys::{Os, OsPoller, Poller as _, Ready, Sys};
 use super::time::earlier;
 
-/// Who is told.
+/// The receiver of events.
 pub(crate) trait Sink {
     fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>);
 }
 
-/// The connection while an event is told.
+/// The connection while an event is reported.
 pub(crate) struct Conn<'a> {
     pub(crate) held: &'a mut usize,
 }
 
-/// As much of the crate's as those need that share it.
+/// The part of the crate's that the files which share it need.
 pub(crate) struct Reactor<S: Sys = Os> {
     poller: Arc<S::Poller>,
     now: Instant,
     empty: bool,
-    /// Numbers that are to be told: those that another thread has asked for, and what has arrived.
+    /// Numbers to be reported: those that another thread has requested, and arrivals.
     work: VecDeque<u32>,
-    /// When to tell which number.
+    /// When each number is reported.
     timer: Option<(Instant, u32)>,
     held: usize,
     high: usize,
     told: bool,
 }
 
-/// What the models do.
+/// Calls of the models.
 impl<S: Sys> Reactor<S> {
-    /// Leaves something to do for the next turn.
+    /// Leaves work for the next turn.
     pub(crate) fn ask(&mut self, number: u32) {
         self.work.push_back(number);
     }
 
-    /// Whether anything was told since this was asked.
+    /// Whether anything was reported since the last call.
     pub(crate) fn take_told(&mut self) -> bool {
         std::mem::take(&mut self.told)
     }
@@ -50,13 +50,13 @@ impl<S: Sys> Reactor<S> {
         self.timer = Some((at, number));
     }
 
-    /// Whether a connection is open. It says nothing about what is left to do.
+    /// Whether a connection is open. This does not depend on the work that is left.
     pub(crate) fn set_open(&mut self, open: bool) {
         self.empty = !open;
     }
 }
 
-/// What the files do that are checked.
+/// Calls of the files that are checked.
 impl Reactor {
     pub(crate) fn new(config: Config) -> io::Result<Reactor> {
         let high = config.high;
@@ -119,7 +119,7 @@ impl<S: Sys> Reactor<S> {
         self.held = left.expect("more is consumed than was told");
     }
 
-    /// What it has not told, of its one connection.
+    /// Events of its one connection that it has not reported.
     pub(crate) fn listened(&self) -> usize {
         self.work.len() + usize::from(self.timer.is_some())
     }

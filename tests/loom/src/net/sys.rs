@@ -1,4 +1,4 @@
-//! What waits.
+//! The system that waits.
 
 use std::io;
 use std::sync::{Mutex as Untracked, MutexGuard as UntrackedGuard};
@@ -9,21 +9,21 @@ use super::ask::{Break, Config};
 use super::faces::sync::thread::{Deliberate, yield_now};
 use super::faces::sync::{Condvar, Instant, LONG, Mutex, advance};
 
-/// As in the crate, and what the reactor of the models tells it.
+/// As in the crate, with calls by the reactor of the models.
 pub(crate) trait Poller {
     fn wait(&self, now: Instant, until: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()>;
     fn wake(&self);
     fn now(&self) -> Instant {
         Instant::now()
     }
-    /// Begins what nobody else may be at.
+    /// Begins a part in which no other thread may be.
     fn enter(&self);
     fn leave(&self);
-    /// An event was told.
+    /// An event was reported.
     fn ring(&self);
 }
 
-/// As much of the crate's as there is with one system.
+/// The part of the crate's that a single system needs.
 pub(crate) trait Sys {
     type Poller: Poller;
 }
@@ -40,16 +40,17 @@ pub(crate) struct Ready {
     pub(crate) number: u32,
 }
 
-/// The system, as far as several threads see it.
+/// The state of the system that several threads use.
 pub(crate) struct OsPoller {
     kernel: Mutex<Kernel>,
     stirred: Condvar,
     patient: bool,
-    /// How many events were told, for a thread that waits until then.
+    /// The number of reported events, for a thread that waits for it.
     told: Mutex<u32>,
     rung: Condvar,
-    /// Who is between the halves of a turn, or alone. Unknown to loom, which has no more orders to
-    /// try for it: what is done to it is done in the reactor's lock or by the one who drives.
+    /// The thread that is between the halves of a turn, or alone. Loom does not know this variable,
+    /// so that it has no more interleavings to try: it is used under the reactor's lock or by the
+    /// thread that drives.
     turning: Untracked<Option<ThreadId>>,
 }
 
@@ -79,7 +80,7 @@ impl OsPoller {
         self.stirred.notify_all();
     }
 
-    /// Does something else until so many events were told to whoever drives.
+    /// Waits until this number of events was reported to the thread that drives.
     pub(crate) fn until_told(&self, count: u32) {
         let mut told = self.told.lock().unwrap();
         while *told < count {
@@ -87,7 +88,7 @@ impl OsPoller {
         }
     }
 
-    /// From now on nobody panics.
+    /// From now on nothing panics.
     pub(super) fn calm(&self) {
         let breaks = &mut self.kernel.lock().unwrap().breaks;
         *breaks = breaks.filter(|breaks| !matches!(breaks, Break::Panics));

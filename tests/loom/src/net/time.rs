@@ -1,4 +1,4 @@
-//! The crate's `time.rs`, with the time of the model.
+//! Replaces the crate's `time.rs` with the time of the model.
 
 use std::time::Duration;
 

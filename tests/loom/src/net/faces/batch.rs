@@ -3,7 +3,7 @@
 use crate::net::event::{ConnId, Event};
 use crate::net::reactor::{Conn, Sink};
 
-/// As much of the crate's as those need that hand it over.
+/// The part of the crate's `Batch` that the files which pass it on need.
 #[derive(Default)]
 pub(crate) struct Batch {
     numbers: Vec<u32>,
@@ -23,7 +23,7 @@ impl Batch {
         &self.costs
     }
 
-    /// Takes all of them out.
+    /// Removes and returns all of them.
     pub(crate) fn drain(&mut self) -> Vec<u32> {
         self.costs.clear();
         std::mem::take(&mut self.numbers)
@@ -37,7 +37,7 @@ impl Sink for Batch {
     }
 }
 
-/// As in the crate: it counts as held.
+/// As in the crate, it counts as held.
 pub(crate) struct HoldingSink<'a>(pub(crate) &'a mut Batch);
 
 impl HoldingSink<'_> {

@@ -1,4 +1,4 @@
-//! The files that are checked, and what they need beside them.
+//! The files that are checked, and the modules that they need.
 
 mod batch;
 mod models;

@@ -28,7 +28,7 @@ async fn run() {
     let args = told::arguments("fastwebsockets");
     let host = args.url.strip_prefix("ws://").and_then(|u| u.split('/').next()).unwrap();
     let stream = TcpStream::connect(host).await.unwrap();
-    // As its README does it.
+    // As its README shows.
     let mut request = Request::get(&args.url)
         .header("Host", host)
         .header("Upgrade", "websocket")

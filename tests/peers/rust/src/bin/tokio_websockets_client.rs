@@ -36,7 +36,7 @@ async fn run() {
             Ok(message) => code = message.as_close().map(|(c, _)| c.into()).or(code),
             Err(e) => {
                 told::error(&e);
-                // Its close frame goes out only when it is asked once more.
+                // Its close frame is sent only at another call.
                 let rest = async { while ws.next().await.is_some() {} };
                 let _ = tokio::time::timeout(Duration::from_millis(500), rest).await;
                 return;

@@ -33,7 +33,7 @@ fn main() {
             Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
                 return told::close(code.unwrap_or(1006));
             }
-            // What it says after a close frame is about the end of TCP.
+            // Its error after a close frame is about the end of TCP.
             Err(e) => return code.map_or_else(|| told::error(&e), told::close),
         }
     }

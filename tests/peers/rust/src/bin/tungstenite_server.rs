@@ -1,4 +1,4 @@
-//! tungstenite as a server that echoes, for tests/audit: PORT.
+//! tungstenite as an echo server, for tests/audit: PORT.
 
 use std::net::TcpListener;
 
@@ -8,7 +8,7 @@ fn main() {
     for tcp in listener.incoming().flatten() {
         std::thread::spawn(move || {
             let Ok(mut socket) = tungstenite::accept(tcp) else { return };
-            // As its documentation has it: reading also answers pings and close frames, and an error is
+            // As in its documentation: reading also answers pings and close frames, and an error is
             // the end.
             while let Ok(message) = socket.read() {
                 if (message.is_text() || message.is_binary()) && socket.send(message).is_err() {

@@ -1,4 +1,4 @@
-//! The models, each named after the law that it checks.
+//! The models; the name of each is the law that it checks.
 
 mod queue;
 mod shared;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::net::ask::{Config, Limits};
 
-/// A time that comes.
+/// A time that passes in the model.
 const SOON: Duration = Duration::from_millis(1);
 
 fn config() -> Config {
@@ -19,13 +19,13 @@ fn config() -> Config {
     Config { limits, high: 100, ..Config::default() }
 }
 
-/// Runs it in every interleaving with at most four preemptions, or `LOOM_MAX_PREEMPTIONS`. Where a
-/// thread waits or yields, another goes on without one.
+/// Runs the model in every interleaving with at most four preemptions, or `LOOM_MAX_PREEMPTIONS`.
+/// If a thread waits or yields, switching to another one is no preemption.
 fn check(model: impl Fn() + Send + Sync + 'static) {
     check_within(4, model);
 }
 
-/// With fewer, since there are too many interleavings.
+/// Fewer preemptions, since there are too many interleavings.
 fn check_within(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let runs = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&runs);
@@ -38,7 +38,7 @@ fn check_within(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     println!("{} interleavings", runs.load(Ordering::Relaxed));
 }
 
-/// Something that has to happen in one interleaving at least: a model in which it cannot shows
+/// An event that must happen in at least one interleaving: a model in which it cannot happen shows
 /// nothing.
 struct Seen(AtomicBool);
 

@@ -1,4 +1,4 @@
-//! `queue.rs`: from the poll thread to the one that takes.
+//! `queue.rs`: from the poll thread to the thread that takes events.
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ struct State {
     queue: Queue,
 }
 
-/// And the poll thread, which ends when it has told so many events, or cannot wait any more.
+/// Also the poll thread, which ends when it has reported this number of events, or cannot wait any
+/// more.
 fn state(config: Config, count: usize) -> (Arc<State>, JoinHandle<()>) {
     let state = State { shared: Shared::new(config).unwrap(), queue: Queue::default() };
     let state = Arc::new(state);
@@ -26,7 +27,7 @@ fn state(config: Config, count: usize) -> (Arc<State>, JoinHandle<()>) {
 fn poll(State { shared, queue }: &State, count: usize) {
     let (mut ready, mut batch) = (Vec::new(), Batch::default());
     let mut wait = queue.begin(shared, None, &mut batch);
-    // The reactor tells one event in a turn. A turn after the last could wait for ever.
+    // The reactor reports one event in a turn. A turn after the last event could wait for ever.
     for _ in 0..count {
         let mut told = false;
         while !told {
@@ -89,7 +90,7 @@ fn a_wake_up_ends_one_wait_and_takes_no_batch_with_it() {
     FIRST.iter().for_each(Seen::assert);
 }
 
-/// More than one is not read before it is consumed.
+/// No more than one is read before it is consumed.
 #[test]
 fn a_reactor_that_has_stopped_hears_of_what_was_consumed() {
     check(|| {
@@ -115,8 +116,8 @@ fn the_failure_of_the_thread_is_told_behind_all_that_was_handed_over() {
     });
 }
 
-/// One that asks whether anything will come is not told "nothing" while the poll thread has told
-/// the last event and not handed it over.
+/// A thread that asks whether anything will come does not get "nothing" while the poll thread has
+/// reported the last event and not passed it on.
 #[test]
 fn it_is_over_only_when_all_that_was_told_was_taken() {
     check(|| {

@@ -1,4 +1,4 @@
-//! `shared.rs`: what other threads do while the poll thread waits.
+//! `shared.rs`: actions of other threads while the poll thread waits.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ fn shared(config: Config) -> Arc<Shared> {
     Arc::new(Shared::new(config).unwrap())
 }
 
-/// Turns without an end until so many events were told.
+/// Turns until this number of events was reported.
 fn turns(shared: &Shared, count: usize) -> Vec<u32> {
     let (mut ready, mut batch, mut told) = (Vec::new(), Batch::default(), Vec::new());
     while told.len() < count {
@@ -23,7 +23,7 @@ fn turns(shared: &Shared, count: usize) -> Vec<u32> {
     told
 }
 
-/// The same, each turn begun with the end of the one before, as a thread of its own does it.
+/// The same, where each turn begins with the end of the one before, as in a thread that only polls.
 fn halves(shared: &Shared, count: usize) -> Vec<u32> {
     let (mut ready, mut batch, mut told) = (Vec::new(), Batch::default(), Vec::new());
     let mut wait = shared.begin(None, &mut batch);
@@ -108,7 +108,8 @@ fn what_is_ready_is_told_once_and_in_order_while_others_act() {
     }
 }
 
-/// A wake-up may end a wait early, but what the wait was begun with must not make it last longer.
+/// A wake-up may end a wait early, but the deadline with which the wait began must not make it
+/// longer.
 #[test]
 fn a_wait_that_was_begun_without_an_end_gets_one() {
     check(|| {

@@ -1,4 +1,4 @@
-//! `stand_in.rs`: who drives the reactor.
+//! `stand_in.rs`: which thread drives the reactor.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::{SOON, Seen, check, check_within, config};
 use crate::net::ask::{Break, Config};
 use crate::net::sys::{OsPoller, Poller as _};
 
-/// With a connection, and a stand-in by its side.
+/// A reactor with a connection, and its stand-in.
 fn vm(config: Config) -> VmThread {
     let vm = VmThread::new(config, false).unwrap();
     vm.seat().allow();
@@ -23,7 +23,8 @@ fn poller(vm: &VmThread) -> Arc<OsPoller> {
     vm.seat().shared().quietly(|reactor| reactor.poller())
 }
 
-/// The VM thread computes. When this ends, the stand-in may have started and taken the reactor, or not.
+/// The VM thread computes. When this returns, the stand-in may have started and taken the reactor,
+/// or not.
 fn compute() {
     yield_now();
 }
@@ -42,7 +43,8 @@ fn takes(seat: &Seat) -> u64 {
     seat.counts()[0]
 }
 
-/// The reactor itself looks whether two are in it; what tells is between the halves of a turn.
+/// The reactor itself checks that only one thread uses it at a time; events are reported between
+/// the halves of a turn.
 #[test]
 fn one_drives_at_a_time() {
     static TAKEN: Seen = Seen::new();
@@ -72,7 +74,7 @@ fn nobody_drives_while_the_vm_thread_acts_alone() {
     TAKEN.assert();
 }
 
-/// Nothing but the VM thread would end the wait of the stand-in.
+/// Only the VM thread can end the wait of the stand-in.
 #[test]
 fn a_vm_thread_that_comes_back_is_not_left_waiting() {
     static TAKEN: Seen = Seen::new();
@@ -106,8 +108,8 @@ fn what_the_stand_in_was_told_comes_first_once_and_in_order() {
     LEFT[1..].iter().for_each(Seen::assert);
 }
 
-/// Behind a turn that has ended by time, or else by what has arrived, the VM thread computes until
-/// something has happened that only the stand-in sees.
+/// After a turn that ended by time, or otherwise by an arrival, the VM thread computes until
+/// something has happened that only the stand-in can see.
 #[test]
 fn a_stand_in_that_parks_is_roused_when_the_vm_thread_goes() {
     for arrived in [vec![], vec![1]] {
@@ -173,7 +175,7 @@ fn retiring_ends_a_stand_in_that_waits_or_parks() {
     });
 }
 
-/// The wake-up that goes with it may end a wait of the stand-in's.
+/// The wake-up that belongs to it may end a wait of the stand-in.
 #[test]
 fn retiring_ends_the_next_wait_of_the_vm_thread_too() {
     static TAKEN: Seen = Seen::new();
@@ -189,7 +191,7 @@ fn retiring_ends_the_next_wait_of_the_vm_thread_too() {
     TAKEN.assert();
 }
 
-/// The same of a call, which retires nobody.
+/// The same for a call, which ends no thread.
 #[test]
 fn a_call_ends_one_wait_of_the_vm_thread_whoever_drives() {
     static TAKEN: Seen = Seen::new();
@@ -205,7 +207,7 @@ fn a_call_ends_one_wait_of_the_vm_thread_whoever_drives() {
     TAKEN.assert();
 }
 
-/// Turns until the failure of the stand-in is told, or it has done nothing for a while.
+/// Turns until the failure of the stand-in is reported, or until it has done nothing for a while.
 fn failure(vm: &mut VmThread) -> (Vec<u32>, Option<String>) {
     let mut told = Vec::new();
     compute();

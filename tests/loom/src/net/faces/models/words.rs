@@ -1,4 +1,4 @@
-//! That `sync` keeps what the models rely on.
+//! Checks that `sync` has the properties that the models rely on.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::super::sync::atomic::{AtomicU8, Ordering};
 use super::super::sync::thread::{park, spawn};
 use super::check;
 
-/// What the head of `stand_in.rs` takes for granted of its atomics.
+/// The properties of atomics that the head of `stand_in.rs` assumes.
 #[test]
 fn of_two_that_write_one_word_and_read_the_other_one_sees_the_other() {
     check(|| {

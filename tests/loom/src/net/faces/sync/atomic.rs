@@ -1,6 +1,6 @@
-//! Atomics. To loom a sequentially consistent access is one that acquires and releases, and only a
-//! fence is more. So such an access gets a fence before and behind it, which makes all of them
-//! sequentially consistent; an access that asks for less gets none.
+//! Atomics. In loom a sequentially consistent access only acquires and releases; only a fence does
+//! more. So such an access gets a fence before and behind it, which makes all of them sequentially
+//! consistent; weaker accesses get none.
 
 pub(crate) use loom::sync::atomic::Ordering;
 use loom::sync::atomic::fence;
@@ -22,7 +22,7 @@ macro_rules! atomic {
         #[derive(Default)]
         pub(crate) struct $name(loom::sync::atomic::$name);
 
-        // Not every one of the three needs every call.
+        // Not each of the three types needs each call.
         #[allow(dead_code)]
         impl $name {
             pub(crate) fn new(value: $of) -> $name {

@@ -1,4 +1,5 @@
-//! The crate's `sync.rs`, on loom: the same names with what loom lacks or has otherwise.
+//! Replaces the crate's `sync.rs` with loom: the same names, and those that loom lacks or defines
+//! differently.
 
 pub(crate) mod atomic;
 pub(crate) mod thread;
@@ -11,7 +12,7 @@ use std::time::Duration;
 pub(crate) use std::sync::{PoisonError, TryLockError};
 pub(crate) use time::{Instant, LONG, advance};
 
-/// A guard of loom's does not know its mutex, which a wait that ends by time has to lock again.
+/// A guard of loom does not know its mutex, which a wait that ends by time has to lock again.
 #[derive(Default)]
 pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
@@ -75,8 +76,8 @@ impl Condvar {
         Ok(guard)
     }
 
-    /// The time may come as soon as another thread has done something, and as late as when no other
-    /// can go on. A long time never comes.
+    /// The time may pass as soon as another thread has done something, and as late as when no other
+    /// can run. A long time never passes.
     #[track_caller]
     pub(crate) fn wait_timeout<'a, T>(
         &self,

@@ -1,5 +1,5 @@
-//! Threads that park. Loom keeps what a thread was unparked with in its state, and forgets it when
-//! the thread waits for something else in between; here it is a word behind a lock.
+//! Threads that park. Loom stores the token of `unpark` in the state of the thread, and loses it
+//! when the thread waits for something else meanwhile; here the token is behind a lock.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -12,7 +12,7 @@ pub(crate) use loom::thread::{panicking, yield_now};
 
 use super::{Condvar, LONG, Mutex, advance};
 
-/// What a thread panics with where a model wants it to; any other panic is a model's that failed.
+/// The panic of a thread that a model requests; any other panic is a failed model.
 pub(crate) struct Deliberate;
 
 #[derive(Default)]
@@ -23,7 +23,7 @@ struct Token {
 
 loom::thread_local! {
     static OWN: RefCell<Arc<Token>> = RefCell::default();
-    /// Whether the thread has parked for a time.
+    /// Whether the thread has parked with a time limit.
     static TIMED: Cell<bool> = Cell::new(false);
 }
 
@@ -49,8 +49,9 @@ pub(crate) fn park() {
     *set = false;
 }
 
-/// The time of the first has come at once. Of another see [`Condvar::wait_timeout`]: a thread that
-/// looks again and again has to let others go on, and to loom it then sees what they have written.
+/// The time of the first wait has passed at once. For others see [`Condvar::wait_timeout`]: a
+/// thread that checks repeatedly must let others run, so that in loom it sees what they have
+/// written.
 pub(crate) fn park_timeout(span: Duration) {
     if span >= LONG {
         return park();

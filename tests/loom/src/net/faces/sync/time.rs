@@ -1,23 +1,23 @@
-//! Time passes where a thread waits for it, and for that thread alone: loom has none, and a clock
-//! that threads share would be one more thing between them.
+//! Time passes when a thread waits for it, and for that thread alone: loom has no clock, and a
+//! shared one would be another variable between threads.
 
 use std::cell::Cell;
 use std::ops::Add;
 use std::time::Duration;
 
-/// What is so far away does not come in a model.
+/// A time that is this far away never passes in a model.
 pub(crate) const LONG: Duration = Duration::from_secs(86_400);
 
 loom::thread_local! {
     static CLOCK: Cell<Duration> = Cell::new(Duration::from_secs(1));
 }
 
-/// A time of the thread that asks.
+/// The time of the calling thread.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Instant(Duration);
 
 impl Instant {
-    /// Before everything.
+    /// Before all other times.
     pub(crate) const PAST: Instant = Instant(Duration::ZERO);
 
     pub(crate) fn now() -> Instant {
@@ -37,7 +37,7 @@ impl Add<Duration> for Instant {
     }
 }
 
-/// So much time passes.
+/// Lets this much time pass.
 pub(crate) fn advance(span: Duration) {
     CLOCK.with(|clock| clock.set(clock.get() + span));
 }
