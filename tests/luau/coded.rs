@@ -1,5 +1,5 @@
-//! Coded bodies of streams: `Enum.HttpCompression`, `--compressed`, and event streams that nobody asked to
-//! be compressed.
+//! Coded bodies of streams: `Enum.HttpCompression`, `--compressed`, and event streams that are
+//! compressed without a request.
 
 #[cfg(not(feature = "deflate"))]
 use super::command::failed;
@@ -7,7 +7,7 @@ use super::command::{Ended, Script, printed};
 use super::common;
 use super::common::{Scripted, field, listen};
 
-/// Answers each client with the body that it has sent, coded as it is; gives its `Accept-Encoding`.
+/// Answers each client with the body that it has sent, still coded; returns its `Accept-Encoding`.
 fn echo(clients: usize, kind: &'static str) -> Scripted<Vec<String>> {
     listen(move |listener| {
         (0..clients)
@@ -77,7 +77,7 @@ fn gzip_compresses_the_body_and_the_command_asks_for_codings() {
         printed(&ended, &["none true true", "gzip true true"]);
         assert_eq!(asked, ["gzip, deflate"; 2]);
     }
-    // Whoever asks for nothing is told what is wrong with that.
+    // A client that requests no coding gets an error that names the coding.
     let (ended, asked) = sends(&[], "RawStream");
     let why = "200 HttpError: Unknown (the body is coded as \"gzip\", though \"Accept-Encoding: \
                identity\" was sent)";

@@ -14,7 +14,7 @@ use super::common::pem;
 use super::raw::{self, LONG, Peer, close, serve, text};
 use super::support::*;
 
-/// A process under way. It is killed when it is dropped.
+/// A running process. It is killed when it is dropped.
 pub(crate) struct Live {
     child: Child,
     lines: Receiver<String>,
@@ -49,7 +49,7 @@ impl Live {
         std::thread::spawn(move || {
             for line in BufReader::new(out).lines() {
                 if sender.send(line.unwrap()).is_err() {
-                    // Nobody reads it any more; so the pipe is closed.
+                    // The test reads no more of it, so the pipe is closed.
                     return;
                 }
             }
@@ -68,12 +68,12 @@ impl Live {
         self.lines.recv_timeout(LONG).expect("a line")
     }
 
-    /// What is written to it is the process's standard input, which ends when it is dropped.
+    /// The process's standard input, which ends when this is dropped.
     pub(crate) fn stdin(&mut self) -> ChildStdin {
         self.child.stdin.take().unwrap()
     }
 
-    /// Windows has no program that sends one, and none of its own kind without a terminal.
+    /// Windows has no program that sends a signal, and no such signals without a terminal.
     #[cfg(unix)]
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
@@ -91,7 +91,7 @@ impl Live {
         tasks.map(|task| name(task).trim().to_owned()).collect()
     }
 
-    /// Ends it by force.
+    /// Kills the process.
     fn kill(mut self) {
         self.child.kill().unwrap();
         self.status();
@@ -139,16 +139,16 @@ pub(crate) fn piped(folder: &Path, args: &[&str], text: &str) -> Ended {
     live.end()
 }
 
-/// A folder of this process alone.
+/// A folder for this process alone.
 pub(crate) fn folder() -> PathBuf {
     let name = format!("luau-{}", std::process::id());
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
-/// A script in a file, to be run with options before it and arguments behind it.
+/// A script in a file, to be run with options before it and arguments after it.
 pub(crate) struct Script(PathBuf);
 
-/// How many scripts there are; with the last one the folder goes.
+/// The number of scripts; the folder is removed with the last one.
 static SCRIPTS: Mutex<usize> = Mutex::new(0);
 
 impl Script {
@@ -184,7 +184,7 @@ impl Drop for Script {
         let mut count = SCRIPTS.lock().unwrap();
         *count -= 1;
         if *count == 0 {
-            // What cannot be removed does no harm.
+            // A file that cannot be removed does no harm.
             let _ = std::fs::remove_dir_all(folder());
         }
     }
@@ -229,7 +229,7 @@ fn an_echo_server_of_its_own() {
     let ended = url.run(&["--echo=wss"], &["", "-"]);
     assert!(ended.out[0].starts_with("wss://127.0.0.1:"), "{ended:?}");
     assert_eq!(ended.out[1], " -");
-    // Without one, the arguments are the script's alone.
+    // Without that option, all arguments belong to the script.
     let server = echo();
     printed(&script.run(&[], &[server.url(), "1"]), &["hello 1 nil", "closed 1000"]);
 }
@@ -275,7 +275,7 @@ fn modules_next_to_the_script() {
     }
 }
 
-/// The public echo servers of the APIs' examples, on this machine.
+/// A local server in place of the public echo servers of the APIs' examples.
 fn stand_in() -> (Running, [String; 4]) {
     let any = ([127, 0, 0, 1], 0).into();
     let server = Server::bind_tls(any, &pem("echo.pem"), &pem("echo.key")).unwrap();
@@ -325,7 +325,7 @@ task.wait(0.1)
 ws:Close()"#,
     );
     printed(&org.run(&options, &[]), &["received: Hello, World!", "The socket was closed."]);
-    // The check of a well-known list of what an environment offers.
+    // The check of a well-known list of the functions of an environment.
     let check = Script::new(
         "check",
         r#"local types = {
@@ -350,7 +350,7 @@ client:Close()
 print("passed")"#,
     );
     printed(&check.run(&options, &[]), &["passed"]);
-    // The variable does what --ca does.
+    // The variable has the effect of --ca.
     let mut command = events.command(&options[..4], &[]);
     printed(&Live::start(command.env("SSL_CERT_FILE", &ca)).end(), &["hi", "closed"]);
     // Without the root, nothing is trusted; a certificate for another name never is.
@@ -404,11 +404,11 @@ deep()"#,
          error: {path}:2: not counted\n  {path}:2\n",
         )
     );
-    // In another thread it is reported, and that is all.
+    // In another thread it is only reported.
     let ended =
         Script::new("spawned", "task.spawn(error, 'x') task.defer(error, 'y')").run(&[], &[]);
     assert_eq!((ended.status, &*ended.err), (Some(0), "error: x\nerror: y\n"));
-    // So is a failed connect that nobody catches.
+    // So is a failed connect that no script catches.
     failed(
         &Script::new("refused", "WebSocket.connect(...)").run(&[], &[&refused()]),
         1,
@@ -455,7 +455,7 @@ fn a_syntax_error_names_script_and_line() {
     failed(&Script::new("bytecode", "\u{6}\u{3}\0").run(&[], &[]), 1, "bytecode.luau: ");
 }
 
-/// A script that has said that it is open, and a server that reports what it hears.
+/// A script that has printed that it is open, and a server that reports what it receives.
 #[cfg(unix)]
 fn open(name: &str, options: &[&str], then: &str) -> (Live, raw::Raw<Vec<String>>) {
     let server = serve(|listener| Peer::open(listener).rest());
@@ -499,7 +499,7 @@ fn the_second_signal_ends_it_at_once() {
         let begin = Instant::now();
         live.signal("INT");
         live.signal("INT");
-        // Two at a time may be one, so there is another.
+        // Two signals at a time may be merged, so another one follows.
         std::thread::sleep(Duration::from_millis(100));
         let _ = Command::new("kill")
             .args(["-s", "INT", &live.child.id().to_string()])
@@ -528,7 +528,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
     assert_eq!((child.wait().unwrap().code(), &*err), (Some(0), ""));
     assert_eq!(server.end(), ["close 1001"]);
-    // From the start, and while others wait for nothing.
+    // From the start, and while others wait in vain.
     for options in [&[][..], &["--poll-thread"][..]] {
         let script = Script::new(
             &format!("closed{}", options.len()),
@@ -610,7 +610,7 @@ fn the_echo_server_as_a_command() {
     printed(&ended, &["hello nil nil", "closed 1000"]);
 }
 
-/// Voluntary context switches of all its threads, and clock ticks of its processor time.
+/// Voluntary context switches of all its threads, and clock ticks of its CPU time.
 #[cfg(target_os = "linux")]
 fn effort(pid: u32) -> (u64, u64) {
     let mut switches = 0;
@@ -621,7 +621,7 @@ fn effort(pid: u32) -> (u64, u64) {
     }
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    // utime and stime, fields 14 and 15 counted from the one before the name.
+    // utime and stime, fields 14 and 15, counted from the field before the name.
     (switches, fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap())
 }
 
@@ -645,7 +645,7 @@ ws:Send("ready")"#;
         assert_eq!(live.line(), "ready");
         live
     });
-    // Whatever the start has left to do.
+    // For work that is left from the start.
     std::thread::sleep(Duration::from_millis(300));
     let before = lives.each_ref().map(|live| effort(live.child.id()));
     std::thread::sleep(Duration::from_millis(1500));
@@ -654,14 +654,14 @@ ws:Send("ready")"#;
         let (switches, ticks) = (after.0 - before.0, after.1 - before.1);
         assert!(switches <= 2 && ticks <= 1, "{switches} wake-ups, {ticks} ticks");
     }
-    // They still live.
+    // They are still alive.
     for live in lives {
         live.signal("TERM");
         assert_eq!(live.end().status, Some(143));
     }
 }
 
-// While a script computes for long, the stand-in answers the server, or the thread of its own.
+// While a script computes for long, the stand-in, or the poll thread, answers the server.
 #[test]
 fn the_server_is_answered_while_the_script_computes() {
     for options in [&[][..], &["--poll-thread"][..]] {
@@ -698,17 +698,17 @@ fn several_scripts_run_beside_each_other_and_can_be_told_apart() {
     let out: Vec<String> = ended.out.iter().map(|line| said(line)).collect();
     assert_eq!(out, ["A: true ask", "B: true other", "B: other", "A: ask"]);
     assert_eq!(said(&ended.err), "A: warning: w\n");
-    // Nor can one speak for another.
+    // No script can print in another one's name.
     let forges = Script::new("also_forges", r"print('a\nb: c') error('x\ny')");
     let ended = forges.run(&["--prefix"], &[]);
     assert_eq!(ended.out.len(), 2);
     let lines = ended.out.iter().map(String::as_str).chain(ended.err.lines());
     assert!(lines.clone().all(|line| line.starts_with(forges.path())), "{ended:?}");
-    // Without the option nothing stands before them.
+    // Without the option the lines have no prefix.
     let ended = ask.run(&["--also", second], &["word"]);
     assert_eq!(ended.out, ["true ask", "true other", "other", "ask"]);
     assert_eq!(ended.err, "warning: w\n");
-    // One that cannot be read keeps all from running.
+    // If one file cannot be read, no script runs.
     let ended = ask.run(&["--also", "no/such.luau"], &[]);
     assert_eq!((ended.status, ended.out.len()), (Some(2), 0));
     assert!(ended.err.contains("no/such.luau"), "{}", ended.err);

@@ -29,7 +29,7 @@ fn piped(options: &[&str], url: &str, input: &[u8]) -> Ended {
     live.end()
 }
 
-/// Answers pings until a close frame has come, and gives everything else that came.
+/// Answers pings until a close frame has come, and returns all other frames.
 fn answering(mut peer: Peer) -> Vec<String> {
     let mut told = Vec::new();
     while let Some(frame_of) = peer.next() {
@@ -56,7 +56,7 @@ fn lines_go_and_their_answers_come() {
     printed(&piped(&["--base64"], server.url(), b"AP8=\n"), &["AP8="]);
     printed(&piped(&["--binary"], server.url(), b"a\nb\n"), &["a", "b"]);
     printed(&run(&["-x", "a\nb", "-x", "c", "--wait", "2"], server.url()), &["a", "b", "c"]);
-    // Nothing is read of standard input then.
+    // Standard input is not read then.
     printed(&piped(&["-x", "x"], server.url(), b"not sent\n"), &["x"]);
     printed(&run(&[], server.url()), &[]);
     let large = "0123456789".repeat(500_000);
@@ -72,7 +72,7 @@ fn everything_is_sent_before_it_closes() {
     let server = serve(|listener| answering(Peer::open(listener)));
     printed(&piped(&["--linger", "0"], &server.url(), b"a\nb\n"), &[]);
     assert_eq!(server.end(), ["a", "b", "close 1000"]);
-    // Nothing was read: its answers count from when it has got all.
+    // The server read nothing: the time for its answers starts when it has received everything.
     let server = serve(|listener| {
         let mut peer = Peer::open(listener);
         assert_eq!(peer.told(), "a");
@@ -97,7 +97,7 @@ fn the_status_is_the_outcome() {
         let server = serve(move |listener| {
             let mut peer = Peer::open(listener);
             peer.send(&[text("one"), bytes.clone()].concat());
-            // Who is closed by a server leaves the end of the stream to it.
+            // If the server closes first, it also ends the stream.
             if !bytes.is_empty() {
                 peer.frames();
             }
@@ -166,7 +166,7 @@ fn input_that_cannot_be_sent_is_an_error() {
 
 #[test]
 fn it_ends_when_enough_has_come() {
-    // Three, however long they take, and whatever else is there.
+    // Three messages, however long they take, and whatever else is there.
     let server = serve(|listener| {
         let mut peer = Peer::open(listener);
         assert_eq!(peer.told(), "go");
@@ -182,7 +182,7 @@ fn it_ends_when_enough_has_come() {
     });
     printed(&held(&["-n", "3"], &server.url()).end(), &["1", "2", "3"]);
     assert_eq!(server.end(), ["close 1000"]);
-    // A time, though messages come.
+    // A time, even if messages arrive.
     let server = serve(|listener| {
         let mut peer = Peer::open(listener);
         assert_eq!(peer.told(), "ping moonwire: end of input");
@@ -232,7 +232,7 @@ fn events_are_lines_of_json() {
 
 #[test]
 fn it_connects_again() {
-    // What was sent is not sent again; what comes later is.
+    // Messages that were sent are not sent again; later ones are sent.
     let server = serve(|listener| {
         let mut peer = Peer::open(listener);
         assert_eq!(peer.told(), "first");
@@ -250,7 +250,7 @@ fn it_connects_again() {
     let ended = live.end();
     assert_eq!(ended.status, Some(0), "{ended:?}");
     assert_eq!(server.end(), ["second", "close 1000"]);
-    // The end of the input is asked of the next one.
+    // The ping for the end of the input goes to the next connection.
     let server = serve(|listener| {
         let mut peer = Peer::open(listener);
         assert_eq!(peer.told(), "x");
@@ -264,7 +264,7 @@ fn it_connects_again() {
     let ended = run(&["--reconnect", "-x", "x"], &server.url());
     assert_eq!(ended.status, Some(0), "{ended:?}");
     assert_eq!(server.end(), ["close 1000"]);
-    // What will not pass is not tried again.
+    // After an error that would not pass, it does not try again.
     let server = serve(|listener| {
         let answer = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
         Peer::asked(listener).send(answer);
@@ -319,7 +319,7 @@ fn what_is_secret_is_not_shown() {
         let head = server.end();
         assert!(["secret1", "bWU6c2VjcmV0MQ"].iter().any(|s| head.contains(s)), "{head}");
     }
-    // Nor where it cannot be sent.
+    // The same if it cannot be sent.
     for options in [&["--auth", "secret1"][..], &["-H", "secret1"], &["-H", "Cookie: secret1\n"]] {
         let ended = run(options, &refused());
         failed(&ended, 2, options[0].trim_start_matches("-H"));
@@ -327,7 +327,7 @@ fn what_is_secret_is_not_shown() {
     }
 }
 
-/// Pipes `text` into a program, if it is here; what it says.
+/// Pipes `text` into a program, if it is installed; returns its output.
 fn checked(program: &str, args: &[&str], text: &str) -> Option<String> {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

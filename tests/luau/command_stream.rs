@@ -12,7 +12,7 @@ fn run(options: &[&str], url: &str) -> Ended {
     Live::start(&mut command(&[&["stream"], options, &[url]].concat())).end()
 }
 
-/// Answers one request with these bytes, and gives its head and body.
+/// Answers one request with these bytes; returns its head and body.
 fn answers(answer: &'static [u8]) -> Raw<(String, String)> {
     serve(move |listener| {
         let mut peer = Peer::asked(listener);

@@ -1,4 +1,5 @@
-//! Tapes by the command: written down, run again, played by the other side, given to fuzz targets.
+//! Tapes by the command: recorded, run again, played by the other side, written as inputs of fuzz
+//! targets.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ ws:Close(4000, "enough")
 ws.OnClose:Wait()
 "#;
 
-/// It pings, which is its own choice, and does not say what the other says.
+/// It pings at random times and does not depend on the other side.
 const OTHER: &str = r#"
 local ws = WebSocket.connect(...)
 ws:Ping("there?")
@@ -41,11 +42,11 @@ fn what_a_run_writes_down_is_run_again_and_played_from_the_other_side() {
         assert_eq!((ended.status, ended.err.as_str()), (Some(0), ""), "{ended:?}");
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(text.contains("hunter22, says"), more.is_some(), "{text}");
-        // As it was, in all ways.
+        // As it was recorded, in all modes.
         let ended = replay(&["--bytewise", "--cuts", "7", &tape]);
         assert_eq!(ended.status, Some(0), "{ended:?}");
         assert!(ended.out[0].contains("as it was, 7 ways: 1 connection,"), "{ended:?}");
-        // Another byte that was sent.
+        // Another byte than the one that was sent.
         let at = text.find("\ntook 81").unwrap() + 6;
         let changed = format!("{}82{}", &text[..at], &text[at + 2..]);
         let number = text[..at].lines().count();
@@ -55,7 +56,8 @@ fn what_a_run_writes_down_is_run_again_and_played_from_the_other_side() {
         assert_eq!(ended.status, Some(1), "{said}");
         assert!(said.contains(&format!("line {number}, Whole: took 82")), "{said}");
         assert!(said.contains("(RFC 6455 §5.2)"), "{said}");
-        // The other side of it, for a client that does the same, and for one that does not.
+        // Plays the other side, for a client that does the same as the recorded one, and for one
+        // that does not.
         fs::write(&path, &text).unwrap();
         for (client, status) in [(SCRIPT, 0), (OTHER, 1)] {
             let server = Live::start(&mut command(&["replay", "--server", &tape]));
@@ -88,7 +90,7 @@ fn a_tape_becomes_inputs_of_fuzz_targets() {
     assert_eq!(session[..3], [1, 1, 3]);
     let head = String::from_utf8_lossy(&session[3..]).into_owned();
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    // That of the target's own key.
+    // The value for the target's own key.
     assert!(head.contains("\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
     let message = fs::read(path.join("message").join("ws-echo-0")).unwrap();
     assert_eq!(message[..9], *b"\0\0\x81\x05hello");

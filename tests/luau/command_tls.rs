@@ -9,7 +9,7 @@ use super::command::{Ended, Live, Script, ca, failed, folder, printed, run};
 use super::common::Scripted;
 use super::common::tls::{End, Seen, Server, answering, chain};
 
-/// Prints what became of a connection.
+/// Prints the result of a connection.
 const OPEN: &str = r#"local ws, why = websocket.connect(...)
 print(why or "open")
 if ws then ws.OnClose:Wait() end"#;
@@ -24,7 +24,7 @@ fn serve(server: Server) -> (Scripted<Vec<Seen>>, u16) {
     (server, port)
 }
 
-/// Runs `OPEN` with options against a server, at the host.
+/// Runs `OPEN` with options, to the host of a server.
 #[track_caller]
 fn open(server: Server, host: &str, options: &[&str]) -> (Ended, Seen) {
     let (server, port) = serve(server);
@@ -35,7 +35,7 @@ fn open(server: Server, host: &str, options: &[&str]) -> (Ended, Seen) {
     (ended, server.join().remove(0))
 }
 
-/// What `OPEN` printed in a run that ended well, and what the command said.
+/// The output of `OPEN` in a successful run, and standard error of the command.
 #[track_caller]
 fn said((ended, _): &(Ended, Seen)) -> (&str, &str) {
     assert_eq!((ended.status, ended.out.len()), (Some(0), 1), "{ended:?}");
@@ -73,7 +73,7 @@ fn a_pin_opens_its_server_and_no_other() {
         (&[&*own][..], true),
         (&[&*other], false),
         (&[&*other, &*own], true),
-        // The root's.
+        // The key of the root.
         (&[&*pin("ca")], true),
     ] {
         let pins = pins.iter().flat_map(|pin| ["--pin", *pin]);
@@ -81,11 +81,11 @@ fn a_pin_opens_its_server_and_no_other() {
         let tried = open(Server::new("good"), "localhost", &options);
         match good {
             true => assert_eq!(said(&tried), ("open", "")),
-            // It says what to pin.
+            // The error has the value to pin.
             false => assert!(said(&tried).0.contains(&own), "{tried:?}"),
         }
     }
-    // And is no substitute for a root.
+    // A pin does not replace a root.
     let tried = open(Server::new("good"), "localhost", &["--pin", &own]);
     assert!(said(&tried).0.contains("not signed by a trusted root"), "{tried:?}");
 }
@@ -119,7 +119,7 @@ fn insecure_is_for_this_machine_alone_and_said_every_time() {
             assert!(said(&tried).0.contains("TLS: the certificate "), "{tried:?}");
         }
     }
-    // Another name is verified, though it leads here.
+    // Another name is verified, even if it resolves to this machine.
     for host in ["x.a.test", "a.localhost"] {
         for certificate in ["wildcard", "self-signed"] {
             let tried = open(Server::new(certificate), host, &["--insecure"]);
@@ -128,7 +128,7 @@ fn insecure_is_for_this_machine_alone_and_said_every_time() {
             assert_eq!(err, INSECURE);
         }
     }
-    // Even where nothing uses TLS.
+    // Even if no connection uses TLS.
     let ended = Script::new("tls-none", "print(1)").run(&["--insecure"], &[]);
     assert_eq!((ended.out, &*ended.err), (vec!["1".to_owned()], INSECURE));
     // A pin holds.
@@ -139,8 +139,8 @@ fn insecure_is_for_this_machine_alone_and_said_every_time() {
 
 #[test]
 fn a_name_of_this_machine_that_leads_elsewhere_is_not_connected_to_with_insecure() {
-    // An address for documentation (RFC 5737): nobody is there, and nobody is asked.
-    // The URL is the last argument: --echo puts its own before it.
+    // An address for documentation (RFC 5737): no host has it, and nothing is sent to it. The URL
+    // is the last argument: --echo puts its own before it.
     let text = "print(websocket.connect((select(select('#', ...), ...))))";
     let script = Script::new("tls-elsewhere", text);
     for host in ["localhost", "127.0.0.1"] {
@@ -173,14 +173,14 @@ fn secrets_go_to_the_file_of_the_variable_and_that_is_said() {
     let written = std::fs::read_to_string(&log).unwrap();
     assert!(written.contains("CLIENT_TRAFFIC_SECRET_0 "), "{written}");
 
-    // Where none can be written, it is no reason not to run.
+    // If the file cannot be written, the run goes on.
     let fine = Script::new("tls-no-secrets", "print(1)");
     let mut command = fine.command(&[], &[]);
     let ended = Live::start(command.env("SSLKEYLOGFILE", "/nowhere/secrets.txt")).end();
     assert_eq!((ended.status, &ended.out[..]), (Some(0), &["1".to_owned()][..]));
     assert!(ended.err.starts_with("warning: SSLKEYLOGFILE: /nowhere/secrets.txt: "), "{ended:?}");
     assert!(ended.err.ends_with("; no secrets are written\n"), "{ended:?}");
-    // An empty variable is none.
+    // An empty variable is ignored.
     let mut command = fine.command(&[], &[]);
     printed(&Live::start(command.env("SSLKEYLOGFILE", "")).end(), &["1"]);
 }
@@ -194,7 +194,7 @@ fn the_systems_roots_stand_in_for_the_bundled_ones_or_the_feature_is_named() {
         failed(&ended, 2, "feature system-roots");
         return;
     }
-    // A folder that is the system's store for this process.
+    // A folder that is the system's store for this process only.
     let store = folder().join("store");
     std::fs::create_dir_all(&store).unwrap();
     std::fs::copy(Path::new(&ca()), store.join("ca.pem")).unwrap();

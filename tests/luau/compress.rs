@@ -6,7 +6,7 @@ use super::command::{Script, printed};
 
 const URL: &str = "local url = ...\n";
 
-/// What was agreed on stands in the response.
+/// The response has the agreed parameters.
 const AGREED: &str = r#"
 local function agreed(options)
     local ws = WebSocket.connect(url, options)

@@ -91,7 +91,8 @@ both! {
     }
 
     fn the_time_limit_covers_everything(mode) {
-        // One that accepts and says nothing, and one behind it that has not even been accepted.
+        // A server that accepts and sends nothing, and a connection behind it that is not even
+        // accepted.
         let server = serve(|listener| {
             let mut first = Peer::asked(listener);
             assert_eq!(first.told(), "EOF");
@@ -121,7 +122,7 @@ both! {
         server.end();
     }
 
-    // Others are not held up by one that hangs, though it holds the gate of its own server.
+    // A hanging connection does not delay others, though it holds the gate of its own server.
     fn a_connection_that_hangs_holds_up_nobody_else(mode) {
         let hangs = serve(|listener| Peer::asked(listener).told());
         let server = echo();
@@ -139,7 +140,7 @@ both! {
         assert_eq!(hangs.end(), "EOF");
     }
 
-    // Rule 8: nobody waits for it any more, so the server sees the end at once, not after 30 s.
+    // Rule 8: no thread waits for it any more, so the server sees the end at once, not after 30 s.
     fn cancel_and_close_drop_an_opening_connection(mode) {
         for end in ["task.cancel(thread)", "coroutine.close(thread)"] {
             let (asked, ended) = (Flag::default(), Flag::default());
@@ -175,7 +176,7 @@ both! {
         }
     }
 
-    // The next one in the queue of the same server comes to its turn (one handshake at a time).
+    // The next one in the queue of the same server gets its turn (one handshake at a time).
     fn a_dropped_connection_leaves_its_place_to_the_next(mode) {
         let asked = Flag::default();
         let its = asked.clone();
@@ -248,7 +249,7 @@ both! {
 }
 
 both! {
-    // RFC 3986 §3.1, FAULTS 76. `URL` stays the text that was given.
+    // RFC 3986 §3.1, FAULTS 76. `URL` keeps the given text.
     fn a_scheme_has_no_case(mode) {
         let server = echo();
         let script = r#"for _, scheme in { "ws", "WS", "Ws", "wS" } do
@@ -318,13 +319,13 @@ fn a_url_that_is_malformed_behind_its_scheme() {
     ] {
         fails(Mode::Inline, url, "URL", part);
     }
-    // Advice that works: DNS knows a name in its ASCII form only.
+    // Useful advice: DNS knows a name in its ASCII form only.
     let text = r#"local ok, problem = pcall(WebSocket.connect, "ws://b\u{fc}cher.example/")
         eq(ok, false)
         check(string.find(problem, "begins with xn--", 1, true), problem)
         done()"#;
     passes(Mode::Inline, text, ());
-    // The script's own text is escaped, so that an error is one line whatever it holds.
+    // The script's own text is escaped, so that an error is always one line.
     let text = r#"local ok, problem = pcall(WebSocket.connect, "ws://a\nb\27[2J\xFF/")
         eq(ok, false)
         eq(string.find(problem, "[%c\x80-\xFF]"), nil)
@@ -353,7 +354,7 @@ fn arguments_of_other_types() {
     passes(Mode::Inline, text, ());
 }
 
-// What is wrong with a script that nobody protects ends in one report, with its position.
+// An error that no script catches is reported once, with its position.
 #[test]
 fn an_uncaught_failure_is_reported() {
     let url = refused();
@@ -367,7 +368,7 @@ fn an_uncaught_failure_is_reported() {
     assert_eq!(said, ["error: script:1: invalid websocket url"]);
 }
 
-// A thread that Luau itself cannot stop: the embedder's call without a thread.
+// A function that Luau itself cannot suspend: the embedder calls it without a thread.
 #[test]
 fn a_call_without_a_thread_says_what_is_wrong() {
     let server = echo();

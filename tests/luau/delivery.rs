@@ -1,6 +1,6 @@
 //! Messages of a turn reach Luau in groups, and one thread serves many handlers in a row: no script
-//! can tell. What a program says is compared over all the ways in which its messages can arrive, and
-//! the edges of the groups are looked at one by one.
+//! can notice it. The output of a program is compared over all ways in which its messages can
+//! arrive, and the edges of groups are tested one by one.
 
 use std::net::TcpListener;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
@@ -12,7 +12,7 @@ use super::support::*;
 
 // Drawing. ---------------------------------------------------------------------------------------
 
-/// Small, and the same everywhere.
+/// Small, and the same on every machine.
 struct Dice(u64);
 
 impl Dice {
@@ -23,7 +23,7 @@ impl Dice {
     }
 }
 
-/// As many bytes as a message has: mostly few, sometimes at an edge, and now and then a lot.
+/// The length of a message: mostly short, sometimes at an edge, and seldom long.
 fn size(dice: &mut Dice) -> usize {
     match dice.roll(100) {
         0..70 => 2 + dice.roll(20),
@@ -33,26 +33,27 @@ fn size(dice: &mut Dice) -> usize {
     }
 }
 
-/// The payload of a message, and whether it is text. The first byte tells it from its neighbours.
+/// The payload of a message, and whether it is text. The first byte distinguishes it from its
+/// neighbours.
 fn payload(dice: &mut Dice, i: usize) -> (Vec<u8>, bool) {
     let n = size(dice);
     let letter = b'a' + (i % 26) as u8;
     match dice.roll(8) {
         0 => {
-            // Ends where a character does.
+            // It ends at the end of a character.
             let unit = ["ä", "€", "🙂", "ß-"][i % 4];
             (unit.repeat(n / unit.len()).into_bytes(), true)
         }
         1 => (vec![letter; n], false),
         2 => ((0..n).map(|k| (k * 31 + i) as u8).collect(), false),
-        // A character that the end cuts, and one that the beginning does.
+        // A character that is cut at the end, and one at the beginning.
         3 if n > 1 => ([&vec![letter; n - 2][..], &b"\xF0\x9F"[..]].concat(), false),
         4 if n > 1 => ([&b"\x99\x82"[..], &vec![letter; n - 2][..]].concat(), false),
         _ => (vec![letter; n], true),
     }
 }
 
-/// A message in one frame, or in two; sometimes with a pong around it that nobody has asked for.
+/// A message in one frame, or in two; sometimes with an unsolicited pong around it.
 fn message(dice: &mut Dice, i: usize) -> Vec<u8> {
     let (bytes, is_text) = payload(dice, i);
     let opcode = if is_text { 1 } else { 2 };
@@ -69,7 +70,7 @@ fn message(dice: &mut Dice, i: usize) -> Vec<u8> {
     all
 }
 
-/// How many messages a program gets: few, or about as many as a group has, or several groups.
+/// The number of messages of a program: few, about as many as a group has, or several groups.
 fn count(dice: &mut Dice) -> usize {
     match dice.roll(8) {
         0 => 1 + dice.roll(3),
@@ -82,14 +83,14 @@ fn count(dice: &mut Dice) -> usize {
 
 // Ways. ------------------------------------------------------------------------------------------
 
-/// How the messages of a program arrive.
+/// The ways in which the messages of a program arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Write {
     /// Each after the handler of the one before it has begun.
     OneByOne,
     /// In one write with the answer to the handshake.
     Glued,
-    /// In one write, when the program listens.
+    /// In one write, when the program has a listener.
     AtOnce,
     /// In writes that end anywhere.
     Pieces,
@@ -100,11 +101,11 @@ enum Write {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Drive {
     Run,
-    /// Steps of so long.
+    /// Steps of this duration.
     Step(Duration),
 }
 
-/// What the script tells the server by the functions `ack` and `listen`.
+/// What the script reports to the server by the functions `ack` and `listen`.
 #[derive(Default)]
 struct Gate {
     counts: Mutex<Counts>,
@@ -128,8 +129,8 @@ impl Gate {
         self.counts.lock().unwrap().acks
     }
 
-    /// Waits for one more than there were, if anybody listens. Nothing depends on it but which
-    /// messages share a turn, so it is not waited for long.
+    /// Waits for one more than there were, if there is a listener. It only affects which messages
+    /// share a turn, so the wait is short.
     fn wait(&self, acks: usize) {
         let told = self.counts.lock().unwrap();
         let short = Duration::from_millis(5);
@@ -137,19 +138,19 @@ impl Gate {
         drop(self.changed.wait_timeout_while(told, short, waits).unwrap());
     }
 
-    /// Waits until somebody has listened.
+    /// Waits for the first listener.
     fn wait_for_listener(&self) {
         let told = self.counts.lock().unwrap();
         drop(self.changed.wait_timeout_while(told, LONG, |told| !told.ever).unwrap());
     }
 }
 
-/// The client may have left.
+/// The client may have closed.
 fn write(peer: &mut Peer, bytes: &[u8]) {
     let _ = std::io::Write::write_all(&mut peer.stream, bytes);
 }
 
-/// Plays one program's server; what it was told.
+/// Plays the server of one program; returns what it received.
 fn play(listener: &TcpListener, way: Write, seed: u64, gate: &Gate, seen: &Flag) -> Vec<String> {
     let mut dice = Dice(seed);
     let count = count(&mut dice);
@@ -244,14 +245,14 @@ fn play(listener: &TcpListener, way: Write, seed: u64, gate: &Gate, seen: &Flag)
     heard
 }
 
-/// What one program has said and its server has heard.
+/// The output of one program, and what its server has received.
 #[derive(Debug, PartialEq, Eq)]
 struct Log {
     /// In the order of the messages.
     said: Vec<String>,
     /// Of the other connection.
     other: Vec<String>,
-    /// At any time.
+    /// Lines without a fixed order.
     late: Vec<String>,
     heard: Vec<String>,
 }
@@ -266,7 +267,7 @@ impl Log {
         Log { said, other, late, heard }
     }
 
-    /// What holds for each by itself.
+    /// Properties of each run.
     #[track_caller]
     fn check(&self, what: &str) {
         for line in self.said.iter().chain(&self.other) {
@@ -277,7 +278,7 @@ impl Log {
     }
 }
 
-/// A runtime with what delivery.luau calls.
+/// A runtime with the functions that delivery.luau calls.
 fn runtime(mode: Mode, time_limit: bool, stand_in: bool) -> (Rt, Arc<Gate>) {
     let rt = streams::with(mode, |mut options| {
         if stand_in {
@@ -319,7 +320,7 @@ fn runtime(mode: Mode, time_limit: bool, stand_in: bool) -> (Rt, Arc<Gate>) {
 
 const PROGRAM: &str = include_str!("delivery.luau");
 
-/// Runs what was spawned to its end.
+/// Runs all spawned scripts to their end.
 fn drive(rt: &mut Rt, drive: Drive) {
     match drive {
         Drive::Run => rt.run(),
@@ -334,7 +335,7 @@ fn drive(rt: &mut Rt, drive: Drive) {
     }
 }
 
-/// The programs of some seeds, some of them one after another in one VM.
+/// The programs of some seeds; some run one after another in one VM.
 fn logs(seeds: &[u64], mode: Mode, way: Write, how: Drive, time_limit: bool) -> Vec<Log> {
     let stand_in = way == Write::WhileItComputes;
     let mut all = Vec::new();
@@ -363,7 +364,7 @@ fn logs(seeds: &[u64], mode: Mode, way: Write, how: Drive, time_limit: bool) -> 
 
 const SEEDS: u64 = 120;
 
-/// What each program says if every message is a turn of its own.
+/// The output of each program if every message has its own turn.
 fn one_by_one() -> &'static [Log] {
     static LOGS: OnceLock<Vec<Log>> = OnceLock::new();
     LOGS.get_or_init(|| {
@@ -372,7 +373,7 @@ fn one_by_one() -> &'static [Log] {
     })
 }
 
-/// Every `part`th of the programs says the same another way.
+/// Every `part`th of the programs has the same output in another way.
 #[track_caller]
 fn same(part: u64, mode: Mode, way: Write, how: Drive, time_limit: bool) {
     let seeds: Vec<u64> = (0..SEEDS).filter(|seed| seed % part == part / 2).collect();
@@ -451,7 +452,7 @@ fn a_program_says_the_same_if_it_comes_while_it_computes() {
 
 // Streams. ---------------------------------------------------------------------------------------
 
-/// A response with its messages, each by itself; and what ends it.
+/// A response with its messages, one by one, and its end.
 fn stream(kind: &str, dice: &mut Dice, count: usize) -> (Vec<Vec<u8>>, &'static [u8]) {
     let one = |dice: &mut Dice, i: usize| {
         let (mut bytes, _) = payload(dice, i);
@@ -541,7 +542,7 @@ fn a_program_of_a_stream_says_the_same_however_it_comes() {
 
 // One rule each. ---------------------------------------------------------------------------------
 
-/// A script against a server that says all of it, in every way there is; what it says is `want`.
+/// Runs a script with a server that sends everything, in all ways; its output must be `want`.
 #[track_caller]
 fn everywhere(script: &str, messages: &[Vec<u8>], want: &[&str]) {
     let ways = [
@@ -560,7 +561,7 @@ fn everywhere(script: &str, messages: &[Vec<u8>], want: &[&str]) {
                 write(&mut peer, &all.concat());
             } else {
                 for (i, message) in all.into_iter().enumerate() {
-                    // Around the edges each is a turn of its own, nearly always: when the client
+                    // Around the edges, nearly every message has its own turn: when the client
                     // answers, it has read it.
                     if !matches!(i, 0..4 | 60..67 | 127..) {
                         write(&mut peer, &message);
@@ -569,7 +570,7 @@ fn everywhere(script: &str, messages: &[Vec<u8>], want: &[&str]) {
                     write(&mut peer, &[message, frame(0x89, b"")].concat());
                     match peer.told() {
                         told if told == "pong " => {}
-                        // It may have closed, and then waits for the same of us.
+                        // It may have closed, and then waits until we do the same.
                         _ => return write(&mut peer, &close(1000, "")),
                     }
                 }
@@ -585,15 +586,15 @@ fn everywhere(script: &str, messages: &[Vec<u8>], want: &[&str]) {
     }
 }
 
-/// Texts of the numbers from 1 on, and the end.
+/// Texts of the numbers from 1 on, then the end.
 fn numbers(n: usize) -> Vec<Vec<u8>> {
     let mut all: Vec<_> = (1..=n).map(|i| text(&i.to_string())).collect();
     all.push(close(1000, ""));
     all
 }
 
-/// A handler does something at the edges of groups and rows; each of them is called with its own
-/// message, and none twice. `act` is a piece of Luau with `n`, the number, and `m`, the message.
+/// A handler acts at the edges of groups and rows; each handler is called with its own message, and
+/// none twice. `act` is Luau code with `n`, the number, and `m`, the message.
 #[track_caller]
 fn each_once(act: &str, want: &[&str]) {
     let script = format!(
@@ -618,7 +619,7 @@ fn a_raise_at_an_edge_of_a_group_stops_nobody() {
     want.push("closed 130".into());
     let want: Vec<&str> = want.iter().map(|line| &**line).collect();
     each_once("if at[n] then error('at ' .. n, 0) end", &want);
-    // It is the handler's own raise, wherever it comes from.
+    // It is the handler's own error, wherever it was raised.
     each_once("if at[n] then task.spawn(function() error('at ' .. n, 0) end) end", &want);
     each_once(
         "if at[n] then local ok, e = pcall(error, 'at ' .. n, 0) print('error: ' .. e) end",
@@ -641,7 +642,7 @@ fn a_deferred_thread_runs_before_the_next_message() {
         end) end"#,
         &want,
     );
-    // Of a thread inside the handler's, and of one that was put there twice.
+    // Of a thread inside the handler's, and of one that was passed twice.
     each_once(
         r#"if at[n] then coroutine.wrap(function()
             task.defer(coroutine.running())
@@ -655,7 +656,7 @@ fn a_deferred_thread_runs_before_the_next_message() {
     );
 }
 
-// It stands in the middle of the row that it has begun, and the others have gone on.
+// It has stopped in the middle of the row that it began, and the others have gone on.
 #[test]
 fn a_thread_that_was_left_behind_delivers_nothing_when_it_is_resumed() {
     let want = [

@@ -11,7 +11,7 @@ use super::common::{pem, trusting};
 use super::raw::{Peer, close, frame, serve, text};
 use super::support::*;
 
-/// Prints what it is told, then how it ended.
+/// Prints the events of a connection, then how it ended.
 const LISTENS: &str = r#"local ws = WebSocket.connect(...)
     ws.OnMessage:Connect(function(m, binary)
         print(if binary then "binary" else "text", m)
@@ -23,7 +23,7 @@ const LISTENS: &str = r#"local ws = WebSocket.connect(...)
         print("closed", ws.CloseCode, ws.CloseReason)
     end)"#;
 
-/// What a script hears that only listens, and what the server hears.
+/// The events of a script that only listens, and the frames that the server receives.
 #[track_caller]
 fn hears(mode: Mode, bytes: &[&[u8]]) -> (Vec<String>, Vec<String>) {
     let bytes = bytes.concat();
@@ -229,7 +229,7 @@ both! {
         }
     }
 
-    // A reply to what came before the broken rule still goes out, before our verdict.
+    // A reply to messages from before the violation is still sent, before our close frame.
     fn a_reply_before_the_verdict(mode) {
         let server = serve(|listener| {
             let bytes = [text("1"), text("2"), frame(0x83, b"")].concat();
@@ -277,7 +277,7 @@ both! {
         passes(mode, AT_ONCE, server.url());
     }
 
-    // Both sides talk without listening for as long as their buffers take it: nobody may block.
+    // Both sides send without reading for as long as their buffers have room: neither may block.
     fn more_than_all_buffers_hold_in_both_directions(mode) {
         let server = echo();
         let script = r#"local ws = WebSocket.connect(...)

@@ -1,5 +1,5 @@
-//! What large messages leave: memory stays in proportion to what lives, and so does the work that
-//! frees it (`src/luau/collector.rs`). Counted, not timed.
+//! Large messages become garbage: memory stays in proportion to the live data, and so does the work
+//! that frees it (`src/luau/collector.rs`). Counted, not timed.
 
 use moonwire::mlua::Lua;
 
@@ -9,7 +9,7 @@ use super::support::*;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// So many binary messages of a size, of which no two are alike.
+/// This number of binary messages of a size, all different.
 fn flood(count: usize, size: usize) -> Scripted<()> {
     serve(move |mut peer: Peer| {
         peer.accept(b"");
@@ -24,8 +24,8 @@ fn flood(count: usize, size: usize) -> Scripted<()> {
     })
 }
 
-/// Prints bytes that live before the flood, the most that were in use at a message, and the cycles
-/// of the collector that have ended meanwhile: each clears the weak entry.
+/// Prints the live bytes before the flood, the peak at a message, and the collector's cycles that
+/// have ended meanwhile: each clears the weak entry.
 const SCRIPT: &str = r#"local url, kind, bytes = ...
     local live
     if kind == "flat" then
@@ -102,7 +102,7 @@ both! {
         }
     }
 
-    /// What lives is marked once for garbage in proportion, not for each message.
+    /// Live data is marked once per garbage in proportion, not for each message.
     fn a_large_heap_is_not_marked_for_each_large_message(mode) {
         for (kind, live, count, size) in [
             ("flat", 64 * MIB, 64, MIB),
@@ -110,7 +110,7 @@ both! {
             ("tables", 16 * MIB, 64, MIB),
         ] {
             let [before, _, most, cycles, _] = run(mode, kind, live, count, size);
-            // Half of what is spared, since Luau has cycles of its own beside.
+            // Half of the savings, since Luau also has cycles of its own.
             let at_most = 2 + 2 * count * size / (2 * MIB + live / 4);
             let case = format!("{kind} {live} {count}×{size}: {before}, most {most}");
             assert!((1..=at_most).contains(&cycles), "{cycles} cycles, {at_most} at most: {case}");

@@ -1,17 +1,17 @@
-//! What many handlers, timers and waits cost: each comes and goes in the same time and memory however
-//! many there are. And that handlers, which may come and go while they are called, are called in the
-//! order of a model as plain as can be.
+//! The cost of many handlers, timers and waits: adding and removing one takes the same time and
+//! memory for any number of them. Also, handlers that come and go while they are called are called
+//! in the order of a simple model.
 
 use moonwire::mlua::{Function, Lua};
 
 use super::support::*;
 
-/// How many programs are generated: by default for some seconds, or `MOONWIRE_SEEDS`.
+/// The number of generated programs: by default for some seconds, or `MOONWIRE_SEEDS`.
 fn programs(default: u32) -> u32 {
     std::env::var("MOONWIRE_SEEDS").ok().map_or(default, |n| n.parse().unwrap())
 }
 
-/// The parts of the prelude by themselves, in a VM of their own.
+/// The parts of the prelude alone, in a VM of their own.
 fn part(lua: &Lua, name: &str) -> Function {
     let text = match name {
         "timers" => include_str!("../../src/luau/prelude/timers.luau"),
@@ -23,8 +23,8 @@ fn part(lua: &Lua, name: &str) -> Function {
     lua.load(text).set_name(format!("={name}")).into_function().unwrap()
 }
 
-// §3: newest first; one that comes meanwhile is not called, nor one that has left before its turn; and
-// `Once` leaves before it is called. [FAULTS 84]
+// §3: newest first; a handler that is connected meanwhile is not called, nor one that is
+// disconnected before its turn; and `Once` disconnects before it is called. [FAULTS 84]
 #[test]
 fn handlers_are_called_as_a_plain_model_has_it() {
     let lua = Lua::new();
@@ -36,8 +36,8 @@ fn handlers_are_called_as_a_plain_model_has_it() {
     assert!(calls > u64::from(programs) * 20, "{calls} calls");
 }
 
-// §4: by time, and equal times in the order in which they were set; what is given up leaves at once.
-// [FAULTS 84]
+// §4: by time, and equal times in the order in which they were set; a cancelled timer is removed at
+// once. [FAULTS 84]
 #[test]
 fn timers_come_up_as_a_plain_model_has_it() {
     let lua = Lua::new();
@@ -47,7 +47,7 @@ fn timers_come_up_as_a_plain_model_has_it() {
     assert!(came > u64::from(programs) * 20, "{came} came up");
 }
 
-/// Handlers of one signal, `n` of a kind; what lies between `begin()` and `finish()` is measured.
+/// `n` handlers of a kind on one signal; the code between `begin()` and `finish()` is measured.
 const REMOVALS: &str = r#"local url, n, kind = ...
 local ws = WebSocket.connect(url)
 local function f() end
@@ -86,7 +86,7 @@ task.wait()
 finish()
 ws:Close()"#;
 
-/// Bytes that a script allocates between `begin()` and `finish()`, none of which is collected.
+/// Bytes that a script allocates between `begin()` and `finish()`; none is collected.
 fn allocated(text: &str, args: impl moonwire::mlua::IntoLuaMulti) -> usize {
     let mut rt = Rt::new(Mode::Inline);
     let marks = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -106,24 +106,24 @@ fn allocated(text: &str, args: impl moonwire::mlua::IntoLuaMulti) -> usize {
     finish.saturating_sub(begin)
 }
 
-// A handler that left had copied all others: the bytes grew with the square. [FAULTS 84]
+// Removing a handler used to copy all others: the bytes grew with the square. [FAULTS 84]
 #[test]
 fn handlers_leave_at_a_cost_that_grows_as_their_number() {
     let server = echo();
     for kind in ["oldest", "newest", "random", "once", "woken", "cancelled", "late"] {
         let [few, many] = [500, 5000].map(|n| allocated(REMOVALS, (server.url(), n, kind)));
         println!("{kind}: {few} bytes for 500, {many} for 5000");
-        // What 500 take may be next to nothing.
+        // 500 may take almost nothing.
         assert!(many <= 20 * few.max(8192), "{kind}: {few} bytes for 500, {many} for 5000");
     }
 }
 
-/// A runtime whose scripts can ask for the bytes that are alive: `live()`.
+/// A runtime whose scripts can ask for the live bytes: `live()`.
 fn with_live() -> Rt {
     let rt = Rt::new(Mode::Inline);
     let lua = rt.runtime.lua();
     let live = |lua: &Lua, ()| {
-        // The second round takes what the first has finalized.
+        // The second round frees what the first has finalized.
         lua.gc_collect()?;
         lua.gc_collect()?;
         Ok(lua.used_memory())
@@ -132,7 +132,7 @@ fn with_live() -> Rt {
     rt
 }
 
-// Memory stays what those take that are there. [FAULTS 84]
+// Memory depends only on the handlers that exist. [FAULTS 84]
 #[test]
 fn handlers_that_left_leave_nothing_behind() {
     let server = echo();
@@ -161,7 +161,7 @@ fn handlers_that_left_leave_nothing_behind() {
     with_live().passes(text, server.url());
 }
 
-/// Sets timers that are given up, `n` of a kind, while another one is due before them.
+/// Sets and cancels timers, `n` of a kind, while another one is due before them.
 const TIMERS: &str = r#"local n, kind = ...
 local other = task.delay(50, error, "too late")
 local one = task.spawn(function() while true do coroutine.yield() end end)
@@ -196,8 +196,8 @@ local more = live() - before
 print(kind, if more < 1024 * 1024 then "is flat" else `{more} bytes more`)
 task.cancel(other)"#;
 
-// A timer that was cancelled kept its thread until its time. And the program ends, since nothing is left.
-// [FAULTS 84]
+// A cancelled timer used to keep its thread until its time. The program ends, since nothing is
+// left. [FAULTS 84]
 #[test]
 fn timers_that_are_given_up_leave_nothing_behind() {
     for kind in ["delay", "step", "sleep", "close", "for ever", "never", "ended", "one"] {
@@ -205,11 +205,11 @@ fn timers_that_are_given_up_leave_nothing_behind() {
     }
 }
 
-// §4: a thread that waits is not let through by anyone else, however often that is tried; it died after
-// 19,994 times, of its stack. [FAULTS 84]
+// §4: only its own answer resumes a thread that waits, however often others resume it; this used to
+// overflow the stack after 19,994 times. [FAULTS 84]
 #[test]
 fn resuming_a_thread_that_waits_costs_it_nothing() {
-    // It connects first: from the sleeper to the end of the loop nobody else has a turn.
+    // It connects first: from the sleeper to the end of the loop no other thread runs.
     let text = r#"local result
         local ws = WebSocket.connect(...)
         local sleeper = task.spawn(function()

@@ -1,5 +1,5 @@
-//! §1, rules 2 and 3: messages that are held come before `OnClose`, whatever kind of listener takes
-//! them, in whichever order both are attached, and whether the end was told already or not.
+//! §1, rules 2 and 3: held messages come before `OnClose`, for every kind of listener, in any order
+//! of attaching, and whether the end has been reported already or not.
 
 use super::raw::{Peer, Raw, close, serve, text};
 use super::support::*;
@@ -12,13 +12,13 @@ fn three() -> Raw<Vec<String>> {
     })
 }
 
-/// When a script attaches: with everything still to come, or after the end.
+/// When a script attaches: before everything, or after the end.
 const WHEN: [(&str, &str); 2] = [
     ("before the end", ""),
     ("after it", "until_true(function() return ws.State == 'Closed' end)"),
 ];
 
-/// Listeners that take all three.
+/// Listeners that take all three messages.
 const TAKE: [(&str, &str); 6] = [
     ("Connect", "ws.OnMessage:Connect(say)"),
     (
@@ -40,7 +40,7 @@ const TAKE: [(&str, &str); 6] = [
         "Wait, with pauses",
         "task.spawn(function() while true do say(ws.OnMessage:Wait()) task.wait() end end)",
     ),
-    // The first gets one of them only.
+    // The first listener gets only one of them.
     ("Once and Connect", "ws.OnMessage:Once(function() end) ws.OnMessage:Connect(say)"),
 ];
 
@@ -50,7 +50,7 @@ const END: [(&str, &str); 3] = [
     ("Wait", "task.spawn(function() ws.OnClose:Wait() over() end)"),
 ];
 
-/// Runs what `attach` says; the names that it said.
+/// Runs `attach`; returns the names that it printed.
 fn heard(rt: &mut Rt, when: &str, attach: &str) -> Vec<String> {
     let server = three();
     let script = format!(
@@ -81,7 +81,7 @@ both! {
         }
     }
 
-    // Each listener is a thread's of its own, which runs at the end of the resumption.
+    // Each listener belongs to its own thread, which runs at the end of the resumption.
     fn what_is_deferred_belongs_to_the_resumption(mode) {
         let mut rt = Rt::new(mode);
         for (_, when) in WHEN {
@@ -93,7 +93,7 @@ both! {
         }
     }
 
-    // What nobody takes is not waited for, or not for ever.
+    // OnClose does not wait for messages that no listener takes, or not for ever.
     fn a_listener_that_takes_fewer_has_those_before_the_end(mode) {
         let mut rt = Rt::new(mode);
         for (_, when) in WHEN {
@@ -134,7 +134,7 @@ both! {
         }
     }
 
-    // A script that has stopped taking was waited for once.
+    // OnClose has waited once for a script that stopped taking messages.
     fn the_end_is_put_off_once_and_then_told_at_once(mode) {
         let mut rt = Rt::new(mode);
         for (_, when) in WHEN {

@@ -1,4 +1,5 @@
-//! Host files: the functions of `host`, the two worlds that are here, and that scripts reach none of it.
+//! Host files: the functions of `host`, the two built-in hosts, and that scripts cannot reach
+//! `host`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,7 +20,7 @@ fn in_world(host: HostFile) -> Rt {
     Rt::with(Mode::Inline, |options| options.host(host).player("Ada", 77).place(1818))
 }
 
-/// Why a runtime with these host files does not come about.
+/// The error of a runtime with these host files.
 #[track_caller]
 fn problem(files: &[&str]) -> String {
     let said = Said::default();
@@ -64,7 +65,7 @@ fn wrong_arguments_raise_in_the_host_file() {
         ("host.player.Name = 'x'", "attempt to modify a readonly table".to_owned()),
     ] {
         assert_eq!(problem(&[&format!("\n{call}")]), format!("my.luau:2: {why}"), "{call}");
-        // It can be caught there.
+        // The file can catch it.
         let caught = with(&format!("assert(not pcall(function() {call} end))")).says("", ());
         assert_eq!(caught, [""; 0], "{call}");
     }
@@ -93,7 +94,7 @@ fn names_that_are_taken_raise() {
     ] {
         assert_eq!(problem(&[call]), format!("my.luau:1: {why}"));
     }
-    // Those of another file, too; and both worlds make `Instance`.
+    // Names of another file, too; and both built-in hosts define `Instance`.
     assert_eq!(
         problem(&["host.global('a', 1)", "host.global('a', 1)"]),
         "my.luau:1: host.global: there is a global a already"
@@ -118,7 +119,7 @@ fn a_file_that_is_no_luau_raises_or_waits_is_an_error() {
     }
 }
 
-/// The command says it in one line, with its status.
+/// The command prints it in one line and exits with the status.
 #[test]
 fn the_command_says_what_is_wrong_with_a_host() {
     let raises = Script::new("host_raises", "error('no')");
@@ -157,7 +158,7 @@ fn the_command_says_what_is_wrong_with_a_host() {
     }
 }
 
-/// Host, script, what is said.
+/// Host, script, output.
 #[test]
 fn what_a_host_adds_is_there() {
     for (host, script, said) in [
@@ -215,7 +216,7 @@ fn what_a_host_adds_is_there() {
             "print(w, type(Instance.new))",
             "table function",
         ),
-        // A file has the language and what scripts have.
+        // A file has the language, and the globals of scripts.
         (
             "host.global('have', { assert, ipairs, pairs, rawget, xpcall, bit32.band, os.time, utf8.char, vector.create, \
              unpack, getmetatable, task.spawn, print, typeof, buffer.create, coroutine.running, loadstring })",
@@ -252,7 +253,7 @@ fn a_signal_gives_its_arguments_as_they_are() {
         );
     let fired = ["0: ", "1: 1", "2: 1, 2", "3: 1, 2, 3", "5: 1, 2, 3, 4, 5"];
     let nils = ["1: nil", "2: nil, nil", "2: nil, 2", "2: 1, nil", "5: nil, nil, nil, 4, nil"];
-    // The wait was there last, so it is answered first.
+    // The wait was connected last, so it is called first.
     let again = ["0: ", "1: 1", "1: nil", "waits 0:  1: 1 1: nil 3: 1, nil, 3", "3: 1, nil, 3"];
     assert_eq!(said, [&["RBXScriptSignal true"], &fired[..], &nils, &again].concat());
 }
@@ -327,14 +328,14 @@ fn steps_keep_a_program_alive_while_they_are_on() {
         (),
     );
     assert_eq!(said, ["0", "3"]);
-    // One that switches itself off from inside.
+    // One that switches itself off in its own call.
     let said = with(
         "local switch local n = 0 switch = host.steps(function() n += 1 print(n) if n == 3 then switch(false) end end) \
          host.global('start', function() switch(true) end)",
     )
     .says("start()", ());
     assert_eq!(said, ["1", "2", "3"]);
-    // A raise in it is reported, and the next step comes.
+    // An error in it is reported, and the next step follows.
     let said = with(
         "local switch local n = 0 switch = host.steps(function() n += 1 if n == 2 then switch(false) end error('x', 0) end) switch(true)",
     )
@@ -358,7 +359,7 @@ fn a_step_comes_only_while_somebody_listens() {
         "#,
         (),
     );
-    // Before, it waits for its own deadline alone; and with its last listener it ends.
+    // Before, it waits only for its own deadline; and after its last listener it ends.
     let mut steps = 0;
     loop {
         let progress = rt.runtime.step(Duration::from_millis(1)).unwrap();
@@ -440,7 +441,7 @@ fn a_tree_of_instances() {
     }
 }
 
-/// Roblox says after 5 s that a wait may never end; here they pass faster.
+/// Roblox warns after 5 s that a wait may never end; here time passes faster.
 #[test]
 fn a_wait_for_a_child_says_once_that_it_may_never_end() {
     let faster = "local real = task local task = { cancel = real.cancel, delay = function(s, f) return real.delay(s / 500, f) end }\n";
@@ -519,7 +520,7 @@ fn globals_of_its_own_leave_the_hosts_to_each_script() {
     assert_eq!(rt.said.take(), ["1 5 true", "nil moonwire function Ada"]);
 }
 
-/// Without a host, what one of ours has is told; with it, it is there.
+/// Without a host, the warning names the built-in host that has it; with that host, it exists.
 #[test]
 fn what_is_not_here_is_told_with_the_host_that_has_it() {
     let members = |host: Option<HostFile>| -> BTreeSet<String> {
@@ -533,7 +534,7 @@ fn what_is_not_here_is_told_with_the_host_that_has_it() {
     let (studio, executor) =
         (members(Some(HostFile::studio())), members(Some(HostFile::executor())));
     let mut count = 0;
-    // Of every Instance, and nothing that is asked of `game`.
+    // Members of every Instance, which no service answers.
     let rare = ["Attribute", "Property", "FindFirstA", "OfClass", "WhichIsA", "Cl", "Destroy"];
     let is_rare = |name: &str| rare.iter().any(|part| name.contains(part));
     for name in studio.union(&executor).filter(|name| !bare.contains(*name) && !is_rare(name)) {
@@ -551,7 +552,7 @@ fn what_is_not_here_is_told_with_the_host_that_has_it() {
         count += 1;
     }
     assert!(count >= 25, "{count}");
-    // Others are told together, once.
+    // The others get one warning together.
     let said = says(
         Mode::Inline,
         "for _, n in { 'Chat', 'Teams', 'Chat' } do pcall(game.GetService, game, n) end",

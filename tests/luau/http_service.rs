@@ -14,8 +14,8 @@ both! {
     }
 }
 
-/// The text says what there is, and a warning where the rest may come from: once for each name that a host
-/// file of ours has, once for all others.
+/// The error lists the services, and a warning says how to get others: once for each name that a
+/// built-in host has, once for all other names.
 #[test]
 fn a_service_that_is_not_here_is_raised_and_its_host_is_named() {
     let mut rt = Rt::new(Mode::Inline);
@@ -69,7 +69,7 @@ fn without_the_feature_json_raises() {
     passes(Mode::Inline, text, ());
 }
 
-/// Text that no script may see.
+/// Text that no script may read.
 const HIDDEN: &str = "hunter2";
 
 fn with_secrets(mode: Mode) -> Rt {
@@ -79,7 +79,7 @@ fn with_secrets(mode: Mode) -> Rt {
 #[test]
 fn secrets_are_not_seen() {
     with_secrets(Mode::Inline).passes(include_str!("secrets.luau"), HIDDEN);
-    // Nor where a script fails with one in its hands.
+    // Nor if a script fails with a secret as its error.
     let mut rt = with_secrets(Mode::Inline);
     for text in [
         "error(...)",

@@ -1,5 +1,5 @@
-//! What scripts reach is inert: no token, no table that others share and that can be written, no
-//! environment that matters (LUAU_API §7).
+//! Everything that scripts can reach is inert: no token, no shared table that can be written, no
+//! environment of internals (LUAU_API §7).
 
 use moonwire::luau::{HostFile, Options, Runtime, install};
 use moonwire::mlua::{Function, Lua, Table, Value};
@@ -8,7 +8,8 @@ use super::support::{Mode, Rt, Said, echo, refused};
 
 const WALK: &str = include_str!("inert.luau");
 
-/// Leaves one of each thing of a host where the walk finds it, and looks from what it calls.
+/// Puts one of each object of a host where the walk finds it, and walks from the functions that it
+/// calls.
 const OF_HOSTS: &str = r#"
     local objects = { host = host }
     eq(host, nil)
@@ -108,7 +109,8 @@ both! {
         rt.passes(WALK, (server.url(), members, true));
     }
 
-    // d01: whoever yielded what `serve` yields was taken for the thread that waits for the next handler.
+    // d01: a thread that yielded the value that `serve` yields was mistaken for the thread that
+    // waits for the next handler.
     fn no_thread_is_given_the_handlers_of_others(mode) {
         let server = echo();
         Rt::new(mode).passes(
@@ -139,7 +141,7 @@ both! {
         );
     }
 
-    // As with one of which `coroutine.running` was asked for (d07): it would be seen by the others.
+    // As with a thread for which `coroutine.running` was called (d07): the others would see it.
     fn a_thread_that_was_given_an_environment_serves_no_other_handler(mode) {
         let server = echo();
         Rt::new(mode).passes(
@@ -161,7 +163,7 @@ both! {
     }
 }
 
-/// The text of an error value is made by a script's `__tostring`, which is called by the scheduler.
+/// A script's `__tostring` makes the text of an error value; the scheduler calls it.
 #[test]
 fn the_thread_of_the_scheduler_is_not_to_be_had() {
     let said = Rt::new(Mode::Inline).says(
@@ -189,7 +191,7 @@ fn debug_and_environments() {
     Rt::new(Mode::Inline).passes(include_str!("debug.luau"), ());
 }
 
-/// In the VM of an embedder, whose sandbox comes before, after, or never.
+/// In an embedder's VM, with the sandbox before, after, or never.
 #[test]
 fn it_is_so_in_the_vm_of_an_embedder() {
     for (before, after) in [(false, false), (true, false), (false, true)] {
@@ -212,7 +214,7 @@ fn it_is_so_in_the_vm_of_an_embedder() {
     }
 }
 
-/// Whatever stands in the environment of the prelude's functions, none of them looks there.
+/// The functions of the prelude read no name from their environment.
 #[test]
 fn nothing_is_looked_up_at_the_time_of_a_call() {
     let server = echo();
@@ -228,12 +230,12 @@ fn nothing_is_looked_up_at_the_time_of_a_call() {
     ];
     for (script, args) in scripts {
         let mut rt = Rt::new(Mode::Inline);
-        // To load a part fills the environment for so long.
+        // While a part is loaded, its environment has entries.
         rt.runtime.load_all().unwrap();
         let (lua, environment) = (rt.runtime.lua().clone(), rt.runtime.environment().clone());
         assert!(environment.is_empty() && environment.is_readonly());
         environment.set_readonly(false);
-        // Else what was looked up when the functions were loaded is used.
+        // Otherwise the values from the time of loading are used.
         environment.set_safeenv(false);
         let poison = lua.create_table().unwrap();
         let look = |_: &Lua, (_, name): (Value, String)| -> moonwire::mlua::Result<Value> {
@@ -246,7 +248,7 @@ fn nothing_is_looked_up_at_the_time_of_a_call() {
     }
 }
 
-/// Words of a line of code, without comments and texts; each with the characters around it.
+/// The words of a line of code, without comments and texts; each with the characters around it.
 fn words(line: &str) -> Vec<(char, &str, char)> {
     let line = line.split("--").next().unwrap();
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -264,8 +266,8 @@ fn words(line: &str) -> Vec<(char, &str, char)> {
     all
 }
 
-/// The same of the text, so that it holds for what no test calls: inside of a function, a name of the
-/// language's stands for a local of the file.
+/// The same for the source, so that it holds for code that no test calls: inside a function, a name
+/// of the language refers to a local of the file.
 #[test]
 fn the_prelude_takes_what_it_needs_when_it_is_loaded() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/luau/prelude");

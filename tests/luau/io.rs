@@ -1,4 +1,4 @@
-//! The global `io`: what scripts read and write, with an embedder's streams and in the command.
+//! The global `io`: reading and writing by scripts, with an embedder's streams and in the command.
 
 use std::collections::VecDeque;
 use std::io::{self, Cursor, Read, Write};
@@ -11,7 +11,7 @@ use moonwire::luau::{Error, Io, Line, Options, Progress, Runtime};
 use super::raw::LONG;
 use super::support::*;
 
-/// What is written here can be looked at.
+/// A writer whose bytes a test can read.
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
 
@@ -32,7 +32,7 @@ impl Write for Written {
     }
 }
 
-/// Reads what comes through a channel, until that is closed.
+/// Reads what arrives through a channel, until that is closed.
 struct Fed(Receiver<io::Result<Vec<u8>>>, VecDeque<u8>);
 
 fn fed() -> (Sender<io::Result<Vec<u8>>>, Fed) {
@@ -68,7 +68,7 @@ both! {
             ("a\nb", &["1 1:a", "2 1:b"]),
             ("a\r\nb\r\n", &["1 1:a", "2 1:b"]),
             ("\r\n\n\r\n", &["1 0:", "2 0:", "3 0:"]),
-            // A carriage return by itself, or without its line feed, is a byte as any.
+            // A carriage return that is alone, or without its line feed, is an ordinary byte.
             ("a\rb\nc\r", &["1 3:a\rb", "2 2:c\r"]),
             ("\r\r\n", &["1 1:\r"]),
         ] {
@@ -89,7 +89,7 @@ both! {
                     print(r(), r(1), r('line')) for _ in io.lines() do print('never') end";
         let said = reading(mode, Cursor::new("abcd\n\nxyz\n")).says(text, ());
         assert_eq!(said, ["ab cd  x yz\n true", "nil nil nil"]);
-        // What is left, if that is less.
+        // The rest, if that is less.
         let said = reading(mode, Cursor::new("abc")).says("print(io.read(7), io.read(7))", ());
         assert_eq!(said, ["abc nil"]);
         let said = reading(mode, Cursor::new("")).says("print(#io.read('all'), io.read())", ());
@@ -98,7 +98,7 @@ both! {
 
     fn bytes_of_any_kind_come_as_they_are(mode) {
         let all: Vec<u8> = (0..=255).chain(*b"\xff\xfe\0\n").collect();
-        // The line feed is the eleventh of them; the carriage return is nowhere before one.
+        // The line feed is the eleventh byte; there is no carriage return before it.
         let text = "local first, rest = io.read(), io.read() local s = first .. '\\n' .. rest \
                     print(#first, #s, io.read()) \
                     for i = 0, 255 do assert(string.byte(s, i + 1) == i, i) end \
@@ -134,7 +134,7 @@ both! {
     }
 
     fn many_lines_shut_nobody_out(mode) {
-        // All of it is there at once.
+        // All of it is available at once.
         let input = Cursor::new("x\n".repeat(400_000));
         let text = "local n, at = 0, {} \
             task.spawn(function() for i = 1, 3 do task.wait() at[i] = n end end) \
@@ -166,11 +166,11 @@ both! {
     fn one_that_is_cancelled_gives_up_its_place(mode) {
         let (feed, fed) = fed();
         let mut rt = reading(mode, fed);
-        // Nothing is left to wait for: the run ends, though the input does not.
+        // Nothing is left to wait for: the run ends, though the input has not.
         rt.spawn("local t = task.spawn(io.read) task.wait(0.01) task.cancel(t) print('end')", ());
         rt.run();
         assert_eq!(rt.said.take(), ["end"]);
-        // What came meanwhile is not lost. The one that is first is not the one that was.
+        // Bytes that arrived meanwhile are not lost. The first line is not the one from before.
         rt.spawn(
             "local t = task.spawn(function() print('never', io.read()) end) \
              task.spawn(function() print(io.read()) print(io.read()) end) task.cancel(t)",
@@ -331,8 +331,8 @@ both! {
         let server = echo();
         let mut rt = Rt::with(mode, |options| options.exit(true));
         rt.spawn("while true do task.wait() end", ());
-        // The newest handler is called first. None of what is put off comes any more, be it called by Luau
-        // alone (`print`) or through code of the script.
+        // The newest handler is called first. No deferred call runs any more, neither one that Luau
+        // itself calls (`print`) nor one in the script's code.
         rt.spawn(
             "local ws = WebSocket.connect(...) ws.OnClose:Connect(print) \
              ws.OnMessage:Connect(print) ws.OnMessage:Connect(function() \
@@ -347,12 +347,12 @@ both! {
         rt.run();
         assert_eq!(rt.runtime.exit_code(), Some(7));
         assert_eq!(rt.said.take(), ["in"]);
-        // And that is the end of it.
+        // After that nothing more runs.
         assert!(matches!(rt.runtime.spawn("more", "print('never')", ()), Err(Error::Exited)));
         assert_eq!(rt.runtime.step(Duration::ZERO).unwrap(), Progress::Done);
         rt.run();
         assert_eq!(rt.said.take(), [""; 0]);
-        // Lua of the embedder's own goes on.
+        // The embedder's own Lua code goes on.
         rt.runtime.lua().load("for i = 1, 3 do print('mine') end").exec().unwrap();
         assert_eq!(rt.said.take(), ["mine"; 3]);
     }
@@ -371,7 +371,7 @@ both! {
              print(pcall(function() return t.x end)) print('never')",
             "while true do pcall(exit, 3) end",
             "xpcall(error, function() exit(3) end) print('never')",
-            // The first one counts.
+            // The first code counts.
             "pcall(exit, 3) exit(4)",
             "task.spawn(pcall, exit, 3) exit(4)",
         ] {
@@ -404,7 +404,7 @@ both! {
     }
 }
 
-/// Counts what is read of it; it never ends.
+/// Counts how much of it is read; it never ends.
 struct Endless(Arc<Mutex<usize>>);
 
 impl Read for Endless {
@@ -426,7 +426,7 @@ fn nothing_is_read_before_a_script_asks_and_then_no_more_than_the_limit_ahead() 
     assert_eq!(rt.says("task.wait(0.05) print(1)", ()), ["1"]);
     assert_eq!(*count.lock().unwrap(), 0);
     assert_eq!(rt.says("print(#io.read(1))", ()), ["1"]);
-    // What was handed over, and as much again in the pipe.
+    // The bytes that were passed on, and as many again in the pipe.
     let until = std::time::Instant::now() + LONG;
     while *count.lock().unwrap() < 2 * AHEAD {
         assert!(std::time::Instant::now() < until);
@@ -434,14 +434,14 @@ fn nothing_is_read_before_a_script_asks_and_then_no_more_than_the_limit_ahead() 
     }
     assert_eq!(rt.says("task.wait(0.05) print(2)", ()), ["2"]);
     assert_eq!(*count.lock().unwrap(), 2 * AHEAD);
-    // It is the same for a script that takes its time over each line.
+    // The same for a script that takes long for each line.
     assert_eq!(rt.says("for i = 1, 1500 do io.read() end print(3)", ()), ["3"]);
     assert!(*count.lock().unwrap() <= 4 * AHEAD);
 }
 
 #[test]
 fn the_thread_ends_with_the_runtime() {
-    // It is dropped with the reader, which is all that it is for.
+    // It is dropped with the reader; that is its only purpose.
     struct NotifyingReader(Endless, #[allow(dead_code)] Sender<()>);
     impl Read for NotifyingReader {
         fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {

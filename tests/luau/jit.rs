@@ -1,4 +1,4 @@
-//! Native code (feature `jit`): the same comes of a script with it and without it.
+//! Native code (feature `jit`): a script has the same results with and without it.
 
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ fn what_scripts_see_is_the_same() {
     }
 }
 
-/// A raise has its line, and a traceback those of each function. (In a text with `--!native` Luau puts short
-/// functions where they are called, whether it is compiled or not.)
+/// An error has its line, and a traceback those of each function. (With `--!native` Luau inlines
+/// short functions, whether the text is compiled or not.)
 #[test]
 fn tracebacks_have_the_same_lines() {
     let script = "\nlocal function inner(t)\n    return t.x.y\nend\n\
@@ -47,7 +47,7 @@ fn tracebacks_have_the_same_lines() {
     assert!(said.iter().all(|other| *other == said[0]), "{said:?}");
 }
 
-/// A time limit ends what computes natively, and what calls without end.
+/// A time limit ends native code that computes, and native code that makes endless calls.
 #[test]
 fn a_time_limit_holds_in_native_code() {
     let loops = [
@@ -78,7 +78,7 @@ fn a_memory_limit_holds_in_native_code() {
     assert_eq!(rt.says(script, ()), ["error: not enough memory"]);
 }
 
-/// `install` leaves the VM of an embedder as it is: what that compiles natively it goes on to.
+/// `install` does not change an embedder's VM: code that it compiles natively stays so.
 #[test]
 fn an_embedders_vm_runs_as_before() {
     let lua = moonwire::mlua::Lua::new();
@@ -89,7 +89,7 @@ fn an_embedders_vm_runs_as_before() {
     runtime.spawn("s", "--!native\nprint(1 + 1)", ()).unwrap();
     assert_eq!(lua.load(sum).eval::<i64>().unwrap(), 500_500);
     assert_eq!(said.take(), ["2"]);
-    // What a runtime of its own compiles so is for the options to say.
+    // In its own VM, a runtime compiles what the options say.
     assert!(Runtime::new(Options::new(|_: moonwire::luau::Line<'_>| {}).jit(Jit::All)).is_ok());
 }
 

@@ -1,4 +1,4 @@
-//! §1, rules 5 and 8: what lives, what ends, and what the server sees of it.
+//! §1, rules 5 and 8: what stays alive, what ends, and what the server sees.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use moonwire::luau::Progress;
 use super::raw::{LONG, Peer, close, is_timeout, serve, text};
 use super::support::*;
 
-/// A runtime whose scripts can call `collect()`, which the sandbox keeps from them.
+/// A runtime whose scripts can call `collect()`, which the sandbox does not offer.
 fn with_collect(mode: Mode) -> Rt {
     let rt = Rt::new(mode);
     let lua = rt.runtime.lua();
@@ -30,7 +30,7 @@ both! {
              local t = coroutine.create(function() ws.OnPong:Wait() end)
              coroutine.resume(t)
              coroutine.close(t)",
-            // The connection is opened by nobody else than the program's last thread.
+            // Only the program's last thread opens the connection.
             "task.spawn(WebSocket.connect, ...)",
             "local url = ... task.delay(0.01, function() WebSocket.connect(url) end)",
             "WebSocket.connect(...) task.spawn(coroutine.yield)",
@@ -57,7 +57,7 @@ both! {
         ] {
             let server = serve(|listener| {
                 let mut peer = Peer::open(listener);
-                // Long enough for a program that ends to be seen.
+                // Long enough to notice a program that ends.
                 peer.stream.set_read_timeout(Some(Duration::from_millis(30))).unwrap();
                 let early = std::io::Read::read(&mut peer.stream, &mut [0; 9]);
                 assert!(early.is_err_and(|e| is_timeout(&e)));
@@ -67,7 +67,7 @@ both! {
             });
             says(mode, listen, server.url());
             let told = server.end();
-            // `Once` has ended the program's interest before the server closed.
+            // `Once` has removed the program's listener before the server closed.
             assert!(told == ["close 4000"] || told == ["close 1001"], "{listen}: {told:?}");
         }
     }
@@ -175,7 +175,7 @@ both! {
         assert_eq!(server.end(), ["close 1001"]);
     }
 
-    // Not even the thread that has called it.
+    // Not even by the thread that has called it.
     fn a_handler_that_has_left_is_kept_by_nobody(mode) {
         let server = echo();
         let script = r#"local url = ...
@@ -264,7 +264,7 @@ both! {
         assert_eq!(said, ["closed"; 20]);
     }
 
-    // A long-lived program that connects again and again keeps nothing of the past.
+    // A long-lived program that connects repeatedly keeps nothing of earlier connections.
     fn closed_connections_leave_nothing_behind(mode) {
         let server = echo();
         let script = r#"local url = ...
@@ -318,7 +318,7 @@ both! {
         }
     }
 
-    // Rule 8, the waits that need no network of their own.
+    // Rule 8, for waits without a network.
     fn a_cancelled_wait_does_not_keep_the_program(mode) {
         for start in [
             "task.spawn(task.wait, 100)",

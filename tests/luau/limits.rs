@@ -1,4 +1,4 @@
-//! What scripts may use: places, time, memory, connections.
+//! The resources of scripts: places, time, memory, connections.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,7 +16,7 @@ fn hurried(mode: Mode) -> Rt {
     Rt::with(mode, |options| options.time_limit(Some(SHORT)))
 }
 
-/// What is said of a script that was stopped in that line.
+/// The report about a script that was stopped in that line.
 fn late(line: u32) -> String {
     format!("error: script:{line}: the script ran for more than 50ms without a pause")
 }
@@ -55,7 +55,7 @@ both! {
     }
 
     fn many_short_resumptions_are_no_long_one(mode) {
-        // Together they take longer than the limit, each by itself a small part of it.
+        // Together they take longer than the limit, each alone a small part of it.
         let limit = Duration::from_secs(1);
         let mut rt = Rt::with(mode, |options| options.time_limit(Some(limit)));
         rt.passes(
@@ -202,7 +202,7 @@ fn texts_of_secrets_count_as_memory() {
         })
         .memory_limit(Some(64 * MIB));
     let mut runtime = Runtime::new(options).unwrap();
-    // The collector sees those that nobody holds: they were 2 GB under this limit.
+    // The collector sees objects without references: these grew to 2 GB under this limit.
     let script = r#"
         local service = game:GetService("HttpService")
         local secret, mib = service:GetSecret("key"), string.rep("x", 1024 * 1024)

@@ -1,9 +1,9 @@
-//! `for message in ws:Messages() do`: each message once, in its order, to the end.
+//! `for message in ws:Messages() do`: each message once, in order, to the end.
 
 use super::raw::{LONG, Peer, Raw, close, frame, serve, text};
 use super::support::*;
 
-/// Sends so many messages, in writes of some, and closes.
+/// Sends this number of messages, several in a write, and closes.
 fn sends(count: usize) -> Raw<Vec<String>> {
     serve(move |listener| {
         let mut peer = Peer::open(listener);
@@ -16,7 +16,7 @@ fn sends(count: usize) -> Raw<Vec<String>> {
     })
 }
 
-/// All ways: the reactor here or there, the short paths or none of them.
+/// All ways: the reactor on either thread, with the fast paths or without.
 fn each(mut test: impl FnMut(&mut dyn FnMut() -> Rt)) {
     for mode in [Mode::Inline, Mode::Threaded] {
         for plain in [false, true] {
@@ -32,7 +32,8 @@ fn each(mut test: impl FnMut(&mut dyn FnMut() -> Rt)) {
     }
 }
 
-/// Runs a script, which has to pass, against a server that sends so many; the frames that it got.
+/// Runs a script, which must pass, with a server that sends this number; returns the frames that
+/// the server received.
 #[track_caller]
 fn passes_with(count: usize, script: &str) {
     each(|rt| {
@@ -69,7 +70,7 @@ fn ten_thousand_messages_come_in_order_and_then_the_loop_ends() {
     }
 }
 
-// All of them came with the answer to the handshake.
+// All of them arrived with the answer to the handshake.
 #[test]
 fn messages_are_held_for_a_loop_and_come_before_the_end() {
     each(|rt| {
@@ -85,7 +86,7 @@ fn messages_are_held_for_a_loop_and_come_before_the_end() {
             end
             print("end", ws.State)"#;
         let said = rt().says(script, server.url());
-        // The end was told before the loop began, for nobody took messages.
+        // The end was reported before the loop began, since no thread took messages.
         assert_eq!(
             said,
             ["closed", "\"a\" nil", "\"b\\xFF\" true", "\"\" nil", "end Closed"]
@@ -148,7 +149,7 @@ fn each_message_goes_to_one_loop_and_to_every_handler() {
     );
 }
 
-// A handler that gets all came, and has left.
+// A handler for all messages was connected and disconnected.
 #[test]
 fn a_loop_behind_a_handler_that_left_loses_nothing() {
     passes_with(
@@ -253,7 +254,8 @@ fn a_cancelled_loop_passes_its_turn_on() {
     );
 }
 
-// What nobody takes is not read, past the bound: nothing is dropped, and memory does not grow.
+// Beyond the bound, messages that no thread takes are not read: none is dropped, and memory does
+// not grow.
 #[test]
 fn a_slow_loop_makes_the_server_wait() {
     each(|rt| {
@@ -336,7 +338,7 @@ fn a_websocket_is_kept_by_its_loop_and_collected_behind_it() {
     });
 }
 
-// It is alive by that, and ends with its script.
+// The loop keeps it alive, and it ends with its script.
 #[test]
 fn a_script_that_waits_in_a_loop_is_alive_until_it_is_killed() {
     each(|rt| {

@@ -1,11 +1,12 @@
-//! §1, rules 1 to 4, 6 and 7: what is told when, and that nothing is lost.
+//! §1, rules 1 to 4, 6 and 7: when events are reported, and that nothing is lost.
 
 use std::time::Duration;
 
 use super::raw::{self, Peer, close, frame, serve, text};
 use super::support::*;
 
-/// Sends all of it in one write with the answer to the handshake; what comes back.
+/// Sends everything in one write with the answer to the handshake; returns the frames that come
+/// back.
 fn glued(parts: &[Vec<u8>]) -> raw::Raw<Vec<String>> {
     let bytes = parts.concat();
     serve(move |listener| Peer::open_with(listener, "", &bytes).rest())
@@ -16,7 +17,8 @@ fn texts(all: &[&str]) -> Vec<Vec<u8>> {
 }
 
 both! {
-    // Rule 1: everything is there before `connect` returns, and waits for the thread's next yield.
+    // Rule 1: everything has arrived before `connect` returns, and waits for the thread's next
+    // yield.
     fn nothing_is_told_before_the_connecting_thread_has_run_on(mode) {
         for call in [
             "ws = WebSocket.connect(...)",
@@ -144,11 +146,11 @@ both! {
         server.end();
     }
 
-    // What is kept has no gaps: a short message behind a dropped one is dropped, too.
+    // The held messages have no gaps: a short message behind a dropped one is dropped, too.
     fn the_hold_is_bounded_and_says_so_once(mode) {
         let all = ["a".repeat(100), "b".repeat(100), "c".repeat(100), "d".into(), "e".into()];
         let all: Vec<u8> = all.iter().flat_map(|t| text(t)).collect();
-        // Exactly three fit, and with a byte less two.
+        // Exactly three fit; with a byte less, two.
         for hold in [300, 299] {
             let all = all.clone();
             let server = serve(move |listener| {
@@ -181,7 +183,7 @@ both! {
         }
     }
 
-    // A message of no bytes still costs memory.
+    // An empty message costs memory, too.
     fn empty_messages_fill_the_hold_too(mode) {
         let server = serve(|listener| {
             Peer::open_with(listener, "", &text("").repeat(5000)).rest()
@@ -222,7 +224,7 @@ both! {
             eq(of_b, count)
             b:Close()
             done()"#;
-        // All three fit exactly, and with a byte less one does not.
+        // All three fit exactly; with a byte less, one does not.
         for (limit, of_b) in [(240, 2), (239, 1)] {
             let (a, b) = (glued(&texts(&[&long])), glued(&texts(&[&short, &short])));
             let said = bound(limit).says(script, (a.url(), b.url(), of_b));
@@ -237,7 +239,8 @@ both! {
             a.end();
             b.end();
         }
-        // What is taken makes room again, and so does the end of a connection, by either side.
+        // Messages that are taken make room again, and so does the end of a connection, by either
+        // side.
         let server = serve(move |listener| {
             let message = text(&long);
             for _ in 0..2 {
@@ -354,7 +357,7 @@ both! {
             |peer| peer.stream.shutdown(std::net::Shutdown::Write).unwrap(),
             |peer| peer.send(b"\xFF\xFF\xFF\xFF"),
             |peer| {
-                // Both at once: the client has sent its close already.
+                // Both at once: the client has sent its close frame already.
                 assert_eq!(peer.told(), "close 3000");
                 peer.send(&close(3001, "crossing"));
             },
@@ -504,7 +507,7 @@ both! {
     fn a_full_send_queue_raises_and_drops_nothing(mode) {
         let server = serve(|listener| {
             let mut peer = Peer::open(listener);
-            // Reads nothing before the client has given up.
+            // Reads nothing before the client has stopped sending.
             let (stream, _) = listener.accept().unwrap();
             drop(stream);
             peer.rest().len()
@@ -545,12 +548,12 @@ both! {
 }
 
 both! {
-    // Luau's collector does not look at how large an allocation is.
+    // Luau's collector does not consider the size of an allocation.
     fn large_messages_do_not_pile_up(mode) {
         for (kind, size, count) in [(0x81, 1 << 20, 60), (0x82, 1 << 20, 60), (0x81, 1 << 14, 4000)] {
             let server = serve(move |listener| {
                 let mut peer = Peer::open(listener);
-                // No two alike: equal strings are one in Luau.
+                // All different: equal strings are one in Luau.
                 let mut payload = vec![b'm'; size];
                 for i in 0..count {
                     payload[..8].copy_from_slice(format!("{i:08}").as_bytes());

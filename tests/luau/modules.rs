@@ -1,4 +1,5 @@
-//! `require`: a module runs once, whoever asks and whenever; and what a script may start with.
+//! `require`: a module runs once, for any number of calls; and the possible first lines of a
+//! script.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,7 +18,7 @@ fn with(mode: Mode, files: &[(&str, &[u8])]) -> Rt {
     Rt::with(mode, |o| o.modules(move |path: &str| Ok(files.get(path).cloned())))
 }
 
-/// The same for texts; what a script says that has them.
+/// The same for texts; returns the output of a script with these modules.
 #[track_caller]
 fn says(files: &[(&str, &str)], script: &str) -> Vec<String> {
     let files: Vec<(&str, &[u8])> = files.iter().map(|(n, t)| (*n, t.as_bytes())).collect();
@@ -25,7 +26,7 @@ fn says(files: &[(&str, &str)], script: &str) -> Vec<String> {
 }
 
 both! {
-    // Each thread that asked meanwhile ran it again, so there were two connections.
+    // Each thread that required it meanwhile ran it again, so there were two connections.
     fn a_module_that_waits_runs_once_and_all_get_the_same(mode) {
         let server = echo();
         let mut rt = with(mode, &[
@@ -48,7 +49,7 @@ both! {
         assert_eq!(said[..3], ["connects", "sleeps", "all ask"], "{said:?}");
         let end = ["true\ttrue\ttrue\ttrue\tfalse", "true\tWebSocket"].map(|l| l.replace('\t', " "));
         assert_eq!(said[9..], end, "{said:?}");
-        // Who asked first is told first.
+        // The first caller is resumed first.
         let place = |said: &[String], n: &str| said.iter().position(|line| line == n).unwrap();
         assert!(place(&said, "1") < place(&said, "4") && place(&said, "2") < place(&said, "5"));
         said[3..9].sort();
@@ -79,7 +80,7 @@ fn bytecode_is_no_module() {
     }
 }
 
-/// What Luau compiles `print('bytecode ran', ...) return 42` to.
+/// The bytecode into which Luau compiles `print('bytecode ran', ...) return 42`.
 const VALID: &[u8] =
     b"\x09\x03\x02\x05print\x0Cbytecode ran\x00\x01\x03\x00\x00\x01\x02\x00\x08A\x00\x00\x00\
     \x0C\x00\x01\x00\x00\x00\x00@\x05\x01\x02\x00?\x02\x00\x00\x15\x00\x00\x01\x04\x00*\x00\
@@ -116,7 +117,7 @@ fn a_circle_is_an_error_that_names_it_and_each_module_runs_once() {
             "false ./d/back:1: modules require each other in a circle: main → d/back → main",
         ]
     );
-    // Other threads of a module may wait for who waits for it.
+    // Other threads of a module may wait for the thread that waits for the module.
     let files = [
         ("a.luau", "local b = require('./b') return { b = b }"),
         ("b.luau", "task.spawn(function() print(require('./a').b) end) return 'b'"),
@@ -224,7 +225,7 @@ fn who_gives_up_keeps_nobody_else_from_it() {
         ("fails.luau", "task.wait() error('unheard')"),
         ("yields.luau", "coroutine.yield() error('by hand')"),
     ];
-    // The one who had it loaded is cancelled; a second one gives up; a third gets it.
+    // The thread that had it loaded is cancelled; a second one is cancelled, too; a third gets it.
     let script = r#"
         local first = task.spawn(function() require("./slow") print("never") end)
         local second = task.spawn(function() require("./slow") print("never") end)
@@ -234,7 +235,8 @@ fn who_gives_up_keeps_nobody_else_from_it() {
         task.wait() task.wait()
         print(require("./slow"))"#;
     assert_eq!(says(&files, script), ["runs", "value", "value"]);
-    // The module itself is cancelled: all who wait are told, and the next runs it again.
+    // The module itself is cancelled: all waiting threads get an error, and the next call runs it
+    // again.
     let script = r#"
         for i = 1, 2 do task.spawn(function() print(pcall(require, "./slow")) end) end
         task.cancel(shared.thread)
@@ -242,12 +244,13 @@ fn who_gives_up_keeps_nobody_else_from_it() {
         print(require("./slow"))"#;
     let cancelled = "false ./slow: the module was cancelled while it loaded";
     assert_eq!(says(&files, script), ["runs", cancelled, cancelled, "runs", "value"]);
-    // An error that nobody waits for is reported.
+    // An error for which no thread waits is reported.
     let script = r#"
         task.cancel(task.spawn(function() require("./fails") end))
         print("cancelled")"#;
     assert_eq!(says(&files, script), ["cancelled", "error: ./fails:1: unheard"]);
-    // A script that resumes a module's thread itself has its error, and the next asks again.
+    // A script that resumes a module's thread itself gets its error, and the next call runs it
+    // again.
     let script = r#"
         local thread
         local create = coroutine.running
@@ -289,7 +292,7 @@ fn where_nothing_can_wait_a_module_that_does_not_is_loaded() {
 
 #[test]
 fn a_long_chain_of_modules_needs_no_stack() {
-    // Each that resumes another takes a level of 200.
+    // Each thread that resumes another takes one of 200 levels.
     let rt = Rt::with(Mode::Inline, |options| {
         options.modules(|path: &str| {
             let n = path.strip_prefix('m').and_then(|p| p.strip_suffix(".luau"));
@@ -305,11 +308,11 @@ fn a_long_chain_of_modules_needs_no_stack() {
 
 #[test]
 fn modules_come_from_where_the_embedder_says() {
-    // From nowhere.
+    // From no source.
     let mut rt = Rt::with(Mode::Inline, |o| o.modules(|_: &str| Ok(None)));
     let said = rt.says("print(pcall(require, './modules'))", ());
     assert!(said[0].starts_with("false script:1: there is no module \"./modules\""), "{said:?}");
-    // From somewhere that fails, or that runs a script meanwhile.
+    // From a source that fails, or that runs a script meanwhile.
     let asked = Arc::new(Mutex::new(Vec::new()));
     let its = Arc::clone(&asked);
     let mut rt = Rt::with(Mode::Inline, |o| {
@@ -333,7 +336,7 @@ fn modules_come_from_where_the_embedder_says() {
     let said = rt.says(script, ());
     assert_eq!(said, [broken, "false", &broken.replace(":2", ":4")]);
     assert_eq!(*asked.lock().unwrap(), ["lib/x.luau", "panics.luau", "lib/x.luau"]);
-    // What the embedder has registered goes before all of it.
+    // Modules that the embedder has registered come before all of it.
     rt.runtime.lua().register_module("@host/Answer", 42).unwrap();
     assert_eq!(rt.says("print(require('@host/Answer'), require('@HOST/answer'))", ()), ["42 42"]);
 }
@@ -356,7 +359,7 @@ fn a_loaded_module_is_looked_for_once() {
 
 #[test]
 fn mluas_own_require_and_loadstring_are_nowhere() {
-    // FAULTS 85: that require took bytecode.
+    // FAULTS 85: that `require` accepted bytecode.
     let look = r#"
         local seen = {}
         local function walk(t)
@@ -383,7 +386,7 @@ fn mluas_own_require_and_loadstring_are_nowhere() {
         lua.load(look).exec().unwrap();
         std::mem::take(&mut *found.lock().unwrap())
     };
-    // In a VM of its own, in one that has a sandbox already, and in one without.
+    // In the runtime's own VM, in a VM that is sandboxed already, and in one that is not.
     let own = Runtime::new(all()).unwrap();
     assert_eq!(found(own.lua()), Vec::<String>::new());
     for sandbox in [true, false] {
@@ -393,7 +396,7 @@ fn mluas_own_require_and_loadstring_are_nowhere() {
         let _runtime = install(&lua, all()).unwrap();
         assert_eq!(found(&lua), Vec::<String>::new(), "sandbox {sandbox}");
     }
-    // Where they are wanted, there is one of each.
+    // If they are wanted, there is one of each.
     let mut wanted = Rt::new(Mode::Inline);
     let mut said = wanted.says(look, ());
     said.sort();
@@ -412,14 +415,14 @@ fn a_name_that_is_no_global_cannot_be_left_out() {
         let lua = Lua::new();
         let before: Value = lua.globals().get("require").unwrap();
         assert!(install(&lua, options()).is_err());
-        // And nothing was done.
+        // Nothing was changed.
         assert_eq!(lua.globals().get::<Value>("require").unwrap(), before);
     }
     let mut rt = Rt::with(Mode::Inline, |o| o.without("require").without("loadstring"));
     assert_eq!(rt.says("print(require, loadstring)", ()), ["nil nil"]);
 }
 
-/// What a script may start with, and in which line `error` then is.
+/// The possible first lines of a script, and the line that `error` then reports.
 const STARTS: [(&str, u32); 5] = [
     ("", 1),
     ("\u{FEFF}", 1),
@@ -441,7 +444,7 @@ fn a_byte_order_mark_and_a_line_for_the_system_are_no_code() {
         );
         let script = "print(pcall(loadstring((...), '=text')))";
         assert_eq!(rt.says(script, module.as_str()), [format!("false text:{line}: here")]);
-        // A syntax error has its line as well.
+        // A syntax error has its line, too.
         let broken = format!("{start}local = 1");
         let problem = rt.runtime.spawn("bad", &broken, ()).unwrap_err().to_string();
         assert!(problem.starts_with(&format!("bad:{line}: ")), "{problem}");
@@ -489,7 +492,7 @@ fn files_are_looked_for_as_luau_does() {
         "{ // of this test\n\"aliases\": { \"lib\": \"./lib\" } }",
     )
     .unwrap();
-    // A folder is no file.
+    // A folder is not a file.
     std::fs::create_dir_all(folder.join("pipe.luau")).unwrap();
     let ended = scripts[0].run(&[], &[]);
     assert_eq!(ended.out, ["inner", "inner", "inner"], "{ended:?}");

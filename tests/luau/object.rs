@@ -36,7 +36,7 @@ both! {
             done()"#;
         passes(mode, text, server.url());
         assert_eq!(server.end(), ["close 3000 bye"]);
-        // Without options: no origin, nothing offered.
+        // Without options: no Origin, no offers.
         let server = serve(|listener| {
             let peer = Peer::open(listener);
             let fields = ["Origin", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"];
@@ -85,7 +85,7 @@ both! {
             done()"#;
         passes(mode, text, server.url());
         assert_eq!(server.end(), ["close 1000"]);
-        // One that is not answered ends the connection.
+        // A ping without an answer ends the connection.
         let server = serve(|listener| {
             let mut peer = Peer::open(listener);
             assert_eq!(peer.told(), "ping ");
@@ -104,12 +104,12 @@ both! {
     }
 
     fn the_amount_that_waits(mode) {
-        // The server reads only when it is told to.
+        // The server reads only on request.
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let server = serve(move |listener| {
             let mut peer = Peer::open(listener);
             wait.recv().unwrap();
-            // A frame that is not looked at: header, mask and payload.
+            // A frame that is not parsed: header, mask and payload.
             let mut frame = vec![0; 14 + 12 * 1024 * 1024];
             peer.stream.read_exact(&mut frame).unwrap();
             peer.rest()

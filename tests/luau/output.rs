@@ -1,5 +1,5 @@
-//! What the command cannot write (FAULTS 78): an error and a status, once; a pipe that nobody reads any
-//! more ends it without a word.
+//! Output that the command cannot write (FAULTS 78): an error and a status, once; a pipe whose
+//! reader has closed it ends the run without a message.
 
 #[cfg(target_os = "linux")]
 use std::fs::File;
@@ -19,7 +19,7 @@ fn full() -> File {
     File::options().write(true).open("/dev/full").unwrap()
 }
 
-/// Status and standard error of a command whose output goes there.
+/// Status and standard error of a command whose output goes to that file.
 fn into(command: &mut Command, out: impl Into<Stdio>) -> (Option<i32>, String) {
     let ended = command.stdout(out).stderr(Stdio::piped()).spawn().unwrap();
     let ended = ended.wait_with_output().unwrap();
@@ -40,7 +40,7 @@ fn each_answer_of_the_command_that_cannot_be_written_is_an_error() {
         &["types", "--help"],
         &["run", "--help"],
         &["echo", "--help"],
-        // It does not serve where nobody can know.
+        // It does not serve if its URL cannot be printed.
         &["echo"],
     ] {
         assert_eq!(into(&mut command(args), full()), (Some(1), FULL.to_owned()), "{args:?}");
@@ -65,13 +65,13 @@ fn a_print_that_cannot_be_written_ends_the_run_with_an_error() {
             let script = Script::new(&format!("full_{name}{}", options.len()), &text);
             let got = into(&mut script.command(options, &[&server.url()]), full());
             assert_eq!(got, (Some(1), FULL.to_owned()), "{name}");
-            // What was sent is not lost by it, and the server is told.
+            // Sent messages are not lost by it, and the server gets a close frame.
             assert_eq!(server.end(), ["sent", "close 1001"]);
         }
     }
 }
 
-/// FAULTS 78: nothing is left to tell it, except the status. A bot does not stop for it.
+/// FAULTS 78: only the status can report it. A bot does not stop for it.
 #[cfg(target_os = "linux")]
 #[test]
 fn without_standard_error_a_run_goes_on_and_its_status_tells() {
@@ -88,13 +88,14 @@ fn without_standard_error_a_run_goes_on_and_its_status_tells() {
         let ended = child.wait_with_output().unwrap();
         assert_eq!(String::from_utf8(ended.stdout).unwrap(), "on\nto the end\n", "{name}");
         assert_eq!(ended.status.code(), Some(1), "{name}");
-        // With somewhere to write to, it is as good as any other.
+        // With a writable output, it behaves as any other.
         let mut command = script.command(options, &[server.url()]);
         assert_eq!(into(&mut command, Stdio::null()).0, Some(0), "{name}");
     }
 }
 
-// `moonwire types | head -1`. What a script prints: `a_reader_that_goes_away_ends_it_quietly`.
+// `moonwire types | head -1`. For the output of a script:
+// `a_reader_that_goes_away_ends_it_quietly`.
 #[test]
 fn an_answer_that_nobody_reads_any_more_is_no_error() {
     let closed = || std::io::pipe().unwrap().1;

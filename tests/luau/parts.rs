@@ -7,7 +7,7 @@ use moonwire::mlua::{Lua, Result};
 
 use super::support::{Mode, Rt, echo, refused};
 
-/// The environment of the Luau side's functions is as it is after the start.
+/// The environment of the Luau side's functions is the same as after the start.
 #[track_caller]
 fn is_closed(runtime: &Runtime) {
     let environment = runtime.environment();
@@ -22,7 +22,7 @@ fn a_script_loads_what_it_uses_and_nothing_else() {
             "task.wait() print(game:GetService('HttpService').Name, Enum, debug.info(1, 's'))",
             &[][..],
         ),
-        // Whoever looks at it does not use it.
+        // Reading it does not load it.
         (
             "local http = game:GetService('HttpService') print(WebSocket.connect, http.GetAsync)",
             &[],
@@ -51,14 +51,15 @@ fn a_script_loads_what_it_uses_and_nothing_else() {
     }
 }
 
-/// A module may be asked for in a thread whose globals are one script's alone.
+/// A module may be required in a thread that has its script's own globals.
 #[test]
 fn where_each_script_has_globals_of_its_own_require_is_there_from_the_start() {
     let rt = Rt::with(Mode::Inline, |options| options.globals_per_script(true));
     assert_eq!(rt.runtime.loaded().unwrap(), ["require"]);
 }
 
-/// Luau looks for what a text reads in the globals of the thread that loads it: the script's.
+/// Luau looks up the names of a text in the globals of the thread that loads it: those of the
+/// script.
 #[test]
 fn a_part_takes_nothing_from_a_script_that_loads_it() {
     let server = echo();
@@ -100,7 +101,8 @@ fn a_part_takes_nothing_from_a_script_that_loads_it() {
     }
 }
 
-/// Wherever the memory ends while a part is loaded: the script is told, and the next call tries again.
+/// Memory may be exhausted at any point while a part is loaded: the script gets an error, and the
+/// next call tries again.
 #[test]
 fn a_part_that_finds_no_memory_is_loaded_by_the_next_call() {
     const STEP: usize = 4096;
@@ -127,7 +129,7 @@ fn a_part_that_finds_no_memory_is_loaded_by_the_next_call() {
         let loaded = rt.runtime.loaded().unwrap();
         if said[0].contains("not enough memory") {
             short += 1;
-            // Where there is no room for anything, it is the native's call that fails.
+            // If there is no room at all, the call of the native fails.
             told += usize::from(said == ["script:3: not enough memory"]);
             assert_eq!(loaded, [""; 0], "{room}: {said:?}");
         } else {
@@ -148,14 +150,14 @@ fn a_part_that_finds_no_memory_is_loaded_by_the_next_call() {
     assert!(short >= 3 && told + 3 >= short, "{told} of {short}");
 }
 
-/// Where it takes longer than the limit, it is loaded to its end all the same. A busy machine may stop a
+/// If loading takes longer than the limit, it is completed nevertheless. A busy machine may stop a
 /// script before that, so there are many.
 #[test]
 fn a_time_limit_does_not_stop_it_half_way() {
     let limit = Duration::from_micros(500);
     let mut rt = Rt::with(Mode::Inline, |options| options.time_limit(Some(limit)));
     for _ in 0..1000 {
-        // The watch has looked at the script once before.
+        // The watch has checked the script once before.
         rt.says(
             "local start = os.clock() repeat until os.clock() - start > 1e-4
             pcall(WebSocket.connect, 5)",
@@ -169,7 +171,7 @@ fn a_time_limit_does_not_stop_it_half_way() {
     panic!("it was never loaded");
 }
 
-/// `exit` has ended what fires and releases.
+/// `exit` has ended the code that fires and releases.
 #[test]
 fn a_part_that_is_loaded_after_the_end_revives_nothing() {
     let server = echo();

@@ -1,5 +1,5 @@
-//! §1, rule 2: a connection of which a script takes messages loses none, however long it takes. It is
-//! not read meanwhile, and TCP makes the server wait (FAULTS 70).
+//! §1, rule 2: a connection from which a script takes messages loses none, however long the script
+//! takes. Its socket is not read meanwhile, and TCP makes the server wait (FAULTS 70).
 
 use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use super::raw::{LONG, Peer, Raw, close, frame, is_timeout, serve, text};
 use super::slow::{gate, give};
 use super::support::*;
 
-/// Bytes of a message, and how many there are: more than the kernel takes.
+/// The length of a message, and how many there are: more bytes than the kernel takes.
 const SIZE: usize = 50_000;
 const COUNT: usize = 400;
 
@@ -20,9 +20,10 @@ fn flood() -> Vec<u8> {
     (0..COUNT).flat_map(|i| text(&format!("{i:<SIZE$}"))).collect()
 }
 
-/// Writes until the peer takes nothing for a while; how much it took.
+/// Writes until the peer takes nothing for a while; returns how much it took.
 fn push(peer: &mut Peer, bytes: &[u8]) -> usize {
-    // Without a timeout of the socket's: on Windows nobody knows how much was written at one.
+    // Without a timeout of the socket: on Windows it is unknown how much was written when it
+    // passes.
     peer.stream.set_nonblocking(true).unwrap();
     let (mut at, mut stuck) = (0, Instant::now());
     while at < bytes.len() && stuck.elapsed() < Duration::from_millis(200) {
@@ -36,8 +37,8 @@ fn push(peer: &mut Peer, bytes: &[u8]) -> usize {
     at
 }
 
-/// A server that says "hello" and sends the flood until the client takes no more; then `blocked` is
-/// set, and the rest of the flood is `act`'s.
+/// A server that sends "hello" and then the flood until the client takes no more; then `blocked` is
+/// set, and `act` sends the rest of the flood.
 fn floods<T: Send + 'static>(
     blocked: &Flag,
     act: impl FnOnce(Peer, Vec<u8>) -> T + Send + 'static,
@@ -53,7 +54,7 @@ fn floods<T: Send + 'static>(
     })
 }
 
-/// One that sends all of it and closes.
+/// A server that sends all of it and closes.
 fn floods_and_closes(blocked: &Flag) -> Raw<Vec<String>> {
     floods(blocked, |mut peer, rest| {
         peer.send(&rest);
@@ -77,7 +78,7 @@ pub(crate) fn runtime(mode: Mode, change: impl FnOnce(Options) -> Options) -> Rt
     rt
 }
 
-/// Runs what has `ws`, which has taken "hello" and is paused.
+/// Runs a script with `ws`, which has taken "hello" and is paused.
 fn paused<T>(mode: Mode, server: Raw<T>, blocked: &Flag, then: &str) -> T {
     let mut rt = runtime(mode, |options| options);
     rt.flag("blocked", blocked);
@@ -134,7 +135,7 @@ both! {
             again()"#);
     }
 
-    // The first Connect takes what is held, and what comes.
+    // The first Connect takes the held messages and later ones.
     fn a_handler_behind_a_loop_of_waits_gets_the_rest(mode) {
         let blocked = Flag::default();
         paused(mode, floods_and_closes(&blocked), &blocked, r#"
@@ -146,7 +147,7 @@ both! {
             done()"#);
     }
 
-    // It ends the hold: what nobody listens to is nobody's, and the end comes.
+    // It ends the holding: later messages have no listener, and the end comes.
     fn a_handler_that_leaves_in_the_middle_stops_nothing(mode) {
         let blocked = Flag::default();
         paused(mode, floods_and_closes(&blocked), &blocked, r#"
@@ -200,7 +201,7 @@ both! {
     fn a_close_completes_its_handshake(mode) {
         let blocked = Flag::default();
         let server = floods(&blocked, |mut peer, rest| {
-            // The client reads again, and drops it.
+            // The client reads again, and drops the messages.
             peer.send(&rest);
             peer.rest()
         });
@@ -255,13 +256,13 @@ both! {
         assert_eq!(server.end(), ["close 1001"]);
     }
 
-    // Nobody takes messages then, and OnClose comes all the same; what was read is there.
+    // No listener takes messages then, and OnClose fires nevertheless; read messages are held.
     fn one_that_breaks_is_told_and_what_was_read_can_be_taken(mode) {
         let (go, gate) = gate();
         let blocked = Flag::default();
         let server = floods(&blocked, move |peer, _| {
             gate.wait();
-            // With a message of the client's unread, that is a reset.
+            // Since a message of the client is unread, that is a reset.
             drop(peer);
         });
         let mut rt = runtime(mode, |options| options);
@@ -285,13 +286,13 @@ both! {
         server.end();
     }
 
-    // Its pings are not answered while it is not read, and its silence is none.
+    // While it is not read, its pings are not answered, and its silence does not count.
     fn neither_side_takes_the_other_for_dead(mode) {
         let (go, gate) = gate();
         let server = serve(move |listener| {
             let mut peer = Peer::open_with(listener, "", &text("hello"));
             peer.send(&text(&("0".to_owned() + &" ".repeat(2 * HOLD))));
-            // The first ones may come with the message before it is known to be too much.
+            // The first ones may arrive with the message, before the bound is reached.
             peer.stream.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
             let mut last = 0;
             loop {
@@ -306,7 +307,7 @@ both! {
             }
             peer.stream.set_read_timeout(Some(LONG)).unwrap();
             gate.wait();
-            // What the thread of the network reads may come behind what the script sends.
+            // Messages that the poll thread reads may come after what the script sends.
             let mut told = [peer.told(), peer.told()];
             told.sort();
             assert_eq!(told, ["more".to_owned(), format!("pong {last:05}")]);
@@ -338,7 +339,7 @@ both! {
         assert_eq!(told.last().unwrap(), "close 1000", "{told:?}");
     }
 
-    // One that never had a listener is read, and what is too much dropped.
+    // A connection that never had a listener is read, and messages beyond the bound are dropped.
     fn one_that_nobody_listened_to_is_not_paused(mode) {
         let sent = Flag::default();
         let its = sent.clone();
@@ -362,7 +363,7 @@ both! {
         assert_eq!(server.end(), ["close 1001"]);
     }
 
-    // What others hold does not make one lose.
+    // Messages that others hold do not make a connection lose its own.
     fn the_sum_of_all_connections_pauses_too(mode) {
         let blocked = Flag::default();
         let holds = serve(|listener| {
@@ -395,7 +396,7 @@ both! {
     }
 }
 
-// With all defaults, a script that stores what it gets.
+// With all defaults: a script that stores its messages.
 /// FAULTS 70.
 #[test]
 fn a_reader_with_pauses_gets_each_large_message() {

@@ -1,4 +1,4 @@
-//! Proxies, Unix sockets and who may choose them: scripts and the command.
+//! Proxies and Unix sockets, and whether scripts may choose them: scripts and the command.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,11 +10,11 @@ use moonwire::luau::Options;
 use super::command::{Live, Script, command};
 use super::support::*;
 
-/// A proxy that speaks `CONNECT` and SOCKS 5 and says to whom it was sent, or refuses. Its threads end
-/// with the connections.
+/// A proxy for `CONNECT` and SOCKS 5 that answers with its target, or refuses. Its threads end with
+/// the connections.
 struct Proxy {
     address: SocketAddr,
-    /// What each connection has said to it, up to where the way is open.
+    /// The bytes of each connection, up to the end of the opening.
     heard: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
@@ -73,7 +73,7 @@ fn splice(mut from: TcpStream, mut to: TcpStream) {
     let _ = to.shutdown(std::net::Shutdown::Write);
 }
 
-/// What is said up to where the way may be opened, and where that is to lead.
+/// The bytes up to the point at which the tunnel may be opened, and its target.
 fn asked(client: &mut TcpStream) -> Option<(Vec<u8>, String)> {
     let mut said = vec![0];
     client.read_exact(&mut said).ok()?;
@@ -182,7 +182,7 @@ fn so_it_is_with_web_stream_clients_and_trust_is_never_the_scripts() {
     );
 }
 
-/// What a run of the command says, with these variables and no others that name proxies.
+/// The output of a run of the command, with these variables and no others that name proxies.
 fn ran(
     script: &Script,
     options: &[&str],
@@ -222,7 +222,7 @@ fn the_command_has_options_and_reads_the_usual_variables() {
     assert!(heard.contains("X-Own: 1\r\n") && heard.contains("Basic dXNlcjpzZWNyZXQ="), "{heard}");
     assert!(ended.err.contains("Proxy-Authorization: ***"), "{}", ended.err);
     assert!(!ended.err.contains("secret") && !ended.err.contains("dXNlc"), "{}", ended.err);
-    // The server of --echo is this run's own.
+    // The server of --echo belongs to this run.
     let args = ["run", "--proxy", &http, "--echo", script.path()];
     let ended = Live::start(&mut command(&args)).end();
     assert_eq!((ended.status, proxy.heard().len()), (Some(0), 0), "{}", ended.err);
@@ -247,7 +247,7 @@ fn a_refusal_of_the_proxy_is_told_with_its_remedy() {
         assert!(ended.err.contains(&shown), "{}", ended.err);
         assert!(!ended.err.contains("secret"), "{}", ended.err);
     }
-    // rSUNC's face gives the answer.
+    // rSUNC's function returns the answer.
     let mut rt = Rt::with(Mode::Inline, |mut options: Options| {
         let http = proxy.url("http", "");
         options.config().proxy = moonwire::Proxy::parse(&http).unwrap().into();
@@ -278,7 +278,7 @@ fn private_addresses_are_denied_behind_a_proxy_as_far_as_it_is_known() {
         assert_eq!(ended.err.contains("resolves names itself"), warned, "{}", ended.err);
     }
     assert!(proxy.heard().is_empty());
-    // A proxy of the script's is one more address.
+    // A proxy that the script chooses is one more address.
     let text = ECHO.replace("(url, options)", &format!("(url, {{ Proxy = {http:?} }})"));
     let script = Script::new("proxy-own", &text);
     let ended = ran(&script, &["--allow-script-proxy", "--deny-private"], &[], "ws://9.9.9.9/");
@@ -289,7 +289,8 @@ fn private_addresses_are_denied_behind_a_proxy_as_far_as_it_is_known() {
     );
 }
 
-/// The proxy that was given is trusted by its address, and a script can name it with another scheme.
+/// The proxy that was given is trusted by its address, and a script can name it with another
+/// scheme.
 #[test]
 fn a_script_does_not_turn_a_proxy_that_is_told_addresses_into_one_that_resolves() {
     let proxy = Proxy::new(false);
@@ -310,7 +311,7 @@ fn a_script_does_not_turn_a_proxy_that_is_told_addresses_into_one_that_resolves(
     assert!(proxy.heard().is_empty());
 }
 
-/// Without it, the script would go past the proxy.
+/// Otherwise the script would connect without the proxy.
 #[cfg(unix)]
 #[test]
 fn a_variable_that_is_no_utf_8_is_a_proxy_all_the_same() {

@@ -1,4 +1,4 @@
-//! §1, rule 2: messages come before OnClose to a script that takes them one by one, as long as it
+//! §1, rule 2: a script that takes messages one by one gets them before OnClose, as long as it
 //! takes the next within a second.
 
 use super::paused::runtime;
@@ -6,7 +6,7 @@ use super::raw::{Peer, close, serve, text};
 use super::support::*;
 
 both! {
-    // However few they are, and though the end is there with them.
+    // However few they are, and though the end arrives with them.
     fn on_close_waits_for_a_script_that_takes_one_after_the_other(mode) {
         for take in [
             "taken(ws.OnMessage:Wait())",
@@ -43,7 +43,7 @@ both! {
         }
     }
 
-    // Not for ever, and nothing is lost then.
+    // Not for ever, and then nothing is lost.
     fn on_close_comes_to_a_script_that_takes_no_more(mode) {
         for (then, code) in [
             ("", "close 4007"),
@@ -78,7 +78,7 @@ both! {
         }
     }
 
-    // Neither the script nor the collector has to wait for that.
+    // Neither the script nor the collector needs to wait for that.
     fn what_waits_to_be_closed_ends_with_the_program_or_with_the_collector(mode) {
         for then in ["", "ws = nil for _ = 1, 3 do collect() task.wait() end task.wait(1.1)"] {
             let server = serve(|listener| {
@@ -99,7 +99,7 @@ both! {
         }
     }
 
-    // What it held makes room once, not twice.
+    // Its held bytes are freed once, not twice.
     fn one_that_is_collected_before_its_on_close_counts_no_more(mode) {
         let server = serve(|listener| {
             let all = ["hello", &"x".repeat(100), "2"].map(text).concat();

@@ -1,4 +1,4 @@
-//! Servers that do exactly what a test tells them, on a thread of their own.
+//! Servers that do exactly what a test says, each on its own thread.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 pub(crate) use super::common::{LONG, close, frame, is_timeout};
 use super::common::{accept, field, loopback};
 
-/// A server under way; its thread gives a `T`.
+/// A running server; its thread returns a `T`.
 pub(crate) struct Raw<T> {
     address: SocketAddr,
     result: Receiver<T>,
@@ -25,7 +25,7 @@ pub(crate) fn serve<T: Send + 'static>(
     let (sender, result) = channel();
     let thread = std::thread::spawn(move || {
         let value = act(&listener);
-        // A test that does not ask for it has seen enough.
+        // A test that does not call `join` does not need the result.
         let _ = sender.send(value);
     });
     Raw { address, result, thread }
@@ -36,7 +36,7 @@ impl<T> Raw<T> {
         format!("ws://{}/", self.address)
     }
 
-    /// What the server found, or its panic.
+    /// The result of the server, or its panic.
     pub(crate) fn end(self) -> T {
         match self.result.recv_timeout(LONG) {
             Ok(value) => value,
@@ -54,7 +54,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// A text as a test writes it down; other frames by number.
+    /// A text as a test writes it; other frames with their first byte.
     pub(crate) fn shown(&self) -> String {
         let payload = String::from_utf8_lossy(&self.payload);
         match self.opcode {
@@ -85,7 +85,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Takes a connection and does nothing yet.
+    /// Accepts a connection and does nothing yet.
     pub(crate) fn accept(listener: &TcpListener) -> Peer {
         let (stream, _) = listener.accept().unwrap();
         stream.set_read_timeout(Some(LONG)).unwrap();
@@ -93,7 +93,7 @@ impl Peer {
         Peer { stream, head: String::new() }
     }
 
-    /// Takes a connection and reads its request.
+    /// Accepts a connection and reads its request.
     pub(crate) fn asked(listener: &TcpListener) -> Peer {
         let mut peer = Peer::accept(listener);
         while !peer.head.ends_with("\r\n\r\n") {
@@ -104,12 +104,12 @@ impl Peer {
         peer
     }
 
-    /// Takes a connection and opens it.
+    /// Accepts a connection and answers its handshake.
     pub(crate) fn open(listener: &TcpListener) -> Peer {
         Peer::open_with(listener, "", b"")
     }
 
-    /// The same with further header lines, and with bytes glued to the answer.
+    /// The same with further header lines, and with bytes in one piece with the answer.
     pub(crate) fn open_with(listener: &TcpListener, fields: &str, glued: &[u8]) -> Peer {
         let mut peer = Peer::asked(listener);
         let answer = peer.answer(fields);
@@ -117,7 +117,7 @@ impl Peer {
         peer
     }
 
-    /// The answer that opens it.
+    /// The answer of a successful handshake.
     pub(crate) fn answer(&self, fields: &str) -> String {
         let accept = accept(&self.head);
         format!(
@@ -173,7 +173,7 @@ impl Peer {
         self.next().map_or("EOF".to_owned(), |frame| frame.shown())
     }
 
-    /// Reads to the end, whatever comes.
+    /// Reads to the end of the stream.
     pub(crate) fn next_is_eof(&mut self) {
         let mut rest = Vec::new();
         match self.stream.read_to_end(&mut rest) {
@@ -182,8 +182,8 @@ impl Peer {
         }
     }
 
-    /// All frames up to the end of the stream or a close frame, which is among them. The server
-    /// has to end the stream then (RFC 6455 §7.1.1).
+    /// All frames up to the end of the stream or a close frame, which is included. The server must
+    /// then end the stream (RFC 6455 §7.1.1).
     pub(crate) fn frames(&mut self) -> Vec<String> {
         let mut all = Vec::new();
         while let Some(frame) = self.next() {
@@ -195,10 +195,10 @@ impl Peer {
         all
     }
 
-    /// The same; the close frame is answered.
+    /// The same, and answers the close frame.
     pub(crate) fn rest(&mut self) -> Vec<String> {
         let all = self.frames();
-        // The client may be gone.
+        // The client may have closed.
         let _ = self.stream.write_all(&frame(0x88, b""));
         all
     }

@@ -1,4 +1,4 @@
-//! A refusal is an answer (FAULTS 71): a script can read what the server said.
+//! A refusal is an answer (FAULTS 71): a script can read the server's response.
 
 use super::common;
 use super::raw::text;
@@ -8,7 +8,7 @@ use super::support::*;
 const BUSY: &str = "HTTP/1.1 429 Slow down\r\nRetry-After: 7\r\nX: a\r\nx: b\r\n\
     Content-Type: application/json\r\nContent-Length: 18\r\n\r\n{\"why\":\"too fast\"}";
 
-/// A server that gives each of `n` clients `answer`.
+/// A server that sends `answer` to each of `n` clients.
 fn answering(n: usize, answer: &'static str) -> common::Scripted<()> {
     common::listen(move |listener| {
         for _ in 0..n {
@@ -58,7 +58,7 @@ both! {
         server.join();
     }
 
-    // Where there was no answer, there are two results.
+    // Without an answer there are two results.
     fn connect_without_an_answer_has_none(mode) {
         let server = answering(1, "SSH-2.0\r\n");
         passes(mode, r#"local nobody, other = ...
@@ -97,7 +97,7 @@ both! {
         server.join();
     }
 
-    // One that is not refused has a head and no body: that comes as messages.
+    // A response that is not refused has a head and no body: its body comes as messages.
     fn a_client_that_is_open_has_a_response(mode) {
         let raw = answering(1, BUSY);
         let events = answering(1, EVENTS);
@@ -134,7 +134,7 @@ both! {
         ws.join();
     }
 
-    // FAULTS 72: `none` is no coding.
+    // FAULTS 72: `none` is not a coding.
     fn a_coding_that_means_nothing_is_none(mode) {
         for coding in ["none", "identity", "None", "none, identity"] {
             let answer = format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
@@ -153,7 +153,7 @@ both! {
         }
     }
 
-    // FAULTS 74: a place that is not percent-encoded is encoded as browsers do.
+    // FAULTS 74: a `Location` that is not percent-encoded is encoded as browsers do.
     fn a_redirect_to_what_is_not_encoded_is_followed(mode) {
         for (location, line) in [
             ("/caf\u{e9}", "GET /caf%C3%A9 HTTP/1.1"),

@@ -8,7 +8,7 @@ use super::common::{Peer, Scripted, field, listen, serve_either};
 use super::streams::{finish, refused_http, response, runtime, url_for, with};
 use super::support::*;
 
-/// Prints what came of a request, the body as it is if it is short.
+/// Prints the result of a request, with its body if that is short.
 const ASK: &str = r#"
     local url, method, body = ...
     local http = game:GetService("HttpService")
@@ -22,14 +22,14 @@ const ASK: &str = r#"
     end
 "#;
 
-/// How a server gives its answer.
+/// How a server sends its response.
 #[derive(Clone, Copy, Debug)]
 enum Pace {
     Whole,
     ByteByByte,
 }
 
-/// What a script says that asks a server of one answer.
+/// The output of a script that sends one request to a server.
 fn asks(mode: Mode, method: &str, answer: &[u8], pace: Pace) -> Vec<String> {
     let bytes = answer.to_vec();
     let server = serve_either(false, move |mut peer| {
@@ -38,7 +38,7 @@ fn asks(mode: Mode, method: &str, answer: &[u8], pace: Pace) -> Vec<String> {
             Pace::Whole => drop(peer.try_write(&bytes)),
             Pace::ByteByByte => {
                 for byte in bytes {
-                    // A client that has seen enough is gone.
+                    // A client that needs no more may have closed.
                     if peer.try_write(&[byte]).is_err() {
                         break;
                     }
@@ -54,7 +54,7 @@ fn asks(mode: Mode, method: &str, answer: &[u8], pace: Pace) -> Vec<String> {
 
 const NET: &str = "HttpError: NetFail";
 
-/// Answers of servers, and what `RequestAsync` makes of them (RFC 9110, RFC 9112).
+/// Responses of servers, and the results of `RequestAsync` (RFC 9110, RFC 9112).
 #[test]
 fn each_kind_of_answer() {
     let ok = |body: &str| response("200 OK", "", body);
@@ -212,7 +212,7 @@ fn each_kind_of_answer() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Any bytes, and the names of headers in any case; those of a name that comes again in one.
+/// Any bytes, and names of headers compared without case; the values of a repeated name are joined.
 #[test]
 fn bytes_and_headers_are_as_they_came() {
     let server = serve_either(false, |mut peer| {
@@ -242,7 +242,7 @@ fn heard(mut peer: Peer, answer: &str) -> (String, Vec<u8>) {
     (head, body)
 }
 
-/// A server of so many requests; what it has heard.
+/// A server for this number of requests; returns what it has received.
 fn hears(requests: usize) -> Scripted<Vec<(String, Vec<u8>)>> {
     listen(move |listener| {
         let answer = response("200 OK", "Connection: close\r\n", "fine");
@@ -294,7 +294,8 @@ fn what_get_async_and_post_async_send() {
     assert!(all[6].0.starts_with("DELETE / ") && all[6].1.is_empty());
 }
 
-/// A success is returned, anything else raised: as Roblox writes it, since scripts compare the text.
+/// A success is returned, anything else raises a text as Roblox writes it, since scripts compare
+/// it.
 #[test]
 fn what_get_async_and_post_async_raise() {
     let server = listen(|listener| {
@@ -325,7 +326,7 @@ fn what_get_async_and_post_async_raise() {
     server.join();
 }
 
-/// What is behind the name is said where nobody catches it, with the script's place.
+/// If no script catches the error, the report has its cause and the script's position.
 #[test]
 fn an_error_that_nobody_catches_says_what_is_behind_its_name() {
     let mut rt = runtime(Mode::Inline);
@@ -338,7 +339,7 @@ fn an_error_that_nobody_catches_says_what_is_behind_its_name() {
     assert!(errors.contains("refused"), "{errors}");
 }
 
-/// A server that never answers, and whether it was asked.
+/// A server that never answers, and whether it got a request.
 fn silent() -> (Scripted<()>, Flag) {
     let asked = Flag::default();
     let its = asked.clone();
@@ -351,12 +352,12 @@ fn silent() -> (Scripted<()>, Flag) {
 }
 
 both! {
-    /// No script thread stops while one waits, and each answer comes to who asked for it.
+    /// Only the calling thread waits, and each response goes to its caller.
     fn calls_run_side_by_side(mode) {
         let server = listen(|listener| {
             let mut peers: Vec<Peer> =
                 (0..3).map(|_| Peer::plain(listener.accept().unwrap().0)).collect();
-            // The last is answered first.
+            // The last request is answered first.
             for peer in peers.iter_mut().rev() {
                 let path = peer.request().split(' ').nth(1).unwrap().to_owned();
                 peer.write(response("200 OK", "Connection: close\r\n", &path).as_bytes());
@@ -380,7 +381,7 @@ both! {
         server.join();
     }
 
-    /// A thread that is cancelled gives its request up, and a program without others ends.
+    /// Cancelling a thread ends its request, and a program without other threads ends.
     fn a_cancelled_thread_ends_its_request(mode) {
         let (server, asked) = silent();
         let script = r#"
@@ -400,7 +401,7 @@ both! {
         server.join();
     }
 
-    /// `Timeout` covers the answer up to its end.
+    /// `Timeout` covers the whole response.
     fn a_timeout_covers_the_whole_answer(mode) {
         let server = serve_either(false, |mut peer| {
             peer.request();
@@ -415,7 +416,7 @@ both! {
         server.join();
     }
 
-    /// Over TLS, and with a certificate that nobody vouches for.
+    /// Over TLS, and with a certificate that is not trusted.
     fn over_tls(mode) {
         let server = serve_either(true, |mut peer| {
             peer.request();
@@ -436,7 +437,7 @@ fn a_server_that_nobody_vouches_for_is_an_error() {
     server.join();
 }
 
-/// `Limits::body` bounds what is decoded; the connection ends there.
+/// `Limits::body` bounds the decoded body; the connection ends there.
 #[test]
 fn the_size_of_a_body_is_a_limit() {
     let runtime = |limit: usize| {
@@ -458,8 +459,8 @@ fn the_size_of_a_body_is_a_limit() {
     }
 }
 
-/// A server of any number of requests on each connection; how many each connection has carried. `fields` are
-/// those of its answers.
+/// A server for any number of requests on each connection; returns how many each connection has
+/// carried. `fields` are in its responses.
 fn counts(requests: usize, fields: &'static str) -> Scripted<(Vec<usize>, Vec<String>)> {
     listen(move |listener| {
         let (mut carried, mut heads, mut left) = (Vec::new(), Vec::new(), requests);
@@ -488,7 +489,7 @@ const THREE: &str = r#"
 "#;
 
 both! {
-    /// One connection carries them all, but for who somebody says to be (RFC 9112 §9.3).
+    /// One connection carries them all, except requests with other credentials (RFC 9112 §9.3).
     fn calls_go_over_kept_connections(mode) {
         let server = counts(3, "");
         assert_eq!(runtime(mode).says(THREE, http(&server)), [""; 0]);
@@ -511,7 +512,7 @@ fn a_connection_is_not_used_again_where_one_side_does_not_want_it() {
     }
 }
 
-/// What is compressed on the way, both ways.
+/// Compression on the wire, in both directions.
 #[test]
 #[cfg(feature = "deflate")]
 fn bodies_are_coded_and_decoded() {
@@ -542,7 +543,7 @@ fn bodies_are_coded_and_decoded() {
     server.join();
 }
 
-/// The rate is a limit if it is said, as Roblox has one.
+/// The rate is limited if an option says so, as in Roblox.
 #[test]
 fn the_number_of_requests_in_a_minute_can_be_limited() {
     let server = hears(2);
@@ -585,7 +586,7 @@ fn redirects_are_followed_as_browsers_do() {
     }
 }
 
-/// What a script does wrong is raised at its line; nothing is sent.
+/// A mistake of the script raises at its line; nothing is sent.
 #[test]
 fn mistakes_are_raised_where_they_are_made() {
     let cases = [
@@ -666,7 +667,7 @@ fn mistakes_are_raised_where_they_are_made() {
     }
 }
 
-/// Where a thread cannot yield, that is raised.
+/// If a thread cannot yield, the call raises.
 #[test]
 fn a_call_needs_a_thread_that_can_wait() {
     let script = r#"
@@ -681,7 +682,7 @@ fn a_call_needs_a_thread_that_can_wait() {
     );
 }
 
-/// A script that is killed has its requests ended; one that waits for an answer is alive.
+/// Killing a script ends its requests; a script that waits for a response is alive.
 #[test]
 fn a_script_that_waits_is_alive_until_it_is_killed() {
     let (server, asked) = silent();

@@ -47,7 +47,7 @@ fn print_and_warn() {
     );
 }
 
-// §4: errors of a thread are reported where they happen, and raised nowhere.
+// §4: errors of a thread are reported where they happen, and not raised elsewhere.
 #[test]
 fn raises_are_reported_in_the_order_in_which_they_come() {
     let text = r#"task.defer(error, "deferred")
@@ -170,7 +170,7 @@ fn a_report_has_script_line_and_traceback() {
     let error = runtime.spawn("folder/name.luau", "local x =\n\nend", ()).unwrap_err();
     assert!(error.to_string().starts_with("folder/name.luau:3: "), "{error}");
     assert!(matches!(error, moonwire::luau::Error::Syntax(_)));
-    // Bytecode is no text.
+    // Bytecode is not text.
     assert!(runtime.spawn("x", b"\x06\x03\x00", ()).is_err());
 }
 

@@ -1,5 +1,5 @@
-//! Scripts as things: what belongs to one, what is left when it is killed, what an embedder adds to what
-//! they find.
+//! Scripts as objects: what belongs to a script, what is left when it is killed, and what an
+//! embedder adds to the environment.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,11 +11,11 @@ use moonwire::mlua::{Function, Lua, Value};
 use super::raw::{Peer, serve};
 use super::support::*;
 
-/// A runtime whose lines have the name of their script in front.
+/// A runtime whose lines begin with the name of their script.
 fn named(change: impl FnOnce(Options) -> Options) -> (Runtime, Rc<RefCell<Vec<String>>>) {
     let said: Rc<RefCell<Vec<String>>> = Rc::default();
     let its = Rc::clone(&said);
-    // No `Send`: what is said stays on the thread of the VM.
+    // Not `Send`: the output stays on the thread of the VM.
     let options = Options::new(move |line: Line<'_>| {
         let text = format!("{}: {}", line.script.unwrap_or("-"), line.text);
         its.borrow_mut().push(text);
@@ -27,7 +27,7 @@ fn start(rt: &mut Rt, name: &str, text: &str, url: &str) -> Script {
     rt.runtime.spawn(name, text, url).unwrap()
 }
 
-/// Steps until a script has said so many lines.
+/// Steps until a script has printed this number of lines.
 #[track_caller]
 fn until_said(rt: &mut Rt, lines: usize) {
     while rt.said.all().len() < lines {
@@ -36,7 +36,7 @@ fn until_said(rt: &mut Rt, lines: usize) {
     }
 }
 
-/// Starts one of each thing that can run later, and says when all are there.
+/// Starts one of each thing that can run later, and prints a line when all exist.
 const DOOMED: &str = r#"
     local ws = WebSocket.connect((...))
     shared.ws = ws
@@ -71,11 +71,11 @@ const DOOMED: &str = r#"
 "#;
 
 both! {
-    // §7.4.1: an endpoint that goes away says 1001.
+    // §7.4.1: an endpoint that goes away sends 1001.
     fn kill_ends_all_that_a_script_has_started_and_nothing_else(mode) {
         let server = serve(|listener| {
             let mut peer = Peer::open(listener);
-            // What does not come before it is killed does not come at all.
+            // Whatever has not run before the kill never runs.
             assert_eq!(peer.told(), "sent");
             peer.rest()
         });
@@ -99,7 +99,7 @@ both! {
         doomed.kill().unwrap();
         assert!(!doomed.is_alive() && doomed.was_killed() && other.is_alive());
         assert!(!doomed.has_raised() && !other.was_killed());
-        // A second time is nothing.
+        // A second kill does nothing.
         doomed.kill().unwrap();
         rt.runtime.spawn("sets", "shared.killed = true", ()).unwrap();
         rt.run();
@@ -136,7 +136,7 @@ both! {
         assert!(!owner.is_alive());
     }
 
-    // The connection is the killed script's, the handlers are the other's.
+    // The connection belongs to the killed script, the handlers to the other one.
     fn another_script_is_told_that_a_connection_is_closed(mode) {
         let echo = echo();
         let mut rt = Rt::new(mode);
@@ -179,7 +179,7 @@ both! {
         rt.run();
         assert_eq!(rt.said.take(), [""; 0]);
         drop(rt);
-        // It may have gone before it had asked.
+        // It may have gone before the request.
         drop(server);
     }
 
@@ -235,12 +235,12 @@ both! {
             let script = start(&mut rt, "script", text, echo.url());
             assert_eq!(script.is_alive(), alive, "{text}");
             assert_eq!(script.has_raised(), text.starts_with("error"), "{text}");
-            // Asked again, which may take another way to the answer.
+            // A second call, which may be answered in another way.
             assert_eq!(script.is_alive(), alive, "{text}");
             rt.run();
             assert!(!script.is_alive(), "{text}");
         }
-        // With a handler, for as long as that can be called.
+        // With a handler, as long as that can be called.
         let mut rt = Rt::new(mode);
         let text = "local ws = WebSocket.connect((...)) shared.ws = ws
             shared.handler = ws.OnMessage:Connect(print) print('open')";
@@ -313,7 +313,7 @@ both! {
         "#;
         let options = ScriptOptions::new().connections(Some(2));
         rt.runtime.spawn_with("bound", text, echo.url(), options).unwrap();
-        // Another one is not bound by it.
+        // It does not bind another script.
         let free = "for i = 1, 4 do WebSocket.connect((...)) end print('free')";
         rt.runtime.spawn("free", free, echo.url()).unwrap();
         rt.run();
@@ -327,7 +327,7 @@ both! {
 fn a_line_names_its_script() {
     let server = serve(|listener| {
         let mut peer = Peer::open(listener);
-        // More than waits for a listener that never comes.
+        // More than is held for a listener that never comes.
         peer.send(&[super::raw::text("0123456789"), super::raw::text("0123456789")].concat());
         peer.rest()
     });
@@ -508,7 +508,7 @@ fn a_vm_takes_the_script_apis_once() {
     let again = luau::install(&lua, quiet()).map(drop).unwrap_err();
     assert!(matches!(again, luau::Error::Installed));
     assert!(again.to_string().contains("has the script APIs already"), "{again}");
-    // The first one is as it was.
+    // The first one is unchanged.
     first.spawn("script", "task.wait() assert(typeof(Enum) == 'Enums')", ()).unwrap();
     assert_eq!(first.run().unwrap(), Progress::Done);
     assert!(!first.has_raised());
@@ -548,7 +548,7 @@ fn scripts_share_their_globals_unless_each_has_its_own() {
         assert_eq!(lines[2..], ["later 2"]);
         assert!(!runtime.has_raised());
     }
-    // What is left out is left out there, too.
+    // Globals that are left out are left out there, too.
     let said = Said::default();
     let options = Options::new(said.output()).globals_per_script(true).without("getgenv");
     let mut runtime = Runtime::new(options).unwrap();
@@ -556,13 +556,13 @@ fn scripts_share_their_globals_unless_each_has_its_own() {
     assert_eq!(said.take(), ["nil"]);
 }
 
-/// Hot reload: what a script has is gone when it is, also without a kill.
+/// Hot reload: the values of a script are freed with it, also without a kill.
 #[test]
 fn a_script_that_has_ended_leaves_nothing_in_memory() {
     for per_script in [false, true] {
         let quiet = Options::new(|_: Line<'_>| {}).globals_per_script(per_script);
         let mut runtime = Runtime::new(quiet).unwrap();
-        // A global of the script's leads to a thread of its, and the thread to the script.
+        // A global of the script refers to one of its threads, and the thread to the script.
         let text = "local big = table.create(10000, 1)
             getgenv().thread = task.spawn(function() coroutine.yield() return big end)
             getgenv().wrapped = coroutine.wrap(function() coroutine.yield() return big end)
@@ -582,7 +582,7 @@ fn a_script_that_has_ended_leaves_nothing_in_memory() {
     }
 }
 
-/// What the reference to a function of another script's starts belongs to who calls it.
+/// What a function of another script starts belongs to the script that calls it.
 #[test]
 fn a_function_of_a_killed_script_runs_for_its_caller() {
     let mut rt = Rt::new(Mode::Inline);
@@ -606,7 +606,7 @@ fn threads_of_the_embedders_are_nobodys() {
     assert_eq!(*said.borrow(), ["-: hello"]);
 }
 
-/// Luau looks fields of globals up when it loads a text, and keeps them.
+/// Luau looks up fields of globals when it loads a text, and keeps them.
 #[test]
 fn fields_of_what_scripts_share_are_read_when_they_are_read() {
     for (per_script, sandbox) in [(false, true), (true, true), (false, false), (true, false)] {
@@ -639,7 +639,7 @@ fn fields_of_what_scripts_share_are_read_when_they_are_read() {
     }
 }
 
-/// What is written to the table that they give is seen, with globals per script as without.
+/// Fields of the table that they return are visible, with globals per script and without.
 #[test]
 fn getfenv_gives_the_globals_that_are_read() {
     for per_script in [false, true] {
@@ -653,7 +653,7 @@ fn getfenv_gives_the_globals_that_are_read() {
 }
 
 both! {
-    /// Its handler has called a coroutine of another script's, which is what runs.
+    /// Its handler has resumed a coroutine of another script, which is now running.
     fn a_handler_below_another_scripts_coroutine_is_alive_and_can_be_killed(mode) {
         let server = echo();
         let mut rt = Rt::new(mode);
@@ -685,7 +685,8 @@ both! {
     }
 }
 
-/// What is said of a connection that ends with its script comes behind the line that has led to it.
+/// The message about a connection that ends with its script comes after the line that caused the
+/// end.
 #[test]
 fn an_output_may_kill_the_script_whose_line_it_is_told() {
     let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -714,7 +715,8 @@ fn an_output_may_kill_the_script_whose_line_it_is_told() {
     slot.borrow_mut().take();
 }
 
-/// At its limit of memory a script can be killed, and what it could not set leaves no hole for others.
+/// At its memory limit a script can be killed, and a failed operation leaves no inconsistency for
+/// others.
 #[test]
 fn a_script_that_is_short_of_memory_can_be_killed_and_harms_nobody() {
     let fills = [
@@ -766,7 +768,7 @@ fn what_forbids_a_script_something_needs_its_threads_to_be_known() {
     runtime().unwrap().spawn("a", "coroutine.wrap(print)()", ()).unwrap();
 }
 
-/// Nobody can say when code that is not a script's goes on.
+/// It is unknown when code that belongs to no script goes on.
 #[test]
 fn who_waits_for_a_module_that_the_embedder_loads_is_alive() {
     let files = &[("slow.luau", "task.wait(0.01) return 'slow'")];
@@ -822,7 +824,7 @@ fn who_waits_for_a_module_of_another_script_lives_as_long_as_that_can_load() {
     let [a, b] = ["a", "b"].map(|name| runtime.spawn(name, text, ()).unwrap());
     assert!(a.is_alive() && b.is_alive());
     a.kill().unwrap();
-    // It is told, which is something that can still run, and then asks again.
+    // It gets an error, which it can still handle, and then requires it again.
     assert!(!a.is_alive() && b.is_alive());
     runtime.run_until(&b).unwrap();
     assert!(!b.is_alive());
@@ -832,7 +834,7 @@ fn who_waits_for_a_module_of_another_script_lives_as_long_as_that_can_load() {
     runtime.run_until(&d).unwrap();
     assert!(!c.is_alive() && !d.is_alive());
     assert_eq!(said.take(), ["c: loads", "c: loaded", "c: true slow", "d: true slow"]);
-    // A module that nothing wakes keeps nobody alive.
+    // A module that nothing wakes does not keep the program alive.
     let text = "require('./never')";
     let [e, f] = ["e", "f"].map(|name| runtime.spawn(name, text, ()).unwrap());
     assert!(!e.is_alive() && !f.is_alive());

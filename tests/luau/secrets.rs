@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::command::{Live, Script, failed, printed};
 
-/// A file of its own for one test, removed with it.
+/// A file for one test, removed with it.
 struct File(PathBuf);
 
 impl File {
@@ -24,7 +24,7 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
-        // What cannot be removed does no harm.
+        // A file that cannot be removed does no harm.
         let _ = std::fs::remove_file(&self.0);
     }
 }

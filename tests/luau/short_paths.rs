@@ -20,9 +20,9 @@ const PROGRAM: &str = include_str!("short_paths.luau");
 struct Way {
     plain: bool,
     mode: Mode,
-    /// Under a limit of time, which is looked at between two messages.
+    /// Under a time limit, which is checked between two messages.
     watched: bool,
-    /// By steps of so long, as an embedder does.
+    /// By steps of this duration, as an embedder does.
     step: Option<Duration>,
 }
 
@@ -40,7 +40,8 @@ fn ways(seed: u64) -> Vec<Way> {
     vec![short, other]
 }
 
-/// What each lane of a program has printed, or raised, in its order. What names no lane stands under "".
+/// The lines that each lane of a program has printed, or raised, in order. Lines without a lane are
+/// under "".
 fn lanes(lines: Vec<String>) -> BTreeMap<String, Vec<String>> {
     let mut lanes: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for line in lines {
@@ -72,7 +73,7 @@ fn run(seed: u64, way: Way, url: &str) -> BTreeMap<String, Vec<String>> {
     lanes(rt.said.take())
 }
 
-/// The first line in which two runs differ, with what stands before it.
+/// The first line in which two runs differ, with the lines before it.
 fn difference(want: &[String], got: &[String]) -> String {
     let at = want.iter().zip(got).take_while(|(a, b)| a == b).count();
     let before = want[at.saturating_sub(12)..at].join("\n");
@@ -115,8 +116,8 @@ fn no_script_can_tell_by_which_path_its_messages_come() {
     assert!(raised > 0);
 }
 
-// The same with a clock and a network that are played, so that times and the order of all are compared,
-// too, and timers come between messages.
+// The same with a simulated clock and network, so that times and the order of all lines are
+// compared, too, and timers come between messages.
 #[test]
 fn nor_when_timers_come_between() {
     let lua = Lua::new();

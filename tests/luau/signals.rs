@@ -41,7 +41,7 @@ both! {
 
     fn a_thread_serves_several_handlers_only_while_no_script_can_tell(mode) {
         let server = echo();
-        // One that is known, or that waits, is never used for a later message.
+        // A thread that a script knows, or that waits, is never used for a later message.
         let text = r#"local ws = WebSocket.connect(...)
             local kept = {}
             local n = 0
@@ -102,7 +102,7 @@ both! {
         assert_eq!(said[1..], ["still here"]);
     }
 
-    // §4, resumption points: what a handler defers runs before the next message is told.
+    // §4, resumption points: deferred calls of a handler run before the next message.
     fn deferred_threads_run_between_two_messages(mode) {
         let server = raw::serve(|l| {
             let glued = [raw::text("1"), raw::text("2"), raw::close(1000, "")].concat();

@@ -1,5 +1,5 @@
-//! §1, rule 6: a slow server is no dead one. What was sent before `Close` arrives, and what does not
-//! is told with its bytes.
+//! §1, rule 6: a slow server is not a dead one. What was sent before `Close` arrives, and lost
+//! bytes are counted in the error.
 
 use std::io::Read as _;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,10 +12,10 @@ use super::raw::{LONG, Peer, Raw, close, frame, serve};
 use super::streams;
 use super::support::*;
 
-/// More than the kernel takes of a connection whose other end does not read.
+/// More than the kernel takes for a connection whose other end does not read.
 pub(crate) const MUCH: usize = 8 << 20;
 
-/// So many bytes of text, no part of which looks like another.
+/// A text of this many bytes, no part of which equals another.
 fn much() -> String {
     let mut state = 1u32;
     let next = |_| {
@@ -34,7 +34,7 @@ pub(crate) fn is_much(payload: &[u8]) {
     assert!(payload == much().as_bytes(), "something else came");
 }
 
-/// What a test's server waits for until a script, or the test, lets it go on.
+/// A test's server waits here until a script, or the test, lets it go on.
 pub(crate) struct Gate(Receiver<()>);
 
 pub(crate) fn gate() -> (Sender<()>, Gate) {
@@ -52,7 +52,7 @@ impl Gate {
 /// Gives scripts a function that opens a gate.
 pub(crate) fn give(lua: &Lua, name: &str, gate: Sender<()>) {
     let open = lua.create_function(move |_, ()| {
-        // The server may have seen enough.
+        // The server may have ended.
         let _ = gate.send(());
         Ok(())
     });
@@ -67,7 +67,7 @@ pub(crate) fn runtime(mode: Mode, go: Sender<()>, change: impl FnOnce(Options) -
     rt
 }
 
-/// A server that reads nothing, and goes when a script opens its gate.
+/// A server that reads nothing, and ends when a script opens its gate.
 fn goes_away(mode: Mode) -> (Raw<()>, Rt) {
     let (go, gate) = gate();
     let server = serve(move |listener| {
@@ -78,7 +78,7 @@ fn goes_away(mode: Mode) -> (Raw<()>, Rt) {
     (server, runtime(mode, go, |options| options))
 }
 
-/// The bytes that come until the end of the stream, or until it breaks.
+/// The bytes until the end of the stream, or until it breaks.
 pub(crate) fn count(peer: &mut Peer) -> u64 {
     let (mut buf, mut bytes) = (vec![0; 1 << 20], 0);
     loop {
@@ -99,7 +99,7 @@ pub(crate) fn number(text: &str, before: &str, after: &str) -> u64 {
     number.parse().unwrap_or_else(|e| panic!("{number:?}: {e} in {text:?}"))
 }
 
-/// What an error says of bytes that are lost.
+/// The number of lost bytes in an error.
 pub(crate) const LOST: &str = " bytes that were accepted did not leave";
 
 both! {
@@ -146,7 +146,7 @@ both! {
         assert_eq!(rt.runtime.lost(), 0);
     }
 
-    // A server that reads a little at a time, for longer than each limit of ours.
+    // A server that reads a little at a time, for longer than each of our limits.
     fn a_line_that_moves_is_not_cut(mode) {
         let server = serve(|listener| {
             let mut peer = Peer::open(listener);
@@ -178,7 +178,7 @@ both! {
         assert_eq!(rt.runtime.lost(), 0);
     }
 
-    // The same of the other API: what was sent while it was not open, and afterwards.
+    // The same for the other API: bytes that were sent before it was open, and afterwards.
     fn a_client_that_is_closed_has_sent_all(mode) {
         let (go, gate) = gate();
         let server = serve(move |listener| {
@@ -219,7 +219,7 @@ both! {
         assert_eq!(rt.runtime.lost(), 0);
     }
 
-    // A script that has heard OnClose has gone on.
+    // A script that has received OnClose has gone on.
     fn bytes_lost_after_close_are_a_warning_that_names_the_url(mode) {
         let (server, mut rt) = goes_away(mode);
         let script = r#"local ws = WebSocket.connect(...)
@@ -239,7 +239,7 @@ both! {
         assert!(said[0].ends_with(LOST), "{said:?}");
         assert!(lost > 0 && lost < MUCH as u64, "{lost}");
         assert_eq!(rt.runtime.lost(), lost);
-        // It is told once.
+        // It is reported once.
         rt.runtime.finish();
         assert_eq!((rt.runtime.lost(), rt.said.take().len()), (lost, 0));
     }
@@ -274,7 +274,7 @@ both! {
         }
     }
 
-    // Before its second is over, a script that listens is told.
+    // A script with a listener gets it before its second has passed.
     fn bytes_lost_soon_after_close_are_in_the_reason_or_in_a_warning(mode) {
         for listens in [true, false] {
             let (server, mut rt) = goes_away(mode);
@@ -294,7 +294,7 @@ both! {
         }
     }
 
-    // The closing handshake is done for the script, which hears 1000; then it turns out otherwise.
+    // For the script the closing handshake is complete, with 1000; then the connection is lost.
     fn a_server_that_closes_and_goes_with_bytes_under_way_is_told(mode) {
         let (go, gate) = gate();
         let server = serve(move |listener| {
@@ -351,7 +351,8 @@ both! {
         }
     }
 
-    // What a client has taken before it was open. One that is closed then was not meant to send it.
+    // Messages that a client accepted before it was open. A client that is closed then was not
+    // meant to send them.
     fn what_a_client_could_not_send_is_told(mode) {
         let listens = "c.Error:Connect(function(_, problem) print(problem) end)";
         for (then, lost) in [("", 6), (listens, 0), ("c:Close()", 0)] {
@@ -372,7 +373,7 @@ both! {
         }
     }
 
-    // §7.1.7: the close frame of a failure goes behind what was queued, and so that arrives.
+    // §7.1.7: the close frame of a failure follows the queued bytes, so these arrive.
     fn what_was_sent_before_a_failure_arrives_or_is_told(mode) {
         let (go, gate) = gate();
         let server = serve(move |listener| {

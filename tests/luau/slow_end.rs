@@ -1,5 +1,6 @@
-//! §1, rule 6 at the end of a program: what was sent leaves as long as the line moves, and what does
-//! not is told, with its bytes and status 1. A server that only leaves TCP open is not waited for.
+//! §1, rule 6 at the end of a program: sent bytes leave as long as the line moves, and lost bytes
+//! are counted in a warning, with status 1. The end does not wait for a server that only leaves TCP
+//! open.
 
 use std::io::Read as _;
 use std::sync::mpsc::Sender;
@@ -15,7 +16,7 @@ use super::support::*;
 /// How the command drives the network.
 const WAYS: [&[&str]; 3] = [&[], &["--poll-thread"], &["--no-stand-in"]];
 
-/// Sends [`MUCH`] bytes and says so.
+/// Sends [`MUCH`] bytes and prints a line.
 const SENDS: &str = "local ws = WebSocket.connect((...))
 ws:Send(string.rep('x', 8 * 1024 * 1024))
 print('sent')
@@ -23,7 +24,7 @@ print('sent')
 
 const UNSENT: &str = " bytes that were sent did not leave";
 
-/// Starts a script that is [`SENDS`] and goes on with `then`; it has sent.
+/// Starts a script that is [`SENDS`] and continues with `then`; it has sent.
 fn sending(name: &str, options: &[&str], then: &str, url: &str) -> Live {
     let script = Script::new(&format!("{name}{}", options.concat()), &format!("{SENDS}{then}"));
     let live = script.start(options, &[url]);
@@ -31,7 +32,7 @@ fn sending(name: &str, options: &[&str], then: &str, url: &str) -> Live {
     live
 }
 
-/// A server that lets `act` see the connection when the gate is open.
+/// A server that passes the connection to `act` when the gate is open.
 fn after_gate<T: Send + 'static>(
     act: impl FnOnce(Peer) -> T + Send + 'static,
 ) -> (Sender<()>, Raw<T>) {
@@ -44,7 +45,7 @@ fn after_gate<T: Send + 'static>(
     (go, server)
 }
 
-/// FAULTS 67. The server begins to read long after the script has ended: longer than a server has for
+/// FAULTS 67. The server begins to read long after the script has ended: later than the limit for
 /// its answer to the close frame.
 #[test]
 fn what_a_script_has_sent_leaves_after_its_end() {
@@ -53,7 +54,7 @@ fn what_a_script_has_sent_leaves_after_its_end() {
             let message = peer.next().unwrap().payload;
             (message.len(), peer.rest())
         });
-        // A raise changes the status, and nothing else.
+        // An error changes only the status.
         let then = if options.is_empty() { "error('oh')" } else { "" };
         (sending("leaves", options, then, &server.url()), go, server)
     });
@@ -83,14 +84,14 @@ fn the_exit_timeout_bounds_that_and_each_byte_is_counted() {
         assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
         assert_eq!(server.end() + lost, (HEADER + MUCH) as u64, "{way:?}: {ended:?}");
     }
-    // Time enough changes nothing.
+    // A long time limit changes nothing.
     let server = serve(|listener| Peer::open(listener).rest());
     let ended = sending("enough", &["--exit-timeout=60"], "", &server.url()).end();
     assert_eq!((ended.status, &*ended.err), (Some(0), ""));
     assert_eq!(server.end()[1], "close 1001");
 }
 
-/// Those of a server that cuts the connection, whatever the script did then.
+/// The bytes for a server that cuts the connection, whatever the script did then.
 fn is_cut(name: &str, then: &str) {
     for way in WAYS {
         let (go, server) = after_gate(drop);
@@ -110,7 +111,7 @@ fn a_server_that_cuts_the_connection_at_the_end_is_told() {
     is_cut("cut", "");
 }
 
-// The event comes while the last thread computes, and then there is none to handle it.
+// The event comes while the last thread computes; then no thread is left to handle it.
 #[test]
 fn a_server_that_cuts_the_connection_while_the_last_thread_computes_is_told() {
     is_cut("computes", "local start = os.clock() repeat until os.clock() - start > 0.3");
@@ -132,7 +133,8 @@ fn a_server_that_cuts_the_connection_before_the_end_is_told() {
     }
 }
 
-// Ctrl-C has its own patience, and says what it cost. (On Windows nobody can send it without a terminal.)
+// Ctrl-C has its own time limit, and reports the lost bytes. (On Windows it cannot be sent without
+// a terminal.)
 #[cfg(unix)]
 #[test]
 fn what_a_signal_costs_is_said() {
@@ -192,7 +194,7 @@ both! {
         assert_eq!(server.end() + more, (HEADER + MUCH) as u64);
     }
 
-    // Bytes of connections that a script had closed, or of clients, are among them.
+    // It includes bytes of connections that a script had closed, and of clients.
     fn what_was_closed_before_the_end_counts(mode) {
         for sends in [
             "local ws = WebSocket.connect(...) ws:Send(much) ws:Close(4000) ws:Close()",
@@ -228,7 +230,7 @@ both! {
         assert_eq!(rt.runtime.lost(), 0);
     }
 
-    // FAULTS 79. Both close frames are through, and the server leaves the rest to the client.
+    // FAULTS 79. Both close frames have passed, and the server leaves the end of TCP to the client.
     fn a_server_that_leaves_tcp_open_is_not_waited_for(mode) {
         for (script, by_server) in [
             ("local ws = WebSocket.connect(...) ws.OnMessage:Connect(print) ws.OnClose:Wait()", true),
@@ -238,7 +240,7 @@ both! {
             ("local ws = WebSocket.connect(...) print(ws.OnMessage:Wait()) ws:Close()", false),
             ("local ws = WebSocket.connect(...) print(ws.OnMessage:Wait())", false),
         ] {
-            // What it costs when the machine is busy is no matter, so once has to be soon.
+            // A busy machine may delay it, so only one of the attempts must be quick.
             let soon = (0..5).any(|_| {
                 let server = serve(move |listener| {
                     let mut peer = Peer::open(listener);
@@ -269,7 +271,7 @@ both! {
 }
 
 both! {
-    // Our close frame has left, and an answer would tell nothing.
+    // Our close frame has left, and an answer would show nothing.
     fn a_server_that_broke_a_rule_is_not_waited_for(mode) {
         let soon = (0..5).any(|_| {
             let (go, gate) = gate();
@@ -336,7 +338,7 @@ fn the_options_of_slow_lines_are_named_and_checked() {
     failed(&run(&["--opening"]), 2, "--opening needs a value");
 }
 
-// What is left at the end of an embedder that steps is its own to finish.
+// An embedder that steps has to finish the rest itself.
 #[test]
 fn a_program_that_steps_ends_as_one_that_runs() {
     let (go, server) = after_gate(|mut peer| count(&mut peer));

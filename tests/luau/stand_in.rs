@@ -1,7 +1,7 @@
-//! What goes on on the network while a script computes, when a thread stands in for the VM's.
+//! The network while a script computes and the stand-in drives the reactor.
 //!
-//! A script computes until its server has seen what it has to see; so nothing here depends on how
-//! long anything takes.
+//! A script computes until its server has received what it waits for, so nothing here depends on
+//! durations.
 
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use super::common::{self, LONG, close, frame, listen, serve_either};
 use super::streams::with;
 use super::support::*;
 
-/// `compute()` computes until the flag `seen` is set, and raises long before a test is ended.
+/// `compute()` computes until the flag `seen` is set, and raises long before the test is ended.
 const COMPUTE: &str = r#"
     function compute()
         local late = os.clock() + 15
@@ -50,7 +50,7 @@ pub(crate) fn told(peer: &mut common::Peer) -> String {
     String::from_utf8(peer.frame().1).unwrap()
 }
 
-/// Pings, and waits for the answer: then the client has read all that was sent before.
+/// Pings, and waits for the answer: then the client has read everything that was sent before.
 pub(crate) fn ping(peer: &mut common::Peer) {
     peer.write(&frame(0x89, b"there?"));
     assert_eq!(peer.frame(), (0x8A, b"there?".to_vec()));
@@ -98,7 +98,7 @@ fn a_send_leaves_and_a_ping_is_answered() {
     }
 }
 
-// The order on the wire tells, however long the script takes.
+// The order on the wire shows it, however long the script takes.
 #[test]
 fn without_it_the_ping_waits() {
     let (computes, start) = channel();
@@ -256,7 +256,8 @@ fn a_close_of_the_script_is_completed() {
     }
 }
 
-// The answer to a server's close waits for the script's handlers, up to the limit for closing.
+// The answer to a server's close frame waits for the script's handlers, up to the limit for
+// closing.
 #[test]
 fn a_close_of_the_server_is_answered_at_its_limit() {
     let flag = Flag::default();
@@ -283,7 +284,7 @@ fn a_close_of_the_server_is_answered_at_its_limit() {
     server.join();
 }
 
-// An interval far above what the system may take a thread's time away for.
+// An interval far above the time for which the system may suspend a thread.
 #[test]
 fn a_busy_program_that_comes_back_is_left_alone() {
     let server = echo();
@@ -333,7 +334,7 @@ fn a_stopper_closes_what_a_computing_script_has_open() {
     server.join();
 }
 
-// Between two steps, too, if it is asked for.
+// Between two steps, too, if an option asks for it.
 #[test]
 fn a_program_that_does_not_step_may_ask_for_it() {
     let (seen, read) = channel();
@@ -370,7 +371,7 @@ fn a_program_that_does_not_step_may_ask_for_it() {
     server.join();
 }
 
-/// Panics on the stand-in's thread, and says so.
+/// Panics on the stand-in's thread, with a report.
 struct Fragile(Flag);
 
 impl Observer for Fragile {

@@ -1,4 +1,4 @@
-//! What comes while a script computes waits for it: in order, whole, and bounded.
+//! Messages that arrive while a script computes wait for it: in order, complete, and bounded.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -7,7 +7,8 @@ use super::common::{self, close, frame, is_timeout, listen, serve_either};
 use super::stand_in::{leave, limits, ping, runtime, text, told};
 use super::support::*;
 
-// Before it, while it computes and after it: all come, in order, on every connection.
+// Messages from before, during and after the computation: all arrive, in order, on every
+// connection.
 #[test]
 fn messages_keep_their_order_and_none_is_lost() {
     const MANY: usize = 30;
@@ -68,7 +69,7 @@ fn messages_keep_their_order_and_none_is_lost() {
     server.join();
 }
 
-// Taken and given back many times, with messages that are read here and there.
+// The reactor changes threads many times, with messages that are read on both.
 #[test]
 fn taking_turns_changes_no_order() {
     let server = echo();
@@ -104,7 +105,7 @@ fn taking_turns_changes_no_order() {
     assert!(rt.runtime.stood_in()[0] > 0);
 }
 
-// A server that is never done, and a script that does not come back: the server is stopped.
+// A server that never stops, and a script that does not return: the server has to wait.
 #[test]
 fn what_waits_for_the_script_is_bounded() {
     const PIECE: usize = 50_000;
@@ -117,7 +118,7 @@ fn what_waits_for_the_script_is_bounded() {
         peer.tcp.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
         let piece = frame(0x82, &[7; PIECE]);
         let (mut count, mut at) = (0, 0);
-        // Until nothing is taken any more.
+        // Until the client takes nothing any more.
         loop {
             match peer.tcp.write(&piece[at..]) {
                 Ok(n) => at += n,

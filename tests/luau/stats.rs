@@ -10,7 +10,7 @@ fn talks() -> Raw<()> {
         let mut peer = Peer::open(listener);
         assert_eq!(peer.told(), "hello");
         assert_eq!(peer.next().unwrap().payload.len(), 200);
-        // An unsolicited pong is no answer.
+        // An unsolicited pong is not an answer.
         peer.send(&[frame(0x8A, b"else"), text("abc"), frame(0x02, &[1; 100])].concat());
         peer.send(&[frame(0x89, b"you?"), frame(0x80, &[2; 200])].concat());
         assert_eq!(peer.told(), "pong you?");
@@ -22,7 +22,7 @@ fn talks() -> Raw<()> {
     })
 }
 
-/// All of a table of them.
+/// All fields of such a table.
 const SHOW: &str = r#"local function show(s)
         return `{s.BytesSent} {s.BytesReceived} {s.MessagesSent} {s.MessagesReceived} {s.RoundTrip ~= nil} {s.CompressionRatio}`
     end"#;

@@ -1,16 +1,18 @@
-//! A main thread that waits for what will not come any more: told at the end, and status 1.
+//! A main thread that waits for an event that cannot come any more: reported at the end, with
+//! status 1.
 
 use super::command::run;
 use super::raw::{Peer, Raw, close, frame, serve, text};
 use super::streams::*;
 use super::support::*;
 
-/// Sends a message and ends so.
+/// Sends a message and ends in this way.
 fn ends(end: Vec<u8>) -> Raw<Vec<String>> {
     serve(move |listener| Peer::open_with(listener, "", &[text("1"), end].concat()).frames())
 }
 
-/// What a script says against a server that ends so, and whether it was left behind.
+/// The output of a script with a server that ends in this way, and whether its main thread was left
+/// waiting.
 fn says(mode: Mode, end: &[u8], script: &str) -> (Vec<String>, bool) {
     let server = ends(end.to_vec());
     let mut rt = runtime(mode);
@@ -40,7 +42,7 @@ both! {
             }
             assert!(stranded);
         }
-        // Whatever else goes on, and also where the wait began behind the end.
+        // Whatever else goes on, and also if the wait began after the end.
         let text = "local ws = WebSocket.connect(...) task.delay(0.03, print, 'later') ws.OnClose:Wait() ws.OnPong:Wait()";
         let (said, _) = says(mode, &close(1000, ""), text);
         assert_eq!(said, ["later".to_owned(), waits("OnPong", "1000")]);
@@ -66,7 +68,7 @@ both! {
              while true do ws.OnMessage:Wait() end",
             "local ws = WebSocket.connect(...) ws:Close() ws.OnMessage:Wait()",
             "local c = create('WebSocket', ...) c.Opened:Once(function() c:Close() end) c.MessageReceived:Wait()",
-            // It waits for something that nobody knows the end of.
+            // It waits for something whose end is unknown.
             "coroutine.yield()",
         ] {
             let server = ends(close(1000, ""));
@@ -88,7 +90,7 @@ fn it_is_status_1_of_a_run() {
         server.url()
     );
     assert!(ended.err.contains(&want), "{}", ended.err);
-    // Who ends the run has said how.
+    // The script that ends the run has reported how.
     let server = ends(close(1000, ""));
     let text = format!("task.delay(0.05, exit, 0) {LOOP}");
     let ended = run(&["-e", &text, &server.url()]);

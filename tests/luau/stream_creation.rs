@@ -10,11 +10,11 @@ use super::raw::{self, serve, text};
 use super::streams::*;
 use super::support::*;
 
-/// What nothing may show: a header's value, and the URL that is secret.
+/// Texts that must not be shown: a header's value, and the secret URL.
 const HIDDEN: &str = "hunter2";
 const HOST: &str = "hidden.test";
 
-/// What was traced.
+/// The lines of the trace.
 #[derive(Clone, Default)]
 struct Traced(Arc<Mutex<Vec<u8>>>);
 
@@ -35,7 +35,7 @@ impl Traced {
     }
 }
 
-/// A runtime whose secrets are `key` and `url`, which leads to a port here.
+/// A runtime whose secrets are `key` and `url`, which leads to a local port.
 fn with_secrets(mode: Mode, scheme: &str, port: u16, traced: &Traced) -> Rt {
     let url = format!("{scheme}://{HOST}:{port}/{HIDDEN}?token={HIDDEN}");
     with(mode, |mut options: Options| {
@@ -59,7 +59,7 @@ fn shows_nothing(said: &[String], traced: &Traced) {
     }
 }
 
-/// A server whose clients come for a secret URL. What each connection does is up to `act`.
+/// A server whose clients use a secret URL. `act` handles each connection.
 #[track_caller]
 fn told_in_secret(
     mode: Mode,
@@ -107,7 +107,7 @@ both! {
             options.config().limits.connections = 2;
             options
         });
-        // The reactor's own limit is no mistake of the script.
+        // The reactor's own limit is not a mistake of the script.
         let script = r#"local all = {}
             for i = 1, 3 do all[i] = create("RawStream", "http://127.0.0.1:9/") end
             record(all[3])
@@ -120,7 +120,7 @@ both! {
         assert_eq!(rt.says(script, ()), [&*error, "Closed Error"]);
     }
 
-    // However a client ends, its slot is free again, before anybody is told.
+    // However a client ends, its slot is free again before any handler runs.
     fn slots_come_back(mode) {
         let server = serve(|listener| {
             for i in 0..20 {
@@ -154,10 +154,10 @@ both! {
         server.end();
     }
 
-    // One that nobody can reach any more.
+    // A client that no script can reach any more.
     fn the_slot_of_a_client_that_is_collected_comes_back(mode) {
         let server = common::listen(|listener| {
-            // They open, or are on their way.
+            // They are open, or being opened.
             let mut all = Vec::new();
             for _ in 0..6 {
                 let mut peer = Peer::plain(listener.accept().unwrap().0);
@@ -285,7 +285,7 @@ both! {
         server.end();
     }
 
-    // The values arrive, and nothing shows them.
+    // The values arrive at the server, and nothing shows them.
     fn secrets_arrive(mode) {
         for kind in ["WebSocket", "SSE", "RawStream"] {
             let said = told_in_secret(mode, kind, None, move |mut peer| {
@@ -304,7 +304,7 @@ both! {
         }
     }
 
-    // Whatever goes wrong, neither the errors nor the trace name it.
+    // Neither the errors nor the trace contain it, whatever fails.
     fn failures_of_a_secret_url_say_nothing_of_it(mode) {
         for kind in ["WebSocket", "SSE", "RawStream"] {
             for (name, certificate, answer) in [
@@ -341,7 +341,7 @@ both! {
         assert_eq!(said[1..], ["Error Error 400 Failed ws recv - NetFail", "Closed Error"]);
     }
 
-    // A mistake of the script is raised without the value it is about.
+    // A mistake of the script raises an error without the value.
     fn mistakes_with_a_secret_say_nothing_of_it(mode) {
         let traced = Traced::default();
         let mut rt = with_secrets(mode, "http", 9, &traced);

@@ -1,4 +1,4 @@
-//! §2: the errors that scripts match on, and the redirects that they do not see.
+//! §2: the errors that scripts compare, and the redirects that they do not see.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use super::raw::{close, frame, text};
 use super::streams::*;
 use super::support::*;
 
-/// Checks that a client tells nothing but `Error` and `Closed`. `want` is the number and how the
-/// message starts; a message without a reason in brackets is given whole.
+/// Checks that a client fires only `Error` and `Closed`. `want` is the number and the start of the
+/// message; a message without a reason in brackets is compared whole.
 #[track_caller]
 fn fails(mode: Mode, kind: &str, url: &str, options: &str, want: &str) {
     let said = watch(mode, kind, url, options);
@@ -22,7 +22,7 @@ fn fails(mode: Mode, kind: &str, url: &str, options: &str, want: &str) {
     }
 }
 
-/// The same of a server that plays `act` with its first client, over TLS with a certificate.
+/// The same with a server that runs `act` with its first client, over TLS with a certificate.
 #[track_caller]
 fn fails_at(
     mode: Mode,
@@ -39,7 +39,8 @@ fn fails_at(
     server.join();
 }
 
-/// How a WebSocket ends that was opened, told "x", heard from, and then played `act` with.
+/// The end of a WebSocket that was opened, received "x", sent something, and whose server then runs
+/// `act`.
 #[track_caller]
 fn loses(mode: Mode, act: impl FnOnce(Peer) + Send + 'static, want: &str) {
     let server = common::serve(|mut peer| {
@@ -65,8 +66,8 @@ fn loses(mode: Mode, act: impl FnOnce(Peer) + Send + 'static, want: &str) {
     assert_eq!(said[3], "Closed Error");
 }
 
-/// A server that redirects each request by its path, up to the first for which it knows no place.
-/// All requests, with their bodies.
+/// A server that redirects each request by its path, up to the first path without a target. Returns
+/// all requests, with their bodies.
 fn paths(answer: impl Fn(&str, &str) -> Option<String> + Send + 'static) -> Scripted<Vec<String>> {
     common::listen(move |listener| {
         let mut heads = Vec::new();
@@ -94,7 +95,7 @@ fn paths(answer: impl Fn(&str, &str) -> Option<String> + Send + 'static) -> Scri
     })
 }
 
-/// Asks such a server for `/end`; the requests before that.
+/// Requests `/end` from such a server; returns the requests before that.
 fn stop(server: Scripted<Vec<String>>) -> Vec<String> {
     let mut last = std::net::TcpStream::connect(server.address).unwrap();
     std::io::Write::write_all(&mut last, b"GET /end HTTP/1.1\r\n\r\n").unwrap();
@@ -224,7 +225,7 @@ both! {
             fails(mode, kind, &url_for(kind, &server), "{ Timeout = 0.05 }", want);
             server.join();
         }
-        // Where the first line has come, the number is its status.
+        // If the first line has arrived, the number is its status.
         let server = common::serve(|mut peer| {
             peer.request();
             peer.write(b"HTTP/1.1 201 Created\r\nA:");
@@ -248,7 +249,7 @@ both! {
         }
     }
 
-    // After the head no time limit is left.
+    // After the head no time limit applies.
     fn a_time_limit_ends_with_the_head(mode) {
         let server = common::serve(|mut peer| {
             peer.request();
@@ -372,7 +373,7 @@ both! {
         }
     }
 
-    // Where a redirect leads, everything can go wrong again.
+    // At the target of a redirect, everything can fail again.
     fn a_redirect_to_a_server_that_is_not_there(mode) {
         let to = refused_http();
         let server = paths(move |path, _| (path != "/end").then(|| to.clone()));

@@ -1,4 +1,4 @@
-//! §2: servers that say what they must not, or without end. One `Error`, one `Closed`, no more.
+//! §2: servers that send invalid or endless data. One `Error`, one `Closed`, no more.
 
 use super::common;
 use super::raw::{frame, text};
@@ -9,7 +9,7 @@ use super::support::*;
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
                        Transfer-Encoding: chunked\r\n\r\n";
 
-/// What a client tells of a server that says `start` and then `piece` for as long as it is read.
+/// The events of a client whose server sends `start` and then `piece` for as long as it is read.
 #[track_caller]
 fn flooded(mode: Mode, kind: &str, start: &str, piece: &str) -> Vec<String> {
     let bytes = [start, &piece.repeat(4096 / piece.len())].concat().into_bytes();
@@ -25,14 +25,14 @@ fn flooded(mode: Mode, kind: &str, start: &str, piece: &str) -> Vec<String> {
     })
 }
 
-/// Checks an `Error`: its number, its name, and how the reason in brackets starts.
+/// Checks an `Error`: its number, its name, and the start of the reason in brackets.
 #[track_caller]
 fn check(line: &str, number: &str, name: &str, reason: &str) {
     let start = format!("Error Error {number} HttpError: {name} ({reason}");
     assert!(line.starts_with(&start) && line.ends_with(')'), "{line}, not {start}");
 }
 
-/// Checks that a client told of one `Error`, one `Closed`, and nothing else.
+/// Checks that a client fired one `Error`, one `Closed`, and nothing else.
 #[track_caller]
 fn error(said: &[String], number: &str, name: &str, reason: &str) {
     let [error, closed] = said else { panic!("{said:?}") };
@@ -40,7 +40,7 @@ fn error(said: &[String], number: &str, name: &str, reason: &str) {
     assert_eq!(closed, "Closed Error");
 }
 
-/// The same behind an `Opened` and messages, of which the last is given.
+/// The same after an `Opened` and messages, of which the last is given.
 #[track_caller]
 fn later_error(said: &[String], last: &str, reason: &str) {
     let shown: Vec<&str> = said.iter().map(|line| &line[..line.len().min(200)]).collect();
@@ -73,7 +73,7 @@ both! {
             floods(ok, "A: b\r\n", late, "the response head has too many fields");
             let field = format!("A: {}\r\n", "b".repeat(8000));
             floods(ok, &field, late, "the response head is too long");
-            // Of the last one, the status.
+            // The status of the last one.
             let interim = "HTTP/1.1 103 Hint\r\nA: b\r\n\r\n";
             let number = if kind == "WebSocket" { "400" } else { "-1" };
             floods("", interim, number, "too many interim (1xx) responses");
@@ -138,7 +138,7 @@ both! {
         }
     }
 
-    // What came before is told; what is missing is an error, once.
+    // Earlier messages are delivered; a missing part is an error, once.
     fn bodies_that_stop_early(mode) {
         let ended = "truncated: the stream ended before the body did";
         let fields = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
@@ -152,7 +152,7 @@ both! {
             (format!("{CHUNKED}3"), "", ended),
             (CHUNKED.to_owned(), "", ended),
         ] {
-            // Over TLS what is missing may have been cut off by anybody.
+            // Over TLS an attacker may have cut off the missing part.
             let both = |kind| [(kind, false), (kind, true)];
             for (kind, secure) in ["SSE", "RawStream"].into_iter().flat_map(both) {
                 let answer = answer.clone();
@@ -165,7 +165,7 @@ both! {
         }
     }
 
-    // The end of the stream ends the body, unless somebody else may have cut it off.
+    // The end of the stream ends the body, unless an attacker may have cut it.
     fn a_body_that_ends_with_its_stream(mode) {
         for kind in ["SSE", "RawStream"] {
             let said = answers(mode, kind, format!("{EVENTS}:\n\n"));
@@ -175,7 +175,7 @@ both! {
                 finish(&mut peer);
             });
             later_error(&said, ":\\n\\n", "truncated: the stream ended before the body did");
-            // A reset is an error in any case. The client has to have read before it comes.
+            // A reset is always an error. The client must have read before it comes.
             let server = common::serve(|mut peer| {
                 peer.request();
                 peer.write(format!("{EVENTS}:\n\n").as_bytes());
@@ -228,7 +228,7 @@ both! {
         }
     }
 
-    // A body is bounded by nothing but the script; an empty chunk-like read is no message.
+    // A raw body has no bound; an empty read that looks like a chunk is no message.
     fn a_large_body_is_no_error(mode) {
         let body = "x".repeat(3 * 1024 * 1024);
         let server = common::serve(move |mut peer| {
@@ -249,7 +249,7 @@ both! {
         server.join();
     }
 
-    // The same rules for what a WebSocket is told once it is open; `messages` has the others.
+    // The same rules for a WebSocket once it is open; `messages` has the others.
     fn frames_without_end(mode) {
         let server = common::serve(|mut peer| {
             peer.accept(&text("x"));

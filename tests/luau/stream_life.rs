@@ -1,21 +1,21 @@
-//! §2: what keeps a program, what is left behind, and scripts written for Roblox.
+//! §2: what keeps a program alive, what is left behind, and scripts written for Roblox.
 
 use super::common::{self, Peer};
 use super::raw::{self, close, serve, text};
 use super::streams::*;
 use super::support::*;
 
-/// A WebSocket server that says "1" and closes after a while, if the client is still there.
+/// A WebSocket server that sends "1" and closes after a while, if the client is still there.
 fn late(stays: bool) -> raw::Raw<bool> {
     serve(move |listener| {
         let mut peer = raw::Peer::open(listener);
-        // Long enough for a program that ends to be seen; and one that ends has its time.
+        // Long enough to notice a program that ends.
         let wait = if stays { std::time::Duration::from_millis(40) } else { raw::LONG };
         peer.stream.set_read_timeout(Some(wait)).unwrap();
         let early = std::io::Read::read(&mut peer.stream, &mut [0; 99]).is_ok();
         peer.stream.set_read_timeout(Some(raw::LONG)).unwrap();
         if early {
-            // It has said goodbye.
+            // It has sent close_notify.
             let _ = std::io::Write::write_all(&mut peer.stream, &raw::frame(0x88, b""));
         } else {
             peer.send(&[text("1"), close(1000, "")].concat());
@@ -25,7 +25,7 @@ fn late(stays: bool) -> raw::Raw<bool> {
     })
 }
 
-/// What a script does in a loop that must leave nothing behind; `sockets` is an echo server.
+/// Operations of a script in a loop that must leave nothing behind; `sockets` is an echo server.
 const ROUNDS: &str = r#"local sockets, closed, rounds = ...
     local function one(i)
         local c = if i % 2 == 0 then create("WebSocket", sockets) else create("SSE", closed)
@@ -109,7 +109,7 @@ both! {
         }
     }
 
-    // With nobody to hear from it, it is not even opened.
+    // Without a handler, it is not even opened.
     fn without_a_listener_nothing_keeps_the_program(mode) {
         let hangs = std::net::TcpListener::bind(common::loopback()).unwrap();
         let address = hangs.local_addr().unwrap().to_string();
@@ -165,7 +165,7 @@ both! {
         runtime(mode).passes(script, server.url());
     }
 
-    // Though nobody listens, and nobody holds it.
+    // Though it has no handler and no reference.
     fn what_was_sent_goes_out_before_the_program_ends(mode) {
         for script in [
             "local c = create('WebSocket', ...) c:Send('1') c:Send('2')",
@@ -197,7 +197,7 @@ both! {
         }
     }
 
-    // A client that was sent to and lost is let go of once it is open.
+    // A client without references to which messages were sent is released once it is open.
     fn a_client_that_is_only_sent_to_is_collected_afterwards(mode) {
         let server = serve(|listener| raw::Peer::open(listener).rest());
         let script = r#"local function send(url) create("WebSocket", url):Send("1") end
@@ -213,7 +213,7 @@ both! {
         assert_eq!(server.end(), ["1", "close 1001"]);
     }
 
-    // While it is not open, what waits is bounded; nothing that was taken is lost.
+    // While it is not open, its queue is bounded; no accepted message is lost.
     fn a_full_queue_raises(mode) {
         let server = serve(|listener| {
             let mut peer = raw::Peer::open(listener);
@@ -260,7 +260,7 @@ both! {
     }
 
     fn two_thousand_clients_one_after_another(mode) {
-        // They never get to the network, so that this is about the script side alone.
+        // They never reach the network, so that only the script side is tested.
         let script = r#"local function one(i)
                 local c = create("WebSocket", "ws://127.0.0.1:9/")
                 c.Closed:Connect(function() return c end)
@@ -336,7 +336,7 @@ both! {
                 let mut peer = raw::Peer::open_with(listener, "", &text(&format!("hello {i}")));
                 let mut told = vec![peer.told(), peer.told(), peer.told()];
                 match i {
-                    // Dropped without a word, then by a broken rule.
+                    // Lost without a close frame, then failed by a violation.
                     0 => drop(peer),
                     1 => {
                         peer.send(&raw::frame(0x83, b""));
@@ -415,7 +415,7 @@ both! {
         let before = resident();
         rt.passes(script, (url_for("SSE", &server), MILLION));
         let grown = resident().saturating_sub(before);
-        // Other tests of this process use memory too, so this is only shown, to those who ask.
+        // Other tests of this process use memory, too, so this is only printed, on request.
         if std::env::var_os("MOONWIRE_TIMES").is_some() {
             let times: String = rt.runtime.lua().globals().get("times_of_tenths").unwrap();
             eprintln!("{mode:?}: {grown} KiB more; seconds for each tenth: {times}");
@@ -424,7 +424,7 @@ both! {
     }
 }
 
-/// Memory of this process in KiB, where the system says it.
+/// Memory of this process in KiB, if the system reports it.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or("0");

@@ -1,11 +1,11 @@
-//! §2: what comes before what.
+//! §2: the order of events.
 
 use super::common::{self, Scripted};
 use super::raw::{close, frame, text};
 use super::streams::*;
 use super::support::*;
 
-/// A server of a type of client that says everything at once: three messages and the end.
+/// A server for a type of client that sends everything at once: three messages and the end.
 fn everything(kind: &'static str, clean: bool) -> Scripted<()> {
     common::serve(move |mut peer| {
         let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
@@ -30,8 +30,8 @@ fn everything(kind: &'static str, clean: bool) -> Scripted<()> {
     })
 }
 
-/// `text` against servers of all types, that end well or not; `...` is the type and the URL, and
-/// `clean`. What it says has to be `want`, of each.
+/// Runs `text` with servers of all types, with a clean end or not; `...` is the type and the URL,
+/// and `clean`. Its output must be `want` for each.
 #[track_caller]
 fn all(mode: Mode, text: &str, clean: &[bool], want: impl Fn(&str, bool) -> Vec<String>) {
     for kind in ["WebSocket", "SSE", "RawStream"] {
@@ -62,7 +62,7 @@ fn always(mode: Mode, text: &str, want: &[&str]) {
 }
 
 both! {
-    // Newest first; the state is new in all of them; what changes is told before what it means.
+    // Newest first; all of them see the new state; a change fires before the signal for it.
     fn every_signal_in_its_order(mode) {
         let text = r#"
             for i = 1, 2 do
@@ -169,7 +169,7 @@ both! {
             "deferred by Changed",
             "Closed 2", "Closed 1", "deferred by Closed 2", "deferred by Closed 1",
         ]);
-        // One handler alone goes another way in the runtime.
+        // A single handler takes another path in the runtime.
         always(mode, r#"c.MessageReceived:Connect(function(m)
                 print(digit(m))
                 task.defer(print, "deferred", digit(m))
@@ -211,7 +211,7 @@ both! {
             done()"#, &["done"]);
     }
 
-    // Of what was read already, nothing is told after `Close`.
+    // After `Close`, no message is delivered, even if it was read before.
     fn close_stops_messages_of_the_same_read(mode) {
         for more in ["", "c.MessageReceived:Connect(function() end)"] {
             let text = format!(r#"c.MessageReceived:Connect(function(m)

@@ -1,4 +1,4 @@
-//! What the tests of `WebStreamClient` share: runtimes with its helpers, and servers of one answer.
+//! Shared by the tests of `WebStreamClient`: runtimes with helpers, and servers with one response.
 
 use moonwire::luau::Options;
 
@@ -28,13 +28,13 @@ pub(crate) fn url_for<R: Send + 'static>(kind: &str, server: &Scripted<R>) -> St
     if kind == "WebSocket" { url } else { url.replacen("ws", "http", 1) }
 }
 
-/// What a client of a URL tells from its creation to its end; `options` is a table in Luau.
+/// The events of a client of a URL, from its creation to its end; `options` is a Luau table.
 #[track_caller]
 pub(crate) fn watch(mode: Mode, kind: &str, url: &str, options: &str) -> Vec<String> {
     runtime(mode).says(&format!("local kind, url = ... watch(kind, url, {options})"), (kind, url))
 }
 
-/// The same of a server that reads the request, does what `act` says, and ends the stream.
+/// The same with a server that reads the request, runs `act`, and ends the stream.
 #[track_caller]
 pub(crate) fn plays(
     mode: Mode,
@@ -51,7 +51,8 @@ pub(crate) fn plays(
     said
 }
 
-/// The same of a server that answers so and ends the stream. It may be gone before it has said all.
+/// The same with a server that sends this response and ends the stream. It may be closed before it
+/// has sent everything.
 #[track_caller]
 pub(crate) fn answers(mode: Mode, kind: &str, answer: impl AsRef<[u8]>) -> Vec<String> {
     let answer = answer.as_ref().to_vec();
@@ -61,7 +62,7 @@ pub(crate) fn answers(mode: Mode, kind: &str, answer: impl AsRef<[u8]>) -> Vec<S
     })
 }
 
-/// Ends the stream in order, so that nothing that was written is lost to a reset.
+/// Ends the stream in order, so that a reset cannot destroy written bytes.
 pub(crate) fn finish(peer: &mut Peer) {
     let _ = peer.tcp.shutdown(std::net::Shutdown::Write);
     peer.rest();
@@ -75,10 +76,10 @@ pub(crate) fn response(status: &str, fields: &str, body: &str) -> String {
 /// The head of an event stream that ends with the connection.
 pub(crate) const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
 
-/// What a script hears of [`EVENTS`].
+/// The events of a script for [`EVENTS`].
 pub(crate) const OPENED: &str = "Opened Open 200 Content-Type: text/event-stream\\r\\n";
 
-/// A URL where nothing listens.
+/// A URL at which no server listens.
 pub(crate) fn refused_http() -> String {
     refused().replacen("ws", "http", 1)
 }

@@ -1,4 +1,4 @@
-//! Runtimes whose output is kept, under a watchdog, and what the scripts of the tests use.
+//! Runtimes whose output is stored, with a watchdog, and functions for the scripts of the tests.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -16,12 +16,12 @@ pub(crate) enum Mode {
     Threaded,
 }
 
-/// What scripts said: `warning: …` and `error: …` (one line, without the traceback) stand for
-/// warnings and raises, anything else was printed.
+/// The output of scripts: warnings and errors begin with `warning: …` and `error: …` (one line,
+/// without the traceback), all other lines were printed.
 #[derive(Clone, Default)]
 pub(crate) struct Said {
     lines: Arc<Mutex<Vec<String>>>,
-    /// What ends the run at the first raise, for a script that has to say nothing.
+    /// Ends the run at the first error, for a script that must print nothing.
     strict: Arc<OnceLock<Stopper>>,
 }
 
@@ -40,7 +40,7 @@ impl Said {
         }
     }
 
-    /// Takes what was said so far.
+    /// Takes the output so far.
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.lines.lock().unwrap())
     }
@@ -50,7 +50,7 @@ impl Said {
     }
 }
 
-/// Something that a server tells a script: `until_true(name)`.
+/// A flag that a server sets for a script: `until_true(name)`.
 #[derive(Clone, Default)]
 pub(crate) struct Flag(Arc<AtomicBool>);
 
@@ -69,7 +69,7 @@ pub(crate) fn echo() -> Running {
     Server::bind(([127, 0, 0, 1], 0).into()).and_then(Server::spawn).unwrap()
 }
 
-/// A URL where nothing listens.
+/// A URL at which no server listens.
 pub(crate) fn refused() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     format!("ws://{}/", listener.local_addr().unwrap())
@@ -84,7 +84,7 @@ pub(crate) struct Rt {
     _watch: Sender<()>,
 }
 
-/// Stops a runtime that takes too long. A script that computes for ever is not stopped.
+/// Stops a runtime that takes too long. It cannot stop a script that computes for ever.
 fn watch(runtime: &Runtime) -> Sender<()> {
     let stopper = runtime.stopper();
     let (alive, dead) = channel::<()>();
@@ -112,7 +112,7 @@ impl Rt {
         Rt { runtime, said, _watch: watch }
     }
 
-    /// Gives scripts a function that says whether a flag is set.
+    /// Gives scripts a function that returns whether a flag is set.
     pub(crate) fn flag(&self, name: &str, flag: &Flag) {
         let (lua, its) = (self.runtime.lua(), flag.clone());
         let get = lua.create_function(move |_, ()| Ok(its.0.load(Ordering::Acquire)));
@@ -130,7 +130,7 @@ impl Rt {
         assert_eq!(progress, Progress::Done, "so far: {:#?}", self.said.all());
     }
 
-    /// Runs a script to the end; what it said.
+    /// Runs a script to its end; returns its output.
     #[track_caller]
     pub(crate) fn says(&mut self, text: &str, args: impl IntoLuaMulti) -> Vec<String> {
         self.spawn(text, args);
@@ -138,7 +138,7 @@ impl Rt {
         self.said.take()
     }
 
-    /// Runs a script, which has to call `done()` once and to say nothing.
+    /// Runs a script, which must call `done()` once and print nothing.
     #[track_caller]
     pub(crate) fn passes(&mut self, text: &str, args: impl IntoLuaMulti) {
         self.said.strict.get_or_init(|| self.runtime.stopper());
@@ -147,17 +147,17 @@ impl Rt {
     }
 }
 
-/// A script that has to pass, in a runtime of its own.
+/// Runs a script that must pass, in its own runtime.
 #[track_caller]
 pub(crate) fn passes(mode: Mode, text: &str, args: impl IntoLuaMulti) {
     Rt::new(mode).passes(text, args);
 }
 
-/// A script to its end; what it said.
+/// Runs a script to its end; returns its output.
 #[track_caller]
 pub(crate) fn says(mode: Mode, text: &str, args: impl IntoLuaMulti) -> Vec<String> {
     Rt::new(mode).says(text, args)
 }
 
-/// Globals for the scripts. They are set in the same table that scripts have as theirs.
+/// Globals for the scripts. They are set in the table that scripts use as theirs.
 const HELPERS: &str = include_str!("helpers.luau");

@@ -1,5 +1,5 @@
-//! The time limit of scripts: nothing evades it, it touches no code that is not a script's, and its
-//! error says where.
+//! The time limit of scripts: no script evades it, it stops no code that is not a script's, and its
+//! error has the position.
 
 use std::time::{Duration, Instant};
 
@@ -100,12 +100,14 @@ fn nothing_evades_it() {
         assert_eq!(last, "later", "{what}: {said:?}");
         assert!(!first.is_empty(), "{what}: it was not stopped");
         for line in first {
-            // What was caught in between may be told in other words, the last is the script's own.
+            // Errors that were caught in between may have another text; the last one is the
+            // script's own.
             assert!(line.starts_with("error: "), "{what}: {said:?}");
         }
         let end = first.last().unwrap();
         assert!(end.contains(LATE), "{what}: {said:?}");
-        // A place in the prelude is left out; a script that calls itself so has only that of it.
+        // A position in the prelude is left out; a script that calls itself in this way has only
+        // that of the script.
         let placed = end.contains(":1: ") || script.contains("=[moonwire]");
         assert!(placed, "{what}: without its place: {said:?}");
         assert!(rt.runtime.has_raised(), "{what}");
@@ -119,7 +121,7 @@ fn json_looks_at_it_and_at_the_memory() {
         let mut rt = Rt::with(Mode::Inline, change);
         rt.says(script, ())
     };
-    // d13: sixty tables that stand for 2⁶⁰.
+    // d13: sixty tables that represent 2⁶⁰.
     let laughs = "local t = {} for i = 1, 60 do t = { t, t } end
         game:GetService('HttpService'):JSONEncode(t)";
     let limited = |options: Options| options.time_limit(Some(LIMIT));
@@ -145,7 +147,7 @@ fn its_error_has_a_place_and_a_traceback() {
     runtime
         .spawn("second.luau", "local function deep()\n\nwhile true do end\nend\ndeep()", ())
         .unwrap();
-    // d21: what a script catches says where, too.
+    // d21: an error that a script catches has the position, too.
     let catches = "local problem
         task.defer(function() print(tostring(problem)) end)
         problem = select(2, pcall(function() while true do end end))";
@@ -160,7 +162,7 @@ fn its_error_has_a_place_and_a_traceback() {
     assert!(lines[2].starts_with(&format!("error: third.luau:3: {LATE}")), "{lines:?}");
 }
 
-// d25, and what the embedder does while a script runs.
+// d25, and calls of the embedder while a script runs.
 #[test]
 fn it_touches_nothing_of_the_embedders() {
     const WORK: &str = "local s, begin = 0, os.clock()
@@ -186,7 +188,7 @@ fn it_touches_nothing_of_the_embedders() {
         std::thread::sleep(Duration::from_millis(pause));
         assert!(lua.load(WORK).eval::<f64>().is_ok(), "after a pause of {pause} ms");
     }
-    // A function of a script's that the embedder calls runs on the embedder's time.
+    // If the embedder calls a script's function, the call has no time limit.
     runtime.spawn("script", format!("function mine() {WORK} end"), ()).unwrap();
     let mine: moonwire::mlua::Function = lua.globals().get("mine").unwrap();
     assert!(mine.call::<f64>(()).is_ok());
@@ -195,7 +197,7 @@ fn it_touches_nothing_of_the_embedders() {
     assert_eq!(runtime.step(Duration::ZERO).unwrap(), Progress::Done);
 }
 
-// It is asked for its text when it was raised, by the scheduler.
+// When the error was raised, the scheduler asks it for its text.
 #[test]
 fn an_error_value_that_computes_for_ever_ends() {
     let said = hurried(Mode::Inline).says(
@@ -217,7 +219,8 @@ fn a_module_runs_on_the_time_of_who_requires_it() {
     assert!(ended.err.contains(LATE), "{ended:?}");
 }
 
-// What handlers do counts from the handler's call, and what a call was begun by counts for all of it.
+// The time of a handler counts from its call, and the time of a call includes everything that it
+// begins.
 #[test]
 fn a_handler_that_spawns_runs_on_its_own_time() {
     let server = echo();

@@ -1,5 +1,5 @@
-//! Messages and events that are too big: the limit can be set everywhere, and an error names the number
-//! and the option (FAULTS 73 and 80).
+//! Messages and events that are too large: the limit can be set everywhere, and an error names the
+//! number and the option (FAULTS 73 and 80).
 
 use super::command::{Script, failed, printed};
 use super::common::{self, Peer};
@@ -20,7 +20,7 @@ fn event(size: usize, lines: usize) -> String {
     text
 }
 
-/// A server of one stream, which the client may leave in the middle.
+/// A server of one stream, which the client may end early.
 fn streams(body: &str) -> common::Scripted<()> {
     let text = format!("{EVENTS}{body}");
     common::serve(move |mut peer: Peer| {
@@ -30,7 +30,7 @@ fn streams(body: &str) -> common::Scripted<()> {
     })
 }
 
-/// How many bytes each message has, and the error.
+/// The length of each message, and the error.
 const SIZES: &str = r#"local kind, url, most = ...
     local c = create(kind, url, { MaxMessageSize = most })
     c.MessageReceived:Connect(function(m) print(#m) end)
@@ -50,7 +50,7 @@ both! {
         }
     }
 
-    // FAULTS 73: what image generation sends.
+    // FAULTS 73: events as image generation sends them.
     fn an_event_over_the_default_is_told_where_the_option_says_so(mode) {
         let why = "line of the event stream too long: the limit here is 1,048,576 bytes \
                    (MaxMessageSize)";
@@ -79,7 +79,7 @@ both! {
         }
     }
 
-    // FAULTS 80: what the host allows, where the script says nothing; the script may ask for more.
+    // FAULTS 80: the host's limit, if the script sets none; the script may set a larger one.
     fn the_option_goes_before_the_limits_of_the_host(mode) {
         for (most, last) in [
             (None, "message too big: the limit here is 1,000 bytes (MaxMessageSize)"),
@@ -107,7 +107,7 @@ both! {
         }
     }
 
-    // Frames are counted by no option of a script.
+    // No option of a script counts frames.
     fn a_limit_that_scripts_cannot_set_keeps_its_name(mode) {
         let server = serve(|listener| {
             let mut peer = raw::Peer::open(listener);

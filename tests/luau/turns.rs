@@ -1,5 +1,5 @@
-//! Opening handshakes with one address have their turn one after the other (RFC 6455 §4.1). Waiting
-//! for it is not connecting (FAULTS 69).
+//! Opening handshakes with one address take turns (RFC 6455 §4.1). Waiting for the turn is not
+//! connecting (FAULTS 69).
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
