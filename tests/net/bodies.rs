@@ -1,17 +1,17 @@
-//! Whole bodies of responses, and JSON both ways.
+//! Whole bodies of responses, and JSON in both directions.
 
 use moonwire::{ErrorKind, Stream};
 
 use crate::common::*;
 use crate::web::get;
 
-/// The response to a request, with a body that comes in pieces.
+/// The response to a request, with a body that arrives in pieces.
 fn answer(pieces: &'static [&'static [u8]]) -> (Stream, Scripted<()>) {
     let server = serve(move |mut p| {
         p.request();
         p.write(b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n");
         for piece in pieces {
-            // The client may have gone.
+            // The client may have closed.
             let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
             let _ = p.try_write(&chunk);
         }

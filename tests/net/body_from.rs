@@ -18,13 +18,13 @@ use crate::web::*;
 /// 15 MiB, and not a multiple of anything.
 const LARGE: usize = 15 * 1024 * 1024 + 7;
 
-/// A reader that does as its list says, and then as if it were at its end.
+/// A reader that follows a list, and is then at its end.
 struct Plays(std::vec::IntoIter<Step>);
 
 enum Step {
     Bytes(Vec<u8>),
     Error(io::ErrorKind),
-    /// More than there is room for, it says.
+    /// It reports more bytes than there is room for.
     Lies,
     Panics,
 }
@@ -49,7 +49,7 @@ impl Read for Plays {
     }
 }
 
-/// Reads a body in chunks; the sizes, and the data.
+/// Reads a body in chunks; returns the sizes, and the data.
 fn chunks(p: &mut Peer) -> (Vec<usize>, Vec<u8>) {
     let (mut sizes, mut data) = (Vec::new(), Vec::new());
     loop {
@@ -118,7 +118,7 @@ fn a_large_body_goes_both_ways() {
     }
 }
 
-/// What waits is bounded, however much there is and however little the server takes.
+/// The bytes that wait are bounded, however many there are and however few the server takes.
 #[test]
 fn so_much_of_a_body_is_read_and_no_more() {
     let (started, starts) = channel::<()>();
@@ -140,7 +140,7 @@ fn so_much_of_a_body_is_read_and_no_more() {
         let mut sink = |_: &mut Conn<'_>, _: Event<'_>| {};
         reactor.turn(Some(Instant::now() + Duration::from_millis(1)), &mut sink).unwrap();
         let waits = reactor.buffered(id);
-        // The line of each chunk, and one piece that was taken with a byte of room.
+        // The line of each chunk, and one piece that was read when there was a byte of room.
         assert!(waits < 2 * 10_000 + 100, "{waits} bytes wait");
         idle = if waits > 0 && waits == before { idle + 1 } else { 0 };
         if idle > 20
@@ -180,7 +180,7 @@ fn a_reader_that_has_nothing_yet_is_asked_again() {
     }
 }
 
-/// What a program says in its own time.
+/// A body that the program supplies when it wants.
 struct Said(Receiver<Vec<u8>>);
 
 impl Read for Said {
@@ -214,7 +214,7 @@ fn a_reader_that_waits_holds_nobody_up() {
     let (mut say, mut ends) = (Some(say), Vec::new());
     each_end(&mut reactor, |id, closed| {
         ends.push((id == second, closed.to_string()));
-        // The body is said when the other is through.
+        // The body is supplied when the other request has finished.
         if let Some(say) = say.take() {
             say.send(b"hello".to_vec()).unwrap();
         }
@@ -236,7 +236,7 @@ fn a_reader_that_fails_ends_the_request() {
             let ErrorKind::Upload(e) = error.kind() else { panic!("{error}") };
             let want = if lies { io::ErrorKind::InvalidData } else { io::ErrorKind::NotFound };
             assert_eq!((error.stage(), e.kind()), (Stage::Request, want), "{error}");
-            // It was read with the same look as what came before.
+            // It was read in the same call as the part before.
             assert!(error.unsent() >= 5, "{error}");
             assert!(!error.is_transient());
             let text = error.to_string();
@@ -247,7 +247,7 @@ fn a_reader_that_fails_ends_the_request() {
     }
 }
 
-/// Whether there is a whole head, and how many bytes behind it.
+/// Whether there is a complete head, and the number of bytes behind it.
 fn behind_the_head(bytes: &[u8]) -> (bool, usize) {
     match bytes.windows(4).position(|w| w == b"\r\n\r\n") {
         Some(at) => (true, bytes.len() - at - 4),
@@ -345,7 +345,7 @@ fn a_reader_is_for_one_request() {
     let server = listen(|l| answer_each(&l, &[FINE.to_owned(), FINE.to_owned()]));
     let url = server.url();
     let options = ask("POST", &url).body_from(Cursor::new(b"hello".to_vec()), Some(5)).unwrap();
-    // Nobody is connected to, and so the reader stays.
+    // There is no connection, so the reader is not used.
     let nobody = TcpListener::bind(loopback()).unwrap().local_addr().unwrap();
     let elsewhere = Config {
         resolve: vec![Override {
@@ -365,7 +365,7 @@ fn a_reader_is_for_one_request() {
     };
     taken(failure(&events(options.clone(), Config::default())).0);
     taken(&options.clone().open().err().unwrap());
-    // Another body takes its place.
+    // Another body replaces it.
     assert!(is_complete(&events(options.body("other").unwrap(), Config::default())));
     let requests = server.join();
     assert!(requests[0].ends_with("\r\n\r\nhello") && requests[1].ends_with("\r\n\r\nother"));
@@ -383,7 +383,7 @@ fn a_reader_is_for_one_request() {
     server.join();
 }
 
-/// Two requests that are under way with the same reader: the second sends nothing.
+/// Two concurrent requests with the same reader: the second sends nothing.
 #[test]
 fn the_first_that_is_connected_has_the_reader() {
     let server = listen(|l| {
@@ -453,7 +453,7 @@ fn a_method_without_a_body_has_none_to_read() {
     }
 }
 
-/// The blocking face, which waits with poll: it sends all and reads the answer.
+/// The blocking face, which waits with poll: it sends everything and reads the response.
 #[test]
 fn a_blocking_stream_sends_a_body_from_a_reader() {
     for secure in [false, true] {

@@ -1,4 +1,4 @@
-//! Coded bodies over real sockets: when they are told, by each face, and what they cost.
+//! Coded bodies over real sockets: when they are reported, by each face, and what they cost.
 #![cfg(feature = "deflate")]
 
 use std::sync::mpsc::channel;
@@ -31,7 +31,7 @@ fn event(i: usize) -> String {
     format!("event {i} of several")
 }
 
-/// What gzip makes of a body: the library's own writer is what sends one.
+/// A body coded by gzip, with the library's own encoder.
 fn gzip(body: &[u8]) -> Vec<u8> {
     let server = serve(|mut p| {
         let head = p.request().to_owned();
@@ -47,8 +47,8 @@ fn gzip(body: &[u8]) -> Vec<u8> {
 
 const FINE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine";
 
-/// The server waits with each chunk until the one before it was told: an event that is late would be
-/// waited for without end.
+/// The server sends a chunk only when the one before it was reported: a delayed event would stop
+/// everything.
 #[test]
 fn each_flushed_chunk_is_told_before_the_next_is_sent() {
     for secure in [false, true] {
@@ -103,8 +103,8 @@ fn an_event_source_reads_what_a_proxy_has_compressed() {
     server.join();
 }
 
-/// FAULTS 56: 8 MiB that come as few KiB: what is told in one turn is bounded by what it is, and not by what came,
-/// and a connection that is paused is not told.
+/// FAULTS 56: 8 MiB that arrive as a few KiB: the events of one turn are bounded by their decoded
+/// size, not by the received bytes, and a paused connection reports none.
 #[test]
 fn what_becomes_much_is_told_in_turns() {
     let len = 8 << 20;
@@ -160,7 +160,7 @@ fn a_blocking_stream_takes_a_piece_at_a_time() {
     server.join();
 }
 
-/// The error, and whether it may pass.
+/// The error, and whether it is transient.
 fn fails(options: StreamOptions, limits: Limits) -> (HttpError, bool) {
     let told = events(options.limits(limits), Config::default());
     let (error, _) = failure(&told);
@@ -190,14 +190,16 @@ fn what_is_wrong_with_a_coded_body_is_the_error_of_its_stream() {
             let _ = p.try_write(&part);
         });
         let got = fails(get(&server.url()).decode(true), limits);
-        // A body may be cut anywhere; what is too much would come again, and so would an unknown coding.
+        // A cut body is transient; one that is too large would be so again, and so would an unknown
+        // coding.
         let may_pass = matches!(want, CodingError::Truncated | CodingError::Data);
         assert_eq!(got, (HttpError::Coding(want), may_pass));
         server.join();
     }
 }
 
-/// RFC 9110 §15.4: a body that goes again is the same, and one that does not leaves no trace.
+/// RFC 9110 §15.4: a body that is sent again is the same, and one that is not leaves no fields
+/// behind.
 #[test]
 fn a_compressed_body_follows_a_redirect_or_stays_behind() {
     let listener = std::net::TcpListener::bind(loopback()).unwrap();

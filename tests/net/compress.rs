@@ -16,7 +16,7 @@ fn options(url: &str, query: &str, wanted: Compression) -> Options {
     Options::new(&format!("{url}?{query}")).unwrap().timeout(LONG).compression(wanted)
 }
 
-/// Rows that are alike, as those of a feed are.
+/// Similar rows, as in a feed.
 fn rows(len: usize, seed: usize) -> String {
     let mut text = String::new();
     for i in (seed * 7919).. {
@@ -85,8 +85,8 @@ fn messages_come_back_whatever_was_agreed_on() {
     }
 }
 
-/// A window of 8 bits is nothing that the library writes: such an offer is declined, and where a server
-/// asks for it, everything is sent plain.
+/// The library cannot compress with a window of 8 bits: such an offer is declined, and if a server
+/// requests it, everything is sent uncompressed.
 #[test]
 fn a_window_of_eight_bits_is_kept_to() {
     let server = echo();
@@ -95,7 +95,7 @@ fn a_window_of_eight_bits_is_kept_to() {
     assert_eq!(ws.compression(), None);
 }
 
-/// What an observer is told.
+/// What an observer receives.
 #[derive(Default)]
 struct Seen(Vec<String>);
 

@@ -1,4 +1,4 @@
-//! From a URL to a TCP connection: names, addresses, who may open when.
+//! From a URL to a TCP connection: names, addresses, the order of openings.
 
 use std::io::ErrorKind as Io;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
@@ -12,7 +12,7 @@ fn override_to(host: &str, port: u16, to: SocketAddr) -> Override {
     Override { host: host.into(), port, to }
 }
 
-/// A port where nothing listens.
+/// A port at which no server listens.
 fn closed_port() -> SocketAddr {
     TcpListener::bind(loopback()).unwrap().local_addr().unwrap()
 }
@@ -47,7 +47,8 @@ fn a_refused_connection_names_every_address() {
 
 #[test]
 fn a_name_that_does_not_exist_fails_at_dns() {
-    // RFC 6761 §6.4: "invalid" has no addresses; without a name server it takes until the limit.
+    // RFC 6761 §6.4: "invalid" has no addresses; without a name server the query lasts until the
+    // limit.
     let told = events(options("ws://name.invalid/").timeout(Duration::from_secs(3)), trusting());
     let (error, opened) = failure(&told);
     assert!(!opened);
@@ -58,13 +59,13 @@ fn a_name_that_does_not_exist_fails_at_dns() {
 
 #[test]
 fn localhost_where_one_family_listens() {
-    // RFC 8305: whatever the resolver prefers, the address that answers is found.
+    // RFC 8305: whichever address the resolver prefers, one that answers is found.
     let server = moonwire::peer::Server::bind(loopback()).unwrap().spawn().unwrap();
     let mut ws = options(&format!("ws://localhost:{}/", server.port())).connect().unwrap();
     ws.send_text("x").unwrap();
     assert!(ws.read().unwrap().is_some());
     ws.close(1000, "").unwrap();
-    // The same with a set of addresses that is known: IPv6 first, and refused.
+    // The same with known addresses: IPv6 first, and refused.
     let dead = closed_port();
     let resolve = vec![
         override_to("both.example", 80, SocketAddr::from((Ipv6Addr::LOCALHOST, dead.port()))),
@@ -109,7 +110,7 @@ impl Stage1 {
         }
     }
 
-    /// A connection that waits to be accepted, after turns.
+    /// After some turns, a connection that waits to be accepted.
     fn accepted(&mut self) -> Option<Peer> {
         self.turns();
         match self.listener.accept() {
@@ -150,7 +151,7 @@ fn one_opening_handshake_at_a_time_with_one_address() {
     stage.until(|t| t.0 == a && matches!(t.1, OwnedEvent::Opened));
     let second = stage.accept();
     assert!(stage.accepted().is_none(), "the third has to wait");
-    // A handshake that fails lets the next one in as well.
+    // A handshake that fails lets the next one begin, too.
     drop(second);
     stage.until(|t| t.0 == b && matches!(t.1, OwnedEvent::Closed(Closed::Failed(_))));
     stage.accept().accept(b"");
@@ -170,7 +171,8 @@ fn the_limit_of_opening_handshakes_can_be_raised() {
 fn a_server_that_hangs_holds_others_up_for_as_long_as_they_want_to_wait() {
     let short = Duration::from_millis(60);
     let mut stage = Stage1::new(Config::default());
-    // The first hangs; the second waits for its turn and gives up, whatever its opening may take.
+    // The first hangs; the second waits for its turn until its limit, whatever its opening limit
+    // is.
     let hung = stage.open(LONG);
     let peer = stage.accept();
     let limits = Limits { opening_wait: short, ..Limits::default() };
@@ -185,7 +187,7 @@ fn a_server_that_hangs_holds_others_up_for_as_long_as_they_want_to_wait() {
     assert_eq!((*limit, *with, error.stage()), (short, address, Stage::Connect));
     let words = format!("waited 60ms for 1 other handshake with {address}; ");
     assert!(error.to_string().contains(&words), "{error}");
-    // The first is released by the program, and one that waits gets its turn.
+    // The program releases the first, and a waiting one gets its turn.
     let next = stage.open(LONG);
     assert!(stage.accepted().is_none(), "the first holds the gate");
     stage.reactor.release(hung, &moonwire::proto::CloseFrame::new(1001, ""));
@@ -209,7 +211,7 @@ fn an_opening_that_is_given_up_closes_its_socket_and_tells_nothing() {
 
 #[test]
 fn a_turn_in_which_the_last_connection_ends_without_a_word_does_not_wait() {
-    // `while !reactor.is_empty() { reactor.turn(None, …) }` would never come back.
+    // `while !reactor.is_empty() { reactor.turn(None, …) }` would never return.
     let mut stage = Stage1::new(Config::default());
     let id = stage.open(LONG);
     let _peer = stage.accept();
@@ -232,8 +234,8 @@ fn more_connections_than_allowed_are_refused_at_once() {
 
 #[test]
 fn a_second_address_is_tried_after_the_delay_when_the_addresses_are_known() {
-    // RFC 8305 §5, with overrides, so that no resolver's answer comes in between. The first
-    // address is held up by another handshake.
+    // RFC 8305 §5, with overrides, so that no resolver is involved. Another handshake occupies the
+    // first address.
     let hung = TcpListener::bind(loopback()).unwrap();
     let hung = hung.local_addr().map(|to| (hung, to)).unwrap();
     let server = moonwire::peer::Server::bind(loopback()).unwrap().spawn().unwrap();

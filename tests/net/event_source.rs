@@ -1,4 +1,4 @@
-//! Event sources against servers that end, break off, refuse and redirect (WHATWG HTML §9.2).
+//! Event sources with servers that end, break, refuse and redirect (WHATWG HTML §9.2).
 
 mod over;
 mod told;
@@ -19,10 +19,10 @@ enum End {
     Reset,
 }
 
-/// What came to a server: the heads of the requests, and the listener, for those that are too many.
+/// What a server received: the heads of the requests; and its listener, to find unexpected ones.
 type Came = (Vec<String>, TcpListener);
 
-/// Plays `script` with `count` clients, one after the other, each when its request has been read.
+/// Runs `script` with `count` clients, one after the other, each when its request has been read.
 fn play(
     secure: bool,
     count: usize,
@@ -46,7 +46,7 @@ fn play(
     })
 }
 
-/// The heads of the requests, when the source has done what it does. Nobody else has come.
+/// The heads of the requests, when the source has finished. No other client has connected.
 #[track_caller]
 fn heads(server: Scripted<Came>) -> Vec<String> {
     let (heads, listener) = server.join();
@@ -78,12 +78,12 @@ fn at<R: Send + 'static>(server: &Scripted<R>) -> StreamOptions {
 const SHORT: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A source that connects again, at once.
+/// A source that reconnects at once.
 fn eager(options: StreamOptions) -> EventSource {
     EventSource::new(options).reconnect(true).retry(SHORT).retry_floor(SHORT)
 }
 
-/// What comes within a time, but for what tells of connections.
+/// The items within a time, without those about connections.
 fn within(source: &mut EventSource, timeout: Duration) -> Result<Incoming, moonwire::Error> {
     loop {
         match source.next_timeout(timeout)? {
@@ -163,8 +163,8 @@ fn as_an_iterator_an_error_is_the_last_item() {
     heads(server);
 }
 
-/// §9.2.6: an ID stands until another comes, over connections too, and counts with its blank line,
-/// with or without data.
+/// §9.2.6: an ID stays until another one comes, also over connections, and counts from its blank
+/// line on, with or without data.
 #[test]
 fn each_connection_goes_on_behind_the_last_event_id() {
     let server = answers(&[
@@ -194,8 +194,8 @@ fn each_connection_goes_on_behind_the_last_event_id() {
     );
     assert_eq!(source.last_event_id(), "a\tb");
     let heads = heads(server);
-    // One that was reset is not sent, and one that a header cannot carry is not either.
-    // (A head is kept byte by byte: these are the two of ü in UTF-8.)
+    // An ID that was reset is not sent, nor one that a header field cannot carry. (The test reads
+    // the head byte by byte: these are the two bytes of ü in UTF-8.)
     let ids = [None, Some("1"), Some("\u{C3}\u{BC} 2"), None, None, Some("a\tb")];
     assert_eq!(last_ids(&heads), ids);
     for head in heads {
@@ -251,7 +251,7 @@ fn what_breaks_off_is_tried_again() {
     let wait = Mutex::new(wait);
     let server = play(false, 6, move |number, peer| {
         match number {
-            // No answer at all, and half of one.
+            // No response at all, and half of one.
             0 => End::Close,
             1 => End::Reset,
             2 => {
@@ -260,7 +260,7 @@ fn what_breaks_off_is_tried_again() {
             }
             3 => {
                 peer.write(stream("id: 1\ndata: a\n\n").as_bytes());
-                // What the kernel has not delivered is lost with a reset.
+                // A reset destroys bytes that the kernel has not delivered.
                 wait.lock().unwrap().recv().unwrap();
                 End::Reset
             }
@@ -321,7 +321,7 @@ fn any_other_answer_is_an_error_for_good() {
         ("SSH-2.0-OpenSSH_9.9\r\n".into(), None, "http"),
         ("HTTP/1.1 301 Moved\r\nLocation: ftp://a/\r\n\r\n".into(), Some(301), "http"),
     ] {
-        // Also in a row: what was open is no reason to go on.
+        // Also several times in a row: an earlier success is no reason to go on.
         let server = answers(&[&stream("id: 7\ndata: a\n\n"), &answer]);
         let mut source = eager(at(&server));
         assert_eq!(next(&mut source).as_deref(), Some("7|a"));
@@ -376,7 +376,7 @@ fn each_connection_starts_from_the_original_url() {
     let heads = heads(server);
     let paths: Vec<_> = heads.iter().map(|head| head.split(' ').nth(1).unwrap()).collect();
     assert_eq!(paths, ["/events", "/elsewhere", "/events", "/elsewhere", "/events"]);
-    // The ID goes along.
+    // It sends the ID.
     assert_eq!(last_ids(&heads), [None, None, Some("5"), Some("5"), Some("5")]);
 }
 
@@ -388,7 +388,7 @@ fn what_the_server_says_of_the_wait_counts_within_its_bounds() {
         ..Limits::default()
     };
     for (body, limits, again) in [
-        // Without the server's word the next connection would come in an hour.
+        // Without the server's `retry`, the next connection would come in an hour.
         ("data: a\n\nretry: 1\n\n", limits(SHORT, HOUR), true),
         ("retry: 1\ndata: a\n\n", limits(SHORT, HOUR), true),
         ("data: a\n\nretry: 1\n", limits(SHORT, HOUR), true),
@@ -414,7 +414,7 @@ fn what_the_server_says_of_the_wait_counts_within_its_bounds() {
     }
 }
 
-/// The wait doubles after what failed. After 2²⁴ ms nobody would be here.
+/// The wait doubles after each failure. 2²⁴ ms would exceed the test's limit.
 #[test]
 fn a_stream_that_was_open_is_no_failure() {
     let server = play(false, 26, |number, peer| {
@@ -481,13 +481,13 @@ fn a_timeout_ends_a_call_and_nothing_else() {
         End::Close
     });
     let mut source = EventSource::new(at(&server)).reconnect(true).retry(HOUR);
-    // While it connects, and while the answer is waited for.
+    // While it connects, and while it waits for the response.
     for timeout in [0, 0, 0, 1, 20] {
         let got = source.next_timeout(Duration::from_millis(timeout)).unwrap();
         assert_eq!((got, source.is_open()), (Incoming::Nothing, false));
     }
     go.send(()).unwrap();
-    // With the head and half an event. Zero is enough to get on.
+    // With the head and half an event. A timeout of zero still makes progress.
     let until = soon();
     while !source.is_open() {
         assert!(Instant::now() < until);
@@ -503,7 +503,7 @@ fn a_timeout_ends_a_call_and_nothing_else() {
         }
     }
     assert_eq!(seen, ["ab", "c"]);
-    // While it waits to connect again.
+    // While it waits to reconnect.
     while source.is_open() {
         assert_eq!(within(&mut source, Duration::from_millis(20)).unwrap(), Incoming::Nothing);
     }
@@ -571,7 +571,7 @@ fn over_tls() {
     });
     let options = StreamOptions::get(&format!("https://{}/", server.address)).unwrap();
     let mut source = eager(options.timeout(LONG)).config(trusting());
-    // No goodbye of TLS, so each body is cut (RFC 9112 §9.8).
+    // Without close_notify, so each body is cut (RFC 9112 §9.8).
     assert_eq!(all(&mut source), ["1|a", "1|b"]);
     assert_eq!(last_ids(&heads(server)), [None, Some("1"), Some("1")]);
 }

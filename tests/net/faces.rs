@@ -1,4 +1,4 @@
-//! The three faces against the echo server: the blocking one, the reactor, the threaded client.
+//! The three faces with the echo server: the blocking one, the reactor, the threaded client.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -55,13 +55,13 @@ fn every_size_comes_back_through_the_blocking_face() {
     }
 }
 
-/// Echoes every size through a reactor.
+/// Echoes messages of every size through a reactor.
 fn through<S: moonwire::Sys>(reactor: Reactor<S>, url: &str) {
     let messages: Vec<_> = SIZES.iter().map(|&n| message(n % 2 == 0, n)).collect();
     echoed(reactor, url, &messages, false);
 }
 
-/// Sends the messages and compares what comes back; `at_once` or each after the one before.
+/// Sends the messages and compares the echoes; `at_once`, or each after the one before.
 fn echoed<S: moonwire::Sys>(
     mut reactor: Reactor<S>,
     url: &str,
@@ -110,7 +110,7 @@ fn every_size_comes_back_with_poll_instead_of_epoll() {
 
 #[test]
 fn buffers_of_any_size_change_nothing() {
-    // Every way in which a frame can stand across the end of a buffer.
+    // Every way in which the end of a buffer can cut a frame.
     for (first, most, in_place, turn) in
         [(1, 1, 1, 1), (64, 100, 50, 10), (100, 1000, 1000, 500), (7, 300, 100_000, 1 << 20)]
     {
@@ -237,7 +237,7 @@ fn wake_ends_a_wait_from_another_thread() {
     waker.join().unwrap();
 }
 
-/// A server that reads everything: how many data bytes and which close code came.
+/// A server that reads everything: returns the number of data bytes and the close code.
 fn sponge(secure: bool) -> Scripted<(usize, u16)> {
     serve_either(secure, |mut p| {
         p.accept(b"");
@@ -247,7 +247,7 @@ fn sponge(secure: bool) -> Scripted<(usize, u16)> {
                 (0x88, payload) => {
                     let code = u16::from_be_bytes([payload[0], payload[1]]);
                     let _ = p.try_write(&frame(0x88, &payload[..2]));
-                    // It may have gone already.
+                    // It may have closed already.
                     let _ = p.tcp.shutdown(std::net::Shutdown::Write);
                     return (sum, code);
                 }
@@ -290,7 +290,7 @@ fn send_then_close_loses_nothing() {
         (0..10).for_each(|_| ws.send_binary(&piece).unwrap());
         let frame = ws.close(4004, "").unwrap();
         assert_eq!(frame.code, Some(4004));
-        // As often as one likes.
+        // As often as a program likes.
         assert_eq!(ws.close(1000, "").unwrap(), frame);
         assert_eq!(ws.read().unwrap(), None);
         let error = ws.send_text("late").unwrap_err();
@@ -317,7 +317,7 @@ fn a_dropped_handle_closes_with_1001_and_what_was_sent_arrives() {
         (0..20).for_each(|_| client.send_binary(id, &piece).unwrap());
         drop(events);
         assert_eq!(server.join(), (20 * 300_000, 1001), "the client");
-        // Nobody is there any more.
+        // The client has closed.
         assert!(matches!(client.send_text(id, "late"), Err(Misuse::Ended(_))));
 
         let server = sponge(secure);
@@ -340,7 +340,8 @@ fn a_dropped_handle_closes_with_1001_and_what_was_sent_arrives() {
     }
 }
 
-/// What was read and not asked for, and what was not read, would turn the end into a reset.
+/// Bytes that were read and not delivered, and bytes that were not read, would turn the end into a
+/// reset.
 #[test]
 fn a_handle_that_is_dropped_amid_messages_still_says_1001() {
     for secure in [false, true] {
@@ -404,15 +405,15 @@ fn read_timeout_looks_waits_and_ends() {
     assert_eq!(ws.read_timeout(Duration::from_millis(5)).unwrap(), Received::Nothing);
     ws.send_text("x").unwrap();
     assert_eq!(ws.read_timeout(LONG).unwrap(), Received::Message(Message::Text("x".into())));
-    // Nothing that came before the end of the closing handshake is lost.
+    // No message from before the end of the closing handshake is lost.
     ws.send_text("y").unwrap();
     ws.close(1000, "").unwrap();
     assert_eq!(ws.read().unwrap(), Some(Message::Text("y".into())));
     assert!(matches!(ws.read_timeout(LONG).unwrap(), Received::Closed(f) if f.code == Some(1000)));
 }
 
-/// Whole frames, fragments, pings between them, frames larger than any buffer: in one piece, and
-/// then cut anywhere.
+/// Whole frames, fragments, pings between them, frames larger than any buffer: in one piece, then
+/// cut anywhere.
 #[test]
 fn however_messages_arrive_and_are_asked_for_they_are_the_same() {
     let (mut wire, mut sent) = (Vec::new(), Vec::new());
@@ -437,7 +438,7 @@ fn however_messages_arrive_and_are_asked_for_they_are_the_same() {
     }
     for secure in [false, true] {
         for piece in [usize::MAX, 4099] {
-            // Waiting for each, and looking what is there.
+            // Waits for each, and checks what has arrived.
             for wait in [LONG, Duration::ZERO] {
                 let wire = wire.clone();
                 let server = serve_either(secure, move |mut p| {
@@ -501,7 +502,7 @@ fn the_server_says_goodbye_when_it_is_stopped() {
     }
 }
 
-/// A server that never answers a close frame holds up the end of a client for the linger alone.
+/// If a server never answers a close frame, the end of a client waits only for the linger.
 #[test]
 fn the_end_of_a_client_takes_the_linger_at_most() {
     let server = serve(|peer| peer.ignore_the_close(b""));
@@ -517,13 +518,13 @@ fn the_end_of_a_client_takes_the_linger_at_most() {
     drop(events);
     let took = start.elapsed();
     assert!(took < Duration::from_secs(10), "{took:?}");
-    // A handle holds the reactor, but no socket.
+    // A handle keeps the reactor alive, but no socket.
     assert_eq!(server.join(), 1001);
     let given_up = Misuse::Ended("released by the program".into());
     assert_eq!(client.send_text(id, "late"), Err(given_up));
 }
 
-/// What is pulled out of the receive buffer moves the keep-alive ping, nearer too.
+/// Messages taken from the receive buffer move the keep-alive ping, in both directions.
 #[test]
 fn a_message_instead_of_a_pong_is_followed_by_a_ping_in_time() {
     let server = serve(|mut peer| {
@@ -546,8 +547,8 @@ fn a_message_instead_of_a_pong_is_followed_by_a_ping_in_time() {
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
-/// FAULTS 82: a program that only sends learns from the error of a send why there is no connection, and
-/// as often as it tries; until another one takes the place.
+/// FAULTS 82: for a program that only sends, the error of every send says why there is no
+/// connection, until another one takes its place.
 #[test]
 fn a_send_to_what_has_ended_says_how() {
     let end = |how: &'static str| {
@@ -567,15 +568,15 @@ fn a_send_to_what_has_ended_says_how() {
         ("breaks a rule", "the server broke RFC 6455 §5.2"),
         ("resets", if cfg!(windows) { "lost: " } else { "lost: Connection reset by peer" }),
     ] {
-        // The handle that only sends: the end itself is one of its errors, once, unless it is a clean
-        // one; and every later one says how it was.
+        // The handle that only sends: the end itself is one of its errors, once, unless it is
+        // clean; and every later error says how the connection ended.
         let server = end(how);
         let mut ws = options(&server.url()).connect().unwrap();
         let until = soon();
         let mut errors = Vec::new();
         while errors.len() < 3 {
             assert!(Instant::now() < until, "{how}: {errors:?}");
-            // A program that only sends hears of the end when it looks, or when a send fails.
+            // A program that only sends learns of the end when it asks, or when a send fails.
             let _ = ws.read_timeout(Duration::from_millis(5));
             errors.extend(ws.send_text("x").map_err(|e| e.to_string()).err());
         }
@@ -594,7 +595,7 @@ fn a_send_to_what_has_ended_says_how() {
         assert!(client.close(id, 1000, "").unwrap_err().to_string().contains(says));
         server.join();
     }
-    // Nobody keeps it for ever.
+    // It is not kept for ever.
     let server = end("closes");
     let mut reactor: Reactor = Reactor::new(Config::default()).unwrap();
     let first = reactor.open(options(&server.url())).unwrap();
@@ -607,7 +608,7 @@ fn a_send_to_what_has_ended_says_how() {
 }
 
 /// RFC 6455 §7.1.1: the server closes TCP, and a program that ends does not wait for it. Its trace
-/// has a last line all the same, once, whoever was faster.
+/// has a last line, once, whichever side was faster.
 #[test]
 fn an_observer_hears_how_what_is_left_has_ended() {
     for closes in [false, true] {

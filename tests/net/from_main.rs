@@ -1,10 +1,10 @@
-//! What a program prints that returns an error from `main`.
+//! The output of a program that returns an error from `main`.
 
 use std::process::Command;
 
 use moonwire::{Error, Options, StreamOptions};
 
-/// As a `main` of this type: the run of a test prints its error in the same way.
+/// Like a `main` of this type: the test harness prints its error in the same way.
 #[test]
 #[ignore = "run by the test below, which reads what it prints"]
 fn a_main_that_fails() -> Result<(), Error> {

@@ -27,7 +27,7 @@ fn has_ended(error: &Error) -> bool {
 #[test]
 fn one_half_sends_while_the_other_waits() {
     for secure in [false, true] {
-        // The server says nothing before it has heard everything.
+        // The server sends nothing before it has received everything.
         let server = serve_either(secure, |mut p| {
             p.accept(b"");
             let got: Vec<_> = (0..100).map(|_| p.frame().1).collect();
@@ -60,7 +60,7 @@ fn one_half_sends_while_the_other_waits() {
     }
 }
 
-/// Those that are in the inbox, in the receive buffer and in the kernel at that moment.
+/// Messages that are in the inbox, in the receive buffer and in the kernel at that moment.
 #[test]
 fn messages_that_came_before_the_split_come_first_and_in_order() {
     const COUNT: usize = 5000;
@@ -110,7 +110,7 @@ fn a_slow_reader_makes_the_server_wait_and_no_sender() {
     let server = serve(|mut p| {
         p.accept(b"");
         let message = frame(0x82, &[7; 50_000]);
-        // Far more than sockets hold: the end of it is written when the reader reads.
+        // Far more than sockets hold: the rest of it is written when the reader reads.
         (0..2000).for_each(|_| p.write(&message));
         p.write(&close(1000, ""));
         let mut texts = 0;
@@ -190,7 +190,7 @@ fn a_flush_ends_with_its_connection() {
     server.join();
 }
 
-/// The server's close frame comes right behind a message: that can be answered still.
+/// The server's close frame follows a message directly: a reply can still be sent.
 #[test]
 fn the_answer_to_a_close_waits_until_what_came_before_was_read() {
     for secure in [false, true] {
@@ -275,11 +275,11 @@ fn a_connection_that_ended_before_its_split_tells_how() {
     let mut ws = connect(&server.url());
     server.join();
     assert_eq!(ws.read().unwrap(), Some(Message::from("x")));
-    // It looks, and is told of the end by the next call.
+    // It checks, and the next call returns the end.
     while ws.send_text("y").is_ok() {}
     let (sender, mut receiver) = ws.split().unwrap();
     assert!(sender.send_text("z").is_err());
-    // The error was that of the send, or comes now.
+    // The send returned the error, or this call does.
     let _ = receiver.read();
     assert_eq!(receiver.read().unwrap(), None);
 }

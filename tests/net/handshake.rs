@@ -6,7 +6,7 @@ use moonwire::{Config, ErrorKind, Limits, Stage};
 
 use crate::common::*;
 
-/// What the server does with the request, and what the error says.
+/// The server's response to the request, and a part of the error.
 type Case = (&'static str, fn(Peer), Stage, &'static str);
 
 fn say(peer: &mut Peer, text: &str) {
@@ -14,14 +14,14 @@ fn say(peer: &mut Peer, text: &str) {
     peer.write(text.as_bytes());
 }
 
-/// Two letters after the other until the client has had enough.
+/// Two letters at a time until the client closes.
 fn drip(peer: &mut Peer) {
     while peer.try_write(b"a").is_ok() {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Whatever a server does instead of a handshake.
+/// Everything that a server can do instead of a handshake.
 const CASES: [Case; 16] = [
     (
         "404",
@@ -64,7 +64,7 @@ const CASES: [Case; 16] = [
         "not open within the time limit of 300ms",
     ),
     (
-        // FAULTS 57: the time limit is one for everything, not one for each read.
+        // FAULTS 57: one time limit covers everything; it does not restart with each read.
         "one byte at a time for ever",
         |mut p| {
             say(&mut p, "HTTP/1.1 101 Switching Protocols\r\nX: ");
@@ -95,7 +95,7 @@ const CASES: [Case; 16] = [
             p.reset();
         },
         Stage::Handshake,
-        // The rest is in the words of the system.
+        // The rest is a text of the system.
         if cfg!(windows) { "lost: " } else { "lost: Connection reset" },
     ),
     (
@@ -155,10 +155,10 @@ fn a_server_that_does_not_open_gives_one_error_with_url_stage_and_reason() {
         for (name, script, stage, reason) in CASES {
             let server = serve_either(secure, script);
             let url = server.url();
-            // Only the two cases that wait for it run into the limit.
+            // Only the two cases that wait reach the limit.
             let waits = reason.starts_with("not open within");
             let limit = if waits { Duration::from_millis(300) } else { LONG };
-            // Some of these servers never stop; how long they are drained is not the matter here.
+            // Some of these servers never stop; the time for draining them does not matter here.
             let limits = Limits { linger: Duration::from_millis(50), ..Limits::default() };
             let config = Config { limits, ..trusting() };
             let told = events(options(&url).timeout(limit), config);
@@ -166,7 +166,7 @@ fn a_server_that_does_not_open_gives_one_error_with_url_stage_and_reason() {
             let text = error.to_string();
             assert!(!opened, "{name}: {text}");
             if name == "the end at once" {
-                // Whether the request could still be written decides how the end is seen.
+                // How the end is seen depends on whether the request could still be written.
                 assert!(matches!(error.stage(), Stage::Handshake | Stage::Tls), "{text}");
                 assert!(text.contains("closed the connection") || text.contains("lost"), "{text}");
             } else {

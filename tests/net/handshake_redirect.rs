@@ -1,5 +1,5 @@
-//! Redirects of an opening handshake, followed because that was asked for: who is asked what, and who is
-//! not.
+//! Redirects of an opening handshake that the program asked to follow: which server gets which
+//! request.
 
 use std::io::ErrorKind as Io;
 use std::net::TcpListener;
@@ -17,7 +17,7 @@ use moonwire::{
 use crate::common::*;
 use crate::web::{found, http};
 
-/// Redirects a client for each answer, and opens a WebSocket with the next; gives the requests.
+/// Redirects a client for each answer, and opens a WebSocket with the next; returns the requests.
 fn hop_each_and_open(l: &TcpListener, answers: &[String], open: bool) -> Vec<String> {
     let mut requests = Vec::new();
     for answer in answers {
@@ -51,7 +51,7 @@ fn follow(url: &str, max: u32) -> Options {
     options(url).follow_redirects(max)
 }
 
-/// What an observer is told of states.
+/// The changes of state that an observer receives.
 struct States(Sender<String>);
 
 impl Observer for States {
@@ -105,7 +105,7 @@ fn each_status_leads_to_where_it_says() {
 
 #[test]
 fn credentials_of_a_handshake_reach_nobody_else_and_do_not_come_back() {
-    // FAULTS 44: a → a → b → a. One server, asked under two names.
+    // FAULTS 44: a → a → b → a. One server under two names.
     let server = listen(|l| {
         let port = l.local_addr().unwrap().port();
         let hop = |name: &str| found(307, &format!("ws://{name}.example:{port}/"));
@@ -305,7 +305,7 @@ fn a_time_limit_covers_all_hops_of_a_handshake() {
     let (error, _) = failure(&told);
     let late = matches!(error.kind(), ErrorKind::Timeout(l) if *l == limit);
     assert!(late, "{error}");
-    // Who connects and says nothing ends the server.
+    // A client that connects and sends nothing ends the server.
     let _ = std::net::TcpStream::connect(server.address);
     assert!(server.join() > 0);
 }

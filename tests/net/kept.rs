@@ -134,7 +134,7 @@ fn an_answer_may_come_in_pieces() {
     }
 }
 
-/// Does something with the first connection when it has answered and is told to, and says so then.
+/// Acts on the first connection when it has answered and the test says so, and then reports that.
 fn meddling(
     secure: bool,
     meddle: impl Fn(&mut Peer) -> bool + Send + Sync + 'static,
@@ -163,8 +163,8 @@ fn meddling(
     })
 }
 
-/// FAULTS 41: an answer that nobody asked for, while nobody asks. It is there when the next request
-/// comes, or is seen by a turn before.
+/// FAULTS 41: an unsolicited response while no request is open. It has arrived when the next
+/// request comes, or an earlier turn finds it.
 #[test]
 fn what_comes_unasked_ends_the_connection_and_answers_nothing() {
     for secure in [false, true] {
@@ -192,7 +192,8 @@ fn what_comes_unasked_ends_the_connection_and_answers_nothing() {
     }
 }
 
-/// A server closes what waits for too long, or dies: whatever the method, nothing is lost.
+/// A server closes a connection that has waited too long, or dies: whatever the method, nothing is
+/// lost.
 #[test]
 fn a_server_that_has_closed_is_asked_over_another_connection() {
     for secure in [false, true] {
@@ -216,7 +217,7 @@ fn a_server_that_has_closed_is_asked_over_another_connection() {
     }
 }
 
-/// RFC 9112 §9.3.1: it closes when the request is on its way.
+/// RFC 9112 §9.3.1: the server closes while the request is on its way.
 #[test]
 fn a_request_that_meets_the_close_goes_again_if_that_does_no_harm() {
     for secure in [false, true] {
@@ -267,7 +268,7 @@ fn a_request_that_meets_the_close_goes_again_if_that_does_no_harm() {
     }
 }
 
-/// A body that is read on the way leaves its connection and takes none.
+/// A request whose body is read while it is sent leaves its connection and uses none.
 #[test]
 fn a_body_from_a_reader_has_a_connection_of_its_own() {
     let server = numbered(false);
@@ -275,12 +276,12 @@ fn a_body_from_a_reader_has_a_connection_of_its_own() {
     let upload = || ask("PUT", &server.url()).body_from(&b"abc"[..], Some(3)).unwrap();
     assert_eq!(asking.ask(get(&server.url())).0, "0 0");
     assert_eq!(asking.ask(upload()).0, "1 0");
-    // The latest is taken first.
+    // The latest one is used first.
     assert_eq!(asking.ask(get(&server.url())).0, "1 1");
     assert_eq!(server.count(), 2);
 }
 
-/// Who a stream of one's own leads to is known to its owner alone.
+/// Only the program knows to whom its own stream leads.
 #[test]
 fn a_stream_of_ones_own_is_used_once() {
     let server = serve(|mut p| {
@@ -296,7 +297,7 @@ fn a_stream_of_ones_own_is_used_once() {
     assert!(head.contains("\r\nConnection: close\r\n") && rest == 0, "{head}");
 }
 
-/// A redirect ends its connection; what it leads to leaves one.
+/// A redirect ends its connection; its target leaves one.
 #[test]
 fn a_redirect_leaves_none() {
     let server = many(false, |connection, mut p| {
@@ -310,11 +311,11 @@ fn a_redirect_leaves_none() {
     let mut asking = Asking::new(Config::default());
     assert_eq!(asking.ask(get(&server.url())).0, "1");
     assert_eq!(asking.ask(get(&(server.url() + "to"))).0, "1");
-    // What is redirected may start over a kept one.
+    // A redirected request may begin over a kept connection.
     assert_eq!(asking.ask(get(&server.url())).0, "2");
 }
 
-/// By proxy, by what is behind it, and by who asks.
+/// By proxy, by the server behind it, and by credentials.
 #[test]
 fn each_way_through_a_proxy_has_its_own() {
     for (scheme, secure) in
@@ -353,7 +354,7 @@ fn each_way_through_a_proxy_has_its_own() {
         assert_eq!((text.as_str(), proxying.count(), server.count()), ("0 1", 1, 1), "{scheme}");
         let transport = response.transport.unwrap();
         assert_eq!((transport.proxy, transport.phases.proxy), (Some(proxy.to_string()), None));
-        // With a user: SOCKS servers that want none accept one all the same, as these do not.
+        // With a user: a SOCKS server that requires none accepts one nevertheless, unlike these.
         if !is_socks {
             assert_eq!(asking.ask(by(&other)).0, "1 0", "{scheme}");
             assert_eq!(proxying.count(), 2);
@@ -393,7 +394,7 @@ fn a_client_keeps_them_and_closes_them_at_its_end() {
     assert_eq!(end.recv_timeout(LONG).unwrap(), 0);
 }
 
-/// A reactor that is dropped, and one that has no request of its own any more.
+/// A reactor that is dropped, and one without a request of its own.
 #[test]
 fn what_waits_keeps_nothing_alive_and_ends_with_its_reactor() {
     for secure in [false, true] {
@@ -414,7 +415,7 @@ fn what_waits_keeps_nothing_alive_and_ends_with_its_reactor() {
     }
 }
 
-/// What waits has nothing to say, and no turn is made for it.
+/// A waiting connection reports nothing, and needs no turn.
 #[test]
 fn what_waits_costs_no_turns() {
     for secure in [false, true] {
@@ -431,7 +432,7 @@ fn what_waits_costs_no_turns() {
     }
 }
 
-/// What one request costs in descriptors does not grow with their number.
+/// The descriptors of one request do not grow with the number of requests.
 #[test]
 fn many_requests_leave_few_connections() {
     let server = numbered(false);

@@ -1,4 +1,4 @@
-//! `Events` as an iterator, and what a `Client` knows of its connections.
+//! `Events` as an iterator, and what a `Client` knows about its connections.
 
 use std::collections::HashMap;
 use std::sync::mpsc::channel;
@@ -40,12 +40,12 @@ fn the_iterator_gives_all_events_and_ends_with_the_last_connection() {
         assert!(!client.is_open(id));
     }
     assert!(events.iter().next().is_none());
-    // What is opened later is what another call gives.
+    // Connections that are opened later belong to another call.
     client.open(options(server.url())).unwrap();
     assert!(matches!(events.iter().next(), Some(Ok((_, Event::Opened(_))))));
 }
 
-/// Of it no end is told; so many times that it comes at every moment of the wait.
+/// Its end is not reported; repeated, so that it falls into every moment of the wait.
 #[test]
 fn the_iterator_ends_when_the_last_connection_is_given_up_by_another_thread() {
     let server = Server::bind(loopback()).unwrap().spawn().unwrap();
@@ -83,7 +83,7 @@ fn what_the_iterator_has_taken_and_not_given_the_next_wait_gives() {
         for event in events.iter().take(3) {
             got.push(keep(event.unwrap().1));
         }
-        // All that is there; the last of it may have been taken above.
+        // Everything that is there; the last of it may have been taken above.
         let now = Some(std::time::Instant::now());
         events.wait(now, |_, event| got.push(keep(event))).unwrap();
         over = matches!(got.last(), Some(OwnedEvent::Closed(_)));

@@ -25,7 +25,7 @@ fn a_broken_frame_fails_the_connection_with_the_right_code_on_the_wire() {
             "5.2: length not in its shortest form",
         ),
         ("top bit", vec![0x82, 127, 0x80], 1002, "5.2: length over 63 bits"),
-        // FAULTS 5: exactly that vector.
+        // FAULTS 5: exactly that sequence of bytes.
         (
             "over the limit",
             vec![0x82, 0x7F, 0, 0x80, 0, 0, 0, 0, 0, 1],
@@ -47,7 +47,7 @@ fn a_broken_frame_fails_the_connection_with_the_right_code_on_the_wire() {
     for secure in [false, true] {
         for (name, bytes, code, reason) in &cases {
             let bytes = bytes.clone();
-            // What was whole before is still told.
+            // Earlier complete messages are still reported.
             let server = serve_either(secure, move |mut p| {
                 p.accept(&[frame(0x81, b"before"), bytes].concat());
                 let code = p.close_code();
@@ -61,7 +61,7 @@ fn a_broken_frame_fails_the_connection_with_the_right_code_on_the_wire() {
             assert!(opened);
             assert!(matches!(&told[1], OwnedEvent::Text(t) if t == "before"), "{name}: {told:?}");
             assert_eq!(told.len(), 3, "{name}: {told:?}");
-            // A limit of ours is no rule of the server's (FAULTS 80).
+            // A limit of ours is not a rule for the server (FAULTS 80).
             let rule = if *code == 1009 { "" } else { "the server broke RFC 6455 §" };
             let want = format!("{url}: connection: {rule}{reason}");
             assert_eq!(error.to_string(), want, "{name}");
@@ -73,8 +73,8 @@ fn a_broken_frame_fails_the_connection_with_the_right_code_on_the_wire() {
 
 #[test]
 fn a_large_text_that_turns_out_wrong_is_refused_though_nothing_follows() {
-    // RFC 6455 §8.1. Where a read in place ends is the kernel's to say, so the byte stands at every
-    // place by which one can.
+    // RFC 6455 §8.1. The kernel decides where a read in place ends, so the byte is tried at every
+    // possible place.
     let mut head = vec![0x81, 127];
     head.extend(1_000_000u64.to_be_bytes());
     for len in [70_000, 65_526 + 262_144, 400_000] {
@@ -214,14 +214,14 @@ fn a_server_that_does_not_answer_a_close_is_given_up() {
 fn pings_are_answered_with_their_payload_wherever_they_stand() {
     for secure in [false, true] {
         let server = serve_either(secure, |mut p| {
-            // Before any data, glued to the response; then inside a fragmented message.
+            // Before any data, in one piece with the response; then inside a fragmented message.
             p.accept(&frame(0x89, b"first"));
             assert_eq!(p.frame(), (0x8A, b"first".to_vec()));
             let payload = vec![7; 125];
             let pieces = [frame(0x01, b"a\xC3"), frame(0x89, &payload), frame(0x80, b"\xA4")];
             p.write(&pieces.concat());
             assert_eq!(p.frame(), (0x8A, payload));
-            // FAULTS 21: ten in one read give ten answers, in order.
+            // FAULTS 21: ten in one read cause ten answers, in order.
             p.write(&(0..10).flat_map(|i| frame(0x89, &[i])).collect::<Vec<_>>());
             for i in 0..10 {
                 assert_eq!(p.frame(), (0x8A, vec![i]));
@@ -268,7 +268,7 @@ fn a_silent_server_is_pinged_and_given_up_and_one_that_answers_is_kept() {
                 assert_eq!(p.frame(), (0x89, vec![]));
                 p.write(&frame(0x8A, b""));
             }
-            // From here on, silence.
+            // From here on the server is silent.
             assert_eq!(p.frame(), (0x89, vec![]));
             p.rest()
         });
@@ -318,7 +318,8 @@ fn a_silent_server_is_noticed_by_the_faces_that_wait() {
 
 #[test]
 fn every_frame_has_a_key_of_its_own() {
-    // FAULTS 22, RFC 6455 §10.3. That three of 1,000 random keys repeat does not happen.
+    // FAULTS 22, RFC 6455 §10.3. Three equal ones among 1,000 random keys are practically
+    // impossible.
     let server = serve(|mut p| {
         p.accept(b"");
         while p.frame().0 != 0x88 {}
@@ -413,8 +414,8 @@ fn plain_and_encrypted_connections_share_one_reactor() {
 
 #[test]
 fn a_failed_connection_ends_though_its_answer_was_flushed() {
-    // The server broke a rule and stays; its owner lets the close frame go and flushes it: no
-    // timer and no socket would ever bring the connection up again.
+    // The server broke a rule and stays; the program lets the close frame go and flushes it: no
+    // timer and no socket would ever wake the connection again.
     let server = serve(|peer| peer.ignore_the_close(b"\xFF\0"));
     let mut reactor = Reactor::new(Config::default()).unwrap();
     let id = reactor.open(options(&server.url()).hold_close(true)).unwrap();
@@ -437,7 +438,8 @@ fn a_failed_connection_ends_though_its_answer_was_flushed() {
 
 #[test]
 fn a_server_that_ends_its_stream_behind_its_close_frame_still_gets_our_answer() {
-    // It may read on; so what the owner says late, and the close frame that waits for it, go out.
+    // It may read on, so late messages of the program, and the close frame that waits for them, are
+    // sent.
     let server = serve(|mut p| {
         p.accept(&[frame(0x81, b"question"), close(4000, "")].concat());
         p.tcp.shutdown(std::net::Shutdown::Write).unwrap();
@@ -450,7 +452,7 @@ fn a_server_that_ends_its_stream_behind_its_close_frame_still_gets_our_answer() 
         assert!(Instant::now() < until, "{told:?}");
         let each = |_, event: Event<'_>| {
             if let Event::Closing(_) = event {
-                // The poll thread sees the end of the stream meanwhile.
+                // Meanwhile the poll thread sees the end of the stream.
                 std::thread::sleep(Duration::from_millis(100));
                 client.send_text(id, "answer").unwrap();
                 client.answer_close(id);
@@ -503,7 +505,7 @@ fn a_release_with_a_frame_that_cannot_be_sent_closes_all_the_same() {
 
 #[test]
 fn a_low_water_mark_above_the_high_one_does_not_spin() {
-    // It would stop and go on, each after the other, without leaving the lock.
+    // It would stop and continue each in turn, without releasing the lock.
     let server = serve(|mut p| {
         p.accept(&frame(0x82, &[1; 100_000]));
         p.rest();

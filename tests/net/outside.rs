@@ -1,4 +1,4 @@
-//! A loop of the embedder's waits for the sockets itself, as `Reactor::interests` lists them.
+//! The program's own loop waits for the sockets that `Reactor::interests` lists.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::common::*;
 
-/// Waits for exactly what `interests` says, until `deadline`.
+/// Waits for exactly the sockets of `interests`, until `deadline`.
 fn wait(reactor: &Reactor, most: Instant) {
     let interests = reactor.interests();
     let mut fds: Vec<PollFd<'_>> = interests
@@ -30,7 +30,7 @@ fn on_poll() -> Reactor {
     Reactor::with_sys(Os::with_poll(&Limits::default()).unwrap(), Config::default()).unwrap()
 }
 
-/// The answer of the resolver comes from another thread.
+/// The resolver answers from another thread.
 #[test]
 fn a_name_is_resolved_for_a_loop_that_waits_for_what_is_listed() {
     for host in ["127.0.0.1", "localhost"] {
@@ -67,7 +67,8 @@ fn a_wake_up_of_another_thread_ends_the_wait_of_such_a_loop() {
     other.join().unwrap();
 }
 
-/// A paused connection whose peer has ended its half has nothing to tell, however the system tells that.
+/// A paused connection whose peer has ended its side reports nothing, however the system reports
+/// the end.
 #[test]
 fn such_a_loop_waits_while_nothing_is_wanted_of_a_peer_that_has_ended_its_half() {
     let server = serve(|mut p| {

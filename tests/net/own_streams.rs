@@ -1,4 +1,4 @@
-//! Connections over a stream that the owner brings.
+//! Connections over a stream that the program supplies.
 
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -13,12 +13,12 @@ use moonwire::{
 use crate::common::*;
 use crate::web::*;
 
-/// A stream to whoever plays `script`.
+/// A stream to a server that runs `script`.
 fn stream_to<R: Send + 'static>(server: &Scripted<R>) -> TcpStream {
     TcpStream::connect(server.address).unwrap()
 }
 
-/// Opens, echoes one text, and closes; whether the client has then closed its end.
+/// Opens, echoes one text, and closes; returns whether the client has then closed its side.
 fn echo_once(mut p: Peer) -> (String, usize) {
     p.accept(b"");
     let (first, payload) = p.frame();
@@ -29,7 +29,7 @@ fn echo_once(mut p: Peer) -> (String, usize) {
     (p.head.clone(), p.rest())
 }
 
-/// Everything by the reactor: the echo of one text, and the end.
+/// Everything with the reactor: the echo of one text, and the end.
 fn talk(ask: Options, config: Config) {
     let mut reactor = Reactor::new(config).unwrap();
     reactor.open(ask).unwrap();
@@ -44,7 +44,7 @@ fn talk(ask: Options, config: Config) {
 
 #[test]
 fn a_web_socket_goes_over_a_stream_of_the_owners_and_closes_it() {
-    // What the URL names is looked up nowhere, and no proxy is asked.
+    // The host of the URL is not resolved, and no proxy is used.
     let server = serve(echo_once);
     let ask = options("ws://name.invalid:81/x").over(stream_to(&server));
     let proxy = Proxy::parse("http://proxy.invalid").unwrap();
@@ -109,7 +109,7 @@ fn a_request_goes_over_a_stream_of_the_owners() {
 
 #[test]
 fn a_stream_that_blocks_is_one_that_does_not_from_then_on() {
-    // A second handle of the same socket tells: the flag is the socket's.
+    // A second handle of the same socket shows it: the flag belongs to the socket.
     let server = listen(|l| {
         let mut peer = Peer::plain(l.accept().unwrap().0);
         peer.request();
@@ -120,7 +120,7 @@ fn a_stream_that_blocks_is_one_that_does_not_from_then_on() {
     handle.set_read_timeout(Some(LONG)).unwrap();
     let mut reactor = Reactor::new(Config::default()).unwrap();
     let id = reactor.open(options("ws://a.example/").over(stream)).unwrap();
-    // Nothing is there to be read: a stream that blocked would hold the turn up.
+    // No bytes are available: a blocking stream would block the turn.
     let mut turn = || {
         reactor.turn(
             Some(std::time::Instant::now()),
@@ -161,7 +161,7 @@ fn a_stream_is_good_for_one_connection() {
         used(&events(get("http://a.example/").over(stream_to(&server)), Config::default()));
         server.join();
     }
-    // A source that connects again.
+    // A source that reconnects.
     let server = serve(|mut p| {
         p.request();
         p.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: x\n\n");
@@ -209,15 +209,15 @@ fn the_policy_is_asked_for_the_url_and_for_the_peer_of_the_stream() {
                 assert_eq!(error.stage(), [Stage::Url, Stage::Connect][n]);
             }
         }
-        // A stream that is refused in the beginning lasts as long as the options that hold it, which
-        // the reactor has taken.
+        // A stream that is refused at the beginning lasts as long as its options, which the reactor
+        // has taken.
         assert_eq!(
             server.join() > 0,
             refused.is_none(),
             "nothing is said to whom it may not go to"
         );
     }
-    // The public internet is not on this machine.
+    // This machine is not on the public internet.
     let server = serve(|mut p| p.rest_bytes().len());
     let told = events(
         options("ws://a.example/").over(stream_to(&server)),
@@ -267,7 +267,7 @@ fn the_transport_of_an_own_stream_is_its_two_ends() {
 #[test]
 fn a_half_of_a_pair_is_a_stream_and_two_of_them_open_at_the_same_time() {
     use std::os::unix::net::UnixStream;
-    // Neither has a name, and so neither waits for the other (RFC 6455 §4.1).
+    // Neither has a name, so neither waits for the other (RFC 6455 §4.1).
     let mut reactor = Reactor::new(Config::default()).unwrap();
     let mut others = Vec::new();
     for _ in 0..2 {
@@ -295,7 +295,7 @@ fn a_half_of_a_pair_is_a_stream_and_two_of_them_open_at_the_same_time() {
                 head.push_str(std::str::from_utf8(&buf[..n]).unwrap());
             }
         }
-        // Answered when both have asked.
+        // The server answers when both have sent a request.
         if opened == 0 && heads.iter().all(|head| head.ends_with("\r\n\r\n")) {
             for (stream, head) in others.iter_mut().zip(&heads) {
                 let answer = format!(
@@ -310,7 +310,7 @@ fn a_half_of_a_pair_is_a_stream_and_two_of_them_open_at_the_same_time() {
     }
 }
 
-/// It is said at once, and not when the first bytes are to go over it.
+/// The error comes at once, not with the first bytes.
 #[test]
 #[cfg(unix)]
 fn what_is_no_connected_stream_is_refused() {

@@ -1,5 +1,5 @@
-//! A system of the program's own in every face: a network in memory whose time passes only where
-//! somebody waits for it.
+//! A system of the program in every face: a network in memory, whose time passes only while
+//! something waits for it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,7 +14,7 @@ use moonwire::{
 
 use crate::common::{accept, close, frame};
 
-/// A network with one server, which does what the path of a request says.
+/// A network with one server; the path of a request says what it does.
 #[derive(Clone)]
 struct Net(Arc<Inner>);
 
@@ -32,9 +32,9 @@ struct State {
 /// A connection.
 #[derive(Default)]
 struct Tcp {
-    /// What the client has written and the server has not used.
+    /// Bytes that the client has written and the server has not used.
     got: Vec<u8>,
-    /// What the server has written.
+    /// Bytes that the server has written.
     input: VecDeque<u8>,
     ended: bool,
     opened: bool,
@@ -57,7 +57,7 @@ impl Net {
 }
 
 impl Tcp {
-    /// The server does what it can with what it has got.
+    /// The server does what is possible with its input.
     fn serve(&mut self, number: usize) {
         if !self.opened {
             let Some(end) = self.got.windows(4).position(|w| w == b"\r\n\r\n") else { return };
@@ -186,7 +186,7 @@ impl Sys for Memory {
 }
 
 impl Poller for MemoryPoller {
-    /// A wait that nothing ends but its time: the time comes at once.
+    /// A wait that only its deadline can end: the deadline passes at once.
     fn wait(&self, _: Instant, until: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let mut state = self.0.lock();
         loop {
@@ -216,7 +216,7 @@ impl Poller for MemoryPoller {
     }
 }
 
-/// Nobody waits so long for a test.
+/// Longer than any test.
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 fn ws() -> Options {
@@ -233,7 +233,7 @@ fn a_blocking_web_socket_has_the_network_and_the_clock_of_its_system() {
     ws.send_text("hello").unwrap();
     assert_eq!(ws.read().unwrap(), Some(Message::from("hello")));
     assert_eq!(ws.read_timeout(YEAR).unwrap(), Received::Nothing);
-    // Time passes in waits only, and there was none.
+    // Time passes only in waits, and there was none.
     assert_eq!(ws.round_trip(YEAR).unwrap(), Some(Duration::ZERO));
     assert_eq!(ws.close(1000, "").unwrap().code, Some(1000));
 }
@@ -277,7 +277,7 @@ fn a_client_has_it() {
     assert_eq!(events.finish(Some(YEAR)), 0);
 }
 
-/// The waits between two attempts are waits for its clock.
+/// The waits between two attempts use its clock.
 #[test]
 fn an_event_source_has_it_over_all_its_connections() {
     let net = Net::new();
@@ -292,7 +292,7 @@ fn an_event_source_has_it_over_all_its_connections() {
     assert!(matches!(source.next_timeout(YEAR).unwrap(), Incoming::Reconnecting { .. }));
 }
 
-/// A configuration that is set later makes another reactor, and so another system.
+/// A later configuration makes another reactor, and so another system.
 #[test]
 fn an_event_source_makes_a_system_for_each_configuration() {
     let (net, mut made) = (Net::new(), 0);

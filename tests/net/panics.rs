@@ -1,5 +1,5 @@
-//! The embedder's own code panics: its sink, its policy, its observer. Where that is caught, one
-//! connection is lost, and everything else goes on.
+//! The program's own code panics: its sink, its policy, its observer. If the program catches that,
+//! one connection is lost, and everything else goes on.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,14 +13,15 @@ use moonwire::{
 
 use crate::common::*;
 
-/// Sends three messages, half of a fourth, and when it has heard a word the rest; then it closes.
+/// Sends three messages, half of a fourth, and after a message from the client the rest; then it
+/// closes.
 fn talks() -> Scripted<()> {
     serve(|mut p| {
         p.accept(b"");
         let whole: Vec<u8> = [b"a", b"b", b"c"].iter().flat_map(|t| frame(0x81, *t)).collect();
         let last = frame(0x81, b"hello");
         p.write(&[&whole[..], &last[..4]].concat());
-        // The client of the panic hangs up instead.
+        // The client whose code panicked closes instead.
         if p.tcp.peek(&mut [0]).is_ok_and(|n| n > 0) {
             p.frame();
             p.write(&[&last[4..], &close(1000, "")].concat());
@@ -29,8 +30,8 @@ fn talks() -> Scripted<()> {
     })
 }
 
-/// Turns until nothing is open; a panic of the embedder's code is caught, and the next turn follows.
-/// What was told, and how many panics there were.
+/// Turns until no connection is open; catches panics of the program's code and goes on with the
+/// next turn. Returns the events, and the number of panics.
 fn turns(
     reactor: &mut Reactor,
     mut sink: impl FnMut(&mut Conn<'_>, &Event<'_>),
@@ -50,7 +51,7 @@ fn turns(
     (told, panics)
 }
 
-/// Each connection's last event is that it was lost to a panic, or a clean end behind its messages.
+/// Each connection's last event is its loss by a panic, or a clean end after its messages.
 fn check(told: &[(ConnId, OwnedEvent)], ids: &[ConnId], lost: usize) {
     for (i, id) in ids.iter().enumerate() {
         let mine: Vec<&OwnedEvent> =
@@ -92,7 +93,7 @@ fn a_sink_that_panics_costs_the_connection_that_it_was_told_of() {
     servers.into_iter().for_each(Scripted::join);
 }
 
-/// Those that were asked for behind it, too, which wait in a list for their first turn.
+/// Also those that were requested after it, which wait in a list for their first turn.
 #[test]
 fn a_policy_that_panics_costs_the_connection_that_it_was_asked_about() {
     let servers = [(); 3].map(|()| talks());
@@ -112,7 +113,7 @@ fn a_policy_that_panics_costs_the_connection_that_it_was_asked_about() {
     servers.into_iter().for_each(Scripted::join);
 }
 
-/// Panics at the so-manieth word.
+/// Panics at the call with this number.
 struct Touchy {
     at: usize,
     words: Arc<AtomicUsize>,
@@ -138,7 +139,7 @@ fn an_observer_that_panics_at_any_word_costs_one_connection_at_most() {
         let ends = |told: &OwnedEvent| matches!(told, OwnedEvent::Closed(_));
         for id in ids {
             let count = told.iter().filter(|(of, t)| *of == id && ends(t)).count();
-            // The panic may come over the final event itself.
+            // The panic may happen for the final event itself.
             assert!(count == 1 || panics == 1, "{at}: {told:?}");
         }
         let clean = |t: &OwnedEvent| matches!(t, OwnedEvent::Closed(Closed::Clean(_)));
@@ -146,7 +147,7 @@ fn an_observer_that_panics_at_any_word_costs_one_connection_at_most() {
         assert!(clean + panics >= 2, "{at}: {told:?}");
         let was_reached = words.load(Ordering::Relaxed) > at;
         assert_eq!(panics, usize::from(was_reached), "{at}");
-        // A server that nobody came to waits on.
+        // A server without a client waits on.
         drop(servers);
     }
 }
@@ -181,7 +182,7 @@ fn whoever_waits_for_a_client_hears_of_a_panic_behind_what_was_told() {
     server.join();
 }
 
-/// Panics at what is said outside the poll thread.
+/// Panics in calls outside the poll thread.
 struct Stranger(Arc<AtomicUsize>);
 
 impl Observer for Stranger {
@@ -193,7 +194,7 @@ impl Observer for Stranger {
     }
 }
 
-/// The thread that waits for the network has nothing to wait for but its word.
+/// The thread that waits for the network can only be woken by that call.
 #[test]
 fn whoever_waits_for_a_client_hears_of_a_panic_in_somebody_elses_call() {
     let server = serve(|mut p| {
@@ -202,7 +203,7 @@ fn whoever_waits_for_a_client_hears_of_a_panic_in_somebody_elses_call() {
     });
     let armed = Arc::default();
     let observer = Some(Box::new(Stranger(Arc::clone(&armed))) as _);
-    // A wait may end when this would have, though it was open long before.
+    // A wait may end when this one would have, though the connection was open long before.
     let limits = Limits { opening: Duration::from_secs(3600), ..Limits::default() };
     let config = Config { limits, observer, ..Config::default() };
     let (client, mut events) = Client::spawn(config).unwrap();
@@ -213,7 +214,7 @@ fn whoever_waits_for_a_client_hears_of_a_panic_in_somebody_elses_call() {
         events.wait(Some(soon()), |_, event| told.push(keep(event))).unwrap();
     }
     assert!(matches!(told[..], [OwnedEvent::Opened]), "{told:?}");
-    // It waits now, most likely.
+    // It is waiting now, most likely.
     events.wait(Some(Instant::now() + Duration::from_millis(20)), |_, _| ()).unwrap();
     armed.store(1, Ordering::Relaxed);
     assert!(catch_unwind(AssertUnwindSafe(|| client.send_text(id, "x"))).is_err());

@@ -1,4 +1,4 @@
-//! The echo server under clients that behave badly; with good ones, every other test uses it.
+//! The echo server with clients that behave badly; every other test uses it with good ones.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use moonwire::peer::Server;
 
 use crate::common::*;
 
-/// An open connection, without a client of this crate.
+/// An open connection, made without a client of this crate.
 fn raw(server: &moonwire::peer::Running) -> Peer {
     let mut tcp = TcpStream::connect(server.address()).unwrap();
     let key = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -66,7 +66,7 @@ fn a_client_that_does_not_read_is_not_read_and_holds_nobody_up() {
     let stuck = stuck.expect("200 MB were taken of a client that reads nothing");
     assert!(is_timeout(&stuck), "{stuck}");
     still_echoes(&server);
-    // As soon as it reads, its echoes come.
+    // As soon as the client reads, its echoes arrive.
     assert_eq!(peer.read(2), [0x82, 127]);
     assert_eq!(peer.read(8 + 100_000)[8..], [7; 100_000]);
     peer.reset();

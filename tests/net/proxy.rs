@@ -1,4 +1,4 @@
-//! Through proxies without TLS: CONNECT, absolute form, SOCKS; what they refuse, and who is asked.
+//! Through proxies without TLS: CONNECT, absolute form, SOCKS; refusals, and which policy is asked.
 
 use std::io::ErrorKind as Io;
 use std::net::{SocketAddr, TcpListener};
@@ -25,12 +25,12 @@ fn to(host: &str, to: SocketAddr) -> Override {
     Override { host: host.into(), port: to.port(), to }
 }
 
-/// A port where nothing listens.
+/// A port at which no server listens.
 fn closed_port() -> SocketAddr {
     TcpListener::bind(loopback()).unwrap().local_addr().unwrap()
 }
 
-/// A proxy at work and how it is configured, with the user that it wants or without.
+/// A running proxy and its configuration, with the required user or without.
 fn at_work(scheme: &str, with_user: bool, origin: SocketAddr) -> (Proxying, Proxy) {
     let is_socks = scheme.starts_with("socks");
     let setup = if is_socks { Setup::socks() } else { Setup::http() };
@@ -41,7 +41,7 @@ fn at_work(scheme: &str, with_user: bool, origin: SocketAddr) -> (Proxying, Prox
     (proxying, proxy)
 }
 
-/// Where the proxy is, and for one that is told addresses where `a.example` is.
+/// The address of the proxy, and for a proxy that gets addresses that of `a.example`.
 fn resolve(proxying: &Proxying, proxy: &Proxy, origin: SocketAddr) -> Vec<Override> {
     let mut all = vec![proxying.named()];
     if proxy.scheme() == moonwire::ProxyScheme::Socks5 {
@@ -55,7 +55,7 @@ fn kinds() -> impl Iterator<Item = (&'static str, bool)> {
     ["http", "socks5", "socks5h"].into_iter().flat_map(|s| [(s, false), (s, true)])
 }
 
-/// What a proxy of a kind is asked for the way to `a.example`.
+/// The request that a proxy of a kind gets for a tunnel to `a.example`.
 fn asked(scheme: &str, with_user: bool, origin: SocketAddr) -> String {
     let port = origin.port();
     let who = if with_user { "user:pass word " } else { "" };
@@ -83,7 +83,8 @@ fn shows_no_proxy_field(visit: &Visit) {
 
 #[test]
 fn a_web_socket_goes_through_every_kind_of_proxy_by_every_face() {
-    // FAULTS 46: what is for the proxy is said to nobody behind it. FAULTS 47: a name is told whole.
+    // FAULTS 46: the proxy's credentials reach no server behind it. FAULTS 47: a name is sent
+    // whole.
     for (scheme, with_user) in kinds() {
         let server = echo();
         let origin = server.address();
@@ -176,7 +177,7 @@ fn streams_and_event_sources_go_through_every_kind_of_proxy() {
     }
 }
 
-/// Answers each client and ends the connection; what they asked.
+/// Answers each client and ends the connection; returns the requests.
 fn answer_each_and_part(listener: &TcpListener, answers: &[&str]) -> Vec<String> {
     let each = answers.iter().map(|answer| {
         let mut peer = Peer::plain(listener.accept().unwrap().0);
@@ -207,7 +208,7 @@ fn a_field_for_the_proxy_reaches_it_alone_and_takes_the_place_of_user_and_passwo
         let head = String::from_utf8_lossy(&visit.through);
         assert!(!head.contains(value), "{head}");
     }
-    // SOCKS has none, and no field may break out of its line.
+    // SOCKS has no fields, and no field may break out of its line.
     for (proxy, name, value) in [
         ("socks5://a", "X-Team", "moon"),
         ("http://a", "X-Team", "moon\r\nX: y"),
@@ -272,7 +273,7 @@ fn an_override_is_what_a_proxy_is_told_but_for_a_request_that_it_takes_itself() 
         };
         let visit = proxying.visit();
         assert!(visit.asked.starts_with(told), "{}", visit.asked);
-        // The policy sees the address if the proxy does.
+        // The policy gets the address if the proxy does.
         let asked = asked.lock().unwrap();
         let seen = asked.iter().any(|(_, _, address)| address.as_deref() == Some("127.0.0.9"));
         assert_eq!(seen, !told.starts_with("GET"), "{asked:?}");
@@ -281,7 +282,7 @@ fn an_override_is_what_a_proxy_is_told_but_for_a_request_that_it_takes_itself() 
 
 #[test]
 fn rules_choose_the_proxy_and_options_overrule_them() {
-    // FAULTS 48 has the matrix of names in src/net/ask/proxy.rs.
+    // FAULTS 48: the matrix of names is in src/net/ask/proxy.rs.
     let server = echo();
     let origin = server.address();
     let (by_rule, rule) = at_work("http", false, origin);
@@ -290,7 +291,7 @@ fn rules_choose_the_proxy_and_options_overrule_them() {
     let plain: fn(Options, &Proxy) -> Options = |o, _| o;
     let none: fn(Options, &Proxy) -> Options = |o, _| o.no_proxy();
     let own: fn(Options, &Proxy) -> Options = |o, proxy| o.proxy(proxy.clone());
-    // How many connections each of both proxies has seen by then.
+    // The number of connections of both proxies so far.
     for (rules, with, seen) in [
         (rules(""), plain, (1, 0)),
         (rules("b.example, 10.0.0.0/8"), plain, (2, 0)),
@@ -327,7 +328,7 @@ fn rules_choose_the_proxy_and_options_overrule_them() {
 
 #[test]
 fn each_hop_of_a_redirect_has_its_own_proxy_and_no_origin_sees_a_field_for_one() {
-    // FAULTS 46: the hop that is direct is sent the request as an origin is to have it.
+    // FAULTS 46: on a direct hop the request has the form for an origin server.
     for first_direct in [false, true] {
         let second = listen(|l| answer_each(&l, &[FINE.to_owned()]).remove(0));
         let host = if first_direct { "a.example" } else { "127.0.0.1" };
@@ -358,9 +359,9 @@ fn each_hop_of_a_redirect_has_its_own_proxy_and_no_origin_sees_a_field_for_one()
     }
 }
 
-// What a proxy refuses.
+// Refusals of proxies.
 
-/// What comes of a WebSocket over a proxy that plays `script`, with `who` before its host.
+/// The result of a WebSocket over a proxy that runs `script`, with `who` before its host.
 fn against<R: Send + 'static>(
     proxy: &str,
     limit: Duration,
@@ -374,7 +375,7 @@ fn against<R: Send + 'static>(
         ..Config::default()
     };
     let (told, lines) = traced(options("ws://a.example/x?y").timeout(limit), config);
-    // Shown if the script has failed, whose words do not tell why the client went.
+    // Shown if the script has failed, whose error does not say why the client closed.
     println!("{told:?}\n{}", lines.join("\n"));
     (told, lines, server.join())
 }
@@ -468,7 +469,7 @@ fn a_refusal_is_told_with_its_status_its_fields_its_body_and_what_to_do() {
 
 #[test]
 fn nothing_that_is_secret_stands_in_what_a_refusal_shows() {
-    // FAULTS 46: 407 whose answer repeats it all.
+    // FAULTS 46: a 407 that repeats the whole request.
     let basic = "aGlkZGVuX3VzZXI6aGlkZGVuX3dvcmQ=";
     for repeated in ["hidden_user", "hidden_word", basic, "hidden_field"] {
         let body = format!("no way, {repeated}");
@@ -498,12 +499,13 @@ fn nothing_that_is_secret_stands_in_what_a_refusal_shows() {
         for secret in ["hidden_user", "hidden_word", "hidden_field", basic] {
             assert!(!shown.contains(secret), "{repeated}: {shown}");
         }
-        // What shows that the trace is there.
+        // A text that shows that there is a trace.
         assert!(shown.contains("Proxy-Authorization: ***"), "{shown}");
     }
 }
 
-/// FAULTS 46: a request that goes to the proxy as it is, and what is no proxy and repeats all the same.
+/// FAULTS 46: a request that the proxy forwards, and a server that is not a proxy and repeats the
+/// request.
 #[test]
 fn nothing_that_is_secret_stands_in_what_else_a_proxy_answers() {
     let basic = "aGlkZGVuX3VzZXI6aGlkZGVuX3dvcmQ=";
@@ -555,7 +557,7 @@ fn a_proxy_that_closes_within_its_answer_is_told_as_that() {
         assert!(matches!(why(&error), ProxyError::Eof), "{cut}: {error:?}");
         assert!(error.is_transient(), "{error}");
     }
-    // What of a refusal has come is told.
+    // The part of a refusal that has arrived is reported.
     let answer = "HTTP/1.1 403 No\r\nContent-Length: 9\r\n\r\nnot today";
     let head = answer.len() - "not today".len();
     for cut in head..answer.len() {
@@ -607,7 +609,7 @@ fn an_answer_in_single_bytes_is_an_answer() {
 
 #[test]
 fn the_time_of_the_opening_holds_for_a_proxy_that_drips() {
-    // FAULTS 47: a byte now and then moves no limit.
+    // FAULTS 47: single bytes extend no limit.
     for proxy in ["http://", "socks5h://", "socks5h://u:p@"] {
         let (told, _, ()) = against(proxy, Duration::from_millis(200), move |mut p| {
             p.tcp.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
@@ -618,7 +620,7 @@ fn the_time_of_the_opening_holds_for_a_proxy_that_drips() {
                 }
                 _ => b"\x05\x02\x01\0\x05\0\0\x03\xff".iter().chain(b"a".iter().cycle().take(200)),
             };
-            // Until the client has gone.
+            // Until the client has closed.
             let mut said = [0; 512];
             loop {
                 match std::io::Read::read(&mut p.tcp, &mut said) {
@@ -669,12 +671,12 @@ fn what_is_no_answer_or_too_much_of_one_ends_it() {
         assert!(!error.is_transient() && error.status().is_none(), "{error}");
         assert!(error.to_string().len() < 400, "{error}");
     }
-    // As many interim responses as may be.
+    // As many interim responses as are allowed.
     let (error, _) = answered("", &(interim(16) + "HTTP/1.1 200 OK\r\n\r\n"));
     assert_eq!(error.stage(), Stage::Handshake, "{error}");
 }
 
-/// Plays SOCKS up to the reply to the request, and ends the connection.
+/// Runs SOCKS up to the reply to the request, and ends the connection.
 fn replies(reply: &[u8]) -> Error {
     let reply = reply.to_vec();
     let (told, ..) = against("socks5h://", LONG, move |mut p| {
@@ -712,7 +714,7 @@ fn each_error_of_socks_has_its_words() {
     assert!(matches!(why(&error), ProxyError::AddressType(2)), "{error:?}");
     let error = replies(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0, b'x']);
     assert!(matches!(why(&error), ProxyError::Early), "{error:?}");
-    // How it wants to know who we are.
+    // The authentication method that the proxy chooses.
     for (proxy, method, words) in [
         ("socks5h://", 2, "it requires a user name and a password: USER:PASSWORD@ before its host"),
         ("socks5h://", 255, "it accepts no authentication method that was offered"),
@@ -749,7 +751,7 @@ fn each_error_of_socks_has_its_words() {
 
 #[test]
 fn a_second_address_is_told_on_another_connection_when_the_first_is_refused() {
-    // What the proxy says of each address that it is told: 0 is the way.
+    // The proxy's reply for each address that it gets: 0 opens the tunnel.
     for (codes, opens) in [(vec![5, 0], true), (vec![1, 4, 0], true), (vec![5, 4], false)] {
         let dead: Vec<_> = (1..=codes.len() as u8).map(|n| [127, 0, 0, n]).collect();
         let addresses = dead.clone();
@@ -821,7 +823,7 @@ fn a_proxy_that_cannot_be_reached_is_named_at_its_stage() {
             assert!(error.to_string().contains(&part), "{error}");
             assert!(error.is_transient() && !format!("{error:?}").contains("hidden"));
         }
-        // Its name leads nowhere.
+        // Its name does not resolve.
         let proxy = Proxy::parse(&format!("{scheme}://proxy.invalid")).unwrap();
         let resolve = config.resolve.clone();
         let config = Config { proxy: proxy.into(), resolve, ..Config::default() };
@@ -835,7 +837,7 @@ fn a_proxy_that_cannot_be_reached_is_named_at_its_stage() {
             "{error}"
         );
     }
-    // The name of the URL, which is resolved here, is none of the proxy's.
+    // The client resolves the URL's host; the proxy does not get it.
     let config = Config {
         proxy: Proxy::parse(&format!("socks5://{closed}")).unwrap().into(),
         ..Config::default()
@@ -847,17 +849,17 @@ fn a_proxy_that_cannot_be_reached_is_named_at_its_stage() {
     assert!(matches!(error.kind(), ErrorKind::Resolve(_)), "{error:?}");
 }
 
-/// The same once more.
+/// The same again.
 fn config_of(config: &Config) -> Config {
     Config { proxy: config.proxy.clone(), resolve: config.resolve.clone(), ..Config::default() }
 }
 
-// Who is asked.
+// Calls of the policy.
 
-/// What a policy is asked: whether it is the proxy, its host and its address.
+/// The questions to a policy: whether it is the proxy, its host and its address.
 type Asked = Arc<Mutex<Vec<(bool, String, Option<String>)>>>;
 
-/// A policy that writes down what it is asked and refuses the `refused`th.
+/// A policy that records its calls and refuses the one with the number `refused`.
 fn noting(asked: &Asked, refused: usize) -> Policy {
     let asked = Arc::clone(asked);
     Policy::open().and(move |to| {
@@ -888,7 +890,7 @@ fn the_policy_is_asked_for_the_url_then_for_the_proxy_and_for_each_address_that_
     ] {
         for refused in 0..=want.len() {
             let is_fine = refused == want.len();
-            // One that says no to all, if it is reached.
+            // A proxy that refuses everything, if it is reached.
             let server = listen(move |listener| {
                 listener.set_nonblocking(!is_fine).unwrap();
                 listener.accept().map(drop).is_ok()
@@ -950,7 +952,7 @@ fn the_public_internet_has_no_private_proxy_unless_it_is_excepted() {
     let excepted = || Policy::public().except_proxy();
     drop(options(&url).connect_with(config(excepted())).unwrap());
     assert_eq!(proxying.count(), 1);
-    // What a proxy would take for itself is not asked for.
+    // A request that the proxy itself would answer is not sent.
     for host in ["localhost", "LOCALHOST.", "x.localhost", "127.0.0.1", "[::1]", "10.0.0.1"] {
         let error = options(&format!("ws://{host}/"))
             .connect_with(config(excepted()))
@@ -960,7 +962,7 @@ fn the_public_internet_has_no_private_proxy_unless_it_is_excepted() {
         assert_eq!(error.stage(), Stage::Url, "{error}");
     }
     assert_eq!(proxying.count(), 1);
-    // A list has to name both.
+    // The list must name both.
     for (list, opens) in [
         (&["a.example"][..], false),
         (&["proxy.example"], false),
@@ -974,7 +976,7 @@ fn the_public_internet_has_no_private_proxy_unless_it_is_excepted() {
 
 #[test]
 fn a_network_in_a_list_allows_no_name_that_a_proxy_resolves() {
-    // Where it leads is not known here, so the network would allow every name.
+    // The client does not know its address, so a network in the list allows no name.
     for (scheme, opens) in [("http", false), ("socks5h", false), ("socks5", true)] {
         let server = echo();
         let (proxying, proxy) = at_work(scheme, false, server.address());
@@ -989,7 +991,7 @@ fn a_network_in_a_list_allows_no_name_that_a_proxy_resolves() {
             assert!(matches!(error.kind(), ErrorKind::Denied(_)), "{error}");
             assert!(error.to_string().contains("a proxy resolves it"), "{error}");
             assert_eq!(proxying.count(), 0);
-            // CONNECT is told an address that is set here, and the list knows that.
+            // CONNECT gets an address that an override sets, and the list checks that.
             config.resolve.push(to("a.example", server.address()));
             drop(options(&url).connect_with(config).unwrap());
         }
@@ -1000,7 +1002,7 @@ fn a_network_in_a_list_allows_no_name_that_a_proxy_resolves() {
 
 #[test]
 fn behind_a_proxy_each_name_has_its_turn_and_the_same_name_waits() {
-    // RFC 6455 §4.1, 2: a proxy resolves the names, so each counts as a host of its own.
+    // RFC 6455 §4.1, 2: a proxy resolves the names, so each counts as its own host.
     let listener = TcpListener::bind(loopback()).unwrap();
     let config = Config {
         proxy: Proxy::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap().into(),
@@ -1021,7 +1023,7 @@ fn behind_a_proxy_each_name_has_its_turn_and_the_same_name_waits() {
     let heads: Vec<_> = accepted.iter_mut().map(|peer| peer.request().to_owned()).collect();
     assert!(heads[0].starts_with("CONNECT a.example:80 "), "{heads:?}");
     assert!(heads[1].starts_with("CONNECT b.example:80 "), "{heads:?}");
-    // The one is told no, and the next has its turn; the other is open meanwhile.
+    // The one is refused, and the next gets its turn; the other opens meanwhile.
     accepted[0].write(b"HTTP/1.1 502 Bad\r\nContent-Length: 0\r\n\r\n");
     accepted[1].write(b"HTTP/1.1 200 OK\r\n\r\n");
     turns(&mut reactor, &listener, &mut accepted, &mut told, |accepted, told| {
@@ -1038,7 +1040,7 @@ fn behind_a_proxy_each_name_has_its_turn_and_the_same_name_waits() {
 
 #[test]
 fn the_time_of_the_opening_holds_behind_a_turn_that_was_waited_for() {
-    // A connect to this machine may be over at once: then the tunnel follows the turn directly.
+    // A connect to this machine may complete at once: then the tunnel directly follows the turn.
     let listener = TcpListener::bind(loopback()).unwrap();
     let config = Config {
         proxy: Proxy::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap().into(),
@@ -1056,7 +1058,7 @@ fn the_time_of_the_opening_holds_behind_a_turn_that_was_waited_for() {
     turns(&mut reactor, &listener, &mut accepted, &mut told, |accepted, told| {
         accepted.len() == 2 && told.iter().any(|(id, _)| *id == first)
     });
-    // It is asked, and says nothing.
+    // It gets the request, and sends nothing.
     assert!(accepted[1].request().starts_with("CONNECT a.example:80 "));
     turns(&mut reactor, &listener, &mut accepted, &mut told, |_, told| {
         told.iter().any(|(id, _)| *id == second)
@@ -1069,7 +1071,7 @@ fn the_time_of_the_opening_holds_behind_a_turn_that_was_waited_for() {
 
 #[test]
 fn an_address_that_a_proxy_is_told_counts_whatever_name_led_there() {
-    // RFC 6455 §4.1, 2: where the names are resolved here, the address is known.
+    // RFC 6455 §4.1, 2: if the client resolves the names, the address is known.
     let listener = TcpListener::bind(loopback()).unwrap();
     let at = SocketAddr::from(([127, 0, 0, 9], 80));
     let named = |host: &str| Override { host: host.into(), port: 80, to: at };
@@ -1093,7 +1095,7 @@ fn an_address_that_a_proxy_is_told_counts_whatever_name_led_there() {
     assert_eq!(accepted.len(), 2, "one name waits for the other, and not the other address");
 }
 
-/// At least one turn that does not wait, and more until `done`; takes in who connects.
+/// At least one turn that does not wait, and more until `done`; accepts connections.
 fn turns(
     reactor: &mut Reactor,
     listener: &TcpListener,
@@ -1127,7 +1129,7 @@ fn a_secret_url_is_not_shown_on_its_way_through_a_proxy() {
     };
     let secret = |url: &str| options(url).secret_url();
     for (scheme, lookup) in [("http", false), ("socks5h", false), ("socks5", true)] {
-        // It repeats where it was to go.
+        // It repeats the target.
         let script = move |mut p: Peer| match scheme {
             "http" => {
                 p.request();
@@ -1162,7 +1164,7 @@ fn a_secret_url_is_not_shown_on_its_way_through_a_proxy() {
                 lines.iter().any(|l| l.starts_with("-> head CONNECT *** HTTP/1.1 | Host: *** |"))
             );
         }
-        // The proxy is gone; one of the addresses was refused by the policy.
+        // The proxy has closed; the policy refused one of the addresses.
         let (told, lines) = traced(
             secret(url),
             Config {

@@ -1,4 +1,4 @@
-//! Redirects over real sockets: who is asked what, and who is not.
+//! Redirects over real sockets: which server gets which request.
 
 use std::io::ErrorKind as Io;
 use std::net::{SocketAddr, TcpListener};
@@ -68,7 +68,7 @@ fn what_the_second_server_is_asked() {
 
 #[test]
 fn credentials_reach_nobody_else_and_do_not_come_back() {
-    // FAULTS 44: a → b → b2 → a. One server, asked under three names.
+    // FAULTS 44: a → b → b2 → a. One server under three names.
     let server = listen(|l| {
         let port = l.local_addr().unwrap().port();
         let hop = |name: &str| found(307, &format!("http://{name}.example:{port}/"));
@@ -146,7 +146,7 @@ fn a_loop_ends_after_ten() {
     let [OwnedEvent::Closed(Closed::Failed(error))] = &told[..] else { panic!("{told:?}") };
     assert_eq!(http_error(error), &HttpError::ManyRedirects(10));
     assert_eq!(server.join(), 11);
-    // One less is fine; and the limit can be set.
+    // One less is allowed; and the limit can be set.
     for (max, fine) in [(3, true), (2, false)] {
         let mut answers = vec![found(307, "?again"); 3];
         answers.extend(fine.then(|| FINE.to_owned()));
@@ -208,8 +208,7 @@ fn line_breaks_in_a_location_are_never_decoded() {
 
 #[test]
 fn what_stands_behind_a_redirect_is_not_read_and_its_connection_closed() {
-    // FAULTS 41.
-    // Whatever a turn has room for, and however the system waits.
+    // FAULTS 41. With any room in a turn, and however the system waits.
     for (turn, with_poll) in [(1, false), (1 << 20, false), (1, true), (1 << 20, true)] {
         let second = listen(|l| answer_each(&l, &[FINE.to_owned()]).len());
         let location = http(&second.url());
@@ -265,11 +264,11 @@ fn a_hop_that_fails_names_where_it_led() {
 
 #[test]
 fn a_time_limit_covers_all_hops() {
-    // Each hop is quick, and there is no end of them.
+    // Each hop is quick, and they never end.
     let server = listen(|l| {
         loop {
             let mut peer = Peer::plain(l.accept().unwrap().0);
-            // One that was given up sends nothing.
+            // A released stream sends nothing.
             if !peer.begins() {
                 continue;
             }
@@ -284,7 +283,7 @@ fn a_time_limit_covers_all_hops() {
     let options = get(&server.url()).limits(limits.clone()).timeout(limit);
     let told = events(options, Config::default());
     assert!(matches!(failure(&told).0.kind(), ErrorKind::Timeout(l) if *l == limit), "{told:?}");
-    // Without one, the sum of both limits does.
+    // Without its own limit, the sum of both limits applies.
     let limits = Limits { opening: limit / 2, response: limit / 2, ..limits };
     let options = StreamOptions::get(&http(&server.url())).unwrap().limits(limits);
     let told = events(options, Config::default());
@@ -320,7 +319,7 @@ fn a_release_between_two_hops_leaves_nothing() {
             assert!(Instant::now() < until);
             reactor.turn(Some(until), &mut none).unwrap();
         }
-        // Before the second connection is begun, or while it is.
+        // Before the second connection is begun, or during it.
         while ready && begun.load(Ordering::SeqCst) < 2 {
             reactor.turn(Some(Instant::now()), &mut none).unwrap();
         }

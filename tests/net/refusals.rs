@@ -1,5 +1,5 @@
-//! A refusal is an answer (FAULTS 71): its status, its fields and the start of its body belong to the
-//! error, of handshakes and of event streams.
+//! A refusal is an answer (FAULTS 71): its status, its fields and the start of its body belong to
+//! the error, for handshakes and for event streams.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use moonwire::{Ask, Client, Closed, Config, Error, ErrorKind, Event, EventSource
 use crate::common::*;
 use crate::web::*;
 
-/// What a server says that has had enough.
+/// The response of a server that limits its clients.
 const BUSY: &str = "HTTP/1.1 429 Slow down\r\nRetry-After: 7\r\nContent-Type: application/json\r\n\
     Set-Cookie: hidden\r\nContent-Length: 18\r\n\r\n{\"why\":\"too fast\"}";
 
-/// Answers a request with `answer`, and stays.
+/// Answers a request with `answer`, and keeps the connection open.
 fn refusing(secure: bool, answer: &'static [u8]) -> Scripted<usize> {
     serve_either(secure, move |mut p| {
         p.request();
@@ -101,7 +101,8 @@ fn a_refused_event_stream_keeps_what_the_server_said() {
     server.join();
 }
 
-/// Status, fields and what comes of them: a wrong type is called so only where all else is well.
+/// Status, fields and the resulting error: a wrong content type is reported only if everything else
+/// is right.
 #[test]
 fn what_is_wrong_with_an_answer_has_its_name() {
     let html = "Content-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>";
@@ -129,7 +130,8 @@ fn what_is_wrong_with_an_answer_has_its_name() {
                     assert_eq!(response.body, body.as_bytes());
                     let type_alone =
                         matches!(error.kind(), ErrorKind::Http(HttpError::ContentType(_)));
-                    // A script may not care for the status; what is no error is of a wrong type then.
+                    // A script may ignore the status; then a response with an error status has a
+                    // wrong content type.
                     let other = delivery == Delivery::Blocks && (200..300).contains(&status);
                     assert_eq!(type_alone, status == 200 || other, "{error}");
                     if !other {
@@ -148,7 +150,7 @@ fn moonwire_events(ask: impl Into<Ask>) -> Vec<OwnedEvent> {
 }
 
 /// `Limits::refusal` and `Limits::refusal_time`, for both kinds: at the bound, one beyond it, and
-/// where nothing ends the body.
+/// without an end of the body.
 #[test]
 fn so_much_of_a_body_is_kept_and_no_more() {
     let limits =
@@ -156,7 +158,7 @@ fn so_much_of_a_body_is_kept_and_no_more() {
     for (fields, body, kept) in [
         ("Content-Length: 10\r\n", "0123456789", "0123456789"),
         ("Content-Length: 11\r\n", "0123456789X", "0123456789"),
-        // It does not end, nor come.
+        // The body neither ends nor arrives.
         ("Content-Length: 9\r\n", "0123", "0123"),
         ("", "0123", "0123"),
         ("", "", ""),
@@ -179,7 +181,7 @@ fn so_much_of_a_body_is_kept_and_no_more() {
             server.join();
         }
     }
-    // By default 8 KiB, of a server that never stops.
+    // By default 8 KiB, from a server that never stops.
     let server = serve(|mut p| {
         p.request();
         p.write(b"HTTP/1.1 500 No\r\n\r\n");
@@ -191,8 +193,7 @@ fn so_much_of_a_body_is_kept_and_no_more() {
     server.join();
 }
 
-/// An answer is one, whatever becomes of the connection behind its head.
-/// FAULTS 71.
+/// A response counts, whatever happens to the connection after its head. FAULTS 71.
 #[test]
 fn a_body_that_breaks_off_does_not_hide_the_answer() {
     for stream in [false, true] {
@@ -218,7 +219,7 @@ fn a_body_that_breaks_off_does_not_hide_the_answer() {
     }
 }
 
-/// The line of a body that an error shows: text, escaped, the first that is not blank.
+/// The line of a body that an error shows: text, escaped, the first line that is not blank.
 #[test]
 fn the_first_line_of_a_text_is_shown() {
     for (kind, body, line) in [
@@ -264,7 +265,7 @@ fn when_to_try_again() {
             "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: Sun, 06 Nov 1994 08:00:00 GMT",
             Some(0),
         ),
-        // Without a date of its own, the clock of this machine.
+        // Without a `Date` in the response, the clock of this machine counts.
         ("Retry-After: Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
         ("Retry-After: soon", None),
         ("Retry-After: -1", None),
@@ -298,7 +299,7 @@ fn when_to_try_again() {
     }
 }
 
-/// Errors without an answer, by whether the same may go well later.
+/// Errors without a response, and whether they are transient.
 #[test]
 fn what_may_pass_and_what_stays() {
     let nobody = std::net::TcpListener::bind(loopback()).unwrap().local_addr().unwrap();

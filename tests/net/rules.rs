@@ -1,4 +1,4 @@
-//! Rules that need a socket and that no other file shows; docs/FAULTS.md and docs/RFC6455.md link
+//! Rules that need a socket and that no other file tests; docs/FAULTS.md and docs/RFC6455.md link
 //! here.
 
 use std::io::{ErrorKind as Io, Read as _, Write as _};
@@ -20,7 +20,7 @@ fn to(host: &str, to: SocketAddr) -> Override {
 
 #[test]
 fn the_name_of_the_url_stands_in_the_greeting_of_tls() {
-    // RFC 6455 §4.1, 5; FAULTS 51: the name as the one normaliser gives it, for every use.
+    // RFC 6455 §4.1, 5; FAULTS 51: every use has the name in the form of the one normaliser.
     for (host, resolved, named) in [
         ("a.example.test", "a.example.test", Some("a.example.test")),
         ("A.Example.TEST.", "a.example.test", Some("a.example.test")),
@@ -113,8 +113,8 @@ fn two_names_of_one_address_open_one_after_the_other() {
     assert_eq!(field(second.request(), "Host"), Some(host.as_str()));
 }
 
-/// One connection to a server with `config`: a 101 and a close, if the client goes on. How TLS came
-/// about, and whether it was ended by a goodbye.
+/// One connection to a server with `config`: a 101 and a close frame, if the client goes on.
+/// Returns the kind of TLS handshake, and whether close_notify ended it.
 fn welcome(tcp: TcpStream, config: &Arc<ServerConfig>) -> Option<(HandshakeKind, bool)> {
     tcp.set_read_timeout(Some(LONG)).unwrap();
     let session = ServerConnection::new(Arc::clone(config)).unwrap();
@@ -132,7 +132,7 @@ fn welcome(tcp: TcpStream, config: &Arc<ServerConfig>) -> Option<(HandshakeKind,
          Sec-WebSocket-Accept: {accept}\r\n\r\n"
     );
     stream.write_all(&[answer.as_bytes(), &close(1000, "")].concat()).unwrap();
-    // The answer to the close frame; then the server is to end the connection.
+    // The answer to the close frame; then the server must end the connection.
     stream.read_exact(&mut [0; 8]).unwrap();
     stream.conn.send_close_notify();
     stream.flush().unwrap();
@@ -142,7 +142,7 @@ fn welcome(tcp: TcpStream, config: &Arc<ServerConfig>) -> Option<(HandshakeKind,
 
 #[test]
 fn a_session_of_tls_is_not_taken_up_by_other_trust_nor_by_another_server() {
-    // FAULTS 52: what one configuration has verified says nothing to another.
+    // FAULTS 52: a session that one configuration has verified does not count for another.
     let server = listen(|listener| {
         let (good, other) = (server_config("good"), server_config("other"));
         let configs = [&good, &good, &good, &good, &other];
@@ -161,13 +161,13 @@ fn a_session_of_tls_is_not_taken_up_by_other_trust_nor_by_another_server() {
         assert!(matches!(told[0], OwnedEvent::Opened), "{told:?}");
     };
     welcomed(config(&tls));
-    // The same trust may take it up.
+    // The same configuration may resume it.
     welcomed(config(&tls));
     // Without the root of these tests there is no session, and no connection.
     refused(Config::default());
-    // The same roots in a configuration of its own start anew.
+    // The same roots in another configuration begin a new session.
     welcomed(trusting());
-    // A server that cannot read the ticket has to prove who it is.
+    // A server that cannot read the ticket must show its certificate.
     refused(config(&tls));
     let kinds = server.join();
     assert_eq!(kinds, [full, again, None, full, None]);
@@ -175,7 +175,8 @@ fn a_session_of_tls_is_not_taken_up_by_other_trust_nor_by_another_server() {
 
 #[test]
 fn the_goodbye_of_tls_is_said_before_the_connection_is_closed() {
-    // RFC 9112 §9.8; RFC 6455 §7.1.1 for the WebSocket. rustls tells a goodbye from a mere end.
+    // RFC 9112 §9.8; RFC 6455 §7.1.1 for the WebSocket. rustls distinguishes close_notify from a
+    // mere end.
     let answers = [
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
@@ -208,9 +209,9 @@ fn the_goodbye_of_tls_is_said_before_the_connection_is_closed() {
 
 #[test]
 fn the_policy_is_asked_for_the_address_of_every_hop() {
-    // FAULTS 62: whatever a name is, where it leads is what counts.
+    // FAULTS 62: the address that a name resolves to counts, not the name.
     let inner = |port| SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port);
-    // What stands in the answers, where b leads to, and how many connections are begun.
+    // The addresses in the answers, the address of b, and how many connections are begun.
     type Way = fn(u16) -> Vec<String>;
     let ways: [(&str, Way, Option<Stage>, usize); 5] = [
         ("b", |_| vec![], Some(Stage::Resolve), 0),
@@ -229,7 +230,7 @@ fn the_policy_is_asked_for_the_address_of_every_hop() {
             2,
         ),
     ];
-    // Rules of the reactor's, and of one request.
+    // Rules of the reactor, and of one request.
     let both = ways.iter().flat_map(|way| [(way, false), (way, true)]);
     for (&(host, way, stage, count), own) in both {
         let server = listen(move |listener| {
@@ -237,7 +238,7 @@ fn the_policy_is_asked_for_the_address_of_every_hop() {
             answer_each(&listener, &way(port)).len()
         });
         let port = server.address.port();
-        // c leads to both, of which one is allowed.
+        // c resolves to both, of which one is allowed.
         let c = [inner(port), server.address].map(|address| to("c.example", address));
         let resolve = [to("a.example", server.address), to("b.example", inner(port))].into_iter();
         let asked = Arc::new(Mutex::new(Vec::new()));

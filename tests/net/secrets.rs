@@ -1,4 +1,4 @@
-//! What traces, errors and debug texts show of a stream, and what not.
+//! What traces, errors and `Debug` texts show of a stream, and what they do not show.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ impl Write for Kept {
     }
 }
 
-/// What is told, and the lines of the trace, without their times.
+/// The events, and the lines of the trace, without their times.
 pub(crate) fn traced(ask: impl Into<Ask>, config: Config) -> (Vec<OwnedEvent>, Vec<String>) {
     let kept = Kept::default();
     let observer = Some(Box::new(Lines::new(kept.clone())) as _);
@@ -98,7 +98,7 @@ fn the_trace_of_an_event_stream() {
     server.join();
 }
 
-/// No part of a secret URL or of a secret value.
+/// No part of a secret URL or of a secret value is shown.
 fn shows_nothing(text: &str) {
     for secret in ["hidden", "127.0.0.1", "a.example", "b.example", "secretpath"] {
         assert!(!text.contains(secret), "{secret}: {text}");
@@ -156,18 +156,18 @@ fn errors_of_a_secret_url_do_not_tell_it() {
         resolve: vec![Override { host: host.into(), port: to.port(), to }],
         ..trusting()
     };
-    // Nobody listens.
+    // No server listens.
     let closed = std::net::TcpListener::bind(loopback()).unwrap().local_addr().unwrap();
     let url = format!("http://a.example:{}/secretpath", closed.port());
     let (told, lines) = traced(secret(&url), resolve("a.example", closed));
     shows_nothing(&format!("{told:?} {}\n{}", failure(&told).0, lines.join("\n")));
-    // The certificate of another.
+    // The certificate of another host.
     let server = serve_tls("other", |mut p| p.begins());
     let url = format!("https://a.example:{}/secretpath", server.address.port());
     let (told, lines) = traced(secret(&url), resolve("a.example", server.address));
     shows_nothing(&format!("{} {}", failure(&told).0, lines.join("\n")));
     server.join();
-    // Redirects to what is no URL.
+    // Redirects to something that is not a URL.
     for location in ["http://a.example:99999/hidden", "ws://a.example/hidden", "//x@a.example/"] {
         let server = listen(move |l| answer_each_and_close(&l, &[found(302, location)]));
         let url = format!("http://a.example:{}/secretpath", server.address.port());

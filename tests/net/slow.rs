@@ -1,5 +1,5 @@
-//! Slow is not dead, and what was accepted arrives: servers that read slowly, or not at all. Limits
-//! are scaled down, and nothing here looks at the time that a thing took.
+//! Slow is not dead, and accepted bytes arrive: servers that read slowly, or not at all. Limits are
+//! scaled down, and no duration is asserted.
 
 use std::net::Shutdown;
 use std::sync::mpsc::channel;
@@ -17,10 +17,10 @@ use crate::web::*;
 const MS: Duration = Duration::from_millis(1);
 const MIB: usize = 1 << 20;
 
-/// More than the kernel keeps between the two.
+/// More than the kernels on both sides hold.
 const MUCH: usize = 12 * MIB;
 
-/// A server whose kernel keeps little of what is not read.
+/// A server whose kernel holds little unread data.
 fn slow<R: Send + 'static>(
     secure: bool,
     script: impl FnOnce(Peer) -> R + Send + 'static,
@@ -43,13 +43,13 @@ fn sips(peer: &mut Peer, n: usize) -> Vec<u8> {
     bytes
 }
 
-/// The bytes of a binary message on the wire.
+/// The length of a binary message on the wire.
 fn on_wire(len: usize) -> usize {
     2 + 8 + 4 + len
 }
 
-/// Opens, reads so many messages of a MiB slowly, and then the close frame, which it answers: what
-/// that said.
+/// Opens, slowly reads this number of messages of a MiB, and then the close frame, which it
+/// answers; returns its payload.
 fn reads_all(secure: bool, messages: usize) -> Scripted<u16> {
     slow(secure, move |mut p| {
         p.accept(b"");
@@ -162,7 +162,7 @@ fn a_server_that_closes_and_is_gone_has_lost_what_it_did_not_read() {
         server.join();
         let Some(OwnedEvent::Closed(Closed::Lost(error))) = told.last() else { panic!("{told:?}") };
         let lost = error.unsent();
-        // The first record may have left in part.
+        // A part of the first record may have left.
         let most = on_wire(MUCH) - if secure { 0 } else { 1000 };
         assert!((1..=most).contains(&lost), "{error}");
         let words = format!("; {lost} bytes that were accepted did not leave");
@@ -263,11 +263,11 @@ fn a_send_that_takes_too_long_has_queued_its_message_which_leaves_later() {
         assert!((1..on_wire(MUCH)).contains(&unsent), "{error}");
         assert_eq!(ws.buffered(), unsent);
         assert!(error.to_string().ends_with(&format!("the rest is queued ({unsent} bytes)")));
-        // Another is queued behind it.
+        // Another one is queued behind it.
         let error = ws.send_text("and this").unwrap_err();
         assert!(is_late(error.kind()) && error.unsent() > 0, "{error}");
         go.send(()).unwrap();
-        // What is left goes out while something is waited for.
+        // The rest is sent while a call waits for something.
         assert_eq!(ws.read().unwrap(), Some(Message::Text("got it".into())));
         assert_eq!(ws.buffered(), 0);
         assert_eq!(ws.close(1000, "").unwrap().code, Some(1000));
@@ -292,7 +292,7 @@ fn an_interval_of_zero_is_no_flood_of_pings() {
     });
     let told = events(options(&server.url()).ping_interval(Some(Duration::ZERO)), trusting());
     assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
-    // Every 100 ms; without a floor there are thousands.
+    // Every 100 ms; without a floor there would be thousands.
     let count = server.join();
     assert!((1..=20).contains(&count), "{count} pings");
 }
@@ -300,7 +300,7 @@ fn an_interval_of_zero_is_no_flood_of_pings() {
 /// FAULTS 67.
 #[test]
 fn the_end_of_a_client_loses_nothing_as_long_as_the_line_moves() {
-    // The linger is no limit of it, nor is that of a close.
+    // The linger is not a limit for it, nor is that of a close.
     let limits = || Limits { close: 700 * MS, linger: 700 * MS, ..Limits::default() };
     let piece = vec![7; MIB];
     for (secure, finish) in [(false, true), (true, false)] {
@@ -313,7 +313,7 @@ fn the_end_of_a_client_loses_nothing_as_long_as_the_line_moves() {
         }
         assert_eq!(server.join(), 1001, "{secure} {finish}");
     }
-    // A limit that is not reached is none.
+    // A limit that is not reached has no effect.
     let server = reads_all(false, 3);
     let (client, events, id) = spawned(limits(), &server.url());
     (0..3).for_each(|_| client.send_binary(id, &piece).unwrap());
@@ -327,7 +327,7 @@ fn the_end_of_a_client_within_a_time_tells_what_is_lost() {
     let server = slow(false, move |mut p| {
         p.accept(b"");
         wait.recv_timeout(LONG).unwrap();
-        // What the kernel had taken.
+        // The bytes that the kernel had taken.
         p.rest()
     });
     let (client, events, id) = spawned(Limits::default(), &server.url());
@@ -338,7 +338,7 @@ fn the_end_of_a_client_within_a_time_tells_what_is_lost() {
     assert!(lost > 0);
     assert_eq!(server.join() + lost as usize, 12 * on_wire(MIB));
 
-    // A line that does not move ends it as well.
+    // A line that does not move ends it, too.
     let (go, wait) = channel();
     let server = slow(false, move |mut p| {
         p.accept(b"");
@@ -412,7 +412,7 @@ fn opened(reactor: &mut Reactor, url: &str, count: usize, limit: Duration) -> Ve
         let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| told.push((conn.id(), keep(event)));
         reactor.turn(Some(until), &mut sink).unwrap();
     }
-    // Who asks first is served first.
+    // The first request is served first.
     assert_eq!(told.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids);
     told.into_iter().map(|(_, told)| told).collect()
 }

@@ -1,4 +1,4 @@
-//! Streams over real sockets: what is told, how a body ends, and what goes wrong.
+//! Streams over real sockets: the events, how a body ends, and errors.
 
 use std::net::TcpListener;
 use std::sync::atomic::Ordering;
@@ -49,7 +49,7 @@ fn any_status_is_a_response() {
         (401, "Content-Length: 2\r\n\r\nno", "no"),
         (404, "Transfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n", "no"),
         (503, "\r\nno", "no"),
-        // A redirect to nowhere is an answer.
+        // A redirect without a target is returned as the response.
         (302, "Content-Length: 2\r\n\r\nno", "no"),
     ] {
         let server = serve(move |mut p| {
@@ -67,7 +67,7 @@ fn any_status_is_a_response() {
 
 #[test]
 fn a_response_that_is_over_ends_the_connection_whatever_the_server_does() {
-    // FAULTS 41: an answer that nobody asked for, on a connection that stays.
+    // FAULTS 41: an unsolicited response, on a connection that stays open.
     for secure in [false, true] {
         let server = serve_either(secure, |mut p| {
             p.request();
@@ -86,7 +86,7 @@ const UNTIL_EOF: &str = "HTTP/1.1 200 OK\r\n\r\n";
 
 #[test]
 fn only_the_goodbye_of_tls_ends_a_body_without_length() {
-    // FAULTS 61. Without TLS the end of the stream is all there is.
+    // FAULTS 61. Without TLS there is only the end of the stream.
     for parting in [Parting::Plain, Parting::Goodbye] {
         let (url, server) = answer_and_part(&format!("{UNTIL_EOF}hello"), parting);
         let told = events(get(&url), trusting());
@@ -239,7 +239,7 @@ fn tls_that_does_not_come_about() {
     assert!(matches!(error.kind(), ErrorKind::Tls(..)), "{error}");
     server.join();
 
-    // FAULTS 49, 50: the certificate of another, whatever address the name was given.
+    // FAULTS 49, 50: the certificate of another host, whatever address the name has.
     for (host, name, fine) in [
         ("127.0.0.1", "other", false),
         ("127.0.0.1", "expired", false),
@@ -278,7 +278,7 @@ fn tls_that_does_not_come_about() {
 
 const SHORT: Duration = Duration::from_millis(60);
 
-/// The limit that passed.
+/// The limit that was exceeded.
 fn limit(told: &[OwnedEvent]) -> (Stage, Duration) {
     match failure(told).0.kind() {
         ErrorKind::Timeout(limit) => (failure(told).0.stage(), *limit),
@@ -299,7 +299,7 @@ fn a_server_that_does_not_answer() {
         let told = events(get(&server.url()).timeout(SHORT * 5), trusting());
         assert_eq!(limit(&told), (Stage::Response, SHORT * 5));
         server.join();
-        // Limits of the reactor or of the stream: the answer has a time of its own.
+        // Limits of the reactor or of the stream: the response has its own.
         let limits = Limits { response: SHORT, ..Limits::default() };
         for own in [false, true] {
             let server = hangs();
@@ -312,7 +312,7 @@ fn a_server_that_does_not_answer() {
             server.join();
         }
     }
-    // Not even to the greeting of TLS.
+    // Not even to the ClientHello.
     let server = serve(|mut p| p.rest());
     let url = http(&server.url()).replacen("http", "https", 1);
     let limits = Limits { opening: SHORT, ..Limits::default() };
@@ -406,7 +406,7 @@ fn event_streams() {
             server.join();
         }
     }
-    // What is none is refused, with its status, and its body is not told.
+    // A response that is no event stream is refused, with its status, and its body is not reported.
     let server = serve(|mut p| {
         p.request();
         p.write(b"HTTP/1.1 401 No\r\nContent-Type: text/html\r\n\r\ndata: x\n\n");
@@ -480,7 +480,7 @@ fn a_thousand_streams_one_after_another_leak_no_descriptor() {
 
 #[test]
 fn streams_and_a_websocket_do_not_wait_for_each_other() {
-    // RFC 6455 §4.1 is about WebSockets alone. None is answered before all are there.
+    // RFC 6455 §4.1 is only about WebSockets. No request is answered before all have arrived.
     let server = listen(|l| {
         let mut peers: Vec<Peer> = (0..4).map(|_| Peer::plain(l.accept().unwrap().0)).collect();
         for p in &mut peers {
@@ -515,7 +515,7 @@ fn streams_and_a_websocket_do_not_wait_for_each_other() {
 
 #[test]
 fn a_stream_is_no_websocket() {
-    // What sends messages is a misuse, and does no harm.
+    // Calls that send messages are a misuse, and have no effect.
     let server = serve(|mut p| {
         p.request();
         p.write(FINE.as_bytes());

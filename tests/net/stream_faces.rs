@@ -114,7 +114,7 @@ fn a_blocking_stream_that_is_dropped_ends_the_connection() {
     }
 }
 
-/// A body of so many bytes.
+/// A body of this many bytes.
 const LARGE: usize = 64 << 20;
 
 fn large(mut p: Peer) {
@@ -177,7 +177,7 @@ fn a_blocking_stream_reads_no_more_than_it_is_asked_for() {
     drop(stream);
 }
 
-/// Writes until the client takes no more; how much that was.
+/// Writes until the client takes no more; returns how much that was.
 fn stuck_after(p: &mut Peer, most: usize) -> usize {
     p.tcp.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
     let mut sum = 0;
@@ -200,7 +200,7 @@ fn soon_paused(limits: Limits) -> (Client, Events) {
     Client::spawn(Config { limits, ..Config::default() }).unwrap()
 }
 
-/// The bytes that come, and how it ends.
+/// The received bytes, and the end.
 fn to_the_end(events: &mut Events) -> (usize, Closed) {
     let (until, mut sum, mut end) = (soon(), 0, None);
     loop {
@@ -243,7 +243,7 @@ fn a_client_that_does_not_read_pauses_the_socket_and_goes_on() {
 
 #[test]
 fn a_client_that_does_not_read_is_no_silent_server() {
-    // The idle limit is about the peer: while nothing is read, nothing can come.
+    // The idle limit is about the peer: while the socket is not read, nothing can arrive.
     const IDLE: Duration = Duration::from_millis(100);
     let (stuck, wait) = channel();
     let server = serve(move |mut p| {
@@ -269,7 +269,7 @@ fn a_websocket_that_is_not_read_is_no_silent_server() {
     let (stuck, wait) = channel();
     let server = serve(move |mut p| {
         p.accept(b"");
-        // A binary message after the other, until the client takes no more.
+        // Sends binary messages until the client takes no more.
         let message = frame(0x82, &[7; 60_000]);
         p.tcp.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
         let mut whole = 0;
@@ -295,7 +295,7 @@ fn a_websocket_that_is_not_read_is_no_silent_server() {
     let (client, mut events) = soon_paused(limits);
     client.open(options(&server.url()).ping_interval(Some(INTERVAL))).unwrap();
     wait.recv_timeout(LONG).unwrap();
-    // Several times what a silent peer is given.
+    // Several times the limit for a silent peer.
     std::thread::sleep(INTERVAL * 8);
     let (until, mut count, mut end) = (soon(), 0, None);
     while end.is_none() {

@@ -1,4 +1,4 @@
-//! What is told of the connection below the protocol, and what a socket is made with.
+//! Facts about the connection below the protocol, and the options of a socket.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -16,7 +16,7 @@ use crate::common::proxy::Setup;
 use crate::common::*;
 use crate::web::*;
 
-/// What is told with the first event.
+/// The facts in the first event.
 fn transport_of(ask: impl Into<Ask>, config: Config) -> Transport {
     let mut reactor = Reactor::new(config).unwrap();
     reactor.open(ask).unwrap();
@@ -29,7 +29,7 @@ fn transport_of(ask: impl Into<Ask>, config: Config) -> Transport {
     *transport.unwrap_or_else(|| panic!("{told:?}"))
 }
 
-/// Serves a WebSocket or a request; the client's address.
+/// Serves a WebSocket or a request; returns the client's address.
 fn any(secure: bool) -> Scripted<SocketAddr> {
     serve_either(secure, |mut p| {
         p.answer_any();
@@ -37,7 +37,7 @@ fn any(secure: bool) -> Scripted<SocketAddr> {
     })
 }
 
-/// Which steps were measured.
+/// The steps that were measured.
 fn steps(phases: &Phases) -> Vec<&'static str> {
     phases.iter().map(|(name, _)| name).collect()
 }
@@ -72,7 +72,7 @@ fn both_ends_and_each_step_that_there_was_are_told() {
             let told = transport_of(ask, config);
             let server_address = server.address;
             let client = server.join();
-            // A plain request goes to the proxy as it is: there is no way to be opened.
+            // The proxy forwards a plain request: there is no tunnel to be opened.
             let whole = stream && proxied && !secure;
             let want: Vec<_> =
                 want.iter().copied().filter(|step| !whole || *step != "proxy").collect();
@@ -144,7 +144,7 @@ fn the_own_address_is_what_the_server_sees_and_has_to_be_of_the_same_family() {
         assert_eq!(seen.ip(), local);
         assert_eq!(told.local, Some(Endpoint::Address(seen)));
     }
-    // On the way to a proxy, too.
+    // For a connection to a proxy, too.
     let server = any(false);
     let proxying = Setup::http().start();
     let config = Config {
@@ -164,16 +164,16 @@ fn the_own_address_is_what_the_server_sees_and_has_to_be_of_the_same_family() {
         let part = format!("cannot be reached from {local}, the local address");
         assert!(error.to_string().contains(&part), "{error}");
     }
-    // An address of somebody else.
+    // An address of another machine.
     let socket = SocketOptions::new().local_address("203.0.113.1".parse().unwrap());
     let told = events(options("ws://127.0.0.1:9/").socket(socket), Config::default());
     assert!(matches!(failure(&told).0.kind(), ErrorKind::Connect(_)), "{told:?}");
 }
 
-/// Where to, and with which probes.
+/// The address, and the probes.
 type Dials = Arc<Mutex<Vec<(Endpoint, Option<KeepAlive>)>>>;
 
-/// The operating system, which writes down how it was asked to connect.
+/// The operating system, with a record of the calls of `connect`.
 struct Noting {
     os: Os,
     dials: Dials,
@@ -237,11 +237,11 @@ impl Sys for Noting {
     }
 }
 
-/// Makes what is asked of a server.
+/// Makes the kind of request for a server.
 type Make = Box<dyn Fn(SocketAddr) -> Ask>;
 
-/// Who waits for ever for a server that is gone without a word is probed: `tcp_keep_alive`,
-/// `tcp_probe_interval` and `tcp_probes`, where nothing else is said.
+/// A connection that could wait for ever for a server that is gone is probed: `tcp_keep_alive`,
+/// `tcp_probe_interval` and `tcp_probes`, unless an option says otherwise.
 #[test]
 fn a_stream_without_an_idle_limit_is_probed_and_nothing_else_unless_it_is_asked_for() {
     let seconds = Duration::from_secs;
@@ -306,7 +306,7 @@ fn a_stream_without_an_idle_limit_is_probed_and_nothing_else_unless_it_is_asked_
 
 #[test]
 fn the_kernel_takes_every_option_of_a_socket() {
-    // That a kernel takes the numbers; which ones it has, it may round.
+    // The kernel accepts the numbers; it may round them.
     let keep_alive = SocketOptions::new().keep_alive(Some(Duration::from_secs(45)));
     for socket in [
         keep_alive.clone(),
@@ -344,7 +344,7 @@ fn an_error_tells_the_steps_that_were_behind_it_and_a_time_limit_says_so() {
         assert!(error.to_string().ends_with(&format!(" (after {})", error.phases())), "{error}");
         server.join();
     }
-    // What is no time limit has them, and does not say so.
+    // A limit that is no time limit has steps, and does not show them.
     let server = serve(|mut p| {
         p.request();
         p.write(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
@@ -354,7 +354,7 @@ fn an_error_tells_the_steps_that_were_behind_it_and_a_time_limit_says_so() {
     assert_eq!(steps(error.phases()), ["connect"]);
     assert!(!error.to_string().contains("after"), "{error}");
     server.join();
-    // Nothing was behind it.
+    // No server was behind it.
     let config = Config { policy: Policy::list([]), ..Config::default() };
     let told = events(options("ws://127.0.0.1:9/"), config);
     assert_eq!(steps(failure(&told).0.phases()), [""; 0]);

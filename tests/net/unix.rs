@@ -17,7 +17,7 @@ use moonwire::{
 use crate::common::*;
 use crate::web::{FINE, body, found, is_complete};
 
-/// A path for a socket, which goes with it.
+/// A path for a socket, which is removed with it.
 struct Place(PathBuf);
 
 impl Place {
@@ -60,7 +60,7 @@ fn head(stream: &mut impl std::io::Read) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// Opens a WebSocket and closes it; the head of the request.
+/// Opens a WebSocket and closes it; returns the head of the request.
 fn open_and_close(stream: &mut (impl std::io::Read + std::io::Write)) -> String {
     let head = head(stream);
     let answer = format!(
@@ -75,7 +75,7 @@ fn open_and_close(stream: &mut (impl std::io::Read + std::io::Write)) -> String 
     head
 }
 
-/// Plays `script` with each of the next clients.
+/// Runs `script` with each of the next clients.
 fn serving<R: Send + 'static>(
     listener: UnixListener,
     count: usize,
@@ -102,7 +102,7 @@ fn a_web_socket_over_a_unix_socket_asks_localhost_and_no_proxy() {
     let proxy = Proxy::parse("http://proxy.invalid").unwrap();
     let config = Config { proxy: proxy.clone().into(), ..Config::default() };
     let mut reactor = Reactor::new(config).unwrap();
-    // Not even if it is said for this one.
+    // Not even if this connection has one of its own.
     reactor.open(options(&place.url("ws", "/chat?x=1")).proxy(proxy)).unwrap();
     let mut transport = None;
     let told = run(&mut reactor, |_, event| {
@@ -185,7 +185,7 @@ fn a_socket_that_is_not_there_is_an_error_that_names_it() {
         assert!(text.starts_with(&start) && text.contains(words), "{text}");
         assert!(!text.contains("0.0.0.0"), "{text}");
     }
-    // One where nobody listens any more.
+    // A socket at which no server listens any more.
     drop(place.listen());
     let told = events(options(&place.url("ws", "/")), Config::default());
     assert!(failure(&told).0.to_string().contains("Connection refused"), "{told:?}");
@@ -199,7 +199,7 @@ fn a_queue_that_is_full_is_an_error_and_nobody_hangs() {
     let listener = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
     bind(&listener, &SocketAddrUnix::new(&place.0).unwrap()).unwrap();
     listen(&listener, 0).unwrap();
-    // One waits to be accepted, and the kernel takes no other.
+    // One waits to be accepted, and the kernel accepts no other.
     let _first = UnixStream::connect(&place.0).unwrap();
     let told = events(options(&place.url("ws", "/")), Config::default());
     let (error, _) = failure(&told);
@@ -245,7 +245,7 @@ fn no_redirect_leads_to_a_socket_or_away_from_one_and_within_it_one_is_followed(
     let url = server.url().replacen("ws", "http", 1);
     crossing(&events(get(&url), Config::default()));
     server.join();
-    // Within the socket, and with what is for its origin.
+    // Within the socket, with the credentials for its origin.
     let place = Place::new();
     let server = serving(place.listen(), 2, |n, mut stream| {
         let head = head(&mut stream);

@@ -1,4 +1,4 @@
-//! Requests with much to say, and servers that answer before they have heard it.
+//! Requests with large bodies, and servers that respond before they have read them.
 
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use moonwire::{Closed, Config, Conn, ErrorKind, Event, Reactor, Stage};
 use crate::common::*;
 use crate::web::*;
 
-/// More than the kernel keeps between the two.
+/// More than the kernels on both sides hold.
 const MUCH: usize = 16 << 20;
 
-/// How long a turn waits before the test looks around.
+/// How long a turn waits before the test checks its state.
 const PAUSE: Duration = Duration::from_millis(10);
 
 #[test]
@@ -34,8 +34,8 @@ fn a_large_body_arrives_as_it_is() {
     }
 }
 
-/// What the server leaves unread makes its close a reset, behind the end of its answer. (Wine tells an
-/// end and a reset apart only by what poll says.)
+/// Unread bytes turn the server's close into a reset, after the end of its response. (Wine
+/// distinguishes an end from a reset only by what poll reports.)
 #[cfg(unix)]
 #[test]
 fn an_end_that_came_before_a_reset_is_an_end() {
@@ -89,14 +89,14 @@ fn an_end_that_came_before_a_reset_is_an_end() {
 
 #[test]
 fn an_answer_before_the_request_is_out_ends_it() {
-    // The server has said all it wants to say, and does not read on.
+    // The server has sent everything, and does not read on.
     for secure in [false, true] {
         for stays in [false, true] {
             let (done, wait) = channel::<()>();
             let server = serve_either(secure, move |mut p| {
                 p.request();
                 p.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 5\r\n\r\nsorry");
-                // What it leaves unread makes its close a reset.
+                // Unread bytes turn its close into a reset.
                 if stays {
                     wait.recv_timeout(LONG).unwrap();
                 }
@@ -113,7 +113,8 @@ fn an_answer_before_the_request_is_out_ends_it() {
 
 #[test]
 fn an_answer_that_overlaps_the_request_is_read_while_that_is_written() {
-    // Neither side waits for the other: half, an answer, the other half, the rest of the answer.
+    // Neither side waits for the other: half a request, a part of the response, the other half, the
+    // rest of the response.
     for secure in [false, true] {
         let server = serve_either(secure, |mut p| {
             p.request();
@@ -132,7 +133,7 @@ fn an_answer_that_overlaps_the_request_is_read_while_that_is_written() {
 
 #[test]
 fn a_reset_while_the_request_is_written_is_no_end_of_the_body() {
-    // A write that fails takes the error with it: what is read then looks like a good end.
+    // A failed write consumes the error: the read after it looks like a correct end.
     for known in [false, true] {
         for (start, missing) in [
             ("HTTP/1.1 200 OK\r\n\r\nhello", "until the end"),
@@ -145,7 +146,7 @@ fn a_reset_while_the_request_is_written_is_no_end_of_the_body() {
                 if known {
                     p.write(start.as_bytes());
                 }
-                // The client has read what was sent, or reads nothing from here on.
+                // The client has read everything, or reads nothing from here on.
                 wait.recv_timeout(LONG).unwrap();
                 if !known {
                     p.write(start.as_bytes());

@@ -1,5 +1,5 @@
-//! What the tests of streams share.
-// As in tests/common: what a module of a test offers is reached from the others alone.
+//! Shared by the tests of streams.
+// As in tests/common: only the other modules of a test use what a module exports.
 #![allow(unreachable_pub)]
 
 use std::io::{self, Read as _, Write as _};
@@ -38,17 +38,17 @@ pub fn is_complete(told: &[OwnedEvent]) -> bool {
     matches!(told.last(), Some(OwnedEvent::Closed(Closed::Complete)))
 }
 
-/// Bytes that are the same nowhere near.
+/// Bytes without repetitions.
 pub fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 7 + i / 251) as u8).collect()
 }
 
-/// The length that the request says.
+/// The length in the request.
 pub fn length(head: &str) -> usize {
     field(head, "Content-Length").map_or(0, |n| n.parse().unwrap())
 }
 
-/// Accepts a client for each answer; gives the requests with their bodies.
+/// Accepts a client for each response; returns the requests with their bodies.
 pub fn answer_each(listener: &TcpListener, answers: &[String]) -> Vec<String> {
     answers
         .iter()
@@ -75,13 +75,13 @@ pub const FINE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine";
 pub enum Parting {
     /// Without TLS.
     Plain,
-    /// Over TLS, without a word.
+    /// Over TLS, without close_notify.
     Cut,
     /// Over TLS, with `close_notify`.
     Goodbye,
 }
 
-/// Answers one request with these bytes and ends the stream; where, and the thread.
+/// Answers one request with these bytes and ends the stream; returns the address and the thread.
 pub fn answer_and_part(answer: &str, parting: Parting) -> (String, Scripted<()>) {
     let answer = answer.to_owned();
     if parting != Parting::Goodbye {
@@ -105,18 +105,18 @@ pub fn answer_and_part(answer: &str, parting: Parting) -> (String, Scripted<()>)
         stream.write_all(answer.as_bytes()).unwrap();
         stream.conn.send_close_notify();
         stream.flush().unwrap();
-        // So that nothing is lost to a reset.
+        // So that a reset destroys nothing.
         stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
         let _ = stream.sock.read_to_end(&mut Vec::new());
     });
     (http(&server.url()).replacen("http", "https", 1), server)
 }
 
-/// The operating system, with its sockets counted and without names.
+/// The operating system, with a count of its sockets and without names.
 pub struct Watched {
     os: Os,
     pub open: Arc<AtomicUsize>,
-    /// Connections that were begun.
+    /// The number of connections that were begun.
     pub begun: Arc<AtomicUsize>,
 }
 

@@ -1,4 +1,5 @@
-//! Whom a client believes: every certificate of tests/certs, and what the server hears of it.
+//! Which certificates a client accepts: every certificate of tests/certs, and the alert that the
+//! server receives.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use moonwire::rustls::pki_types::CertificateDer;
 
 use crate::common::tls::*;
 
-/// The host of the URL, the certificate, and the reason and the alert if it is refused.
+/// The host of the URL, the certificate, and, if it is refused, the reason and the alert.
 type Row = (&'static str, &'static str, Option<(&'static str, AlertDescription)>);
 
 const UNTRUSTED: (&str, AlertDescription) = (
@@ -32,7 +33,7 @@ const fn broken_rule(text: &'static str) -> Option<(&'static str, AlertDescripti
     Some((text, CertificateUnknown))
 }
 
-// FAULTS 49, 55: red but for those that are good.
+// FAULTS 49, 55: refused, except the valid ones.
 const MATRIX: &[Row] = &[
     ("127.0.0.1", "good", None),
     ("[::1]", "good", None),
@@ -54,7 +55,7 @@ const MATRIX: &[Row] = &[
     ("localhost", "unknown-root", Some(UNTRUSTED)),
     ("localhost", "self-signed", Some(UNTRUSTED)),
     ("localhost", "no-intermediate", Some(UNTRUSTED)),
-    // Names. Only what a certificate says itself counts, and only in its subjectAltName.
+    // Names. Only the certificate itself counts, and only its subjectAltName.
     ("localhost", "other", other_name("the certificate is for other.example (expected localhost)")),
     ("127.0.0.1", "other", other_name("the certificate is for other.example (expected 127.0.0.1)")),
     (
@@ -82,11 +83,11 @@ const MATRIX: &[Row] = &[
         "address",
         other_name("the certificate is for 127.0.0.1, ::1 (expected ::ffff:127.0.0.1)"),
     ),
-    // A wildcard stands for one label, no fewer and no more.
+    // A wildcard matches exactly one label.
     ("a.test", "wildcard", other_name("the certificate is for *.a.test (expected a.test)")),
     ("y.x.a.test", "wildcard", other_name("the certificate is for *.a.test (expected y.x.a.test)")),
     ("127.0.0.1", "wildcard", other_name("the certificate is for *.a.test (expected 127.0.0.1)")),
-    // What a certificate is for.
+    // The purpose of a certificate.
     (
         "localhost",
         "client-only",
@@ -95,7 +96,7 @@ const MATRIX: &[Row] = &[
             UnsupportedCertificate,
         )),
     ),
-    // What may stand between a root and a certificate.
+    // Certificates between a root and a certificate.
     (
         "localhost",
         "no-ca",
@@ -116,7 +117,7 @@ const MATRIX: &[Row] = &[
         "deep",
         broken_rule("the chain of certificates breaks a rule: MaximumPathDepthExceeded"),
     ),
-    // What is too weak.
+    // Weak algorithms.
     (
         "localhost",
         "sha1",
@@ -136,7 +137,7 @@ fn the_matrix_is_red_but_for_the_good_ones() {
     }
 }
 
-/// Opens `host` in every way at servers that `server` makes.
+/// Opens `host` in every way, with servers that `server` makes.
 fn check(
     host: &str,
     name: &str,
@@ -158,14 +159,14 @@ fn check(
                 assert_eq!(tried.refused(), format!("TLS: {text}"), "{what}");
                 assert!(tried.is_certificate(), "{what}");
                 assert!(tried.trace.contains(text), "{what}");
-                // Nothing was sent to it, and it was told why.
+                // Nothing was sent to it, and it got an alert with the reason.
                 assert_eq!(seen.end, End::Alert(alert), "{what}");
             }
         }
     }
 }
 
-/// What is no certificate of a file, but made of some.
+/// Chains that no file has, made from several files.
 struct Made {
     name: &'static str,
     server: fn() -> Server,
@@ -174,7 +175,7 @@ struct Made {
 
 const MADE: &[Made] = &[
     Made {
-        // Anybody can send a certificate; only its owner has the key.
+        // Anybody can send a certificate; only its holder has the key.
         name: "somebody else's certificate",
         server: || Server { key: key("other"), ..Server::new("good") },
         refused: Some(FORGED),
@@ -220,7 +221,7 @@ const MADE: &[Made] = &[
         refused: None,
     },
     Made {
-        // FAULTS 55: what does not lead anywhere is not followed for ever.
+        // FAULTS 55: a chain that leads nowhere is not followed for ever.
         name: "a chain with a hundred that do not belong there",
         server: || {
             let mut chain = chain("chain");

@@ -1,5 +1,5 @@
-//! How a connection over TLS ends: with a goodbye (`close_notify`), without one, with an alert.
-//! RFC 8446 §6.1: without a goodbye the end may be somebody else's doing.
+//! How a connection over TLS ends: with `close_notify`, without it, with an alert. RFC 8446 §6.1:
+//! without `close_notify`, an attacker may have ended it.
 
 use std::io::Write as _;
 use std::net::Shutdown;
@@ -13,11 +13,11 @@ use moonwire::{Closed, Conn, ErrorKind, Event, Reactor, Stage};
 use crate::common::tls::*;
 use crate::common::*;
 
-/// How a server leaves.
+/// How a server ends the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leave {
     Goodbye,
-    /// TCP says that it is the end, TLS does not.
+    /// TCP ends, TLS does not.
     Cut,
     /// A fatal alert.
     Alert,
@@ -35,7 +35,7 @@ impl Leave {
     }
 }
 
-/// A server that does as `script` says once the handshake is over.
+/// A server that runs `script` once the handshake is complete.
 fn scripted(
     version: &'static moonwire::rustls::SupportedProtocolVersion,
     script: impl Fn(&mut Peer) + Send + 'static,
@@ -69,7 +69,7 @@ fn a_websocket_is_closed_by_its_close_frame_and_lost_without_one() {
                 let want = if leave == Leave::Alert { ALERT } else { NO_CLOSE };
                 assert_eq!(tried.reason().unwrap(), want, "{what}");
             }
-            // After the close frames nothing is left that anybody could cut off.
+            // After the close frames there is nothing that an attacker could cut off.
             let server = scripted(version, move |p| {
                 p.accept(&[text(), close(4000, "bye")].concat());
                 assert_eq!(p.close_code(), 4000);
@@ -106,14 +106,15 @@ fn a_server_that_leaves_before_it_answers() {
     }
 }
 
-/// What a body comes to when the server leaves behind `0`: with a goodbye, without, by an alert.
+/// The result of a body when the server ends after `0`: with close_notify, without it, with an
+/// alert.
 #[derive(Clone, Copy, Debug)]
 enum Body {
-    /// Its end is known, and was there.
+    /// Its end is known, and has arrived.
     Whole,
-    /// Its end is known, and was not there.
+    /// Its end is known, and has not arrived.
     Short(Option<u64>),
-    /// The end of the stream is its end, if the server says so.
+    /// The end of the stream is its end, if close_notify confirms it.
     UntilEnd,
 }
 
@@ -215,7 +216,7 @@ const MUCH: usize = 8 << 20;
 
 #[test]
 fn the_goodbye_of_tls_comes_behind_everything_that_waits() {
-    // What is sent behind it does not count, so the close frame would be lost.
+    // Bytes behind close_notify do not count, so the close frame would be lost.
     let server = serve_tls("good", |mut p| {
         p.accept(b"\xFF\0");
         std::thread::sleep(Duration::from_millis(200));
@@ -240,7 +241,7 @@ fn a_blocking_send_returns_when_the_kernel_has_it_and_not_tls() {
     });
     let mut ws = options(&server.url()).connect_with(trusting()).unwrap();
     ws.send_binary(&vec![7; MUCH]).unwrap();
-    // Nothing drives the connection from here on.
+    // No thread drives the connection from here on.
     assert_eq!(server.join(), MUCH);
 }
 
@@ -267,7 +268,7 @@ fn what_came_before_a_broken_record_is_told() {
     }
     reactor.send_text(id, "go").unwrap();
     reactor.flush();
-    // So that one read brings both.
+    // So that one read returns both.
     wait.recv().unwrap();
     while !reactor.is_empty() {
         turn(&mut reactor);

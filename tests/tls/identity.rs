@@ -1,4 +1,4 @@
-//! A client certificate and its key, as `TlsOptions::identity` takes them.
+//! A client certificate and its key, in the forms that `TlsOptions::identity` accepts.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -27,7 +27,7 @@ fn a_server_that_demands_a_certificate_accepts_it_and_refuses_without() {
         let seen = server.join();
         let End::Request { with_certificate: true, .. } = seen[0].end else { panic!("{seen:?}") };
         assert_eq!(seen[1].end, End::Other);
-        // Nobody asks, nobody is shown.
+        // A server that does not ask gets no certificate.
         let server = answering(Server::new("good").only(version).config(), 1);
         assert_eq!(face.open_at(server.address, &config).reason(), None);
         let End::Request { with_certificate: false, .. } = server.join()[0].end else { panic!() };
@@ -41,7 +41,7 @@ fn armour(label: &str, der: &[u8]) -> Vec<u8> {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n")).into_bytes()
 }
 
-/// The key of a certificate as SEC1 has it (RFC 5915 §3), which is a part of PKCS#8.
+/// The key of a certificate in SEC1 form (RFC 5915 §3), which is a part of PKCS#8.
 fn sec1(name: &str) -> Vec<u8> {
     let pkcs8 = key(name).secret_der().to_vec();
     let at = pkcs8.windows(5).position(|w| w == [2, 1, 1, 4, 32]).unwrap();
@@ -90,7 +90,7 @@ fn what_is_wrong_with_a_certificate_or_a_key_is_said() {
         (&chain, b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n", encrypted),
         (&chain, &pem("good.key"), other),
         (&chain, &sec1("good"), other),
-        // Read as a key, or it would not be known that it is another one.
+        // It was read as a key, or it could not be known that it is another one.
         (&chain, RSA, other),
     ] {
         let error = TlsOptions::new().identity(chain, key).build().unwrap_err();
@@ -100,7 +100,7 @@ fn what_is_wrong_with_a_certificate_or_a_key_is_said() {
     }
 }
 
-/// A key of nobody's, as PKCS#1 has it (RFC 8017 §A.1.2).
+/// A key without a certificate, in PKCS#1 form (RFC 8017 §A.1.2).
 const RSA: &[u8] = b"\
 -----BEGIN RSA PRIVATE KEY-----
 MIIEpQIBAAKCAQEA/EoP9bNEZwzClKR5FQa/rP17dGRm51g/AyjEDb5kfLFQ6/ai

@@ -1,4 +1,4 @@
-//! Connections over TLS that wait for another request: what TLS says meanwhile.
+//! Connections over TLS that wait for another request, and TLS records that arrive meanwhile.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ fn asked(reactor: &mut Reactor, url: &str) -> Vec<OwnedEvent> {
     run(reactor, |_, _| {})
 }
 
-/// A server for so many clients. With the first it does something behind its first answer.
+/// A server for this number of clients. With the first it acts after its first response.
 fn server(
     version: &'static SupportedProtocolVersion,
     count: usize,
@@ -46,7 +46,7 @@ fn url(server: &Scripted<Vec<usize>>) -> String {
     format!("https://{}/", server.address)
 }
 
-/// Records without data, as late tickets are, are read and are no answer.
+/// Records without data, such as late tickets, are read and are not a response.
 #[test]
 fn what_tls_says_by_itself_ends_nothing() {
     use moonwire::rustls::version::TLS13;
@@ -83,7 +83,7 @@ fn what_tls_says_by_itself_ends_nothing() {
     }
 }
 
-/// A goodbye, an alert, a record that is none or not whole: with the answer or behind it.
+/// close_notify, an alert, an invalid or an incomplete record: with the response or after it.
 #[test]
 fn what_tls_ends_or_breaks_is_not_used_again() {
     type Meddle = fn(&mut Peer);
@@ -114,7 +114,7 @@ fn what_tls_ends_or_breaks_is_not_used_again() {
     }
 }
 
-/// One that has waited for long enough says goodbye.
+/// A connection that has waited too long is closed with close_notify.
 #[test]
 fn one_that_is_over_says_goodbye() {
     for version in VERSIONS {

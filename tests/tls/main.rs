@@ -1,5 +1,5 @@
-//! TLS on loopback: certificates, names, trust, versions, and how it ends. The certificates are
-//! those of tests/certs.
+//! TLS on loopback: certificates, names, trust, versions, and ends. The certificates are those of
+//! tests/certs.
 #![cfg(all(feature = "tls", feature = "cli"))]
 
 #[path = "../common/mod.rs"]

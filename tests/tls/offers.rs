@@ -1,4 +1,4 @@
-//! What a client made by `TlsOptions` offers and whom it trusts: versions, protocols (ALPN), roots, and
+//! What a client made by `TlsOptions` offers and trusts: versions, protocols (ALPN), roots, and
 //! where its secrets go.
 
 use std::sync::{Arc, Mutex};
@@ -40,7 +40,7 @@ fn a_least_version_is_kept_to() {
     }
 }
 
-/// The protocols that a server with `has` saw, and what became of the client.
+/// The protocols that a server with `has` received, and the result of the client.
 fn agree(face: Face, has: &[&str], config: &Arc<ClientConfig>) -> (Option<Vec<String>>, Tried) {
     let mut server = Server::new("good").config();
     server.alpn_protocols = has.iter().map(|p| p.as_bytes().to_vec()).collect();
@@ -60,7 +60,7 @@ fn http_1_1_is_offered_unless_the_options_say_otherwise() {
                 assert_eq!((seen, tried.reason()), (http(), None), "{has:?}");
             }
         }
-        // The configuration of a reactor that was given none; it does not trust the server.
+        // The configuration of a reactor without a `Config::tls`; it does not trust the server.
         let server = answering(Server::new("good").config(), 1);
         let url = format!("{}://{}/", face.scheme(), server.address);
         face.tried(&url, Config::default()).refused();
@@ -120,7 +120,7 @@ fn the_systems_store_is_read_only_where_the_build_has_the_feature() {
     let said = TlsOptions::new().trust(Trust::System).build().err().map(|e| e.to_string());
     match said.as_deref() {
         None => assert!(has, "it is read without the feature"),
-        // A machine without a store.
+        // A machine without a store of roots.
         Some(said) if has => assert!(said.starts_with("the system's store has no root"), "{said}"),
         Some(said) => assert_eq!(
             said,
@@ -155,7 +155,7 @@ fn what_cannot_be_used_is_said() {
     new().alpn(&[&long[1..]]).build().unwrap();
 }
 
-/// The names of the secrets that were told.
+/// The labels of the secrets that were logged.
 #[derive(Debug, Default)]
 struct Labels(Mutex<Vec<String>>);
 
@@ -190,7 +190,7 @@ fn debug_output_shows_no_key() {
         for line in key.lines().filter(|line| !line.starts_with("-----")) {
             assert!(!text.contains(line), "{text}");
         }
-        // As a list of numbers, it would be as readable.
+        // A list of numbers would be as readable.
         assert!(!text.contains("48, 129, 135"), "{text}");
     }
 }

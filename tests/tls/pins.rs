@@ -1,4 +1,4 @@
-//! Pins: a key that has to be in the chain, besides all that is verified anyway.
+//! Pins: a key that must be in the chain, in addition to verification.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ fn pin(certificate: &CertificateDer<'_>) -> Pin {
     Pin::of_certificate(certificate).unwrap()
 }
 
-/// Trusts the root of tests/certs, and wants one of these keys besides.
+/// Trusts the root of tests/certs, and also requires one of these keys.
 fn pinned(pins: &[Pin]) -> Arc<ClientConfig> {
     let options = TlsOptions::new().trust(Trust::Pem(pem("ca.pem")));
     options.trust(Trust::Pins(pins.to_vec())).build().unwrap()
 }
 
-/// Opens `localhost` in every way at servers that `server` makes. What is refused names the server's own
-/// key.
+/// Opens `localhost` in every way, with servers that `server` makes. The error of a refusal names
+/// the server's own key.
 fn check(server: impl Fn() -> Server, pins: &[Pin], good: bool) {
     let config = pinned(pins);
     for (face, version) in all() {
@@ -54,7 +54,7 @@ fn the_key_of_the_certificate_of_the_intermediate_or_of_the_root_may_be_pinned()
     for certificate in sent.iter().chain(&root) {
         check(|| Server::new("chain"), &[pin(certificate)], true);
     }
-    // Without anything between.
+    // Without an intermediate.
     for certificate in chain("good").iter().chain(&root) {
         check(|| Server::new("good"), &[pin(certificate)], true);
     }
@@ -83,7 +83,8 @@ fn one_of_several_pins_is_enough_however_they_are_given() {
 
 #[test]
 fn a_pinned_certificate_that_is_only_sent_along_does_not_count() {
-    // FAULTS 49. Certificates are public: whoever has a good one of his own can send the pinned one behind it.
+    // FAULTS 49. Certificates are public: the holder of another valid one can send the pinned one
+    // behind it.
     for pinned in [&chain("other")[0], &chain("chain")[1], &chain("client-ca")[0]] {
         let appended = || {
             let chain = [chain("good"), vec![pinned.clone()]].concat();
@@ -95,8 +96,8 @@ fn a_pinned_certificate_that_is_only_sent_along_does_not_count() {
 
 #[test]
 fn a_certificate_made_up_around_a_pinned_key_does_not_count() {
-    // FAULTS 49. Named as the issuer of the server's certificate, so that it would stand between that and the root,
-    // and with the pinned public key in it.
+    // FAULTS 49. A certificate that claims to be the issuer, between the server's certificate and
+    // the root, with the pinned public key in it.
     let pinned = &chain("other")[0];
     let mut forged = chain("ca")[0].to_vec();
     let point = |der: &[u8]| der.windows(4).position(|w| w == [3, 0x42, 0, 4]).unwrap() + 4;
@@ -123,7 +124,7 @@ fn a_pin_is_no_substitute_for_a_root() {
             assert_eq!(server.join()[0].end, End::Alert(UnknownCA));
         }
     }
-    // Nor for the name, nor for the time.
+    // Neither the name nor the time is excused.
     for (name, why) in [("other", "is for other.example"), ("expired", "has expired")] {
         let config = pinned(&[pin(&chain(name)[0])]);
         let server = answering(Server::new(name).config(), 1);

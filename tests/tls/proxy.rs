@@ -1,4 +1,4 @@
-//! TLS through proxies, and TLS with a proxy: with one over the other, or alone.
+//! TLS through proxies, and TLS to a proxy: one inside the other, or alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,17 +28,17 @@ fn echo(secure: bool) -> Running {
     .unwrap()
 }
 
-/// A proxy with the certificate that is good.
+/// A proxy with the valid certificate.
 fn good() -> Arc<ServerConfig> {
     server_config("good")
 }
 
-/// A proxy that is spoken to over TLS, and trusted.
+/// A trusted proxy that clients reach over TLS.
 fn trusted(address: std::net::SocketAddr) -> Proxy {
     Proxy::parse(&format!("https://{address}")).unwrap().tls(Arc::new(client()))
 }
 
-/// A proxy at work for each scheme.
+/// A running proxy for each scheme.
 fn at_work(scheme: &str) -> (Proxying, Proxy) {
     let setup = match scheme {
         "http" => Setup::http(),
@@ -76,8 +76,8 @@ fn messages_of_every_size_go_both_ways_through_every_proxy_and_the_end_is_clean(
             assert_eq!(ws.close(4000, "done").unwrap().code, Some(4000));
             drop(ws);
             let visit = proxying.visit();
-            // FAULTS 46: what is for the proxy stays with it; and what is for the server under TLS is
-            // none of the proxy's business.
+            // FAULTS 46: data for the proxy reaches only the proxy; and the proxy cannot read data
+            // for the server under TLS.
             let start = if secure { &b"\x16\x03"[..] } else { b"GET / HTTP/1.1\r\n" };
             assert!(visit.through.starts_with(start), "{scheme}");
             let head = visit.through.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or_default();
@@ -139,7 +139,7 @@ fn a_plain_request_goes_to_a_proxy_over_tls_as_it_is() {
     assert!(head.starts_with("GET / HTTP/1.1\r\n") && !head.contains("Proxy"), "{head}");
 }
 
-/// Much, through buffers that are small everywhere: each part of a record is written by itself.
+/// Much data, through small buffers: each part of a record is written separately.
 #[test]
 fn a_large_upload_over_tls_in_tls_arrives_though_the_proxy_reads_slowly() {
     for scheme in ["https", "wss"] {
@@ -213,7 +213,7 @@ fn the_certificate_of_a_proxy_is_verified() {
             assert!(!matches!(server.join()[0].end, End::Request { .. }), "nothing is asked");
         }
     }
-    // Whom servers are trusted by is no word about proxies.
+    // The trust in servers does not extend to proxies.
     let config = Arc::new(Server::new("good").config());
     let server = serving(1, move |tcp| meet(tcp, &config).0);
     let proxy = Proxy::parse(&format!("https://{}", server.address)).unwrap();
@@ -242,7 +242,8 @@ fn the_certificate_of_a_server_is_verified_behind_a_proxy_that_is_not_blamed_for
 
 #[test]
 fn a_certificate_for_servers_is_not_shown_to_a_proxy() {
-    // FAULTS 52: who we are to servers is none of a proxy's business, unless it has that itself.
+    // FAULTS 52: a proxy does not get the client certificate for servers, unless it is configured
+    // for it.
     for version in VERSIONS {
         for own in [false, true] {
             let config =
@@ -320,7 +321,7 @@ fn a_proxy_that_speaks_no_tls_or_none_any_more_is_told_as_that() {
             server.join();
         }
     }
-    // It has its time, and no more.
+    // It has its time limit, and no more.
     let server = serve(|mut p| {
         p.record();
         p.rest();
@@ -353,7 +354,7 @@ fn a_refusal_over_tls_is_told_with_its_body() {
     }
 }
 
-/// Who ends the connection: the server says so in its own TLS, and a proxy can not say it for it.
+/// Only the server's own close_notify ends its TLS; that of the proxy does not.
 #[test]
 fn the_goodbye_of_a_proxy_ends_no_body_of_the_server() {
     for (goodbye, scheme) in [(true, "https"), (false, "https"), (true, "http"), (false, "http")] {
@@ -364,7 +365,7 @@ fn the_goodbye_of_a_proxy_ends_no_body_of_the_server() {
                 p.goodbye();
             }
         });
-        // It says goodbye whenever the server has ended.
+        // It sends close_notify whenever the server has ended.
         let (_proxying, proxy) = at_work(scheme);
         let url = format!("https://{}/", server.address);
         let tried = Face::Stream.tried(&url, through(proxy));

@@ -1,4 +1,4 @@
-//! Servers that do not speak TLS, or do it badly, or never come to an end of it.
+//! Servers that do not use TLS, or use it wrongly, or never complete a handshake.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,14 +13,14 @@ use moonwire::{
 use crate::common::tls::*;
 use crate::common::*;
 
-/// A server that answers the greeting of two clients, one for each face, with `bytes`; what comes
-/// back from them.
+/// A server that answers the ClientHello of two clients, one for each face, with `bytes`; returns
+/// what they send back.
 fn refused_by_both(bytes: impl AsRef<[u8]>) -> Vec<(String, Vec<u8>)> {
     let bytes = bytes.as_ref().to_vec();
     let server = serving(2, move |tcp| {
         let mut peer = Peer::plain(tcp);
         peer.record();
-        // The client may be gone before it is all written.
+        // The client may close before everything is written.
         let _ = peer.try_write(&bytes);
         peer.rest_bytes()
     });
@@ -33,7 +33,7 @@ fn refused_by_both(bytes: impl AsRef<[u8]>) -> Vec<(String, Vec<u8>)> {
     each.into_iter().zip(server.join()).collect()
 }
 
-/// Opens a connection and counts the turns that it takes.
+/// Opens a connection and counts its turns.
 fn counted(face: Face, to: SocketAddr) -> (usize, Tried) {
     let mut reactor = Reactor::new(trusting()).unwrap();
     reactor.open(face.ask(&format!("{}://{to}/", face.scheme()))).unwrap();
@@ -147,13 +147,13 @@ fn a_chain_of_certificates_has_a_bound() {
             tried.refused(),
             "TLS: the server's part of the handshake, its certificates maybe, is longer than 64 KiB"
         );
-        // rustls does not tell the server why.
+        // rustls does not send the server a reason.
         let end = server.join()[0].end;
         assert!(!matches!(end, End::Request { .. }), "{end:?}");
     }
 }
 
-/// The records that a server answers a greeting with.
+/// The records with which a server answers a ClientHello.
 fn flight(peer: &mut Peer, version: &'static SupportedProtocolVersion) -> Vec<Vec<u8>> {
     let mut config = Server::new("good").only(version).config();
     config.max_fragment_size = Some(128);
@@ -175,13 +175,13 @@ fn flight(peer: &mut Peer, version: &'static SupportedProtocolVersion) -> Vec<Ve
     records
 }
 
-/// How a server leaves in the middle of the handshake.
+/// How a server ends in the middle of the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leave {
     End,
     /// `close_notify`.
     Goodbye,
-    /// The same, over and over.
+    /// The same, repeatedly.
     Goodbyes,
     HalfARecord,
     Reset,
@@ -189,7 +189,7 @@ enum Leave {
 
 #[test]
 fn a_server_that_leaves_in_the_middle_of_the_handshake() {
-    // FAULTS 54: a goodbye inside the handshake ends it and does not spin.
+    // FAULTS 54: close_notify inside the handshake ends it and causes no busy loop.
     let ways = [Leave::End, Leave::Goodbye, Leave::Goodbyes, Leave::HalfARecord, Leave::Reset];
     for (face, version) in all() {
         for leave in ways {
@@ -225,8 +225,8 @@ fn a_server_that_leaves_in_the_middle_of_the_handshake() {
 
 #[test]
 fn a_goodbye_in_the_handshake_of_a_server_that_stays_does_not_spin() {
-    // FAULTS 54. Anybody could have sent it, so it is no end by itself: the server has the time that
-    // it has for everything.
+    // FAULTS 54. Anybody could have sent it, so it does not end the handshake by itself: the server
+    // has the usual time limit.
     let mut goodbye = record(21, &[1, 0]);
     for count in [1, 4] {
         goodbye = goodbye.repeat(count);
@@ -245,7 +245,7 @@ fn a_goodbye_in_the_handshake_of_a_server_that_stays_does_not_spin() {
     }
 }
 
-/// As [`counted`], in a hurry.
+/// Like [`counted`], with short limits.
 fn hurried(face: Face, to: SocketAddr) -> (usize, Tried) {
     let limit = Duration::from_millis(50);
     let ask = match face.ask(&format!("{}://{to}/", face.scheme())) {
@@ -257,7 +257,7 @@ fn hurried(face: Face, to: SocketAddr) -> (usize, Tried) {
     turns(&mut reactor)
 }
 
-/// The system, by a clock that goes on with every read, and with reads of one byte.
+/// The system, with a clock that advances with every read, and with reads of one byte.
 struct Drip {
     os: Os,
     start: Instant,
@@ -324,7 +324,7 @@ impl Sys for Drip {
 
 #[test]
 fn a_handshake_that_drips_has_one_deadline_for_it_all() {
-    // FAULTS 57: a byte every four seconds, and no single one is late.
+    // FAULTS 57: a byte every four seconds, none of which is late by itself.
     for (face, version) in all() {
         let server = answering(Server::new("good").only(version).config(), 1);
         let mut reactor = Drip::reactor(Duration::from_secs(4));

@@ -28,7 +28,7 @@ fn servers_with_one_version_are_spoken_to_and_the_trace_names_it() {
     }
 }
 
-/// The greeting of a server, in a record: of `version`, without extensions.
+/// The ServerHello in a record: of `version`, without extensions.
 fn server_hello(version: u8) -> Vec<u8> {
     let body = [
         &[3, version][..],
@@ -44,7 +44,7 @@ fn server_hello(version: u8) -> Vec<u8> {
 
 #[test]
 fn an_older_version_is_refused_and_the_server_is_told() {
-    // A greeting of SSL 3.0, TLS 1.0 and TLS 1.1.
+    // A ServerHello of SSL 3.0, TLS 1.0 and TLS 1.1.
     for version in [0, 1, 2] {
         for face in FACES {
             let server = serving(1, move |tcp| {

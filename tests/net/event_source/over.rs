@@ -1,4 +1,4 @@
-//! Each connection of a source goes over a stream that the program makes.
+//! Each connection of a source uses a stream that the program makes.
 
 use std::io;
 use std::net::TcpStream;
@@ -25,7 +25,7 @@ fn the_next_connection_goes_over_the_next_stream() {
     let addresses = [0, 1].map(|i: usize| servers[i].address);
     let made = Arc::new(AtomicUsize::new(0));
     let its = Arc::clone(&made);
-    // The name is resolved by nobody.
+    // The name is not resolved.
     let options = StreamOptions::get("http://events.example/").unwrap();
     let mut source = EventSource::new(options).reconnect(true).retry_floor(Duration::ZERO);
     source = source.retry(Duration::ZERO).over(move || {

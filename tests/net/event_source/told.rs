@@ -1,9 +1,9 @@
-//! What an event source tells besides events: comments, openings, breaks; and what it is told: to
-//! begin again, and to go on after a refusal that may pass.
+//! What an event source reports besides events (comments, openings, breaks), and the requests to
+//! restart and to go on after a transient refusal.
 
 use super::*;
 
-/// What comes next, in few words.
+/// The next item, as a short text.
 #[track_caller]
 fn told(source: &mut EventSource) -> String {
     match source.next_timeout(LONG).unwrap() {
@@ -24,7 +24,7 @@ fn all_told(source: &mut EventSource) -> Vec<String> {
     all
 }
 
-/// Reads until the client has closed, and says so.
+/// Reads until the client has closed, and reports that.
 fn until_closed(peer: &mut Peer, closed: &mpsc::Sender<()>) -> End {
     peer.rest();
     closed.send(()).unwrap();
@@ -57,7 +57,7 @@ fn comments_openings_and_breaks_come_in_order() {
     heads(server);
 }
 
-/// What LaunchDarkly's sse-contract-tests send and expect under the capability `comments`.
+/// The streams and results of LaunchDarkly's sse-contract-tests for the capability `comments`.
 #[test]
 fn contract_tests_of_comments_in_pieces() {
     let (go, wait) = mpsc::channel();
@@ -108,7 +108,7 @@ fn without_reconnect_no_break_is_told() {
     heads(server);
 }
 
-/// Each attempt that fails is told with what was wrong, however late the next call comes.
+/// Each failed attempt is reported with its error, however late the next call comes.
 #[test]
 fn every_failed_attempt_is_told_with_its_wait_and_reason() {
     let refused = StreamOptions::get("http://127.0.0.1:1/").unwrap();
@@ -116,7 +116,7 @@ fn every_failed_attempt_is_told_with_its_wait_and_reason() {
     assert!(source.last_error().is_none());
     for attempt in 0..5 {
         let told = within_attempt(&mut source);
-        // Twice as long after each, of which half is random; 1 ms at least.
+        // Twice as long after each, half of it random; at least 1 ms.
         let most = SHORT * (1 << attempt);
         assert!(told >= SHORT.max(most / 2) && told <= most, "{attempt}: {told:?}");
         let kind = source.last_error().unwrap().kind();
@@ -152,7 +152,7 @@ fn a_break_says_why_until_a_stream_is_open() {
     let want = [
         ("opened", None),
         ("|a", None),
-        // A body that ended as it should.
+        // A body that ended correctly.
         ("again", None),
         ("opened", None),
         ("|b", None),
@@ -173,7 +173,7 @@ fn to_begin_again_ends_the_connection_at_once_and_goes_on_behind_the_last_id() {
         let (closed, has_closed) = mpsc::channel();
         let server = play(secure, 2, move |number, peer| {
             if number == 0 {
-                // The second event comes with the first, and is not given.
+                // The second event arrives with the first, and is not reported.
                 peer.write(stream("id: 1\ndata: a\n\nid: 2\ndata: b\n\ndata: half").as_bytes());
                 return until_closed(peer, &closed);
             }
@@ -183,7 +183,7 @@ fn to_begin_again_ends_the_connection_at_once_and_goes_on_behind_the_last_id() {
         });
         let url = format!("http{}://{}/", if secure { "s" } else { "" }, server.address);
         let options = StreamOptions::get(&url).unwrap().timeout(LONG);
-        // One place, which the connection before has to leave.
+        // One place, which the earlier connection has to leave.
         let limits = Limits { connections: 1, ..Limits::default() };
         let mut source = EventSource::new(options).config(Config { limits, ..trusting() });
         assert_eq!([told(&mut source), told(&mut source)], ["opened", "1|a"]);
@@ -196,7 +196,7 @@ fn to_begin_again_ends_the_connection_at_once_and_goes_on_behind_the_last_id() {
     }
 }
 
-/// With an error, at a 204, without `reconnect`, and where it waits for an hour.
+/// After an error, at a 204, without `reconnect`, and while it waits for an hour.
 #[test]
 fn a_source_that_has_ended_or_waits_begins_again() {
     let limits = Limits { sse_line: 15, connections: 1, ..Limits::default() };
@@ -212,7 +212,7 @@ fn a_source_that_has_ended_or_waits_begins_again() {
         let server = answers(&[first, &stream("data: a\n\n")]);
         let mut source = EventSource::new(at(&server)).resume("7").retry(HOUR).reconnect(!ends);
         source = source.config(Config { limits: limits.clone(), ..Config::default() });
-        // Before anything else it does no harm.
+        // As the first call it has no effect.
         source.restart();
         let (mut failed, mut last) = (false, String::new());
         while !last.starts_with("again") && last != "closed" {
@@ -240,7 +240,7 @@ fn to_begin_again_forgets_the_attempts_that_failed() {
     source.restart();
     assert!(source.last_error().is_none());
     assert_eq!(within_attempt(&mut source), SHORT);
-    // Also an error of what is opened, not of an answer.
+    // Also an error in what is opened, not in a response.
     let limits = Limits { connections: 0, ..Limits::default() };
     let options = StreamOptions::get("http://127.0.0.1:1/").unwrap();
     let mut source = eager(options).config(Config { limits, ..Config::default() });
@@ -250,12 +250,12 @@ fn to_begin_again_forgets_the_attempts_that_failed() {
     }
 }
 
-/// WHATWG HTML §9.2.3 has any status but 200 end a source for good; FAULTS 81: a proxy's 502 while
-/// a backend restarts is a choice to go on.
+/// In WHATWG HTML §9.2.3 any status but 200 ends a source for good; FAULTS 81: after a proxy's 502
+/// while a backend restarts, a program may choose to go on.
 #[test]
 fn a_refusal_that_may_pass_is_a_failed_attempt_if_that_is_chosen() {
     let answer = |status: u16| {
-        // A body that nobody reads, and that would look like an event.
+        // A body that is not read, and that looks like an event.
         let typed = "Content-Type: text/event-stream\r\nContent-Length: 99";
         format!("HTTP/1.1 {status} No\r\n{typed}\r\n\r\nid: 9\ndata: x\n\n")
     };
