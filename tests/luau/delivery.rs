@@ -690,7 +690,7 @@ fn a_thread_that_was_left_behind_delivers_nothing_when_it_is_resumed() {
 
 #[test]
 fn a_thread_that_was_asked_for_is_its_handlers_alone() {
-    // Cancelled later it is finished, and nobody else is hit.
+    // When it is cancelled later it has finished, and no other thread is affected.
     each_once(
         r#"for _, thread in kept do
             if coroutine.status(thread) ~= "dead" then print("alive at", n) end
@@ -700,7 +700,7 @@ fn a_thread_that_was_asked_for_is_its_handlers_alone() {
         kept[1] = coroutine.running()"#,
         &["closed 130"],
     );
-    // The same if it is asked for behind a wait.
+    // The same if it is read after a wait.
     each_once(
         r#"task.wait()
         local thread = coroutine.running()
@@ -709,14 +709,14 @@ fn a_thread_that_was_asked_for_is_its_handlers_alone() {
         end)"#,
         &["closed 130"],
     );
-    // None is seen twice, as long as it is held.
+    // While a script holds a thread, it does not serve another handler.
     each_once(
         r#"local thread = coroutine.running()
         if table.find(kept, thread) then print("again at", n) end
         kept[n] = thread"#,
         &["closed 130"],
     );
-    // One that a handler has started is another.
+    // A thread that a handler has started is another one.
     each_once(
         r#"local inner
         task.spawn(function() inner = coroutine.running() coroutine.yield() print("never") end)
@@ -728,7 +728,7 @@ fn a_thread_that_was_asked_for_is_its_handlers_alone() {
 
 #[test]
 fn a_handler_may_be_any_function() {
-    // Each of them stays where it has yielded.
+    // Each of them stays at its yield.
     let wait = |f: &str| {
         format!(
             r#"local ws = WebSocket.connect((...))
@@ -740,7 +740,7 @@ fn a_handler_may_be_any_function() {
     everywhere(&wait("coroutine.running"), &numbers(70), &["closed"]);
     everywhere(&wait("pcall"), &numbers(70), &["closed"]);
     everywhere(&wait("print"), &numbers(3), &["1", "2", "3", "closed"]);
-    // One thread of the script's own that takes a message at a time.
+    // A thread of the script that takes one message at a time.
     let own = r#"coroutine.wrap(function(m)
             local sum = 0
             while true do
@@ -750,7 +750,7 @@ fn a_handler_may_be_any_function() {
             end
         end)"#;
     everywhere(&wait(own), &numbers(100), &["5050", "closed"]);
-    // Which ends in the middle.
+    // It ends in the middle.
     let ends = "coroutine.wrap(function() coroutine.yield() end)";
     let dead = "error: cannot resume dead coroutine";
     everywhere(&wait(ends), &numbers(4), &[dead, dead, "closed"]);
@@ -759,7 +759,7 @@ fn a_handler_may_be_any_function() {
 #[test]
 fn listeners_that_come_and_go_in_the_middle_of_a_group() {
     each_once("if n == 64 then conn:Disconnect() end", &["closed 64"]);
-    // One that comes is not called by the fire in which it came, and is the newest in the next.
+    // A handler that is connected during a fire is not called by it, and is the newest in the next.
     each_once(
         r#"if n == 64 then
             local function other(m)
@@ -818,11 +818,11 @@ fn nothing_is_told_after_close_in_the_middle_of_a_group() {
         let act = format!("if n == {n} then ws:Close() task.defer(print, 'deferred') end");
         each_once(&act, &["deferred", &format!("closed {n}")]);
     }
-    // By a thread that is not the handler's.
+    // By a thread other than the handler's.
     each_once("if n == 64 then task.defer(ws.Close, ws) end", &["closed 64"]);
 }
 
-// The signal lives by its listener, and goes with it.
+// The signal lives as long as its listener.
 #[test]
 fn a_collected_object_goes_on_while_somebody_listens() {
     each_once("if at[n] then ws = nil collect() end", &["closed 130"]);
@@ -838,7 +838,7 @@ fn a_collected_object_goes_on_while_somebody_listens() {
     everywhere(script, &numbers(70), &["no more 5"]);
 }
 
-// It is due while a row is under way, and runs between two handlers or after them, once.
+// It is due during a row, and runs between two handlers or after them, once.
 #[test]
 fn a_deadline_that_passes_in_the_middle_of_a_group_is_kept() {
     let script = r#"local ws, calls, inside, late = WebSocket.connect((...)), 0, false, 0
@@ -860,7 +860,7 @@ fn a_deadline_that_passes_in_the_middle_of_a_group_is_kept() {
     everywhere(script, &numbers(130), &["130 2"]);
 }
 
-/// What a script says that talks to an echo server.
+/// The output of a script that talks to an echo server.
 #[track_caller]
 fn talk(how: Drive, script: &str) -> Vec<String> {
     let server = echo();
@@ -870,8 +870,8 @@ fn talk(how: Drive, script: &str) -> Vec<String> {
     rt.said.take()
 }
 
-// Each message is a turn of its own, and the next one comes when this one is answered: nothing else
-// would give the deadline its time.
+// Each message has its own turn, and the next one comes when this one is answered: otherwise the
+// deadline would not pass in between.
 #[test]
 fn messages_without_end_shut_no_deadline_and_no_step_out() {
     for how in [Drive::Run, AT_ALL] {
@@ -895,10 +895,10 @@ fn messages_without_end_shut_no_deadline_and_no_step_out() {
     }
 }
 
-// The same where a turn brings one message of many.
+// The same if a turn brings one message of many.
 #[test]
 fn messages_that_come_singly_shut_no_deadline_out() {
-    // All of them come in one read, so that no turn finds nothing.
+    // All of them arrive in one read, so that every turn finds something.
     let all = [numbers(3000).concat(), close(1000, "")].concat();
     let server = serve(move |listener| Peer::open_with(listener, "", &all).rest());
     let mut rt = Rt::with(Mode::Inline, |mut options| {
@@ -918,7 +918,7 @@ fn messages_that_come_singly_shut_no_deadline_out() {
     server.end();
 }
 
-// The next message comes only when what the handler has put off is done.
+// The next message is handled only when the deferred calls of the handler have run.
 #[test]
 fn what_the_handler_of_a_single_message_puts_off_is_done() {
     for how in [Drive::Run, AT_ALL, LONG_STEPS] {
@@ -944,7 +944,7 @@ fn what_the_handler_of_a_single_message_puts_off_is_done() {
     }
 }
 
-// A single message that finds earlier work undone waits for it.
+// A single message waits for unfinished earlier work.
 #[test]
 fn what_was_deferred_comes_before_a_message_that_comes_later() {
     let (sent, is_sent) = std::sync::mpsc::channel();
@@ -995,7 +995,7 @@ fn a_step_without_time_calls_one_handler() {
     }
 }
 
-// The time of a handler is its own, also in a row.
+// Each handler has its own time, also in a row.
 #[test]
 fn the_time_limit_raises_in_one_handler_of_a_row() {
     let server = serve(|listener| Peer::open_with(listener, "", &numbers(130).concat()).rest());
@@ -1019,7 +1019,7 @@ fn the_time_limit_raises_in_one_handler_of_a_row() {
     server.end();
 }
 
-// What counts is the time since the handler was called, not since the one before it was.
+// The time counts from the call of the handler, not from that of the one before it.
 #[test]
 fn the_time_limit_begins_anew_with_a_single_message() {
     let limit = Duration::from_millis(400);
@@ -1033,7 +1033,7 @@ fn the_time_limit_begins_anew_with_a_single_message() {
         peer.rest();
     });
     let mut rt = Rt::with(Mode::Inline, |options| options.time_limit(Some(limit)));
-    // Long enough for a look at the clock.
+    // Long enough for a check of the clock.
     let script = r#"local ws = WebSocket.connect((...))
         ws.OnMessage:Connect(function(m)
             for i = 1, 10000 do end
@@ -1044,13 +1044,13 @@ fn the_time_limit_begins_anew_with_a_single_message() {
     server.end();
 }
 
-// Of two connections whose messages share a turn.
+// Two connections whose messages share a turn.
 #[test]
 fn what_a_handler_closes_elsewhere_is_told_nothing_more() {
     for mode in [Mode::Inline, Mode::Threaded] {
         let server = serve(|listener| {
             let mut peers = [Peer::open(listener), Peer::open(listener)];
-            // Both of them listen.
+            // Both have listeners.
             assert_eq!(peers[0].told(), "go");
             for peer in &mut peers {
                 write(peer, &numbers(130).concat());
@@ -1085,7 +1085,7 @@ fn what_a_handler_closes_elsewhere_is_told_nothing_more() {
     }
 }
 
-// The traceback of a raise says where it was, and not how the message came.
+// The traceback of an error has its position, and does not depend on how the message was delivered.
 #[test]
 fn a_raise_in_a_row_is_reported_as_any_other() {
     let traces: Vec<Vec<String>> = [1, 130]
@@ -1114,7 +1114,7 @@ fn a_raise_in_a_row_is_reported_as_any_other() {
     assert!(traces[1].iter().all(|line| *line == traces[0][0]), "{:?}", traces[1]);
 }
 
-// The memory of many messages is given back, in rows and if each thread of a row is left.
+// The memory of many messages is freed, in rows and if each thread of a row is left to its handler.
 #[test]
 fn memory_stays_flat_over_many_messages() {
     const COUNT: usize = 200_000;

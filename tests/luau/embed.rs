@@ -1,4 +1,4 @@
-//! A VM of an embedder's: `install`, and steps instead of a run.
+//! An embedder's VM: `install`, and steps instead of a run.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ fn options(mode: Mode, said: &Said) -> Options {
     Options::new(said.output()).poll_thread(mode == Mode::Threaded)
 }
 
-/// Steps until it has ended.
+/// Steps until all scripts have ended.
 #[track_caller]
 fn step_to_the_end(runtime: &mut Runtime, said: &Said) {
     let until = Instant::now() + LONG;
@@ -60,7 +60,7 @@ both! {
             runtime.spawn("script", TALK, server.url()).unwrap();
             step_to_the_end(&mut runtime, &said);
             assert_eq!(said.take(), ["hello", "closed WebSocket"], "sandbox {sandbox}");
-            // And by run, in the same VM.
+            // And by `run`, in the same VM.
             runtime.spawn("script", TALK, server.url()).unwrap();
             assert_eq!(runtime.run().unwrap(), Progress::Done);
             assert_eq!(said.take(), ["hello", "closed WebSocket"], "sandbox {sandbox}");
@@ -80,7 +80,8 @@ both! {
         }
     }
 
-    // It is reported as a raise of the handler, however the message came, and the next one is told.
+    // It is reported as an error of the handler, however the message was delivered, and the next
+    // message follows.
     fn a_panic_of_the_embedders_function_in_a_handler(mode) {
         let server = echo();
         let (lua, said) = (Lua::new(), Said::default());
@@ -103,7 +104,7 @@ both! {
         assert_eq!((said.len(), raises), (9, 4), "{said:?}");
     }
 
-    // A script may take away or change all that it sees; what it has connected goes on.
+    // A script may remove or change every global; its connections go on.
     fn a_script_that_changes_its_globals_harms_nobody(mode) {
         let server = echo();
         let script = r#"local url, sandboxed = ...
@@ -189,7 +190,7 @@ both! {
         let function = lua.load(TALK).set_name("=own").into_function().unwrap();
         let thread = lua.create_thread(function).unwrap();
         thread.resume::<()>(server.url()).unwrap();
-        // Its calls are answered to it alone.
+        // Each caller gets its own responses.
         assert_eq!(thread.resume::<mlua::MultiValue>("nonsense").unwrap().len(), 0);
         step_to_the_end(&mut runtime, &said);
         assert_eq!(said.take(), ["hello", "closed WebSocket"]);
@@ -204,7 +205,7 @@ both! {
             peer.frames()
         });
         let mut rt = Rt::with(mode, |options| options.ping_interval(None));
-        // Time enough: one that has none left says `Ready`.
+        // Enough time: with none left, the step returns `Ready`.
         let step = |rt: &mut Rt| rt.runtime.step(LONG).unwrap();
         assert_eq!(step(&mut rt), Progress::Done, "no script");
 
@@ -247,7 +248,7 @@ both! {
         assert_eq!(server.end(), ["close 1000"]);
     }
 
-    // The time is looked at between two handlers.
+    // The time is checked between two handlers.
     fn a_budget_splits_a_batch_between_handlers(mode) {
         let server = serve(|listener| {
             let all: Vec<u8> = (1..=6).flat_map(|n| text(&n.to_string())).collect();
@@ -292,7 +293,7 @@ both! {
         assert_eq!(server.end(), ["close 1000"]);
     }
 
-    // A zero budget still gets there.
+    // A budget of zero makes progress, too.
     fn steps_without_time_make_progress(mode) {
         let server = echo();
         let mut rt = Rt::new(mode);
@@ -308,8 +309,9 @@ both! {
     }
 }
 
-/// Luau resolves `task.wait` when a text is loaded, as long as the tables of globals pass for unchanged;
-/// each use would be a search otherwise. Here that shows: what is replaced later is not seen.
+/// Luau resolves `task.wait` when a text is loaded, as long as the tables of globals count as
+/// unchanged; otherwise each use would be a lookup. This test shows it: a later replacement is not
+/// seen.
 #[test]
 fn names_of_libraries_are_resolved_when_a_script_is_loaded() {
     let said = Said::default();
@@ -347,7 +349,7 @@ fn a_global_that_is_left_out_stays_as_it_is() {
     let print: Value = lua.globals().get("print").unwrap();
     let coroutine: Value = lua.globals().get("coroutine").unwrap();
     let mut before = names(&lua);
-    // Those of mlua, for which ours stand.
+    // The functions of mlua that ours replace.
     assert!(before.remove("loadstring") && before.remove("require"));
     let said = Said::default();
     let all = GLOBALS.iter().fold(Options::new(said.output()), |o, name| o.without(name));

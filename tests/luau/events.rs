@@ -4,7 +4,8 @@ use super::raw::text;
 use super::streams::*;
 use super::support::*;
 
-/// What `script` says of an event stream: `c` is the client, `say(event)` prints all of an event.
+/// The output of `script` for an event stream: `c` is the client, `say(event)` prints all fields of
+/// an event.
 #[track_caller]
 fn events(mode: Mode, plain: bool, stream: &'static [u8], script: &str) -> Vec<String> {
     let server = super::common::serve(move |mut peer| {
@@ -43,12 +44,12 @@ fn an_event_is_read_as_the_standard_says() {
         (&b"data: x\n\n"[..], &["message x  nil nil"][..]),
         (b"event: e\ndata: 1\ndata: 2\nid: 7\nretry: 1500\n\n", &["e 1\\n2 7 1500 nil"]),
         (b"event:\ndata\n\n", &["message   nil nil"]),
-        // Neither data nor a field that there is: no event. The ID counts.
+        // Neither data nor a known field: no event. The ID counts.
         (
             b": comment\n\nid: 3\n\nevent: e\n\nretry: 5\n\nx: y\n\ndata: d\n\n",
             &["message d 3 nil nil"],
         ),
-        // An ID stays, may be reset, and may not hold NUL.
+        // An ID stays, can be reset, and must not contain NUL.
         (
             b"id: 1\ndata: a\n\ndata: b\n\nid\ndata: c\n\nid: 2\ndata: d\n\nid: 3\0\ndata: e\n\n",
             &[
@@ -63,20 +64,20 @@ fn an_event_is_read_as_the_standard_says() {
             b"data:  two\r\ndata:one\r\rdata: cr\r\n\r\n",
             &["message  two\\none  nil nil", "message cr  nil nil"],
         ),
-        // Digits alone are a number.
+        // Only digits are a number.
         (
             b"retry: +5\ndata: a\n\nretry: 007\ndata: b\n\n",
             &["message a  nil nil", "message b  7 nil"],
         ),
-        // A mark is one at the very start alone.
+        // A byte order mark counts only at the very start.
         (
             b"\xEF\xBB\xBFdata: a\n\n\xEF\xBB\xBFdata: b\n\ndata: c\n\n",
             &["message a  nil nil", "message c  nil nil"],
         ),
         (b"\xEF\xBB\xBF\xEF\xBB\xBFdata: a\n\ndata: b\n\n", &["message b  nil nil"]),
-        // What is no UTF-8 has U+FFFD in its place.
+        // Bytes that are not UTF-8 become U+FFFD.
         (b"data: \xFF\n\n", &["message \\xef\\xbf\\xbd  nil nil"]),
-        // What is unfinished at the end is no event, nor is its ID one.
+        // An unfinished block at the end is no event, and its ID does not count.
         (b"data: a\n\nid: 9\ndata: b\n", &["message a  nil nil"]),
     ] {
         ways(stream, SAY, want);
@@ -119,7 +120,7 @@ fn a_block_comes_first_and_its_event_before_the_next_block() {
     );
 }
 
-// From the first listener on, IDs count that nobody has waited for.
+// From the first listener on, IDs count even while no thread waits.
 #[test]
 fn a_loop_of_waits_has_every_event_of_its_turn_and_the_last_id() {
     let stream = b"id: 1\ndata: a\n\nid: 2\n\ndata: b\n\nid: 4\n\ndata: c\n\n";
@@ -134,7 +135,8 @@ fn a_loop_of_waits_has_every_event_of_its_turn_and_the_last_id() {
 #[test]
 fn who_listens_late_has_what_comes_from_then_on() {
     let stream = b"id: 1\ndata: a\n\ndata: b\n\nid: 2\ndata: c\n\n";
-    // In a handler of the second block, whose own event is not told any more; nor is the ID before it.
+    // In a handler of the second block: its event is not fired any more, nor does the ID before it
+    // count.
     let script = r#"local n = 0
         c.MessageReceived:Connect(function()
             n += 1

@@ -374,7 +374,7 @@ fn a_handshake_that_is_given_up_between_two_hops_leaves_nothing() {
     server.join();
 }
 
-/// The blocking face: it is open where the redirect led.
+/// The blocking face: it is open at the target of the redirect.
 #[test]
 fn a_blocking_connection_follows_too() {
     let server = listen(|l| hop_each_and_open(&l, &[found(307, "/there")], true));

@@ -21,7 +21,7 @@ fn interrupted<T: std::fmt::Debug>(result: Result<T, Error>) {
     assert!(!error.is_transient());
 }
 
-/// Whenever it comes: before the wait, at its start, or amid it.
+/// At any time: before the wait, at its start, or during it.
 #[test]
 fn an_interrupt_ends_the_call_under_way_or_the_next_one_and_the_connection_stays() {
     for secure in [false, true] {
@@ -45,13 +45,13 @@ fn an_interrupt_ends_the_call_under_way_or_the_next_one_and_the_connection_stays
             ws.send_text("x").unwrap();
             assert_eq!(ws.read().unwrap(), Some(Message::from("x")));
         }
-        // What has come is given first; several are one.
+        // Messages that have arrived come first; several interrupts count as one.
         ws.send_text("y").unwrap();
         stop.interrupt();
         stop.interrupt();
         let mut first = ws.read_timeout(LONG);
         if first.is_err() {
-            // The echo was not there yet.
+            // The echo had not arrived yet.
             interrupted(first);
             first = ws.read_timeout(LONG);
         } else {
@@ -59,12 +59,12 @@ fn an_interrupt_ends_the_call_under_way_or_the_next_one_and_the_connection_stays
         }
         assert_eq!(first.unwrap(), Received::Message("y".into()));
         assert_eq!(ws.read_timeout(Duration::ZERO).unwrap(), Received::Nothing);
-        // One that does not wait looks, too.
+        // A call that does not wait checks it, too.
         stop.interrupt();
         interrupted(ws.read_timeout(Duration::ZERO));
         assert_eq!(ws.close(1000, "").unwrap().code, Some(1000));
         drop(ws);
-        // Nobody hears it.
+        // No call receives it.
         stop.interrupt();
     }
 }
@@ -87,7 +87,7 @@ fn a_call_that_waits_for_the_kernel_or_for_a_close_can_be_interrupted() {
             }
         }
     });
-    // However slowly a loaded machine reads what the kernel has taken.
+    // However slowly a busy machine reads what the kernel has taken.
     let limits = Limits { close: LONG * 5, ..Limits::default() };
     let mut ws = options(&server.url()).limits(limits).connect().unwrap();
     let stop = ws.interrupter();
@@ -100,7 +100,7 @@ fn a_call_that_waits_for_the_kernel_or_for_a_close_can_be_interrupted() {
     assert!(error.unsent() > 0 && ws.buffered() > 0);
     go.send(()).unwrap();
     stop.interrupt();
-    // It is in the queue, whole.
+    // The whole message is in the queue.
     interrupted(ws.close(1000, ""));
     go.send(()).unwrap();
     assert_eq!(ws.close(1000, "").unwrap().code, Some(1000));
@@ -109,7 +109,7 @@ fn a_call_that_waits_for_the_kernel_or_for_a_close_can_be_interrupted() {
 
 #[test]
 fn opening_can_be_interrupted() {
-    // Nobody accepts: the handshake gets no answer.
+    // No server accepts: the handshake gets no answer.
     let listener = std::net::TcpListener::bind(loopback()).unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     let stop = Interrupter::new();
@@ -129,7 +129,7 @@ fn opening_can_be_interrupted() {
             other.join().unwrap();
         }
     }
-    // And the calls of what it has opened.
+    // Also the calls of the connection that was opened.
     let server = Server::bind(loopback()).unwrap().spawn().unwrap();
     let mut ws = options(server.url()).connect_interruptible(Config::default(), &stop).unwrap();
     stop.interrupt();
@@ -157,7 +157,7 @@ fn a_stream_that_waits_for_its_body_can_be_interrupted_and_goes_on() {
     server.join();
 }
 
-/// While it waits to connect, and while it waits for an event.
+/// While it waits to reconnect, and while it waits for an event.
 #[test]
 fn an_event_source_can_be_interrupted_and_goes_on() {
     let (go, wait) = channel();
@@ -185,7 +185,7 @@ fn an_event_source_can_be_interrupted_and_goes_on() {
     go.send(()).unwrap();
     assert_eq!(source.next_event().unwrap().unwrap().data, "0");
     assert!(matches!(source.next_timeout(LONG).unwrap(), Incoming::Reconnecting { .. }));
-    // An hour, if nobody ended it.
+    // An hour, if nothing ended it.
     let other = thread::spawn({
         let stop = stop.clone();
         move || stop.interrupt()

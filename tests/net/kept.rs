@@ -1,4 +1,5 @@
-//! Connections that go on behind an answer, over real sockets: who goes on with one, and what ends it.
+//! Connections that are kept after a response, over real sockets: which requests use one, and what
+//! ends it.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
@@ -11,7 +12,7 @@ use crate::common::proxy::Setup;
 use crate::common::*;
 use crate::web::*;
 
-/// A reactor, and what it was told of one request after another.
+/// A reactor, and the events of one request after another.
 struct Asking(Reactor);
 
 impl Asking {
@@ -24,7 +25,7 @@ impl Asking {
         run(&mut self.0, |_, _| {})
     }
 
-    /// The body of the answer, and its head.
+    /// The body of the response, and its head.
     fn ask(&mut self, options: StreamOptions) -> (String, Box<Response>) {
         let mut told = self.told(options);
         assert!(is_complete(&told), "{told:?}");
@@ -34,7 +35,7 @@ impl Asking {
     }
 }
 
-/// An answer whose body is `text`.
+/// A response whose body is `text`.
 fn of(text: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len())
 }
@@ -61,21 +62,21 @@ fn requests_go_over_one_connection() {
             let transport = response.transport.unwrap();
             assert_eq!(transport.peer.unwrap().to_string(), server.address.to_string());
             assert_eq!(transport.tls.is_some(), secure);
-            // Only what there was took time.
+            // Only the steps that were made took time.
             let phases = transport.phases;
             assert_eq!(phases.connect.is_some(), number == 0, "{phases:?}");
             assert_eq!(phases.tls.is_some(), number == 0 && secure, "{phases:?}");
             assert!(phases.handshake.is_some());
         }
         assert_eq!(server.count(), 1);
-        // Who does not say so has one of its own.
+        // A request without the option has its own connection.
         asking.0.open(get(&server.url())).unwrap();
         let told = run(&mut asking.0, |_, _| {});
         assert_eq!(body(&told), b"1 0");
     }
 }
 
-/// A connection for each answer that does not leave its own, one for all others.
+/// A connection for each response that does not leave its own, one for all others.
 #[test]
 fn only_what_is_whole_and_clean_is_left() {
     let trailers = "1\r\na\r\n0\r\nA: b\r\n\r\n";
@@ -96,7 +97,7 @@ fn only_what_is_whole_and_clean_is_left() {
             "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=1\r\nContent-Length: 0\r\n\r\n".into(),
             false,
         ),
-        // FAULTS 41: what stands behind the answer.
+        // FAULTS 41: bytes behind the response.
         ("GET", format!("{}{}", of("a"), of("b")), false),
         ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na".into(), false),
     ];
@@ -117,7 +118,7 @@ fn only_what_is_whole_and_clean_is_left() {
     }
 }
 
-/// The answer of a server of streams, byte by byte: its last byte leaves the connection.
+/// The response of a server of streams, byte by byte: its last byte leaves the connection.
 #[test]
 fn an_answer_may_come_in_pieces() {
     let server = many(false, |connection, mut p| {
