@@ -604,7 +604,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::ClientEnded => f.write_str(
                 "the client has ended: its Events was dropped, or its thread has failed",
             ),
-            ErrorKind::Released => f.write_str("given up"),
+            ErrorKind::Released => f.write_str("released by the program"),
             ErrorKind::Interrupted => {
                 f.write_str("the call was interrupted; the connection is unchanged")
             }

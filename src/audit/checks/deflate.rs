@@ -116,19 +116,19 @@ pub(super) const CHECKS: &[Check] = &[
     Check::legit(
         "deflate-block",
         EXAMPLES,
-        "a message of one block of fixed codes is taken",
+        "a message of one block of fixed codes is accepted",
         Play::Do(|lab| message(lab, &[Frame::of(0xC1, HELLO)], b"Hello")),
     ),
     Check::legit(
         "deflate-block-stored",
         EXAMPLES,
-        "a message of one block that is not compressed is taken",
+        "a message of one block that is not compressed is accepted",
         Play::Do(|lab| message(lab, &[Frame::of(0xC1, b"\0\x05\0\xFA\xFFHello\0")], b"Hello")),
     ),
     Check::legit(
         "deflate-block-final",
         EXAMPLES,
-        "a message whose last block says that it is the last is taken",
+        "a message whose last block says that it is the last is accepted",
         Play::Do(|lab| {
             let last = b"\xF3\x48\xCD\xC9\xC9\x07\x00\x00";
             message(lab, &[Frame::of(0xC1, last)], b"Hello")
@@ -137,7 +137,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::legit(
         "deflate-blocks",
         EXAMPLES,
-        "a message of two blocks is taken",
+        "a message of two blocks is accepted",
         Play::Do(|lab| {
             let two = b"\xF2\x48\x05\x00\x00\x00\xFF\xFF\xCA\xC9\xC9\x07\x00";
             message(lab, &[Frame::of(0xC1, two)], b"Hello")
@@ -146,13 +146,13 @@ pub(super) const CHECKS: &[Check] = &[
     Check::legit(
         "deflate-empty",
         EXAMPLES,
-        "an empty message, which is one byte, is taken",
+        "an empty message, which is one byte, is accepted",
         Play::Do(|lab| message(lab, &[Frame::of(0xC1, b"\0")], b"")),
     ),
     Check::legit(
         "deflate-fragments",
         "RFC 7692 §6.1",
-        "a compressed message in fragments is taken, of which the first alone says so",
+        "a compressed message in fragments is accepted, of which only the first has RSV1",
         Play::Do(|lab| {
             let (a, b) = (&HELLO[..2], &HELLO[2..]);
             message(lab, &[Frame::of(0x41, a), Frame::of(0x80, b)], b"Hello")
