@@ -178,7 +178,7 @@ pub(super) fn failed(seen: &Seen, codes: &[u16], behind: &[u8]) -> Judged {
         (Some(frame), _) => {
             let wanted: Vec<_> = codes.iter().map(u16::to_string).collect();
             let text =
-                format!("closed with {frame}, where {} says why{stays}", wanted.join(" or "));
+                format!("closed with {frame}, where {} is expected{stays}", wanted.join(" or "));
             if stays.is_empty() { notice(text) } else { fault(text) }
         }
         (None, End::ConnectionEnd(how)) => ok(format!("{} without a close frame", gone(how))),

@@ -184,7 +184,12 @@ fn every_legit_check_is_failed_by_some_server() {
 #[test]
 fn where_the_rule_leaves_the_choice_it_is_told() {
     for (flaw, name, verdict, word) in [
-        (Flaw::Length((1 << 20) + 1), "message-limit", Verdict::Notice, "1009 would say why"),
+        (
+            Flaw::Length((1 << 20) + 1),
+            "message-limit",
+            Verdict::Notice,
+            "1009 would name the reason",
+        ),
         (Flaw::None, "message-limit", Verdict::Ok, "larger ones were not tried"),
         (Flaw::None, "idle", Verdict::Notice, "sent no ping within 0.01 s"),
         (Flaw::LooksLate, "text-byte", Verdict::Ok, "failed the connection with 1007"),

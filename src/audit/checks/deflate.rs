@@ -48,7 +48,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::legit(
         "deflate-client-window-10",
         WINDOW_OF_CLIENT,
-        "an offer that says how large our window is at most is kept to",
+        "an offer that bounds our window is kept to",
         Play::Do(|lab| {
             let wanted = wanted(10, 15, [true, true]);
             offer(lab, "permessage-deflate; client_max_window_bits=10", &wanted)
@@ -128,7 +128,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::legit(
         "deflate-block-final",
         EXAMPLES,
-        "a message whose last block says that it is the last is accepted",
+        "a message whose last block has BFINAL set is accepted",
         Play::Do(|lab| {
             let last = b"\xF3\x48\xCD\xC9\xC9\x07\x00\x00";
             message(lab, &[Frame::of(0xC1, last)], b"Hello")

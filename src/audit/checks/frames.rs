@@ -407,7 +407,7 @@ fn refused_large(len: usize, taken: usize, judged: Judged) -> Judged {
     if judged.seen.contains("closed with 1009") {
         return ok(text);
     }
-    notice(format!("{text}; 1009 would say why"))
+    notice(format!("{text}; 1009 would name the reason"))
 }
 
 fn close_in_fragments(lab: &mut Lab<'_>) -> Outcome {
