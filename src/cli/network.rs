@@ -35,12 +35,12 @@ pub(super) static TLS: Group = Group {
         Opt {
             names: &["--cert"],
             takes: Takes::Value("FILE", FILE),
-            text: "the certificate to show to servers that ask for one, with its chain: PEM",
+            text: "show this certificate, with its chain, to servers that ask for one (PEM)",
         },
         Opt {
             names: &["--key"],
             takes: Takes::Value("FILE", FILE),
-            text: "the key of --cert: PEM, not encrypted",
+            text: "the key of --cert (PEM, not encrypted)",
         },
         Opt {
             names: &["--pin"],
@@ -101,7 +101,7 @@ pub(super) static NETWORK: Group = Group {
         Opt {
             names: &["--connect-timeout"],
             takes: Takes::Value("S", Hint::Nothing),
-            text: "time for resolve, connect, TLS and handshake (30)",
+            text: "time limit of an opening: resolve, connect, TLS and handshake (30)",
         },
         Opt {
             names: &["--max-message"],

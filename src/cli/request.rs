@@ -11,7 +11,7 @@ use super::stdio::Failure;
 use crate::error::Error;
 
 pub(super) static REQUEST: Group = Group {
-    title: "Request",
+    title: "Header fields",
     options: &[
         Opt {
             names: &["--header", "-H"],

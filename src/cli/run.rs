@@ -56,8 +56,9 @@ static SCRIPT: Group = Group {
         Opt {
             names: &["--secret"],
             takes: Takes::Value("NAME=@FILE", Hint::Nothing),
-            text: "what HttpService:GetSecret(NAME) returns: the text of FILE without one line end \
-                   at its end. Without this option, the variable MOONWIRE_SECRET_NAME is used",
+            text: "define a secret: HttpService:GetSecret(NAME) returns the text of FILE without \
+                   one line end at its end. Without this option, the variable MOONWIRE_SECRET_NAME \
+                   is used",
         },
         Opt {
             names: &["--host"],
@@ -69,12 +70,12 @@ static SCRIPT: Group = Group {
         Opt {
             names: &["--player"],
             takes: Takes::Value("NAME[:ID]", Hint::Nothing),
-            text: "Players.LocalPlayer of a host (Player1:-1)",
+            text: "name and UserId of Players.LocalPlayer in a host (Player1:-1)",
         },
         Opt {
             names: &["--place"],
             takes: Takes::Value("ID", Hint::Nothing),
-            text: "game.PlaceId and game.GameId of a host (0)",
+            text: "PlaceId and GameId of game in a host (0)",
         },
         Opt {
             names: &["--also"],

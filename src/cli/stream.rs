@@ -36,7 +36,7 @@ static ASK: Group = Group {
         Opt {
             names: &["--method", "-X"],
             takes: Takes::Value("METHOD", Hint::Nothing),
-            text: "the method (GET, or POST with --data)",
+            text: "use this method (GET, or POST with --data)",
         },
         Opt {
             names: &["--data", "-d"],
@@ -64,7 +64,7 @@ static ASK: Group = Group {
 };
 
 static ANSWER: Group = Group {
-    title: "The answer",
+    title: "Response",
     options: &[
         Opt {
             names: &["--events", "-e"],
