@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use super::{path, read};
 
-/// Separate workspaces, which cargo puts into no package.
+/// Workspaces of their own, which cargo puts into no package.
 pub(crate) const WORKSPACES: [&str; 7] = [
     "bench",
     "fuzz",
