@@ -82,8 +82,7 @@ impl<S: Sys> Link<S> {
         self.tls.as_deref().filter(|_| !self.is_proxys)
     }
 
-    /// Reads once, to `buf[*end..]`; at most `most` bytes if they are not encrypted. `cipher` is
-    /// scratch space for ciphertext.
+    /// Reads once, at most `most` bytes, to `buf[*end..]`. `cipher` is scratch space for ciphertext.
     #[inline]
     pub(crate) fn read(
         &mut self,
@@ -122,6 +121,8 @@ impl<S: Sys> Link<S> {
                 },
             );
         };
+        let room = cipher.len().min(most);
+        let cipher = &mut cipher[..room];
         Ok(match retried(|| sys.read(&self.socket, cipher)).map_err(ErrorKind::Io)? {
             None => ReadOutcome::None,
             Some(0) => ReadOutcome::Cut,
@@ -160,7 +161,7 @@ impl<S: Sys> Link<S> {
         let (mut buf, mut end) = (Vec::new(), 0);
         // Bounded: a peer that never stops sending is not quiet.
         for _ in 0..16 {
-            match self.read(sys, cipher, &mut buf, &mut end, 1) {
+            match self.read(sys, cipher, &mut buf, &mut end, usize::MAX) {
                 Ok(ReadOutcome::None) => return self.is_clean(),
                 Ok(ReadOutcome::Some { .. }) if end == 0 => {}
                 _ => return false,

@@ -122,8 +122,8 @@ impl<S: Sys> Driver<S> {
         buf[..end].copy_from_slice(tail.rest());
         let mut once_more = true;
         let outcome = loop {
-            // A read may have asked for fewer bytes than the buffer has room for.
-            let partial = self.live().is_some_and(|live| live.most() < usize::MAX);
+            // A read may ask for fewer bytes than the buffer has room for.
+            let partial = self.most(core) < buf.len() - end;
             let outcome = self.read_once(core, sink, &mut buf, &mut end);
             let full = matches!(outcome, Ok(ReadOutcome::Some { more: true }));
             let more = full
@@ -255,6 +255,13 @@ impl<S: Sys> Driver<S> {
         core.lazy = lazy;
     }
 
+    /// How many bytes the next read asks for: what the turn has no room for would be copied and kept
+    /// until another turn.
+    fn most(&mut self, core: &Core<S>) -> usize {
+        let room = core.limits.turn.saturating_sub(core.handed).max(core.limits.receive_buffer);
+        self.live().map_or(room, |live| live.most().min(room))
+    }
+
     /// Makes one system call, and reports all events that result. Before and after, `buf[..end]` is
     /// the input that the session has not taken.
     fn read_once(
@@ -275,7 +282,8 @@ impl<S: Sys> Driver<S> {
             let read = core.sys.append(&live.link.socket, space.buf, want);
             return self.filled(core, sink, want, read);
         }
-        let most = live.most();
+        let most = self.most(core);
+        let Some(live) = self.live() else { return Ok(ReadOutcome::None) };
         live.expect(usize::MAX);
         let read = live.link.read(&mut core.sys, &mut core.cipher, buf, end, most);
         let is_open = live.entry.is_none();
@@ -287,7 +295,7 @@ impl<S: Sys> Driver<S> {
             *end -= used;
         }
         let full = matches!(read, Ok(ReadOutcome::Some { more: true }));
-        if full && self.is_secure() {
+        if full && self.is_secure() && most >= core.cipher.len() {
             let len = (core.cipher.len() * 2).min(core.limits.receive_buffer_max);
             core.cipher.resize(len.max(core.cipher.len()), 0);
         }

@@ -104,7 +104,8 @@ impl<S: Sys> Tunnelling<S> {
         const ROOM: usize = 4096;
         let mut end = self.kept.len();
         self.kept.resize(end + ROOM, 0);
-        let read = self.link.read(&mut core.sys, &mut core.cipher, &mut self.kept, &mut end, ROOM);
+        let read =
+            self.link.read(&mut core.sys, &mut core.cipher, &mut self.kept, &mut end, usize::MAX);
         self.kept.truncate(end);
         read
     }
