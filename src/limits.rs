@@ -107,7 +107,8 @@ pub struct Limits {
     /// (4 KiB at least).
     pub receive_buffer: usize,
     /// Reactor: the size up to which that buffer grows while reads fill it: 1 MiB. At this size,
-    /// system calls cost a negligible part.
+    /// system calls cost a negligible part. Scripts with a poll thread get half of it
+    /// (`luau::Options::poll_thread`).
     pub receive_buffer_max: usize,
     /// Reactor: bytes of messages that one turn reports, give or take a message: 1 MiB. Each event
     /// counts a little more than its bytes, and compressed data also counts with its inflated size.

@@ -135,7 +135,13 @@ impl Runtime {
     }
 
     pub(super) fn install(lua: Lua, mut options: Options) -> Result<Runtime, Error> {
-        let config = std::mem::take(&mut options.config);
+        let mut config = std::mem::take(&mut options.config);
+        if options.poll_thread {
+            // What a read brings is copied to a batch and from there to Luau. With half the buffer,
+            // these three take less of the cache, and 3 MiB less memory.
+            let max = &mut config.limits.receive_buffer_max;
+            *max = (*max / 2).max(config.limits.receive_buffer);
+        }
         let limits = config.limits.clone();
         let (link, source) = if options.poll_thread {
             let (client, events) = Client::spawn(config)?;
