@@ -152,7 +152,7 @@ mod tests {
             assert_eq!(run.what, What::Code(code.into()), "{words:?}");
             assert_eq!(run.args, args, "{words:?}");
         }
-        // ArgList behind the script are its arguments.
+        // What follows the script are the arguments of the script.
         let run = run_args(&["x.luau", "-e", "print(1)"]);
         assert_eq!((run.what, run.args.len()), (file("x.luau"), 2));
     }
