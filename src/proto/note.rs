@@ -188,3 +188,26 @@ impl Note {
         Note::Head { direction: Direction::In, bytes }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_shows_whether_bytes_are_left_out() {
+        let (direction, opcode) = (Direction::In, Opcode::Text);
+        for (len, more) in [(2, ""), (3, "…")] {
+            let start = b"hi".to_vec();
+            let frame = Note::Frame { direction, fin: true, opcode, len, start: start.clone() };
+            let message = Note::Message { direction, opcode, wire: 1, len, start: start.clone() };
+            let body = Note::Body { len, start };
+            for (note, want) in [
+                (frame, format!("<- text fin {len} \"hi{more}\"")),
+                (message, format!("<- text message {len} compressed to 1 \"hi{more}\"")),
+                (body, format!("<- body {len} \"hi{more}\"")),
+            ] {
+                assert_eq!(note.to_string(), want);
+            }
+        }
+    }
+}
