@@ -142,7 +142,7 @@ impl Serving {
         let tls = match &self.server.tls {
             None => None,
             Some(identity) => match Tls::server(identity) {
-                Ok(tls) => Some(Box::new(tls)),
+                Ok(tls) => Some(tls),
                 Err(_) => return,
             },
         };

@@ -7,6 +7,7 @@ mod flow;
 mod gate;
 mod kept;
 mod keys;
+mod tail;
 mod turn;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -138,7 +139,7 @@ impl<S: Sys> Reactor<S> {
                 observer: config.observer,
                 #[cfg(feature = "tape")]
                 tape: config.tape,
-                buf: Vec::new(),
+                buf: None,
                 cipher: Vec::new(),
                 gates,
                 kept,

@@ -21,7 +21,6 @@ mod live;
 mod opening;
 mod reading;
 mod state;
-mod tail;
 mod tunnel;
 mod upload;
 mod uploading;

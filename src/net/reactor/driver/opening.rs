@@ -10,8 +10,7 @@ use super::errors::NOWHERE;
 use super::laps::Laps;
 #[cfg(feature = "tape")]
 use super::live::token_parts;
-use super::live::{Entry, Follow, Live, Reading, Token, Writing};
-use super::tail::Tail;
+use super::live::{Entry, Extra, Follow, Live, Reading, Token, Writing};
 use super::upload::Upload;
 use crate::error::{ErrorKind, ProxyError, Stage};
 use crate::limits::Limits;
@@ -358,19 +357,19 @@ impl<S: Sys> Opening<S> {
             Ask::WebSocket(_) => None,
             Ask::Stream(options) => Some(options.clone()),
         };
-        let upload = ask.source().cloned().map(|source| Box::new(Upload::new(source)));
+        // `kept_info` is only of a stream, and so is `upload`.
+        let extra = (stream.is_some() || proxy.is_some()).then(|| {
+            let upload = ask.source().cloned().map(Upload::new);
+            Box::new(Extra { proxy, stream, upload, kept_info, writing: Writing::Ready })
+        });
         Live {
             link,
             session,
             limits: Arc::clone(ask.limits(&core.limits)),
             token,
             entry: Some(Box::new(entry)),
-            stream,
-            proxy,
-            upload,
-            kept_info,
-            reading: Reading::Ready { tail: Tail::default(), most: usize::MAX },
-            writing: Writing::Ready,
+            extra,
+            reading: Reading::Ready { tail: None, short: false },
         }
     }
 

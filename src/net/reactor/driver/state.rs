@@ -543,9 +543,9 @@ impl<S: Sys> Driver<S> {
         let Some(live) = self.take_live() else { return };
         if let Some(until) = until {
             live.keep(core, until);
-        } else if live.stream.is_some() {
+        } else if live.is_stream() {
             live.end_stream(core);
-        } else if refused && live.link.tls.is_none() {
+        } else if refused && live.link.tls().is_none() {
             core.sys.forget(&live.link.socket);
         } else {
             self.state = State::Draining(Draining::new(live, core));
@@ -576,12 +576,12 @@ impl<S: Sys> Driver<S> {
                 tunnelling.opening.leave_gate(core, &tunnelling.place);
                 core.sys.forget(&tunnelling.link.socket);
             }
-            State::Open(live) | State::CloseHeld(live) if live.stream.is_some() => {
+            State::Open(live) | State::CloseHeld(live) if live.is_stream() => {
                 drop(live.end_stream(core));
             }
             State::Open(mut live) | State::CloseHeld(mut live) => {
                 self.past().stats = live.session.stats();
-                if live.link.tls.is_some() && !live.session.is_open() && live.buffered() == 0 {
+                if live.link.tls().is_some() && !live.session.is_open() && live.buffered() == 0 {
                     // Everything was sent: sends `close_notify` of TLS, if the kernel takes it at
                     // once.
                     let _ = live.link.write_last(&mut core.sys, &mut Vec::new());
@@ -605,7 +605,7 @@ impl<S: Sys> Driver<S> {
         self.touch(core);
         match &mut self.state {
             State::Open(live) | State::CloseHeld(live)
-                if live.entry.is_none() && live.stream.is_none() =>
+                if live.entry.is_none() && !live.is_stream() =>
             {
                 let mut cx = core.context();
                 live.session.answer_close(&mut cx);

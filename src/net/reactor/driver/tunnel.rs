@@ -94,8 +94,7 @@ impl<S: Sys> Tunnelling<S> {
 
     /// Whether the tunnel is open: the proxy has opened it, and TLS with the proxy is established.
     fn is_open(&self) -> bool {
-        let handshaking = self.link.tls.as_ref().is_some_and(|tls| tls.is_handshaking());
-        self.tunnel.is_open() && !handshaking
+        self.tunnel.is_open() && !self.link.is_handshaking()
     }
 
     /// Reads once, behind the kept bytes.

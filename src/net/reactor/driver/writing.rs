@@ -108,13 +108,13 @@ impl<S: Sys> Driver<S> {
     pub(in crate::net) fn is_settled(&self, core: &Core<S>) -> bool {
         let State::Open(live) = &self.state else { return false };
         live.entry.is_none()
-            && live.link.tls.is_none()
-            && live.upload.is_none()
+            && live.link.tls().is_none()
+            && live.upload().is_none()
             && live.session.outgoing().is_empty()
             && self.flow.is_balanced(live.session.unfinished())
             && !live.reading_ended()
             && live.token.interest.read != self.flow.is_unread()
-            && matches!(live.writing, Writing::Ready)
+            && !live.is_broken()
             && core.observer.is_none()
             && self.is_armed()
     }
@@ -148,7 +148,7 @@ impl<S: Sys> Driver<S> {
         let broken = self.write(core);
         let is_good = broken.is_none();
         if let (Some(e), Some(live)) = (broken, self.live()) {
-            live.writing = Writing::Broken(e);
+            live.extra.get_or_insert_default().writing = Writing::Broken(e);
         }
         is_good
     }
@@ -157,7 +157,9 @@ impl<S: Sys> Driver<S> {
     fn write(&mut self, core: &mut Core<S>) -> Option<io::Error> {
         let stopped = self.flow.is_unread();
         let live = self.live()?;
-        if let Writing::Broken(e) = mem::replace(&mut live.writing, Writing::Ready) {
+        if let Some(extra) = &mut live.extra
+            && let Writing::Broken(e) = mem::take(&mut extra.writing)
+        {
             return Some(e);
         }
         live.write(core, stopped).err()
@@ -168,7 +170,7 @@ impl<S: Sys> Live<S> {
     /// Writes what is queued, and registers the socket for what it needs next.
     fn write(&mut self, core: &mut Core<S>, stopped: bool) -> io::Result<()> {
         // rustls may hold handshake or alert records although the session has no output.
-        let idle = self.link.tls.is_none() && self.session.outgoing().is_empty();
+        let idle = self.link.tls().is_none() && self.session.outgoing().is_empty();
         let (mut blocked, mut idle) = (false, idle);
         while !blocked && !idle {
             let written = self.link.write(&mut core.sys, self.session.outgoing());
@@ -207,12 +209,11 @@ impl<S: Sys> Live<S> {
     /// If TLS is established or not needed: a stream's request can be sent, with its own time
     /// limits.
     fn look_whether_ready(&mut self, now: Instant) {
+        let is_kept = self.served() > 0;
         let Some(entry) = &mut self.entry else { return };
-        let handshaking = self.link.tls.as_ref().is_some_and(|tls| tls.is_handshaking());
-        if handshaking {
+        if self.link.is_handshaking() {
             return;
         }
-        let is_kept = self.kept_info.as_ref().is_some_and(|kept_info| kept_info.served > 0);
         if self.link.tls_of_peer().is_some() && entry.laps.phases.tls.is_none() && !is_kept {
             entry.laps.lap(now, |phases| &mut phases.tls);
         }
