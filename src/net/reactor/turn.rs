@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::conn::{RecordingSink, Sink};
 use super::core::Core;
 use super::driver::{Driver, token_parts};
-use super::{Reactor, next_generation};
+use super::{Reactor, Slot, next_generation};
 use crate::net::event::ConnId;
 use crate::net::sys::Sys;
 use crate::net::time::earlier;
@@ -201,10 +201,9 @@ impl<S: Sys> Reactor<S> {
 
     fn remove(&mut self, id: ConnId) {
         let Some(slot) = self.slots.get_mut(id.index()) else { return };
-        let Some(mut driver) = slot.driver.take() else { return };
+        let Slot::Used(driver) = slot else { return };
         driver.forget_held(&mut self.core);
-        slot.generation = next_generation(id);
-        slot.past = driver.past.take();
+        *slot = Slot::Free { generation: next_generation(id), past: driver.past.take() };
         self.free.push(id.index());
         self.core.open -= 1;
         // True however each connection has ended, even by a panic of the program's code.

@@ -110,12 +110,12 @@ impl<S: Sys> Live<S> {
         let kept_info = extra.and_then(|extra| extra.kept_info);
         link.shrink();
         let interest = Interest { read: true, write: false };
-        let watched = token.interest == interest
-            || core.sys.watch(&link.socket, token.number, interest, false).is_ok();
+        let watched = token.interest() == interest
+            || core.sys.watch(&link.socket, token.number(), interest, false).is_ok();
         match kept_info {
             Some(mut kept_info) if watched => {
                 kept_info.served = kept_info.served.saturating_add(1);
-                let idle = Idle { kept_info, link, number: token.number, until };
+                let idle = Idle { kept_info, link, number: token.number(), until };
                 core.kept.add(&mut core.sys, idle);
             }
             _ => core.sys.forget(&link.socket),

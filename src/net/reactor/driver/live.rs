@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::errors::ErrorData;
+use super::errors::{ErrorData, Shown};
 use super::laps::Laps;
 use super::upload::Upload;
 use crate::error::Stage;
@@ -19,12 +19,11 @@ use crate::net::reactor::tail::Tail;
 use crate::net::session::Session;
 use crate::net::sys::{Interest, Sys};
 use crate::net::wire::link::Link;
-use crate::proto::{Context, Endpoint, Event, TlsInfo, Transport, Url};
+use crate::proto::{Context, Endpoint, Event, TlsInfo, Transport};
 
 pub(in crate::net) struct Live<S: Sys> {
     pub(super) link: Link<S>,
     pub(in crate::net) session: Session,
-    pub(super) limits: Arc<Limits>,
     pub(super) token: Token,
     /// `Some` until the connection is open.
     pub(super) entry: Option<Box<Entry>>,
@@ -36,6 +35,8 @@ pub(in crate::net) struct Live<S: Sys> {
 /// The data that most WebSockets do not have; in one box, so that these are small.
 #[derive(Default)]
 pub(super) struct Extra {
+    /// The limits of the options, which replace those of the reactor.
+    pub(super) limits: Option<Arc<Limits>>,
     /// The proxy in use.
     pub(super) proxy: Option<Proxy>,
     /// The options of a stream, which a redirect needs.
@@ -93,22 +94,46 @@ pub(super) struct Follow {
     pub(super) until: Instant,
 }
 
-/// How a socket is registered with the poller.
+/// How a socket is registered with the poller: its number, below 2⁶¹, and above it the interest.
 #[derive(Clone, Copy)]
-pub(super) struct Token {
-    pub(super) number: u64,
-    pub(super) interest: Interest,
-}
+pub(super) struct Token(u64);
 
 impl Token {
+    const READ: u64 = 1 << 63;
+    const WRITE: u64 = 1 << 62;
+
+    pub(super) fn new(number: u64, interest: Interest) -> Token {
+        let read = if interest.read { Token::READ } else { 0 };
+        let write = if interest.write { Token::WRITE } else { 0 };
+        Token(number | read | write)
+    }
+
     pub(super) fn of(id: ConnId, attempt: u8) -> u64 {
         id.to_bits() << 8 | u64::from(attempt)
     }
 
+    pub(super) fn number(self) -> u64 {
+        self.0 & !(Token::READ | Token::WRITE)
+    }
+
+    pub(super) fn interest(self) -> Interest {
+        Interest { read: self.0 & Token::READ != 0, write: self.0 & Token::WRITE != 0 }
+    }
+
+    /// The same number with another interest.
+    pub(super) fn with(self, interest: Interest) -> Token {
+        Token::new(self.number(), interest)
+    }
+
+    /// The same without interest in room to write.
+    pub(super) fn without_write(self) -> Token {
+        Token(self.0 & !Token::WRITE)
+    }
+
     /// The token of the same socket with another number.
     pub(super) fn next(self) -> Token {
-        let (id, attempt) = token_parts(self.number);
-        Token { number: Token::of(id, attempt.wrapping_add(1)), ..self }
+        let (id, attempt) = token_parts(self.number());
+        Token::new(Token::of(id, attempt.wrapping_add(1)), self.interest())
     }
 }
 
@@ -210,7 +235,12 @@ impl<S: Sys> Live<S> {
         self.extra.as_ref().is_some_and(|extra| matches!(extra.writing, Writing::Broken(_)))
     }
 
-    pub(super) fn error_data<'a>(&'a self, url: &'a Url) -> ErrorData<'a> {
+    pub(super) fn limits<'a>(&'a self, core: &'a Core<S>) -> &'a Limits {
+        let own = self.extra.as_ref().and_then(|extra| extra.limits.as_deref());
+        own.unwrap_or(&core.limits)
+    }
+
+    pub(super) fn error_data<'a>(&'a self, url: &'a Shown, core: &'a Core<S>) -> ErrorData<'a> {
         let stage = self.stage();
         let exchange = self.session.exchange();
         let limit = match &self.entry {
@@ -225,7 +255,7 @@ impl<S: Sys> Live<S> {
             unsent: self.session.unsent(),
             served: self.served(),
             phases: self.entry.as_ref().map(|entry| entry.laps.phases).unwrap_or_default(),
-            ..ErrorData::new(url, stage, &self.limits)
+            ..ErrorData::new(url, stage, self.limits(core))
         }
     }
 

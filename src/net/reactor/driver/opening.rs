@@ -335,7 +335,7 @@ impl<S: Sys> Opening<S> {
         let session = ask.session(&core.limits, trace, nonce, total);
         #[cfg(feature = "tape")]
         let session = {
-            let id = token_parts(token.number).0;
+            let id = token_parts(token.number()).0;
             let record = |tape: &Tape| ask.record(tape, id, core.now, &core.limits, nonce, total);
             Session::new(session, core.tape.as_ref().map(record))
         };
@@ -357,15 +357,15 @@ impl<S: Sys> Opening<S> {
             Ask::WebSocket(_) => None,
             Ask::Stream(options) => Some(options.clone()),
         };
+        let limits = ask.own_limits().cloned();
         // `kept_info` is only of a stream, and so is `upload`.
-        let extra = (stream.is_some() || proxy.is_some()).then(|| {
+        let extra = (stream.is_some() || proxy.is_some() || limits.is_some()).then(|| {
             let upload = ask.source().cloned().map(Upload::new);
-            Box::new(Extra { proxy, stream, upload, kept_info, writing: Writing::Ready })
+            Box::new(Extra { limits, proxy, stream, upload, kept_info, writing: Writing::Ready })
         });
         Live {
             link,
             session,
-            limits: Arc::clone(ask.limits(&core.limits)),
             token,
             entry: Some(Box::new(entry)),
             extra,

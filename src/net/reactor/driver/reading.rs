@@ -25,28 +25,30 @@ impl<S: Sys> Driver<S> {
         match &mut self.state {
             State::Opening(_) => self.attempt_ready(core, sink, attempt),
             State::Open(live) | State::CloseHeld(live)
-                if live.token.number == Token::of(self.id, attempt) =>
+                if live.token.number() == Token::of(self.id, attempt) =>
             {
                 if ready.write {
-                    live.token.interest.write = false;
+                    live.token = live.token.without_write();
                     // `settle` writes, and registers for write readiness again if the kernel
                     // refuses bytes.
-                    let (socket, Token { number, interest }) = (&live.link.socket, live.token);
-                    let _ = core.sys.watch(socket, number, interest, false);
+                    let (socket, token) = (&live.link.socket, live.token);
+                    let _ = core.sys.watch(socket, token.number(), token.interest(), false);
                 }
                 // epoll reports a failed socket, for both, even if we asked for nothing. Read it,
                 // so that the failure is handled; otherwise `wait` returns at once for ever.
-                let failed = ready.write && !live.token.interest.read;
+                let failed = ready.write && !live.token.interest().read;
                 if ready.read && (failed || !matches!(live.reading, Reading::Behind(_))) {
                     self.read(core, sink);
                 }
             }
-            State::Tunnel(tunnelling) if tunnelling.token.number == Token::of(self.id, attempt) => {
+            State::Tunnel(tunnelling)
+                if tunnelling.token.number() == Token::of(self.id, attempt) =>
+            {
                 if ready.write {
                     // If the kernel refuses bytes, `step` registers for write readiness again.
-                    tunnelling.token.interest.write = false;
+                    tunnelling.token = tunnelling.token.without_write();
                     let (socket, token) = (&tunnelling.link.socket, tunnelling.token);
-                    let _ = core.sys.watch(socket, token.number, token.interest, false);
+                    let _ = core.sys.watch(socket, token.number(), token.interest(), false);
                 }
                 self.tunnel_ready(core, sink);
             }

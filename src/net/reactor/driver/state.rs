@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::draining::Draining;
-use super::errors::ErrorData;
+use super::errors::{ErrorData, Shown};
 use super::live::{Follow, Live, Reading, Token};
 use super::opening::{Attempt, Opening, Route};
 use super::tunnel::Tunnelling;
@@ -52,12 +52,12 @@ use crate::net::time::earlier;
 use crate::net::wire::dial::Plan;
 use crate::net::wire::link::Link;
 use crate::proto::http::Redirect;
-use crate::proto::{self, CloseFrame, Stats, Url};
+use crate::proto::{self, CloseFrame, Stats};
 
 /// A connection and its buffers.
 pub(in crate::net) struct Driver<S: Sys> {
     pub(in crate::net) id: ConnId,
-    url: Url,
+    url: Shown,
     pub(super) state: State<S>,
     pub(super) listener: Listener,
     pub(in crate::net) flow: Flow,
@@ -119,7 +119,7 @@ impl<S: Sys> Driver<S> {
         let total = ask.total(core.now, &core.limits);
         Driver {
             id,
-            url: ask.url().clone(),
+            url: Shown::of(ask.url()),
             state: State::Opening(Box::new(Opening::new(ask, core, total, 0))),
             listener: Listener::Program,
             flow: Flow::default(),
@@ -218,7 +218,7 @@ impl<S: Sys> Driver<S> {
     /// The data for errors.
     pub(super) fn error_data<'a>(&'a self, core: &'a Core<S>) -> ErrorData<'a> {
         match self.live_ref() {
-            Some(live) => live.error_data(&self.url),
+            Some(live) => live.error_data(&self.url, core),
             None => {
                 let asks = matches!(self.state, State::Tunnel(_));
                 let stage = if asks { Stage::Proxy } else { Stage::Connect };
@@ -257,7 +257,7 @@ impl<S: Sys> Driver<S> {
         };
         let State::Opening(opening) = mem::replace(&mut self.state, State::Gone) else { return };
         let Attempt { number, to, socket, interest } = attempt;
-        let token = Token { number: Token::of(self.id, number), interest };
+        let token = Token::new(Token::of(self.id, number), interest);
         match tunnel {
             None => self.enter(core, sink, *opening, Link::new(socket, None), token, to),
             Some(tunnel) => {
@@ -284,8 +284,8 @@ impl<S: Sys> Driver<S> {
         });
         let Some(Idle { kept_info, link, .. }) = core.kept.take(at) else { return false };
         let interest = Interest { read: true, write: false };
-        let token = Token { number: Token::of(self.id, opening.count), interest };
-        if core.sys.watch(&link.socket, token.number, interest, false).is_err() {
+        let token = Token::new(Token::of(self.id, opening.count), interest);
+        if core.sys.watch(&link.socket, token.number(), interest, false).is_err() {
             core.sys.forget(&link.socket);
             return false;
         }
@@ -399,9 +399,9 @@ impl<S: Sys> Driver<S> {
         if self.listener == Listener::Nobody {
             return;
         }
-        self.url = ask.url().clone();
+        self.url = Shown::of(ask.url());
         // Late reports of the system about the old socket must not match the new one.
-        let count = (token.number as u8).wrapping_add(1);
+        let count = (token.number() as u8).wrapping_add(1);
         let opening = Opening::new(ask, core, total, count);
         self.state = State::Opening(Box::new(opening));
         core.fresh.push_back(self.id);

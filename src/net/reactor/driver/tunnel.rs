@@ -55,9 +55,9 @@ impl<S: Sys> Tunnelling<S> {
             // The proxy may have sent the reason before the write failed.
             let wrote = written.broken.map(ErrorKind::Io);
             let interest = Interest { read: true, write: written.blocked };
-            if wrote.is_none() && self.token.interest != interest {
-                self.token.interest = interest;
-                let (socket, number) = (&self.link.socket, self.token.number);
+            if wrote.is_none() && self.token.interest() != interest {
+                self.token = self.token.with(interest);
+                let (socket, number) = (&self.link.socket, self.token.number());
                 if let Err(e) = core.sys.watch(socket, number, interest, false) {
                     return broken(ErrorKind::Io(e));
                 }

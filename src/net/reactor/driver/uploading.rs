@@ -58,7 +58,8 @@ impl<S: Sys> Driver<S> {
                 Ok(BodyRead::Some(n)) => live.session.send_body(core.now, &upload.buf[..n]),
                 Ok(BodyRead::End) => live.session.end_body(core.now),
                 Ok(BodyRead::Later) => {
-                    let wait = live.limits.body_retry.max(Duration::from_millis(1));
+                    let limits = extra.limits.as_deref().unwrap_or(&core.limits);
+                    let wait = limits.body_retry.max(Duration::from_millis(1));
                     upload.again = Some(after(core.now, wait));
                     return;
                 }

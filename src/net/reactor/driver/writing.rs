@@ -113,7 +113,7 @@ impl<S: Sys> Driver<S> {
             && live.session.outgoing().is_empty()
             && self.flow.is_balanced(live.session.unfinished())
             && !live.reading_ended()
-            && live.token.interest.read != self.flow.is_unread()
+            && live.token.interest().read != self.flow.is_unread()
             && !live.is_broken()
             && core.observer.is_none()
             && self.is_armed()
@@ -190,8 +190,8 @@ impl<S: Sys> Live<S> {
         // connections get their share.
         let write = blocked || self.reads_on();
         let interest = Interest { read: !stopped && !self.reading_ended(), write };
-        if self.token.interest != interest {
-            if interest.read && !self.token.interest.read && self.entry.is_none() {
+        if self.token.interest() != interest {
+            if interest.read && !self.token.interest().read && self.entry.is_none() {
                 core.now = core.sys.now();
                 self.session.read_again(core.now);
             }
@@ -199,8 +199,8 @@ impl<S: Sys> Live<S> {
                 // Readiness that was reported before must not reach a connection that is not read.
                 self.token = self.token.next();
             }
-            self.token.interest = interest;
-            let (socket, number) = (&self.link.socket, self.token.number);
+            self.token = self.token.with(interest);
+            let (socket, number) = (&self.link.socket, self.token.number());
             core.sys.watch(socket, number, interest, false)?;
         }
         Ok(())
