@@ -18,6 +18,7 @@ use crate::net::sys::Sys;
 use crate::net::wire::tls;
 use crate::net::wire::tls::Tls;
 use crate::policy::Policy;
+use crate::proto::buf::Spares;
 use crate::proto::{Context, Random, Url};
 #[cfg(feature = "tape")]
 use crate::tape::Tape;
@@ -44,6 +45,8 @@ pub(in crate::net) struct Core<S: Sys> {
     pub(in crate::net) buf: Option<Box<Tail>>,
     /// The buffer for received ciphertext; empty until TLS is used.
     pub(in crate::net) cipher: Vec<u8>,
+    /// The memory of send buffers that are empty.
+    pub(in crate::net) spares: Spares,
     pub(in crate::net) gates: Gates,
     /// Connections that are kept for another request.
     pub(in crate::net) kept: Kept<S>,

@@ -29,6 +29,7 @@ use super::time::earlier;
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::net::session::Session;
+use crate::proto::buf::Spares;
 use crate::proto::ws::message::Message;
 use crate::proto::{CloseFrame, Context, Misuse, Stats, Transport};
 
@@ -178,6 +179,7 @@ impl<S: Sys> Reactor<S> {
                 tape: config.tape,
                 buf: None,
                 cipher: Vec::new(),
+                spares: Spares::default(),
                 gates,
                 kept,
                 open: 0,
@@ -602,6 +604,7 @@ impl<S: Sys> Reactor<S> {
     ) -> Result<(), Misuse> {
         let Some((core, driver)) = self.get(id) else { return Err(self.ended(id)) };
         let Some(live) = driver.live() else { return Err(self.ended(id)) };
+        live.session.borrow_memory(&mut core.spares);
         if let Err(e) = act(&mut live.session, &mut core.context()) {
             return Err(self.explained(id, e));
         }

@@ -43,6 +43,7 @@ impl<S: Sys> Reactor<S> {
             return false;
         }
         driver.touched = false;
+        driver.return_memory(core);
         if !driver.is_armed() {
             self.arm(id);
         }
@@ -116,6 +117,7 @@ impl<S: Sys> Reactor<S> {
         core.begin(id);
         work(core, driver);
         core.running = None;
+        driver.return_memory(core);
         true
     }
 

@@ -517,6 +517,13 @@ impl Connection {
         self.out.len()
     }
 
+    /// The bytes that wait to be sent, and their memory.
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(crate) fn out(&mut self) -> &mut SendBuf {
+        &mut self.out
+    }
+
     pub(crate) fn notes(&mut self) -> Option<&mut Vec<Note>> {
         self.notes.as_deref_mut()
     }

@@ -131,6 +131,14 @@ impl<S: Sys> Driver<S> {
         }
     }
 
+    /// Lets other connections have the memory of the send buffer, if it is empty.
+    #[inline]
+    pub(in crate::net) fn return_memory(&mut self, core: &mut Core<S>) {
+        if let State::Open(live) = &mut self.state {
+            live.session.return_memory(&mut core.spares);
+        }
+    }
+
     /// Reports the session's notes to the observer.
     pub(in crate::net) fn observe(&mut self, core: &mut Core<S>) {
         let Some(observer) = &mut core.observer else { return };
