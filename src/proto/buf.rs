@@ -26,6 +26,13 @@ const KEEP: usize = 256;
 #[derive(Default)]
 pub(crate) struct Spares(Vec<Vec<u8>>);
 
+#[cfg(all(feature = "net", test))]
+impl Spares {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
 /// As many connections may send in one turn without a new allocation, and not many more: a wait
 /// reports at most this many sockets.
 #[cfg(feature = "net")]
@@ -165,6 +172,6 @@ mod tests {
             buf.sent(1);
             buf.return_memory(&mut spares);
         }
-        assert_eq!(spares.0.len(), SPARES);
+        assert_eq!(spares.len(), SPARES);
     }
 }

@@ -528,6 +528,12 @@ impl<S: Sys> Reactor<S> {
         Ok(())
     }
 
+    /// How many empty send buffers wait for a connection that sends.
+    #[cfg(test)]
+    pub(in crate::net) fn spare_buffers(&self) -> usize {
+        self.core.spares.len()
+    }
+
     /// How many bytes the last turn has handled.
     pub(in crate::net) fn handed(&self) -> usize {
         self.core.handed
@@ -623,10 +629,12 @@ impl<S: Sys> Reactor<S> {
     ) -> Result<bool, Misuse> {
         let Some((core, driver)) = self.get(id) else { return Err(self.ended(id)) };
         let Some(live) = driver.live() else { return Err(self.ended(id)) };
+        live.session.borrow_memory(&mut core.spares);
         if let Err(e) = act(&mut live.session, &mut core.context()) {
             return Err(self.explained(id, e));
         }
         if driver.write_early(core) && driver.is_settled(core) {
+            driver.return_memory(core);
             return Ok(true);
         }
         driver.touch(core);
