@@ -9,7 +9,8 @@ use super::finding::Stop;
 use super::options::Options;
 use crate::error::ErrorKind;
 use crate::limits::Limits;
-use crate::net::wire::link::{Link, ReadOutcome};
+use crate::net::wire::link::{Link, ReadOutcome, Secure};
+#[cfg(feature = "tls")]
 use crate::net::wire::tls::Tls;
 use crate::net::{Dial, Interest, Os, Poller as _, SocketOptions, Sys as _};
 use crate::policy::{Destination, Policy};
@@ -149,15 +150,15 @@ impl Target {
     }
 
     #[cfg(feature = "tls")]
-    fn tls(&self) -> Result<Option<Tls>, ErrorKind> {
+    fn tls(&self) -> Result<Option<Box<Secure>>, ErrorKind> {
         match &self.tls {
-            Some(config) => Ok(Some(Tls::client(config, self.url.host())?)),
+            Some(config) => Ok(Some(Secure::new(Tls::client(config, self.url.host())?))),
             None => Ok(None),
         }
     }
 
     #[cfg(not(feature = "tls"))]
-    fn tls(&self) -> Result<Option<Tls>, ErrorKind> {
+    fn tls(&self) -> Result<Option<Box<Secure>>, ErrorKind> {
         Ok(None)
     }
 

@@ -125,11 +125,13 @@ impl Session {
         cx: &mut Context<'_>,
         input: &'b [u8],
     ) -> (usize, Option<Event<'b>>) {
+        if let State::Stream(exchange) = &mut self.0 {
+            return exchange.receive(cx, input);
+        }
         match &mut self.0 {
             State::Open(connection) => connection.receive(cx, input),
-            State::Stream(exchange) => exchange.receive(cx, input),
             State::Refused(_) => (input.len(), None),
-            State::Opening(_) | State::Refusing(_) => self.receive_answer(cx, input),
+            _ => self.receive_answer(cx, input),
         }
     }
 

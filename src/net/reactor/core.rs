@@ -14,9 +14,9 @@ use crate::limits::Limits;
 use crate::net::ask::{Override, Proxy, ProxyRules, ProxyScheme};
 use crate::net::event::ConnId;
 use crate::net::sys::Sys;
+use crate::net::wire::link::Secure;
 #[cfg(feature = "tls")]
-use crate::net::wire::tls;
-use crate::net::wire::tls::Tls;
+use crate::net::wire::tls::{self, Tls};
 use crate::policy::Policy;
 use crate::proto::buf::Spares;
 use crate::proto::{Context, Random, Url};
@@ -121,7 +121,7 @@ impl<S: Sys> Core<S> {
     }
 
     #[cfg(feature = "tls")]
-    pub(in crate::net) fn tls(&mut self, url: &Url) -> Result<Option<Tls>, ErrorKind> {
+    pub(in crate::net) fn tls(&mut self, url: &Url) -> Result<Option<Box<Secure>>, ErrorKind> {
         if !url.scheme().is_secure() {
             return Ok(None);
         }
@@ -131,12 +131,15 @@ impl<S: Sys> Core<S> {
         };
         let tls = Tls::client(config, url.host())?;
         self.make_room_for_tls();
-        Ok(Some(tls))
+        Ok(Some(Secure::new(tls)))
     }
 
     /// TLS with a proxy, if the proxy is `https`.
     #[cfg(feature = "tls")]
-    pub(in crate::net) fn tls_to(&mut self, proxy: &Proxy) -> Result<Option<Tls>, ErrorKind> {
+    pub(in crate::net) fn tls_to(
+        &mut self,
+        proxy: &Proxy,
+    ) -> Result<Option<Box<Secure>>, ErrorKind> {
         if proxy.scheme() != ProxyScheme::Https {
             return Ok(None);
         }
@@ -147,7 +150,7 @@ impl<S: Sys> Core<S> {
         };
         let tls = Tls::client(config, proxy.host())?;
         self.make_room_for_tls();
-        Ok(Some(tls))
+        Ok(Some(Secure::new(tls)))
     }
 
     /// Creates the buffer for ciphertext for the first TLS connection.
@@ -159,12 +162,15 @@ impl<S: Sys> Core<S> {
     }
 
     #[cfg(not(feature = "tls"))]
-    pub(in crate::net) fn tls_to(&mut self, proxy: &Proxy) -> Result<Option<Tls>, ErrorKind> {
+    pub(in crate::net) fn tls_to(
+        &mut self,
+        proxy: &Proxy,
+    ) -> Result<Option<Box<Secure>>, ErrorKind> {
         if proxy.scheme() == ProxyScheme::Https { Err(ErrorKind::NoTls) } else { Ok(None) }
     }
 
     #[cfg(not(feature = "tls"))]
-    pub(in crate::net) fn tls(&mut self, url: &Url) -> Result<Option<Tls>, ErrorKind> {
+    pub(in crate::net) fn tls(&mut self, url: &Url) -> Result<Option<Box<Secure>>, ErrorKind> {
         if url.scheme().is_secure() { Err(ErrorKind::NoTls) } else { Ok(None) }
     }
 }

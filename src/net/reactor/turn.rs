@@ -117,7 +117,10 @@ impl<S: Sys> Reactor<S> {
         core.begin(id);
         work(core, driver);
         core.running = None;
-        driver.return_memory(core);
+        // A connection that is to be settled may have bytes to send.
+        if !driver.touched {
+            driver.return_memory(core);
+        }
         true
     }
 

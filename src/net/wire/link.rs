@@ -14,7 +14,7 @@ pub(crate) struct Link<S: Sys> {
 }
 
 /// TLS on a socket, and what belongs to it; in one box, so that a link without TLS is small.
-struct Secure {
+pub(crate) struct Secure {
     tls: Tls,
     /// TLS with a proxy, which carries `tls`.
     outer: Option<Box<Outer>>,
@@ -58,23 +58,21 @@ pub(crate) enum ReadOutcome {
 }
 
 impl<S: Sys> Link<S> {
-    pub(crate) fn new(socket: S::Socket, tls: Option<Tls>) -> Link<S> {
-        Link { socket, secure: tls.map(Secure::new), ended: false }
+    pub(crate) fn new(socket: S::Socket, secure: Option<Box<Secure>>) -> Link<S> {
+        Link { socket, secure, ended: false }
     }
 
     /// A link to a proxy, with TLS or without.
-    pub(crate) fn to_proxy(socket: S::Socket, tls: Option<Tls>) -> Link<S> {
-        let mut link = Link::new(socket, tls);
-        if let Some(secure) = &mut link.secure {
+    pub(crate) fn to_proxy(socket: S::Socket, mut secure: Option<Box<Secure>>) -> Link<S> {
+        if let Some(secure) = &mut secure {
             secure.is_proxys = true;
         }
-        link
+        Link::new(socket, secure)
     }
 
     /// The tunnel through the proxy is open: adds the TLS of the connection in it, if it has TLS.
-    pub(crate) fn through(mut self, tls: Option<Tls>) -> Link<S> {
-        let Some(tls) = tls else { return self };
-        let mut secure = Secure::new(tls);
+    pub(crate) fn through(mut self, secure: Option<Box<Secure>>) -> Link<S> {
+        let Some(mut secure) = secure else { return self };
         if let Some(below) = self.secure.take() {
             secure.sealed = below.sealed;
             secure.outer = Some(Box::new(Outer { tls: below.tls, plain: Vec::new() }));
@@ -301,7 +299,8 @@ fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usi
 }
 
 impl Secure {
-    fn new(tls: Tls) -> Box<Secure> {
+    #[cfg_attr(not(feature = "tls"), allow(dead_code))]
+    pub(crate) fn new(tls: Tls) -> Box<Secure> {
         Box::new(Secure { tls, outer: None, is_proxys: false, sealed: 0 })
     }
 
