@@ -38,6 +38,6 @@ mod tests {
     #[test]
     fn a_connection_is_small() {
         let recorder = if cfg!(feature = "tape") { size_of::<usize>() } else { 0 };
-        assert!(size_of::<Driver<Os>>() <= 376 + recorder, "{}", size_of::<Driver<Os>>());
+        assert!(size_of::<Driver<Os>>() <= 368 + recorder, "{}", size_of::<Driver<Os>>());
     }
 }
