@@ -50,7 +50,7 @@ pub(crate) struct Connection {
     /// The position behind a keep-alive ping that was not sent yet.
     ping: Option<NonZeroU64>,
     timers: Timers,
-    /// In nanoseconds, which take half the memory of a `Duration` and suffice for 584 years.
+    /// In nanoseconds, which take half the memory of a `Duration`; up to 584 years.
     ping_interval: Option<NonZeroU64>,
     hold_close: bool,
     limits: Arc<Limits>,
@@ -101,7 +101,7 @@ impl Connection {
             ping: None,
             timers: Timers::default(),
             ping_interval: ping_interval
-                .map(|interval| nanoseconds(interval.max(limits.ping_floor))),
+                .and_then(|interval| nanoseconds(interval.max(limits.ping_floor))),
             hold_close,
             limits,
             notes: trace.then(Box::default),
@@ -852,10 +852,9 @@ impl Connection {
     }
 }
 
-/// The nanoseconds of an interval, at least one.
-fn nanoseconds(interval: Duration) -> NonZeroU64 {
-    let nanoseconds = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
-    NonZeroU64::new(nanoseconds).unwrap_or(NonZeroU64::MIN)
+/// The nanoseconds of an interval, at least one; `None` if it is so long that it never passes.
+fn nanoseconds(interval: Duration) -> Option<NonZeroU64> {
+    NonZeroU64::new(u64::try_from(interval.as_nanos()).ok()?.max(1))
 }
 
 /// The event for a message that is whole in one frame.
