@@ -9,7 +9,8 @@ use super::finding::Stop;
 use super::options::Options;
 use crate::error::ErrorKind;
 use crate::limits::Limits;
-use crate::net::wire::link::{Link, ReadOutcome};
+use crate::net::wire::link::{Link, ReadOutcome, Secure};
+#[cfg(feature = "tls")]
 use crate::net::wire::tls::Tls;
 use crate::net::{Dial, Interest, Os, Poller as _, SocketOptions, Sys as _};
 use crate::policy::{Destination, Policy};
@@ -149,15 +150,15 @@ impl Target {
     }
 
     #[cfg(feature = "tls")]
-    fn tls(&self) -> Result<Option<Box<Tls>>, ErrorKind> {
+    fn tls(&self) -> Result<Option<Box<Secure>>, ErrorKind> {
         match &self.tls {
-            Some(config) => Ok(Some(Box::new(Tls::client(config, self.url.host())?))),
+            Some(config) => Ok(Some(Secure::new(Tls::client(config, self.url.host())?))),
             None => Ok(None),
         }
     }
 
     #[cfg(not(feature = "tls"))]
-    fn tls(&self) -> Result<Option<Box<Tls>>, ErrorKind> {
+    fn tls(&self) -> Result<Option<Box<Secure>>, ErrorKind> {
         Ok(None)
     }
 
@@ -227,7 +228,7 @@ pub(super) struct Wire {
 impl Wire {
     /// Completes the TLS handshake, if there is one.
     fn greet(&mut self, deadline: Instant) -> Result<(), NoWire> {
-        while self.link.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
+        while self.link.is_handshaking() {
             let why = match &self.gone {
                 Some(ConnectionEnd::Reset(why)) => why,
                 Some(_) => "TLS: the server ended the connection within the handshake",
@@ -304,7 +305,7 @@ impl Wire {
             }
             return (written.done, true);
         }
-        let handshaking = self.link.tls.as_ref().is_some_and(|tls| tls.is_handshaking());
+        let handshaking = self.link.is_handshaking();
         let is_stuck = written.blocked || written.done < bytes.len() || handshaking;
         if is_stuck {
             self.wait(Interest { read: true, write: written.blocked }, deadline);

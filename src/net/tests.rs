@@ -25,6 +25,7 @@ mod at_once;
 #[cfg(feature = "deflate")]
 mod compress;
 mod kept;
+mod memory;
 mod upload;
 mod wire;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::conn::Conn;
 use super::server::Server;
 use crate::limits::Limits;
-use crate::net::wire::link::{Link, ReadOutcome, Written};
+use crate::net::wire::link::{Link, ReadOutcome, Secure, Written};
 use crate::net::wire::tls::Tls;
 use crate::net::{Interest, Os, Poller as _, Ready, Socket, Sys as _};
 
@@ -142,7 +142,7 @@ impl Serving {
         let tls = match &self.server.tls {
             None => None,
             Some(identity) => match Tls::server(identity) {
-                Ok(tls) => Some(Box::new(tls)),
+                Ok(tls) => Some(Secure::new(tls)),
                 Err(_) => return,
             },
         };

@@ -21,6 +21,23 @@ impl fmt::Debug for SendBuf {
 /// little.
 const KEEP: usize = 256;
 
+/// The memory of empty buffers, which connections share: few have anything to send at one time.
+#[cfg(feature = "net")]
+#[derive(Default)]
+pub(crate) struct Spares(Vec<Vec<u8>>);
+
+#[cfg(all(feature = "net", test))]
+impl Spares {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// As many connections may send in one turn without a new allocation, and not many more: a wait
+/// reports at most this many sockets.
+#[cfg(feature = "net")]
+const SPARES: usize = 256;
+
 impl SendBuf {
     /// The bytes to be sent next.
     #[inline]
@@ -43,6 +60,29 @@ impl SendBuf {
             self.start = 0;
         }
         &mut self.bytes
+    }
+
+    /// Before bytes may be appended: takes spare memory, unless the buffer has its own.
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(crate) fn borrow_memory(&mut self, spares: &mut Spares) {
+        if self.bytes.capacity() == 0
+            && let Some(spare) = spares.0.pop()
+        {
+            self.bytes = spare;
+        }
+    }
+
+    /// Gives the memory back if nothing is waiting.
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(crate) fn return_memory(&mut self, spares: &mut Spares) {
+        if self.bytes.is_empty() && self.bytes.capacity() > 0 {
+            let spare = std::mem::take(&mut self.bytes);
+            if spares.0.len() < SPARES {
+                spares.0.push(spare);
+            }
+        }
     }
 
     /// Removes the first `n` pending bytes, or all if there are fewer.
@@ -99,5 +139,39 @@ mod tests {
         buf.tail().extend_from_slice(&[1; 100_000]);
         buf.sent(100_000);
         assert_eq!(buf.tail().capacity(), 0);
+    }
+
+    #[cfg(feature = "net")]
+    #[test]
+    fn small_memory_goes_from_buffer_to_buffer() {
+        let (mut spares, mut buf) = (Spares::default(), SendBuf::default());
+        buf.borrow_memory(&mut spares);
+        buf.tail().extend_from_slice(&[1; 100]);
+        let memory = buf.pending().as_ptr();
+        buf.sent(60);
+        buf.return_memory(&mut spares);
+        assert_eq!(buf.pending(), [1; 40], "bytes that wait keep their memory");
+        buf.sent(40);
+        buf.return_memory(&mut spares);
+        assert_eq!(buf.tail().capacity(), 0);
+        let mut other = SendBuf::default();
+        other.borrow_memory(&mut spares);
+        other.tail().push(2);
+        assert_eq!(other.pending().as_ptr(), memory);
+        other.borrow_memory(&mut spares);
+        assert_eq!(other.pending(), [2], "a buffer that has memory takes no other");
+    }
+
+    #[cfg(feature = "net")]
+    #[test]
+    fn spare_memory_is_bounded() {
+        let mut spares = Spares::default();
+        for _ in 0..2 * SPARES {
+            let mut buf = SendBuf::default();
+            buf.tail().push(1);
+            buf.sent(1);
+            buf.return_memory(&mut spares);
+        }
+        assert_eq!(spares.len(), SPARES);
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+#[cfg(feature = "net")]
+use super::buf::Spares;
 use super::buf::{SendBuf, Space};
 use super::closed::{Closed, Failure};
 use super::context::Context;
@@ -123,11 +125,13 @@ impl Session {
         cx: &mut Context<'_>,
         input: &'b [u8],
     ) -> (usize, Option<Event<'b>>) {
+        if let State::Stream(exchange) = &mut self.0 {
+            return exchange.receive(cx, input);
+        }
         match &mut self.0 {
             State::Open(connection) => connection.receive(cx, input),
-            State::Stream(exchange) => exchange.receive(cx, input),
             State::Refused(_) => (input.len(), None),
-            State::Opening(_) | State::Refusing(_) => self.receive_answer(cx, input),
+            _ => self.receive_answer(cx, input),
         }
     }
 
@@ -580,6 +584,24 @@ impl Session {
             State::Stream(exchange) => exchange.buffered(),
             State::Opening(opening) => opening.handshake.out.len(),
             State::Refusing(_) | State::Refused(_) => 0,
+        }
+    }
+
+    /// As [`SendBuf::borrow_memory`], for an open WebSocket.
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(crate) fn borrow_memory(&mut self, spares: &mut Spares) {
+        if let State::Open(connection) = &mut self.0 {
+            connection.out().borrow_memory(spares);
+        }
+    }
+
+    /// As [`SendBuf::return_memory`].
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(crate) fn return_memory(&mut self, spares: &mut Spares) {
+        if let State::Open(connection) = &mut self.0 {
+            connection.out().return_memory(spares);
         }
     }
 

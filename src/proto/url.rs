@@ -100,7 +100,7 @@ pub struct Url {
 struct Parts {
     /// The first `len` bytes are the whole URL. The target follows only if the URL does not contain
     /// it, which is rare; this saves memory for programs with many URLs.
-    text: Box<str>,
+    text: Arc<str>,
     len: usize,
     target: Range<usize>,
     scheme: Scheme,
@@ -278,6 +278,17 @@ impl Url {
     /// The whole text, even of a secret URL.
     pub fn as_str(&self) -> &str {
         &self.parts.text[..self.parts.len]
+    }
+
+    /// The text that may be shown: what `Display` writes. Shares the memory of the URL, if it can.
+    #[cfg(feature = "net")]
+    pub(crate) fn shown(&self) -> Arc<str> {
+        let text = &self.parts.text;
+        match shown_url(self.as_str()) {
+            _ if self.secret => SECRET.into(),
+            Cow::Borrowed(shown) if shown.len() == text.len() => Arc::clone(text),
+            shown => shown.into(),
+        }
     }
 
     /// The same URL, marked as secret: neither it nor the URLs to which it redirects are shown.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::fill::Content;
 use super::record::Recorder;
+use crate::proto::buf::Spares;
 use crate::proto::ws::message::{Lent, Message};
 use crate::proto::{CloseFrame, Context, Event, Misuse, Note, Random, Session, Space};
 
@@ -141,6 +142,16 @@ impl Taped {
 
     pub(crate) fn space(&mut self) -> Option<Space<'_>> {
         self.session.space()
+    }
+
+    #[inline]
+    pub(crate) fn borrow_memory(&mut self, spares: &mut Spares) {
+        self.session.borrow_memory(spares);
+    }
+
+    #[inline]
+    pub(crate) fn return_memory(&mut self, spares: &mut Spares) {
+        self.session.return_memory(spares);
     }
 
     pub(crate) fn filled(&mut self, cx: &mut Context<'_>, n: usize) -> Option<Event<'static>> {

@@ -93,11 +93,14 @@ impl Ask {
 
     /// The limits of the options, or else of the reactor.
     pub(in crate::net) fn limits<'a>(&'a self, limits: &'a Arc<Limits>) -> &'a Arc<Limits> {
-        let own = match self {
-            Ask::WebSocket(options) => &options.limits,
-            Ask::Stream(options) => &options.limits,
-        };
-        own.as_ref().unwrap_or(limits)
+        self.own_limits().unwrap_or(limits)
+    }
+
+    pub(in crate::net) fn own_limits(&self) -> Option<&Arc<Limits>> {
+        match self {
+            Ask::WebSocket(options) => options.limits.as_ref(),
+            Ask::Stream(options) => options.limits.as_ref(),
+        }
     }
 
     /// The policy of the options, which is asked after the policy of the reactor.

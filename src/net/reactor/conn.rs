@@ -63,10 +63,13 @@ pub struct Conn<'a> {
 impl<'a> Conn<'a> {
     pub(in crate::net) fn new<S: Sys>(
         id: ConnId,
-        session: Option<&'a mut Session>,
+        mut session: Option<&'a mut Session>,
         flow: &'a mut Flow,
         core: &'a mut Core<S>,
     ) -> Conn<'a> {
+        if let Some(session) = &mut session {
+            session.borrow_memory(&mut core.spares);
+        }
         let room = core.limits.turn;
         Conn { id, session, flow, room, cx: core.context(), last: None }
     }

@@ -8,15 +8,17 @@ use super::flow::HeldBytes;
 use super::gate::Gates;
 use super::kept::Kept;
 use super::keys::Keys;
+use super::tail::Tail;
 use crate::error::ErrorKind;
 use crate::limits::Limits;
 use crate::net::ask::{Override, Proxy, ProxyRules, ProxyScheme};
 use crate::net::event::ConnId;
 use crate::net::sys::Sys;
+use crate::net::wire::link::Secure;
 #[cfg(feature = "tls")]
-use crate::net::wire::tls;
-use crate::net::wire::tls::Tls;
+use crate::net::wire::tls::{self, Tls};
 use crate::policy::Policy;
+use crate::proto::buf::Spares;
 use crate::proto::{Context, Random, Url};
 #[cfg(feature = "tape")]
 use crate::tape::Tape;
@@ -39,10 +41,12 @@ pub(in crate::net) struct Core<S: Sys> {
     pub(in crate::net) observer: Option<Box<dyn Observer>>,
     #[cfg(feature = "tape")]
     pub(in crate::net) tape: Option<Tape>,
-    /// The receive buffer; empty while a connection uses it.
-    pub(in crate::net) buf: Vec<u8>,
+    /// The receive buffer; `None` before the first read, and while a connection uses it.
+    pub(in crate::net) buf: Option<Box<Tail>>,
     /// The buffer for received ciphertext; empty until TLS is used.
     pub(in crate::net) cipher: Vec<u8>,
+    /// The memory of send buffers that are empty.
+    pub(in crate::net) spares: Spares,
     pub(in crate::net) gates: Gates,
     /// Connections that are kept for another request.
     pub(in crate::net) kept: Kept<S>,
@@ -81,9 +85,9 @@ impl<S: Sys> Random for Core<S> {
 
 impl<S: Sys> Core<S> {
     /// Takes the receive buffer back from a connection.
-    pub(in crate::net) fn take_back(&mut self, buf: Vec<u8>) {
-        if self.buf.is_empty() && buf.len() >= self.limits.receive_buffer {
-            self.buf = buf;
+    pub(in crate::net) fn take_back(&mut self, mut tail: Box<Tail>) {
+        if self.buf.is_none() && tail.buffer().len() >= self.limits.receive_buffer {
+            self.buf = Some(tail);
         }
     }
 
@@ -117,7 +121,7 @@ impl<S: Sys> Core<S> {
     }
 
     #[cfg(feature = "tls")]
-    pub(in crate::net) fn tls(&mut self, url: &Url) -> Result<Option<Box<Tls>>, ErrorKind> {
+    pub(in crate::net) fn tls(&mut self, url: &Url) -> Result<Option<Box<Secure>>, ErrorKind> {
         if !url.scheme().is_secure() {
             return Ok(None);
         }
@@ -126,12 +130,16 @@ impl<S: Sys> Core<S> {
             None => self.tls.insert(tls::default_config()?),
         };
         let tls = Tls::client(config, url.host())?;
-        Ok(Some(self.with_room(tls)))
+        self.make_room_for_tls();
+        Ok(Some(Secure::new(tls)))
     }
 
     /// TLS with a proxy, if the proxy is `https`.
     #[cfg(feature = "tls")]
-    pub(in crate::net) fn tls_to(&mut self, proxy: &Proxy) -> Result<Option<Box<Tls>>, ErrorKind> {
+    pub(in crate::net) fn tls_to(
+        &mut self,
+        proxy: &Proxy,
+    ) -> Result<Option<Box<Secure>>, ErrorKind> {
         if proxy.scheme() != ProxyScheme::Https {
             return Ok(None);
         }
@@ -141,25 +149,28 @@ impl<S: Sys> Core<S> {
             (None, None) => self.proxy_tls.insert(tls::default_config()?),
         };
         let tls = Tls::client(config, proxy.host())?;
-        Ok(Some(self.with_room(tls)))
+        self.make_room_for_tls();
+        Ok(Some(Secure::new(tls)))
     }
 
-    /// Boxes `tls`; creates the buffer for ciphertext for the first TLS connection.
+    /// Creates the buffer for ciphertext for the first TLS connection.
     #[cfg(feature = "tls")]
-    fn with_room(&mut self, tls: Tls) -> Box<Tls> {
+    fn make_room_for_tls(&mut self) {
         if self.cipher.is_empty() {
             self.cipher.resize(self.limits.receive_buffer, 0);
         }
-        Box::new(tls)
     }
 
     #[cfg(not(feature = "tls"))]
-    pub(in crate::net) fn tls_to(&mut self, proxy: &Proxy) -> Result<Option<Box<Tls>>, ErrorKind> {
+    pub(in crate::net) fn tls_to(
+        &mut self,
+        proxy: &Proxy,
+    ) -> Result<Option<Box<Secure>>, ErrorKind> {
         if proxy.scheme() == ProxyScheme::Https { Err(ErrorKind::NoTls) } else { Ok(None) }
     }
 
     #[cfg(not(feature = "tls"))]
-    pub(in crate::net) fn tls(&mut self, url: &Url) -> Result<Option<Box<Tls>>, ErrorKind> {
+    pub(in crate::net) fn tls(&mut self, url: &Url) -> Result<Option<Box<Secure>>, ErrorKind> {
         if url.scheme().is_secure() { Err(ErrorKind::NoTls) } else { Ok(None) }
     }
 }

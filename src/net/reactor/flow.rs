@@ -19,14 +19,13 @@ pub(in crate::net) struct Flow {
     stopped: bool,
     /// The program has paused the connection.
     pub(super) paused: bool,
-    room_wait: RoomWait,
+    /// Whether an unfinished message is waiting for room in the reactor's sum. Boxed, since it
+    /// rarely is.
+    room_wait: Option<Box<RoomWait>>,
 }
 
-/// Whether an unfinished message is waiting for room in the reactor's sum.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum RoomWait {
-    #[default]
-    No,
     /// Its socket is not read until other messages are complete, or until this time.
     Waits(Instant),
     /// It has waited long enough: a peer that does not finish its message delays the others for
@@ -76,7 +75,7 @@ impl HeldBytes {
 impl Flow {
     /// Whether the socket is not read.
     pub(super) fn is_unread(&self) -> bool {
-        self.stopped || self.paused || matches!(self.room_wait, RoomWait::Waits(_))
+        self.stopped || self.paused || matches!(self.room_wait.as_deref(), Some(RoomWait::Waits(_)))
     }
 
     /// Whether the reactor's sum is up to date, if an unfinished message has `unfinished` bytes.
@@ -86,9 +85,9 @@ impl Flow {
 
     /// When it has to be balanced again even if nothing happens.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match self.room_wait {
-            RoomWait::Waits(until) => Some(until),
-            RoomWait::No | RoomWait::Waited => None,
+        match self.room_wait.as_deref() {
+            Some(RoomWait::Waits(until)) => Some(*until),
+            None | Some(RoomWait::Waited) => None,
         }
     }
 
@@ -115,20 +114,21 @@ impl Flow {
         if unfinished == 0 && sum.first.is_some_and(|(first, _)| first == id) {
             sum.first = None;
         }
-        self.room_wait = match self.room_wait {
-            _ if unfinished == 0 => RoomWait::No,
-            RoomWait::No if waits => {
+        let room_wait = match self.room_wait.as_deref() {
+            _ if unfinished == 0 => None,
+            None if waits => {
                 sum.waiting.insert(id);
-                RoomWait::Waits(after(now, limits.stall))
+                Some(RoomWait::Waits(after(now, limits.stall)))
             }
-            RoomWait::Waits(until) if until <= now => RoomWait::Waited,
-            RoomWait::Waits(until) if waits => {
+            Some(RoomWait::Waits(until)) if *until <= now => Some(RoomWait::Waited),
+            Some(RoomWait::Waits(until)) if waits => {
                 sum.waiting.insert(id);
-                RoomWait::Waits(until)
+                Some(RoomWait::Waits(*until))
             }
-            RoomWait::Waits(_) => RoomWait::No,
-            other => other,
+            Some(RoomWait::Waits(_)) => None,
+            other => other.copied(),
         };
+        self.room_wait = room_wait.map(Box::new);
         was_unread != self.is_unread()
     }
 

@@ -7,6 +7,7 @@ mod flow;
 mod gate;
 mod kept;
 mod keys;
+mod tail;
 mod turn;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -28,6 +29,7 @@ use super::time::earlier;
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::net::session::Session;
+use crate::proto::buf::Spares;
 use crate::proto::ws::message::Message;
 use crate::proto::{CloseFrame, Context, Misuse, Stats, Transport};
 
@@ -63,11 +65,48 @@ pub struct Reactor<S: Sys = Os> {
     ready_at: usize,
 }
 
-struct Slot<S: Sys> {
-    generation: u64,
-    driver: Option<Box<Driver<S>>>,
-    /// The data of the previous connection, for calls that still use its id.
-    past: Option<Box<Past>>,
+enum Slot<S: Sys> {
+    Used(Box<Driver<S>>),
+    /// Free for a connection of this generation. `past` is the data of the previous one, for calls
+    /// that still use its id.
+    Free {
+        generation: u32,
+        past: Option<Box<Past>>,
+    },
+}
+
+impl<S: Sys> Slot<S> {
+    fn driver(&self) -> Option<&Driver<S>> {
+        match self {
+            Slot::Used(driver) => Some(driver),
+            Slot::Free { .. } => None,
+        }
+    }
+
+    fn driver_mut(&mut self) -> Option<&mut Driver<S>> {
+        match self {
+            Slot::Used(driver) => Some(driver),
+            Slot::Free { .. } => None,
+        }
+    }
+
+    /// The generation of the next connection in this slot.
+    fn next_generation(&self) -> u32 {
+        match self {
+            Slot::Used(driver) => next_generation(driver.id),
+            Slot::Free { generation, .. } => *generation,
+        }
+    }
+
+    /// The data of the connection `id` if it has ended, and no other has taken the slot yet.
+    fn past_of(&self, id: ConnId) -> Option<&Past> {
+        match self {
+            Slot::Free { generation, past } if *generation == next_generation(id) => {
+                past.as_deref()
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Reactor {
@@ -138,8 +177,9 @@ impl<S: Sys> Reactor<S> {
                 observer: config.observer,
                 #[cfg(feature = "tape")]
                 tape: config.tape,
-                buf: Vec::new(),
+                buf: None,
                 cipher: Vec::new(),
+                spares: Spares::default(),
                 gates,
                 kept,
                 open: 0,
@@ -205,15 +245,15 @@ impl<S: Sys> Reactor<S> {
             return Err(Error::new(ask.url(), Stage::Url, kind));
         }
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, driver: None, past: None });
+            self.slots.push(Slot::Free { generation: 0, past: None });
             self.slots.len() - 1
         });
         let slot = &mut self.slots[index];
-        let id = ConnId::new(index, slot.generation);
+        let id = ConnId::new(index, slot.next_generation().into());
         self.core.now = self.core.sys.now();
         let mut driver = Box::new(Driver::new(id, ask, &self.core));
         driver.touch(&mut self.core);
-        slot.driver = Some(driver);
+        *slot = Slot::Used(driver);
         self.core.open += 1;
         self.core.fresh.push_back(id);
         Ok(id)
@@ -316,7 +356,7 @@ impl<S: Sys> Reactor<S> {
         self.core.now = self.core.sys.now();
         self.core.kept.end_all(&mut self.core.sys);
         for slot in &mut self.slots {
-            if let Some(driver) = &mut slot.driver {
+            if let Some(driver) = slot.driver_mut() {
                 driver.release(&mut self.core, frame);
             }
         }
@@ -326,7 +366,7 @@ impl<S: Sys> Reactor<S> {
     pub(crate) fn abandon_all(&mut self) {
         self.core.kept.end_all(&mut self.core.sys);
         for index in 0..self.slots.len() {
-            if let Some(driver) = &mut self.slots[index].driver {
+            if let Some(driver) = self.slots[index].driver_mut() {
                 self.core.lost += driver.unsent() as u64;
                 let (id, how) = (driver.id, driver.left_as());
                 driver.release_socket(&mut self.core);
@@ -373,11 +413,9 @@ impl<S: Sys> Reactor<S> {
     /// its slot ([`Conn::stats`] has them at the final event).
     pub fn stats(&self, id: ConnId) -> Option<Stats> {
         let slot = self.slots.get(id.index())?;
-        match &slot.driver {
-            Some(driver) if driver.id == id => driver.stats(),
-            // No other connection has taken the slot yet.
-            None if slot.generation == next_generation(id) => slot.past.as_ref()?.stats,
-            _ => None,
+        match slot.driver().filter(|driver| driver.id == id) {
+            Some(driver) => driver.stats(),
+            None => slot.past_of(id)?.stats,
         }
     }
 
@@ -406,7 +444,7 @@ impl<S: Sys> Reactor<S> {
     }
 
     fn drivers(&self) -> impl Iterator<Item = &Driver<S>> {
-        self.slots.iter().filter_map(|slot| slot.driver.as_deref())
+        self.slots.iter().filter_map(Slot::driver)
     }
 
     /// Whether the program can send messages on a connection.
@@ -490,6 +528,12 @@ impl<S: Sys> Reactor<S> {
         Ok(())
     }
 
+    /// How many empty send buffers wait for a connection that sends.
+    #[cfg(test)]
+    pub(in crate::net) fn spare_buffers(&self) -> usize {
+        self.core.spares.len()
+    }
+
     /// How many bytes the last turn has handled.
     pub(in crate::net) fn handed(&self) -> usize {
         self.core.handed
@@ -555,7 +599,7 @@ impl<S: Sys> Reactor<S> {
 
     fn get(&mut self, id: ConnId) -> Option<(&mut Core<S>, &mut Driver<S>)> {
         let slot = self.slots.get_mut(id.index())?;
-        let driver = slot.driver.as_deref_mut().filter(|d| d.id == id)?;
+        let driver = slot.driver_mut().filter(|d| d.id == id)?;
         Some((&mut self.core, driver))
     }
 
@@ -566,6 +610,7 @@ impl<S: Sys> Reactor<S> {
     ) -> Result<(), Misuse> {
         let Some((core, driver)) = self.get(id) else { return Err(self.ended(id)) };
         let Some(live) = driver.live() else { return Err(self.ended(id)) };
+        live.session.borrow_memory(&mut core.spares);
         if let Err(e) = act(&mut live.session, &mut core.context()) {
             return Err(self.explained(id, e));
         }
@@ -584,10 +629,12 @@ impl<S: Sys> Reactor<S> {
     ) -> Result<bool, Misuse> {
         let Some((core, driver)) = self.get(id) else { return Err(self.ended(id)) };
         let Some(live) = driver.live() else { return Err(self.ended(id)) };
+        live.session.borrow_memory(&mut core.spares);
         if let Err(e) = act(&mut live.session, &mut core.context()) {
             return Err(self.explained(id, e));
         }
         if driver.write_early(core) && driver.is_settled(core) {
+            driver.return_memory(core);
             return Ok(true);
         }
         driver.touch(core);
@@ -599,13 +646,11 @@ impl<S: Sys> Reactor<S> {
     #[cold]
     fn ended(&self, id: ConnId) -> Misuse {
         let Some(slot) = self.slots.get(id.index()) else { return Misuse::NotOpen };
-        let past = match &slot.driver {
-            Some(driver) if driver.id == id => &driver.past,
-            // No other connection has taken the slot yet.
-            None if slot.generation == next_generation(id) => &slot.past,
-            _ => &None,
+        let past = match slot.driver().filter(|driver| driver.id == id) {
+            Some(driver) => driver.past.as_deref(),
+            None => slot.past_of(id),
         };
-        let how = past.as_ref().and_then(|past| past.how.as_ref());
+        let how = past.and_then(|past| past.how.as_ref());
         how.map_or(Misuse::NotOpen, |how| Misuse::Ended(Arc::clone(how)))
     }
 
@@ -644,6 +689,6 @@ impl<S: Sys> fmt::Debug for Reactor<S> {
 }
 
 /// The generation of the slot when another connection takes it.
-fn next_generation(id: ConnId) -> u64 {
-    (id.generation() + 1) & ((1 << 29) - 1)
+fn next_generation(id: ConnId) -> u32 {
+    ((id.generation() + 1) & ((1 << 29) - 1)) as u32
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::conn::{RecordingSink, Sink};
 use super::core::Core;
 use super::driver::{Driver, token_parts};
-use super::{Reactor, next_generation};
+use super::{Reactor, Slot, next_generation};
 use crate::net::event::ConnId;
 use crate::net::sys::Sys;
 use crate::net::time::earlier;
@@ -43,6 +43,7 @@ impl<S: Sys> Reactor<S> {
             return false;
         }
         driver.touched = false;
+        driver.return_memory(core);
         if !driver.is_armed() {
             self.arm(id);
         }
@@ -116,6 +117,10 @@ impl<S: Sys> Reactor<S> {
         core.begin(id);
         work(core, driver);
         core.running = None;
+        // A connection that is to be settled may have bytes to send.
+        if !driver.touched {
+            driver.return_memory(core);
+        }
         true
     }
 
@@ -201,10 +206,9 @@ impl<S: Sys> Reactor<S> {
 
     fn remove(&mut self, id: ConnId) {
         let Some(slot) = self.slots.get_mut(id.index()) else { return };
-        let Some(mut driver) = slot.driver.take() else { return };
+        let Slot::Used(driver) = slot else { return };
         driver.forget_held(&mut self.core);
-        slot.generation = next_generation(id);
-        slot.past = driver.past.take();
+        *slot = Slot::Free { generation: next_generation(id), past: driver.past.take() };
         self.free.push(id.index());
         self.core.open -= 1;
         // True however each connection has ended, even by a panic of the program's code.

@@ -8,15 +8,20 @@ use crate::net::sys::Sys;
 
 pub(crate) struct Link<S: Sys> {
     pub(crate) socket: S::Socket,
-    pub(crate) tls: Option<Box<Tls>>,
+    secure: Option<Box<Secure>>,
+    /// A read has returned the end of the stream, or has failed.
+    ended: bool,
+}
+
+/// TLS on a socket, and what belongs to it; in one box, so that a link without TLS is small.
+pub(crate) struct Secure {
+    tls: Tls,
     /// TLS with a proxy, which carries `tls`.
     outer: Option<Box<Outer>>,
     /// `tls` is with the proxy, and there is no other.
     is_proxys: bool,
     /// How many of the bytes to be written are encrypted already and not sent.
     sealed: usize,
-    /// A read has returned the end of the stream, or has failed.
-    ended: bool,
 }
 
 struct Outer {
@@ -53,33 +58,48 @@ pub(crate) enum ReadOutcome {
 }
 
 impl<S: Sys> Link<S> {
-    pub(crate) fn new(socket: S::Socket, tls: Option<Box<Tls>>) -> Link<S> {
-        Link { socket, tls, outer: None, is_proxys: false, sealed: 0, ended: false }
+    pub(crate) fn new(socket: S::Socket, secure: Option<Box<Secure>>) -> Link<S> {
+        Link { socket, secure, ended: false }
     }
 
     /// A link to a proxy, with TLS or without.
-    pub(crate) fn to_proxy(socket: S::Socket, tls: Option<Box<Tls>>) -> Link<S> {
-        Link { is_proxys: tls.is_some(), ..Link::new(socket, tls) }
+    pub(crate) fn to_proxy(socket: S::Socket, mut secure: Option<Box<Secure>>) -> Link<S> {
+        if let Some(secure) = &mut secure {
+            secure.is_proxys = true;
+        }
+        Link::new(socket, secure)
     }
 
     /// The tunnel through the proxy is open: adds the TLS of the connection in it, if it has TLS.
-    pub(crate) fn through(self, tls: Option<Box<Tls>>) -> Link<S> {
-        let Link { socket, tls: below, sealed, ended, .. } = self;
-        match (below, tls) {
-            (Some(below), Some(tls)) => {
-                let outer = Some(Box::new(Outer { tls: *below, plain: Vec::new() }));
-                Link { socket, tls: Some(tls), outer, is_proxys: false, sealed, ended }
-            }
-            (below @ Some(_), None) => {
-                Link { socket, tls: below, outer: None, is_proxys: true, sealed, ended }
-            }
-            (None, tls) => Link { socket, tls, outer: None, is_proxys: false, sealed, ended },
+    pub(crate) fn through(mut self, secure: Option<Box<Secure>>) -> Link<S> {
+        let Some(mut secure) = secure else { return self };
+        if let Some(below) = self.secure.take() {
+            secure.sealed = below.sealed;
+            secure.outer = Some(Box::new(Outer { tls: below.tls, plain: Vec::new() }));
         }
+        Link { secure: Some(secure), ..self }
+    }
+
+    /// TLS with the host of the URL, or else with the proxy.
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.secure.as_ref().map(|secure| &secure.tls)
     }
 
     /// TLS with the host of the URL.
     pub(crate) fn tls_of_peer(&self) -> Option<&Tls> {
-        self.tls.as_deref().filter(|_| !self.is_proxys)
+        self.secure.as_ref().filter(|secure| !secure.is_proxys).map(|secure| &secure.tls)
+    }
+
+    /// Whether a TLS handshake is in progress.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.tls().is_some_and(Tls::is_handshaking)
+    }
+
+    /// As [`Tls::shrink`].
+    pub(crate) fn shrink(&mut self) {
+        if let Some(secure) = &mut self.secure {
+            secure.tls.shrink();
+        }
     }
 
     /// Reads once, at most `most` bytes, to `buf[*end..]`. `cipher` is scratch space for ciphertext.
@@ -106,7 +126,7 @@ impl<S: Sys> Link<S> {
         end: &mut usize,
         most: usize,
     ) -> Result<ReadOutcome, ErrorKind> {
-        let Some(tls) = &mut self.tls else {
+        let Some(secure) = &mut self.secure else {
             let room = (buf.len() - *end).min(most);
             return Ok(
                 match retried(|| sys.read(&self.socket, &mut buf[*end..*end + room]))
@@ -127,7 +147,8 @@ impl<S: Sys> Link<S> {
             None => ReadOutcome::None,
             Some(0) => ReadOutcome::Cut,
             Some(n) => {
-                let fed = match &mut self.outer {
+                let Secure { tls, outer, .. } = &mut **secure;
+                let fed = match outer {
                     None => tls.feed(&cipher[..n], buf, end)?,
                     Some(outer) => outer.feed(&cipher[..n], tls, buf, end)?,
                 };
@@ -144,17 +165,13 @@ impl<S: Sys> Link<S> {
     /// Whether the link is idle between two requests: the peer has not ended, all bytes were sent,
     /// and TLS holds no part of a record.
     pub(crate) fn is_clean(&self) -> bool {
-        let whole = |tls: &Tls| tls.is_between_records();
-        !self.ended
-            && self.sealed == 0
-            && self.tls.as_deref().is_none_or(whole)
-            && self.outer.as_ref().is_none_or(|outer| whole(&outer.tls))
+        !self.ended && self.secure.as_ref().is_none_or(|secure| secure.is_clean())
     }
 
     /// Whether the peer has sent no data and has not ended. TLS messages without data, such as
     /// session tickets, are read and do not count.
     pub(crate) fn is_quiet(&mut self, sys: &mut S, cipher: &mut [u8]) -> bool {
-        if self.tls.is_none() {
+        if self.secure.is_none() {
             let read = retried(|| sys.read(&self.socket, &mut [0]));
             return matches!(read, Ok(None));
         }
@@ -173,11 +190,12 @@ impl<S: Sys> Link<S> {
     /// Writes as much of `bytes` as possible. The caller passes the bytes that were not sent again.
     pub(crate) fn write(&mut self, sys: &mut S, bytes: &[u8]) -> Written {
         let mut written = Written { done: 0, blocked: false, taken: 0, broken: None };
-        match &mut self.tls {
-            Some(tls) => {
-                let outer = self.outer.as_deref_mut().map(|outer| &mut outer.tls);
+        match &mut self.secure {
+            Some(secure) => {
+                let Secure { tls, outer, sealed, .. } = &mut **secure;
+                let outer = outer.as_mut().map(|outer| &mut outer.tls);
                 let mut out = Out { sys, socket: &self.socket, outer };
-                written.seal(&mut out, tls, &mut self.sealed, bytes);
+                written.seal(&mut out, tls, sealed, bytes);
             }
             None => {
                 while written.done < bytes.len() {
@@ -251,11 +269,11 @@ impl<S: Sys> Link<S> {
         if !rest.is_empty() {
             return Ok(false);
         }
-        if let Some(tls) = &mut self.tls {
-            tls.send_close_notify();
+        if let Some(secure) = &mut self.secure {
+            secure.tls.send_close_notify();
             written = self.write(sys, &[]);
         }
-        if let Some(outer) = &mut self.outer
+        if let Some(outer) = self.secure.as_mut().and_then(|secure| secure.outer.as_mut())
             && written.broken.is_none()
             && !written.blocked
         {
@@ -278,6 +296,21 @@ fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usi
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             Err(e) => return Err(e),
         }
+    }
+}
+
+impl Secure {
+    #[cfg_attr(not(feature = "tls"), allow(dead_code))]
+    pub(crate) fn new(tls: Tls) -> Box<Secure> {
+        Box::new(Secure { tls, outer: None, is_proxys: false, sealed: 0 })
+    }
+
+    /// Whether all bytes were sent, and no layer holds a part of a record.
+    fn is_clean(&self) -> bool {
+        let outer = self.outer.as_ref();
+        self.sealed == 0
+            && self.tls.is_between_records()
+            && outer.is_none_or(|outer| outer.tls.is_between_records())
     }
 }
 

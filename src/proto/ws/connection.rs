@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::mem;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use super::Violation;
 use super::close::{CloseFrame, Misuse};
 use super::deflate::Codec;
 use super::frame::{self, CONTROL_MAX, Opcode};
-use super::message::{self, Assembly, Lent, Message, Text, most_compressed};
+use super::message::{self, Assembly, Lent, Message, Rest, Text, most_compressed};
 use super::stats::{Stats, Tally};
 use crate::limits::Limits;
 use crate::proto::buf::SendBuf;
@@ -33,19 +34,11 @@ enum State {
     Ended,
 }
 
-/// The missing part of the current data frame; `message` contains the bytes before it.
-#[derive(Clone, Copy, Debug)]
-struct Rest {
-    missing: usize,
-    fin: bool,
-}
-
 #[derive(Debug)]
 pub(crate) struct Connection {
     state: State,
-    /// A message that is not whole in one input. INVARIANT: `Some` while `rest` is.
+    /// A message that is not whole in one input.
     message: Option<Box<Assembly>>,
-    rest: Option<Rest>,
     /// How many bytes of the last input were not taken, and so come again.
     left: usize,
     out: SendBuf,
@@ -55,12 +48,15 @@ pub(crate) struct Connection {
     /// The position behind the last frame that the program has queued, counted as `pace` does.
     accepted: u64,
     /// The position behind a keep-alive ping that was not sent yet.
-    ping: Option<u64>,
+    ping: Option<NonZeroU64>,
     timers: Timers,
-    ping_interval: Option<Duration>,
+    /// In nanoseconds, which take half the memory of a `Duration`; up to 584 years.
+    ping_interval: Option<NonZeroU64>,
     hold_close: bool,
     limits: Arc<Limits>,
-    notes: Option<Vec<Note>>,
+    // Boxed: few connections keep notes, and all have this field.
+    #[allow(clippy::box_collection)]
+    notes: Option<Box<Vec<Note>>>,
     /// `Some` if both sides agreed on compression.
     codec: Option<Codec>,
     tally: Tally,
@@ -97,7 +93,6 @@ impl Connection {
         let mut connection = Connection {
             state: State::Open,
             message: None,
-            rest: None,
             left: 0,
             out,
             late_pong: None,
@@ -105,10 +100,11 @@ impl Connection {
             accepted: 0,
             ping: None,
             timers: Timers::default(),
-            ping_interval: ping_interval.map(|interval| interval.max(limits.ping_floor)),
+            ping_interval: ping_interval
+                .and_then(|interval| nanoseconds(interval.max(limits.ping_floor))),
             hold_close,
             limits,
-            notes: trace.then(Vec::new),
+            notes: trace.then(Box::default),
             codec,
             tally,
         };
@@ -245,8 +241,8 @@ impl Connection {
     }
 
     pub(crate) fn space(&mut self) -> Option<Space<'_>> {
-        let Rest { missing, .. } = self.rest?;
         let message = self.message.as_mut()?;
+        let Rest { missing, .. } = message.rest?;
         if message.compressed.is_some() {
             return None;
         }
@@ -261,9 +257,8 @@ impl Connection {
 
     pub(crate) fn filled(&mut self, cx: &mut Context<'_>, n: usize) -> Option<Event<'static>> {
         self.sign_of_life(cx.now);
-        let (Some(mut rest), Some(message)) = (self.rest, self.message.as_mut()) else {
-            return None;
-        };
+        let message = self.message.as_mut()?;
+        let mut rest = message.rest?;
         if message.compressed.is_some() {
             // `space` returns nothing for such a message.
             return None;
@@ -338,7 +333,7 @@ impl Connection {
         );
         let reaches = self.pace.reaches(now, self.limits.stall);
         let is_open = matches!(self.state, State::Open);
-        if self.ping.take_if(|end| *end <= self.pace.left()).is_some() && is_open {
+        if self.ping.take_if(|end| end.get() <= self.pace.left()).is_some() && is_open {
             self.timers.set(Timer::Ping, None);
             self.timers.set(Timer::Pong, reaches.checked_add(self.limits.pong));
         }
@@ -409,7 +404,7 @@ impl Connection {
                 Timer::Ping if self.ping.is_none() => {
                     self.frame(cx, Opcode::Ping, &[]);
                     self.tally.ping(cx.now, &[]);
-                    self.ping = Some(self.queued());
+                    self.ping = NonZeroU64::new(self.queued());
                 }
                 Timer::Ping => {}
                 Timer::Close => return self.close_is_due(cx),
@@ -524,8 +519,15 @@ impl Connection {
         self.out.len()
     }
 
+    /// The bytes that wait to be sent, and their memory.
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(crate) fn out(&mut self) -> &mut SendBuf {
+        &mut self.out
+    }
+
     pub(crate) fn notes(&mut self) -> Option<&mut Vec<Note>> {
-        self.notes.as_mut()
+        self.notes.as_deref_mut()
     }
 
     // Receiving.
@@ -546,7 +548,7 @@ impl Connection {
         if self.discards_input() {
             return Ok(Step::More(input.len()));
         }
-        if let Some(rest) = self.rest {
+        if let Some(rest) = self.message.as_ref().and_then(|message| message.rest) {
             return self.rest_of_frame(input, rest);
         }
         let [b, behind @ ..] = input else { return Ok(Step::More(0)) };
@@ -643,11 +645,10 @@ impl Connection {
     }
 
     fn continue_with(&mut self, rest: Rest) -> Result<Option<Event<'static>>, Violation> {
-        self.rest = (rest.missing > 0).then_some(rest);
-        if self.rest.is_some() || !rest.fin {
-            return Ok(None);
-        }
-        let Some(message) = self.message.take() else { return Ok(None) };
+        let Some(unfinished) = &mut self.message else { return Ok(None) };
+        unfinished.rest = (rest.missing > 0).then_some(rest);
+        let is_whole = rest.missing == 0 && rest.fin;
+        let Some(message) = self.message.take_if(|_| is_whole) else { return Ok(None) };
         if let Some(compressed) = message.compressed {
             let opcode = if message.is_text() { Opcode::Text } else { Opcode::Binary };
             self.tally.compressed(compressed, message.data.len());
@@ -721,6 +722,7 @@ impl Connection {
     #[inline]
     pub(crate) fn sign_of_life(&mut self, now: Instant) {
         if let (Some(interval), State::Open) = (self.ping_interval, &self.state) {
+            let interval = Duration::from_nanos(interval.get());
             self.timers.set(Timer::Ping, now.checked_add(interval));
             self.timers.set(Timer::Pong, None);
         }
@@ -821,7 +823,6 @@ impl Connection {
     fn end(&mut self, closed: Closed) -> Event<'static> {
         self.timers.clear();
         self.message = None;
-        self.rest = None;
         self.late_pong = None;
         // Without a codec, messages that the program may still send are sent uncompressed.
         self.codec = None;
@@ -849,6 +850,11 @@ impl Connection {
             notes.push(Note::Message { direction, opcode, wire, len: data.len(), start });
         }
     }
+}
+
+/// The nanoseconds of an interval, at least one; `None` if it is so long that it never passes.
+fn nanoseconds(interval: Duration) -> Option<NonZeroU64> {
+    NonZeroU64::new(u64::try_from(interval.as_nanos()).ok()?.max(1))
 }
 
 /// The event for a message that is whole in one frame.

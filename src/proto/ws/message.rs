@@ -108,11 +108,20 @@ impl PartialEq for Text<'_> {
 
 impl Eq for Text<'_> {}
 
+/// The missing part of the current data frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rest {
+    pub(crate) missing: usize,
+    pub(crate) fin: bool,
+}
+
 /// An unfinished message that is not whole in one input: it is fragmented (§5.4), or its frame is
 /// larger than the bytes that have come.
 #[derive(Debug)]
 pub(crate) struct Assembly {
     text: bool,
+    /// `None` between two frames; otherwise `data` contains the bytes before it.
+    pub(crate) rest: Option<Rest>,
     /// How many bytes of the text were validated, and the state of that check.
     looked: usize,
     utf8: Utf8,
@@ -136,7 +145,7 @@ impl Assembly {
         let text = opcode == Opcode::Text;
         let compressed = is_compressed.then_some(0);
         let utf8 = Utf8::default();
-        Assembly { text, utf8, looked: 0, frames: 0, compressed, data: Vec::new() }
+        Assembly { text, rest: None, utf8, looked: 0, frames: 0, compressed, data: Vec::new() }
     }
 
     /// Whether the message is text.

@@ -22,7 +22,7 @@ pub(super) struct Draining<S: Sys> {
 
 impl<S: Sys> Draining<S> {
     pub(super) fn new(live: Live<S>, core: &Core<S>) -> Draining<S> {
-        let until = after(core.now, live.limits.linger);
+        let until = after(core.now, live.limits(core).linger);
         let (rest, reading_ended) = (live.session.outgoing().to_vec(), live.reading_ended());
         let Live { link, token, .. } = live;
         Draining { link, rest, until, half_closed: false, reading_ended, token }
@@ -49,9 +49,9 @@ impl<S: Sys> Draining<S> {
             }
         }
         let interest = Interest { read: true, write: !self.half_closed };
-        if self.token.interest != interest {
-            self.token.interest = interest;
-            let (socket, number) = (&self.link.socket, self.token.number);
+        if self.token.interest() != interest {
+            self.token = self.token.with(interest);
+            let (socket, number) = (&self.link.socket, self.token.number());
             if core.sys.watch(socket, number, interest, false).is_err() {
                 return ControlFlow::Break(());
             }

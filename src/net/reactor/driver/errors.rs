@@ -1,18 +1,22 @@
 //! Makes the error for the program from the end of a connection, without the parts of secret URLs.
 //! Changes no state.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Stage};
 use crate::limits::Limits;
 use crate::net::event::Closed;
 use crate::proto::http::HttpError;
+use crate::proto::secret::SECRET;
 use crate::proto::{self, Failure, HandshakeError, Lost, Phases, Timer, Url};
 
 /// The data for errors of a connection that has ended.
 pub(super) struct ErrorData<'a> {
-    pub(super) url: &'a Url,
+    /// The URL as it may be shown.
+    pub(super) url: &'a Shown,
     pub(super) stage: Stage,
     pub(super) limits: &'a Limits,
     /// The time limit of the current step.
@@ -29,8 +33,27 @@ pub(super) struct ErrorData<'a> {
     pub(super) served: u32,
 }
 
+/// All that a connection keeps of its URL once the socket is connected: what errors show.
+pub(super) struct Shown(Arc<str>);
+
+impl Shown {
+    pub(super) fn of(url: &Url) -> Shown {
+        Shown(url.shown())
+    }
+
+    fn is_secret(&self) -> bool {
+        *self.0 == *SECRET
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl<'a> ErrorData<'a> {
-    pub(super) fn new(url: &'a Url, stage: Stage, limits: &'a Limits) -> ErrorData<'a> {
+    pub(super) fn new(url: &'a Shown, stage: Stage, limits: &'a Limits) -> ErrorData<'a> {
         let (limit, idle) = (Duration::ZERO, Duration::ZERO);
         let phases = Phases::default();
         ErrorData { url, stage, limits, limit, idle, status: None, unsent: 0, phases, served: 0 }

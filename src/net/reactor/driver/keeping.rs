@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::live::{Live, Reading, Writing};
+use super::live::{Live, Reading};
 use super::opening::{Hop, Opening, Route};
 use crate::error::ErrorKind;
 use crate::net::ask::Ask;
@@ -87,7 +87,7 @@ impl<S: Sys> Opening<S> {
 impl<S: Sys> Live<S> {
     /// How many requests this connection carried before the current one.
     pub(super) fn served(&self) -> u32 {
-        self.kept_info.as_ref().map_or(0, |kept_info| kept_info.served)
+        self.kept_info().map_or(0, |kept_info| kept_info.served)
     }
 
     /// Whether bytes that come now cannot be a response: the connection was kept, and no byte of
@@ -99,27 +99,25 @@ impl<S: Sys> Live<S> {
     /// Until when the connection may be kept for another request, if its request has ended so that
     /// it may be.
     pub(super) fn kept_until(&self, core: &Core<S>) -> Option<Instant> {
-        self.kept_info.as_ref()?;
+        self.kept_info()?;
         let persistence = self.session.exchange()?.persistence()?;
         let Reading::Ready { tail, .. } = &self.reading else { return None };
-        let clean = tail.rest().is_empty() && self.link.is_clean();
-        let good = matches!(self.writing, Writing::Ready);
-        (clean && good).then(|| after(core.now, core.kept.idle(persistence.most)))
+        let clean = tail.is_none() && self.link.is_clean();
+        (clean && !self.is_broken()).then(|| after(core.now, core.kept.idle(persistence.most)))
     }
 
     /// Adds the connection to the kept ones.
     pub(super) fn keep(self, core: &mut Core<S>, until: Instant) {
-        let Live { mut link, token, kept_info, .. } = self;
-        if let Some(tls) = &mut link.tls {
-            tls.shrink();
-        }
+        let Live { mut link, token, extra, .. } = self;
+        let kept_info = extra.and_then(|extra| extra.kept_info);
+        link.shrink();
         let interest = Interest { read: true, write: false };
-        let watched = token.interest == interest
-            || core.sys.watch(&link.socket, token.number, interest, false).is_ok();
+        let watched = token.interest() == interest
+            || core.sys.watch(&link.socket, token.number(), interest, false).is_ok();
         match kept_info {
             Some(mut kept_info) if watched => {
                 kept_info.served = kept_info.served.saturating_add(1);
-                let idle = Idle { kept_info, link, number: token.number, until };
+                let idle = Idle { kept_info, link, number: token.number(), until };
                 core.kept.add(&mut core.sys, idle);
             }
             _ => core.sys.forget(&link.socket),

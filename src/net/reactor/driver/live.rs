@@ -4,9 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::errors::ErrorData;
+use super::errors::{ErrorData, Shown};
 use super::laps::Laps;
-use super::tail::Tail;
 use super::upload::Upload;
 use crate::error::Stage;
 use crate::limits::Limits;
@@ -16,44 +15,55 @@ use crate::net::reactor::core::Core;
 use crate::net::reactor::flow::Flow;
 use crate::net::reactor::gate::Place;
 use crate::net::reactor::kept::KeptInfo;
+use crate::net::reactor::tail::Tail;
 use crate::net::session::Session;
 use crate::net::sys::{Interest, Sys};
 use crate::net::wire::link::Link;
-use crate::proto::{Context, Endpoint, Event, TlsInfo, Transport, Url};
+use crate::proto::{Context, Endpoint, Event, TlsInfo, Transport};
 
 pub(in crate::net) struct Live<S: Sys> {
     pub(super) link: Link<S>,
     pub(in crate::net) session: Session,
-    pub(super) limits: Arc<Limits>,
     pub(super) token: Token,
     /// `Some` until the connection is open.
     pub(super) entry: Option<Box<Entry>>,
+    /// `None` for most WebSockets.
+    pub(super) extra: Option<Box<Extra>>,
+    pub(super) reading: Reading,
+}
+
+/// The data that most WebSockets do not have; in one box, so that these are small.
+#[derive(Default)]
+pub(super) struct Extra {
+    /// The limits of the options, which replace those of the reactor.
+    pub(super) limits: Option<Arc<Limits>>,
     /// The proxy in use.
     pub(super) proxy: Option<Proxy>,
     /// The options of a stream, which a redirect needs.
     pub(super) stream: Option<Box<StreamOptions>>,
     /// The source of a request's body, until the body has ended.
-    pub(super) upload: Option<Box<Upload>>,
+    pub(super) upload: Option<Upload>,
     /// The data that is kept with the connection, if it may carry another request.
     pub(super) kept_info: Option<Box<KeptInfo>>,
-    pub(super) reading: Reading,
     pub(super) writing: Writing,
 }
 
 /// The state of the receiving side.
 pub(super) enum Reading {
-    /// The socket is read when it is ready, at most `most` bytes at a time. `tail` is the received
-    /// part of a frame.
-    Ready { tail: Tail, most: usize },
+    /// The socket is read when it is ready; if `short`, at most [`Limits::receive_buffer`] bytes at
+    /// a time. `tail` is the received part of a frame, if there is one.
+    Ready { tail: Option<Box<Tail>>, short: bool },
     /// A turn had no room for this input, or the program takes it message by message. The socket is
     /// not read. Unless the program has paused it, the connection is in the reactor's backlog.
-    Behind(Tail),
+    Behind(Option<Box<Tail>>),
     /// The peer has ended its side of the stream.
     Ended,
 }
 
 /// The state of the sending side.
+#[derive(Default)]
 pub(super) enum Writing {
+    #[default]
     Ready,
     /// A write between two turns has failed with this error; [`Driver::settle`] ends the connection
     /// with it. Until then nothing is written, even if that might succeed: nobody knows how much of
@@ -84,22 +94,46 @@ pub(super) struct Follow {
     pub(super) until: Instant,
 }
 
-/// How a socket is registered with the poller.
+/// How a socket is registered with the poller: its number, below 2⁶¹, and above it the interest.
 #[derive(Clone, Copy)]
-pub(super) struct Token {
-    pub(super) number: u64,
-    pub(super) interest: Interest,
-}
+pub(super) struct Token(u64);
 
 impl Token {
+    const READ: u64 = 1 << 63;
+    const WRITE: u64 = 1 << 62;
+
+    pub(super) fn new(number: u64, interest: Interest) -> Token {
+        let read = if interest.read { Token::READ } else { 0 };
+        let write = if interest.write { Token::WRITE } else { 0 };
+        Token(number | read | write)
+    }
+
     pub(super) fn of(id: ConnId, attempt: u8) -> u64 {
         id.to_bits() << 8 | u64::from(attempt)
     }
 
+    pub(super) fn number(self) -> u64 {
+        self.0 & !(Token::READ | Token::WRITE)
+    }
+
+    pub(super) fn interest(self) -> Interest {
+        Interest { read: self.0 & Token::READ != 0, write: self.0 & Token::WRITE != 0 }
+    }
+
+    /// The same number with another interest.
+    pub(super) fn with(self, interest: Interest) -> Token {
+        Token::new(self.number(), interest)
+    }
+
+    /// The same without interest in room to write.
+    pub(super) fn without_write(self) -> Token {
+        Token(self.0 & !Token::WRITE)
+    }
+
     /// The token of the same socket with another number.
     pub(super) fn next(self) -> Token {
-        let (id, attempt) = token_parts(self.number);
-        Token { number: Token::of(id, attempt.wrapping_add(1)), ..self }
+        let (id, attempt) = token_parts(self.number());
+        Token::new(Token::of(id, attempt.wrapping_add(1)), self.interest())
     }
 }
 
@@ -150,7 +184,8 @@ impl<S: Sys> Live<S> {
             None => transport.peer = sys.peer_addr(socket),
         }
         transport.local = sys.local_addr(socket);
-        transport.proxy = self.proxy.as_ref().map(Proxy::to_string);
+        let proxy = self.extra.as_ref().and_then(|extra| extra.proxy.as_ref());
+        transport.proxy = proxy.map(Proxy::to_string);
         transport.tls = self.link.tls_of_peer().map(|tls| {
             let alpn = tls.alpn().map(<[u8]>::to_vec);
             TlsInfo::new(tls.version(), alpn, tls.certificates())
@@ -178,10 +213,34 @@ impl<S: Sys> Live<S> {
         // Sends `close_notify` of TLS, if the kernel takes it at once.
         let _ = self.link.write_last(&mut core.sys, &mut Vec::new());
         core.sys.forget(&self.link.socket);
-        self.stream
+        self.extra?.stream
     }
 
-    pub(super) fn error_data<'a>(&'a self, url: &'a Url) -> ErrorData<'a> {
+    pub(super) fn is_stream(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.stream.is_some())
+    }
+
+    /// The source of the request's body, until the body has ended.
+    pub(super) fn upload(&self) -> Option<&Upload> {
+        self.extra.as_ref()?.upload.as_ref()
+    }
+
+    /// The data that is kept with the connection, if it may carry another request.
+    pub(super) fn kept_info(&self) -> Option<&KeptInfo> {
+        self.extra.as_ref()?.kept_info.as_deref()
+    }
+
+    /// Whether a write between two turns has failed.
+    pub(super) fn is_broken(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| matches!(extra.writing, Writing::Broken(_)))
+    }
+
+    pub(super) fn limits<'a>(&'a self, core: &'a Core<S>) -> &'a Limits {
+        let own = self.extra.as_ref().and_then(|extra| extra.limits.as_deref());
+        own.unwrap_or(&core.limits)
+    }
+
+    pub(super) fn error_data<'a>(&'a self, url: &'a Shown, core: &'a Core<S>) -> ErrorData<'a> {
         let stage = self.stage();
         let exchange = self.session.exchange();
         let limit = match &self.entry {
@@ -196,16 +255,16 @@ impl<S: Sys> Live<S> {
             unsent: self.session.unsent(),
             served: self.served(),
             phases: self.entry.as_ref().map(|entry| entry.laps.phases).unwrap_or_default(),
-            ..ErrorData::new(url, stage, &self.limits)
+            ..ErrorData::new(url, stage, self.limits(core))
         }
     }
 
     pub(super) fn stage(&self) -> Stage {
-        let is_stream = self.stream.is_some();
+        let is_stream = self.is_stream();
         if self.entry.is_none() {
             return if is_stream { Stage::Body } else { Stage::Open };
         }
-        if self.link.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
+        if self.link.is_handshaking() {
             Stage::Tls
         } else if is_stream {
             Stage::Response
@@ -214,30 +273,27 @@ impl<S: Sys> Live<S> {
         }
     }
 
-    /// The next read takes at most this many bytes.
-    pub(super) fn most(&self) -> usize {
-        match self.reading {
-            Reading::Ready { most, .. } => most,
-            Reading::Behind(_) | Reading::Ended => usize::MAX,
-        }
+    /// Whether the next read takes at most [`Limits::receive_buffer`] bytes.
+    pub(super) fn reads_little(&self) -> bool {
+        matches!(self.reading, Reading::Ready { short: true, .. })
     }
 
-    pub(super) fn expect(&mut self, bytes: usize) {
-        if let Reading::Ready { most, .. } = &mut self.reading {
-            *most = bytes;
+    pub(super) fn read_little(&mut self, little: bool) {
+        if let Reading::Ready { short, .. } = &mut self.reading {
+            *short = little;
         }
     }
 
     /// Takes the kept input out, to be parsed now; the socket may be read again.
-    pub(super) fn take_tail(&mut self) -> Tail {
+    pub(super) fn take_tail(&mut self) -> Option<Box<Tail>> {
         match &mut self.reading {
-            Reading::Ready { tail, .. } => std::mem::take(tail),
+            Reading::Ready { tail, .. } => tail.take(),
             Reading::Behind(tail) => {
-                let tail = std::mem::take(tail);
-                self.reading = Reading::Ready { tail: Tail::default(), most: usize::MAX };
+                let tail = tail.take();
+                self.reading = Reading::Ready { tail: None, short: false };
                 tail
             }
-            Reading::Ended => Tail::default(),
+            Reading::Ended => None,
         }
     }
 

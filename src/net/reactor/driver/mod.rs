@@ -21,7 +21,6 @@ mod live;
 mod opening;
 mod reading;
 mod state;
-mod tail;
 mod tunnel;
 mod upload;
 mod uploading;
@@ -29,3 +28,16 @@ mod writing;
 
 pub(super) use live::token_parts;
 pub(super) use state::{Driver, Past};
+
+#[cfg(all(test, target_pointer_width = "64"))]
+mod tests {
+    use super::Driver;
+    use crate::net::sys::Os;
+
+    /// There may be very many connections that are idle: what few of them need is in a box.
+    #[test]
+    fn a_connection_is_small() {
+        let recorder = if cfg!(feature = "tape") { size_of::<usize>() } else { 0 };
+        assert!(size_of::<Driver<Os>>() <= 368 + recorder, "{}", size_of::<Driver<Os>>());
+    }
+}

@@ -10,8 +10,7 @@ use super::errors::NOWHERE;
 use super::laps::Laps;
 #[cfg(feature = "tape")]
 use super::live::token_parts;
-use super::live::{Entry, Follow, Live, Reading, Token, Writing};
-use super::tail::Tail;
+use super::live::{Entry, Extra, Follow, Live, Reading, Token, Writing};
 use super::upload::Upload;
 use crate::error::{ErrorKind, ProxyError, Stage};
 use crate::limits::Limits;
@@ -336,7 +335,7 @@ impl<S: Sys> Opening<S> {
         let session = ask.session(&core.limits, trace, nonce, total);
         #[cfg(feature = "tape")]
         let session = {
-            let id = token_parts(token.number).0;
+            let id = token_parts(token.number()).0;
             let record = |tape: &Tape| ask.record(tape, id, core.now, &core.limits, nonce, total);
             Session::new(session, core.tape.as_ref().map(record))
         };
@@ -358,19 +357,19 @@ impl<S: Sys> Opening<S> {
             Ask::WebSocket(_) => None,
             Ask::Stream(options) => Some(options.clone()),
         };
-        let upload = ask.source().cloned().map(|source| Box::new(Upload::new(source)));
+        let limits = ask.own_limits().cloned();
+        // `kept_info` is only of a stream, and so is `upload`.
+        let extra = (stream.is_some() || proxy.is_some() || limits.is_some()).then(|| {
+            let upload = ask.source().cloned().map(Upload::new);
+            Box::new(Extra { limits, proxy, stream, upload, kept_info, writing: Writing::Ready })
+        });
         Live {
             link,
             session,
-            limits: Arc::clone(ask.limits(&core.limits)),
             token,
             entry: Some(Box::new(entry)),
-            stream,
-            proxy,
-            upload,
-            kept_info,
-            reading: Reading::Ready { tail: Tail::default(), most: usize::MAX },
-            writing: Writing::Ready,
+            extra,
+            reading: Reading::Ready { tail: None, short: false },
         }
     }
 

@@ -4,14 +4,13 @@ use std::io;
 
 use super::live::{Live, Reading, Token};
 use super::state::{Driver, End, Listener, State};
-use super::tail::Tail;
 use crate::error::ErrorKind;
 use crate::limits::Limits;
 use crate::net::event::Event;
 use crate::net::reactor::conn::{Conn, Sink};
 use crate::net::reactor::core::Core;
 use crate::net::sys::{Ready, Sys};
-use crate::net::wire::link::{Link, ReadOutcome};
+use crate::net::wire::link::ReadOutcome;
 use crate::proto::ws::message::Message;
 use crate::proto::{self, Transport};
 
@@ -26,28 +25,30 @@ impl<S: Sys> Driver<S> {
         match &mut self.state {
             State::Opening(_) => self.attempt_ready(core, sink, attempt),
             State::Open(live) | State::CloseHeld(live)
-                if live.token.number == Token::of(self.id, attempt) =>
+                if live.token.number() == Token::of(self.id, attempt) =>
             {
                 if ready.write {
-                    live.token.interest.write = false;
+                    live.token = live.token.without_write();
                     // `settle` writes, and registers for write readiness again if the kernel
                     // refuses bytes.
-                    let (socket, Token { number, interest }) = (&live.link.socket, live.token);
-                    let _ = core.sys.watch(socket, number, interest, false);
+                    let (socket, token) = (&live.link.socket, live.token);
+                    let _ = core.sys.watch(socket, token.number(), token.interest(), false);
                 }
                 // epoll reports a failed socket, for both, even if we asked for nothing. Read it,
                 // so that the failure is handled; otherwise `wait` returns at once for ever.
-                let failed = ready.write && !live.token.interest.read;
+                let failed = ready.write && !live.token.interest().read;
                 if ready.read && (failed || !matches!(live.reading, Reading::Behind(_))) {
                     self.read(core, sink);
                 }
             }
-            State::Tunnel(tunnelling) if tunnelling.token.number == Token::of(self.id, attempt) => {
+            State::Tunnel(tunnelling)
+                if tunnelling.token.number() == Token::of(self.id, attempt) =>
+            {
                 if ready.write {
                     // If the kernel refuses bytes, `step` registers for write readiness again.
-                    tunnelling.token.interest.write = false;
+                    tunnelling.token = tunnelling.token.without_write();
                     let (socket, token) = (&tunnelling.link.socket, tunnelling.token);
-                    let _ = core.sys.watch(socket, token.number, token.interest, false);
+                    let _ = core.sys.watch(socket, token.number(), token.interest(), false);
                 }
                 self.tunnel_ready(core, sink);
             }
@@ -113,18 +114,20 @@ impl<S: Sys> Driver<S> {
         core: &mut Core<S>,
         sink: &mut dyn Sink,
     ) -> Result<ReadOutcome, ErrorKind> {
-        let mut buf = std::mem::take(&mut core.buf);
-        let tail = self.live().map(Live::take_tail).unwrap_or_default();
-        let mut end = tail.rest().len();
+        let mut lent = core.buf.take().unwrap_or_default();
+        let buf = lent.buffer();
+        let tail = self.live().and_then(Live::take_tail);
+        let kept = tail.as_ref().map_or(&[][..], |tail| tail.rest());
+        let mut end = kept.len();
         if buf.len() < end + core.limits.receive_buffer {
             buf.resize(end + core.limits.receive_buffer, 0);
         }
-        buf[..end].copy_from_slice(tail.rest());
+        buf[..end].copy_from_slice(kept);
         let mut once_more = true;
         let outcome = loop {
             // A read may ask for fewer bytes than the buffer has room for.
             let partial = self.most(core) < buf.len() - end;
-            let outcome = self.read_once(core, sink, &mut buf, &mut end);
+            let outcome = self.read_once(core, sink, buf, &mut end);
             let full = matches!(outcome, Ok(ReadOutcome::Some { more: true }));
             let more = full
                 || matches!(outcome, Ok(ReadOutcome::Some { .. }))
@@ -138,7 +141,7 @@ impl<S: Sys> Driver<S> {
             if filled && !self.is_secure() {
                 // Bytes that wait for the program or for another turn leave the buffer before the
                 // next read.
-                grow(&mut buf, if behind { 0 } else { end }, &core.limits);
+                grow(buf, if behind { 0 } else { end }, &core.limits);
             }
             if !again {
                 self.drained(core, sink);
@@ -147,16 +150,17 @@ impl<S: Sys> Driver<S> {
         };
         match &mut self.state {
             State::Open(Live { reading: Reading::Behind(tail), .. }) if core.lazy => {
-                *tail = Tail::lent(buf, end);
+                lent.set_end(end);
+                *tail = Some(lent);
             }
             State::Open(live) => {
                 live.keep_tail(&buf[..end]);
-                core.buf = buf;
+                core.buf = Some(lent);
             }
-            _ => core.buf = buf,
+            _ => core.buf = Some(lent),
         }
-        if let Some(Live { link: Link { tls: Some(tls), .. }, .. }) = self.live() {
-            tls.shrink();
+        if let Some(live) = self.live() {
+            live.link.shrink();
         }
         outcome
     }
@@ -174,7 +178,7 @@ impl<S: Sys> Driver<S> {
     }
 
     fn is_secure(&self) -> bool {
-        self.live_ref().is_some_and(|live| live.link.tls.is_some())
+        self.live_ref().is_some_and(|live| live.link.tls().is_some())
     }
 
     /// Called after the last read of this turn.
@@ -200,16 +204,16 @@ impl<S: Sys> Driver<S> {
             return;
         }
         let Some(live) = self.live() else { return };
-        let mut tail = live.take_tail();
+        let mut tail = live.take_tail().unwrap_or_default();
         let used = self.parse(core, sink, tail.rest());
         tail.skip(used);
         match &mut self.state {
-            State::Open(Live { reading: Reading::Behind(kept), .. }) => *kept = tail,
+            State::Open(Live { reading: Reading::Behind(kept), .. }) => *kept = Some(tail),
             State::Open(live) => {
                 live.keep_tail(tail.rest());
-                core.take_back(tail.into_buffer());
+                core.take_back(tail);
             }
-            _ => core.take_back(tail.into_buffer()),
+            _ => core.take_back(tail),
         }
         self.touch(core);
     }
@@ -218,9 +222,11 @@ impl<S: Sys> Driver<S> {
     /// `None` means that a turn is needed: the input is no whole message, or is empty.
     pub(in crate::net) fn pull(&mut self, core: &mut Core<S>) -> Option<Message<'_>> {
         let State::Open(live) = &mut self.state else { return None };
-        let Reading::Behind(tail) = &mut live.reading else { return None };
-        if tail.rest().is_empty() {
-            core.take_back(live.take_tail().into_buffer());
+        let Reading::Behind(tail) = &live.reading else { return None };
+        if tail.as_ref().is_none_or(|tail| tail.rest().is_empty()) {
+            if let Some(tail) = live.take_tail() {
+                core.take_back(tail);
+            }
             core.backlog.retain(|id| *id != self.id);
             // The messages showed that the peer is alive, and no turn has set the deadline since.
             if !self.is_armed() {
@@ -229,7 +235,8 @@ impl<S: Sys> Driver<S> {
             return None;
         }
         // Matched again, so that only the message borrows the connection.
-        let State::Open(Live { reading: Reading::Behind(tail), session, .. }) = &mut self.state
+        let State::Open(Live { reading: Reading::Behind(Some(tail)), session, .. }) =
+            &mut self.state
         else {
             return None;
         };
@@ -258,8 +265,11 @@ impl<S: Sys> Driver<S> {
     /// How many bytes the next read asks for: what the turn has no room for would be copied and kept
     /// until another turn.
     fn most(&mut self, core: &Core<S>) -> usize {
-        let room = core.limits.turn.saturating_sub(core.handed).max(core.limits.receive_buffer);
-        self.live().map_or(room, |live| live.most().min(room))
+        let least = core.limits.receive_buffer;
+        match self.live() {
+            Some(live) if live.reads_little() => least,
+            _ => core.limits.turn.saturating_sub(core.handed).max(least),
+        }
     }
 
     /// Makes one system call, and reports all events that result. Before and after, `buf[..end]` is
@@ -274,7 +284,7 @@ impl<S: Sys> Driver<S> {
         let paused = self.flow.paused;
         let Some(live) = self.live() else { return Ok(ReadOutcome::None) };
         // Bytes can be read straight into a message. If they complete it, it is reported there.
-        if live.link.tls.is_none()
+        if live.link.tls().is_none()
             && !paused
             && let Some(space) = live.session.space()
         {
@@ -284,7 +294,7 @@ impl<S: Sys> Driver<S> {
         }
         let most = self.most(core);
         let Some(live) = self.live() else { return Ok(ReadOutcome::None) };
-        live.expect(usize::MAX);
+        live.read_little(false);
         let read = live.link.read(&mut core.sys, &mut core.cipher, buf, end, most);
         let is_open = live.entry.is_none();
         if core.lazy && is_open && matches!(read, Ok(ReadOutcome::Some { .. })) {
@@ -318,7 +328,7 @@ impl<S: Sys> Driver<S> {
                 if let Some(event) = live.session.filled(&mut core.context(), n) {
                     // The next message may be as large: bytes read beyond its start would have to
                     // be copied to its own buffer.
-                    live.expect(core.limits.receive_buffer);
+                    live.read_little(true);
                     self.event(core, sink, event);
                 }
                 Ok(ReadOutcome::Some { more: n == want })
@@ -387,7 +397,7 @@ impl<S: Sys> Driver<S> {
     fn put_off(&mut self, core: &mut Core<S>) {
         let (id, paused) = (self.id, self.flow.paused);
         if let Some(live) = self.live() {
-            live.reading = Reading::Behind(Tail::default());
+            live.reading = Reading::Behind(None);
             if !paused {
                 core.backlog.push_back(id);
             }
@@ -512,7 +522,7 @@ impl<S: Sys> Driver<S> {
         let live = self.live()?;
         let entry = live.entry.as_mut()?;
         entry.laps.lap(now, |phases| &mut phases.handshake);
-        let is_stream = live.stream.is_some();
+        let is_stream = live.is_stream();
         let transport = live.transport(&core.sys);
         self.leave_gate(core);
         match &transport.tls {

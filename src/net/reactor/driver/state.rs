@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::draining::Draining;
-use super::errors::ErrorData;
+use super::errors::{ErrorData, Shown};
 use super::live::{Follow, Live, Reading, Token};
 use super::opening::{Attempt, Opening, Route};
 use super::tunnel::Tunnelling;
@@ -56,12 +56,12 @@ use crate::net::time::earlier;
 use crate::net::wire::dial::Plan;
 use crate::net::wire::link::Link;
 use crate::proto::http::Redirect;
-use crate::proto::{self, CloseFrame, Stats, Url};
+use crate::proto::{self, CloseFrame, Stats};
 
 /// A connection and its buffers.
 pub(in crate::net) struct Driver<S: Sys> {
     pub(in crate::net) id: ConnId,
-    url: Url,
+    url: Shown,
     pub(super) state: State<S>,
     pub(super) listener: Listener,
     pub(in crate::net) flow: Flow,
@@ -123,7 +123,7 @@ impl<S: Sys> Driver<S> {
         let total = ask.total(core.now, &core.limits);
         Driver {
             id,
-            url: ask.url().clone(),
+            url: Shown::of(ask.url()),
             state: State::Opening(Box::new(Opening::new(ask, core, total, 0))),
             listener: Listener::Program,
             flow: Flow::default(),
@@ -222,7 +222,7 @@ impl<S: Sys> Driver<S> {
     /// The data for errors.
     pub(super) fn error_data<'a>(&'a self, core: &'a Core<S>) -> ErrorData<'a> {
         match self.live_ref() {
-            Some(live) => live.error_data(&self.url),
+            Some(live) => live.error_data(&self.url, core),
             None => {
                 let asks = matches!(self.state, State::Tunnel(_));
                 let stage = if asks { Stage::Proxy } else { Stage::Connect };
@@ -261,7 +261,7 @@ impl<S: Sys> Driver<S> {
         };
         let State::Opening(opening) = mem::replace(&mut self.state, State::Gone) else { return };
         let Attempt { number, to, socket, interest } = attempt;
-        let token = Token { number: Token::of(self.id, number), interest };
+        let token = Token::new(Token::of(self.id, number), interest);
         match tunnel {
             None => self.enter(core, sink, *opening, Link::new(socket, None), token, to),
             Some(tunnel) => {
@@ -288,8 +288,8 @@ impl<S: Sys> Driver<S> {
         });
         let Some(Idle { kept_info, link, .. }) = core.kept.take(at) else { return false };
         let interest = Interest { read: true, write: false };
-        let token = Token { number: Token::of(self.id, opening.count), interest };
-        if core.sys.watch(&link.socket, token.number, interest, false).is_err() {
+        let token = Token::new(Token::of(self.id, opening.count), interest);
+        if core.sys.watch(&link.socket, token.number(), interest, false).is_err() {
             core.sys.forget(&link.socket);
             return false;
         }
@@ -403,9 +403,9 @@ impl<S: Sys> Driver<S> {
         if self.listener == Listener::Nobody {
             return;
         }
-        self.url = ask.url().clone();
+        self.url = Shown::of(ask.url());
         // Late reports of the system about the old socket must not match the new one.
-        let count = (token.number as u8).wrapping_add(1);
+        let count = (token.number() as u8).wrapping_add(1);
         let opening = Opening::new(ask, core, total, count);
         self.state = State::Opening(Box::new(opening));
         core.fresh.push_back(self.id);
@@ -547,9 +547,9 @@ impl<S: Sys> Driver<S> {
         let Some(live) = self.take_live() else { return };
         if let Some(until) = until {
             live.keep(core, until);
-        } else if live.stream.is_some() {
+        } else if live.is_stream() {
             live.end_stream(core);
-        } else if refused && live.link.tls.is_none() {
+        } else if refused && live.link.tls().is_none() {
             core.sys.forget(&live.link.socket);
         } else {
             self.state = State::Draining(Draining::new(live, core));
@@ -580,12 +580,12 @@ impl<S: Sys> Driver<S> {
                 tunnelling.opening.leave_gate(core, &tunnelling.place);
                 core.sys.forget(&tunnelling.link.socket);
             }
-            State::Open(live) | State::CloseHeld(live) if live.stream.is_some() => {
+            State::Open(live) | State::CloseHeld(live) if live.is_stream() => {
                 drop(live.end_stream(core));
             }
             State::Open(mut live) | State::CloseHeld(mut live) => {
                 self.past().stats = live.session.stats();
-                if live.link.tls.is_some() && !live.session.is_open() && live.buffered() == 0 {
+                if live.link.tls().is_some() && !live.session.is_open() && live.buffered() == 0 {
                     // Everything was sent: sends `close_notify` of TLS, if the kernel takes it at
                     // once.
                     let _ = live.link.write_last(&mut core.sys, &mut Vec::new());
@@ -609,7 +609,7 @@ impl<S: Sys> Driver<S> {
         self.touch(core);
         match &mut self.state {
             State::Open(live) | State::CloseHeld(live)
-                if live.entry.is_none() && live.stream.is_none() =>
+                if live.entry.is_none() && !live.is_stream() =>
             {
                 let mut cx = core.context();
                 live.session.answer_close(&mut cx);

@@ -55,9 +55,9 @@ impl<S: Sys> Tunnelling<S> {
             // The proxy may have sent the reason before the write failed.
             let wrote = written.broken.map(ErrorKind::Io);
             let interest = Interest { read: true, write: written.blocked };
-            if wrote.is_none() && self.token.interest != interest {
-                self.token.interest = interest;
-                let (socket, number) = (&self.link.socket, self.token.number);
+            if wrote.is_none() && self.token.interest() != interest {
+                self.token = self.token.with(interest);
+                let (socket, number) = (&self.link.socket, self.token.number());
                 if let Err(e) = core.sys.watch(socket, number, interest, false) {
                     return broken(ErrorKind::Io(e));
                 }
@@ -94,8 +94,7 @@ impl<S: Sys> Tunnelling<S> {
 
     /// Whether the tunnel is open: the proxy has opened it, and TLS with the proxy is established.
     fn is_open(&self) -> bool {
-        let handshaking = self.link.tls.as_ref().is_some_and(|tls| tls.is_handshaking());
-        self.tunnel.is_open() && !handshaking
+        self.tunnel.is_open() && !self.link.is_handshaking()
     }
 
     /// Reads once, behind the kept bytes.

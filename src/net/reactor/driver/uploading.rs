@@ -15,7 +15,7 @@ use crate::net::time::after;
 impl<S: Sys> Live<S> {
     /// Whether the reader can be read as soon as the kernel takes bytes.
     pub(super) fn reads_on(&self) -> bool {
-        let upload = self.upload.as_ref();
+        let upload = self.upload();
         upload.is_some_and(|upload| upload.again.is_none()) && self.session.body_room() > 0
     }
 }
@@ -23,17 +23,18 @@ impl<S: Sys> Live<S> {
 impl<S: Sys> Driver<S> {
     /// Whether the body of a request is in progress, which only turns continue.
     pub(in crate::net) fn is_uploading(&self) -> bool {
-        self.live_ref().is_some_and(|live| live.upload.is_some())
+        self.live_ref().is_some_and(|live| live.upload().is_some())
     }
 
     /// When a reader that returned `WouldBlock` is read again.
     pub(super) fn reads_again(&self) -> Option<Instant> {
-        self.live_ref()?.upload.as_ref()?.again
+        self.live_ref()?.upload()?.again
     }
 
     /// If the time of such a reader has come, lets the next [`Driver::settle`] read it.
     pub(super) fn look_whether_to_read(&mut self, now: Instant) {
-        if let Some(upload) = self.live().and_then(|live| live.upload.as_mut()) {
+        let extra = self.live().and_then(|live| live.extra.as_mut());
+        if let Some(upload) = extra.and_then(|extra| extra.upload.as_mut()) {
             upload.again = upload.again.filter(|again| *again > now);
         }
     }
@@ -41,11 +42,12 @@ impl<S: Sys> Driver<S> {
     /// Reads as much of the body as the session has room for.
     pub(super) fn upload(&mut self, core: &mut Core<S>, sink: &mut dyn Sink) {
         while let Some(live) = self.live()
-            && let Some(upload) = &mut live.upload
+            && let Some(extra) = &mut live.extra
+            && let Some(upload) = &mut extra.upload
         {
             if !live.session.is_uploading() {
                 // The body is complete, or the session needs no more of it.
-                live.upload = None;
+                extra.upload = None;
                 return;
             }
             let most = live.session.body_room();
@@ -56,7 +58,8 @@ impl<S: Sys> Driver<S> {
                 Ok(BodyRead::Some(n)) => live.session.send_body(core.now, &upload.buf[..n]),
                 Ok(BodyRead::End) => live.session.end_body(core.now),
                 Ok(BodyRead::Later) => {
-                    let wait = live.limits.body_retry.max(Duration::from_millis(1));
+                    let limits = extra.limits.as_deref().unwrap_or(&core.limits);
+                    let wait = limits.body_retry.max(Duration::from_millis(1));
                     upload.again = Some(after(core.now, wait));
                     return;
                 }

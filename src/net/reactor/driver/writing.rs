@@ -108,13 +108,13 @@ impl<S: Sys> Driver<S> {
     pub(in crate::net) fn is_settled(&self, core: &Core<S>) -> bool {
         let State::Open(live) = &self.state else { return false };
         live.entry.is_none()
-            && live.link.tls.is_none()
-            && live.upload.is_none()
+            && live.link.tls().is_none()
+            && live.upload().is_none()
             && live.session.outgoing().is_empty()
             && self.flow.is_balanced(live.session.unfinished())
             && !live.reading_ended()
-            && live.token.interest.read != self.flow.is_unread()
-            && matches!(live.writing, Writing::Ready)
+            && live.token.interest().read != self.flow.is_unread()
+            && !live.is_broken()
             && core.observer.is_none()
             && self.is_armed()
     }
@@ -128,6 +128,14 @@ impl<S: Sys> Driver<S> {
                 armed <= wanted && wanted.duration_since(armed) < Duration::from_secs(86_400)
             }
             (armed, wanted) => armed == wanted && !self.is_gone(),
+        }
+    }
+
+    /// Lets other connections have the memory of the send buffer, if it is empty.
+    #[inline]
+    pub(in crate::net) fn return_memory(&mut self, core: &mut Core<S>) {
+        if let State::Open(live) = &mut self.state {
+            live.session.return_memory(&mut core.spares);
         }
     }
 
@@ -148,7 +156,7 @@ impl<S: Sys> Driver<S> {
         let broken = self.write(core);
         let is_good = broken.is_none();
         if let (Some(e), Some(live)) = (broken, self.live()) {
-            live.writing = Writing::Broken(e);
+            live.extra.get_or_insert_default().writing = Writing::Broken(e);
         }
         is_good
     }
@@ -157,7 +165,9 @@ impl<S: Sys> Driver<S> {
     fn write(&mut self, core: &mut Core<S>) -> Option<io::Error> {
         let stopped = self.flow.is_unread();
         let live = self.live()?;
-        if let Writing::Broken(e) = mem::replace(&mut live.writing, Writing::Ready) {
+        if let Some(extra) = &mut live.extra
+            && let Writing::Broken(e) = mem::take(&mut extra.writing)
+        {
             return Some(e);
         }
         live.write(core, stopped).err()
@@ -168,7 +178,7 @@ impl<S: Sys> Live<S> {
     /// Writes what is queued, and registers the socket for what it needs next.
     fn write(&mut self, core: &mut Core<S>, stopped: bool) -> io::Result<()> {
         // rustls may hold handshake or alert records although the session has no output.
-        let idle = self.link.tls.is_none() && self.session.outgoing().is_empty();
+        let idle = self.link.tls().is_none() && self.session.outgoing().is_empty();
         let (mut blocked, mut idle) = (false, idle);
         while !blocked && !idle {
             let written = self.link.write(&mut core.sys, self.session.outgoing());
@@ -188,8 +198,8 @@ impl<S: Sys> Live<S> {
         // connections get their share.
         let write = blocked || self.reads_on();
         let interest = Interest { read: !stopped && !self.reading_ended(), write };
-        if self.token.interest != interest {
-            if interest.read && !self.token.interest.read && self.entry.is_none() {
+        if self.token.interest() != interest {
+            if interest.read && !self.token.interest().read && self.entry.is_none() {
                 core.now = core.sys.now();
                 self.session.read_again(core.now);
             }
@@ -197,8 +207,8 @@ impl<S: Sys> Live<S> {
                 // Readiness that was reported before must not reach a connection that is not read.
                 self.token = self.token.next();
             }
-            self.token.interest = interest;
-            let (socket, number) = (&self.link.socket, self.token.number);
+            self.token = self.token.with(interest);
+            let (socket, number) = (&self.link.socket, self.token.number());
             core.sys.watch(socket, number, interest, false)?;
         }
         Ok(())
@@ -207,12 +217,11 @@ impl<S: Sys> Live<S> {
     /// If TLS is established or not needed: a stream's request can be sent, with its own time
     /// limits.
     fn look_whether_ready(&mut self, now: Instant) {
+        let is_kept = self.served() > 0;
         let Some(entry) = &mut self.entry else { return };
-        let handshaking = self.link.tls.as_ref().is_some_and(|tls| tls.is_handshaking());
-        if handshaking {
+        if self.link.is_handshaking() {
             return;
         }
-        let is_kept = self.kept_info.as_ref().is_some_and(|kept_info| kept_info.served > 0);
         if self.link.tls_of_peer().is_some() && entry.laps.phases.tls.is_none() && !is_kept {
             entry.laps.lap(now, |phases| &mut phases.tls);
         }
