@@ -84,8 +84,9 @@ impl Build {
     }
 
     /// What was built, tests too.
-    pub fn fingerprint(&self) -> Result<u64, String> {
+    pub fn fingerprint(&self, binaries: &[String]) -> Result<u64, String> {
         let mut hasher = DefaultHasher::new();
+        binaries.hash(&mut hasher);
         hash_tree(&self.copy, &mut hasher)?;
         Ok(hasher.finish())
     }

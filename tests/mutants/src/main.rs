@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 struct Args {
     list: PathBuf,
@@ -84,7 +85,7 @@ fn all(args: &Args) -> Result<(), String> {
         .flat_map(|b| if b == "lib" { vec!["--lib"] } else { vec!["--test", b] })
         .collect();
     let binaries = build.run(&tests)?;
-    let fingerprint = build.fingerprint()?;
+    let fingerprint = build.fingerprint(&args.binaries)?;
     let mut runner = Runner::new(&build.copy, &folder, binaries, args.jobs);
     runner.trace(fingerprint)?;
     eprintln!("{} tests", runner.tests.len());
@@ -104,7 +105,7 @@ fn try_all(
         let again = args.again && args.only.is_none();
         results.insert(file, Results::open(&own, text, fingerprint, again)?);
     }
-    let (mut trials, mut names) = (Vec::new(), Vec::new());
+    let mut trials = Vec::new();
     for (mutant, fate) in build.fates() {
         let known = results.get_mut(mutant.file.as_str()).expect("a file of the list");
         let is_meant = args.only.as_ref().is_none_or(|text| mutant.name.contains(text));
@@ -114,23 +115,27 @@ fn try_all(
             Fate::Number(_) if !is_meant => {}
             Fate::Number(_) if args.only.is_none() && known.of.contains_key(&mutant.name) => {}
             Fate::Number(number) => {
-                trials.push(Trial { number, file: &mutant.file, function: &mutant.function });
-                names.push((mutant.file.as_str(), mutant.name.as_str()));
+                let (file, function) = (&mutant.file, &mutant.function);
+                trials.push(Trial { number, file, function, name: &mutant.name });
             }
         }
     }
-    let results = Mutex::new(results);
-    let is_few = args.only.is_some();
-    runner.try_all(&trials, &|at, verdict| {
-        let (file, name) = names[at];
-        if is_few {
-            println!("{name}: {verdict:?}");
-        } else if at.is_multiple_of(100) {
-            eprintln!("{at} of {}", names.len());
+    eprintln!("{} mutants to try", trials.len());
+    let (results, tried) = (Mutex::new(results), AtomicUsize::new(0));
+    runner.try_all(&trials, &|trial, verdict| {
+        if args.only.is_some() {
+            println!("{}: {verdict:?}", trial.name);
+        }
+        let n = 1 + tried.fetch_add(1, Relaxed);
+        if n.is_multiple_of(100) {
+            eprintln!("{n} of {}", trials.len());
         }
         let mut results = results.lock().expect("no thread panics");
-        results.get_mut(file).expect("a file of the list").tell(name, verdict);
+        results.get_mut(trial.file).expect("a file of the list").tell(trial.name, verdict);
     });
+    if args.only.is_some() {
+        return Ok(());
+    }
     for (file, results) in results.into_inner().expect("no thread panics") {
         println!("{file}: {}", results.write()?);
     }

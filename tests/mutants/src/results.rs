@@ -1,7 +1,7 @@
 //! What became of each mutant of a file; kept, so that a run can go on.
 
 use crate::run::Verdict;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,8 @@ pub struct Results {
     folder: PathBuf,
     log: File,
     pub of: BTreeMap<String, (Kind, String)>,
+    /// What no test noticed of those that were run before.
+    missed: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -41,7 +43,7 @@ impl Results {
         let old = std::fs::read_to_string(&path).unwrap_or_default();
         let mut lines = old.lines();
         let (text, all) = (format!("{text:016x}"), format!("{all:016x}"));
-        let mut of = BTreeMap::new();
+        let (mut of, mut missed) = (BTreeMap::new(), BTreeSet::new());
         let first = lines.next().unwrap_or_default();
         if !again && first.starts_with(&text) {
             for line in lines {
@@ -53,12 +55,14 @@ impl Results {
                     && (kind <= Kind::TimeLimit || first.ends_with(&all))
                 {
                     of.insert(name, (kind, by));
+                } else if word == "missed" {
+                    missed.insert(name);
                 }
             }
         }
         let log =
             OpenOptions::new().create(true).write(true).truncate(true).open(&path).map_err(fail)?;
-        let mut results = Results { folder: folder.into(), log, of: BTreeMap::new() };
+        let mut results = Results { folder: folder.into(), log, of: BTreeMap::new(), missed };
         writeln!(results.log, "{text} {all}").map_err(fail)?;
         for (name, (kind, by)) in of {
             results.add(&name, kind, &by);
@@ -77,6 +81,7 @@ impl Results {
             Verdict::Caught(by) => self.add(name, Kind::Caught, &by),
             Verdict::TimeLimit(by) => self.add(name, Kind::TimeLimit, &by),
             Verdict::Missed => self.add(name, Kind::Missed, ""),
+            Verdict::NotReached if self.missed.contains(name) => self.add(name, Kind::Missed, ""),
             Verdict::NotReached => self.add(name, Kind::NotReached, ""),
         }
     }

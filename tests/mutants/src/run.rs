@@ -10,6 +10,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+/// What is left to the end.
+const SHORT: Duration = Duration::from_millis(800);
+/// So many milliseconds of tests go into a process, the first time and later.
+const BUDGETS: [u64; 4] = [150, 1_000, 4_000, 15_000];
 /// KiB of address space: some mutants never stop to allocate.
 const MEMORY: &str = "6291456";
 
@@ -50,6 +54,7 @@ pub struct Trial<'a> {
     pub number: u32,
     pub file: &'a str,
     pub function: &'a str,
+    pub name: &'a str,
 }
 
 impl Runner {
@@ -66,8 +71,9 @@ impl Runner {
 
     /// Runs each test alone and notes what it reaches; or reads what was noted of the same build.
     pub fn trace(&mut self, fingerprint: u64) -> Result<(), String> {
-        let kept = self.scratch.join("trace.txt");
-        if let Some(tests) = read_trace(&kept, fingerprint, &self.binaries) {
+        let labels: Vec<_> = self.binaries.iter().map(|b| b.name.as_str()).collect();
+        let kept = self.scratch.join(format!("trace-{}.txt", labels.join("-")));
+        if let Some(tests) = read_trace(&kept, fingerprint) {
             self.tests = tests;
             return Ok(());
         }
@@ -88,7 +94,7 @@ impl Runner {
         });
         self.tests = traced.into_inner().expect("no thread panics");
         self.tests.sort_by(|a, b| (a.binary, &a.name).cmp(&(b.binary, &b.name)));
-        write_trace(&kept, fingerprint, &self.binaries, &self.tests)
+        write_trace(&kept, fingerprint, &self.tests)
     }
 
     fn trace_one(&self, at: usize, binary: usize, name: &str) -> Option<Test> {
@@ -110,46 +116,57 @@ impl Runner {
         None
     }
 
-    /// Tells `done` what becomes of each, in whatever order.
-    pub fn try_all(&self, trials: &[Trial], done: &(dyn Fn(usize, Verdict) + Sync)) {
+    /// Tells `done` what becomes of each, in whatever order. First the short tests are run for all, since most
+    /// mutants are noticed by these; then the rest for what is left.
+    pub fn try_all(&self, trials: &[Trial], done: &(dyn Fn(&Trial, Verdict) + Sync)) {
         let mut reaching = HashMap::<u32, Vec<usize>>::new();
         for (at, test) in self.tests.iter().enumerate() {
             for &number in &test.reached {
                 reaching.entry(number).or_default().push(at);
             }
         }
+        let left = Mutex::new(Vec::new());
         each(self.jobs, trials, |at, trial| {
-            let verdict = match reaching.get(&trial.number) {
-                Some(tests) => self.try_one(at, trial, tests.clone()),
-                None => Verdict::NotReached,
+            let Some(tests) = reaching.get(&trial.number) else {
+                done(trial, Verdict::NotReached);
+                return;
             };
-            done(at, verdict);
+            let (short, long) =
+                tests.iter().partition::<Vec<_>, _>(|&&t| self.tests[t].time <= SHORT);
+            match self.try_one(at, trial, short) {
+                None if long.is_empty() => done(trial, Verdict::Missed),
+                None => left.lock().expect("no thread panics").push((trial, long)),
+                Some(verdict) => done(trial, verdict),
+            }
+        });
+        let left = left.into_inner().expect("no thread panics");
+        eprintln!("{} are left for the long tests", left.len());
+        each(self.jobs, &left, |at, (trial, long)| {
+            done(trial, self.try_one(at, trial, long.clone()).unwrap_or(Verdict::Missed));
         });
     }
 
-    fn try_one(&self, at: usize, trial: &Trial, mut tests: Vec<usize>) -> Verdict {
+    fn try_one(&self, at: usize, trial: &Trial, mut tests: Vec<usize>) -> Option<Verdict> {
         let place = format!("{}: {}", trial.file, trial.function);
         let before = self.noticed.lock().expect("no thread panics").get(&place).cloned();
         let before = before.unwrap_or_default();
         let module = module(trial.file);
-        let weight = |&at: &usize| {
-            let test = &self.tests[at];
-            let is_near = before.contains(&at);
+        tests.sort_by_key(|t| {
+            let test = &self.tests[*t];
             let is_beside = test.name.starts_with(&module);
             test.time
-                / if is_near {
+                / if before.contains(t) {
                     64
                 } else if is_beside {
                     16
                 } else {
                     1
                 }
-        };
-        tests.sort_by_key(weight);
-        let mut budgets = [150, 1_000, 4_000].into_iter().chain(std::iter::repeat(15_000));
+        });
+        let mut budgets = BUDGETS.iter();
         let mut left = &tests[..];
         while !left.is_empty() {
-            let budget = Duration::from_millis(budgets.next().unwrap_or(15_000));
+            let budget = Duration::from_millis(*budgets.next().unwrap_or(&BUDGETS[3]));
             let mut sum = Duration::ZERO;
             let fit = left.iter().take_while(|&&t| {
                 sum += self.tests[t].time;
@@ -158,17 +175,21 @@ impl Runner {
             let (chunk, rest) = left.split_at(fit.count().max(1));
             left = rest;
             if let Some((verdict, by)) = self.try_chunk(at, trial.number, chunk) {
-                if let Some(by) = by {
-                    let mut noticed = self.noticed.lock().expect("no thread panics");
-                    let list = noticed.entry(place).or_default();
-                    list.retain(|&t| t != by);
-                    list.insert(0, by);
-                    list.truncate(4);
-                }
-                return verdict;
+                self.remember(place, by);
+                return Some(verdict);
             }
         }
-        Verdict::Missed
+        None
+    }
+
+    fn remember(&self, place: String, by: Option<usize>) {
+        if let Some(by) = by {
+            let mut noticed = self.noticed.lock().expect("no thread panics");
+            let list = noticed.entry(place).or_default();
+            list.retain(|&t| t != by);
+            list.insert(0, by);
+            list.truncate(4);
+        }
     }
 
     fn try_chunk(
@@ -216,7 +237,7 @@ impl Runner {
             .args([
                 "--exact",
                 "--test-threads",
-                if binary_waits(&self.binaries[binary]) { "6" } else { "2" },
+                if waits(&self.binaries[binary]) { "6" } else { "2" },
             ])
             .args(names)
             .current_dir(&self.folder)
@@ -249,7 +270,8 @@ impl Runner {
     }
 }
 
-fn binary_waits(binary: &Binary) -> bool {
+/// Whether its tests wait for sockets more than they compute.
+fn waits(binary: &Binary) -> bool {
     matches!(binary.name.as_str(), "net" | "tls" | "hostile")
 }
 
@@ -288,7 +310,7 @@ fn names(binary: &Path, folder: &Path, args: &[&str]) -> Result<Vec<String>, Str
 }
 
 /// All items, by `threads` at a time, in order; what has the index is called with it.
-fn each<T: Sync>(threads: usize, items: &[T], f: impl Fn(usize, &T) + Sync) {
+fn each<'a, T: Sync>(threads: usize, items: &'a [T], f: impl Fn(usize, &'a T) + Sync) {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -303,10 +325,10 @@ fn each<T: Sync>(threads: usize, items: &[T], f: impl Fn(usize, &T) + Sync) {
     });
 }
 
-fn read_trace(path: &Path, fingerprint: u64, binaries: &[Binary]) -> Option<Vec<Test>> {
+fn read_trace(path: &Path, fingerprint: u64) -> Option<Vec<Test>> {
     let text = std::fs::read_to_string(path).ok()?;
     let mut lines = text.lines();
-    if lines.next()? != header(fingerprint, binaries) {
+    if lines.next()? != format!("{fingerprint:016x}") {
         return None;
     }
     lines
@@ -322,18 +344,8 @@ fn read_trace(path: &Path, fingerprint: u64, binaries: &[Binary]) -> Option<Vec<
         .collect()
 }
 
-fn header(fingerprint: u64, binaries: &[Binary]) -> String {
-    let names: Vec<_> = binaries.iter().map(|b| b.name.as_str()).collect();
-    format!("{fingerprint:016x} {}", names.join(" "))
-}
-
-fn write_trace(
-    path: &Path,
-    fingerprint: u64,
-    binaries: &[Binary],
-    tests: &[Test],
-) -> Result<(), String> {
-    let mut text = header(fingerprint, binaries) + "\n";
+fn write_trace(path: &Path, fingerprint: u64, tests: &[Test]) -> Result<(), String> {
+    let mut text = format!("{fingerprint:016x}\n");
     for test in tests {
         let reached: Vec<_> = test.reached.iter().map(u32::to_string).collect();
         let millis = test.time.as_millis();

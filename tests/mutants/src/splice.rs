@@ -206,9 +206,7 @@ mod tests {
         let made = splice(source, &[mutant], &placed, &[], &mut 7, &mut BTreeMap::new());
         syn::parse_file(&made.text).unwrap();
         let part = &made.parts[0].range;
-        Some(
-            made.text[part.start..part.end].trim().split_whitespace().collect::<Vec<_>>().join(" "),
-        )
+        Some(made.text[part.start..part.end].split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
     fn binary(body: &str, text: &str, nth: usize, replacement: &str) -> Option<String> {
