@@ -19,6 +19,8 @@ const WRONG_ALONE: &[&str] = &[
     "E0451", "E0515", "E0560", "E0599", "E0600", "E0603", "E0604", "E0605", "E0606", "E0607",
     "E0608", "E0609", "E0614", "E0616", "E0618", "E0624", "E0689", "E0746",
 ];
+/// Found only when code is made, which would have to be made twice: these mutants panic.
+const ALLOW: &str = "#![allow(arithmetic_overflow, unconditional_panic)]\n";
 const SWITCH: &str = include_str!("switch.rs");
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +39,8 @@ struct Source {
     placed: BTreeMap<usize, Host>,
     fates: BTreeMap<usize, Fate>,
     kept_const: Vec<String>,
+    /// Of the text without its tests.
+    hash: u64,
     made: Option<Spliced>,
 }
 
@@ -44,6 +48,7 @@ pub struct Build {
     root: PathBuf,
     pub copy: PathBuf,
     target: PathBuf,
+    known: PathBuf,
     features: String,
     sources: Vec<Source>,
 }
@@ -69,57 +74,94 @@ impl Build {
             placed: BTreeMap::new(),
             fates: BTreeMap::new(),
             kept_const: Vec::new(),
+            hash: 0,
             made: None,
         });
         let mut build = Build {
             root: root.into(),
             copy: output.join("tree"),
-            // What the crate needs is the same for others beside this.
-            target: output.with_file_name("build"),
+            // Of its own: to cargo, the crate in another copy is the same.
+            target: output.join("build"),
+            known: output.join("fates.txt"),
             features: features.into(),
             sources: sources.collect(),
         };
         build.sources.iter_mut().for_each(Source::place);
+        build.read_known();
         build
     }
 
     /// What was built, tests too.
-    pub fn fingerprint(&self, binaries: &[String]) -> Result<u64, String> {
+    pub fn fingerprint(&self, stages: &[Vec<String>]) -> Result<u64, String> {
         let mut hasher = DefaultHasher::new();
-        binaries.hash(&mut hasher);
+        stages.hash(&mut hasher);
         hash_tree(&self.copy, &mut hasher)?;
         Ok(hasher.finish())
     }
 
     /// Of a file of the list, without its tests: what its results depend on.
     pub fn texts(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.sources.iter().map(|s| (s.name.as_str(), s.hash_untested()))
+        self.sources.iter().map(|s| (s.name.as_str(), s.hash))
     }
 
-    /// Builds until nothing is left that does not compile.
-    pub fn run(&mut self, tests: &[&str]) -> Result<Vec<Binary>, String> {
+    /// Leaves out what does not compile.
+    pub fn check(&mut self) -> Result<(), String> {
         self.copy_tree()?;
-        for round in 1.. {
+        loop {
             self.write()?;
             let (messages, ok) = self.cargo(&["check", "--lib"])?;
             if ok {
-                break;
+                return self.write_known();
             }
             let dropped = self.drop_wrong(&messages)?;
-            eprintln!("round {round}: {dropped} mutants do not compile in this place");
+            eprintln!("{dropped} mutants do not compile in this place");
         }
-        // Some lints come with the code.
+    }
+
+    pub fn test(&self, binaries: &[String]) -> Result<Vec<Binary>, String> {
         let mut args = vec!["test", "--no-run"];
-        args.extend(tests);
-        loop {
-            let (messages, ok) = self.cargo(&args)?;
-            if ok {
-                return Ok(binaries(&messages));
-            }
-            let dropped = self.drop_wrong(&messages)?;
-            eprintln!("{dropped} more mutants do not compile in this place");
-            self.write()?;
+        for name in binaries {
+            args.extend(if name == "lib" { vec!["--lib"] } else { vec!["--test", name] });
         }
+        let (messages, ok) = self.cargo(&args)?;
+        if ok { Ok(made(&messages)) } else { Err("the tests do not compile".into()) }
+    }
+
+    /// What was left out before, so that the text does not change and nothing is built twice.
+    fn read_known(&mut self) {
+        let known = std::fs::read_to_string(&self.known).unwrap_or_default();
+        let known: BTreeMap<&str, &str> =
+            known.lines().filter_map(|l| l.split_once('\t')).collect();
+        for source in &mut self.sources {
+            for (i, mutant) in source.mutants.iter().enumerate() {
+                let fate = match known.get(source.key(mutant).as_str()) {
+                    Some(&"unviable") => Fate::NotCompiled,
+                    Some(&"alone") => Fate::Alone,
+                    _ => continue,
+                };
+                source.placed.remove(&i);
+                source.fates.insert(i, fate);
+            }
+        }
+    }
+
+    fn write_known(&self) -> Result<(), String> {
+        let is_here =
+            |line: &str| self.sources.iter().any(|s| line.contains(&format!(" {}:", s.name)));
+        let old = std::fs::read_to_string(&self.known).unwrap_or_default();
+        let others = old.lines().filter(|l| !is_here(l)).map(|l| format!("{l}\n"));
+        let mut text: String = others.collect();
+        for source in &self.sources {
+            for (i, mutant) in source.mutants.iter().enumerate() {
+                let word = match source.fates[&i] {
+                    Fate::NotCompiled => "unviable",
+                    Fate::Alone => "alone",
+                    Fate::Number(_) => continue,
+                };
+                text += &format!("{}\t{word}\n", source.key(mutant));
+            }
+        }
+        write_if_new(&self.known, text.as_bytes())
     }
 
     pub fn fates(&self) -> impl Iterator<Item = (&Mutant, Fate)> {
@@ -145,6 +187,7 @@ impl Build {
             let mut bytes = std::fs::read(&from).map_err(|e| format!("{name}: {e}"))?;
             if name == "src/lib.rs" {
                 let count = 1 + self.sources.iter().map(|s| s.mutants.len()).sum::<usize>();
+                bytes.splice(0..0, ALLOW.bytes());
                 bytes.extend(SWITCH.replace("COUNT", &count.to_string()).into_bytes());
             }
             write_if_new(&self.copy.join(name), &bytes)?;
@@ -255,10 +298,9 @@ fn places(message: &Value, into: &mut Vec<(String, Range<usize>, bool)>) {
     }
 }
 
-fn binaries(messages: &[Value]) -> Vec<Binary> {
-    let made = messages.iter().filter(|m| m["reason"] == "compiler-artifact");
+fn made(messages: &[Value]) -> Vec<Binary> {
     let mut all = Vec::new();
-    for message in made {
+    for message in messages.iter().filter(|m| m["reason"] == "compiler-artifact") {
         if let Some(path) = message["executable"].as_str()
             && message["profile"]["test"] == true
         {
@@ -313,6 +355,7 @@ fn remove_others(copy: &Path, under: &Path, names: &BTreeSet<PathBuf>) -> Result
 
 impl Source {
     fn place(&mut self) {
+        self.hash = self.hash_untested();
         let lines = Lines::new(&self.text);
         let file = syn::parse_file(&self.text).expect("a file that compiles");
         let nodes = Nodes::new(&lines, &file);
@@ -324,6 +367,11 @@ impl Source {
                 Place::Alone => drop(self.fates.insert(i, Fate::Alone)),
             }
         }
+    }
+
+    /// A mutant of this very text.
+    fn key(&self, mutant: &Mutant) -> String {
+        format!("{:016x} {}", self.hash, mutant.name)
     }
 
     fn hash_untested(&self) -> u64 {

@@ -1,10 +1,11 @@
 //! All mutants in one build: a number that is read when the tests start says which is on.
 //!
-//!     moonwire-mutants LIST FOLDER FEATURES [--again] [--jobs N] [--only TEXT] BINARY…
+//!     moonwire-mutants LIST FOLDER FEATURES [--again] [--jobs N] [--only TEXT] BINARY… [--then BINARY…]…
 //!
 //! `LIST` is what `cargo mutants --list --json` prints. `FOLDER` gets a folder for each file of the list, with
 //! `caught.txt`, `timeout.txt`, `unviable.txt`, `missed.txt`, `unreached.txt` and `alone.txt`: the last has what
-//! cannot stand beside others in one build, such as constants. `BINARY`: `lib` or the name of a test.
+//! cannot stand beside others in one build, such as constants. `BINARY`: `lib` or the name of a test. Behind `--then`
+//! are those for what the ones before have not noticed; they are built only if there is something left.
 //! It is `tests/mutants/run` that calls it.
 
 mod build;
@@ -30,14 +31,12 @@ struct Args {
     again: bool,
     jobs: usize,
     only: Option<String>,
-    binaries: Vec<String>,
+    stages: Vec<Vec<String>>,
 }
 
 fn main() -> ExitCode {
     let Some(args) = args() else {
-        eprintln!(
-            "usage: moonwire-mutants LIST FOLDER FEATURES [--again] [--jobs N] [--only TEXT] BINARY…"
-        );
+        eprintln!("see the head of src/main.rs");
         return ExitCode::from(2);
     };
     match all(&args) {
@@ -58,17 +57,18 @@ fn args() -> Option<Args> {
         again: false,
         jobs: 2,
         only: None,
-        binaries: Vec::new(),
+        stages: vec![Vec::new()],
     };
     while let Some(arg) = given.next() {
         match arg.as_str() {
             "--again" => args.again = true,
             "--jobs" => args.jobs = given.next()?.parse().ok()?,
             "--only" => args.only = Some(given.next()?),
-            _ => args.binaries.push(arg),
+            "--then" => args.stages.push(Vec::new()),
+            _ => args.stages.last_mut()?.push(arg),
         }
     }
-    (!args.binaries.is_empty()).then_some(args)
+    args.stages.iter().all(|stage| !stage.is_empty()).then_some(args)
 }
 
 fn all(args: &Args) -> Result<(), String> {
@@ -79,50 +79,69 @@ fn all(args: &Args) -> Result<(), String> {
     let files = list::read(&root, &list);
     let folder = root.join(&args.folder);
     let mut build = Build::new(&root, &folder, &args.features, files);
-    let tests: Vec<&str> = args
-        .binaries
-        .iter()
-        .flat_map(|b| if b == "lib" { vec!["--lib"] } else { vec!["--test", b] })
-        .collect();
-    let binaries = build.run(&tests)?;
-    let fingerprint = build.fingerprint(&args.binaries)?;
-    let mut runner = Runner::new(&build.copy, &folder, binaries, args.jobs);
-    runner.trace(fingerprint)?;
-    eprintln!("{} tests", runner.tests.len());
-    try_all(args, &folder, &build, &runner, fingerprint)
-}
-
-fn try_all(
-    args: &Args,
-    folder: &Path,
-    build: &Build,
-    runner: &Runner,
-    fingerprint: u64,
-) -> Result<(), String> {
-    let mut results = BTreeMap::new();
-    for (file, text) in build.texts() {
-        let own = folder.join(file.trim_end_matches(".rs").replace('/', "-"));
-        let again = args.again && args.only.is_none();
-        results.insert(file, Results::open(&own, text, fingerprint, again)?);
+    build.check()?;
+    let fingerprint = build.fingerprint(&args.stages)?;
+    let mut results = open(args, &folder, &build, fingerprint)?;
+    for (nth, stage) in args.stages.iter().enumerate() {
+        if trials(args, nth, &build, &results).is_empty() {
+            continue;
+        }
+        let binaries = build.test(stage)?;
+        let mut runner = Runner::new(&build.copy, &folder, binaries, args.jobs);
+        runner.trace(fingerprint)?;
+        let trials = trials(args, nth, &build, &results);
+        eprintln!("{} mutants, {} tests", trials.len(), runner.tests.len());
+        try_all(args, nth, &runner, &trials, &mut results);
     }
-    let mut trials = Vec::new();
-    for (mutant, fate) in build.fates() {
-        let known = results.get_mut(mutant.file.as_str()).expect("a file of the list");
-        let is_meant = args.only.as_ref().is_none_or(|text| mutant.name.contains(text));
-        match fate {
-            Fate::NotCompiled => known.add(&mutant.name, Kind::NotCompiled, ""),
-            Fate::Alone => known.add(&mutant.name, Kind::Alone, ""),
-            Fate::Number(_) if !is_meant => {}
-            Fate::Number(_) if args.only.is_none() && known.of.contains_key(&mutant.name) => {}
-            Fate::Number(number) => {
-                let (file, function) = (&mutant.file, &mutant.function);
-                trials.push(Trial { number, file, function, name: &mutant.name });
+    if args.only.is_none() {
+        for (file, results) in &mut results {
+            for (mutant, fate) in build.fates().filter(|(m, _)| m.file == *file) {
+                match fate {
+                    Fate::NotCompiled => results.add(&mutant.name, Kind::NotCompiled, ""),
+                    Fate::Alone => results.add(&mutant.name, Kind::Alone, ""),
+                    Fate::Number(_) => {}
+                }
             }
+            println!("{file}: {}", results.write()?);
         }
     }
-    eprintln!("{} mutants to try", trials.len());
+    Ok(())
+}
+
+type All = BTreeMap<String, Results>;
+
+fn open(args: &Args, folder: &Path, build: &Build, fingerprint: u64) -> Result<All, String> {
+    let again = args.again && args.only.is_none();
+    let open = |(file, text): (&str, u64)| {
+        let own = folder.join(file.trim_end_matches(".rs").replace('/', "-"));
+        Ok((file.to_owned(), Results::open(&own, text, fingerprint, args.stages.len(), again)?))
+    };
+    build.texts().map(open).collect()
+}
+
+/// What no test of the stages before has noticed.
+fn trials<'a>(args: &Args, nth: usize, build: &'a Build, results: &All) -> Vec<Trial<'a>> {
+    let mut trials = Vec::new();
+    for (mutant, fate) in build.fates() {
+        let Fate::Number(number) = fate else { continue };
+        let is_meant = match &args.only {
+            Some(text) if nth == 0 => mutant.name.contains(text),
+            Some(text) => {
+                mutant.name.contains(text) && !results[&mutant.file].is_noticed(&mutant.name)
+            }
+            None => !results[&mutant.file].is_done(&mutant.name, nth),
+        };
+        if is_meant {
+            let (file, function) = (&mutant.file, &mutant.function);
+            trials.push(Trial { number, file, function, name: &mutant.name });
+        }
+    }
+    trials
+}
+
+fn try_all(args: &Args, nth: usize, runner: &Runner, trials: &[Trial], results: &mut All) {
     let (results, tried) = (Mutex::new(results), AtomicUsize::new(0));
-    runner.try_all(&trials, &|trial, verdict| {
+    runner.try_all(trials, &|trial, verdict| {
         if args.only.is_some() {
             println!("{}: {verdict:?}", trial.name);
         }
@@ -131,13 +150,6 @@ fn try_all(
             eprintln!("{n} of {}", trials.len());
         }
         let mut results = results.lock().expect("no thread panics");
-        results.get_mut(trial.file).expect("a file of the list").tell(trial.name, verdict);
+        results.get_mut(trial.file).expect("a file of the list").tell(trial.name, nth, verdict);
     });
-    if args.only.is_some() {
-        return Ok(());
-    }
-    for (file, results) in results.into_inner().expect("no thread panics") {
-        println!("{file}: {}", results.write()?);
-    }
-    Ok(())
 }

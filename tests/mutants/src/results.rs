@@ -1,18 +1,17 @@
 //! What became of each mutant of a file; kept, so that a run can go on.
 
 use crate::run::Verdict;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, OpenOptions};
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Lines `KIND name` with the test behind a tab, and in front of them what they are of.
+/// Lines `KIND name` with the test behind a tab, and in front of them what they are of. Of what was not noticed,
+/// the stage stands there.
 pub struct Results {
     folder: PathBuf,
     log: File,
-    pub of: BTreeMap<String, (Kind, String)>,
-    /// What no test noticed of those that were run before.
-    missed: BTreeSet<String>,
+    of: BTreeMap<String, (Kind, String)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -36,38 +35,45 @@ pub const KINDS: [(Kind, &str); 6] = [
 
 impl Results {
     /// What was noticed stays so while the text is the same; the rest only while everything is.
-    pub fn open(folder: &Path, text: u64, all: u64, again: bool) -> Result<Results, String> {
+    pub fn open(
+        folder: &Path,
+        text: u64,
+        all: u64,
+        stages: usize,
+        again: bool,
+    ) -> Result<Results, String> {
         let fail = |e: std::io::Error| format!("{}: {e}", folder.display());
         std::fs::create_dir_all(folder).map_err(fail)?;
         let path = folder.join("results.txt");
         let old = std::fs::read_to_string(&path).unwrap_or_default();
         let mut lines = old.lines();
-        let (text, all) = (format!("{text:016x}"), format!("{all:016x}"));
-        let (mut of, mut missed) = (BTreeMap::new(), BTreeSet::new());
+        let (text, all) = (format!("{text:016x}"), format!("{all:016x}-{stages}"));
         let first = lines.next().unwrap_or_default();
-        if !again && first.starts_with(&text) {
-            for line in lines {
-                let mut parts = line.splitn(3, '\t');
-                let word = parts.next().unwrap_or_default();
-                let name = parts.next().unwrap_or_default().to_owned();
-                let by = parts.next().unwrap_or_default().to_owned();
-                if let Some(&(kind, _)) = KINDS.iter().find(|k| k.1 == word)
-                    && (kind <= Kind::TimeLimit || first.ends_with(&all))
-                {
-                    of.insert(name, (kind, by));
-                } else if word == "missed" {
-                    missed.insert(name);
-                }
+        let (is_same, is_all) = (!again && first.starts_with(&text), first.ends_with(&all));
+        let log = File::create(&path).map_err(fail)?;
+        let mut results = Results { folder: folder.into(), log, of: BTreeMap::new() };
+        writeln!(results.log, "{text} {all}").map_err(fail)?;
+        for line in lines.filter(|_| is_same) {
+            let mut parts = line.splitn(3, '\t');
+            let word = parts.next().unwrap_or_default();
+            let (name, by) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            if let Some(&(kind, _)) = KINDS.iter().find(|k| k.1 == word)
+                && (kind <= Kind::TimeLimit || is_all)
+            {
+                results.add(name, kind, by);
             }
         }
-        let log =
-            OpenOptions::new().create(true).write(true).truncate(true).open(&path).map_err(fail)?;
-        let mut results = Results { folder: folder.into(), log, of: BTreeMap::new(), missed };
-        writeln!(results.log, "{text} {all}").map_err(fail)?;
-        for (name, (kind, by)) in of {
-            results.add(&name, kind, &by);
-        }
         Ok(results)
+    }
+
+    pub fn is_noticed(&self, name: &str) -> bool {
+        self.of.get(name).is_some_and(|(kind, _)| *kind <= Kind::TimeLimit)
+    }
+
+    /// Whether the tests of a stage have nothing to do.
+    pub fn is_done(&self, name: &str, stage: usize) -> bool {
+        let has_had = |by: &str| by.parse().is_ok_and(|last: usize| last >= stage);
+        self.is_noticed(name) || self.of.get(name).is_some_and(|(_, by)| has_had(by))
     }
 
     pub fn add(&mut self, name: &str, kind: Kind, by: &str) {
@@ -76,13 +82,14 @@ impl Results {
         self.of.insert(name.into(), (kind, by.into()));
     }
 
-    pub fn tell(&mut self, name: &str, verdict: Verdict) {
+    pub fn tell(&mut self, name: &str, stage: usize, verdict: Verdict) {
+        let was_reached = self.of.get(name).is_some_and(|(kind, _)| *kind == Kind::Missed);
+        let stage = stage.to_string();
         match verdict {
             Verdict::Caught(by) => self.add(name, Kind::Caught, &by),
             Verdict::TimeLimit(by) => self.add(name, Kind::TimeLimit, &by),
-            Verdict::Missed => self.add(name, Kind::Missed, ""),
-            Verdict::NotReached if self.missed.contains(name) => self.add(name, Kind::Missed, ""),
-            Verdict::NotReached => self.add(name, Kind::NotReached, ""),
+            Verdict::NotReached if !was_reached => self.add(name, Kind::NotReached, &stage),
+            Verdict::Missed | Verdict::NotReached => self.add(name, Kind::Missed, &stage),
         }
     }
 
