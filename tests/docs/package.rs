@@ -8,12 +8,13 @@ use std::sync::Mutex;
 use super::{path, read};
 
 /// Workspaces of their own, which cargo puts into no package.
-pub(crate) const WORKSPACES: [&str; 7] = [
+pub(crate) const WORKSPACES: [&str; 8] = [
     "bench",
     "fuzz",
     "tests/alloc",
     "tests/certs/make",
     "tests/loom",
+    "tests/mutants",
     "tests/peers/rust",
     "tests/types",
 ];
