@@ -41,6 +41,7 @@ impl Shown {
         Shown(url.shown())
     }
 
+    /// Any other URL begins with its scheme.
     fn is_secret(&self) -> bool {
         *self.0 == *SECRET
     }
