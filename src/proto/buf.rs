@@ -174,4 +174,27 @@ mod tests {
         }
         assert_eq!(spares.len(), SPARES);
     }
+
+    /// A long queue would otherwise be copied whenever something is added to it, and a buffer that
+    /// is never empty would grow for ever.
+    #[test]
+    fn sent_bytes_are_removed_once_they_are_more_than_those_that_wait() {
+        for (sent, removed) in [(0, 0), (49, 0), (50, 0), (51, 51), (99, 99)] {
+            let mut buf = SendBuf::default();
+            buf.tail().extend(0..100);
+            buf.sent(sent);
+            assert_eq!(buf.tail().len(), 100 - removed, "{sent} sent");
+            assert!(buf.pending().iter().copied().eq(sent as u8..100), "{sent} sent");
+        }
+    }
+
+    #[test]
+    fn an_empty_buffer_keeps_memory_up_to_a_bound() {
+        for (capacity, is_kept) in [(KEEP, true), (KEEP + 1, false)] {
+            let mut buf = SendBuf { bytes: Vec::with_capacity(capacity), start: 0 };
+            buf.tail().push(1);
+            buf.sent(1);
+            assert_eq!(buf.tail().capacity() > 0, is_kept, "{capacity}");
+        }
+    }
 }

@@ -519,4 +519,23 @@ mod tests {
         let limits = Limits { fields: usize::MAX, ..Default::default() };
         assert_eq!(feed(&endless, 1, &limits), Err(HeadError::LongHead));
     }
+
+    #[test]
+    fn each_error_says_what_is_wrong_with_the_head() {
+        for (error, text) in [
+            (
+                HeadError::NotHttp("SSH-2.0".into()),
+                "the answer is not HTTP/1.1: it starts with \"SSH-2.0\"",
+            ),
+            (HeadError::StatusLine("HTTP/1.1 2".into()), "malformed status line \"HTTP/1.1 2\""),
+            (HeadError::LineEnd, "a line of the response head does not end in CR LF"),
+            (HeadError::Control(7), "control character 0x07 in the response head"),
+            (HeadError::Field("a b: c".into()), "malformed header line \"a b: c\""),
+            (HeadError::LongLine, "a line of the response head is too long"),
+            (HeadError::LongHead, "the response head is too long"),
+            (HeadError::ManyFields, "the response head has too many fields"),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+    }
 }

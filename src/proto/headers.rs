@@ -326,4 +326,41 @@ mod tests {
             assert_eq!(headers.add(name, "Bearer t0ken", true).unwrap_err().to_string(), text);
         }
     }
+
+    /// A proxy that handles the request itself gets each field once.
+    #[cfg(feature = "net")]
+    #[test]
+    fn fields_that_are_there_already_are_left_out() {
+        let mut headers = Headers::default();
+        for name in ["A", "B", "C"] {
+            headers.add(name, "1", false).unwrap();
+        }
+        for (there, want) in [
+            (&["B"][..], "A: 1\r\nC: 1\r\n"),
+            (&["A", "B", "C"], ""),
+            (&[], "A: 1\r\nB: 1\r\nC: 1\r\n"),
+        ] {
+            let mut out = Vec::new();
+            headers.without(|name| there.contains(&name)).write_fields(&mut out, false);
+            assert_eq!(String::from_utf8(out).unwrap(), want, "{there:?}");
+        }
+    }
+
+    #[cfg(feature = "net")]
+    #[test]
+    fn a_field_is_secret_by_its_value_or_by_its_name() {
+        for (name, secret, want) in [
+            ("X-Own", false, false),
+            ("X-Own", true, true),
+            ("Authorization", false, true),
+            ("Authorization", true, true),
+        ] {
+            let mut headers = Headers::default();
+            headers.add("Other", "0", false).unwrap();
+            assert!(!headers.have_secrets());
+            headers.add(name, "value", secret).unwrap();
+            assert_eq!(headers.have_secrets(), want, "{name}, {secret}");
+            assert_eq!(headers.secrets().len(), usize::from(want), "{name}, {secret}");
+        }
+    }
 }

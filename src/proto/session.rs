@@ -665,3 +665,78 @@ impl Session {
         Event::Closed(closed)
     }
 }
+
+#[cfg(all(test, feature = "net"))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::proto::{Random, Url};
+
+    struct Zero;
+
+    impl Random for Zero {
+        fn key(&mut self) -> [u8; 4] {
+            [0; 4]
+        }
+    }
+
+    fn opening() -> Session {
+        let request = Request::new(Url::parse("ws://a.example/").unwrap());
+        Session::new(&request, Settings::default(), [0; 16], None)
+    }
+
+    fn stream(timing: http::Timing) -> Session {
+        let url = Url::parse_http("http://a.example/").unwrap();
+        let request = http::Request::new("GET", url).unwrap();
+        Session::stream(request, http::Delivery::Events, &Settings::default(), timing)
+    }
+
+    fn receive(session: &mut Session, now: Instant, input: &[u8]) {
+        let mut cx = Context { now, random: &mut Zero };
+        let (used, _) = session.receive(&mut cx, input);
+        assert_eq!(used, input.len());
+    }
+
+    #[test]
+    fn a_web_socket_is_one_from_the_end_of_its_handshake() {
+        let now = Instant::now();
+        assert!(!opening().is_web_socket());
+        assert!(Session::opened(Settings::default(), now).is_web_socket());
+        assert!(!stream(http::Timing::default()).is_web_socket());
+    }
+
+    /// While nothing is read, the silence of a body proves nothing; a head that is late is late.
+    #[test]
+    fn what_is_not_read_has_a_limit_up_to_the_head() {
+        let now = Instant::now();
+        let (head_by, idle) = (now + Duration::from_secs(70), Duration::from_secs(5));
+        let timing = http::Timing { head_by: Some(head_by), idle: Some(idle), response: None };
+        let mut session = stream(timing);
+        for paused in [false, true] {
+            assert_eq!(session.deadline_unread(paused), Some(head_by));
+        }
+        let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+        receive(&mut session, now, head);
+        assert_eq!(session.deadline(), Some(now + idle));
+        for paused in [false, true] {
+            assert_eq!(session.deadline_unread(paused), None);
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn a_session_decodes_if_its_body_is_coded_or_its_messages_may_be() {
+        let now = Instant::now();
+        assert!(!opening().is_decoding());
+        assert!(!Session::opened(Settings::default(), now).is_decoding());
+        let wanted = Compression::default();
+        assert!(Session::opened_compressed(Settings::default(), now, wanted).is_decoding());
+        for (field, want) in [("", false), ("Content-Encoding: gzip\r\n", true)] {
+            let mut session = stream(http::Timing::default());
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{field}\r\n");
+            receive(&mut session, now, head.as_bytes());
+            assert_eq!(session.is_decoding(), want, "{field}");
+        }
+    }
+}

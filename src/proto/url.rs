@@ -814,6 +814,9 @@ mod tests {
             ("http://a/", "http://A/", false),
             ("http://a/", "http://a./", false),
             ("http://[::1]/", "http://[::1]:80/", true),
+            // The target of a socket may look like a host.
+            ("http+unix:/run/app://a/", "http://a/", false),
+            ("http://a/", "http+unix:/run/app://a/", false),
         ] {
             assert_eq!(url(a).is_same_origin(&url(b)), same, "{a} {b}");
         }

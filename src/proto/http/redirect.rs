@@ -299,4 +299,19 @@ mod tests {
         }
         assert_eq!(follow(&at, 302, "/"), Err(HttpError::ManyRedirects(10)));
     }
+
+    #[cfg(feature = "net")]
+    #[test]
+    fn a_trace_shows_the_status_and_the_place_without_its_query() {
+        for (status, location, want) in [
+            (302, "/y?key=abc", "302 to http://a/y?***"),
+            (308, "https://b.example/", "308 to https://b.example/"),
+        ] {
+            let to = follow(&request("GET", "http://a/"), status, location).unwrap().unwrap();
+            assert_eq!(to.shown(to.request.url()), want);
+        }
+        let from = request("GET", "http://a/");
+        let long = follow(&from, 301, &format!("/{}", "x".repeat(10_000))).unwrap().unwrap();
+        assert!(long.shown(long.request.url()).len() < 600);
+    }
 }

@@ -579,4 +579,40 @@ mod tests {
             assert!(!shown.contains("abc") && !shown.contains("example"), "{shown}");
         }
     }
+
+    /// What the program has added for the proxy, and the credentials of its URL.
+    #[test]
+    fn the_answer_of_a_proxy_may_repeat_a_secret_of_either_kind() {
+        let mut headers = Headers::default();
+        headers.add("X-Own", "of-a-field", true).unwrap();
+        headers.add("X-Plain", "of-no-secret", false).unwrap();
+        let secrets = vec![Guarded::new("Basic of-the-url", true)];
+        let mut get = request("GET", "http://a/");
+        get.for_proxy = Some(Arc::new(ForProxy { fields: Default::default(), headers, secrets }));
+        for (text, want) in [
+            ("it was of-a-field", true),
+            ("it was of-the-url", true),
+            ("it was of-no-secret", false),
+            ("", false),
+        ] {
+            assert_eq!(get.is_repeated_in(text.as_bytes()), want, "{text}");
+        }
+    }
+
+    #[cfg(feature = "net")]
+    #[test]
+    fn a_head_has_the_fields_that_were_added_and_those_of_every_head() {
+        let mut get = request("GET", "http://a/");
+        get.header("X-Own", "1").unwrap();
+        for (name, want) in [
+            ("accept", true),
+            ("Cache-Control", true),
+            ("USER-AGENT", true),
+            ("x-own", true),
+            ("X-Own2", false),
+            ("Cookie", false),
+        ] {
+            assert_eq!(get.has_field(name), want, "{name}");
+        }
+    }
 }

@@ -174,3 +174,55 @@ impl fmt::Debug for Response {
         out.finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+    use crate::proto::head::HeadParser;
+
+    fn response(status: u16, fields: &str) -> Response {
+        let text = format!("HTTP/1.1 {status} Status\r\n{fields}\r\n");
+        let head = HeadParser::default().feed(text.as_bytes(), &Limits::default());
+        let url = Url::parse_http("http://a.example/").unwrap();
+        Response::of(head.unwrap().1.unwrap(), url, |_| false)
+    }
+
+    /// RFC 9110 §10.2.3.
+    #[test]
+    fn retry_after_is_a_number_of_seconds_or_a_date() {
+        const NOW: u64 = 784_111_770;
+        for (fields, want) in [
+            ("Retry-After: 120\r\n", Some(120)),
+            ("retry-after:  0 \r\n", Some(0)),
+            ("Retry-After: 0123456789\r\n", Some(123_456_789)),
+            ("Retry-After: 99999999999999999999\r\n", Some(u64::MAX)),
+            // Without a valid Date of the response, the client's own clock counts.
+            ("Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n", Some(7)),
+            (
+                "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\nDate: Sun, 06 Nov 1994 08:49:07 GMT\r\n",
+                Some(30),
+            ),
+            (
+                "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\nDate: Sun, 06 Nov 1994 08:50:00 GMT\r\n",
+                Some(0),
+            ),
+            ("Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\nDate: today\r\n", Some(7)),
+            ("", None),
+            ("Retry-After:\r\n", None),
+            ("Retry-After: soon\r\n", None),
+            ("Retry-After: 1.5\r\n", None),
+            ("Retry-After: -1\r\n", None),
+            ("Retry-After: 1\r\nRetry-After: 1\r\n", None),
+        ] {
+            let got = response(503, fields).retry_after(NOW);
+            assert_eq!(got, want.map(Duration::from_secs), "{fields}");
+        }
+    }
+
+    #[test]
+    fn six_statuses_are_transient() {
+        let all: Vec<u16> = (100..=999).filter(|&n| response(n, "").is_transient()).collect();
+        assert_eq!(all, [408, 425, 429, 502, 503, 504]);
+    }
+}

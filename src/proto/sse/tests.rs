@@ -866,3 +866,63 @@ fn errors_name_the_limit_that_can_be_raised() {
     assert!(SseError::LongLine.to_string().contains("Limits::sse_line"));
     assert!(SseError::LongEvent.to_string().contains("Limits::sse_block"));
 }
+
+#[cfg(feature = "net")]
+#[test]
+fn a_block_that_is_whole_needs_no_more_than_one_look() {
+    for (input, want) in [
+        ("data: a\n\n", Some((9, Some("a")))),
+        ("data: a\n\ndata: b\n\n", Some((9, Some("a")))),
+        ("id: 7\n\n", Some((7, None))),
+        ("\n", Some((1, None))),
+        // These are for `receive`.
+        ("", None),
+        ("data: a\n", None),
+        ("data: a\r\n\r\n", None),
+    ] {
+        let (mut events, mut same) =
+            (Events::new(&Limits::default()), Events::new(&Limits::default()));
+        // A stream may begin with a byte order mark, so its first block is for `receive`.
+        assert_eq!(events.receive_whole(b"data: 0\n\n"), None);
+        for parser in [&mut events, &mut same] {
+            parser.receive(b"\n").expect("good");
+        }
+        let got = events.receive_whole(input.as_bytes());
+        let data = got.as_ref().map(|(used, e)| (*used, e.as_ref().map(|e| &e.data[..])));
+        assert_eq!(data, want, "{input:?}");
+        if let Some((used, event)) = got {
+            assert_eq!(same.receive(&input.as_bytes()[..used]), Ok((used, event)), "{input:?}");
+            assert_eq!(events.last_event_id(), same.last_event_id());
+        }
+    }
+}
+
+#[cfg(feature = "net")]
+#[test]
+fn other_limits_count_from_the_next_stream_on() {
+    let limits = |n| Limits { sse_line: n, sse_block: n, ..Limits::default() };
+    for (first, second, fine) in [(9, 10, true), (10, 9, false)] {
+        let mut events = Events::new(&limits(first));
+        events.set_limits(&limits(second));
+        events.restart();
+        assert_eq!(events.receive(b"data: 0123\r\n\r\n").is_ok(), fine, "{first}, {second}");
+    }
+}
+
+#[cfg(feature = "net")]
+#[test]
+fn the_bytes_of_an_event_are_those_of_its_texts() {
+    let event = |event, data: &str, id: &str| Event {
+        event: Cow::Borrowed(event),
+        data: data.into(),
+        id: id.into(),
+        retry: None,
+    };
+    for (event, want) in [
+        (event("abc", "defgh", "ijklmno"), 15),
+        (event("message", "", ""), 7),
+        (event("message", "ü", ""), 9),
+    ] {
+        assert_eq!(event.len(), want, "{event:?}");
+    }
+}

@@ -258,4 +258,18 @@ mod tests {
         assert_eq!(got, Err(Violation::UnmaskedByClient));
         assert_eq!(length(&[0x85], Opcode::Text, true, 100), Ok(Some((2, 5))));
     }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn a_compressed_frame_of_a_server_is_not_masked_and_takes_one_allocation() {
+        for len in [0, 1, 125, 126, 65_536] {
+            let (mut out, mut want, payload) = (Vec::new(), Vec::new(), vec![7; len]);
+            encode_compressed(&mut out, Opcode::Binary, &payload, None);
+            header(&mut want, true, Opcode::Binary, len, 0);
+            want[0] |= RSV1;
+            want.extend_from_slice(&payload);
+            assert_eq!(out, want, "{len}");
+            assert!(out.capacity() < 2 * (10 + len), "{len}: {}", out.capacity());
+        }
+    }
 }

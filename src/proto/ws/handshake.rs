@@ -1050,4 +1050,24 @@ mod tests {
             _ => answer(text),
         }
     }
+
+    /// A tape states them, so that it runs as the connection did.
+    #[cfg(all(feature = "tape", feature = "net"))]
+    #[test]
+    fn a_request_tells_what_a_tape_has_to_state() {
+        let mut request = request();
+        request.secret_protocol("bearer.hidden").unwrap();
+        for (name, want) in [("chat", false), ("bearer.hidden", true), ("bearer.hidde", false)] {
+            assert_eq!(request.is_secret_protocol(name.as_bytes()), want, "{name}");
+        }
+        assert_eq!(request.redirects(), (0, 0));
+        request.follow_redirects(3).set_hops(2);
+        assert_eq!(request.redirects(), (2, 3));
+        #[cfg(feature = "deflate")]
+        {
+            assert_eq!(request.offered(), None);
+            let wanted = Compression { level: 7, ..Compression::default() };
+            assert_eq!(request.compression(wanted).offered(), Some(&wanted));
+        }
+    }
 }

@@ -491,4 +491,26 @@ mod tests {
             }
         }
     }
+
+    /// However a text is kept, it is the same text.
+    #[test]
+    fn a_text_is_its_bytes() {
+        let forms = |text: &'static str| {
+            let bytes = text.as_bytes();
+            [
+                Text::new(text),
+                Text(Repr::String(text.into())),
+                Text::checked(Cow::Borrowed(bytes)),
+                Text::checked(Cow::Owned(bytes.to_vec())),
+            ]
+        };
+        for text in ["", "plain", "ä€🙂"] {
+            for form in forms(text) {
+                assert!(forms(text).iter().all(|other| *other == form), "{text}");
+                assert!(forms("another").iter().all(|other| *other != form), "{text}");
+                assert_eq!(form.clone().into_string(), text);
+                assert_eq!(form.into_bytes(), text.as_bytes());
+            }
+        }
+    }
 }

@@ -103,3 +103,18 @@ impl Tally {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ratio_is_of_bytes_on_the_wire_to_bytes_of_messages() {
+        for (compressed, plain, want) in
+            [(0, 0, None), (25, 100, Some(0.25)), (3, 1, Some(3.0)), (7, 7, Some(1.0))]
+        {
+            let stats = Stats { compressed, plain, ..Stats::default() };
+            assert_eq!(stats.compression_ratio(), want, "{compressed}, {plain}");
+        }
+    }
+}

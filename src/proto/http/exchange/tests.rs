@@ -836,3 +836,33 @@ fn the_request_goes_out_as_it_is_taken_and_ends_with_the_exchange() {
     assert!(matches!(end, Some(Event::Closed(Closed::Complete))));
     assert_eq!((exchange.buffered(), exchange.outgoing()), (0, &b""[..]));
 }
+
+/// After a pause, too: what waits then is the program's own next piece.
+#[test]
+fn a_request_is_stalled_only_while_bytes_of_it_wait() {
+    let limits = || Limits { stall: seconds(60), ..Limits::default() };
+    let mut sim = upload(limits(), |_| Timing::default());
+    assert_eq!(sim.left(), None, "while it is being connected");
+    sim.exchange.wait_from(sim.now);
+    assert_eq!(sim.left(), Some(60), "the kernel need not take a byte for that");
+
+    let url = Url::parse_http("http://a.example/x").unwrap();
+    let mut request = Request::new("POST", url).unwrap();
+    request.body_to_come(None).unwrap();
+    let settings = Settings { limits: Arc::new(limits()), ..Settings::default() };
+    let exchange = Exchange::new(request, Delivery::Raw, &settings, Timing::default());
+    let mut sim = Sim::of(exchange);
+    sim.connected();
+    assert_eq!((sim.rest(), sim.left()), (0, None));
+    sim.exchange.wait_from(sim.now);
+    assert_eq!(sim.left(), None, "the exchange waits for the program");
+}
+
+#[cfg(feature = "net")]
+#[test]
+fn a_plain_body_is_not_decoded() {
+    let mut sim = Sim::get(Delivery::Raw);
+    assert!(!sim.exchange.is_decoding());
+    sim.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx");
+    assert!(!sim.exchange.is_decoding());
+}

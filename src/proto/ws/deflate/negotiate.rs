@@ -596,6 +596,17 @@ mod tests {
                 Some("permessage-deflate"),
             ),
             ("permessage-deflate; server_max_window_bits=8", &all, None),
+            (
+                "permessage-deflate; server_max_window_bits=9",
+                &all,
+                Some("permessage-deflate; server_max_window_bits=9"),
+            ),
+            // §7.1.1.1: a server has to accept this.
+            (
+                "permessage-deflate; server_no_context_takeover",
+                &all,
+                Some("permessage-deflate; server_no_context_takeover"),
+            ),
             ("x", &all, None),
             ("", &all, None),
         ] {

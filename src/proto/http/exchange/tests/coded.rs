@@ -275,3 +275,38 @@ fn the_response_says_that_it_is_decoded_and_the_trace_who_asked() {
     let (_, event) = plain.exchange.receive(&mut cx, b"HTTP/1.1 200 OK\r\n\r\nhello");
     assert!(matches!(event, Some(Event::Response(response)) if !response.decoded));
 }
+
+#[cfg(feature = "net")]
+#[test]
+fn a_body_is_decoded_from_the_end_of_its_head_to_its_own() {
+    let [_, (bytes, _), _] = framings(HEAD, &gzip(b"data: hello\n\n").unwrap());
+    for delivery in [Delivery::Raw, Delivery::Events, Delivery::Blocks] {
+        let mut sim = sim(delivery, true, Limits::default());
+        let (head, body) = bytes.split_at(bytes.len() - 1);
+        sim.feed(&head[..HEAD.len()]);
+        assert!(!sim.exchange.is_decoding(), "{delivery:?}");
+        sim.feed(&head[HEAD.len()..]);
+        assert!(sim.exchange.is_decoding(), "{delivery:?}");
+        sim.feed(body);
+        assert!(!sim.exchange.is_decoding(), "{delivery:?}: {}", sim.text());
+    }
+}
+
+/// The server may have copied the secret of a field into the name of a coding.
+#[test]
+fn an_error_shows_no_coding_that_repeats_a_secret() {
+    for (name, shown) in [("x-unknown", "x-unknown"), ("x-hidden", "***")] {
+        let url = Url::parse_http("http://a.example/x").unwrap();
+        let mut request = Request::new("GET", url).unwrap();
+        request.decode(true).secret_header("X-Own", "hidden").unwrap();
+        let settings = Settings::default();
+        let mut sim = Sim::of(Exchange::new(request, Delivery::Raw, &settings, Timing::default()));
+        let mut cx = Context { now: sim.now, random: &mut Zero };
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {name}\r\n\r\n");
+        let (_, event) = sim.exchange.receive(&mut cx, head.as_bytes());
+        let Some(Event::Closed(Closed::Failed(Failure::Http(HttpError::Coding(e))))) = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!(e, crate::proto::http::CodingError::Unknown(shown.into()));
+    }
+}
