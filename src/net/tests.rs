@@ -68,6 +68,8 @@ struct State {
     accepts: bool,
     /// How many sockets the system has.
     sockets: usize,
+    /// Whether the system refuses to watch a socket.
+    is_deaf: bool,
 }
 
 #[derive(Clone)]
@@ -164,7 +166,11 @@ impl Sys for Toy {
     fn shutdown_write(&mut self, _: &Fd) {}
 
     fn watch(&mut self, socket: &Fd, token: u64, what: Interest, _: bool) -> io::Result<()> {
-        self.0.lock().tcps[socket.1].watched = Some((token, what));
+        let state = &mut self.0.lock();
+        if state.is_deaf {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        state.tcps[socket.1].watched = Some((token, what));
         Ok(())
     }
 
@@ -201,6 +207,24 @@ impl Poller for World {
     fn wake(&self) {}
 }
 
+/// The changes of state that an observer receives.
+#[derive(Clone, Default)]
+struct States(Arc<Mutex<Vec<String>>>);
+
+impl States {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+impl Observer for States {
+    fn observe(&mut self, _: Instant, _: u64, trace: Trace<'_>) {
+        if let Trace::State(text) = trace {
+            self.0.lock().unwrap().push(text.to_owned());
+        }
+    }
+}
+
 /// A reactor, its servers, and the reported events.
 struct Bench {
     world: World,
@@ -233,8 +257,8 @@ impl Bench {
 
     fn with(config: Config) -> Bench {
         let (tcps, asked, names, answers) = Default::default();
-        let (now, accepts, sockets) = (Instant::now(), true, usize::MAX);
-        let state = State { now, tcps, asked, names, answers, accepts, sockets };
+        let (now, accepts, sockets, is_deaf) = (Instant::now(), true, usize::MAX, false);
+        let state = State { now, tcps, asked, names, answers, accepts, sockets, is_deaf };
         let world = World(Arc::new(Mutex::new(state)));
         let toy = Toy(world.clone(), Arc::new(world.clone()));
         let reactor = Reactor::with_sys(toy, config).unwrap();
@@ -448,6 +472,49 @@ fn framing_that_drips_does_not_put_off_the_idle_limit() {
     }
 }
 
+/// A build without TLS sends nothing in the clear to a server or a proxy that it should reach by TLS.
+#[cfg(not(feature = "tls"))]
+#[test]
+fn without_tls_nothing_is_sent_to_what_needs_it() {
+    let to = |url: &str| Ask::from(Options::new(url).unwrap());
+    let proxy = super::Proxy::parse("https://10.0.0.1:3128").unwrap();
+    for (ask, made) in [
+        (to("wss://127.0.0.1/"), 1),
+        (Ask::from(StreamOptions::get("https://127.0.0.1/").unwrap()), 1),
+        (Ask::from(ws().proxy(proxy.clone())), 1),
+        (Ask::from(get().proxy(proxy)), 1),
+    ] {
+        let mut bench = Bench::new(Limits::default());
+        bench.reactor.open(ask).unwrap();
+        let events = bench.turns();
+        assert!(
+            events.len() == 1 && events[0].contains("which this build leaves out"),
+            "{events:?}"
+        );
+        assert_eq!(bench.world.lock().tcps.len(), made);
+        assert_eq!((bench.wrote(0), bench.is_dropped(0)), (vec![], true));
+    }
+}
+
+/// The error of a secret URL shows no host, also where TLS refuses its name.
+#[cfg(feature = "tls")]
+#[test]
+fn a_host_that_is_no_name_for_tls_is_named_unless_its_url_is_secret() {
+    let host = "-a.example";
+    let url = format!("wss://{host}/");
+    let resolve: Vec<super::Override> = vec![format!("{host}:443:127.0.0.1").parse().unwrap()];
+    for (secret, want) in [
+        (false, format!("failed Tls: {url}: TLS: {host} is not a name for TLS")),
+        (true, "failed Tls: ***: TLS: the host is not a name for TLS".to_owned()),
+    ] {
+        let options = Options::new(&url).unwrap();
+        let options = if secret { options.secret_url() } else { options };
+        let mut bench = Bench::with(Config { resolve: resolve.clone(), ..Config::default() });
+        bench.reactor.open(options).unwrap();
+        assert_eq!(bench.turns(), [want]);
+    }
+}
+
 /// `Limits::pong`, and the interval of the keep-alive ping before it.
 #[test]
 fn a_keep_alive_ping_has_its_time_and_no_more() {
@@ -466,6 +533,19 @@ fn a_keep_alive_ping_has_its_time_and_no_more() {
     assert_eq!(bench.pass(300 * MS - NS), Vec::<String>::new());
     let events = bench.pass(NS);
     assert!(events.len() == 1 && events[0].starts_with("lost Open: "), "{events:?}");
+}
+
+/// The round trip counts from the call, however long ago the last turn was.
+#[test]
+fn a_ping_counts_from_its_call() {
+    let mut bench = Bench::new(Limits::default());
+    let (id, tcp) = bench.open(ws());
+    bench.world.lock().now += 1000 * MS;
+    bench.reactor.ping(id, b"").unwrap();
+    bench.pass(7 * MS);
+    bench.gives(tcp, &[0x8A, 0]);
+    assert_eq!(bench.turns().len(), 1);
+    assert_eq!(bench.reactor.stats(id).unwrap().round_trip, Some(7 * MS));
 }
 
 /// `Limits::addresses` and `Limits::attempt_delay`.
@@ -549,6 +629,25 @@ fn a_turn_hands_over_so_much_give_or_take_a_message() {
         [1, 2, 3, 4]
     );
     assert_eq!(texts_of(usize::MAX), 20);
+}
+
+/// `Limits::turn`: pieces of a body are events, too, however small they are.
+#[test]
+fn a_turn_hands_over_so_many_pieces_of_a_body() {
+    let pieces_of = |turn: usize| {
+        let mut bench = Bench::new(Limits { turn, ..Limits::default() });
+        bench.start(get());
+        bench.gives(0, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert_eq!(bench.turns(), ["response 200"]);
+        bench.gives(0, &b"1\r\na\r\n".repeat(100));
+        bench.turn();
+        let first = std::mem::take(&mut bench.events).len();
+        let rest: usize = (0..10).map(|_| bench.turns().len()).sum();
+        assert_eq!(first + rest, 100, "none is lost");
+        first
+    };
+    let of_ten = (1..1000).rev().find(|&turn| pieces_of(turn) == 10).unwrap();
+    assert_eq!([pieces_of(1), pieces_of(2 * of_ten), pieces_of(usize::MAX)], [1, 20, 100]);
 }
 
 /// `Limits::receive_buffer` and `Limits::receive_buffer_max`: the sizes of the reads.

@@ -63,6 +63,20 @@ fn a_reactor_knows_them_until_the_place_is_taken() {
     assert_eq!(reactor.stats(id), at_end);
     let other = reactor.open(options(server.url())).unwrap();
     assert_eq!((reactor.stats(id), reactor.stats(other)), (None, None));
+    // Nor do the counters of the other become those of the first, while it is open or after that.
+    run(&mut reactor, |conn, event| match event {
+        Event::Opened(_) => conn.close(1000, "").unwrap(),
+        Event::Closed(_) => assert!(conn.stats().is_some()),
+        _ => {}
+    });
+    assert_eq!(reactor.stats(id), None);
+    assert_eq!(counts(reactor.stats(other).unwrap()), [8, 4, 0, 0]);
+    let third = reactor.open(options(server.url())).unwrap();
+    while !reactor.is_open(third) {
+        reactor.turn(None, &mut |_: &mut moonwire::Conn<'_>, _: Event<'_>| {}).unwrap();
+    }
+    assert_eq!((reactor.stats(id), reactor.stats(other)), (None, None));
+    assert_eq!(counts(reactor.stats(third).unwrap()), [0; 4]);
 }
 
 #[test]

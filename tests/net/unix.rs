@@ -3,13 +3,14 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use moonwire::proto::http::HttpError;
 use moonwire::proto::{Endpoint, UrlError};
 use moonwire::rustls::{ServerConnection, StreamOwned};
+use moonwire::trace::{Observer, Trace};
 use moonwire::{
     Config, ErrorKind, Event, EventSource, Options, Policy, Proxy, Reactor, Stage, StreamOptions,
 };
@@ -323,6 +324,43 @@ fn one_handshake_at_a_time_is_for_a_socket_too() {
         accepted.extend(listener.accept());
     }
     assert_eq!(accepted.len(), 1);
+}
+
+/// Streams of the program to one path lead to one server, too.
+#[test]
+fn one_handshake_at_a_time_is_for_streams_to_one_path() {
+    let place = Place::new();
+    let _listener = place.listen();
+    let states = Arc::new(Mutex::new(States::default()));
+    let config = Config { observer: Some(Box::new(states.clone())), ..Config::default() };
+    let mut reactor = Reactor::new(config).unwrap();
+    for _ in 0..2 {
+        let stream = UnixStream::connect(&place.0).unwrap();
+        reactor.open(options("ws://a.example/").over(stream)).unwrap();
+    }
+    for _ in 0..20 {
+        let now = std::time::Instant::now();
+        reactor.turn(Some(now), &mut |_: &mut moonwire::Conn<'_>, _: Event<'_>| {}).unwrap();
+    }
+    let path = format!("unix:{}", place.path());
+    let want = [
+        format!("over a stream of the program to {path}"),
+        format!("connected to {path}"),
+        format!("waiting for its turn with {path}: 1 before it"),
+    ];
+    assert_eq!(states.lock().unwrap().0, want);
+}
+
+/// The changes of state that an observer receives.
+#[derive(Default)]
+struct States(Vec<String>);
+
+impl Observer for States {
+    fn observe(&mut self, _: std::time::Instant, _: u64, trace: Trace<'_>) {
+        if let Trace::State(text) = trace {
+            self.0.push(text.to_owned());
+        }
+    }
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use moonwire::rustls::SupportedProtocolVersion;
-use moonwire::{Config, Conn, Event, Limits, Reactor, StreamOptions};
+use moonwire::rustls::{ServerConnection, SupportedProtocolVersion};
+use moonwire::{Closed, Config, Conn, Event, Limits, Reactor, StreamOptions};
 
 use crate::common::tls::*;
 use crate::common::*;
@@ -110,6 +110,50 @@ fn what_tls_ends_or_breaks_is_not_used_again() {
             }
             drop(reactor);
             assert_eq!(server.join(), [1, 2], "{what}");
+        }
+    }
+}
+
+/// The same, where it comes with the last bytes of the response.
+#[test]
+fn what_tls_ends_or_breaks_with_the_response_is_not_kept() {
+    type Tail = fn(&mut ServerConnection, &mut Vec<u8>);
+    let tails: [(&str, Tail, bool); 4] = [
+        ("nothing", |_, _| {}, true),
+        (
+            "goodbye",
+            |session, bytes| {
+                session.send_close_notify();
+                session.write_tls(bytes).unwrap();
+            },
+            false,
+        ),
+        ("a part of a header", |_, bytes| bytes.extend([0x17, 3]), false),
+        ("a part of a record", |_, bytes| bytes.extend([0x17, 3, 3, 0, 99, 1, 2, 3]), false),
+    ];
+    for version in VERSIONS {
+        for (what, tail, is_kept) in tails {
+            let config = Arc::new(Server::new("good").only(version).config());
+            let server = serving(1, move |tcp| {
+                let (_, mut peer) = meet(tcp, &config);
+                peer.request();
+                let (mut bytes, session) = (Vec::new(), peer.session());
+                session
+                    .writer()
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                    .unwrap();
+                session.write_tls(&mut bytes).unwrap();
+                tail(session, &mut bytes);
+                peer.tcp.write_all(&bytes).unwrap();
+                peer.rest();
+            });
+            let mut reactor = Reactor::new(trusting()).unwrap();
+            let told = asked(&mut reactor, &format!("https://{}/", server.address));
+            assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Complete))), "{told:?}");
+            // A kept connection is all that the reactor could still wait for.
+            assert_eq!(reactor.deadline().is_some(), is_kept, "{what}");
+            drop(reactor);
+            server.join();
         }
     }
 }

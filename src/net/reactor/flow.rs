@@ -176,4 +176,20 @@ mod tests {
         assert!(!look(&mut sum, 2, 52, later + Duration::from_secs(1)));
         assert_eq!(sum.bytes(), 56 + 52);
     }
+
+    /// Only the end of the connection whose message goes first makes room for another.
+    #[test]
+    fn a_connection_that_ends_gives_up_its_own_bytes_and_its_own_place() {
+        let (now, limits) = (Instant::now(), Limits { high_water_total: 100, ..Limits::default() });
+        for (ends, stays, is_unread) in [(0, 1, false), (1, 0, true)] {
+            let (mut sum, mut flows) = (HeldBytes::default(), [(); 3].map(|()| Flow::default()));
+            let ids = [0, 1, 2].map(|n| ConnId::new(n, 0));
+            flows[0].balance(ids[0], 80, now, &mut sum, &limits);
+            flows[1].balance(ids[1], 70, now, &mut sum, &limits);
+            flows[ends].clear(ids[ends], &mut sum);
+            assert_eq!(sum.bytes(), [80, 70][stays]);
+            flows[2].balance(ids[2], 60, now, &mut sum, &limits);
+            assert_eq!(flows[2].is_unread(), is_unread, "{ends} has ended");
+        }
+    }
 }

@@ -585,6 +585,30 @@ fn a_pause_keeps_the_answer_and_then_the_connection() {
     assert_eq!(bench.answered(kept(), FINE), 0);
 }
 
+/// A deadline reads a paused connection, whose socket is not watched then: a connection that is kept
+/// has to be watched, or its end would not be noticed.
+#[test]
+fn a_connection_that_is_kept_is_heard_or_closed() {
+    for is_deaf in [false, true] {
+        let mut bench = Bench::new(Limits::default());
+        let id = bench.start(kept().timeout(SECOND));
+        bench.reactor.pause(id);
+        assert_eq!(bench.turns(), Vec::<String>::new());
+        assert!(!bench.world.lock().tcps[0].watched.unwrap().1.read);
+        bench.gives(0, FINE);
+        bench.world.lock().is_deaf = is_deaf;
+        assert_eq!(bench.pass(SECOND), ["response 200", "chunk 2", "complete"]);
+        assert_eq!(bench.is_dropped(0), is_deaf);
+        if !is_deaf {
+            let interest = bench.world.lock().tcps[0].watched.unwrap().1;
+            assert!(interest.read && !interest.write);
+            bench.world.lock().tcps[0].ended = true;
+            bench.turns();
+            assert!(bench.is_dropped(0), "its end is noticed");
+        }
+    }
+}
+
 /// The observer or the policy panics at its n-th call: each request ends once, and no connection is
 /// left.
 #[test]
@@ -656,32 +680,19 @@ fn a_panic_at_any_call_leaves_nothing_behind() {
 /// The observer gets each change.
 #[test]
 fn an_observer_is_told() {
-    #[derive(Clone, Default)]
-    struct States(Arc<Mutex<Vec<String>>>);
-    impl Observer for States {
-        fn observe(&mut self, _: Instant, _: u64, trace: Trace<'_>) {
-            if let Trace::State(text) = trace {
-                self.0.lock().unwrap().push(text.to_owned());
-            }
-        }
-    }
     let states = States::default();
     let observer: Option<Box<dyn Observer>> = Some(Box::new(states.clone()));
     let mut bench = Bench::with(Config { observer, ..Config::default() });
-    let take_states = |states: &States| std::mem::take(&mut *states.0.lock().unwrap());
     bench.answered(kept(), FINE);
-    let first = take_states(&states);
+    let first = states.take();
     assert!(first.contains(&"the connection is kept for later".to_owned()), "{first:?}");
     bench.answered(kept(), FINE);
-    let second = take_states(&states);
+    let second = states.take();
     assert_eq!(second[0], "over a kept connection to 127.0.0.1:80 (1 request before)");
     bench.start(kept());
-    assert_eq!(
-        take_states(&states)[0],
-        "over a kept connection to 127.0.0.1:80 (2 requests before)"
-    );
+    assert_eq!(states.take()[0], "over a kept connection to 127.0.0.1:80 (2 requests before)");
     bench.world.lock().tcps[0].ended = true;
     bench.turns();
-    let again = take_states(&states);
+    let again = states.take();
     assert!(again[0].starts_with("the kept connection brought no response"), "{again:?}");
 }

@@ -259,7 +259,7 @@ impl Wire {
 }
 
 /// A frame with the mask key 0, as this client sends it.
-fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
     match payload.len() {
         n @ 0..126 => bytes.push(0x80 | n as u8),

@@ -182,3 +182,38 @@ pub(super) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSP
 fn tls_ended() -> ErrorKind {
     ErrorKind::Tls("the server closed the connection".into(), None)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// What names the host or its address is replaced. The rest is kept, since it names the cause.
+    #[test]
+    fn an_error_of_a_secret_url_loses_the_host_and_nothing_else() {
+        let address = SocketAddr::from(([192, 0, 2, 1], 443));
+        let certificate = |text: &str| ErrorKind::Certificate(text.into(), None);
+        let tls = |text: &str| ErrorKind::Tls(text.into(), None);
+        let connect = ErrorKind::Connect(vec![(address, io::ErrorKind::TimedOut.into())]);
+        let waited = ErrorKind::Waited { limit: Duration::ZERO, others: 1, address };
+        let (url, limits) = (Shown(SECRET.into()), Limits::default());
+        for (kind, want) in [
+            (connect, "Connect([(0.0.0.0:0, Kind(TimedOut))])"),
+            (waited, "Waited { limit: 0ns, others: 1, address: 0.0.0.0:0 }"),
+            (
+                certificate("the certificate is for b.example"),
+                r#"Certificate("the certificate is for another name", None)"#,
+            ),
+            (certificate("expired"), r#"Certificate("expired", None)"#),
+            (
+                tls("a.example is not a name for TLS"),
+                r#"Tls("the host is not a name for TLS", None)"#,
+            ),
+            (tls("the server has no TLS"), r#"Tls("the server has no TLS", None)"#),
+        ] {
+            let error = ErrorData::new(&url, Stage::Tls, &limits).error(kind);
+            assert_eq!((error.url(), &*format!("{:?}", error.kind())), ("***", want));
+        }
+    }
+}

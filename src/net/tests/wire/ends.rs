@@ -49,6 +49,50 @@ fn the_answer_to_a_close_counts_though_nobody_wants_to_hear_it() {
     }
 }
 
+/// A server that has ended its side may still read what the program sends before our close frame.
+#[test]
+fn a_held_close_frame_waits_for_the_program_though_the_server_has_ended() {
+    let mut wire = Wire::new(Limits { close: SECOND, ..Limits::default() });
+    let (id, tcp) = wire.open(ws().hold_close(true));
+    wire.gives(tcp, &[0xFF]);
+    wire.ends(tcp, End::Eof);
+    let events = wire.turns();
+    assert!(events.len() == 1 && events[0].starts_with("failed Violation"), "{events:?}");
+    assert_eq!(wire.pass(SECOND - NS), NOTHING);
+    assert_eq!((wire.wrote(tcp), wire.reactor.len()), (vec![], 1));
+    wire.reactor.answer_close(id);
+    assert_eq!(wire.turns(), NOTHING);
+    let wrote = wire.wrote(tcp);
+    assert_eq!((wrote[0], &wrote[6..8]), (0x88, &1002_u16.to_be_bytes()[..]));
+    assert_eq!(wire.reactor.len(), 0);
+}
+
+/// `Reactor::pending`: after its final event a connection has work left until its last byte was
+/// taken, and not until the server ends the TCP connection.
+#[test]
+fn the_last_bytes_are_work_and_the_wait_for_the_end_is_none() {
+    let mut wire = Wire::new(Limits::default());
+    let (id, tcp) = wire.open(ws());
+    wire.room(tcp, 0);
+    wire.gives(tcp, &[0xFF]);
+    let events = wire.turns();
+    assert!(events.len() == 1 && events[0].starts_with("failed Violation"), "{events:?}");
+    let left = wire.reactor.buffered(id);
+    assert!(left > 1, "{left}");
+    for room in [0, left - 1] {
+        wire.room(tcp, room);
+        assert_eq!(wire.turns(), NOTHING);
+        let reactor = &mut wire.reactor;
+        assert_eq!((reactor.buffered(id), reactor.pending(), reactor.len()), (left - room, 1, 1));
+    }
+    wire.room(tcp, 1);
+    assert_eq!(wire.turns(), NOTHING);
+    let reactor = &mut wire.reactor;
+    assert_eq!((reactor.buffered(id), reactor.pending(), reactor.len()), (0, 0, 1));
+    wire.ends(tcp, End::Eof);
+    assert_eq!((wire.turns(), wire.reactor.len()), (vec![], 0));
+}
+
 /// The system reports an error once: a write that takes a part and then fails gets it, and a later
 /// read sees a regular end.
 #[test]

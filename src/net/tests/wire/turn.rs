@@ -111,6 +111,25 @@ fn a_wait_has_its_own_limit_and_its_own_words() {
     assert_eq!(events, [waited(60, "3 other handshakes")]);
 }
 
+/// A wait behind a proxy is no failure to reach it.
+#[test]
+fn a_wait_behind_a_proxy_is_told_as_a_wait_and_its_trace_names_the_proxy() {
+    let states = States::default();
+    let observer: Option<Box<dyn Observer>> = Some(Box::new(states.clone()));
+    let mut bench = Bench::with(Config { limits: limits(), observer, ..Config::default() });
+    let through = || patient().proxy(crate::net::Proxy::parse("10.0.0.1:3128").unwrap());
+    bench.start(through());
+    let to = "10.0.0.1:3128, the proxy http://10.0.0.1:3128";
+    assert_eq!(states.take()[..2], [format!("connecting to {to}"), format!("connected to {to}")]);
+    bench.start(through());
+    assert_eq!(states.take(), [format!("waiting for its turn with {to}: 1 before it")]);
+    let waited = format!(
+        "failed Connect: {URL}: connect: waited 60s for 1 other handshake with 10.0.0.1:3128; \
+         Limits::opening_per_peer and --opening allow more at a time"
+    );
+    assert_eq!(bench.pass(60 * SECOND), [waited]);
+}
+
 /// FAULTS 69.
 #[test]
 fn who_asks_first_is_served_first_and_who_gives_up_is_passed_over() {
