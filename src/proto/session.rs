@@ -666,7 +666,8 @@ impl Session {
     }
 }
 
-#[cfg(all(test, feature = "net"))]
+#[cfg(feature = "net")]
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 
