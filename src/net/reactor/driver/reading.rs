@@ -268,6 +268,8 @@ impl<S: Sys> Driver<S> {
         let least = core.limits.receive_buffer;
         match self.live() {
             Some(live) if live.reads_little() => least,
+            // The program takes it later, one message at a time, whatever the turn has room for.
+            _ if core.lazy => usize::MAX,
             _ => core.limits.turn.saturating_sub(core.handed).max(least),
         }
     }
