@@ -96,7 +96,7 @@ fn short(all: &Value) -> String {
         "{}. Ratios are medians of {} rounds, with the smallest and the largest; *at most* is what was to \
          be reached. All rows are in [docs/SPEED.md](docs/SPEED.md).\n\n{}\n\
          ![receive](bench/results/receive.svg)\n",
-        report::machine_name(all),
+        report::machine_line(all, |case| ROWS.iter().any(|(name, ..)| *name == case)),
         rounds(cases(all).iter().filter(named)),
         report::targets_of(all, wanted),
     )
@@ -106,7 +106,7 @@ fn long(all: &Value) -> String {
     format!(
         "{}. Ratios are medians of {} rounds, with the smallest and the largest; *at most* is what was to \
          be reached.\n\n{}\n{}",
-        report::machine_line(all),
+        report::machine_line(all, |_| true),
         rounds(cases(all).iter()),
         report::targets(all),
         ["receive", "round-trip", "send", "wss", "memory"]

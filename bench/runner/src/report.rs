@@ -70,7 +70,7 @@ fn text(value: &Value) -> &str {
 }
 
 /// The machine and the date of the measurement.
-pub fn machine_name(all: &Value) -> String {
+fn machine_name(all: &Value) -> String {
     let machine = &all["machine"];
     format!(
         "{}, {} cores, {}, {}; {}",
@@ -82,12 +82,13 @@ pub fn machine_name(all: &Value) -> String {
     )
 }
 
-/// The same, with the cases that were measured at another time or on another kernel.
-pub fn machine_line(all: &Value) -> String {
+/// The same, with those `shown` cases that were measured at another time or on another kernel.
+pub fn machine_line(all: &Value, shown: impl Fn(&str) -> bool) -> String {
     let mut line = machine_name(all);
     let mut others: Vec<(String, Vec<&str>)> = Vec::new();
     for case in list(&all["cases"]) {
-        let Some(when) = elsewhere(all, case) else { continue };
+        let when = elsewhere(all, case).filter(|_| shown(text(&case["name"])));
+        let Some(when) = when else { continue };
         match others.iter_mut().find(|(known, _)| *known == when) {
             Some((_, names)) => names.push(text(&case["name"])),
             None => others.push((when, vec![text(&case["name"])])),
@@ -117,7 +118,7 @@ fn table(all: &Value) -> String {
     let _ = writeln!(
         out,
         "{}. Written by `bench/run.sh`; how to read it is in [the README](../README.md).\n",
-        machine_line(all),
+        machine_line(all, |_| true),
     );
     if list(&all["cases"]).iter().any(|case| case["short"] == true) {
         out.push_str("**From the short form: too few messages to mean anything.**\n\n");
