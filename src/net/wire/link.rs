@@ -300,6 +300,7 @@ fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usi
 }
 
 impl Secure {
+    // Without TLS, nothing makes one.
     #[cfg_attr(not(feature = "tls"), allow(dead_code))]
     pub(crate) fn new(tls: Tls) -> Box<Secure> {
         Box::new(Secure { tls, outer: None, is_proxys: false, sealed: 0 })
