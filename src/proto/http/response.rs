@@ -180,12 +180,52 @@ mod tests {
     use super::*;
     use crate::limits::Limits;
     use crate::proto::head::HeadParser;
+    use crate::proto::http::HttpError;
 
     fn response(status: u16, fields: &str) -> Response {
         let text = format!("HTTP/1.1 {status} Status\r\n{fields}\r\n");
         let head = HeadParser::default().feed(text.as_bytes(), &Limits::default());
         let url = Url::parse_http("http://a.example/").unwrap();
         Response::of(head.unwrap().1.unwrap(), url, |_| false)
+    }
+
+    #[test]
+    fn an_error_shows_the_first_line_of_a_text_body() {
+        let typed = |kind: &str| format!("Content-Type: {kind}\r\n");
+        let (text, long) = (typed("text/plain; charset=utf-8"), "x".repeat(LINE));
+        for (fields, body, want) in [
+            ("", "no type", Some("no type")),
+            (&*text, "\r\n \n  one \r\ntwo", Some("one")),
+            (&*text, "größer", Some("größer")),
+            (&*text, "tab\there", Some("tab\\u{9}here")),
+            (&*text, "a\u{202e}b", Some("a\\u{202e}b")),
+            (&*text, "\u{1b}[2J", None),
+            (&*text, "\n \n", None),
+            (&*text, &*long, Some(&*long)),
+            (&*text, &*format!("{long}y"), Some(&*format!("{long}…"))),
+            (&*typed("application/json"), "{}", Some("{}")),
+            (&*typed("application/problem+json"), "{}", Some("{}")),
+            (&*typed("text/html"), "<p>", None),
+            (&*typed("application/pdf"), "%PDF", None),
+        ] {
+            let mut response = response(500, fields);
+            response.body = body.into();
+            assert_eq!(response.first_line().as_deref(), want, "{fields:?} {body:?}");
+            let error = HttpError::Status(response.into()).to_string();
+            let shown = want.map_or(String::new(), |line| format!(": {line}"));
+            assert_eq!(error, format!("status 500 Status, which opens no event stream{shown}"));
+        }
+        // The part that was kept may end within a character, but not contain other bytes.
+        for (body, want) in [(&b"gr\xC3"[..], Some("gr")), (b"gr\xC3x", None), (b"\xC3", None)] {
+            let mut response = response(500, "");
+            response.body = body.into();
+            assert_eq!(response.first_line().as_deref(), want, "{body:?}");
+        }
+        let mut response = response(500, "");
+        (response.body, response.quiet) = (b"a secret".to_vec(), true);
+        assert_eq!((response.first_line(), response.line()), (None, "500".to_owned()));
+        (response.reason, response.quiet) = (String::new(), false);
+        assert_eq!(response.line(), "500", "no space behind it");
     }
 
     /// RFC 9110 §10.2.3.

@@ -58,3 +58,24 @@ impl fmt::Display for CodingError {
 }
 
 impl std::error::Error for CodingError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_coding_or_the_limit() {
+        for (error, want) in [
+            (
+                CodingError::Unknown("br".into()),
+                "the body is coded as \"br\", though \"Accept-Encoding: gzip, deflate\" was sent",
+            ),
+            (
+                CodingError::Ratio(100),
+                "the body became more than 100 times what came (Limits::decoded_ratio)",
+            ),
+        ] {
+            assert_eq!(error.to_string(), want);
+        }
+    }
+}
