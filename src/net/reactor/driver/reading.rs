@@ -126,8 +126,9 @@ impl<S: Sys> Driver<S> {
         let mut once_more = true;
         let outcome = loop {
             // A read may ask for fewer bytes than the buffer has room for.
-            let partial = self.most(core) < buf.len() - end;
-            let outcome = self.read_once(core, sink, buf, &mut end);
+            let most = self.most(core);
+            let partial = most < buf.len() - end;
+            let outcome = self.read_once(core, sink, buf, &mut end, most);
             let full = matches!(outcome, Ok(ReadOutcome::Some { more: true }));
             let more = full
                 || matches!(outcome, Ok(ReadOutcome::Some { .. }))
@@ -264,9 +265,9 @@ impl<S: Sys> Driver<S> {
 
     /// How many bytes the next read asks for: what the turn has no room for would be copied and kept
     /// until another turn.
-    fn most(&mut self, core: &Core<S>) -> usize {
+    fn most(&self, core: &Core<S>) -> usize {
         let least = core.limits.receive_buffer;
-        match self.live() {
+        match self.live_ref() {
             Some(live) if live.reads_little() => least,
             // The program takes it later, one message at a time, whatever the turn has room for.
             _ if core.lazy => usize::MAX,
@@ -274,7 +275,7 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Makes one system call, and reports all events that result. Before and after, `buf[..end]` is
+    /// Makes one system call, for at most `most` bytes, and reports all events that result. Before and after, `buf[..end]` is
     /// the input that the session has not taken.
     fn read_once(
         &mut self,
@@ -282,6 +283,7 @@ impl<S: Sys> Driver<S> {
         sink: &mut dyn Sink,
         buf: &mut Vec<u8>,
         end: &mut usize,
+        most: usize,
     ) -> Result<ReadOutcome, ErrorKind> {
         let paused = self.flow.paused;
         let Some(live) = self.live() else { return Ok(ReadOutcome::None) };
@@ -294,8 +296,6 @@ impl<S: Sys> Driver<S> {
             let read = core.sys.append(&live.link.socket, space.buf, want);
             return self.filled(core, sink, want, read);
         }
-        let most = self.most(core);
-        let Some(live) = self.live() else { return Ok(ReadOutcome::None) };
         live.read_little(false);
         let read = live.link.read(&mut core.sys, &mut core.cipher, buf, end, most);
         let is_open = live.entry.is_none();
