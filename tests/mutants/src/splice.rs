@@ -178,6 +178,25 @@ mod tests {
     use super::*;
     use crate::hosts::{Lines, Nodes, Place};
 
+    /// The mutant of the `nth` place with the text.
+    fn mutant(source: &str, genre: &str, text: &str, nth: usize, replacement: &str) -> Mutant {
+        let (start, _) = source.match_indices(text).nth(nth).unwrap();
+        Mutant {
+            file: String::new(),
+            name: String::new(),
+            function: String::new(),
+            genre: genre.into(),
+            replacement: replacement.into(),
+            range: start..start + text.len(),
+        }
+    }
+
+    /// What was written for the mutant of this index, with single spaces.
+    fn text_of(made: &Spliced, mutant: usize) -> String {
+        let part = made.parts.iter().find(|part| part.mutant == mutant).unwrap();
+        made.text[part.range.clone()].split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     /// What a source becomes with one mutant: of the `nth` place with the text, for a replacement.
     fn with(
         source: &str,
@@ -186,15 +205,7 @@ mod tests {
         nth: usize,
         replacement: &str,
     ) -> Option<String> {
-        let (start, _) = source.match_indices(text).nth(nth).unwrap();
-        let mutant = Mutant {
-            file: String::new(),
-            name: String::new(),
-            function: String::new(),
-            genre: genre.into(),
-            replacement: replacement.into(),
-            range: start..start + text.len(),
-        };
+        let mutant = mutant(source, genre, text, nth, replacement);
         let lines = Lines::new(source);
         let file = syn::parse_file(source).unwrap();
         let host = match Nodes::new(&lines, &file).place(&mutant, &[]) {
@@ -205,8 +216,7 @@ mod tests {
         let placed = BTreeMap::from([(0, host)]);
         let made = splice(source, &[mutant], &placed, &[], &mut 7, &mut BTreeMap::new());
         syn::parse_file(&made.text).unwrap();
-        let part = &made.parts[0].range;
-        Some(made.text[part.start..part.end].split_whitespace().collect::<Vec<_>>().join(" "))
+        Some(text_of(&made, 0))
     }
 
     fn binary(body: &str, text: &str, nth: usize, replacement: &str) -> Option<String> {
@@ -273,22 +283,11 @@ mod tests {
         let lines = Lines::new(source);
         let file = syn::parse_file(source).unwrap();
         let nodes = Nodes::new(&lines, &file);
-        let of = |genre: &str, text: &str, replacement: &str| {
-            let start = source.find(text).unwrap();
-            Mutant {
-                file: String::new(),
-                name: String::new(),
-                function: String::new(),
-                genre: genre.into(),
-                replacement: replacement.into(),
-                range: start..start + text.len(),
-            }
-        };
         let mutants = [
-            of("FnValue", "!(a == b) && c", "true"),
-            of("UnaryOperator", "!", ""),
-            of("BinaryOperator", "==", "!="),
-            of("BinaryOperator", "&&", "||"),
+            mutant(source, "FnValue", "!(a == b) && c", 0, "true"),
+            mutant(source, "UnaryOperator", "!", 0, ""),
+            mutant(source, "BinaryOperator", "==", 0, "!="),
+            mutant(source, "BinaryOperator", "&&", 0, "||"),
         ];
         let placed = mutants.iter().enumerate().map(|(i, m)| match nodes.place(m, &[]) {
             Place::In(host) => (i, host),
@@ -299,12 +298,8 @@ mod tests {
         let made = splice(source, &mutants, &placed, &[], &mut 1, &mut numbers);
         syn::parse_file(&made.text).unwrap();
         assert_eq!(numbers.len(), 4);
-        let text = |i: usize| {
-            let part = made.parts.iter().find(|p| p.mutant == i).unwrap();
-            made.text[part.range.clone()].split_whitespace().collect::<Vec<_>>().join(" ")
-        };
-        assert_eq!(text(1), "(a == b)");
-        assert_eq!(text(2), "a != b");
-        assert_eq!(text(3), "!(a == b) || c");
+        assert_eq!(text_of(&made, 1), "(a == b)");
+        assert_eq!(text_of(&made, 2), "a != b");
+        assert_eq!(text_of(&made, 3), "!(a == b) || c");
     }
 }
