@@ -192,6 +192,32 @@ impl Note {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Limits;
+    use crate::proto::head::HeadParser;
+
+    #[test]
+    fn the_query_of_a_request_is_masked_and_a_question_of_a_response_is_not() {
+        for (direction, line, want) in [
+            (Direction::Out, "GET /x?y HTTP/1.1", "-> head GET /x?*** HTTP/1.1"),
+            (Direction::In, "HTTP/1.1 404 Where? Not here", "<- head HTTP/1.1 404 Where? Not here"),
+        ] {
+            let bytes = format!("{line}\r\n\r\n").into_bytes();
+            assert_eq!(Note::Head { direction, bytes }.to_string(), want);
+        }
+    }
+
+    /// It may be where the secret one leads.
+    #[test]
+    fn no_url_in_the_response_to_a_secret_url_is_shown() {
+        let head = b"HTTP/1.1 302 Found\r\nLocation: /y\r\nServer: x\r\n\r\n";
+        let (_, head) = HeadParser::default().feed(head, &Limits::default()).unwrap();
+        let (head, url) = (head.unwrap(), Url::parse_http("http://a.example/x").unwrap());
+        for (url, location) in [(url.clone(), "/y"), (url.into_secret(), SECRET)] {
+            let note = Note::response(&head, &url, |_| false).to_string();
+            let want = format!("<- head HTTP/1.1 302 Found | Location: {location} | Server: x");
+            assert_eq!(note, want);
+        }
+    }
 
     #[test]
     fn a_line_shows_whether_bytes_are_left_out() {

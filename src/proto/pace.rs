@@ -192,5 +192,25 @@ mod tests {
         pace.sent(now, 1_000_000, 1_000_000, 10, STALL);
         pace.sent(now + second, 10, 10, 0, STALL);
         assert_eq!(pace.reaches(now + second, STALL), now + 61 * second);
+        // An eighth of what the kernel holds does, if the kernel was full again behind it.
+        for (taken, rest, span) in
+            [(125_000, 1, 80), (124_999, 1, 60), (1, 1, 60), (125_000, 0, 60), (1_000_000, 0, 10)]
+        {
+            let (mut pace, later) = (Pace::default(), now + 10 * second);
+            pace.sent(now, 1_000_000, 1_000_000, taken + rest, STALL);
+            pace.sent(later, taken, taken, rest, STALL);
+            assert_eq!(pace.reaches(later, STALL), later + span * second, "{taken}, {rest}");
+        }
+    }
+
+    /// The kernel may hold all that it took before it was full.
+    #[test]
+    fn what_the_kernel_takes_at_once_it_holds() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let mut pace = Pace::default();
+        pace.sent(now, 0, 0, 2_000_000, STALL);
+        pace.sent(now, 1_000_000, 1_000_000, 1_000_000, STALL);
+        pace.sent(now + second, 200_000, 200_000, 800_000, STALL);
+        assert_eq!(pace.reaches(now + second, STALL), now + 6 * second);
     }
 }

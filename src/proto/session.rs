@@ -725,6 +725,47 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_handshake_and_a_refusal_end_at_their_deadline_and_not_before() {
+        let now = Instant::now();
+        let request = Request::new(Url::parse("ws://a.example/").unwrap());
+        let limit = Some(now + Duration::from_secs(5));
+        for answer in [&b""[..], b"HTTP/1.1 403 No\r\nContent-Length: 9\r\n\r\n"] {
+            let mut session = Session::new(&request, Settings::default(), [0; 16], limit);
+            receive(&mut session, now, answer);
+            let end = session.deadline().unwrap();
+            let mut at = |now| session.on_deadline(&mut Context { now, random: &mut Zero });
+            assert_eq!(at(end - Duration::from_nanos(1)), None);
+            assert!(matches!(at(end), Some(Event::Closed(_))));
+        }
+    }
+
+    /// While a close frame is sent, its answer has a limit.
+    #[test]
+    fn a_limit_may_start_with_sent_bytes_in_a_stream_and_behind_a_close_frame() {
+        let now = Instant::now();
+        assert!(!opening().is_timed());
+        assert!(stream(http::Timing::default()).is_timed());
+        let mut session = Session::opened(Settings::default(), now);
+        assert!(!session.is_timed());
+        let mut cx = Context { now, random: &mut Zero };
+        session.close(&mut cx, &CloseFrame::default()).unwrap();
+        assert!(session.is_timed());
+    }
+
+    /// The example of RFC 7692 §7.2.3.1.
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn a_whole_compressed_message_needs_no_more_than_one_look() {
+        let now = Instant::now();
+        let hello = b"\xC1\x07\xF2\x48\xCD\xC9\xC9\x07\x00";
+        assert!(opening().receive_inflated(now, hello).is_none());
+        let wanted = Compression::default();
+        let mut session = Session::opened_compressed(Settings::default(), now, wanted);
+        let got = session.receive_inflated(now, hello);
+        assert!(matches!(got, Some((9, Message::Text(text))) if text.as_str() == "Hello"));
+    }
+
     #[cfg(feature = "deflate")]
     #[test]
     fn a_session_decodes_if_its_body_is_coded_or_its_messages_may_be() {

@@ -739,6 +739,21 @@ mod tests {
         assert!(address.is_repeated_in(b"no way to fd00::1"));
     }
 
+    #[cfg(feature = "net")]
+    #[test]
+    fn the_text_that_is_shown_is_that_of_the_url_itself_if_it_can_be() {
+        // The target of the second one differs from its text.
+        for (text, want, shares) in [
+            ("http://a/b", "http://a/b", true),
+            ("http://a/{b}", "http://a/{b}", false),
+            ("http://a/b?c", "http://a/b?***", false),
+        ] {
+            let url = Url::parse_http(text).unwrap();
+            let shown = url.shown();
+            assert_eq!((&*shown, Arc::ptr_eq(&shown, &url.parts.text)), (want, shares), "{text}");
+        }
+    }
+
     #[test]
     fn http_urls() {
         for (text, host, port, target, field) in [

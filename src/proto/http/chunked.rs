@@ -404,6 +404,39 @@ mod tests {
         }
     }
 
+    /// A line of at most eight digits needs no second look.
+    #[test]
+    fn the_common_line_is_read_at_once() {
+        for (line, want) in [
+            ("0\r\n", Some((1, 0))),
+            ("12345678\r\n", Some((8, 0x1234_5678))),
+            ("9abcdefA\r\nhello", Some((8, 0x9ABC_DEFA))),
+            ("BCDEF\r\n", Some((5, 0xB_CDEF))),
+            ("123456789\r\n", None),
+            ("5;a\r\n", None),
+        ] {
+            assert_eq!(plain(line.as_bytes()), want, "{line:?}");
+        }
+    }
+
+    /// Nothing behind it need come, and the error shows it.
+    #[test]
+    fn a_wrong_byte_of_a_size_is_refused_at_once() {
+        for (line, shown) in [
+            (";", ";"),
+            (" 5", " "),
+            ("g", "g"),
+            ("5g0", "5g"),
+            ("5\n", "5\\n"),
+            ("5;a\0b", "5;a\\x00"),
+            ("5\rx0", "5\\rx"),
+            ("000000000000005g0", "000000000000005g"),
+        ] {
+            let got = Chunked::new().step(line.as_bytes(), &Limits::default());
+            assert_eq!(got, Err(HttpError::ChunkLine(shown.into())), "{line:?}");
+        }
+    }
+
     #[test]
     fn the_largest_size_is_a_size() {
         // FAULTS 35.

@@ -102,3 +102,27 @@ impl Coded {
         }
     }
 }
+
+#[cfg(feature = "deflate")]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::http::coding::{Coding, gzip};
+
+    #[test]
+    fn without_output_all_data_is_taken_in_whatever_pieces_it_is_decoded() {
+        let coded = gzip(b": a comment, which is no event\n\ndata: x\n\n: more").unwrap();
+        for decoded_piece in [1, 5, 1000] {
+            let limits = Limits { decoded_piece, ..Limits::default() };
+            let output = Output::Events(Box::new(Events::new(&limits)));
+            let Output::Coded(mut output) = output.decoded(Decoder::new(Coding::Gzip)) else {
+                panic!("it is coded");
+            };
+            let (used, event) = output.receive(&coded, &limits).unwrap();
+            assert!(matches!(event, Some(OwnedOutput::Event(event)) if event.data == "x"));
+            let (more, event) = output.receive(&coded[used..], &limits).unwrap();
+            assert!(event.is_none());
+            assert_eq!(used + more, coded.len(), "{decoded_piece}");
+        }
+    }
+}

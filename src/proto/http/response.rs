@@ -228,6 +228,18 @@ mod tests {
         assert_eq!(response.line(), "500", "no space behind it");
     }
 
+    #[test]
+    fn a_wrong_type_is_shown_unless_the_response_repeats_a_secret() {
+        for (quiet, want) in [
+            (false, "Content-Type \"text/html, x/y\" is not text/event-stream"),
+            (true, "Content-Type is not text/event-stream"),
+        ] {
+            let mut response = response(200, "Content-Type: text/html\r\nContent-Type: x/y\r\n");
+            response.quiet = quiet;
+            assert_eq!(HttpError::ContentType(response.into()).to_string(), want);
+        }
+    }
+
     /// RFC 9110 §10.2.3.
     #[test]
     fn retry_after_is_a_number_of_seconds_or_a_date() {

@@ -838,6 +838,58 @@ fn a_large_event_leaves_no_memory_behind() {
 }
 
 #[test]
+fn a_line_of_64_kib_leaves_its_room_for_the_next_and_a_longer_one_does_not() {
+    for (len, want) in [(64 * 1024, 64 * 1024), (64 * 1024 + 1, 0)] {
+        let mut events = Events::new(&Limits::default());
+        let comment = [b":".repeat(len), b"\n".to_vec()].concat();
+        let (first, last) = comment.split_at(len);
+        events.receive(b"\n").expect("good");
+        for piece in [first, last] {
+            assert_eq!(events.receive(piece), Ok((piece.len(), None)));
+        }
+        assert_eq!(events.capacity(), want, "{len}");
+    }
+}
+
+/// The next byte of a small block then costs no copy of it.
+#[test]
+fn the_room_for_a_block_is_made_with_its_first_bytes() {
+    for (first, want) in [(1, 128), (128, 128), (129, 129)] {
+        let mut blocks = Blocks::new(&Limits::default());
+        blocks.receive(b"\n").expect("good");
+        blocks.receive(&b"x".repeat(first)).expect("good");
+        assert_eq!(blocks.capacity(), want, "{first}");
+        for _ in first..want {
+            blocks.receive(b"x").expect("good");
+        }
+        assert_eq!(blocks.capacity(), want, "{first}");
+    }
+}
+
+#[test]
+fn a_small_id_leaves_its_room_for_the_next_and_a_larger_one_does_not() {
+    for (len, same) in [(256, true), (257, false)] {
+        let mut events = Events::new(&Limits::default());
+        let mut take = |id: &str| {
+            events.receive(format!("id: {id}\n\n").as_bytes()).expect("good");
+            assert_eq!(events.last_event_id(), id);
+            events.last_event_id().as_ptr()
+        };
+        let first = take(&"a".repeat(len));
+        assert_eq!(take("b") == first, same, "{len}");
+    }
+}
+
+#[test]
+fn two_lines_of_data_take_the_room_that_they_need() {
+    let mut events = Events::new(&Limits::default());
+    events.receive(b"\n").expect("good");
+    let (_, event) = events.receive(b"data: 0123456789\ndata: abcdefghij\n\n").expect("good");
+    let data = event.expect("one").data;
+    assert_eq!((data.as_str(), data.capacity()), ("0123456789\nabcdefghij", 21));
+}
+
+#[test]
 fn a_last_event_id_fits_into_a_header_line() {
     // FAULTS 59.
     for bytes in [&b"id: a\rb\n\n"[..], b"id: a\nb\n\n", b"id: a\r\nX: b\n\n", b"id: a\nid: \0\n\n"]

@@ -324,6 +324,7 @@ fn what_is_coded_here_can_be_read() {
     for body in [&b""[..], b"x", HELLO.as_bytes(), &noise, rows.as_bytes(), &[7; 70_000]] {
         let coded = gzip(body).unwrap();
         assert_eq!(coded[..10], bytes("1f8b08000000000000ff"));
+        assert!(coded.capacity() <= 2 * coded.len() + 65_536, "room is made in small steps");
         let (pieces, end) = read(Coding::Gzip, &coded, 1000, &Limits::default());
         assert_eq!((pieces.concat(), end), (body.to_vec(), Ok(())));
     }
@@ -375,6 +376,22 @@ fn many_short_members_share_their_room() {
     assert!(decoder.rest().is_empty());
     assert_eq!(decoder.finish(), Ok(()));
     assert!(CLEARED.get() <= limits.decoded_piece, "{} zeros", CLEARED.get());
+}
+
+/// An idle stream keeps room for 4 KiB at most.
+#[test]
+fn much_room_is_freed_behind_its_piece() {
+    for (decoded_piece, want) in [(100, 100), (4096, 4096), (4097, 0), (100_000, 0)] {
+        let limits = Limits { decoded_piece, ..Limits::default() };
+        let coded = gzip(&vec![0; decoded_piece]).unwrap();
+        let (mut decoder, mut at) = (Decoder::new(Coding::Gzip), 0);
+        while at < coded.len() {
+            at += decoder.decode(&coded[at..], &limits).unwrap();
+            decoder.skip(decoder.rest().len());
+            at += decoder.release();
+        }
+        assert_eq!(decoder.take_rest().capacity(), want, "{decoded_piece}");
+    }
 }
 
 /// A long name neither ends the body nor is kept.

@@ -422,6 +422,18 @@ fn content_types_of_event_streams() {
     assert_eq!(raw("HTTP/1.1 200 OK\r\n\r\nx", Eof), "200 OK <x> = complete");
 }
 
+/// With wrong framing, the response may belong to another request; a status that is an error says
+/// more.
+#[test]
+fn wrong_framing_counts_more_than_the_type_and_less_than_the_status() {
+    for (status, want) in
+        [(200, "= ContentLength(_)"), (204, "= Status 204 X <>"), (500, "= Status 500 X <>")]
+    {
+        let bytes = format!("HTTP/1.1 {status} X\r\nContent-Length: x\r\n\r\n");
+        assert_eq!(check("GET", Delivery::Events, bytes.as_bytes(), Open), want);
+    }
+}
+
 #[test]
 fn event_streams() {
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
@@ -611,6 +623,9 @@ fn the_time_of_the_response_starts_with_the_last_byte_of_the_request() {
     sim.takes(50, rest - 1);
     assert_eq!(sim.left(), Some(60));
     sim.takes(50, 1);
+    assert_eq!(sim.left(), Some(20));
+    // A call of which no byte is the request's starts nothing again.
+    sim.exchange.sent(sim.now + seconds(5), 0, 0);
     assert_eq!(sim.left(), Some(20));
     sim.now += seconds(20) - Duration::from_nanos(1);
     sim.late();
@@ -856,6 +871,18 @@ fn a_request_is_stalled_only_while_bytes_of_it_wait() {
     assert_eq!((sim.rest(), sim.left()), (0, None));
     sim.exchange.wait_from(sim.now);
     assert_eq!(sim.left(), None, "the exchange waits for the program");
+}
+
+/// While reading is paused, a response that does not come proves nothing.
+#[test]
+fn after_a_pause_the_time_of_the_response_starts_again() {
+    let response = Some(seconds(20));
+    let mut sim = upload(Limits::default(), |_| Timing { response, ..Timing::default() });
+    sim.connected();
+    sim.now += seconds(15);
+    assert_eq!(sim.left(), Some(5));
+    sim.exchange.wait_from(sim.now);
+    assert_eq!(sim.left(), Some(20));
 }
 
 #[cfg(feature = "net")]

@@ -238,6 +238,21 @@ fn the_time_of_the_response_starts_with_the_last_byte_of_the_last_piece() {
     }
 }
 
+/// A piece of the program's shows nothing about the server.
+#[test]
+fn more_of_a_body_puts_off_no_limit() {
+    let limits = Limits { stall: seconds(60), ..Limits::default() };
+    let mut sim = start("POST", None, limits, Timing::default());
+    sim.give(b"a");
+    assert_eq!(sim.left(), None, "while it is being connected");
+    sim.exchange.wait_from(sim.now);
+    sim.now += seconds(59);
+    sim.give(b"b");
+    assert_eq!(sim.left(), Some(1));
+    sim.give_end();
+    assert_eq!(sim.left(), Some(1));
+}
+
 #[test]
 fn an_answer_comes_when_the_server_gives_it() {
     let early = b"HTTP/1.1 413 Big\r\nContent-Length: 3\r\n\r\n";

@@ -212,6 +212,18 @@ fn what_may_go_again_is_what_does_no_harm_twice_and_is_not_answered() {
     assert!(!request.may_be_repeated());
 }
 
+/// A byte of it was sent, or over TLS the kernel took a part of the record with it.
+#[cfg(feature = "net")]
+#[test]
+fn a_response_is_unasked_until_a_byte_of_the_request_leaves() {
+    for (n, taken, want) in [(0, 0, true), (1, 0, false), (0, 1, false), (1, 1, false)] {
+        let mut sim = Sim::keeping("GET");
+        sim.exchange.wait_from(sim.now);
+        sim.exchange.sent(sim.now, n, taken);
+        assert_eq!(sim.exchange.is_unasked(), want, "{n}, {taken}");
+    }
+}
+
 /// An HTTP/1.0 proxy may forward a field that it does not know.
 #[test]
 fn a_proxy_has_to_speak_http_1_1() {
